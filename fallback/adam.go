@@ -1,0 +1,87 @@
+package fallback
+
+// AdamScalars are the numbers of one Adam step.
+type AdamScalars struct {
+	Scale  float32 // the gradient's factor
+	Alpha1 float32 // 1 - β₁
+	Beta2  float32
+	Alpha2 float32 // 1 - β₂
+	Bias   float32 // 1/√(1-β₂ᵗ), or 1 where Step holds it
+	Eps    float32
+	Decay  float32 // 1 - lr·(weight decay)
+	Step   float32 // lr/(1-β₁ᵗ)
+	Keep   float32 // bits of which a stored m or v has one: see flush
+}
+
+// Adam is Adam (Kingma, Ba 2015), and AdamW (Loshchilov, Hutter 2019) where
+// decay is not 1.
+//
+//	x = g·scale
+//	m ← m + (x - m)·alpha1
+//	v ← v·beta2 + x·alpha2·x
+//	p ← p·decay - m·step / (√v·bias + eps)
+func Adam(p, g, m, v []float32, c *AdamScalars) {
+	for i := range p {
+		x := float32(g[i] * c.Scale)
+		m[i] = flush(m[i]+float32((x-m[i])*c.Alpha1), c.Keep)
+		v[i] = flush(float32(v[i]*c.Beta2)+float32(float32(x*c.Alpha2)*x), c.Keep)
+		den := float32(sqrt(v[i])*c.Bias) + c.Eps
+		p[i] = float32(p[i]*c.Decay) - float32(m[i]*c.Step)/den
+	}
+}
+
+// AdamProxScalars are the numbers of one AdamProx or AMSGrad step.
+type AdamProxScalars struct {
+	Scale  float32 // the gradient's factor
+	Alpha1 float32 // 1 - β₁
+	Beta2  float32
+	Alpha2 float32 // 1 - β₂
+	Unbias float32 // the factor inside the root
+	EpsIn  float32 // added inside the root
+	Bias   float32 // the factor outside
+	Eps    float32 // added outside
+	Decay  float32 // 1 - lr·(weight decay)
+	Step   float32 // lr/(1-β₁ᵗ)
+	Keep   float32 // bits of which a stored m or v has one: see flush
+	L1     float32
+	L2     float32
+}
+
+// AdamProx is Adam with a term inside the root and a proximal step for L1 and
+// L2, whose strength follows each element's own step size.
+//
+//	rate = step / (√(v·unbias + epsIn)·bias + eps)
+//	p ← soft(p·decay - m·rate, rate·l1) / (1 + rate·l2)
+func AdamProx(p, g, m, v []float32, c *AdamProxScalars) {
+	for i := range p {
+		x := float32(g[i] * c.Scale)
+		m[i] = flush(m[i]+float32((x-m[i])*c.Alpha1), c.Keep)
+		v[i] = flush(float32(v[i]*c.Beta2)+float32(float32(x*c.Alpha2)*x), c.Keep)
+		rate := c.rate(v[i])
+		p[i] = prox(float32(p[i]*c.Decay)-float32(m[i]*rate), rate, c.L1, c.L2)
+	}
+}
+
+// AMSGradScalars are the numbers of one AMSGrad step.
+type AMSGradScalars = AdamProxScalars
+
+// AMSGrad is AdamProx that divides by h, the largest v so far (Reddi, Kale,
+// Kumar 2018). A NaN in v reaches h and stays in both.
+func AMSGrad(p, g, m, v, h []float32, c *AMSGradScalars) {
+	for i := range p {
+		x := float32(g[i] * c.Scale)
+		m[i] = flush(m[i]+float32((x-m[i])*c.Alpha1), c.Keep)
+		v[i] = flush(float32(v[i]*c.Beta2)+float32(float32(x*c.Alpha2)*x), c.Keep)
+		if !(h[i] > v[i]) {
+			h[i] = v[i]
+		}
+		rate := c.rate(h[i])
+		p[i] = prox(float32(p[i]*c.Decay)-float32(m[i]*rate), rate, c.L1, c.L2)
+	}
+}
+
+// rate is the step size of an element with second moment v.
+func (c *AdamProxScalars) rate(v float32) float32 {
+	den := float32(sqrt(float32(v*c.Unbias)+c.EpsIn)*c.Bias) + c.Eps
+	return c.Step / den
+}

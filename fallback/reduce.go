@@ -1,0 +1,43 @@
+package fallback
+
+import "math"
+
+// Sum adds the elements to the lanes.
+func Sum(x []float32, sum *[Lanes]float64) {
+	for i := range x {
+		sum[i%Lanes] += float64(x[i])
+	}
+}
+
+// SumAbs adds the magnitudes to the lanes.
+func SumAbs(x []float32, sum *[Lanes]float64) {
+	for i := range x {
+		sum[i%Lanes] += float64(abs(x[i]))
+	}
+}
+
+// SumSquares adds the squares to the lanes. A square of a float32 is exact in
+// float64, so that it cannot overflow and a fused addition changes nothing.
+func SumSquares(x []float32, sum *[Lanes]float64) {
+	for i := range x {
+		sum[i%Lanes] += float64(x[i]) * float64(x[i])
+	}
+}
+
+// MaxAbs keeps the largest magnitude in the lanes. NaN counts as nothing.
+func MaxAbs(x []float32, max *[Lanes]float32) {
+	for i := range x {
+		if abs(x[i]) > max[i%Lanes] {
+			max[i%Lanes] = abs(x[i])
+		}
+	}
+}
+
+// CountNonFinite adds the number of infinities and NaN to the lanes.
+func CountNonFinite(x []float32, count *[Lanes]float64) {
+	for i := range x {
+		if !(abs(x[i]) <= math.MaxFloat32) {
+			count[i%Lanes]++
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package rule
+
+import "math"
+
+// Args are the arguments of a call: the buffers, the scalars and the lanes of
+// the reductions (Sums for Sum and Dot, Maxima for MaxAbs, by the reduction's
+// slot).
+type Args struct {
+	Buffers [][]float32
+	Scalars []float32
+	Sums    map[int]*[Lanes]float64
+	Maxima  map[int]*[Lanes]float32
+}
+
+// Eval runs the rule in Go, one element after the other. It stands between the
+// reference and the kernels: where the reference differs from Eval the rule is
+// wrong, where a kernel does its lowering is.
+func (r *Rule) Eval(a Args) {
+	rows, columns := 1, 0
+	if first := r.First(Stream); first >= 0 {
+		columns = len(a.Buffers[first])
+	}
+	if first := r.First(PerRow); first >= 0 {
+		rows = len(a.Buffers[first])
+	}
+	steps := r.Schedule()
+	bits := make([]uint32, len(r.Nodes))
+	mask := make([]bool, len(r.Nodes))
+	f := func(id int) float32 { return math.Float32frombits(bits[id]) }
+
+	for row := range rows {
+		fold := map[int]*[Lanes]float32{}
+		at := func(buffer, column int) *float32 {
+			switch r.Buffers[buffer].Shape {
+			case Matrix:
+				column += row * columns
+			case PerRow:
+				column = row
+			}
+			return &a.Buffers[buffer][column]
+		}
+		for i := range columns {
+			lane := i % Lanes
+			for id, n := range r.Nodes {
+				switch n.Op {
+				case Scalar:
+					bits[id] = math.Float32bits(a.Scalars[n.X])
+				case Const:
+					bits[id] = n.Imm
+				}
+			}
+			for _, s := range steps {
+				if !s.IsEffect {
+					n := r.Nodes[s.ID]
+					if n.Op == Load {
+						bits[s.ID] = math.Float32bits(*at(n.X, i))
+						continue
+					}
+					if n.Op.IsMask() {
+						mask[s.ID] = compare(n.Op, f(n.X), f(n.Y))
+						continue
+					}
+					bits[s.ID] = apply(n, bits, mask)
+					continue
+				}
+				e := r.Effects[s.ID]
+				switch {
+				case !e.Reduce:
+					*at(e.To, i) = f(e.X)
+				case e.Kind == Sum:
+					a.Sums[e.To][lane] += float64(f(e.X))
+				case e.Kind == Dot:
+					a.Sums[e.To][lane] += float64(float64(f(e.X)) * float64(f(e.Y)))
+				case e.Kind == MaxAbs:
+					l := &a.Maxima[e.To][lane]
+					*l = pick(abs(f(e.X)) > *l, abs(f(e.X)), *l)
+				case e.Kind == Fold:
+					if fold[e.To] == nil {
+						fold[e.To] = new([Lanes]float32)
+					}
+					fold[e.To][lane] += f(e.X)
+				}
+			}
+		}
+		for _, e := range r.Effects {
+			if e.Reduce && e.Kind == Fold {
+				var lanes [Lanes]float32
+				if fold[e.To] != nil {
+					lanes = *fold[e.To]
+				}
+				for half := Lanes / 2; half > 0; half /= 2 {
+					for j := range half {
+						lanes[j] += lanes[j+half]
+					}
+				}
+				*at(e.To, 0) = lanes[0]
+			}
+		}
+	}
+}
+
+func compare(op Op, x, y float32) bool {
+	switch op {
+	case Less:
+		return x < y
+	case LessEqual:
+		return x <= y
+	}
+	return x == y
+}
+
+// apply is the one meaning of every operation on bits.
+func apply(n Node, bits []uint32, mask []bool) uint32 {
+	xb := bits[n.X]
+	x := math.Float32frombits(xb)
+	var yb uint32
+	if n.Op.Operands() > 1 {
+		yb = bits[n.Y]
+	}
+	y := math.Float32frombits(yb)
+	switch n.Op {
+	case Add:
+		return math.Float32bits(x + y)
+	case Sub:
+		return math.Float32bits(x - y)
+	case Mul:
+		return math.Float32bits(x * y)
+	case Div:
+		return math.Float32bits(x / y)
+	case Sqrt:
+		return math.Float32bits(float32(math.Sqrt(float64(x))))
+	case Max:
+		return math.Float32bits(pick(x > y, x, y))
+	case Min:
+		return math.Float32bits(pick(x < y, x, y))
+	case Abs:
+		return xb &^ (1 << 31)
+	case Neg:
+		return xb ^ 1<<31
+	case Select:
+		if mask[n.X] {
+			return bits[n.Y]
+		}
+		return bits[n.Z]
+	case And:
+		return xb & yb
+	case Or:
+		return xb | yb
+	case Xor:
+		return xb ^ yb
+	case AddInt:
+		return xb + yb
+	case SubInt:
+		return xb - yb
+	case ShiftLeft:
+		return xb << n.Imm
+	case ShiftRight:
+		return xb >> n.Imm
+	case ShiftArith:
+		return uint32(int32(xb) >> n.Imm)
+	case FromInt:
+		return math.Float32bits(float32(int32(xb)))
+	case Flush:
+		if xb&yb == 0 {
+			return 0
+		}
+		return xb
+	}
+	panic("rule: no meaning for " + n.Op.String())
+}
+
+func pick(yes bool, x, y float32) float32 {
+	if yes {
+		return x
+	}
+	return y
+}
+
+func abs(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) }

@@ -1,0 +1,112 @@
+package rule
+
+import "slices"
+
+// A Step of a schedule is a node to compute or an effect to carry out.
+type Step struct {
+	IsEffect bool
+	ID       int // index in Nodes or in Effects
+}
+
+// Schedule orders the graph so that a value is computed shortly before it is
+// needed, which keeps few registers alive. Scalars and constants are not part
+// of it: they are at hand from the start.
+func (r *Rule) Schedule() []Step {
+	var steps []Step
+	done := make([]bool, len(r.Nodes))
+	var visit func(id int)
+	visit = func(id int) {
+		if done[id] {
+			return
+		}
+		done[id] = true
+		n := r.Nodes[id]
+		if n.Op == Scalar || n.Op == Const {
+			return
+		}
+		for _, x := range n.Operands() {
+			visit(x)
+		}
+		steps = append(steps, Step{ID: id})
+	}
+	for k, e := range r.Effects {
+		visit(e.X)
+		if e.Reduce && e.Kind == Dot {
+			visit(e.Y)
+		}
+		// What a later effect needs of the buffer must be read before this store.
+		if load, ok := r.seen[Node{Op: Load, X: e.To}]; ok && !e.Reduce && r.needs(k+1, load) {
+			visit(load)
+		}
+		steps = append(steps, Step{IsEffect: true, ID: k})
+	}
+	return steps
+}
+
+// needs reports whether an effect from the k-th on depends on node id.
+func (r *Rule) needs(k, id int) bool {
+	seen := make([]bool, len(r.Nodes))
+	var reaches func(from int) bool
+	reaches = func(from int) bool {
+		if from == id {
+			return true
+		}
+		if seen[from] {
+			return false
+		}
+		seen[from] = true
+		return slices.ContainsFunc(r.Nodes[from].Operands(), reaches)
+	}
+	for e := k; e < len(r.Effects); e++ {
+		if slices.ContainsFunc(r.ReadsOf(Step{IsEffect: true, ID: e}), reaches) {
+			return true
+		}
+	}
+	return false
+}
+
+// ReadsOf lists the nodes that a step reads.
+func (r *Rule) ReadsOf(s Step) []int {
+	if !s.IsEffect {
+		return r.Nodes[s.ID].Operands()
+	}
+	e := r.Effects[s.ID]
+	if e.Reduce && e.Kind == Dot {
+		return []int{e.X, e.Y}
+	}
+	return []int{e.X}
+}
+
+// Invariants lists the scalars and constants that the schedule reads, the most
+// read first: the order in which they deserve a register.
+func (r *Rule) Invariants() []int {
+	uses := make([]int, len(r.Nodes))
+	for _, s := range r.Schedule() {
+		for _, x := range r.ReadsOf(s) {
+			uses[x]++
+		}
+	}
+	var ids []int
+	for id, n := range r.Nodes {
+		if uses[id] > 0 && (n.Op == Scalar || n.Op == Const) {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortStableFunc(ids, func(a, b int) int { return uses[b] - uses[a] })
+	return ids
+}
+
+// LastUse gives for each node the index in steps after which it is dead, and
+// -1 for nodes that the schedule does not read.
+func (r *Rule) LastUse(steps []Step) []int {
+	last := make([]int, len(r.Nodes))
+	for id := range last {
+		last[id] = -1
+	}
+	for k, s := range steps {
+		for _, x := range r.ReadsOf(s) {
+			last[x] = k
+		}
+	}
+	return last
+}

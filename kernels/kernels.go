@@ -1,0 +1,147 @@
+// Package kernels chooses one table of kernels for this CPU. It has no
+// arithmetic of its own: what a kernel computes is said by the function of the
+// same name in package fallback, and every table gives the same bits as it.
+//
+// LOCKSTEP_ISA=avx512 (avx2, neon, go) forces a table; a name that is unknown or
+// cannot run here panics, so that a forced table is never quietly another one.
+// The variable is read once. GODEBUG=cpu.avx2=off and the like are honoured.
+package kernels
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+//go:generate go -C ../gen run .
+
+// MaxLen is the most elements that one call of assembly is given. Assembly
+// cannot be preempted, and longer calls would hold up the garbage collector: 64
+// Ki elements take some tens of microseconds.
+const MaxLen = 64 << 10
+
+// Variable is the environment variable that forces a table.
+const Variable = "LOCKSTEP_ISA"
+
+// A Kernel is a kernel by its name: Func has the type of the function of this
+// name in package fallback.
+type Kernel struct {
+	Name string
+	Func any
+}
+
+// ISA names the instruction set: avx512, avx2, neon, or go for the reference.
+func (t *Table) ISA() string { return t.isa }
+
+// Available lists the tables that this CPU can run, best first. The last one is
+// the reference in Go.
+func Available() []*Table {
+	var tables []*Table
+	for _, c := range candidates {
+		if len(c.missing()) == 0 {
+			tables = append(tables, c.table)
+		}
+	}
+	return append(tables, &portable)
+}
+
+// Active is the table in use: the best one available, or the one that is forced.
+func Active() *Table { return active }
+
+var active = must(pick(os.Getenv(Variable)))
+
+func pick(isa string) (*Table, error) {
+	available := Available()
+	if isa == "" {
+		return available[0], nil
+	}
+	var names []string
+	for _, t := range available {
+		if t.isa == isa {
+			return t, nil
+		}
+		names = append(names, t.isa)
+	}
+	why := "no such table"
+	for _, c := range candidates {
+		if c.table.isa == isa {
+			why = "this CPU lacks " + strings.Join(c.missing(), ", ")
+		}
+	}
+	return nil, fmt.Errorf("kernels: %s=%s: %s; available here: %s", Variable, isa, why, strings.Join(names, ", "))
+}
+
+func must(t *Table, err error) *Table {
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+// A candidate is a table with what it asks of the CPU.
+type candidate struct {
+	table    *Table
+	features []feature
+}
+
+// A feature is one that a table's instructions need. Has is false too where the
+// operating system does not save the registers.
+type feature struct {
+	name string
+	has  bool
+}
+
+func (c candidate) missing() []string {
+	var names []string
+	for _, f := range c.features {
+		if !f.has {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+// A Status is what there is to say about a table on this CPU.
+type Status struct {
+	ISA      string
+	Active   bool
+	Requires []string // CPU features
+	Missing  []string // those of them that are absent or switched off
+}
+
+// Explain tells, for each table built into this program, whether it runs here
+// and what it lacks.
+func Explain() []Status {
+	var list []Status
+	for _, c := range candidates {
+		s := Status{ISA: c.table.isa, Active: c.table == active, Missing: c.missing()}
+		for _, f := range c.features {
+			s.Requires = append(s.Requires, f.name)
+		}
+		list = append(list, s)
+	}
+	return append(list, Status{ISA: portable.isa, Active: active == &portable})
+}
+
+// Info says in a few words what runs and why, for reports of bugs.
+func Info() string {
+	forced := "best available"
+	if os.Getenv(Variable) != "" {
+		forced = "forced by " + Variable
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "lockstep: %s (%s) on %s", active.isa, forced, cpuName())
+	for _, s := range Explain() {
+		switch {
+		case len(s.Missing) > 0:
+			fmt.Fprintf(&b, "; %s lacks %s", s.ISA, strings.Join(s.Missing, ", "))
+		case !s.Active && s.ISA != portable.isa:
+			fmt.Fprintf(&b, "; %s could run", s.ISA)
+		}
+	}
+	return b.String()
+}
+
+// rowsPerCall is how many rows make at most MaxLen elements. A row is never
+// split.
+func rowsPerCall(columns int) int { return max(1, MaxLen/max(1, columns)) }

@@ -1,0 +1,197 @@
+package kernels
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lockstep-go/lockstep/internal/agree"
+)
+
+// TestAgree runs every kernel against the reference on every short length.
+func TestAgree(t *testing.T) {
+	tables := Available()
+	want := portable.Kernels()
+	for _, table := range tables[:len(tables)-1] {
+		for k, kernel := range table.Kernels() {
+			t.Run(table.isa+"/"+kernel.Name, func(t *testing.T) {
+				shapes := agree.Of(kernel.Name)
+				lengths := 301
+				if shapes.IsMatrix() || testing.Short() {
+					lengths = 101
+				}
+				for n := range lengths {
+					for offset := range 2 {
+						c := agree.Case{N: n, Rows: n % 7, Offset: (n + 7*offset) % 16, Seed: uint64(n), Random: offset > 0}
+						if _, err := agree.Compare(kernel.Func, want[k].Func, shapes, c); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestMethods runs the safe calls on more than one part, where a part's lanes
+// must go on where the last one stopped.
+func TestMethods(t *testing.T) {
+	for _, table := range Available() {
+		x := make([]float32, 2*MaxLen+77)
+		for i := range x {
+			x[i] = float32(i%1013) - 500.25
+		}
+		var whole, parts [32]float64
+		table.sumSquares(x, &whole)
+		table.SumSquares(x, &parts)
+		if whole != parts {
+			t.Errorf("%s: sums differ between one call and parts", table.isa)
+		}
+
+		w := x[:3000]
+		rows := len(x) / len(w)
+		z := make([]float32, rows)
+		table.Dots(z, x, w)
+		for i := range rows {
+			var one [1]float32
+			table.dots(one[:], x[i*len(w):][:len(w)], w)
+			if one[0] != z[i] {
+				t.Fatalf("%s: row %d is %g, want %g", table.isa, i, z[i], one[0])
+			}
+		}
+	}
+}
+
+func TestMethodsRejectShortBuffers(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("a short buffer went through")
+		}
+	}()
+	Active().Sum(nil, new([32]float64))
+	Active().RankOne(make([]float32, 4), make([]float32, 7), make([]float32, 2))
+}
+
+// FuzzAgree looks for a length, an offset and values on which a kernel differs.
+func FuzzAgree(f *testing.F) {
+	f.Add(uint8(0), uint16(33), uint8(3), uint64(1), true)
+	f.Add(uint8(7), uint16(1000), uint8(0), uint64(2), false)
+	f.Fuzz(func(t *testing.T, which uint8, n uint16, offset uint8, seed uint64, random bool) {
+		tables := Available()
+		for _, table := range tables[:len(tables)-1] {
+			kernels := table.Kernels()
+			k := int(which) % len(kernels)
+			shapes := agree.Of(kernels[k].Name)
+			c := agree.Case{N: int(n % 2048), Rows: int(n % 5), Offset: int(offset % 16), Seed: seed, Random: random}
+			if _, err := agree.Compare(kernels[k].Func, portable.Kernels()[k].Func, shapes, c); err != nil {
+				t.Errorf("%s/%s: %v", table.isa, kernels[k].Name, err)
+			}
+		}
+	})
+}
+
+// TestRequired fails when a table named in LOCKSTEP_REQUIRE cannot run here, or
+// one of it is forced and another one is in use.
+func TestRequired(t *testing.T) {
+	var have []string
+	for _, table := range Available() {
+		have = append(have, table.isa)
+	}
+	for _, isa := range strings.Fields(os.Getenv("LOCKSTEP_REQUIRE")) {
+		if !slices.Contains(have, isa) {
+			t.Errorf("%s is required and not available: %s", isa, Info())
+		}
+	}
+	if forced := os.Getenv(Variable); forced != "" && forced != Active().isa {
+		t.Errorf("%s=%s and %s is in use", Variable, forced, Active().isa)
+	}
+}
+
+func TestPickRefuses(t *testing.T) {
+	for _, isa := range []string{"sse9", "AVX2", " "} {
+		if table, err := pick(isa); err == nil || !strings.Contains(err.Error(), isa) {
+			t.Errorf("pick(%q) = %v, %v", isa, table, err)
+		}
+	}
+	candidates := candidates
+	for _, c := range candidates {
+		if missing := c.missing(); len(missing) > 0 {
+			if _, err := pick(c.table.isa); err == nil || !strings.Contains(err.Error(), missing[0]) {
+				t.Errorf("pick(%q) does not name %s: %v", c.table.isa, missing[0], err)
+			}
+		}
+	}
+}
+
+func TestInfo(t *testing.T) {
+	if info := Info(); !strings.Contains(info, Active().ISA()) {
+		t.Errorf("%q does not name the table in use", info)
+	}
+	active := 0
+	for _, s := range Explain() {
+		if s.Active {
+			active++
+		}
+	}
+	if active != 1 {
+		t.Errorf("%d tables are active", active)
+	}
+}
+
+// TestGuarded holds every table to its CPU check: no kernel may use an
+// instruction beyond the features that its table asks for.
+func TestGuarded(t *testing.T) {
+	requires := regexp.MustCompile(`(?m)^// Requires: (.*)$`)
+	for _, c := range candidates {
+		files, err := filepath.Glob(filepath.Join("asm", c.table.isa, "*.s"))
+		if err != nil || len(files) < len(c.table.Kernels()) {
+			t.Fatalf("%s: %d files of assembly (%v)", c.table.isa, len(files), err)
+		}
+		var asked []string
+		for _, f := range c.features {
+			asked = append(asked, f.name)
+		}
+		for _, name := range files {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := requires.FindSubmatch(text)
+			if m == nil {
+				t.Errorf("%s does not say what it requires", name)
+				continue
+			}
+			for _, f := range strings.Split(string(m[1]), ", ") {
+				if !slices.Contains(asked, f) {
+					t.Errorf("%s requires %s, which the table %s does not ask for", name, f, c.table.isa)
+				}
+			}
+		}
+	}
+}
+
+// BenchmarkKernel times every kernel of every table at sizes for L1, L2 and
+// memory; compare the tables with benchstat -col /isa.
+func BenchmarkKernel(b *testing.B) {
+	for _, table := range Available() {
+		for _, kernel := range table.Kernels() {
+			shapes := agree.Of(kernel.Name)
+			for _, size := range []struct {
+				name string
+				n    int
+			}{{"1Ki", 1 << 10}, {"16Ki", 16 << 10}, {"4Mi", 4 << 20}} {
+				c := agree.Case{N: size.n, Rows: 1}
+				call, bytes := agree.Call(kernel.Func, shapes, c)
+				b.Run("op="+kernel.Name+"/isa="+table.isa+"/n="+size.name, func(b *testing.B) {
+					b.SetBytes(int64(bytes))
+					for b.Loop() {
+						call()
+					}
+				})
+			}
+		}
+	}
+}
