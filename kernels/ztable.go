@@ -9,46 +9,76 @@ import "github.com/lockstep-go/lockstep/fallback"
 type Table struct {
 	isa string
 
-	amsGrad        func(p, g, m, v, h []float32, c *fallback.AMSGradScalars)
-	adaGrad        func(p, g, a []float32, c *fallback.AdaGradScalars)
-	adaGradProx    func(p, g, a []float32, c *fallback.AdaGradProxScalars)
-	adam           func(p, g, m, v []float32, c *fallback.AdamScalars)
-	adamProx       func(p, g, m, v []float32, c *fallback.AdamProxScalars)
-	countNonFinite func(x []float32, count *[32]float64)
-	dots           func(z, x, w []float32)
-	maxAbs         func(x []float32, max *[32]float32)
-	momentum       func(p, g, m []float32, c *fallback.MomentumScalars)
-	nesterov       func(p, g, m []float32, c *fallback.NesterovScalars)
-	penalty        func(g, p []float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64)
-	rankOne        func(g, x, z []float32)
-	regularize     func(x, g, p []float32, c *fallback.RegularizeScalars)
-	sgd            func(p, g []float32, c *fallback.SGDScalars)
-	shrink         func(p []float32, c *fallback.ShrinkScalars)
-	sum            func(x []float32, sum *[32]float64)
-	sumAbs         func(x []float32, sum *[32]float64)
-	sumSquares     func(x []float32, sum *[32]float64)
+	amsGrad           func(p, g, m, v, h []float32, c *fallback.AMSGradScalars)
+	adaGrad           func(p, g, a []float32, c *fallback.AdaGradScalars)
+	adaGradProx       func(p, g, a []float32, c *fallback.AdaGradProxScalars)
+	adam              func(p, g, m, v []float32, c *fallback.AdamScalars)
+	adamProx          func(p, g, m, v []float32, c *fallback.AdamProxScalars)
+	bce               func(grad, x, y []float32, c *fallback.BCEScalars, sum *[32]float64)
+	bceClip           func(grad, x, y []float32, c *fallback.BCEClipScalars, sum *[32]float64)
+	bceClipEach       func(grad, each, x, y []float32, c *fallback.BCEClipEachScalars, sum *[32]float64)
+	bceEach           func(grad, each, x, y []float32, c *fallback.BCEEachScalars, sum *[32]float64)
+	bceWithLogits     func(grad, x, y []float32, c *fallback.BCEWithLogitsScalars, sum *[32]float64)
+	bceWithLogitsEach func(grad, each, x, y []float32, c *fallback.BCEWithLogitsEachScalars, sum *[32]float64)
+	countNonFinite    func(x []float32, count *[32]float64)
+	dots              func(z, x, w []float32)
+	exp               func(y, x []float32)
+	hinge             func(grad, x, y []float32, c *fallback.HingeScalars, sum *[32]float64)
+	hingeEach         func(grad, each, x, y []float32, c *fallback.HingeEachScalars, sum *[32]float64)
+	log               func(y, x []float32)
+	log1p             func(y, x []float32)
+	mse               func(grad, x, y []float32, c *fallback.MSEScalars, sum *[32]float64)
+	mseEach           func(grad, each, x, y []float32, c *fallback.MSEEachScalars, sum *[32]float64)
+	maxAbs            func(x []float32, max *[32]float32)
+	momentum          func(p, g, m []float32, c *fallback.MomentumScalars)
+	nesterov          func(p, g, m []float32, c *fallback.NesterovScalars)
+	penalty           func(g, p []float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64)
+	rankOne           func(g, x, z []float32)
+	regularize        func(x, g, p []float32, c *fallback.RegularizeScalars)
+	sgd               func(p, g []float32, c *fallback.SGDScalars)
+	shrink            func(p []float32, c *fallback.ShrinkScalars)
+	squaredHinge      func(grad, x, y []float32, c *fallback.SquaredHingeScalars, sum *[32]float64)
+	squaredHingeEach  func(grad, each, x, y []float32, c *fallback.SquaredHingeEachScalars, sum *[32]float64)
+	sum               func(x []float32, sum *[32]float64)
+	sumAbs            func(x []float32, sum *[32]float64)
+	sumSquares        func(x []float32, sum *[32]float64)
 }
 
 var portable = Table{
-	isa:            "go",
-	amsGrad:        fallback.AMSGrad,
-	adaGrad:        fallback.AdaGrad,
-	adaGradProx:    fallback.AdaGradProx,
-	adam:           fallback.Adam,
-	adamProx:       fallback.AdamProx,
-	countNonFinite: fallback.CountNonFinite,
-	dots:           fallback.Dots,
-	maxAbs:         fallback.MaxAbs,
-	momentum:       fallback.Momentum,
-	nesterov:       fallback.Nesterov,
-	penalty:        fallback.Penalty,
-	rankOne:        fallback.RankOne,
-	regularize:     fallback.Regularize,
-	sgd:            fallback.SGD,
-	shrink:         fallback.Shrink,
-	sum:            fallback.Sum,
-	sumAbs:         fallback.SumAbs,
-	sumSquares:     fallback.SumSquares,
+	isa:               "go",
+	amsGrad:           fallback.AMSGrad,
+	adaGrad:           fallback.AdaGrad,
+	adaGradProx:       fallback.AdaGradProx,
+	adam:              fallback.Adam,
+	adamProx:          fallback.AdamProx,
+	bce:               fallback.BCE,
+	bceClip:           fallback.BCEClip,
+	bceClipEach:       fallback.BCEClipEach,
+	bceEach:           fallback.BCEEach,
+	bceWithLogits:     fallback.BCEWithLogits,
+	bceWithLogitsEach: fallback.BCEWithLogitsEach,
+	countNonFinite:    fallback.CountNonFinite,
+	dots:              fallback.Dots,
+	exp:               fallback.Exp,
+	hinge:             fallback.Hinge,
+	hingeEach:         fallback.HingeEach,
+	log:               fallback.Log,
+	log1p:             fallback.Log1p,
+	mse:               fallback.MSE,
+	mseEach:           fallback.MSEEach,
+	maxAbs:            fallback.MaxAbs,
+	momentum:          fallback.Momentum,
+	nesterov:          fallback.Nesterov,
+	penalty:           fallback.Penalty,
+	rankOne:           fallback.RankOne,
+	regularize:        fallback.Regularize,
+	sgd:               fallback.SGD,
+	shrink:            fallback.Shrink,
+	squaredHinge:      fallback.SquaredHinge,
+	squaredHingeEach:  fallback.SquaredHingeEach,
+	sum:               fallback.Sum,
+	sumAbs:            fallback.SumAbs,
+	sumSquares:        fallback.SumSquares,
 }
 
 // Kernels lists the kernels by name, as bare functions: a call is not split,
@@ -60,8 +90,21 @@ func (t *Table) Kernels() []Kernel {
 		{"AdaGradProx", t.adaGradProx},
 		{"Adam", t.adam},
 		{"AdamProx", t.adamProx},
+		{"BCE", t.bce},
+		{"BCEClip", t.bceClip},
+		{"BCEClipEach", t.bceClipEach},
+		{"BCEEach", t.bceEach},
+		{"BCEWithLogits", t.bceWithLogits},
+		{"BCEWithLogitsEach", t.bceWithLogitsEach},
 		{"CountNonFinite", t.countNonFinite},
 		{"Dots", t.dots},
+		{"Exp", t.exp},
+		{"Hinge", t.hinge},
+		{"HingeEach", t.hingeEach},
+		{"Log", t.log},
+		{"Log1p", t.log1p},
+		{"MSE", t.mse},
+		{"MSEEach", t.mseEach},
 		{"MaxAbs", t.maxAbs},
 		{"Momentum", t.momentum},
 		{"Nesterov", t.nesterov},
@@ -70,6 +113,8 @@ func (t *Table) Kernels() []Kernel {
 		{"Regularize", t.regularize},
 		{"SGD", t.sgd},
 		{"Shrink", t.shrink},
+		{"SquaredHinge", t.squaredHinge},
+		{"SquaredHingeEach", t.squaredHingeEach},
 		{"Sum", t.sum},
 		{"SumAbs", t.sumAbs},
 		{"SumSquares", t.sumSquares},
@@ -126,6 +171,66 @@ func (t *Table) AdamProx(p, g, m, v []float32, c *fallback.AdamProxScalars) {
 	t.adamProx(p, g, m, v, c)
 }
 
+// BCE calls the kernel for any length.
+func (t *Table) BCE(grad, x, y []float32, c *fallback.BCEScalars, sum *[32]float64) {
+	x, y = x[:len(grad)], y[:len(grad)]
+	for len(grad) > MaxLen {
+		t.BCE(grad[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
+		grad, x, y = grad[MaxLen:], x[MaxLen:], y[MaxLen:]
+	}
+	t.bce(grad, x, y, c, sum)
+}
+
+// BCEClip calls the kernel for any length.
+func (t *Table) BCEClip(grad, x, y []float32, c *fallback.BCEClipScalars, sum *[32]float64) {
+	x, y = x[:len(grad)], y[:len(grad)]
+	for len(grad) > MaxLen {
+		t.BCEClip(grad[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
+		grad, x, y = grad[MaxLen:], x[MaxLen:], y[MaxLen:]
+	}
+	t.bceClip(grad, x, y, c, sum)
+}
+
+// BCEClipEach calls the kernel for any length.
+func (t *Table) BCEClipEach(grad, each, x, y []float32, c *fallback.BCEClipEachScalars, sum *[32]float64) {
+	each, x, y = each[:len(grad)], x[:len(grad)], y[:len(grad)]
+	for len(grad) > MaxLen {
+		t.BCEClipEach(grad[:MaxLen], each[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
+		grad, each, x, y = grad[MaxLen:], each[MaxLen:], x[MaxLen:], y[MaxLen:]
+	}
+	t.bceClipEach(grad, each, x, y, c, sum)
+}
+
+// BCEEach calls the kernel for any length.
+func (t *Table) BCEEach(grad, each, x, y []float32, c *fallback.BCEEachScalars, sum *[32]float64) {
+	each, x, y = each[:len(grad)], x[:len(grad)], y[:len(grad)]
+	for len(grad) > MaxLen {
+		t.BCEEach(grad[:MaxLen], each[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
+		grad, each, x, y = grad[MaxLen:], each[MaxLen:], x[MaxLen:], y[MaxLen:]
+	}
+	t.bceEach(grad, each, x, y, c, sum)
+}
+
+// BCEWithLogits calls the kernel for any length.
+func (t *Table) BCEWithLogits(grad, x, y []float32, c *fallback.BCEWithLogitsScalars, sum *[32]float64) {
+	x, y = x[:len(grad)], y[:len(grad)]
+	for len(grad) > MaxLen {
+		t.BCEWithLogits(grad[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
+		grad, x, y = grad[MaxLen:], x[MaxLen:], y[MaxLen:]
+	}
+	t.bceWithLogits(grad, x, y, c, sum)
+}
+
+// BCEWithLogitsEach calls the kernel for any length.
+func (t *Table) BCEWithLogitsEach(grad, each, x, y []float32, c *fallback.BCEWithLogitsEachScalars, sum *[32]float64) {
+	each, x, y = each[:len(grad)], x[:len(grad)], y[:len(grad)]
+	for len(grad) > MaxLen {
+		t.BCEWithLogitsEach(grad[:MaxLen], each[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
+		grad, each, x, y = grad[MaxLen:], each[MaxLen:], x[MaxLen:], y[MaxLen:]
+	}
+	t.bceWithLogitsEach(grad, each, x, y, c, sum)
+}
+
 // CountNonFinite calls the kernel for any length.
 func (t *Table) CountNonFinite(x []float32, count *[32]float64) {
 	for len(x) > MaxLen {
@@ -144,6 +249,76 @@ func (t *Table) Dots(z, x, w []float32) {
 		z, x = z[rows:], x[rows*columns:]
 	}
 	t.dots(z, x, w)
+}
+
+// Exp calls the kernel for any length.
+func (t *Table) Exp(y, x []float32) {
+	x = x[:len(y)]
+	for len(y) > MaxLen {
+		t.Exp(y[:MaxLen], x[:MaxLen])
+		y, x = y[MaxLen:], x[MaxLen:]
+	}
+	t.exp(y, x)
+}
+
+// Hinge calls the kernel for any length.
+func (t *Table) Hinge(grad, x, y []float32, c *fallback.HingeScalars, sum *[32]float64) {
+	x, y = x[:len(grad)], y[:len(grad)]
+	for len(grad) > MaxLen {
+		t.Hinge(grad[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
+		grad, x, y = grad[MaxLen:], x[MaxLen:], y[MaxLen:]
+	}
+	t.hinge(grad, x, y, c, sum)
+}
+
+// HingeEach calls the kernel for any length.
+func (t *Table) HingeEach(grad, each, x, y []float32, c *fallback.HingeEachScalars, sum *[32]float64) {
+	each, x, y = each[:len(grad)], x[:len(grad)], y[:len(grad)]
+	for len(grad) > MaxLen {
+		t.HingeEach(grad[:MaxLen], each[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
+		grad, each, x, y = grad[MaxLen:], each[MaxLen:], x[MaxLen:], y[MaxLen:]
+	}
+	t.hingeEach(grad, each, x, y, c, sum)
+}
+
+// Log calls the kernel for any length.
+func (t *Table) Log(y, x []float32) {
+	x = x[:len(y)]
+	for len(y) > MaxLen {
+		t.Log(y[:MaxLen], x[:MaxLen])
+		y, x = y[MaxLen:], x[MaxLen:]
+	}
+	t.log(y, x)
+}
+
+// Log1p calls the kernel for any length.
+func (t *Table) Log1p(y, x []float32) {
+	x = x[:len(y)]
+	for len(y) > MaxLen {
+		t.Log1p(y[:MaxLen], x[:MaxLen])
+		y, x = y[MaxLen:], x[MaxLen:]
+	}
+	t.log1p(y, x)
+}
+
+// MSE calls the kernel for any length.
+func (t *Table) MSE(grad, x, y []float32, c *fallback.MSEScalars, sum *[32]float64) {
+	x, y = x[:len(grad)], y[:len(grad)]
+	for len(grad) > MaxLen {
+		t.MSE(grad[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
+		grad, x, y = grad[MaxLen:], x[MaxLen:], y[MaxLen:]
+	}
+	t.mse(grad, x, y, c, sum)
+}
+
+// MSEEach calls the kernel for any length.
+func (t *Table) MSEEach(grad, each, x, y []float32, c *fallback.MSEEachScalars, sum *[32]float64) {
+	each, x, y = each[:len(grad)], x[:len(grad)], y[:len(grad)]
+	for len(grad) > MaxLen {
+		t.MSEEach(grad[:MaxLen], each[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
+		grad, each, x, y = grad[MaxLen:], each[MaxLen:], x[MaxLen:], y[MaxLen:]
+	}
+	t.mseEach(grad, each, x, y, c, sum)
 }
 
 // MaxAbs calls the kernel for any length.
@@ -223,6 +398,26 @@ func (t *Table) Shrink(p []float32, c *fallback.ShrinkScalars) {
 		p = p[MaxLen:]
 	}
 	t.shrink(p, c)
+}
+
+// SquaredHinge calls the kernel for any length.
+func (t *Table) SquaredHinge(grad, x, y []float32, c *fallback.SquaredHingeScalars, sum *[32]float64) {
+	x, y = x[:len(grad)], y[:len(grad)]
+	for len(grad) > MaxLen {
+		t.SquaredHinge(grad[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
+		grad, x, y = grad[MaxLen:], x[MaxLen:], y[MaxLen:]
+	}
+	t.squaredHinge(grad, x, y, c, sum)
+}
+
+// SquaredHingeEach calls the kernel for any length.
+func (t *Table) SquaredHingeEach(grad, each, x, y []float32, c *fallback.SquaredHingeEachScalars, sum *[32]float64) {
+	each, x, y = each[:len(grad)], x[:len(grad)], y[:len(grad)]
+	for len(grad) > MaxLen {
+		t.SquaredHingeEach(grad[:MaxLen], each[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
+		grad, each, x, y = grad[MaxLen:], each[MaxLen:], x[MaxLen:], y[MaxLen:]
+	}
+	t.squaredHingeEach(grad, each, x, y, c, sum)
 }
 
 // Sum calls the kernel for any length.

@@ -33,7 +33,9 @@ var AVX512 = ISA{
 		case rule.Less, rule.LessEqual, rule.Equal:
 			e.VCMPPS(predicate(n.Op), y, x, dst)
 		case rule.Select:
-			e.VBLENDMPS(y, z, x, dst)
+			// avo takes the destination of VBLENDMPS for an input.
+			e.VMOVAPS(z, dst)
+			e.VMOVAPS(y, x, dst)
 		case rule.Flush:
 			keep := e.K()
 			e.VPTESTMD(y, x, keep)

@@ -24,7 +24,11 @@ func (r *Rule) Schedule() []Step {
 		if n.Op == Scalar || n.Op == Const {
 			return
 		}
-		for _, x := range n.Operands() {
+		operands := n.Operands()
+		if n.Op == Select { // its mask last: there are few registers for masks
+			operands = []int{n.Y, n.Z, n.X}
+		}
+		for _, x := range operands {
 			visit(x)
 		}
 		steps = append(steps, Step{ID: id})

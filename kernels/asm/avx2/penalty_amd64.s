@@ -46,10 +46,10 @@ loop:
 	VMOVUPS      (BX)(CX*4), Y6
 	VMULPS       Y1, Y6, Y7
 	VADDPS       Y7, Y5, Y5
-	VCMPPS       $0x00, Y0, Y6, Y7
-	VANDPS       Y3, Y6, Y8
-	VXORPS       Y2, Y8, Y8
-	VBLENDVPS    Y7, Y0, Y8, Y7
+	VANDPS       Y3, Y6, Y7
+	VXORPS       Y2, Y7, Y7
+	VCMPPS       $0x00, Y0, Y6, Y8
+	VBLENDVPS    Y8, Y0, Y7, Y7
 	VADDPS       Y7, Y5, Y5
 	VMOVUPS      Y5, (DX)(CX*4)
 	VANDPS       Y4, Y6, Y5
@@ -85,10 +85,10 @@ tail:
 	VMASKMOVPS   (BX)(CX*4), Y5, Y7
 	VMULPS       Y1, Y7, Y1
 	VADDPS       Y1, Y6, Y1
-	VCMPPS       $0x00, Y0, Y7, Y6
 	VANDPS       Y3, Y7, Y3
 	VXORPS       Y2, Y3, Y2
-	VBLENDVPS    Y6, Y0, Y2, Y0
+	VCMPPS       $0x00, Y0, Y7, Y3
+	VBLENDVPS    Y3, Y0, Y2, Y0
 	VADDPS       Y0, Y1, Y0
 	VMASKMOVPS   Y0, Y5, (DX)(CX*4)
 	VANDPS       Y4, Y7, Y0

@@ -43,10 +43,10 @@ loop:
 	VMOVUPS   (SI)(CX*4), Y6
 	VMULPS    Y2, Y6, Y7
 	VADDPS    Y7, Y5, Y5
-	VCMPPS    $0x00, Y0, Y6, Y7
-	VANDPS    Y4, Y6, Y6
-	VXORPS    Y3, Y6, Y6
-	VBLENDVPS Y7, Y0, Y6, Y6
+	VANDPS    Y4, Y6, Y7
+	VXORPS    Y3, Y7, Y7
+	VCMPPS    $0x00, Y0, Y6, Y6
+	VBLENDVPS Y6, Y0, Y7, Y6
 	VADDPS    Y6, Y5, Y5
 	VMOVUPS   Y5, (DX)(CX*4)
 	ADDQ      $0x00000008, CX
@@ -64,10 +64,10 @@ tail:
 	VMASKMOVPS   (SI)(CX*4), Y5, Y6
 	VMULPS       Y2, Y6, Y2
 	VADDPS       Y2, Y1, Y1
-	VCMPPS       $0x00, Y0, Y6, Y2
-	VANDPS       Y4, Y6, Y4
-	VXORPS       Y3, Y4, Y3
-	VBLENDVPS    Y2, Y0, Y3, Y0
+	VANDPS       Y4, Y6, Y2
+	VXORPS       Y3, Y2, Y2
+	VCMPPS       $0x00, Y0, Y6, Y3
+	VBLENDVPS    Y3, Y0, Y2, Y0
 	VADDPS       Y0, Y1, Y0
 	VMASKMOVPS   Y0, Y5, (DX)(CX*4)
 

@@ -32,14 +32,15 @@ loop:
 	VMOVUPS       (DX)(CX*4), Z4
 	VANDPS        Z3, Z4, Z4
 	VCMPPS        $0x12, Z0, Z4, K1
-	VBLENDMPS     Z1, Z2, K1, Z5
-	VCVTPS2PD     Y5, Z4
-	VEXTRACTF64X4 $0x01, Z5, Y7
-	VCVTPS2PD     Y7, Z7
-	VADDPD        (BX)(DI*8), Z4, Z4
-	VMOVUPD       Z4, (BX)(DI*8)
-	VADDPD        64(BX)(DI*8), Z7, Z7
-	VMOVUPD       Z7, 64(BX)(DI*8)
+	VMOVAPS       Z2, Z4
+	VMOVAPS       Z1, K1, Z4
+	VCVTPS2PD     Y4, Z5
+	VEXTRACTF64X4 $0x01, Z4, Y4
+	VCVTPS2PD     Y4, Z4
+	VADDPD        (BX)(DI*8), Z5, Z5
+	VMOVUPD       Z5, (BX)(DI*8)
+	VADDPD        64(BX)(DI*8), Z4, Z4
+	VMOVUPD       Z4, 64(BX)(DI*8)
 	ADDQ          $0x00000010, CX
 	CMPQ          CX, SI
 	JLT           loop
@@ -55,8 +56,9 @@ tail:
 	VMOVUPS.Z     (DX)(CX*4), K1, Z4
 	VANDPS        Z3, Z4, Z3
 	VCMPPS        $0x12, Z0, Z3, K2
-	VBLENDMPS     Z1, Z2, K2, Z6
-	VMOVAPS.Z     Z6, K1, Z0
+	VMOVAPS       Z2, Z0
+	VMOVAPS       Z1, K2, Z0
+	VMOVAPS.Z     Z0, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0

@@ -36,11 +36,12 @@ loop:
 	VMOVUPS       (BX)(CX*4), Z6
 	VMULPS        Z1, Z6, Z7
 	VADDPS        Z7, Z5, Z5
-	VCMPPS        $0x00, Z0, Z6, K1
 	VANDPS        Z3, Z6, Z7
 	VXORPS        Z2, Z7, Z7
-	VBLENDMPS     Z0, Z7, K1, Z8
-	VADDPS        Z8, Z5, Z5
+	VCMPPS        $0x00, Z0, Z6, K1
+	VMOVAPS       Z7, Z7
+	VMOVAPS       Z0, K1, Z7
+	VADDPS        Z7, Z5, Z5
 	VMOVUPS       Z5, (DX)(CX*4)
 	VANDPS        Z4, Z6, Z5
 	VCVTPS2PD     Y5, Z7
@@ -75,11 +76,12 @@ tail:
 	VMOVUPS.Z     (BX)(CX*4), K1, Z6
 	VMULPS        Z1, Z6, Z1
 	VADDPS        Z1, Z5, Z1
-	VCMPPS        $0x00, Z0, Z6, K2
 	VANDPS        Z3, Z6, Z3
 	VXORPS        Z2, Z3, Z2
-	VBLENDMPS     Z0, Z2, K2, Z9
-	VADDPS        Z9, Z1, Z0
+	VCMPPS        $0x00, Z0, Z6, K2
+	VMOVAPS       Z2, Z2
+	VMOVAPS       Z0, K2, Z2
+	VADDPS        Z2, Z1, Z0
 	VMOVUPS       Z0, K1, (DX)(CX*4)
 	VANDPS        Z4, Z6, Z0
 	VMOVAPS.Z     Z0, K1, Z0

@@ -28,20 +28,21 @@ TEXT ·Regularize(SB), NOSPLIT, $0-80
 	JGE          tail
 
 loop:
-	VMOVUPS   (BX)(CX*4), Z5
-	VMULPS    Z1, Z5, Z5
-	VMOVUPS   (SI)(CX*4), Z8
-	VMULPS    Z2, Z8, Z9
-	VADDPS    Z9, Z5, Z5
-	VCMPPS    $0x00, Z0, Z8, K1
-	VANDPS    Z4, Z8, Z8
-	VXORPS    Z3, Z8, Z8
-	VBLENDMPS Z0, Z8, K1, Z6
-	VADDPS    Z6, Z5, Z5
-	VMOVUPS   Z5, (DX)(CX*4)
-	ADDQ      $0x00000010, CX
-	CMPQ      CX, DI
-	JLT       loop
+	VMOVUPS (BX)(CX*4), Z5
+	VMULPS  Z1, Z5, Z5
+	VMOVUPS (SI)(CX*4), Z6
+	VMULPS  Z2, Z6, Z7
+	VADDPS  Z7, Z5, Z5
+	VANDPS  Z4, Z6, Z7
+	VXORPS  Z3, Z7, Z7
+	VCMPPS  $0x00, Z0, Z6, K1
+	VMOVAPS Z7, Z6
+	VMOVAPS Z0, K1, Z6
+	VADDPS  Z6, Z5, Z5
+	VMOVUPS Z5, (DX)(CX*4)
+	ADDQ    $0x00000010, CX
+	CMPQ    CX, DI
+	JLT     loop
 
 tail:
 	SUBQ      CX, AX
@@ -54,11 +55,12 @@ tail:
 	VMOVUPS.Z (SI)(CX*4), K1, Z5
 	VMULPS    Z2, Z5, Z2
 	VADDPS    Z2, Z1, Z1
-	VCMPPS    $0x00, Z0, Z5, K2
 	VANDPS    Z4, Z5, Z2
 	VXORPS    Z3, Z2, Z2
-	VBLENDMPS Z0, Z2, K2, Z7
-	VADDPS    Z7, Z1, Z0
+	VCMPPS    $0x00, Z0, Z5, K2
+	VMOVAPS   Z2, Z2
+	VMOVAPS   Z0, K2, Z2
+	VADDPS    Z2, Z1, Z0
 	VMOVUPS   Z0, K1, (DX)(CX*4)
 
 done:

@@ -35,11 +35,11 @@ loop4:
 	FMOVQ.P 16(R7), F1
 	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e3fe422 // fcmeq v2.4s, v1.4s, v31.4s
-	WORD $0x4e3c1c23 // and v3.16b, v1.16b, v28.16b
-	WORD $0x6e3d1c63 // eor v3.16b, v3.16b, v29.16b
-	WORD $0x6e631fe2 // bsl v2.16b, v31.16b, v3.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e3c1c22 // and v2.16b, v1.16b, v28.16b
+	WORD $0x6e3d1c42 // eor v2.16b, v2.16b, v29.16b
+	WORD $0x4e3fe423 // fcmeq v3.4s, v1.4s, v31.4s
+	WORD $0x6e621fe3 // bsl v3.16b, v31.16b, v2.16b
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	FMOVQ.P F0, 16(R6)
 	WORD $0x4ea0f820 // fabs v0.4s, v1.4s
 	ADD R1<<3, R8, R2
@@ -79,11 +79,11 @@ loop1:
 	FMOVS.P 4(R7), F1
 	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e3fe422 // fcmeq v2.4s, v1.4s, v31.4s
-	WORD $0x4e3c1c23 // and v3.16b, v1.16b, v28.16b
-	WORD $0x6e3d1c63 // eor v3.16b, v3.16b, v29.16b
-	WORD $0x6e631fe2 // bsl v2.16b, v31.16b, v3.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e3c1c22 // and v2.16b, v1.16b, v28.16b
+	WORD $0x6e3d1c42 // eor v2.16b, v2.16b, v29.16b
+	WORD $0x4e3fe423 // fcmeq v3.4s, v1.4s, v31.4s
+	WORD $0x6e621fe3 // bsl v3.16b, v31.16b, v2.16b
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	FMOVS.P F0, 4(R6)
 	WORD $0x4ea0f820 // fabs v0.4s, v1.4s
 	ADD R1<<3, R8, R2

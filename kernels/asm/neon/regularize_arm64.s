@@ -36,11 +36,11 @@ loop4:
 	FMOVQ.P 16(R8), F1
 	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e3fe422 // fcmeq v2.4s, v1.4s, v31.4s
-	WORD $0x4e3b1c21 // and v1.16b, v1.16b, v27.16b
-	WORD $0x6e3c1c21 // eor v1.16b, v1.16b, v28.16b
-	WORD $0x6e611fe2 // bsl v2.16b, v31.16b, v1.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e3b1c22 // and v2.16b, v1.16b, v27.16b
+	WORD $0x6e3c1c42 // eor v2.16b, v2.16b, v28.16b
+	WORD $0x4e3fe421 // fcmeq v1.4s, v1.4s, v31.4s
+	WORD $0x6e621fe1 // bsl v1.16b, v31.16b, v2.16b
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
@@ -56,11 +56,11 @@ loop1:
 	FMOVS.P 4(R8), F1
 	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e3fe422 // fcmeq v2.4s, v1.4s, v31.4s
-	WORD $0x4e3b1c21 // and v1.16b, v1.16b, v27.16b
-	WORD $0x6e3c1c21 // eor v1.16b, v1.16b, v28.16b
-	WORD $0x6e611fe2 // bsl v2.16b, v31.16b, v1.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e3b1c22 // and v2.16b, v1.16b, v27.16b
+	WORD $0x6e3c1c42 // eor v2.16b, v2.16b, v28.16b
+	WORD $0x4e3fe421 // fcmeq v1.4s, v1.4s, v31.4s
+	WORD $0x6e621fe1 // bsl v1.16b, v31.16b, v2.16b
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	FMOVS.P F0, 4(R6)
 	SUBS $1, R0, R0
 	BGE loop1

@@ -22,10 +22,49 @@ func Adam(p, g, m, v []float32, c *fallback.AdamScalars)
 func AdamProx(p, g, m, v []float32, c *fallback.AdamProxScalars)
 
 //go:noescape
+func BCE(grad, x, y []float32, c *fallback.BCEScalars, sum *[32]float64)
+
+//go:noescape
+func BCEClip(grad, x, y []float32, c *fallback.BCEClipScalars, sum *[32]float64)
+
+//go:noescape
+func BCEClipEach(grad, each, x, y []float32, c *fallback.BCEClipEachScalars, sum *[32]float64)
+
+//go:noescape
+func BCEEach(grad, each, x, y []float32, c *fallback.BCEEachScalars, sum *[32]float64)
+
+//go:noescape
+func BCEWithLogits(grad, x, y []float32, c *fallback.BCEWithLogitsScalars, sum *[32]float64)
+
+//go:noescape
+func BCEWithLogitsEach(grad, each, x, y []float32, c *fallback.BCEWithLogitsEachScalars, sum *[32]float64)
+
+//go:noescape
 func CountNonFinite(x []float32, count *[32]float64)
 
 //go:noescape
 func Dots(z, x, w []float32)
+
+//go:noescape
+func Exp(y, x []float32)
+
+//go:noescape
+func Hinge(grad, x, y []float32, c *fallback.HingeScalars, sum *[32]float64)
+
+//go:noescape
+func HingeEach(grad, each, x, y []float32, c *fallback.HingeEachScalars, sum *[32]float64)
+
+//go:noescape
+func Log(y, x []float32)
+
+//go:noescape
+func Log1p(y, x []float32)
+
+//go:noescape
+func MSE(grad, x, y []float32, c *fallback.MSEScalars, sum *[32]float64)
+
+//go:noescape
+func MSEEach(grad, each, x, y []float32, c *fallback.MSEEachScalars, sum *[32]float64)
 
 //go:noescape
 func MaxAbs(x []float32, max *[32]float32)
@@ -50,6 +89,12 @@ func SGD(p, g []float32, c *fallback.SGDScalars)
 
 //go:noescape
 func Shrink(p []float32, c *fallback.ShrinkScalars)
+
+//go:noescape
+func SquaredHinge(grad, x, y []float32, c *fallback.SquaredHingeScalars, sum *[32]float64)
+
+//go:noescape
+func SquaredHingeEach(grad, each, x, y []float32, c *fallback.SquaredHingeEachScalars, sum *[32]float64)
 
 //go:noescape
 func Sum(x []float32, sum *[32]float64)

@@ -1,0 +1,99 @@
+package update
+
+import (
+	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/kernels"
+)
+
+// AdaGrad divides by the root of the sum of all squared gradients (Duchi,
+// Hazan, Singer 2011).
+//
+//	a ← a + g²
+//	w ← w - lr/(1 + (t-1)·LRDecay) · g / (√a + Eps)
+//
+// Its state is "accumulator", a.
+type AdaGrad struct {
+	Options
+	LRDecay            float64
+	InitialAccumulator float64 // where a begins
+
+	// Eps keeps the divisor from 0. With 0 and an accumulator of 0 a gradient
+	// of 0 gives NaN, as in the frameworks.
+	Eps float64
+
+	// EpsInside adds Eps inside the root, √(a + Eps), as Keras does.
+	EpsInside bool
+}
+
+// Name is "adagrad".
+func (AdaGrad) Name() string { return "adagrad" }
+
+func (r AdaGrad) check() error {
+	return firstError(r.Options.check(),
+		notNegative("LRDecay", r.LRDecay),
+		notNegative("InitialAccumulator", r.InitialAccumulator),
+		notNegative("Eps", r.Eps))
+}
+
+func (r AdaGrad) slots() []slot { return []slot{{"accumulator", r.InitialAccumulator}} }
+func (r AdaGrad) takes() bool   { return r.Proximal }
+
+func (r AdaGrad) stepper() stepper {
+	if r.Proximal && r.penalties() {
+		return &adaGradProx{r: r}
+	}
+	return &adaGrad{r: r}
+}
+
+// rate is the learning rate of a step.
+func (r AdaGrad) rate(h hyper) float64 { return h.lr / (1 + float64(h.t-1)*r.LRDecay) }
+
+// eps is Eps inside the root and outside.
+func (r AdaGrad) eps() (inside, outside float32) {
+	if r.EpsInside {
+		return float32(r.Eps), 0
+	}
+	return 0, float32(r.Eps)
+}
+
+type adaGrad struct {
+	r AdaGrad
+	c fallback.AdaGradScalars
+}
+
+func (s *adaGrad) prepare(h hyper) {
+	inside, outside := s.r.eps()
+	s.c = fallback.AdaGradScalars{
+		Scale: float32(h.scale),
+		EpsIn: inside,
+		Eps:   outside,
+		Decay: float32(h.decay),
+		Step:  float32(s.r.rate(h)),
+		Keep:  h.keep,
+	}
+}
+
+func (s *adaGrad) run(k *kernels.Table, p, g []float32, a state) { k.AdaGrad(p, g, a[0], &s.c) }
+
+type adaGradProx struct {
+	r AdaGrad
+	c fallback.AdaGradProxScalars
+}
+
+func (s *adaGradProx) prepare(h hyper) {
+	inside, outside := s.r.eps()
+	s.c = fallback.AdaGradProxScalars{
+		Scale: float32(h.scale),
+		EpsIn: inside,
+		Eps:   outside,
+		Decay: float32(h.decay),
+		Step:  float32(s.r.rate(h)),
+		Keep:  h.keep,
+		L1:    float32(h.l1),
+		L2:    float32(h.l2),
+	}
+}
+
+func (s *adaGradProx) run(k *kernels.Table, p, g []float32, a state) {
+	k.AdaGradProx(p, g, a[0], &s.c)
+}

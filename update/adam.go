@@ -1,0 +1,151 @@
+package update
+
+import (
+	"math"
+
+	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/kernels"
+)
+
+// Adam is Adam (Kingma, Ba 2015), and AdamW (Loshchilov, Hutter 2019) where
+// WeightDecay is not 0. c₁ = 1-β₁ᵗ and c₂ = 1-β₂ᵗ correct the bias.
+//
+//	m ← m + (1-β₁)(g - m)
+//	v ← β₂·v + (1-β₂)·g²
+//	w ← w - lr/c₁ · m / (√(v/c₂) + Eps)
+//
+// Its state is "m", "v", and with AMSGrad "max_v", which begin at 0.
+type Adam struct {
+	Options
+	Beta1, Beta2 float64 // in [0, 1)
+
+	// Eps keeps the divisor from 0. It should be at least 1e-14 as long as
+	// small state is flushed: a v that is flushed divides by Eps alone.
+	Eps float64
+
+	// EpsRoot is added inside the root, √(v/c₂ + EpsRoot), as Optax's eps_root.
+	EpsRoot float64
+
+	// EpsHat adds Eps before the bias is corrected, as Keras and TensorFlow do
+	// and the end of section 2 of the paper: lr·√c₂/c₁ · m / (√v + Eps). With
+	// the same number it is the larger of the two while t is small.
+	EpsHat bool
+
+	// AMSGrad divides by the largest v so far (Reddi, Kale, Kumar 2018), taken
+	// before its bias is corrected, as PyTorch, Keras and TensorFlow do.
+	AMSGrad bool
+
+	// NoBiasCorrection sets c₁ and c₂ to 1.
+	NoBiasCorrection bool
+}
+
+// Name is "adam", or "amsgrad", whose state has one buffer more.
+func (r Adam) Name() string {
+	if r.AMSGrad {
+		return "amsgrad"
+	}
+	return "adam"
+}
+
+func (r Adam) check() error {
+	return firstError(r.Options.check(),
+		belowOne("Beta1", r.Beta1),
+		belowOne("Beta2", r.Beta2),
+		notNegative("Eps", r.Eps),
+		notNegative("EpsRoot", r.EpsRoot))
+}
+
+func (r Adam) slots() []slot {
+	list := []slot{{name: "m"}, {name: "v"}}
+	if r.AMSGrad {
+		list = append(list, slot{name: "max_v"})
+	}
+	return list
+}
+
+func (r Adam) takes() bool { return r.Proximal }
+
+func (r Adam) stepper() stepper {
+	if r.AMSGrad || r.EpsRoot != 0 || r.Proximal && r.penalties() {
+		return &adamProx{r: r}
+	}
+	return &adam{r: r}
+}
+
+// corrections are c₁ and c₂ at step t.
+func (r Adam) corrections(t int64) (c1, c2 float64) {
+	if r.NoBiasCorrection {
+		return 1, 1
+	}
+	return oneMinusPower(r.Beta1, t), oneMinusPower(r.Beta2, t)
+}
+
+// oneMinusPower is 1 - betaᵗ, to the last bit also where betaᵗ is near 1.
+func oneMinusPower(beta float64, t int64) float64 {
+	return -math.Expm1(float64(t) * math.Log(beta))
+}
+
+type adam struct {
+	r Adam
+	c fallback.AdamScalars
+}
+
+func (s *adam) prepare(h hyper) {
+	c1, c2 := s.r.corrections(h.t)
+	bias, step := 1/math.Sqrt(c2), h.lr/c1
+	if s.r.EpsHat {
+		bias, step = 1, h.lr*math.Sqrt(c2)/c1
+	}
+	s.c = fallback.AdamScalars{
+		Scale:  float32(h.scale),
+		Alpha1: float32(1 - s.r.Beta1),
+		Beta2:  float32(s.r.Beta2),
+		Alpha2: float32(1 - s.r.Beta2),
+		Bias:   float32(bias),
+		Eps:    float32(s.r.Eps),
+		Decay:  float32(h.decay),
+		Step:   float32(step),
+		Keep:   h.keep,
+	}
+}
+
+func (s *adam) run(k *kernels.Table, p, g []float32, mv state) { k.Adam(p, g, mv[0], mv[1], &s.c) }
+
+type adamProx struct {
+	r Adam
+	c fallback.AdamProxScalars
+}
+
+func (s *adamProx) prepare(h hyper) {
+	c1, c2 := s.r.corrections(h.t)
+	unbias, bias, step := 1.0, 1/math.Sqrt(c2), h.lr/c1
+	switch {
+	case s.r.EpsHat:
+		bias, step = 1, h.lr*math.Sqrt(c2)/c1
+	case s.r.EpsRoot != 0:
+		unbias, bias = 1/c2, 1
+	}
+	s.c = fallback.AdamProxScalars{
+		Scale:  float32(h.scale),
+		Alpha1: float32(1 - s.r.Beta1),
+		Beta2:  float32(s.r.Beta2),
+		Alpha2: float32(1 - s.r.Beta2),
+		Unbias: float32(unbias),
+		EpsIn:  float32(s.r.EpsRoot),
+		Bias:   float32(bias),
+		Eps:    float32(s.r.Eps),
+		Decay:  float32(h.decay),
+		Step:   float32(step),
+		Keep:   h.keep,
+		L1:     float32(h.l1),
+		L2:     float32(h.l2),
+	}
+}
+
+func (s *adamProx) run(k *kernels.Table, p, g []float32, mv state) {
+	if s.r.AMSGrad {
+		k.AMSGrad(p, g, mv[0], mv[1], mv[2], &s.c)
+		return
+	}
+	k.AdamProx(p, g, mv[0], mv[1], &s.c)
+}

@@ -1,0 +1,143 @@
+package update
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/kernels"
+)
+
+// A Rule is a formula with its options: SGD, Momentum, AdaGrad or Adam. Zero
+// means zero in every option: begin with a preset, such as PyTorchAdamW, and
+// change what differs.
+type Rule interface {
+	// Name is the rule's name in exported state.
+	Name() string
+
+	options() Options
+	check() error
+	slots() []slot
+
+	// takes reports whether the rule's kernel applies L1 and L2 itself.
+	takes() bool
+	stepper() stepper
+}
+
+// A slot is a state buffer: its name in exported state and its first value.
+type slot struct {
+	name    string
+	initial float64
+}
+
+// maxSlots is the most state buffers that a rule has.
+const maxSlots = 3
+
+// Options are what every rule has. All penalties are for a loss of which the
+// gradient is given; w is a parameter, lr the learning rate.
+type Options struct {
+	LR float64 // learning rate, at least 0
+
+	// WeightDecay is decoupled: w ← w - lr·WeightDecay·w, apart from the
+	// gradient, as in AdamW and everywhere in Keras.
+	WeightDecay float64
+
+	// L2 is the penalty ½·L2·‖w‖², which adds L2·w to the gradient. It is
+	// PyTorch's weight_decay of SGD, Adagrad and Adam, and twice the number
+	// that Keras' regularizers.L2 takes.
+	L2 float64
+
+	// L1 is the penalty L1·‖w‖₁, which adds L1·sign(w) to the gradient, with
+	// sign(0) = 0. L1 and L2 together are the elastic net.
+	L1 float64
+
+	// Proximal applies L1 and L2 as a proximal step after the update instead:
+	// the soft threshold, which makes exact zeros, and a division. The step
+	// size of each element is the rule's own: for AdaGrad and Adam it is
+	// divided by the root like the gradient (Duchi, Singer 2009).
+	Proximal bool
+
+	// Maximize climbs: the gradient's sign is flipped before all else.
+	Maximize bool
+
+	// KeepSubnormals stores state as it is. By default state below 2⁻⁹⁵
+	// (2.5e-29) in magnitude is stored as +0: there it cannot matter beside any
+	// eps in use, and arithmetic on subnormals is up to a hundred times slower.
+	KeepSubnormals bool
+}
+
+func (o Options) options() Options { return o }
+
+func (o Options) check() error {
+	return firstError(
+		notNegative("LR", o.LR),
+		notNegative("WeightDecay", o.WeightDecay),
+		notNegative("L2", o.L2),
+		notNegative("L1", o.L1),
+	)
+}
+
+// penalties reports whether there is an L1 or L2 to apply.
+func (o Options) penalties() bool { return o.L1 != 0 || o.L2 != 0 }
+
+func (o Options) keep() float32 {
+	if o.KeepSubnormals {
+		return fallback.KeepAll
+	}
+	return fallback.FlushSmall
+}
+
+// A hyper is what the scalars of one step are made from.
+type hyper struct {
+	t      int64   // the step, from 1
+	lr     float64 // at this step
+	scale  float64 // of the gradient; the stages may have applied it
+	decay  float64 // factor of the parameter
+	keep   float32
+	l1, l2 float64 // what the kernel is to apply of them
+}
+
+// A stepper is a rule's kernel with its scalars. prepare is called once a step,
+// then run for parts of the buffers, from any goroutine.
+type stepper interface {
+	prepare(h hyper)
+	run(k *kernels.Table, p, g []float32, s state)
+}
+
+// A state is a part of the state buffers of one tensor, in the order of slots.
+type state [maxSlots][]float32
+
+// An ArgError is bad input: which argument, its value, and what it must be.
+// When a call returns one, it has written nothing.
+type ArgError struct {
+	Arg   string
+	Value any
+	Want  string
+}
+
+func (e *ArgError) Error() string {
+	return fmt.Sprintf("update: %s is %v, want %s", e.Arg, e.Value, e.Want)
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func notNegative(arg string, x float64) error {
+	if !(x >= 0) || math.IsInf(x, 0) {
+		return &ArgError{arg, x, "a finite number of at least 0"}
+	}
+	return nil
+}
+
+func belowOne(arg string, x float64) error {
+	if !(x >= 0 && x < 1) {
+		return &ArgError{arg, x, "a number in [0, 1)"}
+	}
+	return nil
+}

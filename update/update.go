@@ -1,0 +1,354 @@
+// Package update takes gradients to updated parameters and optimizer state, in
+// one pass over flat float32 buffers and in place.
+//
+// The bits of a result depend on the inputs alone: not on the instruction set,
+// the number of workers, or how a buffer is split into ranges. A step allocates
+// nothing, and steps small work on the caller's goroutine. Gradients are only
+// read. An error means that nothing was written.
+package update
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+
+	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/kernels"
+)
+
+// A Tensor is one parameter tensor of a set: how many elements it has, which of
+// the rules is its own, and its state if the caller owns it.
+type Tensor struct {
+	Size int
+	Rule int // index in the rules that NewSet is given
+
+	// State holds the state buffers by name, each of Size elements, as a
+	// checkpoint or the caller's arena has them. The optimizer works in them. A
+	// nil State is allocated and given its first values.
+	State map[string][]float32
+}
+
+// An Optimizer applies rules to parameters: it has their state and counts the
+// steps. One goroutine at a time may call its methods, but for Apply.
+type Optimizer struct {
+	table   *kernels.Table
+	groups  []group
+	tensors []tensor
+	units   []unit
+	total   int // elements of all tensors
+
+	step      int64
+	scale     float64
+	policy    Policy
+	skipped   int64
+	nonFinite int64
+
+	known     []known    // buffers that are known not to overlap
+	intervals []interval // room for the check
+	scratch   sync.Pool  // of *[blockLen]float32
+	pool      workers
+}
+
+// A tensor is a Tensor with its state in the order of its rule's slots.
+type tensor struct {
+	size  int
+	group int
+	state state
+}
+
+// A group is a rule at work: its options at this step.
+type group struct {
+	rule  Rule
+	lr    float64
+	slots []slot
+	stepper
+	stages
+}
+
+// New returns an optimizer for one flat buffer of n parameters.
+func New(n int, rule Rule) (*Optimizer, error) {
+	return NewSet([]Tensor{{Size: n}}, rule)
+}
+
+// NewSet returns an optimizer for many tensors, which a step takes in one call,
+// each by one of the rules.
+func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
+	o := &Optimizer{table: kernels.Active(), scale: 1}
+	o.scratch.New = func() any { return new([blockLen]float32) }
+	for k, r := range rules {
+		if r == nil {
+			return nil, &ArgError{fmt.Sprintf("rules[%d]", k), r, "a rule"}
+		}
+		if err := r.check(); err != nil {
+			return nil, err
+		}
+		o.groups = append(o.groups, group{rule: r, lr: r.options().LR, slots: r.slots(), stepper: r.stepper()})
+	}
+	var owned []interval
+	for k, t := range tensors {
+		if t.Size < 0 {
+			return nil, &ArgError{fmt.Sprintf("tensors[%d].Size", k), t.Size, "at least 0"}
+		}
+		if t.Rule < 0 || t.Rule >= len(rules) {
+			return nil, &ArgError{fmt.Sprintf("tensors[%d].Rule", k), t.Rule, fmt.Sprintf("the index of one of %d rules", len(rules))}
+		}
+		s, err := o.groups[t.Rule].state(k, t)
+		if err != nil {
+			return nil, err
+		}
+		o.tensors = append(o.tensors, tensor{t.Size, t.Rule, s})
+		o.total += t.Size
+		for j, slot := range o.groups[t.Rule].slots {
+			owned = append(owned, interval{at: address(s[j]), n: t.Size, name: slot.name, tensor: k})
+		}
+	}
+	if err := disjoint(owned); err != nil {
+		return nil, err
+	}
+	o.known = make([]known, len(tensors))
+	o.intervals = make([]interval, 0, (2+maxSlots)*len(tensors))
+	o.units = split(o.tensors)
+	o.pool.init(o)
+	return o, o.SetWorkers(0)
+}
+
+// state takes over the caller's buffers of a tensor or makes new ones.
+func (g *group) state(k int, t Tensor) (s state, err error) {
+	if t.State != nil {
+		return s, g.bind(k, t, &s)
+	}
+	for j, slot := range g.slots {
+		s[j] = make([]float32, t.Size)
+		if slot.initial != 0 {
+			for i := range s[j] {
+				s[j][i] = float32(slot.initial)
+			}
+		}
+	}
+	return s, nil
+}
+
+func (g *group) bind(k int, t Tensor, s *state) error {
+	for j, slot := range g.slots {
+		b, ok := t.State[slot.name]
+		name := fmt.Sprintf("tensors[%d].State[%q]", k, slot.name)
+		if !ok {
+			return &ArgError{name, "absent", "a buffer of the " + g.rule.Name() + " rule"}
+		}
+		if len(b) != t.Size {
+			return &ArgError{"len(" + name + ")", len(b), fmt.Sprint(t.Size)}
+		}
+		s[j] = b
+	}
+	if len(t.State) != len(g.slots) {
+		return &ArgError{fmt.Sprintf("len(tensors[%d].State)", k), len(t.State), fmt.Sprintf("the %d buffers of the %s rule", len(g.slots), g.rule.Name())}
+	}
+	return nil
+}
+
+// Len is the number of parameters of all tensors.
+func (o *Optimizer) Len() int { return o.total }
+
+// SetLR sets the learning rate of every rule from the next step on.
+func (o *Optimizer) SetLR(lr float64) error {
+	if err := notNegative("lr", lr); err != nil {
+		return err
+	}
+	for k := range o.groups {
+		o.groups[k].lr = lr
+	}
+	return nil
+}
+
+// SetRuleLR sets the learning rate of one rule from the next step on.
+func (o *Optimizer) SetRuleLR(rule int, lr float64) error {
+	if rule < 0 || rule >= len(o.groups) {
+		return &ArgError{"rule", rule, fmt.Sprintf("the index of one of %d rules", len(o.groups))}
+	}
+	if err := notNegative("lr", lr); err != nil {
+		return err
+	}
+	o.groups[rule].lr = lr
+	return nil
+}
+
+// SetGradScale sets the factor of all gradients from the next step on, before
+// penalties are added: one over a loss scale, a batch size, or the product of
+// both. It is 1 at first.
+func (o *Optimizer) SetGradScale(scale float64) error {
+	if !(scale > 0) || math.IsInf(scale, 0) {
+		return &ArgError{"scale", scale, "a finite number above 0"}
+	}
+	o.scale = scale
+	return nil
+}
+
+// Steps is the number of steps taken, those that were skipped not counted.
+func (o *Optimizer) Steps() int64 { return o.step }
+
+// SetSteps sets the number of steps taken, as when a checkpoint is loaded or
+// the caller counts for itself. The next step is number steps+1.
+func (o *Optimizer) SetSteps(steps int64) error {
+	if steps < 0 {
+		return &ArgError{"steps", steps, "at least 0"}
+	}
+	o.step = steps
+	return nil
+}
+
+// SetWorkers sets how many goroutines a step may use at most; 0 means
+// runtime.GOMAXPROCS. Small steps use the caller's alone. The bits of the
+// result are the same for any number.
+func (o *Optimizer) SetWorkers(n int) error {
+	if n < 0 {
+		return &ArgError{"n", n, "at least 0"}
+	}
+	if n == 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	o.pool.limit = n
+	return nil
+}
+
+// Step updates params, the only tensor, from its gradient.
+func (o *Optimizer) Step(params, grads []float32) error {
+	if len(o.tensors) != 1 {
+		return &ArgError{"the number of tensors", len(o.tensors), "1: a set takes StepSet"}
+	}
+	o.pool.one = [2][1][]float32{{params}, {grads}}
+	err := o.StepSet(o.pool.one[0][:], o.pool.one[1][:])
+	o.pool.one = [2][1][]float32{}
+	return err
+}
+
+// StepSet updates every tensor from its gradient, params[k] and grads[k] being
+// those of the k-th.
+func (o *Optimizer) StepSet(params, grads [][]float32) error {
+	if err := o.checkSet(params, grads); err != nil {
+		return err
+	}
+	if o.policy != Propagate {
+		if skip, err := o.refuse(grads); skip || err != nil {
+			return err
+		}
+	}
+	if err := o.Begin(); err != nil {
+		return err
+	}
+	o.pool.run(params, grads)
+	return nil
+}
+
+// Begin begins a step that the caller carries out with Apply, on goroutines of
+// its own: it counts the step and computes what depends on it.
+func (o *Optimizer) Begin() error {
+	if o.step == math.MaxInt64 {
+		return &ArgError{"the number of steps", o.step, "one that can be counted on"}
+	}
+	o.step++
+	for k := range o.groups {
+		o.groups[k].prepare(o.step, o.scale)
+	}
+	return nil
+}
+
+// Apply carries out the step that was begun on a part of a tensor, the one that
+// starts at an offset and is as long as params and grads. Parts that do not
+// overlap may be applied at the same time; together they are the same bits as
+// one Step. The policy for NaN and Inf is the caller's here: see CountNonFinite.
+func (o *Optimizer) Apply(tensor, offset int, params, grads []float32) error {
+	if tensor < 0 || tensor >= len(o.tensors) {
+		return &ArgError{"tensor", tensor, fmt.Sprintf("the index of one of %d tensors", len(o.tensors))}
+	}
+	t := &o.tensors[tensor]
+	if offset < 0 || offset > t.size {
+		return &ArgError{"offset", offset, fmt.Sprintf("within the %d elements of the tensor", t.size)}
+	}
+	if len(params) > t.size-offset {
+		return &ArgError{"len(params)", len(params), fmt.Sprintf("at most the %d elements from the offset on", t.size-offset)}
+	}
+	if len(grads) != len(params) {
+		return &ArgError{"len(grads)", len(grads), fmt.Sprintf("len(params) = %d", len(params))}
+	}
+	if o.step == 0 {
+		return &ArgError{"the number of steps", o.step, "at least 1: Begin comes first"}
+	}
+	if err := o.apart(tensor, params, grads); err != nil {
+		return err
+	}
+	o.groups[t.group].apply(o, t, offset, offset+len(params), params, grads)
+	return nil
+}
+
+// prepare computes the scalars of a step.
+func (g *group) prepare(t int64, scale float64) {
+	r := g.rule.options()
+	if r.Maximize {
+		scale = -scale
+	}
+	h := hyper{t: t, lr: g.lr, scale: scale, decay: 1 - g.lr*r.WeightDecay, keep: r.keep()}
+	g.stages = stages{}
+	switch {
+	case !r.penalties():
+	case g.rule.takes():
+		h.l1, h.l2 = r.L1, r.L2
+	case r.Proximal:
+		g.shrinks = true
+		g.shrink = fallback.ShrinkScalars{
+			Threshold: float32(g.lr * r.L1),
+			Shrink:    float32(1 / (1 + g.lr*r.L2)),
+		}
+	default:
+		g.regularizes = true
+		g.regularize = fallback.RegularizeScalars{Scale: float32(scale), L2: float32(r.L2), L1: float32(r.L1)}
+		h.scale = 1
+	}
+	g.stepper.prepare(h)
+}
+
+// stages are the kernels around a rule's own, for penalties that it does not
+// apply itself. They work block by block, so that memory is crossed once.
+type stages struct {
+	regularizes, shrinks bool
+	regularize           fallback.RegularizeScalars
+	shrink               fallback.ShrinkScalars
+}
+
+// blockLen is the number of elements that the stages share while they are in
+// the L1 cache.
+const blockLen = 2048
+
+// apply updates the elements lo to hi of a tensor, whose parameters and
+// gradients are p and g.
+func (g *group) apply(o *Optimizer, t *tensor, lo, hi int, p, grad []float32) {
+	if !g.regularizes && !g.shrinks {
+		g.run(o.table, p, grad, t.part(lo, hi))
+		return
+	}
+	x := o.scratch.Get().(*[blockLen]float32)
+	for at := 0; at < len(p); at += blockLen {
+		end := min(at+blockLen, len(p))
+		q, d := p[at:end], grad[at:end]
+		if g.regularizes {
+			o.table.Regularize(x[:len(q)], d, q, &g.regularize)
+			d = x[:len(q)]
+		}
+		g.run(o.table, q, d, t.part(lo+at, lo+end))
+		if g.shrinks {
+			o.table.Shrink(q, &g.shrink)
+		}
+	}
+	o.scratch.Put(x)
+}
+
+// part is a range of the state buffers.
+func (t *tensor) part(lo, hi int) state {
+	s := t.state
+	for k := range s {
+		if s[k] != nil {
+			s[k] = s[k][lo:hi]
+		}
+	}
+	return s
+}
