@@ -56,10 +56,13 @@ func soft(u, t float32) float32 {
 	return u - clamped
 }
 
-// signTimes is -1, 0 or 1 times t ≥ 0, by the sign of x; a NaN keeps its sign bit.
+// signTimes is t times the sign of x, which is x itself for zeros and NaN.
 func signTimes(x, t float32) float32 {
-	if x == 0 {
-		return 0
+	switch {
+	case 0 < x:
+		return t
+	case x < 0:
+		return -t
 	}
-	return math.Float32frombits(math.Float32bits(t) ^ math.Float32bits(x)&(1<<31))
+	return x
 }

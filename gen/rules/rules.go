@@ -12,7 +12,8 @@ func soft(u, t rule.Value) rule.Value {
 	return u.Sub(t.Neg().Max(u).Min(t))
 }
 
-// signTimes is -1, 0 or 1 times t ≥ 0 by the sign of x, and 0 for a zero x.
+// signTimes is t times the sign of x, which is x itself for zeros and NaN.
 func signTimes(r *rule.Rule, x, t rule.Value) rule.Value {
-	return x.Equal(r.Const(0)).Select(r.Const(0), x.And(r.Bits(1<<31)).Xor(t))
+	zero := r.Const(0)
+	return zero.Less(x).Select(t, x.Less(zero).Select(t.Neg(), x))
 }

@@ -28,9 +28,9 @@ TEXT ·Penalty(SB), NOSPLIT, $0-72
 	MOVQ         absolute+56(FP), SI
 	MOVQ         squares+64(FP), DI
 	MOVQ         c+48(FP), CX
-	VBROADCASTSS constants<>+0(SB), Y0
-	VBROADCASTSS (CX), Y1
-	VBROADCASTSS 4(CX), Y2
+	VBROADCASTSS 4(CX), Y0
+	VBROADCASTSS constants<>+0(SB), Y1
+	VBROADCASTSS (CX), Y2
 	VBROADCASTSS constants<>+4(SB), Y3
 	VBROADCASTSS constants<>+8(SB), Y4
 	MOVQ         AX, R8
@@ -44,11 +44,12 @@ loop:
 	ANDQ         $+31, R9
 	VMOVUPS      (DX)(CX*4), Y5
 	VMOVUPS      (BX)(CX*4), Y6
-	VMULPS       Y1, Y6, Y7
+	VMULPS       Y2, Y6, Y7
 	VADDPS       Y7, Y5, Y5
-	VANDPS       Y3, Y6, Y7
-	VXORPS       Y2, Y7, Y7
-	VCMPPS       $0x00, Y0, Y6, Y8
+	VXORPS       Y3, Y0, Y7
+	VCMPPS       $0x11, Y1, Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y7
+	VCMPPS       $0x11, Y6, Y1, Y8
 	VBLENDVPS    Y8, Y0, Y7, Y7
 	VADDPS       Y7, Y5, Y5
 	VMOVUPS      Y5, (DX)(CX*4)
@@ -83,13 +84,14 @@ tail:
 	ANDQ         $+31, AX
 	VMASKMOVPS   (DX)(CX*4), Y5, Y6
 	VMASKMOVPS   (BX)(CX*4), Y5, Y7
-	VMULPS       Y1, Y7, Y1
-	VADDPS       Y1, Y6, Y1
-	VANDPS       Y3, Y7, Y3
-	VXORPS       Y2, Y3, Y2
-	VCMPPS       $0x00, Y0, Y7, Y3
-	VBLENDVPS    Y3, Y0, Y2, Y0
-	VADDPS       Y0, Y1, Y0
+	VMULPS       Y2, Y7, Y2
+	VADDPS       Y2, Y6, Y2
+	VXORPS       Y3, Y0, Y3
+	VCMPPS       $0x11, Y1, Y7, Y6
+	VBLENDVPS    Y6, Y3, Y7, Y3
+	VCMPPS       $0x11, Y7, Y1, Y1
+	VBLENDVPS    Y1, Y0, Y3, Y0
+	VADDPS       Y0, Y2, Y0
 	VMASKMOVPS   Y0, Y5, (DX)(CX*4)
 	VANDPS       Y4, Y7, Y0
 	VANDPS       Y5, Y0, Y0

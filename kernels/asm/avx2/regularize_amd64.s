@@ -26,10 +26,10 @@ TEXT ·Regularize(SB), NOSPLIT, $0-80
 	MOVQ         g_base+24(FP), BX
 	MOVQ         p_base+48(FP), SI
 	MOVQ         c+72(FP), CX
-	VBROADCASTSS constants<>+0(SB), Y0
-	VBROADCASTSS (CX), Y1
-	VBROADCASTSS 4(CX), Y2
-	VBROADCASTSS 8(CX), Y3
+	VBROADCASTSS 8(CX), Y0
+	VBROADCASTSS constants<>+0(SB), Y1
+	VBROADCASTSS (CX), Y2
+	VBROADCASTSS 4(CX), Y3
 	VBROADCASTSS constants<>+4(SB), Y4
 	MOVQ         AX, DI
 	ANDQ         $-8, DI
@@ -39,13 +39,14 @@ TEXT ·Regularize(SB), NOSPLIT, $0-80
 
 loop:
 	VMOVUPS   (BX)(CX*4), Y5
-	VMULPS    Y1, Y5, Y5
+	VMULPS    Y2, Y5, Y5
 	VMOVUPS   (SI)(CX*4), Y6
-	VMULPS    Y2, Y6, Y7
+	VMULPS    Y3, Y6, Y7
 	VADDPS    Y7, Y5, Y5
-	VANDPS    Y4, Y6, Y7
-	VXORPS    Y3, Y7, Y7
-	VCMPPS    $0x00, Y0, Y6, Y6
+	VXORPS    Y4, Y0, Y7
+	VCMPPS    $0x11, Y1, Y6, Y8
+	VBLENDVPS Y8, Y7, Y6, Y7
+	VCMPPS    $0x11, Y6, Y1, Y6
 	VBLENDVPS Y6, Y0, Y7, Y6
 	VADDPS    Y6, Y5, Y5
 	VMOVUPS   Y5, (DX)(CX*4)
@@ -60,15 +61,16 @@ tail:
 	VPBROADCASTD X5, Y5
 	VPCMPGTD     lanes<>+0(SB), Y5, Y5
 	VMASKMOVPS   (BX)(CX*4), Y5, Y6
-	VMULPS       Y1, Y6, Y1
-	VMASKMOVPS   (SI)(CX*4), Y5, Y6
 	VMULPS       Y2, Y6, Y2
-	VADDPS       Y2, Y1, Y1
-	VANDPS       Y4, Y6, Y2
-	VXORPS       Y3, Y2, Y2
-	VCMPPS       $0x00, Y0, Y6, Y3
-	VBLENDVPS    Y3, Y0, Y2, Y0
-	VADDPS       Y0, Y1, Y0
+	VMASKMOVPS   (SI)(CX*4), Y5, Y6
+	VMULPS       Y3, Y6, Y3
+	VADDPS       Y3, Y2, Y2
+	VXORPS       Y4, Y0, Y3
+	VCMPPS       $0x11, Y1, Y6, Y4
+	VBLENDVPS    Y4, Y3, Y6, Y3
+	VCMPPS       $0x11, Y6, Y1, Y1
+	VBLENDVPS    Y1, Y0, Y3, Y0
+	VADDPS       Y0, Y2, Y0
 	VMASKMOVPS   Y0, Y5, (DX)(CX*4)
 
 done:

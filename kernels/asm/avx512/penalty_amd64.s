@@ -18,9 +18,9 @@ TEXT ·Penalty(SB), NOSPLIT, $0-72
 	MOVQ         absolute+56(FP), SI
 	MOVQ         squares+64(FP), DI
 	MOVQ         c+48(FP), CX
-	VBROADCASTSS constants<>+0(SB), Z0
-	VBROADCASTSS (CX), Z1
-	VBROADCASTSS 4(CX), Z2
+	VBROADCASTSS 4(CX), Z0
+	VBROADCASTSS constants<>+0(SB), Z1
+	VBROADCASTSS (CX), Z2
 	VBROADCASTSS constants<>+4(SB), Z3
 	VBROADCASTSS constants<>+8(SB), Z4
 	MOVQ         AX, R8
@@ -34,12 +34,14 @@ loop:
 	ANDQ          $+31, R9
 	VMOVUPS       (DX)(CX*4), Z5
 	VMOVUPS       (BX)(CX*4), Z6
-	VMULPS        Z1, Z6, Z7
+	VMULPS        Z2, Z6, Z7
 	VADDPS        Z7, Z5, Z5
-	VANDPS        Z3, Z6, Z7
-	VXORPS        Z2, Z7, Z7
-	VCMPPS        $0x00, Z0, Z6, K1
-	VMOVAPS       Z7, Z7
+	VXORPS        Z3, Z0, Z7
+	VCMPPS        $0x11, Z1, Z6, K1
+	VMOVAPS       Z6, Z8
+	VMOVAPS       Z7, K1, Z8
+	VCMPPS        $0x11, Z6, Z1, K1
+	VMOVAPS       Z8, Z7
 	VMOVAPS       Z0, K1, Z7
 	VADDPS        Z7, Z5, Z5
 	VMOVUPS       Z5, (DX)(CX*4)
@@ -74,14 +76,16 @@ tail:
 	ANDQ          $+31, AX
 	VMOVUPS.Z     (DX)(CX*4), K1, Z5
 	VMOVUPS.Z     (BX)(CX*4), K1, Z6
-	VMULPS        Z1, Z6, Z1
-	VADDPS        Z1, Z5, Z1
-	VANDPS        Z3, Z6, Z3
-	VXORPS        Z2, Z3, Z2
-	VCMPPS        $0x00, Z0, Z6, K2
-	VMOVAPS       Z2, Z2
-	VMOVAPS       Z0, K2, Z2
-	VADDPS        Z2, Z1, Z0
+	VMULPS        Z2, Z6, Z2
+	VADDPS        Z2, Z5, Z2
+	VXORPS        Z3, Z0, Z3
+	VCMPPS        $0x11, Z1, Z6, K2
+	VMOVAPS       Z6, Z5
+	VMOVAPS       Z3, K2, Z5
+	VCMPPS        $0x11, Z6, Z1, K2
+	VMOVAPS       Z5, Z1
+	VMOVAPS       Z0, K2, Z1
+	VADDPS        Z1, Z2, Z0
 	VMOVUPS       Z0, K1, (DX)(CX*4)
 	VANDPS        Z4, Z6, Z0
 	VMOVAPS.Z     Z0, K1, Z0

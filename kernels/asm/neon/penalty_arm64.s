@@ -6,9 +6,7 @@
 
 DATA constants<>+0(SB)/8, $0x0000000000000000
 DATA constants<>+8(SB)/8, $0x0000000000000000
-DATA constants<>+16(SB)/8, $0x8000000080000000
-DATA constants<>+24(SB)/8, $0x8000000080000000
-GLOBL constants<>(SB), RODATA|NOPTR, $32
+GLOBL constants<>(SB), RODATA|NOPTR, $16
 
 // func Penalty(g, p []float32, c *[2]float32, absolute *[32]float64, squares *[32]float64)
 // Requires: ASIMD
@@ -17,12 +15,11 @@ TEXT ·Penalty(SB), NOSPLIT, $0-72
 	MOVD $constants<>(SB), R4
 	MOVD absolute+56(FP), R8
 	MOVD squares+64(FP), R9
-	FMOVQ 0(R4), F31
-	FMOVS 0(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
+	FMOVS 4(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVQ 0(R4), F30
+	FMOVS 0(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVQ 16(R4), F28
 	MOVD g_base+0(FP), R6
 	MOVD p_base+24(FP), R7
 	MOVD g_len+8(FP), R0
@@ -33,13 +30,14 @@ TEXT ·Penalty(SB), NOSPLIT, $0-72
 loop4:
 	FMOVQ (R6), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
+	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e3c1c22 // and v2.16b, v1.16b, v28.16b
-	WORD $0x6e3d1c42 // eor v2.16b, v2.16b, v29.16b
-	WORD $0x4e3fe423 // fcmeq v3.4s, v1.4s, v31.4s
-	WORD $0x6e621fe3 // bsl v3.16b, v31.16b, v2.16b
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x6ea0fbe2 // fneg v2.4s, v31.4s
+	WORD $0x6ea1e7c3 // fcmgt v3.4s, v30.4s, v1.4s
+	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
+	WORD $0x6ebee422 // fcmgt v2.4s, v1.4s, v30.4s
+	WORD $0x6e631fe2 // bsl v2.16b, v31.16b, v3.16b
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	FMOVQ.P F0, 16(R6)
 	WORD $0x4ea0f820 // fabs v0.4s, v1.4s
 	ADD R1<<3, R8, R2
@@ -77,13 +75,14 @@ rest4:
 loop1:
 	FMOVS (R6), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
+	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e3c1c22 // and v2.16b, v1.16b, v28.16b
-	WORD $0x6e3d1c42 // eor v2.16b, v2.16b, v29.16b
-	WORD $0x4e3fe423 // fcmeq v3.4s, v1.4s, v31.4s
-	WORD $0x6e621fe3 // bsl v3.16b, v31.16b, v2.16b
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x6ea0fbe2 // fneg v2.4s, v31.4s
+	WORD $0x6ea1e7c3 // fcmgt v3.4s, v30.4s, v1.4s
+	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
+	WORD $0x6ebee422 // fcmgt v2.4s, v1.4s, v30.4s
+	WORD $0x6e631fe2 // bsl v2.16b, v31.16b, v3.16b
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	FMOVS.P F0, 4(R6)
 	WORD $0x4ea0f820 // fabs v0.4s, v1.4s
 	ADD R1<<3, R8, R2

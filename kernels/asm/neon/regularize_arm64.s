@@ -6,23 +6,20 @@
 
 DATA constants<>+0(SB)/8, $0x0000000000000000
 DATA constants<>+8(SB)/8, $0x0000000000000000
-DATA constants<>+16(SB)/8, $0x8000000080000000
-DATA constants<>+24(SB)/8, $0x8000000080000000
-GLOBL constants<>(SB), RODATA|NOPTR, $32
+GLOBL constants<>(SB), RODATA|NOPTR, $16
 
 // func Regularize(x, g, p []float32, c *[3]float32)
 // Requires: ASIMD
 TEXT ·Regularize(SB), NOSPLIT, $0-80
 	MOVD c+72(FP), R3
 	MOVD $constants<>(SB), R4
-	FMOVQ 0(R4), F31
-	FMOVS 0(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
+	FMOVS 8(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVQ 0(R4), F30
+	FMOVS 0(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
+	FMOVS 4(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVQ 16(R4), F27
 	MOVD x_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD p_base+48(FP), R8
@@ -32,14 +29,15 @@ TEXT ·Regularize(SB), NOSPLIT, $0-80
 
 loop4:
 	FMOVQ.P 16(R7), F0
-	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
 	FMOVQ.P 16(R8), F1
-	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
+	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e3b1c22 // and v2.16b, v1.16b, v27.16b
-	WORD $0x6e3c1c42 // eor v2.16b, v2.16b, v28.16b
-	WORD $0x4e3fe421 // fcmeq v1.4s, v1.4s, v31.4s
-	WORD $0x6e621fe1 // bsl v1.16b, v31.16b, v2.16b
+	WORD $0x6ea0fbe2 // fneg v2.4s, v31.4s
+	WORD $0x6ea1e7c3 // fcmgt v3.4s, v30.4s, v1.4s
+	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
+	WORD $0x6ebee421 // fcmgt v1.4s, v1.4s, v30.4s
+	WORD $0x6e631fe1 // bsl v1.16b, v31.16b, v3.16b
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	SUBS $4, R0, R0
@@ -52,14 +50,15 @@ rest4:
 
 loop1:
 	FMOVS.P 4(R7), F0
-	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
 	FMOVS.P 4(R8), F1
-	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
+	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e3b1c22 // and v2.16b, v1.16b, v27.16b
-	WORD $0x6e3c1c42 // eor v2.16b, v2.16b, v28.16b
-	WORD $0x4e3fe421 // fcmeq v1.4s, v1.4s, v31.4s
-	WORD $0x6e621fe1 // bsl v1.16b, v31.16b, v2.16b
+	WORD $0x6ea0fbe2 // fneg v2.4s, v31.4s
+	WORD $0x6ea1e7c3 // fcmgt v3.4s, v30.4s, v1.4s
+	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
+	WORD $0x6ebee421 // fcmgt v1.4s, v1.4s, v30.4s
+	WORD $0x6e631fe1 // bsl v1.16b, v31.16b, v3.16b
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	FMOVS.P F0, 4(R6)
 	SUBS $1, R0, R0
