@@ -31,8 +31,8 @@ const goldenLen = 257
 // had: where a parameter crosses zero, an error made while it was large stays.
 // Each step rounds some four times to half a unit of 2⁻²⁴, partly in other
 // places than the framework does: 120 units are what 60 steps can add up to.
-// Keras and Optax compute the bias corrections of Adam in float32, where
-// 1-0.999 is off by 784 units. The first step goes with its root.
+// Keras and Optax compute the bias corrections of Adam in float32, where the
+// cancellation in 1-0.999ᵗ costs hundreds of units in the first steps.
 func TestGolden(t *testing.T) {
 	gradients := readFloats(t, "gradients.bin")
 	for _, c := range goldenCases(t) {
