@@ -70,10 +70,11 @@ func HingeEach(grad, each, x, y []float32, c *HingeEachScalars, sum *[Lanes]floa
 
 func (c *HingeScalars) hinge(x, y float32) (loss, slope float32) {
 	label, h := c.margin(x, y)
+	loss = positive(h)
 	if h > 0 {
-		slope = -label
+		return loss, -label
 	}
-	return positive(h), slope
+	return loss, loss // 0, or NaN
 }
 
 // SquaredHinge is max(1 - label·x, 0)².

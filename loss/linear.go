@@ -110,9 +110,9 @@ func (l *Linear) Gradient(x, y, w, grad []float32) (float64, error) {
 	if len(grad) != l.Len() {
 		return 0, &ArgError{"len(grad)", len(grad), fmt.Sprintf("the number of parameters, %d", l.Len())}
 	}
-	for name, s := range map[string][]float32{"x": x, "y": y, "w": w} {
+	for k, s := range [][]float32{x, y, w} {
 		if buffers.Overlap(grad, s) {
-			return 0, &ArgError{"grad", fmt.Sprintf("%d elements at %p", len(grad), grad), "a buffer apart from " + name}
+			return 0, &ArgError{"grad", fmt.Sprintf("%d elements at %p", len(grad), grad), "a buffer apart from " + "xyw"[k:k+1]}
 		}
 	}
 	rows := len(y)

@@ -105,8 +105,8 @@ type BCEWithLogits struct {
 
 // Eval implements Loss.
 func (l BCEWithLogits) Eval(pred, target, grad, each []float32) (float64, error) {
-	if !(l.PosWeight >= 0) || math.IsInf(l.PosWeight, 0) {
-		return 0, &ArgError{"PosWeight", l.PosWeight, "a finite number of at least 0"}
+	if !(l.PosWeight >= 0 && l.PosWeight <= math.MaxFloat32) {
+		return 0, &ArgError{"PosWeight", l.PosWeight, "a finite float32 of at least 0"}
 	}
 	weight := float32(1)
 	if l.PosWeight != 0 {

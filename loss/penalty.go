@@ -25,8 +25,8 @@ func (p Penalty) Eval(w, grad []float32) (float64, error) {
 		name  string
 		value float64
 	}{{"L1", p.L1}, {"L2", p.L2}} {
-		if !(x.value >= 0) || math.IsInf(x.value, 0) {
-			return 0, &ArgError{x.name, x.value, "a finite number of at least 0"}
+		if !(x.value >= 0 && x.value <= math.MaxFloat32) {
+			return 0, &ArgError{x.name, x.value, "a finite float32 of at least 0"}
 		}
 	}
 	if grad != nil && len(grad) != len(w) {
@@ -50,5 +50,6 @@ func (p Penalty) Eval(w, grad []float32) (float64, error) {
 		absolute += fallback.Total(&a)
 		squares += fallback.Total(&s)
 	}
-	return p.L1*absolute + p.L2/2*squares, nil
+	// The conversions keep the compiler from fusing, which would change bits.
+	return float64(p.L1*absolute) + float64(p.L2/2*squares), nil
 }

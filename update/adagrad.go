@@ -46,7 +46,7 @@ func (r AdaGrad) stepper() stepper {
 }
 
 // rate is the learning rate of a step.
-func (r AdaGrad) rate(h hyper) float64 { return h.lr / (1 + float64(h.t-1)*r.LRDecay) }
+func (r AdaGrad) rate(h hyper) float64 { return h.lr / (1 + float64(float64(h.t-1)*r.LRDecay)) }
 
 // eps is Eps inside the root and outside.
 func (r AdaGrad) eps() (inside, outside float32) {

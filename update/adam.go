@@ -66,32 +66,40 @@ func (r Adam) slots() []slot {
 func (r Adam) takes() bool { return r.Proximal }
 
 func (r Adam) stepper() stepper {
+	b := bias{math.Log(r.Beta1), math.Log(r.Beta2), r.NoBiasCorrection}
 	if r.AMSGrad || r.EpsRoot != 0 || r.Proximal && r.penalties() {
-		return &adamProx{r: r}
+		return &adamProx{r: r, bias: b}
 	}
-	return &adam{r: r}
+	return &adam{r: r, bias: b}
+}
+
+// A bias is what the moments of Adam lack at first because they begin at 0.
+type bias struct {
+	logBeta1, logBeta2 float64
+	uncorrected        bool
 }
 
 // corrections are c₁ and c₂ at step t.
-func (r Adam) corrections(t int64) (c1, c2 float64) {
-	if r.NoBiasCorrection {
+func (b bias) corrections(t int64) (c1, c2 float64) {
+	if b.uncorrected {
 		return 1, 1
 	}
-	return oneMinusPower(r.Beta1, t), oneMinusPower(r.Beta2, t)
+	return oneMinusPower(b.logBeta1, t), oneMinusPower(b.logBeta2, t)
 }
 
 // oneMinusPower is 1 - betaᵗ, to the last bit also where betaᵗ is near 1.
-func oneMinusPower(beta float64, t int64) float64 {
-	return -math.Expm1(float64(t) * math.Log(beta))
+func oneMinusPower(logBeta float64, t int64) float64 {
+	return -math.Expm1(float64(t) * logBeta)
 }
 
 type adam struct {
 	r Adam
+	bias
 	c fallback.AdamScalars
 }
 
 func (s *adam) prepare(h hyper) {
-	c1, c2 := s.r.corrections(h.t)
+	c1, c2 := s.corrections(h.t)
 	bias, step := 1/math.Sqrt(c2), h.lr/c1
 	if s.r.EpsHat {
 		bias, step = 1, h.lr*math.Sqrt(c2)/c1
@@ -113,11 +121,12 @@ func (s *adam) run(k *kernels.Table, p, g []float32, mv state) { k.Adam(p, g, mv
 
 type adamProx struct {
 	r Adam
+	bias
 	c fallback.AdamProxScalars
 }
 
 func (s *adamProx) prepare(h hyper) {
-	c1, c2 := s.r.corrections(h.t)
+	c1, c2 := s.corrections(h.t)
 	unbias, bias, step := 1.0, 1/math.Sqrt(c2), h.lr/c1
 	switch {
 	case s.r.EpsHat:

@@ -129,8 +129,8 @@ func firstError(errs ...error) error {
 }
 
 func notNegative(arg string, x float64) error {
-	if !(x >= 0) || math.IsInf(x, 0) {
-		return &ArgError{arg, x, "a finite number of at least 0"}
+	if !(x >= 0 && x <= math.MaxFloat32) {
+		return &ArgError{arg, x, "a finite float32 of at least 0"}
 	}
 	return nil
 }

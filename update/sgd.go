@@ -23,7 +23,7 @@ type sgd struct{ c fallback.SGDScalars }
 
 func (s *sgd) prepare(h hyper) {
 	s.c = fallback.SGDScalars{
-		Decay: float32(h.decay - h.lr*h.l2),
+		Decay: float32(h.decay - float64(h.lr*h.l2)),
 		Step:  float32(h.lr * h.scale),
 	}
 }

@@ -177,8 +177,8 @@ func (o *Optimizer) SetRuleLR(rule int, lr float64) error {
 // penalties are added: one over a loss scale, a batch size, or the product of
 // both. It is 1 at first.
 func (o *Optimizer) SetGradScale(scale float64) error {
-	if !(scale > 0) || math.IsInf(scale, 0) {
-		return &ArgError{"scale", scale, "a finite number above 0"}
+	if !(scale > 0 && scale <= math.MaxFloat32) {
+		return &ArgError{"scale", scale, "a finite float32 above 0"}
 	}
 	o.scale = scale
 	return nil
@@ -287,7 +287,9 @@ func (g *group) prepare(t int64, scale float64) {
 	if r.Maximize {
 		scale = -scale
 	}
-	h := hyper{t: t, lr: g.lr, scale: scale, decay: 1 - g.lr*r.WeightDecay, keep: r.keep()}
+	// Go may fuse a product and a sum, which would change bits: hence float64(…)
+	// here and in the rules.
+	h := hyper{t: t, lr: g.lr, scale: scale, decay: 1 - float64(g.lr*r.WeightDecay), keep: r.keep()}
 	g.stages = stages{}
 	switch {
 	case !r.penalties():
@@ -297,7 +299,7 @@ func (g *group) prepare(t int64, scale float64) {
 		g.shrinks = true
 		g.shrink = fallback.ShrinkScalars{
 			Threshold: float32(g.lr * r.L1),
-			Shrink:    float32(1 / (1 + g.lr*r.L2)),
+			Shrink:    float32(1 / (1 + float64(g.lr*r.L2))),
 		}
 	default:
 		g.regularizes = true

@@ -68,16 +68,19 @@ func (w *workers) init(o *Optimizer) {
 
 func (w *workers) run(params, grads [][]float32) {
 	w.params, w.grads = params, grads
-	w.next.Store(0)
-	if w.o.total >= parallelLen {
-		helpers := min(w.limit, len(w.o.units)) - 1
+	if helpers := min(w.limit, len(w.o.units)) - 1; helpers > 0 && w.o.total >= parallelLen {
+		w.next.Store(0)
 		w.running.Add(helpers)
 		for range helpers {
 			go w.helper()
 		}
+		w.work()
+		w.running.Wait()
+	} else {
+		for _, u := range w.o.units {
+			w.do(u)
+		}
 	}
-	w.work()
-	w.running.Wait()
 	w.params, w.grads = nil, nil
 }
 

@@ -37,8 +37,8 @@ func init() {
 	// max(h, 0), h = 1 - label·x
 	defineLoss("Hinge", func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
 		label, h := margin(r, x, y)
-		zero := r.Const(0)
-		return zero.Max(h), zero.Less(h).Select(label.Neg(), zero)
+		loss = r.Const(0).Max(h)
+		return loss, r.Const(0).Less(h).Select(label.Neg(), loss)
 	})
 
 	// max(h, 0)²

@@ -50,18 +50,18 @@ loop:
 	VMOVUPS      (BX)(CX*4), Y8
 	VMULPS       Y8, Y6, Y6
 	VSUBPS       Y6, Y4, Y6
-	VCMPPS       $0x11, Y6, Y0, Y8
-	VBLENDVPS    Y8, Y7, Y0, Y7
-	VMULPS       Y1, Y7, Y7
-	VMOVUPS      Y7, (DX)(CX*4)
-	VMAXPS       Y6, Y0, Y6
-	VCVTPS2PD    X6, Y7
-	VEXTRACTF128 $0x01, Y6, X6
-	VCVTPS2PD    X6, Y6
-	VADDPD       (DI)(R9*8), Y7, Y7
-	VMOVUPD      Y7, (DI)(R9*8)
-	VADDPD       32(DI)(R9*8), Y6, Y6
-	VMOVUPD      Y6, 32(DI)(R9*8)
+	VMAXPS       Y6, Y0, Y8
+	VCMPPS       $0x11, Y6, Y0, Y6
+	VBLENDVPS    Y6, Y7, Y8, Y6
+	VMULPS       Y1, Y6, Y6
+	VMOVUPS      Y6, (DX)(CX*4)
+	VCVTPS2PD    X8, Y6
+	VEXTRACTF128 $0x01, Y8, X7
+	VCVTPS2PD    X7, Y7
+	VADDPD       (DI)(R9*8), Y6, Y6
+	VMOVUPD      Y6, (DI)(R9*8)
+	VADDPD       32(DI)(R9*8), Y7, Y7
+	VMOVUPD      Y7, 32(DI)(R9*8)
 	ADDQ         $0x00000008, CX
 	CMPQ         CX, R8
 	JLT          loop
@@ -81,12 +81,12 @@ tail:
 	VMASKMOVPS   (BX)(CX*4), Y6, Y5
 	VMULPS       Y5, Y2, Y2
 	VSUBPS       Y2, Y4, Y2
-	VCMPPS       $0x11, Y2, Y0, Y4
-	VBLENDVPS    Y4, Y3, Y0, Y3
-	VMULPS       Y1, Y3, Y1
-	VMASKMOVPS   Y1, Y6, (DX)(CX*4)
-	VMAXPS       Y2, Y0, Y0
-	VANDPS       Y6, Y0, Y0
+	VMAXPS       Y2, Y0, Y4
+	VCMPPS       $0x11, Y2, Y0, Y0
+	VBLENDVPS    Y0, Y3, Y4, Y0
+	VMULPS       Y1, Y0, Y0
+	VMASKMOVPS   Y0, Y6, (DX)(CX*4)
+	VANDPS       Y6, Y4, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0

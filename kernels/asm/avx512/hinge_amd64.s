@@ -40,19 +40,19 @@ loop:
 	VMOVUPS       (BX)(CX*4), Z8
 	VMULPS        Z8, Z6, Z6
 	VSUBPS        Z6, Z4, Z6
+	VMAXPS        Z6, Z0, Z8
 	VCMPPS        $0x11, Z6, Z0, K1
-	VMOVAPS       Z0, Z8
-	VMOVAPS       Z7, K1, Z8
-	VMULPS        Z1, Z8, Z7
-	VMOVUPS       Z7, (DX)(CX*4)
-	VMAXPS        Z6, Z0, Z6
-	VCVTPS2PD     Y6, Z7
-	VEXTRACTF64X4 $0x01, Z6, Y6
-	VCVTPS2PD     Y6, Z6
-	VADDPD        (DI)(R9*8), Z7, Z7
-	VMOVUPD       Z7, (DI)(R9*8)
-	VADDPD        64(DI)(R9*8), Z6, Z6
-	VMOVUPD       Z6, 64(DI)(R9*8)
+	VMOVAPS       Z8, Z6
+	VMOVAPS       Z7, K1, Z6
+	VMULPS        Z1, Z6, Z6
+	VMOVUPS       Z6, (DX)(CX*4)
+	VCVTPS2PD     Y8, Z6
+	VEXTRACTF64X4 $0x01, Z8, Y7
+	VCVTPS2PD     Y7, Z7
+	VADDPD        (DI)(R9*8), Z6, Z6
+	VMOVUPD       Z6, (DI)(R9*8)
+	VADDPD        64(DI)(R9*8), Z7, Z7
+	VMOVUPD       Z7, 64(DI)(R9*8)
 	ADDQ          $0x00000010, CX
 	CMPQ          CX, R8
 	JLT           loop
@@ -72,13 +72,13 @@ tail:
 	VMOVUPS.Z     (BX)(CX*4), K1, Z5
 	VMULPS        Z5, Z2, Z2
 	VSUBPS        Z2, Z4, Z2
+	VMAXPS        Z2, Z0, Z4
 	VCMPPS        $0x11, Z2, Z0, K2
-	VMOVAPS       Z0, Z4
-	VMOVAPS       Z3, K2, Z4
-	VMULPS        Z1, Z4, Z1
-	VMOVUPS       Z1, K1, (DX)(CX*4)
-	VMAXPS        Z2, Z0, Z0
-	VMOVAPS.Z     Z0, K1, Z0
+	VMOVAPS       Z4, Z0
+	VMOVAPS       Z3, K2, Z0
+	VMULPS        Z1, Z0, Z0
+	VMOVUPS       Z0, K1, (DX)(CX*4)
+	VMOVAPS.Z     Z4, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0

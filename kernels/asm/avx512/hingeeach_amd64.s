@@ -41,20 +41,20 @@ loop:
 	VMOVUPS       (SI)(CX*4), Z8
 	VMULPS        Z8, Z6, Z6
 	VSUBPS        Z6, Z4, Z6
+	VMAXPS        Z6, Z0, Z8
 	VCMPPS        $0x11, Z6, Z0, K1
-	VMOVAPS       Z0, Z8
-	VMOVAPS       Z7, K1, Z8
-	VMULPS        Z1, Z8, Z7
-	VMOVUPS       Z7, (DX)(CX*4)
-	VMAXPS        Z6, Z0, Z6
-	VMOVUPS       Z6, (BX)(CX*4)
-	VCVTPS2PD     Y6, Z7
-	VEXTRACTF64X4 $0x01, Z6, Y6
-	VCVTPS2PD     Y6, Z6
-	VADDPD        (R8)(R10*8), Z7, Z7
-	VMOVUPD       Z7, (R8)(R10*8)
-	VADDPD        64(R8)(R10*8), Z6, Z6
-	VMOVUPD       Z6, 64(R8)(R10*8)
+	VMOVAPS       Z8, Z6
+	VMOVAPS       Z7, K1, Z6
+	VMULPS        Z1, Z6, Z6
+	VMOVUPS       Z6, (DX)(CX*4)
+	VMOVUPS       Z8, (BX)(CX*4)
+	VCVTPS2PD     Y8, Z6
+	VEXTRACTF64X4 $0x01, Z8, Y7
+	VCVTPS2PD     Y7, Z7
+	VADDPD        (R8)(R10*8), Z6, Z6
+	VMOVUPD       Z6, (R8)(R10*8)
+	VADDPD        64(R8)(R10*8), Z7, Z7
+	VMOVUPD       Z7, 64(R8)(R10*8)
 	ADDQ          $0x00000010, CX
 	CMPQ          CX, R9
 	JLT           loop
@@ -74,14 +74,14 @@ tail:
 	VMOVUPS.Z     (SI)(CX*4), K1, Z5
 	VMULPS        Z5, Z2, Z2
 	VSUBPS        Z2, Z4, Z2
+	VMAXPS        Z2, Z0, Z4
 	VCMPPS        $0x11, Z2, Z0, K2
-	VMOVAPS       Z0, Z4
-	VMOVAPS       Z3, K2, Z4
-	VMULPS        Z1, Z4, Z1
-	VMOVUPS       Z1, K1, (DX)(CX*4)
-	VMAXPS        Z2, Z0, Z0
-	VMOVUPS       Z0, K1, (BX)(CX*4)
-	VMOVAPS.Z     Z0, K1, Z0
+	VMOVAPS       Z4, Z0
+	VMOVAPS       Z3, K2, Z0
+	VMULPS        Z1, Z0, Z0
+	VMOVUPS       Z0, K1, (DX)(CX*4)
+	VMOVUPS       Z4, K1, (BX)(CX*4)
+	VMOVAPS.Z     Z4, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0

@@ -40,7 +40,7 @@ loop4:
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	FMOVQ.P F2, 16(R8)

@@ -57,16 +57,16 @@ loop32:
 	FMOVQ.P 16(R8), F18
 	WORD $0x6e32de10 // fmul v16.4s, v16.4s, v18.4s
 	WORD $0x4eb0d770 // fsub v16.4s, v27.4s, v16.4s
-	WORD $0x6ebfe612 // fcmgt v18.4s, v16.4s, v31.4s
-	WORD $0x6e7f1e32 // bsl v18.16b, v17.16b, v31.16b
-	WORD $0x6e3ede51 // fmul v17.4s, v18.4s, v30.4s
-	FMOVQ.P F17, 16(R6)
-	WORD $0x6eb0e7f1 // fcmgt v17.4s, v31.4s, v16.4s
-	WORD $0x6e701ff1 // bsl v17.16b, v31.16b, v16.16b
-	FMOVQ.P F17, 16(R7)
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x6eb0e7f2 // fcmgt v18.4s, v31.4s, v16.4s
+	WORD $0x6e701ff2 // bsl v18.16b, v31.16b, v16.16b
+	WORD $0x6ebfe610 // fcmgt v16.4s, v16.4s, v31.4s
+	WORD $0x6e721e30 // bsl v16.16b, v17.16b, v18.16b
+	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
+	FMOVQ.P F16, 16(R6)
+	FMOVQ.P F18, 16(R7)
+	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
 	WORD $0x4e70d400 // fadd v0.2d, v0.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
 	WORD $0x4e70d421 // fadd v1.2d, v1.2d, v16.2d
 	FMOVQ.P 16(R9), F16
 	WORD $0x6e3dde10 // fmul v16.4s, v16.4s, v29.4s
@@ -75,16 +75,16 @@ loop32:
 	FMOVQ.P 16(R8), F18
 	WORD $0x6e32de10 // fmul v16.4s, v16.4s, v18.4s
 	WORD $0x4eb0d770 // fsub v16.4s, v27.4s, v16.4s
-	WORD $0x6ebfe612 // fcmgt v18.4s, v16.4s, v31.4s
-	WORD $0x6e7f1e32 // bsl v18.16b, v17.16b, v31.16b
-	WORD $0x6e3ede51 // fmul v17.4s, v18.4s, v30.4s
-	FMOVQ.P F17, 16(R6)
-	WORD $0x6eb0e7f1 // fcmgt v17.4s, v31.4s, v16.4s
-	WORD $0x6e701ff1 // bsl v17.16b, v31.16b, v16.16b
-	FMOVQ.P F17, 16(R7)
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x6eb0e7f2 // fcmgt v18.4s, v31.4s, v16.4s
+	WORD $0x6e701ff2 // bsl v18.16b, v31.16b, v16.16b
+	WORD $0x6ebfe610 // fcmgt v16.4s, v16.4s, v31.4s
+	WORD $0x6e721e30 // bsl v16.16b, v17.16b, v18.16b
+	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
+	FMOVQ.P F16, 16(R6)
+	FMOVQ.P F18, 16(R7)
+	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
 	WORD $0x4e70d442 // fadd v2.2d, v2.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
 	WORD $0x4e70d463 // fadd v3.2d, v3.2d, v16.2d
 	FMOVQ.P 16(R9), F16
 	WORD $0x6e3dde10 // fmul v16.4s, v16.4s, v29.4s
@@ -93,16 +93,16 @@ loop32:
 	FMOVQ.P 16(R8), F18
 	WORD $0x6e32de10 // fmul v16.4s, v16.4s, v18.4s
 	WORD $0x4eb0d770 // fsub v16.4s, v27.4s, v16.4s
-	WORD $0x6ebfe612 // fcmgt v18.4s, v16.4s, v31.4s
-	WORD $0x6e7f1e32 // bsl v18.16b, v17.16b, v31.16b
-	WORD $0x6e3ede51 // fmul v17.4s, v18.4s, v30.4s
-	FMOVQ.P F17, 16(R6)
-	WORD $0x6eb0e7f1 // fcmgt v17.4s, v31.4s, v16.4s
-	WORD $0x6e701ff1 // bsl v17.16b, v31.16b, v16.16b
-	FMOVQ.P F17, 16(R7)
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x6eb0e7f2 // fcmgt v18.4s, v31.4s, v16.4s
+	WORD $0x6e701ff2 // bsl v18.16b, v31.16b, v16.16b
+	WORD $0x6ebfe610 // fcmgt v16.4s, v16.4s, v31.4s
+	WORD $0x6e721e30 // bsl v16.16b, v17.16b, v18.16b
+	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
+	FMOVQ.P F16, 16(R6)
+	FMOVQ.P F18, 16(R7)
+	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
 	WORD $0x4e70d484 // fadd v4.2d, v4.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
 	WORD $0x4e70d4a5 // fadd v5.2d, v5.2d, v16.2d
 	FMOVQ.P 16(R9), F16
 	WORD $0x6e3dde10 // fmul v16.4s, v16.4s, v29.4s
@@ -111,16 +111,16 @@ loop32:
 	FMOVQ.P 16(R8), F18
 	WORD $0x6e32de10 // fmul v16.4s, v16.4s, v18.4s
 	WORD $0x4eb0d770 // fsub v16.4s, v27.4s, v16.4s
-	WORD $0x6ebfe612 // fcmgt v18.4s, v16.4s, v31.4s
-	WORD $0x6e7f1e32 // bsl v18.16b, v17.16b, v31.16b
-	WORD $0x6e3ede51 // fmul v17.4s, v18.4s, v30.4s
-	FMOVQ.P F17, 16(R6)
-	WORD $0x6eb0e7f1 // fcmgt v17.4s, v31.4s, v16.4s
-	WORD $0x6e701ff1 // bsl v17.16b, v31.16b, v16.16b
-	FMOVQ.P F17, 16(R7)
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x6eb0e7f2 // fcmgt v18.4s, v31.4s, v16.4s
+	WORD $0x6e701ff2 // bsl v18.16b, v31.16b, v16.16b
+	WORD $0x6ebfe610 // fcmgt v16.4s, v16.4s, v31.4s
+	WORD $0x6e721e30 // bsl v16.16b, v17.16b, v18.16b
+	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
+	FMOVQ.P F16, 16(R6)
+	FMOVQ.P F18, 16(R7)
+	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
 	WORD $0x4e70d4c6 // fadd v6.2d, v6.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
 	WORD $0x4e70d4e7 // fadd v7.2d, v7.2d, v16.2d
 	FMOVQ.P 16(R9), F16
 	WORD $0x6e3dde10 // fmul v16.4s, v16.4s, v29.4s
@@ -129,16 +129,16 @@ loop32:
 	FMOVQ.P 16(R8), F18
 	WORD $0x6e32de10 // fmul v16.4s, v16.4s, v18.4s
 	WORD $0x4eb0d770 // fsub v16.4s, v27.4s, v16.4s
-	WORD $0x6ebfe612 // fcmgt v18.4s, v16.4s, v31.4s
-	WORD $0x6e7f1e32 // bsl v18.16b, v17.16b, v31.16b
-	WORD $0x6e3ede51 // fmul v17.4s, v18.4s, v30.4s
-	FMOVQ.P F17, 16(R6)
-	WORD $0x6eb0e7f1 // fcmgt v17.4s, v31.4s, v16.4s
-	WORD $0x6e701ff1 // bsl v17.16b, v31.16b, v16.16b
-	FMOVQ.P F17, 16(R7)
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x6eb0e7f2 // fcmgt v18.4s, v31.4s, v16.4s
+	WORD $0x6e701ff2 // bsl v18.16b, v31.16b, v16.16b
+	WORD $0x6ebfe610 // fcmgt v16.4s, v16.4s, v31.4s
+	WORD $0x6e721e30 // bsl v16.16b, v17.16b, v18.16b
+	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
+	FMOVQ.P F16, 16(R6)
+	FMOVQ.P F18, 16(R7)
+	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
 	WORD $0x4e70d508 // fadd v8.2d, v8.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
 	WORD $0x4e70d529 // fadd v9.2d, v9.2d, v16.2d
 	FMOVQ.P 16(R9), F16
 	WORD $0x6e3dde10 // fmul v16.4s, v16.4s, v29.4s
@@ -147,16 +147,16 @@ loop32:
 	FMOVQ.P 16(R8), F18
 	WORD $0x6e32de10 // fmul v16.4s, v16.4s, v18.4s
 	WORD $0x4eb0d770 // fsub v16.4s, v27.4s, v16.4s
-	WORD $0x6ebfe612 // fcmgt v18.4s, v16.4s, v31.4s
-	WORD $0x6e7f1e32 // bsl v18.16b, v17.16b, v31.16b
-	WORD $0x6e3ede51 // fmul v17.4s, v18.4s, v30.4s
-	FMOVQ.P F17, 16(R6)
-	WORD $0x6eb0e7f1 // fcmgt v17.4s, v31.4s, v16.4s
-	WORD $0x6e701ff1 // bsl v17.16b, v31.16b, v16.16b
-	FMOVQ.P F17, 16(R7)
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x6eb0e7f2 // fcmgt v18.4s, v31.4s, v16.4s
+	WORD $0x6e701ff2 // bsl v18.16b, v31.16b, v16.16b
+	WORD $0x6ebfe610 // fcmgt v16.4s, v16.4s, v31.4s
+	WORD $0x6e721e30 // bsl v16.16b, v17.16b, v18.16b
+	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
+	FMOVQ.P F16, 16(R6)
+	FMOVQ.P F18, 16(R7)
+	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
 	WORD $0x4e70d54a // fadd v10.2d, v10.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
 	WORD $0x4e70d56b // fadd v11.2d, v11.2d, v16.2d
 	FMOVQ.P 16(R9), F16
 	WORD $0x6e3dde10 // fmul v16.4s, v16.4s, v29.4s
@@ -165,16 +165,16 @@ loop32:
 	FMOVQ.P 16(R8), F18
 	WORD $0x6e32de10 // fmul v16.4s, v16.4s, v18.4s
 	WORD $0x4eb0d770 // fsub v16.4s, v27.4s, v16.4s
-	WORD $0x6ebfe612 // fcmgt v18.4s, v16.4s, v31.4s
-	WORD $0x6e7f1e32 // bsl v18.16b, v17.16b, v31.16b
-	WORD $0x6e3ede51 // fmul v17.4s, v18.4s, v30.4s
-	FMOVQ.P F17, 16(R6)
-	WORD $0x6eb0e7f1 // fcmgt v17.4s, v31.4s, v16.4s
-	WORD $0x6e701ff1 // bsl v17.16b, v31.16b, v16.16b
-	FMOVQ.P F17, 16(R7)
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x6eb0e7f2 // fcmgt v18.4s, v31.4s, v16.4s
+	WORD $0x6e701ff2 // bsl v18.16b, v31.16b, v16.16b
+	WORD $0x6ebfe610 // fcmgt v16.4s, v16.4s, v31.4s
+	WORD $0x6e721e30 // bsl v16.16b, v17.16b, v18.16b
+	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
+	FMOVQ.P F16, 16(R6)
+	FMOVQ.P F18, 16(R7)
+	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
 	WORD $0x4e70d58c // fadd v12.2d, v12.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
 	WORD $0x4e70d5ad // fadd v13.2d, v13.2d, v16.2d
 	FMOVQ.P 16(R9), F16
 	WORD $0x6e3dde10 // fmul v16.4s, v16.4s, v29.4s
@@ -183,16 +183,16 @@ loop32:
 	FMOVQ.P 16(R8), F18
 	WORD $0x6e32de10 // fmul v16.4s, v16.4s, v18.4s
 	WORD $0x4eb0d770 // fsub v16.4s, v27.4s, v16.4s
-	WORD $0x6ebfe612 // fcmgt v18.4s, v16.4s, v31.4s
-	WORD $0x6e7f1e32 // bsl v18.16b, v17.16b, v31.16b
-	WORD $0x6e3ede51 // fmul v17.4s, v18.4s, v30.4s
-	FMOVQ.P F17, 16(R6)
-	WORD $0x6eb0e7f1 // fcmgt v17.4s, v31.4s, v16.4s
-	WORD $0x6e701ff1 // bsl v17.16b, v31.16b, v16.16b
-	FMOVQ.P F17, 16(R7)
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x6eb0e7f2 // fcmgt v18.4s, v31.4s, v16.4s
+	WORD $0x6e701ff2 // bsl v18.16b, v31.16b, v16.16b
+	WORD $0x6ebfe610 // fcmgt v16.4s, v16.4s, v31.4s
+	WORD $0x6e721e30 // bsl v16.16b, v17.16b, v18.16b
+	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
+	FMOVQ.P F16, 16(R6)
+	FMOVQ.P F18, 16(R7)
+	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
 	WORD $0x4e70d5ce // fadd v14.2d, v14.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
 	WORD $0x4e70d5ef // fadd v15.2d, v15.2d, v16.2d
 	SUBS $32, R0, R0
 	BGE loop32
@@ -226,22 +226,22 @@ loop4:
 	FMOVQ.P 16(R8), F2
 	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
 	WORD $0x4ea0d760 // fsub v0.4s, v27.4s, v0.4s
-	WORD $0x6ebfe402 // fcmgt v2.4s, v0.4s, v31.4s
-	WORD $0x6e7f1c22 // bsl v2.16b, v1.16b, v31.16b
-	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
-	FMOVQ.P F1, 16(R6)
-	WORD $0x6ea0e7e1 // fcmgt v1.4s, v31.4s, v0.4s
-	WORD $0x6e601fe1 // bsl v1.16b, v31.16b, v0.16b
-	FMOVQ.P F1, 16(R7)
+	WORD $0x6ea0e7e2 // fcmgt v2.4s, v31.4s, v0.4s
+	WORD $0x6e601fe2 // bsl v2.16b, v31.16b, v0.16b
+	WORD $0x6ebfe400 // fcmgt v0.4s, v0.4s, v31.4s
+	WORD $0x6e621c20 // bsl v0.16b, v1.16b, v2.16b
+	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ.P F2, 16(R7)
 	ADD R1<<3, R10, R2
-	WORD $0x0e617820 // fcvtl v0.2d, v1.2s
-	FMOVQ 0(R2), F2
-	WORD $0x4e60d442 // fadd v2.2d, v2.2d, v0.2d
-	FMOVQ F2, 0(R2)
-	WORD $0x4e617820 // fcvtl2 v0.2d, v1.4s
-	FMOVQ 16(R2), F2
-	WORD $0x4e60d442 // fadd v2.2d, v2.2d, v0.2d
-	FMOVQ F2, 16(R2)
+	WORD $0x0e617840 // fcvtl v0.2d, v2.2s
+	FMOVQ 0(R2), F1
+	WORD $0x4e60d421 // fadd v1.2d, v1.2d, v0.2d
+	FMOVQ F1, 0(R2)
+	WORD $0x4e617840 // fcvtl2 v0.2d, v2.4s
+	FMOVQ 16(R2), F1
+	WORD $0x4e60d421 // fadd v1.2d, v1.2d, v0.2d
+	FMOVQ F1, 16(R2)
 	ADD $4, R1, R1
 	AND $31, R1, R1
 	SUBS $4, R0, R0
@@ -260,18 +260,18 @@ loop1:
 	FMOVS.P 4(R8), F2
 	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
 	WORD $0x4ea0d760 // fsub v0.4s, v27.4s, v0.4s
-	WORD $0x6ebfe402 // fcmgt v2.4s, v0.4s, v31.4s
-	WORD $0x6e7f1c22 // bsl v2.16b, v1.16b, v31.16b
-	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
-	FMOVS.P F1, 4(R6)
-	WORD $0x6ea0e7e1 // fcmgt v1.4s, v31.4s, v0.4s
-	WORD $0x6e601fe1 // bsl v1.16b, v31.16b, v0.16b
-	FMOVS.P F1, 4(R7)
+	WORD $0x6ea0e7e2 // fcmgt v2.4s, v31.4s, v0.4s
+	WORD $0x6e601fe2 // bsl v2.16b, v31.16b, v0.16b
+	WORD $0x6ebfe400 // fcmgt v0.4s, v0.4s, v31.4s
+	WORD $0x6e621c20 // bsl v0.16b, v1.16b, v2.16b
+	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
+	FMOVS.P F0, 4(R6)
+	FMOVS.P F2, 4(R7)
 	ADD R1<<3, R10, R2
-	WORD $0x0e617820 // fcvtl v0.2d, v1.2s
-	FMOVD 0(R2), F2
-	WORD $0x4e60d442 // fadd v2.2d, v2.2d, v0.2d
-	FMOVD F2, 0(R2)
+	WORD $0x0e617840 // fcvtl v0.2d, v2.2s
+	FMOVD 0(R2), F1
+	WORD $0x4e60d421 // fadd v1.2d, v1.2d, v0.2d
+	FMOVD F1, 0(R2)
 	ADD $1, R1, R1
 	AND $31, R1, R1
 	SUBS $1, R0, R0

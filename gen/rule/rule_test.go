@@ -1,0 +1,221 @@
+package rule_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	. "github.com/lockstep-go/lockstep/gen/rule"
+	"github.com/lockstep-go/lockstep/gen/rules"
+)
+
+var (
+	inf  = math.Float32bits(float32(math.Inf(1)))
+	nan  = uint32(0x7fc00000)
+	sign = uint32(1 << 31) // of -0, or added to another
+)
+
+func bits(x float32) uint32 { return math.Float32bits(x) }
+
+// pickOne makes numbers of a mask.
+func pickOne(mask Value, r *Rule) Value { return mask.Select(r.Bits(1), r.Bits(0)) }
+
+// TestMeaning is what each operation gives where instruction sets differ.
+func TestMeaning(t *testing.T) {
+	one, two := bits(1), bits(2)
+	type op = func(r *Rule, x, y Value) Value
+	for _, c := range []struct {
+		name string
+		op   op
+		// Two operands and the result.
+		cases [][3]uint32
+	}{
+		{"Add", func(_ *Rule, x, y Value) Value { return x.Add(y) },
+			[][3]uint32{{one, two, bits(3)}, {inf, inf | sign, nan}, {0, sign, 0}, {sign, sign, sign}, {1, 1, 2}, {bits(0x1p24), one, bits(0x1p24)}, {nan, one, nan}}},
+		{"Sub", func(_ *Rule, x, y Value) Value { return x.Sub(y) },
+			[][3]uint32{{one, two, bits(-1)}, {inf, inf, nan}, {one, one, 0}, {sign, 0, sign}, {3, 2, 1}, {one, nan, nan}}},
+		{"Mul", func(_ *Rule, x, y Value) Value { return x.Mul(y) },
+			[][3]uint32{{two, two, bits(4)}, {inf, 0, nan}, {sign, one, sign}, {bits(0x1p-100), bits(0x1p-49), 1}, {bits(0x1p100), bits(0x1p100), inf}, {nan, 0, nan}}},
+		{"Div", func(_ *Rule, x, y Value) Value { return x.Div(y) },
+			[][3]uint32{{one, two, bits(0.5)}, {one, sign, inf | sign}, {0, 0, nan}, {inf, inf, nan}, {one, inf | sign, sign}, {one, bits(3), 0x3eaaaaab}}},
+		{"Sqrt", func(_ *Rule, x, _ Value) Value { return x.Sqrt() },
+			[][3]uint32{{bits(4), 0, two}, {sign, 0, sign}, {bits(-1), 0, nan}, {inf, 0, inf}, {two, 0, 0x3fb504f3}, {1, 0, 0x1a3504f3}, {nan, 0, nan}}},
+		{"Max", func(_ *Rule, x, y Value) Value { return x.Max(y) },
+			[][3]uint32{{one, two, two}, {two, one, two}, {nan, one, one}, {one, nan, nan}, {0, sign, sign}, {sign, 0, 0}, {inf | sign, one, one}}},
+		{"Min", func(_ *Rule, x, y Value) Value { return x.Min(y) },
+			[][3]uint32{{one, two, one}, {two, one, one}, {nan, one, one}, {one, nan, nan}, {0, sign, sign}, {sign, 0, 0}, {inf, one, one}}},
+		{"Abs", func(_ *Rule, x, _ Value) Value { return x.Abs() },
+			[][3]uint32{{bits(-1), 0, one}, {sign, 0, 0}, {inf | sign, 0, inf}, {nan | sign, 0, nan}, {one, 0, one}}},
+		{"Neg", func(_ *Rule, x, _ Value) Value { return x.Neg() },
+			[][3]uint32{{one, 0, bits(-1)}, {0, 0, sign}, {sign, 0, 0}, {inf, 0, inf | sign}, {nan, 0, nan}}},
+		{"Less", func(r *Rule, x, y Value) Value { return pickOne(x.Less(y), r) },
+			[][3]uint32{{one, two, 1}, {one, one, 0}, {sign, 0, 0}, {nan, one, 0}, {one, nan, 0}, {inf | sign, inf, 1}, {0, 1, 1}}},
+		{"LessEqual", func(r *Rule, x, y Value) Value { return pickOne(x.LessEqual(y), r) },
+			[][3]uint32{{two, one, 0}, {one, one, 1}, {0, sign, 1}, {nan, nan, 0}, {one, nan, 0}, {inf, inf, 1}, {0, 1, 1}}},
+		{"Equal", func(r *Rule, x, y Value) Value { return pickOne(x.Equal(y), r) },
+			[][3]uint32{{one, one, 1}, {one, two, 0}, {0, sign, 1}, {nan, nan, 0}, {inf, inf, 1}, {0, 1, 0}}},
+		{"And", func(_ *Rule, x, y Value) Value { return x.And(y) }, [][3]uint32{{12, 10, 8}, {nan, inf, inf}}},
+		{"Or", func(_ *Rule, x, y Value) Value { return x.Or(y) }, [][3]uint32{{12, 10, 14}, {one, sign, bits(-1)}}},
+		{"Xor", func(_ *Rule, x, y Value) Value { return x.Xor(y) }, [][3]uint32{{12, 10, 6}, {sign, sign, 0}}},
+		{"AddInt", func(_ *Rule, x, y Value) Value { return x.AddInt(y) }, [][3]uint32{{1, 2, 3}, {math.MaxUint32, 2, 1}}},
+		{"SubInt", func(_ *Rule, x, y Value) Value { return x.SubInt(y) }, [][3]uint32{{3, 2, 1}, {1, 2, math.MaxUint32}}},
+		{"ShiftLeft", func(_ *Rule, x, _ Value) Value { return x.ShiftLeft(4) }, [][3]uint32{{1, 0, 16}, {sign | 1, 0, 16}}},
+		{"ShiftRight", func(_ *Rule, x, _ Value) Value { return x.ShiftRight(4) }, [][3]uint32{{16, 0, 1}, {sign, 0, sign >> 4}}},
+		{"ShiftArith", func(_ *Rule, x, _ Value) Value { return x.ShiftArith(4) }, [][3]uint32{{16, 0, 1}, {sign, 0, 0xf8000000}}},
+		{"FromInt", func(_ *Rule, x, _ Value) Value { return x.FromInt() },
+			[][3]uint32{{3, 0, bits(3)}, {math.MaxUint32, 0, bits(-1)}, {sign, 0, bits(-0x1p31)}, {1<<24 + 1, 0, bits(0x1p24)}, {1<<24 + 3, 0, bits(0x1p24 + 4)}}},
+		{"Flush", func(_ *Rule, x, y Value) Value { return x.Flush(y) },
+			[][3]uint32{{one, 0x70000000, one}, {bits(0x1p-96), 0x70000000, 0}, {bits(-0x1p-96), 0x70000000, 0}, {sign, 0x7fffffff, 0}, {1, 0x7fffffff, 1}, {nan, 0x70000000, nan}}},
+	} {
+		r := new(Set).Define(c.name, func(r *Rule) {
+			x, y := r.Buffer("x"), r.Buffer("y")
+			z := r.Buffer("z")
+			z.Set(c.op(r, x, y))
+		})
+		for _, v := range c.cases {
+			z := []float32{0}
+			r.Eval(Args{Buffers: [][]float32{{math.Float32frombits(v[0])}, {math.Float32frombits(v[1])}, z}})
+			got, want := z[0], math.Float32frombits(v[2])
+			if bits(got) != v[2] && (got == got || want == want) {
+				t.Errorf("%s of %#x and %#x is %#x, want %#x", c.name, v[0], v[1], bits(got), v[2])
+			}
+		}
+	}
+}
+
+// TestReductions takes 70 elements, so that lanes 0 to 5 have one more than the
+// others, and numbers that tell float64 from float32.
+func TestReductions(t *testing.T) {
+	r := new(Set).Define("Reductions", func(r *Rule) {
+		x, y := r.Buffer("x"), r.Buffer("y")
+		r.Sum("sum", x)
+		r.Dot("dot", x, y)
+		r.MaxAbs("max", y)
+	})
+	const v = 0x1p24 + 2
+	var x, y []float32
+	for i := range 70 {
+		x, y = append(x, v), append(y, float32(-i))
+	}
+	y[69] = float32(math.NaN())
+	var sum, dot [Lanes]float64
+	var maxima [Lanes]float32
+	r.Eval(Args{
+		Buffers: [][]float32{x, y},
+		Sums:    map[int]*[Lanes]float64{0: &sum, 1: &dot},
+		Maxima:  map[int]*[Lanes]float32{2: &maxima},
+	})
+	if sum[5] != 3*v || sum[6] != 2*v {
+		t.Errorf("sum: %v", sum)
+	}
+	if dot[4] != -(4+36+68)*v || dot[31] != -(31+63)*v || dot[5] == dot[5] {
+		t.Errorf("dot: %v", dot)
+	}
+	if maxima[5] != 37 || maxima[4] != 68 || maxima[31] != 63 {
+		t.Errorf("max: %v", maxima)
+	}
+}
+
+// TestFold compares with the order of the sum written as a tree: what is
+// stride apart meets last where stride is 1.
+func TestFold(t *testing.T) {
+	r := new(Set).Define("Fold", func(r *Rule) {
+		z, m, w := r.PerRow("z"), r.Matrix("m"), r.Buffer("w")
+		z.SetFold(m.Mul(w))
+	})
+	const rows, columns = 20, 70
+	rng := rand.New(rand.NewPCG(1, 2))
+	z, w, m := make([]float32, rows), make([]float32, columns), make([]float32, rows*columns)
+	for i := range m {
+		m[i], w[i%columns] = rng.Float32()-0.5, 1
+	}
+	r.Eval(Args{Buffers: [][]float32{z, m, w}})
+	for i := range z {
+		var lanes [Lanes]float32
+		for j, x := range m[i*columns:][:columns] {
+			lanes[j%Lanes] += x
+		}
+		var tree func(j, stride int) float32
+		tree = func(j, stride int) float32 {
+			if stride == Lanes {
+				return lanes[j]
+			}
+			return tree(j, 2*stride) + tree(j+stride, 2*stride)
+		}
+		if want := tree(0, 1); z[i] != want {
+			t.Errorf("row %d is %g, want %g", i, z[i], want)
+		}
+	}
+}
+
+// TestSchedule looks at every rule, and at two of which each store overwrites
+// what a later one needs.
+func TestSchedule(t *testing.T) {
+	var tricky Set
+	tricky.Define("Swap", func(r *Rule) {
+		x, y := r.Buffer("x"), r.Buffer("y")
+		x.Set(y)
+		y.Set(x)
+	})
+	tricky.Define("Rotate", func(r *Rule) {
+		x, y, z := r.Buffer("x"), r.Buffer("y"), r.Buffer("z")
+		x.Set(r.Const(1))
+		y.Set(z.Add(y))
+		z.Set(x.Mul(y).Sub(z))
+		r.Sum("sum", x)
+	})
+	for _, r := range append(tricky.Rules(), rules.All.Rules()...) {
+		var computed, effects []int
+		stored := map[int]bool{}
+		for id, n := range r.Nodes {
+			if n.Op == Scalar || n.Op == Const {
+				computed = append(computed, id)
+			}
+		}
+		for _, s := range r.Schedule() {
+			for _, x := range r.ReadsOf(s) {
+				if !slices.Contains(computed, x) {
+					t.Errorf("%s: %+v reads node %d, which is not computed yet", r.Name, s, x)
+				}
+			}
+			if s.IsEffect {
+				effects = append(effects, s.ID)
+				if e := r.Effects[s.ID]; !e.Reduce {
+					stored[e.To] = true
+				}
+				continue
+			}
+			if slices.Contains(computed, s.ID) {
+				t.Errorf("%s: node %d is computed twice", r.Name, s.ID)
+			}
+			computed = append(computed, s.ID)
+			if n := r.Nodes[s.ID]; n.Op == Load && stored[n.X] {
+				t.Errorf("%s: %s is loaded after it was stored", r.Name, r.Buffers[n.X].Name)
+			}
+		}
+		for k := range r.Effects {
+			if k >= len(effects) || effects[k] != k {
+				t.Errorf("%s: the effects are %v", r.Name, effects)
+				break
+			}
+		}
+	}
+}
+
+// TestTypes gives a mask to an operation on numbers, and the other way round.
+func TestTypes(t *testing.T) {
+	for name, build := range map[string]func(x Value){
+		"add":    func(x Value) { x.Add(x.Less(x)) },
+		"select": func(x Value) { x.Select(x, x) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s takes the wrong type", name)
+				}
+			}()
+			new(Set).Define(name, func(r *Rule) { build(r.Buffer("x")) })
+		}()
+	}
+}

@@ -1,0 +1,185 @@
+package loss
+
+import (
+	"math"
+	"slices"
+	"testing"
+)
+
+var modelFormulas = [...]formula{Squared: squared, Logistic: logistic(1), HingeLoss: hinge, SquaredHingeLoss: squaredHinge}
+
+// curvature is the most that a model's slope changes with the prediction.
+var curvature = [...]float64{Squared: 2, Logistic: 0.25, HingeLoss: 0, SquaredHingeLoss: 2}
+
+// linearTolerance is in units of what linear64 expects. Worst seen: 3.9, of
+// two million.
+const linearTolerance = 6
+
+// linear64 is the gradient of the mean loss and, last, the loss itself, and for
+// each the error to expect of float32 if roundings are independent, so that
+// their squares add. W has an intercept where it is longer than a row.
+func linear64(model Model, x, y, w []float32) (want, expected []float64) {
+	rows, f := len(y), modelFormulas[model]
+	columns := len(x) / rows
+	block := min(rows, blockRows, max(1, blockElements/max(1, columns)))
+	n := len(w)
+	want, expected = make([]float64, n+1), make([]float64, n+1)
+	row := make([]float64, n)
+	for i := range rows {
+		for j := range row {
+			row[j] = 1
+			if j < columns {
+				row[j] = float64(x[i*columns+j])
+			}
+		}
+		label := float64(y[i])
+		z, off := dot64(row, w)
+		square := off*off + label*label // of the error of z - y
+		loss, slope := f(z, label), f.slope(z, label)
+		for j, v := range row {
+			want[j] += slope * v
+			expected[j] += (slope*slope*running(block) + square*curvature[model]*curvature[model]) * v * v
+		}
+		want[n] += loss
+		expected[n] += loss*loss + square*slope*slope
+	}
+	for j := range want {
+		want[j] /= float64(rows)
+		expected[j] = math.Sqrt(expected[j])/float64(rows) + math.Abs(want[j])
+	}
+	return want, expected
+}
+
+// running is by how much the squared error of a float32 sum of n terms exceeds
+// that of its terms: sums of random signs grow like √k, and each is rounded.
+func running(n int) float64 { return 1 + float64(n)/2 }
+
+// dot64 is a row times w and its expected error. There are 32 sums of a row.
+func dot64(row []float64, w []float32) (z, expected float64) {
+	for j, v := range row {
+		z += v * float64(w[j])
+		expected += v * v * float64(w[j]) * float64(w[j])
+	}
+	return z, math.Sqrt(expected*running(len(row)/32)) + math.Abs(z)
+}
+
+// linearData has labels that suit the model, and not all on the right side.
+func linearData(t *testing.T, model Model, rows, columns int, intercept bool) (l *Linear, x, y, w []float32) {
+	t.Helper()
+	l, err := NewLinear(model, columns, intercept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scale := float32(2 / math.Sqrt(float64(max(1, columns))))
+	x, w, y = uniform(rows*columns, -2, 2, 50), uniform(l.Len(), -scale, scale, 51), uniform(rows, 0, 1, 52)
+	if model == HingeLoss || model == SquaredHingeLoss {
+		y = signs(y)
+	}
+	return l, x, y, w
+}
+
+func TestLinear(t *testing.T) {
+	for _, shape := range [][2]int{{1, 1}, {1, 7}, {9, 1}, {70, 0}, {37, 33}, {3000, 5}, {40, 1000}, {3, 70_000}, {2, 131_072}} {
+		rows, columns := shape[0], shape[1]
+		for model := range modelFormulas {
+			for _, intercept := range []bool{false, true} {
+				l, x, y, w := linearData(t, Model(model), rows, columns, intercept)
+				grad := make([]float32, len(w))
+				value, err := l.Gradient(x, y, w, grad)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, expected := linear64(Model(model), x, y, w)
+				for j, g := range append(slices.Clone(grad), float32(value)) {
+					near(t, "gradient", float64(g), want[j], linearTolerance, expected[j])
+				}
+				if t.Failed() {
+					t.Fatalf("model %d, %d × %d, intercept %v", model, rows, columns, intercept)
+				}
+			}
+		}
+	}
+}
+
+func TestLinearWithoutRows(t *testing.T) {
+	l, x, y, w := linearData(t, Logistic, 0, 3, true)
+	value, err := l.Gradient(x, y, w, make([]float32, 4))
+	if err != nil || value == value {
+		t.Errorf("the mean over no rows is %g, %v", value, err)
+	}
+	if err := l.Predict(x, w, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLinearWorkers compares bits, and looks whether the workers have been at
+// work at all.
+func TestLinearWorkers(t *testing.T) {
+	for model := range modelFormulas {
+		const rows, columns = 5003, 211
+		l, x, y, w := linearData(t, Model(model), rows, columns, false)
+		for i := range x { // sums of numbers alike are exact, in any order
+			x[i] /= float32(int(1) << (i / columns % 30))
+		}
+		for i := range y {
+			y[i] /= float32(int(1) << (i % 30))
+		}
+		var first []float32
+		for _, workers := range []int{1, 2, 3, 5} {
+			if err := l.SetWorkers(workers); err != nil {
+				t.Fatal(err)
+			}
+			grad := make([]float32, len(w))
+			value, err := l.Gradient(x, y, w, grad)
+			if err != nil {
+				t.Fatal(err)
+			}
+			grad = append(grad, math.Float32frombits(uint32(math.Float64bits(value))), math.Float32frombits(uint32(math.Float64bits(value)>>32)))
+			if first == nil {
+				first = grad
+			}
+			if !slices.Equal(grad, first) || len(l.blocks) != workers {
+				t.Errorf("model %d: the bits of %d workers differ, or %d were at work", model, workers, len(l.blocks))
+			}
+		}
+	}
+}
+
+// TestLinearReuse calls one Linear with matrices of changing size.
+func TestLinearReuse(t *testing.T) {
+	used, _, _, _ := linearData(t, Squared, 1, 9, true)
+	for _, rows := range []int{2000, 3, 5000, 1} {
+		fresh, x, y, w := linearData(t, Squared, rows, 9, true)
+		got, want := make([]float32, 10), make([]float32, 10)
+		v, err := used.Gradient(x, y, w, got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := fresh.Gradient(x, y, w, want)
+		if err != nil || v != u || !slices.Equal(got, want) {
+			t.Errorf("%d rows: %v, want %v (%v)", rows, got, want, err)
+		}
+	}
+}
+
+func TestPredict(t *testing.T) {
+	for _, shape := range [][2]int{{1, 1}, {70, 0}, {9, 33}, {3, 70_000}} {
+		for _, intercept := range []bool{false, true} {
+			l, x, z, w := linearData(t, Squared, shape[0], shape[1], intercept)
+			if err := l.Predict(x, w, z); err != nil {
+				t.Fatal(err)
+			}
+			for i := range z {
+				row := make([]float64, len(w))
+				for j := range row {
+					row[j] = 1
+					if j < shape[1] {
+						row[j] = float64(x[i*shape[1]+j])
+					}
+				}
+				want, expected := dot64(row, w)
+				near(t, "x·w", float64(z[i]), want, linearTolerance, expected)
+			}
+		}
+	}
+}
