@@ -66,7 +66,7 @@ func (r Adam) slots() []slot {
 func (r Adam) takes() bool { return r.Proximal }
 
 func (r Adam) stepper() stepper {
-	b := bias{math.Log(r.Beta1), math.Log(r.Beta2), r.NoBiasCorrection}
+	b := bias{newPower(r.Beta1), newPower(r.Beta2), r.NoBiasCorrection}
 	if r.AMSGrad || r.EpsRoot != 0 || r.Proximal && r.penalties() {
 		return &adamProx{r: r, bias: b}
 	}
@@ -75,8 +75,8 @@ func (r Adam) stepper() stepper {
 
 // A bias is what the moments of Adam lack at first because they begin at 0.
 type bias struct {
-	logBeta1, logBeta2 float64
-	uncorrected        bool
+	beta1, beta2 *power
+	uncorrected  bool
 }
 
 // corrections are c₁ and c₂ at step t.
@@ -84,12 +84,7 @@ func (b bias) corrections(t int64) (c1, c2 float64) {
 	if b.uncorrected {
 		return 1, 1
 	}
-	return oneMinusPower(b.logBeta1, t), oneMinusPower(b.logBeta2, t)
-}
-
-// oneMinusPower is 1 - betaᵗ, to the last bit also where betaᵗ is near 1.
-func oneMinusPower(logBeta float64, t int64) float64 {
-	return -math.Expm1(float64(t) * logBeta)
+	return b.beta1.oneMinus(t), b.beta2.oneMinus(t)
 }
 
 type adam struct {
