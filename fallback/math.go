@@ -62,7 +62,7 @@ func log(x float32) float32 {
 	return float32(math.NaN())
 }
 
-// log1p is the natural logarithm of 1 + x, at most 0.7521 ulp off for all x.
+// log1p is the natural logarithm of 1 + x, at most 0.7114 ulp off for all x.
 func log1p(x float32) float32 {
 	u := 1 + x
 	// The sum's rounding error, exactly, for any order of magnitude of x.
