@@ -53,13 +53,13 @@ func (o *Optimizer) NonFinite() int64 { return o.nonFinite }
 
 // CountNonFinite counts the NaN and infinities in x.
 func CountNonFinite(x []float32) int64 {
-	return countNonFinite(kernels.Active(), x)
+	return countNonFinite(kernels.Active(), x, new([fallback.Lanes]float64))
 }
 
-func countNonFinite(k *kernels.Table, x []float32) int64 {
-	var lanes [fallback.Lanes]float64
-	k.CountNonFinite(x, &lanes)
-	return int64(fallback.Total(&lanes))
+func countNonFinite(k *kernels.Table, x []float32, lanes *[fallback.Lanes]float64) int64 {
+	*lanes = [fallback.Lanes]float64{}
+	k.CountNonFinite(x, lanes)
+	return int64(fallback.Total(lanes))
 }
 
 // refuse applies the policy and reports whether the step is skipped.
@@ -67,7 +67,7 @@ func (o *Optimizer) refuse(grads [][]float32) (skip bool, err error) {
 	o.nonFinite = 0
 	first := 0
 	for k, g := range grads {
-		n := countNonFinite(o.table, g)
+		n := countNonFinite(o.table, g, &o.lanes)
 		if n > 0 && o.nonFinite == 0 {
 			first = k
 		}
@@ -179,9 +179,10 @@ func overlap(x, y interval) error {
 		fmt.Sprintf("a buffer apart from %v, %d elements at %#x", y, y.n, y.at)}
 }
 
-// disjoint checks that no two buffers overlap. It sorts them.
+// disjoint checks that no two buffers overlap. It sorts them, and of two at the
+// same place it names the one that is listed first.
 func disjoint(list []interval) error {
-	slices.SortFunc(list, func(a, b interval) int { return cmp.Compare(a.at, b.at) })
+	slices.SortStableFunc(list, func(a, b interval) int { return cmp.Compare(a.at, b.at) })
 	last := interval{}
 	for _, x := range list {
 		if x.n == 0 {

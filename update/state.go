@@ -61,7 +61,7 @@ func (o *Optimizer) Import(s State) error {
 			copy(t.state[j], s.Tensors[k].Buffers[slot.name])
 		}
 	}
-	o.step = s.Steps
+	o.step, o.begun = s.Steps, false
 	return nil
 }
 

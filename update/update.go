@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"math"
 	"runtime"
-	"sync"
 
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/kernels"
@@ -39,14 +38,16 @@ type Optimizer struct {
 	total   int // elements of all tensors
 
 	step      int64
+	begun     bool // by Begin, for Apply
 	scale     float64
 	policy    Policy
 	skipped   int64
 	nonFinite int64
+	lanes     [fallback.Lanes]float64 // of the count of them
 
-	known     []known    // buffers that are known not to overlap
-	intervals []interval // room for the check
-	scratch   sync.Pool  // of *[blockLen]float32
+	known     []known                 // buffers that are known not to overlap
+	intervals []interval              // room for the check
+	scratch   chan *[blockLen]float32 // blocks that no goroutine uses
 	pool      workers
 }
 
@@ -74,8 +75,7 @@ func New(n int, rule Rule) (*Optimizer, error) {
 // NewSet returns an optimizer for many tensors, which a step takes in one call,
 // each by one of the rules.
 func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
-	o := &Optimizer{table: kernels.Active(), scale: 1}
-	o.scratch.New = func() any { return new([blockLen]float32) }
+	o := &Optimizer{table: kernels.Active(), scale: 1, scratch: make(chan *[blockLen]float32, maxBlocks)}
 	for k, r := range rules {
 		if r == nil {
 			return nil, &ArgError{fmt.Sprintf("rules[%d]", k), r, "a rule"}
@@ -193,7 +193,7 @@ func (o *Optimizer) SetSteps(steps int64) error {
 	if steps < 0 {
 		return &ArgError{"steps", steps, "at least 0"}
 	}
-	o.step = steps
+	o.step, o.begun = steps, false
 	return nil
 }
 
@@ -237,6 +237,7 @@ func (o *Optimizer) StepSet(params, grads [][]float32) error {
 		return err
 	}
 	o.pool.run(params, grads)
+	o.begun = false
 	return nil
 }
 
@@ -247,6 +248,7 @@ func (o *Optimizer) Begin() error {
 		return &ArgError{"the number of steps", o.step, "one that can be counted on"}
 	}
 	o.step++
+	o.begun = true
 	for k := range o.groups {
 		o.groups[k].prepare(o.step, o.scale)
 	}
@@ -271,8 +273,8 @@ func (o *Optimizer) Apply(tensor, offset int, params, grads []float32) error {
 	if len(grads) != len(params) {
 		return &ArgError{"len(grads)", len(grads), fmt.Sprintf("len(params) = %d", len(params))}
 	}
-	if o.step == 0 {
-		return &ArgError{"the number of steps", o.step, "at least 1: Begin comes first"}
+	if !o.begun {
+		return &ArgError{"step", o.step, "one that Begin began"}
 	}
 	if err := o.apart(tensor, params, grads); err != nil {
 		return err
@@ -317,9 +319,33 @@ type stages struct {
 	shrink               fallback.ShrinkScalars
 }
 
-// blockLen is the number of elements that the stages share while they are in
-// the L1 cache.
-const blockLen = 2048
+const (
+	// blockLen is the number of elements that the stages share while they are
+	// in the L1 cache.
+	blockLen = 2048
+
+	// maxBlocks is how many blocks an optimizer keeps for its goroutines. A
+	// sync.Pool would not do: the garbage collector empties it.
+	maxBlocks = 256
+)
+
+// block takes a block that no goroutine uses, or a new one.
+func (o *Optimizer) block() *[blockLen]float32 {
+	select {
+	case x := <-o.scratch:
+		return x
+	default:
+		return new([blockLen]float32)
+	}
+}
+
+// release gives a block back.
+func (o *Optimizer) release(x *[blockLen]float32) {
+	select {
+	case o.scratch <- x:
+	default:
+	}
+}
 
 // apply updates the elements lo to hi of a tensor, whose parameters and
 // gradients are p and g.
@@ -328,7 +354,7 @@ func (g *group) apply(o *Optimizer, t *tensor, lo, hi int, p, grad []float32) {
 		g.run(o.table, p, grad, t.part(lo, hi))
 		return
 	}
-	x := o.scratch.Get().(*[blockLen]float32)
+	x := o.block()
 	for at := 0; at < len(p); at += blockLen {
 		end := min(at+blockLen, len(p))
 		q, d := p[at:end], grad[at:end]
@@ -341,7 +367,7 @@ func (g *group) apply(o *Optimizer, t *tensor, lo, hi int, p, grad []float32) {
 			o.table.Shrink(q, &g.shrink)
 		}
 	}
-	o.scratch.Put(x)
+	o.release(x)
 }
 
 // part is a range of the state buffers.

@@ -1,0 +1,920 @@
+package update
+
+import (
+	"bytes"
+	"encoding/gob"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"runtime/metrics"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// rules take every path: each kernel, and the two stages around it.
+var rules = map[string]Rule{
+	"sgd":               SGD{Options{LR: .1, L2: .01, WeightDecay: .02}},
+	"sgd l1":            SGD{Options{LR: .1, L1: .01}},
+	"sgd proximal":      SGD{Options{LR: .1, L1: .01, L2: .02, Proximal: true}},
+	"momentum":          Momentum{Options: Options{LR: .1}, Momentum: .9, Dampening: .5},
+	"momentum l2":       Momentum{Options: Options{LR: .1, L2: .01}, Momentum: .9, LRInside: true},
+	"nesterov":          Momentum{Options: Options{LR: .1}, Momentum: .9, Nesterov: true},
+	"nesterov proximal": Momentum{Options: Options{LR: .1, L1: .01, Proximal: true}, Momentum: .9, Nesterov: true},
+	"adagrad":           AdaGrad{Options: Options{LR: .1}, Eps: 1e-7, LRDecay: .1, InitialAccumulator: .1},
+	"adagrad l1":        AdaGrad{Options: Options{LR: .1, L1: .01}, Eps: 1e-7, EpsInside: true},
+	"adagrad proximal":  AdaGrad{Options: Options{LR: .1, L1: .01, Proximal: true}, Eps: 1e-7},
+	"adam":              PyTorchAdamW(),
+	"adam l2":           Adam{Options: Options{LR: .01, L2: .1}, Beta1: .9, Beta2: .99, Eps: 1e-8, EpsHat: true},
+	"adam proximal":     Adam{Options: Options{LR: .01, L1: .1, Proximal: true}, Beta1: .9, Beta2: .99, Eps: 1e-8},
+	"amsgrad":           Adam{Options: Options{LR: .01}, Beta1: .9, Beta2: .99, Eps: 1e-8, AMSGrad: true},
+	"amsgrad l1":        Adam{Options: Options{LR: .01, L1: .1}, Beta1: .9, Beta2: .99, Eps: 1e-8, AMSGrad: true},
+}
+
+// emulated machines have neither the time nor the clock for large tests.
+var emulated = os.Getenv("LOCKSTEP_EMULATED") != ""
+
+// eachRule runs a test for every rule, in order.
+func eachRule(t *testing.T, test func(t *testing.T, r Rule)) {
+	for _, name := range slices.Sorted(maps.Keys(rules)) {
+		t.Run(name, func(t *testing.T) { test(t, rules[name]) })
+	}
+}
+
+// uniform numbers in [-1, 1).
+func uniform(n int, seed uint64) []float32 {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(rng.Int32N(1<<24)-1<<23) * 0x1p-23
+	}
+	return x
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustNew(t testing.TB, n int, r Rule) *Optimizer {
+	t.Helper()
+	o, err := New(n, r)
+	must(t, err)
+	return o
+}
+
+func sameBits(x, y []float32) bool {
+	return slices.EqualFunc(x, y, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) })
+}
+
+// wantSame compares the state of two optimizers and their parameters.
+func wantSame(t *testing.T, what string, a, b *Optimizer, p, q []float32) {
+	t.Helper()
+	if !sameBits(p, q) {
+		t.Errorf("%s: parameters differ", what)
+	}
+	if a.Steps() != b.Steps() {
+		t.Errorf("%s: %d steps and %d", what, a.Steps(), b.Steps())
+	}
+	for k := range a.tensors {
+		for _, name := range a.Buffers(k) {
+			if !sameBits(a.Buffer(k, name), b.Buffer(k, name)) {
+				t.Errorf("%s: %s of tensor %d differs", what, name, k)
+			}
+		}
+	}
+}
+
+func TestWorkers(t *testing.T) {
+	n, steps := 1363148, 2 // 1.3 Mi and some
+	if testing.Short() {
+		n, steps = parallelLen+77, 1
+	}
+	start, g := uniform(n, 1), uniform(n, 2)
+	eachRule(t, func(t *testing.T, r Rule) {
+		var one *Optimizer
+		var want []float32
+		for _, workers := range []int{1, 2, 3, 7} {
+			o, p := mustNew(t, n, r), slices.Clone(start)
+			must(t, o.SetWorkers(workers))
+			for range steps {
+				must(t, o.Step(p, g))
+			}
+			if workers == 1 {
+				one, want = o, p
+			}
+			wantSame(t, fmt.Sprint(workers, " workers"), o, one, p, want)
+		}
+		if sameBits(want, start) {
+			t.Error("the steps did nothing")
+		}
+	})
+}
+
+// TestApply carries out steps in random parts, several goroutines at a time.
+func TestApply(t *testing.T) {
+	const n = 9001
+	rng := rand.New(rand.NewPCG(3, 0))
+	eachRule(t, func(t *testing.T, r Rule) {
+		whole, parts := mustNew(t, n, r), mustNew(t, n, r)
+		p, g := uniform(n, 1), uniform(n, 2)
+		q := slices.Clone(p)
+		for range 4 {
+			must(t, whole.Step(p, g))
+			must(t, parts.Begin())
+			var running sync.WaitGroup
+			for next := 0; next < n; {
+				lo, hi := next, min(n, next+rng.IntN(rng.IntN(5000)+1)) // also none
+				running.Go(func() {
+					if err := parts.Apply(0, lo, q[lo:hi], g[lo:hi]); err != nil {
+						t.Error(err)
+					}
+				})
+				next = hi
+			}
+			running.Wait()
+		}
+		wantSame(t, "parts", parts, whole, q, p)
+	})
+}
+
+// TestStages compares lengths around those of blocks with optimizers of one
+// element each.
+func TestStages(t *testing.T) {
+	eachRule(t, func(t *testing.T, r Rule) {
+		for _, n := range []int{1, blockLen - 1, blockLen, blockLen + 1, 2*blockLen + 1} {
+			o, start, g := mustNew(t, n, r), uniform(n, 1), uniform(n, 2)
+			p := slices.Clone(start)
+			for range 3 {
+				must(t, o.Step(p, g))
+			}
+			for i := range n {
+				one, q := mustNew(t, 1, r), start[i:i+1]
+				for range 3 {
+					must(t, one.Step(q, g[i:i+1]))
+				}
+				for _, name := range o.Buffers(0) {
+					if !sameBits(o.Buffer(0, name)[i:i+1], one.Buffer(0, name)) {
+						t.Fatalf("element %d of %d: %s differs", i, n, name)
+					}
+				}
+			}
+			if !sameBits(p, start) {
+				t.Errorf("%d parameters differ from those taken one at a time", n)
+			}
+		}
+	})
+}
+
+// set makes an optimizer of tensors of some sizes, which take the rules in turn.
+func set(t testing.TB, sizes []int, rules ...Rule) (o *Optimizer, params, grads [][]float32) {
+	t.Helper()
+	var tensors []Tensor
+	for k, n := range sizes {
+		tensors = append(tensors, Tensor{Size: n, Rule: k % len(rules)})
+		params = append(params, uniform(n, uint64(2*k+1)))
+		grads = append(grads, uniform(n, uint64(2*k+2)))
+	}
+	o, err := NewSet(tensors, rules...)
+	must(t, err)
+	return o, params, grads
+}
+
+func TestSet(t *testing.T) {
+	sizes := []int{0, 1, 0, unitLen - 1, 1, unitLen, 1, unitLen + 1, 5, 0, 2*unitLen - 1, 2 * unitLen, 2*unitLen + 1,
+		3000, 1, 2, 3, unitLen / 2, unitLen/2 + 1, 0}
+	if !testing.Short() {
+		sizes = append(sizes, parallelLen) // so that workers are at work
+	}
+	var mixed []Rule
+	for _, name := range slices.Sorted(maps.Keys(rules)) {
+		mixed = append(mixed, rules[name])
+	}
+	o, params, grads := set(t, sizes, mixed[:7]...)
+	must(t, o.SetWorkers(3))
+	o2, params2, grads2 := set(t, sizes, mixed[7:]...)
+	total := 0
+	for _, n := range sizes {
+		total += n
+	}
+	if o.Len() != total {
+		t.Errorf("Len is %d, want %d", o.Len(), total)
+	}
+	for range 2 {
+		must(t, o.StepSet(params, grads))
+		must(t, o2.StepSet(params2, grads2))
+	}
+	for k, n := range sizes {
+		for _, s := range []struct {
+			*Optimizer
+			rule Rule
+			got  []float32
+		}{{o, mixed[:7][k%7], params[k]}, {o2, mixed[7:][k%len(mixed[7:])], params2[k]}} {
+			alone, p := mustNew(t, n, s.rule), uniform(n, uint64(2*k+1))
+			for range 2 {
+				must(t, alone.Step(p, grads[k]))
+			}
+			if !sameBits(s.got, p) {
+				t.Errorf("tensor %d of %d elements differs from one alone", k, n)
+			}
+			for _, name := range alone.Buffers(0) {
+				if !sameBits(s.Buffer(k, name), alone.Buffer(0, name)) {
+					t.Errorf("%s of tensor %d differs from one alone", name, k)
+				}
+			}
+		}
+	}
+}
+
+// TestAllocs includes steps after a collection, which empties a sync.Pool, and
+// steps whose buffers are not those of the last step.
+func TestAllocs(t *testing.T) {
+	for _, name := range []string{"sgd", "momentum", "nesterov", "adagrad", "adam", "amsgrad", // no stages
+		"momentum l2", "adagrad l1", "adam l2", "amsgrad l1", "sgd l1", // regularize
+		"sgd proximal", "nesterov proximal", "adam proximal"} { // shrink, but Adam
+		t.Run(name, func(t *testing.T) {
+			small, p, g := set(t, []int{5000}, rules[name])
+			large, lp, lg := set(t, []int{parallelLen}, rules[name])
+			many, mp, mg := set(t, slices.Repeat([]int{7, 6000, 0, 3000}, 25), rules[name], rules["sgd"])
+			big, bp, bg := set(t, slices.Repeat([]int{parallelLen / 100, parallelLen/100 + 1}, 50), rules[name])
+			must(t, large.SetWorkers(2))
+			must(t, big.SetWorkers(2))
+			q := slices.Clone(p[0])
+			for what, step := range map[string]func(){
+				"Step":             func() { must(t, small.Step(p[0], g[0])) },
+				"Step elsewhere":   func() { must(t, small.Step(p[0], g[0])); must(t, small.Step(q, g[0])) },
+				"StepSet":          func() { must(t, many.StepSet(mp, mg)) },
+				"Begin and Apply":  func() { must(t, small.Begin()); must(t, small.Apply(0, 1, p[0][1:], g[0][1:])) },
+				"Step, workers":    func() { must(t, large.Step(lp[0], lg[0])) },
+				"StepSet, workers": func() { must(t, big.StepSet(bp, bg)) },
+			} {
+				if n := testing.AllocsPerRun(10, step); n != 0 {
+					t.Errorf("%s: %v allocations", what, n)
+				}
+			}
+			collect := func() { runtime.GC(); runtime.GC() }
+			alone := testing.AllocsPerRun(3, collect)
+			if n := testing.AllocsPerRun(3, func() { collect(); must(t, small.Step(p[0], g[0])) }); n > alone {
+				t.Errorf("Step after a collection: %v allocations", n-alone)
+			}
+			must(t, small.SetPolicy(Refuse))
+			if n := testing.AllocsPerRun(10, func() { must(t, small.Step(p[0], g[0])) }); n != 0 {
+				t.Errorf("Step with a policy: %v allocations", n)
+			}
+		})
+	}
+}
+
+// TestOwnState gives the optimizer the caller's buffers.
+func TestOwnState(t *testing.T) {
+	const n = 100
+	m, v := uniform(n, 5), make([]float32, n)
+	o, err := NewSet([]Tensor{{Size: n, State: map[string][]float32{"m": m, "v": v}}}, PyTorchAdam())
+	must(t, err)
+	want := slices.Clone(m)
+	p, g := uniform(n, 1), uniform(n, 2)
+	must(t, o.Step(p, g))
+	for i := range m {
+		want[i] += float32((g[i] - want[i]) * float32(1-.9))
+	}
+	if !sameBits(m, want) || v[0] == 0 {
+		t.Error("the step did not work in the caller's buffers")
+	}
+	if &o.Buffer(0, "m")[0] != &m[0] || o.Buffer(0, "none") != nil || !slices.Equal(o.Buffers(0), []string{"m", "v"}) {
+		t.Error("Buffer and Buffers name other buffers")
+	}
+}
+
+// TestInitialState holds the state to its first values.
+func TestInitialState(t *testing.T) {
+	if a := mustNew(t, 3, KerasAdagrad()).Buffer(0, "accumulator"); !slices.Equal(a, []float32{.1, .1, .1}) {
+		t.Errorf("accumulators begin at %v, want 0.1", a)
+	}
+	if v := mustNew(t, 2, rules["amsgrad"]).Buffer(0, "max_v"); !slices.Equal(v, []float32{0, 0}) {
+		t.Errorf("max_v begins at %v", v)
+	}
+}
+
+func TestCheckpoint(t *testing.T) {
+	writers := map[string]func(from, to *State) error{
+		"gob": func(from, to *State) error {
+			var b bytes.Buffer
+			return errors.Join(gob.NewEncoder(&b).Encode(from), gob.NewDecoder(&b).Decode(to))
+		},
+		"json": func(from, to *State) error {
+			b, err := json.Marshal(from)
+			return errors.Join(err, json.Unmarshal(b, to))
+		},
+		"none": func(from, to *State) error { *to = *from; return nil },
+	}
+	sizes := []int{100, 0, 33, 1, 64, 7}
+	mixed := []Rule{rules["adam"], rules["sgd"], rules["amsgrad l1"], rules["momentum"], rules["adagrad"]}
+	for name, write := range writers {
+		a, p, grads := set(t, sizes, mixed...)
+		for range 3 {
+			must(t, a.StepSet(p, grads))
+		}
+		a.Buffer(0, "m")[0] = float32(math.Copysign(0, -1)) // which text may lose
+		exported := a.Export()
+		var s State
+		must(t, write(&exported, &s))
+		b, q, _ := set(t, sizes, mixed...)
+		for k := range q {
+			copy(q[k], p[k])
+		}
+		must(t, b.Import(s))
+		for k := range p {
+			wantSame(t, name, b, a, q[k], p[k])
+		}
+		for range 3 {
+			must(t, a.StepSet(p, grads))
+			must(t, b.StepSet(q, grads))
+		}
+		for k := range p {
+			wantSame(t, name+", continued", b, a, q[k], p[k])
+		}
+		if s.Steps != 3 || b.Steps() != 6 || sameBits(s.Tensors[0].Buffers["m"], a.Buffer(0, "m")) {
+			t.Errorf("%s: the exported state is no copy: steps %d and %d", name, s.Steps, b.Steps())
+		}
+	}
+}
+
+// TestWrongOptions makes optimizers that must not come about.
+func TestWrongOptions(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	for _, c := range []struct {
+		arg, value string
+		rule       Rule
+	}{
+		{"rules[0]", "<nil>", nil},
+		{"LR", "-1", SGD{Options{LR: -1}}},
+		{"LR", "NaN", Momentum{Options: Options{LR: nan}}},
+		{"LR", "+Inf", AdaGrad{Options: Options{LR: inf}}},
+		{"LR", "-0.5", Adam{Options: Options{LR: -.5}}},
+		{"WeightDecay", "-1", SGD{Options{WeightDecay: -1}}},
+		{"WeightDecay", "NaN", PyTorchAdam().with(func(r *Adam) { r.WeightDecay = nan })},
+		{"L1", "-1", SGD{Options{L1: -1}}},
+		{"L2", "+Inf", SGD{Options{L2: inf}}},
+		{"Momentum", "1", Momentum{Momentum: 1}},
+		{"Momentum", "-0.1", Momentum{Momentum: -.1}},
+		{"Momentum", "NaN", Momentum{Momentum: nan}},
+		{"Momentum", "0", Momentum{Nesterov: true}},
+		{"Dampening", "-0.1", Momentum{Momentum: .9, Dampening: -.1}},
+		{"Dampening", "1.5", Momentum{Momentum: .9, Dampening: 1.5}},
+		{"Dampening", "NaN", Momentum{Momentum: .9, Dampening: nan}},
+		{"Dampening", "0.5", Momentum{Momentum: .9, Dampening: .5, Nesterov: true}},
+		{"Dampening", "0.5", Momentum{Momentum: .9, Dampening: .5, LRInside: true}},
+		{"LRDecay", "-1", AdaGrad{LRDecay: -1}},
+		{"InitialAccumulator", "-1", AdaGrad{InitialAccumulator: -1}},
+		{"Eps", "-1e-08", AdaGrad{Eps: -1e-8}},
+		{"Eps", "NaN", PyTorchAdam().with(func(r *Adam) { r.Eps = nan })},
+		{"EpsRoot", "-1", PyTorchAdam().with(func(r *Adam) { r.EpsRoot = -1 })},
+		{"Beta1", "1", PyTorchAdam().with(func(r *Adam) { r.Beta1 = 1 })},
+		{"Beta1", "-0.1", PyTorchAdam().with(func(r *Adam) { r.Beta1 = -.1 })},
+		{"Beta2", "NaN", PyTorchAdam().with(func(r *Adam) { r.Beta2 = nan })},
+		{"Beta2", "1.1", PyTorchAdam().with(func(r *Adam) { r.Beta2 = 1.1 })},
+	} {
+		o, err := New(3, c.rule)
+		wantArg(t, err, c.arg, c.value)
+		if o != nil {
+			t.Errorf("%s = %s made an optimizer", c.arg, c.value)
+		}
+	}
+	b := make([]float32, 10)
+	type state = map[string][]float32
+	for _, c := range []struct {
+		arg, value string
+		tensors    []Tensor
+	}{
+		{"tensors[1].Size", "-1", []Tensor{{Size: 2}, {Size: -1}}},
+		{"tensors[0].Rule", "1", []Tensor{{Size: 2, Rule: 1}}},
+		{"tensors[0].Rule", "-1", []Tensor{{Size: 2, Rule: -1}}},
+		{`tensors[0].State["v"]`, "absent", []Tensor{{Size: 3, State: state{"m": b[:3]}}}},
+		{`tensors[0].State["m"]`, "absent", []Tensor{{Size: 3, State: state{"momentum": b[:3]}}}},
+		{`len(tensors[0].State["v"])`, "4", []Tensor{{Size: 3, State: state{"m": b[:3], "v": b[3:7]}}}},
+		{`len(tensors[0].State["m"])`, "0", []Tensor{{Size: 3, State: state{"m": nil, "v": b[3:6]}}}},
+		{"len(tensors[0].State)", "3", []Tensor{{Size: 3, State: state{"m": b[:3], "v": b[3:6], "max_v": b[6:9]}}}},
+		{"m of tensor 0", "3 elements", []Tensor{{Size: 3, State: state{"m": b[:3], "v": b[2:5]}}}},
+		{"v of tensor 0", "3 elements", []Tensor{
+			{Size: 3, State: state{"m": b[:3], "v": b[3:6]}}, {Size: 3, State: state{"m": b[5:8], "v": make([]float32, 3)}}}},
+	} {
+		_, err := NewSet(c.tensors, PyTorchAdam())
+		wantArg(t, err, c.arg, c.value)
+	}
+}
+
+func (r Adam) with(change func(*Adam)) Adam { change(&r); return r }
+
+func wantArg(t *testing.T, err error, arg, value string) {
+	t.Helper()
+	var e *ArgError
+	if !errors.As(err, &e) {
+		t.Errorf("%s = %s: the error is %v", arg, value, err)
+		return
+	}
+	if e.Arg != arg || !strings.HasPrefix(fmt.Sprint(e.Value), value) ||
+		!strings.Contains(e.Error(), arg+" is "+value) || !strings.Contains(e.Error(), e.Want) || e.Want == "" {
+		t.Errorf("%s = %s: the error is %q", arg, value, e)
+	}
+}
+
+// TestWrongInput makes calls that must change nothing.
+func TestWrongInput(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	arena := uniform(200, 1)
+	p, g, m, v := arena[:20], arena[20:40], arena[40:60], arena[60:80]
+	q, h, b := arena[80:90], arena[90:100], arena[100:110]
+	for i := range v {
+		v[i] *= v[i]
+	}
+	one, err := NewSet([]Tensor{{Size: 20, State: map[string][]float32{"m": m, "v": v}}}, PyTorchAdam())
+	must(t, err)
+	must(t, one.Step(p, g))
+	must(t, one.Begin())
+	two, err := NewSet([]Tensor{
+		{Size: 20},
+		{Size: 10, Rule: 1, State: map[string][]float32{"momentum": b}}}, PyTorchAdam(), PyTorchMomentum(.9))
+	must(t, err)
+	must(t, two.StepSet([][]float32{p, q}, [][]float32{g, h}))
+	last := mustNew(t, 20, SGD{Options{LR: 1}})
+	must(t, last.SetSteps(math.MaxInt64))
+
+	bad := func(change func(*State)) State { s := two.Export(); change(&s); return s }
+	for _, c := range []struct {
+		arg, value string
+		err        func() error
+	}{
+		{"lr", "-1", func() error { return one.SetLR(-1) }},
+		{"lr", "NaN", func() error { return one.SetLR(nan) }},
+		{"lr", "+Inf", func() error { return one.SetLR(inf) }},
+		{"lr", "-Inf", func() error { return two.SetRuleLR(1, -inf) }},
+		{"lr", "NaN", func() error { return two.SetRuleLR(1, nan) }},
+		{"rule", "2", func() error { return two.SetRuleLR(2, 1) }},
+		{"rule", "-1", func() error { return two.SetRuleLR(-1, 1) }},
+		{"scale", "0", func() error { return one.SetGradScale(0) }},
+		{"scale", "NaN", func() error { return one.SetGradScale(nan) }},
+		{"scale", "-2", func() error { return one.SetGradScale(-2) }},
+		{"scale", "+Inf", func() error { return one.SetGradScale(inf) }},
+		{"steps", "-1", func() error { return one.SetSteps(-1) }},
+		{"n", "-1", func() error { return one.SetWorkers(-1) }},
+		{"policy", "3", func() error { return one.SetPolicy(Refuse + 1) }},
+
+		{"the number of tensors", "2", func() error { return two.Step(p, g) }},
+		{"len(params)", "19", func() error { return one.Step(p[:19], g) }},
+		{"len(params)", "0", func() error { return one.Step(nil, g) }},
+		{"len(grads)", "0", func() error { return one.Step(p, nil) }},
+		{"len(grads)", "21", func() error { return one.Step(p, arena[120:141]) }},
+		{"len(params)", "1", func() error { return two.StepSet([][]float32{p}, [][]float32{g, h}) }},
+		{"len(grads)", "0", func() error { return two.StepSet([][]float32{p, q}, nil) }},
+		{"len(params[1])", "9", func() error { return two.StepSet([][]float32{p, q[:9]}, [][]float32{g, h}) }},
+		{"len(grads[0])", "0", func() error { return two.StepSet([][]float32{p, q}, [][]float32{nil, h}) }},
+		{"params of tensor 0", "20 elements", func() error { return one.Step(p, p) }},
+		{"params of tensor 0", "20 elements", func() error { return one.Step(arena[1:21], g) }},
+		{"grads of tensor 0", "20 elements", func() error { return one.Step(p, arena[21:41]) }},
+		{"params of tensor 0", "20 elements", func() error { return one.Step(m, g) }},
+		{"v of tensor 0", "20 elements", func() error { return one.Step(p, arena[79:99]) }},
+		{"params of tensor 0", "20 elements", func() error { return two.StepSet([][]float32{p, p[10:]}, [][]float32{g, h}) }},
+		{"grads of tensor 0", "20 elements", func() error { return two.StepSet([][]float32{p, q}, [][]float32{g, g[:10]}) }},
+		{"momentum of tensor 1", "10 elements", func() error { return two.StepSet([][]float32{arena[101:121], q}, [][]float32{g, h}) }},
+
+		{"tensor", "1", func() error { return one.Apply(1, 0, p, g) }},
+		{"tensor", "-1", func() error { return one.Apply(-1, 0, p, g) }},
+		{"offset", "-1", func() error { return one.Apply(0, -1, p, g) }},
+		{"offset", "21", func() error { return one.Apply(0, 21, nil, nil) }},
+		{"len(params)", "20", func() error { return one.Apply(0, 1, p, g) }},
+		{"len(grads)", "19", func() error { return one.Apply(0, 0, p, g[1:]) }},
+		{"params of tensor 0", "10 elements", func() error { return one.Apply(0, 0, p[:10], p[9:19]) }},
+		{"params of tensor 0", "10 elements", func() error { return one.Apply(0, 0, m[10:], g[:10]) }},
+		{"grads of tensor 0", "10 elements", func() error { return one.Apply(0, 0, p[:10], arena[79:89]) }},
+		{"step", "1", func() error { return two.Apply(0, 0, p, g) }},
+		{"the number of steps", "9223372036854775807", func() error { return last.Step(p, g) }},
+		{"the number of steps", "9223372036854775807", func() error { return last.Begin() }},
+
+		{"Steps", "-1", func() error { return two.Import(bad(func(s *State) { s.Steps = -1 })) }},
+		{"len(Tensors)", "1", func() error { return two.Import(bad(func(s *State) { s.Tensors = s.Tensors[:1] })) }},
+		{"Tensors[1].Rule", "adam", func() error { return two.Import(bad(func(s *State) { s.Tensors[1].Rule = "adam" })) }},
+		{"Tensors[1].Buffers", "[]", func() error { return two.Import(bad(func(s *State) { s.Tensors[1].Buffers = nil })) }},
+		{`len(Tensors[0].Buffers["m"])`, "20", func() error {
+			return two.Import(bad(func(s *State) { // the first tensor is right, and must not be written
+				clear(s.Tensors[0].Buffers["v"])
+				s.Tensors[0].Buffers["m"] = make([]float32, 19)
+			}))
+		}},
+		{`len(Tensors[1].Buffers["momentum"])`, "0", func() error {
+			return two.Import(bad(func(s *State) {
+				clear(s.Tensors[0].Buffers["v"])
+				s.Tensors[1].Buffers = map[string][]float32{"velocity": nil}
+			}))
+		}},
+	} {
+		before := slices.Clone(arena)
+		states := []State{one.Export(), two.Export(), last.Export()}
+		value := c.value
+		if strings.Contains(c.arg, `"m"`) {
+			value = "19"
+		}
+		wantArg(t, c.err(), c.arg, value)
+		if !sameBits(arena, before) {
+			t.Errorf("%s = %s: buffers have changed", c.arg, c.value)
+		}
+		for k, o := range []*Optimizer{one, two, last} {
+			if got, want := fmt.Sprint(o.Export()), fmt.Sprint(states[k]); got != want {
+				t.Errorf("%s = %s: the state has changed", c.arg, c.value)
+			}
+		}
+	}
+
+	// The next steps are those that would have been without the errors.
+	if one.Steps() != 2 || two.Steps() != 1 || last.Steps() != math.MaxInt64 || one.Skipped() != 0 {
+		t.Error("errors have counted as steps")
+	}
+	must(t, one.Apply(0, 0, p, g))
+}
+
+// TestBeginComesFirst loads a step's number, which begins none.
+func TestBeginComesFirst(t *testing.T) {
+	p, g := []float32{1}, []float32{1}
+	for name, load := range map[string]func(o *Optimizer) error{
+		"New":      func(*Optimizer) error { return nil },
+		"SetSteps": func(o *Optimizer) error { return o.SetSteps(5) },
+		"Import":   func(o *Optimizer) error { s := o.Export(); s.Steps = 5; return o.Import(s) },
+	} {
+		o := mustNew(t, 1, rules["sgd"])
+		must(t, load(o))
+		wantArg(t, o.Apply(0, 0, p, g), "step", fmt.Sprint(o.Steps()))
+		if p[0] != 1 {
+			t.Fatalf("Apply after %s has written %g", name, p[0])
+		}
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	sizes := []int{70, 0, 3000, 70000}
+	for _, policy := range []Policy{Propagate, Skip, Refuse} {
+		o, params, grads := set(t, sizes, PyTorchAdam())
+		must(t, o.SetPolicy(policy))
+		must(t, o.StepSet(params, grads))
+		before, state := slices.Clone(params[2]), fmt.Sprint(o.Export())
+		grads[2][7], grads[2][2999], grads[3][69999] = nan, -inf, inf
+		err := o.StepSet(params, grads)
+		if policy == Propagate {
+			if err != nil || o.Skipped() != 0 || o.NonFinite() != 0 || o.Steps() != 2 || params[2][7] == params[2][7] {
+				t.Errorf("Propagate: %v, %d skipped, %d steps", err, o.Skipped(), o.Steps())
+			}
+			continue
+		}
+		var e *NonFiniteError
+		if errors.As(err, &e) != (policy == Refuse) || e != nil && *e != (NonFiniteError{Tensor: 2, Count: 3}) {
+			t.Errorf("policy %d: %v", policy, err)
+		}
+		if e != nil && (!strings.Contains(e.Error(), " 3 ") || !strings.Contains(e.Error(), "tensor 2")) {
+			t.Errorf("the error is %q", e)
+		}
+		if !sameBits(params[2], before) || fmt.Sprint(o.Export()) != state {
+			t.Errorf("policy %d: the step has changed something", policy)
+		}
+		if o.Skipped() != 1 || o.NonFinite() != 3 || o.Steps() != 1 {
+			t.Errorf("policy %d: %d skipped, %d not finite, %d steps", policy, o.Skipped(), o.NonFinite(), o.Steps())
+		}
+		grads[2][7], grads[2][2999], grads[3][69999] = 1, 1, math.MaxFloat32
+		must(t, o.StepSet(params, grads))
+		if o.Skipped() != 1 || o.NonFinite() != 0 || o.Steps() != 2 {
+			t.Errorf("policy %d does not go on: %d skipped, %d not finite, %d steps", policy, o.Skipped(), o.NonFinite(), o.Steps())
+		}
+	}
+	if n := CountNonFinite([]float32{nan, 0, inf, -inf, math.MaxFloat32, 0x1p-149}); n != 3 {
+		t.Errorf("CountNonFinite is %d, want 3", n)
+	}
+}
+
+// TestNaNStays has one NaN among the gradients, which no other element sees.
+func TestNaNStays(t *testing.T) {
+	const n, at = 100, 37
+	eachRule(t, func(t *testing.T, r Rule) {
+		o, clean := mustNew(t, n, r), mustNew(t, n, r)
+		p, g := uniform(n, 1), uniform(n, 2)
+		q, h := slices.Clone(p), slices.Clone(g)
+		g[at] = float32(math.NaN())
+		for range 3 {
+			must(t, o.Step(p, g))
+			must(t, clean.Step(q, h))
+		}
+		if p[at] == p[at] {
+			t.Errorf("the NaN has become %g", p[at])
+		}
+		p[at] = q[at]
+		for _, name := range o.Buffers(0) {
+			o.Buffer(0, name)[at] = clean.Buffer(0, name)[at]
+		}
+		wantSame(t, "other elements", o, clean, p, q)
+	})
+}
+
+// TestFlush lets small state decay without gradients.
+func TestFlush(t *testing.T) {
+	const steps = 2000
+	for name, c := range map[string]struct {
+		rule func(o Options) Rule
+		zero bool // from some step on
+	}{
+		"momentum": {func(o Options) Rule { return Momentum{Options: o, Momentum: .9} }, true},
+		"nesterov": {func(o Options) Rule { return Momentum{Options: o, Momentum: .9, Nesterov: true} }, true},
+		"adagrad":  {func(o Options) Rule { return AdaGrad{Options: o, Eps: 1e-8} }, false},
+		"adam":     {func(o Options) Rule { return Adam{Options: o, Beta1: .9, Beta2: .999, Eps: 1e-8} }, true},
+		"amsgrad":  {func(o Options) Rule { return Adam{Options: o, Beta1: .9, Beta2: .999, Eps: 1e-8, AMSGrad: true} }, true},
+	} {
+		for _, keep := range []bool{false, true} {
+			o := mustNew(t, 70, c.rule(Options{LR: .1, KeepSubnormals: keep}))
+			p, g := make([]float32, 70), make([]float32, 70)
+			for _, buffer := range o.Buffers(0) {
+				for i := range o.Buffer(0, buffer) {
+					o.Buffer(0, buffer)[i] = 1e-28
+					if buffer == "m" || buffer == "momentum" {
+						o.Buffer(0, buffer)[i] *= float32(1 - i%2*2) // also negative: the zero must not be
+					}
+				}
+			}
+			for range steps {
+				must(t, o.Step(p, g))
+			}
+			for _, buffer := range o.Buffers(0) {
+				for i, x := range o.Buffer(0, buffer) {
+					want := c.zero && !keep && buffer != "max_v"
+					if (math.Float32bits(x) == 0) != want {
+						t.Fatalf("%s, KeepSubnormals %v: %s[%d] is %g", name, keep, buffer, i, x)
+					}
+				}
+			}
+		}
+	}
+
+	// The bound is 2⁻⁹⁵.
+	for bits, want := range map[float32]float32{0x1p-95: 0x1p-95, -0x1p-95: -0x1p-95, 0x1.fffffep-96: 0, -0x1.fffffep-96: 0} {
+		o := mustNew(t, 1, Momentum{Momentum: 0})
+		must(t, o.Step([]float32{0}, []float32{bits}))
+		if got := o.Buffer(0, "momentum"); !sameBits(got, []float32{want}) {
+			t.Errorf("%g is stored as %g, want %g", bits, got, want)
+		}
+	}
+}
+
+// TestMaximize climbs along the gradient and descends along its negative.
+func TestMaximize(t *testing.T) {
+	const n = 3000
+	for name, of := range map[string]func(maximize bool) Rule{
+		"sgd":      func(m bool) Rule { return SGD{Options{LR: .1, L2: .1, Maximize: m}} },
+		"momentum": func(m bool) Rule { return Momentum{Options: Options{LR: .1, L1: .1, Maximize: m}, Momentum: .9} },
+		"nesterov": func(m bool) Rule {
+			return Momentum{Options: Options{LR: .1, Maximize: m}, Momentum: .9, Nesterov: true}
+		},
+		"adagrad": func(m bool) Rule { return AdaGrad{Options: Options{LR: .1, WeightDecay: .1, Maximize: m}, Eps: 1e-8} },
+		"adam": func(m bool) Rule {
+			return Adam{Options: Options{LR: .1, L1: .1, Proximal: true, Maximize: m}, Beta1: .9, Beta2: .99, Eps: 1e-8}
+		},
+	} {
+		up, down := mustNew(t, n, of(true)), mustNew(t, n, of(false))
+		p, g := uniform(n, 1), uniform(n, 2)
+		q, h := slices.Clone(p), slices.Clone(g)
+		for i := range h {
+			h[i] = -h[i]
+		}
+		for range 5 {
+			must(t, up.Step(p, g))
+			must(t, down.Step(q, h))
+		}
+		wantSame(t, name, up, down, p, q)
+	}
+}
+
+// TestDecay has SGD, for which L2 and decoupled decay are the same, and Adam,
+// for which they are not.
+func TestDecay(t *testing.T) {
+	const n = 1000
+	run := func(r Rule) []float32 {
+		o, p, g := mustNew(t, n, r), uniform(n, 1), uniform(n, 2)
+		for range 5 {
+			must(t, o.Step(p, g))
+		}
+		return p
+	}
+	if !sameBits(run(SGD{Options{LR: .1, L2: .3}}), run(SGD{Options{LR: .1, WeightDecay: .3}})) {
+		t.Error("SGD: L2 and decoupled decay differ")
+	}
+	adam := Adam{Beta1: .9, Beta2: .99, Eps: 1e-8}
+	l2, decay := adam, adam
+	l2.Options, decay.Options = Options{LR: .1, L2: .3}, Options{LR: .1, WeightDecay: .3}
+	if sameBits(run(l2), run(decay)) {
+		t.Error("Adam: L2 and decoupled decay are the same")
+	}
+	// Without a gradient decay is the factor 1 - lr·decay.
+	p := []float32{2, -4}
+	must(t, mustNew(t, 2, decay).Step(p, make([]float32, 2)))
+	if want := []float32{2 * float32(1-.1*.3), -4 * float32(1-.1*.3)}; !sameBits(p, want) {
+		t.Errorf("decay takes 2 and -4 to %g, want %g", p, want)
+	}
+}
+
+// TestL1 has gradients too weak to keep parameters from zero: a proximal step
+// arrives there, the subgradient jumps over it.
+func TestL1(t *testing.T) {
+	const n = 200
+	options := Options{LR: .01, L1: .5}
+	proximal := options
+	proximal.Proximal = true
+	for name, of := range map[string]func(o Options) Rule{
+		"sgd":      func(o Options) Rule { return SGD{o} },
+		"momentum": func(o Options) Rule { return Momentum{Options: o, Momentum: .5, Dampening: .5} },
+		"adagrad":  func(o Options) Rule { return AdaGrad{Options: o, Eps: 1e-8, InitialAccumulator: .1} },
+		"adam":     func(o Options) Rule { return Adam{Options: o, Beta1: .9, Beta2: .999, Eps: 1e-8} },
+	} {
+		zeros := func(o Options) (n int) {
+			opt, p, g := mustNew(t, 200, of(o)), uniform(200, 1), uniform(200, 2)
+			for i := range p {
+				p[i], g[i] = p[i]*.1, g[i]*.1+.2 // a slope of at most 0.3
+			}
+			for range 500 {
+				must(t, opt.Step(p, g))
+			}
+			for _, x := range p {
+				if x == 0 {
+					n++
+				}
+			}
+			return n
+		}
+		if got := zeros(proximal); got != n {
+			t.Errorf("%s: %d of %d parameters are 0 after proximal steps", name, got, n)
+		}
+		if got := zeros(options); got != 0 {
+			t.Errorf("%s: %d parameters are 0 after subgradients", name, got)
+		}
+	}
+}
+
+// TestText minimizes the text's f(w) = mean((w·x - y)²) from w = 1.
+func TestText(t *testing.T) {
+	x, y := []float32{1, 2, 3}, []float32{2, 4, 6}
+	for _, c := range []struct {
+		rule Rule
+		want string
+	}{
+		{TextMomentum(.01, .9), "2.0000"},
+		{TextAdaGrad(.01), "1.5375"},
+		{TextAdam(.01), "2.0000"},
+	} {
+		o, w, g := mustNew(t, 1, c.rule), []float32{1}, []float32{0}
+		for range 1000 {
+			g[0] = 0
+			for i := range x {
+				g[0] += float32(2*x[i]*float32(float32(w[0]*x[i])-y[i])) / 3
+			}
+			must(t, o.Step(w, g))
+		}
+		if got := fmt.Sprintf("%.4f", w[0]); got != c.want {
+			t.Errorf("%+v arrives at %s, want %s", c.rule, got, c.want)
+		}
+	}
+}
+
+// TestSetLR schedules the learning rate: each step is that of an optimizer with
+// this rate from the first.
+func TestSetLR(t *testing.T) {
+	o, err := NewSet([]Tensor{{Size: 2}, {Size: 2, Rule: 1}}, SGD{Options{LR: 9}}, SGD{Options{LR: 9, L1: 1, Proximal: true}})
+	must(t, err)
+	p, g := [][]float32{{8, 8}, {8, 8}}, [][]float32{{1, -1}, {1, -1}}
+	for _, c := range []struct{ lr, first, second float32 }{{1, 7, 6}, {.5, 6.5, 5}, {0, 6.5, 5}, {.25, 6.25, 4.5}} {
+		must(t, o.SetLR(float64(c.lr)))
+		must(t, o.StepSet(p, g))
+		if p[0][0] != c.first || p[1][0] != c.second {
+			t.Errorf("lr %g: %g and %g, want %g and %g", c.lr, p[0][0], p[1][0], c.first, c.second)
+		}
+	}
+	must(t, o.SetRuleLR(1, 1))
+	must(t, o.StepSet(p, g))
+	if p[0][0] != 6 || p[1][0] != 2.5 {
+		t.Errorf("one rule's lr: %g and %g, want 6 and 2.5", p[0][0], p[1][0])
+	}
+}
+
+// TestGradScale has powers of two, for which the order of factors is nothing.
+func TestGradScale(t *testing.T) {
+	const n = 3000
+	eachRule(t, func(t *testing.T, r Rule) {
+		o, scaled := mustNew(t, n, r), mustNew(t, n, r)
+		p, g := uniform(n, 1), uniform(n, 2)
+		q, h := slices.Clone(p), slices.Clone(g)
+		for i := range h {
+			h[i] *= 1024
+		}
+		must(t, scaled.SetGradScale(1./1024))
+		for range 3 {
+			must(t, o.Step(p, g))
+			must(t, scaled.Step(q, h))
+		}
+		wantSame(t, "scaled", scaled, o, q, p)
+	})
+}
+
+// TestNotFused has learning rates whose products with another option round in a
+// way that a fused product and sum would not. The result is half way between
+// two float32, where it shows.
+func TestNotFused(t *testing.T) {
+	// above is a y for which k·y rounds to product and is above it.
+	above := func(k, product float64) float64 {
+		y := product / k
+		if math.FMA(k, y, -product) <= 0 {
+			y = math.Nextafter(y, 1)
+		}
+		if float64(k*y) != product || math.FMA(k, y, -product) <= 0 {
+			t.Fatalf("there is no factor for %g", product)
+		}
+		return y
+	}
+	decay := 0x1p-25 + 0x1p-54
+	shrink := 0x1p-25 + 0x1p-50 + 0x1p-53
+	lrDecay := 0x1p-20 + 0x1p-53
+	for _, c := range []struct {
+		name    string
+		rule    Rule
+		p, g, q float32
+	}{
+		{"WeightDecay", SGD{Options{LR: 7, WeightDecay: above(7, decay)}}, 1, 0, 1},
+		{"L2", SGD{Options{LR: 7, L2: above(7, decay)}}, 1, 0, 1},
+		{"proximal L2", SGD{Options{LR: 7, L2: above(7, shrink), Proximal: true}}, 1, 0, 1},
+		{"LRDecay", AdaGrad{Options: Options{LR: (1 + 0x1p-20) * (1 + 0x3p-24)}, LRDecay: above(5, lrDecay)}, 0, 1, -1 - 0x1p-22},
+	} {
+		o, p := mustNew(t, 1, c.rule), []float32{c.p}
+		must(t, o.SetSteps(5))
+		must(t, o.Step(p, []float32{c.g}))
+		if p[0] != c.q {
+			t.Errorf("%s: %v, want %v", c.name, p[0], c.q)
+		}
+	}
+}
+
+// TestCollectorIsNotHeldUp collects while one worker steps. What other programs
+// do to this one is not the step's doing, so the best of some attempts counts:
+// one long call of assembly would hold up all of them for the whole step.
+func TestCollectorIsNotHeldUp(t *testing.T) {
+	if testing.Short() || emulated {
+		t.Skip("takes time and a clock")
+	}
+	const n, bound = 32 << 20, 10e-3
+	o, p, g := mustNew(t, n, PyTorchSGD()), make([]float32, n), make([]float32, n)
+	must(t, o.SetWorkers(1))
+	for what, step := range map[string]func() error{
+		"Step":  func() error { return o.Step(p, g) },
+		"Apply": func() error { return errors.Join(o.Begin(), o.Apply(0, 0, p, g)) },
+	} {
+		worst := math.Inf(1)
+		for attempt := 0; attempt < 5 && worst >= bound; attempt++ {
+			worst = min(worst, stopping(func() {
+				var done atomic.Bool
+				go func() {
+					defer done.Store(true)
+					for range 4 {
+						if err := step(); err != nil {
+							t.Error(err)
+						}
+					}
+				}()
+				for !done.Load() {
+					runtime.GC()
+				}
+			}))
+		}
+		if worst >= bound {
+			t.Errorf("%s: the collector waited %g seconds", what, worst)
+		}
+		t.Logf("%s: the collector waited %g seconds", what, worst)
+	}
+}
+
+// stopping is the longest that it took to stop all goroutines for a collection
+// while f ran: the lower end of the histogram's last bucket that has grown.
+func stopping(f func()) float64 {
+	read := func() *metrics.Float64Histogram {
+		s := []metrics.Sample{{Name: "/sched/pauses/stopping/gc:seconds"}}
+		metrics.Read(s)
+		return s[0].Value.Float64Histogram()
+	}
+	before := read()
+	f()
+	after, worst := read(), 0.
+	for k := range after.Counts {
+		if after.Counts[k] > before.Counts[k] {
+			worst = after.Buckets[k]
+		}
+	}
+	return worst
+}
