@@ -15,6 +15,7 @@ import (
 	"github.com/lockstep-go/lockstep/gen/arm64"
 	"github.com/lockstep-go/lockstep/gen/rule"
 	"github.com/lockstep-go/lockstep/gen/rules"
+	"github.com/lockstep-go/lockstep/gen/yardsticks"
 )
 
 // A target is one instruction set: its package, its GOARCH and its lowering.
@@ -66,6 +67,7 @@ func files() map[string][]byte {
 	}
 	for _, t := range targets {
 		assembly(fs, "kernels/asm/"+t.isa+"/", t, all)
+		assembly(fs, "bench/yardstick/"+t.isa+"/", t, yardsticks.All.Rules())
 	}
 	return fs
 }
@@ -82,7 +84,7 @@ func assembly(fs map[string][]byte, dir string, t target, all []*rule.Rule) {
 // the folders of assembly, and whatever else starts with a z.
 func generated(root string) []string {
 	var names []string
-	for _, pattern := range []string{"kernels/asm/*/*", "kernels/z*"} {
+	for _, pattern := range []string{"kernels/asm/*/*", "kernels/z*", "bench/yardstick/*/*"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			log.Fatal(err)

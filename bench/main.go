@@ -1,0 +1,161 @@
+// Command bench shows what this machine does with the kernels: which are picked
+// and why, that they give the same bits as the reference, models of real data
+// trained by every optimizer, and how fast it all is. It ends with a code other
+// than 0 if any part fails.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"time"
+
+	"github.com/lockstep-go/lockstep/kernels"
+)
+
+// A Report is all figures of a run, as -json writes them.
+type Report struct {
+	Machine *Machine
+	Check   *Check `json:",omitempty"`
+	Train   *Train `json:",omitempty"`
+	Speed   *Speed `json:",omitempty"`
+	Seconds float64
+	OK      bool
+}
+
+// options are the flags.
+type options struct {
+	check, train, speed bool
+	sizes               string
+	table               string
+	kernels             string
+	reps                int
+	full, short         bool
+	json                string
+}
+
+func main() {
+	var o options
+	flag.BoolVar(&o.check, "check", false, "compare every kernel with the reference, bit for bit")
+	flag.BoolVar(&o.train, "train", false, "train the models of the text and of real data")
+	flag.BoolVar(&o.speed, "speed", false, "measure the kernels (no part named: all of them)")
+	flag.StringVar(&o.sizes, "sizes", "L1,L2,L3,memory", "`sizes` to measure at: places, or elements such as 64Ki")
+	flag.StringVar(&o.table, "table", "", "check and measure this `table` alone; "+kernels.Variable+" forces the one that trains")
+	flag.StringVar(&o.kernels, "kernels", "", "measure the kernels whose name this `pattern` matches")
+	flag.IntVar(&o.reps, "reps", 0, "`rounds` of each measurement (0: 9, with -short 3)")
+	flag.BoolVar(&o.full, "full", false, "measure every kernel of every table, not a choice that takes a minute")
+	flag.BoolVar(&o.short, "short", false, "less of everything, for CI: within 25 seconds")
+	flag.StringVar(&o.json, "json", "", "write all figures to this `file`")
+	flag.Parse()
+	ok, err := run(o)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
+	if !ok {
+		os.Exit(1)
+	}
+}
+
+// run runs the parts that were asked for and reports whether they passed.
+func run(o options) (ok bool, err error) {
+	if flag.NArg() > 0 {
+		return false, fmt.Errorf("%q is no flag", flag.Arg(0))
+	}
+	if !o.check && !o.train && !o.speed {
+		o.check, o.train, o.speed = true, true, true
+	}
+	start := time.Now()
+	r := &Report{Machine: machine(), OK: true}
+	tables, err := choose(o.table)
+	if err != nil {
+		return false, err
+	}
+	measurements, rounds, err := o.plan(r.Machine, tables)
+	if err != nil {
+		return false, err
+	}
+
+	w := os.Stdout
+	r.Machine.print(w)
+	if o.check {
+		r.Check = check(pairs(assembly(tables)), o.short)
+		r.Check.print(w)
+		r.OK = r.OK && r.Check.OK()
+	}
+	if o.train {
+		r.Train = train()
+		r.Train.print(w, terminal(w))
+		r.OK = r.OK && r.Train.OK()
+	}
+	if o.speed {
+		r.Speed = speed(measurements, rounds)
+		r.Speed.Pause = pause(64<<20, 3)
+		r.Speed.print(w)
+		r.OK = r.OK && r.Speed.OK()
+	}
+	r.Seconds = time.Since(start).Seconds()
+	fmt.Fprintf(w, "\n%.0f seconds: %s\n", r.Seconds, verdict(r.OK))
+	if o.json != "" {
+		b, err := json.MarshalIndent(r, "", "\t")
+		if err != nil {
+			return false, err
+		}
+		return r.OK, os.WriteFile(o.json, append(b, '\n'), 0o644)
+	}
+	return r.OK, nil
+}
+
+// plan makes the list of measurements and says how many rounds they take.
+func (o options) plan(m *Machine, tables []*kernels.Table) ([]measurement, int, error) {
+	sizes, err := parseSizes(o.sizes, m)
+	if err != nil {
+		return nil, 0, err
+	}
+	only, err := regexp.Compile(o.kernels)
+	if err != nil {
+		return nil, 0, err
+	}
+	rounds := o.reps
+	switch {
+	case rounds < 0:
+		return nil, 0, fmt.Errorf("-reps is %d, want at least 1", rounds)
+	case rounds == 0 && o.short:
+		rounds = 3
+	case rounds == 0:
+		rounds = 9
+	}
+	return plan(tables, sizes, o.full, only), rounds, nil
+}
+
+// choose returns the tables that the flag -table leaves, the one in use first.
+func choose(isa string) ([]*kernels.Table, error) {
+	list := []*kernels.Table{kernels.Active()}
+	var names []string
+	for _, t := range kernels.Available() {
+		names = append(names, t.ISA())
+		if t.ISA() == isa {
+			return []*kernels.Table{t}, nil
+		}
+		if t.ISA() != kernels.Active().ISA() {
+			list = append(list, t)
+		}
+	}
+	if isa != "" {
+		return nil, fmt.Errorf("-table is %q, want one that this CPU can run: %v", isa, names)
+	}
+	return list, nil
+}
+
+// assembly leaves out the reference.
+func assembly(tables []*kernels.Table) []*kernels.Table {
+	var list []*kernels.Table
+	for _, t := range tables {
+		if t.ISA() != "go" {
+			list = append(list, t)
+		}
+	}
+	return list
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"github.com/lockstep-go/lockstep/loss"
+	"github.com/lockstep-go/lockstep/update"
+)
+
+// methods are the optimizers for a problem. AdamW is not among them: its decay
+// moves the minimum, and without it it is Adam.
+func methods(p *problem) []method {
+	switch p.model {
+	case loss.Squared:
+		return all(4000, 1e-7, rates{sgd: .2, momentum: .1, nesterov: .1, adaGrad: 30, adam: 10}, constant, decay(1e-3))
+	case loss.Logistic:
+		list := all(8000, 1e-6, rates{sgd: 2, momentum: .5, nesterov: .5, adaGrad: 1, adam: .1}, constant, decay(1e-4))
+		return append(list,
+			method{name: "SGD, mini-batch", rule: sgd(.3), batch: 32, epochs: 1000, schedule: inverse(300), tolerance: 1e-3},
+			method{name: "SGD, stochastic", rule: sgd(.05), batch: 1, epochs: 500, schedule: inverse(300), tolerance: 1e-3},
+		)
+	}
+	return all(20000, 1e-3, rates{sgd: .1, momentum: .02, nesterov: .02, adaGrad: .2, adam: .02}, decay(1e-4), decay(1e-4))
+}
+
+type rates struct{ sgd, momentum, nesterov, adaGrad, adam float64 }
+
+func sgd(lr float64) update.SGD {
+	r := update.PyTorchSGD()
+	r.LR = lr
+	return r
+}
+
+// all is every optimizer with the whole data as its batch. Adam, whose steps do
+// not shrink with the gradient, has a schedule of its own.
+func all(epochs int, tolerance float64, lr rates, plain, adam schedule) []method {
+	outside := update.PyTorchMomentum(.9)
+	outside.LR = lr.momentum
+	nesterov := update.PyTorchMomentum(.9)
+	nesterov.LR, nesterov.Nesterov = lr.nesterov, true
+	amsGrad := update.TextAdam(lr.adam)
+	amsGrad.AMSGrad = true
+	var list []method
+	for _, m := range []struct {
+		name string
+		rule update.Rule
+		schedule
+	}{
+		{"SGD", sgd(lr.sgd), plain},
+		{"Momentum, lr outside", outside, plain},
+		{"Momentum, lr inside", update.TextMomentum(lr.momentum, .9), plain},
+		{"Nesterov", nesterov, plain},
+		{"AdaGrad", update.TextAdaGrad(lr.adaGrad), plain},
+		{"Adam", update.TextAdam(lr.adam), adam},
+		{"AMSGrad", amsGrad, adam},
+	} {
+		list = append(list, method{name: m.name, rule: m.rule, epochs: epochs, schedule: m.schedule, tolerance: tolerance})
+	}
+	return list
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"regexp"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/lockstep-go/lockstep/bench/yardstick"
+	"github.com/lockstep-go/lockstep/kernels"
+)
+
+// Speed is how fast the kernels are.
+type Speed struct {
+	Rounds  int
+	Figures []Figure
+	Pause   *Pause
+}
+
+// OK reports whether the figures that have a bound keep it.
+func (s *Speed) OK() bool { return s.Pause == nil || s.Pause.OK }
+
+// A Figure is the speed of one kernel at one size.
+type Figure struct {
+	Kernel, Table string
+	Size          string // the place that the working set fits
+	N             int    // elements
+	Bytes         int    // moved by a call
+	Time          Time
+	Limit         Time // of the same loads and stores without arithmetic
+	Go            Time // of the tuned loop, or of the reference where there is none
+	Tuned         bool // Go is of the tuned loop
+	GBps          float64
+	GParamps      float64
+	OfLimit       float64 // 0 where there is none
+	TimesGo       float64
+}
+
+// A size is a working set: so many bytes, or so many elements of each stream.
+type size struct {
+	name     string
+	bytes, n int
+}
+
+// elements is how many elements of each stream are of this size.
+func (s size) elements(buffers int) int {
+	n := s.n
+	if n == 0 {
+		n = s.bytes / (4 * buffers)
+	}
+	return max(rowLen, n/rowLen*rowLen)
+}
+
+// memoryLen is the number of elements of a stream that no cache is to hold.
+const memoryLen = 16 << 20
+
+// parseSizes reads -sizes: places, or numbers of elements such as 4Ki and 1Mi.
+// The working set is half of a cache, of L3 a quarter and no more than 16 MiB:
+// it is shared, and on a server more of it than this program's share.
+func parseSizes(text string, m *Machine) ([]size, error) {
+	l1, l2, l3 := m.L1, m.L2, m.L3
+	if l1 == 0 {
+		l1 = 32 << 10
+	}
+	if l2 == 0 {
+		l2 = 512 << 10
+	}
+	if l3 == 0 {
+		l3 = 8 << 20
+	}
+	places := map[string]size{
+		"L1":     {"L1", l1 / 2, 0},
+		"L2":     {"L2", l2 / 2, 0},
+		"L3":     {"L3", max(min(l3/4, 16<<20), 2*l2), 0},
+		"memory": {"memory", 0, memoryLen},
+	}
+	var list []size
+	for _, word := range strings.Split(text, ",") {
+		word = strings.TrimSpace(word)
+		if s, ok := places[word]; ok {
+			list = append(list, s)
+			continue
+		}
+		unit := 1
+		number := word
+		for suffix, size := range map[string]int{"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30} {
+			if n, ok := strings.CutSuffix(word, suffix); ok {
+				number, unit = n, size
+			}
+		}
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 1 || n > 1<<30/unit {
+			return nil, fmt.Errorf("size %q: want L1, L2, L3, memory or a number of elements up to 1Gi, such as 64Ki", word)
+		}
+		list = append(list, size{word, 0, n * unit})
+	}
+	return list, nil
+}
+
+// stagger is how far each stream begins from the one before, beyond a multiple
+// of 4 KiB: streams at the same place of a page get in each other's way.
+const stagger = 1088 / 4
+
+// An arena is room for the streams of any op, all pages touched.
+type arena []float32
+
+func newArena(n int) arena {
+	a := make(arena, (last+1)*(n+stagger+1024)+1024)
+	rng := rand.New(rand.NewPCG(1, 1))
+	var values [1009]float32 // a prime: streams differ
+	for i := range values {
+		values[i] = .05 + .9*rng.Float32()
+	}
+	for i := range a {
+		a[i] = values[i%len(values)]
+	}
+	return a
+}
+
+// streams cuts the arena for n elements each. The numbers are in (0, 1), which
+// every kernel takes.
+func (a arena) streams(n int) streams {
+	pages := (n + 1023) / 1024 * 1024
+	var b streams
+	at := 0
+	for range last + 1 {
+		b = append(b, a[at:][:n])
+		at += pages + stagger
+	}
+	b[last] = a[len(a)-pages-1024:][:n]
+	return b
+}
+
+// A measurement is a figure to come.
+type measurement struct {
+	op    *op
+	table *kernels.Table
+	size  size
+}
+
+// plan lists what is measured: the main kernels of the table in use and AdamW
+// of every table, or with full every kernel of every table.
+func plan(tables []*kernels.Table, sizes []size, full bool, only *regexp.Regexp) []measurement {
+	var list []measurement
+	for _, s := range sizes {
+		for k := range ops {
+			o := &ops[k]
+			for j, t := range tables {
+				if only.MatchString(o.name) && (full || j == 0 && o.main || o.name == adamW) {
+					list = append(list, measurement{o, t, s})
+				}
+			}
+		}
+	}
+	return list
+}
+
+// speed measures the plan in so many rounds.
+func speed(list []measurement, rounds int) *Speed {
+	s := &Speed{Rounds: rounds}
+	longest := 0
+	for _, m := range list {
+		longest = max(longest, m.size.elements(m.op.buffers))
+	}
+	a := newArena(longest)
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	bar := progress(len(list), "speed")
+	for _, m := range list {
+		s.Figures = append(s.Figures, m.measure(a, rounds))
+		bar.Add(1)
+	}
+	bar.Finish()
+	return s
+}
+
+func (m measurement) measure(a arena, rounds int) Figure {
+	n := m.size.elements(m.op.buffers)
+	b := a.streams(n)
+	f := Figure{Kernel: m.op.name, Table: m.table.ISA(), Size: m.size.name, N: n, Bytes: n * m.op.moved, Tuned: m.op.tuned != nil}
+
+	kernel := &candidate{call: func() { m.op.call(m.table, b) }}
+	list := []*candidate{kernel}
+	var limit candidate
+	if y := yardstick.For(m.table.ISA()); y != nil {
+		limit = candidate{call: func() { m.op.limit(y, b) }, even: true}
+		list = append(list, &limit)
+	}
+	plain := candidate{call: func() { m.op.tuned(b) }, every: 3}
+	if m.op.tuned == nil {
+		all := kernels.Available()
+		plain.call = func() { m.op.call(all[len(all)-1], b) }
+	}
+	list = append(list, &plain)
+	measure(rounds, list...)
+
+	f.Time, f.Limit, f.Go = kernel.result(), limit.result(), plain.result()
+	f.GBps = float64(f.Bytes) / f.Time.Median / 1e9
+	f.GParamps = float64(n) / f.Time.Median / 1e9
+	f.OfLimit = f.Limit.Median / f.Time.Median
+	f.TimesGo = f.Go.Median / f.Time.Median
+	return f
+}
+
+func (s *Speed) print(w io.Writer) {
+	heading(w, "Speed")
+	fmt.Fprintf(w, "%s\n", wrap(fmt.Sprintf("Medians of %d rounds, one goroutine. GB/s counts the bytes that a kernel must load and store. "+
+		"\"of the limit\" is its speed beside a kernel with the same loads and stores and no arithmetic, measured in turn with it. "+
+		"\"x Go\" is its speed beside the tuned Go loop, or beside the reference where that is marked r. "+
+		"\"spread\" is the distance of the quartiles.", s.Rounds), 100))
+	for lo := 0; lo < len(s.Figures); {
+		hi := lo
+		for hi < len(s.Figures) && s.Figures[hi].Size == s.Figures[lo].Size {
+			hi++
+		}
+		printFigures(w, s.Figures[lo:hi])
+		lo = hi
+	}
+	if s.Pause != nil {
+		s.Pause.print(w)
+	}
+}
+
+func printFigures(w io.Writer, list []Figure) {
+	fmt.Fprintf(w, "\n%s\n\n", list[0].Size)
+	t := newTable("kernel", "table", "elements", "GB/s", "Gparam/s", "spread", "of the limit", "x Go")
+	rightFrom(t, 3, 8)
+	for _, f := range list {
+		limit, mark := "-", " "
+		if f.OfLimit > 0 {
+			limit = fmt.Sprintf("%.0f %%", 100*f.OfLimit)
+		}
+		if !f.Tuned {
+			mark = "r"
+		}
+		t.AppendRow(table.Row{f.Kernel, f.Table, f.N, fmt.Sprintf("%.1f", f.GBps), fmt.Sprintf("%.2f", f.GParamps),
+			fmt.Sprintf("%.0f %%", 100*f.Time.Spread()), limit, fmt.Sprintf("%.1f %s", f.TimesGo, mark)})
+	}
+	fmt.Fprintln(w, t.Render())
+}

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/lockstep-go/lockstep/loss"
+	"github.com/lockstep-go/lockstep/update"
+	"github.com/schollz/progressbar/v3"
+)
+
+// Train says where training ended.
+type Train struct {
+	Text []TextRow
+	Runs []*Run
+}
+
+// OK reports whether all of it ended where it should.
+func (t *Train) OK() bool {
+	for _, r := range t.Text {
+		if !r.OK {
+			return false
+		}
+	}
+	for _, r := range t.Runs {
+		if !r.OK {
+			return false
+		}
+	}
+	return true
+}
+
+// A TextRow is the text's own example by one optimizer.
+type TextRow struct {
+	Optimizer string
+	W, Want   float64
+	OK        bool
+}
+
+// A Run is one training of one model.
+type Run struct {
+	Problem   string
+	Optimizer string
+	Batch     int // rows
+	Epochs    int
+	Loss      float64 // penalised, over all rows, at the end
+	Optimum   float64
+	Gap       float64 // (Loss - Optimum) / Optimum
+	Tolerance float64 // of Gap
+	ScoreName string
+	Score     float64
+	Seconds   float64 // without the points of the curve
+	Curve     []Point
+	OK        bool
+}
+
+// A Point is the loss after some epochs.
+type Point struct {
+	Epoch int
+	Loss  float64
+}
+
+// textExample trains the founding text's example: x = 1, 2, 3, y = 2, 4, 6, the mean
+// of (wx - y)², w from 1, 1000 steps.
+func textExample() []TextRow {
+	var list []TextRow
+	for _, r := range []struct {
+		name string
+		rule update.Rule
+		want float64
+	}{
+		{"Momentum, lr 0.01, gamma 0.9", update.TextMomentum(.01, .9), 2},
+		{"AdaGrad, lr 0.01", update.TextAdaGrad(.01), 1.5375},
+		{"Adam, lr 0.01", update.TextAdam(.01), 2},
+	} {
+		linear, err := loss.NewLinear(loss.Squared, 1, false)
+		must(err)
+		o, err := update.New(1, r.rule)
+		must(err)
+		w, grad := []float32{1}, make([]float32, 1)
+		for range 1000 {
+			_, err = linear.Gradient([]float32{1, 2, 3}, []float32{2, 4, 6}, w, grad)
+			must(err)
+			must(o.Step(w, grad))
+		}
+		got := float64(w[0])
+		list = append(list, TextRow{r.name, got, r.want, math.Abs(got-r.want) <= .5e-4})
+	}
+	return list
+}
+
+// A method is an optimizer with its schedule for one problem.
+type method struct {
+	name      string
+	rule      update.Rule
+	epochs    int
+	batch     int // rows; 0 is all
+	schedule  schedule
+	tolerance float64 // of the relative gap at the end
+}
+
+// A schedule is the factor of the learning rate when a part of all steps, from
+// 0 to 1, is done.
+type schedule func(done float64) float64
+
+func constant(float64) float64 { return 1 }
+
+// decay falls exponentially to a last factor.
+func decay(last float64) schedule {
+	return func(done float64) float64 { return math.Pow(last, done) }
+}
+
+// inverse falls as 1/(1 + k·done).
+func inverse(k float64) schedule {
+	return func(done float64) float64 { return 1 / (1 + k*done) }
+}
+
+// run trains a problem by a method.
+func (p *problem) run(m method) *Run {
+	d := p.data
+	r := &Run{Problem: p.name, Optimizer: m.name, Batch: m.batch, Epochs: m.epochs,
+		Optimum: p.optimum, Tolerance: m.tolerance, ScoreName: p.score}
+	if m.batch == 0 {
+		r.Batch = d.rows
+	}
+	o, err := update.New(d.columns+1, m.rule)
+	must(err)
+	lr := learningRate(m.rule)
+	g := p.gradient()
+	w, grad := make([]float32, d.columns+1), make([]float32, d.columns+1)
+	batches := newBatches(d, r.Batch)
+
+	total := m.epochs * batches.count()
+	step, next := 0, 0
+	start := time.Now()
+	for epoch := range m.epochs {
+		if epoch >= next {
+			pause := time.Now()
+			r.Curve = append(r.Curve, Point{epoch, p.objective(w)})
+			next = max(epoch+1, epoch*11/10)
+			start = start.Add(time.Since(pause))
+		}
+		batches.shuffle()
+		for k := range batches.count() {
+			x, y := batches.at(k)
+			g.of(x, y, w, grad)
+			must(o.SetLR(lr * m.schedule(float64(step)/float64(total))))
+			must(o.Step(w, grad))
+			step++
+		}
+	}
+	r.Seconds = time.Since(start).Seconds()
+	r.Loss = p.objective(w)
+	r.Curve = append(r.Curve, Point{m.epochs, r.Loss})
+	r.Gap = (r.Loss - p.optimum) / p.optimum
+	r.Score = p.rate(w)
+	r.OK = r.Gap <= r.Tolerance && r.Gap > -1e-5 && math.Abs(r.Score-p.best) < 5e-4
+	return r
+}
+
+// learningRate is the learning rate that a rule begins with.
+func learningRate(r update.Rule) float64 {
+	switch r := r.(type) {
+	case update.SGD:
+		return r.LR
+	case update.Momentum:
+		return r.LR
+	case update.AdaGrad:
+		return r.LR
+	case update.Adam:
+		return r.LR
+	}
+	panic(fmt.Sprintf("no learning rate of %T", r))
+}
+
+// batches deals out the rows of a data set, in a new order in each epoch.
+type batches struct {
+	from dataset
+	x, y []float32 // in the order of this epoch
+	rows int       // of a batch
+	rng  *rand.Rand
+}
+
+func newBatches(d dataset, rows int) *batches {
+	b := &batches{from: d, x: d.x, y: d.y, rows: rows, rng: rand.New(rand.NewPCG(1, 2))}
+	if rows < d.rows {
+		b.x, b.y = make([]float32, len(d.x)), make([]float32, len(d.y))
+	}
+	return b
+}
+
+// count is the number of batches of an epoch; the last one may be smaller.
+func (b *batches) count() int { return (b.from.rows + b.rows - 1) / b.rows }
+
+func (b *batches) at(k int) (x, y []float32) {
+	lo, hi := k*b.rows, min((k+1)*b.rows, b.from.rows)
+	return b.x[lo*b.from.columns : hi*b.from.columns], b.y[lo:hi]
+}
+
+func (b *batches) shuffle() {
+	if b.rows == b.from.rows {
+		return
+	}
+	n := b.from.columns
+	for i, k := range b.rng.Perm(b.from.rows) {
+		copy(b.x[i*n:][:n], b.from.x[k*n:])
+		b.y[i] = b.from.y[k]
+	}
+}
+
+// train runs the text's example and every method on the real data.
+func train() *Train {
+	t := &Train{Text: textExample()}
+	list := problems()
+	steps := 0
+	for k := range list {
+		steps += len(methods(&list[k]))
+	}
+	bar := progress(steps, "train")
+	for k := range list {
+		t.Runs = append(t.Runs, list[k].runAll(bar)...)
+	}
+	bar.Finish()
+	return t
+}
+
+func (p *problem) runAll(bar *progressbar.ProgressBar) []*Run {
+	var list []*Run
+	for _, m := range methods(p) {
+		list = append(list, p.run(m))
+		bar.Add(1)
+	}
+	return list
+}
+
+func (t *Train) print(w io.Writer, colours bool) {
+	heading(w, "Train: the text's example")
+	fmt.Fprint(w, "x = 1, 2, 3; y = 2, 4, 6; the mean of (wx - y)²; w from 1; 1000 steps\n\n")
+	tw := newTable("optimizer", "w ends at", "should be", "")
+	rightFrom(tw, 2, 3)
+	for _, r := range t.Text {
+		tw.AppendRow(table.Row{r.Optimizer, fmt.Sprintf("%.4f", r.W), fmt.Sprintf("%.4f", r.Want), verdict(r.OK)})
+	}
+	fmt.Fprintln(w, tw.Render())
+
+	for lo := 0; lo < len(t.Runs); {
+		hi := lo
+		for hi < len(t.Runs) && t.Runs[hi].Problem == t.Runs[lo].Problem {
+			hi++
+		}
+		printRuns(w, t.Runs[lo:hi], colours)
+		lo = hi
+	}
+}
+
+func printRuns(w io.Writer, runs []*Run, colours bool) {
+	heading(w, "Train: "+runs[0].Problem)
+	tw := newTable("optimizer", "batch", "epochs", "seconds", "loss", "optimum", "relative gap", runs[0].ScoreName, "")
+	rightFrom(tw, 2, 8)
+	for _, r := range runs {
+		tw.AppendRow(table.Row{r.Optimizer, r.Batch, r.Epochs, fmt.Sprintf("%.2f", r.Seconds),
+			fmt.Sprintf("%.7g", r.Loss), fmt.Sprintf("%.7g", r.Optimum),
+			fmt.Sprintf("%.1e of %.0e", r.Gap, r.Tolerance), fmt.Sprintf("%.4f", r.Score), verdict(r.OK)})
+	}
+	fmt.Fprintf(w, "%s\n\n%s\n", tw.Render(), curves(runs, colours))
+}

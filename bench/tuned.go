@@ -1,0 +1,53 @@
+package main
+
+import (
+	"math"
+
+	"github.com/lockstep-go/lockstep/fallback"
+)
+
+// The loops of this file are what a careful Go programmer writes without
+// assembly: no bounds checks in the loop, scalars in registers, one division,
+// the bias folded into the step, no flushing. They need not give the same bits.
+
+func tunedSGD(p, g []float32, c *fallback.SGDScalars) {
+	g = g[:len(p)]
+	decay, step := c.Decay, c.Step
+	for i, x := range p {
+		p[i] = x*decay - g[i]*step
+	}
+}
+
+func tunedMomentum(p, g, m []float32, c *fallback.MomentumScalars) {
+	g, m = g[:len(p)], m[:len(p)]
+	beta, input, decay, step := c.Beta, c.Input, c.Decay, c.Step
+	for i, x := range p {
+		b := m[i]*beta + g[i]*input
+		m[i] = b
+		p[i] = x*decay - b*step
+	}
+}
+
+func tunedAdaGrad(p, g, a []float32, c *fallback.AdaGradScalars) {
+	g, a = g[:len(p)], a[:len(p)]
+	scale, inside, eps, decay, step := c.Scale, c.EpsIn, c.Eps, c.Decay, c.Step
+	for i, x := range p {
+		d := g[i] * scale
+		s := a[i] + d*d
+		a[i] = s
+		p[i] = x*decay - d*step/(float32(math.Sqrt(float64(s+inside)))+eps)
+	}
+}
+
+func tunedAdam(p, g, m, v []float32, c *fallback.AdamScalars) {
+	g, m, v = g[:len(p)], m[:len(p)], v[:len(p)]
+	scale, alpha1, beta2, alpha2 := c.Scale, c.Alpha1, c.Beta2, c.Alpha2
+	decay, step, eps := c.Decay, c.Step/c.Bias, c.Eps/c.Bias
+	for i, x := range p {
+		d := g[i] * scale
+		m1 := m[i] + (d-m[i])*alpha1
+		v1 := v[i]*beta2 + d*d*alpha2
+		m[i], v[i] = m1, v1
+		p[i] = x*decay - m1*step/(float32(math.Sqrt(float64(v1)))+eps)
+	}
+}

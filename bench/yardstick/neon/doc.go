@@ -1,0 +1,2 @@
+// Package neon holds the NEON yardsticks. All but this file is generated.
+package neon
