@@ -92,7 +92,7 @@ func run(o options) (ok bool, err error) {
 	}
 	if o.speed {
 		r.Speed = speed(measurements, rounds)
-		r.Speed.Pause = pause(64<<20, 3)
+		r.Speed.Pause = pause(64<<20, 10)
 		r.Speed.print(w)
 		r.OK = r.OK && r.Speed.OK()
 	}

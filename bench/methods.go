@@ -14,11 +14,11 @@ func methods(p *problem) []method {
 	case loss.Logistic:
 		list := all(8000, 1e-6, rates{sgd: 2, momentum: .5, nesterov: .5, adaGrad: 1, adam: .1}, constant, decay(1e-4))
 		return append(list,
-			method{name: "SGD, mini-batch", rule: sgd(.3), batch: 32, epochs: 1000, schedule: inverse(300), tolerance: 1e-3},
-			method{name: "SGD, stochastic", rule: sgd(.05), batch: 1, epochs: 500, schedule: inverse(300), tolerance: 1e-3},
+			method{name: "SGD, mini-batch", rule: sgd(.3), batch: 32, epochs: 4000, schedule: decay(1e-3), tolerance: 1e-5},
+			method{name: "SGD, stochastic", rule: sgd(.03), batch: 1, epochs: 1000, schedule: decay(1e-2), tolerance: 1e-5},
 		)
 	}
-	return all(20000, 1e-3, rates{sgd: .1, momentum: .02, nesterov: .02, adaGrad: .2, adam: .02}, decay(1e-4), decay(1e-4))
+	return all(40000, 1e-4, rates{sgd: 1, momentum: .1, nesterov: .1, adaGrad: 1, adam: .02}, decay(1e-5), decay(1e-5))
 }
 
 type rates struct{ sgd, momentum, nesterov, adaGrad, adam float64 }

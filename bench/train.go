@@ -114,11 +114,6 @@ func decay(last float64) schedule {
 	return func(done float64) float64 { return math.Pow(last, done) }
 }
 
-// inverse falls as 1/(1 + k·done).
-func inverse(k float64) schedule {
-	return func(done float64) float64 { return 1 / (1 + k*done) }
-}
-
 // run trains a problem by a method.
 func (p *problem) run(m method) *Run {
 	d := p.data
