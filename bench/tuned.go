@@ -8,7 +8,7 @@ import (
 
 // The loops of this file are what a careful Go programmer writes without
 // assembly: no bounds checks in the loop, scalars in registers, one division,
-// the bias folded into the step, no flushing. They need not give the same bits.
+// no flushing. They need not give the same bits.
 
 func tunedSGD(p, g []float32, c *fallback.SGDScalars) {
 	g = g[:len(p)]
@@ -42,7 +42,7 @@ func tunedAdaGrad(p, g, a []float32, c *fallback.AdaGradScalars) {
 func tunedAdam(p, g, m, v []float32, c *fallback.AdamScalars) {
 	g, m, v = g[:len(p)], m[:len(p)], v[:len(p)]
 	scale, alpha1, beta2, alpha2 := c.Scale, c.Alpha1, c.Beta2, c.Alpha2
-	decay, step, eps := c.Decay, c.Step/c.Bias, c.Eps/c.Bias
+	decay, step, eps := c.Decay, c.Step, c.Eps
 	for i, x := range p {
 		d := g[i] * scale
 		m1 := m[i] + (d-m[i])*alpha1

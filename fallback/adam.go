@@ -6,10 +6,9 @@ type AdamScalars struct {
 	Alpha1 float32 // 1 - β₁
 	Beta2  float32
 	Alpha2 float32 // 1 - β₂
-	Bias   float32 // 1/√(1-β₂ᵗ), or 1 where Step holds it
-	Eps    float32
+	Eps    float32 // times √(1-β₂ᵗ) where it is meant for the corrected root
 	Decay  float32 // 1 - lr·(weight decay)
-	Step   float32 // lr/(1-β₁ᵗ)
+	Step   float32 // lr·√(1-β₂ᵗ)/(1-β₁ᵗ)
 	Keep   float32 // bits of which a stored m or v has one: see flush
 }
 
@@ -19,14 +18,13 @@ type AdamScalars struct {
 //	x = g·scale
 //	m ← m + (x - m)·alpha1
 //	v ← v·beta2 + x·alpha2·x
-//	p ← p·decay - m·step / (√v·bias + eps)
+//	p ← p·decay - m·step / (√v + eps)
 func Adam(p, g, m, v []float32, c *AdamScalars) {
 	for i := range p {
 		x := float32(g[i] * c.Scale)
 		m[i] = flush(m[i]+float32((x-m[i])*c.Alpha1), c.Keep)
 		v[i] = flush(float32(v[i]*c.Beta2)+float32(float32(x*c.Alpha2)*x), c.Keep)
-		den := float32(sqrt(v[i])*c.Bias) + c.Eps
-		p[i] = float32(p[i]*c.Decay) - float32(m[i]*c.Step)/den
+		p[i] = float32(p[i]*c.Decay) - float32(m[i]*c.Step)/(sqrt(v[i])+c.Eps)
 	}
 }
 
@@ -38,10 +36,9 @@ type AdamProxScalars struct {
 	Alpha2 float32 // 1 - β₂
 	Unbias float32 // the factor inside the root
 	EpsIn  float32 // added inside the root
-	Bias   float32 // the factor outside
 	Eps    float32 // added outside
 	Decay  float32 // 1 - lr·(weight decay)
-	Step   float32 // lr/(1-β₁ᵗ)
+	Step   float32 // the learning rate, with the corrections of bias that are not in Unbias
 	Keep   float32 // bits of which a stored m or v has one: see flush
 	L1     float32
 	L2     float32
@@ -50,7 +47,7 @@ type AdamProxScalars struct {
 // AdamProx is Adam with a term inside the root and a proximal step for L1 and
 // L2, whose strength follows each element's own step size.
 //
-//	rate = step / (√(v·unbias + epsIn)·bias + eps)
+//	rate = step / (√(v·unbias + epsIn) + eps)
 //	p ← soft(p·decay - m·rate, rate·l1) / (1 + rate·l2)
 func AdamProx(p, g, m, v []float32, c *AdamProxScalars) {
 	for i := range p {
@@ -82,6 +79,5 @@ func AMSGrad(p, g, m, v, h []float32, c *AMSGradScalars) {
 
 // rate is the step size of an element with second moment v.
 func (c *AdamProxScalars) rate(v float32) float32 {
-	den := float32(sqrt(float32(v*c.Unbias)+c.EpsIn)*c.Bias) + c.Eps
-	return c.Step / den
+	return c.Step / (sqrt(float32(v*c.Unbias)+c.EpsIn) + c.Eps)
 }

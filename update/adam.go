@@ -87,6 +87,16 @@ func (b bias) corrections(t int64) (c1, c2 float64) {
 	return b.beta1.oneMinus(t), b.beta2.oneMinus(t)
 }
 
+// folded are eps and the step size for a root whose bias is not corrected: both
+// are multiplied by √c₂, which corrects the quotient with one rounding less.
+func (r Adam) folded(lr, c1, c2 float64) (eps, step float64) {
+	root := math.Sqrt(c2)
+	if eps = r.Eps; !r.EpsHat {
+		eps *= root
+	}
+	return eps, lr * root / c1
+}
+
 type adam struct {
 	r Adam
 	bias
@@ -95,17 +105,13 @@ type adam struct {
 
 func (s *adam) prepare(h hyper) {
 	c1, c2 := s.corrections(h.t)
-	bias, step := 1/math.Sqrt(c2), h.lr/c1
-	if s.r.EpsHat {
-		bias, step = 1, h.lr*math.Sqrt(c2)/c1
-	}
+	eps, step := s.r.folded(h.lr, c1, c2)
 	s.c = fallback.AdamScalars{
 		Scale:  float32(h.scale),
 		Alpha1: float32(1 - s.r.Beta1),
 		Beta2:  float32(s.r.Beta2),
 		Alpha2: float32(1 - s.r.Beta2),
-		Bias:   float32(bias),
-		Eps:    float32(s.r.Eps),
+		Eps:    float32(eps),
 		Decay:  float32(h.decay),
 		Step:   float32(step),
 		Keep:   h.keep,
@@ -122,12 +128,10 @@ type adamProx struct {
 
 func (s *adamProx) prepare(h hyper) {
 	c1, c2 := s.corrections(h.t)
-	unbias, bias, step := 1.0, 1/math.Sqrt(c2), h.lr/c1
-	switch {
-	case s.r.EpsHat:
-		bias, step = 1, h.lr*math.Sqrt(c2)/c1
-	case s.r.EpsRoot != 0:
-		unbias, bias = 1/c2, 1
+	unbias := 1.0
+	eps, step := s.r.folded(h.lr, c1, c2)
+	if s.r.EpsRoot != 0 && !s.r.EpsHat {
+		unbias, eps, step = 1/c2, s.r.Eps, h.lr/c1
 	}
 	s.c = fallback.AdamProxScalars{
 		Scale:  float32(h.scale),
@@ -136,8 +140,7 @@ func (s *adamProx) prepare(h hyper) {
 		Alpha2: float32(1 - s.r.Beta2),
 		Unbias: float32(unbias),
 		EpsIn:  float32(s.r.EpsRoot),
-		Bias:   float32(bias),
-		Eps:    float32(s.r.Eps),
+		Eps:    float32(eps),
 		Decay:  float32(h.decay),
 		Step:   float32(step),
 		Keep:   h.keep,

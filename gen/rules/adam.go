@@ -7,25 +7,23 @@ import "github.com/lockstep-go/lockstep/gen/rule"
 //	x = g·scale
 //	m ← m + (x - m)·alpha1
 //	v ← v·beta2 + x·alpha2·x
-//	p ← p·decay - m·step / (√v·bias + eps)
+//	p ← p·decay - m·step / (√v + eps)
 var Adam = All.Define("Adam", func(r *rule.Rule) {
 	p, g, m, v := r.Buffer("p"), r.Buffer("g"), r.Buffer("m"), r.Buffer("v")
 	scale := r.Scalar("scale")
 	alpha1, beta2, alpha2 := r.Scalar("alpha1"), r.Scalar("beta2"), r.Scalar("alpha2")
-	bias, eps := r.Scalar("bias"), r.Scalar("eps")
-	decay, step, keep := r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
+	eps, decay, step, keep := r.Scalar("eps"), r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
 
 	m1, v1 := moments(g.Mul(scale), m, v, alpha1, beta2, alpha2, keep)
 	m.Set(m1)
 	v.Set(v1)
-	den := v1.Sqrt().Mul(bias).Add(eps)
-	p.Set(p.Mul(decay).Sub(m1.Mul(step).Div(den)))
+	p.Set(p.Mul(decay).Sub(m1.Mul(step).Div(v1.Sqrt().Add(eps))))
 })
 
 // AdamProx is Adam with a term inside the root and a proximal step for L1 and
 // L2, whose strength follows each element's own step size.
 //
-//	rate = step / (√(v·unbias + epsIn)·bias + eps)
+//	rate = step / (√(v·unbias + epsIn) + eps)
 //	p ← soft(p·decay - m·rate, rate·l1) / (1 + rate·l2)
 var AdamProx = All.Define("AdamProx", func(r *rule.Rule) {
 	p, g, m, v := r.Buffer("p"), r.Buffer("g"), r.Buffer("m"), r.Buffer("v")
@@ -35,7 +33,7 @@ var AdamProx = All.Define("AdamProx", func(r *rule.Rule) {
 // AMSGrad is AdamProx that divides by the largest v so far.
 //
 //	h ← max(h, v)
-//	rate = step / (√(h·unbias + epsIn)·bias + eps)
+//	rate = step / (√(h·unbias + epsIn) + eps)
 var AMSGrad = All.Define("AMSGrad", func(r *rule.Rule) {
 	p, g, m, v, h := r.Buffer("p"), r.Buffer("g"), r.Buffer("m"), r.Buffer("v"), r.Buffer("h")
 	adamProx(r, p, g, m, v, func(v1 rule.Value) rule.Value {
@@ -48,15 +46,14 @@ var AMSGrad = All.Define("AMSGrad", func(r *rule.Rule) {
 func adamProx(r *rule.Rule, p, g, m, v rule.Value, second func(rule.Value) rule.Value) {
 	scale := r.Scalar("scale")
 	alpha1, beta2, alpha2 := r.Scalar("alpha1"), r.Scalar("beta2"), r.Scalar("alpha2")
-	unbias, epsIn, bias, eps := r.Scalar("unbias"), r.Scalar("epsIn"), r.Scalar("bias"), r.Scalar("eps")
+	unbias, epsIn, eps := r.Scalar("unbias"), r.Scalar("epsIn"), r.Scalar("eps")
 	decay, step, keep := r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
 	l1, l2 := r.Scalar("l1"), r.Scalar("l2")
 
 	m1, v1 := moments(g.Mul(scale), m, v, alpha1, beta2, alpha2, keep)
 	m.Set(m1)
 	v.Set(v1)
-	den := second(v1).Mul(unbias).Add(epsIn).Sqrt().Mul(bias).Add(eps)
-	rate := step.Div(den)
+	rate := step.Div(second(v1).Mul(unbias).Add(epsIn).Sqrt().Add(eps))
 	p.Set(prox(r, p.Mul(decay).Sub(m1.Mul(rate)), rate, l1, l2))
 }
 

@@ -18,7 +18,7 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func AdamProx(p []float32, g []float32, m []float32, v []float32, c *[13]float32)
+// func AdamProx(p []float32, g []float32, m []float32, v []float32, c *[12]float32)
 // Requires: AVX, AVX2
 TEXT ·AdamProx(SB), NOSPLIT, $0-104
 	MOVQ         p_len+8(FP), AX
@@ -26,23 +26,23 @@ TEXT ·AdamProx(SB), NOSPLIT, $0-104
 	MOVQ         g_base+24(FP), BX
 	MOVQ         m_base+48(FP), SI
 	MOVQ         v_base+72(FP), DI
-	MOVQ         c+96(FP), R8
-	VBROADCASTSS 40(R8), Y0
-	VBROADCASTSS (R8), Y1
-	VBROADCASTSS 4(R8), Y2
-	VBROADCASTSS 8(R8), Y3
-	VBROADCASTSS 12(R8), Y4
-	VBROADCASTSS 16(R8), Y5
-	VBROADCASTSS 20(R8), Y6
-	VBROADCASTSS 24(R8), Y7
-	VBROADCASTSS 28(R8), Y8
-	VBROADCASTSS 32(R8), Y9
-	VBROADCASTSS 36(R8), Y10
-	VBROADCASTSS 44(R8), Y11
-	MOVQ         AX, R9
-	ANDQ         $-8, R9
+	MOVQ         c+96(FP), CX
+	VBROADCASTSS 36(CX), Y0
+	VBROADCASTSS (CX), Y1
+	VBROADCASTSS 4(CX), Y2
+	VBROADCASTSS 8(CX), Y3
+	VBROADCASTSS 12(CX), Y4
+	VBROADCASTSS 16(CX), Y5
+	VBROADCASTSS 20(CX), Y6
+	VBROADCASTSS 24(CX), Y7
+	VBROADCASTSS 28(CX), Y8
+	VBROADCASTSS 32(CX), Y9
+	VBROADCASTSS 40(CX), Y10
+	VBROADCASTSS 44(CX), Y11
+	MOVQ         AX, R8
+	ANDQ         $-8, R8
 	XORQ         CX, CX
-	CMPQ         CX, R9
+	CMPQ         CX, R8
 	JGE          tail
 
 loop:
@@ -68,29 +68,27 @@ loop:
 	VANDNPS      Y13, Y14, Y13
 	VMOVUPS      Y13, (DI)(CX*4)
 	VMOVUPS      (DX)(CX*4), Y14
-	VMULPS       Y9, Y14, Y14
+	VMULPS       Y8, Y14, Y14
 	VMULPS       Y5, Y13, Y13
 	VADDPS       Y6, Y13, Y13
 	VSQRTPS      Y13, Y13
-	VMULPS       Y7, Y13, Y13
-	VADDPS       Y8, Y13, Y13
-	VDIVPS       Y13, Y10, Y13
+	VADDPS       Y7, Y13, Y13
+	VDIVPS       Y13, Y9, Y13
 	VMULPS       Y13, Y12, Y12
 	VSUBPS       Y12, Y14, Y12
-	VMULPS       Y11, Y13, Y14
+	VMULPS       Y10, Y13, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y12, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y12, Y12
-	VBROADCASTSS 48(R8), Y14
-	VMULPS       Y14, Y13, Y13
+	VMULPS       Y11, Y13, Y13
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y13, Y13
 	VDIVPS       Y13, Y12, Y12
 	VMOVUPS      Y12, (DX)(CX*4)
 	ADDQ         $0x00000008, CX
-	CMPQ         CX, R9
+	CMPQ         CX, R8
 	JLT          loop
 
 tail:
@@ -121,23 +119,21 @@ tail:
 	VANDNPS      Y1, Y0, Y0
 	VMASKMOVPS   Y0, Y12, (DI)(CX*4)
 	VMASKMOVPS   (DX)(CX*4), Y12, Y1
-	VMULPS       Y9, Y1, Y1
+	VMULPS       Y8, Y1, Y1
 	VMULPS       Y5, Y0, Y0
 	VADDPS       Y6, Y0, Y0
 	VSQRTPS      Y0, Y0
-	VMULPS       Y7, Y0, Y0
-	VADDPS       Y8, Y0, Y0
-	VDIVPS       Y0, Y10, Y0
+	VADDPS       Y7, Y0, Y0
+	VDIVPS       Y0, Y9, Y0
 	VMULPS       Y0, Y2, Y2
 	VSUBPS       Y2, Y1, Y1
-	VMULPS       Y11, Y0, Y2
+	VMULPS       Y10, Y0, Y2
 	VBROADCASTSS constants<>+4(SB), Y3
 	VXORPS       Y3, Y2, Y3
 	VMAXPS       Y1, Y3, Y3
 	VMINPS       Y2, Y3, Y2
 	VSUBPS       Y2, Y1, Y1
-	VBROADCASTSS 48(R8), Y2
-	VMULPS       Y2, Y0, Y0
+	VMULPS       Y11, Y0, Y0
 	VBROADCASTSS constants<>+0(SB), Y2
 	VADDPS       Y2, Y0, Y0
 	VDIVPS       Y0, Y1, Y0

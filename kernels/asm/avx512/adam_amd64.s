@@ -4,7 +4,7 @@
 
 #include "textflag.h"
 
-// func Adam(p []float32, g []float32, m []float32, v []float32, c *[9]float32)
+// func Adam(p []float32, g []float32, m []float32, v []float32, c *[8]float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·Adam(SB), NOSPLIT, $0-104
 	MOVQ         p_len+8(FP), AX
@@ -13,7 +13,7 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 	MOVQ         m_base+48(FP), SI
 	MOVQ         v_base+72(FP), DI
 	MOVQ         c+96(FP), CX
-	VBROADCASTSS 32(CX), Z0
+	VBROADCASTSS 28(CX), Z0
 	VBROADCASTSS (CX), Z1
 	VBROADCASTSS 4(CX), Z2
 	VBROADCASTSS 8(CX), Z3
@@ -21,7 +21,6 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 	VBROADCASTSS 16(CX), Z5
 	VBROADCASTSS 20(CX), Z6
 	VBROADCASTSS 24(CX), Z7
-	VBROADCASTSS 28(CX), Z8
 	MOVQ         AX, R8
 	ANDQ         $-16, R8
 	XORQ         CX, CX
@@ -29,32 +28,31 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 	JGE          tail
 
 loop:
-	VMOVUPS   (SI)(CX*4), Z9
-	VMOVUPS   (BX)(CX*4), Z10
-	VMULPS    Z1, Z10, Z10
-	VSUBPS    Z9, Z10, Z11
-	VMULPS    Z2, Z11, Z11
-	VADDPS    Z11, Z9, Z9
+	VMOVUPS   (SI)(CX*4), Z8
+	VMOVUPS   (BX)(CX*4), Z9
+	VMULPS    Z1, Z9, Z9
+	VSUBPS    Z8, Z9, Z10
+	VMULPS    Z2, Z10, Z10
+	VADDPS    Z10, Z8, Z8
+	VPTESTMD  Z0, Z8, K1
+	VMOVAPS.Z Z8, K1, Z8
+	VMOVUPS   Z8, (SI)(CX*4)
+	VMOVUPS   (DI)(CX*4), Z10
+	VMULPS    Z3, Z10, Z10
+	VMULPS    Z4, Z9, Z11
+	VMULPS    Z9, Z11, Z9
+	VADDPS    Z9, Z10, Z9
 	VPTESTMD  Z0, Z9, K1
 	VMOVAPS.Z Z9, K1, Z9
-	VMOVUPS   Z9, (SI)(CX*4)
-	VMOVUPS   (DI)(CX*4), Z11
-	VMULPS    Z3, Z11, Z11
-	VMULPS    Z4, Z10, Z12
-	VMULPS    Z10, Z12, Z10
-	VADDPS    Z10, Z11, Z10
-	VPTESTMD  Z0, Z10, K1
-	VMOVAPS.Z Z10, K1, Z10
-	VMOVUPS   Z10, (DI)(CX*4)
-	VMOVUPS   (DX)(CX*4), Z11
-	VMULPS    Z7, Z11, Z11
-	VMULPS    Z8, Z9, Z9
-	VSQRTPS   Z10, Z10
-	VMULPS    Z5, Z10, Z10
-	VADDPS    Z6, Z10, Z10
-	VDIVPS    Z10, Z9, Z9
-	VSUBPS    Z9, Z11, Z9
-	VMOVUPS   Z9, (DX)(CX*4)
+	VMOVUPS   Z9, (DI)(CX*4)
+	VMOVUPS   (DX)(CX*4), Z10
+	VMULPS    Z6, Z10, Z10
+	VMULPS    Z7, Z8, Z8
+	VSQRTPS   Z9, Z9
+	VADDPS    Z5, Z9, Z9
+	VDIVPS    Z9, Z8, Z8
+	VSUBPS    Z8, Z10, Z8
+	VMOVUPS   Z8, (DX)(CX*4)
 	ADDQ      $0x00000010, CX
 	CMPQ      CX, R8
 	JLT       loop
@@ -65,17 +63,17 @@ tail:
 	MOVL      $0x0000ffff, R8
 	BZHIL     AX, R8, R8
 	KMOVW     R8, K1
-	VMOVUPS.Z (SI)(CX*4), K1, Z9
-	VMOVUPS.Z (BX)(CX*4), K1, Z10
-	VMULPS    Z1, Z10, Z1
-	VSUBPS    Z9, Z1, Z10
-	VMULPS    Z2, Z10, Z2
-	VADDPS    Z2, Z9, Z2
+	VMOVUPS.Z (SI)(CX*4), K1, Z8
+	VMOVUPS.Z (BX)(CX*4), K1, Z9
+	VMULPS    Z1, Z9, Z1
+	VSUBPS    Z8, Z1, Z9
+	VMULPS    Z2, Z9, Z2
+	VADDPS    Z2, Z8, Z2
 	VPTESTMD  Z0, Z2, K2
 	VMOVAPS.Z Z2, K2, Z2
 	VMOVUPS   Z2, K1, (SI)(CX*4)
-	VMOVUPS.Z (DI)(CX*4), K1, Z9
-	VMULPS    Z3, Z9, Z3
+	VMOVUPS.Z (DI)(CX*4), K1, Z8
+	VMULPS    Z3, Z8, Z3
 	VMULPS    Z4, Z1, Z4
 	VMULPS    Z1, Z4, Z1
 	VADDPS    Z1, Z3, Z1
@@ -83,11 +81,10 @@ tail:
 	VMOVAPS.Z Z1, K2, Z0
 	VMOVUPS   Z0, K1, (DI)(CX*4)
 	VMOVUPS.Z (DX)(CX*4), K1, Z1
-	VMULPS    Z7, Z1, Z1
-	VMULPS    Z8, Z2, Z2
+	VMULPS    Z6, Z1, Z1
+	VMULPS    Z7, Z2, Z2
 	VSQRTPS   Z0, Z0
-	VMULPS    Z5, Z0, Z0
-	VADDPS    Z6, Z0, Z0
+	VADDPS    Z5, Z0, Z0
 	VDIVPS    Z0, Z2, Z0
 	VSUBPS    Z0, Z1, Z0
 	VMOVUPS   Z0, K1, (DX)(CX*4)

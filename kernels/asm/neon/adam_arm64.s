@@ -4,11 +4,11 @@
 
 #include "textflag.h"
 
-// func Adam(p, g, m, v []float32, c *[9]float32)
+// func Adam(p, g, m, v []float32, c *[8]float32)
 // Requires: ASIMD
 TEXT ·Adam(SB), NOSPLIT, $0-104
 	MOVD c+96(FP), R3
-	FMOVS 32(R3), F31
+	FMOVS 28(R3), F31
 	VDUP V31.S[0], V31.S4
 	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
@@ -24,8 +24,6 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 	VDUP V25.S[0], V25.S4
 	FMOVS 24(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVS 28(R3), F23
-	VDUP V23.S[0], V23.S4
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD m_base+48(FP), R8
@@ -53,11 +51,10 @@ loop4:
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
 	FMOVQ.P F1, 16(R9)
 	FMOVQ (R6), F0
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
 	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
@@ -88,11 +85,10 @@ loop1:
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
 	FMOVS.P F1, 4(R9)
 	FMOVS (R6), F0
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
 	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVS.P F0, 4(R6)

@@ -8,12 +8,12 @@ DATA constants<>+0(SB)/8, $0x3f8000003f800000
 DATA constants<>+8(SB)/8, $0x3f8000003f800000
 GLOBL constants<>(SB), RODATA|NOPTR, $16
 
-// func AMSGrad(p, g, m, v, h []float32, c *[13]float32)
+// func AMSGrad(p, g, m, v, h []float32, c *[12]float32)
 // Requires: ASIMD
 TEXT ·AMSGrad(SB), NOSPLIT, $0-128
 	MOVD c+120(FP), R3
 	MOVD $constants<>(SB), R4
-	FMOVS 40(R3), F31
+	FMOVS 36(R3), F31
 	VDUP V31.S[0], V31.S4
 	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
@@ -33,13 +33,11 @@ TEXT ·AMSGrad(SB), NOSPLIT, $0-128
 	VDUP V23.S[0], V23.S4
 	FMOVS 32(R3), F22
 	VDUP V22.S[0], V22.S4
-	FMOVS 36(R3), F21
+	FMOVS 40(R3), F21
 	VDUP V21.S[0], V21.S4
 	FMOVS 44(R3), F20
 	VDUP V20.S[0], V20.S4
-	FMOVS 48(R3), F19
-	VDUP V19.S[0], V19.S4
-	FMOVQ 0(R4), F18
+	FMOVQ 0(R4), F19
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD m_base+48(FP), R8
@@ -72,24 +70,23 @@ loop4:
 	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
 	FMOVQ.P F3, 16(R10)
 	FMOVQ (R6), F0
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
 	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x6e21fea1 // fdiv v1.4s, v21.4s, v1.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
+	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	SUBS $4, R0, R0
@@ -123,24 +120,23 @@ loop1:
 	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
 	FMOVS.P F3, 4(R10)
 	FMOVS (R6), F0
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
 	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x6e21fea1 // fdiv v1.4s, v21.4s, v1.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
+	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVS.P F0, 4(R6)
 	SUBS $1, R0, R0
