@@ -256,3 +256,10 @@ func Log1p(y, x []float32) {
 		y[i] = log1p(x[i])
 	}
 }
+
+// Sqrt stores the square root of x, correctly rounded.
+func Sqrt(y, x []float32) {
+	for i := range y {
+		y[i] = sqrt(x[i])
+	}
+}

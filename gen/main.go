@@ -22,13 +22,25 @@ import (
 type target struct {
 	isa, arch string
 	emit      func(*rule.Rule) []byte
+
+	// base is the target whose kernels serve here too, but for those with roots.
+	base string
+}
+
+// has reports whether the target has a kernel of its own for a rule.
+func (t target) has(r *rule.Rule) bool { return t.base == "" || r.HasRoots() }
+
+// own are the rules for which the target has kernels.
+func (t target) own(all []*rule.Rule) []*rule.Rule {
+	return slices.DeleteFunc(slices.Clone(all), func(r *rule.Rule) bool { return !t.has(r) })
 }
 
 // targets is in order of preference within each architecture.
 var targets = []target{
-	{"avx512", "amd64", func(r *rule.Rule) []byte { return amd64.Emit(r, amd64.AVX512) }},
-	{"avx2", "amd64", func(r *rule.Rule) []byte { return amd64.Emit(r, amd64.AVX2) }},
-	{"neon", "arm64", func(r *rule.Rule) []byte { return append([]byte(header), arm64.Emit(r)...) }},
+	{"avx512newton", "amd64", func(r *rule.Rule) []byte { return amd64.Emit(r, amd64.AVX512Newton) }, "avx512"},
+	{"avx512", "amd64", func(r *rule.Rule) []byte { return amd64.Emit(r, amd64.AVX512) }, ""},
+	{"avx2", "amd64", func(r *rule.Rule) []byte { return amd64.Emit(r, amd64.AVX2) }, ""},
+	{"neon", "arm64", func(r *rule.Rule) []byte { return append([]byte(header), arm64.Emit(r)...) }, ""},
 }
 
 var architectures = []string{"amd64", "arm64"}
@@ -66,8 +78,10 @@ func files() map[string][]byte {
 		fs["kernels/ztable_"+arch+".go"] = rows(arch, all)
 	}
 	for _, t := range targets {
-		assembly(fs, "kernels/asm/"+t.isa+"/", t, all)
-		assembly(fs, "bench/yardstick/"+t.isa+"/", t, yardsticks.All.Rules())
+		assembly(fs, "kernels/asm/"+t.isa+"/", t, t.own(all))
+		if t.base == "" {
+			assembly(fs, "bench/yardstick/"+t.isa+"/", t, yardsticks.All.Rules())
+		}
 	}
 	return fs
 }
@@ -122,7 +136,7 @@ func table(all []*rule.Rule) []byte {
 		fmt.Fprintf(b, "%s func(%s)\n", field(r), params(r))
 	}
 	b.WriteString("}\n\n")
-	row(b, "portable", "go", "fallback", all)
+	row(b, "portable", "go", all, func(*rule.Rule) string { return "fallback" })
 	b.WriteString("// Kernels lists the kernels by name, as bare functions: a call is not split,\n" +
 		"// and assembly trusts its lengths.\nfunc (t *Table) Kernels() []Kernel {\nreturn []Kernel{\n")
 	for _, r := range all {
@@ -181,7 +195,7 @@ func matrixMethod(b *bytes.Buffer, r *rule.Rule) {
 	equalLengths(b, columns)
 	fmt.Fprintf(b, "columns := len(%s)\n", columns[0])
 	for _, m := range shapes[rule.Matrix] {
-		fmt.Fprintf(b, "%s = %s[:len(%s)*columns]\n", m, m, perRow[0])
+		fmt.Fprintf(b, "%s = %s\n", m, atMost(m, "len("+perRow[0]+")*columns"))
 	}
 	fmt.Fprintf(b, "for rows := rowsPerCall(columns); len(%s) > rows; {\nt.%s(%s)\n", perRow[0], r.Name, strings.Join(parts, ", "))
 	for k, name := range order {
@@ -198,18 +212,22 @@ func matrixMethod(b *bytes.Buffer, r *rule.Rule) {
 	fmt.Fprintf(b, "%s = %s\n}\nt.%s(%s)\n}\n", strings.Join(left, ", "), strings.Join(order, ", "), field(r), strings.Join(args, ", "))
 }
 
-// equalLengths cuts all buffers to the first one's length, and so panics if one
-// is shorter.
+// equalLengths cuts all buffers to the first one's length, and panics if one is
+// shorter. The capacity is cut to the length first, or Go would let a slice grow
+// into what lies behind it.
 func equalLengths(b *bytes.Buffer, names []string) {
 	if len(names) < 2 {
 		return
 	}
 	var cut []string
 	for _, name := range names[1:] {
-		cut = append(cut, fmt.Sprintf("%s[:len(%s)]", name, names[0]))
+		cut = append(cut, atMost(name, "len("+names[0]+")"))
 	}
 	fmt.Fprintf(b, "%s = %s\n", strings.Join(names[1:], ", "), strings.Join(cut, ", "))
 }
+
+// atMost cuts a buffer to n elements.
+func atMost(name, n string) string { return fmt.Sprintf("%[1]s[:len(%[1]s):len(%[1]s)][:%[2]s]", name, n) }
 
 // tail names the arguments that are not buffers.
 func tail(r *rule.Rule) []string {
@@ -233,16 +251,21 @@ func rows(arch string, all []*rule.Rule) []byte {
 	b.WriteString(")\n\n")
 	for _, t := range targets {
 		if t.arch == arch {
-			row(b, t.isa+"Table", t.isa, t.isa, all)
+			row(b, t.isa+"Table", t.isa, all, func(r *rule.Rule) string {
+				if t.has(r) {
+					return t.isa
+				}
+				return t.base
+			})
 		}
 	}
 	return gofmt(b)
 }
 
-func row(b *bytes.Buffer, name, isa, pkg string, all []*rule.Rule) {
+func row(b *bytes.Buffer, name, isa string, all []*rule.Rule, pkg func(*rule.Rule) string) {
 	fmt.Fprintf(b, "var %s = Table{\nisa: %q,\n", name, isa)
 	for _, r := range all {
-		fmt.Fprintf(b, "%s: %s.%s,\n", field(r), pkg, r.Name)
+		fmt.Fprintf(b, "%s: %s.%s,\n", field(r), pkg(r), r.Name)
 	}
 	b.WriteString("}\n\n")
 }

@@ -25,7 +25,18 @@ var (
 		has("AVX512DQ", cpuid.AVX512DQ, cpu.X86.HasAVX512DQ),
 		has("AVX512BW", cpuid.AVX512BW, cpu.X86.HasAVX512BW),
 	)
-	candidates = []candidate{{&avx512Table, forAVX512}, {&avx2Table, forAVX2}}
+	candidates = inOrder(cpuid.CPU.VendorID)
 )
+
+// inOrder lists the tables best first for a vendor's CPUs. AMD's dividers (Zen 4:
+// 16 cycles for the root and the quotient of 16 elements) leave the multipliers
+// no time for Newton's iteration, Intel's (Sapphire Rapids: 23) do.
+func inOrder(vendor cpuid.Vendor) []candidate {
+	newton, divider := candidate{&avx512newtonTable, forAVX512}, candidate{&avx512Table, forAVX512}
+	if vendor == cpuid.Intel {
+		return []candidate{newton, divider, {&avx2Table, forAVX2}}
+	}
+	return []candidate{divider, newton, {&avx2Table, forAVX2}}
+}
 
 func cpuName() string { return cpuid.CPU.BrandName }

@@ -37,6 +37,7 @@ type Table struct {
 	regularize        func(x, g, p []float32, c *fallback.RegularizeScalars)
 	sgd               func(p, g []float32, c *fallback.SGDScalars)
 	shrink            func(p []float32, c *fallback.ShrinkScalars)
+	sqrt              func(y, x []float32)
 	squaredHinge      func(grad, x, y []float32, c *fallback.SquaredHingeScalars, sum *[32]float64)
 	squaredHingeEach  func(grad, each, x, y []float32, c *fallback.SquaredHingeEachScalars, sum *[32]float64)
 	sum               func(x []float32, sum *[32]float64)
@@ -74,6 +75,7 @@ var portable = Table{
 	regularize:        fallback.Regularize,
 	sgd:               fallback.SGD,
 	shrink:            fallback.Shrink,
+	sqrt:              fallback.Sqrt,
 	squaredHinge:      fallback.SquaredHinge,
 	squaredHingeEach:  fallback.SquaredHingeEach,
 	sum:               fallback.Sum,
@@ -113,6 +115,7 @@ func (t *Table) Kernels() []Kernel {
 		{"Regularize", t.regularize},
 		{"SGD", t.sgd},
 		{"Shrink", t.shrink},
+		{"Sqrt", t.sqrt},
 		{"SquaredHinge", t.squaredHinge},
 		{"SquaredHingeEach", t.squaredHingeEach},
 		{"Sum", t.sum},
@@ -123,7 +126,7 @@ func (t *Table) Kernels() []Kernel {
 
 // AMSGrad calls the kernel for any length.
 func (t *Table) AMSGrad(p, g, m, v, h []float32, c *fallback.AMSGradScalars) {
-	g, m, v, h = g[:len(p)], m[:len(p)], v[:len(p)], h[:len(p)]
+	g, m, v, h = g[:len(g):len(g)][:len(p)], m[:len(m):len(m)][:len(p)], v[:len(v):len(v)][:len(p)], h[:len(h):len(h)][:len(p)]
 	for len(p) > MaxLen {
 		t.AMSGrad(p[:MaxLen], g[:MaxLen], m[:MaxLen], v[:MaxLen], h[:MaxLen], c)
 		p, g, m, v, h = p[MaxLen:], g[MaxLen:], m[MaxLen:], v[MaxLen:], h[MaxLen:]
@@ -133,7 +136,7 @@ func (t *Table) AMSGrad(p, g, m, v, h []float32, c *fallback.AMSGradScalars) {
 
 // AdaGrad calls the kernel for any length.
 func (t *Table) AdaGrad(p, g, a []float32, c *fallback.AdaGradScalars) {
-	g, a = g[:len(p)], a[:len(p)]
+	g, a = g[:len(g):len(g)][:len(p)], a[:len(a):len(a)][:len(p)]
 	for len(p) > MaxLen {
 		t.AdaGrad(p[:MaxLen], g[:MaxLen], a[:MaxLen], c)
 		p, g, a = p[MaxLen:], g[MaxLen:], a[MaxLen:]
@@ -143,7 +146,7 @@ func (t *Table) AdaGrad(p, g, a []float32, c *fallback.AdaGradScalars) {
 
 // AdaGradProx calls the kernel for any length.
 func (t *Table) AdaGradProx(p, g, a []float32, c *fallback.AdaGradProxScalars) {
-	g, a = g[:len(p)], a[:len(p)]
+	g, a = g[:len(g):len(g)][:len(p)], a[:len(a):len(a)][:len(p)]
 	for len(p) > MaxLen {
 		t.AdaGradProx(p[:MaxLen], g[:MaxLen], a[:MaxLen], c)
 		p, g, a = p[MaxLen:], g[MaxLen:], a[MaxLen:]
@@ -153,7 +156,7 @@ func (t *Table) AdaGradProx(p, g, a []float32, c *fallback.AdaGradProxScalars) {
 
 // Adam calls the kernel for any length.
 func (t *Table) Adam(p, g, m, v []float32, c *fallback.AdamScalars) {
-	g, m, v = g[:len(p)], m[:len(p)], v[:len(p)]
+	g, m, v = g[:len(g):len(g)][:len(p)], m[:len(m):len(m)][:len(p)], v[:len(v):len(v)][:len(p)]
 	for len(p) > MaxLen {
 		t.Adam(p[:MaxLen], g[:MaxLen], m[:MaxLen], v[:MaxLen], c)
 		p, g, m, v = p[MaxLen:], g[MaxLen:], m[MaxLen:], v[MaxLen:]
@@ -163,7 +166,7 @@ func (t *Table) Adam(p, g, m, v []float32, c *fallback.AdamScalars) {
 
 // AdamProx calls the kernel for any length.
 func (t *Table) AdamProx(p, g, m, v []float32, c *fallback.AdamProxScalars) {
-	g, m, v = g[:len(p)], m[:len(p)], v[:len(p)]
+	g, m, v = g[:len(g):len(g)][:len(p)], m[:len(m):len(m)][:len(p)], v[:len(v):len(v)][:len(p)]
 	for len(p) > MaxLen {
 		t.AdamProx(p[:MaxLen], g[:MaxLen], m[:MaxLen], v[:MaxLen], c)
 		p, g, m, v = p[MaxLen:], g[MaxLen:], m[MaxLen:], v[MaxLen:]
@@ -173,7 +176,7 @@ func (t *Table) AdamProx(p, g, m, v []float32, c *fallback.AdamProxScalars) {
 
 // BCE calls the kernel for any length.
 func (t *Table) BCE(grad, x, y []float32, c *fallback.BCEScalars, sum *[32]float64) {
-	x, y = x[:len(grad)], y[:len(grad)]
+	x, y = x[:len(x):len(x)][:len(grad)], y[:len(y):len(y)][:len(grad)]
 	for len(grad) > MaxLen {
 		t.BCE(grad[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
 		grad, x, y = grad[MaxLen:], x[MaxLen:], y[MaxLen:]
@@ -183,7 +186,7 @@ func (t *Table) BCE(grad, x, y []float32, c *fallback.BCEScalars, sum *[32]float
 
 // BCEClip calls the kernel for any length.
 func (t *Table) BCEClip(grad, x, y []float32, c *fallback.BCEClipScalars, sum *[32]float64) {
-	x, y = x[:len(grad)], y[:len(grad)]
+	x, y = x[:len(x):len(x)][:len(grad)], y[:len(y):len(y)][:len(grad)]
 	for len(grad) > MaxLen {
 		t.BCEClip(grad[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
 		grad, x, y = grad[MaxLen:], x[MaxLen:], y[MaxLen:]
@@ -193,7 +196,7 @@ func (t *Table) BCEClip(grad, x, y []float32, c *fallback.BCEClipScalars, sum *[
 
 // BCEClipEach calls the kernel for any length.
 func (t *Table) BCEClipEach(grad, each, x, y []float32, c *fallback.BCEClipEachScalars, sum *[32]float64) {
-	each, x, y = each[:len(grad)], x[:len(grad)], y[:len(grad)]
+	each, x, y = each[:len(each):len(each)][:len(grad)], x[:len(x):len(x)][:len(grad)], y[:len(y):len(y)][:len(grad)]
 	for len(grad) > MaxLen {
 		t.BCEClipEach(grad[:MaxLen], each[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
 		grad, each, x, y = grad[MaxLen:], each[MaxLen:], x[MaxLen:], y[MaxLen:]
@@ -203,7 +206,7 @@ func (t *Table) BCEClipEach(grad, each, x, y []float32, c *fallback.BCEClipEachS
 
 // BCEEach calls the kernel for any length.
 func (t *Table) BCEEach(grad, each, x, y []float32, c *fallback.BCEEachScalars, sum *[32]float64) {
-	each, x, y = each[:len(grad)], x[:len(grad)], y[:len(grad)]
+	each, x, y = each[:len(each):len(each)][:len(grad)], x[:len(x):len(x)][:len(grad)], y[:len(y):len(y)][:len(grad)]
 	for len(grad) > MaxLen {
 		t.BCEEach(grad[:MaxLen], each[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
 		grad, each, x, y = grad[MaxLen:], each[MaxLen:], x[MaxLen:], y[MaxLen:]
@@ -213,7 +216,7 @@ func (t *Table) BCEEach(grad, each, x, y []float32, c *fallback.BCEEachScalars, 
 
 // BCEWithLogits calls the kernel for any length.
 func (t *Table) BCEWithLogits(grad, x, y []float32, c *fallback.BCEWithLogitsScalars, sum *[32]float64) {
-	x, y = x[:len(grad)], y[:len(grad)]
+	x, y = x[:len(x):len(x)][:len(grad)], y[:len(y):len(y)][:len(grad)]
 	for len(grad) > MaxLen {
 		t.BCEWithLogits(grad[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
 		grad, x, y = grad[MaxLen:], x[MaxLen:], y[MaxLen:]
@@ -223,7 +226,7 @@ func (t *Table) BCEWithLogits(grad, x, y []float32, c *fallback.BCEWithLogitsSca
 
 // BCEWithLogitsEach calls the kernel for any length.
 func (t *Table) BCEWithLogitsEach(grad, each, x, y []float32, c *fallback.BCEWithLogitsEachScalars, sum *[32]float64) {
-	each, x, y = each[:len(grad)], x[:len(grad)], y[:len(grad)]
+	each, x, y = each[:len(each):len(each)][:len(grad)], x[:len(x):len(x)][:len(grad)], y[:len(y):len(y)][:len(grad)]
 	for len(grad) > MaxLen {
 		t.BCEWithLogitsEach(grad[:MaxLen], each[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
 		grad, each, x, y = grad[MaxLen:], each[MaxLen:], x[MaxLen:], y[MaxLen:]
@@ -243,7 +246,7 @@ func (t *Table) CountNonFinite(x []float32, count *[32]float64) {
 // Dots calls the kernel for any number of rows.
 func (t *Table) Dots(z, x, w []float32) {
 	columns := len(w)
-	x = x[:len(z)*columns]
+	x = x[:len(x):len(x)][:len(z)*columns]
 	for rows := rowsPerCall(columns); len(z) > rows; {
 		t.Dots(z[:rows], x[:rows*columns], w)
 		z, x = z[rows:], x[rows*columns:]
@@ -253,7 +256,7 @@ func (t *Table) Dots(z, x, w []float32) {
 
 // Exp calls the kernel for any length.
 func (t *Table) Exp(y, x []float32) {
-	x = x[:len(y)]
+	x = x[:len(x):len(x)][:len(y)]
 	for len(y) > MaxLen {
 		t.Exp(y[:MaxLen], x[:MaxLen])
 		y, x = y[MaxLen:], x[MaxLen:]
@@ -263,7 +266,7 @@ func (t *Table) Exp(y, x []float32) {
 
 // Hinge calls the kernel for any length.
 func (t *Table) Hinge(grad, x, y []float32, c *fallback.HingeScalars, sum *[32]float64) {
-	x, y = x[:len(grad)], y[:len(grad)]
+	x, y = x[:len(x):len(x)][:len(grad)], y[:len(y):len(y)][:len(grad)]
 	for len(grad) > MaxLen {
 		t.Hinge(grad[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
 		grad, x, y = grad[MaxLen:], x[MaxLen:], y[MaxLen:]
@@ -273,7 +276,7 @@ func (t *Table) Hinge(grad, x, y []float32, c *fallback.HingeScalars, sum *[32]f
 
 // HingeEach calls the kernel for any length.
 func (t *Table) HingeEach(grad, each, x, y []float32, c *fallback.HingeEachScalars, sum *[32]float64) {
-	each, x, y = each[:len(grad)], x[:len(grad)], y[:len(grad)]
+	each, x, y = each[:len(each):len(each)][:len(grad)], x[:len(x):len(x)][:len(grad)], y[:len(y):len(y)][:len(grad)]
 	for len(grad) > MaxLen {
 		t.HingeEach(grad[:MaxLen], each[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
 		grad, each, x, y = grad[MaxLen:], each[MaxLen:], x[MaxLen:], y[MaxLen:]
@@ -283,7 +286,7 @@ func (t *Table) HingeEach(grad, each, x, y []float32, c *fallback.HingeEachScala
 
 // Log calls the kernel for any length.
 func (t *Table) Log(y, x []float32) {
-	x = x[:len(y)]
+	x = x[:len(x):len(x)][:len(y)]
 	for len(y) > MaxLen {
 		t.Log(y[:MaxLen], x[:MaxLen])
 		y, x = y[MaxLen:], x[MaxLen:]
@@ -293,7 +296,7 @@ func (t *Table) Log(y, x []float32) {
 
 // Log1p calls the kernel for any length.
 func (t *Table) Log1p(y, x []float32) {
-	x = x[:len(y)]
+	x = x[:len(x):len(x)][:len(y)]
 	for len(y) > MaxLen {
 		t.Log1p(y[:MaxLen], x[:MaxLen])
 		y, x = y[MaxLen:], x[MaxLen:]
@@ -303,7 +306,7 @@ func (t *Table) Log1p(y, x []float32) {
 
 // MSE calls the kernel for any length.
 func (t *Table) MSE(grad, x, y []float32, c *fallback.MSEScalars, sum *[32]float64) {
-	x, y = x[:len(grad)], y[:len(grad)]
+	x, y = x[:len(x):len(x)][:len(grad)], y[:len(y):len(y)][:len(grad)]
 	for len(grad) > MaxLen {
 		t.MSE(grad[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
 		grad, x, y = grad[MaxLen:], x[MaxLen:], y[MaxLen:]
@@ -313,7 +316,7 @@ func (t *Table) MSE(grad, x, y []float32, c *fallback.MSEScalars, sum *[32]float
 
 // MSEEach calls the kernel for any length.
 func (t *Table) MSEEach(grad, each, x, y []float32, c *fallback.MSEEachScalars, sum *[32]float64) {
-	each, x, y = each[:len(grad)], x[:len(grad)], y[:len(grad)]
+	each, x, y = each[:len(each):len(each)][:len(grad)], x[:len(x):len(x)][:len(grad)], y[:len(y):len(y)][:len(grad)]
 	for len(grad) > MaxLen {
 		t.MSEEach(grad[:MaxLen], each[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
 		grad, each, x, y = grad[MaxLen:], each[MaxLen:], x[MaxLen:], y[MaxLen:]
@@ -332,7 +335,7 @@ func (t *Table) MaxAbs(x []float32, max *[32]float32) {
 
 // Momentum calls the kernel for any length.
 func (t *Table) Momentum(p, g, m []float32, c *fallback.MomentumScalars) {
-	g, m = g[:len(p)], m[:len(p)]
+	g, m = g[:len(g):len(g)][:len(p)], m[:len(m):len(m)][:len(p)]
 	for len(p) > MaxLen {
 		t.Momentum(p[:MaxLen], g[:MaxLen], m[:MaxLen], c)
 		p, g, m = p[MaxLen:], g[MaxLen:], m[MaxLen:]
@@ -342,7 +345,7 @@ func (t *Table) Momentum(p, g, m []float32, c *fallback.MomentumScalars) {
 
 // Nesterov calls the kernel for any length.
 func (t *Table) Nesterov(p, g, m []float32, c *fallback.NesterovScalars) {
-	g, m = g[:len(p)], m[:len(p)]
+	g, m = g[:len(g):len(g)][:len(p)], m[:len(m):len(m)][:len(p)]
 	for len(p) > MaxLen {
 		t.Nesterov(p[:MaxLen], g[:MaxLen], m[:MaxLen], c)
 		p, g, m = p[MaxLen:], g[MaxLen:], m[MaxLen:]
@@ -352,7 +355,7 @@ func (t *Table) Nesterov(p, g, m []float32, c *fallback.NesterovScalars) {
 
 // Penalty calls the kernel for any length.
 func (t *Table) Penalty(g, p []float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64) {
-	p = p[:len(g)]
+	p = p[:len(p):len(p)][:len(g)]
 	for len(g) > MaxLen {
 		t.Penalty(g[:MaxLen], p[:MaxLen], c, absolute, squares)
 		g, p = g[MaxLen:], p[MaxLen:]
@@ -363,7 +366,7 @@ func (t *Table) Penalty(g, p []float32, c *fallback.PenaltyScalars, absolute *[3
 // RankOne calls the kernel for any number of rows.
 func (t *Table) RankOne(g, x, z []float32) {
 	columns := len(g)
-	x = x[:len(z)*columns]
+	x = x[:len(x):len(x)][:len(z)*columns]
 	for rows := rowsPerCall(columns); len(z) > rows; {
 		t.RankOne(g, x[:rows*columns], z[:rows])
 		x, z = x[rows*columns:], z[rows:]
@@ -373,7 +376,7 @@ func (t *Table) RankOne(g, x, z []float32) {
 
 // Regularize calls the kernel for any length.
 func (t *Table) Regularize(x, g, p []float32, c *fallback.RegularizeScalars) {
-	g, p = g[:len(x)], p[:len(x)]
+	g, p = g[:len(g):len(g)][:len(x)], p[:len(p):len(p)][:len(x)]
 	for len(x) > MaxLen {
 		t.Regularize(x[:MaxLen], g[:MaxLen], p[:MaxLen], c)
 		x, g, p = x[MaxLen:], g[MaxLen:], p[MaxLen:]
@@ -383,7 +386,7 @@ func (t *Table) Regularize(x, g, p []float32, c *fallback.RegularizeScalars) {
 
 // SGD calls the kernel for any length.
 func (t *Table) SGD(p, g []float32, c *fallback.SGDScalars) {
-	g = g[:len(p)]
+	g = g[:len(g):len(g)][:len(p)]
 	for len(p) > MaxLen {
 		t.SGD(p[:MaxLen], g[:MaxLen], c)
 		p, g = p[MaxLen:], g[MaxLen:]
@@ -400,9 +403,19 @@ func (t *Table) Shrink(p []float32, c *fallback.ShrinkScalars) {
 	t.shrink(p, c)
 }
 
+// Sqrt calls the kernel for any length.
+func (t *Table) Sqrt(y, x []float32) {
+	x = x[:len(x):len(x)][:len(y)]
+	for len(y) > MaxLen {
+		t.Sqrt(y[:MaxLen], x[:MaxLen])
+		y, x = y[MaxLen:], x[MaxLen:]
+	}
+	t.sqrt(y, x)
+}
+
 // SquaredHinge calls the kernel for any length.
 func (t *Table) SquaredHinge(grad, x, y []float32, c *fallback.SquaredHingeScalars, sum *[32]float64) {
-	x, y = x[:len(grad)], y[:len(grad)]
+	x, y = x[:len(x):len(x)][:len(grad)], y[:len(y):len(y)][:len(grad)]
 	for len(grad) > MaxLen {
 		t.SquaredHinge(grad[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
 		grad, x, y = grad[MaxLen:], x[MaxLen:], y[MaxLen:]
@@ -412,7 +425,7 @@ func (t *Table) SquaredHinge(grad, x, y []float32, c *fallback.SquaredHingeScala
 
 // SquaredHingeEach calls the kernel for any length.
 func (t *Table) SquaredHingeEach(grad, each, x, y []float32, c *fallback.SquaredHingeEachScalars, sum *[32]float64) {
-	each, x, y = each[:len(grad)], x[:len(grad)], y[:len(grad)]
+	each, x, y = each[:len(each):len(each)][:len(grad)], x[:len(x):len(x)][:len(grad)], y[:len(y):len(y)][:len(grad)]
 	for len(grad) > MaxLen {
 		t.SquaredHingeEach(grad[:MaxLen], each[:MaxLen], x[:MaxLen], y[:MaxLen], c, sum)
 		grad, each, x, y = grad[MaxLen:], each[MaxLen:], x[MaxLen:], y[MaxLen:]

@@ -7,7 +7,46 @@ package kernels
 import (
 	"github.com/lockstep-go/lockstep/kernels/asm/avx2"
 	"github.com/lockstep-go/lockstep/kernels/asm/avx512"
+	"github.com/lockstep-go/lockstep/kernels/asm/avx512newton"
 )
+
+var avx512newtonTable = Table{
+	isa:               "avx512newton",
+	amsGrad:           avx512newton.AMSGrad,
+	adaGrad:           avx512newton.AdaGrad,
+	adaGradProx:       avx512newton.AdaGradProx,
+	adam:              avx512newton.Adam,
+	adamProx:          avx512newton.AdamProx,
+	bce:               avx512.BCE,
+	bceClip:           avx512.BCEClip,
+	bceClipEach:       avx512.BCEClipEach,
+	bceEach:           avx512.BCEEach,
+	bceWithLogits:     avx512.BCEWithLogits,
+	bceWithLogitsEach: avx512.BCEWithLogitsEach,
+	countNonFinite:    avx512.CountNonFinite,
+	dots:              avx512.Dots,
+	exp:               avx512.Exp,
+	hinge:             avx512.Hinge,
+	hingeEach:         avx512.HingeEach,
+	log:               avx512.Log,
+	log1p:             avx512.Log1p,
+	mse:               avx512.MSE,
+	mseEach:           avx512.MSEEach,
+	maxAbs:            avx512.MaxAbs,
+	momentum:          avx512.Momentum,
+	nesterov:          avx512.Nesterov,
+	penalty:           avx512.Penalty,
+	rankOne:           avx512.RankOne,
+	regularize:        avx512.Regularize,
+	sgd:               avx512.SGD,
+	shrink:            avx512.Shrink,
+	sqrt:              avx512newton.Sqrt,
+	squaredHinge:      avx512.SquaredHinge,
+	squaredHingeEach:  avx512.SquaredHingeEach,
+	sum:               avx512.Sum,
+	sumAbs:            avx512.SumAbs,
+	sumSquares:        avx512.SumSquares,
+}
 
 var avx512Table = Table{
 	isa:               "avx512",
@@ -39,6 +78,7 @@ var avx512Table = Table{
 	regularize:        avx512.Regularize,
 	sgd:               avx512.SGD,
 	shrink:            avx512.Shrink,
+	sqrt:              avx512.Sqrt,
 	squaredHinge:      avx512.SquaredHinge,
 	squaredHingeEach:  avx512.SquaredHingeEach,
 	sum:               avx512.Sum,
@@ -76,6 +116,7 @@ var avx2Table = Table{
 	regularize:        avx2.Regularize,
 	sgd:               avx2.SGD,
 	shrink:            avx2.Shrink,
+	sqrt:              avx2.Sqrt,
 	squaredHinge:      avx2.SquaredHinge,
 	squaredHingeEach:  avx2.SquaredHingeEach,
 	sum:               avx2.Sum,

@@ -38,6 +38,7 @@ var neonTable = Table{
 	regularize:        neon.Regularize,
 	sgd:               neon.SGD,
 	shrink:            neon.Shrink,
+	sqrt:              neon.Sqrt,
 	squaredHinge:      neon.SquaredHinge,
 	squaredHingeEach:  neon.SquaredHingeEach,
 	sum:               neon.Sum,

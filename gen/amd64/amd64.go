@@ -20,6 +20,8 @@ import (
 type ISA struct {
 	lanes     int
 	registers int
+	wide      int // vectors in an iteration of the main loop
+	rows      int // of a matrix that are walked side by side
 	vector    func(*emitter) reg.VecVirtual
 	tail      func(e *emitter, left reg.GPVirtual) memory
 	lower     func(e *emitter, n rule.Node, x, y, z, dst reg.Register)
@@ -27,7 +29,19 @@ type ISA struct {
 
 	// widen splits a vector into float64 vectors, in order.
 	widen func(e *emitter, x reg.VecVirtual) []reg.VecVirtual
+
+	// addProduct adds x·y to a vector of float64 sums. The product of two numbers
+	// that were float32 is exact, so that an FMA rounds as a sum does.
+	addProduct func(e *emitter, x, y, sum reg.VecVirtual)
+
+	// root is the square root without the divider for vector k of the main loop,
+	// or nil if that vector takes the divider.
+	root func(k int) rootFunc
 }
+
+// A rootFunc emits a square root of x. Where x was flushed it is 0 or at least
+// 2⁻⁹⁵ in magnitude, and need not be looked at.
+type rootFunc func(e *emitter, x, dst reg.VecVirtual, flushed bool)
 
 // memory is how a body reaches its buffers: whole vectors, or a masked part.
 type memory struct {
@@ -38,30 +52,35 @@ type memory struct {
 	only func(x reg.VecVirtual) reg.VecVirtual
 }
 
-// Emit returns the assembly of r for t. As many scalars and constants as the
-// register file holds stay in registers, the most used first.
+// Emit returns the assembly of r for t. The sums of reductions stay in registers
+// in the main loop if there are enough, and of the scalars and constants as many
+// as fit, the most used first.
 func Emit(r *rule.Rule, t ISA) []byte {
-	r = expand(r)
-	var f *ir.File
+	r = expand(r, t.root != nil)
 	var err error
-	for resident := len(r.Invariants()); resident >= 0; resident-- {
-		e := newEmitter(r, t, resident)
-		e.kernel()
-		if f, err = e.Result(); err != nil {
-			break
+	for _, sums := range []bool{true, false} {
+		reduces := slices.ContainsFunc(r.Effects, func(f rule.Effect) bool { return f.Reduce })
+		if sums && (!reduces || len(r.Schedule()) > longBody) {
+			continue
 		}
-		if err = pass.Compile.Execute(f); err == nil && vectors(f) <= t.registers {
-			break
+		for resident := len(r.Invariants()); resident >= 0; resident-- {
+			e := newEmitter(r, t, resident, sums)
+			e.kernel()
+			var f *ir.File
+			if f, err = e.Result(); err != nil {
+				panic(fmt.Errorf("amd64: %s: %w", r.Name, err))
+			}
+			if err = pass.Compile.Execute(f); err != nil || vectors(f) > t.registers {
+				continue
+			}
+			b, err := printer.NewGoAsm(printer.Config{Name: "gen"}).Print(f)
+			if err != nil {
+				panic(fmt.Errorf("amd64: %s: %w", r.Name, err))
+			}
+			return b
 		}
 	}
-	if err != nil {
-		panic(fmt.Errorf("amd64: %s: %w", r.Name, err))
-	}
-	b, err := printer.NewGoAsm(printer.Config{Name: "gen"}).Print(f)
-	if err != nil {
-		panic(fmt.Errorf("amd64: %s: %w", r.Name, err))
-	}
-	return b
+	panic(fmt.Errorf("amd64: %s does not fit the registers: %w", r.Name, err))
 }
 
 // vectors is how many vector registers the file uses. avo knows no limit of 16.
@@ -79,8 +98,9 @@ func vectors(f *ir.File) int {
 	return n
 }
 
-// expand replaces the operations that x86 does with a constant.
-func expand(r *rule.Rule) *rule.Rule {
+// expand replaces the operations that x86 does with a constant, and adds the
+// constants of roots without the divider.
+func expand(r *rule.Rule, root bool) *rule.Rule {
 	c := *r
 	c.Nodes = slices.Clone(r.Nodes)
 	constant := func(bits uint32) int {
@@ -100,6 +120,11 @@ func expand(r *rule.Rule) *rule.Rule {
 			c.Nodes[id] = rule.Node{Op: rule.Xor, X: n.X, Y: constant(1 << 31)}
 		}
 	}
+	if root && r.HasRoots() {
+		for _, bits := range rootConstants {
+			constant(bits)
+		}
+	}
 	for _, e := range r.Effects {
 		if e.Reduce && e.Kind == rule.MaxAbs {
 			constant(1<<31 - 1)
@@ -111,25 +136,35 @@ func expand(r *rule.Rule) *rule.Rule {
 // An emitter builds one kernel.
 type emitter struct {
 	*build.Context
-	r *rule.Rule
-	t ISA
+	r     *rule.Rule
+	t     ISA
+	steps []rule.Step
 
 	index      reg.GPVirtual // of the column
 	row        reg.GPVirtual
-	buffers    []operand.Mem
+	buffers    []operand.Mem // of the first row
+	further    [][]operand.Mem
 	reductions []operand.Mem
 	scalars    operand.Mem
 	constants  operand.Mem
-	laneIndex  operand.Mem // 0, 1, ..., 7
-	fold       operand.Mem // the lanes of a row
+	laneIndex  operand.Mem   // 0, 1, ..., 7
+	folds      []operand.Mem // the lanes of each row
 
-	resident map[int]reg.VecVirtual // scalars and constants in registers
-	perRow   map[int]reg.VecVirtual // the row's own elements
+	resident map[int]reg.VecVirtual   // scalars and constants in registers
+	perRow   []map[int]reg.VecVirtual // the rows' own elements
+	inSums   bool                     // the main loop has the reductions' lanes in registers
+	sums     map[sumOf][]reg.VecVirtual
+	helpers  map[uint32]reg.VecVirtual // constants that the lowering needs
+	asides   int
+	later    []func() // what is emitted behind the kernel
 }
 
-func newEmitter(r *rule.Rule, t ISA, resident int) *emitter {
-	e := &emitter{Context: build.NewContext(), r: r, t: t,
-		resident: map[int]reg.VecVirtual{}, perRow: map[int]reg.VecVirtual{}}
+// A sumOf is an effect of a row.
+type sumOf struct{ effect, row int }
+
+func newEmitter(r *rule.Rule, t ISA, resident int, inSums bool) *emitter {
+	e := &emitter{Context: build.NewContext(), r: r, t: t, steps: r.Schedule(), inSums: inSums,
+		resident: map[int]reg.VecVirtual{}, helpers: map[uint32]reg.VecVirtual{}, sums: map[sumOf][]reg.VecVirtual{}}
 	e.ConstraintExpr("!purego,!noasm")
 	for _, id := range r.Invariants()[:resident] {
 		e.resident[id] = nil
@@ -194,71 +229,139 @@ func (e *emitter) kernel() {
 		}
 	}
 
+	if e.t.root != nil && e.r.HasRoots() {
+		for _, bits := range rootConstants {
+			e.helpers[bits] = e.t.vector(e)
+			e.VBROADCASTSS(e.constants.Offset(e.constantAt(e.constant(bits))), e.helpers[bits])
+		}
+	}
 	if e.r.IsMatrix() {
 		e.rows(columns)
 	} else {
-		e.columns(columns)
+		e.columns("", columns, 1)
 	}
 	e.VZEROUPPER()
 	e.RET()
+	for _, emit := range e.later {
+		emit()
+	}
 }
 
-// rows walks a matrix row by row.
+// constant is the node of a constant that expand has put into the rule.
+func (e *emitter) constant(bits uint32) int {
+	return slices.Index(e.r.Nodes, rule.Node{Op: rule.Const, Imm: bits})
+}
+
+// aside emits a jump, on which the flags decide, to code behind the kernel that
+// jumps back.
+func (e *emitter) aside(jump func(operand.Op), emit func()) {
+	e.asides++
+	out, back := fmt.Sprintf("aside%d", e.asides), fmt.Sprintf("back%d", e.asides)
+	jump(operand.LabelRef(out))
+	e.Label(back)
+	e.later = append(e.later, func() {
+		e.Label(out)
+		emit()
+		e.JMP(operand.LabelRef(back))
+	})
+}
+
+// rows walks a matrix some rows side by side, then row by row.
 func (e *emitter) rows(columns reg.GPVirtual) {
 	first := e.r.Buffers[e.r.First(rule.PerRow)].Name
-	count := e.Load(e.Param(first).Len(), e.GP64())
+	count := e.Load(e.Param(first).Len(), e.GP64()).(reg.GPVirtual)
 	e.row = e.GP64()
 	for k, b := range e.r.Buffers {
 		if b.Shape == rule.PerRow {
 			e.buffers[k].Index = e.row
 		}
 	}
-	folds := slices.ContainsFunc(e.r.Effects, func(f rule.Effect) bool { return f.Kind == rule.Fold })
-	if folds {
-		e.fold = e.AllocLocal(4 * rule.Lanes)
+	e.further = [][]operand.Mem{e.buffers}
+	for r := 1; r < e.t.rows; r++ {
+		next := slices.Clone(e.buffers)
+		for k, b := range e.r.Buffers {
+			switch b.Shape {
+			case rule.PerRow:
+				next[k] = next[k].Offset(4 * r)
+			case rule.Matrix:
+				next[k].Base = e.GP64()
+			}
+		}
+		e.further = append(e.further, next)
 	}
-
-	e.XORQ(e.row, e.row)
-	e.Label("row")
-	e.CMPQ(e.row, count)
-	e.JGE(operand.LabelRef("end"))
-	for id, n := range e.r.Nodes {
-		if n.Op == rule.Load && e.r.Buffers[n.X].Shape == rule.PerRow && e.r.Loads(n.X) {
-			e.perRow[id] = e.t.vector(e)
-			e.VBROADCASTSS(e.buffers[n.X], e.perRow[id])
+	if slices.ContainsFunc(e.r.Effects, func(f rule.Effect) bool { return f.Kind == rule.Fold }) {
+		for range e.t.rows {
+			e.folds = append(e.folds, e.AllocLocal(4*rule.Lanes))
 		}
 	}
-	if folds {
+	e.XORQ(e.row, e.row)
+	for _, side := range []int{e.t.rows, 1} {
+		prefix := fmt.Sprintf("rows%d", side)
+		last := e.GP64()
+		e.MOVQ(count, last)
+		e.SUBQ(operand.I32(side), last)
+		e.CMPQ(e.row, last)
+		e.JG(operand.LabelRef(prefix + "end"))
+		e.Label(prefix)
+		e.sideBySide(prefix, columns, side)
+		e.ADDQ(operand.I32(side), e.row)
+		e.CMPQ(e.row, last)
+		e.JLE(operand.LabelRef(prefix))
+		e.Label(prefix + "end")
+	}
+}
+
+// sideBySide walks so many rows of a matrix in one pass over the columns.
+func (e *emitter) sideBySide(prefix string, columns reg.GPVirtual, side int) {
+	e.perRow = nil
+	for r := range side {
+		own := map[int]reg.VecVirtual{}
+		for id, n := range e.r.Nodes {
+			if n.Op == rule.Load && e.r.Buffers[n.X].Shape == rule.PerRow && e.r.Loads(n.X) {
+				own[id] = e.t.vector(e)
+				e.VBROADCASTSS(e.further[r][n.X], own[id])
+			}
+		}
+		e.perRow = append(e.perRow, own)
+	}
+	for k, b := range e.r.Buffers {
+		if b.Shape == rule.Matrix {
+			for r := 1; r < side; r++ {
+				e.LEAQ(operand.Mem{Base: e.further[r-1][k].Base, Index: columns, Scale: 4}, e.further[r][k].Base)
+			}
+		}
+	}
+	if len(e.folds) > 0 {
 		zero := e.YMM()
 		e.VXORPS(zero, zero, zero)
-		for k := 0; k < 4*rule.Lanes; k += 32 {
-			e.VMOVUPS(zero, e.fold.Offset(k))
+		for r := range side {
+			for k := 0; k < 4*rule.Lanes; k += 32 {
+				e.VMOVUPS(zero, e.folds[r].Offset(k))
+			}
 		}
 	}
-	e.columns(columns)
-	for _, f := range e.r.Effects {
-		if f.Reduce && f.Kind == rule.Fold {
-			e.VMOVSS(e.folded(), e.buffers[f.To])
+	e.columns(prefix, columns, side)
+	for r := range side {
+		for _, f := range e.r.Effects {
+			if f.Reduce && f.Kind == rule.Fold {
+				e.VMOVSS(e.folded(e.folds[r]), e.further[r][f.To])
+			}
 		}
 	}
 	for k, b := range e.r.Buffers {
 		if b.Shape == rule.Matrix {
-			base := e.buffers[k].Base
-			e.LEAQ(operand.Mem{Base: base, Index: columns, Scale: 4}, base)
+			e.LEAQ(operand.Mem{Base: e.further[side-1][k].Base, Index: columns, Scale: 4}, e.buffers[k].Base)
 		}
 	}
-	e.INCQ(e.row)
-	e.JMP(operand.LabelRef("row"))
-	e.Label("end")
 }
 
 // folded adds the lanes of a row: j and j+16, then 8, 4, 2, 1.
-func (e *emitter) folded() reg.VecVirtual {
+func (e *emitter) folded(lanes operand.Mem) reg.VecVirtual {
 	low, high := e.YMM(), e.YMM()
-	e.VMOVUPS(e.fold, low)
-	e.VADDPS(e.fold.Offset(64), low, low)
-	e.VMOVUPS(e.fold.Offset(32), high)
-	e.VADDPS(e.fold.Offset(96), high, high)
+	e.VMOVUPS(lanes, low)
+	e.VADDPS(lanes.Offset(64), low, low)
+	e.VMOVUPS(lanes.Offset(32), high)
+	e.VADDPS(lanes.Offset(96), high, high)
 	e.VADDPS(high, low, low)
 	x, y := e.XMM(), e.XMM()
 	e.VEXTRACTF128(operand.U8(1), low, x)
@@ -270,29 +373,104 @@ func (e *emitter) folded() reg.VecVirtual {
 	return x
 }
 
-// columns emits whole vectors, then one masked vector for what is left.
-func (e *emitter) columns(n reg.GPVirtual) {
-	lanes := e.t.lanes
-	limit, left := e.GP64(), e.GP64()
-	e.MOVQ(n, limit)
-	e.ANDQ(operand.I32(-lanes), limit)
+// longBody is the number of steps beyond which a vector is work enough for an
+// iteration.
+const longBody = 48
+
+// columns emits the main loop, which takes several vectors at a time, one that
+// takes whole vectors, and one masked vector for what is left.
+func (e *emitter) columns(prefix string, n reg.GPVirtual, side int) {
 	e.XORQ(e.index, e.index)
+	if len(e.steps) <= longBody {
+		e.loop(prefix+"main", n, e.t.wide, side)
+	}
+	e.loop(prefix+"loop", n, 1, side)
+	left := e.GP64()
+	e.MOVQ(n, left)
+	e.SUBQ(e.index, left)
+	e.JE(operand.LabelRef(prefix + "done"))
+	e.body(e.t.tail(e, left), 1, side)
+	e.Label(prefix + "done")
+}
+
+// loop emits a loop over so many whole vectors.
+func (e *emitter) loop(name string, n reg.GPVirtual, vectors, side int) {
+	limit := e.GP64()
+	e.MOVQ(n, limit)
+	e.ANDQ(operand.I32(-vectors*e.t.lanes), limit)
 	e.CMPQ(e.index, limit)
-	e.JGE(operand.LabelRef("tail"))
-	e.Label("loop")
+	e.JGE(operand.LabelRef(name + "end"))
+	if vectors > 1 {
+		if keep := e.flushing(); keep >= 0 {
+			e.CMPL(e.scalars.Offset(4*e.r.Nodes[keep].X), operand.U32(flushSmall))
+			e.JNE(operand.LabelRef(name + "end"))
+		}
+		e.moveSums(side, func(at operand.Mem, v reg.VecVirtual) { e.VMOVUPS(at, v) })
+	}
+	e.Label(name)
 	e.body(memory{
 		load:  func(m operand.Mem, v reg.VecVirtual) { e.VMOVUPS(m, v) },
 		store: func(v reg.VecVirtual, m operand.Mem) { e.VMOVUPS(v, m) },
-	})
-	e.ADDQ(operand.U32(lanes), e.index)
+	}, vectors, side)
+	e.ADDQ(operand.I32(vectors*e.t.lanes), e.index)
 	e.CMPQ(e.index, limit)
-	e.JLT(operand.LabelRef("loop"))
-	e.Label("tail")
-	e.MOVQ(n, left)
-	e.SUBQ(e.index, left)
-	e.JE(operand.LabelRef("done"))
-	e.body(e.t.tail(e, left))
-	e.Label("done")
+	e.JLT(operand.LabelRef(name))
+	if vectors > 1 {
+		e.moveSums(side, func(at operand.Mem, v reg.VecVirtual) { e.VMOVUPS(v, at) })
+		clear(e.sums)
+	}
+	e.Label(name + "end")
+}
+
+// flushSmall is fallback.FlushSmall as bits.
+const flushSmall = 0x70000000
+
+// flushing is the scalar that must be flushSmall for the main loop's roots to be
+// of flushed numbers, or -1 if there is no such root.
+func (e *emitter) flushing() int {
+	for _, n := range e.r.Nodes {
+		if n.Op == rule.Sqrt && e.t.root != nil && e.r.Nodes[n.X].Op == rule.Flush {
+			return e.r.Nodes[n.X].Y
+		}
+	}
+	return -1
+}
+
+// moveSums moves the lanes of all reductions between memory and registers, for
+// the main loop: it begins at lane 0, so that a vector has the same lanes in
+// each iteration.
+func (e *emitter) moveSums(side int, move func(operand.Mem, reg.VecVirtual)) {
+	if !e.inSums {
+		return
+	}
+	for id, f := range e.r.Effects {
+		for r := range side {
+			if !f.Reduce || f.Kind != rule.Fold && r > 0 {
+				continue
+			}
+			at, size := e.lanesAt(f, r)
+			key := sumOf{id, r}
+			if e.sums[key] == nil {
+				for range rule.Lanes * size / (4 * e.t.lanes) {
+					e.sums[key] = append(e.sums[key], e.t.vector(e))
+				}
+			}
+			for q, v := range e.sums[key] {
+				move(at.Offset(4*e.t.lanes*q), v)
+			}
+		}
+	}
+}
+
+// lanesAt is where the lanes of a reduction are, and a lane's size.
+func (e *emitter) lanesAt(f rule.Effect, row int) (at operand.Mem, size int) {
+	switch f.Kind {
+	case rule.Fold:
+		return e.folds[row], 4
+	case rule.MaxAbs:
+		return e.reductions[f.To], 4
+	}
+	return e.reductions[f.To], 8
 }
 
 // broadcast puts a scalar or a constant into every lane of a new register.
@@ -306,45 +484,88 @@ func (e *emitter) broadcast(id int) reg.VecVirtual {
 	return v
 }
 
-// body emits one vector's worth of the rule.
-func (e *emitter) body(mem memory) {
-	value := map[int]reg.Register{}
+// body emits so many vectors' worth of the rule.
+func (e *emitter) body(mem memory, vectors, side int) {
+	var lane reg.GPVirtual
+	if slices.ContainsFunc(e.r.Effects, func(f rule.Effect) bool { return f.Reduce }) && len(e.sums) == 0 {
+		lane = e.GP64()
+		e.MOVQ(e.index, lane)
+		e.ANDQ(operand.I8(rule.Lanes-1), lane)
+	}
+	for k := range vectors {
+		b := body{emitter: e, memory: mem, vector: k, main: vectors > 1, lane: lane,
+			value: map[int]reg.Register{}, stored: map[int]reg.VecVirtual{}}
+		for r := range side {
+			b.emit(r, r == side-1)
+		}
+	}
+}
+
+// A body is the rule for one vector of the columns.
+type body struct {
+	*emitter
+	memory
+	vector int  // in the iteration
+	main   bool // in the main loop
+	lane   reg.GPVirtual
+	value  map[int]reg.Register   // by node
+	stored map[int]reg.VecVirtual // by buffer, what the rows so far have made of it
+}
+
+// emit computes the rule for a row. What does not depend on the row is computed
+// for the first; a buffer that all rows change is stored by the last.
+func (b *body) emit(row int, last bool) {
+	e := b.emitter
+	at := func(buffer int) operand.Mem {
+		m := e.buffers[buffer]
+		if e.r.Buffers[buffer].Shape == rule.Matrix {
+			m = e.further[row][buffer]
+		}
+		return m.Offset(4 * e.t.lanes * b.vector)
+	}
 	get := func(id int) reg.Register {
-		if v, ok := value[id]; ok {
+		if v, ok := b.value[id]; ok {
 			return v
 		}
 		if v, ok := e.resident[id]; ok {
 			return v
 		}
-		if v, ok := e.perRow[id]; ok {
-			return v
+		if len(e.perRow) > 0 {
+			if v, ok := e.perRow[row][id]; ok {
+				return v
+			}
 		}
 		return e.broadcast(id)
 	}
-	var lane reg.GPVirtual
-	if slices.ContainsFunc(e.r.Effects, func(f rule.Effect) bool { return f.Reduce }) {
-		lane = e.GP64()
-		e.MOVQ(e.index, lane)
-		e.ANDQ(operand.I8(rule.Lanes-1), lane)
-	}
-	for _, s := range e.r.Schedule() {
+	for _, s := range e.steps {
 		if s.IsEffect {
 			f := e.r.Effects[s.ID]
 			x := get(f.X).(reg.VecVirtual)
-			if !f.Reduce {
-				mem.store(x, e.buffers[f.To])
-				continue
+			switch {
+			case f.Reduce:
+				b.reduce(s.ID, row, x, get(f.Y).(reg.VecVirtual))
+			case last:
+				b.store(x, at(f.To))
+			default:
+				b.stored[f.To] = x
 			}
-			e.reduce(f, x, get(f.Y).(reg.VecVirtual), lane, mem.only)
 			continue
 		}
 		n := e.r.Nodes[s.ID]
+		if row > 0 && !e.varies(s.ID) {
+			continue
+		}
 		if n.Op == rule.Load {
-			if _, ok := e.perRow[s.ID]; !ok {
-				v := e.t.vector(e)
-				mem.load(e.buffers[n.X], v)
-				value[s.ID] = v
+			if e.r.Buffers[n.X].Shape == rule.PerRow {
+				continue
 			}
+			if v, ok := b.stored[n.X]; ok {
+				b.value[s.ID] = v
+				continue
+			}
+			v := e.t.vector(e)
+			b.load(at(n.X), v)
+			b.value[s.ID] = v
 			continue
 		}
 		var in [3]reg.Register
@@ -352,58 +573,74 @@ func (e *emitter) body(mem memory) {
 			in[k] = get(id)
 		}
 		if n.Op.IsMask() && e.t.mask != nil {
-			value[s.ID] = e.t.mask(e)
+			b.value[s.ID] = e.t.mask(e)
 		} else {
-			value[s.ID] = e.t.vector(e)
+			b.value[s.ID] = e.t.vector(e)
 		}
-		e.t.lower(e, n, in[0], in[1], in[2], value[s.ID])
+		if n.Op == rule.Sqrt && b.main && e.t.root != nil {
+			if root := e.t.root(b.vector); root != nil {
+				root(e, in[0].(reg.VecVirtual), b.value[s.ID].(reg.VecVirtual), e.r.Nodes[n.X].Op == rule.Flush)
+				continue
+			}
+		}
+		e.t.lower(e, n, in[0], in[1], in[2], b.value[s.ID])
 	}
+}
+
+// varies reports whether a node depends on the row.
+func (e *emitter) varies(id int) bool {
+	n := e.r.Nodes[id]
+	if n.Op == rule.Load {
+		return e.r.Buffers[n.X].Shape != rule.Stream || e.r.Stores(n.X)
+	}
+	return slices.ContainsFunc(n.Operands(), e.varies)
 }
 
 // reduce adds a vector to the lanes of a reduction. Lanes beyond the buffer add
 // +0, which leaves any sum that began at +0 as it is.
-func (e *emitter) reduce(f rule.Effect, x, y reg.VecVirtual, lane reg.GPVirtual, only func(reg.VecVirtual) reg.VecVirtual) {
+func (b *body) reduce(id, row int, x, y reg.VecVirtual) {
+	e, f := b.emitter, b.r.Effects[id]
 	same := f.X == f.Y
-	if only != nil {
-		x = only(x)
+	if b.only != nil {
+		x = b.only(x)
 		if f.Kind == rule.Dot && !same {
-			y = only(y)
+			y = b.only(y)
 		}
 	}
-	if f.Kind == rule.Fold {
-		at := e.fold
-		at.Index, at.Scale = lane, 4
-		sum := e.t.vector(e)
-		e.VADDPS(at, x, sum)
+	at, size := e.lanesAt(f, row)
+	at = at.Offset(size * (b.vector * e.t.lanes % rule.Lanes)) // beyond the first vector's
+	at.Index, at.Scale = b.lane, uint8(size)
+	// part applies change to the k-th vector of the sums that x is for.
+	part := func(k int, change func(sum reg.VecVirtual)) {
+		if sums := e.sums[sumOf{id, row}]; sums != nil {
+			change(sums[(b.vector*size/4+k)%len(sums)])
+			return
+		}
+		sum, at := e.t.vector(e), at.Offset(4*e.t.lanes*k)
+		e.VMOVUPS(at, sum)
+		change(sum)
 		e.VMOVUPS(sum, at)
-		return
 	}
-	at := e.reductions[f.To]
-	at.Index = lane
-	if f.Kind == rule.MaxAbs {
-		at.Scale = 4
+	switch f.Kind {
+	case rule.Fold:
+		part(0, func(sum reg.VecVirtual) { e.VADDPS(x, sum, sum) })
+	case rule.MaxAbs:
 		max := e.t.vector(e)
-		abs := slices.Index(e.r.Nodes, rule.Node{Op: rule.Const, Imm: 1<<31 - 1})
-		e.VANDPS(e.broadcast(abs), x, max)
-		e.VMAXPS(at, max, max)
-		e.VMOVUPS(max, at)
-		return
-	}
-	at.Scale = 8
-	parts := e.t.widen(e, x)
-	if f.Kind == rule.Dot {
-		factors := parts
+		e.VANDPS(e.broadcast(e.constant(1<<31-1)), x, max)
+		part(0, func(sum reg.VecVirtual) { e.VMAXPS(sum, max, sum) })
+	case rule.Sum:
+		for k, v := range e.t.widen(e, x) {
+			part(k, func(sum reg.VecVirtual) { e.VADDPD(v, sum, sum) })
+		}
+	case rule.Dot:
+		factors := e.t.widen(e, x)
+		others := factors
 		if !same {
-			factors = e.t.widen(e, y)
+			others = e.t.widen(e, y)
 		}
-		for k, part := range parts {
-			e.VMULPD(factors[k], part, part)
+		for k, v := range factors {
+			part(k, func(sum reg.VecVirtual) { e.t.addProduct(e, v, others[k], sum) })
 		}
-	}
-	for k, part := range parts {
-		at := at.Offset(4 * k * e.t.lanes)
-		e.VADDPD(at, part, part)
-		e.VMOVUPD(part, at)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 var AVX2 = ISA{
 	lanes:     8,
 	registers: 16,
+	wide:      4,
+	rows:      2,
 	vector:    func(e *emitter) reg.VecVirtual { return e.YMM() },
 	tail: func(e *emitter, left reg.GPVirtual) memory {
 		count, mask := e.XMM(), e.YMM()
@@ -49,5 +51,10 @@ var AVX2 = ISA{
 		e.VEXTRACTF128(operand.U8(1), x, upper)
 		e.VCVTPS2PD(upper, high)
 		return []reg.VecVirtual{low, high}
+	},
+	addProduct: func(e *emitter, x, y, sum reg.VecVirtual) {
+		product := e.YMM()
+		e.VMULPD(y, x, product)
+		e.VADDPD(product, sum, sum)
 	},
 }

@@ -199,6 +199,11 @@ func (r *Rule) IsMatrix() bool {
 	return slices.ContainsFunc(r.Buffers, func(b Buffer) bool { return b.Shape == Matrix })
 }
 
+// HasRoots reports whether the kernel takes square roots.
+func (r *Rule) HasRoots() bool {
+	return slices.ContainsFunc(r.Nodes, func(n Node) bool { return n.Op == Sqrt })
+}
+
 // First is the first buffer of a shape; its length is the number of columns
 // (Stream) or of rows (PerRow).
 func (r *Rule) First(s Shape) int {

@@ -90,7 +90,7 @@ func margin(r *rule.Rule, x, y rule.Value) (label, h rule.Value) {
 	return label, r.Const(1).Sub(label.Mul(x))
 }
 
-// Exp, Log and Log1p are the elementary functions over a buffer.
+// Exp, Log, Log1p and Sqrt are the elementary functions over a buffer.
 var (
 	Exp = All.Define("Exp", func(r *rule.Rule) {
 		y, x := r.Buffer("y"), r.Buffer("x")
@@ -103,5 +103,9 @@ var (
 	Log1p = All.Define("Log1p", func(r *rule.Rule) {
 		y, x := r.Buffer("y"), r.Buffer("x")
 		y.Set(log1p(r, x))
+	})
+	Sqrt = All.Define("Sqrt", func(r *rule.Rule) {
+		y, x := r.Buffer("y"), r.Buffer("x")
+		y.Set(x.Sqrt())
 	})
 )

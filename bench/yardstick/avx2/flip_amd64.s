@@ -23,21 +23,44 @@ TEXT ·Flip(SB), NOSPLIT, $0-24
 	MOVQ         p_len+8(FP), AX
 	MOVQ         p_base+0(FP), DX
 	VBROADCASTSS constants<>+0(SB), Y0
-	MOVQ         AX, BX
-	ANDQ         $-8, BX
 	XORQ         CX, CX
+	MOVQ         AX, BX
+	ANDQ         $-32, BX
 	CMPQ         CX, BX
-	JGE          tail
+	JGE          mainend
+
+main:
+	VMOVUPS (DX)(CX*4), Y1
+	VXORPS  Y0, Y1, Y1
+	VMOVUPS Y1, (DX)(CX*4)
+	VMOVUPS 32(DX)(CX*4), Y1
+	VXORPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(DX)(CX*4)
+	VMOVUPS 64(DX)(CX*4), Y1
+	VXORPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(DX)(CX*4)
+	VMOVUPS 96(DX)(CX*4), Y1
+	VXORPS  Y0, Y1, Y1
+	VMOVUPS Y1, 96(DX)(CX*4)
+	ADDQ    $+32, CX
+	CMPQ    CX, BX
+	JLT     main
+
+mainend:
+	MOVQ AX, BX
+	ANDQ $-8, BX
+	CMPQ CX, BX
+	JGE  loopend
 
 loop:
 	VMOVUPS (DX)(CX*4), Y1
 	VXORPS  Y0, Y1, Y1
 	VMOVUPS Y1, (DX)(CX*4)
-	ADDQ    $0x00000008, CX
+	ADDQ    $+8, CX
 	CMPQ    CX, BX
 	JLT     loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X1

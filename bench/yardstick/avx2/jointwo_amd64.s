@@ -22,11 +22,42 @@ TEXT ·JoinTwo(SB), NOSPLIT, $0-96
 	MOVQ each_base+24(FP), BX
 	MOVQ x_base+48(FP), SI
 	MOVQ y_base+72(FP), DI
+	XORQ CX, CX
+	MOVQ AX, R8
+	ANDQ $-32, R8
+	CMPQ CX, R8
+	JGE  mainend
+
+main:
+	VMOVUPS (SI)(CX*4), Y0
+	VMOVUPS (DI)(CX*4), Y1
+	VXORPS  Y1, Y0, Y1
+	VMOVUPS Y1, (DX)(CX*4)
+	VMOVUPS Y0, (BX)(CX*4)
+	VMOVUPS 32(SI)(CX*4), Y0
+	VMOVUPS 32(DI)(CX*4), Y1
+	VXORPS  Y1, Y0, Y1
+	VMOVUPS Y1, 32(DX)(CX*4)
+	VMOVUPS Y0, 32(BX)(CX*4)
+	VMOVUPS 64(SI)(CX*4), Y0
+	VMOVUPS 64(DI)(CX*4), Y1
+	VXORPS  Y1, Y0, Y1
+	VMOVUPS Y1, 64(DX)(CX*4)
+	VMOVUPS Y0, 64(BX)(CX*4)
+	VMOVUPS 96(SI)(CX*4), Y0
+	VMOVUPS 96(DI)(CX*4), Y1
+	VXORPS  Y1, Y0, Y1
+	VMOVUPS Y1, 96(DX)(CX*4)
+	VMOVUPS Y0, 96(BX)(CX*4)
+	ADDQ    $+32, CX
+	CMPQ    CX, R8
+	JLT     main
+
+mainend:
 	MOVQ AX, R8
 	ANDQ $-8, R8
-	XORQ CX, CX
 	CMPQ CX, R8
-	JGE  tail
+	JGE  loopend
 
 loop:
 	VMOVUPS (SI)(CX*4), Y0
@@ -34,11 +65,11 @@ loop:
 	VXORPS  Y1, Y0, Y1
 	VMOVUPS Y1, (DX)(CX*4)
 	VMOVUPS Y0, (BX)(CX*4)
-	ADDQ    $0x00000008, CX
+	ADDQ    $+8, CX
 	CMPQ    CX, R8
 	JLT     loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X0

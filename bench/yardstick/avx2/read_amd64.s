@@ -23,38 +23,121 @@ TEXT ·Read(SB), NOSPLIT, $0-72
 	MOVQ rows_base+48(FP), CX
 	MOVQ rows_len+56(FP), SI
 	XORQ DI, DI
+	MOVQ SI, R9
+	SUBQ $+2, R9
+	CMPQ DI, R9
+	JG   rows2end
 
-row:
-	CMPQ DI, SI
-	JGE  end
-	MOVQ AX, R8
-	ANDQ $-8, R8
+rows2:
+	LEAQ (BX)(AX*4), R8
 	XORQ CX, CX
-	CMPQ CX, R8
-	JGE  tail
+	MOVQ AX, R10
+	ANDQ $-32, R10
+	CMPQ CX, R10
+	JGE  rows2mainend
 
-loop:
+rows2main:
+	VMOVUPS (BX)(CX*4), Y0
+	VMOVUPS (R8)(CX*4), Y0
+	VMOVUPS Y0, (DX)(CX*4)
+	VMOVUPS 32(BX)(CX*4), Y0
+	VMOVUPS 32(R8)(CX*4), Y0
+	VMOVUPS Y0, 32(DX)(CX*4)
+	VMOVUPS 64(BX)(CX*4), Y0
+	VMOVUPS 64(R8)(CX*4), Y0
+	VMOVUPS Y0, 64(DX)(CX*4)
+	VMOVUPS 96(BX)(CX*4), Y0
+	VMOVUPS 96(R8)(CX*4), Y0
+	VMOVUPS Y0, 96(DX)(CX*4)
+	ADDQ    $+32, CX
+	CMPQ    CX, R10
+	JLT     rows2main
+
+rows2mainend:
+	MOVQ AX, R10
+	ANDQ $-8, R10
+	CMPQ CX, R10
+	JGE  rows2loopend
+
+rows2loop:
+	VMOVUPS (BX)(CX*4), Y0
+	VMOVUPS (R8)(CX*4), Y0
+	VMOVUPS Y0, (DX)(CX*4)
+	ADDQ    $+8, CX
+	CMPQ    CX, R10
+	JLT     rows2loop
+
+rows2loopend:
+	MOVQ         AX, R10
+	SUBQ         CX, R10
+	JE           rows2done
+	VMOVD        R10, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     lanes<>+0(SB), Y0, Y0
+	VMASKMOVPS   (BX)(CX*4), Y0, Y1
+	VMASKMOVPS   (R8)(CX*4), Y0, Y1
+	VMASKMOVPS   Y1, Y0, (DX)(CX*4)
+
+rows2done:
+	LEAQ (R8)(AX*4), BX
+	ADDQ $+2, DI
+	CMPQ DI, R9
+	JLE  rows2
+
+rows2end:
+	SUBQ $+1, SI
+	CMPQ DI, SI
+	JG   rows1end
+
+rows1:
+	XORQ CX, CX
+	MOVQ AX, R8
+	ANDQ $-32, R8
+	CMPQ CX, R8
+	JGE  rows1mainend
+
+rows1main:
 	VMOVUPS (BX)(CX*4), Y0
 	VMOVUPS Y0, (DX)(CX*4)
-	ADDQ    $0x00000008, CX
+	VMOVUPS 32(BX)(CX*4), Y0
+	VMOVUPS Y0, 32(DX)(CX*4)
+	VMOVUPS 64(BX)(CX*4), Y0
+	VMOVUPS Y0, 64(DX)(CX*4)
+	VMOVUPS 96(BX)(CX*4), Y0
+	VMOVUPS Y0, 96(DX)(CX*4)
+	ADDQ    $+32, CX
 	CMPQ    CX, R8
-	JLT     loop
+	JLT     rows1main
 
-tail:
+rows1mainend:
+	MOVQ AX, R8
+	ANDQ $-8, R8
+	CMPQ CX, R8
+	JGE  rows1loopend
+
+rows1loop:
+	VMOVUPS (BX)(CX*4), Y0
+	VMOVUPS Y0, (DX)(CX*4)
+	ADDQ    $+8, CX
+	CMPQ    CX, R8
+	JLT     rows1loop
+
+rows1loopend:
 	MOVQ         AX, R8
 	SUBQ         CX, R8
-	JE           done
+	JE           rows1done
 	VMOVD        R8, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
 	VMASKMOVPS   (BX)(CX*4), Y0, Y1
 	VMASKMOVPS   Y1, Y0, (DX)(CX*4)
 
-done:
+rows1done:
 	LEAQ (BX)(AX*4), BX
-	INCQ DI
-	JMP  row
+	ADDQ $+1, DI
+	CMPQ DI, SI
+	JLE  rows1
 
-end:
+rows1end:
 	VZEROUPPER
 	RET

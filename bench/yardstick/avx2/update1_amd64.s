@@ -20,22 +20,49 @@ TEXT ·Update1(SB), NOSPLIT, $0-48
 	MOVQ p_len+8(FP), AX
 	MOVQ p_base+0(FP), DX
 	MOVQ g_base+24(FP), BX
+	XORQ CX, CX
+	MOVQ AX, SI
+	ANDQ $-32, SI
+	CMPQ CX, SI
+	JGE  mainend
+
+main:
+	VMOVUPS (DX)(CX*4), Y0
+	VMOVUPS (BX)(CX*4), Y1
+	VXORPS  Y1, Y0, Y0
+	VMOVUPS Y0, (DX)(CX*4)
+	VMOVUPS 32(DX)(CX*4), Y0
+	VMOVUPS 32(BX)(CX*4), Y1
+	VXORPS  Y1, Y0, Y0
+	VMOVUPS Y0, 32(DX)(CX*4)
+	VMOVUPS 64(DX)(CX*4), Y0
+	VMOVUPS 64(BX)(CX*4), Y1
+	VXORPS  Y1, Y0, Y0
+	VMOVUPS Y0, 64(DX)(CX*4)
+	VMOVUPS 96(DX)(CX*4), Y0
+	VMOVUPS 96(BX)(CX*4), Y1
+	VXORPS  Y1, Y0, Y0
+	VMOVUPS Y0, 96(DX)(CX*4)
+	ADDQ    $+32, CX
+	CMPQ    CX, SI
+	JLT     main
+
+mainend:
 	MOVQ AX, SI
 	ANDQ $-8, SI
-	XORQ CX, CX
 	CMPQ CX, SI
-	JGE  tail
+	JGE  loopend
 
 loop:
 	VMOVUPS (DX)(CX*4), Y0
 	VMOVUPS (BX)(CX*4), Y1
 	VXORPS  Y1, Y0, Y0
 	VMOVUPS Y0, (DX)(CX*4)
-	ADDQ    $0x00000008, CX
+	ADDQ    $+8, CX
 	CMPQ    CX, SI
 	JLT     loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X0

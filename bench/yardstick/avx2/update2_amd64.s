@@ -21,11 +21,50 @@ TEXT ·Update2(SB), NOSPLIT, $0-72
 	MOVQ p_base+0(FP), DX
 	MOVQ g_base+24(FP), BX
 	MOVQ m_base+48(FP), SI
+	XORQ CX, CX
+	MOVQ AX, DI
+	ANDQ $-32, DI
+	CMPQ CX, DI
+	JGE  mainend
+
+main:
+	VMOVUPS (DX)(CX*4), Y0
+	VMOVUPS (BX)(CX*4), Y1
+	VXORPS  Y1, Y0, Y0
+	VMOVUPS Y0, (DX)(CX*4)
+	VMOVUPS (SI)(CX*4), Y0
+	VXORPS  Y1, Y0, Y0
+	VMOVUPS Y0, (SI)(CX*4)
+	VMOVUPS 32(DX)(CX*4), Y0
+	VMOVUPS 32(BX)(CX*4), Y1
+	VXORPS  Y1, Y0, Y0
+	VMOVUPS Y0, 32(DX)(CX*4)
+	VMOVUPS 32(SI)(CX*4), Y0
+	VXORPS  Y1, Y0, Y0
+	VMOVUPS Y0, 32(SI)(CX*4)
+	VMOVUPS 64(DX)(CX*4), Y0
+	VMOVUPS 64(BX)(CX*4), Y1
+	VXORPS  Y1, Y0, Y0
+	VMOVUPS Y0, 64(DX)(CX*4)
+	VMOVUPS 64(SI)(CX*4), Y0
+	VXORPS  Y1, Y0, Y0
+	VMOVUPS Y0, 64(SI)(CX*4)
+	VMOVUPS 96(DX)(CX*4), Y0
+	VMOVUPS 96(BX)(CX*4), Y1
+	VXORPS  Y1, Y0, Y0
+	VMOVUPS Y0, 96(DX)(CX*4)
+	VMOVUPS 96(SI)(CX*4), Y0
+	VXORPS  Y1, Y0, Y0
+	VMOVUPS Y0, 96(SI)(CX*4)
+	ADDQ    $+32, CX
+	CMPQ    CX, DI
+	JLT     main
+
+mainend:
 	MOVQ AX, DI
 	ANDQ $-8, DI
-	XORQ CX, CX
 	CMPQ CX, DI
-	JGE  tail
+	JGE  loopend
 
 loop:
 	VMOVUPS (DX)(CX*4), Y0
@@ -35,11 +74,11 @@ loop:
 	VMOVUPS (SI)(CX*4), Y0
 	VXORPS  Y1, Y0, Y0
 	VMOVUPS Y0, (SI)(CX*4)
-	ADDQ    $0x00000008, CX
+	ADDQ    $+8, CX
 	CMPQ    CX, DI
 	JLT     loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X0

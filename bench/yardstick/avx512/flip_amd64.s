@@ -13,21 +13,44 @@ TEXT ·Flip(SB), NOSPLIT, $0-24
 	MOVQ         p_len+8(FP), AX
 	MOVQ         p_base+0(FP), DX
 	VBROADCASTSS constants<>+0(SB), Z0
-	MOVQ         AX, BX
-	ANDQ         $-16, BX
 	XORQ         CX, CX
+	MOVQ         AX, BX
+	ANDQ         $-64, BX
 	CMPQ         CX, BX
-	JGE          tail
+	JGE          mainend
+
+main:
+	VMOVUPS (DX)(CX*4), Z1
+	VXORPS  Z0, Z1, Z1
+	VMOVUPS Z1, (DX)(CX*4)
+	VMOVUPS 64(DX)(CX*4), Z1
+	VXORPS  Z0, Z1, Z1
+	VMOVUPS Z1, 64(DX)(CX*4)
+	VMOVUPS 128(DX)(CX*4), Z1
+	VXORPS  Z0, Z1, Z1
+	VMOVUPS Z1, 128(DX)(CX*4)
+	VMOVUPS 192(DX)(CX*4), Z1
+	VXORPS  Z0, Z1, Z1
+	VMOVUPS Z1, 192(DX)(CX*4)
+	ADDQ    $+64, CX
+	CMPQ    CX, BX
+	JLT     main
+
+mainend:
+	MOVQ AX, BX
+	ANDQ $-16, BX
+	CMPQ CX, BX
+	JGE  loopend
 
 loop:
 	VMOVUPS (DX)(CX*4), Z1
 	VXORPS  Z0, Z1, Z1
 	VMOVUPS Z1, (DX)(CX*4)
-	ADDQ    $0x00000010, CX
+	ADDQ    $+16, CX
 	CMPQ    CX, BX
 	JLT     loop
 
-tail:
+loopend:
 	SUBQ      CX, AX
 	JE        done
 	MOVL      $0x0000ffff, BX

@@ -11,22 +11,49 @@ TEXT ·Join(SB), NOSPLIT, $0-72
 	MOVQ z_base+0(FP), DX
 	MOVQ x_base+24(FP), BX
 	MOVQ y_base+48(FP), SI
+	XORQ CX, CX
+	MOVQ AX, DI
+	ANDQ $-64, DI
+	CMPQ CX, DI
+	JGE  mainend
+
+main:
+	VMOVUPS (BX)(CX*4), Z0
+	VMOVUPS (SI)(CX*4), Z1
+	VXORPS  Z1, Z0, Z0
+	VMOVUPS Z0, (DX)(CX*4)
+	VMOVUPS 64(BX)(CX*4), Z0
+	VMOVUPS 64(SI)(CX*4), Z1
+	VXORPS  Z1, Z0, Z0
+	VMOVUPS Z0, 64(DX)(CX*4)
+	VMOVUPS 128(BX)(CX*4), Z0
+	VMOVUPS 128(SI)(CX*4), Z1
+	VXORPS  Z1, Z0, Z0
+	VMOVUPS Z0, 128(DX)(CX*4)
+	VMOVUPS 192(BX)(CX*4), Z0
+	VMOVUPS 192(SI)(CX*4), Z1
+	VXORPS  Z1, Z0, Z0
+	VMOVUPS Z0, 192(DX)(CX*4)
+	ADDQ    $+64, CX
+	CMPQ    CX, DI
+	JLT     main
+
+mainend:
 	MOVQ AX, DI
 	ANDQ $-16, DI
-	XORQ CX, CX
 	CMPQ CX, DI
-	JGE  tail
+	JGE  loopend
 
 loop:
 	VMOVUPS (BX)(CX*4), Z0
 	VMOVUPS (SI)(CX*4), Z1
 	VXORPS  Z1, Z0, Z0
 	VMOVUPS Z0, (DX)(CX*4)
-	ADDQ    $0x00000010, CX
+	ADDQ    $+16, CX
 	CMPQ    CX, DI
 	JLT     loop
 
-tail:
+loopend:
 	SUBQ      CX, AX
 	JE        done
 	MOVL      $0x0000ffff, DI

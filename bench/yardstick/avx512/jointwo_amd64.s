@@ -12,11 +12,42 @@ TEXT ·JoinTwo(SB), NOSPLIT, $0-96
 	MOVQ each_base+24(FP), BX
 	MOVQ x_base+48(FP), SI
 	MOVQ y_base+72(FP), DI
+	XORQ CX, CX
+	MOVQ AX, R8
+	ANDQ $-64, R8
+	CMPQ CX, R8
+	JGE  mainend
+
+main:
+	VMOVUPS (SI)(CX*4), Z0
+	VMOVUPS (DI)(CX*4), Z1
+	VXORPS  Z1, Z0, Z1
+	VMOVUPS Z1, (DX)(CX*4)
+	VMOVUPS Z0, (BX)(CX*4)
+	VMOVUPS 64(SI)(CX*4), Z0
+	VMOVUPS 64(DI)(CX*4), Z1
+	VXORPS  Z1, Z0, Z1
+	VMOVUPS Z1, 64(DX)(CX*4)
+	VMOVUPS Z0, 64(BX)(CX*4)
+	VMOVUPS 128(SI)(CX*4), Z0
+	VMOVUPS 128(DI)(CX*4), Z1
+	VXORPS  Z1, Z0, Z1
+	VMOVUPS Z1, 128(DX)(CX*4)
+	VMOVUPS Z0, 128(BX)(CX*4)
+	VMOVUPS 192(SI)(CX*4), Z0
+	VMOVUPS 192(DI)(CX*4), Z1
+	VXORPS  Z1, Z0, Z1
+	VMOVUPS Z1, 192(DX)(CX*4)
+	VMOVUPS Z0, 192(BX)(CX*4)
+	ADDQ    $+64, CX
+	CMPQ    CX, R8
+	JLT     main
+
+mainend:
 	MOVQ AX, R8
 	ANDQ $-16, R8
-	XORQ CX, CX
 	CMPQ CX, R8
-	JGE  tail
+	JGE  loopend
 
 loop:
 	VMOVUPS (SI)(CX*4), Z0
@@ -24,11 +55,11 @@ loop:
 	VXORPS  Z1, Z0, Z1
 	VMOVUPS Z1, (DX)(CX*4)
 	VMOVUPS Z0, (BX)(CX*4)
-	ADDQ    $0x00000010, CX
+	ADDQ    $+16, CX
 	CMPQ    CX, R8
 	JLT     loop
 
-tail:
+loopend:
 	SUBQ      CX, AX
 	JE        done
 	MOVL      $0x0000ffff, R8

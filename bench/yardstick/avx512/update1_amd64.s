@@ -10,22 +10,49 @@ TEXT ·Update1(SB), NOSPLIT, $0-48
 	MOVQ p_len+8(FP), AX
 	MOVQ p_base+0(FP), DX
 	MOVQ g_base+24(FP), BX
+	XORQ CX, CX
+	MOVQ AX, SI
+	ANDQ $-64, SI
+	CMPQ CX, SI
+	JGE  mainend
+
+main:
+	VMOVUPS (DX)(CX*4), Z0
+	VMOVUPS (BX)(CX*4), Z1
+	VXORPS  Z1, Z0, Z0
+	VMOVUPS Z0, (DX)(CX*4)
+	VMOVUPS 64(DX)(CX*4), Z0
+	VMOVUPS 64(BX)(CX*4), Z1
+	VXORPS  Z1, Z0, Z0
+	VMOVUPS Z0, 64(DX)(CX*4)
+	VMOVUPS 128(DX)(CX*4), Z0
+	VMOVUPS 128(BX)(CX*4), Z1
+	VXORPS  Z1, Z0, Z0
+	VMOVUPS Z0, 128(DX)(CX*4)
+	VMOVUPS 192(DX)(CX*4), Z0
+	VMOVUPS 192(BX)(CX*4), Z1
+	VXORPS  Z1, Z0, Z0
+	VMOVUPS Z0, 192(DX)(CX*4)
+	ADDQ    $+64, CX
+	CMPQ    CX, SI
+	JLT     main
+
+mainend:
 	MOVQ AX, SI
 	ANDQ $-16, SI
-	XORQ CX, CX
 	CMPQ CX, SI
-	JGE  tail
+	JGE  loopend
 
 loop:
 	VMOVUPS (DX)(CX*4), Z0
 	VMOVUPS (BX)(CX*4), Z1
 	VXORPS  Z1, Z0, Z0
 	VMOVUPS Z0, (DX)(CX*4)
-	ADDQ    $0x00000010, CX
+	ADDQ    $+16, CX
 	CMPQ    CX, SI
 	JLT     loop
 
-tail:
+loopend:
 	SUBQ      CX, AX
 	JE        done
 	MOVL      $0x0000ffff, SI

@@ -40,11 +40,198 @@ TEXT ·AMSGrad(SB), NOSPLIT, $0-128
 	VBROADCASTSS 32(CX), Y9
 	VBROADCASTSS 40(CX), Y10
 	VBROADCASTSS 44(CX), Y11
-	MOVQ         AX, R9
-	ANDQ         $-8, R9
 	XORQ         CX, CX
+	MOVQ         AX, R9
+	ANDQ         $-32, R9
 	CMPQ         CX, R9
-	JGE          tail
+	JGE          mainend
+
+main:
+	VMOVUPS      (SI)(CX*4), Y12
+	VMOVUPS      (BX)(CX*4), Y13
+	VMULPS       Y1, Y13, Y13
+	VSUBPS       Y12, Y13, Y14
+	VMULPS       Y2, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VANDPS       Y0, Y12, Y14
+	VXORPS       Y15, Y15, Y15
+	VPCMPEQD     Y15, Y14, Y14
+	VANDNPS      Y12, Y14, Y12
+	VMOVUPS      Y12, (SI)(CX*4)
+	VMOVUPS      (DI)(CX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y13, Y15
+	VMULPS       Y13, Y15, Y13
+	VADDPS       Y13, Y14, Y13
+	VANDPS       Y0, Y13, Y14
+	VXORPS       Y15, Y15, Y15
+	VPCMPEQD     Y15, Y14, Y14
+	VANDNPS      Y13, Y14, Y13
+	VMOVUPS      Y13, (DI)(CX*4)
+	VMOVUPS      (R8)(CX*4), Y14
+	VMAXPS       Y13, Y14, Y13
+	VMOVUPS      Y13, (R8)(CX*4)
+	VMOVUPS      (DX)(CX*4), Y14
+	VMULPS       Y8, Y14, Y14
+	VMULPS       Y5, Y13, Y13
+	VADDPS       Y6, Y13, Y13
+	VSQRTPS      Y13, Y13
+	VADDPS       Y7, Y13, Y13
+	VDIVPS       Y13, Y9, Y13
+	VMULPS       Y13, Y12, Y12
+	VSUBPS       Y12, Y14, Y12
+	VMULPS       Y10, Y13, Y14
+	VBROADCASTSS constants<>+4(SB), Y15
+	VXORPS       Y15, Y14, Y15
+	VMAXPS       Y12, Y15, Y15
+	VMINPS       Y14, Y15, Y14
+	VSUBPS       Y14, Y12, Y12
+	VMULPS       Y11, Y13, Y13
+	VBROADCASTSS constants<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VDIVPS       Y13, Y12, Y12
+	VMOVUPS      Y12, (DX)(CX*4)
+	VMOVUPS      32(SI)(CX*4), Y12
+	VMOVUPS      32(BX)(CX*4), Y13
+	VMULPS       Y1, Y13, Y13
+	VSUBPS       Y12, Y13, Y14
+	VMULPS       Y2, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VANDPS       Y0, Y12, Y14
+	VXORPS       Y15, Y15, Y15
+	VPCMPEQD     Y15, Y14, Y14
+	VANDNPS      Y12, Y14, Y12
+	VMOVUPS      Y12, 32(SI)(CX*4)
+	VMOVUPS      32(DI)(CX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y13, Y15
+	VMULPS       Y13, Y15, Y13
+	VADDPS       Y13, Y14, Y13
+	VANDPS       Y0, Y13, Y14
+	VXORPS       Y15, Y15, Y15
+	VPCMPEQD     Y15, Y14, Y14
+	VANDNPS      Y13, Y14, Y13
+	VMOVUPS      Y13, 32(DI)(CX*4)
+	VMOVUPS      32(R8)(CX*4), Y14
+	VMAXPS       Y13, Y14, Y13
+	VMOVUPS      Y13, 32(R8)(CX*4)
+	VMOVUPS      32(DX)(CX*4), Y14
+	VMULPS       Y8, Y14, Y14
+	VMULPS       Y5, Y13, Y13
+	VADDPS       Y6, Y13, Y13
+	VSQRTPS      Y13, Y13
+	VADDPS       Y7, Y13, Y13
+	VDIVPS       Y13, Y9, Y13
+	VMULPS       Y13, Y12, Y12
+	VSUBPS       Y12, Y14, Y12
+	VMULPS       Y10, Y13, Y14
+	VBROADCASTSS constants<>+4(SB), Y15
+	VXORPS       Y15, Y14, Y15
+	VMAXPS       Y12, Y15, Y15
+	VMINPS       Y14, Y15, Y14
+	VSUBPS       Y14, Y12, Y12
+	VMULPS       Y11, Y13, Y13
+	VBROADCASTSS constants<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VDIVPS       Y13, Y12, Y12
+	VMOVUPS      Y12, 32(DX)(CX*4)
+	VMOVUPS      64(SI)(CX*4), Y12
+	VMOVUPS      64(BX)(CX*4), Y13
+	VMULPS       Y1, Y13, Y13
+	VSUBPS       Y12, Y13, Y14
+	VMULPS       Y2, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VANDPS       Y0, Y12, Y14
+	VXORPS       Y15, Y15, Y15
+	VPCMPEQD     Y15, Y14, Y14
+	VANDNPS      Y12, Y14, Y12
+	VMOVUPS      Y12, 64(SI)(CX*4)
+	VMOVUPS      64(DI)(CX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y13, Y15
+	VMULPS       Y13, Y15, Y13
+	VADDPS       Y13, Y14, Y13
+	VANDPS       Y0, Y13, Y14
+	VXORPS       Y15, Y15, Y15
+	VPCMPEQD     Y15, Y14, Y14
+	VANDNPS      Y13, Y14, Y13
+	VMOVUPS      Y13, 64(DI)(CX*4)
+	VMOVUPS      64(R8)(CX*4), Y14
+	VMAXPS       Y13, Y14, Y13
+	VMOVUPS      Y13, 64(R8)(CX*4)
+	VMOVUPS      64(DX)(CX*4), Y14
+	VMULPS       Y8, Y14, Y14
+	VMULPS       Y5, Y13, Y13
+	VADDPS       Y6, Y13, Y13
+	VSQRTPS      Y13, Y13
+	VADDPS       Y7, Y13, Y13
+	VDIVPS       Y13, Y9, Y13
+	VMULPS       Y13, Y12, Y12
+	VSUBPS       Y12, Y14, Y12
+	VMULPS       Y10, Y13, Y14
+	VBROADCASTSS constants<>+4(SB), Y15
+	VXORPS       Y15, Y14, Y15
+	VMAXPS       Y12, Y15, Y15
+	VMINPS       Y14, Y15, Y14
+	VSUBPS       Y14, Y12, Y12
+	VMULPS       Y11, Y13, Y13
+	VBROADCASTSS constants<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VDIVPS       Y13, Y12, Y12
+	VMOVUPS      Y12, 64(DX)(CX*4)
+	VMOVUPS      96(SI)(CX*4), Y12
+	VMOVUPS      96(BX)(CX*4), Y13
+	VMULPS       Y1, Y13, Y13
+	VSUBPS       Y12, Y13, Y14
+	VMULPS       Y2, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VANDPS       Y0, Y12, Y14
+	VXORPS       Y15, Y15, Y15
+	VPCMPEQD     Y15, Y14, Y14
+	VANDNPS      Y12, Y14, Y12
+	VMOVUPS      Y12, 96(SI)(CX*4)
+	VMOVUPS      96(DI)(CX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y13, Y15
+	VMULPS       Y13, Y15, Y13
+	VADDPS       Y13, Y14, Y13
+	VANDPS       Y0, Y13, Y14
+	VXORPS       Y15, Y15, Y15
+	VPCMPEQD     Y15, Y14, Y14
+	VANDNPS      Y13, Y14, Y13
+	VMOVUPS      Y13, 96(DI)(CX*4)
+	VMOVUPS      96(R8)(CX*4), Y14
+	VMAXPS       Y13, Y14, Y13
+	VMOVUPS      Y13, 96(R8)(CX*4)
+	VMOVUPS      96(DX)(CX*4), Y14
+	VMULPS       Y8, Y14, Y14
+	VMULPS       Y5, Y13, Y13
+	VADDPS       Y6, Y13, Y13
+	VSQRTPS      Y13, Y13
+	VADDPS       Y7, Y13, Y13
+	VDIVPS       Y13, Y9, Y13
+	VMULPS       Y13, Y12, Y12
+	VSUBPS       Y12, Y14, Y12
+	VMULPS       Y10, Y13, Y14
+	VBROADCASTSS constants<>+4(SB), Y15
+	VXORPS       Y15, Y14, Y15
+	VMAXPS       Y12, Y15, Y15
+	VMINPS       Y14, Y15, Y14
+	VSUBPS       Y14, Y12, Y12
+	VMULPS       Y11, Y13, Y13
+	VBROADCASTSS constants<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VDIVPS       Y13, Y12, Y12
+	VMOVUPS      Y12, 96(DX)(CX*4)
+	ADDQ         $+32, CX
+	CMPQ         CX, R9
+	JLT          main
+
+mainend:
+	MOVQ AX, R9
+	ANDQ $-8, R9
+	CMPQ CX, R9
+	JGE  loopend
 
 loop:
 	VMOVUPS      (SI)(CX*4), Y12
@@ -91,11 +278,11 @@ loop:
 	VADDPS       Y14, Y13, Y13
 	VDIVPS       Y13, Y12, Y12
 	VMOVUPS      Y12, (DX)(CX*4)
-	ADDQ         $0x00000008, CX
+	ADDQ         $+8, CX
 	CMPQ         CX, R9
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X12

@@ -56,11 +56,11 @@ TEXT ·BCEEach(SB), NOSPLIT, $0-112
 	VBROADCASTSS constants<>+8(SB), Y1
 	VBROADCASTSS constants<>+20(SB), Y2
 	VBROADCASTSS constants<>+4(SB), Y3
+	XORQ         CX, CX
 	MOVQ         AX, R10
 	ANDQ         $-8, R10
-	XORQ         CX, CX
 	CMPQ         CX, R10
-	JGE          tail
+	JGE          loopend
 
 loop:
 	MOVQ         CX, R11
@@ -234,15 +234,17 @@ loop:
 	VCVTPS2PD    X4, Y5
 	VEXTRACTF128 $0x01, Y4, X4
 	VCVTPS2PD    X4, Y4
-	VADDPD       (R8)(R11*8), Y5, Y5
-	VMOVUPD      Y5, (R8)(R11*8)
-	VADDPD       32(R8)(R11*8), Y4, Y4
-	VMOVUPD      Y4, 32(R8)(R11*8)
-	ADDQ         $0x00000008, CX
+	VMOVUPS      (R8)(R11*8), Y6
+	VADDPD       Y5, Y6, Y6
+	VMOVUPS      Y6, (R8)(R11*8)
+	VMOVUPS      32(R8)(R11*8), Y5
+	VADDPD       Y4, Y5, Y5
+	VMOVUPS      Y5, 32(R8)(R11*8)
+	ADDQ         $+8, CX
 	CMPQ         CX, R10
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X4
@@ -420,10 +422,12 @@ tail:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VADDPD       (R8)(AX*8), Y1, Y1
-	VMOVUPD      Y1, (R8)(AX*8)
-	VADDPD       32(R8)(AX*8), Y0, Y0
-	VMOVUPD      Y0, 32(R8)(AX*8)
+	VMOVUPS      (R8)(AX*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, (R8)(AX*8)
+	VMOVUPS      32(R8)(AX*8), Y1
+	VADDPD       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(R8)(AX*8)
 
 done:
 	VZEROUPPER

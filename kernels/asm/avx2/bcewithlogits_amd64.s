@@ -56,11 +56,11 @@ TEXT ·BCEWithLogits(SB), NOSPLIT, $0-88
 	MOVQ y_base+48(FP), SI
 	MOVQ sum+80(FP), DI
 	MOVQ c+72(FP), R8
+	XORQ CX, CX
 	MOVQ AX, R9
 	ANDQ $-8, R9
-	XORQ CX, CX
 	CMPQ CX, R9
-	JGE  tail
+	JGE  loopend
 
 loop:
 	MOVQ         CX, R10
@@ -234,15 +234,17 @@ loop:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VADDPD       (DI)(R10*8), Y1, Y1
-	VMOVUPD      Y1, (DI)(R10*8)
-	VADDPD       32(DI)(R10*8), Y0, Y0
-	VMOVUPD      Y0, 32(DI)(R10*8)
-	ADDQ         $0x00000008, CX
+	VMOVUPS      (DI)(R10*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, (DI)(R10*8)
+	VMOVUPS      32(DI)(R10*8), Y1
+	VADDPD       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(DI)(R10*8)
+	ADDQ         $+8, CX
 	CMPQ         CX, R9
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X0
@@ -420,10 +422,12 @@ tail:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VADDPD       (DI)(AX*8), Y1, Y1
-	VMOVUPD      Y1, (DI)(AX*8)
-	VADDPD       32(DI)(AX*8), Y0, Y0
-	VMOVUPD      Y0, 32(DI)(AX*8)
+	VMOVUPS      (DI)(AX*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, (DI)(AX*8)
+	VMOVUPS      32(DI)(AX*8), Y1
+	VADDPD       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(DI)(AX*8)
 
 done:
 	VZEROUPPER

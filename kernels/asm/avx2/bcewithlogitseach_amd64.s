@@ -57,11 +57,11 @@ TEXT ·BCEWithLogitsEach(SB), NOSPLIT, $0-112
 	MOVQ y_base+72(FP), DI
 	MOVQ sum+104(FP), R8
 	MOVQ c+96(FP), R9
+	XORQ CX, CX
 	MOVQ AX, R10
 	ANDQ $-8, R10
-	XORQ CX, CX
 	CMPQ CX, R10
-	JGE  tail
+	JGE  loopend
 
 loop:
 	MOVQ         CX, R11
@@ -236,15 +236,17 @@ loop:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VADDPD       (R8)(R11*8), Y1, Y1
-	VMOVUPD      Y1, (R8)(R11*8)
-	VADDPD       32(R8)(R11*8), Y0, Y0
-	VMOVUPD      Y0, 32(R8)(R11*8)
-	ADDQ         $0x00000008, CX
+	VMOVUPS      (R8)(R11*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, (R8)(R11*8)
+	VMOVUPS      32(R8)(R11*8), Y1
+	VADDPD       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(R8)(R11*8)
+	ADDQ         $+8, CX
 	CMPQ         CX, R10
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X0
@@ -423,10 +425,12 @@ tail:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VADDPD       (R8)(AX*8), Y1, Y1
-	VMOVUPD      Y1, (R8)(AX*8)
-	VADDPD       32(R8)(AX*8), Y0, Y0
-	VMOVUPD      Y0, 32(R8)(AX*8)
+	VMOVUPS      (R8)(AX*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, (R8)(AX*8)
+	VMOVUPS      32(R8)(AX*8), Y1
+	VADDPD       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(R8)(AX*8)
 
 done:
 	VZEROUPPER

@@ -30,11 +30,74 @@ TEXT ·CountNonFinite(SB), NOSPLIT, $0-32
 	VBROADCASTSS constants<>+4(SB), Y1
 	VBROADCASTSS constants<>+8(SB), Y2
 	VBROADCASTSS constants<>+12(SB), Y3
-	MOVQ         AX, SI
-	ANDQ         $-8, SI
 	XORQ         CX, CX
+	MOVQ         AX, SI
+	ANDQ         $-32, SI
 	CMPQ         CX, SI
-	JGE          tail
+	JGE          mainend
+	VMOVUPS      (BX), Y4
+	VMOVUPS      32(BX), Y5
+	VMOVUPS      64(BX), Y6
+	VMOVUPS      96(BX), Y7
+	VMOVUPS      128(BX), Y8
+	VMOVUPS      160(BX), Y9
+	VMOVUPS      192(BX), Y10
+	VMOVUPS      224(BX), Y11
+
+main:
+	VMOVUPS      (DX)(CX*4), Y12
+	VANDPS       Y3, Y12, Y12
+	VCMPPS       $0x12, Y0, Y12, Y12
+	VBLENDVPS    Y12, Y1, Y2, Y12
+	VCVTPS2PD    X12, Y13
+	VEXTRACTF128 $0x01, Y12, X12
+	VCVTPS2PD    X12, Y12
+	VADDPD       Y13, Y4, Y4
+	VADDPD       Y12, Y5, Y5
+	VMOVUPS      32(DX)(CX*4), Y12
+	VANDPS       Y3, Y12, Y12
+	VCMPPS       $0x12, Y0, Y12, Y12
+	VBLENDVPS    Y12, Y1, Y2, Y12
+	VCVTPS2PD    X12, Y13
+	VEXTRACTF128 $0x01, Y12, X12
+	VCVTPS2PD    X12, Y12
+	VADDPD       Y13, Y6, Y6
+	VADDPD       Y12, Y7, Y7
+	VMOVUPS      64(DX)(CX*4), Y12
+	VANDPS       Y3, Y12, Y12
+	VCMPPS       $0x12, Y0, Y12, Y12
+	VBLENDVPS    Y12, Y1, Y2, Y12
+	VCVTPS2PD    X12, Y13
+	VEXTRACTF128 $0x01, Y12, X12
+	VCVTPS2PD    X12, Y12
+	VADDPD       Y13, Y8, Y8
+	VADDPD       Y12, Y9, Y9
+	VMOVUPS      96(DX)(CX*4), Y12
+	VANDPS       Y3, Y12, Y12
+	VCMPPS       $0x12, Y0, Y12, Y12
+	VBLENDVPS    Y12, Y1, Y2, Y12
+	VCVTPS2PD    X12, Y13
+	VEXTRACTF128 $0x01, Y12, X12
+	VCVTPS2PD    X12, Y12
+	VADDPD       Y13, Y10, Y10
+	VADDPD       Y12, Y11, Y11
+	ADDQ         $+32, CX
+	CMPQ         CX, SI
+	JLT          main
+	VMOVUPS      Y4, (BX)
+	VMOVUPS      Y5, 32(BX)
+	VMOVUPS      Y6, 64(BX)
+	VMOVUPS      Y7, 96(BX)
+	VMOVUPS      Y8, 128(BX)
+	VMOVUPS      Y9, 160(BX)
+	VMOVUPS      Y10, 192(BX)
+	VMOVUPS      Y11, 224(BX)
+
+mainend:
+	MOVQ AX, SI
+	ANDQ $-8, SI
+	CMPQ CX, SI
+	JGE  loopend
 
 loop:
 	MOVQ         CX, DI
@@ -46,15 +109,17 @@ loop:
 	VCVTPS2PD    X4, Y5
 	VEXTRACTF128 $0x01, Y4, X4
 	VCVTPS2PD    X4, Y4
-	VADDPD       (BX)(DI*8), Y5, Y5
-	VMOVUPD      Y5, (BX)(DI*8)
-	VADDPD       32(BX)(DI*8), Y4, Y4
-	VMOVUPD      Y4, 32(BX)(DI*8)
-	ADDQ         $0x00000008, CX
+	VMOVUPS      (BX)(DI*8), Y6
+	VADDPD       Y5, Y6, Y6
+	VMOVUPS      Y6, (BX)(DI*8)
+	VMOVUPS      32(BX)(DI*8), Y5
+	VADDPD       Y4, Y5, Y5
+	VMOVUPS      Y5, 32(BX)(DI*8)
+	ADDQ         $+8, CX
 	CMPQ         CX, SI
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X4
@@ -70,10 +135,12 @@ tail:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VADDPD       (BX)(AX*8), Y1, Y1
-	VMOVUPD      Y1, (BX)(AX*8)
-	VADDPD       32(BX)(AX*8), Y0, Y0
-	VMOVUPD      Y0, 32(BX)(AX*8)
+	VMOVUPS      (BX)(AX*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, (BX)(AX*8)
+	VMOVUPS      32(BX)(AX*8), Y1
+	VADDPD       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(BX)(AX*8)
 
 done:
 	VZEROUPPER

@@ -16,44 +16,230 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
 // func Dots(z []float32, x []float32, w []float32)
 // Requires: AVX, AVX2
-TEXT ·Dots(SB), NOSPLIT, $128-72
+TEXT ·Dots(SB), NOSPLIT, $256-72
 	MOVQ w_len+56(FP), AX
 	MOVQ z_base+0(FP), DX
 	MOVQ x_base+24(FP), BX
 	MOVQ w_base+48(FP), SI
 	MOVQ z_len+8(FP), DI
 	XORQ R8, R8
+	MOVQ DI, R10
+	SUBQ $+2, R10
+	CMPQ R8, R10
+	JG   rows2end
 
-row:
-	CMPQ    R8, DI
-	JGE     end
+rows2:
+	LEAQ    (BX)(AX*4), R9
 	VXORPS  Y0, Y0, Y0
 	VMOVUPS Y0, (SP)
 	VMOVUPS Y0, 32(SP)
 	VMOVUPS Y0, 64(SP)
 	VMOVUPS Y0, 96(SP)
-	MOVQ    AX, R9
-	ANDQ    $-8, R9
+	VMOVUPS Y0, 128(SP)
+	VMOVUPS Y0, 160(SP)
+	VMOVUPS Y0, 192(SP)
+	VMOVUPS Y0, 224(SP)
 	XORQ    CX, CX
-	CMPQ    CX, R9
-	JGE     tail
+	MOVQ    AX, R11
+	ANDQ    $-32, R11
+	CMPQ    CX, R11
+	JGE     rows2mainend
+	VMOVUPS (SP), Y0
+	VMOVUPS 32(SP), Y1
+	VMOVUPS 64(SP), Y2
+	VMOVUPS 96(SP), Y3
+	VMOVUPS 128(SP), Y4
+	VMOVUPS 160(SP), Y5
+	VMOVUPS 192(SP), Y6
+	VMOVUPS 224(SP), Y7
 
-loop:
+rows2main:
+	VMOVUPS (BX)(CX*4), Y8
+	VMOVUPS (SI)(CX*4), Y9
+	VMULPS  Y9, Y8, Y8
+	VADDPS  Y8, Y0, Y0
+	VMOVUPS (R9)(CX*4), Y8
+	VMULPS  Y9, Y8, Y8
+	VADDPS  Y8, Y4, Y4
+	VMOVUPS 32(BX)(CX*4), Y8
+	VMOVUPS 32(SI)(CX*4), Y9
+	VMULPS  Y9, Y8, Y8
+	VADDPS  Y8, Y1, Y1
+	VMOVUPS 32(R9)(CX*4), Y8
+	VMULPS  Y9, Y8, Y8
+	VADDPS  Y8, Y5, Y5
+	VMOVUPS 64(BX)(CX*4), Y8
+	VMOVUPS 64(SI)(CX*4), Y9
+	VMULPS  Y9, Y8, Y8
+	VADDPS  Y8, Y2, Y2
+	VMOVUPS 64(R9)(CX*4), Y8
+	VMULPS  Y9, Y8, Y8
+	VADDPS  Y8, Y6, Y6
+	VMOVUPS 96(BX)(CX*4), Y8
+	VMOVUPS 96(SI)(CX*4), Y9
+	VMULPS  Y9, Y8, Y8
+	VADDPS  Y8, Y3, Y3
+	VMOVUPS 96(R9)(CX*4), Y8
+	VMULPS  Y9, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	ADDQ    $+32, CX
+	CMPQ    CX, R11
+	JLT     rows2main
+	VMOVUPS Y0, (SP)
+	VMOVUPS Y1, 32(SP)
+	VMOVUPS Y2, 64(SP)
+	VMOVUPS Y3, 96(SP)
+	VMOVUPS Y4, 128(SP)
+	VMOVUPS Y5, 160(SP)
+	VMOVUPS Y6, 192(SP)
+	VMOVUPS Y7, 224(SP)
+
+rows2mainend:
+	MOVQ AX, R11
+	ANDQ $-8, R11
+	CMPQ CX, R11
+	JGE  rows2loopend
+
+rows2loop:
+	MOVQ    CX, R12
+	ANDQ    $+31, R12
+	VMOVUPS (BX)(CX*4), Y0
+	VMOVUPS (SI)(CX*4), Y1
+	VMULPS  Y1, Y0, Y0
+	VMOVUPS (SP)(R12*4), Y2
+	VADDPS  Y0, Y2, Y2
+	VMOVUPS Y2, (SP)(R12*4)
+	VMOVUPS (R9)(CX*4), Y0
+	VMULPS  Y1, Y0, Y0
+	VMOVUPS 128(SP)(R12*4), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 128(SP)(R12*4)
+	ADDQ    $+8, CX
+	CMPQ    CX, R11
+	JLT     rows2loop
+
+rows2loopend:
+	MOVQ         AX, R11
+	SUBQ         CX, R11
+	JE           rows2done
+	VMOVD        R11, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     lanes<>+0(SB), Y0, Y0
+	MOVQ         CX, R11
+	ANDQ         $+31, R11
+	VMASKMOVPS   (BX)(CX*4), Y0, Y1
+	VMASKMOVPS   (SI)(CX*4), Y0, Y2
+	VMULPS       Y2, Y1, Y1
+	VANDPS       Y0, Y1, Y1
+	VMOVUPS      (SP)(R11*4), Y3
+	VADDPS       Y1, Y3, Y3
+	VMOVUPS      Y3, (SP)(R11*4)
+	VMASKMOVPS   (R9)(CX*4), Y0, Y1
+	VMULPS       Y2, Y1, Y1
+	VANDPS       Y0, Y1, Y0
+	VMOVUPS      128(SP)(R11*4), Y1
+	VADDPS       Y0, Y1, Y1
+	VMOVUPS      Y1, 128(SP)(R11*4)
+
+rows2done:
+	VMOVUPS      (SP), Y0
+	VADDPS       64(SP), Y0, Y0
+	VMOVUPS      32(SP), Y1
+	VADDPS       96(SP), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (DX)(R8*4)
+	VMOVUPS      128(SP), Y0
+	VADDPS       192(SP), Y0, Y0
+	VMOVUPS      160(SP), Y1
+	VADDPS       224(SP), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, 4(DX)(R8*4)
+	LEAQ         (R9)(AX*4), BX
+	ADDQ         $+2, R8
+	CMPQ         R8, R10
+	JLE          rows2
+
+rows2end:
+	SUBQ $+1, DI
+	CMPQ R8, DI
+	JG   rows1end
+
+rows1:
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, (SP)
+	VMOVUPS Y0, 32(SP)
+	VMOVUPS Y0, 64(SP)
+	VMOVUPS Y0, 96(SP)
+	XORQ    CX, CX
+	MOVQ    AX, R9
+	ANDQ    $-32, R9
+	CMPQ    CX, R9
+	JGE     rows1mainend
+	VMOVUPS (SP), Y0
+	VMOVUPS 32(SP), Y1
+	VMOVUPS 64(SP), Y2
+	VMOVUPS 96(SP), Y3
+
+rows1main:
+	VMOVUPS (BX)(CX*4), Y4
+	VMOVUPS (SI)(CX*4), Y5
+	VMULPS  Y5, Y4, Y4
+	VADDPS  Y4, Y0, Y0
+	VMOVUPS 32(BX)(CX*4), Y4
+	VMOVUPS 32(SI)(CX*4), Y5
+	VMULPS  Y5, Y4, Y4
+	VADDPS  Y4, Y1, Y1
+	VMOVUPS 64(BX)(CX*4), Y4
+	VMOVUPS 64(SI)(CX*4), Y5
+	VMULPS  Y5, Y4, Y4
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS 96(BX)(CX*4), Y4
+	VMOVUPS 96(SI)(CX*4), Y5
+	VMULPS  Y5, Y4, Y4
+	VADDPS  Y4, Y3, Y3
+	ADDQ    $+32, CX
+	CMPQ    CX, R9
+	JLT     rows1main
+	VMOVUPS Y0, (SP)
+	VMOVUPS Y1, 32(SP)
+	VMOVUPS Y2, 64(SP)
+	VMOVUPS Y3, 96(SP)
+
+rows1mainend:
+	MOVQ AX, R9
+	ANDQ $-8, R9
+	CMPQ CX, R9
+	JGE  rows1loopend
+
+rows1loop:
 	MOVQ    CX, R10
 	ANDQ    $+31, R10
 	VMOVUPS (BX)(CX*4), Y0
 	VMOVUPS (SI)(CX*4), Y1
 	VMULPS  Y1, Y0, Y0
-	VADDPS  (SP)(R10*4), Y0, Y0
-	VMOVUPS Y0, (SP)(R10*4)
-	ADDQ    $0x00000008, CX
+	VMOVUPS (SP)(R10*4), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (SP)(R10*4)
+	ADDQ    $+8, CX
 	CMPQ    CX, R9
-	JLT     loop
+	JLT     rows1loop
 
-tail:
+rows1loopend:
 	MOVQ         AX, R9
 	SUBQ         CX, R9
-	JE           done
+	JE           rows1done
 	VMOVD        R9, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
@@ -63,10 +249,11 @@ tail:
 	VMASKMOVPS   (SI)(CX*4), Y0, Y2
 	VMULPS       Y2, Y1, Y1
 	VANDPS       Y0, Y1, Y0
-	VADDPS       (SP)(R9*4), Y0, Y0
-	VMOVUPS      Y0, (SP)(R9*4)
+	VMOVUPS      (SP)(R9*4), Y1
+	VADDPS       Y0, Y1, Y1
+	VMOVUPS      Y1, (SP)(R9*4)
 
-done:
+rows1done:
 	VMOVUPS      (SP), Y0
 	VADDPS       64(SP), Y0, Y0
 	VMOVUPS      32(SP), Y1
@@ -80,9 +267,10 @@ done:
 	VADDSS       X0, X1, X1
 	VMOVSS       X1, (DX)(R8*4)
 	LEAQ         (BX)(AX*4), BX
-	INCQ         R8
-	JMP          row
+	ADDQ         $+1, R8
+	CMPQ         R8, DI
+	JLE          rows1
 
-end:
+rows1end:
 	VZEROUPPER
 	RET

@@ -45,11 +45,174 @@ TEXT ·Exp(SB), NOSPLIT, $0-48
 	VBROADCASTSS constants<>+24(SB), Y7
 	VBROADCASTSS constants<>+28(SB), Y8
 	VBROADCASTSS constants<>+32(SB), Y9
-	MOVQ         AX, SI
-	ANDQ         $-8, SI
 	XORQ         CX, CX
+	MOVQ         AX, SI
+	ANDQ         $-32, SI
 	CMPQ         CX, SI
-	JGE          tail
+	JGE          mainend
+
+main:
+	VMOVUPS      (BX)(CX*4), Y10
+	VMAXPS       Y10, Y3, Y10
+	VMINPS       Y10, Y2, Y10
+	VMULPS       Y4, Y10, Y11
+	VADDPS       Y0, Y11, Y11
+	VSUBPS       Y0, Y11, Y12
+	VMULPS       Y5, Y12, Y13
+	VSUBPS       Y13, Y10, Y10
+	VMULPS       Y6, Y12, Y12
+	VSUBPS       Y12, Y10, Y13
+	VMULPS       Y13, Y7, Y14
+	VADDPS       Y8, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VADDPS       Y9, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS constants<>+36(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS constants<>+40(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y13, Y15
+	VMULPS       Y15, Y14, Y14
+	VSUBPS       Y13, Y10, Y10
+	VSUBPS       Y12, Y10, Y10
+	VADDPS       Y10, Y14, Y10
+	VADDPS       Y10, Y13, Y10
+	VBROADCASTSS constants<>+44(SB), Y12
+	VADDPS       Y10, Y12, Y10
+	VPSUBD       Y0, Y11, Y11
+	VPSRAD       $0x01, Y11, Y12
+	VPADDD       Y1, Y12, Y13
+	VPSLLD       $0x17, Y13, Y13
+	VMULPS       Y13, Y10, Y10
+	VPSUBD       Y12, Y11, Y11
+	VPADDD       Y1, Y11, Y11
+	VPSLLD       $0x17, Y11, Y11
+	VMULPS       Y11, Y10, Y10
+	VMOVUPS      Y10, (DX)(CX*4)
+	VMOVUPS      32(BX)(CX*4), Y10
+	VMAXPS       Y10, Y3, Y10
+	VMINPS       Y10, Y2, Y10
+	VMULPS       Y4, Y10, Y11
+	VADDPS       Y0, Y11, Y11
+	VSUBPS       Y0, Y11, Y12
+	VMULPS       Y5, Y12, Y13
+	VSUBPS       Y13, Y10, Y10
+	VMULPS       Y6, Y12, Y12
+	VSUBPS       Y12, Y10, Y13
+	VMULPS       Y13, Y7, Y14
+	VADDPS       Y8, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VADDPS       Y9, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS constants<>+36(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS constants<>+40(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y13, Y15
+	VMULPS       Y15, Y14, Y14
+	VSUBPS       Y13, Y10, Y10
+	VSUBPS       Y12, Y10, Y10
+	VADDPS       Y10, Y14, Y10
+	VADDPS       Y10, Y13, Y10
+	VBROADCASTSS constants<>+44(SB), Y12
+	VADDPS       Y10, Y12, Y10
+	VPSUBD       Y0, Y11, Y11
+	VPSRAD       $0x01, Y11, Y12
+	VPADDD       Y1, Y12, Y13
+	VPSLLD       $0x17, Y13, Y13
+	VMULPS       Y13, Y10, Y10
+	VPSUBD       Y12, Y11, Y11
+	VPADDD       Y1, Y11, Y11
+	VPSLLD       $0x17, Y11, Y11
+	VMULPS       Y11, Y10, Y10
+	VMOVUPS      Y10, 32(DX)(CX*4)
+	VMOVUPS      64(BX)(CX*4), Y10
+	VMAXPS       Y10, Y3, Y10
+	VMINPS       Y10, Y2, Y10
+	VMULPS       Y4, Y10, Y11
+	VADDPS       Y0, Y11, Y11
+	VSUBPS       Y0, Y11, Y12
+	VMULPS       Y5, Y12, Y13
+	VSUBPS       Y13, Y10, Y10
+	VMULPS       Y6, Y12, Y12
+	VSUBPS       Y12, Y10, Y13
+	VMULPS       Y13, Y7, Y14
+	VADDPS       Y8, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VADDPS       Y9, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS constants<>+36(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS constants<>+40(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y13, Y15
+	VMULPS       Y15, Y14, Y14
+	VSUBPS       Y13, Y10, Y10
+	VSUBPS       Y12, Y10, Y10
+	VADDPS       Y10, Y14, Y10
+	VADDPS       Y10, Y13, Y10
+	VBROADCASTSS constants<>+44(SB), Y12
+	VADDPS       Y10, Y12, Y10
+	VPSUBD       Y0, Y11, Y11
+	VPSRAD       $0x01, Y11, Y12
+	VPADDD       Y1, Y12, Y13
+	VPSLLD       $0x17, Y13, Y13
+	VMULPS       Y13, Y10, Y10
+	VPSUBD       Y12, Y11, Y11
+	VPADDD       Y1, Y11, Y11
+	VPSLLD       $0x17, Y11, Y11
+	VMULPS       Y11, Y10, Y10
+	VMOVUPS      Y10, 64(DX)(CX*4)
+	VMOVUPS      96(BX)(CX*4), Y10
+	VMAXPS       Y10, Y3, Y10
+	VMINPS       Y10, Y2, Y10
+	VMULPS       Y4, Y10, Y11
+	VADDPS       Y0, Y11, Y11
+	VSUBPS       Y0, Y11, Y12
+	VMULPS       Y5, Y12, Y13
+	VSUBPS       Y13, Y10, Y10
+	VMULPS       Y6, Y12, Y12
+	VSUBPS       Y12, Y10, Y13
+	VMULPS       Y13, Y7, Y14
+	VADDPS       Y8, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VADDPS       Y9, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS constants<>+36(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS constants<>+40(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y13, Y15
+	VMULPS       Y15, Y14, Y14
+	VSUBPS       Y13, Y10, Y10
+	VSUBPS       Y12, Y10, Y10
+	VADDPS       Y10, Y14, Y10
+	VADDPS       Y10, Y13, Y10
+	VBROADCASTSS constants<>+44(SB), Y12
+	VADDPS       Y10, Y12, Y10
+	VPSUBD       Y0, Y11, Y11
+	VPSRAD       $0x01, Y11, Y12
+	VPADDD       Y1, Y12, Y13
+	VPSLLD       $0x17, Y13, Y13
+	VMULPS       Y13, Y10, Y10
+	VPSUBD       Y12, Y11, Y11
+	VPADDD       Y1, Y11, Y11
+	VPSLLD       $0x17, Y11, Y11
+	VMULPS       Y11, Y10, Y10
+	VMOVUPS      Y10, 96(DX)(CX*4)
+	ADDQ         $+32, CX
+	CMPQ         CX, SI
+	JLT          main
+
+mainend:
+	MOVQ AX, SI
+	ANDQ $-8, SI
+	CMPQ CX, SI
+	JGE  loopend
 
 loop:
 	VMOVUPS      (BX)(CX*4), Y10
@@ -90,11 +253,11 @@ loop:
 	VPSLLD       $0x17, Y11, Y11
 	VMULPS       Y11, Y10, Y10
 	VMOVUPS      Y10, (DX)(CX*4)
-	ADDQ         $0x00000008, CX
+	ADDQ         $+8, CX
 	CMPQ         CX, SI
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X10

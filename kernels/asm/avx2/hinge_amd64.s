@@ -33,67 +33,171 @@ TEXT ·Hinge(SB), NOSPLIT, $0-88
 	VBROADCASTSS 4(CX), Y2
 	VBROADCASTSS 8(CX), Y3
 	VBROADCASTSS constants<>+0(SB), Y4
-	VBROADCASTSS constants<>+8(SB), Y5
-	MOVQ         AX, R8
-	ANDQ         $-8, R8
 	XORQ         CX, CX
+	MOVQ         AX, R8
+	ANDQ         $-32, R8
 	CMPQ         CX, R8
-	JGE          tail
+	JGE          mainend
+	VMOVUPS      (DI), Y5
+	VMOVUPS      32(DI), Y6
+	VMOVUPS      64(DI), Y7
+	VMOVUPS      96(DI), Y8
+	VMOVUPS      128(DI), Y9
+	VMOVUPS      160(DI), Y10
+	VMOVUPS      192(DI), Y11
+	VMOVUPS      224(DI), Y12
+
+main:
+	VMOVUPS      (SI)(CX*4), Y13
+	VMULPS       Y2, Y13, Y13
+	VADDPS       Y3, Y13, Y13
+	VBROADCASTSS constants<>+8(SB), Y14
+	VXORPS       Y14, Y13, Y14
+	VMOVUPS      (BX)(CX*4), Y15
+	VMULPS       Y15, Y13, Y13
+	VSUBPS       Y13, Y4, Y13
+	VMAXPS       Y13, Y0, Y15
+	VCMPPS       $0x11, Y13, Y0, Y13
+	VBLENDVPS    Y13, Y14, Y15, Y13
+	VMULPS       Y1, Y13, Y13
+	VMOVUPS      Y13, (DX)(CX*4)
+	VCVTPS2PD    X15, Y13
+	VEXTRACTF128 $0x01, Y15, X14
+	VCVTPS2PD    X14, Y14
+	VADDPD       Y13, Y5, Y5
+	VADDPD       Y14, Y6, Y6
+	VMOVUPS      32(SI)(CX*4), Y13
+	VMULPS       Y2, Y13, Y13
+	VADDPS       Y3, Y13, Y13
+	VBROADCASTSS constants<>+8(SB), Y14
+	VXORPS       Y14, Y13, Y14
+	VMOVUPS      32(BX)(CX*4), Y15
+	VMULPS       Y15, Y13, Y13
+	VSUBPS       Y13, Y4, Y13
+	VMAXPS       Y13, Y0, Y15
+	VCMPPS       $0x11, Y13, Y0, Y13
+	VBLENDVPS    Y13, Y14, Y15, Y13
+	VMULPS       Y1, Y13, Y13
+	VMOVUPS      Y13, 32(DX)(CX*4)
+	VCVTPS2PD    X15, Y13
+	VEXTRACTF128 $0x01, Y15, X14
+	VCVTPS2PD    X14, Y14
+	VADDPD       Y13, Y7, Y7
+	VADDPD       Y14, Y8, Y8
+	VMOVUPS      64(SI)(CX*4), Y13
+	VMULPS       Y2, Y13, Y13
+	VADDPS       Y3, Y13, Y13
+	VBROADCASTSS constants<>+8(SB), Y14
+	VXORPS       Y14, Y13, Y14
+	VMOVUPS      64(BX)(CX*4), Y15
+	VMULPS       Y15, Y13, Y13
+	VSUBPS       Y13, Y4, Y13
+	VMAXPS       Y13, Y0, Y15
+	VCMPPS       $0x11, Y13, Y0, Y13
+	VBLENDVPS    Y13, Y14, Y15, Y13
+	VMULPS       Y1, Y13, Y13
+	VMOVUPS      Y13, 64(DX)(CX*4)
+	VCVTPS2PD    X15, Y13
+	VEXTRACTF128 $0x01, Y15, X14
+	VCVTPS2PD    X14, Y14
+	VADDPD       Y13, Y9, Y9
+	VADDPD       Y14, Y10, Y10
+	VMOVUPS      96(SI)(CX*4), Y13
+	VMULPS       Y2, Y13, Y13
+	VADDPS       Y3, Y13, Y13
+	VBROADCASTSS constants<>+8(SB), Y14
+	VXORPS       Y14, Y13, Y14
+	VMOVUPS      96(BX)(CX*4), Y15
+	VMULPS       Y15, Y13, Y13
+	VSUBPS       Y13, Y4, Y13
+	VMAXPS       Y13, Y0, Y15
+	VCMPPS       $0x11, Y13, Y0, Y13
+	VBLENDVPS    Y13, Y14, Y15, Y13
+	VMULPS       Y1, Y13, Y13
+	VMOVUPS      Y13, 96(DX)(CX*4)
+	VCVTPS2PD    X15, Y13
+	VEXTRACTF128 $0x01, Y15, X14
+	VCVTPS2PD    X14, Y14
+	VADDPD       Y13, Y11, Y11
+	VADDPD       Y14, Y12, Y12
+	ADDQ         $+32, CX
+	CMPQ         CX, R8
+	JLT          main
+	VMOVUPS      Y5, (DI)
+	VMOVUPS      Y6, 32(DI)
+	VMOVUPS      Y7, 64(DI)
+	VMOVUPS      Y8, 96(DI)
+	VMOVUPS      Y9, 128(DI)
+	VMOVUPS      Y10, 160(DI)
+	VMOVUPS      Y11, 192(DI)
+	VMOVUPS      Y12, 224(DI)
+
+mainend:
+	MOVQ AX, R8
+	ANDQ $-8, R8
+	CMPQ CX, R8
+	JGE  loopend
 
 loop:
 	MOVQ         CX, R9
 	ANDQ         $+31, R9
-	VMOVUPS      (SI)(CX*4), Y6
-	VMULPS       Y2, Y6, Y6
-	VADDPS       Y3, Y6, Y6
-	VXORPS       Y5, Y6, Y7
-	VMOVUPS      (BX)(CX*4), Y8
-	VMULPS       Y8, Y6, Y6
-	VSUBPS       Y6, Y4, Y6
-	VMAXPS       Y6, Y0, Y8
-	VCMPPS       $0x11, Y6, Y0, Y6
-	VBLENDVPS    Y6, Y7, Y8, Y6
-	VMULPS       Y1, Y6, Y6
-	VMOVUPS      Y6, (DX)(CX*4)
-	VCVTPS2PD    X8, Y6
-	VEXTRACTF128 $0x01, Y8, X7
-	VCVTPS2PD    X7, Y7
-	VADDPD       (DI)(R9*8), Y6, Y6
-	VMOVUPD      Y6, (DI)(R9*8)
-	VADDPD       32(DI)(R9*8), Y7, Y7
-	VMOVUPD      Y7, 32(DI)(R9*8)
-	ADDQ         $0x00000008, CX
+	VMOVUPS      (SI)(CX*4), Y5
+	VMULPS       Y2, Y5, Y5
+	VADDPS       Y3, Y5, Y5
+	VBROADCASTSS constants<>+8(SB), Y6
+	VXORPS       Y6, Y5, Y6
+	VMOVUPS      (BX)(CX*4), Y7
+	VMULPS       Y7, Y5, Y5
+	VSUBPS       Y5, Y4, Y5
+	VMAXPS       Y5, Y0, Y7
+	VCMPPS       $0x11, Y5, Y0, Y5
+	VBLENDVPS    Y5, Y6, Y7, Y5
+	VMULPS       Y1, Y5, Y5
+	VMOVUPS      Y5, (DX)(CX*4)
+	VCVTPS2PD    X7, Y5
+	VEXTRACTF128 $0x01, Y7, X6
+	VCVTPS2PD    X6, Y6
+	VMOVUPS      (DI)(R9*8), Y7
+	VADDPD       Y5, Y7, Y7
+	VMOVUPS      Y7, (DI)(R9*8)
+	VMOVUPS      32(DI)(R9*8), Y5
+	VADDPD       Y6, Y5, Y5
+	VMOVUPS      Y5, 32(DI)(R9*8)
+	ADDQ         $+8, CX
 	CMPQ         CX, R8
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
-	VMOVD        AX, X6
-	VPBROADCASTD X6, Y6
-	VPCMPGTD     lanes<>+0(SB), Y6, Y6
+	VMOVD        AX, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     lanes<>+0(SB), Y5, Y5
 	MOVQ         CX, AX
 	ANDQ         $+31, AX
-	VMASKMOVPS   (SI)(CX*4), Y6, Y7
-	VMULPS       Y2, Y7, Y2
+	VMASKMOVPS   (SI)(CX*4), Y5, Y6
+	VMULPS       Y2, Y6, Y2
 	VADDPS       Y3, Y2, Y2
-	VXORPS       Y5, Y2, Y3
-	VMASKMOVPS   (BX)(CX*4), Y6, Y5
-	VMULPS       Y5, Y2, Y2
+	VBROADCASTSS constants<>+8(SB), Y3
+	VXORPS       Y3, Y2, Y3
+	VMASKMOVPS   (BX)(CX*4), Y5, Y6
+	VMULPS       Y6, Y2, Y2
 	VSUBPS       Y2, Y4, Y2
 	VMAXPS       Y2, Y0, Y4
 	VCMPPS       $0x11, Y2, Y0, Y0
 	VBLENDVPS    Y0, Y3, Y4, Y0
 	VMULPS       Y1, Y0, Y0
-	VMASKMOVPS   Y0, Y6, (DX)(CX*4)
-	VANDPS       Y6, Y4, Y0
+	VMASKMOVPS   Y0, Y5, (DX)(CX*4)
+	VANDPS       Y5, Y4, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VADDPD       (DI)(AX*8), Y1, Y1
-	VMOVUPD      Y1, (DI)(AX*8)
-	VADDPD       32(DI)(AX*8), Y0, Y0
-	VMOVUPD      Y0, 32(DI)(AX*8)
+	VMOVUPS      (DI)(AX*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, (DI)(AX*8)
+	VMOVUPS      32(DI)(AX*8), Y1
+	VADDPD       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(DI)(AX*8)
 
 done:
 	VZEROUPPER

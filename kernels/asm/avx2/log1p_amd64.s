@@ -47,11 +47,11 @@ TEXT ·Log1p(SB), NOSPLIT, $0-48
 	VBROADCASTSS constants<>+12(SB), Y3
 	VBROADCASTSS constants<>+16(SB), Y4
 	VBROADCASTSS constants<>+20(SB), Y5
+	XORQ         CX, CX
 	MOVQ         AX, SI
 	ANDQ         $-8, SI
-	XORQ         CX, CX
 	CMPQ         CX, SI
-	JGE          tail
+	JGE          loopend
 
 loop:
 	VMOVUPS      (BX)(CX*4), Y6
@@ -126,11 +126,11 @@ loop:
 	VCMPPS       $0x11, Y6, Y2, Y6
 	VBLENDVPS    Y6, Y7, Y8, Y6
 	VMOVUPS      Y6, (DX)(CX*4)
-	ADDQ         $0x00000008, CX
+	ADDQ         $+8, CX
 	CMPQ         CX, SI
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X6

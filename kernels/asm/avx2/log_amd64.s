@@ -52,11 +52,11 @@ TEXT ·Log(SB), NOSPLIT, $0-48
 	VBROADCASTSS constants<>+20(SB), Y5
 	VBROADCASTSS constants<>+24(SB), Y6
 	VBROADCASTSS constants<>+28(SB), Y7
+	XORQ         CX, CX
 	MOVQ         AX, SI
 	ANDQ         $-8, SI
-	XORQ         CX, CX
 	CMPQ         CX, SI
-	JGE          tail
+	JGE          loopend
 
 loop:
 	VMOVUPS      (BX)(CX*4), Y8
@@ -126,11 +126,11 @@ loop:
 	VCMPPS       $0x11, Y8, Y0, Y8
 	VBLENDVPS    Y8, Y9, Y10, Y8
 	VMOVUPS      Y8, (DX)(CX*4)
-	ADDQ         $0x00000008, CX
+	ADDQ         $+8, CX
 	CMPQ         CX, SI
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X8

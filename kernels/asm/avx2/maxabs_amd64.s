@@ -20,14 +20,49 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func MaxAbs(x []float32, max *[32]float32)
 // Requires: AVX, AVX2
 TEXT ·MaxAbs(SB), NOSPLIT, $0-32
-	MOVQ x_len+8(FP), AX
-	MOVQ x_base+0(FP), DX
-	MOVQ max+24(FP), BX
+	MOVQ    x_len+8(FP), AX
+	MOVQ    x_base+0(FP), DX
+	MOVQ    max+24(FP), BX
+	XORQ    CX, CX
+	MOVQ    AX, SI
+	ANDQ    $-32, SI
+	CMPQ    CX, SI
+	JGE     mainend
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+
+main:
+	VMOVUPS      (DX)(CX*4), Y4
+	VBROADCASTSS constants<>+0(SB), Y5
+	VANDPS       Y5, Y4, Y4
+	VMAXPS       Y0, Y4, Y0
+	VMOVUPS      32(DX)(CX*4), Y4
+	VBROADCASTSS constants<>+0(SB), Y5
+	VANDPS       Y5, Y4, Y4
+	VMAXPS       Y1, Y4, Y1
+	VMOVUPS      64(DX)(CX*4), Y4
+	VBROADCASTSS constants<>+0(SB), Y5
+	VANDPS       Y5, Y4, Y4
+	VMAXPS       Y2, Y4, Y2
+	VMOVUPS      96(DX)(CX*4), Y4
+	VBROADCASTSS constants<>+0(SB), Y5
+	VANDPS       Y5, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	ADDQ         $+32, CX
+	CMPQ         CX, SI
+	JLT          main
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, 32(BX)
+	VMOVUPS      Y2, 64(BX)
+	VMOVUPS      Y3, 96(BX)
+
+mainend:
 	MOVQ AX, SI
 	ANDQ $-8, SI
-	XORQ CX, CX
 	CMPQ CX, SI
-	JGE  tail
+	JGE  loopend
 
 loop:
 	MOVQ         CX, DI
@@ -35,13 +70,14 @@ loop:
 	VMOVUPS      (DX)(CX*4), Y0
 	VBROADCASTSS constants<>+0(SB), Y1
 	VANDPS       Y1, Y0, Y0
-	VMAXPS       (BX)(DI*4), Y0, Y0
-	VMOVUPS      Y0, (BX)(DI*4)
-	ADDQ         $0x00000008, CX
+	VMOVUPS      (BX)(DI*4), Y1
+	VMAXPS       Y1, Y0, Y1
+	VMOVUPS      Y1, (BX)(DI*4)
+	ADDQ         $+8, CX
 	CMPQ         CX, SI
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X0
@@ -53,8 +89,9 @@ tail:
 	VANDPS       Y0, Y1, Y0
 	VBROADCASTSS constants<>+0(SB), Y1
 	VANDPS       Y1, Y0, Y0
-	VMAXPS       (BX)(AX*4), Y0, Y0
-	VMOVUPS      Y0, (BX)(AX*4)
+	VMOVUPS      (BX)(AX*4), Y1
+	VMAXPS       Y1, Y0, Y1
+	VMOVUPS      Y1, (BX)(AX*4)
 
 done:
 	VZEROUPPER

@@ -24,11 +24,86 @@ TEXT ·MSE(SB), NOSPLIT, $0-88
 	MOVQ         sum+80(FP), DI
 	MOVQ         c+72(FP), CX
 	VBROADCASTSS (CX), Y0
-	MOVQ         AX, R8
-	ANDQ         $-8, R8
 	XORQ         CX, CX
+	MOVQ         AX, R8
+	ANDQ         $-32, R8
 	CMPQ         CX, R8
-	JGE          tail
+	JGE          mainend
+	VMOVUPS      (DI), Y1
+	VMOVUPS      32(DI), Y2
+	VMOVUPS      64(DI), Y3
+	VMOVUPS      96(DI), Y4
+	VMOVUPS      128(DI), Y5
+	VMOVUPS      160(DI), Y6
+	VMOVUPS      192(DI), Y7
+	VMOVUPS      224(DI), Y8
+
+main:
+	VMOVUPS      (BX)(CX*4), Y9
+	VMOVUPS      (SI)(CX*4), Y10
+	VSUBPS       Y10, Y9, Y9
+	VADDPS       Y9, Y9, Y10
+	VMULPS       Y0, Y10, Y10
+	VMOVUPS      Y10, (DX)(CX*4)
+	VMULPS       Y9, Y9, Y9
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VADDPD       Y10, Y1, Y1
+	VADDPD       Y9, Y2, Y2
+	VMOVUPS      32(BX)(CX*4), Y9
+	VMOVUPS      32(SI)(CX*4), Y10
+	VSUBPS       Y10, Y9, Y9
+	VADDPS       Y9, Y9, Y10
+	VMULPS       Y0, Y10, Y10
+	VMOVUPS      Y10, 32(DX)(CX*4)
+	VMULPS       Y9, Y9, Y9
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VADDPD       Y10, Y3, Y3
+	VADDPD       Y9, Y4, Y4
+	VMOVUPS      64(BX)(CX*4), Y9
+	VMOVUPS      64(SI)(CX*4), Y10
+	VSUBPS       Y10, Y9, Y9
+	VADDPS       Y9, Y9, Y10
+	VMULPS       Y0, Y10, Y10
+	VMOVUPS      Y10, 64(DX)(CX*4)
+	VMULPS       Y9, Y9, Y9
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VADDPD       Y10, Y5, Y5
+	VADDPD       Y9, Y6, Y6
+	VMOVUPS      96(BX)(CX*4), Y9
+	VMOVUPS      96(SI)(CX*4), Y10
+	VSUBPS       Y10, Y9, Y9
+	VADDPS       Y9, Y9, Y10
+	VMULPS       Y0, Y10, Y10
+	VMOVUPS      Y10, 96(DX)(CX*4)
+	VMULPS       Y9, Y9, Y9
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VADDPD       Y10, Y7, Y7
+	VADDPD       Y9, Y8, Y8
+	ADDQ         $+32, CX
+	CMPQ         CX, R8
+	JLT          main
+	VMOVUPS      Y1, (DI)
+	VMOVUPS      Y2, 32(DI)
+	VMOVUPS      Y3, 64(DI)
+	VMOVUPS      Y4, 96(DI)
+	VMOVUPS      Y5, 128(DI)
+	VMOVUPS      Y6, 160(DI)
+	VMOVUPS      Y7, 192(DI)
+	VMOVUPS      Y8, 224(DI)
+
+mainend:
+	MOVQ AX, R8
+	ANDQ $-8, R8
+	CMPQ CX, R8
+	JGE  loopend
 
 loop:
 	MOVQ         CX, R9
@@ -43,15 +118,17 @@ loop:
 	VCVTPS2PD    X1, Y2
 	VEXTRACTF128 $0x01, Y1, X1
 	VCVTPS2PD    X1, Y1
-	VADDPD       (DI)(R9*8), Y2, Y2
-	VMOVUPD      Y2, (DI)(R9*8)
-	VADDPD       32(DI)(R9*8), Y1, Y1
-	VMOVUPD      Y1, 32(DI)(R9*8)
-	ADDQ         $0x00000008, CX
+	VMOVUPS      (DI)(R9*8), Y3
+	VADDPD       Y2, Y3, Y3
+	VMOVUPS      Y3, (DI)(R9*8)
+	VMOVUPS      32(DI)(R9*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, 32(DI)(R9*8)
+	ADDQ         $+8, CX
 	CMPQ         CX, R8
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X1
@@ -70,10 +147,12 @@ tail:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VADDPD       (DI)(AX*8), Y1, Y1
-	VMOVUPD      Y1, (DI)(AX*8)
-	VADDPD       32(DI)(AX*8), Y0, Y0
-	VMOVUPD      Y0, 32(DI)(AX*8)
+	VMOVUPS      (DI)(AX*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, (DI)(AX*8)
+	VMOVUPS      32(DI)(AX*8), Y1
+	VADDPD       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(DI)(AX*8)
 
 done:
 	VZEROUPPER

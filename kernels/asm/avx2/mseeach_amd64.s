@@ -25,11 +25,90 @@ TEXT ·MSEEach(SB), NOSPLIT, $0-112
 	MOVQ         sum+104(FP), R8
 	MOVQ         c+96(FP), CX
 	VBROADCASTSS (CX), Y0
-	MOVQ         AX, R9
-	ANDQ         $-8, R9
 	XORQ         CX, CX
+	MOVQ         AX, R9
+	ANDQ         $-32, R9
 	CMPQ         CX, R9
-	JGE          tail
+	JGE          mainend
+	VMOVUPS      (R8), Y1
+	VMOVUPS      32(R8), Y2
+	VMOVUPS      64(R8), Y3
+	VMOVUPS      96(R8), Y4
+	VMOVUPS      128(R8), Y5
+	VMOVUPS      160(R8), Y6
+	VMOVUPS      192(R8), Y7
+	VMOVUPS      224(R8), Y8
+
+main:
+	VMOVUPS      (SI)(CX*4), Y9
+	VMOVUPS      (DI)(CX*4), Y10
+	VSUBPS       Y10, Y9, Y9
+	VADDPS       Y9, Y9, Y10
+	VMULPS       Y0, Y10, Y10
+	VMOVUPS      Y10, (DX)(CX*4)
+	VMULPS       Y9, Y9, Y9
+	VMOVUPS      Y9, (BX)(CX*4)
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VADDPD       Y10, Y1, Y1
+	VADDPD       Y9, Y2, Y2
+	VMOVUPS      32(SI)(CX*4), Y9
+	VMOVUPS      32(DI)(CX*4), Y10
+	VSUBPS       Y10, Y9, Y9
+	VADDPS       Y9, Y9, Y10
+	VMULPS       Y0, Y10, Y10
+	VMOVUPS      Y10, 32(DX)(CX*4)
+	VMULPS       Y9, Y9, Y9
+	VMOVUPS      Y9, 32(BX)(CX*4)
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VADDPD       Y10, Y3, Y3
+	VADDPD       Y9, Y4, Y4
+	VMOVUPS      64(SI)(CX*4), Y9
+	VMOVUPS      64(DI)(CX*4), Y10
+	VSUBPS       Y10, Y9, Y9
+	VADDPS       Y9, Y9, Y10
+	VMULPS       Y0, Y10, Y10
+	VMOVUPS      Y10, 64(DX)(CX*4)
+	VMULPS       Y9, Y9, Y9
+	VMOVUPS      Y9, 64(BX)(CX*4)
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VADDPD       Y10, Y5, Y5
+	VADDPD       Y9, Y6, Y6
+	VMOVUPS      96(SI)(CX*4), Y9
+	VMOVUPS      96(DI)(CX*4), Y10
+	VSUBPS       Y10, Y9, Y9
+	VADDPS       Y9, Y9, Y10
+	VMULPS       Y0, Y10, Y10
+	VMOVUPS      Y10, 96(DX)(CX*4)
+	VMULPS       Y9, Y9, Y9
+	VMOVUPS      Y9, 96(BX)(CX*4)
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VADDPD       Y10, Y7, Y7
+	VADDPD       Y9, Y8, Y8
+	ADDQ         $+32, CX
+	CMPQ         CX, R9
+	JLT          main
+	VMOVUPS      Y1, (R8)
+	VMOVUPS      Y2, 32(R8)
+	VMOVUPS      Y3, 64(R8)
+	VMOVUPS      Y4, 96(R8)
+	VMOVUPS      Y5, 128(R8)
+	VMOVUPS      Y6, 160(R8)
+	VMOVUPS      Y7, 192(R8)
+	VMOVUPS      Y8, 224(R8)
+
+mainend:
+	MOVQ AX, R9
+	ANDQ $-8, R9
+	CMPQ CX, R9
+	JGE  loopend
 
 loop:
 	MOVQ         CX, R10
@@ -45,15 +124,17 @@ loop:
 	VCVTPS2PD    X1, Y2
 	VEXTRACTF128 $0x01, Y1, X1
 	VCVTPS2PD    X1, Y1
-	VADDPD       (R8)(R10*8), Y2, Y2
-	VMOVUPD      Y2, (R8)(R10*8)
-	VADDPD       32(R8)(R10*8), Y1, Y1
-	VMOVUPD      Y1, 32(R8)(R10*8)
-	ADDQ         $0x00000008, CX
+	VMOVUPS      (R8)(R10*8), Y3
+	VADDPD       Y2, Y3, Y3
+	VMOVUPS      Y3, (R8)(R10*8)
+	VMOVUPS      32(R8)(R10*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, 32(R8)(R10*8)
+	ADDQ         $+8, CX
 	CMPQ         CX, R9
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X1
@@ -73,10 +154,12 @@ tail:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VADDPD       (R8)(AX*8), Y1, Y1
-	VMOVUPD      Y1, (R8)(AX*8)
-	VADDPD       32(R8)(AX*8), Y0, Y0
-	VMOVUPD      Y0, 32(R8)(AX*8)
+	VMOVUPS      (R8)(AX*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, (R8)(AX*8)
+	VMOVUPS      32(R8)(AX*8), Y1
+	VADDPD       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(R8)(AX*8)
 
 done:
 	VZEROUPPER

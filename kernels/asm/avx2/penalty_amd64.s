@@ -33,11 +33,152 @@ TEXT ·Penalty(SB), NOSPLIT, $0-72
 	VBROADCASTSS (CX), Y2
 	VBROADCASTSS constants<>+4(SB), Y3
 	VBROADCASTSS constants<>+8(SB), Y4
-	MOVQ         AX, R8
-	ANDQ         $-8, R8
 	XORQ         CX, CX
+	MOVQ         AX, R8
+	ANDQ         $-32, R8
 	CMPQ         CX, R8
-	JGE          tail
+	JGE          mainend
+
+main:
+	MOVQ         CX, R9
+	ANDQ         $+31, R9
+	VMOVUPS      (DX)(CX*4), Y5
+	VMOVUPS      (BX)(CX*4), Y6
+	VMULPS       Y2, Y6, Y7
+	VADDPS       Y7, Y5, Y5
+	VXORPS       Y3, Y0, Y7
+	VCMPPS       $0x11, Y1, Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y7
+	VCMPPS       $0x11, Y6, Y1, Y8
+	VBLENDVPS    Y8, Y0, Y7, Y7
+	VADDPS       Y7, Y5, Y5
+	VMOVUPS      Y5, (DX)(CX*4)
+	VANDPS       Y4, Y6, Y5
+	VCVTPS2PD    X5, Y7
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VMOVUPS      (SI)(R9*8), Y8
+	VADDPD       Y7, Y8, Y8
+	VMOVUPS      Y8, (SI)(R9*8)
+	VMOVUPS      32(SI)(R9*8), Y7
+	VADDPD       Y5, Y7, Y7
+	VMOVUPS      Y7, 32(SI)(R9*8)
+	VCVTPS2PD    X6, Y5
+	VEXTRACTF128 $0x01, Y6, X6
+	VCVTPS2PD    X6, Y6
+	VMOVUPS      (DI)(R9*8), Y7
+	VMULPD       Y5, Y5, Y5
+	VADDPD       Y5, Y7, Y7
+	VMOVUPS      Y7, (DI)(R9*8)
+	VMOVUPS      32(DI)(R9*8), Y5
+	VMULPD       Y6, Y6, Y6
+	VADDPD       Y6, Y5, Y5
+	VMOVUPS      Y5, 32(DI)(R9*8)
+	VMOVUPS      32(DX)(CX*4), Y5
+	VMOVUPS      32(BX)(CX*4), Y6
+	VMULPS       Y2, Y6, Y7
+	VADDPS       Y7, Y5, Y5
+	VXORPS       Y3, Y0, Y7
+	VCMPPS       $0x11, Y1, Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y7
+	VCMPPS       $0x11, Y6, Y1, Y8
+	VBLENDVPS    Y8, Y0, Y7, Y7
+	VADDPS       Y7, Y5, Y5
+	VMOVUPS      Y5, 32(DX)(CX*4)
+	VANDPS       Y4, Y6, Y5
+	VCVTPS2PD    X5, Y7
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VMOVUPS      64(SI)(R9*8), Y8
+	VADDPD       Y7, Y8, Y8
+	VMOVUPS      Y8, 64(SI)(R9*8)
+	VMOVUPS      96(SI)(R9*8), Y7
+	VADDPD       Y5, Y7, Y7
+	VMOVUPS      Y7, 96(SI)(R9*8)
+	VCVTPS2PD    X6, Y5
+	VEXTRACTF128 $0x01, Y6, X6
+	VCVTPS2PD    X6, Y6
+	VMOVUPS      64(DI)(R9*8), Y7
+	VMULPD       Y5, Y5, Y5
+	VADDPD       Y5, Y7, Y7
+	VMOVUPS      Y7, 64(DI)(R9*8)
+	VMOVUPS      96(DI)(R9*8), Y5
+	VMULPD       Y6, Y6, Y6
+	VADDPD       Y6, Y5, Y5
+	VMOVUPS      Y5, 96(DI)(R9*8)
+	VMOVUPS      64(DX)(CX*4), Y5
+	VMOVUPS      64(BX)(CX*4), Y6
+	VMULPS       Y2, Y6, Y7
+	VADDPS       Y7, Y5, Y5
+	VXORPS       Y3, Y0, Y7
+	VCMPPS       $0x11, Y1, Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y7
+	VCMPPS       $0x11, Y6, Y1, Y8
+	VBLENDVPS    Y8, Y0, Y7, Y7
+	VADDPS       Y7, Y5, Y5
+	VMOVUPS      Y5, 64(DX)(CX*4)
+	VANDPS       Y4, Y6, Y5
+	VCVTPS2PD    X5, Y7
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VMOVUPS      128(SI)(R9*8), Y8
+	VADDPD       Y7, Y8, Y8
+	VMOVUPS      Y8, 128(SI)(R9*8)
+	VMOVUPS      160(SI)(R9*8), Y7
+	VADDPD       Y5, Y7, Y7
+	VMOVUPS      Y7, 160(SI)(R9*8)
+	VCVTPS2PD    X6, Y5
+	VEXTRACTF128 $0x01, Y6, X6
+	VCVTPS2PD    X6, Y6
+	VMOVUPS      128(DI)(R9*8), Y7
+	VMULPD       Y5, Y5, Y5
+	VADDPD       Y5, Y7, Y7
+	VMOVUPS      Y7, 128(DI)(R9*8)
+	VMOVUPS      160(DI)(R9*8), Y5
+	VMULPD       Y6, Y6, Y6
+	VADDPD       Y6, Y5, Y5
+	VMOVUPS      Y5, 160(DI)(R9*8)
+	VMOVUPS      96(DX)(CX*4), Y5
+	VMOVUPS      96(BX)(CX*4), Y6
+	VMULPS       Y2, Y6, Y7
+	VADDPS       Y7, Y5, Y5
+	VXORPS       Y3, Y0, Y7
+	VCMPPS       $0x11, Y1, Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y7
+	VCMPPS       $0x11, Y6, Y1, Y8
+	VBLENDVPS    Y8, Y0, Y7, Y7
+	VADDPS       Y7, Y5, Y5
+	VMOVUPS      Y5, 96(DX)(CX*4)
+	VANDPS       Y4, Y6, Y5
+	VCVTPS2PD    X5, Y7
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VMOVUPS      192(SI)(R9*8), Y8
+	VADDPD       Y7, Y8, Y8
+	VMOVUPS      Y8, 192(SI)(R9*8)
+	VMOVUPS      224(SI)(R9*8), Y7
+	VADDPD       Y5, Y7, Y7
+	VMOVUPS      Y7, 224(SI)(R9*8)
+	VCVTPS2PD    X6, Y5
+	VEXTRACTF128 $0x01, Y6, X6
+	VCVTPS2PD    X6, Y6
+	VMOVUPS      192(DI)(R9*8), Y7
+	VMULPD       Y5, Y5, Y5
+	VADDPD       Y5, Y7, Y7
+	VMOVUPS      Y7, 192(DI)(R9*8)
+	VMOVUPS      224(DI)(R9*8), Y5
+	VMULPD       Y6, Y6, Y6
+	VADDPD       Y6, Y5, Y5
+	VMOVUPS      Y5, 224(DI)(R9*8)
+	ADDQ         $+32, CX
+	CMPQ         CX, R8
+	JLT          main
+
+mainend:
+	MOVQ AX, R8
+	ANDQ $-8, R8
+	CMPQ CX, R8
+	JGE  loopend
 
 loop:
 	MOVQ         CX, R9
@@ -57,24 +198,28 @@ loop:
 	VCVTPS2PD    X5, Y7
 	VEXTRACTF128 $0x01, Y5, X5
 	VCVTPS2PD    X5, Y5
-	VADDPD       (SI)(R9*8), Y7, Y7
-	VMOVUPD      Y7, (SI)(R9*8)
-	VADDPD       32(SI)(R9*8), Y5, Y5
-	VMOVUPD      Y5, 32(SI)(R9*8)
+	VMOVUPS      (SI)(R9*8), Y8
+	VADDPD       Y7, Y8, Y8
+	VMOVUPS      Y8, (SI)(R9*8)
+	VMOVUPS      32(SI)(R9*8), Y7
+	VADDPD       Y5, Y7, Y7
+	VMOVUPS      Y7, 32(SI)(R9*8)
 	VCVTPS2PD    X6, Y5
 	VEXTRACTF128 $0x01, Y6, X6
 	VCVTPS2PD    X6, Y6
+	VMOVUPS      (DI)(R9*8), Y7
 	VMULPD       Y5, Y5, Y5
+	VADDPD       Y5, Y7, Y7
+	VMOVUPS      Y7, (DI)(R9*8)
+	VMOVUPS      32(DI)(R9*8), Y5
 	VMULPD       Y6, Y6, Y6
-	VADDPD       (DI)(R9*8), Y5, Y5
-	VMOVUPD      Y5, (DI)(R9*8)
-	VADDPD       32(DI)(R9*8), Y6, Y6
-	VMOVUPD      Y6, 32(DI)(R9*8)
-	ADDQ         $0x00000008, CX
+	VADDPD       Y6, Y5, Y5
+	VMOVUPS      Y5, 32(DI)(R9*8)
+	ADDQ         $+8, CX
 	CMPQ         CX, R8
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X5
@@ -98,20 +243,24 @@ tail:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VADDPD       (SI)(AX*8), Y1, Y1
-	VMOVUPD      Y1, (SI)(AX*8)
-	VADDPD       32(SI)(AX*8), Y0, Y0
-	VMOVUPD      Y0, 32(SI)(AX*8)
+	VMOVUPS      (SI)(AX*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, (SI)(AX*8)
+	VMOVUPS      32(SI)(AX*8), Y1
+	VADDPD       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(SI)(AX*8)
 	VANDPS       Y5, Y7, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
+	VMOVUPS      (DI)(AX*8), Y2
 	VMULPD       Y1, Y1, Y1
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, (DI)(AX*8)
+	VMOVUPS      32(DI)(AX*8), Y1
 	VMULPD       Y0, Y0, Y0
-	VADDPD       (DI)(AX*8), Y1, Y1
-	VMOVUPD      Y1, (DI)(AX*8)
-	VADDPD       32(DI)(AX*8), Y0, Y0
-	VMOVUPD      Y0, 32(DI)(AX*8)
+	VADDPD       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(DI)(AX*8)
 
 done:
 	VZEROUPPER

@@ -31,11 +31,70 @@ TEXT ·Regularize(SB), NOSPLIT, $0-80
 	VBROADCASTSS (CX), Y2
 	VBROADCASTSS 4(CX), Y3
 	VBROADCASTSS constants<>+4(SB), Y4
-	MOVQ         AX, DI
-	ANDQ         $-8, DI
 	XORQ         CX, CX
+	MOVQ         AX, DI
+	ANDQ         $-32, DI
 	CMPQ         CX, DI
-	JGE          tail
+	JGE          mainend
+
+main:
+	VMOVUPS   (BX)(CX*4), Y5
+	VMULPS    Y2, Y5, Y5
+	VMOVUPS   (SI)(CX*4), Y6
+	VMULPS    Y3, Y6, Y7
+	VADDPS    Y7, Y5, Y5
+	VXORPS    Y4, Y0, Y7
+	VCMPPS    $0x11, Y1, Y6, Y8
+	VBLENDVPS Y8, Y7, Y6, Y7
+	VCMPPS    $0x11, Y6, Y1, Y6
+	VBLENDVPS Y6, Y0, Y7, Y6
+	VADDPS    Y6, Y5, Y5
+	VMOVUPS   Y5, (DX)(CX*4)
+	VMOVUPS   32(BX)(CX*4), Y5
+	VMULPS    Y2, Y5, Y5
+	VMOVUPS   32(SI)(CX*4), Y6
+	VMULPS    Y3, Y6, Y7
+	VADDPS    Y7, Y5, Y5
+	VXORPS    Y4, Y0, Y7
+	VCMPPS    $0x11, Y1, Y6, Y8
+	VBLENDVPS Y8, Y7, Y6, Y7
+	VCMPPS    $0x11, Y6, Y1, Y6
+	VBLENDVPS Y6, Y0, Y7, Y6
+	VADDPS    Y6, Y5, Y5
+	VMOVUPS   Y5, 32(DX)(CX*4)
+	VMOVUPS   64(BX)(CX*4), Y5
+	VMULPS    Y2, Y5, Y5
+	VMOVUPS   64(SI)(CX*4), Y6
+	VMULPS    Y3, Y6, Y7
+	VADDPS    Y7, Y5, Y5
+	VXORPS    Y4, Y0, Y7
+	VCMPPS    $0x11, Y1, Y6, Y8
+	VBLENDVPS Y8, Y7, Y6, Y7
+	VCMPPS    $0x11, Y6, Y1, Y6
+	VBLENDVPS Y6, Y0, Y7, Y6
+	VADDPS    Y6, Y5, Y5
+	VMOVUPS   Y5, 64(DX)(CX*4)
+	VMOVUPS   96(BX)(CX*4), Y5
+	VMULPS    Y2, Y5, Y5
+	VMOVUPS   96(SI)(CX*4), Y6
+	VMULPS    Y3, Y6, Y7
+	VADDPS    Y7, Y5, Y5
+	VXORPS    Y4, Y0, Y7
+	VCMPPS    $0x11, Y1, Y6, Y8
+	VBLENDVPS Y8, Y7, Y6, Y7
+	VCMPPS    $0x11, Y6, Y1, Y6
+	VBLENDVPS Y6, Y0, Y7, Y6
+	VADDPS    Y6, Y5, Y5
+	VMOVUPS   Y5, 96(DX)(CX*4)
+	ADDQ      $+32, CX
+	CMPQ      CX, DI
+	JLT       main
+
+mainend:
+	MOVQ AX, DI
+	ANDQ $-8, DI
+	CMPQ CX, DI
+	JGE  loopend
 
 loop:
 	VMOVUPS   (BX)(CX*4), Y5
@@ -50,11 +109,11 @@ loop:
 	VBLENDVPS Y6, Y0, Y7, Y6
 	VADDPS    Y6, Y5, Y5
 	VMOVUPS   Y5, (DX)(CX*4)
-	ADDQ      $0x00000008, CX
+	ADDQ      $+8, CX
 	CMPQ      CX, DI
 	JLT       loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X5

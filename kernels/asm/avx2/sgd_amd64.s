@@ -23,11 +23,46 @@ TEXT ·SGD(SB), NOSPLIT, $0-56
 	MOVQ         c+48(FP), CX
 	VBROADCASTSS (CX), Y0
 	VBROADCASTSS 4(CX), Y1
-	MOVQ         AX, SI
-	ANDQ         $-8, SI
 	XORQ         CX, CX
+	MOVQ         AX, SI
+	ANDQ         $-32, SI
 	CMPQ         CX, SI
-	JGE          tail
+	JGE          mainend
+
+main:
+	VMOVUPS (DX)(CX*4), Y2
+	VMULPS  Y0, Y2, Y2
+	VMOVUPS (BX)(CX*4), Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, (DX)(CX*4)
+	VMOVUPS 32(DX)(CX*4), Y2
+	VMULPS  Y0, Y2, Y2
+	VMOVUPS 32(BX)(CX*4), Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, 32(DX)(CX*4)
+	VMOVUPS 64(DX)(CX*4), Y2
+	VMULPS  Y0, Y2, Y2
+	VMOVUPS 64(BX)(CX*4), Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, 64(DX)(CX*4)
+	VMOVUPS 96(DX)(CX*4), Y2
+	VMULPS  Y0, Y2, Y2
+	VMOVUPS 96(BX)(CX*4), Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, 96(DX)(CX*4)
+	ADDQ    $+32, CX
+	CMPQ    CX, SI
+	JLT     main
+
+mainend:
+	MOVQ AX, SI
+	ANDQ $-8, SI
+	CMPQ CX, SI
+	JGE  loopend
 
 loop:
 	VMOVUPS (DX)(CX*4), Y2
@@ -36,11 +71,11 @@ loop:
 	VMULPS  Y1, Y3, Y3
 	VSUBPS  Y3, Y2, Y2
 	VMOVUPS Y2, (DX)(CX*4)
-	ADDQ    $0x00000008, CX
+	ADDQ    $+8, CX
 	CMPQ    CX, SI
 	JLT     loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X2

@@ -26,11 +26,50 @@ TEXT ·Shrink(SB), NOSPLIT, $0-32
 	VBROADCASTSS (CX), Y0
 	VBROADCASTSS 4(CX), Y1
 	VBROADCASTSS constants<>+0(SB), Y2
-	MOVQ         AX, BX
-	ANDQ         $-8, BX
 	XORQ         CX, CX
+	MOVQ         AX, BX
+	ANDQ         $-32, BX
 	CMPQ         CX, BX
-	JGE          tail
+	JGE          mainend
+
+main:
+	VMOVUPS (DX)(CX*4), Y3
+	VXORPS  Y2, Y0, Y4
+	VMAXPS  Y3, Y4, Y4
+	VMINPS  Y0, Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMOVUPS Y3, (DX)(CX*4)
+	VMOVUPS 32(DX)(CX*4), Y3
+	VXORPS  Y2, Y0, Y4
+	VMAXPS  Y3, Y4, Y4
+	VMINPS  Y0, Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMOVUPS Y3, 32(DX)(CX*4)
+	VMOVUPS 64(DX)(CX*4), Y3
+	VXORPS  Y2, Y0, Y4
+	VMAXPS  Y3, Y4, Y4
+	VMINPS  Y0, Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMOVUPS Y3, 64(DX)(CX*4)
+	VMOVUPS 96(DX)(CX*4), Y3
+	VXORPS  Y2, Y0, Y4
+	VMAXPS  Y3, Y4, Y4
+	VMINPS  Y0, Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMOVUPS Y3, 96(DX)(CX*4)
+	ADDQ    $+32, CX
+	CMPQ    CX, BX
+	JLT     main
+
+mainend:
+	MOVQ AX, BX
+	ANDQ $-8, BX
+	CMPQ CX, BX
+	JGE  loopend
 
 loop:
 	VMOVUPS (DX)(CX*4), Y3
@@ -40,11 +79,11 @@ loop:
 	VSUBPS  Y4, Y3, Y3
 	VMULPS  Y1, Y3, Y3
 	VMOVUPS Y3, (DX)(CX*4)
-	ADDQ    $0x00000008, CX
+	ADDQ    $+8, CX
 	CMPQ    CX, BX
 	JLT     loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X3

@@ -34,11 +34,106 @@ TEXT ·SquaredHinge(SB), NOSPLIT, $0-88
 	VBROADCASTSS constants<>+0(SB), Y3
 	VBROADCASTSS constants<>+4(SB), Y4
 	VBROADCASTSS constants<>+8(SB), Y5
-	MOVQ         AX, R8
-	ANDQ         $-8, R8
 	XORQ         CX, CX
+	MOVQ         AX, R8
+	ANDQ         $-32, R8
 	CMPQ         CX, R8
-	JGE          tail
+	JGE          mainend
+	VMOVUPS      (DI), Y6
+	VMOVUPS      32(DI), Y7
+	VMOVUPS      64(DI), Y8
+	VMOVUPS      96(DI), Y9
+	VMOVUPS      128(DI), Y10
+	VMOVUPS      160(DI), Y11
+	VMOVUPS      192(DI), Y12
+	VMOVUPS      224(DI), Y13
+
+main:
+	VMOVUPS      (SI)(CX*4), Y14
+	VMULPS       Y1, Y14, Y14
+	VADDPS       Y2, Y14, Y14
+	VMOVUPS      (BX)(CX*4), Y15
+	VMULPS       Y15, Y14, Y15
+	VSUBPS       Y15, Y3, Y15
+	VMAXPS       Y15, Y4, Y15
+	VMULPS       Y15, Y14, Y14
+	VMULPS       Y5, Y14, Y14
+	VMULPS       Y0, Y14, Y14
+	VMOVUPS      Y14, (DX)(CX*4)
+	VMULPS       Y15, Y15, Y14
+	VCVTPS2PD    X14, Y15
+	VEXTRACTF128 $0x01, Y14, X14
+	VCVTPS2PD    X14, Y14
+	VADDPD       Y15, Y6, Y6
+	VADDPD       Y14, Y7, Y7
+	VMOVUPS      32(SI)(CX*4), Y14
+	VMULPS       Y1, Y14, Y14
+	VADDPS       Y2, Y14, Y14
+	VMOVUPS      32(BX)(CX*4), Y15
+	VMULPS       Y15, Y14, Y15
+	VSUBPS       Y15, Y3, Y15
+	VMAXPS       Y15, Y4, Y15
+	VMULPS       Y15, Y14, Y14
+	VMULPS       Y5, Y14, Y14
+	VMULPS       Y0, Y14, Y14
+	VMOVUPS      Y14, 32(DX)(CX*4)
+	VMULPS       Y15, Y15, Y14
+	VCVTPS2PD    X14, Y15
+	VEXTRACTF128 $0x01, Y14, X14
+	VCVTPS2PD    X14, Y14
+	VADDPD       Y15, Y8, Y8
+	VADDPD       Y14, Y9, Y9
+	VMOVUPS      64(SI)(CX*4), Y14
+	VMULPS       Y1, Y14, Y14
+	VADDPS       Y2, Y14, Y14
+	VMOVUPS      64(BX)(CX*4), Y15
+	VMULPS       Y15, Y14, Y15
+	VSUBPS       Y15, Y3, Y15
+	VMAXPS       Y15, Y4, Y15
+	VMULPS       Y15, Y14, Y14
+	VMULPS       Y5, Y14, Y14
+	VMULPS       Y0, Y14, Y14
+	VMOVUPS      Y14, 64(DX)(CX*4)
+	VMULPS       Y15, Y15, Y14
+	VCVTPS2PD    X14, Y15
+	VEXTRACTF128 $0x01, Y14, X14
+	VCVTPS2PD    X14, Y14
+	VADDPD       Y15, Y10, Y10
+	VADDPD       Y14, Y11, Y11
+	VMOVUPS      96(SI)(CX*4), Y14
+	VMULPS       Y1, Y14, Y14
+	VADDPS       Y2, Y14, Y14
+	VMOVUPS      96(BX)(CX*4), Y15
+	VMULPS       Y15, Y14, Y15
+	VSUBPS       Y15, Y3, Y15
+	VMAXPS       Y15, Y4, Y15
+	VMULPS       Y15, Y14, Y14
+	VMULPS       Y5, Y14, Y14
+	VMULPS       Y0, Y14, Y14
+	VMOVUPS      Y14, 96(DX)(CX*4)
+	VMULPS       Y15, Y15, Y14
+	VCVTPS2PD    X14, Y15
+	VEXTRACTF128 $0x01, Y14, X14
+	VCVTPS2PD    X14, Y14
+	VADDPD       Y15, Y12, Y12
+	VADDPD       Y14, Y13, Y13
+	ADDQ         $+32, CX
+	CMPQ         CX, R8
+	JLT          main
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	VMOVUPS      Y8, 64(DI)
+	VMOVUPS      Y9, 96(DI)
+	VMOVUPS      Y10, 128(DI)
+	VMOVUPS      Y11, 160(DI)
+	VMOVUPS      Y12, 192(DI)
+	VMOVUPS      Y13, 224(DI)
+
+mainend:
+	MOVQ AX, R8
+	ANDQ $-8, R8
+	CMPQ CX, R8
+	JGE  loopend
 
 loop:
 	MOVQ         CX, R9
@@ -58,15 +153,17 @@ loop:
 	VCVTPS2PD    X6, Y7
 	VEXTRACTF128 $0x01, Y6, X6
 	VCVTPS2PD    X6, Y6
-	VADDPD       (DI)(R9*8), Y7, Y7
-	VMOVUPD      Y7, (DI)(R9*8)
-	VADDPD       32(DI)(R9*8), Y6, Y6
-	VMOVUPD      Y6, 32(DI)(R9*8)
-	ADDQ         $0x00000008, CX
+	VMOVUPS      (DI)(R9*8), Y8
+	VADDPD       Y7, Y8, Y8
+	VMOVUPS      Y8, (DI)(R9*8)
+	VMOVUPS      32(DI)(R9*8), Y7
+	VADDPD       Y6, Y7, Y7
+	VMOVUPS      Y7, 32(DI)(R9*8)
+	ADDQ         $+8, CX
 	CMPQ         CX, R8
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X6
@@ -90,10 +187,12 @@ tail:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VADDPD       (DI)(AX*8), Y1, Y1
-	VMOVUPD      Y1, (DI)(AX*8)
-	VADDPD       32(DI)(AX*8), Y0, Y0
-	VMOVUPD      Y0, 32(DI)(AX*8)
+	VMOVUPS      (DI)(AX*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, (DI)(AX*8)
+	VMOVUPS      32(DI)(AX*8), Y1
+	VADDPD       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(DI)(AX*8)
 
 done:
 	VZEROUPPER

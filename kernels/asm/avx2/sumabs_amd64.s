@@ -24,11 +24,66 @@ TEXT ·SumAbs(SB), NOSPLIT, $0-32
 	MOVQ         x_base+0(FP), DX
 	MOVQ         sum+24(FP), BX
 	VBROADCASTSS constants<>+0(SB), Y0
-	MOVQ         AX, SI
-	ANDQ         $-8, SI
 	XORQ         CX, CX
+	MOVQ         AX, SI
+	ANDQ         $-32, SI
 	CMPQ         CX, SI
-	JGE          tail
+	JGE          mainend
+	VMOVUPS      (BX), Y1
+	VMOVUPS      32(BX), Y2
+	VMOVUPS      64(BX), Y3
+	VMOVUPS      96(BX), Y4
+	VMOVUPS      128(BX), Y5
+	VMOVUPS      160(BX), Y6
+	VMOVUPS      192(BX), Y7
+	VMOVUPS      224(BX), Y8
+
+main:
+	VMOVUPS      (DX)(CX*4), Y9
+	VANDPS       Y0, Y9, Y9
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VADDPD       Y10, Y1, Y1
+	VADDPD       Y9, Y2, Y2
+	VMOVUPS      32(DX)(CX*4), Y9
+	VANDPS       Y0, Y9, Y9
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VADDPD       Y10, Y3, Y3
+	VADDPD       Y9, Y4, Y4
+	VMOVUPS      64(DX)(CX*4), Y9
+	VANDPS       Y0, Y9, Y9
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VADDPD       Y10, Y5, Y5
+	VADDPD       Y9, Y6, Y6
+	VMOVUPS      96(DX)(CX*4), Y9
+	VANDPS       Y0, Y9, Y9
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VADDPD       Y10, Y7, Y7
+	VADDPD       Y9, Y8, Y8
+	ADDQ         $+32, CX
+	CMPQ         CX, SI
+	JLT          main
+	VMOVUPS      Y1, (BX)
+	VMOVUPS      Y2, 32(BX)
+	VMOVUPS      Y3, 64(BX)
+	VMOVUPS      Y4, 96(BX)
+	VMOVUPS      Y5, 128(BX)
+	VMOVUPS      Y6, 160(BX)
+	VMOVUPS      Y7, 192(BX)
+	VMOVUPS      Y8, 224(BX)
+
+mainend:
+	MOVQ AX, SI
+	ANDQ $-8, SI
+	CMPQ CX, SI
+	JGE  loopend
 
 loop:
 	MOVQ         CX, DI
@@ -38,15 +93,17 @@ loop:
 	VCVTPS2PD    X1, Y2
 	VEXTRACTF128 $0x01, Y1, X1
 	VCVTPS2PD    X1, Y1
-	VADDPD       (BX)(DI*8), Y2, Y2
-	VMOVUPD      Y2, (BX)(DI*8)
-	VADDPD       32(BX)(DI*8), Y1, Y1
-	VMOVUPD      Y1, 32(BX)(DI*8)
-	ADDQ         $0x00000008, CX
+	VMOVUPS      (BX)(DI*8), Y3
+	VADDPD       Y2, Y3, Y3
+	VMOVUPS      Y3, (BX)(DI*8)
+	VMOVUPS      32(BX)(DI*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, 32(BX)(DI*8)
+	ADDQ         $+8, CX
 	CMPQ         CX, SI
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X1
@@ -60,10 +117,12 @@ tail:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VADDPD       (BX)(AX*8), Y1, Y1
-	VMOVUPD      Y1, (BX)(AX*8)
-	VADDPD       32(BX)(AX*8), Y0, Y0
-	VMOVUPD      Y0, 32(BX)(AX*8)
+	VMOVUPS      (BX)(AX*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, (BX)(AX*8)
+	VMOVUPS      32(BX)(AX*8), Y1
+	VADDPD       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(BX)(AX*8)
 
 done:
 	VZEROUPPER

@@ -17,14 +17,73 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func SumSquares(x []float32, sum *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·SumSquares(SB), NOSPLIT, $0-32
-	MOVQ x_len+8(FP), AX
-	MOVQ x_base+0(FP), DX
-	MOVQ sum+24(FP), BX
+	MOVQ    x_len+8(FP), AX
+	MOVQ    x_base+0(FP), DX
+	MOVQ    sum+24(FP), BX
+	XORQ    CX, CX
+	MOVQ    AX, SI
+	ANDQ    $-32, SI
+	CMPQ    CX, SI
+	JGE     mainend
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+	VMOVUPS 128(BX), Y4
+	VMOVUPS 160(BX), Y5
+	VMOVUPS 192(BX), Y6
+	VMOVUPS 224(BX), Y7
+
+main:
+	VMOVUPS      (DX)(CX*4), Y8
+	VCVTPS2PD    X8, Y9
+	VEXTRACTF128 $0x01, Y8, X8
+	VCVTPS2PD    X8, Y8
+	VMULPD       Y9, Y9, Y9
+	VADDPD       Y9, Y0, Y0
+	VMULPD       Y8, Y8, Y8
+	VADDPD       Y8, Y1, Y1
+	VMOVUPS      32(DX)(CX*4), Y8
+	VCVTPS2PD    X8, Y9
+	VEXTRACTF128 $0x01, Y8, X8
+	VCVTPS2PD    X8, Y8
+	VMULPD       Y9, Y9, Y9
+	VADDPD       Y9, Y2, Y2
+	VMULPD       Y8, Y8, Y8
+	VADDPD       Y8, Y3, Y3
+	VMOVUPS      64(DX)(CX*4), Y8
+	VCVTPS2PD    X8, Y9
+	VEXTRACTF128 $0x01, Y8, X8
+	VCVTPS2PD    X8, Y8
+	VMULPD       Y9, Y9, Y9
+	VADDPD       Y9, Y4, Y4
+	VMULPD       Y8, Y8, Y8
+	VADDPD       Y8, Y5, Y5
+	VMOVUPS      96(DX)(CX*4), Y8
+	VCVTPS2PD    X8, Y9
+	VEXTRACTF128 $0x01, Y8, X8
+	VCVTPS2PD    X8, Y8
+	VMULPD       Y9, Y9, Y9
+	VADDPD       Y9, Y6, Y6
+	VMULPD       Y8, Y8, Y8
+	VADDPD       Y8, Y7, Y7
+	ADDQ         $+32, CX
+	CMPQ         CX, SI
+	JLT          main
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, 32(BX)
+	VMOVUPS      Y2, 64(BX)
+	VMOVUPS      Y3, 96(BX)
+	VMOVUPS      Y4, 128(BX)
+	VMOVUPS      Y5, 160(BX)
+	VMOVUPS      Y6, 192(BX)
+	VMOVUPS      Y7, 224(BX)
+
+mainend:
 	MOVQ AX, SI
 	ANDQ $-8, SI
-	XORQ CX, CX
 	CMPQ CX, SI
-	JGE  tail
+	JGE  loopend
 
 loop:
 	MOVQ         CX, DI
@@ -33,17 +92,19 @@ loop:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
+	VMOVUPS      (BX)(DI*8), Y2
 	VMULPD       Y1, Y1, Y1
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, (BX)(DI*8)
+	VMOVUPS      32(BX)(DI*8), Y1
 	VMULPD       Y0, Y0, Y0
-	VADDPD       (BX)(DI*8), Y1, Y1
-	VMOVUPD      Y1, (BX)(DI*8)
-	VADDPD       32(BX)(DI*8), Y0, Y0
-	VMOVUPD      Y0, 32(BX)(DI*8)
-	ADDQ         $0x00000008, CX
+	VADDPD       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(BX)(DI*8)
+	ADDQ         $+8, CX
 	CMPQ         CX, SI
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	VMOVD        AX, X0
@@ -56,12 +117,14 @@ tail:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
+	VMOVUPS      (BX)(AX*8), Y2
 	VMULPD       Y1, Y1, Y1
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, (BX)(AX*8)
+	VMOVUPS      32(BX)(AX*8), Y1
 	VMULPD       Y0, Y0, Y0
-	VADDPD       (BX)(AX*8), Y1, Y1
-	VMOVUPD      Y1, (BX)(AX*8)
-	VADDPD       32(BX)(AX*8), Y0, Y0
-	VMOVUPD      Y0, 32(BX)(AX*8)
+	VADDPD       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(BX)(AX*8)
 
 done:
 	VZEROUPPER

@@ -63,11 +63,11 @@ TEXT ·BCEEach(SB), NOSPLIT, $0-112
 	VBROADCASTSS constants<>+88(SB), Z18
 	VBROADCASTSS constants<>+92(SB), Z19
 	VBROADCASTSS constants<>+100(SB), Z20
+	XORQ         CX, CX
 	MOVQ         AX, R10
 	ANDQ         $-16, R10
-	XORQ         CX, CX
 	CMPQ         CX, R10
-	JGE          tail
+	JGE          loopend
 
 loop:
 	MOVQ          CX, R11
@@ -217,15 +217,17 @@ loop:
 	VCVTPS2PD     Y21, Z22
 	VEXTRACTF64X4 $0x01, Z21, Y21
 	VCVTPS2PD     Y21, Z21
-	VADDPD        (R8)(R11*8), Z22, Z22
-	VMOVUPD       Z22, (R8)(R11*8)
-	VADDPD        64(R8)(R11*8), Z21, Z21
-	VMOVUPD       Z21, 64(R8)(R11*8)
-	ADDQ          $0x00000010, CX
+	VMOVUPS       (R8)(R11*8), Z23
+	VADDPD        Z22, Z23, Z23
+	VMOVUPS       Z23, (R8)(R11*8)
+	VMOVUPS       64(R8)(R11*8), Z22
+	VADDPD        Z21, Z22, Z22
+	VMOVUPS       Z22, 64(R8)(R11*8)
+	ADDQ          $+16, CX
 	CMPQ          CX, R10
 	JLT           loop
 
-tail:
+loopend:
 	SUBQ          CX, AX
 	JE            done
 	MOVL          $0x0000ffff, R10
@@ -379,10 +381,12 @@ tail:
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VADDPD        (R8)(AX*8), Z1, Z1
-	VMOVUPD       Z1, (R8)(AX*8)
-	VADDPD        64(R8)(AX*8), Z0, Z0
-	VMOVUPD       Z0, 64(R8)(AX*8)
+	VMOVUPS       (R8)(AX*8), Z2
+	VADDPD        Z1, Z2, Z2
+	VMOVUPS       Z2, (R8)(AX*8)
+	VMOVUPS       64(R8)(AX*8), Z1
+	VADDPD        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(R8)(AX*8)
 
 done:
 	VZEROUPPER

@@ -65,11 +65,11 @@ TEXT ·BCEWithLogits(SB), NOSPLIT, $0-88
 	VBROADCASTSS constants<>+40(SB), Z16
 	VBROADCASTSS constants<>+44(SB), Z17
 	VBROADCASTSS constants<>+48(SB), Z18
+	XORQ         CX, CX
 	MOVQ         AX, R8
 	ANDQ         $-16, R8
-	XORQ         CX, CX
 	CMPQ         CX, R8
-	JGE          tail
+	JGE          loopend
 
 loop:
 	MOVQ          CX, R9
@@ -211,15 +211,17 @@ loop:
 	VCVTPS2PD     Y19, Z20
 	VEXTRACTF64X4 $0x01, Z19, Y19
 	VCVTPS2PD     Y19, Z19
-	VADDPD        (DI)(R9*8), Z20, Z20
-	VMOVUPD       Z20, (DI)(R9*8)
-	VADDPD        64(DI)(R9*8), Z19, Z19
-	VMOVUPD       Z19, 64(DI)(R9*8)
-	ADDQ          $0x00000010, CX
+	VMOVUPS       (DI)(R9*8), Z21
+	VADDPD        Z20, Z21, Z21
+	VMOVUPS       Z21, (DI)(R9*8)
+	VMOVUPS       64(DI)(R9*8), Z20
+	VADDPD        Z19, Z20, Z20
+	VMOVUPS       Z20, 64(DI)(R9*8)
+	ADDQ          $+16, CX
 	CMPQ          CX, R8
 	JLT           loop
 
-tail:
+loopend:
 	SUBQ          CX, AX
 	JE            done
 	MOVL          $0x0000ffff, R8
@@ -365,10 +367,12 @@ tail:
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VADDPD        (DI)(AX*8), Z1, Z1
-	VMOVUPD       Z1, (DI)(AX*8)
-	VADDPD        64(DI)(AX*8), Z0, Z0
-	VMOVUPD       Z0, 64(DI)(AX*8)
+	VMOVUPS       (DI)(AX*8), Z2
+	VADDPD        Z1, Z2, Z2
+	VMOVUPS       Z2, (DI)(AX*8)
+	VMOVUPS       64(DI)(AX*8), Z1
+	VADDPD        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(DI)(AX*8)
 
 done:
 	VZEROUPPER

@@ -20,11 +20,70 @@ TEXT ·CountNonFinite(SB), NOSPLIT, $0-32
 	VBROADCASTSS constants<>+4(SB), Z1
 	VBROADCASTSS constants<>+8(SB), Z2
 	VBROADCASTSS constants<>+12(SB), Z3
-	MOVQ         AX, SI
-	ANDQ         $-16, SI
 	XORQ         CX, CX
+	MOVQ         AX, SI
+	ANDQ         $-64, SI
 	CMPQ         CX, SI
-	JGE          tail
+	JGE          mainend
+	VMOVUPS      (BX), Z4
+	VMOVUPS      64(BX), Z5
+	VMOVUPS      128(BX), Z6
+	VMOVUPS      192(BX), Z7
+
+main:
+	VMOVUPS       (DX)(CX*4), Z8
+	VANDPS        Z3, Z8, Z8
+	VCMPPS        $0x12, Z0, Z8, K1
+	VMOVAPS       Z2, Z8
+	VMOVAPS       Z1, K1, Z8
+	VCVTPS2PD     Y8, Z9
+	VEXTRACTF64X4 $0x01, Z8, Y8
+	VCVTPS2PD     Y8, Z8
+	VADDPD        Z9, Z4, Z4
+	VADDPD        Z8, Z5, Z5
+	VMOVUPS       64(DX)(CX*4), Z8
+	VANDPS        Z3, Z8, Z8
+	VCMPPS        $0x12, Z0, Z8, K1
+	VMOVAPS       Z2, Z8
+	VMOVAPS       Z1, K1, Z8
+	VCVTPS2PD     Y8, Z9
+	VEXTRACTF64X4 $0x01, Z8, Y8
+	VCVTPS2PD     Y8, Z8
+	VADDPD        Z9, Z6, Z6
+	VADDPD        Z8, Z7, Z7
+	VMOVUPS       128(DX)(CX*4), Z8
+	VANDPS        Z3, Z8, Z8
+	VCMPPS        $0x12, Z0, Z8, K1
+	VMOVAPS       Z2, Z8
+	VMOVAPS       Z1, K1, Z8
+	VCVTPS2PD     Y8, Z9
+	VEXTRACTF64X4 $0x01, Z8, Y8
+	VCVTPS2PD     Y8, Z8
+	VADDPD        Z9, Z4, Z4
+	VADDPD        Z8, Z5, Z5
+	VMOVUPS       192(DX)(CX*4), Z8
+	VANDPS        Z3, Z8, Z8
+	VCMPPS        $0x12, Z0, Z8, K1
+	VMOVAPS       Z2, Z8
+	VMOVAPS       Z1, K1, Z8
+	VCVTPS2PD     Y8, Z9
+	VEXTRACTF64X4 $0x01, Z8, Y8
+	VCVTPS2PD     Y8, Z8
+	VADDPD        Z9, Z6, Z6
+	VADDPD        Z8, Z7, Z7
+	ADDQ          $+64, CX
+	CMPQ          CX, SI
+	JLT           main
+	VMOVUPS       Z4, (BX)
+	VMOVUPS       Z5, 64(BX)
+	VMOVUPS       Z6, 128(BX)
+	VMOVUPS       Z7, 192(BX)
+
+mainend:
+	MOVQ AX, SI
+	ANDQ $-16, SI
+	CMPQ CX, SI
+	JGE  loopend
 
 loop:
 	MOVQ          CX, DI
@@ -37,15 +96,17 @@ loop:
 	VCVTPS2PD     Y4, Z5
 	VEXTRACTF64X4 $0x01, Z4, Y4
 	VCVTPS2PD     Y4, Z4
-	VADDPD        (BX)(DI*8), Z5, Z5
-	VMOVUPD       Z5, (BX)(DI*8)
-	VADDPD        64(BX)(DI*8), Z4, Z4
-	VMOVUPD       Z4, 64(BX)(DI*8)
-	ADDQ          $0x00000010, CX
+	VMOVUPS       (BX)(DI*8), Z6
+	VADDPD        Z5, Z6, Z6
+	VMOVUPS       Z6, (BX)(DI*8)
+	VMOVUPS       64(BX)(DI*8), Z5
+	VADDPD        Z4, Z5, Z5
+	VMOVUPS       Z5, 64(BX)(DI*8)
+	ADDQ          $+16, CX
 	CMPQ          CX, SI
 	JLT           loop
 
-tail:
+loopend:
 	SUBQ          CX, AX
 	JE            done
 	MOVL          $0x0000ffff, SI
@@ -62,10 +123,12 @@ tail:
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VADDPD        (BX)(AX*8), Z1, Z1
-	VMOVUPD       Z1, (BX)(AX*8)
-	VADDPD        64(BX)(AX*8), Z0, Z0
-	VMOVUPD       Z0, 64(BX)(AX*8)
+	VMOVUPS       (BX)(AX*8), Z2
+	VADDPD        Z1, Z2, Z2
+	VMOVUPS       Z2, (BX)(AX*8)
+	VMOVUPS       64(BX)(AX*8), Z1
+	VADDPD        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(BX)(AX*8)
 
 done:
 	VZEROUPPER

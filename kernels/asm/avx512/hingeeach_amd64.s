@@ -25,11 +25,106 @@ TEXT ·HingeEach(SB), NOSPLIT, $0-112
 	VBROADCASTSS 8(CX), Z3
 	VBROADCASTSS constants<>+0(SB), Z4
 	VBROADCASTSS constants<>+8(SB), Z5
-	MOVQ         AX, R9
-	ANDQ         $-16, R9
 	XORQ         CX, CX
+	MOVQ         AX, R9
+	ANDQ         $-64, R9
 	CMPQ         CX, R9
-	JGE          tail
+	JGE          mainend
+	VMOVUPS      (R8), Z6
+	VMOVUPS      64(R8), Z7
+	VMOVUPS      128(R8), Z8
+	VMOVUPS      192(R8), Z9
+
+main:
+	VMOVUPS       (DI)(CX*4), Z10
+	VMULPS        Z2, Z10, Z10
+	VADDPS        Z3, Z10, Z10
+	VXORPS        Z5, Z10, Z11
+	VMOVUPS       (SI)(CX*4), Z12
+	VMULPS        Z12, Z10, Z10
+	VSUBPS        Z10, Z4, Z10
+	VMAXPS        Z10, Z0, Z12
+	VCMPPS        $0x11, Z10, Z0, K1
+	VMOVAPS       Z12, Z10
+	VMOVAPS       Z11, K1, Z10
+	VMULPS        Z1, Z10, Z10
+	VMOVUPS       Z10, (DX)(CX*4)
+	VMOVUPS       Z12, (BX)(CX*4)
+	VCVTPS2PD     Y12, Z10
+	VEXTRACTF64X4 $0x01, Z12, Y11
+	VCVTPS2PD     Y11, Z11
+	VADDPD        Z10, Z6, Z6
+	VADDPD        Z11, Z7, Z7
+	VMOVUPS       64(DI)(CX*4), Z10
+	VMULPS        Z2, Z10, Z10
+	VADDPS        Z3, Z10, Z10
+	VXORPS        Z5, Z10, Z11
+	VMOVUPS       64(SI)(CX*4), Z12
+	VMULPS        Z12, Z10, Z10
+	VSUBPS        Z10, Z4, Z10
+	VMAXPS        Z10, Z0, Z12
+	VCMPPS        $0x11, Z10, Z0, K1
+	VMOVAPS       Z12, Z10
+	VMOVAPS       Z11, K1, Z10
+	VMULPS        Z1, Z10, Z10
+	VMOVUPS       Z10, 64(DX)(CX*4)
+	VMOVUPS       Z12, 64(BX)(CX*4)
+	VCVTPS2PD     Y12, Z10
+	VEXTRACTF64X4 $0x01, Z12, Y11
+	VCVTPS2PD     Y11, Z11
+	VADDPD        Z10, Z8, Z8
+	VADDPD        Z11, Z9, Z9
+	VMOVUPS       128(DI)(CX*4), Z10
+	VMULPS        Z2, Z10, Z10
+	VADDPS        Z3, Z10, Z10
+	VXORPS        Z5, Z10, Z11
+	VMOVUPS       128(SI)(CX*4), Z12
+	VMULPS        Z12, Z10, Z10
+	VSUBPS        Z10, Z4, Z10
+	VMAXPS        Z10, Z0, Z12
+	VCMPPS        $0x11, Z10, Z0, K1
+	VMOVAPS       Z12, Z10
+	VMOVAPS       Z11, K1, Z10
+	VMULPS        Z1, Z10, Z10
+	VMOVUPS       Z10, 128(DX)(CX*4)
+	VMOVUPS       Z12, 128(BX)(CX*4)
+	VCVTPS2PD     Y12, Z10
+	VEXTRACTF64X4 $0x01, Z12, Y11
+	VCVTPS2PD     Y11, Z11
+	VADDPD        Z10, Z6, Z6
+	VADDPD        Z11, Z7, Z7
+	VMOVUPS       192(DI)(CX*4), Z10
+	VMULPS        Z2, Z10, Z10
+	VADDPS        Z3, Z10, Z10
+	VXORPS        Z5, Z10, Z11
+	VMOVUPS       192(SI)(CX*4), Z12
+	VMULPS        Z12, Z10, Z10
+	VSUBPS        Z10, Z4, Z10
+	VMAXPS        Z10, Z0, Z12
+	VCMPPS        $0x11, Z10, Z0, K1
+	VMOVAPS       Z12, Z10
+	VMOVAPS       Z11, K1, Z10
+	VMULPS        Z1, Z10, Z10
+	VMOVUPS       Z10, 192(DX)(CX*4)
+	VMOVUPS       Z12, 192(BX)(CX*4)
+	VCVTPS2PD     Y12, Z10
+	VEXTRACTF64X4 $0x01, Z12, Y11
+	VCVTPS2PD     Y11, Z11
+	VADDPD        Z10, Z8, Z8
+	VADDPD        Z11, Z9, Z9
+	ADDQ          $+64, CX
+	CMPQ          CX, R9
+	JLT           main
+	VMOVUPS       Z6, (R8)
+	VMOVUPS       Z7, 64(R8)
+	VMOVUPS       Z8, 128(R8)
+	VMOVUPS       Z9, 192(R8)
+
+mainend:
+	MOVQ AX, R9
+	ANDQ $-16, R9
+	CMPQ CX, R9
+	JGE  loopend
 
 loop:
 	MOVQ          CX, R10
@@ -51,15 +146,17 @@ loop:
 	VCVTPS2PD     Y8, Z6
 	VEXTRACTF64X4 $0x01, Z8, Y7
 	VCVTPS2PD     Y7, Z7
-	VADDPD        (R8)(R10*8), Z6, Z6
-	VMOVUPD       Z6, (R8)(R10*8)
-	VADDPD        64(R8)(R10*8), Z7, Z7
-	VMOVUPD       Z7, 64(R8)(R10*8)
-	ADDQ          $0x00000010, CX
+	VMOVUPS       (R8)(R10*8), Z8
+	VADDPD        Z6, Z8, Z8
+	VMOVUPS       Z8, (R8)(R10*8)
+	VMOVUPS       64(R8)(R10*8), Z6
+	VADDPD        Z7, Z6, Z6
+	VMOVUPS       Z6, 64(R8)(R10*8)
+	ADDQ          $+16, CX
 	CMPQ          CX, R9
 	JLT           loop
 
-tail:
+loopend:
 	SUBQ          CX, AX
 	JE            done
 	MOVL          $0x0000ffff, R9
@@ -85,10 +182,12 @@ tail:
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VADDPD        (R8)(AX*8), Z1, Z1
-	VMOVUPD       Z1, (R8)(AX*8)
-	VADDPD        64(R8)(AX*8), Z0, Z0
-	VMOVUPD       Z0, 64(R8)(AX*8)
+	VMOVUPS       (R8)(AX*8), Z2
+	VADDPD        Z1, Z2, Z2
+	VMOVUPS       Z2, (R8)(AX*8)
+	VMOVUPS       64(R8)(AX*8), Z1
+	VADDPD        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(R8)(AX*8)
 
 done:
 	VZEROUPPER

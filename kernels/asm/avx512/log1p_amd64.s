@@ -50,11 +50,11 @@ TEXT ·Log1p(SB), NOSPLIT, $0-48
 	VBROADCASTSS constants<>+64(SB), Z16
 	VBROADCASTSS constants<>+68(SB), Z17
 	VBROADCASTSS constants<>+72(SB), Z18
+	XORQ         CX, CX
 	MOVQ         AX, SI
 	ANDQ         $-16, SI
-	XORQ         CX, CX
 	CMPQ         CX, SI
-	JGE          tail
+	JGE          loopend
 
 loop:
 	VMOVUPS   (BX)(CX*4), Z19
@@ -121,11 +121,11 @@ loop:
 	VMOVAPS   Z21, Z19
 	VMOVAPS   Z20, K1, Z19
 	VMOVUPS   Z19, (DX)(CX*4)
-	ADDQ      $0x00000010, CX
+	ADDQ      $+16, CX
 	CMPQ      CX, SI
 	JLT       loop
 
-tail:
+loopend:
 	SUBQ      CX, AX
 	JE        done
 	MOVL      $0x0000ffff, SI

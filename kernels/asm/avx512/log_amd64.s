@@ -56,11 +56,11 @@ TEXT ·Log(SB), NOSPLIT, $0-48
 	VBROADCASTSS constants<>+76(SB), Z19
 	VBROADCASTSS constants<>+80(SB), Z20
 	VBROADCASTSS constants<>+84(SB), Z21
+	XORQ         CX, CX
 	MOVQ         AX, SI
 	ANDQ         $-16, SI
-	XORQ         CX, CX
 	CMPQ         CX, SI
-	JGE          tail
+	JGE          loopend
 
 loop:
 	VMOVUPS   (BX)(CX*4), Z22
@@ -121,11 +121,11 @@ loop:
 	VMOVAPS   Z24, Z22
 	VMOVAPS   Z23, K1, Z22
 	VMOVUPS   Z22, (DX)(CX*4)
-	ADDQ      $0x00000010, CX
+	ADDQ      $+16, CX
 	CMPQ      CX, SI
 	JLT       loop
 
-tail:
+loopend:
 	SUBQ      CX, AX
 	JE        done
 	MOVL      $0x0000ffff, SI

@@ -10,14 +10,45 @@ GLOBL constants<>(SB), RODATA|NOPTR, $4
 // func MaxAbs(x []float32, max *[32]float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·MaxAbs(SB), NOSPLIT, $0-32
-	MOVQ x_len+8(FP), AX
-	MOVQ x_base+0(FP), DX
-	MOVQ max+24(FP), BX
+	MOVQ    x_len+8(FP), AX
+	MOVQ    x_base+0(FP), DX
+	MOVQ    max+24(FP), BX
+	XORQ    CX, CX
+	MOVQ    AX, SI
+	ANDQ    $-64, SI
+	CMPQ    CX, SI
+	JGE     mainend
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+
+main:
+	VMOVUPS      (DX)(CX*4), Z2
+	VBROADCASTSS constants<>+0(SB), Z3
+	VANDPS       Z3, Z2, Z2
+	VMAXPS       Z0, Z2, Z0
+	VMOVUPS      64(DX)(CX*4), Z2
+	VBROADCASTSS constants<>+0(SB), Z3
+	VANDPS       Z3, Z2, Z2
+	VMAXPS       Z1, Z2, Z1
+	VMOVUPS      128(DX)(CX*4), Z2
+	VBROADCASTSS constants<>+0(SB), Z3
+	VANDPS       Z3, Z2, Z2
+	VMAXPS       Z0, Z2, Z0
+	VMOVUPS      192(DX)(CX*4), Z2
+	VBROADCASTSS constants<>+0(SB), Z3
+	VANDPS       Z3, Z2, Z2
+	VMAXPS       Z1, Z2, Z1
+	ADDQ         $+64, CX
+	CMPQ         CX, SI
+	JLT          main
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+
+mainend:
 	MOVQ AX, SI
 	ANDQ $-16, SI
-	XORQ CX, CX
 	CMPQ CX, SI
-	JGE  tail
+	JGE  loopend
 
 loop:
 	MOVQ         CX, DI
@@ -25,13 +56,14 @@ loop:
 	VMOVUPS      (DX)(CX*4), Z0
 	VBROADCASTSS constants<>+0(SB), Z1
 	VANDPS       Z1, Z0, Z0
-	VMAXPS       (BX)(DI*4), Z0, Z0
-	VMOVUPS      Z0, (BX)(DI*4)
-	ADDQ         $0x00000010, CX
+	VMOVUPS      (BX)(DI*4), Z1
+	VMAXPS       Z1, Z0, Z1
+	VMOVUPS      Z1, (BX)(DI*4)
+	ADDQ         $+16, CX
 	CMPQ         CX, SI
 	JLT          loop
 
-tail:
+loopend:
 	SUBQ         CX, AX
 	JE           done
 	MOVL         $0x0000ffff, SI
@@ -43,8 +75,9 @@ tail:
 	VMOVAPS.Z    Z0, K1, Z0
 	VBROADCASTSS constants<>+0(SB), Z1
 	VANDPS       Z1, Z0, Z0
-	VMAXPS       (BX)(AX*4), Z0, Z0
-	VMOVUPS      Z0, (BX)(AX*4)
+	VMOVUPS      (BX)(AX*4), Z1
+	VMAXPS       Z1, Z0, Z1
+	VMOVUPS      Z1, (BX)(AX*4)
 
 done:
 	VZEROUPPER

@@ -17,11 +17,74 @@ TEXT ·Momentum(SB), NOSPLIT, $0-80
 	VBROADCASTSS 8(CX), Z2
 	VBROADCASTSS 12(CX), Z3
 	VBROADCASTSS 16(CX), Z4
-	MOVQ         AX, DI
-	ANDQ         $-16, DI
 	XORQ         CX, CX
+	MOVQ         AX, DI
+	ANDQ         $-64, DI
 	CMPQ         CX, DI
-	JGE          tail
+	JGE          mainend
+
+main:
+	VMOVUPS   (SI)(CX*4), Z5
+	VMULPS    Z0, Z5, Z5
+	VMOVUPS   (BX)(CX*4), Z6
+	VMULPS    Z1, Z6, Z6
+	VADDPS    Z6, Z5, Z5
+	VPTESTMD  Z4, Z5, K1
+	VMOVAPS.Z Z5, K1, Z5
+	VMOVUPS   Z5, (SI)(CX*4)
+	VMOVUPS   (DX)(CX*4), Z6
+	VMULPS    Z2, Z6, Z6
+	VMULPS    Z3, Z5, Z5
+	VSUBPS    Z5, Z6, Z5
+	VMOVUPS   Z5, (DX)(CX*4)
+	VMOVUPS   64(SI)(CX*4), Z5
+	VMULPS    Z0, Z5, Z5
+	VMOVUPS   64(BX)(CX*4), Z6
+	VMULPS    Z1, Z6, Z6
+	VADDPS    Z6, Z5, Z5
+	VPTESTMD  Z4, Z5, K1
+	VMOVAPS.Z Z5, K1, Z5
+	VMOVUPS   Z5, 64(SI)(CX*4)
+	VMOVUPS   64(DX)(CX*4), Z6
+	VMULPS    Z2, Z6, Z6
+	VMULPS    Z3, Z5, Z5
+	VSUBPS    Z5, Z6, Z5
+	VMOVUPS   Z5, 64(DX)(CX*4)
+	VMOVUPS   128(SI)(CX*4), Z5
+	VMULPS    Z0, Z5, Z5
+	VMOVUPS   128(BX)(CX*4), Z6
+	VMULPS    Z1, Z6, Z6
+	VADDPS    Z6, Z5, Z5
+	VPTESTMD  Z4, Z5, K1
+	VMOVAPS.Z Z5, K1, Z5
+	VMOVUPS   Z5, 128(SI)(CX*4)
+	VMOVUPS   128(DX)(CX*4), Z6
+	VMULPS    Z2, Z6, Z6
+	VMULPS    Z3, Z5, Z5
+	VSUBPS    Z5, Z6, Z5
+	VMOVUPS   Z5, 128(DX)(CX*4)
+	VMOVUPS   192(SI)(CX*4), Z5
+	VMULPS    Z0, Z5, Z5
+	VMOVUPS   192(BX)(CX*4), Z6
+	VMULPS    Z1, Z6, Z6
+	VADDPS    Z6, Z5, Z5
+	VPTESTMD  Z4, Z5, K1
+	VMOVAPS.Z Z5, K1, Z5
+	VMOVUPS   Z5, 192(SI)(CX*4)
+	VMOVUPS   192(DX)(CX*4), Z6
+	VMULPS    Z2, Z6, Z6
+	VMULPS    Z3, Z5, Z5
+	VSUBPS    Z5, Z6, Z5
+	VMOVUPS   Z5, 192(DX)(CX*4)
+	ADDQ      $+64, CX
+	CMPQ      CX, DI
+	JLT       main
+
+mainend:
+	MOVQ AX, DI
+	ANDQ $-16, DI
+	CMPQ CX, DI
+	JGE  loopend
 
 loop:
 	VMOVUPS   (SI)(CX*4), Z5
@@ -37,11 +100,11 @@ loop:
 	VMULPS    Z3, Z5, Z5
 	VSUBPS    Z5, Z6, Z5
 	VMOVUPS   Z5, (DX)(CX*4)
-	ADDQ      $0x00000010, CX
+	ADDQ      $+16, CX
 	CMPQ      CX, DI
 	JLT       loop
 
-tail:
+loopend:
 	SUBQ      CX, AX
 	JE        done
 	MOVL      $0x0000ffff, DI

@@ -14,11 +14,78 @@ TEXT ·MSE(SB), NOSPLIT, $0-88
 	MOVQ         sum+80(FP), DI
 	MOVQ         c+72(FP), CX
 	VBROADCASTSS (CX), Z0
-	MOVQ         AX, R8
-	ANDQ         $-16, R8
 	XORQ         CX, CX
+	MOVQ         AX, R8
+	ANDQ         $-64, R8
 	CMPQ         CX, R8
-	JGE          tail
+	JGE          mainend
+	VMOVUPS      (DI), Z1
+	VMOVUPS      64(DI), Z2
+	VMOVUPS      128(DI), Z3
+	VMOVUPS      192(DI), Z4
+
+main:
+	VMOVUPS       (BX)(CX*4), Z5
+	VMOVUPS       (SI)(CX*4), Z6
+	VSUBPS        Z6, Z5, Z5
+	VADDPS        Z5, Z5, Z6
+	VMULPS        Z0, Z6, Z6
+	VMOVUPS       Z6, (DX)(CX*4)
+	VMULPS        Z5, Z5, Z5
+	VCVTPS2PD     Y5, Z6
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VADDPD        Z6, Z1, Z1
+	VADDPD        Z5, Z2, Z2
+	VMOVUPS       64(BX)(CX*4), Z5
+	VMOVUPS       64(SI)(CX*4), Z6
+	VSUBPS        Z6, Z5, Z5
+	VADDPS        Z5, Z5, Z6
+	VMULPS        Z0, Z6, Z6
+	VMOVUPS       Z6, 64(DX)(CX*4)
+	VMULPS        Z5, Z5, Z5
+	VCVTPS2PD     Y5, Z6
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VADDPD        Z6, Z3, Z3
+	VADDPD        Z5, Z4, Z4
+	VMOVUPS       128(BX)(CX*4), Z5
+	VMOVUPS       128(SI)(CX*4), Z6
+	VSUBPS        Z6, Z5, Z5
+	VADDPS        Z5, Z5, Z6
+	VMULPS        Z0, Z6, Z6
+	VMOVUPS       Z6, 128(DX)(CX*4)
+	VMULPS        Z5, Z5, Z5
+	VCVTPS2PD     Y5, Z6
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VADDPD        Z6, Z1, Z1
+	VADDPD        Z5, Z2, Z2
+	VMOVUPS       192(BX)(CX*4), Z5
+	VMOVUPS       192(SI)(CX*4), Z6
+	VSUBPS        Z6, Z5, Z5
+	VADDPS        Z5, Z5, Z6
+	VMULPS        Z0, Z6, Z6
+	VMOVUPS       Z6, 192(DX)(CX*4)
+	VMULPS        Z5, Z5, Z5
+	VCVTPS2PD     Y5, Z6
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VADDPD        Z6, Z3, Z3
+	VADDPD        Z5, Z4, Z4
+	ADDQ          $+64, CX
+	CMPQ          CX, R8
+	JLT           main
+	VMOVUPS       Z1, (DI)
+	VMOVUPS       Z2, 64(DI)
+	VMOVUPS       Z3, 128(DI)
+	VMOVUPS       Z4, 192(DI)
+
+mainend:
+	MOVQ AX, R8
+	ANDQ $-16, R8
+	CMPQ CX, R8
+	JGE  loopend
 
 loop:
 	MOVQ          CX, R9
@@ -33,15 +100,17 @@ loop:
 	VCVTPS2PD     Y1, Z2
 	VEXTRACTF64X4 $0x01, Z1, Y1
 	VCVTPS2PD     Y1, Z1
-	VADDPD        (DI)(R9*8), Z2, Z2
-	VMOVUPD       Z2, (DI)(R9*8)
-	VADDPD        64(DI)(R9*8), Z1, Z1
-	VMOVUPD       Z1, 64(DI)(R9*8)
-	ADDQ          $0x00000010, CX
+	VMOVUPS       (DI)(R9*8), Z3
+	VADDPD        Z2, Z3, Z3
+	VMOVUPS       Z3, (DI)(R9*8)
+	VMOVUPS       64(DI)(R9*8), Z2
+	VADDPD        Z1, Z2, Z2
+	VMOVUPS       Z2, 64(DI)(R9*8)
+	ADDQ          $+16, CX
 	CMPQ          CX, R8
 	JLT           loop
 
-tail:
+loopend:
 	SUBQ          CX, AX
 	JE            done
 	MOVL          $0x0000ffff, R8
@@ -60,10 +129,12 @@ tail:
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VADDPD        (DI)(AX*8), Z1, Z1
-	VMOVUPD       Z1, (DI)(AX*8)
-	VADDPD        64(DI)(AX*8), Z0, Z0
-	VMOVUPD       Z0, 64(DI)(AX*8)
+	VMOVUPS       (DI)(AX*8), Z2
+	VADDPD        Z1, Z2, Z2
+	VMOVUPS       Z2, (DI)(AX*8)
+	VMOVUPS       64(DI)(AX*8), Z1
+	VADDPD        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(DI)(AX*8)
 
 done:
 	VZEROUPPER

@@ -15,11 +15,82 @@ TEXT ·MSEEach(SB), NOSPLIT, $0-112
 	MOVQ         sum+104(FP), R8
 	MOVQ         c+96(FP), CX
 	VBROADCASTSS (CX), Z0
-	MOVQ         AX, R9
-	ANDQ         $-16, R9
 	XORQ         CX, CX
+	MOVQ         AX, R9
+	ANDQ         $-64, R9
 	CMPQ         CX, R9
-	JGE          tail
+	JGE          mainend
+	VMOVUPS      (R8), Z1
+	VMOVUPS      64(R8), Z2
+	VMOVUPS      128(R8), Z3
+	VMOVUPS      192(R8), Z4
+
+main:
+	VMOVUPS       (SI)(CX*4), Z5
+	VMOVUPS       (DI)(CX*4), Z6
+	VSUBPS        Z6, Z5, Z5
+	VADDPS        Z5, Z5, Z6
+	VMULPS        Z0, Z6, Z6
+	VMOVUPS       Z6, (DX)(CX*4)
+	VMULPS        Z5, Z5, Z5
+	VMOVUPS       Z5, (BX)(CX*4)
+	VCVTPS2PD     Y5, Z6
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VADDPD        Z6, Z1, Z1
+	VADDPD        Z5, Z2, Z2
+	VMOVUPS       64(SI)(CX*4), Z5
+	VMOVUPS       64(DI)(CX*4), Z6
+	VSUBPS        Z6, Z5, Z5
+	VADDPS        Z5, Z5, Z6
+	VMULPS        Z0, Z6, Z6
+	VMOVUPS       Z6, 64(DX)(CX*4)
+	VMULPS        Z5, Z5, Z5
+	VMOVUPS       Z5, 64(BX)(CX*4)
+	VCVTPS2PD     Y5, Z6
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VADDPD        Z6, Z3, Z3
+	VADDPD        Z5, Z4, Z4
+	VMOVUPS       128(SI)(CX*4), Z5
+	VMOVUPS       128(DI)(CX*4), Z6
+	VSUBPS        Z6, Z5, Z5
+	VADDPS        Z5, Z5, Z6
+	VMULPS        Z0, Z6, Z6
+	VMOVUPS       Z6, 128(DX)(CX*4)
+	VMULPS        Z5, Z5, Z5
+	VMOVUPS       Z5, 128(BX)(CX*4)
+	VCVTPS2PD     Y5, Z6
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VADDPD        Z6, Z1, Z1
+	VADDPD        Z5, Z2, Z2
+	VMOVUPS       192(SI)(CX*4), Z5
+	VMOVUPS       192(DI)(CX*4), Z6
+	VSUBPS        Z6, Z5, Z5
+	VADDPS        Z5, Z5, Z6
+	VMULPS        Z0, Z6, Z6
+	VMOVUPS       Z6, 192(DX)(CX*4)
+	VMULPS        Z5, Z5, Z5
+	VMOVUPS       Z5, 192(BX)(CX*4)
+	VCVTPS2PD     Y5, Z6
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VADDPD        Z6, Z3, Z3
+	VADDPD        Z5, Z4, Z4
+	ADDQ          $+64, CX
+	CMPQ          CX, R9
+	JLT           main
+	VMOVUPS       Z1, (R8)
+	VMOVUPS       Z2, 64(R8)
+	VMOVUPS       Z3, 128(R8)
+	VMOVUPS       Z4, 192(R8)
+
+mainend:
+	MOVQ AX, R9
+	ANDQ $-16, R9
+	CMPQ CX, R9
+	JGE  loopend
 
 loop:
 	MOVQ          CX, R10
@@ -35,15 +106,17 @@ loop:
 	VCVTPS2PD     Y1, Z2
 	VEXTRACTF64X4 $0x01, Z1, Y1
 	VCVTPS2PD     Y1, Z1
-	VADDPD        (R8)(R10*8), Z2, Z2
-	VMOVUPD       Z2, (R8)(R10*8)
-	VADDPD        64(R8)(R10*8), Z1, Z1
-	VMOVUPD       Z1, 64(R8)(R10*8)
-	ADDQ          $0x00000010, CX
+	VMOVUPS       (R8)(R10*8), Z3
+	VADDPD        Z2, Z3, Z3
+	VMOVUPS       Z3, (R8)(R10*8)
+	VMOVUPS       64(R8)(R10*8), Z2
+	VADDPD        Z1, Z2, Z2
+	VMOVUPS       Z2, 64(R8)(R10*8)
+	ADDQ          $+16, CX
 	CMPQ          CX, R9
 	JLT           loop
 
-tail:
+loopend:
 	SUBQ          CX, AX
 	JE            done
 	MOVL          $0x0000ffff, R9
@@ -63,10 +136,12 @@ tail:
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VADDPD        (R8)(AX*8), Z1, Z1
-	VMOVUPD       Z1, (R8)(AX*8)
-	VADDPD        64(R8)(AX*8), Z0, Z0
-	VMOVUPD       Z0, 64(R8)(AX*8)
+	VMOVUPS       (R8)(AX*8), Z2
+	VADDPD        Z1, Z2, Z2
+	VMOVUPS       Z2, (R8)(AX*8)
+	VMOVUPS       64(R8)(AX*8), Z1
+	VADDPD        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(R8)(AX*8)
 
 done:
 	VZEROUPPER

@@ -18,11 +18,82 @@ TEXT ·Nesterov(SB), NOSPLIT, $0-80
 	VBROADCASTSS 12(CX), Z3
 	VBROADCASTSS 16(CX), Z4
 	VBROADCASTSS 20(CX), Z5
-	MOVQ         AX, DI
-	ANDQ         $-16, DI
 	XORQ         CX, CX
+	MOVQ         AX, DI
+	ANDQ         $-64, DI
 	CMPQ         CX, DI
-	JGE          tail
+	JGE          mainend
+
+main:
+	VMOVUPS   (SI)(CX*4), Z6
+	VMULPS    Z0, Z6, Z6
+	VMOVUPS   (BX)(CX*4), Z7
+	VMULPS    Z1, Z7, Z8
+	VADDPS    Z8, Z6, Z6
+	VPTESTMD  Z5, Z6, K1
+	VMOVAPS.Z Z6, K1, Z6
+	VMOVUPS   Z6, (SI)(CX*4)
+	VMOVUPS   (DX)(CX*4), Z8
+	VMULPS    Z2, Z8, Z8
+	VMULPS    Z3, Z7, Z7
+	VMULPS    Z4, Z6, Z6
+	VADDPS    Z6, Z7, Z6
+	VSUBPS    Z6, Z8, Z6
+	VMOVUPS   Z6, (DX)(CX*4)
+	VMOVUPS   64(SI)(CX*4), Z6
+	VMULPS    Z0, Z6, Z6
+	VMOVUPS   64(BX)(CX*4), Z7
+	VMULPS    Z1, Z7, Z8
+	VADDPS    Z8, Z6, Z6
+	VPTESTMD  Z5, Z6, K1
+	VMOVAPS.Z Z6, K1, Z6
+	VMOVUPS   Z6, 64(SI)(CX*4)
+	VMOVUPS   64(DX)(CX*4), Z8
+	VMULPS    Z2, Z8, Z8
+	VMULPS    Z3, Z7, Z7
+	VMULPS    Z4, Z6, Z6
+	VADDPS    Z6, Z7, Z6
+	VSUBPS    Z6, Z8, Z6
+	VMOVUPS   Z6, 64(DX)(CX*4)
+	VMOVUPS   128(SI)(CX*4), Z6
+	VMULPS    Z0, Z6, Z6
+	VMOVUPS   128(BX)(CX*4), Z7
+	VMULPS    Z1, Z7, Z8
+	VADDPS    Z8, Z6, Z6
+	VPTESTMD  Z5, Z6, K1
+	VMOVAPS.Z Z6, K1, Z6
+	VMOVUPS   Z6, 128(SI)(CX*4)
+	VMOVUPS   128(DX)(CX*4), Z8
+	VMULPS    Z2, Z8, Z8
+	VMULPS    Z3, Z7, Z7
+	VMULPS    Z4, Z6, Z6
+	VADDPS    Z6, Z7, Z6
+	VSUBPS    Z6, Z8, Z6
+	VMOVUPS   Z6, 128(DX)(CX*4)
+	VMOVUPS   192(SI)(CX*4), Z6
+	VMULPS    Z0, Z6, Z6
+	VMOVUPS   192(BX)(CX*4), Z7
+	VMULPS    Z1, Z7, Z8
+	VADDPS    Z8, Z6, Z6
+	VPTESTMD  Z5, Z6, K1
+	VMOVAPS.Z Z6, K1, Z6
+	VMOVUPS   Z6, 192(SI)(CX*4)
+	VMOVUPS   192(DX)(CX*4), Z8
+	VMULPS    Z2, Z8, Z8
+	VMULPS    Z3, Z7, Z7
+	VMULPS    Z4, Z6, Z6
+	VADDPS    Z6, Z7, Z6
+	VSUBPS    Z6, Z8, Z6
+	VMOVUPS   Z6, 192(DX)(CX*4)
+	ADDQ      $+64, CX
+	CMPQ      CX, DI
+	JLT       main
+
+mainend:
+	MOVQ AX, DI
+	ANDQ $-16, DI
+	CMPQ CX, DI
+	JGE  loopend
 
 loop:
 	VMOVUPS   (SI)(CX*4), Z6
@@ -40,11 +111,11 @@ loop:
 	VADDPS    Z6, Z7, Z6
 	VSUBPS    Z6, Z8, Z6
 	VMOVUPS   Z6, (DX)(CX*4)
-	ADDQ      $0x00000010, CX
+	ADDQ      $+16, CX
 	CMPQ      CX, DI
 	JLT       loop
 
-tail:
+loopend:
 	SUBQ      CX, AX
 	JE        done
 	MOVL      $0x0000ffff, DI

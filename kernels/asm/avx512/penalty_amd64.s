@@ -23,11 +23,134 @@ TEXT ·Penalty(SB), NOSPLIT, $0-72
 	VBROADCASTSS (CX), Z2
 	VBROADCASTSS constants<>+4(SB), Z3
 	VBROADCASTSS constants<>+8(SB), Z4
-	MOVQ         AX, R8
-	ANDQ         $-16, R8
 	XORQ         CX, CX
+	MOVQ         AX, R8
+	ANDQ         $-64, R8
 	CMPQ         CX, R8
-	JGE          tail
+	JGE          mainend
+	VMOVUPS      (SI), Z5
+	VMOVUPS      64(SI), Z6
+	VMOVUPS      128(SI), Z7
+	VMOVUPS      192(SI), Z8
+	VMOVUPS      (DI), Z9
+	VMOVUPS      64(DI), Z10
+	VMOVUPS      128(DI), Z11
+	VMOVUPS      192(DI), Z12
+
+main:
+	VMOVUPS       (DX)(CX*4), Z13
+	VMOVUPS       (BX)(CX*4), Z14
+	VMULPS        Z2, Z14, Z15
+	VADDPS        Z15, Z13, Z13
+	VXORPS        Z3, Z0, Z15
+	VCMPPS        $0x11, Z1, Z14, K1
+	VMOVAPS       Z14, Z16
+	VMOVAPS       Z15, K1, Z16
+	VCMPPS        $0x11, Z14, Z1, K1
+	VMOVAPS       Z16, Z15
+	VMOVAPS       Z0, K1, Z15
+	VADDPS        Z15, Z13, Z13
+	VMOVUPS       Z13, (DX)(CX*4)
+	VANDPS        Z4, Z14, Z13
+	VCVTPS2PD     Y13, Z15
+	VEXTRACTF64X4 $0x01, Z13, Y13
+	VCVTPS2PD     Y13, Z13
+	VADDPD        Z15, Z5, Z5
+	VADDPD        Z13, Z6, Z6
+	VCVTPS2PD     Y14, Z13
+	VEXTRACTF64X4 $0x01, Z14, Y14
+	VCVTPS2PD     Y14, Z14
+	VFMADD231PD   Z13, Z13, Z9
+	VFMADD231PD   Z14, Z14, Z10
+	VMOVUPS       64(DX)(CX*4), Z13
+	VMOVUPS       64(BX)(CX*4), Z14
+	VMULPS        Z2, Z14, Z15
+	VADDPS        Z15, Z13, Z13
+	VXORPS        Z3, Z0, Z15
+	VCMPPS        $0x11, Z1, Z14, K1
+	VMOVAPS       Z14, Z16
+	VMOVAPS       Z15, K1, Z16
+	VCMPPS        $0x11, Z14, Z1, K1
+	VMOVAPS       Z16, Z15
+	VMOVAPS       Z0, K1, Z15
+	VADDPS        Z15, Z13, Z13
+	VMOVUPS       Z13, 64(DX)(CX*4)
+	VANDPS        Z4, Z14, Z13
+	VCVTPS2PD     Y13, Z15
+	VEXTRACTF64X4 $0x01, Z13, Y13
+	VCVTPS2PD     Y13, Z13
+	VADDPD        Z15, Z7, Z7
+	VADDPD        Z13, Z8, Z8
+	VCVTPS2PD     Y14, Z13
+	VEXTRACTF64X4 $0x01, Z14, Y14
+	VCVTPS2PD     Y14, Z14
+	VFMADD231PD   Z13, Z13, Z11
+	VFMADD231PD   Z14, Z14, Z12
+	VMOVUPS       128(DX)(CX*4), Z13
+	VMOVUPS       128(BX)(CX*4), Z14
+	VMULPS        Z2, Z14, Z15
+	VADDPS        Z15, Z13, Z13
+	VXORPS        Z3, Z0, Z15
+	VCMPPS        $0x11, Z1, Z14, K1
+	VMOVAPS       Z14, Z16
+	VMOVAPS       Z15, K1, Z16
+	VCMPPS        $0x11, Z14, Z1, K1
+	VMOVAPS       Z16, Z15
+	VMOVAPS       Z0, K1, Z15
+	VADDPS        Z15, Z13, Z13
+	VMOVUPS       Z13, 128(DX)(CX*4)
+	VANDPS        Z4, Z14, Z13
+	VCVTPS2PD     Y13, Z15
+	VEXTRACTF64X4 $0x01, Z13, Y13
+	VCVTPS2PD     Y13, Z13
+	VADDPD        Z15, Z5, Z5
+	VADDPD        Z13, Z6, Z6
+	VCVTPS2PD     Y14, Z13
+	VEXTRACTF64X4 $0x01, Z14, Y14
+	VCVTPS2PD     Y14, Z14
+	VFMADD231PD   Z13, Z13, Z9
+	VFMADD231PD   Z14, Z14, Z10
+	VMOVUPS       192(DX)(CX*4), Z13
+	VMOVUPS       192(BX)(CX*4), Z14
+	VMULPS        Z2, Z14, Z15
+	VADDPS        Z15, Z13, Z13
+	VXORPS        Z3, Z0, Z15
+	VCMPPS        $0x11, Z1, Z14, K1
+	VMOVAPS       Z14, Z16
+	VMOVAPS       Z15, K1, Z16
+	VCMPPS        $0x11, Z14, Z1, K1
+	VMOVAPS       Z16, Z15
+	VMOVAPS       Z0, K1, Z15
+	VADDPS        Z15, Z13, Z13
+	VMOVUPS       Z13, 192(DX)(CX*4)
+	VANDPS        Z4, Z14, Z13
+	VCVTPS2PD     Y13, Z15
+	VEXTRACTF64X4 $0x01, Z13, Y13
+	VCVTPS2PD     Y13, Z13
+	VADDPD        Z15, Z7, Z7
+	VADDPD        Z13, Z8, Z8
+	VCVTPS2PD     Y14, Z13
+	VEXTRACTF64X4 $0x01, Z14, Y14
+	VCVTPS2PD     Y14, Z14
+	VFMADD231PD   Z13, Z13, Z11
+	VFMADD231PD   Z14, Z14, Z12
+	ADDQ          $+64, CX
+	CMPQ          CX, R8
+	JLT           main
+	VMOVUPS       Z5, (SI)
+	VMOVUPS       Z6, 64(SI)
+	VMOVUPS       Z7, 128(SI)
+	VMOVUPS       Z8, 192(SI)
+	VMOVUPS       Z9, (DI)
+	VMOVUPS       Z10, 64(DI)
+	VMOVUPS       Z11, 128(DI)
+	VMOVUPS       Z12, 192(DI)
+
+mainend:
+	MOVQ AX, R8
+	ANDQ $-16, R8
+	CMPQ CX, R8
+	JGE  loopend
 
 loop:
 	MOVQ          CX, R9
@@ -49,24 +172,26 @@ loop:
 	VCVTPS2PD     Y5, Z7
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
-	VADDPD        (SI)(R9*8), Z7, Z7
-	VMOVUPD       Z7, (SI)(R9*8)
-	VADDPD        64(SI)(R9*8), Z5, Z5
-	VMOVUPD       Z5, 64(SI)(R9*8)
+	VMOVUPS       (SI)(R9*8), Z8
+	VADDPD        Z7, Z8, Z8
+	VMOVUPS       Z8, (SI)(R9*8)
+	VMOVUPS       64(SI)(R9*8), Z7
+	VADDPD        Z5, Z7, Z7
+	VMOVUPS       Z7, 64(SI)(R9*8)
 	VCVTPS2PD     Y6, Z5
 	VEXTRACTF64X4 $0x01, Z6, Y6
 	VCVTPS2PD     Y6, Z6
-	VMULPD        Z5, Z5, Z5
-	VMULPD        Z6, Z6, Z6
-	VADDPD        (DI)(R9*8), Z5, Z5
-	VMOVUPD       Z5, (DI)(R9*8)
-	VADDPD        64(DI)(R9*8), Z6, Z6
-	VMOVUPD       Z6, 64(DI)(R9*8)
-	ADDQ          $0x00000010, CX
+	VMOVUPS       (DI)(R9*8), Z7
+	VFMADD231PD   Z5, Z5, Z7
+	VMOVUPS       Z7, (DI)(R9*8)
+	VMOVUPS       64(DI)(R9*8), Z5
+	VFMADD231PD   Z6, Z6, Z5
+	VMOVUPS       Z5, 64(DI)(R9*8)
+	ADDQ          $+16, CX
 	CMPQ          CX, R8
 	JLT           loop
 
-tail:
+loopend:
 	SUBQ          CX, AX
 	JE            done
 	MOVL          $0x0000ffff, R8
@@ -92,20 +217,22 @@ tail:
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VADDPD        (SI)(AX*8), Z1, Z1
-	VMOVUPD       Z1, (SI)(AX*8)
-	VADDPD        64(SI)(AX*8), Z0, Z0
-	VMOVUPD       Z0, 64(SI)(AX*8)
+	VMOVUPS       (SI)(AX*8), Z2
+	VADDPD        Z1, Z2, Z2
+	VMOVUPS       Z2, (SI)(AX*8)
+	VMOVUPS       64(SI)(AX*8), Z1
+	VADDPD        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(SI)(AX*8)
 	VMOVAPS.Z     Z6, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMULPD        Z1, Z1, Z1
-	VMULPD        Z0, Z0, Z0
-	VADDPD        (DI)(AX*8), Z1, Z1
-	VMOVUPD       Z1, (DI)(AX*8)
-	VADDPD        64(DI)(AX*8), Z0, Z0
-	VMOVUPD       Z0, 64(DI)(AX*8)
+	VMOVUPS       (DI)(AX*8), Z2
+	VFMADD231PD   Z1, Z1, Z2
+	VMOVUPS       Z2, (DI)(AX*8)
+	VMOVUPS       64(DI)(AX*8), Z1
+	VFMADD231PD   Z0, Z0, Z1
+	VMOVUPS       Z1, 64(DI)(AX*8)
 
 done:
 	VZEROUPPER

@@ -13,31 +13,197 @@ TEXT ·RankOne(SB), NOSPLIT, $0-72
 	MOVQ z_base+48(FP), SI
 	MOVQ z_len+56(FP), DI
 	XORQ R8, R8
+	MOVQ DI, R12
+	SUBQ $+4, R12
+	CMPQ R8, R12
+	JG   rows4end
 
-row:
-	CMPQ         R8, DI
-	JGE          end
+rows4:
 	VBROADCASTSS (SI)(R8*4), Z0
-	MOVQ         AX, R9
-	ANDQ         $-16, R9
+	VBROADCASTSS 4(SI)(R8*4), Z1
+	VBROADCASTSS 8(SI)(R8*4), Z2
+	VBROADCASTSS 12(SI)(R8*4), Z3
+	LEAQ         (BX)(AX*4), R9
+	LEAQ         (R9)(AX*4), R10
+	LEAQ         (R10)(AX*4), R11
 	XORQ         CX, CX
-	CMPQ         CX, R9
-	JGE          tail
+	MOVQ         AX, R13
+	ANDQ         $-64, R13
+	CMPQ         CX, R13
+	JGE          rows4mainend
 
-loop:
+rows4main:
+	VMOVUPS (DX)(CX*4), Z4
+	VMOVUPS (BX)(CX*4), Z5
+	VMULPS  Z0, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS (R9)(CX*4), Z5
+	VMULPS  Z1, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS (R10)(CX*4), Z5
+	VMULPS  Z2, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS (R11)(CX*4), Z5
+	VMULPS  Z3, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS Z4, (DX)(CX*4)
+	VMOVUPS 64(DX)(CX*4), Z4
+	VMOVUPS 64(BX)(CX*4), Z5
+	VMULPS  Z0, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS 64(R9)(CX*4), Z5
+	VMULPS  Z1, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS 64(R10)(CX*4), Z5
+	VMULPS  Z2, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS 64(R11)(CX*4), Z5
+	VMULPS  Z3, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS Z4, 64(DX)(CX*4)
+	VMOVUPS 128(DX)(CX*4), Z4
+	VMOVUPS 128(BX)(CX*4), Z5
+	VMULPS  Z0, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS 128(R9)(CX*4), Z5
+	VMULPS  Z1, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS 128(R10)(CX*4), Z5
+	VMULPS  Z2, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS 128(R11)(CX*4), Z5
+	VMULPS  Z3, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS Z4, 128(DX)(CX*4)
+	VMOVUPS 192(DX)(CX*4), Z4
+	VMOVUPS 192(BX)(CX*4), Z5
+	VMULPS  Z0, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS 192(R9)(CX*4), Z5
+	VMULPS  Z1, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS 192(R10)(CX*4), Z5
+	VMULPS  Z2, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS 192(R11)(CX*4), Z5
+	VMULPS  Z3, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS Z4, 192(DX)(CX*4)
+	ADDQ    $+64, CX
+	CMPQ    CX, R13
+	JLT     rows4main
+
+rows4mainend:
+	MOVQ AX, R13
+	ANDQ $-16, R13
+	CMPQ CX, R13
+	JGE  rows4loopend
+
+rows4loop:
+	VMOVUPS (DX)(CX*4), Z4
+	VMOVUPS (BX)(CX*4), Z5
+	VMULPS  Z0, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS (R9)(CX*4), Z5
+	VMULPS  Z1, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS (R10)(CX*4), Z5
+	VMULPS  Z2, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS (R11)(CX*4), Z5
+	VMULPS  Z3, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS Z4, (DX)(CX*4)
+	ADDQ    $+16, CX
+	CMPQ    CX, R13
+	JLT     rows4loop
+
+rows4loopend:
+	MOVQ      AX, R13
+	SUBQ      CX, R13
+	JE        rows4done
+	MOVL      $0x0000ffff, R14
+	BZHIL     R13, R14, R14
+	KMOVW     R14, K1
+	VMOVUPS.Z (DX)(CX*4), K1, Z4
+	VMOVUPS.Z (BX)(CX*4), K1, Z5
+	VMULPS    Z0, Z5, Z0
+	VADDPS    Z0, Z4, Z0
+	VMOVUPS.Z (R9)(CX*4), K1, Z4
+	VMULPS    Z1, Z4, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS.Z (R10)(CX*4), K1, Z1
+	VMULPS    Z2, Z1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS.Z (R11)(CX*4), K1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (DX)(CX*4)
+
+rows4done:
+	LEAQ (R11)(AX*4), BX
+	ADDQ $+4, R8
+	CMPQ R8, R12
+	JLE  rows4
+
+rows4end:
+	SUBQ $+1, DI
+	CMPQ R8, DI
+	JG   rows1end
+
+rows1:
+	VBROADCASTSS (SI)(R8*4), Z0
+	XORQ         CX, CX
+	MOVQ         AX, R9
+	ANDQ         $-64, R9
+	CMPQ         CX, R9
+	JGE          rows1mainend
+
+rows1main:
 	VMOVUPS (DX)(CX*4), Z1
 	VMOVUPS (BX)(CX*4), Z2
 	VMULPS  Z0, Z2, Z2
 	VADDPS  Z2, Z1, Z1
 	VMOVUPS Z1, (DX)(CX*4)
-	ADDQ    $0x00000010, CX
+	VMOVUPS 64(DX)(CX*4), Z1
+	VMOVUPS 64(BX)(CX*4), Z2
+	VMULPS  Z0, Z2, Z2
+	VADDPS  Z2, Z1, Z1
+	VMOVUPS Z1, 64(DX)(CX*4)
+	VMOVUPS 128(DX)(CX*4), Z1
+	VMOVUPS 128(BX)(CX*4), Z2
+	VMULPS  Z0, Z2, Z2
+	VADDPS  Z2, Z1, Z1
+	VMOVUPS Z1, 128(DX)(CX*4)
+	VMOVUPS 192(DX)(CX*4), Z1
+	VMOVUPS 192(BX)(CX*4), Z2
+	VMULPS  Z0, Z2, Z2
+	VADDPS  Z2, Z1, Z1
+	VMOVUPS Z1, 192(DX)(CX*4)
+	ADDQ    $+64, CX
 	CMPQ    CX, R9
-	JLT     loop
+	JLT     rows1main
 
-tail:
+rows1mainend:
+	MOVQ AX, R9
+	ANDQ $-16, R9
+	CMPQ CX, R9
+	JGE  rows1loopend
+
+rows1loop:
+	VMOVUPS (DX)(CX*4), Z1
+	VMOVUPS (BX)(CX*4), Z2
+	VMULPS  Z0, Z2, Z2
+	VADDPS  Z2, Z1, Z1
+	VMOVUPS Z1, (DX)(CX*4)
+	ADDQ    $+16, CX
+	CMPQ    CX, R9
+	JLT     rows1loop
+
+rows1loopend:
 	MOVQ      AX, R9
 	SUBQ      CX, R9
-	JE        done
+	JE        rows1done
 	MOVL      $0x0000ffff, R10
 	BZHIL     R9, R10, R10
 	KMOVW     R10, K1
@@ -47,11 +213,12 @@ tail:
 	VADDPS    Z0, Z1, Z0
 	VMOVUPS   Z0, K1, (DX)(CX*4)
 
-done:
+rows1done:
 	LEAQ (BX)(AX*4), BX
-	INCQ R8
-	JMP  row
+	ADDQ $+1, R8
+	CMPQ R8, DI
+	JLE  rows1
 
-end:
+rows1end:
 	VZEROUPPER
 	RET

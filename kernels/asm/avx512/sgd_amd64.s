@@ -13,11 +13,46 @@ TEXT ·SGD(SB), NOSPLIT, $0-56
 	MOVQ         c+48(FP), CX
 	VBROADCASTSS (CX), Z0
 	VBROADCASTSS 4(CX), Z1
-	MOVQ         AX, SI
-	ANDQ         $-16, SI
 	XORQ         CX, CX
+	MOVQ         AX, SI
+	ANDQ         $-64, SI
 	CMPQ         CX, SI
-	JGE          tail
+	JGE          mainend
+
+main:
+	VMOVUPS (DX)(CX*4), Z2
+	VMULPS  Z0, Z2, Z2
+	VMOVUPS (BX)(CX*4), Z3
+	VMULPS  Z1, Z3, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, (DX)(CX*4)
+	VMOVUPS 64(DX)(CX*4), Z2
+	VMULPS  Z0, Z2, Z2
+	VMOVUPS 64(BX)(CX*4), Z3
+	VMULPS  Z1, Z3, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, 64(DX)(CX*4)
+	VMOVUPS 128(DX)(CX*4), Z2
+	VMULPS  Z0, Z2, Z2
+	VMOVUPS 128(BX)(CX*4), Z3
+	VMULPS  Z1, Z3, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, 128(DX)(CX*4)
+	VMOVUPS 192(DX)(CX*4), Z2
+	VMULPS  Z0, Z2, Z2
+	VMOVUPS 192(BX)(CX*4), Z3
+	VMULPS  Z1, Z3, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, 192(DX)(CX*4)
+	ADDQ    $+64, CX
+	CMPQ    CX, SI
+	JLT     main
+
+mainend:
+	MOVQ AX, SI
+	ANDQ $-16, SI
+	CMPQ CX, SI
+	JGE  loopend
 
 loop:
 	VMOVUPS (DX)(CX*4), Z2
@@ -26,11 +61,11 @@ loop:
 	VMULPS  Z1, Z3, Z3
 	VSUBPS  Z3, Z2, Z2
 	VMOVUPS Z2, (DX)(CX*4)
-	ADDQ    $0x00000010, CX
+	ADDQ    $+16, CX
 	CMPQ    CX, SI
 	JLT     loop
 
-tail:
+loopend:
 	SUBQ      CX, AX
 	JE        done
 	MOVL      $0x0000ffff, SI

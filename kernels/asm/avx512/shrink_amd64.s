@@ -16,11 +16,50 @@ TEXT ·Shrink(SB), NOSPLIT, $0-32
 	VBROADCASTSS (CX), Z0
 	VBROADCASTSS 4(CX), Z1
 	VBROADCASTSS constants<>+0(SB), Z2
-	MOVQ         AX, BX
-	ANDQ         $-16, BX
 	XORQ         CX, CX
+	MOVQ         AX, BX
+	ANDQ         $-64, BX
 	CMPQ         CX, BX
-	JGE          tail
+	JGE          mainend
+
+main:
+	VMOVUPS (DX)(CX*4), Z3
+	VXORPS  Z2, Z0, Z4
+	VMAXPS  Z3, Z4, Z4
+	VMINPS  Z0, Z4, Z4
+	VSUBPS  Z4, Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VMOVUPS Z3, (DX)(CX*4)
+	VMOVUPS 64(DX)(CX*4), Z3
+	VXORPS  Z2, Z0, Z4
+	VMAXPS  Z3, Z4, Z4
+	VMINPS  Z0, Z4, Z4
+	VSUBPS  Z4, Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VMOVUPS Z3, 64(DX)(CX*4)
+	VMOVUPS 128(DX)(CX*4), Z3
+	VXORPS  Z2, Z0, Z4
+	VMAXPS  Z3, Z4, Z4
+	VMINPS  Z0, Z4, Z4
+	VSUBPS  Z4, Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VMOVUPS Z3, 128(DX)(CX*4)
+	VMOVUPS 192(DX)(CX*4), Z3
+	VXORPS  Z2, Z0, Z4
+	VMAXPS  Z3, Z4, Z4
+	VMINPS  Z0, Z4, Z4
+	VSUBPS  Z4, Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VMOVUPS Z3, 192(DX)(CX*4)
+	ADDQ    $+64, CX
+	CMPQ    CX, BX
+	JLT     main
+
+mainend:
+	MOVQ AX, BX
+	ANDQ $-16, BX
+	CMPQ CX, BX
+	JGE  loopend
 
 loop:
 	VMOVUPS (DX)(CX*4), Z3
@@ -30,11 +69,11 @@ loop:
 	VSUBPS  Z4, Z3, Z3
 	VMULPS  Z1, Z3, Z3
 	VMOVUPS Z3, (DX)(CX*4)
-	ADDQ    $0x00000010, CX
+	ADDQ    $+16, CX
 	CMPQ    CX, BX
 	JLT     loop
 
-tail:
+loopend:
 	SUBQ      CX, AX
 	JE        done
 	MOVL      $0x0000ffff, BX

@@ -25,11 +25,102 @@ TEXT ·SquaredHingeEach(SB), NOSPLIT, $0-112
 	VBROADCASTSS constants<>+0(SB), Z3
 	VBROADCASTSS constants<>+4(SB), Z4
 	VBROADCASTSS constants<>+8(SB), Z5
-	MOVQ         AX, R9
-	ANDQ         $-16, R9
 	XORQ         CX, CX
+	MOVQ         AX, R9
+	ANDQ         $-64, R9
 	CMPQ         CX, R9
-	JGE          tail
+	JGE          mainend
+	VMOVUPS      (R8), Z6
+	VMOVUPS      64(R8), Z7
+	VMOVUPS      128(R8), Z8
+	VMOVUPS      192(R8), Z9
+
+main:
+	VMOVUPS       (DI)(CX*4), Z10
+	VMULPS        Z1, Z10, Z10
+	VADDPS        Z2, Z10, Z10
+	VMOVUPS       (SI)(CX*4), Z11
+	VMULPS        Z11, Z10, Z11
+	VSUBPS        Z11, Z3, Z11
+	VMAXPS        Z11, Z4, Z11
+	VMULPS        Z11, Z10, Z10
+	VMULPS        Z5, Z10, Z10
+	VMULPS        Z0, Z10, Z10
+	VMOVUPS       Z10, (DX)(CX*4)
+	VMULPS        Z11, Z11, Z10
+	VMOVUPS       Z10, (BX)(CX*4)
+	VCVTPS2PD     Y10, Z11
+	VEXTRACTF64X4 $0x01, Z10, Y10
+	VCVTPS2PD     Y10, Z10
+	VADDPD        Z11, Z6, Z6
+	VADDPD        Z10, Z7, Z7
+	VMOVUPS       64(DI)(CX*4), Z10
+	VMULPS        Z1, Z10, Z10
+	VADDPS        Z2, Z10, Z10
+	VMOVUPS       64(SI)(CX*4), Z11
+	VMULPS        Z11, Z10, Z11
+	VSUBPS        Z11, Z3, Z11
+	VMAXPS        Z11, Z4, Z11
+	VMULPS        Z11, Z10, Z10
+	VMULPS        Z5, Z10, Z10
+	VMULPS        Z0, Z10, Z10
+	VMOVUPS       Z10, 64(DX)(CX*4)
+	VMULPS        Z11, Z11, Z10
+	VMOVUPS       Z10, 64(BX)(CX*4)
+	VCVTPS2PD     Y10, Z11
+	VEXTRACTF64X4 $0x01, Z10, Y10
+	VCVTPS2PD     Y10, Z10
+	VADDPD        Z11, Z8, Z8
+	VADDPD        Z10, Z9, Z9
+	VMOVUPS       128(DI)(CX*4), Z10
+	VMULPS        Z1, Z10, Z10
+	VADDPS        Z2, Z10, Z10
+	VMOVUPS       128(SI)(CX*4), Z11
+	VMULPS        Z11, Z10, Z11
+	VSUBPS        Z11, Z3, Z11
+	VMAXPS        Z11, Z4, Z11
+	VMULPS        Z11, Z10, Z10
+	VMULPS        Z5, Z10, Z10
+	VMULPS        Z0, Z10, Z10
+	VMOVUPS       Z10, 128(DX)(CX*4)
+	VMULPS        Z11, Z11, Z10
+	VMOVUPS       Z10, 128(BX)(CX*4)
+	VCVTPS2PD     Y10, Z11
+	VEXTRACTF64X4 $0x01, Z10, Y10
+	VCVTPS2PD     Y10, Z10
+	VADDPD        Z11, Z6, Z6
+	VADDPD        Z10, Z7, Z7
+	VMOVUPS       192(DI)(CX*4), Z10
+	VMULPS        Z1, Z10, Z10
+	VADDPS        Z2, Z10, Z10
+	VMOVUPS       192(SI)(CX*4), Z11
+	VMULPS        Z11, Z10, Z11
+	VSUBPS        Z11, Z3, Z11
+	VMAXPS        Z11, Z4, Z11
+	VMULPS        Z11, Z10, Z10
+	VMULPS        Z5, Z10, Z10
+	VMULPS        Z0, Z10, Z10
+	VMOVUPS       Z10, 192(DX)(CX*4)
+	VMULPS        Z11, Z11, Z10
+	VMOVUPS       Z10, 192(BX)(CX*4)
+	VCVTPS2PD     Y10, Z11
+	VEXTRACTF64X4 $0x01, Z10, Y10
+	VCVTPS2PD     Y10, Z10
+	VADDPD        Z11, Z8, Z8
+	VADDPD        Z10, Z9, Z9
+	ADDQ          $+64, CX
+	CMPQ          CX, R9
+	JLT           main
+	VMOVUPS       Z6, (R8)
+	VMOVUPS       Z7, 64(R8)
+	VMOVUPS       Z8, 128(R8)
+	VMOVUPS       Z9, 192(R8)
+
+mainend:
+	MOVQ AX, R9
+	ANDQ $-16, R9
+	CMPQ CX, R9
+	JGE  loopend
 
 loop:
 	MOVQ          CX, R10
@@ -50,15 +141,17 @@ loop:
 	VCVTPS2PD     Y6, Z7
 	VEXTRACTF64X4 $0x01, Z6, Y6
 	VCVTPS2PD     Y6, Z6
-	VADDPD        (R8)(R10*8), Z7, Z7
-	VMOVUPD       Z7, (R8)(R10*8)
-	VADDPD        64(R8)(R10*8), Z6, Z6
-	VMOVUPD       Z6, 64(R8)(R10*8)
-	ADDQ          $0x00000010, CX
+	VMOVUPS       (R8)(R10*8), Z8
+	VADDPD        Z7, Z8, Z8
+	VMOVUPS       Z8, (R8)(R10*8)
+	VMOVUPS       64(R8)(R10*8), Z7
+	VADDPD        Z6, Z7, Z7
+	VMOVUPS       Z7, 64(R8)(R10*8)
+	ADDQ          $+16, CX
 	CMPQ          CX, R9
 	JLT           loop
 
-tail:
+loopend:
 	SUBQ          CX, AX
 	JE            done
 	MOVL          $0x0000ffff, R9
@@ -83,10 +176,12 @@ tail:
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VADDPD        (R8)(AX*8), Z1, Z1
-	VMOVUPD       Z1, (R8)(AX*8)
-	VADDPD        64(R8)(AX*8), Z0, Z0
-	VMOVUPD       Z0, 64(R8)(AX*8)
+	VMOVUPS       (R8)(AX*8), Z2
+	VADDPD        Z1, Z2, Z2
+	VMOVUPS       Z2, (R8)(AX*8)
+	VMOVUPS       64(R8)(AX*8), Z1
+	VADDPD        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(R8)(AX*8)
 
 done:
 	VZEROUPPER

@@ -91,6 +91,9 @@ func SGD(p, g []float32, c *fallback.SGDScalars)
 func Shrink(p []float32, c *fallback.ShrinkScalars)
 
 //go:noescape
+func Sqrt(y, x []float32)
+
+//go:noescape
 func SquaredHinge(grad, x, y []float32, c *fallback.SquaredHingeScalars, sum *[32]float64)
 
 //go:noescape

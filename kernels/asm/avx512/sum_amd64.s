@@ -7,14 +7,57 @@
 // func Sum(x []float32, sum *[32]float64)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·Sum(SB), NOSPLIT, $0-32
-	MOVQ x_len+8(FP), AX
-	MOVQ x_base+0(FP), DX
-	MOVQ sum+24(FP), BX
+	MOVQ    x_len+8(FP), AX
+	MOVQ    x_base+0(FP), DX
+	MOVQ    sum+24(FP), BX
+	XORQ    CX, CX
+	MOVQ    AX, SI
+	ANDQ    $-64, SI
+	CMPQ    CX, SI
+	JGE     mainend
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Z2
+	VMOVUPS 192(BX), Z3
+
+main:
+	VMOVUPS       (DX)(CX*4), Z4
+	VCVTPS2PD     Y4, Z5
+	VEXTRACTF64X4 $0x01, Z4, Y4
+	VCVTPS2PD     Y4, Z4
+	VADDPD        Z5, Z0, Z0
+	VADDPD        Z4, Z1, Z1
+	VMOVUPS       64(DX)(CX*4), Z4
+	VCVTPS2PD     Y4, Z5
+	VEXTRACTF64X4 $0x01, Z4, Y4
+	VCVTPS2PD     Y4, Z4
+	VADDPD        Z5, Z2, Z2
+	VADDPD        Z4, Z3, Z3
+	VMOVUPS       128(DX)(CX*4), Z4
+	VCVTPS2PD     Y4, Z5
+	VEXTRACTF64X4 $0x01, Z4, Y4
+	VCVTPS2PD     Y4, Z4
+	VADDPD        Z5, Z0, Z0
+	VADDPD        Z4, Z1, Z1
+	VMOVUPS       192(DX)(CX*4), Z4
+	VCVTPS2PD     Y4, Z5
+	VEXTRACTF64X4 $0x01, Z4, Y4
+	VCVTPS2PD     Y4, Z4
+	VADDPD        Z5, Z2, Z2
+	VADDPD        Z4, Z3, Z3
+	ADDQ          $+64, CX
+	CMPQ          CX, SI
+	JLT           main
+	VMOVUPS       Z0, (BX)
+	VMOVUPS       Z1, 64(BX)
+	VMOVUPS       Z2, 128(BX)
+	VMOVUPS       Z3, 192(BX)
+
+mainend:
 	MOVQ AX, SI
 	ANDQ $-16, SI
-	XORQ CX, CX
 	CMPQ CX, SI
-	JGE  tail
+	JGE  loopend
 
 loop:
 	MOVQ          CX, DI
@@ -23,15 +66,17 @@ loop:
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VADDPD        (BX)(DI*8), Z1, Z1
-	VMOVUPD       Z1, (BX)(DI*8)
-	VADDPD        64(BX)(DI*8), Z0, Z0
-	VMOVUPD       Z0, 64(BX)(DI*8)
-	ADDQ          $0x00000010, CX
+	VMOVUPS       (BX)(DI*8), Z2
+	VADDPD        Z1, Z2, Z2
+	VMOVUPS       Z2, (BX)(DI*8)
+	VMOVUPS       64(BX)(DI*8), Z1
+	VADDPD        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(BX)(DI*8)
+	ADDQ          $+16, CX
 	CMPQ          CX, SI
 	JLT           loop
 
-tail:
+loopend:
 	SUBQ          CX, AX
 	JE            done
 	MOVL          $0x0000ffff, SI
@@ -44,10 +89,12 @@ tail:
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VADDPD        (BX)(AX*8), Z1, Z1
-	VMOVUPD       Z1, (BX)(AX*8)
-	VADDPD        64(BX)(AX*8), Z0, Z0
-	VMOVUPD       Z0, 64(BX)(AX*8)
+	VMOVUPS       (BX)(AX*8), Z2
+	VADDPD        Z1, Z2, Z2
+	VMOVUPS       Z2, (BX)(AX*8)
+	VMOVUPS       64(BX)(AX*8), Z1
+	VADDPD        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(BX)(AX*8)
 
 done:
 	VZEROUPPER

@@ -14,11 +14,58 @@ TEXT ·SumAbs(SB), NOSPLIT, $0-32
 	MOVQ         x_base+0(FP), DX
 	MOVQ         sum+24(FP), BX
 	VBROADCASTSS constants<>+0(SB), Z0
-	MOVQ         AX, SI
-	ANDQ         $-16, SI
 	XORQ         CX, CX
+	MOVQ         AX, SI
+	ANDQ         $-64, SI
 	CMPQ         CX, SI
-	JGE          tail
+	JGE          mainend
+	VMOVUPS      (BX), Z1
+	VMOVUPS      64(BX), Z2
+	VMOVUPS      128(BX), Z3
+	VMOVUPS      192(BX), Z4
+
+main:
+	VMOVUPS       (DX)(CX*4), Z5
+	VANDPS        Z0, Z5, Z5
+	VCVTPS2PD     Y5, Z6
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VADDPD        Z6, Z1, Z1
+	VADDPD        Z5, Z2, Z2
+	VMOVUPS       64(DX)(CX*4), Z5
+	VANDPS        Z0, Z5, Z5
+	VCVTPS2PD     Y5, Z6
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VADDPD        Z6, Z3, Z3
+	VADDPD        Z5, Z4, Z4
+	VMOVUPS       128(DX)(CX*4), Z5
+	VANDPS        Z0, Z5, Z5
+	VCVTPS2PD     Y5, Z6
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VADDPD        Z6, Z1, Z1
+	VADDPD        Z5, Z2, Z2
+	VMOVUPS       192(DX)(CX*4), Z5
+	VANDPS        Z0, Z5, Z5
+	VCVTPS2PD     Y5, Z6
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VADDPD        Z6, Z3, Z3
+	VADDPD        Z5, Z4, Z4
+	ADDQ          $+64, CX
+	CMPQ          CX, SI
+	JLT           main
+	VMOVUPS       Z1, (BX)
+	VMOVUPS       Z2, 64(BX)
+	VMOVUPS       Z3, 128(BX)
+	VMOVUPS       Z4, 192(BX)
+
+mainend:
+	MOVQ AX, SI
+	ANDQ $-16, SI
+	CMPQ CX, SI
+	JGE  loopend
 
 loop:
 	MOVQ          CX, DI
@@ -28,15 +75,17 @@ loop:
 	VCVTPS2PD     Y1, Z2
 	VEXTRACTF64X4 $0x01, Z1, Y1
 	VCVTPS2PD     Y1, Z1
-	VADDPD        (BX)(DI*8), Z2, Z2
-	VMOVUPD       Z2, (BX)(DI*8)
-	VADDPD        64(BX)(DI*8), Z1, Z1
-	VMOVUPD       Z1, 64(BX)(DI*8)
-	ADDQ          $0x00000010, CX
+	VMOVUPS       (BX)(DI*8), Z3
+	VADDPD        Z2, Z3, Z3
+	VMOVUPS       Z3, (BX)(DI*8)
+	VMOVUPS       64(BX)(DI*8), Z2
+	VADDPD        Z1, Z2, Z2
+	VMOVUPS       Z2, 64(BX)(DI*8)
+	ADDQ          $+16, CX
 	CMPQ          CX, SI
 	JLT           loop
 
-tail:
+loopend:
 	SUBQ          CX, AX
 	JE            done
 	MOVL          $0x0000ffff, SI
@@ -50,10 +99,12 @@ tail:
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VADDPD        (BX)(AX*8), Z1, Z1
-	VMOVUPD       Z1, (BX)(AX*8)
-	VADDPD        64(BX)(AX*8), Z0, Z0
-	VMOVUPD       Z0, 64(BX)(AX*8)
+	VMOVUPS       (BX)(AX*8), Z2
+	VADDPD        Z1, Z2, Z2
+	VMOVUPS       Z2, (BX)(AX*8)
+	VMOVUPS       64(BX)(AX*8), Z1
+	VADDPD        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(BX)(AX*8)
 
 done:
 	VZEROUPPER
