@@ -3,8 +3,10 @@ package kernels
 import (
 	"flag"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"runtime"
 	"slices"
@@ -69,6 +71,67 @@ func TestMethods(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestMany compares lists of tensors of all lengths, among them one that is too
+// long for a call, with the reference for each tensor.
+func TestMany(t *testing.T) {
+	want := portable.Kernels()
+	for _, table := range Available() {
+		steps := 0
+		for k, kernel := range table.Kernels() {
+			method := reflect.ValueOf(table).MethodByName(kernel.Name + "Many")
+			if !method.IsValid() {
+				continue
+			}
+			steps++
+			reference := reflect.ValueOf(want[k].Func)
+			buffers := reference.Type().NumIn() - 1
+			scalars := reflect.New(reference.Type().In(buffers).Elem())
+			rng := rand.New(rand.NewPCG(1, 2))
+			for j := range scalars.Elem().NumField() {
+				scalars.Elem().Field(j).SetFloat(rng.Float64())
+			}
+			lengths := []int{0, 1, 15, 16, 17, 63, 64, 65, 130, MaxLen + 3, 7, 30000, 30000, 30000, 0, 1}
+			var list, same [][]float32
+			for _, n := range lengths {
+				for range buffers {
+					b := make([]float32, n, n+1)
+					for i := range b {
+						b[i] = rng.Float32()
+					}
+					list, same = append(list, b), append(same, append(slices.Clone(b), 7)[:n])
+				}
+			}
+			method.Call([]reflect.Value{reflect.ValueOf(list), scalars})
+			for at := 0; at < len(same); at += buffers {
+				var args []reflect.Value
+				for _, b := range same[at : at+buffers] {
+					args = append(args, reflect.ValueOf(b))
+				}
+				reference.Call(append(args, scalars))
+			}
+			for at, b := range list {
+				for i, x := range b[:len(b):len(b)] {
+					if y := same[at][i]; math.Float32bits(x) != math.Float32bits(y) && (x == x || y == y) {
+						t.Fatalf("%s/%s: buffer %d of tensor %d is %g at %d, want %g", table.isa, kernel.Name, at%buffers, at/buffers, x, i, y)
+					}
+				}
+				if b[:len(b)+1][len(b)] != 0 {
+					t.Fatalf("%s/%s: buffer %d of tensor %d is written behind its end", table.isa, kernel.Name, at%buffers, at/buffers)
+				}
+			}
+		}
+		if steps < 8 {
+			t.Errorf("%s has %d kernels for many tensors", table.isa, steps)
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a short buffer went through")
+		}
+	}()
+	Active().SGDMany([][]float32{make([]float32, 2), make([]float32, 1, 2)}, new(fallback.SGDScalars))
 }
 
 // TestMethodsRejectShortBuffers has buffers whose capacity would be enough.

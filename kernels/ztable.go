@@ -10,10 +10,15 @@ type Table struct {
 	isa string
 
 	amsGrad           func(p, g, m, v, h []float32, c *fallback.AMSGradScalars)
+	amsGradMany       func(list [][]float32, c *fallback.AMSGradScalars)
 	adaGrad           func(p, g, a []float32, c *fallback.AdaGradScalars)
+	adaGradMany       func(list [][]float32, c *fallback.AdaGradScalars)
 	adaGradProx       func(p, g, a []float32, c *fallback.AdaGradProxScalars)
+	adaGradProxMany   func(list [][]float32, c *fallback.AdaGradProxScalars)
 	adam              func(p, g, m, v []float32, c *fallback.AdamScalars)
+	adamMany          func(list [][]float32, c *fallback.AdamScalars)
 	adamProx          func(p, g, m, v []float32, c *fallback.AdamProxScalars)
+	adamProxMany      func(list [][]float32, c *fallback.AdamProxScalars)
 	bce               func(grad, x, y []float32, c *fallback.BCEScalars, sum *[32]float64)
 	bceClip           func(grad, x, y []float32, c *fallback.BCEClipScalars, sum *[32]float64)
 	bceClipEach       func(grad, each, x, y []float32, c *fallback.BCEClipEachScalars, sum *[32]float64)
@@ -31,11 +36,14 @@ type Table struct {
 	mseEach           func(grad, each, x, y []float32, c *fallback.MSEEachScalars, sum *[32]float64)
 	maxAbs            func(x []float32, max *[32]float32)
 	momentum          func(p, g, m []float32, c *fallback.MomentumScalars)
+	momentumMany      func(list [][]float32, c *fallback.MomentumScalars)
 	nesterov          func(p, g, m []float32, c *fallback.NesterovScalars)
+	nesterovMany      func(list [][]float32, c *fallback.NesterovScalars)
 	penalty           func(g, p []float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64)
 	rankOne           func(g, x, z []float32)
 	regularize        func(x, g, p []float32, c *fallback.RegularizeScalars)
 	sgd               func(p, g []float32, c *fallback.SGDScalars)
+	sgdMany           func(list [][]float32, c *fallback.SGDScalars)
 	shrink            func(p []float32, c *fallback.ShrinkScalars)
 	sqrt              func(y, x []float32)
 	squaredHinge      func(grad, x, y []float32, c *fallback.SquaredHingeScalars, sum *[32]float64)
@@ -48,10 +56,15 @@ type Table struct {
 var portable = Table{
 	isa:               "go",
 	amsGrad:           fallback.AMSGrad,
+	amsGradMany:       amsGradMany,
 	adaGrad:           fallback.AdaGrad,
+	adaGradMany:       adaGradMany,
 	adaGradProx:       fallback.AdaGradProx,
+	adaGradProxMany:   adaGradProxMany,
 	adam:              fallback.Adam,
+	adamMany:          adamMany,
 	adamProx:          fallback.AdamProx,
+	adamProxMany:      adamProxMany,
 	bce:               fallback.BCE,
 	bceClip:           fallback.BCEClip,
 	bceClipEach:       fallback.BCEClipEach,
@@ -69,11 +82,14 @@ var portable = Table{
 	mseEach:           fallback.MSEEach,
 	maxAbs:            fallback.MaxAbs,
 	momentum:          fallback.Momentum,
+	momentumMany:      momentumMany,
 	nesterov:          fallback.Nesterov,
+	nesterovMany:      nesterovMany,
 	penalty:           fallback.Penalty,
 	rankOne:           fallback.RankOne,
 	regularize:        fallback.Regularize,
 	sgd:               fallback.SGD,
+	sgdMany:           sgdMany,
 	shrink:            fallback.Shrink,
 	sqrt:              fallback.Sqrt,
 	squaredHinge:      fallback.SquaredHinge,
@@ -134,6 +150,27 @@ func (t *Table) AMSGrad(p, g, m, v, h []float32, c *fallback.AMSGradScalars) {
 	t.amsGrad(p, g, m, v, h, c)
 }
 
+// AMSGradMany calls the kernel for many tensors, the list being p, g, m, v, h of one after those of
+// another. It is for small tensors: one call of assembly takes several.
+func (t *Table) AMSGradMany(list [][]float32, c *fallback.AMSGradScalars) {
+	for len(list) > 0 {
+		n := t.fit(list, 5)
+		if n == 0 {
+			t.AMSGrad(list[0], list[1], list[2], list[3], list[4], c)
+			n = 5
+		} else {
+			t.amsGradMany(list[:n], c)
+		}
+		list = list[n:]
+	}
+}
+
+func amsGradMany(list [][]float32, c *fallback.AMSGradScalars) {
+	for at := 0; at < len(list); at += 5 {
+		fallback.AMSGrad(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], c)
+	}
+}
+
 // AdaGrad calls the kernel for any length.
 func (t *Table) AdaGrad(p, g, a []float32, c *fallback.AdaGradScalars) {
 	g, a = g[:len(g):len(g)][:len(p)], a[:len(a):len(a)][:len(p)]
@@ -142,6 +179,27 @@ func (t *Table) AdaGrad(p, g, a []float32, c *fallback.AdaGradScalars) {
 		p, g, a = p[MaxLen:], g[MaxLen:], a[MaxLen:]
 	}
 	t.adaGrad(p, g, a, c)
+}
+
+// AdaGradMany calls the kernel for many tensors, the list being p, g, a of one after those of
+// another. It is for small tensors: one call of assembly takes several.
+func (t *Table) AdaGradMany(list [][]float32, c *fallback.AdaGradScalars) {
+	for len(list) > 0 {
+		n := t.fit(list, 3)
+		if n == 0 {
+			t.AdaGrad(list[0], list[1], list[2], c)
+			n = 3
+		} else {
+			t.adaGradMany(list[:n], c)
+		}
+		list = list[n:]
+	}
+}
+
+func adaGradMany(list [][]float32, c *fallback.AdaGradScalars) {
+	for at := 0; at < len(list); at += 3 {
+		fallback.AdaGrad(list[at+0], list[at+1], list[at+2], c)
+	}
 }
 
 // AdaGradProx calls the kernel for any length.
@@ -154,6 +212,27 @@ func (t *Table) AdaGradProx(p, g, a []float32, c *fallback.AdaGradProxScalars) {
 	t.adaGradProx(p, g, a, c)
 }
 
+// AdaGradProxMany calls the kernel for many tensors, the list being p, g, a of one after those of
+// another. It is for small tensors: one call of assembly takes several.
+func (t *Table) AdaGradProxMany(list [][]float32, c *fallback.AdaGradProxScalars) {
+	for len(list) > 0 {
+		n := t.fit(list, 3)
+		if n == 0 {
+			t.AdaGradProx(list[0], list[1], list[2], c)
+			n = 3
+		} else {
+			t.adaGradProxMany(list[:n], c)
+		}
+		list = list[n:]
+	}
+}
+
+func adaGradProxMany(list [][]float32, c *fallback.AdaGradProxScalars) {
+	for at := 0; at < len(list); at += 3 {
+		fallback.AdaGradProx(list[at+0], list[at+1], list[at+2], c)
+	}
+}
+
 // Adam calls the kernel for any length.
 func (t *Table) Adam(p, g, m, v []float32, c *fallback.AdamScalars) {
 	g, m, v = g[:len(g):len(g)][:len(p)], m[:len(m):len(m)][:len(p)], v[:len(v):len(v)][:len(p)]
@@ -164,6 +243,27 @@ func (t *Table) Adam(p, g, m, v []float32, c *fallback.AdamScalars) {
 	t.adam(p, g, m, v, c)
 }
 
+// AdamMany calls the kernel for many tensors, the list being p, g, m, v of one after those of
+// another. It is for small tensors: one call of assembly takes several.
+func (t *Table) AdamMany(list [][]float32, c *fallback.AdamScalars) {
+	for len(list) > 0 {
+		n := t.fit(list, 4)
+		if n == 0 {
+			t.Adam(list[0], list[1], list[2], list[3], c)
+			n = 4
+		} else {
+			t.adamMany(list[:n], c)
+		}
+		list = list[n:]
+	}
+}
+
+func adamMany(list [][]float32, c *fallback.AdamScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.Adam(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
 // AdamProx calls the kernel for any length.
 func (t *Table) AdamProx(p, g, m, v []float32, c *fallback.AdamProxScalars) {
 	g, m, v = g[:len(g):len(g)][:len(p)], m[:len(m):len(m)][:len(p)], v[:len(v):len(v)][:len(p)]
@@ -172,6 +272,27 @@ func (t *Table) AdamProx(p, g, m, v []float32, c *fallback.AdamProxScalars) {
 		p, g, m, v = p[MaxLen:], g[MaxLen:], m[MaxLen:], v[MaxLen:]
 	}
 	t.adamProx(p, g, m, v, c)
+}
+
+// AdamProxMany calls the kernel for many tensors, the list being p, g, m, v of one after those of
+// another. It is for small tensors: one call of assembly takes several.
+func (t *Table) AdamProxMany(list [][]float32, c *fallback.AdamProxScalars) {
+	for len(list) > 0 {
+		n := t.fit(list, 4)
+		if n == 0 {
+			t.AdamProx(list[0], list[1], list[2], list[3], c)
+			n = 4
+		} else {
+			t.adamProxMany(list[:n], c)
+		}
+		list = list[n:]
+	}
+}
+
+func adamProxMany(list [][]float32, c *fallback.AdamProxScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.AdamProx(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
 }
 
 // BCE calls the kernel for any length.
@@ -343,6 +464,27 @@ func (t *Table) Momentum(p, g, m []float32, c *fallback.MomentumScalars) {
 	t.momentum(p, g, m, c)
 }
 
+// MomentumMany calls the kernel for many tensors, the list being p, g, m of one after those of
+// another. It is for small tensors: one call of assembly takes several.
+func (t *Table) MomentumMany(list [][]float32, c *fallback.MomentumScalars) {
+	for len(list) > 0 {
+		n := t.fit(list, 3)
+		if n == 0 {
+			t.Momentum(list[0], list[1], list[2], c)
+			n = 3
+		} else {
+			t.momentumMany(list[:n], c)
+		}
+		list = list[n:]
+	}
+}
+
+func momentumMany(list [][]float32, c *fallback.MomentumScalars) {
+	for at := 0; at < len(list); at += 3 {
+		fallback.Momentum(list[at+0], list[at+1], list[at+2], c)
+	}
+}
+
 // Nesterov calls the kernel for any length.
 func (t *Table) Nesterov(p, g, m []float32, c *fallback.NesterovScalars) {
 	g, m = g[:len(g):len(g)][:len(p)], m[:len(m):len(m)][:len(p)]
@@ -351,6 +493,27 @@ func (t *Table) Nesterov(p, g, m []float32, c *fallback.NesterovScalars) {
 		p, g, m = p[MaxLen:], g[MaxLen:], m[MaxLen:]
 	}
 	t.nesterov(p, g, m, c)
+}
+
+// NesterovMany calls the kernel for many tensors, the list being p, g, m of one after those of
+// another. It is for small tensors: one call of assembly takes several.
+func (t *Table) NesterovMany(list [][]float32, c *fallback.NesterovScalars) {
+	for len(list) > 0 {
+		n := t.fit(list, 3)
+		if n == 0 {
+			t.Nesterov(list[0], list[1], list[2], c)
+			n = 3
+		} else {
+			t.nesterovMany(list[:n], c)
+		}
+		list = list[n:]
+	}
+}
+
+func nesterovMany(list [][]float32, c *fallback.NesterovScalars) {
+	for at := 0; at < len(list); at += 3 {
+		fallback.Nesterov(list[at+0], list[at+1], list[at+2], c)
+	}
 }
 
 // Penalty calls the kernel for any length.
@@ -392,6 +555,27 @@ func (t *Table) SGD(p, g []float32, c *fallback.SGDScalars) {
 		p, g = p[MaxLen:], g[MaxLen:]
 	}
 	t.sgd(p, g, c)
+}
+
+// SGDMany calls the kernel for many tensors, the list being p, g of one after those of
+// another. It is for small tensors: one call of assembly takes several.
+func (t *Table) SGDMany(list [][]float32, c *fallback.SGDScalars) {
+	for len(list) > 0 {
+		n := t.fit(list, 2)
+		if n == 0 {
+			t.SGD(list[0], list[1], c)
+			n = 2
+		} else {
+			t.sgdMany(list[:n], c)
+		}
+		list = list[n:]
+	}
+}
+
+func sgdMany(list [][]float32, c *fallback.SGDScalars) {
+	for at := 0; at < len(list); at += 2 {
+		fallback.SGD(list[at+0], list[at+1], c)
+	}
 }
 
 // Shrink calls the kernel for any length.

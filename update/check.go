@@ -3,6 +3,7 @@ package update
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"unsafe"
 
@@ -53,25 +54,33 @@ func (o *Optimizer) NonFinite() int64 { return o.nonFinite }
 
 // CountNonFinite counts the NaN and infinities in x.
 func CountNonFinite(x []float32) int64 {
-	return countNonFinite(kernels.Active(), x, new([fallback.Lanes]float64))
+	var lanes [fallback.Lanes]float64
+	kernels.Active().CountNonFinite(x, &lanes)
+	return int64(fallback.Total(&lanes))
 }
 
-func countNonFinite(k *kernels.Table, x []float32, lanes *[fallback.Lanes]float64) int64 {
-	*lanes = [fallback.Lanes]float64{}
-	k.CountNonFinite(x, lanes)
-	return int64(fallback.Total(lanes))
+// SumSquares is the sum of the squares of x, in float64 and in a fixed order: the
+// square of a norm, for callers who step on goroutines of their own.
+func SumSquares(x []float32) float64 {
+	var lanes [fallback.Lanes]float64
+	kernels.Active().SumSquares(x, &lanes)
+	return fallback.Total(&lanes)
 }
 
-// refuse applies the policy and reports whether the step is skipped.
-func (o *Optimizer) refuse(grads [][]float32) (skip bool, err error) {
+// refuse applies the policy and reports whether the step is skipped. A finite norm
+// says that there is nothing to count.
+func (o *Optimizer) refuse(params, grads [][]float32) (skip bool, err error) {
 	o.nonFinite = 0
-	first := 0
-	for k, g := range grads {
-		n := countNonFinite(o.table, g, &o.lanes)
-		if n > 0 && o.nonFinite == 0 {
-			first = k
+	if o.clips() && !math.IsInf(o.norm, 0) && !math.IsNaN(o.norm) {
+		return false, nil
+	}
+	o.pool.run(nonFiniteOf, params, grads)
+	first := len(o.tensors)
+	for k, n := range o.partial {
+		if n > 0 {
+			o.nonFinite += int64(n)
+			first = min(first, o.firstNonFinite(o.units[k], grads))
 		}
-		o.nonFinite += n
 	}
 	if o.nonFinite == 0 {
 		return false, nil
@@ -81,6 +90,19 @@ func (o *Optimizer) refuse(grads [][]float32) (skip bool, err error) {
 		return true, &NonFiniteError{first, o.nonFinite}
 	}
 	return true, nil
+}
+
+// firstNonFinite is the first tensor of a unit that has some.
+func (o *Optimizer) firstNonFinite(u unit, grads [][]float32) int {
+	if u.tensor >= 0 {
+		return u.tensor
+	}
+	for _, tensor := range o.groups[u.group].small[u.lo:u.hi] {
+		if CountNonFinite(grads[tensor]) > 0 {
+			return tensor
+		}
+	}
+	return len(o.tensors)
 }
 
 // A known is where a tensor's buffers were when they were last checked. As long
@@ -96,12 +118,14 @@ func (o *Optimizer) checkSet(params, grads [][]float32) error {
 		return &ArgError{"len(grads)", len(grads), fmt.Sprintf("the number of tensors, %d", len(o.tensors))}
 	}
 	moved := false
-	for k := range o.tensors {
-		n, p, g := o.tensors[k].size, params[k], grads[k]
+	list := o.known[:len(params)]
+	grads = grads[:len(params)]
+	for k, n := range o.sizes[:len(params)] {
+		p, g := params[k], grads[k]
 		if len(p) != n || len(g) != n {
 			return o.wrongLength(k, p, g)
 		}
-		moved = moved || o.known[k] != known{address(p), address(g)}
+		moved = moved || list[k] != known{address(p), address(g)}
 	}
 	if !moved {
 		return nil
@@ -120,6 +144,12 @@ func (o *Optimizer) checkSet(params, grads [][]float32) error {
 	}
 	for k := range o.tensors {
 		o.known[k] = known{address(params[k]), address(grads[k])}
+	}
+	for k := range o.groups {
+		g := &o.groups[k]
+		for at, tensor := range g.small {
+			g.list[at*g.buffers()], g.list[at*g.buffers()+1] = params[tensor], grads[tensor]
+		}
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func (o Options) check() error {
 // penalties reports whether there is an L1 or L2 to apply.
 func (o Options) penalties() bool { return o.L1 != 0 || o.L2 != 0 }
 
-func (o Options) keep() float32 {
+func (o *Options) keep() float32 {
 	if o.KeepSubnormals {
 		return fallback.KeepAll
 	}
@@ -102,6 +102,9 @@ type hyper struct {
 type stepper interface {
 	prepare(h hyper)
 	run(k *kernels.Table, p, g []float32, s state)
+
+	// many is run for a list of tensors' parameters, gradients and state.
+	many(k *kernels.Table, list [][]float32)
 }
 
 // A state is a part of the state buffers of one tensor, in the order of slots.

@@ -10,6 +10,7 @@ package update
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"runtime"
 
 	"github.com/lockstep-go/lockstep/fallback"
@@ -34,16 +35,20 @@ type Optimizer struct {
 	table   *kernels.Table
 	groups  []group
 	tensors []tensor
+	sizes   []int // of the tensors
 	units   []unit
 	total   int // elements of all tensors
 
 	step      int64
 	begun     bool // by Begin, for Apply
 	scale     float64
+	maxNorm   float64 // of the gradients
+	norm      float64 // of the last step's
+	clip      float64 // the factor that follows
 	policy    Policy
 	skipped   int64
 	nonFinite int64
-	lanes     [fallback.Lanes]float64 // of the count of them
+	partial   []float64 // by unit, what is read of the gradients before the step
 
 	known     []known                 // buffers that are known not to overlap
 	intervals []interval              // room for the check
@@ -60,12 +65,32 @@ type tensor struct {
 
 // A group is a rule at work: its options at this step.
 type group struct {
-	rule  Rule
-	lr    float64
-	slots []slot
+	rule    Rule
+	options Options
+	lr      float64
+	slots   []slot
+	inside  bool // the kernel applies L1 and L2
 	stepper
 	stages
+
+	// The small tensors are listed, their buffers one after the other, as kernels
+	// take them for many tensors in one call.
+	small []int
+	list  [][]float32
 }
+
+// smallLen is the most elements of a tensor that shares a call of a kernel with
+// others: beyond, a call is short beside its work.
+const smallLen = 4 << 10
+
+// lists reports whether tensors of the group can be listed: no stage may be around
+// the kernel.
+func (g *group) lists() bool {
+	return !g.regularizes && !g.shrinks
+}
+
+// buffers is how many a tensor has.
+func (g *group) buffers() int { return 2 + len(g.slots) }
 
 // New returns an optimizer for one flat buffer of n parameters.
 func New(n int, rule Rule) (*Optimizer, error) {
@@ -75,15 +100,15 @@ func New(n int, rule Rule) (*Optimizer, error) {
 // NewSet returns an optimizer for many tensors, which a step takes in one call,
 // each by one of the rules.
 func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
-	o := &Optimizer{table: kernels.Active(), scale: 1, scratch: make(chan *[blockLen]float32, maxBlocks)}
+	o := &Optimizer{table: kernels.Active(), scale: 1, maxNorm: math.Inf(1), clip: 1, scratch: make(chan *[blockLen]float32, maxBlocks)}
 	for k, r := range rules {
-		if r == nil {
-			return nil, &ArgError{fmt.Sprintf("rules[%d]", k), r, "a rule"}
+		if v := reflect.ValueOf(r); !v.IsValid() || v.Kind() == reflect.Pointer { // which might change later
+			return nil, &ArgError{fmt.Sprintf("rules[%d]", k), fmt.Sprintf("%T", r), "a rule, not a pointer to one"}
 		}
 		if err := r.check(); err != nil {
 			return nil, err
 		}
-		o.groups = append(o.groups, group{rule: r, lr: r.options().LR, slots: r.slots(), stepper: r.stepper()})
+		o.groups = append(o.groups, newGroup(r))
 	}
 	var owned []interval
 	for k, t := range tensors {
@@ -98,7 +123,11 @@ func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
 			return nil, err
 		}
 		o.tensors = append(o.tensors, tensor{t.Size, t.Rule, s})
+		o.sizes = append(o.sizes, t.Size)
 		o.total += t.Size
+		if g := &o.groups[t.Rule]; len(tensors) > 1 && t.Size <= smallLen && g.lists() {
+			g.small = append(g.small, k)
+		}
 		for j, slot := range o.groups[t.Rule].slots {
 			owned = append(owned, interval{at: address(s[j]), n: t.Size, name: slot.name, tensor: k})
 		}
@@ -108,9 +137,27 @@ func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
 	}
 	o.known = make([]known, len(tensors))
 	o.intervals = make([]interval, 0, (2+maxSlots)*len(tensors))
-	o.units = split(o.tensors)
+	for k := range o.groups {
+		g := &o.groups[k]
+		g.list = make([][]float32, len(g.small)*g.buffers())
+		for at, tensor := range g.small {
+			copy(g.list[at*g.buffers()+2:], o.tensors[tensor].state[:len(g.slots)])
+		}
+	}
+	o.units = split(o.tensors, o.groups)
+	o.partial = make([]float64, len(o.units))
 	o.pool.init(o)
 	return o, o.SetWorkers(0)
+}
+
+func newGroup(r Rule) group {
+	g := group{rule: r, options: r.options(), lr: r.options().LR, slots: r.slots(), stepper: r.stepper()}
+	if g.options.penalties() {
+		g.inside = r.takes()
+		g.shrinks = !g.inside && g.options.Proximal
+		g.regularizes = !g.inside && !g.options.Proximal
+	}
+	return g
 }
 
 // state takes over the caller's buffers of a tensor or makes new ones.
@@ -118,8 +165,10 @@ func (g *group) state(k int, t Tensor) (s state, err error) {
 	if t.State != nil {
 		return s, g.bind(k, t, &s)
 	}
+	const others = 2 // the parameters and the gradients
+	buffers := alloc(t.Size, len(g.slots), others)
 	for j, slot := range g.slots {
-		s[j] = make([]float32, t.Size)
+		s[j] = buffers[j]
 		if slot.initial != 0 {
 			for i := range s[j] {
 				s[j][i] = float32(slot.initial)
@@ -207,7 +256,7 @@ func (o *Optimizer) SetWorkers(n int) error {
 	if n == 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
-	o.pool.limit = n
+	o.pool.setLimit(n)
 	return nil
 }
 
@@ -215,6 +264,15 @@ func (o *Optimizer) SetWorkers(n int) error {
 func (o *Optimizer) Step(params, grads []float32) error {
 	if len(o.tensors) != 1 {
 		return &ArgError{"the number of tensors", len(o.tensors), "1: a set takes StepSet"}
+	}
+	if n := o.sizes[0]; n < hotLen && len(params) == n && len(grads) == n && !o.reads() && o.known[0] == (known{address(params), address(grads)}) {
+		if err := o.Begin(); err != nil {
+			return err
+		}
+		t := &o.tensors[0]
+		o.groups[t.group].apply(o, t, 0, n, params, grads)
+		o.begun, o.norm = false, 0
+		return nil
 	}
 	o.pool.one = [2][1][]float32{{params}, {grads}}
 	err := o.StepSet(o.pool.one[0][:], o.pool.one[1][:])
@@ -228,18 +286,25 @@ func (o *Optimizer) StepSet(params, grads [][]float32) error {
 	if err := o.checkSet(params, grads); err != nil {
 		return err
 	}
+	if o.step == math.MaxInt64 {
+		return o.Begin()
+	}
+	o.measure(params, grads)
 	if o.policy != Propagate {
-		if skip, err := o.refuse(grads); skip || err != nil {
+		if skip, err := o.refuse(params, grads); skip || err != nil {
 			return err
 		}
 	}
 	if err := o.Begin(); err != nil {
 		return err
 	}
-	o.pool.run(params, grads)
-	o.begun = false
+	o.pool.run(stepOf, params, grads)
+	o.begun, o.clip = false, 1
 	return nil
 }
+
+// reads reports whether the gradients are read before the step.
+func (o *Optimizer) reads() bool { return o.policy != Propagate || o.clips() }
 
 // Begin begins a step that the caller carries out with Apply, on goroutines of
 // its own: it counts the step and computes what depends on it.
@@ -250,7 +315,7 @@ func (o *Optimizer) Begin() error {
 	o.step++
 	o.begun = true
 	for k := range o.groups {
-		o.groups[k].prepare(o.step, o.scale)
+		o.groups[k].prepare(o.step, float64(o.scale*o.clip))
 	}
 	return nil
 }
@@ -258,7 +323,8 @@ func (o *Optimizer) Begin() error {
 // Apply carries out the step that was begun on a part of a tensor, the one that
 // starts at an offset and is as long as params and grads. Parts that do not
 // overlap may be applied at the same time; together they are the same bits as
-// one Step. The policy for NaN and Inf is the caller's here: see CountNonFinite.
+// one Step. The policy for NaN and Inf and the clipping of the norm are the
+// caller's here: see CountNonFinite, SumSquares and SetGradScale.
 func (o *Optimizer) Apply(tensor, offset int, params, grads []float32) error {
 	if tensor < 0 || tensor >= len(o.tensors) {
 		return &ArgError{"tensor", tensor, fmt.Sprintf("the index of one of %d tensors", len(o.tensors))}
@@ -285,26 +351,22 @@ func (o *Optimizer) Apply(tensor, offset int, params, grads []float32) error {
 
 // prepare computes the scalars of a step.
 func (g *group) prepare(t int64, scale float64) {
-	r := g.rule.options()
+	r := &g.options
 	if r.Maximize {
 		scale = -scale
 	}
 	// Go may fuse a product and a sum, which would change bits: hence float64(…)
 	// here and in the rules.
 	h := hyper{t: t, lr: g.lr, scale: scale, decay: 1 - float64(g.lr*r.WeightDecay), keep: r.keep()}
-	g.stages = stages{}
 	switch {
-	case !r.penalties():
-	case g.rule.takes():
+	case g.inside:
 		h.l1, h.l2 = r.L1, r.L2
-	case r.Proximal:
-		g.shrinks = true
+	case g.shrinks:
 		g.shrink = fallback.ShrinkScalars{
 			Threshold: float32(g.lr * r.L1),
 			Shrink:    float32(1 / (1 + float64(g.lr*r.L2))),
 		}
-	default:
-		g.regularizes = true
+	case g.regularizes:
 		g.regularize = fallback.RegularizeScalars{Scale: float32(scale), L2: float32(r.L2), L1: float32(r.L1)}
 		h.scale = 1
 	}
@@ -368,6 +430,11 @@ func (g *group) apply(o *Optimizer, t *tensor, lo, hi int, p, grad []float32) {
 		}
 	}
 	o.release(x)
+}
+
+// applySmall updates the small tensors at places lo to hi of the list.
+func (g *group) applySmall(o *Optimizer, lo, hi int) {
+	g.many(o.table, g.list[lo*g.buffers():hi*g.buffers()])
 }
 
 // part is a range of the state buffers.

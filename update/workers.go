@@ -1,108 +1,220 @@
 package update
 
 import (
-	"sync"
+	"runtime"
+	"slices"
 	"sync/atomic"
+	"time"
+
+	"github.com/lockstep-go/lockstep/fallback"
 )
 
 const (
-	// parallelLen is the number of elements from which on a step is worth a
-	// second goroutine: waking an idle processor takes some 100 microseconds.
-	parallelLen = 512 << 10
-
 	// unitLen is the most elements that a worker takes at a time. Workers take
 	// units as they come to them, so that one that loses its processor to
 	// another program holds up one unit and not half of the step.
-	unitLen = 32 << 10
+	unitLen = 16 << 10
+
+	// parallelLen is the number of elements from which on a step is worth waking
+	// an idle processor, which takes some 100 microseconds, and hotLen that from
+	// which on it is worth a helper that is still awake from the last step.
+	parallelLen = 256 << 10
+	hotLen      = 32 << 10
+
+	// patience is how long a helper stays awake after a step, and the caller for
+	// a helper to finish its last unit, before either gives up its processor:
+	// about as long as it takes to wake again.
+	patience = 100 * time.Microsecond
 )
 
-// A unit is work for one goroutine: a range of one tensor, or several whole
-// tensors that are small.
+// A unit is work for one goroutine: a range of one tensor, or some of a group's
+// small tensors.
 type unit struct {
-	first, last int // tensors
-	lo, hi      int // of the tensor, if it is one
+	group  int
+	tensor int // -1 for small tensors
+	lo, hi int // elements of the tensor, or the places of tensors among the small
+	size   int // elements
 }
 
 // split cuts the tensors into units.
-func split(tensors []tensor) []unit {
+func split(tensors []tensor, groups []group) []unit {
 	var units []unit
-	size := 0 // of the unit that is being filled
 	for k, t := range tensors {
-		if t.size > unitLen {
-			for lo := 0; lo < t.size; lo += unitLen {
-				units = append(units, unit{k, k, lo, min(lo+unitLen, t.size)})
+		if _, small := slices.BinarySearch(groups[t.group].small, k); small {
+			continue
+		}
+		for lo := 0; lo < t.size; lo += unitLen {
+			hi := min(lo+unitLen, t.size)
+			units = append(units, unit{t.group, k, lo, hi, hi - lo})
+		}
+	}
+	for g := range groups {
+		u := unit{group: g, tensor: -1}
+		for at, k := range groups[g].small {
+			u.hi = at + 1
+			u.size += tensors[k].size
+			if u.size >= unitLen {
+				units = append(units, u)
+				u = unit{group: g, tensor: -1, lo: u.hi, hi: u.hi}
 			}
-			size = 0
-			continue
 		}
-		if n := len(units); size > 0 && size+t.size <= unitLen {
-			units[n-1].last = k
-			size += t.size
-			continue
+		if u.size > 0 {
+			units = append(units, u)
 		}
-		units = append(units, unit{k, k, 0, t.size})
-		size = max(1, t.size)
 	}
 	return units
 }
 
 // workers carries out the units of one step.
 type workers struct {
-	o     *Optimizer
-	limit int // goroutines, the caller's included
+	o       *Optimizer
+	limit   int // goroutines, the caller's included
+	helpers []*helper
 
+	job           job
 	params, grads [][]float32
 	one           [2][1][]float32 // params and grads of the only tensor
 	next          atomic.Int64    // unit
-	running       sync.WaitGroup
-	helper        func() // work and be done, made once so that go allocates nothing
+	running       atomic.Int64    // helpers
+	done          chan struct{}   // from the last helper, if the caller waits for it
+	lanes         [fallback.Lanes]float64
 }
 
 func (w *workers) init(o *Optimizer) {
 	w.o = o
-	w.helper = func() {
-		w.work()
-		w.running.Done()
+	w.done = make(chan struct{}, 1)
+}
+
+// A helper is a goroutine beside the caller's. It lives as long as steps follow
+// each other closely: an optimizer that is not at work has none.
+type helper struct {
+	w     *workers
+	state atomic.Int32
+	run   func()                  // made once, so that go allocates nothing
+	lanes [fallback.Lanes]float64 // of a reduction
+}
+
+const (
+	gone  = iota // there is no goroutine
+	awake        // it waits for work
+	busy
+)
+
+func (w *workers) setLimit(n int) {
+	w.limit = n
+	for len(w.helpers) < n-1 {
+		h := &helper{w: w}
+		h.run = h.live
+		w.helpers = append(w.helpers, h)
 	}
 }
 
-func (w *workers) run(params, grads [][]float32) {
-	w.params, w.grads = params, grads
-	if helpers := min(w.limit, len(w.o.units)) - 1; helpers > 0 && w.o.total >= parallelLen {
-		w.next.Store(0)
-		w.running.Add(helpers)
-		for range helpers {
-			go w.helper()
-		}
-		w.work()
-		w.running.Wait()
+// A job is what is done with each unit.
+type job uint8
+
+const (
+	stepOf job = iota
+	squaresOf
+	nonFiniteOf
+)
+
+func (w *workers) run(j job, params, grads [][]float32) {
+	w.job, w.params, w.grads = j, params, grads
+	if n := w.engage(); n > 0 {
+		w.work(&w.lanes)
+		w.await()
 	} else {
-		for _, u := range w.o.units {
-			w.do(u)
+		for k := range w.o.units {
+			w.do(k, &w.lanes)
 		}
 	}
 	w.params, w.grads = nil, nil
 }
 
+// engage puts helpers to work, those who are awake first, and returns how many.
+func (w *workers) engage() int {
+	want := min(w.limit, len(w.o.units)) - 1
+	if want <= 0 || w.o.total < hotLen {
+		return 0
+	}
+	w.next.Store(0)
+	n := 0
+	for _, h := range w.helpers[:w.limit-1] {
+		if n < want && h.state.Load() == awake {
+			w.running.Add(1)
+			if h.state.CompareAndSwap(awake, busy) {
+				n++
+			} else {
+				w.running.Add(-1)
+			}
+		}
+	}
+	if w.o.total < parallelLen {
+		return n
+	}
+	for _, h := range w.helpers[:w.limit-1] {
+		if n < want && h.state.CompareAndSwap(gone, busy) {
+			w.running.Add(1)
+			n++
+			go h.run()
+		}
+	}
+	return n
+}
+
+// live works for as long as there is work.
+func (h *helper) live() {
+	for {
+		h.w.work(&h.lanes)
+		h.state.Store(awake)
+		if h.w.running.Add(-1) < 0 {
+			h.w.done <- struct{}{}
+		}
+		for since := time.Now(); h.state.Load() == awake; {
+			if time.Since(since) > patience && h.state.CompareAndSwap(awake, gone) {
+				return
+			}
+			runtime.Gosched()
+		}
+	}
+}
+
+// await returns when no helper is at work.
+func (w *workers) await() {
+	for since := time.Now(); w.running.Load() > 0; {
+		if time.Since(since) > patience {
+			// From here on the last helper finds less than nothing running.
+			if w.running.Add(-1) >= 0 {
+				<-w.done
+			}
+			w.running.Store(0)
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
 // work takes units until none is left.
-func (w *workers) work() {
+func (w *workers) work(lanes *[fallback.Lanes]float64) {
 	for {
 		k := int(w.next.Add(1)) - 1
 		if k >= len(w.o.units) {
 			return
 		}
-		w.do(w.o.units[k])
+		w.do(k, lanes)
 	}
 }
 
-func (w *workers) do(u unit) {
+func (w *workers) do(k int, lanes *[fallback.Lanes]float64) {
 	o := w.o
-	for k := u.first; k <= u.last; k++ {
-		t := &o.tensors[k]
-		lo, hi := 0, t.size
-		if u.first == u.last {
-			lo, hi = u.lo, u.hi
-		}
-		o.groups[t.group].apply(o, t, lo, hi, w.params[k][lo:hi], w.grads[k][lo:hi])
+	u := o.units[k]
+	g := &o.groups[u.group]
+	switch {
+	case w.job != stepOf:
+		o.partial[k] = o.reduce(w.job, u, w.grads, lanes)
+	case u.tensor < 0:
+		g.applySmall(o, u.lo, u.hi)
+	default:
+		g.apply(o, &o.tensors[u.tensor], u.lo, u.hi, w.params[u.tensor][u.lo:u.hi], w.grads[u.tensor][u.lo:u.hi])
 	}
 }

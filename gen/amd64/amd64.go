@@ -207,12 +207,16 @@ func (e *emitter) kernel() {
 		e.laneIndex = e.data("lanes", []uint32{0, 1, 2, 3, 4, 5, 6, 7})
 	}
 
-	e.Function(e.r.Name)
-	e.Attributes(attr.NOSPLIT)
-	e.SignatureExpr("func(" + e.r.Params(fmt.Sprintf("*[%d]float32", len(e.r.Scalars))) + ")")
+	e.one()
+	if e.r.IsStep() {
+		e.many()
+	}
+}
 
+// one emits the kernel for one call's buffers.
+func (e *emitter) one() {
+	e.begin(e.r.Name, e.r.Params(e.scalarsType()))
 	columns := e.Load(e.Param(e.r.Buffers[e.r.First(rule.Stream)].Name).Len(), e.GP64()).(reg.GPVirtual)
-	e.index = e.GP64()
 	for _, b := range e.r.Buffers {
 		m := operand.Mem{Base: e.Load(e.Param(b.Name).Base(), e.GP64()), Index: e.index, Scale: 4}
 		e.buffers = append(e.buffers, m)
@@ -220,26 +224,75 @@ func (e *emitter) kernel() {
 	for _, d := range e.r.Reductions {
 		e.reductions = append(e.reductions, operand.Mem{Base: e.Load(e.Param(d.Name), e.GP64())})
 	}
+	e.invariants()
+	if e.r.IsMatrix() {
+		e.rows(columns)
+	} else {
+		e.columns("", columns, 1)
+	}
+	e.end()
+}
+
+// many emits the kernel for a list of buffers, which reads the scalars once.
+func (e *emitter) many() {
+	e.begin(e.r.Name+rule.Many, e.r.ManyParams(e.scalarsType()))
+	entry := operand.Mem{Base: e.Load(e.Param(rule.List).Base(), e.GP64())}
+	end := e.Load(e.Param(rule.List).Len(), e.GP64())
+	const header = 24 // bytes of a slice
+	e.IMUL3Q(operand.I8(header), end, end)
+	e.ADDQ(entry.Base, end)
+	columns := e.GP64()
+	for range e.r.Buffers {
+		e.buffers = append(e.buffers, operand.Mem{Base: e.GP64(), Index: e.index, Scale: 4})
+	}
+	e.invariants()
+	e.CMPQ(entry.Base, end)
+	e.JGE(operand.LabelRef("end"))
+	e.Label("entry")
+	e.MOVQ(entry.Offset(8), columns)
+	for k, b := range e.buffers {
+		e.MOVQ(entry.Offset(header*k), b.Base)
+	}
+	e.columns("", columns, 1)
+	e.ADDQ(operand.I32(header*len(e.buffers)), entry.Base)
+	e.CMPQ(entry.Base, end)
+	e.JLT(operand.LabelRef("entry"))
+	e.Label("end")
+	e.end()
+}
+
+func (e *emitter) scalarsType() string { return fmt.Sprintf("*[%d]float32", len(e.r.Scalars)) }
+
+// begin begins a function.
+func (e *emitter) begin(name, params string) {
+	e.Function(name)
+	e.Attributes(attr.NOSPLIT)
+	e.SignatureExpr("func(" + params + ")")
+	e.index = e.GP64()
+	e.buffers, e.later, e.asides = nil, nil, 0
+}
+
+// invariants loads what stays in registers.
+func (e *emitter) invariants() {
 	if len(e.r.Scalars) > 0 {
 		e.scalars = operand.Mem{Base: e.Load(e.Param("c"), e.GP64())}
 	}
 	for _, id := range e.r.Invariants() {
 		if _, ok := e.resident[id]; ok {
+			delete(e.resident, id)
 			e.resident[id] = e.broadcast(id)
 		}
 	}
-
 	if e.t.root != nil && e.r.HasRoots() {
 		for _, bits := range rootConstants {
 			e.helpers[bits] = e.t.vector(e)
 			e.VBROADCASTSS(e.constants.Offset(e.constantAt(e.constant(bits))), e.helpers[bits])
 		}
 	}
-	if e.r.IsMatrix() {
-		e.rows(columns)
-	} else {
-		e.columns("", columns, 1)
-	}
+}
+
+// end ends a function.
+func (e *emitter) end() {
 	e.VZEROUPPER()
 	e.RET()
 	for _, emit := range e.later {

@@ -107,14 +107,31 @@ func lower(r *rule.Rule, held int, sums bool) *kernel {
 	k.line("//go:build !purego && !noasm\n\n#include \"textflag.h\"\n")
 	k.data()
 	k.enter(4 * rule.Lanes * folds)
-	if len(k.lanes) > 0 && sums {
+	k.columns(sums)
+	k.leave()
+	if r.IsStep() {
+		k.enterMany()
+		k.columns(false)
+		k.leaveMany()
+	}
+	return k
+}
+
+// longBody is the number of steps beyond which a vector is work enough for an
+// iteration.
+const longBody = 48
+
+// columns prints the loops over the columns.
+func (k *kernel) columns(sums bool) {
+	switch {
+	case len(k.lanes) > 0 && sums:
 		k.loop(stage{rule.Lanes, "FMOVQ", 16})
+	case len(k.lanes) == 0 && len(k.steps) <= longBody:
+		k.loop(stage{16, "FMOVQ", 16})
 	}
 	for _, s := range stages {
 		k.loop(s)
 	}
-	k.leave()
-	return k
 }
 
 func (k *kernel) line(format string, a ...any)   { fmt.Fprintf(k, format+"\n", a...) }
@@ -140,7 +157,7 @@ func (k *kernel) enter(frame int) {
 	if len(k.Scalars) > 0 {
 		reductions += 8
 	}
-	k.line("// func %s(%s)", k.Name, k.Params(fmt.Sprintf("*[%d]float32", len(k.Scalars))))
+	k.line("// func %s(%s)", k.Name, k.Params(k.scalarsType()))
 	k.line("// Requires: ASIMD")
 	k.line("TEXT ·%s(SB), NOSPLIT, $%d-%d", k.Name, frame, reductions+8*len(k.Reductions))
 	if len(k.Scalars) > 0 {
@@ -159,26 +176,19 @@ func (k *kernel) enter(frame int) {
 			}
 		}
 	}
-	hold := func(ops ...rule.Op) {
-		for _, id := range k.invariants {
-			if k.held[id] && slices.Contains(ops, k.Nodes[id].Op) {
-				k.fetch(id)
-			}
-		}
-	}
 	count := func(s rule.Shape, register int) {
 		first := k.First(s)
 		k.op("MOVD %s_len+%d(FP), R%d", k.Buffers[first].Name, 24*first+8, register)
 	}
 	point(rule.Matrix, rule.PerRow)
-	hold(rule.Const, rule.Scalar)
+	k.hold(rule.Const, rule.Scalar)
 	if k.First(rule.PerRow) >= 0 {
 		count(rule.PerRow, rows)
 		k.op("CBZ R%d, done", rows)
 		k.line("\nrow:")
 	}
 	point(rule.Stream)
-	hold(rule.Load)
+	k.hold(rule.Load)
 	count(rule.Stream, left)
 	if len(k.lanes) > 0 {
 		k.op("MOVD $0, R%d", lane)
@@ -192,6 +202,50 @@ func (k *kernel) enter(frame int) {
 			}
 		}
 	}
+}
+
+func (k *kernel) scalarsType() string { return fmt.Sprintf("*[%d]float32", len(k.Scalars)) }
+
+// hold fetches those invariants that stay in registers and are one of the ops.
+func (k *kernel) hold(ops ...rule.Op) {
+	for _, id := range k.invariants {
+		if k.held[id] && slices.Contains(ops, k.Nodes[id].Op) {
+			k.fetch(id)
+		}
+	}
+}
+
+// entry is where a list of tensors goes on: its kernels have no lanes.
+const entry = lane
+
+// enterMany prints what comes before the loops over the columns of a tensor in a
+// list.
+func (k *kernel) enterMany() {
+	k.line("\n// func %s(%s)", k.Name+rule.Many, k.ManyParams(k.scalarsType()))
+	k.line("// Requires: ASIMD")
+	k.line("TEXT ·%s(SB), NOSPLIT, $0-32", k.Name+rule.Many)
+	k.op("MOVD c+24(FP), R%d", scalars)
+	if len(k.slots) > 0 {
+		k.op("MOVD $constants<>(SB), R%d", constants)
+	}
+	k.hold(rule.Const, rule.Scalar)
+	k.op("MOVD %s_base+0(FP), R%d", rule.List, entry)
+	k.op("MOVD %s_len+8(FP), R%d", rule.List, rows)
+	k.op("CBZ R%d, done", rows)
+	k.line("\nrow:")
+	k.op("MOVD 8(R%d), R%d", entry, left)
+	for j := range k.Buffers {
+		k.op("MOVD %d(R%d), R%d", 24*j, entry, pointer(j))
+	}
+}
+
+// leaveMany prints what comes after them.
+func (k *kernel) leaveMany() {
+	k.op("ADD $%d, R%d, R%d", 24*len(k.Buffers), entry, entry)
+	k.op("SUBS $%d, R%d, R%d", len(k.Buffers), rows, rows)
+	k.op("BNE row")
+	k.line("\ndone:")
+	k.op("RET")
 }
 
 // loop prints a stage. One over all lanes keeps them in registers: it starts at

@@ -226,6 +226,22 @@ func (r *Rule) Params(c string) string {
 	return strings.Join(list, ", ")
 }
 
+// Many ends the name of a step's kernel for a list of tensors, List is the list's.
+const (
+	Many = "Many"
+	List = "list"
+)
+
+// IsStep reports whether the kernel updates parameters from a gradient, and so has
+// a variant for many tensors in one call.
+func (r *Rule) IsStep() bool {
+	return len(r.Scalars) > 0 && len(r.Buffers) > 1 && len(r.Reductions) == 0 && r.Buffers[0] == Buffer{"p", Stream} && r.Buffers[1] == Buffer{"g", Stream} && r.Stores(0)
+}
+
+// ManyParams is the parameter list of that variant: the buffers of one tensor
+// after those of another.
+func (r *Rule) ManyParams(c string) string { return List + " [][]float32, c " + c }
+
 // Loads reports whether the kernel loads from a buffer.
 func (r *Rule) Loads(buffer int) bool {
 	return slices.ContainsFunc(r.Schedule(), func(s Step) bool {

@@ -20,55 +20,55 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Flip(p []float32)
 // Requires: AVX, AVX2
 TEXT ·Flip(SB), NOSPLIT, $0-24
-	MOVQ         p_len+8(FP), AX
+	MOVQ         p_len+8(FP), CX
 	MOVQ         p_base+0(FP), DX
 	VBROADCASTSS constants<>+0(SB), Y0
-	XORQ         CX, CX
-	MOVQ         AX, BX
+	XORQ         AX, AX
+	MOVQ         CX, BX
 	ANDQ         $-32, BX
-	CMPQ         CX, BX
+	CMPQ         AX, BX
 	JGE          mainend
 
 main:
-	VMOVUPS (DX)(CX*4), Y1
+	VMOVUPS (DX)(AX*4), Y1
 	VXORPS  Y0, Y1, Y1
-	VMOVUPS Y1, (DX)(CX*4)
-	VMOVUPS 32(DX)(CX*4), Y1
+	VMOVUPS Y1, (DX)(AX*4)
+	VMOVUPS 32(DX)(AX*4), Y1
 	VXORPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(DX)(CX*4)
-	VMOVUPS 64(DX)(CX*4), Y1
+	VMOVUPS Y1, 32(DX)(AX*4)
+	VMOVUPS 64(DX)(AX*4), Y1
 	VXORPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(DX)(CX*4)
-	VMOVUPS 96(DX)(CX*4), Y1
+	VMOVUPS Y1, 64(DX)(AX*4)
+	VMOVUPS 96(DX)(AX*4), Y1
 	VXORPS  Y0, Y1, Y1
-	VMOVUPS Y1, 96(DX)(CX*4)
-	ADDQ    $+32, CX
-	CMPQ    CX, BX
+	VMOVUPS Y1, 96(DX)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, BX
 	JLT     main
 
 mainend:
-	MOVQ AX, BX
+	MOVQ CX, BX
 	ANDQ $-8, BX
-	CMPQ CX, BX
+	CMPQ AX, BX
 	JGE  loopend
 
 loop:
-	VMOVUPS (DX)(CX*4), Y1
+	VMOVUPS (DX)(AX*4), Y1
 	VXORPS  Y0, Y1, Y1
-	VMOVUPS Y1, (DX)(CX*4)
-	ADDQ    $+8, CX
-	CMPQ    CX, BX
+	VMOVUPS Y1, (DX)(AX*4)
+	ADDQ    $+8, AX
+	CMPQ    AX, BX
 	JLT     loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X1
+	VMOVD        CX, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     lanes<>+0(SB), Y1, Y1
-	VMASKMOVPS   (DX)(CX*4), Y1, Y2
+	VMASKMOVPS   (DX)(AX*4), Y1, Y2
 	VXORPS       Y0, Y2, Y0
-	VMASKMOVPS   Y0, Y1, (DX)(CX*4)
+	VMASKMOVPS   Y0, Y1, (DX)(AX*4)
 
 done:
 	VZEROUPPER

@@ -17,62 +17,62 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Join(z []float32, x []float32, y []float32)
 // Requires: AVX, AVX2
 TEXT ·Join(SB), NOSPLIT, $0-72
-	MOVQ z_len+8(FP), AX
+	MOVQ z_len+8(FP), CX
 	MOVQ z_base+0(FP), DX
 	MOVQ x_base+24(FP), BX
 	MOVQ y_base+48(FP), SI
-	XORQ CX, CX
-	MOVQ AX, DI
+	XORQ AX, AX
+	MOVQ CX, DI
 	ANDQ $-32, DI
-	CMPQ CX, DI
+	CMPQ AX, DI
 	JGE  mainend
 
 main:
-	VMOVUPS (BX)(CX*4), Y0
-	VMOVUPS (SI)(CX*4), Y1
+	VMOVUPS (BX)(AX*4), Y0
+	VMOVUPS (SI)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, (DX)(CX*4)
-	VMOVUPS 32(BX)(CX*4), Y0
-	VMOVUPS 32(SI)(CX*4), Y1
+	VMOVUPS Y0, (DX)(AX*4)
+	VMOVUPS 32(BX)(AX*4), Y0
+	VMOVUPS 32(SI)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, 32(DX)(CX*4)
-	VMOVUPS 64(BX)(CX*4), Y0
-	VMOVUPS 64(SI)(CX*4), Y1
+	VMOVUPS Y0, 32(DX)(AX*4)
+	VMOVUPS 64(BX)(AX*4), Y0
+	VMOVUPS 64(SI)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, 64(DX)(CX*4)
-	VMOVUPS 96(BX)(CX*4), Y0
-	VMOVUPS 96(SI)(CX*4), Y1
+	VMOVUPS Y0, 64(DX)(AX*4)
+	VMOVUPS 96(BX)(AX*4), Y0
+	VMOVUPS 96(SI)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, 96(DX)(CX*4)
-	ADDQ    $+32, CX
-	CMPQ    CX, DI
+	VMOVUPS Y0, 96(DX)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, DI
 	JLT     main
 
 mainend:
-	MOVQ AX, DI
+	MOVQ CX, DI
 	ANDQ $-8, DI
-	CMPQ CX, DI
+	CMPQ AX, DI
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(CX*4), Y0
-	VMOVUPS (SI)(CX*4), Y1
+	VMOVUPS (BX)(AX*4), Y0
+	VMOVUPS (SI)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, (DX)(CX*4)
-	ADDQ    $+8, CX
-	CMPQ    CX, DI
+	VMOVUPS Y0, (DX)(AX*4)
+	ADDQ    $+8, AX
+	CMPQ    AX, DI
 	JLT     loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X0
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	VMASKMOVPS   (BX)(CX*4), Y0, Y1
-	VMASKMOVPS   (SI)(CX*4), Y0, Y2
+	VMASKMOVPS   (BX)(AX*4), Y0, Y1
+	VMASKMOVPS   (SI)(AX*4), Y0, Y2
 	VXORPS       Y2, Y1, Y1
-	VMASKMOVPS   Y1, Y0, (DX)(CX*4)
+	VMASKMOVPS   Y1, Y0, (DX)(AX*4)
 
 done:
 	VZEROUPPER

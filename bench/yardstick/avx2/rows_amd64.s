@@ -17,10 +17,10 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Rows(y []float32, x []float32, rows []float32)
 // Requires: AVX, AVX2
 TEXT ·Rows(SB), NOSPLIT, $0-72
-	MOVQ y_len+8(FP), AX
+	MOVQ y_len+8(FP), CX
 	MOVQ y_base+0(FP), DX
 	MOVQ x_base+24(FP), BX
-	MOVQ rows_base+48(FP), CX
+	MOVQ rows_base+48(FP), AX
 	MOVQ rows_len+56(FP), SI
 	XORQ DI, DI
 	MOVQ SI, R9
@@ -29,75 +29,75 @@ TEXT ·Rows(SB), NOSPLIT, $0-72
 	JG   rows2end
 
 rows2:
-	LEAQ (BX)(AX*4), R8
-	XORQ CX, CX
-	MOVQ AX, R10
+	LEAQ (BX)(CX*4), R8
+	XORQ AX, AX
+	MOVQ CX, R10
 	ANDQ $-32, R10
-	CMPQ CX, R10
+	CMPQ AX, R10
 	JGE  rows2mainend
 
 rows2main:
-	VMOVUPS (DX)(CX*4), Y0
-	VMOVUPS (BX)(CX*4), Y1
+	VMOVUPS (DX)(AX*4), Y0
+	VMOVUPS (BX)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS (R8)(CX*4), Y1
+	VMOVUPS (R8)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, (DX)(CX*4)
-	VMOVUPS 32(DX)(CX*4), Y0
-	VMOVUPS 32(BX)(CX*4), Y1
+	VMOVUPS Y0, (DX)(AX*4)
+	VMOVUPS 32(DX)(AX*4), Y0
+	VMOVUPS 32(BX)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS 32(R8)(CX*4), Y1
+	VMOVUPS 32(R8)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, 32(DX)(CX*4)
-	VMOVUPS 64(DX)(CX*4), Y0
-	VMOVUPS 64(BX)(CX*4), Y1
+	VMOVUPS Y0, 32(DX)(AX*4)
+	VMOVUPS 64(DX)(AX*4), Y0
+	VMOVUPS 64(BX)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS 64(R8)(CX*4), Y1
+	VMOVUPS 64(R8)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, 64(DX)(CX*4)
-	VMOVUPS 96(DX)(CX*4), Y0
-	VMOVUPS 96(BX)(CX*4), Y1
+	VMOVUPS Y0, 64(DX)(AX*4)
+	VMOVUPS 96(DX)(AX*4), Y0
+	VMOVUPS 96(BX)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS 96(R8)(CX*4), Y1
+	VMOVUPS 96(R8)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, 96(DX)(CX*4)
-	ADDQ    $+32, CX
-	CMPQ    CX, R10
+	VMOVUPS Y0, 96(DX)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, R10
 	JLT     rows2main
 
 rows2mainend:
-	MOVQ AX, R10
+	MOVQ CX, R10
 	ANDQ $-8, R10
-	CMPQ CX, R10
+	CMPQ AX, R10
 	JGE  rows2loopend
 
 rows2loop:
-	VMOVUPS (DX)(CX*4), Y0
-	VMOVUPS (BX)(CX*4), Y1
+	VMOVUPS (DX)(AX*4), Y0
+	VMOVUPS (BX)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS (R8)(CX*4), Y1
+	VMOVUPS (R8)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, (DX)(CX*4)
-	ADDQ    $+8, CX
-	CMPQ    CX, R10
+	VMOVUPS Y0, (DX)(AX*4)
+	ADDQ    $+8, AX
+	CMPQ    AX, R10
 	JLT     rows2loop
 
 rows2loopend:
-	MOVQ         AX, R10
-	SUBQ         CX, R10
+	MOVQ         CX, R10
+	SUBQ         AX, R10
 	JE           rows2done
 	VMOVD        R10, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	VMASKMOVPS   (DX)(CX*4), Y0, Y1
-	VMASKMOVPS   (BX)(CX*4), Y0, Y2
+	VMASKMOVPS   (DX)(AX*4), Y0, Y1
+	VMASKMOVPS   (BX)(AX*4), Y0, Y2
 	VXORPS       Y2, Y1, Y1
-	VMASKMOVPS   (R8)(CX*4), Y0, Y2
+	VMASKMOVPS   (R8)(AX*4), Y0, Y2
 	VXORPS       Y2, Y1, Y1
-	VMASKMOVPS   Y1, Y0, (DX)(CX*4)
+	VMASKMOVPS   Y1, Y0, (DX)(AX*4)
 
 rows2done:
-	LEAQ (R8)(AX*4), BX
+	LEAQ (R8)(CX*4), BX
 	ADDQ $+2, DI
 	CMPQ DI, R9
 	JLE  rows2
@@ -108,62 +108,62 @@ rows2end:
 	JG   rows1end
 
 rows1:
-	XORQ CX, CX
-	MOVQ AX, R8
+	XORQ AX, AX
+	MOVQ CX, R8
 	ANDQ $-32, R8
-	CMPQ CX, R8
+	CMPQ AX, R8
 	JGE  rows1mainend
 
 rows1main:
-	VMOVUPS (DX)(CX*4), Y0
-	VMOVUPS (BX)(CX*4), Y1
+	VMOVUPS (DX)(AX*4), Y0
+	VMOVUPS (BX)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, (DX)(CX*4)
-	VMOVUPS 32(DX)(CX*4), Y0
-	VMOVUPS 32(BX)(CX*4), Y1
+	VMOVUPS Y0, (DX)(AX*4)
+	VMOVUPS 32(DX)(AX*4), Y0
+	VMOVUPS 32(BX)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, 32(DX)(CX*4)
-	VMOVUPS 64(DX)(CX*4), Y0
-	VMOVUPS 64(BX)(CX*4), Y1
+	VMOVUPS Y0, 32(DX)(AX*4)
+	VMOVUPS 64(DX)(AX*4), Y0
+	VMOVUPS 64(BX)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, 64(DX)(CX*4)
-	VMOVUPS 96(DX)(CX*4), Y0
-	VMOVUPS 96(BX)(CX*4), Y1
+	VMOVUPS Y0, 64(DX)(AX*4)
+	VMOVUPS 96(DX)(AX*4), Y0
+	VMOVUPS 96(BX)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, 96(DX)(CX*4)
-	ADDQ    $+32, CX
-	CMPQ    CX, R8
+	VMOVUPS Y0, 96(DX)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, R8
 	JLT     rows1main
 
 rows1mainend:
-	MOVQ AX, R8
+	MOVQ CX, R8
 	ANDQ $-8, R8
-	CMPQ CX, R8
+	CMPQ AX, R8
 	JGE  rows1loopend
 
 rows1loop:
-	VMOVUPS (DX)(CX*4), Y0
-	VMOVUPS (BX)(CX*4), Y1
+	VMOVUPS (DX)(AX*4), Y0
+	VMOVUPS (BX)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, (DX)(CX*4)
-	ADDQ    $+8, CX
-	CMPQ    CX, R8
+	VMOVUPS Y0, (DX)(AX*4)
+	ADDQ    $+8, AX
+	CMPQ    AX, R8
 	JLT     rows1loop
 
 rows1loopend:
-	MOVQ         AX, R8
-	SUBQ         CX, R8
+	MOVQ         CX, R8
+	SUBQ         AX, R8
 	JE           rows1done
 	VMOVD        R8, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	VMASKMOVPS   (DX)(CX*4), Y0, Y1
-	VMASKMOVPS   (BX)(CX*4), Y0, Y2
+	VMASKMOVPS   (DX)(AX*4), Y0, Y1
+	VMASKMOVPS   (BX)(AX*4), Y0, Y2
 	VXORPS       Y2, Y1, Y1
-	VMASKMOVPS   Y1, Y0, (DX)(CX*4)
+	VMASKMOVPS   Y1, Y0, (DX)(AX*4)
 
 rows1done:
-	LEAQ (BX)(AX*4), BX
+	LEAQ (BX)(CX*4), BX
 	ADDQ $+1, DI
 	CMPQ DI, SI
 	JLE  rows1

@@ -7,49 +7,49 @@
 // func Copy(y []float32, x []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·Copy(SB), NOSPLIT, $0-48
-	MOVQ y_len+8(FP), AX
+	MOVQ y_len+8(FP), CX
 	MOVQ y_base+0(FP), DX
 	MOVQ x_base+24(FP), BX
-	XORQ CX, CX
-	MOVQ AX, SI
+	XORQ AX, AX
+	MOVQ CX, SI
 	ANDQ $-64, SI
-	CMPQ CX, SI
+	CMPQ AX, SI
 	JGE  mainend
 
 main:
-	VMOVUPS (BX)(CX*4), Z0
-	VMOVUPS Z0, (DX)(CX*4)
-	VMOVUPS 64(BX)(CX*4), Z0
-	VMOVUPS Z0, 64(DX)(CX*4)
-	VMOVUPS 128(BX)(CX*4), Z0
-	VMOVUPS Z0, 128(DX)(CX*4)
-	VMOVUPS 192(BX)(CX*4), Z0
-	VMOVUPS Z0, 192(DX)(CX*4)
-	ADDQ    $+64, CX
-	CMPQ    CX, SI
+	VMOVUPS (BX)(AX*4), Z0
+	VMOVUPS Z0, (DX)(AX*4)
+	VMOVUPS 64(BX)(AX*4), Z0
+	VMOVUPS Z0, 64(DX)(AX*4)
+	VMOVUPS 128(BX)(AX*4), Z0
+	VMOVUPS Z0, 128(DX)(AX*4)
+	VMOVUPS 192(BX)(AX*4), Z0
+	VMOVUPS Z0, 192(DX)(AX*4)
+	ADDQ    $+64, AX
+	CMPQ    AX, SI
 	JLT     main
 
 mainend:
-	MOVQ AX, SI
+	MOVQ CX, SI
 	ANDQ $-16, SI
-	CMPQ CX, SI
+	CMPQ AX, SI
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(CX*4), Z0
-	VMOVUPS Z0, (DX)(CX*4)
-	ADDQ    $+16, CX
-	CMPQ    CX, SI
+	VMOVUPS (BX)(AX*4), Z0
+	VMOVUPS Z0, (DX)(AX*4)
+	ADDQ    $+16, AX
+	CMPQ    AX, SI
 	JLT     loop
 
 loopend:
-	SUBQ      CX, AX
+	SUBQ      AX, CX
 	JE        done
 	MOVL      $0x0000ffff, SI
-	BZHIL     AX, SI, SI
+	BZHIL     CX, SI, SI
 	KMOVW     SI, K1
-	VMOVUPS.Z (BX)(CX*4), K1, Z0
-	VMOVUPS   Z0, K1, (DX)(CX*4)
+	VMOVUPS.Z (BX)(AX*4), K1, Z0
+	VMOVUPS   Z0, K1, (DX)(AX*4)
 
 done:
 	VZEROUPPER

@@ -10,55 +10,55 @@ GLOBL constants<>(SB), RODATA|NOPTR, $4
 // func Flip(p []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Flip(SB), NOSPLIT, $0-24
-	MOVQ         p_len+8(FP), AX
+	MOVQ         p_len+8(FP), CX
 	MOVQ         p_base+0(FP), DX
 	VBROADCASTSS constants<>+0(SB), Z0
-	XORQ         CX, CX
-	MOVQ         AX, BX
+	XORQ         AX, AX
+	MOVQ         CX, BX
 	ANDQ         $-64, BX
-	CMPQ         CX, BX
+	CMPQ         AX, BX
 	JGE          mainend
 
 main:
-	VMOVUPS (DX)(CX*4), Z1
+	VMOVUPS (DX)(AX*4), Z1
 	VXORPS  Z0, Z1, Z1
-	VMOVUPS Z1, (DX)(CX*4)
-	VMOVUPS 64(DX)(CX*4), Z1
+	VMOVUPS Z1, (DX)(AX*4)
+	VMOVUPS 64(DX)(AX*4), Z1
 	VXORPS  Z0, Z1, Z1
-	VMOVUPS Z1, 64(DX)(CX*4)
-	VMOVUPS 128(DX)(CX*4), Z1
+	VMOVUPS Z1, 64(DX)(AX*4)
+	VMOVUPS 128(DX)(AX*4), Z1
 	VXORPS  Z0, Z1, Z1
-	VMOVUPS Z1, 128(DX)(CX*4)
-	VMOVUPS 192(DX)(CX*4), Z1
+	VMOVUPS Z1, 128(DX)(AX*4)
+	VMOVUPS 192(DX)(AX*4), Z1
 	VXORPS  Z0, Z1, Z1
-	VMOVUPS Z1, 192(DX)(CX*4)
-	ADDQ    $+64, CX
-	CMPQ    CX, BX
+	VMOVUPS Z1, 192(DX)(AX*4)
+	ADDQ    $+64, AX
+	CMPQ    AX, BX
 	JLT     main
 
 mainend:
-	MOVQ AX, BX
+	MOVQ CX, BX
 	ANDQ $-16, BX
-	CMPQ CX, BX
+	CMPQ AX, BX
 	JGE  loopend
 
 loop:
-	VMOVUPS (DX)(CX*4), Z1
+	VMOVUPS (DX)(AX*4), Z1
 	VXORPS  Z0, Z1, Z1
-	VMOVUPS Z1, (DX)(CX*4)
-	ADDQ    $+16, CX
-	CMPQ    CX, BX
+	VMOVUPS Z1, (DX)(AX*4)
+	ADDQ    $+16, AX
+	CMPQ    AX, BX
 	JLT     loop
 
 loopend:
-	SUBQ      CX, AX
+	SUBQ      AX, CX
 	JE        done
 	MOVL      $0x0000ffff, BX
-	BZHIL     AX, BX, BX
+	BZHIL     CX, BX, BX
 	KMOVW     BX, K1
-	VMOVUPS.Z (DX)(CX*4), K1, Z1
+	VMOVUPS.Z (DX)(AX*4), K1, Z1
 	VXORPS    Z0, Z1, Z0
-	VMOVUPS   Z0, K1, (DX)(CX*4)
+	VMOVUPS   Z0, K1, (DX)(AX*4)
 
 done:
 	VZEROUPPER

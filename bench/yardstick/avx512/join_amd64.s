@@ -7,62 +7,62 @@
 // func Join(z []float32, x []float32, y []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Join(SB), NOSPLIT, $0-72
-	MOVQ z_len+8(FP), AX
+	MOVQ z_len+8(FP), CX
 	MOVQ z_base+0(FP), DX
 	MOVQ x_base+24(FP), BX
 	MOVQ y_base+48(FP), SI
-	XORQ CX, CX
-	MOVQ AX, DI
+	XORQ AX, AX
+	MOVQ CX, DI
 	ANDQ $-64, DI
-	CMPQ CX, DI
+	CMPQ AX, DI
 	JGE  mainend
 
 main:
-	VMOVUPS (BX)(CX*4), Z0
-	VMOVUPS (SI)(CX*4), Z1
+	VMOVUPS (BX)(AX*4), Z0
+	VMOVUPS (SI)(AX*4), Z1
 	VXORPS  Z1, Z0, Z0
-	VMOVUPS Z0, (DX)(CX*4)
-	VMOVUPS 64(BX)(CX*4), Z0
-	VMOVUPS 64(SI)(CX*4), Z1
+	VMOVUPS Z0, (DX)(AX*4)
+	VMOVUPS 64(BX)(AX*4), Z0
+	VMOVUPS 64(SI)(AX*4), Z1
 	VXORPS  Z1, Z0, Z0
-	VMOVUPS Z0, 64(DX)(CX*4)
-	VMOVUPS 128(BX)(CX*4), Z0
-	VMOVUPS 128(SI)(CX*4), Z1
+	VMOVUPS Z0, 64(DX)(AX*4)
+	VMOVUPS 128(BX)(AX*4), Z0
+	VMOVUPS 128(SI)(AX*4), Z1
 	VXORPS  Z1, Z0, Z0
-	VMOVUPS Z0, 128(DX)(CX*4)
-	VMOVUPS 192(BX)(CX*4), Z0
-	VMOVUPS 192(SI)(CX*4), Z1
+	VMOVUPS Z0, 128(DX)(AX*4)
+	VMOVUPS 192(BX)(AX*4), Z0
+	VMOVUPS 192(SI)(AX*4), Z1
 	VXORPS  Z1, Z0, Z0
-	VMOVUPS Z0, 192(DX)(CX*4)
-	ADDQ    $+64, CX
-	CMPQ    CX, DI
+	VMOVUPS Z0, 192(DX)(AX*4)
+	ADDQ    $+64, AX
+	CMPQ    AX, DI
 	JLT     main
 
 mainend:
-	MOVQ AX, DI
+	MOVQ CX, DI
 	ANDQ $-16, DI
-	CMPQ CX, DI
+	CMPQ AX, DI
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(CX*4), Z0
-	VMOVUPS (SI)(CX*4), Z1
+	VMOVUPS (BX)(AX*4), Z0
+	VMOVUPS (SI)(AX*4), Z1
 	VXORPS  Z1, Z0, Z0
-	VMOVUPS Z0, (DX)(CX*4)
-	ADDQ    $+16, CX
-	CMPQ    CX, DI
+	VMOVUPS Z0, (DX)(AX*4)
+	ADDQ    $+16, AX
+	CMPQ    AX, DI
 	JLT     loop
 
 loopend:
-	SUBQ      CX, AX
+	SUBQ      AX, CX
 	JE        done
 	MOVL      $0x0000ffff, DI
-	BZHIL     AX, DI, DI
+	BZHIL     CX, DI, DI
 	KMOVW     DI, K1
-	VMOVUPS.Z (BX)(CX*4), K1, Z0
-	VMOVUPS.Z (SI)(CX*4), K1, Z1
+	VMOVUPS.Z (BX)(AX*4), K1, Z0
+	VMOVUPS.Z (SI)(AX*4), K1, Z1
 	VXORPS    Z1, Z0, Z0
-	VMOVUPS   Z0, K1, (DX)(CX*4)
+	VMOVUPS   Z0, K1, (DX)(AX*4)
 
 done:
 	VZEROUPPER

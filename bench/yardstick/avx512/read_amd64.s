@@ -7,10 +7,10 @@
 // func Read(y []float32, x []float32, rows []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·Read(SB), NOSPLIT, $0-72
-	MOVQ y_len+8(FP), AX
+	MOVQ y_len+8(FP), CX
 	MOVQ y_base+0(FP), DX
 	MOVQ x_base+24(FP), BX
-	MOVQ rows_base+48(FP), CX
+	MOVQ rows_base+48(FP), AX
 	MOVQ rows_len+56(FP), SI
 	XORQ DI, DI
 	MOVQ SI, R11
@@ -19,71 +19,71 @@ TEXT ·Read(SB), NOSPLIT, $0-72
 	JG   rows4end
 
 rows4:
-	LEAQ (BX)(AX*4), R8
-	LEAQ (R8)(AX*4), R9
-	LEAQ (R9)(AX*4), R10
-	XORQ CX, CX
-	MOVQ AX, R12
+	LEAQ (BX)(CX*4), R8
+	LEAQ (R8)(CX*4), R9
+	LEAQ (R9)(CX*4), R10
+	XORQ AX, AX
+	MOVQ CX, R12
 	ANDQ $-64, R12
-	CMPQ CX, R12
+	CMPQ AX, R12
 	JGE  rows4mainend
 
 rows4main:
-	VMOVUPS (BX)(CX*4), Z0
-	VMOVUPS (R8)(CX*4), Z0
-	VMOVUPS (R9)(CX*4), Z0
-	VMOVUPS (R10)(CX*4), Z0
-	VMOVUPS Z0, (DX)(CX*4)
-	VMOVUPS 64(BX)(CX*4), Z0
-	VMOVUPS 64(R8)(CX*4), Z0
-	VMOVUPS 64(R9)(CX*4), Z0
-	VMOVUPS 64(R10)(CX*4), Z0
-	VMOVUPS Z0, 64(DX)(CX*4)
-	VMOVUPS 128(BX)(CX*4), Z0
-	VMOVUPS 128(R8)(CX*4), Z0
-	VMOVUPS 128(R9)(CX*4), Z0
-	VMOVUPS 128(R10)(CX*4), Z0
-	VMOVUPS Z0, 128(DX)(CX*4)
-	VMOVUPS 192(BX)(CX*4), Z0
-	VMOVUPS 192(R8)(CX*4), Z0
-	VMOVUPS 192(R9)(CX*4), Z0
-	VMOVUPS 192(R10)(CX*4), Z0
-	VMOVUPS Z0, 192(DX)(CX*4)
-	ADDQ    $+64, CX
-	CMPQ    CX, R12
+	VMOVUPS (BX)(AX*4), Z0
+	VMOVUPS (R8)(AX*4), Z0
+	VMOVUPS (R9)(AX*4), Z0
+	VMOVUPS (R10)(AX*4), Z0
+	VMOVUPS Z0, (DX)(AX*4)
+	VMOVUPS 64(BX)(AX*4), Z0
+	VMOVUPS 64(R8)(AX*4), Z0
+	VMOVUPS 64(R9)(AX*4), Z0
+	VMOVUPS 64(R10)(AX*4), Z0
+	VMOVUPS Z0, 64(DX)(AX*4)
+	VMOVUPS 128(BX)(AX*4), Z0
+	VMOVUPS 128(R8)(AX*4), Z0
+	VMOVUPS 128(R9)(AX*4), Z0
+	VMOVUPS 128(R10)(AX*4), Z0
+	VMOVUPS Z0, 128(DX)(AX*4)
+	VMOVUPS 192(BX)(AX*4), Z0
+	VMOVUPS 192(R8)(AX*4), Z0
+	VMOVUPS 192(R9)(AX*4), Z0
+	VMOVUPS 192(R10)(AX*4), Z0
+	VMOVUPS Z0, 192(DX)(AX*4)
+	ADDQ    $+64, AX
+	CMPQ    AX, R12
 	JLT     rows4main
 
 rows4mainend:
-	MOVQ AX, R12
+	MOVQ CX, R12
 	ANDQ $-16, R12
-	CMPQ CX, R12
+	CMPQ AX, R12
 	JGE  rows4loopend
 
 rows4loop:
-	VMOVUPS (BX)(CX*4), Z0
-	VMOVUPS (R8)(CX*4), Z0
-	VMOVUPS (R9)(CX*4), Z0
-	VMOVUPS (R10)(CX*4), Z0
-	VMOVUPS Z0, (DX)(CX*4)
-	ADDQ    $+16, CX
-	CMPQ    CX, R12
+	VMOVUPS (BX)(AX*4), Z0
+	VMOVUPS (R8)(AX*4), Z0
+	VMOVUPS (R9)(AX*4), Z0
+	VMOVUPS (R10)(AX*4), Z0
+	VMOVUPS Z0, (DX)(AX*4)
+	ADDQ    $+16, AX
+	CMPQ    AX, R12
 	JLT     rows4loop
 
 rows4loopend:
-	MOVQ      AX, R12
-	SUBQ      CX, R12
+	MOVQ      CX, R12
+	SUBQ      AX, R12
 	JE        rows4done
 	MOVL      $0x0000ffff, R13
 	BZHIL     R12, R13, R13
 	KMOVW     R13, K1
-	VMOVUPS.Z (BX)(CX*4), K1, Z0
-	VMOVUPS.Z (R8)(CX*4), K1, Z0
-	VMOVUPS.Z (R9)(CX*4), K1, Z0
-	VMOVUPS.Z (R10)(CX*4), K1, Z0
-	VMOVUPS   Z0, K1, (DX)(CX*4)
+	VMOVUPS.Z (BX)(AX*4), K1, Z0
+	VMOVUPS.Z (R8)(AX*4), K1, Z0
+	VMOVUPS.Z (R9)(AX*4), K1, Z0
+	VMOVUPS.Z (R10)(AX*4), K1, Z0
+	VMOVUPS   Z0, K1, (DX)(AX*4)
 
 rows4done:
-	LEAQ (R10)(AX*4), BX
+	LEAQ (R10)(CX*4), BX
 	ADDQ $+4, DI
 	CMPQ DI, R11
 	JLE  rows4
@@ -94,50 +94,50 @@ rows4end:
 	JG   rows1end
 
 rows1:
-	XORQ CX, CX
-	MOVQ AX, R8
+	XORQ AX, AX
+	MOVQ CX, R8
 	ANDQ $-64, R8
-	CMPQ CX, R8
+	CMPQ AX, R8
 	JGE  rows1mainend
 
 rows1main:
-	VMOVUPS (BX)(CX*4), Z0
-	VMOVUPS Z0, (DX)(CX*4)
-	VMOVUPS 64(BX)(CX*4), Z0
-	VMOVUPS Z0, 64(DX)(CX*4)
-	VMOVUPS 128(BX)(CX*4), Z0
-	VMOVUPS Z0, 128(DX)(CX*4)
-	VMOVUPS 192(BX)(CX*4), Z0
-	VMOVUPS Z0, 192(DX)(CX*4)
-	ADDQ    $+64, CX
-	CMPQ    CX, R8
+	VMOVUPS (BX)(AX*4), Z0
+	VMOVUPS Z0, (DX)(AX*4)
+	VMOVUPS 64(BX)(AX*4), Z0
+	VMOVUPS Z0, 64(DX)(AX*4)
+	VMOVUPS 128(BX)(AX*4), Z0
+	VMOVUPS Z0, 128(DX)(AX*4)
+	VMOVUPS 192(BX)(AX*4), Z0
+	VMOVUPS Z0, 192(DX)(AX*4)
+	ADDQ    $+64, AX
+	CMPQ    AX, R8
 	JLT     rows1main
 
 rows1mainend:
-	MOVQ AX, R8
+	MOVQ CX, R8
 	ANDQ $-16, R8
-	CMPQ CX, R8
+	CMPQ AX, R8
 	JGE  rows1loopend
 
 rows1loop:
-	VMOVUPS (BX)(CX*4), Z0
-	VMOVUPS Z0, (DX)(CX*4)
-	ADDQ    $+16, CX
-	CMPQ    CX, R8
+	VMOVUPS (BX)(AX*4), Z0
+	VMOVUPS Z0, (DX)(AX*4)
+	ADDQ    $+16, AX
+	CMPQ    AX, R8
 	JLT     rows1loop
 
 rows1loopend:
-	MOVQ      AX, R8
-	SUBQ      CX, R8
+	MOVQ      CX, R8
+	SUBQ      AX, R8
 	JE        rows1done
 	MOVL      $0x0000ffff, R9
 	BZHIL     R8, R9, R9
 	KMOVW     R9, K1
-	VMOVUPS.Z (BX)(CX*4), K1, Z0
-	VMOVUPS   Z0, K1, (DX)(CX*4)
+	VMOVUPS.Z (BX)(AX*4), K1, Z0
+	VMOVUPS   Z0, K1, (DX)(AX*4)
 
 rows1done:
-	LEAQ (BX)(AX*4), BX
+	LEAQ (BX)(CX*4), BX
 	ADDQ $+1, DI
 	CMPQ DI, SI
 	JLE  rows1

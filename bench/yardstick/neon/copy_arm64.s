@@ -10,6 +10,23 @@ TEXT ·Copy(SB), NOSPLIT, $0-48
 	MOVD y_base+0(FP), R6
 	MOVD x_base+24(FP), R7
 	MOVD y_len+8(FP), R0
+	SUBS $16, R0, R0
+	BLT rest16
+
+loop16:
+	FMOVQ.P 16(R7), F0
+	FMOVQ.P F0, 16(R6)
+	FMOVQ.P 16(R7), F0
+	FMOVQ.P F0, 16(R6)
+	FMOVQ.P 16(R7), F0
+	FMOVQ.P F0, 16(R6)
+	FMOVQ.P 16(R7), F0
+	FMOVQ.P F0, 16(R6)
+	SUBS $16, R0, R0
+	BGE loop16
+
+rest16:
+	ADD $16, R0, R0
 	SUBS $4, R0, R0
 	BLT rest4
 

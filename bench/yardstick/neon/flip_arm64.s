@@ -15,6 +15,27 @@ TEXT ·Flip(SB), NOSPLIT, $0-24
 	FMOVQ 0(R4), F31
 	MOVD p_base+0(FP), R6
 	MOVD p_len+8(FP), R0
+	SUBS $16, R0, R0
+	BLT rest16
+
+loop16:
+	FMOVQ (R6), F0
+	WORD $0x6e3f1c00 // eor v0.16b, v0.16b, v31.16b
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R6), F0
+	WORD $0x6e3f1c00 // eor v0.16b, v0.16b, v31.16b
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R6), F0
+	WORD $0x6e3f1c00 // eor v0.16b, v0.16b, v31.16b
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R6), F0
+	WORD $0x6e3f1c00 // eor v0.16b, v0.16b, v31.16b
+	FMOVQ.P F0, 16(R6)
+	SUBS $16, R0, R0
+	BGE loop16
+
+rest16:
+	ADD $16, R0, R0
 	SUBS $4, R0, R0
 	BLT rest4
 

@@ -12,6 +12,35 @@ TEXT ·JoinTwo(SB), NOSPLIT, $0-96
 	MOVD x_base+48(FP), R8
 	MOVD y_base+72(FP), R9
 	MOVD z_len+8(FP), R0
+	SUBS $16, R0, R0
+	BLT rest16
+
+loop16:
+	FMOVQ.P 16(R8), F0
+	FMOVQ.P 16(R9), F1
+	WORD $0x6e211c01 // eor v1.16b, v0.16b, v1.16b
+	FMOVQ.P F1, 16(R6)
+	FMOVQ.P F0, 16(R7)
+	FMOVQ.P 16(R8), F0
+	FMOVQ.P 16(R9), F1
+	WORD $0x6e211c01 // eor v1.16b, v0.16b, v1.16b
+	FMOVQ.P F1, 16(R6)
+	FMOVQ.P F0, 16(R7)
+	FMOVQ.P 16(R8), F0
+	FMOVQ.P 16(R9), F1
+	WORD $0x6e211c01 // eor v1.16b, v0.16b, v1.16b
+	FMOVQ.P F1, 16(R6)
+	FMOVQ.P F0, 16(R7)
+	FMOVQ.P 16(R8), F0
+	FMOVQ.P 16(R9), F1
+	WORD $0x6e211c01 // eor v1.16b, v0.16b, v1.16b
+	FMOVQ.P F1, 16(R6)
+	FMOVQ.P F0, 16(R7)
+	SUBS $16, R0, R0
+	BGE loop16
+
+rest16:
+	ADD $16, R0, R0
 	SUBS $4, R0, R0
 	BLT rest4
 

@@ -15,6 +15,31 @@ TEXT ·Rows(SB), NOSPLIT, $0-72
 row:
 	MOVD y_base+0(FP), R6
 	MOVD y_len+8(FP), R0
+	SUBS $16, R0, R0
+	BLT rest16
+
+loop16:
+	FMOVQ (R6), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R6), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R6), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R6), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P F0, 16(R6)
+	SUBS $16, R0, R0
+	BGE loop16
+
+rest16:
+	ADD $16, R0, R0
 	SUBS $4, R0, R0
 	BLT rest4
 

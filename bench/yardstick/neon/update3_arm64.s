@@ -12,6 +12,55 @@ TEXT ·Update3(SB), NOSPLIT, $0-96
 	MOVD m_base+48(FP), R8
 	MOVD v_base+72(FP), R9
 	MOVD p_len+8(FP), R0
+	SUBS $16, R0, R0
+	BLT rest16
+
+loop16:
+	FMOVQ (R6), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R8), F0
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P F0, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P F0, 16(R9)
+	FMOVQ (R6), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R8), F0
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P F0, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P F0, 16(R9)
+	FMOVQ (R6), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R8), F0
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P F0, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P F0, 16(R9)
+	FMOVQ (R6), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R8), F0
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P F0, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P F0, 16(R9)
+	SUBS $16, R0, R0
+	BGE loop16
+
+rest16:
+	ADD $16, R0, R0
 	SUBS $4, R0, R0
 	BLT rest4
 

@@ -45,7 +45,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func BCE(grad []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·BCE(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         x_base+24(FP), BX
 	MOVQ         y_base+48(FP), SI
@@ -55,17 +55,17 @@ TEXT ·BCE(SB), NOSPLIT, $0-88
 	VBROADCASTSS constants<>+8(SB), Y1
 	VBROADCASTSS constants<>+20(SB), Y2
 	VBROADCASTSS constants<>+4(SB), Y3
-	XORQ         CX, CX
-	MOVQ         AX, R9
+	XORQ         AX, AX
+	MOVQ         CX, R9
 	ANDQ         $-8, R9
-	CMPQ         CX, R9
+	CMPQ         AX, R9
 	JGE          loopend
 
 loop:
-	MOVQ         CX, R10
+	MOVQ         AX, R10
 	ANDQ         $+31, R10
-	VMOVUPS      (BX)(CX*4), Y4
-	VMOVUPS      (SI)(CX*4), Y5
+	VMOVUPS      (BX)(AX*4), Y4
+	VMOVUPS      (SI)(AX*4), Y5
 	VSUBPS       Y5, Y4, Y6
 	VSUBPS       Y4, Y0, Y7
 	VMULPS       Y4, Y7, Y7
@@ -74,7 +74,7 @@ loop:
 	VDIVPS       Y7, Y6, Y6
 	VBROADCASTSS (R8), Y7
 	VMULPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (DX)(CX*4)
+	VMOVUPS      Y6, (DX)(AX*4)
 	VBROADCASTSS constants<>+16(SB), Y6
 	VMULPS       Y6, Y4, Y6
 	VBROADCASTSS constants<>+12(SB), Y7
@@ -238,20 +238,20 @@ loop:
 	VMOVUPS      32(DI)(R10*8), Y5
 	VADDPD       Y4, Y5, Y5
 	VMOVUPS      Y5, 32(DI)(R10*8)
-	ADDQ         $+8, CX
-	CMPQ         CX, R9
+	ADDQ         $+8, AX
+	CMPQ         AX, R9
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X4
+	VMOVD        CX, X4
 	VPBROADCASTD X4, Y4
 	VPCMPGTD     lanes<>+0(SB), Y4, Y4
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMASKMOVPS   (BX)(CX*4), Y4, Y5
-	VMASKMOVPS   (SI)(CX*4), Y4, Y6
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMASKMOVPS   (BX)(AX*4), Y4, Y5
+	VMASKMOVPS   (SI)(AX*4), Y4, Y6
 	VSUBPS       Y6, Y5, Y7
 	VSUBPS       Y5, Y0, Y8
 	VMULPS       Y5, Y8, Y8
@@ -260,7 +260,7 @@ loopend:
 	VDIVPS       Y8, Y7, Y7
 	VBROADCASTSS (R8), Y8
 	VMULPS       Y8, Y7, Y7
-	VMASKMOVPS   Y7, Y4, (DX)(CX*4)
+	VMASKMOVPS   Y7, Y4, (DX)(AX*4)
 	VBROADCASTSS constants<>+16(SB), Y7
 	VMULPS       Y7, Y5, Y7
 	VBROADCASTSS constants<>+12(SB), Y8
@@ -419,12 +419,12 @@ loopend:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (DI)(AX*8), Y2
+	VMOVUPS      (DI)(CX*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (DI)(AX*8)
-	VMOVUPS      32(DI)(AX*8), Y1
+	VMOVUPS      Y2, (DI)(CX*8)
+	VMOVUPS      32(DI)(CX*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(DI)(AX*8)
+	VMOVUPS      Y1, 32(DI)(CX*8)
 
 done:
 	VZEROUPPER

@@ -44,7 +44,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func BCEClip(grad []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·BCEClip(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         x_base+24(FP), BX
 	MOVQ         y_base+48(FP), SI
@@ -56,19 +56,19 @@ TEXT ·BCEClip(SB), NOSPLIT, $0-88
 	VBROADCASTSS constants<>+8(SB), Y3
 	VBROADCASTSS constants<>+12(SB), Y4
 	VBROADCASTSS constants<>+16(SB), Y5
-	XORQ         CX, CX
-	MOVQ         AX, R9
+	XORQ         AX, AX
+	MOVQ         CX, R9
 	ANDQ         $-8, R9
-	CMPQ         CX, R9
+	CMPQ         AX, R9
 	JGE          loopend
 
 loop:
-	MOVQ         CX, R10
+	MOVQ         AX, R10
 	ANDQ         $+31, R10
-	VMOVUPS      (BX)(CX*4), Y6
+	VMOVUPS      (BX)(AX*4), Y6
 	VMAXPS       Y6, Y3, Y7
 	VMINPS       Y7, Y4, Y7
-	VMOVUPS      (SI)(CX*4), Y8
+	VMOVUPS      (SI)(AX*4), Y8
 	VSUBPS       Y8, Y7, Y9
 	VSUBPS       Y7, Y1, Y10
 	VMULPS       Y7, Y10, Y11
@@ -79,7 +79,7 @@ loop:
 	VBLENDVPS    Y6, Y0, Y9, Y6
 	VBROADCASTSS (R8), Y9
 	VMULPS       Y9, Y6, Y6
-	VMOVUPS      Y6, (DX)(CX*4)
+	VMOVUPS      Y6, (DX)(AX*4)
 	VBROADCASTSS constants<>+20(SB), Y6
 	VMULPS       Y6, Y7, Y6
 	VCMPPS       $0x11, Y5, Y7, Y9
@@ -233,22 +233,22 @@ loop:
 	VMOVUPS      32(DI)(R10*8), Y7
 	VADDPD       Y6, Y7, Y7
 	VMOVUPS      Y7, 32(DI)(R10*8)
-	ADDQ         $+8, CX
-	CMPQ         CX, R9
+	ADDQ         $+8, AX
+	CMPQ         AX, R9
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X6
+	VMOVD        CX, X6
 	VPBROADCASTD X6, Y6
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMASKMOVPS   (BX)(CX*4), Y6, Y7
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMASKMOVPS   (BX)(AX*4), Y6, Y7
 	VMAXPS       Y7, Y3, Y8
 	VMINPS       Y8, Y4, Y8
-	VMASKMOVPS   (SI)(CX*4), Y6, Y9
+	VMASKMOVPS   (SI)(AX*4), Y6, Y9
 	VSUBPS       Y9, Y8, Y10
 	VSUBPS       Y8, Y1, Y11
 	VMULPS       Y8, Y11, Y12
@@ -259,7 +259,7 @@ loopend:
 	VBLENDVPS    Y3, Y0, Y4, Y3
 	VBROADCASTSS (R8), Y4
 	VMULPS       Y4, Y3, Y3
-	VMASKMOVPS   Y3, Y6, (DX)(CX*4)
+	VMASKMOVPS   Y3, Y6, (DX)(AX*4)
 	VBROADCASTSS constants<>+20(SB), Y3
 	VMULPS       Y3, Y8, Y3
 	VCMPPS       $0x11, Y5, Y8, Y4
@@ -408,12 +408,12 @@ loopend:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (DI)(AX*8), Y2
+	VMOVUPS      (DI)(CX*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (DI)(AX*8)
-	VMOVUPS      32(DI)(AX*8), Y1
+	VMOVUPS      Y2, (DI)(CX*8)
+	VMOVUPS      32(DI)(CX*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(DI)(AX*8)
+	VMOVUPS      Y1, 32(DI)(CX*8)
 
 done:
 	VZEROUPPER

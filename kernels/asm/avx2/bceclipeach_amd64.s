@@ -44,7 +44,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func BCEClipEach(grad []float32, each []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·BCEClipEach(SB), NOSPLIT, $0-112
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         each_base+24(FP), BX
 	MOVQ         x_base+48(FP), SI
@@ -57,19 +57,19 @@ TEXT ·BCEClipEach(SB), NOSPLIT, $0-112
 	VBROADCASTSS constants<>+8(SB), Y3
 	VBROADCASTSS constants<>+12(SB), Y4
 	VBROADCASTSS constants<>+16(SB), Y5
-	XORQ         CX, CX
-	MOVQ         AX, R10
+	XORQ         AX, AX
+	MOVQ         CX, R10
 	ANDQ         $-8, R10
-	CMPQ         CX, R10
+	CMPQ         AX, R10
 	JGE          loopend
 
 loop:
-	MOVQ         CX, R11
+	MOVQ         AX, R11
 	ANDQ         $+31, R11
-	VMOVUPS      (SI)(CX*4), Y6
+	VMOVUPS      (SI)(AX*4), Y6
 	VMAXPS       Y6, Y3, Y7
 	VMINPS       Y7, Y4, Y7
-	VMOVUPS      (DI)(CX*4), Y8
+	VMOVUPS      (DI)(AX*4), Y8
 	VSUBPS       Y8, Y7, Y9
 	VSUBPS       Y7, Y1, Y10
 	VMULPS       Y7, Y10, Y11
@@ -80,7 +80,7 @@ loop:
 	VBLENDVPS    Y6, Y0, Y9, Y6
 	VBROADCASTSS (R9), Y9
 	VMULPS       Y9, Y6, Y6
-	VMOVUPS      Y6, (DX)(CX*4)
+	VMOVUPS      Y6, (DX)(AX*4)
 	VBROADCASTSS constants<>+20(SB), Y6
 	VMULPS       Y6, Y7, Y6
 	VCMPPS       $0x11, Y5, Y7, Y9
@@ -225,7 +225,7 @@ loop:
 	VADDPS       Y7, Y6, Y6
 	VBROADCASTSS constants<>+96(SB), Y7
 	VXORPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (BX)(CX*4)
+	VMOVUPS      Y6, (BX)(AX*4)
 	VCVTPS2PD    X6, Y7
 	VEXTRACTF128 $0x01, Y6, X6
 	VCVTPS2PD    X6, Y6
@@ -235,22 +235,22 @@ loop:
 	VMOVUPS      32(R8)(R11*8), Y7
 	VADDPD       Y6, Y7, Y7
 	VMOVUPS      Y7, 32(R8)(R11*8)
-	ADDQ         $+8, CX
-	CMPQ         CX, R10
+	ADDQ         $+8, AX
+	CMPQ         AX, R10
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X6
+	VMOVD        CX, X6
 	VPBROADCASTD X6, Y6
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMASKMOVPS   (SI)(CX*4), Y6, Y7
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMASKMOVPS   (SI)(AX*4), Y6, Y7
 	VMAXPS       Y7, Y3, Y8
 	VMINPS       Y8, Y4, Y8
-	VMASKMOVPS   (DI)(CX*4), Y6, Y9
+	VMASKMOVPS   (DI)(AX*4), Y6, Y9
 	VSUBPS       Y9, Y8, Y10
 	VSUBPS       Y8, Y1, Y11
 	VMULPS       Y8, Y11, Y12
@@ -261,7 +261,7 @@ loopend:
 	VBLENDVPS    Y3, Y0, Y4, Y3
 	VBROADCASTSS (R9), Y4
 	VMULPS       Y4, Y3, Y3
-	VMASKMOVPS   Y3, Y6, (DX)(CX*4)
+	VMASKMOVPS   Y3, Y6, (DX)(AX*4)
 	VBROADCASTSS constants<>+20(SB), Y3
 	VMULPS       Y3, Y8, Y3
 	VCMPPS       $0x11, Y5, Y8, Y4
@@ -406,17 +406,17 @@ loopend:
 	VADDPS       Y0, Y3, Y0
 	VBROADCASTSS constants<>+96(SB), Y1
 	VXORPS       Y1, Y0, Y0
-	VMASKMOVPS   Y0, Y6, (BX)(CX*4)
+	VMASKMOVPS   Y0, Y6, (BX)(AX*4)
 	VANDPS       Y6, Y0, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (R8)(AX*8), Y2
+	VMOVUPS      (R8)(CX*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (R8)(AX*8)
-	VMOVUPS      32(R8)(AX*8), Y1
+	VMOVUPS      Y2, (R8)(CX*8)
+	VMOVUPS      32(R8)(CX*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(R8)(AX*8)
+	VMOVUPS      Y1, 32(R8)(CX*8)
 
 done:
 	VZEROUPPER

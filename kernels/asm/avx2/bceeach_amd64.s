@@ -45,7 +45,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func BCEEach(grad []float32, each []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·BCEEach(SB), NOSPLIT, $0-112
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         each_base+24(FP), BX
 	MOVQ         x_base+48(FP), SI
@@ -56,17 +56,17 @@ TEXT ·BCEEach(SB), NOSPLIT, $0-112
 	VBROADCASTSS constants<>+8(SB), Y1
 	VBROADCASTSS constants<>+20(SB), Y2
 	VBROADCASTSS constants<>+4(SB), Y3
-	XORQ         CX, CX
-	MOVQ         AX, R10
+	XORQ         AX, AX
+	MOVQ         CX, R10
 	ANDQ         $-8, R10
-	CMPQ         CX, R10
+	CMPQ         AX, R10
 	JGE          loopend
 
 loop:
-	MOVQ         CX, R11
+	MOVQ         AX, R11
 	ANDQ         $+31, R11
-	VMOVUPS      (SI)(CX*4), Y4
-	VMOVUPS      (DI)(CX*4), Y5
+	VMOVUPS      (SI)(AX*4), Y4
+	VMOVUPS      (DI)(AX*4), Y5
 	VSUBPS       Y5, Y4, Y6
 	VSUBPS       Y4, Y0, Y7
 	VMULPS       Y4, Y7, Y7
@@ -75,7 +75,7 @@ loop:
 	VDIVPS       Y7, Y6, Y6
 	VBROADCASTSS (R9), Y7
 	VMULPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (DX)(CX*4)
+	VMOVUPS      Y6, (DX)(AX*4)
 	VBROADCASTSS constants<>+16(SB), Y6
 	VMULPS       Y6, Y4, Y6
 	VBROADCASTSS constants<>+12(SB), Y7
@@ -230,7 +230,7 @@ loop:
 	VADDPS       Y4, Y6, Y4
 	VBROADCASTSS constants<>+100(SB), Y5
 	VXORPS       Y5, Y4, Y4
-	VMOVUPS      Y4, (BX)(CX*4)
+	VMOVUPS      Y4, (BX)(AX*4)
 	VCVTPS2PD    X4, Y5
 	VEXTRACTF128 $0x01, Y4, X4
 	VCVTPS2PD    X4, Y4
@@ -240,20 +240,20 @@ loop:
 	VMOVUPS      32(R8)(R11*8), Y5
 	VADDPD       Y4, Y5, Y5
 	VMOVUPS      Y5, 32(R8)(R11*8)
-	ADDQ         $+8, CX
-	CMPQ         CX, R10
+	ADDQ         $+8, AX
+	CMPQ         AX, R10
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X4
+	VMOVD        CX, X4
 	VPBROADCASTD X4, Y4
 	VPCMPGTD     lanes<>+0(SB), Y4, Y4
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMASKMOVPS   (SI)(CX*4), Y4, Y5
-	VMASKMOVPS   (DI)(CX*4), Y4, Y6
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMASKMOVPS   (SI)(AX*4), Y4, Y5
+	VMASKMOVPS   (DI)(AX*4), Y4, Y6
 	VSUBPS       Y6, Y5, Y7
 	VSUBPS       Y5, Y0, Y8
 	VMULPS       Y5, Y8, Y8
@@ -262,7 +262,7 @@ loopend:
 	VDIVPS       Y8, Y7, Y7
 	VBROADCASTSS (R9), Y8
 	VMULPS       Y8, Y7, Y7
-	VMASKMOVPS   Y7, Y4, (DX)(CX*4)
+	VMASKMOVPS   Y7, Y4, (DX)(AX*4)
 	VBROADCASTSS constants<>+16(SB), Y7
 	VMULPS       Y7, Y5, Y7
 	VBROADCASTSS constants<>+12(SB), Y8
@@ -417,17 +417,17 @@ loopend:
 	VADDPS       Y0, Y7, Y0
 	VBROADCASTSS constants<>+100(SB), Y1
 	VXORPS       Y1, Y0, Y0
-	VMASKMOVPS   Y0, Y4, (BX)(CX*4)
+	VMASKMOVPS   Y0, Y4, (BX)(AX*4)
 	VANDPS       Y4, Y0, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (R8)(AX*8), Y2
+	VMOVUPS      (R8)(CX*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (R8)(AX*8)
-	VMOVUPS      32(R8)(AX*8), Y1
+	VMOVUPS      Y2, (R8)(CX*8)
+	VMOVUPS      32(R8)(CX*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(R8)(AX*8)
+	VMOVUPS      Y1, 32(R8)(CX*8)
 
 done:
 	VZEROUPPER

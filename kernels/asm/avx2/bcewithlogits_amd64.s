@@ -50,29 +50,29 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func BCEWithLogits(grad []float32, x []float32, y []float32, c *[2]float32, sum *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·BCEWithLogits(SB), NOSPLIT, $0-88
-	MOVQ grad_len+8(FP), AX
+	MOVQ grad_len+8(FP), CX
 	MOVQ grad_base+0(FP), DX
 	MOVQ x_base+24(FP), BX
 	MOVQ y_base+48(FP), SI
 	MOVQ sum+80(FP), DI
 	MOVQ c+72(FP), R8
-	XORQ CX, CX
-	MOVQ AX, R9
+	XORQ AX, AX
+	MOVQ CX, R9
 	ANDQ $-8, R9
-	CMPQ CX, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
-	MOVQ         CX, R10
+	MOVQ         AX, R10
 	ANDQ         $+31, R10
-	VMOVUPS      (SI)(CX*4), Y0
+	VMOVUPS      (SI)(AX*4), Y0
 	VBROADCASTSS 4(R8), Y1
 	VBROADCASTSS constants<>+4(SB), Y2
 	VSUBPS       Y2, Y1, Y1
 	VMULPS       Y1, Y0, Y1
 	VBROADCASTSS constants<>+4(SB), Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      (BX)(CX*4), Y2
+	VMOVUPS      (BX)(AX*4), Y2
 	VBROADCASTSS constants<>+116(SB), Y3
 	VANDPS       Y3, Y2, Y3
 	VBROADCASTSS constants<>+120(SB), Y4
@@ -139,7 +139,7 @@ loop:
 	VSUBPS       Y6, Y5, Y5
 	VBROADCASTSS (R8), Y7
 	VMULPS       Y7, Y5, Y5
-	VMOVUPS      Y5, (DX)(CX*4)
+	VMOVUPS      Y5, (DX)(AX*4)
 	VBROADCASTSS constants<>+4(SB), Y5
 	VADDPS       Y3, Y5, Y5
 	VBROADCASTSS constants<>+60(SB), Y7
@@ -240,26 +240,26 @@ loop:
 	VMOVUPS      32(DI)(R10*8), Y1
 	VADDPD       Y0, Y1, Y1
 	VMOVUPS      Y1, 32(DI)(R10*8)
-	ADDQ         $+8, CX
-	CMPQ         CX, R9
+	ADDQ         $+8, AX
+	CMPQ         AX, R9
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X0
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMASKMOVPS   (SI)(CX*4), Y0, Y1
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMASKMOVPS   (SI)(AX*4), Y0, Y1
 	VBROADCASTSS 4(R8), Y2
 	VBROADCASTSS constants<>+4(SB), Y3
 	VSUBPS       Y3, Y2, Y2
 	VMULPS       Y2, Y1, Y2
 	VBROADCASTSS constants<>+4(SB), Y3
 	VADDPS       Y3, Y2, Y2
-	VMASKMOVPS   (BX)(CX*4), Y0, Y3
+	VMASKMOVPS   (BX)(AX*4), Y0, Y3
 	VBROADCASTSS constants<>+116(SB), Y4
 	VANDPS       Y4, Y3, Y4
 	VBROADCASTSS constants<>+120(SB), Y5
@@ -326,7 +326,7 @@ loopend:
 	VSUBPS       Y7, Y6, Y6
 	VBROADCASTSS (R8), Y8
 	VMULPS       Y8, Y6, Y6
-	VMASKMOVPS   Y6, Y0, (DX)(CX*4)
+	VMASKMOVPS   Y6, Y0, (DX)(AX*4)
 	VBROADCASTSS constants<>+4(SB), Y6
 	VADDPS       Y4, Y6, Y6
 	VBROADCASTSS constants<>+60(SB), Y8
@@ -422,12 +422,12 @@ loopend:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (DI)(AX*8), Y2
+	VMOVUPS      (DI)(CX*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (DI)(AX*8)
-	VMOVUPS      32(DI)(AX*8), Y1
+	VMOVUPS      Y2, (DI)(CX*8)
+	VMOVUPS      32(DI)(CX*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(DI)(AX*8)
+	VMOVUPS      Y1, 32(DI)(CX*8)
 
 done:
 	VZEROUPPER

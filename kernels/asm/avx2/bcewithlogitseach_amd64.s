@@ -50,30 +50,30 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func BCEWithLogitsEach(grad []float32, each []float32, x []float32, y []float32, c *[2]float32, sum *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·BCEWithLogitsEach(SB), NOSPLIT, $0-112
-	MOVQ grad_len+8(FP), AX
+	MOVQ grad_len+8(FP), CX
 	MOVQ grad_base+0(FP), DX
 	MOVQ each_base+24(FP), BX
 	MOVQ x_base+48(FP), SI
 	MOVQ y_base+72(FP), DI
 	MOVQ sum+104(FP), R8
 	MOVQ c+96(FP), R9
-	XORQ CX, CX
-	MOVQ AX, R10
+	XORQ AX, AX
+	MOVQ CX, R10
 	ANDQ $-8, R10
-	CMPQ CX, R10
+	CMPQ AX, R10
 	JGE  loopend
 
 loop:
-	MOVQ         CX, R11
+	MOVQ         AX, R11
 	ANDQ         $+31, R11
-	VMOVUPS      (DI)(CX*4), Y0
+	VMOVUPS      (DI)(AX*4), Y0
 	VBROADCASTSS 4(R9), Y1
 	VBROADCASTSS constants<>+4(SB), Y2
 	VSUBPS       Y2, Y1, Y1
 	VMULPS       Y1, Y0, Y1
 	VBROADCASTSS constants<>+4(SB), Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      (SI)(CX*4), Y2
+	VMOVUPS      (SI)(AX*4), Y2
 	VBROADCASTSS constants<>+116(SB), Y3
 	VANDPS       Y3, Y2, Y3
 	VBROADCASTSS constants<>+120(SB), Y4
@@ -140,7 +140,7 @@ loop:
 	VSUBPS       Y6, Y5, Y5
 	VBROADCASTSS (R9), Y7
 	VMULPS       Y7, Y5, Y5
-	VMOVUPS      Y5, (DX)(CX*4)
+	VMOVUPS      Y5, (DX)(AX*4)
 	VBROADCASTSS constants<>+4(SB), Y5
 	VADDPS       Y3, Y5, Y5
 	VBROADCASTSS constants<>+60(SB), Y7
@@ -232,7 +232,7 @@ loop:
 	VMULPS       Y2, Y0, Y0
 	VBLENDVPS    Y4, Y3, Y0, Y0
 	VADDPS       Y0, Y1, Y0
-	VMOVUPS      Y0, (BX)(CX*4)
+	VMOVUPS      Y0, (BX)(AX*4)
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
@@ -242,26 +242,26 @@ loop:
 	VMOVUPS      32(R8)(R11*8), Y1
 	VADDPD       Y0, Y1, Y1
 	VMOVUPS      Y1, 32(R8)(R11*8)
-	ADDQ         $+8, CX
-	CMPQ         CX, R10
+	ADDQ         $+8, AX
+	CMPQ         AX, R10
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X0
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMASKMOVPS   (DI)(CX*4), Y0, Y1
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMASKMOVPS   (DI)(AX*4), Y0, Y1
 	VBROADCASTSS 4(R9), Y2
 	VBROADCASTSS constants<>+4(SB), Y3
 	VSUBPS       Y3, Y2, Y2
 	VMULPS       Y2, Y1, Y2
 	VBROADCASTSS constants<>+4(SB), Y3
 	VADDPS       Y3, Y2, Y2
-	VMASKMOVPS   (SI)(CX*4), Y0, Y3
+	VMASKMOVPS   (SI)(AX*4), Y0, Y3
 	VBROADCASTSS constants<>+116(SB), Y4
 	VANDPS       Y4, Y3, Y4
 	VBROADCASTSS constants<>+120(SB), Y5
@@ -328,7 +328,7 @@ loopend:
 	VSUBPS       Y7, Y6, Y6
 	VBROADCASTSS (R9), Y8
 	VMULPS       Y8, Y6, Y6
-	VMASKMOVPS   Y6, Y0, (DX)(CX*4)
+	VMASKMOVPS   Y6, Y0, (DX)(AX*4)
 	VBROADCASTSS constants<>+4(SB), Y6
 	VADDPS       Y4, Y6, Y6
 	VBROADCASTSS constants<>+60(SB), Y8
@@ -420,17 +420,17 @@ loopend:
 	VMULPS       Y3, Y1, Y1
 	VBLENDVPS    Y5, Y4, Y1, Y1
 	VADDPS       Y1, Y2, Y1
-	VMASKMOVPS   Y1, Y0, (BX)(CX*4)
+	VMASKMOVPS   Y1, Y0, (BX)(AX*4)
 	VANDPS       Y0, Y1, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (R8)(AX*8), Y2
+	VMOVUPS      (R8)(CX*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (R8)(AX*8)
-	VMOVUPS      32(R8)(AX*8), Y1
+	VMOVUPS      Y2, (R8)(CX*8)
+	VMOVUPS      32(R8)(CX*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(R8)(AX*8)
+	VMOVUPS      Y1, 32(R8)(CX*8)
 
 done:
 	VZEROUPPER

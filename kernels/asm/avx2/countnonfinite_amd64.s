@@ -23,17 +23,17 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func CountNonFinite(x []float32, count *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·CountNonFinite(SB), NOSPLIT, $0-32
-	MOVQ         x_len+8(FP), AX
+	MOVQ         x_len+8(FP), CX
 	MOVQ         x_base+0(FP), DX
 	MOVQ         count+24(FP), BX
 	VBROADCASTSS constants<>+0(SB), Y0
 	VBROADCASTSS constants<>+4(SB), Y1
 	VBROADCASTSS constants<>+8(SB), Y2
 	VBROADCASTSS constants<>+12(SB), Y3
-	XORQ         CX, CX
-	MOVQ         AX, SI
+	XORQ         AX, AX
+	MOVQ         CX, SI
 	ANDQ         $-32, SI
-	CMPQ         CX, SI
+	CMPQ         AX, SI
 	JGE          mainend
 	VMOVUPS      (BX), Y4
 	VMOVUPS      32(BX), Y5
@@ -45,7 +45,7 @@ TEXT ·CountNonFinite(SB), NOSPLIT, $0-32
 	VMOVUPS      224(BX), Y11
 
 main:
-	VMOVUPS      (DX)(CX*4), Y12
+	VMOVUPS      (DX)(AX*4), Y12
 	VANDPS       Y3, Y12, Y12
 	VCMPPS       $0x12, Y0, Y12, Y12
 	VBLENDVPS    Y12, Y1, Y2, Y12
@@ -54,7 +54,7 @@ main:
 	VCVTPS2PD    X12, Y12
 	VADDPD       Y13, Y4, Y4
 	VADDPD       Y12, Y5, Y5
-	VMOVUPS      32(DX)(CX*4), Y12
+	VMOVUPS      32(DX)(AX*4), Y12
 	VANDPS       Y3, Y12, Y12
 	VCMPPS       $0x12, Y0, Y12, Y12
 	VBLENDVPS    Y12, Y1, Y2, Y12
@@ -63,7 +63,7 @@ main:
 	VCVTPS2PD    X12, Y12
 	VADDPD       Y13, Y6, Y6
 	VADDPD       Y12, Y7, Y7
-	VMOVUPS      64(DX)(CX*4), Y12
+	VMOVUPS      64(DX)(AX*4), Y12
 	VANDPS       Y3, Y12, Y12
 	VCMPPS       $0x12, Y0, Y12, Y12
 	VBLENDVPS    Y12, Y1, Y2, Y12
@@ -72,7 +72,7 @@ main:
 	VCVTPS2PD    X12, Y12
 	VADDPD       Y13, Y8, Y8
 	VADDPD       Y12, Y9, Y9
-	VMOVUPS      96(DX)(CX*4), Y12
+	VMOVUPS      96(DX)(AX*4), Y12
 	VANDPS       Y3, Y12, Y12
 	VCMPPS       $0x12, Y0, Y12, Y12
 	VBLENDVPS    Y12, Y1, Y2, Y12
@@ -81,8 +81,8 @@ main:
 	VCVTPS2PD    X12, Y12
 	VADDPD       Y13, Y10, Y10
 	VADDPD       Y12, Y11, Y11
-	ADDQ         $+32, CX
-	CMPQ         CX, SI
+	ADDQ         $+32, AX
+	CMPQ         AX, SI
 	JLT          main
 	VMOVUPS      Y4, (BX)
 	VMOVUPS      Y5, 32(BX)
@@ -94,15 +94,15 @@ main:
 	VMOVUPS      Y11, 224(BX)
 
 mainend:
-	MOVQ AX, SI
+	MOVQ CX, SI
 	ANDQ $-8, SI
-	CMPQ CX, SI
+	CMPQ AX, SI
 	JGE  loopend
 
 loop:
-	MOVQ         CX, DI
+	MOVQ         AX, DI
 	ANDQ         $+31, DI
-	VMOVUPS      (DX)(CX*4), Y4
+	VMOVUPS      (DX)(AX*4), Y4
 	VANDPS       Y3, Y4, Y4
 	VCMPPS       $0x12, Y0, Y4, Y4
 	VBLENDVPS    Y4, Y1, Y2, Y4
@@ -115,19 +115,19 @@ loop:
 	VMOVUPS      32(BX)(DI*8), Y5
 	VADDPD       Y4, Y5, Y5
 	VMOVUPS      Y5, 32(BX)(DI*8)
-	ADDQ         $+8, CX
-	CMPQ         CX, SI
+	ADDQ         $+8, AX
+	CMPQ         AX, SI
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X4
+	VMOVD        CX, X4
 	VPBROADCASTD X4, Y4
 	VPCMPGTD     lanes<>+0(SB), Y4, Y4
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMASKMOVPS   (DX)(CX*4), Y4, Y5
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMASKMOVPS   (DX)(AX*4), Y4, Y5
 	VANDPS       Y3, Y5, Y3
 	VCMPPS       $0x12, Y0, Y3, Y0
 	VBLENDVPS    Y0, Y1, Y2, Y0
@@ -135,12 +135,12 @@ loopend:
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (BX)(AX*8), Y2
+	VMOVUPS      (BX)(CX*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (BX)(AX*8)
-	VMOVUPS      32(BX)(AX*8), Y1
+	VMOVUPS      Y2, (BX)(CX*8)
+	VMOVUPS      32(BX)(CX*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(BX)(AX*8)
+	VMOVUPS      Y1, 32(BX)(CX*8)
 
 done:
 	VZEROUPPER

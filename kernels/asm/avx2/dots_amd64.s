@@ -17,7 +17,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Dots(z []float32, x []float32, w []float32)
 // Requires: AVX, AVX2
 TEXT ·Dots(SB), NOSPLIT, $256-72
-	MOVQ w_len+56(FP), AX
+	MOVQ w_len+56(FP), CX
 	MOVQ z_base+0(FP), DX
 	MOVQ x_base+24(FP), BX
 	MOVQ w_base+48(FP), SI
@@ -29,7 +29,7 @@ TEXT ·Dots(SB), NOSPLIT, $256-72
 	JG   rows2end
 
 rows2:
-	LEAQ    (BX)(AX*4), R9
+	LEAQ    (BX)(CX*4), R9
 	VXORPS  Y0, Y0, Y0
 	VMOVUPS Y0, (SP)
 	VMOVUPS Y0, 32(SP)
@@ -39,10 +39,10 @@ rows2:
 	VMOVUPS Y0, 160(SP)
 	VMOVUPS Y0, 192(SP)
 	VMOVUPS Y0, 224(SP)
-	XORQ    CX, CX
-	MOVQ    AX, R11
+	XORQ    AX, AX
+	MOVQ    CX, R11
 	ANDQ    $-32, R11
-	CMPQ    CX, R11
+	CMPQ    AX, R11
 	JGE     rows2mainend
 	VMOVUPS (SP), Y0
 	VMOVUPS 32(SP), Y1
@@ -54,36 +54,36 @@ rows2:
 	VMOVUPS 224(SP), Y7
 
 rows2main:
-	VMOVUPS (BX)(CX*4), Y8
-	VMOVUPS (SI)(CX*4), Y9
+	VMOVUPS (BX)(AX*4), Y8
+	VMOVUPS (SI)(AX*4), Y9
 	VMULPS  Y9, Y8, Y8
 	VADDPS  Y8, Y0, Y0
-	VMOVUPS (R9)(CX*4), Y8
+	VMOVUPS (R9)(AX*4), Y8
 	VMULPS  Y9, Y8, Y8
 	VADDPS  Y8, Y4, Y4
-	VMOVUPS 32(BX)(CX*4), Y8
-	VMOVUPS 32(SI)(CX*4), Y9
+	VMOVUPS 32(BX)(AX*4), Y8
+	VMOVUPS 32(SI)(AX*4), Y9
 	VMULPS  Y9, Y8, Y8
 	VADDPS  Y8, Y1, Y1
-	VMOVUPS 32(R9)(CX*4), Y8
+	VMOVUPS 32(R9)(AX*4), Y8
 	VMULPS  Y9, Y8, Y8
 	VADDPS  Y8, Y5, Y5
-	VMOVUPS 64(BX)(CX*4), Y8
-	VMOVUPS 64(SI)(CX*4), Y9
+	VMOVUPS 64(BX)(AX*4), Y8
+	VMOVUPS 64(SI)(AX*4), Y9
 	VMULPS  Y9, Y8, Y8
 	VADDPS  Y8, Y2, Y2
-	VMOVUPS 64(R9)(CX*4), Y8
+	VMOVUPS 64(R9)(AX*4), Y8
 	VMULPS  Y9, Y8, Y8
 	VADDPS  Y8, Y6, Y6
-	VMOVUPS 96(BX)(CX*4), Y8
-	VMOVUPS 96(SI)(CX*4), Y9
+	VMOVUPS 96(BX)(AX*4), Y8
+	VMOVUPS 96(SI)(AX*4), Y9
 	VMULPS  Y9, Y8, Y8
 	VADDPS  Y8, Y3, Y3
-	VMOVUPS 96(R9)(CX*4), Y8
+	VMOVUPS 96(R9)(AX*4), Y8
 	VMULPS  Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
-	ADDQ    $+32, CX
-	CMPQ    CX, R11
+	ADDQ    $+32, AX
+	CMPQ    AX, R11
 	JLT     rows2main
 	VMOVUPS Y0, (SP)
 	VMOVUPS Y1, 32(SP)
@@ -95,46 +95,46 @@ rows2main:
 	VMOVUPS Y7, 224(SP)
 
 rows2mainend:
-	MOVQ AX, R11
+	MOVQ CX, R11
 	ANDQ $-8, R11
-	CMPQ CX, R11
+	CMPQ AX, R11
 	JGE  rows2loopend
 
 rows2loop:
-	MOVQ    CX, R12
+	MOVQ    AX, R12
 	ANDQ    $+31, R12
-	VMOVUPS (BX)(CX*4), Y0
-	VMOVUPS (SI)(CX*4), Y1
+	VMOVUPS (BX)(AX*4), Y0
+	VMOVUPS (SI)(AX*4), Y1
 	VMULPS  Y1, Y0, Y0
 	VMOVUPS (SP)(R12*4), Y2
 	VADDPS  Y0, Y2, Y2
 	VMOVUPS Y2, (SP)(R12*4)
-	VMOVUPS (R9)(CX*4), Y0
+	VMOVUPS (R9)(AX*4), Y0
 	VMULPS  Y1, Y0, Y0
 	VMOVUPS 128(SP)(R12*4), Y1
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 128(SP)(R12*4)
-	ADDQ    $+8, CX
-	CMPQ    CX, R11
+	ADDQ    $+8, AX
+	CMPQ    AX, R11
 	JLT     rows2loop
 
 rows2loopend:
-	MOVQ         AX, R11
-	SUBQ         CX, R11
+	MOVQ         CX, R11
+	SUBQ         AX, R11
 	JE           rows2done
 	VMOVD        R11, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	MOVQ         CX, R11
+	MOVQ         AX, R11
 	ANDQ         $+31, R11
-	VMASKMOVPS   (BX)(CX*4), Y0, Y1
-	VMASKMOVPS   (SI)(CX*4), Y0, Y2
+	VMASKMOVPS   (BX)(AX*4), Y0, Y1
+	VMASKMOVPS   (SI)(AX*4), Y0, Y2
 	VMULPS       Y2, Y1, Y1
 	VANDPS       Y0, Y1, Y1
 	VMOVUPS      (SP)(R11*4), Y3
 	VADDPS       Y1, Y3, Y3
 	VMOVUPS      Y3, (SP)(R11*4)
-	VMASKMOVPS   (R9)(CX*4), Y0, Y1
+	VMASKMOVPS   (R9)(AX*4), Y0, Y1
 	VMULPS       Y2, Y1, Y1
 	VANDPS       Y0, Y1, Y0
 	VMOVUPS      128(SP)(R11*4), Y1
@@ -166,7 +166,7 @@ rows2done:
 	VMOVSHDUP    X1, X0
 	VADDSS       X0, X1, X1
 	VMOVSS       X1, 4(DX)(R8*4)
-	LEAQ         (R9)(AX*4), BX
+	LEAQ         (R9)(CX*4), BX
 	ADDQ         $+2, R8
 	CMPQ         R8, R10
 	JLE          rows2
@@ -182,10 +182,10 @@ rows1:
 	VMOVUPS Y0, 32(SP)
 	VMOVUPS Y0, 64(SP)
 	VMOVUPS Y0, 96(SP)
-	XORQ    CX, CX
-	MOVQ    AX, R9
+	XORQ    AX, AX
+	MOVQ    CX, R9
 	ANDQ    $-32, R9
-	CMPQ    CX, R9
+	CMPQ    AX, R9
 	JGE     rows1mainend
 	VMOVUPS (SP), Y0
 	VMOVUPS 32(SP), Y1
@@ -193,24 +193,24 @@ rows1:
 	VMOVUPS 96(SP), Y3
 
 rows1main:
-	VMOVUPS (BX)(CX*4), Y4
-	VMOVUPS (SI)(CX*4), Y5
+	VMOVUPS (BX)(AX*4), Y4
+	VMOVUPS (SI)(AX*4), Y5
 	VMULPS  Y5, Y4, Y4
 	VADDPS  Y4, Y0, Y0
-	VMOVUPS 32(BX)(CX*4), Y4
-	VMOVUPS 32(SI)(CX*4), Y5
+	VMOVUPS 32(BX)(AX*4), Y4
+	VMOVUPS 32(SI)(AX*4), Y5
 	VMULPS  Y5, Y4, Y4
 	VADDPS  Y4, Y1, Y1
-	VMOVUPS 64(BX)(CX*4), Y4
-	VMOVUPS 64(SI)(CX*4), Y5
+	VMOVUPS 64(BX)(AX*4), Y4
+	VMOVUPS 64(SI)(AX*4), Y5
 	VMULPS  Y5, Y4, Y4
 	VADDPS  Y4, Y2, Y2
-	VMOVUPS 96(BX)(CX*4), Y4
-	VMOVUPS 96(SI)(CX*4), Y5
+	VMOVUPS 96(BX)(AX*4), Y4
+	VMOVUPS 96(SI)(AX*4), Y5
 	VMULPS  Y5, Y4, Y4
 	VADDPS  Y4, Y3, Y3
-	ADDQ    $+32, CX
-	CMPQ    CX, R9
+	ADDQ    $+32, AX
+	CMPQ    AX, R9
 	JLT     rows1main
 	VMOVUPS Y0, (SP)
 	VMOVUPS Y1, 32(SP)
@@ -218,35 +218,35 @@ rows1main:
 	VMOVUPS Y3, 96(SP)
 
 rows1mainend:
-	MOVQ AX, R9
+	MOVQ CX, R9
 	ANDQ $-8, R9
-	CMPQ CX, R9
+	CMPQ AX, R9
 	JGE  rows1loopend
 
 rows1loop:
-	MOVQ    CX, R10
+	MOVQ    AX, R10
 	ANDQ    $+31, R10
-	VMOVUPS (BX)(CX*4), Y0
-	VMOVUPS (SI)(CX*4), Y1
+	VMOVUPS (BX)(AX*4), Y0
+	VMOVUPS (SI)(AX*4), Y1
 	VMULPS  Y1, Y0, Y0
 	VMOVUPS (SP)(R10*4), Y1
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, (SP)(R10*4)
-	ADDQ    $+8, CX
-	CMPQ    CX, R9
+	ADDQ    $+8, AX
+	CMPQ    AX, R9
 	JLT     rows1loop
 
 rows1loopend:
-	MOVQ         AX, R9
-	SUBQ         CX, R9
+	MOVQ         CX, R9
+	SUBQ         AX, R9
 	JE           rows1done
 	VMOVD        R9, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	MOVQ         CX, R9
+	MOVQ         AX, R9
 	ANDQ         $+31, R9
-	VMASKMOVPS   (BX)(CX*4), Y0, Y1
-	VMASKMOVPS   (SI)(CX*4), Y0, Y2
+	VMASKMOVPS   (BX)(AX*4), Y0, Y1
+	VMASKMOVPS   (SI)(AX*4), Y0, Y2
 	VMULPS       Y2, Y1, Y1
 	VANDPS       Y0, Y1, Y0
 	VMOVUPS      (SP)(R9*4), Y1
@@ -266,7 +266,7 @@ rows1done:
 	VMOVSHDUP    X1, X0
 	VADDSS       X0, X1, X1
 	VMOVSS       X1, (DX)(R8*4)
-	LEAQ         (BX)(AX*4), BX
+	LEAQ         (BX)(CX*4), BX
 	ADDQ         $+1, R8
 	CMPQ         R8, DI
 	JLE          rows1

@@ -32,7 +32,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Exp(y []float32, x []float32)
 // Requires: AVX, AVX2
 TEXT ·Exp(SB), NOSPLIT, $0-48
-	MOVQ         y_len+8(FP), AX
+	MOVQ         y_len+8(FP), CX
 	MOVQ         y_base+0(FP), DX
 	MOVQ         x_base+24(FP), BX
 	VBROADCASTSS constants<>+8(SB), Y0
@@ -45,14 +45,14 @@ TEXT ·Exp(SB), NOSPLIT, $0-48
 	VBROADCASTSS constants<>+24(SB), Y7
 	VBROADCASTSS constants<>+28(SB), Y8
 	VBROADCASTSS constants<>+32(SB), Y9
-	XORQ         CX, CX
-	MOVQ         AX, SI
+	XORQ         AX, AX
+	MOVQ         CX, SI
 	ANDQ         $-32, SI
-	CMPQ         CX, SI
+	CMPQ         AX, SI
 	JGE          mainend
 
 main:
-	VMOVUPS      (BX)(CX*4), Y10
+	VMOVUPS      (BX)(AX*4), Y10
 	VMAXPS       Y10, Y3, Y10
 	VMINPS       Y10, Y2, Y10
 	VMULPS       Y4, Y10, Y11
@@ -89,8 +89,8 @@ main:
 	VPADDD       Y1, Y11, Y11
 	VPSLLD       $0x17, Y11, Y11
 	VMULPS       Y11, Y10, Y10
-	VMOVUPS      Y10, (DX)(CX*4)
-	VMOVUPS      32(BX)(CX*4), Y10
+	VMOVUPS      Y10, (DX)(AX*4)
+	VMOVUPS      32(BX)(AX*4), Y10
 	VMAXPS       Y10, Y3, Y10
 	VMINPS       Y10, Y2, Y10
 	VMULPS       Y4, Y10, Y11
@@ -127,8 +127,8 @@ main:
 	VPADDD       Y1, Y11, Y11
 	VPSLLD       $0x17, Y11, Y11
 	VMULPS       Y11, Y10, Y10
-	VMOVUPS      Y10, 32(DX)(CX*4)
-	VMOVUPS      64(BX)(CX*4), Y10
+	VMOVUPS      Y10, 32(DX)(AX*4)
+	VMOVUPS      64(BX)(AX*4), Y10
 	VMAXPS       Y10, Y3, Y10
 	VMINPS       Y10, Y2, Y10
 	VMULPS       Y4, Y10, Y11
@@ -165,8 +165,8 @@ main:
 	VPADDD       Y1, Y11, Y11
 	VPSLLD       $0x17, Y11, Y11
 	VMULPS       Y11, Y10, Y10
-	VMOVUPS      Y10, 64(DX)(CX*4)
-	VMOVUPS      96(BX)(CX*4), Y10
+	VMOVUPS      Y10, 64(DX)(AX*4)
+	VMOVUPS      96(BX)(AX*4), Y10
 	VMAXPS       Y10, Y3, Y10
 	VMINPS       Y10, Y2, Y10
 	VMULPS       Y4, Y10, Y11
@@ -203,19 +203,19 @@ main:
 	VPADDD       Y1, Y11, Y11
 	VPSLLD       $0x17, Y11, Y11
 	VMULPS       Y11, Y10, Y10
-	VMOVUPS      Y10, 96(DX)(CX*4)
-	ADDQ         $+32, CX
-	CMPQ         CX, SI
+	VMOVUPS      Y10, 96(DX)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, SI
 	JLT          main
 
 mainend:
-	MOVQ AX, SI
+	MOVQ CX, SI
 	ANDQ $-8, SI
-	CMPQ CX, SI
+	CMPQ AX, SI
 	JGE  loopend
 
 loop:
-	VMOVUPS      (BX)(CX*4), Y10
+	VMOVUPS      (BX)(AX*4), Y10
 	VMAXPS       Y10, Y3, Y10
 	VMINPS       Y10, Y2, Y10
 	VMULPS       Y4, Y10, Y11
@@ -252,18 +252,18 @@ loop:
 	VPADDD       Y1, Y11, Y11
 	VPSLLD       $0x17, Y11, Y11
 	VMULPS       Y11, Y10, Y10
-	VMOVUPS      Y10, (DX)(CX*4)
-	ADDQ         $+8, CX
-	CMPQ         CX, SI
+	VMOVUPS      Y10, (DX)(AX*4)
+	ADDQ         $+8, AX
+	CMPQ         AX, SI
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X10
+	VMOVD        CX, X10
 	VPBROADCASTD X10, Y10
 	VPCMPGTD     lanes<>+0(SB), Y10, Y10
-	VMASKMOVPS   (BX)(CX*4), Y10, Y11
+	VMASKMOVPS   (BX)(AX*4), Y10, Y11
 	VMAXPS       Y11, Y3, Y3
 	VMINPS       Y3, Y2, Y2
 	VMULPS       Y4, Y2, Y3
@@ -300,7 +300,7 @@ loopend:
 	VPADDD       Y1, Y0, Y0
 	VPSLLD       $0x17, Y0, Y0
 	VMULPS       Y0, Y2, Y0
-	VMASKMOVPS   Y0, Y10, (DX)(CX*4)
+	VMASKMOVPS   Y0, Y10, (DX)(AX*4)
 
 done:
 	VZEROUPPER

@@ -22,21 +22,21 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Hinge(grad []float32, x []float32, y []float32, c *[3]float32, sum *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·Hinge(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         x_base+24(FP), BX
 	MOVQ         y_base+48(FP), SI
 	MOVQ         sum+80(FP), DI
-	MOVQ         c+72(FP), CX
+	MOVQ         c+72(FP), AX
 	VBROADCASTSS constants<>+4(SB), Y0
-	VBROADCASTSS (CX), Y1
-	VBROADCASTSS 4(CX), Y2
-	VBROADCASTSS 8(CX), Y3
+	VBROADCASTSS (AX), Y1
+	VBROADCASTSS 4(AX), Y2
+	VBROADCASTSS 8(AX), Y3
 	VBROADCASTSS constants<>+0(SB), Y4
-	XORQ         CX, CX
-	MOVQ         AX, R8
+	XORQ         AX, AX
+	MOVQ         CX, R8
 	ANDQ         $-32, R8
-	CMPQ         CX, R8
+	CMPQ         AX, R8
 	JGE          mainend
 	VMOVUPS      (DI), Y5
 	VMOVUPS      32(DI), Y6
@@ -48,80 +48,80 @@ TEXT ·Hinge(SB), NOSPLIT, $0-88
 	VMOVUPS      224(DI), Y12
 
 main:
-	VMOVUPS      (SI)(CX*4), Y13
+	VMOVUPS      (SI)(AX*4), Y13
 	VMULPS       Y2, Y13, Y13
 	VADDPS       Y3, Y13, Y13
 	VBROADCASTSS constants<>+8(SB), Y14
 	VXORPS       Y14, Y13, Y14
-	VMOVUPS      (BX)(CX*4), Y15
+	VMOVUPS      (BX)(AX*4), Y15
 	VMULPS       Y15, Y13, Y13
 	VSUBPS       Y13, Y4, Y13
 	VMAXPS       Y13, Y0, Y15
 	VCMPPS       $0x11, Y13, Y0, Y13
 	VBLENDVPS    Y13, Y14, Y15, Y13
 	VMULPS       Y1, Y13, Y13
-	VMOVUPS      Y13, (DX)(CX*4)
+	VMOVUPS      Y13, (DX)(AX*4)
 	VCVTPS2PD    X15, Y13
 	VEXTRACTF128 $0x01, Y15, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y13, Y5, Y5
 	VADDPD       Y14, Y6, Y6
-	VMOVUPS      32(SI)(CX*4), Y13
+	VMOVUPS      32(SI)(AX*4), Y13
 	VMULPS       Y2, Y13, Y13
 	VADDPS       Y3, Y13, Y13
 	VBROADCASTSS constants<>+8(SB), Y14
 	VXORPS       Y14, Y13, Y14
-	VMOVUPS      32(BX)(CX*4), Y15
+	VMOVUPS      32(BX)(AX*4), Y15
 	VMULPS       Y15, Y13, Y13
 	VSUBPS       Y13, Y4, Y13
 	VMAXPS       Y13, Y0, Y15
 	VCMPPS       $0x11, Y13, Y0, Y13
 	VBLENDVPS    Y13, Y14, Y15, Y13
 	VMULPS       Y1, Y13, Y13
-	VMOVUPS      Y13, 32(DX)(CX*4)
+	VMOVUPS      Y13, 32(DX)(AX*4)
 	VCVTPS2PD    X15, Y13
 	VEXTRACTF128 $0x01, Y15, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y13, Y7, Y7
 	VADDPD       Y14, Y8, Y8
-	VMOVUPS      64(SI)(CX*4), Y13
+	VMOVUPS      64(SI)(AX*4), Y13
 	VMULPS       Y2, Y13, Y13
 	VADDPS       Y3, Y13, Y13
 	VBROADCASTSS constants<>+8(SB), Y14
 	VXORPS       Y14, Y13, Y14
-	VMOVUPS      64(BX)(CX*4), Y15
+	VMOVUPS      64(BX)(AX*4), Y15
 	VMULPS       Y15, Y13, Y13
 	VSUBPS       Y13, Y4, Y13
 	VMAXPS       Y13, Y0, Y15
 	VCMPPS       $0x11, Y13, Y0, Y13
 	VBLENDVPS    Y13, Y14, Y15, Y13
 	VMULPS       Y1, Y13, Y13
-	VMOVUPS      Y13, 64(DX)(CX*4)
+	VMOVUPS      Y13, 64(DX)(AX*4)
 	VCVTPS2PD    X15, Y13
 	VEXTRACTF128 $0x01, Y15, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y13, Y9, Y9
 	VADDPD       Y14, Y10, Y10
-	VMOVUPS      96(SI)(CX*4), Y13
+	VMOVUPS      96(SI)(AX*4), Y13
 	VMULPS       Y2, Y13, Y13
 	VADDPS       Y3, Y13, Y13
 	VBROADCASTSS constants<>+8(SB), Y14
 	VXORPS       Y14, Y13, Y14
-	VMOVUPS      96(BX)(CX*4), Y15
+	VMOVUPS      96(BX)(AX*4), Y15
 	VMULPS       Y15, Y13, Y13
 	VSUBPS       Y13, Y4, Y13
 	VMAXPS       Y13, Y0, Y15
 	VCMPPS       $0x11, Y13, Y0, Y13
 	VBLENDVPS    Y13, Y14, Y15, Y13
 	VMULPS       Y1, Y13, Y13
-	VMOVUPS      Y13, 96(DX)(CX*4)
+	VMOVUPS      Y13, 96(DX)(AX*4)
 	VCVTPS2PD    X15, Y13
 	VEXTRACTF128 $0x01, Y15, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y13, Y11, Y11
 	VADDPD       Y14, Y12, Y12
-	ADDQ         $+32, CX
-	CMPQ         CX, R8
+	ADDQ         $+32, AX
+	CMPQ         AX, R8
 	JLT          main
 	VMOVUPS      Y5, (DI)
 	VMOVUPS      Y6, 32(DI)
@@ -133,27 +133,27 @@ main:
 	VMOVUPS      Y12, 224(DI)
 
 mainend:
-	MOVQ AX, R8
+	MOVQ CX, R8
 	ANDQ $-8, R8
-	CMPQ CX, R8
+	CMPQ AX, R8
 	JGE  loopend
 
 loop:
-	MOVQ         CX, R9
+	MOVQ         AX, R9
 	ANDQ         $+31, R9
-	VMOVUPS      (SI)(CX*4), Y5
+	VMOVUPS      (SI)(AX*4), Y5
 	VMULPS       Y2, Y5, Y5
 	VADDPS       Y3, Y5, Y5
 	VBROADCASTSS constants<>+8(SB), Y6
 	VXORPS       Y6, Y5, Y6
-	VMOVUPS      (BX)(CX*4), Y7
+	VMOVUPS      (BX)(AX*4), Y7
 	VMULPS       Y7, Y5, Y5
 	VSUBPS       Y5, Y4, Y5
 	VMAXPS       Y5, Y0, Y7
 	VCMPPS       $0x11, Y5, Y0, Y5
 	VBLENDVPS    Y5, Y6, Y7, Y5
 	VMULPS       Y1, Y5, Y5
-	VMOVUPS      Y5, (DX)(CX*4)
+	VMOVUPS      Y5, (DX)(AX*4)
 	VCVTPS2PD    X7, Y5
 	VEXTRACTF128 $0x01, Y7, X6
 	VCVTPS2PD    X6, Y6
@@ -163,41 +163,41 @@ loop:
 	VMOVUPS      32(DI)(R9*8), Y5
 	VADDPD       Y6, Y5, Y5
 	VMOVUPS      Y5, 32(DI)(R9*8)
-	ADDQ         $+8, CX
-	CMPQ         CX, R8
+	ADDQ         $+8, AX
+	CMPQ         AX, R8
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X5
+	VMOVD        CX, X5
 	VPBROADCASTD X5, Y5
 	VPCMPGTD     lanes<>+0(SB), Y5, Y5
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMASKMOVPS   (SI)(CX*4), Y5, Y6
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMASKMOVPS   (SI)(AX*4), Y5, Y6
 	VMULPS       Y2, Y6, Y2
 	VADDPS       Y3, Y2, Y2
 	VBROADCASTSS constants<>+8(SB), Y3
 	VXORPS       Y3, Y2, Y3
-	VMASKMOVPS   (BX)(CX*4), Y5, Y6
+	VMASKMOVPS   (BX)(AX*4), Y5, Y6
 	VMULPS       Y6, Y2, Y2
 	VSUBPS       Y2, Y4, Y2
 	VMAXPS       Y2, Y0, Y4
 	VCMPPS       $0x11, Y2, Y0, Y0
 	VBLENDVPS    Y0, Y3, Y4, Y0
 	VMULPS       Y1, Y0, Y0
-	VMASKMOVPS   Y0, Y5, (DX)(CX*4)
+	VMASKMOVPS   Y0, Y5, (DX)(AX*4)
 	VANDPS       Y5, Y4, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (DI)(AX*8), Y2
+	VMOVUPS      (DI)(CX*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (DI)(AX*8)
-	VMOVUPS      32(DI)(AX*8), Y1
+	VMOVUPS      Y2, (DI)(CX*8)
+	VMOVUPS      32(DI)(CX*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(DI)(AX*8)
+	VMOVUPS      Y1, 32(DI)(CX*8)
 
 done:
 	VZEROUPPER

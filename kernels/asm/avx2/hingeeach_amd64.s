@@ -22,22 +22,22 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func HingeEach(grad []float32, each []float32, x []float32, y []float32, c *[3]float32, sum *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·HingeEach(SB), NOSPLIT, $0-112
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         each_base+24(FP), BX
 	MOVQ         x_base+48(FP), SI
 	MOVQ         y_base+72(FP), DI
 	MOVQ         sum+104(FP), R8
-	MOVQ         c+96(FP), CX
+	MOVQ         c+96(FP), AX
 	VBROADCASTSS constants<>+4(SB), Y0
-	VBROADCASTSS (CX), Y1
-	VBROADCASTSS 4(CX), Y2
-	VBROADCASTSS 8(CX), Y3
+	VBROADCASTSS (AX), Y1
+	VBROADCASTSS 4(AX), Y2
+	VBROADCASTSS 8(AX), Y3
 	VBROADCASTSS constants<>+0(SB), Y4
-	XORQ         CX, CX
-	MOVQ         AX, R9
+	XORQ         AX, AX
+	MOVQ         CX, R9
 	ANDQ         $-32, R9
-	CMPQ         CX, R9
+	CMPQ         AX, R9
 	JGE          mainend
 	VMOVUPS      (R8), Y5
 	VMOVUPS      32(R8), Y6
@@ -49,84 +49,84 @@ TEXT ·HingeEach(SB), NOSPLIT, $0-112
 	VMOVUPS      224(R8), Y12
 
 main:
-	VMOVUPS      (DI)(CX*4), Y13
+	VMOVUPS      (DI)(AX*4), Y13
 	VMULPS       Y2, Y13, Y13
 	VADDPS       Y3, Y13, Y13
 	VBROADCASTSS constants<>+8(SB), Y14
 	VXORPS       Y14, Y13, Y14
-	VMOVUPS      (SI)(CX*4), Y15
+	VMOVUPS      (SI)(AX*4), Y15
 	VMULPS       Y15, Y13, Y13
 	VSUBPS       Y13, Y4, Y13
 	VMAXPS       Y13, Y0, Y15
 	VCMPPS       $0x11, Y13, Y0, Y13
 	VBLENDVPS    Y13, Y14, Y15, Y13
 	VMULPS       Y1, Y13, Y13
-	VMOVUPS      Y13, (DX)(CX*4)
-	VMOVUPS      Y15, (BX)(CX*4)
+	VMOVUPS      Y13, (DX)(AX*4)
+	VMOVUPS      Y15, (BX)(AX*4)
 	VCVTPS2PD    X15, Y13
 	VEXTRACTF128 $0x01, Y15, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y13, Y5, Y5
 	VADDPD       Y14, Y6, Y6
-	VMOVUPS      32(DI)(CX*4), Y13
+	VMOVUPS      32(DI)(AX*4), Y13
 	VMULPS       Y2, Y13, Y13
 	VADDPS       Y3, Y13, Y13
 	VBROADCASTSS constants<>+8(SB), Y14
 	VXORPS       Y14, Y13, Y14
-	VMOVUPS      32(SI)(CX*4), Y15
+	VMOVUPS      32(SI)(AX*4), Y15
 	VMULPS       Y15, Y13, Y13
 	VSUBPS       Y13, Y4, Y13
 	VMAXPS       Y13, Y0, Y15
 	VCMPPS       $0x11, Y13, Y0, Y13
 	VBLENDVPS    Y13, Y14, Y15, Y13
 	VMULPS       Y1, Y13, Y13
-	VMOVUPS      Y13, 32(DX)(CX*4)
-	VMOVUPS      Y15, 32(BX)(CX*4)
+	VMOVUPS      Y13, 32(DX)(AX*4)
+	VMOVUPS      Y15, 32(BX)(AX*4)
 	VCVTPS2PD    X15, Y13
 	VEXTRACTF128 $0x01, Y15, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y13, Y7, Y7
 	VADDPD       Y14, Y8, Y8
-	VMOVUPS      64(DI)(CX*4), Y13
+	VMOVUPS      64(DI)(AX*4), Y13
 	VMULPS       Y2, Y13, Y13
 	VADDPS       Y3, Y13, Y13
 	VBROADCASTSS constants<>+8(SB), Y14
 	VXORPS       Y14, Y13, Y14
-	VMOVUPS      64(SI)(CX*4), Y15
+	VMOVUPS      64(SI)(AX*4), Y15
 	VMULPS       Y15, Y13, Y13
 	VSUBPS       Y13, Y4, Y13
 	VMAXPS       Y13, Y0, Y15
 	VCMPPS       $0x11, Y13, Y0, Y13
 	VBLENDVPS    Y13, Y14, Y15, Y13
 	VMULPS       Y1, Y13, Y13
-	VMOVUPS      Y13, 64(DX)(CX*4)
-	VMOVUPS      Y15, 64(BX)(CX*4)
+	VMOVUPS      Y13, 64(DX)(AX*4)
+	VMOVUPS      Y15, 64(BX)(AX*4)
 	VCVTPS2PD    X15, Y13
 	VEXTRACTF128 $0x01, Y15, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y13, Y9, Y9
 	VADDPD       Y14, Y10, Y10
-	VMOVUPS      96(DI)(CX*4), Y13
+	VMOVUPS      96(DI)(AX*4), Y13
 	VMULPS       Y2, Y13, Y13
 	VADDPS       Y3, Y13, Y13
 	VBROADCASTSS constants<>+8(SB), Y14
 	VXORPS       Y14, Y13, Y14
-	VMOVUPS      96(SI)(CX*4), Y15
+	VMOVUPS      96(SI)(AX*4), Y15
 	VMULPS       Y15, Y13, Y13
 	VSUBPS       Y13, Y4, Y13
 	VMAXPS       Y13, Y0, Y15
 	VCMPPS       $0x11, Y13, Y0, Y13
 	VBLENDVPS    Y13, Y14, Y15, Y13
 	VMULPS       Y1, Y13, Y13
-	VMOVUPS      Y13, 96(DX)(CX*4)
-	VMOVUPS      Y15, 96(BX)(CX*4)
+	VMOVUPS      Y13, 96(DX)(AX*4)
+	VMOVUPS      Y15, 96(BX)(AX*4)
 	VCVTPS2PD    X15, Y13
 	VEXTRACTF128 $0x01, Y15, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y13, Y11, Y11
 	VADDPD       Y14, Y12, Y12
-	ADDQ         $+32, CX
-	CMPQ         CX, R9
+	ADDQ         $+32, AX
+	CMPQ         AX, R9
 	JLT          main
 	VMOVUPS      Y5, (R8)
 	VMOVUPS      Y6, 32(R8)
@@ -138,28 +138,28 @@ main:
 	VMOVUPS      Y12, 224(R8)
 
 mainend:
-	MOVQ AX, R9
+	MOVQ CX, R9
 	ANDQ $-8, R9
-	CMPQ CX, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
-	MOVQ         CX, R10
+	MOVQ         AX, R10
 	ANDQ         $+31, R10
-	VMOVUPS      (DI)(CX*4), Y5
+	VMOVUPS      (DI)(AX*4), Y5
 	VMULPS       Y2, Y5, Y5
 	VADDPS       Y3, Y5, Y5
 	VBROADCASTSS constants<>+8(SB), Y6
 	VXORPS       Y6, Y5, Y6
-	VMOVUPS      (SI)(CX*4), Y7
+	VMOVUPS      (SI)(AX*4), Y7
 	VMULPS       Y7, Y5, Y5
 	VSUBPS       Y5, Y4, Y5
 	VMAXPS       Y5, Y0, Y7
 	VCMPPS       $0x11, Y5, Y0, Y5
 	VBLENDVPS    Y5, Y6, Y7, Y5
 	VMULPS       Y1, Y5, Y5
-	VMOVUPS      Y5, (DX)(CX*4)
-	VMOVUPS      Y7, (BX)(CX*4)
+	VMOVUPS      Y5, (DX)(AX*4)
+	VMOVUPS      Y7, (BX)(AX*4)
 	VCVTPS2PD    X7, Y5
 	VEXTRACTF128 $0x01, Y7, X6
 	VCVTPS2PD    X6, Y6
@@ -169,42 +169,42 @@ loop:
 	VMOVUPS      32(R8)(R10*8), Y5
 	VADDPD       Y6, Y5, Y5
 	VMOVUPS      Y5, 32(R8)(R10*8)
-	ADDQ         $+8, CX
-	CMPQ         CX, R9
+	ADDQ         $+8, AX
+	CMPQ         AX, R9
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X5
+	VMOVD        CX, X5
 	VPBROADCASTD X5, Y5
 	VPCMPGTD     lanes<>+0(SB), Y5, Y5
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMASKMOVPS   (DI)(CX*4), Y5, Y6
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMASKMOVPS   (DI)(AX*4), Y5, Y6
 	VMULPS       Y2, Y6, Y2
 	VADDPS       Y3, Y2, Y2
 	VBROADCASTSS constants<>+8(SB), Y3
 	VXORPS       Y3, Y2, Y3
-	VMASKMOVPS   (SI)(CX*4), Y5, Y6
+	VMASKMOVPS   (SI)(AX*4), Y5, Y6
 	VMULPS       Y6, Y2, Y2
 	VSUBPS       Y2, Y4, Y2
 	VMAXPS       Y2, Y0, Y4
 	VCMPPS       $0x11, Y2, Y0, Y0
 	VBLENDVPS    Y0, Y3, Y4, Y0
 	VMULPS       Y1, Y0, Y0
-	VMASKMOVPS   Y0, Y5, (DX)(CX*4)
-	VMASKMOVPS   Y4, Y5, (BX)(CX*4)
+	VMASKMOVPS   Y0, Y5, (DX)(AX*4)
+	VMASKMOVPS   Y4, Y5, (BX)(AX*4)
 	VANDPS       Y5, Y4, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (R8)(AX*8), Y2
+	VMOVUPS      (R8)(CX*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (R8)(AX*8)
-	VMOVUPS      32(R8)(AX*8), Y1
+	VMOVUPS      Y2, (R8)(CX*8)
+	VMOVUPS      32(R8)(CX*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(R8)(AX*8)
+	VMOVUPS      Y1, 32(R8)(CX*8)
 
 done:
 	VZEROUPPER

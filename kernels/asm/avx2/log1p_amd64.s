@@ -38,7 +38,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Log1p(y []float32, x []float32)
 // Requires: AVX, AVX2
 TEXT ·Log1p(SB), NOSPLIT, $0-48
-	MOVQ         y_len+8(FP), AX
+	MOVQ         y_len+8(FP), CX
 	MOVQ         y_base+0(FP), DX
 	MOVQ         x_base+24(FP), BX
 	VBROADCASTSS constants<>+4(SB), Y0
@@ -47,14 +47,14 @@ TEXT ·Log1p(SB), NOSPLIT, $0-48
 	VBROADCASTSS constants<>+12(SB), Y3
 	VBROADCASTSS constants<>+16(SB), Y4
 	VBROADCASTSS constants<>+20(SB), Y5
-	XORQ         CX, CX
-	MOVQ         AX, SI
+	XORQ         AX, AX
+	MOVQ         CX, SI
 	ANDQ         $-8, SI
-	CMPQ         CX, SI
+	CMPQ         AX, SI
 	JGE          loopend
 
 loop:
-	VMOVUPS      (BX)(CX*4), Y6
+	VMOVUPS      (BX)(AX*4), Y6
 	VADDPS       Y6, Y0, Y7
 	VPSUBD       Y3, Y7, Y8
 	VPSRAD       $0x17, Y8, Y9
@@ -125,18 +125,18 @@ loop:
 	VBLENDVPS    Y8, Y9, Y10, Y8
 	VCMPPS       $0x11, Y6, Y2, Y6
 	VBLENDVPS    Y6, Y7, Y8, Y6
-	VMOVUPS      Y6, (DX)(CX*4)
-	ADDQ         $+8, CX
-	CMPQ         CX, SI
+	VMOVUPS      Y6, (DX)(AX*4)
+	ADDQ         $+8, AX
+	CMPQ         AX, SI
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X6
+	VMOVD        CX, X6
 	VPBROADCASTD X6, Y6
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	VMASKMOVPS   (BX)(CX*4), Y6, Y7
+	VMASKMOVPS   (BX)(AX*4), Y6, Y7
 	VADDPS       Y7, Y0, Y8
 	VPSUBD       Y3, Y8, Y9
 	VPSRAD       $0x17, Y9, Y10
@@ -207,7 +207,7 @@ loopend:
 	VBLENDVPS    Y1, Y3, Y4, Y1
 	VCMPPS       $0x11, Y7, Y2, Y2
 	VBLENDVPS    Y2, Y0, Y1, Y0
-	VMASKMOVPS   Y0, Y6, (DX)(CX*4)
+	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
 
 done:
 	VZEROUPPER

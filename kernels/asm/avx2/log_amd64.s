@@ -41,7 +41,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Log(y []float32, x []float32)
 // Requires: AVX, AVX2
 TEXT ·Log(SB), NOSPLIT, $0-48
-	MOVQ         y_len+8(FP), AX
+	MOVQ         y_len+8(FP), CX
 	MOVQ         y_base+0(FP), DX
 	MOVQ         x_base+24(FP), BX
 	VBROADCASTSS constants<>+0(SB), Y0
@@ -52,14 +52,14 @@ TEXT ·Log(SB), NOSPLIT, $0-48
 	VBROADCASTSS constants<>+20(SB), Y5
 	VBROADCASTSS constants<>+24(SB), Y6
 	VBROADCASTSS constants<>+28(SB), Y7
-	XORQ         CX, CX
-	MOVQ         AX, SI
+	XORQ         AX, AX
+	MOVQ         CX, SI
 	ANDQ         $-8, SI
-	CMPQ         CX, SI
+	CMPQ         AX, SI
 	JGE          loopend
 
 loop:
-	VMOVUPS      (BX)(CX*4), Y8
+	VMOVUPS      (BX)(AX*4), Y8
 	VMULPS       Y3, Y8, Y9
 	VCMPPS       $0x11, Y2, Y8, Y10
 	VBLENDVPS    Y10, Y9, Y8, Y9
@@ -125,18 +125,18 @@ loop:
 	VBLENDVPS    Y10, Y11, Y12, Y10
 	VCMPPS       $0x11, Y8, Y0, Y8
 	VBLENDVPS    Y8, Y9, Y10, Y8
-	VMOVUPS      Y8, (DX)(CX*4)
-	ADDQ         $+8, CX
-	CMPQ         CX, SI
+	VMOVUPS      Y8, (DX)(AX*4)
+	ADDQ         $+8, AX
+	CMPQ         AX, SI
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X8
+	VMOVD        CX, X8
 	VPBROADCASTD X8, Y8
 	VPCMPGTD     lanes<>+0(SB), Y8, Y8
-	VMASKMOVPS   (BX)(CX*4), Y8, Y9
+	VMASKMOVPS   (BX)(AX*4), Y8, Y9
 	VMULPS       Y3, Y9, Y3
 	VCMPPS       $0x11, Y2, Y9, Y2
 	VBLENDVPS    Y2, Y3, Y9, Y3
@@ -202,7 +202,7 @@ loopend:
 	VBLENDVPS    Y2, Y3, Y4, Y2
 	VCMPPS       $0x11, Y9, Y0, Y0
 	VBLENDVPS    Y0, Y1, Y2, Y0
-	VMASKMOVPS   Y0, Y8, (DX)(CX*4)
+	VMASKMOVPS   Y0, Y8, (DX)(AX*4)
 
 done:
 	VZEROUPPER

@@ -20,13 +20,13 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func MaxAbs(x []float32, max *[32]float32)
 // Requires: AVX, AVX2
 TEXT ·MaxAbs(SB), NOSPLIT, $0-32
-	MOVQ    x_len+8(FP), AX
+	MOVQ    x_len+8(FP), CX
 	MOVQ    x_base+0(FP), DX
 	MOVQ    max+24(FP), BX
-	XORQ    CX, CX
-	MOVQ    AX, SI
+	XORQ    AX, AX
+	MOVQ    CX, SI
 	ANDQ    $-32, SI
-	CMPQ    CX, SI
+	CMPQ    AX, SI
 	JGE     mainend
 	VMOVUPS (BX), Y0
 	VMOVUPS 32(BX), Y1
@@ -34,24 +34,24 @@ TEXT ·MaxAbs(SB), NOSPLIT, $0-32
 	VMOVUPS 96(BX), Y3
 
 main:
-	VMOVUPS      (DX)(CX*4), Y4
+	VMOVUPS      (DX)(AX*4), Y4
 	VBROADCASTSS constants<>+0(SB), Y5
 	VANDPS       Y5, Y4, Y4
 	VMAXPS       Y0, Y4, Y0
-	VMOVUPS      32(DX)(CX*4), Y4
+	VMOVUPS      32(DX)(AX*4), Y4
 	VBROADCASTSS constants<>+0(SB), Y5
 	VANDPS       Y5, Y4, Y4
 	VMAXPS       Y1, Y4, Y1
-	VMOVUPS      64(DX)(CX*4), Y4
+	VMOVUPS      64(DX)(AX*4), Y4
 	VBROADCASTSS constants<>+0(SB), Y5
 	VANDPS       Y5, Y4, Y4
 	VMAXPS       Y2, Y4, Y2
-	VMOVUPS      96(DX)(CX*4), Y4
+	VMOVUPS      96(DX)(AX*4), Y4
 	VBROADCASTSS constants<>+0(SB), Y5
 	VANDPS       Y5, Y4, Y4
 	VMAXPS       Y3, Y4, Y3
-	ADDQ         $+32, CX
-	CMPQ         CX, SI
+	ADDQ         $+32, AX
+	CMPQ         AX, SI
 	JLT          main
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
@@ -59,39 +59,39 @@ main:
 	VMOVUPS      Y3, 96(BX)
 
 mainend:
-	MOVQ AX, SI
+	MOVQ CX, SI
 	ANDQ $-8, SI
-	CMPQ CX, SI
+	CMPQ AX, SI
 	JGE  loopend
 
 loop:
-	MOVQ         CX, DI
+	MOVQ         AX, DI
 	ANDQ         $+31, DI
-	VMOVUPS      (DX)(CX*4), Y0
+	VMOVUPS      (DX)(AX*4), Y0
 	VBROADCASTSS constants<>+0(SB), Y1
 	VANDPS       Y1, Y0, Y0
 	VMOVUPS      (BX)(DI*4), Y1
 	VMAXPS       Y1, Y0, Y1
 	VMOVUPS      Y1, (BX)(DI*4)
-	ADDQ         $+8, CX
-	CMPQ         CX, SI
+	ADDQ         $+8, AX
+	CMPQ         AX, SI
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X0
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMASKMOVPS   (DX)(CX*4), Y0, Y1
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMASKMOVPS   (DX)(AX*4), Y0, Y1
 	VANDPS       Y0, Y1, Y0
 	VBROADCASTSS constants<>+0(SB), Y1
 	VANDPS       Y1, Y0, Y0
-	VMOVUPS      (BX)(AX*4), Y1
+	VMOVUPS      (BX)(CX*4), Y1
 	VMAXPS       Y1, Y0, Y1
-	VMOVUPS      Y1, (BX)(AX*4)
+	VMOVUPS      Y1, (BX)(CX*4)
 
 done:
 	VZEROUPPER

@@ -17,17 +17,17 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func MSE(grad []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·MSE(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         x_base+24(FP), BX
 	MOVQ         y_base+48(FP), SI
 	MOVQ         sum+80(FP), DI
-	MOVQ         c+72(FP), CX
-	VBROADCASTSS (CX), Y0
-	XORQ         CX, CX
-	MOVQ         AX, R8
+	MOVQ         c+72(FP), AX
+	VBROADCASTSS (AX), Y0
+	XORQ         AX, AX
+	MOVQ         CX, R8
 	ANDQ         $-32, R8
-	CMPQ         CX, R8
+	CMPQ         AX, R8
 	JGE          mainend
 	VMOVUPS      (DI), Y1
 	VMOVUPS      32(DI), Y2
@@ -39,56 +39,56 @@ TEXT ·MSE(SB), NOSPLIT, $0-88
 	VMOVUPS      224(DI), Y8
 
 main:
-	VMOVUPS      (BX)(CX*4), Y9
-	VMOVUPS      (SI)(CX*4), Y10
+	VMOVUPS      (BX)(AX*4), Y9
+	VMOVUPS      (SI)(AX*4), Y10
 	VSUBPS       Y10, Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      Y10, (DX)(CX*4)
+	VMOVUPS      Y10, (DX)(AX*4)
 	VMULPS       Y9, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y1, Y1
 	VADDPD       Y9, Y2, Y2
-	VMOVUPS      32(BX)(CX*4), Y9
-	VMOVUPS      32(SI)(CX*4), Y10
+	VMOVUPS      32(BX)(AX*4), Y9
+	VMOVUPS      32(SI)(AX*4), Y10
 	VSUBPS       Y10, Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      Y10, 32(DX)(CX*4)
+	VMOVUPS      Y10, 32(DX)(AX*4)
 	VMULPS       Y9, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y3, Y3
 	VADDPD       Y9, Y4, Y4
-	VMOVUPS      64(BX)(CX*4), Y9
-	VMOVUPS      64(SI)(CX*4), Y10
+	VMOVUPS      64(BX)(AX*4), Y9
+	VMOVUPS      64(SI)(AX*4), Y10
 	VSUBPS       Y10, Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      Y10, 64(DX)(CX*4)
+	VMOVUPS      Y10, 64(DX)(AX*4)
 	VMULPS       Y9, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y5, Y5
 	VADDPD       Y9, Y6, Y6
-	VMOVUPS      96(BX)(CX*4), Y9
-	VMOVUPS      96(SI)(CX*4), Y10
+	VMOVUPS      96(BX)(AX*4), Y9
+	VMOVUPS      96(SI)(AX*4), Y10
 	VSUBPS       Y10, Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      Y10, 96(DX)(CX*4)
+	VMOVUPS      Y10, 96(DX)(AX*4)
 	VMULPS       Y9, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y7, Y7
 	VADDPD       Y9, Y8, Y8
-	ADDQ         $+32, CX
-	CMPQ         CX, R8
+	ADDQ         $+32, AX
+	CMPQ         AX, R8
 	JLT          main
 	VMOVUPS      Y1, (DI)
 	VMOVUPS      Y2, 32(DI)
@@ -100,20 +100,20 @@ main:
 	VMOVUPS      Y8, 224(DI)
 
 mainend:
-	MOVQ AX, R8
+	MOVQ CX, R8
 	ANDQ $-8, R8
-	CMPQ CX, R8
+	CMPQ AX, R8
 	JGE  loopend
 
 loop:
-	MOVQ         CX, R9
+	MOVQ         AX, R9
 	ANDQ         $+31, R9
-	VMOVUPS      (BX)(CX*4), Y1
-	VMOVUPS      (SI)(CX*4), Y2
+	VMOVUPS      (BX)(AX*4), Y1
+	VMOVUPS      (SI)(AX*4), Y2
 	VSUBPS       Y2, Y1, Y1
 	VADDPS       Y1, Y1, Y2
 	VMULPS       Y0, Y2, Y2
-	VMOVUPS      Y2, (DX)(CX*4)
+	VMOVUPS      Y2, (DX)(AX*4)
 	VMULPS       Y1, Y1, Y1
 	VCVTPS2PD    X1, Y2
 	VEXTRACTF128 $0x01, Y1, X1
@@ -124,35 +124,35 @@ loop:
 	VMOVUPS      32(DI)(R9*8), Y2
 	VADDPD       Y1, Y2, Y2
 	VMOVUPS      Y2, 32(DI)(R9*8)
-	ADDQ         $+8, CX
-	CMPQ         CX, R8
+	ADDQ         $+8, AX
+	CMPQ         AX, R8
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X1
+	VMOVD        CX, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     lanes<>+0(SB), Y1, Y1
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMASKMOVPS   (BX)(CX*4), Y1, Y2
-	VMASKMOVPS   (SI)(CX*4), Y1, Y3
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMASKMOVPS   (BX)(AX*4), Y1, Y2
+	VMASKMOVPS   (SI)(AX*4), Y1, Y3
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y2, Y2, Y3
 	VMULPS       Y0, Y3, Y0
-	VMASKMOVPS   Y0, Y1, (DX)(CX*4)
+	VMASKMOVPS   Y0, Y1, (DX)(AX*4)
 	VMULPS       Y2, Y2, Y0
 	VANDPS       Y1, Y0, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (DI)(AX*8), Y2
+	VMOVUPS      (DI)(CX*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (DI)(AX*8)
-	VMOVUPS      32(DI)(AX*8), Y1
+	VMOVUPS      Y2, (DI)(CX*8)
+	VMOVUPS      32(DI)(CX*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(DI)(AX*8)
+	VMOVUPS      Y1, 32(DI)(CX*8)
 
 done:
 	VZEROUPPER

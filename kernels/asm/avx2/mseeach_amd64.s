@@ -17,18 +17,18 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func MSEEach(grad []float32, each []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·MSEEach(SB), NOSPLIT, $0-112
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         each_base+24(FP), BX
 	MOVQ         x_base+48(FP), SI
 	MOVQ         y_base+72(FP), DI
 	MOVQ         sum+104(FP), R8
-	MOVQ         c+96(FP), CX
-	VBROADCASTSS (CX), Y0
-	XORQ         CX, CX
-	MOVQ         AX, R9
+	MOVQ         c+96(FP), AX
+	VBROADCASTSS (AX), Y0
+	XORQ         AX, AX
+	MOVQ         CX, R9
 	ANDQ         $-32, R9
-	CMPQ         CX, R9
+	CMPQ         AX, R9
 	JGE          mainend
 	VMOVUPS      (R8), Y1
 	VMOVUPS      32(R8), Y2
@@ -40,60 +40,60 @@ TEXT ·MSEEach(SB), NOSPLIT, $0-112
 	VMOVUPS      224(R8), Y8
 
 main:
-	VMOVUPS      (SI)(CX*4), Y9
-	VMOVUPS      (DI)(CX*4), Y10
+	VMOVUPS      (SI)(AX*4), Y9
+	VMOVUPS      (DI)(AX*4), Y10
 	VSUBPS       Y10, Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      Y10, (DX)(CX*4)
+	VMOVUPS      Y10, (DX)(AX*4)
 	VMULPS       Y9, Y9, Y9
-	VMOVUPS      Y9, (BX)(CX*4)
+	VMOVUPS      Y9, (BX)(AX*4)
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y1, Y1
 	VADDPD       Y9, Y2, Y2
-	VMOVUPS      32(SI)(CX*4), Y9
-	VMOVUPS      32(DI)(CX*4), Y10
+	VMOVUPS      32(SI)(AX*4), Y9
+	VMOVUPS      32(DI)(AX*4), Y10
 	VSUBPS       Y10, Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      Y10, 32(DX)(CX*4)
+	VMOVUPS      Y10, 32(DX)(AX*4)
 	VMULPS       Y9, Y9, Y9
-	VMOVUPS      Y9, 32(BX)(CX*4)
+	VMOVUPS      Y9, 32(BX)(AX*4)
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y3, Y3
 	VADDPD       Y9, Y4, Y4
-	VMOVUPS      64(SI)(CX*4), Y9
-	VMOVUPS      64(DI)(CX*4), Y10
+	VMOVUPS      64(SI)(AX*4), Y9
+	VMOVUPS      64(DI)(AX*4), Y10
 	VSUBPS       Y10, Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      Y10, 64(DX)(CX*4)
+	VMOVUPS      Y10, 64(DX)(AX*4)
 	VMULPS       Y9, Y9, Y9
-	VMOVUPS      Y9, 64(BX)(CX*4)
+	VMOVUPS      Y9, 64(BX)(AX*4)
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y5, Y5
 	VADDPD       Y9, Y6, Y6
-	VMOVUPS      96(SI)(CX*4), Y9
-	VMOVUPS      96(DI)(CX*4), Y10
+	VMOVUPS      96(SI)(AX*4), Y9
+	VMOVUPS      96(DI)(AX*4), Y10
 	VSUBPS       Y10, Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      Y10, 96(DX)(CX*4)
+	VMOVUPS      Y10, 96(DX)(AX*4)
 	VMULPS       Y9, Y9, Y9
-	VMOVUPS      Y9, 96(BX)(CX*4)
+	VMOVUPS      Y9, 96(BX)(AX*4)
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y7, Y7
 	VADDPD       Y9, Y8, Y8
-	ADDQ         $+32, CX
-	CMPQ         CX, R9
+	ADDQ         $+32, AX
+	CMPQ         AX, R9
 	JLT          main
 	VMOVUPS      Y1, (R8)
 	VMOVUPS      Y2, 32(R8)
@@ -105,22 +105,22 @@ main:
 	VMOVUPS      Y8, 224(R8)
 
 mainend:
-	MOVQ AX, R9
+	MOVQ CX, R9
 	ANDQ $-8, R9
-	CMPQ CX, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
-	MOVQ         CX, R10
+	MOVQ         AX, R10
 	ANDQ         $+31, R10
-	VMOVUPS      (SI)(CX*4), Y1
-	VMOVUPS      (DI)(CX*4), Y2
+	VMOVUPS      (SI)(AX*4), Y1
+	VMOVUPS      (DI)(AX*4), Y2
 	VSUBPS       Y2, Y1, Y1
 	VADDPS       Y1, Y1, Y2
 	VMULPS       Y0, Y2, Y2
-	VMOVUPS      Y2, (DX)(CX*4)
+	VMOVUPS      Y2, (DX)(AX*4)
 	VMULPS       Y1, Y1, Y1
-	VMOVUPS      Y1, (BX)(CX*4)
+	VMOVUPS      Y1, (BX)(AX*4)
 	VCVTPS2PD    X1, Y2
 	VEXTRACTF128 $0x01, Y1, X1
 	VCVTPS2PD    X1, Y1
@@ -130,36 +130,36 @@ loop:
 	VMOVUPS      32(R8)(R10*8), Y2
 	VADDPD       Y1, Y2, Y2
 	VMOVUPS      Y2, 32(R8)(R10*8)
-	ADDQ         $+8, CX
-	CMPQ         CX, R9
+	ADDQ         $+8, AX
+	CMPQ         AX, R9
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X1
+	VMOVD        CX, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     lanes<>+0(SB), Y1, Y1
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMASKMOVPS   (SI)(CX*4), Y1, Y2
-	VMASKMOVPS   (DI)(CX*4), Y1, Y3
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMASKMOVPS   (SI)(AX*4), Y1, Y2
+	VMASKMOVPS   (DI)(AX*4), Y1, Y3
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y2, Y2, Y3
 	VMULPS       Y0, Y3, Y0
-	VMASKMOVPS   Y0, Y1, (DX)(CX*4)
+	VMASKMOVPS   Y0, Y1, (DX)(AX*4)
 	VMULPS       Y2, Y2, Y0
-	VMASKMOVPS   Y0, Y1, (BX)(CX*4)
+	VMASKMOVPS   Y0, Y1, (BX)(AX*4)
 	VANDPS       Y1, Y0, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (R8)(AX*8), Y2
+	VMOVUPS      (R8)(CX*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (R8)(AX*8)
-	VMOVUPS      32(R8)(AX*8), Y1
+	VMOVUPS      Y2, (R8)(CX*8)
+	VMOVUPS      32(R8)(CX*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(R8)(AX*8)
+	VMOVUPS      Y1, 32(R8)(CX*8)
 
 done:
 	VZEROUPPER

@@ -22,28 +22,28 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Penalty(g []float32, p []float32, c *[2]float32, absolute *[32]float64, squares *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·Penalty(SB), NOSPLIT, $0-72
-	MOVQ         g_len+8(FP), AX
+	MOVQ         g_len+8(FP), CX
 	MOVQ         g_base+0(FP), DX
 	MOVQ         p_base+24(FP), BX
 	MOVQ         absolute+56(FP), SI
 	MOVQ         squares+64(FP), DI
-	MOVQ         c+48(FP), CX
-	VBROADCASTSS 4(CX), Y0
+	MOVQ         c+48(FP), AX
+	VBROADCASTSS 4(AX), Y0
 	VBROADCASTSS constants<>+0(SB), Y1
-	VBROADCASTSS (CX), Y2
+	VBROADCASTSS (AX), Y2
 	VBROADCASTSS constants<>+4(SB), Y3
 	VBROADCASTSS constants<>+8(SB), Y4
-	XORQ         CX, CX
-	MOVQ         AX, R8
+	XORQ         AX, AX
+	MOVQ         CX, R8
 	ANDQ         $-32, R8
-	CMPQ         CX, R8
+	CMPQ         AX, R8
 	JGE          mainend
 
 main:
-	MOVQ         CX, R9
+	MOVQ         AX, R9
 	ANDQ         $+31, R9
-	VMOVUPS      (DX)(CX*4), Y5
-	VMOVUPS      (BX)(CX*4), Y6
+	VMOVUPS      (DX)(AX*4), Y5
+	VMOVUPS      (BX)(AX*4), Y6
 	VMULPS       Y2, Y6, Y7
 	VADDPS       Y7, Y5, Y5
 	VXORPS       Y3, Y0, Y7
@@ -52,7 +52,7 @@ main:
 	VCMPPS       $0x11, Y6, Y1, Y8
 	VBLENDVPS    Y8, Y0, Y7, Y7
 	VADDPS       Y7, Y5, Y5
-	VMOVUPS      Y5, (DX)(CX*4)
+	VMOVUPS      Y5, (DX)(AX*4)
 	VANDPS       Y4, Y6, Y5
 	VCVTPS2PD    X5, Y7
 	VEXTRACTF128 $0x01, Y5, X5
@@ -74,8 +74,8 @@ main:
 	VMULPD       Y6, Y6, Y6
 	VADDPD       Y6, Y5, Y5
 	VMOVUPS      Y5, 32(DI)(R9*8)
-	VMOVUPS      32(DX)(CX*4), Y5
-	VMOVUPS      32(BX)(CX*4), Y6
+	VMOVUPS      32(DX)(AX*4), Y5
+	VMOVUPS      32(BX)(AX*4), Y6
 	VMULPS       Y2, Y6, Y7
 	VADDPS       Y7, Y5, Y5
 	VXORPS       Y3, Y0, Y7
@@ -84,7 +84,7 @@ main:
 	VCMPPS       $0x11, Y6, Y1, Y8
 	VBLENDVPS    Y8, Y0, Y7, Y7
 	VADDPS       Y7, Y5, Y5
-	VMOVUPS      Y5, 32(DX)(CX*4)
+	VMOVUPS      Y5, 32(DX)(AX*4)
 	VANDPS       Y4, Y6, Y5
 	VCVTPS2PD    X5, Y7
 	VEXTRACTF128 $0x01, Y5, X5
@@ -106,8 +106,8 @@ main:
 	VMULPD       Y6, Y6, Y6
 	VADDPD       Y6, Y5, Y5
 	VMOVUPS      Y5, 96(DI)(R9*8)
-	VMOVUPS      64(DX)(CX*4), Y5
-	VMOVUPS      64(BX)(CX*4), Y6
+	VMOVUPS      64(DX)(AX*4), Y5
+	VMOVUPS      64(BX)(AX*4), Y6
 	VMULPS       Y2, Y6, Y7
 	VADDPS       Y7, Y5, Y5
 	VXORPS       Y3, Y0, Y7
@@ -116,7 +116,7 @@ main:
 	VCMPPS       $0x11, Y6, Y1, Y8
 	VBLENDVPS    Y8, Y0, Y7, Y7
 	VADDPS       Y7, Y5, Y5
-	VMOVUPS      Y5, 64(DX)(CX*4)
+	VMOVUPS      Y5, 64(DX)(AX*4)
 	VANDPS       Y4, Y6, Y5
 	VCVTPS2PD    X5, Y7
 	VEXTRACTF128 $0x01, Y5, X5
@@ -138,8 +138,8 @@ main:
 	VMULPD       Y6, Y6, Y6
 	VADDPD       Y6, Y5, Y5
 	VMOVUPS      Y5, 160(DI)(R9*8)
-	VMOVUPS      96(DX)(CX*4), Y5
-	VMOVUPS      96(BX)(CX*4), Y6
+	VMOVUPS      96(DX)(AX*4), Y5
+	VMOVUPS      96(BX)(AX*4), Y6
 	VMULPS       Y2, Y6, Y7
 	VADDPS       Y7, Y5, Y5
 	VXORPS       Y3, Y0, Y7
@@ -148,7 +148,7 @@ main:
 	VCMPPS       $0x11, Y6, Y1, Y8
 	VBLENDVPS    Y8, Y0, Y7, Y7
 	VADDPS       Y7, Y5, Y5
-	VMOVUPS      Y5, 96(DX)(CX*4)
+	VMOVUPS      Y5, 96(DX)(AX*4)
 	VANDPS       Y4, Y6, Y5
 	VCVTPS2PD    X5, Y7
 	VEXTRACTF128 $0x01, Y5, X5
@@ -170,21 +170,21 @@ main:
 	VMULPD       Y6, Y6, Y6
 	VADDPD       Y6, Y5, Y5
 	VMOVUPS      Y5, 224(DI)(R9*8)
-	ADDQ         $+32, CX
-	CMPQ         CX, R8
+	ADDQ         $+32, AX
+	CMPQ         AX, R8
 	JLT          main
 
 mainend:
-	MOVQ AX, R8
+	MOVQ CX, R8
 	ANDQ $-8, R8
-	CMPQ CX, R8
+	CMPQ AX, R8
 	JGE  loopend
 
 loop:
-	MOVQ         CX, R9
+	MOVQ         AX, R9
 	ANDQ         $+31, R9
-	VMOVUPS      (DX)(CX*4), Y5
-	VMOVUPS      (BX)(CX*4), Y6
+	VMOVUPS      (DX)(AX*4), Y5
+	VMOVUPS      (BX)(AX*4), Y6
 	VMULPS       Y2, Y6, Y7
 	VADDPS       Y7, Y5, Y5
 	VXORPS       Y3, Y0, Y7
@@ -193,7 +193,7 @@ loop:
 	VCMPPS       $0x11, Y6, Y1, Y8
 	VBLENDVPS    Y8, Y0, Y7, Y7
 	VADDPS       Y7, Y5, Y5
-	VMOVUPS      Y5, (DX)(CX*4)
+	VMOVUPS      Y5, (DX)(AX*4)
 	VANDPS       Y4, Y6, Y5
 	VCVTPS2PD    X5, Y7
 	VEXTRACTF128 $0x01, Y5, X5
@@ -215,20 +215,20 @@ loop:
 	VMULPD       Y6, Y6, Y6
 	VADDPD       Y6, Y5, Y5
 	VMOVUPS      Y5, 32(DI)(R9*8)
-	ADDQ         $+8, CX
-	CMPQ         CX, R8
+	ADDQ         $+8, AX
+	CMPQ         AX, R8
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X5
+	VMOVD        CX, X5
 	VPBROADCASTD X5, Y5
 	VPCMPGTD     lanes<>+0(SB), Y5, Y5
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMASKMOVPS   (DX)(CX*4), Y5, Y6
-	VMASKMOVPS   (BX)(CX*4), Y5, Y7
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMASKMOVPS   (DX)(AX*4), Y5, Y6
+	VMASKMOVPS   (BX)(AX*4), Y5, Y7
 	VMULPS       Y2, Y7, Y2
 	VADDPS       Y2, Y6, Y2
 	VXORPS       Y3, Y0, Y3
@@ -237,30 +237,30 @@ loopend:
 	VCMPPS       $0x11, Y7, Y1, Y1
 	VBLENDVPS    Y1, Y0, Y3, Y0
 	VADDPS       Y0, Y2, Y0
-	VMASKMOVPS   Y0, Y5, (DX)(CX*4)
+	VMASKMOVPS   Y0, Y5, (DX)(AX*4)
 	VANDPS       Y4, Y7, Y0
 	VANDPS       Y5, Y0, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (SI)(AX*8), Y2
+	VMOVUPS      (SI)(CX*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (SI)(AX*8)
-	VMOVUPS      32(SI)(AX*8), Y1
+	VMOVUPS      Y2, (SI)(CX*8)
+	VMOVUPS      32(SI)(CX*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(SI)(AX*8)
+	VMOVUPS      Y1, 32(SI)(CX*8)
 	VANDPS       Y5, Y7, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (DI)(AX*8), Y2
+	VMOVUPS      (DI)(CX*8), Y2
 	VMULPD       Y1, Y1, Y1
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (DI)(AX*8)
-	VMOVUPS      32(DI)(AX*8), Y1
+	VMOVUPS      Y2, (DI)(CX*8)
+	VMOVUPS      32(DI)(CX*8), Y1
 	VMULPD       Y0, Y0, Y0
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(DI)(AX*8)
+	VMOVUPS      Y1, 32(DI)(CX*8)
 
 done:
 	VZEROUPPER

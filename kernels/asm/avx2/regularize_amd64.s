@@ -21,26 +21,26 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Regularize(x []float32, g []float32, p []float32, c *[3]float32)
 // Requires: AVX, AVX2
 TEXT ·Regularize(SB), NOSPLIT, $0-80
-	MOVQ         x_len+8(FP), AX
+	MOVQ         x_len+8(FP), CX
 	MOVQ         x_base+0(FP), DX
 	MOVQ         g_base+24(FP), BX
 	MOVQ         p_base+48(FP), SI
-	MOVQ         c+72(FP), CX
-	VBROADCASTSS 8(CX), Y0
+	MOVQ         c+72(FP), AX
+	VBROADCASTSS 8(AX), Y0
 	VBROADCASTSS constants<>+0(SB), Y1
-	VBROADCASTSS (CX), Y2
-	VBROADCASTSS 4(CX), Y3
+	VBROADCASTSS (AX), Y2
+	VBROADCASTSS 4(AX), Y3
 	VBROADCASTSS constants<>+4(SB), Y4
-	XORQ         CX, CX
-	MOVQ         AX, DI
+	XORQ         AX, AX
+	MOVQ         CX, DI
 	ANDQ         $-32, DI
-	CMPQ         CX, DI
+	CMPQ         AX, DI
 	JGE          mainend
 
 main:
-	VMOVUPS   (BX)(CX*4), Y5
+	VMOVUPS   (BX)(AX*4), Y5
 	VMULPS    Y2, Y5, Y5
-	VMOVUPS   (SI)(CX*4), Y6
+	VMOVUPS   (SI)(AX*4), Y6
 	VMULPS    Y3, Y6, Y7
 	VADDPS    Y7, Y5, Y5
 	VXORPS    Y4, Y0, Y7
@@ -49,10 +49,10 @@ main:
 	VCMPPS    $0x11, Y6, Y1, Y6
 	VBLENDVPS Y6, Y0, Y7, Y6
 	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, (DX)(CX*4)
-	VMOVUPS   32(BX)(CX*4), Y5
+	VMOVUPS   Y5, (DX)(AX*4)
+	VMOVUPS   32(BX)(AX*4), Y5
 	VMULPS    Y2, Y5, Y5
-	VMOVUPS   32(SI)(CX*4), Y6
+	VMOVUPS   32(SI)(AX*4), Y6
 	VMULPS    Y3, Y6, Y7
 	VADDPS    Y7, Y5, Y5
 	VXORPS    Y4, Y0, Y7
@@ -61,10 +61,10 @@ main:
 	VCMPPS    $0x11, Y6, Y1, Y6
 	VBLENDVPS Y6, Y0, Y7, Y6
 	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, 32(DX)(CX*4)
-	VMOVUPS   64(BX)(CX*4), Y5
+	VMOVUPS   Y5, 32(DX)(AX*4)
+	VMOVUPS   64(BX)(AX*4), Y5
 	VMULPS    Y2, Y5, Y5
-	VMOVUPS   64(SI)(CX*4), Y6
+	VMOVUPS   64(SI)(AX*4), Y6
 	VMULPS    Y3, Y6, Y7
 	VADDPS    Y7, Y5, Y5
 	VXORPS    Y4, Y0, Y7
@@ -73,10 +73,10 @@ main:
 	VCMPPS    $0x11, Y6, Y1, Y6
 	VBLENDVPS Y6, Y0, Y7, Y6
 	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, 64(DX)(CX*4)
-	VMOVUPS   96(BX)(CX*4), Y5
+	VMOVUPS   Y5, 64(DX)(AX*4)
+	VMOVUPS   96(BX)(AX*4), Y5
 	VMULPS    Y2, Y5, Y5
-	VMOVUPS   96(SI)(CX*4), Y6
+	VMOVUPS   96(SI)(AX*4), Y6
 	VMULPS    Y3, Y6, Y7
 	VADDPS    Y7, Y5, Y5
 	VXORPS    Y4, Y0, Y7
@@ -85,21 +85,21 @@ main:
 	VCMPPS    $0x11, Y6, Y1, Y6
 	VBLENDVPS Y6, Y0, Y7, Y6
 	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, 96(DX)(CX*4)
-	ADDQ      $+32, CX
-	CMPQ      CX, DI
+	VMOVUPS   Y5, 96(DX)(AX*4)
+	ADDQ      $+32, AX
+	CMPQ      AX, DI
 	JLT       main
 
 mainend:
-	MOVQ AX, DI
+	MOVQ CX, DI
 	ANDQ $-8, DI
-	CMPQ CX, DI
+	CMPQ AX, DI
 	JGE  loopend
 
 loop:
-	VMOVUPS   (BX)(CX*4), Y5
+	VMOVUPS   (BX)(AX*4), Y5
 	VMULPS    Y2, Y5, Y5
-	VMOVUPS   (SI)(CX*4), Y6
+	VMOVUPS   (SI)(AX*4), Y6
 	VMULPS    Y3, Y6, Y7
 	VADDPS    Y7, Y5, Y5
 	VXORPS    Y4, Y0, Y7
@@ -108,20 +108,20 @@ loop:
 	VCMPPS    $0x11, Y6, Y1, Y6
 	VBLENDVPS Y6, Y0, Y7, Y6
 	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, (DX)(CX*4)
-	ADDQ      $+8, CX
-	CMPQ      CX, DI
+	VMOVUPS   Y5, (DX)(AX*4)
+	ADDQ      $+8, AX
+	CMPQ      AX, DI
 	JLT       loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X5
+	VMOVD        CX, X5
 	VPBROADCASTD X5, Y5
 	VPCMPGTD     lanes<>+0(SB), Y5, Y5
-	VMASKMOVPS   (BX)(CX*4), Y5, Y6
+	VMASKMOVPS   (BX)(AX*4), Y5, Y6
 	VMULPS       Y2, Y6, Y2
-	VMASKMOVPS   (SI)(CX*4), Y5, Y6
+	VMASKMOVPS   (SI)(AX*4), Y5, Y6
 	VMULPS       Y3, Y6, Y3
 	VADDPS       Y3, Y2, Y2
 	VXORPS       Y4, Y0, Y3
@@ -130,7 +130,7 @@ loopend:
 	VCMPPS       $0x11, Y6, Y1, Y1
 	VBLENDVPS    Y1, Y0, Y3, Y0
 	VADDPS       Y0, Y2, Y0
-	VMASKMOVPS   Y0, Y5, (DX)(CX*4)
+	VMASKMOVPS   Y0, Y5, (DX)(AX*4)
 
 done:
 	VZEROUPPER

@@ -17,77 +17,168 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func SGD(p []float32, g []float32, c *[2]float32)
 // Requires: AVX, AVX2
 TEXT ·SGD(SB), NOSPLIT, $0-56
-	MOVQ         p_len+8(FP), AX
+	MOVQ         p_len+8(FP), CX
 	MOVQ         p_base+0(FP), DX
 	MOVQ         g_base+24(FP), BX
-	MOVQ         c+48(FP), CX
-	VBROADCASTSS (CX), Y0
-	VBROADCASTSS 4(CX), Y1
-	XORQ         CX, CX
-	MOVQ         AX, SI
+	MOVQ         c+48(FP), AX
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 4(AX), Y1
+	XORQ         AX, AX
+	MOVQ         CX, SI
 	ANDQ         $-32, SI
-	CMPQ         CX, SI
+	CMPQ         AX, SI
 	JGE          mainend
 
 main:
-	VMOVUPS (DX)(CX*4), Y2
+	VMOVUPS (DX)(AX*4), Y2
 	VMULPS  Y0, Y2, Y2
-	VMOVUPS (BX)(CX*4), Y3
+	VMOVUPS (BX)(AX*4), Y3
 	VMULPS  Y1, Y3, Y3
 	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, (DX)(CX*4)
-	VMOVUPS 32(DX)(CX*4), Y2
+	VMOVUPS Y2, (DX)(AX*4)
+	VMOVUPS 32(DX)(AX*4), Y2
 	VMULPS  Y0, Y2, Y2
-	VMOVUPS 32(BX)(CX*4), Y3
+	VMOVUPS 32(BX)(AX*4), Y3
 	VMULPS  Y1, Y3, Y3
 	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, 32(DX)(CX*4)
-	VMOVUPS 64(DX)(CX*4), Y2
+	VMOVUPS Y2, 32(DX)(AX*4)
+	VMOVUPS 64(DX)(AX*4), Y2
 	VMULPS  Y0, Y2, Y2
-	VMOVUPS 64(BX)(CX*4), Y3
+	VMOVUPS 64(BX)(AX*4), Y3
 	VMULPS  Y1, Y3, Y3
 	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, 64(DX)(CX*4)
-	VMOVUPS 96(DX)(CX*4), Y2
+	VMOVUPS Y2, 64(DX)(AX*4)
+	VMOVUPS 96(DX)(AX*4), Y2
 	VMULPS  Y0, Y2, Y2
-	VMOVUPS 96(BX)(CX*4), Y3
+	VMOVUPS 96(BX)(AX*4), Y3
 	VMULPS  Y1, Y3, Y3
 	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, 96(DX)(CX*4)
-	ADDQ    $+32, CX
-	CMPQ    CX, SI
+	VMOVUPS Y2, 96(DX)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, SI
 	JLT     main
 
 mainend:
-	MOVQ AX, SI
+	MOVQ CX, SI
 	ANDQ $-8, SI
-	CMPQ CX, SI
+	CMPQ AX, SI
 	JGE  loopend
 
 loop:
-	VMOVUPS (DX)(CX*4), Y2
+	VMOVUPS (DX)(AX*4), Y2
 	VMULPS  Y0, Y2, Y2
-	VMOVUPS (BX)(CX*4), Y3
+	VMOVUPS (BX)(AX*4), Y3
 	VMULPS  Y1, Y3, Y3
 	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, (DX)(CX*4)
-	ADDQ    $+8, CX
-	CMPQ    CX, SI
+	VMOVUPS Y2, (DX)(AX*4)
+	ADDQ    $+8, AX
+	CMPQ    AX, SI
 	JLT     loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X2
+	VMOVD        CX, X2
 	VPBROADCASTD X2, Y2
 	VPCMPGTD     lanes<>+0(SB), Y2, Y2
-	VMASKMOVPS   (DX)(CX*4), Y2, Y3
+	VMASKMOVPS   (DX)(AX*4), Y2, Y3
 	VMULPS       Y0, Y3, Y0
-	VMASKMOVPS   (BX)(CX*4), Y2, Y3
+	VMASKMOVPS   (BX)(AX*4), Y2, Y3
 	VMULPS       Y1, Y3, Y1
 	VSUBPS       Y1, Y0, Y0
-	VMASKMOVPS   Y0, Y2, (DX)(CX*4)
+	VMASKMOVPS   Y0, Y2, (DX)(AX*4)
 
 done:
+	VZEROUPPER
+	RET
+
+// func SGDMany(list [][]float32, c *[2]float32)
+// Requires: AVX, AVX2
+TEXT ·SGDMany(SB), NOSPLIT, $0-32
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	MOVQ         c+24(FP), AX
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 4(AX), Y1
+	CMPQ         CX, DX
+	JGE          end
+
+entry:
+	MOVQ 8(CX), BX
+	MOVQ (CX), SI
+	MOVQ 24(CX), DI
+	XORQ AX, AX
+	MOVQ BX, R8
+	ANDQ $-32, R8
+	CMPQ AX, R8
+	JGE  mainend
+
+main:
+	VMOVUPS (SI)(AX*4), Y2
+	VMULPS  Y0, Y2, Y2
+	VMOVUPS (DI)(AX*4), Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, (SI)(AX*4)
+	VMOVUPS 32(SI)(AX*4), Y2
+	VMULPS  Y0, Y2, Y2
+	VMOVUPS 32(DI)(AX*4), Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, 32(SI)(AX*4)
+	VMOVUPS 64(SI)(AX*4), Y2
+	VMULPS  Y0, Y2, Y2
+	VMOVUPS 64(DI)(AX*4), Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, 64(SI)(AX*4)
+	VMOVUPS 96(SI)(AX*4), Y2
+	VMULPS  Y0, Y2, Y2
+	VMOVUPS 96(DI)(AX*4), Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, 96(SI)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, R8
+	JLT     main
+
+mainend:
+	MOVQ BX, R8
+	ANDQ $-8, R8
+	CMPQ AX, R8
+	JGE  loopend
+
+loop:
+	VMOVUPS (SI)(AX*4), Y2
+	VMULPS  Y0, Y2, Y2
+	VMOVUPS (DI)(AX*4), Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, (SI)(AX*4)
+	ADDQ    $+8, AX
+	CMPQ    AX, R8
+	JLT     loop
+
+loopend:
+	SUBQ         AX, BX
+	JE           done
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     lanes<>+0(SB), Y2, Y2
+	VMASKMOVPS   (SI)(AX*4), Y2, Y3
+	VMULPS       Y0, Y3, Y3
+	VMASKMOVPS   (DI)(AX*4), Y2, Y4
+	VMULPS       Y1, Y4, Y4
+	VSUBPS       Y4, Y3, Y3
+	VMASKMOVPS   Y3, Y2, (SI)(AX*4)
+
+done:
+	ADDQ $+48, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET

@@ -20,82 +20,82 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Shrink(p []float32, c *[2]float32)
 // Requires: AVX, AVX2
 TEXT ·Shrink(SB), NOSPLIT, $0-32
-	MOVQ         p_len+8(FP), AX
+	MOVQ         p_len+8(FP), CX
 	MOVQ         p_base+0(FP), DX
-	MOVQ         c+24(FP), CX
-	VBROADCASTSS (CX), Y0
-	VBROADCASTSS 4(CX), Y1
+	MOVQ         c+24(FP), AX
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 4(AX), Y1
 	VBROADCASTSS constants<>+0(SB), Y2
-	XORQ         CX, CX
-	MOVQ         AX, BX
+	XORQ         AX, AX
+	MOVQ         CX, BX
 	ANDQ         $-32, BX
-	CMPQ         CX, BX
+	CMPQ         AX, BX
 	JGE          mainend
 
 main:
-	VMOVUPS (DX)(CX*4), Y3
+	VMOVUPS (DX)(AX*4), Y3
 	VXORPS  Y2, Y0, Y4
 	VMAXPS  Y3, Y4, Y4
 	VMINPS  Y0, Y4, Y4
 	VSUBPS  Y4, Y3, Y3
 	VMULPS  Y1, Y3, Y3
-	VMOVUPS Y3, (DX)(CX*4)
-	VMOVUPS 32(DX)(CX*4), Y3
+	VMOVUPS Y3, (DX)(AX*4)
+	VMOVUPS 32(DX)(AX*4), Y3
 	VXORPS  Y2, Y0, Y4
 	VMAXPS  Y3, Y4, Y4
 	VMINPS  Y0, Y4, Y4
 	VSUBPS  Y4, Y3, Y3
 	VMULPS  Y1, Y3, Y3
-	VMOVUPS Y3, 32(DX)(CX*4)
-	VMOVUPS 64(DX)(CX*4), Y3
+	VMOVUPS Y3, 32(DX)(AX*4)
+	VMOVUPS 64(DX)(AX*4), Y3
 	VXORPS  Y2, Y0, Y4
 	VMAXPS  Y3, Y4, Y4
 	VMINPS  Y0, Y4, Y4
 	VSUBPS  Y4, Y3, Y3
 	VMULPS  Y1, Y3, Y3
-	VMOVUPS Y3, 64(DX)(CX*4)
-	VMOVUPS 96(DX)(CX*4), Y3
+	VMOVUPS Y3, 64(DX)(AX*4)
+	VMOVUPS 96(DX)(AX*4), Y3
 	VXORPS  Y2, Y0, Y4
 	VMAXPS  Y3, Y4, Y4
 	VMINPS  Y0, Y4, Y4
 	VSUBPS  Y4, Y3, Y3
 	VMULPS  Y1, Y3, Y3
-	VMOVUPS Y3, 96(DX)(CX*4)
-	ADDQ    $+32, CX
-	CMPQ    CX, BX
+	VMOVUPS Y3, 96(DX)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, BX
 	JLT     main
 
 mainend:
-	MOVQ AX, BX
+	MOVQ CX, BX
 	ANDQ $-8, BX
-	CMPQ CX, BX
+	CMPQ AX, BX
 	JGE  loopend
 
 loop:
-	VMOVUPS (DX)(CX*4), Y3
+	VMOVUPS (DX)(AX*4), Y3
 	VXORPS  Y2, Y0, Y4
 	VMAXPS  Y3, Y4, Y4
 	VMINPS  Y0, Y4, Y4
 	VSUBPS  Y4, Y3, Y3
 	VMULPS  Y1, Y3, Y3
-	VMOVUPS Y3, (DX)(CX*4)
-	ADDQ    $+8, CX
-	CMPQ    CX, BX
+	VMOVUPS Y3, (DX)(AX*4)
+	ADDQ    $+8, AX
+	CMPQ    AX, BX
 	JLT     loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X3
+	VMOVD        CX, X3
 	VPBROADCASTD X3, Y3
 	VPCMPGTD     lanes<>+0(SB), Y3, Y3
-	VMASKMOVPS   (DX)(CX*4), Y3, Y4
+	VMASKMOVPS   (DX)(AX*4), Y3, Y4
 	VXORPS       Y2, Y0, Y2
 	VMAXPS       Y4, Y2, Y2
 	VMINPS       Y0, Y2, Y0
 	VSUBPS       Y0, Y4, Y0
 	VMULPS       Y1, Y0, Y0
-	VMASKMOVPS   Y0, Y3, (DX)(CX*4)
+	VMASKMOVPS   Y0, Y3, (DX)(AX*4)
 
 done:
 	VZEROUPPER

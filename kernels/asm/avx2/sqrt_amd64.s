@@ -17,55 +17,55 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Sqrt(y []float32, x []float32)
 // Requires: AVX, AVX2
 TEXT ·Sqrt(SB), NOSPLIT, $0-48
-	MOVQ y_len+8(FP), AX
+	MOVQ y_len+8(FP), CX
 	MOVQ y_base+0(FP), DX
 	MOVQ x_base+24(FP), BX
-	XORQ CX, CX
-	MOVQ AX, SI
+	XORQ AX, AX
+	MOVQ CX, SI
 	ANDQ $-32, SI
-	CMPQ CX, SI
+	CMPQ AX, SI
 	JGE  mainend
 
 main:
-	VMOVUPS (BX)(CX*4), Y0
+	VMOVUPS (BX)(AX*4), Y0
 	VSQRTPS Y0, Y0
-	VMOVUPS Y0, (DX)(CX*4)
-	VMOVUPS 32(BX)(CX*4), Y0
+	VMOVUPS Y0, (DX)(AX*4)
+	VMOVUPS 32(BX)(AX*4), Y0
 	VSQRTPS Y0, Y0
-	VMOVUPS Y0, 32(DX)(CX*4)
-	VMOVUPS 64(BX)(CX*4), Y0
+	VMOVUPS Y0, 32(DX)(AX*4)
+	VMOVUPS 64(BX)(AX*4), Y0
 	VSQRTPS Y0, Y0
-	VMOVUPS Y0, 64(DX)(CX*4)
-	VMOVUPS 96(BX)(CX*4), Y0
+	VMOVUPS Y0, 64(DX)(AX*4)
+	VMOVUPS 96(BX)(AX*4), Y0
 	VSQRTPS Y0, Y0
-	VMOVUPS Y0, 96(DX)(CX*4)
-	ADDQ    $+32, CX
-	CMPQ    CX, SI
+	VMOVUPS Y0, 96(DX)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, SI
 	JLT     main
 
 mainend:
-	MOVQ AX, SI
+	MOVQ CX, SI
 	ANDQ $-8, SI
-	CMPQ CX, SI
+	CMPQ AX, SI
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(CX*4), Y0
+	VMOVUPS (BX)(AX*4), Y0
 	VSQRTPS Y0, Y0
-	VMOVUPS Y0, (DX)(CX*4)
-	ADDQ    $+8, CX
-	CMPQ    CX, SI
+	VMOVUPS Y0, (DX)(AX*4)
+	ADDQ    $+8, AX
+	CMPQ    AX, SI
 	JLT     loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X0
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	VMASKMOVPS   (BX)(CX*4), Y0, Y1
+	VMASKMOVPS   (BX)(AX*4), Y0, Y1
 	VSQRTPS      Y1, Y1
-	VMASKMOVPS   Y1, Y0, (DX)(CX*4)
+	VMASKMOVPS   Y1, Y0, (DX)(AX*4)
 
 done:
 	VZEROUPPER

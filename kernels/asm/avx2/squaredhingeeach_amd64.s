@@ -22,23 +22,23 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func SquaredHingeEach(grad []float32, each []float32, x []float32, y []float32, c *[3]float32, sum *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·SquaredHingeEach(SB), NOSPLIT, $0-112
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         each_base+24(FP), BX
 	MOVQ         x_base+48(FP), SI
 	MOVQ         y_base+72(FP), DI
 	MOVQ         sum+104(FP), R8
-	MOVQ         c+96(FP), CX
-	VBROADCASTSS (CX), Y0
-	VBROADCASTSS 4(CX), Y1
-	VBROADCASTSS 8(CX), Y2
+	MOVQ         c+96(FP), AX
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 4(AX), Y1
+	VBROADCASTSS 8(AX), Y2
 	VBROADCASTSS constants<>+0(SB), Y3
 	VBROADCASTSS constants<>+4(SB), Y4
 	VBROADCASTSS constants<>+8(SB), Y5
-	XORQ         CX, CX
-	MOVQ         AX, R9
+	XORQ         AX, AX
+	MOVQ         CX, R9
 	ANDQ         $-32, R9
-	CMPQ         CX, R9
+	CMPQ         AX, R9
 	JGE          mainend
 	VMOVUPS      (R8), Y6
 	VMOVUPS      32(R8), Y7
@@ -50,80 +50,80 @@ TEXT ·SquaredHingeEach(SB), NOSPLIT, $0-112
 	VMOVUPS      224(R8), Y13
 
 main:
-	VMOVUPS      (DI)(CX*4), Y14
+	VMOVUPS      (DI)(AX*4), Y14
 	VMULPS       Y1, Y14, Y14
 	VADDPS       Y2, Y14, Y14
-	VMOVUPS      (SI)(CX*4), Y15
+	VMOVUPS      (SI)(AX*4), Y15
 	VMULPS       Y15, Y14, Y15
 	VSUBPS       Y15, Y3, Y15
 	VMAXPS       Y15, Y4, Y15
 	VMULPS       Y15, Y14, Y14
 	VMULPS       Y5, Y14, Y14
 	VMULPS       Y0, Y14, Y14
-	VMOVUPS      Y14, (DX)(CX*4)
+	VMOVUPS      Y14, (DX)(AX*4)
 	VMULPS       Y15, Y15, Y14
-	VMOVUPS      Y14, (BX)(CX*4)
+	VMOVUPS      Y14, (BX)(AX*4)
 	VCVTPS2PD    X14, Y15
 	VEXTRACTF128 $0x01, Y14, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y15, Y6, Y6
 	VADDPD       Y14, Y7, Y7
-	VMOVUPS      32(DI)(CX*4), Y14
+	VMOVUPS      32(DI)(AX*4), Y14
 	VMULPS       Y1, Y14, Y14
 	VADDPS       Y2, Y14, Y14
-	VMOVUPS      32(SI)(CX*4), Y15
+	VMOVUPS      32(SI)(AX*4), Y15
 	VMULPS       Y15, Y14, Y15
 	VSUBPS       Y15, Y3, Y15
 	VMAXPS       Y15, Y4, Y15
 	VMULPS       Y15, Y14, Y14
 	VMULPS       Y5, Y14, Y14
 	VMULPS       Y0, Y14, Y14
-	VMOVUPS      Y14, 32(DX)(CX*4)
+	VMOVUPS      Y14, 32(DX)(AX*4)
 	VMULPS       Y15, Y15, Y14
-	VMOVUPS      Y14, 32(BX)(CX*4)
+	VMOVUPS      Y14, 32(BX)(AX*4)
 	VCVTPS2PD    X14, Y15
 	VEXTRACTF128 $0x01, Y14, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y15, Y8, Y8
 	VADDPD       Y14, Y9, Y9
-	VMOVUPS      64(DI)(CX*4), Y14
+	VMOVUPS      64(DI)(AX*4), Y14
 	VMULPS       Y1, Y14, Y14
 	VADDPS       Y2, Y14, Y14
-	VMOVUPS      64(SI)(CX*4), Y15
+	VMOVUPS      64(SI)(AX*4), Y15
 	VMULPS       Y15, Y14, Y15
 	VSUBPS       Y15, Y3, Y15
 	VMAXPS       Y15, Y4, Y15
 	VMULPS       Y15, Y14, Y14
 	VMULPS       Y5, Y14, Y14
 	VMULPS       Y0, Y14, Y14
-	VMOVUPS      Y14, 64(DX)(CX*4)
+	VMOVUPS      Y14, 64(DX)(AX*4)
 	VMULPS       Y15, Y15, Y14
-	VMOVUPS      Y14, 64(BX)(CX*4)
+	VMOVUPS      Y14, 64(BX)(AX*4)
 	VCVTPS2PD    X14, Y15
 	VEXTRACTF128 $0x01, Y14, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y15, Y10, Y10
 	VADDPD       Y14, Y11, Y11
-	VMOVUPS      96(DI)(CX*4), Y14
+	VMOVUPS      96(DI)(AX*4), Y14
 	VMULPS       Y1, Y14, Y14
 	VADDPS       Y2, Y14, Y14
-	VMOVUPS      96(SI)(CX*4), Y15
+	VMOVUPS      96(SI)(AX*4), Y15
 	VMULPS       Y15, Y14, Y15
 	VSUBPS       Y15, Y3, Y15
 	VMAXPS       Y15, Y4, Y15
 	VMULPS       Y15, Y14, Y14
 	VMULPS       Y5, Y14, Y14
 	VMULPS       Y0, Y14, Y14
-	VMOVUPS      Y14, 96(DX)(CX*4)
+	VMOVUPS      Y14, 96(DX)(AX*4)
 	VMULPS       Y15, Y15, Y14
-	VMOVUPS      Y14, 96(BX)(CX*4)
+	VMOVUPS      Y14, 96(BX)(AX*4)
 	VCVTPS2PD    X14, Y15
 	VEXTRACTF128 $0x01, Y14, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y15, Y12, Y12
 	VADDPD       Y14, Y13, Y13
-	ADDQ         $+32, CX
-	CMPQ         CX, R9
+	ADDQ         $+32, AX
+	CMPQ         AX, R9
 	JLT          main
 	VMOVUPS      Y6, (R8)
 	VMOVUPS      Y7, 32(R8)
@@ -135,27 +135,27 @@ main:
 	VMOVUPS      Y13, 224(R8)
 
 mainend:
-	MOVQ AX, R9
+	MOVQ CX, R9
 	ANDQ $-8, R9
-	CMPQ CX, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
-	MOVQ         CX, R10
+	MOVQ         AX, R10
 	ANDQ         $+31, R10
-	VMOVUPS      (DI)(CX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y6
 	VMULPS       Y1, Y6, Y6
 	VADDPS       Y2, Y6, Y6
-	VMOVUPS      (SI)(CX*4), Y7
+	VMOVUPS      (SI)(AX*4), Y7
 	VMULPS       Y7, Y6, Y7
 	VSUBPS       Y7, Y3, Y7
 	VMAXPS       Y7, Y4, Y7
 	VMULPS       Y7, Y6, Y6
 	VMULPS       Y5, Y6, Y6
 	VMULPS       Y0, Y6, Y6
-	VMOVUPS      Y6, (DX)(CX*4)
+	VMOVUPS      Y6, (DX)(AX*4)
 	VMULPS       Y7, Y7, Y6
-	VMOVUPS      Y6, (BX)(CX*4)
+	VMOVUPS      Y6, (BX)(AX*4)
 	VCVTPS2PD    X6, Y7
 	VEXTRACTF128 $0x01, Y6, X6
 	VCVTPS2PD    X6, Y6
@@ -165,41 +165,41 @@ loop:
 	VMOVUPS      32(R8)(R10*8), Y7
 	VADDPD       Y6, Y7, Y7
 	VMOVUPS      Y7, 32(R8)(R10*8)
-	ADDQ         $+8, CX
-	CMPQ         CX, R9
+	ADDQ         $+8, AX
+	CMPQ         AX, R9
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X6
+	VMOVD        CX, X6
 	VPBROADCASTD X6, Y6
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMASKMOVPS   (DI)(CX*4), Y6, Y7
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMASKMOVPS   (DI)(AX*4), Y6, Y7
 	VMULPS       Y1, Y7, Y1
 	VADDPS       Y2, Y1, Y1
-	VMASKMOVPS   (SI)(CX*4), Y6, Y2
+	VMASKMOVPS   (SI)(AX*4), Y6, Y2
 	VMULPS       Y2, Y1, Y2
 	VSUBPS       Y2, Y3, Y2
 	VMAXPS       Y2, Y4, Y2
 	VMULPS       Y2, Y1, Y1
 	VMULPS       Y5, Y1, Y1
 	VMULPS       Y0, Y1, Y0
-	VMASKMOVPS   Y0, Y6, (DX)(CX*4)
+	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
 	VMULPS       Y2, Y2, Y0
-	VMASKMOVPS   Y0, Y6, (BX)(CX*4)
+	VMASKMOVPS   Y0, Y6, (BX)(AX*4)
 	VANDPS       Y6, Y0, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (R8)(AX*8), Y2
+	VMOVUPS      (R8)(CX*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (R8)(AX*8)
-	VMOVUPS      32(R8)(AX*8), Y1
+	VMOVUPS      Y2, (R8)(CX*8)
+	VMOVUPS      32(R8)(CX*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(R8)(AX*8)
+	VMOVUPS      Y1, 32(R8)(CX*8)
 
 done:
 	VZEROUPPER

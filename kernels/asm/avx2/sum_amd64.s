@@ -17,13 +17,13 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Sum(x []float32, sum *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·Sum(SB), NOSPLIT, $0-32
-	MOVQ    x_len+8(FP), AX
+	MOVQ    x_len+8(FP), CX
 	MOVQ    x_base+0(FP), DX
 	MOVQ    sum+24(FP), BX
-	XORQ    CX, CX
-	MOVQ    AX, SI
+	XORQ    AX, AX
+	MOVQ    CX, SI
 	ANDQ    $-32, SI
-	CMPQ    CX, SI
+	CMPQ    AX, SI
 	JGE     mainend
 	VMOVUPS (BX), Y0
 	VMOVUPS 32(BX), Y1
@@ -35,32 +35,32 @@ TEXT ·Sum(SB), NOSPLIT, $0-32
 	VMOVUPS 224(BX), Y7
 
 main:
-	VMOVUPS      (DX)(CX*4), Y8
+	VMOVUPS      (DX)(AX*4), Y8
 	VCVTPS2PD    X8, Y9
 	VEXTRACTF128 $0x01, Y8, X8
 	VCVTPS2PD    X8, Y8
 	VADDPD       Y9, Y0, Y0
 	VADDPD       Y8, Y1, Y1
-	VMOVUPS      32(DX)(CX*4), Y8
+	VMOVUPS      32(DX)(AX*4), Y8
 	VCVTPS2PD    X8, Y9
 	VEXTRACTF128 $0x01, Y8, X8
 	VCVTPS2PD    X8, Y8
 	VADDPD       Y9, Y2, Y2
 	VADDPD       Y8, Y3, Y3
-	VMOVUPS      64(DX)(CX*4), Y8
+	VMOVUPS      64(DX)(AX*4), Y8
 	VCVTPS2PD    X8, Y9
 	VEXTRACTF128 $0x01, Y8, X8
 	VCVTPS2PD    X8, Y8
 	VADDPD       Y9, Y4, Y4
 	VADDPD       Y8, Y5, Y5
-	VMOVUPS      96(DX)(CX*4), Y8
+	VMOVUPS      96(DX)(AX*4), Y8
 	VCVTPS2PD    X8, Y9
 	VEXTRACTF128 $0x01, Y8, X8
 	VCVTPS2PD    X8, Y8
 	VADDPD       Y9, Y6, Y6
 	VADDPD       Y8, Y7, Y7
-	ADDQ         $+32, CX
-	CMPQ         CX, SI
+	ADDQ         $+32, AX
+	CMPQ         AX, SI
 	JLT          main
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
@@ -72,15 +72,15 @@ main:
 	VMOVUPS      Y7, 224(BX)
 
 mainend:
-	MOVQ AX, SI
+	MOVQ CX, SI
 	ANDQ $-8, SI
-	CMPQ CX, SI
+	CMPQ AX, SI
 	JGE  loopend
 
 loop:
-	MOVQ         CX, DI
+	MOVQ         AX, DI
 	ANDQ         $+31, DI
-	VMOVUPS      (DX)(CX*4), Y0
+	VMOVUPS      (DX)(AX*4), Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
@@ -90,29 +90,29 @@ loop:
 	VMOVUPS      32(BX)(DI*8), Y1
 	VADDPD       Y0, Y1, Y1
 	VMOVUPS      Y1, 32(BX)(DI*8)
-	ADDQ         $+8, CX
-	CMPQ         CX, SI
+	ADDQ         $+8, AX
+	CMPQ         AX, SI
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X0
+	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMASKMOVPS   (DX)(CX*4), Y0, Y1
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMASKMOVPS   (DX)(AX*4), Y0, Y1
 	VANDPS       Y0, Y1, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (BX)(AX*8), Y2
+	VMOVUPS      (BX)(CX*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (BX)(AX*8)
-	VMOVUPS      32(BX)(AX*8), Y1
+	VMOVUPS      Y2, (BX)(CX*8)
+	VMOVUPS      32(BX)(CX*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(BX)(AX*8)
+	VMOVUPS      Y1, 32(BX)(CX*8)
 
 done:
 	VZEROUPPER

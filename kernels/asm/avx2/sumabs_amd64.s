@@ -20,14 +20,14 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func SumAbs(x []float32, sum *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·SumAbs(SB), NOSPLIT, $0-32
-	MOVQ         x_len+8(FP), AX
+	MOVQ         x_len+8(FP), CX
 	MOVQ         x_base+0(FP), DX
 	MOVQ         sum+24(FP), BX
 	VBROADCASTSS constants<>+0(SB), Y0
-	XORQ         CX, CX
-	MOVQ         AX, SI
+	XORQ         AX, AX
+	MOVQ         CX, SI
 	ANDQ         $-32, SI
-	CMPQ         CX, SI
+	CMPQ         AX, SI
 	JGE          mainend
 	VMOVUPS      (BX), Y1
 	VMOVUPS      32(BX), Y2
@@ -39,36 +39,36 @@ TEXT ·SumAbs(SB), NOSPLIT, $0-32
 	VMOVUPS      224(BX), Y8
 
 main:
-	VMOVUPS      (DX)(CX*4), Y9
+	VMOVUPS      (DX)(AX*4), Y9
 	VANDPS       Y0, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y1, Y1
 	VADDPD       Y9, Y2, Y2
-	VMOVUPS      32(DX)(CX*4), Y9
+	VMOVUPS      32(DX)(AX*4), Y9
 	VANDPS       Y0, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y3, Y3
 	VADDPD       Y9, Y4, Y4
-	VMOVUPS      64(DX)(CX*4), Y9
+	VMOVUPS      64(DX)(AX*4), Y9
 	VANDPS       Y0, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y5, Y5
 	VADDPD       Y9, Y6, Y6
-	VMOVUPS      96(DX)(CX*4), Y9
+	VMOVUPS      96(DX)(AX*4), Y9
 	VANDPS       Y0, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y7, Y7
 	VADDPD       Y9, Y8, Y8
-	ADDQ         $+32, CX
-	CMPQ         CX, SI
+	ADDQ         $+32, AX
+	CMPQ         AX, SI
 	JLT          main
 	VMOVUPS      Y1, (BX)
 	VMOVUPS      Y2, 32(BX)
@@ -80,15 +80,15 @@ main:
 	VMOVUPS      Y8, 224(BX)
 
 mainend:
-	MOVQ AX, SI
+	MOVQ CX, SI
 	ANDQ $-8, SI
-	CMPQ CX, SI
+	CMPQ AX, SI
 	JGE  loopend
 
 loop:
-	MOVQ         CX, DI
+	MOVQ         AX, DI
 	ANDQ         $+31, DI
-	VMOVUPS      (DX)(CX*4), Y1
+	VMOVUPS      (DX)(AX*4), Y1
 	VANDPS       Y0, Y1, Y1
 	VCVTPS2PD    X1, Y2
 	VEXTRACTF128 $0x01, Y1, X1
@@ -99,30 +99,30 @@ loop:
 	VMOVUPS      32(BX)(DI*8), Y2
 	VADDPD       Y1, Y2, Y2
 	VMOVUPS      Y2, 32(BX)(DI*8)
-	ADDQ         $+8, CX
-	CMPQ         CX, SI
+	ADDQ         $+8, AX
+	CMPQ         AX, SI
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X1
+	VMOVD        CX, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     lanes<>+0(SB), Y1, Y1
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMASKMOVPS   (DX)(CX*4), Y1, Y2
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMASKMOVPS   (DX)(AX*4), Y1, Y2
 	VANDPS       Y0, Y2, Y0
 	VANDPS       Y1, Y0, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (BX)(AX*8), Y2
+	VMOVUPS      (BX)(CX*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (BX)(AX*8)
-	VMOVUPS      32(BX)(AX*8), Y1
+	VMOVUPS      Y2, (BX)(CX*8)
+	VMOVUPS      32(BX)(CX*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(BX)(AX*8)
+	VMOVUPS      Y1, 32(BX)(CX*8)
 
 done:
 	VZEROUPPER

@@ -35,7 +35,7 @@ GLOBL constants<>(SB), RODATA|NOPTR, $104
 // func BCE(grad []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·BCE(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         x_base+24(FP), BX
 	MOVQ         y_base+48(FP), SI
@@ -62,17 +62,17 @@ TEXT ·BCE(SB), NOSPLIT, $0-88
 	VBROADCASTSS constants<>+88(SB), Z18
 	VBROADCASTSS constants<>+92(SB), Z19
 	VBROADCASTSS constants<>+100(SB), Z20
-	XORQ         CX, CX
-	MOVQ         AX, R9
+	XORQ         AX, AX
+	MOVQ         CX, R9
 	ANDQ         $-16, R9
-	CMPQ         CX, R9
+	CMPQ         AX, R9
 	JGE          loopend
 
 loop:
-	MOVQ          CX, R10
+	MOVQ          AX, R10
 	ANDQ          $+31, R10
-	VMOVUPS       (BX)(CX*4), Z21
-	VMOVUPS       (SI)(CX*4), Z22
+	VMOVUPS       (BX)(AX*4), Z21
+	VMOVUPS       (SI)(AX*4), Z22
 	VSUBPS        Z22, Z21, Z23
 	VSUBPS        Z21, Z0, Z24
 	VMULPS        Z21, Z24, Z24
@@ -81,7 +81,7 @@ loop:
 	VDIVPS        Z24, Z23, Z23
 	VBROADCASTSS  (R8), Z24
 	VMULPS        Z24, Z23, Z23
-	VMOVUPS       Z23, (DX)(CX*4)
+	VMOVUPS       Z23, (DX)(AX*4)
 	VBROADCASTSS  constants<>+16(SB), Z23
 	VMULPS        Z23, Z21, Z23
 	VBROADCASTSS  constants<>+12(SB), Z24
@@ -221,20 +221,20 @@ loop:
 	VMOVUPS       64(DI)(R10*8), Z22
 	VADDPD        Z21, Z22, Z22
 	VMOVUPS       Z22, 64(DI)(R10*8)
-	ADDQ          $+16, CX
-	CMPQ          CX, R9
+	ADDQ          $+16, AX
+	CMPQ          AX, R9
 	JLT           loop
 
 loopend:
-	SUBQ          CX, AX
+	SUBQ          AX, CX
 	JE            done
 	MOVL          $0x0000ffff, R9
-	BZHIL         AX, R9, R9
+	BZHIL         CX, R9, R9
 	KMOVW         R9, K1
-	MOVQ          CX, AX
-	ANDQ          $+31, AX
-	VMOVUPS.Z     (BX)(CX*4), K1, Z21
-	VMOVUPS.Z     (SI)(CX*4), K1, Z22
+	MOVQ          AX, CX
+	ANDQ          $+31, CX
+	VMOVUPS.Z     (BX)(AX*4), K1, Z21
+	VMOVUPS.Z     (SI)(AX*4), K1, Z22
 	VSUBPS        Z22, Z21, Z23
 	VSUBPS        Z21, Z0, Z24
 	VMULPS        Z21, Z24, Z24
@@ -243,7 +243,7 @@ loopend:
 	VDIVPS        Z24, Z23, Z23
 	VBROADCASTSS  (R8), Z24
 	VMULPS        Z24, Z23, Z23
-	VMOVUPS       Z23, K1, (DX)(CX*4)
+	VMOVUPS       Z23, K1, (DX)(AX*4)
 	VBROADCASTSS  constants<>+16(SB), Z23
 	VMULPS        Z23, Z21, Z23
 	VBROADCASTSS  constants<>+12(SB), Z24
@@ -378,12 +378,12 @@ loopend:
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (DI)(AX*8), Z2
+	VMOVUPS       (DI)(CX*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (DI)(AX*8)
-	VMOVUPS       64(DI)(AX*8), Z1
+	VMOVUPS       Z2, (DI)(CX*8)
+	VMOVUPS       64(DI)(CX*8), Z1
 	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(DI)(AX*8)
+	VMOVUPS       Z1, 64(DI)(CX*8)
 
 done:
 	VZEROUPPER

@@ -34,7 +34,7 @@ GLOBL constants<>(SB), RODATA|NOPTR, $100
 // func BCEClip(grad []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·BCEClip(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         x_base+24(FP), BX
 	MOVQ         y_base+48(FP), SI
@@ -62,19 +62,19 @@ TEXT ·BCEClip(SB), NOSPLIT, $0-88
 	VBROADCASTSS constants<>+76(SB), Z19
 	VBROADCASTSS constants<>+80(SB), Z20
 	VBROADCASTSS constants<>+84(SB), Z21
-	XORQ         CX, CX
-	MOVQ         AX, R9
+	XORQ         AX, AX
+	MOVQ         CX, R9
 	ANDQ         $-16, R9
-	CMPQ         CX, R9
+	CMPQ         AX, R9
 	JGE          loopend
 
 loop:
-	MOVQ          CX, R10
+	MOVQ          AX, R10
 	ANDQ          $+31, R10
-	VMOVUPS       (BX)(CX*4), Z22
+	VMOVUPS       (BX)(AX*4), Z22
 	VMAXPS        Z22, Z3, Z23
 	VMINPS        Z23, Z4, Z23
-	VMOVUPS       (SI)(CX*4), Z24
+	VMOVUPS       (SI)(AX*4), Z24
 	VSUBPS        Z24, Z23, Z25
 	VSUBPS        Z23, Z1, Z26
 	VMULPS        Z23, Z26, Z27
@@ -87,7 +87,7 @@ loop:
 	VMOVAPS       Z0, K1, Z22
 	VBROADCASTSS  (R8), Z25
 	VMULPS        Z25, Z22, Z22
-	VMOVUPS       Z22, (DX)(CX*4)
+	VMOVUPS       Z22, (DX)(AX*4)
 	VMULPS        Z6, Z23, Z22
 	VCMPPS        $0x11, Z5, Z23, K1
 	VMOVAPS       Z23, Z25
@@ -219,22 +219,22 @@ loop:
 	VMOVUPS       64(DI)(R10*8), Z23
 	VADDPD        Z22, Z23, Z23
 	VMOVUPS       Z23, 64(DI)(R10*8)
-	ADDQ          $+16, CX
-	CMPQ          CX, R9
+	ADDQ          $+16, AX
+	CMPQ          AX, R9
 	JLT           loop
 
 loopend:
-	SUBQ          CX, AX
+	SUBQ          AX, CX
 	JE            done
 	MOVL          $0x0000ffff, R9
-	BZHIL         AX, R9, R9
+	BZHIL         CX, R9, R9
 	KMOVW         R9, K1
-	MOVQ          CX, AX
-	ANDQ          $+31, AX
-	VMOVUPS.Z     (BX)(CX*4), K1, Z22
+	MOVQ          AX, CX
+	ANDQ          $+31, CX
+	VMOVUPS.Z     (BX)(AX*4), K1, Z22
 	VMAXPS        Z22, Z3, Z23
 	VMINPS        Z23, Z4, Z23
-	VMOVUPS.Z     (SI)(CX*4), K1, Z24
+	VMOVUPS.Z     (SI)(AX*4), K1, Z24
 	VSUBPS        Z24, Z23, Z25
 	VSUBPS        Z23, Z1, Z26
 	VMULPS        Z23, Z26, Z27
@@ -247,7 +247,7 @@ loopend:
 	VMOVAPS       Z0, K2, Z3
 	VBROADCASTSS  (R8), Z4
 	VMULPS        Z4, Z3, Z3
-	VMOVUPS       Z3, K1, (DX)(CX*4)
+	VMOVUPS       Z3, K1, (DX)(AX*4)
 	VMULPS        Z6, Z23, Z3
 	VCMPPS        $0x11, Z5, Z23, K2
 	VMOVAPS       Z23, Z4
@@ -374,12 +374,12 @@ loopend:
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (DI)(AX*8), Z2
+	VMOVUPS       (DI)(CX*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (DI)(AX*8)
-	VMOVUPS       64(DI)(AX*8), Z1
+	VMOVUPS       Z2, (DI)(CX*8)
+	VMOVUPS       64(DI)(CX*8), Z1
 	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(DI)(AX*8)
+	VMOVUPS       Z1, 64(DI)(CX*8)
 
 done:
 	VZEROUPPER

@@ -34,7 +34,7 @@ GLOBL constants<>(SB), RODATA|NOPTR, $100
 // func BCEClipEach(grad []float32, each []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·BCEClipEach(SB), NOSPLIT, $0-112
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         each_base+24(FP), BX
 	MOVQ         x_base+48(FP), SI
@@ -63,19 +63,19 @@ TEXT ·BCEClipEach(SB), NOSPLIT, $0-112
 	VBROADCASTSS constants<>+76(SB), Z19
 	VBROADCASTSS constants<>+80(SB), Z20
 	VBROADCASTSS constants<>+84(SB), Z21
-	XORQ         CX, CX
-	MOVQ         AX, R10
+	XORQ         AX, AX
+	MOVQ         CX, R10
 	ANDQ         $-16, R10
-	CMPQ         CX, R10
+	CMPQ         AX, R10
 	JGE          loopend
 
 loop:
-	MOVQ          CX, R11
+	MOVQ          AX, R11
 	ANDQ          $+31, R11
-	VMOVUPS       (SI)(CX*4), Z22
+	VMOVUPS       (SI)(AX*4), Z22
 	VMAXPS        Z22, Z3, Z23
 	VMINPS        Z23, Z4, Z23
-	VMOVUPS       (DI)(CX*4), Z24
+	VMOVUPS       (DI)(AX*4), Z24
 	VSUBPS        Z24, Z23, Z25
 	VSUBPS        Z23, Z1, Z26
 	VMULPS        Z23, Z26, Z27
@@ -88,7 +88,7 @@ loop:
 	VMOVAPS       Z0, K1, Z22
 	VBROADCASTSS  (R9), Z25
 	VMULPS        Z25, Z22, Z22
-	VMOVUPS       Z22, (DX)(CX*4)
+	VMOVUPS       Z22, (DX)(AX*4)
 	VMULPS        Z6, Z23, Z22
 	VCMPPS        $0x11, Z5, Z23, K1
 	VMOVAPS       Z23, Z25
@@ -211,7 +211,7 @@ loop:
 	VADDPS        Z23, Z22, Z22
 	VBROADCASTSS  constants<>+96(SB), Z23
 	VXORPS        Z23, Z22, Z22
-	VMOVUPS       Z22, (BX)(CX*4)
+	VMOVUPS       Z22, (BX)(AX*4)
 	VCVTPS2PD     Y22, Z23
 	VEXTRACTF64X4 $0x01, Z22, Y22
 	VCVTPS2PD     Y22, Z22
@@ -221,22 +221,22 @@ loop:
 	VMOVUPS       64(R8)(R11*8), Z23
 	VADDPD        Z22, Z23, Z23
 	VMOVUPS       Z23, 64(R8)(R11*8)
-	ADDQ          $+16, CX
-	CMPQ          CX, R10
+	ADDQ          $+16, AX
+	CMPQ          AX, R10
 	JLT           loop
 
 loopend:
-	SUBQ          CX, AX
+	SUBQ          AX, CX
 	JE            done
 	MOVL          $0x0000ffff, R10
-	BZHIL         AX, R10, R10
+	BZHIL         CX, R10, R10
 	KMOVW         R10, K1
-	MOVQ          CX, AX
-	ANDQ          $+31, AX
-	VMOVUPS.Z     (SI)(CX*4), K1, Z22
+	MOVQ          AX, CX
+	ANDQ          $+31, CX
+	VMOVUPS.Z     (SI)(AX*4), K1, Z22
 	VMAXPS        Z22, Z3, Z23
 	VMINPS        Z23, Z4, Z23
-	VMOVUPS.Z     (DI)(CX*4), K1, Z24
+	VMOVUPS.Z     (DI)(AX*4), K1, Z24
 	VSUBPS        Z24, Z23, Z25
 	VSUBPS        Z23, Z1, Z26
 	VMULPS        Z23, Z26, Z27
@@ -249,7 +249,7 @@ loopend:
 	VMOVAPS       Z0, K2, Z3
 	VBROADCASTSS  (R9), Z4
 	VMULPS        Z4, Z3, Z3
-	VMOVUPS       Z3, K1, (DX)(CX*4)
+	VMOVUPS       Z3, K1, (DX)(AX*4)
 	VMULPS        Z6, Z23, Z3
 	VCMPPS        $0x11, Z5, Z23, K2
 	VMOVAPS       Z23, Z4
@@ -372,17 +372,17 @@ loopend:
 	VADDPS        Z0, Z3, Z0
 	VBROADCASTSS  constants<>+96(SB), Z1
 	VXORPS        Z1, Z0, Z0
-	VMOVUPS       Z0, K1, (BX)(CX*4)
+	VMOVUPS       Z0, K1, (BX)(AX*4)
 	VMOVAPS.Z     Z0, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (R8)(AX*8), Z2
+	VMOVUPS       (R8)(CX*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (R8)(AX*8)
-	VMOVUPS       64(R8)(AX*8), Z1
+	VMOVUPS       Z2, (R8)(CX*8)
+	VMOVUPS       64(R8)(CX*8), Z1
 	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(R8)(AX*8)
+	VMOVUPS       Z1, 64(R8)(CX*8)
 
 done:
 	VZEROUPPER

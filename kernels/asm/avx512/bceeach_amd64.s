@@ -35,7 +35,7 @@ GLOBL constants<>(SB), RODATA|NOPTR, $104
 // func BCEEach(grad []float32, each []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·BCEEach(SB), NOSPLIT, $0-112
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         each_base+24(FP), BX
 	MOVQ         x_base+48(FP), SI
@@ -63,17 +63,17 @@ TEXT ·BCEEach(SB), NOSPLIT, $0-112
 	VBROADCASTSS constants<>+88(SB), Z18
 	VBROADCASTSS constants<>+92(SB), Z19
 	VBROADCASTSS constants<>+100(SB), Z20
-	XORQ         CX, CX
-	MOVQ         AX, R10
+	XORQ         AX, AX
+	MOVQ         CX, R10
 	ANDQ         $-16, R10
-	CMPQ         CX, R10
+	CMPQ         AX, R10
 	JGE          loopend
 
 loop:
-	MOVQ          CX, R11
+	MOVQ          AX, R11
 	ANDQ          $+31, R11
-	VMOVUPS       (SI)(CX*4), Z21
-	VMOVUPS       (DI)(CX*4), Z22
+	VMOVUPS       (SI)(AX*4), Z21
+	VMOVUPS       (DI)(AX*4), Z22
 	VSUBPS        Z22, Z21, Z23
 	VSUBPS        Z21, Z0, Z24
 	VMULPS        Z21, Z24, Z24
@@ -82,7 +82,7 @@ loop:
 	VDIVPS        Z24, Z23, Z23
 	VBROADCASTSS  (R9), Z24
 	VMULPS        Z24, Z23, Z23
-	VMOVUPS       Z23, (DX)(CX*4)
+	VMOVUPS       Z23, (DX)(AX*4)
 	VBROADCASTSS  constants<>+16(SB), Z23
 	VMULPS        Z23, Z21, Z23
 	VBROADCASTSS  constants<>+12(SB), Z24
@@ -213,7 +213,7 @@ loop:
 	VMULPS        Z21, Z22, Z21
 	VADDPS        Z21, Z23, Z21
 	VXORPS        Z20, Z21, Z21
-	VMOVUPS       Z21, (BX)(CX*4)
+	VMOVUPS       Z21, (BX)(AX*4)
 	VCVTPS2PD     Y21, Z22
 	VEXTRACTF64X4 $0x01, Z21, Y21
 	VCVTPS2PD     Y21, Z21
@@ -223,20 +223,20 @@ loop:
 	VMOVUPS       64(R8)(R11*8), Z22
 	VADDPD        Z21, Z22, Z22
 	VMOVUPS       Z22, 64(R8)(R11*8)
-	ADDQ          $+16, CX
-	CMPQ          CX, R10
+	ADDQ          $+16, AX
+	CMPQ          AX, R10
 	JLT           loop
 
 loopend:
-	SUBQ          CX, AX
+	SUBQ          AX, CX
 	JE            done
 	MOVL          $0x0000ffff, R10
-	BZHIL         AX, R10, R10
+	BZHIL         CX, R10, R10
 	KMOVW         R10, K1
-	MOVQ          CX, AX
-	ANDQ          $+31, AX
-	VMOVUPS.Z     (SI)(CX*4), K1, Z21
-	VMOVUPS.Z     (DI)(CX*4), K1, Z22
+	MOVQ          AX, CX
+	ANDQ          $+31, CX
+	VMOVUPS.Z     (SI)(AX*4), K1, Z21
+	VMOVUPS.Z     (DI)(AX*4), K1, Z22
 	VSUBPS        Z22, Z21, Z23
 	VSUBPS        Z21, Z0, Z24
 	VMULPS        Z21, Z24, Z24
@@ -245,7 +245,7 @@ loopend:
 	VDIVPS        Z24, Z23, Z23
 	VBROADCASTSS  (R9), Z24
 	VMULPS        Z24, Z23, Z23
-	VMOVUPS       Z23, K1, (DX)(CX*4)
+	VMOVUPS       Z23, K1, (DX)(AX*4)
 	VBROADCASTSS  constants<>+16(SB), Z23
 	VMULPS        Z23, Z21, Z23
 	VBROADCASTSS  constants<>+12(SB), Z24
@@ -376,17 +376,17 @@ loopend:
 	VMULPS        Z0, Z22, Z0
 	VADDPS        Z0, Z23, Z0
 	VXORPS        Z20, Z0, Z0
-	VMOVUPS       Z0, K1, (BX)(CX*4)
+	VMOVUPS       Z0, K1, (BX)(AX*4)
 	VMOVAPS.Z     Z0, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (R8)(AX*8), Z2
+	VMOVUPS       (R8)(CX*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (R8)(AX*8)
-	VMOVUPS       64(R8)(AX*8), Z1
+	VMOVUPS       Z2, (R8)(CX*8)
+	VMOVUPS       64(R8)(CX*8), Z1
 	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(R8)(AX*8)
+	VMOVUPS       Z1, 64(R8)(CX*8)
 
 done:
 	VZEROUPPER

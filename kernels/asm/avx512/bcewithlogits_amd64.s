@@ -40,23 +40,23 @@ GLOBL constants<>(SB), RODATA|NOPTR, $124
 // func BCEWithLogits(grad []float32, x []float32, y []float32, c *[2]float32, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·BCEWithLogits(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         x_base+24(FP), BX
 	MOVQ         y_base+48(FP), SI
 	MOVQ         sum+80(FP), DI
-	MOVQ         c+72(FP), CX
+	MOVQ         c+72(FP), AX
 	VBROADCASTSS constants<>+4(SB), Z0
 	VBROADCASTSS constants<>+0(SB), Z1
 	VBROADCASTSS constants<>+16(SB), Z2
-	VBROADCASTSS 4(CX), Z3
+	VBROADCASTSS 4(AX), Z3
 	VBROADCASTSS constants<>+24(SB), Z4
 	VBROADCASTSS constants<>+28(SB), Z5
 	VBROADCASTSS constants<>+52(SB), Z6
 	VBROADCASTSS constants<>+56(SB), Z7
 	VBROADCASTSS constants<>+60(SB), Z8
 	VBROADCASTSS constants<>+120(SB), Z9
-	VBROADCASTSS (CX), Z10
+	VBROADCASTSS (AX), Z10
 	VBROADCASTSS constants<>+8(SB), Z11
 	VBROADCASTSS constants<>+12(SB), Z12
 	VBROADCASTSS constants<>+20(SB), Z13
@@ -65,20 +65,20 @@ TEXT ·BCEWithLogits(SB), NOSPLIT, $0-88
 	VBROADCASTSS constants<>+40(SB), Z16
 	VBROADCASTSS constants<>+44(SB), Z17
 	VBROADCASTSS constants<>+48(SB), Z18
-	XORQ         CX, CX
-	MOVQ         AX, R8
+	XORQ         AX, AX
+	MOVQ         CX, R8
 	ANDQ         $-16, R8
-	CMPQ         CX, R8
+	CMPQ         AX, R8
 	JGE          loopend
 
 loop:
-	MOVQ          CX, R9
+	MOVQ          AX, R9
 	ANDQ          $+31, R9
-	VMOVUPS       (SI)(CX*4), Z19
+	VMOVUPS       (SI)(AX*4), Z19
 	VSUBPS        Z0, Z3, Z20
 	VMULPS        Z20, Z19, Z20
 	VADDPS        Z0, Z20, Z20
-	VMOVUPS       (BX)(CX*4), Z21
+	VMOVUPS       (BX)(AX*4), Z21
 	VBROADCASTSS  constants<>+116(SB), Z22
 	VANDPS        Z22, Z21, Z22
 	VXORPS        Z9, Z22, Z22
@@ -124,7 +124,7 @@ loop:
 	VMULPS        Z3, Z19, Z24
 	VSUBPS        Z24, Z23, Z23
 	VMULPS        Z10, Z23, Z23
-	VMOVUPS       Z23, (DX)(CX*4)
+	VMOVUPS       Z23, (DX)(AX*4)
 	VADDPS        Z22, Z0, Z23
 	VPSUBD        Z8, Z23, Z25
 	VPSRAD        $0x17, Z25, Z26
@@ -217,23 +217,23 @@ loop:
 	VMOVUPS       64(DI)(R9*8), Z20
 	VADDPD        Z19, Z20, Z20
 	VMOVUPS       Z20, 64(DI)(R9*8)
-	ADDQ          $+16, CX
-	CMPQ          CX, R8
+	ADDQ          $+16, AX
+	CMPQ          AX, R8
 	JLT           loop
 
 loopend:
-	SUBQ          CX, AX
+	SUBQ          AX, CX
 	JE            done
 	MOVL          $0x0000ffff, R8
-	BZHIL         AX, R8, R8
+	BZHIL         CX, R8, R8
 	KMOVW         R8, K1
-	MOVQ          CX, AX
-	ANDQ          $+31, AX
-	VMOVUPS.Z     (SI)(CX*4), K1, Z19
+	MOVQ          AX, CX
+	ANDQ          $+31, CX
+	VMOVUPS.Z     (SI)(AX*4), K1, Z19
 	VSUBPS        Z0, Z3, Z20
 	VMULPS        Z20, Z19, Z20
 	VADDPS        Z0, Z20, Z20
-	VMOVUPS.Z     (BX)(CX*4), K1, Z21
+	VMOVUPS.Z     (BX)(AX*4), K1, Z21
 	VBROADCASTSS  constants<>+116(SB), Z22
 	VANDPS        Z22, Z21, Z22
 	VXORPS        Z9, Z22, Z22
@@ -279,7 +279,7 @@ loopend:
 	VMULPS        Z3, Z19, Z3
 	VSUBPS        Z3, Z6, Z6
 	VMULPS        Z10, Z6, Z6
-	VMOVUPS       Z6, K1, (DX)(CX*4)
+	VMOVUPS       Z6, K1, (DX)(AX*4)
 	VADDPS        Z2, Z0, Z6
 	VPSUBD        Z8, Z6, Z10
 	VPSRAD        $0x17, Z10, Z11
@@ -367,12 +367,12 @@ loopend:
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (DI)(AX*8), Z2
+	VMOVUPS       (DI)(CX*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (DI)(AX*8)
-	VMOVUPS       64(DI)(AX*8), Z1
+	VMOVUPS       Z2, (DI)(CX*8)
+	VMOVUPS       64(DI)(CX*8), Z1
 	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(DI)(AX*8)
+	VMOVUPS       Z1, 64(DI)(CX*8)
 
 done:
 	VZEROUPPER

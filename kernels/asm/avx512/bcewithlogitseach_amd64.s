@@ -40,24 +40,24 @@ GLOBL constants<>(SB), RODATA|NOPTR, $124
 // func BCEWithLogitsEach(grad []float32, each []float32, x []float32, y []float32, c *[2]float32, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·BCEWithLogitsEach(SB), NOSPLIT, $0-112
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         each_base+24(FP), BX
 	MOVQ         x_base+48(FP), SI
 	MOVQ         y_base+72(FP), DI
 	MOVQ         sum+104(FP), R8
-	MOVQ         c+96(FP), CX
+	MOVQ         c+96(FP), AX
 	VBROADCASTSS constants<>+4(SB), Z0
 	VBROADCASTSS constants<>+0(SB), Z1
 	VBROADCASTSS constants<>+16(SB), Z2
-	VBROADCASTSS 4(CX), Z3
+	VBROADCASTSS 4(AX), Z3
 	VBROADCASTSS constants<>+24(SB), Z4
 	VBROADCASTSS constants<>+28(SB), Z5
 	VBROADCASTSS constants<>+52(SB), Z6
 	VBROADCASTSS constants<>+56(SB), Z7
 	VBROADCASTSS constants<>+60(SB), Z8
 	VBROADCASTSS constants<>+120(SB), Z9
-	VBROADCASTSS (CX), Z10
+	VBROADCASTSS (AX), Z10
 	VBROADCASTSS constants<>+8(SB), Z11
 	VBROADCASTSS constants<>+12(SB), Z12
 	VBROADCASTSS constants<>+20(SB), Z13
@@ -66,20 +66,20 @@ TEXT ·BCEWithLogitsEach(SB), NOSPLIT, $0-112
 	VBROADCASTSS constants<>+40(SB), Z16
 	VBROADCASTSS constants<>+44(SB), Z17
 	VBROADCASTSS constants<>+48(SB), Z18
-	XORQ         CX, CX
-	MOVQ         AX, R9
+	XORQ         AX, AX
+	MOVQ         CX, R9
 	ANDQ         $-16, R9
-	CMPQ         CX, R9
+	CMPQ         AX, R9
 	JGE          loopend
 
 loop:
-	MOVQ          CX, R10
+	MOVQ          AX, R10
 	ANDQ          $+31, R10
-	VMOVUPS       (DI)(CX*4), Z19
+	VMOVUPS       (DI)(AX*4), Z19
 	VSUBPS        Z0, Z3, Z20
 	VMULPS        Z20, Z19, Z20
 	VADDPS        Z0, Z20, Z20
-	VMOVUPS       (SI)(CX*4), Z21
+	VMOVUPS       (SI)(AX*4), Z21
 	VBROADCASTSS  constants<>+116(SB), Z22
 	VANDPS        Z22, Z21, Z22
 	VXORPS        Z9, Z22, Z22
@@ -125,7 +125,7 @@ loop:
 	VMULPS        Z3, Z19, Z24
 	VSUBPS        Z24, Z23, Z23
 	VMULPS        Z10, Z23, Z23
-	VMOVUPS       Z23, (DX)(CX*4)
+	VMOVUPS       Z23, (DX)(AX*4)
 	VADDPS        Z22, Z0, Z23
 	VPSUBD        Z8, Z23, Z25
 	VPSRAD        $0x17, Z25, Z26
@@ -209,7 +209,7 @@ loop:
 	VMOVAPS       Z19, Z19
 	VMOVAPS       Z22, K1, Z19
 	VADDPS        Z19, Z20, Z19
-	VMOVUPS       Z19, (BX)(CX*4)
+	VMOVUPS       Z19, (BX)(AX*4)
 	VCVTPS2PD     Y19, Z20
 	VEXTRACTF64X4 $0x01, Z19, Y19
 	VCVTPS2PD     Y19, Z19
@@ -219,23 +219,23 @@ loop:
 	VMOVUPS       64(R8)(R10*8), Z20
 	VADDPD        Z19, Z20, Z20
 	VMOVUPS       Z20, 64(R8)(R10*8)
-	ADDQ          $+16, CX
-	CMPQ          CX, R9
+	ADDQ          $+16, AX
+	CMPQ          AX, R9
 	JLT           loop
 
 loopend:
-	SUBQ          CX, AX
+	SUBQ          AX, CX
 	JE            done
 	MOVL          $0x0000ffff, R9
-	BZHIL         AX, R9, R9
+	BZHIL         CX, R9, R9
 	KMOVW         R9, K1
-	MOVQ          CX, AX
-	ANDQ          $+31, AX
-	VMOVUPS.Z     (DI)(CX*4), K1, Z19
+	MOVQ          AX, CX
+	ANDQ          $+31, CX
+	VMOVUPS.Z     (DI)(AX*4), K1, Z19
 	VSUBPS        Z0, Z3, Z20
 	VMULPS        Z20, Z19, Z20
 	VADDPS        Z0, Z20, Z20
-	VMOVUPS.Z     (SI)(CX*4), K1, Z21
+	VMOVUPS.Z     (SI)(AX*4), K1, Z21
 	VBROADCASTSS  constants<>+116(SB), Z22
 	VANDPS        Z22, Z21, Z22
 	VXORPS        Z9, Z22, Z22
@@ -281,7 +281,7 @@ loopend:
 	VMULPS        Z3, Z19, Z3
 	VSUBPS        Z3, Z6, Z6
 	VMULPS        Z10, Z6, Z6
-	VMOVUPS       Z6, K1, (DX)(CX*4)
+	VMOVUPS       Z6, K1, (DX)(AX*4)
 	VADDPS        Z2, Z0, Z6
 	VPSUBD        Z8, Z6, Z10
 	VPSRAD        $0x17, Z10, Z11
@@ -365,17 +365,17 @@ loopend:
 	VMOVAPS       Z0, Z0
 	VMOVAPS       Z2, K2, Z0
 	VADDPS        Z0, Z1, Z0
-	VMOVUPS       Z0, K1, (BX)(CX*4)
+	VMOVUPS       Z0, K1, (BX)(AX*4)
 	VMOVAPS.Z     Z0, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (R8)(AX*8), Z2
+	VMOVUPS       (R8)(CX*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (R8)(AX*8)
-	VMOVUPS       64(R8)(AX*8), Z1
+	VMOVUPS       Z2, (R8)(CX*8)
+	VMOVUPS       64(R8)(CX*8), Z1
 	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(R8)(AX*8)
+	VMOVUPS       Z1, 64(R8)(CX*8)
 
 done:
 	VZEROUPPER

@@ -13,17 +13,17 @@ GLOBL constants<>(SB), RODATA|NOPTR, $16
 // func CountNonFinite(x []float32, count *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·CountNonFinite(SB), NOSPLIT, $0-32
-	MOVQ         x_len+8(FP), AX
+	MOVQ         x_len+8(FP), CX
 	MOVQ         x_base+0(FP), DX
 	MOVQ         count+24(FP), BX
 	VBROADCASTSS constants<>+0(SB), Z0
 	VBROADCASTSS constants<>+4(SB), Z1
 	VBROADCASTSS constants<>+8(SB), Z2
 	VBROADCASTSS constants<>+12(SB), Z3
-	XORQ         CX, CX
-	MOVQ         AX, SI
+	XORQ         AX, AX
+	MOVQ         CX, SI
 	ANDQ         $-64, SI
-	CMPQ         CX, SI
+	CMPQ         AX, SI
 	JGE          mainend
 	VMOVUPS      (BX), Z4
 	VMOVUPS      64(BX), Z5
@@ -31,7 +31,7 @@ TEXT ·CountNonFinite(SB), NOSPLIT, $0-32
 	VMOVUPS      192(BX), Z7
 
 main:
-	VMOVUPS       (DX)(CX*4), Z8
+	VMOVUPS       (DX)(AX*4), Z8
 	VANDPS        Z3, Z8, Z8
 	VCMPPS        $0x12, Z0, Z8, K1
 	VMOVAPS       Z2, Z8
@@ -41,7 +41,7 @@ main:
 	VCVTPS2PD     Y8, Z8
 	VADDPD        Z9, Z4, Z4
 	VADDPD        Z8, Z5, Z5
-	VMOVUPS       64(DX)(CX*4), Z8
+	VMOVUPS       64(DX)(AX*4), Z8
 	VANDPS        Z3, Z8, Z8
 	VCMPPS        $0x12, Z0, Z8, K1
 	VMOVAPS       Z2, Z8
@@ -51,7 +51,7 @@ main:
 	VCVTPS2PD     Y8, Z8
 	VADDPD        Z9, Z6, Z6
 	VADDPD        Z8, Z7, Z7
-	VMOVUPS       128(DX)(CX*4), Z8
+	VMOVUPS       128(DX)(AX*4), Z8
 	VANDPS        Z3, Z8, Z8
 	VCMPPS        $0x12, Z0, Z8, K1
 	VMOVAPS       Z2, Z8
@@ -61,7 +61,7 @@ main:
 	VCVTPS2PD     Y8, Z8
 	VADDPD        Z9, Z4, Z4
 	VADDPD        Z8, Z5, Z5
-	VMOVUPS       192(DX)(CX*4), Z8
+	VMOVUPS       192(DX)(AX*4), Z8
 	VANDPS        Z3, Z8, Z8
 	VCMPPS        $0x12, Z0, Z8, K1
 	VMOVAPS       Z2, Z8
@@ -71,8 +71,8 @@ main:
 	VCVTPS2PD     Y8, Z8
 	VADDPD        Z9, Z6, Z6
 	VADDPD        Z8, Z7, Z7
-	ADDQ          $+64, CX
-	CMPQ          CX, SI
+	ADDQ          $+64, AX
+	CMPQ          AX, SI
 	JLT           main
 	VMOVUPS       Z4, (BX)
 	VMOVUPS       Z5, 64(BX)
@@ -80,15 +80,15 @@ main:
 	VMOVUPS       Z7, 192(BX)
 
 mainend:
-	MOVQ AX, SI
+	MOVQ CX, SI
 	ANDQ $-16, SI
-	CMPQ CX, SI
+	CMPQ AX, SI
 	JGE  loopend
 
 loop:
-	MOVQ          CX, DI
+	MOVQ          AX, DI
 	ANDQ          $+31, DI
-	VMOVUPS       (DX)(CX*4), Z4
+	VMOVUPS       (DX)(AX*4), Z4
 	VANDPS        Z3, Z4, Z4
 	VCMPPS        $0x12, Z0, Z4, K1
 	VMOVAPS       Z2, Z4
@@ -102,19 +102,19 @@ loop:
 	VMOVUPS       64(BX)(DI*8), Z5
 	VADDPD        Z4, Z5, Z5
 	VMOVUPS       Z5, 64(BX)(DI*8)
-	ADDQ          $+16, CX
-	CMPQ          CX, SI
+	ADDQ          $+16, AX
+	CMPQ          AX, SI
 	JLT           loop
 
 loopend:
-	SUBQ          CX, AX
+	SUBQ          AX, CX
 	JE            done
 	MOVL          $0x0000ffff, SI
-	BZHIL         AX, SI, SI
+	BZHIL         CX, SI, SI
 	KMOVW         SI, K1
-	MOVQ          CX, AX
-	ANDQ          $+31, AX
-	VMOVUPS.Z     (DX)(CX*4), K1, Z4
+	MOVQ          AX, CX
+	ANDQ          $+31, CX
+	VMOVUPS.Z     (DX)(AX*4), K1, Z4
 	VANDPS        Z3, Z4, Z3
 	VCMPPS        $0x12, Z0, Z3, K2
 	VMOVAPS       Z2, Z0
@@ -123,12 +123,12 @@ loopend:
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (BX)(AX*8), Z2
+	VMOVUPS       (BX)(CX*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (BX)(AX*8)
-	VMOVUPS       64(BX)(AX*8), Z1
+	VMOVUPS       Z2, (BX)(CX*8)
+	VMOVUPS       64(BX)(CX*8), Z1
 	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(BX)(AX*8)
+	VMOVUPS       Z1, 64(BX)(CX*8)
 
 done:
 	VZEROUPPER

@@ -22,7 +22,7 @@ GLOBL constants<>(SB), RODATA|NOPTR, $52
 // func Exp(y []float32, x []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·Exp(SB), NOSPLIT, $0-48
-	MOVQ         y_len+8(FP), AX
+	MOVQ         y_len+8(FP), CX
 	MOVQ         y_base+0(FP), DX
 	MOVQ         x_base+24(FP), BX
 	VBROADCASTSS constants<>+8(SB), Z0
@@ -38,14 +38,14 @@ TEXT ·Exp(SB), NOSPLIT, $0-48
 	VBROADCASTSS constants<>+36(SB), Z10
 	VBROADCASTSS constants<>+40(SB), Z11
 	VBROADCASTSS constants<>+44(SB), Z12
-	XORQ         CX, CX
-	MOVQ         AX, SI
+	XORQ         AX, AX
+	MOVQ         CX, SI
 	ANDQ         $-64, SI
-	CMPQ         CX, SI
+	CMPQ         AX, SI
 	JGE          mainend
 
 main:
-	VMOVUPS (BX)(CX*4), Z13
+	VMOVUPS (BX)(AX*4), Z13
 	VMAXPS  Z13, Z3, Z13
 	VMINPS  Z13, Z2, Z13
 	VMULPS  Z4, Z13, Z14
@@ -79,8 +79,8 @@ main:
 	VPADDD  Z1, Z14, Z14
 	VPSLLD  $0x17, Z14, Z14
 	VMULPS  Z14, Z13, Z13
-	VMOVUPS Z13, (DX)(CX*4)
-	VMOVUPS 64(BX)(CX*4), Z13
+	VMOVUPS Z13, (DX)(AX*4)
+	VMOVUPS 64(BX)(AX*4), Z13
 	VMAXPS  Z13, Z3, Z13
 	VMINPS  Z13, Z2, Z13
 	VMULPS  Z4, Z13, Z14
@@ -114,8 +114,8 @@ main:
 	VPADDD  Z1, Z14, Z14
 	VPSLLD  $0x17, Z14, Z14
 	VMULPS  Z14, Z13, Z13
-	VMOVUPS Z13, 64(DX)(CX*4)
-	VMOVUPS 128(BX)(CX*4), Z13
+	VMOVUPS Z13, 64(DX)(AX*4)
+	VMOVUPS 128(BX)(AX*4), Z13
 	VMAXPS  Z13, Z3, Z13
 	VMINPS  Z13, Z2, Z13
 	VMULPS  Z4, Z13, Z14
@@ -149,8 +149,8 @@ main:
 	VPADDD  Z1, Z14, Z14
 	VPSLLD  $0x17, Z14, Z14
 	VMULPS  Z14, Z13, Z13
-	VMOVUPS Z13, 128(DX)(CX*4)
-	VMOVUPS 192(BX)(CX*4), Z13
+	VMOVUPS Z13, 128(DX)(AX*4)
+	VMOVUPS 192(BX)(AX*4), Z13
 	VMAXPS  Z13, Z3, Z13
 	VMINPS  Z13, Z2, Z13
 	VMULPS  Z4, Z13, Z14
@@ -184,19 +184,19 @@ main:
 	VPADDD  Z1, Z14, Z14
 	VPSLLD  $0x17, Z14, Z14
 	VMULPS  Z14, Z13, Z13
-	VMOVUPS Z13, 192(DX)(CX*4)
-	ADDQ    $+64, CX
-	CMPQ    CX, SI
+	VMOVUPS Z13, 192(DX)(AX*4)
+	ADDQ    $+64, AX
+	CMPQ    AX, SI
 	JLT     main
 
 mainend:
-	MOVQ AX, SI
+	MOVQ CX, SI
 	ANDQ $-16, SI
-	CMPQ CX, SI
+	CMPQ AX, SI
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(CX*4), Z13
+	VMOVUPS (BX)(AX*4), Z13
 	VMAXPS  Z13, Z3, Z13
 	VMINPS  Z13, Z2, Z13
 	VMULPS  Z4, Z13, Z14
@@ -230,18 +230,18 @@ loop:
 	VPADDD  Z1, Z14, Z14
 	VPSLLD  $0x17, Z14, Z14
 	VMULPS  Z14, Z13, Z13
-	VMOVUPS Z13, (DX)(CX*4)
-	ADDQ    $+16, CX
-	CMPQ    CX, SI
+	VMOVUPS Z13, (DX)(AX*4)
+	ADDQ    $+16, AX
+	CMPQ    AX, SI
 	JLT     loop
 
 loopend:
-	SUBQ      CX, AX
+	SUBQ      AX, CX
 	JE        done
 	MOVL      $0x0000ffff, SI
-	BZHIL     AX, SI, SI
+	BZHIL     CX, SI, SI
 	KMOVW     SI, K1
-	VMOVUPS.Z (BX)(CX*4), K1, Z13
+	VMOVUPS.Z (BX)(AX*4), K1, Z13
 	VMAXPS    Z13, Z3, Z3
 	VMINPS    Z3, Z2, Z2
 	VMULPS    Z4, Z2, Z3
@@ -275,7 +275,7 @@ loopend:
 	VPADDD    Z1, Z0, Z0
 	VPSLLD    $0x17, Z0, Z0
 	VMULPS    Z0, Z2, Z0
-	VMOVUPS   Z0, K1, (DX)(CX*4)
+	VMOVUPS   Z0, K1, (DX)(AX*4)
 
 done:
 	VZEROUPPER

@@ -12,22 +12,22 @@ GLOBL constants<>(SB), RODATA|NOPTR, $12
 // func Hinge(grad []float32, x []float32, y []float32, c *[3]float32, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Hinge(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         x_base+24(FP), BX
 	MOVQ         y_base+48(FP), SI
 	MOVQ         sum+80(FP), DI
-	MOVQ         c+72(FP), CX
+	MOVQ         c+72(FP), AX
 	VBROADCASTSS constants<>+4(SB), Z0
-	VBROADCASTSS (CX), Z1
-	VBROADCASTSS 4(CX), Z2
-	VBROADCASTSS 8(CX), Z3
+	VBROADCASTSS (AX), Z1
+	VBROADCASTSS 4(AX), Z2
+	VBROADCASTSS 8(AX), Z3
 	VBROADCASTSS constants<>+0(SB), Z4
 	VBROADCASTSS constants<>+8(SB), Z5
-	XORQ         CX, CX
-	MOVQ         AX, R8
+	XORQ         AX, AX
+	MOVQ         CX, R8
 	ANDQ         $-64, R8
-	CMPQ         CX, R8
+	CMPQ         AX, R8
 	JGE          mainend
 	VMOVUPS      (DI), Z6
 	VMOVUPS      64(DI), Z7
@@ -35,11 +35,11 @@ TEXT ·Hinge(SB), NOSPLIT, $0-88
 	VMOVUPS      192(DI), Z9
 
 main:
-	VMOVUPS       (SI)(CX*4), Z10
+	VMOVUPS       (SI)(AX*4), Z10
 	VMULPS        Z2, Z10, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       (BX)(CX*4), Z12
+	VMOVUPS       (BX)(AX*4), Z12
 	VMULPS        Z12, Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
@@ -47,17 +47,17 @@ main:
 	VMOVAPS       Z12, Z10
 	VMOVAPS       Z11, K1, Z10
 	VMULPS        Z1, Z10, Z10
-	VMOVUPS       Z10, (DX)(CX*4)
+	VMOVUPS       Z10, (DX)(AX*4)
 	VCVTPS2PD     Y12, Z10
 	VEXTRACTF64X4 $0x01, Z12, Y11
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z6, Z6
 	VADDPD        Z11, Z7, Z7
-	VMOVUPS       64(SI)(CX*4), Z10
+	VMOVUPS       64(SI)(AX*4), Z10
 	VMULPS        Z2, Z10, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       64(BX)(CX*4), Z12
+	VMOVUPS       64(BX)(AX*4), Z12
 	VMULPS        Z12, Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
@@ -65,17 +65,17 @@ main:
 	VMOVAPS       Z12, Z10
 	VMOVAPS       Z11, K1, Z10
 	VMULPS        Z1, Z10, Z10
-	VMOVUPS       Z10, 64(DX)(CX*4)
+	VMOVUPS       Z10, 64(DX)(AX*4)
 	VCVTPS2PD     Y12, Z10
 	VEXTRACTF64X4 $0x01, Z12, Y11
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z8, Z8
 	VADDPD        Z11, Z9, Z9
-	VMOVUPS       128(SI)(CX*4), Z10
+	VMOVUPS       128(SI)(AX*4), Z10
 	VMULPS        Z2, Z10, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       128(BX)(CX*4), Z12
+	VMOVUPS       128(BX)(AX*4), Z12
 	VMULPS        Z12, Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
@@ -83,17 +83,17 @@ main:
 	VMOVAPS       Z12, Z10
 	VMOVAPS       Z11, K1, Z10
 	VMULPS        Z1, Z10, Z10
-	VMOVUPS       Z10, 128(DX)(CX*4)
+	VMOVUPS       Z10, 128(DX)(AX*4)
 	VCVTPS2PD     Y12, Z10
 	VEXTRACTF64X4 $0x01, Z12, Y11
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z6, Z6
 	VADDPD        Z11, Z7, Z7
-	VMOVUPS       192(SI)(CX*4), Z10
+	VMOVUPS       192(SI)(AX*4), Z10
 	VMULPS        Z2, Z10, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       192(BX)(CX*4), Z12
+	VMOVUPS       192(BX)(AX*4), Z12
 	VMULPS        Z12, Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
@@ -101,14 +101,14 @@ main:
 	VMOVAPS       Z12, Z10
 	VMOVAPS       Z11, K1, Z10
 	VMULPS        Z1, Z10, Z10
-	VMOVUPS       Z10, 192(DX)(CX*4)
+	VMOVUPS       Z10, 192(DX)(AX*4)
 	VCVTPS2PD     Y12, Z10
 	VEXTRACTF64X4 $0x01, Z12, Y11
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z8, Z8
 	VADDPD        Z11, Z9, Z9
-	ADDQ          $+64, CX
-	CMPQ          CX, R8
+	ADDQ          $+64, AX
+	CMPQ          AX, R8
 	JLT           main
 	VMOVUPS       Z6, (DI)
 	VMOVUPS       Z7, 64(DI)
@@ -116,19 +116,19 @@ main:
 	VMOVUPS       Z9, 192(DI)
 
 mainend:
-	MOVQ AX, R8
+	MOVQ CX, R8
 	ANDQ $-16, R8
-	CMPQ CX, R8
+	CMPQ AX, R8
 	JGE  loopend
 
 loop:
-	MOVQ          CX, R9
+	MOVQ          AX, R9
 	ANDQ          $+31, R9
-	VMOVUPS       (SI)(CX*4), Z6
+	VMOVUPS       (SI)(AX*4), Z6
 	VMULPS        Z2, Z6, Z6
 	VADDPS        Z3, Z6, Z6
 	VXORPS        Z5, Z6, Z7
-	VMOVUPS       (BX)(CX*4), Z8
+	VMOVUPS       (BX)(AX*4), Z8
 	VMULPS        Z8, Z6, Z6
 	VSUBPS        Z6, Z4, Z6
 	VMAXPS        Z6, Z0, Z8
@@ -136,7 +136,7 @@ loop:
 	VMOVAPS       Z8, Z6
 	VMOVAPS       Z7, K1, Z6
 	VMULPS        Z1, Z6, Z6
-	VMOVUPS       Z6, (DX)(CX*4)
+	VMOVUPS       Z6, (DX)(AX*4)
 	VCVTPS2PD     Y8, Z6
 	VEXTRACTF64X4 $0x01, Z8, Y7
 	VCVTPS2PD     Y7, Z7
@@ -146,23 +146,23 @@ loop:
 	VMOVUPS       64(DI)(R9*8), Z6
 	VADDPD        Z7, Z6, Z6
 	VMOVUPS       Z6, 64(DI)(R9*8)
-	ADDQ          $+16, CX
-	CMPQ          CX, R8
+	ADDQ          $+16, AX
+	CMPQ          AX, R8
 	JLT           loop
 
 loopend:
-	SUBQ          CX, AX
+	SUBQ          AX, CX
 	JE            done
 	MOVL          $0x0000ffff, R8
-	BZHIL         AX, R8, R8
+	BZHIL         CX, R8, R8
 	KMOVW         R8, K1
-	MOVQ          CX, AX
-	ANDQ          $+31, AX
-	VMOVUPS.Z     (SI)(CX*4), K1, Z6
+	MOVQ          AX, CX
+	ANDQ          $+31, CX
+	VMOVUPS.Z     (SI)(AX*4), K1, Z6
 	VMULPS        Z2, Z6, Z2
 	VADDPS        Z3, Z2, Z2
 	VXORPS        Z5, Z2, Z3
-	VMOVUPS.Z     (BX)(CX*4), K1, Z5
+	VMOVUPS.Z     (BX)(AX*4), K1, Z5
 	VMULPS        Z5, Z2, Z2
 	VSUBPS        Z2, Z4, Z2
 	VMAXPS        Z2, Z0, Z4
@@ -170,17 +170,17 @@ loopend:
 	VMOVAPS       Z4, Z0
 	VMOVAPS       Z3, K2, Z0
 	VMULPS        Z1, Z0, Z0
-	VMOVUPS       Z0, K1, (DX)(CX*4)
+	VMOVUPS       Z0, K1, (DX)(AX*4)
 	VMOVAPS.Z     Z4, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (DI)(AX*8), Z2
+	VMOVUPS       (DI)(CX*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (DI)(AX*8)
-	VMOVUPS       64(DI)(AX*8), Z1
+	VMOVUPS       Z2, (DI)(CX*8)
+	VMOVUPS       64(DI)(CX*8), Z1
 	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(DI)(AX*8)
+	VMOVUPS       Z1, 64(DI)(CX*8)
 
 done:
 	VZEROUPPER

@@ -12,23 +12,23 @@ GLOBL constants<>(SB), RODATA|NOPTR, $12
 // func HingeEach(grad []float32, each []float32, x []float32, y []float32, c *[3]float32, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·HingeEach(SB), NOSPLIT, $0-112
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         each_base+24(FP), BX
 	MOVQ         x_base+48(FP), SI
 	MOVQ         y_base+72(FP), DI
 	MOVQ         sum+104(FP), R8
-	MOVQ         c+96(FP), CX
+	MOVQ         c+96(FP), AX
 	VBROADCASTSS constants<>+4(SB), Z0
-	VBROADCASTSS (CX), Z1
-	VBROADCASTSS 4(CX), Z2
-	VBROADCASTSS 8(CX), Z3
+	VBROADCASTSS (AX), Z1
+	VBROADCASTSS 4(AX), Z2
+	VBROADCASTSS 8(AX), Z3
 	VBROADCASTSS constants<>+0(SB), Z4
 	VBROADCASTSS constants<>+8(SB), Z5
-	XORQ         CX, CX
-	MOVQ         AX, R9
+	XORQ         AX, AX
+	MOVQ         CX, R9
 	ANDQ         $-64, R9
-	CMPQ         CX, R9
+	CMPQ         AX, R9
 	JGE          mainend
 	VMOVUPS      (R8), Z6
 	VMOVUPS      64(R8), Z7
@@ -36,11 +36,11 @@ TEXT ·HingeEach(SB), NOSPLIT, $0-112
 	VMOVUPS      192(R8), Z9
 
 main:
-	VMOVUPS       (DI)(CX*4), Z10
+	VMOVUPS       (DI)(AX*4), Z10
 	VMULPS        Z2, Z10, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       (SI)(CX*4), Z12
+	VMOVUPS       (SI)(AX*4), Z12
 	VMULPS        Z12, Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
@@ -48,18 +48,18 @@ main:
 	VMOVAPS       Z12, Z10
 	VMOVAPS       Z11, K1, Z10
 	VMULPS        Z1, Z10, Z10
-	VMOVUPS       Z10, (DX)(CX*4)
-	VMOVUPS       Z12, (BX)(CX*4)
+	VMOVUPS       Z10, (DX)(AX*4)
+	VMOVUPS       Z12, (BX)(AX*4)
 	VCVTPS2PD     Y12, Z10
 	VEXTRACTF64X4 $0x01, Z12, Y11
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z6, Z6
 	VADDPD        Z11, Z7, Z7
-	VMOVUPS       64(DI)(CX*4), Z10
+	VMOVUPS       64(DI)(AX*4), Z10
 	VMULPS        Z2, Z10, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       64(SI)(CX*4), Z12
+	VMOVUPS       64(SI)(AX*4), Z12
 	VMULPS        Z12, Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
@@ -67,18 +67,18 @@ main:
 	VMOVAPS       Z12, Z10
 	VMOVAPS       Z11, K1, Z10
 	VMULPS        Z1, Z10, Z10
-	VMOVUPS       Z10, 64(DX)(CX*4)
-	VMOVUPS       Z12, 64(BX)(CX*4)
+	VMOVUPS       Z10, 64(DX)(AX*4)
+	VMOVUPS       Z12, 64(BX)(AX*4)
 	VCVTPS2PD     Y12, Z10
 	VEXTRACTF64X4 $0x01, Z12, Y11
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z8, Z8
 	VADDPD        Z11, Z9, Z9
-	VMOVUPS       128(DI)(CX*4), Z10
+	VMOVUPS       128(DI)(AX*4), Z10
 	VMULPS        Z2, Z10, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       128(SI)(CX*4), Z12
+	VMOVUPS       128(SI)(AX*4), Z12
 	VMULPS        Z12, Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
@@ -86,18 +86,18 @@ main:
 	VMOVAPS       Z12, Z10
 	VMOVAPS       Z11, K1, Z10
 	VMULPS        Z1, Z10, Z10
-	VMOVUPS       Z10, 128(DX)(CX*4)
-	VMOVUPS       Z12, 128(BX)(CX*4)
+	VMOVUPS       Z10, 128(DX)(AX*4)
+	VMOVUPS       Z12, 128(BX)(AX*4)
 	VCVTPS2PD     Y12, Z10
 	VEXTRACTF64X4 $0x01, Z12, Y11
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z6, Z6
 	VADDPD        Z11, Z7, Z7
-	VMOVUPS       192(DI)(CX*4), Z10
+	VMOVUPS       192(DI)(AX*4), Z10
 	VMULPS        Z2, Z10, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       192(SI)(CX*4), Z12
+	VMOVUPS       192(SI)(AX*4), Z12
 	VMULPS        Z12, Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
@@ -105,15 +105,15 @@ main:
 	VMOVAPS       Z12, Z10
 	VMOVAPS       Z11, K1, Z10
 	VMULPS        Z1, Z10, Z10
-	VMOVUPS       Z10, 192(DX)(CX*4)
-	VMOVUPS       Z12, 192(BX)(CX*4)
+	VMOVUPS       Z10, 192(DX)(AX*4)
+	VMOVUPS       Z12, 192(BX)(AX*4)
 	VCVTPS2PD     Y12, Z10
 	VEXTRACTF64X4 $0x01, Z12, Y11
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z8, Z8
 	VADDPD        Z11, Z9, Z9
-	ADDQ          $+64, CX
-	CMPQ          CX, R9
+	ADDQ          $+64, AX
+	CMPQ          AX, R9
 	JLT           main
 	VMOVUPS       Z6, (R8)
 	VMOVUPS       Z7, 64(R8)
@@ -121,19 +121,19 @@ main:
 	VMOVUPS       Z9, 192(R8)
 
 mainend:
-	MOVQ AX, R9
+	MOVQ CX, R9
 	ANDQ $-16, R9
-	CMPQ CX, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
-	MOVQ          CX, R10
+	MOVQ          AX, R10
 	ANDQ          $+31, R10
-	VMOVUPS       (DI)(CX*4), Z6
+	VMOVUPS       (DI)(AX*4), Z6
 	VMULPS        Z2, Z6, Z6
 	VADDPS        Z3, Z6, Z6
 	VXORPS        Z5, Z6, Z7
-	VMOVUPS       (SI)(CX*4), Z8
+	VMOVUPS       (SI)(AX*4), Z8
 	VMULPS        Z8, Z6, Z6
 	VSUBPS        Z6, Z4, Z6
 	VMAXPS        Z6, Z0, Z8
@@ -141,8 +141,8 @@ loop:
 	VMOVAPS       Z8, Z6
 	VMOVAPS       Z7, K1, Z6
 	VMULPS        Z1, Z6, Z6
-	VMOVUPS       Z6, (DX)(CX*4)
-	VMOVUPS       Z8, (BX)(CX*4)
+	VMOVUPS       Z6, (DX)(AX*4)
+	VMOVUPS       Z8, (BX)(AX*4)
 	VCVTPS2PD     Y8, Z6
 	VEXTRACTF64X4 $0x01, Z8, Y7
 	VCVTPS2PD     Y7, Z7
@@ -152,23 +152,23 @@ loop:
 	VMOVUPS       64(R8)(R10*8), Z6
 	VADDPD        Z7, Z6, Z6
 	VMOVUPS       Z6, 64(R8)(R10*8)
-	ADDQ          $+16, CX
-	CMPQ          CX, R9
+	ADDQ          $+16, AX
+	CMPQ          AX, R9
 	JLT           loop
 
 loopend:
-	SUBQ          CX, AX
+	SUBQ          AX, CX
 	JE            done
 	MOVL          $0x0000ffff, R9
-	BZHIL         AX, R9, R9
+	BZHIL         CX, R9, R9
 	KMOVW         R9, K1
-	MOVQ          CX, AX
-	ANDQ          $+31, AX
-	VMOVUPS.Z     (DI)(CX*4), K1, Z6
+	MOVQ          AX, CX
+	ANDQ          $+31, CX
+	VMOVUPS.Z     (DI)(AX*4), K1, Z6
 	VMULPS        Z2, Z6, Z2
 	VADDPS        Z3, Z2, Z2
 	VXORPS        Z5, Z2, Z3
-	VMOVUPS.Z     (SI)(CX*4), K1, Z5
+	VMOVUPS.Z     (SI)(AX*4), K1, Z5
 	VMULPS        Z5, Z2, Z2
 	VSUBPS        Z2, Z4, Z2
 	VMAXPS        Z2, Z0, Z4
@@ -176,18 +176,18 @@ loopend:
 	VMOVAPS       Z4, Z0
 	VMOVAPS       Z3, K2, Z0
 	VMULPS        Z1, Z0, Z0
-	VMOVUPS       Z0, K1, (DX)(CX*4)
-	VMOVUPS       Z4, K1, (BX)(CX*4)
+	VMOVUPS       Z0, K1, (DX)(AX*4)
+	VMOVUPS       Z4, K1, (BX)(AX*4)
 	VMOVAPS.Z     Z4, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (R8)(AX*8), Z2
+	VMOVUPS       (R8)(CX*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (R8)(AX*8)
-	VMOVUPS       64(R8)(AX*8), Z1
+	VMOVUPS       Z2, (R8)(CX*8)
+	VMOVUPS       64(R8)(CX*8), Z1
 	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(R8)(AX*8)
+	VMOVUPS       Z1, 64(R8)(CX*8)
 
 done:
 	VZEROUPPER

@@ -28,7 +28,7 @@ GLOBL constants<>(SB), RODATA|NOPTR, $76
 // func Log1p(y []float32, x []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Log1p(SB), NOSPLIT, $0-48
-	MOVQ         y_len+8(FP), AX
+	MOVQ         y_len+8(FP), CX
 	MOVQ         y_base+0(FP), DX
 	MOVQ         x_base+24(FP), BX
 	VBROADCASTSS constants<>+4(SB), Z0
@@ -50,14 +50,14 @@ TEXT ·Log1p(SB), NOSPLIT, $0-48
 	VBROADCASTSS constants<>+64(SB), Z16
 	VBROADCASTSS constants<>+68(SB), Z17
 	VBROADCASTSS constants<>+72(SB), Z18
-	XORQ         CX, CX
-	MOVQ         AX, SI
+	XORQ         AX, AX
+	MOVQ         CX, SI
 	ANDQ         $-16, SI
-	CMPQ         CX, SI
+	CMPQ         AX, SI
 	JGE          loopend
 
 loop:
-	VMOVUPS   (BX)(CX*4), Z19
+	VMOVUPS   (BX)(AX*4), Z19
 	VADDPS    Z19, Z0, Z20
 	VPSUBD    Z3, Z20, Z21
 	VPSRAD    $0x17, Z21, Z22
@@ -120,18 +120,18 @@ loop:
 	VCMPPS    $0x11, Z19, Z2, K1
 	VMOVAPS   Z21, Z19
 	VMOVAPS   Z20, K1, Z19
-	VMOVUPS   Z19, (DX)(CX*4)
-	ADDQ      $+16, CX
-	CMPQ      CX, SI
+	VMOVUPS   Z19, (DX)(AX*4)
+	ADDQ      $+16, AX
+	CMPQ      AX, SI
 	JLT       loop
 
 loopend:
-	SUBQ      CX, AX
+	SUBQ      AX, CX
 	JE        done
 	MOVL      $0x0000ffff, SI
-	BZHIL     AX, SI, SI
+	BZHIL     CX, SI, SI
 	KMOVW     SI, K1
-	VMOVUPS.Z (BX)(CX*4), K1, Z19
+	VMOVUPS.Z (BX)(AX*4), K1, Z19
 	VADDPS    Z19, Z0, Z20
 	VPSUBD    Z3, Z20, Z21
 	VPSRAD    $0x17, Z21, Z22
@@ -194,7 +194,7 @@ loopend:
 	VCMPPS    $0x11, Z19, Z2, K2
 	VMOVAPS   Z1, Z1
 	VMOVAPS   Z0, K2, Z1
-	VMOVUPS   Z1, K1, (DX)(CX*4)
+	VMOVUPS   Z1, K1, (DX)(AX*4)
 
 done:
 	VZEROUPPER

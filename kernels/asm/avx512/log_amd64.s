@@ -31,7 +31,7 @@ GLOBL constants<>(SB), RODATA|NOPTR, $88
 // func Log(y []float32, x []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Log(SB), NOSPLIT, $0-48
-	MOVQ         y_len+8(FP), AX
+	MOVQ         y_len+8(FP), CX
 	MOVQ         y_base+0(FP), DX
 	MOVQ         x_base+24(FP), BX
 	VBROADCASTSS constants<>+0(SB), Z0
@@ -56,14 +56,14 @@ TEXT ·Log(SB), NOSPLIT, $0-48
 	VBROADCASTSS constants<>+76(SB), Z19
 	VBROADCASTSS constants<>+80(SB), Z20
 	VBROADCASTSS constants<>+84(SB), Z21
-	XORQ         CX, CX
-	MOVQ         AX, SI
+	XORQ         AX, AX
+	MOVQ         CX, SI
 	ANDQ         $-16, SI
-	CMPQ         CX, SI
+	CMPQ         AX, SI
 	JGE          loopend
 
 loop:
-	VMOVUPS   (BX)(CX*4), Z22
+	VMOVUPS   (BX)(AX*4), Z22
 	VMULPS    Z3, Z22, Z23
 	VCMPPS    $0x11, Z2, Z22, K1
 	VMOVAPS   Z22, Z24
@@ -120,18 +120,18 @@ loop:
 	VCMPPS    $0x11, Z22, Z0, K1
 	VMOVAPS   Z24, Z22
 	VMOVAPS   Z23, K1, Z22
-	VMOVUPS   Z22, (DX)(CX*4)
-	ADDQ      $+16, CX
-	CMPQ      CX, SI
+	VMOVUPS   Z22, (DX)(AX*4)
+	ADDQ      $+16, AX
+	CMPQ      AX, SI
 	JLT       loop
 
 loopend:
-	SUBQ      CX, AX
+	SUBQ      AX, CX
 	JE        done
 	MOVL      $0x0000ffff, SI
-	BZHIL     AX, SI, SI
+	BZHIL     CX, SI, SI
 	KMOVW     SI, K1
-	VMOVUPS.Z (BX)(CX*4), K1, Z22
+	VMOVUPS.Z (BX)(AX*4), K1, Z22
 	VMULPS    Z3, Z22, Z3
 	VCMPPS    $0x11, Z2, Z22, K2
 	VMOVAPS   Z22, Z2
@@ -188,7 +188,7 @@ loopend:
 	VCMPPS    $0x11, Z22, Z0, K2
 	VMOVAPS   Z2, Z0
 	VMOVAPS   Z1, K2, Z0
-	VMOVUPS   Z0, K1, (DX)(CX*4)
+	VMOVUPS   Z0, K1, (DX)(AX*4)
 
 done:
 	VZEROUPPER

@@ -10,74 +10,74 @@ GLOBL constants<>(SB), RODATA|NOPTR, $4
 // func MaxAbs(x []float32, max *[32]float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·MaxAbs(SB), NOSPLIT, $0-32
-	MOVQ    x_len+8(FP), AX
+	MOVQ    x_len+8(FP), CX
 	MOVQ    x_base+0(FP), DX
 	MOVQ    max+24(FP), BX
-	XORQ    CX, CX
-	MOVQ    AX, SI
+	XORQ    AX, AX
+	MOVQ    CX, SI
 	ANDQ    $-64, SI
-	CMPQ    CX, SI
+	CMPQ    AX, SI
 	JGE     mainend
 	VMOVUPS (BX), Z0
 	VMOVUPS 64(BX), Z1
 
 main:
-	VMOVUPS      (DX)(CX*4), Z2
+	VMOVUPS      (DX)(AX*4), Z2
 	VBROADCASTSS constants<>+0(SB), Z3
 	VANDPS       Z3, Z2, Z2
 	VMAXPS       Z0, Z2, Z0
-	VMOVUPS      64(DX)(CX*4), Z2
+	VMOVUPS      64(DX)(AX*4), Z2
 	VBROADCASTSS constants<>+0(SB), Z3
 	VANDPS       Z3, Z2, Z2
 	VMAXPS       Z1, Z2, Z1
-	VMOVUPS      128(DX)(CX*4), Z2
+	VMOVUPS      128(DX)(AX*4), Z2
 	VBROADCASTSS constants<>+0(SB), Z3
 	VANDPS       Z3, Z2, Z2
 	VMAXPS       Z0, Z2, Z0
-	VMOVUPS      192(DX)(CX*4), Z2
+	VMOVUPS      192(DX)(AX*4), Z2
 	VBROADCASTSS constants<>+0(SB), Z3
 	VANDPS       Z3, Z2, Z2
 	VMAXPS       Z1, Z2, Z1
-	ADDQ         $+64, CX
-	CMPQ         CX, SI
+	ADDQ         $+64, AX
+	CMPQ         AX, SI
 	JLT          main
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
 
 mainend:
-	MOVQ AX, SI
+	MOVQ CX, SI
 	ANDQ $-16, SI
-	CMPQ CX, SI
+	CMPQ AX, SI
 	JGE  loopend
 
 loop:
-	MOVQ         CX, DI
+	MOVQ         AX, DI
 	ANDQ         $+31, DI
-	VMOVUPS      (DX)(CX*4), Z0
+	VMOVUPS      (DX)(AX*4), Z0
 	VBROADCASTSS constants<>+0(SB), Z1
 	VANDPS       Z1, Z0, Z0
 	VMOVUPS      (BX)(DI*4), Z1
 	VMAXPS       Z1, Z0, Z1
 	VMOVUPS      Z1, (BX)(DI*4)
-	ADDQ         $+16, CX
-	CMPQ         CX, SI
+	ADDQ         $+16, AX
+	CMPQ         AX, SI
 	JLT          loop
 
 loopend:
-	SUBQ         CX, AX
+	SUBQ         AX, CX
 	JE           done
 	MOVL         $0x0000ffff, SI
-	BZHIL        AX, SI, SI
+	BZHIL        CX, SI, SI
 	KMOVW        SI, K1
-	MOVQ         CX, AX
-	ANDQ         $+31, AX
-	VMOVUPS.Z    (DX)(CX*4), K1, Z0
+	MOVQ         AX, CX
+	ANDQ         $+31, CX
+	VMOVUPS.Z    (DX)(AX*4), K1, Z0
 	VMOVAPS.Z    Z0, K1, Z0
 	VBROADCASTSS constants<>+0(SB), Z1
 	VANDPS       Z1, Z0, Z0
-	VMOVUPS      (BX)(AX*4), Z1
+	VMOVUPS      (BX)(CX*4), Z1
 	VMAXPS       Z1, Z0, Z1
-	VMOVUPS      Z1, (BX)(AX*4)
+	VMOVUPS      Z1, (BX)(CX*4)
 
 done:
 	VZEROUPPER

@@ -7,123 +7,260 @@
 // func Momentum(p []float32, g []float32, m []float32, c *[5]float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·Momentum(SB), NOSPLIT, $0-80
-	MOVQ         p_len+8(FP), AX
+	MOVQ         p_len+8(FP), CX
 	MOVQ         p_base+0(FP), DX
 	MOVQ         g_base+24(FP), BX
 	MOVQ         m_base+48(FP), SI
-	MOVQ         c+72(FP), CX
-	VBROADCASTSS (CX), Z0
-	VBROADCASTSS 4(CX), Z1
-	VBROADCASTSS 8(CX), Z2
-	VBROADCASTSS 12(CX), Z3
-	VBROADCASTSS 16(CX), Z4
-	XORQ         CX, CX
-	MOVQ         AX, DI
+	MOVQ         c+72(FP), AX
+	VBROADCASTSS (AX), Z0
+	VBROADCASTSS 4(AX), Z1
+	VBROADCASTSS 8(AX), Z2
+	VBROADCASTSS 12(AX), Z3
+	VBROADCASTSS 16(AX), Z4
+	XORQ         AX, AX
+	MOVQ         CX, DI
 	ANDQ         $-64, DI
-	CMPQ         CX, DI
+	CMPQ         AX, DI
 	JGE          mainend
 
 main:
-	VMOVUPS   (SI)(CX*4), Z5
+	VMOVUPS   (SI)(AX*4), Z5
 	VMULPS    Z0, Z5, Z5
-	VMOVUPS   (BX)(CX*4), Z6
+	VMOVUPS   (BX)(AX*4), Z6
 	VMULPS    Z1, Z6, Z6
 	VADDPS    Z6, Z5, Z5
 	VPTESTMD  Z4, Z5, K1
 	VMOVAPS.Z Z5, K1, Z5
-	VMOVUPS   Z5, (SI)(CX*4)
-	VMOVUPS   (DX)(CX*4), Z6
+	VMOVUPS   Z5, (SI)(AX*4)
+	VMOVUPS   (DX)(AX*4), Z6
 	VMULPS    Z2, Z6, Z6
 	VMULPS    Z3, Z5, Z5
 	VSUBPS    Z5, Z6, Z5
-	VMOVUPS   Z5, (DX)(CX*4)
-	VMOVUPS   64(SI)(CX*4), Z5
+	VMOVUPS   Z5, (DX)(AX*4)
+	VMOVUPS   64(SI)(AX*4), Z5
 	VMULPS    Z0, Z5, Z5
-	VMOVUPS   64(BX)(CX*4), Z6
+	VMOVUPS   64(BX)(AX*4), Z6
 	VMULPS    Z1, Z6, Z6
 	VADDPS    Z6, Z5, Z5
 	VPTESTMD  Z4, Z5, K1
 	VMOVAPS.Z Z5, K1, Z5
-	VMOVUPS   Z5, 64(SI)(CX*4)
-	VMOVUPS   64(DX)(CX*4), Z6
+	VMOVUPS   Z5, 64(SI)(AX*4)
+	VMOVUPS   64(DX)(AX*4), Z6
 	VMULPS    Z2, Z6, Z6
 	VMULPS    Z3, Z5, Z5
 	VSUBPS    Z5, Z6, Z5
-	VMOVUPS   Z5, 64(DX)(CX*4)
-	VMOVUPS   128(SI)(CX*4), Z5
+	VMOVUPS   Z5, 64(DX)(AX*4)
+	VMOVUPS   128(SI)(AX*4), Z5
 	VMULPS    Z0, Z5, Z5
-	VMOVUPS   128(BX)(CX*4), Z6
+	VMOVUPS   128(BX)(AX*4), Z6
 	VMULPS    Z1, Z6, Z6
 	VADDPS    Z6, Z5, Z5
 	VPTESTMD  Z4, Z5, K1
 	VMOVAPS.Z Z5, K1, Z5
-	VMOVUPS   Z5, 128(SI)(CX*4)
-	VMOVUPS   128(DX)(CX*4), Z6
+	VMOVUPS   Z5, 128(SI)(AX*4)
+	VMOVUPS   128(DX)(AX*4), Z6
 	VMULPS    Z2, Z6, Z6
 	VMULPS    Z3, Z5, Z5
 	VSUBPS    Z5, Z6, Z5
-	VMOVUPS   Z5, 128(DX)(CX*4)
-	VMOVUPS   192(SI)(CX*4), Z5
+	VMOVUPS   Z5, 128(DX)(AX*4)
+	VMOVUPS   192(SI)(AX*4), Z5
 	VMULPS    Z0, Z5, Z5
-	VMOVUPS   192(BX)(CX*4), Z6
+	VMOVUPS   192(BX)(AX*4), Z6
 	VMULPS    Z1, Z6, Z6
 	VADDPS    Z6, Z5, Z5
 	VPTESTMD  Z4, Z5, K1
 	VMOVAPS.Z Z5, K1, Z5
-	VMOVUPS   Z5, 192(SI)(CX*4)
-	VMOVUPS   192(DX)(CX*4), Z6
+	VMOVUPS   Z5, 192(SI)(AX*4)
+	VMOVUPS   192(DX)(AX*4), Z6
 	VMULPS    Z2, Z6, Z6
 	VMULPS    Z3, Z5, Z5
 	VSUBPS    Z5, Z6, Z5
-	VMOVUPS   Z5, 192(DX)(CX*4)
-	ADDQ      $+64, CX
-	CMPQ      CX, DI
+	VMOVUPS   Z5, 192(DX)(AX*4)
+	ADDQ      $+64, AX
+	CMPQ      AX, DI
 	JLT       main
 
 mainend:
-	MOVQ AX, DI
+	MOVQ CX, DI
 	ANDQ $-16, DI
-	CMPQ CX, DI
+	CMPQ AX, DI
 	JGE  loopend
 
 loop:
-	VMOVUPS   (SI)(CX*4), Z5
+	VMOVUPS   (SI)(AX*4), Z5
 	VMULPS    Z0, Z5, Z5
-	VMOVUPS   (BX)(CX*4), Z6
+	VMOVUPS   (BX)(AX*4), Z6
 	VMULPS    Z1, Z6, Z6
 	VADDPS    Z6, Z5, Z5
 	VPTESTMD  Z4, Z5, K1
 	VMOVAPS.Z Z5, K1, Z5
-	VMOVUPS   Z5, (SI)(CX*4)
-	VMOVUPS   (DX)(CX*4), Z6
+	VMOVUPS   Z5, (SI)(AX*4)
+	VMOVUPS   (DX)(AX*4), Z6
 	VMULPS    Z2, Z6, Z6
 	VMULPS    Z3, Z5, Z5
 	VSUBPS    Z5, Z6, Z5
-	VMOVUPS   Z5, (DX)(CX*4)
-	ADDQ      $+16, CX
-	CMPQ      CX, DI
+	VMOVUPS   Z5, (DX)(AX*4)
+	ADDQ      $+16, AX
+	CMPQ      AX, DI
 	JLT       loop
 
 loopend:
-	SUBQ      CX, AX
+	SUBQ      AX, CX
 	JE        done
 	MOVL      $0x0000ffff, DI
-	BZHIL     AX, DI, DI
+	BZHIL     CX, DI, DI
 	KMOVW     DI, K1
-	VMOVUPS.Z (SI)(CX*4), K1, Z5
+	VMOVUPS.Z (SI)(AX*4), K1, Z5
 	VMULPS    Z0, Z5, Z0
-	VMOVUPS.Z (BX)(CX*4), K1, Z5
+	VMOVUPS.Z (BX)(AX*4), K1, Z5
 	VMULPS    Z1, Z5, Z1
 	VADDPS    Z1, Z0, Z0
 	VPTESTMD  Z4, Z0, K2
 	VMOVAPS.Z Z0, K2, Z0
-	VMOVUPS   Z0, K1, (SI)(CX*4)
-	VMOVUPS.Z (DX)(CX*4), K1, Z1
+	VMOVUPS   Z0, K1, (SI)(AX*4)
+	VMOVUPS.Z (DX)(AX*4), K1, Z1
 	VMULPS    Z2, Z1, Z1
 	VMULPS    Z3, Z0, Z0
 	VSUBPS    Z0, Z1, Z0
-	VMOVUPS   Z0, K1, (DX)(CX*4)
+	VMOVUPS   Z0, K1, (DX)(AX*4)
 
 done:
+	VZEROUPPER
+	RET
+
+// func MomentumMany(list [][]float32, c *[5]float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·MomentumMany(SB), NOSPLIT, $0-32
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	MOVQ         c+24(FP), AX
+	VBROADCASTSS (AX), Z0
+	VBROADCASTSS 4(AX), Z1
+	VBROADCASTSS 8(AX), Z2
+	VBROADCASTSS 12(AX), Z3
+	VBROADCASTSS 16(AX), Z4
+	CMPQ         CX, DX
+	JGE          end
+
+entry:
+	MOVQ 8(CX), BX
+	MOVQ (CX), SI
+	MOVQ 24(CX), DI
+	MOVQ 48(CX), R8
+	XORQ AX, AX
+	MOVQ BX, R9
+	ANDQ $-64, R9
+	CMPQ AX, R9
+	JGE  mainend
+
+main:
+	VMOVUPS   (R8)(AX*4), Z5
+	VMULPS    Z0, Z5, Z5
+	VMOVUPS   (DI)(AX*4), Z6
+	VMULPS    Z1, Z6, Z6
+	VADDPS    Z6, Z5, Z5
+	VPTESTMD  Z4, Z5, K1
+	VMOVAPS.Z Z5, K1, Z5
+	VMOVUPS   Z5, (R8)(AX*4)
+	VMOVUPS   (SI)(AX*4), Z6
+	VMULPS    Z2, Z6, Z6
+	VMULPS    Z3, Z5, Z5
+	VSUBPS    Z5, Z6, Z5
+	VMOVUPS   Z5, (SI)(AX*4)
+	VMOVUPS   64(R8)(AX*4), Z5
+	VMULPS    Z0, Z5, Z5
+	VMOVUPS   64(DI)(AX*4), Z6
+	VMULPS    Z1, Z6, Z6
+	VADDPS    Z6, Z5, Z5
+	VPTESTMD  Z4, Z5, K1
+	VMOVAPS.Z Z5, K1, Z5
+	VMOVUPS   Z5, 64(R8)(AX*4)
+	VMOVUPS   64(SI)(AX*4), Z6
+	VMULPS    Z2, Z6, Z6
+	VMULPS    Z3, Z5, Z5
+	VSUBPS    Z5, Z6, Z5
+	VMOVUPS   Z5, 64(SI)(AX*4)
+	VMOVUPS   128(R8)(AX*4), Z5
+	VMULPS    Z0, Z5, Z5
+	VMOVUPS   128(DI)(AX*4), Z6
+	VMULPS    Z1, Z6, Z6
+	VADDPS    Z6, Z5, Z5
+	VPTESTMD  Z4, Z5, K1
+	VMOVAPS.Z Z5, K1, Z5
+	VMOVUPS   Z5, 128(R8)(AX*4)
+	VMOVUPS   128(SI)(AX*4), Z6
+	VMULPS    Z2, Z6, Z6
+	VMULPS    Z3, Z5, Z5
+	VSUBPS    Z5, Z6, Z5
+	VMOVUPS   Z5, 128(SI)(AX*4)
+	VMOVUPS   192(R8)(AX*4), Z5
+	VMULPS    Z0, Z5, Z5
+	VMOVUPS   192(DI)(AX*4), Z6
+	VMULPS    Z1, Z6, Z6
+	VADDPS    Z6, Z5, Z5
+	VPTESTMD  Z4, Z5, K1
+	VMOVAPS.Z Z5, K1, Z5
+	VMOVUPS   Z5, 192(R8)(AX*4)
+	VMOVUPS   192(SI)(AX*4), Z6
+	VMULPS    Z2, Z6, Z6
+	VMULPS    Z3, Z5, Z5
+	VSUBPS    Z5, Z6, Z5
+	VMOVUPS   Z5, 192(SI)(AX*4)
+	ADDQ      $+64, AX
+	CMPQ      AX, R9
+	JLT       main
+
+mainend:
+	MOVQ BX, R9
+	ANDQ $-16, R9
+	CMPQ AX, R9
+	JGE  loopend
+
+loop:
+	VMOVUPS   (R8)(AX*4), Z5
+	VMULPS    Z0, Z5, Z5
+	VMOVUPS   (DI)(AX*4), Z6
+	VMULPS    Z1, Z6, Z6
+	VADDPS    Z6, Z5, Z5
+	VPTESTMD  Z4, Z5, K1
+	VMOVAPS.Z Z5, K1, Z5
+	VMOVUPS   Z5, (R8)(AX*4)
+	VMOVUPS   (SI)(AX*4), Z6
+	VMULPS    Z2, Z6, Z6
+	VMULPS    Z3, Z5, Z5
+	VSUBPS    Z5, Z6, Z5
+	VMOVUPS   Z5, (SI)(AX*4)
+	ADDQ      $+16, AX
+	CMPQ      AX, R9
+	JLT       loop
+
+loopend:
+	SUBQ      AX, BX
+	JE        done
+	MOVL      $0x0000ffff, R9
+	BZHIL     BX, R9, R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (R8)(AX*4), K1, Z5
+	VMULPS    Z0, Z5, Z5
+	VMOVUPS.Z (DI)(AX*4), K1, Z6
+	VMULPS    Z1, Z6, Z6
+	VADDPS    Z6, Z5, Z5
+	VPTESTMD  Z4, Z5, K2
+	VMOVAPS.Z Z5, K2, Z5
+	VMOVUPS   Z5, K1, (R8)(AX*4)
+	VMOVUPS.Z (SI)(AX*4), K1, Z6
+	VMULPS    Z2, Z6, Z6
+	VMULPS    Z3, Z5, Z5
+	VSUBPS    Z5, Z6, Z5
+	VMOVUPS   Z5, K1, (SI)(AX*4)
+
+done:
+	ADDQ $+72, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET

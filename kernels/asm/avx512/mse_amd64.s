@@ -7,17 +7,17 @@
 // func MSE(grad []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·MSE(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         x_base+24(FP), BX
 	MOVQ         y_base+48(FP), SI
 	MOVQ         sum+80(FP), DI
-	MOVQ         c+72(FP), CX
-	VBROADCASTSS (CX), Z0
-	XORQ         CX, CX
-	MOVQ         AX, R8
+	MOVQ         c+72(FP), AX
+	VBROADCASTSS (AX), Z0
+	XORQ         AX, AX
+	MOVQ         CX, R8
 	ANDQ         $-64, R8
-	CMPQ         CX, R8
+	CMPQ         AX, R8
 	JGE          mainend
 	VMOVUPS      (DI), Z1
 	VMOVUPS      64(DI), Z2
@@ -25,56 +25,56 @@ TEXT ·MSE(SB), NOSPLIT, $0-88
 	VMOVUPS      192(DI), Z4
 
 main:
-	VMOVUPS       (BX)(CX*4), Z5
-	VMOVUPS       (SI)(CX*4), Z6
+	VMOVUPS       (BX)(AX*4), Z5
+	VMOVUPS       (SI)(AX*4), Z6
 	VSUBPS        Z6, Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, (DX)(CX*4)
+	VMOVUPS       Z6, (DX)(AX*4)
 	VMULPS        Z5, Z5, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z1, Z1
 	VADDPD        Z5, Z2, Z2
-	VMOVUPS       64(BX)(CX*4), Z5
-	VMOVUPS       64(SI)(CX*4), Z6
+	VMOVUPS       64(BX)(AX*4), Z5
+	VMOVUPS       64(SI)(AX*4), Z6
 	VSUBPS        Z6, Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, 64(DX)(CX*4)
+	VMOVUPS       Z6, 64(DX)(AX*4)
 	VMULPS        Z5, Z5, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z3, Z3
 	VADDPD        Z5, Z4, Z4
-	VMOVUPS       128(BX)(CX*4), Z5
-	VMOVUPS       128(SI)(CX*4), Z6
+	VMOVUPS       128(BX)(AX*4), Z5
+	VMOVUPS       128(SI)(AX*4), Z6
 	VSUBPS        Z6, Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, 128(DX)(CX*4)
+	VMOVUPS       Z6, 128(DX)(AX*4)
 	VMULPS        Z5, Z5, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z1, Z1
 	VADDPD        Z5, Z2, Z2
-	VMOVUPS       192(BX)(CX*4), Z5
-	VMOVUPS       192(SI)(CX*4), Z6
+	VMOVUPS       192(BX)(AX*4), Z5
+	VMOVUPS       192(SI)(AX*4), Z6
 	VSUBPS        Z6, Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, 192(DX)(CX*4)
+	VMOVUPS       Z6, 192(DX)(AX*4)
 	VMULPS        Z5, Z5, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z3, Z3
 	VADDPD        Z5, Z4, Z4
-	ADDQ          $+64, CX
-	CMPQ          CX, R8
+	ADDQ          $+64, AX
+	CMPQ          AX, R8
 	JLT           main
 	VMOVUPS       Z1, (DI)
 	VMOVUPS       Z2, 64(DI)
@@ -82,20 +82,20 @@ main:
 	VMOVUPS       Z4, 192(DI)
 
 mainend:
-	MOVQ AX, R8
+	MOVQ CX, R8
 	ANDQ $-16, R8
-	CMPQ CX, R8
+	CMPQ AX, R8
 	JGE  loopend
 
 loop:
-	MOVQ          CX, R9
+	MOVQ          AX, R9
 	ANDQ          $+31, R9
-	VMOVUPS       (BX)(CX*4), Z1
-	VMOVUPS       (SI)(CX*4), Z2
+	VMOVUPS       (BX)(AX*4), Z1
+	VMOVUPS       (SI)(AX*4), Z2
 	VSUBPS        Z2, Z1, Z1
 	VADDPS        Z1, Z1, Z2
 	VMULPS        Z0, Z2, Z2
-	VMOVUPS       Z2, (DX)(CX*4)
+	VMOVUPS       Z2, (DX)(AX*4)
 	VMULPS        Z1, Z1, Z1
 	VCVTPS2PD     Y1, Z2
 	VEXTRACTF64X4 $0x01, Z1, Y1
@@ -106,35 +106,35 @@ loop:
 	VMOVUPS       64(DI)(R9*8), Z2
 	VADDPD        Z1, Z2, Z2
 	VMOVUPS       Z2, 64(DI)(R9*8)
-	ADDQ          $+16, CX
-	CMPQ          CX, R8
+	ADDQ          $+16, AX
+	CMPQ          AX, R8
 	JLT           loop
 
 loopend:
-	SUBQ          CX, AX
+	SUBQ          AX, CX
 	JE            done
 	MOVL          $0x0000ffff, R8
-	BZHIL         AX, R8, R8
+	BZHIL         CX, R8, R8
 	KMOVW         R8, K1
-	MOVQ          CX, AX
-	ANDQ          $+31, AX
-	VMOVUPS.Z     (BX)(CX*4), K1, Z1
-	VMOVUPS.Z     (SI)(CX*4), K1, Z2
+	MOVQ          AX, CX
+	ANDQ          $+31, CX
+	VMOVUPS.Z     (BX)(AX*4), K1, Z1
+	VMOVUPS.Z     (SI)(AX*4), K1, Z2
 	VSUBPS        Z2, Z1, Z1
 	VADDPS        Z1, Z1, Z2
 	VMULPS        Z0, Z2, Z0
-	VMOVUPS       Z0, K1, (DX)(CX*4)
+	VMOVUPS       Z0, K1, (DX)(AX*4)
 	VMULPS        Z1, Z1, Z0
 	VMOVAPS.Z     Z0, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (DI)(AX*8), Z2
+	VMOVUPS       (DI)(CX*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (DI)(AX*8)
-	VMOVUPS       64(DI)(AX*8), Z1
+	VMOVUPS       Z2, (DI)(CX*8)
+	VMOVUPS       64(DI)(CX*8), Z1
 	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(DI)(AX*8)
+	VMOVUPS       Z1, 64(DI)(CX*8)
 
 done:
 	VZEROUPPER

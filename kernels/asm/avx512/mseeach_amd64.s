@@ -7,18 +7,18 @@
 // func MSEEach(grad []float32, each []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·MSEEach(SB), NOSPLIT, $0-112
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         each_base+24(FP), BX
 	MOVQ         x_base+48(FP), SI
 	MOVQ         y_base+72(FP), DI
 	MOVQ         sum+104(FP), R8
-	MOVQ         c+96(FP), CX
-	VBROADCASTSS (CX), Z0
-	XORQ         CX, CX
-	MOVQ         AX, R9
+	MOVQ         c+96(FP), AX
+	VBROADCASTSS (AX), Z0
+	XORQ         AX, AX
+	MOVQ         CX, R9
 	ANDQ         $-64, R9
-	CMPQ         CX, R9
+	CMPQ         AX, R9
 	JGE          mainend
 	VMOVUPS      (R8), Z1
 	VMOVUPS      64(R8), Z2
@@ -26,60 +26,60 @@ TEXT ·MSEEach(SB), NOSPLIT, $0-112
 	VMOVUPS      192(R8), Z4
 
 main:
-	VMOVUPS       (SI)(CX*4), Z5
-	VMOVUPS       (DI)(CX*4), Z6
+	VMOVUPS       (SI)(AX*4), Z5
+	VMOVUPS       (DI)(AX*4), Z6
 	VSUBPS        Z6, Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, (DX)(CX*4)
+	VMOVUPS       Z6, (DX)(AX*4)
 	VMULPS        Z5, Z5, Z5
-	VMOVUPS       Z5, (BX)(CX*4)
+	VMOVUPS       Z5, (BX)(AX*4)
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z1, Z1
 	VADDPD        Z5, Z2, Z2
-	VMOVUPS       64(SI)(CX*4), Z5
-	VMOVUPS       64(DI)(CX*4), Z6
+	VMOVUPS       64(SI)(AX*4), Z5
+	VMOVUPS       64(DI)(AX*4), Z6
 	VSUBPS        Z6, Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, 64(DX)(CX*4)
+	VMOVUPS       Z6, 64(DX)(AX*4)
 	VMULPS        Z5, Z5, Z5
-	VMOVUPS       Z5, 64(BX)(CX*4)
+	VMOVUPS       Z5, 64(BX)(AX*4)
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z3, Z3
 	VADDPD        Z5, Z4, Z4
-	VMOVUPS       128(SI)(CX*4), Z5
-	VMOVUPS       128(DI)(CX*4), Z6
+	VMOVUPS       128(SI)(AX*4), Z5
+	VMOVUPS       128(DI)(AX*4), Z6
 	VSUBPS        Z6, Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, 128(DX)(CX*4)
+	VMOVUPS       Z6, 128(DX)(AX*4)
 	VMULPS        Z5, Z5, Z5
-	VMOVUPS       Z5, 128(BX)(CX*4)
+	VMOVUPS       Z5, 128(BX)(AX*4)
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z1, Z1
 	VADDPD        Z5, Z2, Z2
-	VMOVUPS       192(SI)(CX*4), Z5
-	VMOVUPS       192(DI)(CX*4), Z6
+	VMOVUPS       192(SI)(AX*4), Z5
+	VMOVUPS       192(DI)(AX*4), Z6
 	VSUBPS        Z6, Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, 192(DX)(CX*4)
+	VMOVUPS       Z6, 192(DX)(AX*4)
 	VMULPS        Z5, Z5, Z5
-	VMOVUPS       Z5, 192(BX)(CX*4)
+	VMOVUPS       Z5, 192(BX)(AX*4)
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z3, Z3
 	VADDPD        Z5, Z4, Z4
-	ADDQ          $+64, CX
-	CMPQ          CX, R9
+	ADDQ          $+64, AX
+	CMPQ          AX, R9
 	JLT           main
 	VMOVUPS       Z1, (R8)
 	VMOVUPS       Z2, 64(R8)
@@ -87,22 +87,22 @@ main:
 	VMOVUPS       Z4, 192(R8)
 
 mainend:
-	MOVQ AX, R9
+	MOVQ CX, R9
 	ANDQ $-16, R9
-	CMPQ CX, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
-	MOVQ          CX, R10
+	MOVQ          AX, R10
 	ANDQ          $+31, R10
-	VMOVUPS       (SI)(CX*4), Z1
-	VMOVUPS       (DI)(CX*4), Z2
+	VMOVUPS       (SI)(AX*4), Z1
+	VMOVUPS       (DI)(AX*4), Z2
 	VSUBPS        Z2, Z1, Z1
 	VADDPS        Z1, Z1, Z2
 	VMULPS        Z0, Z2, Z2
-	VMOVUPS       Z2, (DX)(CX*4)
+	VMOVUPS       Z2, (DX)(AX*4)
 	VMULPS        Z1, Z1, Z1
-	VMOVUPS       Z1, (BX)(CX*4)
+	VMOVUPS       Z1, (BX)(AX*4)
 	VCVTPS2PD     Y1, Z2
 	VEXTRACTF64X4 $0x01, Z1, Y1
 	VCVTPS2PD     Y1, Z1
@@ -112,36 +112,36 @@ loop:
 	VMOVUPS       64(R8)(R10*8), Z2
 	VADDPD        Z1, Z2, Z2
 	VMOVUPS       Z2, 64(R8)(R10*8)
-	ADDQ          $+16, CX
-	CMPQ          CX, R9
+	ADDQ          $+16, AX
+	CMPQ          AX, R9
 	JLT           loop
 
 loopend:
-	SUBQ          CX, AX
+	SUBQ          AX, CX
 	JE            done
 	MOVL          $0x0000ffff, R9
-	BZHIL         AX, R9, R9
+	BZHIL         CX, R9, R9
 	KMOVW         R9, K1
-	MOVQ          CX, AX
-	ANDQ          $+31, AX
-	VMOVUPS.Z     (SI)(CX*4), K1, Z1
-	VMOVUPS.Z     (DI)(CX*4), K1, Z2
+	MOVQ          AX, CX
+	ANDQ          $+31, CX
+	VMOVUPS.Z     (SI)(AX*4), K1, Z1
+	VMOVUPS.Z     (DI)(AX*4), K1, Z2
 	VSUBPS        Z2, Z1, Z1
 	VADDPS        Z1, Z1, Z2
 	VMULPS        Z0, Z2, Z0
-	VMOVUPS       Z0, K1, (DX)(CX*4)
+	VMOVUPS       Z0, K1, (DX)(AX*4)
 	VMULPS        Z1, Z1, Z0
-	VMOVUPS       Z0, K1, (BX)(CX*4)
+	VMOVUPS       Z0, K1, (BX)(AX*4)
 	VMOVAPS.Z     Z0, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (R8)(AX*8), Z2
+	VMOVUPS       (R8)(CX*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (R8)(AX*8)
-	VMOVUPS       64(R8)(AX*8), Z1
+	VMOVUPS       Z2, (R8)(CX*8)
+	VMOVUPS       64(R8)(CX*8), Z1
 	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(R8)(AX*8)
+	VMOVUPS       Z1, 64(R8)(CX*8)
 
 done:
 	VZEROUPPER

@@ -12,21 +12,21 @@ GLOBL constants<>(SB), RODATA|NOPTR, $12
 // func Penalty(g []float32, p []float32, c *[2]float32, absolute *[32]float64, squares *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Penalty(SB), NOSPLIT, $0-72
-	MOVQ         g_len+8(FP), AX
+	MOVQ         g_len+8(FP), CX
 	MOVQ         g_base+0(FP), DX
 	MOVQ         p_base+24(FP), BX
 	MOVQ         absolute+56(FP), SI
 	MOVQ         squares+64(FP), DI
-	MOVQ         c+48(FP), CX
-	VBROADCASTSS 4(CX), Z0
+	MOVQ         c+48(FP), AX
+	VBROADCASTSS 4(AX), Z0
 	VBROADCASTSS constants<>+0(SB), Z1
-	VBROADCASTSS (CX), Z2
+	VBROADCASTSS (AX), Z2
 	VBROADCASTSS constants<>+4(SB), Z3
 	VBROADCASTSS constants<>+8(SB), Z4
-	XORQ         CX, CX
-	MOVQ         AX, R8
+	XORQ         AX, AX
+	MOVQ         CX, R8
 	ANDQ         $-64, R8
-	CMPQ         CX, R8
+	CMPQ         AX, R8
 	JGE          mainend
 	VMOVUPS      (SI), Z5
 	VMOVUPS      64(SI), Z6
@@ -38,8 +38,8 @@ TEXT ·Penalty(SB), NOSPLIT, $0-72
 	VMOVUPS      192(DI), Z12
 
 main:
-	VMOVUPS       (DX)(CX*4), Z13
-	VMOVUPS       (BX)(CX*4), Z14
+	VMOVUPS       (DX)(AX*4), Z13
+	VMOVUPS       (BX)(AX*4), Z14
 	VMULPS        Z2, Z14, Z15
 	VADDPS        Z15, Z13, Z13
 	VXORPS        Z3, Z0, Z15
@@ -50,7 +50,7 @@ main:
 	VMOVAPS       Z16, Z15
 	VMOVAPS       Z0, K1, Z15
 	VADDPS        Z15, Z13, Z13
-	VMOVUPS       Z13, (DX)(CX*4)
+	VMOVUPS       Z13, (DX)(AX*4)
 	VANDPS        Z4, Z14, Z13
 	VCVTPS2PD     Y13, Z15
 	VEXTRACTF64X4 $0x01, Z13, Y13
@@ -62,8 +62,8 @@ main:
 	VCVTPS2PD     Y14, Z14
 	VFMADD231PD   Z13, Z13, Z9
 	VFMADD231PD   Z14, Z14, Z10
-	VMOVUPS       64(DX)(CX*4), Z13
-	VMOVUPS       64(BX)(CX*4), Z14
+	VMOVUPS       64(DX)(AX*4), Z13
+	VMOVUPS       64(BX)(AX*4), Z14
 	VMULPS        Z2, Z14, Z15
 	VADDPS        Z15, Z13, Z13
 	VXORPS        Z3, Z0, Z15
@@ -74,7 +74,7 @@ main:
 	VMOVAPS       Z16, Z15
 	VMOVAPS       Z0, K1, Z15
 	VADDPS        Z15, Z13, Z13
-	VMOVUPS       Z13, 64(DX)(CX*4)
+	VMOVUPS       Z13, 64(DX)(AX*4)
 	VANDPS        Z4, Z14, Z13
 	VCVTPS2PD     Y13, Z15
 	VEXTRACTF64X4 $0x01, Z13, Y13
@@ -86,8 +86,8 @@ main:
 	VCVTPS2PD     Y14, Z14
 	VFMADD231PD   Z13, Z13, Z11
 	VFMADD231PD   Z14, Z14, Z12
-	VMOVUPS       128(DX)(CX*4), Z13
-	VMOVUPS       128(BX)(CX*4), Z14
+	VMOVUPS       128(DX)(AX*4), Z13
+	VMOVUPS       128(BX)(AX*4), Z14
 	VMULPS        Z2, Z14, Z15
 	VADDPS        Z15, Z13, Z13
 	VXORPS        Z3, Z0, Z15
@@ -98,7 +98,7 @@ main:
 	VMOVAPS       Z16, Z15
 	VMOVAPS       Z0, K1, Z15
 	VADDPS        Z15, Z13, Z13
-	VMOVUPS       Z13, 128(DX)(CX*4)
+	VMOVUPS       Z13, 128(DX)(AX*4)
 	VANDPS        Z4, Z14, Z13
 	VCVTPS2PD     Y13, Z15
 	VEXTRACTF64X4 $0x01, Z13, Y13
@@ -110,8 +110,8 @@ main:
 	VCVTPS2PD     Y14, Z14
 	VFMADD231PD   Z13, Z13, Z9
 	VFMADD231PD   Z14, Z14, Z10
-	VMOVUPS       192(DX)(CX*4), Z13
-	VMOVUPS       192(BX)(CX*4), Z14
+	VMOVUPS       192(DX)(AX*4), Z13
+	VMOVUPS       192(BX)(AX*4), Z14
 	VMULPS        Z2, Z14, Z15
 	VADDPS        Z15, Z13, Z13
 	VXORPS        Z3, Z0, Z15
@@ -122,7 +122,7 @@ main:
 	VMOVAPS       Z16, Z15
 	VMOVAPS       Z0, K1, Z15
 	VADDPS        Z15, Z13, Z13
-	VMOVUPS       Z13, 192(DX)(CX*4)
+	VMOVUPS       Z13, 192(DX)(AX*4)
 	VANDPS        Z4, Z14, Z13
 	VCVTPS2PD     Y13, Z15
 	VEXTRACTF64X4 $0x01, Z13, Y13
@@ -134,8 +134,8 @@ main:
 	VCVTPS2PD     Y14, Z14
 	VFMADD231PD   Z13, Z13, Z11
 	VFMADD231PD   Z14, Z14, Z12
-	ADDQ          $+64, CX
-	CMPQ          CX, R8
+	ADDQ          $+64, AX
+	CMPQ          AX, R8
 	JLT           main
 	VMOVUPS       Z5, (SI)
 	VMOVUPS       Z6, 64(SI)
@@ -147,16 +147,16 @@ main:
 	VMOVUPS       Z12, 192(DI)
 
 mainend:
-	MOVQ AX, R8
+	MOVQ CX, R8
 	ANDQ $-16, R8
-	CMPQ CX, R8
+	CMPQ AX, R8
 	JGE  loopend
 
 loop:
-	MOVQ          CX, R9
+	MOVQ          AX, R9
 	ANDQ          $+31, R9
-	VMOVUPS       (DX)(CX*4), Z5
-	VMOVUPS       (BX)(CX*4), Z6
+	VMOVUPS       (DX)(AX*4), Z5
+	VMOVUPS       (BX)(AX*4), Z6
 	VMULPS        Z2, Z6, Z7
 	VADDPS        Z7, Z5, Z5
 	VXORPS        Z3, Z0, Z7
@@ -167,7 +167,7 @@ loop:
 	VMOVAPS       Z8, Z7
 	VMOVAPS       Z0, K1, Z7
 	VADDPS        Z7, Z5, Z5
-	VMOVUPS       Z5, (DX)(CX*4)
+	VMOVUPS       Z5, (DX)(AX*4)
 	VANDPS        Z4, Z6, Z5
 	VCVTPS2PD     Y5, Z7
 	VEXTRACTF64X4 $0x01, Z5, Y5
@@ -187,20 +187,20 @@ loop:
 	VMOVUPS       64(DI)(R9*8), Z5
 	VFMADD231PD   Z6, Z6, Z5
 	VMOVUPS       Z5, 64(DI)(R9*8)
-	ADDQ          $+16, CX
-	CMPQ          CX, R8
+	ADDQ          $+16, AX
+	CMPQ          AX, R8
 	JLT           loop
 
 loopend:
-	SUBQ          CX, AX
+	SUBQ          AX, CX
 	JE            done
 	MOVL          $0x0000ffff, R8
-	BZHIL         AX, R8, R8
+	BZHIL         CX, R8, R8
 	KMOVW         R8, K1
-	MOVQ          CX, AX
-	ANDQ          $+31, AX
-	VMOVUPS.Z     (DX)(CX*4), K1, Z5
-	VMOVUPS.Z     (BX)(CX*4), K1, Z6
+	MOVQ          AX, CX
+	ANDQ          $+31, CX
+	VMOVUPS.Z     (DX)(AX*4), K1, Z5
+	VMOVUPS.Z     (BX)(AX*4), K1, Z6
 	VMULPS        Z2, Z6, Z2
 	VADDPS        Z2, Z5, Z2
 	VXORPS        Z3, Z0, Z3
@@ -211,28 +211,28 @@ loopend:
 	VMOVAPS       Z5, Z1
 	VMOVAPS       Z0, K2, Z1
 	VADDPS        Z1, Z2, Z0
-	VMOVUPS       Z0, K1, (DX)(CX*4)
+	VMOVUPS       Z0, K1, (DX)(AX*4)
 	VANDPS        Z4, Z6, Z0
 	VMOVAPS.Z     Z0, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (SI)(AX*8), Z2
+	VMOVUPS       (SI)(CX*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (SI)(AX*8)
-	VMOVUPS       64(SI)(AX*8), Z1
+	VMOVUPS       Z2, (SI)(CX*8)
+	VMOVUPS       64(SI)(CX*8), Z1
 	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(SI)(AX*8)
+	VMOVUPS       Z1, 64(SI)(CX*8)
 	VMOVAPS.Z     Z6, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (DI)(AX*8), Z2
+	VMOVUPS       (DI)(CX*8), Z2
 	VFMADD231PD   Z1, Z1, Z2
-	VMOVUPS       Z2, (DI)(AX*8)
-	VMOVUPS       64(DI)(AX*8), Z1
+	VMOVUPS       Z2, (DI)(CX*8)
+	VMOVUPS       64(DI)(CX*8), Z1
 	VFMADD231PD   Z0, Z0, Z1
-	VMOVUPS       Z1, 64(DI)(AX*8)
+	VMOVUPS       Z1, 64(DI)(CX*8)
 
 done:
 	VZEROUPPER

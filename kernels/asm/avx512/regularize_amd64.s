@@ -11,26 +11,26 @@ GLOBL constants<>(SB), RODATA|NOPTR, $8
 // func Regularize(x []float32, g []float32, p []float32, c *[3]float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Regularize(SB), NOSPLIT, $0-80
-	MOVQ         x_len+8(FP), AX
+	MOVQ         x_len+8(FP), CX
 	MOVQ         x_base+0(FP), DX
 	MOVQ         g_base+24(FP), BX
 	MOVQ         p_base+48(FP), SI
-	MOVQ         c+72(FP), CX
-	VBROADCASTSS 8(CX), Z0
+	MOVQ         c+72(FP), AX
+	VBROADCASTSS 8(AX), Z0
 	VBROADCASTSS constants<>+0(SB), Z1
-	VBROADCASTSS (CX), Z2
-	VBROADCASTSS 4(CX), Z3
+	VBROADCASTSS (AX), Z2
+	VBROADCASTSS 4(AX), Z3
 	VBROADCASTSS constants<>+4(SB), Z4
-	XORQ         CX, CX
-	MOVQ         AX, DI
+	XORQ         AX, AX
+	MOVQ         CX, DI
 	ANDQ         $-64, DI
-	CMPQ         CX, DI
+	CMPQ         AX, DI
 	JGE          mainend
 
 main:
-	VMOVUPS (BX)(CX*4), Z5
+	VMOVUPS (BX)(AX*4), Z5
 	VMULPS  Z2, Z5, Z5
-	VMOVUPS (SI)(CX*4), Z6
+	VMOVUPS (SI)(AX*4), Z6
 	VMULPS  Z3, Z6, Z7
 	VADDPS  Z7, Z5, Z5
 	VXORPS  Z4, Z0, Z7
@@ -41,10 +41,10 @@ main:
 	VMOVAPS Z8, Z6
 	VMOVAPS Z0, K1, Z6
 	VADDPS  Z6, Z5, Z5
-	VMOVUPS Z5, (DX)(CX*4)
-	VMOVUPS 64(BX)(CX*4), Z5
+	VMOVUPS Z5, (DX)(AX*4)
+	VMOVUPS 64(BX)(AX*4), Z5
 	VMULPS  Z2, Z5, Z5
-	VMOVUPS 64(SI)(CX*4), Z6
+	VMOVUPS 64(SI)(AX*4), Z6
 	VMULPS  Z3, Z6, Z7
 	VADDPS  Z7, Z5, Z5
 	VXORPS  Z4, Z0, Z7
@@ -55,10 +55,10 @@ main:
 	VMOVAPS Z8, Z6
 	VMOVAPS Z0, K1, Z6
 	VADDPS  Z6, Z5, Z5
-	VMOVUPS Z5, 64(DX)(CX*4)
-	VMOVUPS 128(BX)(CX*4), Z5
+	VMOVUPS Z5, 64(DX)(AX*4)
+	VMOVUPS 128(BX)(AX*4), Z5
 	VMULPS  Z2, Z5, Z5
-	VMOVUPS 128(SI)(CX*4), Z6
+	VMOVUPS 128(SI)(AX*4), Z6
 	VMULPS  Z3, Z6, Z7
 	VADDPS  Z7, Z5, Z5
 	VXORPS  Z4, Z0, Z7
@@ -69,10 +69,10 @@ main:
 	VMOVAPS Z8, Z6
 	VMOVAPS Z0, K1, Z6
 	VADDPS  Z6, Z5, Z5
-	VMOVUPS Z5, 128(DX)(CX*4)
-	VMOVUPS 192(BX)(CX*4), Z5
+	VMOVUPS Z5, 128(DX)(AX*4)
+	VMOVUPS 192(BX)(AX*4), Z5
 	VMULPS  Z2, Z5, Z5
-	VMOVUPS 192(SI)(CX*4), Z6
+	VMOVUPS 192(SI)(AX*4), Z6
 	VMULPS  Z3, Z6, Z7
 	VADDPS  Z7, Z5, Z5
 	VXORPS  Z4, Z0, Z7
@@ -83,21 +83,21 @@ main:
 	VMOVAPS Z8, Z6
 	VMOVAPS Z0, K1, Z6
 	VADDPS  Z6, Z5, Z5
-	VMOVUPS Z5, 192(DX)(CX*4)
-	ADDQ    $+64, CX
-	CMPQ    CX, DI
+	VMOVUPS Z5, 192(DX)(AX*4)
+	ADDQ    $+64, AX
+	CMPQ    AX, DI
 	JLT     main
 
 mainend:
-	MOVQ AX, DI
+	MOVQ CX, DI
 	ANDQ $-16, DI
-	CMPQ CX, DI
+	CMPQ AX, DI
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(CX*4), Z5
+	VMOVUPS (BX)(AX*4), Z5
 	VMULPS  Z2, Z5, Z5
-	VMOVUPS (SI)(CX*4), Z6
+	VMOVUPS (SI)(AX*4), Z6
 	VMULPS  Z3, Z6, Z7
 	VADDPS  Z7, Z5, Z5
 	VXORPS  Z4, Z0, Z7
@@ -108,20 +108,20 @@ loop:
 	VMOVAPS Z8, Z6
 	VMOVAPS Z0, K1, Z6
 	VADDPS  Z6, Z5, Z5
-	VMOVUPS Z5, (DX)(CX*4)
-	ADDQ    $+16, CX
-	CMPQ    CX, DI
+	VMOVUPS Z5, (DX)(AX*4)
+	ADDQ    $+16, AX
+	CMPQ    AX, DI
 	JLT     loop
 
 loopend:
-	SUBQ      CX, AX
+	SUBQ      AX, CX
 	JE        done
 	MOVL      $0x0000ffff, DI
-	BZHIL     AX, DI, DI
+	BZHIL     CX, DI, DI
 	KMOVW     DI, K1
-	VMOVUPS.Z (BX)(CX*4), K1, Z5
+	VMOVUPS.Z (BX)(AX*4), K1, Z5
 	VMULPS    Z2, Z5, Z2
-	VMOVUPS.Z (SI)(CX*4), K1, Z5
+	VMOVUPS.Z (SI)(AX*4), K1, Z5
 	VMULPS    Z3, Z5, Z3
 	VADDPS    Z3, Z2, Z2
 	VXORPS    Z4, Z0, Z3
@@ -132,7 +132,7 @@ loopend:
 	VMOVAPS   Z4, Z1
 	VMOVAPS   Z0, K2, Z1
 	VADDPS    Z1, Z2, Z0
-	VMOVUPS   Z0, K1, (DX)(CX*4)
+	VMOVUPS   Z0, K1, (DX)(AX*4)
 
 done:
 	VZEROUPPER

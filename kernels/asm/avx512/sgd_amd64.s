@@ -7,77 +7,168 @@
 // func SGD(p []float32, g []float32, c *[2]float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·SGD(SB), NOSPLIT, $0-56
-	MOVQ         p_len+8(FP), AX
+	MOVQ         p_len+8(FP), CX
 	MOVQ         p_base+0(FP), DX
 	MOVQ         g_base+24(FP), BX
-	MOVQ         c+48(FP), CX
-	VBROADCASTSS (CX), Z0
-	VBROADCASTSS 4(CX), Z1
-	XORQ         CX, CX
-	MOVQ         AX, SI
+	MOVQ         c+48(FP), AX
+	VBROADCASTSS (AX), Z0
+	VBROADCASTSS 4(AX), Z1
+	XORQ         AX, AX
+	MOVQ         CX, SI
 	ANDQ         $-64, SI
-	CMPQ         CX, SI
+	CMPQ         AX, SI
 	JGE          mainend
 
 main:
-	VMOVUPS (DX)(CX*4), Z2
+	VMOVUPS (DX)(AX*4), Z2
 	VMULPS  Z0, Z2, Z2
-	VMOVUPS (BX)(CX*4), Z3
+	VMOVUPS (BX)(AX*4), Z3
 	VMULPS  Z1, Z3, Z3
 	VSUBPS  Z3, Z2, Z2
-	VMOVUPS Z2, (DX)(CX*4)
-	VMOVUPS 64(DX)(CX*4), Z2
+	VMOVUPS Z2, (DX)(AX*4)
+	VMOVUPS 64(DX)(AX*4), Z2
 	VMULPS  Z0, Z2, Z2
-	VMOVUPS 64(BX)(CX*4), Z3
+	VMOVUPS 64(BX)(AX*4), Z3
 	VMULPS  Z1, Z3, Z3
 	VSUBPS  Z3, Z2, Z2
-	VMOVUPS Z2, 64(DX)(CX*4)
-	VMOVUPS 128(DX)(CX*4), Z2
+	VMOVUPS Z2, 64(DX)(AX*4)
+	VMOVUPS 128(DX)(AX*4), Z2
 	VMULPS  Z0, Z2, Z2
-	VMOVUPS 128(BX)(CX*4), Z3
+	VMOVUPS 128(BX)(AX*4), Z3
 	VMULPS  Z1, Z3, Z3
 	VSUBPS  Z3, Z2, Z2
-	VMOVUPS Z2, 128(DX)(CX*4)
-	VMOVUPS 192(DX)(CX*4), Z2
+	VMOVUPS Z2, 128(DX)(AX*4)
+	VMOVUPS 192(DX)(AX*4), Z2
 	VMULPS  Z0, Z2, Z2
-	VMOVUPS 192(BX)(CX*4), Z3
+	VMOVUPS 192(BX)(AX*4), Z3
 	VMULPS  Z1, Z3, Z3
 	VSUBPS  Z3, Z2, Z2
-	VMOVUPS Z2, 192(DX)(CX*4)
-	ADDQ    $+64, CX
-	CMPQ    CX, SI
+	VMOVUPS Z2, 192(DX)(AX*4)
+	ADDQ    $+64, AX
+	CMPQ    AX, SI
 	JLT     main
 
 mainend:
-	MOVQ AX, SI
+	MOVQ CX, SI
 	ANDQ $-16, SI
-	CMPQ CX, SI
+	CMPQ AX, SI
 	JGE  loopend
 
 loop:
-	VMOVUPS (DX)(CX*4), Z2
+	VMOVUPS (DX)(AX*4), Z2
 	VMULPS  Z0, Z2, Z2
-	VMOVUPS (BX)(CX*4), Z3
+	VMOVUPS (BX)(AX*4), Z3
 	VMULPS  Z1, Z3, Z3
 	VSUBPS  Z3, Z2, Z2
-	VMOVUPS Z2, (DX)(CX*4)
-	ADDQ    $+16, CX
-	CMPQ    CX, SI
+	VMOVUPS Z2, (DX)(AX*4)
+	ADDQ    $+16, AX
+	CMPQ    AX, SI
 	JLT     loop
 
 loopend:
-	SUBQ      CX, AX
+	SUBQ      AX, CX
 	JE        done
 	MOVL      $0x0000ffff, SI
-	BZHIL     AX, SI, SI
+	BZHIL     CX, SI, SI
 	KMOVW     SI, K1
-	VMOVUPS.Z (DX)(CX*4), K1, Z2
+	VMOVUPS.Z (DX)(AX*4), K1, Z2
 	VMULPS    Z0, Z2, Z0
-	VMOVUPS.Z (BX)(CX*4), K1, Z2
+	VMOVUPS.Z (BX)(AX*4), K1, Z2
 	VMULPS    Z1, Z2, Z1
 	VSUBPS    Z1, Z0, Z0
-	VMOVUPS   Z0, K1, (DX)(CX*4)
+	VMOVUPS   Z0, K1, (DX)(AX*4)
 
 done:
+	VZEROUPPER
+	RET
+
+// func SGDMany(list [][]float32, c *[2]float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·SGDMany(SB), NOSPLIT, $0-32
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	MOVQ         c+24(FP), AX
+	VBROADCASTSS (AX), Z0
+	VBROADCASTSS 4(AX), Z1
+	CMPQ         CX, DX
+	JGE          end
+
+entry:
+	MOVQ 8(CX), BX
+	MOVQ (CX), SI
+	MOVQ 24(CX), DI
+	XORQ AX, AX
+	MOVQ BX, R8
+	ANDQ $-64, R8
+	CMPQ AX, R8
+	JGE  mainend
+
+main:
+	VMOVUPS (SI)(AX*4), Z2
+	VMULPS  Z0, Z2, Z2
+	VMOVUPS (DI)(AX*4), Z3
+	VMULPS  Z1, Z3, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, (SI)(AX*4)
+	VMOVUPS 64(SI)(AX*4), Z2
+	VMULPS  Z0, Z2, Z2
+	VMOVUPS 64(DI)(AX*4), Z3
+	VMULPS  Z1, Z3, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, 64(SI)(AX*4)
+	VMOVUPS 128(SI)(AX*4), Z2
+	VMULPS  Z0, Z2, Z2
+	VMOVUPS 128(DI)(AX*4), Z3
+	VMULPS  Z1, Z3, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, 128(SI)(AX*4)
+	VMOVUPS 192(SI)(AX*4), Z2
+	VMULPS  Z0, Z2, Z2
+	VMOVUPS 192(DI)(AX*4), Z3
+	VMULPS  Z1, Z3, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, 192(SI)(AX*4)
+	ADDQ    $+64, AX
+	CMPQ    AX, R8
+	JLT     main
+
+mainend:
+	MOVQ BX, R8
+	ANDQ $-16, R8
+	CMPQ AX, R8
+	JGE  loopend
+
+loop:
+	VMOVUPS (SI)(AX*4), Z2
+	VMULPS  Z0, Z2, Z2
+	VMOVUPS (DI)(AX*4), Z3
+	VMULPS  Z1, Z3, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, (SI)(AX*4)
+	ADDQ    $+16, AX
+	CMPQ    AX, R8
+	JLT     loop
+
+loopend:
+	SUBQ      AX, BX
+	JE        done
+	MOVL      $0x0000ffff, R8
+	BZHIL     BX, R8, R8
+	KMOVW     R8, K1
+	VMOVUPS.Z (SI)(AX*4), K1, Z2
+	VMULPS    Z0, Z2, Z2
+	VMOVUPS.Z (DI)(AX*4), K1, Z3
+	VMULPS    Z1, Z3, Z3
+	VSUBPS    Z3, Z2, Z2
+	VMOVUPS   Z2, K1, (SI)(AX*4)
+
+done:
+	ADDQ $+48, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET

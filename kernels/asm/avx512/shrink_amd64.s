@@ -10,82 +10,82 @@ GLOBL constants<>(SB), RODATA|NOPTR, $4
 // func Shrink(p []float32, c *[2]float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Shrink(SB), NOSPLIT, $0-32
-	MOVQ         p_len+8(FP), AX
+	MOVQ         p_len+8(FP), CX
 	MOVQ         p_base+0(FP), DX
-	MOVQ         c+24(FP), CX
-	VBROADCASTSS (CX), Z0
-	VBROADCASTSS 4(CX), Z1
+	MOVQ         c+24(FP), AX
+	VBROADCASTSS (AX), Z0
+	VBROADCASTSS 4(AX), Z1
 	VBROADCASTSS constants<>+0(SB), Z2
-	XORQ         CX, CX
-	MOVQ         AX, BX
+	XORQ         AX, AX
+	MOVQ         CX, BX
 	ANDQ         $-64, BX
-	CMPQ         CX, BX
+	CMPQ         AX, BX
 	JGE          mainend
 
 main:
-	VMOVUPS (DX)(CX*4), Z3
+	VMOVUPS (DX)(AX*4), Z3
 	VXORPS  Z2, Z0, Z4
 	VMAXPS  Z3, Z4, Z4
 	VMINPS  Z0, Z4, Z4
 	VSUBPS  Z4, Z3, Z3
 	VMULPS  Z1, Z3, Z3
-	VMOVUPS Z3, (DX)(CX*4)
-	VMOVUPS 64(DX)(CX*4), Z3
+	VMOVUPS Z3, (DX)(AX*4)
+	VMOVUPS 64(DX)(AX*4), Z3
 	VXORPS  Z2, Z0, Z4
 	VMAXPS  Z3, Z4, Z4
 	VMINPS  Z0, Z4, Z4
 	VSUBPS  Z4, Z3, Z3
 	VMULPS  Z1, Z3, Z3
-	VMOVUPS Z3, 64(DX)(CX*4)
-	VMOVUPS 128(DX)(CX*4), Z3
+	VMOVUPS Z3, 64(DX)(AX*4)
+	VMOVUPS 128(DX)(AX*4), Z3
 	VXORPS  Z2, Z0, Z4
 	VMAXPS  Z3, Z4, Z4
 	VMINPS  Z0, Z4, Z4
 	VSUBPS  Z4, Z3, Z3
 	VMULPS  Z1, Z3, Z3
-	VMOVUPS Z3, 128(DX)(CX*4)
-	VMOVUPS 192(DX)(CX*4), Z3
+	VMOVUPS Z3, 128(DX)(AX*4)
+	VMOVUPS 192(DX)(AX*4), Z3
 	VXORPS  Z2, Z0, Z4
 	VMAXPS  Z3, Z4, Z4
 	VMINPS  Z0, Z4, Z4
 	VSUBPS  Z4, Z3, Z3
 	VMULPS  Z1, Z3, Z3
-	VMOVUPS Z3, 192(DX)(CX*4)
-	ADDQ    $+64, CX
-	CMPQ    CX, BX
+	VMOVUPS Z3, 192(DX)(AX*4)
+	ADDQ    $+64, AX
+	CMPQ    AX, BX
 	JLT     main
 
 mainend:
-	MOVQ AX, BX
+	MOVQ CX, BX
 	ANDQ $-16, BX
-	CMPQ CX, BX
+	CMPQ AX, BX
 	JGE  loopend
 
 loop:
-	VMOVUPS (DX)(CX*4), Z3
+	VMOVUPS (DX)(AX*4), Z3
 	VXORPS  Z2, Z0, Z4
 	VMAXPS  Z3, Z4, Z4
 	VMINPS  Z0, Z4, Z4
 	VSUBPS  Z4, Z3, Z3
 	VMULPS  Z1, Z3, Z3
-	VMOVUPS Z3, (DX)(CX*4)
-	ADDQ    $+16, CX
-	CMPQ    CX, BX
+	VMOVUPS Z3, (DX)(AX*4)
+	ADDQ    $+16, AX
+	CMPQ    AX, BX
 	JLT     loop
 
 loopend:
-	SUBQ      CX, AX
+	SUBQ      AX, CX
 	JE        done
 	MOVL      $0x0000ffff, BX
-	BZHIL     AX, BX, BX
+	BZHIL     CX, BX, BX
 	KMOVW     BX, K1
-	VMOVUPS.Z (DX)(CX*4), K1, Z3
+	VMOVUPS.Z (DX)(AX*4), K1, Z3
 	VXORPS    Z2, Z0, Z2
 	VMAXPS    Z3, Z2, Z2
 	VMINPS    Z0, Z2, Z0
 	VSUBPS    Z0, Z3, Z0
 	VMULPS    Z1, Z0, Z0
-	VMOVUPS   Z0, K1, (DX)(CX*4)
+	VMOVUPS   Z0, K1, (DX)(AX*4)
 
 done:
 	VZEROUPPER

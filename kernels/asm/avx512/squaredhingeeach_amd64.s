@@ -12,23 +12,23 @@ GLOBL constants<>(SB), RODATA|NOPTR, $12
 // func SquaredHingeEach(grad []float32, each []float32, x []float32, y []float32, c *[3]float32, sum *[32]float64)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·SquaredHingeEach(SB), NOSPLIT, $0-112
-	MOVQ         grad_len+8(FP), AX
+	MOVQ         grad_len+8(FP), CX
 	MOVQ         grad_base+0(FP), DX
 	MOVQ         each_base+24(FP), BX
 	MOVQ         x_base+48(FP), SI
 	MOVQ         y_base+72(FP), DI
 	MOVQ         sum+104(FP), R8
-	MOVQ         c+96(FP), CX
-	VBROADCASTSS (CX), Z0
-	VBROADCASTSS 4(CX), Z1
-	VBROADCASTSS 8(CX), Z2
+	MOVQ         c+96(FP), AX
+	VBROADCASTSS (AX), Z0
+	VBROADCASTSS 4(AX), Z1
+	VBROADCASTSS 8(AX), Z2
 	VBROADCASTSS constants<>+0(SB), Z3
 	VBROADCASTSS constants<>+4(SB), Z4
 	VBROADCASTSS constants<>+8(SB), Z5
-	XORQ         CX, CX
-	MOVQ         AX, R9
+	XORQ         AX, AX
+	MOVQ         CX, R9
 	ANDQ         $-64, R9
-	CMPQ         CX, R9
+	CMPQ         AX, R9
 	JGE          mainend
 	VMOVUPS      (R8), Z6
 	VMOVUPS      64(R8), Z7
@@ -36,80 +36,80 @@ TEXT ·SquaredHingeEach(SB), NOSPLIT, $0-112
 	VMOVUPS      192(R8), Z9
 
 main:
-	VMOVUPS       (DI)(CX*4), Z10
+	VMOVUPS       (DI)(AX*4), Z10
 	VMULPS        Z1, Z10, Z10
 	VADDPS        Z2, Z10, Z10
-	VMOVUPS       (SI)(CX*4), Z11
+	VMOVUPS       (SI)(AX*4), Z11
 	VMULPS        Z11, Z10, Z11
 	VSUBPS        Z11, Z3, Z11
 	VMAXPS        Z11, Z4, Z11
 	VMULPS        Z11, Z10, Z10
 	VMULPS        Z5, Z10, Z10
 	VMULPS        Z0, Z10, Z10
-	VMOVUPS       Z10, (DX)(CX*4)
+	VMOVUPS       Z10, (DX)(AX*4)
 	VMULPS        Z11, Z11, Z10
-	VMOVUPS       Z10, (BX)(CX*4)
+	VMOVUPS       Z10, (BX)(AX*4)
 	VCVTPS2PD     Y10, Z11
 	VEXTRACTF64X4 $0x01, Z10, Y10
 	VCVTPS2PD     Y10, Z10
 	VADDPD        Z11, Z6, Z6
 	VADDPD        Z10, Z7, Z7
-	VMOVUPS       64(DI)(CX*4), Z10
+	VMOVUPS       64(DI)(AX*4), Z10
 	VMULPS        Z1, Z10, Z10
 	VADDPS        Z2, Z10, Z10
-	VMOVUPS       64(SI)(CX*4), Z11
+	VMOVUPS       64(SI)(AX*4), Z11
 	VMULPS        Z11, Z10, Z11
 	VSUBPS        Z11, Z3, Z11
 	VMAXPS        Z11, Z4, Z11
 	VMULPS        Z11, Z10, Z10
 	VMULPS        Z5, Z10, Z10
 	VMULPS        Z0, Z10, Z10
-	VMOVUPS       Z10, 64(DX)(CX*4)
+	VMOVUPS       Z10, 64(DX)(AX*4)
 	VMULPS        Z11, Z11, Z10
-	VMOVUPS       Z10, 64(BX)(CX*4)
+	VMOVUPS       Z10, 64(BX)(AX*4)
 	VCVTPS2PD     Y10, Z11
 	VEXTRACTF64X4 $0x01, Z10, Y10
 	VCVTPS2PD     Y10, Z10
 	VADDPD        Z11, Z8, Z8
 	VADDPD        Z10, Z9, Z9
-	VMOVUPS       128(DI)(CX*4), Z10
+	VMOVUPS       128(DI)(AX*4), Z10
 	VMULPS        Z1, Z10, Z10
 	VADDPS        Z2, Z10, Z10
-	VMOVUPS       128(SI)(CX*4), Z11
+	VMOVUPS       128(SI)(AX*4), Z11
 	VMULPS        Z11, Z10, Z11
 	VSUBPS        Z11, Z3, Z11
 	VMAXPS        Z11, Z4, Z11
 	VMULPS        Z11, Z10, Z10
 	VMULPS        Z5, Z10, Z10
 	VMULPS        Z0, Z10, Z10
-	VMOVUPS       Z10, 128(DX)(CX*4)
+	VMOVUPS       Z10, 128(DX)(AX*4)
 	VMULPS        Z11, Z11, Z10
-	VMOVUPS       Z10, 128(BX)(CX*4)
+	VMOVUPS       Z10, 128(BX)(AX*4)
 	VCVTPS2PD     Y10, Z11
 	VEXTRACTF64X4 $0x01, Z10, Y10
 	VCVTPS2PD     Y10, Z10
 	VADDPD        Z11, Z6, Z6
 	VADDPD        Z10, Z7, Z7
-	VMOVUPS       192(DI)(CX*4), Z10
+	VMOVUPS       192(DI)(AX*4), Z10
 	VMULPS        Z1, Z10, Z10
 	VADDPS        Z2, Z10, Z10
-	VMOVUPS       192(SI)(CX*4), Z11
+	VMOVUPS       192(SI)(AX*4), Z11
 	VMULPS        Z11, Z10, Z11
 	VSUBPS        Z11, Z3, Z11
 	VMAXPS        Z11, Z4, Z11
 	VMULPS        Z11, Z10, Z10
 	VMULPS        Z5, Z10, Z10
 	VMULPS        Z0, Z10, Z10
-	VMOVUPS       Z10, 192(DX)(CX*4)
+	VMOVUPS       Z10, 192(DX)(AX*4)
 	VMULPS        Z11, Z11, Z10
-	VMOVUPS       Z10, 192(BX)(CX*4)
+	VMOVUPS       Z10, 192(BX)(AX*4)
 	VCVTPS2PD     Y10, Z11
 	VEXTRACTF64X4 $0x01, Z10, Y10
 	VCVTPS2PD     Y10, Z10
 	VADDPD        Z11, Z8, Z8
 	VADDPD        Z10, Z9, Z9
-	ADDQ          $+64, CX
-	CMPQ          CX, R9
+	ADDQ          $+64, AX
+	CMPQ          AX, R9
 	JLT           main
 	VMOVUPS       Z6, (R8)
 	VMOVUPS       Z7, 64(R8)
@@ -117,27 +117,27 @@ main:
 	VMOVUPS       Z9, 192(R8)
 
 mainend:
-	MOVQ AX, R9
+	MOVQ CX, R9
 	ANDQ $-16, R9
-	CMPQ CX, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
-	MOVQ          CX, R10
+	MOVQ          AX, R10
 	ANDQ          $+31, R10
-	VMOVUPS       (DI)(CX*4), Z6
+	VMOVUPS       (DI)(AX*4), Z6
 	VMULPS        Z1, Z6, Z6
 	VADDPS        Z2, Z6, Z6
-	VMOVUPS       (SI)(CX*4), Z7
+	VMOVUPS       (SI)(AX*4), Z7
 	VMULPS        Z7, Z6, Z7
 	VSUBPS        Z7, Z3, Z7
 	VMAXPS        Z7, Z4, Z7
 	VMULPS        Z7, Z6, Z6
 	VMULPS        Z5, Z6, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, (DX)(CX*4)
+	VMOVUPS       Z6, (DX)(AX*4)
 	VMULPS        Z7, Z7, Z6
-	VMOVUPS       Z6, (BX)(CX*4)
+	VMOVUPS       Z6, (BX)(AX*4)
 	VCVTPS2PD     Y6, Z7
 	VEXTRACTF64X4 $0x01, Z6, Y6
 	VCVTPS2PD     Y6, Z6
@@ -147,41 +147,41 @@ loop:
 	VMOVUPS       64(R8)(R10*8), Z7
 	VADDPD        Z6, Z7, Z7
 	VMOVUPS       Z7, 64(R8)(R10*8)
-	ADDQ          $+16, CX
-	CMPQ          CX, R9
+	ADDQ          $+16, AX
+	CMPQ          AX, R9
 	JLT           loop
 
 loopend:
-	SUBQ          CX, AX
+	SUBQ          AX, CX
 	JE            done
 	MOVL          $0x0000ffff, R9
-	BZHIL         AX, R9, R9
+	BZHIL         CX, R9, R9
 	KMOVW         R9, K1
-	MOVQ          CX, AX
-	ANDQ          $+31, AX
-	VMOVUPS.Z     (DI)(CX*4), K1, Z6
+	MOVQ          AX, CX
+	ANDQ          $+31, CX
+	VMOVUPS.Z     (DI)(AX*4), K1, Z6
 	VMULPS        Z1, Z6, Z1
 	VADDPS        Z2, Z1, Z1
-	VMOVUPS.Z     (SI)(CX*4), K1, Z2
+	VMOVUPS.Z     (SI)(AX*4), K1, Z2
 	VMULPS        Z2, Z1, Z2
 	VSUBPS        Z2, Z3, Z2
 	VMAXPS        Z2, Z4, Z2
 	VMULPS        Z2, Z1, Z1
 	VMULPS        Z5, Z1, Z1
 	VMULPS        Z0, Z1, Z0
-	VMOVUPS       Z0, K1, (DX)(CX*4)
+	VMOVUPS       Z0, K1, (DX)(AX*4)
 	VMULPS        Z2, Z2, Z0
-	VMOVUPS       Z0, K1, (BX)(CX*4)
+	VMOVUPS       Z0, K1, (BX)(AX*4)
 	VMOVAPS.Z     Z0, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (R8)(AX*8), Z2
+	VMOVUPS       (R8)(CX*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (R8)(AX*8)
-	VMOVUPS       64(R8)(AX*8), Z1
+	VMOVUPS       Z2, (R8)(CX*8)
+	VMOVUPS       64(R8)(CX*8), Z1
 	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(R8)(AX*8)
+	VMOVUPS       Z1, 64(R8)(CX*8)
 
 done:
 	VZEROUPPER

@@ -7,13 +7,13 @@
 // func SumSquares(x []float32, sum *[32]float64)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·SumSquares(SB), NOSPLIT, $0-32
-	MOVQ    x_len+8(FP), AX
+	MOVQ    x_len+8(FP), CX
 	MOVQ    x_base+0(FP), DX
 	MOVQ    sum+24(FP), BX
-	XORQ    CX, CX
-	MOVQ    AX, SI
+	XORQ    AX, AX
+	MOVQ    CX, SI
 	ANDQ    $-64, SI
-	CMPQ    CX, SI
+	CMPQ    AX, SI
 	JGE     mainend
 	VMOVUPS (BX), Z0
 	VMOVUPS 64(BX), Z1
@@ -21,32 +21,32 @@ TEXT ·SumSquares(SB), NOSPLIT, $0-32
 	VMOVUPS 192(BX), Z3
 
 main:
-	VMOVUPS       (DX)(CX*4), Z4
+	VMOVUPS       (DX)(AX*4), Z4
 	VCVTPS2PD     Y4, Z5
 	VEXTRACTF64X4 $0x01, Z4, Y4
 	VCVTPS2PD     Y4, Z4
 	VFMADD231PD   Z5, Z5, Z0
 	VFMADD231PD   Z4, Z4, Z1
-	VMOVUPS       64(DX)(CX*4), Z4
+	VMOVUPS       64(DX)(AX*4), Z4
 	VCVTPS2PD     Y4, Z5
 	VEXTRACTF64X4 $0x01, Z4, Y4
 	VCVTPS2PD     Y4, Z4
 	VFMADD231PD   Z5, Z5, Z2
 	VFMADD231PD   Z4, Z4, Z3
-	VMOVUPS       128(DX)(CX*4), Z4
+	VMOVUPS       128(DX)(AX*4), Z4
 	VCVTPS2PD     Y4, Z5
 	VEXTRACTF64X4 $0x01, Z4, Y4
 	VCVTPS2PD     Y4, Z4
 	VFMADD231PD   Z5, Z5, Z0
 	VFMADD231PD   Z4, Z4, Z1
-	VMOVUPS       192(DX)(CX*4), Z4
+	VMOVUPS       192(DX)(AX*4), Z4
 	VCVTPS2PD     Y4, Z5
 	VEXTRACTF64X4 $0x01, Z4, Y4
 	VCVTPS2PD     Y4, Z4
 	VFMADD231PD   Z5, Z5, Z2
 	VFMADD231PD   Z4, Z4, Z3
-	ADDQ          $+64, CX
-	CMPQ          CX, SI
+	ADDQ          $+64, AX
+	CMPQ          AX, SI
 	JLT           main
 	VMOVUPS       Z0, (BX)
 	VMOVUPS       Z1, 64(BX)
@@ -54,15 +54,15 @@ main:
 	VMOVUPS       Z3, 192(BX)
 
 mainend:
-	MOVQ AX, SI
+	MOVQ CX, SI
 	ANDQ $-16, SI
-	CMPQ CX, SI
+	CMPQ AX, SI
 	JGE  loopend
 
 loop:
-	MOVQ          CX, DI
+	MOVQ          AX, DI
 	ANDQ          $+31, DI
-	VMOVUPS       (DX)(CX*4), Z0
+	VMOVUPS       (DX)(AX*4), Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
@@ -72,29 +72,29 @@ loop:
 	VMOVUPS       64(BX)(DI*8), Z1
 	VFMADD231PD   Z0, Z0, Z1
 	VMOVUPS       Z1, 64(BX)(DI*8)
-	ADDQ          $+16, CX
-	CMPQ          CX, SI
+	ADDQ          $+16, AX
+	CMPQ          AX, SI
 	JLT           loop
 
 loopend:
-	SUBQ          CX, AX
+	SUBQ          AX, CX
 	JE            done
 	MOVL          $0x0000ffff, SI
-	BZHIL         AX, SI, SI
+	BZHIL         CX, SI, SI
 	KMOVW         SI, K1
-	MOVQ          CX, AX
-	ANDQ          $+31, AX
-	VMOVUPS.Z     (DX)(CX*4), K1, Z0
+	MOVQ          AX, CX
+	ANDQ          $+31, CX
+	VMOVUPS.Z     (DX)(AX*4), K1, Z0
 	VMOVAPS.Z     Z0, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (BX)(AX*8), Z2
+	VMOVUPS       (BX)(CX*8), Z2
 	VFMADD231PD   Z1, Z1, Z2
-	VMOVUPS       Z2, (BX)(AX*8)
-	VMOVUPS       64(BX)(AX*8), Z1
+	VMOVUPS       Z2, (BX)(CX*8)
+	VMOVUPS       64(BX)(CX*8), Z1
 	VFMADD231PD   Z0, Z0, Z1
-	VMOVUPS       Z1, 64(BX)(AX*8)
+	VMOVUPS       Z1, 64(BX)(CX*8)
 
 done:
 	VZEROUPPER

@@ -13,21 +13,21 @@ GLOBL constants<>(SB), RODATA|NOPTR, $16
 // func Sqrt(y []float32, x []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·Sqrt(SB), NOSPLIT, $0-48
-	MOVQ         y_len+8(FP), AX
+	MOVQ         y_len+8(FP), CX
 	MOVQ         y_base+0(FP), DX
 	MOVQ         x_base+24(FP), BX
 	VBROADCASTSS constants<>+0(SB), Z0
 	VBROADCASTSS constants<>+4(SB), Z1
 	VBROADCASTSS constants<>+8(SB), Z2
 	VBROADCASTSS constants<>+12(SB), Z3
-	XORQ         CX, CX
-	MOVQ         AX, SI
+	XORQ         AX, AX
+	MOVQ         CX, SI
 	ANDQ         $-64, SI
-	CMPQ         CX, SI
+	CMPQ         AX, SI
 	JGE          mainend
 
 main:
-	VMOVUPS      (BX)(CX*4), Z4
+	VMOVUPS      (BX)(AX*4), Z4
 	VRSQRT14PS   Z4, Z5
 	VMULPS       Z4, Z5, Z6
 	VMULPS       Z0, Z5, Z7
@@ -45,8 +45,8 @@ main:
 	JNE          aside1
 
 back1:
-	VMOVUPS      Z5, (DX)(CX*4)
-	VMOVUPS      64(BX)(CX*4), Z4
+	VMOVUPS      Z5, (DX)(AX*4)
+	VMOVUPS      64(BX)(AX*4), Z4
 	VRSQRT14PS   Z4, Z5
 	VMULPS       Z4, Z5, Z6
 	VMULPS       Z0, Z5, Z7
@@ -64,8 +64,8 @@ back1:
 	JNE          aside2
 
 back2:
-	VMOVUPS      Z5, 64(DX)(CX*4)
-	VMOVUPS      128(BX)(CX*4), Z4
+	VMOVUPS      Z5, 64(DX)(AX*4)
+	VMOVUPS      128(BX)(AX*4), Z4
 	VRSQRT14PS   Z4, Z5
 	VMULPS       Z4, Z5, Z6
 	VMULPS       Z0, Z5, Z7
@@ -83,37 +83,37 @@ back2:
 	JNE          aside3
 
 back3:
-	VMOVUPS Z5, 128(DX)(CX*4)
-	VMOVUPS 192(BX)(CX*4), Z4
+	VMOVUPS Z5, 128(DX)(AX*4)
+	VMOVUPS 192(BX)(AX*4), Z4
 	VSQRTPS Z4, Z4
-	VMOVUPS Z4, 192(DX)(CX*4)
-	ADDQ    $+64, CX
-	CMPQ    CX, SI
+	VMOVUPS Z4, 192(DX)(AX*4)
+	ADDQ    $+64, AX
+	CMPQ    AX, SI
 	JLT     main
 
 mainend:
-	MOVQ AX, SI
+	MOVQ CX, SI
 	ANDQ $-16, SI
-	CMPQ CX, SI
+	CMPQ AX, SI
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(CX*4), Z0
+	VMOVUPS (BX)(AX*4), Z0
 	VSQRTPS Z0, Z0
-	VMOVUPS Z0, (DX)(CX*4)
-	ADDQ    $+16, CX
-	CMPQ    CX, SI
+	VMOVUPS Z0, (DX)(AX*4)
+	ADDQ    $+16, AX
+	CMPQ    AX, SI
 	JLT     loop
 
 loopend:
-	SUBQ      CX, AX
+	SUBQ      AX, CX
 	JE        done
 	MOVL      $0x0000ffff, SI
-	BZHIL     AX, SI, SI
+	BZHIL     CX, SI, SI
 	KMOVW     SI, K1
-	VMOVUPS.Z (BX)(CX*4), K1, Z0
+	VMOVUPS.Z (BX)(AX*4), K1, Z0
 	VSQRTPS   Z0, Z0
-	VMOVUPS   Z0, K1, (DX)(CX*4)
+	VMOVUPS   Z0, K1, (DX)(AX*4)
 
 done:
 	VZEROUPPER

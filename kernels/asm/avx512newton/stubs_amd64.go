@@ -10,16 +10,31 @@ import "github.com/lockstep-go/lockstep/fallback"
 func AMSGrad(p, g, m, v, h []float32, c *fallback.AMSGradScalars)
 
 //go:noescape
+func AMSGradMany(list [][]float32, c *fallback.AMSGradScalars)
+
+//go:noescape
 func AdaGrad(p, g, a []float32, c *fallback.AdaGradScalars)
+
+//go:noescape
+func AdaGradMany(list [][]float32, c *fallback.AdaGradScalars)
 
 //go:noescape
 func AdaGradProx(p, g, a []float32, c *fallback.AdaGradProxScalars)
 
 //go:noescape
+func AdaGradProxMany(list [][]float32, c *fallback.AdaGradProxScalars)
+
+//go:noescape
 func Adam(p, g, m, v []float32, c *fallback.AdamScalars)
 
 //go:noescape
+func AdamMany(list [][]float32, c *fallback.AdamScalars)
+
+//go:noescape
 func AdamProx(p, g, m, v []float32, c *fallback.AdamProxScalars)
+
+//go:noescape
+func AdamProxMany(list [][]float32, c *fallback.AdamProxScalars)
 
 //go:noescape
 func Sqrt(y, x []float32)

@@ -29,6 +29,115 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 	MOVD m_base+48(FP), R8
 	MOVD v_base+72(FP), R9
 	MOVD p_len+8(FP), R0
+	SUBS $16, R0, R0
+	BLT rest16
+
+loop16:
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R6), F0
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R6), F0
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R6), F0
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R6), F0
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	SUBS $16, R0, R0
+	BGE loop16
+
+rest16:
+	ADD $16, R0, R0
 	SUBS $4, R0, R0
 	BLT rest4
 
@@ -96,4 +205,217 @@ loop1:
 	BGE loop1
 
 rest1:
+	RET
+
+// func AdamMany(list [][]float32, c *[8]float32)
+// Requires: ASIMD
+TEXT ·AdamMany(SB), NOSPLIT, $0-32
+	MOVD c+24(FP), R3
+	FMOVS 28(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 0(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 4(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 8(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 12(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 16(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 20(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 24(R3), F24
+	VDUP V24.S[0], V24.S4
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
+
+row:
+	MOVD 8(R1), R0
+	MOVD 0(R1), R6
+	MOVD 24(R1), R7
+	MOVD 48(R1), R8
+	MOVD 72(R1), R9
+	SUBS $16, R0, R0
+	BLT rest16
+
+loop16:
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R6), F0
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R6), F0
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R6), F0
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R6), F0
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	SUBS $16, R0, R0
+	BGE loop16
+
+rest16:
+	ADD $16, R0, R0
+	SUBS $4, R0, R0
+	BLT rest4
+
+loop4:
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R6), F0
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	SUBS $4, R0, R0
+	BGE loop4
+
+rest4:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT rest1
+
+loop1:
+	FMOVS (R8), F0
+	FMOVS.P 4(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVS.P F2, 4(R8)
+	FMOVS (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVS.P F1, 4(R9)
+	FMOVS (R6), F0
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVS.P F0, 4(R6)
+	SUBS $1, R0, R0
+	BGE loop1
+
+rest1:
+	ADD $96, R1, R1
+	SUBS $4, R5, R5
+	BNE row
+
+done:
 	RET

@@ -44,6 +44,179 @@ TEXT ·AMSGrad(SB), NOSPLIT, $0-128
 	MOVD v_base+72(FP), R9
 	MOVD h_base+96(FP), R10
 	MOVD p_len+8(FP), R0
+	SUBS $16, R0, R0
+	BLT rest16
+
+loop16:
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R10), F0
+	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
+	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
+	FMOVQ.P F3, 16(R10)
+	FMOVQ (R6), F0
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
+	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R10), F0
+	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
+	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
+	FMOVQ.P F3, 16(R10)
+	FMOVQ (R6), F0
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
+	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R10), F0
+	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
+	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
+	FMOVQ.P F3, 16(R10)
+	FMOVQ (R6), F0
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
+	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R10), F0
+	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
+	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
+	FMOVQ.P F3, 16(R10)
+	FMOVQ (R6), F0
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
+	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	SUBS $16, R0, R0
+	BGE loop16
+
+rest16:
+	ADD $16, R0, R0
 	SUBS $4, R0, R0
 	BLT rest4
 
@@ -143,4 +316,324 @@ loop1:
 	BGE loop1
 
 rest1:
+	RET
+
+// func AMSGradMany(list [][]float32, c *[12]float32)
+// Requires: ASIMD
+TEXT ·AMSGradMany(SB), NOSPLIT, $0-32
+	MOVD c+24(FP), R3
+	MOVD $constants<>(SB), R4
+	FMOVS 36(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 0(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 4(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 8(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 12(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 16(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 20(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 24(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVS 28(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVS 32(R3), F22
+	VDUP V22.S[0], V22.S4
+	FMOVS 40(R3), F21
+	VDUP V21.S[0], V21.S4
+	FMOVS 44(R3), F20
+	VDUP V20.S[0], V20.S4
+	FMOVQ 0(R4), F19
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
+
+row:
+	MOVD 8(R1), R0
+	MOVD 0(R1), R6
+	MOVD 24(R1), R7
+	MOVD 48(R1), R8
+	MOVD 72(R1), R9
+	MOVD 96(R1), R10
+	SUBS $16, R0, R0
+	BLT rest16
+
+loop16:
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R10), F0
+	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
+	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
+	FMOVQ.P F3, 16(R10)
+	FMOVQ (R6), F0
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
+	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R10), F0
+	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
+	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
+	FMOVQ.P F3, 16(R10)
+	FMOVQ (R6), F0
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
+	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R10), F0
+	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
+	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
+	FMOVQ.P F3, 16(R10)
+	FMOVQ (R6), F0
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
+	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R10), F0
+	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
+	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
+	FMOVQ.P F3, 16(R10)
+	FMOVQ (R6), F0
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
+	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	SUBS $16, R0, R0
+	BGE loop16
+
+rest16:
+	ADD $16, R0, R0
+	SUBS $4, R0, R0
+	BLT rest4
+
+loop4:
+	FMOVQ (R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ.P F2, 16(R8)
+	FMOVQ (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P F1, 16(R9)
+	FMOVQ (R10), F0
+	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
+	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
+	FMOVQ.P F3, 16(R10)
+	FMOVQ (R6), F0
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
+	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	SUBS $4, R0, R0
+	BGE loop4
+
+rest4:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT rest1
+
+loop1:
+	FMOVS (R8), F0
+	FMOVS.P 4(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVS.P F2, 4(R8)
+	FMOVS (R9), F0
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
+	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVS.P F1, 4(R9)
+	FMOVS (R10), F0
+	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
+	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
+	FMOVS.P F3, 4(R10)
+	FMOVS (R6), F0
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
+	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	FMOVS.P F0, 4(R6)
+	SUBS $1, R0, R0
+	BGE loop1
+
+rest1:
+	ADD $120, R1, R1
+	SUBS $5, R5, R5
+	BNE row
+
+done:
 	RET

@@ -24,6 +24,63 @@ TEXT ·Regularize(SB), NOSPLIT, $0-80
 	MOVD g_base+24(FP), R7
 	MOVD p_base+48(FP), R8
 	MOVD x_len+8(FP), R0
+	SUBS $16, R0, R0
+	BLT rest16
+
+loop16:
+	FMOVQ.P 16(R7), F0
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
+	FMOVQ.P 16(R8), F1
+	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x6ea0fbe2 // fneg v2.4s, v31.4s
+	WORD $0x6ea1e7c3 // fcmgt v3.4s, v30.4s, v1.4s
+	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
+	WORD $0x6ebee421 // fcmgt v1.4s, v1.4s, v30.4s
+	WORD $0x6e631fe1 // bsl v1.16b, v31.16b, v3.16b
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ.P 16(R7), F0
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
+	FMOVQ.P 16(R8), F1
+	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x6ea0fbe2 // fneg v2.4s, v31.4s
+	WORD $0x6ea1e7c3 // fcmgt v3.4s, v30.4s, v1.4s
+	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
+	WORD $0x6ebee421 // fcmgt v1.4s, v1.4s, v30.4s
+	WORD $0x6e631fe1 // bsl v1.16b, v31.16b, v3.16b
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ.P 16(R7), F0
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
+	FMOVQ.P 16(R8), F1
+	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x6ea0fbe2 // fneg v2.4s, v31.4s
+	WORD $0x6ea1e7c3 // fcmgt v3.4s, v30.4s, v1.4s
+	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
+	WORD $0x6ebee421 // fcmgt v1.4s, v1.4s, v30.4s
+	WORD $0x6e631fe1 // bsl v1.16b, v31.16b, v3.16b
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ.P 16(R7), F0
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
+	FMOVQ.P 16(R8), F1
+	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x6ea0fbe2 // fneg v2.4s, v31.4s
+	WORD $0x6ea1e7c3 // fcmgt v3.4s, v30.4s, v1.4s
+	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
+	WORD $0x6ebee421 // fcmgt v1.4s, v1.4s, v30.4s
+	WORD $0x6e631fe1 // bsl v1.16b, v31.16b, v3.16b
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	SUBS $16, R0, R0
+	BGE loop16
+
+rest16:
+	ADD $16, R0, R0
 	SUBS $4, R0, R0
 	BLT rest4
 

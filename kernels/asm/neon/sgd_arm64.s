@@ -15,6 +15,39 @@ TEXT ·SGD(SB), NOSPLIT, $0-56
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD p_len+8(FP), R0
+	SUBS $16, R0, R0
+	BLT rest16
+
+loop16:
+	FMOVQ (R6), F0
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R6), F0
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R6), F0
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R6), F0
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	SUBS $16, R0, R0
+	BGE loop16
+
+rest16:
+	ADD $16, R0, R0
 	SUBS $4, R0, R0
 	BLT rest4
 
@@ -44,4 +77,89 @@ loop1:
 	BGE loop1
 
 rest1:
+	RET
+
+// func SGDMany(list [][]float32, c *[2]float32)
+// Requires: ASIMD
+TEXT ·SGDMany(SB), NOSPLIT, $0-32
+	MOVD c+24(FP), R3
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
+
+row:
+	MOVD 8(R1), R0
+	MOVD 0(R1), R6
+	MOVD 24(R1), R7
+	SUBS $16, R0, R0
+	BLT rest16
+
+loop16:
+	FMOVQ (R6), F0
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R6), F0
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R6), F0
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R6), F0
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	SUBS $16, R0, R0
+	BGE loop16
+
+rest16:
+	ADD $16, R0, R0
+	SUBS $4, R0, R0
+	BLT rest4
+
+loop4:
+	FMOVQ (R6), F0
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R6)
+	SUBS $4, R0, R0
+	BGE loop4
+
+rest4:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT rest1
+
+loop1:
+	FMOVS (R6), F0
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	FMOVS.P 4(R7), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVS.P F0, 4(R6)
+	SUBS $1, R0, R0
+	BGE loop1
+
+rest1:
+	ADD $48, R1, R1
+	SUBS $2, R5, R5
+	BNE row
+
+done:
 	RET

@@ -14,6 +14,51 @@ TEXT ·Shrink(SB), NOSPLIT, $0-32
 	VDUP V30.S[0], V30.S4
 	MOVD p_base+0(FP), R6
 	MOVD p_len+8(FP), R0
+	SUBS $16, R0, R0
+	BLT rest16
+
+loop16:
+	FMOVQ (R6), F0
+	WORD $0x6ea0fbe1 // fneg v1.4s, v31.4s
+	WORD $0x6ea0e422 // fcmgt v2.4s, v1.4s, v0.4s
+	WORD $0x6e601c22 // bsl v2.16b, v1.16b, v0.16b
+	WORD $0x6ea2e7e1 // fcmgt v1.4s, v31.4s, v2.4s
+	WORD $0x6e7f1c41 // bsl v1.16b, v2.16b, v31.16b
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R6), F0
+	WORD $0x6ea0fbe1 // fneg v1.4s, v31.4s
+	WORD $0x6ea0e422 // fcmgt v2.4s, v1.4s, v0.4s
+	WORD $0x6e601c22 // bsl v2.16b, v1.16b, v0.16b
+	WORD $0x6ea2e7e1 // fcmgt v1.4s, v31.4s, v2.4s
+	WORD $0x6e7f1c41 // bsl v1.16b, v2.16b, v31.16b
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R6), F0
+	WORD $0x6ea0fbe1 // fneg v1.4s, v31.4s
+	WORD $0x6ea0e422 // fcmgt v2.4s, v1.4s, v0.4s
+	WORD $0x6e601c22 // bsl v2.16b, v1.16b, v0.16b
+	WORD $0x6ea2e7e1 // fcmgt v1.4s, v31.4s, v2.4s
+	WORD $0x6e7f1c41 // bsl v1.16b, v2.16b, v31.16b
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
+	FMOVQ.P F0, 16(R6)
+	FMOVQ (R6), F0
+	WORD $0x6ea0fbe1 // fneg v1.4s, v31.4s
+	WORD $0x6ea0e422 // fcmgt v2.4s, v1.4s, v0.4s
+	WORD $0x6e601c22 // bsl v2.16b, v1.16b, v0.16b
+	WORD $0x6ea2e7e1 // fcmgt v1.4s, v31.4s, v2.4s
+	WORD $0x6e7f1c41 // bsl v1.16b, v2.16b, v31.16b
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
+	FMOVQ.P F0, 16(R6)
+	SUBS $16, R0, R0
+	BGE loop16
+
+rest16:
+	ADD $16, R0, R0
 	SUBS $4, R0, R0
 	BLT rest4
 

@@ -10,16 +10,31 @@ import "github.com/lockstep-go/lockstep/fallback"
 func AMSGrad(p, g, m, v, h []float32, c *fallback.AMSGradScalars)
 
 //go:noescape
+func AMSGradMany(list [][]float32, c *fallback.AMSGradScalars)
+
+//go:noescape
 func AdaGrad(p, g, a []float32, c *fallback.AdaGradScalars)
+
+//go:noescape
+func AdaGradMany(list [][]float32, c *fallback.AdaGradScalars)
 
 //go:noescape
 func AdaGradProx(p, g, a []float32, c *fallback.AdaGradProxScalars)
 
 //go:noescape
+func AdaGradProxMany(list [][]float32, c *fallback.AdaGradProxScalars)
+
+//go:noescape
 func Adam(p, g, m, v []float32, c *fallback.AdamScalars)
 
 //go:noescape
+func AdamMany(list [][]float32, c *fallback.AdamScalars)
+
+//go:noescape
 func AdamProx(p, g, m, v []float32, c *fallback.AdamProxScalars)
+
+//go:noescape
+func AdamProxMany(list [][]float32, c *fallback.AdamProxScalars)
 
 //go:noescape
 func BCE(grad, x, y []float32, c *fallback.BCEScalars, sum *[32]float64)
@@ -73,7 +88,13 @@ func MaxAbs(x []float32, max *[32]float32)
 func Momentum(p, g, m []float32, c *fallback.MomentumScalars)
 
 //go:noescape
+func MomentumMany(list [][]float32, c *fallback.MomentumScalars)
+
+//go:noescape
 func Nesterov(p, g, m []float32, c *fallback.NesterovScalars)
+
+//go:noescape
+func NesterovMany(list [][]float32, c *fallback.NesterovScalars)
 
 //go:noescape
 func Penalty(g, p []float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64)
@@ -86,6 +107,9 @@ func Regularize(x, g, p []float32, c *fallback.RegularizeScalars)
 
 //go:noescape
 func SGD(p, g []float32, c *fallback.SGDScalars)
+
+//go:noescape
+func SGDMany(list [][]float32, c *fallback.SGDScalars)
 
 //go:noescape
 func Shrink(p []float32, c *fallback.ShrinkScalars)

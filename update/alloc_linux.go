@@ -1,0 +1,16 @@
+//go:build linux && !purego
+
+package update
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// adviseHuge asks for huge pages for the whole ones in memory that begins with
+// one. The system may refuse, and then the pages are ordinary ones.
+func adviseHuge(memory []float32) {
+	bytes := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(memory))), 4*len(memory))
+	_ = unix.Madvise(bytes[:len(bytes)/hugeBytes*hugeBytes], unix.MADV_HUGEPAGE)
+}

@@ -1,0 +1,6 @@
+//go:build !linux || purego
+
+package update
+
+// adviseHuge does nothing: no other system takes advice on huge pages.
+func adviseHuge([]float32) {}

@@ -1,0 +1,77 @@
+package update
+
+import (
+	"math"
+
+	"github.com/lockstep-go/lockstep/fallback"
+)
+
+// SetMaxNorm clips the gradients from the next step on: where the Euclidean norm
+// of all tensors' gradients, scaled as SetGradScale says, is above maxNorm, they
+// are multiplied by maxNorm/norm (Pascanu, Mikolov, Bengio 2013). PyTorch's
+// clip_grad_norm_ adds 1e-6 to the norm first, TensorFlow's clip_by_global_norm
+// does not, nor does this.
+//
+// The gradients are read once before the step, which has the factor, and stay as
+// they are. Sums are float64 in a fixed order, so that no gradient overflows them
+// and the bits depend on neither workers nor instruction set. A norm that is not
+// finite makes the factor 0 or NaN, if the policy lets it through. +Inf, the
+// default, switches clipping off.
+func (o *Optimizer) SetMaxNorm(maxNorm float64) error {
+	if !(maxNorm > 0) {
+		return &ArgError{"maxNorm", maxNorm, "a number above 0, or +Inf for no clipping"}
+	}
+	o.maxNorm = maxNorm
+	return nil
+}
+
+// clips reports whether there is a norm to clip to.
+func (o *Optimizer) clips() bool { return !math.IsInf(o.maxNorm, 1) }
+
+// GradNorm is the norm of the scaled gradients before they were clipped in the
+// last step, one that was skipped included. It is 0 without SetMaxNorm.
+func (o *Optimizer) GradNorm() float64 { return o.norm }
+
+// measure computes the norm and the factor of the gradients that follows.
+func (o *Optimizer) measure(params, grads [][]float32) {
+	o.norm, o.clip = 0, 1
+	if !o.clips() {
+		return
+	}
+	o.pool.run(squaresOf, params, grads)
+	o.norm = math.Sqrt(sumPairs(o.partial)) * math.Abs(o.scale)
+	if !(o.norm <= o.maxNorm) {
+		o.clip = o.maxNorm / o.norm
+	}
+}
+
+// sumPairs adds neighbours, then neighbours of those: the order depends on the
+// number alone.
+func sumPairs(x []float64) float64 {
+	switch n := len(x); n {
+	case 0:
+		return 0
+	case 1:
+		return x[0]
+	default:
+		return sumPairs(x[:n/2]) + sumPairs(x[n/2:])
+	}
+}
+
+// reduce sums up the gradients of a unit: their squares, or those that are not
+// finite.
+func (o *Optimizer) reduce(j job, u unit, grads [][]float32, lanes *[fallback.Lanes]float64) float64 {
+	kernel := o.table.SumSquares
+	if j == nonFiniteOf {
+		kernel = o.table.CountNonFinite
+	}
+	*lanes = [fallback.Lanes]float64{}
+	if u.tensor >= 0 {
+		kernel(grads[u.tensor][u.lo:u.hi], lanes)
+	} else {
+		for _, tensor := range o.groups[u.group].small[u.lo:u.hi] {
+			kernel(grads[tensor], lanes)
+		}
+	}
+	return fallback.Total(lanes)
+}
