@@ -19,8 +19,10 @@ type Adam struct {
 	Options
 	Beta1, Beta2 float64 // in [0, 1)
 
-	// Eps keeps the divisor from 0. It should be at least 1e-14 as long as
-	// small state is flushed: a v that is flushed divides by Eps alone.
+	// Eps keeps the divisor from 0: with 0, a gradient that has always been 0
+	// gives NaN. As long as small state is flushed, gradients below some
+	// 5e-15/√(1-β₂) leave v at 0 and are divided by Eps alone, which should
+	// therefore be 1e-12 or more.
 	Eps float64
 
 	// EpsRoot is added inside the root, √(v/c₂ + EpsRoot), as Optax's eps_root.
@@ -52,7 +54,17 @@ func (r Adam) check() error {
 		belowOne("Beta1", r.Beta1),
 		belowOne("Beta2", r.Beta2),
 		notNegative("Eps", r.Eps),
-		notNegative("EpsRoot", r.EpsRoot))
+		notNegative("EpsRoot", r.EpsRoot),
+		r.checkEpsRoot())
+}
+
+// checkEpsRoot refuses what no framework has: an eps inside the root of a v whose
+// bias is not corrected.
+func (r Adam) checkEpsRoot() error {
+	if r.EpsRoot != 0 && r.EpsHat {
+		return &ArgError{"EpsRoot", r.EpsRoot, "0 with EpsHat"}
+	}
+	return nil
 }
 
 func (r Adam) slots() []slot {
@@ -130,7 +142,7 @@ func (s *adamProx) prepare(h hyper) {
 	c1, c2 := s.corrections(h.t)
 	unbias := 1.0
 	eps, step := s.r.folded(h.lr, c1, c2)
-	if s.r.EpsRoot != 0 && !s.r.EpsHat {
+	if s.r.EpsRoot != 0 {
 		unbias, eps, step = 1/c2, s.r.Eps, h.lr/c1
 	}
 	s.c = fallback.AdamProxScalars{

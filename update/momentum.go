@@ -28,8 +28,13 @@ type Momentum struct {
 	LRInside bool
 }
 
-// Name is "momentum".
-func (Momentum) Name() string { return "momentum" }
+// Name is "momentum", or "momentum, lr inside", whose buffer is another number.
+func (r Momentum) Name() string {
+	if r.LRInside {
+		return "momentum, lr inside"
+	}
+	return "momentum"
+}
 
 func (r Momentum) check() error {
 	err := firstError(r.Options.check(), belowOne("Momentum", r.Momentum))

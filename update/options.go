@@ -54,7 +54,9 @@ type Options struct {
 	// Proximal applies L1 and L2 as a proximal step after the update instead:
 	// the soft threshold, which makes exact zeros, and a division. The step
 	// size of each element is the rule's own: for AdaGrad and Adam it is
-	// divided by the root like the gradient (Duchi, Singer 2009).
+	// divided by the root like the gradient (Duchi, Singer 2009), so that a
+	// parameter whose gradients have all been 0 has a step size of LR/Eps and
+	// becomes 0 at once.
 	Proximal bool
 
 	// Maximize climbs: the gradient's sign is flipped before all else.
@@ -74,7 +76,16 @@ func (o Options) check() error {
 		notNegative("WeightDecay", o.WeightDecay),
 		notNegative("L2", o.L2),
 		notNegative("L1", o.L1),
+		o.checkRate("LR", o.LR),
 	)
+}
+
+// checkRate refuses a learning rate whose product with the decay overflows.
+func (o Options) checkRate(arg string, lr float64) error {
+	if float64(lr*o.WeightDecay) > math.MaxFloat32 {
+		return &ArgError{arg, lr, fmt.Sprintf("one whose product with WeightDecay, %g, is a float32", o.WeightDecay)}
+	}
+	return nil
 }
 
 // penalties reports whether there is an L1 or L2 to apply.
@@ -131,8 +142,9 @@ func firstError(errs ...error) error {
 	return nil
 }
 
+// notNegative also refuses what float32 would round to 0.
 func notNegative(arg string, x float64) error {
-	if !(x >= 0 && x <= math.MaxFloat32) {
+	if !(x == 0 || x > 0 && float32(x) > 0 && x <= math.MaxFloat32) {
 		return &ArgError{arg, x, "a finite float32 of at least 0"}
 	}
 	return nil

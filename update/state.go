@@ -7,7 +7,8 @@ import (
 )
 
 // A State is all that an optimizer must remember between steps, apart from its
-// options: for checkpoints. encoding/gob and encoding/json can write it.
+// options: for checkpoints. encoding/gob can write it, and encoding/json as long as
+// it has no NaN or infinity.
 type State struct {
 	Steps   int64
 	Tensors []TensorState

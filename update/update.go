@@ -12,6 +12,7 @@ import (
 	"math"
 	"reflect"
 	"runtime"
+	"slices"
 
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/kernels"
@@ -201,8 +202,10 @@ func (o *Optimizer) Len() int { return o.total }
 
 // SetLR sets the learning rate of every rule from the next step on.
 func (o *Optimizer) SetLR(lr float64) error {
-	if err := notNegative("lr", lr); err != nil {
-		return err
+	for k := range o.groups {
+		if err := o.groups[k].checkLR(lr); err != nil {
+			return err
+		}
 	}
 	for k := range o.groups {
 		o.groups[k].lr = lr
@@ -215,18 +218,22 @@ func (o *Optimizer) SetRuleLR(rule int, lr float64) error {
 	if rule < 0 || rule >= len(o.groups) {
 		return &ArgError{"rule", rule, fmt.Sprintf("the index of one of %d rules", len(o.groups))}
 	}
-	if err := notNegative("lr", lr); err != nil {
+	if err := o.groups[rule].checkLR(lr); err != nil {
 		return err
 	}
 	o.groups[rule].lr = lr
 	return nil
 }
 
+func (g *group) checkLR(lr float64) error {
+	return firstError(notNegative("lr", lr), g.options.checkRate("lr", lr))
+}
+
 // SetGradScale sets the factor of all gradients from the next step on, before
 // penalties are added: one over a loss scale, a batch size, or the product of
 // both. It is 1 at first.
 func (o *Optimizer) SetGradScale(scale float64) error {
-	if !(scale > 0 && scale <= math.MaxFloat32) {
+	if !(scale > 0 && float32(scale) > 0 && scale <= math.MaxFloat32) {
 		return &ArgError{"scale", scale, "a finite float32 above 0"}
 	}
 	o.scale = scale
@@ -257,6 +264,11 @@ func (o *Optimizer) SetWorkers(n int) error {
 		n = runtime.GOMAXPROCS(0)
 	}
 	o.pool.setLimit(n)
+	if slices.ContainsFunc(o.groups, func(g group) bool { return !g.lists() }) {
+		for len(o.scratch) < min(n, maxBlocks) {
+			o.release(new([blockLen]float32))
+		}
+	}
 	return nil
 }
 
@@ -307,7 +319,8 @@ func (o *Optimizer) StepSet(params, grads [][]float32) error {
 func (o *Optimizer) reads() bool { return o.policy != Propagate || o.clips() }
 
 // Begin begins a step that the caller carries out with Apply, on goroutines of
-// its own: it counts the step and computes what depends on it.
+// its own: it counts the step and computes what depends on it. The step is
+// complete, and may be exported, when each element has been applied once.
 func (o *Optimizer) Begin() error {
 	if o.step == math.MaxInt64 {
 		return &ArgError{"the number of steps", o.step, "one that can be counted on"}
