@@ -32,10 +32,20 @@ func newTable(head ...string) table.Writer {
 	return t
 }
 
-// rightFrom aligns the columns from the k-th on, counted from 1, to the right.
+// rightFrom aligns the columns from the k-th to the last one, counted from 1, to
+// the right.
 func rightFrom(t table.Writer, k, columns int) {
-	var list []table.ColumnConfig
+	var list []int
 	for ; k <= columns; k++ {
+		list = append(list, k)
+	}
+	alignRight(t, list...)
+}
+
+// alignRight aligns columns, counted from 1, to the right.
+func alignRight(t table.Writer, columns ...int) {
+	var list []table.ColumnConfig
+	for _, k := range columns {
 		list = append(list, table.ColumnConfig{Number: k, Align: text.AlignRight, AlignHeader: text.AlignRight})
 	}
 	t.SetColumnConfigs(list)

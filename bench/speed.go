@@ -18,6 +18,7 @@ import (
 type Speed struct {
 	Rounds  int
 	Figures []Figure
+	Claims  []Claim
 	Pause   *Pause
 }
 
@@ -219,6 +220,7 @@ func (s *Speed) print(w io.Writer) {
 		printFigures(w, s.Figures[lo:hi])
 		lo = hi
 	}
+	printClaims(w, s.Claims)
 	if s.Pause != nil {
 		s.Pause.print(w)
 	}
