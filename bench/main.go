@@ -33,7 +33,7 @@ type options struct {
 	kernels             string
 	reps                int
 	full, short         bool
-	json                string
+	json, html, peers   string
 }
 
 func main() {
@@ -41,13 +41,15 @@ func main() {
 	flag.BoolVar(&o.check, "check", false, "compare every kernel with the reference, bit for bit")
 	flag.BoolVar(&o.train, "train", false, "train the models of the text and of real data")
 	flag.BoolVar(&o.speed, "speed", false, "measure the kernels (no part named: all of them)")
-	flag.StringVar(&o.sizes, "sizes", "L1,L2,L3,memory", "`sizes` to measure at: places, or elements such as 64Ki")
+	flag.StringVar(&o.sizes, "sizes", "", "`sizes` to measure at: places, or elements such as 64Ki (none: "+places+", with -html a grid)")
 	flag.StringVar(&o.table, "table", "", "check and measure this `table` alone; "+kernels.Variable+" forces the one that trains")
 	flag.StringVar(&o.kernels, "kernels", "", "measure the kernels whose name this `pattern` matches")
 	flag.IntVar(&o.reps, "reps", 0, "`rounds` of each measurement (0: 9, with -short 3)")
 	flag.BoolVar(&o.full, "full", false, "measure every kernel of every table, not a choice that takes a minute")
 	flag.BoolVar(&o.short, "short", false, "less of everything, for CI: within 25 seconds")
 	flag.StringVar(&o.json, "json", "", "write all figures to this `file`")
+	flag.StringVar(&o.html, "html", "", "write charts and all figures as a page to this `file`")
+	flag.StringVar(&o.peers, "peers", "", "show what bench/peers/run --json wrote to this `file` on the page of -html")
 	flag.Parse()
 	ok, err := run(o)
 	if err != nil {
@@ -78,6 +80,11 @@ func run(o options) (ok bool, err error) {
 		return false, err
 	}
 
+	beside, err := readPeers(o.peers)
+	if err != nil {
+		return false, err
+	}
+
 	w := os.Stdout
 	r.Machine.print(w)
 	if o.check {
@@ -92,12 +99,20 @@ func run(o options) (ok bool, err error) {
 	}
 	if o.speed {
 		r.Speed = speed(measurements, rounds)
+		if o.table == "" {
+			r.Speed.Claims = claims(r.Machine, rounds, o.short)
+		}
 		r.Speed.Pause = pause(64<<20, 10)
 		r.Speed.print(w)
 		r.OK = r.OK && r.Speed.OK()
 	}
 	r.Seconds = time.Since(start).Seconds()
 	fmt.Fprintf(w, "\n%.0f seconds: %s\n", r.Seconds, verdict(r.OK))
+	if o.html != "" {
+		if err := writeHTML(o.html, r, beside, start); err != nil {
+			return false, err
+		}
+	}
 	if o.json != "" {
 		b, err := json.MarshalIndent(r, "", "\t")
 		if err != nil {
@@ -110,7 +125,7 @@ func run(o options) (ok bool, err error) {
 
 // plan makes the list of measurements and says how many rounds they take.
 func (o options) plan(m *Machine, tables []*kernels.Table) ([]measurement, int, error) {
-	sizes, err := parseSizes(o.sizes, m)
+	sizes, err := parseSizes(o.sizesAsked(), m)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -126,6 +141,9 @@ func (o options) plan(m *Machine, tables []*kernels.Table) ([]measurement, int, 
 		rounds = 3
 	case rounds == 0:
 		rounds = 9
+	}
+	if o.html != "" && !o.full {
+		return charted(plan(tables, sizes, true, only), tables[0]), rounds, nil
 	}
 	return plan(tables, sizes, o.full, only), rounds, nil
 }

@@ -81,10 +81,10 @@ var (
 	sgdC      = fallback.SGDScalars{Decay: 1, Step: 1e-8}
 	momentumC = fallback.MomentumScalars{Beta: .9, Input: .1, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall}
 	nesterovC = fallback.NesterovScalars{Beta: .9, Input: .1, Decay: 1, Direct: 1e-9, Step: 1e-8, Keep: fallback.FlushSmall}
-	adaGradC  = fallback.AdaGradScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall}
-	adaProxC  = fallback.AdaGradProxScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall, L1: 1e-9, L2: 1e-9}
-	adamC     = fallback.AdamScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Eps: 1e-8, Decay: 1 - 1e-9, Step: 1e-8, Keep: fallback.FlushSmall}
-	adamProxC = fallback.AdamProxScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Unbias: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall, L1: 1e-9, L2: 1e-9}
+	adaGradC  = fallback.AdaGradScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall, Counts: fallback.FlushSquares}
+	adaProxC  = fallback.AdaGradProxScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall, Counts: fallback.FlushSquares, L1: 1e-9, L2: 1e-9}
+	adamC     = fallback.AdamScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Eps: 1e-8, Decay: 1 - 1e-9, Step: 1e-8, Keep: fallback.FlushSmall, Counts: fallback.FlushSquares}
+	adamProxC = fallback.AdamProxScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Unbias: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall, Counts: fallback.FlushSquares, L1: 1e-9, L2: 1e-9}
 	logitsC   = fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1}
 	hingeC    = fallback.HingeScalars{Scale: 1, LabelScale: 2, LabelShift: -1}
 	bceC      = fallback.BCEScalars{Scale: 1}

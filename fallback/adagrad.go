@@ -2,12 +2,13 @@ package fallback
 
 // AdaGradScalars are the numbers of one AdaGrad step.
 type AdaGradScalars struct {
-	Scale float32 // the gradient's factor
-	EpsIn float32 // added inside the root
-	Eps   float32 // added outside
-	Decay float32 // 1 - lr·(weight decay)
-	Step  float32 // lr / (1 + (t-1)·lr decay)
-	Keep  float32 // bits of which a stored a has one: see flush
+	Scale  float32 // the gradient's factor
+	EpsIn  float32 // added inside the root
+	Eps    float32 // added outside
+	Decay  float32 // 1 - lr·(weight decay)
+	Step   float32 // lr / (1 + (t-1)·lr decay)
+	Keep   float32 // bits of which a stored a has one: see flush
+	Counts float32 // bits of which a gradient has one that counts: see mulKept
 }
 
 // AdaGrad divides by the root of the sum of squared gradients (Duchi, Hazan,
@@ -18,7 +19,7 @@ type AdaGradScalars struct {
 //	p ← p·decay - x·step / (√(a + epsIn) + eps)
 func AdaGrad(p, g, a []float32, c *AdaGradScalars) {
 	for i := range p {
-		x := float32(g[i] * c.Scale)
+		x := mulKept(g[i], c.Scale, c.Counts)
 		a[i] = flush(a[i]+float32(x*x), c.Keep)
 		p[i] = float32(p[i]*c.Decay) - float32(x*c.Step)/(sqrt(a[i]+c.EpsIn)+c.Eps)
 	}
@@ -26,14 +27,15 @@ func AdaGrad(p, g, a []float32, c *AdaGradScalars) {
 
 // AdaGradProxScalars are the numbers of one AdaGradProx step.
 type AdaGradProxScalars struct {
-	Scale float32 // the gradient's factor
-	EpsIn float32 // added inside the root
-	Eps   float32 // added outside
-	Decay float32 // 1 - lr·(weight decay)
-	Step  float32 // lr / (1 + (t-1)·lr decay)
-	Keep  float32 // bits of which a stored a has one: see flush
-	L1    float32
-	L2    float32
+	Scale  float32 // the gradient's factor
+	EpsIn  float32 // added inside the root
+	Eps    float32 // added outside
+	Decay  float32 // 1 - lr·(weight decay)
+	Step   float32 // lr / (1 + (t-1)·lr decay)
+	Keep   float32 // bits of which a stored a has one: see flush
+	Counts float32 // bits of which a gradient has one that counts: see mulKept
+	L1     float32
+	L2     float32
 }
 
 // AdaGradProx is AdaGrad with a proximal step for L1 and L2, whose strength
@@ -43,7 +45,7 @@ type AdaGradProxScalars struct {
 //	p ← soft(p·decay - x·rate, rate·l1) / (1 + rate·l2)
 func AdaGradProx(p, g, a []float32, c *AdaGradProxScalars) {
 	for i := range p {
-		x := float32(g[i] * c.Scale)
+		x := mulKept(g[i], c.Scale, c.Counts)
 		a[i] = flush(a[i]+float32(x*x), c.Keep)
 		rate := c.Step / (sqrt(a[i]+c.EpsIn) + c.Eps)
 		p[i] = prox(float32(p[i]*c.Decay)-float32(x*rate), rate, c.L1, c.L2)

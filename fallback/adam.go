@@ -10,6 +10,7 @@ type AdamScalars struct {
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32 // lr·√(1-β₂ᵗ)/(1-β₁ᵗ)
 	Keep   float32 // bits of which a stored m or v has one: see flush
+	Counts float32 // bits of which a gradient has one that counts: see mulKept
 }
 
 // Adam is Adam (Kingma, Ba 2015), and AdamW (Loshchilov, Hutter 2019) where
@@ -21,7 +22,7 @@ type AdamScalars struct {
 //	p ← p·decay - m·step / (√v + eps)
 func Adam(p, g, m, v []float32, c *AdamScalars) {
 	for i := range p {
-		x := float32(g[i] * c.Scale)
+		x := mulKept(g[i], c.Scale, c.Counts)
 		m[i] = flush(m[i]+float32((x-m[i])*c.Alpha1), c.Keep)
 		v[i] = flush(float32(v[i]*c.Beta2)+float32(float32(x*c.Alpha2)*x), c.Keep)
 		p[i] = float32(p[i]*c.Decay) - float32(m[i]*c.Step)/(sqrt(v[i])+c.Eps)
@@ -40,6 +41,7 @@ type AdamProxScalars struct {
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32 // the learning rate, with the corrections of bias that are not in Unbias
 	Keep   float32 // bits of which a stored m or v has one: see flush
+	Counts float32 // bits of which a gradient has one that counts: see mulKept
 	L1     float32
 	L2     float32
 }
@@ -51,7 +53,7 @@ type AdamProxScalars struct {
 //	p ← soft(p·decay - m·rate, rate·l1) / (1 + rate·l2)
 func AdamProx(p, g, m, v []float32, c *AdamProxScalars) {
 	for i := range p {
-		x := float32(g[i] * c.Scale)
+		x := mulKept(g[i], c.Scale, c.Counts)
 		m[i] = flush(m[i]+float32((x-m[i])*c.Alpha1), c.Keep)
 		v[i] = flush(float32(v[i]*c.Beta2)+float32(float32(x*c.Alpha2)*x), c.Keep)
 		rate := c.rate(v[i])
@@ -66,7 +68,7 @@ type AMSGradScalars = AdamProxScalars
 // Kumar 2018). A NaN in v reaches h and stays in both.
 func AMSGrad(p, g, m, v, h []float32, c *AMSGradScalars) {
 	for i := range p {
-		x := float32(g[i] * c.Scale)
+		x := mulKept(g[i], c.Scale, c.Counts)
 		m[i] = flush(m[i]+float32((x-m[i])*c.Alpha1), c.Keep)
 		v[i] = flush(float32(v[i]*c.Beta2)+float32(float32(x*c.Alpha2)*x), c.Keep)
 		if !(h[i] > v[i]) {

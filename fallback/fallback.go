@@ -30,9 +30,12 @@ func abs(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^
 
 // FlushSmall and KeepAll are the values of a scalar Keep: with the one, state
 // below 2⁻⁹⁵ in magnitude is stored as +0, with the other only zero itself is.
+// FlushSquares is that of a scalar Counts: a gradient below 2⁻⁶³, whose square is
+// subnormal, is taken for 0.
 var (
-	FlushSmall = math.Float32frombits(0x70000000)
-	KeepAll    = math.Float32frombits(0x7fffffff)
+	FlushSmall   = math.Float32frombits(0x70000000)
+	FlushSquares = math.Float32frombits(0x60000000)
+	KeepAll      = math.Float32frombits(0x7fffffff)
 )
 
 // flush is x, or +0 if x has no bit in common with keep.
@@ -41,6 +44,14 @@ func flush(x, keep float32) float32 {
 		return 0
 	}
 	return x
+}
+
+// mulKept is x·y, or +0 if x has no bit in common with keep.
+func mulKept(x, y, keep float32) float32 {
+	if math.Float32bits(x)&math.Float32bits(keep) == 0 {
+		return 0
+	}
+	return x * y
 }
 
 // soft is the proximal operator of t|u|: u pulled towards zero by t ≥ 0, and

@@ -64,12 +64,13 @@ type adaGrad struct {
 func (s *adaGrad) prepare(h hyper) {
 	inside, outside := s.r.eps()
 	s.c = fallback.AdaGradScalars{
-		Scale: float32(h.scale),
-		EpsIn: inside,
-		Eps:   outside,
-		Decay: float32(h.decay),
-		Step:  float32(s.r.rate(h)),
-		Keep:  h.keep,
+		Scale:  float32(h.scale),
+		EpsIn:  inside,
+		Eps:    outside,
+		Decay:  float32(h.decay),
+		Step:   float32(s.r.rate(h)),
+		Keep:   h.keep,
+		Counts: h.counts,
 	}
 }
 
@@ -83,14 +84,15 @@ type adaGradProx struct {
 func (s *adaGradProx) prepare(h hyper) {
 	inside, outside := s.r.eps()
 	s.c = fallback.AdaGradProxScalars{
-		Scale: float32(h.scale),
-		EpsIn: inside,
-		Eps:   outside,
-		Decay: float32(h.decay),
-		Step:  float32(s.r.rate(h)),
-		Keep:  h.keep,
-		L1:    float32(h.l1),
-		L2:    float32(h.l2),
+		Scale:  float32(h.scale),
+		EpsIn:  inside,
+		Eps:    outside,
+		Decay:  float32(h.decay),
+		Step:   float32(s.r.rate(h)),
+		Keep:   h.keep,
+		Counts: h.counts,
+		L1:     float32(h.l1),
+		L2:     float32(h.l2),
 	}
 }
 

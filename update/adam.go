@@ -127,6 +127,7 @@ func (s *adam) prepare(h hyper) {
 		Decay:  float32(h.decay),
 		Step:   float32(step),
 		Keep:   h.keep,
+		Counts: h.counts,
 	}
 }
 
@@ -156,6 +157,7 @@ func (s *adamProx) prepare(h hyper) {
 		Decay:  float32(h.decay),
 		Step:   float32(step),
 		Keep:   h.keep,
+		Counts: h.counts,
 		L1:     float32(h.l1),
 		L2:     float32(h.l2),
 	}

@@ -62,9 +62,11 @@ type Options struct {
 	// Maximize climbs: the gradient's sign is flipped before all else.
 	Maximize bool
 
-	// KeepSubnormals stores state as it is. By default state below 2⁻⁹⁵
-	// (2.5e-29) in magnitude is stored as +0: there it cannot matter beside any
-	// eps in use, and arithmetic on subnormals is up to a hundred times slower.
+	// KeepSubnormals computes with all numbers as they are. By default state below
+	// 2⁻⁹⁵ (2.5e-29) in magnitude is stored as +0, and AdaGrad and Adam, which
+	// square it, take a gradient below 2⁻⁶³ (1.1e-19) for 0. Neither can matter
+	// beside any eps in use, and arithmetic on subnormals is up to a hundred times
+	// slower.
 	KeepSubnormals bool
 }
 
@@ -91,21 +93,21 @@ func (o Options) checkRate(arg string, lr float64) error {
 // penalties reports whether there is an L1 or L2 to apply.
 func (o Options) penalties() bool { return o.L1 != 0 || o.L2 != 0 }
 
-func (o *Options) keep() float32 {
+func (o *Options) keep() (keep, counts float32) {
 	if o.KeepSubnormals {
-		return fallback.KeepAll
+		return fallback.KeepAll, fallback.KeepAll
 	}
-	return fallback.FlushSmall
+	return fallback.FlushSmall, fallback.FlushSquares
 }
 
 // A hyper is what the scalars of one step are made from.
 type hyper struct {
-	t      int64   // the step, from 1
-	lr     float64 // at this step
-	scale  float64 // of the gradient; the stages may have applied it
-	decay  float64 // factor of the parameter
-	keep   float32
-	l1, l2 float64 // what the kernel is to apply of them
+	t            int64   // the step, from 1
+	lr           float64 // at this step
+	scale        float64 // of the gradient; the stages may have applied it
+	decay        float64 // factor of the parameter
+	keep, counts float32 // which state and which gradients are not taken for 0
+	l1, l2       float64 // what the kernel is to apply of them
 }
 
 // A stepper is a rule's kernel with its scalars. prepare is called once a step,

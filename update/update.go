@@ -370,7 +370,8 @@ func (g *group) prepare(t int64, scale float64) {
 	}
 	// Go may fuse a product and a sum, which would change bits: hence float64(…)
 	// here and in the rules.
-	h := hyper{t: t, lr: g.lr, scale: scale, decay: 1 - float64(g.lr*r.WeightDecay), keep: r.keep()}
+	h := hyper{t: t, lr: g.lr, scale: scale, decay: 1 - float64(g.lr*r.WeightDecay)}
+	h.keep, h.counts = r.keep()
 	switch {
 	case g.inside:
 		h.l1, h.l2 = r.L1, r.L2

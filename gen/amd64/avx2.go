@@ -36,11 +36,12 @@ var AVX2 = ISA{
 		case rule.Select:
 			e.VBLENDVPS(x, y, z, dst)
 		case rule.Flush:
-			small, zero := e.YMM(), e.YMM()
-			e.VANDPS(y, x, small)
-			e.VXORPS(zero, zero, zero)
-			e.VPCMPEQD(zero, small, small)
-			e.VANDNPS(x, small, dst)
+			e.VANDNPS(x, e.tooSmall(x, y), dst)
+		case rule.MulKept:
+			small := e.tooSmall(x, z)
+			e.VANDNPS(x, small, dst) // arithmetic on subnormal numbers is slow
+			e.VMULPS(y, dst, dst)
+			e.VANDNPS(dst, small, dst)
 		default:
 			lower(e, n, x, y, dst)
 		}
@@ -57,4 +58,13 @@ var AVX2 = ISA{
 		e.VMULPD(y, x, product)
 		e.VADDPD(product, sum, sum)
 	},
+}
+
+// tooSmall is a mask of the lanes of x that have no bit in common with keep.
+func (e *emitter) tooSmall(x, keep reg.Register) reg.VecVirtual {
+	small, zero := e.YMM(), e.YMM()
+	e.VANDPS(keep, x, small)
+	e.VXORPS(zero, zero, zero)
+	e.VPCMPEQD(zero, small, small)
+	return small
 }

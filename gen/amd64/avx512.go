@@ -42,6 +42,10 @@ var AVX512 = ISA{
 			keep := e.K()
 			e.VPTESTMD(y, x, keep)
 			e.VMOVAPS_Z(x, keep, dst)
+		case rule.MulKept: // what a mask leaves out costs nothing, subnormal or not
+			keep := e.K()
+			e.VPTESTMD(z, x, keep)
+			e.VMULPS_Z(y, x, keep, dst)
 		default:
 			lower(e, n, x, y, dst)
 		}

@@ -67,6 +67,8 @@ func TestMeaning(t *testing.T) {
 			[][3]uint32{{3, 0, bits(3)}, {math.MaxUint32, 0, bits(-1)}, {sign, 0, bits(-0x1p31)}, {1<<24 + 1, 0, bits(0x1p24)}, {1<<24 + 3, 0, bits(0x1p24 + 4)}}},
 		{"Flush", func(_ *Rule, x, y Value) Value { return x.Flush(y) },
 			[][3]uint32{{one, 0x70000000, one}, {bits(0x1p-96), 0x70000000, 0}, {bits(-0x1p-96), 0x70000000, 0}, {sign, 0x7fffffff, 0}, {1, 0x7fffffff, 1}, {nan, 0x70000000, nan}}},
+		{"MulKept", func(r *Rule, x, y Value) Value { return x.MulKept(y, r.Bits(0x70000000)) },
+			[][3]uint32{{one, two, two}, {bits(0x1p-95), bits(-1), bits(-0x1p-95)}, {bits(0x1p-96), two, 0}, {bits(-0x1p-96), bits(-1), 0}, {1, inf, 0}, {sign, nan, 0}, {inf, 0, nan}, {one, nan, nan}}},
 	} {
 		r := new(Set).Define(c.name, func(r *Rule) {
 			x, y := r.Buffer("x"), r.Buffer("y")

@@ -11,8 +11,9 @@ var AdaGrad = All.Define("AdaGrad", func(r *rule.Rule) {
 	p, g, a := r.Buffer("p"), r.Buffer("g"), r.Buffer("a")
 	scale, epsIn, eps := r.Scalar("scale"), r.Scalar("epsIn"), r.Scalar("eps")
 	decay, step, keep := r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
+	counts := r.Scalar("counts")
 
-	x := g.Mul(scale)
+	x := g.MulKept(scale, counts)
 	a1 := a.Add(x.Mul(x)).Flush(keep)
 	a.Set(a1)
 	den := a1.Add(epsIn).Sqrt().Add(eps)
@@ -28,9 +29,10 @@ var AdaGradProx = All.Define("AdaGradProx", func(r *rule.Rule) {
 	p, g, a := r.Buffer("p"), r.Buffer("g"), r.Buffer("a")
 	scale, epsIn, eps := r.Scalar("scale"), r.Scalar("epsIn"), r.Scalar("eps")
 	decay, step, keep := r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
+	counts := r.Scalar("counts")
 	l1, l2 := r.Scalar("l1"), r.Scalar("l2")
 
-	x := g.Mul(scale)
+	x := g.MulKept(scale, counts)
 	a1 := a.Add(x.Mul(x)).Flush(keep)
 	a.Set(a1)
 	rate := step.Div(a1.Add(epsIn).Sqrt().Add(eps))

@@ -7,14 +7,18 @@ import "github.com/lockstep-go/lockstep/gen/rule"
 //	x = g·scale
 //	m ← m + (x - m)·alpha1
 //	v ← v·beta2 + x·alpha2·x
+//
+// A gradient counts where it has a bit in common with counts; others are 0.
+//
 //	p ← p·decay - m·step / (√v + eps)
 var Adam = All.Define("Adam", func(r *rule.Rule) {
 	p, g, m, v := r.Buffer("p"), r.Buffer("g"), r.Buffer("m"), r.Buffer("v")
 	scale := r.Scalar("scale")
 	alpha1, beta2, alpha2 := r.Scalar("alpha1"), r.Scalar("beta2"), r.Scalar("alpha2")
 	eps, decay, step, keep := r.Scalar("eps"), r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
+	counts := r.Scalar("counts")
 
-	m1, v1 := moments(g.Mul(scale), m, v, alpha1, beta2, alpha2, keep)
+	m1, v1 := moments(g.MulKept(scale, counts), m, v, alpha1, beta2, alpha2, keep)
 	m.Set(m1)
 	v.Set(v1)
 	p.Set(p.Mul(decay).Sub(m1.Mul(step).Div(v1.Sqrt().Add(eps))))
@@ -48,9 +52,10 @@ func adamProx(r *rule.Rule, p, g, m, v rule.Value, second func(rule.Value) rule.
 	alpha1, beta2, alpha2 := r.Scalar("alpha1"), r.Scalar("beta2"), r.Scalar("alpha2")
 	unbias, epsIn, eps := r.Scalar("unbias"), r.Scalar("epsIn"), r.Scalar("eps")
 	decay, step, keep := r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
+	counts := r.Scalar("counts")
 	l1, l2 := r.Scalar("l1"), r.Scalar("l2")
 
-	m1, v1 := moments(g.Mul(scale), m, v, alpha1, beta2, alpha2, keep)
+	m1, v1 := moments(g.MulKept(scale, counts), m, v, alpha1, beta2, alpha2, keep)
 	m.Set(m1)
 	v.Set(v1)
 	rate := step.Div(second(v1).Mul(unbias).Add(epsIn).Sqrt().Add(eps))

@@ -4,7 +4,7 @@
 
 #include "textflag.h"
 
-// func AdaGrad(p, g, a []float32, c *[6]float32)
+// func AdaGrad(p, g, a []float32, c *[7]float32)
 // Requires: ASIMD
 TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	MOVD c+72(FP), R3
@@ -20,6 +20,8 @@ TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	VDUP V27.S[0], V27.S4
 	FMOVS 20(R3), F26
 	VDUP V26.S[0], V26.S4
+	FMOVS 24(R3), F25
+	VDUP V25.S[0], V25.S4
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD a_base+48(FP), R8
@@ -30,7 +32,9 @@ TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 loop16:
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -47,7 +51,9 @@ loop16:
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -64,7 +70,9 @@ loop16:
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -81,7 +89,9 @@ loop16:
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -107,7 +117,9 @@ rest16:
 loop4:
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -133,7 +145,9 @@ rest4:
 loop1:
 	FMOVS (R8), F0
 	FMOVS.P 4(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -154,7 +168,7 @@ loop1:
 rest1:
 	RET
 
-// func AdaGradMany(list [][]float32, c *[6]float32)
+// func AdaGradMany(list [][]float32, c *[7]float32)
 // Requires: ASIMD
 TEXT ·AdaGradMany(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -170,6 +184,8 @@ TEXT ·AdaGradMany(SB), NOSPLIT, $0-32
 	VDUP V27.S[0], V27.S4
 	FMOVS 20(R3), F26
 	VDUP V26.S[0], V26.S4
+	FMOVS 24(R3), F25
+	VDUP V25.S[0], V25.S4
 	MOVD list_base+0(FP), R1
 	MOVD list_len+8(FP), R5
 	CBZ R5, done
@@ -185,7 +201,9 @@ row:
 loop16:
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -202,7 +220,9 @@ loop16:
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -219,7 +239,9 @@ loop16:
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -236,7 +258,9 @@ loop16:
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -262,7 +286,9 @@ rest16:
 loop4:
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -288,7 +314,9 @@ rest4:
 loop1:
 	FMOVS (R8), F0
 	FMOVS.P 4(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s

@@ -8,7 +8,7 @@ DATA constants<>+0(SB)/8, $0x3f8000003f800000
 DATA constants<>+8(SB)/8, $0x3f8000003f800000
 GLOBL constants<>(SB), RODATA|NOPTR, $16
 
-// func AdaGradProx(p, g, a []float32, c *[8]float32)
+// func AdaGradProx(p, g, a []float32, c *[9]float32)
 // Requires: ASIMD
 TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	MOVD c+72(FP), R3
@@ -29,7 +29,9 @@ TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	VDUP V25.S[0], V25.S4
 	FMOVS 28(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVQ 0(R4), F23
+	FMOVS 32(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVQ 0(R4), F22
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD a_base+48(FP), R8
@@ -40,7 +42,9 @@ TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 loop16:
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -54,20 +58,22 @@ loop16:
 	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
 	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
 	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -81,20 +87,22 @@ loop16:
 	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
 	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
 	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -108,20 +116,22 @@ loop16:
 	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
 	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
 	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -135,15 +145,15 @@ loop16:
 	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
 	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
 	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	SUBS $16, R0, R0
@@ -157,7 +167,9 @@ rest16:
 loop4:
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -171,15 +183,15 @@ loop4:
 	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
 	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
 	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	SUBS $4, R0, R0
@@ -193,7 +205,9 @@ rest4:
 loop1:
 	FMOVS (R8), F0
 	FMOVS.P 4(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -207,15 +221,15 @@ loop1:
 	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
 	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
 	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVS.P F0, 4(R6)
 	SUBS $1, R0, R0
@@ -224,7 +238,7 @@ loop1:
 rest1:
 	RET
 
-// func AdaGradProxMany(list [][]float32, c *[8]float32)
+// func AdaGradProxMany(list [][]float32, c *[9]float32)
 // Requires: ASIMD
 TEXT ·AdaGradProxMany(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -245,7 +259,9 @@ TEXT ·AdaGradProxMany(SB), NOSPLIT, $0-32
 	VDUP V25.S[0], V25.S4
 	FMOVS 28(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVQ 0(R4), F23
+	FMOVS 32(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVQ 0(R4), F22
 	MOVD list_base+0(FP), R1
 	MOVD list_len+8(FP), R5
 	CBZ R5, done
@@ -261,7 +277,9 @@ row:
 loop16:
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -275,20 +293,22 @@ loop16:
 	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
 	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
 	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -302,20 +322,22 @@ loop16:
 	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
 	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
 	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -329,20 +351,22 @@ loop16:
 	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
 	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
 	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -356,15 +380,15 @@ loop16:
 	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
 	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
 	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	SUBS $16, R0, R0
@@ -378,7 +402,9 @@ rest16:
 loop4:
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -392,15 +418,15 @@ loop4:
 	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
 	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
 	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	SUBS $4, R0, R0
@@ -414,7 +440,9 @@ rest4:
 loop1:
 	FMOVS (R8), F0
 	FMOVS.P 4(R7), F1
+	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -428,15 +456,15 @@ loop1:
 	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
 	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
 	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVS.P F0, 4(R6)
 	SUBS $1, R0, R0

@@ -4,7 +4,7 @@
 
 #include "textflag.h"
 
-// func Adam(p, g, m, v []float32, c *[8]float32)
+// func Adam(p, g, m, v []float32, c *[9]float32)
 // Requires: ASIMD
 TEXT ·Adam(SB), NOSPLIT, $0-104
 	MOVD c+96(FP), R3
@@ -24,6 +24,8 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 	VDUP V25.S[0], V25.S4
 	FMOVS 24(R3), F24
 	VDUP V24.S[0], V24.S4
+	FMOVS 32(R3), F23
+	VDUP V23.S[0], V23.S4
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD m_base+48(FP), R8
@@ -35,7 +37,9 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 loop16:
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -60,7 +64,9 @@ loop16:
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -85,7 +91,9 @@ loop16:
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -110,7 +118,9 @@ loop16:
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -144,7 +154,9 @@ rest16:
 loop4:
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -178,7 +190,9 @@ rest4:
 loop1:
 	FMOVS (R8), F0
 	FMOVS.P 4(R7), F1
+	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -207,7 +221,7 @@ loop1:
 rest1:
 	RET
 
-// func AdamMany(list [][]float32, c *[8]float32)
+// func AdamMany(list [][]float32, c *[9]float32)
 // Requires: ASIMD
 TEXT ·AdamMany(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -227,6 +241,8 @@ TEXT ·AdamMany(SB), NOSPLIT, $0-32
 	VDUP V25.S[0], V25.S4
 	FMOVS 24(R3), F24
 	VDUP V24.S[0], V24.S4
+	FMOVS 32(R3), F23
+	VDUP V23.S[0], V23.S4
 	MOVD list_base+0(FP), R1
 	MOVD list_len+8(FP), R5
 	CBZ R5, done
@@ -243,7 +259,9 @@ row:
 loop16:
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -268,7 +286,9 @@ loop16:
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -293,7 +313,9 @@ loop16:
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -318,7 +340,9 @@ loop16:
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -352,7 +376,9 @@ rest16:
 loop4:
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -386,7 +412,9 @@ rest4:
 loop1:
 	FMOVS (R8), F0
 	FMOVS.P 4(R7), F1
+	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s

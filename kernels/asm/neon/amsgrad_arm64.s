@@ -8,7 +8,7 @@ DATA constants<>+0(SB)/8, $0x3f8000003f800000
 DATA constants<>+8(SB)/8, $0x3f8000003f800000
 GLOBL constants<>(SB), RODATA|NOPTR, $16
 
-// func AMSGrad(p, g, m, v, h []float32, c *[12]float32)
+// func AMSGrad(p, g, m, v, h []float32, c *[13]float32)
 // Requires: ASIMD
 TEXT ·AMSGrad(SB), NOSPLIT, $0-128
 	MOVD c+120(FP), R3
@@ -37,7 +37,9 @@ TEXT ·AMSGrad(SB), NOSPLIT, $0-128
 	VDUP V21.S[0], V21.S4
 	FMOVS 44(R3), F20
 	VDUP V20.S[0], V20.S4
-	FMOVQ 0(R4), F19
+	FMOVS 48(R3), F19
+	VDUP V19.S[0], V19.S4
+	FMOVQ 0(R4), F18
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD m_base+48(FP), R8
@@ -50,7 +52,9 @@ TEXT ·AMSGrad(SB), NOSPLIT, $0-128
 loop16:
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -78,20 +82,22 @@ loop16:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -119,20 +125,22 @@ loop16:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -160,20 +168,22 @@ loop16:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -201,15 +211,15 @@ loop16:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	SUBS $16, R0, R0
@@ -223,7 +233,9 @@ rest16:
 loop4:
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -251,15 +263,15 @@ loop4:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	SUBS $4, R0, R0
@@ -273,7 +285,9 @@ rest4:
 loop1:
 	FMOVS (R8), F0
 	FMOVS.P 4(R7), F1
+	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -301,15 +315,15 @@ loop1:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVS.P F0, 4(R6)
 	SUBS $1, R0, R0
@@ -318,7 +332,7 @@ loop1:
 rest1:
 	RET
 
-// func AMSGradMany(list [][]float32, c *[12]float32)
+// func AMSGradMany(list [][]float32, c *[13]float32)
 // Requires: ASIMD
 TEXT ·AMSGradMany(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -347,7 +361,9 @@ TEXT ·AMSGradMany(SB), NOSPLIT, $0-32
 	VDUP V21.S[0], V21.S4
 	FMOVS 44(R3), F20
 	VDUP V20.S[0], V20.S4
-	FMOVQ 0(R4), F19
+	FMOVS 48(R3), F19
+	VDUP V19.S[0], V19.S4
+	FMOVQ 0(R4), F18
 	MOVD list_base+0(FP), R1
 	MOVD list_len+8(FP), R5
 	CBZ R5, done
@@ -365,7 +381,9 @@ row:
 loop16:
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -393,20 +411,22 @@ loop16:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -434,20 +454,22 @@ loop16:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -475,20 +497,22 @@ loop16:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -516,15 +540,15 @@ loop16:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	SUBS $16, R0, R0
@@ -538,7 +562,9 @@ rest16:
 loop4:
 	FMOVQ (R8), F0
 	FMOVQ.P 16(R7), F1
+	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -566,15 +592,15 @@ loop4:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	SUBS $4, R0, R0
@@ -588,7 +614,9 @@ rest4:
 loop1:
 	FMOVS (R8), F0
 	FMOVS.P 4(R7), F1
+	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -616,15 +644,15 @@ loop1:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e35dc22 // fmul v2.4s, v1.4s, v21.4s
+	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVS.P F0, 4(R6)
 	SUBS $1, R0, R0

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"slices"
+
+	"github.com/lockstep-go/lockstep/bench/yardstick"
+	"github.com/lockstep-go/lockstep/kernels"
+	"github.com/lockstep-go/lockstep/update"
+)
+
+// claims measures what the library claims of itself beyond single kernels.
+func claims(m *Machine, rounds int, short bool) []Claim {
+	sections := []func(m *Machine, short bool) []pending{roots, cliffs, workers, tensors, clipping, layout}
+	var list []Claim
+	bar := progress(len(sections), "claims")
+	for _, section := range sections {
+		for _, p := range section(m, short) {
+			list = append(list, p.measure(rounds, p.it(), p.other()))
+			runtime.GC() // what one claim was measured with makes room for the next
+		}
+		bar.Add(1)
+	}
+	bar.Finish()
+	return list
+}
+
+// A pending is a claim with what it takes to measure it.
+type pending struct {
+	Claim
+	it, other func() *candidate
+}
+
+func call(f func()) func() *candidate { return func() *candidate { return &candidate{call: f} } }
+
+// roots are the two ways to a square root, where the CPU can run both. The goals
+// are those of a CPU whose divider is slow, which prefers Newton's iteration.
+func roots(m *Machine, _ bool) []pending {
+	const newton, divider = "avx512newton", "avx512"
+	tables := map[string]*kernels.Table{}
+	preferred := ""
+	for _, t := range kernels.Available() {
+		tables[t.ISA()] = t
+		if preferred == "" {
+			preferred = t.ISA()
+		}
+	}
+	if tables[newton] == nil {
+		return nil
+	}
+	var list []pending
+	sizes, err := parseSizes("L1,L2", m)
+	must(err)
+	for _, c := range []struct {
+		name string
+		goal float64
+	}{{adamW, 1.5}, {"AdaGrad", 1.7}} {
+		o := &ops[slices.IndexFunc(ops, func(o op) bool { return o.name == c.name })]
+		for _, s := range sizes {
+			n := s.elements(o.buffers)
+			b := newArena(n).streams(n)
+			goal := c.goal
+			if preferred != newton {
+				goal = 0
+			}
+			list = append(list, pending{
+				Claim{Section: "Square roots by Newton's iteration", Case: c.name + " by " + newton + ", " + s.name, Beside: "by " + divider, N: n, Workers: 1, Speedup: true, Goal: goal},
+				call(func() { o.call(tables[newton], b) }), call(func() { o.call(tables[divider], b) }),
+			})
+		}
+	}
+	return list
+}
+
+// A trainee is an optimizer with its buffers.
+type trainee struct {
+	o             *update.Optimizer
+	params, grads []float32
+}
+
+// newTrainee lays buffers out as users are told to.
+func newTrainee(n int, r update.Rule, workers int) *trainee {
+	o, err := update.New(n, r)
+	must(err)
+	must(o.SetWorkers(workers))
+	b := update.Alloc(n, 2)
+	t := &trainee{o, b[0], b[1]}
+	fill(t.params)
+	fill(t.grads)
+	return t
+}
+
+func fill(x []float32) {
+	rng := rand.New(rand.NewPCG(1, uint64(len(x))))
+	var values [1009]float32
+	for i := range values {
+		values[i] = rng.Float32() - .5
+	}
+	for i := range x {
+		x[i] = values[i%len(values)]
+	}
+}
+
+func (t *trainee) step() { must(t.o.Step(t.params, t.grads)) }
+
+// cliffs are numbers on which arithmetic is slow: zeros, states that have decayed
+// and subnormal numbers.
+func cliffs(*Machine, bool) []pending {
+	const n = 4 << 10
+	momentum := update.PyTorchMomentum(.9)
+	adaGrad := update.TextAdaGrad(1e-3)
+	var list []pending
+	for _, r := range []struct {
+		name string
+		rule update.Rule
+	}{{adamW, update.PyTorchAdamW()}, {"AdaGrad", adaGrad}, {"Momentum", momentum}} {
+		for _, c := range []struct {
+			name    string
+			prepare func(t *trainee)
+		}{
+			{"zeros", func(t *trainee) { clear(t.params); clear(t.grads) }},
+			{"gradients 0 for 100,000 steps", func(t *trainee) {
+				t.step()
+				clear(t.grads)
+				for range 100_000 {
+					t.step()
+				}
+			}},
+			{"gradients of 1e-20, whose squares are subnormal", func(t *trainee) { set(t.grads, 1e-20) }},
+			{"subnormal gradients", func(t *trainee) { set(t.grads, 1e-40) }},
+			{"subnormal parameters and gradients", func(t *trainee) { set(t.params, 1e-40); set(t.grads, -1e-40) }},
+		} {
+			list = append(list, pending{
+				Claim{Section: "No cliffs", Case: r.name + ", " + c.name, Beside: "ordinary numbers", N: n, Workers: 1, Goal: 1.15},
+				func() *candidate {
+					t := newTrainee(n, r.rule, 1)
+					c.prepare(t)
+					return &candidate{call: t.step}
+				},
+				func() *candidate { return &candidate{call: newTrainee(n, r.rule, 1).step} },
+			})
+		}
+	}
+	return list
+}
+
+func set(x []float32, value float32) {
+	for i := range x {
+		x[i] = value
+	}
+}
+
+// workers are two beside one.
+func workers(_ *Machine, short bool) []pending {
+	if runtime.GOMAXPROCS(0) < 2 {
+		return nil
+	}
+	var list []pending
+	for _, n := range []int{16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20} {
+		if short && n > 4<<20 {
+			break
+		}
+		goal := 1.9
+		if n < 1<<20 {
+			goal = .97 // what noise leaves of never slower
+		}
+		one := newTrainee(n, update.PyTorchAdamW(), 1)
+		two, err := update.New(n, update.PyTorchAdamW())
+		must(err)
+		must(two.SetWorkers(2))
+		list = append(list, pending{
+			Claim{Section: "Workers", Case: adamW, Beside: "one worker", N: n, Workers: 2, Speedup: true, Goal: goal},
+			call(func() { must(two.Step(one.params, one.grads)) }), call(one.step),
+		})
+	}
+	return list
+}
+
+// transformer is the sizes of the tensors of a transformer with 124 million
+// parameters: 12 layers of width 768, a vocabulary of 50257 and 1024 positions.
+func transformer() []int {
+	const width = 768
+	sizes := []int{50257 * width, 1024 * width}
+	for range 12 {
+		sizes = append(sizes, width, width, width*3*width, 3*width, width*width, width,
+			width, width, width*4*width, 4*width, 4*width*width, width)
+	}
+	return append(sizes, width, width)
+}
+
+// tensors are many in one call beside one flat buffer, and a small step beside a
+// loop in Go.
+func tensors(_ *Machine, short bool) []pending {
+	var list []pending
+	for _, c := range []struct {
+		name  string
+		sizes []int
+		goal  float64
+	}{
+		{"10,000 tensors of 64", slices.Repeat([]int{64}, 10_000), 1.3},
+		{"148 tensors of a transformer", transformer(), 1.05},
+	} {
+		total := 0
+		for _, n := range c.sizes {
+			total += n
+		}
+		if short && total > 1<<24 {
+			continue
+		}
+		for _, workers := range []int{1, 2} {
+			if workers > runtime.GOMAXPROCS(0) {
+				continue
+			}
+			list = append(list, pending{
+				Claim{Section: "Many tensors", Case: c.name, Beside: "one flat buffer", N: total, Workers: workers, Goal: c.goal},
+				func() *candidate { return many(c.sizes, workers) },
+				func() *candidate { return &candidate{call: newTrainee(total, update.PyTorchAdamW(), workers).step} },
+			})
+		}
+	}
+	const n = 16
+	small := newTrainee(n, update.PyTorchAdamW(), 1)
+	p, g, m, v := make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n)
+	fill(p)
+	fill(g)
+	return append(list, pending{
+		Claim{Section: "Many tensors", Case: "a step on 16 parameters", Beside: "the tuned Go loop", N: n, Workers: 1, Goal: 2},
+		call(small.step), call(func() { tunedAdam(p, g, m, v, &adamC) }),
+	})
+}
+
+// many is a step on tensors that were allocated one by one.
+func many(sizes []int, workers int) *candidate {
+	var list []update.Tensor
+	var params, grads [][]float32
+	for _, n := range sizes {
+		list = append(list, update.Tensor{Size: n})
+		p, g := update.Alloc(n, 1)[0], update.Alloc(n, 1)[0]
+		fill(p)
+		fill(g)
+		params, grads = append(params, p), append(grads, g)
+	}
+	o, err := update.NewSet(list, update.PyTorchAdamW())
+	must(err)
+	must(o.SetWorkers(workers))
+	return &candidate{call: func() { must(o.StepSet(params, grads)) }}
+}
+
+// clipping is one reading of the gradients and the step, beside kernels without
+// arithmetic that do the same: 32 bytes a parameter.
+func clipping(*Machine, bool) []pending {
+	const n = 16 << 20
+	y := yardstick.For(kernels.Active().ISA())
+	if y == nil {
+		return nil
+	}
+	t := newTrainee(n, update.PyTorchAdamW(), 1)
+	must(t.o.SetMaxNorm(1))
+	b := streams{t.params, t.grads, t.o.Buffer(0, "m"), t.o.Buffer(0, "v"), nil, make([]float32, 2*kernels.MaxLen)}
+	return []pending{{
+		Claim{Section: "Clipping by the global norm", Case: adamW, Beside: "the same reads and writes", N: n, Workers: 1, Goal: 1.05},
+		call(t.step),
+		func() *candidate {
+			return &candidate{even: true, call: func() {
+				read.limit(y, streams{t.grads, nil, nil, nil, nil, b[last]})
+				update3.limit(y, b)
+			}}
+		},
+	}}
+}
+
+// layout is where buffers are in memory, which the step does not see.
+func layout(*Machine, bool) []pending {
+	const n = 16 << 20
+	plain := func() *candidate {
+		state := map[string][]float32{"m": make([]float32, n), "v": make([]float32, n)}
+		o, err := update.NewSet([]update.Tensor{{Size: n, State: state}}, update.PyTorchAdamW())
+		must(err)
+		must(o.SetWorkers(1))
+		t := &trainee{o, make([]float32, n), make([]float32, n)}
+		fill(t.params)
+		fill(t.grads)
+		return &candidate{call: t.step}
+	}
+	return []pending{{
+		Claim{Section: "Memory layout", Case: adamW + " on buffers of update.Alloc", Beside: "buffers of make", N: n, Workers: 1, Speedup: true},
+		func() *candidate { return &candidate{call: newTrainee(n, update.PyTorchAdamW(), 1).step} }, plain,
+	}}
+}
