@@ -89,6 +89,13 @@ func TestYardsticks(t *testing.T) {
 func TestOps(t *testing.T) {
 	const n = 2 * rowLen
 	names := map[string]bool{}
+	defer func() {
+		for _, k := range kernels.Active().Kernels() {
+			if !names[k.Name] && k.Name != "Adam" { // which is there as AdamW
+				t.Errorf("%s is not timed", k.Name)
+			}
+		}
+	}()
 	for _, o := range ops {
 		if names[o.name] {
 			t.Errorf("%s is there twice", o.name)

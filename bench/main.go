@@ -79,8 +79,7 @@ func run(o options) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-
-	beside, err := readPeers(o.peers)
+	beside, err := o.readPeers()
 	if err != nil {
 		return false, err
 	}

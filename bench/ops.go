@@ -132,6 +132,7 @@ var ops = []op{
 	{"Exp", oneToOne, func(t *kernels.Table, b streams) { t.Exp(b[0], b[1]) }, nil, true},
 	{"Log", oneToOne, func(t *kernels.Table, b streams) { t.Log(b[0], b[1]) }, nil, true},
 	{"Log1p", oneToOne, func(t *kernels.Table, b streams) { t.Log1p(b[0], b[1]) }, nil, true},
+	{"Sqrt", oneToOne, func(t *kernels.Table, b streams) { t.Sqrt(b[0], b[1]) }, nil, false},
 
 	{"SumSquares", read, func(t *kernels.Table, b streams) { t.SumSquares(b[0], &lanes) }, nil, true},
 	{"Sum", read, func(t *kernels.Table, b streams) { t.Sum(b[0], &lanes) }, nil, false},

@@ -75,7 +75,7 @@ func main() {
 // files returns every generated file by its path in the module.
 func files() map[string][]byte {
 	all := rules.All.Rules()
-	fs := map[string][]byte{"kernels/ztable.go": table(all)}
+	fs := map[string][]byte{"kernels/ztable.go": table(all), "gen/arm64/COUNTS.md": arm64.Counts(all)}
 	for _, arch := range architectures {
 		fs["kernels/ztable_"+arch+".go"] = rows(arch, all)
 	}
@@ -224,7 +224,7 @@ func matrixMethod(b *bytes.Buffer, r *rule.Rule) {
 		}
 	}
 	perRow, columns := shapes[rule.PerRow], shapes[rule.Stream]
-	fmt.Fprintf(b, "\n// %s calls the kernel for any number of rows.\nfunc (t *Table) %s(%s) {\n", r.Name, r.Name, params(r))
+	fmt.Fprintf(b, "\n// %s calls the kernel for any number of rows. A row is never split: one of more\n// than MaxLen elements is one call.\nfunc (t *Table) %s(%s) {\n", r.Name, r.Name, params(r))
 	equalLengths(b, perRow)
 	equalLengths(b, columns)
 	fmt.Fprintf(b, "columns := len(%s)\n", columns[0])

@@ -2,7 +2,7 @@
 // arithmetic of its own: what a kernel computes is said by the function of the
 // same name in package fallback, and every table gives the same bits as it.
 //
-// LOCKSTEP_ISA=avx512 (avx2, neon, go) forces a table; a name that is unknown or
+// LOCKSTEP_ISA=avx512 (avx512newton, avx2, neon, go) forces a table; a name that is unknown or
 // cannot run here panics, so that a forced table is never quietly another one.
 // The variable is read once. GODEBUG=cpu.avx2=off and the like are honoured.
 package kernels
@@ -10,6 +10,7 @@ package kernels
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 )
 
@@ -62,7 +63,7 @@ func pick(isa string) (*Table, error) {
 		}
 		names = append(names, t.isa)
 	}
-	why := "no such table"
+	why := "no such table in this build"
 	for _, c := range candidates {
 		if c.table.isa == isa {
 			why = "this CPU lacks " + strings.Join(c.missing(), ", ")
@@ -125,16 +126,22 @@ func Explain() []Status {
 
 // Info says in a few words what runs and why, for reports of bugs.
 func Info() string {
-	forced := "best available"
-	if os.Getenv(Variable) != "" {
-		forced = "forced by " + Variable
+	why := "the best here"
+	switch {
+	case os.Getenv(Variable) != "":
+		why = "forced by " + Variable
+	case len(candidates) == 0:
+		why = "the only one in this build"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "lockstep: %s (%s) on %s", active.isa, forced, cpuName())
+	fmt.Fprintf(&b, "lockstep: %s (%s) on %s, %s/%s, %s", active.isa, why, cpuName(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 	for _, s := range Explain() {
 		switch {
 		case len(s.Missing) > 0:
 			fmt.Fprintf(&b, "; %s lacks %s", s.ISA, strings.Join(s.Missing, ", "))
+			if debug := os.Getenv("GODEBUG"); strings.Contains(debug, "cpu.") {
+				fmt.Fprintf(&b, " with GODEBUG=%s", debug)
+			}
 		case !s.Active && s.ISA != portable.isa:
 			fmt.Fprintf(&b, "; %s could run", s.ISA)
 		}

@@ -364,7 +364,8 @@ func (t *Table) CountNonFinite(x []float32, count *[32]float64) {
 	t.countNonFinite(x, count)
 }
 
-// Dots calls the kernel for any number of rows.
+// Dots calls the kernel for any number of rows. A row is never split: one of more
+// than MaxLen elements is one call.
 func (t *Table) Dots(z, x, w []float32) {
 	columns := len(w)
 	x = x[:len(x):len(x)][:len(z)*columns]
@@ -526,7 +527,8 @@ func (t *Table) Penalty(g, p []float32, c *fallback.PenaltyScalars, absolute *[3
 	t.penalty(g, p, c, absolute, squares)
 }
 
-// RankOne calls the kernel for any number of rows.
+// RankOne calls the kernel for any number of rows. A row is never split: one of more
+// than MaxLen elements is one call.
 func (t *Table) RankOne(g, x, z []float32) {
 	columns := len(g)
 	x = x[:len(x):len(x)][:len(z)*columns]

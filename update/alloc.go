@@ -3,7 +3,8 @@ package update
 import "unsafe"
 
 const (
-	lineBytes = 64      // of a cache
+	lineBytes = 64 // of a cache
+	lineLen   = lineBytes / 4
 	pageBytes = 4 << 10 // within which caches compare addresses
 	hugeBytes = 2 << 20 // a huge page
 

@@ -111,6 +111,7 @@ func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
 		}
 		o.groups = append(o.groups, newGroup(r))
 	}
+	room := smallState(tensors, o.groups)
 	var owned []interval
 	for k, t := range tensors {
 		if t.Size < 0 {
@@ -119,7 +120,7 @@ func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
 		if t.Rule < 0 || t.Rule >= len(rules) {
 			return nil, &ArgError{fmt.Sprintf("tensors[%d].Rule", k), t.Rule, fmt.Sprintf("the index of one of %d rules", len(rules))}
 		}
-		s, err := o.groups[t.Rule].state(k, t)
+		s, err := o.groups[t.Rule].state(k, t, &room)
 		if err != nil {
 			return nil, err
 		}
@@ -161,15 +162,35 @@ func newGroup(r Rule) group {
 	return g
 }
 
-// state takes over the caller's buffers of a tensor or makes new ones.
-func (g *group) state(k int, t Tensor) (s state, err error) {
+// smallState is room for the state of all small tensors, side by side.
+func smallState(tensors []Tensor, groups []group) []float32 {
+	n := 0
+	for _, t := range tensors {
+		if t.State == nil && 0 <= t.Rule && t.Rule < len(groups) && 0 < t.Size && t.Size <= smallLen {
+			n += roundUp(t.Size, lineLen) * len(groups[t.Rule].slots)
+		}
+	}
+	return Alloc(n, 1)[0]
+}
+
+// state takes over the caller's buffers of a tensor or makes new ones, those of
+// small tensors in the room for them.
+func (g *group) state(k int, t Tensor, room *[]float32) (s state, err error) {
 	if t.State != nil {
 		return s, g.bind(k, t, &s)
 	}
-	const others = 2 // the parameters and the gradients
-	buffers := alloc(t.Size, len(g.slots), others)
+	var buffers [][]float32
+	if t.Size > smallLen {
+		const others = 2 // the parameters and the gradients
+		buffers = alloc(t.Size, len(g.slots), others)
+	}
 	for j, slot := range g.slots {
-		s[j] = buffers[j]
+		if t.Size > smallLen {
+			s[j] = buffers[j]
+		} else {
+			s[j] = (*room)[:t.Size:t.Size]
+			*room = (*room)[roundUp(t.Size, lineLen):]
+		}
 		if slot.initial != 0 {
 			for i := range s[j] {
 				s[j][i] = float32(slot.initial)

@@ -74,15 +74,18 @@ type workers struct {
 	job           job
 	params, grads [][]float32
 	one           [2][1][]float32 // params and grads of the only tensor
-	next          atomic.Int64    // unit
-	running       atomic.Int64    // helpers
-	done          chan struct{}   // from the last helper, if the caller waits for it
 	lanes         [fallback.Lanes]float64
+
+	next    atomic.Int64  // unit; beyond the last one between steps
+	pending atomic.Int64  // units that are not done
+	waiting atomic.Bool   // the caller waits for a word that all are
+	done    chan struct{} // the word
 }
 
 func (w *workers) init(o *Optimizer) {
 	w.o = o
 	w.done = make(chan struct{}, 1)
+	w.next.Store(int64(len(o.units)))
 }
 
 // A helper is a goroutine beside the caller's. It lives as long as steps follow
@@ -97,7 +100,7 @@ type helper struct {
 const (
 	gone  = iota // there is no goroutine
 	awake        // it waits for work
-	busy
+	busy         // it works, or will as soon as it has a processor
 )
 
 func (w *workers) setLimit(n int) {
@@ -120,7 +123,10 @@ const (
 
 func (w *workers) run(j job, params, grads [][]float32) {
 	w.job, w.params, w.grads = j, params, grads
-	if n := w.engage(); n > 0 {
+	if w.o.total >= hotLen && w.limit > 1 && len(w.o.units) > 1 {
+		w.pending.Store(int64(len(w.o.units)))
+		w.next.Store(0)
+		w.engage()
 		w.work(&w.lanes)
 		w.await()
 	} else {
@@ -131,35 +137,24 @@ func (w *workers) run(j job, params, grads [][]float32) {
 	w.params, w.grads = nil, nil
 }
 
-// engage puts helpers to work, those who are awake first, and returns how many.
-func (w *workers) engage() int {
+// engage puts helpers to work, those who are awake first. One who comes late finds
+// no unit, and no one has waited for him.
+func (w *workers) engage() {
 	want := min(w.limit, len(w.o.units)) - 1
-	if want <= 0 || w.o.total < hotLen {
-		return 0
-	}
-	w.next.Store(0)
-	n := 0
 	for _, h := range w.helpers[:w.limit-1] {
-		if n < want && h.state.Load() == awake {
-			w.running.Add(1)
-			if h.state.CompareAndSwap(awake, busy) {
-				n++
-			} else {
-				w.running.Add(-1)
-			}
+		if want > 0 && (h.state.CompareAndSwap(awake, busy) || h.state.Load() == busy) {
+			want--
 		}
 	}
 	if w.o.total < parallelLen {
-		return n
+		return
 	}
 	for _, h := range w.helpers[:w.limit-1] {
-		if n < want && h.state.CompareAndSwap(gone, busy) {
-			w.running.Add(1)
-			n++
+		if want > 0 && h.state.CompareAndSwap(gone, busy) {
+			want--
 			go h.run()
 		}
 	}
-	return n
 }
 
 // live works for as long as there is work.
@@ -167,9 +162,6 @@ func (h *helper) live() {
 	for {
 		h.w.work(&h.lanes)
 		h.state.Store(awake)
-		if h.w.running.Add(-1) < 0 {
-			h.w.done <- struct{}{}
-		}
 		for since := time.Now(); h.state.Load() == awake; {
 			if time.Since(since) > patience && h.state.CompareAndSwap(awake, gone) {
 				return
@@ -179,18 +171,18 @@ func (h *helper) live() {
 	}
 }
 
-// await returns when no helper is at work.
+// await returns when all units are done.
 func (w *workers) await() {
-	for since := time.Now(); w.running.Load() > 0; {
-		if time.Since(since) > patience {
-			// From here on the last helper finds less than nothing running.
-			if w.running.Add(-1) >= 0 {
-				<-w.done
-			}
-			w.running.Store(0)
-			return
+	for since := time.Now(); w.pending.Load() > 0; {
+		if time.Since(since) < patience {
+			runtime.Gosched()
+			continue
 		}
-		runtime.Gosched()
+		w.waiting.Store(true)
+		if w.pending.Load() > 0 || !w.waiting.CompareAndSwap(true, false) {
+			<-w.done
+		}
+		return
 	}
 }
 
@@ -202,6 +194,9 @@ func (w *workers) work(lanes *[fallback.Lanes]float64) {
 			return
 		}
 		w.do(k, lanes)
+		if w.pending.Add(-1) == 0 && w.waiting.CompareAndSwap(true, false) {
+			w.done <- struct{}{}
+		}
 	}
 }
 

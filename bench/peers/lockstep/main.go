@@ -40,7 +40,10 @@ func lockstep(t worker.Task) (*worker.Job, error) {
 	if err := o.SetWorkers(t.Threads); err != nil {
 		return nil, err
 	}
-	p, g := worker.Params(t.N), worker.Grads(t.N)
+	buffers := update.Alloc(t.N, 2)
+	p, g := buffers[0], buffers[1]
+	copy(p, worker.Params(t.N))
+	copy(g, worker.Grads(t.N))
 	return &worker.Job{
 		Step:   func() error { return o.Step(p, g) },
 		Result: func() []float32 { return p },
@@ -73,7 +76,9 @@ func linear(t worker.Task) (*worker.Job, error) {
 	if err := l.SetWorkers(t.Threads); err != nil {
 		return nil, err
 	}
-	x, y, w := worker.Linear(t.N)
+	data, y, w := worker.Linear(t.N)
+	x := update.Alloc(t.N, 1)[0]
+	copy(x, data)
 	grad := make([]float32, len(w))
 	return &worker.Job{
 		Step: func() error {

@@ -137,11 +137,11 @@ func (s *server) run(command []string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	took, steps, err := j.measure(time.Duration(seconds * float64(time.Second)))
+	step, err := j.measure(time.Duration(seconds * float64(time.Second)))
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"nanoseconds": float64(took) / float64(steps), "steps": steps}, nil
+	return map[string]any{"nanoseconds": step}, nil
 }
 
 func (s *server) check(command []string) (any, error) {
@@ -167,32 +167,45 @@ func (s *server) check(command []string) (any, error) {
 	return struct{}{}, f.Close()
 }
 
-// measure takes steps for about so long. Those of the first tenth are not
-// counted: they take back the caches from the worker whose turn it was before.
-// A step longer than the time is one step, which no cache would help.
-func (j *Job) measure(budget time.Duration) (took time.Duration, steps int, err error) {
+// samples is the number of parts of a turn. The best counts: other programs take
+// turns on this processor too. Each is long enough to have its share of a
+// system's garbage collections.
+const samples = 3
+
+// measure takes steps for about so long and returns how long one takes. Those of
+// the first tenth do not count: they take back the caches from the worker whose
+// turn it was before. A step longer than the time is one step, which no cache
+// would help.
+func (j *Job) measure(budget time.Duration) (step float64, err error) {
 	first, err := j.steps(1)
 	if err != nil || first >= budget {
-		return first, 1, err
+		return float64(first), err
 	}
 	batch := max(1, int(budget/50/max(first, 1)))
 	for warm := first; warm < budget/10; {
 		d, err := j.steps(batch)
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		warm += d
 		batch = max(1, int(budget/50*time.Duration(batch)/max(d, 1)))
 	}
-	for took < budget {
-		d, err := j.steps(batch)
-		if err != nil {
-			return 0, 0, err
+	for k := range samples {
+		var took time.Duration
+		count := 0
+		for took < budget/samples {
+			d, err := j.steps(batch)
+			if err != nil {
+				return 0, err
+			}
+			took += d
+			count += batch
 		}
-		took += d
-		steps += batch
+		if each := float64(took) / float64(count); k == 0 || each < step {
+			step = each
+		}
 	}
-	return took, steps, nil
+	return step, nil
 }
 
 // steps takes some steps and returns the time that they took.

@@ -19,18 +19,14 @@ TEXT ·Flip(SB), NOSPLIT, $0-24
 	BLT rest16
 
 loop16:
-	FMOVQ (R6), F0
+	FLDPQ.P 64(R6), (F0, F1)
 	WORD $0x6e3f1c00 // eor v0.16b, v0.16b, v31.16b
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R6), F0
+	WORD $0x6e3f1c21 // eor v1.16b, v1.16b, v31.16b
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R6), (F0, F1)
 	WORD $0x6e3f1c00 // eor v0.16b, v0.16b, v31.16b
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R6), F0
-	WORD $0x6e3f1c00 // eor v0.16b, v0.16b, v31.16b
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R6), F0
-	WORD $0x6e3f1c00 // eor v0.16b, v0.16b, v31.16b
-	FMOVQ.P F0, 16(R6)
+	WORD $0x6e3f1c21 // eor v1.16b, v1.16b, v31.16b
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -40,9 +36,9 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R6), F0
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e3f1c00 // eor v0.16b, v0.16b, v31.16b
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -52,9 +48,9 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R6), F0
+	FMOVS.P 4(R6), F0
 	WORD $0x6e3f1c00 // eor v0.16b, v0.16b, v31.16b
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 

@@ -15,22 +15,16 @@ TEXT ·Join(SB), NOSPLIT, $0-72
 	BLT rest16
 
 loop16:
-	FMOVQ.P 16(R7), F0
-	FMOVQ.P 16(R8), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R6)
-	FMOVQ.P 16(R7), F0
-	FMOVQ.P 16(R8), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R6)
-	FMOVQ.P 16(R7), F0
-	FMOVQ.P 16(R8), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R6)
-	FMOVQ.P 16(R7), F0
-	FMOVQ.P 16(R8), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R6)
+	FLDPQ.P 64(R7), (F0, F1)
+	FLDPQ.P 64(R8), (F2, F3)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	FSTPQ.P (F0, F1), 64(R6)
+	FLDPQ -32(R7), (F0, F1)
+	FLDPQ -32(R8), (F2, F3)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 

@@ -16,26 +16,18 @@ TEXT ·JoinTwo(SB), NOSPLIT, $0-96
 	BLT rest16
 
 loop16:
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R9), F1
-	WORD $0x6e211c01 // eor v1.16b, v0.16b, v1.16b
-	FMOVQ.P F1, 16(R6)
-	FMOVQ.P F0, 16(R7)
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R9), F1
-	WORD $0x6e211c01 // eor v1.16b, v0.16b, v1.16b
-	FMOVQ.P F1, 16(R6)
-	FMOVQ.P F0, 16(R7)
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R9), F1
-	WORD $0x6e211c01 // eor v1.16b, v0.16b, v1.16b
-	FMOVQ.P F1, 16(R6)
-	FMOVQ.P F0, 16(R7)
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R9), F1
-	WORD $0x6e211c01 // eor v1.16b, v0.16b, v1.16b
-	FMOVQ.P F1, 16(R6)
-	FMOVQ.P F0, 16(R7)
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R9), (F2, F3)
+	WORD $0x6e221c02 // eor v2.16b, v0.16b, v2.16b
+	WORD $0x6e231c23 // eor v3.16b, v1.16b, v3.16b
+	FSTPQ.P (F2, F3), 64(R6)
+	FSTPQ.P (F0, F1), 64(R7)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R9), (F2, F3)
+	WORD $0x6e221c02 // eor v2.16b, v0.16b, v2.16b
+	WORD $0x6e231c23 // eor v3.16b, v1.16b, v3.16b
+	FSTPQ (F2, F3), -32(R6)
+	FSTPQ (F0, F1), -32(R7)
 	SUBS $16, R0, R0
 	BGE loop16
 

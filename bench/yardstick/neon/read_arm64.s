@@ -10,52 +10,111 @@ TEXT ·Read(SB), NOSPLIT, $0-72
 	MOVD x_base+24(FP), R7
 	MOVD rows_base+48(FP), R8
 	MOVD rows_len+56(FP), R5
-	CBZ R5, done
+	SUBS $4, R5, R5
+	BLT rows4rest
 
-row:
+rows4:
+	MOVD y_base+0(FP), R6
+	MOVD y_len+8(FP), R0
+	ADD R0<<2, R7, R9
+	ADD R0<<2, R9, R10
+	ADD R0<<2, R10, R11
+	SUBS $16, R0, R0
+	BLT rows4rest16
+
+rows4loop16:
+	FLDPQ.P 64(R7), (F0, F1)
+	FLDPQ.P 64(R9), (F0, F1)
+	FLDPQ.P 64(R10), (F0, F1)
+	FLDPQ.P 64(R11), (F0, F1)
+	FSTPQ.P (F0, F1), 64(R6)
+	FLDPQ -32(R7), (F0, F1)
+	FLDPQ -32(R9), (F0, F1)
+	FLDPQ -32(R10), (F0, F1)
+	FLDPQ -32(R11), (F0, F1)
+	FSTPQ (F0, F1), -32(R6)
+	SUBS $16, R0, R0
+	BGE rows4loop16
+
+rows4rest16:
+	ADD $16, R0, R0
+	SUBS $4, R0, R0
+	BLT rows4rest4
+
+rows4loop4:
+	FMOVQ.P 16(R7), F0
+	FMOVQ.P 16(R9), F0
+	FMOVQ.P 16(R10), F0
+	FMOVQ.P 16(R11), F0
+	FMOVQ.P F0, 16(R6)
+	SUBS $4, R0, R0
+	BGE rows4loop4
+
+rows4rest4:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT rows4rest1
+
+rows4loop1:
+	FMOVS.P 4(R7), F0
+	FMOVS.P 4(R9), F0
+	FMOVS.P 4(R10), F0
+	FMOVS.P 4(R11), F0
+	FMOVS.P F0, 4(R6)
+	SUBS $1, R0, R0
+	BGE rows4loop1
+
+rows4rest1:
+	MOVD R11, R7
+	ADD $16, R8, R8
+	SUBS $4, R5, R5
+	BGE rows4
+
+rows4rest:
+	ADD $4, R5, R5
+	SUBS $1, R5, R5
+	BLT rows1rest
+
+rows1:
 	MOVD y_base+0(FP), R6
 	MOVD y_len+8(FP), R0
 	SUBS $16, R0, R0
-	BLT rest16
+	BLT rows1rest16
 
-loop16:
-	FMOVQ.P 16(R7), F0
-	FMOVQ.P F0, 16(R6)
-	FMOVQ.P 16(R7), F0
-	FMOVQ.P F0, 16(R6)
-	FMOVQ.P 16(R7), F0
-	FMOVQ.P F0, 16(R6)
-	FMOVQ.P 16(R7), F0
-	FMOVQ.P F0, 16(R6)
+rows1loop16:
+	FLDPQ.P 64(R7), (F0, F1)
+	FSTPQ.P (F0, F1), 64(R6)
+	FLDPQ -32(R7), (F0, F1)
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
-	BGE loop16
+	BGE rows1loop16
 
-rest16:
+rows1rest16:
 	ADD $16, R0, R0
 	SUBS $4, R0, R0
-	BLT rest4
+	BLT rows1rest4
 
-loop4:
+rows1loop4:
 	FMOVQ.P 16(R7), F0
 	FMOVQ.P F0, 16(R6)
 	SUBS $4, R0, R0
-	BGE loop4
+	BGE rows1loop4
 
-rest4:
+rows1rest4:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT rest1
+	BLT rows1rest1
 
-loop1:
+rows1loop1:
 	FMOVS.P 4(R7), F0
 	FMOVS.P F0, 4(R6)
 	SUBS $1, R0, R0
-	BGE loop1
+	BGE rows1loop1
 
-rest1:
+rows1rest1:
 	ADD $4, R8, R8
 	SUBS $1, R5, R5
-	BNE row
+	BGE rows1
 
-done:
+rows1rest:
 	RET

@@ -17,58 +17,40 @@ TEXT ·Update4(SB), NOSPLIT, $0-120
 	BLT rest16
 
 loop16:
-	FMOVQ (R6), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R9)
-	FMOVQ (R10), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R10)
-	FMOVQ (R6), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R9)
-	FMOVQ (R10), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R10)
-	FMOVQ (R6), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R9)
-	FMOVQ (R10), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R10)
-	FMOVQ (R6), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R9)
-	FMOVQ (R10), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R10)
+	FLDPQ.P 64(R6), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ.P 64(R8), (F0, F1)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R9), (F0, F1)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	FSTPQ (F0, F1), -64(R9)
+	FLDPQ.P 64(R10), (F0, F1)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	FSTPQ (F0, F1), -64(R10)
+	FLDPQ -32(R6), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	FSTPQ (F0, F1), -32(R6)
+	FLDPQ -32(R8), (F0, F1)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R9), (F0, F1)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	FSTPQ (F0, F1), -32(R9)
+	FLDPQ -32(R10), (F0, F1)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	FSTPQ (F0, F1), -32(R10)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -78,19 +60,19 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R6), F0
+	FMOVQ.P 16(R6), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
+	FMOVQ F0, -16(R6)
+	FMOVQ.P 16(R8), F0
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R8)
-	FMOVQ (R9), F0
+	FMOVQ F0, -16(R8)
+	FMOVQ.P 16(R9), F0
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R9)
-	FMOVQ (R10), F0
+	FMOVQ F0, -16(R9)
+	FMOVQ.P 16(R10), F0
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P F0, 16(R10)
+	FMOVQ F0, -16(R10)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -100,19 +82,19 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R6), F0
+	FMOVS.P 4(R6), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVS.P F0, 4(R6)
-	FMOVS (R8), F0
+	FMOVS F0, -4(R6)
+	FMOVS.P 4(R8), F0
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVS.P F0, 4(R8)
-	FMOVS (R9), F0
+	FMOVS F0, -4(R8)
+	FMOVS.P 4(R9), F0
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVS.P F0, 4(R9)
-	FMOVS (R10), F0
+	FMOVS F0, -4(R9)
+	FMOVS.P 4(R10), F0
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVS.P F0, 4(R10)
+	FMOVS F0, -4(R10)
 	SUBS $1, R0, R0
 	BGE loop1
 

@@ -207,7 +207,7 @@ done:
 	RET
 
 // func AdaGradMany(list [][]float32, c *[7]float32)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·AdaGradMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
@@ -221,19 +221,38 @@ TEXT ·AdaGradMany(SB), NOSPLIT, $0-32
 	VBROADCASTSS 16(AX), Y4
 	VBROADCASTSS 20(AX), Y5
 	VBROADCASTSS 24(AX), Y6
+	LEAQ         -72(DX), R9
 	CMPQ         CX, DX
 	JGE          end
 
 entry:
-	MOVQ 8(CX), BX
-	MOVQ (CX), SI
-	MOVQ 24(CX), DI
-	MOVQ 48(CX), R8
-	XORQ AX, AX
-	MOVQ BX, R9
-	ANDQ $-32, R9
-	CMPQ AX, R9
-	JGE  mainend
+	LEAQ       432(CX), AX
+	CMPQ       AX, R9
+	CMOVQGT    R9, AX
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       48(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       8(CX), BX
+	MOVQ       (CX), SI
+	MOVQ       24(CX), DI
+	MOVQ       48(CX), R8
+	XORQ       AX, AX
+	MOVQ       BX, R10
+	ANDQ       $-32, R10
+	CMPQ       AX, R10
+	JGE        mainend
 
 main:
 	VMOVUPS  (R8)(AX*4), Y7
@@ -333,13 +352,13 @@ main:
 	VSUBPS   Y7, Y9, Y7
 	VMOVUPS  Y7, 96(SI)(AX*4)
 	ADDQ     $+32, AX
-	CMPQ     AX, R9
+	CMPQ     AX, R10
 	JLT      main
 
 mainend:
-	MOVQ BX, R9
-	ANDQ $-8, R9
-	CMPQ AX, R9
+	MOVQ BX, R10
+	ANDQ $-8, R10
+	CMPQ AX, R10
 	JGE  loopend
 
 loop:
@@ -368,7 +387,7 @@ loop:
 	VSUBPS   Y7, Y9, Y7
 	VMOVUPS  Y7, (SI)(AX*4)
 	ADDQ     $+8, AX
-	CMPQ     AX, R9
+	CMPQ     AX, R10
 	JLT      loop
 
 loopend:

@@ -270,7 +270,7 @@ done:
 	RET
 
 // func AdamMany(list [][]float32, c *[9]float32)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·AdamMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
@@ -286,20 +286,44 @@ TEXT ·AdamMany(SB), NOSPLIT, $0-32
 	VBROADCASTSS 20(AX), Y6
 	VBROADCASTSS 24(AX), Y7
 	VBROADCASTSS 32(AX), Y8
+	LEAQ         -96(DX), R10
 	CMPQ         CX, DX
 	JGE          end
 
 entry:
-	MOVQ 8(CX), BX
-	MOVQ (CX), SI
-	MOVQ 24(CX), DI
-	MOVQ 48(CX), R8
-	MOVQ 72(CX), R9
-	XORQ AX, AX
-	MOVQ BX, R10
-	ANDQ $-32, R10
-	CMPQ AX, R10
-	JGE  mainend
+	LEAQ       576(CX), AX
+	CMPQ       AX, R10
+	CMOVQGT    R10, AX
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       48(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       72(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       8(CX), BX
+	MOVQ       (CX), SI
+	MOVQ       24(CX), DI
+	MOVQ       48(CX), R8
+	MOVQ       72(CX), R9
+	XORQ       AX, AX
+	MOVQ       BX, R11
+	ANDQ       $-32, R11
+	CMPQ       AX, R11
+	JGE        mainend
 
 main:
 	VMOVUPS  (R8)(AX*4), Y9
@@ -439,13 +463,13 @@ main:
 	VSUBPS   Y9, Y11, Y9
 	VMOVUPS  Y9, 96(SI)(AX*4)
 	ADDQ     $+32, AX
-	CMPQ     AX, R10
+	CMPQ     AX, R11
 	JLT      main
 
 mainend:
-	MOVQ BX, R10
-	ANDQ $-8, R10
-	CMPQ AX, R10
+	MOVQ BX, R11
+	ANDQ $-8, R11
+	CMPQ AX, R11
 	JGE  loopend
 
 loop:
@@ -484,7 +508,7 @@ loop:
 	VSUBPS   Y9, Y11, Y9
 	VMOVUPS  Y9, (SI)(AX*4)
 	ADDQ     $+8, AX
-	CMPQ     AX, R10
+	CMPQ     AX, R11
 	JLT      loop
 
 loopend:

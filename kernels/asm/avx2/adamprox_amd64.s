@@ -360,7 +360,7 @@ done:
 	RET
 
 // func AdamProxMany(list [][]float32, c *[13]float32)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·AdamProxMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
@@ -378,20 +378,44 @@ TEXT ·AdamProxMany(SB), NOSPLIT, $0-32
 	VBROADCASTSS 28(R10), Y8
 	VBROADCASTSS 32(R10), Y9
 	VBROADCASTSS 40(R10), Y10
+	LEAQ         -96(DX), R11
 	CMPQ         CX, DX
 	JGE          end
 
 entry:
-	MOVQ 8(CX), BX
-	MOVQ (CX), SI
-	MOVQ 24(CX), DI
-	MOVQ 48(CX), R8
-	MOVQ 72(CX), R9
-	XORQ AX, AX
-	MOVQ BX, R11
-	ANDQ $-32, R11
-	CMPQ AX, R11
-	JGE  mainend
+	LEAQ       576(CX), AX
+	CMPQ       AX, R11
+	CMOVQGT    R11, AX
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       48(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       72(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       8(CX), BX
+	MOVQ       (CX), SI
+	MOVQ       24(CX), DI
+	MOVQ       48(CX), R8
+	MOVQ       72(CX), R9
+	XORQ       AX, AX
+	MOVQ       BX, R12
+	ANDQ       $-32, R12
+	CMPQ       AX, R12
+	JGE        mainend
 
 main:
 	VMOVUPS      (R8)(AX*4), Y11
@@ -587,13 +611,13 @@ main:
 	VDIVPS       Y12, Y11, Y11
 	VMOVUPS      Y11, 96(SI)(AX*4)
 	ADDQ         $+32, AX
-	CMPQ         AX, R11
+	CMPQ         AX, R12
 	JLT          main
 
 mainend:
-	MOVQ BX, R11
-	ANDQ $-8, R11
-	CMPQ AX, R11
+	MOVQ BX, R12
+	ANDQ $-8, R12
+	CMPQ AX, R12
 	JGE  loopend
 
 loop:
@@ -646,7 +670,7 @@ loop:
 	VDIVPS       Y12, Y11, Y11
 	VMOVUPS      Y11, (SI)(AX*4)
 	ADDQ         $+8, AX
-	CMPQ         AX, R11
+	CMPQ         AX, R12
 	JLT          loop
 
 loopend:

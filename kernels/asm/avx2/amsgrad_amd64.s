@@ -379,7 +379,7 @@ done:
 	RET
 
 // func AMSGradMany(list [][]float32, c *[13]float32)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·AMSGradMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
@@ -397,21 +397,50 @@ TEXT ·AMSGradMany(SB), NOSPLIT, $0-32
 	VBROADCASTSS 28(R11), Y8
 	VBROADCASTSS 32(R11), Y9
 	VBROADCASTSS 40(R11), Y10
+	LEAQ         -120(DX), R12
 	CMPQ         CX, DX
 	JGE          end
 
 entry:
-	MOVQ 8(CX), BX
-	MOVQ (CX), SI
-	MOVQ 24(CX), DI
-	MOVQ 48(CX), R8
-	MOVQ 72(CX), R9
-	MOVQ 96(CX), R10
-	XORQ AX, AX
-	MOVQ BX, R12
-	ANDQ $-32, R12
-	CMPQ AX, R12
-	JGE  mainend
+	LEAQ       720(CX), AX
+	CMPQ       AX, R12
+	CMOVQGT    R12, AX
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       48(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       72(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       96(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       8(CX), BX
+	MOVQ       (CX), SI
+	MOVQ       24(CX), DI
+	MOVQ       48(CX), R8
+	MOVQ       72(CX), R9
+	MOVQ       96(CX), R10
+	XORQ       AX, AX
+	MOVQ       BX, R13
+	ANDQ       $-32, R13
+	CMPQ       AX, R13
+	JGE        mainend
 
 main:
 	VMOVUPS      (R8)(AX*4), Y11
@@ -619,13 +648,13 @@ main:
 	VDIVPS       Y12, Y11, Y11
 	VMOVUPS      Y11, 96(SI)(AX*4)
 	ADDQ         $+32, AX
-	CMPQ         AX, R12
+	CMPQ         AX, R13
 	JLT          main
 
 mainend:
-	MOVQ BX, R12
-	ANDQ $-8, R12
-	CMPQ AX, R12
+	MOVQ BX, R13
+	ANDQ $-8, R13
+	CMPQ AX, R13
 	JGE  loopend
 
 loop:
@@ -681,7 +710,7 @@ loop:
 	VDIVPS       Y12, Y11, Y11
 	VMOVUPS      Y11, (SI)(AX*4)
 	ADDQ         $+8, AX
-	CMPQ         AX, R12
+	CMPQ         AX, R13
 	JLT          loop
 
 loopend:

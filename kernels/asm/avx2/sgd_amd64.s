@@ -93,7 +93,7 @@ done:
 	RET
 
 // func SGDMany(list [][]float32, c *[2]float32)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·SGDMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
@@ -102,18 +102,32 @@ TEXT ·SGDMany(SB), NOSPLIT, $0-32
 	MOVQ         c+24(FP), AX
 	VBROADCASTSS (AX), Y0
 	VBROADCASTSS 4(AX), Y1
+	LEAQ         -48(DX), R8
 	CMPQ         CX, DX
 	JGE          end
 
 entry:
-	MOVQ 8(CX), BX
-	MOVQ (CX), SI
-	MOVQ 24(CX), DI
-	XORQ AX, AX
-	MOVQ BX, R8
-	ANDQ $-32, R8
-	CMPQ AX, R8
-	JGE  mainend
+	LEAQ       288(CX), AX
+	CMPQ       AX, R8
+	CMOVQGT    R8, AX
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       8(CX), BX
+	MOVQ       (CX), SI
+	MOVQ       24(CX), DI
+	XORQ       AX, AX
+	MOVQ       BX, R9
+	ANDQ       $-32, R9
+	CMPQ       AX, R9
+	JGE        mainend
 
 main:
 	VMOVUPS (SI)(AX*4), Y2
@@ -141,13 +155,13 @@ main:
 	VSUBPS  Y3, Y2, Y2
 	VMOVUPS Y2, 96(SI)(AX*4)
 	ADDQ    $+32, AX
-	CMPQ    AX, R8
+	CMPQ    AX, R9
 	JLT     main
 
 mainend:
-	MOVQ BX, R8
-	ANDQ $-8, R8
-	CMPQ AX, R8
+	MOVQ BX, R9
+	ANDQ $-8, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
@@ -158,7 +172,7 @@ loop:
 	VSUBPS  Y3, Y2, Y2
 	VMOVUPS Y2, (SI)(AX*4)
 	ADDQ    $+8, AX
-	CMPQ    AX, R8
+	CMPQ    AX, R9
 	JLT     loop
 
 loopend:

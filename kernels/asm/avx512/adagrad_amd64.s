@@ -161,7 +161,7 @@ done:
 	RET
 
 // func AdaGradMany(list [][]float32, c *[7]float32)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·AdaGradMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
@@ -175,19 +175,38 @@ TEXT ·AdaGradMany(SB), NOSPLIT, $0-32
 	VBROADCASTSS 16(AX), Z4
 	VBROADCASTSS 20(AX), Z5
 	VBROADCASTSS 24(AX), Z6
+	LEAQ         -72(DX), R9
 	CMPQ         CX, DX
 	JGE          end
 
 entry:
-	MOVQ 8(CX), BX
-	MOVQ (CX), SI
-	MOVQ 24(CX), DI
-	MOVQ 48(CX), R8
-	XORQ AX, AX
-	MOVQ BX, R9
-	ANDQ $-64, R9
-	CMPQ AX, R9
-	JGE  mainend
+	LEAQ       432(CX), AX
+	CMPQ       AX, R9
+	CMOVQGT    R9, AX
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       48(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       8(CX), BX
+	MOVQ       (CX), SI
+	MOVQ       24(CX), DI
+	MOVQ       48(CX), R8
+	XORQ       AX, AX
+	MOVQ       BX, R10
+	ANDQ       $-64, R10
+	CMPQ       AX, R10
+	JGE        mainend
 
 main:
 	VMOVUPS   (R8)(AX*4), Z7
@@ -263,13 +282,13 @@ main:
 	VSUBPS    Z7, Z9, Z7
 	VMOVUPS   Z7, 192(SI)(AX*4)
 	ADDQ      $+64, AX
-	CMPQ      AX, R9
+	CMPQ      AX, R10
 	JLT       main
 
 mainend:
-	MOVQ BX, R9
-	ANDQ $-16, R9
-	CMPQ AX, R9
+	MOVQ BX, R10
+	ANDQ $-16, R10
+	CMPQ AX, R10
 	JGE  loopend
 
 loop:
@@ -292,15 +311,15 @@ loop:
 	VSUBPS    Z7, Z9, Z7
 	VMOVUPS   Z7, (SI)(AX*4)
 	ADDQ      $+16, AX
-	CMPQ      AX, R9
+	CMPQ      AX, R10
 	JLT       loop
 
 loopend:
 	SUBQ      AX, BX
 	JE        done
-	MOVL      $0x0000ffff, R9
-	BZHIL     BX, R9, R9
-	KMOVW     R9, K1
+	MOVL      $0x0000ffff, R10
+	BZHIL     BX, R10, R10
+	KMOVW     R10, K1
 	VMOVUPS.Z (R8)(AX*4), K1, Z7
 	VMOVUPS.Z (DI)(AX*4), K1, Z8
 	VPTESTMD  Z6, Z8, K2

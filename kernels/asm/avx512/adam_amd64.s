@@ -212,7 +212,7 @@ done:
 	RET
 
 // func AdamMany(list [][]float32, c *[9]float32)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·AdamMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
@@ -228,20 +228,44 @@ TEXT ·AdamMany(SB), NOSPLIT, $0-32
 	VBROADCASTSS 20(AX), Z6
 	VBROADCASTSS 24(AX), Z7
 	VBROADCASTSS 32(AX), Z8
+	LEAQ         -96(DX), R10
 	CMPQ         CX, DX
 	JGE          end
 
 entry:
-	MOVQ 8(CX), BX
-	MOVQ (CX), SI
-	MOVQ 24(CX), DI
-	MOVQ 48(CX), R8
-	MOVQ 72(CX), R9
-	XORQ AX, AX
-	MOVQ BX, R10
-	ANDQ $-64, R10
-	CMPQ AX, R10
-	JGE  mainend
+	LEAQ       576(CX), AX
+	CMPQ       AX, R10
+	CMOVQGT    R10, AX
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       48(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       72(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       8(CX), BX
+	MOVQ       (CX), SI
+	MOVQ       24(CX), DI
+	MOVQ       48(CX), R8
+	MOVQ       72(CX), R9
+	XORQ       AX, AX
+	MOVQ       BX, R11
+	ANDQ       $-64, R11
+	CMPQ       AX, R11
+	JGE        mainend
 
 main:
 	VMOVUPS   (R8)(AX*4), Z9
@@ -349,13 +373,13 @@ main:
 	VSUBPS    Z9, Z11, Z9
 	VMOVUPS   Z9, 192(SI)(AX*4)
 	ADDQ      $+64, AX
-	CMPQ      AX, R10
+	CMPQ      AX, R11
 	JLT       main
 
 mainend:
-	MOVQ BX, R10
-	ANDQ $-16, R10
-	CMPQ AX, R10
+	MOVQ BX, R11
+	ANDQ $-16, R11
+	CMPQ AX, R11
 	JGE  loopend
 
 loop:
@@ -386,15 +410,15 @@ loop:
 	VSUBPS    Z9, Z11, Z9
 	VMOVUPS   Z9, (SI)(AX*4)
 	ADDQ      $+16, AX
-	CMPQ      AX, R10
+	CMPQ      AX, R11
 	JLT       loop
 
 loopend:
 	SUBQ      AX, BX
 	JE        done
-	MOVL      $0x0000ffff, R10
-	BZHIL     BX, R10, R10
-	KMOVW     R10, K1
+	MOVL      $0x0000ffff, R11
+	BZHIL     BX, R11, R11
+	KMOVW     R11, K1
 	VMOVUPS.Z (R8)(AX*4), K1, Z9
 	VMOVUPS.Z (DI)(AX*4), K1, Z10
 	VPTESTMD  Z8, Z10, K2

@@ -301,7 +301,7 @@ done:
 	RET
 
 // func AMSGradMany(list [][]float32, c *[13]float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
 TEXT ·AMSGradMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
@@ -323,21 +323,50 @@ TEXT ·AMSGradMany(SB), NOSPLIT, $0-32
 	VBROADCASTSS 48(AX), Z12
 	VBROADCASTSS constants<>+0(SB), Z13
 	VBROADCASTSS constants<>+4(SB), Z14
+	LEAQ         -120(DX), R11
 	CMPQ         CX, DX
 	JGE          end
 
 entry:
-	MOVQ 8(CX), BX
-	MOVQ (CX), SI
-	MOVQ 24(CX), DI
-	MOVQ 48(CX), R8
-	MOVQ 72(CX), R9
-	MOVQ 96(CX), R10
-	XORQ AX, AX
-	MOVQ BX, R11
-	ANDQ $-64, R11
-	CMPQ AX, R11
-	JGE  mainend
+	LEAQ       720(CX), AX
+	CMPQ       AX, R11
+	CMOVQGT    R11, AX
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       48(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       72(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       96(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       8(CX), BX
+	MOVQ       (CX), SI
+	MOVQ       24(CX), DI
+	MOVQ       48(CX), R8
+	MOVQ       72(CX), R9
+	MOVQ       96(CX), R10
+	XORQ       AX, AX
+	MOVQ       BX, R12
+	ANDQ       $-64, R12
+	CMPQ       AX, R12
+	JGE        mainend
 
 main:
 	VMOVUPS   (R8)(AX*4), Z15
@@ -497,13 +526,13 @@ main:
 	VDIVPS    Z16, Z15, Z15
 	VMOVUPS   Z15, 192(SI)(AX*4)
 	ADDQ      $+64, AX
-	CMPQ      AX, R11
+	CMPQ      AX, R12
 	JLT       main
 
 mainend:
-	MOVQ BX, R11
-	ANDQ $-16, R11
-	CMPQ AX, R11
+	MOVQ BX, R12
+	ANDQ $-16, R12
+	CMPQ AX, R12
 	JGE  loopend
 
 loop:
@@ -547,15 +576,15 @@ loop:
 	VDIVPS    Z16, Z15, Z15
 	VMOVUPS   Z15, (SI)(AX*4)
 	ADDQ      $+16, AX
-	CMPQ      AX, R11
+	CMPQ      AX, R12
 	JLT       loop
 
 loopend:
 	SUBQ      AX, BX
 	JE        done
-	MOVL      $0x0000ffff, R11
-	BZHIL     BX, R11, R11
-	KMOVW     R11, K1
+	MOVL      $0x0000ffff, R12
+	BZHIL     BX, R12, R12
+	KMOVW     R12, K1
 	VMOVUPS.Z (R8)(AX*4), K1, Z15
 	VMOVUPS.Z (DI)(AX*4), K1, Z16
 	VPTESTMD  Z10, Z16, K2

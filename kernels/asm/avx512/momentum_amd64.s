@@ -129,7 +129,7 @@ done:
 	RET
 
 // func MomentumMany(list [][]float32, c *[5]float32)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·MomentumMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
@@ -141,19 +141,38 @@ TEXT ·MomentumMany(SB), NOSPLIT, $0-32
 	VBROADCASTSS 8(AX), Z2
 	VBROADCASTSS 12(AX), Z3
 	VBROADCASTSS 16(AX), Z4
+	LEAQ         -72(DX), R9
 	CMPQ         CX, DX
 	JGE          end
 
 entry:
-	MOVQ 8(CX), BX
-	MOVQ (CX), SI
-	MOVQ 24(CX), DI
-	MOVQ 48(CX), R8
-	XORQ AX, AX
-	MOVQ BX, R9
-	ANDQ $-64, R9
-	CMPQ AX, R9
-	JGE  mainend
+	LEAQ       432(CX), AX
+	CMPQ       AX, R9
+	CMOVQGT    R9, AX
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       48(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       8(CX), BX
+	MOVQ       (CX), SI
+	MOVQ       24(CX), DI
+	MOVQ       48(CX), R8
+	XORQ       AX, AX
+	MOVQ       BX, R10
+	ANDQ       $-64, R10
+	CMPQ       AX, R10
+	JGE        mainend
 
 main:
 	VMOVUPS   (R8)(AX*4), Z5
@@ -209,13 +228,13 @@ main:
 	VSUBPS    Z5, Z6, Z5
 	VMOVUPS   Z5, 192(SI)(AX*4)
 	ADDQ      $+64, AX
-	CMPQ      AX, R9
+	CMPQ      AX, R10
 	JLT       main
 
 mainend:
-	MOVQ BX, R9
-	ANDQ $-16, R9
-	CMPQ AX, R9
+	MOVQ BX, R10
+	ANDQ $-16, R10
+	CMPQ AX, R10
 	JGE  loopend
 
 loop:
@@ -233,15 +252,15 @@ loop:
 	VSUBPS    Z5, Z6, Z5
 	VMOVUPS   Z5, (SI)(AX*4)
 	ADDQ      $+16, AX
-	CMPQ      AX, R9
+	CMPQ      AX, R10
 	JLT       loop
 
 loopend:
 	SUBQ      AX, BX
 	JE        done
-	MOVL      $0x0000ffff, R9
-	BZHIL     BX, R9, R9
-	KMOVW     R9, K1
+	MOVL      $0x0000ffff, R10
+	BZHIL     BX, R10, R10
+	KMOVW     R10, K1
 	VMOVUPS.Z (R8)(AX*4), K1, Z5
 	VMULPS    Z0, Z5, Z5
 	VMOVUPS.Z (DI)(AX*4), K1, Z6

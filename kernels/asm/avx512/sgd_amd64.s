@@ -83,7 +83,7 @@ done:
 	RET
 
 // func SGDMany(list [][]float32, c *[2]float32)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·SGDMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
@@ -92,18 +92,32 @@ TEXT ·SGDMany(SB), NOSPLIT, $0-32
 	MOVQ         c+24(FP), AX
 	VBROADCASTSS (AX), Z0
 	VBROADCASTSS 4(AX), Z1
+	LEAQ         -48(DX), R8
 	CMPQ         CX, DX
 	JGE          end
 
 entry:
-	MOVQ 8(CX), BX
-	MOVQ (CX), SI
-	MOVQ 24(CX), DI
-	XORQ AX, AX
-	MOVQ BX, R8
-	ANDQ $-64, R8
-	CMPQ AX, R8
-	JGE  mainend
+	LEAQ       288(CX), AX
+	CMPQ       AX, R8
+	CMOVQGT    R8, AX
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       8(CX), BX
+	MOVQ       (CX), SI
+	MOVQ       24(CX), DI
+	XORQ       AX, AX
+	MOVQ       BX, R9
+	ANDQ       $-64, R9
+	CMPQ       AX, R9
+	JGE        mainend
 
 main:
 	VMOVUPS (SI)(AX*4), Z2
@@ -131,13 +145,13 @@ main:
 	VSUBPS  Z3, Z2, Z2
 	VMOVUPS Z2, 192(SI)(AX*4)
 	ADDQ    $+64, AX
-	CMPQ    AX, R8
+	CMPQ    AX, R9
 	JLT     main
 
 mainend:
-	MOVQ BX, R8
-	ANDQ $-16, R8
-	CMPQ AX, R8
+	MOVQ BX, R9
+	ANDQ $-16, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
@@ -148,15 +162,15 @@ loop:
 	VSUBPS  Z3, Z2, Z2
 	VMOVUPS Z2, (SI)(AX*4)
 	ADDQ    $+16, AX
-	CMPQ    AX, R8
+	CMPQ    AX, R9
 	JLT     loop
 
 loopend:
 	SUBQ      AX, BX
 	JE        done
-	MOVL      $0x0000ffff, R8
-	BZHIL     BX, R8, R8
-	KMOVW     R8, K1
+	MOVL      $0x0000ffff, R9
+	BZHIL     BX, R9, R9
+	KMOVW     R9, K1
 	VMOVUPS.Z (SI)(AX*4), K1, Z2
 	VMULPS    Z0, Z2, Z2
 	VMOVUPS.Z (DI)(AX*4), K1, Z3

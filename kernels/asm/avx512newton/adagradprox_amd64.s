@@ -285,7 +285,7 @@ aside3:
 	JMP     back3
 
 // func AdaGradProxMany(list [][]float32, c *[9]float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
 TEXT ·AdaGradProxMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
@@ -307,19 +307,38 @@ TEXT ·AdaGradProxMany(SB), NOSPLIT, $0-32
 	VBROADCASTSS constants<>+12(SB), Z12
 	VBROADCASTSS constants<>+16(SB), Z13
 	VBROADCASTSS constants<>+20(SB), Z14
+	LEAQ         -72(DX), R9
 	CMPQ         CX, DX
 	JGE          end
 
 entry:
-	MOVQ 8(CX), BX
-	MOVQ (CX), SI
-	MOVQ 24(CX), DI
-	MOVQ 48(CX), R8
-	XORQ AX, AX
-	MOVQ BX, R9
-	ANDQ $-64, R9
-	CMPQ AX, R9
-	JGE  mainend
+	LEAQ       432(CX), AX
+	CMPQ       AX, R9
+	CMOVQGT    R9, AX
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       48(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       8(CX), BX
+	MOVQ       (CX), SI
+	MOVQ       24(CX), DI
+	MOVQ       48(CX), R8
+	XORQ       AX, AX
+	MOVQ       BX, R10
+	ANDQ       $-64, R10
+	CMPQ       AX, R10
+	JGE        mainend
 
 main:
 	VMOVUPS      (R8)(AX*4), Z15
@@ -475,13 +494,13 @@ back3:
 	VDIVPS    Z15, Z16, Z15
 	VMOVUPS   Z15, 192(SI)(AX*4)
 	ADDQ      $+64, AX
-	CMPQ      AX, R9
+	CMPQ      AX, R10
 	JLT       main
 
 mainend:
-	MOVQ BX, R9
-	ANDQ $-16, R9
-	CMPQ AX, R9
+	MOVQ BX, R10
+	ANDQ $-16, R10
+	CMPQ AX, R10
 	JGE  loopend
 
 loop:
@@ -512,15 +531,15 @@ loop:
 	VDIVPS    Z15, Z16, Z15
 	VMOVUPS   Z15, (SI)(AX*4)
 	ADDQ      $+16, AX
-	CMPQ      AX, R9
+	CMPQ      AX, R10
 	JLT       loop
 
 loopend:
 	SUBQ      AX, BX
 	JE        done
-	MOVL      $0x0000ffff, R9
-	BZHIL     BX, R9, R9
-	KMOVW     R9, K1
+	MOVL      $0x0000ffff, R10
+	BZHIL     BX, R10, R10
+	KMOVW     R10, K1
 	VMOVUPS.Z (R8)(AX*4), K1, Z15
 	VMOVUPS.Z (DI)(AX*4), K1, Z16
 	VPTESTMD  Z6, Z16, K2

@@ -254,7 +254,7 @@ done:
 	RET
 
 // func AdamMany(list [][]float32, c *[9]float32)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·AdamMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
@@ -274,22 +274,46 @@ TEXT ·AdamMany(SB), NOSPLIT, $0-32
 	VBROADCASTSS constants<>+4(SB), Z10
 	VBROADCASTSS constants<>+8(SB), Z11
 	VBROADCASTSS constants<>+12(SB), Z11
+	LEAQ         -96(DX), R11
 	CMPQ         CX, DX
 	JGE          end
 
 entry:
-	MOVQ 8(CX), BX
-	MOVQ (CX), SI
-	MOVQ 24(CX), DI
-	MOVQ 48(CX), R8
-	MOVQ 72(CX), R9
-	XORQ AX, AX
-	MOVQ BX, R11
-	ANDQ $-64, R11
-	CMPQ AX, R11
-	JGE  mainend
-	CMPL 28(R10), $0x70000000
-	JNE  mainend
+	LEAQ       576(CX), AX
+	CMPQ       AX, R11
+	CMOVQGT    R11, AX
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       48(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       72(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       8(CX), BX
+	MOVQ       (CX), SI
+	MOVQ       24(CX), DI
+	MOVQ       48(CX), R8
+	MOVQ       72(CX), R9
+	XORQ       AX, AX
+	MOVQ       BX, R12
+	ANDQ       $-64, R12
+	CMPQ       AX, R12
+	JGE        mainend
+	CMPL       28(R10), $0x70000000
+	JNE        mainend
 
 main:
 	VMOVUPS      (R8)(AX*4), Z11
@@ -427,13 +451,13 @@ main:
 	VSUBPS       Z11, Z13, Z11
 	VMOVUPS      Z11, 192(SI)(AX*4)
 	ADDQ         $+64, AX
-	CMPQ         AX, R11
+	CMPQ         AX, R12
 	JLT          main
 
 mainend:
-	MOVQ BX, R11
-	ANDQ $-16, R11
-	CMPQ AX, R11
+	MOVQ BX, R12
+	ANDQ $-16, R12
+	CMPQ AX, R12
 	JGE  loopend
 
 loop:
@@ -464,15 +488,15 @@ loop:
 	VSUBPS    Z11, Z13, Z11
 	VMOVUPS   Z11, (SI)(AX*4)
 	ADDQ      $+16, AX
-	CMPQ      AX, R11
+	CMPQ      AX, R12
 	JLT       loop
 
 loopend:
 	SUBQ      AX, BX
 	JE        done
-	MOVL      $0x0000ffff, R11
-	BZHIL     BX, R11, R11
-	KMOVW     R11, K1
+	MOVL      $0x0000ffff, R12
+	BZHIL     BX, R12, R12
+	KMOVW     R12, K1
 	VMOVUPS.Z (R8)(AX*4), K1, Z11
 	VMOVUPS.Z (DI)(AX*4), K1, Z12
 	VPTESTMD  Z8, Z12, K2

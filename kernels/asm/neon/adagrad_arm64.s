@@ -30,82 +30,72 @@ TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	BLT rest16
 
 loop16:
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R6), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
+	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R6), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
+	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -115,7 +105,7 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R8), F0
+	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
@@ -124,8 +114,8 @@ loop4:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
+	FMOVQ F2, -16(R8)
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
@@ -133,7 +123,7 @@ loop4:
 	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
 	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -143,7 +133,7 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R8), F0
+	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
@@ -152,8 +142,8 @@ loop1:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS.P F2, 4(R8)
-	FMOVS (R6), F0
+	FMOVS F2, -4(R8)
+	FMOVS.P 4(R6), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
@@ -161,7 +151,7 @@ loop1:
 	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
 	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 
@@ -199,82 +189,72 @@ row:
 	BLT rest16
 
 loop16:
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R6), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
+	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R6), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
+	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -284,7 +264,7 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R8), F0
+	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
@@ -293,8 +273,8 @@ loop4:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
+	FMOVQ F2, -16(R8)
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
@@ -302,7 +282,7 @@ loop4:
 	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
 	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -312,7 +292,7 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R8), F0
+	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
@@ -321,8 +301,8 @@ loop1:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS.P F2, 4(R8)
-	FMOVS (R6), F0
+	FMOVS F2, -4(R8)
+	FMOVS.P 4(R6), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
@@ -330,7 +310,7 @@ loop1:
 	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
 	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 

@@ -40,122 +40,112 @@ TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	BLT rest16
 
 loop16:
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
-	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
-	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
-	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
-	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R6), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6e24ff64 // fdiv v4.4s, v27.4s, v4.4s
+	WORD $0x6e20ff60 // fdiv v0.4s, v27.4s, v0.4s
+	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
+	WORD $0x6e38dc83 // fmul v3.4s, v4.4s, v24.4s
+	WORD $0x6e38dc05 // fmul v5.4s, v0.4s, v24.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
+	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
+	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
+	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
+	WORD $0x6ea2e4e6 // fcmgt v6.4s, v7.4s, v2.4s
+	WORD $0x6e621ce6 // bsl v6.16b, v7.16b, v2.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
+	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
+	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	WORD $0x6e37dc83 // fmul v3.4s, v4.4s, v23.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e36d463 // fadd v3.4s, v3.4s, v22.4s
+	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R6), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6e24ff64 // fdiv v4.4s, v27.4s, v4.4s
+	WORD $0x6e20ff60 // fdiv v0.4s, v27.4s, v0.4s
+	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
+	WORD $0x6e38dc83 // fmul v3.4s, v4.4s, v24.4s
+	WORD $0x6e38dc05 // fmul v5.4s, v0.4s, v24.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
+	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
+	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
+	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
+	WORD $0x6ea2e4e6 // fcmgt v6.4s, v7.4s, v2.4s
+	WORD $0x6e621ce6 // bsl v6.16b, v7.16b, v2.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
+	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
+	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	WORD $0x6e37dc83 // fmul v3.4s, v4.4s, v23.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e36d463 // fadd v3.4s, v3.4s, v22.4s
+	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -165,7 +155,7 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R8), F0
+	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
@@ -174,8 +164,8 @@ loop4:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
+	FMOVQ F2, -16(R8)
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
@@ -193,7 +183,7 @@ loop4:
 	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
 	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -203,7 +193,7 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R8), F0
+	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
@@ -212,8 +202,8 @@ loop1:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS.P F2, 4(R8)
-	FMOVS (R6), F0
+	FMOVS F2, -4(R8)
+	FMOVS.P 4(R6), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
@@ -231,7 +221,7 @@ loop1:
 	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
 	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 
@@ -275,122 +265,112 @@ row:
 	BLT rest16
 
 loop16:
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
-	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
-	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
-	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
-	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R6), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6e24ff64 // fdiv v4.4s, v27.4s, v4.4s
+	WORD $0x6e20ff60 // fdiv v0.4s, v27.4s, v0.4s
+	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
+	WORD $0x6e38dc83 // fmul v3.4s, v4.4s, v24.4s
+	WORD $0x6e38dc05 // fmul v5.4s, v0.4s, v24.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
+	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
+	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
+	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
+	WORD $0x6ea2e4e6 // fcmgt v6.4s, v7.4s, v2.4s
+	WORD $0x6e621ce6 // bsl v6.16b, v7.16b, v2.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
+	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
+	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	WORD $0x6e37dc83 // fmul v3.4s, v4.4s, v23.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e36d463 // fadd v3.4s, v3.4s, v22.4s
+	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R6), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6e24ff64 // fdiv v4.4s, v27.4s, v4.4s
+	WORD $0x6e20ff60 // fdiv v0.4s, v27.4s, v0.4s
+	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
+	WORD $0x6e38dc83 // fmul v3.4s, v4.4s, v24.4s
+	WORD $0x6e38dc05 // fmul v5.4s, v0.4s, v24.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
+	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
+	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
+	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
+	WORD $0x6ea2e4e6 // fcmgt v6.4s, v7.4s, v2.4s
+	WORD $0x6e621ce6 // bsl v6.16b, v7.16b, v2.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
+	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
+	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	WORD $0x6e37dc83 // fmul v3.4s, v4.4s, v23.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e36d463 // fadd v3.4s, v3.4s, v22.4s
+	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -400,7 +380,7 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R8), F0
+	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
@@ -409,8 +389,8 @@ loop4:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
+	FMOVQ F2, -16(R8)
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
@@ -428,7 +408,7 @@ loop4:
 	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
 	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -438,7 +418,7 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R8), F0
+	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
@@ -447,8 +427,8 @@ loop1:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS.P F2, 4(R8)
-	FMOVS (R6), F0
+	FMOVS F2, -4(R8)
+	FMOVS.P 4(R6), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
@@ -466,7 +446,7 @@ loop1:
 	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
 	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 

@@ -35,114 +35,100 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 	BLT rest16
 
 loop16:
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eb78c44 // cmtst v4.4s, v2.4s, v23.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb78c64 // cmtst v4.4s, v3.4s, v23.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	FSTPQ (F3, F1), -64(R9)
+	FLDPQ.P 64(R6), (F2, F5)
+	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
+	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
+	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
+	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x6e23fc83 // fdiv v3.4s, v4.4s, v3.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	WORD $0x4ea3d441 // fsub v1.4s, v2.4s, v3.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eb78c44 // cmtst v4.4s, v2.4s, v23.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb78c64 // cmtst v4.4s, v3.4s, v23.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	FSTPQ (F3, F1), -32(R9)
+	FLDPQ -32(R6), (F2, F5)
+	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
+	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
+	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
+	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	WORD $0x6e23fc83 // fdiv v3.4s, v4.4s, v3.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	WORD $0x4ea3d441 // fsub v1.4s, v2.4s, v3.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -152,7 +138,7 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R8), F0
+	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
@@ -162,23 +148,23 @@ loop4:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
+	FMOVQ F2, -16(R8)
+	FMOVQ.P 16(R9), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
 	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
+	FMOVQ F1, -16(R9)
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
 	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
 	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -188,7 +174,7 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R8), F0
+	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
@@ -198,23 +184,23 @@ loop1:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS.P F2, 4(R8)
-	FMOVS (R9), F0
+	FMOVS F2, -4(R8)
+	FMOVS.P 4(R9), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
 	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS.P F1, 4(R9)
-	FMOVS (R6), F0
+	FMOVS F1, -4(R9)
+	FMOVS.P 4(R6), F0
 	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
 	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
 	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 
@@ -257,114 +243,100 @@ row:
 	BLT rest16
 
 loop16:
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eb78c44 // cmtst v4.4s, v2.4s, v23.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb78c64 // cmtst v4.4s, v3.4s, v23.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	FSTPQ (F3, F1), -64(R9)
+	FLDPQ.P 64(R6), (F2, F5)
+	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
+	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
+	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
+	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x6e23fc83 // fdiv v3.4s, v4.4s, v3.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	WORD $0x4ea3d441 // fsub v1.4s, v2.4s, v3.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eb78c44 // cmtst v4.4s, v2.4s, v23.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb78c64 // cmtst v4.4s, v3.4s, v23.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	FSTPQ (F3, F1), -32(R9)
+	FLDPQ -32(R6), (F2, F5)
+	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
+	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
+	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
+	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	WORD $0x6e23fc83 // fdiv v3.4s, v4.4s, v3.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	WORD $0x4ea3d441 // fsub v1.4s, v2.4s, v3.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -374,7 +346,7 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R8), F0
+	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
@@ -384,23 +356,23 @@ loop4:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
+	FMOVQ F2, -16(R8)
+	FMOVQ.P 16(R9), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
 	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
+	FMOVQ F1, -16(R9)
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
 	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
 	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -410,7 +382,7 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R8), F0
+	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
@@ -420,23 +392,23 @@ loop1:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS.P F2, 4(R8)
-	FMOVS (R9), F0
+	FMOVS F2, -4(R8)
+	FMOVS.P 4(R9), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
 	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS.P F1, 4(R9)
-	FMOVS (R6), F0
+	FMOVS F1, -4(R9)
+	FMOVS.P 4(R6), F0
 	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
 	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
 	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 

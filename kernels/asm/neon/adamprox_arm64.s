@@ -49,162 +49,148 @@ TEXT ·AdamProx(SB), NOSPLIT, $0-104
 	BLT rest16
 
 loop16:
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eb58c44 // cmtst v4.4s, v2.4s, v21.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb58c64 // cmtst v4.4s, v3.4s, v21.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	FSTPQ (F3, F1), -64(R9)
+	FLDPQ.P 64(R6), (F2, F5)
+	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
+	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
 	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e23fec3 // fdiv v3.4s, v22.4s, v3.4s
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	WORD $0x6e34dc64 // fmul v4.4s, v3.4s, v20.4s
+	WORD $0x6e34dc25 // fmul v5.4s, v1.4s, v20.4s
+	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
+	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
+	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
+	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
+	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
+	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
+	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
+	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
+	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
+	WORD $0x4ea4d400 // fsub v0.4s, v0.4s, v4.4s
+	WORD $0x6e33dc63 // fmul v3.4s, v3.4s, v19.4s
 	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
 	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e23fc42 // fdiv v2.4s, v2.4s, v3.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	FSTPQ (F2, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eb58c44 // cmtst v4.4s, v2.4s, v21.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb58c64 // cmtst v4.4s, v3.4s, v21.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	FSTPQ (F3, F1), -32(R9)
+	FLDPQ -32(R6), (F2, F5)
+	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
+	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
 	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e23fec3 // fdiv v3.4s, v22.4s, v3.4s
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	WORD $0x6e34dc64 // fmul v4.4s, v3.4s, v20.4s
+	WORD $0x6e34dc25 // fmul v5.4s, v1.4s, v20.4s
+	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
+	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
+	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
+	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
+	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
+	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
+	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
+	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
+	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
+	WORD $0x4ea4d400 // fsub v0.4s, v0.4s, v4.4s
+	WORD $0x6e33dc63 // fmul v3.4s, v3.4s, v19.4s
 	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
 	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e23fc42 // fdiv v2.4s, v2.4s, v3.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FSTPQ (F2, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -214,7 +200,7 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R8), F0
+	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
@@ -224,16 +210,16 @@ loop4:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
+	FMOVQ F2, -16(R8)
+	FMOVQ.P 16(R9), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
 	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
+	FMOVQ F1, -16(R9)
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
@@ -252,7 +238,7 @@ loop4:
 	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
 	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -262,7 +248,7 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R8), F0
+	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
@@ -272,16 +258,16 @@ loop1:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS.P F2, 4(R8)
-	FMOVS (R9), F0
+	FMOVS F2, -4(R8)
+	FMOVS.P 4(R9), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
 	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS.P F1, 4(R9)
-	FMOVS (R6), F0
+	FMOVS F1, -4(R9)
+	FMOVS.P 4(R6), F0
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
@@ -300,7 +286,7 @@ loop1:
 	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
 	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 
@@ -353,162 +339,148 @@ row:
 	BLT rest16
 
 loop16:
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eb58c44 // cmtst v4.4s, v2.4s, v21.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb58c64 // cmtst v4.4s, v3.4s, v21.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	FSTPQ (F3, F1), -64(R9)
+	FLDPQ.P 64(R6), (F2, F5)
+	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
+	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
 	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e23fec3 // fdiv v3.4s, v22.4s, v3.4s
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	WORD $0x6e34dc64 // fmul v4.4s, v3.4s, v20.4s
+	WORD $0x6e34dc25 // fmul v5.4s, v1.4s, v20.4s
+	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
+	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
+	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
+	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
+	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
+	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
+	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
+	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
+	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
+	WORD $0x4ea4d400 // fsub v0.4s, v0.4s, v4.4s
+	WORD $0x6e33dc63 // fmul v3.4s, v3.4s, v19.4s
 	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
 	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e23fc42 // fdiv v2.4s, v2.4s, v3.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	FSTPQ (F2, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eb58c44 // cmtst v4.4s, v2.4s, v21.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb58c64 // cmtst v4.4s, v3.4s, v21.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	FSTPQ (F3, F1), -32(R9)
+	FLDPQ -32(R6), (F2, F5)
+	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
+	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
 	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e23fec3 // fdiv v3.4s, v22.4s, v3.4s
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	WORD $0x6e34dc64 // fmul v4.4s, v3.4s, v20.4s
+	WORD $0x6e34dc25 // fmul v5.4s, v1.4s, v20.4s
+	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
+	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
+	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
+	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
+	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
+	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
+	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
+	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
+	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
+	WORD $0x4ea4d400 // fsub v0.4s, v0.4s, v4.4s
+	WORD $0x6e33dc63 // fmul v3.4s, v3.4s, v19.4s
 	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
 	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e23fc42 // fdiv v2.4s, v2.4s, v3.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FSTPQ (F2, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -518,7 +490,7 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R8), F0
+	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
@@ -528,16 +500,16 @@ loop4:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
+	FMOVQ F2, -16(R8)
+	FMOVQ.P 16(R9), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
 	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R6), F0
+	FMOVQ F1, -16(R9)
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
@@ -556,7 +528,7 @@ loop4:
 	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
 	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -566,7 +538,7 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R8), F0
+	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
@@ -576,16 +548,16 @@ loop1:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS.P F2, 4(R8)
-	FMOVS (R9), F0
+	FMOVS F2, -4(R8)
+	FMOVS.P 4(R9), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
 	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS.P F1, 4(R9)
-	FMOVS (R6), F0
+	FMOVS F1, -4(R9)
+	FMOVS.P 4(R6), F0
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
@@ -604,7 +576,7 @@ loop1:
 	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
 	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 

@@ -50,178 +50,160 @@ TEXT ·AMSGrad(SB), NOSPLIT, $0-128
 	BLT rest16
 
 loop16:
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eb58c44 // cmtst v4.4s, v2.4s, v21.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb58c64 // cmtst v4.4s, v3.4s, v21.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R10), F0
-	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
-	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
-	FMOVQ.P F3, 16(R10)
-	FMOVQ (R6), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	FSTPQ (F3, F1), -64(R9)
+	FLDPQ.P 64(R10), (F2, F5)
+	WORD $0x6ea3e446 // fcmgt v6.4s, v2.4s, v3.4s
+	WORD $0x6e631c46 // bsl v6.16b, v2.16b, v3.16b
+	WORD $0x6ea1e4a2 // fcmgt v2.4s, v5.4s, v1.4s
+	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
+	FSTPQ (F6, F2), -64(R10)
+	FLDPQ.P 64(R6), (F1, F3)
+	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
+	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
+	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
+	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
+	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
+	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
+	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
+	WORD $0x6e25fec5 // fdiv v5.4s, v22.4s, v5.4s
+	WORD $0x6e22fec2 // fdiv v2.4s, v22.4s, v2.4s
+	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x6e34dca3 // fmul v3.4s, v5.4s, v20.4s
+	WORD $0x6e34dc44 // fmul v4.4s, v2.4s, v20.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
+	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
+	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
+	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
+	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e483 // fcmgt v3.4s, v4.4s, v6.4s
+	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
+	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x6e33dca3 // fmul v3.4s, v5.4s, v19.4s
+	WORD $0x6e33dc42 // fmul v2.4s, v2.4s, v19.4s
+	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
+	WORD $0x4e32d442 // fadd v2.4s, v2.4s, v18.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eb58c44 // cmtst v4.4s, v2.4s, v21.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb58c64 // cmtst v4.4s, v3.4s, v21.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R10), F0
-	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
-	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
-	FMOVQ.P F3, 16(R10)
-	FMOVQ (R6), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	FSTPQ (F3, F1), -32(R9)
+	FLDPQ -32(R10), (F2, F5)
+	WORD $0x6ea3e446 // fcmgt v6.4s, v2.4s, v3.4s
+	WORD $0x6e631c46 // bsl v6.16b, v2.16b, v3.16b
+	WORD $0x6ea1e4a2 // fcmgt v2.4s, v5.4s, v1.4s
+	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
+	FSTPQ (F6, F2), -32(R10)
+	FLDPQ -32(R6), (F1, F3)
+	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
+	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
+	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
+	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
+	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
+	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
+	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
+	WORD $0x6e25fec5 // fdiv v5.4s, v22.4s, v5.4s
+	WORD $0x6e22fec2 // fdiv v2.4s, v22.4s, v2.4s
+	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x6e34dca3 // fmul v3.4s, v5.4s, v20.4s
+	WORD $0x6e34dc44 // fmul v4.4s, v2.4s, v20.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
+	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
+	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
+	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
+	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e483 // fcmgt v3.4s, v4.4s, v6.4s
+	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
+	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R10), F0
-	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
-	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
-	FMOVQ.P F3, 16(R10)
-	FMOVQ (R6), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R10), F0
-	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
-	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
-	FMOVQ.P F3, 16(R10)
-	FMOVQ (R6), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	WORD $0x6e33dca3 // fmul v3.4s, v5.4s, v19.4s
+	WORD $0x6e33dc42 // fmul v2.4s, v2.4s, v19.4s
+	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
+	WORD $0x4e32d442 // fadd v2.4s, v2.4s, v18.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -231,7 +213,7 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R8), F0
+	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
@@ -241,20 +223,20 @@ loop4:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
+	FMOVQ F2, -16(R8)
+	FMOVQ.P 16(R9), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
 	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R10), F0
+	FMOVQ F1, -16(R9)
+	FMOVQ.P 16(R10), F0
 	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
 	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
-	FMOVQ.P F3, 16(R10)
-	FMOVQ (R6), F0
+	FMOVQ F3, -16(R10)
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
 	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
@@ -273,7 +255,7 @@ loop4:
 	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
 	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -283,7 +265,7 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R8), F0
+	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
@@ -293,20 +275,20 @@ loop1:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS.P F2, 4(R8)
-	FMOVS (R9), F0
+	FMOVS F2, -4(R8)
+	FMOVS.P 4(R9), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
 	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS.P F1, 4(R9)
-	FMOVS (R10), F0
+	FMOVS F1, -4(R9)
+	FMOVS.P 4(R10), F0
 	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
 	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
-	FMOVS.P F3, 4(R10)
-	FMOVS (R6), F0
+	FMOVS F3, -4(R10)
+	FMOVS.P 4(R6), F0
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
 	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
@@ -325,7 +307,7 @@ loop1:
 	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
 	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 
@@ -379,178 +361,160 @@ row:
 	BLT rest16
 
 loop16:
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eb58c44 // cmtst v4.4s, v2.4s, v21.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb58c64 // cmtst v4.4s, v3.4s, v21.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R10), F0
-	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
-	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
-	FMOVQ.P F3, 16(R10)
-	FMOVQ (R6), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	FSTPQ (F3, F1), -64(R9)
+	FLDPQ.P 64(R10), (F2, F5)
+	WORD $0x6ea3e446 // fcmgt v6.4s, v2.4s, v3.4s
+	WORD $0x6e631c46 // bsl v6.16b, v2.16b, v3.16b
+	WORD $0x6ea1e4a2 // fcmgt v2.4s, v5.4s, v1.4s
+	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
+	FSTPQ (F6, F2), -64(R10)
+	FLDPQ.P 64(R6), (F1, F3)
+	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
+	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
+	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
+	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
+	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
+	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
+	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
+	WORD $0x6e25fec5 // fdiv v5.4s, v22.4s, v5.4s
+	WORD $0x6e22fec2 // fdiv v2.4s, v22.4s, v2.4s
+	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x6e34dca3 // fmul v3.4s, v5.4s, v20.4s
+	WORD $0x6e34dc44 // fmul v4.4s, v2.4s, v20.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
+	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
+	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
+	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
+	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e483 // fcmgt v3.4s, v4.4s, v6.4s
+	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
+	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x6e33dca3 // fmul v3.4s, v5.4s, v19.4s
+	WORD $0x6e33dc42 // fmul v2.4s, v2.4s, v19.4s
+	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
+	WORD $0x4e32d442 // fadd v2.4s, v2.4s, v18.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eb58c44 // cmtst v4.4s, v2.4s, v21.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb58c64 // cmtst v4.4s, v3.4s, v21.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R10), F0
-	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
-	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
-	FMOVQ.P F3, 16(R10)
-	FMOVQ (R6), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	FSTPQ (F3, F1), -32(R9)
+	FLDPQ -32(R10), (F2, F5)
+	WORD $0x6ea3e446 // fcmgt v6.4s, v2.4s, v3.4s
+	WORD $0x6e631c46 // bsl v6.16b, v2.16b, v3.16b
+	WORD $0x6ea1e4a2 // fcmgt v2.4s, v5.4s, v1.4s
+	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
+	FSTPQ (F6, F2), -32(R10)
+	FLDPQ -32(R6), (F1, F3)
+	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
+	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
+	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
+	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
+	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
+	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
+	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
+	WORD $0x6e25fec5 // fdiv v5.4s, v22.4s, v5.4s
+	WORD $0x6e22fec2 // fdiv v2.4s, v22.4s, v2.4s
+	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x6e34dca3 // fmul v3.4s, v5.4s, v20.4s
+	WORD $0x6e34dc44 // fmul v4.4s, v2.4s, v20.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
+	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
+	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
+	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
+	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e483 // fcmgt v3.4s, v4.4s, v6.4s
+	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
+	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R10), F0
-	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
-	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
-	FMOVQ.P F3, 16(R10)
-	FMOVQ (R6), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R10), F0
-	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
-	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
-	FMOVQ.P F3, 16(R10)
-	FMOVQ (R6), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	WORD $0x6e33dca3 // fmul v3.4s, v5.4s, v19.4s
+	WORD $0x6e33dc42 // fmul v2.4s, v2.4s, v19.4s
+	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
+	WORD $0x4e32d442 // fadd v2.4s, v2.4s, v18.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -560,7 +524,7 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R8), F0
+	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
@@ -570,20 +534,20 @@ loop4:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R9), F0
+	FMOVQ F2, -16(R8)
+	FMOVQ.P 16(R9), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
 	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	FMOVQ (R10), F0
+	FMOVQ F1, -16(R9)
+	FMOVQ.P 16(R10), F0
 	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
 	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
-	FMOVQ.P F3, 16(R10)
-	FMOVQ (R6), F0
+	FMOVQ F3, -16(R10)
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
 	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
@@ -602,7 +566,7 @@ loop4:
 	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
 	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -612,7 +576,7 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R8), F0
+	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
@@ -622,20 +586,20 @@ loop1:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS.P F2, 4(R8)
-	FMOVS (R9), F0
+	FMOVS F2, -4(R8)
+	FMOVS.P 4(R9), F0
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
 	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS.P F1, 4(R9)
-	FMOVS (R10), F0
+	FMOVS F1, -4(R9)
+	FMOVS.P 4(R10), F0
 	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
 	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
-	FMOVS.P F3, 4(R10)
-	FMOVS (R6), F0
+	FMOVS F3, -4(R10)
+	FMOVS.P 4(R6), F0
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
 	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
@@ -654,7 +618,7 @@ loop1:
 	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
 	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 

@@ -108,9 +108,8 @@ loop4:
 	WORD $0x6e22dc02 // fmul v2.4s, v0.4s, v2.4s
 	FMOVQ 320(R4), F3
 	WORD $0x6ea0e463 // fcmgt v3.4s, v3.4s, v0.4s
-	WORD $0x4ea31c64 // mov v4.16b, v3.16b
-	WORD $0x6e601c44 // bsl v4.16b, v2.16b, v0.16b
-	WORD $0x6ebd8482 // sub v2.4s, v4.4s, v29.4s
+	WORD $0x6ee31c02 // bif v2.16b, v0.16b, v3.16b
+	WORD $0x6ebd8442 // sub v2.4s, v2.4s, v29.4s
 	WORD $0x4f290444 // sshr v4.4s, v2.4s, #23
 	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
 	FMOVQ 352(R4), F5
@@ -174,36 +173,35 @@ loop4:
 	WORD $0x4ebd8484 // add v4.4s, v4.4s, v29.4s
 	WORD $0x4ebfd484 // fsub v4.4s, v4.4s, v31.4s
 	WORD $0x4e3ee4a7 // fcmeq v7.4s, v5.4s, v30.4s
-	WORD $0x4ea71ce8 // mov v8.16b, v7.16b
-	WORD $0x6e641c08 // bsl v8.16b, v0.16b, v4.16b
-	WORD $0x6e28df44 // fmul v4.4s, v26.4s, v8.4s
-	WORD $0x6e28dc84 // fmul v4.4s, v4.4s, v8.4s
-	WORD $0x4ea4d509 // fsub v9.4s, v8.4s, v4.4s
+	WORD $0x6ea71c04 // bit v4.16b, v0.16b, v7.16b
+	WORD $0x6e24df48 // fmul v8.4s, v26.4s, v4.4s
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x4ea8d489 // fsub v9.4s, v4.4s, v8.4s
 	WORD $0x4e29d4ca // fadd v10.4s, v6.4s, v9.4s
-	WORD $0x4ea9d50b // fsub v11.4s, v8.4s, v9.4s
-	WORD $0x4ea4d564 // fsub v4.4s, v11.4s, v4.4s
+	WORD $0x4ea9d48b // fsub v11.4s, v4.4s, v9.4s
+	WORD $0x4ea8d568 // fsub v8.4s, v11.4s, v8.4s
 	WORD $0x4eaad4c6 // fsub v6.4s, v6.4s, v10.4s
 	WORD $0x4e29d4c6 // fadd v6.4s, v6.4s, v9.4s
-	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
-	WORD $0x6e28df26 // fmul v6.4s, v25.4s, v8.4s
-	WORD $0x4e38d4c6 // fadd v6.4s, v6.4s, v24.4s
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	WORD $0x4e37d4c6 // fadd v6.4s, v6.4s, v23.4s
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	WORD $0x4e36d4c6 // fadd v6.4s, v6.4s, v22.4s
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	WORD $0x4e35d4c6 // fadd v6.4s, v6.4s, v21.4s
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	WORD $0x4e33d4c6 // fadd v6.4s, v6.4s, v19.4s
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	WORD $0x4e32d4c6 // fadd v6.4s, v6.4s, v18.4s
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	WORD $0x4e31d4c6 // fadd v6.4s, v6.4s, v17.4s
-	WORD $0x6e28dd09 // fmul v9.4s, v8.4s, v8.4s
-	WORD $0x6e28dd28 // fmul v8.4s, v9.4s, v8.4s
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
+	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
+	WORD $0x6e24df28 // fmul v8.4s, v25.4s, v4.4s
+	WORD $0x4e38d508 // fadd v8.4s, v8.4s, v24.4s
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x4e37d508 // fadd v8.4s, v8.4s, v23.4s
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x4e36d508 // fadd v8.4s, v8.4s, v22.4s
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x4e35d508 // fadd v8.4s, v8.4s, v21.4s
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x4e33d508 // fadd v8.4s, v8.4s, v19.4s
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x4e32d508 // fadd v8.4s, v8.4s, v18.4s
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x4e31d508 // fadd v8.4s, v8.4s, v17.4s
+	WORD $0x6e24dc89 // fmul v9.4s, v4.4s, v4.4s
+	WORD $0x6e24dd24 // fmul v4.4s, v9.4s, v4.4s
+	WORD $0x6e24dd04 // fmul v4.4s, v8.4s, v4.4s
 	WORD $0x6e2fdca5 // fmul v5.4s, v5.4s, v15.4s
 	WORD $0x4ebfd468 // fsub v8.4s, v3.4s, v31.4s
 	WORD $0x4ea8d469 // fsub v9.4s, v3.4s, v8.4s
@@ -213,8 +211,8 @@ loop4:
 	WORD $0x6e23fd03 // fdiv v3.4s, v8.4s, v3.4s
 	WORD $0x6e631fc7 // bsl v7.16b, v30.16b, v3.16b
 	WORD $0x4e27d4a3 // fadd v3.4s, v5.4s, v7.4s
-	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
 	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
 	WORD $0x4e23d543 // fadd v3.4s, v10.4s, v3.4s
 	WORD $0x4e20d404 // fadd v4.4s, v0.4s, v0.4s
 	WORD $0x4e20e484 // fcmeq v4.4s, v4.4s, v0.4s
@@ -229,14 +227,12 @@ loop4:
 	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
 	WORD $0x6ea0f800 // fneg v0.4s, v0.4s
 	ADD R1<<3, R9, R2
-	WORD $0x0e617801 // fcvtl v1.2d, v0.2s
-	FMOVQ 0(R2), F2
-	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
-	FMOVQ F2, 0(R2)
-	WORD $0x4e617801 // fcvtl2 v1.2d, v0.4s
-	FMOVQ 16(R2), F2
-	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
-	FMOVQ F2, 16(R2)
+	FLDPQ 0(R2), (F1, F2)
+	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
+	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
+	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
+	WORD $0x4e63d442 // fadd v2.2d, v2.2d, v3.2d
+	FSTPQ (F1, F2), 0(R2)
 	ADD $4, R1, R1
 	AND $31, R1, R1
 	SUBS $4, R0, R0
@@ -265,9 +261,8 @@ loop1:
 	WORD $0x6e22dc02 // fmul v2.4s, v0.4s, v2.4s
 	FMOVQ 320(R4), F3
 	WORD $0x6ea0e463 // fcmgt v3.4s, v3.4s, v0.4s
-	WORD $0x4ea31c64 // mov v4.16b, v3.16b
-	WORD $0x6e601c44 // bsl v4.16b, v2.16b, v0.16b
-	WORD $0x6ebd8482 // sub v2.4s, v4.4s, v29.4s
+	WORD $0x6ee31c02 // bif v2.16b, v0.16b, v3.16b
+	WORD $0x6ebd8442 // sub v2.4s, v2.4s, v29.4s
 	WORD $0x4f290444 // sshr v4.4s, v2.4s, #23
 	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
 	FMOVQ 352(R4), F5
@@ -331,36 +326,35 @@ loop1:
 	WORD $0x4ebd8484 // add v4.4s, v4.4s, v29.4s
 	WORD $0x4ebfd484 // fsub v4.4s, v4.4s, v31.4s
 	WORD $0x4e3ee4a7 // fcmeq v7.4s, v5.4s, v30.4s
-	WORD $0x4ea71ce8 // mov v8.16b, v7.16b
-	WORD $0x6e641c08 // bsl v8.16b, v0.16b, v4.16b
-	WORD $0x6e28df44 // fmul v4.4s, v26.4s, v8.4s
-	WORD $0x6e28dc84 // fmul v4.4s, v4.4s, v8.4s
-	WORD $0x4ea4d509 // fsub v9.4s, v8.4s, v4.4s
+	WORD $0x6ea71c04 // bit v4.16b, v0.16b, v7.16b
+	WORD $0x6e24df48 // fmul v8.4s, v26.4s, v4.4s
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x4ea8d489 // fsub v9.4s, v4.4s, v8.4s
 	WORD $0x4e29d4ca // fadd v10.4s, v6.4s, v9.4s
-	WORD $0x4ea9d50b // fsub v11.4s, v8.4s, v9.4s
-	WORD $0x4ea4d564 // fsub v4.4s, v11.4s, v4.4s
+	WORD $0x4ea9d48b // fsub v11.4s, v4.4s, v9.4s
+	WORD $0x4ea8d568 // fsub v8.4s, v11.4s, v8.4s
 	WORD $0x4eaad4c6 // fsub v6.4s, v6.4s, v10.4s
 	WORD $0x4e29d4c6 // fadd v6.4s, v6.4s, v9.4s
-	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
-	WORD $0x6e28df26 // fmul v6.4s, v25.4s, v8.4s
-	WORD $0x4e38d4c6 // fadd v6.4s, v6.4s, v24.4s
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	WORD $0x4e37d4c6 // fadd v6.4s, v6.4s, v23.4s
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	WORD $0x4e36d4c6 // fadd v6.4s, v6.4s, v22.4s
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	WORD $0x4e35d4c6 // fadd v6.4s, v6.4s, v21.4s
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	WORD $0x4e33d4c6 // fadd v6.4s, v6.4s, v19.4s
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	WORD $0x4e32d4c6 // fadd v6.4s, v6.4s, v18.4s
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	WORD $0x4e31d4c6 // fadd v6.4s, v6.4s, v17.4s
-	WORD $0x6e28dd09 // fmul v9.4s, v8.4s, v8.4s
-	WORD $0x6e28dd28 // fmul v8.4s, v9.4s, v8.4s
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
+	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
+	WORD $0x6e24df28 // fmul v8.4s, v25.4s, v4.4s
+	WORD $0x4e38d508 // fadd v8.4s, v8.4s, v24.4s
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x4e37d508 // fadd v8.4s, v8.4s, v23.4s
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x4e36d508 // fadd v8.4s, v8.4s, v22.4s
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x4e35d508 // fadd v8.4s, v8.4s, v21.4s
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x4e33d508 // fadd v8.4s, v8.4s, v19.4s
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x4e32d508 // fadd v8.4s, v8.4s, v18.4s
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x4e31d508 // fadd v8.4s, v8.4s, v17.4s
+	WORD $0x6e24dc89 // fmul v9.4s, v4.4s, v4.4s
+	WORD $0x6e24dd24 // fmul v4.4s, v9.4s, v4.4s
+	WORD $0x6e24dd04 // fmul v4.4s, v8.4s, v4.4s
 	WORD $0x6e2fdca5 // fmul v5.4s, v5.4s, v15.4s
 	WORD $0x4ebfd468 // fsub v8.4s, v3.4s, v31.4s
 	WORD $0x4ea8d469 // fsub v9.4s, v3.4s, v8.4s
@@ -370,8 +364,8 @@ loop1:
 	WORD $0x6e23fd03 // fdiv v3.4s, v8.4s, v3.4s
 	WORD $0x6e631fc7 // bsl v7.16b, v30.16b, v3.16b
 	WORD $0x4e27d4a3 // fadd v3.4s, v5.4s, v7.4s
-	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
 	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
 	WORD $0x4e23d543 // fadd v3.4s, v10.4s, v3.4s
 	WORD $0x4e20d404 // fadd v4.4s, v0.4s, v0.4s
 	WORD $0x4e20e484 // fcmeq v4.4s, v4.4s, v0.4s
@@ -386,10 +380,10 @@ loop1:
 	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
 	WORD $0x6ea0f800 // fneg v0.4s, v0.4s
 	ADD R1<<3, R9, R2
-	WORD $0x0e617801 // fcvtl v1.2d, v0.2s
-	FMOVD 0(R2), F2
-	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
-	FMOVD F2, 0(R2)
+	FMOVD 0(R2), F1
+	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
+	WORD $0x4e62d421 // fadd v1.2d, v1.2d, v2.2d
+	FMOVD F1, 0(R2)
 	ADD $1, R1, R1
 	AND $31, R1, R1
 	SUBS $1, R0, R0

@@ -111,9 +111,8 @@ loop4:
 	FMOVQ.P F0, 16(R6)
 	WORD $0x6e39dc40 // fmul v0.4s, v2.4s, v25.4s
 	WORD $0x6ea2e743 // fcmgt v3.4s, v26.4s, v2.4s
-	WORD $0x4ea31c65 // mov v5.16b, v3.16b
-	WORD $0x6e621c05 // bsl v5.16b, v0.16b, v2.16b
-	WORD $0x6ebd84a0 // sub v0.4s, v5.4s, v29.4s
+	WORD $0x6ee31c40 // bif v0.16b, v2.16b, v3.16b
+	WORD $0x6ebd8400 // sub v0.4s, v0.4s, v29.4s
 	WORD $0x4f290405 // sshr v5.4s, v0.4s, #23
 	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
 	WORD $0x6e7f1ee3 // bsl v3.16b, v23.16b, v31.16b
@@ -167,9 +166,8 @@ loop4:
 	WORD $0x4ea1d7c1 // fsub v1.4s, v30.4s, v1.4s
 	WORD $0x6e39dc82 // fmul v2.4s, v4.4s, v25.4s
 	WORD $0x6ea4e743 // fcmgt v3.4s, v26.4s, v4.4s
-	WORD $0x4ea31c65 // mov v5.16b, v3.16b
-	WORD $0x6e641c45 // bsl v5.16b, v2.16b, v4.16b
-	WORD $0x6ebd84a2 // sub v2.4s, v5.4s, v29.4s
+	WORD $0x6ee31c82 // bif v2.16b, v4.16b, v3.16b
+	WORD $0x6ebd8442 // sub v2.4s, v2.4s, v29.4s
 	WORD $0x4f290445 // sshr v5.4s, v2.4s, #23
 	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
 	WORD $0x6e7f1ee3 // bsl v3.16b, v23.16b, v31.16b
@@ -223,14 +221,12 @@ loop4:
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x6ea0f800 // fneg v0.4s, v0.4s
 	ADD R1<<3, R9, R2
-	WORD $0x0e617801 // fcvtl v1.2d, v0.2s
-	FMOVQ 0(R2), F2
-	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
-	FMOVQ F2, 0(R2)
-	WORD $0x4e617801 // fcvtl2 v1.2d, v0.4s
-	FMOVQ 16(R2), F2
-	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
-	FMOVQ F2, 16(R2)
+	FLDPQ 0(R2), (F1, F2)
+	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
+	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
+	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
+	WORD $0x4e63d442 // fadd v2.2d, v2.2d, v3.2d
+	FSTPQ (F1, F2), 0(R2)
 	ADD $4, R1, R1
 	AND $31, R1, R1
 	SUBS $4, R0, R0
@@ -262,9 +258,8 @@ loop1:
 	FMOVS.P F0, 4(R6)
 	WORD $0x6e39dc40 // fmul v0.4s, v2.4s, v25.4s
 	WORD $0x6ea2e743 // fcmgt v3.4s, v26.4s, v2.4s
-	WORD $0x4ea31c65 // mov v5.16b, v3.16b
-	WORD $0x6e621c05 // bsl v5.16b, v0.16b, v2.16b
-	WORD $0x6ebd84a0 // sub v0.4s, v5.4s, v29.4s
+	WORD $0x6ee31c40 // bif v0.16b, v2.16b, v3.16b
+	WORD $0x6ebd8400 // sub v0.4s, v0.4s, v29.4s
 	WORD $0x4f290405 // sshr v5.4s, v0.4s, #23
 	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
 	WORD $0x6e7f1ee3 // bsl v3.16b, v23.16b, v31.16b
@@ -318,9 +313,8 @@ loop1:
 	WORD $0x4ea1d7c1 // fsub v1.4s, v30.4s, v1.4s
 	WORD $0x6e39dc82 // fmul v2.4s, v4.4s, v25.4s
 	WORD $0x6ea4e743 // fcmgt v3.4s, v26.4s, v4.4s
-	WORD $0x4ea31c65 // mov v5.16b, v3.16b
-	WORD $0x6e641c45 // bsl v5.16b, v2.16b, v4.16b
-	WORD $0x6ebd84a2 // sub v2.4s, v5.4s, v29.4s
+	WORD $0x6ee31c82 // bif v2.16b, v4.16b, v3.16b
+	WORD $0x6ebd8442 // sub v2.4s, v2.4s, v29.4s
 	WORD $0x4f290445 // sshr v5.4s, v2.4s, #23
 	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
 	WORD $0x6e7f1ee3 // bsl v3.16b, v23.16b, v31.16b
@@ -374,10 +368,10 @@ loop1:
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x6ea0f800 // fneg v0.4s, v0.4s
 	ADD R1<<3, R9, R2
-	WORD $0x0e617801 // fcvtl v1.2d, v0.2s
-	FMOVD 0(R2), F2
-	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
-	FMOVD F2, 0(R2)
+	FMOVD 0(R2), F1
+	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
+	WORD $0x4e62d421 // fadd v1.2d, v1.2d, v2.2d
+	FMOVD F1, 0(R2)
 	ADD $1, R1, R1
 	AND $31, R1, R1
 	SUBS $1, R0, R0

@@ -70,25 +70,25 @@ TEXT ·BCEWithLogits(SB), NOSPLIT, $0-88
 	MOVD c+72(FP), R3
 	MOVD $constants<>(SB), R4
 	MOVD sum+80(FP), R9
-	FMOVQ 0(R4), F31
-	FMOVQ 16(R4), F30
-	FMOVQ 32(R4), F29
-	FMOVS 4(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVQ 48(R4), F27
-	FMOVQ 64(R4), F26
-	FMOVQ 80(R4), F25
-	FMOVQ 96(R4), F24
-	FMOVQ 112(R4), F23
-	FMOVS 0(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVQ 128(R4), F21
-	FMOVQ 144(R4), F20
-	FMOVQ 160(R4), F19
-	FMOVQ 176(R4), F18
-	FMOVQ 192(R4), F17
-	FMOVQ 208(R4), F16
-	FMOVQ 224(R4), F15
+	FMOVQ 0(R4), F30
+	FMOVQ 16(R4), F29
+	FMOVQ 32(R4), F28
+	FMOVS 4(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVQ 48(R4), F26
+	FMOVQ 64(R4), F25
+	FMOVQ 80(R4), F24
+	FMOVQ 96(R4), F23
+	FMOVQ 112(R4), F22
+	FMOVS 0(R3), F21
+	VDUP V21.S[0], V21.S4
+	FMOVQ 128(R4), F20
+	FMOVQ 144(R4), F19
+	FMOVQ 160(R4), F18
+	FMOVQ 176(R4), F17
+	FMOVQ 192(R4), F16
+	FMOVQ 208(R4), F15
+	WORD $0x4ebed77f // fsub v31.4s, v27.4s, v30.4s
 	MOVD grad_base+0(FP), R6
 	MOVD x_base+24(FP), R7
 	MOVD y_base+48(FP), R8
@@ -99,29 +99,29 @@ TEXT ·BCEWithLogits(SB), NOSPLIT, $0-88
 
 loop4:
 	FMOVQ.P 16(R8), F0
-	WORD $0x4ebfd781 // fsub v1.4s, v28.4s, v31.4s
-	WORD $0x6e21dc01 // fmul v1.4s, v0.4s, v1.4s
-	WORD $0x4e3fd421 // fadd v1.4s, v1.4s, v31.4s
+	WORD $0x6e3fdc01 // fmul v1.4s, v0.4s, v31.4s
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
 	FMOVQ.P 16(R7), F2
 	WORD $0x4ea0f843 // fabs v3.4s, v2.4s
 	WORD $0x6ea0f863 // fneg v3.4s, v3.4s
-	WORD $0x6ea3e684 // fcmgt v4.4s, v20.4s, v3.4s
-	WORD $0x6e631e84 // bsl v4.16b, v20.16b, v3.16b
-	WORD $0x6eb5e483 // fcmgt v3.4s, v4.4s, v21.4s
-	WORD $0x6e641ea3 // bsl v3.16b, v21.16b, v4.16b
-	WORD $0x6e33dc64 // fmul v4.4s, v3.4s, v19.4s
-	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
-	WORD $0x4ebdd485 // fsub v5.4s, v4.4s, v29.4s
-	WORD $0x6e3bdca6 // fmul v6.4s, v5.4s, v27.4s
+	WORD $0x6ea3e664 // fcmgt v4.4s, v19.4s, v3.4s
+	WORD $0x6e631e64 // bsl v4.16b, v19.16b, v3.16b
+	WORD $0x6eb4e483 // fcmgt v3.4s, v4.4s, v20.4s
+	WORD $0x6e641e83 // bsl v3.16b, v20.16b, v4.16b
+	WORD $0x6e32dc64 // fmul v4.4s, v3.4s, v18.4s
+	WORD $0x4e3cd484 // fadd v4.4s, v4.4s, v28.4s
+	WORD $0x4ebcd485 // fsub v5.4s, v4.4s, v28.4s
+	WORD $0x6e3adca6 // fmul v6.4s, v5.4s, v26.4s
 	WORD $0x4ea6d463 // fsub v3.4s, v3.4s, v6.4s
-	WORD $0x6e3adca5 // fmul v5.4s, v5.4s, v26.4s
+	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
 	WORD $0x4ea5d466 // fsub v6.4s, v3.4s, v5.4s
-	WORD $0x6e26de47 // fmul v7.4s, v18.4s, v6.4s
-	WORD $0x4e31d4e7 // fadd v7.4s, v7.4s, v17.4s
-	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
+	WORD $0x6e26de27 // fmul v7.4s, v17.4s, v6.4s
 	WORD $0x4e30d4e7 // fadd v7.4s, v7.4s, v16.4s
 	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
 	WORD $0x4e2fd4e7 // fadd v7.4s, v7.4s, v15.4s
+	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
+	FMOVQ 224(R4), F8
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
 	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
 	FMOVQ 240(R4), F8
 	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
@@ -131,113 +131,110 @@ loop4:
 	WORD $0x4ea5d463 // fsub v3.4s, v3.4s, v5.4s
 	WORD $0x4e23d4e3 // fadd v3.4s, v7.4s, v3.4s
 	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
-	WORD $0x4e23d7e3 // fadd v3.4s, v31.4s, v3.4s
-	WORD $0x6ebd8484 // sub v4.4s, v4.4s, v29.4s
+	WORD $0x4e23d7c3 // fadd v3.4s, v30.4s, v3.4s
+	WORD $0x6ebc8484 // sub v4.4s, v4.4s, v28.4s
 	WORD $0x4f3f0485 // sshr v5.4s, v4.4s, #1
-	WORD $0x4eb984a6 // add v6.4s, v5.4s, v25.4s
+	WORD $0x4eb884a6 // add v6.4s, v5.4s, v24.4s
 	WORD $0x4f3754c6 // shl v6.4s, v6.4s, #23
 	WORD $0x6e26dc63 // fmul v3.4s, v3.4s, v6.4s
 	WORD $0x6ea58484 // sub v4.4s, v4.4s, v5.4s
-	WORD $0x4eb98484 // add v4.4s, v4.4s, v25.4s
+	WORD $0x4eb88484 // add v4.4s, v4.4s, v24.4s
 	WORD $0x4f375484 // shl v4.4s, v4.4s, #23
 	WORD $0x6e24dc63 // fmul v3.4s, v3.4s, v4.4s
-	WORD $0x6ea2e7c4 // fcmgt v4.4s, v30.4s, v2.4s
+	WORD $0x6ea2e7a4 // fcmgt v4.4s, v29.4s, v2.4s
 	WORD $0x4ea41c85 // mov v5.16b, v4.16b
-	WORD $0x6e7f1c65 // bsl v5.16b, v3.16b, v31.16b
-	WORD $0x4e3fd466 // fadd v6.4s, v3.4s, v31.4s
+	WORD $0x6e7e1c65 // bsl v5.16b, v3.16b, v30.16b
+	WORD $0x4e3ed466 // fadd v6.4s, v3.4s, v30.4s
 	WORD $0x6e26fca5 // fdiv v5.4s, v5.4s, v6.4s
 	WORD $0x6e25dc25 // fmul v5.4s, v1.4s, v5.4s
-	WORD $0x6e3cdc06 // fmul v6.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc06 // fmul v6.4s, v0.4s, v27.4s
 	WORD $0x4ea6d4a5 // fsub v5.4s, v5.4s, v6.4s
-	WORD $0x6e36dca5 // fmul v5.4s, v5.4s, v22.4s
+	WORD $0x6e35dca5 // fmul v5.4s, v5.4s, v21.4s
 	FMOVQ.P F5, 16(R6)
-	WORD $0x4e23d7e5 // fadd v5.4s, v31.4s, v3.4s
-	WORD $0x6eb784a7 // sub v7.4s, v5.4s, v23.4s
+	WORD $0x4e23d7c5 // fadd v5.4s, v30.4s, v3.4s
+	WORD $0x6eb684a7 // sub v7.4s, v5.4s, v22.4s
 	WORD $0x4f2904e8 // sshr v8.4s, v7.4s, #23
 	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
-	WORD $0x6e3bdd09 // fmul v9.4s, v8.4s, v27.4s
+	WORD $0x6e3add09 // fmul v9.4s, v8.4s, v26.4s
 	FMOVQ 256(R4), F10
 	WORD $0x4e2a1ce7 // and v7.16b, v7.16b, v10.16b
-	WORD $0x4eb784e7 // add v7.4s, v7.4s, v23.4s
-	WORD $0x4ebfd4e7 // fsub v7.4s, v7.4s, v31.4s
-	WORD $0x4e3ee50a // fcmeq v10.4s, v8.4s, v30.4s
-	WORD $0x4eaa1d4b // mov v11.16b, v10.16b
-	WORD $0x6e671c6b // bsl v11.16b, v3.16b, v7.16b
-	FMOVQ 272(R4), F7
-	WORD $0x6e2bdce7 // fmul v7.4s, v7.4s, v11.4s
-	WORD $0x6e2bdce7 // fmul v7.4s, v7.4s, v11.4s
-	WORD $0x4ea7d56c // fsub v12.4s, v11.4s, v7.4s
+	WORD $0x4eb684e7 // add v7.4s, v7.4s, v22.4s
+	WORD $0x4ebed4e7 // fsub v7.4s, v7.4s, v30.4s
+	WORD $0x4e3de50a // fcmeq v10.4s, v8.4s, v29.4s
+	WORD $0x6eaa1c67 // bit v7.16b, v3.16b, v10.16b
+	FMOVQ 272(R4), F11
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
+	WORD $0x4eabd4ec // fsub v12.4s, v7.4s, v11.4s
 	WORD $0x4e2cd52d // fadd v13.4s, v9.4s, v12.4s
-	WORD $0x4eacd56e // fsub v14.4s, v11.4s, v12.4s
-	WORD $0x4ea7d5c7 // fsub v7.4s, v14.4s, v7.4s
+	WORD $0x4eacd4ee // fsub v14.4s, v7.4s, v12.4s
+	WORD $0x4eabd5cb // fsub v11.4s, v14.4s, v11.4s
 	WORD $0x4eadd529 // fsub v9.4s, v9.4s, v13.4s
 	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
-	FMOVQ 288(R4), F9
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e29d569 // fadd v9.4s, v11.4s, v9.4s
+	FMOVQ 288(R4), F11
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
 	FMOVQ 304(R4), F12
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
 	FMOVQ 320(R4), F12
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
 	FMOVQ 336(R4), F12
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
 	FMOVQ 352(R4), F12
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
 	FMOVQ 368(R4), F12
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
 	FMOVQ 384(R4), F12
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
 	FMOVQ 400(R4), F12
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
 	FMOVQ 416(R4), F12
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x6e2bdd6c // fmul v12.4s, v11.4s, v11.4s
-	WORD $0x6e2bdd8b // fmul v11.4s, v12.4s, v11.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
-	WORD $0x6e3add08 // fmul v8.4s, v8.4s, v26.4s
-	WORD $0x4ebfd4ab // fsub v11.4s, v5.4s, v31.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x6e27dcec // fmul v12.4s, v7.4s, v7.4s
+	WORD $0x6e27dd87 // fmul v7.4s, v12.4s, v7.4s
+	WORD $0x6e27dd67 // fmul v7.4s, v11.4s, v7.4s
+	WORD $0x6e39dd08 // fmul v8.4s, v8.4s, v25.4s
+	WORD $0x4ebed4ab // fsub v11.4s, v5.4s, v30.4s
 	WORD $0x4eabd4ac // fsub v12.4s, v5.4s, v11.4s
-	WORD $0x4eacd7ec // fsub v12.4s, v31.4s, v12.4s
+	WORD $0x4eacd7cc // fsub v12.4s, v30.4s, v12.4s
 	WORD $0x4eabd46b // fsub v11.4s, v3.4s, v11.4s
 	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
 	WORD $0x6e25fd65 // fdiv v5.4s, v11.4s, v5.4s
-	WORD $0x6e651fca // bsl v10.16b, v30.16b, v5.16b
+	WORD $0x6e651faa // bsl v10.16b, v29.16b, v5.16b
 	WORD $0x4e2ad505 // fadd v5.4s, v8.4s, v10.4s
-	WORD $0x4e25d525 // fadd v5.4s, v9.4s, v5.4s
 	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
+	WORD $0x4e25d525 // fadd v5.4s, v9.4s, v5.4s
 	WORD $0x4e25d5a5 // fadd v5.4s, v13.4s, v5.4s
 	WORD $0x4e23d467 // fadd v7.4s, v3.4s, v3.4s
 	WORD $0x4e23e4e7 // fcmeq v7.4s, v7.4s, v3.4s
 	WORD $0x6e651c67 // bsl v7.16b, v3.16b, v5.16b
-	WORD $0x4e38e465 // fcmeq v5.4s, v3.4s, v24.4s
+	WORD $0x4e37e465 // fcmeq v5.4s, v3.4s, v23.4s
 	FMOVQ 432(R4), F8
 	FMOVQ 448(R4), F9
 	WORD $0x6e691d05 // bsl v5.16b, v8.16b, v9.16b
-	WORD $0x6eb8e463 // fcmgt v3.4s, v3.4s, v24.4s
+	WORD $0x6eb7e463 // fcmgt v3.4s, v3.4s, v23.4s
 	WORD $0x6e651ce3 // bsl v3.16b, v7.16b, v5.16b
 	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
-	WORD $0x4ea0d7e0 // fsub v0.4s, v31.4s, v0.4s
+	WORD $0x4ea0d7c0 // fsub v0.4s, v30.4s, v0.4s
 	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x4e24d420 // fadd v0.4s, v1.4s, v4.4s
 	ADD R1<<3, R9, R2
-	WORD $0x0e617801 // fcvtl v1.2d, v0.2s
-	FMOVQ 0(R2), F2
-	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
-	FMOVQ F2, 0(R2)
-	WORD $0x4e617801 // fcvtl2 v1.2d, v0.4s
-	FMOVQ 16(R2), F2
-	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
-	FMOVQ F2, 16(R2)
+	FLDPQ 0(R2), (F1, F2)
+	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
+	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
+	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
+	WORD $0x4e63d442 // fadd v2.2d, v2.2d, v3.2d
+	FSTPQ (F1, F2), 0(R2)
 	ADD $4, R1, R1
 	AND $31, R1, R1
 	SUBS $4, R0, R0
@@ -250,29 +247,29 @@ rest4:
 
 loop1:
 	FMOVS.P 4(R8), F0
-	WORD $0x4ebfd781 // fsub v1.4s, v28.4s, v31.4s
-	WORD $0x6e21dc01 // fmul v1.4s, v0.4s, v1.4s
-	WORD $0x4e3fd421 // fadd v1.4s, v1.4s, v31.4s
+	WORD $0x6e3fdc01 // fmul v1.4s, v0.4s, v31.4s
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
 	FMOVS.P 4(R7), F2
 	WORD $0x4ea0f843 // fabs v3.4s, v2.4s
 	WORD $0x6ea0f863 // fneg v3.4s, v3.4s
-	WORD $0x6ea3e684 // fcmgt v4.4s, v20.4s, v3.4s
-	WORD $0x6e631e84 // bsl v4.16b, v20.16b, v3.16b
-	WORD $0x6eb5e483 // fcmgt v3.4s, v4.4s, v21.4s
-	WORD $0x6e641ea3 // bsl v3.16b, v21.16b, v4.16b
-	WORD $0x6e33dc64 // fmul v4.4s, v3.4s, v19.4s
-	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
-	WORD $0x4ebdd485 // fsub v5.4s, v4.4s, v29.4s
-	WORD $0x6e3bdca6 // fmul v6.4s, v5.4s, v27.4s
+	WORD $0x6ea3e664 // fcmgt v4.4s, v19.4s, v3.4s
+	WORD $0x6e631e64 // bsl v4.16b, v19.16b, v3.16b
+	WORD $0x6eb4e483 // fcmgt v3.4s, v4.4s, v20.4s
+	WORD $0x6e641e83 // bsl v3.16b, v20.16b, v4.16b
+	WORD $0x6e32dc64 // fmul v4.4s, v3.4s, v18.4s
+	WORD $0x4e3cd484 // fadd v4.4s, v4.4s, v28.4s
+	WORD $0x4ebcd485 // fsub v5.4s, v4.4s, v28.4s
+	WORD $0x6e3adca6 // fmul v6.4s, v5.4s, v26.4s
 	WORD $0x4ea6d463 // fsub v3.4s, v3.4s, v6.4s
-	WORD $0x6e3adca5 // fmul v5.4s, v5.4s, v26.4s
+	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
 	WORD $0x4ea5d466 // fsub v6.4s, v3.4s, v5.4s
-	WORD $0x6e26de47 // fmul v7.4s, v18.4s, v6.4s
-	WORD $0x4e31d4e7 // fadd v7.4s, v7.4s, v17.4s
-	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
+	WORD $0x6e26de27 // fmul v7.4s, v17.4s, v6.4s
 	WORD $0x4e30d4e7 // fadd v7.4s, v7.4s, v16.4s
 	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
 	WORD $0x4e2fd4e7 // fadd v7.4s, v7.4s, v15.4s
+	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
+	FMOVQ 224(R4), F8
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
 	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
 	FMOVQ 240(R4), F8
 	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
@@ -282,109 +279,108 @@ loop1:
 	WORD $0x4ea5d463 // fsub v3.4s, v3.4s, v5.4s
 	WORD $0x4e23d4e3 // fadd v3.4s, v7.4s, v3.4s
 	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
-	WORD $0x4e23d7e3 // fadd v3.4s, v31.4s, v3.4s
-	WORD $0x6ebd8484 // sub v4.4s, v4.4s, v29.4s
+	WORD $0x4e23d7c3 // fadd v3.4s, v30.4s, v3.4s
+	WORD $0x6ebc8484 // sub v4.4s, v4.4s, v28.4s
 	WORD $0x4f3f0485 // sshr v5.4s, v4.4s, #1
-	WORD $0x4eb984a6 // add v6.4s, v5.4s, v25.4s
+	WORD $0x4eb884a6 // add v6.4s, v5.4s, v24.4s
 	WORD $0x4f3754c6 // shl v6.4s, v6.4s, #23
 	WORD $0x6e26dc63 // fmul v3.4s, v3.4s, v6.4s
 	WORD $0x6ea58484 // sub v4.4s, v4.4s, v5.4s
-	WORD $0x4eb98484 // add v4.4s, v4.4s, v25.4s
+	WORD $0x4eb88484 // add v4.4s, v4.4s, v24.4s
 	WORD $0x4f375484 // shl v4.4s, v4.4s, #23
 	WORD $0x6e24dc63 // fmul v3.4s, v3.4s, v4.4s
-	WORD $0x6ea2e7c4 // fcmgt v4.4s, v30.4s, v2.4s
+	WORD $0x6ea2e7a4 // fcmgt v4.4s, v29.4s, v2.4s
 	WORD $0x4ea41c85 // mov v5.16b, v4.16b
-	WORD $0x6e7f1c65 // bsl v5.16b, v3.16b, v31.16b
-	WORD $0x4e3fd466 // fadd v6.4s, v3.4s, v31.4s
+	WORD $0x6e7e1c65 // bsl v5.16b, v3.16b, v30.16b
+	WORD $0x4e3ed466 // fadd v6.4s, v3.4s, v30.4s
 	WORD $0x6e26fca5 // fdiv v5.4s, v5.4s, v6.4s
 	WORD $0x6e25dc25 // fmul v5.4s, v1.4s, v5.4s
-	WORD $0x6e3cdc06 // fmul v6.4s, v0.4s, v28.4s
+	WORD $0x6e3bdc06 // fmul v6.4s, v0.4s, v27.4s
 	WORD $0x4ea6d4a5 // fsub v5.4s, v5.4s, v6.4s
-	WORD $0x6e36dca5 // fmul v5.4s, v5.4s, v22.4s
+	WORD $0x6e35dca5 // fmul v5.4s, v5.4s, v21.4s
 	FMOVS.P F5, 4(R6)
-	WORD $0x4e23d7e5 // fadd v5.4s, v31.4s, v3.4s
-	WORD $0x6eb784a7 // sub v7.4s, v5.4s, v23.4s
+	WORD $0x4e23d7c5 // fadd v5.4s, v30.4s, v3.4s
+	WORD $0x6eb684a7 // sub v7.4s, v5.4s, v22.4s
 	WORD $0x4f2904e8 // sshr v8.4s, v7.4s, #23
 	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
-	WORD $0x6e3bdd09 // fmul v9.4s, v8.4s, v27.4s
+	WORD $0x6e3add09 // fmul v9.4s, v8.4s, v26.4s
 	FMOVQ 256(R4), F10
 	WORD $0x4e2a1ce7 // and v7.16b, v7.16b, v10.16b
-	WORD $0x4eb784e7 // add v7.4s, v7.4s, v23.4s
-	WORD $0x4ebfd4e7 // fsub v7.4s, v7.4s, v31.4s
-	WORD $0x4e3ee50a // fcmeq v10.4s, v8.4s, v30.4s
-	WORD $0x4eaa1d4b // mov v11.16b, v10.16b
-	WORD $0x6e671c6b // bsl v11.16b, v3.16b, v7.16b
-	FMOVQ 272(R4), F7
-	WORD $0x6e2bdce7 // fmul v7.4s, v7.4s, v11.4s
-	WORD $0x6e2bdce7 // fmul v7.4s, v7.4s, v11.4s
-	WORD $0x4ea7d56c // fsub v12.4s, v11.4s, v7.4s
+	WORD $0x4eb684e7 // add v7.4s, v7.4s, v22.4s
+	WORD $0x4ebed4e7 // fsub v7.4s, v7.4s, v30.4s
+	WORD $0x4e3de50a // fcmeq v10.4s, v8.4s, v29.4s
+	WORD $0x6eaa1c67 // bit v7.16b, v3.16b, v10.16b
+	FMOVQ 272(R4), F11
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
+	WORD $0x4eabd4ec // fsub v12.4s, v7.4s, v11.4s
 	WORD $0x4e2cd52d // fadd v13.4s, v9.4s, v12.4s
-	WORD $0x4eacd56e // fsub v14.4s, v11.4s, v12.4s
-	WORD $0x4ea7d5c7 // fsub v7.4s, v14.4s, v7.4s
+	WORD $0x4eacd4ee // fsub v14.4s, v7.4s, v12.4s
+	WORD $0x4eabd5cb // fsub v11.4s, v14.4s, v11.4s
 	WORD $0x4eadd529 // fsub v9.4s, v9.4s, v13.4s
 	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
-	FMOVQ 288(R4), F9
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e29d569 // fadd v9.4s, v11.4s, v9.4s
+	FMOVQ 288(R4), F11
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
 	FMOVQ 304(R4), F12
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
 	FMOVQ 320(R4), F12
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
 	FMOVQ 336(R4), F12
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
 	FMOVQ 352(R4), F12
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
 	FMOVQ 368(R4), F12
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
 	FMOVQ 384(R4), F12
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
 	FMOVQ 400(R4), F12
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
 	FMOVQ 416(R4), F12
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x6e2bdd6c // fmul v12.4s, v11.4s, v11.4s
-	WORD $0x6e2bdd8b // fmul v11.4s, v12.4s, v11.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
-	WORD $0x6e3add08 // fmul v8.4s, v8.4s, v26.4s
-	WORD $0x4ebfd4ab // fsub v11.4s, v5.4s, v31.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x6e27dcec // fmul v12.4s, v7.4s, v7.4s
+	WORD $0x6e27dd87 // fmul v7.4s, v12.4s, v7.4s
+	WORD $0x6e27dd67 // fmul v7.4s, v11.4s, v7.4s
+	WORD $0x6e39dd08 // fmul v8.4s, v8.4s, v25.4s
+	WORD $0x4ebed4ab // fsub v11.4s, v5.4s, v30.4s
 	WORD $0x4eabd4ac // fsub v12.4s, v5.4s, v11.4s
-	WORD $0x4eacd7ec // fsub v12.4s, v31.4s, v12.4s
+	WORD $0x4eacd7cc // fsub v12.4s, v30.4s, v12.4s
 	WORD $0x4eabd46b // fsub v11.4s, v3.4s, v11.4s
 	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
 	WORD $0x6e25fd65 // fdiv v5.4s, v11.4s, v5.4s
-	WORD $0x6e651fca // bsl v10.16b, v30.16b, v5.16b
+	WORD $0x6e651faa // bsl v10.16b, v29.16b, v5.16b
 	WORD $0x4e2ad505 // fadd v5.4s, v8.4s, v10.4s
-	WORD $0x4e25d525 // fadd v5.4s, v9.4s, v5.4s
 	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
+	WORD $0x4e25d525 // fadd v5.4s, v9.4s, v5.4s
 	WORD $0x4e25d5a5 // fadd v5.4s, v13.4s, v5.4s
 	WORD $0x4e23d467 // fadd v7.4s, v3.4s, v3.4s
 	WORD $0x4e23e4e7 // fcmeq v7.4s, v7.4s, v3.4s
 	WORD $0x6e651c67 // bsl v7.16b, v3.16b, v5.16b
-	WORD $0x4e38e465 // fcmeq v5.4s, v3.4s, v24.4s
+	WORD $0x4e37e465 // fcmeq v5.4s, v3.4s, v23.4s
 	FMOVQ 432(R4), F8
 	FMOVQ 448(R4), F9
 	WORD $0x6e691d05 // bsl v5.16b, v8.16b, v9.16b
-	WORD $0x6eb8e463 // fcmgt v3.4s, v3.4s, v24.4s
+	WORD $0x6eb7e463 // fcmgt v3.4s, v3.4s, v23.4s
 	WORD $0x6e651ce3 // bsl v3.16b, v7.16b, v5.16b
 	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
-	WORD $0x4ea0d7e0 // fsub v0.4s, v31.4s, v0.4s
+	WORD $0x4ea0d7c0 // fsub v0.4s, v30.4s, v0.4s
 	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x4e24d420 // fadd v0.4s, v1.4s, v4.4s
 	ADD R1<<3, R9, R2
-	WORD $0x0e617801 // fcvtl v1.2d, v0.2s
-	FMOVD 0(R2), F2
-	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
-	FMOVD F2, 0(R2)
+	FMOVD 0(R2), F1
+	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
+	WORD $0x4e62d421 // fadd v1.2d, v1.2d, v2.2d
+	FMOVD F1, 0(R2)
 	ADD $1, R1, R1
 	AND $31, R1, R1
 	SUBS $1, R0, R0

@@ -6,86 +6,134 @@
 
 // func Dots(z, x, w []float32)
 // Requires: ASIMD
-TEXT ·Dots(SB), NOSPLIT, $128-72
+TEXT ·Dots(SB), NOSPLIT, $384-72
+	MOVD $lanes0-384(SP), R9
 	MOVD z_base+0(FP), R6
 	MOVD x_base+24(FP), R7
 	MOVD z_len+8(FP), R5
-	CBZ R5, done
+	SUBS $3, R5, R5
+	BLT rows3rest
 
-row:
+rows3:
 	MOVD w_base+48(FP), R8
 	MOVD w_len+56(FP), R0
+	ADD R0<<2, R7, R10
+	ADD R0<<2, R10, R11
 	MOVD $0, R1
-	MOVD $lanes0-128(SP), R9
-	STP (ZR, ZR), 0(R9)
-	STP (ZR, ZR), 16(R9)
-	STP (ZR, ZR), 32(R9)
-	STP (ZR, ZR), 48(R9)
-	STP (ZR, ZR), 64(R9)
-	STP (ZR, ZR), 80(R9)
-	STP (ZR, ZR), 96(R9)
-	STP (ZR, ZR), 112(R9)
+	WORD $0x6e201c00 // eor v0.16b, v0.16b, v0.16b
+	FSTPQ (F0, F0), 0(R9)
+	FSTPQ (F0, F0), 32(R9)
+	FSTPQ (F0, F0), 64(R9)
+	FSTPQ (F0, F0), 96(R9)
+	FSTPQ (F0, F0), 128(R9)
+	FSTPQ (F0, F0), 160(R9)
+	FSTPQ (F0, F0), 192(R9)
+	FSTPQ (F0, F0), 224(R9)
+	FSTPQ (F0, F0), 256(R9)
+	FSTPQ (F0, F0), 288(R9)
+	FSTPQ (F0, F0), 320(R9)
+	FSTPQ (F0, F0), 352(R9)
 	SUBS $32, R0, R0
-	BLT rest32
-	FMOVQ 0(R9), F0
-	FMOVQ 16(R9), F1
-	FMOVQ 32(R9), F2
-	FMOVQ 48(R9), F3
-	FMOVQ 64(R9), F4
-	FMOVQ 80(R9), F5
-	FMOVQ 96(R9), F6
-	FMOVQ 112(R9), F7
+	BLT rows3rest32
+	FLDPQ 0(R9), (F0, F1)
+	FLDPQ 32(R9), (F2, F3)
+	FLDPQ 64(R9), (F4, F5)
+	FLDPQ 96(R9), (F6, F7)
+	FLDPQ 128(R9), (F8, F9)
+	FLDPQ 160(R9), (F10, F11)
+	FLDPQ 192(R9), (F12, F13)
+	FLDPQ 224(R9), (F14, F15)
+	FLDPQ 256(R9), (F16, F17)
+	FLDPQ 288(R9), (F18, F19)
+	FLDPQ 320(R9), (F20, F21)
+	FLDPQ 352(R9), (F22, F23)
 
-loop32:
-	FMOVQ.P 16(R7), F8
-	FMOVQ.P 16(R8), F9
-	WORD $0x6e29dd08 // fmul v8.4s, v8.4s, v9.4s
-	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
-	FMOVQ.P 16(R7), F8
-	FMOVQ.P 16(R8), F9
-	WORD $0x6e29dd08 // fmul v8.4s, v8.4s, v9.4s
-	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
-	FMOVQ.P 16(R7), F8
-	FMOVQ.P 16(R8), F9
-	WORD $0x6e29dd08 // fmul v8.4s, v8.4s, v9.4s
-	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
-	FMOVQ.P 16(R7), F8
-	FMOVQ.P 16(R8), F9
-	WORD $0x6e29dd08 // fmul v8.4s, v8.4s, v9.4s
-	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
-	FMOVQ.P 16(R7), F8
-	FMOVQ.P 16(R8), F9
-	WORD $0x6e29dd08 // fmul v8.4s, v8.4s, v9.4s
-	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
-	FMOVQ.P 16(R7), F8
-	FMOVQ.P 16(R8), F9
-	WORD $0x6e29dd08 // fmul v8.4s, v8.4s, v9.4s
-	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
-	FMOVQ.P 16(R7), F8
-	FMOVQ.P 16(R8), F9
-	WORD $0x6e29dd08 // fmul v8.4s, v8.4s, v9.4s
-	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
-	FMOVQ.P 16(R7), F8
-	FMOVQ.P 16(R8), F9
-	WORD $0x6e29dd08 // fmul v8.4s, v8.4s, v9.4s
-	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+rows3loop32:
+	FLDPQ.P 128(R7), (F24, F25)
+	FLDPQ.P 128(R8), (F26, F27)
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
+	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	FLDPQ.P 128(R10), (F24, F25)
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
+	WORD $0x4e38d508 // fadd v8.4s, v8.4s, v24.4s
+	WORD $0x4e39d529 // fadd v9.4s, v9.4s, v25.4s
+	FLDPQ.P 128(R11), (F24, F25)
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
+	WORD $0x4e38d610 // fadd v16.4s, v16.4s, v24.4s
+	WORD $0x4e39d631 // fadd v17.4s, v17.4s, v25.4s
+	FLDPQ -96(R7), (F24, F25)
+	FLDPQ -96(R8), (F26, F27)
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
+	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
+	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
+	FLDPQ -96(R10), (F24, F25)
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
+	WORD $0x4e38d54a // fadd v10.4s, v10.4s, v24.4s
+	WORD $0x4e39d56b // fadd v11.4s, v11.4s, v25.4s
+	FLDPQ -96(R11), (F24, F25)
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
+	WORD $0x4e38d652 // fadd v18.4s, v18.4s, v24.4s
+	WORD $0x4e39d673 // fadd v19.4s, v19.4s, v25.4s
+	FLDPQ -64(R7), (F24, F25)
+	FLDPQ -64(R8), (F26, F27)
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
+	WORD $0x4e38d484 // fadd v4.4s, v4.4s, v24.4s
+	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
+	FLDPQ -64(R10), (F24, F25)
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
+	WORD $0x4e38d58c // fadd v12.4s, v12.4s, v24.4s
+	WORD $0x4e39d5ad // fadd v13.4s, v13.4s, v25.4s
+	FLDPQ -64(R11), (F24, F25)
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
+	WORD $0x4e38d694 // fadd v20.4s, v20.4s, v24.4s
+	WORD $0x4e39d6b5 // fadd v21.4s, v21.4s, v25.4s
+	FLDPQ -32(R7), (F24, F25)
+	FLDPQ -32(R8), (F26, F27)
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
+	WORD $0x4e38d4c6 // fadd v6.4s, v6.4s, v24.4s
+	WORD $0x4e39d4e7 // fadd v7.4s, v7.4s, v25.4s
+	FLDPQ -32(R10), (F24, F25)
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
+	WORD $0x4e38d5ce // fadd v14.4s, v14.4s, v24.4s
+	WORD $0x4e39d5ef // fadd v15.4s, v15.4s, v25.4s
+	FLDPQ -32(R11), (F24, F25)
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
+	WORD $0x4e38d6d6 // fadd v22.4s, v22.4s, v24.4s
+	WORD $0x4e39d6f7 // fadd v23.4s, v23.4s, v25.4s
 	SUBS $32, R0, R0
-	BGE loop32
-	FMOVQ F0, 0(R9)
-	FMOVQ F1, 16(R9)
-	FMOVQ F2, 32(R9)
-	FMOVQ F3, 48(R9)
-	FMOVQ F4, 64(R9)
-	FMOVQ F5, 80(R9)
-	FMOVQ F6, 96(R9)
-	FMOVQ F7, 112(R9)
+	BGE rows3loop32
+	FSTPQ (F0, F1), 0(R9)
+	FSTPQ (F2, F3), 32(R9)
+	FSTPQ (F4, F5), 64(R9)
+	FSTPQ (F6, F7), 96(R9)
+	FSTPQ (F8, F9), 128(R9)
+	FSTPQ (F10, F11), 160(R9)
+	FSTPQ (F12, F13), 192(R9)
+	FSTPQ (F14, F15), 224(R9)
+	FSTPQ (F16, F17), 256(R9)
+	FSTPQ (F18, F19), 288(R9)
+	FSTPQ (F20, F21), 320(R9)
+	FSTPQ (F22, F23), 352(R9)
 
-rest32:
+rows3rest32:
 	ADD $32, R0, R0
 	SUBS $4, R0, R0
-	BLT rest4
+	BLT rows3rest4
 
-loop4:
+rows3loop4:
 	FMOVQ.P 16(R7), F0
 	FMOVQ.P 16(R8), F1
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
@@ -93,17 +141,29 @@ loop4:
 	FMOVQ 0(R2), F2
 	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
 	FMOVQ F2, 0(R2)
+	FMOVQ.P 16(R10), F0
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	ADD R1<<2, R9, R2
+	FMOVQ 128(R2), F2
+	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
+	FMOVQ F2, 128(R2)
+	FMOVQ.P 16(R11), F0
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	ADD R1<<2, R9, R2
+	FMOVQ 256(R2), F1
+	WORD $0x4e20d421 // fadd v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 256(R2)
 	ADD $4, R1, R1
 	AND $31, R1, R1
 	SUBS $4, R0, R0
-	BGE loop4
+	BGE rows3loop4
 
-rest4:
+rows3rest4:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT rest1
+	BLT rows3rest1
 
-loop1:
+rows3loop1:
 	FMOVS.P 4(R7), F0
 	FMOVS.P 4(R8), F1
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
@@ -111,20 +171,28 @@ loop1:
 	FMOVS 0(R2), F2
 	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
 	FMOVS F2, 0(R2)
+	FMOVS.P 4(R10), F0
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	ADD R1<<2, R9, R2
+	FMOVS 128(R2), F2
+	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
+	FMOVS F2, 128(R2)
+	FMOVS.P 4(R11), F0
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	ADD R1<<2, R9, R2
+	FMOVS 256(R2), F1
+	WORD $0x4e20d421 // fadd v1.4s, v1.4s, v0.4s
+	FMOVS F1, 256(R2)
 	ADD $1, R1, R1
 	AND $31, R1, R1
 	SUBS $1, R0, R0
-	BGE loop1
+	BGE rows3loop1
 
-rest1:
-	FMOVQ 0(R9), F0
-	FMOVQ 16(R9), F1
-	FMOVQ 32(R9), F2
-	FMOVQ 48(R9), F3
-	FMOVQ 64(R9), F4
-	FMOVQ 80(R9), F5
-	FMOVQ 96(R9), F6
-	FMOVQ 112(R9), F7
+rows3rest1:
+	FLDPQ 0(R9), (F0, F1)
+	FLDPQ 32(R9), (F2, F3)
+	FLDPQ 64(R9), (F4, F5)
+	FLDPQ 96(R9), (F6, F7)
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
@@ -136,10 +204,153 @@ rest1:
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	VEXT $4, V0.B16, V0.B16, V1.B16
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, (R6)
+	FMOVS F0, 0(R6)
+	FLDPQ 128(R9), (F0, F1)
+	FLDPQ 160(R9), (F2, F3)
+	FLDPQ 192(R9), (F4, F5)
+	FLDPQ 224(R9), (F6, F7)
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
+	WORD $0x4e27d463 // fadd v3.4s, v3.4s, v7.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	VEXT $8, V0.B16, V0.B16, V1.B16
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	VEXT $4, V0.B16, V0.B16, V1.B16
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS F0, 4(R6)
+	FLDPQ 256(R9), (F0, F1)
+	FLDPQ 288(R9), (F2, F3)
+	FLDPQ 320(R9), (F4, F5)
+	FLDPQ 352(R9), (F6, F7)
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
+	WORD $0x4e27d463 // fadd v3.4s, v3.4s, v7.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	VEXT $8, V0.B16, V0.B16, V1.B16
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	VEXT $4, V0.B16, V0.B16, V1.B16
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS F0, 8(R6)
+	ADD $12, R6, R6
+	MOVD R11, R7
+	SUBS $3, R5, R5
+	BGE rows3
+
+rows3rest:
+	ADD $3, R5, R5
+	SUBS $1, R5, R5
+	BLT rows1rest
+
+rows1:
+	MOVD w_base+48(FP), R8
+	MOVD w_len+56(FP), R0
+	MOVD $0, R1
+	WORD $0x6e201c00 // eor v0.16b, v0.16b, v0.16b
+	FSTPQ (F0, F0), 0(R9)
+	FSTPQ (F0, F0), 32(R9)
+	FSTPQ (F0, F0), 64(R9)
+	FSTPQ (F0, F0), 96(R9)
+	SUBS $32, R0, R0
+	BLT rows1rest32
+	FLDPQ 0(R9), (F0, F1)
+	FLDPQ 32(R9), (F2, F3)
+	FLDPQ 64(R9), (F4, F5)
+	FLDPQ 96(R9), (F6, F7)
+
+rows1loop32:
+	FLDPQ.P 128(R7), (F8, F9)
+	FLDPQ.P 128(R8), (F10, F11)
+	WORD $0x6e2add08 // fmul v8.4s, v8.4s, v10.4s
+	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	WORD $0x4e29d421 // fadd v1.4s, v1.4s, v9.4s
+	FLDPQ -96(R7), (F8, F9)
+	FLDPQ -96(R8), (F10, F11)
+	WORD $0x6e2add08 // fmul v8.4s, v8.4s, v10.4s
+	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	WORD $0x4e29d463 // fadd v3.4s, v3.4s, v9.4s
+	FLDPQ -64(R7), (F8, F9)
+	FLDPQ -64(R8), (F10, F11)
+	WORD $0x6e2add08 // fmul v8.4s, v8.4s, v10.4s
+	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
+	FLDPQ -32(R7), (F8, F9)
+	FLDPQ -32(R8), (F10, F11)
+	WORD $0x6e2add08 // fmul v8.4s, v8.4s, v10.4s
+	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
+	SUBS $32, R0, R0
+	BGE rows1loop32
+	FSTPQ (F0, F1), 0(R9)
+	FSTPQ (F2, F3), 32(R9)
+	FSTPQ (F4, F5), 64(R9)
+	FSTPQ (F6, F7), 96(R9)
+
+rows1rest32:
+	ADD $32, R0, R0
+	SUBS $4, R0, R0
+	BLT rows1rest4
+
+rows1loop4:
+	FMOVQ.P 16(R7), F0
+	FMOVQ.P 16(R8), F1
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	ADD R1<<2, R9, R2
+	FMOVQ 0(R2), F1
+	WORD $0x4e20d421 // fadd v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 0(R2)
+	ADD $4, R1, R1
+	AND $31, R1, R1
+	SUBS $4, R0, R0
+	BGE rows1loop4
+
+rows1rest4:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT rows1rest1
+
+rows1loop1:
+	FMOVS.P 4(R7), F0
+	FMOVS.P 4(R8), F1
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	ADD R1<<2, R9, R2
+	FMOVS 0(R2), F1
+	WORD $0x4e20d421 // fadd v1.4s, v1.4s, v0.4s
+	FMOVS F1, 0(R2)
+	ADD $1, R1, R1
+	AND $31, R1, R1
+	SUBS $1, R0, R0
+	BGE rows1loop1
+
+rows1rest1:
+	FLDPQ 0(R9), (F0, F1)
+	FLDPQ 32(R9), (F2, F3)
+	FLDPQ 64(R9), (F4, F5)
+	FLDPQ 96(R9), (F6, F7)
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
+	WORD $0x4e27d463 // fadd v3.4s, v3.4s, v7.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	VEXT $8, V0.B16, V0.B16, V1.B16
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	VEXT $4, V0.B16, V0.B16, V1.B16
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS F0, 0(R6)
 	ADD $4, R6, R6
 	SUBS $1, R5, R5
-	BNE row
+	BGE rows1
 
-done:
+rows1rest:
 	RET

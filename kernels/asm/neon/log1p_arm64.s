@@ -84,36 +84,35 @@ loop4:
 	WORD $0x4ebc8442 // add v2.4s, v2.4s, v28.4s
 	WORD $0x4ebfd442 // fsub v2.4s, v2.4s, v31.4s
 	WORD $0x4e3ee465 // fcmeq v5.4s, v3.4s, v30.4s
-	WORD $0x4ea51ca6 // mov v6.16b, v5.16b
-	WORD $0x6e621c06 // bsl v6.16b, v0.16b, v2.16b
-	WORD $0x6e26df42 // fmul v2.4s, v26.4s, v6.4s
-	WORD $0x6e26dc42 // fmul v2.4s, v2.4s, v6.4s
-	WORD $0x4ea2d4c7 // fsub v7.4s, v6.4s, v2.4s
+	WORD $0x6ea51c02 // bit v2.16b, v0.16b, v5.16b
+	WORD $0x6e22df46 // fmul v6.4s, v26.4s, v2.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4ea6d447 // fsub v7.4s, v2.4s, v6.4s
 	WORD $0x4e27d488 // fadd v8.4s, v4.4s, v7.4s
-	WORD $0x4ea7d4c9 // fsub v9.4s, v6.4s, v7.4s
-	WORD $0x4ea2d522 // fsub v2.4s, v9.4s, v2.4s
+	WORD $0x4ea7d449 // fsub v9.4s, v2.4s, v7.4s
+	WORD $0x4ea6d526 // fsub v6.4s, v9.4s, v6.4s
 	WORD $0x4ea8d484 // fsub v4.4s, v4.4s, v8.4s
 	WORD $0x4e27d484 // fadd v4.4s, v4.4s, v7.4s
-	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
-	WORD $0x6e26df24 // fmul v4.4s, v25.4s, v6.4s
-	WORD $0x4e38d484 // fadd v4.4s, v4.4s, v24.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-	WORD $0x4e37d484 // fadd v4.4s, v4.4s, v23.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-	WORD $0x4e36d484 // fadd v4.4s, v4.4s, v22.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-	WORD $0x4e35d484 // fadd v4.4s, v4.4s, v21.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-	WORD $0x4e33d484 // fadd v4.4s, v4.4s, v19.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-	WORD $0x4e32d484 // fadd v4.4s, v4.4s, v18.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-	WORD $0x4e31d484 // fadd v4.4s, v4.4s, v17.4s
-	WORD $0x6e26dcc7 // fmul v7.4s, v6.4s, v6.4s
-	WORD $0x6e26dce6 // fmul v6.4s, v7.4s, v6.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
+	WORD $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
+	WORD $0x6e22df26 // fmul v6.4s, v25.4s, v2.4s
+	WORD $0x4e38d4c6 // fadd v6.4s, v6.4s, v24.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4e37d4c6 // fadd v6.4s, v6.4s, v23.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4e36d4c6 // fadd v6.4s, v6.4s, v22.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4e35d4c6 // fadd v6.4s, v6.4s, v21.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4e33d4c6 // fadd v6.4s, v6.4s, v19.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4e32d4c6 // fadd v6.4s, v6.4s, v18.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4e31d4c6 // fadd v6.4s, v6.4s, v17.4s
+	WORD $0x6e22dc47 // fmul v7.4s, v2.4s, v2.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
 	WORD $0x6e2fdc63 // fmul v3.4s, v3.4s, v15.4s
 	WORD $0x4ebfd426 // fsub v6.4s, v1.4s, v31.4s
 	WORD $0x4ea6d427 // fsub v7.4s, v1.4s, v6.4s
@@ -123,8 +122,8 @@ loop4:
 	WORD $0x6e21fcc1 // fdiv v1.4s, v6.4s, v1.4s
 	WORD $0x6e611fc5 // bsl v5.16b, v30.16b, v1.16b
 	WORD $0x4e25d461 // fadd v1.4s, v3.4s, v5.4s
-	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
 	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
+	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
 	WORD $0x4e21d501 // fadd v1.4s, v8.4s, v1.4s
 	WORD $0x4e20d402 // fadd v2.4s, v0.4s, v0.4s
 	WORD $0x4e20e442 // fcmeq v2.4s, v2.4s, v0.4s
@@ -153,36 +152,35 @@ loop1:
 	WORD $0x4ebc8442 // add v2.4s, v2.4s, v28.4s
 	WORD $0x4ebfd442 // fsub v2.4s, v2.4s, v31.4s
 	WORD $0x4e3ee465 // fcmeq v5.4s, v3.4s, v30.4s
-	WORD $0x4ea51ca6 // mov v6.16b, v5.16b
-	WORD $0x6e621c06 // bsl v6.16b, v0.16b, v2.16b
-	WORD $0x6e26df42 // fmul v2.4s, v26.4s, v6.4s
-	WORD $0x6e26dc42 // fmul v2.4s, v2.4s, v6.4s
-	WORD $0x4ea2d4c7 // fsub v7.4s, v6.4s, v2.4s
+	WORD $0x6ea51c02 // bit v2.16b, v0.16b, v5.16b
+	WORD $0x6e22df46 // fmul v6.4s, v26.4s, v2.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4ea6d447 // fsub v7.4s, v2.4s, v6.4s
 	WORD $0x4e27d488 // fadd v8.4s, v4.4s, v7.4s
-	WORD $0x4ea7d4c9 // fsub v9.4s, v6.4s, v7.4s
-	WORD $0x4ea2d522 // fsub v2.4s, v9.4s, v2.4s
+	WORD $0x4ea7d449 // fsub v9.4s, v2.4s, v7.4s
+	WORD $0x4ea6d526 // fsub v6.4s, v9.4s, v6.4s
 	WORD $0x4ea8d484 // fsub v4.4s, v4.4s, v8.4s
 	WORD $0x4e27d484 // fadd v4.4s, v4.4s, v7.4s
-	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
-	WORD $0x6e26df24 // fmul v4.4s, v25.4s, v6.4s
-	WORD $0x4e38d484 // fadd v4.4s, v4.4s, v24.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-	WORD $0x4e37d484 // fadd v4.4s, v4.4s, v23.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-	WORD $0x4e36d484 // fadd v4.4s, v4.4s, v22.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-	WORD $0x4e35d484 // fadd v4.4s, v4.4s, v21.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-	WORD $0x4e33d484 // fadd v4.4s, v4.4s, v19.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-	WORD $0x4e32d484 // fadd v4.4s, v4.4s, v18.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-	WORD $0x4e31d484 // fadd v4.4s, v4.4s, v17.4s
-	WORD $0x6e26dcc7 // fmul v7.4s, v6.4s, v6.4s
-	WORD $0x6e26dce6 // fmul v6.4s, v7.4s, v6.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
+	WORD $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
+	WORD $0x6e22df26 // fmul v6.4s, v25.4s, v2.4s
+	WORD $0x4e38d4c6 // fadd v6.4s, v6.4s, v24.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4e37d4c6 // fadd v6.4s, v6.4s, v23.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4e36d4c6 // fadd v6.4s, v6.4s, v22.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4e35d4c6 // fadd v6.4s, v6.4s, v21.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4e33d4c6 // fadd v6.4s, v6.4s, v19.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4e32d4c6 // fadd v6.4s, v6.4s, v18.4s
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4e31d4c6 // fadd v6.4s, v6.4s, v17.4s
+	WORD $0x6e22dc47 // fmul v7.4s, v2.4s, v2.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
 	WORD $0x6e2fdc63 // fmul v3.4s, v3.4s, v15.4s
 	WORD $0x4ebfd426 // fsub v6.4s, v1.4s, v31.4s
 	WORD $0x4ea6d427 // fsub v7.4s, v1.4s, v6.4s
@@ -192,8 +190,8 @@ loop1:
 	WORD $0x6e21fcc1 // fdiv v1.4s, v6.4s, v1.4s
 	WORD $0x6e611fc5 // bsl v5.16b, v30.16b, v1.16b
 	WORD $0x4e25d461 // fadd v1.4s, v3.4s, v5.4s
-	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
 	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
+	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
 	WORD $0x4e21d501 // fadd v1.4s, v8.4s, v1.4s
 	WORD $0x4e20d402 // fadd v2.4s, v0.4s, v0.4s
 	WORD $0x4e20e442 // fcmeq v2.4s, v2.4s, v0.4s

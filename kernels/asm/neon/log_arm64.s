@@ -86,9 +86,8 @@ loop4:
 	FMOVQ.P 16(R7), F0
 	WORD $0x6e3cdc01 // fmul v1.4s, v0.4s, v28.4s
 	WORD $0x6ea0e7a2 // fcmgt v2.4s, v29.4s, v0.4s
-	WORD $0x4ea21c43 // mov v3.16b, v2.16b
-	WORD $0x6e601c23 // bsl v3.16b, v1.16b, v0.16b
-	WORD $0x6ebe8461 // sub v1.4s, v3.4s, v30.4s
+	WORD $0x6ee21c01 // bif v1.16b, v0.16b, v2.16b
+	WORD $0x6ebe8421 // sub v1.4s, v1.4s, v30.4s
 	WORD $0x4f290423 // sshr v3.4s, v1.4s, #23
 	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
 	WORD $0x6e7f1f22 // bsl v2.16b, v25.16b, v31.16b
@@ -149,9 +148,8 @@ loop1:
 	FMOVS.P 4(R7), F0
 	WORD $0x6e3cdc01 // fmul v1.4s, v0.4s, v28.4s
 	WORD $0x6ea0e7a2 // fcmgt v2.4s, v29.4s, v0.4s
-	WORD $0x4ea21c43 // mov v3.16b, v2.16b
-	WORD $0x6e601c23 // bsl v3.16b, v1.16b, v0.16b
-	WORD $0x6ebe8461 // sub v1.4s, v3.4s, v30.4s
+	WORD $0x6ee21c01 // bif v1.16b, v0.16b, v2.16b
+	WORD $0x6ebe8421 // sub v1.4s, v1.4s, v30.4s
 	WORD $0x4f290423 // sshr v3.4s, v1.4s, #23
 	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
 	WORD $0x6e7f1f22 // bsl v2.16b, v25.16b, v31.16b

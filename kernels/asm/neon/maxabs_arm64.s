@@ -13,58 +13,46 @@ TEXT ·MaxAbs(SB), NOSPLIT, $0-32
 	MOVD $0, R1
 	SUBS $32, R0, R0
 	BLT rest32
-	FMOVQ 0(R7), F0
-	FMOVQ 16(R7), F1
-	FMOVQ 32(R7), F2
-	FMOVQ 48(R7), F3
-	FMOVQ 64(R7), F4
-	FMOVQ 80(R7), F5
-	FMOVQ 96(R7), F6
-	FMOVQ 112(R7), F7
+	FLDPQ 0(R7), (F0, F1)
+	FLDPQ 32(R7), (F2, F3)
+	FLDPQ 64(R7), (F4, F5)
+	FLDPQ 96(R7), (F6, F7)
 
 loop32:
-	FMOVQ.P 16(R6), F8
-	WORD $0x4ea0f909 // fabs v9.4s, v8.4s
-	WORD $0x6ea0e52a // fcmgt v10.4s, v9.4s, v0.4s
-	WORD $0x6eaa1d20 // bit v0.16b, v9.16b, v10.16b
-	FMOVQ.P 16(R6), F8
-	WORD $0x4ea0f909 // fabs v9.4s, v8.4s
-	WORD $0x6ea1e52a // fcmgt v10.4s, v9.4s, v1.4s
-	WORD $0x6eaa1d21 // bit v1.16b, v9.16b, v10.16b
-	FMOVQ.P 16(R6), F8
-	WORD $0x4ea0f909 // fabs v9.4s, v8.4s
-	WORD $0x6ea2e52a // fcmgt v10.4s, v9.4s, v2.4s
-	WORD $0x6eaa1d22 // bit v2.16b, v9.16b, v10.16b
-	FMOVQ.P 16(R6), F8
-	WORD $0x4ea0f909 // fabs v9.4s, v8.4s
-	WORD $0x6ea3e52a // fcmgt v10.4s, v9.4s, v3.4s
-	WORD $0x6eaa1d23 // bit v3.16b, v9.16b, v10.16b
-	FMOVQ.P 16(R6), F8
-	WORD $0x4ea0f909 // fabs v9.4s, v8.4s
-	WORD $0x6ea4e52a // fcmgt v10.4s, v9.4s, v4.4s
-	WORD $0x6eaa1d24 // bit v4.16b, v9.16b, v10.16b
-	FMOVQ.P 16(R6), F8
-	WORD $0x4ea0f909 // fabs v9.4s, v8.4s
-	WORD $0x6ea5e52a // fcmgt v10.4s, v9.4s, v5.4s
-	WORD $0x6eaa1d25 // bit v5.16b, v9.16b, v10.16b
-	FMOVQ.P 16(R6), F8
-	WORD $0x4ea0f909 // fabs v9.4s, v8.4s
-	WORD $0x6ea6e52a // fcmgt v10.4s, v9.4s, v6.4s
-	WORD $0x6eaa1d26 // bit v6.16b, v9.16b, v10.16b
-	FMOVQ.P 16(R6), F8
-	WORD $0x4ea0f909 // fabs v9.4s, v8.4s
-	WORD $0x6ea7e52a // fcmgt v10.4s, v9.4s, v7.4s
-	WORD $0x6eaa1d27 // bit v7.16b, v9.16b, v10.16b
+	FLDPQ.P 128(R6), (F8, F9)
+	WORD $0x4ea0f90a // fabs v10.4s, v8.4s
+	WORD $0x6ea0e54b // fcmgt v11.4s, v10.4s, v0.4s
+	WORD $0x6eab1d40 // bit v0.16b, v10.16b, v11.16b
+	WORD $0x4ea0f928 // fabs v8.4s, v9.4s
+	WORD $0x6ea1e50a // fcmgt v10.4s, v8.4s, v1.4s
+	WORD $0x6eaa1d01 // bit v1.16b, v8.16b, v10.16b
+	FLDPQ -96(R6), (F8, F9)
+	WORD $0x4ea0f90a // fabs v10.4s, v8.4s
+	WORD $0x6ea2e54b // fcmgt v11.4s, v10.4s, v2.4s
+	WORD $0x6eab1d42 // bit v2.16b, v10.16b, v11.16b
+	WORD $0x4ea0f928 // fabs v8.4s, v9.4s
+	WORD $0x6ea3e50a // fcmgt v10.4s, v8.4s, v3.4s
+	WORD $0x6eaa1d03 // bit v3.16b, v8.16b, v10.16b
+	FLDPQ -64(R6), (F8, F9)
+	WORD $0x4ea0f90a // fabs v10.4s, v8.4s
+	WORD $0x6ea4e54b // fcmgt v11.4s, v10.4s, v4.4s
+	WORD $0x6eab1d44 // bit v4.16b, v10.16b, v11.16b
+	WORD $0x4ea0f928 // fabs v8.4s, v9.4s
+	WORD $0x6ea5e50a // fcmgt v10.4s, v8.4s, v5.4s
+	WORD $0x6eaa1d05 // bit v5.16b, v8.16b, v10.16b
+	FLDPQ -32(R6), (F8, F9)
+	WORD $0x4ea0f90a // fabs v10.4s, v8.4s
+	WORD $0x6ea6e54b // fcmgt v11.4s, v10.4s, v6.4s
+	WORD $0x6eab1d46 // bit v6.16b, v10.16b, v11.16b
+	WORD $0x4ea0f928 // fabs v8.4s, v9.4s
+	WORD $0x6ea7e50a // fcmgt v10.4s, v8.4s, v7.4s
+	WORD $0x6eaa1d07 // bit v7.16b, v8.16b, v10.16b
 	SUBS $32, R0, R0
 	BGE loop32
-	FMOVQ F0, 0(R7)
-	FMOVQ F1, 16(R7)
-	FMOVQ F2, 32(R7)
-	FMOVQ F3, 48(R7)
-	FMOVQ F4, 64(R7)
-	FMOVQ F5, 80(R7)
-	FMOVQ F6, 96(R7)
-	FMOVQ F7, 112(R7)
+	FSTPQ (F0, F1), 0(R7)
+	FSTPQ (F2, F3), 32(R7)
+	FSTPQ (F4, F5), 64(R7)
+	FSTPQ (F6, F7), 96(R7)
 
 rest32:
 	ADD $32, R0, R0
@@ -75,10 +63,10 @@ loop4:
 	FMOVQ.P 16(R6), F0
 	ADD R1<<2, R7, R2
 	WORD $0x4ea0f801 // fabs v1.4s, v0.4s
-	FMOVQ 0(R2), F2
-	WORD $0x6ea2e423 // fcmgt v3.4s, v1.4s, v2.4s
-	WORD $0x6ea31c22 // bit v2.16b, v1.16b, v3.16b
-	FMOVQ F2, 0(R2)
+	FMOVQ 0(R2), F3
+	WORD $0x6ea3e422 // fcmgt v2.4s, v1.4s, v3.4s
+	WORD $0x6ea21c23 // bit v3.16b, v1.16b, v2.16b
+	FMOVQ F3, 0(R2)
 	ADD $4, R1, R1
 	AND $31, R1, R1
 	SUBS $4, R0, R0
@@ -93,10 +81,10 @@ loop1:
 	FMOVS.P 4(R6), F0
 	ADD R1<<2, R7, R2
 	WORD $0x4ea0f801 // fabs v1.4s, v0.4s
-	FMOVS 0(R2), F2
-	WORD $0x6ea2e423 // fcmgt v3.4s, v1.4s, v2.4s
-	WORD $0x6ea31c22 // bit v2.16b, v1.16b, v3.16b
-	FMOVS F2, 0(R2)
+	FMOVS 0(R2), F3
+	WORD $0x6ea3e422 // fcmgt v2.4s, v1.4s, v3.4s
+	WORD $0x6ea21c23 // bit v3.16b, v1.16b, v2.16b
+	FMOVS F3, 0(R2)
 	ADD $1, R1, R1
 	AND $31, R1, R1
 	SUBS $1, R0, R0

@@ -26,58 +26,48 @@ TEXT ·Momentum(SB), NOSPLIT, $0-80
 	BLT rest16
 
 loop16:
-	FMOVQ (R8), F0
+	FLDPQ.P 64(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebb8c01 // cmtst v1.4s, v0.4s, v27.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4ebb8c02 // cmtst v2.4s, v0.4s, v27.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F2, F0), -64(R8)
+	FLDPQ.P 64(R6), (F1, F3)
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebb8c01 // cmtst v1.4s, v0.4s, v27.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebb8c01 // cmtst v1.4s, v0.4s, v27.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebb8c01 // cmtst v1.4s, v0.4s, v27.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4ebb8c02 // cmtst v2.4s, v0.4s, v27.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F2, F0), -32(R8)
+	FLDPQ -32(R6), (F1, F3)
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -87,19 +77,19 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R8), F0
+	FMOVQ.P 16(R8), F0
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVQ.P 16(R7), F1
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebb8c01 // cmtst v1.4s, v0.4s, v27.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R8)
-	FMOVQ (R6), F0
+	FMOVQ F1, -16(R8)
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -109,19 +99,19 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R8), F0
+	FMOVS.P 4(R8), F0
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVS.P 4(R7), F1
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebb8c01 // cmtst v1.4s, v0.4s, v27.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS.P F1, 4(R8)
-	FMOVS (R6), F0
+	FMOVS F1, -4(R8)
+	FMOVS.P 4(R6), F0
 	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 
@@ -155,58 +145,48 @@ row:
 	BLT rest16
 
 loop16:
-	FMOVQ (R8), F0
+	FLDPQ.P 64(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebb8c01 // cmtst v1.4s, v0.4s, v27.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4ebb8c02 // cmtst v2.4s, v0.4s, v27.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F2, F0), -64(R8)
+	FLDPQ.P 64(R6), (F1, F3)
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebb8c01 // cmtst v1.4s, v0.4s, v27.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebb8c01 // cmtst v1.4s, v0.4s, v27.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebb8c01 // cmtst v1.4s, v0.4s, v27.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4ebb8c02 // cmtst v2.4s, v0.4s, v27.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F2, F0), -32(R8)
+	FLDPQ -32(R6), (F1, F3)
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -216,19 +196,19 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R8), F0
+	FMOVQ.P 16(R8), F0
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVQ.P 16(R7), F1
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebb8c01 // cmtst v1.4s, v0.4s, v27.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R8)
-	FMOVQ (R6), F0
+	FMOVQ F1, -16(R8)
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -238,19 +218,19 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R8), F0
+	FMOVS.P 4(R8), F0
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVS.P 4(R7), F1
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebb8c01 // cmtst v1.4s, v0.4s, v27.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS.P F1, 4(R8)
-	FMOVS (R6), F0
+	FMOVS F1, -4(R8)
+	FMOVS.P 4(R6), F0
 	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 

@@ -18,130 +18,102 @@ TEXT ·MSE(SB), NOSPLIT, $0-88
 	MOVD $0, R1
 	SUBS $32, R0, R0
 	BLT rest32
-	FMOVQ 0(R9), F0
-	FMOVQ 16(R9), F1
-	FMOVQ 32(R9), F2
-	FMOVQ 48(R9), F3
-	FMOVQ 64(R9), F4
-	FMOVQ 80(R9), F5
-	FMOVQ 96(R9), F6
-	FMOVQ 112(R9), F7
-	FMOVQ 128(R9), F8
-	FMOVQ 144(R9), F9
-	FMOVQ 160(R9), F10
-	FMOVQ 176(R9), F11
-	FMOVQ 192(R9), F12
-	FMOVQ 208(R9), F13
-	FMOVQ 224(R9), F14
-	FMOVQ 240(R9), F15
+	FLDPQ 0(R9), (F0, F1)
+	FLDPQ 32(R9), (F2, F3)
+	FLDPQ 64(R9), (F4, F5)
+	FLDPQ 96(R9), (F6, F7)
+	FLDPQ 128(R9), (F8, F9)
+	FLDPQ 160(R9), (F10, F11)
+	FLDPQ 192(R9), (F12, F13)
+	FLDPQ 224(R9), (F14, F15)
 
 loop32:
-	FMOVQ.P 16(R7), F16
-	FMOVQ.P 16(R8), F17
-	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
-	WORD $0x4e30d611 // fadd v17.4s, v16.4s, v16.4s
-	WORD $0x6e3fde31 // fmul v17.4s, v17.4s, v31.4s
-	FMOVQ.P F17, 16(R6)
+	FLDPQ.P 128(R7), (F16, F17)
+	FLDPQ.P 128(R8), (F18, F19)
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
+	WORD $0x4e30d612 // fadd v18.4s, v16.4s, v16.4s
+	WORD $0x4e31d633 // fadd v19.4s, v17.4s, v17.4s
+	WORD $0x6e3fde52 // fmul v18.4s, v18.4s, v31.4s
+	WORD $0x6e3fde73 // fmul v19.4s, v19.4s, v31.4s
+	FSTPQ.P (F18, F19), 128(R6)
 	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
-	WORD $0x0e617a11 // fcvtl v17.2d, v16.2s
-	WORD $0x4e71d400 // fadd v0.2d, v0.2d, v17.2d
-	WORD $0x4e617a11 // fcvtl2 v17.2d, v16.4s
-	WORD $0x4e71d421 // fadd v1.2d, v1.2d, v17.2d
-	FMOVQ.P 16(R7), F16
-	FMOVQ.P 16(R8), F17
-	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
-	WORD $0x4e30d611 // fadd v17.4s, v16.4s, v16.4s
-	WORD $0x6e3fde31 // fmul v17.4s, v17.4s, v31.4s
-	FMOVQ.P F17, 16(R6)
+	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
+	WORD $0x4e72d400 // fadd v0.2d, v0.2d, v18.2d
+	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
+	WORD $0x4e72d421 // fadd v1.2d, v1.2d, v18.2d
+	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e70d442 // fadd v2.2d, v2.2d, v16.2d
+	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e70d463 // fadd v3.2d, v3.2d, v16.2d
+	FLDPQ -96(R7), (F16, F17)
+	FLDPQ -96(R8), (F18, F19)
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
+	WORD $0x4e30d612 // fadd v18.4s, v16.4s, v16.4s
+	WORD $0x4e31d633 // fadd v19.4s, v17.4s, v17.4s
+	WORD $0x6e3fde52 // fmul v18.4s, v18.4s, v31.4s
+	WORD $0x6e3fde73 // fmul v19.4s, v19.4s, v31.4s
+	FSTPQ (F18, F19), -96(R6)
 	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
-	WORD $0x0e617a11 // fcvtl v17.2d, v16.2s
-	WORD $0x4e71d442 // fadd v2.2d, v2.2d, v17.2d
-	WORD $0x4e617a11 // fcvtl2 v17.2d, v16.4s
-	WORD $0x4e71d463 // fadd v3.2d, v3.2d, v17.2d
-	FMOVQ.P 16(R7), F16
-	FMOVQ.P 16(R8), F17
-	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
-	WORD $0x4e30d611 // fadd v17.4s, v16.4s, v16.4s
-	WORD $0x6e3fde31 // fmul v17.4s, v17.4s, v31.4s
-	FMOVQ.P F17, 16(R6)
+	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
+	WORD $0x4e72d484 // fadd v4.2d, v4.2d, v18.2d
+	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
+	WORD $0x4e72d4a5 // fadd v5.2d, v5.2d, v18.2d
+	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e70d4c6 // fadd v6.2d, v6.2d, v16.2d
+	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e70d4e7 // fadd v7.2d, v7.2d, v16.2d
+	FLDPQ -64(R7), (F16, F17)
+	FLDPQ -64(R8), (F18, F19)
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
+	WORD $0x4e30d612 // fadd v18.4s, v16.4s, v16.4s
+	WORD $0x4e31d633 // fadd v19.4s, v17.4s, v17.4s
+	WORD $0x6e3fde52 // fmul v18.4s, v18.4s, v31.4s
+	WORD $0x6e3fde73 // fmul v19.4s, v19.4s, v31.4s
+	FSTPQ (F18, F19), -64(R6)
 	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
-	WORD $0x0e617a11 // fcvtl v17.2d, v16.2s
-	WORD $0x4e71d484 // fadd v4.2d, v4.2d, v17.2d
-	WORD $0x4e617a11 // fcvtl2 v17.2d, v16.4s
-	WORD $0x4e71d4a5 // fadd v5.2d, v5.2d, v17.2d
-	FMOVQ.P 16(R7), F16
-	FMOVQ.P 16(R8), F17
-	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
-	WORD $0x4e30d611 // fadd v17.4s, v16.4s, v16.4s
-	WORD $0x6e3fde31 // fmul v17.4s, v17.4s, v31.4s
-	FMOVQ.P F17, 16(R6)
+	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
+	WORD $0x4e72d508 // fadd v8.2d, v8.2d, v18.2d
+	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
+	WORD $0x4e72d529 // fadd v9.2d, v9.2d, v18.2d
+	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e70d54a // fadd v10.2d, v10.2d, v16.2d
+	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e70d56b // fadd v11.2d, v11.2d, v16.2d
+	FLDPQ -32(R7), (F16, F17)
+	FLDPQ -32(R8), (F18, F19)
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
+	WORD $0x4e30d612 // fadd v18.4s, v16.4s, v16.4s
+	WORD $0x4e31d633 // fadd v19.4s, v17.4s, v17.4s
+	WORD $0x6e3fde52 // fmul v18.4s, v18.4s, v31.4s
+	WORD $0x6e3fde73 // fmul v19.4s, v19.4s, v31.4s
+	FSTPQ (F18, F19), -32(R6)
 	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
-	WORD $0x0e617a11 // fcvtl v17.2d, v16.2s
-	WORD $0x4e71d4c6 // fadd v6.2d, v6.2d, v17.2d
-	WORD $0x4e617a11 // fcvtl2 v17.2d, v16.4s
-	WORD $0x4e71d4e7 // fadd v7.2d, v7.2d, v17.2d
-	FMOVQ.P 16(R7), F16
-	FMOVQ.P 16(R8), F17
-	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
-	WORD $0x4e30d611 // fadd v17.4s, v16.4s, v16.4s
-	WORD $0x6e3fde31 // fmul v17.4s, v17.4s, v31.4s
-	FMOVQ.P F17, 16(R6)
-	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
-	WORD $0x0e617a11 // fcvtl v17.2d, v16.2s
-	WORD $0x4e71d508 // fadd v8.2d, v8.2d, v17.2d
-	WORD $0x4e617a11 // fcvtl2 v17.2d, v16.4s
-	WORD $0x4e71d529 // fadd v9.2d, v9.2d, v17.2d
-	FMOVQ.P 16(R7), F16
-	FMOVQ.P 16(R8), F17
-	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
-	WORD $0x4e30d611 // fadd v17.4s, v16.4s, v16.4s
-	WORD $0x6e3fde31 // fmul v17.4s, v17.4s, v31.4s
-	FMOVQ.P F17, 16(R6)
-	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
-	WORD $0x0e617a11 // fcvtl v17.2d, v16.2s
-	WORD $0x4e71d54a // fadd v10.2d, v10.2d, v17.2d
-	WORD $0x4e617a11 // fcvtl2 v17.2d, v16.4s
-	WORD $0x4e71d56b // fadd v11.2d, v11.2d, v17.2d
-	FMOVQ.P 16(R7), F16
-	FMOVQ.P 16(R8), F17
-	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
-	WORD $0x4e30d611 // fadd v17.4s, v16.4s, v16.4s
-	WORD $0x6e3fde31 // fmul v17.4s, v17.4s, v31.4s
-	FMOVQ.P F17, 16(R6)
-	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
-	WORD $0x0e617a11 // fcvtl v17.2d, v16.2s
-	WORD $0x4e71d58c // fadd v12.2d, v12.2d, v17.2d
-	WORD $0x4e617a11 // fcvtl2 v17.2d, v16.4s
-	WORD $0x4e71d5ad // fadd v13.2d, v13.2d, v17.2d
-	FMOVQ.P 16(R7), F16
-	FMOVQ.P 16(R8), F17
-	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
-	WORD $0x4e30d611 // fadd v17.4s, v16.4s, v16.4s
-	WORD $0x6e3fde31 // fmul v17.4s, v17.4s, v31.4s
-	FMOVQ.P F17, 16(R6)
-	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
-	WORD $0x0e617a11 // fcvtl v17.2d, v16.2s
-	WORD $0x4e71d5ce // fadd v14.2d, v14.2d, v17.2d
-	WORD $0x4e617a11 // fcvtl2 v17.2d, v16.4s
-	WORD $0x4e71d5ef // fadd v15.2d, v15.2d, v17.2d
+	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
+	WORD $0x4e72d58c // fadd v12.2d, v12.2d, v18.2d
+	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
+	WORD $0x4e72d5ad // fadd v13.2d, v13.2d, v18.2d
+	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e70d5ce // fadd v14.2d, v14.2d, v16.2d
+	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e70d5ef // fadd v15.2d, v15.2d, v16.2d
 	SUBS $32, R0, R0
 	BGE loop32
-	FMOVQ F0, 0(R9)
-	FMOVQ F1, 16(R9)
-	FMOVQ F2, 32(R9)
-	FMOVQ F3, 48(R9)
-	FMOVQ F4, 64(R9)
-	FMOVQ F5, 80(R9)
-	FMOVQ F6, 96(R9)
-	FMOVQ F7, 112(R9)
-	FMOVQ F8, 128(R9)
-	FMOVQ F9, 144(R9)
-	FMOVQ F10, 160(R9)
-	FMOVQ F11, 176(R9)
-	FMOVQ F12, 192(R9)
-	FMOVQ F13, 208(R9)
-	FMOVQ F14, 224(R9)
-	FMOVQ F15, 240(R9)
+	FSTPQ (F0, F1), 0(R9)
+	FSTPQ (F2, F3), 32(R9)
+	FSTPQ (F4, F5), 64(R9)
+	FSTPQ (F6, F7), 96(R9)
+	FSTPQ (F8, F9), 128(R9)
+	FSTPQ (F10, F11), 160(R9)
+	FSTPQ (F12, F13), 192(R9)
+	FSTPQ (F14, F15), 224(R9)
 
 rest32:
 	ADD $32, R0, R0
@@ -157,14 +129,12 @@ loop4:
 	FMOVQ.P F1, 16(R6)
 	WORD $0x6e20dc00 // fmul v0.4s, v0.4s, v0.4s
 	ADD R1<<3, R9, R2
-	WORD $0x0e617801 // fcvtl v1.2d, v0.2s
-	FMOVQ 0(R2), F2
-	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
-	FMOVQ F2, 0(R2)
-	WORD $0x4e617801 // fcvtl2 v1.2d, v0.4s
-	FMOVQ 16(R2), F2
-	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
-	FMOVQ F2, 16(R2)
+	FLDPQ 0(R2), (F1, F2)
+	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
+	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
+	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
+	WORD $0x4e63d442 // fadd v2.2d, v2.2d, v3.2d
+	FSTPQ (F1, F2), 0(R2)
 	ADD $4, R1, R1
 	AND $31, R1, R1
 	SUBS $4, R0, R0
@@ -184,10 +154,10 @@ loop1:
 	FMOVS.P F1, 4(R6)
 	WORD $0x6e20dc00 // fmul v0.4s, v0.4s, v0.4s
 	ADD R1<<3, R9, R2
-	WORD $0x0e617801 // fcvtl v1.2d, v0.2s
-	FMOVD 0(R2), F2
-	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
-	FMOVD F2, 0(R2)
+	FMOVD 0(R2), F1
+	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
+	WORD $0x4e62d421 // fadd v1.2d, v1.2d, v2.2d
+	FMOVD F1, 0(R2)
 	ADD $1, R1, R1
 	AND $31, R1, R1
 	SUBS $1, R0, R0

@@ -28,66 +28,56 @@ TEXT ·Nesterov(SB), NOSPLIT, $0-80
 	BLT rest16
 
 loop16:
-	FMOVQ (R8), F0
+	FLDPQ.P 64(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x6e3edc44 // fmul v4.4s, v2.4s, v30.4s
+	WORD $0x6e3edc65 // fmul v5.4s, v3.4s, v30.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R6), (F1, F5)
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x6e3edc44 // fmul v4.4s, v2.4s, v30.4s
+	WORD $0x6e3edc65 // fmul v5.4s, v3.4s, v30.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R6), (F1, F5)
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -97,21 +87,21 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R8), F0
+	FMOVQ.P 16(R8), F0
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVQ.P 16(R7), F1
 	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
+	FMOVQ F2, -16(R8)
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -121,21 +111,21 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R8), F0
+	FMOVS.P 4(R8), F0
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVS.P 4(R7), F1
 	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS.P F2, 4(R8)
-	FMOVS (R6), F0
+	FMOVS F2, -4(R8)
+	FMOVS.P 4(R6), F0
 	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 
@@ -171,66 +161,56 @@ row:
 	BLT rest16
 
 loop16:
-	FMOVQ (R8), F0
+	FLDPQ.P 64(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x6e3edc44 // fmul v4.4s, v2.4s, v30.4s
+	WORD $0x6e3edc65 // fmul v5.4s, v3.4s, v30.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R6), (F1, F5)
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R8), F0
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x6e3edc44 // fmul v4.4s, v2.4s, v30.4s
+	WORD $0x6e3edc65 // fmul v5.4s, v3.4s, v30.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R6), (F1, F5)
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -240,21 +220,21 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R8), F0
+	FMOVQ.P 16(R8), F0
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVQ.P 16(R7), F1
 	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ.P F2, 16(R8)
-	FMOVQ (R6), F0
+	FMOVQ F2, -16(R8)
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -264,21 +244,21 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R8), F0
+	FMOVS.P 4(R8), F0
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVS.P 4(R7), F1
 	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS.P F2, 4(R8)
-	FMOVS (R6), F0
+	FMOVS F2, -4(R8)
+	FMOVS.P 4(R6), F0
 	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 

@@ -15,53 +15,226 @@ TEXT ·Penalty(SB), NOSPLIT, $0-72
 	MOVD $constants<>(SB), R4
 	MOVD absolute+56(FP), R8
 	MOVD squares+64(FP), R9
-	FMOVS 4(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVQ 0(R4), F30
-	FMOVS 0(R3), F29
-	VDUP V29.S[0], V29.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVQ 0(R4), F29
+	FMOVS 0(R3), F28
+	VDUP V28.S[0], V28.S4
+	WORD $0x6ea0fbdf // fneg v31.4s, v30.4s
 	MOVD g_base+0(FP), R6
 	MOVD p_base+24(FP), R7
 	MOVD g_len+8(FP), R0
 	MOVD $0, R1
+	SUBS $32, R0, R0
+	BLT rest32
+	FLDPQ 0(R8), (F0, F1)
+	FLDPQ 32(R8), (F2, F3)
+	FLDPQ 64(R8), (F4, F5)
+	FLDPQ 96(R8), (F6, F7)
+	FLDPQ 128(R8), (F8, F9)
+	FLDPQ 160(R8), (F10, F11)
+	FLDPQ 192(R8), (F12, F13)
+	FLDPQ 224(R8), (F14, F15)
+
+loop32:
+	FLDPQ.P 128(R6), (F16, F17)
+	FLDPQ.P 128(R7), (F18, F19)
+	WORD $0x6e3cde54 // fmul v20.4s, v18.4s, v28.4s
+	WORD $0x6e3cde75 // fmul v21.4s, v19.4s, v28.4s
+	WORD $0x4e34d610 // fadd v16.4s, v16.4s, v20.4s
+	WORD $0x4e35d631 // fadd v17.4s, v17.4s, v21.4s
+	WORD $0x6eb2e7b4 // fcmgt v20.4s, v29.4s, v18.4s
+	WORD $0x6eb3e7b5 // fcmgt v21.4s, v29.4s, v19.4s
+	WORD $0x6e721ff4 // bsl v20.16b, v31.16b, v18.16b
+	WORD $0x6e731ff5 // bsl v21.16b, v31.16b, v19.16b
+	WORD $0x6ebde656 // fcmgt v22.4s, v18.4s, v29.4s
+	WORD $0x6ebde677 // fcmgt v23.4s, v19.4s, v29.4s
+	WORD $0x6e741fd6 // bsl v22.16b, v30.16b, v20.16b
+	WORD $0x6e751fd7 // bsl v23.16b, v30.16b, v21.16b
+	WORD $0x4e36d610 // fadd v16.4s, v16.4s, v22.4s
+	WORD $0x4e37d631 // fadd v17.4s, v17.4s, v23.4s
+	FSTPQ (F16, F17), -128(R6)
+	WORD $0x4ea0fa50 // fabs v16.4s, v18.4s
+	WORD $0x4ea0fa71 // fabs v17.4s, v19.4s
+	WORD $0x0e617a14 // fcvtl v20.2d, v16.2s
+	WORD $0x4e74d400 // fadd v0.2d, v0.2d, v20.2d
+	WORD $0x4e617a14 // fcvtl2 v20.2d, v16.4s
+	WORD $0x4e74d421 // fadd v1.2d, v1.2d, v20.2d
+	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e70d442 // fadd v2.2d, v2.2d, v16.2d
+	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e70d463 // fadd v3.2d, v3.2d, v16.2d
+	FLDPQ 0(R9), (F16, F17)
+	WORD $0x0e617a54 // fcvtl v20.2d, v18.2s
+	WORD $0x4e74ce90 // fmla v16.2d, v20.2d, v20.2d
+	WORD $0x4e617a54 // fcvtl2 v20.2d, v18.4s
+	WORD $0x4e74ce91 // fmla v17.2d, v20.2d, v20.2d
+	FSTPQ (F16, F17), 0(R9)
+	FLDPQ 32(R9), (F16, F17)
+	WORD $0x0e617a72 // fcvtl v18.2d, v19.2s
+	WORD $0x4e72ce50 // fmla v16.2d, v18.2d, v18.2d
+	WORD $0x4e617a72 // fcvtl2 v18.2d, v19.4s
+	WORD $0x4e72ce51 // fmla v17.2d, v18.2d, v18.2d
+	FSTPQ (F16, F17), 32(R9)
+	FLDPQ -96(R6), (F16, F17)
+	FLDPQ -96(R7), (F18, F19)
+	WORD $0x6e3cde54 // fmul v20.4s, v18.4s, v28.4s
+	WORD $0x6e3cde75 // fmul v21.4s, v19.4s, v28.4s
+	WORD $0x4e34d610 // fadd v16.4s, v16.4s, v20.4s
+	WORD $0x4e35d631 // fadd v17.4s, v17.4s, v21.4s
+	WORD $0x6eb2e7b4 // fcmgt v20.4s, v29.4s, v18.4s
+	WORD $0x6eb3e7b5 // fcmgt v21.4s, v29.4s, v19.4s
+	WORD $0x6e721ff4 // bsl v20.16b, v31.16b, v18.16b
+	WORD $0x6e731ff5 // bsl v21.16b, v31.16b, v19.16b
+	WORD $0x6ebde656 // fcmgt v22.4s, v18.4s, v29.4s
+	WORD $0x6ebde677 // fcmgt v23.4s, v19.4s, v29.4s
+	WORD $0x6e741fd6 // bsl v22.16b, v30.16b, v20.16b
+	WORD $0x6e751fd7 // bsl v23.16b, v30.16b, v21.16b
+	WORD $0x4e36d610 // fadd v16.4s, v16.4s, v22.4s
+	WORD $0x4e37d631 // fadd v17.4s, v17.4s, v23.4s
+	FSTPQ (F16, F17), -96(R6)
+	WORD $0x4ea0fa50 // fabs v16.4s, v18.4s
+	WORD $0x4ea0fa71 // fabs v17.4s, v19.4s
+	WORD $0x0e617a14 // fcvtl v20.2d, v16.2s
+	WORD $0x4e74d484 // fadd v4.2d, v4.2d, v20.2d
+	WORD $0x4e617a14 // fcvtl2 v20.2d, v16.4s
+	WORD $0x4e74d4a5 // fadd v5.2d, v5.2d, v20.2d
+	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e70d4c6 // fadd v6.2d, v6.2d, v16.2d
+	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e70d4e7 // fadd v7.2d, v7.2d, v16.2d
+	FLDPQ 64(R9), (F16, F17)
+	WORD $0x0e617a54 // fcvtl v20.2d, v18.2s
+	WORD $0x4e74ce90 // fmla v16.2d, v20.2d, v20.2d
+	WORD $0x4e617a54 // fcvtl2 v20.2d, v18.4s
+	WORD $0x4e74ce91 // fmla v17.2d, v20.2d, v20.2d
+	FSTPQ (F16, F17), 64(R9)
+	FLDPQ 96(R9), (F16, F17)
+	WORD $0x0e617a72 // fcvtl v18.2d, v19.2s
+	WORD $0x4e72ce50 // fmla v16.2d, v18.2d, v18.2d
+	WORD $0x4e617a72 // fcvtl2 v18.2d, v19.4s
+	WORD $0x4e72ce51 // fmla v17.2d, v18.2d, v18.2d
+	FSTPQ (F16, F17), 96(R9)
+	FLDPQ -64(R6), (F16, F17)
+	FLDPQ -64(R7), (F18, F19)
+	WORD $0x6e3cde54 // fmul v20.4s, v18.4s, v28.4s
+	WORD $0x6e3cde75 // fmul v21.4s, v19.4s, v28.4s
+	WORD $0x4e34d610 // fadd v16.4s, v16.4s, v20.4s
+	WORD $0x4e35d631 // fadd v17.4s, v17.4s, v21.4s
+	WORD $0x6eb2e7b4 // fcmgt v20.4s, v29.4s, v18.4s
+	WORD $0x6eb3e7b5 // fcmgt v21.4s, v29.4s, v19.4s
+	WORD $0x6e721ff4 // bsl v20.16b, v31.16b, v18.16b
+	WORD $0x6e731ff5 // bsl v21.16b, v31.16b, v19.16b
+	WORD $0x6ebde656 // fcmgt v22.4s, v18.4s, v29.4s
+	WORD $0x6ebde677 // fcmgt v23.4s, v19.4s, v29.4s
+	WORD $0x6e741fd6 // bsl v22.16b, v30.16b, v20.16b
+	WORD $0x6e751fd7 // bsl v23.16b, v30.16b, v21.16b
+	WORD $0x4e36d610 // fadd v16.4s, v16.4s, v22.4s
+	WORD $0x4e37d631 // fadd v17.4s, v17.4s, v23.4s
+	FSTPQ (F16, F17), -64(R6)
+	WORD $0x4ea0fa50 // fabs v16.4s, v18.4s
+	WORD $0x4ea0fa71 // fabs v17.4s, v19.4s
+	WORD $0x0e617a14 // fcvtl v20.2d, v16.2s
+	WORD $0x4e74d508 // fadd v8.2d, v8.2d, v20.2d
+	WORD $0x4e617a14 // fcvtl2 v20.2d, v16.4s
+	WORD $0x4e74d529 // fadd v9.2d, v9.2d, v20.2d
+	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e70d54a // fadd v10.2d, v10.2d, v16.2d
+	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e70d56b // fadd v11.2d, v11.2d, v16.2d
+	FLDPQ 128(R9), (F16, F17)
+	WORD $0x0e617a54 // fcvtl v20.2d, v18.2s
+	WORD $0x4e74ce90 // fmla v16.2d, v20.2d, v20.2d
+	WORD $0x4e617a54 // fcvtl2 v20.2d, v18.4s
+	WORD $0x4e74ce91 // fmla v17.2d, v20.2d, v20.2d
+	FSTPQ (F16, F17), 128(R9)
+	FLDPQ 160(R9), (F16, F17)
+	WORD $0x0e617a72 // fcvtl v18.2d, v19.2s
+	WORD $0x4e72ce50 // fmla v16.2d, v18.2d, v18.2d
+	WORD $0x4e617a72 // fcvtl2 v18.2d, v19.4s
+	WORD $0x4e72ce51 // fmla v17.2d, v18.2d, v18.2d
+	FSTPQ (F16, F17), 160(R9)
+	FLDPQ -32(R6), (F16, F17)
+	FLDPQ -32(R7), (F18, F19)
+	WORD $0x6e3cde54 // fmul v20.4s, v18.4s, v28.4s
+	WORD $0x6e3cde75 // fmul v21.4s, v19.4s, v28.4s
+	WORD $0x4e34d610 // fadd v16.4s, v16.4s, v20.4s
+	WORD $0x4e35d631 // fadd v17.4s, v17.4s, v21.4s
+	WORD $0x6eb2e7b4 // fcmgt v20.4s, v29.4s, v18.4s
+	WORD $0x6eb3e7b5 // fcmgt v21.4s, v29.4s, v19.4s
+	WORD $0x6e721ff4 // bsl v20.16b, v31.16b, v18.16b
+	WORD $0x6e731ff5 // bsl v21.16b, v31.16b, v19.16b
+	WORD $0x6ebde656 // fcmgt v22.4s, v18.4s, v29.4s
+	WORD $0x6ebde677 // fcmgt v23.4s, v19.4s, v29.4s
+	WORD $0x6e741fd6 // bsl v22.16b, v30.16b, v20.16b
+	WORD $0x6e751fd7 // bsl v23.16b, v30.16b, v21.16b
+	WORD $0x4e36d610 // fadd v16.4s, v16.4s, v22.4s
+	WORD $0x4e37d631 // fadd v17.4s, v17.4s, v23.4s
+	FSTPQ (F16, F17), -32(R6)
+	WORD $0x4ea0fa50 // fabs v16.4s, v18.4s
+	WORD $0x4ea0fa71 // fabs v17.4s, v19.4s
+	WORD $0x0e617a14 // fcvtl v20.2d, v16.2s
+	WORD $0x4e74d58c // fadd v12.2d, v12.2d, v20.2d
+	WORD $0x4e617a14 // fcvtl2 v20.2d, v16.4s
+	WORD $0x4e74d5ad // fadd v13.2d, v13.2d, v20.2d
+	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e70d5ce // fadd v14.2d, v14.2d, v16.2d
+	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e70d5ef // fadd v15.2d, v15.2d, v16.2d
+	FLDPQ 192(R9), (F16, F17)
+	WORD $0x0e617a54 // fcvtl v20.2d, v18.2s
+	WORD $0x4e74ce90 // fmla v16.2d, v20.2d, v20.2d
+	WORD $0x4e617a54 // fcvtl2 v20.2d, v18.4s
+	WORD $0x4e74ce91 // fmla v17.2d, v20.2d, v20.2d
+	FSTPQ (F16, F17), 192(R9)
+	FLDPQ 224(R9), (F16, F17)
+	WORD $0x0e617a72 // fcvtl v18.2d, v19.2s
+	WORD $0x4e72ce50 // fmla v16.2d, v18.2d, v18.2d
+	WORD $0x4e617a72 // fcvtl2 v18.2d, v19.4s
+	WORD $0x4e72ce51 // fmla v17.2d, v18.2d, v18.2d
+	FSTPQ (F16, F17), 224(R9)
+	SUBS $32, R0, R0
+	BGE loop32
+	FSTPQ (F0, F1), 0(R8)
+	FSTPQ (F2, F3), 32(R8)
+	FSTPQ (F4, F5), 64(R8)
+	FSTPQ (F6, F7), 96(R8)
+	FSTPQ (F8, F9), 128(R8)
+	FSTPQ (F10, F11), 160(R8)
+	FSTPQ (F12, F13), 192(R8)
+	FSTPQ (F14, F15), 224(R8)
+
+rest32:
+	ADD $32, R0, R0
 	SUBS $4, R0, R0
 	BLT rest4
 
 loop4:
-	FMOVQ (R6), F0
+	FMOVQ.P 16(R6), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
+	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x6ea0fbe2 // fneg v2.4s, v31.4s
-	WORD $0x6ea1e7c3 // fcmgt v3.4s, v30.4s, v1.4s
-	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
-	WORD $0x6ebee422 // fcmgt v2.4s, v1.4s, v30.4s
-	WORD $0x6e631fe2 // bsl v2.16b, v31.16b, v3.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	FMOVQ.P F0, 16(R6)
+	WORD $0x6ea1e7a2 // fcmgt v2.4s, v29.4s, v1.4s
+	WORD $0x6e611fe2 // bsl v2.16b, v31.16b, v1.16b
+	WORD $0x6ebde423 // fcmgt v3.4s, v1.4s, v29.4s
+	WORD $0x6e621fc3 // bsl v3.16b, v30.16b, v2.16b
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	FMOVQ F0, -16(R6)
 	WORD $0x4ea0f820 // fabs v0.4s, v1.4s
 	ADD R1<<3, R8, R2
-	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
-	FMOVQ 0(R2), F3
-	WORD $0x4e62d463 // fadd v3.2d, v3.2d, v2.2d
-	FMOVQ F3, 0(R2)
-	WORD $0x4e617802 // fcvtl2 v2.2d, v0.4s
-	FMOVQ 16(R2), F3
-	WORD $0x4e62d463 // fadd v3.2d, v3.2d, v2.2d
-	FMOVQ F3, 16(R2)
+	FLDPQ 0(R2), (F2, F3)
+	WORD $0x0e617804 // fcvtl v4.2d, v0.2s
+	WORD $0x4e64d442 // fadd v2.2d, v2.2d, v4.2d
+	WORD $0x4e617804 // fcvtl2 v4.2d, v0.4s
+	WORD $0x4e64d463 // fadd v3.2d, v3.2d, v4.2d
+	FSTPQ (F2, F3), 0(R2)
 	ADD R1<<3, R9, R2
-	WORD $0x0e617820 // fcvtl v0.2d, v1.2s
-	WORD $0x0e617822 // fcvtl v2.2d, v1.2s
-	WORD $0x6e62dc00 // fmul v0.2d, v0.2d, v2.2d
-	FMOVQ 0(R2), F2
-	WORD $0x4e60d442 // fadd v2.2d, v2.2d, v0.2d
-	FMOVQ F2, 0(R2)
-	WORD $0x4e617820 // fcvtl2 v0.2d, v1.4s
-	WORD $0x4e617822 // fcvtl2 v2.2d, v1.4s
-	WORD $0x6e62dc00 // fmul v0.2d, v0.2d, v2.2d
-	FMOVQ 16(R2), F2
-	WORD $0x4e60d442 // fadd v2.2d, v2.2d, v0.2d
-	FMOVQ F2, 16(R2)
+	FLDPQ 0(R2), (F0, F2)
+	WORD $0x0e617823 // fcvtl v3.2d, v1.2s
+	WORD $0x4e63cc60 // fmla v0.2d, v3.2d, v3.2d
+	WORD $0x4e617823 // fcvtl2 v3.2d, v1.4s
+	WORD $0x4e63cc62 // fmla v2.2d, v3.2d, v3.2d
+	FSTPQ (F0, F2), 0(R2)
 	ADD $4, R1, R1
 	AND $31, R1, R1
 	SUBS $4, R0, R0
@@ -73,30 +246,27 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R6), F0
+	FMOVS.P 4(R6), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
+	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x6ea0fbe2 // fneg v2.4s, v31.4s
-	WORD $0x6ea1e7c3 // fcmgt v3.4s, v30.4s, v1.4s
-	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
-	WORD $0x6ebee422 // fcmgt v2.4s, v1.4s, v30.4s
-	WORD $0x6e631fe2 // bsl v2.16b, v31.16b, v3.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	FMOVS.P F0, 4(R6)
+	WORD $0x6ea1e7a2 // fcmgt v2.4s, v29.4s, v1.4s
+	WORD $0x6e611fe2 // bsl v2.16b, v31.16b, v1.16b
+	WORD $0x6ebde423 // fcmgt v3.4s, v1.4s, v29.4s
+	WORD $0x6e621fc3 // bsl v3.16b, v30.16b, v2.16b
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	FMOVS F0, -4(R6)
 	WORD $0x4ea0f820 // fabs v0.4s, v1.4s
 	ADD R1<<3, R8, R2
-	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
-	FMOVD 0(R2), F3
-	WORD $0x4e62d463 // fadd v3.2d, v3.2d, v2.2d
-	FMOVD F3, 0(R2)
-	ADD R1<<3, R9, R2
-	WORD $0x0e617820 // fcvtl v0.2d, v1.2s
-	WORD $0x0e617822 // fcvtl v2.2d, v1.2s
-	WORD $0x6e62dc00 // fmul v0.2d, v0.2d, v2.2d
 	FMOVD 0(R2), F2
-	WORD $0x4e60d442 // fadd v2.2d, v2.2d, v0.2d
+	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
+	WORD $0x4e63d442 // fadd v2.2d, v2.2d, v3.2d
 	FMOVD F2, 0(R2)
+	ADD R1<<3, R9, R2
+	FMOVD 0(R2), F0
+	WORD $0x0e617822 // fcvtl v2.2d, v1.2s
+	WORD $0x4e62cc40 // fmla v0.2d, v2.2d, v2.2d
+	FMOVD F0, 0(R2)
 	ADD $1, R1, R1
 	AND $31, R1, R1
 	SUBS $1, R0, R0

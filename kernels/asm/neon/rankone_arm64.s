@@ -10,72 +10,189 @@ TEXT ·RankOne(SB), NOSPLIT, $0-72
 	MOVD x_base+24(FP), R7
 	MOVD z_base+48(FP), R8
 	MOVD z_len+56(FP), R5
-	CBZ R5, done
+	SUBS $4, R5, R5
+	BLT rows4rest
 
-row:
+rows4:
 	MOVD g_base+0(FP), R6
-	FMOVS (R8), F31
+	FMOVS 0(R8), F31
 	VDUP V31.S[0], V31.S4
+	FMOVS 4(R8), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R8), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R8), F28
+	VDUP V28.S[0], V28.S4
 	MOVD g_len+8(FP), R0
+	ADD R0<<2, R7, R9
+	ADD R0<<2, R9, R10
+	ADD R0<<2, R10, R11
 	SUBS $16, R0, R0
-	BLT rest16
+	BLT rows4rest16
 
-loop16:
-	FMOVQ (R6), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R6), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R6), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R6), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+rows4loop16:
+	FLDPQ.P 64(R6), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FLDPQ.P 64(R9), (F2, F3)
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FLDPQ.P 64(R10), (F2, F3)
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FLDPQ.P 64(R11), (F2, F3)
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R6), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FLDPQ -32(R9), (F2, F3)
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FLDPQ -32(R10), (F2, F3)
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FLDPQ -32(R11), (F2, F3)
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
-	BGE loop16
+	BGE rows4loop16
 
-rest16:
+rows4rest16:
 	ADD $16, R0, R0
 	SUBS $4, R0, R0
-	BLT rest4
+	BLT rows4rest4
 
-loop4:
-	FMOVQ (R6), F0
+rows4loop4:
+	FMOVQ.P 16(R6), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ.P 16(R9), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ.P 16(R10), F1
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ.P 16(R11), F1
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
-	BGE loop4
+	BGE rows4loop4
 
-rest4:
+rows4rest4:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT rest1
+	BLT rows4rest1
 
-loop1:
-	FMOVS (R6), F0
+rows4loop1:
+	FMOVS.P 4(R6), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS.P 4(R9), F1
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS.P 4(R10), F1
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS.P 4(R11), F1
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
-	BGE loop1
+	BGE rows4loop1
 
-rest1:
+rows4rest1:
+	MOVD R11, R7
+	ADD $16, R8, R8
+	SUBS $4, R5, R5
+	BGE rows4
+
+rows4rest:
+	ADD $4, R5, R5
+	SUBS $1, R5, R5
+	BLT rows1rest
+
+rows1:
+	MOVD g_base+0(FP), R6
+	FMOVS 0(R8), F31
+	VDUP V31.S[0], V31.S4
+	MOVD g_len+8(FP), R0
+	SUBS $16, R0, R0
+	BLT rows1rest16
+
+rows1loop16:
+	FLDPQ.P 64(R6), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R6), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -32(R6)
+	SUBS $16, R0, R0
+	BGE rows1loop16
+
+rows1rest16:
+	ADD $16, R0, R0
+	SUBS $4, R0, R0
+	BLT rows1rest4
+
+rows1loop4:
+	FMOVQ.P 16(R6), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, -16(R6)
+	SUBS $4, R0, R0
+	BGE rows1loop4
+
+rows1rest4:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT rows1rest1
+
+rows1loop1:
+	FMOVS.P 4(R6), F0
+	FMOVS.P 4(R7), F1
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS F0, -4(R6)
+	SUBS $1, R0, R0
+	BGE rows1loop1
+
+rows1rest1:
 	ADD $4, R8, R8
 	SUBS $1, R5, R5
-	BNE row
+	BGE rows1
 
-done:
+rows1rest:
 	RET

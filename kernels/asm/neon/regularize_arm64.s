@@ -13,13 +13,14 @@ GLOBL constants<>(SB), RODATA|NOPTR, $16
 TEXT ·Regularize(SB), NOSPLIT, $0-80
 	MOVD c+72(FP), R3
 	MOVD $constants<>(SB), R4
-	FMOVS 8(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVQ 0(R4), F30
-	FMOVS 0(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 4(R3), F28
+	FMOVS 8(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVQ 0(R4), F29
+	FMOVS 0(R3), F28
 	VDUP V28.S[0], V28.S4
+	FMOVS 4(R3), F27
+	VDUP V27.S[0], V27.S4
+	WORD $0x6ea0fbdf // fneg v31.4s, v30.4s
 	MOVD x_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD p_base+48(FP), R8
@@ -28,54 +29,44 @@ TEXT ·Regularize(SB), NOSPLIT, $0-80
 	BLT rest16
 
 loop16:
-	FMOVQ.P 16(R7), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	FMOVQ.P 16(R8), F1
-	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
+	FLDPQ.P 64(R7), (F0, F1)
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	FLDPQ.P 64(R8), (F2, F3)
+	WORD $0x6e3bdc44 // fmul v4.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc65 // fmul v5.4s, v3.4s, v27.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x6ea2e7a4 // fcmgt v4.4s, v29.4s, v2.4s
+	WORD $0x6ea3e7a5 // fcmgt v5.4s, v29.4s, v3.4s
+	WORD $0x6e621fe4 // bsl v4.16b, v31.16b, v2.16b
+	WORD $0x6e631fe5 // bsl v5.16b, v31.16b, v3.16b
+	WORD $0x6ebde442 // fcmgt v2.4s, v2.4s, v29.4s
+	WORD $0x6ebde463 // fcmgt v3.4s, v3.4s, v29.4s
+	WORD $0x6e641fc2 // bsl v2.16b, v30.16b, v4.16b
+	WORD $0x6e651fc3 // bsl v3.16b, v30.16b, v5.16b
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x6ea0fbe2 // fneg v2.4s, v31.4s
-	WORD $0x6ea1e7c3 // fcmgt v3.4s, v30.4s, v1.4s
-	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
-	WORD $0x6ebee421 // fcmgt v1.4s, v1.4s, v30.4s
-	WORD $0x6e631fe1 // bsl v1.16b, v31.16b, v3.16b
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ.P 16(R7), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	FMOVQ.P 16(R8), F1
-	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FSTPQ.P (F0, F1), 64(R6)
+	FLDPQ -32(R7), (F0, F1)
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	FLDPQ -32(R8), (F2, F3)
+	WORD $0x6e3bdc44 // fmul v4.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc65 // fmul v5.4s, v3.4s, v27.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x6ea2e7a4 // fcmgt v4.4s, v29.4s, v2.4s
+	WORD $0x6ea3e7a5 // fcmgt v5.4s, v29.4s, v3.4s
+	WORD $0x6e621fe4 // bsl v4.16b, v31.16b, v2.16b
+	WORD $0x6e631fe5 // bsl v5.16b, v31.16b, v3.16b
+	WORD $0x6ebde442 // fcmgt v2.4s, v2.4s, v29.4s
+	WORD $0x6ebde463 // fcmgt v3.4s, v3.4s, v29.4s
+	WORD $0x6e641fc2 // bsl v2.16b, v30.16b, v4.16b
+	WORD $0x6e651fc3 // bsl v3.16b, v30.16b, v5.16b
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x6ea0fbe2 // fneg v2.4s, v31.4s
-	WORD $0x6ea1e7c3 // fcmgt v3.4s, v30.4s, v1.4s
-	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
-	WORD $0x6ebee421 // fcmgt v1.4s, v1.4s, v30.4s
-	WORD $0x6e631fe1 // bsl v1.16b, v31.16b, v3.16b
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ.P 16(R7), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	FMOVQ.P 16(R8), F1
-	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x6ea0fbe2 // fneg v2.4s, v31.4s
-	WORD $0x6ea1e7c3 // fcmgt v3.4s, v30.4s, v1.4s
-	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
-	WORD $0x6ebee421 // fcmgt v1.4s, v1.4s, v30.4s
-	WORD $0x6e631fe1 // bsl v1.16b, v31.16b, v3.16b
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ.P 16(R7), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	FMOVQ.P 16(R8), F1
-	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x6ea0fbe2 // fneg v2.4s, v31.4s
-	WORD $0x6ea1e7c3 // fcmgt v3.4s, v30.4s, v1.4s
-	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
-	WORD $0x6ebee421 // fcmgt v1.4s, v1.4s, v30.4s
-	WORD $0x6e631fe1 // bsl v1.16b, v31.16b, v3.16b
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -86,15 +77,14 @@ rest16:
 
 loop4:
 	FMOVQ.P 16(R7), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	FMOVQ.P 16(R8), F1
-	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
+	WORD $0x6e3bdc22 // fmul v2.4s, v1.4s, v27.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x6ea0fbe2 // fneg v2.4s, v31.4s
-	WORD $0x6ea1e7c3 // fcmgt v3.4s, v30.4s, v1.4s
-	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
-	WORD $0x6ebee421 // fcmgt v1.4s, v1.4s, v30.4s
-	WORD $0x6e631fe1 // bsl v1.16b, v31.16b, v3.16b
+	WORD $0x6ea1e7a2 // fcmgt v2.4s, v29.4s, v1.4s
+	WORD $0x6e611fe2 // bsl v2.16b, v31.16b, v1.16b
+	WORD $0x6ebde421 // fcmgt v1.4s, v1.4s, v29.4s
+	WORD $0x6e621fc1 // bsl v1.16b, v30.16b, v2.16b
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	SUBS $4, R0, R0
@@ -107,15 +97,14 @@ rest4:
 
 loop1:
 	FMOVS.P 4(R7), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
 	FMOVS.P 4(R8), F1
-	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
+	WORD $0x6e3bdc22 // fmul v2.4s, v1.4s, v27.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x6ea0fbe2 // fneg v2.4s, v31.4s
-	WORD $0x6ea1e7c3 // fcmgt v3.4s, v30.4s, v1.4s
-	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
-	WORD $0x6ebee421 // fcmgt v1.4s, v1.4s, v30.4s
-	WORD $0x6e631fe1 // bsl v1.16b, v31.16b, v3.16b
+	WORD $0x6ea1e7a2 // fcmgt v2.4s, v29.4s, v1.4s
+	WORD $0x6e611fe2 // bsl v2.16b, v31.16b, v1.16b
+	WORD $0x6ebde421 // fcmgt v1.4s, v1.4s, v29.4s
+	WORD $0x6e621fc1 // bsl v1.16b, v30.16b, v2.16b
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	FMOVS.P F0, 4(R6)
 	SUBS $1, R0, R0

@@ -19,30 +19,24 @@ TEXT ·SGD(SB), NOSPLIT, $0-56
 	BLT rest16
 
 loop16:
-	FMOVQ (R6), F0
+	FLDPQ.P 64(R6), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R6), F0
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R6), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R6), F0
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R6), F0
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -52,12 +46,12 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R6), F0
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVQ.P 16(R7), F1
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -67,12 +61,12 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R6), F0
+	FMOVS.P 4(R6), F0
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVS.P 4(R7), F1
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 
@@ -99,30 +93,24 @@ row:
 	BLT rest16
 
 loop16:
-	FMOVQ (R6), F0
+	FLDPQ.P 64(R6), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R6), F0
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R6), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R6), F0
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R6), F0
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -132,12 +120,12 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R6), F0
+	FMOVQ.P 16(R6), F0
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVQ.P 16(R7), F1
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -147,12 +135,12 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R6), F0
+	FMOVS.P 4(R6), F0
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVS.P 4(R7), F1
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 

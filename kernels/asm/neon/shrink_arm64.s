@@ -8,52 +8,45 @@
 // Requires: ASIMD
 TEXT ·Shrink(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
-	FMOVS 0(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
+	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
+	FMOVS 4(R3), F29
+	VDUP V29.S[0], V29.S4
+	WORD $0x6ea0fbdf // fneg v31.4s, v30.4s
 	MOVD p_base+0(FP), R6
 	MOVD p_len+8(FP), R0
 	SUBS $16, R0, R0
 	BLT rest16
 
 loop16:
-	FMOVQ (R6), F0
-	WORD $0x6ea0fbe1 // fneg v1.4s, v31.4s
-	WORD $0x6ea0e422 // fcmgt v2.4s, v1.4s, v0.4s
-	WORD $0x6e601c22 // bsl v2.16b, v1.16b, v0.16b
-	WORD $0x6ea2e7e1 // fcmgt v1.4s, v31.4s, v2.4s
-	WORD $0x6e7f1c41 // bsl v1.16b, v2.16b, v31.16b
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R6), F0
-	WORD $0x6ea0fbe1 // fneg v1.4s, v31.4s
-	WORD $0x6ea0e422 // fcmgt v2.4s, v1.4s, v0.4s
-	WORD $0x6e601c22 // bsl v2.16b, v1.16b, v0.16b
-	WORD $0x6ea2e7e1 // fcmgt v1.4s, v31.4s, v2.4s
-	WORD $0x6e7f1c41 // bsl v1.16b, v2.16b, v31.16b
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R6), F0
-	WORD $0x6ea0fbe1 // fneg v1.4s, v31.4s
-	WORD $0x6ea0e422 // fcmgt v2.4s, v1.4s, v0.4s
-	WORD $0x6e601c22 // bsl v2.16b, v1.16b, v0.16b
-	WORD $0x6ea2e7e1 // fcmgt v1.4s, v31.4s, v2.4s
-	WORD $0x6e7f1c41 // bsl v1.16b, v2.16b, v31.16b
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ (R6), F0
-	WORD $0x6ea0fbe1 // fneg v1.4s, v31.4s
-	WORD $0x6ea0e422 // fcmgt v2.4s, v1.4s, v0.4s
-	WORD $0x6e601c22 // bsl v2.16b, v1.16b, v0.16b
-	WORD $0x6ea2e7e1 // fcmgt v1.4s, v31.4s, v2.4s
-	WORD $0x6e7f1c41 // bsl v1.16b, v2.16b, v31.16b
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
-	FMOVQ.P F0, 16(R6)
+	FLDPQ.P 64(R6), (F0, F1)
+	WORD $0x6ea0e7e2 // fcmgt v2.4s, v31.4s, v0.4s
+	WORD $0x6e601fe2 // bsl v2.16b, v31.16b, v0.16b
+	WORD $0x6ea1e7e3 // fcmgt v3.4s, v31.4s, v1.4s
+	WORD $0x6e611fe3 // bsl v3.16b, v31.16b, v1.16b
+	WORD $0x6ea2e7c4 // fcmgt v4.4s, v30.4s, v2.4s
+	WORD $0x6e7e1c44 // bsl v4.16b, v2.16b, v30.16b
+	WORD $0x6ea3e7c2 // fcmgt v2.4s, v30.4s, v3.4s
+	WORD $0x6e7e1c62 // bsl v2.16b, v3.16b, v30.16b
+	WORD $0x4ea4d400 // fsub v0.4s, v0.4s, v4.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R6), (F0, F1)
+	WORD $0x6ea0e7e2 // fcmgt v2.4s, v31.4s, v0.4s
+	WORD $0x6e601fe2 // bsl v2.16b, v31.16b, v0.16b
+	WORD $0x6ea1e7e3 // fcmgt v3.4s, v31.4s, v1.4s
+	WORD $0x6e611fe3 // bsl v3.16b, v31.16b, v1.16b
+	WORD $0x6ea2e7c4 // fcmgt v4.4s, v30.4s, v2.4s
+	WORD $0x6e7e1c44 // bsl v4.16b, v2.16b, v30.16b
+	WORD $0x6ea3e7c2 // fcmgt v2.4s, v30.4s, v3.4s
+	WORD $0x6e7e1c62 // bsl v2.16b, v3.16b, v30.16b
+	WORD $0x4ea4d400 // fsub v0.4s, v0.4s, v4.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -63,15 +56,14 @@ rest16:
 	BLT rest4
 
 loop4:
-	FMOVQ (R6), F0
-	WORD $0x6ea0fbe1 // fneg v1.4s, v31.4s
-	WORD $0x6ea0e422 // fcmgt v2.4s, v1.4s, v0.4s
-	WORD $0x6e601c22 // bsl v2.16b, v1.16b, v0.16b
-	WORD $0x6ea2e7e1 // fcmgt v1.4s, v31.4s, v2.4s
-	WORD $0x6e7f1c41 // bsl v1.16b, v2.16b, v31.16b
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
-	FMOVQ.P F0, 16(R6)
+	FMOVQ.P 16(R6), F0
+	WORD $0x6ea0e7e1 // fcmgt v1.4s, v31.4s, v0.4s
+	WORD $0x6e601fe1 // bsl v1.16b, v31.16b, v0.16b
+	WORD $0x6ea1e7c2 // fcmgt v2.4s, v30.4s, v1.4s
+	WORD $0x6e7e1c22 // bsl v2.16b, v1.16b, v30.16b
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
+	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
 
@@ -81,15 +73,14 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS (R6), F0
-	WORD $0x6ea0fbe1 // fneg v1.4s, v31.4s
-	WORD $0x6ea0e422 // fcmgt v2.4s, v1.4s, v0.4s
-	WORD $0x6e601c22 // bsl v2.16b, v1.16b, v0.16b
-	WORD $0x6ea2e7e1 // fcmgt v1.4s, v31.4s, v2.4s
-	WORD $0x6e7f1c41 // bsl v1.16b, v2.16b, v31.16b
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
-	FMOVS.P F0, 4(R6)
+	FMOVS.P 4(R6), F0
+	WORD $0x6ea0e7e1 // fcmgt v1.4s, v31.4s, v0.4s
+	WORD $0x6e601fe1 // bsl v1.16b, v31.16b, v0.16b
+	WORD $0x6ea1e7c2 // fcmgt v2.4s, v30.4s, v1.4s
+	WORD $0x6e7e1c22 // bsl v2.16b, v1.16b, v30.16b
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
+	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 

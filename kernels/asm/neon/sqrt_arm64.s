@@ -14,18 +14,14 @@ TEXT ·Sqrt(SB), NOSPLIT, $0-48
 	BLT rest16
 
 loop16:
-	FMOVQ.P 16(R7), F0
+	FLDPQ.P 64(R7), (F0, F1)
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ.P 16(R7), F0
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	FSTPQ.P (F0, F1), 64(R6)
+	FLDPQ -32(R7), (F0, F1)
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ.P 16(R7), F0
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ.P 16(R7), F0
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	FMOVQ.P F0, 16(R6)
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 

@@ -13,114 +13,62 @@ TEXT ·SumSquares(SB), NOSPLIT, $0-32
 	MOVD $0, R1
 	SUBS $32, R0, R0
 	BLT rest32
-	FMOVQ 0(R7), F0
-	FMOVQ 16(R7), F1
-	FMOVQ 32(R7), F2
-	FMOVQ 48(R7), F3
-	FMOVQ 64(R7), F4
-	FMOVQ 80(R7), F5
-	FMOVQ 96(R7), F6
-	FMOVQ 112(R7), F7
-	FMOVQ 128(R7), F8
-	FMOVQ 144(R7), F9
-	FMOVQ 160(R7), F10
-	FMOVQ 176(R7), F11
-	FMOVQ 192(R7), F12
-	FMOVQ 208(R7), F13
-	FMOVQ 224(R7), F14
-	FMOVQ 240(R7), F15
+	FLDPQ 0(R7), (F0, F1)
+	FLDPQ 32(R7), (F2, F3)
+	FLDPQ 64(R7), (F4, F5)
+	FLDPQ 96(R7), (F6, F7)
+	FLDPQ 128(R7), (F8, F9)
+	FLDPQ 160(R7), (F10, F11)
+	FLDPQ 192(R7), (F12, F13)
+	FLDPQ 224(R7), (F14, F15)
 
 loop32:
-	FMOVQ.P 16(R6), F16
-	WORD $0x0e617a11 // fcvtl v17.2d, v16.2s
+	FLDPQ.P 128(R6), (F16, F17)
 	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x6e72de31 // fmul v17.2d, v17.2d, v18.2d
-	WORD $0x4e71d400 // fadd v0.2d, v0.2d, v17.2d
-	WORD $0x4e617a11 // fcvtl2 v17.2d, v16.4s
+	WORD $0x4e72ce40 // fmla v0.2d, v18.2d, v18.2d
 	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x6e72de31 // fmul v17.2d, v17.2d, v18.2d
-	WORD $0x4e71d421 // fadd v1.2d, v1.2d, v17.2d
-	FMOVQ.P 16(R6), F16
-	WORD $0x0e617a11 // fcvtl v17.2d, v16.2s
+	WORD $0x4e72ce41 // fmla v1.2d, v18.2d, v18.2d
+	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e70ce02 // fmla v2.2d, v16.2d, v16.2d
+	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e70ce03 // fmla v3.2d, v16.2d, v16.2d
+	FLDPQ -96(R6), (F16, F17)
 	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x6e72de31 // fmul v17.2d, v17.2d, v18.2d
-	WORD $0x4e71d442 // fadd v2.2d, v2.2d, v17.2d
-	WORD $0x4e617a11 // fcvtl2 v17.2d, v16.4s
+	WORD $0x4e72ce44 // fmla v4.2d, v18.2d, v18.2d
 	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x6e72de31 // fmul v17.2d, v17.2d, v18.2d
-	WORD $0x4e71d463 // fadd v3.2d, v3.2d, v17.2d
-	FMOVQ.P 16(R6), F16
-	WORD $0x0e617a11 // fcvtl v17.2d, v16.2s
+	WORD $0x4e72ce45 // fmla v5.2d, v18.2d, v18.2d
+	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e70ce06 // fmla v6.2d, v16.2d, v16.2d
+	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e70ce07 // fmla v7.2d, v16.2d, v16.2d
+	FLDPQ -64(R6), (F16, F17)
 	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x6e72de31 // fmul v17.2d, v17.2d, v18.2d
-	WORD $0x4e71d484 // fadd v4.2d, v4.2d, v17.2d
-	WORD $0x4e617a11 // fcvtl2 v17.2d, v16.4s
+	WORD $0x4e72ce48 // fmla v8.2d, v18.2d, v18.2d
 	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x6e72de31 // fmul v17.2d, v17.2d, v18.2d
-	WORD $0x4e71d4a5 // fadd v5.2d, v5.2d, v17.2d
-	FMOVQ.P 16(R6), F16
-	WORD $0x0e617a11 // fcvtl v17.2d, v16.2s
+	WORD $0x4e72ce49 // fmla v9.2d, v18.2d, v18.2d
+	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e70ce0a // fmla v10.2d, v16.2d, v16.2d
+	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e70ce0b // fmla v11.2d, v16.2d, v16.2d
+	FLDPQ -32(R6), (F16, F17)
 	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x6e72de31 // fmul v17.2d, v17.2d, v18.2d
-	WORD $0x4e71d4c6 // fadd v6.2d, v6.2d, v17.2d
-	WORD $0x4e617a11 // fcvtl2 v17.2d, v16.4s
+	WORD $0x4e72ce4c // fmla v12.2d, v18.2d, v18.2d
 	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x6e72de31 // fmul v17.2d, v17.2d, v18.2d
-	WORD $0x4e71d4e7 // fadd v7.2d, v7.2d, v17.2d
-	FMOVQ.P 16(R6), F16
-	WORD $0x0e617a11 // fcvtl v17.2d, v16.2s
-	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x6e72de31 // fmul v17.2d, v17.2d, v18.2d
-	WORD $0x4e71d508 // fadd v8.2d, v8.2d, v17.2d
-	WORD $0x4e617a11 // fcvtl2 v17.2d, v16.4s
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x6e72de31 // fmul v17.2d, v17.2d, v18.2d
-	WORD $0x4e71d529 // fadd v9.2d, v9.2d, v17.2d
-	FMOVQ.P 16(R6), F16
-	WORD $0x0e617a11 // fcvtl v17.2d, v16.2s
-	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x6e72de31 // fmul v17.2d, v17.2d, v18.2d
-	WORD $0x4e71d54a // fadd v10.2d, v10.2d, v17.2d
-	WORD $0x4e617a11 // fcvtl2 v17.2d, v16.4s
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x6e72de31 // fmul v17.2d, v17.2d, v18.2d
-	WORD $0x4e71d56b // fadd v11.2d, v11.2d, v17.2d
-	FMOVQ.P 16(R6), F16
-	WORD $0x0e617a11 // fcvtl v17.2d, v16.2s
-	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x6e72de31 // fmul v17.2d, v17.2d, v18.2d
-	WORD $0x4e71d58c // fadd v12.2d, v12.2d, v17.2d
-	WORD $0x4e617a11 // fcvtl2 v17.2d, v16.4s
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x6e72de31 // fmul v17.2d, v17.2d, v18.2d
-	WORD $0x4e71d5ad // fadd v13.2d, v13.2d, v17.2d
-	FMOVQ.P 16(R6), F16
-	WORD $0x0e617a11 // fcvtl v17.2d, v16.2s
-	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x6e72de31 // fmul v17.2d, v17.2d, v18.2d
-	WORD $0x4e71d5ce // fadd v14.2d, v14.2d, v17.2d
-	WORD $0x4e617a11 // fcvtl2 v17.2d, v16.4s
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x6e72de31 // fmul v17.2d, v17.2d, v18.2d
-	WORD $0x4e71d5ef // fadd v15.2d, v15.2d, v17.2d
+	WORD $0x4e72ce4d // fmla v13.2d, v18.2d, v18.2d
+	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e70ce0e // fmla v14.2d, v16.2d, v16.2d
+	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
+	WORD $0x4e70ce0f // fmla v15.2d, v16.2d, v16.2d
 	SUBS $32, R0, R0
 	BGE loop32
-	FMOVQ F0, 0(R7)
-	FMOVQ F1, 16(R7)
-	FMOVQ F2, 32(R7)
-	FMOVQ F3, 48(R7)
-	FMOVQ F4, 64(R7)
-	FMOVQ F5, 80(R7)
-	FMOVQ F6, 96(R7)
-	FMOVQ F7, 112(R7)
-	FMOVQ F8, 128(R7)
-	FMOVQ F9, 144(R7)
-	FMOVQ F10, 160(R7)
-	FMOVQ F11, 176(R7)
-	FMOVQ F12, 192(R7)
-	FMOVQ F13, 208(R7)
-	FMOVQ F14, 224(R7)
-	FMOVQ F15, 240(R7)
+	FSTPQ (F0, F1), 0(R7)
+	FSTPQ (F2, F3), 32(R7)
+	FSTPQ (F4, F5), 64(R7)
+	FSTPQ (F6, F7), 96(R7)
+	FSTPQ (F8, F9), 128(R7)
+	FSTPQ (F10, F11), 160(R7)
+	FSTPQ (F12, F13), 192(R7)
+	FSTPQ (F14, F15), 224(R7)
 
 rest32:
 	ADD $32, R0, R0
@@ -130,18 +78,12 @@ rest32:
 loop4:
 	FMOVQ.P 16(R6), F0
 	ADD R1<<3, R7, R2
-	WORD $0x0e617801 // fcvtl v1.2d, v0.2s
-	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
-	WORD $0x6e62dc21 // fmul v1.2d, v1.2d, v2.2d
-	FMOVQ 0(R2), F2
-	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
-	FMOVQ F2, 0(R2)
-	WORD $0x4e617801 // fcvtl2 v1.2d, v0.4s
-	WORD $0x4e617802 // fcvtl2 v2.2d, v0.4s
-	WORD $0x6e62dc21 // fmul v1.2d, v1.2d, v2.2d
-	FMOVQ 16(R2), F2
-	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
-	FMOVQ F2, 16(R2)
+	FLDPQ 0(R2), (F1, F2)
+	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
+	WORD $0x4e63cc61 // fmla v1.2d, v3.2d, v3.2d
+	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
+	WORD $0x4e63cc62 // fmla v2.2d, v3.2d, v3.2d
+	FSTPQ (F1, F2), 0(R2)
 	ADD $4, R1, R1
 	AND $31, R1, R1
 	SUBS $4, R0, R0
@@ -155,12 +97,10 @@ rest4:
 loop1:
 	FMOVS.P 4(R6), F0
 	ADD R1<<3, R7, R2
-	WORD $0x0e617801 // fcvtl v1.2d, v0.2s
+	FMOVD 0(R2), F1
 	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
-	WORD $0x6e62dc21 // fmul v1.2d, v1.2d, v2.2d
-	FMOVD 0(R2), F2
-	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
-	FMOVD F2, 0(R2)
+	WORD $0x4e62cc41 // fmla v1.2d, v2.2d, v2.2d
+	FMOVD F1, 0(R2)
 	ADD $1, R1, R1
 	AND $31, R1, R1
 	SUBS $1, R0, R0
