@@ -9,51 +9,86 @@ import (
 
 const registers = 32
 
+// A value is what a node is for one row of those side by side, and for one
+// vector of those side by side. What all rows or vectors share is the first's.
+type value struct{ node, row, vector int }
+
 // An allocation hands out the vector registers while the schedule is printed:
 // from the last one down to what is held throughout, from the first one up to
 // everything else, until its last use.
 type allocation struct {
+	*rule.Rule
 	steps      []rule.Step
-	last       []int        // by node, see rule.LastUse
-	invariants []int        // the nodes that do not change in a loop, the most wanted first
-	slots      []int        // those of them that are constants
-	held       map[int]bool // those of them that stay in a register
-	reg        map[int]int  // by node
+	last       []int          // by node, see rule.LastUse
+	varies     []bool         // by node, whether it depends on the row
+	fixed      []bool         // by node, whether it does not change in a loop
+	invariants []value        // what does not, the most wanted first
+	slots      []int          // the nodes among them that are constants
+	held       map[value]bool // those of them that stay in a register
+	reg        map[value]int
 	free       uint32
 	short      bool
 }
 
 // allocate holds as many of the invariants of r as it is allowed to.
-func allocate(r *rule.Rule, held int) allocation {
+func allocate(r *rule.Rule, held, side int) allocation {
 	steps := r.Schedule()
 	a := allocation{
-		steps:      steps,
-		last:       r.LastUse(steps),
-		invariants: r.Invariants(),
-		held:       map[int]bool{},
-		reg:        map[int]int{},
-		free:       1<<registers - 1,
+		Rule:  r,
+		steps: steps,
+		last:  r.LastUse(steps),
+		held:  map[value]bool{},
+		reg:   map[value]int{},
+		free:  1<<registers - 1,
 	}
-	for _, id := range a.invariants {
+	for id, n := range r.Nodes {
+		change := func(x int) bool { return !a.fixed[x] || a.varies[x] }
+		a.varies = append(a.varies, slices.ContainsFunc(n.Operands(), func(x int) bool { return a.varies[x] }))
+		a.fixed = append(a.fixed, !slices.ContainsFunc(n.Operands(), change))
+		if n.Op == rule.Load {
+			a.varies[id] = r.Buffers[n.X].Shape != rule.Stream || r.Stores(n.X)
+			a.fixed[id] = r.Buffers[n.X].Shape == rule.PerRow
+		}
+	}
+	for _, step := range steps {
+		if step.IsEffect || !a.fixed[step.ID] {
+			continue
+		}
+		rows := 1
+		if a.varies[step.ID] {
+			rows = side
+		}
+		for row := range rows {
+			a.invariants = append(a.invariants, value{step.ID, row, 0})
+		}
+	}
+	for _, id := range r.Invariants() {
+		a.invariants = append(a.invariants, value{id, 0, 0})
 		if r.Nodes[id].Op == rule.Const {
 			a.slots = append(a.slots, id)
 		}
 	}
-	for _, step := range steps {
-		if n := r.Nodes[step.ID]; !step.IsEffect && n.Op == rule.Load && r.Buffers[n.X].Shape == rule.PerRow {
-			a.invariants = slices.Insert(a.invariants, 0, step.ID)
-		}
-	}
-	for rank, id := range a.invariants[:min(held, len(a.invariants))] {
-		v := registers - 1 - rank
-		if v < 0 {
+	for rank, v := range a.invariants[:min(held, len(a.invariants))] {
+		register := registers - 1 - rank
+		if register < 0 {
 			a.short = true
 			break
 		}
-		a.held[id], a.reg[id] = true, v
-		a.free &^= 1 << v
+		a.held[v], a.reg[v] = true, register
+		a.free &^= 1 << register
 	}
 	return a
+}
+
+// value is what a node is for a row and a vector.
+func (a *allocation) value(id, row, vector int) value {
+	if !a.varies[id] {
+		row = 0
+	}
+	if a.fixed[id] {
+		vector = 0
+	}
+	return value{id, row, vector}
 }
 
 // take returns a free register, or any and is short from then on.
@@ -73,13 +108,31 @@ func (a *allocation) give(vs ...int) {
 	}
 }
 
-// release gives back what is dead after step at: values that had their last
-// use, and invariants that were fetched for this step only.
-func (a *allocation) release(at int) {
-	for id, v := range a.reg {
-		if !a.held[id] && (a.last[id] == at || slices.Contains(a.invariants, id)) {
-			delete(a.reg, id)
-			a.give(v)
+// A moment is a step of the schedule for a row and a vector.
+type moment struct{ step, row, vector int }
+
+// dies reports whether a value is dead after a moment, for it had its last use,
+// or is an invariant that was fetched for this step only.
+func (k *kernel) dies(v value, m moment) bool {
+	switch {
+	case k.held[v]:
+		return false
+	case k.fixed[v.node]:
+		return m.vector == k.vectors-1
+	case k.last[v.node] != m.step || v.vector != m.vector:
+		return false
+	case k.varies[v.node]:
+		return v.row == m.row
+	}
+	return m.row == k.rows-1
+}
+
+// release gives back what is dead after a moment.
+func (k *kernel) release(m moment) {
+	for v, register := range k.reg {
+		if k.dies(v, m) {
+			delete(k.reg, v)
+			k.give(register)
 		}
 	}
 }

@@ -8,61 +8,142 @@ import (
 )
 
 // body prints the schedule for one move of each buffer, the elements from first
-// on of a stage.
+// on of a stage. What does not depend on the row is done for the first; a buffer
+// that all rows change is stored for the last.
 func (k *kernel) body(s stage, first int) {
-	for at, step := range k.steps {
-		if !step.IsEffect && slices.Contains(k.invariants, step.ID) {
-			continue
-		}
-		reads := k.ReadsOf(step)
-		v := make([]int, len(reads))
-		for i, id := range reads {
-			if _, ok := k.reg[id]; !ok {
-				k.reg[id] = k.take()
-				k.fetch(id)
+	for row := range k.rows {
+		for at, step := range k.steps {
+			switch {
+			case step.IsEffect && !k.Effects[step.ID].Reduce:
+				k.store(moment{at, row, 0}, s, first)
+			case step.IsEffect:
+				for vector := range k.vectors {
+					k.reduce(moment{at, row, vector}, s, first)
+				}
+			case k.fixed[step.ID]:
+			case row > 0 && !k.varies[step.ID]:
+				for vector := range k.vectors {
+					k.release(moment{at, row, vector})
+				}
+			case k.Nodes[step.ID].Op == rule.Load:
+				k.load(step.ID, row, s, first)
+			default:
+				for vector := range k.vectors {
+					k.compute(moment{at, row, vector})
+				}
 			}
-			v[i] = k.reg[id]
 		}
-		switch {
-		case !step.IsEffect:
-			k.compute(at, step.ID, v, s)
-			continue
-		case k.Effects[step.ID].Reduce:
-			k.reduce(step.ID, v, s, first)
-		default:
-			suffix, element := k.element(at, k.Effects[step.ID].To, s)
-			k.op("%s F%d, %s", s.move+suffix, v[0], element)
-		}
-		k.release(at)
 	}
 	if len(k.lanes) > 0 && s.elements != rule.Lanes {
-		k.op("ADD $%d, R%d, R%d", s.bytes/4, lane, lane)
+		k.op("ADD $%d, R%d, R%d", s.elements, lane, lane)
 		k.op("AND $%d, R%d, R%d", rule.Lanes-1, lane, lane)
 	}
 }
 
-// element is the operand of a move, which steps on to the next element when it
-// is the last of this one.
-func (k *kernel) element(at, buffer int, s stage) (suffix, operand string) {
-	if k.walked[buffer] == at {
-		return ".P", fmt.Sprintf("%d(R%d)", s.bytes, pointer(buffer))
+// element is the operand of a move of the elements from first on. The first move
+// of an iteration steps the pointer on by all of it, so that the others need not:
+// each step is one more operation in the core.
+func (k *kernel) element(pointer int, s stage, first int) (suffix, operand string) {
+	if !k.stepped[pointer] {
+		k.stepped[pointer] = true
+		return ".P", fmt.Sprintf("%d(R%d)", s.elements*4, pointer)
 	}
-	return "", fmt.Sprintf("(R%d)", pointer(buffer))
+	return "", fmt.Sprintf("%d(R%d)", 4*(first-s.elements), pointer)
 }
 
-// fetch prints the load of an invariant.
-func (k *kernel) fetch(id int) {
-	n, v := k.Nodes[id], k.reg[id]
+// load prints the load of a node, unless an earlier row has left it in registers.
+func (k *kernel) load(id, row int, s stage, first int) {
+	if _, ok := k.reg[value{id, row, 0}]; ok {
+		return
+	}
+	var vs []int
+	for vector := range k.vectors {
+		v := k.take()
+		k.reg[value{id, row, vector}] = v
+		vs = append(vs, v)
+	}
+	buffer := k.Nodes[id].X
+	suffix, element := k.element(k.pointerTo(buffer, row), s, first)
+	if len(vs) == 2 {
+		k.op("FLDPQ%s %s, (F%d, F%d)", suffix, element, vs[0], vs[1])
+	} else {
+		k.op("%s %s, F%d", s.move+suffix, element, vs[0])
+	}
+}
+
+// store prints the store of an effect, or leaves the values to the next row.
+func (k *kernel) store(m moment, s stage, first int) {
+	e := k.Effects[k.steps[m.step].ID]
+	if m.row < k.rows-1 && k.Buffers[e.To].Shape == rule.Stream {
+		k.hand(e, m)
+		return
+	}
+	var vs []int
+	for vector := range k.vectors {
+		vs = append(vs, k.get(e.X, m.row, vector))
+	}
+	suffix, element := k.element(k.pointerTo(e.To, m.row), s, first)
+	if len(vs) == 2 {
+		k.op("FSTPQ%s (F%d, F%d), %s", suffix, vs[0], vs[1], element)
+	} else {
+		k.op("%s F%d, %s", s.move+suffix, vs[0], element)
+	}
+	for m.vector = range k.vectors {
+		k.release(m)
+	}
+}
+
+// hand hands what a row stores to the next one, which would load it.
+func (k *kernel) hand(e rule.Effect, m moment) {
+	for m.vector = range k.vectors {
+		from := k.value(e.X, m.row, m.vector)
+		for id, n := range k.Nodes {
+			if n == (rule.Node{Op: rule.Load, X: e.To}) && k.last[id] >= 0 {
+				if !k.dies(from, m) {
+					panic("arm64: " + k.Name + " needs what it stores to " + k.Buffers[e.To].Name)
+				}
+				k.reg[value{id, m.row + 1, m.vector}] = k.reg[from]
+				delete(k.reg, from)
+			}
+		}
+		k.release(m)
+	}
+}
+
+// get is the register of a value, fetched if it is an invariant that is not in
+// one.
+func (k *kernel) get(id, row, vector int) int {
+	v := k.value(id, row, vector)
+	if _, ok := k.reg[v]; !ok {
+		if !k.fixed[id] {
+			panic("arm64: " + k.Name + " reads what is dead")
+		}
+		k.reg[v] = k.take()
+		k.fetch(v)
+	}
+	return k.reg[v]
+}
+
+// fetch prints the load of an invariant, or its computation from others.
+func (k *kernel) fetch(v value) {
+	n, register := k.Nodes[v.node], k.reg[v]
 	switch n.Op {
 	case rule.Const:
-		k.op("FMOVQ %d(R%d), F%d", 16*slices.Index(k.slots, id), constants, v)
+		k.op("FMOVQ %d(R%d), F%d", 16*slices.Index(k.slots, v.node), constants, register)
 		return
 	case rule.Scalar:
-		k.op("FMOVS %d(R%d), F%d", 4*n.X, scalars, v)
+		k.op("FMOVS %d(R%d), F%d", 4*n.X, scalars, register)
 	case rule.Load:
-		k.op("FMOVS (R%d), F%d", pointer(n.X), v)
+		k.op("FMOVS %d(R%d), F%d", 4*v.row, pointer(n.X), register)
+	default:
+		var operands []int
+		for _, x := range n.Operands() {
+			operands = append(operands, k.get(x, v.row, v.vector))
+		}
+		k.apply(n, register, operands)
+		return
 	}
-	k.op("VDUP V%d.S[0], V%d.S4", v, v)
+	k.op("VDUP V%d.S[0], V%d.S4", register, register)
 }
 
 // direct are the operations that are one instruction.
@@ -73,28 +154,41 @@ var direct = map[rule.Op]*inst{
 	rule.ShiftLeft: shl, rule.ShiftRight: ushr, rule.ShiftArith: sshr,
 }
 
-// compute prints node id, whose operands are in v.
-func (k *kernel) compute(at, id int, v []int, s stage) {
+// compute prints a node.
+func (k *kernel) compute(m moment) {
+	id := k.steps[m.step].ID
 	n := k.Nodes[id]
+	var v []int
+	for _, x := range n.Operands() {
+		v = append(v, k.get(x, m.row, m.vector))
+	}
 	var d int
-	switch {
-	case n.Op == rule.Select && k.last[n.X] == at:
-		d = v[0]
-		delete(k.reg, n.X)
-		k.release(at)
-	case n.Op == rule.Select, n.Op == rule.Max, n.Op == rule.Min, n.Op == rule.Flush:
+	switch n.Op {
+	case rule.Select:
+		k.choose(id, v, m)
+		return
+	case rule.MulKept:
+		keep := k.take()
+		defer k.give(keep)
+		k.word(cmtst, keep, v[0], v[2])
+		v[2] = keep
+		k.release(m)
+		d = k.take()
+	case rule.Max, rule.Min, rule.Flush:
 		// These write their result before they have read all operands.
 		d = k.take()
-		k.release(at)
+		k.release(m)
 	default:
-		k.release(at)
+		k.release(m)
 		d = k.take()
 	}
-	k.reg[id] = d
+	k.reg[k.value(id, m.row, m.vector)] = d
+	k.apply(n, d, v)
+}
+
+// apply prints an operation on registers.
+func (k *kernel) apply(n rule.Node, d int, v []int) {
 	switch n.Op {
-	case rule.Load:
-		suffix, element := k.element(at, n.X, s)
-		k.op("%s %s, F%d", s.move+suffix, element, d)
 	case rule.Less:
 		k.word(fcmgt, d, v[1], v[0])
 	case rule.LessEqual:
@@ -105,17 +199,45 @@ func (k *kernel) compute(at, id int, v []int, s stage) {
 	case rule.Min:
 		k.word(fcmgt, d, v[1], v[0])
 		k.word(bsl, d, v[0], v[1])
-	case rule.Select:
-		if d != v[0] {
-			k.word(orr, d, v[0], v[0])
-		}
-		k.word(bsl, d, v[1], v[2])
 	case rule.Flush:
 		k.word(cmtst, d, v[0], v[1])
 		k.word(and, d, d, v[0])
+	case rule.MulKept: // the third is a mask by now
+		k.word(fmul, d, v[0], v[1])
+		k.word(and, d, d, v[2])
 	case rule.ShiftLeft, rule.ShiftRight, rule.ShiftArith:
 		k.word(direct[n.Op], d, v[0], int(n.Imm))
 	default:
 		k.word(direct[n.Op], append([]int{d}, v...)...)
 	}
+}
+
+// choose prints a Select in the register of an operand that is dead after it,
+// if there is one.
+func (k *kernel) choose(id int, v []int, m moment) {
+	var d int
+	for at, x := range append(k.Nodes[id].Operands(), -1) {
+		if x < 0 {
+			d = k.take()
+			k.word(orr, d, v[0], v[0])
+			k.word(bsl, d, v[1], v[2])
+			break
+		}
+		if from := k.value(x, m.row, m.vector); k.fixed[x] || !k.dies(from, m) {
+			continue
+		}
+		d = v[at]
+		delete(k.reg, k.value(x, m.row, m.vector))
+		switch at {
+		case 0:
+			k.word(bsl, d, v[1], v[2])
+		case 1:
+			k.word(bif, d, v[2], v[0])
+		case 2:
+			k.word(bit, d, v[1], v[0])
+		}
+		break
+	}
+	k.release(m)
+	k.reg[k.value(id, m.row, m.vector)] = d
 }

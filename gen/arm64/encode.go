@@ -44,6 +44,7 @@ var (
 	cmtst = row("cmtst", 0x4ea08c00, "4s", "4s", "4s")
 	bsl   = row("bsl", 0x6e601c00, "16b", "16b", "16b")
 	bit   = row("bit", 0x6ea01c00, "16b", "16b", "16b")
+	bif   = row("bif", 0x6ee01c00, "16b", "16b", "16b")
 
 	and  = row("and", 0x4e201c00, "16b", "16b", "16b")
 	orr  = row("orr", 0x4ea01c00, "16b", "16b", "16b")
@@ -57,7 +58,7 @@ var (
 	fcvtl  = row("fcvtl", 0x0e617800, "2d", "2s")
 	fcvtl2 = row("fcvtl2", 0x4e617800, "2d", "4s")
 	faddd  = row("fadd", 0x4e60d400, "2d", "2d", "2d")
-	fmuld  = row("fmul", 0x6e60dc00, "2d", "2d", "2d")
+	fmlad  = row("fmla", 0x4e60cc00, "2d", "2d", "2d")
 )
 
 // word returns the line that applies in to its operands, the destination first.
@@ -89,13 +90,24 @@ func (in *inst) word(operands ...int) string {
 
 var wordLine = regexp.MustCompile(`(?m)^.*\bWORD\b.*$`)
 
+// number is what two uses of an instruction may differ in.
+var number = regexp.MustCompile(`(\bv|#)\d+`)
+
 // Check disassembles every WORD of an assembly file and compares it with its
-// comment. The disassembler knows Armv8.0 and little more, and what it knows
-// beyond vectors is refused by name.
+// comment. The disassembler knows Armv8.0 and little more; of what it knows all
+// that is not in the table is refused, for FMLA rounds as the language does on
+// one arrangement and not on the other.
 func Check(text []byte) error {
-	names := map[string]bool{"mov": true}
+	known := map[string]bool{"mov v.16b, v.16b": true}
 	for _, in := range table {
-		names[in.name] = true
+		var args []string
+		for _, arg := range in.args {
+			if arg != "#" {
+				arg = "v." + arg
+			}
+			args = append(args, arg)
+		}
+		known[in.name+" "+strings.Join(args, ", ")] = true
 	}
 	for _, line := range wordLine.FindAllString(string(text), -1) {
 		hex, gnu, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "WORD $0x"), " // ")
@@ -108,7 +120,7 @@ func Check(text []byte) error {
 			return fmt.Errorf("%s: %v", line, err)
 		}
 		got := arm64asm.GNUSyntax(decoded)
-		if name, _, _ := strings.Cut(got, " "); !names[name] || !strings.Contains(got, " v") {
+		if !known[number.ReplaceAllString(got, "$1")] {
 			return fmt.Errorf("%s: %s is not among the instructions", line, got)
 		}
 		if got != gnu {

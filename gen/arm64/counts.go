@@ -1,0 +1,169 @@
+package arm64
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/lockstep-go/lockstep/gen/rule"
+)
+
+// A Count is what the main loop of a kernel has for 16 lanes.
+type Count struct {
+	Loads, Stores  float64 // instructions
+	Loaded, Stored float64 // registers: a pair moves two
+	Steps          float64 // moves that step a pointer on
+	Float          float64 // instructions that round or convert, of which
+	Divides, Roots float64
+	Widenings      float64 // to float64
+	Vector         float64 // comparisons, choices, bits, integers
+	Scalar         float64 // the counter, its branch, the lane
+	Side, Elements int     // of an iteration: rows, and columns of each
+}
+
+// Total is the number of instructions.
+func (c Count) Total() float64 { return c.Loads + c.Stores + c.Float + c.Vector + c.Scalar }
+
+// fields are all numbers but those of the iteration.
+func (c *Count) fields() []*float64 {
+	return []*float64{&c.Loads, &c.Stores, &c.Loaded, &c.Stored, &c.Steps, &c.Float, &c.Divides, &c.Roots, &c.Widenings, &c.Vector, &c.Scalar}
+}
+
+var (
+	loopLabel = regexp.MustCompile(`(?m)^(?:rows(\d+))?loop(\d+):$`)
+	isFloat   = regexp.MustCompile(`^(fadd|fsub|fmul|fmla|fdiv|fsqrt|fcvtl2?|scvtf)$`)
+)
+
+// count reads the main loop of the first function of a file, which is the one
+// with the most elements in an iteration. A line is an instruction.
+func count(text string) Count {
+	functions := strings.SplitN(text, "\nTEXT ", 3)
+	text = functions[min(1, len(functions)-1)]
+	var c Count
+	var loop string
+	for _, m := range loopLabel.FindAllStringSubmatchIndex(text, -1) {
+		side := 1
+		if m[2] >= 0 {
+			side, _ = strconv.Atoi(text[m[2]:m[3]])
+		}
+		elements, _ := strconv.Atoi(text[m[4]:m[5]])
+		if side*elements > c.Side*c.Elements {
+			c.Side, c.Elements = side, elements
+			branch := "\tBGE " + strings.TrimSuffix(text[m[0]:m[1]], ":") + "\n"
+			loop, _, _ = strings.Cut(text[m[1]:], branch)
+			loop += branch
+		}
+	}
+	for _, line := range strings.Split(loop, "\n") {
+		name, operands, _ := strings.Cut(strings.TrimSpace(line), " ")
+		name, suffix, _ := strings.Cut(name, ".")
+		if suffix == "P" {
+			c.Steps++
+		}
+		switch name {
+		case "":
+		case "FLDPQ":
+			c.Loads++
+			c.Loaded += 2
+		case "FSTPQ":
+			c.Stores++
+			c.Stored += 2
+		case "FMOVQ", "FMOVD", "FMOVS":
+			if strings.HasPrefix(operands, "F") {
+				c.Stores++
+				c.Stored++
+			} else {
+				c.Loads++
+				c.Loaded++
+			}
+		case "WORD":
+			_, gnu, _ := strings.Cut(operands, " // ")
+			gnu, _, _ = strings.Cut(gnu, " ")
+			if !isFloat.MatchString(gnu) {
+				c.Vector++
+				continue
+			}
+			c.Float++
+			switch gnu {
+			case "fdiv":
+				c.Divides++
+			case "fsqrt":
+				c.Roots++
+			case "fcvtl", "fcvtl2":
+				c.Widenings++
+			}
+		case "VDUP":
+			c.Vector++
+		default:
+			c.Scalar++
+		}
+	}
+	for _, n := range c.fields() {
+		*n *= 16 / float64(c.Side*c.Elements)
+	}
+	return c
+}
+
+// bound is what no kernel for NEON can do without: each element loaded once if
+// the rule reads it and stored once if the rule writes it, two registers in an
+// instruction; one instruction for each operation whose operands change in the
+// loop, and two where NEON has none of that meaning. The rows of a matrix can
+// share what is there once for all of them.
+func bound(r *rule.Rule) Count {
+	var c Count
+	a := allocate(r, 0, 1)
+	const vectors = 4
+	for j, b := range r.Buffers {
+		if r.IsMatrix() != (b.Shape == rule.Matrix) {
+			continue
+		}
+		if r.Loads(j) {
+			c.Loaded += vectors
+		}
+		if r.Stores(j) {
+			c.Stored += vectors
+		}
+	}
+	c.Loads, c.Stores = c.Loaded/2, c.Stored/2
+	for _, step := range a.steps {
+		if step.IsEffect {
+			switch e := r.Effects[step.ID]; {
+			case !e.Reduce:
+			case e.Kind == rule.MaxAbs: // no sign, greater, choose
+				c.Vector += 3 * vectors
+			case e.Kind == rule.Fold:
+				c.Float += vectors
+			default: // two vectors of float64
+				c.Widenings += 2 * vectors
+				if e.Kind == rule.Dot && e.X != e.Y {
+					c.Widenings += 2 * vectors
+				}
+				c.Float += 2 * vectors
+			}
+			continue
+		}
+		if a.fixed[step.ID] {
+			continue
+		}
+		switch op := r.Nodes[step.ID].Op; op {
+		case rule.Load:
+		case rule.Add, rule.Sub, rule.Mul, rule.Div, rule.Sqrt, rule.FromInt:
+			c.Float += vectors
+			switch op {
+			case rule.Div:
+				c.Divides += vectors
+			case rule.Sqrt:
+				c.Roots += vectors
+			}
+		case rule.MulKept:
+			c.Float += vectors
+			c.Vector += 2 * vectors
+		case rule.Max, rule.Min, rule.Flush:
+			c.Vector += 2 * vectors
+		default:
+			c.Vector += vectors
+		}
+	}
+	c.Float += c.Widenings
+	return c
+}
