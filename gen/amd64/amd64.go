@@ -20,8 +20,9 @@ import (
 type ISA struct {
 	lanes     int
 	registers int
-	wide      int // vectors in an iteration of the main loop
-	rows      int // of a matrix that are walked side by side
+	wide      int  // vectors in an iteration of the main loop
+	rows      int  // of a matrix that are walked side by side
+	phases    bool // there are registers enough to begin the roots of all vectors first
 	vector    func(*emitter) reg.VecVirtual
 	tail      func(e *emitter, left reg.GPVirtual) memory
 	lower     func(e *emitter, n rule.Node, x, y, z, dst reg.Register)
@@ -562,13 +563,58 @@ func (e *emitter) body(mem memory, vectors, side int) {
 		e.MOVQ(e.index, lane)
 		e.ANDQ(operand.I8(rule.Lanes-1), lane)
 	}
-	for k := range vectors {
-		b := body{emitter: e, memory: mem, vector: k, main: vectors > 1, lane: lane,
-			value: map[int]reg.Register{}, stored: map[int]reg.VecVirtual{}}
-		for r := range side {
-			b.emit(r, r == side-1)
+	phases := [][]rule.Step{e.steps}
+	if vectors > 1 && e.t.phases {
+		phases = e.phases()
+	}
+	bodies := make([]body, vectors)
+	for _, steps := range phases {
+		for k := range bodies {
+			b := &bodies[k]
+			if b.emitter == nil {
+				*b = body{emitter: e, memory: mem, vector: k, main: vectors > 1, lane: lane,
+					value: map[int]reg.Register{}, stored: map[int]reg.VecVirtual{}}
+			}
+			for r := range side {
+				b.emit(steps, r, r == side-1)
+			}
 		}
 	}
+}
+
+// phases splits the schedule after its roots, if it has some: in the main loop the
+// roots of all vectors are under way before the first of them is waited for.
+func (e *emitter) phases() [][]rule.Step {
+	waits := make([]bool, len(e.r.Nodes)) // for a root
+	used := make([]bool, len(e.r.Nodes))  // by what does not wait
+	for id, n := range e.r.Nodes {
+		waits[id] = slices.ContainsFunc(n.Operands(), func(x int) bool { return waits[x] || e.r.Nodes[x].Op == rule.Sqrt })
+	}
+	second := func(s rule.Step) bool {
+		if s.IsEffect {
+			return slices.ContainsFunc(e.r.ReadsOf(s), func(x int) bool { return waits[x] })
+		}
+		return waits[s.ID] || !used[s.ID]
+	}
+	for _, s := range slices.Backward(e.steps) {
+		if !s.IsEffect && e.r.Nodes[s.ID].Op == rule.Sqrt {
+			used[s.ID] = true
+		}
+		if !second(s) {
+			for _, x := range e.r.ReadsOf(s) {
+				used[x] = true
+			}
+		}
+	}
+	var split [2][]rule.Step
+	for _, s := range e.steps {
+		k := 0
+		if second(s) {
+			k = 1
+		}
+		split[k] = append(split[k], s)
+	}
+	return split[:]
 }
 
 // A body is the rule for one vector of the columns.
@@ -582,9 +628,9 @@ type body struct {
 	stored map[int]reg.VecVirtual // by buffer, what the rows so far have made of it
 }
 
-// emit computes the rule for a row. What does not depend on the row is computed
+// emit computes some steps for a row. What does not depend on the row is computed
 // for the first; a buffer that all rows change is stored by the last.
-func (b *body) emit(row int, last bool) {
+func (b *body) emit(steps []rule.Step, row int, last bool) {
 	e := b.emitter
 	at := func(buffer int) operand.Mem {
 		m := e.buffers[buffer]
@@ -607,7 +653,7 @@ func (b *body) emit(row int, last bool) {
 		}
 		return e.broadcast(id)
 	}
-	for _, s := range e.steps {
+	for _, s := range steps {
 		if s.IsEffect {
 			f := e.r.Effects[s.ID]
 			x := get(f.X).(reg.VecVirtual)

@@ -13,6 +13,7 @@ var AVX512 = ISA{
 	registers: 32,
 	wide:      4,
 	rows:      4,
+	phases:    true,
 	vector:    func(e *emitter) reg.VecVirtual { return e.ZMM() },
 	mask:      func(e *emitter) reg.Register { return e.K() },
 	tail: func(e *emitter, left reg.GPVirtual) memory {
