@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// advises is whether there is advice to give.
+const advises = true
+
 // adviseHuge asks for huge pages for the whole ones in memory that begins with
 // one. The system may refuse, and then the pages are ordinary ones.
 func adviseHuge(memory []float32) {

@@ -2,5 +2,7 @@
 
 package update
 
+const advises = false
+
 // adviseHuge does nothing: no other system takes advice on huge pages.
 func adviseHuge([]float32) {}

@@ -72,7 +72,7 @@ func TestStateIsStaggered(t *testing.T) {
 // TestHugePages reads from the system what a large buffer is made of.
 func TestHugePages(t *testing.T) {
 	setting, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/enabled")
-	if err != nil || strings.Contains(string(setting), "[never]") || emulated {
+	if !advises || err != nil || strings.Contains(string(setting), "[never]") || emulated {
 		t.Skip("no huge pages on request here")
 	}
 	b := Alloc(16<<20, 1)[0]

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -17,7 +18,9 @@ import (
 type golden struct {
 	Name, Framework, Rule string
 	Options               json.RawMessage
+	DefaultLR             float64 // of the framework, 0 if it has none
 	LR                    []float64
+	Gradients             string
 	GradScale             float64
 	Steps                 []int
 	State                 []string
@@ -25,115 +28,223 @@ type golden struct {
 
 const goldenLen = 257
 
-// TestGolden follows PyTorch, Keras, TensorFlow and Optax for 60 steps.
-//
-// The distance is measured against the largest magnitude that an element has
-// had: where a parameter crosses zero, an error made while it was large stays.
-// Each step rounds some four times to half a unit of 2⁻²⁴, partly in other
-// places than the framework does: 120 units are what 60 steps can add up to.
-// Keras and Optax compute the bias corrections of Adam in float32, where the
-// cancellation in 1-0.999ᵗ costs hundreds of units in the first steps.
+// TestGolden follows PyTorch, Keras, TensorFlow and Optax for 60 steps. Tiny state
+// and tiny gradients that are squared are lost on the way, but PyTorch computes
+// with subnormal numbers, so that it is followed with KeepSubnormals too.
 func TestGolden(t *testing.T) {
-	gradients := readFloats(t, "gradients.bin")
 	for _, c := range goldenCases(t) {
 		t.Run(c.Name, func(t *testing.T) {
-			o, err := New(goldenLen, c.rule(t))
-			if err != nil {
-				t.Fatal(err)
+			r := c.rule(t)
+			gradient := 0.
+			if c.Gradients == "tiny.bin" && squares(r) {
+				gradient = 0x1p-63
 			}
-			if err := o.SetGradScale(c.GradScale); err != nil {
-				t.Fatal(err)
+			c.follow(t, r, 0x1p-95, gradient)
+			if c.Gradients == "tiny.bin" && strings.HasPrefix(c.Name, "torch") {
+				c.follow(t, changed(r, func(o *Options) { o.KeepSubnormals = true }), 0x1p-149, 0)
 			}
-			p := readFloats(t, "params.bin")
-			want := readFloats(t, c.Name+".bin")
-			size := make([]float64, goldenLen)
-			stateSize := make([][]float64, len(c.State))
-			for k, name := range c.State {
-				if len(o.Buffer(0, name)) != goldenLen {
-					t.Fatalf("there is no state %q", name)
-				}
-				stateSize[k] = make([]float64, goldenLen)
-			}
-			worst := 0.0
-			recorded := 0
-			for step, lr := range c.LR {
-				if err := o.SetLR(lr); err != nil {
-					t.Fatal(err)
-				}
-				if err := o.Step(p, gradients[step*goldenLen:][:goldenLen]); err != nil {
-					t.Fatal(err)
-				}
-				grow(size, p)
-				for k, name := range c.State {
-					grow(stateSize[k], o.Buffer(0, name))
-				}
-				if recorded < len(c.Steps) && step+1 == c.Steps[recorded] {
-					worst = max(worst, distance(p, want[recorded*goldenLen:], size))
-					recorded++
-				}
-			}
-			for k, name := range c.State {
-				worst = max(worst, distance(o.Buffer(0, name), want[(recorded+k)*goldenLen:], stateSize[k]))
-			}
-			limit := 120.0
-			if low := strings.HasPrefix(c.Name, "keras_adam") || strings.HasPrefix(c.Name, "optax_"); low {
-				limit = 640
-			}
-			if worst > limit {
-				t.Errorf("%.1f units of 2⁻²⁴ off, the limit is %.0f", worst, limit)
-			}
-			t.Logf("%.1f units of 2⁻²⁴ off %s", worst, c.Framework)
 		})
 	}
 }
 
-// TestPresets holds the presets to the options of the framework's defaults.
-func TestPresets(t *testing.T) {
-	presets := map[string]Rule{
-		"torch_sgd":      PyTorchSGD(),
-		"torch_momentum": PyTorchMomentum(.9),
-		"torch_adagrad":  PyTorchAdagrad(),
-		"torch_adam":     PyTorchAdam(),
-		"torch_adamw":    PyTorchAdamW(),
-		"keras_sgd":      KerasSGD(),
-		"keras_momentum": KerasMomentum(.9),
-		"keras_adagrad":  KerasAdagrad(),
-		"keras_adam":     KerasAdam(),
-		"keras_adamw":    KerasAdamW(),
+// sameOperations are cases for which the framework does what the kernel does, in
+// the same order: the bits are the same.
+var sameOperations = []string{
+	"keras_sgd", "keras_momentum", "keras_momentum_nesterov", "keras_adagrad", "keras_adagrad_eps",
+	"keras_momentum_nesterov_tiny", "keras_momentum_nesterov_huge", "keras_adagrad_tiny", "keras_adagrad_huge",
+	"tf_sgd", "tf_momentum", "tf_keras_momentum", "tf_keras_momentum_nesterov",
+	"tf_adagrad_v2", "tf_adagrad_v2_eps", "tf_proximal_sgd_l1",
+}
+
+// limit is how many units of 2⁻²⁴ a rule may be off after 60 steps, about twice
+// what it is. A rounding costs up to a unit; some go one way in every step.
+func (c golden) limit(r Rule) float64 {
+	framework, _, _ := strings.Cut(c.Name, "_")
+	o := r.options()
+	adam, isAdam := r.(Adam)
+	_, isSGD := r.(SGD)
+	inGradient := !o.Proximal && o.L1+o.L2 != 0
+	switch {
+	case slices.Contains(sameOperations, c.Name):
+		return 0
+
+	case isAdam && framework != "torch" && !adam.NoBiasCorrection:
+		// The framework has βᵗ in float32, where 1-0.999ᵗ is off by up to half a
+		// unit over 0.001 at first, and its root by half of that, 250 units. As
+		// much is lost again where 0.999 itself is float32, but not where that is
+		// what the case records. A β₂ of 1-2⁻¹⁰ is exact and so is its square; the
+		// cube is off by half a unit over 3·2⁻¹⁰.
+		switch {
+		case adam.Beta2 == 1-0x1p-10:
+			return 85
+		case framework == "tf":
+			return 125 // of two steps on: the first power is exact
+		}
+		return 500
+
+	case isAdam && inGradient:
+		// An L1 or L2 that keeps a parameter about zero alternates, and m is what
+		// remains when its gradients cancel. Rounded among them, it is off by up
+		// to three units of the parameter in every step.
+		return 180
+
+	case isAdam:
+		return 26 // a root, a division, and four scalars
+
+	case o.Proximal && isSGD:
+		// TensorFlow rounds 1 + lr·L2 to a unit, and the factor here is its
+		// reciprocal rounded to half of one, both the same way as long as the
+		// learning rate stays. It stays for a third of the steps.
+		return 75
+
+	case o.WeightDecay != 0, isSGD && o.L2 != 0 && o.L1 == 0:
+		// The factor 1 - lr·decay is off by up to half a unit, in every step.
+		return 50
+
+	case inGradient && o.L1 != 0:
+		return 42 // as with Adam, but the gradient is rounded once
 	}
+	return 18 // one rounding of the parameter on either side, either way
+}
+
+// follow compares a rule with the framework's trajectory. In each step a number of
+// the state may be lost if it is below one bound, and a gradient below another.
+//
+// The distance is measured against the largest magnitude that an element or its
+// step has had: where a parameter crosses zero, an error made while it was large
+// stays.
+func (c golden) follow(t *testing.T, r Rule, state, gradient float64) {
+	t.Helper()
+	o := mustNew(t, goldenLen, r)
+	must(t, o.SetGradScale(c.GradScale))
+	gradients, want := readFloats(t, c.Gradients), readFloats(t, c.Name+".bin")
+	p, before := readFloats(t, "params.bin"), make([]float32, goldenLen)
+	size := make([]float64, goldenLen)
+	stateSize := make([][]float64, len(c.State))
+	for k, name := range c.State {
+		if len(o.Buffer(0, name)) != goldenLen {
+			t.Fatalf("there is no state %q", name)
+		}
+		stateSize[k] = make([]float64, goldenLen)
+	}
+	// Of m as much is lost as of the gradients, of which it is a mean, and both
+	// would have been divided by eps at least.
+	state *= float64(len(c.LR))
+	inParams, divisor := state, 1.
+	switch r := r.(type) {
+	case AdaGrad:
+		divisor = max(r.Eps, math.Sqrt(r.InitialAccumulator))
+	case Adam:
+		divisor = max(r.Eps, math.Sqrt(r.EpsRoot))
+		inParams *= float64(len(c.LR)) / divisor
+	}
+	for _, lr := range c.LR {
+		inParams += lr * gradient / divisor
+	}
+	worst := 0.0
+	recorded := 0
+	for step, lr := range c.LR {
+		grow(size, p)
+		copy(before, p)
+		must(t, o.SetLR(lr))
+		must(t, o.Step(p, gradients[step*goldenLen:][:goldenLen]))
+		for i := range before {
+			before[i] -= p[i]
+		}
+		grow(size, before)
+		grow(size, p)
+		for k, name := range c.State {
+			grow(stateSize[k], o.Buffer(0, name))
+		}
+		if recorded < len(c.Steps) && step+1 == c.Steps[recorded] {
+			worst = max(worst, distance(p, want[recorded*goldenLen:], size, inParams))
+			recorded++
+		}
+	}
+	for k, name := range c.State {
+		lost := state
+		if name == "m" {
+			lost += gradient
+		}
+		worst = max(worst, distance(o.Buffer(0, name), want[(recorded+k)*goldenLen:], stateSize[k], lost))
+	}
+	if limit := c.limit(r); worst > limit {
+		t.Errorf("%.1f units of 2⁻²⁴ off, the limit is %.0f", worst, limit)
+	}
+	t.Logf("%.1f units of 2⁻²⁴ off %s", worst, c.Framework)
+}
+
+// presets make the rule of a golden case, with the arguments that it has there.
+// The text's rules are a framework's, but for the eps of TextAdaGrad.
+var presets = []struct {
+	function, golden string
+	of               func(r Rule) Rule
+}{
+	{"PyTorchSGD", "torch_sgd", func(Rule) Rule { return PyTorchSGD() }},
+	{"PyTorchMomentum", "torch_momentum", func(r Rule) Rule { return PyTorchMomentum(r.(Momentum).Momentum) }},
+	{"PyTorchAdagrad", "torch_adagrad", func(Rule) Rule { return PyTorchAdagrad() }},
+	{"PyTorchAdam", "torch_adam", func(Rule) Rule { return PyTorchAdam() }},
+	{"PyTorchAdamW", "torch_adamw", func(Rule) Rule { return PyTorchAdamW() }},
+	{"KerasSGD", "keras_sgd", func(Rule) Rule { return KerasSGD() }},
+	{"KerasMomentum", "keras_momentum", func(r Rule) Rule { return KerasMomentum(r.(Momentum).Momentum) }},
+	{"KerasAdagrad", "keras_adagrad", func(Rule) Rule { return KerasAdagrad() }},
+	{"KerasAdam", "keras_adam", func(Rule) Rule { return KerasAdam() }},
+	{"KerasAdamW", "keras_adamw", func(Rule) Rule { return KerasAdamW() }},
+	{"TensorFlowMomentum", "tf_momentum", func(r Rule) Rule {
+		return TensorFlowMomentum(r.options().LR, r.(Momentum).Momentum)
+	}},
+	{"TensorFlowAdagrad", "tf_adagrad_v2", func(r Rule) Rule {
+		return TensorFlowAdagrad(r.options().LR, r.(AdaGrad).InitialAccumulator, r.(AdaGrad).Eps)
+	}},
+	{"TensorFlowProximalAdagrad", "tf_proximal_adagrad_elastic", func(r Rule) Rule {
+		return TensorFlowProximalAdagrad(r.options().LR, r.(AdaGrad).InitialAccumulator, r.options().L1, r.options().L2)
+	}},
+	{"TextMomentum", "tf_keras_momentum", func(r Rule) Rule { return TextMomentum(r.options().LR, r.(Momentum).Momentum) }},
+	{"TextAdaGrad", "torch_adagrad", func(r Rule) Rule {
+		preset := TextAdaGrad(r.options().LR)
+		if preset.Eps == 1e-8 {
+			preset.Eps = r.(AdaGrad).Eps
+		}
+		return preset
+	}},
+	{"TextAdam", "torch_adam", func(r Rule) Rule { return TextAdam(r.options().LR) }},
+}
+
+// TestPresets holds the presets to the options that the framework ran with and
+// to the learning rate that is its default.
+func TestPresets(t *testing.T) {
+	cases := map[string]golden{}
 	for _, c := range goldenCases(t) {
-		preset, ok := presets[c.Name]
+		cases[c.Name] = c
+	}
+	var tested []string
+	for _, preset := range presets {
+		tested = append(tested, preset.function)
+		c, ok := cases[preset.golden]
 		if !ok {
+			t.Errorf("there is no golden case %s", preset.golden)
 			continue
 		}
-		delete(presets, c.Name)
-		got, want := withoutLR(preset), withoutLR(c.rule(t))
-		if !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: the preset is %+v, the framework ran %+v", c.Name, got, want)
+		ran := c.rule(t)
+		if strings.HasPrefix(preset.function, "PyTorch") || strings.HasPrefix(preset.function, "Keras") {
+			ran = changed(ran, func(o *Options) { o.LR = c.DefaultLR })
+		}
+		if got := preset.of(ran); !reflect.DeepEqual(got, ran) {
+			t.Errorf("%s is %+v, the framework ran %+v", preset.function, got, ran)
 		}
 	}
-	for name := range presets {
-		t.Errorf("there is no golden case %s", name)
+	slices.Sort(tested)
+	if all := sources(t).functions["presets.go"]; !slices.Equal(tested, all) {
+		t.Errorf("%v are tested, the presets are %v", tested, all)
 	}
 }
 
-// withoutLR is a rule without its learning rate, which golden cases schedule.
-func withoutLR(r Rule) Rule {
-	switch r := r.(type) {
-	case SGD:
-		r.LR = 0
-		return r
-	case Momentum:
-		r.LR = 0
-		return r
-	case AdaGrad:
-		r.LR = 0
-		return r
-	case Adam:
-		r.LR = 0
-		return r
-	}
-	return r
+// changed is a rule with other options.
+func changed(r Rule, change func(o *Options)) Rule {
+	v := reflect.New(reflect.TypeOf(r)).Elem()
+	v.Set(reflect.ValueOf(r))
+	change(v.FieldByName("Options").Addr().Interface().(*Options))
+	return v.Interface().(Rule)
 }
 
 // grow keeps the largest magnitudes of x in size.
@@ -143,13 +254,13 @@ func grow(size []float64, x []float32) {
 	}
 }
 
-// distance is the largest difference, in units of 2⁻²⁴ of each element's size.
-func distance(got, want []float32, size []float64) float64 {
+// distance is the largest difference, in units of 2⁻²⁴ of each element's size,
+// of those above some slack.
+func distance(got, want []float32, size []float64, slack float64) float64 {
 	worst := 0.0
 	for i, x := range got {
 		d := math.Abs(float64(x) - float64(want[i]))
-		// State below 2⁻⁹⁵ is stored as 0, which in 60 steps may lose 60 times that.
-		if d < 60*0x1p-95 {
+		if x == want[i] || d < slack {
 			continue
 		}
 		if !(d <= math.MaxFloat64) {
@@ -200,7 +311,7 @@ func goldenCases(t *testing.T) (cases []golden) {
 	if err := json.Unmarshal(text, &cases); err != nil {
 		t.Fatal(err)
 	}
-	if len(cases) < 60 {
+	if len(cases) < 120 {
 		t.Fatalf("%d golden cases", len(cases))
 	}
 	return cases

@@ -109,3 +109,21 @@ func TestMaxNormPolicies(t *testing.T) {
 		}
 	}
 }
+
+// TestSkippedClip takes a step on the caller's goroutines after one that was
+// skipped, whose norm was NaN.
+func TestSkippedClip(t *testing.T) {
+	o, p, g := mustNew(t, 4, rules["sgd"]), uniform(4, 1), uniform(4, 2)
+	must(t, o.SetMaxNorm(1))
+	must(t, o.SetPolicy(Skip))
+	g[0] = float32(math.NaN())
+	must(t, o.Step(p, g))
+	g[0] = 1
+	must(t, o.Begin())
+	must(t, o.Apply(0, 0, p, g))
+	for i, x := range p {
+		if x != x {
+			t.Errorf("parameter %d is NaN", i)
+		}
+	}
+}

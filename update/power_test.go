@@ -1,6 +1,8 @@
 package update
 
 import (
+	"encoding/binary"
+	"hash/fnv"
 	"math"
 	"math/big"
 	"testing"
@@ -18,6 +20,21 @@ func TestOneMinusPower(t *testing.T) {
 				t.Errorf("1 - %g^%d = %g", beta, n, got)
 			}
 		}
+	}
+}
+
+// TestPowerBits keeps the bits of the powers what they are, whatever the machine:
+// scalars that are rounded to float32 would hide most differences.
+func TestPowerBits(t *testing.T) {
+	h := fnv.New64a()
+	for _, beta := range []float64{.9, .99, .999, .9999999} {
+		p := newPower(beta)
+		for n := int64(1); n < 1e6; n += 1 + n/7 {
+			must(t, binary.Write(h, binary.LittleEndian, p.oneMinus(n)))
+		}
+	}
+	if got, want := h.Sum64(), uint64(0x3d7f5a9bd99a018a); got != want {
+		t.Errorf("the bits have changed: %#x, were %#x", got, want)
 	}
 }
 

@@ -298,7 +298,7 @@ func (o *Optimizer) Step(params, grads []float32) error {
 	if len(o.tensors) != 1 {
 		return &ArgError{"the number of tensors", len(o.tensors), "1: a set takes StepSet"}
 	}
-	if n := o.sizes[0]; n < hotLen && len(params) == n && len(grads) == n && !o.reads() && o.known[0] == (known{address(params), address(grads)}) {
+	if n := o.sizes[0]; n < parallelLen && len(params) == n && len(grads) == n && !o.reads() && o.known[0] == (known{address(params), address(grads)}) {
 		if err := o.Begin(); err != nil {
 			return err
 		}
@@ -325,6 +325,7 @@ func (o *Optimizer) StepSet(params, grads [][]float32) error {
 	o.measure(params, grads)
 	if o.policy != Propagate {
 		if skip, err := o.refuse(params, grads); skip || err != nil {
+			o.clip = 1
 			return err
 		}
 	}

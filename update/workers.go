@@ -15,11 +15,9 @@ const (
 	// another program holds up one unit and not half of the step.
 	unitLen = 16 << 10
 
-	// parallelLen is the number of elements from which on a step is worth waking
-	// an idle processor, which takes some 100 microseconds, and hotLen that from
-	// which on it is worth a helper that is still awake from the last step.
+	// parallelLen is the number of elements from which on a step is worth a second
+	// goroutine: waking an idle processor takes some 100 microseconds.
 	parallelLen = 256 << 10
-	hotLen      = 32 << 10
 
 	// patience is how long a helper stays awake after a step, and the caller for
 	// a helper to finish its last unit, before either gives up its processor:
@@ -123,7 +121,7 @@ const (
 
 func (w *workers) run(j job, params, grads [][]float32) {
 	w.job, w.params, w.grads = j, params, grads
-	if w.o.total >= hotLen && w.limit > 1 && len(w.o.units) > 1 {
+	if w.o.total >= parallelLen && w.limit > 1 && len(w.o.units) > 1 {
 		w.pending.Store(int64(len(w.o.units)))
 		w.next.Store(0)
 		w.engage()
@@ -145,9 +143,6 @@ func (w *workers) engage() {
 		if want > 0 && (h.state.CompareAndSwap(awake, busy) || h.state.Load() == busy) {
 			want--
 		}
-	}
-	if w.o.total < parallelLen {
-		return
 	}
 	for _, h := range w.helpers[:w.limit-1] {
 		if want > 0 && h.state.CompareAndSwap(gone, busy) {

@@ -12,8 +12,10 @@ It writes OUTPUT_DIRECTORY/update (optimizer trajectories) and OUTPUT_DIRECTORY/
 (losses, penalties, linear models). Every .bin file is float32, little endian, no header.
 
 update/gradients.bin   60 rows x 257 columns, row t-1 is the gradient of step t
+update/tiny.bin        the same, for gradients of about 1e-20 and 1e-38, whose squares underflow
+update/huge.bin        the same, for gradients up to 1e22, whose squares overflow
 update/params.bin      257 initial parameters
-update/cases.json      one object per case, see write_update_case
+update/cases.json      one object and line per case, see write_update_case
 update/<case>.bin      parameters after each recorded step, then each state buffer
 loss/*.bin             inputs (named in "pred" and "target") and one file per case:
                        gradient, then the losses of the elements if reduction is "none"
@@ -25,11 +27,12 @@ Nothing is random beyond one fixed seed: two runs give the same bytes. PyTorch's
 AVX-512 kernels agree bit for bit here; a CPU without either may change last bits.
 """
 
+import inspect
 import json
 import math
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Callable
@@ -119,6 +122,20 @@ def signed_about(rng: np.random.Generator, size: float) -> np.ndarray:
     return sign * size * rng.uniform(0.5, 1.0, size=STEPS)
 
 
+def make_extreme_gradients(rng: np.random.Generator, sizes: list[float]) -> np.ndarray:
+    """Columns of each size in turn, then two of the last size: the one is ordinary for some steps, the
+    other in every second."""
+    g = np.empty((STEPS, SIZE))
+    for j in range(SIZE):
+        kind = j % (len(sizes) + 2)
+        g[:, j] = signed_about(rng, sizes[min(kind, len(sizes) - 1)])
+        if kind == len(sizes):
+            g[:STEPS // 3, j] = signed_about(rng, 1.0)[:STEPS // 3]
+        elif kind == len(sizes) + 1:
+            g[::2, j] = signed_about(rng, 1.0)[::2]
+    return g.astype(F32)
+
+
 def make_params(rng: np.random.Generator) -> np.ndarray:
     """Initial parameters; each block of special ones spans a column without gradient."""
     w = rng.normal(size=SIZE) * 10.0 ** rng.uniform(-2, 0.5, size=SIZE)
@@ -152,19 +169,29 @@ def make_schedule(peak: float) -> list[float]:
 class TorchRunner:
     def __init__(self, optimizer_class, arguments, initial, l1=0.0, loss_scale=0.0):
         self.w = torch.nn.Parameter(torch.tensor(initial))
-        self.optimizer = optimizer_class([self.w], lr=1.0, **arguments)
+        self.optimizer = optimizer_class([self.w], **arguments)
+        self.default_rate = self.optimizer.param_groups[0]["lr"]
         self.l1 = l1
-        if loss_scale:
+        self.scaler = None
+        if loss_scale and arguments["fused"]:
             self.optimizer.grad_scale = torch.tensor(loss_scale)
             self.optimizer.found_inf = torch.tensor(0.0)
+        elif loss_scale:
+            self.scaler = torch.amp.GradScaler("cpu", init_scale=loss_scale)
+            self.scaler.scale(torch.zeros(1))  # before, it has no scale to take away
 
     def step(self, gradient, rate, t):
-        g = torch.tensor(gradient)
+        self.w.grad = torch.tensor(gradient)
+        if self.scaler:
+            self.scaler.unscale_(self.optimizer)
         if self.l1:
-            g = g + self.l1 * torch.sign(self.w.detach())
-        self.w.grad = g
+            # PyTorch flips the sign of this sum where it maximizes, though not that of weight_decay.
+            l1 = -self.l1 if self.optimizer.param_groups[0]["maximize"] else self.l1
+            self.w.grad += l1 * torch.sign(self.w.detach())
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.step()
+        if self.scaler:
+            self.scaler.update()
 
     def params(self):
         return self.w.detach().numpy().copy()
@@ -205,6 +232,8 @@ class KerasRunner:
     def __init__(self, optimizer_class, arguments, initial):
         self.w = keras.Variable(initial)
         self.optimizer = optimizer_class(**arguments)
+        # The optimizer itself holds it in float32.
+        self.default_rate = inspect.signature(optimizer_class).parameters["learning_rate"].default
         self.optimizer.build([self.w])
 
     def step(self, gradient, rate, t):
@@ -358,10 +387,14 @@ class UpdateCase:
     rule: str
     start: Callable[[np.ndarray], Any]
     grad_scale: float = 1.0
+    gradients: str = "gradients.bin"
 
 
 def torch_case(name, rule, optimizer_class, l1=0.0, loss_scale=0.0, fused=False, **arguments):
-    """The for-loop implementation of PyTorch, or the fused one where asked for."""
+    """The for-loop implementation of PyTorch, or the fused one where asked for.
+
+    The one is given its gradients by a GradScaler, the other divides by the scale itself.
+    """
     arguments |= {"fused": True} if fused else {"foreach": False, "fused": False}
 
     def start(initial):
@@ -437,7 +470,68 @@ def torch_cases():
         torch_case("adamw_fused", "Adam", adamw, fused=True),
         torch_case("adamw_fused_grad_scale", "Adam", adamw, fused=True, loss_scale=1024.0),
         torch_case("sgd_fused_grad_scale", "SGD", sgd, fused=True, loss_scale=1024.0),
+        torch_case("momentum_l1", "Momentum", sgd, momentum=0.9, l1=0.01),
+        torch_case("momentum_elastic", "Momentum", sgd, momentum=0.9, l1=0.01, weight_decay=0.02),
+        torch_case("momentum_elastic_maximize", "Momentum", sgd, momentum=0.9, l1=0.01, weight_decay=0.02,
+                   maximize=True),
+        torch_case("momentum_nesterov_l1", "Momentum", sgd, momentum=0.9, nesterov=True, l1=0.01),
+        torch_case("momentum_nesterov_elastic", "Momentum", sgd, momentum=0.9, nesterov=True, l1=0.01,
+                   weight_decay=0.02),
+        torch_case("momentum_nesterov_maximize", "Momentum", sgd, momentum=0.9, nesterov=True, maximize=True),
+        torch_case("momentum_nesterov_elastic_maximize", "Momentum", sgd, momentum=0.9, nesterov=True, l1=0.01,
+                   weight_decay=0.02, maximize=True),
+        torch_case("adagrad_l1", "AdaGrad", adagrad, l1=0.01),
+        torch_case("adagrad_elastic", "AdaGrad", adagrad, l1=0.01, weight_decay=0.02),
+        torch_case("adam_amsgrad_l1", "Adam", adam, amsgrad=True, l1=0.01),
+        torch_case("adam_amsgrad_elastic", "Adam", adam, amsgrad=True, l1=0.01, weight_decay=0.02),
+        torch_case("adam_amsgrad_maximize", "Adam", adam, amsgrad=True, maximize=True),
+        torch_case("adam_amsgrad_elastic_maximize", "Adam", adam, amsgrad=True, l1=0.01, weight_decay=0.02,
+                   maximize=True),
+        torch_case("adamw_amsgrad_maximize", "Adam", adamw, amsgrad=True, maximize=True),
+    ] + torch_scaled_cases() + [case for kind in ("tiny", "huge") for case in torch_extreme_cases(kind)]
+
+
+def torch_scaled_cases():
+    """Loss scales whose reciprocals are no float32, with weight decay, which is not to be scaled."""
+    sgd, adagrad = torch.optim.SGD, torch.optim.Adagrad
+    adam, adamw = torch.optim.Adam, torch.optim.AdamW
+    common = {"loss_scale": 3.0, "weight_decay": 0.01}
+    fused = {"loss_scale": 100.0, "weight_decay": 0.01, "fused": True}
+    return [
+        torch_case("sgd_scale_l2", "SGD", sgd, **common),
+        torch_case("sgd_scale_elastic_maximize", "SGD", sgd, l1=0.01, maximize=True, **common),
+        torch_case("momentum_scale_l2", "Momentum", sgd, momentum=0.9, **common),
+        torch_case("momentum_nesterov_scale_l2", "Momentum", sgd, momentum=0.9, nesterov=True, **common),
+        torch_case("adagrad_scale_l2", "AdaGrad", adagrad, **common),
+        torch_case("adam_scale_l2", "Adam", adam, **common),
+        torch_case("adam_amsgrad_scale_elastic_maximize", "Adam", adam, amsgrad=True, l1=0.01, maximize=True, **common),
+        torch_case("adamw_scale", "Adam", adamw, **common),
+        torch_case("sgd_fused_scale_l2", "SGD", sgd, **fused),
+        torch_case("momentum_nesterov_fused_scale_l2", "Momentum", sgd, momentum=0.9, nesterov=True, **fused),
+        torch_case("adagrad_fused_scale_l2", "AdaGrad", adagrad, **fused),
+        torch_case("adam_fused_scale_l2", "Adam", adam, **fused),
+        torch_case("adam_amsgrad_fused_scale_l2_maximize", "Adam", adam, amsgrad=True, maximize=True, **fused),
+        torch_case("adamw_fused_scale", "Adam", adamw, **fused),
     ]
+
+
+def extreme(kind, case):
+    return replace(case, name=f"{case.name}_{kind}", gradients=f"{kind}.bin")
+
+
+def torch_extreme_cases(kind):
+    sgd, adagrad = torch.optim.SGD, torch.optim.Adagrad
+    adam, adamw = torch.optim.Adam, torch.optim.AdamW
+    return [extreme(kind, case) for case in [
+        torch_case("sgd", "SGD", sgd),
+        torch_case("momentum", "Momentum", sgd, momentum=0.9),
+        torch_case("momentum_nesterov", "Momentum", sgd, momentum=0.9, nesterov=True),
+        torch_case("adagrad", "AdaGrad", adagrad),
+        torch_case("adam", "Adam", adam),
+        torch_case("adam_amsgrad", "Adam", adam, amsgrad=True),
+        torch_case("adamw", "Adam", adamw),
+        torch_case("adamw_fused", "Adam", adamw, fused=True),
+    ]]
 
 
 def keras_cases():
@@ -459,6 +553,13 @@ def keras_cases():
         keras_case("adam_weight_decay", "Adam", adam, weight_decay=0.01),
         keras_case("adamw", "Adam", adamw),
         keras_case("adamw_amsgrad", "Adam", adamw, amsgrad=True),
+        keras_case("momentum_nesterov_weight_decay", "Momentum", sgd, momentum=0.9, nesterov=True,
+                   weight_decay=0.01),
+        extreme("tiny", keras_case("momentum_nesterov", "Momentum", sgd, momentum=0.9, nesterov=True)),
+        extreme("huge", keras_case("momentum_nesterov", "Momentum", sgd, momentum=0.9, nesterov=True)),
+        extreme("tiny", keras_case("adagrad", "AdaGrad", adagrad)),
+        extreme("huge", keras_case("adagrad", "AdaGrad", adagrad)),
+        extreme("tiny", keras_case("adam_dyadic", "Adam", adam, beta_1=0.875, beta_2=1 - 2**-10)),
     ]
 
 
@@ -490,6 +591,10 @@ def raw_cases():
             raw_case("proximal_adagrad_" + name, "AdaGrad", apply_proximal_adagrad, accumulator,
                      InitialAccumulator=0.1, Proximal=True, **penalty),
         ]
+    for kind in ("tiny", "huge"):
+        cases += [extreme(kind, raw_case(
+            "proximal_adagrad_elastic", "AdaGrad", apply_proximal_adagrad, accumulator,
+            InitialAccumulator=0.1, Proximal=True, **penalties["elastic"]))]
     return cases
 
 
@@ -498,10 +603,12 @@ def optax_cases():
         optax_case("adam", Beta1=0.9, Beta2=0.999, Eps=1e-8),
         optax_case("adam_eps_root", Beta1=0.9, Beta2=0.999, Eps=1e-8, EpsRoot=1e-6),
         optax_case("adam_eps_root_only", Beta1=0.9, Beta2=0.999, EpsRoot=1e-6),
+        extreme("tiny", optax_case("adam_dyadic_eps_root", Beta1=0.875, Beta2=1 - 2**-10, Eps=1e-8, EpsRoot=1e-6)),
     ]
 
 
-def write_update_case(folder, case, gradients, initial):
+def write_update_case(folder, case, inputs, initial):
+    gradients = inputs[case.gradients]
     runner = case.start(initial)
     rates = make_schedule(PEAK[case.rule])
     recorded = []
@@ -511,14 +618,18 @@ def write_update_case(folder, case, gradients, initial):
             recorded.append(runner.params())
     state = runner.state()
     arrays = recorded + list(state.values())
-    assert all(np.isfinite(a).all() for a in arrays), case.name
+    # The square of a huge gradient is infinite, and the parameter then stays where it is.
+    finite = recorded if case.gradients == "huge.bin" else arrays
+    assert all(np.isfinite(a).all() for a in finite), case.name
     write_array(folder / f"{case.name}.bin", *arrays)
     return {
         "name": case.name,
         "framework": case.framework,
         "rule": case.rule,
         "options": {"LR": PEAK[case.rule], **runner.options()},
+        **nonzero({"defaultLR": getattr(runner, "default_rate", None)}),
         "lr": rates,
+        "gradients": case.gradients,
         "gradScale": case.grad_scale,
         "steps": list(RECORDED),
         "state": list(state),
@@ -527,11 +638,18 @@ def write_update_case(folder, case, gradients, initial):
 
 def write_updates(folder: Path) -> None:
     rng = np.random.default_rng(SEED)
-    gradients, initial = make_gradients(rng), make_params(rng)
-    write_array(folder / "gradients.bin", gradients)
-    write_array(folder / "params.bin", initial)
+    inputs = {"gradients.bin": make_gradients(rng)}
+    initial = make_params(rng)
+    rng = np.random.default_rng(SEED + 3)
+    inputs["tiny.bin"] = make_extreme_gradients(rng, [1e-20, 1e-38])
+    # 5e19 is small enough for sums of (1 - beta2)*g*g to stay finite and too big for g*g.
+    inputs["huge.bin"] = make_extreme_gradients(rng, [1e15, 5e19, 1e22])
+    for name, values in (inputs | {"params.bin": initial}).items():
+        write_array(folder / name, values)
     cases = torch_cases() + keras_cases() + raw_cases() + optax_cases()
-    write_json(folder / "cases.json", [write_update_case(folder, c, gradients, initial) for c in cases])
+    assert len({c.name for c in cases}) == len(cases)
+    lines = [json.dumps(write_update_case(folder, c, inputs, initial), allow_nan=False) for c in cases]
+    (folder / "cases.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
 
 
 # ---------------------------------------------------------------- loss inputs
