@@ -155,6 +155,8 @@ type emitter struct {
 	perRow   []map[int]reg.VecVirtual // the rows' own elements
 	inSums   bool                     // the main loop has the reductions' lanes in registers
 	sums     map[sumOf][]reg.VecVirtual
+	listed   bool                      // the kernel is for a list of small tensors
+	same     map[int]int               // nodes that another has the value of
 	helpers  map[uint32]reg.VecVirtual // constants that the lowering needs
 	asides   int
 	later    []func() // what is emitted behind the kernel
@@ -242,6 +244,7 @@ const fetchAhead, fetchLines = 6, 4
 // many emits the kernel for a list of buffers, which reads the scalars once.
 func (e *emitter) many() {
 	e.begin(e.r.Name+rule.Many, e.r.ManyParams(e.scalarsType()))
+	e.listed = true
 	entry := operand.Mem{Base: e.Load(e.Param(rule.List).Base(), e.GP64())}
 	end := e.Load(e.Param(rule.List).Len(), e.GP64())
 	const header = 24 // bytes of a slice
@@ -478,19 +481,50 @@ func (e *emitter) loop(name string, n reg.GPVirtual, vectors, side int) {
 		}
 		e.moveSums(side, func(at operand.Mem, v reg.VecVirtual) { e.VMOVUPS(at, v) })
 	}
-	e.Label(name)
-	e.body(memory{
-		load:  func(m operand.Mem, v reg.VecVirtual) { e.VMOVUPS(m, v) },
-		store: func(v reg.VecVirtual, m operand.Mem) { e.VMOVUPS(v, m) },
-	}, vectors, side)
-	e.ADDQ(operand.I32(vectors*e.t.lanes), e.index)
-	e.CMPQ(e.index, limit)
-	e.JLT(operand.LabelRef(name))
+	again := func(name string) {
+		e.Label(name)
+		e.body(memory{
+			load:  func(m operand.Mem, v reg.VecVirtual) { e.VMOVUPS(m, v) },
+			store: func(v reg.VecVirtual, m operand.Mem) { e.VMOVUPS(v, m) },
+		}, vectors, side)
+		e.ADDQ(operand.I32(vectors*e.t.lanes), e.index)
+		e.CMPQ(e.index, limit)
+		e.JLT(operand.LabelRef(name))
+	}
+	if decay := slices.Index(e.r.Scalars, "decay"); vectors > 1 && decay >= 0 && !e.listed {
+		e.CMPL(e.scalars.Offset(4*decay), operand.U32(one))
+		e.JNE(operand.LabelRef(name))
+		e.same = e.factors(decay)
+		again(name + "undecayed")
+		e.same = nil
+		e.JMP(operand.LabelRef(name + "end"))
+	}
+	again(name)
 	if vectors > 1 {
 		e.moveSums(side, func(at operand.Mem, v reg.VecVirtual) { e.VMOVUPS(v, at) })
 		clear(e.sums)
 	}
 	e.Label(name + "end")
+}
+
+const one = 0x3f800000 // 1
+
+// factors are the products with a scalar, by what is multiplied: where the scalar
+// is 1 they are the same. Few users let parameters decay, and without it momentum
+// has one product in four less.
+func (e *emitter) factors(scalar int) map[int]int {
+	same := map[int]int{}
+	for id, n := range e.r.Nodes {
+		if n.Op != rule.Mul {
+			continue
+		}
+		for x, y := range map[int]int{n.X: n.Y, n.Y: n.X} {
+			if e.r.Nodes[x] == (rule.Node{Op: rule.Scalar, X: scalar}) {
+				same[id] = y
+			}
+		}
+	}
+	return same
 }
 
 // flushSmall is fallback.FlushSmall as bits.
@@ -640,6 +674,9 @@ func (b *body) emit(steps []rule.Step, row int, last bool) {
 		return m.Offset(4 * e.t.lanes * b.vector)
 	}
 	get := func(id int) reg.Register {
+		if x, ok := e.same[id]; ok {
+			id = x
+		}
 		if v, ok := b.value[id]; ok {
 			return v
 		}
@@ -668,7 +705,7 @@ func (b *body) emit(steps []rule.Step, row int, last bool) {
 			continue
 		}
 		n := e.r.Nodes[s.ID]
-		if row > 0 && !e.varies(s.ID) {
+		if _, ok := e.same[s.ID]; ok || row > 0 && !e.varies(s.ID) {
 			continue
 		}
 		if n.Op == rule.Load {

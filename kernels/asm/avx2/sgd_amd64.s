@@ -20,14 +20,42 @@ TEXT ·SGD(SB), NOSPLIT, $0-56
 	MOVQ         p_len+8(FP), CX
 	MOVQ         p_base+0(FP), DX
 	MOVQ         g_base+24(FP), BX
-	MOVQ         c+48(FP), AX
-	VBROADCASTSS (AX), Y0
-	VBROADCASTSS 4(AX), Y1
+	MOVQ         c+48(FP), SI
+	VBROADCASTSS (SI), Y0
+	VBROADCASTSS 4(SI), Y1
 	XORQ         AX, AX
-	MOVQ         CX, SI
-	ANDQ         $-32, SI
-	CMPQ         AX, SI
+	MOVQ         CX, DI
+	ANDQ         $-32, DI
+	CMPQ         AX, DI
 	JGE          mainend
+	CMPL         (SI), $0x3f800000
+	JNE          main
+
+mainundecayed:
+	VMOVUPS (DX)(AX*4), Y2
+	VMOVUPS (BX)(AX*4), Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, (DX)(AX*4)
+	VMOVUPS 32(DX)(AX*4), Y2
+	VMOVUPS 32(BX)(AX*4), Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, 32(DX)(AX*4)
+	VMOVUPS 64(DX)(AX*4), Y2
+	VMOVUPS 64(BX)(AX*4), Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, 64(DX)(AX*4)
+	VMOVUPS 96(DX)(AX*4), Y2
+	VMOVUPS 96(BX)(AX*4), Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, 96(DX)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, DI
+	JLT     mainundecayed
+	JMP     mainend
 
 main:
 	VMOVUPS (DX)(AX*4), Y2
@@ -55,7 +83,7 @@ main:
 	VSUBPS  Y3, Y2, Y2
 	VMOVUPS Y2, 96(DX)(AX*4)
 	ADDQ    $+32, AX
-	CMPQ    AX, SI
+	CMPQ    AX, DI
 	JLT     main
 
 mainend:

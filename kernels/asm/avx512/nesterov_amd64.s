@@ -11,18 +11,82 @@ TEXT ·Nesterov(SB), NOSPLIT, $0-80
 	MOVQ         p_base+0(FP), DX
 	MOVQ         g_base+24(FP), BX
 	MOVQ         m_base+48(FP), SI
-	MOVQ         c+72(FP), AX
-	VBROADCASTSS (AX), Z0
-	VBROADCASTSS 4(AX), Z1
-	VBROADCASTSS 8(AX), Z2
-	VBROADCASTSS 12(AX), Z3
-	VBROADCASTSS 16(AX), Z4
-	VBROADCASTSS 20(AX), Z5
+	MOVQ         c+72(FP), DI
+	VBROADCASTSS (DI), Z0
+	VBROADCASTSS 4(DI), Z1
+	VBROADCASTSS 8(DI), Z2
+	VBROADCASTSS 12(DI), Z3
+	VBROADCASTSS 16(DI), Z4
+	VBROADCASTSS 20(DI), Z5
 	XORQ         AX, AX
-	MOVQ         CX, DI
-	ANDQ         $-64, DI
-	CMPQ         AX, DI
+	MOVQ         CX, R8
+	ANDQ         $-64, R8
+	CMPQ         AX, R8
 	JGE          mainend
+	CMPL         8(DI), $0x3f800000
+	JNE          main
+
+mainundecayed:
+	VMOVUPS   (SI)(AX*4), Z6
+	VMULPS    Z0, Z6, Z6
+	VMOVUPS   (BX)(AX*4), Z7
+	VMULPS    Z1, Z7, Z8
+	VADDPS    Z8, Z6, Z6
+	VPTESTMD  Z5, Z6, K1
+	VMOVAPS.Z Z6, K1, Z6
+	VMOVUPS   Z6, (SI)(AX*4)
+	VMOVUPS   (DX)(AX*4), Z8
+	VMULPS    Z3, Z7, Z7
+	VMULPS    Z4, Z6, Z6
+	VADDPS    Z6, Z7, Z6
+	VSUBPS    Z6, Z8, Z6
+	VMOVUPS   Z6, (DX)(AX*4)
+	VMOVUPS   64(SI)(AX*4), Z6
+	VMULPS    Z0, Z6, Z6
+	VMOVUPS   64(BX)(AX*4), Z7
+	VMULPS    Z1, Z7, Z8
+	VADDPS    Z8, Z6, Z6
+	VPTESTMD  Z5, Z6, K1
+	VMOVAPS.Z Z6, K1, Z6
+	VMOVUPS   Z6, 64(SI)(AX*4)
+	VMOVUPS   64(DX)(AX*4), Z8
+	VMULPS    Z3, Z7, Z7
+	VMULPS    Z4, Z6, Z6
+	VADDPS    Z6, Z7, Z6
+	VSUBPS    Z6, Z8, Z6
+	VMOVUPS   Z6, 64(DX)(AX*4)
+	VMOVUPS   128(SI)(AX*4), Z6
+	VMULPS    Z0, Z6, Z6
+	VMOVUPS   128(BX)(AX*4), Z7
+	VMULPS    Z1, Z7, Z8
+	VADDPS    Z8, Z6, Z6
+	VPTESTMD  Z5, Z6, K1
+	VMOVAPS.Z Z6, K1, Z6
+	VMOVUPS   Z6, 128(SI)(AX*4)
+	VMOVUPS   128(DX)(AX*4), Z8
+	VMULPS    Z3, Z7, Z7
+	VMULPS    Z4, Z6, Z6
+	VADDPS    Z6, Z7, Z6
+	VSUBPS    Z6, Z8, Z6
+	VMOVUPS   Z6, 128(DX)(AX*4)
+	VMOVUPS   192(SI)(AX*4), Z6
+	VMULPS    Z0, Z6, Z6
+	VMOVUPS   192(BX)(AX*4), Z7
+	VMULPS    Z1, Z7, Z8
+	VADDPS    Z8, Z6, Z6
+	VPTESTMD  Z5, Z6, K1
+	VMOVAPS.Z Z6, K1, Z6
+	VMOVUPS   Z6, 192(SI)(AX*4)
+	VMOVUPS   192(DX)(AX*4), Z8
+	VMULPS    Z3, Z7, Z7
+	VMULPS    Z4, Z6, Z6
+	VADDPS    Z6, Z7, Z6
+	VSUBPS    Z6, Z8, Z6
+	VMOVUPS   Z6, 192(DX)(AX*4)
+	ADDQ      $+64, AX
+	CMPQ      AX, R8
+	JLT       mainundecayed
+	JMP       mainend
 
 main:
 	VMOVUPS   (SI)(AX*4), Z6
@@ -86,7 +150,7 @@ main:
 	VSUBPS    Z6, Z8, Z6
 	VMOVUPS   Z6, 192(DX)(AX*4)
 	ADDQ      $+64, AX
-	CMPQ      AX, DI
+	CMPQ      AX, R8
 	JLT       main
 
 mainend:

@@ -10,14 +10,42 @@ TEXT ·SGD(SB), NOSPLIT, $0-56
 	MOVQ         p_len+8(FP), CX
 	MOVQ         p_base+0(FP), DX
 	MOVQ         g_base+24(FP), BX
-	MOVQ         c+48(FP), AX
-	VBROADCASTSS (AX), Z0
-	VBROADCASTSS 4(AX), Z1
+	MOVQ         c+48(FP), SI
+	VBROADCASTSS (SI), Z0
+	VBROADCASTSS 4(SI), Z1
 	XORQ         AX, AX
-	MOVQ         CX, SI
-	ANDQ         $-64, SI
-	CMPQ         AX, SI
+	MOVQ         CX, DI
+	ANDQ         $-64, DI
+	CMPQ         AX, DI
 	JGE          mainend
+	CMPL         (SI), $0x3f800000
+	JNE          main
+
+mainundecayed:
+	VMOVUPS (DX)(AX*4), Z2
+	VMOVUPS (BX)(AX*4), Z3
+	VMULPS  Z1, Z3, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, (DX)(AX*4)
+	VMOVUPS 64(DX)(AX*4), Z2
+	VMOVUPS 64(BX)(AX*4), Z3
+	VMULPS  Z1, Z3, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, 64(DX)(AX*4)
+	VMOVUPS 128(DX)(AX*4), Z2
+	VMOVUPS 128(BX)(AX*4), Z3
+	VMULPS  Z1, Z3, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, 128(DX)(AX*4)
+	VMOVUPS 192(DX)(AX*4), Z2
+	VMOVUPS 192(BX)(AX*4), Z3
+	VMULPS  Z1, Z3, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, 192(DX)(AX*4)
+	ADDQ    $+64, AX
+	CMPQ    AX, DI
+	JLT     mainundecayed
+	JMP     mainend
 
 main:
 	VMOVUPS (DX)(AX*4), Z2
@@ -45,7 +73,7 @@ main:
 	VSUBPS  Z3, Z2, Z2
 	VMOVUPS Z2, 192(DX)(AX*4)
 	ADDQ    $+64, AX
-	CMPQ    AX, SI
+	CMPQ    AX, DI
 	JLT     main
 
 mainend:
