@@ -12,6 +12,7 @@ var AVX2 = ISA{
 	lanes:     8,
 	registers: 16,
 	wide:      4,
+	phases:    true,
 	rows:      2,
 	vector:    func(e *emitter) reg.VecVirtual { return e.YMM() },
 	tail: func(e *emitter, left reg.GPVirtual) memory {
