@@ -1,6 +1,8 @@
 package loss
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -21,7 +23,7 @@ const linearTolerance = 6
 func linear64(model Model, x, y, w []float32) (want, expected []float64) {
 	rows, f := len(y), modelFormulas[model]
 	columns := len(x) / rows
-	block := min(rows, blockRows, max(1, blockElements/max(1, columns)))
+	run := min(rows, (&Linear{columns: columns}).shape(rows).run)
 	n := len(w)
 	want, expected = make([]float64, n+1), make([]float64, n+1)
 	row := make([]float64, n)
@@ -38,7 +40,7 @@ func linear64(model Model, x, y, w []float32) (want, expected []float64) {
 		loss, slope := f(z, label), f.slope(z, label)
 		for j, v := range row {
 			want[j] += slope * v
-			expected[j] += (slope*slope*running(block) + square*curvature[model]*curvature[model]) * v * v
+			expected[j] += (slope*slope*running(run) + square*curvature[model]*curvature[model]) * v * v
 		}
 		want[n] += loss
 		expected[n] += loss*loss + square*slope*slope
@@ -64,7 +66,7 @@ func dot64(row []float64, w []float32) (z, expected float64) {
 }
 
 // linearData has labels that suit the model, and not all on the right side.
-func linearData(t *testing.T, model Model, rows, columns int, intercept bool) (l *Linear, x, y, w []float32) {
+func linearData(t testing.TB, model Model, rows, columns int, intercept bool) (l *Linear, x, y, w []float32) {
 	t.Helper()
 	l, err := NewLinear(model, columns, intercept)
 	if err != nil {
@@ -79,7 +81,7 @@ func linearData(t *testing.T, model Model, rows, columns int, intercept bool) (l
 }
 
 func TestLinear(t *testing.T) {
-	for _, shape := range [][2]int{{1, 1}, {1, 7}, {9, 1}, {70, 0}, {37, 33}, {3000, 5}, {40, 1000}, {3, 70_000}, {2, 131_072}} {
+	for _, shape := range [][2]int{{1, 1}, {1, 7}, {9, 1}, {70, 0}, {37, 33}, {3000, 5}, {40, 1000}, {17_000, 33}, {16_500, 130}, {3, 70_000}, {2, 131_072}} {
 		rows, columns := shape[0], shape[1]
 		for model := range modelFormulas {
 			for _, intercept := range []bool{false, true} {
@@ -102,13 +104,16 @@ func TestLinear(t *testing.T) {
 }
 
 func TestLinearWithoutRows(t *testing.T) {
-	l, x, y, w := linearData(t, Logistic, 0, 3, true)
-	value, err := l.Gradient(x, y, w, make([]float32, 4))
-	if err != nil || value == value {
-		t.Errorf("the mean over no rows is %g, %v", value, err)
-	}
-	if err := l.Predict(x, w, nil); err != nil {
-		t.Error(err)
+	for model := range modelFormulas {
+		l, x, y, w := linearData(t, Model(model), 0, 3, true)
+		grad := []float32{1, 2, 3, 4}
+		value, err := l.Gradient(x, y, w, grad)
+		if err != nil || value == value || !slices.Equal(grad, make([]float32, 4)) {
+			t.Errorf("model %d: the mean over no rows is %g, its gradient %g, %v", model, value, grad, err)
+		}
+		if err := l.Predict(x, w, nil); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -116,15 +121,21 @@ func TestLinearWithoutRows(t *testing.T) {
 // work at all.
 func TestLinearWorkers(t *testing.T) {
 	for model := range modelFormulas {
-		const rows, columns = 5003, 211
-		l, x, y, w := linearData(t, Model(model), rows, columns, false)
+		const rows, columns = 20_003, 64 // segments of two runs
+		l, x, y, w := linearData(t, Model(model), rows, columns, true)
 		for i := range x { // sums of numbers alike are exact, in any order
 			x[i] /= float32(int(1) << (i / columns % 30))
 		}
-		for i := range y {
-			y[i] /= float32(int(1) << (i % 30))
+		if model != int(HingeLoss) && model != int(SquaredHingeLoss) {
+			for i := range y {
+				y[i] /= float32(int(1) << (i % 30))
+			}
+		}
+		if s := l.shape(rows); s.segment <= s.run || s.run <= s.block {
+			t.Fatalf("the shape is %+v", s)
 		}
 		var first []float32
+		var firstValue float64
 		for _, workers := range []int{1, 2, 3, 5} {
 			if err := l.SetWorkers(workers); err != nil {
 				t.Fatal(err)
@@ -134,12 +145,82 @@ func TestLinearWorkers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			grad = append(grad, math.Float32frombits(uint32(math.Float64bits(value))), math.Float32frombits(uint32(math.Float64bits(value)>>32)))
 			if first == nil {
-				first = grad
+				first, firstValue = grad, value
 			}
-			if !slices.Equal(grad, first) || len(l.blocks) != workers {
-				t.Errorf("model %d: the bits of %d workers differ, or %d were at work", model, workers, len(l.blocks))
+			if !slices.Equal(grad, first) || value != firstValue {
+				t.Errorf("model %d: the bits of %d workers differ", model, workers)
+			}
+			if n := l.pass.joined.Load() + 1; n != int64(workers) {
+				t.Errorf("model %d: %d of %d workers were at work", model, n, workers)
+			}
+		}
+	}
+}
+
+// TestLinearLabels has bad labels in several segments: the first is named,
+// whoever meets it, and nothing is written.
+func TestLinearLabels(t *testing.T) {
+	const rows, columns = 20_003, 64
+	bad := map[Model][]float32{
+		Logistic:         {-1, 2, float32(math.NaN()), -0x1p-149, float32(math.Inf(1))},
+		HingeLoss:        {0, 0.5, float32(math.NaN()), -2, float32(math.Inf(-1)), 1 + 0x1p-23, 1 - 0x1p-24},
+		SquaredHingeLoss: {0, 0.5, float32(math.NaN()), -2, float32(math.Inf(-1)), 1 + 0x1p-23, 1 - 0x1p-24},
+	}
+	for model, labels := range bad {
+		l, x, y, w := linearData(t, model, rows, columns, false)
+		for _, label := range labels {
+			for _, at := range []int{0, 1000, rows - 1} {
+				y := slices.Clone(y)
+				for i := at; i < rows; i += 3000 {
+					y[i] = label
+				}
+				for _, workers := range []int{1, 3} {
+					if err := l.SetWorkers(workers); err != nil {
+						t.Fatal(err)
+					}
+					grad := []float32{columns - 1: 7}
+					_, err := l.Gradient(x, y, w, grad)
+					var e *ArgError
+					if want := fmt.Sprintf("y[%d]", at); !errors.As(err, &e) || e.Arg != want || !same(e.Value.(float32), label) {
+						t.Errorf("model %d: %v, want that %s is %g", model, err, want, label)
+					}
+					if !slices.Equal(grad, []float32{columns - 1: 7}) {
+						t.Errorf("model %d: the gradient was written", model)
+					}
+				}
+			}
+		}
+		if _, err := l.Gradient(x, y, w, make([]float32, columns)); err != nil {
+			t.Errorf("model %d: good labels after bad ones: %v", model, err)
+		}
+	}
+}
+
+// TestLinearZeroOne maps labels, of which there are no others then.
+func TestLinearZeroOne(t *testing.T) {
+	for _, model := range []Model{HingeLoss, SquaredHingeLoss} {
+		l, x, y, w := linearData(t, model, 300, 7, true)
+		want, got := make([]float32, 8), make([]float32, 8)
+		value, err := l.Gradient(x, y, w, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.SetLabels(ZeroOne); err != nil {
+			t.Fatal(err)
+		}
+		zeroOne := slices.Clone(y)
+		for i := range zeroOne {
+			zeroOne[i] = max(0, y[i])
+		}
+		if v, err := l.Gradient(x, zeroOne, w, got); err != nil || v != value || !slices.Equal(got, want) {
+			t.Errorf("model %d: %g, %g (%v), want %g, %g as with labels ±1", model, v, got, err, value, want)
+		}
+		for _, label := range []float32{-1, 0.5, float32(math.NaN()), float32(math.Inf(1)), 1 + 0x1p-23, 1 - 0x1p-24, 0x1p-149, 0x1p-75} {
+			zeroOne[299] = label
+			var e *ArgError
+			if _, err := l.Gradient(x, zeroOne, w, got); !errors.As(err, &e) || e.Arg != "y[299]" || !same(e.Value.(float32), label) {
+				t.Errorf("model %d: %v, want that y[299] is %g", model, err, label)
 			}
 		}
 	}
@@ -180,6 +261,28 @@ func TestPredict(t *testing.T) {
 				want, expected := dot64(row, w)
 				near(t, "x·w", float64(z[i]), want, linearTolerance, expected)
 			}
+		}
+	}
+}
+
+// TestPredictApart compares the rows of a large matrix, which are walked one by
+// one, with the same rows of small ones.
+func TestPredictApart(t *testing.T) {
+	const rows, columns = 16_500, 130
+	l, x, z, w := linearData(t, Squared, rows, columns, true)
+	if !l.apart(x) || l.apart(x[:len(x)/2]) {
+		t.Fatal("the sizes do not suit")
+	}
+	if err := l.Predict(x, w, z); err != nil {
+		t.Fatal(err)
+	}
+	for lo := 0; lo < rows; lo += 1000 {
+		part := make([]float32, min(1000, rows-lo))
+		if err := l.Predict(x[lo*columns:][:len(part)*columns], w, part); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(part, z[lo:][:len(part)]) {
+			t.Errorf("rows from %d on differ", lo)
 		}
 	}
 }

@@ -6,11 +6,16 @@
 // Losses are added in float64 in a fixed order. The bits of a result depend on
 // the inputs alone, not on the instruction set or the number of workers. An
 // error means that nothing was written.
+//
+// Calls allocate nothing but what they need at first and keep for the next call:
+// a Linear for itself, the others some 9 KB for each processor, which a garbage
+// collection may take back.
 package loss
 
 import (
 	"fmt"
 	"math"
+	"sync"
 
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/buffers"
@@ -33,7 +38,11 @@ type Loss interface {
 	// With the reduction None the result is the sum, and the losses of the
 	// elements are stored in each; with the others each may be nil. All slices
 	// have one length, and grad and each overlap nothing. Where grad is nil
-	// the gradient is not stored, and a small buffer is allocated.
+	// the gradient is not stored.
+	//
+	// Numbers are not looked at: a NaN reaches the value and its own loss and
+	// gradient, and a target that the loss is not made for goes through the
+	// formula like any other.
 	Eval(pred, target, grad, each []float32) (float64, error)
 }
 
@@ -45,11 +54,11 @@ type MSE struct {
 // Eval implements Loss.
 func (l MSE) Eval(pred, target, grad, each []float32) (float64, error) {
 	return eval(l.Reduction, pred, target, grad, each, func(k *kernels.Table, scale float32, p part) {
-		c := fallback.MSEScalars{Scale: scale}
+		p.mse.Scale = scale
 		if p.each == nil {
-			k.MSE(p.grad, p.pred, p.target, &c, p.sum)
+			k.MSE(p.grad, p.pred, p.target, &p.mse, &p.sum)
 		} else {
-			k.MSEEach(p.grad, p.each, p.pred, p.target, &c, p.sum)
+			k.MSEEach(p.grad, p.each, p.pred, p.target, &p.mse, &p.sum)
 		}
 	})
 }
@@ -67,8 +76,12 @@ const (
 )
 
 // BCE is the binary cross-entropy of probabilities,
-// -target·log pred - (1-target)·log(1-pred). A prediction outside [0, 1] makes
-// the result NaN, or with ClampProbability counts as the nearer of 0 and 1.
+// -target·log pred - (1-target)·log(1-pred).
+//
+// A prediction outside [0, 1] makes the value, its own loss and its own gradient
+// NaN, where PyTorch raises an error; with ClampProbability it counts as the
+// nearer of 0 and 1 and has the gradient 0. With a target outside [0, 1] this is
+// no longer a cross-entropy: the loss may be negative and has no least value.
 type BCE struct {
 	Reduction Reduction
 	Clamp     Clamp
@@ -80,22 +93,41 @@ func (l BCE) Eval(pred, target, grad, each []float32) (float64, error) {
 		return 0, &ArgError{"Clamp", l.Clamp, "ClampLog or ClampProbability"}
 	}
 	return eval(l.Reduction, pred, target, grad, each, func(k *kernels.Table, scale float32, p part) {
-		c := fallback.BCEScalars{Scale: scale}
+		p.bce.Scale = scale
 		switch clip := l.Clamp == ClampProbability; {
 		case clip && p.each == nil:
-			k.BCEClip(p.grad, p.pred, p.target, &c, p.sum)
+			k.BCEClip(p.grad, p.pred, p.target, &p.bce, &p.sum)
 		case clip:
-			k.BCEClipEach(p.grad, p.each, p.pred, p.target, &c, p.sum)
+			k.BCEClipEach(p.grad, p.each, p.pred, p.target, &p.bce, &p.sum)
 		case p.each == nil:
-			k.BCE(p.grad, p.pred, p.target, &c, p.sum)
+			k.BCE(p.grad, p.pred, p.target, &p.bce, &p.sum)
+			spoil(p)
 		default:
-			k.BCEEach(p.grad, p.each, p.pred, p.target, &c, p.sum)
+			k.BCEEach(p.grad, p.each, p.pred, p.target, &p.bce, &p.sum)
+			spoil(p)
 		}
 	})
 }
 
+// spoil makes the gradient NaN where the prediction is no probability. There the
+// kernel divides by its least divisor, and the gradient would be some 1e12: a
+// finite number that destroys the parameters and that no check for NaN finds.
+// The losses are NaN already, and so there is nothing to look for if their sum
+// is not.
+func spoil(p part) {
+	if sum := fallback.Total(&p.sum); sum == sum {
+		return
+	}
+	for i, x := range p.pred {
+		if x < 0 || x > 1 {
+			p.grad[i] = float32(math.NaN())
+		}
+	}
+}
+
 // BCEWithLogits is the binary cross-entropy of σ(pred), without the
-// cancellation that it has where the probability is rounded first.
+// cancellation that it has where the probability is rounded first. Predictions
+// are any numbers; what BCE says about targets holds here too.
 type BCEWithLogits struct {
 	Reduction Reduction
 
@@ -105,25 +137,29 @@ type BCEWithLogits struct {
 
 // Eval implements Loss.
 func (l BCEWithLogits) Eval(pred, target, grad, each []float32) (float64, error) {
-	if !(l.PosWeight >= 0 && l.PosWeight <= math.MaxFloat32) {
-		return 0, &ArgError{"PosWeight", l.PosWeight, "a finite float32 of at least 0"}
+	if err := checkCoefficient("PosWeight", l.PosWeight); err != nil {
+		return 0, err
 	}
 	weight := float32(1)
 	if l.PosWeight != 0 {
 		weight = float32(l.PosWeight)
 	}
 	return eval(l.Reduction, pred, target, grad, each, func(k *kernels.Table, scale float32, p part) {
-		c := fallback.BCEWithLogitsScalars{Scale: scale, Positive: weight}
+		p.logits = fallback.BCEWithLogitsScalars{Scale: scale, Positive: weight}
 		if p.each == nil {
-			k.BCEWithLogits(p.grad, p.pred, p.target, &c, p.sum)
+			k.BCEWithLogits(p.grad, p.pred, p.target, &p.logits, &p.sum)
 		} else {
-			k.BCEWithLogitsEach(p.grad, p.each, p.pred, p.target, &c, p.sum)
+			k.BCEWithLogitsEach(p.grad, p.each, p.pred, p.target, &p.logits, &p.sum)
 		}
 	})
 }
 
 // Labels says which numbers stand for the two classes of a hinge loss. Keras
 // guesses it from the batch.
+//
+// Hinge and SquaredHinge do not look whether the targets are such numbers: where
+// a label is 0 and ±1 was promised, the loss is 1 and the gradient 0, whatever
+// is predicted. Linear does look.
 type Labels uint8
 
 const (
@@ -131,15 +167,19 @@ const (
 	ZeroOne                 // 1 and 0
 )
 
-// scalars are the numbers that map labels to ±1.
-func (l Labels) scalars(scale float32) (fallback.HingeScalars, error) {
-	switch l {
-	case PlusMinus:
-		return fallback.HingeScalars{Scale: scale, LabelScale: 1}, nil
-	case ZeroOne:
-		return fallback.HingeScalars{Scale: scale, LabelScale: 2, LabelShift: -1}, nil
+func (l Labels) check(arg string) error {
+	if l > ZeroOne {
+		return &ArgError{arg, l, "PlusMinus or ZeroOne"}
 	}
-	return fallback.HingeScalars{}, &ArgError{"Labels", l, "PlusMinus or ZeroOne"}
+	return nil
+}
+
+// scalars are the numbers that map labels to ±1.
+func (l Labels) scalars(scale float32) fallback.HingeScalars {
+	if l == ZeroOne {
+		return fallback.HingeScalars{Scale: scale, LabelScale: 2, LabelShift: -1}
+	}
+	return fallback.HingeScalars{Scale: scale, LabelScale: 1}
 }
 
 // Hinge is max(1 - label·pred, 0). At the kink its gradient is 0.
@@ -150,16 +190,15 @@ type Hinge struct {
 
 // Eval implements Loss.
 func (l Hinge) Eval(pred, target, grad, each []float32) (float64, error) {
-	c, err := l.Labels.scalars(0)
-	if err != nil {
+	if err := l.Labels.check("Labels"); err != nil {
 		return 0, err
 	}
 	return eval(l.Reduction, pred, target, grad, each, func(k *kernels.Table, scale float32, p part) {
-		c.Scale = scale
+		p.hinge = l.Labels.scalars(scale)
 		if p.each == nil {
-			k.Hinge(p.grad, p.pred, p.target, &c, p.sum)
+			k.Hinge(p.grad, p.pred, p.target, &p.hinge, &p.sum)
 		} else {
-			k.HingeEach(p.grad, p.each, p.pred, p.target, &c, p.sum)
+			k.HingeEach(p.grad, p.each, p.pred, p.target, &p.hinge, &p.sum)
 		}
 	})
 }
@@ -172,16 +211,15 @@ type SquaredHinge struct {
 
 // Eval implements Loss.
 func (l SquaredHinge) Eval(pred, target, grad, each []float32) (float64, error) {
-	c, err := l.Labels.scalars(0)
-	if err != nil {
+	if err := l.Labels.check("Labels"); err != nil {
 		return 0, err
 	}
 	return eval(l.Reduction, pred, target, grad, each, func(k *kernels.Table, scale float32, p part) {
-		c.Scale = scale
+		p.hinge = l.Labels.scalars(scale)
 		if p.each == nil {
-			k.SquaredHinge(p.grad, p.pred, p.target, &c, p.sum)
+			k.SquaredHinge(p.grad, p.pred, p.target, &p.hinge, &p.sum)
 		} else {
-			k.SquaredHingeEach(p.grad, p.each, p.pred, p.target, &c, p.sum)
+			k.SquaredHingeEach(p.grad, p.each, p.pred, p.target, &p.hinge, &p.sum)
 		}
 	})
 }
@@ -189,11 +227,24 @@ func (l SquaredHinge) Eval(pred, target, grad, each []float32) (float64, error) 
 // A part is what a kernel is called with.
 type part struct {
 	pred, target, grad, each []float32
-	sum                      *[fallback.Lanes]float64
+	*room
 }
 
-// scratchLen is the length of the buffer that takes a gradient nobody wants.
-const scratchLen = 2048
+// A room is what kernels reach by pointer. They are called through function
+// values, from which the compiler cannot keep anything on the stack.
+type room struct {
+	sum, squares [fallback.Lanes]float64
+
+	mse     fallback.MSEScalars
+	bce     fallback.BCEScalars
+	logits  fallback.BCEWithLogitsScalars
+	hinge   fallback.HingeScalars
+	penalty fallback.PenaltyScalars
+
+	unwanted [2048]float32 // takes a gradient that nobody wants
+}
+
+var rooms = sync.Pool{New: func() any { return new(room) }}
 
 // eval adds up the losses block by block. A block is kernels.MaxLen elements,
 // whatever runs, so that the order of the sum is always the same.
@@ -202,35 +253,34 @@ func eval(r Reduction, pred, target, grad, each []float32, run func(k *kernels.T
 	if err := check(r, pred, target, grad, each); err != nil {
 		return 0, err
 	}
-	scale := 1.0
-	if r == Mean {
-		scale = 1 / float64(n)
-	}
+	own := rooms.Get().(*room)
+	defer rooms.Put(own)
 	step := kernels.MaxLen
-	var scratch []float32
 	if grad == nil {
-		step = scratchLen
-		scratch = make([]float32, min(n, step))
+		step = len(own.unwanted)
 	}
 	k := kernels.Active()
+	scale := factor(r, n)
 	total := 0.0
 	for block := 0; block < n; block += kernels.MaxLen {
-		var lanes [fallback.Lanes]float64
+		clear(own.sum[:])
 		end := min(block+kernels.MaxLen, n)
 		for lo := block; lo < end; lo += step {
 			hi := min(lo+step, end)
-			p := part{pred: pred[lo:hi], target: target[lo:hi], grad: scratch[:min(hi-lo, len(scratch))], sum: &lanes}
+			p := part{pred: pred[lo:hi], target: target[lo:hi], room: own}
 			if grad != nil {
 				p.grad = grad[lo:hi]
+			} else {
+				p.grad = own.unwanted[:hi-lo]
 			}
 			if each != nil {
 				p.each = each[lo:hi]
 			}
 			run(k, float32(scale), p)
 		}
-		total += fallback.Total(&lanes)
+		total += fallback.Total(&own.sum)
 	}
-	return total * factor(r, n), nil
+	return total * scale, nil
 }
 
 // factor turns the sum of n losses into the reduced one.
@@ -239,6 +289,13 @@ func factor(r Reduction, n int) float64 {
 		return 1 / float64(n)
 	}
 	return 1
+}
+
+func checkCoefficient(arg string, x float64) error {
+	if x >= 0 && x <= math.MaxFloat32 {
+		return nil
+	}
+	return &ArgError{arg, x, "a finite float32 of at least 0"}
 }
 
 func check(r Reduction, pred, target, grad, each []float32) error {

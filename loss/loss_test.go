@@ -187,7 +187,7 @@ func TestBits(t *testing.T) {
 		}
 		add(value, grad)
 	}
-	for _, shape := range [][2]int{{300, 77}, {2, 70_000}} {
+	for _, shape := range [][2]int{{300, 77}, {2, 70_000}, {20_000, 64}, {50, 3000}} {
 		for model := range modelFormulas {
 			l, x, y, w := linearData(t, Model(model), shape[0], shape[1], true)
 			grad := make([]float32, len(w))
@@ -198,7 +198,7 @@ func TestBits(t *testing.T) {
 			add(value, grad)
 		}
 	}
-	if got, want := h.Sum64(), uint64(0xe629563ae6317ede); got != want {
+	if got, want := h.Sum64(), uint64(0x68030a65ce1fe454); got != want {
 		t.Errorf("the bits have changed: %#x, were %#x", got, want)
 	}
 }
@@ -231,9 +231,40 @@ func TestExtremeLogits(t *testing.T) {
 	} {
 		grad, each := []float32{0}, []float32{0}
 		value := mustEval(t, BCEWithLogits{Reduction: None}, []float32{c.x}, []float32{c.y}, grad, each)
-		same := func(x, y float32) bool { return x == y || x != x && y != y }
 		if !same(each[0], c.loss) || !same(float32(value), c.loss) || !same(grad[0], c.grad) {
 			t.Errorf("logit %g, target %g: loss %g, gradient %g, want %g, %g", c.x, c.y, each[0], grad[0], c.loss, c.grad)
+		}
+	}
+}
+
+// TestOutside gives BCE what is no probability, between 0 and 1, which are.
+func TestOutside(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	for _, x := range []float32{-0x1p-149, -0.5, 1 + 0x1p-23, 1.5, -inf, inf} {
+		for _, y := range []float32{0, 0.25, 1} {
+			pred, target := []float32{0, 1, x, 0, 1, 0.5}, []float32{0, 1, y, 1, 0, 0.5}
+			for _, l := range []struct {
+				clamp Clamp
+				grad  []float32
+			}{
+				{ClampLog, []float32{0, 0, nan, -1e12, 1e12, 0}},
+				{ClampProbability, []float32{0, 0, 0, 0, 0, 0}},
+			} {
+				outside := l.clamp == ClampLog
+				for _, each := range [][]float32{nil, make([]float32, len(pred))} {
+					grad := make([]float32, len(pred))
+					v := mustEval(t, BCE{Sum, l.clamp}, pred, target, grad, each)
+					if (v != v) != outside || !slices.EqualFunc(grad, l.grad, same) {
+						t.Errorf("clamp %d, prediction %g, target %g: %g, gradient %g, want %g", l.clamp, x, y, v, grad, l.grad)
+					}
+					if each != nil && (each[2] != each[2]) != outside {
+						t.Errorf("clamp %d, prediction %g, target %g: the loss is %g", l.clamp, x, y, each[2])
+					}
+				}
+				if v := mustEval(t, BCE{Sum, l.clamp}, pred, target, nil, nil); (v != v) != outside {
+					t.Errorf("clamp %d, prediction %g, target %g: %g without a gradient", l.clamp, x, y, v)
+				}
+			}
 		}
 	}
 }
@@ -249,9 +280,6 @@ func TestNaN(t *testing.T) {
 			t.Errorf("%s: the value is %g", l.name, v)
 		}
 		for i := range grad {
-			if i == 77 && l.name == "Hinge" { // its gradient is that of a slope, 0 or ±1
-				continue
-			}
 			if (grad[i] != grad[i]) != (i == 77) || (each[i] != each[i]) != (i == 77) {
 				t.Errorf("%s: element %d has the loss %g and the gradient %g", l.name, i, each[i], grad[i])
 			}
@@ -293,6 +321,72 @@ func TestPenalty(t *testing.T) {
 	}
 }
 
+// TestInfiniteWeight has an infinity among others, which a coefficient of 0 does
+// not hide.
+func TestInfiniteWeight(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	for _, c := range []struct {
+		penalty     Penalty
+		value, grad float32
+	}{
+		{Penalty{L1: 1, L2: 1}, inf, -inf},
+		{Penalty{L2: 1}, nan, -inf},
+		{Penalty{L1: 1}, nan, nan},
+		{Penalty{}, nan, nan},
+	} {
+		grad := make([]float32, 3)
+		value, err := c.penalty.Eval([]float32{2, -inf, 2}, grad)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := float32(c.penalty.L1 + 2*c.penalty.L2)
+		if !same(float32(value), c.value) || !slices.EqualFunc(grad, []float32{want, c.grad, want}, same) {
+			t.Errorf("%+v: %g, gradient %g, want %g, %g", c.penalty, value, grad, c.value, c.grad)
+		}
+		if value, err := c.penalty.Eval([]float32{2, -inf, 2}, nil); err != nil || !same(float32(value), c.value) {
+			t.Errorf("%+v: %g without a gradient, %v", c.penalty, value, err)
+		}
+	}
+}
+
+// TestAllocations calls everything again and again. The data are longer than a
+// block, and for Linear long enough for workers.
+func TestAllocations(t *testing.T) {
+	check := func(what string, call func() error) {
+		t.Helper()
+		n := testing.AllocsPerRun(10, func() {
+			if err := call(); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if n != 0 {
+			t.Errorf("%s: %v allocations", what, n)
+		}
+	}
+	const n = 70_000
+	x, y, grad, each := uniform(n, 0, 1, 60), make([]float32, n), make([]float32, n), make([]float32, n)
+	for _, l := range losses {
+		for _, r := range []Reduction{Mean, Sum, None} {
+			of := l.of(r)
+			check(l.name, func() error { _, err := of.Eval(x, y, grad, each); return err })
+			check(l.name+" without a gradient", func() error { _, err := of.Eval(x, y, nil, each); return err })
+		}
+	}
+	check("Penalty", func() error { _, err := Penalty{1, 1}.Eval(x, grad); return err })
+	check("Penalty without a gradient", func() error { _, err := Penalty{1, 1}.Eval(x, nil); return err })
+	for _, shape := range [][2]int{{20_000, 64}, {20, 64}, {3, n}, {0, 5}} {
+		for model := range modelFormulas {
+			l, x, y, w := linearData(t, Model(model), shape[0], shape[1], true)
+			if err := l.SetWorkers(3); err != nil {
+				t.Fatal(err)
+			}
+			grad, z := make([]float32, len(w)), make([]float32, len(y))
+			check("Gradient", func() error { _, err := l.Gradient(x, y, w, grad); return err })
+			check("Predict", func() error { return l.Predict(x, w, z) })
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	memory := uniform(100, 0, 1, 40)
 	before := slices.Clone(memory)
@@ -317,6 +411,10 @@ func TestErrors(t *testing.T) {
 	penalty := func(p Penalty, w, grad []float32) error { _, err := p.Eval(w, grad); return err }
 	create := func(m Model, columns int) error { _, err := NewLinear(m, columns, true); return err }
 	nan, inf := math.NaN(), math.Inf(1)
+	hinge, err := NewLinear(HingeLoss, 3, false)
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	for _, c := range []struct {
 		arg, value string
@@ -345,6 +443,8 @@ func TestErrors(t *testing.T) {
 		{"grad", "6 elements at", penalty(Penalty{}, x, memory[5:11])},
 		{"model", "4", create(4, 3)},
 		{"columns", "-1", create(Squared, -1)},
+		{"model", "0", linear(func(l *Linear) error { return l.SetLabels(ZeroOne) })},
+		{"labels", "2", hinge.SetLabels(2)},
 		{"n", "-1", linear(func(l *Linear) error { return l.SetWorkers(-1) })},
 		{"len(w)", "3", gradient(x, y[:2], each[:3], grad[:4])},
 		{"len(x)", "5", gradient(x[:5], y[:2], each[:4], grad[:4])},
@@ -378,3 +478,6 @@ func mustEval(t *testing.T, l Loss, pred, target, grad, each []float32) float64 
 	}
 	return value
 }
+
+// same compares numbers, for which NaN is NaN.
+func same(x, y float32) bool { return x == y || x != x && y != y }

@@ -2,7 +2,6 @@ package loss
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/buffers"
@@ -20,14 +19,16 @@ func KerasL1L2(l1, l2 float64) Penalty { return Penalty{L1: l1, L2: 2 * l2} }
 
 // Eval returns the penalty of w and adds its gradient to grad, where it is not
 // nil. The gradient of |0| is 0.
+//
+// Both parts are computed even where a coefficient is 0. So an infinite weight
+// makes the value NaN unless both are positive, because 0·∞ is NaN, and likewise
+// its own gradient where L2 is 0: where weights overflow, it shows.
 func (p Penalty) Eval(w, grad []float32) (float64, error) {
-	for _, x := range []struct {
-		name  string
-		value float64
-	}{{"L1", p.L1}, {"L2", p.L2}} {
-		if !(x.value >= 0 && x.value <= math.MaxFloat32) {
-			return 0, &ArgError{x.name, x.value, "a finite float32 of at least 0"}
-		}
+	if err := checkCoefficient("L1", p.L1); err != nil {
+		return 0, err
+	}
+	if err := checkCoefficient("L2", p.L2); err != nil {
+		return 0, err
 	}
 	if grad != nil && len(grad) != len(w) {
 		return 0, &ArgError{"len(grad)", len(grad), fmt.Sprintf("len(w) = %d", len(w))}
@@ -36,19 +37,22 @@ func (p Penalty) Eval(w, grad []float32) (float64, error) {
 		return 0, &ArgError{"grad", fmt.Sprintf("%d elements at %p", len(grad), grad), "a buffer apart from w"}
 	}
 	k := kernels.Active()
-	c := fallback.PenaltyScalars{L2: float32(p.L2), L1: float32(p.L1)}
+	own := rooms.Get().(*room)
+	defer rooms.Put(own)
+	own.penalty = fallback.PenaltyScalars{L2: float32(p.L2), L1: float32(p.L1)}
 	var absolute, squares float64
 	for lo := 0; lo < len(w); lo += kernels.MaxLen {
 		part := w[lo:min(lo+kernels.MaxLen, len(w))]
-		var a, s [fallback.Lanes]float64
+		clear(own.sum[:])
+		clear(own.squares[:])
 		if grad != nil {
-			k.Penalty(grad[lo:lo+len(part)], part, &c, &a, &s)
+			k.Penalty(grad[lo:lo+len(part)], part, &own.penalty, &own.sum, &own.squares)
 		} else {
-			k.SumAbs(part, &a)
-			k.SumSquares(part, &s)
+			k.SumAbs(part, &own.sum)
+			k.SumSquares(part, &own.squares)
 		}
-		absolute += fallback.Total(&a)
-		squares += fallback.Total(&s)
+		absolute += fallback.Total(&own.sum)
+		squares += fallback.Total(&own.squares)
 	}
 	// The conversions keep the compiler from fusing, which would change bits.
 	return float64(p.L1*absolute) + float64(p.L2/2*squares), nil
