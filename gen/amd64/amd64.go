@@ -364,8 +364,13 @@ func (e *emitter) rows(columns reg.GPVirtual) {
 		e.further = append(e.further, next)
 	}
 	if slices.ContainsFunc(e.r.Effects, func(f rule.Effect) bool { return f.Kind == rule.Fold }) {
-		for range e.t.rows {
-			e.folds = append(e.folds, e.AllocLocal(4*rule.Lanes))
+		// A vector that straddles lines of the cache is slow to come back.
+		const line = 64
+		local, lanes := e.AllocLocal(4*rule.Lanes*e.t.rows+line), e.GP64()
+		e.LEAQ(local.Offset(line-1), lanes)
+		e.ANDQ(operand.I32(-line), lanes)
+		for r := range e.t.rows {
+			e.folds = append(e.folds, operand.Mem{Base: lanes, Disp: 4 * rule.Lanes * r})
 		}
 	}
 	e.XORQ(e.row, e.row)
@@ -479,7 +484,13 @@ func (e *emitter) loop(name string, n reg.GPVirtual, vectors, side int) {
 			e.CMPL(e.scalars.Offset(4*e.r.Nodes[keep].X), operand.U32(flushSmall))
 			e.JNE(operand.LabelRef(name + "end"))
 		}
-		e.moveSums(side, func(at operand.Mem, v reg.VecVirtual) { e.VMOVUPS(at, v) })
+		e.moveSums(side, func(f rule.Effect, at operand.Mem, v reg.VecVirtual) {
+			if f.Kind == rule.Fold { // is 0 at the beginning of a row
+				e.VXORPS(v, v, v)
+				return
+			}
+			e.VMOVUPS(at, v)
+		})
 	}
 	again := func(name string) {
 		e.Label(name)
@@ -501,7 +512,7 @@ func (e *emitter) loop(name string, n reg.GPVirtual, vectors, side int) {
 	}
 	again(name)
 	if vectors > 1 {
-		e.moveSums(side, func(at operand.Mem, v reg.VecVirtual) { e.VMOVUPS(v, at) })
+		e.moveSums(side, func(_ rule.Effect, at operand.Mem, v reg.VecVirtual) { e.VMOVUPS(v, at) })
 		clear(e.sums)
 	}
 	e.Label(name + "end")
@@ -544,7 +555,7 @@ func (e *emitter) flushing() int {
 // moveSums moves the lanes of all reductions between memory and registers, for
 // the main loop: it begins at lane 0, so that a vector has the same lanes in
 // each iteration.
-func (e *emitter) moveSums(side int, move func(operand.Mem, reg.VecVirtual)) {
+func (e *emitter) moveSums(side int, move func(rule.Effect, operand.Mem, reg.VecVirtual)) {
 	if !e.inSums {
 		return
 	}
@@ -561,7 +572,7 @@ func (e *emitter) moveSums(side int, move func(operand.Mem, reg.VecVirtual)) {
 				}
 			}
 			for q, v := range e.sums[key] {
-				move(at.Offset(4*e.t.lanes*q), v)
+				move(f, at.Offset(4*e.t.lanes*q), v)
 			}
 		}
 	}

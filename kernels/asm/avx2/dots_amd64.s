@@ -16,42 +16,44 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
 // func Dots(z []float32, x []float32, w []float32)
 // Requires: AVX, AVX2
-TEXT ·Dots(SB), NOSPLIT, $256-72
+TEXT ·Dots(SB), NOSPLIT, $320-72
 	MOVQ w_len+56(FP), CX
 	MOVQ z_base+0(FP), DX
 	MOVQ x_base+24(FP), BX
 	MOVQ w_base+48(FP), SI
 	MOVQ z_len+8(FP), DI
+	LEAQ 63(SP), R10
+	ANDQ $-64, R10
 	XORQ R8, R8
-	MOVQ DI, R10
-	SUBQ $+2, R10
-	CMPQ R8, R10
+	MOVQ DI, R11
+	SUBQ $+2, R11
+	CMPQ R8, R11
 	JG   rows2end
 
 rows2:
 	LEAQ    (BX)(CX*4), R9
 	VXORPS  Y0, Y0, Y0
-	VMOVUPS Y0, (SP)
-	VMOVUPS Y0, 32(SP)
-	VMOVUPS Y0, 64(SP)
-	VMOVUPS Y0, 96(SP)
-	VMOVUPS Y0, 128(SP)
-	VMOVUPS Y0, 160(SP)
-	VMOVUPS Y0, 192(SP)
-	VMOVUPS Y0, 224(SP)
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y0, 32(R10)
+	VMOVUPS Y0, 64(R10)
+	VMOVUPS Y0, 96(R10)
+	VMOVUPS Y0, 128(R10)
+	VMOVUPS Y0, 160(R10)
+	VMOVUPS Y0, 192(R10)
+	VMOVUPS Y0, 224(R10)
 	XORQ    AX, AX
-	MOVQ    CX, R11
-	ANDQ    $-32, R11
-	CMPQ    AX, R11
+	MOVQ    CX, R12
+	ANDQ    $-32, R12
+	CMPQ    AX, R12
 	JGE     rows2mainend
-	VMOVUPS (SP), Y0
-	VMOVUPS 32(SP), Y1
-	VMOVUPS 64(SP), Y2
-	VMOVUPS 96(SP), Y3
-	VMOVUPS 128(SP), Y4
-	VMOVUPS 160(SP), Y5
-	VMOVUPS 192(SP), Y6
-	VMOVUPS 224(SP), Y7
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
 
 rows2main:
 	VMOVUPS (BX)(AX*4), Y8
@@ -83,69 +85,69 @@ rows2main:
 	VMULPS  Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
 	ADDQ    $+32, AX
-	CMPQ    AX, R11
+	CMPQ    AX, R12
 	JLT     rows2main
-	VMOVUPS Y0, (SP)
-	VMOVUPS Y1, 32(SP)
-	VMOVUPS Y2, 64(SP)
-	VMOVUPS Y3, 96(SP)
-	VMOVUPS Y4, 128(SP)
-	VMOVUPS Y5, 160(SP)
-	VMOVUPS Y6, 192(SP)
-	VMOVUPS Y7, 224(SP)
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y1, 32(R10)
+	VMOVUPS Y2, 64(R10)
+	VMOVUPS Y3, 96(R10)
+	VMOVUPS Y4, 128(R10)
+	VMOVUPS Y5, 160(R10)
+	VMOVUPS Y6, 192(R10)
+	VMOVUPS Y7, 224(R10)
 
 rows2mainend:
-	MOVQ CX, R11
-	ANDQ $-8, R11
-	CMPQ AX, R11
+	MOVQ CX, R12
+	ANDQ $-8, R12
+	CMPQ AX, R12
 	JGE  rows2loopend
 
 rows2loop:
-	MOVQ    AX, R12
-	ANDQ    $+31, R12
+	MOVQ    AX, R13
+	ANDQ    $+31, R13
 	VMOVUPS (BX)(AX*4), Y0
 	VMOVUPS (SI)(AX*4), Y1
 	VMULPS  Y1, Y0, Y0
-	VMOVUPS (SP)(R12*4), Y2
+	VMOVUPS (R10)(R13*4), Y2
 	VADDPS  Y0, Y2, Y2
-	VMOVUPS Y2, (SP)(R12*4)
+	VMOVUPS Y2, (R10)(R13*4)
 	VMOVUPS (R9)(AX*4), Y0
 	VMULPS  Y1, Y0, Y0
-	VMOVUPS 128(SP)(R12*4), Y1
+	VMOVUPS 128(R10)(R13*4), Y1
 	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 128(SP)(R12*4)
+	VMOVUPS Y1, 128(R10)(R13*4)
 	ADDQ    $+8, AX
-	CMPQ    AX, R11
+	CMPQ    AX, R12
 	JLT     rows2loop
 
 rows2loopend:
-	MOVQ         CX, R11
-	SUBQ         AX, R11
+	MOVQ         CX, R12
+	SUBQ         AX, R12
 	JE           rows2done
-	VMOVD        R11, X0
+	VMOVD        R12, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	MOVQ         AX, R11
-	ANDQ         $+31, R11
+	MOVQ         AX, R12
+	ANDQ         $+31, R12
 	VMASKMOVPS   (BX)(AX*4), Y0, Y1
 	VMASKMOVPS   (SI)(AX*4), Y0, Y2
 	VMULPS       Y2, Y1, Y1
 	VANDPS       Y0, Y1, Y1
-	VMOVUPS      (SP)(R11*4), Y3
+	VMOVUPS      (R10)(R12*4), Y3
 	VADDPS       Y1, Y3, Y3
-	VMOVUPS      Y3, (SP)(R11*4)
+	VMOVUPS      Y3, (R10)(R12*4)
 	VMASKMOVPS   (R9)(AX*4), Y0, Y1
 	VMULPS       Y2, Y1, Y1
 	VANDPS       Y0, Y1, Y0
-	VMOVUPS      128(SP)(R11*4), Y1
+	VMOVUPS      128(R10)(R12*4), Y1
 	VADDPS       Y0, Y1, Y1
-	VMOVUPS      Y1, 128(SP)(R11*4)
+	VMOVUPS      Y1, 128(R10)(R12*4)
 
 rows2done:
-	VMOVUPS      (SP), Y0
-	VADDPS       64(SP), Y0, Y0
-	VMOVUPS      32(SP), Y1
-	VADDPS       96(SP), Y1, Y1
+	VMOVUPS      (R10), Y0
+	VADDPS       64(R10), Y0, Y0
+	VMOVUPS      32(R10), Y1
+	VADDPS       96(R10), Y1, Y1
 	VADDPS       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X1
@@ -154,10 +156,10 @@ rows2done:
 	VMOVSHDUP    X1, X0
 	VADDSS       X0, X1, X1
 	VMOVSS       X1, (DX)(R8*4)
-	VMOVUPS      128(SP), Y0
-	VADDPS       192(SP), Y0, Y0
-	VMOVUPS      160(SP), Y1
-	VADDPS       224(SP), Y1, Y1
+	VMOVUPS      128(R10), Y0
+	VADDPS       192(R10), Y0, Y0
+	VMOVUPS      160(R10), Y1
+	VADDPS       224(R10), Y1, Y1
 	VADDPS       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X1
@@ -168,7 +170,7 @@ rows2done:
 	VMOVSS       X1, 4(DX)(R8*4)
 	LEAQ         (R9)(CX*4), BX
 	ADDQ         $+2, R8
-	CMPQ         R8, R10
+	CMPQ         R8, R11
 	JLE          rows2
 
 rows2end:
@@ -178,19 +180,19 @@ rows2end:
 
 rows1:
 	VXORPS  Y0, Y0, Y0
-	VMOVUPS Y0, (SP)
-	VMOVUPS Y0, 32(SP)
-	VMOVUPS Y0, 64(SP)
-	VMOVUPS Y0, 96(SP)
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y0, 32(R10)
+	VMOVUPS Y0, 64(R10)
+	VMOVUPS Y0, 96(R10)
 	XORQ    AX, AX
 	MOVQ    CX, R9
 	ANDQ    $-32, R9
 	CMPQ    AX, R9
 	JGE     rows1mainend
-	VMOVUPS (SP), Y0
-	VMOVUPS 32(SP), Y1
-	VMOVUPS 64(SP), Y2
-	VMOVUPS 96(SP), Y3
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
 
 rows1main:
 	VMOVUPS (BX)(AX*4), Y4
@@ -212,10 +214,10 @@ rows1main:
 	ADDQ    $+32, AX
 	CMPQ    AX, R9
 	JLT     rows1main
-	VMOVUPS Y0, (SP)
-	VMOVUPS Y1, 32(SP)
-	VMOVUPS Y2, 64(SP)
-	VMOVUPS Y3, 96(SP)
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y1, 32(R10)
+	VMOVUPS Y2, 64(R10)
+	VMOVUPS Y3, 96(R10)
 
 rows1mainend:
 	MOVQ CX, R9
@@ -224,14 +226,14 @@ rows1mainend:
 	JGE  rows1loopend
 
 rows1loop:
-	MOVQ    AX, R10
-	ANDQ    $+31, R10
+	MOVQ    AX, R11
+	ANDQ    $+31, R11
 	VMOVUPS (BX)(AX*4), Y0
 	VMOVUPS (SI)(AX*4), Y1
 	VMULPS  Y1, Y0, Y0
-	VMOVUPS (SP)(R10*4), Y1
+	VMOVUPS (R10)(R11*4), Y1
 	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (SP)(R10*4)
+	VMOVUPS Y1, (R10)(R11*4)
 	ADDQ    $+8, AX
 	CMPQ    AX, R9
 	JLT     rows1loop
@@ -249,15 +251,15 @@ rows1loopend:
 	VMASKMOVPS   (SI)(AX*4), Y0, Y2
 	VMULPS       Y2, Y1, Y1
 	VANDPS       Y0, Y1, Y0
-	VMOVUPS      (SP)(R9*4), Y1
+	VMOVUPS      (R10)(R9*4), Y1
 	VADDPS       Y0, Y1, Y1
-	VMOVUPS      Y1, (SP)(R9*4)
+	VMOVUPS      Y1, (R10)(R9*4)
 
 rows1done:
-	VMOVUPS      (SP), Y0
-	VADDPS       64(SP), Y0, Y0
-	VMOVUPS      32(SP), Y1
-	VADDPS       96(SP), Y1, Y1
+	VMOVUPS      (R10), Y0
+	VADDPS       64(R10), Y0, Y0
+	VMOVUPS      32(R10), Y1
+	VADDPS       96(R10), Y1, Y1
 	VADDPS       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X1
