@@ -193,14 +193,14 @@ func manyMethod(b *bytes.Buffer, r *rule.Rule) {
 	}
 	n := len(names)
 	name := r.Name + rule.Many
-	fmt.Fprintf(b, "\n// %s calls the kernel for many tensors, the list being %s of one after those of\n// another. It is for small tensors: one call of assembly takes several.\n", name, strings.Join(names, ", "))
-	fmt.Fprintf(b, "func (t *Table) %s(%s) {\n", name, manyParams(r))
-	fmt.Fprintf(b, "for len(list) > 0 {\nn := t.fit(list, %d)\nif n == 0 {\n", n)
+	fmt.Fprintf(b, "\n// %s calls the kernel for many tensors, the list having %s of each.\n", name, strings.Join(names, ", "))
+	fmt.Fprintf(b, "func (t *Table) %s(list *List, c *fallback.%sScalars) {\n", name, r.Name)
+	fmt.Fprintf(b, "for _, part := range list.of(%d) {\nt.%s(part, c)\n}\n", n, field(r)+rule.Many)
 	var first []string
 	for k := range names {
-		first = append(first, fmt.Sprintf("list[%d]", k))
+		first = append(first, fmt.Sprintf("of[%d]", k))
 	}
-	fmt.Fprintf(b, "t.%s(%s, c)\nn = %d\n} else {\nt.%s(list[:n], c)\n}\nlist = list[n:]\n}\n}\n", r.Name, strings.Join(first, ", "), n, field(r)+rule.Many)
+	fmt.Fprintf(b, "for _, of := range list.long {\nt.%s(%s, c)\n}\n}\n", r.Name, strings.Join(first, ", "))
 	fmt.Fprintf(b, "\nfunc %s(%s) {\nfor at := 0; at < len(list); at += %d {\nfallback.%s(%s, c)\n}\n}\n",
 		field(r)+rule.Many, manyParams(r), n, r.Name, strings.Join(parts, ", "))
 }

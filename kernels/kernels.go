@@ -152,23 +152,3 @@ func Info() string {
 // rowsPerCall is how many rows make at most MaxLen elements. A row is never
 // split.
 func rowsPerCall(columns int) int { return max(1, MaxLen/max(1, columns)) }
-
-// fit is how much of a list of tensors, with so many buffers each, one call of
-// assembly takes: 0 if the first tensor alone is too long. It panics if a buffer
-// is shorter than the first of its tensor.
-func (t *Table) fit(list [][]float32, buffers int) int {
-	total, at := 0, 0
-	for ; at < len(list); at += buffers {
-		of := list[at : at+buffers]
-		n := len(of[0])
-		for _, b := range of[1:] {
-			if len(b) < n {
-				panic(fmt.Sprintf("kernels: a buffer of tensor %d has %d elements, want %d", at/buffers, len(b), n))
-			}
-		}
-		if total += n; total > MaxLen {
-			break
-		}
-	}
-	return at
-}

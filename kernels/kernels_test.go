@@ -103,7 +103,7 @@ func TestMany(t *testing.T) {
 					list, same = append(list, b), append(same, append(slices.Clone(b), 7)[:n])
 				}
 			}
-			method.Call([]reflect.Value{reflect.ValueOf(list), scalars})
+			method.Call([]reflect.Value{reflect.ValueOf(NewList(buffers, list)), scalars})
 			for at := 0; at < len(same); at += buffers {
 				var args []reflect.Value
 				for _, b := range same[at : at+buffers] {
@@ -126,12 +126,25 @@ func TestMany(t *testing.T) {
 			t.Errorf("%s has %d kernels for many tensors", table.isa, steps)
 		}
 	}
-	defer func() {
-		if recover() == nil {
-			t.Error("a short buffer went through")
-		}
-	}()
-	Active().SGDMany([][]float32{make([]float32, 2), make([]float32, 1, 2)}, new(fallback.SGDScalars))
+}
+
+func TestListRefuses(t *testing.T) {
+	two := [][]float32{make([]float32, 2), make([]float32, 2)}
+	for name, call := range map[string]func(){
+		"a short buffer":   func() { NewList(2, [][]float32{make([]float32, 2), make([]float32, 1, 2)}) },
+		"a missing buffer": func() { NewList(3, two) },
+		"no buffers":       func() { NewList(0, nil) },
+		"another kernel":   func() { Active().MomentumMany(NewList(2, two), new(fallback.MomentumScalars)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("went through")
+				}
+			}()
+			call()
+		})
+	}
 }
 
 // TestMethodsRejectShortBuffers has buffers whose capacity would be enough.

@@ -150,18 +150,13 @@ func (t *Table) AMSGrad(p, g, m, v, h []float32, c *fallback.AMSGradScalars) {
 	t.amsGrad(p, g, m, v, h, c)
 }
 
-// AMSGradMany calls the kernel for many tensors, the list being p, g, m, v, h of one after those of
-// another. It is for small tensors: one call of assembly takes several.
-func (t *Table) AMSGradMany(list [][]float32, c *fallback.AMSGradScalars) {
-	for len(list) > 0 {
-		n := t.fit(list, 5)
-		if n == 0 {
-			t.AMSGrad(list[0], list[1], list[2], list[3], list[4], c)
-			n = 5
-		} else {
-			t.amsGradMany(list[:n], c)
-		}
-		list = list[n:]
+// AMSGradMany calls the kernel for many tensors, the list having p, g, m, v, h of each.
+func (t *Table) AMSGradMany(list *List, c *fallback.AMSGradScalars) {
+	for _, part := range list.of(5) {
+		t.amsGradMany(part, c)
+	}
+	for _, of := range list.long {
+		t.AMSGrad(of[0], of[1], of[2], of[3], of[4], c)
 	}
 }
 
@@ -181,18 +176,13 @@ func (t *Table) AdaGrad(p, g, a []float32, c *fallback.AdaGradScalars) {
 	t.adaGrad(p, g, a, c)
 }
 
-// AdaGradMany calls the kernel for many tensors, the list being p, g, a of one after those of
-// another. It is for small tensors: one call of assembly takes several.
-func (t *Table) AdaGradMany(list [][]float32, c *fallback.AdaGradScalars) {
-	for len(list) > 0 {
-		n := t.fit(list, 3)
-		if n == 0 {
-			t.AdaGrad(list[0], list[1], list[2], c)
-			n = 3
-		} else {
-			t.adaGradMany(list[:n], c)
-		}
-		list = list[n:]
+// AdaGradMany calls the kernel for many tensors, the list having p, g, a of each.
+func (t *Table) AdaGradMany(list *List, c *fallback.AdaGradScalars) {
+	for _, part := range list.of(3) {
+		t.adaGradMany(part, c)
+	}
+	for _, of := range list.long {
+		t.AdaGrad(of[0], of[1], of[2], c)
 	}
 }
 
@@ -212,18 +202,13 @@ func (t *Table) AdaGradProx(p, g, a []float32, c *fallback.AdaGradProxScalars) {
 	t.adaGradProx(p, g, a, c)
 }
 
-// AdaGradProxMany calls the kernel for many tensors, the list being p, g, a of one after those of
-// another. It is for small tensors: one call of assembly takes several.
-func (t *Table) AdaGradProxMany(list [][]float32, c *fallback.AdaGradProxScalars) {
-	for len(list) > 0 {
-		n := t.fit(list, 3)
-		if n == 0 {
-			t.AdaGradProx(list[0], list[1], list[2], c)
-			n = 3
-		} else {
-			t.adaGradProxMany(list[:n], c)
-		}
-		list = list[n:]
+// AdaGradProxMany calls the kernel for many tensors, the list having p, g, a of each.
+func (t *Table) AdaGradProxMany(list *List, c *fallback.AdaGradProxScalars) {
+	for _, part := range list.of(3) {
+		t.adaGradProxMany(part, c)
+	}
+	for _, of := range list.long {
+		t.AdaGradProx(of[0], of[1], of[2], c)
 	}
 }
 
@@ -243,18 +228,13 @@ func (t *Table) Adam(p, g, m, v []float32, c *fallback.AdamScalars) {
 	t.adam(p, g, m, v, c)
 }
 
-// AdamMany calls the kernel for many tensors, the list being p, g, m, v of one after those of
-// another. It is for small tensors: one call of assembly takes several.
-func (t *Table) AdamMany(list [][]float32, c *fallback.AdamScalars) {
-	for len(list) > 0 {
-		n := t.fit(list, 4)
-		if n == 0 {
-			t.Adam(list[0], list[1], list[2], list[3], c)
-			n = 4
-		} else {
-			t.adamMany(list[:n], c)
-		}
-		list = list[n:]
+// AdamMany calls the kernel for many tensors, the list having p, g, m, v of each.
+func (t *Table) AdamMany(list *List, c *fallback.AdamScalars) {
+	for _, part := range list.of(4) {
+		t.adamMany(part, c)
+	}
+	for _, of := range list.long {
+		t.Adam(of[0], of[1], of[2], of[3], c)
 	}
 }
 
@@ -274,18 +254,13 @@ func (t *Table) AdamProx(p, g, m, v []float32, c *fallback.AdamProxScalars) {
 	t.adamProx(p, g, m, v, c)
 }
 
-// AdamProxMany calls the kernel for many tensors, the list being p, g, m, v of one after those of
-// another. It is for small tensors: one call of assembly takes several.
-func (t *Table) AdamProxMany(list [][]float32, c *fallback.AdamProxScalars) {
-	for len(list) > 0 {
-		n := t.fit(list, 4)
-		if n == 0 {
-			t.AdamProx(list[0], list[1], list[2], list[3], c)
-			n = 4
-		} else {
-			t.adamProxMany(list[:n], c)
-		}
-		list = list[n:]
+// AdamProxMany calls the kernel for many tensors, the list having p, g, m, v of each.
+func (t *Table) AdamProxMany(list *List, c *fallback.AdamProxScalars) {
+	for _, part := range list.of(4) {
+		t.adamProxMany(part, c)
+	}
+	for _, of := range list.long {
+		t.AdamProx(of[0], of[1], of[2], of[3], c)
 	}
 }
 
@@ -465,18 +440,13 @@ func (t *Table) Momentum(p, g, m []float32, c *fallback.MomentumScalars) {
 	t.momentum(p, g, m, c)
 }
 
-// MomentumMany calls the kernel for many tensors, the list being p, g, m of one after those of
-// another. It is for small tensors: one call of assembly takes several.
-func (t *Table) MomentumMany(list [][]float32, c *fallback.MomentumScalars) {
-	for len(list) > 0 {
-		n := t.fit(list, 3)
-		if n == 0 {
-			t.Momentum(list[0], list[1], list[2], c)
-			n = 3
-		} else {
-			t.momentumMany(list[:n], c)
-		}
-		list = list[n:]
+// MomentumMany calls the kernel for many tensors, the list having p, g, m of each.
+func (t *Table) MomentumMany(list *List, c *fallback.MomentumScalars) {
+	for _, part := range list.of(3) {
+		t.momentumMany(part, c)
+	}
+	for _, of := range list.long {
+		t.Momentum(of[0], of[1], of[2], c)
 	}
 }
 
@@ -496,18 +466,13 @@ func (t *Table) Nesterov(p, g, m []float32, c *fallback.NesterovScalars) {
 	t.nesterov(p, g, m, c)
 }
 
-// NesterovMany calls the kernel for many tensors, the list being p, g, m of one after those of
-// another. It is for small tensors: one call of assembly takes several.
-func (t *Table) NesterovMany(list [][]float32, c *fallback.NesterovScalars) {
-	for len(list) > 0 {
-		n := t.fit(list, 3)
-		if n == 0 {
-			t.Nesterov(list[0], list[1], list[2], c)
-			n = 3
-		} else {
-			t.nesterovMany(list[:n], c)
-		}
-		list = list[n:]
+// NesterovMany calls the kernel for many tensors, the list having p, g, m of each.
+func (t *Table) NesterovMany(list *List, c *fallback.NesterovScalars) {
+	for _, part := range list.of(3) {
+		t.nesterovMany(part, c)
+	}
+	for _, of := range list.long {
+		t.Nesterov(of[0], of[1], of[2], c)
 	}
 }
 
@@ -559,18 +524,13 @@ func (t *Table) SGD(p, g []float32, c *fallback.SGDScalars) {
 	t.sgd(p, g, c)
 }
 
-// SGDMany calls the kernel for many tensors, the list being p, g of one after those of
-// another. It is for small tensors: one call of assembly takes several.
-func (t *Table) SGDMany(list [][]float32, c *fallback.SGDScalars) {
-	for len(list) > 0 {
-		n := t.fit(list, 2)
-		if n == 0 {
-			t.SGD(list[0], list[1], c)
-			n = 2
-		} else {
-			t.sgdMany(list[:n], c)
-		}
-		list = list[n:]
+// SGDMany calls the kernel for many tensors, the list having p, g of each.
+func (t *Table) SGDMany(list *List, c *fallback.SGDScalars) {
+	for _, part := range list.of(2) {
+		t.sgdMany(part, c)
+	}
+	for _, of := range list.long {
+		t.SGD(of[0], of[1], c)
 	}
 }
 

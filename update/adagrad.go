@@ -100,6 +100,6 @@ func (s *adaGradProx) run(k *kernels.Table, p, g []float32, a state) {
 	k.AdaGradProx(p, g, a[0], &s.c)
 }
 
-func (s *adaGrad) many(k *kernels.Table, list [][]float32) { k.AdaGradMany(list, &s.c) }
+func (s *adaGrad) many(k *kernels.Table, list *kernels.List) { k.AdaGradMany(list, &s.c) }
 
-func (s *adaGradProx) many(k *kernels.Table, list [][]float32) { k.AdaGradProxMany(list, &s.c) }
+func (s *adaGradProx) many(k *kernels.Table, list *kernels.List) { k.AdaGradProxMany(list, &s.c) }

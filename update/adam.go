@@ -171,9 +171,9 @@ func (s *adamProx) run(k *kernels.Table, p, g []float32, mv state) {
 	k.AdamProx(p, g, mv[0], mv[1], &s.c)
 }
 
-func (s *adam) many(k *kernels.Table, list [][]float32) { k.AdamMany(list, &s.c) }
+func (s *adam) many(k *kernels.Table, list *kernels.List) { k.AdamMany(list, &s.c) }
 
-func (s *adamProx) many(k *kernels.Table, list [][]float32) {
+func (s *adamProx) many(k *kernels.Table, list *kernels.List) {
 	if s.r.AMSGrad {
 		k.AMSGradMany(list, &s.c)
 		return

@@ -151,6 +151,12 @@ func (o *Optimizer) checkSet(params, grads [][]float32) error {
 			g.list[at*g.buffers()], g.list[at*g.buffers()+1] = params[tensor], grads[tensor]
 		}
 	}
+	for k, u := range o.units {
+		if u.tensor < 0 {
+			g := &o.groups[u.group]
+			o.lists[k].Reset(g.buffers(), g.list[u.lo*g.buffers():u.hi*g.buffers()])
+		}
+	}
 	return nil
 }
 

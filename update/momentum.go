@@ -115,6 +115,6 @@ func (s *nesterov) prepare(h hyper) {
 
 func (s *nesterov) run(k *kernels.Table, p, g []float32, b state) { k.Nesterov(p, g, b[0], &s.c) }
 
-func (s *momentum) many(k *kernels.Table, list [][]float32) { k.MomentumMany(list, &s.c) }
+func (s *momentum) many(k *kernels.Table, list *kernels.List) { k.MomentumMany(list, &s.c) }
 
-func (s *nesterov) many(k *kernels.Table, list [][]float32) { k.NesterovMany(list, &s.c) }
+func (s *nesterov) many(k *kernels.Table, list *kernels.List) { k.NesterovMany(list, &s.c) }

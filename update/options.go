@@ -117,7 +117,7 @@ type stepper interface {
 	run(k *kernels.Table, p, g []float32, s state)
 
 	// many is run for a list of tensors' parameters, gradients and state.
-	many(k *kernels.Table, list [][]float32)
+	many(k *kernels.Table, list *kernels.List)
 }
 
 // A state is a part of the state buffers of one tensor, in the order of slots.

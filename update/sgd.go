@@ -30,4 +30,4 @@ func (s *sgd) prepare(h hyper) {
 
 func (s *sgd) run(k *kernels.Table, p, g []float32, _ state) { k.SGD(p, g, &s.c) }
 
-func (s *sgd) many(k *kernels.Table, list [][]float32) { k.SGDMany(list, &s.c) }
+func (s *sgd) many(k *kernels.Table, list *kernels.List) { k.SGDMany(list, &s.c) }

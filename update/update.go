@@ -38,7 +38,8 @@ type Optimizer struct {
 	tensors []tensor
 	sizes   []int // of the tensors
 	units   []unit
-	total   int // elements of all tensors
+	lists   []kernels.List // by unit, those of small tensors
+	total   int            // elements of all tensors
 
 	step      int64
 	begun     bool // by Begin, for Apply
@@ -148,6 +149,7 @@ func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
 	}
 	o.units = split(o.tensors, o.groups)
 	o.partial = make([]float64, len(o.units))
+	o.lists = make([]kernels.List, len(o.units))
 	o.pool.init(o)
 	return o, o.SetWorkers(0)
 }
@@ -466,11 +468,6 @@ func (g *group) apply(o *Optimizer, t *tensor, lo, hi int, p, grad []float32) {
 		}
 	}
 	o.release(x)
-}
-
-// applySmall updates the small tensors at places lo to hi of the list.
-func (g *group) applySmall(o *Optimizer, lo, hi int) {
-	g.many(o.table, g.list[lo*g.buffers():hi*g.buffers()])
 }
 
 // part is a range of the state buffers.

@@ -141,7 +141,7 @@ type meeting struct {
 
 func (m *meeting) prepare(hyper) { m.most, m.over, m.open = 0, false, make(chan struct{}) }
 
-func (m *meeting) many(*kernels.Table, [][]float32) {}
+func (m *meeting) many(*kernels.Table, *kernels.List) {}
 
 func (m *meeting) run(*kernels.Table, []float32, []float32, state) {
 	m.add(1)
@@ -342,9 +342,13 @@ func TestAllocs(t *testing.T) {
 			must(t, big.SetWorkers(2))
 			q := slices.Clone(p[0])
 			for what, step := range map[string]func(){
-				"Step":             func() { must(t, small.Step(p[0], g[0])) },
-				"Step elsewhere":   func() { must(t, small.Step(p[0], g[0])); must(t, small.Step(q, g[0])) },
-				"StepSet":          func() { must(t, many.StepSet(mp, mg)) },
+				"Step":           func() { must(t, small.Step(p[0], g[0])) },
+				"Step elsewhere": func() { must(t, small.Step(p[0], g[0])); must(t, small.Step(q, g[0])) },
+				"StepSet":        func() { must(t, many.StepSet(mp, mg)) },
+				"StepSet elsewhere": func() {
+					mp[0], mp[2*4] = mp[2*4], mp[0] // two of one size
+					must(t, many.StepSet(mp, mg))
+				},
 				"Begin and Apply":  func() { must(t, small.Begin()); must(t, small.Apply(0, 1, p[0][1:], g[0][1:])) },
 				"Step, workers":    func() { must(t, large.Step(lp[0], lg[0])) },
 				"StepSet, workers": func() { must(t, big.StepSet(bp, bg)) },

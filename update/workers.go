@@ -203,7 +203,7 @@ func (w *workers) do(k int, lanes *[fallback.Lanes]float64) {
 	case w.job != stepOf:
 		o.partial[k] = o.reduce(w.job, u, w.grads, lanes)
 	case u.tensor < 0:
-		g.applySmall(o, u.lo, u.hi)
+		g.many(o.table, &o.lists[k])
 	default:
 		g.apply(o, &o.tensors[u.tensor], u.lo, u.hi, w.params[u.tensor][u.lo:u.hi], w.grads[u.tensor][u.lo:u.hi])
 	}
