@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/lockstep-go/lockstep/bench/yardstick"
 	"github.com/lockstep-go/lockstep/kernels"
@@ -17,7 +18,9 @@ func claims(m *Machine, rounds int, short bool) []Claim {
 	bar := progress(len(sections), "claims")
 	for _, section := range sections {
 		for _, p := range section(m, short) {
-			list = append(list, p.measure(rounds, p.it(), p.other()))
+			it, other := p.it(), p.other()
+			it.long, other.long = p.Workers > 1, p.Workers > 1
+			list = append(list, p.measure(rounds, it, other))
 			runtime.GC() // what one claim was measured with makes room for the next
 		}
 		bar.Add(1)
@@ -166,15 +169,38 @@ func workers(_ *Machine, short bool) []pending {
 			goal = .97 // what noise leaves of never slower
 		}
 		one := newTrainee(n, update.PyTorchAdamW(), 1)
-		two, err := update.New(n, update.PyTorchAdamW())
-		must(err)
-		must(two.SetWorkers(2))
+		two := newTrainee(n, update.PyTorchAdamW(), 2)
 		list = append(list, pending{
 			Claim{Section: "Workers", Case: adamW, Beside: "one worker", N: n, Workers: 2, Speedup: true, Goal: goal},
-			call(func() { must(two.Step(one.params, one.grads)) }), call(one.step),
+			call(two.step), call(one.step),
+		})
+	}
+	y := yardstick.For(kernels.Active().ISA())
+	for _, n := range []int{4 << 20, 16 << 20} {
+		if y == nil || short {
+			break
+		}
+		two := newTrainee(n, update.PyTorchAdamW(), 2)
+		list = append(list, pending{
+			Claim{Section: "Workers", Case: adamW, Beside: "the same reads and writes by two", N: n, Workers: 2, Goal: 1 / .97},
+			call(two.step),
+			func() *candidate { return &candidate{even: true, call: func() { two.limit(y) }} },
 		})
 	}
 	return list
+}
+
+// limit has two goroutines go through the buffers of AdamW without arithmetic, a
+// half each.
+func (t *trainee) limit(y *yardstick.Table) {
+	half := len(t.params) / 2
+	var running sync.WaitGroup
+	for _, r := range [][2]int{{0, half}, {half, len(t.params)}} {
+		part := func(x []float32) []float32 { return x[r[0]:r[1]] }
+		b := streams{part(t.params), part(t.grads), part(t.o.Buffer(0, "m")), part(t.o.Buffer(0, "v"))}
+		running.Go(func() { update3.limit(y, b) })
+	}
+	running.Wait()
 }
 
 // transformer is the sizes of the tensors of a transformer with 124 million

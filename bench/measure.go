@@ -24,6 +24,7 @@ type candidate struct {
 	call  func()
 	even  bool // an even number of calls leaves the buffers as they were
 	every int  // rounds; 0 is 1
+	long  bool // what steps leave awake for the next takes part, so that samples are longer
 
 	inner   int
 	seconds []float64
@@ -56,7 +57,7 @@ func measure(rounds int, list ...*candidate) {
 // round times a call. The first sample only takes back the caches.
 func (c *candidate) round() float64 {
 	best := c.time()
-	if best > 2*sample { // the call is long, and out of cache
+	if best > 2*c.sample() { // the call is long, and out of cache
 		return best.Seconds() / float64(c.inner)
 	}
 	best = c.time()
@@ -64,6 +65,13 @@ func (c *candidate) round() float64 {
 		best = min(best, c.time())
 	}
 	return best.Seconds() / float64(c.inner)
+}
+
+func (c *candidate) sample() time.Duration {
+	if c.long {
+		return 10 * sample
+	}
+	return sample
 }
 
 func (c *candidate) time() time.Duration {
@@ -82,10 +90,10 @@ func (c *candidate) calibrate() {
 	}
 	c.inner = least
 	c.time()
-	for c.time() < sample/2 {
+	for c.time() < c.sample()/2 {
 		c.inner *= 2
 	}
-	c.inner = max(least, int(float64(c.inner)*float64(sample)/float64(c.time())))
+	c.inner = max(least, int(float64(c.inner)*float64(c.sample())/float64(c.time())))
 	if c.even {
 		c.inner += c.inner % 2
 	}
