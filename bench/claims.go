@@ -40,36 +40,36 @@ func call(f func()) func() *candidate { return func() *candidate { return &candi
 // roots are the two ways to a square root, where the CPU can run both. The goals
 // are those of a CPU whose divider is slow, which prefers Newton's iteration.
 func roots(m *Machine, _ bool) []pending {
-	const newton, divider = "avx512newton", "avx512"
 	tables := map[string]*kernels.Table{}
-	preferred := ""
+	var order []string
 	for _, t := range kernels.Available() {
 		tables[t.ISA()] = t
-		if preferred == "" {
-			preferred = t.ISA()
-		}
-	}
-	if tables[newton] == nil {
-		return nil
+		order = append(order, t.ISA())
 	}
 	var list []pending
 	sizes, err := parseSizes("L1,L2", m)
 	must(err)
 	for _, c := range []struct {
-		name string
-		goal float64
-	}{{adamW, 1.5}, {"AdaGrad", 1.7}} {
+		name, newton, divider string
+		goal                  float64
+	}{
+		{adamW, "avx512newton", "avx512", 1.5}, {"AdaGrad", "avx512newton", "avx512", 1.7},
+		{adamW, "avx2newton", "avx2", 1.2}, {"AdaGrad", "avx2newton", "avx2", 0},
+	} {
+		newton, divider := tables[c.newton], tables[c.divider]
+		if newton == nil || divider == nil {
+			continue
+		}
+		if slices.Index(order, c.newton) > slices.Index(order, c.divider) {
+			c.goal = 0
+		}
 		o := &ops[slices.IndexFunc(ops, func(o op) bool { return o.name == c.name })]
 		for _, s := range sizes {
 			n := s.elements(o.buffers)
 			b := newArena(n).streams(n)
-			goal := c.goal
-			if preferred != newton {
-				goal = 0
-			}
 			list = append(list, pending{
-				Claim{Section: "Square roots by Newton's iteration", Case: c.name + " by " + newton + ", " + s.name, Beside: "by " + divider, N: n, Workers: 1, Speedup: true, Goal: goal},
-				call(func() { o.call(tables[newton], b) }), call(func() { o.call(tables[divider], b) }),
+				Claim{Section: "Square roots by Newton's iteration", Case: c.name + " by " + c.newton + ", " + s.name, Beside: "by " + c.divider, N: n, Workers: 1, Speedup: true, Goal: c.goal},
+				call(func() { o.call(newton, b) }), call(func() { o.call(divider, b) }),
 			})
 		}
 	}

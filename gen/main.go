@@ -39,6 +39,7 @@ func (t target) own(all []*rule.Rule) []*rule.Rule {
 var targets = []target{
 	{"avx512newton", "amd64", func(r *rule.Rule) []byte { return amd64.Emit(r, amd64.AVX512Newton) }, "avx512"},
 	{"avx512", "amd64", func(r *rule.Rule) []byte { return amd64.Emit(r, amd64.AVX512) }, ""},
+	{"avx2newton", "amd64", func(r *rule.Rule) []byte { return amd64.Emit(r, amd64.AVX2Newton) }, "avx2"},
 	{"avx2", "amd64", func(r *rule.Rule) []byte { return amd64.Emit(r, amd64.AVX2) }, ""},
 	{"neon", "arm64", func(r *rule.Rule) []byte { return append([]byte(header), arm64.Emit(r)...) }, ""},
 }

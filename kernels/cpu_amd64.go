@@ -18,6 +18,8 @@ var (
 		has("AVX", cpuid.AVX, cpu.X86.HasAVX),
 		has("AVX2", cpuid.AVX2, cpu.X86.HasAVX2),
 	}
+	forAVX2Newton = append(forAVX2[:2:2], has("FMA3", cpuid.FMA3, cpu.X86.HasFMA))
+
 	forAVX512 = append(forAVX2[:2:2],
 		has("BMI2", cpuid.BMI2, cpu.X86.HasBMI2),
 		has("AVX512F", cpuid.AVX512F, cpu.X86.HasAVX512F),
@@ -32,11 +34,15 @@ var (
 // 16 cycles for the root and the quotient of 16 elements) leave the multipliers
 // no time for Newton's iteration, Intel's (Sapphire Rapids: 23) do.
 func inOrder(vendor cpuid.Vendor) []candidate {
-	newton, divider := candidate{&avx512newtonTable, forAVX512}, candidate{&avx512Table, forAVX512}
-	if vendor == cpuid.Intel {
-		return []candidate{newton, divider, {&avx2Table, forAVX2}}
+	list := []candidate{
+		{&avx512newtonTable, forAVX512}, {&avx512Table, forAVX512},
+		{&avx2newtonTable, forAVX2Newton}, {&avx2Table, forAVX2},
 	}
-	return []candidate{divider, newton, {&avx2Table, forAVX2}}
+	if vendor != cpuid.Intel {
+		list[0], list[1] = list[1], list[0]
+		list[2], list[3] = list[3], list[2]
+	}
+	return list
 }
 
 func cpuName() string { return cpuid.CPU.BrandName }

@@ -2,7 +2,7 @@
 // arithmetic of its own: what a kernel computes is said by the function of the
 // same name in package fallback, and every table gives the same bits as it.
 //
-// LOCKSTEP_ISA=avx512 (avx512newton, avx2, neon, go) forces a table; a name that is unknown or
+// LOCKSTEP_ISA=avx512 (avx512newton, avx2, avx2newton, neon, go) forces a table; a name that is unknown or
 // cannot run here panics, so that a forced table is never quietly another one.
 // The variable is read once. GODEBUG=cpu.avx2=off and the like are honoured.
 package kernels

@@ -6,6 +6,7 @@ package kernels
 
 import (
 	"github.com/lockstep-go/lockstep/kernels/asm/avx2"
+	"github.com/lockstep-go/lockstep/kernels/asm/avx2newton"
 	"github.com/lockstep-go/lockstep/kernels/asm/avx512"
 	"github.com/lockstep-go/lockstep/kernels/asm/avx512newton"
 )
@@ -100,6 +101,52 @@ var avx512Table = Table{
 	sum:               avx512.Sum,
 	sumAbs:            avx512.SumAbs,
 	sumSquares:        avx512.SumSquares,
+}
+
+var avx2newtonTable = Table{
+	isa:               "avx2newton",
+	amsGrad:           avx2newton.AMSGrad,
+	amsGradMany:       avx2newton.AMSGradMany,
+	adaGrad:           avx2newton.AdaGrad,
+	adaGradMany:       avx2newton.AdaGradMany,
+	adaGradProx:       avx2newton.AdaGradProx,
+	adaGradProxMany:   avx2newton.AdaGradProxMany,
+	adam:              avx2newton.Adam,
+	adamMany:          avx2newton.AdamMany,
+	adamProx:          avx2newton.AdamProx,
+	adamProxMany:      avx2newton.AdamProxMany,
+	bce:               avx2.BCE,
+	bceClip:           avx2.BCEClip,
+	bceClipEach:       avx2.BCEClipEach,
+	bceEach:           avx2.BCEEach,
+	bceWithLogits:     avx2.BCEWithLogits,
+	bceWithLogitsEach: avx2.BCEWithLogitsEach,
+	countNonFinite:    avx2.CountNonFinite,
+	dots:              avx2.Dots,
+	exp:               avx2.Exp,
+	hinge:             avx2.Hinge,
+	hingeEach:         avx2.HingeEach,
+	log:               avx2.Log,
+	log1p:             avx2.Log1p,
+	mse:               avx2.MSE,
+	mseEach:           avx2.MSEEach,
+	maxAbs:            avx2.MaxAbs,
+	momentum:          avx2.Momentum,
+	momentumMany:      avx2.MomentumMany,
+	nesterov:          avx2.Nesterov,
+	nesterovMany:      avx2.NesterovMany,
+	penalty:           avx2.Penalty,
+	rankOne:           avx2.RankOne,
+	regularize:        avx2.Regularize,
+	sgd:               avx2.SGD,
+	sgdMany:           avx2.SGDMany,
+	shrink:            avx2.Shrink,
+	sqrt:              avx2newton.Sqrt,
+	squaredHinge:      avx2.SquaredHinge,
+	squaredHingeEach:  avx2.SquaredHingeEach,
+	sum:               avx2.Sum,
+	sumAbs:            avx2.SumAbs,
+	sumSquares:        avx2.SumSquares,
 }
 
 var avx2Table = Table{

@@ -9,16 +9,20 @@ import (
 
 var tables = map[string]*Table{
 	"avx512": &wide, "avx512newton": &wide,
-	"avx2": {
+	"avx2": &narrow, "avx2newton": &narrow,
+}
+
+// The yardsticks are also those of the tables that differ in their square roots
+// alone.
+var (
+	wide = Table{
+		Flip: avx512.Flip, Copy: avx512.Copy, Join: avx512.Join, JoinTwo: avx512.JoinTwo,
+		Update1: avx512.Update1, Update2: avx512.Update2, Update3: avx512.Update3, Update4: avx512.Update4,
+		Read: avx512.Read, Rows: avx512.Rows,
+	}
+	narrow = Table{
 		Flip: avx2.Flip, Copy: avx2.Copy, Join: avx2.Join, JoinTwo: avx2.JoinTwo,
 		Update1: avx2.Update1, Update2: avx2.Update2, Update3: avx2.Update3, Update4: avx2.Update4,
 		Read: avx2.Read, Rows: avx2.Rows,
-	},
-}
-
-// wide is also the yardstick of the table that differs in its square roots alone.
-var wide = Table{
-	Flip: avx512.Flip, Copy: avx512.Copy, Join: avx512.Join, JoinTwo: avx512.JoinTwo,
-	Update1: avx512.Update1, Update2: avx512.Update2, Update3: avx512.Update3, Update4: avx512.Update4,
-	Read: avx512.Read, Rows: avx512.Rows,
-}
+	}
+)

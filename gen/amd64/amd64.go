@@ -38,6 +38,9 @@ type ISA struct {
 	// root is the square root without the divider for vector k of the main loop,
 	// or nil if that vector takes the divider.
 	root func(k int) rootFunc
+
+	// rootConstants are what the root has in registers.
+	rootConstants []uint32
 }
 
 // A rootFunc emits a square root of x. Where x was flushed it is 0 or at least
@@ -57,7 +60,7 @@ type memory struct {
 // in the main loop if there are enough, and of the scalars and constants as many
 // as fit, the most used first.
 func Emit(r *rule.Rule, t ISA) []byte {
-	r = expand(r, t.root != nil)
+	r = expand(r, t.rootConstants)
 	var err error
 	for _, sums := range []bool{true, false} {
 		reduces := slices.ContainsFunc(r.Effects, func(f rule.Effect) bool { return f.Reduce })
@@ -101,7 +104,7 @@ func vectors(f *ir.File) int {
 
 // expand replaces the operations that x86 does with a constant, and adds the
 // constants of roots without the divider.
-func expand(r *rule.Rule, root bool) *rule.Rule {
+func expand(r *rule.Rule, rootConstants []uint32) *rule.Rule {
 	c := *r
 	c.Nodes = slices.Clone(r.Nodes)
 	constant := func(bits uint32) int {
@@ -121,7 +124,7 @@ func expand(r *rule.Rule, root bool) *rule.Rule {
 			c.Nodes[id] = rule.Node{Op: rule.Xor, X: n.X, Y: constant(1 << 31)}
 		}
 	}
-	if root && r.HasRoots() {
+	if r.HasRoots() {
 		for _, bits := range rootConstants {
 			constant(bits)
 		}
@@ -143,23 +146,24 @@ type emitter struct {
 
 	index      reg.GPVirtual // of the column
 	row        reg.GPVirtual
-	buffers    []operand.Mem // of the first row
-	further    [][]operand.Mem
+	buffers    []operand.Mem   // of the first row
+	further    [][]operand.Mem // of the rows side by side
 	reductions []operand.Mem
 	scalars    operand.Mem
 	constants  operand.Mem
 	laneIndex  operand.Mem   // 0, 1, ..., 7
 	folds      []operand.Mem // the lanes of each row
 
-	resident map[int]reg.VecVirtual   // scalars and constants in registers
-	perRow   []map[int]reg.VecVirtual // the rows' own elements
-	inSums   bool                     // the main loop has the reductions' lanes in registers
-	sums     map[sumOf][]reg.VecVirtual
-	listed   bool                      // the kernel is for a list of small tensors
-	same     map[int]int               // nodes that another has the value of
-	helpers  map[uint32]reg.VecVirtual // constants that the lowering needs
-	asides   int
-	later    []func() // what is emitted behind the kernel
+	resident  map[int]reg.VecVirtual   // scalars and constants in registers
+	perRow    []map[int]reg.VecVirtual // the rows' own elements
+	inSums    bool                     // the main loop has the reductions' lanes in registers
+	sums      map[sumOf][]reg.VecVirtual
+	listed    bool                      // the kernel is for a list of small tensors
+	same      map[int]int               // nodes that another has the value of
+	helpers   map[uint32]reg.VecVirtual // constants that the lowering needs
+	vectorsOf map[uint32]operand.Mem    // constants in every lane
+	asides    int
+	later     []func() // what is emitted behind the kernel
 }
 
 // A sumOf is an effect of a row.
@@ -167,7 +171,7 @@ type sumOf struct{ effect, row int }
 
 func newEmitter(r *rule.Rule, t ISA, resident int, inSums bool) *emitter {
 	e := &emitter{Context: build.NewContext(), r: r, t: t, steps: r.Schedule(), inSums: inSums,
-		resident: map[int]reg.VecVirtual{}, helpers: map[uint32]reg.VecVirtual{}, sums: map[sumOf][]reg.VecVirtual{}}
+		resident: map[int]reg.VecVirtual{}, helpers: map[uint32]reg.VecVirtual{}, vectorsOf: map[uint32]operand.Mem{}, sums: map[sumOf][]reg.VecVirtual{}}
 	e.ConstraintExpr("!purego,!noasm")
 	for _, id := range r.Invariants()[:resident] {
 		e.resident[id] = nil
@@ -304,8 +308,8 @@ func (e *emitter) invariants() {
 			e.resident[id] = e.broadcast(id)
 		}
 	}
-	if e.t.root != nil && e.r.HasRoots() {
-		for _, bits := range rootConstants {
+	if e.r.HasRoots() {
+		for _, bits := range e.t.rootConstants {
 			e.helpers[bits] = e.t.vector(e)
 			e.VBROADCASTSS(e.constants.Offset(e.constantAt(e.constant(bits))), e.helpers[bits])
 		}

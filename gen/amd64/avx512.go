@@ -70,10 +70,10 @@ var AVX512Newton = withRoots(AVX512, func(k int) rootFunc {
 		return newton512
 	}
 	return nil
-})
+}, half, fixUp, flushSmall, 1<<31-1)
 
-func withRoots(t ISA, root func(k int) rootFunc) ISA {
-	t.root = root
+func withRoots(t ISA, root func(k int) rootFunc, constants ...uint32) ISA {
+	t.root, t.rootConstants = root, constants
 	return t
 }
 
@@ -118,6 +118,3 @@ func newton512(e *emitter, x, dst reg.VecVirtual, flushed bool) {
 const fixUp = 0x03530122
 
 const half = 0x3f000000 // ½
-
-// rootConstants are what newton512 has in registers.
-var rootConstants = []uint32{half, fixUp, flushSmall, 1<<31 - 1}

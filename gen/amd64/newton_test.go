@@ -15,7 +15,30 @@ var all = flag.Bool("all", false, "try the square roots of all mantissas")
 // which takes some minutes. A factor of 4ᵏ moves all steps by powers of two, so
 // that this is every x whose steps stay normal, and every CPU's estimate.
 func TestNewton512(t *testing.T) {
-	stride := uint32(4093)
+	fromAll(t, 0x1p-14, 4093, func(x, y float32) float32 {
+		g, h := x*y, 0.5*y
+		r := fma(-g, h, 0.5)
+		h, g = fma(h, r, h), fma(g, r, g)
+		return fma(fma(-g, g, x), h, g)
+	})
+}
+
+// TestNewton256 does so for newton256, within 1.5·2⁻¹².
+func TestNewton256(t *testing.T) {
+	fromAll(t, 1.5*0x1p-12, 16381, func(x, y float32) float32 {
+		g, h := x*y, 0.5*y
+		r := fma(-g, h, 0.5)
+		h, g = fma(h, r, h), fma(g, r, g)
+		g = fma(fma(-g, g, x), h, g)
+		r = fma(-g, h, 0.5)
+		h = fma(h, r, h)
+		return fma(fma(-g, g, x), h, g)
+	})
+}
+
+// fromAll compares a root with the exact one from all estimates of 1/√x that are
+// off by no more than a part of it.
+func fromAll(t *testing.T, off float64, stride uint32, root func(x, y float32) float32) {
 	if *all {
 		stride = 1
 	}
@@ -26,8 +49,8 @@ func TestNewton512(t *testing.T) {
 			for bits := math.Float32bits(1) + w*stride; bits < math.Float32bits(4); bits += workers * stride {
 				x := math.Float32frombits(bits)
 				want := float32(math.Sqrt(float64(x)))
-				for y := nearest(x, -1); y <= nearest(x, 1); y = math.Nextafter32(y, 2) {
-					if got := newton(x, y); got != want {
+				for y := furthest(x, -off); y <= furthest(x, off); y = math.Nextafter32(y, 2) {
+					if got := root(x, y); got != want {
 						t.Errorf("√%g from %g is %g, want %g", x, y, got, want)
 						return
 					}
@@ -38,21 +61,14 @@ func TestNewton512(t *testing.T) {
 	running.Wait()
 }
 
-// nearest is the estimate of 1/√x that is furthest off on one side.
-func nearest(x float32, side float64) float32 {
+// furthest is the estimate of 1/√x that is furthest off on one side.
+func furthest(x float32, off float64) float32 {
 	exact := 1 / math.Sqrt(float64(x))
-	y := float32(exact * (1 + side*0x1p-14))
-	if math.Abs(float64(y)/exact-1) > 0x1p-14 {
+	y := float32(exact * (1 + off))
+	if math.Abs(float64(y)/exact-1) > math.Abs(off) {
 		y = math.Nextafter32(y, float32(exact))
 	}
 	return y
-}
-
-func newton(x, y float32) float32 {
-	g, h := x*y, 0.5*y
-	r := fma(-g, h, 0.5)
-	h, g = fma(h, r, h), fma(g, r, g)
-	return fma(fma(-g, g, x), h, g)
 }
 
 // fma is x·y + z with one rounding. The product is exact in float64; the sum is
