@@ -164,9 +164,13 @@ func newGroup(r Rule) group {
 	return g
 }
 
-// smallState is room for the state of all small tensors, side by side.
+// smallState is room for the state of all small tensors, side by side. A tensor
+// alone is laid out like a large one.
 func smallState(tensors []Tensor, groups []group) []float32 {
 	n := 0
+	if len(tensors) == 1 {
+		return nil
+	}
 	for _, t := range tensors {
 		if t.State == nil && 0 <= t.Rule && t.Rule < len(groups) && 0 < t.Size && t.Size <= smallLen {
 			n += roundUp(t.Size, lineLen) * len(groups[t.Rule].slots)
@@ -182,12 +186,12 @@ func (g *group) state(k int, t Tensor, room *[]float32) (s state, err error) {
 		return s, g.bind(k, t, &s)
 	}
 	var buffers [][]float32
-	if t.Size > smallLen {
+	if t.Size > smallLen || *room == nil {
 		const others = 2 // the parameters and the gradients
 		buffers = alloc(t.Size, len(g.slots), others)
 	}
 	for j, slot := range g.slots {
-		if t.Size > smallLen {
+		if buffers != nil {
 			s[j] = buffers[j]
 		} else {
 			s[j] = (*room)[:t.Size:t.Size]
