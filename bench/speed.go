@@ -211,7 +211,7 @@ func (s *Speed) print(w io.Writer) {
 	fmt.Fprintf(w, "%s\n", wrap(fmt.Sprintf("Medians of %d rounds, one goroutine. GB/s counts the bytes that a kernel must load and store. "+
 		"\"of the limit\" is its speed beside a kernel with the same loads and stores and no arithmetic, measured in turn with it. "+
 		"\"x Go\" is its speed beside the tuned Go loop, or beside the reference where that is marked r. "+
-		"\"spread\" is the distance of the quartiles.", s.Rounds), 100))
+		"\"spread\" is the distance of the quartiles. Without -full it is a choice of kernels of the table in use, and AdamW of all tables.", s.Rounds), 100))
 	for lo := 0; lo < len(s.Figures); {
 		hi := lo
 		for hi < len(s.Figures) && s.Figures[hi].Size == s.Figures[lo].Size {

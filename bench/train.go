@@ -241,6 +241,7 @@ func (t *Train) print(w io.Writer, colours bool) {
 		tw.AppendRow(table.Row{r.Optimizer, fmt.Sprintf("%.4f", r.W), fmt.Sprintf("%.4f", r.Want), verdict(r.OK)})
 	}
 	fmt.Fprintln(w, tw.Render())
+	fmt.Fprintln(w, "\nOn real data AdamW is not apart: without decay it is Adam, with decay it ends elsewhere than the loss.")
 
 	for lo := 0; lo < len(t.Runs); {
 		hi := lo

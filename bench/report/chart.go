@@ -91,13 +91,13 @@ func (c Colour) variable() string {
 
 // A drawing is coloured in numbers that stand for places in the palette: the
 // canvas knows no style sheet. They are the only colours that it is given.
-func (c Colour) placeholder() color.Color {
-	return color.NRGBA{uint8(c), placeholderG, placeholderB, 255}
+func (c Colour) standIn() color.Color {
+	return color.NRGBA{uint8(c), standInG, standInB, 255}
 }
 
-const placeholderG, placeholderB = 0x5a, 0xa5
+const standInG, standInB = 0x5a, 0xa5
 
-var placeholders = regexp.MustCompile(fmt.Sprintf("#([0-9A-F]{2})%02X%02X", placeholderG, placeholderB))
+var standIns = regexp.MustCompile(fmt.Sprintf("#([0-9A-F]{2})%02X%02X", standInG, standInB))
 
 // The size of a chart, in the units of its coordinates. On a phone these are a
 // little smaller than a pixel, beside each other on a wide page a little larger.
@@ -131,7 +131,7 @@ func (p polygon) DrawGlyph(c *draw.Canvas, s draw.GlyphStyle, at vg.Point) {
 }
 
 func (s Style) line() draw.LineStyle {
-	l := draw.LineStyle{Color: s.Colour.placeholder(), Width: 1.8, Dashes: dashes[s.Dash%len(dashes)]}
+	l := draw.LineStyle{Color: s.Colour.standIn(), Width: 1.8, Dashes: dashes[s.Dash%len(dashes)]}
 	if s.Wide {
 		l.Width = 2.6
 	}
@@ -139,7 +139,7 @@ func (s Style) line() draw.LineStyle {
 }
 
 func (s Style) symbol() draw.GlyphStyle {
-	return draw.GlyphStyle{Color: s.Colour.placeholder(), Radius: 3, Shape: symbols[max(0, int(s.Colour-First))%len(symbols)]}
+	return draw.GlyphStyle{Color: s.Colour.standIn(), Radius: 3, Shape: symbols[max(0, int(s.Colour-First))%len(symbols)]}
 }
 
 // drawn is the chart with what it can show, and false if that is nothing.
@@ -172,7 +172,7 @@ func (c Chart) svg() (template.HTML, error) {
 
 	across := plotter.NewGrid()
 	across.Vertical.Color = nil
-	across.Horizontal = draw.LineStyle{Color: grid.placeholder(), Width: .8}
+	across.Horizontal = draw.LineStyle{Color: grid.standIn(), Width: .8}
 	p.Add(across, marks(c.Marks))
 	for _, s := range c.Series {
 		points := make(plotter.XYs, len(s.Points))
@@ -232,14 +232,14 @@ func (s Series) swatch() (template.HTML, error) {
 // apply sets an axis of the plot up, with so many numbers at most.
 func (a Axis) apply(to *plot.Axis, r span, numbers int) {
 	style := draw.TextStyle{
-		Color:   Ink.placeholder(),
+		Color:   Ink.standIn(),
 		Font:    font.Font{Typeface: "Liberation", Variant: "Sans", Size: textSize},
 		XAlign:  to.Tick.Label.XAlign,
 		YAlign:  to.Tick.Label.YAlign,
 		Handler: to.Tick.Label.Handler,
 	}
 	to.Tick.Label = style
-	to.Tick.LineStyle = draw.LineStyle{Color: Faint.placeholder(), Width: 1}
+	to.Tick.LineStyle = draw.LineStyle{Color: Faint.standIn(), Width: 1}
 	to.Tick.Length = 4
 	to.LineStyle = to.Tick.LineStyle
 	to.Padding = 0
@@ -281,12 +281,12 @@ func (list marks) Plot(c draw.Canvas, p *plot.Plot) {
 	x, _ := p.Transforms(&c)
 	style := p.X.Tick.Label
 	style.XAlign, style.YAlign = draw.XCenter, draw.YBottom
-	style.Color = Faint.placeholder()
+	style.Color = Faint.standIn()
 	for _, m := range list {
 		if m.X <= p.X.Min || m.X >= p.X.Max {
 			continue
 		}
-		c.StrokeLine2(draw.LineStyle{Color: Faint.placeholder(), Width: 1, Dashes: dashes[2]}, x(m.X), c.Min.Y, x(m.X), c.Max.Y)
+		c.StrokeLine2(draw.LineStyle{Color: Faint.standIn(), Width: 1, Dashes: dashes[2]}, x(m.X), c.Min.Y, x(m.X), c.Max.Y)
 		c.FillText(style, vg.Point{X: x(m.X), Y: c.Max.Y + 4}, m.Name)
 	}
 }
@@ -312,7 +312,7 @@ func inline(canvas *vgsvg.Canvas, description string) (template.HTML, error) {
 	s := prologue.ReplaceAllLiteralString(b.String(),
 		fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %g %g" %s>`, w.Points(), h.Points(), role))
 	s = fonts.ReplaceAllLiteralString(s, "")
-	s = placeholders.ReplaceAllStringFunc(s, func(hex string) string {
+	s = standIns.ReplaceAllStringFunc(s, func(hex string) string {
 		var c Colour
 		fmt.Sscanf(hex[1:3], "%x", &c)
 		return "var(--" + c.variable() + ")"
