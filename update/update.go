@@ -320,7 +320,8 @@ func (o *Optimizer) Step(params, grads []float32) error {
 }
 
 // StepSet updates every tensor from its gradient, params[k] and grads[k] being
-// those of the k-th.
+// those of the k-th. Of small tensors the optimizer keeps both until a step with
+// other buffers, because it lists them for the kernels once and not in each step.
 func (o *Optimizer) StepSet(params, grads [][]float32) error {
 	if err := o.checkSet(params, grads); err != nil {
 		return err

@@ -506,7 +506,7 @@ func (e *emitter) loop(name string, n reg.GPVirtual, vectors, side int) {
 		e.CMPQ(e.index, limit)
 		e.JLT(operand.LabelRef(name))
 	}
-	if decay := slices.Index(e.r.Scalars, "decay"); vectors > 1 && decay >= 0 && !e.listed {
+	if decay := slices.Index(e.r.Scalars, "decay"); vectors > 1 && decay >= 0 && !e.listed && len(e.sums) == 0 {
 		e.CMPL(e.scalars.Offset(4*decay), operand.U32(one))
 		e.JNE(operand.LabelRef(name))
 		e.same = e.factors(decay)
