@@ -111,13 +111,16 @@ func (t *trainee) step() { must(t.o.Step(t.params, t.grads)) }
 // and subnormal numbers.
 func cliffs(*Machine, bool) []pending {
 	const n = 4 << 10
-	momentum := update.PyTorchMomentum(.9)
+	sgd, decayed := update.PyTorchSGD(), update.PyTorchSGD()
+	decayed.L2 = 1e-2
+	momentum, decaying := update.PyTorchMomentum(.9), update.PyTorchMomentum(.9)
+	decaying.WeightDecay = 1e-2
 	adaGrad := update.TextAdaGrad(1e-3)
 	var list []pending
 	for _, r := range []struct {
 		name string
 		rule update.Rule
-	}{{adamW, update.PyTorchAdamW()}, {"AdaGrad", adaGrad}, {"Momentum", momentum}} {
+	}{{adamW, update.PyTorchAdamW()}, {"AdaGrad", adaGrad}, {"Momentum", momentum}, {"Momentum with weight decay", decaying}, {"SGD", sgd}, {"SGD with L2", decayed}} {
 		for _, c := range []struct {
 			name    string
 			prepare func(t *trainee)

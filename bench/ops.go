@@ -78,13 +78,13 @@ func rowParts(x []float32, f func(x []float32)) {
 
 // Steps are small, so that any number of them leaves ordinary numbers.
 var (
-	sgdC      = fallback.SGDScalars{Decay: 1, Step: 1e-8}
-	momentumC = fallback.MomentumScalars{Beta: .9, Input: .1, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall}
-	nesterovC = fallback.NesterovScalars{Beta: .9, Input: .1, Decay: 1, Direct: 1e-9, Step: 1e-8, Keep: fallback.FlushSmall}
-	adaGradC  = fallback.AdaGradScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall, Counts: fallback.FlushSquares}
-	adaProxC  = fallback.AdaGradProxScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall, Counts: fallback.FlushSquares, L1: 1e-9, L2: 1e-9}
-	adamC     = fallback.AdamScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Eps: 1e-8, Decay: 1 - 1e-9, Step: 1e-8, Keep: fallback.FlushSmall, Counts: fallback.FlushSquares}
-	adamProxC = fallback.AdamProxScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Unbias: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall, Counts: fallback.FlushSquares, L1: 1e-9, L2: 1e-9}
+	sgdC      = fallback.SGDScalars{Decay: 1, Step: 1e-8, Lasts: fallback.KeepAll, Counts: fallback.FlushSmall}
+	momentumC = fallback.MomentumScalars{Beta: .9, Input: 1, Decay: 1, Step: 1e-9, Keep: fallback.FlushSmall, Lasts: fallback.KeepAll, Counts: fallback.KeepAll}
+	nesterovC = fallback.NesterovScalars{Beta: .9, Input: 1, Decay: 1, Direct: 1e-9, Step: 1e-9, Keep: fallback.FlushSmall, Lasts: fallback.KeepAll, Counts: fallback.FlushSmall}
+	adaGradC  = fallback.AdaGradScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall, Lasts: fallback.KeepAll, Counts: fallback.FlushSquares}
+	adaProxC  = fallback.AdaGradProxScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall, Lasts: fallback.KeepAll, Counts: fallback.FlushSquares, L1: 1e-9, L2: 1e-9}
+	adamC     = fallback.AdamScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Eps: 1e-8, Decay: 1 - 0x1p-24, Step: 1e-8, Keep: fallback.FlushSmall, Lasts: fallback.FlushSmall, Counts: fallback.FlushSquares}
+	adamProxC = fallback.AdamProxScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Unbias: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall, Lasts: fallback.KeepAll, Counts: fallback.FlushSquares, L1: 1e-9, L2: 1e-9}
 	logitsC   = fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1}
 	hingeC    = fallback.HingeScalars{Scale: 1, LabelScale: 2, LabelShift: -1}
 	bceC      = fallback.BCEScalars{Scale: 1}

@@ -8,6 +8,7 @@ type AdaGradScalars struct {
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32 // lr / (1 + (t-1)·lr decay)
 	Keep   float32 // bits of which a stored a has one: see flush
+	Lasts  float32 // bits of which a parameter has one that lasts: see mulKept
 	Counts float32 // bits of which a gradient has one that counts: see mulKept
 }
 
@@ -21,7 +22,7 @@ func AdaGrad(p, g, a []float32, c *AdaGradScalars) {
 	for i := range p {
 		x := mulKept(g[i], c.Scale, c.Counts)
 		a[i] = flush(a[i]+float32(x*x), c.Keep)
-		p[i] = float32(p[i]*c.Decay) - float32(x*c.Step)/(sqrt(a[i]+c.EpsIn)+c.Eps)
+		p[i] = mulKept(p[i], c.Decay, c.Lasts) - float32(x*c.Step)/(sqrt(a[i]+c.EpsIn)+c.Eps)
 	}
 }
 
@@ -33,6 +34,7 @@ type AdaGradProxScalars struct {
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32 // lr / (1 + (t-1)·lr decay)
 	Keep   float32 // bits of which a stored a has one: see flush
+	Lasts  float32 // bits of which a parameter has one that lasts: see mulKept
 	Counts float32 // bits of which a gradient has one that counts: see mulKept
 	L1     float32
 	L2     float32
@@ -48,7 +50,7 @@ func AdaGradProx(p, g, a []float32, c *AdaGradProxScalars) {
 		x := mulKept(g[i], c.Scale, c.Counts)
 		a[i] = flush(a[i]+float32(x*x), c.Keep)
 		rate := c.Step / (sqrt(a[i]+c.EpsIn) + c.Eps)
-		p[i] = prox(float32(p[i]*c.Decay)-float32(x*rate), rate, c.L1, c.L2)
+		p[i] = prox(mulKept(p[i], c.Decay, c.Lasts)-float32(x*rate), rate, c.L1, c.L2)
 	}
 }
 

@@ -10,6 +10,7 @@ type AdamScalars struct {
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32 // lr·√(1-β₂ᵗ)/(1-β₁ᵗ)
 	Keep   float32 // bits of which a stored m or v has one: see flush
+	Lasts  float32 // bits of which a parameter has one that lasts: see mulKept
 	Counts float32 // bits of which a gradient has one that counts: see mulKept
 }
 
@@ -25,7 +26,7 @@ func Adam(p, g, m, v []float32, c *AdamScalars) {
 		x := mulKept(g[i], c.Scale, c.Counts)
 		m[i] = flush(m[i]+float32((x-m[i])*c.Alpha1), c.Keep)
 		v[i] = flush(float32(v[i]*c.Beta2)+float32(float32(x*c.Alpha2)*x), c.Keep)
-		p[i] = float32(p[i]*c.Decay) - float32(m[i]*c.Step)/(sqrt(v[i])+c.Eps)
+		p[i] = mulKept(p[i], c.Decay, c.Lasts) - float32(m[i]*c.Step)/(sqrt(v[i])+c.Eps)
 	}
 }
 
@@ -41,6 +42,7 @@ type AdamProxScalars struct {
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32 // the learning rate, with the corrections of bias that are not in Unbias
 	Keep   float32 // bits of which a stored m or v has one: see flush
+	Lasts  float32 // bits of which a parameter has one that lasts: see mulKept
 	Counts float32 // bits of which a gradient has one that counts: see mulKept
 	L1     float32
 	L2     float32
@@ -57,7 +59,7 @@ func AdamProx(p, g, m, v []float32, c *AdamProxScalars) {
 		m[i] = flush(m[i]+float32((x-m[i])*c.Alpha1), c.Keep)
 		v[i] = flush(float32(v[i]*c.Beta2)+float32(float32(x*c.Alpha2)*x), c.Keep)
 		rate := c.rate(v[i])
-		p[i] = prox(float32(p[i]*c.Decay)-float32(m[i]*rate), rate, c.L1, c.L2)
+		p[i] = prox(mulKept(p[i], c.Decay, c.Lasts)-float32(m[i]*rate), rate, c.L1, c.L2)
 	}
 }
 
@@ -75,7 +77,7 @@ func AMSGrad(p, g, m, v, h []float32, c *AMSGradScalars) {
 			h[i] = v[i]
 		}
 		rate := c.rate(h[i])
-		p[i] = prox(float32(p[i]*c.Decay)-float32(m[i]*rate), rate, c.L1, c.L2)
+		p[i] = prox(mulKept(p[i], c.Decay, c.Lasts)-float32(m[i]*rate), rate, c.L1, c.L2)
 	}
 }
 

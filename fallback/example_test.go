@@ -25,6 +25,7 @@ func ExampleAdam() {
 		Decay:  1, // no weight decay
 		Step:   float32(lr * root / (1 - beta1)),
 		Keep:   fallback.FlushSmall,
+		Lasts:  fallback.KeepAll,
 		Counts: fallback.FlushSquares,
 	}
 	p, g := []float32{1, 1, 1}, []float32{0.5, -8, 0}

@@ -28,14 +28,15 @@ func sqrt(x float32) float32 { return float32(math.Sqrt(float64(x))) }
 
 func abs(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) }
 
-// FlushSmall and KeepAll are the values of a scalar Keep: with the one, state
-// below 2⁻⁹⁵ in magnitude is stored as +0, with the other only zero itself is.
-// FlushSquares is that of a scalar Counts: a gradient below 2⁻⁶³, whose square is
-// subnormal, is taken for 0.
+// FlushSmall, FlushSquares and KeepAll are the values of the scalars Keep, Lasts
+// and Counts, whose bits decide which state is stored, which parameter is left
+// after a decay and which gradient counts. With FlushSmall those below 2⁻⁹⁵ in
+// magnitude are +0 instead, with FlushSquares those below 2⁻⁶³, whose squares are
+// subnormal, with KeepAll none.
 var (
 	FlushSmall   = math.Float32frombits(0x70000000)
 	FlushSquares = math.Float32frombits(0x60000000)
-	KeepAll      = math.Float32frombits(0x7fffffff)
+	KeepAll      = math.Float32frombits(0xffffffff)
 )
 
 // flush is x, or +0 if x has no bit in common with keep.

@@ -4,11 +4,13 @@ package fallback
 // outside the buffer Input is 1 - dampening and Step is lr; inside, Input is lr
 // and Step is 1.
 type MomentumScalars struct {
-	Beta  float32 // momentum
-	Input float32 // the gradient's factor, its scale included
-	Decay float32 // 1 - lr·(weight decay)
-	Step  float32
-	Keep  float32 // bits of which a stored m has one: see flush
+	Beta   float32 // momentum
+	Input  float32 // the gradient's factor, its scale included
+	Decay  float32 // 1 - lr·(weight decay)
+	Step   float32
+	Keep   float32 // bits of which a stored m has one: see flush
+	Lasts  float32 // bits of which a parameter has one that lasts: see mulKept
+	Counts float32 // bits of which a gradient has one that counts: see mulKept
 }
 
 // Momentum is gradient descent with a heavy ball (Polyak 1964).
@@ -17,8 +19,8 @@ type MomentumScalars struct {
 //	p ← p·decay - m·step
 func Momentum(p, g, m []float32, c *MomentumScalars) {
 	for i := range p {
-		m[i] = flush(float32(m[i]*c.Beta)+float32(g[i]*c.Input), c.Keep)
-		p[i] = float32(p[i]*c.Decay) - float32(m[i]*c.Step)
+		m[i] = flush(float32(m[i]*c.Beta)+mulKept(g[i], c.Input, c.Counts), c.Keep)
+		p[i] = mulKept(p[i], c.Decay, c.Lasts) - float32(m[i]*c.Step)
 	}
 }
 
@@ -30,6 +32,8 @@ type NesterovScalars struct {
 	Direct float32 // the gradient's factor in the step, its scale included
 	Step   float32
 	Keep   float32 // bits of which a stored m has one: see flush
+	Lasts  float32 // bits of which a parameter has one that lasts: see mulKept
+	Counts float32 // bits of which a gradient has one that counts: see flush
 }
 
 // Nesterov is Momentum that looks ahead (Sutskever et al. 2013).
@@ -38,7 +42,8 @@ type NesterovScalars struct {
 //	p ← p·decay - (g·direct + m·step)
 func Nesterov(p, g, m []float32, c *NesterovScalars) {
 	for i := range p {
-		m[i] = flush(float32(m[i]*c.Beta)+float32(g[i]*c.Input), c.Keep)
-		p[i] = float32(p[i]*c.Decay) - (float32(g[i]*c.Direct) + float32(m[i]*c.Step))
+		x := flush(g[i], c.Counts)
+		m[i] = flush(float32(m[i]*c.Beta)+float32(x*c.Input), c.Keep)
+		p[i] = mulKept(p[i], c.Decay, c.Lasts) - (float32(x*c.Direct) + float32(m[i]*c.Step))
 	}
 }

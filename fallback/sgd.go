@@ -2,13 +2,15 @@ package fallback
 
 // SGDScalars are the numbers of one SGD step.
 type SGDScalars struct {
-	Decay float32 // 1 - lr·(weight decay + L2)
-	Step  float32 // lr, times the gradient's scale
+	Decay  float32 // 1 - lr·(weight decay + L2)
+	Step   float32 // lr, times the gradient's scale
+	Lasts  float32 // bits of which a parameter has one that lasts: see mulKept
+	Counts float32 // bits of which a gradient has one that counts: see mulKept
 }
 
 // SGD is gradient descent: p ← p·decay - g·step.
 func SGD(p, g []float32, c *SGDScalars) {
 	for i := range p {
-		p[i] = float32(p[i]*c.Decay) - float32(g[i]*c.Step)
+		p[i] = mulKept(p[i], c.Decay, c.Lasts) - mulKept(g[i], c.Step, c.Counts)
 	}
 }

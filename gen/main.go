@@ -28,7 +28,7 @@ type target struct {
 }
 
 // has reports whether the target has a kernel of its own for a rule.
-func (t target) has(r *rule.Rule) bool { return t.base == "" || r.HasRoots() }
+func (t target) has(r *rule.Rule) bool { return t.base == "" || r.Has(rule.Sqrt) }
 
 // own are the rules for which the target has kernels.
 func (t target) own(all []*rule.Rule) []*rule.Rule {

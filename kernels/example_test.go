@@ -13,7 +13,7 @@ func ExampleTable_Momentum() {
 	params := []float32{1, 2, 3}
 	grads := []float32{1, 1, 1}
 	buffer := make([]float32, 3)
-	step := fallback.MomentumScalars{Beta: .5, Input: 1, Decay: 1, Step: .25, Keep: fallback.FlushSmall}
+	step := fallback.MomentumScalars{Beta: .5, Input: 1, Decay: 1, Step: .25, Keep: fallback.FlushSmall, Lasts: fallback.KeepAll, Counts: fallback.KeepAll}
 
 	k := kernels.Active()
 	k.Momentum(params, grads, buffer, &step)

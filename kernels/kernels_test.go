@@ -207,7 +207,7 @@ func TestRoots(t *testing.T) {
 					portable.Sqrt(want, x)
 					same("root")
 					for _, step := range []float32{1, 1.9} {
-						c := fallback.AdamScalars{Scale: 1, Beta2: 1, Step: step, Keep: fallback.FlushSmall}
+						c := fallback.AdamScalars{Scale: 1, Beta2: 1, Step: step, Keep: fallback.FlushSmall, Lasts: fallback.FlushSmall}
 						for k, to := range [][]float32{got, want} {
 							clear(to)
 							for i := range one {

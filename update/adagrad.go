@@ -63,13 +63,15 @@ type adaGrad struct {
 
 func (s *adaGrad) prepare(h hyper) {
 	inside, outside := s.r.eps()
+	decay := float32(h.decay)
 	s.c = fallback.AdaGradScalars{
 		Scale:  float32(h.scale),
 		EpsIn:  inside,
 		Eps:    outside,
-		Decay:  float32(h.decay),
+		Decay:  decay,
 		Step:   float32(s.r.rate(h)),
 		Keep:   h.keep,
+		Lasts:  h.multiplied(decay),
 		Counts: h.counts,
 	}
 }
@@ -83,13 +85,15 @@ type adaGradProx struct {
 
 func (s *adaGradProx) prepare(h hyper) {
 	inside, outside := s.r.eps()
+	decay := float32(h.decay)
 	s.c = fallback.AdaGradProxScalars{
 		Scale:  float32(h.scale),
 		EpsIn:  inside,
 		Eps:    outside,
-		Decay:  float32(h.decay),
+		Decay:  decay,
 		Step:   float32(s.r.rate(h)),
 		Keep:   h.keep,
+		Lasts:  h.multiplied(decay),
 		Counts: h.counts,
 		L1:     float32(h.l1),
 		L2:     float32(h.l2),

@@ -118,15 +118,17 @@ type adam struct {
 func (s *adam) prepare(h hyper) {
 	c1, c2 := s.corrections(h.t)
 	eps, step := s.r.folded(h.lr, c1, c2)
+	decay := float32(h.decay)
 	s.c = fallback.AdamScalars{
 		Scale:  float32(h.scale),
 		Alpha1: float32(1 - s.r.Beta1),
 		Beta2:  float32(s.r.Beta2),
 		Alpha2: float32(1 - s.r.Beta2),
 		Eps:    float32(eps),
-		Decay:  float32(h.decay),
+		Decay:  decay,
 		Step:   float32(step),
 		Keep:   h.keep,
+		Lasts:  h.multiplied(decay),
 		Counts: h.counts,
 	}
 }
@@ -146,6 +148,7 @@ func (s *adamProx) prepare(h hyper) {
 	if s.r.EpsRoot != 0 {
 		unbias, eps, step = 1/c2, s.r.Eps, h.lr/c1
 	}
+	decay := float32(h.decay)
 	s.c = fallback.AdamProxScalars{
 		Scale:  float32(h.scale),
 		Alpha1: float32(1 - s.r.Beta1),
@@ -154,9 +157,10 @@ func (s *adamProx) prepare(h hyper) {
 		Unbias: float32(unbias),
 		EpsIn:  float32(s.r.EpsRoot),
 		Eps:    float32(eps),
-		Decay:  float32(h.decay),
+		Decay:  decay,
 		Step:   float32(step),
 		Keep:   h.keep,
+		Lasts:  h.multiplied(decay),
 		Counts: h.counts,
 		L1:     float32(h.l1),
 		L2:     float32(h.l2),

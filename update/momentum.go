@@ -86,12 +86,15 @@ type momentum struct {
 }
 
 func (s *momentum) prepare(h hyper) {
+	input, decay := float32(s.r.input(h)), float32(h.decay)
 	s.c = fallback.MomentumScalars{
-		Beta:  float32(s.r.Momentum),
-		Input: float32(s.r.input(h)),
-		Decay: float32(h.decay),
-		Step:  float32(s.r.outside(h)),
-		Keep:  h.keep,
+		Beta:   float32(s.r.Momentum),
+		Input:  input,
+		Decay:  decay,
+		Step:   float32(s.r.outside(h)),
+		Keep:   h.keep,
+		Lasts:  h.multiplied(decay),
+		Counts: h.multiplied(input),
 	}
 }
 
@@ -103,13 +106,16 @@ type nesterov struct {
 }
 
 func (s *nesterov) prepare(h hyper) {
+	decay := float32(h.decay)
 	s.c = fallback.NesterovScalars{
 		Beta:   float32(s.r.Momentum),
 		Input:  float32(s.r.input(h)),
-		Decay:  float32(h.decay),
+		Decay:  decay,
 		Direct: float32(h.lr * h.scale),
 		Step:   float32(s.r.outside(h) * s.r.Momentum),
 		Keep:   h.keep,
+		Lasts:  h.multiplied(decay),
+		Counts: h.keep,
 	}
 }
 

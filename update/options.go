@@ -63,10 +63,11 @@ type Options struct {
 	Maximize bool
 
 	// KeepSubnormals computes with all numbers as they are. By default state below
-	// 2⁻⁹⁵ (2.5e-29) in magnitude is stored as +0, and AdaGrad and Adam, which
-	// square it, take a gradient below 2⁻⁶³ (1.1e-19) for 0. Neither can matter
-	// beside any eps in use, and arithmetic on subnormals is up to a hundred times
-	// slower.
+	// 2⁻⁹⁵ (2.5e-29) in magnitude is stored as +0, and so is a parameter that
+	// decays; SGD and Momentum take a gradient below that for 0 where they multiply
+	// it, AdaGrad and Adam, which square it, one below 2⁻⁶³ (1.1e-19). None of it
+	// can matter beside any eps or parameter in use, and products with subnormal
+	// numbers are up to a hundred times slower.
 	KeepSubnormals bool
 }
 
@@ -106,8 +107,17 @@ type hyper struct {
 	lr           float64 // at this step
 	scale        float64 // of the gradient; the stages may have applied it
 	decay        float64 // factor of the parameter
-	keep, counts float32 // which state and which gradients are not taken for 0
+	keep, counts float32 // which state and which squared gradients are not taken for 0
 	l1, l2       float64 // what the kernel is to apply of them
+}
+
+// multiplied are the bits that decide which of the numbers that are multiplied by
+// a factor are not taken for 0: all that stay what they are.
+func (h hyper) multiplied(factor float32) float32 {
+	if factor == 1 {
+		return fallback.KeepAll
+	}
+	return h.keep
 }
 
 // A stepper is a rule's kernel with its scalars. prepare is called once a step,

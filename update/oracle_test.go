@@ -81,22 +81,24 @@ func (x amount) plus(k float64, y amount) amount {
 func exactly(x float64) amount { return amount{x, math.Abs(x)} }
 
 // lossGradient is what the rules call g: with the scale, its sign, and the
-// penalties' gradients. Rules that square it may take it for 0, and if there is no
-// penalty they do so before it is scaled.
+// penalties' gradients. Rules take it for 0 below a bound, and if there is no
+// penalty that they do not apply themselves they do so before it is scaled.
 func lossGradient(r Rule, at moment, p, g float64) amount {
-	o, bound := r.options(), 0.
-	if squares(r) && !o.KeepSubnormals {
-		bound = 0x1p-63
-	}
+	o := r.options()
+	_, isSGD := r.(SGD)
+	scale := at.scale
 	if o.Maximize {
-		g = -g
+		scale = -scale
 	}
-	x := exactly(g * at.scale)
-	if o.Proximal || o.L1+o.L2 == 0 {
-		if math.Abs(g) < bound {
-			return amount{}
+	x := exactly(g * scale)
+	if o.Proximal || o.L1 == 0 && (o.L2 == 0 || isSGD) {
+		if math.Abs(g) < counts(r, at, scale) {
+			x = amount{}
 		}
-		return x
+		if o.Proximal {
+			return x
+		}
+		return x.plus(o.L2, exactly(lasting(r, at, p)))
 	}
 	sign := 0.
 	switch {
@@ -106,19 +108,50 @@ func lossGradient(r Rule, at moment, p, g float64) amount {
 		sign = -1
 	}
 	x = x.plus(o.L2, exactly(p)).plus(o.L1, exactly(sign))
-	if math.Abs(x.value) < bound {
+	if math.Abs(x.value) < counts(r, at, 1) {
 		return amount{}
 	}
 	return x
 }
 
-// squares reports whether a rule keeps squares of gradients.
-func squares(r Rule) bool {
-	switch r.(type) {
-	case AdaGrad, Adam:
-		return true
+// counts is the least gradient that counts: for rules that square it that of the
+// least square that is not subnormal, else that of state, where it is multiplied.
+func counts(r Rule, at moment, scale float64) float64 {
+	if r.options().KeepSubnormals {
+		return 0
 	}
-	return false
+	switch r := r.(type) {
+	case AdaGrad, Adam:
+		return 0x1p-63
+	case Momentum:
+		if !r.Nesterov && float32(input(r, at)*scale) == 1 {
+			return 0
+		}
+	}
+	return flushed
+}
+
+// input is the factor of the gradient in the buffer of Momentum.
+func input(r Momentum, at moment) float64 {
+	if r.LRInside {
+		return at.lr
+	} else if at.t > 1 {
+		return 1 - r.Dampening
+	}
+	return 1
+}
+
+// lasting is a parameter, or 0 if it decays and is as small as state that is 0.
+func lasting(r Rule, at moment, p float64) float64 {
+	o := r.options()
+	decay := o.WeightDecay
+	if _, ok := r.(SGD); ok && !o.Proximal && o.L1 == 0 {
+		decay += o.L2
+	}
+	if !o.KeepSubnormals && float32(1-at.lr*decay) != 1 && math.Abs(p) < flushed {
+		return 0
+	}
+	return p
 }
 
 // nextState is the state after a step from the parameter, the gradient and the
@@ -128,13 +161,7 @@ func nextState(r Rule, at moment, p, g float64, s, stored [maxSlots]float64) (ne
 	square := amount{x.value * x.value, x.size * x.size}
 	switch r := r.(type) {
 	case Momentum:
-		input := 1.
-		if r.LRInside {
-			input = at.lr
-		} else if at.t > 1 {
-			input = 1 - r.Dampening
-		}
-		next[0] = amount{}.plus(r.Momentum, exactly(s[0])).plus(input, x)
+		next[0] = amount{}.plus(r.Momentum, exactly(s[0])).plus(input(r, at), x)
 	case AdaGrad:
 		next[0] = exactly(s[0]).plus(1, square)
 	case Adam:
@@ -191,6 +218,7 @@ func nextParam(t *testing.T, r Rule, at moment, p, g float64, s [maxSlots]float6
 	default:
 		t.Fatalf("the oracle does not know %T", r)
 	}
+	p = lasting(r, at, p)
 	next = exactly(p).plus(-at.lr*o.WeightDecay, exactly(p)).plus(-rate, x)
 	slack = underflow * (1 + rate + 1/divisor)
 	if !o.Proximal {
@@ -214,7 +242,7 @@ const oracleSteps = 6
 var oracleParams, oracleGrads = func() (params []float32, grads [oracleSteps][]float32) {
 	rng := rand.New(rand.NewPCG(7, 0))
 	about := func(size float64) float64 { return size * (rng.Float64() + .5) * float64(1-2*rng.IntN(2)) }
-	for _, p := range []float64{0, math.Copysign(0, -1), 1, -.3, 1e3, -1e-6, 1e-20} {
+	for _, p := range []float64{0, math.Copysign(0, -1), 1, -.3, 1e3, -1e-6, 1e-20, 1e-30, -1e-40} {
 		for _, gradient := range []func(step int) float64{
 			func(int) float64 { return 0 },
 			func(int) float64 { return about(1) },

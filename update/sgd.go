@@ -22,9 +22,12 @@ func (r SGD) stepper() stepper { return new(sgd) }
 type sgd struct{ c fallback.SGDScalars }
 
 func (s *sgd) prepare(h hyper) {
+	decay := float32(h.decay - float64(h.lr*h.l2))
 	s.c = fallback.SGDScalars{
-		Decay: float32(h.decay - float64(h.lr*h.l2)),
-		Step:  float32(h.lr * h.scale),
+		Decay:  decay,
+		Step:   float32(h.lr * h.scale),
+		Lasts:  h.multiplied(decay),
+		Counts: h.keep,
 	}
 }
 

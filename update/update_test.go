@@ -1019,12 +1019,13 @@ func TestNotFused(t *testing.T) {
 // collector does. It stops them through ReadMemStats, because a collection may
 // wait for a call of assembly where no histogram counts it, and more than twice in a
 // step, which one long call would not let happen. What other programs do to this
-// one is not the step's doing, so the best of some attempts counts.
+// one is not the step's doing, so the best of some attempts counts, and the bound
+// is ten times what the benchmark asks for: one long call takes longer yet.
 func TestCollectorIsNotHeldUp(t *testing.T) {
 	if testing.Short() || emulated || runtime.GOMAXPROCS(0) == 1 {
 		t.Skip("takes time, a clock, and two processors")
 	}
-	const n, bound = 64 << 20, 1e-3
+	const n, bound = 64 << 20, 1e-2
 	p, g := make([]float32, n), make([]float32, n)
 	for name, r := range map[string]Rule{"AdamW": PyTorchAdamW(), "SGD": PyTorchSGD()} {
 		o := mustNew(t, n, r)

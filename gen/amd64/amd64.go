@@ -3,6 +3,7 @@ package amd64
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/lockstep-go/lockstep/gen/rule"
@@ -39,8 +40,12 @@ type ISA struct {
 	// or nil if that vector takes the divider.
 	root func(k int) rootFunc
 
-	// rootConstants are what the root has in registers.
-	rootConstants []uint32
+	// signs reports whether small numbers are told faster by bits without the sign
+	// bit, as those are that kernels are called with but for strict arithmetic.
+	signs bool
+
+	// constants are what the lowering of an operation has in registers.
+	constants map[rule.Op][]uint32
 }
 
 // A rootFunc emits a square root of x. Where x was flushed it is 0 or at least
@@ -60,7 +65,7 @@ type memory struct {
 // in the main loop if there are enough, and of the scalars and constants as many
 // as fit, the most used first.
 func Emit(r *rule.Rule, t ISA) []byte {
-	r = expand(r, t.rootConstants)
+	r = expand(r, t)
 	var err error
 	for _, sums := range []bool{true, false} {
 		reduces := slices.ContainsFunc(r.Effects, func(f rule.Effect) bool { return f.Reduce })
@@ -103,8 +108,8 @@ func vectors(f *ir.File) int {
 }
 
 // expand replaces the operations that x86 does with a constant, and adds the
-// constants of roots without the divider.
-func expand(r *rule.Rule, rootConstants []uint32) *rule.Rule {
+// constants that the lowering of others needs.
+func expand(r *rule.Rule, t ISA) *rule.Rule {
 	c := *r
 	c.Nodes = slices.Clone(r.Nodes)
 	constant := func(bits uint32) int {
@@ -124,10 +129,8 @@ func expand(r *rule.Rule, rootConstants []uint32) *rule.Rule {
 			c.Nodes[id] = rule.Node{Op: rule.Xor, X: n.X, Y: constant(1 << 31)}
 		}
 	}
-	if r.HasRoots() {
-		for _, bits := range rootConstants {
-			constant(bits)
-		}
+	for _, bits := range t.needs(r) {
+		constant(bits)
 	}
 	for _, e := range r.Effects {
 		if e.Reduce && e.Kind == rule.MaxAbs {
@@ -135,6 +138,17 @@ func expand(r *rule.Rule, rootConstants []uint32) *rule.Rule {
 		}
 	}
 	return &c
+}
+
+// needs are the constants that the lowering of a rule has in registers.
+func (t ISA) needs(r *rule.Rule) []uint32 {
+	var list []uint32
+	for _, op := range slices.Sorted(maps.Keys(t.constants)) {
+		if r.Has(op) {
+			list = append(list, t.constants[op]...)
+		}
+	}
+	return list
 }
 
 // An emitter builds one kernel.
@@ -159,7 +173,7 @@ type emitter struct {
 	inSums    bool                     // the main loop has the reductions' lanes in registers
 	sums      map[sumOf][]reg.VecVirtual
 	listed    bool                      // the kernel is for a list of small tensors
-	same      map[int]int               // nodes that another has the value of
+	unsigned  bool                      // what small numbers are told by has no sign bit
 	helpers   map[uint32]reg.VecVirtual // constants that the lowering needs
 	vectorsOf map[uint32]operand.Mem    // constants in every lane
 	asides    int
@@ -308,11 +322,9 @@ func (e *emitter) invariants() {
 			e.resident[id] = e.broadcast(id)
 		}
 	}
-	if e.r.HasRoots() {
-		for _, bits := range e.t.rootConstants {
-			e.helpers[bits] = e.t.vector(e)
-			e.VBROADCASTSS(e.constants.Offset(e.constantAt(e.constant(bits))), e.helpers[bits])
-		}
+	for _, bits := range e.t.needs(e.r) {
+		e.helpers[bits] = e.t.vector(e)
+		e.VBROADCASTSS(e.constants.Offset(e.constantAt(e.constant(bits))), e.helpers[bits])
 	}
 }
 
@@ -496,8 +508,20 @@ func (e *emitter) loop(name string, n reg.GPVirtual, vectors, side int) {
 			e.VMOVUPS(at, v)
 		})
 	}
+	end := name + "end"
 	again := func(name string) {
 		e.Label(name)
+		if vectors > 1 && e.t.signs {
+			for _, keep := range e.keeps() {
+				e.CMPL(e.scalars.Offset(4*keep), operand.I8(0))
+				e.JLT(operand.LabelRef(end))
+				e.unsigned = true
+			}
+			if e.unsigned {
+				name += "again"
+				e.Label(name)
+			}
+		}
 		e.body(memory{
 			load:  func(m operand.Mem, v reg.VecVirtual) { e.VMOVUPS(m, v) },
 			store: func(v reg.VecVirtual, m operand.Mem) { e.VMOVUPS(v, m) },
@@ -505,14 +529,10 @@ func (e *emitter) loop(name string, n reg.GPVirtual, vectors, side int) {
 		e.ADDQ(operand.I32(vectors*e.t.lanes), e.index)
 		e.CMPQ(e.index, limit)
 		e.JLT(operand.LabelRef(name))
+		e.unsigned = false
 	}
-	if decay := slices.Index(e.r.Scalars, "decay"); vectors > 1 && decay >= 0 && !e.listed && len(e.sums) == 0 {
-		e.CMPL(e.scalars.Offset(4*decay), operand.U32(one))
-		e.JNE(operand.LabelRef(name))
-		e.same = e.factors(decay)
-		again(name + "undecayed")
-		e.same = nil
-		e.JMP(operand.LabelRef(name + "end"))
+	if vectors > 1 && !e.listed && len(e.sums) == 0 {
+		e.shorter(name, again)
 	}
 	again(name)
 	if vectors > 1 {
@@ -522,24 +542,49 @@ func (e *emitter) loop(name string, n reg.GPVirtual, vectors, side int) {
 	e.Label(name + "end")
 }
 
-const one = 0x3f800000 // 1
-
-// factors are the products with a scalar, by what is multiplied: where the scalar
-// is 1 they are the same. Few users let parameters decay, and without it momentum
-// has one product in four less.
-func (e *emitter) factors(scalar int) map[int]int {
-	same := map[int]int{}
-	for id, n := range e.r.Nodes {
-		if n.Op != rule.Mul {
-			continue
-		}
-		for x, y := range map[int]int{n.X: n.Y, n.Y: n.X} {
-			if e.r.Nodes[x] == (rule.Node{Op: rule.Scalar, X: scalar}) {
-				same[id] = y
-			}
+// keeps are the scalars whose bits tell small numbers.
+func (e *emitter) keeps() []int {
+	var list []int
+	add := func(id int) {
+		if at := e.r.Nodes[id].X; !slices.Contains(list, at) {
+			list = append(list, at)
 		}
 	}
-	return same
+	for _, s := range e.steps {
+		if s.IsEffect {
+			continue
+		}
+		switch n := e.r.Nodes[s.ID]; n.Op {
+		case rule.Flush:
+			add(n.Y)
+		case rule.MulKept:
+			add(n.Z)
+		}
+	}
+	return list
+}
+
+// shorter emits the main loop for the rule without the products with scalars that
+// are 1, where they are.
+func (e *emitter) shorter(name string, again func(string)) {
+	r, steps := e.r, e.steps
+	list := r.Shorter()
+	next, asked := name, map[int]uint32{}
+	for _, s := range list {
+		for _, slot := range slices.Sorted(maps.Keys(s.When)) {
+			if _, ok := asked[slot]; !ok {
+				e.CMPL(e.scalars.Offset(4*slot), operand.U32(s.When[slot]))
+				e.JNE(operand.LabelRef(next))
+			}
+		}
+		next, asked = name+s.Label(), s.When
+	}
+	for _, s := range slices.Backward(list) {
+		e.r, e.steps = s.Rule, s.Schedule()
+		again(name + s.Label())
+		e.JMP(operand.LabelRef(name + "end"))
+	}
+	e.r, e.steps = r, steps
 }
 
 // flushSmall is fallback.FlushSmall as bits.
@@ -689,9 +734,6 @@ func (b *body) emit(steps []rule.Step, row int, last bool) {
 		return m.Offset(4 * e.t.lanes * b.vector)
 	}
 	get := func(id int) reg.Register {
-		if x, ok := e.same[id]; ok {
-			id = x
-		}
 		if v, ok := b.value[id]; ok {
 			return v
 		}
@@ -720,7 +762,7 @@ func (b *body) emit(steps []rule.Step, row int, last bool) {
 			continue
 		}
 		n := e.r.Nodes[s.ID]
-		if _, ok := e.same[s.ID]; ok || row > 0 && !e.varies(s.ID) {
+		if row > 0 && !e.varies(s.ID) {
 			continue
 		}
 		if n.Op == rule.Load {

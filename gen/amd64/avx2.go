@@ -15,6 +15,7 @@ var AVX2 = ISA{
 	registers: 16,
 	wide:      4,
 	phases:    true,
+	signs:     true,
 	rows:      2,
 	vector:    func(e *emitter) reg.VecVirtual { return e.YMM() },
 	tail: func(e *emitter, left reg.GPVirtual) memory {
@@ -39,12 +40,12 @@ var AVX2 = ISA{
 		case rule.Select:
 			e.VBLENDVPS(x, y, z, dst)
 		case rule.Flush:
-			e.VANDNPS(x, e.tooSmall(x, y), dst)
+			e.VPSIGND(e.kept(x, y), x, dst)
 		case rule.MulKept:
-			small := e.tooSmall(x, z)
-			e.VANDNPS(x, small, dst) // arithmetic on subnormal numbers is slow
+			kept := e.kept(x, z)
+			e.VPSIGND(kept, x, dst) // arithmetic on subnormal numbers is slow
 			e.VMULPS(y, dst, dst)
-			e.VANDNPS(dst, small, dst)
+			e.VPSIGND(kept, dst, dst)
 		default:
 			lower(e, n, x, y, dst)
 		}
@@ -63,13 +64,15 @@ var AVX2 = ISA{
 	},
 }
 
-// tooSmall is a mask of the lanes of x that have no bit in common with keep.
-func (e *emitter) tooSmall(x, keep reg.Register) reg.VecVirtual {
-	small, zero := e.YMM(), e.YMM()
-	e.VANDPS(keep, x, small)
-	e.VXORPS(zero, zero, zero)
-	e.VPCMPEQD(zero, small, small)
-	return small
+// kept is 0 in the lanes in which x and keep have no bit in common, else positive:
+// VPSIGND puts 0 where it is 0 and leaves the others.
+func (e *emitter) kept(x, keep reg.Register) reg.VecVirtual {
+	bits := e.YMM()
+	e.VANDPS(keep, x, bits)
+	if !e.unsigned {
+		e.VPMINUD(e.vectorOf(1<<31-1), bits, bits)
+	}
+	return bits
 }
 
 // AVX2Newton takes half of the square roots from the multipliers.

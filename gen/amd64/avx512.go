@@ -1,6 +1,8 @@
 package amd64
 
 import (
+	"maps"
+
 	"github.com/lockstep-go/lockstep/gen/rule"
 
 	"github.com/mmcloughlin/avo/operand"
@@ -40,9 +42,12 @@ var AVX512 = ISA{
 			e.VMOVAPS(z, dst)
 			e.VMOVAPS(y, x, dst)
 		case rule.Flush:
+			// A sum with -0 is the number itself; where products are what fills the
+			// CPU's pipes, those of sums have room for it, which moves are not sure to
+			// be given.
 			keep := e.K()
 			e.VPTESTMD(y, x, keep)
-			e.VMOVAPS_Z(x, keep, dst)
+			e.VADDPS_Z(e.helpers[minusZero], x, keep, dst)
 		case rule.MulKept: // what a mask leaves out costs nothing, subnormal or not
 			keep := e.K()
 			e.VPTESTMD(z, x, keep)
@@ -59,7 +64,10 @@ var AVX512 = ISA{
 		return []reg.VecVirtual{low, high}
 	},
 	addProduct: func(e *emitter, x, y, sum reg.VecVirtual) { e.VFMADD231PD(y, x, sum) },
+	constants:  map[rule.Op][]uint32{rule.Flush: {minusZero}},
 }
+
+const minusZero = 1 << 31
 
 // AVX512Newton takes three of four square roots from the multipliers and the
 // fourth, like all quotients, from the divider, so that both are busy: on a CPU
@@ -73,7 +81,10 @@ var AVX512Newton = withRoots(AVX512, func(k int) rootFunc {
 }, half, fixUp, flushSmall, 1<<31-1)
 
 func withRoots(t ISA, root func(k int) rootFunc, constants ...uint32) ISA {
-	t.root, t.rootConstants = root, constants
+	t.root, t.constants = root, maps.Clone(t.constants)
+	if len(constants) > 0 {
+		t.constants[rule.Sqrt] = constants
+	}
 	return t
 }
 

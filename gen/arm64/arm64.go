@@ -8,6 +8,7 @@ package arm64
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -118,7 +119,7 @@ func Emit(r *rule.Rule) []byte {
 			if k.short {
 				continue
 			}
-			if n := count(k.String()).Total(); best == nil || n < least {
+			if n := count(k.String(), "").Total(); best == nil || n < least {
 				best, least = k, n
 			}
 			break
@@ -190,6 +191,52 @@ func (k *kernel) pointerTo(buffer, row int) int {
 // longBody is the number of steps beyond which a vector is work enough for an
 // iteration, or two.
 const longBody = 48
+
+// shorter prints main loops for the rule without its products with scalars that
+// are 1, where they are. The invariants are then in other registers, and fetched
+// again.
+func (k *kernel) shorter() {
+	list := k.Shorter()
+	if len(list) == 0 {
+		return
+	}
+	main := stage{16, "FMOVQ", 16, k.wide}
+	k.op("CMP $%d, R%d", main.elements, left)
+	k.op("BLT general")
+	next, asked := "general", map[int]uint32{}
+	for _, s := range list {
+		for _, slot := range slices.Sorted(maps.Keys(s.When)) {
+			if _, ok := asked[slot]; !ok {
+				k.op("MOVWU %d(R%d), R%d", 4*slot, scalars, address)
+				k.op("CMPW $0x%x, R%d", s.When[slot], address)
+				k.op("BNE %s", next)
+			}
+		}
+		next, asked = s.Label(), s.When
+	}
+	for _, s := range slices.Backward(list) {
+		k.line("\n%s:", s.Label())
+		k.WriteString(k.shorterLoop(s, main))
+		k.hold(false)
+		k.op("JMP general")
+	}
+	k.line("\ngeneral:")
+}
+
+// shorterLoop is such a loop, with as many invariants in registers as there is
+// room for.
+func (k *kernel) shorterLoop(s rule.Shorter, main stage) string {
+	for held := registers; held >= 0; held-- {
+		loop := &kernel{allocation: allocate(s.Rule, held, 1), plan: k.plan, stepped: map[int]bool{}, rows: 1, label: s.Label()}
+		loop.slots = k.slots
+		loop.hold(false)
+		loop.loop(main)
+		if !loop.short {
+			return loop.String()
+		}
+	}
+	panic("arm64: " + k.Name + " needs more than 32 registers")
+}
 
 // columns prints the loops over the columns.
 func (k *kernel) columns() {
@@ -309,6 +356,8 @@ func (k *kernel) oneRow() {
 	}
 	if len(k.lanes) > 0 {
 		k.op("MOVD $0, R%d", lane)
+	} else {
+		k.shorter()
 	}
 	k.zeroFolds()
 	k.columns()

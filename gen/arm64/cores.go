@@ -135,6 +135,13 @@ func (k core) path(r *rule.Rule) float64 {
 	return longest
 }
 
+// A loop is a line of the tables: a kernel's main loop, or one for a shorter rule.
+type loop struct {
+	title string
+	*rule.Rule
+	Count
+}
+
 //go:embed counts.tmpl
 var prose string
 
@@ -143,8 +150,17 @@ var prose string
 func Counts(all []*rule.Rule) []byte {
 	counts := map[string]Count{}
 	byName := map[string]*rule.Rule{}
+	var loops []loop
 	for _, r := range all {
-		counts[r.Name], byName[r.Name] = count(string(Emit(r))), r
+		text := string(Emit(r))
+		counts[r.Name], byName[r.Name] = count(text, ""), r
+		loops = append(loops, loop{r.Name, r, counts[r.Name]})
+		if r.IsStep() {
+			for _, s := range r.Shorter() {
+				name := r.Name + " without `" + strings.Join(s.Without, "`, `") + "`"
+				loops = append(loops, loop{name, s.Rule, count(text, s.Label())})
+			}
+		}
 	}
 	busy := func(u unit) string { return show(u.cycles) + " " + u.name }
 	var b bytes.Buffer
@@ -156,13 +172,13 @@ func Counts(all []*rule.Rule) []byte {
 			return names
 		},
 		"counts": func() string {
-			return grid(all, func(r *rule.Rule) []string {
-				c, least := counts[r.Name], bound(r)
-				loop := strconv.Itoa(c.Elements)
+			return grid(loops, func(l loop) []string {
+				c, least := l.Count, bound(l.Rule)
+				elements := strconv.Itoa(c.Elements)
 				if c.Side > 1 {
-					loop = fmt.Sprintf("%d × %d", c.Side, c.Elements)
+					elements = fmt.Sprintf("%d × %d", c.Side, c.Elements)
 				}
-				row := []string{r.Name, loop}
+				row := []string{l.title, elements}
 				for _, n := range []float64{c.Loads, least.Loads, least.Loaded, c.Stores, least.Stores, least.Stored,
 					c.Float, least.Float, c.Vector, least.Vector, c.Scalar, c.Total(), least.Total(), c.Steps} {
 					row = append(row, show(n))
@@ -181,10 +197,10 @@ func Counts(all []*rule.Rule) []byte {
 			})
 		},
 		"cycles": func() string {
-			return grid(all, func(r *rule.Rule) []string {
-				row := []string{r.Name}
+			return grid(loops, func(l loop) []string {
+				row := []string{l.title}
 				for _, k := range cores {
-					row = append(row, busy(k.slowest(counts[r.Name], 0)))
+					row = append(row, busy(k.slowest(l.Count, 0)))
 				}
 				return row
 			})

@@ -29,14 +29,13 @@ func (c *Count) fields() []*float64 {
 	return []*float64{&c.Loads, &c.Stores, &c.Loaded, &c.Stored, &c.Steps, &c.Float, &c.Divides, &c.Roots, &c.Widenings, &c.Vector, &c.Scalar}
 }
 
-var (
-	loopLabel = regexp.MustCompile(`(?m)^(?:rows(\d+))?loop(\d+):$`)
-	isFloat   = regexp.MustCompile(`^(fadd|fsub|fmul|fmla|fdiv|fsqrt|fcvtl2?|scvtf)$`)
-)
+var isFloat = regexp.MustCompile(`^(fadd|fsub|fmul|fmla|fdiv|fsqrt|fcvtl2?|scvtf)$`)
 
 // count reads the main loop of the first function of a file, which is the one
-// with the most elements in an iteration. A line is an instruction.
-func count(text string) Count {
+// with the most elements in an iteration, of those whose label begins so. A line is
+// an instruction.
+func count(text, label string) Count {
+	loopLabel := regexp.MustCompile(`(?m)^` + label + `(?:rows(\d+))?loop(\d+):$`)
 	functions := strings.SplitN(text, "\nTEXT ", 3)
 	text = functions[min(1, len(functions)-1)]
 	var c Count

@@ -200,9 +200,9 @@ func (r *Rule) IsMatrix() bool {
 	return slices.ContainsFunc(r.Buffers, func(b Buffer) bool { return b.Shape == Matrix })
 }
 
-// HasRoots reports whether the kernel takes square roots.
-func (r *Rule) HasRoots() bool {
-	return slices.ContainsFunc(r.Nodes, func(n Node) bool { return n.Op == Sqrt })
+// Has reports whether the kernel has an operation.
+func (r *Rule) Has(op Op) bool {
+	return slices.ContainsFunc(r.Nodes, func(n Node) bool { return n.Op == op })
 }
 
 // First is the first buffer of a shape; its length is the number of columns

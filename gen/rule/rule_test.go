@@ -1,6 +1,7 @@
 package rule_test
 
 import (
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -219,5 +220,60 @@ func TestTypes(t *testing.T) {
 			}()
 			new(Set).Define(name, func(r *Rule) { build(r.Buffer("x")) })
 		}()
+	}
+}
+
+// TestShorter leaves products with scalars of 1 out, one scalar after the other,
+// and no others.
+func TestShorter(t *testing.T) {
+	r := new(Set).Define("Hand", func(r *Rule) {
+		p, g := r.Buffer("p"), r.Buffer("g")
+		input, decay, keep, step := r.Scalar("input"), r.Scalar("decay"), r.Scalar("keep"), r.Scalar("step")
+		p.Set(p.MulKept(decay, keep).Sub(g.Mul(input).Mul(step)))
+	})
+	list := r.Shorter()
+	if len(list) != 2 {
+		t.Fatalf("%d shorter rules, want 2", len(list))
+	}
+	wants := []struct {
+		when     map[int]uint32
+		products []int // of MulKept and Mul
+	}{{map[int]uint32{1: 0x3f800000, 2: KeepAll}, []int{0, 2}}, {map[int]uint32{1: 0x3f800000, 2: KeepAll, 0: 0x3f800000}, []int{0, 1}}}
+	for k, want := range wants {
+		s := list[k]
+		if !maps.Equal(s.When, want.when) {
+			t.Errorf("%s: when %v, want %v", s.Label(), s.When, want.when)
+		}
+		products := make([]int, 2)
+		for _, step := range s.Schedule() {
+			if step.IsEffect {
+				continue
+			}
+			switch s.Nodes[step.ID].Op {
+			case MulKept:
+				products[0]++
+			case Mul:
+				products[1]++
+			}
+		}
+		if !slices.Equal(products, want.products) {
+			t.Errorf("%s: %d products, want %d", s.Label(), products, want.products)
+		}
+		// The rule itself has the same results where it may be replaced.
+		for _, x := range []float32{0, float32(math.Copysign(0, -1)), 1e-45, -3, float32(math.Inf(1))} {
+			scalars := []float32{.5, 1, math.Float32frombits(KeepAll), 2}
+			if _, ok := s.When[0]; ok {
+				scalars[0] = 1
+			}
+			var got [2]float32
+			for k, r := range []*Rule{r, s.Rule} {
+				p := []float32{x}
+				r.Eval(Args{Buffers: [][]float32{p, {0}}, Scalars: scalars})
+				got[k] = p[0]
+			}
+			if math.Float32bits(got[0]) != math.Float32bits(got[1]) {
+				t.Errorf("%s: %g becomes %g, want %g", s.Label(), x, got[1], got[0])
+			}
+		}
 	}
 }

@@ -11,13 +11,13 @@ var AdaGrad = All.Define("AdaGrad", func(r *rule.Rule) {
 	p, g, a := r.Buffer("p"), r.Buffer("g"), r.Buffer("a")
 	scale, epsIn, eps := r.Scalar("scale"), r.Scalar("epsIn"), r.Scalar("eps")
 	decay, step, keep := r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
-	counts := r.Scalar("counts")
+	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 
 	x := g.MulKept(scale, counts)
 	a1 := a.Add(x.Mul(x)).Flush(keep)
 	a.Set(a1)
 	den := a1.Add(epsIn).Sqrt().Add(eps)
-	p.Set(p.Mul(decay).Sub(x.Mul(step).Div(den)))
+	p.Set(p.MulKept(decay, lasts).Sub(x.Mul(step).Div(den)))
 })
 
 // AdaGradProx is AdaGrad with a proximal step for L1 and L2, whose strength
@@ -29,14 +29,14 @@ var AdaGradProx = All.Define("AdaGradProx", func(r *rule.Rule) {
 	p, g, a := r.Buffer("p"), r.Buffer("g"), r.Buffer("a")
 	scale, epsIn, eps := r.Scalar("scale"), r.Scalar("epsIn"), r.Scalar("eps")
 	decay, step, keep := r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
-	counts := r.Scalar("counts")
+	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 	l1, l2 := r.Scalar("l1"), r.Scalar("l2")
 
 	x := g.MulKept(scale, counts)
 	a1 := a.Add(x.Mul(x)).Flush(keep)
 	a.Set(a1)
 	rate := step.Div(a1.Add(epsIn).Sqrt().Add(eps))
-	p.Set(prox(r, p.Mul(decay).Sub(x.Mul(rate)), rate, l1, l2))
+	p.Set(prox(r, p.MulKept(decay, lasts).Sub(x.Mul(rate)), rate, l1, l2))
 })
 
 // prox is the proximal operator of rate·(l1|u| + ½l2·u²).

@@ -16,12 +16,12 @@ var Adam = All.Define("Adam", func(r *rule.Rule) {
 	scale := r.Scalar("scale")
 	alpha1, beta2, alpha2 := r.Scalar("alpha1"), r.Scalar("beta2"), r.Scalar("alpha2")
 	eps, decay, step, keep := r.Scalar("eps"), r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
-	counts := r.Scalar("counts")
+	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 
 	m1, v1 := moments(g.MulKept(scale, counts), m, v, alpha1, beta2, alpha2, keep)
 	m.Set(m1)
 	v.Set(v1)
-	p.Set(p.Mul(decay).Sub(m1.Mul(step).Div(v1.Sqrt().Add(eps))))
+	p.Set(p.MulKept(decay, lasts).Sub(m1.Mul(step).Div(v1.Sqrt().Add(eps))))
 })
 
 // AdamProx is Adam with a term inside the root and a proximal step for L1 and
@@ -52,14 +52,14 @@ func adamProx(r *rule.Rule, p, g, m, v rule.Value, second func(rule.Value) rule.
 	alpha1, beta2, alpha2 := r.Scalar("alpha1"), r.Scalar("beta2"), r.Scalar("alpha2")
 	unbias, epsIn, eps := r.Scalar("unbias"), r.Scalar("epsIn"), r.Scalar("eps")
 	decay, step, keep := r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
-	counts := r.Scalar("counts")
+	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 	l1, l2 := r.Scalar("l1"), r.Scalar("l2")
 
 	m1, v1 := moments(g.MulKept(scale, counts), m, v, alpha1, beta2, alpha2, keep)
 	m.Set(m1)
 	v.Set(v1)
 	rate := step.Div(second(v1).Mul(unbias).Add(epsIn).Sqrt().Add(eps))
-	p.Set(prox(r, p.Mul(decay).Sub(m1.Mul(rate)), rate, l1, l2))
+	p.Set(prox(r, p.MulKept(decay, lasts).Sub(m1.Mul(rate)), rate, l1, l2))
 }
 
 // moments are the running means of the gradient and of its square.

@@ -10,10 +10,11 @@ var Momentum = All.Define("Momentum", func(r *rule.Rule) {
 	p, g, m := r.Buffer("p"), r.Buffer("g"), r.Buffer("m")
 	beta, input := r.Scalar("beta"), r.Scalar("input")
 	decay, step, keep := r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
+	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 
-	m1 := m.Mul(beta).Add(g.Mul(input)).Flush(keep)
+	m1 := m.Mul(beta).Add(g.MulKept(input, counts)).Flush(keep)
 	m.Set(m1)
-	p.Set(p.Mul(decay).Sub(m1.Mul(step)))
+	p.Set(p.MulKept(decay, lasts).Sub(m1.Mul(step)))
 })
 
 // Nesterov is Momentum that looks ahead.
@@ -24,8 +25,10 @@ var Nesterov = All.Define("Nesterov", func(r *rule.Rule) {
 	p, g, m := r.Buffer("p"), r.Buffer("g"), r.Buffer("m")
 	beta, input := r.Scalar("beta"), r.Scalar("input")
 	decay, direct, step, keep := r.Scalar("decay"), r.Scalar("direct"), r.Scalar("step"), r.Scalar("keep")
+	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 
-	m1 := m.Mul(beta).Add(g.Mul(input)).Flush(keep)
+	x := g.Flush(counts)
+	m1 := m.Mul(beta).Add(x.Mul(input)).Flush(keep)
 	m.Set(m1)
-	p.Set(p.Mul(decay).Sub(g.Mul(direct).Add(m1.Mul(step))))
+	p.Set(p.MulKept(decay, lasts).Sub(x.Mul(direct).Add(m1.Mul(step))))
 })

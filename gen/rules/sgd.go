@@ -8,6 +8,7 @@ import "github.com/lockstep-go/lockstep/gen/rule"
 var SGD = All.Define("SGD", func(r *rule.Rule) {
 	p, g := r.Buffer("p"), r.Buffer("g")
 	decay, step := r.Scalar("decay"), r.Scalar("step")
+	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 
-	p.Set(p.Mul(decay).Sub(g.Mul(step)))
+	p.Set(p.MulKept(decay, lasts).Sub(g.MulKept(step, counts)))
 })

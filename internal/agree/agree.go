@@ -105,9 +105,9 @@ func (s Shapes) arguments(t reflect.Type, c Case) arguments {
 	return a
 }
 
-// keeps are the bits that kernels are called with to flush small state: see
-// flush in package fallback. Others could tell one NaN from another.
-var keeps = []uint32{0x70000000, 0x7fffffff}
+// keeps are the bits that kernels are called with to take small numbers for 0:
+// see flush in package fallback. Others could tell one NaN from another.
+var keeps = []uint32{0x60000000, 0x70000000, 0xffffffff}
 
 // fill gives values to scalars and to lanes. Lanes stay ordinary: what a sum
 // begins with is never NaN or -0.
@@ -116,11 +116,16 @@ func fill(rng *rand.Rand, v reflect.Value, random bool) {
 	case reflect.Struct:
 		for k := range v.NumField() {
 			f := v.Field(k)
-			if v.Type().Field(k).Name == "Keep" {
-				f.Set(reflect.ValueOf(math.Float32frombits(keeps[rng.IntN(len(keeps))])))
-				continue
+			x := value(rng, random)
+			switch v.Type().Field(k).Name {
+			case "Keep", "Lasts", "Counts":
+				x = math.Float32frombits(keeps[rng.IntN(len(keeps))])
+			case "Decay", "Input": // kernels have loops that leave a 1 out
+				if rng.IntN(3) > 0 {
+					x = 1
+				}
 			}
-			f.Set(reflect.ValueOf(value(rng, random)))
+			f.Set(reflect.ValueOf(x))
 		}
 	case reflect.Array:
 		for k := range v.Len() {

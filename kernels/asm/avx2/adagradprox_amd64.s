@@ -18,7 +18,7 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func AdaGradProx(p []float32, g []float32, a []float32, c *[9]float32)
+// func AdaGradProx(p []float32, g []float32, a []float32, c *[10]float32)
 // Requires: AVX, AVX2
 TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	MOVQ         p_len+8(FP), CX
@@ -39,77 +39,67 @@ TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	JGE          mainend
 	CMPL         12(DI), $0x3f800000
 	JNE          main
+	CMPL         24(DI), $0xffffffff
+	JNE          main
+	CMPL         28(DI), $+0
+	JLT          mainend
+	CMPL         20(DI), $+0
+	JLT          mainend
 
-mainundecayed:
+mainnodecayagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 24(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VANDPS       Y8, Y7, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y7, Y8, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VANDNPS      Y7, Y8, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y6, Y8, Y6
+	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      32(SI)(AX*4), Y8
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 24(DI), Y10
+	VBROADCASTSS 28(DI), Y10
 	VANDPS       Y10, Y9, Y10
-	VXORPS       Y11, Y11, Y11
-	VPCMPEQD     Y11, Y10, Y10
-	VANDNPS      Y9, Y10, Y9
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y0, Y9, Y9
-	VANDNPS      Y9, Y10, Y9
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
 	VANDPS       Y5, Y8, Y10
-	VXORPS       Y11, Y11, Y11
-	VPCMPEQD     Y11, Y10, Y10
-	VANDNPS      Y8, Y10, Y8
+	VPSIGND      Y10, Y8, Y8
 	VMOVUPS      Y8, 32(SI)(AX*4)
 	VADDPS       Y1, Y8, Y8
 	VSQRTPS      Y8, Y8
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 24(DI), Y12
+	VBROADCASTSS 28(DI), Y12
 	VANDPS       Y12, Y11, Y12
-	VXORPS       Y13, Y13, Y13
-	VPCMPEQD     Y13, Y12, Y12
-	VANDNPS      Y11, Y12, Y11
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y0, Y11, Y11
-	VANDNPS      Y11, Y12, Y11
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VANDPS       Y5, Y10, Y12
-	VXORPS       Y13, Y13, Y13
-	VPCMPEQD     Y13, Y12, Y12
-	VANDNPS      Y10, Y12, Y10
+	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
 	VADDPS       Y1, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      96(SI)(AX*4), Y12
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 24(DI), Y14
+	VBROADCASTSS 28(DI), Y14
 	VANDPS       Y14, Y13, Y14
-	VXORPS       Y15, Y15, Y15
-	VPCMPEQD     Y15, Y14, Y14
-	VANDNPS      Y13, Y14, Y13
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y0, Y13, Y13
-	VANDNPS      Y13, Y14, Y13
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
 	VANDPS       Y5, Y12, Y14
-	VXORPS       Y15, Y15, Y15
-	VPCMPEQD     Y15, Y14, Y14
-	VANDNPS      Y12, Y14, Y12
+	VPSIGND      Y14, Y12, Y12
 	VMOVUPS      Y12, 96(SI)(AX*4)
 	VADDPS       Y1, Y12, Y12
 	VSQRTPS      Y12, Y12
@@ -118,14 +108,14 @@ mainundecayed:
 	VDIVPS       Y6, Y4, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 28(DI), Y14
+	VBROADCASTSS 32(DI), Y14
 	VMULPS       Y14, Y6, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 32(DI), Y14
+	VBROADCASTSS 36(DI), Y14
 	VMULPS       Y14, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y6, Y6
@@ -136,14 +126,14 @@ mainundecayed:
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 36(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -154,14 +144,14 @@ mainundecayed:
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 36(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -172,14 +162,14 @@ mainundecayed:
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 36(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -187,153 +177,161 @@ mainundecayed:
 	VMOVUPS      Y6, 96(DX)(AX*4)
 	ADDQ         $+32, AX
 	CMPQ         AX, R8
-	JLT          mainundecayed
+	JLT          mainnodecayagain
 	JMP          mainend
 
 main:
+	CMPL 28(DI), $+0
+	JLT  mainend
+	CMPL 20(DI), $+0
+	JLT  mainend
+	CMPL 24(DI), $+0
+	JLT  mainend
+
+mainagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 24(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VANDPS       Y8, Y7, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y7, Y8, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VANDNPS      Y7, Y8, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y6, Y8, Y6
+	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      32(SI)(AX*4), Y8
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 24(DI), Y10
+	VBROADCASTSS 28(DI), Y10
 	VANDPS       Y10, Y9, Y10
-	VXORPS       Y11, Y11, Y11
-	VPCMPEQD     Y11, Y10, Y10
-	VANDNPS      Y9, Y10, Y9
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y0, Y9, Y9
-	VANDNPS      Y9, Y10, Y9
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
 	VANDPS       Y5, Y8, Y10
-	VXORPS       Y11, Y11, Y11
-	VPCMPEQD     Y11, Y10, Y10
-	VANDNPS      Y8, Y10, Y8
+	VPSIGND      Y10, Y8, Y8
 	VMOVUPS      Y8, 32(SI)(AX*4)
 	VADDPS       Y1, Y8, Y8
 	VSQRTPS      Y8, Y8
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 24(DI), Y12
+	VBROADCASTSS 28(DI), Y12
 	VANDPS       Y12, Y11, Y12
-	VXORPS       Y13, Y13, Y13
-	VPCMPEQD     Y13, Y12, Y12
-	VANDNPS      Y11, Y12, Y11
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y0, Y11, Y11
-	VANDNPS      Y11, Y12, Y11
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VANDPS       Y5, Y10, Y12
-	VXORPS       Y13, Y13, Y13
-	VPCMPEQD     Y13, Y12, Y12
-	VANDNPS      Y10, Y12, Y10
+	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
 	VADDPS       Y1, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      96(SI)(AX*4), Y12
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 24(DI), Y14
+	VBROADCASTSS 28(DI), Y14
 	VANDPS       Y14, Y13, Y14
-	VXORPS       Y15, Y15, Y15
-	VPCMPEQD     Y15, Y14, Y14
-	VANDNPS      Y13, Y14, Y13
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y0, Y13, Y13
-	VANDNPS      Y13, Y14, Y13
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
 	VANDPS       Y5, Y12, Y14
-	VXORPS       Y15, Y15, Y15
-	VPCMPEQD     Y15, Y14, Y14
-	VANDNPS      Y12, Y14, Y12
+	VPSIGND      Y14, Y12, Y12
 	VMOVUPS      Y12, 96(SI)(AX*4)
 	VADDPS       Y1, Y12, Y12
 	VSQRTPS      Y12, Y12
 	VMOVUPS      (DX)(AX*4), Y14
+	VBROADCASTSS 24(DI), Y15
+	VANDPS       Y15, Y14, Y15
+	VPSIGND      Y15, Y14, Y14
 	VMULPS       Y3, Y14, Y14
+	VPSIGND      Y15, Y14, Y14
 	VADDPS       Y2, Y6, Y6
 	VDIVPS       Y6, Y4, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 28(DI), Y14
+	VBROADCASTSS 32(DI), Y14
 	VMULPS       Y14, Y6, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 32(DI), Y14
+	VBROADCASTSS 36(DI), Y14
 	VMULPS       Y14, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (DX)(AX*4)
 	VMOVUPS      32(DX)(AX*4), Y6
+	VBROADCASTSS 24(DI), Y7
+	VANDPS       Y7, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
+	VPSIGND      Y7, Y6, Y6
 	VADDPS       Y2, Y8, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 36(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
 	VMOVUPS      64(DX)(AX*4), Y6
+	VBROADCASTSS 24(DI), Y7
+	VANDPS       Y7, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
+	VPSIGND      Y7, Y6, Y6
 	VADDPS       Y2, Y10, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 36(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
 	VMOVUPS      96(DX)(AX*4), Y6
+	VBROADCASTSS 24(DI), Y7
+	VANDPS       Y7, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
+	VPSIGND      Y7, Y6, Y6
 	VADDPS       Y2, Y12, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 36(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -341,7 +339,7 @@ main:
 	VMOVUPS      Y6, 96(DX)(AX*4)
 	ADDQ         $+32, AX
 	CMPQ         AX, R8
-	JLT          main
+	JLT          mainagain
 
 mainend:
 	MOVQ CX, R8
@@ -352,36 +350,39 @@ mainend:
 loop:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 24(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VANDPS       Y8, Y7, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y7, Y8, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VANDNPS      Y7, Y8, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y6, Y8, Y6
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      (DX)(AX*4), Y8
+	VBROADCASTSS 24(DI), Y9
+	VANDPS       Y9, Y8, Y9
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y3, Y8, Y8
+	VPSIGND      Y9, Y8, Y8
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VADDPS       Y2, Y6, Y6
 	VDIVPS       Y6, Y4, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y8, Y7
-	VBROADCASTSS 28(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y6, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y7, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 36(DI), Y8
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y6, Y6
@@ -399,36 +400,39 @@ loopend:
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
 	VMASKMOVPS   (SI)(AX*4), Y6, Y7
 	VMASKMOVPS   (BX)(AX*4), Y6, Y8
-	VBROADCASTSS 24(DI), Y9
+	VBROADCASTSS 28(DI), Y9
 	VANDPS       Y9, Y8, Y9
-	VXORPS       Y10, Y10, Y10
-	VPCMPEQD     Y10, Y9, Y9
-	VANDNPS      Y8, Y9, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y0, Y8, Y8
-	VANDNPS      Y8, Y9, Y8
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y8, Y8, Y0
 	VADDPS       Y0, Y7, Y0
 	VANDPS       Y5, Y0, Y5
-	VXORPS       Y7, Y7, Y7
-	VPCMPEQD     Y7, Y5, Y5
-	VANDNPS      Y0, Y5, Y0
+	VPMINUD      all7fffffff<>+0(SB), Y5, Y5
+	VPSIGND      Y5, Y0, Y0
 	VMASKMOVPS   Y0, Y6, (SI)(AX*4)
 	VMASKMOVPS   (DX)(AX*4), Y6, Y5
-	VMULPS       Y3, Y5, Y3
+	VBROADCASTSS 24(DI), Y7
+	VANDPS       Y7, Y5, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
+	VPSIGND      Y7, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VPSIGND      Y7, Y5, Y5
 	VADDPS       Y1, Y0, Y0
 	VSQRTPS      Y0, Y0
 	VADDPS       Y2, Y0, Y0
 	VDIVPS       Y0, Y4, Y0
 	VMULPS       Y0, Y8, Y1
-	VSUBPS       Y1, Y3, Y1
-	VBROADCASTSS 28(DI), Y2
+	VSUBPS       Y1, Y5, Y1
+	VBROADCASTSS 32(DI), Y2
 	VMULPS       Y2, Y0, Y2
 	VBROADCASTSS constants<>+4(SB), Y3
 	VXORPS       Y3, Y2, Y3
 	VMAXPS       Y1, Y3, Y3
 	VMINPS       Y2, Y3, Y2
 	VSUBPS       Y2, Y1, Y1
-	VBROADCASTSS 32(DI), Y2
+	VBROADCASTSS 36(DI), Y2
 	VMULPS       Y2, Y0, Y0
 	VBROADCASTSS constants<>+0(SB), Y2
 	VADDPS       Y2, Y0, Y0
@@ -439,7 +443,17 @@ done:
 	VZEROUPPER
 	RET
 
-// func AdaGradProxMany(list [][]float32, c *[9]float32)
+DATA all7fffffff<>+0(SB)/4, $0x7fffffff
+DATA all7fffffff<>+4(SB)/4, $0x7fffffff
+DATA all7fffffff<>+8(SB)/4, $0x7fffffff
+DATA all7fffffff<>+12(SB)/4, $0x7fffffff
+DATA all7fffffff<>+16(SB)/4, $0x7fffffff
+DATA all7fffffff<>+20(SB)/4, $0x7fffffff
+DATA all7fffffff<>+24(SB)/4, $0x7fffffff
+DATA all7fffffff<>+28(SB)/4, $0x7fffffff
+GLOBL all7fffffff<>(SB), RODATA|NOPTR, $32
+
+// func AdaGradProxMany(list [][]float32, c *[10]float32)
 // Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·AdaGradProxMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
@@ -485,151 +499,157 @@ entry:
 	ANDQ       $-32, R11
 	CMPQ       AX, R11
 	JGE        mainend
+	CMPL       28(R9), $+0
+	JLT        mainend
+	CMPL       20(R9), $+0
+	JLT        mainend
+	CMPL       24(R9), $+0
+	JLT        mainend
 
-main:
+mainagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 24(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VANDPS       Y8, Y7, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y7, Y8, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VANDNPS      Y7, Y8, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y6, Y8, Y6
+	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      32(R8)(AX*4), Y8
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 24(R9), Y10
+	VBROADCASTSS 28(R9), Y10
 	VANDPS       Y10, Y9, Y10
-	VXORPS       Y11, Y11, Y11
-	VPCMPEQD     Y11, Y10, Y10
-	VANDNPS      Y9, Y10, Y9
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y0, Y9, Y9
-	VANDNPS      Y9, Y10, Y9
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
 	VANDPS       Y5, Y8, Y10
-	VXORPS       Y11, Y11, Y11
-	VPCMPEQD     Y11, Y10, Y10
-	VANDNPS      Y8, Y10, Y8
+	VPSIGND      Y10, Y8, Y8
 	VMOVUPS      Y8, 32(R8)(AX*4)
 	VADDPS       Y1, Y8, Y8
 	VSQRTPS      Y8, Y8
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 24(R9), Y12
+	VBROADCASTSS 28(R9), Y12
 	VANDPS       Y12, Y11, Y12
-	VXORPS       Y13, Y13, Y13
-	VPCMPEQD     Y13, Y12, Y12
-	VANDNPS      Y11, Y12, Y11
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y0, Y11, Y11
-	VANDNPS      Y11, Y12, Y11
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VANDPS       Y5, Y10, Y12
-	VXORPS       Y13, Y13, Y13
-	VPCMPEQD     Y13, Y12, Y12
-	VANDNPS      Y10, Y12, Y10
+	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
 	VADDPS       Y1, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      96(R8)(AX*4), Y12
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 24(R9), Y14
+	VBROADCASTSS 28(R9), Y14
 	VANDPS       Y14, Y13, Y14
-	VXORPS       Y15, Y15, Y15
-	VPCMPEQD     Y15, Y14, Y14
-	VANDNPS      Y13, Y14, Y13
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y0, Y13, Y13
-	VANDNPS      Y13, Y14, Y13
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
 	VANDPS       Y5, Y12, Y14
-	VXORPS       Y15, Y15, Y15
-	VPCMPEQD     Y15, Y14, Y14
-	VANDNPS      Y12, Y14, Y12
+	VPSIGND      Y14, Y12, Y12
 	VMOVUPS      Y12, 96(R8)(AX*4)
 	VADDPS       Y1, Y12, Y12
 	VSQRTPS      Y12, Y12
 	VMOVUPS      (SI)(AX*4), Y14
+	VBROADCASTSS 24(R9), Y15
+	VANDPS       Y15, Y14, Y15
+	VPSIGND      Y15, Y14, Y14
 	VMULPS       Y3, Y14, Y14
+	VPSIGND      Y15, Y14, Y14
 	VADDPS       Y2, Y6, Y6
 	VDIVPS       Y6, Y4, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 28(R9), Y14
+	VBROADCASTSS 32(R9), Y14
 	VMULPS       Y14, Y6, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 32(R9), Y14
+	VBROADCASTSS 36(R9), Y14
 	VMULPS       Y14, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y6
+	VBROADCASTSS 24(R9), Y7
+	VANDPS       Y7, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
+	VPSIGND      Y7, Y6, Y6
 	VADDPS       Y2, Y8, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 36(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
+	VBROADCASTSS 24(R9), Y7
+	VANDPS       Y7, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
+	VPSIGND      Y7, Y6, Y6
 	VADDPS       Y2, Y10, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 36(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
+	VBROADCASTSS 24(R9), Y7
+	VANDPS       Y7, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
+	VPSIGND      Y7, Y6, Y6
 	VADDPS       Y2, Y12, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 36(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -637,7 +657,7 @@ main:
 	VMOVUPS      Y6, 96(SI)(AX*4)
 	ADDQ         $+32, AX
 	CMPQ         AX, R11
-	JLT          main
+	JLT          mainagain
 
 mainend:
 	MOVQ BX, R11
@@ -648,36 +668,39 @@ mainend:
 loop:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 24(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VANDPS       Y8, Y7, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y7, Y8, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VANDNPS      Y7, Y8, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y6, Y8, Y6
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (SI)(AX*4), Y8
+	VBROADCASTSS 24(R9), Y9
+	VANDPS       Y9, Y8, Y9
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y3, Y8, Y8
+	VPSIGND      Y9, Y8, Y8
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VADDPS       Y2, Y6, Y6
 	VDIVPS       Y6, Y4, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y8, Y7
-	VBROADCASTSS 28(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y6, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y7, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 36(R9), Y8
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y6, Y6
@@ -695,36 +718,39 @@ loopend:
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
 	VMASKMOVPS   (R8)(AX*4), Y6, Y7
 	VMASKMOVPS   (DI)(AX*4), Y6, Y8
-	VBROADCASTSS 24(R9), Y9
+	VBROADCASTSS 28(R9), Y9
 	VANDPS       Y9, Y8, Y9
-	VXORPS       Y10, Y10, Y10
-	VPCMPEQD     Y10, Y9, Y9
-	VANDNPS      Y8, Y9, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y0, Y8, Y8
-	VANDNPS      Y8, Y9, Y8
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y8, Y8, Y9
 	VADDPS       Y9, Y7, Y7
 	VANDPS       Y5, Y7, Y9
-	VXORPS       Y10, Y10, Y10
-	VPCMPEQD     Y10, Y9, Y9
-	VANDNPS      Y7, Y9, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y7, Y7
 	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
 	VMASKMOVPS   (SI)(AX*4), Y6, Y9
+	VBROADCASTSS 24(R9), Y10
+	VANDPS       Y10, Y9, Y10
+	VPMINUD      all7fffffff<>+0(SB), Y10, Y10
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y3, Y9, Y9
+	VPSIGND      Y10, Y9, Y9
 	VADDPS       Y1, Y7, Y7
 	VSQRTPS      Y7, Y7
 	VADDPS       Y2, Y7, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y8, Y8
 	VSUBPS       Y8, Y9, Y8
-	VBROADCASTSS 28(R9), Y9
+	VBROADCASTSS 32(R9), Y9
 	VMULPS       Y9, Y7, Y9
 	VBROADCASTSS constants<>+4(SB), Y10
 	VXORPS       Y10, Y9, Y10
 	VMAXPS       Y8, Y10, Y10
 	VMINPS       Y9, Y10, Y9
 	VSUBPS       Y9, Y8, Y8
-	VBROADCASTSS 32(R9), Y9
+	VBROADCASTSS 36(R9), Y9
 	VMULPS       Y9, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y9
 	VADDPS       Y9, Y7, Y7

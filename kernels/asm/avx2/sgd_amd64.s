@@ -14,7 +14,7 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func SGD(p []float32, g []float32, c *[2]float32)
+// func SGD(p []float32, g []float32, c *[4]float32)
 // Requires: AVX, AVX2
 TEXT ·SGD(SB), NOSPLIT, $0-56
 	MOVQ         p_len+8(FP), CX
@@ -23,6 +23,8 @@ TEXT ·SGD(SB), NOSPLIT, $0-56
 	MOVQ         c+48(FP), SI
 	VBROADCASTSS (SI), Y0
 	VBROADCASTSS 4(SI), Y1
+	VBROADCASTSS 8(SI), Y2
+	VBROADCASTSS 12(SI), Y3
 	XORQ         AX, AX
 	MOVQ         CX, DI
 	ANDQ         $-32, DI
@@ -30,61 +32,107 @@ TEXT ·SGD(SB), NOSPLIT, $0-56
 	JGE          mainend
 	CMPL         (SI), $0x3f800000
 	JNE          main
+	CMPL         8(SI), $0xffffffff
+	JNE          main
+	CMPL         12(SI), $+0
+	JLT          mainend
 
-mainundecayed:
-	VMOVUPS (DX)(AX*4), Y2
-	VMOVUPS (BX)(AX*4), Y3
-	VMULPS  Y1, Y3, Y3
-	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, (DX)(AX*4)
-	VMOVUPS 32(DX)(AX*4), Y2
-	VMOVUPS 32(BX)(AX*4), Y3
-	VMULPS  Y1, Y3, Y3
-	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, 32(DX)(AX*4)
-	VMOVUPS 64(DX)(AX*4), Y2
-	VMOVUPS 64(BX)(AX*4), Y3
-	VMULPS  Y1, Y3, Y3
-	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, 64(DX)(AX*4)
-	VMOVUPS 96(DX)(AX*4), Y2
-	VMOVUPS 96(BX)(AX*4), Y3
-	VMULPS  Y1, Y3, Y3
-	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, 96(DX)(AX*4)
+mainnodecayagain:
+	VMOVUPS (DX)(AX*4), Y4
+	VMOVUPS (BX)(AX*4), Y5
+	VANDPS  Y3, Y5, Y6
+	VPSIGND Y6, Y5, Y5
+	VMULPS  Y1, Y5, Y5
+	VPSIGND Y6, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, (DX)(AX*4)
+	VMOVUPS 32(DX)(AX*4), Y4
+	VMOVUPS 32(BX)(AX*4), Y5
+	VANDPS  Y3, Y5, Y6
+	VPSIGND Y6, Y5, Y5
+	VMULPS  Y1, Y5, Y5
+	VPSIGND Y6, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 32(DX)(AX*4)
+	VMOVUPS 64(DX)(AX*4), Y4
+	VMOVUPS 64(BX)(AX*4), Y5
+	VANDPS  Y3, Y5, Y6
+	VPSIGND Y6, Y5, Y5
+	VMULPS  Y1, Y5, Y5
+	VPSIGND Y6, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 64(DX)(AX*4)
+	VMOVUPS 96(DX)(AX*4), Y4
+	VMOVUPS 96(BX)(AX*4), Y5
+	VANDPS  Y3, Y5, Y6
+	VPSIGND Y6, Y5, Y5
+	VMULPS  Y1, Y5, Y5
+	VPSIGND Y6, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 96(DX)(AX*4)
 	ADDQ    $+32, AX
 	CMPQ    AX, DI
-	JLT     mainundecayed
+	JLT     mainnodecayagain
 	JMP     mainend
 
 main:
-	VMOVUPS (DX)(AX*4), Y2
-	VMULPS  Y0, Y2, Y2
-	VMOVUPS (BX)(AX*4), Y3
-	VMULPS  Y1, Y3, Y3
-	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, (DX)(AX*4)
-	VMOVUPS 32(DX)(AX*4), Y2
-	VMULPS  Y0, Y2, Y2
-	VMOVUPS 32(BX)(AX*4), Y3
-	VMULPS  Y1, Y3, Y3
-	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, 32(DX)(AX*4)
-	VMOVUPS 64(DX)(AX*4), Y2
-	VMULPS  Y0, Y2, Y2
-	VMOVUPS 64(BX)(AX*4), Y3
-	VMULPS  Y1, Y3, Y3
-	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, 64(DX)(AX*4)
-	VMOVUPS 96(DX)(AX*4), Y2
-	VMULPS  Y0, Y2, Y2
-	VMOVUPS 96(BX)(AX*4), Y3
-	VMULPS  Y1, Y3, Y3
-	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, 96(DX)(AX*4)
+	CMPL 8(SI), $+0
+	JLT  mainend
+	CMPL 12(SI), $+0
+	JLT  mainend
+
+mainagain:
+	VMOVUPS (DX)(AX*4), Y4
+	VANDPS  Y2, Y4, Y5
+	VPSIGND Y5, Y4, Y4
+	VMULPS  Y0, Y4, Y4
+	VPSIGND Y5, Y4, Y4
+	VMOVUPS (BX)(AX*4), Y5
+	VANDPS  Y3, Y5, Y6
+	VPSIGND Y6, Y5, Y5
+	VMULPS  Y1, Y5, Y5
+	VPSIGND Y6, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, (DX)(AX*4)
+	VMOVUPS 32(DX)(AX*4), Y4
+	VANDPS  Y2, Y4, Y5
+	VPSIGND Y5, Y4, Y4
+	VMULPS  Y0, Y4, Y4
+	VPSIGND Y5, Y4, Y4
+	VMOVUPS 32(BX)(AX*4), Y5
+	VANDPS  Y3, Y5, Y6
+	VPSIGND Y6, Y5, Y5
+	VMULPS  Y1, Y5, Y5
+	VPSIGND Y6, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 32(DX)(AX*4)
+	VMOVUPS 64(DX)(AX*4), Y4
+	VANDPS  Y2, Y4, Y5
+	VPSIGND Y5, Y4, Y4
+	VMULPS  Y0, Y4, Y4
+	VPSIGND Y5, Y4, Y4
+	VMOVUPS 64(BX)(AX*4), Y5
+	VANDPS  Y3, Y5, Y6
+	VPSIGND Y6, Y5, Y5
+	VMULPS  Y1, Y5, Y5
+	VPSIGND Y6, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 64(DX)(AX*4)
+	VMOVUPS 96(DX)(AX*4), Y4
+	VANDPS  Y2, Y4, Y5
+	VPSIGND Y5, Y4, Y4
+	VMULPS  Y0, Y4, Y4
+	VPSIGND Y5, Y4, Y4
+	VMOVUPS 96(BX)(AX*4), Y5
+	VANDPS  Y3, Y5, Y6
+	VPSIGND Y6, Y5, Y5
+	VMULPS  Y1, Y5, Y5
+	VPSIGND Y6, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 96(DX)(AX*4)
 	ADDQ    $+32, AX
 	CMPQ    AX, DI
-	JLT     main
+	JLT     mainagain
 
 mainend:
 	MOVQ CX, SI
@@ -93,12 +141,20 @@ mainend:
 	JGE  loopend
 
 loop:
-	VMOVUPS (DX)(AX*4), Y2
-	VMULPS  Y0, Y2, Y2
-	VMOVUPS (BX)(AX*4), Y3
-	VMULPS  Y1, Y3, Y3
-	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, (DX)(AX*4)
+	VMOVUPS (DX)(AX*4), Y4
+	VANDPS  Y2, Y4, Y5
+	VPMINUD all7fffffff<>+0(SB), Y5, Y5
+	VPSIGND Y5, Y4, Y4
+	VMULPS  Y0, Y4, Y4
+	VPSIGND Y5, Y4, Y4
+	VMOVUPS (BX)(AX*4), Y5
+	VANDPS  Y3, Y5, Y6
+	VPMINUD all7fffffff<>+0(SB), Y6, Y6
+	VPSIGND Y6, Y5, Y5
+	VMULPS  Y1, Y5, Y5
+	VPSIGND Y6, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, (DX)(AX*4)
 	ADDQ    $+8, AX
 	CMPQ    AX, SI
 	JLT     loop
@@ -106,38 +162,58 @@ loop:
 loopend:
 	SUBQ         AX, CX
 	JE           done
-	VMOVD        CX, X2
-	VPBROADCASTD X2, Y2
-	VPCMPGTD     lanes<>+0(SB), Y2, Y2
-	VMASKMOVPS   (DX)(AX*4), Y2, Y3
-	VMULPS       Y0, Y3, Y0
-	VMASKMOVPS   (BX)(AX*4), Y2, Y3
-	VMULPS       Y1, Y3, Y1
-	VSUBPS       Y1, Y0, Y0
-	VMASKMOVPS   Y0, Y2, (DX)(AX*4)
+	VMOVD        CX, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     lanes<>+0(SB), Y4, Y4
+	VMASKMOVPS   (DX)(AX*4), Y4, Y5
+	VANDPS       Y2, Y5, Y2
+	VPMINUD      all7fffffff<>+0(SB), Y2, Y2
+	VPSIGND      Y2, Y5, Y5
+	VMULPS       Y0, Y5, Y5
+	VPSIGND      Y2, Y5, Y5
+	VMASKMOVPS   (BX)(AX*4), Y4, Y0
+	VANDPS       Y3, Y0, Y2
+	VPMINUD      all7fffffff<>+0(SB), Y2, Y2
+	VPSIGND      Y2, Y0, Y0
+	VMULPS       Y1, Y0, Y0
+	VPSIGND      Y2, Y0, Y0
+	VSUBPS       Y0, Y5, Y0
+	VMASKMOVPS   Y0, Y4, (DX)(AX*4)
 
 done:
 	VZEROUPPER
 	RET
 
-// func SGDMany(list [][]float32, c *[2]float32)
+DATA all7fffffff<>+0(SB)/4, $0x7fffffff
+DATA all7fffffff<>+4(SB)/4, $0x7fffffff
+DATA all7fffffff<>+8(SB)/4, $0x7fffffff
+DATA all7fffffff<>+12(SB)/4, $0x7fffffff
+DATA all7fffffff<>+16(SB)/4, $0x7fffffff
+DATA all7fffffff<>+20(SB)/4, $0x7fffffff
+DATA all7fffffff<>+24(SB)/4, $0x7fffffff
+DATA all7fffffff<>+28(SB)/4, $0x7fffffff
+GLOBL all7fffffff<>(SB), RODATA|NOPTR, $32
+
+// func SGDMany(list [][]float32, c *[4]float32)
 // Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·SGDMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
 	IMUL3Q       $+24, DX, DX
 	ADDQ         CX, DX
-	MOVQ         c+24(FP), AX
-	VBROADCASTSS (AX), Y0
-	VBROADCASTSS 4(AX), Y1
-	LEAQ         -48(DX), R8
+	MOVQ         c+24(FP), R8
+	VBROADCASTSS (R8), Y0
+	VBROADCASTSS 4(R8), Y1
+	VBROADCASTSS 8(R8), Y2
+	VBROADCASTSS 12(R8), Y3
+	LEAQ         -48(DX), R9
 	CMPQ         CX, DX
 	JGE          end
 
 entry:
 	LEAQ       288(CX), AX
-	CMPQ       AX, R8
-	CMOVQGT    R8, AX
+	CMPQ       AX, R9
+	CMOVQGT    R9, AX
 	MOVQ       (AX), BX
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
@@ -152,69 +228,113 @@ entry:
 	MOVQ       (CX), SI
 	MOVQ       24(CX), DI
 	XORQ       AX, AX
-	MOVQ       BX, R9
-	ANDQ       $-32, R9
-	CMPQ       AX, R9
+	MOVQ       BX, R10
+	ANDQ       $-32, R10
+	CMPQ       AX, R10
 	JGE        mainend
+	CMPL       8(R8), $+0
+	JLT        mainend
+	CMPL       12(R8), $+0
+	JLT        mainend
 
-main:
-	VMOVUPS (SI)(AX*4), Y2
-	VMULPS  Y0, Y2, Y2
-	VMOVUPS (DI)(AX*4), Y3
-	VMULPS  Y1, Y3, Y3
-	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, (SI)(AX*4)
-	VMOVUPS 32(SI)(AX*4), Y2
-	VMULPS  Y0, Y2, Y2
-	VMOVUPS 32(DI)(AX*4), Y3
-	VMULPS  Y1, Y3, Y3
-	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, 32(SI)(AX*4)
-	VMOVUPS 64(SI)(AX*4), Y2
-	VMULPS  Y0, Y2, Y2
-	VMOVUPS 64(DI)(AX*4), Y3
-	VMULPS  Y1, Y3, Y3
-	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, 64(SI)(AX*4)
-	VMOVUPS 96(SI)(AX*4), Y2
-	VMULPS  Y0, Y2, Y2
-	VMOVUPS 96(DI)(AX*4), Y3
-	VMULPS  Y1, Y3, Y3
-	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, 96(SI)(AX*4)
+mainagain:
+	VMOVUPS (SI)(AX*4), Y4
+	VANDPS  Y2, Y4, Y5
+	VPSIGND Y5, Y4, Y4
+	VMULPS  Y0, Y4, Y4
+	VPSIGND Y5, Y4, Y4
+	VMOVUPS (DI)(AX*4), Y5
+	VANDPS  Y3, Y5, Y6
+	VPSIGND Y6, Y5, Y5
+	VMULPS  Y1, Y5, Y5
+	VPSIGND Y6, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, (SI)(AX*4)
+	VMOVUPS 32(SI)(AX*4), Y4
+	VANDPS  Y2, Y4, Y5
+	VPSIGND Y5, Y4, Y4
+	VMULPS  Y0, Y4, Y4
+	VPSIGND Y5, Y4, Y4
+	VMOVUPS 32(DI)(AX*4), Y5
+	VANDPS  Y3, Y5, Y6
+	VPSIGND Y6, Y5, Y5
+	VMULPS  Y1, Y5, Y5
+	VPSIGND Y6, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 32(SI)(AX*4)
+	VMOVUPS 64(SI)(AX*4), Y4
+	VANDPS  Y2, Y4, Y5
+	VPSIGND Y5, Y4, Y4
+	VMULPS  Y0, Y4, Y4
+	VPSIGND Y5, Y4, Y4
+	VMOVUPS 64(DI)(AX*4), Y5
+	VANDPS  Y3, Y5, Y6
+	VPSIGND Y6, Y5, Y5
+	VMULPS  Y1, Y5, Y5
+	VPSIGND Y6, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 64(SI)(AX*4)
+	VMOVUPS 96(SI)(AX*4), Y4
+	VANDPS  Y2, Y4, Y5
+	VPSIGND Y5, Y4, Y4
+	VMULPS  Y0, Y4, Y4
+	VPSIGND Y5, Y4, Y4
+	VMOVUPS 96(DI)(AX*4), Y5
+	VANDPS  Y3, Y5, Y6
+	VPSIGND Y6, Y5, Y5
+	VMULPS  Y1, Y5, Y5
+	VPSIGND Y6, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 96(SI)(AX*4)
 	ADDQ    $+32, AX
-	CMPQ    AX, R9
-	JLT     main
+	CMPQ    AX, R10
+	JLT     mainagain
 
 mainend:
-	MOVQ BX, R9
-	ANDQ $-8, R9
-	CMPQ AX, R9
+	MOVQ BX, R10
+	ANDQ $-8, R10
+	CMPQ AX, R10
 	JGE  loopend
 
 loop:
-	VMOVUPS (SI)(AX*4), Y2
-	VMULPS  Y0, Y2, Y2
-	VMOVUPS (DI)(AX*4), Y3
-	VMULPS  Y1, Y3, Y3
-	VSUBPS  Y3, Y2, Y2
-	VMOVUPS Y2, (SI)(AX*4)
+	VMOVUPS (SI)(AX*4), Y4
+	VANDPS  Y2, Y4, Y5
+	VPMINUD all7fffffff<>+0(SB), Y5, Y5
+	VPSIGND Y5, Y4, Y4
+	VMULPS  Y0, Y4, Y4
+	VPSIGND Y5, Y4, Y4
+	VMOVUPS (DI)(AX*4), Y5
+	VANDPS  Y3, Y5, Y6
+	VPMINUD all7fffffff<>+0(SB), Y6, Y6
+	VPSIGND Y6, Y5, Y5
+	VMULPS  Y1, Y5, Y5
+	VPSIGND Y6, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, (SI)(AX*4)
 	ADDQ    $+8, AX
-	CMPQ    AX, R9
+	CMPQ    AX, R10
 	JLT     loop
 
 loopend:
 	SUBQ         AX, BX
 	JE           done
-	VMOVD        BX, X2
-	VPBROADCASTD X2, Y2
-	VPCMPGTD     lanes<>+0(SB), Y2, Y2
-	VMASKMOVPS   (SI)(AX*4), Y2, Y3
-	VMULPS       Y0, Y3, Y3
-	VMASKMOVPS   (DI)(AX*4), Y2, Y4
-	VMULPS       Y1, Y4, Y4
-	VSUBPS       Y4, Y3, Y3
-	VMASKMOVPS   Y3, Y2, (SI)(AX*4)
+	VMOVD        BX, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     lanes<>+0(SB), Y4, Y4
+	VMASKMOVPS   (SI)(AX*4), Y4, Y5
+	VANDPS       Y2, Y5, Y6
+	VPMINUD      all7fffffff<>+0(SB), Y6, Y6
+	VPSIGND      Y6, Y5, Y5
+	VMULPS       Y0, Y5, Y5
+	VPSIGND      Y6, Y5, Y5
+	VMASKMOVPS   (DI)(AX*4), Y4, Y6
+	VANDPS       Y3, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
+	VPSIGND      Y7, Y6, Y6
+	VMULPS       Y1, Y6, Y6
+	VPSIGND      Y7, Y6, Y6
+	VSUBPS       Y6, Y5, Y5
+	VMASKMOVPS   Y5, Y4, (SI)(AX*4)
 
 done:
 	ADDQ $+48, CX

@@ -14,7 +14,7 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func AdaGrad(p []float32, g []float32, a []float32, c *[7]float32)
+// func AdaGrad(p []float32, g []float32, a []float32, c *[8]float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	MOVQ         p_len+8(FP), CX
@@ -35,23 +35,25 @@ TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	JGE          mainend
 	CMPL         12(DI), $0x3f800000
 	JNE          main
+	CMPL         24(DI), $0xffffffff
+	JNE          main
+	CMPL         28(DI), $+0
+	JLT          mainend
+	CMPL         20(DI), $+0
+	JLT          mainend
 
-mainundecayed:
+mainnodecayagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 24(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VANDPS       Y8, Y7, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y7, Y8, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VANDNPS      Y7, Y8, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y6, Y8, Y6
+	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
@@ -83,37 +85,29 @@ mainundecayed:
 back1:
 	VMOVUPS      32(SI)(AX*4), Y6
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 24(DI), Y10
+	VBROADCASTSS 28(DI), Y10
 	VANDPS       Y10, Y9, Y10
-	VXORPS       Y11, Y11, Y11
-	VPCMPEQD     Y11, Y10, Y10
-	VANDNPS      Y9, Y10, Y9
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y0, Y9, Y9
-	VANDNPS      Y9, Y10, Y9
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
 	VANDPS       Y5, Y6, Y10
-	VXORPS       Y11, Y11, Y11
-	VPCMPEQD     Y11, Y10, Y10
-	VANDNPS      Y6, Y10, Y6
+	VPSIGND      Y10, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 24(DI), Y12
+	VBROADCASTSS 28(DI), Y12
 	VANDPS       Y12, Y11, Y12
-	VXORPS       Y13, Y13, Y13
-	VPCMPEQD     Y13, Y12, Y12
-	VANDNPS      Y11, Y12, Y11
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y0, Y11, Y11
-	VANDNPS      Y11, Y12, Y11
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VANDPS       Y5, Y10, Y12
-	VXORPS       Y13, Y13, Y13
-	VPCMPEQD     Y13, Y12, Y12
-	VANDNPS      Y10, Y12, Y10
+	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
 	VADDPS       Y1, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
@@ -145,19 +139,15 @@ back1:
 back2:
 	VMOVUPS      96(SI)(AX*4), Y10
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 24(DI), Y14
+	VBROADCASTSS 28(DI), Y14
 	VANDPS       Y14, Y13, Y14
-	VXORPS       Y15, Y15, Y15
-	VPCMPEQD     Y15, Y14, Y14
-	VANDNPS      Y13, Y14, Y13
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y0, Y13, Y13
-	VANDNPS      Y13, Y14, Y13
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y10, Y10
 	VANDPS       Y5, Y10, Y14
-	VXORPS       Y15, Y15, Y15
-	VPCMPEQD     Y15, Y14, Y14
-	VANDNPS      Y10, Y14, Y10
+	VPSIGND      Y14, Y10, Y10
 	VMOVUPS      Y10, 96(SI)(AX*4)
 	VADDPS       Y1, Y10, Y10
 	VSQRTPS      Y10, Y10
@@ -187,25 +177,29 @@ back2:
 	VMOVUPS      Y6, 96(DX)(AX*4)
 	ADDQ         $+32, AX
 	CMPQ         AX, R8
-	JLT          mainundecayed
+	JLT          mainnodecayagain
 	JMP          mainend
 
 main:
+	CMPL 28(DI), $+0
+	JLT  mainend
+	CMPL 20(DI), $+0
+	JLT  mainend
+	CMPL 24(DI), $+0
+	JLT  mainend
+
+mainagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 24(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VANDPS       Y8, Y7, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y7, Y8, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VANDNPS      Y7, Y8, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y6, Y8, Y6
+	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
@@ -237,37 +231,29 @@ main:
 back3:
 	VMOVUPS      32(SI)(AX*4), Y6
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 24(DI), Y10
+	VBROADCASTSS 28(DI), Y10
 	VANDPS       Y10, Y9, Y10
-	VXORPS       Y11, Y11, Y11
-	VPCMPEQD     Y11, Y10, Y10
-	VANDNPS      Y9, Y10, Y9
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y0, Y9, Y9
-	VANDNPS      Y9, Y10, Y9
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
 	VANDPS       Y5, Y6, Y10
-	VXORPS       Y11, Y11, Y11
-	VPCMPEQD     Y11, Y10, Y10
-	VANDNPS      Y6, Y10, Y6
+	VPSIGND      Y10, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 24(DI), Y12
+	VBROADCASTSS 28(DI), Y12
 	VANDPS       Y12, Y11, Y12
-	VXORPS       Y13, Y13, Y13
-	VPCMPEQD     Y13, Y12, Y12
-	VANDNPS      Y11, Y12, Y11
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y0, Y11, Y11
-	VANDNPS      Y11, Y12, Y11
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VANDPS       Y5, Y10, Y12
-	VXORPS       Y13, Y13, Y13
-	VPCMPEQD     Y13, Y12, Y12
-	VANDNPS      Y10, Y12, Y10
+	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
 	VADDPS       Y1, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
@@ -299,45 +285,57 @@ back3:
 back4:
 	VMOVUPS      96(SI)(AX*4), Y10
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 24(DI), Y14
+	VBROADCASTSS 28(DI), Y14
 	VANDPS       Y14, Y13, Y14
-	VXORPS       Y15, Y15, Y15
-	VPCMPEQD     Y15, Y14, Y14
-	VANDNPS      Y13, Y14, Y13
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y0, Y13, Y13
-	VANDNPS      Y13, Y14, Y13
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y10, Y10
 	VANDPS       Y5, Y10, Y14
-	VXORPS       Y15, Y15, Y15
-	VPCMPEQD     Y15, Y14, Y14
-	VANDNPS      Y10, Y14, Y10
+	VPSIGND      Y14, Y10, Y10
 	VMOVUPS      Y10, 96(SI)(AX*4)
 	VADDPS       Y1, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      (DX)(AX*4), Y14
+	VBROADCASTSS 24(DI), Y15
+	VANDPS       Y15, Y14, Y15
+	VPSIGND      Y15, Y14, Y14
 	VMULPS       Y3, Y14, Y14
+	VPSIGND      Y15, Y14, Y14
 	VMULPS       Y4, Y7, Y7
 	VADDPS       Y2, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
 	VMOVUPS      Y7, (DX)(AX*4)
 	VMOVUPS      32(DX)(AX*4), Y7
+	VBROADCASTSS 24(DI), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y3, Y7, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y4, Y9, Y8
 	VADDPS       Y2, Y6, Y6
 	VDIVPS       Y6, Y8, Y6
 	VSUBPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
 	VMOVUPS      64(DX)(AX*4), Y6
+	VBROADCASTSS 24(DI), Y7
+	VANDPS       Y7, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
+	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y4, Y11, Y7
 	VADDPS       Y2, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
 	VMOVUPS      96(DX)(AX*4), Y6
+	VBROADCASTSS 24(DI), Y7
+	VANDPS       Y7, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
+	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y4, Y13, Y7
 	VADDPS       Y2, Y10, Y8
 	VDIVPS       Y8, Y7, Y7
@@ -345,7 +343,7 @@ back4:
 	VMOVUPS      Y6, 96(DX)(AX*4)
 	ADDQ         $+32, AX
 	CMPQ         AX, R8
-	JLT          main
+	JLT          mainagain
 
 mainend:
 	MOVQ CX, R8
@@ -356,22 +354,25 @@ mainend:
 loop:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 24(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VANDPS       Y8, Y7, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y7, Y8, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VANDNPS      Y7, Y8, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y6, Y8, Y6
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      (DX)(AX*4), Y8
+	VBROADCASTSS 24(DI), Y9
+	VANDPS       Y9, Y8, Y9
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y3, Y8, Y8
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y4, Y7, Y7
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
@@ -391,28 +392,31 @@ loopend:
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
 	VMASKMOVPS   (SI)(AX*4), Y6, Y7
 	VMASKMOVPS   (BX)(AX*4), Y6, Y8
-	VBROADCASTSS 24(DI), Y9
+	VBROADCASTSS 28(DI), Y9
 	VANDPS       Y9, Y8, Y9
-	VXORPS       Y10, Y10, Y10
-	VPCMPEQD     Y10, Y9, Y9
-	VANDNPS      Y8, Y9, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y0, Y8, Y8
-	VANDNPS      Y8, Y9, Y8
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y8, Y8, Y0
 	VADDPS       Y0, Y7, Y0
 	VANDPS       Y5, Y0, Y5
-	VXORPS       Y7, Y7, Y7
-	VPCMPEQD     Y7, Y5, Y5
-	VANDNPS      Y0, Y5, Y0
+	VPMINUD      all7fffffff<>+0(SB), Y5, Y5
+	VPSIGND      Y5, Y0, Y0
 	VMASKMOVPS   Y0, Y6, (SI)(AX*4)
 	VMASKMOVPS   (DX)(AX*4), Y6, Y5
-	VMULPS       Y3, Y5, Y3
-	VMULPS       Y4, Y8, Y4
+	VBROADCASTSS 24(DI), Y7
+	VANDPS       Y7, Y5, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
+	VPSIGND      Y7, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VPSIGND      Y7, Y5, Y5
+	VMULPS       Y4, Y8, Y3
 	VADDPS       Y1, Y0, Y0
 	VSQRTPS      Y0, Y0
 	VADDPS       Y2, Y0, Y0
-	VDIVPS       Y0, Y4, Y0
-	VSUBPS       Y0, Y3, Y0
+	VDIVPS       Y0, Y3, Y0
+	VSUBPS       Y0, Y5, Y0
 	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
 
 done:
@@ -465,7 +469,17 @@ DATA all7f7fffff<>+24(SB)/4, $0x7f7fffff
 DATA all7f7fffff<>+28(SB)/4, $0x7f7fffff
 GLOBL all7f7fffff<>(SB), RODATA|NOPTR, $32
 
-// func AdaGradMany(list [][]float32, c *[7]float32)
+DATA all7fffffff<>+0(SB)/4, $0x7fffffff
+DATA all7fffffff<>+4(SB)/4, $0x7fffffff
+DATA all7fffffff<>+8(SB)/4, $0x7fffffff
+DATA all7fffffff<>+12(SB)/4, $0x7fffffff
+DATA all7fffffff<>+16(SB)/4, $0x7fffffff
+DATA all7fffffff<>+20(SB)/4, $0x7fffffff
+DATA all7fffffff<>+24(SB)/4, $0x7fffffff
+DATA all7fffffff<>+28(SB)/4, $0x7fffffff
+GLOBL all7fffffff<>(SB), RODATA|NOPTR, $32
+
+// func AdaGradMany(list [][]float32, c *[8]float32)
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·AdaGradMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
@@ -511,23 +525,25 @@ entry:
 	ANDQ       $-32, R11
 	CMPQ       AX, R11
 	JGE        mainend
+	CMPL       28(R9), $+0
+	JLT        mainend
+	CMPL       20(R9), $+0
+	JLT        mainend
+	CMPL       24(R9), $+0
+	JLT        mainend
 
-main:
+mainagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 24(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VANDPS       Y8, Y7, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y7, Y8, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VANDNPS      Y7, Y8, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y6, Y8, Y6
+	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
@@ -559,37 +575,29 @@ main:
 back1:
 	VMOVUPS      32(R8)(AX*4), Y6
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 24(R9), Y10
+	VBROADCASTSS 28(R9), Y10
 	VANDPS       Y10, Y9, Y10
-	VXORPS       Y11, Y11, Y11
-	VPCMPEQD     Y11, Y10, Y10
-	VANDNPS      Y9, Y10, Y9
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y0, Y9, Y9
-	VANDNPS      Y9, Y10, Y9
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
 	VANDPS       Y5, Y6, Y10
-	VXORPS       Y11, Y11, Y11
-	VPCMPEQD     Y11, Y10, Y10
-	VANDNPS      Y6, Y10, Y6
+	VPSIGND      Y10, Y6, Y6
 	VMOVUPS      Y6, 32(R8)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 24(R9), Y12
+	VBROADCASTSS 28(R9), Y12
 	VANDPS       Y12, Y11, Y12
-	VXORPS       Y13, Y13, Y13
-	VPCMPEQD     Y13, Y12, Y12
-	VANDNPS      Y11, Y12, Y11
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y0, Y11, Y11
-	VANDNPS      Y11, Y12, Y11
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VANDPS       Y5, Y10, Y12
-	VXORPS       Y13, Y13, Y13
-	VPCMPEQD     Y13, Y12, Y12
-	VANDNPS      Y10, Y12, Y10
+	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
 	VADDPS       Y1, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
@@ -621,45 +629,57 @@ back1:
 back2:
 	VMOVUPS      96(R8)(AX*4), Y10
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 24(R9), Y14
+	VBROADCASTSS 28(R9), Y14
 	VANDPS       Y14, Y13, Y14
-	VXORPS       Y15, Y15, Y15
-	VPCMPEQD     Y15, Y14, Y14
-	VANDNPS      Y13, Y14, Y13
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y0, Y13, Y13
-	VANDNPS      Y13, Y14, Y13
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y10, Y10
 	VANDPS       Y5, Y10, Y14
-	VXORPS       Y15, Y15, Y15
-	VPCMPEQD     Y15, Y14, Y14
-	VANDNPS      Y10, Y14, Y10
+	VPSIGND      Y14, Y10, Y10
 	VMOVUPS      Y10, 96(R8)(AX*4)
 	VADDPS       Y1, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      (SI)(AX*4), Y14
+	VBROADCASTSS 24(R9), Y15
+	VANDPS       Y15, Y14, Y15
+	VPSIGND      Y15, Y14, Y14
 	VMULPS       Y3, Y14, Y14
+	VPSIGND      Y15, Y14, Y14
 	VMULPS       Y4, Y7, Y7
 	VADDPS       Y2, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
 	VMOVUPS      Y7, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y7
+	VBROADCASTSS 24(R9), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y3, Y7, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y4, Y9, Y8
 	VADDPS       Y2, Y6, Y6
 	VDIVPS       Y6, Y8, Y6
 	VSUBPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
+	VBROADCASTSS 24(R9), Y7
+	VANDPS       Y7, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
+	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y4, Y11, Y7
 	VADDPS       Y2, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
+	VBROADCASTSS 24(R9), Y7
+	VANDPS       Y7, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
+	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y4, Y13, Y7
 	VADDPS       Y2, Y10, Y8
 	VDIVPS       Y8, Y7, Y7
@@ -667,7 +687,7 @@ back2:
 	VMOVUPS      Y6, 96(SI)(AX*4)
 	ADDQ         $+32, AX
 	CMPQ         AX, R11
-	JLT          main
+	JLT          mainagain
 
 mainend:
 	MOVQ BX, R11
@@ -678,22 +698,25 @@ mainend:
 loop:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 24(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VANDPS       Y8, Y7, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y7, Y8, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VANDNPS      Y7, Y8, Y7
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
-	VXORPS       Y9, Y9, Y9
-	VPCMPEQD     Y9, Y8, Y8
-	VANDNPS      Y6, Y8, Y6
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (SI)(AX*4), Y8
+	VBROADCASTSS 24(R9), Y9
+	VANDPS       Y9, Y8, Y9
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y3, Y8, Y8
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y4, Y7, Y7
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
@@ -713,22 +736,25 @@ loopend:
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
 	VMASKMOVPS   (R8)(AX*4), Y6, Y7
 	VMASKMOVPS   (DI)(AX*4), Y6, Y8
-	VBROADCASTSS 24(R9), Y9
+	VBROADCASTSS 28(R9), Y9
 	VANDPS       Y9, Y8, Y9
-	VXORPS       Y10, Y10, Y10
-	VPCMPEQD     Y10, Y9, Y9
-	VANDNPS      Y8, Y9, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y0, Y8, Y8
-	VANDNPS      Y8, Y9, Y8
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y8, Y8, Y9
 	VADDPS       Y9, Y7, Y7
 	VANDPS       Y5, Y7, Y9
-	VXORPS       Y10, Y10, Y10
-	VPCMPEQD     Y10, Y9, Y9
-	VANDNPS      Y7, Y9, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y7, Y7
 	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
 	VMASKMOVPS   (SI)(AX*4), Y6, Y9
+	VBROADCASTSS 24(R9), Y10
+	VANDPS       Y10, Y9, Y10
+	VPMINUD      all7fffffff<>+0(SB), Y10, Y10
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y3, Y9, Y9
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y4, Y8, Y8
 	VADDPS       Y1, Y7, Y7
 	VSQRTPS      Y7, Y7

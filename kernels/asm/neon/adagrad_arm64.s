@@ -4,7 +4,7 @@
 
 #include "textflag.h"
 
-// func AdaGrad(p, g, a []float32, c *[7]float32)
+// func AdaGrad(p, g, a []float32, c *[8]float32)
 // Requires: ASIMD
 TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	MOVD c+72(FP), R3
@@ -22,20 +22,134 @@ TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	VDUP V26.S[0], V26.S4
 	FMOVS 24(R3), F25
 	VDUP V25.S[0], V25.S4
+	FMOVS 28(R3), F24
+	VDUP V24.S[0], V24.S4
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD a_base+48(FP), R8
 	MOVD p_len+8(FP), R0
+	CMP $16, R0
+	BLT general
+	MOVWU 12(R3), R2
+	CMPW $0x3f800000, R2
+	BNE general
+	MOVWU 24(R3), R2
+	CMPW $0xffffffff, R2
+	BNE general
+
+nodecay:
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 16(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 20(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 28(R3), F26
+	VDUP V26.S[0], V26.S4
+	SUBS $16, R0, R0
+	BLT nodecayrest16
+
+nodecayloop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eba8c44 // cmtst v4.4s, v2.4s, v26.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eba8c64 // cmtst v4.4s, v3.4s, v26.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebb8c04 // cmtst v4.4s, v0.4s, v27.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R6), (F1, F5)
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
+	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eba8c44 // cmtst v4.4s, v2.4s, v26.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eba8c64 // cmtst v4.4s, v3.4s, v26.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebb8c04 // cmtst v4.4s, v0.4s, v27.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R6), (F1, F5)
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
+	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -32(R6)
+	SUBS $16, R0, R0
+	BGE nodecayloop16
+
+nodecayrest16:
+	ADD $16, R0, R0
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 16(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 20(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 24(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 28(R3), F24
+	VDUP V24.S[0], V24.S4
+	JMP general
+
+general:
 	SUBS $16, R0, R0
 	BLT rest16
 
 loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
 	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
+	WORD $0x4eb88c64 // cmtst v4.4s, v3.4s, v24.4s
 	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
@@ -48,8 +162,12 @@ loop16:
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	FSTPQ (F4, F0), -64(R8)
 	FLDPQ.P 64(R6), (F1, F5)
+	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
+	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
 	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
 	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
@@ -65,10 +183,10 @@ loop16:
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
 	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
+	WORD $0x4eb88c64 // cmtst v4.4s, v3.4s, v24.4s
 	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
@@ -81,8 +199,12 @@ loop16:
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	FSTPQ (F4, F0), -32(R8)
 	FLDPQ -32(R6), (F1, F5)
+	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
+	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
 	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
 	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
@@ -107,7 +229,7 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
+	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
@@ -116,7 +238,9 @@ loop4:
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	FMOVQ F2, -16(R8)
 	FMOVQ.P 16(R6), F0
+	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
@@ -135,7 +259,7 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
+	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
@@ -144,7 +268,9 @@ loop1:
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	FMOVS F2, -4(R8)
 	FMOVS.P 4(R6), F0
+	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
@@ -158,7 +284,7 @@ loop1:
 rest1:
 	RET
 
-// func AdaGradMany(list [][]float32, c *[7]float32)
+// func AdaGradMany(list [][]float32, c *[8]float32)
 // Requires: ASIMD
 TEXT ·AdaGradMany(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -176,6 +302,8 @@ TEXT ·AdaGradMany(SB), NOSPLIT, $0-32
 	VDUP V26.S[0], V26.S4
 	FMOVS 24(R3), F25
 	VDUP V25.S[0], V25.S4
+	FMOVS 28(R3), F24
+	VDUP V24.S[0], V24.S4
 	MOVD list_base+0(FP), R1
 	MOVD list_len+8(FP), R5
 	CBZ R5, done
@@ -191,10 +319,10 @@ row:
 loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
 	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
+	WORD $0x4eb88c64 // cmtst v4.4s, v3.4s, v24.4s
 	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
@@ -207,8 +335,12 @@ loop16:
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	FSTPQ (F4, F0), -64(R8)
 	FLDPQ.P 64(R6), (F1, F5)
+	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
+	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
 	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
 	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
@@ -224,10 +356,10 @@ loop16:
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
 	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
+	WORD $0x4eb88c64 // cmtst v4.4s, v3.4s, v24.4s
 	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
@@ -240,8 +372,12 @@ loop16:
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	FSTPQ (F4, F0), -32(R8)
 	FLDPQ -32(R6), (F1, F5)
+	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
+	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
 	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
 	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
@@ -266,7 +402,7 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
+	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
@@ -275,7 +411,9 @@ loop4:
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	FMOVQ F2, -16(R8)
 	FMOVQ.P 16(R6), F0
+	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
@@ -294,7 +432,7 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
+	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
@@ -303,7 +441,9 @@ loop1:
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	FMOVS F2, -4(R8)
 	FMOVS.P 4(R6), F0
+	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s

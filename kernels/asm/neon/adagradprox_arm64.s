@@ -8,7 +8,7 @@ DATA constants<>+0(SB)/8, $0x3f8000003f800000
 DATA constants<>+8(SB)/8, $0x3f8000003f800000
 GLOBL constants<>(SB), RODATA|NOPTR, $16
 
-// func AdaGradProx(p, g, a []float32, c *[9]float32)
+// func AdaGradProx(p, g, a []float32, c *[10]float32)
 // Requires: ASIMD
 TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	MOVD c+72(FP), R3
@@ -31,21 +31,185 @@ TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	VDUP V24.S[0], V24.S4
 	FMOVS 32(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVQ 0(R4), F22
+	FMOVS 36(R3), F22
+	VDUP V22.S[0], V22.S4
+	FMOVQ 0(R4), F21
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD a_base+48(FP), R8
 	MOVD p_len+8(FP), R0
+	CMP $16, R0
+	BLT general
+	MOVWU 12(R3), R2
+	CMPW $0x3f800000, R2
+	BNE general
+	MOVWU 24(R3), R2
+	CMPW $0xffffffff, R2
+	BNE general
+
+nodecay:
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 16(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 20(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 28(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 32(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 36(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVQ 0(R4), F23
+	SUBS $16, R0, R0
+	BLT nodecayrest16
+
+nodecayloop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eba8c44 // cmtst v4.4s, v2.4s, v26.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eba8c64 // cmtst v4.4s, v3.4s, v26.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebb8c04 // cmtst v4.4s, v0.4s, v27.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R6), (F1, F5)
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6e24ff84 // fdiv v4.4s, v28.4s, v4.4s
+	WORD $0x6e20ff80 // fdiv v0.4s, v28.4s, v0.4s
+	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
+	WORD $0x6e39dc83 // fmul v3.4s, v4.4s, v25.4s
+	WORD $0x6e39dc05 // fmul v5.4s, v0.4s, v25.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
+	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
+	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
+	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
+	WORD $0x6ea2e4e6 // fcmgt v6.4s, v7.4s, v2.4s
+	WORD $0x6e621ce6 // bsl v6.16b, v7.16b, v2.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
+	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
+	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	WORD $0x6e38dc83 // fmul v3.4s, v4.4s, v24.4s
+	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
+	WORD $0x4e37d463 // fadd v3.4s, v3.4s, v23.4s
+	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eba8c44 // cmtst v4.4s, v2.4s, v26.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eba8c64 // cmtst v4.4s, v3.4s, v26.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebb8c04 // cmtst v4.4s, v0.4s, v27.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R6), (F1, F5)
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6e24ff84 // fdiv v4.4s, v28.4s, v4.4s
+	WORD $0x6e20ff80 // fdiv v0.4s, v28.4s, v0.4s
+	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
+	WORD $0x6e39dc83 // fmul v3.4s, v4.4s, v25.4s
+	WORD $0x6e39dc05 // fmul v5.4s, v0.4s, v25.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
+	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
+	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
+	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
+	WORD $0x6ea2e4e6 // fcmgt v6.4s, v7.4s, v2.4s
+	WORD $0x6e621ce6 // bsl v6.16b, v7.16b, v2.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
+	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
+	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	WORD $0x6e38dc83 // fmul v3.4s, v4.4s, v24.4s
+	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
+	WORD $0x4e37d463 // fadd v3.4s, v3.4s, v23.4s
+	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	FSTPQ (F1, F0), -32(R6)
+	SUBS $16, R0, R0
+	BGE nodecayloop16
+
+nodecayrest16:
+	ADD $16, R0, R0
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 16(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 20(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 24(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 28(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVS 32(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVS 36(R3), F22
+	VDUP V22.S[0], V22.S4
+	FMOVQ 0(R4), F21
+	JMP general
+
+general:
 	SUBS $16, R0, R0
 	BLT rest16
 
 loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
 	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
+	WORD $0x4eb88c64 // cmtst v4.4s, v3.4s, v24.4s
 	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
@@ -58,8 +222,12 @@ loop16:
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	FSTPQ (F4, F0), -64(R8)
 	FLDPQ.P 64(R6), (F1, F5)
+	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
+	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
 	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
 	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
 	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
@@ -72,8 +240,8 @@ loop16:
 	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
 	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
 	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
-	WORD $0x6e38dc83 // fmul v3.4s, v4.4s, v24.4s
-	WORD $0x6e38dc05 // fmul v5.4s, v0.4s, v24.4s
+	WORD $0x6e37dc83 // fmul v3.4s, v4.4s, v23.4s
+	WORD $0x6e37dc05 // fmul v5.4s, v0.4s, v23.4s
 	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
 	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
@@ -86,19 +254,19 @@ loop16:
 	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
 	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
 	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
-	WORD $0x6e37dc83 // fmul v3.4s, v4.4s, v23.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x4e36d463 // fadd v3.4s, v3.4s, v22.4s
-	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x6e36dc83 // fmul v3.4s, v4.4s, v22.4s
+	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
+	WORD $0x4e35d463 // fadd v3.4s, v3.4s, v21.4s
+	WORD $0x4e35d400 // fadd v0.4s, v0.4s, v21.4s
 	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
 	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
 	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
+	WORD $0x4eb88c64 // cmtst v4.4s, v3.4s, v24.4s
 	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
@@ -111,8 +279,12 @@ loop16:
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	FSTPQ (F4, F0), -32(R8)
 	FLDPQ -32(R6), (F1, F5)
+	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
+	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
 	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
 	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
 	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
@@ -125,8 +297,8 @@ loop16:
 	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
 	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
 	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
-	WORD $0x6e38dc83 // fmul v3.4s, v4.4s, v24.4s
-	WORD $0x6e38dc05 // fmul v5.4s, v0.4s, v24.4s
+	WORD $0x6e37dc83 // fmul v3.4s, v4.4s, v23.4s
+	WORD $0x6e37dc05 // fmul v5.4s, v0.4s, v23.4s
 	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
 	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
@@ -139,10 +311,10 @@ loop16:
 	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
 	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
 	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
-	WORD $0x6e37dc83 // fmul v3.4s, v4.4s, v23.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x4e36d463 // fadd v3.4s, v3.4s, v22.4s
-	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x6e36dc83 // fmul v3.4s, v4.4s, v22.4s
+	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
+	WORD $0x4e35d463 // fadd v3.4s, v3.4s, v21.4s
+	WORD $0x4e35d400 // fadd v0.4s, v0.4s, v21.4s
 	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
 	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
 	FSTPQ (F1, F0), -32(R6)
@@ -157,7 +329,7 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
+	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
@@ -166,22 +338,24 @@ loop4:
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	FMOVQ F2, -16(R8)
 	FMOVQ.P 16(R6), F0
+	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
 	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
 	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
+	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
 	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
 	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
+	WORD $0x6e36dc41 // fmul v1.4s, v2.4s, v22.4s
+	WORD $0x4e35d421 // fadd v1.4s, v1.4s, v21.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -195,7 +369,7 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
+	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
@@ -204,22 +378,24 @@ loop1:
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	FMOVS F2, -4(R8)
 	FMOVS.P 4(R6), F0
+	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
 	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
 	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
+	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
 	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
 	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
+	WORD $0x6e36dc41 // fmul v1.4s, v2.4s, v22.4s
+	WORD $0x4e35d421 // fadd v1.4s, v1.4s, v21.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
@@ -228,7 +404,7 @@ loop1:
 rest1:
 	RET
 
-// func AdaGradProxMany(list [][]float32, c *[9]float32)
+// func AdaGradProxMany(list [][]float32, c *[10]float32)
 // Requires: ASIMD
 TEXT ·AdaGradProxMany(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -251,7 +427,9 @@ TEXT ·AdaGradProxMany(SB), NOSPLIT, $0-32
 	VDUP V24.S[0], V24.S4
 	FMOVS 32(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVQ 0(R4), F22
+	FMOVS 36(R3), F22
+	VDUP V22.S[0], V22.S4
+	FMOVQ 0(R4), F21
 	MOVD list_base+0(FP), R1
 	MOVD list_len+8(FP), R5
 	CBZ R5, done
@@ -267,10 +445,10 @@ row:
 loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
 	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
+	WORD $0x4eb88c64 // cmtst v4.4s, v3.4s, v24.4s
 	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
@@ -283,8 +461,12 @@ loop16:
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	FSTPQ (F4, F0), -64(R8)
 	FLDPQ.P 64(R6), (F1, F5)
+	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
+	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
 	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
 	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
 	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
@@ -297,8 +479,8 @@ loop16:
 	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
 	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
 	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
-	WORD $0x6e38dc83 // fmul v3.4s, v4.4s, v24.4s
-	WORD $0x6e38dc05 // fmul v5.4s, v0.4s, v24.4s
+	WORD $0x6e37dc83 // fmul v3.4s, v4.4s, v23.4s
+	WORD $0x6e37dc05 // fmul v5.4s, v0.4s, v23.4s
 	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
 	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
@@ -311,19 +493,19 @@ loop16:
 	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
 	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
 	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
-	WORD $0x6e37dc83 // fmul v3.4s, v4.4s, v23.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x4e36d463 // fadd v3.4s, v3.4s, v22.4s
-	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x6e36dc83 // fmul v3.4s, v4.4s, v22.4s
+	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
+	WORD $0x4e35d463 // fadd v3.4s, v3.4s, v21.4s
+	WORD $0x4e35d400 // fadd v0.4s, v0.4s, v21.4s
 	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
 	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
 	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
+	WORD $0x4eb88c64 // cmtst v4.4s, v3.4s, v24.4s
 	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
@@ -336,8 +518,12 @@ loop16:
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	FSTPQ (F4, F0), -32(R8)
 	FLDPQ -32(R6), (F1, F5)
+	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
+	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
 	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
 	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
 	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
@@ -350,8 +536,8 @@ loop16:
 	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
 	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
 	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
-	WORD $0x6e38dc83 // fmul v3.4s, v4.4s, v24.4s
-	WORD $0x6e38dc05 // fmul v5.4s, v0.4s, v24.4s
+	WORD $0x6e37dc83 // fmul v3.4s, v4.4s, v23.4s
+	WORD $0x6e37dc05 // fmul v5.4s, v0.4s, v23.4s
 	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
 	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
@@ -364,10 +550,10 @@ loop16:
 	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
 	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
 	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
-	WORD $0x6e37dc83 // fmul v3.4s, v4.4s, v23.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x4e36d463 // fadd v3.4s, v3.4s, v22.4s
-	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x6e36dc83 // fmul v3.4s, v4.4s, v22.4s
+	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
+	WORD $0x4e35d463 // fadd v3.4s, v3.4s, v21.4s
+	WORD $0x4e35d400 // fadd v0.4s, v0.4s, v21.4s
 	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
 	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
 	FSTPQ (F1, F0), -32(R6)
@@ -382,7 +568,7 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
+	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
@@ -391,22 +577,24 @@ loop4:
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	FMOVQ F2, -16(R8)
 	FMOVQ.P 16(R6), F0
+	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
 	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
 	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
+	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
 	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
 	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
+	WORD $0x6e36dc41 // fmul v1.4s, v2.4s, v22.4s
+	WORD $0x4e35d421 // fadd v1.4s, v1.4s, v21.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -420,7 +608,7 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
+	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
@@ -429,22 +617,24 @@ loop1:
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	FMOVS F2, -4(R8)
 	FMOVS.P 4(R6), F0
+	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
 	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
 	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
+	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
 	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
 	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
+	WORD $0x6e36dc41 // fmul v1.4s, v2.4s, v22.4s
+	WORD $0x4e35d421 // fadd v1.4s, v1.4s, v21.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0

@@ -4,7 +4,7 @@
 
 #include "textflag.h"
 
-// func Adam(p, g, m, v []float32, c *[9]float32)
+// func Adam(p, g, m, v []float32, c *[10]float32)
 // Requires: ASIMD
 TEXT ·Adam(SB), NOSPLIT, $0-104
 	MOVD c+96(FP), R3
@@ -26,21 +26,49 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 	VDUP V24.S[0], V24.S4
 	FMOVS 32(R3), F23
 	VDUP V23.S[0], V23.S4
+	FMOVS 36(R3), F22
+	VDUP V22.S[0], V22.S4
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD m_base+48(FP), R8
 	MOVD v_base+72(FP), R9
 	MOVD p_len+8(FP), R0
-	SUBS $16, R0, R0
-	BLT rest16
+	CMP $16, R0
+	BLT general
+	MOVWU 20(R3), R2
+	CMPW $0x3f800000, R2
+	BNE general
+	MOVWU 32(R3), R2
+	CMPW $0xffffffff, R2
+	BNE general
 
-loop16:
+nodecay:
+	FMOVS 28(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 0(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 4(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 8(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 12(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 16(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 24(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 36(R3), F24
+	VDUP V24.S[0], V24.S4
+	SUBS $16, R0, R0
+	BLT nodecayrest16
+
+nodecayloop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb78c44 // cmtst v4.4s, v2.4s, v23.4s
+	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb78c64 // cmtst v4.4s, v3.4s, v23.4s
+	WORD $0x4eb88c64 // cmtst v4.4s, v3.4s, v24.4s
 	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
@@ -69,10 +97,8 @@ loop16:
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	FSTPQ (F3, F1), -64(R9)
 	FLDPQ.P 64(R6), (F2, F5)
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
-	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
+	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
 	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
@@ -84,10 +110,10 @@ loop16:
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb78c44 // cmtst v4.4s, v2.4s, v23.4s
+	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb78c64 // cmtst v4.4s, v3.4s, v23.4s
+	WORD $0x4eb88c64 // cmtst v4.4s, v3.4s, v24.4s
 	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
@@ -116,8 +142,140 @@ loop16:
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	FSTPQ (F3, F1), -32(R9)
 	FLDPQ -32(R6), (F2, F5)
+	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
+	WORD $0x6e23fc83 // fdiv v3.4s, v4.4s, v3.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	WORD $0x4ea3d441 // fsub v1.4s, v2.4s, v3.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -32(R6)
+	SUBS $16, R0, R0
+	BGE nodecayloop16
+
+nodecayrest16:
+	ADD $16, R0, R0
+	FMOVS 28(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 0(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 4(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 8(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 12(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 16(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 20(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 24(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVS 32(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVS 36(R3), F22
+	VDUP V22.S[0], V22.S4
+	JMP general
+
+general:
+	SUBS $16, R0, R0
+	BLT rest16
+
+loop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb68c64 // cmtst v4.4s, v3.4s, v22.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FSTPQ (F3, F1), -64(R9)
+	FLDPQ.P 64(R6), (F2, F5)
+	WORD $0x4eb78c46 // cmtst v6.4s, v2.4s, v23.4s
 	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
+	WORD $0x4e261c42 // and v2.16b, v2.16b, v6.16b
+	WORD $0x4eb78ca6 // cmtst v6.4s, v5.4s, v23.4s
 	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
+	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
+	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
+	WORD $0x6e23fc83 // fdiv v3.4s, v4.4s, v3.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	WORD $0x4ea3d441 // fsub v1.4s, v2.4s, v3.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb68c64 // cmtst v4.4s, v3.4s, v22.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FSTPQ (F3, F1), -32(R9)
+	FLDPQ -32(R6), (F2, F5)
+	WORD $0x4eb78c46 // cmtst v6.4s, v2.4s, v23.4s
+	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
+	WORD $0x4e261c42 // and v2.16b, v2.16b, v6.16b
+	WORD $0x4eb78ca6 // cmtst v6.4s, v5.4s, v23.4s
+	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
 	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
 	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
@@ -140,7 +298,7 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
+	WORD $0x4eb68c22 // cmtst v2.4s, v1.4s, v22.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
@@ -158,7 +316,9 @@ loop4:
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
 	FMOVQ F1, -16(R9)
 	FMOVQ.P 16(R6), F0
+	WORD $0x4eb78c03 // cmtst v3.4s, v0.4s, v23.4s
 	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
@@ -176,7 +336,7 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
+	WORD $0x4eb68c22 // cmtst v2.4s, v1.4s, v22.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
@@ -194,7 +354,9 @@ loop1:
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
 	FMOVS F1, -4(R9)
 	FMOVS.P 4(R6), F0
+	WORD $0x4eb78c03 // cmtst v3.4s, v0.4s, v23.4s
 	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
@@ -207,7 +369,7 @@ loop1:
 rest1:
 	RET
 
-// func AdamMany(list [][]float32, c *[9]float32)
+// func AdamMany(list [][]float32, c *[10]float32)
 // Requires: ASIMD
 TEXT ·AdamMany(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -229,6 +391,8 @@ TEXT ·AdamMany(SB), NOSPLIT, $0-32
 	VDUP V24.S[0], V24.S4
 	FMOVS 32(R3), F23
 	VDUP V23.S[0], V23.S4
+	FMOVS 36(R3), F22
+	VDUP V22.S[0], V22.S4
 	MOVD list_base+0(FP), R1
 	MOVD list_len+8(FP), R5
 	CBZ R5, done
@@ -245,10 +409,10 @@ row:
 loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb78c44 // cmtst v4.4s, v2.4s, v23.4s
+	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb78c64 // cmtst v4.4s, v3.4s, v23.4s
+	WORD $0x4eb68c64 // cmtst v4.4s, v3.4s, v22.4s
 	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
@@ -277,8 +441,12 @@ loop16:
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	FSTPQ (F3, F1), -64(R9)
 	FLDPQ.P 64(R6), (F2, F5)
+	WORD $0x4eb78c46 // cmtst v6.4s, v2.4s, v23.4s
 	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
+	WORD $0x4e261c42 // and v2.16b, v2.16b, v6.16b
+	WORD $0x4eb78ca6 // cmtst v6.4s, v5.4s, v23.4s
 	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
 	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
 	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
@@ -292,10 +460,10 @@ loop16:
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb78c44 // cmtst v4.4s, v2.4s, v23.4s
+	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb78c64 // cmtst v4.4s, v3.4s, v23.4s
+	WORD $0x4eb68c64 // cmtst v4.4s, v3.4s, v22.4s
 	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
@@ -324,8 +492,12 @@ loop16:
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	FSTPQ (F3, F1), -32(R9)
 	FLDPQ -32(R6), (F2, F5)
+	WORD $0x4eb78c46 // cmtst v6.4s, v2.4s, v23.4s
 	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
+	WORD $0x4e261c42 // and v2.16b, v2.16b, v6.16b
+	WORD $0x4eb78ca6 // cmtst v6.4s, v5.4s, v23.4s
 	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
 	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
 	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
@@ -348,7 +520,7 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
+	WORD $0x4eb68c22 // cmtst v2.4s, v1.4s, v22.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
@@ -366,7 +538,9 @@ loop4:
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
 	FMOVQ F1, -16(R9)
 	FMOVQ.P 16(R6), F0
+	WORD $0x4eb78c03 // cmtst v3.4s, v0.4s, v23.4s
 	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
@@ -384,7 +558,7 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb78c22 // cmtst v2.4s, v1.4s, v23.4s
+	WORD $0x4eb68c22 // cmtst v2.4s, v1.4s, v22.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
@@ -402,7 +576,9 @@ loop1:
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
 	FMOVS F1, -4(R9)
 	FMOVS.P 4(R6), F0
+	WORD $0x4eb78c03 // cmtst v3.4s, v0.4s, v23.4s
 	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s

@@ -8,7 +8,7 @@ DATA constants<>+0(SB)/8, $0x3f8000003f800000
 DATA constants<>+8(SB)/8, $0x3f8000003f800000
 GLOBL constants<>(SB), RODATA|NOPTR, $16
 
-// func AdamProx(p, g, m, v []float32, c *[13]float32)
+// func AdamProx(p, g, m, v []float32, c *[14]float32)
 // Requires: ASIMD
 TEXT ·AdamProx(SB), NOSPLIT, $0-104
 	MOVD c+96(FP), R3
@@ -39,22 +39,59 @@ TEXT ·AdamProx(SB), NOSPLIT, $0-104
 	VDUP V20.S[0], V20.S4
 	FMOVS 48(R3), F19
 	VDUP V19.S[0], V19.S4
-	FMOVQ 0(R4), F18
+	FMOVS 52(R3), F18
+	VDUP V18.S[0], V18.S4
+	FMOVQ 0(R4), F17
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD m_base+48(FP), R8
 	MOVD v_base+72(FP), R9
 	MOVD p_len+8(FP), R0
-	SUBS $16, R0, R0
-	BLT rest16
+	CMP $16, R0
+	BLT general
+	MOVWU 28(R3), R2
+	CMPW $0x3f800000, R2
+	BNE general
+	MOVWU 40(R3), R2
+	CMPW $0xffffffff, R2
+	BNE general
 
-loop16:
+nodecay:
+	FMOVS 36(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 0(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 4(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 8(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 12(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 16(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 20(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 24(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVS 32(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVS 44(R3), F22
+	VDUP V22.S[0], V22.S4
+	FMOVS 48(R3), F21
+	VDUP V21.S[0], V21.S4
+	FMOVS 52(R3), F20
+	VDUP V20.S[0], V20.S4
+	FMOVQ 0(R4), F19
+	SUBS $16, R0, R0
+	BLT nodecayrest16
+
+nodecayloop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb58c44 // cmtst v4.4s, v2.4s, v21.4s
+	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb58c64 // cmtst v4.4s, v3.4s, v21.4s
+	WORD $0x4eb68c64 // cmtst v4.4s, v3.4s, v22.4s
 	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
@@ -83,8 +120,6 @@ loop16:
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	FSTPQ (F3, F1), -64(R9)
 	FLDPQ.P 64(R6), (F2, F5)
-	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
-	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
 	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
 	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
@@ -93,14 +128,14 @@ loop16:
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
 	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e23fec3 // fdiv v3.4s, v22.4s, v3.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
+	WORD $0x6e23fee3 // fdiv v3.4s, v23.4s, v3.4s
+	WORD $0x6e21fee1 // fdiv v1.4s, v23.4s, v1.4s
 	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
 	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
 	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	WORD $0x6e34dc64 // fmul v4.4s, v3.4s, v20.4s
-	WORD $0x6e34dc25 // fmul v5.4s, v1.4s, v20.4s
+	WORD $0x6e35dc64 // fmul v4.4s, v3.4s, v21.4s
+	WORD $0x6e35dc25 // fmul v5.4s, v1.4s, v21.4s
 	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
 	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
@@ -113,19 +148,19 @@ loop16:
 	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
 	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
 	WORD $0x4ea4d400 // fsub v0.4s, v0.4s, v4.4s
-	WORD $0x6e33dc63 // fmul v3.4s, v3.4s, v19.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	WORD $0x4e33d463 // fadd v3.4s, v3.4s, v19.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
 	WORD $0x6e23fc42 // fdiv v2.4s, v2.4s, v3.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FSTPQ (F2, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb58c44 // cmtst v4.4s, v2.4s, v21.4s
+	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb58c64 // cmtst v4.4s, v3.4s, v21.4s
+	WORD $0x4eb68c64 // cmtst v4.4s, v3.4s, v22.4s
 	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
@@ -154,8 +189,122 @@ loop16:
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	FSTPQ (F3, F1), -32(R9)
 	FLDPQ -32(R6), (F2, F5)
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
+	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
+	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e23fee3 // fdiv v3.4s, v23.4s, v3.4s
+	WORD $0x6e21fee1 // fdiv v1.4s, v23.4s, v1.4s
+	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	WORD $0x6e35dc64 // fmul v4.4s, v3.4s, v21.4s
+	WORD $0x6e35dc25 // fmul v5.4s, v1.4s, v21.4s
+	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
+	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
+	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
+	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
+	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
+	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
+	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
+	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
+	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
+	WORD $0x4ea4d400 // fsub v0.4s, v0.4s, v4.4s
+	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	WORD $0x4e33d463 // fadd v3.4s, v3.4s, v19.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6e23fc42 // fdiv v2.4s, v2.4s, v3.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	FSTPQ (F2, F0), -32(R6)
+	SUBS $16, R0, R0
+	BGE nodecayloop16
+
+nodecayrest16:
+	ADD $16, R0, R0
+	FMOVS 36(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 0(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 4(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 8(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 12(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 16(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 20(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 24(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVS 28(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVS 32(R3), F22
+	VDUP V22.S[0], V22.S4
+	FMOVS 40(R3), F21
+	VDUP V21.S[0], V21.S4
+	FMOVS 44(R3), F20
+	VDUP V20.S[0], V20.S4
+	FMOVS 48(R3), F19
+	VDUP V19.S[0], V19.S4
+	FMOVS 52(R3), F18
+	VDUP V18.S[0], V18.S4
+	FMOVQ 0(R4), F17
+	JMP general
+
+general:
+	SUBS $16, R0, R0
+	BLT rest16
+
+loop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eb48c44 // cmtst v4.4s, v2.4s, v20.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb48c64 // cmtst v4.4s, v3.4s, v20.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FSTPQ (F3, F1), -64(R9)
+	FLDPQ.P 64(R6), (F2, F5)
+	WORD $0x4eb58c46 // cmtst v6.4s, v2.4s, v21.4s
 	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x4e261c42 // and v2.16b, v2.16b, v6.16b
+	WORD $0x4eb58ca6 // cmtst v6.4s, v5.4s, v21.4s
 	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
 	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
@@ -170,8 +319,8 @@ loop16:
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
 	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
 	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	WORD $0x6e34dc64 // fmul v4.4s, v3.4s, v20.4s
-	WORD $0x6e34dc25 // fmul v5.4s, v1.4s, v20.4s
+	WORD $0x6e33dc64 // fmul v4.4s, v3.4s, v19.4s
+	WORD $0x6e33dc25 // fmul v5.4s, v1.4s, v19.4s
 	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
 	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
@@ -184,10 +333,85 @@ loop16:
 	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
 	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
 	WORD $0x4ea4d400 // fsub v0.4s, v0.4s, v4.4s
-	WORD $0x6e33dc63 // fmul v3.4s, v3.4s, v19.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e32dc63 // fmul v3.4s, v3.4s, v18.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
+	WORD $0x6e23fc42 // fdiv v2.4s, v2.4s, v3.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	FSTPQ (F2, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eb48c44 // cmtst v4.4s, v2.4s, v20.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb48c64 // cmtst v4.4s, v3.4s, v20.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FSTPQ (F3, F1), -32(R9)
+	FLDPQ -32(R6), (F2, F5)
+	WORD $0x4eb58c46 // cmtst v6.4s, v2.4s, v21.4s
+	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x4e261c42 // and v2.16b, v2.16b, v6.16b
+	WORD $0x4eb58ca6 // cmtst v6.4s, v5.4s, v21.4s
+	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
+	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
+	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e23fec3 // fdiv v3.4s, v22.4s, v3.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
+	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	WORD $0x6e33dc64 // fmul v4.4s, v3.4s, v19.4s
+	WORD $0x6e33dc25 // fmul v5.4s, v1.4s, v19.4s
+	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
+	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
+	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
+	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
+	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
+	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
+	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
+	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
+	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
+	WORD $0x4ea4d400 // fsub v0.4s, v0.4s, v4.4s
+	WORD $0x6e32dc63 // fmul v3.4s, v3.4s, v18.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
 	WORD $0x6e23fc42 // fdiv v2.4s, v2.4s, v3.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FSTPQ (F2, F0), -32(R6)
@@ -202,7 +426,7 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
+	WORD $0x4eb48c22 // cmtst v2.4s, v1.4s, v20.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
@@ -220,7 +444,9 @@ loop4:
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
 	FMOVQ F1, -16(R9)
 	FMOVQ.P 16(R6), F0
+	WORD $0x4eb58c03 // cmtst v3.4s, v0.4s, v21.4s
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
@@ -228,15 +454,15 @@ loop4:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
+	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -250,7 +476,7 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
+	WORD $0x4eb48c22 // cmtst v2.4s, v1.4s, v20.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
@@ -268,7 +494,9 @@ loop1:
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
 	FMOVS F1, -4(R9)
 	FMOVS.P 4(R6), F0
+	WORD $0x4eb58c03 // cmtst v3.4s, v0.4s, v21.4s
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
@@ -276,15 +504,15 @@ loop1:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
+	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
@@ -293,7 +521,7 @@ loop1:
 rest1:
 	RET
 
-// func AdamProxMany(list [][]float32, c *[13]float32)
+// func AdamProxMany(list [][]float32, c *[14]float32)
 // Requires: ASIMD
 TEXT ·AdamProxMany(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -324,7 +552,9 @@ TEXT ·AdamProxMany(SB), NOSPLIT, $0-32
 	VDUP V20.S[0], V20.S4
 	FMOVS 48(R3), F19
 	VDUP V19.S[0], V19.S4
-	FMOVQ 0(R4), F18
+	FMOVS 52(R3), F18
+	VDUP V18.S[0], V18.S4
+	FMOVQ 0(R4), F17
 	MOVD list_base+0(FP), R1
 	MOVD list_len+8(FP), R5
 	CBZ R5, done
@@ -341,10 +571,10 @@ row:
 loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb58c44 // cmtst v4.4s, v2.4s, v21.4s
+	WORD $0x4eb48c44 // cmtst v4.4s, v2.4s, v20.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb58c64 // cmtst v4.4s, v3.4s, v21.4s
+	WORD $0x4eb48c64 // cmtst v4.4s, v3.4s, v20.4s
 	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
@@ -373,8 +603,12 @@ loop16:
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	FSTPQ (F3, F1), -64(R9)
 	FLDPQ.P 64(R6), (F2, F5)
+	WORD $0x4eb58c46 // cmtst v6.4s, v2.4s, v21.4s
 	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x4e261c42 // and v2.16b, v2.16b, v6.16b
+	WORD $0x4eb58ca6 // cmtst v6.4s, v5.4s, v21.4s
 	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
 	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
@@ -389,8 +623,8 @@ loop16:
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
 	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
 	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	WORD $0x6e34dc64 // fmul v4.4s, v3.4s, v20.4s
-	WORD $0x6e34dc25 // fmul v5.4s, v1.4s, v20.4s
+	WORD $0x6e33dc64 // fmul v4.4s, v3.4s, v19.4s
+	WORD $0x6e33dc25 // fmul v5.4s, v1.4s, v19.4s
 	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
 	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
@@ -403,19 +637,19 @@ loop16:
 	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
 	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
 	WORD $0x4ea4d400 // fsub v0.4s, v0.4s, v4.4s
-	WORD $0x6e33dc63 // fmul v3.4s, v3.4s, v19.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e32dc63 // fmul v3.4s, v3.4s, v18.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
 	WORD $0x6e23fc42 // fdiv v2.4s, v2.4s, v3.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FSTPQ (F2, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb58c44 // cmtst v4.4s, v2.4s, v21.4s
+	WORD $0x4eb48c44 // cmtst v4.4s, v2.4s, v20.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb58c64 // cmtst v4.4s, v3.4s, v21.4s
+	WORD $0x4eb48c64 // cmtst v4.4s, v3.4s, v20.4s
 	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
@@ -444,8 +678,12 @@ loop16:
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	FSTPQ (F3, F1), -32(R9)
 	FLDPQ -32(R6), (F2, F5)
+	WORD $0x4eb58c46 // cmtst v6.4s, v2.4s, v21.4s
 	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x4e261c42 // and v2.16b, v2.16b, v6.16b
+	WORD $0x4eb58ca6 // cmtst v6.4s, v5.4s, v21.4s
 	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
 	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
@@ -460,8 +698,8 @@ loop16:
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
 	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
 	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	WORD $0x6e34dc64 // fmul v4.4s, v3.4s, v20.4s
-	WORD $0x6e34dc25 // fmul v5.4s, v1.4s, v20.4s
+	WORD $0x6e33dc64 // fmul v4.4s, v3.4s, v19.4s
+	WORD $0x6e33dc25 // fmul v5.4s, v1.4s, v19.4s
 	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
 	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
@@ -474,10 +712,10 @@ loop16:
 	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
 	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
 	WORD $0x4ea4d400 // fsub v0.4s, v0.4s, v4.4s
-	WORD $0x6e33dc63 // fmul v3.4s, v3.4s, v19.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e32dc63 // fmul v3.4s, v3.4s, v18.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
 	WORD $0x6e23fc42 // fdiv v2.4s, v2.4s, v3.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FSTPQ (F2, F0), -32(R6)
@@ -492,7 +730,7 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
+	WORD $0x4eb48c22 // cmtst v2.4s, v1.4s, v20.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
@@ -510,7 +748,9 @@ loop4:
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
 	FMOVQ F1, -16(R9)
 	FMOVQ.P 16(R6), F0
+	WORD $0x4eb58c03 // cmtst v3.4s, v0.4s, v21.4s
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
@@ -518,15 +758,15 @@ loop4:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
+	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -540,7 +780,7 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
+	WORD $0x4eb48c22 // cmtst v2.4s, v1.4s, v20.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
@@ -558,7 +798,9 @@ loop1:
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
 	FMOVS F1, -4(R9)
 	FMOVS.P 4(R6), F0
+	WORD $0x4eb58c03 // cmtst v3.4s, v0.4s, v21.4s
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
@@ -566,15 +808,15 @@ loop1:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
+	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0

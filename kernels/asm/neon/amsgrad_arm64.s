@@ -8,7 +8,7 @@ DATA constants<>+0(SB)/8, $0x3f8000003f800000
 DATA constants<>+8(SB)/8, $0x3f8000003f800000
 GLOBL constants<>(SB), RODATA|NOPTR, $16
 
-// func AMSGrad(p, g, m, v, h []float32, c *[13]float32)
+// func AMSGrad(p, g, m, v, h []float32, c *[14]float32)
 // Requires: ASIMD
 TEXT ·AMSGrad(SB), NOSPLIT, $0-128
 	MOVD c+120(FP), R3
@@ -39,23 +39,60 @@ TEXT ·AMSGrad(SB), NOSPLIT, $0-128
 	VDUP V20.S[0], V20.S4
 	FMOVS 48(R3), F19
 	VDUP V19.S[0], V19.S4
-	FMOVQ 0(R4), F18
+	FMOVS 52(R3), F18
+	VDUP V18.S[0], V18.S4
+	FMOVQ 0(R4), F17
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD m_base+48(FP), R8
 	MOVD v_base+72(FP), R9
 	MOVD h_base+96(FP), R10
 	MOVD p_len+8(FP), R0
-	SUBS $16, R0, R0
-	BLT rest16
+	CMP $16, R0
+	BLT general
+	MOVWU 28(R3), R2
+	CMPW $0x3f800000, R2
+	BNE general
+	MOVWU 40(R3), R2
+	CMPW $0xffffffff, R2
+	BNE general
 
-loop16:
+nodecay:
+	FMOVS 36(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 0(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 4(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 8(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 12(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 16(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 20(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 24(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVS 32(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVS 44(R3), F22
+	VDUP V22.S[0], V22.S4
+	FMOVS 48(R3), F21
+	VDUP V21.S[0], V21.S4
+	FMOVS 52(R3), F20
+	VDUP V20.S[0], V20.S4
+	FMOVQ 0(R4), F19
+	SUBS $16, R0, R0
+	BLT nodecayrest16
+
+nodecayloop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb58c44 // cmtst v4.4s, v2.4s, v21.4s
+	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb58c64 // cmtst v4.4s, v3.4s, v21.4s
+	WORD $0x4eb68c64 // cmtst v4.4s, v3.4s, v22.4s
 	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
@@ -90,8 +127,6 @@ loop16:
 	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
 	FSTPQ (F6, F2), -64(R10)
 	FLDPQ.P 64(R6), (F1, F3)
-	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
-	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
 	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
 	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
 	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
@@ -100,14 +135,14 @@ loop16:
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
 	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
 	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
-	WORD $0x6e25fec5 // fdiv v5.4s, v22.4s, v5.4s
-	WORD $0x6e22fec2 // fdiv v2.4s, v22.4s, v2.4s
+	WORD $0x6e25fee5 // fdiv v5.4s, v23.4s, v5.4s
+	WORD $0x6e22fee2 // fdiv v2.4s, v23.4s, v2.4s
 	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
 	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
 	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
 	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e34dca3 // fmul v3.4s, v5.4s, v20.4s
-	WORD $0x6e34dc44 // fmul v4.4s, v2.4s, v20.4s
+	WORD $0x6e35dca3 // fmul v3.4s, v5.4s, v21.4s
+	WORD $0x6e35dc44 // fmul v4.4s, v2.4s, v21.4s
 	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
 	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
@@ -120,19 +155,19 @@ loop16:
 	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
 	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dca3 // fmul v3.4s, v5.4s, v19.4s
-	WORD $0x6e33dc42 // fmul v2.4s, v2.4s, v19.4s
-	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
-	WORD $0x4e32d442 // fadd v2.4s, v2.4s, v18.4s
+	WORD $0x6e34dca3 // fmul v3.4s, v5.4s, v20.4s
+	WORD $0x6e34dc42 // fmul v2.4s, v2.4s, v20.4s
+	WORD $0x4e33d463 // fadd v3.4s, v3.4s, v19.4s
+	WORD $0x4e33d442 // fadd v2.4s, v2.4s, v19.4s
 	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb58c44 // cmtst v4.4s, v2.4s, v21.4s
+	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb58c64 // cmtst v4.4s, v3.4s, v21.4s
+	WORD $0x4eb68c64 // cmtst v4.4s, v3.4s, v22.4s
 	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
@@ -167,8 +202,128 @@ loop16:
 	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
 	FSTPQ (F6, F2), -32(R10)
 	FLDPQ -32(R6), (F1, F3)
+	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
+	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
+	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
+	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
+	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
+	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
+	WORD $0x6e25fee5 // fdiv v5.4s, v23.4s, v5.4s
+	WORD $0x6e22fee2 // fdiv v2.4s, v23.4s, v2.4s
+	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x6e35dca3 // fmul v3.4s, v5.4s, v21.4s
+	WORD $0x6e35dc44 // fmul v4.4s, v2.4s, v21.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
+	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
+	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
+	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
+	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e483 // fcmgt v3.4s, v4.4s, v6.4s
+	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
+	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e34dca3 // fmul v3.4s, v5.4s, v20.4s
+	WORD $0x6e34dc42 // fmul v2.4s, v2.4s, v20.4s
+	WORD $0x4e33d463 // fadd v3.4s, v3.4s, v19.4s
+	WORD $0x4e33d442 // fadd v2.4s, v2.4s, v19.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	FSTPQ (F1, F0), -32(R6)
+	SUBS $16, R0, R0
+	BGE nodecayloop16
+
+nodecayrest16:
+	ADD $16, R0, R0
+	FMOVS 36(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 0(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 4(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 8(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 12(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 16(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 20(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 24(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVS 28(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVS 32(R3), F22
+	VDUP V22.S[0], V22.S4
+	FMOVS 40(R3), F21
+	VDUP V21.S[0], V21.S4
+	FMOVS 44(R3), F20
+	VDUP V20.S[0], V20.S4
+	FMOVS 48(R3), F19
+	VDUP V19.S[0], V19.S4
+	FMOVS 52(R3), F18
+	VDUP V18.S[0], V18.S4
+	FMOVQ 0(R4), F17
+	JMP general
+
+general:
+	SUBS $16, R0, R0
+	BLT rest16
+
+loop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eb48c44 // cmtst v4.4s, v2.4s, v20.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb48c64 // cmtst v4.4s, v3.4s, v20.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -64(R8)
+	FLDPQ.P 64(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FSTPQ (F3, F1), -64(R9)
+	FLDPQ.P 64(R10), (F2, F5)
+	WORD $0x6ea3e446 // fcmgt v6.4s, v2.4s, v3.4s
+	WORD $0x6e631c46 // bsl v6.16b, v2.16b, v3.16b
+	WORD $0x6ea1e4a2 // fcmgt v2.4s, v5.4s, v1.4s
+	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
+	FSTPQ (F6, F2), -64(R10)
+	FLDPQ.P 64(R6), (F1, F3)
+	WORD $0x4eb58c25 // cmtst v5.4s, v1.4s, v21.4s
 	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
+	WORD $0x4eb58c65 // cmtst v5.4s, v3.4s, v21.4s
 	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
+	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
 	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
 	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
 	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
@@ -183,8 +338,8 @@ loop16:
 	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
 	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
 	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e34dca3 // fmul v3.4s, v5.4s, v20.4s
-	WORD $0x6e34dc44 // fmul v4.4s, v2.4s, v20.4s
+	WORD $0x6e33dca3 // fmul v3.4s, v5.4s, v19.4s
+	WORD $0x6e33dc44 // fmul v4.4s, v2.4s, v19.4s
 	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
 	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
@@ -197,10 +352,91 @@ loop16:
 	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
 	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e32dca3 // fmul v3.4s, v5.4s, v18.4s
+	WORD $0x6e32dc42 // fmul v2.4s, v2.4s, v18.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eb48c44 // cmtst v4.4s, v2.4s, v20.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4eb48c64 // cmtst v4.4s, v3.4s, v20.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
+	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F4, F0), -32(R8)
+	FLDPQ -32(R9), (F1, F5)
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FSTPQ (F3, F1), -32(R9)
+	FLDPQ -32(R10), (F2, F5)
+	WORD $0x6ea3e446 // fcmgt v6.4s, v2.4s, v3.4s
+	WORD $0x6e631c46 // bsl v6.16b, v2.16b, v3.16b
+	WORD $0x6ea1e4a2 // fcmgt v2.4s, v5.4s, v1.4s
+	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
+	FSTPQ (F6, F2), -32(R10)
+	FLDPQ -32(R6), (F1, F3)
+	WORD $0x4eb58c25 // cmtst v5.4s, v1.4s, v21.4s
+	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
+	WORD $0x4eb58c65 // cmtst v5.4s, v3.4s, v21.4s
+	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
+	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
+	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
+	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
+	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
+	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
+	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
+	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
+	WORD $0x6e25fec5 // fdiv v5.4s, v22.4s, v5.4s
+	WORD $0x6e22fec2 // fdiv v2.4s, v22.4s, v2.4s
+	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
 	WORD $0x6e33dca3 // fmul v3.4s, v5.4s, v19.4s
-	WORD $0x6e33dc42 // fmul v2.4s, v2.4s, v19.4s
-	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
-	WORD $0x4e32d442 // fadd v2.4s, v2.4s, v18.4s
+	WORD $0x6e33dc44 // fmul v4.4s, v2.4s, v19.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
+	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
+	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
+	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
+	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e483 // fcmgt v3.4s, v4.4s, v6.4s
+	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
+	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e32dca3 // fmul v3.4s, v5.4s, v18.4s
+	WORD $0x6e32dc42 // fmul v2.4s, v2.4s, v18.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
 	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
 	FSTPQ (F1, F0), -32(R6)
@@ -215,7 +451,7 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
+	WORD $0x4eb48c22 // cmtst v2.4s, v1.4s, v20.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
@@ -237,7 +473,9 @@ loop4:
 	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
 	FMOVQ F3, -16(R10)
 	FMOVQ.P 16(R6), F0
+	WORD $0x4eb58c01 // cmtst v1.4s, v0.4s, v21.4s
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
@@ -245,15 +483,15 @@ loop4:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
+	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -267,7 +505,7 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
+	WORD $0x4eb48c22 // cmtst v2.4s, v1.4s, v20.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
@@ -289,7 +527,9 @@ loop1:
 	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
 	FMOVS F3, -4(R10)
 	FMOVS.P 4(R6), F0
+	WORD $0x4eb58c01 // cmtst v1.4s, v0.4s, v21.4s
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
@@ -297,15 +537,15 @@ loop1:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
+	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
@@ -314,7 +554,7 @@ loop1:
 rest1:
 	RET
 
-// func AMSGradMany(list [][]float32, c *[13]float32)
+// func AMSGradMany(list [][]float32, c *[14]float32)
 // Requires: ASIMD
 TEXT ·AMSGradMany(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -345,7 +585,9 @@ TEXT ·AMSGradMany(SB), NOSPLIT, $0-32
 	VDUP V20.S[0], V20.S4
 	FMOVS 48(R3), F19
 	VDUP V19.S[0], V19.S4
-	FMOVQ 0(R4), F18
+	FMOVS 52(R3), F18
+	VDUP V18.S[0], V18.S4
+	FMOVQ 0(R4), F17
 	MOVD list_base+0(FP), R1
 	MOVD list_len+8(FP), R5
 	CBZ R5, done
@@ -363,10 +605,10 @@ row:
 loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb58c44 // cmtst v4.4s, v2.4s, v21.4s
+	WORD $0x4eb48c44 // cmtst v4.4s, v2.4s, v20.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb58c64 // cmtst v4.4s, v3.4s, v21.4s
+	WORD $0x4eb48c64 // cmtst v4.4s, v3.4s, v20.4s
 	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
@@ -401,8 +643,12 @@ loop16:
 	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
 	FSTPQ (F6, F2), -64(R10)
 	FLDPQ.P 64(R6), (F1, F3)
+	WORD $0x4eb58c25 // cmtst v5.4s, v1.4s, v21.4s
 	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
+	WORD $0x4eb58c65 // cmtst v5.4s, v3.4s, v21.4s
 	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
+	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
 	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
 	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
 	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
@@ -417,8 +663,8 @@ loop16:
 	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
 	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
 	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e34dca3 // fmul v3.4s, v5.4s, v20.4s
-	WORD $0x6e34dc44 // fmul v4.4s, v2.4s, v20.4s
+	WORD $0x6e33dca3 // fmul v3.4s, v5.4s, v19.4s
+	WORD $0x6e33dc44 // fmul v4.4s, v2.4s, v19.4s
 	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
 	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
@@ -431,19 +677,19 @@ loop16:
 	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
 	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dca3 // fmul v3.4s, v5.4s, v19.4s
-	WORD $0x6e33dc42 // fmul v2.4s, v2.4s, v19.4s
-	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
-	WORD $0x4e32d442 // fadd v2.4s, v2.4s, v18.4s
+	WORD $0x6e32dca3 // fmul v3.4s, v5.4s, v18.4s
+	WORD $0x6e32dc42 // fmul v2.4s, v2.4s, v18.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
 	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb58c44 // cmtst v4.4s, v2.4s, v21.4s
+	WORD $0x4eb48c44 // cmtst v4.4s, v2.4s, v20.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
 	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb58c64 // cmtst v4.4s, v3.4s, v21.4s
+	WORD $0x4eb48c64 // cmtst v4.4s, v3.4s, v20.4s
 	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
@@ -478,8 +724,12 @@ loop16:
 	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
 	FSTPQ (F6, F2), -32(R10)
 	FLDPQ -32(R6), (F1, F3)
+	WORD $0x4eb58c25 // cmtst v5.4s, v1.4s, v21.4s
 	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
+	WORD $0x4eb58c65 // cmtst v5.4s, v3.4s, v21.4s
 	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
+	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
 	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
 	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
 	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
@@ -494,8 +744,8 @@ loop16:
 	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
 	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
 	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e34dca3 // fmul v3.4s, v5.4s, v20.4s
-	WORD $0x6e34dc44 // fmul v4.4s, v2.4s, v20.4s
+	WORD $0x6e33dca3 // fmul v3.4s, v5.4s, v19.4s
+	WORD $0x6e33dc44 // fmul v4.4s, v2.4s, v19.4s
 	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
 	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
@@ -508,10 +758,10 @@ loop16:
 	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
 	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dca3 // fmul v3.4s, v5.4s, v19.4s
-	WORD $0x6e33dc42 // fmul v2.4s, v2.4s, v19.4s
-	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
-	WORD $0x4e32d442 // fadd v2.4s, v2.4s, v18.4s
+	WORD $0x6e32dca3 // fmul v3.4s, v5.4s, v18.4s
+	WORD $0x6e32dc42 // fmul v2.4s, v2.4s, v18.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
 	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
 	FSTPQ (F1, F0), -32(R6)
@@ -526,7 +776,7 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
+	WORD $0x4eb48c22 // cmtst v2.4s, v1.4s, v20.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
@@ -548,7 +798,9 @@ loop4:
 	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
 	FMOVQ F3, -16(R10)
 	FMOVQ.P 16(R6), F0
+	WORD $0x4eb58c01 // cmtst v1.4s, v0.4s, v21.4s
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
@@ -556,15 +808,15 @@ loop4:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
+	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -578,7 +830,7 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb58c22 // cmtst v2.4s, v1.4s, v21.4s
+	WORD $0x4eb48c22 // cmtst v2.4s, v1.4s, v20.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
 	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
@@ -600,7 +852,9 @@ loop1:
 	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
 	FMOVS F3, -4(R10)
 	FMOVS.P 4(R6), F0
+	WORD $0x4eb58c01 // cmtst v1.4s, v0.4s, v21.4s
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
@@ -608,15 +862,15 @@ loop1:
 	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e34dc22 // fmul v2.4s, v1.4s, v20.4s
+	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0

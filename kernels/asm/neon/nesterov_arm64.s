@@ -4,7 +4,7 @@
 
 #include "textflag.h"
 
-// func Nesterov(p, g, m []float32, c *[6]float32)
+// func Nesterov(p, g, m []float32, c *[8]float32)
 // Requires: ASIMD
 TEXT ·Nesterov(SB), NOSPLIT, $0-80
 	MOVD c+72(FP), R3
@@ -20,10 +20,209 @@ TEXT ·Nesterov(SB), NOSPLIT, $0-80
 	VDUP V27.S[0], V27.S4
 	FMOVS 20(R3), F26
 	VDUP V26.S[0], V26.S4
+	FMOVS 24(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 28(R3), F24
+	VDUP V24.S[0], V24.S4
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD m_base+48(FP), R8
 	MOVD p_len+8(FP), R0
+	CMP $16, R0
+	BLT general
+	MOVWU 8(R3), R2
+	CMPW $0x3f800000, R2
+	BNE general
+	MOVWU 24(R3), R2
+	CMPW $0xffffffff, R2
+	BNE general
+	MOVWU 4(R3), R2
+	CMPW $0x3f800000, R2
+	BNE nodecay
+
+nodecaynoinput:
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 12(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 16(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 20(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 28(R3), F27
+	VDUP V27.S[0], V27.S4
+	SUBS $16, R0, R0
+	BLT nodecaynoinputrest16
+
+nodecaynoinputloop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4ebb8c44 // cmtst v4.4s, v2.4s, v27.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebb8c62 // cmtst v2.4s, v3.4s, v27.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4ebc8c03 // cmtst v3.4s, v0.4s, v28.4s
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
+	WORD $0x4ebc8c20 // cmtst v0.4s, v1.4s, v28.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F3, F0), -64(R8)
+	FLDPQ.P 64(R6), (F1, F5)
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4ebb8c44 // cmtst v4.4s, v2.4s, v27.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebb8c62 // cmtst v2.4s, v3.4s, v27.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4ebc8c03 // cmtst v3.4s, v0.4s, v28.4s
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
+	WORD $0x4ebc8c20 // cmtst v0.4s, v1.4s, v28.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F3, F0), -32(R8)
+	FLDPQ -32(R6), (F1, F5)
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -32(R6)
+	SUBS $16, R0, R0
+	BGE nodecaynoinputloop16
+
+nodecaynoinputrest16:
+	ADD $16, R0, R0
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 16(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 20(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 24(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 28(R3), F24
+	VDUP V24.S[0], V24.S4
+	JMP general
+
+nodecay:
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 12(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 16(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 20(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 28(R3), F26
+	VDUP V26.S[0], V26.S4
+	SUBS $16, R0, R0
+	BLT nodecayrest16
+
+nodecayloop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eba8c44 // cmtst v4.4s, v2.4s, v26.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eba8c62 // cmtst v2.4s, v3.4s, v26.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc45 // fmul v5.4s, v2.4s, v30.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebb8c03 // cmtst v3.4s, v0.4s, v27.4s
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
+	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F3, F0), -64(R8)
+	FLDPQ.P 64(R6), (F1, F5)
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eba8c44 // cmtst v4.4s, v2.4s, v26.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eba8c62 // cmtst v2.4s, v3.4s, v26.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc45 // fmul v5.4s, v2.4s, v30.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x4ebb8c03 // cmtst v3.4s, v0.4s, v27.4s
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
+	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FSTPQ (F3, F0), -32(R8)
+	FLDPQ -32(R6), (F1, F5)
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	FSTPQ (F1, F0), -32(R6)
+	SUBS $16, R0, R0
+	BGE nodecayloop16
+
+nodecayrest16:
+	ADD $16, R0, R0
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 16(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 20(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 24(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 28(R3), F24
+	VDUP V24.S[0], V24.S4
+	JMP general
+
+general:
 	SUBS $16, R0, R0
 	BLT rest16
 
@@ -32,50 +231,66 @@ loop16:
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x6e3edc44 // fmul v4.4s, v2.4s, v30.4s
-	WORD $0x6e3edc65 // fmul v5.4s, v3.4s, v30.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc45 // fmul v5.4s, v2.4s, v30.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4eba8c03 // cmtst v3.4s, v0.4s, v26.4s
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
 	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -64(R8)
+	FSTPQ (F3, F0), -64(R8)
 	FLDPQ.P 64(R6), (F1, F5)
+	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
 	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
+	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
 	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
+	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
 	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
+	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
 	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
-	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
-	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
 	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x6e3edc44 // fmul v4.4s, v2.4s, v30.4s
-	WORD $0x6e3edc65 // fmul v5.4s, v3.4s, v30.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc45 // fmul v5.4s, v2.4s, v30.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4eba8c03 // cmtst v3.4s, v0.4s, v26.4s
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
 	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -32(R8)
+	FSTPQ (F3, F0), -32(R8)
 	FLDPQ -32(R6), (F1, F5)
+	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
 	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
+	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
 	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
+	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
 	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
+	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
 	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
-	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
-	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
 	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
 	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
@@ -90,16 +305,20 @@ loop4:
 	FMOVQ.P 16(R8), F0
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ F2, -16(R8)
+	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4eba8c01 // cmtst v1.4s, v0.4s, v26.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ F1, -16(R8)
 	FMOVQ.P 16(R6), F0
+	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
 	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -114,16 +333,20 @@ loop1:
 	FMOVS.P 4(R8), F0
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVS.P 4(R7), F1
-	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS F2, -4(R8)
+	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4eba8c01 // cmtst v1.4s, v0.4s, v26.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVS F1, -4(R8)
 	FMOVS.P 4(R6), F0
+	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
 	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
@@ -132,7 +355,7 @@ loop1:
 rest1:
 	RET
 
-// func NesterovMany(list [][]float32, c *[6]float32)
+// func NesterovMany(list [][]float32, c *[8]float32)
 // Requires: ASIMD
 TEXT ·NesterovMany(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -148,6 +371,10 @@ TEXT ·NesterovMany(SB), NOSPLIT, $0-32
 	VDUP V27.S[0], V27.S4
 	FMOVS 20(R3), F26
 	VDUP V26.S[0], V26.S4
+	FMOVS 24(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 28(R3), F24
+	VDUP V24.S[0], V24.S4
 	MOVD list_base+0(FP), R1
 	MOVD list_len+8(FP), R5
 	CBZ R5, done
@@ -165,50 +392,66 @@ loop16:
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x6e3edc44 // fmul v4.4s, v2.4s, v30.4s
-	WORD $0x6e3edc65 // fmul v5.4s, v3.4s, v30.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc45 // fmul v5.4s, v2.4s, v30.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4eba8c03 // cmtst v3.4s, v0.4s, v26.4s
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
 	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -64(R8)
+	FSTPQ (F3, F0), -64(R8)
 	FLDPQ.P 64(R6), (F1, F5)
+	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
 	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
+	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
 	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
+	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
 	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
+	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
 	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
-	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
-	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
 	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x6e3edc44 // fmul v4.4s, v2.4s, v30.4s
-	WORD $0x6e3edc65 // fmul v5.4s, v3.4s, v30.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc45 // fmul v5.4s, v2.4s, v30.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4eba8c03 // cmtst v3.4s, v0.4s, v26.4s
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
 	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -32(R8)
+	FSTPQ (F3, F0), -32(R8)
 	FLDPQ -32(R6), (F1, F5)
+	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
 	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
+	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
 	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
+	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
 	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
+	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
 	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
-	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
-	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
 	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
 	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
@@ -223,16 +466,20 @@ loop4:
 	FMOVQ.P 16(R8), F0
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVQ.P 16(R7), F1
-	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ F2, -16(R8)
+	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4eba8c01 // cmtst v1.4s, v0.4s, v26.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ F1, -16(R8)
 	FMOVQ.P 16(R6), F0
+	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
 	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -247,16 +494,20 @@ loop1:
 	FMOVS.P 4(R8), F0
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVS.P 4(R7), F1
-	WORD $0x6e3edc22 // fmul v2.4s, v1.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS F2, -4(R8)
+	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4eba8c01 // cmtst v1.4s, v0.4s, v26.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVS F1, -4(R8)
 	FMOVS.P 4(R6), F0
+	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
 	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0

@@ -4,7 +4,7 @@
 
 #include "textflag.h"
 
-// func SGD(p, g []float32, c *[2]float32)
+// func SGD(p, g []float32, c *[4]float32)
 // Requires: ASIMD
 TEXT ·SGD(SB), NOSPLIT, $0-56
 	MOVD c+48(FP), R3
@@ -12,28 +12,104 @@ TEXT ·SGD(SB), NOSPLIT, $0-56
 	VDUP V31.S[0], V31.S4
 	FMOVS 4(R3), F30
 	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD p_len+8(FP), R0
+	CMP $16, R0
+	BLT general
+	MOVWU 0(R3), R2
+	CMPW $0x3f800000, R2
+	BNE general
+	MOVWU 8(R3), R2
+	CMPW $0xffffffff, R2
+	BNE general
+
+nodecay:
+	FMOVS 4(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 12(R3), F30
+	VDUP V30.S[0], V30.S4
+	SUBS $16, R0, R0
+	BLT nodecayrest16
+
+nodecayloop16:
+	FLDPQ.P 64(R6), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4ebe8c64 // cmtst v4.4s, v3.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R6), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4ebe8c64 // cmtst v4.4s, v3.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -32(R6)
+	SUBS $16, R0, R0
+	BGE nodecayloop16
+
+nodecayrest16:
+	ADD $16, R0, R0
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
+	JMP general
+
+general:
 	SUBS $16, R0, R0
 	BLT rest16
 
 loop16:
 	FLDPQ.P 64(R6), (F0, F1)
+	WORD $0x4ebd8c02 // cmtst v2.4s, v0.4s, v29.4s
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x4e221c00 // and v0.16b, v0.16b, v2.16b
+	WORD $0x4ebd8c22 // cmtst v2.4s, v1.4s, v29.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4ebc8c64 // cmtst v4.4s, v3.4s, v28.4s
 	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
 	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R6), (F0, F1)
+	WORD $0x4ebd8c02 // cmtst v2.4s, v0.4s, v29.4s
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x4e221c00 // and v0.16b, v0.16b, v2.16b
+	WORD $0x4ebd8c22 // cmtst v2.4s, v1.4s, v29.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4ebc8c64 // cmtst v4.4s, v3.4s, v28.4s
 	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
 	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
 	FSTPQ (F0, F1), -32(R6)
@@ -47,9 +123,13 @@ rest16:
 
 loop4:
 	FMOVQ.P 16(R6), F0
+	WORD $0x4ebd8c01 // cmtst v1.4s, v0.4s, v29.4s
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	FMOVQ.P 16(R7), F1
+	WORD $0x4ebc8c22 // cmtst v2.4s, v1.4s, v28.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -62,9 +142,13 @@ rest4:
 
 loop1:
 	FMOVS.P 4(R6), F0
+	WORD $0x4ebd8c01 // cmtst v1.4s, v0.4s, v29.4s
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	FMOVS.P 4(R7), F1
+	WORD $0x4ebc8c22 // cmtst v2.4s, v1.4s, v28.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
@@ -73,7 +157,7 @@ loop1:
 rest1:
 	RET
 
-// func SGDMany(list [][]float32, c *[2]float32)
+// func SGDMany(list [][]float32, c *[4]float32)
 // Requires: ASIMD
 TEXT ·SGDMany(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -81,6 +165,10 @@ TEXT ·SGDMany(SB), NOSPLIT, $0-32
 	VDUP V31.S[0], V31.S4
 	FMOVS 4(R3), F30
 	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
 	MOVD list_base+0(FP), R1
 	MOVD list_len+8(FP), R5
 	CBZ R5, done
@@ -94,20 +182,36 @@ row:
 
 loop16:
 	FLDPQ.P 64(R6), (F0, F1)
+	WORD $0x4ebd8c02 // cmtst v2.4s, v0.4s, v29.4s
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x4e221c00 // and v0.16b, v0.16b, v2.16b
+	WORD $0x4ebd8c22 // cmtst v2.4s, v1.4s, v29.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4ebc8c64 // cmtst v4.4s, v3.4s, v28.4s
 	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
 	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R6), (F0, F1)
+	WORD $0x4ebd8c02 // cmtst v2.4s, v0.4s, v29.4s
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x4e221c00 // and v0.16b, v0.16b, v2.16b
+	WORD $0x4ebd8c22 // cmtst v2.4s, v1.4s, v29.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
+	WORD $0x4ebc8c64 // cmtst v4.4s, v3.4s, v28.4s
 	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
 	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
 	FSTPQ (F0, F1), -32(R6)
@@ -121,9 +225,13 @@ rest16:
 
 loop4:
 	FMOVQ.P 16(R6), F0
+	WORD $0x4ebd8c01 // cmtst v1.4s, v0.4s, v29.4s
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	FMOVQ.P 16(R7), F1
+	WORD $0x4ebc8c22 // cmtst v2.4s, v1.4s, v28.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -136,9 +244,13 @@ rest4:
 
 loop1:
 	FMOVS.P 4(R6), F0
+	WORD $0x4ebd8c01 // cmtst v1.4s, v0.4s, v29.4s
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	FMOVS.P 4(R7), F1
+	WORD $0x4ebc8c22 // cmtst v2.4s, v1.4s, v28.4s
 	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
