@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/lockstep-go/lockstep/bench/yardstick"
@@ -37,40 +38,42 @@ type pending struct {
 
 func call(f func()) func() *candidate { return func() *candidate { return &candidate{call: f} } }
 
-// roots are the two ways to a square root, where the CPU can run both. The goals
-// are those of a CPU whose divider is slow, which prefers Newton's iteration.
+// roots are the tables beside the plain formula, which takes a root and a quotient
+// from the divider and leaves small numbers as they are. The goals are those of a
+// CPU whose divider is slow, which prefers Newton's iteration.
 func roots(m *Machine, _ bool) []pending {
-	tables := map[string]*kernels.Table{}
-	var order []string
-	for _, t := range kernels.Available() {
-		tables[t.ISA()] = t
-		order = append(order, t.ISA())
-	}
+	goals := map[string]float64{adamW + " avx512newton": 1.5, "AdaGrad avx512newton": 1.7, adamW + " avx2newton": 1.2}
 	var list []pending
 	sizes, err := parseSizes("L1,L2", m)
 	must(err)
-	for _, c := range []struct {
-		name, newton, divider string
-		goal                  float64
-	}{
-		{adamW, "avx512newton", "avx512", 1.5}, {"AdaGrad", "avx512newton", "avx512", 1.7},
-		{adamW, "avx2newton", "avx2", 1.2}, {"AdaGrad", "avx2newton", "avx2", 0},
-	} {
-		newton, divider := tables[c.newton], tables[c.divider]
-		if newton == nil || divider == nil {
+	var before []string
+	for _, t := range kernels.Available() {
+		y := yardstick.For(t.ISA())
+		if y == nil {
 			continue
 		}
-		if slices.Index(order, c.newton) > slices.Index(order, c.divider) {
-			c.goal = 0
-		}
-		o := &ops[slices.IndexFunc(ops, func(o op) bool { return o.name == c.name })]
-		for _, s := range sizes {
-			n := s.elements(o.buffers)
-			b := newArena(n).streams(n)
-			list = append(list, pending{
-				Claim{Section: "Square roots by Newton's iteration", Case: c.name + " by " + c.newton + ", " + s.name, Beside: "by " + c.divider, N: n, Workers: 1, Speedup: true, Goal: c.goal},
-				call(func() { o.call(newton, b) }), call(func() { o.call(divider, b) }),
-			})
+		before = append(before, t.ISA())
+		base := strings.TrimSuffix(t.ISA(), "newton")
+		for _, c := range []struct {
+			name  string
+			plain func(b streams)
+		}{
+			{adamW, func(b streams) { y.Adam(b[0], b[1], b[2], b[3], &adamC) }},
+			{"AdaGrad", func(b streams) { y.AdaGrad(b[0], b[1], b[2], &adaGradC) }},
+		} {
+			goal := goals[c.name+" "+t.ISA()]
+			if base != t.ISA() && slices.Contains(before, base) {
+				goal = 0
+			}
+			o := &ops[slices.IndexFunc(ops, func(o op) bool { return o.name == c.name })]
+			for _, s := range sizes {
+				n := s.elements(o.buffers)
+				b := newArena(n).streams(n)
+				list = append(list, pending{
+					Claim{Section: "Square roots", Case: c.name + " by " + t.ISA() + ", " + s.name, Beside: "all by the divider", N: n, Workers: 1, Speedup: true, Goal: goal},
+					call(func() { o.call(t, b) }), call(func() { c.plain(b) }),
+				})
+			}
 		}
 	}
 	return list

@@ -38,10 +38,19 @@ func (t target) own(all []*rule.Rule) []*rule.Rule {
 // targets is in order of preference within each architecture.
 var targets = []target{
 	{"avx512newton", "amd64", func(r *rule.Rule) []byte { return amd64.Emit(r, amd64.AVX512Newton) }, "avx512"},
-	{"avx512", "amd64", func(r *rule.Rule) []byte { return amd64.Emit(r, amd64.AVX512) }, ""},
+	{"avx512", "amd64", avx512, ""},
 	{"avx2newton", "amd64", func(r *rule.Rule) []byte { return amd64.Emit(r, amd64.AVX2Newton) }, "avx2"},
 	{"avx2", "amd64", func(r *rule.Rule) []byte { return amd64.Emit(r, amd64.AVX2) }, ""},
 	{"neon", "arm64", func(r *rule.Rule) []byte { return append([]byte(header), arm64.Emit(r)...) }, ""},
+}
+
+// avx512 is for CPUs whose divider is fast beside their multipliers. AdaGrad alone
+// has so few products that these have time for a part of its roots.
+func avx512(r *rule.Rule) []byte {
+	if r == rules.AdaGrad {
+		return amd64.Emit(r, amd64.AVX512Quarter)
+	}
+	return amd64.Emit(r, amd64.AVX512)
 }
 
 var architectures = []string{"amd64", "arm64"}

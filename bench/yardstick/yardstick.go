@@ -1,10 +1,13 @@
-// Package yardstick has kernels without arithmetic: each has the loads and the
-// stores of some kernels of the library and one XOR, and so the speed that
-// caches and memory allow them. Called twice, those that work in place leave
+// Package yardstick has kernels to measure others by. Most have no arithmetic: the
+// loads and the stores of some kernels of the library and one XOR, and so the speed
+// that caches and memory allow them. Called twice, those that work in place leave
 // their buffers as they were.
 package yardstick
 
-import "github.com/lockstep-go/lockstep/kernels"
+import (
+	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/kernels"
+)
 
 // A Table is one yardstick for every pattern of loads and stores. The buffers
 // that a function writes come first; those of Update1 to Update4 but the
@@ -22,6 +25,10 @@ type Table struct {
 	// Of a matrix x with rows of len(y) elements, as many as rows has.
 	Read func(y, x, rows []float32) // y is the last row
 	Rows func(y, x, rows []float32) // y takes them all
+
+	// The formulas with a root and a quotient each from the divider, and no more.
+	Adam    func(p, g, m, v []float32, c *fallback.AdamScalars)
+	AdaGrad func(p, g, a []float32, c *fallback.AdaGradScalars)
 }
 
 // For is the table for an instruction set, or nil if this program has none. The

@@ -73,12 +73,23 @@ const minusZero = 1 << 31
 // fourth, like all quotients, from the divider, so that both are busy: on a CPU
 // whose divider needs some 23 cycles for the root and the quotient of 16
 // elements, that is 1.6 times as fast.
-var AVX512Newton = withRoots(AVX512, func(k int) rootFunc {
-	if k%4 < 3 {
-		return newton512
-	}
-	return nil
-}, half, fixUp, flushSmall, 1<<31-1)
+var AVX512Newton = newtons512(3)
+
+// AVX512Quarter takes one of four square roots from the multipliers. Zen 4 has one
+// product or test of 16 elements in a cycle, its divider 10 cycles for their roots
+// and 6 for their quotients, each of which takes two of the products' as well: so a
+// rule with up to 10 products and tests gains, and one with 12 has no room.
+var AVX512Quarter = newtons512(1)
+
+// newtons512 takes so many of four roots from the multipliers.
+func newtons512(n int) ISA {
+	return withRoots(AVX512, func(k int) rootFunc {
+		if k%4 < n {
+			return newton512
+		}
+		return nil
+	}, half, fixUp, flushSmall, 1<<31-1)
+}
 
 func withRoots(t ISA, root func(k int) rootFunc, constants ...uint32) ISA {
 	t.root, t.constants = root, maps.Clone(t.constants)

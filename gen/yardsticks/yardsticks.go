@@ -1,9 +1,13 @@
-// Package yardsticks holds rules that no one computes with: each has the loads
-// and the stores of some kernels and next to no arithmetic, so that its speed is
-// what memory and caches allow them.
+// Package yardsticks holds rules that no one computes with. Most have the loads and
+// the stores of some kernels and next to no arithmetic, so that their speed is what
+// memory and caches allow them; Adam and AdaGrad are the formulas with the divider's
+// roots and quotients, and small numbers as they are.
 package yardsticks
 
-import "github.com/lockstep-go/lockstep/gen/rule"
+import (
+	"github.com/lockstep-go/lockstep/gen/rule"
+	"github.com/lockstep-go/lockstep/gen/rules"
+)
 
 // All is every yardstick.
 var All rule.Set
@@ -64,5 +68,32 @@ func init() {
 		y, x := r.Buffer("y"), r.Matrix("x")
 		_ = r.PerRow("rows")
 		y.Set(y.Xor(x))
+	})
+
+	// The scalars are those of the rules of these names.
+	scalars := func(r *rule.Rule, names ...string) map[string]rule.Value {
+		m := map[string]rule.Value{}
+		for _, name := range names {
+			m[name] = r.Scalar(name)
+		}
+		return m
+	}
+	All.Define("Adam", func(r *rule.Rule) {
+		p, g, m, v := r.Buffer("p"), r.Buffer("g"), r.Buffer("m"), r.Buffer("v")
+		c := scalars(r, rules.Adam.Scalars...)
+		x := g.Mul(c["scale"])
+		m1 := m.Add(x.Sub(m).Mul(c["alpha1"]))
+		v1 := v.Mul(c["beta2"]).Add(x.Mul(c["alpha2"]).Mul(x))
+		m.Set(m1)
+		v.Set(v1)
+		p.Set(p.Mul(c["decay"]).Sub(m1.Mul(c["step"]).Div(v1.Sqrt().Add(c["eps"]))))
+	})
+	All.Define("AdaGrad", func(r *rule.Rule) {
+		p, g, a := r.Buffer("p"), r.Buffer("g"), r.Buffer("a")
+		c := scalars(r, rules.AdaGrad.Scalars...)
+		x := g.Mul(c["scale"])
+		a1 := a.Add(x.Mul(x))
+		a.Set(a1)
+		p.Set(p.Mul(c["decay"]).Sub(x.Mul(c["step"]).Div(a1.Add(c["epsIn"]).Sqrt().Add(c["eps"]))))
 	})
 }

@@ -4,6 +4,20 @@
 
 package neon
 
+import "github.com/lockstep-go/lockstep/fallback"
+
+//go:noescape
+func AdaGrad(p, g, a []float32, c *fallback.AdaGradScalars)
+
+//go:noescape
+func AdaGradMany(list [][]float32, c *fallback.AdaGradScalars)
+
+//go:noescape
+func Adam(p, g, m, v []float32, c *fallback.AdamScalars)
+
+//go:noescape
+func AdamMany(list [][]float32, c *fallback.AdamScalars)
+
 //go:noescape
 func Copy(y, x []float32)
 
