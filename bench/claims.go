@@ -58,8 +58,8 @@ func roots(m *Machine, _ bool) []pending {
 			name  string
 			plain func(b streams)
 		}{
-			{adamW, func(b streams) { y.Adam(b[0], b[1], b[2], b[3], &adamC) }},
-			{"AdaGrad", func(b streams) { y.AdaGrad(b[0], b[1], b[2], &adaGradC) }},
+			{adamW, func(b streams) { y.Adam(b[0], b[1], b[2], b[3], &adamC.usual) }},
+			{"AdaGrad", func(b streams) { y.AdaGrad(b[0], b[1], b[2], &adaGradC.usual) }},
 		} {
 			goal := goals[c.name+" "+t.ISA()]
 			if base != t.ISA() && slices.Contains(before, base) {
@@ -258,7 +258,7 @@ func tensors(_ *Machine, short bool) []pending {
 	fill(g)
 	return append(list, pending{
 		Claim{Section: "Many tensors", Case: "a step on 16 parameters", Beside: "the tuned Go loop", N: n, Workers: 1, Goal: 2},
-		call(small.step), call(func() { tunedAdam(p, g, m, v, &adamC) }),
+		call(small.step), call(func() { tunedAdam(p, g, m, v, &adamC.usual) }),
 	})
 }
 

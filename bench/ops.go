@@ -76,22 +76,56 @@ func rowParts(x []float32, f func(x []float32)) {
 	yardstick.Parts(len(x), func(i, j int) { f(x[i:j]) })
 }
 
-// Steps are small, so that any number of them leaves ordinary numbers.
+// scalars are those of the steps of an optimizer, of which every 16th flushes small
+// numbers: see KeepSubnormals in package update.
+type scalars[T any] struct {
+	usual, flushing T
+	steps           int
+}
+
+func (s *scalars[T]) next() *T {
+	if s.steps++; s.steps%16 == 0 {
+		return &s.flushing
+	}
+	return &s.usual
+}
+
+// withFlushes are scalars with those of the 16th step.
+func withFlushes[T any](usual T, flush func(c *T)) *scalars[T] {
+	s := &scalars[T]{usual: usual, flushing: usual}
+	flush(&s.flushing)
+	return s
+}
+
+var small, squares, keepAll = fallback.FlushSmall, fallback.FlushSquares, fallback.KeepAll
+
+// Steps are small, so that any number of them leaves ordinary numbers. AdamW lets
+// parameters decay, the others do not.
 var (
-	sgdC      = fallback.SGDScalars{Decay: 1, Step: 1e-8, Lasts: fallback.KeepAll, Counts: fallback.FlushSmall}
-	momentumC = fallback.MomentumScalars{Beta: .9, Input: 1, Decay: 1, Step: 1e-9, Keep: fallback.FlushSmall, Lasts: fallback.KeepAll, Counts: fallback.KeepAll}
-	nesterovC = fallback.NesterovScalars{Beta: .9, Input: 1, Decay: 1, Direct: 1e-9, Step: 1e-9, Keep: fallback.FlushSmall, Lasts: fallback.KeepAll, Counts: fallback.FlushSmall}
-	adaGradC  = fallback.AdaGradScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall, Lasts: fallback.KeepAll, Counts: fallback.FlushSquares}
-	adaProxC  = fallback.AdaGradProxScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall, Lasts: fallback.KeepAll, Counts: fallback.FlushSquares, L1: 1e-9, L2: 1e-9}
-	adamC     = fallback.AdamScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Eps: 1e-8, Decay: 1 - 0x1p-24, Step: 1e-8, Keep: fallback.FlushSmall, Lasts: fallback.FlushSmall, Counts: fallback.FlushSquares}
-	adamProxC = fallback.AdamProxScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Unbias: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: fallback.FlushSmall, Lasts: fallback.KeepAll, Counts: fallback.FlushSquares, L1: 1e-9, L2: 1e-9}
-	logitsC   = fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1}
-	hingeC    = fallback.HingeScalars{Scale: 1, LabelScale: 2, LabelShift: -1}
-	bceC      = fallback.BCEScalars{Scale: 1}
-	oneC      = fallback.MSEScalars{Scale: 1}
-	penaltyC  = fallback.PenaltyScalars{L2: 1e-9, L1: 1e-9}
-	regularC  = fallback.RegularizeScalars{Scale: 1, L2: 1e-3, L1: 1e-3}
-	shrinkC   = fallback.ShrinkScalars{Threshold: 1e-9, Shrink: 1}
+	sgdC = withFlushes(fallback.SGDScalars{Decay: 1, Step: 1e-8, Lasts: keepAll, Counts: small},
+		func(*fallback.SGDScalars) {})
+	momentumC = withFlushes(fallback.MomentumScalars{Beta: .9, Input: 1, Decay: 1, Step: 1e-9, Keep: keepAll, Lasts: keepAll, Counts: small},
+		func(c *fallback.MomentumScalars) { c.Keep = small })
+	nesterovC = withFlushes(fallback.NesterovScalars{Beta: .9, Input: 1, Decay: 1, Direct: 1e-9, Step: 1e-9, Keep: keepAll, Lasts: keepAll, Counts: small},
+		func(c *fallback.NesterovScalars) { c.Keep = small })
+	adaGradC = withFlushes(fallback.AdaGradScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: keepAll, Lasts: keepAll, Counts: squares},
+		func(c *fallback.AdaGradScalars) { c.Keep = small })
+	adaProxC = withFlushes(fallback.AdaGradProxScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: keepAll, Lasts: keepAll, Counts: squares, L1: 1e-9, L2: 1e-9},
+		func(c *fallback.AdaGradProxScalars) { c.Keep = small })
+	adamC = withFlushes(fallback.AdamScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Eps: 1e-8, Decay: 1 - 0x1p-24, Step: 1e-8, Keep: keepAll, Lasts: keepAll, Counts: squares},
+		func(c *fallback.AdamScalars) { c.Keep, c.Lasts = small, small })
+	adamProxC = withFlushes(fallback.AdamProxScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Unbias: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: keepAll, Lasts: keepAll, Counts: squares, L1: 1e-9, L2: 1e-9},
+		func(c *fallback.AdamProxScalars) { c.Keep = small })
+)
+
+var (
+	logitsC  = fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1}
+	hingeC   = fallback.HingeScalars{Scale: 1, LabelScale: 2, LabelShift: -1}
+	bceC     = fallback.BCEScalars{Scale: 1}
+	oneC     = fallback.MSEScalars{Scale: 1}
+	penaltyC = fallback.PenaltyScalars{L2: 1e-9, L1: 1e-9}
+	regularC = fallback.RegularizeScalars{Scale: 1, L2: 1e-3, L1: 1e-3}
+	shrinkC  = fallback.ShrinkScalars{Threshold: 1e-9, Shrink: 1}
 
 	// What reductions add to: no one reads it.
 	lanes, lanes2 [fallback.Lanes]float64
@@ -100,18 +134,18 @@ var (
 
 // ops lists the kernels that are timed, by what they are for.
 var ops = []op{
-	{"SGD", update1, func(t *kernels.Table, b streams) { t.SGD(b[0], b[1], &sgdC) },
-		func(b streams) { tunedSGD(b[0], b[1], &sgdC) }, true},
-	{"Momentum", update2, func(t *kernels.Table, b streams) { t.Momentum(b[0], b[1], b[2], &momentumC) },
-		func(b streams) { tunedMomentum(b[0], b[1], b[2], &momentumC) }, true},
-	{"Nesterov", update2, func(t *kernels.Table, b streams) { t.Nesterov(b[0], b[1], b[2], &nesterovC) }, nil, true},
-	{"AdaGrad", update2, func(t *kernels.Table, b streams) { t.AdaGrad(b[0], b[1], b[2], &adaGradC) },
-		func(b streams) { tunedAdaGrad(b[0], b[1], b[2], &adaGradC) }, true},
-	{"AdaGradProx", update2, func(t *kernels.Table, b streams) { t.AdaGradProx(b[0], b[1], b[2], &adaProxC) }, nil, true},
-	{adamW, update3, func(t *kernels.Table, b streams) { t.Adam(b[0], b[1], b[2], b[3], &adamC) },
-		func(b streams) { tunedAdam(b[0], b[1], b[2], b[3], &adamC) }, true},
-	{"AdamProx", update3, func(t *kernels.Table, b streams) { t.AdamProx(b[0], b[1], b[2], b[3], &adamProxC) }, nil, true},
-	{"AMSGrad", update4, func(t *kernels.Table, b streams) { t.AMSGrad(b[0], b[1], b[2], b[3], b[4], &adamProxC) }, nil, true},
+	{"SGD", update1, func(t *kernels.Table, b streams) { t.SGD(b[0], b[1], sgdC.next()) },
+		func(b streams) { tunedSGD(b[0], b[1], &sgdC.usual) }, true},
+	{"Momentum", update2, func(t *kernels.Table, b streams) { t.Momentum(b[0], b[1], b[2], momentumC.next()) },
+		func(b streams) { tunedMomentum(b[0], b[1], b[2], &momentumC.usual) }, true},
+	{"Nesterov", update2, func(t *kernels.Table, b streams) { t.Nesterov(b[0], b[1], b[2], nesterovC.next()) }, nil, true},
+	{"AdaGrad", update2, func(t *kernels.Table, b streams) { t.AdaGrad(b[0], b[1], b[2], adaGradC.next()) },
+		func(b streams) { tunedAdaGrad(b[0], b[1], b[2], &adaGradC.usual) }, true},
+	{"AdaGradProx", update2, func(t *kernels.Table, b streams) { t.AdaGradProx(b[0], b[1], b[2], adaProxC.next()) }, nil, true},
+	{adamW, update3, func(t *kernels.Table, b streams) { t.Adam(b[0], b[1], b[2], b[3], adamC.next()) },
+		func(b streams) { tunedAdam(b[0], b[1], b[2], b[3], &adamC.usual) }, true},
+	{"AdamProx", update3, func(t *kernels.Table, b streams) { t.AdamProx(b[0], b[1], b[2], b[3], adamProxC.next()) }, nil, true},
+	{"AMSGrad", update4, func(t *kernels.Table, b streams) { t.AMSGrad(b[0], b[1], b[2], b[3], b[4], adamProxC.next()) }, nil, true},
 	{"Regularize", twoToOne, func(t *kernels.Table, b streams) { t.Regularize(b[0], b[1], b[2], &regularC) }, nil, false},
 	{"Shrink", flip, func(t *kernels.Table, b streams) { t.Shrink(b[0], &shrinkC) }, nil, false},
 	{"Penalty", update1, func(t *kernels.Table, b streams) { t.Penalty(b[0], b[1], &penaltyC, &lanes, &lanes2) }, nil, false},

@@ -8,8 +8,8 @@ type AdaGradScalars struct {
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32 // lr / (1 + (t-1)·lr decay)
 	Keep   float32 // bits of which a stored a has one: see flush
-	Lasts  float32 // bits of which a parameter has one that lasts: see mulKept
-	Counts float32 // bits of which a gradient has one that counts: see mulKept
+	Lasts  float32 // bits of which a parameter has one that lasts: see flush
+	Counts float32 // bits of which a gradient has one that counts: see flush
 }
 
 // AdaGrad divides by the root of the sum of squared gradients (Duchi, Hazan,
@@ -20,9 +20,9 @@ type AdaGradScalars struct {
 //	p ← p·decay - x·step / (√(a + epsIn) + eps)
 func AdaGrad(p, g, a []float32, c *AdaGradScalars) {
 	for i := range p {
-		x := mulKept(g[i], c.Scale, c.Counts)
+		x := float32(flush(g[i], c.Counts) * c.Scale)
 		a[i] = flush(a[i]+float32(x*x), c.Keep)
-		p[i] = mulKept(p[i], c.Decay, c.Lasts) - float32(x*c.Step)/(sqrt(a[i]+c.EpsIn)+c.Eps)
+		p[i] = float32(flush(p[i], c.Lasts)*c.Decay) - float32(x*c.Step)/(sqrt(a[i]+c.EpsIn)+c.Eps)
 	}
 }
 
@@ -34,8 +34,8 @@ type AdaGradProxScalars struct {
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32 // lr / (1 + (t-1)·lr decay)
 	Keep   float32 // bits of which a stored a has one: see flush
-	Lasts  float32 // bits of which a parameter has one that lasts: see mulKept
-	Counts float32 // bits of which a gradient has one that counts: see mulKept
+	Lasts  float32 // bits of which a parameter has one that lasts: see flush
+	Counts float32 // bits of which a gradient has one that counts: see flush
 	L1     float32
 	L2     float32
 }
@@ -47,10 +47,10 @@ type AdaGradProxScalars struct {
 //	p ← soft(p·decay - x·rate, rate·l1) / (1 + rate·l2)
 func AdaGradProx(p, g, a []float32, c *AdaGradProxScalars) {
 	for i := range p {
-		x := mulKept(g[i], c.Scale, c.Counts)
+		x := float32(flush(g[i], c.Counts) * c.Scale)
 		a[i] = flush(a[i]+float32(x*x), c.Keep)
 		rate := c.Step / (sqrt(a[i]+c.EpsIn) + c.Eps)
-		p[i] = prox(mulKept(p[i], c.Decay, c.Lasts)-float32(x*rate), rate, c.L1, c.L2)
+		p[i] = prox(float32(flush(p[i], c.Lasts)*c.Decay)-float32(x*rate), rate, c.L1, c.L2)
 	}
 }
 

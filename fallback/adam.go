@@ -10,8 +10,8 @@ type AdamScalars struct {
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32 // lr·√(1-β₂ᵗ)/(1-β₁ᵗ)
 	Keep   float32 // bits of which a stored m or v has one: see flush
-	Lasts  float32 // bits of which a parameter has one that lasts: see mulKept
-	Counts float32 // bits of which a gradient has one that counts: see mulKept
+	Lasts  float32 // bits of which a parameter has one that lasts: see flush
+	Counts float32 // bits of which a gradient has one that counts: see flush
 }
 
 // Adam is Adam (Kingma, Ba 2015), and AdamW (Loshchilov, Hutter 2019) where
@@ -23,10 +23,10 @@ type AdamScalars struct {
 //	p ← p·decay - m·step / (√v + eps)
 func Adam(p, g, m, v []float32, c *AdamScalars) {
 	for i := range p {
-		x := mulKept(g[i], c.Scale, c.Counts)
+		x := float32(flush(g[i], c.Counts) * c.Scale)
 		m[i] = flush(m[i]+float32((x-m[i])*c.Alpha1), c.Keep)
 		v[i] = flush(float32(v[i]*c.Beta2)+float32(float32(x*c.Alpha2)*x), c.Keep)
-		p[i] = mulKept(p[i], c.Decay, c.Lasts) - float32(m[i]*c.Step)/(sqrt(v[i])+c.Eps)
+		p[i] = float32(flush(p[i], c.Lasts)*c.Decay) - float32(m[i]*c.Step)/(sqrt(v[i])+c.Eps)
 	}
 }
 
@@ -42,8 +42,8 @@ type AdamProxScalars struct {
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32 // the learning rate, with the corrections of bias that are not in Unbias
 	Keep   float32 // bits of which a stored m or v has one: see flush
-	Lasts  float32 // bits of which a parameter has one that lasts: see mulKept
-	Counts float32 // bits of which a gradient has one that counts: see mulKept
+	Lasts  float32 // bits of which a parameter has one that lasts: see flush
+	Counts float32 // bits of which a gradient has one that counts: see flush
 	L1     float32
 	L2     float32
 }
@@ -55,11 +55,11 @@ type AdamProxScalars struct {
 //	p ← soft(p·decay - m·rate, rate·l1) / (1 + rate·l2)
 func AdamProx(p, g, m, v []float32, c *AdamProxScalars) {
 	for i := range p {
-		x := mulKept(g[i], c.Scale, c.Counts)
+		x := float32(flush(g[i], c.Counts) * c.Scale)
 		m[i] = flush(m[i]+float32((x-m[i])*c.Alpha1), c.Keep)
 		v[i] = flush(float32(v[i]*c.Beta2)+float32(float32(x*c.Alpha2)*x), c.Keep)
 		rate := c.rate(v[i])
-		p[i] = prox(mulKept(p[i], c.Decay, c.Lasts)-float32(m[i]*rate), rate, c.L1, c.L2)
+		p[i] = prox(float32(flush(p[i], c.Lasts)*c.Decay)-float32(m[i]*rate), rate, c.L1, c.L2)
 	}
 }
 
@@ -70,14 +70,15 @@ type AMSGradScalars = AdamProxScalars
 // Kumar 2018). A NaN in v reaches h and stays in both.
 func AMSGrad(p, g, m, v, h []float32, c *AMSGradScalars) {
 	for i := range p {
-		x := mulKept(g[i], c.Scale, c.Counts)
+		x := float32(flush(g[i], c.Counts) * c.Scale)
 		m[i] = flush(m[i]+float32((x-m[i])*c.Alpha1), c.Keep)
 		v[i] = flush(float32(v[i]*c.Beta2)+float32(float32(x*c.Alpha2)*x), c.Keep)
 		if !(h[i] > v[i]) {
 			h[i] = v[i]
 		}
+		h[i] = flush(h[i], c.Keep)
 		rate := c.rate(h[i])
-		p[i] = prox(mulKept(p[i], c.Decay, c.Lasts)-float32(m[i]*rate), rate, c.L1, c.L2)
+		p[i] = prox(float32(flush(p[i], c.Lasts)*c.Decay)-float32(m[i]*rate), rate, c.L1, c.L2)
 	}
 }
 

@@ -47,14 +47,6 @@ func flush(x, keep float32) float32 {
 	return x
 }
 
-// mulKept is x·y, or +0 if x has no bit in common with keep.
-func mulKept(x, y, keep float32) float32 {
-	if math.Float32bits(x)&math.Float32bits(keep) == 0 {
-		return 0
-	}
-	return x * y
-}
-
 // soft is the proximal operator of t|u|: u pulled towards zero by t ≥ 0, and
 // zero within. It is u - clamp(u, -t, t).
 func soft(u, t float32) float32 {

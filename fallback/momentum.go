@@ -9,8 +9,8 @@ type MomentumScalars struct {
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32
 	Keep   float32 // bits of which a stored m has one: see flush
-	Lasts  float32 // bits of which a parameter has one that lasts: see mulKept
-	Counts float32 // bits of which a gradient has one that counts: see mulKept
+	Lasts  float32 // bits of which a parameter has one that lasts: see flush
+	Counts float32 // bits of which a gradient has one that counts: see flush
 }
 
 // Momentum is gradient descent with a heavy ball (Polyak 1964).
@@ -19,8 +19,8 @@ type MomentumScalars struct {
 //	p ← p·decay - m·step
 func Momentum(p, g, m []float32, c *MomentumScalars) {
 	for i := range p {
-		m[i] = flush(float32(m[i]*c.Beta)+mulKept(g[i], c.Input, c.Counts), c.Keep)
-		p[i] = mulKept(p[i], c.Decay, c.Lasts) - float32(m[i]*c.Step)
+		m[i] = flush(float32(m[i]*c.Beta)+float32(flush(g[i], c.Counts)*c.Input), c.Keep)
+		p[i] = float32(flush(p[i], c.Lasts)*c.Decay) - float32(m[i]*c.Step)
 	}
 }
 
@@ -32,7 +32,7 @@ type NesterovScalars struct {
 	Direct float32 // the gradient's factor in the step, its scale included
 	Step   float32
 	Keep   float32 // bits of which a stored m has one: see flush
-	Lasts  float32 // bits of which a parameter has one that lasts: see mulKept
+	Lasts  float32 // bits of which a parameter has one that lasts: see flush
 	Counts float32 // bits of which a gradient has one that counts: see flush
 }
 
@@ -44,6 +44,6 @@ func Nesterov(p, g, m []float32, c *NesterovScalars) {
 	for i := range p {
 		x := flush(g[i], c.Counts)
 		m[i] = flush(float32(m[i]*c.Beta)+float32(x*c.Input), c.Keep)
-		p[i] = mulKept(p[i], c.Decay, c.Lasts) - (float32(x*c.Direct) + float32(m[i]*c.Step))
+		p[i] = float32(flush(p[i], c.Lasts)*c.Decay) - (float32(x*c.Direct) + float32(m[i]*c.Step))
 	}
 }

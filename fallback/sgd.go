@@ -4,13 +4,13 @@ package fallback
 type SGDScalars struct {
 	Decay  float32 // 1 - lr·(weight decay + L2)
 	Step   float32 // lr, times the gradient's scale
-	Lasts  float32 // bits of which a parameter has one that lasts: see mulKept
-	Counts float32 // bits of which a gradient has one that counts: see mulKept
+	Lasts  float32 // bits of which a parameter has one that lasts: see flush
+	Counts float32 // bits of which a gradient has one that counts: see flush
 }
 
 // SGD is gradient descent: p ← p·decay - g·step.
 func SGD(p, g []float32, c *SGDScalars) {
 	for i := range p {
-		p[i] = mulKept(p[i], c.Decay, c.Lasts) - mulKept(g[i], c.Step, c.Counts)
+		p[i] = float32(flush(p[i], c.Lasts)*c.Decay) - float32(flush(g[i], c.Counts)*c.Step)
 	}
 }

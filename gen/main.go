@@ -44,10 +44,11 @@ var targets = []target{
 	{"neon", "arm64", func(r *rule.Rule) []byte { return append([]byte(header), arm64.Emit(r)...) }, ""},
 }
 
-// avx512 is for CPUs whose divider is fast beside their multipliers. AdaGrad alone
-// has so few products that these have time for a part of its roots.
+// avx512 is for CPUs whose divider is fast beside their multipliers. Some rules have
+// so few products that these have time for a part of their roots.
 func avx512(r *rule.Rule) []byte {
-	if r == rules.AdaGrad {
+	switch r {
+	case rules.Adam, rules.AdaGrad, rules.AdaGradProx:
 		return amd64.Emit(r, amd64.AVX512Quarter)
 	}
 	return amd64.Emit(r, amd64.AVX512)

@@ -37,6 +37,7 @@ func (r AdaGrad) check() error {
 
 func (r AdaGrad) slots() []slot { return []slot{{"accumulator", r.InitialAccumulator}} }
 func (r AdaGrad) takes() bool   { return r.Proximal }
+func (AdaGrad) kept() float64   { return 1 }
 
 func (r AdaGrad) stepper() stepper {
 	if r.Proximal && r.penalties() {
@@ -71,8 +72,8 @@ func (s *adaGrad) prepare(h hyper) {
 		Decay:  decay,
 		Step:   float32(s.r.rate(h)),
 		Keep:   h.keep,
-		Lasts:  h.multiplied(decay),
-		Counts: h.counts,
+		Lasts:  h.lasts(decay),
+		Counts: h.squares,
 	}
 }
 
@@ -93,8 +94,8 @@ func (s *adaGradProx) prepare(h hyper) {
 		Decay:  decay,
 		Step:   float32(s.r.rate(h)),
 		Keep:   h.keep,
-		Lasts:  h.multiplied(decay),
-		Counts: h.counts,
+		Lasts:  h.lasts(decay),
+		Counts: h.squares,
 		L1:     float32(h.l1),
 		L2:     float32(h.l2),
 	}

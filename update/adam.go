@@ -77,6 +77,8 @@ func (r Adam) slots() []slot {
 
 func (r Adam) takes() bool { return r.Proximal }
 
+func (r Adam) kept() float64 { return min(r.Beta1, r.Beta2) }
+
 func (r Adam) stepper() stepper {
 	b := bias{newPower(r.Beta1), newPower(r.Beta2), r.NoBiasCorrection}
 	if r.AMSGrad || r.EpsRoot != 0 || r.Proximal && r.penalties() {
@@ -128,8 +130,8 @@ func (s *adam) prepare(h hyper) {
 		Decay:  decay,
 		Step:   float32(step),
 		Keep:   h.keep,
-		Lasts:  h.multiplied(decay),
-		Counts: h.counts,
+		Lasts:  h.lasts(decay),
+		Counts: h.squares,
 	}
 }
 
@@ -160,8 +162,8 @@ func (s *adamProx) prepare(h hyper) {
 		Decay:  decay,
 		Step:   float32(step),
 		Keep:   h.keep,
-		Lasts:  h.multiplied(decay),
-		Counts: h.counts,
+		Lasts:  h.lasts(decay),
+		Counts: h.squares,
 		L1:     float32(h.l1),
 		L2:     float32(h.l2),
 	}

@@ -37,7 +37,7 @@ func TestGolden(t *testing.T) {
 			r := c.rule(t)
 			gradient := 0.
 			if c.Gradients == "tiny.bin" {
-				gradient = counts(r, moment{t: 2, lr: c.LR[0]}, 1)
+				gradient = counts(r)
 			}
 			c.follow(t, r, 0x1p-95, gradient)
 			if c.Gradients == "tiny.bin" && strings.HasPrefix(c.Name, "torch") {

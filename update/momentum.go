@@ -51,8 +51,9 @@ func (r Momentum) check() error {
 	return nil
 }
 
-func (Momentum) slots() []slot { return []slot{{name: "momentum"}} }
-func (Momentum) takes() bool   { return false }
+func (Momentum) slots() []slot   { return []slot{{name: "momentum"}} }
+func (r Momentum) kept() float64 { return r.Momentum }
+func (Momentum) takes() bool     { return false }
 
 func (r Momentum) stepper() stepper {
 	if r.Nesterov {
@@ -86,15 +87,15 @@ type momentum struct {
 }
 
 func (s *momentum) prepare(h hyper) {
-	input, decay := float32(s.r.input(h)), float32(h.decay)
+	decay := float32(h.decay)
 	s.c = fallback.MomentumScalars{
 		Beta:   float32(s.r.Momentum),
-		Input:  input,
+		Input:  float32(s.r.input(h)),
 		Decay:  decay,
 		Step:   float32(s.r.outside(h)),
 		Keep:   h.keep,
-		Lasts:  h.multiplied(decay),
-		Counts: h.multiplied(input),
+		Lasts:  h.lasts(decay),
+		Counts: h.small,
 	}
 }
 
@@ -114,8 +115,8 @@ func (s *nesterov) prepare(h hyper) {
 		Direct: float32(h.lr * h.scale),
 		Step:   float32(s.r.outside(h) * s.r.Momentum),
 		Keep:   h.keep,
-		Lasts:  h.multiplied(decay),
-		Counts: h.keep,
+		Lasts:  h.lasts(decay),
+		Counts: h.small,
 	}
 }
 

@@ -21,6 +21,9 @@ type Rule interface {
 
 	// takes reports whether the rule's kernel applies L1 and L2 itself.
 	takes() bool
+
+	// kept is what a step leaves of the state that fades fastest, as a factor.
+	kept() float64
 	stepper() stepper
 }
 
@@ -62,12 +65,13 @@ type Options struct {
 	// Maximize climbs: the gradient's sign is flipped before all else.
 	Maximize bool
 
-	// KeepSubnormals computes with all numbers as they are. By default state below
-	// 2⁻⁹⁵ (2.5e-29) in magnitude is stored as +0, and so is a parameter that
-	// decays; SGD and Momentum take a gradient below that for 0 where they multiply
-	// it, AdaGrad and Adam, which square it, one below 2⁻⁶³ (1.1e-19). None of it
-	// can matter beside any eps or parameter in use, and products with subnormal
-	// numbers are up to a hundred times slower.
+	// KeepSubnormals computes with all numbers as they are. By default every 16th
+	// step (those whose number is a multiple; every one if a moment keeps less than
+	// half of itself) stores state below 2⁻⁹⁵ (2.5e-29) in magnitude as +0, and takes
+	// a parameter below that for 0 where it decays. Gradients below 2⁻⁹⁵ are taken
+	// for 0 in every step, and by AdaGrad and Adam, which square them, those below
+	// 2⁻⁶³ (1.1e-19). None of it can matter beside any eps or parameter in use, and
+	// products with subnormal numbers are up to a hundred times slower.
 	KeepSubnormals bool
 }
 
@@ -94,30 +98,46 @@ func (o Options) checkRate(arg string, lr float64) error {
 // penalties reports whether there is an L1 or L2 to apply.
 func (o Options) penalties() bool { return o.L1 != 0 || o.L2 != 0 }
 
-func (o *Options) keep() (keep, counts float32) {
-	if o.KeepSubnormals {
-		return fallback.KeepAll, fallback.KeepAll
+// flushEvery is how many steps apart small numbers are flushed. State of at least
+// 2⁻⁹⁵ that keeps half of itself in each step is above 2⁻¹¹¹ when it is looked at
+// again, far from subnormal, and in the steps between nothing but the arithmetic is
+// left to do.
+const flushEvery, leastKept = 16, 0.5
+
+// bits sets the bits by which kernels tell small numbers in a step. kept is what is
+// left in it of the state that fades fastest.
+func (h *hyper) bits(keepSubnormals bool, kept float64) {
+	h.small, h.squares = fallback.FlushSmall, fallback.FlushSquares
+	if keepSubnormals {
+		h.small, h.squares = fallback.KeepAll, fallback.KeepAll
 	}
-	return fallback.FlushSmall, fallback.FlushSquares
+	h.flushes = h.t%flushEvery == 0
+	h.keep = fallback.KeepAll
+	if h.flushes || kept < leastKept {
+		h.keep = h.small
+	}
+}
+
+// lasts are the bits of which a parameter has one that is not taken for 0.
+func (h *hyper) lasts(decay float32) float32 {
+	if decay != 1 && (h.flushes || decay < leastKept) {
+		return h.small
+	}
+	return fallback.KeepAll
 }
 
 // A hyper is what the scalars of one step are made from.
 type hyper struct {
-	t            int64   // the step, from 1
-	lr           float64 // at this step
-	scale        float64 // of the gradient; the stages may have applied it
-	decay        float64 // factor of the parameter
-	keep, counts float32 // which state and which squared gradients are not taken for 0
-	l1, l2       float64 // what the kernel is to apply of them
-}
+	t      int64   // the step, from 1
+	lr     float64 // at this step
+	scale  float64 // of the gradient; the stages may have applied it
+	decay  float64 // factor of the parameter
+	l1, l2 float64 // what the kernel is to apply of them
 
-// multiplied are the bits that decide which of the numbers that are multiplied by
-// a factor are not taken for 0: all that stay what they are.
-func (h hyper) multiplied(factor float32) float32 {
-	if factor == 1 {
-		return fallback.KeepAll
-	}
-	return h.keep
+	// A number that has none of these bits is taken for 0: gradients, gradients that
+	// are squared, state.
+	small, squares, keep float32
+	flushes              bool // in this step, what is small
 }
 
 // A stepper is a rule's kernel with its scalars. prepare is called once a step,

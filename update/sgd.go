@@ -16,6 +16,7 @@ func (SGD) Name() string { return "sgd" }
 
 func (r SGD) check() error     { return r.Options.check() }
 func (SGD) slots() []slot      { return nil }
+func (SGD) kept() float64      { return 1 }
 func (r SGD) takes() bool      { return !r.Proximal && r.L1 == 0 }
 func (r SGD) stepper() stepper { return new(sgd) }
 
@@ -26,8 +27,8 @@ func (s *sgd) prepare(h hyper) {
 	s.c = fallback.SGDScalars{
 		Decay:  decay,
 		Step:   float32(h.lr * h.scale),
-		Lasts:  h.multiplied(decay),
-		Counts: h.keep,
+		Lasts:  h.lasts(decay),
+		Counts: h.small,
 	}
 }
 

@@ -400,7 +400,7 @@ func (g *group) prepare(t int64, scale float64) {
 	// Go may fuse a product and a sum, which would change bits: hence float64(…)
 	// here and in the rules.
 	h := hyper{t: t, lr: g.lr, scale: scale, decay: 1 - float64(g.lr*r.WeightDecay)}
-	h.keep, h.counts = r.keep()
+	h.bits(r.KeepSubnormals, g.rule.kept())
 	switch {
 	case g.inside:
 		h.l1, h.l2 = r.L1, r.L2

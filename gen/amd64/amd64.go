@@ -496,10 +496,6 @@ func (e *emitter) loop(name string, n reg.GPVirtual, vectors, side int) {
 	e.CMPQ(e.index, limit)
 	e.JGE(operand.LabelRef(name + "end"))
 	if vectors > 1 {
-		if keep := e.flushing(); keep >= 0 {
-			e.CMPL(e.scalars.Offset(4*e.r.Nodes[keep].X), operand.U32(flushSmall))
-			e.JNE(operand.LabelRef(name + "end"))
-		}
 		e.moveSums(side, func(f rule.Effect, at operand.Mem, v reg.VecVirtual) {
 			if f.Kind == rule.Fold { // is 0 at the beginning of a row
 				e.VXORPS(v, v, v)
@@ -511,16 +507,9 @@ func (e *emitter) loop(name string, n reg.GPVirtual, vectors, side int) {
 	end := name + "end"
 	again := func(name string) {
 		e.Label(name)
-		if vectors > 1 && e.t.signs {
-			for _, keep := range e.keeps() {
-				e.CMPL(e.scalars.Offset(4*keep), operand.I8(0))
-				e.JLT(operand.LabelRef(end))
-				e.unsigned = true
-			}
-			if e.unsigned {
-				name += "again"
-				e.Label(name)
-			}
+		if vectors > 1 && e.ask(end) {
+			name += "again"
+			e.Label(name)
 		}
 		e.body(memory{
 			load:  func(m operand.Mem, v reg.VecVirtual) { e.VMOVUPS(m, v) },
@@ -531,7 +520,7 @@ func (e *emitter) loop(name string, n reg.GPVirtual, vectors, side int) {
 		e.JLT(operand.LabelRef(name))
 		e.unsigned = false
 	}
-	if vectors > 1 && !e.listed && len(e.sums) == 0 {
+	if vectors > 1 && len(e.sums) == 0 {
 		e.shorter(name, again)
 	}
 	again(name)
@@ -545,27 +534,19 @@ func (e *emitter) loop(name string, n reg.GPVirtual, vectors, side int) {
 // keeps are the scalars whose bits tell small numbers.
 func (e *emitter) keeps() []int {
 	var list []int
-	add := func(id int) {
-		if at := e.r.Nodes[id].X; !slices.Contains(list, at) {
-			list = append(list, at)
-		}
-	}
 	for _, s := range e.steps {
-		if s.IsEffect {
+		if s.IsEffect || e.r.Nodes[s.ID].Op != rule.Flush {
 			continue
 		}
-		switch n := e.r.Nodes[s.ID]; n.Op {
-		case rule.Flush:
-			add(n.Y)
-		case rule.MulKept:
-			add(n.Z)
+		if at := e.r.Nodes[e.r.Nodes[s.ID].Y].X; !slices.Contains(list, at) {
+			list = append(list, at)
 		}
 	}
 	return list
 }
 
-// shorter emits the main loop for the rule without the products with scalars that
-// are 1, where they are.
+// shorter emits the main loop for what the rule comes to where scalars have their
+// usual values.
 func (e *emitter) shorter(name string, again func(string)) {
 	r, steps := e.r, e.steps
 	list := r.Shorter()
@@ -585,6 +566,25 @@ func (e *emitter) shorter(name string, again func(string)) {
 		e.JMP(operand.LabelRef(name + "end"))
 	}
 	e.r, e.steps = r, steps
+}
+
+// ask emits jumps past the main loop where small numbers are told by other bits
+// than it is made for, and reports whether there are some.
+func (e *emitter) ask(past string) bool {
+	asked := false
+	if keep := e.flushing(); keep >= 0 {
+		e.CMPL(e.scalars.Offset(4*e.r.Nodes[keep].X), operand.U32(flushSmall))
+		e.JNE(operand.LabelRef(past))
+		asked = true
+	}
+	for _, keep := range e.keeps() {
+		if e.t.signs {
+			e.CMPL(e.scalars.Offset(4*keep), operand.I8(0))
+			e.JLT(operand.LabelRef(past))
+			asked, e.unsigned = true, true
+		}
+	}
+	return asked
 }
 
 // flushSmall is fallback.FlushSmall as bits.

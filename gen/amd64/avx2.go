@@ -41,11 +41,6 @@ var AVX2 = ISA{
 			e.VBLENDVPS(x, y, z, dst)
 		case rule.Flush:
 			e.VPSIGND(e.kept(x, y), x, dst)
-		case rule.MulKept:
-			kept := e.kept(x, z)
-			e.VPSIGND(kept, x, dst) // arithmetic on subnormal numbers is slow
-			e.VMULPS(y, dst, dst)
-			e.VPSIGND(kept, dst, dst)
 		default:
 			lower(e, n, x, y, dst)
 		}

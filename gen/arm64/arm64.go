@@ -192,9 +192,8 @@ func (k *kernel) pointerTo(buffer, row int) int {
 // iteration, or two.
 const longBody = 48
 
-// shorter prints main loops for the rule without its products with scalars that
-// are 1, where they are. The invariants are then in other registers, and fetched
-// again.
+// shorter prints main loops for what the rule comes to where scalars have their
+// usual values. The invariants are then in other registers, and fetched again.
 func (k *kernel) shorter() {
 	list := k.Shorter()
 	if len(list) == 0 {

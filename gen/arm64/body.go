@@ -167,13 +167,6 @@ func (k *kernel) compute(m moment) {
 	case rule.Select:
 		k.choose(id, v, m)
 		return
-	case rule.MulKept:
-		keep := k.take()
-		defer k.give(keep)
-		k.word(cmtst, keep, v[0], v[2])
-		v[2] = keep
-		k.release(m)
-		d = k.take()
 	case rule.Max, rule.Min, rule.Flush:
 		// These write their result before they have read all operands.
 		d = k.take()
@@ -202,9 +195,6 @@ func (k *kernel) apply(n rule.Node, d int, v []int) {
 	case rule.Flush:
 		k.word(cmtst, d, v[0], v[1])
 		k.word(and, d, d, v[0])
-	case rule.MulKept: // the third is a mask by now
-		k.word(fmul, d, v[0], v[1])
-		k.word(and, d, d, v[2])
 	case rule.ShiftLeft, rule.ShiftRight, rule.ShiftArith:
 		k.word(direct[n.Op], d, v[0], int(n.Imm))
 	default:

@@ -102,8 +102,6 @@ func (k core) latency(op rule.Op) float64 {
 		return k.add
 	case rule.Mul:
 		return k.multiply
-	case rule.MulKept:
-		return k.multiply + logical
 	case rule.Div:
 		return k.divided
 	case rule.Sqrt:

@@ -154,9 +154,6 @@ func bound(r *rule.Rule) Count {
 			case rule.Sqrt:
 				c.Roots += vectors
 			}
-		case rule.MulKept:
-			c.Float += vectors
-			c.Vector += 2 * vectors
 		case rule.Max, rule.Min, rule.Flush:
 			c.Vector += 2 * vectors
 		default:

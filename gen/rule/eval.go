@@ -165,11 +165,6 @@ func apply(n Node, bits []uint32, mask []bool) uint32 {
 			return 0
 		}
 		return xb
-	case MulKept:
-		if xb&bits[n.Z] == 0 {
-			return 0
-		}
-		return math.Float32bits(x * y)
 	}
 	panic("rule: no meaning for " + n.Op.String())
 }

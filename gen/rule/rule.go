@@ -58,14 +58,13 @@ const (
 	ShiftArith // X >> Imm on the bits, filled with the sign
 	FromInt    // the bits of X as a signed integer, converted to float
 
-	Flush   // X where X and Y have a bit in common, else +0
-	MulKept // X * Y where X and Z have a bit in common, else +0
+	Flush // X where X and Y have a bit in common, else +0
 )
 
 var opNames = [...]string{
 	"load", "scalar", "const", "add", "sub", "mul", "div", "sqrt", "max", "min", "abs", "neg",
 	"less", "lessequal", "equal", "select", "and", "or", "xor", "addint", "subint",
-	"shiftleft", "shiftright", "shiftarith", "fromint", "flush", "mulkept",
+	"shiftleft", "shiftright", "shiftarith", "fromint", "flush",
 }
 
 func (o Op) String() string { return opNames[o] }
@@ -77,7 +76,7 @@ func (o Op) Operands() int {
 		return 0
 	case Sqrt, Abs, Neg, ShiftLeft, ShiftRight, ShiftArith, FromInt:
 		return 1
-	case Select, MulKept:
+	case Select:
 		return 3
 	}
 	return 2
@@ -331,9 +330,6 @@ func (x Value) ShiftRight(by uint32) Value   { return x.shift(ShiftRight, by) }
 func (x Value) ShiftArith(by uint32) Value   { return x.shift(ShiftArith, by) }
 func (x Value) FromInt() Value               { return x.unary(FromInt) }
 func (x Value) Flush(keep Value) Value       { return x.binary(Flush, keep) }
-func (x Value) MulKept(y, keep Value) Value {
-	return x.r.node(Node{Op: MulKept, X: x.id, Y: y.id, Z: keep.id})
-}
 func (mask Value) Select(yes, no Value) Value {
 	return mask.r.node(Node{Op: Select, X: mask.id, Y: yes.id, Z: no.id})
 }

@@ -68,8 +68,6 @@ func TestMeaning(t *testing.T) {
 			[][3]uint32{{3, 0, bits(3)}, {math.MaxUint32, 0, bits(-1)}, {sign, 0, bits(-0x1p31)}, {1<<24 + 1, 0, bits(0x1p24)}, {1<<24 + 3, 0, bits(0x1p24 + 4)}}},
 		{"Flush", func(_ *Rule, x, y Value) Value { return x.Flush(y) },
 			[][3]uint32{{one, 0x70000000, one}, {bits(0x1p-96), 0x70000000, 0}, {bits(-0x1p-96), 0x70000000, 0}, {sign, 0x7fffffff, 0}, {1, 0x7fffffff, 1}, {nan, 0x70000000, nan}}},
-		{"MulKept", func(r *Rule, x, y Value) Value { return x.MulKept(y, r.Bits(0x70000000)) },
-			[][3]uint32{{one, two, two}, {bits(0x1p-95), bits(-1), bits(-0x1p-95)}, {bits(0x1p-96), two, 0}, {bits(-0x1p-96), bits(-1), 0}, {1, inf, 0}, {sign, nan, 0}, {inf, 0, nan}, {one, nan, nan}}},
 	} {
 		r := new(Set).Define(c.name, func(r *Rule) {
 			x, y := r.Buffer("x"), r.Buffer("y")
@@ -223,57 +221,57 @@ func TestTypes(t *testing.T) {
 	}
 }
 
-// TestShorter leaves products with scalars of 1 out, one scalar after the other,
-// and no others.
+// TestShorter leaves out what scalars at their usual values leave out, one after
+// the other, and nothing else.
 func TestShorter(t *testing.T) {
 	r := new(Set).Define("Hand", func(r *Rule) {
 		p, g := r.Buffer("p"), r.Buffer("g")
-		input, decay, keep, step := r.Scalar("input"), r.Scalar("decay"), r.Scalar("keep"), r.Scalar("step")
-		p.Set(p.MulKept(decay, keep).Sub(g.Mul(input).Mul(step)))
+		input, decay, lasts, counts := r.Scalar("input"), r.Scalar("decay"), r.Scalar("lasts"), r.Scalar("counts")
+		p.Set(p.Flush(lasts).Mul(decay).Sub(g.Flush(counts).Mul(input).Mul(g)))
 	})
+	const one = 0x3f800000
+	scalars := []float32{.5, .25, 0x1p-95, math.Float32frombits(0x70000000)}
 	list := r.Shorter()
-	if len(list) != 2 {
-		t.Fatalf("%d shorter rules, want 2", len(list))
-	}
-	wants := []struct {
-		when     map[int]uint32
-		products []int // of MulKept and Mul
-	}{{map[int]uint32{1: 0x3f800000, 2: KeepAll}, []int{0, 2}}, {map[int]uint32{1: 0x3f800000, 2: KeepAll, 0: 0x3f800000}, []int{0, 1}}}
-	for k, want := range wants {
+	for k, want := range []struct {
+		label             string
+		when              map[int]uint32
+		flushes, products int
+	}{
+		{"nokeep", map[int]uint32{2: KeepAll}, 1, 3},
+		{"nokeepnoscale", map[int]uint32{2: KeepAll, 0: one}, 1, 2},
+		{"nokeepnoscalenodecay", map[int]uint32{2: KeepAll, 0: one, 1: one}, 1, 1},
+	} {
+		if k == len(list) {
+			t.Fatalf("there is no %s", want.label)
+		}
 		s := list[k]
-		if !maps.Equal(s.When, want.when) {
-			t.Errorf("%s: when %v, want %v", s.Label(), s.When, want.when)
+		if s.Label() != want.label || !maps.Equal(s.When, want.when) {
+			t.Errorf("%s when %v, want %s when %v", s.Label(), s.When, want.label, want.when)
 		}
-		products := make([]int, 2)
+		done := map[Op]int{}
 		for _, step := range s.Schedule() {
-			if step.IsEffect {
-				continue
-			}
-			switch s.Nodes[step.ID].Op {
-			case MulKept:
-				products[0]++
-			case Mul:
-				products[1]++
+			if !step.IsEffect {
+				done[s.Nodes[step.ID].Op]++
 			}
 		}
-		if !slices.Equal(products, want.products) {
-			t.Errorf("%s: %d products, want %d", s.Label(), products, want.products)
+		if done[Flush] != want.flushes || done[Mul] != want.products {
+			t.Errorf("%s: %d flushes and %d products, want %d and %d", s.Label(), done[Flush], done[Mul], want.flushes, want.products)
 		}
-		// The rule itself has the same results where it may be replaced.
-		for _, x := range []float32{0, float32(math.Copysign(0, -1)), 1e-45, -3, float32(math.Inf(1))} {
-			scalars := []float32{.5, 1, math.Float32frombits(KeepAll), 2}
-			if _, ok := s.When[0]; ok {
-				scalars[0] = 1
-			}
-			var got [2]float32
+		for slot, bits := range s.When {
+			scalars[slot] = math.Float32frombits(bits)
+		}
+		for _, x := range []uint32{0, sign, 1, 0x0f000000, math.Float32bits(-3), inf} {
+			var got [2][]float32
 			for k, r := range []*Rule{r, s.Rule} {
-				p := []float32{x}
-				r.Eval(Args{Buffers: [][]float32{p, {0}}, Scalars: scalars})
-				got[k] = p[0]
+				got[k] = []float32{math.Float32frombits(x)}
+				r.Eval(Args{Buffers: [][]float32{got[k], {.5}}, Scalars: scalars})
 			}
-			if math.Float32bits(got[0]) != math.Float32bits(got[1]) {
-				t.Errorf("%s: %g becomes %g, want %g", s.Label(), x, got[1], got[0])
+			if math.Float32bits(got[0][0]) != math.Float32bits(got[1][0]) {
+				t.Errorf("%s: %x becomes %g, want %g", s.Label(), x, got[1], got[0])
 			}
 		}
+	}
+	if len(list) > 3 {
+		t.Errorf("%d shorter rules", len(list))
 	}
 }

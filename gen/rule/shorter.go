@@ -5,36 +5,50 @@ import (
 	"strings"
 )
 
-// ones are scalars that are 1 for most users, the most often first: parameters
-// that do not decay, a gradient that is not scaled. Without them momentum has half
-// as many products.
-var ones = []string{"decay", "input"}
-
 const (
 	one = 0x3f800000 // 1
 
-	// KeepAll is what a MulKept keeps all numbers by, but for +0, which is +0 either
-	// way.
+	// KeepAll is what a Flush keeps all numbers by: +0 is +0 either way.
 	KeepAll = 0xffffffff
 )
+
+// usual are what most calls have some scalars at, the most common first: nothing is
+// flushed but every so often, gradients are not scaled, parameters do not decay.
+var usual = []struct {
+	without string
+	scalars []string
+	bits    uint32
+}{
+	{"keep", []string{"keep", "lasts"}, KeepAll},
+	{"scale", []string{"scale", "input"}, one},
+	{"decay", []string{"decay"}, one},
+}
 
 // A Shorter rule is what another comes to where some of its scalars have these
 // bits, by slot.
 type Shorter struct {
 	*Rule
-	Without []string // the scalars that are 1
+	Without []string // what it does not do
 	When    map[int]uint32
 }
 
-// Shorter lists the rule without its products with scalars that are 1, the first
-// of them that it has, the first two and so on: each asks for what the one before
-// it does, and more. Nodes keep their IDs.
+// Shorter lists what the rule comes to as its scalars have their usual values: the
+// first of these, the first two and so on. Each asks for what the one before it
+// does, and more. Nodes keep their IDs.
 func (r *Rule) Shorter() []Shorter {
 	var list []Shorter
 	last := Shorter{Rule: r}
-	for _, name := range ones {
-		next, ok := last.without(name)
-		if ok {
+	for _, u := range usual {
+		next := Shorter{Rule: last.Rule, Without: append(slices.Clone(last.Without), u.without), When: map[int]uint32{}}
+		for slot, bits := range last.When {
+			next.When[slot] = bits
+		}
+		for _, name := range u.scalars {
+			if slot := slices.Index(r.Scalars, name); slot >= 0 {
+				next.Rule, next.When[slot] = next.given(slot, u.bits), u.bits
+			}
+		}
+		if !slices.Equal(next.Nodes, last.Nodes) {
 			list = append(list, next)
 			last = next
 		}
@@ -45,43 +59,30 @@ func (r *Rule) Shorter() []Shorter {
 // Label tells the rule from others in assembly.
 func (s Shorter) Label() string { return "no" + strings.Join(s.Without, "no") }
 
-// without leaves out the products with one more scalar, if there are some.
-func (s Shorter) without(name string) (next Shorter, ok bool) {
-	scalar := slices.Index(s.Scalars, name)
+// given is the rule for a scalar that has these bits: 1 as a factor, or KeepAll.
+func (r *Rule) given(slot int, bits uint32) *Rule {
+	c := *r
+	c.Nodes, c.Effects = slices.Clone(r.Nodes), slices.Clone(r.Effects)
+	is := func(id int) bool { return r.Nodes[id] == Node{Op: Scalar, X: slot} }
 	same := map[int]int{}
-	next = Shorter{Without: append(slices.Clone(s.Without), name), When: map[int]uint32{scalar: one}}
-	for id, n := range s.Nodes {
-		if n.Op != Mul && n.Op != MulKept || s.Nodes[n.Y] != (Node{Op: Scalar, X: scalar}) {
-			continue
-		}
-		same[id] = n.X
-		if n.Op == MulKept {
-			next.When[s.Nodes[n.Z].X] = KeepAll
+	for id, n := range r.Nodes {
+		if bits == KeepAll && n.Op == Flush && is(n.Y) || bits == one && n.Op == Mul && is(n.Y) {
+			same[id] = n.X
 		}
 	}
-	if len(same) == 0 {
-		return next, false
-	}
-	for slot, bits := range s.When {
-		next.When[slot] = bits
-	}
-	r := *s.Rule
-	r.Nodes, r.Effects = slices.Clone(r.Nodes), slices.Clone(r.Effects)
 	redirect := func(ids ...*int) {
 		for _, id := range ids {
-			if x, ok := same[*id]; ok {
+			for x, ok := same[*id]; ok; x, ok = same[*id] {
 				*id = x
 			}
 		}
 	}
-	for id := range r.Nodes {
-		if n := &r.Nodes[id]; n.Op.Operands() > 0 {
-			redirect([]*int{&n.X, &n.Y, &n.Z}[:n.Op.Operands()]...)
-		}
+	for id := range c.Nodes {
+		n := &c.Nodes[id]
+		redirect([]*int{&n.X, &n.Y, &n.Z}[:n.Op.Operands()]...)
 	}
-	for k := range r.Effects {
-		redirect(&r.Effects[k].X, &r.Effects[k].Y)
+	for k := range c.Effects {
+		redirect(&c.Effects[k].X, &c.Effects[k].Y)
 	}
-	next.Rule = &r
-	return next, true
+	return &c
 }

@@ -13,11 +13,11 @@ var AdaGrad = All.Define("AdaGrad", func(r *rule.Rule) {
 	decay, step, keep := r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
 	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 
-	x := g.MulKept(scale, counts)
+	x := g.Flush(counts).Mul(scale)
 	a1 := a.Add(x.Mul(x)).Flush(keep)
 	a.Set(a1)
 	den := a1.Add(epsIn).Sqrt().Add(eps)
-	p.Set(p.MulKept(decay, lasts).Sub(x.Mul(step).Div(den)))
+	p.Set(p.Flush(lasts).Mul(decay).Sub(x.Mul(step).Div(den)))
 })
 
 // AdaGradProx is AdaGrad with a proximal step for L1 and L2, whose strength
@@ -32,11 +32,11 @@ var AdaGradProx = All.Define("AdaGradProx", func(r *rule.Rule) {
 	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 	l1, l2 := r.Scalar("l1"), r.Scalar("l2")
 
-	x := g.MulKept(scale, counts)
+	x := g.Flush(counts).Mul(scale)
 	a1 := a.Add(x.Mul(x)).Flush(keep)
 	a.Set(a1)
 	rate := step.Div(a1.Add(epsIn).Sqrt().Add(eps))
-	p.Set(prox(r, p.MulKept(decay, lasts).Sub(x.Mul(rate)), rate, l1, l2))
+	p.Set(prox(r, p.Flush(lasts).Mul(decay).Sub(x.Mul(rate)), rate, l1, l2))
 })
 
 // prox is the proximal operator of rate·(l1|u| + ½l2·u²).

@@ -18,10 +18,10 @@ var Adam = All.Define("Adam", func(r *rule.Rule) {
 	eps, decay, step, keep := r.Scalar("eps"), r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
 	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 
-	m1, v1 := moments(g.MulKept(scale, counts), m, v, alpha1, beta2, alpha2, keep)
+	m1, v1 := moments(g.Flush(counts).Mul(scale), m, v, alpha1, beta2, alpha2, keep)
 	m.Set(m1)
 	v.Set(v1)
-	p.Set(p.MulKept(decay, lasts).Sub(m1.Mul(step).Div(v1.Sqrt().Add(eps))))
+	p.Set(p.Flush(lasts).Mul(decay).Sub(m1.Mul(step).Div(v1.Sqrt().Add(eps))))
 })
 
 // AdamProx is Adam with a term inside the root and a proximal step for L1 and
@@ -31,7 +31,7 @@ var Adam = All.Define("Adam", func(r *rule.Rule) {
 //	p ← soft(p·decay - m·rate, rate·l1) / (1 + rate·l2)
 var AdamProx = All.Define("AdamProx", func(r *rule.Rule) {
 	p, g, m, v := r.Buffer("p"), r.Buffer("g"), r.Buffer("m"), r.Buffer("v")
-	adamProx(r, p, g, m, v, func(v1 rule.Value) rule.Value { return v1 })
+	adamProx(r, p, g, m, v, func(v1, _ rule.Value) rule.Value { return v1 })
 })
 
 // AMSGrad is AdamProx that divides by the largest v so far.
@@ -40,14 +40,14 @@ var AdamProx = All.Define("AdamProx", func(r *rule.Rule) {
 //	rate = step / (√(h·unbias + epsIn) + eps)
 var AMSGrad = All.Define("AMSGrad", func(r *rule.Rule) {
 	p, g, m, v, h := r.Buffer("p"), r.Buffer("g"), r.Buffer("m"), r.Buffer("v"), r.Buffer("h")
-	adamProx(r, p, g, m, v, func(v1 rule.Value) rule.Value {
-		h1 := h.Max(v1)
+	adamProx(r, p, g, m, v, func(v1, keep rule.Value) rule.Value {
+		h1 := h.Max(v1).Flush(keep)
 		h.Set(h1)
 		return h1
 	})
 })
 
-func adamProx(r *rule.Rule, p, g, m, v rule.Value, second func(rule.Value) rule.Value) {
+func adamProx(r *rule.Rule, p, g, m, v rule.Value, second func(v1, keep rule.Value) rule.Value) {
 	scale := r.Scalar("scale")
 	alpha1, beta2, alpha2 := r.Scalar("alpha1"), r.Scalar("beta2"), r.Scalar("alpha2")
 	unbias, epsIn, eps := r.Scalar("unbias"), r.Scalar("epsIn"), r.Scalar("eps")
@@ -55,11 +55,11 @@ func adamProx(r *rule.Rule, p, g, m, v rule.Value, second func(rule.Value) rule.
 	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 	l1, l2 := r.Scalar("l1"), r.Scalar("l2")
 
-	m1, v1 := moments(g.MulKept(scale, counts), m, v, alpha1, beta2, alpha2, keep)
+	m1, v1 := moments(g.Flush(counts).Mul(scale), m, v, alpha1, beta2, alpha2, keep)
 	m.Set(m1)
 	v.Set(v1)
-	rate := step.Div(second(v1).Mul(unbias).Add(epsIn).Sqrt().Add(eps))
-	p.Set(prox(r, p.MulKept(decay, lasts).Sub(m1.Mul(rate)), rate, l1, l2))
+	rate := step.Div(second(v1, keep).Mul(unbias).Add(epsIn).Sqrt().Add(eps))
+	p.Set(prox(r, p.Flush(lasts).Mul(decay).Sub(m1.Mul(rate)), rate, l1, l2))
 }
 
 // moments are the running means of the gradient and of its square.

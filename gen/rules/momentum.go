@@ -12,9 +12,9 @@ var Momentum = All.Define("Momentum", func(r *rule.Rule) {
 	decay, step, keep := r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
 	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 
-	m1 := m.Mul(beta).Add(g.MulKept(input, counts)).Flush(keep)
+	m1 := m.Mul(beta).Add(g.Flush(counts).Mul(input)).Flush(keep)
 	m.Set(m1)
-	p.Set(p.MulKept(decay, lasts).Sub(m1.Mul(step)))
+	p.Set(p.Flush(lasts).Mul(decay).Sub(m1.Mul(step)))
 })
 
 // Nesterov is Momentum that looks ahead.
@@ -30,5 +30,5 @@ var Nesterov = All.Define("Nesterov", func(r *rule.Rule) {
 	x := g.Flush(counts)
 	m1 := m.Mul(beta).Add(x.Mul(input)).Flush(keep)
 	m.Set(m1)
-	p.Set(p.MulKept(decay, lasts).Sub(x.Mul(direct).Add(m1.Mul(step))))
+	p.Set(p.Flush(lasts).Mul(decay).Sub(x.Mul(direct).Add(m1.Mul(step))))
 })

@@ -10,5 +10,5 @@ var SGD = All.Define("SGD", func(r *rule.Rule) {
 	decay, step := r.Scalar("decay"), r.Scalar("step")
 	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 
-	p.Set(p.MulKept(decay, lasts).Sub(g.MulKept(step, counts)))
+	p.Set(p.Flush(lasts).Mul(decay).Sub(g.Flush(counts).Mul(step)))
 })

@@ -34,13 +34,14 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 	ANDQ         $-32, R9
 	CMPQ         AX, R9
 	JGE          mainend
-	CMPL         20(R8), $0x3f800000
+	CMPL         (R8), $0x3f800000
 	JNE          main
+	CMPL         20(R8), $0x3f800000
+	JNE          mainnoscale
 
-mainnodecay:
+mainnoscalenodecay:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VMULPS       Y0, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
 	VMULPS       Y1, Y8, Y8
 	VADDPS       Y8, Y6, Y6
@@ -54,7 +55,6 @@ mainnodecay:
 	VSQRTPS      Y7, Y7
 	VMOVUPS      32(SI)(AX*4), Y8
 	VMOVUPS      32(BX)(AX*4), Y9
-	VMULPS       Y0, Y9, Y9
 	VSUBPS       Y8, Y9, Y10
 	VMULPS       Y1, Y10, Y10
 	VADDPS       Y10, Y8, Y8
@@ -68,7 +68,6 @@ mainnodecay:
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VMULPS       Y0, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
 	VMULPS       Y1, Y12, Y12
 	VADDPS       Y12, Y10, Y10
@@ -82,7 +81,6 @@ mainnodecay:
 	VSQRTPS      Y11, Y11
 	VMOVUPS      96(SI)(AX*4), Y12
 	VMOVUPS      96(BX)(AX*4), Y13
-	VMULPS       Y0, Y13, Y13
 	VSUBPS       Y12, Y13, Y14
 	VMULPS       Y1, Y14, Y14
 	VADDPS       Y14, Y12, Y12
@@ -124,7 +122,97 @@ mainnodecay:
 	VMOVUPS      Y6, 96(DX)(AX*4)
 	ADDQ         $+32, AX
 	CMPQ         AX, R9
-	JLT          mainnodecay
+	JLT          mainnoscalenodecay
+	JMP          mainend
+
+mainnoscale:
+	VMOVUPS      (SI)(AX*4), Y6
+	VMOVUPS      (BX)(AX*4), Y7
+	VSUBPS       Y6, Y7, Y8
+	VMULPS       Y1, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      (DI)(AX*4), Y8
+	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y7, Y9
+	VMULPS       Y7, Y9, Y7
+	VADDPS       Y7, Y8, Y7
+	VMOVUPS      Y7, (DI)(AX*4)
+	VSQRTPS      Y7, Y7
+	VMOVUPS      32(SI)(AX*4), Y8
+	VMOVUPS      32(BX)(AX*4), Y9
+	VSUBPS       Y8, Y9, Y10
+	VMULPS       Y1, Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(SI)(AX*4)
+	VMOVUPS      32(DI)(AX*4), Y10
+	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y9, Y11
+	VMULPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 32(DI)(AX*4)
+	VSQRTPS      Y9, Y9
+	VMOVUPS      64(SI)(AX*4), Y10
+	VMOVUPS      64(BX)(AX*4), Y11
+	VSUBPS       Y10, Y11, Y12
+	VMULPS       Y1, Y12, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(SI)(AX*4)
+	VMOVUPS      64(DI)(AX*4), Y12
+	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y11, Y13
+	VMULPS       Y11, Y13, Y11
+	VADDPS       Y11, Y12, Y11
+	VMOVUPS      Y11, 64(DI)(AX*4)
+	VSQRTPS      Y11, Y11
+	VMOVUPS      96(SI)(AX*4), Y12
+	VMOVUPS      96(BX)(AX*4), Y13
+	VSUBPS       Y12, Y13, Y14
+	VMULPS       Y1, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(SI)(AX*4)
+	VMOVUPS      96(DI)(AX*4), Y14
+	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y13, Y15
+	VMULPS       Y13, Y15, Y13
+	VADDPS       Y13, Y14, Y13
+	VMOVUPS      Y13, 96(DI)(AX*4)
+	VSQRTPS      Y13, Y13
+	VMOVUPS      (DX)(AX*4), Y14
+	VMULPS       Y5, Y14, Y14
+	VBROADCASTSS 24(R8), Y15
+	VMULPS       Y15, Y6, Y6
+	VADDPS       Y4, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (DX)(AX*4)
+	VMOVUPS      32(DX)(AX*4), Y6
+	VMULPS       Y5, Y6, Y6
+	VBROADCASTSS 24(R8), Y7
+	VMULPS       Y7, Y8, Y7
+	VADDPS       Y4, Y9, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(DX)(AX*4)
+	VMOVUPS      64(DX)(AX*4), Y6
+	VMULPS       Y5, Y6, Y6
+	VBROADCASTSS 24(R8), Y7
+	VMULPS       Y7, Y10, Y7
+	VADDPS       Y4, Y11, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(DX)(AX*4)
+	VMOVUPS      96(DX)(AX*4), Y6
+	VMULPS       Y5, Y6, Y6
+	VBROADCASTSS 24(R8), Y7
+	VMULPS       Y7, Y12, Y7
+	VADDPS       Y4, Y13, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(DX)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R9
+	JLT          mainnoscale
 	JMP          mainend
 
 main:
@@ -338,6 +426,186 @@ entry:
 	ANDQ       $-32, R12
 	CMPQ       AX, R12
 	JGE        mainend
+	CMPL       (R10), $0x3f800000
+	JNE        main
+	CMPL       20(R10), $0x3f800000
+	JNE        mainnoscale
+
+mainnoscalenodecay:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VSUBPS       Y6, Y7, Y8
+	VMULPS       Y1, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VMOVUPS      (R9)(AX*4), Y8
+	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y7, Y9
+	VMULPS       Y7, Y9, Y7
+	VADDPS       Y7, Y8, Y7
+	VMOVUPS      Y7, (R9)(AX*4)
+	VSQRTPS      Y7, Y7
+	VMOVUPS      32(R8)(AX*4), Y8
+	VMOVUPS      32(DI)(AX*4), Y9
+	VSUBPS       Y8, Y9, Y10
+	VMULPS       Y1, Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(R8)(AX*4)
+	VMOVUPS      32(R9)(AX*4), Y10
+	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y9, Y11
+	VMULPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 32(R9)(AX*4)
+	VSQRTPS      Y9, Y9
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VSUBPS       Y10, Y11, Y12
+	VMULPS       Y1, Y12, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VMOVUPS      64(R9)(AX*4), Y12
+	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y11, Y13
+	VMULPS       Y11, Y13, Y11
+	VADDPS       Y11, Y12, Y11
+	VMOVUPS      Y11, 64(R9)(AX*4)
+	VSQRTPS      Y11, Y11
+	VMOVUPS      96(R8)(AX*4), Y12
+	VMOVUPS      96(DI)(AX*4), Y13
+	VSUBPS       Y12, Y13, Y14
+	VMULPS       Y1, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(R8)(AX*4)
+	VMOVUPS      96(R9)(AX*4), Y14
+	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y13, Y15
+	VMULPS       Y13, Y15, Y13
+	VADDPS       Y13, Y14, Y13
+	VMOVUPS      Y13, 96(R9)(AX*4)
+	VSQRTPS      Y13, Y13
+	VMOVUPS      (SI)(AX*4), Y14
+	VBROADCASTSS 24(R10), Y15
+	VMULPS       Y15, Y6, Y6
+	VADDPS       Y4, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y8, Y7
+	VADDPS       Y4, Y9, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y10, Y7
+	VADDPS       Y4, Y11, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y12, Y7
+	VADDPS       Y4, Y13, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R12
+	JLT          mainnoscalenodecay
+	JMP          mainend
+
+mainnoscale:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VSUBPS       Y6, Y7, Y8
+	VMULPS       Y1, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VMOVUPS      (R9)(AX*4), Y8
+	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y7, Y9
+	VMULPS       Y7, Y9, Y7
+	VADDPS       Y7, Y8, Y7
+	VMOVUPS      Y7, (R9)(AX*4)
+	VSQRTPS      Y7, Y7
+	VMOVUPS      32(R8)(AX*4), Y8
+	VMOVUPS      32(DI)(AX*4), Y9
+	VSUBPS       Y8, Y9, Y10
+	VMULPS       Y1, Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(R8)(AX*4)
+	VMOVUPS      32(R9)(AX*4), Y10
+	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y9, Y11
+	VMULPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 32(R9)(AX*4)
+	VSQRTPS      Y9, Y9
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VSUBPS       Y10, Y11, Y12
+	VMULPS       Y1, Y12, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VMOVUPS      64(R9)(AX*4), Y12
+	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y11, Y13
+	VMULPS       Y11, Y13, Y11
+	VADDPS       Y11, Y12, Y11
+	VMOVUPS      Y11, 64(R9)(AX*4)
+	VSQRTPS      Y11, Y11
+	VMOVUPS      96(R8)(AX*4), Y12
+	VMOVUPS      96(DI)(AX*4), Y13
+	VSUBPS       Y12, Y13, Y14
+	VMULPS       Y1, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(R8)(AX*4)
+	VMOVUPS      96(R9)(AX*4), Y14
+	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y13, Y15
+	VMULPS       Y13, Y15, Y13
+	VADDPS       Y13, Y14, Y13
+	VMOVUPS      Y13, 96(R9)(AX*4)
+	VSQRTPS      Y13, Y13
+	VMOVUPS      (SI)(AX*4), Y14
+	VMULPS       Y5, Y14, Y14
+	VBROADCASTSS 24(R10), Y15
+	VMULPS       Y15, Y6, Y6
+	VADDPS       Y4, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y6
+	VMULPS       Y5, Y6, Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y8, Y7
+	VADDPS       Y4, Y9, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VMULPS       Y5, Y6, Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y10, Y7
+	VADDPS       Y4, Y11, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VMULPS       Y5, Y6, Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y12, Y7
+	VADDPS       Y4, Y13, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R12
+	JLT          mainnoscale
+	JMP          mainend
 
 main:
 	VMOVUPS      (R8)(AX*4), Y6

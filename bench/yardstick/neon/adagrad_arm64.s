@@ -24,41 +24,40 @@ TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	MOVD p_len+8(FP), R0
 	CMP $16, R0
 	BLT general
-	MOVWU 12(R3), R2
+	MOVWU 0(R3), R2
 	CMPW $0x3f800000, R2
 	BNE general
+	MOVWU 12(R3), R2
+	CMPW $0x3f800000, R2
+	BNE noscale
 
-nodecay:
-	FMOVS 0(R3), F31
+noscalenodecay:
+	FMOVS 4(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
+	FMOVS 8(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
+	FMOVS 16(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 16(R3), F28
-	VDUP V28.S[0], V28.S4
 	SUBS $16, R0, R0
-	BLT nodecayrest16
+	BLT noscalenodecayrest16
 
-nodecayloop16:
+noscalenodecayloop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
 	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
 	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -64(R8)
 	FLDPQ.P 64(R6), (F4, F5)
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
+	WORD $0x4e3fd400 // fadd v0.4s, v0.4s, v31.4s
+	WORD $0x4e3fd421 // fadd v1.4s, v1.4s, v31.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
 	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
 	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
 	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
@@ -66,31 +65,105 @@ nodecayloop16:
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
 	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
 	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -32(R8)
 	FLDPQ -32(R6), (F4, F5)
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
+	WORD $0x4e3fd400 // fadd v0.4s, v0.4s, v31.4s
+	WORD $0x4e3fd421 // fadd v1.4s, v1.4s, v31.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
 	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
 	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
 	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
 	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
 	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
-	BGE nodecayloop16
+	BGE noscalenodecayloop16
 
-nodecayrest16:
+noscalenodecayrest16:
+	ADD $16, R0, R0
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 16(R3), F27
+	VDUP V27.S[0], V27.S4
+	JMP general
+
+noscale:
+	FMOVS 4(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 8(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 12(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 16(R3), F28
+	VDUP V28.S[0], V28.S4
+	SUBS $16, R0, R0
+	BLT noscalerest16
+
+noscaleloop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R6), (F4, F5)
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x4e3fd400 // fadd v0.4s, v0.4s, v31.4s
+	WORD $0x4e3fd421 // fadd v1.4s, v1.4s, v31.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
+	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R6), (F4, F5)
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x4e3fd400 // fadd v0.4s, v0.4s, v31.4s
+	WORD $0x4e3fd421 // fadd v1.4s, v1.4s, v31.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
+	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
+	SUBS $16, R0, R0
+	BGE noscaleloop16
+
+noscalerest16:
 	ADD $16, R0, R0
 	FMOVS 0(R3), F31
 	VDUP V31.S[0], V31.S4

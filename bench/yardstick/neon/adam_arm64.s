@@ -29,11 +29,95 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 	MOVD p_len+8(FP), R0
 	CMP $16, R0
 	BLT general
-	MOVWU 20(R3), R2
+	MOVWU 0(R3), R2
 	CMPW $0x3f800000, R2
 	BNE general
+	MOVWU 20(R3), R2
+	CMPW $0x3f800000, R2
+	BNE noscale
 
-nodecay:
+noscalenodecay:
+	FMOVS 4(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 8(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 12(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 16(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 24(R3), F27
+	VDUP V27.S[0], V27.S4
+	SUBS $16, R0, R0
+	BLT noscalenodecayrest16
+
+noscalenodecayloop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3fdc84 // fmul v4.4s, v4.4s, v31.4s
+	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R9), (F4, F5)
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
+	WORD $0x6e3ddc46 // fmul v6.4s, v2.4s, v29.4s
+	WORD $0x6e3ddc67 // fmul v7.4s, v3.4s, v29.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	FSTPQ (F2, F3), -64(R9)
+	FLDPQ.P 64(R6), (F4, F5)
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e3cd442 // fadd v2.4s, v2.4s, v28.4s
+	WORD $0x4e3cd463 // fadd v3.4s, v3.4s, v28.4s
+	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3fdc84 // fmul v4.4s, v4.4s, v31.4s
+	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R9), (F4, F5)
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
+	WORD $0x6e3ddc46 // fmul v6.4s, v2.4s, v29.4s
+	WORD $0x6e3ddc67 // fmul v7.4s, v3.4s, v29.4s
+	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	FSTPQ (F2, F3), -32(R9)
+	FLDPQ -32(R6), (F4, F5)
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e3cd442 // fadd v2.4s, v2.4s, v28.4s
+	WORD $0x4e3cd463 // fadd v3.4s, v3.4s, v28.4s
+	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
+	SUBS $16, R0, R0
+	BGE noscalenodecayloop16
+
+noscalenodecayrest16:
+	ADD $16, R0, R0
 	FMOVS 0(R3), F31
 	VDUP V31.S[0], V31.S4
 	FMOVS 4(R3), F30
@@ -44,40 +128,57 @@ nodecay:
 	VDUP V28.S[0], V28.S4
 	FMOVS 16(R3), F27
 	VDUP V27.S[0], V27.S4
+	FMOVS 20(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 24(R3), F25
+	VDUP V25.S[0], V25.S4
+	JMP general
+
+noscale:
+	FMOVS 4(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 8(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 12(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 16(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 20(R3), F27
+	VDUP V27.S[0], V27.S4
 	FMOVS 24(R3), F26
 	VDUP V26.S[0], V26.S4
 	SUBS $16, R0, R0
-	BLT nodecayrest16
+	BLT noscalerest16
 
-nodecayloop16:
+noscaleloop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
 	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
 	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
+	WORD $0x6e3fdc84 // fmul v4.4s, v4.4s, v31.4s
+	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -64(R8)
 	FLDPQ.P 64(R9), (F4, F5)
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x6e3cdc46 // fmul v6.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc67 // fmul v7.4s, v3.4s, v28.4s
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
+	WORD $0x6e3ddc46 // fmul v6.4s, v2.4s, v29.4s
+	WORD $0x6e3ddc67 // fmul v7.4s, v3.4s, v29.4s
 	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
 	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
 	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
 	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
 	FSTPQ (F2, F3), -64(R9)
 	FLDPQ.P 64(R6), (F4, F5)
+	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
 	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
 	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x4e3bd442 // fadd v2.4s, v2.4s, v27.4s
-	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
+	WORD $0x4e3cd442 // fadd v2.4s, v2.4s, v28.4s
+	WORD $0x4e3cd463 // fadd v3.4s, v3.4s, v28.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
 	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
 	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
@@ -85,41 +186,41 @@ nodecayloop16:
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
 	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
 	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
+	WORD $0x6e3fdc84 // fmul v4.4s, v4.4s, v31.4s
+	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -32(R8)
 	FLDPQ -32(R9), (F4, F5)
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x6e3cdc46 // fmul v6.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc67 // fmul v7.4s, v3.4s, v28.4s
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
+	WORD $0x6e3ddc46 // fmul v6.4s, v2.4s, v29.4s
+	WORD $0x6e3ddc67 // fmul v7.4s, v3.4s, v29.4s
 	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
 	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
 	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
 	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
 	FSTPQ (F2, F3), -32(R9)
 	FLDPQ -32(R6), (F4, F5)
+	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
 	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
 	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
 	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x4e3bd442 // fadd v2.4s, v2.4s, v27.4s
-	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
+	WORD $0x4e3cd442 // fadd v2.4s, v2.4s, v28.4s
+	WORD $0x4e3cd463 // fadd v3.4s, v3.4s, v28.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
 	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
 	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
 	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
 	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
-	BGE nodecayloop16
+	BGE noscaleloop16
 
-nodecayrest16:
+noscalerest16:
 	ADD $16, R0, R0
 	FMOVS 0(R3), F31
 	VDUP V31.S[0], V31.S4

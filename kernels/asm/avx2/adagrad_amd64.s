@@ -33,27 +33,25 @@ TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	ANDQ         $-32, R8
 	CMPQ         AX, R8
 	JGE          mainend
-	CMPL         12(DI), $0x3f800000
+	CMPL         20(DI), $0xffffffff
 	JNE          main
 	CMPL         24(DI), $0xffffffff
 	JNE          main
+	CMPL         (DI), $0x3f800000
+	JNE          mainnokeep
+	CMPL         12(DI), $0x3f800000
+	JNE          mainnokeepnoscale
 	CMPL         28(DI), $+0
 	JLT          mainend
-	CMPL         20(DI), $+0
-	JLT          mainend
 
-mainnodecayagain:
+mainnokeepnoscalenodecayagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
 	VBROADCASTSS 28(DI), Y8
 	VANDPS       Y8, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
@@ -62,12 +60,8 @@ mainnodecayagain:
 	VBROADCASTSS 28(DI), Y10
 	VANDPS       Y10, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
-	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
-	VANDPS       Y5, Y8, Y10
-	VPSIGND      Y10, Y8, Y8
 	VMOVUPS      Y8, 32(SI)(AX*4)
 	VADDPS       Y1, Y8, Y8
 	VSQRTPS      Y8, Y8
@@ -76,12 +70,8 @@ mainnodecayagain:
 	VBROADCASTSS 28(DI), Y12
 	VANDPS       Y12, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
-	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
-	VANDPS       Y5, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
 	VADDPS       Y1, Y10, Y10
 	VSQRTPS      Y10, Y10
@@ -90,12 +80,8 @@ mainnodecayagain:
 	VBROADCASTSS 28(DI), Y14
 	VANDPS       Y14, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
-	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
-	VANDPS       Y5, Y12, Y14
-	VPSIGND      Y14, Y12, Y12
 	VMOVUPS      Y12, 96(SI)(AX*4)
 	VADDPS       Y1, Y12, Y12
 	VSQRTPS      Y12, Y12
@@ -125,7 +111,167 @@ mainnodecayagain:
 	VMOVUPS      Y6, 96(DX)(AX*4)
 	ADDQ         $+32, AX
 	CMPQ         AX, R8
-	JLT          mainnodecayagain
+	JLT          mainnokeepnoscalenodecayagain
+	JMP          mainend
+
+mainnokeepnoscale:
+	CMPL 28(DI), $+0
+	JLT  mainend
+
+mainnokeepnoscaleagain:
+	VMOVUPS      (SI)(AX*4), Y6
+	VMOVUPS      (BX)(AX*4), Y7
+	VBROADCASTSS 28(DI), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y7, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VMOVUPS      32(SI)(AX*4), Y8
+	VMOVUPS      32(BX)(AX*4), Y9
+	VBROADCASTSS 28(DI), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(SI)(AX*4)
+	VADDPS       Y1, Y8, Y8
+	VSQRTPS      Y8, Y8
+	VMOVUPS      64(SI)(AX*4), Y10
+	VMOVUPS      64(BX)(AX*4), Y11
+	VBROADCASTSS 28(DI), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(SI)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMOVUPS      96(SI)(AX*4), Y12
+	VMOVUPS      96(BX)(AX*4), Y13
+	VBROADCASTSS 28(DI), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y13, Y13, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(SI)(AX*4)
+	VADDPS       Y1, Y12, Y12
+	VSQRTPS      Y12, Y12
+	VMOVUPS      (DX)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y7, Y7
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (DX)(AX*4)
+	VMOVUPS      32(DX)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VMULPS       Y4, Y9, Y7
+	VADDPS       Y2, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(DX)(AX*4)
+	VMOVUPS      64(DX)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VMULPS       Y4, Y11, Y7
+	VADDPS       Y2, Y10, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(DX)(AX*4)
+	VMOVUPS      96(DX)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VMULPS       Y4, Y13, Y7
+	VADDPS       Y2, Y12, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(DX)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R8
+	JLT          mainnokeepnoscaleagain
+	JMP          mainend
+
+mainnokeep:
+	CMPL 28(DI), $+0
+	JLT  mainend
+
+mainnokeepagain:
+	VMOVUPS      (SI)(AX*4), Y6
+	VMOVUPS      (BX)(AX*4), Y7
+	VBROADCASTSS 28(DI), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VMULPS       Y7, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VMOVUPS      32(SI)(AX*4), Y8
+	VMOVUPS      32(BX)(AX*4), Y9
+	VBROADCASTSS 28(DI), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(SI)(AX*4)
+	VADDPS       Y1, Y8, Y8
+	VSQRTPS      Y8, Y8
+	VMOVUPS      64(SI)(AX*4), Y10
+	VMOVUPS      64(BX)(AX*4), Y11
+	VBROADCASTSS 28(DI), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y0, Y11, Y11
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(SI)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMOVUPS      96(SI)(AX*4), Y12
+	VMOVUPS      96(BX)(AX*4), Y13
+	VBROADCASTSS 28(DI), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y0, Y13, Y13
+	VMULPS       Y13, Y13, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(SI)(AX*4)
+	VADDPS       Y1, Y12, Y12
+	VSQRTPS      Y12, Y12
+	VMOVUPS      (DX)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y7, Y7
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (DX)(AX*4)
+	VMOVUPS      32(DX)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VMULPS       Y4, Y9, Y7
+	VADDPS       Y2, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(DX)(AX*4)
+	VMOVUPS      64(DX)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VMULPS       Y4, Y11, Y7
+	VADDPS       Y2, Y10, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(DX)(AX*4)
+	VMOVUPS      96(DX)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VMULPS       Y4, Y13, Y7
+	VADDPS       Y2, Y12, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(DX)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R8
+	JLT          mainnokeepagain
 	JMP          mainend
 
 main:
@@ -143,7 +289,6 @@ mainagain:
 	VANDPS       Y8, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
@@ -157,7 +302,6 @@ mainagain:
 	VANDPS       Y10, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y0, Y9, Y9
-	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
 	VANDPS       Y5, Y8, Y10
@@ -171,7 +315,6 @@ mainagain:
 	VANDPS       Y12, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y0, Y11, Y11
-	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VANDPS       Y5, Y10, Y12
@@ -185,7 +328,6 @@ mainagain:
 	VANDPS       Y14, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y0, Y13, Y13
-	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
 	VANDPS       Y5, Y12, Y14
@@ -198,7 +340,6 @@ mainagain:
 	VANDPS       Y15, Y14, Y15
 	VPSIGND      Y15, Y14, Y14
 	VMULPS       Y3, Y14, Y14
-	VPSIGND      Y15, Y14, Y14
 	VMULPS       Y4, Y7, Y7
 	VADDPS       Y2, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
@@ -209,7 +350,6 @@ mainagain:
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y4, Y9, Y7
 	VADDPS       Y2, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
@@ -220,7 +360,6 @@ mainagain:
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y4, Y11, Y7
 	VADDPS       Y2, Y10, Y8
 	VDIVPS       Y8, Y7, Y7
@@ -231,7 +370,6 @@ mainagain:
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y4, Y13, Y7
 	VADDPS       Y2, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
@@ -255,7 +393,6 @@ loop:
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
@@ -268,7 +405,6 @@ loop:
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y3, Y8, Y8
-	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y4, Y7, Y7
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
@@ -292,27 +428,25 @@ loopend:
 	VANDPS       Y9, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y0, Y8, Y8
-	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y8, Y8, Y0
-	VADDPS       Y0, Y7, Y0
-	VANDPS       Y5, Y0, Y5
+	VMULPS       Y0, Y8, Y0
+	VMULPS       Y0, Y0, Y8
+	VADDPS       Y8, Y7, Y7
+	VANDPS       Y5, Y7, Y5
 	VPMINUD      all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND      Y5, Y0, Y0
-	VMASKMOVPS   Y0, Y6, (SI)(AX*4)
-	VMASKMOVPS   (DX)(AX*4), Y6, Y5
-	VBROADCASTSS 24(DI), Y7
-	VANDPS       Y7, Y5, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y5, Y5
-	VMULPS       Y3, Y5, Y5
-	VPSIGND      Y7, Y5, Y5
-	VMULPS       Y4, Y8, Y3
-	VADDPS       Y1, Y0, Y0
-	VSQRTPS      Y0, Y0
-	VADDPS       Y2, Y0, Y0
-	VDIVPS       Y0, Y3, Y0
-	VSUBPS       Y0, Y5, Y0
+	VPSIGND      Y5, Y7, Y5
+	VMASKMOVPS   Y5, Y6, (SI)(AX*4)
+	VMASKMOVPS   (DX)(AX*4), Y6, Y7
+	VBROADCASTSS 24(DI), Y8
+	VANDPS       Y8, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y3, Y7, Y3
+	VMULPS       Y4, Y0, Y0
+	VADDPS       Y1, Y5, Y1
+	VSQRTPS      Y1, Y1
+	VADDPS       Y2, Y1, Y1
+	VDIVPS       Y1, Y0, Y0
+	VSUBPS       Y0, Y3, Y0
 	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
 
 done:
@@ -375,12 +509,254 @@ entry:
 	ANDQ       $-32, R11
 	CMPQ       AX, R11
 	JGE        mainend
+	CMPL       20(R9), $0xffffffff
+	JNE        main
+	CMPL       24(R9), $0xffffffff
+	JNE        main
+	CMPL       (R9), $0x3f800000
+	JNE        mainnokeep
+	CMPL       12(R9), $0x3f800000
+	JNE        mainnokeepnoscale
 	CMPL       28(R9), $+0
 	JLT        mainend
-	CMPL       20(R9), $+0
-	JLT        mainend
-	CMPL       24(R9), $+0
-	JLT        mainend
+
+mainnokeepnoscalenodecayagain:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VBROADCASTSS 28(R9), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y7, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VMOVUPS      32(R8)(AX*4), Y8
+	VMOVUPS      32(DI)(AX*4), Y9
+	VBROADCASTSS 28(R9), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(R8)(AX*4)
+	VADDPS       Y1, Y8, Y8
+	VSQRTPS      Y8, Y8
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VBROADCASTSS 28(R9), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMOVUPS      96(R8)(AX*4), Y12
+	VMOVUPS      96(DI)(AX*4), Y13
+	VBROADCASTSS 28(R9), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y13, Y13, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(R8)(AX*4)
+	VADDPS       Y1, Y12, Y12
+	VSQRTPS      Y12, Y12
+	VMOVUPS      (SI)(AX*4), Y14
+	VMULPS       Y4, Y7, Y7
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y6
+	VMULPS       Y4, Y9, Y7
+	VADDPS       Y2, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VMULPS       Y4, Y11, Y7
+	VADDPS       Y2, Y10, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VMULPS       Y4, Y13, Y7
+	VADDPS       Y2, Y12, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R11
+	JLT          mainnokeepnoscalenodecayagain
+	JMP          mainend
+
+mainnokeepnoscale:
+	CMPL 28(R9), $+0
+	JLT  mainend
+
+mainnokeepnoscaleagain:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VBROADCASTSS 28(R9), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y7, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VMOVUPS      32(R8)(AX*4), Y8
+	VMOVUPS      32(DI)(AX*4), Y9
+	VBROADCASTSS 28(R9), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(R8)(AX*4)
+	VADDPS       Y1, Y8, Y8
+	VSQRTPS      Y8, Y8
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VBROADCASTSS 28(R9), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMOVUPS      96(R8)(AX*4), Y12
+	VMOVUPS      96(DI)(AX*4), Y13
+	VBROADCASTSS 28(R9), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y13, Y13, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(R8)(AX*4)
+	VADDPS       Y1, Y12, Y12
+	VSQRTPS      Y12, Y12
+	VMOVUPS      (SI)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y7, Y7
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VMULPS       Y4, Y9, Y7
+	VADDPS       Y2, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VMULPS       Y4, Y11, Y7
+	VADDPS       Y2, Y10, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VMULPS       Y4, Y13, Y7
+	VADDPS       Y2, Y12, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R11
+	JLT          mainnokeepnoscaleagain
+	JMP          mainend
+
+mainnokeep:
+	CMPL 28(R9), $+0
+	JLT  mainend
+
+mainnokeepagain:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VBROADCASTSS 28(R9), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VMULPS       Y7, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VMOVUPS      32(R8)(AX*4), Y8
+	VMOVUPS      32(DI)(AX*4), Y9
+	VBROADCASTSS 28(R9), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(R8)(AX*4)
+	VADDPS       Y1, Y8, Y8
+	VSQRTPS      Y8, Y8
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VBROADCASTSS 28(R9), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y0, Y11, Y11
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMOVUPS      96(R8)(AX*4), Y12
+	VMOVUPS      96(DI)(AX*4), Y13
+	VBROADCASTSS 28(R9), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y0, Y13, Y13
+	VMULPS       Y13, Y13, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(R8)(AX*4)
+	VADDPS       Y1, Y12, Y12
+	VSQRTPS      Y12, Y12
+	VMOVUPS      (SI)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y7, Y7
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VMULPS       Y4, Y9, Y7
+	VADDPS       Y2, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VMULPS       Y4, Y11, Y7
+	VADDPS       Y2, Y10, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VMULPS       Y4, Y13, Y7
+	VADDPS       Y2, Y12, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R11
+	JLT          mainnokeepagain
+	JMP          mainend
+
+main:
+	CMPL 28(R9), $+0
+	JLT  mainend
+	CMPL 20(R9), $+0
+	JLT  mainend
+	CMPL 24(R9), $+0
+	JLT  mainend
 
 mainagain:
 	VMOVUPS      (R8)(AX*4), Y6
@@ -389,7 +765,6 @@ mainagain:
 	VANDPS       Y8, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
@@ -403,7 +778,6 @@ mainagain:
 	VANDPS       Y10, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y0, Y9, Y9
-	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
 	VANDPS       Y5, Y8, Y10
@@ -417,7 +791,6 @@ mainagain:
 	VANDPS       Y12, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y0, Y11, Y11
-	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VANDPS       Y5, Y10, Y12
@@ -431,7 +804,6 @@ mainagain:
 	VANDPS       Y14, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y0, Y13, Y13
-	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
 	VANDPS       Y5, Y12, Y14
@@ -444,7 +816,6 @@ mainagain:
 	VANDPS       Y15, Y14, Y15
 	VPSIGND      Y15, Y14, Y14
 	VMULPS       Y3, Y14, Y14
-	VPSIGND      Y15, Y14, Y14
 	VMULPS       Y4, Y7, Y7
 	VADDPS       Y2, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
@@ -455,7 +826,6 @@ mainagain:
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y4, Y9, Y7
 	VADDPS       Y2, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
@@ -466,7 +836,6 @@ mainagain:
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y4, Y11, Y7
 	VADDPS       Y2, Y10, Y8
 	VDIVPS       Y8, Y7, Y7
@@ -477,7 +846,6 @@ mainagain:
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y4, Y13, Y7
 	VADDPS       Y2, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
@@ -501,7 +869,6 @@ loop:
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
@@ -514,7 +881,6 @@ loop:
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y3, Y8, Y8
-	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y4, Y7, Y7
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
@@ -539,7 +905,6 @@ loopend:
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y0, Y8, Y8
-	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y8, Y8, Y9
 	VADDPS       Y9, Y7, Y7
 	VANDPS       Y5, Y7, Y9
@@ -552,7 +917,6 @@ loopend:
 	VPMINUD      all7fffffff<>+0(SB), Y10, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y3, Y9, Y9
-	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y4, Y8, Y8
 	VADDPS       Y1, Y7, Y7
 	VSQRTPS      Y7, Y7

@@ -37,27 +37,25 @@ TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	ANDQ         $-32, R8
 	CMPQ         AX, R8
 	JGE          mainend
-	CMPL         12(DI), $0x3f800000
+	CMPL         20(DI), $0xffffffff
 	JNE          main
 	CMPL         24(DI), $0xffffffff
 	JNE          main
+	CMPL         (DI), $0x3f800000
+	JNE          mainnokeep
+	CMPL         12(DI), $0x3f800000
+	JNE          mainnokeepnoscale
 	CMPL         28(DI), $+0
 	JLT          mainend
-	CMPL         20(DI), $+0
-	JLT          mainend
 
-mainnodecayagain:
+mainnokeepnoscalenodecayagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
 	VBROADCASTSS 28(DI), Y8
 	VANDPS       Y8, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
@@ -66,12 +64,8 @@ mainnodecayagain:
 	VBROADCASTSS 28(DI), Y10
 	VANDPS       Y10, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
-	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
-	VANDPS       Y5, Y8, Y10
-	VPSIGND      Y10, Y8, Y8
 	VMOVUPS      Y8, 32(SI)(AX*4)
 	VADDPS       Y1, Y8, Y8
 	VSQRTPS      Y8, Y8
@@ -80,12 +74,8 @@ mainnodecayagain:
 	VBROADCASTSS 28(DI), Y12
 	VANDPS       Y12, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
-	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
-	VANDPS       Y5, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
 	VADDPS       Y1, Y10, Y10
 	VSQRTPS      Y10, Y10
@@ -94,12 +84,8 @@ mainnodecayagain:
 	VBROADCASTSS 28(DI), Y14
 	VANDPS       Y14, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
-	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
-	VANDPS       Y5, Y12, Y14
-	VPSIGND      Y14, Y12, Y12
 	VMOVUPS      Y12, 96(SI)(AX*4)
 	VADDPS       Y1, Y12, Y12
 	VSQRTPS      Y12, Y12
@@ -177,7 +163,263 @@ mainnodecayagain:
 	VMOVUPS      Y6, 96(DX)(AX*4)
 	ADDQ         $+32, AX
 	CMPQ         AX, R8
-	JLT          mainnodecayagain
+	JLT          mainnokeepnoscalenodecayagain
+	JMP          mainend
+
+mainnokeepnoscale:
+	CMPL 28(DI), $+0
+	JLT  mainend
+
+mainnokeepnoscaleagain:
+	VMOVUPS      (SI)(AX*4), Y6
+	VMOVUPS      (BX)(AX*4), Y7
+	VBROADCASTSS 28(DI), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y7, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VMOVUPS      32(SI)(AX*4), Y8
+	VMOVUPS      32(BX)(AX*4), Y9
+	VBROADCASTSS 28(DI), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(SI)(AX*4)
+	VADDPS       Y1, Y8, Y8
+	VSQRTPS      Y8, Y8
+	VMOVUPS      64(SI)(AX*4), Y10
+	VMOVUPS      64(BX)(AX*4), Y11
+	VBROADCASTSS 28(DI), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(SI)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMOVUPS      96(SI)(AX*4), Y12
+	VMOVUPS      96(BX)(AX*4), Y13
+	VBROADCASTSS 28(DI), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y13, Y13, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(SI)(AX*4)
+	VADDPS       Y1, Y12, Y12
+	VSQRTPS      Y12, Y12
+	VMOVUPS      (DX)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y6, Y7, Y7
+	VSUBPS       Y7, Y14, Y7
+	VBROADCASTSS 32(DI), Y14
+	VMULPS       Y14, Y6, Y14
+	VBROADCASTSS constants<>+4(SB), Y15
+	VXORPS       Y15, Y14, Y15
+	VMAXPS       Y7, Y15, Y15
+	VMINPS       Y14, Y15, Y14
+	VSUBPS       Y14, Y7, Y7
+	VBROADCASTSS 36(DI), Y14
+	VMULPS       Y14, Y6, Y6
+	VBROADCASTSS constants<>+0(SB), Y14
+	VADDPS       Y14, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VMOVUPS      Y6, (DX)(AX*4)
+	VMOVUPS      32(DX)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y8, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(DI), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(DI), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(DX)(AX*4)
+	VMOVUPS      64(DX)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y10, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y11, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(DI), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(DI), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(DX)(AX*4)
+	VMOVUPS      96(DX)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y12, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y13, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(DI), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(DI), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(DX)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R8
+	JLT          mainnokeepnoscaleagain
+	JMP          mainend
+
+mainnokeep:
+	CMPL 28(DI), $+0
+	JLT  mainend
+
+mainnokeepagain:
+	VMOVUPS      (SI)(AX*4), Y6
+	VMOVUPS      (BX)(AX*4), Y7
+	VBROADCASTSS 28(DI), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VMULPS       Y7, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VMOVUPS      32(SI)(AX*4), Y8
+	VMOVUPS      32(BX)(AX*4), Y9
+	VBROADCASTSS 28(DI), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(SI)(AX*4)
+	VADDPS       Y1, Y8, Y8
+	VSQRTPS      Y8, Y8
+	VMOVUPS      64(SI)(AX*4), Y10
+	VMOVUPS      64(BX)(AX*4), Y11
+	VBROADCASTSS 28(DI), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y0, Y11, Y11
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(SI)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMOVUPS      96(SI)(AX*4), Y12
+	VMOVUPS      96(BX)(AX*4), Y13
+	VBROADCASTSS 28(DI), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y0, Y13, Y13
+	VMULPS       Y13, Y13, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(SI)(AX*4)
+	VADDPS       Y1, Y12, Y12
+	VSQRTPS      Y12, Y12
+	VMOVUPS      (DX)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y6, Y7, Y7
+	VSUBPS       Y7, Y14, Y7
+	VBROADCASTSS 32(DI), Y14
+	VMULPS       Y14, Y6, Y14
+	VBROADCASTSS constants<>+4(SB), Y15
+	VXORPS       Y15, Y14, Y15
+	VMAXPS       Y7, Y15, Y15
+	VMINPS       Y14, Y15, Y14
+	VSUBPS       Y14, Y7, Y7
+	VBROADCASTSS 36(DI), Y14
+	VMULPS       Y14, Y6, Y6
+	VBROADCASTSS constants<>+0(SB), Y14
+	VADDPS       Y14, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VMOVUPS      Y6, (DX)(AX*4)
+	VMOVUPS      32(DX)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y8, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(DI), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(DI), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(DX)(AX*4)
+	VMOVUPS      64(DX)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y10, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y11, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(DI), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(DI), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(DX)(AX*4)
+	VMOVUPS      96(DX)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y12, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y13, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(DI), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(DI), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(DX)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R8
+	JLT          mainnokeepagain
 	JMP          mainend
 
 main:
@@ -195,7 +437,6 @@ mainagain:
 	VANDPS       Y8, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
@@ -209,7 +450,6 @@ mainagain:
 	VANDPS       Y10, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y0, Y9, Y9
-	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
 	VANDPS       Y5, Y8, Y10
@@ -223,7 +463,6 @@ mainagain:
 	VANDPS       Y12, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y0, Y11, Y11
-	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VANDPS       Y5, Y10, Y12
@@ -237,7 +476,6 @@ mainagain:
 	VANDPS       Y14, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y0, Y13, Y13
-	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
 	VANDPS       Y5, Y12, Y14
@@ -250,7 +488,6 @@ mainagain:
 	VANDPS       Y15, Y14, Y15
 	VPSIGND      Y15, Y14, Y14
 	VMULPS       Y3, Y14, Y14
-	VPSIGND      Y15, Y14, Y14
 	VADDPS       Y2, Y6, Y6
 	VDIVPS       Y6, Y4, Y6
 	VMULPS       Y6, Y7, Y7
@@ -273,7 +510,6 @@ mainagain:
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
 	VADDPS       Y2, Y8, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y9, Y8
@@ -296,7 +532,6 @@ mainagain:
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
 	VADDPS       Y2, Y10, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y11, Y8
@@ -319,7 +554,6 @@ mainagain:
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
 	VADDPS       Y2, Y12, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y13, Y8
@@ -355,7 +589,6 @@ loop:
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
@@ -368,7 +601,6 @@ loop:
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y3, Y8, Y8
-	VPSIGND      Y9, Y8, Y8
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VADDPS       Y2, Y6, Y6
@@ -404,39 +636,37 @@ loopend:
 	VANDPS       Y9, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y0, Y8, Y8
-	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y8, Y8, Y0
-	VADDPS       Y0, Y7, Y0
-	VANDPS       Y5, Y0, Y5
+	VMULPS       Y0, Y8, Y0
+	VMULPS       Y0, Y0, Y8
+	VADDPS       Y8, Y7, Y7
+	VANDPS       Y5, Y7, Y5
 	VPMINUD      all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND      Y5, Y0, Y0
-	VMASKMOVPS   Y0, Y6, (SI)(AX*4)
-	VMASKMOVPS   (DX)(AX*4), Y6, Y5
-	VBROADCASTSS 24(DI), Y7
-	VANDPS       Y7, Y5, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y5, Y5
-	VMULPS       Y3, Y5, Y5
-	VPSIGND      Y7, Y5, Y5
-	VADDPS       Y1, Y0, Y0
-	VSQRTPS      Y0, Y0
-	VADDPS       Y2, Y0, Y0
-	VDIVPS       Y0, Y4, Y0
-	VMULPS       Y0, Y8, Y1
-	VSUBPS       Y1, Y5, Y1
+	VPSIGND      Y5, Y7, Y5
+	VMASKMOVPS   Y5, Y6, (SI)(AX*4)
+	VMASKMOVPS   (DX)(AX*4), Y6, Y7
+	VBROADCASTSS 24(DI), Y8
+	VANDPS       Y8, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y3, Y7, Y3
+	VADDPS       Y1, Y5, Y1
+	VSQRTPS      Y1, Y1
+	VADDPS       Y2, Y1, Y1
+	VDIVPS       Y1, Y4, Y1
+	VMULPS       Y1, Y0, Y0
+	VSUBPS       Y0, Y3, Y0
 	VBROADCASTSS 32(DI), Y2
-	VMULPS       Y2, Y0, Y2
+	VMULPS       Y2, Y1, Y2
 	VBROADCASTSS constants<>+4(SB), Y3
 	VXORPS       Y3, Y2, Y3
-	VMAXPS       Y1, Y3, Y3
+	VMAXPS       Y0, Y3, Y3
 	VMINPS       Y2, Y3, Y2
-	VSUBPS       Y2, Y1, Y1
+	VSUBPS       Y2, Y0, Y0
 	VBROADCASTSS 36(DI), Y2
-	VMULPS       Y2, Y0, Y0
+	VMULPS       Y2, Y1, Y1
 	VBROADCASTSS constants<>+0(SB), Y2
-	VADDPS       Y2, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
+	VADDPS       Y2, Y1, Y1
+	VDIVPS       Y1, Y0, Y0
 	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
 
 done:
@@ -499,12 +729,398 @@ entry:
 	ANDQ       $-32, R11
 	CMPQ       AX, R11
 	JGE        mainend
+	CMPL       20(R9), $0xffffffff
+	JNE        main
+	CMPL       24(R9), $0xffffffff
+	JNE        main
+	CMPL       (R9), $0x3f800000
+	JNE        mainnokeep
+	CMPL       12(R9), $0x3f800000
+	JNE        mainnokeepnoscale
 	CMPL       28(R9), $+0
 	JLT        mainend
-	CMPL       20(R9), $+0
-	JLT        mainend
-	CMPL       24(R9), $+0
-	JLT        mainend
+
+mainnokeepnoscalenodecayagain:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VBROADCASTSS 28(R9), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y7, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VMOVUPS      32(R8)(AX*4), Y8
+	VMOVUPS      32(DI)(AX*4), Y9
+	VBROADCASTSS 28(R9), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(R8)(AX*4)
+	VADDPS       Y1, Y8, Y8
+	VSQRTPS      Y8, Y8
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VBROADCASTSS 28(R9), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMOVUPS      96(R8)(AX*4), Y12
+	VMOVUPS      96(DI)(AX*4), Y13
+	VBROADCASTSS 28(R9), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y13, Y13, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(R8)(AX*4)
+	VADDPS       Y1, Y12, Y12
+	VSQRTPS      Y12, Y12
+	VMOVUPS      (SI)(AX*4), Y14
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y6, Y7, Y7
+	VSUBPS       Y7, Y14, Y7
+	VBROADCASTSS 32(R9), Y14
+	VMULPS       Y14, Y6, Y14
+	VBROADCASTSS constants<>+4(SB), Y15
+	VXORPS       Y15, Y14, Y15
+	VMAXPS       Y7, Y15, Y15
+	VMINPS       Y14, Y15, Y14
+	VSUBPS       Y14, Y7, Y7
+	VBROADCASTSS 36(R9), Y14
+	VMULPS       Y14, Y6, Y6
+	VBROADCASTSS constants<>+0(SB), Y14
+	VADDPS       Y14, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y6
+	VADDPS       Y2, Y8, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VADDPS       Y2, Y10, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y11, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VADDPS       Y2, Y12, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y13, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R11
+	JLT          mainnokeepnoscalenodecayagain
+	JMP          mainend
+
+mainnokeepnoscale:
+	CMPL 28(R9), $+0
+	JLT  mainend
+
+mainnokeepnoscaleagain:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VBROADCASTSS 28(R9), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y7, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VMOVUPS      32(R8)(AX*4), Y8
+	VMOVUPS      32(DI)(AX*4), Y9
+	VBROADCASTSS 28(R9), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(R8)(AX*4)
+	VADDPS       Y1, Y8, Y8
+	VSQRTPS      Y8, Y8
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VBROADCASTSS 28(R9), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMOVUPS      96(R8)(AX*4), Y12
+	VMOVUPS      96(DI)(AX*4), Y13
+	VBROADCASTSS 28(R9), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y13, Y13, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(R8)(AX*4)
+	VADDPS       Y1, Y12, Y12
+	VSQRTPS      Y12, Y12
+	VMOVUPS      (SI)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y6, Y7, Y7
+	VSUBPS       Y7, Y14, Y7
+	VBROADCASTSS 32(R9), Y14
+	VMULPS       Y14, Y6, Y14
+	VBROADCASTSS constants<>+4(SB), Y15
+	VXORPS       Y15, Y14, Y15
+	VMAXPS       Y7, Y15, Y15
+	VMINPS       Y14, Y15, Y14
+	VSUBPS       Y14, Y7, Y7
+	VBROADCASTSS 36(R9), Y14
+	VMULPS       Y14, Y6, Y6
+	VBROADCASTSS constants<>+0(SB), Y14
+	VADDPS       Y14, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y8, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y10, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y11, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y12, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y13, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R11
+	JLT          mainnokeepnoscaleagain
+	JMP          mainend
+
+mainnokeep:
+	CMPL 28(R9), $+0
+	JLT  mainend
+
+mainnokeepagain:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VBROADCASTSS 28(R9), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VMULPS       Y7, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VMOVUPS      32(R8)(AX*4), Y8
+	VMOVUPS      32(DI)(AX*4), Y9
+	VBROADCASTSS 28(R9), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(R8)(AX*4)
+	VADDPS       Y1, Y8, Y8
+	VSQRTPS      Y8, Y8
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VBROADCASTSS 28(R9), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y0, Y11, Y11
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMOVUPS      96(R8)(AX*4), Y12
+	VMOVUPS      96(DI)(AX*4), Y13
+	VBROADCASTSS 28(R9), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y0, Y13, Y13
+	VMULPS       Y13, Y13, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(R8)(AX*4)
+	VADDPS       Y1, Y12, Y12
+	VSQRTPS      Y12, Y12
+	VMOVUPS      (SI)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y6, Y7, Y7
+	VSUBPS       Y7, Y14, Y7
+	VBROADCASTSS 32(R9), Y14
+	VMULPS       Y14, Y6, Y14
+	VBROADCASTSS constants<>+4(SB), Y15
+	VXORPS       Y15, Y14, Y15
+	VMAXPS       Y7, Y15, Y15
+	VMINPS       Y14, Y15, Y14
+	VSUBPS       Y14, Y7, Y7
+	VBROADCASTSS 36(R9), Y14
+	VMULPS       Y14, Y6, Y6
+	VBROADCASTSS constants<>+0(SB), Y14
+	VADDPS       Y14, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y8, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y10, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y11, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y12, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y13, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R11
+	JLT          mainnokeepagain
+	JMP          mainend
+
+main:
+	CMPL 28(R9), $+0
+	JLT  mainend
+	CMPL 20(R9), $+0
+	JLT  mainend
+	CMPL 24(R9), $+0
+	JLT  mainend
 
 mainagain:
 	VMOVUPS      (R8)(AX*4), Y6
@@ -513,7 +1129,6 @@ mainagain:
 	VANDPS       Y8, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
@@ -527,7 +1142,6 @@ mainagain:
 	VANDPS       Y10, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y0, Y9, Y9
-	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
 	VANDPS       Y5, Y8, Y10
@@ -541,7 +1155,6 @@ mainagain:
 	VANDPS       Y12, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y0, Y11, Y11
-	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VANDPS       Y5, Y10, Y12
@@ -555,7 +1168,6 @@ mainagain:
 	VANDPS       Y14, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y0, Y13, Y13
-	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
 	VANDPS       Y5, Y12, Y14
@@ -568,7 +1180,6 @@ mainagain:
 	VANDPS       Y15, Y14, Y15
 	VPSIGND      Y15, Y14, Y14
 	VMULPS       Y3, Y14, Y14
-	VPSIGND      Y15, Y14, Y14
 	VADDPS       Y2, Y6, Y6
 	VDIVPS       Y6, Y4, Y6
 	VMULPS       Y6, Y7, Y7
@@ -591,7 +1202,6 @@ mainagain:
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
 	VADDPS       Y2, Y8, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y9, Y8
@@ -614,7 +1224,6 @@ mainagain:
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
 	VADDPS       Y2, Y10, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y11, Y8
@@ -637,7 +1246,6 @@ mainagain:
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
 	VADDPS       Y2, Y12, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y13, Y8
@@ -673,7 +1281,6 @@ loop:
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
@@ -686,7 +1293,6 @@ loop:
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y3, Y8, Y8
-	VPSIGND      Y9, Y8, Y8
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VADDPS       Y2, Y6, Y6
@@ -723,7 +1329,6 @@ loopend:
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y0, Y8, Y8
-	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y8, Y8, Y9
 	VADDPS       Y9, Y7, Y7
 	VANDPS       Y5, Y7, Y9
@@ -736,7 +1341,6 @@ loopend:
 	VPMINUD      all7fffffff<>+0(SB), Y10, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y3, Y9, Y9
-	VPSIGND      Y10, Y9, Y9
 	VADDPS       Y1, Y7, Y7
 	VSQRTPS      Y7, Y7
 	VADDPS       Y2, Y7, Y7

@@ -28,144 +28,343 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 	VBROADCASTSS 4(R8), Y2
 	VBROADCASTSS 8(R8), Y3
 	VBROADCASTSS 12(R8), Y4
+	VBROADCASTSS 16(R8), Y5
 	XORQ         AX, AX
 	MOVQ         CX, R9
 	ANDQ         $-32, R9
 	CMPQ         AX, R9
 	JGE          mainend
-	CMPL         20(R8), $0x3f800000
+	CMPL         28(R8), $0xffffffff
 	JNE          main
 	CMPL         32(R8), $0xffffffff
 	JNE          main
+	CMPL         (R8), $0x3f800000
+	JNE          mainnokeep
+	CMPL         20(R8), $0x3f800000
+	JNE          mainnokeepnoscale
 	CMPL         36(R8), $+0
 	JLT          mainend
-	CMPL         28(R8), $+0
-	JLT          mainend
 
-mainnodecayagain:
-	VMOVUPS      (SI)(AX*4), Y5
-	VMOVUPS      (BX)(AX*4), Y6
-	VBROADCASTSS 36(R8), Y7
-	VANDPS       Y7, Y6, Y7
-	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
-	VSUBPS       Y5, Y6, Y7
-	VMULPS       Y2, Y7, Y7
-	VADDPS       Y7, Y5, Y5
-	VANDPS       Y0, Y5, Y7
-	VPSIGND      Y7, Y5, Y5
-	VMOVUPS      Y5, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y7
-	VMULPS       Y3, Y7, Y7
-	VMULPS       Y4, Y6, Y8
-	VMULPS       Y6, Y8, Y6
-	VADDPS       Y6, Y7, Y6
-	VANDPS       Y0, Y6, Y7
-	VPSIGND      Y7, Y6, Y6
-	VMOVUPS      Y6, (DI)(AX*4)
-	VSQRTPS      Y6, Y6
-	VMOVUPS      32(SI)(AX*4), Y7
-	VMOVUPS      32(BX)(AX*4), Y8
-	VBROADCASTSS 36(R8), Y9
-	VANDPS       Y9, Y8, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y1, Y8, Y8
-	VPSIGND      Y9, Y8, Y8
-	VSUBPS       Y7, Y8, Y9
-	VMULPS       Y2, Y9, Y9
-	VADDPS       Y9, Y7, Y7
-	VANDPS       Y0, Y7, Y9
-	VPSIGND      Y9, Y7, Y7
-	VMOVUPS      Y7, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y9
-	VMULPS       Y3, Y9, Y9
-	VMULPS       Y4, Y8, Y10
-	VMULPS       Y8, Y10, Y8
-	VADDPS       Y8, Y9, Y8
-	VANDPS       Y0, Y8, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMOVUPS      Y8, 32(DI)(AX*4)
-	VSQRTPS      Y8, Y8
-	VMOVUPS      64(SI)(AX*4), Y9
-	VMOVUPS      64(BX)(AX*4), Y10
-	VBROADCASTSS 36(R8), Y11
-	VANDPS       Y11, Y10, Y11
-	VPSIGND      Y11, Y10, Y10
-	VMULPS       Y1, Y10, Y10
-	VPSIGND      Y11, Y10, Y10
-	VSUBPS       Y9, Y10, Y11
-	VMULPS       Y2, Y11, Y11
-	VADDPS       Y11, Y9, Y9
-	VANDPS       Y0, Y9, Y11
-	VPSIGND      Y11, Y9, Y9
-	VMOVUPS      Y9, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y11
-	VMULPS       Y3, Y11, Y11
-	VMULPS       Y4, Y10, Y12
-	VMULPS       Y10, Y12, Y10
-	VADDPS       Y10, Y11, Y10
-	VANDPS       Y0, Y10, Y11
-	VPSIGND      Y11, Y10, Y10
-	VMOVUPS      Y10, 64(DI)(AX*4)
-	VSQRTPS      Y10, Y10
-	VMOVUPS      96(SI)(AX*4), Y11
-	VMOVUPS      96(BX)(AX*4), Y12
-	VBROADCASTSS 36(R8), Y13
-	VANDPS       Y13, Y12, Y13
-	VPSIGND      Y13, Y12, Y12
-	VMULPS       Y1, Y12, Y12
-	VPSIGND      Y13, Y12, Y12
-	VSUBPS       Y11, Y12, Y13
-	VMULPS       Y2, Y13, Y13
-	VADDPS       Y13, Y11, Y11
-	VANDPS       Y0, Y11, Y13
-	VPSIGND      Y13, Y11, Y11
-	VMOVUPS      Y11, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y13
-	VMULPS       Y3, Y13, Y13
-	VMULPS       Y4, Y12, Y14
-	VMULPS       Y12, Y14, Y12
-	VADDPS       Y12, Y13, Y12
-	VANDPS       Y0, Y12, Y13
-	VPSIGND      Y13, Y12, Y12
-	VMOVUPS      Y12, 96(DI)(AX*4)
-	VSQRTPS      Y12, Y12
-	VMOVUPS      (DX)(AX*4), Y13
-	VBROADCASTSS 24(R8), Y14
-	VMULPS       Y14, Y5, Y5
-	VBROADCASTSS 16(R8), Y14
-	VADDPS       Y14, Y6, Y6
-	VDIVPS       Y6, Y5, Y5
-	VSUBPS       Y5, Y13, Y5
-	VMOVUPS      Y5, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y5
-	VBROADCASTSS 24(R8), Y6
-	VMULPS       Y6, Y7, Y6
-	VBROADCASTSS 16(R8), Y7
+mainnokeepnoscalenodecayagain:
+	VMOVUPS      (SI)(AX*4), Y6
+	VMOVUPS      (BX)(AX*4), Y7
+	VBROADCASTSS 36(R8), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VSUBPS       Y6, Y7, Y8
+	VMULPS       Y2, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      (DI)(AX*4), Y8
+	VMULPS       Y3, Y8, Y8
+	VMULPS       Y4, Y7, Y9
+	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
+	VMOVUPS      Y7, (DI)(AX*4)
+	VSQRTPS      Y7, Y7
+	VMOVUPS      32(SI)(AX*4), Y8
+	VMOVUPS      32(BX)(AX*4), Y9
+	VBROADCASTSS 36(R8), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VSUBPS       Y8, Y9, Y10
+	VMULPS       Y2, Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(SI)(AX*4)
+	VMOVUPS      32(DI)(AX*4), Y10
+	VMULPS       Y3, Y10, Y10
+	VMULPS       Y4, Y9, Y11
+	VMULPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 32(DI)(AX*4)
+	VSQRTPS      Y9, Y9
+	VMOVUPS      64(SI)(AX*4), Y10
+	VMOVUPS      64(BX)(AX*4), Y11
+	VBROADCASTSS 36(R8), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VSUBPS       Y10, Y11, Y12
+	VMULPS       Y2, Y12, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(SI)(AX*4)
+	VMOVUPS      64(DI)(AX*4), Y12
+	VMULPS       Y3, Y12, Y12
+	VMULPS       Y4, Y11, Y13
+	VMULPS       Y11, Y13, Y11
+	VADDPS       Y11, Y12, Y11
+	VMOVUPS      Y11, 64(DI)(AX*4)
+	VSQRTPS      Y11, Y11
+	VMOVUPS      96(SI)(AX*4), Y12
+	VMOVUPS      96(BX)(AX*4), Y13
+	VBROADCASTSS 36(R8), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VSUBPS       Y12, Y13, Y14
+	VMULPS       Y2, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(SI)(AX*4)
+	VMOVUPS      96(DI)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y13, Y15
+	VMULPS       Y13, Y15, Y13
+	VADDPS       Y13, Y14, Y13
+	VMOVUPS      Y13, 96(DI)(AX*4)
+	VSQRTPS      Y13, Y13
+	VMOVUPS      (DX)(AX*4), Y14
+	VBROADCASTSS 24(R8), Y15
+	VMULPS       Y15, Y6, Y6
+	VADDPS       Y5, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y5
-	VBROADCASTSS 24(R8), Y6
-	VMULPS       Y6, Y9, Y6
-	VBROADCASTSS 16(R8), Y7
-	VADDPS       Y7, Y10, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y5
-	VBROADCASTSS 24(R8), Y6
-	VMULPS       Y6, Y11, Y6
-	VBROADCASTSS 16(R8), Y7
-	VADDPS       Y7, Y12, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 96(DX)(AX*4)
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (DX)(AX*4)
+	VMOVUPS      32(DX)(AX*4), Y6
+	VBROADCASTSS 24(R8), Y7
+	VMULPS       Y7, Y8, Y7
+	VADDPS       Y5, Y9, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(DX)(AX*4)
+	VMOVUPS      64(DX)(AX*4), Y6
+	VBROADCASTSS 24(R8), Y7
+	VMULPS       Y7, Y10, Y7
+	VADDPS       Y5, Y11, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(DX)(AX*4)
+	VMOVUPS      96(DX)(AX*4), Y6
+	VBROADCASTSS 24(R8), Y7
+	VMULPS       Y7, Y12, Y7
+	VADDPS       Y5, Y13, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(DX)(AX*4)
 	ADDQ         $+32, AX
 	CMPQ         AX, R9
-	JLT          mainnodecayagain
+	JLT          mainnokeepnoscalenodecayagain
+	JMP          mainend
+
+mainnokeepnoscale:
+	CMPL 36(R8), $+0
+	JLT  mainend
+
+mainnokeepnoscaleagain:
+	VMOVUPS      (SI)(AX*4), Y6
+	VMOVUPS      (BX)(AX*4), Y7
+	VBROADCASTSS 36(R8), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VSUBPS       Y6, Y7, Y8
+	VMULPS       Y2, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      (DI)(AX*4), Y8
+	VMULPS       Y3, Y8, Y8
+	VMULPS       Y4, Y7, Y9
+	VMULPS       Y7, Y9, Y7
+	VADDPS       Y7, Y8, Y7
+	VMOVUPS      Y7, (DI)(AX*4)
+	VSQRTPS      Y7, Y7
+	VMOVUPS      32(SI)(AX*4), Y8
+	VMOVUPS      32(BX)(AX*4), Y9
+	VBROADCASTSS 36(R8), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VSUBPS       Y8, Y9, Y10
+	VMULPS       Y2, Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(SI)(AX*4)
+	VMOVUPS      32(DI)(AX*4), Y10
+	VMULPS       Y3, Y10, Y10
+	VMULPS       Y4, Y9, Y11
+	VMULPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 32(DI)(AX*4)
+	VSQRTPS      Y9, Y9
+	VMOVUPS      64(SI)(AX*4), Y10
+	VMOVUPS      64(BX)(AX*4), Y11
+	VBROADCASTSS 36(R8), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VSUBPS       Y10, Y11, Y12
+	VMULPS       Y2, Y12, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(SI)(AX*4)
+	VMOVUPS      64(DI)(AX*4), Y12
+	VMULPS       Y3, Y12, Y12
+	VMULPS       Y4, Y11, Y13
+	VMULPS       Y11, Y13, Y11
+	VADDPS       Y11, Y12, Y11
+	VMOVUPS      Y11, 64(DI)(AX*4)
+	VSQRTPS      Y11, Y11
+	VMOVUPS      96(SI)(AX*4), Y12
+	VMOVUPS      96(BX)(AX*4), Y13
+	VBROADCASTSS 36(R8), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VSUBPS       Y12, Y13, Y14
+	VMULPS       Y2, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(SI)(AX*4)
+	VMOVUPS      96(DI)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y13, Y15
+	VMULPS       Y13, Y15, Y13
+	VADDPS       Y13, Y14, Y13
+	VMOVUPS      Y13, 96(DI)(AX*4)
+	VSQRTPS      Y13, Y13
+	VMOVUPS      (DX)(AX*4), Y14
+	VBROADCASTSS 20(R8), Y15
+	VMULPS       Y15, Y14, Y14
+	VBROADCASTSS 24(R8), Y15
+	VMULPS       Y15, Y6, Y6
+	VADDPS       Y5, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (DX)(AX*4)
+	VMOVUPS      32(DX)(AX*4), Y6
+	VBROADCASTSS 20(R8), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R8), Y7
+	VMULPS       Y7, Y8, Y7
+	VADDPS       Y5, Y9, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(DX)(AX*4)
+	VMOVUPS      64(DX)(AX*4), Y6
+	VBROADCASTSS 20(R8), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R8), Y7
+	VMULPS       Y7, Y10, Y7
+	VADDPS       Y5, Y11, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(DX)(AX*4)
+	VMOVUPS      96(DX)(AX*4), Y6
+	VBROADCASTSS 20(R8), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R8), Y7
+	VMULPS       Y7, Y12, Y7
+	VADDPS       Y5, Y13, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(DX)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R9
+	JLT          mainnokeepnoscaleagain
+	JMP          mainend
+
+mainnokeep:
+	CMPL 36(R8), $+0
+	JLT  mainend
+
+mainnokeepagain:
+	VMOVUPS      (SI)(AX*4), Y6
+	VMOVUPS      (BX)(AX*4), Y7
+	VBROADCASTSS 36(R8), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VSUBPS       Y6, Y7, Y8
+	VMULPS       Y2, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      (DI)(AX*4), Y8
+	VMULPS       Y3, Y8, Y8
+	VMULPS       Y4, Y7, Y9
+	VMULPS       Y7, Y9, Y7
+	VADDPS       Y7, Y8, Y7
+	VMOVUPS      Y7, (DI)(AX*4)
+	VSQRTPS      Y7, Y7
+	VMOVUPS      32(SI)(AX*4), Y8
+	VMOVUPS      32(BX)(AX*4), Y9
+	VBROADCASTSS 36(R8), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VSUBPS       Y8, Y9, Y10
+	VMULPS       Y2, Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(SI)(AX*4)
+	VMOVUPS      32(DI)(AX*4), Y10
+	VMULPS       Y3, Y10, Y10
+	VMULPS       Y4, Y9, Y11
+	VMULPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 32(DI)(AX*4)
+	VSQRTPS      Y9, Y9
+	VMOVUPS      64(SI)(AX*4), Y10
+	VMOVUPS      64(BX)(AX*4), Y11
+	VBROADCASTSS 36(R8), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y1, Y11, Y11
+	VSUBPS       Y10, Y11, Y12
+	VMULPS       Y2, Y12, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(SI)(AX*4)
+	VMOVUPS      64(DI)(AX*4), Y12
+	VMULPS       Y3, Y12, Y12
+	VMULPS       Y4, Y11, Y13
+	VMULPS       Y11, Y13, Y11
+	VADDPS       Y11, Y12, Y11
+	VMOVUPS      Y11, 64(DI)(AX*4)
+	VSQRTPS      Y11, Y11
+	VMOVUPS      96(SI)(AX*4), Y12
+	VMOVUPS      96(BX)(AX*4), Y13
+	VBROADCASTSS 36(R8), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y1, Y13, Y13
+	VSUBPS       Y12, Y13, Y14
+	VMULPS       Y2, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(SI)(AX*4)
+	VMOVUPS      96(DI)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y13, Y15
+	VMULPS       Y13, Y15, Y13
+	VADDPS       Y13, Y14, Y13
+	VMOVUPS      Y13, 96(DI)(AX*4)
+	VSQRTPS      Y13, Y13
+	VMOVUPS      (DX)(AX*4), Y14
+	VBROADCASTSS 20(R8), Y15
+	VMULPS       Y15, Y14, Y14
+	VBROADCASTSS 24(R8), Y15
+	VMULPS       Y15, Y6, Y6
+	VADDPS       Y5, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (DX)(AX*4)
+	VMOVUPS      32(DX)(AX*4), Y6
+	VBROADCASTSS 20(R8), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R8), Y7
+	VMULPS       Y7, Y8, Y7
+	VADDPS       Y5, Y9, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(DX)(AX*4)
+	VMOVUPS      64(DX)(AX*4), Y6
+	VBROADCASTSS 20(R8), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R8), Y7
+	VMULPS       Y7, Y10, Y7
+	VADDPS       Y5, Y11, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(DX)(AX*4)
+	VMOVUPS      96(DX)(AX*4), Y6
+	VBROADCASTSS 20(R8), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R8), Y7
+	VMULPS       Y7, Y12, Y7
+	VADDPS       Y5, Y13, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(DX)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R9
+	JLT          mainnokeepagain
 	JMP          mainend
 
 main:
@@ -177,150 +376,138 @@ main:
 	JLT  mainend
 
 mainagain:
-	VMOVUPS      (SI)(AX*4), Y5
-	VMOVUPS      (BX)(AX*4), Y6
-	VBROADCASTSS 36(R8), Y7
+	VMOVUPS      (SI)(AX*4), Y6
+	VMOVUPS      (BX)(AX*4), Y7
+	VBROADCASTSS 36(R8), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VSUBPS       Y6, Y7, Y8
+	VMULPS       Y2, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VANDPS       Y0, Y6, Y8
+	VPSIGND      Y8, Y6, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      (DI)(AX*4), Y8
+	VMULPS       Y3, Y8, Y8
+	VMULPS       Y4, Y7, Y9
+	VMULPS       Y7, Y9, Y7
+	VADDPS       Y7, Y8, Y7
+	VANDPS       Y0, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMOVUPS      Y7, (DI)(AX*4)
+	VSQRTPS      Y7, Y7
+	VMOVUPS      32(SI)(AX*4), Y8
+	VMOVUPS      32(BX)(AX*4), Y9
+	VBROADCASTSS 36(R8), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VSUBPS       Y8, Y9, Y10
+	VMULPS       Y2, Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	VANDPS       Y0, Y8, Y10
+	VPSIGND      Y10, Y8, Y8
+	VMOVUPS      Y8, 32(SI)(AX*4)
+	VMOVUPS      32(DI)(AX*4), Y10
+	VMULPS       Y3, Y10, Y10
+	VMULPS       Y4, Y9, Y11
+	VMULPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VANDPS       Y0, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMOVUPS      Y9, 32(DI)(AX*4)
+	VSQRTPS      Y9, Y9
+	VMOVUPS      64(SI)(AX*4), Y10
+	VMOVUPS      64(BX)(AX*4), Y11
+	VBROADCASTSS 36(R8), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y1, Y11, Y11
+	VSUBPS       Y10, Y11, Y12
+	VMULPS       Y2, Y12, Y12
+	VADDPS       Y12, Y10, Y10
+	VANDPS       Y0, Y10, Y12
+	VPSIGND      Y12, Y10, Y10
+	VMOVUPS      Y10, 64(SI)(AX*4)
+	VMOVUPS      64(DI)(AX*4), Y12
+	VMULPS       Y3, Y12, Y12
+	VMULPS       Y4, Y11, Y13
+	VMULPS       Y11, Y13, Y11
+	VADDPS       Y11, Y12, Y11
+	VANDPS       Y0, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMOVUPS      Y11, 64(DI)(AX*4)
+	VSQRTPS      Y11, Y11
+	VMOVUPS      96(SI)(AX*4), Y12
+	VMOVUPS      96(BX)(AX*4), Y13
+	VBROADCASTSS 36(R8), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y1, Y13, Y13
+	VSUBPS       Y12, Y13, Y14
+	VMULPS       Y2, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VANDPS       Y0, Y12, Y14
+	VPSIGND      Y14, Y12, Y12
+	VMOVUPS      Y12, 96(SI)(AX*4)
+	VMOVUPS      96(DI)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y13, Y15
+	VMULPS       Y13, Y15, Y13
+	VADDPS       Y13, Y14, Y13
+	VANDPS       Y0, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMOVUPS      Y13, 96(DI)(AX*4)
+	VSQRTPS      Y13, Y13
+	VMOVUPS      (DX)(AX*4), Y14
+	VBROADCASTSS 32(R8), Y15
+	VANDPS       Y15, Y14, Y15
+	VPSIGND      Y15, Y14, Y14
+	VBROADCASTSS 20(R8), Y15
+	VMULPS       Y15, Y14, Y14
+	VBROADCASTSS 24(R8), Y15
+	VMULPS       Y15, Y6, Y6
+	VADDPS       Y5, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (DX)(AX*4)
+	VMOVUPS      32(DX)(AX*4), Y6
+	VBROADCASTSS 32(R8), Y7
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
-	VSUBPS       Y5, Y6, Y7
-	VMULPS       Y2, Y7, Y7
-	VADDPS       Y7, Y5, Y5
-	VANDPS       Y0, Y5, Y7
-	VPSIGND      Y7, Y5, Y5
-	VMOVUPS      Y5, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y7
-	VMULPS       Y3, Y7, Y7
-	VMULPS       Y4, Y6, Y8
-	VMULPS       Y6, Y8, Y6
-	VADDPS       Y6, Y7, Y6
-	VANDPS       Y0, Y6, Y7
-	VPSIGND      Y7, Y6, Y6
-	VMOVUPS      Y6, (DI)(AX*4)
-	VSQRTPS      Y6, Y6
-	VMOVUPS      32(SI)(AX*4), Y7
-	VMOVUPS      32(BX)(AX*4), Y8
-	VBROADCASTSS 36(R8), Y9
-	VANDPS       Y9, Y8, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y1, Y8, Y8
-	VPSIGND      Y9, Y8, Y8
-	VSUBPS       Y7, Y8, Y9
-	VMULPS       Y2, Y9, Y9
-	VADDPS       Y9, Y7, Y7
-	VANDPS       Y0, Y7, Y9
-	VPSIGND      Y9, Y7, Y7
-	VMOVUPS      Y7, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y9
-	VMULPS       Y3, Y9, Y9
-	VMULPS       Y4, Y8, Y10
-	VMULPS       Y8, Y10, Y8
-	VADDPS       Y8, Y9, Y8
-	VANDPS       Y0, Y8, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMOVUPS      Y8, 32(DI)(AX*4)
-	VSQRTPS      Y8, Y8
-	VMOVUPS      64(SI)(AX*4), Y9
-	VMOVUPS      64(BX)(AX*4), Y10
-	VBROADCASTSS 36(R8), Y11
-	VANDPS       Y11, Y10, Y11
-	VPSIGND      Y11, Y10, Y10
-	VMULPS       Y1, Y10, Y10
-	VPSIGND      Y11, Y10, Y10
-	VSUBPS       Y9, Y10, Y11
-	VMULPS       Y2, Y11, Y11
-	VADDPS       Y11, Y9, Y9
-	VANDPS       Y0, Y9, Y11
-	VPSIGND      Y11, Y9, Y9
-	VMOVUPS      Y9, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y11
-	VMULPS       Y3, Y11, Y11
-	VMULPS       Y4, Y10, Y12
-	VMULPS       Y10, Y12, Y10
-	VADDPS       Y10, Y11, Y10
-	VANDPS       Y0, Y10, Y11
-	VPSIGND      Y11, Y10, Y10
-	VMOVUPS      Y10, 64(DI)(AX*4)
-	VSQRTPS      Y10, Y10
-	VMOVUPS      96(SI)(AX*4), Y11
-	VMOVUPS      96(BX)(AX*4), Y12
-	VBROADCASTSS 36(R8), Y13
-	VANDPS       Y13, Y12, Y13
-	VPSIGND      Y13, Y12, Y12
-	VMULPS       Y1, Y12, Y12
-	VPSIGND      Y13, Y12, Y12
-	VSUBPS       Y11, Y12, Y13
-	VMULPS       Y2, Y13, Y13
-	VADDPS       Y13, Y11, Y11
-	VANDPS       Y0, Y11, Y13
-	VPSIGND      Y13, Y11, Y11
-	VMOVUPS      Y11, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y13
-	VMULPS       Y3, Y13, Y13
-	VMULPS       Y4, Y12, Y14
-	VMULPS       Y12, Y14, Y12
-	VADDPS       Y12, Y13, Y12
-	VANDPS       Y0, Y12, Y13
-	VPSIGND      Y13, Y12, Y12
-	VMOVUPS      Y12, 96(DI)(AX*4)
-	VSQRTPS      Y12, Y12
-	VMOVUPS      (DX)(AX*4), Y13
-	VBROADCASTSS 20(R8), Y14
-	VBROADCASTSS 32(R8), Y15
-	VANDPS       Y15, Y13, Y15
-	VPSIGND      Y15, Y13, Y13
-	VMULPS       Y14, Y13, Y13
-	VPSIGND      Y15, Y13, Y13
-	VBROADCASTSS 24(R8), Y14
-	VMULPS       Y14, Y5, Y5
-	VBROADCASTSS 16(R8), Y14
-	VADDPS       Y14, Y6, Y6
-	VDIVPS       Y6, Y5, Y5
-	VSUBPS       Y5, Y13, Y5
-	VMOVUPS      Y5, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y5
-	VBROADCASTSS 20(R8), Y6
-	VBROADCASTSS 32(R8), Y13
-	VANDPS       Y13, Y5, Y13
-	VPSIGND      Y13, Y5, Y5
-	VMULPS       Y6, Y5, Y5
-	VPSIGND      Y13, Y5, Y5
-	VBROADCASTSS 24(R8), Y6
-	VMULPS       Y6, Y7, Y6
-	VBROADCASTSS 16(R8), Y7
-	VADDPS       Y7, Y8, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y5
-	VBROADCASTSS 20(R8), Y6
+	VBROADCASTSS 20(R8), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R8), Y7
+	VMULPS       Y7, Y8, Y7
+	VADDPS       Y5, Y9, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(DX)(AX*4)
+	VMOVUPS      64(DX)(AX*4), Y6
 	VBROADCASTSS 32(R8), Y7
-	VANDPS       Y7, Y5, Y7
-	VPSIGND      Y7, Y5, Y5
-	VMULPS       Y6, Y5, Y5
-	VPSIGND      Y7, Y5, Y5
-	VBROADCASTSS 24(R8), Y6
-	VMULPS       Y6, Y9, Y6
-	VBROADCASTSS 16(R8), Y7
-	VADDPS       Y7, Y10, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y5
-	VBROADCASTSS 20(R8), Y6
+	VANDPS       Y7, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
+	VBROADCASTSS 20(R8), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R8), Y7
+	VMULPS       Y7, Y10, Y7
+	VADDPS       Y5, Y11, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(DX)(AX*4)
+	VMOVUPS      96(DX)(AX*4), Y6
 	VBROADCASTSS 32(R8), Y7
-	VANDPS       Y7, Y5, Y7
-	VPSIGND      Y7, Y5, Y5
-	VMULPS       Y6, Y5, Y5
-	VPSIGND      Y7, Y5, Y5
-	VBROADCASTSS 24(R8), Y6
-	VMULPS       Y6, Y11, Y6
-	VBROADCASTSS 16(R8), Y7
-	VADDPS       Y7, Y12, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 96(DX)(AX*4)
+	VANDPS       Y7, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
+	VBROADCASTSS 20(R8), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R8), Y7
+	VMULPS       Y7, Y12, Y7
+	VADDPS       Y5, Y13, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(DX)(AX*4)
 	ADDQ         $+32, AX
 	CMPQ         AX, R9
 	JLT          mainagain
@@ -332,46 +519,43 @@ mainend:
 	JGE  loopend
 
 loop:
-	VMOVUPS      (SI)(AX*4), Y5
-	VMOVUPS      (BX)(AX*4), Y6
-	VBROADCASTSS 36(R8), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
-	VSUBPS       Y5, Y6, Y7
-	VMULPS       Y2, Y7, Y7
-	VADDPS       Y7, Y5, Y5
-	VANDPS       Y0, Y5, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y5, Y5
-	VMOVUPS      Y5, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y7
-	VMULPS       Y3, Y7, Y7
-	VMULPS       Y4, Y6, Y8
-	VMULPS       Y6, Y8, Y6
-	VADDPS       Y6, Y7, Y6
-	VANDPS       Y0, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VMOVUPS      Y6, (DI)(AX*4)
-	VMOVUPS      (DX)(AX*4), Y7
-	VBROADCASTSS 20(R8), Y8
-	VBROADCASTSS 32(R8), Y9
-	VANDPS       Y9, Y7, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y7, Y7
-	VMULPS       Y8, Y7, Y7
-	VPSIGND      Y9, Y7, Y7
-	VBROADCASTSS 24(R8), Y8
-	VMULPS       Y8, Y5, Y5
-	VSQRTPS      Y6, Y6
-	VBROADCASTSS 16(R8), Y8
+	VMOVUPS      (SI)(AX*4), Y6
+	VMOVUPS      (BX)(AX*4), Y7
+	VBROADCASTSS 36(R8), Y8
+	VANDPS       Y8, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VSUBPS       Y6, Y7, Y8
+	VMULPS       Y2, Y8, Y8
 	VADDPS       Y8, Y6, Y6
-	VDIVPS       Y6, Y5, Y5
-	VSUBPS       Y5, Y7, Y5
-	VMOVUPS      Y5, (DX)(AX*4)
+	VANDPS       Y0, Y6, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y6, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      (DI)(AX*4), Y8
+	VMULPS       Y3, Y8, Y8
+	VMULPS       Y4, Y7, Y9
+	VMULPS       Y7, Y9, Y7
+	VADDPS       Y7, Y8, Y7
+	VANDPS       Y0, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMOVUPS      Y7, (DI)(AX*4)
+	VMOVUPS      (DX)(AX*4), Y8
+	VBROADCASTSS 32(R8), Y9
+	VANDPS       Y9, Y8, Y9
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
+	VBROADCASTSS 20(R8), Y9
+	VMULPS       Y9, Y8, Y8
+	VBROADCASTSS 24(R8), Y9
+	VMULPS       Y9, Y6, Y6
+	VSQRTPS      Y7, Y7
+	VADDPS       Y5, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y8, Y6
+	VMOVUPS      Y6, (DX)(AX*4)
 	ADDQ         $+8, AX
 	CMPQ         AX, R9
 	JLT          loop
@@ -379,49 +563,46 @@ loop:
 loopend:
 	SUBQ         AX, CX
 	JE           done
-	VMOVD        CX, X5
-	VPBROADCASTD X5, Y5
-	VPCMPGTD     lanes<>+0(SB), Y5, Y5
-	VMASKMOVPS   (SI)(AX*4), Y5, Y6
-	VMASKMOVPS   (BX)(AX*4), Y5, Y7
-	VBROADCASTSS 36(R8), Y8
-	VANDPS       Y8, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y1
-	VMULPS       Y2, Y1, Y1
-	VADDPS       Y1, Y6, Y1
-	VANDPS       Y0, Y1, Y2
-	VPMINUD      all7fffffff<>+0(SB), Y2, Y2
-	VPSIGND      Y2, Y1, Y1
-	VMASKMOVPS   Y1, Y5, (SI)(AX*4)
-	VMASKMOVPS   (DI)(AX*4), Y5, Y2
-	VMULPS       Y3, Y2, Y2
-	VMULPS       Y4, Y7, Y3
-	VMULPS       Y7, Y3, Y3
-	VADDPS       Y3, Y2, Y2
-	VANDPS       Y0, Y2, Y0
+	VMOVD        CX, X6
+	VPBROADCASTD X6, Y6
+	VPCMPGTD     lanes<>+0(SB), Y6, Y6
+	VMASKMOVPS   (SI)(AX*4), Y6, Y7
+	VMASKMOVPS   (BX)(AX*4), Y6, Y8
+	VBROADCASTSS 36(R8), Y9
+	VANDPS       Y9, Y8, Y9
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
+	VMULPS       Y1, Y8, Y1
+	VSUBPS       Y7, Y1, Y8
+	VMULPS       Y2, Y8, Y2
+	VADDPS       Y2, Y7, Y2
+	VANDPS       Y0, Y2, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
+	VPSIGND      Y7, Y2, Y2
+	VMASKMOVPS   Y2, Y6, (SI)(AX*4)
+	VMASKMOVPS   (DI)(AX*4), Y6, Y7
+	VMULPS       Y3, Y7, Y3
+	VMULPS       Y4, Y1, Y4
+	VMULPS       Y1, Y4, Y1
+	VADDPS       Y1, Y3, Y1
+	VANDPS       Y0, Y1, Y0
 	VPMINUD      all7fffffff<>+0(SB), Y0, Y0
-	VPSIGND      Y0, Y2, Y0
-	VMASKMOVPS   Y0, Y5, (DI)(AX*4)
-	VMASKMOVPS   (DX)(AX*4), Y5, Y2
+	VPSIGND      Y0, Y1, Y0
+	VMASKMOVPS   Y0, Y6, (DI)(AX*4)
+	VMASKMOVPS   (DX)(AX*4), Y6, Y1
+	VBROADCASTSS 32(R8), Y3
+	VANDPS       Y3, Y1, Y3
+	VPMINUD      all7fffffff<>+0(SB), Y3, Y3
+	VPSIGND      Y3, Y1, Y1
 	VBROADCASTSS 20(R8), Y3
-	VBROADCASTSS 32(R8), Y4
-	VANDPS       Y4, Y2, Y4
-	VPMINUD      all7fffffff<>+0(SB), Y4, Y4
-	VPSIGND      Y4, Y2, Y2
-	VMULPS       Y3, Y2, Y2
-	VPSIGND      Y4, Y2, Y2
-	VBROADCASTSS 24(R8), Y3
 	VMULPS       Y3, Y1, Y1
+	VBROADCASTSS 24(R8), Y3
+	VMULPS       Y3, Y2, Y2
 	VSQRTPS      Y0, Y0
-	VBROADCASTSS 16(R8), Y3
-	VADDPS       Y3, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
-	VSUBPS       Y0, Y2, Y0
-	VMASKMOVPS   Y0, Y5, (DX)(AX*4)
+	VADDPS       Y5, Y0, Y0
+	VDIVPS       Y0, Y2, Y0
+	VSUBPS       Y0, Y1, Y0
+	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
 
 done:
 	VZEROUPPER
@@ -450,6 +631,7 @@ TEXT ·AdamMany(SB), NOSPLIT, $0-32
 	VBROADCASTSS 4(R10), Y2
 	VBROADCASTSS 8(R10), Y3
 	VBROADCASTSS 12(R10), Y4
+	VBROADCASTSS 16(R10), Y5
 	LEAQ         -96(DX), R11
 	CMPQ         CX, DX
 	JGE          end
@@ -488,158 +670,480 @@ entry:
 	ANDQ       $-32, R12
 	CMPQ       AX, R12
 	JGE        mainend
+	CMPL       28(R10), $0xffffffff
+	JNE        main
+	CMPL       32(R10), $0xffffffff
+	JNE        main
+	CMPL       (R10), $0x3f800000
+	JNE        mainnokeep
+	CMPL       20(R10), $0x3f800000
+	JNE        mainnokeepnoscale
 	CMPL       36(R10), $+0
 	JLT        mainend
-	CMPL       28(R10), $+0
-	JLT        mainend
-	CMPL       32(R10), $+0
-	JLT        mainend
+
+mainnokeepnoscalenodecayagain:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VBROADCASTSS 36(R10), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VSUBPS       Y6, Y7, Y8
+	VMULPS       Y2, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VMOVUPS      (R9)(AX*4), Y8
+	VMULPS       Y3, Y8, Y8
+	VMULPS       Y4, Y7, Y9
+	VMULPS       Y7, Y9, Y7
+	VADDPS       Y7, Y8, Y7
+	VMOVUPS      Y7, (R9)(AX*4)
+	VSQRTPS      Y7, Y7
+	VMOVUPS      32(R8)(AX*4), Y8
+	VMOVUPS      32(DI)(AX*4), Y9
+	VBROADCASTSS 36(R10), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VSUBPS       Y8, Y9, Y10
+	VMULPS       Y2, Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(R8)(AX*4)
+	VMOVUPS      32(R9)(AX*4), Y10
+	VMULPS       Y3, Y10, Y10
+	VMULPS       Y4, Y9, Y11
+	VMULPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 32(R9)(AX*4)
+	VSQRTPS      Y9, Y9
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VBROADCASTSS 36(R10), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VSUBPS       Y10, Y11, Y12
+	VMULPS       Y2, Y12, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VMOVUPS      64(R9)(AX*4), Y12
+	VMULPS       Y3, Y12, Y12
+	VMULPS       Y4, Y11, Y13
+	VMULPS       Y11, Y13, Y11
+	VADDPS       Y11, Y12, Y11
+	VMOVUPS      Y11, 64(R9)(AX*4)
+	VSQRTPS      Y11, Y11
+	VMOVUPS      96(R8)(AX*4), Y12
+	VMOVUPS      96(DI)(AX*4), Y13
+	VBROADCASTSS 36(R10), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VSUBPS       Y12, Y13, Y14
+	VMULPS       Y2, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(R8)(AX*4)
+	VMOVUPS      96(R9)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y13, Y15
+	VMULPS       Y13, Y15, Y13
+	VADDPS       Y13, Y14, Y13
+	VMOVUPS      Y13, 96(R9)(AX*4)
+	VSQRTPS      Y13, Y13
+	VMOVUPS      (SI)(AX*4), Y14
+	VBROADCASTSS 24(R10), Y15
+	VMULPS       Y15, Y6, Y6
+	VADDPS       Y5, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y8, Y7
+	VADDPS       Y5, Y9, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y10, Y7
+	VADDPS       Y5, Y11, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y12, Y7
+	VADDPS       Y5, Y13, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R12
+	JLT          mainnokeepnoscalenodecayagain
+	JMP          mainend
+
+mainnokeepnoscale:
+	CMPL 36(R10), $+0
+	JLT  mainend
+
+mainnokeepnoscaleagain:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VBROADCASTSS 36(R10), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VSUBPS       Y6, Y7, Y8
+	VMULPS       Y2, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VMOVUPS      (R9)(AX*4), Y8
+	VMULPS       Y3, Y8, Y8
+	VMULPS       Y4, Y7, Y9
+	VMULPS       Y7, Y9, Y7
+	VADDPS       Y7, Y8, Y7
+	VMOVUPS      Y7, (R9)(AX*4)
+	VSQRTPS      Y7, Y7
+	VMOVUPS      32(R8)(AX*4), Y8
+	VMOVUPS      32(DI)(AX*4), Y9
+	VBROADCASTSS 36(R10), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VSUBPS       Y8, Y9, Y10
+	VMULPS       Y2, Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(R8)(AX*4)
+	VMOVUPS      32(R9)(AX*4), Y10
+	VMULPS       Y3, Y10, Y10
+	VMULPS       Y4, Y9, Y11
+	VMULPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 32(R9)(AX*4)
+	VSQRTPS      Y9, Y9
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VBROADCASTSS 36(R10), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VSUBPS       Y10, Y11, Y12
+	VMULPS       Y2, Y12, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VMOVUPS      64(R9)(AX*4), Y12
+	VMULPS       Y3, Y12, Y12
+	VMULPS       Y4, Y11, Y13
+	VMULPS       Y11, Y13, Y11
+	VADDPS       Y11, Y12, Y11
+	VMOVUPS      Y11, 64(R9)(AX*4)
+	VSQRTPS      Y11, Y11
+	VMOVUPS      96(R8)(AX*4), Y12
+	VMOVUPS      96(DI)(AX*4), Y13
+	VBROADCASTSS 36(R10), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VSUBPS       Y12, Y13, Y14
+	VMULPS       Y2, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(R8)(AX*4)
+	VMOVUPS      96(R9)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y13, Y15
+	VMULPS       Y13, Y15, Y13
+	VADDPS       Y13, Y14, Y13
+	VMOVUPS      Y13, 96(R9)(AX*4)
+	VSQRTPS      Y13, Y13
+	VMOVUPS      (SI)(AX*4), Y14
+	VBROADCASTSS 20(R10), Y15
+	VMULPS       Y15, Y14, Y14
+	VBROADCASTSS 24(R10), Y15
+	VMULPS       Y15, Y6, Y6
+	VADDPS       Y5, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y6
+	VBROADCASTSS 20(R10), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y8, Y7
+	VADDPS       Y5, Y9, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VBROADCASTSS 20(R10), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y10, Y7
+	VADDPS       Y5, Y11, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VBROADCASTSS 20(R10), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y12, Y7
+	VADDPS       Y5, Y13, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R12
+	JLT          mainnokeepnoscaleagain
+	JMP          mainend
+
+mainnokeep:
+	CMPL 36(R10), $+0
+	JLT  mainend
+
+mainnokeepagain:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VBROADCASTSS 36(R10), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VSUBPS       Y6, Y7, Y8
+	VMULPS       Y2, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VMOVUPS      (R9)(AX*4), Y8
+	VMULPS       Y3, Y8, Y8
+	VMULPS       Y4, Y7, Y9
+	VMULPS       Y7, Y9, Y7
+	VADDPS       Y7, Y8, Y7
+	VMOVUPS      Y7, (R9)(AX*4)
+	VSQRTPS      Y7, Y7
+	VMOVUPS      32(R8)(AX*4), Y8
+	VMOVUPS      32(DI)(AX*4), Y9
+	VBROADCASTSS 36(R10), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VSUBPS       Y8, Y9, Y10
+	VMULPS       Y2, Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(R8)(AX*4)
+	VMOVUPS      32(R9)(AX*4), Y10
+	VMULPS       Y3, Y10, Y10
+	VMULPS       Y4, Y9, Y11
+	VMULPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 32(R9)(AX*4)
+	VSQRTPS      Y9, Y9
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VBROADCASTSS 36(R10), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y1, Y11, Y11
+	VSUBPS       Y10, Y11, Y12
+	VMULPS       Y2, Y12, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VMOVUPS      64(R9)(AX*4), Y12
+	VMULPS       Y3, Y12, Y12
+	VMULPS       Y4, Y11, Y13
+	VMULPS       Y11, Y13, Y11
+	VADDPS       Y11, Y12, Y11
+	VMOVUPS      Y11, 64(R9)(AX*4)
+	VSQRTPS      Y11, Y11
+	VMOVUPS      96(R8)(AX*4), Y12
+	VMOVUPS      96(DI)(AX*4), Y13
+	VBROADCASTSS 36(R10), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y1, Y13, Y13
+	VSUBPS       Y12, Y13, Y14
+	VMULPS       Y2, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(R8)(AX*4)
+	VMOVUPS      96(R9)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y13, Y15
+	VMULPS       Y13, Y15, Y13
+	VADDPS       Y13, Y14, Y13
+	VMOVUPS      Y13, 96(R9)(AX*4)
+	VSQRTPS      Y13, Y13
+	VMOVUPS      (SI)(AX*4), Y14
+	VBROADCASTSS 20(R10), Y15
+	VMULPS       Y15, Y14, Y14
+	VBROADCASTSS 24(R10), Y15
+	VMULPS       Y15, Y6, Y6
+	VADDPS       Y5, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y6
+	VBROADCASTSS 20(R10), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y8, Y7
+	VADDPS       Y5, Y9, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VBROADCASTSS 20(R10), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y10, Y7
+	VADDPS       Y5, Y11, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VBROADCASTSS 20(R10), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y12, Y7
+	VADDPS       Y5, Y13, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R12
+	JLT          mainnokeepagain
+	JMP          mainend
+
+main:
+	CMPL 36(R10), $+0
+	JLT  mainend
+	CMPL 28(R10), $+0
+	JLT  mainend
+	CMPL 32(R10), $+0
+	JLT  mainend
 
 mainagain:
-	VMOVUPS      (R8)(AX*4), Y5
-	VMOVUPS      (DI)(AX*4), Y6
-	VBROADCASTSS 36(R10), Y7
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VBROADCASTSS 36(R10), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VSUBPS       Y6, Y7, Y8
+	VMULPS       Y2, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VANDPS       Y0, Y6, Y8
+	VPSIGND      Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VMOVUPS      (R9)(AX*4), Y8
+	VMULPS       Y3, Y8, Y8
+	VMULPS       Y4, Y7, Y9
+	VMULPS       Y7, Y9, Y7
+	VADDPS       Y7, Y8, Y7
+	VANDPS       Y0, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMOVUPS      Y7, (R9)(AX*4)
+	VSQRTPS      Y7, Y7
+	VMOVUPS      32(R8)(AX*4), Y8
+	VMOVUPS      32(DI)(AX*4), Y9
+	VBROADCASTSS 36(R10), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VSUBPS       Y8, Y9, Y10
+	VMULPS       Y2, Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	VANDPS       Y0, Y8, Y10
+	VPSIGND      Y10, Y8, Y8
+	VMOVUPS      Y8, 32(R8)(AX*4)
+	VMOVUPS      32(R9)(AX*4), Y10
+	VMULPS       Y3, Y10, Y10
+	VMULPS       Y4, Y9, Y11
+	VMULPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VANDPS       Y0, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMOVUPS      Y9, 32(R9)(AX*4)
+	VSQRTPS      Y9, Y9
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VBROADCASTSS 36(R10), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y1, Y11, Y11
+	VSUBPS       Y10, Y11, Y12
+	VMULPS       Y2, Y12, Y12
+	VADDPS       Y12, Y10, Y10
+	VANDPS       Y0, Y10, Y12
+	VPSIGND      Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VMOVUPS      64(R9)(AX*4), Y12
+	VMULPS       Y3, Y12, Y12
+	VMULPS       Y4, Y11, Y13
+	VMULPS       Y11, Y13, Y11
+	VADDPS       Y11, Y12, Y11
+	VANDPS       Y0, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMOVUPS      Y11, 64(R9)(AX*4)
+	VSQRTPS      Y11, Y11
+	VMOVUPS      96(R8)(AX*4), Y12
+	VMOVUPS      96(DI)(AX*4), Y13
+	VBROADCASTSS 36(R10), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y1, Y13, Y13
+	VSUBPS       Y12, Y13, Y14
+	VMULPS       Y2, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VANDPS       Y0, Y12, Y14
+	VPSIGND      Y14, Y12, Y12
+	VMOVUPS      Y12, 96(R8)(AX*4)
+	VMOVUPS      96(R9)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y13, Y15
+	VMULPS       Y13, Y15, Y13
+	VADDPS       Y13, Y14, Y13
+	VANDPS       Y0, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMOVUPS      Y13, 96(R9)(AX*4)
+	VSQRTPS      Y13, Y13
+	VMOVUPS      (SI)(AX*4), Y14
+	VBROADCASTSS 32(R10), Y15
+	VANDPS       Y15, Y14, Y15
+	VPSIGND      Y15, Y14, Y14
+	VBROADCASTSS 20(R10), Y15
+	VMULPS       Y15, Y14, Y14
+	VBROADCASTSS 24(R10), Y15
+	VMULPS       Y15, Y6, Y6
+	VADDPS       Y5, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y6
+	VBROADCASTSS 32(R10), Y7
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
-	VSUBPS       Y5, Y6, Y7
-	VMULPS       Y2, Y7, Y7
-	VADDPS       Y7, Y5, Y5
-	VANDPS       Y0, Y5, Y7
-	VPSIGND      Y7, Y5, Y5
-	VMOVUPS      Y5, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y7
-	VMULPS       Y3, Y7, Y7
-	VMULPS       Y4, Y6, Y8
-	VMULPS       Y6, Y8, Y6
-	VADDPS       Y6, Y7, Y6
-	VANDPS       Y0, Y6, Y7
-	VPSIGND      Y7, Y6, Y6
-	VMOVUPS      Y6, (R9)(AX*4)
-	VSQRTPS      Y6, Y6
-	VMOVUPS      32(R8)(AX*4), Y7
-	VMOVUPS      32(DI)(AX*4), Y8
-	VBROADCASTSS 36(R10), Y9
-	VANDPS       Y9, Y8, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y1, Y8, Y8
-	VPSIGND      Y9, Y8, Y8
-	VSUBPS       Y7, Y8, Y9
-	VMULPS       Y2, Y9, Y9
-	VADDPS       Y9, Y7, Y7
-	VANDPS       Y0, Y7, Y9
-	VPSIGND      Y9, Y7, Y7
-	VMOVUPS      Y7, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y9
-	VMULPS       Y3, Y9, Y9
-	VMULPS       Y4, Y8, Y10
-	VMULPS       Y8, Y10, Y8
-	VADDPS       Y8, Y9, Y8
-	VANDPS       Y0, Y8, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMOVUPS      Y8, 32(R9)(AX*4)
-	VSQRTPS      Y8, Y8
-	VMOVUPS      64(R8)(AX*4), Y9
-	VMOVUPS      64(DI)(AX*4), Y10
-	VBROADCASTSS 36(R10), Y11
-	VANDPS       Y11, Y10, Y11
-	VPSIGND      Y11, Y10, Y10
-	VMULPS       Y1, Y10, Y10
-	VPSIGND      Y11, Y10, Y10
-	VSUBPS       Y9, Y10, Y11
-	VMULPS       Y2, Y11, Y11
-	VADDPS       Y11, Y9, Y9
-	VANDPS       Y0, Y9, Y11
-	VPSIGND      Y11, Y9, Y9
-	VMOVUPS      Y9, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y11
-	VMULPS       Y3, Y11, Y11
-	VMULPS       Y4, Y10, Y12
-	VMULPS       Y10, Y12, Y10
-	VADDPS       Y10, Y11, Y10
-	VANDPS       Y0, Y10, Y11
-	VPSIGND      Y11, Y10, Y10
-	VMOVUPS      Y10, 64(R9)(AX*4)
-	VSQRTPS      Y10, Y10
-	VMOVUPS      96(R8)(AX*4), Y11
-	VMOVUPS      96(DI)(AX*4), Y12
-	VBROADCASTSS 36(R10), Y13
-	VANDPS       Y13, Y12, Y13
-	VPSIGND      Y13, Y12, Y12
-	VMULPS       Y1, Y12, Y12
-	VPSIGND      Y13, Y12, Y12
-	VSUBPS       Y11, Y12, Y13
-	VMULPS       Y2, Y13, Y13
-	VADDPS       Y13, Y11, Y11
-	VANDPS       Y0, Y11, Y13
-	VPSIGND      Y13, Y11, Y11
-	VMOVUPS      Y11, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y13
-	VMULPS       Y3, Y13, Y13
-	VMULPS       Y4, Y12, Y14
-	VMULPS       Y12, Y14, Y12
-	VADDPS       Y12, Y13, Y12
-	VANDPS       Y0, Y12, Y13
-	VPSIGND      Y13, Y12, Y12
-	VMOVUPS      Y12, 96(R9)(AX*4)
-	VSQRTPS      Y12, Y12
-	VMOVUPS      (SI)(AX*4), Y13
-	VBROADCASTSS 20(R10), Y14
-	VBROADCASTSS 32(R10), Y15
-	VANDPS       Y15, Y13, Y15
-	VPSIGND      Y15, Y13, Y13
-	VMULPS       Y14, Y13, Y13
-	VPSIGND      Y15, Y13, Y13
-	VBROADCASTSS 24(R10), Y14
-	VMULPS       Y14, Y5, Y5
-	VBROADCASTSS 16(R10), Y14
-	VADDPS       Y14, Y6, Y6
-	VDIVPS       Y6, Y5, Y5
-	VSUBPS       Y5, Y13, Y5
-	VMOVUPS      Y5, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y5
-	VBROADCASTSS 20(R10), Y6
-	VBROADCASTSS 32(R10), Y13
-	VANDPS       Y13, Y5, Y13
-	VPSIGND      Y13, Y5, Y5
-	VMULPS       Y6, Y5, Y5
-	VPSIGND      Y13, Y5, Y5
-	VBROADCASTSS 24(R10), Y6
-	VMULPS       Y6, Y7, Y6
-	VBROADCASTSS 16(R10), Y7
-	VADDPS       Y7, Y8, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y5
-	VBROADCASTSS 20(R10), Y6
+	VBROADCASTSS 20(R10), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y8, Y7
+	VADDPS       Y5, Y9, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
 	VBROADCASTSS 32(R10), Y7
-	VANDPS       Y7, Y5, Y7
-	VPSIGND      Y7, Y5, Y5
-	VMULPS       Y6, Y5, Y5
-	VPSIGND      Y7, Y5, Y5
-	VBROADCASTSS 24(R10), Y6
-	VMULPS       Y6, Y9, Y6
-	VBROADCASTSS 16(R10), Y7
-	VADDPS       Y7, Y10, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y5
-	VBROADCASTSS 20(R10), Y6
+	VANDPS       Y7, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
+	VBROADCASTSS 20(R10), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y10, Y7
+	VADDPS       Y5, Y11, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
 	VBROADCASTSS 32(R10), Y7
-	VANDPS       Y7, Y5, Y7
-	VPSIGND      Y7, Y5, Y5
-	VMULPS       Y6, Y5, Y5
-	VPSIGND      Y7, Y5, Y5
-	VBROADCASTSS 24(R10), Y6
-	VMULPS       Y6, Y11, Y6
-	VBROADCASTSS 16(R10), Y7
-	VADDPS       Y7, Y12, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 96(SI)(AX*4)
+	VANDPS       Y7, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
+	VBROADCASTSS 20(R10), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 24(R10), Y7
+	VMULPS       Y7, Y12, Y7
+	VADDPS       Y5, Y13, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
 	ADDQ         $+32, AX
 	CMPQ         AX, R12
 	JLT          mainagain
@@ -651,72 +1155,21 @@ mainend:
 	JGE  loopend
 
 loop:
-	VMOVUPS      (R8)(AX*4), Y5
-	VMOVUPS      (DI)(AX*4), Y6
-	VBROADCASTSS 36(R10), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
-	VSUBPS       Y5, Y6, Y7
-	VMULPS       Y2, Y7, Y7
-	VADDPS       Y7, Y5, Y5
-	VANDPS       Y0, Y5, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y5, Y5
-	VMOVUPS      Y5, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y7
-	VMULPS       Y3, Y7, Y7
-	VMULPS       Y4, Y6, Y8
-	VMULPS       Y6, Y8, Y6
-	VADDPS       Y6, Y7, Y6
-	VANDPS       Y0, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VMOVUPS      Y6, (R9)(AX*4)
-	VMOVUPS      (SI)(AX*4), Y7
-	VBROADCASTSS 20(R10), Y8
-	VBROADCASTSS 32(R10), Y9
-	VANDPS       Y9, Y7, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y7, Y7
-	VMULPS       Y8, Y7, Y7
-	VPSIGND      Y9, Y7, Y7
-	VBROADCASTSS 24(R10), Y8
-	VMULPS       Y8, Y5, Y5
-	VSQRTPS      Y6, Y6
-	VBROADCASTSS 16(R10), Y8
-	VADDPS       Y8, Y6, Y6
-	VDIVPS       Y6, Y5, Y5
-	VSUBPS       Y5, Y7, Y5
-	VMOVUPS      Y5, (SI)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, R12
-	JLT          loop
-
-loopend:
-	SUBQ         AX, BX
-	JE           done
-	VMOVD        BX, X5
-	VPBROADCASTD X5, Y5
-	VPCMPGTD     lanes<>+0(SB), Y5, Y5
-	VMASKMOVPS   (R8)(AX*4), Y5, Y6
-	VMASKMOVPS   (DI)(AX*4), Y5, Y7
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
 	VBROADCASTSS 36(R10), Y8
 	VANDPS       Y8, Y7, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y1, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
 	VMULPS       Y2, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y0, Y6, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y6, Y6
-	VMASKMOVPS   Y6, Y5, (R8)(AX*4)
-	VMASKMOVPS   (R9)(AX*4), Y5, Y8
+	VMOVUPS      Y6, (R8)(AX*4)
+	VMOVUPS      (R9)(AX*4), Y8
 	VMULPS       Y3, Y8, Y8
 	VMULPS       Y4, Y7, Y9
 	VMULPS       Y7, Y9, Y7
@@ -724,23 +1177,68 @@ loopend:
 	VANDPS       Y0, Y7, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMASKMOVPS   Y7, Y5, (R9)(AX*4)
-	VMASKMOVPS   (SI)(AX*4), Y5, Y8
+	VMOVUPS      Y7, (R9)(AX*4)
+	VMOVUPS      (SI)(AX*4), Y8
+	VBROADCASTSS 32(R10), Y9
+	VANDPS       Y9, Y8, Y9
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
 	VBROADCASTSS 20(R10), Y9
-	VBROADCASTSS 32(R10), Y10
-	VANDPS       Y10, Y8, Y10
-	VPMINUD      all7fffffff<>+0(SB), Y10, Y10
-	VPSIGND      Y10, Y8, Y8
 	VMULPS       Y9, Y8, Y8
-	VPSIGND      Y10, Y8, Y8
 	VBROADCASTSS 24(R10), Y9
 	VMULPS       Y9, Y6, Y6
 	VSQRTPS      Y7, Y7
-	VBROADCASTSS 16(R10), Y9
-	VADDPS       Y9, Y7, Y7
+	VADDPS       Y5, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y8, Y6
-	VMASKMOVPS   Y6, Y5, (SI)(AX*4)
+	VMOVUPS      Y6, (SI)(AX*4)
+	ADDQ         $+8, AX
+	CMPQ         AX, R12
+	JLT          loop
+
+loopend:
+	SUBQ         AX, BX
+	JE           done
+	VMOVD        BX, X6
+	VPBROADCASTD X6, Y6
+	VPCMPGTD     lanes<>+0(SB), Y6, Y6
+	VMASKMOVPS   (R8)(AX*4), Y6, Y7
+	VMASKMOVPS   (DI)(AX*4), Y6, Y8
+	VBROADCASTSS 36(R10), Y9
+	VANDPS       Y9, Y8, Y9
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VSUBPS       Y7, Y8, Y9
+	VMULPS       Y2, Y9, Y9
+	VADDPS       Y9, Y7, Y7
+	VANDPS       Y0, Y7, Y9
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y7, Y7
+	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
+	VMASKMOVPS   (R9)(AX*4), Y6, Y9
+	VMULPS       Y3, Y9, Y9
+	VMULPS       Y4, Y8, Y10
+	VMULPS       Y8, Y10, Y8
+	VADDPS       Y8, Y9, Y8
+	VANDPS       Y0, Y8, Y9
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
+	VMASKMOVPS   Y8, Y6, (R9)(AX*4)
+	VMASKMOVPS   (SI)(AX*4), Y6, Y9
+	VBROADCASTSS 32(R10), Y10
+	VANDPS       Y10, Y9, Y10
+	VPMINUD      all7fffffff<>+0(SB), Y10, Y10
+	VPSIGND      Y10, Y9, Y9
+	VBROADCASTSS 20(R10), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS 24(R10), Y10
+	VMULPS       Y10, Y7, Y7
+	VSQRTPS      Y8, Y8
+	VADDPS       Y5, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y9, Y7
+	VMASKMOVPS   Y7, Y6, (SI)(AX*4)
 
 done:
 	ADDQ $+96, CX

@@ -34,24 +34,24 @@ TEXT ·Momentum(SB), NOSPLIT, $0-80
 	ANDQ         $-32, R8
 	CMPQ         AX, R8
 	JGE          mainend
-	CMPL         8(DI), $0x3f800000
+	CMPL         16(DI), $0xffffffff
 	JNE          main
 	CMPL         20(DI), $0xffffffff
 	JNE          main
 	CMPL         4(DI), $0x3f800000
-	JNE          mainnodecay
-	CMPL         24(DI), $0xffffffff
-	JNE          mainnodecay
-	CMPL         16(DI), $+0
+	JNE          mainnokeep
+	CMPL         8(DI), $0x3f800000
+	JNE          mainnokeepnoscale
+	CMPL         24(DI), $+0
 	JLT          mainend
 
-mainnodecaynoinputagain:
+mainnokeepnoscalenodecayagain:
 	VMOVUPS (SI)(AX*4), Y7
 	VMULPS  Y0, Y7, Y7
 	VMOVUPS (BX)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
-	VANDPS  Y4, Y7, Y8
-	VPSIGND Y8, Y7, Y7
 	VMOVUPS Y7, (SI)(AX*4)
 	VMOVUPS (DX)(AX*4), Y8
 	VMULPS  Y3, Y7, Y7
@@ -60,9 +60,9 @@ mainnodecaynoinputagain:
 	VMOVUPS 32(SI)(AX*4), Y7
 	VMULPS  Y0, Y7, Y7
 	VMOVUPS 32(BX)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
-	VANDPS  Y4, Y7, Y8
-	VPSIGND Y8, Y7, Y7
 	VMOVUPS Y7, 32(SI)(AX*4)
 	VMOVUPS 32(DX)(AX*4), Y8
 	VMULPS  Y3, Y7, Y7
@@ -71,9 +71,9 @@ mainnodecaynoinputagain:
 	VMOVUPS 64(SI)(AX*4), Y7
 	VMULPS  Y0, Y7, Y7
 	VMOVUPS 64(BX)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
-	VANDPS  Y4, Y7, Y8
-	VPSIGND Y8, Y7, Y7
 	VMOVUPS Y7, 64(SI)(AX*4)
 	VMOVUPS 64(DX)(AX*4), Y8
 	VMULPS  Y3, Y7, Y7
@@ -82,9 +82,9 @@ mainnodecaynoinputagain:
 	VMOVUPS 96(SI)(AX*4), Y7
 	VMULPS  Y0, Y7, Y7
 	VMOVUPS 96(BX)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
-	VANDPS  Y4, Y7, Y8
-	VPSIGND Y8, Y7, Y7
 	VMOVUPS Y7, 96(SI)(AX*4)
 	VMOVUPS 96(DX)(AX*4), Y8
 	VMULPS  Y3, Y7, Y7
@@ -92,28 +92,82 @@ mainnodecaynoinputagain:
 	VMOVUPS Y7, 96(DX)(AX*4)
 	ADDQ    $+32, AX
 	CMPQ    AX, R8
-	JLT     mainnodecaynoinputagain
+	JLT     mainnokeepnoscalenodecayagain
 	JMP     mainend
 
-mainnodecay:
+mainnokeepnoscale:
 	CMPL 24(DI), $+0
 	JLT  mainend
-	CMPL 16(DI), $+0
+
+mainnokeepnoscaleagain:
+	VMOVUPS (SI)(AX*4), Y7
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS (BX)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	VMOVUPS Y7, (SI)(AX*4)
+	VMOVUPS (DX)(AX*4), Y8
+	VMULPS  Y2, Y8, Y8
+	VMULPS  Y3, Y7, Y7
+	VSUBPS  Y7, Y8, Y7
+	VMOVUPS Y7, (DX)(AX*4)
+	VMOVUPS 32(SI)(AX*4), Y7
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS 32(BX)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	VMOVUPS Y7, 32(SI)(AX*4)
+	VMOVUPS 32(DX)(AX*4), Y8
+	VMULPS  Y2, Y8, Y8
+	VMULPS  Y3, Y7, Y7
+	VSUBPS  Y7, Y8, Y7
+	VMOVUPS Y7, 32(DX)(AX*4)
+	VMOVUPS 64(SI)(AX*4), Y7
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS 64(BX)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	VMOVUPS Y7, 64(SI)(AX*4)
+	VMOVUPS 64(DX)(AX*4), Y8
+	VMULPS  Y2, Y8, Y8
+	VMULPS  Y3, Y7, Y7
+	VSUBPS  Y7, Y8, Y7
+	VMOVUPS Y7, 64(DX)(AX*4)
+	VMOVUPS 96(SI)(AX*4), Y7
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS 96(BX)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	VMOVUPS Y7, 96(SI)(AX*4)
+	VMOVUPS 96(DX)(AX*4), Y8
+	VMULPS  Y2, Y8, Y8
+	VMULPS  Y3, Y7, Y7
+	VSUBPS  Y7, Y8, Y7
+	VMOVUPS Y7, 96(DX)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, R8
+	JLT     mainnokeepnoscaleagain
+	JMP     mainend
+
+mainnokeep:
+	CMPL 24(DI), $+0
 	JLT  mainend
 
-mainnodecayagain:
+mainnokeepagain:
 	VMOVUPS (SI)(AX*4), Y7
 	VMULPS  Y0, Y7, Y7
 	VMOVUPS (BX)(AX*4), Y8
 	VANDPS  Y6, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y1, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
-	VANDPS  Y4, Y7, Y8
-	VPSIGND Y8, Y7, Y7
 	VMOVUPS Y7, (SI)(AX*4)
 	VMOVUPS (DX)(AX*4), Y8
+	VMULPS  Y2, Y8, Y8
 	VMULPS  Y3, Y7, Y7
 	VSUBPS  Y7, Y8, Y7
 	VMOVUPS Y7, (DX)(AX*4)
@@ -123,12 +177,10 @@ mainnodecayagain:
 	VANDPS  Y6, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y1, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
-	VANDPS  Y4, Y7, Y8
-	VPSIGND Y8, Y7, Y7
 	VMOVUPS Y7, 32(SI)(AX*4)
 	VMOVUPS 32(DX)(AX*4), Y8
+	VMULPS  Y2, Y8, Y8
 	VMULPS  Y3, Y7, Y7
 	VSUBPS  Y7, Y8, Y7
 	VMOVUPS Y7, 32(DX)(AX*4)
@@ -138,12 +190,10 @@ mainnodecayagain:
 	VANDPS  Y6, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y1, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
-	VANDPS  Y4, Y7, Y8
-	VPSIGND Y8, Y7, Y7
 	VMOVUPS Y7, 64(SI)(AX*4)
 	VMOVUPS 64(DX)(AX*4), Y8
+	VMULPS  Y2, Y8, Y8
 	VMULPS  Y3, Y7, Y7
 	VSUBPS  Y7, Y8, Y7
 	VMOVUPS Y7, 64(DX)(AX*4)
@@ -153,18 +203,16 @@ mainnodecayagain:
 	VANDPS  Y6, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y1, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
-	VANDPS  Y4, Y7, Y8
-	VPSIGND Y8, Y7, Y7
 	VMOVUPS Y7, 96(SI)(AX*4)
 	VMOVUPS 96(DX)(AX*4), Y8
+	VMULPS  Y2, Y8, Y8
 	VMULPS  Y3, Y7, Y7
 	VSUBPS  Y7, Y8, Y7
 	VMOVUPS Y7, 96(DX)(AX*4)
 	ADDQ    $+32, AX
 	CMPQ    AX, R8
-	JLT     mainnodecayagain
+	JLT     mainnokeepagain
 	JMP     mainend
 
 main:
@@ -182,7 +230,6 @@ mainagain:
 	VANDPS  Y6, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y1, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
 	VANDPS  Y4, Y7, Y8
 	VPSIGND Y8, Y7, Y7
@@ -191,7 +238,6 @@ mainagain:
 	VANDPS  Y5, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VMULPS  Y3, Y7, Y7
 	VSUBPS  Y7, Y8, Y7
 	VMOVUPS Y7, (DX)(AX*4)
@@ -201,7 +247,6 @@ mainagain:
 	VANDPS  Y6, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y1, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
 	VANDPS  Y4, Y7, Y8
 	VPSIGND Y8, Y7, Y7
@@ -210,7 +255,6 @@ mainagain:
 	VANDPS  Y5, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VMULPS  Y3, Y7, Y7
 	VSUBPS  Y7, Y8, Y7
 	VMOVUPS Y7, 32(DX)(AX*4)
@@ -220,7 +264,6 @@ mainagain:
 	VANDPS  Y6, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y1, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
 	VANDPS  Y4, Y7, Y8
 	VPSIGND Y8, Y7, Y7
@@ -229,7 +272,6 @@ mainagain:
 	VANDPS  Y5, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VMULPS  Y3, Y7, Y7
 	VSUBPS  Y7, Y8, Y7
 	VMOVUPS Y7, 64(DX)(AX*4)
@@ -239,7 +281,6 @@ mainagain:
 	VANDPS  Y6, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y1, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
 	VANDPS  Y4, Y7, Y8
 	VPSIGND Y8, Y7, Y7
@@ -248,7 +289,6 @@ mainagain:
 	VANDPS  Y5, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VMULPS  Y3, Y7, Y7
 	VSUBPS  Y7, Y8, Y7
 	VMOVUPS Y7, 96(DX)(AX*4)
@@ -270,7 +310,6 @@ loop:
 	VPMINUD all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y1, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
 	VANDPS  Y4, Y7, Y8
 	VPMINUD all7fffffff<>+0(SB), Y8, Y8
@@ -281,7 +320,6 @@ loop:
 	VPMINUD all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VMULPS  Y3, Y7, Y7
 	VSUBPS  Y7, Y8, Y7
 	VMOVUPS Y7, (DX)(AX*4)
@@ -300,10 +338,9 @@ loopend:
 	VMASKMOVPS   (BX)(AX*4), Y7, Y8
 	VANDPS       Y6, Y8, Y6
 	VPMINUD      all7fffffff<>+0(SB), Y6, Y6
-	VPSIGND      Y6, Y8, Y8
-	VMULPS       Y1, Y8, Y8
-	VPSIGND      Y6, Y8, Y8
-	VADDPS       Y8, Y0, Y0
+	VPSIGND      Y6, Y8, Y6
+	VMULPS       Y1, Y6, Y1
+	VADDPS       Y1, Y0, Y0
 	VANDPS       Y4, Y0, Y1
 	VPMINUD      all7fffffff<>+0(SB), Y1, Y1
 	VPSIGND      Y1, Y0, Y0
@@ -313,7 +350,6 @@ loopend:
 	VPMINUD      all7fffffff<>+0(SB), Y4, Y4
 	VPSIGND      Y4, Y1, Y1
 	VMULPS       Y2, Y1, Y1
-	VPSIGND      Y4, Y1, Y1
 	VMULPS       Y3, Y0, Y0
 	VSUBPS       Y0, Y1, Y0
 	VMASKMOVPS   Y0, Y7, (DX)(AX*4)
@@ -379,30 +415,140 @@ entry:
 	ANDQ       $-32, R11
 	CMPQ       AX, R11
 	JGE        mainend
+	CMPL       16(R9), $0xffffffff
+	JNE        main
+	CMPL       20(R9), $0xffffffff
+	JNE        main
+	CMPL       4(R9), $0x3f800000
+	JNE        mainnokeep
+	CMPL       8(R9), $0x3f800000
+	JNE        mainnokeepnoscale
 	CMPL       24(R9), $+0
 	JLT        mainend
-	CMPL       16(R9), $+0
-	JLT        mainend
-	CMPL       20(R9), $+0
-	JLT        mainend
 
-mainagain:
+mainnokeepnoscalenodecayagain:
+	VMOVUPS (R8)(AX*4), Y7
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS (DI)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	VMOVUPS Y7, (R8)(AX*4)
+	VMOVUPS (SI)(AX*4), Y8
+	VMULPS  Y3, Y7, Y7
+	VSUBPS  Y7, Y8, Y7
+	VMOVUPS Y7, (SI)(AX*4)
+	VMOVUPS 32(R8)(AX*4), Y7
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS 32(DI)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	VMOVUPS Y7, 32(R8)(AX*4)
+	VMOVUPS 32(SI)(AX*4), Y8
+	VMULPS  Y3, Y7, Y7
+	VSUBPS  Y7, Y8, Y7
+	VMOVUPS Y7, 32(SI)(AX*4)
+	VMOVUPS 64(R8)(AX*4), Y7
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS 64(DI)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	VMOVUPS Y7, 64(R8)(AX*4)
+	VMOVUPS 64(SI)(AX*4), Y8
+	VMULPS  Y3, Y7, Y7
+	VSUBPS  Y7, Y8, Y7
+	VMOVUPS Y7, 64(SI)(AX*4)
+	VMOVUPS 96(R8)(AX*4), Y7
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS 96(DI)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	VMOVUPS Y7, 96(R8)(AX*4)
+	VMOVUPS 96(SI)(AX*4), Y8
+	VMULPS  Y3, Y7, Y7
+	VSUBPS  Y7, Y8, Y7
+	VMOVUPS Y7, 96(SI)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, R11
+	JLT     mainnokeepnoscalenodecayagain
+	JMP     mainend
+
+mainnokeepnoscale:
+	CMPL 24(R9), $+0
+	JLT  mainend
+
+mainnokeepnoscaleagain:
+	VMOVUPS (R8)(AX*4), Y7
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS (DI)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	VMOVUPS Y7, (R8)(AX*4)
+	VMOVUPS (SI)(AX*4), Y8
+	VMULPS  Y2, Y8, Y8
+	VMULPS  Y3, Y7, Y7
+	VSUBPS  Y7, Y8, Y7
+	VMOVUPS Y7, (SI)(AX*4)
+	VMOVUPS 32(R8)(AX*4), Y7
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS 32(DI)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	VMOVUPS Y7, 32(R8)(AX*4)
+	VMOVUPS 32(SI)(AX*4), Y8
+	VMULPS  Y2, Y8, Y8
+	VMULPS  Y3, Y7, Y7
+	VSUBPS  Y7, Y8, Y7
+	VMOVUPS Y7, 32(SI)(AX*4)
+	VMOVUPS 64(R8)(AX*4), Y7
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS 64(DI)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	VMOVUPS Y7, 64(R8)(AX*4)
+	VMOVUPS 64(SI)(AX*4), Y8
+	VMULPS  Y2, Y8, Y8
+	VMULPS  Y3, Y7, Y7
+	VSUBPS  Y7, Y8, Y7
+	VMOVUPS Y7, 64(SI)(AX*4)
+	VMOVUPS 96(R8)(AX*4), Y7
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS 96(DI)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	VMOVUPS Y7, 96(R8)(AX*4)
+	VMOVUPS 96(SI)(AX*4), Y8
+	VMULPS  Y2, Y8, Y8
+	VMULPS  Y3, Y7, Y7
+	VSUBPS  Y7, Y8, Y7
+	VMOVUPS Y7, 96(SI)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, R11
+	JLT     mainnokeepnoscaleagain
+	JMP     mainend
+
+mainnokeep:
+	CMPL 24(R9), $+0
+	JLT  mainend
+
+mainnokeepagain:
 	VMOVUPS (R8)(AX*4), Y7
 	VMULPS  Y0, Y7, Y7
 	VMOVUPS (DI)(AX*4), Y8
 	VANDPS  Y6, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y1, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
-	VANDPS  Y4, Y7, Y8
-	VPSIGND Y8, Y7, Y7
 	VMOVUPS Y7, (R8)(AX*4)
 	VMOVUPS (SI)(AX*4), Y8
-	VANDPS  Y5, Y8, Y9
-	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VMULPS  Y3, Y7, Y7
 	VSUBPS  Y7, Y8, Y7
 	VMOVUPS Y7, (SI)(AX*4)
@@ -412,16 +558,10 @@ mainagain:
 	VANDPS  Y6, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y1, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
-	VANDPS  Y4, Y7, Y8
-	VPSIGND Y8, Y7, Y7
 	VMOVUPS Y7, 32(R8)(AX*4)
 	VMOVUPS 32(SI)(AX*4), Y8
-	VANDPS  Y5, Y8, Y9
-	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VMULPS  Y3, Y7, Y7
 	VSUBPS  Y7, Y8, Y7
 	VMOVUPS Y7, 32(SI)(AX*4)
@@ -431,16 +571,10 @@ mainagain:
 	VANDPS  Y6, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y1, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
-	VANDPS  Y4, Y7, Y8
-	VPSIGND Y8, Y7, Y7
 	VMOVUPS Y7, 64(R8)(AX*4)
 	VMOVUPS 64(SI)(AX*4), Y8
-	VANDPS  Y5, Y8, Y9
-	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VMULPS  Y3, Y7, Y7
 	VSUBPS  Y7, Y8, Y7
 	VMOVUPS Y7, 64(SI)(AX*4)
@@ -450,7 +584,84 @@ mainagain:
 	VANDPS  Y6, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y1, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	VMOVUPS Y7, 96(R8)(AX*4)
+	VMOVUPS 96(SI)(AX*4), Y8
+	VMULPS  Y2, Y8, Y8
+	VMULPS  Y3, Y7, Y7
+	VSUBPS  Y7, Y8, Y7
+	VMOVUPS Y7, 96(SI)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, R11
+	JLT     mainnokeepagain
+	JMP     mainend
+
+main:
+	CMPL 24(R9), $+0
+	JLT  mainend
+	CMPL 16(R9), $+0
+	JLT  mainend
+	CMPL 20(R9), $+0
+	JLT  mainend
+
+mainagain:
+	VMOVUPS (R8)(AX*4), Y7
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS (DI)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
 	VPSIGND Y9, Y8, Y8
+	VMULPS  Y1, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	VANDPS  Y4, Y7, Y8
+	VPSIGND Y8, Y7, Y7
+	VMOVUPS Y7, (R8)(AX*4)
+	VMOVUPS (SI)(AX*4), Y8
+	VANDPS  Y5, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VMULPS  Y2, Y8, Y8
+	VMULPS  Y3, Y7, Y7
+	VSUBPS  Y7, Y8, Y7
+	VMOVUPS Y7, (SI)(AX*4)
+	VMOVUPS 32(R8)(AX*4), Y7
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS 32(DI)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VMULPS  Y1, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	VANDPS  Y4, Y7, Y8
+	VPSIGND Y8, Y7, Y7
+	VMOVUPS Y7, 32(R8)(AX*4)
+	VMOVUPS 32(SI)(AX*4), Y8
+	VANDPS  Y5, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VMULPS  Y2, Y8, Y8
+	VMULPS  Y3, Y7, Y7
+	VSUBPS  Y7, Y8, Y7
+	VMOVUPS Y7, 32(SI)(AX*4)
+	VMOVUPS 64(R8)(AX*4), Y7
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS 64(DI)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VMULPS  Y1, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	VANDPS  Y4, Y7, Y8
+	VPSIGND Y8, Y7, Y7
+	VMOVUPS Y7, 64(R8)(AX*4)
+	VMOVUPS 64(SI)(AX*4), Y8
+	VANDPS  Y5, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VMULPS  Y2, Y8, Y8
+	VMULPS  Y3, Y7, Y7
+	VSUBPS  Y7, Y8, Y7
+	VMOVUPS Y7, 64(SI)(AX*4)
+	VMOVUPS 96(R8)(AX*4), Y7
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS 96(DI)(AX*4), Y8
+	VANDPS  Y6, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VMULPS  Y1, Y8, Y8
 	VADDPS  Y8, Y7, Y7
 	VANDPS  Y4, Y7, Y8
 	VPSIGND Y8, Y7, Y7
@@ -459,7 +670,6 @@ mainagain:
 	VANDPS  Y5, Y8, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VMULPS  Y3, Y7, Y7
 	VSUBPS  Y7, Y8, Y7
 	VMOVUPS Y7, 96(SI)(AX*4)
@@ -481,7 +691,6 @@ loop:
 	VPMINUD all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y1, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VADDPS  Y8, Y7, Y7
 	VANDPS  Y4, Y7, Y8
 	VPMINUD all7fffffff<>+0(SB), Y8, Y8
@@ -492,7 +701,6 @@ loop:
 	VPMINUD all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
-	VPSIGND Y9, Y8, Y8
 	VMULPS  Y3, Y7, Y7
 	VSUBPS  Y7, Y8, Y7
 	VMOVUPS Y7, (SI)(AX*4)
@@ -513,7 +721,6 @@ loopend:
 	VPMINUD      all7fffffff<>+0(SB), Y10, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y1, Y9, Y9
-	VPSIGND      Y10, Y9, Y9
 	VADDPS       Y9, Y8, Y8
 	VANDPS       Y4, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
@@ -524,7 +731,6 @@ loopend:
 	VPMINUD      all7fffffff<>+0(SB), Y10, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y2, Y9, Y9
-	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y3, Y8, Y8
 	VSUBPS       Y8, Y9, Y8
 	VMASKMOVPS   Y8, Y7, (SI)(AX*4)

@@ -25,17 +25,69 @@ TEXT ·Regularize(SB), NOSPLIT, $0-80
 	MOVQ         x_base+0(FP), DX
 	MOVQ         g_base+24(FP), BX
 	MOVQ         p_base+48(FP), SI
-	MOVQ         c+72(FP), AX
-	VBROADCASTSS 8(AX), Y0
+	MOVQ         c+72(FP), DI
+	VBROADCASTSS 8(DI), Y0
 	VBROADCASTSS constants<>+0(SB), Y1
-	VBROADCASTSS (AX), Y2
-	VBROADCASTSS 4(AX), Y3
+	VBROADCASTSS (DI), Y2
+	VBROADCASTSS 4(DI), Y3
 	VBROADCASTSS constants<>+4(SB), Y4
 	XORQ         AX, AX
-	MOVQ         CX, DI
-	ANDQ         $-32, DI
-	CMPQ         AX, DI
+	MOVQ         CX, R8
+	ANDQ         $-32, R8
+	CMPQ         AX, R8
 	JGE          mainend
+	CMPL         (DI), $0x3f800000
+	JNE          main
+
+mainnoscale:
+	VMOVUPS   (BX)(AX*4), Y5
+	VMOVUPS   (SI)(AX*4), Y6
+	VMULPS    Y3, Y6, Y7
+	VADDPS    Y7, Y5, Y5
+	VXORPS    Y4, Y0, Y7
+	VCMPPS    $0x11, Y1, Y6, Y8
+	VBLENDVPS Y8, Y7, Y6, Y7
+	VCMPPS    $0x11, Y6, Y1, Y6
+	VBLENDVPS Y6, Y0, Y7, Y6
+	VADDPS    Y6, Y5, Y5
+	VMOVUPS   Y5, (DX)(AX*4)
+	VMOVUPS   32(BX)(AX*4), Y5
+	VMOVUPS   32(SI)(AX*4), Y6
+	VMULPS    Y3, Y6, Y7
+	VADDPS    Y7, Y5, Y5
+	VXORPS    Y4, Y0, Y7
+	VCMPPS    $0x11, Y1, Y6, Y8
+	VBLENDVPS Y8, Y7, Y6, Y7
+	VCMPPS    $0x11, Y6, Y1, Y6
+	VBLENDVPS Y6, Y0, Y7, Y6
+	VADDPS    Y6, Y5, Y5
+	VMOVUPS   Y5, 32(DX)(AX*4)
+	VMOVUPS   64(BX)(AX*4), Y5
+	VMOVUPS   64(SI)(AX*4), Y6
+	VMULPS    Y3, Y6, Y7
+	VADDPS    Y7, Y5, Y5
+	VXORPS    Y4, Y0, Y7
+	VCMPPS    $0x11, Y1, Y6, Y8
+	VBLENDVPS Y8, Y7, Y6, Y7
+	VCMPPS    $0x11, Y6, Y1, Y6
+	VBLENDVPS Y6, Y0, Y7, Y6
+	VADDPS    Y6, Y5, Y5
+	VMOVUPS   Y5, 64(DX)(AX*4)
+	VMOVUPS   96(BX)(AX*4), Y5
+	VMOVUPS   96(SI)(AX*4), Y6
+	VMULPS    Y3, Y6, Y7
+	VADDPS    Y7, Y5, Y5
+	VXORPS    Y4, Y0, Y7
+	VCMPPS    $0x11, Y1, Y6, Y8
+	VBLENDVPS Y8, Y7, Y6, Y7
+	VCMPPS    $0x11, Y6, Y1, Y6
+	VBLENDVPS Y6, Y0, Y7, Y6
+	VADDPS    Y6, Y5, Y5
+	VMOVUPS   Y5, 96(DX)(AX*4)
+	ADDQ      $+32, AX
+	CMPQ      AX, R8
+	JLT       mainnoscale
+	JMP       mainend
 
 main:
 	VMOVUPS   (BX)(AX*4), Y5
@@ -87,7 +139,7 @@ main:
 	VADDPS    Y6, Y5, Y5
 	VMOVUPS   Y5, 96(DX)(AX*4)
 	ADDQ      $+32, AX
-	CMPQ      AX, DI
+	CMPQ      AX, R8
 	JLT       main
 
 mainend:

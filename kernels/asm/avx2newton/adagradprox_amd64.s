@@ -37,27 +37,25 @@ TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	ANDQ         $-32, R8
 	CMPQ         AX, R8
 	JGE          mainend
-	CMPL         12(DI), $0x3f800000
+	CMPL         20(DI), $0xffffffff
 	JNE          main
 	CMPL         24(DI), $0xffffffff
 	JNE          main
+	CMPL         (DI), $0x3f800000
+	JNE          mainnokeep
+	CMPL         12(DI), $0x3f800000
+	JNE          mainnokeepnoscale
 	CMPL         28(DI), $+0
 	JLT          mainend
-	CMPL         20(DI), $+0
-	JLT          mainend
 
-mainnodecayagain:
+mainnokeepnoscalenodecayagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
 	VBROADCASTSS 28(DI), Y8
 	VANDPS       Y8, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
@@ -92,12 +90,8 @@ back1:
 	VBROADCASTSS 28(DI), Y10
 	VANDPS       Y10, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
-	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
-	VANDPS       Y5, Y6, Y10
-	VPSIGND      Y10, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
@@ -106,12 +100,8 @@ back1:
 	VBROADCASTSS 28(DI), Y12
 	VANDPS       Y12, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
-	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
-	VANDPS       Y5, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
 	VADDPS       Y1, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
@@ -146,12 +136,8 @@ back2:
 	VBROADCASTSS 28(DI), Y14
 	VANDPS       Y14, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
-	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y10, Y10
-	VANDPS       Y5, Y10, Y14
-	VPSIGND      Y14, Y10, Y10
 	VMOVUPS      Y10, 96(SI)(AX*4)
 	VADDPS       Y1, Y10, Y10
 	VSQRTPS      Y10, Y10
@@ -229,29 +215,21 @@ back2:
 	VMOVUPS      Y6, 96(DX)(AX*4)
 	ADDQ         $+32, AX
 	CMPQ         AX, R8
-	JLT          mainnodecayagain
+	JLT          mainnokeepnoscalenodecayagain
 	JMP          mainend
 
-main:
+mainnokeepnoscale:
 	CMPL 28(DI), $+0
 	JLT  mainend
-	CMPL 20(DI), $+0
-	JLT  mainend
-	CMPL 24(DI), $+0
-	JLT  mainend
 
-mainagain:
+mainnokeepnoscaleagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
 	VBROADCASTSS 28(DI), Y8
 	VANDPS       Y8, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
@@ -286,12 +264,8 @@ back3:
 	VBROADCASTSS 28(DI), Y10
 	VANDPS       Y10, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
-	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
-	VANDPS       Y5, Y6, Y10
-	VPSIGND      Y10, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
@@ -300,12 +274,8 @@ back3:
 	VBROADCASTSS 28(DI), Y12
 	VANDPS       Y12, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
-	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
-	VANDPS       Y5, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
 	VADDPS       Y1, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
@@ -340,8 +310,380 @@ back4:
 	VBROADCASTSS 28(DI), Y14
 	VANDPS       Y14, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
+	VMULPS       Y13, Y13, Y14
+	VADDPS       Y14, Y10, Y10
+	VMOVUPS      Y10, 96(SI)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMOVUPS      (DX)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VADDPS       Y2, Y8, Y8
+	VDIVPS       Y8, Y4, Y8
+	VMULPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y14, Y7
+	VBROADCASTSS 32(DI), Y14
+	VMULPS       Y14, Y8, Y14
+	VBROADCASTSS constants<>+4(SB), Y15
+	VXORPS       Y15, Y14, Y15
+	VMAXPS       Y7, Y15, Y15
+	VMINPS       Y14, Y15, Y14
+	VSUBPS       Y14, Y7, Y7
+	VBROADCASTSS 36(DI), Y14
+	VMULPS       Y14, Y8, Y8
+	VBROADCASTSS constants<>+0(SB), Y14
+	VADDPS       Y14, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMOVUPS      Y7, (DX)(AX*4)
+	VMOVUPS      32(DX)(AX*4), Y7
+	VMULPS       Y3, Y7, Y7
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y6, Y9, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS 32(DI), Y8
+	VMULPS       Y8, Y6, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y7, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS 36(DI), Y8
+	VMULPS       Y8, Y6, Y6
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 32(DX)(AX*4)
+	VMOVUPS      64(DX)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y12, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y11, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(DI), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(DI), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(DX)(AX*4)
+	VMOVUPS      96(DX)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y10, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y13, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(DI), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(DI), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(DX)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R8
+	JLT          mainnokeepnoscaleagain
+	JMP          mainend
+
+mainnokeep:
+	CMPL 28(DI), $+0
+	JLT  mainend
+
+mainnokeepagain:
+	VMOVUPS      (SI)(AX*4), Y6
+	VMOVUPS      (BX)(AX*4), Y7
+	VBROADCASTSS 28(DI), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VMULPS       Y7, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VPMAXUD      all10000000<>+0(SB), Y6, Y9
+	VRSQRTPS     Y9, Y8
+	VMULPS       Y6, Y8, Y10
+	VMULPS       all3f000000<>+0(SB), Y8, Y11
+	VMOVUPS      all3f000000<>+0(SB), Y8
+	VFNMADD231PS Y10, Y11, Y8
+	VFMADD213PS  Y11, Y8, Y11
+	VFMADD213PS  Y10, Y8, Y10
+	VMOVAPS      Y6, Y8
+	VFNMADD231PS Y10, Y10, Y8
+	VFMADD231PS  Y8, Y11, Y10
+	VMOVUPS      all3f000000<>+0(SB), Y8
+	VFNMADD231PS Y10, Y11, Y8
+	VFMADD213PS  Y11, Y8, Y11
+	VMOVAPS      Y6, Y8
+	VFNMADD231PS Y10, Y10, Y8
+	VFMADD213PS  Y10, Y11, Y8
+	VPMINUD      all7f7fffff<>+0(SB), Y9, Y9
+	VPCMPEQD     Y6, Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VPCMPEQD     Y6, Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VMOVMSKPS    Y9, R9
+	CMPL         R9, $0x000000ff
+	JNE          aside5
+
+back5:
+	VMOVUPS      32(SI)(AX*4), Y6
+	VMOVUPS      32(BX)(AX*4), Y9
+	VBROADCASTSS 28(DI), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VMOVUPS      64(SI)(AX*4), Y10
+	VMOVUPS      64(BX)(AX*4), Y11
+	VBROADCASTSS 28(DI), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y0, Y11, Y11
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(SI)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VPMAXUD      all10000000<>+0(SB), Y10, Y13
+	VRSQRTPS     Y13, Y12
+	VMULPS       Y10, Y12, Y14
+	VMULPS       all3f000000<>+0(SB), Y12, Y15
+	VMOVUPS      all3f000000<>+0(SB), Y12
+	VFNMADD231PS Y14, Y15, Y12
+	VFMADD213PS  Y15, Y12, Y15
+	VFMADD213PS  Y14, Y12, Y14
+	VMOVAPS      Y10, Y12
+	VFNMADD231PS Y14, Y14, Y12
+	VFMADD231PS  Y12, Y15, Y14
+	VMOVUPS      all3f000000<>+0(SB), Y12
+	VFNMADD231PS Y14, Y15, Y12
+	VFMADD213PS  Y15, Y12, Y15
+	VMOVAPS      Y10, Y12
+	VFNMADD231PS Y14, Y14, Y12
+	VFMADD213PS  Y14, Y15, Y12
+	VPMINUD      all7f7fffff<>+0(SB), Y13, Y13
+	VPCMPEQD     Y10, Y13, Y13
+	VPXOR        Y14, Y14, Y14
+	VPCMPEQD     Y10, Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VMOVMSKPS    Y13, R9
+	CMPL         R9, $0x000000ff
+	JNE          aside6
+
+back6:
+	VMOVUPS      96(SI)(AX*4), Y10
+	VMOVUPS      96(BX)(AX*4), Y13
+	VBROADCASTSS 28(DI), Y14
+	VANDPS       Y14, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y0, Y13, Y13
+	VMULPS       Y13, Y13, Y14
+	VADDPS       Y14, Y10, Y10
+	VMOVUPS      Y10, 96(SI)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMOVUPS      (DX)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VADDPS       Y2, Y8, Y8
+	VDIVPS       Y8, Y4, Y8
+	VMULPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y14, Y7
+	VBROADCASTSS 32(DI), Y14
+	VMULPS       Y14, Y8, Y14
+	VBROADCASTSS constants<>+4(SB), Y15
+	VXORPS       Y15, Y14, Y15
+	VMAXPS       Y7, Y15, Y15
+	VMINPS       Y14, Y15, Y14
+	VSUBPS       Y14, Y7, Y7
+	VBROADCASTSS 36(DI), Y14
+	VMULPS       Y14, Y8, Y8
+	VBROADCASTSS constants<>+0(SB), Y14
+	VADDPS       Y14, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMOVUPS      Y7, (DX)(AX*4)
+	VMOVUPS      32(DX)(AX*4), Y7
+	VMULPS       Y3, Y7, Y7
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y6, Y9, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS 32(DI), Y8
+	VMULPS       Y8, Y6, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y7, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS 36(DI), Y8
+	VMULPS       Y8, Y6, Y6
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 32(DX)(AX*4)
+	VMOVUPS      64(DX)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y12, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y11, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(DI), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(DI), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(DX)(AX*4)
+	VMOVUPS      96(DX)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y10, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y13, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(DI), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(DI), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(DX)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R8
+	JLT          mainnokeepagain
+	JMP          mainend
+
+main:
+	CMPL 28(DI), $+0
+	JLT  mainend
+	CMPL 20(DI), $+0
+	JLT  mainend
+	CMPL 24(DI), $+0
+	JLT  mainend
+
+mainagain:
+	VMOVUPS      (SI)(AX*4), Y6
+	VMOVUPS      (BX)(AX*4), Y7
+	VBROADCASTSS 28(DI), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VMULPS       Y7, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VANDPS       Y5, Y6, Y8
+	VPSIGND      Y8, Y6, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VPMAXUD      all10000000<>+0(SB), Y6, Y9
+	VRSQRTPS     Y9, Y8
+	VMULPS       Y6, Y8, Y10
+	VMULPS       all3f000000<>+0(SB), Y8, Y11
+	VMOVUPS      all3f000000<>+0(SB), Y8
+	VFNMADD231PS Y10, Y11, Y8
+	VFMADD213PS  Y11, Y8, Y11
+	VFMADD213PS  Y10, Y8, Y10
+	VMOVAPS      Y6, Y8
+	VFNMADD231PS Y10, Y10, Y8
+	VFMADD231PS  Y8, Y11, Y10
+	VMOVUPS      all3f000000<>+0(SB), Y8
+	VFNMADD231PS Y10, Y11, Y8
+	VFMADD213PS  Y11, Y8, Y11
+	VMOVAPS      Y6, Y8
+	VFNMADD231PS Y10, Y10, Y8
+	VFMADD213PS  Y10, Y11, Y8
+	VPMINUD      all7f7fffff<>+0(SB), Y9, Y9
+	VPCMPEQD     Y6, Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VPCMPEQD     Y6, Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VMOVMSKPS    Y9, R9
+	CMPL         R9, $0x000000ff
+	JNE          aside7
+
+back7:
+	VMOVUPS      32(SI)(AX*4), Y6
+	VMOVUPS      32(BX)(AX*4), Y9
+	VBROADCASTSS 28(DI), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VADDPS       Y10, Y6, Y6
+	VANDPS       Y5, Y6, Y10
+	VPSIGND      Y10, Y6, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VMOVUPS      64(SI)(AX*4), Y10
+	VMOVUPS      64(BX)(AX*4), Y11
+	VBROADCASTSS 28(DI), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y0, Y11, Y11
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VANDPS       Y5, Y10, Y12
+	VPSIGND      Y12, Y10, Y10
+	VMOVUPS      Y10, 64(SI)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VPMAXUD      all10000000<>+0(SB), Y10, Y13
+	VRSQRTPS     Y13, Y12
+	VMULPS       Y10, Y12, Y14
+	VMULPS       all3f000000<>+0(SB), Y12, Y15
+	VMOVUPS      all3f000000<>+0(SB), Y12
+	VFNMADD231PS Y14, Y15, Y12
+	VFMADD213PS  Y15, Y12, Y15
+	VFMADD213PS  Y14, Y12, Y14
+	VMOVAPS      Y10, Y12
+	VFNMADD231PS Y14, Y14, Y12
+	VFMADD231PS  Y12, Y15, Y14
+	VMOVUPS      all3f000000<>+0(SB), Y12
+	VFNMADD231PS Y14, Y15, Y12
+	VFMADD213PS  Y15, Y12, Y15
+	VMOVAPS      Y10, Y12
+	VFNMADD231PS Y14, Y14, Y12
+	VFMADD213PS  Y14, Y15, Y12
+	VPMINUD      all7f7fffff<>+0(SB), Y13, Y13
+	VPCMPEQD     Y10, Y13, Y13
+	VPXOR        Y14, Y14, Y14
+	VPCMPEQD     Y10, Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VMOVMSKPS    Y13, R9
+	CMPL         R9, $0x000000ff
+	JNE          aside8
+
+back8:
+	VMOVUPS      96(SI)(AX*4), Y10
+	VMOVUPS      96(BX)(AX*4), Y13
+	VBROADCASTSS 28(DI), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y0, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y10, Y10
 	VANDPS       Y5, Y10, Y14
@@ -354,7 +696,6 @@ back4:
 	VANDPS       Y15, Y14, Y15
 	VPSIGND      Y15, Y14, Y14
 	VMULPS       Y3, Y14, Y14
-	VPSIGND      Y15, Y14, Y14
 	VADDPS       Y2, Y8, Y8
 	VDIVPS       Y8, Y4, Y8
 	VMULPS       Y8, Y7, Y7
@@ -377,7 +718,6 @@ back4:
 	VANDPS       Y8, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y3, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VADDPS       Y2, Y6, Y6
 	VDIVPS       Y6, Y4, Y6
 	VMULPS       Y6, Y9, Y8
@@ -400,7 +740,6 @@ back4:
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
 	VADDPS       Y2, Y12, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y11, Y8
@@ -423,7 +762,6 @@ back4:
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
 	VADDPS       Y2, Y10, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y13, Y8
@@ -459,7 +797,6 @@ loop:
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
@@ -472,7 +809,6 @@ loop:
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y3, Y8, Y8
-	VPSIGND      Y9, Y8, Y8
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VADDPS       Y2, Y6, Y6
@@ -508,39 +844,37 @@ loopend:
 	VANDPS       Y9, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y0, Y8, Y8
-	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y8, Y8, Y0
-	VADDPS       Y0, Y7, Y0
-	VANDPS       Y5, Y0, Y5
+	VMULPS       Y0, Y8, Y0
+	VMULPS       Y0, Y0, Y8
+	VADDPS       Y8, Y7, Y7
+	VANDPS       Y5, Y7, Y5
 	VPMINUD      all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND      Y5, Y0, Y0
-	VMASKMOVPS   Y0, Y6, (SI)(AX*4)
-	VMASKMOVPS   (DX)(AX*4), Y6, Y5
-	VBROADCASTSS 24(DI), Y7
-	VANDPS       Y7, Y5, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y5, Y5
-	VMULPS       Y3, Y5, Y5
-	VPSIGND      Y7, Y5, Y5
-	VADDPS       Y1, Y0, Y0
-	VSQRTPS      Y0, Y0
-	VADDPS       Y2, Y0, Y0
-	VDIVPS       Y0, Y4, Y0
-	VMULPS       Y0, Y8, Y1
-	VSUBPS       Y1, Y5, Y1
+	VPSIGND      Y5, Y7, Y5
+	VMASKMOVPS   Y5, Y6, (SI)(AX*4)
+	VMASKMOVPS   (DX)(AX*4), Y6, Y7
+	VBROADCASTSS 24(DI), Y8
+	VANDPS       Y8, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y3, Y7, Y3
+	VADDPS       Y1, Y5, Y1
+	VSQRTPS      Y1, Y1
+	VADDPS       Y2, Y1, Y1
+	VDIVPS       Y1, Y4, Y1
+	VMULPS       Y1, Y0, Y0
+	VSUBPS       Y0, Y3, Y0
 	VBROADCASTSS 32(DI), Y2
-	VMULPS       Y2, Y0, Y2
+	VMULPS       Y2, Y1, Y2
 	VBROADCASTSS constants<>+4(SB), Y3
 	VXORPS       Y3, Y2, Y3
-	VMAXPS       Y1, Y3, Y3
+	VMAXPS       Y0, Y3, Y3
 	VMINPS       Y2, Y3, Y2
-	VSUBPS       Y2, Y1, Y1
+	VSUBPS       Y2, Y0, Y0
 	VBROADCASTSS 36(DI), Y2
-	VMULPS       Y2, Y0, Y0
+	VMULPS       Y2, Y1, Y1
 	VBROADCASTSS constants<>+0(SB), Y2
-	VADDPS       Y2, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
+	VADDPS       Y2, Y1, Y1
+	VDIVPS       Y1, Y0, Y0
 	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
 
 done:
@@ -562,6 +896,22 @@ aside3:
 aside4:
 	VSQRTPS Y10, Y12
 	JMP     back4
+
+aside5:
+	VSQRTPS Y6, Y8
+	JMP     back5
+
+aside6:
+	VSQRTPS Y10, Y12
+	JMP     back6
+
+aside7:
+	VSQRTPS Y6, Y8
+	JMP     back7
+
+aside8:
+	VSQRTPS Y10, Y12
+	JMP     back8
 
 DATA all3f000000<>+0(SB)/4, $0x3f000000
 DATA all3f000000<>+4(SB)/4, $0x3f000000
@@ -649,25 +999,25 @@ entry:
 	ANDQ       $-32, R11
 	CMPQ       AX, R11
 	JGE        mainend
+	CMPL       20(R9), $0xffffffff
+	JNE        main
+	CMPL       24(R9), $0xffffffff
+	JNE        main
+	CMPL       (R9), $0x3f800000
+	JNE        mainnokeep
+	CMPL       12(R9), $0x3f800000
+	JNE        mainnokeepnoscale
 	CMPL       28(R9), $+0
 	JLT        mainend
-	CMPL       20(R9), $+0
-	JLT        mainend
-	CMPL       24(R9), $+0
-	JLT        mainend
 
-mainagain:
+mainnokeepnoscalenodecayagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
 	VBROADCASTSS 28(R9), Y8
 	VANDPS       Y8, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
@@ -702,12 +1052,8 @@ back1:
 	VBROADCASTSS 28(R9), Y10
 	VANDPS       Y10, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
-	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
-	VANDPS       Y5, Y6, Y10
-	VPSIGND      Y10, Y6, Y6
 	VMOVUPS      Y6, 32(R8)(AX*4)
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
@@ -716,12 +1062,8 @@ back1:
 	VBROADCASTSS 28(R9), Y12
 	VANDPS       Y12, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
-	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
-	VANDPS       Y5, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
 	VADDPS       Y1, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
@@ -756,8 +1098,554 @@ back2:
 	VBROADCASTSS 28(R9), Y14
 	VANDPS       Y14, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
+	VMULPS       Y13, Y13, Y14
+	VADDPS       Y14, Y10, Y10
+	VMOVUPS      Y10, 96(R8)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMOVUPS      (SI)(AX*4), Y14
+	VADDPS       Y2, Y8, Y8
+	VDIVPS       Y8, Y4, Y8
+	VMULPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y14, Y7
+	VBROADCASTSS 32(R9), Y14
+	VMULPS       Y14, Y8, Y14
+	VBROADCASTSS constants<>+4(SB), Y15
+	VXORPS       Y15, Y14, Y15
+	VMAXPS       Y7, Y15, Y15
+	VMINPS       Y14, Y15, Y14
+	VSUBPS       Y14, Y7, Y7
+	VBROADCASTSS 36(R9), Y14
+	VMULPS       Y14, Y8, Y8
+	VBROADCASTSS constants<>+0(SB), Y14
+	VADDPS       Y14, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMOVUPS      Y7, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y7
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y6, Y9, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y6, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y7, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y6, Y6
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VADDPS       Y2, Y12, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y11, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VADDPS       Y2, Y10, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y13, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R11
+	JLT          mainnokeepnoscalenodecayagain
+	JMP          mainend
+
+mainnokeepnoscale:
+	CMPL 28(R9), $+0
+	JLT  mainend
+
+mainnokeepnoscaleagain:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VBROADCASTSS 28(R9), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y7, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VPMAXUD      all10000000<>+0(SB), Y6, Y9
+	VRSQRTPS     Y9, Y8
+	VMULPS       Y6, Y8, Y10
+	VMULPS       all3f000000<>+0(SB), Y8, Y11
+	VMOVUPS      all3f000000<>+0(SB), Y8
+	VFNMADD231PS Y10, Y11, Y8
+	VFMADD213PS  Y11, Y8, Y11
+	VFMADD213PS  Y10, Y8, Y10
+	VMOVAPS      Y6, Y8
+	VFNMADD231PS Y10, Y10, Y8
+	VFMADD231PS  Y8, Y11, Y10
+	VMOVUPS      all3f000000<>+0(SB), Y8
+	VFNMADD231PS Y10, Y11, Y8
+	VFMADD213PS  Y11, Y8, Y11
+	VMOVAPS      Y6, Y8
+	VFNMADD231PS Y10, Y10, Y8
+	VFMADD213PS  Y10, Y11, Y8
+	VPMINUD      all7f7fffff<>+0(SB), Y9, Y9
+	VPCMPEQD     Y6, Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VPCMPEQD     Y6, Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VMOVMSKPS    Y9, R12
+	CMPL         R12, $0x000000ff
+	JNE          aside3
+
+back3:
+	VMOVUPS      32(R8)(AX*4), Y6
+	VMOVUPS      32(DI)(AX*4), Y9
+	VBROADCASTSS 28(R9), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y6, 32(R8)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VBROADCASTSS 28(R9), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VPMAXUD      all10000000<>+0(SB), Y10, Y13
+	VRSQRTPS     Y13, Y12
+	VMULPS       Y10, Y12, Y14
+	VMULPS       all3f000000<>+0(SB), Y12, Y15
+	VMOVUPS      all3f000000<>+0(SB), Y12
+	VFNMADD231PS Y14, Y15, Y12
+	VFMADD213PS  Y15, Y12, Y15
+	VFMADD213PS  Y14, Y12, Y14
+	VMOVAPS      Y10, Y12
+	VFNMADD231PS Y14, Y14, Y12
+	VFMADD231PS  Y12, Y15, Y14
+	VMOVUPS      all3f000000<>+0(SB), Y12
+	VFNMADD231PS Y14, Y15, Y12
+	VFMADD213PS  Y15, Y12, Y15
+	VMOVAPS      Y10, Y12
+	VFNMADD231PS Y14, Y14, Y12
+	VFMADD213PS  Y14, Y15, Y12
+	VPMINUD      all7f7fffff<>+0(SB), Y13, Y13
+	VPCMPEQD     Y10, Y13, Y13
+	VPXOR        Y14, Y14, Y14
+	VPCMPEQD     Y10, Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VMOVMSKPS    Y13, R12
+	CMPL         R12, $0x000000ff
+	JNE          aside4
+
+back4:
+	VMOVUPS      96(R8)(AX*4), Y10
+	VMOVUPS      96(DI)(AX*4), Y13
+	VBROADCASTSS 28(R9), Y14
+	VANDPS       Y14, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y13, Y13, Y14
+	VADDPS       Y14, Y10, Y10
+	VMOVUPS      Y10, 96(R8)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMOVUPS      (SI)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VADDPS       Y2, Y8, Y8
+	VDIVPS       Y8, Y4, Y8
+	VMULPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y14, Y7
+	VBROADCASTSS 32(R9), Y14
+	VMULPS       Y14, Y8, Y14
+	VBROADCASTSS constants<>+4(SB), Y15
+	VXORPS       Y15, Y14, Y15
+	VMAXPS       Y7, Y15, Y15
+	VMINPS       Y14, Y15, Y14
+	VSUBPS       Y14, Y7, Y7
+	VBROADCASTSS 36(R9), Y14
+	VMULPS       Y14, Y8, Y8
+	VBROADCASTSS constants<>+0(SB), Y14
+	VADDPS       Y14, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMOVUPS      Y7, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y7
+	VMULPS       Y3, Y7, Y7
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y6, Y9, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y6, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y7, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y6, Y6
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y12, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y11, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y10, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y13, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R11
+	JLT          mainnokeepnoscaleagain
+	JMP          mainend
+
+mainnokeep:
+	CMPL 28(R9), $+0
+	JLT  mainend
+
+mainnokeepagain:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VBROADCASTSS 28(R9), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VMULPS       Y7, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VPMAXUD      all10000000<>+0(SB), Y6, Y9
+	VRSQRTPS     Y9, Y8
+	VMULPS       Y6, Y8, Y10
+	VMULPS       all3f000000<>+0(SB), Y8, Y11
+	VMOVUPS      all3f000000<>+0(SB), Y8
+	VFNMADD231PS Y10, Y11, Y8
+	VFMADD213PS  Y11, Y8, Y11
+	VFMADD213PS  Y10, Y8, Y10
+	VMOVAPS      Y6, Y8
+	VFNMADD231PS Y10, Y10, Y8
+	VFMADD231PS  Y8, Y11, Y10
+	VMOVUPS      all3f000000<>+0(SB), Y8
+	VFNMADD231PS Y10, Y11, Y8
+	VFMADD213PS  Y11, Y8, Y11
+	VMOVAPS      Y6, Y8
+	VFNMADD231PS Y10, Y10, Y8
+	VFMADD213PS  Y10, Y11, Y8
+	VPMINUD      all7f7fffff<>+0(SB), Y9, Y9
+	VPCMPEQD     Y6, Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VPCMPEQD     Y6, Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VMOVMSKPS    Y9, R12
+	CMPL         R12, $0x000000ff
+	JNE          aside5
+
+back5:
+	VMOVUPS      32(R8)(AX*4), Y6
+	VMOVUPS      32(DI)(AX*4), Y9
+	VBROADCASTSS 28(R9), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y6, 32(R8)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VBROADCASTSS 28(R9), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y0, Y11, Y11
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VPMAXUD      all10000000<>+0(SB), Y10, Y13
+	VRSQRTPS     Y13, Y12
+	VMULPS       Y10, Y12, Y14
+	VMULPS       all3f000000<>+0(SB), Y12, Y15
+	VMOVUPS      all3f000000<>+0(SB), Y12
+	VFNMADD231PS Y14, Y15, Y12
+	VFMADD213PS  Y15, Y12, Y15
+	VFMADD213PS  Y14, Y12, Y14
+	VMOVAPS      Y10, Y12
+	VFNMADD231PS Y14, Y14, Y12
+	VFMADD231PS  Y12, Y15, Y14
+	VMOVUPS      all3f000000<>+0(SB), Y12
+	VFNMADD231PS Y14, Y15, Y12
+	VFMADD213PS  Y15, Y12, Y15
+	VMOVAPS      Y10, Y12
+	VFNMADD231PS Y14, Y14, Y12
+	VFMADD213PS  Y14, Y15, Y12
+	VPMINUD      all7f7fffff<>+0(SB), Y13, Y13
+	VPCMPEQD     Y10, Y13, Y13
+	VPXOR        Y14, Y14, Y14
+	VPCMPEQD     Y10, Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VMOVMSKPS    Y13, R12
+	CMPL         R12, $0x000000ff
+	JNE          aside6
+
+back6:
+	VMOVUPS      96(R8)(AX*4), Y10
+	VMOVUPS      96(DI)(AX*4), Y13
+	VBROADCASTSS 28(R9), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y0, Y13, Y13
+	VMULPS       Y13, Y13, Y14
+	VADDPS       Y14, Y10, Y10
+	VMOVUPS      Y10, 96(R8)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMOVUPS      (SI)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VADDPS       Y2, Y8, Y8
+	VDIVPS       Y8, Y4, Y8
+	VMULPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y14, Y7
+	VBROADCASTSS 32(R9), Y14
+	VMULPS       Y14, Y8, Y14
+	VBROADCASTSS constants<>+4(SB), Y15
+	VXORPS       Y15, Y14, Y15
+	VMAXPS       Y7, Y15, Y15
+	VMINPS       Y14, Y15, Y14
+	VSUBPS       Y14, Y7, Y7
+	VBROADCASTSS 36(R9), Y14
+	VMULPS       Y14, Y8, Y8
+	VBROADCASTSS constants<>+0(SB), Y14
+	VADDPS       Y14, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMOVUPS      Y7, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y7
+	VMULPS       Y3, Y7, Y7
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y6, Y9, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y6, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y7, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y6, Y6
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y12, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y11, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y2, Y10, Y7
+	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y7, Y13, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(R9), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS constants<>+4(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(R9), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS constants<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R11
+	JLT          mainnokeepagain
+	JMP          mainend
+
+main:
+	CMPL 28(R9), $+0
+	JLT  mainend
+	CMPL 20(R9), $+0
+	JLT  mainend
+	CMPL 24(R9), $+0
+	JLT  mainend
+
+mainagain:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VBROADCASTSS 28(R9), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VMULPS       Y7, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VANDPS       Y5, Y6, Y8
+	VPSIGND      Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VPMAXUD      all10000000<>+0(SB), Y6, Y9
+	VRSQRTPS     Y9, Y8
+	VMULPS       Y6, Y8, Y10
+	VMULPS       all3f000000<>+0(SB), Y8, Y11
+	VMOVUPS      all3f000000<>+0(SB), Y8
+	VFNMADD231PS Y10, Y11, Y8
+	VFMADD213PS  Y11, Y8, Y11
+	VFMADD213PS  Y10, Y8, Y10
+	VMOVAPS      Y6, Y8
+	VFNMADD231PS Y10, Y10, Y8
+	VFMADD231PS  Y8, Y11, Y10
+	VMOVUPS      all3f000000<>+0(SB), Y8
+	VFNMADD231PS Y10, Y11, Y8
+	VFMADD213PS  Y11, Y8, Y11
+	VMOVAPS      Y6, Y8
+	VFNMADD231PS Y10, Y10, Y8
+	VFMADD213PS  Y10, Y11, Y8
+	VPMINUD      all7f7fffff<>+0(SB), Y9, Y9
+	VPCMPEQD     Y6, Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VPCMPEQD     Y6, Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VMOVMSKPS    Y9, R12
+	CMPL         R12, $0x000000ff
+	JNE          aside7
+
+back7:
+	VMOVUPS      32(R8)(AX*4), Y6
+	VMOVUPS      32(DI)(AX*4), Y9
+	VBROADCASTSS 28(R9), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VADDPS       Y10, Y6, Y6
+	VANDPS       Y5, Y6, Y10
+	VPSIGND      Y10, Y6, Y6
+	VMOVUPS      Y6, 32(R8)(AX*4)
+	VADDPS       Y1, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VBROADCASTSS 28(R9), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y0, Y11, Y11
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VANDPS       Y5, Y10, Y12
+	VPSIGND      Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VADDPS       Y1, Y10, Y10
+	VPMAXUD      all10000000<>+0(SB), Y10, Y13
+	VRSQRTPS     Y13, Y12
+	VMULPS       Y10, Y12, Y14
+	VMULPS       all3f000000<>+0(SB), Y12, Y15
+	VMOVUPS      all3f000000<>+0(SB), Y12
+	VFNMADD231PS Y14, Y15, Y12
+	VFMADD213PS  Y15, Y12, Y15
+	VFMADD213PS  Y14, Y12, Y14
+	VMOVAPS      Y10, Y12
+	VFNMADD231PS Y14, Y14, Y12
+	VFMADD231PS  Y12, Y15, Y14
+	VMOVUPS      all3f000000<>+0(SB), Y12
+	VFNMADD231PS Y14, Y15, Y12
+	VFMADD213PS  Y15, Y12, Y15
+	VMOVAPS      Y10, Y12
+	VFNMADD231PS Y14, Y14, Y12
+	VFMADD213PS  Y14, Y15, Y12
+	VPMINUD      all7f7fffff<>+0(SB), Y13, Y13
+	VPCMPEQD     Y10, Y13, Y13
+	VPXOR        Y14, Y14, Y14
+	VPCMPEQD     Y10, Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VMOVMSKPS    Y13, R12
+	CMPL         R12, $0x000000ff
+	JNE          aside8
+
+back8:
+	VMOVUPS      96(R8)(AX*4), Y10
+	VMOVUPS      96(DI)(AX*4), Y13
+	VBROADCASTSS 28(R9), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y0, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y10, Y10
 	VANDPS       Y5, Y10, Y14
@@ -770,7 +1658,6 @@ back2:
 	VANDPS       Y15, Y14, Y15
 	VPSIGND      Y15, Y14, Y14
 	VMULPS       Y3, Y14, Y14
-	VPSIGND      Y15, Y14, Y14
 	VADDPS       Y2, Y8, Y8
 	VDIVPS       Y8, Y4, Y8
 	VMULPS       Y8, Y7, Y7
@@ -793,7 +1680,6 @@ back2:
 	VANDPS       Y8, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y3, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VADDPS       Y2, Y6, Y6
 	VDIVPS       Y6, Y4, Y6
 	VMULPS       Y6, Y9, Y8
@@ -816,7 +1702,6 @@ back2:
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
 	VADDPS       Y2, Y12, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y11, Y8
@@ -839,7 +1724,6 @@ back2:
 	VANDPS       Y7, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VMULPS       Y3, Y6, Y6
-	VPSIGND      Y7, Y6, Y6
 	VADDPS       Y2, Y10, Y7
 	VDIVPS       Y7, Y4, Y7
 	VMULPS       Y7, Y13, Y8
@@ -875,7 +1759,6 @@ loop:
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y5, Y6, Y8
@@ -888,7 +1771,6 @@ loop:
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y3, Y8, Y8
-	VPSIGND      Y9, Y8, Y8
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VADDPS       Y2, Y6, Y6
@@ -925,7 +1807,6 @@ loopend:
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y0, Y8, Y8
-	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y8, Y8, Y9
 	VADDPS       Y9, Y7, Y7
 	VANDPS       Y5, Y7, Y9
@@ -938,7 +1819,6 @@ loopend:
 	VPMINUD      all7fffffff<>+0(SB), Y10, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y3, Y9, Y9
-	VPSIGND      Y10, Y9, Y9
 	VADDPS       Y1, Y7, Y7
 	VSQRTPS      Y7, Y7
 	VADDPS       Y2, Y7, Y7
@@ -975,3 +1855,27 @@ aside1:
 aside2:
 	VSQRTPS Y10, Y12
 	JMP     back2
+
+aside3:
+	VSQRTPS Y6, Y8
+	JMP     back3
+
+aside4:
+	VSQRTPS Y10, Y12
+	JMP     back4
+
+aside5:
+	VSQRTPS Y6, Y8
+	JMP     back5
+
+aside6:
+	VSQRTPS Y10, Y12
+	JMP     back6
+
+aside7:
+	VSQRTPS Y6, Y8
+	JMP     back7
+
+aside8:
+	VSQRTPS Y10, Y12
+	JMP     back8

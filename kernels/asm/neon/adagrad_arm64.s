@@ -30,96 +30,276 @@ TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	MOVD p_len+8(FP), R0
 	CMP $16, R0
 	BLT general
-	MOVWU 12(R3), R2
-	CMPW $0x3f800000, R2
+	MOVWU 20(R3), R2
+	CMPW $0xffffffff, R2
 	BNE general
 	MOVWU 24(R3), R2
 	CMPW $0xffffffff, R2
 	BNE general
+	MOVWU 0(R3), R2
+	CMPW $0x3f800000, R2
+	BNE nokeep
+	MOVWU 12(R3), R2
+	CMPW $0x3f800000, R2
+	BNE nokeepnoscale
 
-nodecay:
+nokeepnoscalenodecay:
+	FMOVS 4(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 8(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 16(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 28(R3), F28
+	VDUP V28.S[0], V28.S4
+	SUBS $16, R0, R0
+	BLT nokeepnoscalenodecayrest16
+
+nokeepnoscalenodecayloop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebc8c62 // cmtst v2.4s, v3.4s, v28.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
+	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R6), (F3, F5)
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e3fd400 // fadd v0.4s, v0.4s, v31.4s
+	WORD $0x4e3fd421 // fadd v1.4s, v1.4s, v31.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebc8c62 // cmtst v2.4s, v3.4s, v28.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
+	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R6), (F3, F5)
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4e3fd400 // fadd v0.4s, v0.4s, v31.4s
+	WORD $0x4e3fd421 // fadd v1.4s, v1.4s, v31.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
+	SUBS $16, R0, R0
+	BGE nokeepnoscalenodecayloop16
+
+nokeepnoscalenodecayrest16:
+	ADD $16, R0, R0
 	FMOVS 0(R3), F31
 	VDUP V31.S[0], V31.S4
 	FMOVS 4(R3), F30
 	VDUP V30.S[0], V30.S4
 	FMOVS 8(R3), F29
 	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 16(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 20(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 24(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 28(R3), F24
+	VDUP V24.S[0], V24.S4
+	JMP general
+
+nokeepnoscale:
+	FMOVS 4(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 8(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 12(R3), F29
+	VDUP V29.S[0], V29.S4
 	FMOVS 16(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 20(R3), F27
+	FMOVS 28(R3), F27
+	VDUP V27.S[0], V27.S4
+	SUBS $16, R0, R0
+	BLT nokeepnoscalerest16
+
+nokeepnoscaleloop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4ebb8c44 // cmtst v4.4s, v2.4s, v27.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebb8c62 // cmtst v2.4s, v3.4s, v27.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
+	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R6), (F3, F5)
+	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x4e3fd400 // fadd v0.4s, v0.4s, v31.4s
+	WORD $0x4e3fd421 // fadd v1.4s, v1.4s, v31.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4ebb8c44 // cmtst v4.4s, v2.4s, v27.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebb8c62 // cmtst v2.4s, v3.4s, v27.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
+	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R6), (F3, F5)
+	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x4e3fd400 // fadd v0.4s, v0.4s, v31.4s
+	WORD $0x4e3fd421 // fadd v1.4s, v1.4s, v31.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
+	SUBS $16, R0, R0
+	BGE nokeepnoscaleloop16
+
+nokeepnoscalerest16:
+	ADD $16, R0, R0
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 16(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 20(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 24(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 28(R3), F24
+	VDUP V24.S[0], V24.S4
+	JMP general
+
+nokeep:
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 16(R3), F27
 	VDUP V27.S[0], V27.S4
 	FMOVS 28(R3), F26
 	VDUP V26.S[0], V26.S4
 	SUBS $16, R0, R0
-	BLT nodecayrest16
+	BLT nokeeprest16
 
-nodecayloop16:
+nokeeploop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x4eba8c44 // cmtst v4.4s, v2.4s, v26.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eba8c62 // cmtst v2.4s, v3.4s, v26.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
 	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eba8c64 // cmtst v4.4s, v3.4s, v26.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
-	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
+	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebb8c04 // cmtst v4.4s, v0.4s, v27.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
-	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -64(R8)
-	FLDPQ.P 64(R6), (F1, F5)
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R6), (F4, F5)
+	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
+	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
 	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	FSTPQ (F1, F0), -64(R6)
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
 	WORD $0x4eba8c44 // cmtst v4.4s, v2.4s, v26.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eba8c62 // cmtst v2.4s, v3.4s, v26.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
 	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eba8c64 // cmtst v4.4s, v3.4s, v26.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
-	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
+	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebb8c04 // cmtst v4.4s, v0.4s, v27.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
-	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -32(R8)
-	FLDPQ -32(R6), (F1, F5)
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R6), (F4, F5)
+	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
+	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
 	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	FSTPQ (F1, F0), -32(R6)
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
-	BGE nodecayloop16
+	BGE nokeeploop16
 
-nodecayrest16:
+nokeeprest16:
 	ADD $16, R0, R0
 	FMOVS 0(R3), F31
 	VDUP V31.S[0], V31.S4
@@ -147,13 +327,13 @@ loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
 	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb88c64 // cmtst v4.4s, v3.4s, v24.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
-	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
+	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
@@ -163,34 +343,34 @@ loop16:
 	FSTPQ (F4, F0), -64(R8)
 	FLDPQ.P 64(R6), (F1, F5)
 	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
+	WORD $0x4e211cc6 // and v6.16b, v6.16b, v1.16b
+	WORD $0x4eb98ca1 // cmtst v1.4s, v5.4s, v25.4s
+	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
+	WORD $0x6e3cdcc5 // fmul v5.4s, v6.4s, v28.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
-	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
 	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
 	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
 	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	FSTPQ (F1, F0), -64(R6)
+	WORD $0x6e24fc63 // fdiv v3.4s, v3.4s, v4.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
+	FSTPQ (F2, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
 	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
 	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb88c64 // cmtst v4.4s, v3.4s, v24.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
-	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
+	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
@@ -200,24 +380,24 @@ loop16:
 	FSTPQ (F4, F0), -32(R8)
 	FLDPQ -32(R6), (F1, F5)
 	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
+	WORD $0x4e211cc6 // and v6.16b, v6.16b, v1.16b
+	WORD $0x4eb98ca1 // cmtst v1.4s, v5.4s, v25.4s
+	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
+	WORD $0x6e3cdcc5 // fmul v5.4s, v6.4s, v28.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
-	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
 	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
 	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
 	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	FSTPQ (F1, F0), -32(R6)
+	WORD $0x6e24fc63 // fdiv v3.4s, v3.4s, v4.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
+	FSTPQ (F2, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -230,8 +410,8 @@ loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -239,8 +419,8 @@ loop4:
 	FMOVQ F2, -16(R8)
 	FMOVQ.P 16(R6), F0
 	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
+	WORD $0x6e3cdc60 // fmul v0.4s, v3.4s, v28.4s
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
@@ -260,8 +440,8 @@ loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -269,8 +449,8 @@ loop1:
 	FMOVS F2, -4(R8)
 	FMOVS.P 4(R6), F0
 	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
+	WORD $0x6e3cdc60 // fmul v0.4s, v3.4s, v28.4s
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
@@ -320,13 +500,13 @@ loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
 	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb88c64 // cmtst v4.4s, v3.4s, v24.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
-	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
+	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
@@ -336,34 +516,34 @@ loop16:
 	FSTPQ (F4, F0), -64(R8)
 	FLDPQ.P 64(R6), (F1, F5)
 	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
+	WORD $0x4e211cc6 // and v6.16b, v6.16b, v1.16b
+	WORD $0x4eb98ca1 // cmtst v1.4s, v5.4s, v25.4s
+	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
+	WORD $0x6e3cdcc5 // fmul v5.4s, v6.4s, v28.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
-	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
 	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
 	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
 	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	FSTPQ (F1, F0), -64(R6)
+	WORD $0x6e24fc63 // fdiv v3.4s, v3.4s, v4.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
+	FSTPQ (F2, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
 	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
 	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb88c64 // cmtst v4.4s, v3.4s, v24.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x6e22dc44 // fmul v4.4s, v2.4s, v2.4s
-	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
+	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
@@ -373,24 +553,24 @@ loop16:
 	FSTPQ (F4, F0), -32(R8)
 	FLDPQ -32(R6), (F1, F5)
 	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
+	WORD $0x4e211cc6 // and v6.16b, v6.16b, v1.16b
+	WORD $0x4eb98ca1 // cmtst v1.4s, v5.4s, v25.4s
+	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
+	WORD $0x6e3cdcc5 // fmul v5.4s, v6.4s, v28.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
-	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
 	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
 	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
 	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	FSTPQ (F1, F0), -32(R6)
+	WORD $0x6e24fc63 // fdiv v3.4s, v3.4s, v4.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
+	FSTPQ (F2, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -403,8 +583,8 @@ loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -412,8 +592,8 @@ loop4:
 	FMOVQ F2, -16(R8)
 	FMOVQ.P 16(R6), F0
 	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
+	WORD $0x6e3cdc60 // fmul v0.4s, v3.4s, v28.4s
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
@@ -433,8 +613,8 @@ loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
 	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
@@ -442,8 +622,8 @@ loop1:
 	FMOVS F2, -4(R8)
 	FMOVS.P 4(R6), F0
 	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
+	WORD $0x6e3cdc60 // fmul v0.4s, v3.4s, v28.4s
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s

@@ -35,14 +35,111 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 	MOVD p_len+8(FP), R0
 	CMP $16, R0
 	BLT general
-	MOVWU 20(R3), R2
-	CMPW $0x3f800000, R2
+	MOVWU 28(R3), R2
+	CMPW $0xffffffff, R2
 	BNE general
 	MOVWU 32(R3), R2
 	CMPW $0xffffffff, R2
 	BNE general
+	MOVWU 0(R3), R2
+	CMPW $0x3f800000, R2
+	BNE nokeep
+	MOVWU 20(R3), R2
+	CMPW $0x3f800000, R2
+	BNE nokeepnoscale
 
-nodecay:
+nokeepnoscalenodecay:
+	FMOVS 4(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 8(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 12(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 16(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 24(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 36(R3), F26
+	VDUP V26.S[0], V26.S4
+	SUBS $16, R0, R0
+	BLT nokeepnoscalenodecayrest16
+
+nokeepnoscalenodecayloop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eba8c44 // cmtst v4.4s, v2.4s, v26.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eba8c62 // cmtst v2.4s, v3.4s, v26.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R9), (F3, F5)
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
+	WORD $0x6e3ddc86 // fmul v6.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc47 // fmul v7.4s, v2.4s, v29.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	FSTPQ (F3, F2), -64(R9)
+	FLDPQ.P 64(R6), (F4, F5)
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e3cd463 // fadd v3.4s, v3.4s, v28.4s
+	WORD $0x4e3cd442 // fadd v2.4s, v2.4s, v28.4s
+	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
+	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eba8c44 // cmtst v4.4s, v2.4s, v26.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eba8c62 // cmtst v2.4s, v3.4s, v26.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R9), (F3, F5)
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
+	WORD $0x6e3ddc86 // fmul v6.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc47 // fmul v7.4s, v2.4s, v29.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	FSTPQ (F3, F2), -32(R9)
+	FLDPQ -32(R6), (F4, F5)
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e3cd463 // fadd v3.4s, v3.4s, v28.4s
+	WORD $0x4e3cd442 // fadd v2.4s, v2.4s, v28.4s
+	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
+	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
+	SUBS $16, R0, R0
+	BGE nokeepnoscalenodecayloop16
+
+nokeepnoscalenodecayrest16:
+	ADD $16, R0, R0
 	FMOVS 28(R3), F31
 	VDUP V31.S[0], V31.S4
 	FMOVS 0(R3), F30
@@ -55,108 +152,239 @@ nodecay:
 	VDUP V27.S[0], V27.S4
 	FMOVS 16(R3), F26
 	VDUP V26.S[0], V26.S4
+	FMOVS 20(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 24(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVS 32(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVS 36(R3), F22
+	VDUP V22.S[0], V22.S4
+	JMP general
+
+nokeepnoscale:
+	FMOVS 4(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 8(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 12(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 16(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 20(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 24(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 36(R3), F25
+	VDUP V25.S[0], V25.S4
+	SUBS $16, R0, R0
+	BLT nokeepnoscalerest16
+
+nokeepnoscaleloop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb98c62 // cmtst v2.4s, v3.4s, v25.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R9), (F3, F5)
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
+	WORD $0x6e3ddc86 // fmul v6.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc47 // fmul v7.4s, v2.4s, v29.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	FSTPQ (F3, F2), -64(R9)
+	FLDPQ.P 64(R6), (F4, F5)
+	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
+	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
+	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e3cd463 // fadd v3.4s, v3.4s, v28.4s
+	WORD $0x4e3cd442 // fadd v2.4s, v2.4s, v28.4s
+	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
+	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb98c62 // cmtst v2.4s, v3.4s, v25.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R9), (F3, F5)
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
+	WORD $0x6e3ddc86 // fmul v6.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc47 // fmul v7.4s, v2.4s, v29.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	FSTPQ (F3, F2), -32(R9)
+	FLDPQ -32(R6), (F4, F5)
+	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
+	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
+	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e3cd463 // fadd v3.4s, v3.4s, v28.4s
+	WORD $0x4e3cd442 // fadd v2.4s, v2.4s, v28.4s
+	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
+	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
+	SUBS $16, R0, R0
+	BGE nokeepnoscaleloop16
+
+nokeepnoscalerest16:
+	ADD $16, R0, R0
+	FMOVS 28(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 0(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 4(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 8(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 12(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 16(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 20(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 24(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVS 32(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVS 36(R3), F22
+	VDUP V22.S[0], V22.S4
+	JMP general
+
+nokeep:
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 16(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 20(R3), F26
+	VDUP V26.S[0], V26.S4
 	FMOVS 24(R3), F25
 	VDUP V25.S[0], V25.S4
 	FMOVS 36(R3), F24
 	VDUP V24.S[0], V24.S4
 	SUBS $16, R0, R0
-	BLT nodecayrest16
+	BLT nokeeprest16
 
-nodecayloop16:
+nokeeploop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb88c64 // cmtst v4.4s, v3.4s, v24.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
-	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -64(R8)
-	FLDPQ.P 64(R9), (F1, F5)
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
-	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	FSTPQ (F3, F1), -64(R9)
-	FLDPQ.P 64(R6), (F2, F5)
-	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R9), (F4, F5)
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x6e3cdc66 // fmul v6.4s, v3.4s, v28.4s
+	WORD $0x6e3cdc47 // fmul v7.4s, v2.4s, v28.4s
+	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	FSTPQ (F3, F2), -64(R9)
+	FLDPQ.P 64(R6), (F4, F5)
+	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
+	WORD $0x6e3adca5 // fmul v5.4s, v5.4s, v26.4s
 	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
 	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e23fc83 // fdiv v3.4s, v4.4s, v3.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x4ea3d441 // fsub v1.4s, v2.4s, v3.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	FSTPQ (F1, F0), -64(R6)
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
+	WORD $0x4e3bd442 // fadd v2.4s, v2.4s, v27.4s
+	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
+	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
 	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb88c64 // cmtst v4.4s, v3.4s, v24.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
-	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -32(R8)
-	FLDPQ -32(R9), (F1, F5)
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
-	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	FSTPQ (F3, F1), -32(R9)
-	FLDPQ -32(R6), (F2, F5)
-	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R9), (F4, F5)
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x6e3cdc66 // fmul v6.4s, v3.4s, v28.4s
+	WORD $0x6e3cdc47 // fmul v7.4s, v2.4s, v28.4s
+	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	FSTPQ (F3, F2), -32(R9)
+	FLDPQ -32(R6), (F4, F5)
+	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
+	WORD $0x6e3adca5 // fmul v5.4s, v5.4s, v26.4s
 	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
 	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e23fc83 // fdiv v3.4s, v4.4s, v3.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x4ea3d441 // fsub v1.4s, v2.4s, v3.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	FSTPQ (F1, F0), -32(R6)
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
+	WORD $0x4e3bd442 // fadd v2.4s, v2.4s, v27.4s
+	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
+	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
-	BGE nodecayloop16
+	BGE nokeeploop16
 
-nodecayrest16:
+nokeeprest16:
 	ADD $16, R0, R0
 	FMOVS 28(R3), F31
 	VDUP V31.S[0], V31.S4
@@ -188,13 +416,13 @@ loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb68c62 // cmtst v2.4s, v3.4s, v22.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb68c64 // cmtst v4.4s, v3.4s, v22.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
 	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
 	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
@@ -207,12 +435,12 @@ loop16:
 	FLDPQ.P 64(R9), (F1, F5)
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x6e3bdc66 // fmul v6.4s, v3.4s, v27.4s
+	WORD $0x6e3bdc47 // fmul v7.4s, v2.4s, v27.4s
+	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
 	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
 	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
 	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
@@ -220,11 +448,11 @@ loop16:
 	FSTPQ (F3, F1), -64(R9)
 	FLDPQ.P 64(R6), (F2, F5)
 	WORD $0x4eb78c46 // cmtst v6.4s, v2.4s, v23.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4eb78ca2 // cmtst v2.4s, v5.4s, v23.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
+	WORD $0x6e39dcc5 // fmul v5.4s, v6.4s, v25.4s
 	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4e261c42 // and v2.16b, v2.16b, v6.16b
-	WORD $0x4eb78ca6 // cmtst v6.4s, v5.4s, v23.4s
-	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
-	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
 	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
 	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
@@ -233,19 +461,19 @@ loop16:
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
 	WORD $0x6e23fc83 // fdiv v3.4s, v4.4s, v3.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x4ea3d441 // fsub v1.4s, v2.4s, v3.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	WORD $0x4ea3d4a1 // fsub v1.4s, v5.4s, v3.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
 	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb68c62 // cmtst v2.4s, v3.4s, v22.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb68c64 // cmtst v4.4s, v3.4s, v22.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
 	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
 	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
@@ -258,12 +486,12 @@ loop16:
 	FLDPQ -32(R9), (F1, F5)
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x6e3bdc66 // fmul v6.4s, v3.4s, v27.4s
+	WORD $0x6e3bdc47 // fmul v7.4s, v2.4s, v27.4s
+	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
 	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
 	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
 	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
@@ -271,11 +499,11 @@ loop16:
 	FSTPQ (F3, F1), -32(R9)
 	FLDPQ -32(R6), (F2, F5)
 	WORD $0x4eb78c46 // cmtst v6.4s, v2.4s, v23.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4eb78ca2 // cmtst v2.4s, v5.4s, v23.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
+	WORD $0x6e39dcc5 // fmul v5.4s, v6.4s, v25.4s
 	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4e261c42 // and v2.16b, v2.16b, v6.16b
-	WORD $0x4eb78ca6 // cmtst v6.4s, v5.4s, v23.4s
-	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
-	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
 	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
 	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
@@ -284,8 +512,8 @@ loop16:
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
 	WORD $0x6e23fc83 // fdiv v3.4s, v4.4s, v3.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x4ea3d441 // fsub v1.4s, v2.4s, v3.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	WORD $0x4ea3d4a1 // fsub v1.4s, v5.4s, v3.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
 	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
@@ -299,8 +527,8 @@ loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb68c22 // cmtst v2.4s, v1.4s, v22.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -317,8 +545,8 @@ loop4:
 	FMOVQ F1, -16(R9)
 	FMOVQ.P 16(R6), F0
 	WORD $0x4eb78c03 // cmtst v3.4s, v0.4s, v23.4s
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
+	WORD $0x6e39dc60 // fmul v0.4s, v3.4s, v25.4s
 	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
@@ -337,8 +565,8 @@ loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb68c22 // cmtst v2.4s, v1.4s, v22.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -355,8 +583,8 @@ loop1:
 	FMOVS F1, -4(R9)
 	FMOVS.P 4(R6), F0
 	WORD $0x4eb78c03 // cmtst v3.4s, v0.4s, v23.4s
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
+	WORD $0x6e39dc60 // fmul v0.4s, v3.4s, v25.4s
 	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
@@ -410,13 +638,13 @@ loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb68c62 // cmtst v2.4s, v3.4s, v22.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb68c64 // cmtst v4.4s, v3.4s, v22.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
 	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
 	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
@@ -429,12 +657,12 @@ loop16:
 	FLDPQ.P 64(R9), (F1, F5)
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x6e3bdc66 // fmul v6.4s, v3.4s, v27.4s
+	WORD $0x6e3bdc47 // fmul v7.4s, v2.4s, v27.4s
+	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
 	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
 	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
 	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
@@ -442,11 +670,11 @@ loop16:
 	FSTPQ (F3, F1), -64(R9)
 	FLDPQ.P 64(R6), (F2, F5)
 	WORD $0x4eb78c46 // cmtst v6.4s, v2.4s, v23.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4eb78ca2 // cmtst v2.4s, v5.4s, v23.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
+	WORD $0x6e39dcc5 // fmul v5.4s, v6.4s, v25.4s
 	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4e261c42 // and v2.16b, v2.16b, v6.16b
-	WORD $0x4eb78ca6 // cmtst v6.4s, v5.4s, v23.4s
-	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
-	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
 	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
 	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
@@ -455,19 +683,19 @@ loop16:
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
 	WORD $0x6e23fc83 // fdiv v3.4s, v4.4s, v3.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x4ea3d441 // fsub v1.4s, v2.4s, v3.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	WORD $0x4ea3d4a1 // fsub v1.4s, v5.4s, v3.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
 	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb68c62 // cmtst v2.4s, v3.4s, v22.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb68c64 // cmtst v4.4s, v3.4s, v22.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
 	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
 	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
@@ -480,12 +708,12 @@ loop16:
 	FLDPQ -32(R9), (F1, F5)
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x6e3bdc66 // fmul v6.4s, v3.4s, v27.4s
+	WORD $0x6e3bdc47 // fmul v7.4s, v2.4s, v27.4s
+	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
 	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
 	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
 	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
@@ -493,11 +721,11 @@ loop16:
 	FSTPQ (F3, F1), -32(R9)
 	FLDPQ -32(R6), (F2, F5)
 	WORD $0x4eb78c46 // cmtst v6.4s, v2.4s, v23.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4eb78ca2 // cmtst v2.4s, v5.4s, v23.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
+	WORD $0x6e39dcc5 // fmul v5.4s, v6.4s, v25.4s
 	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4e261c42 // and v2.16b, v2.16b, v6.16b
-	WORD $0x4eb78ca6 // cmtst v6.4s, v5.4s, v23.4s
-	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
-	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
 	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
 	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
@@ -506,8 +734,8 @@ loop16:
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
 	WORD $0x6e23fc83 // fdiv v3.4s, v4.4s, v3.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x4ea3d441 // fsub v1.4s, v2.4s, v3.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	WORD $0x4ea3d4a1 // fsub v1.4s, v5.4s, v3.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
 	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
@@ -521,8 +749,8 @@ loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb68c22 // cmtst v2.4s, v1.4s, v22.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -539,8 +767,8 @@ loop4:
 	FMOVQ F1, -16(R9)
 	FMOVQ.P 16(R6), F0
 	WORD $0x4eb78c03 // cmtst v3.4s, v0.4s, v23.4s
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
+	WORD $0x6e39dc60 // fmul v0.4s, v3.4s, v25.4s
 	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
@@ -559,8 +787,8 @@ loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb68c22 // cmtst v2.4s, v1.4s, v22.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -577,8 +805,8 @@ loop1:
 	FMOVS F1, -4(R9)
 	FMOVS.P 4(R6), F0
 	WORD $0x4eb78c03 // cmtst v3.4s, v0.4s, v23.4s
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
+	WORD $0x6e39dc60 // fmul v0.4s, v3.4s, v25.4s
 	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s

@@ -50,14 +50,180 @@ TEXT ·AMSGrad(SB), NOSPLIT, $0-128
 	MOVD p_len+8(FP), R0
 	CMP $16, R0
 	BLT general
-	MOVWU 28(R3), R2
-	CMPW $0x3f800000, R2
+	MOVWU 36(R3), R2
+	CMPW $0xffffffff, R2
 	BNE general
 	MOVWU 40(R3), R2
 	CMPW $0xffffffff, R2
 	BNE general
+	MOVWU 0(R3), R2
+	CMPW $0x3f800000, R2
+	BNE nokeep
+	MOVWU 28(R3), R2
+	CMPW $0x3f800000, R2
+	BNE nokeepnoscale
 
-nodecay:
+nokeepnoscalenodecay:
+	FMOVS 4(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 8(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 12(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 16(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 20(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 24(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 32(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 44(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVS 48(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVS 52(R3), F22
+	VDUP V22.S[0], V22.S4
+	FMOVQ 0(R4), F21
+	SUBS $16, R0, R0
+	BLT nokeepnoscalenodecayrest16
+
+nokeepnoscalenodecayloop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R9), (F3, F5)
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
+	WORD $0x6e3ddc86 // fmul v6.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc47 // fmul v7.4s, v2.4s, v29.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	FSTPQ (F3, F2), -64(R9)
+	FLDPQ.P 64(R10), (F4, F5)
+	WORD $0x6ea3e486 // fcmgt v6.4s, v4.4s, v3.4s
+	WORD $0x6e631c86 // bsl v6.16b, v4.16b, v3.16b
+	WORD $0x6ea2e4a3 // fcmgt v3.4s, v5.4s, v2.4s
+	WORD $0x6e621ca3 // bsl v3.16b, v5.16b, v2.16b
+	FSTPQ (F6, F3), -64(R10)
+	FLDPQ.P 64(R6), (F2, F4)
+	WORD $0x6e3cdcc5 // fmul v5.4s, v6.4s, v28.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x4e3bd4a5 // fadd v5.4s, v5.4s, v27.4s
+	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
+	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e3ad4a5 // fadd v5.4s, v5.4s, v26.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
+	WORD $0x6e25ff25 // fdiv v5.4s, v25.4s, v5.4s
+	WORD $0x6e23ff23 // fdiv v3.4s, v25.4s, v3.4s
+	WORD $0x6e25dc00 // fmul v0.4s, v0.4s, v5.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x4ea1d481 // fsub v1.4s, v4.4s, v1.4s
+	WORD $0x6e37dca2 // fmul v2.4s, v5.4s, v23.4s
+	WORD $0x6e37dc64 // fmul v4.4s, v3.4s, v23.4s
+	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
+	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
+	WORD $0x6e601cc8 // bsl v8.16b, v6.16b, v0.16b
+	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
+	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
+	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
+	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
+	WORD $0x6ea6e482 // fcmgt v2.4s, v4.4s, v6.4s
+	WORD $0x6e641cc2 // bsl v2.16b, v6.16b, v4.16b
+	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e36dca2 // fmul v2.4s, v5.4s, v22.4s
+	WORD $0x6e36dc63 // fmul v3.4s, v3.4s, v22.4s
+	WORD $0x4e35d442 // fadd v2.4s, v2.4s, v21.4s
+	WORD $0x4e35d463 // fadd v3.4s, v3.4s, v21.4s
+	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R9), (F3, F5)
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
+	WORD $0x6e3ddc86 // fmul v6.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc47 // fmul v7.4s, v2.4s, v29.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	FSTPQ (F3, F2), -32(R9)
+	FLDPQ -32(R10), (F4, F5)
+	WORD $0x6ea3e486 // fcmgt v6.4s, v4.4s, v3.4s
+	WORD $0x6e631c86 // bsl v6.16b, v4.16b, v3.16b
+	WORD $0x6ea2e4a3 // fcmgt v3.4s, v5.4s, v2.4s
+	WORD $0x6e621ca3 // bsl v3.16b, v5.16b, v2.16b
+	FSTPQ (F6, F3), -32(R10)
+	FLDPQ -32(R6), (F2, F4)
+	WORD $0x6e3cdcc5 // fmul v5.4s, v6.4s, v28.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x4e3bd4a5 // fadd v5.4s, v5.4s, v27.4s
+	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
+	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e3ad4a5 // fadd v5.4s, v5.4s, v26.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
+	WORD $0x6e25ff25 // fdiv v5.4s, v25.4s, v5.4s
+	WORD $0x6e23ff23 // fdiv v3.4s, v25.4s, v3.4s
+	WORD $0x6e25dc00 // fmul v0.4s, v0.4s, v5.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x4ea1d481 // fsub v1.4s, v4.4s, v1.4s
+	WORD $0x6e37dca2 // fmul v2.4s, v5.4s, v23.4s
+	WORD $0x6e37dc64 // fmul v4.4s, v3.4s, v23.4s
+	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
+	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
+	WORD $0x6e601cc8 // bsl v8.16b, v6.16b, v0.16b
+	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
+	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
+	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
+	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
+	WORD $0x6ea6e482 // fcmgt v2.4s, v4.4s, v6.4s
+	WORD $0x6e641cc2 // bsl v2.16b, v6.16b, v4.16b
+	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e36dca2 // fmul v2.4s, v5.4s, v22.4s
+	WORD $0x6e36dc63 // fmul v3.4s, v3.4s, v22.4s
+	WORD $0x4e35d442 // fadd v2.4s, v2.4s, v21.4s
+	WORD $0x4e35d463 // fadd v3.4s, v3.4s, v21.4s
+	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -32(R6)
+	SUBS $16, R0, R0
+	BGE nokeepnoscalenodecayloop16
+
+nokeepnoscalenodecayrest16:
+	ADD $16, R0, R0
 	FMOVS 36(R3), F31
 	VDUP V31.S[0], V31.S4
 	FMOVS 0(R3), F30
@@ -74,6 +240,236 @@ nodecay:
 	VDUP V25.S[0], V25.S4
 	FMOVS 24(R3), F24
 	VDUP V24.S[0], V24.S4
+	FMOVS 28(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVS 32(R3), F22
+	VDUP V22.S[0], V22.S4
+	FMOVS 40(R3), F21
+	VDUP V21.S[0], V21.S4
+	FMOVS 44(R3), F20
+	VDUP V20.S[0], V20.S4
+	FMOVS 48(R3), F19
+	VDUP V19.S[0], V19.S4
+	FMOVS 52(R3), F18
+	VDUP V18.S[0], V18.S4
+	FMOVQ 0(R4), F17
+	JMP general
+
+nokeepnoscale:
+	FMOVS 4(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 8(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 12(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 16(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 20(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 24(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 28(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 32(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVS 44(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVS 48(R3), F22
+	VDUP V22.S[0], V22.S4
+	FMOVS 52(R3), F21
+	VDUP V21.S[0], V21.S4
+	FMOVQ 0(R4), F20
+	SUBS $16, R0, R0
+	BLT nokeepnoscalerest16
+
+nokeepnoscaleloop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4eb78c44 // cmtst v4.4s, v2.4s, v23.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb78c62 // cmtst v2.4s, v3.4s, v23.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R9), (F3, F5)
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
+	WORD $0x6e3ddc86 // fmul v6.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc47 // fmul v7.4s, v2.4s, v29.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	FSTPQ (F3, F2), -64(R9)
+	FLDPQ.P 64(R10), (F4, F5)
+	WORD $0x6ea3e486 // fcmgt v6.4s, v4.4s, v3.4s
+	WORD $0x6e631c86 // bsl v6.16b, v4.16b, v3.16b
+	WORD $0x6ea2e4a3 // fcmgt v3.4s, v5.4s, v2.4s
+	WORD $0x6e621ca3 // bsl v3.16b, v5.16b, v2.16b
+	FSTPQ (F6, F3), -64(R10)
+	FLDPQ.P 64(R6), (F2, F4)
+	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
+	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
+	WORD $0x6e3cdcc5 // fmul v5.4s, v6.4s, v28.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x4e3bd4a5 // fadd v5.4s, v5.4s, v27.4s
+	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
+	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e3ad4a5 // fadd v5.4s, v5.4s, v26.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
+	WORD $0x6e25ff05 // fdiv v5.4s, v24.4s, v5.4s
+	WORD $0x6e23ff03 // fdiv v3.4s, v24.4s, v3.4s
+	WORD $0x6e25dc00 // fmul v0.4s, v0.4s, v5.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x4ea1d481 // fsub v1.4s, v4.4s, v1.4s
+	WORD $0x6e36dca2 // fmul v2.4s, v5.4s, v22.4s
+	WORD $0x6e36dc64 // fmul v4.4s, v3.4s, v22.4s
+	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
+	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
+	WORD $0x6e601cc8 // bsl v8.16b, v6.16b, v0.16b
+	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
+	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
+	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
+	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
+	WORD $0x6ea6e482 // fcmgt v2.4s, v4.4s, v6.4s
+	WORD $0x6e641cc2 // bsl v2.16b, v6.16b, v4.16b
+	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e35dca2 // fmul v2.4s, v5.4s, v21.4s
+	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
+	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
+	WORD $0x4e34d463 // fadd v3.4s, v3.4s, v20.4s
+	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4eb78c44 // cmtst v4.4s, v2.4s, v23.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb78c62 // cmtst v2.4s, v3.4s, v23.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R9), (F3, F5)
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
+	WORD $0x6e3ddc86 // fmul v6.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc47 // fmul v7.4s, v2.4s, v29.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	FSTPQ (F3, F2), -32(R9)
+	FLDPQ -32(R10), (F4, F5)
+	WORD $0x6ea3e486 // fcmgt v6.4s, v4.4s, v3.4s
+	WORD $0x6e631c86 // bsl v6.16b, v4.16b, v3.16b
+	WORD $0x6ea2e4a3 // fcmgt v3.4s, v5.4s, v2.4s
+	WORD $0x6e621ca3 // bsl v3.16b, v5.16b, v2.16b
+	FSTPQ (F6, F3), -32(R10)
+	FLDPQ -32(R6), (F2, F4)
+	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
+	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
+	WORD $0x6e3cdcc5 // fmul v5.4s, v6.4s, v28.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x4e3bd4a5 // fadd v5.4s, v5.4s, v27.4s
+	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
+	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e3ad4a5 // fadd v5.4s, v5.4s, v26.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
+	WORD $0x6e25ff05 // fdiv v5.4s, v24.4s, v5.4s
+	WORD $0x6e23ff03 // fdiv v3.4s, v24.4s, v3.4s
+	WORD $0x6e25dc00 // fmul v0.4s, v0.4s, v5.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x4ea1d481 // fsub v1.4s, v4.4s, v1.4s
+	WORD $0x6e36dca2 // fmul v2.4s, v5.4s, v22.4s
+	WORD $0x6e36dc64 // fmul v4.4s, v3.4s, v22.4s
+	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
+	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
+	WORD $0x6e601cc8 // bsl v8.16b, v6.16b, v0.16b
+	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
+	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
+	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
+	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
+	WORD $0x6ea6e482 // fcmgt v2.4s, v4.4s, v6.4s
+	WORD $0x6e641cc2 // bsl v2.16b, v6.16b, v4.16b
+	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e35dca2 // fmul v2.4s, v5.4s, v21.4s
+	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
+	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
+	WORD $0x4e34d463 // fadd v3.4s, v3.4s, v20.4s
+	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -32(R6)
+	SUBS $16, R0, R0
+	BGE nokeepnoscaleloop16
+
+nokeepnoscalerest16:
+	ADD $16, R0, R0
+	FMOVS 36(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 0(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 4(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 8(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 12(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 16(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 20(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 24(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVS 28(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVS 32(R3), F22
+	VDUP V22.S[0], V22.S4
+	FMOVS 40(R3), F21
+	VDUP V21.S[0], V21.S4
+	FMOVS 44(R3), F20
+	VDUP V20.S[0], V20.S4
+	FMOVS 48(R3), F19
+	VDUP V19.S[0], V19.S4
+	FMOVS 52(R3), F18
+	VDUP V18.S[0], V18.S4
+	FMOVQ 0(R4), F17
+	JMP general
+
+nokeep:
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 16(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 20(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 24(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 28(R3), F24
+	VDUP V24.S[0], V24.S4
 	FMOVS 32(R3), F23
 	VDUP V23.S[0], V23.S4
 	FMOVS 44(R3), F22
@@ -84,163 +480,151 @@ nodecay:
 	VDUP V20.S[0], V20.S4
 	FMOVQ 0(R4), F19
 	SUBS $16, R0, R0
-	BLT nodecayrest16
+	BLT nokeeprest16
 
-nodecayloop16:
+nokeeploop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb68c64 // cmtst v4.4s, v3.4s, v22.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb68c62 // cmtst v2.4s, v3.4s, v22.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
-	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -64(R8)
-	FLDPQ.P 64(R9), (F1, F5)
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
-	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	FSTPQ (F3, F1), -64(R9)
-	FLDPQ.P 64(R10), (F2, F5)
-	WORD $0x6ea3e446 // fcmgt v6.4s, v2.4s, v3.4s
-	WORD $0x6e631c46 // bsl v6.16b, v2.16b, v3.16b
-	WORD $0x6ea1e4a2 // fcmgt v2.4s, v5.4s, v1.4s
-	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
-	FSTPQ (F6, F2), -64(R10)
-	FLDPQ.P 64(R6), (F1, F3)
-	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
-	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R9), (F4, F5)
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x6e3cdc66 // fmul v6.4s, v3.4s, v28.4s
+	WORD $0x6e3cdc47 // fmul v7.4s, v2.4s, v28.4s
+	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	FSTPQ (F3, F2), -64(R9)
+	FLDPQ.P 64(R10), (F4, F5)
+	WORD $0x6ea3e486 // fcmgt v6.4s, v4.4s, v3.4s
+	WORD $0x6e631c86 // bsl v6.16b, v4.16b, v3.16b
+	WORD $0x6ea2e4a3 // fcmgt v3.4s, v5.4s, v2.4s
+	WORD $0x6e621ca3 // bsl v3.16b, v5.16b, v2.16b
+	FSTPQ (F6, F3), -64(R10)
+	FLDPQ.P 64(R6), (F2, F4)
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
+	WORD $0x6e3bdcc5 // fmul v5.4s, v6.4s, v27.4s
+	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	WORD $0x4e3ad4a5 // fadd v5.4s, v5.4s, v26.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
 	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
+	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
 	WORD $0x6e25fee5 // fdiv v5.4s, v23.4s, v5.4s
-	WORD $0x6e22fee2 // fdiv v2.4s, v23.4s, v2.4s
-	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
-	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
-	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e35dca3 // fmul v3.4s, v5.4s, v21.4s
-	WORD $0x6e35dc44 // fmul v4.4s, v2.4s, v21.4s
-	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
+	WORD $0x6e23fee3 // fdiv v3.4s, v23.4s, v3.4s
+	WORD $0x6e25dc00 // fmul v0.4s, v0.4s, v5.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x4ea1d481 // fsub v1.4s, v4.4s, v1.4s
+	WORD $0x6e35dca2 // fmul v2.4s, v5.4s, v21.4s
+	WORD $0x6e35dc64 // fmul v4.4s, v3.4s, v21.4s
+	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
 	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
-	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
-	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
-	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
-	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
-	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
-	WORD $0x6ea6e483 // fcmgt v3.4s, v4.4s, v6.4s
-	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
-	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e34dca3 // fmul v3.4s, v5.4s, v20.4s
-	WORD $0x6e34dc42 // fmul v2.4s, v2.4s, v20.4s
-	WORD $0x4e33d463 // fadd v3.4s, v3.4s, v19.4s
+	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
+	WORD $0x6e601cc8 // bsl v8.16b, v6.16b, v0.16b
+	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
+	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
+	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
+	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
+	WORD $0x6ea6e482 // fcmgt v2.4s, v4.4s, v6.4s
+	WORD $0x6e641cc2 // bsl v2.16b, v6.16b, v4.16b
+	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e34dca2 // fmul v2.4s, v5.4s, v20.4s
+	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
 	WORD $0x4e33d442 // fadd v2.4s, v2.4s, v19.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x4e33d463 // fadd v3.4s, v3.4s, v19.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	FSTPQ (F1, F0), -64(R6)
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
 	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb68c64 // cmtst v4.4s, v3.4s, v22.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb68c62 // cmtst v2.4s, v3.4s, v22.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
+	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
+	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
-	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -32(R8)
-	FLDPQ -32(R9), (F1, F5)
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
-	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	FSTPQ (F3, F1), -32(R9)
-	FLDPQ -32(R10), (F2, F5)
-	WORD $0x6ea3e446 // fcmgt v6.4s, v2.4s, v3.4s
-	WORD $0x6e631c46 // bsl v6.16b, v2.16b, v3.16b
-	WORD $0x6ea1e4a2 // fcmgt v2.4s, v5.4s, v1.4s
-	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
-	FSTPQ (F6, F2), -32(R10)
-	FLDPQ -32(R6), (F1, F3)
-	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
-	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R9), (F4, F5)
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x6e3cdc66 // fmul v6.4s, v3.4s, v28.4s
+	WORD $0x6e3cdc47 // fmul v7.4s, v2.4s, v28.4s
+	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	FSTPQ (F3, F2), -32(R9)
+	FLDPQ -32(R10), (F4, F5)
+	WORD $0x6ea3e486 // fcmgt v6.4s, v4.4s, v3.4s
+	WORD $0x6e631c86 // bsl v6.16b, v4.16b, v3.16b
+	WORD $0x6ea2e4a3 // fcmgt v3.4s, v5.4s, v2.4s
+	WORD $0x6e621ca3 // bsl v3.16b, v5.16b, v2.16b
+	FSTPQ (F6, F3), -32(R10)
+	FLDPQ -32(R6), (F2, F4)
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
+	WORD $0x6e3bdcc5 // fmul v5.4s, v6.4s, v27.4s
+	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	WORD $0x4e3ad4a5 // fadd v5.4s, v5.4s, v26.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
 	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
+	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
 	WORD $0x6e25fee5 // fdiv v5.4s, v23.4s, v5.4s
-	WORD $0x6e22fee2 // fdiv v2.4s, v23.4s, v2.4s
-	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
-	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
-	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e35dca3 // fmul v3.4s, v5.4s, v21.4s
-	WORD $0x6e35dc44 // fmul v4.4s, v2.4s, v21.4s
-	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
+	WORD $0x6e23fee3 // fdiv v3.4s, v23.4s, v3.4s
+	WORD $0x6e25dc00 // fmul v0.4s, v0.4s, v5.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x4ea1d481 // fsub v1.4s, v4.4s, v1.4s
+	WORD $0x6e35dca2 // fmul v2.4s, v5.4s, v21.4s
+	WORD $0x6e35dc64 // fmul v4.4s, v3.4s, v21.4s
+	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
 	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
-	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
-	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
-	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
-	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
-	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
-	WORD $0x6ea6e483 // fcmgt v3.4s, v4.4s, v6.4s
-	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
-	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e34dca3 // fmul v3.4s, v5.4s, v20.4s
-	WORD $0x6e34dc42 // fmul v2.4s, v2.4s, v20.4s
-	WORD $0x4e33d463 // fadd v3.4s, v3.4s, v19.4s
+	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
+	WORD $0x6e601cc8 // bsl v8.16b, v6.16b, v0.16b
+	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
+	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
+	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
+	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
+	WORD $0x6ea6e482 // fcmgt v2.4s, v4.4s, v6.4s
+	WORD $0x6e641cc2 // bsl v2.16b, v6.16b, v4.16b
+	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e34dca2 // fmul v2.4s, v5.4s, v20.4s
+	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
 	WORD $0x4e33d442 // fadd v2.4s, v2.4s, v19.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x4e33d463 // fadd v3.4s, v3.4s, v19.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	FSTPQ (F1, F0), -32(R6)
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
-	BGE nodecayloop16
+	BGE nokeeploop16
 
-nodecayrest16:
+nokeeprest16:
 	ADD $16, R0, R0
 	FMOVS 36(R3), F31
 	VDUP V31.S[0], V31.S4
@@ -281,13 +665,13 @@ loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x4eb48c44 // cmtst v4.4s, v2.4s, v20.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb48c62 // cmtst v2.4s, v3.4s, v20.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb48c64 // cmtst v4.4s, v3.4s, v20.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
 	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
 	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
@@ -300,12 +684,12 @@ loop16:
 	FLDPQ.P 64(R9), (F1, F5)
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x6e3bdc66 // fmul v6.4s, v3.4s, v27.4s
+	WORD $0x6e3bdc47 // fmul v7.4s, v2.4s, v27.4s
+	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
 	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
 	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
 	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
@@ -316,59 +700,63 @@ loop16:
 	WORD $0x6e631c46 // bsl v6.16b, v2.16b, v3.16b
 	WORD $0x6ea1e4a2 // fcmgt v2.4s, v5.4s, v1.4s
 	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
-	FSTPQ (F6, F2), -64(R10)
-	FLDPQ.P 64(R6), (F1, F3)
-	WORD $0x4eb58c25 // cmtst v5.4s, v1.4s, v21.4s
-	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
-	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
-	WORD $0x4eb58c65 // cmtst v5.4s, v3.4s, v21.4s
-	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
-	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
-	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
-	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
-	WORD $0x6e25fec5 // fdiv v5.4s, v22.4s, v5.4s
-	WORD $0x6e22fec2 // fdiv v2.4s, v22.4s, v2.4s
-	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
-	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
-	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e33dca3 // fmul v3.4s, v5.4s, v19.4s
-	WORD $0x6e33dc44 // fmul v4.4s, v2.4s, v19.4s
-	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
-	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
-	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
-	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
+	WORD $0x4ebf8cc1 // cmtst v1.4s, v6.4s, v31.4s
+	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	FSTPQ (F1, F3), -64(R10)
+	FLDPQ.P 64(R6), (F2, F5)
+	WORD $0x4eb58c46 // cmtst v6.4s, v2.4s, v21.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4eb58ca2 // cmtst v2.4s, v5.4s, v21.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
+	WORD $0x6e37dcc5 // fmul v5.4s, v6.4s, v23.4s
+	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
+	WORD $0x6e23fec3 // fdiv v3.4s, v22.4s, v3.4s
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
+	WORD $0x4ea4d4a4 // fsub v4.4s, v5.4s, v4.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
+	WORD $0x6e33dc65 // fmul v5.4s, v3.4s, v19.4s
+	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
+	WORD $0x6ea4e4c8 // fcmgt v8.4s, v6.4s, v4.4s
+	WORD $0x6e641cc8 // bsl v8.16b, v6.16b, v4.16b
 	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
 	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
-	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
-	WORD $0x6ea6e483 // fcmgt v3.4s, v4.4s, v6.4s
-	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
-	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dca3 // fmul v3.4s, v5.4s, v18.4s
-	WORD $0x6e32dc42 // fmul v2.4s, v2.4s, v18.4s
-	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
+	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
+	WORD $0x6ea6e4a2 // fcmgt v2.4s, v5.4s, v6.4s
+	WORD $0x6e651cc2 // bsl v2.16b, v6.16b, v5.16b
+	WORD $0x4ea7d484 // fsub v4.4s, v4.4s, v7.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x6e32dc62 // fmul v2.4s, v3.4s, v18.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
 	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
 	WORD $0x4eb48c44 // cmtst v4.4s, v2.4s, v20.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb48c62 // cmtst v2.4s, v3.4s, v20.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb48c64 // cmtst v4.4s, v3.4s, v20.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
 	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
 	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
@@ -381,12 +769,12 @@ loop16:
 	FLDPQ -32(R9), (F1, F5)
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x6e3bdc66 // fmul v6.4s, v3.4s, v27.4s
+	WORD $0x6e3bdc47 // fmul v7.4s, v2.4s, v27.4s
+	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
 	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
 	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
 	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
@@ -397,47 +785,51 @@ loop16:
 	WORD $0x6e631c46 // bsl v6.16b, v2.16b, v3.16b
 	WORD $0x6ea1e4a2 // fcmgt v2.4s, v5.4s, v1.4s
 	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
-	FSTPQ (F6, F2), -32(R10)
-	FLDPQ -32(R6), (F1, F3)
-	WORD $0x4eb58c25 // cmtst v5.4s, v1.4s, v21.4s
-	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
-	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
-	WORD $0x4eb58c65 // cmtst v5.4s, v3.4s, v21.4s
-	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
-	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
-	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
-	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
-	WORD $0x6e25fec5 // fdiv v5.4s, v22.4s, v5.4s
-	WORD $0x6e22fec2 // fdiv v2.4s, v22.4s, v2.4s
-	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
-	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
-	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e33dca3 // fmul v3.4s, v5.4s, v19.4s
-	WORD $0x6e33dc44 // fmul v4.4s, v2.4s, v19.4s
-	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
-	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
-	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
-	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
+	WORD $0x4ebf8cc1 // cmtst v1.4s, v6.4s, v31.4s
+	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	FSTPQ (F1, F3), -32(R10)
+	FLDPQ -32(R6), (F2, F5)
+	WORD $0x4eb58c46 // cmtst v6.4s, v2.4s, v21.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4eb58ca2 // cmtst v2.4s, v5.4s, v21.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
+	WORD $0x6e37dcc5 // fmul v5.4s, v6.4s, v23.4s
+	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
+	WORD $0x6e23fec3 // fdiv v3.4s, v22.4s, v3.4s
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
+	WORD $0x4ea4d4a4 // fsub v4.4s, v5.4s, v4.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
+	WORD $0x6e33dc65 // fmul v5.4s, v3.4s, v19.4s
+	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
+	WORD $0x6ea4e4c8 // fcmgt v8.4s, v6.4s, v4.4s
+	WORD $0x6e641cc8 // bsl v8.16b, v6.16b, v4.16b
 	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
 	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
-	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
-	WORD $0x6ea6e483 // fcmgt v3.4s, v4.4s, v6.4s
-	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
-	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dca3 // fmul v3.4s, v5.4s, v18.4s
-	WORD $0x6e32dc42 // fmul v2.4s, v2.4s, v18.4s
-	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
+	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
+	WORD $0x6ea6e4a2 // fcmgt v2.4s, v5.4s, v6.4s
+	WORD $0x6e651cc2 // bsl v2.16b, v6.16b, v5.16b
+	WORD $0x4ea7d484 // fsub v4.4s, v4.4s, v7.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x6e32dc62 // fmul v2.4s, v3.4s, v18.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
 	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
 	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
@@ -452,8 +844,8 @@ loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb48c22 // cmtst v2.4s, v1.4s, v20.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -471,28 +863,30 @@ loop4:
 	FMOVQ.P 16(R10), F0
 	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
 	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
-	FMOVQ F3, -16(R10)
-	FMOVQ.P 16(R6), F0
-	WORD $0x4eb58c01 // cmtst v1.4s, v0.4s, v21.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
+	WORD $0x4ebf8c60 // cmtst v0.4s, v3.4s, v31.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	FMOVQ F0, -16(R10)
+	FMOVQ.P 16(R6), F1
+	WORD $0x4eb58c23 // cmtst v3.4s, v1.4s, v21.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x6e37dc61 // fmul v1.4s, v3.4s, v23.4s
+	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
+	WORD $0x4e39d400 // fadd v0.4s, v0.4s, v25.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
+	WORD $0x6e20fec0 // fdiv v0.4s, v22.4s, v0.4s
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e33dc02 // fmul v2.4s, v0.4s, v19.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
+	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
+	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
-	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x6e32dc00 // fmul v0.4s, v0.4s, v18.4s
+	WORD $0x4e31d400 // fadd v0.4s, v0.4s, v17.4s
+	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
@@ -506,8 +900,8 @@ loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb48c22 // cmtst v2.4s, v1.4s, v20.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -525,28 +919,30 @@ loop1:
 	FMOVS.P 4(R10), F0
 	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
 	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
-	FMOVS F3, -4(R10)
-	FMOVS.P 4(R6), F0
-	WORD $0x4eb58c01 // cmtst v1.4s, v0.4s, v21.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
+	WORD $0x4ebf8c60 // cmtst v0.4s, v3.4s, v31.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	FMOVS F0, -4(R10)
+	FMOVS.P 4(R6), F1
+	WORD $0x4eb58c23 // cmtst v3.4s, v1.4s, v21.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x6e37dc61 // fmul v1.4s, v3.4s, v23.4s
+	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
+	WORD $0x4e39d400 // fadd v0.4s, v0.4s, v25.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
+	WORD $0x6e20fec0 // fdiv v0.4s, v22.4s, v0.4s
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e33dc02 // fmul v2.4s, v0.4s, v19.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
+	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
+	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
-	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x6e32dc00 // fmul v0.4s, v0.4s, v18.4s
+	WORD $0x4e31d400 // fadd v0.4s, v0.4s, v17.4s
+	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
@@ -606,13 +1002,13 @@ loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x4eb48c44 // cmtst v4.4s, v2.4s, v20.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb48c62 // cmtst v2.4s, v3.4s, v20.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb48c64 // cmtst v4.4s, v3.4s, v20.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
 	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
 	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
@@ -625,12 +1021,12 @@ loop16:
 	FLDPQ.P 64(R9), (F1, F5)
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x6e3bdc66 // fmul v6.4s, v3.4s, v27.4s
+	WORD $0x6e3bdc47 // fmul v7.4s, v2.4s, v27.4s
+	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
 	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
 	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
 	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
@@ -641,59 +1037,63 @@ loop16:
 	WORD $0x6e631c46 // bsl v6.16b, v2.16b, v3.16b
 	WORD $0x6ea1e4a2 // fcmgt v2.4s, v5.4s, v1.4s
 	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
-	FSTPQ (F6, F2), -64(R10)
-	FLDPQ.P 64(R6), (F1, F3)
-	WORD $0x4eb58c25 // cmtst v5.4s, v1.4s, v21.4s
-	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
-	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
-	WORD $0x4eb58c65 // cmtst v5.4s, v3.4s, v21.4s
-	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
-	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
-	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
-	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
-	WORD $0x6e25fec5 // fdiv v5.4s, v22.4s, v5.4s
-	WORD $0x6e22fec2 // fdiv v2.4s, v22.4s, v2.4s
-	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
-	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
-	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e33dca3 // fmul v3.4s, v5.4s, v19.4s
-	WORD $0x6e33dc44 // fmul v4.4s, v2.4s, v19.4s
-	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
-	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
-	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
-	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
+	WORD $0x4ebf8cc1 // cmtst v1.4s, v6.4s, v31.4s
+	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	FSTPQ (F1, F3), -64(R10)
+	FLDPQ.P 64(R6), (F2, F5)
+	WORD $0x4eb58c46 // cmtst v6.4s, v2.4s, v21.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4eb58ca2 // cmtst v2.4s, v5.4s, v21.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
+	WORD $0x6e37dcc5 // fmul v5.4s, v6.4s, v23.4s
+	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
+	WORD $0x6e23fec3 // fdiv v3.4s, v22.4s, v3.4s
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
+	WORD $0x4ea4d4a4 // fsub v4.4s, v5.4s, v4.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
+	WORD $0x6e33dc65 // fmul v5.4s, v3.4s, v19.4s
+	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
+	WORD $0x6ea4e4c8 // fcmgt v8.4s, v6.4s, v4.4s
+	WORD $0x6e641cc8 // bsl v8.16b, v6.16b, v4.16b
 	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
 	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
-	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
-	WORD $0x6ea6e483 // fcmgt v3.4s, v4.4s, v6.4s
-	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
-	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dca3 // fmul v3.4s, v5.4s, v18.4s
-	WORD $0x6e32dc42 // fmul v2.4s, v2.4s, v18.4s
-	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
+	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
+	WORD $0x6ea6e4a2 // fcmgt v2.4s, v5.4s, v6.4s
+	WORD $0x6e651cc2 // bsl v2.16b, v6.16b, v5.16b
+	WORD $0x4ea7d484 // fsub v4.4s, v4.4s, v7.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x6e32dc62 // fmul v2.4s, v3.4s, v18.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
 	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
 	WORD $0x4eb48c44 // cmtst v4.4s, v2.4s, v20.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb48c62 // cmtst v2.4s, v3.4s, v20.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb48c64 // cmtst v4.4s, v3.4s, v20.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
 	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
 	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
@@ -706,12 +1106,12 @@ loop16:
 	FLDPQ -32(R9), (F1, F5)
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc46 // fmul v6.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e23d4a2 // fadd v2.4s, v5.4s, v3.4s
+	WORD $0x6e3bdc66 // fmul v6.4s, v3.4s, v27.4s
+	WORD $0x6e3bdc47 // fmul v7.4s, v2.4s, v27.4s
+	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
+	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
 	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
 	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
 	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
@@ -722,47 +1122,51 @@ loop16:
 	WORD $0x6e631c46 // bsl v6.16b, v2.16b, v3.16b
 	WORD $0x6ea1e4a2 // fcmgt v2.4s, v5.4s, v1.4s
 	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
-	FSTPQ (F6, F2), -32(R10)
-	FLDPQ -32(R6), (F1, F3)
-	WORD $0x4eb58c25 // cmtst v5.4s, v1.4s, v21.4s
-	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
-	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
-	WORD $0x4eb58c65 // cmtst v5.4s, v3.4s, v21.4s
-	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
-	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
-	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
-	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
-	WORD $0x6e25fec5 // fdiv v5.4s, v22.4s, v5.4s
-	WORD $0x6e22fec2 // fdiv v2.4s, v22.4s, v2.4s
-	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
-	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
-	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e33dca3 // fmul v3.4s, v5.4s, v19.4s
-	WORD $0x6e33dc44 // fmul v4.4s, v2.4s, v19.4s
-	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
-	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
-	WORD $0x6ea1e4c8 // fcmgt v8.4s, v6.4s, v1.4s
-	WORD $0x6e611cc8 // bsl v8.16b, v6.16b, v1.16b
+	WORD $0x4ebf8cc1 // cmtst v1.4s, v6.4s, v31.4s
+	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	FSTPQ (F1, F3), -32(R10)
+	FLDPQ -32(R6), (F2, F5)
+	WORD $0x4eb58c46 // cmtst v6.4s, v2.4s, v21.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4eb58ca2 // cmtst v2.4s, v5.4s, v21.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
+	WORD $0x6e37dcc5 // fmul v5.4s, v6.4s, v23.4s
+	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
+	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
+	WORD $0x6e23fec3 // fdiv v3.4s, v22.4s, v3.4s
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
+	WORD $0x4ea4d4a4 // fsub v4.4s, v5.4s, v4.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
+	WORD $0x6e33dc65 // fmul v5.4s, v3.4s, v19.4s
+	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
+	WORD $0x6ea4e4c8 // fcmgt v8.4s, v6.4s, v4.4s
+	WORD $0x6e641cc8 // bsl v8.16b, v6.16b, v4.16b
 	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
 	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
-	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
-	WORD $0x6ea6e483 // fcmgt v3.4s, v4.4s, v6.4s
-	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
-	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dca3 // fmul v3.4s, v5.4s, v18.4s
-	WORD $0x6e32dc42 // fmul v2.4s, v2.4s, v18.4s
-	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
+	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
+	WORD $0x6ea6e4a2 // fcmgt v2.4s, v5.4s, v6.4s
+	WORD $0x6e651cc2 // bsl v2.16b, v6.16b, v5.16b
+	WORD $0x4ea7d484 // fsub v4.4s, v4.4s, v7.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x6e32dc62 // fmul v2.4s, v3.4s, v18.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
 	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
 	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
@@ -777,8 +1181,8 @@ loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb48c22 // cmtst v2.4s, v1.4s, v20.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -796,28 +1200,30 @@ loop4:
 	FMOVQ.P 16(R10), F0
 	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
 	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
-	FMOVQ F3, -16(R10)
-	FMOVQ.P 16(R6), F0
-	WORD $0x4eb58c01 // cmtst v1.4s, v0.4s, v21.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
+	WORD $0x4ebf8c60 // cmtst v0.4s, v3.4s, v31.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	FMOVQ F0, -16(R10)
+	FMOVQ.P 16(R6), F1
+	WORD $0x4eb58c23 // cmtst v3.4s, v1.4s, v21.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x6e37dc61 // fmul v1.4s, v3.4s, v23.4s
+	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
+	WORD $0x4e39d400 // fadd v0.4s, v0.4s, v25.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
+	WORD $0x6e20fec0 // fdiv v0.4s, v22.4s, v0.4s
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e33dc02 // fmul v2.4s, v0.4s, v19.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
+	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
+	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
-	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x6e32dc00 // fmul v0.4s, v0.4s, v18.4s
+	WORD $0x4e31d400 // fadd v0.4s, v0.4s, v17.4s
+	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
@@ -831,8 +1237,8 @@ loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb48c22 // cmtst v2.4s, v1.4s, v20.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
@@ -850,28 +1256,30 @@ loop1:
 	FMOVS.P 4(R10), F0
 	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
 	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
-	FMOVS F3, -4(R10)
-	FMOVS.P 4(R6), F0
-	WORD $0x4eb58c01 // cmtst v1.4s, v0.4s, v21.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	WORD $0x6e3adc61 // fmul v1.4s, v3.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
+	WORD $0x4ebf8c60 // cmtst v0.4s, v3.4s, v31.4s
+	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	FMOVS F0, -4(R10)
+	FMOVS.P 4(R6), F1
+	WORD $0x4eb58c23 // cmtst v3.4s, v1.4s, v21.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x6e37dc61 // fmul v1.4s, v3.4s, v23.4s
+	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
+	WORD $0x4e39d400 // fadd v0.4s, v0.4s, v25.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
+	WORD $0x6e20fec0 // fdiv v0.4s, v22.4s, v0.4s
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e33dc02 // fmul v2.4s, v0.4s, v19.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
+	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
+	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
-	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x6e32dc00 // fmul v0.4s, v0.4s, v18.4s
+	WORD $0x4e31d400 // fadd v0.4s, v0.4s, v17.4s
+	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1

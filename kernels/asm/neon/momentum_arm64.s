@@ -28,68 +28,68 @@ TEXT ·Momentum(SB), NOSPLIT, $0-80
 	MOVD p_len+8(FP), R0
 	CMP $16, R0
 	BLT general
-	MOVWU 8(R3), R2
-	CMPW $0x3f800000, R2
+	MOVWU 16(R3), R2
+	CMPW $0xffffffff, R2
 	BNE general
 	MOVWU 20(R3), R2
 	CMPW $0xffffffff, R2
 	BNE general
 	MOVWU 4(R3), R2
 	CMPW $0x3f800000, R2
-	BNE nodecay
-	MOVWU 24(R3), R2
-	CMPW $0xffffffff, R2
-	BNE nodecay
+	BNE nokeep
+	MOVWU 8(R3), R2
+	CMPW $0x3f800000, R2
+	BNE nokeepnoscale
 
-nodecaynoinput:
+nokeepnoscalenodecay:
 	FMOVS 0(R3), F31
 	VDUP V31.S[0], V31.S4
 	FMOVS 12(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 16(R3), F29
+	FMOVS 24(R3), F29
 	VDUP V29.S[0], V29.S4
 	SUBS $16, R0, R0
-	BLT nodecaynoinputrest16
+	BLT nokeepnoscalenodecayrest16
 
-nodecaynoinputloop16:
+nokeepnoscalenodecayloop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	WORD $0x4ebd8c02 // cmtst v2.4s, v0.4s, v29.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	WORD $0x4ebd8c20 // cmtst v0.4s, v1.4s, v29.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F2, F0), -64(R8)
-	FLDPQ.P 64(R6), (F1, F3)
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebd8c44 // cmtst v4.4s, v2.4s, v29.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebd8c62 // cmtst v2.4s, v3.4s, v29.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R6), (F2, F3)
 	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	FSTPQ (F1, F0), -64(R6)
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x4ea1d461 // fsub v1.4s, v3.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	WORD $0x4ebd8c02 // cmtst v2.4s, v0.4s, v29.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	WORD $0x4ebd8c20 // cmtst v0.4s, v1.4s, v29.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F2, F0), -32(R8)
-	FLDPQ -32(R6), (F1, F3)
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebd8c44 // cmtst v4.4s, v2.4s, v29.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebd8c62 // cmtst v2.4s, v3.4s, v29.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R6), (F2, F3)
 	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	FSTPQ (F1, F0), -32(R6)
+	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x4ea1d461 // fsub v1.4s, v3.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
-	BGE nodecaynoinputloop16
+	BGE nokeepnoscalenodecayloop16
 
-nodecaynoinputrest16:
+nokeepnoscalenodecayrest16:
 	ADD $16, R0, R0
 	FMOVS 0(R3), F31
 	VDUP V31.S[0], V31.S4
@@ -107,71 +107,139 @@ nodecaynoinputrest16:
 	VDUP V25.S[0], V25.S4
 	JMP general
 
-nodecay:
+nokeepnoscale:
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 8(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 12(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 24(R3), F28
+	VDUP V28.S[0], V28.S4
+	SUBS $16, R0, R0
+	BLT nokeepnoscalerest16
+
+nokeepnoscaleloop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebc8c62 // cmtst v2.4s, v3.4s, v28.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R6), (F2, F3)
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x4ea1d461 // fsub v1.4s, v3.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebc8c62 // cmtst v2.4s, v3.4s, v28.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R6), (F2, F3)
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x4ea1d461 // fsub v1.4s, v3.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
+	SUBS $16, R0, R0
+	BGE nokeepnoscaleloop16
+
+nokeepnoscalerest16:
+	ADD $16, R0, R0
 	FMOVS 0(R3), F31
 	VDUP V31.S[0], V31.S4
 	FMOVS 4(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 12(R3), F29
+	FMOVS 8(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 16(R3), F28
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 16(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 20(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 24(R3), F25
+	VDUP V25.S[0], V25.S4
+	JMP general
+
+nokeep:
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
 	VDUP V28.S[0], V28.S4
 	FMOVS 24(R3), F27
 	VDUP V27.S[0], V27.S4
 	SUBS $16, R0, R0
-	BLT nodecayrest16
+	BLT nokeeprest16
 
-nodecayloop16:
+nokeeploop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x4ebb8c44 // cmtst v4.4s, v2.4s, v27.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebb8c62 // cmtst v2.4s, v3.4s, v27.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4ebb8c64 // cmtst v4.4s, v3.4s, v27.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	WORD $0x4ebc8c02 // cmtst v2.4s, v0.4s, v28.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	WORD $0x4ebc8c20 // cmtst v0.4s, v1.4s, v28.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F2, F0), -64(R8)
-	FLDPQ.P 64(R6), (F1, F3)
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R6), (F2, F3)
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	FSTPQ (F1, F0), -64(R6)
+	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x4ea1d461 // fsub v1.4s, v3.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	FLDPQ -32(R7), (F2, F3)
 	WORD $0x4ebb8c44 // cmtst v4.4s, v2.4s, v27.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebb8c62 // cmtst v2.4s, v3.4s, v27.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4ebb8c64 // cmtst v4.4s, v3.4s, v27.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	WORD $0x4ebc8c02 // cmtst v2.4s, v0.4s, v28.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	WORD $0x4ebc8c20 // cmtst v0.4s, v1.4s, v28.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F2, F0), -32(R8)
-	FLDPQ -32(R6), (F1, F3)
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R6), (F2, F3)
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	FSTPQ (F1, F0), -32(R6)
+	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x4ea1d461 // fsub v1.4s, v3.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
-	BGE nodecayloop16
+	BGE nokeeploop16
 
-nodecayrest16:
+nokeeprest16:
 	ADD $16, R0, R0
 	FMOVS 0(R3), F31
 	VDUP V31.S[0], V31.S4
@@ -199,13 +267,13 @@ loop16:
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb98c62 // cmtst v2.4s, v3.4s, v25.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x4ebb8c02 // cmtst v2.4s, v0.4s, v27.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
@@ -213,28 +281,28 @@ loop16:
 	FSTPQ (F2, F0), -64(R8)
 	FLDPQ.P 64(R6), (F1, F3)
 	WORD $0x4eba8c24 // cmtst v4.4s, v1.4s, v26.4s
+	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
+	WORD $0x4eba8c61 // cmtst v1.4s, v3.4s, v26.4s
+	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
+	WORD $0x6e3ddc83 // fmul v3.4s, v4.4s, v29.4s
 	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
-	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
-	WORD $0x4eba8c64 // cmtst v4.4s, v3.4s, v26.4s
-	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	FSTPQ (F1, F0), -64(R6)
+	WORD $0x4ea2d462 // fsub v2.4s, v3.4s, v2.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
+	FSTPQ (F2, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	FLDPQ -32(R7), (F2, F3)
 	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb98c62 // cmtst v2.4s, v3.4s, v25.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x4ebb8c02 // cmtst v2.4s, v0.4s, v27.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
@@ -242,16 +310,16 @@ loop16:
 	FSTPQ (F2, F0), -32(R8)
 	FLDPQ -32(R6), (F1, F3)
 	WORD $0x4eba8c24 // cmtst v4.4s, v1.4s, v26.4s
+	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
+	WORD $0x4eba8c61 // cmtst v1.4s, v3.4s, v26.4s
+	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
+	WORD $0x6e3ddc83 // fmul v3.4s, v4.4s, v29.4s
 	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
-	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
-	WORD $0x4eba8c64 // cmtst v4.4s, v3.4s, v26.4s
-	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	FSTPQ (F1, F0), -32(R6)
+	WORD $0x4ea2d462 // fsub v2.4s, v3.4s, v2.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
+	FSTPQ (F2, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -265,16 +333,16 @@ loop4:
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebb8c01 // cmtst v1.4s, v0.4s, v27.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
 	FMOVQ F1, -16(R8)
 	FMOVQ.P 16(R6), F0
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x4e221c00 // and v0.16b, v0.16b, v2.16b
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	WORD $0x6e3ddc40 // fmul v0.4s, v2.4s, v29.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
@@ -291,16 +359,16 @@ loop1:
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebb8c01 // cmtst v1.4s, v0.4s, v27.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
 	FMOVS F1, -4(R8)
 	FMOVS.P 4(R6), F0
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x4e221c00 // and v0.16b, v0.16b, v2.16b
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	WORD $0x6e3ddc40 // fmul v0.4s, v2.4s, v29.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
@@ -346,13 +414,13 @@ loop16:
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb98c62 // cmtst v2.4s, v3.4s, v25.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x4ebb8c02 // cmtst v2.4s, v0.4s, v27.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
@@ -360,28 +428,28 @@ loop16:
 	FSTPQ (F2, F0), -64(R8)
 	FLDPQ.P 64(R6), (F1, F3)
 	WORD $0x4eba8c24 // cmtst v4.4s, v1.4s, v26.4s
+	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
+	WORD $0x4eba8c61 // cmtst v1.4s, v3.4s, v26.4s
+	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
+	WORD $0x6e3ddc83 // fmul v3.4s, v4.4s, v29.4s
 	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
-	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
-	WORD $0x4eba8c64 // cmtst v4.4s, v3.4s, v26.4s
-	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	FSTPQ (F1, F0), -64(R6)
+	WORD $0x4ea2d462 // fsub v2.4s, v3.4s, v2.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
+	FSTPQ (F2, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	FLDPQ -32(R7), (F2, F3)
 	WORD $0x4eb98c44 // cmtst v4.4s, v2.4s, v25.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4eb98c62 // cmtst v2.4s, v3.4s, v25.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4eb98c64 // cmtst v4.4s, v3.4s, v25.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x4ebb8c02 // cmtst v2.4s, v0.4s, v27.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
@@ -389,16 +457,16 @@ loop16:
 	FSTPQ (F2, F0), -32(R8)
 	FLDPQ -32(R6), (F1, F3)
 	WORD $0x4eba8c24 // cmtst v4.4s, v1.4s, v26.4s
+	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
+	WORD $0x4eba8c61 // cmtst v1.4s, v3.4s, v26.4s
+	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
+	WORD $0x6e3ddc83 // fmul v3.4s, v4.4s, v29.4s
 	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
-	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
-	WORD $0x4eba8c64 // cmtst v4.4s, v3.4s, v26.4s
-	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
 	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
 	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	FSTPQ (F1, F0), -32(R6)
+	WORD $0x4ea2d462 // fsub v2.4s, v3.4s, v2.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
+	FSTPQ (F2, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -412,16 +480,16 @@ loop4:
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVQ.P 16(R7), F1
 	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebb8c01 // cmtst v1.4s, v0.4s, v27.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
 	FMOVQ F1, -16(R8)
 	FMOVQ.P 16(R6), F0
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x4e221c00 // and v0.16b, v0.16b, v2.16b
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	WORD $0x6e3ddc40 // fmul v0.4s, v2.4s, v29.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
@@ -438,16 +506,16 @@ loop1:
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	FMOVS.P 4(R7), F1
 	WORD $0x4eb98c22 // cmtst v2.4s, v1.4s, v25.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebb8c01 // cmtst v1.4s, v0.4s, v27.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
 	FMOVS F1, -4(R8)
 	FMOVS.P 4(R6), F0
 	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x4e221c00 // and v0.16b, v0.16b, v2.16b
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	WORD $0x6e3ddc40 // fmul v0.4s, v2.4s, v29.4s
 	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)

@@ -30,85 +30,78 @@ TEXT ·Nesterov(SB), NOSPLIT, $0-80
 	MOVD p_len+8(FP), R0
 	CMP $16, R0
 	BLT general
-	MOVWU 8(R3), R2
-	CMPW $0x3f800000, R2
+	MOVWU 20(R3), R2
+	CMPW $0xffffffff, R2
 	BNE general
 	MOVWU 24(R3), R2
 	CMPW $0xffffffff, R2
 	BNE general
 	MOVWU 4(R3), R2
 	CMPW $0x3f800000, R2
-	BNE nodecay
+	BNE nokeep
+	MOVWU 8(R3), R2
+	CMPW $0x3f800000, R2
+	BNE nokeepnoscale
 
-nodecaynoinput:
+nokeepnoscalenodecay:
 	FMOVS 0(R3), F31
 	VDUP V31.S[0], V31.S4
 	FMOVS 12(R3), F30
 	VDUP V30.S[0], V30.S4
 	FMOVS 16(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 20(R3), F28
+	FMOVS 28(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 28(R3), F27
-	VDUP V27.S[0], V27.S4
 	SUBS $16, R0, R0
-	BLT nodecaynoinputrest16
+	BLT nokeepnoscalenodecayrest16
 
-nodecaynoinputloop16:
+nokeepnoscalenodecayloop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4ebb8c44 // cmtst v4.4s, v2.4s, v27.4s
+	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebb8c62 // cmtst v2.4s, v3.4s, v27.4s
+	WORD $0x4ebc8c62 // cmtst v2.4s, v3.4s, v28.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4ebc8c03 // cmtst v3.4s, v0.4s, v28.4s
-	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x4ebc8c20 // cmtst v0.4s, v1.4s, v28.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F3, F0), -64(R8)
-	FLDPQ.P 64(R6), (F1, F5)
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R6), (F3, F5)
 	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
 	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
-	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
-	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	FSTPQ (F1, F0), -64(R6)
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
+	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4ebb8c44 // cmtst v4.4s, v2.4s, v27.4s
+	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebb8c62 // cmtst v2.4s, v3.4s, v27.4s
+	WORD $0x4ebc8c62 // cmtst v2.4s, v3.4s, v28.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4ebc8c03 // cmtst v3.4s, v0.4s, v28.4s
-	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x4ebc8c20 // cmtst v0.4s, v1.4s, v28.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F3, F0), -32(R8)
-	FLDPQ -32(R6), (F1, F5)
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R6), (F3, F5)
 	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
 	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
-	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
-	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	FSTPQ (F1, F0), -32(R6)
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
+	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
-	BGE nodecaynoinputloop16
+	BGE nokeepnoscalenodecayloop16
 
-nodecaynoinputrest16:
+nokeepnoscalenodecayrest16:
 	ADD $16, R0, R0
 	FMOVS 0(R3), F31
 	VDUP V31.S[0], V31.S4
@@ -128,23 +121,107 @@ nodecaynoinputrest16:
 	VDUP V24.S[0], V24.S4
 	JMP general
 
-nodecay:
+nokeepnoscale:
 	FMOVS 0(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
+	FMOVS 8(R3), F30
 	VDUP V30.S[0], V30.S4
 	FMOVS 12(R3), F29
 	VDUP V29.S[0], V29.S4
 	FMOVS 16(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 20(R3), F27
+	FMOVS 28(R3), F27
+	VDUP V27.S[0], V27.S4
+	SUBS $16, R0, R0
+	BLT nokeepnoscalerest16
+
+nokeepnoscaleloop16:
+	FLDPQ.P 64(R8), (F0, F1)
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4ebb8c44 // cmtst v4.4s, v2.4s, v27.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebb8c62 // cmtst v2.4s, v3.4s, v27.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R6), (F3, F5)
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
+	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R8), (F0, F1)
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4ebb8c44 // cmtst v4.4s, v2.4s, v27.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebb8c62 // cmtst v2.4s, v3.4s, v27.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R6), (F3, F5)
+	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
+	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
+	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
+	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
+	SUBS $16, R0, R0
+	BGE nokeepnoscaleloop16
+
+nokeepnoscalerest16:
+	ADD $16, R0, R0
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 16(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 20(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 24(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 28(R3), F24
+	VDUP V24.S[0], V24.S4
+	JMP general
+
+nokeep:
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 16(R3), F27
 	VDUP V27.S[0], V27.S4
 	FMOVS 28(R3), F26
 	VDUP V26.S[0], V26.S4
 	SUBS $16, R0, R0
-	BLT nodecayrest16
+	BLT nokeeprest16
 
-nodecayloop16:
+nokeeploop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
@@ -157,21 +234,19 @@ nodecayloop16:
 	WORD $0x6e3edc45 // fmul v5.4s, v2.4s, v30.4s
 	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebb8c03 // cmtst v3.4s, v0.4s, v27.4s
-	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F3, F0), -64(R8)
-	FLDPQ.P 64(R6), (F1, F5)
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
-	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
-	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	FSTPQ (F1, F0), -64(R6)
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R6), (F3, F5)
+	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
+	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
@@ -184,25 +259,23 @@ nodecayloop16:
 	WORD $0x6e3edc45 // fmul v5.4s, v2.4s, v30.4s
 	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebb8c03 // cmtst v3.4s, v0.4s, v27.4s
-	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x4ebb8c20 // cmtst v0.4s, v1.4s, v27.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F3, F0), -32(R8)
-	FLDPQ -32(R6), (F1, F5)
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
-	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
-	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	FSTPQ (F1, F0), -32(R6)
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R6), (F3, F5)
+	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
+	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
-	BGE nodecayloop16
+	BGE nokeeploop16
 
-nodecayrest16:
+nokeeprest16:
 	ADD $16, R0, R0
 	FMOVS 0(R3), F31
 	VDUP V31.S[0], V31.S4
@@ -246,20 +319,20 @@ loop16:
 	FSTPQ (F3, F0), -64(R8)
 	FLDPQ.P 64(R6), (F1, F5)
 	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
+	WORD $0x4e211cc6 // and v6.16b, v6.16b, v1.16b
+	WORD $0x4eb98ca1 // cmtst v1.4s, v5.4s, v25.4s
+	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
+	WORD $0x6e3ddcc5 // fmul v5.4s, v6.4s, v29.4s
 	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
-	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
-	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
 	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
 	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
 	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
 	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
 	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
-	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	FSTPQ (F1, F0), -64(R6)
+	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
+	FSTPQ (F2, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
@@ -279,20 +352,20 @@ loop16:
 	FSTPQ (F3, F0), -32(R8)
 	FLDPQ -32(R6), (F1, F5)
 	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
+	WORD $0x4e211cc6 // and v6.16b, v6.16b, v1.16b
+	WORD $0x4eb98ca1 // cmtst v1.4s, v5.4s, v25.4s
+	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
+	WORD $0x6e3ddcc5 // fmul v5.4s, v6.4s, v29.4s
 	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
-	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
-	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
 	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
 	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
 	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
 	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
 	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
-	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	FSTPQ (F1, F0), -32(R6)
+	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
+	FSTPQ (F2, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -314,8 +387,8 @@ loop4:
 	FMOVQ F1, -16(R8)
 	FMOVQ.P 16(R6), F0
 	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
+	WORD $0x6e3ddc60 // fmul v0.4s, v3.4s, v29.4s
 	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
 	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
@@ -342,8 +415,8 @@ loop1:
 	FMOVS F1, -4(R8)
 	FMOVS.P 4(R6), F0
 	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
+	WORD $0x6e3ddc60 // fmul v0.4s, v3.4s, v29.4s
 	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
 	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
@@ -407,20 +480,20 @@ loop16:
 	FSTPQ (F3, F0), -64(R8)
 	FLDPQ.P 64(R6), (F1, F5)
 	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
+	WORD $0x4e211cc6 // and v6.16b, v6.16b, v1.16b
+	WORD $0x4eb98ca1 // cmtst v1.4s, v5.4s, v25.4s
+	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
+	WORD $0x6e3ddcc5 // fmul v5.4s, v6.4s, v29.4s
 	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
-	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
-	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
 	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
 	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
 	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
 	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
 	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
-	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	FSTPQ (F1, F0), -64(R6)
+	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
+	FSTPQ (F2, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
@@ -440,20 +513,20 @@ loop16:
 	FSTPQ (F3, F0), -32(R8)
 	FLDPQ -32(R6), (F1, F5)
 	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
+	WORD $0x4e211cc6 // and v6.16b, v6.16b, v1.16b
+	WORD $0x4eb98ca1 // cmtst v1.4s, v5.4s, v25.4s
+	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
+	WORD $0x6e3ddcc5 // fmul v5.4s, v6.4s, v29.4s
 	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
-	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
-	WORD $0x4eb98ca6 // cmtst v6.4s, v5.4s, v25.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
 	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
 	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
 	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
 	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
 	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
-	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	FSTPQ (F1, F0), -32(R6)
+	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
+	FSTPQ (F2, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -475,8 +548,8 @@ loop4:
 	FMOVQ F1, -16(R8)
 	FMOVQ.P 16(R6), F0
 	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
+	WORD $0x6e3ddc60 // fmul v0.4s, v3.4s, v29.4s
 	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
 	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
@@ -503,8 +576,8 @@ loop1:
 	FMOVS F1, -4(R8)
 	FMOVS.P 4(R6), F0
 	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
+	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
+	WORD $0x6e3ddc60 // fmul v0.4s, v3.4s, v29.4s
 	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
 	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s

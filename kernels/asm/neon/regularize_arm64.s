@@ -25,6 +25,73 @@ TEXT ·Regularize(SB), NOSPLIT, $0-80
 	MOVD g_base+24(FP), R7
 	MOVD p_base+48(FP), R8
 	MOVD x_len+8(FP), R0
+	CMP $16, R0
+	BLT general
+	MOVWU 0(R3), R2
+	CMPW $0x3f800000, R2
+	BNE general
+
+noscale:
+	FMOVS 8(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVQ 0(R4), F29
+	FMOVS 4(R3), F28
+	VDUP V28.S[0], V28.S4
+	WORD $0x6ea0fbdf // fneg v31.4s, v30.4s
+	SUBS $16, R0, R0
+	BLT noscalerest16
+
+noscaleloop16:
+	FLDPQ.P 64(R7), (F0, F1)
+	FLDPQ.P 64(R8), (F2, F3)
+	WORD $0x6e3cdc44 // fmul v4.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc65 // fmul v5.4s, v3.4s, v28.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x6ea2e7a4 // fcmgt v4.4s, v29.4s, v2.4s
+	WORD $0x6ea3e7a5 // fcmgt v5.4s, v29.4s, v3.4s
+	WORD $0x6e621fe4 // bsl v4.16b, v31.16b, v2.16b
+	WORD $0x6e631fe5 // bsl v5.16b, v31.16b, v3.16b
+	WORD $0x6ebde442 // fcmgt v2.4s, v2.4s, v29.4s
+	WORD $0x6ebde463 // fcmgt v3.4s, v3.4s, v29.4s
+	WORD $0x6e641fc2 // bsl v2.16b, v30.16b, v4.16b
+	WORD $0x6e651fc3 // bsl v3.16b, v30.16b, v5.16b
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FSTPQ.P (F0, F1), 64(R6)
+	FLDPQ -32(R7), (F0, F1)
+	FLDPQ -32(R8), (F2, F3)
+	WORD $0x6e3cdc44 // fmul v4.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc65 // fmul v5.4s, v3.4s, v28.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x6ea2e7a4 // fcmgt v4.4s, v29.4s, v2.4s
+	WORD $0x6ea3e7a5 // fcmgt v5.4s, v29.4s, v3.4s
+	WORD $0x6e621fe4 // bsl v4.16b, v31.16b, v2.16b
+	WORD $0x6e631fe5 // bsl v5.16b, v31.16b, v3.16b
+	WORD $0x6ebde442 // fcmgt v2.4s, v2.4s, v29.4s
+	WORD $0x6ebde463 // fcmgt v3.4s, v3.4s, v29.4s
+	WORD $0x6e641fc2 // bsl v2.16b, v30.16b, v4.16b
+	WORD $0x6e651fc3 // bsl v3.16b, v30.16b, v5.16b
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -32(R6)
+	SUBS $16, R0, R0
+	BGE noscaleloop16
+
+noscalerest16:
+	ADD $16, R0, R0
+	FMOVS 8(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVQ 0(R4), F29
+	FMOVS 0(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 4(R3), F27
+	VDUP V27.S[0], V27.S4
+	WORD $0x6ea0fbdf // fneg v31.4s, v30.4s
+	JMP general
+
+general:
 	SUBS $16, R0, R0
 	BLT rest16
 

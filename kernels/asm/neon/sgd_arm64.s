@@ -21,48 +21,100 @@ TEXT ·SGD(SB), NOSPLIT, $0-56
 	MOVD p_len+8(FP), R0
 	CMP $16, R0
 	BLT general
-	MOVWU 0(R3), R2
-	CMPW $0x3f800000, R2
-	BNE general
 	MOVWU 8(R3), R2
 	CMPW $0xffffffff, R2
 	BNE general
+	MOVWU 0(R3), R2
+	CMPW $0x3f800000, R2
+	BNE nokeep
 
-nodecay:
+nokeepnodecay:
 	FMOVS 4(R3), F31
 	VDUP V31.S[0], V31.S4
 	FMOVS 12(R3), F30
 	VDUP V30.S[0], V30.S4
 	SUBS $16, R0, R0
-	BLT nodecayrest16
+	BLT nokeepnodecayrest16
 
-nodecayloop16:
+nokeepnodecayloop16:
 	FLDPQ.P 64(R6), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
 	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4ebe8c64 // cmtst v4.4s, v3.4s, v30.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R6), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
 	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
 	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4ebe8c64 // cmtst v4.4s, v3.4s, v30.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
 	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
-	BGE nodecayloop16
+	BGE nokeepnodecayloop16
 
-nodecayrest16:
+nokeepnodecayrest16:
+	ADD $16, R0, R0
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 8(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 12(R3), F28
+	VDUP V28.S[0], V28.S4
+	JMP general
+
+nokeep:
+	FMOVS 0(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 4(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 12(R3), F29
+	VDUP V29.S[0], V29.S4
+	SUBS $16, R0, R0
+	BLT nokeeprest16
+
+nokeeploop16:
+	FLDPQ.P 64(R6), (F0, F1)
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ.P 64(R7), (F2, F3)
+	WORD $0x4ebd8c44 // cmtst v4.4s, v2.4s, v29.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebd8c62 // cmtst v2.4s, v3.4s, v29.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	FSTPQ (F0, F1), -64(R6)
+	FLDPQ -32(R6), (F0, F1)
+	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
+	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
+	FLDPQ -32(R7), (F2, F3)
+	WORD $0x4ebd8c44 // cmtst v4.4s, v2.4s, v29.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebd8c62 // cmtst v2.4s, v3.4s, v29.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	FSTPQ (F0, F1), -32(R6)
+	SUBS $16, R0, R0
+	BGE nokeeploop16
+
+nokeeprest16:
 	ADD $16, R0, R0
 	FMOVS 0(R3), F31
 	VDUP V31.S[0], V31.S4
@@ -81,38 +133,38 @@ general:
 loop16:
 	FLDPQ.P 64(R6), (F0, F1)
 	WORD $0x4ebd8c02 // cmtst v2.4s, v0.4s, v29.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	WORD $0x4ebd8c20 // cmtst v0.4s, v1.4s, v29.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	WORD $0x4e221c00 // and v0.16b, v0.16b, v2.16b
-	WORD $0x4ebd8c22 // cmtst v2.4s, v1.4s, v29.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebc8c62 // cmtst v2.4s, v3.4s, v28.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4ebc8c64 // cmtst v4.4s, v3.4s, v28.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
 	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -64(R6)
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R6), (F0, F1)
 	WORD $0x4ebd8c02 // cmtst v2.4s, v0.4s, v29.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	WORD $0x4ebd8c20 // cmtst v0.4s, v1.4s, v29.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	WORD $0x4e221c00 // and v0.16b, v0.16b, v2.16b
-	WORD $0x4ebd8c22 // cmtst v2.4s, v1.4s, v29.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	FLDPQ -32(R7), (F2, F3)
 	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebc8c62 // cmtst v2.4s, v3.4s, v28.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4ebc8c64 // cmtst v4.4s, v3.4s, v28.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
 	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -32(R6)
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -124,12 +176,12 @@ rest16:
 loop4:
 	FMOVQ.P 16(R6), F0
 	WORD $0x4ebd8c01 // cmtst v1.4s, v0.4s, v29.4s
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	WORD $0x6e3fdc20 // fmul v0.4s, v1.4s, v31.4s
 	FMOVQ.P 16(R7), F1
 	WORD $0x4ebc8c22 // cmtst v2.4s, v1.4s, v28.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -143,12 +195,12 @@ rest4:
 loop1:
 	FMOVS.P 4(R6), F0
 	WORD $0x4ebd8c01 // cmtst v1.4s, v0.4s, v29.4s
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	WORD $0x6e3fdc20 // fmul v0.4s, v1.4s, v31.4s
 	FMOVS.P 4(R7), F1
 	WORD $0x4ebc8c22 // cmtst v2.4s, v1.4s, v28.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
@@ -183,38 +235,38 @@ row:
 loop16:
 	FLDPQ.P 64(R6), (F0, F1)
 	WORD $0x4ebd8c02 // cmtst v2.4s, v0.4s, v29.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	WORD $0x4ebd8c20 // cmtst v0.4s, v1.4s, v29.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	WORD $0x4e221c00 // and v0.16b, v0.16b, v2.16b
-	WORD $0x4ebd8c22 // cmtst v2.4s, v1.4s, v29.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebc8c62 // cmtst v2.4s, v3.4s, v28.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4ebc8c64 // cmtst v4.4s, v3.4s, v28.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
 	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -64(R6)
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R6), (F0, F1)
 	WORD $0x4ebd8c02 // cmtst v2.4s, v0.4s, v29.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	WORD $0x4ebd8c20 // cmtst v0.4s, v1.4s, v29.4s
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
 	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	WORD $0x4e221c00 // and v0.16b, v0.16b, v2.16b
-	WORD $0x4ebd8c22 // cmtst v2.4s, v1.4s, v29.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
 	FLDPQ -32(R7), (F2, F3)
 	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x4ebc8c62 // cmtst v2.4s, v3.4s, v28.4s
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4ebc8c64 // cmtst v4.4s, v3.4s, v28.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
 	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -32(R6)
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -226,12 +278,12 @@ rest16:
 loop4:
 	FMOVQ.P 16(R6), F0
 	WORD $0x4ebd8c01 // cmtst v1.4s, v0.4s, v29.4s
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	WORD $0x6e3fdc20 // fmul v0.4s, v1.4s, v31.4s
 	FMOVQ.P 16(R7), F1
 	WORD $0x4ebc8c22 // cmtst v2.4s, v1.4s, v28.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -245,12 +297,12 @@ rest4:
 loop1:
 	FMOVS.P 4(R6), F0
 	WORD $0x4ebd8c01 // cmtst v1.4s, v0.4s, v29.4s
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	WORD $0x6e3fdc20 // fmul v0.4s, v1.4s, v31.4s
 	FMOVS.P 4(R7), F1
 	WORD $0x4ebc8c22 // cmtst v2.4s, v1.4s, v28.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
