@@ -242,7 +242,8 @@ func matrixMethod(b *bytes.Buffer, r *rule.Rule) {
 	for _, m := range shapes[rule.Matrix] {
 		fmt.Fprintf(b, "%s = %s\n", m, atMost(m, "len("+perRow[0]+")*columns"))
 	}
-	fmt.Fprintf(b, "for rows := rowsPerCall(columns); len(%s) > rows; {\nt.%s(%s)\n", perRow[0], r.Name, strings.Join(parts, ", "))
+	fmt.Fprintf(b, "rows := rowsPerCall(columns)\nif RowsApart(len(%s), columns) {\nrows = 1\n}\n", shapes[rule.Matrix][0])
+	fmt.Fprintf(b, "for len(%s) > rows {\nt.%s(%s)\n", perRow[0], r.Name, strings.Join(parts, ", "))
 	for k, name := range order {
 		order[k] = name + "[rows:]"
 		if slices.Contains(shapes[rule.Matrix], name) {

@@ -12,6 +12,8 @@ import (
 	"os"
 	"runtime"
 	"strings"
+
+	"github.com/lockstep-go/lockstep/internal/tune"
 )
 
 //go:generate go -C ../gen run .
@@ -19,7 +21,7 @@ import (
 // MaxLen is the most elements that one call of assembly is given. Assembly
 // cannot be preempted, and longer calls would hold up the garbage collector: 64
 // Ki elements take some tens of microseconds.
-const MaxLen = 64 << 10
+const MaxLen = tune.MaxLen
 
 // Variable is the environment variable that forces a table.
 const Variable = "LOCKSTEP_ISA"
@@ -147,6 +149,15 @@ func Info() string {
 		}
 	}
 	return b.String()
+}
+
+// RowsApart reports whether the rows of a matrix of so many elements are better handed
+// to a kernel one by one. A processor foresees one stream of reads in a page. Rows
+// that share a page and are walked side by side are several, which where the matrix is
+// too large for the caches takes more than twice as long. Methods that are given the
+// whole matrix see to it themselves. The bits are the same.
+func RowsApart(elements, columns int) bool {
+	return elements >= tune.RowsApartElements && tune.RowsApartColumns <= columns && columns < tune.PageColumns
 }
 
 // rowsPerCall is how many rows make at most MaxLen elements. A row is never

@@ -344,7 +344,11 @@ func (t *Table) CountNonFinite(x []float32, count *[32]float64) {
 func (t *Table) Dots(z, x, w []float32) {
 	columns := len(w)
 	x = x[:len(x):len(x)][:len(z)*columns]
-	for rows := rowsPerCall(columns); len(z) > rows; {
+	rows := rowsPerCall(columns)
+	if RowsApart(len(x), columns) {
+		rows = 1
+	}
+	for len(z) > rows {
 		t.Dots(z[:rows], x[:rows*columns], w)
 		z, x = z[rows:], x[rows*columns:]
 	}
@@ -497,7 +501,11 @@ func (t *Table) Penalty(g, p []float32, c *fallback.PenaltyScalars, absolute *[3
 func (t *Table) RankOne(g, x, z []float32) {
 	columns := len(g)
 	x = x[:len(x):len(x)][:len(z)*columns]
-	for rows := rowsPerCall(columns); len(z) > rows; {
+	rows := rowsPerCall(columns)
+	if RowsApart(len(x), columns) {
+		rows = 1
+	}
+	for len(z) > rows {
 		t.RankOne(g, x[:rows*columns], z[:rows])
 		x, z = x[rows*columns:], z[rows:]
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/buffers"
+	"github.com/lockstep-go/lockstep/internal/tune"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -108,55 +109,23 @@ func (l *Linear) Len() int {
 	return l.columns
 }
 
-const (
-	// blockElements is the most elements of a block of rows, which is read
-	// twice: once from memory and once from the L1 cache. The shorter it is, the
-	// sooner memory is read again; at 8 KB the calls begin to cost as much.
-	blockElements = 2 << 10
-	blockRows     = 1024
-
-	// Long rows go by fours, which the kernels walk side by side, as long as
-	// these stay in the L2 cache.
-	longRows     = 4
-	longElements = 128 << 10
-
-	// runRows is how many rows are added as float32, if a block has not more.
-	runRows = 256
-
-	// segments is the most parts whose gradients are added at the end, each
-	// of at least segmentRows rows, so that the parts are small beside x.
-	segments    = 64
-	segmentRows = 32
-
-	// parallelElements is the size of x from which on a second goroutine pays.
-	parallelElements = 1 << 20
-
-	// A processor foresees one stream of reads in a page. Rows that share a page
-	// and are walked side by side are several: where x is too large for the
-	// caches, rows of some lines and less than a page are handed to the kernel
-	// one by one, which more than doubles the speed. The bits are the same.
-	apartElements = 2 << 20
-	apartColumns  = 128
-	pageColumns   = 1024
-)
-
 // A shape is how x is cut: rows of a block, a run and a segment, and the number
 // of segments.
 type shape struct{ block, run, segment, segments int }
 
 func (l *Linear) shape(rows int) shape {
 	block := l.block()
-	run := max(block, runRows/block*block)
-	segment := roundUp(max(segmentRows, (rows+segments-1)/segments), block)
+	run := max(block, tune.LinearRunRows/block*block)
+	segment := roundUp(max(tune.LinearSegmentRows, (rows+tune.LinearSegments-1)/tune.LinearSegments), block)
 	return shape{block, run, segment, (rows + segment - 1) / segment}
 }
 
 // block is how many rows a block has.
 func (l *Linear) block() int {
 	columns := max(1, l.columns)
-	block := max(1, min(blockRows, blockElements/columns))
-	if block < longRows && longRows*columns <= longElements {
-		return longRows
+	block := max(1, min(tune.LinearBlockRows, tune.LinearBlock/columns))
+	if block < tune.LinearLongRows && tune.LinearLongRows*columns <= tune.LinearLong {
+		return tune.LinearLongRows
 	}
 	return block
 }
@@ -190,7 +159,7 @@ func (l *Linear) Gradient(x, y, w, grad []float32) (float64, error) {
 	}
 	s := l.shape(rows)
 	workers := 1
-	if len(x) >= parallelElements {
+	if len(x) >= tune.LinearParallel {
 		workers = min(l.workers, s.segments)
 	}
 	l.grow(workers)
@@ -225,7 +194,7 @@ func (l *Linear) Predict(x, w, z []float32) error {
 		return &ArgError{"z", fmt.Sprintf("%d elements at %p", len(z), z), "a buffer apart from x and w"}
 	}
 	l.grow(1)
-	l.predict(kernels.Active(), x, w, z, l.room[0].part[:], l.apart(x))
+	l.predict(kernels.Active(), x, w, z, l.room[0].part[:], kernels.RowsApart(len(x), l.columns))
 	return nil
 }
 
@@ -237,11 +206,6 @@ func (l *Linear) check(x, y, w []float32) error {
 		return &ArgError{"len(x)", len(x), fmt.Sprintf("%d rows of %d columns", len(y), l.columns)}
 	}
 	return nil
-}
-
-// apart reports whether rows of x are better walked one by one.
-func (l *Linear) apart(x []float32) bool {
-	return len(x) >= apartElements && apartColumns <= l.columns && l.columns < pageColumns
 }
 
 // width is the number of sums of a segment: the gradient and the loss.
@@ -275,7 +239,7 @@ type pass struct {
 func (l *Linear) run(workers int, s shape, x, y, w []float32) {
 	p := &l.pass
 	p.shape, p.k, p.x, p.y, p.w = s, kernels.Active(), x, y, w
-	p.apart = l.apart(x)
+	p.apart = kernels.RowsApart(len(x), l.columns)
 	p.next.Store(0)
 	p.joined.Store(0)
 	p.running.Add(workers - 1)

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"testing"
+
+	"github.com/lockstep-go/lockstep/kernels"
 )
 
 var modelFormulas = [...]formula{Squared: squared, Logistic: logistic(1), HingeLoss: hinge, SquaredHingeLoss: squaredHinge}
@@ -268,9 +270,9 @@ func TestPredict(t *testing.T) {
 // TestPredictApart compares the rows of a large matrix, which are walked one by
 // one, with the same rows of small ones.
 func TestPredictApart(t *testing.T) {
-	const rows, columns = 16_500, 130
+	const rows, columns = 33_000, 130
 	l, x, z, w := linearData(t, Squared, rows, columns, true)
-	if !l.apart(x) || l.apart(x[:len(x)/2]) {
+	if !kernels.RowsApart(len(x), columns) || kernels.RowsApart(len(x)/2, columns) {
 		t.Fatal("the sizes do not suit")
 	}
 	if err := l.Predict(x, w, z); err != nil {

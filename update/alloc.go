@@ -1,19 +1,13 @@
 package update
 
-import "unsafe"
+import (
+	"unsafe"
 
-const (
-	lineBytes = 64 // of a cache
-	lineLen   = lineBytes / 4
-	pageBytes = 4 << 10 // within which caches compare addresses
-	hugeBytes = 2 << 20 // a huge page
-
-	// staggerBytes is how far each buffer begins from the one before, beyond a
-	// multiple of a page. Buffers at the same place of a page get in each other's
-	// way in caches of few ways and where loads are checked against earlier
-	// stores. Seventeen lines keep any four of them several lines apart.
-	staggerBytes = 17 * lineBytes
+	"github.com/lockstep-go/lockstep/internal/tune"
 )
+
+// lineLen is the number of elements of a cache's line.
+const lineLen = tune.Line / 4
 
 // Alloc returns so many buffers of n zeros each, for parameters, gradients and
 // state that a step goes through side by side. Each begins on a cache line, and at
@@ -31,18 +25,18 @@ func alloc(n, buffers, before int) [][]float32 {
 	if n <= 0 || buffers <= 0 {
 		return list
 	}
-	stride, first, boundary := roundUp(4*n, lineBytes), 0, lineBytes
-	if 4*n >= pageBytes {
-		stride, first, boundary = roundUp(4*n, pageBytes)+staggerBytes, before*staggerBytes, pageBytes
+	stride, first, boundary := roundUp(4*n, tune.Line), 0, tune.Line
+	if 4*n >= tune.Page {
+		stride, first, boundary = roundUp(4*n, tune.Page)+tune.Stagger, before*tune.Stagger, tune.Page
 	}
 	size := first + buffers*stride
-	if size >= 2*hugeBytes {
-		boundary = hugeBytes
+	if size >= 2*tune.HugePage {
+		boundary = tune.HugePage
 	}
 	memory := make([]float32, (size+boundary)/4)
 	address := int(uintptr(unsafe.Pointer(unsafe.SliceData(memory))) % uintptr(boundary))
 	memory = memory[roundUp(address, boundary)/4-address/4:]
-	if boundary == hugeBytes {
+	if boundary == tune.HugePage {
 		adviseHuge(memory)
 	}
 	for k := range list {

@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lockstep-go/lockstep/internal/tune"
 )
 
 // advises is whether there is advice to give.
@@ -15,5 +17,5 @@ const advises = true
 // one. The system may refuse, and then the pages are ordinary ones.
 func adviseHuge(memory []float32) {
 	bytes := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(memory))), 4*len(memory))
-	_ = unix.Madvise(bytes[:len(bytes)/hugeBytes*hugeBytes], unix.MADV_HUGEPAGE)
+	_ = unix.Madvise(bytes[:len(bytes)/tune.HugePage*tune.HugePage], unix.MADV_HUGEPAGE)
 }

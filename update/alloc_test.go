@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"unsafe"
+
+	"github.com/lockstep-go/lockstep/internal/tune"
 )
 
 // TestAlloc looks at where buffers are: whole, apart, on lines and staggered.
@@ -23,10 +25,10 @@ func TestAlloc(t *testing.T) {
 				t.Errorf("a buffer of %d elements has %d and room for %d", n, len(b), cap(b))
 			}
 			at := address(b)
-			if at%lineBytes != 0 {
-				t.Errorf("%d elements begin %d bytes into a line", n, at%lineBytes)
+			if at%tune.Line != 0 {
+				t.Errorf("%d elements begin %d bytes into a line", n, at%tune.Line)
 			}
-			places[at%pageBytes] = true
+			places[at%tune.Page] = true
 			intervals = append(intervals, interval{at: at, n: n, name: "buffer", tensor: k})
 			for i, x := range b {
 				if x != 0 {
@@ -38,7 +40,7 @@ func TestAlloc(t *testing.T) {
 		if err := disjoint(intervals); err != nil {
 			t.Error(err)
 		}
-		if 4*n >= pageBytes && len(places) != 4 {
+		if 4*n >= tune.Page && len(places) != 4 {
 			t.Errorf("buffers of %d elements begin at %d places of a page", n, len(places))
 		}
 		runtime.GC() // one buffer keeps them all
@@ -62,7 +64,7 @@ func TestStateIsStaggered(t *testing.T) {
 	}
 	places := map[uintptr]bool{}
 	for _, b := range buffers {
-		places[address(b)%pageBytes] = true
+		places[address(b)%tune.Page] = true
 	}
 	if len(places) != 5 {
 		t.Errorf("five buffers begin at %d places of a page", len(places))

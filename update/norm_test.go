@@ -5,12 +5,14 @@ import (
 	"math"
 	"slices"
 	"testing"
+
+	"github.com/lockstep-go/lockstep/internal/tune"
 )
 
 // TestMaxNorm compares clipped steps with steps whose gradients are scaled by the
 // factor that the norm gives, for tensors large and small and any workers.
 func TestMaxNorm(t *testing.T) {
-	sizes := []int{70, 3, 0, 3 * unitLen, smallLen, smallLen + 1, 1, parallelLen}
+	sizes := []int{70, 3, 0, 3 * tune.UnitLen, tune.SmallLen, tune.SmallLen + 1, 1, tune.ParallelLen}
 	if testing.Short() {
 		sizes = sizes[:7]
 	}

@@ -15,6 +15,7 @@ import (
 	"slices"
 
 	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/tune"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -52,9 +53,9 @@ type Optimizer struct {
 	nonFinite int64
 	partial   []float64 // by unit, what is read of the gradients before the step
 
-	known     []known                 // buffers that are known not to overlap
-	intervals []interval              // room for the check
-	scratch   chan *[blockLen]float32 // blocks that no goroutine uses
+	known     []known                      // buffers that are known not to overlap
+	intervals []interval                   // room for the check
+	scratch   chan *[tune.BlockLen]float32 // blocks that no goroutine uses
 	pool      workers
 }
 
@@ -81,10 +82,6 @@ type group struct {
 	list  [][]float32
 }
 
-// smallLen is the most elements of a tensor that shares a call of a kernel with
-// others: beyond, a call is short beside its work.
-const smallLen = 4 << 10
-
 // lists reports whether tensors of the group can be listed: no stage may be around
 // the kernel.
 func (g *group) lists() bool {
@@ -102,7 +99,7 @@ func New(n int, rule Rule) (*Optimizer, error) {
 // NewSet returns an optimizer for many tensors, which a step takes in one call,
 // each by one of the rules.
 func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
-	o := &Optimizer{table: kernels.Active(), scale: 1, maxNorm: math.Inf(1), clip: 1, scratch: make(chan *[blockLen]float32, maxBlocks)}
+	o := &Optimizer{table: kernels.Active(), scale: 1, maxNorm: math.Inf(1), clip: 1, scratch: make(chan *[tune.BlockLen]float32, maxBlocks)}
 	for k, r := range rules {
 		if v := reflect.ValueOf(r); !v.IsValid() || v.Kind() == reflect.Pointer { // which might change later
 			return nil, &ArgError{fmt.Sprintf("rules[%d]", k), fmt.Sprintf("%T", r), "a rule, not a pointer to one"}
@@ -128,7 +125,7 @@ func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
 		o.tensors = append(o.tensors, tensor{t.Size, t.Rule, s})
 		o.sizes = append(o.sizes, t.Size)
 		o.total += t.Size
-		if g := &o.groups[t.Rule]; len(tensors) > 1 && t.Size <= smallLen && g.lists() {
+		if g := &o.groups[t.Rule]; len(tensors) > 1 && t.Size <= tune.SmallLen && g.lists() {
 			g.small = append(g.small, k)
 		}
 		for j, slot := range o.groups[t.Rule].slots {
@@ -172,7 +169,7 @@ func smallState(tensors []Tensor, groups []group) []float32 {
 		return nil
 	}
 	for _, t := range tensors {
-		if t.State == nil && 0 <= t.Rule && t.Rule < len(groups) && 0 < t.Size && t.Size <= smallLen {
+		if t.State == nil && 0 <= t.Rule && t.Rule < len(groups) && 0 < t.Size && t.Size <= tune.SmallLen {
 			n += roundUp(t.Size, lineLen) * len(groups[t.Rule].slots)
 		}
 	}
@@ -186,7 +183,7 @@ func (g *group) state(k int, t Tensor, room *[]float32) (s state, err error) {
 		return s, g.bind(k, t, &s)
 	}
 	var buffers [][]float32
-	if t.Size > smallLen || *room == nil {
+	if t.Size > tune.SmallLen || *room == nil {
 		const others = 2 // the parameters and the gradients
 		buffers = alloc(t.Size, len(g.slots), others)
 	}
@@ -293,7 +290,7 @@ func (o *Optimizer) SetWorkers(n int) error {
 	o.pool.setLimit(n)
 	if slices.ContainsFunc(o.groups, func(g group) bool { return !g.lists() }) {
 		for len(o.scratch) < min(n, maxBlocks) {
-			o.release(new([blockLen]float32))
+			o.release(new([tune.BlockLen]float32))
 		}
 	}
 	return nil
@@ -304,7 +301,7 @@ func (o *Optimizer) Step(params, grads []float32) error {
 	if len(o.tensors) != 1 {
 		return &ArgError{"the number of tensors", len(o.tensors), "1: a set takes StepSet"}
 	}
-	if n := o.sizes[0]; n < parallelLen && len(params) == n && len(grads) == n && !o.reads() && o.known[0] == (known{address(params), address(grads)}) {
+	if n := o.sizes[0]; n < tune.ParallelLen && len(params) == n && len(grads) == n && !o.reads() && o.known[0] == (known{address(params), address(grads)}) {
 		if err := o.Begin(); err != nil {
 			return err
 		}
@@ -424,28 +421,22 @@ type stages struct {
 	shrink               fallback.ShrinkScalars
 }
 
-const (
-	// blockLen is the number of elements that the stages share while they are
-	// in the L1 cache.
-	blockLen = 2048
-
-	// maxBlocks is how many blocks an optimizer keeps for its goroutines. A
-	// sync.Pool would not do: the garbage collector empties it.
-	maxBlocks = 256
-)
+// maxBlocks is how many blocks an optimizer keeps for its goroutines. A sync.Pool
+// would not do: the garbage collector empties it.
+const maxBlocks = 256
 
 // block takes a block that no goroutine uses, or a new one.
-func (o *Optimizer) block() *[blockLen]float32 {
+func (o *Optimizer) block() *[tune.BlockLen]float32 {
 	select {
 	case x := <-o.scratch:
 		return x
 	default:
-		return new([blockLen]float32)
+		return new([tune.BlockLen]float32)
 	}
 }
 
 // release gives a block back.
-func (o *Optimizer) release(x *[blockLen]float32) {
+func (o *Optimizer) release(x *[tune.BlockLen]float32) {
 	select {
 	case o.scratch <- x:
 	default:
@@ -460,8 +451,8 @@ func (g *group) apply(o *Optimizer, t *tensor, lo, hi int, p, grad []float32) {
 		return
 	}
 	x := o.block()
-	for at := 0; at < len(p); at += blockLen {
-		end := min(at+blockLen, len(p))
+	for at := 0; at < len(p); at += tune.BlockLen {
+		end := min(at+tune.BlockLen, len(p))
 		q, d := p[at:end], grad[at:end]
 		if g.regularizes {
 			o.table.Regularize(x[:len(q)], d, q, &g.regularize)

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lockstep-go/lockstep/internal/tune"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -105,7 +106,7 @@ func wantSame(t *testing.T, what string, a, b *Optimizer, p, q []float32) {
 func TestWorkers(t *testing.T) {
 	n, steps := 1363148, 2 // 1.3 Mi and some
 	if testing.Short() {
-		n, steps = parallelLen+77, 1
+		n, steps = tune.ParallelLen+77, 1
 	}
 	start, g := uniform(n, 1), uniform(n, 2)
 	eachRule(t, func(t *testing.T, r Rule) {
@@ -178,7 +179,7 @@ func (m *meeting) end() {
 func TestWorkersMeet(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for _, c := range []struct{ n, workers, want int }{
-		{parallelLen, 1, 1}, {parallelLen, 2, 2}, {4 * parallelLen, 3, 3}, {parallelLen - 1, 3, 1},
+		{tune.ParallelLen, 1, 1}, {tune.ParallelLen, 2, 2}, {4 * tune.ParallelLen, 3, 3}, {tune.ParallelLen - 1, 3, 1},
 	} {
 		p, g := make([]float32, c.n), make([]float32, c.n)
 		for m, wait := range map[*meeting]time.Duration{
@@ -234,9 +235,9 @@ func TestApply(t *testing.T) {
 // TestStages compares lengths around those of blocks with optimizers of one
 // element each.
 func TestStages(t *testing.T) {
-	lengths := []int{1, blockLen - 1, blockLen, blockLen + 1, 2*blockLen + 1}
+	lengths := []int{1, tune.BlockLen - 1, tune.BlockLen, tune.BlockLen + 1, 2*tune.BlockLen + 1}
 	if testing.Short() {
-		lengths = []int{1, blockLen + 1}
+		lengths = []int{1, tune.BlockLen + 1}
 	}
 	eachRule(t, func(t *testing.T, r Rule) {
 		for _, n := range lengths {
@@ -278,10 +279,10 @@ func set(t testing.TB, sizes []int, rules ...Rule) (o *Optimizer, params, grads 
 }
 
 func TestSet(t *testing.T) {
-	sizes := []int{0, 1, 0, unitLen - 1, 1, unitLen, 1, unitLen + 1, 5, 0, 2*unitLen - 1, 2 * unitLen, 2*unitLen + 1,
-		3000, 1, 2, 3, unitLen / 2, unitLen/2 + 1, 0}
+	sizes := []int{0, 1, 0, tune.UnitLen - 1, 1, tune.UnitLen, 1, tune.UnitLen + 1, 5, 0, 2*tune.UnitLen - 1, 2 * tune.UnitLen, 2*tune.UnitLen + 1,
+		3000, 1, 2, 3, tune.UnitLen / 2, tune.UnitLen/2 + 1, 0}
 	if !testing.Short() {
-		sizes = append(sizes, parallelLen) // so that workers are at work
+		sizes = append(sizes, tune.ParallelLen) // so that workers are at work
 	}
 	var mixed []Rule
 	for _, name := range slices.Sorted(maps.Keys(rules)) {
@@ -335,9 +336,9 @@ func TestAllocs(t *testing.T) {
 		"sgd proximal", "nesterov proximal", "adam proximal"} { // shrink, but Adam
 		t.Run(name, func(t *testing.T) {
 			small, p, g := set(t, []int{5000}, rules[name])
-			large, lp, lg := set(t, []int{parallelLen}, rules[name])
+			large, lp, lg := set(t, []int{tune.ParallelLen}, rules[name])
 			many, mp, mg := set(t, slices.Repeat([]int{7, 6000, 0, 3000}, 25), rules[name], rules["sgd"])
-			big, bp, bg := set(t, slices.Repeat([]int{parallelLen / 100, parallelLen/100 + 1}, 50), rules[name])
+			big, bp, bg := set(t, slices.Repeat([]int{tune.ParallelLen / 100, tune.ParallelLen/100 + 1}, 50), rules[name])
 			must(t, large.SetWorkers(2))
 			must(t, big.SetWorkers(2))
 			q := slices.Clone(p[0])

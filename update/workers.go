@@ -7,22 +7,7 @@ import (
 	"time"
 
 	"github.com/lockstep-go/lockstep/fallback"
-)
-
-const (
-	// unitLen is the most elements that a worker takes at a time. Workers take
-	// units as they come to them, so that one that loses its processor to
-	// another program holds up one unit and not half of the step.
-	unitLen = 16 << 10
-
-	// parallelLen is the number of elements from which on a step is worth a second
-	// goroutine: waking an idle processor takes some 100 microseconds.
-	parallelLen = 256 << 10
-
-	// patience is how long a helper stays awake after a step, and the caller for
-	// a helper to finish its last unit, before either gives up its processor:
-	// about as long as it takes to wake again.
-	patience = 100 * time.Microsecond
+	"github.com/lockstep-go/lockstep/internal/tune"
 )
 
 // A unit is work for one goroutine: a range of one tensor, or some of a group's
@@ -41,8 +26,8 @@ func split(tensors []tensor, groups []group) []unit {
 		if _, small := slices.BinarySearch(groups[t.group].small, k); small {
 			continue
 		}
-		for lo := 0; lo < t.size; lo += unitLen {
-			hi := min(lo+unitLen, t.size)
+		for lo := 0; lo < t.size; lo += tune.UnitLen {
+			hi := min(lo+tune.UnitLen, t.size)
 			units = append(units, unit{t.group, k, lo, hi, hi - lo})
 		}
 	}
@@ -51,7 +36,7 @@ func split(tensors []tensor, groups []group) []unit {
 		for at, k := range groups[g].small {
 			u.hi = at + 1
 			u.size += tensors[k].size
-			if u.size >= unitLen {
+			if u.size >= tune.UnitLen {
 				units = append(units, u)
 				u = unit{group: g, tensor: -1, lo: u.hi, hi: u.hi}
 			}
@@ -121,7 +106,7 @@ const (
 
 func (w *workers) run(j job, params, grads [][]float32) {
 	w.job, w.params, w.grads = j, params, grads
-	if w.o.total >= parallelLen && w.limit > 1 && len(w.o.units) > 1 {
+	if w.o.total >= tune.ParallelLen && w.limit > 1 && len(w.o.units) > 1 {
 		w.pending.Store(int64(len(w.o.units)))
 		w.next.Store(0)
 		w.engage()
@@ -158,7 +143,7 @@ func (h *helper) live() {
 		h.w.work(&h.lanes)
 		h.state.Store(awake)
 		for since := time.Now(); h.state.Load() == awake; {
-			if time.Since(since) > patience && h.state.CompareAndSwap(awake, gone) {
+			if time.Since(since) > tune.Patience && h.state.CompareAndSwap(awake, gone) {
 				return
 			}
 			runtime.Gosched()
@@ -169,7 +154,7 @@ func (h *helper) live() {
 // await returns when all units are done.
 func (w *workers) await() {
 	for since := time.Now(); w.pending.Load() > 0; {
-		if time.Since(since) < patience {
+		if time.Since(since) < tune.Patience {
 			runtime.Gosched()
 			continue
 		}

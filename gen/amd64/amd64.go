@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/lockstep-go/lockstep/gen/rule"
+	"github.com/lockstep-go/lockstep/internal/tune"
 
 	"github.com/mmcloughlin/avo/attr"
 	"github.com/mmcloughlin/avo/build"
@@ -254,11 +255,6 @@ func (e *emitter) one() {
 	e.end()
 }
 
-// fetchAhead is how many tensors ahead a list's kernel fetches buffers into the
-// cache, and fetchLines how many lines of each: the hardware, which looks for long
-// streams, finds none in small tensors.
-const fetchAhead, fetchLines = 6, 4
-
 // many emits the kernel for a list of buffers, which reads the scalars once.
 func (e *emitter) many() {
 	e.begin(e.r.Name+rule.Many, e.r.ManyParams(e.scalarsType()))
@@ -279,12 +275,12 @@ func (e *emitter) many() {
 	e.CMPQ(entry.Base, end)
 	e.JGE(operand.LabelRef("end"))
 	e.Label("entry")
-	e.LEAQ(entry.Offset(fetchAhead*size), ahead)
+	e.LEAQ(entry.Offset(tune.FetchAhead*size), ahead)
 	e.CMPQ(ahead, final)
 	e.CMOVQGT(final, ahead)
 	for k := range e.buffers {
 		e.MOVQ(operand.Mem{Base: ahead, Disp: header * k}, buffer)
-		for line := range fetchLines {
+		for line := range tune.FetchLines {
 			e.PREFETCHT0(operand.Mem{Base: buffer, Disp: 64 * line})
 		}
 	}

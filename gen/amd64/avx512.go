@@ -86,7 +86,7 @@ func newtons512(n int) ISA {
 			return newton512
 		}
 		return nil
-	}, half, fixUp, flushSmall, 1<<31-1)
+	}, half, fixUp, minusOne, leastRoot-1)
 }
 
 func withRoots(t ISA, root func(k int) rootFunc, constants ...uint32) ISA {
@@ -107,7 +107,8 @@ func withRoots(t ISA, root func(k int) rootFunc, constants ...uint32) ISA {
 //	√x = g + (x - g²)·h         the rest is exact, so that the sum rounds once
 //
 // Zeros, infinities, negative numbers and NaN have their results put in. The rest
-// of a number below 2⁻¹⁰¹ is subnormal and not exact: if there is one, the
+// of a number below 2⁻¹⁰¹ is subnormal and not exact: if there is one, which as an
+// integer less one is below 2⁻⁹⁵, where zero and negative numbers are not, the
 // divider's root replaces the vector.
 func newton512(e *emitter, x, dst reg.VecVirtual, flushed bool) {
 	oneHalf, table := e.helpers[half], e.helpers[fixUp]
@@ -126,10 +127,10 @@ func newton512(e *emitter, x, dst reg.VecVirtual, flushed bool) {
 	if flushed {
 		return
 	}
-	small, odd := e.K(), e.K()
-	e.VPTESTNMD(e.helpers[flushSmall], x, small)
-	e.VPTESTMD(e.helpers[1<<31-1], x, small, odd)
-	e.KORTESTW(odd, odd)
+	before, small := e.ZMM(), e.K()
+	e.VPADDD(e.helpers[minusOne], x, before)
+	e.VPCMPUD(operand.U8(below), e.helpers[leastRoot-1], before, small)
+	e.KORTESTW(small, small)
 	e.aside(e.JNE, func() { e.VSQRTPS(x, dst) })
 }
 
@@ -137,4 +138,8 @@ func newton512(e *emitter, x, dst reg.VecVirtual, flushed bool) {
 // the zero, of -∞ and of negative numbers NaN, of +∞ itself, else what is there.
 const fixUp = 0x03530122
 
-const half = 0x3f000000 // ½
+const (
+	half     = 0x3f000000 // ½
+	minusOne = 1<<32 - 1  // as an integer
+	below    = 1          // of VPCMPUD
+)

@@ -6,8 +6,8 @@
 
 DATA constants<>+0(SB)/4, $0x3f000000
 DATA constants<>+4(SB)/4, $0x03530122
-DATA constants<>+8(SB)/4, $0x70000000
-DATA constants<>+12(SB)/4, $0x7fffffff
+DATA constants<>+8(SB)/4, $0xffffffff
+DATA constants<>+12(SB)/4, $0x0fffffff
 DATA constants<>+16(SB)/4, $0x80000000
 GLOBL constants<>(SB), RODATA|NOPTR, $20
 
@@ -66,8 +66,8 @@ mainnokeepnoscalenodecay:
 	VFNMADD231PS Z16, Z16, Z15
 	VFMADD213PS  Z16, Z17, Z15
 	VFIXUPIMMPS  $0x00, Z9, Z13, Z15
-	VPTESTNMD    Z10, Z13, K1
-	VPTESTMD     Z11, Z13, K1, K1
+	VPADDD       Z10, Z13, Z16
+	VPCMPUD      $0x01, Z11, Z16, K1
 	KORTESTW     K1, K1
 	JNE          aside1
 
@@ -148,8 +148,8 @@ mainnokeepnoscale:
 	VFNMADD231PS Z16, Z16, Z15
 	VFMADD213PS  Z16, Z17, Z15
 	VFIXUPIMMPS  $0x00, Z9, Z13, Z15
-	VPTESTNMD    Z10, Z13, K1
-	VPTESTMD     Z11, Z13, K1, K1
+	VPADDD       Z10, Z13, Z16
+	VPCMPUD      $0x01, Z11, Z16, K1
 	KORTESTW     K1, K1
 	JNE          aside2
 
@@ -235,8 +235,8 @@ mainnokeep:
 	VFNMADD231PS Z16, Z16, Z15
 	VFMADD213PS  Z16, Z17, Z15
 	VFIXUPIMMPS  $0x00, Z9, Z13, Z15
-	VPTESTNMD    Z10, Z13, K1
-	VPTESTMD     Z11, Z13, K1, K1
+	VPADDD       Z10, Z13, Z16
+	VPCMPUD      $0x01, Z11, Z16, K1
 	KORTESTW     K1, K1
 	JNE          aside3
 
@@ -327,8 +327,8 @@ main:
 	VFNMADD231PS Z16, Z16, Z15
 	VFMADD213PS  Z16, Z17, Z15
 	VFIXUPIMMPS  $0x00, Z9, Z13, Z15
-	VPTESTNMD    Z10, Z13, K1
-	VPTESTMD     Z11, Z13, K1, K1
+	VPADDD       Z10, Z13, Z16
+	VPCMPUD      $0x01, Z11, Z16, K1
 	KORTESTW     K1, K1
 	JNE          aside4
 
@@ -571,8 +571,8 @@ mainnokeepnoscalenodecay:
 	VFNMADD231PS Z16, Z16, Z15
 	VFMADD213PS  Z16, Z17, Z15
 	VFIXUPIMMPS  $0x00, Z9, Z13, Z15
-	VPTESTNMD    Z10, Z13, K1
-	VPTESTMD     Z11, Z13, K1, K1
+	VPADDD       Z10, Z13, Z16
+	VPCMPUD      $0x01, Z11, Z16, K1
 	KORTESTW     K1, K1
 	JNE          aside1
 
@@ -653,8 +653,8 @@ mainnokeepnoscale:
 	VFNMADD231PS Z16, Z16, Z15
 	VFMADD213PS  Z16, Z17, Z15
 	VFIXUPIMMPS  $0x00, Z9, Z13, Z15
-	VPTESTNMD    Z10, Z13, K1
-	VPTESTMD     Z11, Z13, K1, K1
+	VPADDD       Z10, Z13, Z16
+	VPCMPUD      $0x01, Z11, Z16, K1
 	KORTESTW     K1, K1
 	JNE          aside2
 
@@ -740,8 +740,8 @@ mainnokeep:
 	VFNMADD231PS Z16, Z16, Z15
 	VFMADD213PS  Z16, Z17, Z15
 	VFIXUPIMMPS  $0x00, Z9, Z13, Z15
-	VPTESTNMD    Z10, Z13, K1
-	VPTESTMD     Z11, Z13, K1, K1
+	VPADDD       Z10, Z13, Z16
+	VPCMPUD      $0x01, Z11, Z16, K1
 	KORTESTW     K1, K1
 	JNE          aside3
 
@@ -832,8 +832,8 @@ main:
 	VFNMADD231PS Z16, Z16, Z15
 	VFMADD213PS  Z16, Z17, Z15
 	VFIXUPIMMPS  $0x00, Z9, Z13, Z15
-	VPTESTNMD    Z10, Z13, K1
-	VPTESTMD     Z11, Z13, K1, K1
+	VPADDD       Z10, Z13, Z16
+	VPCMPUD      $0x01, Z11, Z16, K1
 	KORTESTW     K1, K1
 	JNE          aside4
 

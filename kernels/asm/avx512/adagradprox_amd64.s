@@ -8,8 +8,8 @@ DATA constants<>+0(SB)/4, $0x3f800000
 DATA constants<>+4(SB)/4, $0x80000000
 DATA constants<>+8(SB)/4, $0x3f000000
 DATA constants<>+12(SB)/4, $0x03530122
-DATA constants<>+16(SB)/4, $0x70000000
-DATA constants<>+20(SB)/4, $0x7fffffff
+DATA constants<>+16(SB)/4, $0xffffffff
+DATA constants<>+20(SB)/4, $0x0fffffff
 GLOBL constants<>(SB), RODATA|NOPTR, $24
 
 // func AdaGradProx(p []float32, g []float32, a []float32, c *[10]float32)
@@ -71,8 +71,8 @@ mainnokeepnoscalenodecay:
 	VFNMADD231PS Z20, Z20, Z19
 	VFMADD213PS  Z20, Z21, Z19
 	VFIXUPIMMPS  $0x00, Z13, Z17, Z19
-	VPTESTNMD    Z14, Z17, K1
-	VPTESTMD     Z15, Z17, K1, K1
+	VPADDD       Z14, Z17, Z20
+	VPCMPUD      $0x01, Z15, Z20, K1
 	KORTESTW     K1, K1
 	JNE          aside1
 
@@ -185,8 +185,8 @@ mainnokeepnoscale:
 	VFNMADD231PS Z20, Z20, Z19
 	VFMADD213PS  Z20, Z21, Z19
 	VFIXUPIMMPS  $0x00, Z13, Z17, Z19
-	VPTESTNMD    Z14, Z17, K1
-	VPTESTMD     Z15, Z17, K1, K1
+	VPADDD       Z14, Z17, Z20
+	VPCMPUD      $0x01, Z15, Z20, K1
 	KORTESTW     K1, K1
 	JNE          aside2
 
@@ -304,8 +304,8 @@ mainnokeep:
 	VFNMADD231PS Z20, Z20, Z19
 	VFMADD213PS  Z20, Z21, Z19
 	VFIXUPIMMPS  $0x00, Z13, Z17, Z19
-	VPTESTNMD    Z14, Z17, K1
-	VPTESTMD     Z15, Z17, K1, K1
+	VPADDD       Z14, Z17, Z20
+	VPCMPUD      $0x01, Z15, Z20, K1
 	KORTESTW     K1, K1
 	JNE          aside3
 
@@ -428,8 +428,8 @@ main:
 	VFNMADD231PS Z20, Z20, Z19
 	VFMADD213PS  Z20, Z21, Z19
 	VFIXUPIMMPS  $0x00, Z13, Z17, Z19
-	VPTESTNMD    Z14, Z17, K1
-	VPTESTMD     Z15, Z17, K1, K1
+	VPADDD       Z14, Z17, Z20
+	VPCMPUD      $0x01, Z15, Z20, K1
 	KORTESTW     K1, K1
 	JNE          aside4
 
@@ -724,8 +724,8 @@ mainnokeepnoscalenodecay:
 	VFNMADD231PS Z20, Z20, Z19
 	VFMADD213PS  Z20, Z21, Z19
 	VFIXUPIMMPS  $0x00, Z13, Z17, Z19
-	VPTESTNMD    Z14, Z17, K1
-	VPTESTMD     Z15, Z17, K1, K1
+	VPADDD       Z14, Z17, Z20
+	VPCMPUD      $0x01, Z15, Z20, K1
 	KORTESTW     K1, K1
 	JNE          aside1
 
@@ -838,8 +838,8 @@ mainnokeepnoscale:
 	VFNMADD231PS Z20, Z20, Z19
 	VFMADD213PS  Z20, Z21, Z19
 	VFIXUPIMMPS  $0x00, Z13, Z17, Z19
-	VPTESTNMD    Z14, Z17, K1
-	VPTESTMD     Z15, Z17, K1, K1
+	VPADDD       Z14, Z17, Z20
+	VPCMPUD      $0x01, Z15, Z20, K1
 	KORTESTW     K1, K1
 	JNE          aside2
 
@@ -957,8 +957,8 @@ mainnokeep:
 	VFNMADD231PS Z20, Z20, Z19
 	VFMADD213PS  Z20, Z21, Z19
 	VFIXUPIMMPS  $0x00, Z13, Z17, Z19
-	VPTESTNMD    Z14, Z17, K1
-	VPTESTMD     Z15, Z17, K1, K1
+	VPADDD       Z14, Z17, Z20
+	VPCMPUD      $0x01, Z15, Z20, K1
 	KORTESTW     K1, K1
 	JNE          aside3
 
@@ -1081,8 +1081,8 @@ main:
 	VFNMADD231PS Z20, Z20, Z19
 	VFMADD213PS  Z20, Z21, Z19
 	VFIXUPIMMPS  $0x00, Z13, Z17, Z19
-	VPTESTNMD    Z14, Z17, K1
-	VPTESTMD     Z15, Z17, K1, K1
+	VPADDD       Z14, Z17, Z20
+	VPCMPUD      $0x01, Z15, Z20, K1
 	KORTESTW     K1, K1
 	JNE          aside4
 

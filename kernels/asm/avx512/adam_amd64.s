@@ -6,8 +6,8 @@
 
 DATA constants<>+0(SB)/4, $0x3f000000
 DATA constants<>+4(SB)/4, $0x03530122
-DATA constants<>+8(SB)/4, $0x70000000
-DATA constants<>+12(SB)/4, $0x7fffffff
+DATA constants<>+8(SB)/4, $0xffffffff
+DATA constants<>+12(SB)/4, $0x0fffffff
 DATA constants<>+16(SB)/4, $0x80000000
 GLOBL constants<>(SB), RODATA|NOPTR, $20
 
@@ -75,8 +75,8 @@ mainnokeepnoscalenodecay:
 	VFNMADD231PS Z18, Z18, Z17
 	VFMADD213PS  Z18, Z19, Z17
 	VFIXUPIMMPS  $0x00, Z11, Z16, Z17
-	VPTESTNMD    Z12, Z16, K1
-	VPTESTMD     Z13, Z16, K1, K1
+	VPADDD       Z12, Z16, Z18
+	VPCMPUD      $0x01, Z13, Z18, K1
 	KORTESTW     K1, K1
 	JNE          aside1
 
@@ -181,8 +181,8 @@ mainnokeepnoscale:
 	VFNMADD231PS Z18, Z18, Z17
 	VFMADD213PS  Z18, Z19, Z17
 	VFIXUPIMMPS  $0x00, Z11, Z16, Z17
-	VPTESTNMD    Z12, Z16, K1
-	VPTESTMD     Z13, Z16, K1, K1
+	VPADDD       Z12, Z16, Z18
+	VPCMPUD      $0x01, Z13, Z18, K1
 	KORTESTW     K1, K1
 	JNE          aside2
 
@@ -292,8 +292,8 @@ mainnokeep:
 	VFNMADD231PS Z18, Z18, Z17
 	VFMADD213PS  Z18, Z19, Z17
 	VFIXUPIMMPS  $0x00, Z11, Z16, Z17
-	VPTESTNMD    Z12, Z16, K1
-	VPTESTMD     Z13, Z16, K1, K1
+	VPADDD       Z12, Z16, Z18
+	VPCMPUD      $0x01, Z13, Z18, K1
 	KORTESTW     K1, K1
 	JNE          aside3
 
@@ -702,8 +702,8 @@ mainnokeepnoscalenodecay:
 	VFNMADD231PS Z18, Z18, Z17
 	VFMADD213PS  Z18, Z19, Z17
 	VFIXUPIMMPS  $0x00, Z11, Z16, Z17
-	VPTESTNMD    Z12, Z16, K1
-	VPTESTMD     Z13, Z16, K1, K1
+	VPADDD       Z12, Z16, Z18
+	VPCMPUD      $0x01, Z13, Z18, K1
 	KORTESTW     K1, K1
 	JNE          aside1
 
@@ -808,8 +808,8 @@ mainnokeepnoscale:
 	VFNMADD231PS Z18, Z18, Z17
 	VFMADD213PS  Z18, Z19, Z17
 	VFIXUPIMMPS  $0x00, Z11, Z16, Z17
-	VPTESTNMD    Z12, Z16, K1
-	VPTESTMD     Z13, Z16, K1, K1
+	VPADDD       Z12, Z16, Z18
+	VPCMPUD      $0x01, Z13, Z18, K1
 	KORTESTW     K1, K1
 	JNE          aside2
 
@@ -919,8 +919,8 @@ mainnokeep:
 	VFNMADD231PS Z18, Z18, Z17
 	VFMADD213PS  Z18, Z19, Z17
 	VFIXUPIMMPS  $0x00, Z11, Z16, Z17
-	VPTESTNMD    Z12, Z16, K1
-	VPTESTMD     Z13, Z16, K1, K1
+	VPADDD       Z12, Z16, Z18
+	VPCMPUD      $0x01, Z13, Z18, K1
 	KORTESTW     K1, K1
 	JNE          aside3
 

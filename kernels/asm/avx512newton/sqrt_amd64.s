@@ -6,8 +6,8 @@
 
 DATA constants<>+0(SB)/4, $0x3f000000
 DATA constants<>+4(SB)/4, $0x03530122
-DATA constants<>+8(SB)/4, $0x70000000
-DATA constants<>+12(SB)/4, $0x7fffffff
+DATA constants<>+8(SB)/4, $0xffffffff
+DATA constants<>+12(SB)/4, $0x0fffffff
 GLOBL constants<>(SB), RODATA|NOPTR, $16
 
 // func Sqrt(y []float32, x []float32)
@@ -39,8 +39,8 @@ main:
 	VFNMADD231PS Z6, Z6, Z5
 	VFMADD213PS  Z6, Z7, Z5
 	VFIXUPIMMPS  $0x00, Z1, Z4, Z5
-	VPTESTNMD    Z2, Z4, K1
-	VPTESTMD     Z3, Z4, K1, K1
+	VPADDD       Z2, Z4, Z6
+	VPCMPUD      $0x01, Z3, Z6, K1
 	KORTESTW     K1, K1
 	JNE          aside1
 
@@ -58,8 +58,8 @@ back1:
 	VFNMADD231PS Z6, Z6, Z5
 	VFMADD213PS  Z6, Z7, Z5
 	VFIXUPIMMPS  $0x00, Z1, Z4, Z5
-	VPTESTNMD    Z2, Z4, K1
-	VPTESTMD     Z3, Z4, K1, K1
+	VPADDD       Z2, Z4, Z6
+	VPCMPUD      $0x01, Z3, Z6, K1
 	KORTESTW     K1, K1
 	JNE          aside2
 
@@ -77,8 +77,8 @@ back2:
 	VFNMADD231PS Z6, Z6, Z5
 	VFMADD213PS  Z6, Z7, Z5
 	VFIXUPIMMPS  $0x00, Z1, Z4, Z5
-	VPTESTNMD    Z2, Z4, K1
-	VPTESTMD     Z3, Z4, K1, K1
+	VPADDD       Z2, Z4, Z6
+	VPCMPUD      $0x01, Z3, Z6, K1
 	KORTESTW     K1, K1
 	JNE          aside3
 

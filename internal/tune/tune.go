@@ -1,0 +1,99 @@
+// Package tune is the table of the sizes at which the library changes what it does.
+// The sizes were measured on Zen 4 with huge pages (caches of 32 KiB, 1 MiB and 32
+// MiB): go run ./bench -speed shows what they come to on another machine. None
+// changes a bit, but where it is said.
+//
+// Two things that others switch by size are the same at all sizes, because nothing
+// was won. Kernels do not prefetch in the main loop: from 512 bytes to 8 KiB ahead it
+// gained nothing in memory, where the processor's own prefetch keeps up, and lost a
+// fifth in L3. And stores do not go past the caches: each line that is stored was
+// loaded.
+package tune
+
+import "time"
+
+// Calls of assembly.
+const (
+	// MaxLen is the most elements of a call: see kernels.MaxLen.
+	MaxLen = 64 << 10
+
+	// RowsApartElements and RowsApartColumns are from where on, and PageColumns until
+	// where, the rows of a matrix are better walked one by one: see kernels.RowsApart.
+	RowsApartElements = 4 << 20
+	RowsApartColumns  = 128
+	PageColumns       = 1024
+
+	// FetchAhead is how many tensors ahead a list's kernel fetches buffers into the
+	// cache, and FetchLines how many lines of each: the processor, which looks for
+	// long streams, finds none in small tensors.
+	FetchAhead = 6
+	FetchLines = 4
+)
+
+// Steps of package update.
+const (
+	// SmallLen is the most elements of a tensor that shares a call with others:
+	// beyond, a call is short beside its work.
+	SmallLen = 4 << 10
+
+	// UnitLen is the most elements that a worker takes at a time. Workers take units
+	// as they come to them, so that one that loses its processor to another program
+	// holds up one unit and not half of the step.
+	UnitLen = 16 << 10
+
+	// ParallelLen is the number of elements from which on a step is worth a second
+	// goroutine: waking an idle processor takes some 100 microseconds.
+	ParallelLen = 256 << 10
+
+	// Patience is how long a helper stays awake after a step, and the caller for a
+	// helper to finish its last unit, before either gives up its processor: about as
+	// long as it takes to wake again.
+	Patience = 100 * time.Microsecond
+
+	// BlockLen is the number of elements that the kernels around a rule's own share
+	// while they are in the L1 cache.
+	BlockLen = 2 << 10
+)
+
+// Buffers of update.Alloc.
+const (
+	// Line is a cache's line in bytes, Page what caches compare addresses within.
+	Line = 64
+	Page = 4 << 10
+
+	// HugePage is the size from which on buffers are put on pages of it.
+	HugePage = 2 << 20
+
+	// Stagger is how far each buffer begins from the one before, beyond a multiple of
+	// a page. Buffers at the same place of a page get in each other's way in caches of
+	// few ways and where loads are checked against earlier stores. Seventeen lines
+	// keep any four of them several lines apart.
+	Stagger = 17 * Line
+)
+
+// Linear models of package loss. All but LinearParallel say in which order a gradient
+// is added up: another value changes bits.
+const (
+	// LinearBlock is the most elements of a block of rows, which is read twice: once
+	// from memory and once from the L1 cache. The shorter it is, the sooner memory is
+	// read again; at 8 KB the calls begin to cost as much.
+	LinearBlock     = 2 << 10
+	LinearBlockRows = 1024
+
+	// LinearRunRows is how many rows are added as float32, if a block has not more.
+	LinearRunRows = 256
+
+	// LinearSegments is the most parts whose gradients are added at the end, each of at
+	// least LinearSegmentRows rows, so that the parts are small beside x.
+	LinearSegments    = 64
+	LinearSegmentRows = 32
+
+	// LinearLongRows is how many long rows make a block, which the kernels walk side
+	// by side, as long as they are no more than LinearLong elements and stay in the L2
+	// cache.
+	LinearLongRows = 4
+	LinearLong     = 128 << 10
+
+	// LinearParallel is the size of x from which on a second goroutine pays.
+	LinearParallel = 1 << 20
+)
