@@ -208,7 +208,7 @@ func (m measurement) measure(a arena, rounds int) Figure {
 
 func (s *Speed) print(w io.Writer) {
 	heading(w, "Speed")
-	fmt.Fprintf(w, "%s\n", wrap(fmt.Sprintf("Medians of %d rounds, one goroutine. GB/s counts the bytes that a kernel must load and store. "+
+	fmt.Fprintf(w, "%s\n", wrap(fmt.Sprintf("Medians of %d rounds, one goroutine. GB/s counts the bytes that a kernel must load and store. Optimizers flush small numbers in every 16th call, as their steps do. "+
 		"\"of the limit\" is its speed beside a kernel with the same loads and stores and no arithmetic, measured in turn with it. "+
 		"\"x Go\" is its speed beside the tuned Go loop, or beside the reference where that is marked r. "+
 		"\"spread\" is the distance of the quartiles. Without -full it is a choice of kernels of the table in use, and AdamW of all tables.", s.Rounds), 100))

@@ -21,8 +21,8 @@ type Adam struct {
 
 	// Eps keeps the divisor from 0: with 0, a gradient that has always been 0
 	// gives NaN. As long as small state is flushed, gradients below some
-	// 5e-15/√(1-β₂) leave v at 0 and are divided by Eps alone, which should
-	// therefore be 1e-12 or more.
+	// 1e-15/√(1-β₂) have v begin again at 0 every 16 steps, when they are divided
+	// by Eps alone, which should therefore be 1e-12 or more.
 	Eps float64
 
 	// EpsRoot is added inside the root, √(v/c₂ + EpsRoot), as Optax's eps_root.

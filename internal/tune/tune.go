@@ -1,7 +1,7 @@
 // Package tune is the table of the sizes at which the library changes what it does.
 // The sizes were measured on Zen 4 with huge pages (caches of 32 KiB, 1 MiB and 32
 // MiB): go run ./bench -speed shows what they come to on another machine. None
-// changes a bit, but where it is said.
+// changes a bit, but where that is said.
 //
 // Two things that others switch by size are the same at all sizes, because nothing
 // was won. Kernels do not prefetch in the main loop: from 512 bytes to 8 KiB ahead it
@@ -38,7 +38,8 @@ const (
 
 	// UnitLen is the most elements that a worker takes at a time. Workers take units
 	// as they come to them, so that one that loses its processor to another program
-	// holds up one unit and not half of the step.
+	// holds up one unit and not half of the step. The gradients' norm is added up unit
+	// by unit: another value changes its bits.
 	UnitLen = 16 << 10
 
 	// ParallelLen is the number of elements from which on a step is worth a second
