@@ -84,6 +84,30 @@ func TestYardsticks(t *testing.T) {
 	}
 }
 
+// TestPlain compares the plain formulas with the reference, which is the same where
+// no number is small.
+func TestPlain(t *testing.T) {
+	const n = rowLen + 5
+	for _, table := range kernels.Available() {
+		y := yardstick.For(table.ISA())
+		if y == nil {
+			continue
+		}
+		a := newArena(n)
+		b := slices.Clone(a)
+		x, z := a.streams(n), b.streams(n)
+		for range 3 {
+			y.Adam(x[0], x[1], x[2], x[3], &adamC.usual)
+			fallback.Adam(z[0], z[1], z[2], z[3], &adamC.usual)
+			y.AdaGrad(x[0], x[1], x[2], &adaGradC.usual)
+			fallback.AdaGrad(z[0], z[1], z[2], &adaGradC.usual)
+		}
+		if !slices.Equal(a, b) {
+			t.Errorf("%s: the plain formulas give other numbers", table.ISA())
+		}
+	}
+}
+
 // TestOps runs every op of every table with room for it, and looks at what the
 // numbers have become.
 func TestOps(t *testing.T) {

@@ -108,10 +108,10 @@ var (
 		func(c *fallback.MomentumScalars) { c.Keep = small })
 	nesterovC = withFlushes(fallback.NesterovScalars{Beta: .9, Input: 1, Decay: 1, Direct: 1e-9, Step: 1e-9, Keep: keepAll, Lasts: keepAll, Counts: small},
 		func(c *fallback.NesterovScalars) { c.Keep = small })
-	adaGradC = withFlushes(fallback.AdaGradScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: keepAll, Lasts: keepAll, Counts: squares},
-		func(c *fallback.AdaGradScalars) { c.Keep = small })
-	adaProxC = withFlushes(fallback.AdaGradProxScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: keepAll, Lasts: keepAll, Counts: squares, L1: 1e-9, L2: 1e-9},
-		func(c *fallback.AdaGradProxScalars) { c.Keep = small })
+	adaGradC = withFlushes(fallback.AdaGradScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Lasts: keepAll, Counts: squares},
+		func(*fallback.AdaGradScalars) {})
+	adaProxC = withFlushes(fallback.AdaGradProxScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Lasts: keepAll, Counts: squares, L1: 1e-9, L2: 1e-9},
+		func(*fallback.AdaGradProxScalars) {})
 	adamC = withFlushes(fallback.AdamScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Eps: 1e-8, Decay: 1 - 0x1p-24, Step: 1e-8, Keep: keepAll, Lasts: keepAll, Counts: squares},
 		func(c *fallback.AdamScalars) { c.Keep, c.Lasts = small, small })
 	adamProxC = withFlushes(fallback.AdamProxScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Unbias: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: keepAll, Lasts: keepAll, Counts: squares, L1: 1e-9, L2: 1e-9},
@@ -125,7 +125,7 @@ var (
 	oneC     = fallback.MSEScalars{Scale: 1}
 	penaltyC = fallback.PenaltyScalars{L2: 1e-9, L1: 1e-9}
 	regularC = fallback.RegularizeScalars{Scale: 1, L2: 1e-3, L1: 1e-3}
-	shrinkC  = fallback.ShrinkScalars{Threshold: 1e-9, Shrink: 1}
+	shrinkC  = fallback.ShrinkScalars{Threshold: 1e-9, Shrink: 1, Lasts: keepAll}
 
 	// What reductions add to: no one reads it.
 	lanes, lanes2 [fallback.Lanes]float64

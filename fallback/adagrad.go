@@ -7,9 +7,8 @@ type AdaGradScalars struct {
 	Eps    float32 // added outside
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32 // lr / (1 + (t-1)·lr decay)
-	Keep   float32 // bits of which a stored a has one: see flush
 	Lasts  float32 // bits of which a parameter has one that lasts: see flush
-	Counts float32 // bits of which a gradient has one that counts: see flush
+	Counts float32 // bits of which a gradient that counts has one, scaled too: see flush
 }
 
 // AdaGrad divides by the root of the sum of squared gradients (Duchi, Hazan,
@@ -20,8 +19,8 @@ type AdaGradScalars struct {
 //	p ← p·decay - x·step / (√(a + epsIn) + eps)
 func AdaGrad(p, g, a []float32, c *AdaGradScalars) {
 	for i := range p {
-		x := float32(flush(g[i], c.Counts) * c.Scale)
-		a[i] = flush(a[i]+float32(x*x), c.Keep)
+		x := flush(float32(flush(g[i], c.Counts)*c.Scale), c.Counts)
+		a[i] += float32(x * x)
 		p[i] = float32(flush(p[i], c.Lasts)*c.Decay) - float32(x*c.Step)/(sqrt(a[i]+c.EpsIn)+c.Eps)
 	}
 }
@@ -33,9 +32,8 @@ type AdaGradProxScalars struct {
 	Eps    float32 // added outside
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32 // lr / (1 + (t-1)·lr decay)
-	Keep   float32 // bits of which a stored a has one: see flush
 	Lasts  float32 // bits of which a parameter has one that lasts: see flush
-	Counts float32 // bits of which a gradient has one that counts: see flush
+	Counts float32 // bits of which a gradient that counts has one, scaled too: see flush
 	L1     float32
 	L2     float32
 }
@@ -47,8 +45,8 @@ type AdaGradProxScalars struct {
 //	p ← soft(p·decay - x·rate, rate·l1) / (1 + rate·l2)
 func AdaGradProx(p, g, a []float32, c *AdaGradProxScalars) {
 	for i := range p {
-		x := float32(flush(g[i], c.Counts) * c.Scale)
-		a[i] = flush(a[i]+float32(x*x), c.Keep)
+		x := flush(float32(flush(g[i], c.Counts)*c.Scale), c.Counts)
+		a[i] += float32(x * x)
 		rate := c.Step / (sqrt(a[i]+c.EpsIn) + c.Eps)
 		p[i] = prox(float32(flush(p[i], c.Lasts)*c.Decay)-float32(x*rate), rate, c.L1, c.L2)
 	}

@@ -11,7 +11,7 @@ type AdamScalars struct {
 	Step   float32 // lr·√(1-β₂ᵗ)/(1-β₁ᵗ)
 	Keep   float32 // bits of which a stored m or v has one: see flush
 	Lasts  float32 // bits of which a parameter has one that lasts: see flush
-	Counts float32 // bits of which a gradient has one that counts: see flush
+	Counts float32 // bits of which a gradient that counts has one, scaled too: see flush
 }
 
 // Adam is Adam (Kingma, Ba 2015), and AdamW (Loshchilov, Hutter 2019) where
@@ -23,7 +23,7 @@ type AdamScalars struct {
 //	p ← p·decay - m·step / (√v + eps)
 func Adam(p, g, m, v []float32, c *AdamScalars) {
 	for i := range p {
-		x := float32(flush(g[i], c.Counts) * c.Scale)
+		x := flush(float32(flush(g[i], c.Counts)*c.Scale), c.Counts)
 		m[i] = flush(m[i]+float32((x-m[i])*c.Alpha1), c.Keep)
 		v[i] = flush(float32(v[i]*c.Beta2)+float32(float32(x*c.Alpha2)*x), c.Keep)
 		p[i] = float32(flush(p[i], c.Lasts)*c.Decay) - float32(m[i]*c.Step)/(sqrt(v[i])+c.Eps)
@@ -43,7 +43,7 @@ type AdamProxScalars struct {
 	Step   float32 // the learning rate, with the corrections of bias that are not in Unbias
 	Keep   float32 // bits of which a stored m or v has one: see flush
 	Lasts  float32 // bits of which a parameter has one that lasts: see flush
-	Counts float32 // bits of which a gradient has one that counts: see flush
+	Counts float32 // bits of which a gradient that counts has one, scaled too: see flush
 	L1     float32
 	L2     float32
 }
@@ -55,7 +55,7 @@ type AdamProxScalars struct {
 //	p ← soft(p·decay - m·rate, rate·l1) / (1 + rate·l2)
 func AdamProx(p, g, m, v []float32, c *AdamProxScalars) {
 	for i := range p {
-		x := float32(flush(g[i], c.Counts) * c.Scale)
+		x := flush(float32(flush(g[i], c.Counts)*c.Scale), c.Counts)
 		m[i] = flush(m[i]+float32((x-m[i])*c.Alpha1), c.Keep)
 		v[i] = flush(float32(v[i]*c.Beta2)+float32(float32(x*c.Alpha2)*x), c.Keep)
 		rate := c.rate(v[i])
@@ -70,7 +70,7 @@ type AMSGradScalars = AdamProxScalars
 // Kumar 2018). A NaN in v reaches h and stays in both.
 func AMSGrad(p, g, m, v, h []float32, c *AMSGradScalars) {
 	for i := range p {
-		x := float32(flush(g[i], c.Counts) * c.Scale)
+		x := flush(float32(flush(g[i], c.Counts)*c.Scale), c.Counts)
 		m[i] = flush(m[i]+float32((x-m[i])*c.Alpha1), c.Keep)
 		v[i] = flush(float32(v[i]*c.Beta2)+float32(float32(x*c.Alpha2)*x), c.Keep)
 		if !(h[i] > v[i]) {

@@ -145,7 +145,7 @@ func stubs(t target, all []*rule.Rule) []byte {
 
 // table writes the type of a table, its methods and the portable row.
 func table(all []*rule.Rule) []byte {
-	b := bytes.NewBufferString(header + "package kernels\n\nimport \"" + module + "fallback\"\n\n" +
+	b := bytes.NewBufferString(header + "package kernels\n\nimport (\n\"" + module + "fallback\"\n\"" + module + "internal/tune\"\n)\n\n" +
 		"// A Table is one kernel for every rule. Its methods document nothing that the\n" +
 		"// reference of the same name in package fallback does not say.\n" +
 		"type Table struct {\n\tisa string\n\n")
@@ -242,7 +242,7 @@ func matrixMethod(b *bytes.Buffer, r *rule.Rule) {
 	for _, m := range shapes[rule.Matrix] {
 		fmt.Fprintf(b, "%s = %s\n", m, atMost(m, "len("+perRow[0]+")*columns"))
 	}
-	fmt.Fprintf(b, "rows := rowsPerCall(columns)\nif RowsApart(len(%s), columns) {\nrows = 1\n}\n", shapes[rule.Matrix][0])
+	fmt.Fprintf(b, "rows := rowsPerCall(columns)\nif tune.RowsApart(len(%s), columns) {\nrows = 1\n}\n", shapes[rule.Matrix][0])
 	fmt.Fprintf(b, "for len(%s) > rows {\nt.%s(%s)\n", perRow[0], r.Name, strings.Join(parts, ", "))
 	for k, name := range order {
 		order[k] = name + "[rows:]"

@@ -151,15 +151,6 @@ func Info() string {
 	return b.String()
 }
 
-// RowsApart reports whether the rows of a matrix of so many elements are better handed
-// to a kernel one by one. A processor foresees one stream of reads in a page. Rows
-// that share a page and are walked side by side are several, which where the matrix is
-// too large for the caches takes more than twice as long. Methods that are given the
-// whole matrix see to it themselves. The bits are the same.
-func RowsApart(elements, columns int) bool {
-	return elements >= tune.RowsApartElements && tune.RowsApartColumns <= columns && columns < tune.PageColumns
-}
-
 // rowsPerCall is how many rows make at most MaxLen elements. A row is never
 // split.
 func rowsPerCall(columns int) int { return max(1, MaxLen/max(1, columns)) }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/agree"
+	"github.com/lockstep-go/lockstep/internal/tune"
 )
 
 // TestAgree runs every kernel against the reference on every short length.
@@ -52,6 +53,9 @@ func TestMethods(t *testing.T) {
 		for i := range x {
 			x[i] = float32(i%1013) - 500.25
 		}
+		if table.isa != portable.isa && !testing.Short() {
+			rowsApart(t, table)
+		}
 		var whole, parts [32]float64
 		table.sumSquares(x, &whole)
 		table.SumSquares(x, &parts)
@@ -73,6 +77,31 @@ func TestMethods(t *testing.T) {
 	}
 }
 
+// rowsApart compares a matrix whose rows are walked one by one with its halves,
+// whose rows are not.
+func rowsApart(t *testing.T, table *Table) {
+	t.Helper()
+	const rows, columns = 33_000, 130
+	if !tune.RowsApart(rows*columns, columns) || tune.RowsApart(rows/2*columns, columns) {
+		t.Fatal("the sizes do not suit")
+	}
+	x, z, y := make([]float32, rows*columns), make([]float32, rows), make([]float32, rows)
+	for i := range x {
+		x[i] = float32(i%1013) - 500.25
+	}
+	w, g, h := x[:columns], make([]float32, columns), make([]float32, columns)
+	table.Dots(z, x, w)
+	table.RankOne(g, x, z)
+	for _, half := range [][2]int{{0, rows / 2}, {rows / 2, rows}} {
+		part := x[half[0]*columns : half[1]*columns]
+		table.Dots(y[half[0]:half[1]], part, w)
+		table.RankOne(h, part, z[half[0]:half[1]])
+	}
+	if !slices.Equal(z, y) || !slices.Equal(g, h) {
+		t.Errorf("%s: the rows of a large matrix come out otherwise", table.isa)
+	}
+}
+
 // TestMany compares lists of tensors of all lengths, among them one that is too
 // long for a call, with the reference for each tensor.
 func TestMany(t *testing.T) {
@@ -85,45 +114,54 @@ func TestMany(t *testing.T) {
 				continue
 			}
 			steps++
-			reference := reflect.ValueOf(want[k].Func)
-			buffers := reference.Type().NumIn() - 1
-			scalars := reflect.New(reference.Type().In(buffers).Elem())
-			rng := rand.New(rand.NewPCG(1, 2))
-			for j := range scalars.Elem().NumField() {
-				scalars.Elem().Field(j).SetFloat(rng.Float64())
-			}
-			lengths := []int{0, 1, 15, 16, 17, 63, 64, 65, 130, MaxLen + 3, 7, 30000, 30000, 30000, 0, 1}
-			var list, same [][]float32
-			for _, n := range lengths {
-				for range buffers {
-					b := make([]float32, n, n+1)
-					for i := range b {
-						b[i] = rng.Float32()
-					}
-					list, same = append(list, b), append(same, append(slices.Clone(b), 7)[:n])
+			for seed := range uint64(64) {
+				lengths := []int{0, 1, 15, 16, 17, 63, 64, 65, 130, 7, 300, 0, 1}
+				if seed == 0 {
+					lengths = append(lengths, MaxLen+3, 30000, 30000, 30000, 2)
 				}
-			}
-			method.Call([]reflect.Value{reflect.ValueOf(NewList(buffers, list)), scalars})
-			for at := 0; at < len(same); at += buffers {
-				var args []reflect.Value
-				for _, b := range same[at : at+buffers] {
-					args = append(args, reflect.ValueOf(b))
-				}
-				reference.Call(append(args, scalars))
-			}
-			for at, b := range list {
-				for i, x := range b[:len(b):len(b)] {
-					if y := same[at][i]; math.Float32bits(x) != math.Float32bits(y) && (x == x || y == y) {
-						t.Fatalf("%s/%s: buffer %d of tensor %d is %g at %d, want %g", table.isa, kernel.Name, at%buffers, at/buffers, x, i, y)
-					}
-				}
-				if b[:len(b)+1][len(b)] != 0 {
-					t.Fatalf("%s/%s: buffer %d of tensor %d is written behind its end", table.isa, kernel.Name, at%buffers, at/buffers)
-				}
+				many(t, table.isa+"/"+kernel.Name, method, reflect.ValueOf(want[k].Func), lengths, seed)
 			}
 		}
 		if steps < 8 {
 			t.Errorf("%s has %d kernels for many tensors", table.isa, steps)
+		}
+	}
+}
+
+// many compares a list of tensors of these lengths.
+func many(t *testing.T, name string, method, reference reflect.Value, lengths []int, seed uint64) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(seed, 2))
+	random := seed%2 != 0
+	buffers := reference.Type().NumIn() - 1
+	scalars := reflect.New(reference.Type().In(buffers).Elem())
+	agree.Fill(rng, scalars.Elem(), random)
+	var list, same [][]float32
+	for _, n := range lengths {
+		for range buffers {
+			b := make([]float32, n, n+1)
+			for i := range b {
+				b[i] = agree.Value(rng, random)
+			}
+			list, same = append(list, b), append(same, append(slices.Clone(b), 7)[:n])
+		}
+	}
+	method.Call([]reflect.Value{reflect.ValueOf(NewList(buffers, list)), scalars})
+	for at := 0; at < len(same); at += buffers {
+		var args []reflect.Value
+		for _, b := range same[at : at+buffers] {
+			args = append(args, reflect.ValueOf(b))
+		}
+		reference.Call(append(args, scalars))
+	}
+	for at, b := range list {
+		for i, x := range b[:len(b):len(b)] {
+			if y := same[at][i]; math.Float32bits(x) != math.Float32bits(y) && (x == x || y == y) {
+				t.Fatalf("%s, seed %d: buffer %d of tensor %d is %g at %d, want %g", name, seed, at%buffers, at/buffers, x, i, y)
+			}
+		}
+		if b[:len(b)+1][len(b)] != 0 {
+			t.Fatalf("%s: buffer %d of tensor %d is written behind its end", name, at%buffers, at/buffers)
 		}
 	}
 }
@@ -179,6 +217,7 @@ func TestRoots(t *testing.T) {
 	if *all {
 		stride = 1
 	}
+	small, keepAll := fallback.FlushSmall, fallback.KeepAll
 	tables := Available()
 	for _, table := range tables[:len(tables)-1] {
 		var running sync.WaitGroup
@@ -206,16 +245,26 @@ func TestRoots(t *testing.T) {
 					table.Sqrt(got, x)
 					portable.Sqrt(want, x)
 					same("root")
-					for _, step := range []float32{1, 1.9} {
-						c := fallback.AdamScalars{Scale: 1, Beta2: 1, Step: step, Keep: fallback.FlushSmall, Lasts: fallback.FlushSmall}
+					for k, keep := range [][2]float32{{small, small}, {keepAll, small}, {keepAll, keepAll}} {
+						step := []float32{1, 1.9}[(int(first/stride/n)+k)%2]
+						adam := fallback.AdamScalars{Scale: 1, Beta2: 1, Step: step, Keep: keep[0], Lasts: keep[1]}
 						for k, to := range [][]float32{got, want} {
 							clear(to)
 							for i := range one {
 								one[i], v[i] = 1, x[i]
 							}
-							[]*Table{table, &portable}[k].Adam(to, zero, one, v, &c)
+							[]*Table{table, &portable}[k].Adam(to, zero, one, v, &adam)
 						}
 						same("Adam's root")
+						adaGrad := fallback.AdaGradScalars{Scale: 1, Step: step, Lasts: keep[1], Counts: keepAll}
+						for k, to := range [][]float32{got, want} {
+							clear(to)
+							for i := range one {
+								one[i], v[i] = 0x1p-76, x[i] // whose square is 0
+							}
+							[]*Table{table, &portable}[k].AdaGrad(to, one, v, &adaGrad)
+						}
+						same("AdaGrad's root")
 					}
 				}
 			})

@@ -2,7 +2,10 @@
 
 package kernels
 
-import "github.com/lockstep-go/lockstep/fallback"
+import (
+	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/tune"
+)
 
 // A Table is one kernel for every rule. Its methods document nothing that the
 // reference of the same name in package fallback does not say.
@@ -345,7 +348,7 @@ func (t *Table) Dots(z, x, w []float32) {
 	columns := len(w)
 	x = x[:len(x):len(x)][:len(z)*columns]
 	rows := rowsPerCall(columns)
-	if RowsApart(len(x), columns) {
+	if tune.RowsApart(len(x), columns) {
 		rows = 1
 	}
 	for len(z) > rows {
@@ -502,7 +505,7 @@ func (t *Table) RankOne(g, x, z []float32) {
 	columns := len(g)
 	x = x[:len(x):len(x)][:len(z)*columns]
 	rows := rowsPerCall(columns)
-	if RowsApart(len(x), columns) {
+	if tune.RowsApart(len(x), columns) {
 		rows = 1
 	}
 	for len(z) > rows {

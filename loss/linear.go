@@ -194,7 +194,7 @@ func (l *Linear) Predict(x, w, z []float32) error {
 		return &ArgError{"z", fmt.Sprintf("%d elements at %p", len(z), z), "a buffer apart from x and w"}
 	}
 	l.grow(1)
-	l.predict(kernels.Active(), x, w, z, l.room[0].part[:], kernels.RowsApart(len(x), l.columns))
+	l.predict(kernels.Active(), x, w, z, l.room[0].part[:], false)
 	return nil
 }
 
@@ -239,7 +239,7 @@ type pass struct {
 func (l *Linear) run(workers int, s shape, x, y, w []float32) {
 	p := &l.pass
 	p.shape, p.k, p.x, p.y, p.w = s, kernels.Active(), x, y, w
-	p.apart = kernels.RowsApart(len(x), l.columns)
+	p.apart = tune.RowsApart(len(x), l.columns)
 	p.next.Store(0)
 	p.joined.Store(0)
 	p.running.Add(workers - 1)
@@ -328,8 +328,8 @@ func (l *Linear) rows(r *linearRoom, lo, hi int) {
 }
 
 // predict stores x·w and the intercept in z. A row of more than kernels.MaxLen
-// columns is added up in parts of that size, with part as room for one. Apart
-// rows are taken one by one.
+// columns is added up in parts of that size, with part as room for one. Apart rows
+// are taken one by one, which kernels see to where they are given all of a matrix.
 func (l *Linear) predict(k *kernels.Table, x, w, z, part []float32, apart bool) {
 	switch n := l.columns; {
 	case apart:

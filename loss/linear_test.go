@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/lockstep-go/lockstep/kernels"
+	"github.com/lockstep-go/lockstep/internal/tune"
 )
 
 var modelFormulas = [...]formula{Squared: squared, Logistic: logistic(1), HingeLoss: hinge, SquaredHingeLoss: squaredHinge}
@@ -272,7 +272,7 @@ func TestPredict(t *testing.T) {
 func TestPredictApart(t *testing.T) {
 	const rows, columns = 33_000, 130
 	l, x, z, w := linearData(t, Squared, rows, columns, true)
-	if !kernels.RowsApart(len(x), columns) || kernels.RowsApart(len(x)/2, columns) {
+	if !tune.RowsApart(len(x), columns) || tune.RowsApart(len(x)/2, columns) {
 		t.Fatal("the sizes do not suit")
 	}
 	if err := l.Predict(x, w, z); err != nil {

@@ -17,8 +17,8 @@ type AdaGrad struct {
 	LRDecay            float64
 	InitialAccumulator float64 // where a begins
 
-	// Eps keeps the divisor from 0. With 0 and an accumulator of 0 a gradient
-	// of 0 gives NaN, as in the frameworks.
+	// Eps keeps the divisor from 0. With 0 and an accumulator of 0 a gradient of 0, or
+	// that is taken for 0, gives NaN, as in the frameworks.
 	Eps float64
 
 	// EpsInside adds Eps inside the root, √(a + Eps), as Keras does.
@@ -71,7 +71,6 @@ func (s *adaGrad) prepare(h hyper) {
 		Eps:    outside,
 		Decay:  decay,
 		Step:   float32(s.r.rate(h)),
-		Keep:   h.keep,
 		Lasts:  h.lasts(decay),
 		Counts: h.squares,
 	}
@@ -93,7 +92,6 @@ func (s *adaGradProx) prepare(h hyper) {
 		Eps:    outside,
 		Decay:  decay,
 		Step:   float32(s.r.rate(h)),
-		Keep:   h.keep,
 		Lasts:  h.lasts(decay),
 		Counts: h.squares,
 		L1:     float32(h.l1),

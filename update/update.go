@@ -72,6 +72,7 @@ type group struct {
 	options Options
 	lr      float64
 	slots   []slot
+	kept    float64
 	inside  bool // the kernel applies L1 and L2
 	stepper
 	stages
@@ -152,7 +153,7 @@ func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
 }
 
 func newGroup(r Rule) group {
-	g := group{rule: r, options: r.options(), lr: r.options().LR, slots: r.slots(), stepper: r.stepper()}
+	g := group{rule: r, options: r.options(), lr: r.options().LR, slots: r.slots(), kept: r.kept(), stepper: r.stepper()}
 	if g.options.penalties() {
 		g.inside = r.takes()
 		g.shrinks = !g.inside && g.options.Proximal
@@ -397,15 +398,13 @@ func (g *group) prepare(t int64, scale float64) {
 	// Go may fuse a product and a sum, which would change bits: hence float64(…)
 	// here and in the rules.
 	h := hyper{t: t, lr: g.lr, scale: scale, decay: 1 - float64(g.lr*r.WeightDecay)}
-	h.bits(r.KeepSubnormals, g.rule.kept())
+	h.bits(r.KeepSubnormals, g.kept)
 	switch {
 	case g.inside:
 		h.l1, h.l2 = r.L1, r.L2
 	case g.shrinks:
-		g.shrink = fallback.ShrinkScalars{
-			Threshold: float32(g.lr * r.L1),
-			Shrink:    float32(1 / (1 + float64(g.lr*r.L2))),
-		}
+		shrink := float32(1 / (1 + float64(g.lr*r.L2)))
+		g.shrink = fallback.ShrinkScalars{Threshold: float32(g.lr * r.L1), Shrink: shrink, Lasts: h.lasts(shrink)}
 	case g.regularizes:
 		g.regularize = fallback.RegularizeScalars{Scale: float32(scale), L2: float32(r.L2), L1: float32(r.L1)}
 		h.scale = 1

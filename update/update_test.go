@@ -812,6 +812,19 @@ func TestFlush(t *testing.T) {
 		}
 	}
 
+	// A zero keeps its sign where all is kept.
+	for _, keep := range []bool{false, true} {
+		o := mustNew(t, 1, Momentum{Options: Options{LR: .1, KeepSubnormals: keep}, Momentum: .9})
+		zero := float32(math.Copysign(0, -1))
+		o.Buffer(0, "momentum")[0] = zero
+		for range flushEvery {
+			must(t, o.Step([]float32{1}, []float32{zero}))
+		}
+		if got := math.Signbit(float64(o.Buffer(0, "momentum")[0])); got != keep {
+			t.Errorf("KeepSubnormals %v: a sign is kept: %v", keep, got)
+		}
+	}
+
 	// The bound is 2⁻⁹⁵.
 	for bits, want := range map[float32]float32{0x1p-95: 0x1p-95, -0x1p-95: -0x1p-95, 0x1.fffffep-96: 0, -0x1.fffffep-96: 0} {
 		o := mustNew(t, 1, Momentum{Momentum: 0})

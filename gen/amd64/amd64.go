@@ -42,7 +42,8 @@ type ISA struct {
 	root func(k int) rootFunc
 
 	// signs reports whether small numbers are told faster by bits without the sign
-	// bit, as those are that kernels are called with but for strict arithmetic.
+	// bit. The others are all bits, for what is not flushed: strict arithmetic, and
+	// parameters that do not decay.
 	signs bool
 
 	// constants are what the lowering of an operation has in registers.
@@ -70,7 +71,7 @@ func Emit(r *rule.Rule, t ISA) []byte {
 	var err error
 	for _, sums := range []bool{true, false} {
 		reduces := slices.ContainsFunc(r.Effects, func(f rule.Effect) bool { return f.Reduce })
-		if sums && (!reduces || len(r.Schedule()) > longBody) {
+		if sums && (!reduces || len(r.Schedule()) > tune.LongBody) {
 			continue
 		}
 		for resident := len(r.Invariants()); resident >= 0; resident-- {
@@ -174,7 +175,7 @@ type emitter struct {
 	inSums    bool                     // the main loop has the reductions' lanes in registers
 	sums      map[sumOf][]reg.VecVirtual
 	listed    bool                      // the kernel is for a list of small tensors
-	unsigned  bool                      // what small numbers are told by has no sign bit
+	unsigned  map[int]bool              // scalars that tell small numbers by no sign bit
 	helpers   map[uint32]reg.VecVirtual // constants that the lowering needs
 	vectorsOf map[uint32]operand.Mem    // constants in every lane
 	asides    int
@@ -186,7 +187,7 @@ type sumOf struct{ effect, row int }
 
 func newEmitter(r *rule.Rule, t ISA, resident int, inSums bool) *emitter {
 	e := &emitter{Context: build.NewContext(), r: r, t: t, steps: r.Schedule(), inSums: inSums,
-		resident: map[int]reg.VecVirtual{}, helpers: map[uint32]reg.VecVirtual{}, vectorsOf: map[uint32]operand.Mem{}, sums: map[sumOf][]reg.VecVirtual{}}
+		resident: map[int]reg.VecVirtual{}, helpers: map[uint32]reg.VecVirtual{}, vectorsOf: map[uint32]operand.Mem{}, unsigned: map[int]bool{}, sums: map[sumOf][]reg.VecVirtual{}}
 	e.ConstraintExpr("!purego,!noasm")
 	for _, id := range r.Invariants()[:resident] {
 		e.resident[id] = nil
@@ -464,15 +465,11 @@ func (e *emitter) folded(lanes operand.Mem) reg.VecVirtual {
 	return x
 }
 
-// longBody is the number of steps beyond which a vector is work enough for an
-// iteration.
-const longBody = 48
-
 // columns emits the main loop, which takes several vectors at a time, one that
 // takes whole vectors, and one masked vector for what is left.
 func (e *emitter) columns(prefix string, n reg.GPVirtual, side int) {
 	e.XORQ(e.index, e.index)
-	if len(e.steps) <= longBody {
+	if len(e.steps) <= tune.LongBody {
 		e.loop(prefix+"main", n, e.t.wide, side)
 	}
 	e.loop(prefix+"loop", n, 1, side)
@@ -486,11 +483,11 @@ func (e *emitter) columns(prefix string, n reg.GPVirtual, side int) {
 
 // loop emits a loop over so many whole vectors.
 func (e *emitter) loop(name string, n reg.GPVirtual, vectors, side int) {
-	limit := e.GP64()
+	limit, end := e.GP64(), name+"end"
 	e.MOVQ(n, limit)
 	e.ANDQ(operand.I32(-vectors*e.t.lanes), limit)
 	e.CMPQ(e.index, limit)
-	e.JGE(operand.LabelRef(name + "end"))
+	e.JGE(operand.LabelRef(end))
 	if vectors > 1 {
 		e.moveSums(side, func(f rule.Effect, at operand.Mem, v reg.VecVirtual) {
 			if f.Kind == rule.Fold { // is 0 at the beginning of a row
@@ -500,7 +497,6 @@ func (e *emitter) loop(name string, n reg.GPVirtual, vectors, side int) {
 			e.VMOVUPS(at, v)
 		})
 	}
-	end := name + "end"
 	again := func(name string) {
 		e.Label(name)
 		if vectors > 1 && e.ask(end) {
@@ -514,7 +510,7 @@ func (e *emitter) loop(name string, n reg.GPVirtual, vectors, side int) {
 		e.ADDQ(operand.I32(vectors*e.t.lanes), e.index)
 		e.CMPQ(e.index, limit)
 		e.JLT(operand.LabelRef(name))
-		e.unsigned = false
+		clear(e.unsigned)
 	}
 	if vectors > 1 && len(e.sums) == 0 {
 		e.shorter(name, again)
@@ -524,21 +520,7 @@ func (e *emitter) loop(name string, n reg.GPVirtual, vectors, side int) {
 		e.moveSums(side, func(_ rule.Effect, at operand.Mem, v reg.VecVirtual) { e.VMOVUPS(v, at) })
 		clear(e.sums)
 	}
-	e.Label(name + "end")
-}
-
-// keeps are the scalars whose bits tell small numbers.
-func (e *emitter) keeps() []int {
-	var list []int
-	for _, s := range e.steps {
-		if s.IsEffect || e.r.Nodes[s.ID].Op != rule.Flush {
-			continue
-		}
-		if at := e.r.Nodes[e.r.Nodes[s.ID].Y].X; !slices.Contains(list, at) {
-			list = append(list, at)
-		}
-	}
-	return list
+	e.Label(end)
 }
 
 // shorter emits the main loop for what the rule comes to where scalars have their
@@ -546,15 +528,13 @@ func (e *emitter) keeps() []int {
 func (e *emitter) shorter(name string, again func(string)) {
 	r, steps := e.r, e.steps
 	list := r.Shorter()
-	next, asked := name, map[int]uint32{}
+	next := name
 	for _, s := range list {
 		for _, slot := range slices.Sorted(maps.Keys(s.When)) {
-			if _, ok := asked[slot]; !ok {
-				e.CMPL(e.scalars.Offset(4*slot), operand.U32(s.When[slot]))
-				e.JNE(operand.LabelRef(next))
-			}
+			e.CMPL(e.scalars.Offset(4*slot), operand.U32(s.When[slot]))
+			e.JNE(operand.LabelRef(next))
 		}
-		next, asked = name+s.Label(), s.When
+		next = name + s.Label()
 	}
 	for _, s := range slices.Backward(list) {
 		e.r, e.steps = s.Rule, s.Schedule()
@@ -565,7 +545,8 @@ func (e *emitter) shorter(name string, again func(string)) {
 }
 
 // ask emits jumps past the main loop where small numbers are told by other bits
-// than it is made for, and reports whether there are some.
+// than it is made for, and reports whether there are some. The bits for parameters
+// are another case: those that do not decay are told by all.
 func (e *emitter) ask(past string) bool {
 	asked := false
 	if keep := e.flushing(); keep >= 0 {
@@ -573,12 +554,17 @@ func (e *emitter) ask(past string) bool {
 		e.JNE(operand.LabelRef(past))
 		asked = true
 	}
-	for _, keep := range e.keeps() {
-		if e.t.signs {
-			e.CMPL(e.scalars.Offset(4*keep), operand.I8(0))
-			e.JLT(operand.LabelRef(past))
-			asked, e.unsigned = true, true
+	for _, s := range e.steps {
+		if s.IsEffect || e.r.Nodes[s.ID].Op != rule.Flush || !e.t.signs {
+			continue
 		}
+		keep := e.r.Nodes[e.r.Nodes[s.ID].Y].X
+		if e.unsigned[keep] || e.r.Scalars[keep] == "lasts" {
+			continue
+		}
+		e.CMPL(e.scalars.Offset(4*keep), operand.I8(0))
+		e.JLT(operand.LabelRef(past))
+		asked, e.unsigned[keep] = true, true
 	}
 	return asked
 }

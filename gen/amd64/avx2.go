@@ -40,7 +40,7 @@ var AVX2 = ISA{
 		case rule.Select:
 			e.VBLENDVPS(x, y, z, dst)
 		case rule.Flush:
-			e.VPSIGND(e.kept(x, y), x, dst)
+			e.VPSIGND(e.kept(x, y, e.unsigned[e.r.Nodes[n.Y].X]), x, dst)
 		default:
 			lower(e, n, x, y, dst)
 		}
@@ -61,10 +61,10 @@ var AVX2 = ISA{
 
 // kept is 0 in the lanes in which x and keep have no bit in common, else positive:
 // VPSIGND puts 0 where it is 0 and leaves the others.
-func (e *emitter) kept(x, keep reg.Register) reg.VecVirtual {
+func (e *emitter) kept(x, keep reg.Register, unsigned bool) reg.VecVirtual {
 	bits := e.YMM()
 	e.VANDPS(keep, x, bits)
-	if !e.unsigned {
+	if !unsigned {
 		e.VPMINUD(e.vectorOf(1<<31-1), bits, bits)
 	}
 	return bits

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/lockstep-go/lockstep/gen/rule"
+	"github.com/lockstep-go/lockstep/internal/tune"
 )
 
 // The general registers. The pointers to buffers and to lanes follow; R18 and
@@ -76,7 +77,7 @@ func plans(r *rule.Rule) []plan {
 	if r.IsMatrix() && folds == reductions { // lanes of all rows need them one after the other
 		sides = 4
 	}
-	if len(r.Schedule()) > longBody {
+	if len(r.Schedule()) > tune.LongBody {
 		reductions = 0
 	}
 	var list []plan
@@ -188,10 +189,6 @@ func (k *kernel) pointerTo(buffer, row int) int {
 	return pointer(buffer)
 }
 
-// longBody is the number of steps beyond which a vector is work enough for an
-// iteration, or two.
-const longBody = 48
-
 // shorter prints main loops for what the rule comes to where scalars have their
 // usual values. The invariants are then in other registers, and fetched again.
 func (k *kernel) shorter() {
@@ -202,16 +199,14 @@ func (k *kernel) shorter() {
 	main := stage{16, "FMOVQ", 16, k.wide}
 	k.op("CMP $%d, R%d", main.elements, left)
 	k.op("BLT general")
-	next, asked := "general", map[int]uint32{}
+	next := "general"
 	for _, s := range list {
 		for _, slot := range slices.Sorted(maps.Keys(s.When)) {
-			if _, ok := asked[slot]; !ok {
-				k.op("MOVWU %d(R%d), R%d", 4*slot, scalars, address)
-				k.op("CMPW $0x%x, R%d", s.When[slot], address)
-				k.op("BNE %s", next)
-			}
+			k.op("MOVWU %d(R%d), R%d", 4*slot, scalars, address)
+			k.op("CMPW $0x%x, R%d", s.When[slot], address)
+			k.op("BNE %s", next)
 		}
-		next, asked = s.Label(), s.When
+		next = s.Label()
 	}
 	for _, s := range slices.Backward(list) {
 		k.line("\n%s:", s.Label())
@@ -241,7 +236,7 @@ func (k *kernel) shorterLoop(s rule.Shorter, main stage) string {
 func (k *kernel) columns() {
 	main := stage{16, "FMOVQ", 16, k.wide}
 	switch {
-	case len(k.steps) > longBody:
+	case len(k.steps) > tune.LongBody:
 		main.elements = 4 * main.vectors
 	case len(k.lanes) > 0:
 		main.elements = rule.Lanes

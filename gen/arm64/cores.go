@@ -151,12 +151,14 @@ func Counts(all []*rule.Rule) []byte {
 	var loops []loop
 	for _, r := range all {
 		text := string(Emit(r))
-		counts[r.Name], byName[r.Name] = count(text, ""), r
-		loops = append(loops, loop{r.Name, r, counts[r.Name]})
-		if r.IsStep() {
-			for _, s := range r.Shorter() {
-				name := r.Name + " without `" + strings.Join(s.Without, "`, `") + "`"
-				loops = append(loops, loop{name, s.Rule, count(text, s.Label())})
+		add := func(title string, r *rule.Rule, c Count) {
+			loops = append(loops, loop{title, r, c})
+			counts[title], byName[title] = c, r
+		}
+		add(r.Name, r, count(text, ""))
+		for _, s := range r.Shorter() {
+			if c := count(text, s.Label()); c.Elements > 0 {
+				add(r.Name+" without "+strings.Join(s.Without, ", "), s.Rule, c)
 			}
 		}
 	}

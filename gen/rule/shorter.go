@@ -24,7 +24,7 @@ var usual = []struct {
 	{"decay", []string{"decay"}, one},
 }
 
-// A Shorter rule is what another comes to where some of its scalars have these
+// A Shorter rule is what the one before it comes to where some scalars have these
 // bits, by slot.
 type Shorter struct {
 	*Rule
@@ -33,24 +33,20 @@ type Shorter struct {
 }
 
 // Shorter lists what the rule comes to as its scalars have their usual values: the
-// first of these, the first two and so on. Each asks for what the one before it
-// does, and more. Nodes keep their IDs.
+// first of these, the first two and so on. Nodes keep their IDs.
 func (r *Rule) Shorter() []Shorter {
 	var list []Shorter
-	last := Shorter{Rule: r}
+	var without []string
 	for _, u := range usual {
-		next := Shorter{Rule: last.Rule, Without: append(slices.Clone(last.Without), u.without), When: map[int]uint32{}}
-		for slot, bits := range last.When {
-			next.When[slot] = bits
-		}
+		next := Shorter{Rule: r, Without: append(slices.Clone(without), u.without), When: map[int]uint32{}}
 		for _, name := range u.scalars {
 			if slot := slices.Index(r.Scalars, name); slot >= 0 {
 				next.Rule, next.When[slot] = next.given(slot, u.bits), u.bits
 			}
 		}
-		if !slices.Equal(next.Nodes, last.Nodes) {
+		if !slices.Equal(next.Nodes, r.Nodes) {
 			list = append(list, next)
-			last = next
+			r, without = next.Rule, next.Without
 		}
 	}
 	return list
@@ -63,26 +59,28 @@ func (s Shorter) Label() string { return "no" + strings.Join(s.Without, "no") }
 func (r *Rule) given(slot int, bits uint32) *Rule {
 	c := *r
 	c.Nodes, c.Effects = slices.Clone(r.Nodes), slices.Clone(r.Effects)
-	is := func(id int) bool { return r.Nodes[id] == Node{Op: Scalar, X: slot} }
-	same := map[int]int{}
-	for id, n := range r.Nodes {
-		if bits == KeepAll && n.Op == Flush && is(n.Y) || bits == one && n.Op == Mul && is(n.Y) {
-			same[id] = n.X
-		}
-	}
-	redirect := func(ids ...*int) {
-		for _, id := range ids {
-			for x, ok := same[*id]; ok; x, ok = same[*id] {
-				*id = x
-			}
-		}
+	scalar := slices.Index(r.Nodes, Node{Op: Scalar, X: slot})
+	same := make([]int, len(c.Nodes)) // the node that has the value, by node
+	for id := range same {
+		same[id] = id
 	}
 	for id := range c.Nodes {
 		n := &c.Nodes[id]
-		redirect([]*int{&n.X, &n.Y, &n.Z}[:n.Op.Operands()]...)
+		for _, x := range []*int{&n.X, &n.Y, &n.Z}[:n.Op.Operands()] {
+			*x = same[*x]
+		}
+		switch {
+		case bits == KeepAll && n.Op == Flush && n.Y == scalar, bits == one && n.Op == Mul && n.Y == scalar:
+			same[id] = n.X
+		case bits == one && n.Op == Mul && n.X == scalar:
+			same[id] = n.Y
+		case n.Op == Flush && c.Nodes[n.X].Op == Flush && c.Nodes[n.X].Y == n.Y: // once is enough
+			same[id] = n.X
+		}
 	}
 	for k := range c.Effects {
-		redirect(&c.Effects[k].X, &c.Effects[k].Y)
+		e := &c.Effects[k]
+		e.X, e.Y = same[e.X], same[e.Y]
 	}
 	return &c
 }

@@ -10,11 +10,11 @@ import "github.com/lockstep-go/lockstep/gen/rule"
 var AdaGrad = All.Define("AdaGrad", func(r *rule.Rule) {
 	p, g, a := r.Buffer("p"), r.Buffer("g"), r.Buffer("a")
 	scale, epsIn, eps := r.Scalar("scale"), r.Scalar("epsIn"), r.Scalar("eps")
-	decay, step, keep := r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
+	decay, step := r.Scalar("decay"), r.Scalar("step")
 	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 
-	x := g.Flush(counts).Mul(scale)
-	a1 := a.Add(x.Mul(x)).Flush(keep)
+	x := g.Flush(counts).Mul(scale).Flush(counts)
+	a1 := a.Add(x.Mul(x))
 	a.Set(a1)
 	den := a1.Add(epsIn).Sqrt().Add(eps)
 	p.Set(p.Flush(lasts).Mul(decay).Sub(x.Mul(step).Div(den)))
@@ -28,12 +28,12 @@ var AdaGrad = All.Define("AdaGrad", func(r *rule.Rule) {
 var AdaGradProx = All.Define("AdaGradProx", func(r *rule.Rule) {
 	p, g, a := r.Buffer("p"), r.Buffer("g"), r.Buffer("a")
 	scale, epsIn, eps := r.Scalar("scale"), r.Scalar("epsIn"), r.Scalar("eps")
-	decay, step, keep := r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
+	decay, step := r.Scalar("decay"), r.Scalar("step")
 	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 	l1, l2 := r.Scalar("l1"), r.Scalar("l2")
 
-	x := g.Flush(counts).Mul(scale)
-	a1 := a.Add(x.Mul(x)).Flush(keep)
+	x := g.Flush(counts).Mul(scale).Flush(counts)
+	a1 := a.Add(x.Mul(x))
 	a.Set(a1)
 	rate := step.Div(a1.Add(epsIn).Sqrt().Add(eps))
 	p.Set(prox(r, p.Flush(lasts).Mul(decay).Sub(x.Mul(rate)), rate, l1, l2))

@@ -7,10 +7,10 @@ import "github.com/lockstep-go/lockstep/gen/rule"
 //	x = g·scale
 //	m ← m + (x - m)·alpha1
 //	v ← v·beta2 + x·alpha2·x
-//
-// A gradient counts where it has a bit in common with counts; others are 0.
-//
 //	p ← p·decay - m·step / (√v + eps)
+//
+// Here and in the other rules a gradient is 0 unless it has a bit in common with
+// counts, a parameter that decays with lasts, state with keep.
 var Adam = All.Define("Adam", func(r *rule.Rule) {
 	p, g, m, v := r.Buffer("p"), r.Buffer("g"), r.Buffer("m"), r.Buffer("v")
 	scale := r.Scalar("scale")
@@ -18,7 +18,7 @@ var Adam = All.Define("Adam", func(r *rule.Rule) {
 	eps, decay, step, keep := r.Scalar("eps"), r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
 	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 
-	m1, v1 := moments(g.Flush(counts).Mul(scale), m, v, alpha1, beta2, alpha2, keep)
+	m1, v1 := moments(g.Flush(counts).Mul(scale).Flush(counts), m, v, alpha1, beta2, alpha2, keep)
 	m.Set(m1)
 	v.Set(v1)
 	p.Set(p.Flush(lasts).Mul(decay).Sub(m1.Mul(step).Div(v1.Sqrt().Add(eps))))
@@ -55,7 +55,7 @@ func adamProx(r *rule.Rule, p, g, m, v rule.Value, second func(v1, keep rule.Val
 	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
 	l1, l2 := r.Scalar("l1"), r.Scalar("l2")
 
-	m1, v1 := moments(g.Flush(counts).Mul(scale), m, v, alpha1, beta2, alpha2, keep)
+	m1, v1 := moments(g.Flush(counts).Mul(scale).Flush(counts), m, v, alpha1, beta2, alpha2, keep)
 	m.Set(m1)
 	v.Set(v1)
 	rate := step.Div(second(v1, keep).Mul(unbias).Add(epsIn).Sqrt().Add(eps))

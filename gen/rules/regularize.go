@@ -17,9 +17,9 @@ var Regularize = All.Define("Regularize", func(r *rule.Rule) {
 //	p ← soft(p, threshold)·shrink
 var Shrink = All.Define("Shrink", func(r *rule.Rule) {
 	p := r.Buffer("p")
-	threshold, shrink := r.Scalar("threshold"), r.Scalar("shrink")
+	threshold, shrink, lasts := r.Scalar("threshold"), r.Scalar("shrink"), r.Scalar("lasts")
 
-	p.Set(soft(p, threshold).Mul(shrink))
+	p.Set(soft(p, threshold).Flush(lasts).Mul(shrink))
 })
 
 // Penalty adds the gradient of l1·|p| + ½l2·p² to g and sums |p| and p².

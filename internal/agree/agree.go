@@ -86,7 +86,7 @@ func (s Shapes) arguments(t reflect.Type, c Case) arguments {
 	for k := range t.NumIn() {
 		if p := t.In(k); p.Kind() == reflect.Pointer {
 			v := reflect.New(p.Elem())
-			fill(rng, v.Elem(), c.Random)
+			Fill(rng, v.Elem(), c.Random)
 			a.values = append(a.values, v)
 			a.memory = append(a.memory, v.Elem())
 			continue
@@ -97,7 +97,7 @@ func (s Shapes) arguments(t reflect.Type, c Case) arguments {
 		}
 		memory := make([]float32, c.Offset+Guard+n+Guard)
 		for i := range memory {
-			memory[i] = value(rng, c.Random)
+			memory[i] = Value(rng, c.Random)
 		}
 		a.values = append(a.values, reflect.ValueOf(memory[c.Offset+Guard:][:n]))
 		a.memory = append(a.memory, reflect.ValueOf(memory))
@@ -107,25 +107,37 @@ func (s Shapes) arguments(t reflect.Type, c Case) arguments {
 
 // keeps are the bits that kernels are called with to take small numbers for 0:
 // see flush in package fallback. Others could tell one NaN from another.
-var keeps = []uint32{0x60000000, 0x70000000, 0xffffffff}
+var keeps = []uint32{0x60000000, 0x70000000, 0x70000000, 0xffffffff}
 
-// fill gives values to scalars and to lanes. Lanes stay ordinary: what a sum
-// begins with is never NaN or -0.
-func fill(rng *rand.Rand, v reflect.Value, random bool) {
+// Fill gives values to scalars and to lanes. Kernels have loops for scalars that are
+// usual, each alone and together, and so is what these are given. Lanes stay ordinary:
+// what a sum begins with is never NaN or -0.
+func Fill(rng *rand.Rand, v reflect.Value, random bool) {
+	const all = 0xffffffff
+	usual := rng.IntN(8)
 	switch v.Kind() {
 	case reflect.Struct:
 		for k := range v.NumField() {
-			f := v.Field(k)
-			x := value(rng, random)
+			x := Value(rng, random)
+			keep := keeps[rng.IntN(len(keeps))]
 			switch v.Type().Field(k).Name {
-			case "Keep", "Lasts", "Counts":
-				x = math.Float32frombits(keeps[rng.IntN(len(keeps))])
-			case "Decay", "Input": // kernels have loops that leave a 1 out
-				if rng.IntN(3) > 0 {
+			case "Keep", "Lasts":
+				if usual&1 != 0 {
+					keep = all
+				}
+				x = math.Float32frombits(keep)
+			case "Counts":
+				x = math.Float32frombits(keep)
+			case "Scale", "Input":
+				if usual&2 != 0 {
+					x = 1
+				}
+			case "Decay":
+				if usual&4 != 0 {
 					x = 1
 				}
 			}
-			f.Set(reflect.ValueOf(x))
+			v.Field(k).Set(reflect.ValueOf(x))
 		}
 	case reflect.Array:
 		for k := range v.Len() {
@@ -134,9 +146,9 @@ func fill(rng *rand.Rand, v reflect.Value, random bool) {
 	}
 }
 
-// value is an ordinary number, or random bits among which NaN, infinities,
+// Value is an ordinary number, or random bits among which NaN, infinities,
 // zeros and subnormals are frequent.
-func value(rng *rand.Rand, random bool) float32 {
+func Value(rng *rand.Rand, random bool) float32 {
 	if !random {
 		return float32(rng.NormFloat64())
 	}

@@ -14,7 +14,7 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func AdaGrad(p []float32, g []float32, a []float32, c *[8]float32)
+// func AdaGrad(p []float32, g []float32, a []float32, c *[7]float32)
 // Requires: AVX, AVX2
 TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	MOVQ         p_len+8(FP), CX
@@ -274,7 +274,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func AdaGradMany(list [][]float32, c *[8]float32)
+// func AdaGradMany(list [][]float32, c *[7]float32)
 // Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·AdaGradMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX

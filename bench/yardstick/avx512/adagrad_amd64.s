@@ -4,7 +4,7 @@
 
 #include "textflag.h"
 
-// func AdaGrad(p []float32, g []float32, a []float32, c *[8]float32)
+// func AdaGrad(p []float32, g []float32, a []float32, c *[7]float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	MOVQ         p_len+8(FP), CX
@@ -264,7 +264,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func AdaGradMany(list [][]float32, c *[8]float32)
+// func AdaGradMany(list [][]float32, c *[7]float32)
 // Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·AdaGradMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX

@@ -4,7 +4,7 @@
 
 #include "textflag.h"
 
-// func AdaGrad(p, g, a []float32, c *[8]float32)
+// func AdaGrad(p, g, a []float32, c *[7]float32)
 // Requires: ASIMD
 TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	MOVD c+72(FP), R3
@@ -286,7 +286,7 @@ loop1:
 rest1:
 	RET
 
-// func AdaGradMany(list [][]float32, c *[8]float32)
+// func AdaGradMany(list [][]float32, c *[7]float32)
 // Requires: ASIMD
 TEXT ·AdaGradMany(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3

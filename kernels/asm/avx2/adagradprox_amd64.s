@@ -18,7 +18,7 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func AdaGradProx(p []float32, g []float32, a []float32, c *[10]float32)
+// func AdaGradProx(p []float32, g []float32, a []float32, c *[9]float32)
 // Requires: AVX, AVX2
 TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	MOVQ         p_len+8(FP), CX
@@ -26,12 +26,12 @@ TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	MOVQ         g_base+24(FP), BX
 	MOVQ         a_base+48(FP), SI
 	MOVQ         c+72(FP), DI
-	VBROADCASTSS (DI), Y0
-	VBROADCASTSS 4(DI), Y1
-	VBROADCASTSS 8(DI), Y2
-	VBROADCASTSS 12(DI), Y3
-	VBROADCASTSS 16(DI), Y4
-	VBROADCASTSS 20(DI), Y5
+	VBROADCASTSS 24(DI), Y0
+	VBROADCASTSS (DI), Y1
+	VBROADCASTSS 4(DI), Y2
+	VBROADCASTSS 8(DI), Y3
+	VBROADCASTSS 12(DI), Y4
+	VBROADCASTSS 16(DI), Y5
 	XORQ         AX, AX
 	MOVQ         CX, R8
 	ANDQ         $-32, R8
@@ -39,123 +39,117 @@ TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	JGE          mainend
 	CMPL         20(DI), $0xffffffff
 	JNE          main
-	CMPL         24(DI), $0xffffffff
-	JNE          main
 	CMPL         (DI), $0x3f800000
 	JNE          mainnokeep
 	CMPL         12(DI), $0x3f800000
 	JNE          mainnokeepnoscale
-	CMPL         28(DI), $+0
+	CMPL         24(DI), $+0
 	JLT          mainend
 
 mainnokeepnoscalenodecayagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 28(DI), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      32(SI)(AX*4), Y8
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 28(DI), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
 	VMOVUPS      Y8, 32(SI)(AX*4)
-	VADDPS       Y1, Y8, Y8
+	VADDPS       Y2, Y8, Y8
 	VSQRTPS      Y8, Y8
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 28(DI), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      96(SI)(AX*4), Y12
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 28(DI), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
 	VMOVUPS      Y12, 96(SI)(AX*4)
-	VADDPS       Y1, Y12, Y12
+	VADDPS       Y2, Y12, Y12
 	VSQRTPS      Y12, Y12
 	VMOVUPS      (DX)(AX*4), Y14
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(DI), Y14
+	VBROADCASTSS 28(DI), Y14
 	VMULPS       Y14, Y6, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(DI), Y14
+	VBROADCASTSS 32(DI), Y14
 	VMULPS       Y14, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (DX)(AX*4)
 	VMOVUPS      32(DX)(AX*4), Y6
-	VADDPS       Y2, Y8, Y7
-	VDIVPS       Y7, Y4, Y7
+	VADDPS       Y3, Y8, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
 	VMOVUPS      64(DX)(AX*4), Y6
-	VADDPS       Y2, Y10, Y7
-	VDIVPS       Y7, Y4, Y7
+	VADDPS       Y3, Y10, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
 	VMOVUPS      96(DX)(AX*4), Y6
-	VADDPS       Y2, Y12, Y7
-	VDIVPS       Y7, Y4, Y7
+	VADDPS       Y3, Y12, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -167,121 +161,117 @@ mainnokeepnoscalenodecayagain:
 	JMP          mainend
 
 mainnokeepnoscale:
-	CMPL 28(DI), $+0
+	CMPL 24(DI), $+0
 	JLT  mainend
 
 mainnokeepnoscaleagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 28(DI), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      32(SI)(AX*4), Y8
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 28(DI), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
 	VMOVUPS      Y8, 32(SI)(AX*4)
-	VADDPS       Y1, Y8, Y8
+	VADDPS       Y2, Y8, Y8
 	VSQRTPS      Y8, Y8
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 28(DI), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      96(SI)(AX*4), Y12
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 28(DI), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
 	VMOVUPS      Y12, 96(SI)(AX*4)
-	VADDPS       Y1, Y12, Y12
+	VADDPS       Y2, Y12, Y12
 	VSQRTPS      Y12, Y12
 	VMOVUPS      (DX)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y4, Y14, Y14
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(DI), Y14
+	VBROADCASTSS 28(DI), Y14
 	VMULPS       Y14, Y6, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(DI), Y14
+	VBROADCASTSS 32(DI), Y14
 	VMULPS       Y14, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (DX)(AX*4)
 	VMOVUPS      32(DX)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y8, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y8, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
 	VMOVUPS      64(DX)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y10, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y10, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
 	VMOVUPS      96(DX)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y12, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y12, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -293,125 +283,129 @@ mainnokeepnoscaleagain:
 	JMP          mainend
 
 mainnokeep:
-	CMPL 28(DI), $+0
+	CMPL 24(DI), $+0
 	JLT  mainend
 
 mainnokeepagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 28(DI), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      32(SI)(AX*4), Y8
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 28(DI), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VANDPS       Y0, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
 	VMOVUPS      Y8, 32(SI)(AX*4)
-	VADDPS       Y1, Y8, Y8
+	VADDPS       Y2, Y8, Y8
 	VSQRTPS      Y8, Y8
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 28(DI), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
+	VMULPS       Y1, Y11, Y11
+	VANDPS       Y0, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      96(SI)(AX*4), Y12
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 28(DI), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
+	VMULPS       Y1, Y13, Y13
+	VANDPS       Y0, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
 	VMOVUPS      Y12, 96(SI)(AX*4)
-	VADDPS       Y1, Y12, Y12
+	VADDPS       Y2, Y12, Y12
 	VSQRTPS      Y12, Y12
 	VMOVUPS      (DX)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y4, Y14, Y14
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(DI), Y14
+	VBROADCASTSS 28(DI), Y14
 	VMULPS       Y14, Y6, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(DI), Y14
+	VBROADCASTSS 32(DI), Y14
 	VMULPS       Y14, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (DX)(AX*4)
 	VMOVUPS      32(DX)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y8, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y8, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
 	VMOVUPS      64(DX)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y10, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y10, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
 	VMOVUPS      96(DX)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y12, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y12, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -423,149 +417,145 @@ mainnokeepagain:
 	JMP          mainend
 
 main:
-	CMPL 28(DI), $+0
-	JLT  mainend
-	CMPL 20(DI), $+0
-	JLT  mainend
 	CMPL 24(DI), $+0
 	JLT  mainend
 
 mainagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 28(DI), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      32(SI)(AX*4), Y8
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 28(DI), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VANDPS       Y0, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
-	VANDPS       Y5, Y8, Y10
-	VPSIGND      Y10, Y8, Y8
 	VMOVUPS      Y8, 32(SI)(AX*4)
-	VADDPS       Y1, Y8, Y8
+	VADDPS       Y2, Y8, Y8
 	VSQRTPS      Y8, Y8
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 28(DI), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
+	VMULPS       Y1, Y11, Y11
+	VANDPS       Y0, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
-	VANDPS       Y5, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      96(SI)(AX*4), Y12
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 28(DI), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
+	VMULPS       Y1, Y13, Y13
+	VANDPS       Y0, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
-	VANDPS       Y5, Y12, Y14
-	VPSIGND      Y14, Y12, Y12
 	VMOVUPS      Y12, 96(SI)(AX*4)
-	VADDPS       Y1, Y12, Y12
+	VADDPS       Y2, Y12, Y12
 	VSQRTPS      Y12, Y12
 	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 24(DI), Y15
+	VBROADCASTSS 20(DI), Y15
 	VANDPS       Y15, Y14, Y15
+	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
 	VPSIGND      Y15, Y14, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y4, Y14, Y14
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(DI), Y14
+	VBROADCASTSS 28(DI), Y14
 	VMULPS       Y14, Y6, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(DI), Y14
+	VBROADCASTSS 32(DI), Y14
 	VMULPS       Y14, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (DX)(AX*4)
 	VMOVUPS      32(DX)(AX*4), Y6
-	VBROADCASTSS 24(DI), Y7
+	VBROADCASTSS 20(DI), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y8, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y8, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
 	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 24(DI), Y7
+	VBROADCASTSS 20(DI), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y10, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y10, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
 	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 24(DI), Y7
+	VBROADCASTSS 20(DI), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y12, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y12, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -584,37 +574,36 @@ mainend:
 loop:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 28(DI), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      (DX)(AX*4), Y8
-	VBROADCASTSS 24(DI), Y9
+	VBROADCASTSS 20(DI), Y9
 	VANDPS       Y9, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y1, Y6, Y6
-	VSQRTPS      Y6, Y6
+	VMULPS       Y4, Y8, Y8
 	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VSQRTPS      Y6, Y6
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y8, Y7
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y6, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y7, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y6, Y6
@@ -632,37 +621,36 @@ loopend:
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
 	VMASKMOVPS   (SI)(AX*4), Y6, Y7
 	VMASKMOVPS   (BX)(AX*4), Y6, Y8
-	VBROADCASTSS 28(DI), Y9
-	VANDPS       Y9, Y8, Y9
+	VANDPS       Y0, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y0, Y8, Y0
-	VMULPS       Y0, Y0, Y8
-	VADDPS       Y8, Y7, Y7
-	VANDPS       Y5, Y7, Y5
-	VPMINUD      all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND      Y5, Y7, Y5
-	VMASKMOVPS   Y5, Y6, (SI)(AX*4)
+	VMULPS       Y1, Y8, Y1
+	VANDPS       Y0, Y1, Y0
+	VPMINUD      all7fffffff<>+0(SB), Y0, Y0
+	VPSIGND      Y0, Y1, Y0
+	VMULPS       Y0, Y0, Y1
+	VADDPS       Y1, Y7, Y1
+	VMASKMOVPS   Y1, Y6, (SI)(AX*4)
 	VMASKMOVPS   (DX)(AX*4), Y6, Y7
-	VBROADCASTSS 24(DI), Y8
+	VBROADCASTSS 20(DI), Y8
 	VANDPS       Y8, Y7, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y3, Y7, Y3
-	VADDPS       Y1, Y5, Y1
-	VSQRTPS      Y1, Y1
+	VMULPS       Y4, Y7, Y4
 	VADDPS       Y2, Y1, Y1
-	VDIVPS       Y1, Y4, Y1
+	VSQRTPS      Y1, Y1
+	VADDPS       Y3, Y1, Y1
+	VDIVPS       Y1, Y5, Y1
 	VMULPS       Y1, Y0, Y0
-	VSUBPS       Y0, Y3, Y0
-	VBROADCASTSS 32(DI), Y2
+	VSUBPS       Y0, Y4, Y0
+	VBROADCASTSS 28(DI), Y2
 	VMULPS       Y2, Y1, Y2
 	VBROADCASTSS constants<>+4(SB), Y3
 	VXORPS       Y3, Y2, Y3
 	VMAXPS       Y0, Y3, Y3
 	VMINPS       Y2, Y3, Y2
 	VSUBPS       Y2, Y0, Y0
-	VBROADCASTSS 36(DI), Y2
+	VBROADCASTSS 32(DI), Y2
 	VMULPS       Y2, Y1, Y1
 	VBROADCASTSS constants<>+0(SB), Y2
 	VADDPS       Y2, Y1, Y1
@@ -683,7 +671,7 @@ DATA all7fffffff<>+24(SB)/4, $0x7fffffff
 DATA all7fffffff<>+28(SB)/4, $0x7fffffff
 GLOBL all7fffffff<>(SB), RODATA|NOPTR, $32
 
-// func AdaGradProxMany(list [][]float32, c *[10]float32)
+// func AdaGradProxMany(list [][]float32, c *[9]float32)
 // Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·AdaGradProxMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
@@ -691,12 +679,12 @@ TEXT ·AdaGradProxMany(SB), NOSPLIT, $0-32
 	IMUL3Q       $+24, DX, DX
 	ADDQ         CX, DX
 	MOVQ         c+24(FP), R9
-	VBROADCASTSS (R9), Y0
-	VBROADCASTSS 4(R9), Y1
-	VBROADCASTSS 8(R9), Y2
-	VBROADCASTSS 12(R9), Y3
-	VBROADCASTSS 16(R9), Y4
-	VBROADCASTSS 20(R9), Y5
+	VBROADCASTSS 24(R9), Y0
+	VBROADCASTSS (R9), Y1
+	VBROADCASTSS 4(R9), Y2
+	VBROADCASTSS 8(R9), Y3
+	VBROADCASTSS 12(R9), Y4
+	VBROADCASTSS 16(R9), Y5
 	LEAQ         -72(DX), R10
 	CMPQ         CX, DX
 	JGE          end
@@ -731,123 +719,117 @@ entry:
 	JGE        mainend
 	CMPL       20(R9), $0xffffffff
 	JNE        main
-	CMPL       24(R9), $0xffffffff
-	JNE        main
 	CMPL       (R9), $0x3f800000
 	JNE        mainnokeep
 	CMPL       12(R9), $0x3f800000
 	JNE        mainnokeepnoscale
-	CMPL       28(R9), $+0
+	CMPL       24(R9), $+0
 	JLT        mainend
 
 mainnokeepnoscalenodecayagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 28(R9), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      32(R8)(AX*4), Y8
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 28(R9), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
 	VMOVUPS      Y8, 32(R8)(AX*4)
-	VADDPS       Y1, Y8, Y8
+	VADDPS       Y2, Y8, Y8
 	VSQRTPS      Y8, Y8
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 28(R9), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      96(R8)(AX*4), Y12
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 28(R9), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
 	VMOVUPS      Y12, 96(R8)(AX*4)
-	VADDPS       Y1, Y12, Y12
+	VADDPS       Y2, Y12, Y12
 	VSQRTPS      Y12, Y12
 	VMOVUPS      (SI)(AX*4), Y14
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(R9), Y14
+	VBROADCASTSS 28(R9), Y14
 	VMULPS       Y14, Y6, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(R9), Y14
+	VBROADCASTSS 32(R9), Y14
 	VMULPS       Y14, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y6
-	VADDPS       Y2, Y8, Y7
-	VDIVPS       Y7, Y4, Y7
+	VADDPS       Y3, Y8, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
-	VADDPS       Y2, Y10, Y7
-	VDIVPS       Y7, Y4, Y7
+	VADDPS       Y3, Y10, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
-	VADDPS       Y2, Y12, Y7
-	VDIVPS       Y7, Y4, Y7
+	VADDPS       Y3, Y12, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -859,121 +841,117 @@ mainnokeepnoscalenodecayagain:
 	JMP          mainend
 
 mainnokeepnoscale:
-	CMPL 28(R9), $+0
+	CMPL 24(R9), $+0
 	JLT  mainend
 
 mainnokeepnoscaleagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 28(R9), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      32(R8)(AX*4), Y8
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 28(R9), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
 	VMOVUPS      Y8, 32(R8)(AX*4)
-	VADDPS       Y1, Y8, Y8
+	VADDPS       Y2, Y8, Y8
 	VSQRTPS      Y8, Y8
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 28(R9), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      96(R8)(AX*4), Y12
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 28(R9), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
 	VMOVUPS      Y12, 96(R8)(AX*4)
-	VADDPS       Y1, Y12, Y12
+	VADDPS       Y2, Y12, Y12
 	VSQRTPS      Y12, Y12
 	VMOVUPS      (SI)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y4, Y14, Y14
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(R9), Y14
+	VBROADCASTSS 28(R9), Y14
 	VMULPS       Y14, Y6, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(R9), Y14
+	VBROADCASTSS 32(R9), Y14
 	VMULPS       Y14, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y8, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y8, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y10, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y10, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y12, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y12, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -985,125 +963,129 @@ mainnokeepnoscaleagain:
 	JMP          mainend
 
 mainnokeep:
-	CMPL 28(R9), $+0
+	CMPL 24(R9), $+0
 	JLT  mainend
 
 mainnokeepagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 28(R9), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      32(R8)(AX*4), Y8
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 28(R9), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VANDPS       Y0, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
 	VMOVUPS      Y8, 32(R8)(AX*4)
-	VADDPS       Y1, Y8, Y8
+	VADDPS       Y2, Y8, Y8
 	VSQRTPS      Y8, Y8
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 28(R9), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
+	VMULPS       Y1, Y11, Y11
+	VANDPS       Y0, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      96(R8)(AX*4), Y12
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 28(R9), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
+	VMULPS       Y1, Y13, Y13
+	VANDPS       Y0, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
 	VMOVUPS      Y12, 96(R8)(AX*4)
-	VADDPS       Y1, Y12, Y12
+	VADDPS       Y2, Y12, Y12
 	VSQRTPS      Y12, Y12
 	VMOVUPS      (SI)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y4, Y14, Y14
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(R9), Y14
+	VBROADCASTSS 28(R9), Y14
 	VMULPS       Y14, Y6, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(R9), Y14
+	VBROADCASTSS 32(R9), Y14
 	VMULPS       Y14, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y8, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y8, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y10, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y10, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y12, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y12, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -1115,149 +1097,145 @@ mainnokeepagain:
 	JMP          mainend
 
 main:
-	CMPL 28(R9), $+0
-	JLT  mainend
-	CMPL 20(R9), $+0
-	JLT  mainend
 	CMPL 24(R9), $+0
 	JLT  mainend
 
 mainagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 28(R9), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      32(R8)(AX*4), Y8
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 28(R9), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VANDPS       Y0, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y8, Y8
-	VANDPS       Y5, Y8, Y10
-	VPSIGND      Y10, Y8, Y8
 	VMOVUPS      Y8, 32(R8)(AX*4)
-	VADDPS       Y1, Y8, Y8
+	VADDPS       Y2, Y8, Y8
 	VSQRTPS      Y8, Y8
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 28(R9), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
+	VMULPS       Y1, Y11, Y11
+	VANDPS       Y0, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
-	VANDPS       Y5, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      96(R8)(AX*4), Y12
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 28(R9), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
+	VMULPS       Y1, Y13, Y13
+	VANDPS       Y0, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y12, Y12
-	VANDPS       Y5, Y12, Y14
-	VPSIGND      Y14, Y12, Y12
 	VMOVUPS      Y12, 96(R8)(AX*4)
-	VADDPS       Y1, Y12, Y12
+	VADDPS       Y2, Y12, Y12
 	VSQRTPS      Y12, Y12
 	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 24(R9), Y15
+	VBROADCASTSS 20(R9), Y15
 	VANDPS       Y15, Y14, Y15
+	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
 	VPSIGND      Y15, Y14, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y4, Y14, Y14
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(R9), Y14
+	VBROADCASTSS 28(R9), Y14
 	VMULPS       Y14, Y6, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(R9), Y14
+	VBROADCASTSS 32(R9), Y14
 	VMULPS       Y14, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 24(R9), Y7
+	VBROADCASTSS 20(R9), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y8, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y8, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 24(R9), Y7
+	VBROADCASTSS 20(R9), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y10, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y10, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 24(R9), Y7
+	VBROADCASTSS 20(R9), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y12, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y12, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -1276,37 +1254,36 @@ mainend:
 loop:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 28(R9), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (SI)(AX*4), Y8
-	VBROADCASTSS 24(R9), Y9
+	VBROADCASTSS 20(R9), Y9
 	VANDPS       Y9, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y1, Y6, Y6
-	VSQRTPS      Y6, Y6
+	VMULPS       Y4, Y8, Y8
 	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VSQRTPS      Y6, Y6
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y8, Y7
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y6, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y7, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y6, Y6
@@ -1324,37 +1301,36 @@ loopend:
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
 	VMASKMOVPS   (R8)(AX*4), Y6, Y7
 	VMASKMOVPS   (DI)(AX*4), Y6, Y8
-	VBROADCASTSS 28(R9), Y9
-	VANDPS       Y9, Y8, Y9
+	VANDPS       Y0, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y0, Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VANDPS       Y0, Y8, Y9
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y8, Y8, Y9
 	VADDPS       Y9, Y7, Y7
-	VANDPS       Y5, Y7, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y7, Y7
 	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
 	VMASKMOVPS   (SI)(AX*4), Y6, Y9
-	VBROADCASTSS 24(R9), Y10
+	VBROADCASTSS 20(R9), Y10
 	VANDPS       Y10, Y9, Y10
 	VPMINUD      all7fffffff<>+0(SB), Y10, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y3, Y9, Y9
-	VADDPS       Y1, Y7, Y7
-	VSQRTPS      Y7, Y7
+	VMULPS       Y4, Y9, Y9
 	VADDPS       Y2, Y7, Y7
-	VDIVPS       Y7, Y4, Y7
+	VSQRTPS      Y7, Y7
+	VADDPS       Y3, Y7, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y8, Y8
 	VSUBPS       Y8, Y9, Y8
-	VBROADCASTSS 32(R9), Y9
+	VBROADCASTSS 28(R9), Y9
 	VMULPS       Y9, Y7, Y9
 	VBROADCASTSS constants<>+4(SB), Y10
 	VXORPS       Y10, Y9, Y10
 	VMAXPS       Y8, Y10, Y10
 	VMINPS       Y9, Y10, Y9
 	VSUBPS       Y9, Y8, Y8
-	VBROADCASTSS 36(R9), Y9
+	VBROADCASTSS 32(R9), Y9
 	VMULPS       Y9, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y9
 	VADDPS       Y9, Y7, Y7

@@ -24,11 +24,11 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 	MOVQ         v_base+72(FP), DI
 	MOVQ         c+96(FP), R8
 	VBROADCASTSS 28(R8), Y0
-	VBROADCASTSS (R8), Y1
-	VBROADCASTSS 4(R8), Y2
-	VBROADCASTSS 8(R8), Y3
-	VBROADCASTSS 12(R8), Y4
-	VBROADCASTSS 16(R8), Y5
+	VBROADCASTSS 36(R8), Y1
+	VBROADCASTSS (R8), Y2
+	VBROADCASTSS 4(R8), Y3
+	VBROADCASTSS 8(R8), Y4
+	VBROADCASTSS 12(R8), Y5
 	XORQ         AX, AX
 	MOVQ         CX, R9
 	ANDQ         $-32, R9
@@ -48,64 +48,60 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 mainnokeepnoscalenodecayagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 36(R8), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VMOVUPS      Y7, (DI)(AX*4)
 	VSQRTPS      Y7, Y7
 	VMOVUPS      32(SI)(AX*4), Y8
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 36(R8), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y8, Y8
 	VMOVUPS      Y8, 32(SI)(AX*4)
 	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y11
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y9, Y11
 	VMULPS       Y9, Y11, Y9
 	VADDPS       Y9, Y10, Y9
 	VMOVUPS      Y9, 32(DI)(AX*4)
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 36(R8), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
 	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y13
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y5, Y11, Y13
 	VMULPS       Y11, Y13, Y11
 	VADDPS       Y11, Y12, Y11
 	VMOVUPS      Y11, 64(DI)(AX*4)
 	VSQRTPS      Y11, Y11
 	VMOVUPS      96(SI)(AX*4), Y12
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 36(R8), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y12, Y12
 	VMOVUPS      Y12, 96(SI)(AX*4)
 	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y15
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y15
 	VMULPS       Y13, Y15, Y13
 	VADDPS       Y13, Y14, Y13
 	VMOVUPS      Y13, 96(DI)(AX*4)
@@ -113,28 +109,32 @@ mainnokeepnoscalenodecayagain:
 	VMOVUPS      (DX)(AX*4), Y14
 	VBROADCASTSS 24(R8), Y15
 	VMULPS       Y15, Y6, Y6
-	VADDPS       Y5, Y7, Y7
+	VBROADCASTSS 16(R8), Y15
+	VADDPS       Y15, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (DX)(AX*4)
 	VMOVUPS      32(DX)(AX*4), Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y8, Y7
-	VADDPS       Y5, Y9, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
 	VMOVUPS      64(DX)(AX*4), Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y10, Y7
-	VADDPS       Y5, Y11, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y11, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
 	VMOVUPS      96(DX)(AX*4), Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y12, Y7
-	VADDPS       Y5, Y13, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(DX)(AX*4)
@@ -150,64 +150,60 @@ mainnokeepnoscale:
 mainnokeepnoscaleagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 36(R8), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VMOVUPS      Y7, (DI)(AX*4)
 	VSQRTPS      Y7, Y7
 	VMOVUPS      32(SI)(AX*4), Y8
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 36(R8), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y8, Y8
 	VMOVUPS      Y8, 32(SI)(AX*4)
 	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y11
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y9, Y11
 	VMULPS       Y9, Y11, Y9
 	VADDPS       Y9, Y10, Y9
 	VMOVUPS      Y9, 32(DI)(AX*4)
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 36(R8), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
 	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y13
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y5, Y11, Y13
 	VMULPS       Y11, Y13, Y11
 	VADDPS       Y11, Y12, Y11
 	VMOVUPS      Y11, 64(DI)(AX*4)
 	VSQRTPS      Y11, Y11
 	VMOVUPS      96(SI)(AX*4), Y12
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 36(R8), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y12, Y12
 	VMOVUPS      Y12, 96(SI)(AX*4)
 	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y15
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y15
 	VMULPS       Y13, Y15, Y13
 	VADDPS       Y13, Y14, Y13
 	VMOVUPS      Y13, 96(DI)(AX*4)
@@ -217,7 +213,8 @@ mainnokeepnoscaleagain:
 	VMULPS       Y15, Y14, Y14
 	VBROADCASTSS 24(R8), Y15
 	VMULPS       Y15, Y6, Y6
-	VADDPS       Y5, Y7, Y7
+	VBROADCASTSS 16(R8), Y15
+	VADDPS       Y15, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (DX)(AX*4)
@@ -226,7 +223,8 @@ mainnokeepnoscaleagain:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y8, Y7
-	VADDPS       Y5, Y9, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
@@ -235,7 +233,8 @@ mainnokeepnoscaleagain:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y10, Y7
-	VADDPS       Y5, Y11, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y11, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
@@ -244,7 +243,8 @@ mainnokeepnoscaleagain:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y12, Y7
-	VADDPS       Y5, Y13, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(DX)(AX*4)
@@ -260,68 +260,72 @@ mainnokeep:
 mainnokeepagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 36(R8), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
+	VMULPS       Y2, Y7, Y7
+	VANDPS       Y1, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VMOVUPS      Y7, (DI)(AX*4)
 	VSQRTPS      Y7, Y7
 	VMOVUPS      32(SI)(AX*4), Y8
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 36(R8), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y1, Y9, Y9
+	VMULPS       Y2, Y9, Y9
+	VANDPS       Y1, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y8, Y8
 	VMOVUPS      Y8, 32(SI)(AX*4)
 	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y11
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y9, Y11
 	VMULPS       Y9, Y11, Y9
 	VADDPS       Y9, Y10, Y9
 	VMOVUPS      Y9, 32(DI)(AX*4)
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 36(R8), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y1, Y11, Y11
+	VMULPS       Y2, Y11, Y11
+	VANDPS       Y1, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
 	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y13
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y5, Y11, Y13
 	VMULPS       Y11, Y13, Y11
 	VADDPS       Y11, Y12, Y11
 	VMOVUPS      Y11, 64(DI)(AX*4)
 	VSQRTPS      Y11, Y11
 	VMOVUPS      96(SI)(AX*4), Y12
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 36(R8), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y1, Y13, Y13
+	VMULPS       Y2, Y13, Y13
+	VANDPS       Y1, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y12, Y12
 	VMOVUPS      Y12, 96(SI)(AX*4)
 	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y15
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y15
 	VMULPS       Y13, Y15, Y13
 	VADDPS       Y13, Y14, Y13
 	VMOVUPS      Y13, 96(DI)(AX*4)
@@ -331,7 +335,8 @@ mainnokeepagain:
 	VMULPS       Y15, Y14, Y14
 	VBROADCASTSS 24(R8), Y15
 	VMULPS       Y15, Y6, Y6
-	VADDPS       Y5, Y7, Y7
+	VBROADCASTSS 16(R8), Y15
+	VADDPS       Y15, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (DX)(AX*4)
@@ -340,7 +345,8 @@ mainnokeepagain:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y8, Y7
-	VADDPS       Y5, Y9, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
@@ -349,7 +355,8 @@ mainnokeepagain:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y10, Y7
-	VADDPS       Y5, Y11, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y11, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
@@ -358,7 +365,8 @@ mainnokeepagain:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y12, Y7
-	VADDPS       Y5, Y13, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(DX)(AX*4)
@@ -372,25 +380,24 @@ main:
 	JLT  mainend
 	CMPL 28(R8), $+0
 	JLT  mainend
-	CMPL 32(R8), $+0
-	JLT  mainend
 
 mainagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 36(R8), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
+	VMULPS       Y2, Y7, Y7
+	VANDPS       Y1, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y0, Y6, Y8
 	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VANDPS       Y0, Y7, Y8
@@ -399,19 +406,20 @@ mainagain:
 	VSQRTPS      Y7, Y7
 	VMOVUPS      32(SI)(AX*4), Y8
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 36(R8), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y1, Y9, Y9
+	VMULPS       Y2, Y9, Y9
+	VANDPS       Y1, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y8, Y8
 	VANDPS       Y0, Y8, Y10
 	VPSIGND      Y10, Y8, Y8
 	VMOVUPS      Y8, 32(SI)(AX*4)
 	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y11
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y9, Y11
 	VMULPS       Y9, Y11, Y9
 	VADDPS       Y9, Y10, Y9
 	VANDPS       Y0, Y9, Y10
@@ -420,19 +428,20 @@ mainagain:
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 36(R8), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y1, Y11, Y11
+	VMULPS       Y2, Y11, Y11
+	VANDPS       Y1, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VANDPS       Y0, Y10, Y12
 	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
 	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y13
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y5, Y11, Y13
 	VMULPS       Y11, Y13, Y11
 	VADDPS       Y11, Y12, Y11
 	VANDPS       Y0, Y11, Y12
@@ -441,19 +450,20 @@ mainagain:
 	VSQRTPS      Y11, Y11
 	VMOVUPS      96(SI)(AX*4), Y12
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 36(R8), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y1, Y13, Y13
+	VMULPS       Y2, Y13, Y13
+	VANDPS       Y1, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y12, Y12
 	VANDPS       Y0, Y12, Y14
 	VPSIGND      Y14, Y12, Y12
 	VMOVUPS      Y12, 96(SI)(AX*4)
 	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y15
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y15
 	VMULPS       Y13, Y15, Y13
 	VADDPS       Y13, Y14, Y13
 	VANDPS       Y0, Y13, Y14
@@ -463,48 +473,56 @@ mainagain:
 	VMOVUPS      (DX)(AX*4), Y14
 	VBROADCASTSS 32(R8), Y15
 	VANDPS       Y15, Y14, Y15
+	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
 	VPSIGND      Y15, Y14, Y14
 	VBROADCASTSS 20(R8), Y15
 	VMULPS       Y15, Y14, Y14
 	VBROADCASTSS 24(R8), Y15
 	VMULPS       Y15, Y6, Y6
-	VADDPS       Y5, Y7, Y7
+	VBROADCASTSS 16(R8), Y15
+	VADDPS       Y15, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (DX)(AX*4)
 	VMOVUPS      32(DX)(AX*4), Y6
 	VBROADCASTSS 32(R8), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
 	VBROADCASTSS 20(R8), Y7
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y8, Y7
-	VADDPS       Y5, Y9, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
 	VMOVUPS      64(DX)(AX*4), Y6
 	VBROADCASTSS 32(R8), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
 	VBROADCASTSS 20(R8), Y7
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y10, Y7
-	VADDPS       Y5, Y11, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y11, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
 	VMOVUPS      96(DX)(AX*4), Y6
 	VBROADCASTSS 32(R8), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
 	VBROADCASTSS 20(R8), Y7
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y12, Y7
-	VADDPS       Y5, Y13, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(DX)(AX*4)
@@ -521,21 +539,23 @@ mainend:
 loop:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 36(R8), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
+	VMULPS       Y2, Y7, Y7
+	VANDPS       Y1, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y0, Y6, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VANDPS       Y0, Y7, Y8
@@ -552,7 +572,8 @@ loop:
 	VBROADCASTSS 24(R8), Y9
 	VMULPS       Y9, Y6, Y6
 	VSQRTPS      Y7, Y7
-	VADDPS       Y5, Y7, Y7
+	VBROADCASTSS 16(R8), Y9
+	VADDPS       Y9, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y8, Y6
 	VMOVUPS      Y6, (DX)(AX*4)
@@ -568,21 +589,23 @@ loopend:
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
 	VMASKMOVPS   (SI)(AX*4), Y6, Y7
 	VMASKMOVPS   (BX)(AX*4), Y6, Y8
-	VBROADCASTSS 36(R8), Y9
-	VANDPS       Y9, Y8, Y9
+	VANDPS       Y1, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y1, Y8, Y1
-	VSUBPS       Y7, Y1, Y8
 	VMULPS       Y2, Y8, Y2
+	VANDPS       Y1, Y2, Y1
+	VPMINUD      all7fffffff<>+0(SB), Y1, Y1
+	VPSIGND      Y1, Y2, Y1
+	VSUBPS       Y7, Y1, Y2
+	VMULPS       Y3, Y2, Y2
 	VADDPS       Y2, Y7, Y2
-	VANDPS       Y0, Y2, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y2, Y2
+	VANDPS       Y0, Y2, Y3
+	VPMINUD      all7fffffff<>+0(SB), Y3, Y3
+	VPSIGND      Y3, Y2, Y2
 	VMASKMOVPS   Y2, Y6, (SI)(AX*4)
-	VMASKMOVPS   (DI)(AX*4), Y6, Y7
-	VMULPS       Y3, Y7, Y3
-	VMULPS       Y4, Y1, Y4
+	VMASKMOVPS   (DI)(AX*4), Y6, Y3
+	VMULPS       Y4, Y3, Y3
+	VMULPS       Y5, Y1, Y4
 	VMULPS       Y1, Y4, Y1
 	VADDPS       Y1, Y3, Y1
 	VANDPS       Y0, Y1, Y0
@@ -599,7 +622,8 @@ loopend:
 	VBROADCASTSS 24(R8), Y3
 	VMULPS       Y3, Y2, Y2
 	VSQRTPS      Y0, Y0
-	VADDPS       Y5, Y0, Y0
+	VBROADCASTSS 16(R8), Y3
+	VADDPS       Y3, Y0, Y0
 	VDIVPS       Y0, Y2, Y0
 	VSUBPS       Y0, Y1, Y0
 	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
@@ -627,11 +651,11 @@ TEXT ·AdamMany(SB), NOSPLIT, $0-32
 	ADDQ         CX, DX
 	MOVQ         c+24(FP), R10
 	VBROADCASTSS 28(R10), Y0
-	VBROADCASTSS (R10), Y1
-	VBROADCASTSS 4(R10), Y2
-	VBROADCASTSS 8(R10), Y3
-	VBROADCASTSS 12(R10), Y4
-	VBROADCASTSS 16(R10), Y5
+	VBROADCASTSS 36(R10), Y1
+	VBROADCASTSS (R10), Y2
+	VBROADCASTSS 4(R10), Y3
+	VBROADCASTSS 8(R10), Y4
+	VBROADCASTSS 12(R10), Y5
 	LEAQ         -96(DX), R11
 	CMPQ         CX, DX
 	JGE          end
@@ -684,64 +708,60 @@ entry:
 mainnokeepnoscalenodecayagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 36(R10), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VMOVUPS      Y7, (R9)(AX*4)
 	VSQRTPS      Y7, Y7
 	VMOVUPS      32(R8)(AX*4), Y8
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 36(R10), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y8, Y8
 	VMOVUPS      Y8, 32(R8)(AX*4)
 	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y11
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y9, Y11
 	VMULPS       Y9, Y11, Y9
 	VADDPS       Y9, Y10, Y9
 	VMOVUPS      Y9, 32(R9)(AX*4)
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 36(R10), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
 	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y13
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y5, Y11, Y13
 	VMULPS       Y11, Y13, Y11
 	VADDPS       Y11, Y12, Y11
 	VMOVUPS      Y11, 64(R9)(AX*4)
 	VSQRTPS      Y11, Y11
 	VMOVUPS      96(R8)(AX*4), Y12
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 36(R10), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y12, Y12
 	VMOVUPS      Y12, 96(R8)(AX*4)
 	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y15
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y15
 	VMULPS       Y13, Y15, Y13
 	VADDPS       Y13, Y14, Y13
 	VMOVUPS      Y13, 96(R9)(AX*4)
@@ -749,28 +769,32 @@ mainnokeepnoscalenodecayagain:
 	VMOVUPS      (SI)(AX*4), Y14
 	VBROADCASTSS 24(R10), Y15
 	VMULPS       Y15, Y6, Y6
-	VADDPS       Y5, Y7, Y7
+	VBROADCASTSS 16(R10), Y15
+	VADDPS       Y15, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y8, Y7
-	VADDPS       Y5, Y9, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y10, Y7
-	VADDPS       Y5, Y11, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y11, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y12, Y7
-	VADDPS       Y5, Y13, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
@@ -786,64 +810,60 @@ mainnokeepnoscale:
 mainnokeepnoscaleagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 36(R10), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VMOVUPS      Y7, (R9)(AX*4)
 	VSQRTPS      Y7, Y7
 	VMOVUPS      32(R8)(AX*4), Y8
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 36(R10), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y8, Y8
 	VMOVUPS      Y8, 32(R8)(AX*4)
 	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y11
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y9, Y11
 	VMULPS       Y9, Y11, Y9
 	VADDPS       Y9, Y10, Y9
 	VMOVUPS      Y9, 32(R9)(AX*4)
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 36(R10), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
 	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y13
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y5, Y11, Y13
 	VMULPS       Y11, Y13, Y11
 	VADDPS       Y11, Y12, Y11
 	VMOVUPS      Y11, 64(R9)(AX*4)
 	VSQRTPS      Y11, Y11
 	VMOVUPS      96(R8)(AX*4), Y12
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 36(R10), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y12, Y12
 	VMOVUPS      Y12, 96(R8)(AX*4)
 	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y15
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y15
 	VMULPS       Y13, Y15, Y13
 	VADDPS       Y13, Y14, Y13
 	VMOVUPS      Y13, 96(R9)(AX*4)
@@ -853,7 +873,8 @@ mainnokeepnoscaleagain:
 	VMULPS       Y15, Y14, Y14
 	VBROADCASTSS 24(R10), Y15
 	VMULPS       Y15, Y6, Y6
-	VADDPS       Y5, Y7, Y7
+	VBROADCASTSS 16(R10), Y15
+	VADDPS       Y15, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
@@ -862,7 +883,8 @@ mainnokeepnoscaleagain:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y8, Y7
-	VADDPS       Y5, Y9, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
@@ -871,7 +893,8 @@ mainnokeepnoscaleagain:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y10, Y7
-	VADDPS       Y5, Y11, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y11, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
@@ -880,7 +903,8 @@ mainnokeepnoscaleagain:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y12, Y7
-	VADDPS       Y5, Y13, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
@@ -896,68 +920,72 @@ mainnokeep:
 mainnokeepagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 36(R10), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
+	VMULPS       Y2, Y7, Y7
+	VANDPS       Y1, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VMOVUPS      Y7, (R9)(AX*4)
 	VSQRTPS      Y7, Y7
 	VMOVUPS      32(R8)(AX*4), Y8
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 36(R10), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y1, Y9, Y9
+	VMULPS       Y2, Y9, Y9
+	VANDPS       Y1, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y8, Y8
 	VMOVUPS      Y8, 32(R8)(AX*4)
 	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y11
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y9, Y11
 	VMULPS       Y9, Y11, Y9
 	VADDPS       Y9, Y10, Y9
 	VMOVUPS      Y9, 32(R9)(AX*4)
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 36(R10), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y1, Y11, Y11
+	VMULPS       Y2, Y11, Y11
+	VANDPS       Y1, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
 	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y13
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y5, Y11, Y13
 	VMULPS       Y11, Y13, Y11
 	VADDPS       Y11, Y12, Y11
 	VMOVUPS      Y11, 64(R9)(AX*4)
 	VSQRTPS      Y11, Y11
 	VMOVUPS      96(R8)(AX*4), Y12
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 36(R10), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y1, Y13, Y13
+	VMULPS       Y2, Y13, Y13
+	VANDPS       Y1, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y12, Y12
 	VMOVUPS      Y12, 96(R8)(AX*4)
 	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y15
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y15
 	VMULPS       Y13, Y15, Y13
 	VADDPS       Y13, Y14, Y13
 	VMOVUPS      Y13, 96(R9)(AX*4)
@@ -967,7 +995,8 @@ mainnokeepagain:
 	VMULPS       Y15, Y14, Y14
 	VBROADCASTSS 24(R10), Y15
 	VMULPS       Y15, Y6, Y6
-	VADDPS       Y5, Y7, Y7
+	VBROADCASTSS 16(R10), Y15
+	VADDPS       Y15, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
@@ -976,7 +1005,8 @@ mainnokeepagain:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y8, Y7
-	VADDPS       Y5, Y9, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
@@ -985,7 +1015,8 @@ mainnokeepagain:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y10, Y7
-	VADDPS       Y5, Y11, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y11, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
@@ -994,7 +1025,8 @@ mainnokeepagain:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y12, Y7
-	VADDPS       Y5, Y13, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
@@ -1008,25 +1040,24 @@ main:
 	JLT  mainend
 	CMPL 28(R10), $+0
 	JLT  mainend
-	CMPL 32(R10), $+0
-	JLT  mainend
 
 mainagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 36(R10), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
+	VMULPS       Y2, Y7, Y7
+	VANDPS       Y1, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y0, Y6, Y8
 	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VANDPS       Y0, Y7, Y8
@@ -1035,19 +1066,20 @@ mainagain:
 	VSQRTPS      Y7, Y7
 	VMOVUPS      32(R8)(AX*4), Y8
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 36(R10), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y1, Y9, Y9
+	VMULPS       Y2, Y9, Y9
+	VANDPS       Y1, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y8, Y8
 	VANDPS       Y0, Y8, Y10
 	VPSIGND      Y10, Y8, Y8
 	VMOVUPS      Y8, 32(R8)(AX*4)
 	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y11
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y9, Y11
 	VMULPS       Y9, Y11, Y9
 	VADDPS       Y9, Y10, Y9
 	VANDPS       Y0, Y9, Y10
@@ -1056,19 +1088,20 @@ mainagain:
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 36(R10), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y1, Y11, Y11
+	VMULPS       Y2, Y11, Y11
+	VANDPS       Y1, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VANDPS       Y0, Y10, Y12
 	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
 	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y13
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y5, Y11, Y13
 	VMULPS       Y11, Y13, Y11
 	VADDPS       Y11, Y12, Y11
 	VANDPS       Y0, Y11, Y12
@@ -1077,19 +1110,20 @@ mainagain:
 	VSQRTPS      Y11, Y11
 	VMOVUPS      96(R8)(AX*4), Y12
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 36(R10), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y1, Y13, Y13
+	VMULPS       Y2, Y13, Y13
+	VANDPS       Y1, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y12, Y12
 	VANDPS       Y0, Y12, Y14
 	VPSIGND      Y14, Y12, Y12
 	VMOVUPS      Y12, 96(R8)(AX*4)
 	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y15
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y15
 	VMULPS       Y13, Y15, Y13
 	VADDPS       Y13, Y14, Y13
 	VANDPS       Y0, Y13, Y14
@@ -1099,48 +1133,56 @@ mainagain:
 	VMOVUPS      (SI)(AX*4), Y14
 	VBROADCASTSS 32(R10), Y15
 	VANDPS       Y15, Y14, Y15
+	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
 	VPSIGND      Y15, Y14, Y14
 	VBROADCASTSS 20(R10), Y15
 	VMULPS       Y15, Y14, Y14
 	VBROADCASTSS 24(R10), Y15
 	VMULPS       Y15, Y6, Y6
-	VADDPS       Y5, Y7, Y7
+	VBROADCASTSS 16(R10), Y15
+	VADDPS       Y15, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y6
 	VBROADCASTSS 32(R10), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
 	VBROADCASTSS 20(R10), Y7
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y8, Y7
-	VADDPS       Y5, Y9, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
 	VBROADCASTSS 32(R10), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
 	VBROADCASTSS 20(R10), Y7
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y10, Y7
-	VADDPS       Y5, Y11, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y11, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
 	VBROADCASTSS 32(R10), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
 	VBROADCASTSS 20(R10), Y7
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y12, Y7
-	VADDPS       Y5, Y13, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
@@ -1157,21 +1199,23 @@ mainend:
 loop:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 36(R10), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
+	VMULPS       Y2, Y7, Y7
+	VANDPS       Y1, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y0, Y6, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VANDPS       Y0, Y7, Y8
@@ -1188,7 +1232,8 @@ loop:
 	VBROADCASTSS 24(R10), Y9
 	VMULPS       Y9, Y6, Y6
 	VSQRTPS      Y7, Y7
-	VADDPS       Y5, Y7, Y7
+	VBROADCASTSS 16(R10), Y9
+	VADDPS       Y9, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y8, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
@@ -1204,21 +1249,23 @@ loopend:
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
 	VMASKMOVPS   (R8)(AX*4), Y6, Y7
 	VMASKMOVPS   (DI)(AX*4), Y6, Y8
-	VBROADCASTSS 36(R10), Y9
-	VANDPS       Y9, Y8, Y9
+	VANDPS       Y1, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y1, Y8, Y8
+	VMULPS       Y2, Y8, Y8
+	VANDPS       Y1, Y8, Y9
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
 	VSUBPS       Y7, Y8, Y9
-	VMULPS       Y2, Y9, Y9
+	VMULPS       Y3, Y9, Y9
 	VADDPS       Y9, Y7, Y7
 	VANDPS       Y0, Y7, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y7, Y7
 	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
 	VMASKMOVPS   (R9)(AX*4), Y6, Y9
-	VMULPS       Y3, Y9, Y9
-	VMULPS       Y4, Y8, Y10
+	VMULPS       Y4, Y9, Y9
+	VMULPS       Y5, Y8, Y10
 	VMULPS       Y8, Y10, Y8
 	VADDPS       Y8, Y9, Y8
 	VANDPS       Y0, Y8, Y9
@@ -1235,7 +1282,8 @@ loopend:
 	VBROADCASTSS 24(R10), Y10
 	VMULPS       Y10, Y7, Y7
 	VSQRTPS      Y8, Y8
-	VADDPS       Y5, Y8, Y8
+	VBROADCASTSS 16(R10), Y10
+	VADDPS       Y10, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y9, Y7
 	VMASKMOVPS   Y7, Y6, (SI)(AX*4)

@@ -220,8 +220,6 @@ main:
 	JLT  mainend
 	CMPL 16(DI), $+0
 	JLT  mainend
-	CMPL 20(DI), $+0
-	JLT  mainend
 
 mainagain:
 	VMOVUPS (SI)(AX*4), Y7
@@ -236,6 +234,7 @@ mainagain:
 	VMOVUPS Y7, (SI)(AX*4)
 	VMOVUPS (DX)(AX*4), Y8
 	VANDPS  Y5, Y8, Y9
+	VPMINUD all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
 	VMULPS  Y3, Y7, Y7
@@ -253,6 +252,7 @@ mainagain:
 	VMOVUPS Y7, 32(SI)(AX*4)
 	VMOVUPS 32(DX)(AX*4), Y8
 	VANDPS  Y5, Y8, Y9
+	VPMINUD all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
 	VMULPS  Y3, Y7, Y7
@@ -270,6 +270,7 @@ mainagain:
 	VMOVUPS Y7, 64(SI)(AX*4)
 	VMOVUPS 64(DX)(AX*4), Y8
 	VANDPS  Y5, Y8, Y9
+	VPMINUD all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
 	VMULPS  Y3, Y7, Y7
@@ -287,6 +288,7 @@ mainagain:
 	VMOVUPS Y7, 96(SI)(AX*4)
 	VMOVUPS 96(DX)(AX*4), Y8
 	VANDPS  Y5, Y8, Y9
+	VPMINUD all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
 	VMULPS  Y3, Y7, Y7
@@ -601,8 +603,6 @@ main:
 	JLT  mainend
 	CMPL 16(R9), $+0
 	JLT  mainend
-	CMPL 20(R9), $+0
-	JLT  mainend
 
 mainagain:
 	VMOVUPS (R8)(AX*4), Y7
@@ -617,6 +617,7 @@ mainagain:
 	VMOVUPS Y7, (R8)(AX*4)
 	VMOVUPS (SI)(AX*4), Y8
 	VANDPS  Y5, Y8, Y9
+	VPMINUD all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
 	VMULPS  Y3, Y7, Y7
@@ -634,6 +635,7 @@ mainagain:
 	VMOVUPS Y7, 32(R8)(AX*4)
 	VMOVUPS 32(SI)(AX*4), Y8
 	VANDPS  Y5, Y8, Y9
+	VPMINUD all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
 	VMULPS  Y3, Y7, Y7
@@ -651,6 +653,7 @@ mainagain:
 	VMOVUPS Y7, 64(R8)(AX*4)
 	VMOVUPS 64(SI)(AX*4), Y8
 	VANDPS  Y5, Y8, Y9
+	VPMINUD all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
 	VMULPS  Y3, Y7, Y7
@@ -668,6 +671,7 @@ mainagain:
 	VMOVUPS Y7, 96(R8)(AX*4)
 	VMOVUPS 96(SI)(AX*4), Y8
 	VANDPS  Y5, Y8, Y9
+	VPMINUD all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND Y9, Y8, Y8
 	VMULPS  Y2, Y8, Y8
 	VMULPS  Y3, Y7, Y7

@@ -245,8 +245,6 @@ main:
 	JLT  mainend
 	CMPL 20(DI), $+0
 	JLT  mainend
-	CMPL 24(DI), $+0
-	JLT  mainend
 
 mainagain:
 	VMOVUPS (SI)(AX*4), Y8
@@ -261,6 +259,7 @@ mainagain:
 	VMOVUPS Y8, (SI)(AX*4)
 	VMOVUPS (DX)(AX*4), Y10
 	VANDPS  Y6, Y10, Y11
+	VPMINUD all7fffffff<>+0(SB), Y11, Y11
 	VPSIGND Y11, Y10, Y10
 	VMULPS  Y2, Y10, Y10
 	VMULPS  Y3, Y9, Y9
@@ -280,6 +279,7 @@ mainagain:
 	VMOVUPS Y8, 32(SI)(AX*4)
 	VMOVUPS 32(DX)(AX*4), Y10
 	VANDPS  Y6, Y10, Y11
+	VPMINUD all7fffffff<>+0(SB), Y11, Y11
 	VPSIGND Y11, Y10, Y10
 	VMULPS  Y2, Y10, Y10
 	VMULPS  Y3, Y9, Y9
@@ -299,6 +299,7 @@ mainagain:
 	VMOVUPS Y8, 64(SI)(AX*4)
 	VMOVUPS 64(DX)(AX*4), Y10
 	VANDPS  Y6, Y10, Y11
+	VPMINUD all7fffffff<>+0(SB), Y11, Y11
 	VPSIGND Y11, Y10, Y10
 	VMULPS  Y2, Y10, Y10
 	VMULPS  Y3, Y9, Y9
@@ -318,6 +319,7 @@ mainagain:
 	VMOVUPS Y8, 96(SI)(AX*4)
 	VMOVUPS 96(DX)(AX*4), Y10
 	VANDPS  Y6, Y10, Y11
+	VPMINUD all7fffffff<>+0(SB), Y11, Y11
 	VPSIGND Y11, Y10, Y10
 	VMULPS  Y2, Y10, Y10
 	VMULPS  Y3, Y9, Y9
@@ -663,8 +665,6 @@ main:
 	JLT  mainend
 	CMPL 20(R9), $+0
 	JLT  mainend
-	CMPL 24(R9), $+0
-	JLT  mainend
 
 mainagain:
 	VMOVUPS (R8)(AX*4), Y8
@@ -679,6 +679,7 @@ mainagain:
 	VMOVUPS Y8, (R8)(AX*4)
 	VMOVUPS (SI)(AX*4), Y10
 	VANDPS  Y6, Y10, Y11
+	VPMINUD all7fffffff<>+0(SB), Y11, Y11
 	VPSIGND Y11, Y10, Y10
 	VMULPS  Y2, Y10, Y10
 	VMULPS  Y3, Y9, Y9
@@ -698,6 +699,7 @@ mainagain:
 	VMOVUPS Y8, 32(R8)(AX*4)
 	VMOVUPS 32(SI)(AX*4), Y10
 	VANDPS  Y6, Y10, Y11
+	VPMINUD all7fffffff<>+0(SB), Y11, Y11
 	VPSIGND Y11, Y10, Y10
 	VMULPS  Y2, Y10, Y10
 	VMULPS  Y3, Y9, Y9
@@ -717,6 +719,7 @@ mainagain:
 	VMOVUPS Y8, 64(R8)(AX*4)
 	VMOVUPS 64(SI)(AX*4), Y10
 	VANDPS  Y6, Y10, Y11
+	VPMINUD all7fffffff<>+0(SB), Y11, Y11
 	VPSIGND Y11, Y10, Y10
 	VMULPS  Y2, Y10, Y10
 	VMULPS  Y3, Y9, Y9
@@ -736,6 +739,7 @@ mainagain:
 	VMOVUPS Y8, 96(R8)(AX*4)
 	VMOVUPS 96(SI)(AX*4), Y10
 	VANDPS  Y6, Y10, Y11
+	VPMINUD all7fffffff<>+0(SB), Y11, Y11
 	VPSIGND Y11, Y10, Y10
 	VMULPS  Y2, Y10, Y10
 	VMULPS  Y3, Y9, Y9

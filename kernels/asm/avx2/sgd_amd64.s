@@ -114,14 +114,13 @@ mainnokeepagain:
 	JMP     mainend
 
 main:
-	CMPL 8(SI), $+0
-	JLT  mainend
 	CMPL 12(SI), $+0
 	JLT  mainend
 
 mainagain:
 	VMOVUPS (DX)(AX*4), Y4
 	VANDPS  Y2, Y4, Y5
+	VPMINUD all7fffffff<>+0(SB), Y5, Y5
 	VPSIGND Y5, Y4, Y4
 	VMULPS  Y0, Y4, Y4
 	VMOVUPS (BX)(AX*4), Y5
@@ -132,6 +131,7 @@ mainagain:
 	VMOVUPS Y4, (DX)(AX*4)
 	VMOVUPS 32(DX)(AX*4), Y4
 	VANDPS  Y2, Y4, Y5
+	VPMINUD all7fffffff<>+0(SB), Y5, Y5
 	VPSIGND Y5, Y4, Y4
 	VMULPS  Y0, Y4, Y4
 	VMOVUPS 32(BX)(AX*4), Y5
@@ -142,6 +142,7 @@ mainagain:
 	VMOVUPS Y4, 32(DX)(AX*4)
 	VMOVUPS 64(DX)(AX*4), Y4
 	VANDPS  Y2, Y4, Y5
+	VPMINUD all7fffffff<>+0(SB), Y5, Y5
 	VPSIGND Y5, Y4, Y4
 	VMULPS  Y0, Y4, Y4
 	VMOVUPS 64(BX)(AX*4), Y5
@@ -152,6 +153,7 @@ mainagain:
 	VMOVUPS Y4, 64(DX)(AX*4)
 	VMOVUPS 96(DX)(AX*4), Y4
 	VANDPS  Y2, Y4, Y5
+	VPMINUD all7fffffff<>+0(SB), Y5, Y5
 	VPSIGND Y5, Y4, Y4
 	VMULPS  Y0, Y4, Y4
 	VMOVUPS 96(BX)(AX*4), Y5
@@ -342,14 +344,13 @@ mainnokeepagain:
 	JMP     mainend
 
 main:
-	CMPL 8(R8), $+0
-	JLT  mainend
 	CMPL 12(R8), $+0
 	JLT  mainend
 
 mainagain:
 	VMOVUPS (SI)(AX*4), Y4
 	VANDPS  Y2, Y4, Y5
+	VPMINUD all7fffffff<>+0(SB), Y5, Y5
 	VPSIGND Y5, Y4, Y4
 	VMULPS  Y0, Y4, Y4
 	VMOVUPS (DI)(AX*4), Y5
@@ -360,6 +361,7 @@ mainagain:
 	VMOVUPS Y4, (SI)(AX*4)
 	VMOVUPS 32(SI)(AX*4), Y4
 	VANDPS  Y2, Y4, Y5
+	VPMINUD all7fffffff<>+0(SB), Y5, Y5
 	VPSIGND Y5, Y4, Y4
 	VMULPS  Y0, Y4, Y4
 	VMOVUPS 32(DI)(AX*4), Y5
@@ -370,6 +372,7 @@ mainagain:
 	VMOVUPS Y4, 32(SI)(AX*4)
 	VMOVUPS 64(SI)(AX*4), Y4
 	VANDPS  Y2, Y4, Y5
+	VPMINUD all7fffffff<>+0(SB), Y5, Y5
 	VPSIGND Y5, Y4, Y4
 	VMULPS  Y0, Y4, Y4
 	VMOVUPS 64(DI)(AX*4), Y5
@@ -380,6 +383,7 @@ mainagain:
 	VMOVUPS Y4, 64(SI)(AX*4)
 	VMOVUPS 96(SI)(AX*4), Y4
 	VANDPS  Y2, Y4, Y5
+	VPMINUD all7fffffff<>+0(SB), Y5, Y5
 	VPSIGND Y5, Y4, Y4
 	VMULPS  Y0, Y4, Y4
 	VMOVUPS 96(DI)(AX*4), Y5

@@ -14,7 +14,7 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func AdaGrad(p []float32, g []float32, a []float32, c *[8]float32)
+// func AdaGrad(p []float32, g []float32, a []float32, c *[7]float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	MOVQ         p_len+8(FP), CX
@@ -22,12 +22,12 @@ TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	MOVQ         g_base+24(FP), BX
 	MOVQ         a_base+48(FP), SI
 	MOVQ         c+72(FP), DI
-	VBROADCASTSS (DI), Y0
-	VBROADCASTSS 4(DI), Y1
-	VBROADCASTSS 8(DI), Y2
-	VBROADCASTSS 12(DI), Y3
-	VBROADCASTSS 16(DI), Y4
-	VBROADCASTSS 20(DI), Y5
+	VBROADCASTSS 24(DI), Y0
+	VBROADCASTSS (DI), Y1
+	VBROADCASTSS 4(DI), Y2
+	VBROADCASTSS 8(DI), Y3
+	VBROADCASTSS 12(DI), Y4
+	VBROADCASTSS 16(DI), Y5
 	XORQ         AX, AX
 	MOVQ         CX, R8
 	ANDQ         $-32, R8
@@ -35,25 +35,22 @@ TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	JGE          mainend
 	CMPL         20(DI), $0xffffffff
 	JNE          main
-	CMPL         24(DI), $0xffffffff
-	JNE          main
 	CMPL         (DI), $0x3f800000
 	JNE          mainnokeep
 	CMPL         12(DI), $0x3f800000
 	JNE          mainnokeepnoscale
-	CMPL         28(DI), $+0
+	CMPL         24(DI), $+0
 	JLT          mainend
 
 mainnokeepnoscalenodecayagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 28(DI), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -83,23 +80,21 @@ mainnokeepnoscalenodecayagain:
 back1:
 	VMOVUPS      32(SI)(AX*4), Y6
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 28(DI), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 28(DI), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -127,59 +122,57 @@ back1:
 	JNE          aside2
 
 back2:
-	VMOVUPS      96(SI)(AX*4), Y10
-	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 28(DI), Y14
-	VANDPS       Y14, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y13, Y13, Y14
-	VADDPS       Y14, Y10, Y10
-	VMOVUPS      Y10, 96(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VMOVUPS      (DX)(AX*4), Y14
-	VMULPS       Y4, Y7, Y7
-	VADDPS       Y2, Y8, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y14, Y7
-	VMOVUPS      Y7, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y7
-	VMULPS       Y4, Y9, Y8
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y8, Y6
-	VSUBPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VMULPS       Y4, Y11, Y7
-	VADDPS       Y2, Y12, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VMULPS       Y4, Y13, Y7
-	VADDPS       Y2, Y10, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R8
-	JLT          mainnokeepnoscalenodecayagain
-	JMP          mainend
+	VMOVUPS 96(SI)(AX*4), Y10
+	VMOVUPS 96(BX)(AX*4), Y13
+	VANDPS  Y0, Y13, Y14
+	VPSIGND Y14, Y13, Y13
+	VMULPS  Y13, Y13, Y14
+	VADDPS  Y14, Y10, Y10
+	VMOVUPS Y10, 96(SI)(AX*4)
+	VADDPS  Y2, Y10, Y10
+	VSQRTPS Y10, Y10
+	VMOVUPS (DX)(AX*4), Y14
+	VMULPS  Y5, Y7, Y7
+	VADDPS  Y3, Y8, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y14, Y7
+	VMOVUPS Y7, (DX)(AX*4)
+	VMOVUPS 32(DX)(AX*4), Y7
+	VMULPS  Y5, Y9, Y8
+	VADDPS  Y3, Y6, Y6
+	VDIVPS  Y6, Y8, Y6
+	VSUBPS  Y6, Y7, Y6
+	VMOVUPS Y6, 32(DX)(AX*4)
+	VMOVUPS 64(DX)(AX*4), Y6
+	VMULPS  Y5, Y11, Y7
+	VADDPS  Y3, Y12, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 64(DX)(AX*4)
+	VMOVUPS 96(DX)(AX*4), Y6
+	VMULPS  Y5, Y13, Y7
+	VADDPS  Y3, Y10, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 96(DX)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, R8
+	JLT     mainnokeepnoscalenodecayagain
+	JMP     mainend
 
 mainnokeepnoscale:
-	CMPL 28(DI), $+0
+	CMPL 24(DI), $+0
 	JLT  mainend
 
 mainnokeepnoscaleagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 28(DI), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -209,23 +202,21 @@ mainnokeepnoscaleagain:
 back3:
 	VMOVUPS      32(SI)(AX*4), Y6
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 28(DI), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 28(DI), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -253,64 +244,64 @@ back3:
 	JNE          aside4
 
 back4:
-	VMOVUPS      96(SI)(AX*4), Y10
-	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 28(DI), Y14
-	VANDPS       Y14, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y13, Y13, Y14
-	VADDPS       Y14, Y10, Y10
-	VMOVUPS      Y10, 96(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VMOVUPS      (DX)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y7, Y7
-	VADDPS       Y2, Y8, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y14, Y7
-	VMOVUPS      Y7, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y7
-	VMULPS       Y3, Y7, Y7
-	VMULPS       Y4, Y9, Y8
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y8, Y6
-	VSUBPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VMULPS       Y4, Y11, Y7
-	VADDPS       Y2, Y12, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VMULPS       Y4, Y13, Y7
-	VADDPS       Y2, Y10, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R8
-	JLT          mainnokeepnoscaleagain
-	JMP          mainend
+	VMOVUPS 96(SI)(AX*4), Y10
+	VMOVUPS 96(BX)(AX*4), Y13
+	VANDPS  Y0, Y13, Y14
+	VPSIGND Y14, Y13, Y13
+	VMULPS  Y13, Y13, Y14
+	VADDPS  Y14, Y10, Y10
+	VMOVUPS Y10, 96(SI)(AX*4)
+	VADDPS  Y2, Y10, Y10
+	VSQRTPS Y10, Y10
+	VMOVUPS (DX)(AX*4), Y14
+	VMULPS  Y4, Y14, Y14
+	VMULPS  Y5, Y7, Y7
+	VADDPS  Y3, Y8, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y14, Y7
+	VMOVUPS Y7, (DX)(AX*4)
+	VMOVUPS 32(DX)(AX*4), Y7
+	VMULPS  Y4, Y7, Y7
+	VMULPS  Y5, Y9, Y8
+	VADDPS  Y3, Y6, Y6
+	VDIVPS  Y6, Y8, Y6
+	VSUBPS  Y6, Y7, Y6
+	VMOVUPS Y6, 32(DX)(AX*4)
+	VMOVUPS 64(DX)(AX*4), Y6
+	VMULPS  Y4, Y6, Y6
+	VMULPS  Y5, Y11, Y7
+	VADDPS  Y3, Y12, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 64(DX)(AX*4)
+	VMOVUPS 96(DX)(AX*4), Y6
+	VMULPS  Y4, Y6, Y6
+	VMULPS  Y5, Y13, Y7
+	VADDPS  Y3, Y10, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 96(DX)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, R8
+	JLT     mainnokeepnoscaleagain
+	JMP     mainend
 
 mainnokeep:
-	CMPL 28(DI), $+0
+	CMPL 24(DI), $+0
 	JLT  mainend
 
 mainnokeepagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 28(DI), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -340,25 +331,27 @@ mainnokeepagain:
 back5:
 	VMOVUPS      32(SI)(AX*4), Y6
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 28(DI), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VANDPS       Y0, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 28(DI), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
+	VMULPS       Y1, Y11, Y11
+	VANDPS       Y0, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -386,71 +379,67 @@ back5:
 	JNE          aside6
 
 back6:
-	VMOVUPS      96(SI)(AX*4), Y10
-	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 28(DI), Y14
-	VANDPS       Y14, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
-	VMULPS       Y13, Y13, Y14
-	VADDPS       Y14, Y10, Y10
-	VMOVUPS      Y10, 96(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VMOVUPS      (DX)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y7, Y7
-	VADDPS       Y2, Y8, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y14, Y7
-	VMOVUPS      Y7, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y7
-	VMULPS       Y3, Y7, Y7
-	VMULPS       Y4, Y9, Y8
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y8, Y6
-	VSUBPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VMULPS       Y4, Y11, Y7
-	VADDPS       Y2, Y12, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VMULPS       Y4, Y13, Y7
-	VADDPS       Y2, Y10, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R8
-	JLT          mainnokeepagain
-	JMP          mainend
+	VMOVUPS 96(SI)(AX*4), Y10
+	VMOVUPS 96(BX)(AX*4), Y13
+	VANDPS  Y0, Y13, Y14
+	VPSIGND Y14, Y13, Y13
+	VMULPS  Y1, Y13, Y13
+	VANDPS  Y0, Y13, Y14
+	VPSIGND Y14, Y13, Y13
+	VMULPS  Y13, Y13, Y14
+	VADDPS  Y14, Y10, Y10
+	VMOVUPS Y10, 96(SI)(AX*4)
+	VADDPS  Y2, Y10, Y10
+	VSQRTPS Y10, Y10
+	VMOVUPS (DX)(AX*4), Y14
+	VMULPS  Y4, Y14, Y14
+	VMULPS  Y5, Y7, Y7
+	VADDPS  Y3, Y8, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y14, Y7
+	VMOVUPS Y7, (DX)(AX*4)
+	VMOVUPS 32(DX)(AX*4), Y7
+	VMULPS  Y4, Y7, Y7
+	VMULPS  Y5, Y9, Y8
+	VADDPS  Y3, Y6, Y6
+	VDIVPS  Y6, Y8, Y6
+	VSUBPS  Y6, Y7, Y6
+	VMOVUPS Y6, 32(DX)(AX*4)
+	VMOVUPS 64(DX)(AX*4), Y6
+	VMULPS  Y4, Y6, Y6
+	VMULPS  Y5, Y11, Y7
+	VADDPS  Y3, Y12, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 64(DX)(AX*4)
+	VMOVUPS 96(DX)(AX*4), Y6
+	VMULPS  Y4, Y6, Y6
+	VMULPS  Y5, Y13, Y7
+	VADDPS  Y3, Y10, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 96(DX)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, R8
+	JLT     mainnokeepagain
+	JMP     mainend
 
 main:
-	CMPL 28(DI), $+0
-	JLT  mainend
-	CMPL 20(DI), $+0
-	JLT  mainend
 	CMPL 24(DI), $+0
 	JLT  mainend
 
 mainagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 28(DI), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -480,29 +469,27 @@ mainagain:
 back7:
 	VMOVUPS      32(SI)(AX*4), Y6
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 28(DI), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VANDPS       Y0, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
-	VANDPS       Y5, Y6, Y10
-	VPSIGND      Y10, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 28(DI), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
+	VMULPS       Y1, Y11, Y11
+	VANDPS       Y0, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
-	VANDPS       Y5, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -532,54 +519,57 @@ back7:
 back8:
 	VMOVUPS      96(SI)(AX*4), Y10
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 28(DI), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
+	VMULPS       Y1, Y13, Y13
+	VANDPS       Y0, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y10, Y10
-	VANDPS       Y5, Y10, Y14
-	VPSIGND      Y14, Y10, Y10
 	VMOVUPS      Y10, 96(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 24(DI), Y15
+	VBROADCASTSS 20(DI), Y15
 	VANDPS       Y15, Y14, Y15
+	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
 	VPSIGND      Y15, Y14, Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y7, Y7
-	VADDPS       Y2, Y8, Y8
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y7, Y7
+	VADDPS       Y3, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
 	VMOVUPS      Y7, (DX)(AX*4)
 	VMOVUPS      32(DX)(AX*4), Y7
-	VBROADCASTSS 24(DI), Y8
+	VBROADCASTSS 20(DI), Y8
 	VANDPS       Y8, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y3, Y7, Y7
-	VMULPS       Y4, Y9, Y8
-	VADDPS       Y2, Y6, Y6
+	VMULPS       Y4, Y7, Y7
+	VMULPS       Y5, Y9, Y8
+	VADDPS       Y3, Y6, Y6
 	VDIVPS       Y6, Y8, Y6
 	VSUBPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
 	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 24(DI), Y7
+	VBROADCASTSS 20(DI), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VMULPS       Y4, Y11, Y7
-	VADDPS       Y2, Y12, Y8
+	VMULPS       Y4, Y6, Y6
+	VMULPS       Y5, Y11, Y7
+	VADDPS       Y3, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
 	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 24(DI), Y7
+	VBROADCASTSS 20(DI), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VMULPS       Y4, Y13, Y7
-	VADDPS       Y2, Y10, Y8
+	VMULPS       Y4, Y6, Y6
+	VMULPS       Y5, Y13, Y7
+	VADDPS       Y3, Y10, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(DX)(AX*4)
@@ -596,27 +586,26 @@ mainend:
 loop:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 28(DI), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      (DX)(AX*4), Y8
-	VBROADCASTSS 24(DI), Y9
+	VBROADCASTSS 20(DI), Y9
 	VANDPS       Y9, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y7
-	VADDPS       Y1, Y6, Y6
-	VSQRTPS      Y6, Y6
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y7
 	VADDPS       Y2, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VADDPS       Y3, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VSUBPS       Y6, Y8, Y6
 	VMOVUPS      Y6, (DX)(AX*4)
@@ -632,29 +621,28 @@ loopend:
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
 	VMASKMOVPS   (SI)(AX*4), Y6, Y7
 	VMASKMOVPS   (BX)(AX*4), Y6, Y8
-	VBROADCASTSS 28(DI), Y9
-	VANDPS       Y9, Y8, Y9
+	VANDPS       Y0, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y0, Y8, Y0
-	VMULPS       Y0, Y0, Y8
-	VADDPS       Y8, Y7, Y7
-	VANDPS       Y5, Y7, Y5
-	VPMINUD      all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND      Y5, Y7, Y5
-	VMASKMOVPS   Y5, Y6, (SI)(AX*4)
+	VMULPS       Y1, Y8, Y1
+	VANDPS       Y0, Y1, Y0
+	VPMINUD      all7fffffff<>+0(SB), Y0, Y0
+	VPSIGND      Y0, Y1, Y0
+	VMULPS       Y0, Y0, Y1
+	VADDPS       Y1, Y7, Y1
+	VMASKMOVPS   Y1, Y6, (SI)(AX*4)
 	VMASKMOVPS   (DX)(AX*4), Y6, Y7
-	VBROADCASTSS 24(DI), Y8
+	VBROADCASTSS 20(DI), Y8
 	VANDPS       Y8, Y7, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y3, Y7, Y3
-	VMULPS       Y4, Y0, Y0
-	VADDPS       Y1, Y5, Y1
-	VSQRTPS      Y1, Y1
+	VMULPS       Y4, Y7, Y4
+	VMULPS       Y5, Y0, Y0
 	VADDPS       Y2, Y1, Y1
+	VSQRTPS      Y1, Y1
+	VADDPS       Y3, Y1, Y1
 	VDIVPS       Y1, Y0, Y0
-	VSUBPS       Y0, Y3, Y0
+	VSUBPS       Y0, Y4, Y0
 	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
 
 done:
@@ -733,7 +721,7 @@ DATA all7fffffff<>+24(SB)/4, $0x7fffffff
 DATA all7fffffff<>+28(SB)/4, $0x7fffffff
 GLOBL all7fffffff<>(SB), RODATA|NOPTR, $32
 
-// func AdaGradMany(list [][]float32, c *[8]float32)
+// func AdaGradMany(list [][]float32, c *[7]float32)
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·AdaGradMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
@@ -741,12 +729,12 @@ TEXT ·AdaGradMany(SB), NOSPLIT, $0-32
 	IMUL3Q       $+24, DX, DX
 	ADDQ         CX, DX
 	MOVQ         c+24(FP), R9
-	VBROADCASTSS (R9), Y0
-	VBROADCASTSS 4(R9), Y1
-	VBROADCASTSS 8(R9), Y2
-	VBROADCASTSS 12(R9), Y3
-	VBROADCASTSS 16(R9), Y4
-	VBROADCASTSS 20(R9), Y5
+	VBROADCASTSS 24(R9), Y0
+	VBROADCASTSS (R9), Y1
+	VBROADCASTSS 4(R9), Y2
+	VBROADCASTSS 8(R9), Y3
+	VBROADCASTSS 12(R9), Y4
+	VBROADCASTSS 16(R9), Y5
 	LEAQ         -72(DX), R10
 	CMPQ         CX, DX
 	JGE          end
@@ -781,25 +769,22 @@ entry:
 	JGE        mainend
 	CMPL       20(R9), $0xffffffff
 	JNE        main
-	CMPL       24(R9), $0xffffffff
-	JNE        main
 	CMPL       (R9), $0x3f800000
 	JNE        mainnokeep
 	CMPL       12(R9), $0x3f800000
 	JNE        mainnokeepnoscale
-	CMPL       28(R9), $+0
+	CMPL       24(R9), $+0
 	JLT        mainend
 
 mainnokeepnoscalenodecayagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 28(R9), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -829,23 +814,21 @@ mainnokeepnoscalenodecayagain:
 back1:
 	VMOVUPS      32(R8)(AX*4), Y6
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 28(R9), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
 	VMOVUPS      Y6, 32(R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 28(R9), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -873,59 +856,57 @@ back1:
 	JNE          aside2
 
 back2:
-	VMOVUPS      96(R8)(AX*4), Y10
-	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 28(R9), Y14
-	VANDPS       Y14, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y13, Y13, Y14
-	VADDPS       Y14, Y10, Y10
-	VMOVUPS      Y10, 96(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VMOVUPS      (SI)(AX*4), Y14
-	VMULPS       Y4, Y7, Y7
-	VADDPS       Y2, Y8, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y14, Y7
-	VMOVUPS      Y7, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y7
-	VMULPS       Y4, Y9, Y8
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y8, Y6
-	VSUBPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VMULPS       Y4, Y11, Y7
-	VADDPS       Y2, Y12, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VMULPS       Y4, Y13, Y7
-	VADDPS       Y2, Y10, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R11
-	JLT          mainnokeepnoscalenodecayagain
-	JMP          mainend
+	VMOVUPS 96(R8)(AX*4), Y10
+	VMOVUPS 96(DI)(AX*4), Y13
+	VANDPS  Y0, Y13, Y14
+	VPSIGND Y14, Y13, Y13
+	VMULPS  Y13, Y13, Y14
+	VADDPS  Y14, Y10, Y10
+	VMOVUPS Y10, 96(R8)(AX*4)
+	VADDPS  Y2, Y10, Y10
+	VSQRTPS Y10, Y10
+	VMOVUPS (SI)(AX*4), Y14
+	VMULPS  Y5, Y7, Y7
+	VADDPS  Y3, Y8, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y14, Y7
+	VMOVUPS Y7, (SI)(AX*4)
+	VMOVUPS 32(SI)(AX*4), Y7
+	VMULPS  Y5, Y9, Y8
+	VADDPS  Y3, Y6, Y6
+	VDIVPS  Y6, Y8, Y6
+	VSUBPS  Y6, Y7, Y6
+	VMOVUPS Y6, 32(SI)(AX*4)
+	VMOVUPS 64(SI)(AX*4), Y6
+	VMULPS  Y5, Y11, Y7
+	VADDPS  Y3, Y12, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 64(SI)(AX*4)
+	VMOVUPS 96(SI)(AX*4), Y6
+	VMULPS  Y5, Y13, Y7
+	VADDPS  Y3, Y10, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 96(SI)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, R11
+	JLT     mainnokeepnoscalenodecayagain
+	JMP     mainend
 
 mainnokeepnoscale:
-	CMPL 28(R9), $+0
+	CMPL 24(R9), $+0
 	JLT  mainend
 
 mainnokeepnoscaleagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 28(R9), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -955,23 +936,21 @@ mainnokeepnoscaleagain:
 back3:
 	VMOVUPS      32(R8)(AX*4), Y6
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 28(R9), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
 	VMOVUPS      Y6, 32(R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 28(R9), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -999,64 +978,64 @@ back3:
 	JNE          aside4
 
 back4:
-	VMOVUPS      96(R8)(AX*4), Y10
-	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 28(R9), Y14
-	VANDPS       Y14, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y13, Y13, Y14
-	VADDPS       Y14, Y10, Y10
-	VMOVUPS      Y10, 96(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VMOVUPS      (SI)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y7, Y7
-	VADDPS       Y2, Y8, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y14, Y7
-	VMOVUPS      Y7, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y7
-	VMULPS       Y3, Y7, Y7
-	VMULPS       Y4, Y9, Y8
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y8, Y6
-	VSUBPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VMULPS       Y4, Y11, Y7
-	VADDPS       Y2, Y12, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VMULPS       Y4, Y13, Y7
-	VADDPS       Y2, Y10, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R11
-	JLT          mainnokeepnoscaleagain
-	JMP          mainend
+	VMOVUPS 96(R8)(AX*4), Y10
+	VMOVUPS 96(DI)(AX*4), Y13
+	VANDPS  Y0, Y13, Y14
+	VPSIGND Y14, Y13, Y13
+	VMULPS  Y13, Y13, Y14
+	VADDPS  Y14, Y10, Y10
+	VMOVUPS Y10, 96(R8)(AX*4)
+	VADDPS  Y2, Y10, Y10
+	VSQRTPS Y10, Y10
+	VMOVUPS (SI)(AX*4), Y14
+	VMULPS  Y4, Y14, Y14
+	VMULPS  Y5, Y7, Y7
+	VADDPS  Y3, Y8, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y14, Y7
+	VMOVUPS Y7, (SI)(AX*4)
+	VMOVUPS 32(SI)(AX*4), Y7
+	VMULPS  Y4, Y7, Y7
+	VMULPS  Y5, Y9, Y8
+	VADDPS  Y3, Y6, Y6
+	VDIVPS  Y6, Y8, Y6
+	VSUBPS  Y6, Y7, Y6
+	VMOVUPS Y6, 32(SI)(AX*4)
+	VMOVUPS 64(SI)(AX*4), Y6
+	VMULPS  Y4, Y6, Y6
+	VMULPS  Y5, Y11, Y7
+	VADDPS  Y3, Y12, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 64(SI)(AX*4)
+	VMOVUPS 96(SI)(AX*4), Y6
+	VMULPS  Y4, Y6, Y6
+	VMULPS  Y5, Y13, Y7
+	VADDPS  Y3, Y10, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 96(SI)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, R11
+	JLT     mainnokeepnoscaleagain
+	JMP     mainend
 
 mainnokeep:
-	CMPL 28(R9), $+0
+	CMPL 24(R9), $+0
 	JLT  mainend
 
 mainnokeepagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 28(R9), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -1086,25 +1065,27 @@ mainnokeepagain:
 back5:
 	VMOVUPS      32(R8)(AX*4), Y6
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 28(R9), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VANDPS       Y0, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
 	VMOVUPS      Y6, 32(R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 28(R9), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
+	VMULPS       Y1, Y11, Y11
+	VANDPS       Y0, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -1132,71 +1113,67 @@ back5:
 	JNE          aside6
 
 back6:
-	VMOVUPS      96(R8)(AX*4), Y10
-	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 28(R9), Y14
-	VANDPS       Y14, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
-	VMULPS       Y13, Y13, Y14
-	VADDPS       Y14, Y10, Y10
-	VMOVUPS      Y10, 96(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VMOVUPS      (SI)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y7, Y7
-	VADDPS       Y2, Y8, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y14, Y7
-	VMOVUPS      Y7, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y7
-	VMULPS       Y3, Y7, Y7
-	VMULPS       Y4, Y9, Y8
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y8, Y6
-	VSUBPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VMULPS       Y4, Y11, Y7
-	VADDPS       Y2, Y12, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VMULPS       Y4, Y13, Y7
-	VADDPS       Y2, Y10, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R11
-	JLT          mainnokeepagain
-	JMP          mainend
+	VMOVUPS 96(R8)(AX*4), Y10
+	VMOVUPS 96(DI)(AX*4), Y13
+	VANDPS  Y0, Y13, Y14
+	VPSIGND Y14, Y13, Y13
+	VMULPS  Y1, Y13, Y13
+	VANDPS  Y0, Y13, Y14
+	VPSIGND Y14, Y13, Y13
+	VMULPS  Y13, Y13, Y14
+	VADDPS  Y14, Y10, Y10
+	VMOVUPS Y10, 96(R8)(AX*4)
+	VADDPS  Y2, Y10, Y10
+	VSQRTPS Y10, Y10
+	VMOVUPS (SI)(AX*4), Y14
+	VMULPS  Y4, Y14, Y14
+	VMULPS  Y5, Y7, Y7
+	VADDPS  Y3, Y8, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y14, Y7
+	VMOVUPS Y7, (SI)(AX*4)
+	VMOVUPS 32(SI)(AX*4), Y7
+	VMULPS  Y4, Y7, Y7
+	VMULPS  Y5, Y9, Y8
+	VADDPS  Y3, Y6, Y6
+	VDIVPS  Y6, Y8, Y6
+	VSUBPS  Y6, Y7, Y6
+	VMOVUPS Y6, 32(SI)(AX*4)
+	VMOVUPS 64(SI)(AX*4), Y6
+	VMULPS  Y4, Y6, Y6
+	VMULPS  Y5, Y11, Y7
+	VADDPS  Y3, Y12, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 64(SI)(AX*4)
+	VMOVUPS 96(SI)(AX*4), Y6
+	VMULPS  Y4, Y6, Y6
+	VMULPS  Y5, Y13, Y7
+	VADDPS  Y3, Y10, Y8
+	VDIVPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 96(SI)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, R11
+	JLT     mainnokeepagain
+	JMP     mainend
 
 main:
-	CMPL 28(R9), $+0
-	JLT  mainend
-	CMPL 20(R9), $+0
-	JLT  mainend
 	CMPL 24(R9), $+0
 	JLT  mainend
 
 mainagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 28(R9), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -1226,29 +1203,27 @@ mainagain:
 back7:
 	VMOVUPS      32(R8)(AX*4), Y6
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 28(R9), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VANDPS       Y0, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
-	VANDPS       Y5, Y6, Y10
-	VPSIGND      Y10, Y6, Y6
 	VMOVUPS      Y6, 32(R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 28(R9), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
+	VMULPS       Y1, Y11, Y11
+	VANDPS       Y0, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
-	VANDPS       Y5, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -1278,54 +1253,57 @@ back7:
 back8:
 	VMOVUPS      96(R8)(AX*4), Y10
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 28(R9), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
+	VMULPS       Y1, Y13, Y13
+	VANDPS       Y0, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y10, Y10
-	VANDPS       Y5, Y10, Y14
-	VPSIGND      Y14, Y10, Y10
 	VMOVUPS      Y10, 96(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 24(R9), Y15
+	VBROADCASTSS 20(R9), Y15
 	VANDPS       Y15, Y14, Y15
+	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
 	VPSIGND      Y15, Y14, Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y7, Y7
-	VADDPS       Y2, Y8, Y8
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y7, Y7
+	VADDPS       Y3, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
 	VMOVUPS      Y7, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y7
-	VBROADCASTSS 24(R9), Y8
+	VBROADCASTSS 20(R9), Y8
 	VANDPS       Y8, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y3, Y7, Y7
-	VMULPS       Y4, Y9, Y8
-	VADDPS       Y2, Y6, Y6
+	VMULPS       Y4, Y7, Y7
+	VMULPS       Y5, Y9, Y8
+	VADDPS       Y3, Y6, Y6
 	VDIVPS       Y6, Y8, Y6
 	VSUBPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 24(R9), Y7
+	VBROADCASTSS 20(R9), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VMULPS       Y4, Y11, Y7
-	VADDPS       Y2, Y12, Y8
+	VMULPS       Y4, Y6, Y6
+	VMULPS       Y5, Y11, Y7
+	VADDPS       Y3, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 24(R9), Y7
+	VBROADCASTSS 20(R9), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VMULPS       Y4, Y13, Y7
-	VADDPS       Y2, Y10, Y8
+	VMULPS       Y4, Y6, Y6
+	VMULPS       Y5, Y13, Y7
+	VADDPS       Y3, Y10, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
@@ -1342,27 +1320,26 @@ mainend:
 loop:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 28(R9), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (SI)(AX*4), Y8
-	VBROADCASTSS 24(R9), Y9
+	VBROADCASTSS 20(R9), Y9
 	VANDPS       Y9, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y7
-	VADDPS       Y1, Y6, Y6
-	VSQRTPS      Y6, Y6
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y7
 	VADDPS       Y2, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VADDPS       Y3, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VSUBPS       Y6, Y8, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
@@ -1378,27 +1355,26 @@ loopend:
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
 	VMASKMOVPS   (R8)(AX*4), Y6, Y7
 	VMASKMOVPS   (DI)(AX*4), Y6, Y8
-	VBROADCASTSS 28(R9), Y9
-	VANDPS       Y9, Y8, Y9
+	VANDPS       Y0, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y0, Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VANDPS       Y0, Y8, Y9
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y8, Y8, Y9
 	VADDPS       Y9, Y7, Y7
-	VANDPS       Y5, Y7, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y7, Y7
 	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
 	VMASKMOVPS   (SI)(AX*4), Y6, Y9
-	VBROADCASTSS 24(R9), Y10
+	VBROADCASTSS 20(R9), Y10
 	VANDPS       Y10, Y9, Y10
 	VPMINUD      all7fffffff<>+0(SB), Y10, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y3, Y9, Y9
-	VMULPS       Y4, Y8, Y8
-	VADDPS       Y1, Y7, Y7
-	VSQRTPS      Y7, Y7
+	VMULPS       Y4, Y9, Y9
+	VMULPS       Y5, Y8, Y8
 	VADDPS       Y2, Y7, Y7
+	VSQRTPS      Y7, Y7
+	VADDPS       Y3, Y7, Y7
 	VDIVPS       Y7, Y8, Y7
 	VSUBPS       Y7, Y9, Y7
 	VMASKMOVPS   Y7, Y6, (SI)(AX*4)

@@ -18,7 +18,7 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func AdaGradProx(p []float32, g []float32, a []float32, c *[10]float32)
+// func AdaGradProx(p []float32, g []float32, a []float32, c *[9]float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	MOVQ         p_len+8(FP), CX
@@ -26,12 +26,12 @@ TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	MOVQ         g_base+24(FP), BX
 	MOVQ         a_base+48(FP), SI
 	MOVQ         c+72(FP), DI
-	VBROADCASTSS (DI), Y0
-	VBROADCASTSS 4(DI), Y1
-	VBROADCASTSS 8(DI), Y2
-	VBROADCASTSS 12(DI), Y3
-	VBROADCASTSS 16(DI), Y4
-	VBROADCASTSS 20(DI), Y5
+	VBROADCASTSS 24(DI), Y0
+	VBROADCASTSS (DI), Y1
+	VBROADCASTSS 4(DI), Y2
+	VBROADCASTSS 8(DI), Y3
+	VBROADCASTSS 12(DI), Y4
+	VBROADCASTSS 16(DI), Y5
 	XORQ         AX, AX
 	MOVQ         CX, R8
 	ANDQ         $-32, R8
@@ -39,25 +39,22 @@ TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	JGE          mainend
 	CMPL         20(DI), $0xffffffff
 	JNE          main
-	CMPL         24(DI), $0xffffffff
-	JNE          main
 	CMPL         (DI), $0x3f800000
 	JNE          mainnokeep
 	CMPL         12(DI), $0x3f800000
 	JNE          mainnokeepnoscale
-	CMPL         28(DI), $+0
+	CMPL         24(DI), $+0
 	JLT          mainend
 
 mainnokeepnoscalenodecayagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 28(DI), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -87,23 +84,21 @@ mainnokeepnoscalenodecayagain:
 back1:
 	VMOVUPS      32(SI)(AX*4), Y6
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 28(DI), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 28(DI), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -133,81 +128,80 @@ back1:
 back2:
 	VMOVUPS      96(SI)(AX*4), Y10
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 28(DI), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y10, Y10
 	VMOVUPS      Y10, 96(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      (DX)(AX*4), Y14
-	VADDPS       Y2, Y8, Y8
-	VDIVPS       Y8, Y4, Y8
+	VADDPS       Y3, Y8, Y8
+	VDIVPS       Y8, Y5, Y8
 	VMULPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(DI), Y14
+	VBROADCASTSS 28(DI), Y14
 	VMULPS       Y14, Y8, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(DI), Y14
+	VBROADCASTSS 32(DI), Y14
 	VMULPS       Y14, Y8, Y8
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
 	VMOVUPS      Y7, (DX)(AX*4)
 	VMOVUPS      32(DX)(AX*4), Y7
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y6, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y7, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
 	VMOVUPS      64(DX)(AX*4), Y6
-	VADDPS       Y2, Y12, Y7
-	VDIVPS       Y7, Y4, Y7
+	VADDPS       Y3, Y12, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
 	VMOVUPS      96(DX)(AX*4), Y6
-	VADDPS       Y2, Y10, Y7
-	VDIVPS       Y7, Y4, Y7
+	VADDPS       Y3, Y10, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -219,19 +213,18 @@ back2:
 	JMP          mainend
 
 mainnokeepnoscale:
-	CMPL 28(DI), $+0
+	CMPL 24(DI), $+0
 	JLT  mainend
 
 mainnokeepnoscaleagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 28(DI), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -261,23 +254,21 @@ mainnokeepnoscaleagain:
 back3:
 	VMOVUPS      32(SI)(AX*4), Y6
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 28(DI), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 28(DI), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -307,85 +298,84 @@ back3:
 back4:
 	VMOVUPS      96(SI)(AX*4), Y10
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 28(DI), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y10, Y10
 	VMOVUPS      Y10, 96(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      (DX)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y2, Y8, Y8
-	VDIVPS       Y8, Y4, Y8
+	VMULPS       Y4, Y14, Y14
+	VADDPS       Y3, Y8, Y8
+	VDIVPS       Y8, Y5, Y8
 	VMULPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(DI), Y14
+	VBROADCASTSS 28(DI), Y14
 	VMULPS       Y14, Y8, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(DI), Y14
+	VBROADCASTSS 32(DI), Y14
 	VMULPS       Y14, Y8, Y8
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
 	VMOVUPS      Y7, (DX)(AX*4)
 	VMOVUPS      32(DX)(AX*4), Y7
-	VMULPS       Y3, Y7, Y7
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y4, Y7, Y7
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y6, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y7, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
 	VMOVUPS      64(DX)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y12, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y12, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
 	VMOVUPS      96(DX)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y10, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y10, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -397,20 +387,21 @@ back4:
 	JMP          mainend
 
 mainnokeep:
-	CMPL 28(DI), $+0
+	CMPL 24(DI), $+0
 	JLT  mainend
 
 mainnokeepagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 28(DI), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -440,25 +431,27 @@ mainnokeepagain:
 back5:
 	VMOVUPS      32(SI)(AX*4), Y6
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 28(DI), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VANDPS       Y0, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 28(DI), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
+	VMULPS       Y1, Y11, Y11
+	VANDPS       Y0, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -488,86 +481,87 @@ back5:
 back6:
 	VMOVUPS      96(SI)(AX*4), Y10
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 28(DI), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
+	VMULPS       Y1, Y13, Y13
+	VANDPS       Y0, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y10, Y10
 	VMOVUPS      Y10, 96(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      (DX)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y2, Y8, Y8
-	VDIVPS       Y8, Y4, Y8
+	VMULPS       Y4, Y14, Y14
+	VADDPS       Y3, Y8, Y8
+	VDIVPS       Y8, Y5, Y8
 	VMULPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(DI), Y14
+	VBROADCASTSS 28(DI), Y14
 	VMULPS       Y14, Y8, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(DI), Y14
+	VBROADCASTSS 32(DI), Y14
 	VMULPS       Y14, Y8, Y8
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
 	VMOVUPS      Y7, (DX)(AX*4)
 	VMOVUPS      32(DX)(AX*4), Y7
-	VMULPS       Y3, Y7, Y7
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y4, Y7, Y7
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y6, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y7, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
 	VMOVUPS      64(DX)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y12, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y12, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
 	VMOVUPS      96(DX)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y10, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y10, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -579,26 +573,21 @@ back6:
 	JMP          mainend
 
 main:
-	CMPL 28(DI), $+0
-	JLT  mainend
-	CMPL 20(DI), $+0
-	JLT  mainend
 	CMPL 24(DI), $+0
 	JLT  mainend
 
 mainagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 28(DI), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -628,29 +617,27 @@ mainagain:
 back7:
 	VMOVUPS      32(SI)(AX*4), Y6
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 28(DI), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VANDPS       Y0, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
-	VANDPS       Y5, Y6, Y10
-	VPSIGND      Y10, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 28(DI), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
+	VMULPS       Y1, Y11, Y11
+	VANDPS       Y0, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
-	VANDPS       Y5, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -680,100 +667,103 @@ back7:
 back8:
 	VMOVUPS      96(SI)(AX*4), Y10
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 28(DI), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
+	VMULPS       Y1, Y13, Y13
+	VANDPS       Y0, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y10, Y10
-	VANDPS       Y5, Y10, Y14
-	VPSIGND      Y14, Y10, Y10
 	VMOVUPS      Y10, 96(SI)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 24(DI), Y15
+	VBROADCASTSS 20(DI), Y15
 	VANDPS       Y15, Y14, Y15
+	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
 	VPSIGND      Y15, Y14, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y2, Y8, Y8
-	VDIVPS       Y8, Y4, Y8
+	VMULPS       Y4, Y14, Y14
+	VADDPS       Y3, Y8, Y8
+	VDIVPS       Y8, Y5, Y8
 	VMULPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(DI), Y14
+	VBROADCASTSS 28(DI), Y14
 	VMULPS       Y14, Y8, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(DI), Y14
+	VBROADCASTSS 32(DI), Y14
 	VMULPS       Y14, Y8, Y8
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
 	VMOVUPS      Y7, (DX)(AX*4)
 	VMOVUPS      32(DX)(AX*4), Y7
-	VBROADCASTSS 24(DI), Y8
+	VBROADCASTSS 20(DI), Y8
 	VANDPS       Y8, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y3, Y7, Y7
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y4, Y7, Y7
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y6, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y7, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
 	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 24(DI), Y7
+	VBROADCASTSS 20(DI), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y12, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y12, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
 	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 24(DI), Y7
+	VBROADCASTSS 20(DI), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y10, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y10, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -792,37 +782,36 @@ mainend:
 loop:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 28(DI), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      (DX)(AX*4), Y8
-	VBROADCASTSS 24(DI), Y9
+	VBROADCASTSS 20(DI), Y9
 	VANDPS       Y9, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y1, Y6, Y6
-	VSQRTPS      Y6, Y6
+	VMULPS       Y4, Y8, Y8
 	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VSQRTPS      Y6, Y6
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y8, Y7
-	VBROADCASTSS 32(DI), Y8
+	VBROADCASTSS 28(DI), Y8
 	VMULPS       Y8, Y6, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y7, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 36(DI), Y8
+	VBROADCASTSS 32(DI), Y8
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y6, Y6
@@ -840,37 +829,36 @@ loopend:
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
 	VMASKMOVPS   (SI)(AX*4), Y6, Y7
 	VMASKMOVPS   (BX)(AX*4), Y6, Y8
-	VBROADCASTSS 28(DI), Y9
-	VANDPS       Y9, Y8, Y9
+	VANDPS       Y0, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y0, Y8, Y0
-	VMULPS       Y0, Y0, Y8
-	VADDPS       Y8, Y7, Y7
-	VANDPS       Y5, Y7, Y5
-	VPMINUD      all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND      Y5, Y7, Y5
-	VMASKMOVPS   Y5, Y6, (SI)(AX*4)
+	VMULPS       Y1, Y8, Y1
+	VANDPS       Y0, Y1, Y0
+	VPMINUD      all7fffffff<>+0(SB), Y0, Y0
+	VPSIGND      Y0, Y1, Y0
+	VMULPS       Y0, Y0, Y1
+	VADDPS       Y1, Y7, Y1
+	VMASKMOVPS   Y1, Y6, (SI)(AX*4)
 	VMASKMOVPS   (DX)(AX*4), Y6, Y7
-	VBROADCASTSS 24(DI), Y8
+	VBROADCASTSS 20(DI), Y8
 	VANDPS       Y8, Y7, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y3, Y7, Y3
-	VADDPS       Y1, Y5, Y1
-	VSQRTPS      Y1, Y1
+	VMULPS       Y4, Y7, Y4
 	VADDPS       Y2, Y1, Y1
-	VDIVPS       Y1, Y4, Y1
+	VSQRTPS      Y1, Y1
+	VADDPS       Y3, Y1, Y1
+	VDIVPS       Y1, Y5, Y1
 	VMULPS       Y1, Y0, Y0
-	VSUBPS       Y0, Y3, Y0
-	VBROADCASTSS 32(DI), Y2
+	VSUBPS       Y0, Y4, Y0
+	VBROADCASTSS 28(DI), Y2
 	VMULPS       Y2, Y1, Y2
 	VBROADCASTSS constants<>+4(SB), Y3
 	VXORPS       Y3, Y2, Y3
 	VMAXPS       Y0, Y3, Y3
 	VMINPS       Y2, Y3, Y2
 	VSUBPS       Y2, Y0, Y0
-	VBROADCASTSS 36(DI), Y2
+	VBROADCASTSS 32(DI), Y2
 	VMULPS       Y2, Y1, Y1
 	VBROADCASTSS constants<>+0(SB), Y2
 	VADDPS       Y2, Y1, Y1
@@ -953,7 +941,7 @@ DATA all7fffffff<>+24(SB)/4, $0x7fffffff
 DATA all7fffffff<>+28(SB)/4, $0x7fffffff
 GLOBL all7fffffff<>(SB), RODATA|NOPTR, $32
 
-// func AdaGradProxMany(list [][]float32, c *[10]float32)
+// func AdaGradProxMany(list [][]float32, c *[9]float32)
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·AdaGradProxMany(SB), NOSPLIT, $0-32
 	MOVQ         list_base+0(FP), CX
@@ -961,12 +949,12 @@ TEXT ·AdaGradProxMany(SB), NOSPLIT, $0-32
 	IMUL3Q       $+24, DX, DX
 	ADDQ         CX, DX
 	MOVQ         c+24(FP), R9
-	VBROADCASTSS (R9), Y0
-	VBROADCASTSS 4(R9), Y1
-	VBROADCASTSS 8(R9), Y2
-	VBROADCASTSS 12(R9), Y3
-	VBROADCASTSS 16(R9), Y4
-	VBROADCASTSS 20(R9), Y5
+	VBROADCASTSS 24(R9), Y0
+	VBROADCASTSS (R9), Y1
+	VBROADCASTSS 4(R9), Y2
+	VBROADCASTSS 8(R9), Y3
+	VBROADCASTSS 12(R9), Y4
+	VBROADCASTSS 16(R9), Y5
 	LEAQ         -72(DX), R10
 	CMPQ         CX, DX
 	JGE          end
@@ -1001,25 +989,22 @@ entry:
 	JGE        mainend
 	CMPL       20(R9), $0xffffffff
 	JNE        main
-	CMPL       24(R9), $0xffffffff
-	JNE        main
 	CMPL       (R9), $0x3f800000
 	JNE        mainnokeep
 	CMPL       12(R9), $0x3f800000
 	JNE        mainnokeepnoscale
-	CMPL       28(R9), $+0
+	CMPL       24(R9), $+0
 	JLT        mainend
 
 mainnokeepnoscalenodecayagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 28(R9), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -1049,23 +1034,21 @@ mainnokeepnoscalenodecayagain:
 back1:
 	VMOVUPS      32(R8)(AX*4), Y6
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 28(R9), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
 	VMOVUPS      Y6, 32(R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 28(R9), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -1095,81 +1078,80 @@ back1:
 back2:
 	VMOVUPS      96(R8)(AX*4), Y10
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 28(R9), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y10, Y10
 	VMOVUPS      Y10, 96(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      (SI)(AX*4), Y14
-	VADDPS       Y2, Y8, Y8
-	VDIVPS       Y8, Y4, Y8
+	VADDPS       Y3, Y8, Y8
+	VDIVPS       Y8, Y5, Y8
 	VMULPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(R9), Y14
+	VBROADCASTSS 28(R9), Y14
 	VMULPS       Y14, Y8, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(R9), Y14
+	VBROADCASTSS 32(R9), Y14
 	VMULPS       Y14, Y8, Y8
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
 	VMOVUPS      Y7, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y7
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y6, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y7, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
-	VADDPS       Y2, Y12, Y7
-	VDIVPS       Y7, Y4, Y7
+	VADDPS       Y3, Y12, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
-	VADDPS       Y2, Y10, Y7
-	VDIVPS       Y7, Y4, Y7
+	VADDPS       Y3, Y10, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -1181,19 +1163,18 @@ back2:
 	JMP          mainend
 
 mainnokeepnoscale:
-	CMPL 28(R9), $+0
+	CMPL 24(R9), $+0
 	JLT  mainend
 
 mainnokeepnoscaleagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 28(R9), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -1223,23 +1204,21 @@ mainnokeepnoscaleagain:
 back3:
 	VMOVUPS      32(R8)(AX*4), Y6
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 28(R9), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
 	VMOVUPS      Y6, 32(R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 28(R9), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -1269,85 +1248,84 @@ back3:
 back4:
 	VMOVUPS      96(R8)(AX*4), Y10
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 28(R9), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y10, Y10
 	VMOVUPS      Y10, 96(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      (SI)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y2, Y8, Y8
-	VDIVPS       Y8, Y4, Y8
+	VMULPS       Y4, Y14, Y14
+	VADDPS       Y3, Y8, Y8
+	VDIVPS       Y8, Y5, Y8
 	VMULPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(R9), Y14
+	VBROADCASTSS 28(R9), Y14
 	VMULPS       Y14, Y8, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(R9), Y14
+	VBROADCASTSS 32(R9), Y14
 	VMULPS       Y14, Y8, Y8
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
 	VMOVUPS      Y7, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y7
-	VMULPS       Y3, Y7, Y7
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y4, Y7, Y7
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y6, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y7, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y12, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y12, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y10, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y10, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -1359,20 +1337,21 @@ back4:
 	JMP          mainend
 
 mainnokeep:
-	CMPL 28(R9), $+0
+	CMPL 24(R9), $+0
 	JLT  mainend
 
 mainnokeepagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 28(R9), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -1402,25 +1381,27 @@ mainnokeepagain:
 back5:
 	VMOVUPS      32(R8)(AX*4), Y6
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 28(R9), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VANDPS       Y0, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
 	VMOVUPS      Y6, 32(R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 28(R9), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
+	VMULPS       Y1, Y11, Y11
+	VANDPS       Y0, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -1450,86 +1431,87 @@ back5:
 back6:
 	VMOVUPS      96(R8)(AX*4), Y10
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 28(R9), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
+	VMULPS       Y1, Y13, Y13
+	VANDPS       Y0, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y10, Y10
 	VMOVUPS      Y10, 96(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      (SI)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y2, Y8, Y8
-	VDIVPS       Y8, Y4, Y8
+	VMULPS       Y4, Y14, Y14
+	VADDPS       Y3, Y8, Y8
+	VDIVPS       Y8, Y5, Y8
 	VMULPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(R9), Y14
+	VBROADCASTSS 28(R9), Y14
 	VMULPS       Y14, Y8, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(R9), Y14
+	VBROADCASTSS 32(R9), Y14
 	VMULPS       Y14, Y8, Y8
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
 	VMOVUPS      Y7, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y7
-	VMULPS       Y3, Y7, Y7
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y4, Y7, Y7
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y6, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y7, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y12, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y12, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y10, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y10, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -1541,26 +1523,21 @@ back6:
 	JMP          mainend
 
 main:
-	CMPL 28(R9), $+0
-	JLT  mainend
-	CMPL 20(R9), $+0
-	JLT  mainend
 	CMPL 24(R9), $+0
 	JLT  mainend
 
 mainagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 28(R9), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -1590,29 +1567,27 @@ mainagain:
 back7:
 	VMOVUPS      32(R8)(AX*4), Y6
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 28(R9), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y0, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VANDPS       Y0, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y10
 	VADDPS       Y10, Y6, Y6
-	VANDPS       Y5, Y6, Y10
-	VPSIGND      Y10, Y6, Y6
 	VMOVUPS      Y6, 32(R8)(AX*4)
-	VADDPS       Y1, Y6, Y6
+	VADDPS       Y2, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 28(R9), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y0, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
+	VMULPS       Y1, Y11, Y11
+	VANDPS       Y0, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y11, Y11, Y12
 	VADDPS       Y12, Y10, Y10
-	VANDPS       Y5, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -1642,100 +1617,103 @@ back7:
 back8:
 	VMOVUPS      96(R8)(AX*4), Y10
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 28(R9), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y0, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y0, Y13, Y13
+	VMULPS       Y1, Y13, Y13
+	VANDPS       Y0, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y13, Y13, Y14
 	VADDPS       Y14, Y10, Y10
-	VANDPS       Y5, Y10, Y14
-	VPSIGND      Y14, Y10, Y10
 	VMOVUPS      Y10, 96(R8)(AX*4)
-	VADDPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 24(R9), Y15
+	VBROADCASTSS 20(R9), Y15
 	VANDPS       Y15, Y14, Y15
+	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
 	VPSIGND      Y15, Y14, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y2, Y8, Y8
-	VDIVPS       Y8, Y4, Y8
+	VMULPS       Y4, Y14, Y14
+	VADDPS       Y3, Y8, Y8
+	VDIVPS       Y8, Y5, Y8
 	VMULPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(R9), Y14
+	VBROADCASTSS 28(R9), Y14
 	VMULPS       Y14, Y8, Y14
 	VBROADCASTSS constants<>+4(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(R9), Y14
+	VBROADCASTSS 32(R9), Y14
 	VMULPS       Y14, Y8, Y8
 	VBROADCASTSS constants<>+0(SB), Y14
 	VADDPS       Y14, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
 	VMOVUPS      Y7, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y7
-	VBROADCASTSS 24(R9), Y8
+	VBROADCASTSS 20(R9), Y8
 	VANDPS       Y8, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y3, Y7, Y7
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VMULPS       Y4, Y7, Y7
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y6, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y7, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 24(R9), Y7
+	VBROADCASTSS 20(R9), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y12, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y12, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 24(R9), Y7
+	VBROADCASTSS 20(R9), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VADDPS       Y2, Y10, Y7
-	VDIVPS       Y7, Y4, Y7
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y3, Y10, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
@@ -1754,37 +1732,36 @@ mainend:
 loop:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 28(R9), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y0, Y7, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y7, Y7, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y5, Y6, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (SI)(AX*4), Y8
-	VBROADCASTSS 24(R9), Y9
+	VBROADCASTSS 20(R9), Y9
 	VANDPS       Y9, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y1, Y6, Y6
-	VSQRTPS      Y6, Y6
+	VMULPS       Y4, Y8, Y8
 	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y4, Y6
+	VSQRTPS      Y6, Y6
+	VADDPS       Y3, Y6, Y6
+	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y7, Y7
 	VSUBPS       Y7, Y8, Y7
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 28(R9), Y8
 	VMULPS       Y8, Y6, Y8
 	VBROADCASTSS constants<>+4(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y7, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 36(R9), Y8
+	VBROADCASTSS 32(R9), Y8
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS constants<>+0(SB), Y8
 	VADDPS       Y8, Y6, Y6
@@ -1802,37 +1779,36 @@ loopend:
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
 	VMASKMOVPS   (R8)(AX*4), Y6, Y7
 	VMASKMOVPS   (DI)(AX*4), Y6, Y8
-	VBROADCASTSS 28(R9), Y9
-	VANDPS       Y9, Y8, Y9
+	VANDPS       Y0, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y0, Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VANDPS       Y0, Y8, Y9
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y8, Y8, Y9
 	VADDPS       Y9, Y7, Y7
-	VANDPS       Y5, Y7, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y7, Y7
 	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
 	VMASKMOVPS   (SI)(AX*4), Y6, Y9
-	VBROADCASTSS 24(R9), Y10
+	VBROADCASTSS 20(R9), Y10
 	VANDPS       Y10, Y9, Y10
 	VPMINUD      all7fffffff<>+0(SB), Y10, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y3, Y9, Y9
-	VADDPS       Y1, Y7, Y7
-	VSQRTPS      Y7, Y7
+	VMULPS       Y4, Y9, Y9
 	VADDPS       Y2, Y7, Y7
-	VDIVPS       Y7, Y4, Y7
+	VSQRTPS      Y7, Y7
+	VADDPS       Y3, Y7, Y7
+	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y8, Y8
 	VSUBPS       Y8, Y9, Y8
-	VBROADCASTSS 32(R9), Y9
+	VBROADCASTSS 28(R9), Y9
 	VMULPS       Y9, Y7, Y9
 	VBROADCASTSS constants<>+4(SB), Y10
 	VXORPS       Y10, Y9, Y10
 	VMAXPS       Y8, Y10, Y10
 	VMINPS       Y9, Y10, Y9
 	VSUBPS       Y9, Y8, Y8
-	VBROADCASTSS 36(R9), Y9
+	VBROADCASTSS 32(R9), Y9
 	VMULPS       Y9, Y7, Y7
 	VBROADCASTSS constants<>+0(SB), Y9
 	VADDPS       Y9, Y7, Y7

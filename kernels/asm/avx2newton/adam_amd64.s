@@ -24,11 +24,11 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 	MOVQ         v_base+72(FP), DI
 	MOVQ         c+96(FP), R8
 	VBROADCASTSS 28(R8), Y0
-	VBROADCASTSS (R8), Y1
-	VBROADCASTSS 4(R8), Y2
-	VBROADCASTSS 8(R8), Y3
-	VBROADCASTSS 12(R8), Y4
-	VBROADCASTSS 16(R8), Y5
+	VBROADCASTSS 36(R8), Y1
+	VBROADCASTSS (R8), Y2
+	VBROADCASTSS 4(R8), Y3
+	VBROADCASTSS 8(R8), Y4
+	VBROADCASTSS 12(R8), Y5
 	XORQ         AX, AX
 	MOVQ         CX, R9
 	ANDQ         $-32, R9
@@ -48,16 +48,15 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 mainnokeepnoscalenodecayagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 36(R8), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VMOVUPS      Y7, (DI)(AX*4)
@@ -90,32 +89,30 @@ mainnokeepnoscalenodecayagain:
 back1:
 	VMOVUPS      32(SI)(AX*4), Y7
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 36(R8), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y7, Y7
 	VMOVUPS      Y7, 32(SI)(AX*4)
 	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y11
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y9, Y11
 	VMULPS       Y9, Y11, Y9
 	VADDPS       Y9, Y10, Y9
 	VMOVUPS      Y9, 32(DI)(AX*4)
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 36(R8), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
 	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y13
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y5, Y11, Y13
 	VMULPS       Y11, Y13, Y11
 	VADDPS       Y11, Y12, Y11
 	VMOVUPS      Y11, 64(DI)(AX*4)
@@ -148,16 +145,15 @@ back1:
 back2:
 	VMOVUPS      96(SI)(AX*4), Y11
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 36(R8), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y11, Y11
 	VMOVUPS      Y11, 96(SI)(AX*4)
 	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y15
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y15
 	VMULPS       Y13, Y15, Y13
 	VADDPS       Y13, Y14, Y13
 	VMOVUPS      Y13, 96(DI)(AX*4)
@@ -165,28 +161,32 @@ back2:
 	VMOVUPS      (DX)(AX*4), Y14
 	VBROADCASTSS 24(R8), Y15
 	VMULPS       Y15, Y6, Y6
-	VADDPS       Y5, Y8, Y8
+	VBROADCASTSS 16(R8), Y15
+	VADDPS       Y15, Y8, Y8
 	VDIVPS       Y8, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (DX)(AX*4)
 	VMOVUPS      32(DX)(AX*4), Y6
 	VBROADCASTSS 24(R8), Y8
 	VMULPS       Y8, Y7, Y7
-	VADDPS       Y5, Y9, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
 	VMOVUPS      64(DX)(AX*4), Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y10, Y7
-	VADDPS       Y5, Y12, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
 	VMOVUPS      96(DX)(AX*4), Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y11, Y7
-	VADDPS       Y5, Y13, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(DX)(AX*4)
@@ -202,16 +202,15 @@ mainnokeepnoscale:
 mainnokeepnoscaleagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 36(R8), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VMOVUPS      Y7, (DI)(AX*4)
@@ -244,32 +243,30 @@ mainnokeepnoscaleagain:
 back3:
 	VMOVUPS      32(SI)(AX*4), Y7
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 36(R8), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y7, Y7
 	VMOVUPS      Y7, 32(SI)(AX*4)
 	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y11
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y9, Y11
 	VMULPS       Y9, Y11, Y9
 	VADDPS       Y9, Y10, Y9
 	VMOVUPS      Y9, 32(DI)(AX*4)
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 36(R8), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
 	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y13
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y5, Y11, Y13
 	VMULPS       Y11, Y13, Y11
 	VADDPS       Y11, Y12, Y11
 	VMOVUPS      Y11, 64(DI)(AX*4)
@@ -302,16 +299,15 @@ back3:
 back4:
 	VMOVUPS      96(SI)(AX*4), Y11
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 36(R8), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y11, Y11
 	VMOVUPS      Y11, 96(SI)(AX*4)
 	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y15
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y15
 	VMULPS       Y13, Y15, Y13
 	VADDPS       Y13, Y14, Y13
 	VMOVUPS      Y13, 96(DI)(AX*4)
@@ -321,7 +317,8 @@ back4:
 	VMULPS       Y15, Y14, Y14
 	VBROADCASTSS 24(R8), Y15
 	VMULPS       Y15, Y6, Y6
-	VADDPS       Y5, Y8, Y8
+	VBROADCASTSS 16(R8), Y15
+	VADDPS       Y15, Y8, Y8
 	VDIVPS       Y8, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (DX)(AX*4)
@@ -330,7 +327,8 @@ back4:
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS 24(R8), Y8
 	VMULPS       Y8, Y7, Y7
-	VADDPS       Y5, Y9, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
@@ -339,7 +337,8 @@ back4:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y10, Y7
-	VADDPS       Y5, Y12, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
@@ -348,7 +347,8 @@ back4:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y11, Y7
-	VADDPS       Y5, Y13, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(DX)(AX*4)
@@ -364,17 +364,18 @@ mainnokeep:
 mainnokeepagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 36(R8), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
+	VMULPS       Y2, Y7, Y7
+	VANDPS       Y1, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VMOVUPS      Y7, (DI)(AX*4)
@@ -407,34 +408,36 @@ mainnokeepagain:
 back5:
 	VMOVUPS      32(SI)(AX*4), Y7
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 36(R8), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y1, Y9, Y9
+	VMULPS       Y2, Y9, Y9
+	VANDPS       Y1, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y7, Y7
 	VMOVUPS      Y7, 32(SI)(AX*4)
 	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y11
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y9, Y11
 	VMULPS       Y9, Y11, Y9
 	VADDPS       Y9, Y10, Y9
 	VMOVUPS      Y9, 32(DI)(AX*4)
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 36(R8), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y1, Y11, Y11
+	VMULPS       Y2, Y11, Y11
+	VANDPS       Y1, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
 	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y13
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y5, Y11, Y13
 	VMULPS       Y11, Y13, Y11
 	VADDPS       Y11, Y12, Y11
 	VMOVUPS      Y11, 64(DI)(AX*4)
@@ -467,17 +470,18 @@ back5:
 back6:
 	VMOVUPS      96(SI)(AX*4), Y11
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 36(R8), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y1, Y13, Y13
+	VMULPS       Y2, Y13, Y13
+	VANDPS       Y1, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y11, Y11
 	VMOVUPS      Y11, 96(SI)(AX*4)
 	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y15
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y15
 	VMULPS       Y13, Y15, Y13
 	VADDPS       Y13, Y14, Y13
 	VMOVUPS      Y13, 96(DI)(AX*4)
@@ -487,7 +491,8 @@ back6:
 	VMULPS       Y15, Y14, Y14
 	VBROADCASTSS 24(R8), Y15
 	VMULPS       Y15, Y6, Y6
-	VADDPS       Y5, Y8, Y8
+	VBROADCASTSS 16(R8), Y15
+	VADDPS       Y15, Y8, Y8
 	VDIVPS       Y8, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (DX)(AX*4)
@@ -496,7 +501,8 @@ back6:
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS 24(R8), Y8
 	VMULPS       Y8, Y7, Y7
-	VADDPS       Y5, Y9, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
@@ -505,7 +511,8 @@ back6:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y10, Y7
-	VADDPS       Y5, Y12, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
@@ -514,7 +521,8 @@ back6:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y11, Y7
-	VADDPS       Y5, Y13, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(DX)(AX*4)
@@ -530,25 +538,24 @@ main:
 	JLT  mainend
 	CMPL 28(R8), $+0
 	JLT  mainend
-	CMPL 32(R8), $+0
-	JLT  mainend
 
 mainagain:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 36(R8), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
+	VMULPS       Y2, Y7, Y7
+	VANDPS       Y1, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y0, Y6, Y8
 	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VANDPS       Y0, Y7, Y8
@@ -583,19 +590,20 @@ mainagain:
 back7:
 	VMOVUPS      32(SI)(AX*4), Y7
 	VMOVUPS      32(BX)(AX*4), Y9
-	VBROADCASTSS 36(R8), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y1, Y9, Y9
+	VMULPS       Y2, Y9, Y9
+	VANDPS       Y1, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y7, Y7
 	VANDPS       Y0, Y7, Y10
 	VPSIGND      Y10, Y7, Y7
 	VMOVUPS      Y7, 32(SI)(AX*4)
 	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y11
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y9, Y11
 	VMULPS       Y9, Y11, Y9
 	VADDPS       Y9, Y10, Y9
 	VANDPS       Y0, Y9, Y10
@@ -604,19 +612,20 @@ back7:
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(SI)(AX*4), Y10
 	VMOVUPS      64(BX)(AX*4), Y11
-	VBROADCASTSS 36(R8), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y1, Y11, Y11
+	VMULPS       Y2, Y11, Y11
+	VANDPS       Y1, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VANDPS       Y0, Y10, Y12
 	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(SI)(AX*4)
 	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y13
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y5, Y11, Y13
 	VMULPS       Y11, Y13, Y11
 	VADDPS       Y11, Y12, Y11
 	VANDPS       Y0, Y11, Y12
@@ -651,19 +660,20 @@ back7:
 back8:
 	VMOVUPS      96(SI)(AX*4), Y11
 	VMOVUPS      96(BX)(AX*4), Y13
-	VBROADCASTSS 36(R8), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y1, Y13, Y13
+	VMULPS       Y2, Y13, Y13
+	VANDPS       Y1, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y11, Y11
 	VANDPS       Y0, Y11, Y14
 	VPSIGND      Y14, Y11, Y11
 	VMOVUPS      Y11, 96(SI)(AX*4)
 	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y15
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y15
 	VMULPS       Y13, Y15, Y13
 	VADDPS       Y13, Y14, Y13
 	VANDPS       Y0, Y13, Y14
@@ -673,48 +683,56 @@ back8:
 	VMOVUPS      (DX)(AX*4), Y14
 	VBROADCASTSS 32(R8), Y15
 	VANDPS       Y15, Y14, Y15
+	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
 	VPSIGND      Y15, Y14, Y14
 	VBROADCASTSS 20(R8), Y15
 	VMULPS       Y15, Y14, Y14
 	VBROADCASTSS 24(R8), Y15
 	VMULPS       Y15, Y6, Y6
-	VADDPS       Y5, Y8, Y8
+	VBROADCASTSS 16(R8), Y15
+	VADDPS       Y15, Y8, Y8
 	VDIVPS       Y8, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (DX)(AX*4)
 	VMOVUPS      32(DX)(AX*4), Y6
 	VBROADCASTSS 32(R8), Y8
 	VANDPS       Y8, Y6, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y6, Y6
 	VBROADCASTSS 20(R8), Y8
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS 24(R8), Y8
 	VMULPS       Y8, Y7, Y7
-	VADDPS       Y5, Y9, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(DX)(AX*4)
 	VMOVUPS      64(DX)(AX*4), Y6
 	VBROADCASTSS 32(R8), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
 	VBROADCASTSS 20(R8), Y7
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y10, Y7
-	VADDPS       Y5, Y12, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DX)(AX*4)
 	VMOVUPS      96(DX)(AX*4), Y6
 	VBROADCASTSS 32(R8), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
 	VBROADCASTSS 20(R8), Y7
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R8), Y7
 	VMULPS       Y7, Y11, Y7
-	VADDPS       Y5, Y13, Y8
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(DX)(AX*4)
@@ -731,21 +749,23 @@ mainend:
 loop:
 	VMOVUPS      (SI)(AX*4), Y6
 	VMOVUPS      (BX)(AX*4), Y7
-	VBROADCASTSS 36(R8), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
+	VMULPS       Y2, Y7, Y7
+	VANDPS       Y1, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y0, Y6, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VANDPS       Y0, Y7, Y8
@@ -762,7 +782,8 @@ loop:
 	VBROADCASTSS 24(R8), Y9
 	VMULPS       Y9, Y6, Y6
 	VSQRTPS      Y7, Y7
-	VADDPS       Y5, Y7, Y7
+	VBROADCASTSS 16(R8), Y9
+	VADDPS       Y9, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y8, Y6
 	VMOVUPS      Y6, (DX)(AX*4)
@@ -778,21 +799,23 @@ loopend:
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
 	VMASKMOVPS   (SI)(AX*4), Y6, Y7
 	VMASKMOVPS   (BX)(AX*4), Y6, Y8
-	VBROADCASTSS 36(R8), Y9
-	VANDPS       Y9, Y8, Y9
+	VANDPS       Y1, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y1, Y8, Y1
-	VSUBPS       Y7, Y1, Y8
 	VMULPS       Y2, Y8, Y2
+	VANDPS       Y1, Y2, Y1
+	VPMINUD      all7fffffff<>+0(SB), Y1, Y1
+	VPSIGND      Y1, Y2, Y1
+	VSUBPS       Y7, Y1, Y2
+	VMULPS       Y3, Y2, Y2
 	VADDPS       Y2, Y7, Y2
-	VANDPS       Y0, Y2, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y2, Y2
+	VANDPS       Y0, Y2, Y3
+	VPMINUD      all7fffffff<>+0(SB), Y3, Y3
+	VPSIGND      Y3, Y2, Y2
 	VMASKMOVPS   Y2, Y6, (SI)(AX*4)
-	VMASKMOVPS   (DI)(AX*4), Y6, Y7
-	VMULPS       Y3, Y7, Y3
-	VMULPS       Y4, Y1, Y4
+	VMASKMOVPS   (DI)(AX*4), Y6, Y3
+	VMULPS       Y4, Y3, Y3
+	VMULPS       Y5, Y1, Y4
 	VMULPS       Y1, Y4, Y1
 	VADDPS       Y1, Y3, Y1
 	VANDPS       Y0, Y1, Y0
@@ -809,7 +832,8 @@ loopend:
 	VBROADCASTSS 24(R8), Y3
 	VMULPS       Y3, Y2, Y2
 	VSQRTPS      Y0, Y0
-	VADDPS       Y5, Y0, Y0
+	VBROADCASTSS 16(R8), Y3
+	VADDPS       Y3, Y0, Y0
 	VDIVPS       Y0, Y2, Y0
 	VSUBPS       Y0, Y1, Y0
 	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
@@ -899,11 +923,11 @@ TEXT ·AdamMany(SB), NOSPLIT, $0-32
 	ADDQ         CX, DX
 	MOVQ         c+24(FP), R10
 	VBROADCASTSS 28(R10), Y0
-	VBROADCASTSS (R10), Y1
-	VBROADCASTSS 4(R10), Y2
-	VBROADCASTSS 8(R10), Y3
-	VBROADCASTSS 12(R10), Y4
-	VBROADCASTSS 16(R10), Y5
+	VBROADCASTSS 36(R10), Y1
+	VBROADCASTSS (R10), Y2
+	VBROADCASTSS 4(R10), Y3
+	VBROADCASTSS 8(R10), Y4
+	VBROADCASTSS 12(R10), Y5
 	LEAQ         -96(DX), R11
 	CMPQ         CX, DX
 	JGE          end
@@ -956,16 +980,15 @@ entry:
 mainnokeepnoscalenodecayagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 36(R10), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VMOVUPS      Y7, (R9)(AX*4)
@@ -998,32 +1021,30 @@ mainnokeepnoscalenodecayagain:
 back1:
 	VMOVUPS      32(R8)(AX*4), Y7
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 36(R10), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y7, Y7
 	VMOVUPS      Y7, 32(R8)(AX*4)
 	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y11
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y9, Y11
 	VMULPS       Y9, Y11, Y9
 	VADDPS       Y9, Y10, Y9
 	VMOVUPS      Y9, 32(R9)(AX*4)
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 36(R10), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
 	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y13
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y5, Y11, Y13
 	VMULPS       Y11, Y13, Y11
 	VADDPS       Y11, Y12, Y11
 	VMOVUPS      Y11, 64(R9)(AX*4)
@@ -1056,16 +1077,15 @@ back1:
 back2:
 	VMOVUPS      96(R8)(AX*4), Y11
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 36(R10), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y11, Y11
 	VMOVUPS      Y11, 96(R8)(AX*4)
 	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y15
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y15
 	VMULPS       Y13, Y15, Y13
 	VADDPS       Y13, Y14, Y13
 	VMOVUPS      Y13, 96(R9)(AX*4)
@@ -1073,28 +1093,32 @@ back2:
 	VMOVUPS      (SI)(AX*4), Y14
 	VBROADCASTSS 24(R10), Y15
 	VMULPS       Y15, Y6, Y6
-	VADDPS       Y5, Y8, Y8
+	VBROADCASTSS 16(R10), Y15
+	VADDPS       Y15, Y8, Y8
 	VDIVPS       Y8, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y6
 	VBROADCASTSS 24(R10), Y8
 	VMULPS       Y8, Y7, Y7
-	VADDPS       Y5, Y9, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y10, Y7
-	VADDPS       Y5, Y12, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y11, Y7
-	VADDPS       Y5, Y13, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
@@ -1110,16 +1134,15 @@ mainnokeepnoscale:
 mainnokeepnoscaleagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 36(R10), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VMOVUPS      Y7, (R9)(AX*4)
@@ -1152,32 +1175,30 @@ mainnokeepnoscaleagain:
 back3:
 	VMOVUPS      32(R8)(AX*4), Y7
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 36(R10), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y7, Y7
 	VMOVUPS      Y7, 32(R8)(AX*4)
 	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y11
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y9, Y11
 	VMULPS       Y9, Y11, Y9
 	VADDPS       Y9, Y10, Y9
 	VMOVUPS      Y9, 32(R9)(AX*4)
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 36(R10), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
 	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y13
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y5, Y11, Y13
 	VMULPS       Y11, Y13, Y11
 	VADDPS       Y11, Y12, Y11
 	VMOVUPS      Y11, 64(R9)(AX*4)
@@ -1210,16 +1231,15 @@ back3:
 back4:
 	VMOVUPS      96(R8)(AX*4), Y11
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 36(R10), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y11, Y11
 	VMOVUPS      Y11, 96(R8)(AX*4)
 	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y15
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y15
 	VMULPS       Y13, Y15, Y13
 	VADDPS       Y13, Y14, Y13
 	VMOVUPS      Y13, 96(R9)(AX*4)
@@ -1229,7 +1249,8 @@ back4:
 	VMULPS       Y15, Y14, Y14
 	VBROADCASTSS 24(R10), Y15
 	VMULPS       Y15, Y6, Y6
-	VADDPS       Y5, Y8, Y8
+	VBROADCASTSS 16(R10), Y15
+	VADDPS       Y15, Y8, Y8
 	VDIVPS       Y8, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
@@ -1238,7 +1259,8 @@ back4:
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS 24(R10), Y8
 	VMULPS       Y8, Y7, Y7
-	VADDPS       Y5, Y9, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
@@ -1247,7 +1269,8 @@ back4:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y10, Y7
-	VADDPS       Y5, Y12, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
@@ -1256,7 +1279,8 @@ back4:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y11, Y7
-	VADDPS       Y5, Y13, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
@@ -1272,17 +1296,18 @@ mainnokeep:
 mainnokeepagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 36(R10), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
+	VMULPS       Y2, Y7, Y7
+	VANDPS       Y1, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VMOVUPS      Y7, (R9)(AX*4)
@@ -1315,34 +1340,36 @@ mainnokeepagain:
 back5:
 	VMOVUPS      32(R8)(AX*4), Y7
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 36(R10), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y1, Y9, Y9
+	VMULPS       Y2, Y9, Y9
+	VANDPS       Y1, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y7, Y7
 	VMOVUPS      Y7, 32(R8)(AX*4)
 	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y11
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y9, Y11
 	VMULPS       Y9, Y11, Y9
 	VADDPS       Y9, Y10, Y9
 	VMOVUPS      Y9, 32(R9)(AX*4)
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 36(R10), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y1, Y11, Y11
+	VMULPS       Y2, Y11, Y11
+	VANDPS       Y1, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
 	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y13
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y5, Y11, Y13
 	VMULPS       Y11, Y13, Y11
 	VADDPS       Y11, Y12, Y11
 	VMOVUPS      Y11, 64(R9)(AX*4)
@@ -1375,17 +1402,18 @@ back5:
 back6:
 	VMOVUPS      96(R8)(AX*4), Y11
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 36(R10), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y1, Y13, Y13
+	VMULPS       Y2, Y13, Y13
+	VANDPS       Y1, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y11, Y11
 	VMOVUPS      Y11, 96(R8)(AX*4)
 	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y15
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y15
 	VMULPS       Y13, Y15, Y13
 	VADDPS       Y13, Y14, Y13
 	VMOVUPS      Y13, 96(R9)(AX*4)
@@ -1395,7 +1423,8 @@ back6:
 	VMULPS       Y15, Y14, Y14
 	VBROADCASTSS 24(R10), Y15
 	VMULPS       Y15, Y6, Y6
-	VADDPS       Y5, Y8, Y8
+	VBROADCASTSS 16(R10), Y15
+	VADDPS       Y15, Y8, Y8
 	VDIVPS       Y8, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
@@ -1404,7 +1433,8 @@ back6:
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS 24(R10), Y8
 	VMULPS       Y8, Y7, Y7
-	VADDPS       Y5, Y9, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
@@ -1413,7 +1443,8 @@ back6:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y10, Y7
-	VADDPS       Y5, Y12, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
@@ -1422,7 +1453,8 @@ back6:
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y11, Y7
-	VADDPS       Y5, Y13, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
@@ -1438,25 +1470,24 @@ main:
 	JLT  mainend
 	CMPL 28(R10), $+0
 	JLT  mainend
-	CMPL 32(R10), $+0
-	JLT  mainend
 
 mainagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 36(R10), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
+	VMULPS       Y2, Y7, Y7
+	VANDPS       Y1, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y0, Y6, Y8
 	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VANDPS       Y0, Y7, Y8
@@ -1491,19 +1522,20 @@ mainagain:
 back7:
 	VMOVUPS      32(R8)(AX*4), Y7
 	VMOVUPS      32(DI)(AX*4), Y9
-	VBROADCASTSS 36(R10), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y1, Y9, Y9
+	VMULPS       Y2, Y9, Y9
+	VANDPS       Y1, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y7, Y7
 	VANDPS       Y0, Y7, Y10
 	VPSIGND      Y10, Y7, Y7
 	VMOVUPS      Y7, 32(R8)(AX*4)
 	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y11
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y9, Y11
 	VMULPS       Y9, Y11, Y9
 	VADDPS       Y9, Y10, Y9
 	VANDPS       Y0, Y9, Y10
@@ -1512,19 +1544,20 @@ back7:
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VBROADCASTSS 36(R10), Y12
-	VANDPS       Y12, Y11, Y12
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y1, Y11, Y11
+	VMULPS       Y2, Y11, Y11
+	VANDPS       Y1, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VANDPS       Y0, Y10, Y12
 	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
 	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y13
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y5, Y11, Y13
 	VMULPS       Y11, Y13, Y11
 	VADDPS       Y11, Y12, Y11
 	VANDPS       Y0, Y11, Y12
@@ -1559,19 +1592,20 @@ back7:
 back8:
 	VMOVUPS      96(R8)(AX*4), Y11
 	VMOVUPS      96(DI)(AX*4), Y13
-	VBROADCASTSS 36(R10), Y14
-	VANDPS       Y14, Y13, Y14
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y1, Y13, Y13
+	VMULPS       Y2, Y13, Y13
+	VANDPS       Y1, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y11, Y11
 	VANDPS       Y0, Y11, Y14
 	VPSIGND      Y14, Y11, Y11
 	VMOVUPS      Y11, 96(R8)(AX*4)
 	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y15
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y15
 	VMULPS       Y13, Y15, Y13
 	VADDPS       Y13, Y14, Y13
 	VANDPS       Y0, Y13, Y14
@@ -1581,48 +1615,56 @@ back8:
 	VMOVUPS      (SI)(AX*4), Y14
 	VBROADCASTSS 32(R10), Y15
 	VANDPS       Y15, Y14, Y15
+	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
 	VPSIGND      Y15, Y14, Y14
 	VBROADCASTSS 20(R10), Y15
 	VMULPS       Y15, Y14, Y14
 	VBROADCASTSS 24(R10), Y15
 	VMULPS       Y15, Y6, Y6
-	VADDPS       Y5, Y8, Y8
+	VBROADCASTSS 16(R10), Y15
+	VADDPS       Y15, Y8, Y8
 	VDIVPS       Y8, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y6
 	VBROADCASTSS 32(R10), Y8
 	VANDPS       Y8, Y6, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y6, Y6
 	VBROADCASTSS 20(R10), Y8
 	VMULPS       Y8, Y6, Y6
 	VBROADCASTSS 24(R10), Y8
 	VMULPS       Y8, Y7, Y7
-	VADDPS       Y5, Y9, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
 	VBROADCASTSS 32(R10), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
 	VBROADCASTSS 20(R10), Y7
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y10, Y7
-	VADDPS       Y5, Y12, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
 	VBROADCASTSS 32(R10), Y7
 	VANDPS       Y7, Y6, Y7
+	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
 	VPSIGND      Y7, Y6, Y6
 	VBROADCASTSS 20(R10), Y7
 	VMULPS       Y7, Y6, Y6
 	VBROADCASTSS 24(R10), Y7
 	VMULPS       Y7, Y11, Y7
-	VADDPS       Y5, Y13, Y8
+	VBROADCASTSS 16(R10), Y8
+	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
@@ -1639,21 +1681,23 @@ mainend:
 loop:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VBROADCASTSS 36(R10), Y8
-	VANDPS       Y8, Y7, Y8
+	VANDPS       Y1, Y7, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
+	VMULPS       Y2, Y7, Y7
+	VANDPS       Y1, Y7, Y8
+	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VANDPS       Y0, Y6, Y8
 	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
 	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y5, Y7, Y9
 	VMULPS       Y7, Y9, Y7
 	VADDPS       Y7, Y8, Y7
 	VANDPS       Y0, Y7, Y8
@@ -1670,7 +1714,8 @@ loop:
 	VBROADCASTSS 24(R10), Y9
 	VMULPS       Y9, Y6, Y6
 	VSQRTPS      Y7, Y7
-	VADDPS       Y5, Y7, Y7
+	VBROADCASTSS 16(R10), Y9
+	VADDPS       Y9, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y8, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
@@ -1686,21 +1731,23 @@ loopend:
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
 	VMASKMOVPS   (R8)(AX*4), Y6, Y7
 	VMASKMOVPS   (DI)(AX*4), Y6, Y8
-	VBROADCASTSS 36(R10), Y9
-	VANDPS       Y9, Y8, Y9
+	VANDPS       Y1, Y8, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y1, Y8, Y8
+	VMULPS       Y2, Y8, Y8
+	VANDPS       Y1, Y8, Y9
+	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VPSIGND      Y9, Y8, Y8
 	VSUBPS       Y7, Y8, Y9
-	VMULPS       Y2, Y9, Y9
+	VMULPS       Y3, Y9, Y9
 	VADDPS       Y9, Y7, Y7
 	VANDPS       Y0, Y7, Y9
 	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y7, Y7
 	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
 	VMASKMOVPS   (R9)(AX*4), Y6, Y9
-	VMULPS       Y3, Y9, Y9
-	VMULPS       Y4, Y8, Y10
+	VMULPS       Y4, Y9, Y9
+	VMULPS       Y5, Y8, Y10
 	VMULPS       Y8, Y10, Y8
 	VADDPS       Y8, Y9, Y8
 	VANDPS       Y0, Y8, Y9
@@ -1717,7 +1764,8 @@ loopend:
 	VBROADCASTSS 24(R10), Y10
 	VMULPS       Y10, Y7, Y7
 	VSQRTPS      Y8, Y8
-	VADDPS       Y5, Y8, Y8
+	VBROADCASTSS 16(R10), Y10
+	VADDPS       Y10, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y9, Y7
 	VMASKMOVPS   Y7, Y6, (SI)(AX*4)

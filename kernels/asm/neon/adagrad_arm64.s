@@ -4,26 +4,24 @@
 
 #include "textflag.h"
 
-// func AdaGrad(p, g, a []float32, c *[8]float32)
+// func AdaGrad(p, g, a []float32, c *[7]float32)
 // Requires: ASIMD
 TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	MOVD c+72(FP), R3
-	FMOVS 0(R3), F31
+	FMOVS 24(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
+	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
+	FMOVS 4(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
+	FMOVS 8(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
+	FMOVS 12(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
+	FMOVS 16(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
+	FMOVS 20(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 28(R3), F24
-	VDUP V24.S[0], V24.S4
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD a_base+48(FP), R8
@@ -31,9 +29,6 @@ TEXT ·AdaGrad(SB), NOSPLIT, $0-80
 	CMP $16, R0
 	BLT general
 	MOVWU 20(R3), R2
-	CMPW $0xffffffff, R2
-	BNE general
-	MOVWU 24(R3), R2
 	CMPW $0xffffffff, R2
 	BNE general
 	MOVWU 0(R3), R2
@@ -50,7 +45,7 @@ nokeepnoscalenodecay:
 	VDUP V30.S[0], V30.S4
 	FMOVS 16(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 28(R3), F28
+	FMOVS 24(R3), F28
 	VDUP V28.S[0], V28.S4
 	SUBS $16, R0, R0
 	BLT nokeepnoscalenodecayrest16
@@ -111,22 +106,20 @@ nokeepnoscalenodecayloop16:
 
 nokeepnoscalenodecayrest16:
 	ADD $16, R0, R0
-	FMOVS 0(R3), F31
+	FMOVS 24(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
+	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
+	FMOVS 4(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
+	FMOVS 8(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
+	FMOVS 12(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
+	FMOVS 16(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
+	FMOVS 20(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 28(R3), F24
-	VDUP V24.S[0], V24.S4
 	JMP general
 
 nokeepnoscale:
@@ -138,7 +131,7 @@ nokeepnoscale:
 	VDUP V29.S[0], V29.S4
 	FMOVS 16(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 28(R3), F27
+	FMOVS 24(R3), F27
 	VDUP V27.S[0], V27.S4
 	SUBS $16, R0, R0
 	BLT nokeepnoscalerest16
@@ -203,36 +196,34 @@ nokeepnoscaleloop16:
 
 nokeepnoscalerest16:
 	ADD $16, R0, R0
-	FMOVS 0(R3), F31
+	FMOVS 24(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
+	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
+	FMOVS 4(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
+	FMOVS 8(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
+	FMOVS 12(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
+	FMOVS 16(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
+	FMOVS 20(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 28(R3), F24
-	VDUP V24.S[0], V24.S4
 	JMP general
 
 nokeep:
-	FMOVS 0(R3), F31
+	FMOVS 24(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
+	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
+	FMOVS 4(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
+	FMOVS 8(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
+	FMOVS 12(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 28(R3), F26
+	FMOVS 16(R3), F26
 	VDUP V26.S[0], V26.S4
 	SUBS $16, R0, R0
 	BLT nokeeprest16
@@ -240,60 +231,68 @@ nokeep:
 nokeeploop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eba8c44 // cmtst v4.4s, v2.4s, v26.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eba8c62 // cmtst v2.4s, v3.4s, v26.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R6), (F4, F5)
-	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	FLDPQ.P 64(R6), (F2, F5)
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
+	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
 	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
 	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eba8c44 // cmtst v4.4s, v2.4s, v26.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eba8c62 // cmtst v2.4s, v3.4s, v26.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R6), (F4, F5)
-	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	FLDPQ -32(R6), (F2, F5)
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
+	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
 	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
 	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
 	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
@@ -301,22 +300,20 @@ nokeeploop16:
 
 nokeeprest16:
 	ADD $16, R0, R0
-	FMOVS 0(R3), F31
+	FMOVS 24(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
+	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
+	FMOVS 4(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
+	FMOVS 8(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
+	FMOVS 12(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
+	FMOVS 16(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
+	FMOVS 20(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 28(R3), F24
-	VDUP V24.S[0], V24.S4
 	JMP general
 
 general:
@@ -326,78 +323,78 @@ general:
 loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
-	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -64(R8)
-	FLDPQ.P 64(R6), (F1, F5)
-	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
-	WORD $0x4e211cc6 // and v6.16b, v6.16b, v1.16b
-	WORD $0x4eb98ca1 // cmtst v1.4s, v5.4s, v25.4s
-	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
-	WORD $0x6e3cdcc5 // fmul v5.4s, v6.4s, v28.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R6), (F2, F5)
+	WORD $0x4eb98c46 // cmtst v6.4s, v2.4s, v25.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4eb98ca2 // cmtst v2.4s, v5.4s, v25.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
+	WORD $0x6e3bdcc5 // fmul v5.4s, v6.4s, v27.4s
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x6e24fc63 // fdiv v3.4s, v3.4s, v4.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
-	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
-	FSTPQ (F2, F0), -64(R6)
+	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
-	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -32(R8)
-	FLDPQ -32(R6), (F1, F5)
-	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
-	WORD $0x4e211cc6 // and v6.16b, v6.16b, v1.16b
-	WORD $0x4eb98ca1 // cmtst v1.4s, v5.4s, v25.4s
-	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
-	WORD $0x6e3cdcc5 // fmul v5.4s, v6.4s, v28.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R6), (F2, F5)
+	WORD $0x4eb98c46 // cmtst v6.4s, v2.4s, v25.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4eb98ca2 // cmtst v2.4s, v5.4s, v25.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
+	WORD $0x6e3bdcc5 // fmul v5.4s, v6.4s, v27.4s
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x6e24fc63 // fdiv v3.4s, v3.4s, v4.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
-	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
-	FSTPQ (F2, F0), -32(R6)
+	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -409,24 +406,24 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ F2, -16(R8)
-	FMOVQ.P 16(R6), F0
-	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
-	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x6e3cdc60 // fmul v0.4s, v3.4s, v28.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e22dc41 // fmul v1.4s, v2.4s, v2.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, -16(R8)
+	FMOVQ.P 16(R6), F1
+	WORD $0x4eb98c23 // cmtst v3.4s, v1.4s, v25.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x6e3bdc61 // fmul v1.4s, v3.4s, v27.4s
+	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
@@ -439,24 +436,24 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS F2, -4(R8)
-	FMOVS.P 4(R6), F0
-	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
-	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x6e3cdc60 // fmul v0.4s, v3.4s, v28.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e22dc41 // fmul v1.4s, v2.4s, v2.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS F0, -4(R8)
+	FMOVS.P 4(R6), F1
+	WORD $0x4eb98c23 // cmtst v3.4s, v1.4s, v25.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x6e3bdc61 // fmul v1.4s, v3.4s, v27.4s
+	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
@@ -464,26 +461,24 @@ loop1:
 rest1:
 	RET
 
-// func AdaGradMany(list [][]float32, c *[8]float32)
+// func AdaGradMany(list [][]float32, c *[7]float32)
 // Requires: ASIMD
 TEXT ·AdaGradMany(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
-	FMOVS 0(R3), F31
+	FMOVS 24(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
+	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
+	FMOVS 4(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
+	FMOVS 8(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
+	FMOVS 12(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
+	FMOVS 16(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
+	FMOVS 20(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 28(R3), F24
-	VDUP V24.S[0], V24.S4
 	MOVD list_base+0(FP), R1
 	MOVD list_len+8(FP), R5
 	CBZ R5, done
@@ -499,78 +494,78 @@ row:
 loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
-	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -64(R8)
-	FLDPQ.P 64(R6), (F1, F5)
-	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
-	WORD $0x4e211cc6 // and v6.16b, v6.16b, v1.16b
-	WORD $0x4eb98ca1 // cmtst v1.4s, v5.4s, v25.4s
-	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
-	WORD $0x6e3cdcc5 // fmul v5.4s, v6.4s, v28.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R6), (F2, F5)
+	WORD $0x4eb98c46 // cmtst v6.4s, v2.4s, v25.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4eb98ca2 // cmtst v2.4s, v5.4s, v25.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
+	WORD $0x6e3bdcc5 // fmul v5.4s, v6.4s, v27.4s
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x6e24fc63 // fdiv v3.4s, v3.4s, v4.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
-	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
-	FSTPQ (F2, F0), -64(R6)
+	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
-	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -32(R8)
-	FLDPQ -32(R6), (F1, F5)
-	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
-	WORD $0x4e211cc6 // and v6.16b, v6.16b, v1.16b
-	WORD $0x4eb98ca1 // cmtst v1.4s, v5.4s, v25.4s
-	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
-	WORD $0x6e3cdcc5 // fmul v5.4s, v6.4s, v28.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R6), (F2, F5)
+	WORD $0x4eb98c46 // cmtst v6.4s, v2.4s, v25.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4eb98ca2 // cmtst v2.4s, v5.4s, v25.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
+	WORD $0x6e3bdcc5 // fmul v5.4s, v6.4s, v27.4s
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x6e24fc63 // fdiv v3.4s, v3.4s, v4.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x4ea3d4a2 // fsub v2.4s, v5.4s, v3.4s
-	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
-	FSTPQ (F2, F0), -32(R6)
+	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
+	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
+	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -582,24 +577,24 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ F2, -16(R8)
-	FMOVQ.P 16(R6), F0
-	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
-	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x6e3cdc60 // fmul v0.4s, v3.4s, v28.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e22dc41 // fmul v1.4s, v2.4s, v2.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, -16(R8)
+	FMOVQ.P 16(R6), F1
+	WORD $0x4eb98c23 // cmtst v3.4s, v1.4s, v25.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x6e3bdc61 // fmul v1.4s, v3.4s, v27.4s
+	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
@@ -612,24 +607,24 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS F2, -4(R8)
-	FMOVS.P 4(R6), F0
-	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
-	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x6e3cdc60 // fmul v0.4s, v3.4s, v28.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e22dc41 // fmul v1.4s, v2.4s, v2.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS F0, -4(R8)
+	FMOVS.P 4(R6), F1
+	WORD $0x4eb98c23 // cmtst v3.4s, v1.4s, v25.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x6e3bdc61 // fmul v1.4s, v3.4s, v27.4s
+	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1

@@ -8,32 +8,30 @@ DATA constants<>+0(SB)/8, $0x3f8000003f800000
 DATA constants<>+8(SB)/8, $0x3f8000003f800000
 GLOBL constants<>(SB), RODATA|NOPTR, $16
 
-// func AdaGradProx(p, g, a []float32, c *[10]float32)
+// func AdaGradProx(p, g, a []float32, c *[9]float32)
 // Requires: ASIMD
 TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	MOVD c+72(FP), R3
 	MOVD $constants<>(SB), R4
-	FMOVS 0(R3), F31
+	FMOVS 24(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
+	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
+	FMOVS 4(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
+	FMOVS 8(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
+	FMOVS 12(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
+	FMOVS 16(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
+	FMOVS 20(R3), F25
 	VDUP V25.S[0], V25.S4
 	FMOVS 28(R3), F24
 	VDUP V24.S[0], V24.S4
 	FMOVS 32(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 36(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVQ 0(R4), F21
+	FMOVQ 0(R4), F22
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
 	MOVD a_base+48(FP), R8
@@ -41,9 +39,6 @@ TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
 	CMP $16, R0
 	BLT general
 	MOVWU 20(R3), R2
-	CMPW $0xffffffff, R2
-	BNE general
-	MOVWU 24(R3), R2
 	CMPW $0xffffffff, R2
 	BNE general
 	MOVWU 0(R3), R2
@@ -60,11 +55,11 @@ nokeepnoscalenodecay:
 	VDUP V30.S[0], V30.S4
 	FMOVS 16(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 28(R3), F28
+	FMOVS 24(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 32(R3), F27
+	FMOVS 28(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 36(R3), F26
+	FMOVS 32(R3), F26
 	VDUP V26.S[0], V26.S4
 	FMOVQ 0(R4), F25
 	SUBS $16, R0, R0
@@ -166,27 +161,25 @@ nokeepnoscalenodecayloop16:
 
 nokeepnoscalenodecayrest16:
 	ADD $16, R0, R0
-	FMOVS 0(R3), F31
+	FMOVS 24(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
+	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
+	FMOVS 4(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
+	FMOVS 8(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
+	FMOVS 12(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
+	FMOVS 16(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
+	FMOVS 20(R3), F25
 	VDUP V25.S[0], V25.S4
 	FMOVS 28(R3), F24
 	VDUP V24.S[0], V24.S4
 	FMOVS 32(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 36(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVQ 0(R4), F21
+	FMOVQ 0(R4), F22
 	JMP general
 
 nokeepnoscale:
@@ -198,11 +191,11 @@ nokeepnoscale:
 	VDUP V29.S[0], V29.S4
 	FMOVS 16(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 28(R3), F27
+	FMOVS 24(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 32(R3), F26
+	FMOVS 28(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 36(R3), F25
+	FMOVS 32(R3), F25
 	VDUP V25.S[0], V25.S4
 	FMOVQ 0(R4), F24
 	SUBS $16, R0, R0
@@ -308,45 +301,43 @@ nokeepnoscaleloop16:
 
 nokeepnoscalerest16:
 	ADD $16, R0, R0
-	FMOVS 0(R3), F31
+	FMOVS 24(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
+	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
+	FMOVS 4(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
+	FMOVS 8(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
+	FMOVS 12(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
+	FMOVS 16(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
+	FMOVS 20(R3), F25
 	VDUP V25.S[0], V25.S4
 	FMOVS 28(R3), F24
 	VDUP V24.S[0], V24.S4
 	FMOVS 32(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 36(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVQ 0(R4), F21
+	FMOVQ 0(R4), F22
 	JMP general
 
 nokeep:
-	FMOVS 0(R3), F31
+	FMOVS 24(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
+	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
+	FMOVS 4(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
+	FMOVS 8(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
+	FMOVS 12(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 28(R3), F26
+	FMOVS 16(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 32(R3), F25
+	FMOVS 28(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 36(R3), F24
+	FMOVS 32(R3), F24
 	VDUP V24.S[0], V24.S4
 	FMOVQ 0(R4), F23
 	SUBS $16, R0, R0
@@ -355,128 +346,134 @@ nokeep:
 nokeeploop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eba8c44 // cmtst v4.4s, v2.4s, v26.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eba8c62 // cmtst v2.4s, v3.4s, v26.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R6), (F4, F5)
-	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	FLDPQ.P 64(R6), (F2, F5)
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
 	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
-	WORD $0x6e20ff60 // fdiv v0.4s, v27.4s, v0.4s
-	WORD $0x6e21ff61 // fdiv v1.4s, v27.4s, v1.4s
-	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea3d483 // fsub v3.4s, v4.4s, v3.4s
-	WORD $0x4ea2d4a2 // fsub v2.4s, v5.4s, v2.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
+	WORD $0x6e20ff40 // fdiv v0.4s, v26.4s, v0.4s
+	WORD $0x6e21ff41 // fdiv v1.4s, v26.4s, v1.4s
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
+	WORD $0x4ea3d4a3 // fsub v3.4s, v5.4s, v3.4s
 	WORD $0x6e39dc04 // fmul v4.4s, v0.4s, v25.4s
 	WORD $0x6e39dc25 // fmul v5.4s, v1.4s, v25.4s
 	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea3e4c8 // fcmgt v8.4s, v6.4s, v3.4s
-	WORD $0x6e631cc8 // bsl v8.16b, v6.16b, v3.16b
-	WORD $0x6ea2e4e6 // fcmgt v6.4s, v7.4s, v2.4s
-	WORD $0x6e621ce6 // bsl v6.16b, v7.16b, v2.16b
+	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
+	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
+	WORD $0x6ea3e4e6 // fcmgt v6.4s, v7.4s, v3.4s
+	WORD $0x6e631ce6 // bsl v6.16b, v7.16b, v3.16b
 	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
 	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
 	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
 	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
-	WORD $0x4ea7d463 // fsub v3.4s, v3.4s, v7.4s
-	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
+	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
+	WORD $0x4ea4d463 // fsub v3.4s, v3.4s, v4.4s
 	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
 	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
 	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
 	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eba8c44 // cmtst v4.4s, v2.4s, v26.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eba8c62 // cmtst v2.4s, v3.4s, v26.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R6), (F4, F5)
-	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	FLDPQ -32(R6), (F2, F5)
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
 	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
-	WORD $0x6e20ff60 // fdiv v0.4s, v27.4s, v0.4s
-	WORD $0x6e21ff61 // fdiv v1.4s, v27.4s, v1.4s
-	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x4ea3d483 // fsub v3.4s, v4.4s, v3.4s
-	WORD $0x4ea2d4a2 // fsub v2.4s, v5.4s, v2.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
+	WORD $0x6e20ff40 // fdiv v0.4s, v26.4s, v0.4s
+	WORD $0x6e21ff41 // fdiv v1.4s, v26.4s, v1.4s
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
+	WORD $0x4ea3d4a3 // fsub v3.4s, v5.4s, v3.4s
 	WORD $0x6e39dc04 // fmul v4.4s, v0.4s, v25.4s
 	WORD $0x6e39dc25 // fmul v5.4s, v1.4s, v25.4s
 	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea3e4c8 // fcmgt v8.4s, v6.4s, v3.4s
-	WORD $0x6e631cc8 // bsl v8.16b, v6.16b, v3.16b
-	WORD $0x6ea2e4e6 // fcmgt v6.4s, v7.4s, v2.4s
-	WORD $0x6e621ce6 // bsl v6.16b, v7.16b, v2.16b
+	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
+	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
+	WORD $0x6ea3e4e6 // fcmgt v6.4s, v7.4s, v3.4s
+	WORD $0x6e631ce6 // bsl v6.16b, v7.16b, v3.16b
 	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
 	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
 	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
 	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
-	WORD $0x4ea7d463 // fsub v3.4s, v3.4s, v7.4s
-	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
+	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
+	WORD $0x4ea4d463 // fsub v3.4s, v3.4s, v4.4s
 	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
 	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
 	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
 	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
 	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
 	BGE nokeeploop16
 
 nokeeprest16:
 	ADD $16, R0, R0
-	FMOVS 0(R3), F31
+	FMOVS 24(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
+	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
+	FMOVS 4(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
+	FMOVS 8(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
+	FMOVS 12(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
+	FMOVS 16(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
+	FMOVS 20(R3), F25
 	VDUP V25.S[0], V25.S4
 	FMOVS 28(R3), F24
 	VDUP V24.S[0], V24.S4
 	FMOVS 32(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 36(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVQ 0(R4), F21
+	FMOVQ 0(R4), F22
 	JMP general
 
 general:
@@ -486,118 +483,118 @@ general:
 loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
-	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -64(R8)
-	FLDPQ.P 64(R6), (F1, F5)
-	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
-	WORD $0x4e211cc6 // and v6.16b, v6.16b, v1.16b
-	WORD $0x4eb98ca1 // cmtst v1.4s, v5.4s, v25.4s
-	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
-	WORD $0x6e3cdcc5 // fmul v5.4s, v6.4s, v28.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R6), (F2, F5)
+	WORD $0x4eb98c46 // cmtst v6.4s, v2.4s, v25.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4eb98ca2 // cmtst v2.4s, v5.4s, v25.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
+	WORD $0x6e3bdcc5 // fmul v5.4s, v6.4s, v27.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x6e24ff64 // fdiv v4.4s, v27.4s, v4.4s
-	WORD $0x6e20ff60 // fdiv v0.4s, v27.4s, v0.4s
-	WORD $0x6e24dc63 // fmul v3.4s, v3.4s, v4.4s
-	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
-	WORD $0x4ea3d4a3 // fsub v3.4s, v5.4s, v3.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x6e37dc82 // fmul v2.4s, v4.4s, v23.4s
-	WORD $0x6e37dc05 // fmul v5.4s, v0.4s, v23.4s
-	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
+	WORD $0x6e20ff40 // fdiv v0.4s, v26.4s, v0.4s
+	WORD $0x6e21ff41 // fdiv v1.4s, v26.4s, v1.4s
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0x4ea4d4a4 // fsub v4.4s, v5.4s, v4.4s
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	WORD $0x6e38dc03 // fmul v3.4s, v0.4s, v24.4s
+	WORD $0x6e38dc25 // fmul v5.4s, v1.4s, v24.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea3e4c8 // fcmgt v8.4s, v6.4s, v3.4s
-	WORD $0x6e631cc8 // bsl v8.16b, v6.16b, v3.16b
-	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
-	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
-	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
-	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
-	WORD $0x6ea6e4a2 // fcmgt v2.4s, v5.4s, v6.4s
-	WORD $0x6e651cc2 // bsl v2.16b, v6.16b, v5.16b
-	WORD $0x4ea7d463 // fsub v3.4s, v3.4s, v7.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x6e36dc82 // fmul v2.4s, v4.4s, v22.4s
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	WORD $0x4e35d442 // fadd v2.4s, v2.4s, v21.4s
-	WORD $0x4e35d400 // fadd v0.4s, v0.4s, v21.4s
-	WORD $0x6e22fc62 // fdiv v2.4s, v3.4s, v2.4s
-	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
-	FSTPQ (F2, F0), -64(R6)
+	WORD $0x6ea4e4c8 // fcmgt v8.4s, v6.4s, v4.4s
+	WORD $0x6e641cc8 // bsl v8.16b, v6.16b, v4.16b
+	WORD $0x6ea2e4e6 // fcmgt v6.4s, v7.4s, v2.4s
+	WORD $0x6e621ce6 // bsl v6.16b, v7.16b, v2.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
+	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
+	WORD $0x4ea7d484 // fsub v4.4s, v4.4s, v7.4s
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
-	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -32(R8)
-	FLDPQ -32(R6), (F1, F5)
-	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
-	WORD $0x4e211cc6 // and v6.16b, v6.16b, v1.16b
-	WORD $0x4eb98ca1 // cmtst v1.4s, v5.4s, v25.4s
-	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
-	WORD $0x6e3cdcc5 // fmul v5.4s, v6.4s, v28.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R6), (F2, F5)
+	WORD $0x4eb98c46 // cmtst v6.4s, v2.4s, v25.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4eb98ca2 // cmtst v2.4s, v5.4s, v25.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
+	WORD $0x6e3bdcc5 // fmul v5.4s, v6.4s, v27.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x6e24ff64 // fdiv v4.4s, v27.4s, v4.4s
-	WORD $0x6e20ff60 // fdiv v0.4s, v27.4s, v0.4s
-	WORD $0x6e24dc63 // fmul v3.4s, v3.4s, v4.4s
-	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
-	WORD $0x4ea3d4a3 // fsub v3.4s, v5.4s, v3.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x6e37dc82 // fmul v2.4s, v4.4s, v23.4s
-	WORD $0x6e37dc05 // fmul v5.4s, v0.4s, v23.4s
-	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
+	WORD $0x6e20ff40 // fdiv v0.4s, v26.4s, v0.4s
+	WORD $0x6e21ff41 // fdiv v1.4s, v26.4s, v1.4s
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0x4ea4d4a4 // fsub v4.4s, v5.4s, v4.4s
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	WORD $0x6e38dc03 // fmul v3.4s, v0.4s, v24.4s
+	WORD $0x6e38dc25 // fmul v5.4s, v1.4s, v24.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea3e4c8 // fcmgt v8.4s, v6.4s, v3.4s
-	WORD $0x6e631cc8 // bsl v8.16b, v6.16b, v3.16b
-	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
-	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
-	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
-	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
-	WORD $0x6ea6e4a2 // fcmgt v2.4s, v5.4s, v6.4s
-	WORD $0x6e651cc2 // bsl v2.16b, v6.16b, v5.16b
-	WORD $0x4ea7d463 // fsub v3.4s, v3.4s, v7.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x6e36dc82 // fmul v2.4s, v4.4s, v22.4s
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	WORD $0x4e35d442 // fadd v2.4s, v2.4s, v21.4s
-	WORD $0x4e35d400 // fadd v0.4s, v0.4s, v21.4s
-	WORD $0x6e22fc62 // fdiv v2.4s, v3.4s, v2.4s
-	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
-	FSTPQ (F2, F0), -32(R6)
+	WORD $0x6ea4e4c8 // fcmgt v8.4s, v6.4s, v4.4s
+	WORD $0x6e641cc8 // bsl v8.16b, v6.16b, v4.16b
+	WORD $0x6ea2e4e6 // fcmgt v6.4s, v7.4s, v2.4s
+	WORD $0x6e621ce6 // bsl v6.16b, v7.16b, v2.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
+	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
+	WORD $0x4ea7d484 // fsub v4.4s, v4.4s, v7.4s
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -609,34 +606,34 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ F2, -16(R8)
-	FMOVQ.P 16(R6), F0
-	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
-	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x6e3cdc60 // fmul v0.4s, v3.4s, v28.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
-	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
-	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e36dc41 // fmul v1.4s, v2.4s, v22.4s
-	WORD $0x4e35d421 // fadd v1.4s, v1.4s, v21.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e22dc41 // fmul v1.4s, v2.4s, v2.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, -16(R8)
+	FMOVQ.P 16(R6), F1
+	WORD $0x4eb98c23 // cmtst v3.4s, v1.4s, v25.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x6e3bdc61 // fmul v1.4s, v3.4s, v27.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x6e20ff40 // fdiv v0.4s, v26.4s, v0.4s
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e38dc02 // fmul v2.4s, v0.4s, v24.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
+	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
@@ -649,34 +646,34 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS F2, -4(R8)
-	FMOVS.P 4(R6), F0
-	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
-	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x6e3cdc60 // fmul v0.4s, v3.4s, v28.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
-	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
-	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e36dc41 // fmul v1.4s, v2.4s, v22.4s
-	WORD $0x4e35d421 // fadd v1.4s, v1.4s, v21.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e22dc41 // fmul v1.4s, v2.4s, v2.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS F0, -4(R8)
+	FMOVS.P 4(R6), F1
+	WORD $0x4eb98c23 // cmtst v3.4s, v1.4s, v25.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x6e3bdc61 // fmul v1.4s, v3.4s, v27.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x6e20ff40 // fdiv v0.4s, v26.4s, v0.4s
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e38dc02 // fmul v2.4s, v0.4s, v24.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
+	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
@@ -684,32 +681,30 @@ loop1:
 rest1:
 	RET
 
-// func AdaGradProxMany(list [][]float32, c *[10]float32)
+// func AdaGradProxMany(list [][]float32, c *[9]float32)
 // Requires: ASIMD
 TEXT ·AdaGradProxMany(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
 	MOVD $constants<>(SB), R4
-	FMOVS 0(R3), F31
+	FMOVS 24(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
+	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
+	FMOVS 4(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
+	FMOVS 8(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
+	FMOVS 12(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
+	FMOVS 16(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
+	FMOVS 20(R3), F25
 	VDUP V25.S[0], V25.S4
 	FMOVS 28(R3), F24
 	VDUP V24.S[0], V24.S4
 	FMOVS 32(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 36(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVQ 0(R4), F21
+	FMOVQ 0(R4), F22
 	MOVD list_base+0(FP), R1
 	MOVD list_len+8(FP), R5
 	CBZ R5, done
@@ -725,118 +720,118 @@ row:
 loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
-	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -64(R8)
-	FLDPQ.P 64(R6), (F1, F5)
-	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
-	WORD $0x4e211cc6 // and v6.16b, v6.16b, v1.16b
-	WORD $0x4eb98ca1 // cmtst v1.4s, v5.4s, v25.4s
-	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
-	WORD $0x6e3cdcc5 // fmul v5.4s, v6.4s, v28.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	FSTPQ (F0, F1), -64(R8)
+	FLDPQ.P 64(R6), (F2, F5)
+	WORD $0x4eb98c46 // cmtst v6.4s, v2.4s, v25.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4eb98ca2 // cmtst v2.4s, v5.4s, v25.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
+	WORD $0x6e3bdcc5 // fmul v5.4s, v6.4s, v27.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x6e24ff64 // fdiv v4.4s, v27.4s, v4.4s
-	WORD $0x6e20ff60 // fdiv v0.4s, v27.4s, v0.4s
-	WORD $0x6e24dc63 // fmul v3.4s, v3.4s, v4.4s
-	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
-	WORD $0x4ea3d4a3 // fsub v3.4s, v5.4s, v3.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x6e37dc82 // fmul v2.4s, v4.4s, v23.4s
-	WORD $0x6e37dc05 // fmul v5.4s, v0.4s, v23.4s
-	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
+	WORD $0x6e20ff40 // fdiv v0.4s, v26.4s, v0.4s
+	WORD $0x6e21ff41 // fdiv v1.4s, v26.4s, v1.4s
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0x4ea4d4a4 // fsub v4.4s, v5.4s, v4.4s
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	WORD $0x6e38dc03 // fmul v3.4s, v0.4s, v24.4s
+	WORD $0x6e38dc25 // fmul v5.4s, v1.4s, v24.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea3e4c8 // fcmgt v8.4s, v6.4s, v3.4s
-	WORD $0x6e631cc8 // bsl v8.16b, v6.16b, v3.16b
-	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
-	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
-	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
-	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
-	WORD $0x6ea6e4a2 // fcmgt v2.4s, v5.4s, v6.4s
-	WORD $0x6e651cc2 // bsl v2.16b, v6.16b, v5.16b
-	WORD $0x4ea7d463 // fsub v3.4s, v3.4s, v7.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x6e36dc82 // fmul v2.4s, v4.4s, v22.4s
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	WORD $0x4e35d442 // fadd v2.4s, v2.4s, v21.4s
-	WORD $0x4e35d400 // fadd v0.4s, v0.4s, v21.4s
-	WORD $0x6e22fc62 // fdiv v2.4s, v3.4s, v2.4s
-	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
-	FSTPQ (F2, F0), -64(R6)
+	WORD $0x6ea4e4c8 // fcmgt v8.4s, v6.4s, v4.4s
+	WORD $0x6e641cc8 // bsl v8.16b, v6.16b, v4.16b
+	WORD $0x6ea2e4e6 // fcmgt v6.4s, v7.4s, v2.4s
+	WORD $0x6e621ce6 // bsl v6.16b, v7.16b, v2.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
+	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
+	WORD $0x4ea7d484 // fsub v4.4s, v4.4s, v7.4s
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
+	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4eba8c04 // cmtst v4.4s, v0.4s, v26.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
-	WORD $0x4eba8c20 // cmtst v0.4s, v1.4s, v26.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -32(R8)
-	FLDPQ -32(R6), (F1, F5)
-	WORD $0x4eb98c26 // cmtst v6.4s, v1.4s, v25.4s
-	WORD $0x4e211cc6 // and v6.16b, v6.16b, v1.16b
-	WORD $0x4eb98ca1 // cmtst v1.4s, v5.4s, v25.4s
-	WORD $0x4e251c21 // and v1.16b, v1.16b, v5.16b
-	WORD $0x6e3cdcc5 // fmul v5.4s, v6.4s, v28.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ -32(R6), (F2, F5)
+	WORD $0x4eb98c46 // cmtst v6.4s, v2.4s, v25.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4eb98ca2 // cmtst v2.4s, v5.4s, v25.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
+	WORD $0x6e3bdcc5 // fmul v5.4s, v6.4s, v27.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x6e24ff64 // fdiv v4.4s, v27.4s, v4.4s
-	WORD $0x6e20ff60 // fdiv v0.4s, v27.4s, v0.4s
-	WORD $0x6e24dc63 // fmul v3.4s, v3.4s, v4.4s
-	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
-	WORD $0x4ea3d4a3 // fsub v3.4s, v5.4s, v3.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x6e37dc82 // fmul v2.4s, v4.4s, v23.4s
-	WORD $0x6e37dc05 // fmul v5.4s, v0.4s, v23.4s
-	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
+	WORD $0x6e20ff40 // fdiv v0.4s, v26.4s, v0.4s
+	WORD $0x6e21ff41 // fdiv v1.4s, v26.4s, v1.4s
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0x4ea4d4a4 // fsub v4.4s, v5.4s, v4.4s
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	WORD $0x6e38dc03 // fmul v3.4s, v0.4s, v24.4s
+	WORD $0x6e38dc25 // fmul v5.4s, v1.4s, v24.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea3e4c8 // fcmgt v8.4s, v6.4s, v3.4s
-	WORD $0x6e631cc8 // bsl v8.16b, v6.16b, v3.16b
-	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
-	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
-	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
-	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
-	WORD $0x6ea6e4a2 // fcmgt v2.4s, v5.4s, v6.4s
-	WORD $0x6e651cc2 // bsl v2.16b, v6.16b, v5.16b
-	WORD $0x4ea7d463 // fsub v3.4s, v3.4s, v7.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x6e36dc82 // fmul v2.4s, v4.4s, v22.4s
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	WORD $0x4e35d442 // fadd v2.4s, v2.4s, v21.4s
-	WORD $0x4e35d400 // fadd v0.4s, v0.4s, v21.4s
-	WORD $0x6e22fc62 // fdiv v2.4s, v3.4s, v2.4s
-	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
-	FSTPQ (F2, F0), -32(R6)
+	WORD $0x6ea4e4c8 // fcmgt v8.4s, v6.4s, v4.4s
+	WORD $0x6e641cc8 // bsl v8.16b, v6.16b, v4.16b
+	WORD $0x6ea2e4e6 // fcmgt v6.4s, v7.4s, v2.4s
+	WORD $0x6e621ce6 // bsl v6.16b, v7.16b, v2.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
+	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
+	WORD $0x4ea7d484 // fsub v4.4s, v4.4s, v7.4s
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
 
@@ -848,34 +843,34 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ F2, -16(R8)
-	FMOVQ.P 16(R6), F0
-	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
-	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x6e3cdc60 // fmul v0.4s, v3.4s, v28.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
-	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
-	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e36dc41 // fmul v1.4s, v2.4s, v22.4s
-	WORD $0x4e35d421 // fadd v1.4s, v1.4s, v21.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e22dc41 // fmul v1.4s, v2.4s, v2.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, -16(R8)
+	FMOVQ.P 16(R6), F1
+	WORD $0x4eb98c23 // cmtst v3.4s, v1.4s, v25.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x6e3bdc61 // fmul v1.4s, v3.4s, v27.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x6e20ff40 // fdiv v0.4s, v26.4s, v0.4s
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e38dc02 // fmul v2.4s, v0.4s, v24.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
+	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
@@ -888,34 +883,34 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb88c22 // cmtst v2.4s, v1.4s, v24.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4eba8c02 // cmtst v2.4s, v0.4s, v26.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS F2, -4(R8)
-	FMOVS.P 4(R6), F0
-	WORD $0x4eb98c03 // cmtst v3.4s, v0.4s, v25.4s
-	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x6e3cdc60 // fmul v0.4s, v3.4s, v28.4s
-	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3dd442 // fadd v2.4s, v2.4s, v29.4s
-	WORD $0x6e22ff62 // fdiv v2.4s, v27.4s, v2.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e37dc41 // fmul v1.4s, v2.4s, v23.4s
-	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
-	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e36dc41 // fmul v1.4s, v2.4s, v22.4s
-	WORD $0x4e35d421 // fadd v1.4s, v1.4s, v21.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e22dc41 // fmul v1.4s, v2.4s, v2.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS F0, -4(R8)
+	FMOVS.P 4(R6), F1
+	WORD $0x4eb98c23 // cmtst v3.4s, v1.4s, v25.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x6e3bdc61 // fmul v1.4s, v3.4s, v27.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x6e20ff40 // fdiv v0.4s, v26.4s, v0.4s
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e38dc02 // fmul v2.4s, v0.4s, v24.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
+	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1

@@ -10,23 +10,23 @@ TEXT ·Adam(SB), NOSPLIT, $0-104
 	MOVD c+96(FP), R3
 	FMOVS 28(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 0(R3), F30
+	FMOVS 36(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
+	FMOVS 0(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
+	FMOVS 4(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 12(R3), F27
+	FMOVS 8(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 16(R3), F26
+	FMOVS 12(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 20(R3), F25
+	FMOVS 16(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 24(R3), F24
+	FMOVS 20(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVS 32(R3), F23
+	FMOVS 24(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 36(R3), F22
+	FMOVS 32(R3), F22
 	VDUP V22.S[0], V22.S4
 	MOVD p_base+0(FP), R6
 	MOVD g_base+24(FP), R7
@@ -142,23 +142,23 @@ nokeepnoscalenodecayrest16:
 	ADD $16, R0, R0
 	FMOVS 28(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 0(R3), F30
+	FMOVS 36(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
+	FMOVS 0(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
+	FMOVS 4(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 12(R3), F27
+	FMOVS 8(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 16(R3), F26
+	FMOVS 12(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 20(R3), F25
+	FMOVS 16(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 24(R3), F24
+	FMOVS 20(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVS 32(R3), F23
+	FMOVS 24(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 36(R3), F22
+	FMOVS 32(R3), F22
 	VDUP V22.S[0], V22.S4
 	JMP general
 
@@ -262,6 +262,29 @@ nokeepnoscalerest16:
 	ADD $16, R0, R0
 	FMOVS 28(R3), F31
 	VDUP V31.S[0], V31.S4
+	FMOVS 36(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 0(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 4(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 8(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 12(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 16(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 20(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVS 24(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVS 32(R3), F22
+	VDUP V22.S[0], V22.S4
+	JMP general
+
+nokeep:
+	FMOVS 36(R3), F31
+	VDUP V31.S[0], V31.S4
 	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
 	FMOVS 4(R3), F29
@@ -276,108 +299,93 @@ nokeepnoscalerest16:
 	VDUP V25.S[0], V25.S4
 	FMOVS 24(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVS 32(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 36(R3), F22
-	VDUP V22.S[0], V22.S4
-	JMP general
-
-nokeep:
-	FMOVS 0(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 36(R3), F24
-	VDUP V24.S[0], V24.S4
 	SUBS $16, R0, R0
 	BLT nokeeprest16
 
 nokeeploop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R9), (F4, F5)
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x6e3cdc66 // fmul v6.4s, v3.4s, v28.4s
-	WORD $0x6e3cdc47 // fmul v7.4s, v2.4s, v28.4s
-	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	FSTPQ (F3, F2), -64(R9)
+	FLDPQ.P 64(R9), (F2, F5)
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc86 // fmul v6.4s, v4.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	FSTPQ (F2, F3), -64(R9)
 	FLDPQ.P 64(R6), (F4, F5)
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adca5 // fmul v5.4s, v5.4s, v26.4s
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
+	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
+	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
+	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
-	WORD $0x4e3bd442 // fadd v2.4s, v2.4s, v27.4s
-	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e3ad442 // fadd v2.4s, v2.4s, v26.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
+	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
 	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
 	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R9), (F4, F5)
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x6e3cdc66 // fmul v6.4s, v3.4s, v28.4s
-	WORD $0x6e3cdc47 // fmul v7.4s, v2.4s, v28.4s
-	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	FSTPQ (F3, F2), -32(R9)
+	FLDPQ -32(R9), (F2, F5)
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc86 // fmul v6.4s, v4.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	FSTPQ (F2, F3), -32(R9)
 	FLDPQ -32(R6), (F4, F5)
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adca5 // fmul v5.4s, v5.4s, v26.4s
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
+	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
+	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
+	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
-	WORD $0x4e3bd442 // fadd v2.4s, v2.4s, v27.4s
-	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e3ad442 // fadd v2.4s, v2.4s, v26.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
+	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
 	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
 	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
 	FSTPQ (F0, F1), -32(R6)
@@ -388,23 +396,23 @@ nokeeprest16:
 	ADD $16, R0, R0
 	FMOVS 28(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 0(R3), F30
+	FMOVS 36(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
+	FMOVS 0(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
+	FMOVS 4(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 12(R3), F27
+	FMOVS 8(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 16(R3), F26
+	FMOVS 12(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 20(R3), F25
+	FMOVS 16(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 24(R3), F24
+	FMOVS 20(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVS 32(R3), F23
+	FMOVS 24(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 36(R3), F22
+	FMOVS 32(R3), F22
 	VDUP V22.S[0], V22.S4
 	JMP general
 
@@ -415,105 +423,113 @@ general:
 loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
+	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb68c62 // cmtst v2.4s, v3.4s, v22.4s
+	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3ddc83 // fmul v3.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4ebe8c64 // cmtst v4.4s, v3.4s, v30.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -64(R8)
+	FSTPQ (F2, F0), -64(R8)
 	FLDPQ.P 64(R9), (F1, F5)
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc66 // fmul v6.4s, v3.4s, v27.4s
-	WORD $0x6e3bdc47 // fmul v7.4s, v2.4s, v27.4s
-	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	FSTPQ (F3, F1), -64(R9)
-	FLDPQ.P 64(R6), (F2, F5)
-	WORD $0x4eb78c46 // cmtst v6.4s, v2.4s, v23.4s
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4eb78ca2 // cmtst v2.4s, v5.4s, v23.4s
-	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
-	WORD $0x6e39dcc5 // fmul v5.4s, v6.4s, v25.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
+	WORD $0x6e3adc86 // fmul v6.4s, v4.4s, v26.4s
+	WORD $0x6e3adc67 // fmul v7.4s, v3.4s, v26.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c24 // cmtst v4.4s, v1.4s, v31.4s
+	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
+	WORD $0x4ebf8c61 // cmtst v1.4s, v3.4s, v31.4s
+	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
+	FSTPQ (F4, F1), -64(R9)
+	FLDPQ.P 64(R6), (F3, F5)
+	WORD $0x4eb68c66 // cmtst v6.4s, v3.4s, v22.4s
+	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
+	WORD $0x4eb68ca3 // cmtst v3.4s, v5.4s, v22.4s
+	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
+	WORD $0x6e38dcc5 // fmul v5.4s, v6.4s, v24.4s
+	WORD $0x6e38dc63 // fmul v3.4s, v3.4s, v24.4s
+	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e23fc83 // fdiv v3.4s, v4.4s, v3.4s
+	WORD $0x4e39d484 // fadd v4.4s, v4.4s, v25.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x4ea3d4a1 // fsub v1.4s, v5.4s, v3.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x4ea2d4a1 // fsub v1.4s, v5.4s, v2.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
+	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb68c62 // cmtst v2.4s, v3.4s, v22.4s
+	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3ddc83 // fmul v3.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4ebe8c64 // cmtst v4.4s, v3.4s, v30.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -32(R8)
+	FSTPQ (F2, F0), -32(R8)
 	FLDPQ -32(R9), (F1, F5)
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc66 // fmul v6.4s, v3.4s, v27.4s
-	WORD $0x6e3bdc47 // fmul v7.4s, v2.4s, v27.4s
-	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	FSTPQ (F3, F1), -32(R9)
-	FLDPQ -32(R6), (F2, F5)
-	WORD $0x4eb78c46 // cmtst v6.4s, v2.4s, v23.4s
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4eb78ca2 // cmtst v2.4s, v5.4s, v23.4s
-	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
-	WORD $0x6e39dcc5 // fmul v5.4s, v6.4s, v25.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
+	WORD $0x6e3adc86 // fmul v6.4s, v4.4s, v26.4s
+	WORD $0x6e3adc67 // fmul v7.4s, v3.4s, v26.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c24 // cmtst v4.4s, v1.4s, v31.4s
+	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
+	WORD $0x4ebf8c61 // cmtst v1.4s, v3.4s, v31.4s
+	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
+	FSTPQ (F4, F1), -32(R9)
+	FLDPQ -32(R6), (F3, F5)
+	WORD $0x4eb68c66 // cmtst v6.4s, v3.4s, v22.4s
+	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
+	WORD $0x4eb68ca3 // cmtst v3.4s, v5.4s, v22.4s
+	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
+	WORD $0x6e38dcc5 // fmul v5.4s, v6.4s, v24.4s
+	WORD $0x6e38dc63 // fmul v3.4s, v3.4s, v24.4s
+	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e23fc83 // fdiv v3.4s, v4.4s, v3.4s
+	WORD $0x4e39d484 // fadd v4.4s, v4.4s, v25.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x4ea3d4a1 // fsub v1.4s, v5.4s, v3.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x4ea2d4a1 // fsub v1.4s, v5.4s, v2.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
 	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
@@ -526,31 +542,33 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb68c22 // cmtst v2.4s, v1.4s, v22.4s
+	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ F2, -16(R8)
-	FMOVQ.P 16(R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc41 // fmul v1.4s, v2.4s, v29.4s
+	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ F1, -16(R9)
+	FMOVQ F1, -16(R8)
+	FMOVQ.P 16(R9), F0
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
+	WORD $0x6e22dc62 // fmul v2.4s, v3.4s, v2.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ F2, -16(R9)
 	FMOVQ.P 16(R6), F0
-	WORD $0x4eb78c03 // cmtst v3.4s, v0.4s, v23.4s
+	WORD $0x4eb68c03 // cmtst v3.4s, v0.4s, v22.4s
 	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x6e39dc60 // fmul v0.4s, v3.4s, v25.4s
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x6e38dc60 // fmul v0.4s, v3.4s, v24.4s
+	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
+	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -564,31 +582,33 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb68c22 // cmtst v2.4s, v1.4s, v22.4s
+	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS F2, -4(R8)
-	FMOVS.P 4(R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc41 // fmul v1.4s, v2.4s, v29.4s
+	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS F1, -4(R9)
+	FMOVS F1, -4(R8)
+	FMOVS.P 4(R9), F0
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
+	WORD $0x6e22dc62 // fmul v2.4s, v3.4s, v2.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVS F2, -4(R9)
 	FMOVS.P 4(R6), F0
-	WORD $0x4eb78c03 // cmtst v3.4s, v0.4s, v23.4s
+	WORD $0x4eb68c03 // cmtst v3.4s, v0.4s, v22.4s
 	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x6e39dc60 // fmul v0.4s, v3.4s, v25.4s
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x6e38dc60 // fmul v0.4s, v3.4s, v24.4s
+	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
+	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
@@ -603,23 +623,23 @@ TEXT ·AdamMany(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
 	FMOVS 28(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 0(R3), F30
+	FMOVS 36(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
+	FMOVS 0(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
+	FMOVS 4(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 12(R3), F27
+	FMOVS 8(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 16(R3), F26
+	FMOVS 12(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 20(R3), F25
+	FMOVS 16(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 24(R3), F24
+	FMOVS 20(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVS 32(R3), F23
+	FMOVS 24(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 36(R3), F22
+	FMOVS 32(R3), F22
 	VDUP V22.S[0], V22.S4
 	MOVD list_base+0(FP), R1
 	MOVD list_len+8(FP), R5
@@ -637,105 +657,113 @@ row:
 loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
+	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb68c62 // cmtst v2.4s, v3.4s, v22.4s
+	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3ddc83 // fmul v3.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4ebe8c64 // cmtst v4.4s, v3.4s, v30.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -64(R8)
+	FSTPQ (F2, F0), -64(R8)
 	FLDPQ.P 64(R9), (F1, F5)
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc66 // fmul v6.4s, v3.4s, v27.4s
-	WORD $0x6e3bdc47 // fmul v7.4s, v2.4s, v27.4s
-	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	FSTPQ (F3, F1), -64(R9)
-	FLDPQ.P 64(R6), (F2, F5)
-	WORD $0x4eb78c46 // cmtst v6.4s, v2.4s, v23.4s
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4eb78ca2 // cmtst v2.4s, v5.4s, v23.4s
-	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
-	WORD $0x6e39dcc5 // fmul v5.4s, v6.4s, v25.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
+	WORD $0x6e3adc86 // fmul v6.4s, v4.4s, v26.4s
+	WORD $0x6e3adc67 // fmul v7.4s, v3.4s, v26.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c24 // cmtst v4.4s, v1.4s, v31.4s
+	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
+	WORD $0x4ebf8c61 // cmtst v1.4s, v3.4s, v31.4s
+	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
+	FSTPQ (F4, F1), -64(R9)
+	FLDPQ.P 64(R6), (F3, F5)
+	WORD $0x4eb68c66 // cmtst v6.4s, v3.4s, v22.4s
+	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
+	WORD $0x4eb68ca3 // cmtst v3.4s, v5.4s, v22.4s
+	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
+	WORD $0x6e38dcc5 // fmul v5.4s, v6.4s, v24.4s
+	WORD $0x6e38dc63 // fmul v3.4s, v3.4s, v24.4s
+	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e23fc83 // fdiv v3.4s, v4.4s, v3.4s
+	WORD $0x4e39d484 // fadd v4.4s, v4.4s, v25.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x4ea3d4a1 // fsub v1.4s, v5.4s, v3.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x4ea2d4a1 // fsub v1.4s, v5.4s, v2.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
+	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb68c62 // cmtst v2.4s, v3.4s, v22.4s
+	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3ddc83 // fmul v3.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4ebe8c64 // cmtst v4.4s, v3.4s, v30.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -32(R8)
+	FSTPQ (F2, F0), -32(R8)
 	FLDPQ -32(R9), (F1, F5)
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc66 // fmul v6.4s, v3.4s, v27.4s
-	WORD $0x6e3bdc47 // fmul v7.4s, v2.4s, v27.4s
-	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	FSTPQ (F3, F1), -32(R9)
-	FLDPQ -32(R6), (F2, F5)
-	WORD $0x4eb78c46 // cmtst v6.4s, v2.4s, v23.4s
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4eb78ca2 // cmtst v2.4s, v5.4s, v23.4s
-	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
-	WORD $0x6e39dcc5 // fmul v5.4s, v6.4s, v25.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
+	WORD $0x6e3adc86 // fmul v6.4s, v4.4s, v26.4s
+	WORD $0x6e3adc67 // fmul v7.4s, v3.4s, v26.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c24 // cmtst v4.4s, v1.4s, v31.4s
+	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
+	WORD $0x4ebf8c61 // cmtst v1.4s, v3.4s, v31.4s
+	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
+	FSTPQ (F4, F1), -32(R9)
+	FLDPQ -32(R6), (F3, F5)
+	WORD $0x4eb68c66 // cmtst v6.4s, v3.4s, v22.4s
+	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
+	WORD $0x4eb68ca3 // cmtst v3.4s, v5.4s, v22.4s
+	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
+	WORD $0x6e38dcc5 // fmul v5.4s, v6.4s, v24.4s
+	WORD $0x6e38dc63 // fmul v3.4s, v3.4s, v24.4s
+	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e23fc83 // fdiv v3.4s, v4.4s, v3.4s
+	WORD $0x4e39d484 // fadd v4.4s, v4.4s, v25.4s
+	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
+	WORD $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x4ea3d4a1 // fsub v1.4s, v5.4s, v3.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x4ea2d4a1 // fsub v1.4s, v5.4s, v2.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
 	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
@@ -748,31 +776,33 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb68c22 // cmtst v2.4s, v1.4s, v22.4s
+	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ F2, -16(R8)
-	FMOVQ.P 16(R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc41 // fmul v1.4s, v2.4s, v29.4s
+	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ F1, -16(R9)
+	FMOVQ F1, -16(R8)
+	FMOVQ.P 16(R9), F0
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
+	WORD $0x6e22dc62 // fmul v2.4s, v3.4s, v2.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ F2, -16(R9)
 	FMOVQ.P 16(R6), F0
-	WORD $0x4eb78c03 // cmtst v3.4s, v0.4s, v23.4s
+	WORD $0x4eb68c03 // cmtst v3.4s, v0.4s, v22.4s
 	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x6e39dc60 // fmul v0.4s, v3.4s, v25.4s
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x6e38dc60 // fmul v0.4s, v3.4s, v24.4s
+	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
+	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -786,31 +816,33 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb68c22 // cmtst v2.4s, v1.4s, v22.4s
+	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS F2, -4(R8)
-	FMOVS.P 4(R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc41 // fmul v1.4s, v2.4s, v29.4s
+	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS F1, -4(R9)
+	FMOVS F1, -4(R8)
+	FMOVS.P 4(R9), F0
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
+	WORD $0x6e22dc62 // fmul v2.4s, v3.4s, v2.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVS F2, -4(R9)
 	FMOVS.P 4(R6), F0
-	WORD $0x4eb78c03 // cmtst v3.4s, v0.4s, v23.4s
+	WORD $0x4eb68c03 // cmtst v3.4s, v0.4s, v22.4s
 	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x6e39dc60 // fmul v0.4s, v3.4s, v25.4s
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x6e38dc60 // fmul v0.4s, v3.4s, v24.4s
+	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
+	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0

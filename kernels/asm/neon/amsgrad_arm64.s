@@ -15,27 +15,27 @@ TEXT ·AMSGrad(SB), NOSPLIT, $0-128
 	MOVD $constants<>(SB), R4
 	FMOVS 36(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 0(R3), F30
+	FMOVS 44(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
+	FMOVS 0(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
+	FMOVS 4(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 12(R3), F27
+	FMOVS 8(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 16(R3), F26
+	FMOVS 12(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 20(R3), F25
+	FMOVS 16(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 24(R3), F24
+	FMOVS 20(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVS 28(R3), F23
+	FMOVS 24(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 32(R3), F22
+	FMOVS 28(R3), F22
 	VDUP V22.S[0], V22.S4
-	FMOVS 40(R3), F21
+	FMOVS 32(R3), F21
 	VDUP V21.S[0], V21.S4
-	FMOVS 44(R3), F20
+	FMOVS 40(R3), F20
 	VDUP V20.S[0], V20.S4
 	FMOVS 48(R3), F19
 	VDUP V19.S[0], V19.S4
@@ -226,27 +226,27 @@ nokeepnoscalenodecayrest16:
 	ADD $16, R0, R0
 	FMOVS 36(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 0(R3), F30
+	FMOVS 44(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
+	FMOVS 0(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
+	FMOVS 4(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 12(R3), F27
+	FMOVS 8(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 16(R3), F26
+	FMOVS 12(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 20(R3), F25
+	FMOVS 16(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 24(R3), F24
+	FMOVS 20(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVS 28(R3), F23
+	FMOVS 24(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 32(R3), F22
+	FMOVS 28(R3), F22
 	VDUP V22.S[0], V22.S4
-	FMOVS 40(R3), F21
+	FMOVS 32(R3), F21
 	VDUP V21.S[0], V21.S4
-	FMOVS 44(R3), F20
+	FMOVS 40(R3), F20
 	VDUP V20.S[0], V20.S4
 	FMOVS 48(R3), F19
 	VDUP V19.S[0], V19.S4
@@ -424,6 +424,38 @@ nokeepnoscalerest16:
 	ADD $16, R0, R0
 	FMOVS 36(R3), F31
 	VDUP V31.S[0], V31.S4
+	FMOVS 44(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 0(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 4(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 8(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 12(R3), F26
+	VDUP V26.S[0], V26.S4
+	FMOVS 16(R3), F25
+	VDUP V25.S[0], V25.S4
+	FMOVS 20(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVS 24(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVS 28(R3), F22
+	VDUP V22.S[0], V22.S4
+	FMOVS 32(R3), F21
+	VDUP V21.S[0], V21.S4
+	FMOVS 40(R3), F20
+	VDUP V20.S[0], V20.S4
+	FMOVS 48(R3), F19
+	VDUP V19.S[0], V19.S4
+	FMOVS 52(R3), F18
+	VDUP V18.S[0], V18.S4
+	FMOVQ 0(R4), F17
+	JMP general
+
+nokeep:
+	FMOVS 44(R3), F31
+	VDUP V31.S[0], V31.S4
 	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
 	FMOVS 4(R3), F29
@@ -441,38 +473,6 @@ nokeepnoscalerest16:
 	FMOVS 28(R3), F23
 	VDUP V23.S[0], V23.S4
 	FMOVS 32(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 40(R3), F21
-	VDUP V21.S[0], V21.S4
-	FMOVS 44(R3), F20
-	VDUP V20.S[0], V20.S4
-	FMOVS 48(R3), F19
-	VDUP V19.S[0], V19.S4
-	FMOVS 52(R3), F18
-	VDUP V18.S[0], V18.S4
-	FMOVQ 0(R4), F17
-	JMP general
-
-nokeep:
-	FMOVS 0(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 28(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 32(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 44(R3), F22
 	VDUP V22.S[0], V22.S4
 	FMOVS 48(R3), F21
 	VDUP V21.S[0], V21.S4
@@ -485,141 +485,149 @@ nokeep:
 nokeeploop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb68c62 // cmtst v2.4s, v3.4s, v22.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R9), (F4, F5)
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x6e3cdc66 // fmul v6.4s, v3.4s, v28.4s
-	WORD $0x6e3cdc47 // fmul v7.4s, v2.4s, v28.4s
-	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	FSTPQ (F3, F2), -64(R9)
+	FLDPQ.P 64(R9), (F2, F5)
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc86 // fmul v6.4s, v4.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	FSTPQ (F2, F3), -64(R9)
 	FLDPQ.P 64(R10), (F4, F5)
-	WORD $0x6ea3e486 // fcmgt v6.4s, v4.4s, v3.4s
-	WORD $0x6e631c86 // bsl v6.16b, v4.16b, v3.16b
-	WORD $0x6ea2e4a3 // fcmgt v3.4s, v5.4s, v2.4s
-	WORD $0x6e621ca3 // bsl v3.16b, v5.16b, v2.16b
-	FSTPQ (F6, F3), -64(R10)
-	FLDPQ.P 64(R6), (F2, F4)
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
-	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
-	WORD $0x6e3bdcc5 // fmul v5.4s, v6.4s, v27.4s
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
-	WORD $0x4e3ad4a5 // fadd v5.4s, v5.4s, v26.4s
-	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
-	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6ea2e486 // fcmgt v6.4s, v4.4s, v2.4s
+	WORD $0x6e621c86 // bsl v6.16b, v4.16b, v2.16b
+	WORD $0x6ea3e4a2 // fcmgt v2.4s, v5.4s, v3.4s
+	WORD $0x6e631ca2 // bsl v2.16b, v5.16b, v3.16b
+	FSTPQ (F6, F2), -64(R10)
+	FLDPQ.P 64(R6), (F3, F4)
+	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
+	WORD $0x6e37dc84 // fmul v4.4s, v4.4s, v23.4s
+	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
+	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
 	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
-	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
-	WORD $0x6e25fee5 // fdiv v5.4s, v23.4s, v5.4s
-	WORD $0x6e23fee3 // fdiv v3.4s, v23.4s, v3.4s
+	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
+	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
+	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
+	WORD $0x6e25fec5 // fdiv v5.4s, v22.4s, v5.4s
+	WORD $0x6e22fec2 // fdiv v2.4s, v22.4s, v2.4s
 	WORD $0x6e25dc00 // fmul v0.4s, v0.4s, v5.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
 	WORD $0x4ea1d481 // fsub v1.4s, v4.4s, v1.4s
-	WORD $0x6e35dca2 // fmul v2.4s, v5.4s, v21.4s
-	WORD $0x6e35dc64 // fmul v4.4s, v3.4s, v21.4s
-	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x6e35dca3 // fmul v3.4s, v5.4s, v21.4s
+	WORD $0x6e35dc44 // fmul v4.4s, v2.4s, v21.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
 	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
 	WORD $0x6e601cc8 // bsl v8.16b, v6.16b, v0.16b
 	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
 	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
-	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
-	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
-	WORD $0x6ea6e482 // fcmgt v2.4s, v4.4s, v6.4s
-	WORD $0x6e641cc2 // bsl v2.16b, v6.16b, v4.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e483 // fcmgt v3.4s, v4.4s, v6.4s
+	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
 	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x6e34dca2 // fmul v2.4s, v5.4s, v20.4s
-	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
-	WORD $0x4e33d442 // fadd v2.4s, v2.4s, v19.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x6e34dca3 // fmul v3.4s, v5.4s, v20.4s
+	WORD $0x6e34dc42 // fmul v2.4s, v2.4s, v20.4s
 	WORD $0x4e33d463 // fadd v3.4s, v3.4s, v19.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x4e33d442 // fadd v2.4s, v2.4s, v19.4s
+	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
+	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb68c44 // cmtst v4.4s, v2.4s, v22.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb68c62 // cmtst v2.4s, v3.4s, v22.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3fdc83 // fmul v3.4s, v4.4s, v31.4s
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R9), (F4, F5)
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x6e3cdc66 // fmul v6.4s, v3.4s, v28.4s
-	WORD $0x6e3cdc47 // fmul v7.4s, v2.4s, v28.4s
-	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	FSTPQ (F3, F2), -32(R9)
+	FLDPQ -32(R9), (F2, F5)
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x6e3bdc86 // fmul v6.4s, v4.4s, v27.4s
+	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	FSTPQ (F2, F3), -32(R9)
 	FLDPQ -32(R10), (F4, F5)
-	WORD $0x6ea3e486 // fcmgt v6.4s, v4.4s, v3.4s
-	WORD $0x6e631c86 // bsl v6.16b, v4.16b, v3.16b
-	WORD $0x6ea2e4a3 // fcmgt v3.4s, v5.4s, v2.4s
-	WORD $0x6e621ca3 // bsl v3.16b, v5.16b, v2.16b
-	FSTPQ (F6, F3), -32(R10)
-	FLDPQ -32(R6), (F2, F4)
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
-	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
-	WORD $0x6e3bdcc5 // fmul v5.4s, v6.4s, v27.4s
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
-	WORD $0x4e3ad4a5 // fadd v5.4s, v5.4s, v26.4s
-	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
-	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6ea2e486 // fcmgt v6.4s, v4.4s, v2.4s
+	WORD $0x6e621c86 // bsl v6.16b, v4.16b, v2.16b
+	WORD $0x6ea3e4a2 // fcmgt v2.4s, v5.4s, v3.4s
+	WORD $0x6e631ca2 // bsl v2.16b, v5.16b, v3.16b
+	FSTPQ (F6, F2), -32(R10)
+	FLDPQ -32(R6), (F3, F4)
+	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
+	WORD $0x6e37dc84 // fmul v4.4s, v4.4s, v23.4s
+	WORD $0x6e3adcc5 // fmul v5.4s, v6.4s, v26.4s
+	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
 	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
-	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
-	WORD $0x6e25fee5 // fdiv v5.4s, v23.4s, v5.4s
-	WORD $0x6e23fee3 // fdiv v3.4s, v23.4s, v3.4s
+	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
+	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
+	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
+	WORD $0x6e25fec5 // fdiv v5.4s, v22.4s, v5.4s
+	WORD $0x6e22fec2 // fdiv v2.4s, v22.4s, v2.4s
 	WORD $0x6e25dc00 // fmul v0.4s, v0.4s, v5.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
 	WORD $0x4ea1d481 // fsub v1.4s, v4.4s, v1.4s
-	WORD $0x6e35dca2 // fmul v2.4s, v5.4s, v21.4s
-	WORD $0x6e35dc64 // fmul v4.4s, v3.4s, v21.4s
-	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x6e35dca3 // fmul v3.4s, v5.4s, v21.4s
+	WORD $0x6e35dc44 // fmul v4.4s, v2.4s, v21.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f887 // fneg v7.4s, v4.4s
 	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
 	WORD $0x6e601cc8 // bsl v8.16b, v6.16b, v0.16b
 	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
 	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
-	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
-	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
-	WORD $0x6ea6e482 // fcmgt v2.4s, v4.4s, v6.4s
-	WORD $0x6e641cc2 // bsl v2.16b, v6.16b, v4.16b
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e483 // fcmgt v3.4s, v4.4s, v6.4s
+	WORD $0x6e641cc3 // bsl v3.16b, v6.16b, v4.16b
 	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x6e34dca2 // fmul v2.4s, v5.4s, v20.4s
-	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
-	WORD $0x4e33d442 // fadd v2.4s, v2.4s, v19.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x6e34dca3 // fmul v3.4s, v5.4s, v20.4s
+	WORD $0x6e34dc42 // fmul v2.4s, v2.4s, v20.4s
 	WORD $0x4e33d463 // fadd v3.4s, v3.4s, v19.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x4e33d442 // fadd v2.4s, v2.4s, v19.4s
+	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
+	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
 	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
 	BGE nokeeploop16
@@ -628,27 +636,27 @@ nokeeprest16:
 	ADD $16, R0, R0
 	FMOVS 36(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 0(R3), F30
+	FMOVS 44(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
+	FMOVS 0(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
+	FMOVS 4(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 12(R3), F27
+	FMOVS 8(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 16(R3), F26
+	FMOVS 12(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 20(R3), F25
+	FMOVS 16(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 24(R3), F24
+	FMOVS 20(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVS 28(R3), F23
+	FMOVS 24(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 32(R3), F22
+	FMOVS 28(R3), F22
 	VDUP V22.S[0], V22.S4
-	FMOVS 40(R3), F21
+	FMOVS 32(R3), F21
 	VDUP V21.S[0], V21.S4
-	FMOVS 44(R3), F20
+	FMOVS 40(R3), F20
 	VDUP V20.S[0], V20.S4
 	FMOVS 48(R3), F19
 	VDUP V19.S[0], V19.S4
@@ -664,173 +672,181 @@ general:
 loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb48c44 // cmtst v4.4s, v2.4s, v20.4s
+	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb48c62 // cmtst v2.4s, v3.4s, v20.4s
+	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3ddc83 // fmul v3.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4ebe8c64 // cmtst v4.4s, v3.4s, v30.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -64(R8)
+	FSTPQ (F2, F0), -64(R8)
 	FLDPQ.P 64(R9), (F1, F5)
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc66 // fmul v6.4s, v3.4s, v27.4s
-	WORD $0x6e3bdc47 // fmul v7.4s, v2.4s, v27.4s
-	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	FSTPQ (F3, F1), -64(R9)
-	FLDPQ.P 64(R10), (F2, F5)
-	WORD $0x6ea3e446 // fcmgt v6.4s, v2.4s, v3.4s
-	WORD $0x6e631c46 // bsl v6.16b, v2.16b, v3.16b
-	WORD $0x6ea1e4a2 // fcmgt v2.4s, v5.4s, v1.4s
-	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
+	WORD $0x6e3adc86 // fmul v6.4s, v4.4s, v26.4s
+	WORD $0x6e3adc67 // fmul v7.4s, v3.4s, v26.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c24 // cmtst v4.4s, v1.4s, v31.4s
+	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
+	WORD $0x4ebf8c61 // cmtst v1.4s, v3.4s, v31.4s
+	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
+	FSTPQ (F4, F1), -64(R9)
+	FLDPQ.P 64(R10), (F3, F5)
+	WORD $0x6ea4e466 // fcmgt v6.4s, v3.4s, v4.4s
+	WORD $0x6e641c66 // bsl v6.16b, v3.16b, v4.16b
+	WORD $0x6ea1e4a3 // fcmgt v3.4s, v5.4s, v1.4s
+	WORD $0x6e611ca3 // bsl v3.16b, v5.16b, v1.16b
 	WORD $0x4ebf8cc1 // cmtst v1.4s, v6.4s, v31.4s
 	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
-	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	FSTPQ (F1, F3), -64(R10)
-	FLDPQ.P 64(R6), (F2, F5)
-	WORD $0x4eb58c46 // cmtst v6.4s, v2.4s, v21.4s
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4eb58ca2 // cmtst v2.4s, v5.4s, v21.4s
-	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
-	WORD $0x6e37dcc5 // fmul v5.4s, v6.4s, v23.4s
-	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
-	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
-	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	FSTPQ (F1, F4), -64(R10)
+	FLDPQ.P 64(R6), (F3, F5)
+	WORD $0x4eb48c66 // cmtst v6.4s, v3.4s, v20.4s
+	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
+	WORD $0x4eb48ca3 // cmtst v3.4s, v5.4s, v20.4s
+	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
+	WORD $0x6e36dcc5 // fmul v5.4s, v6.4s, v22.4s
+	WORD $0x6e36dc63 // fmul v3.4s, v3.4s, v22.4s
+	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
+	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
 	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e23fec3 // fdiv v3.4s, v22.4s, v3.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
-	WORD $0x4ea4d4a4 // fsub v4.4s, v5.4s, v4.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
-	WORD $0x6e33dc65 // fmul v5.4s, v3.4s, v19.4s
-	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x4e38d484 // fadd v4.4s, v4.4s, v24.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x4e37d484 // fadd v4.4s, v4.4s, v23.4s
+	WORD $0x6e21fea1 // fdiv v1.4s, v21.4s, v1.4s
+	WORD $0x6e24fea4 // fdiv v4.4s, v21.4s, v4.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x6e24dc00 // fmul v0.4s, v0.4s, v4.4s
+	WORD $0x4ea2d4a2 // fsub v2.4s, v5.4s, v2.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x6e33dc23 // fmul v3.4s, v1.4s, v19.4s
+	WORD $0x6e33dc85 // fmul v5.4s, v4.4s, v19.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea4e4c8 // fcmgt v8.4s, v6.4s, v4.4s
-	WORD $0x6e641cc8 // bsl v8.16b, v6.16b, v4.16b
+	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
+	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
 	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
 	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
-	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
-	WORD $0x6ea6e4a2 // fcmgt v2.4s, v5.4s, v6.4s
-	WORD $0x6e651cc2 // bsl v2.16b, v6.16b, v5.16b
-	WORD $0x4ea7d484 // fsub v4.4s, v4.4s, v7.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
+	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
+	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
 	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
-	WORD $0x6e32dc62 // fmul v2.4s, v3.4s, v18.4s
+	WORD $0x6e32dc83 // fmul v3.4s, v4.4s, v18.4s
 	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
-	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
-	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb48c44 // cmtst v4.4s, v2.4s, v20.4s
+	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb48c62 // cmtst v2.4s, v3.4s, v20.4s
+	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3ddc83 // fmul v3.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4ebe8c64 // cmtst v4.4s, v3.4s, v30.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -32(R8)
+	FSTPQ (F2, F0), -32(R8)
 	FLDPQ -32(R9), (F1, F5)
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc66 // fmul v6.4s, v3.4s, v27.4s
-	WORD $0x6e3bdc47 // fmul v7.4s, v2.4s, v27.4s
-	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	FSTPQ (F3, F1), -32(R9)
-	FLDPQ -32(R10), (F2, F5)
-	WORD $0x6ea3e446 // fcmgt v6.4s, v2.4s, v3.4s
-	WORD $0x6e631c46 // bsl v6.16b, v2.16b, v3.16b
-	WORD $0x6ea1e4a2 // fcmgt v2.4s, v5.4s, v1.4s
-	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
+	WORD $0x6e3adc86 // fmul v6.4s, v4.4s, v26.4s
+	WORD $0x6e3adc67 // fmul v7.4s, v3.4s, v26.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c24 // cmtst v4.4s, v1.4s, v31.4s
+	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
+	WORD $0x4ebf8c61 // cmtst v1.4s, v3.4s, v31.4s
+	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
+	FSTPQ (F4, F1), -32(R9)
+	FLDPQ -32(R10), (F3, F5)
+	WORD $0x6ea4e466 // fcmgt v6.4s, v3.4s, v4.4s
+	WORD $0x6e641c66 // bsl v6.16b, v3.16b, v4.16b
+	WORD $0x6ea1e4a3 // fcmgt v3.4s, v5.4s, v1.4s
+	WORD $0x6e611ca3 // bsl v3.16b, v5.16b, v1.16b
 	WORD $0x4ebf8cc1 // cmtst v1.4s, v6.4s, v31.4s
 	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
-	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	FSTPQ (F1, F3), -32(R10)
-	FLDPQ -32(R6), (F2, F5)
-	WORD $0x4eb58c46 // cmtst v6.4s, v2.4s, v21.4s
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4eb58ca2 // cmtst v2.4s, v5.4s, v21.4s
-	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
-	WORD $0x6e37dcc5 // fmul v5.4s, v6.4s, v23.4s
-	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
-	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
-	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	FSTPQ (F1, F4), -32(R10)
+	FLDPQ -32(R6), (F3, F5)
+	WORD $0x4eb48c66 // cmtst v6.4s, v3.4s, v20.4s
+	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
+	WORD $0x4eb48ca3 // cmtst v3.4s, v5.4s, v20.4s
+	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
+	WORD $0x6e36dcc5 // fmul v5.4s, v6.4s, v22.4s
+	WORD $0x6e36dc63 // fmul v3.4s, v3.4s, v22.4s
+	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
+	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
 	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e23fec3 // fdiv v3.4s, v22.4s, v3.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
-	WORD $0x4ea4d4a4 // fsub v4.4s, v5.4s, v4.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
-	WORD $0x6e33dc65 // fmul v5.4s, v3.4s, v19.4s
-	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x4e38d484 // fadd v4.4s, v4.4s, v24.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x4e37d484 // fadd v4.4s, v4.4s, v23.4s
+	WORD $0x6e21fea1 // fdiv v1.4s, v21.4s, v1.4s
+	WORD $0x6e24fea4 // fdiv v4.4s, v21.4s, v4.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x6e24dc00 // fmul v0.4s, v0.4s, v4.4s
+	WORD $0x4ea2d4a2 // fsub v2.4s, v5.4s, v2.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x6e33dc23 // fmul v3.4s, v1.4s, v19.4s
+	WORD $0x6e33dc85 // fmul v5.4s, v4.4s, v19.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea4e4c8 // fcmgt v8.4s, v6.4s, v4.4s
-	WORD $0x6e641cc8 // bsl v8.16b, v6.16b, v4.16b
+	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
+	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
 	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
 	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
-	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
-	WORD $0x6ea6e4a2 // fcmgt v2.4s, v5.4s, v6.4s
-	WORD $0x6e651cc2 // bsl v2.16b, v6.16b, v5.16b
-	WORD $0x4ea7d484 // fsub v4.4s, v4.4s, v7.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
+	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
+	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
 	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
-	WORD $0x6e32dc62 // fmul v2.4s, v3.4s, v18.4s
+	WORD $0x6e32dc83 // fmul v3.4s, v4.4s, v18.4s
 	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
-	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
-	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
 	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
@@ -843,40 +859,42 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb48c22 // cmtst v2.4s, v1.4s, v20.4s
+	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ F2, -16(R8)
-	FMOVQ.P 16(R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc41 // fmul v1.4s, v2.4s, v29.4s
+	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ F1, -16(R9)
+	FMOVQ F1, -16(R8)
+	FMOVQ.P 16(R9), F0
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
+	WORD $0x6e22dc62 // fmul v2.4s, v3.4s, v2.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ F2, -16(R9)
 	FMOVQ.P 16(R10), F0
-	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
-	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
+	WORD $0x6ea2e403 // fcmgt v3.4s, v0.4s, v2.4s
+	WORD $0x6e621c03 // bsl v3.16b, v0.16b, v2.16b
 	WORD $0x4ebf8c60 // cmtst v0.4s, v3.4s, v31.4s
 	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	FMOVQ F0, -16(R10)
-	FMOVQ.P 16(R6), F1
-	WORD $0x4eb58c23 // cmtst v3.4s, v1.4s, v21.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e37dc61 // fmul v1.4s, v3.4s, v23.4s
-	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
-	WORD $0x4e39d400 // fadd v0.4s, v0.4s, v25.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	FMOVQ.P 16(R6), F2
+	WORD $0x4eb48c43 // cmtst v3.4s, v2.4s, v20.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e36dc62 // fmul v2.4s, v3.4s, v22.4s
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
 	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
-	WORD $0x6e20fec0 // fdiv v0.4s, v22.4s, v0.4s
-	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
+	WORD $0x6e20fea0 // fdiv v0.4s, v21.4s, v0.4s
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
 	WORD $0x6e33dc02 // fmul v2.4s, v0.4s, v19.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
@@ -899,40 +917,42 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb48c22 // cmtst v2.4s, v1.4s, v20.4s
+	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS F2, -4(R8)
-	FMOVS.P 4(R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc41 // fmul v1.4s, v2.4s, v29.4s
+	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS F1, -4(R9)
+	FMOVS F1, -4(R8)
+	FMOVS.P 4(R9), F0
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
+	WORD $0x6e22dc62 // fmul v2.4s, v3.4s, v2.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVS F2, -4(R9)
 	FMOVS.P 4(R10), F0
-	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
-	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
+	WORD $0x6ea2e403 // fcmgt v3.4s, v0.4s, v2.4s
+	WORD $0x6e621c03 // bsl v3.16b, v0.16b, v2.16b
 	WORD $0x4ebf8c60 // cmtst v0.4s, v3.4s, v31.4s
 	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	FMOVS F0, -4(R10)
-	FMOVS.P 4(R6), F1
-	WORD $0x4eb58c23 // cmtst v3.4s, v1.4s, v21.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e37dc61 // fmul v1.4s, v3.4s, v23.4s
-	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
-	WORD $0x4e39d400 // fadd v0.4s, v0.4s, v25.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	FMOVS.P 4(R6), F2
+	WORD $0x4eb48c43 // cmtst v3.4s, v2.4s, v20.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e36dc62 // fmul v2.4s, v3.4s, v22.4s
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
 	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
-	WORD $0x6e20fec0 // fdiv v0.4s, v22.4s, v0.4s
-	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
+	WORD $0x6e20fea0 // fdiv v0.4s, v21.4s, v0.4s
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
 	WORD $0x6e33dc02 // fmul v2.4s, v0.4s, v19.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
@@ -957,27 +977,27 @@ TEXT ·AMSGradMany(SB), NOSPLIT, $0-32
 	MOVD $constants<>(SB), R4
 	FMOVS 36(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 0(R3), F30
+	FMOVS 44(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
+	FMOVS 0(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
+	FMOVS 4(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 12(R3), F27
+	FMOVS 8(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 16(R3), F26
+	FMOVS 12(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 20(R3), F25
+	FMOVS 16(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 24(R3), F24
+	FMOVS 20(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVS 28(R3), F23
+	FMOVS 24(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 32(R3), F22
+	FMOVS 28(R3), F22
 	VDUP V22.S[0], V22.S4
-	FMOVS 40(R3), F21
+	FMOVS 32(R3), F21
 	VDUP V21.S[0], V21.S4
-	FMOVS 44(R3), F20
+	FMOVS 40(R3), F20
 	VDUP V20.S[0], V20.S4
 	FMOVS 48(R3), F19
 	VDUP V19.S[0], V19.S4
@@ -1001,173 +1021,181 @@ row:
 loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb48c44 // cmtst v4.4s, v2.4s, v20.4s
+	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb48c62 // cmtst v2.4s, v3.4s, v20.4s
+	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3ddc83 // fmul v3.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4ebe8c64 // cmtst v4.4s, v3.4s, v30.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -64(R8)
+	FSTPQ (F2, F0), -64(R8)
 	FLDPQ.P 64(R9), (F1, F5)
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc66 // fmul v6.4s, v3.4s, v27.4s
-	WORD $0x6e3bdc47 // fmul v7.4s, v2.4s, v27.4s
-	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	FSTPQ (F3, F1), -64(R9)
-	FLDPQ.P 64(R10), (F2, F5)
-	WORD $0x6ea3e446 // fcmgt v6.4s, v2.4s, v3.4s
-	WORD $0x6e631c46 // bsl v6.16b, v2.16b, v3.16b
-	WORD $0x6ea1e4a2 // fcmgt v2.4s, v5.4s, v1.4s
-	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
+	WORD $0x6e3adc86 // fmul v6.4s, v4.4s, v26.4s
+	WORD $0x6e3adc67 // fmul v7.4s, v3.4s, v26.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c24 // cmtst v4.4s, v1.4s, v31.4s
+	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
+	WORD $0x4ebf8c61 // cmtst v1.4s, v3.4s, v31.4s
+	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
+	FSTPQ (F4, F1), -64(R9)
+	FLDPQ.P 64(R10), (F3, F5)
+	WORD $0x6ea4e466 // fcmgt v6.4s, v3.4s, v4.4s
+	WORD $0x6e641c66 // bsl v6.16b, v3.16b, v4.16b
+	WORD $0x6ea1e4a3 // fcmgt v3.4s, v5.4s, v1.4s
+	WORD $0x6e611ca3 // bsl v3.16b, v5.16b, v1.16b
 	WORD $0x4ebf8cc1 // cmtst v1.4s, v6.4s, v31.4s
 	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
-	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	FSTPQ (F1, F3), -64(R10)
-	FLDPQ.P 64(R6), (F2, F5)
-	WORD $0x4eb58c46 // cmtst v6.4s, v2.4s, v21.4s
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4eb58ca2 // cmtst v2.4s, v5.4s, v21.4s
-	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
-	WORD $0x6e37dcc5 // fmul v5.4s, v6.4s, v23.4s
-	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
-	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
-	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	FSTPQ (F1, F4), -64(R10)
+	FLDPQ.P 64(R6), (F3, F5)
+	WORD $0x4eb48c66 // cmtst v6.4s, v3.4s, v20.4s
+	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
+	WORD $0x4eb48ca3 // cmtst v3.4s, v5.4s, v20.4s
+	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
+	WORD $0x6e36dcc5 // fmul v5.4s, v6.4s, v22.4s
+	WORD $0x6e36dc63 // fmul v3.4s, v3.4s, v22.4s
+	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
+	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
 	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e23fec3 // fdiv v3.4s, v22.4s, v3.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
-	WORD $0x4ea4d4a4 // fsub v4.4s, v5.4s, v4.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
-	WORD $0x6e33dc65 // fmul v5.4s, v3.4s, v19.4s
-	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x4e38d484 // fadd v4.4s, v4.4s, v24.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x4e37d484 // fadd v4.4s, v4.4s, v23.4s
+	WORD $0x6e21fea1 // fdiv v1.4s, v21.4s, v1.4s
+	WORD $0x6e24fea4 // fdiv v4.4s, v21.4s, v4.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x6e24dc00 // fmul v0.4s, v0.4s, v4.4s
+	WORD $0x4ea2d4a2 // fsub v2.4s, v5.4s, v2.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x6e33dc23 // fmul v3.4s, v1.4s, v19.4s
+	WORD $0x6e33dc85 // fmul v5.4s, v4.4s, v19.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea4e4c8 // fcmgt v8.4s, v6.4s, v4.4s
-	WORD $0x6e641cc8 // bsl v8.16b, v6.16b, v4.16b
+	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
+	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
 	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
 	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
-	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
-	WORD $0x6ea6e4a2 // fcmgt v2.4s, v5.4s, v6.4s
-	WORD $0x6e651cc2 // bsl v2.16b, v6.16b, v5.16b
-	WORD $0x4ea7d484 // fsub v4.4s, v4.4s, v7.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
+	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
+	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
 	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
-	WORD $0x6e32dc62 // fmul v2.4s, v3.4s, v18.4s
+	WORD $0x6e32dc83 // fmul v3.4s, v4.4s, v18.4s
 	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
-	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
-	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
 	FSTPQ (F1, F0), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb48c44 // cmtst v4.4s, v2.4s, v20.4s
+	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb48c62 // cmtst v2.4s, v3.4s, v20.4s
+	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4ea0d464 // fsub v4.4s, v3.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e3ddc83 // fmul v3.4s, v4.4s, v29.4s
+	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
+	WORD $0x4ebe8c64 // cmtst v4.4s, v3.4s, v30.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebf8c04 // cmtst v4.4s, v0.4s, v31.4s
-	WORD $0x4e201c84 // and v4.16b, v4.16b, v0.16b
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F4, F0), -32(R8)
+	FSTPQ (F2, F0), -32(R8)
 	FLDPQ -32(R9), (F1, F5)
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc66 // fmul v6.4s, v3.4s, v27.4s
-	WORD $0x6e3bdc47 // fmul v7.4s, v2.4s, v27.4s
-	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	WORD $0x4ebf8c23 // cmtst v3.4s, v1.4s, v31.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebf8c41 // cmtst v1.4s, v2.4s, v31.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	FSTPQ (F3, F1), -32(R9)
-	FLDPQ -32(R10), (F2, F5)
-	WORD $0x6ea3e446 // fcmgt v6.4s, v2.4s, v3.4s
-	WORD $0x6e631c46 // bsl v6.16b, v2.16b, v3.16b
-	WORD $0x6ea1e4a2 // fcmgt v2.4s, v5.4s, v1.4s
-	WORD $0x6e611ca2 // bsl v2.16b, v5.16b, v1.16b
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
+	WORD $0x6e3adc86 // fmul v6.4s, v4.4s, v26.4s
+	WORD $0x6e3adc67 // fmul v7.4s, v3.4s, v26.4s
+	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	WORD $0x4ebf8c24 // cmtst v4.4s, v1.4s, v31.4s
+	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
+	WORD $0x4ebf8c61 // cmtst v1.4s, v3.4s, v31.4s
+	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
+	FSTPQ (F4, F1), -32(R9)
+	FLDPQ -32(R10), (F3, F5)
+	WORD $0x6ea4e466 // fcmgt v6.4s, v3.4s, v4.4s
+	WORD $0x6e641c66 // bsl v6.16b, v3.16b, v4.16b
+	WORD $0x6ea1e4a3 // fcmgt v3.4s, v5.4s, v1.4s
+	WORD $0x6e611ca3 // bsl v3.16b, v5.16b, v1.16b
 	WORD $0x4ebf8cc1 // cmtst v1.4s, v6.4s, v31.4s
 	WORD $0x4e261c21 // and v1.16b, v1.16b, v6.16b
-	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	FSTPQ (F1, F3), -32(R10)
-	FLDPQ -32(R6), (F2, F5)
-	WORD $0x4eb58c46 // cmtst v6.4s, v2.4s, v21.4s
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4eb58ca2 // cmtst v2.4s, v5.4s, v21.4s
-	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
-	WORD $0x6e37dcc5 // fmul v5.4s, v6.4s, v23.4s
-	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
-	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
-	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	FSTPQ (F1, F4), -32(R10)
+	FLDPQ -32(R6), (F3, F5)
+	WORD $0x4eb48c66 // cmtst v6.4s, v3.4s, v20.4s
+	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
+	WORD $0x4eb48ca3 // cmtst v3.4s, v5.4s, v20.4s
+	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
+	WORD $0x6e36dcc5 // fmul v5.4s, v6.4s, v22.4s
+	WORD $0x6e36dc63 // fmul v3.4s, v3.4s, v22.4s
+	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
+	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
 	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
-	WORD $0x6e21fec1 // fdiv v1.4s, v22.4s, v1.4s
-	WORD $0x6e23fec3 // fdiv v3.4s, v22.4s, v3.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
-	WORD $0x4ea4d4a4 // fsub v4.4s, v5.4s, v4.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
-	WORD $0x6e33dc65 // fmul v5.4s, v3.4s, v19.4s
-	WORD $0x6ea0f846 // fneg v6.4s, v2.4s
+	WORD $0x4e38d484 // fadd v4.4s, v4.4s, v24.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x4e37d484 // fadd v4.4s, v4.4s, v23.4s
+	WORD $0x6e21fea1 // fdiv v1.4s, v21.4s, v1.4s
+	WORD $0x6e24fea4 // fdiv v4.4s, v21.4s, v4.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x6e24dc00 // fmul v0.4s, v0.4s, v4.4s
+	WORD $0x4ea2d4a2 // fsub v2.4s, v5.4s, v2.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x6e33dc23 // fmul v3.4s, v1.4s, v19.4s
+	WORD $0x6e33dc85 // fmul v5.4s, v4.4s, v19.4s
+	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea4e4c8 // fcmgt v8.4s, v6.4s, v4.4s
-	WORD $0x6e641cc8 // bsl v8.16b, v6.16b, v4.16b
+	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
+	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
 	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
 	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
-	WORD $0x6e621d07 // bsl v7.16b, v8.16b, v2.16b
-	WORD $0x6ea6e4a2 // fcmgt v2.4s, v5.4s, v6.4s
-	WORD $0x6e651cc2 // bsl v2.16b, v6.16b, v5.16b
-	WORD $0x4ea7d484 // fsub v4.4s, v4.4s, v7.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
+	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
+	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
 	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
-	WORD $0x6e32dc62 // fmul v2.4s, v3.4s, v18.4s
+	WORD $0x6e32dc83 // fmul v3.4s, v4.4s, v18.4s
 	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
-	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
-	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
 	FSTPQ (F1, F0), -32(R6)
 	SUBS $16, R0, R0
 	BGE loop16
@@ -1180,40 +1208,42 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4eb48c22 // cmtst v2.4s, v1.4s, v20.4s
+	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ F2, -16(R8)
-	FMOVQ.P 16(R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc41 // fmul v1.4s, v2.4s, v29.4s
+	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ F1, -16(R9)
+	FMOVQ F1, -16(R8)
+	FMOVQ.P 16(R9), F0
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
+	WORD $0x6e22dc62 // fmul v2.4s, v3.4s, v2.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVQ F2, -16(R9)
 	FMOVQ.P 16(R10), F0
-	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
-	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
+	WORD $0x6ea2e403 // fcmgt v3.4s, v0.4s, v2.4s
+	WORD $0x6e621c03 // bsl v3.16b, v0.16b, v2.16b
 	WORD $0x4ebf8c60 // cmtst v0.4s, v3.4s, v31.4s
 	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	FMOVQ F0, -16(R10)
-	FMOVQ.P 16(R6), F1
-	WORD $0x4eb58c23 // cmtst v3.4s, v1.4s, v21.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e37dc61 // fmul v1.4s, v3.4s, v23.4s
-	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
-	WORD $0x4e39d400 // fadd v0.4s, v0.4s, v25.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	FMOVQ.P 16(R6), F2
+	WORD $0x4eb48c43 // cmtst v3.4s, v2.4s, v20.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e36dc62 // fmul v2.4s, v3.4s, v22.4s
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
 	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
-	WORD $0x6e20fec0 // fdiv v0.4s, v22.4s, v0.4s
-	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
+	WORD $0x6e20fea0 // fdiv v0.4s, v21.4s, v0.4s
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
 	WORD $0x6e33dc02 // fmul v2.4s, v0.4s, v19.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
@@ -1236,40 +1266,42 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4eb48c22 // cmtst v2.4s, v1.4s, v20.4s
+	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS F2, -4(R8)
-	FMOVS.P 4(R9), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3bdc23 // fmul v3.4s, v1.4s, v27.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x6e3ddc41 // fmul v1.4s, v2.4s, v29.4s
+	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
 	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS F1, -4(R9)
+	FMOVS F1, -4(R8)
+	FMOVS.P 4(R9), F0
+	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
+	WORD $0x6e22dc62 // fmul v2.4s, v3.4s, v2.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	FMOVS F2, -4(R9)
 	FMOVS.P 4(R10), F0
-	WORD $0x6ea1e403 // fcmgt v3.4s, v0.4s, v1.4s
-	WORD $0x6e611c03 // bsl v3.16b, v0.16b, v1.16b
+	WORD $0x6ea2e403 // fcmgt v3.4s, v0.4s, v2.4s
+	WORD $0x6e621c03 // bsl v3.16b, v0.16b, v2.16b
 	WORD $0x4ebf8c60 // cmtst v0.4s, v3.4s, v31.4s
 	WORD $0x4e231c00 // and v0.16b, v0.16b, v3.16b
 	FMOVS F0, -4(R10)
-	FMOVS.P 4(R6), F1
-	WORD $0x4eb58c23 // cmtst v3.4s, v1.4s, v21.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e37dc61 // fmul v1.4s, v3.4s, v23.4s
-	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
-	WORD $0x4e39d400 // fadd v0.4s, v0.4s, v25.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	FMOVS.P 4(R6), F2
+	WORD $0x4eb48c43 // cmtst v3.4s, v2.4s, v20.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e36dc62 // fmul v2.4s, v3.4s, v22.4s
+	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
 	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
-	WORD $0x6e20fec0 // fdiv v0.4s, v22.4s, v0.4s
-	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
+	WORD $0x6e20fea0 // fdiv v0.4s, v21.4s, v0.4s
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
 	WORD $0x6e33dc02 // fmul v2.4s, v0.4s, v19.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
