@@ -246,23 +246,32 @@ func TestRoots(t *testing.T) {
 					portable.Sqrt(want, x)
 					same("root")
 					for k, keep := range [][2]float32{{small, small}, {keepAll, small}, {keepAll, keepAll}} {
-						step := []float32{1, 1.9}[(int(first/stride/n)+k)%2]
-						adam := fallback.AdamScalars{Scale: 1, Beta2: 1, Step: step, Keep: keep[0], Lasts: keep[1]}
+						turn := int(first/stride/n) + k // each combination comes to every kind of number
+						step, scale, decay := []float32{1, 1.9}[turn/4%2], []float32{1, .5}[turn/2%2], float32(turn%2)
+						adam := fallback.AdamScalars{Scale: scale, Beta2: 1, Decay: decay, Step: step, Keep: keep[0], Lasts: keep[1]}
 						for k, to := range [][]float32{got, want} {
 							clear(to)
 							for i := range one {
 								one[i], v[i] = 1, x[i]
 							}
-							[]*Table{table, &portable}[k].Adam(to, zero, one, v, &adam)
+							if table := []*Table{table, &portable}[k]; turn/8%2 == 0 {
+								table.Adam(to, zero, one, v, &adam)
+							} else {
+								table.AdamMany(NewList(4, [][]float32{to, zero, one, v}), &adam)
+							}
 						}
 						same("Adam's root")
-						adaGrad := fallback.AdaGradScalars{Scale: 1, Step: step, Lasts: keep[1], Counts: keepAll}
+						adaGrad := fallback.AdaGradScalars{Scale: scale, Decay: decay, Step: step, Lasts: keep[1], Counts: keepAll}
 						for k, to := range [][]float32{got, want} {
 							clear(to)
 							for i := range one {
 								one[i], v[i] = 0x1p-76, x[i] // whose square is 0
 							}
-							[]*Table{table, &portable}[k].AdaGrad(to, one, v, &adaGrad)
+							if table := []*Table{table, &portable}[k]; turn/8%2 == 0 {
+								table.AdaGrad(to, one, v, &adaGrad)
+							} else {
+								table.AdaGradMany(NewList(3, [][]float32{to, one, v}), &adaGrad)
+							}
 						}
 						same("AdaGrad's root")
 					}
