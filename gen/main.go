@@ -48,7 +48,9 @@ var targets = []target{
 // so few products that these have time for a part of their roots.
 func avx512(r *rule.Rule) []byte {
 	switch r {
-	case rules.Adam, rules.AdaGrad, rules.AdaGradProx:
+	case rules.AdaGrad:
+		return amd64.Emit(r, amd64.AVX512Half)
+	case rules.Adam, rules.AdaGradProx:
 		return amd64.Emit(r, amd64.AVX512Quarter)
 	}
 	return amd64.Emit(r, amd64.AVX512)

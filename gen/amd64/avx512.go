@@ -71,13 +71,17 @@ const minusZero = 1 << 31
 // elements, that is 1.6 times as fast.
 var AVX512Newton = newtons512(3)
 
-// AVX512Quarter takes one of four square roots from the multipliers. Zen 4 begins a
-// product, a test or an estimate of 16 elements in each cycle; its divider needs 10
-// cycles for their roots and 6 for their quotients, each of which takes two of the
-// multipliers' cycles too. So AdamW, of 7 products and tests, has 11 of 16 cycles
-// filled, and 13.3 of 13.5 with a quarter of the roots; more of them, or a second
-// quotient, leave the divider waiting.
-var AVX512Quarter = newtons512(1)
+// AVX512Quarter and AVX512Half take one or two of four square roots from the
+// multipliers, for Zen 4. It begins a product, a test or an estimate of 16 elements in
+// each cycle; its divider needs 10 cycles for their roots and 6 for their quotients,
+// each of which takes two of the multipliers' cycles too. So AdamW, of 7 products and
+// tests, has 11 of 16 cycles filled, and with a quarter of the roots, which cost 10
+// there, 13 of 13.5. AdaGrad, of 3, has 7 of 16, and 11 of 11 with half of them. Rules
+// with a second quotient, or many products, gain nothing.
+var (
+	AVX512Quarter = newtons512(1)
+	AVX512Half    = newtons512(2)
+)
 
 // newtons512 takes so many of four roots from the multipliers.
 func newtons512(n int) ISA {
