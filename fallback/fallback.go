@@ -32,7 +32,7 @@ func abs(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^
 // and Counts, whose bits decide which state is stored, which parameter is left
 // after a decay and which gradient counts. With FlushSmall those below 2⁻⁹⁵ in
 // magnitude are +0 instead, with FlushSquares those below 2⁻⁶³, whose squares are
-// subnormal, with KeepAll none.
+// subnormal, with KeepAll none. They must be set: with 0 all numbers are 0.
 var (
 	FlushSmall   = math.Float32frombits(0x70000000)
 	FlushSquares = math.Float32frombits(0x60000000)
