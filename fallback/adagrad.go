@@ -7,8 +7,8 @@ type AdaGradScalars struct {
 	Eps    float32 // added outside
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32 // lr / (1 + (t-1)·lr decay)
-	Lasts  float32 // bits of which a parameter has one that lasts: see flush
-	Counts float32 // bits of which a gradient that counts has one, scaled too: see flush
+	Lasts  float32 // bits of which a parameter has one that lasts: see KeepAll
+	Counts float32 // bits of which a gradient that counts has one, scaled too: see KeepAll
 }
 
 // AdaGrad divides by the root of the sum of squared gradients (Duchi, Hazan,
@@ -32,8 +32,8 @@ type AdaGradProxScalars struct {
 	Eps    float32 // added outside
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32 // lr / (1 + (t-1)·lr decay)
-	Lasts  float32 // bits of which a parameter has one that lasts: see flush
-	Counts float32 // bits of which a gradient that counts has one, scaled too: see flush
+	Lasts  float32 // bits of which a parameter has one that lasts: see KeepAll
+	Counts float32 // bits of which a gradient that counts has one, scaled too: see KeepAll
 	L1     float32
 	L2     float32
 }

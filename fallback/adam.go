@@ -9,9 +9,9 @@ type AdamScalars struct {
 	Eps    float32 // times √(1-β₂ᵗ) where it is meant for the corrected root
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32 // lr·√(1-β₂ᵗ)/(1-β₁ᵗ)
-	Keep   float32 // bits of which a stored m or v has one: see flush
-	Lasts  float32 // bits of which a parameter has one that lasts: see flush
-	Counts float32 // bits of which a gradient that counts has one, scaled too: see flush
+	Keep   float32 // bits of which a stored m or v has one: see KeepAll
+	Lasts  float32 // bits of which a parameter has one that lasts: see KeepAll
+	Counts float32 // bits of which a gradient that counts has one, scaled too: see KeepAll
 }
 
 // Adam is Adam (Kingma, Ba 2015), and AdamW (Loshchilov, Hutter 2019) where
@@ -41,9 +41,9 @@ type AdamProxScalars struct {
 	Eps    float32 // added outside
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32 // the learning rate, with the corrections of bias that are not in Unbias
-	Keep   float32 // bits of which a stored m or v has one: see flush
-	Lasts  float32 // bits of which a parameter has one that lasts: see flush
-	Counts float32 // bits of which a gradient that counts has one, scaled too: see flush
+	Keep   float32 // bits of which a stored m or v has one: see KeepAll
+	Lasts  float32 // bits of which a parameter has one that lasts: see KeepAll
+	Counts float32 // bits of which a gradient that counts has one, scaled too: see KeepAll
 	L1     float32
 	L2     float32
 }

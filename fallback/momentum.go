@@ -8,9 +8,9 @@ type MomentumScalars struct {
 	Input  float32 // the gradient's factor, its scale included
 	Decay  float32 // 1 - lr·(weight decay)
 	Step   float32
-	Keep   float32 // bits of which a stored m has one: see flush
-	Lasts  float32 // bits of which a parameter has one that lasts: see flush
-	Counts float32 // bits of which a gradient has one that counts: see flush
+	Keep   float32 // bits of which a stored m has one: see KeepAll
+	Lasts  float32 // bits of which a parameter has one that lasts: see KeepAll
+	Counts float32 // bits of which a gradient has one that counts: see KeepAll
 }
 
 // Momentum is gradient descent with a heavy ball (Polyak 1964).
@@ -31,9 +31,9 @@ type NesterovScalars struct {
 	Decay  float32 // 1 - lr·(weight decay)
 	Direct float32 // the gradient's factor in the step, its scale included
 	Step   float32
-	Keep   float32 // bits of which a stored m has one: see flush
-	Lasts  float32 // bits of which a parameter has one that lasts: see flush
-	Counts float32 // bits of which a gradient has one that counts: see flush
+	Keep   float32 // bits of which a stored m has one: see KeepAll
+	Lasts  float32 // bits of which a parameter has one that lasts: see KeepAll
+	Counts float32 // bits of which a gradient has one that counts: see KeepAll
 }
 
 // Nesterov is Momentum that looks ahead (Sutskever et al. 2013).

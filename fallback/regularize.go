@@ -20,7 +20,7 @@ func Regularize(x, g, p []float32, c *RegularizeScalars) {
 type ShrinkScalars struct {
 	Threshold float32 // lr·l1
 	Shrink    float32 // 1 / (1 + lr·l2)
-	Lasts     float32 // bits of which a parameter has one that lasts: see flush
+	Lasts     float32 // bits of which a parameter has one that lasts: see KeepAll
 }
 
 // Shrink is the proximal step of L1 and L2 with one step size for all elements.

@@ -4,8 +4,8 @@ package fallback
 type SGDScalars struct {
 	Decay  float32 // 1 - lr·(weight decay + L2)
 	Step   float32 // lr, times the gradient's scale
-	Lasts  float32 // bits of which a parameter has one that lasts: see flush
-	Counts float32 // bits of which a gradient has one that counts: see flush
+	Lasts  float32 // bits of which a parameter has one that lasts: see KeepAll
+	Counts float32 // bits of which a gradient has one that counts: see KeepAll
 }
 
 // SGD is gradient descent: p ← p·decay - g·step.
