@@ -59,7 +59,7 @@ func roots(m *Machine, _ bool) []pending {
 			plain func(b streams)
 		}{
 			{adamW, func(b streams) { y.Adam(b[0], b[1], b[2], b[3], &adamC.usual) }},
-			{"AdaGrad", func(b streams) { y.AdaGrad(b[0], b[1], b[2], &adaGradC.usual) }},
+			{"AdaGrad", func(b streams) { y.AdaGrad(b[0], b[1], b[2], &adaGradC) }},
 		} {
 			goal := goals[c.name+" "+t.ISA()]
 			if base != t.ISA() && slices.Contains(before, base) {

@@ -100,19 +100,16 @@ func withFlushes[T any](usual T, flush func(c *T)) *scalars[T] {
 var small, squares, keepAll = fallback.FlushSmall, fallback.FlushSquares, fallback.KeepAll
 
 // Steps are small, so that any number of them leaves ordinary numbers. AdamW lets
-// parameters decay, the others do not.
+// parameters decay, the others do not: SGD and AdaGrad have nothing to flush then.
 var (
-	sgdC = withFlushes(fallback.SGDScalars{Decay: 1, Step: 1e-8, Lasts: keepAll, Counts: small},
-		func(*fallback.SGDScalars) {})
+	sgdC      = fallback.SGDScalars{Decay: 1, Step: 1e-8, Lasts: keepAll, Counts: small}
 	momentumC = withFlushes(fallback.MomentumScalars{Beta: .9, Input: 1, Decay: 1, Step: 1e-9, Keep: keepAll, Lasts: keepAll, Counts: small},
 		func(c *fallback.MomentumScalars) { c.Keep = small })
 	nesterovC = withFlushes(fallback.NesterovScalars{Beta: .9, Input: 1, Decay: 1, Direct: 1e-9, Step: 1e-9, Keep: keepAll, Lasts: keepAll, Counts: small},
 		func(c *fallback.NesterovScalars) { c.Keep = small })
-	adaGradC = withFlushes(fallback.AdaGradScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Lasts: keepAll, Counts: squares},
-		func(*fallback.AdaGradScalars) {})
-	adaProxC = withFlushes(fallback.AdaGradProxScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Lasts: keepAll, Counts: squares, L1: 1e-9, L2: 1e-9},
-		func(*fallback.AdaGradProxScalars) {})
-	adamC = withFlushes(fallback.AdamScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Eps: 1e-8, Decay: 1 - 0x1p-24, Step: 1e-8, Keep: keepAll, Lasts: keepAll, Counts: squares},
+	adaGradC = fallback.AdaGradScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Lasts: keepAll, Counts: squares}
+	adaProxC = fallback.AdaGradProxScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Lasts: keepAll, Counts: squares, L1: 1e-9, L2: 1e-9}
+	adamC    = withFlushes(fallback.AdamScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Eps: 1e-8, Decay: 1 - 0x1p-24, Step: 1e-8, Keep: keepAll, Lasts: keepAll, Counts: squares},
 		func(c *fallback.AdamScalars) { c.Keep, c.Lasts = small, small })
 	adamProxC = withFlushes(fallback.AdamProxScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Unbias: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: keepAll, Lasts: keepAll, Counts: squares, L1: 1e-9, L2: 1e-9},
 		func(c *fallback.AdamProxScalars) { c.Keep = small })
@@ -134,14 +131,14 @@ var (
 
 // ops lists the kernels that are timed, by what they are for.
 var ops = []op{
-	{"SGD", update1, func(t *kernels.Table, b streams) { t.SGD(b[0], b[1], sgdC.next()) },
-		func(b streams) { tunedSGD(b[0], b[1], &sgdC.usual) }, true},
+	{"SGD", update1, func(t *kernels.Table, b streams) { t.SGD(b[0], b[1], &sgdC) },
+		func(b streams) { tunedSGD(b[0], b[1], &sgdC) }, true},
 	{"Momentum", update2, func(t *kernels.Table, b streams) { t.Momentum(b[0], b[1], b[2], momentumC.next()) },
 		func(b streams) { tunedMomentum(b[0], b[1], b[2], &momentumC.usual) }, true},
 	{"Nesterov", update2, func(t *kernels.Table, b streams) { t.Nesterov(b[0], b[1], b[2], nesterovC.next()) }, nil, true},
-	{"AdaGrad", update2, func(t *kernels.Table, b streams) { t.AdaGrad(b[0], b[1], b[2], adaGradC.next()) },
-		func(b streams) { tunedAdaGrad(b[0], b[1], b[2], &adaGradC.usual) }, true},
-	{"AdaGradProx", update2, func(t *kernels.Table, b streams) { t.AdaGradProx(b[0], b[1], b[2], adaProxC.next()) }, nil, true},
+	{"AdaGrad", update2, func(t *kernels.Table, b streams) { t.AdaGrad(b[0], b[1], b[2], &adaGradC) },
+		func(b streams) { tunedAdaGrad(b[0], b[1], b[2], &adaGradC) }, true},
+	{"AdaGradProx", update2, func(t *kernels.Table, b streams) { t.AdaGradProx(b[0], b[1], b[2], &adaProxC) }, nil, true},
 	{adamW, update3, func(t *kernels.Table, b streams) { t.Adam(b[0], b[1], b[2], b[3], adamC.next()) },
 		func(b streams) { tunedAdam(b[0], b[1], b[2], b[3], &adamC.usual) }, true},
 	{"AdamProx", update3, func(t *kernels.Table, b streams) { t.AdamProx(b[0], b[1], b[2], b[3], adamProxC.next()) }, nil, true},

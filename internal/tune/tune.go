@@ -7,8 +7,7 @@
 // was won. Kernels do not prefetch in the main loop: from 1 to 8 KiB ahead it gained
 // nothing in memory, where the processor's own prefetch keeps up, and lost a fifth in
 // L3; 512 bytes ahead gained AVX2 three in a hundred in memory and lost it as much in
-// L3. And stores do not go past the caches: each line that is stored was
-// loaded.
+// L3. And stores do not go past the caches: each line that is stored was loaded.
 package tune
 
 import "time"
@@ -34,8 +33,8 @@ const (
 // that share a page and are walked side by side are several, which where the matrix is
 // too large for the caches takes more than twice as long.
 func RowsApart(elements, columns int) bool {
-	const large, line, page = 4 << 20, 128, 1024
-	return elements >= large && line <= columns && columns < page
+	const large, lines, page = 4 << 20, 128, 1024 // elements: beyond caches, of some lines, of a page
+	return elements >= large && lines <= columns && columns < page
 }
 
 // Steps of package update.
