@@ -17,16 +17,12 @@ func ExampleAdam() {
 	const lr, beta1, beta2, eps = 0.1, 0.9, 0.999, 1e-8
 	root := math.Sqrt(1 - beta2)
 	step := fallback.AdamScalars{
-		Scale:  1,
-		Alpha1: 1 - beta1,
-		Beta2:  beta2,
-		Alpha2: 1 - beta2,
-		Eps:    float32(eps * root),
-		Decay:  1, // no weight decay
-		Step:   float32(lr * root / (1 - beta1)),
-		Keep:   fallback.FlushSmall,
-		Lasts:  fallback.KeepAll,
-		Counts: fallback.FlushSquares,
+		Common:  fallback.Common{Scale: 1},
+		Weight1: fallback.Weight(beta1),
+		Beta2:   beta2,
+		Root2:   float32(root),
+		Eps:     float32(eps * root),
+		Step:    float32(lr * root / (1 - beta1)),
 	}
 	p, g := []float32{1, 1, 1}, []float32{0.5, -8, 0}
 	m, v := make([]float32, 3), make([]float32, 3)
@@ -64,11 +60,11 @@ func ExampleTotal() {
 // a scalar, which is where the mean's divisor goes.
 func ExampleMSE() {
 	pred, target := []float32{1, 2, 4, 1}, []float32{1, 1, 1, 1}
-	grad := make([]float32, 4)
+	grad, each := make([]float32, 4), make([]float32, 4)
 	var lanes [fallback.Lanes]float64
-	fallback.MSE(grad, pred, target, &fallback.MSEScalars{Scale: 1. / 4}, &lanes)
-	fmt.Println(fallback.Total(&lanes)/4, grad)
-	// Output: 2.5 [0 0.5 1.5 0]
+	fallback.MSE(grad, each, pred, target, &fallback.MSEScalars{Scale: 1. / 4}, &lanes)
+	fmt.Println(fallback.Total(&lanes)/4, grad, each)
+	// Output: 2.5 [0 0.5 1.5 0] [0 1 9 0]
 }
 
 // A matrix is row-major: Dots multiplies its rows by a vector, RankOne adds them

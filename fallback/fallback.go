@@ -28,23 +28,88 @@ func sqrt(x float32) float32 { return float32(math.Sqrt(float64(x))) }
 
 func abs(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) }
 
-// FlushSmall, FlushSquares and KeepAll are the values of the scalars Keep, Lasts
-// and Counts, whose bits decide which state is stored, which parameter is left
-// after a decay and which gradient counts. With FlushSmall those below 2⁻⁹⁵ in
-// magnitude are +0 instead, with FlushSquares those below 2⁻⁶³, whose squares are
-// subnormal, with KeepAll none. They must be set: with 0 all numbers are 0.
-var (
-	FlushSmall   = math.Float32frombits(0x70000000)
-	FlushSquares = math.Float32frombits(0x60000000)
-	KeepAll      = math.Float32frombits(0xffffffff)
+// Common has the scalars that every step shares. What comes in is the gradient
+//
+//	x = drop(g·scale + p·l2, drop)
+//
+// and what goes out is the parameter, in one subtraction: 1 - lr·(weight decay) would
+// be a float32 that knows nothing between 1 and 1 - 6e-8.
+//
+//	p ← p - (u + p·decay)
+type Common struct {
+	Scale float32 // the gradient's factor
+	L2    float32 // of the penalty ½l2·p²; 0 leaves the term out
+	Decay float32 // lr·(weight decay)
+	Drop  Mask    // the gradients that are taken for 0
+}
+
+// gradient is what a step takes an element of the gradient for.
+func (c *Common) gradient(g, p float32) float32 { return drop(c.wholeGradient(g, p), c.Drop) }
+
+// wholeGradient is gradient for rules that look at signs, to which the smallest number
+// is as good as the largest.
+func (c *Common) wholeGradient(g, p float32) float32 {
+	x := float32(g * c.Scale)
+	if c.L2 != 0 {
+		x += float32(p * c.L2)
+	}
+	return x
+}
+
+// decayed is the parameter after a step of u.
+func (c *Common) decayed(p, u float32) float32 { return p - (u + float32(p*c.Decay)) }
+
+// still is decayed for rules of so few operations that the decay's would show: 0 leaves
+// the term out, so that an infinite parameter stays one.
+func (c *Common) still(p, u float32) float32 {
+	if c.Decay != 0 {
+		u += float32(p * c.Decay)
+	}
+	return p - u
+}
+
+// A Mask tells small numbers: those whose magnitude has no bit outside of it. They are
+// dropped, which is to say taken for +0. The zero Mask drops nothing but a zero's sign.
+type Mask uint32
+
+// Arithmetic on subnormal numbers is up to a hundred times slower than on others.
+const (
+	DropSubnormal Mask = 0x003fffff // below 2⁻¹²⁷: all but the largest half of the subnormal numbers
+	DropSmall     Mask = 0x0fffffff // below 2⁻⁹⁵: what fades and will soon be subnormal
+	DropSquare    Mask = 0x1fffffff // below 2⁻⁶³: numbers whose squares are subnormal
 )
 
-// flush is x, or +0 if x has no bit in common with keep.
-func flush(x, keep float32) float32 {
-	if math.Float32bits(x)&math.Float32bits(keep) == 0 {
+// drop is x, or +0 if x is small.
+func drop(x float32, small Mask) float32 {
+	if math.Float32bits(x)&^(uint32(small)|1<<31) == 0 {
 		return 0
 	}
 	return x
+}
+
+// Weight is how lerp takes the decay rate of a running mean.
+func Weight(beta float64) float32 {
+	if beta < 0.5 {
+		return float32(-beta)
+	}
+	return float32(1 - beta)
+}
+
+// lerp moves m towards x by a part of their distance: the weight, or if that would be
+// above a half the rest with a minus sign. So neither end is lost beside the other,
+// however much larger that is.
+func lerp(m, x, weight float32) float32 {
+	from := x
+	if weight > 0 {
+		from = m
+	}
+	return from + float32((x-m)*weight)
+}
+
+// square is (x·root)², or 0 where that would be subnormal.
+func square(x, root float32, small Mask) float32 {
+	y := drop(float32(x*root), small)
+	return float32(y * y)
 }
 
 // soft is the proximal operator of t|u|: u pulled towards zero by t ≥ 0, and

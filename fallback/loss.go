@@ -1,38 +1,21 @@
 package fallback
 
-// The kernels of a loss have predictions x and targets y. They store the
-// gradient, the slope of each loss times scale, and add the losses to sum;
-// those named Each store the losses too.
+// The kernels of a loss have predictions x and targets y. They store the gradient,
+// the slope of each loss times scale, store each loss, and add the losses to sum.
 
 // MSEScalars are the numbers of MSE.
 type MSEScalars struct {
 	Scale float32 // the gradient's factor
 }
 
-// MSEEachScalars are the numbers of MSEEach.
-type MSEEachScalars = MSEScalars
-
-// MSE is the squared error, (x - y)².
-func MSE(grad, x, y []float32, c *MSEScalars, sum *[Lanes]float64) {
+// MSE is the squared error, (x - y)². Its sum is of squares in float64, which holds
+// those that float32 does not.
+func MSE(grad, each, x, y []float32, c *MSEScalars, sum *[Lanes]float64) {
 	for i := range grad {
-		loss, slope := mse(x[i], y[i])
-		grad[i] = slope * c.Scale
-		sum[i%Lanes] += float64(loss)
+		d := x[i] - y[i]
+		grad[i], each[i] = (d+d)*c.Scale, d*d
+		sum[i%Lanes] += float64(d) * float64(d)
 	}
-}
-
-// MSEEach is MSE that stores the losses.
-func MSEEach(grad, each, x, y []float32, c *MSEEachScalars, sum *[Lanes]float64) {
-	for i := range grad {
-		loss, slope := mse(x[i], y[i])
-		grad[i], each[i] = slope*c.Scale, loss
-		sum[i%Lanes] += float64(loss)
-	}
-}
-
-func mse(x, y float32) (loss, slope float32) {
-	d := x - y
-	return float32(d * d), d + d
 }
 
 // HingeScalars are the numbers of the hinge losses. The label of an element is
@@ -43,62 +26,32 @@ type HingeScalars struct {
 	LabelShift float32
 }
 
-// The numbers of the other hinge losses are the same.
-type (
-	HingeEachScalars        = HingeScalars
-	SquaredHingeScalars     = HingeScalars
-	SquaredHingeEachScalars = HingeScalars
-)
+// SquaredHingeScalars are the numbers of SquaredHinge.
+type SquaredHingeScalars = HingeScalars
 
 // Hinge is max(1 - label·x, 0). Its slope at the kink is 0.
-func Hinge(grad, x, y []float32, c *HingeScalars, sum *[Lanes]float64) {
+func Hinge(grad, each, x, y []float32, c *HingeScalars, sum *[Lanes]float64) {
 	for i := range grad {
-		loss, slope := c.hinge(x[i], y[i])
-		grad[i] = slope * c.Scale
-		sum[i%Lanes] += float64(loss)
-	}
-}
-
-// HingeEach is Hinge that stores the losses.
-func HingeEach(grad, each, x, y []float32, c *HingeEachScalars, sum *[Lanes]float64) {
-	for i := range grad {
-		loss, slope := c.hinge(x[i], y[i])
+		label, h := c.margin(x[i], y[i])
+		loss := positive(h)
+		slope := loss // 0, or NaN
+		if h > 0 {
+			slope = -label
+		}
 		grad[i], each[i] = slope*c.Scale, loss
 		sum[i%Lanes] += float64(loss)
 	}
-}
-
-func (c *HingeScalars) hinge(x, y float32) (loss, slope float32) {
-	label, h := c.margin(x, y)
-	loss = positive(h)
-	if h > 0 {
-		return loss, -label
-	}
-	return loss, loss // 0, or NaN
 }
 
 // SquaredHinge is max(1 - label·x, 0)².
-func SquaredHinge(grad, x, y []float32, c *SquaredHingeScalars, sum *[Lanes]float64) {
+func SquaredHinge(grad, each, x, y []float32, c *SquaredHingeScalars, sum *[Lanes]float64) {
 	for i := range grad {
-		loss, slope := c.squaredHinge(x[i], y[i])
-		grad[i] = slope * c.Scale
+		label, h := c.margin(x[i], y[i])
+		h = positive(h)
+		loss := float32(h * h)
+		grad[i], each[i] = float32(float32(label*h)*-2)*c.Scale, loss
 		sum[i%Lanes] += float64(loss)
 	}
-}
-
-// SquaredHingeEach is SquaredHinge that stores the losses.
-func SquaredHingeEach(grad, each, x, y []float32, c *SquaredHingeEachScalars, sum *[Lanes]float64) {
-	for i := range grad {
-		loss, slope := c.squaredHinge(x[i], y[i])
-		grad[i], each[i] = slope*c.Scale, loss
-		sum[i%Lanes] += float64(loss)
-	}
-}
-
-func (c *HingeScalars) squaredHinge(x, y float32) (loss, slope float32) {
-	label, h := c.margin(x, y)
-	h = positive(h)
-	return float32(h * h), float32(label*h) * -2
 }
 
 func (c *HingeScalars) margin(x, y float32) (label, h float32) {
@@ -127,52 +80,26 @@ type BCEScalars struct {
 	Scale float32 // the gradient's factor
 }
 
-// The numbers of the others are the same.
-type (
-	BCEEachScalars     = BCEScalars
-	BCEClipScalars     = BCEScalars
-	BCEClipEachScalars = BCEScalars
-)
+// BCEClipScalars are the numbers of BCEClip.
+type BCEClipScalars = BCEScalars
 
 // BCE is binary cross-entropy of probabilities as PyTorch has it: the
 // logarithms are kept above -100, and the slope's divisor above 1e-12.
 //
 //	-y·log x - (1-y)·log(1-x)
-func BCE(grad, x, y []float32, c *BCEScalars, sum *[Lanes]float64) {
+func BCE(grad, each, x, y []float32, c *BCEScalars, sum *[Lanes]float64) {
 	for i := range grad {
-		loss, slope := bce(x[i], y[i])
-		grad[i] = slope * c.Scale
-		sum[i%Lanes] += float64(loss)
+		yes := float32(y[i] * atLeast(-100, log(x[i])))
+		no := float32((1 - y[i]) * atLeast(-100, log1p(-x[i])))
+		slope := (x[i] - y[i]) / atLeast(1e-12, float32((1-x[i])*x[i]))
+		grad[i], each[i] = slope*c.Scale, -(yes + no)
+		sum[i%Lanes] += float64(each[i])
 	}
-}
-
-// BCEEach is BCE that stores the losses.
-func BCEEach(grad, each, x, y []float32, c *BCEEachScalars, sum *[Lanes]float64) {
-	for i := range grad {
-		loss, slope := bce(x[i], y[i])
-		grad[i], each[i] = slope*c.Scale, loss
-		sum[i%Lanes] += float64(loss)
-	}
-}
-
-func bce(x, y float32) (loss, slope float32) {
-	yes := float32(y * atLeast(-100, log(x)))
-	no := float32((1 - y) * atLeast(-100, log1p(-x)))
-	return -(yes + no), (x - y) / atLeast(1e-12, float32((1-x)*x))
 }
 
 // BCEClip is binary cross-entropy of probabilities as Keras has it: they are
 // clipped to [1e-7, 1-1e-7], and outside the slope is 0.
-func BCEClip(grad, x, y []float32, c *BCEClipScalars, sum *[Lanes]float64) {
-	for i := range grad {
-		loss, slope := bceClip(x[i], y[i])
-		grad[i] = slope * c.Scale
-		sum[i%Lanes] += float64(loss)
-	}
-}
-
-// BCEClipEach is BCEClip that stores the losses.
-func BCEClipEach(grad, each, x, y []float32, c *BCEClipEachScalars, sum *[Lanes]float64) {
+func BCEClip(grad, each, x, y []float32, c *BCEClipScalars, sum *[Lanes]float64) {
 	for i := range grad {
 		loss, slope := bceClip(x[i], y[i])
 		grad[i], each[i] = slope*c.Scale, loss
@@ -200,40 +127,37 @@ type BCEWithLogitsScalars struct {
 	Positive float32 // the weight of positive targets
 }
 
-// BCEWithLogitsEachScalars are the numbers of BCEWithLogitsEach.
-type BCEWithLogitsEachScalars = BCEWithLogitsScalars
-
-// BCEWithLogits is binary cross-entropy of σ(x), computed without cancellation.
+// BCEWithLogits is binary cross-entropy of σ(x), without cancellation: both sides are
+// of the same e^-|x|, and neither is 1 less the other. A side without weight counts
+// for nothing, however infinite its logit makes it.
 //
-//	weight = 1 + (positive-1)·y
-//	loss   = weight·log(1 + e^-|x|) + (x < 0 ? -positive·y·x : (1-y)·x)
-//	slope  = weight·σ(x) - positive·y
-func BCEWithLogits(grad, x, y []float32, c *BCEWithLogitsScalars, sum *[Lanes]float64) {
+//	loss  = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
+//	slope = (1-y)·σ(x) - positive·y·σ(-x)
+func BCEWithLogits(grad, each, x, y []float32, c *BCEWithLogitsScalars, sum *[Lanes]float64) {
 	for i := range grad {
-		loss, slope := c.bceWithLogits(x[i], y[i])
-		grad[i] = slope * c.Scale
-		sum[i%Lanes] += float64(loss)
-	}
-}
-
-// BCEWithLogitsEach is BCEWithLogits that stores the losses.
-func BCEWithLogitsEach(grad, each, x, y []float32, c *BCEWithLogitsEachScalars, sum *[Lanes]float64) {
-	for i := range grad {
-		loss, slope := c.bceWithLogits(x[i], y[i])
+		loss, slope := bceWithLogits(x[i], 1-y[i], float32(y[i]*c.Positive))
 		grad[i], each[i] = slope*c.Scale, loss
 		sum[i%Lanes] += float64(loss)
 	}
 }
 
-func (c *BCEWithLogitsScalars) bceWithLogits(x, y float32) (loss, slope float32) {
+// bceWithLogits is the loss of a logit whose sides have the weights no and yes.
+func bceWithLogits(x, no, yes float32) (loss, slope float32) {
 	e := exp(-abs(x))
-	weight := float32(y*(c.Positive-1)) + 1
-	yes := float32(y * c.Positive)
-	linear, sigmoid := float32((1-y)*x), 1/(e+1)
+	near, far := log1p(e), log1p(e)+abs(x) // of the side that x is on, of the other
+	likely, unlikely := 1/(e+1), e/(e+1)
 	if x < 0 {
-		linear, sigmoid = float32(yes*-x), e/(e+1)
+		return weighted(no, near) + weighted(yes, far), float32(no*unlikely) - float32(yes*likely)
 	}
-	return float32(weight*log1p(e)) + linear, float32(weight*sigmoid) - yes
+	return weighted(no, far) + weighted(yes, near), float32(no*likely) - float32(yes*unlikely)
+}
+
+// weighted is a product that is 0 where the weight is.
+func weighted(weight, x float32) float32 {
+	if weight == 0 {
+		return weight
+	}
+	return float32(weight * x)
 }
 
 // Exp stores e^x, at most 1 ulp off.

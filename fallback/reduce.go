@@ -1,7 +1,5 @@
 package fallback
 
-import "math"
-
 // Sum adds the elements to the lanes.
 func Sum(x []float32, sum *[Lanes]float64) {
 	for i := range x {
@@ -33,10 +31,16 @@ func MaxAbs(x []float32, max *[Lanes]float32) {
 	}
 }
 
-// CountNonFinite adds the number of infinities and NaN to the lanes.
-func CountNonFinite(x []float32, count *[Lanes]float64) {
+// CountBeyondScalars are the numbers of CountBeyond.
+type CountBeyondScalars struct {
+	Limit float32
+}
+
+// CountBeyond adds the number of elements whose magnitude is above a limit, or that are
+// NaN, to the lanes.
+func CountBeyond(x []float32, c *CountBeyondScalars, count *[Lanes]float64) {
 	for i := range x {
-		if !(abs(x[i]) <= math.MaxFloat32) {
+		if !(abs(x[i]) <= c.Limit) {
 			count[i%Lanes]++
 		}
 	}

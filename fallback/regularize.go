@@ -20,7 +20,6 @@ func Regularize(x, g, p []float32, c *RegularizeScalars) {
 type ShrinkScalars struct {
 	Threshold float32 // lr·l1
 	Shrink    float32 // 1 / (1 + lr·l2)
-	Lasts     float32 // bits of which a parameter has one that lasts: see KeepAll
 }
 
 // Shrink is the proximal step of L1 and L2 with one step size for all elements.
@@ -28,7 +27,7 @@ type ShrinkScalars struct {
 //	p ← soft(p, threshold)·shrink
 func Shrink(p []float32, c *ShrinkScalars) {
 	for i := range p {
-		p[i] = flush(soft(p[i], c.Threshold), c.Lasts) * c.Shrink
+		p[i] = soft(p[i], c.Threshold) * c.Shrink
 	}
 }
 

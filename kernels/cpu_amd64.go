@@ -35,8 +35,8 @@ var (
 // no time for Newton's iteration, Intel's (Sapphire Rapids: 23) do.
 func inOrder(vendor cpuid.Vendor) []candidate {
 	list := []candidate{
-		{&avx512newtonTable, forAVX512}, {&avx512Table, forAVX512},
-		{&avx2newtonTable, forAVX2Newton}, {&avx2Table, forAVX2},
+		{avx512newtonTable, forAVX512}, {avx512Table, forAVX512},
+		{avx2newtonTable, forAVX2Newton}, {avx2Table, forAVX2},
 	}
 	if vendor != cpuid.Intel {
 		list[0], list[1] = list[1], list[0]

@@ -8,7 +8,7 @@ import (
 )
 
 var candidates = []candidate{
-	{&neonTable, []feature{{"ASIMD", cpuid.CPU.Supports(cpuid.ASIMD) && cpu.ARM64.HasASIMD}}},
+	{neonTable, []feature{{"ASIMD", cpuid.CPU.Supports(cpuid.ASIMD) && cpu.ARM64.HasASIMD}}},
 }
 
 func cpuName() string { return cpuid.CPU.BrandName }

@@ -2,13 +2,17 @@ package kernels
 
 import "fmt"
 
-// A List is the buffers of many tensors, checked once for many calls. It is for
-// small tensors: one call of assembly takes several.
+// A List is the buffers of one tensor or of many, checked once for any number of
+// calls, and cut into calls of at most MaxLen elements.
 type List struct {
 	buffers int
-	parts   [][][]float32 // each for one call of assembly
-	long    [][][]float32 // the buffers of tensors that are too long for one
+	parts   [][][]float32 // each for one call
+	one     [maxBuffers][]float32
+	cut     [][]float32 // of tensors that are too long for a call
 }
+
+// maxBuffers is the most buffers that a tensor of Set has.
+const maxBuffers = 8
 
 // NewList lists tensors that have so many buffers each, list being those of one
 // tensor after those of another, in the order of the kernel's parameters. It keeps
@@ -20,41 +24,67 @@ func NewList(buffers int, list [][]float32) *List {
 	return l
 }
 
+// Set makes l the list of one tensor, without allocating if the tensor is no longer
+// than MaxLen.
+func (l *List) Set(buffers ...[]float32) {
+	n := copy(l.one[:], buffers)
+	if n < len(buffers) {
+		panic(fmt.Sprintf("kernels: %d buffers, want at most %d", len(buffers), maxBuffers))
+	}
+	l.Reset(n, l.one[:n])
+}
+
 // Reset makes l the list that NewList would, without allocating if it has had as
 // many parts before.
 func (l *List) Reset(buffers int, list [][]float32) {
 	if buffers < 1 || len(list)%buffers != 0 {
 		panic(fmt.Sprintf("kernels: %d buffers are not those of tensors with %d each", len(list), buffers))
 	}
-	l.buffers, l.parts, l.long = buffers, l.parts[:0], l.long[:0]
-	begin, total := 0, 0
-	cut := func(end int) {
-		if end > begin {
-			l.parts = append(l.parts, list[begin:end])
-		}
-		total = 0
+	l.buffers, l.parts = buffers, l.parts[:0]
+	if l.measure(list) {
+		list = l.shorten(list)
 	}
+	begin, total := 0, 0
 	for at := 0; at < len(list); at += buffers {
-		of := list[at : at+buffers]
-		n := len(of[0])
-		for _, b := range of[1:] {
-			if len(b) < n {
-				panic(fmt.Sprintf("kernels: a buffer of tensor %d has %d elements, want %d", at/buffers, len(b), n))
-			}
-		}
-		switch {
-		case n > MaxLen:
-			cut(at)
-			l.long = append(l.long, of)
-			begin = at + buffers
-			continue
-		case total+n > MaxLen:
-			cut(at)
-			begin = at
+		n := len(list[at])
+		if total+n > MaxLen {
+			l.parts = append(l.parts, list[begin:at])
+			begin, total = at, 0
 		}
 		total += n
 	}
-	cut(len(list))
+	if begin < len(list) {
+		l.parts = append(l.parts, list[begin:])
+	}
+}
+
+// measure checks the buffers, and reports whether there is one too long for a call.
+func (l *List) measure(list [][]float32) (long bool) {
+	for at := 0; at < len(list); at += l.buffers {
+		n := len(list[at])
+		long = long || n > MaxLen
+		for _, b := range list[at+1 : at+l.buffers] {
+			if len(b) < n {
+				panic(fmt.Sprintf("kernels: a buffer of tensor %d has %d elements, want %d", at/l.buffers, len(b), n))
+			}
+		}
+	}
+	return long
+}
+
+// shorten cuts long tensors into several.
+func (l *List) shorten(list [][]float32) [][]float32 {
+	l.cut = l.cut[:0]
+	for at := 0; at < len(list); at += l.buffers {
+		n := len(list[at])
+		for lo := 0; lo == 0 || lo < n; lo += MaxLen {
+			hi := min(lo+MaxLen, n)
+			for _, b := range list[at : at+l.buffers] {
+				l.cut = append(l.cut, b[lo:hi])
+			}
+		}
+	}
+	return l.cut
 }
 
 // of is the parts of a list for a kernel of so many buffers.

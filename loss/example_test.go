@@ -65,7 +65,7 @@ func ExampleBCEWithLogits() {
 	fmt.Printf("%.3f %.3f\n", value, grad)
 
 	// Positive targets count three times, where there are few.
-	value, err = loss.BCEWithLogits{Reduction: loss.Sum, PosWeight: 3}.Eval(logits, target, grad, nil)
+	value, err = loss.BCEWithLogits{Reduction: loss.Sum, PosWeight: loss.Weight(3)}.Eval(logits, target, grad, nil)
 	check(err)
 	fmt.Printf("%.3f %.3f\n", value, grad)
 	// Output:

@@ -63,7 +63,7 @@ func (c goldenCase) eval(t *testing.T, pred, grad, each []float32) (float64, err
 	l := map[string]Loss{
 		"MSE":           MSE{reduction},
 		"BCE":           BCE{reduction, clamp},
-		"BCEWithLogits": BCEWithLogits{reduction, c.PosWeight},
+		"BCEWithLogits": BCEWithLogits{reduction, posWeight(c.PosWeight)},
 		"Hinge":         Hinge{reduction, labels},
 		"SquaredHinge":  SquaredHinge{reduction, labels},
 	}[c.Loss]
@@ -221,4 +221,12 @@ func readFloats(t *testing.T, name string) []float32 {
 		x[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
 	}
 	return x
+}
+
+// posWeight is a golden case's weight, where 0 stands for none.
+func posWeight(x float64) *float64 {
+	if x == 0 {
+		return nil
+	}
+	return &x
 }

@@ -46,10 +46,11 @@ type Linear struct {
 
 // A linearRoom is a worker's.
 type linearRoom struct {
-	z, residual []float32 // of the rows of a block
-	gradient    []float32
-	part        [1]float32 // of the prediction of a long row
-	bad         int        // the first row whose label is none, or -1
+	z, residual, each []float32 // of the rows of a block
+	gradient          []float32
+	part              [1]float32 // of the prediction of a long row
+	bad               int        // the first row whose label is none, or -1
+	list              kernels.List
 
 	loss, slope [fallback.Lanes]float64 // sums over a segment
 
@@ -217,6 +218,7 @@ func (l *Linear) grow(workers int) {
 		l.room = append(l.room, &linearRoom{
 			z:        make([]float32, l.block()),
 			residual: make([]float32, l.block()),
+			each:     make([]float32, l.block()),
 			gradient: make([]float32, l.columns),
 			mse:      fallback.MSEScalars{Scale: 1},
 			logits:   fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1},
@@ -227,7 +229,7 @@ func (l *Linear) grow(workers int) {
 // A pass is one call of Gradient.
 type pass struct {
 	shape
-	k       *kernels.Table
+	k       kernels.Table
 	x, y, w []float32
 	apart   bool
 	next    atomic.Int64 // segment
@@ -301,58 +303,66 @@ func (l *Linear) rows(r *linearRoom, lo, hi int) {
 	z, residual := r.z[:hi-lo], r.residual[:hi-lo]
 	l.predict(k, x, l.pass.w, z, r.part[:], l.pass.apart)
 
+	r.list.Set(residual, r.each[:len(z)], z, y)
 	switch l.model {
 	case Squared:
-		k.MSE(residual, z, y, &r.mse, &r.loss)
+		kernels.MSE(k, &r.list, &r.mse, &r.loss)
 	case Logistic:
-		k.BCEWithLogits(residual, z, y, &r.logits, &r.loss)
+		kernels.BCEWithLogits(k, &r.list, &r.logits, &r.loss)
 	case HingeLoss:
-		k.Hinge(residual, z, y, &r.hinge, &r.loss)
+		kernels.Hinge(k, &r.list, &r.hinge, &r.loss)
 	case SquaredHingeLoss:
-		k.SquaredHinge(residual, z, y, &r.hinge, &r.loss)
+		kernels.SquaredHinge(k, &r.list, &r.hinge, &r.loss)
 	}
 
 	for column := 0; column < l.columns; column += kernels.MaxLen {
 		g := r.gradient[column:min(column+kernels.MaxLen, l.columns)]
 		if len(g) == l.columns {
-			k.RankOne(g, x, residual)
+			kernels.RankOne(k, g, x, residual)
 			continue
 		}
 		for i := range residual {
-			k.RankOne(g, x[i*l.columns+column:][:len(g)], residual[i:i+1])
+			kernels.RankOne(k, g, x[i*l.columns+column:][:len(g)], residual[i:i+1])
 		}
 	}
 	if l.intercept {
-		k.Sum(residual, &r.slope)
+		r.list.Set(residual)
+		kernels.Sum(k, &r.list, &r.slope)
 	}
 }
 
-// predict stores x·w and the intercept in z. A row of more than kernels.MaxLen
-// columns is added up in parts of that size, with part as room for one. Apart rows
-// are taken one by one, which kernels see to where they are given all of a matrix.
-func (l *Linear) predict(k *kernels.Table, x, w, z, part []float32, apart bool) {
+// predict stores x·w and the intercept in z, with part as room for a piece of a long
+// row. Apart rows are taken one by one, which kernels see to where they are given all
+// of a matrix.
+func (l *Linear) predict(k kernels.Table, x, w, z, part []float32, apart bool) {
 	switch n := l.columns; {
+	case n > tune.LinearPiece:
+		for i := range z {
+			z[i] = longDot(k, x[i*n:(i+1)*n], w[:n], part)
+		}
 	case apart:
 		for i := range z {
-			k.Dots(z[i:i+1], x[i*n:(i+1)*n], w[:n])
+			kernels.Dots(k, z[i:i+1], x[i*n:(i+1)*n], w[:n])
 		}
-	case n <= kernels.MaxLen:
-		k.Dots(z, x, w[:n])
 	default:
-		for i := range z {
-			z[i] = 0
-			for column := 0; column < l.columns; column += kernels.MaxLen {
-				end := min(column+kernels.MaxLen, l.columns)
-				k.Dots(part, x[i*l.columns:][column:end], w[column:end])
-				z[i] += part[0]
-			}
-		}
+		kernels.Dots(k, z, x, w[:n])
 	}
 	if l.intercept {
 		for i := range z {
 			z[i] += w[l.columns]
 		}
 	}
+}
+
+// longDot is the product of a row that is added up in pieces.
+func longDot(k kernels.Table, x, w, part []float32) float32 {
+	sum := 0.0
+	for lo := 0; lo < len(x); lo += tune.LinearPiece {
+		hi := min(lo+tune.LinearPiece, len(x))
+		kernels.Dots(k, part, x[lo:hi], w[lo:hi])
+		sum += float64(part[0])
+	}
+	return float32(sum)
 }
 
 // badLabel is the index of the first y that the model has no meaning for, or -1.

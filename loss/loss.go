@@ -19,6 +19,7 @@ import (
 
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/buffers"
+	"github.com/lockstep-go/lockstep/internal/tune"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -46,20 +47,18 @@ type Loss interface {
 	Eval(pred, target, grad, each []float32) (float64, error)
 }
 
-// MSE is the squared error (pred - target)².
+// MSE is the squared error (pred - target)². The value is of squares in float64; the
+// loss of an element is +Inf where float32 does not hold it, beyond differences of
+// 1.8e19.
 type MSE struct {
 	Reduction Reduction
 }
 
 // Eval implements Loss.
 func (l MSE) Eval(pred, target, grad, each []float32) (float64, error) {
-	return eval(l.Reduction, pred, target, grad, each, func(k *kernels.Table, scale float32, p part) {
+	return eval(l.Reduction, pred, target, grad, each, func(scale float32, p part) {
 		p.mse.Scale = scale
-		if p.each == nil {
-			k.MSE(p.grad, p.pred, p.target, &p.mse, &p.sum)
-		} else {
-			k.MSEEach(p.grad, p.each, p.pred, p.target, &p.mse, &p.sum)
-		}
+		kernels.MSE(p.table, &p.list, &p.mse, &p.sum)
 	})
 }
 
@@ -92,20 +91,14 @@ func (l BCE) Eval(pred, target, grad, each []float32) (float64, error) {
 	if l.Clamp > ClampProbability {
 		return 0, &ArgError{"Clamp", l.Clamp, "ClampLog or ClampProbability"}
 	}
-	return eval(l.Reduction, pred, target, grad, each, func(k *kernels.Table, scale float32, p part) {
+	return eval(l.Reduction, pred, target, grad, each, func(scale float32, p part) {
 		p.bce.Scale = scale
-		switch clip := l.Clamp == ClampProbability; {
-		case clip && p.each == nil:
-			k.BCEClip(p.grad, p.pred, p.target, &p.bce, &p.sum)
-		case clip:
-			k.BCEClipEach(p.grad, p.each, p.pred, p.target, &p.bce, &p.sum)
-		case p.each == nil:
-			k.BCE(p.grad, p.pred, p.target, &p.bce, &p.sum)
-			spoil(p)
-		default:
-			k.BCEEach(p.grad, p.each, p.pred, p.target, &p.bce, &p.sum)
-			spoil(p)
+		if l.Clamp == ClampProbability {
+			kernels.BCEClip(p.table, &p.list, &p.bce, &p.sum)
+			return
 		}
+		kernels.BCE(p.table, &p.list, &p.bce, &p.sum)
+		spoil(p)
 	})
 }
 
@@ -125,32 +118,33 @@ func spoil(p part) {
 	}
 }
 
-// BCEWithLogits is the binary cross-entropy of σ(pred), without the
-// cancellation that it has where the probability is rounded first. Predictions
-// are any numbers; what BCE says about targets holds here too.
+// BCEWithLogits is the binary cross-entropy of σ(pred), without the cancellation that
+// it has where the probability is rounded first: value and gradient are right to a few
+// units in the last place for any prediction. An infinite prediction on the target's
+// side costs nothing. What BCE says about targets holds here too.
 type BCEWithLogits struct {
 	Reduction Reduction
 
-	// PosWeight multiplies the loss of positive targets. 0 stands for 1.
-	PosWeight float64
+	// PosWeight multiplies the loss of positive targets, at least 0: see Weight. Nil
+	// stands for 1.
+	PosWeight *float64
 }
+
+// Weight is a weight for BCEWithLogits.
+func Weight(x float64) *float64 { return &x }
 
 // Eval implements Loss.
 func (l BCEWithLogits) Eval(pred, target, grad, each []float32) (float64, error) {
-	if err := checkCoefficient("PosWeight", l.PosWeight); err != nil {
+	weight := 1.0
+	if l.PosWeight != nil {
+		weight = *l.PosWeight
+	}
+	if err := checkCoefficient("PosWeight", weight); err != nil {
 		return 0, err
 	}
-	weight := float32(1)
-	if l.PosWeight != 0 {
-		weight = float32(l.PosWeight)
-	}
-	return eval(l.Reduction, pred, target, grad, each, func(k *kernels.Table, scale float32, p part) {
-		p.logits = fallback.BCEWithLogitsScalars{Scale: scale, Positive: weight}
-		if p.each == nil {
-			k.BCEWithLogits(p.grad, p.pred, p.target, &p.logits, &p.sum)
-		} else {
-			k.BCEWithLogitsEach(p.grad, p.each, p.pred, p.target, &p.logits, &p.sum)
-		}
+	return eval(l.Reduction, pred, target, grad, each, func(scale float32, p part) {
+		p.logits = fallback.BCEWithLogitsScalars{Scale: scale, Positive: float32(weight)}
+		kernels.BCEWithLogits(p.table, &p.list, &p.logits, &p.sum)
 	})
 }
 
@@ -193,13 +187,9 @@ func (l Hinge) Eval(pred, target, grad, each []float32) (float64, error) {
 	if err := l.Labels.check("Labels"); err != nil {
 		return 0, err
 	}
-	return eval(l.Reduction, pred, target, grad, each, func(k *kernels.Table, scale float32, p part) {
+	return eval(l.Reduction, pred, target, grad, each, func(scale float32, p part) {
 		p.hinge = l.Labels.scalars(scale)
-		if p.each == nil {
-			k.Hinge(p.grad, p.pred, p.target, &p.hinge, &p.sum)
-		} else {
-			k.HingeEach(p.grad, p.each, p.pred, p.target, &p.hinge, &p.sum)
-		}
+		kernels.Hinge(p.table, &p.list, &p.hinge, &p.sum)
 	})
 }
 
@@ -214,25 +204,22 @@ func (l SquaredHinge) Eval(pred, target, grad, each []float32) (float64, error) 
 	if err := l.Labels.check("Labels"); err != nil {
 		return 0, err
 	}
-	return eval(l.Reduction, pred, target, grad, each, func(k *kernels.Table, scale float32, p part) {
+	return eval(l.Reduction, pred, target, grad, each, func(scale float32, p part) {
 		p.hinge = l.Labels.scalars(scale)
-		if p.each == nil {
-			k.SquaredHinge(p.grad, p.pred, p.target, &p.hinge, &p.sum)
-		} else {
-			k.SquaredHingeEach(p.grad, p.each, p.pred, p.target, &p.hinge, &p.sum)
-		}
+		kernels.SquaredHinge(p.table, &p.list, &p.hinge, &p.sum)
 	})
 }
 
 // A part is what a kernel is called with.
 type part struct {
-	pred, target, grad, each []float32
+	pred, grad []float32
 	*room
 }
 
-// A room is what kernels reach by pointer. They are called through function
-// values, from which the compiler cannot keep anything on the stack.
+// A room is what kernels reach by pointer, kept for the next call.
 type room struct {
+	table        kernels.Table
+	list         kernels.List
 	sum, squares [fallback.Lanes]float64
 
 	mse     fallback.MSEScalars
@@ -241,25 +228,26 @@ type room struct {
 	hinge   fallback.HingeScalars
 	penalty fallback.PenaltyScalars
 
-	unwanted [2048]float32 // takes a gradient that nobody wants
+	// What nobody wants goes to a block that stays in the cache.
+	unwanted [2][tune.LossBlock]float32
 }
 
 var rooms = sync.Pool{New: func() any { return new(room) }}
 
 // eval adds up the losses block by block. A block is kernels.MaxLen elements,
 // whatever runs, so that the order of the sum is always the same.
-func eval(r Reduction, pred, target, grad, each []float32, run func(k *kernels.Table, scale float32, p part)) (float64, error) {
+func eval(r Reduction, pred, target, grad, each []float32, run func(scale float32, p part)) (float64, error) {
 	n := len(pred)
 	if err := check(r, pred, target, grad, each); err != nil {
 		return 0, err
 	}
 	own := rooms.Get().(*room)
 	defer rooms.Put(own)
+	own.table = kernels.Active()
 	step := kernels.MaxLen
-	if grad == nil {
-		step = len(own.unwanted)
+	if grad == nil || each == nil {
+		step = tune.LossBlock
 	}
-	k := kernels.Active()
 	scale := factor(r, n)
 	total := 0.0
 	for block := 0; block < n; block += kernels.MaxLen {
@@ -267,20 +255,22 @@ func eval(r Reduction, pred, target, grad, each []float32, run func(k *kernels.T
 		end := min(block+kernels.MaxLen, n)
 		for lo := block; lo < end; lo += step {
 			hi := min(lo+step, end)
-			p := part{pred: pred[lo:hi], target: target[lo:hi], room: own}
-			if grad != nil {
-				p.grad = grad[lo:hi]
-			} else {
-				p.grad = own.unwanted[:hi-lo]
-			}
-			if each != nil {
-				p.each = each[lo:hi]
-			}
-			run(k, float32(scale), p)
+			p := part{pred: pred[lo:hi], grad: own.wanted(0, grad, lo, hi), room: own}
+			own.list.Set(p.grad, own.wanted(1, each, lo, hi), p.pred, target[lo:hi])
+			run(float32(scale), p)
 		}
 		total += fallback.Total(&own.sum)
 	}
+	own.list.Set(own.unwanted[0][:0]) // what was the caller's is not ours to keep
 	return total * scale, nil
+}
+
+// wanted is a range of an output, or if that is nil a block of our own.
+func (own *room) wanted(k int, out []float32, lo, hi int) []float32 {
+	if out == nil {
+		return own.unwanted[k][:hi-lo]
+	}
+	return out[lo:hi]
 }
 
 // factor turns the sum of n losses into the reduced one.

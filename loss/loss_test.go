@@ -66,9 +66,9 @@ var losses = []struct {
 		uniform(3001, 0.01, 0.99, 3), uniform(3001, 0, 1, 4), 4, 5}, // 2.5, 2.9
 	{"BCEClip", func(r Reduction) Loss { return BCE{r, ClampProbability} }, crossEntropy,
 		uniform(3001, 0.01, 0.99, 5), uniform(3001, 0, 1, 6), 4, 5}, // 2.1, 3.1
-	{"BCEWithLogits", func(r Reduction) Loss { return BCEWithLogits{r, 0} }, logistic(1),
+	{"BCEWithLogits", func(r Reduction) Loss { return BCEWithLogits{r, nil} }, logistic(1),
 		uniform(3001, -20, 20, 7), uniform(3001, 0, 1, 8), 4, 3}, // 1.8, 1.4
-	{"BCEWithLogitsWeight", func(r Reduction) Loss { return BCEWithLogits{r, 2.5} }, logistic(2.5),
+	{"BCEWithLogitsWeight", func(r Reduction) Loss { return BCEWithLogits{r, Weight(2.5)} }, logistic(2.5),
 		uniform(3001, -20, 20, 9), uniform(3001, 0, 1, 10), 4, 10}, // 2.2, 7.0: two numbers of up to 2.5 cancel
 	{"Hinge", func(r Reduction) Loss { return Hinge{r, PlusMinus} }, hinge,
 		uniform(3001, -3, 3, 11), signs(uniform(3001, 0, 1, 12)), 1, 0.01}, // 1.0, 0.002 of the difference
@@ -135,13 +135,13 @@ func TestBlocks(t *testing.T) {
 		x[i] /= float32(int(1) << (i % 29))
 		y[i] /= float32(int(1) << (i % 29))
 	}
-	want := make([]float32, n)
+	want, losses := make([]float32, n), make([]float32, n)
 	var mse, cross, absolute, squares float64
 	for lo := 0; lo < n; lo += block {
 		hi := min(lo+block, n)
 		var a, b, c, d [fallback.Lanes]float64
-		fallback.MSE(want[lo:hi], x[lo:hi], y[lo:hi], &fallback.MSEScalars{Scale: 1}, &a)
-		fallback.BCEWithLogits(want[lo:hi], x[lo:hi], y[lo:hi], &fallback.BCEWithLogitsScalars{Scale: 1, Positive: 3}, &b)
+		fallback.MSE(want[lo:hi], losses[lo:hi], x[lo:hi], y[lo:hi], &fallback.MSEScalars{Scale: 1}, &a)
+		fallback.BCEWithLogits(want[lo:hi], losses[lo:hi], x[lo:hi], y[lo:hi], &fallback.BCEWithLogitsScalars{Scale: 1, Positive: 3}, &b)
 		fallback.SumAbs(x[lo:hi], &c)
 		fallback.SumSquares(x[lo:hi], &d)
 		mse, cross = mse+fallback.Total(&a), cross+fallback.Total(&b)
@@ -153,7 +153,7 @@ func TestBlocks(t *testing.T) {
 			if got := mustEval(t, MSE{Sum}, x, y, grad, each); got != mse {
 				t.Errorf("MSE is %v, want %v", got, mse)
 			}
-			if got := mustEval(t, BCEWithLogits{Sum, 3}, x, y, grad, each); got != cross {
+			if got := mustEval(t, BCEWithLogits{Sum, Weight(3)}, x, y, grad, each); got != cross {
 				t.Errorf("BCEWithLogits is %v, want %v", got, cross)
 			}
 			if grad != nil && !slices.Equal(grad, want) {
@@ -422,9 +422,9 @@ func TestErrors(t *testing.T) {
 	}{
 		{"Reduction", "3", eval(MSE{3}, x, y, grad, each)},
 		{"Clamp", "2", eval(BCE{Clamp: 2}, x, y, grad, each)},
-		{"PosWeight", "-1", eval(BCEWithLogits{PosWeight: -1}, x, y, grad, each)},
-		{"PosWeight", "NaN", eval(BCEWithLogits{PosWeight: nan}, x, y, grad, each)},
-		{"PosWeight", "+Inf", eval(BCEWithLogits{PosWeight: inf}, x, y, grad, each)},
+		{"PosWeight", "-1", eval(BCEWithLogits{PosWeight: Weight(-1)}, x, y, grad, each)},
+		{"PosWeight", "NaN", eval(BCEWithLogits{PosWeight: Weight(nan)}, x, y, grad, each)},
+		{"PosWeight", "+Inf", eval(BCEWithLogits{PosWeight: Weight(inf)}, x, y, grad, each)},
 		{"Labels", "2", eval(Hinge{Labels: 2}, x, y, grad, each)},
 		{"Labels", "2", eval(SquaredHinge{Labels: 2}, x, y, grad, each)},
 		{"len(target)", "5", eval(MSE{}, x, y[:5], grad, each)},

@@ -36,9 +36,9 @@ func (p Penalty) Eval(w, grad []float32) (float64, error) {
 	if buffers.Overlap(grad, w) {
 		return 0, &ArgError{"grad", fmt.Sprintf("%d elements at %p", len(grad), grad), "a buffer apart from w"}
 	}
-	k := kernels.Active()
 	own := rooms.Get().(*room)
 	defer rooms.Put(own)
+	own.table = kernels.Active()
 	own.penalty = fallback.PenaltyScalars{L2: float32(p.L2), L1: float32(p.L1)}
 	var absolute, squares float64
 	for lo := 0; lo < len(w); lo += kernels.MaxLen {
@@ -46,10 +46,12 @@ func (p Penalty) Eval(w, grad []float32) (float64, error) {
 		clear(own.sum[:])
 		clear(own.squares[:])
 		if grad != nil {
-			k.Penalty(grad[lo:lo+len(part)], part, &own.penalty, &own.sum, &own.squares)
+			own.list.Set(grad[lo:lo+len(part)], part)
+			kernels.Penalty(own.table, &own.list, &own.penalty, &own.sum, &own.squares)
 		} else {
-			k.SumAbs(part, &own.sum)
-			k.SumSquares(part, &own.squares)
+			own.list.Set(part)
+			kernels.SumAbs(own.table, &own.list, &own.sum)
+			kernels.SumSquares(own.table, &own.list, &own.squares)
 		}
 		absolute += fallback.Total(&own.sum)
 		squares += fallback.Total(&own.squares)

@@ -17,9 +17,10 @@ type AdaGrad struct {
 	LRDecay            float64
 	InitialAccumulator float64 // where a begins
 
-	// Eps keeps the divisor from 0. With 0 and an accumulator of 0 a gradient of 0, or
-	// that is taken for 0, gives NaN, as in the frameworks.
-	Eps float64
+	// Eps keeps the divisor from 0. It may be 0 where InitialAccumulator is not, or
+	// where AllowZeroEps says that no gradient is ever 0.
+	Eps          float64
+	AllowZeroEps bool
 
 	// EpsInside adds Eps inside the root, √(a + Eps), as Keras does.
 	EpsInside bool
@@ -32,77 +33,70 @@ func (r AdaGrad) check() error {
 	return firstError(r.Options.check(),
 		notNegative("LRDecay", r.LRDecay),
 		notNegative("InitialAccumulator", r.InitialAccumulator),
-		notNegative("Eps", r.Eps))
+		checkEps(r.Eps, 1, r.AllowZeroEps || float32(r.InitialAccumulator) > 0),
+		r.checkOwnRate("LR", r.LR))
 }
 
-func (r AdaGrad) slots() []slot { return []slot{{"accumulator", r.InitialAccumulator}} }
-func (r AdaGrad) takes() bool   { return r.Proximal }
-func (AdaGrad) kept() float64   { return 1 }
-
-func (r AdaGrad) stepper() stepper {
-	if r.Proximal && r.penalties() {
-		return &adaGradProx{r: r}
+func (r AdaGrad) checkOwnRate(arg string, lr float64) error {
+	if r.proximal() && r.Eps > 0 && !r.EpsInside {
+		return checkStep(arg, lr, r.Eps, "Eps")
 	}
-	return &adaGrad{r: r}
+	return nil
+}
+
+func (r AdaGrad) proximal() bool { return r.Proximal && r.penalties() }
+
+func (r AdaGrad) plan() plan {
+	p := plan{state: []slot{{name: "accumulator", initial: r.InitialAccumulator, fades: 1, square: true}}}
+	if r.proximal() {
+		p.inside, p.passes = true, one(kernels.AdaGradProx, r.prox)
+	} else {
+		p.passes = one(kernels.AdaGrad, r.scalars)
+	}
+	return p
+}
+
+// small are the gradients whose squares do not count: below 2⁻⁶³, of which a million
+// million steps add up to 1e-13, and which are nothing beside what the accumulator began
+// with.
+func (r AdaGrad) small() fallback.Mask {
+	least := 1e-12
+	if r.EpsInside {
+		least *= least
+	}
+	if !r.KeepSubnormals && (r.Eps >= least || r.InitialAccumulator >= 1e-20) {
+		return fallback.DropSquare
+	}
+	return 0
 }
 
 // rate is the learning rate of a step.
-func (r AdaGrad) rate(h hyper) float64 { return h.lr / (1 + float64(float64(h.t-1)*r.LRDecay)) }
+func (r AdaGrad) rate(h *stepInput) float32 {
+	return float32(h.lr / (1 + float64(float64(h.t-1)*r.LRDecay)))
+}
 
-// eps is Eps inside the root and outside.
-func (r AdaGrad) eps() (inside, outside float32) {
-	if r.EpsInside {
-		return float32(r.Eps), 0
+// placeEps is eps inside the root and outside.
+func placeEps(eps float64, isInside bool) (inside, outside float32) {
+	if isInside {
+		return float32(eps), 0
 	}
-	return 0, float32(r.Eps)
+	return 0, float32(eps)
 }
 
-type adaGrad struct {
-	r AdaGrad
-	c fallback.AdaGradScalars
+func (r AdaGrad) scalars(h *stepInput) fallback.AdaGradScalars {
+	inside, outside := placeEps(r.Eps, r.EpsInside)
+	return fallback.AdaGradScalars{Common: h.Common, Small: r.small(), EpsIn: inside, Eps: outside, Step: r.rate(h)}
 }
 
-func (s *adaGrad) prepare(h hyper) {
-	inside, outside := s.r.eps()
-	decay := float32(h.decay)
-	s.c = fallback.AdaGradScalars{
-		Scale:  float32(h.scale),
+func (r AdaGrad) prox(h *stepInput) fallback.AdaGradProxScalars {
+	inside, outside := placeEps(r.Eps, r.EpsInside)
+	return fallback.AdaGradProxScalars{
+		Common: h.Common,
+		Small:  r.small(),
 		EpsIn:  inside,
 		Eps:    outside,
-		Decay:  decay,
-		Step:   float32(s.r.rate(h)),
-		Lasts:  h.lasts(decay),
-		Counts: h.squares,
+		Step:   r.rate(h),
+		ProxL1: float32(h.l1),
+		ProxL2: float32(h.l2),
 	}
 }
-
-func (s *adaGrad) run(k *kernels.Table, p, g []float32, a state) { k.AdaGrad(p, g, a[0], &s.c) }
-
-type adaGradProx struct {
-	r AdaGrad
-	c fallback.AdaGradProxScalars
-}
-
-func (s *adaGradProx) prepare(h hyper) {
-	inside, outside := s.r.eps()
-	decay := float32(h.decay)
-	s.c = fallback.AdaGradProxScalars{
-		Scale:  float32(h.scale),
-		EpsIn:  inside,
-		Eps:    outside,
-		Decay:  decay,
-		Step:   float32(s.r.rate(h)),
-		Lasts:  h.lasts(decay),
-		Counts: h.squares,
-		L1:     float32(h.l1),
-		L2:     float32(h.l2),
-	}
-}
-
-func (s *adaGradProx) run(k *kernels.Table, p, g []float32, a state) {
-	k.AdaGradProx(p, g, a[0], &s.c)
-}
-
-func (s *adaGrad) many(k *kernels.Table, list *kernels.List) { k.AdaGradMany(list, &s.c) }
-
-func (s *adaGradProx) many(k *kernels.Table, list *kernels.List) { k.AdaGradProxMany(list, &s.c) }

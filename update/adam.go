@@ -17,13 +17,16 @@ import (
 // Its state is "m", "v", and with AMSGrad "max_v", which begin at 0.
 type Adam struct {
 	Options
-	Beta1, Beta2 float64 // in [0, 1)
 
-	// Eps keeps the divisor from 0: with 0, a gradient that has always been 0
-	// gives NaN. As long as small state is flushed, gradients below some
-	// 1e-15/√(1-β₂) have v begin again at 0 every 16 steps, when they are divided
-	// by Eps alone, which should therefore be 1e-12 or more.
-	Eps float64
+	// Beta1 and Beta2 are in [0, 1 - 3e-8). β₂ is the float32 nearest to Beta2, in 1-β₂
+	// and c₂ too, so that v settles at the mean square of a steady gradient.
+	Beta1, Beta2 float64
+
+	// Eps keeps the divisor from 0. It may be 0 where EpsRoot is not, or where
+	// AllowZeroEps says that no gradient is 0 from the first step on. Small state is
+	// flushed (see KeepSubnormals) from some 1e-17/√(1-β₂) on.
+	Eps          float64
+	AllowZeroEps bool
 
 	// EpsRoot is added inside the root, √(v/c₂ + EpsRoot), as Optax's eps_root.
 	EpsRoot float64
@@ -51,11 +54,12 @@ func (r Adam) Name() string {
 
 func (r Adam) check() error {
 	return firstError(r.Options.check(),
-		belowOne("Beta1", r.Beta1),
-		belowOne("Beta2", r.Beta2),
-		notNegative("Eps", r.Eps),
+		decayRate("Beta1", r.Beta1),
+		decayRate("Beta2", r.Beta2),
 		notNegative("EpsRoot", r.EpsRoot),
-		r.checkEpsRoot())
+		r.checkEpsRoot(),
+		checkEps(r.Eps, r.leastRoot(), r.AllowZeroEps || float32(r.EpsRoot) > 0),
+		r.checkOwnRate("LR", r.LR))
 }
 
 // checkEpsRoot refuses what no framework has: an eps inside the root of a v whose
@@ -67,30 +71,67 @@ func (r Adam) checkEpsRoot() error {
 	return nil
 }
 
-func (r Adam) slots() []slot {
-	list := []slot{{name: "m"}, {name: "v"}}
+// leastRoot is the least factor of eps, that of the first step.
+func (r Adam) leastRoot() float64 {
+	if r.NoBiasCorrection || r.EpsHat || r.EpsRoot != 0 {
+		return 1
+	}
+	return math.Sqrt(1 - beta2(r.Beta2))
+}
+
+func (r Adam) checkOwnRate(arg string, lr float64) error {
+	if !r.NoBiasCorrection {
+		if err := checkStep(arg, lr, 1-r.Beta1, "1 - Beta1"); err != nil {
+			return err
+		}
+	}
+	if r.proximal() && r.Eps > 0 && r.EpsRoot == 0 {
+		return checkStep(arg, lr, r.Eps, "Eps")
+	}
+	return nil
+}
+
+// beta2 is the rate that kernels have.
+func beta2(x float64) float64 { return float64(float32(x)) }
+
+func (r Adam) proximal() bool { return r.Proximal && r.penalties() }
+
+func (r Adam) plan() plan {
+	s := &adam{r, newBias(r.Beta1, r.Beta2, r.NoBiasCorrection)}
+	_, flush := r.flushed()
+	p := plan{state: []slot{{name: "m", fades: r.Beta1}, {name: "v", fades: r.Beta2, square: true, flushes: flush}}}
 	if r.AMSGrad {
-		list = append(list, slot{name: "max_v"})
+		p.state = append(p.state, slot{name: "max_v", fades: 1, square: true})
 	}
-	return list
+	switch {
+	case r.AMSGrad && r.proximal():
+		p.inside, p.passes = true, one(kernels.AMSGradProx, s.prox)
+	case r.AMSGrad:
+		p.passes = one(kernels.AMSGrad, s.amsGrad)
+	case r.proximal() || r.EpsRoot != 0:
+		p.inside, p.passes = r.proximal(), one(kernels.AdamProx, s.prox)
+	default:
+		p.passes = one(kernels.Adam, s.scalars)
+	}
+	return p
 }
 
-func (r Adam) takes() bool { return r.Proximal }
-
-func (r Adam) kept() float64 { return min(r.Beta1, r.Beta2) }
-
-func (r Adam) stepper() stepper {
-	b := bias{newPower(r.Beta1), newPower(r.Beta2), r.NoBiasCorrection}
-	if r.AMSGrad || r.EpsRoot != 0 || r.Proximal && r.penalties() {
-		return &adamProx{r: r, bias: b}
+// flushed are the masks of small squares.
+func (r Adam) flushed() (drop, flush fallback.Mask) {
+	if r.KeepSubnormals {
+		return 0, 0
 	}
-	return &adam{r: r, bias: b}
+	return flushed(beta2(r.Beta2), max(r.Eps, math.Sqrt(r.EpsRoot)))
 }
 
-// A bias is what the moments of Adam lack at first because they begin at 0.
+// A bias is what running means that begin at 0 lack at first.
 type bias struct {
 	beta1, beta2 *power
 	uncorrected  bool
+}
+
+func newBias(b1, b2 float64, uncorrected bool) bias {
+	return bias{newPower(b1), newPower(beta2(b2)), uncorrected}
 }
 
 // corrections are c₁ and c₂ at step t.
@@ -101,88 +142,83 @@ func (b bias) corrections(t int64) (c1, c2 float64) {
 	return b.beta1.oneMinus(t), b.beta2.oneMinus(t)
 }
 
+// An adam makes the scalars of Adam's kernels.
+type adam struct {
+	Adam
+	bias
+}
+
 // folded are eps and the step size for a root whose bias is not corrected: both
 // are multiplied by √c₂, which corrects the quotient with one rounding less.
-func (r Adam) folded(lr, c1, c2 float64) (eps, step float64) {
+func (s *adam) folded(h *stepInput, c2 float64) (eps, step float64) {
 	root := math.Sqrt(c2)
-	if eps = r.Eps; !r.EpsHat {
+	if eps = s.Eps; !s.EpsHat {
 		eps *= root
 	}
-	return eps, lr * root / c1
+	return eps, h.lr * root
 }
 
-type adam struct {
-	r Adam
-	bias
-	c fallback.AdamScalars
-}
+// root2 is √(1-β₂).
+func root2(b2 float64) float32 { return float32(math.Sqrt(1 - beta2(b2))) }
 
-func (s *adam) prepare(h hyper) {
+func (s *adam) scalars(h *stepInput) fallback.AdamScalars {
 	c1, c2 := s.corrections(h.t)
-	eps, step := s.r.folded(h.lr, c1, c2)
-	decay := float32(h.decay)
-	s.c = fallback.AdamScalars{
-		Scale:  float32(h.scale),
-		Alpha1: float32(1 - s.r.Beta1),
-		Beta2:  float32(s.r.Beta2),
-		Alpha2: float32(1 - s.r.Beta2),
-		Eps:    float32(eps),
-		Decay:  decay,
-		Step:   float32(step),
-		Keep:   h.keep,
-		Lasts:  h.lasts(decay),
-		Counts: h.squares,
+	eps, step := s.folded(h, c2)
+	small, _ := s.flushed()
+	return fallback.AdamScalars{
+		Common:  h.Common,
+		Weight1: fallback.Weight(s.Beta1),
+		Beta2:   float32(s.Beta2),
+		Root2:   root2(s.Beta2),
+		Small:   small,
+		Eps:     float32(eps),
+		Step:    float32(step / c1),
 	}
 }
 
-func (s *adam) run(k *kernels.Table, p, g []float32, mv state) { k.Adam(p, g, mv[0], mv[1], &s.c) }
-
-type adamProx struct {
-	r Adam
-	bias
-	c fallback.AdamProxScalars
-}
-
-func (s *adamProx) prepare(h hyper) {
+func (s *adam) amsGrad(h *stepInput) fallback.AMSGradScalars {
 	c1, c2 := s.corrections(h.t)
-	unbias := 1.0
-	eps, step := s.r.folded(h.lr, c1, c2)
-	if s.r.EpsRoot != 0 {
-		unbias, eps, step = 1/c2, s.r.Eps, h.lr/c1
-	}
-	decay := float32(h.decay)
-	s.c = fallback.AdamProxScalars{
-		Scale:  float32(h.scale),
-		Alpha1: float32(1 - s.r.Beta1),
-		Beta2:  float32(s.r.Beta2),
-		Alpha2: float32(1 - s.r.Beta2),
-		Unbias: float32(unbias),
-		EpsIn:  float32(s.r.EpsRoot),
-		Eps:    float32(eps),
-		Decay:  decay,
-		Step:   float32(step),
-		Keep:   h.keep,
-		Lasts:  h.lasts(decay),
-		Counts: h.squares,
-		L1:     float32(h.l1),
-		L2:     float32(h.l2),
+	unbias, eps, step := s.inRoot(h, c2)
+	small, _ := s.flushed()
+	return fallback.AMSGradScalars{
+		Common:  h.Common,
+		Weight1: fallback.Weight(s.Beta1),
+		Beta2:   float32(s.Beta2),
+		Root2:   root2(s.Beta2),
+		Small:   small,
+		Unbias:  float32(unbias),
+		EpsIn:   float32(s.EpsRoot),
+		Eps:     float32(eps),
+		Step:    float32(step / c1),
 	}
 }
 
-func (s *adamProx) run(k *kernels.Table, p, g []float32, mv state) {
-	if s.r.AMSGrad {
-		k.AMSGrad(p, g, mv[0], mv[1], mv[2], &s.c)
-		return
+// inRoot are the root's factor, eps and step size: where something is added inside the
+// root, its bias must be corrected there.
+func (s *adam) inRoot(h *stepInput, c2 float64) (unbias, eps, step float64) {
+	if s.EpsRoot != 0 {
+		return 1 / c2, s.Eps, h.lr
 	}
-	k.AdamProx(p, g, mv[0], mv[1], &s.c)
+	eps, step = s.folded(h, c2)
+	return 1, eps, step
 }
 
-func (s *adam) many(k *kernels.Table, list *kernels.List) { k.AdamMany(list, &s.c) }
-
-func (s *adamProx) many(k *kernels.Table, list *kernels.List) {
-	if s.r.AMSGrad {
-		k.AMSGradMany(list, &s.c)
-		return
+func (s *adam) prox(h *stepInput) fallback.AdamProxScalars {
+	c1, c2 := s.corrections(h.t)
+	unbias, eps, step := s.inRoot(h, c2)
+	small, _ := s.flushed()
+	return fallback.AdamProxScalars{
+		Common:  h.Common,
+		Weight1: fallback.Weight(s.Beta1),
+		Beta2:   float32(s.Beta2),
+		Root2:   root2(s.Beta2),
+		Small:   small,
+		Unbias:  float32(unbias),
+		EpsIn:   float32(s.EpsRoot),
+		Eps:     float32(eps),
+		Moment:  float32(1 / c1),
+		Step:    float32(step),
+		ProxL1:  float32(h.l1),
+		ProxL2:  float32(h.l2),
 	}
-	k.AdamProxMany(list, &s.c)
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
-// A Policy says what a step does when a gradient has a NaN or an infinity.
+// A Policy says what a step does when a gradient has a NaN or an infinity, scaled as
+// SetGradScale says, or for a rule that squares it a number whose square is infinite.
 type Policy uint8
 
 const (
@@ -28,12 +29,21 @@ const (
 
 // A NonFiniteError is what a step returns that was refused.
 type NonFiniteError struct {
-	Tensor int   // the first tensor that has some
-	Count  int64 // NaN and infinities in all gradients
+	Tensor int    // the first tensor that has some
+	Name   string // its name
+	Count  int64  // in all gradients
 }
 
 func (e *NonFiniteError) Error() string {
-	return fmt.Sprintf("update: gradients have %d NaN or infinite elements, the first in tensor %d", e.Count, e.Tensor)
+	return fmt.Sprintf("update: gradients have %d elements that are NaN or infinite, or will be once they are scaled or squared, the first in tensor %d%s", e.Count, e.Tensor, quoted(e.Name))
+}
+
+// quoted is a name in brackets, if there is one.
+func quoted(name string) string {
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (%s)", name)
 }
 
 // SetPolicy sets what steps do with NaN and infinities in gradients.
@@ -55,7 +65,7 @@ func (o *Optimizer) NonFinite() int64 { return o.nonFinite }
 // CountNonFinite counts the NaN and infinities in x.
 func CountNonFinite(x []float32) int64 {
 	var lanes [fallback.Lanes]float64
-	kernels.Active().CountNonFinite(x, &lanes)
+	kernels.CountBeyond(kernels.Active(), kernels.NewList(1, [][]float32{x}), &fallback.CountBeyondScalars{Limit: math.MaxFloat32}, &lanes)
 	return int64(fallback.Total(&lanes))
 }
 
@@ -63,23 +73,22 @@ func CountNonFinite(x []float32) int64 {
 // square of a norm, for callers who step on goroutines of their own.
 func SumSquares(x []float32) float64 {
 	var lanes [fallback.Lanes]float64
-	kernels.Active().SumSquares(x, &lanes)
+	kernels.SumSquares(kernels.Active(), kernels.NewList(1, [][]float32{x}), &lanes)
 	return fallback.Total(&lanes)
 }
 
-// refuse applies the policy and reports whether the step is skipped. A finite norm
-// says that there is nothing to count.
-func (o *Optimizer) refuse(params, grads [][]float32) (skip bool, err error) {
+// refuse applies the policy and reports whether the step is skipped.
+func (o *Optimizer) refuse(grads [][]float32) (skip bool, err error) {
 	o.nonFinite = 0
-	if o.clips() && !math.IsInf(o.norm, 0) && !math.IsNaN(o.norm) {
+	if o.clips() && o.withinLimits() {
 		return false, nil
 	}
-	o.pool.run(nonFiniteOf, params, grads)
+	o.pool.run(nonFiniteOf, nil, grads)
 	first := len(o.tensors)
 	for k, n := range o.partial {
-		if n > 0 {
-			o.nonFinite += int64(n)
-			first = min(first, o.firstNonFinite(o.units[k], grads))
+		if n[0] > 0 {
+			o.nonFinite += int64(n[0])
+			first = min(first, o.firstBeyond(&o.units[k], grads))
 		}
 	}
 	if o.nonFinite == 0 {
@@ -87,22 +96,35 @@ func (o *Optimizer) refuse(params, grads [][]float32) (skip bool, err error) {
 	}
 	o.skipped++
 	if o.policy == Refuse {
-		return true, &NonFiniteError{first, o.nonFinite}
+		return true, &NonFiniteError{first, o.tensors[first].name, o.nonFinite}
 	}
 	return true, nil
 }
 
-// firstNonFinite is the first tensor of a unit that has some.
-func (o *Optimizer) firstNonFinite(u unit, grads [][]float32) int {
+// withinLimits reports whether the norm says that there is nothing to count.
+func (o *Optimizer) withinLimits() bool {
+	for k := range o.groups {
+		if !(o.norm <= float64(o.groups[k].limit(o.scale))*math.Abs(o.scale)) {
+			return false
+		}
+	}
+	return true
+}
+
+// firstBeyond is the first tensor of a unit that has some.
+func (o *Optimizer) firstBeyond(u *unit, grads [][]float32) int {
 	if u.tensor >= 0 {
 		return u.tensor
 	}
+	limit := o.groups[u.group].limit(o.scale)
 	for _, tensor := range o.groups[u.group].small[u.lo:u.hi] {
-		if CountNonFinite(grads[tensor]) > 0 {
-			return tensor
+		for _, x := range grads[tensor] {
+			if !(math.Abs(float64(x)) <= float64(limit)) {
+				return tensor
+			}
 		}
 	}
-	return len(o.tensors)
+	return len(o.tensors) - 1
 }
 
 // A known is where a tensor's buffers were when they were last checked. As long
@@ -117,33 +139,60 @@ func (o *Optimizer) checkSet(params, grads [][]float32) error {
 	if len(grads) != len(o.tensors) {
 		return &ArgError{"len(grads)", len(grads), fmt.Sprintf("the number of tensors, %d", len(o.tensors))}
 	}
-	moved := false
+	movedParams, movedGrads := o.owned == nil, false
 	list := o.known[:len(params)]
 	grads = grads[:len(params)]
 	for k, n := range o.sizes[:len(params)] {
 		p, g := params[k], grads[k]
-		if len(p) != n || len(g) != n {
+		if len(p) != n || len(g) != n && g != nil {
 			return o.wrongLength(k, p, g)
 		}
-		moved = moved || list[k] != known{address(p), address(g)}
+		movedParams = movedParams || list[k].params != address(p)
+		movedGrads = movedGrads || list[k].grads != address(g)
 	}
-	if !moved {
-		return nil
-	}
-	o.intervals = o.intervals[:0]
-	for k, t := range o.tensors {
-		o.intervals = append(o.intervals,
-			interval{address(params[k]), t.size, "params", k},
-			interval{address(grads[k]), t.size, "grads", k})
-		for j, slot := range o.groups[t.group].slots {
-			o.intervals = append(o.intervals, interval{address(t.state[j]), t.size, slot.name, k})
+	if movedParams {
+		if err := o.own(params); err != nil {
+			return err
 		}
 	}
-	if err := disjoint(o.intervals); err != nil {
+	if movedParams || movedGrads {
+		return o.moveGrads(params, grads)
+	}
+	return nil
+}
+
+// own notes where parameters and state are, which must not overlap.
+func (o *Optimizer) own(params [][]float32) error {
+	var list []interval
+	for k, t := range o.tensors {
+		list = append(list, interval{address(params[k]), t.size, "params", k, t.name})
+		for j, slot := range o.groups[t.group].state {
+			list = append(list, interval{address(t.state[j]), t.size, slot.name, k, t.name})
+		}
+	}
+	list, err := disjoint(list)
+	if err != nil {
 		return err
 	}
-	for k := range o.tensors {
-		o.known[k] = known{address(params[k]), address(grads[k])}
+	o.owned = list
+	for k := range params {
+		o.known[k].params = address(params[k])
+	}
+	return nil
+}
+
+// moveGrads takes gradients that are elsewhere than in the last step, which is the rule
+// in frameworks. Each must be apart from all that is written; mostly it lies in the gap
+// where the last one was.
+func (o *Optimizer) moveGrads(params, grads [][]float32) error {
+	for k := range grads {
+		if at := address(grads[k]); at != o.known[k].grads && grads[k] != nil {
+			if err := o.apartFromOwned(k, interval{at, len(grads[k]), "grads", k, o.tensors[k].name}); err != nil {
+				o.owned = nil // what is known is that of an earlier step
+				return err
+			}
+		}
+		o.known[k].grads = address(grads[k])
 	}
 	for k := range o.groups {
 		g := &o.groups[k]
@@ -151,12 +200,33 @@ func (o *Optimizer) checkSet(params, grads [][]float32) error {
 			g.list[at*g.buffers()], g.list[at*g.buffers()+1] = params[tensor], grads[tensor]
 		}
 	}
-	for k, u := range o.units {
-		if u.tensor < 0 {
+	for k := range o.units {
+		if u := &o.units[k]; u.tensor < 0 && !slices.ContainsFunc(o.groups[u.group].small[u.lo:u.hi], func(k int) bool { return grads[k] == nil }) {
 			g := &o.groups[u.group]
-			o.lists[k].Reset(g.buffers(), g.list[u.lo*g.buffers():u.hi*g.buffers()])
+			u.list.Reset(g.buffers(), g.list[u.lo*g.buffers():u.hi*g.buffers()])
 		}
 	}
+	return nil
+}
+
+// apartFromOwned checks a gradient against parameters and state.
+func (o *Optimizer) apartFromOwned(k int, g interval) error {
+	fits := func(gap int) bool {
+		return (gap == 0 || o.owned[gap-1].end() <= g.at) && (gap == len(o.owned) || g.end() <= o.owned[gap].at)
+	}
+	if g.n == 0 || o.gaps[k] <= len(o.owned) && fits(o.gaps[k]) {
+		return nil
+	}
+	gap, _ := slices.BinarySearchFunc(o.owned, g.at, func(x interval, at uintptr) int {
+		if x.end() <= at {
+			return -1
+		}
+		return 1
+	})
+	if !fits(gap) {
+		return overlap(g, o.owned[gap])
+	}
+	o.gaps[k] = gap
 	return nil
 }
 
@@ -168,28 +238,7 @@ func (o *Optimizer) wrongLength(k int, p, g []float32) error {
 	if len(o.tensors) > 1 {
 		name = fmt.Sprintf("%s[%d]", name, k)
 	}
-	return &ArgError{"len(" + name + ")", n, fmt.Sprintf("the tensor's size, %d", o.tensors[k].size)}
-}
-
-// apart checks that a part's buffers overlap neither each other nor the
-// tensor's state.
-func (o *Optimizer) apart(tensor int, params, grads []float32) error {
-	p := interval{address(params), len(params), "params", tensor}
-	g := interval{address(grads), len(grads), "grads", tensor}
-	if p.overlaps(g) {
-		return overlap(p, g)
-	}
-	t := &o.tensors[tensor]
-	for j, slot := range o.groups[t.group].slots {
-		s := interval{address(t.state[j]), t.size, slot.name, tensor}
-		if p.overlaps(s) {
-			return overlap(p, s)
-		}
-		if g.overlaps(s) {
-			return overlap(g, s)
-		}
-	}
-	return nil
+	return &ArgError{"len(" + name + ")" + quoted(o.tensors[k].name), n, fmt.Sprintf("the tensor's size, %d", o.tensors[k].size)}
 }
 
 // An interval is a buffer's place in memory.
@@ -198,6 +247,7 @@ type interval struct {
 	n      int // elements
 	name   string
 	tensor int
+	of     string // the tensor's name
 }
 
 func address(s []float32) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(s))) }
@@ -208,26 +258,24 @@ func (x interval) overlaps(y interval) bool {
 	return x.n > 0 && y.n > 0 && x.at < y.end() && y.at < x.end()
 }
 
-func (x interval) String() string { return fmt.Sprintf("%s of tensor %d", x.name, x.tensor) }
+func (x interval) String() string {
+	return fmt.Sprintf("%s of tensor %d%s", x.name, x.tensor, quoted(x.of))
+}
 
 func overlap(x, y interval) error {
 	return &ArgError{x.String(), fmt.Sprintf("%d elements at %#x", x.n, x.at),
 		fmt.Sprintf("a buffer apart from %v, %d elements at %#x", y, y.n, y.at)}
 }
 
-// disjoint checks that no two buffers overlap. It sorts them, and of two at the
-// same place it names the one that is listed first.
-func disjoint(list []interval) error {
+// disjoint sorts buffers and checks that no two overlap. Of two at the same place it
+// names the one that is listed first. Empty ones are left out.
+func disjoint(list []interval) ([]interval, error) {
+	list = slices.DeleteFunc(list, func(x interval) bool { return x.n == 0 })
 	slices.SortStableFunc(list, func(a, b interval) int { return cmp.Compare(a.at, b.at) })
-	last := interval{}
-	for _, x := range list {
-		if x.n == 0 {
-			continue
+	for k := 1; k < len(list); k++ {
+		if list[k-1].overlaps(list[k]) {
+			return nil, overlap(list[k-1], list[k])
 		}
-		if last.overlaps(x) {
-			return overlap(last, x)
-		}
-		last = x
 	}
-	return nil
+	return list, nil
 }

@@ -19,7 +19,7 @@ func check(err error) {
 
 // AdamW on f(w) = ½‖w - target‖², whose gradient is w - target.
 func Example() {
-	rule := update.PyTorchAdamW()
+	rule := torch.AdamW()
 	rule.LR = 0.1
 	params, grads := make([]float32, 3), make([]float32, 3)
 	optimizer, err := update.New(len(params), rule)
@@ -63,7 +63,7 @@ func ExampleNewSet() {
 // A step on the caller's goroutines has the bits of Step.
 func ExampleOptimizer_Apply() {
 	const n, part = 10000, 3000
-	optimizer, err := update.New(n, update.PyTorchMomentum(0.9))
+	optimizer, err := update.New(n, torch.Momentum(0.9))
 	check(err)
 	params, grads := make([]float32, n), make([]float32, n)
 	for i := range grads {
@@ -85,7 +85,7 @@ func ExampleOptimizer_Apply() {
 // the same bits.
 func ExampleOptimizer_Export() {
 	params, grads := []float32{1, 2}, []float32{0.5, -0.5}
-	optimizer, err := update.New(len(params), update.PyTorchAdam())
+	optimizer, err := update.New(len(params), torch.Adam())
 	check(err)
 	for range 10 {
 		check(optimizer.Step(params, grads))
@@ -100,7 +100,7 @@ func ExampleOptimizer_Export() {
 	reader := gob.NewDecoder(&file)
 	check(reader.Decode(&loaded))
 	check(reader.Decode(&state))
-	resumed, err := update.New(len(loaded), update.PyTorchAdam())
+	resumed, err := update.New(len(loaded), torch.Adam())
 	check(err)
 	check(resumed.Import(state))
 

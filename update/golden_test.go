@@ -180,34 +180,34 @@ var presets = []struct {
 	function, golden string
 	of               func(r Rule) Rule
 }{
-	{"PyTorchSGD", "torch_sgd", func(Rule) Rule { return PyTorchSGD() }},
-	{"PyTorchMomentum", "torch_momentum", func(r Rule) Rule { return PyTorchMomentum(r.(Momentum).Momentum) }},
-	{"PyTorchAdagrad", "torch_adagrad", func(Rule) Rule { return PyTorchAdagrad() }},
-	{"PyTorchAdam", "torch_adam", func(Rule) Rule { return PyTorchAdam() }},
-	{"PyTorchAdamW", "torch_adamw", func(Rule) Rule { return PyTorchAdamW() }},
-	{"KerasSGD", "keras_sgd", func(Rule) Rule { return KerasSGD() }},
-	{"KerasMomentum", "keras_momentum", func(r Rule) Rule { return KerasMomentum(r.(Momentum).Momentum) }},
-	{"KerasAdagrad", "keras_adagrad", func(Rule) Rule { return KerasAdagrad() }},
-	{"KerasAdam", "keras_adam", func(Rule) Rule { return KerasAdam() }},
-	{"KerasAdamW", "keras_adamw", func(Rule) Rule { return KerasAdamW() }},
+	{"PyTorchSGD", "torch_sgd", func(Rule) Rule { return torch.SGD() }},
+	{"PyTorchMomentum", "torch_momentum", func(r Rule) Rule { return torch.Momentum(r.(Momentum).Momentum) }},
+	{"PyTorchAdagrad", "torch_adagrad", func(Rule) Rule { return torch.Adagrad() }},
+	{"PyTorchAdam", "torch_adam", func(Rule) Rule { return torch.Adam() }},
+	{"PyTorchAdamW", "torch_adamw", func(Rule) Rule { return torch.AdamW() }},
+	{"KerasSGD", "keras_sgd", func(Rule) Rule { return keras.SGD() }},
+	{"KerasMomentum", "keras_momentum", func(r Rule) Rule { return keras.Momentum(r.(Momentum).Momentum) }},
+	{"KerasAdagrad", "keras_adagrad", func(Rule) Rule { return keras.Adagrad() }},
+	{"KerasAdam", "keras_adam", func(Rule) Rule { return keras.Adam() }},
+	{"KerasAdamW", "keras_adamw", func(Rule) Rule { return keras.AdamW() }},
 	{"TensorFlowMomentum", "tf_momentum", func(r Rule) Rule {
-		return TensorFlowMomentum(r.options().LR, r.(Momentum).Momentum)
+		return tensorflow.Momentum(r.options().LR, r.(Momentum).Momentum)
 	}},
 	{"TensorFlowAdagrad", "tf_adagrad_v2", func(r Rule) Rule {
-		return TensorFlowAdagrad(r.options().LR, r.(AdaGrad).InitialAccumulator, r.(AdaGrad).Eps)
+		return tensorflow.AdagradV2(r.options().LR, r.(AdaGrad).InitialAccumulator, r.(AdaGrad).Eps)
 	}},
 	{"TensorFlowProximalAdagrad", "tf_proximal_adagrad_elastic", func(r Rule) Rule {
-		return TensorFlowProximalAdagrad(r.options().LR, r.(AdaGrad).InitialAccumulator, r.options().L1, r.options().L2)
+		return tensorflow.ProximalAdagrad(r.options().LR, r.(AdaGrad).InitialAccumulator, r.options().L1, r.options().L2)
 	}},
-	{"TextMomentum", "tf_keras_momentum", func(r Rule) Rule { return TextMomentum(r.options().LR, r.(Momentum).Momentum) }},
+	{"TextMomentum", "tf_keras_momentum", func(r Rule) Rule { return textbook.Momentum(r.options().LR, r.(Momentum).Momentum) }},
 	{"TextAdaGrad", "torch_adagrad", func(r Rule) Rule {
-		preset := TextAdaGrad(r.options().LR)
+		preset := textbook.AdaGrad(r.options().LR)
 		if preset.Eps == 1e-8 {
 			preset.Eps = r.(AdaGrad).Eps
 		}
 		return preset
 	}},
-	{"TextAdam", "torch_adam", func(r Rule) Rule { return TextAdam(r.options().LR) }},
+	{"TextAdam", "torch_adam", func(r Rule) Rule { return textbook.Adam(r.options().LR) }},
 }
 
 // TestPresets holds the presets to the options that the framework ran with and

@@ -8,8 +8,8 @@ import (
 // Momentum is gradient descent with a heavy ball (Polyak 1964), in the two
 // forms in use, which differ once the learning rate changes.
 //
-//	outside (PyTorch):       b ← μ·b + (1-dampening)·g    w ← w - lr·b
-//	inside (Keras, the text): b ← μ·b + lr·g              w ← w - b
+//	outside (PyTorch):            b ← μ·b + (1-dampening)·g    w ← w - lr·b
+//	inside (Keras, the textbook): b ← μ·b + lr·g               w ← w - b
 //
 // Its state is "momentum", b, which begins at 0.
 type Momentum struct {
@@ -37,7 +37,7 @@ func (r Momentum) Name() string {
 }
 
 func (r Momentum) check() error {
-	err := firstError(r.Options.check(), belowOne("Momentum", r.Momentum))
+	err := firstError(r.Options.check(), decayRate("Momentum", r.Momentum))
 	switch {
 	case err != nil:
 		return err
@@ -51,77 +51,40 @@ func (r Momentum) check() error {
 	return nil
 }
 
-func (Momentum) slots() []slot   { return []slot{{name: "momentum"}} }
-func (r Momentum) kept() float64 { return r.Momentum }
-func (Momentum) takes() bool     { return false }
-
-func (r Momentum) stepper() stepper {
+func (r Momentum) plan() plan {
+	p := plan{state: []slot{{name: "momentum", fades: r.Momentum}}}
 	if r.Nesterov {
-		return &nesterov{r: r}
+		p.passes = one(kernels.Nesterov, r.nesterov)
+	} else {
+		p.passes = one(kernels.Momentum, r.scalars)
 	}
-	return &momentum{r: r}
+	return p
 }
 
-// input is the gradient's factor in the buffer.
-func (r Momentum) input(h hyper) float64 {
+// input is the gradient's factor in the buffer, outside the learning rate that is left to
+// apply to the buffer.
+func (r Momentum) input(h *stepInput) (input, outside float64) {
 	switch {
 	case r.LRInside:
-		return h.lr * h.scale
+		return h.lr, 1
 	case h.t == 1:
-		return h.scale
+		return 1, h.lr
 	}
-	return (1 - r.Dampening) * h.scale
+	return 1 - r.Dampening, h.lr
 }
 
-// outside is the learning rate that is left to apply to the buffer.
-func (r Momentum) outside(h hyper) float64 {
-	if r.LRInside {
-		return 1
-	}
-	return h.lr
+func (r Momentum) scalars(h *stepInput) fallback.MomentumScalars {
+	input, outside := r.input(h)
+	return fallback.MomentumScalars{Common: h.Common, Beta: float32(r.Momentum), Input: float32(input), Step: float32(outside)}
 }
 
-type momentum struct {
-	r Momentum
-	c fallback.MomentumScalars
-}
-
-func (s *momentum) prepare(h hyper) {
-	decay := float32(h.decay)
-	s.c = fallback.MomentumScalars{
-		Beta:   float32(s.r.Momentum),
-		Input:  float32(s.r.input(h)),
-		Decay:  decay,
-		Step:   float32(s.r.outside(h)),
-		Keep:   h.keep,
-		Lasts:  h.lasts(decay),
-		Counts: h.small,
+func (r Momentum) nesterov(h *stepInput) fallback.NesterovScalars {
+	input, outside := r.input(h)
+	return fallback.NesterovScalars{
+		Common: h.Common,
+		Beta:   float32(r.Momentum),
+		Input:  float32(input),
+		Direct: float32(h.lr),
+		Step:   float32(outside * r.Momentum),
 	}
 }
-
-func (s *momentum) run(k *kernels.Table, p, g []float32, b state) { k.Momentum(p, g, b[0], &s.c) }
-
-type nesterov struct {
-	r Momentum
-	c fallback.NesterovScalars
-}
-
-func (s *nesterov) prepare(h hyper) {
-	decay := float32(h.decay)
-	s.c = fallback.NesterovScalars{
-		Beta:   float32(s.r.Momentum),
-		Input:  float32(s.r.input(h)),
-		Decay:  decay,
-		Direct: float32(h.lr * h.scale),
-		Step:   float32(s.r.outside(h) * s.r.Momentum),
-		Keep:   h.keep,
-		Lasts:  h.lasts(decay),
-		Counts: h.small,
-	}
-}
-
-func (s *nesterov) run(k *kernels.Table, p, g []float32, b state) { k.Nesterov(p, g, b[0], &s.c) }
-
-func (s *momentum) many(k *kernels.Table, list *kernels.List) { k.MomentumMany(list, &s.c) }
-
-func (s *nesterov) many(k *kernels.Table, list *kernels.List) { k.NesterovMany(list, &s.c) }

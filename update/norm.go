@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // SetMaxNorm clips the gradients from the next step on: where the Euclidean norm
@@ -25,6 +26,9 @@ func (o *Optimizer) SetMaxNorm(maxNorm float64) error {
 	return nil
 }
 
+// MaxNorm is what SetMaxNorm has set, +Inf at first.
+func (o *Optimizer) MaxNorm() float64 { return o.maxNorm }
+
 // clips reports whether there is a norm to clip to.
 func (o *Optimizer) clips() bool { return !math.IsInf(o.maxNorm, 1) }
 
@@ -33,13 +37,18 @@ func (o *Optimizer) clips() bool { return !math.IsInf(o.maxNorm, 1) }
 func (o *Optimizer) GradNorm() float64 { return o.norm }
 
 // measure computes the norm and the factor of the gradients that follows.
-func (o *Optimizer) measure(params, grads [][]float32) {
+func (o *Optimizer) measure(grads [][]float32) {
 	o.norm, o.clip = 0, 1
 	if !o.clips() {
 		return
 	}
-	o.pool.run(squaresOf, params, grads)
-	o.norm = math.Sqrt(sumPairs(o.partial)) * math.Abs(o.scale)
+	o.pool.run(squaresOf, nil, grads)
+	o.clipTo(sumPairs(o.partial, 0))
+}
+
+// clipTo computes the factor that clips gradients with so large a sum of squares.
+func (o *Optimizer) clipTo(squares float64) {
+	o.norm = math.Sqrt(squares) * math.Abs(o.scale)
 	if !(o.norm <= o.maxNorm) {
 		o.clip = o.maxNorm / o.norm
 	}
@@ -47,31 +56,50 @@ func (o *Optimizer) measure(params, grads [][]float32) {
 
 // sumPairs adds neighbours, then neighbours of those: the order depends on the
 // number alone.
-func sumPairs(x []float64) float64 {
+func sumPairs(x [][2]float64, k int) float64 {
 	switch n := len(x); n {
 	case 0:
 		return 0
 	case 1:
-		return x[0]
+		return x[0][k]
 	default:
-		return sumPairs(x[:n/2]) + sumPairs(x[n/2:])
+		return sumPairs(x[:n/2], k) + sumPairs(x[n/2:], k)
 	}
 }
 
-// reduce sums up the gradients of a unit: their squares, or those that are not
-// finite.
-func (o *Optimizer) reduce(j job, u unit, grads [][]float32, lanes *[fallback.Lanes]float64) float64 {
-	kernel := o.table.SumSquares
-	if j == nonFiniteOf {
-		kernel = o.table.CountNonFinite
-	}
+// reduce sums up the gradients of a unit: their squares, or those that are too large.
+func (o *Optimizer) reduce(j job, u *unit, grads [][]float32, w *worker) float64 {
+	lanes := &w.sums[0]
 	*lanes = [fallback.Lanes]float64{}
+	limit := o.groups[u.group].limit(o.scale)
+	add := func(x []float32) {
+		w.list.Set(x)
+		if j == squaresOf {
+			kernels.SumSquares(o.table, &w.list, lanes)
+		} else {
+			kernels.CountBeyond(o.table, &w.list, &fallback.CountBeyondScalars{Limit: limit}, lanes)
+		}
+	}
 	if u.tensor >= 0 {
-		kernel(grads[u.tensor][u.lo:u.hi], lanes)
+		if g := grads[u.tensor]; g != nil {
+			add(g[u.lo:u.hi])
+		}
 	} else {
 		for _, tensor := range o.groups[u.group].small[u.lo:u.hi] {
-			kernel(grads[tensor], lanes)
+			add(grads[tensor])
 		}
 	}
 	return fallback.Total(lanes)
+}
+
+// limit is the largest gradient, before it is scaled, that a rule can take: beyond it
+// the scaled one is no float32, or its square is none where the rule squares it.
+func (g *group) limit(scale float64) float32 {
+	most := math.MaxFloat32
+	for _, s := range g.state {
+		if s.square {
+			most = 0x1p63
+		}
+	}
+	return float32(min(most/math.Abs(scale), math.MaxFloat32))
 }

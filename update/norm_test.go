@@ -19,8 +19,8 @@ func TestMaxNorm(t *testing.T) {
 	for _, scale := range []float64{1, .25} {
 		var first [][]float32
 		for _, workers := range []int{1, 3} {
-			clipped, params, grads := set(t, sizes, PyTorchAdamW(), rules["sgd"], rules["momentum l2"])
-			scaled, want, _ := set(t, sizes, PyTorchAdamW(), rules["sgd"], rules["momentum l2"])
+			clipped, params, grads := set(t, sizes, torch.AdamW(), rules["sgd"], rules["momentum l2"])
+			scaled, want, _ := set(t, sizes, torch.AdamW(), rules["sgd"], rules["momentum l2"])
 			must(t, clipped.SetWorkers(workers))
 			must(t, clipped.SetMaxNorm(.5))
 			must(t, clipped.SetGradScale(scale))

@@ -3,38 +3,19 @@ package update
 import (
 	"fmt"
 	"math"
-
-	"github.com/lockstep-go/lockstep/fallback"
-	"github.com/lockstep-go/lockstep/kernels"
 )
 
-// A Rule is a formula with its options: SGD, Momentum, AdaGrad or Adam. Zero
-// means zero in every option: begin with a preset, such as PyTorchAdamW, and
-// change what differs.
+// A Rule is a formula with its options: SGD, Momentum, AdaGrad, Adam, Lion, RMSprop or
+// LAMB. Zero means zero in every option: begin with a preset, such as torch.AdamW in
+// package update/torch, and change what differs.
 type Rule interface {
 	// Name is the rule's name in exported state.
 	Name() string
 
 	options() Options
 	check() error
-	slots() []slot
-
-	// takes reports whether the rule's kernel applies L1 and L2 itself.
-	takes() bool
-
-	// kept is what a step leaves of the state that fades fastest, as a factor.
-	kept() float64
-	stepper() stepper
+	plan() plan
 }
-
-// A slot is a state buffer: its name in exported state and its first value.
-type slot struct {
-	name    string
-	initial float64
-}
-
-// maxSlots is the most state buffers that a rule has.
-const maxSlots = 3
 
 // Options are what every rule has. All penalties are for a loss of which the
 // gradient is given; w is a parameter, lr the learning rate.
@@ -42,7 +23,10 @@ type Options struct {
 	LR float64 // learning rate, at least 0
 
 	// WeightDecay is decoupled: w ← w - lr·WeightDecay·w, apart from the
-	// gradient, as in AdamW and everywhere in Keras.
+	// gradient, as in AdamW and everywhere in Keras. It is taken off in one subtraction
+	// with the step, so that decays too small for a factor 1 - lr·WeightDecay of
+	// float32 are not lost. A parameter that nothing else moves still cannot decay by
+	// less than half of its last bit.
 	WeightDecay float64
 
 	// L2 is the penalty ½·L2·‖w‖², which adds L2·w to the gradient. It is
@@ -59,25 +43,23 @@ type Options struct {
 	// size of each element is the rule's own: for AdaGrad and Adam it is
 	// divided by the root like the gradient (Duchi, Singer 2009), so that a
 	// parameter whose gradients have all been 0 has a step size of LR/Eps and
-	// becomes 0 at once.
+	// becomes 0 at once. Lion, RMSprop and LAMB do not have it.
 	Proximal bool
 
 	// Maximize climbs: the gradient's sign is flipped before all else.
 	Maximize bool
 
 	// KeepSubnormals computes with all numbers as they are, which is up to a hundred
-	// times slower where they are subnormal, and on AVX2 up to 1.7 times in caches
-	// where they are not. By default
+	// times slower where they are subnormal. By default
 	//
-	//   - gradients below 2⁻⁹⁵ (2.5e-29) in magnitude are taken for 0, and by AdaGrad
-	//     and Adam, which square them, those below 2⁻⁶³ (1.1e-19), both as they are
-	//     given and scaled; where L1 or L2 is added to a gradient, it is the sum;
-	//   - in every 16th step (whose number is a multiple of it) moments below 2⁻⁹⁵ are
-	//     stored as +0, in every step if one keeps less than half of itself;
-	//   - in every 16th step parameters below 2⁻⁹⁵ are taken for 0 before they decay,
-	//     in every step if less than half of them is left.
-	//
-	// None of it can matter beside any eps or parameter in use.
+	//   - gradients below 2⁻¹²⁷ (5.9e-39) in magnitude, scaled, are taken for 0, but by
+	//     Lion, which looks at signs;
+	//   - squares that would be subnormal do not count, and in every 16th step (whose
+	//     number is a multiple of it) small means of squares are made 0, both where it
+	//     is invisible beside Eps;
+	//   - in every 16th step other state and parameters that decay become 0 below 2⁻⁹⁵
+	//     (2.5e-29) where the gradient is 0;
+	//   - in every step instead, if one keeps less than half of itself in it.
 	KeepSubnormals bool
 }
 
@@ -93,71 +75,34 @@ func (o Options) check() error {
 	)
 }
 
-// checkRate refuses a learning rate whose product with the decay overflows.
+// checkRate refuses a learning rate whose product with a decay or a penalty overflows.
 func (o Options) checkRate(arg string, lr float64) error {
-	if float64(lr*o.WeightDecay) > math.MaxFloat32 {
-		return &ArgError{arg, lr, fmt.Sprintf("one whose product with WeightDecay, %g, is a float32", o.WeightDecay)}
+	for _, p := range []struct {
+		name string
+		x    float64
+	}{{"WeightDecay", o.WeightDecay}, {"L2", o.L2}, {"L1", o.L1}} {
+		if float64(lr*p.x) > math.MaxFloat32 {
+			return &ArgError{arg, lr, fmt.Sprintf("one whose product with %s, %g, is a float32", p.name, p.x)}
+		}
 	}
 	return nil
+}
+
+// rater is a rule that refuses learning rates of its own.
+type rater interface {
+	checkOwnRate(arg string, lr float64) error
 }
 
 // penalties reports whether there is an L1 or L2 to apply.
 func (o Options) penalties() bool { return o.L1 != 0 || o.L2 != 0 }
 
-// flushEvery is how many steps apart small numbers are flushed; another value changes
-// bits. State of at least 2⁻⁹⁵ that keeps half of itself in each step is above 2⁻¹¹¹
-// when it is looked at again, far from subnormal, and in the steps between nothing
-// but the arithmetic is left to do. What begins smaller, as squares do, waits for it.
-const flushEvery, leastKept = 16, 0.5
-
-// bits sets the bits by which kernels tell small numbers in a step. kept is what is
-// left in it of the state that fades fastest.
-func (h *hyper) bits(keepSubnormals bool, kept float64) {
-	h.small, h.squares = fallback.FlushSmall, fallback.FlushSquares
-	if keepSubnormals {
-		h.small, h.squares = fallback.KeepAll, fallback.KeepAll
+// noProximal refuses proximal steps for rules that have none.
+func (o Options) noProximal() error {
+	if o.Proximal {
+		return &ArgError{"Proximal", true, "false: this rule has no proximal step"}
 	}
-	h.flushes = h.t%flushEvery == 0
-	h.keep = fallback.KeepAll
-	if h.flushes || kept < leastKept {
-		h.keep = h.small
-	}
+	return nil
 }
-
-// lasts are the bits of which a parameter has one that is not taken for 0.
-func (h *hyper) lasts(decay float32) float32 {
-	if decay != 1 && (h.flushes || decay < leastKept) {
-		return h.small
-	}
-	return fallback.KeepAll
-}
-
-// A hyper is what the scalars of one step are made from.
-type hyper struct {
-	t      int64   // the step, from 1
-	lr     float64 // at this step
-	scale  float64 // of the gradient; the stages may have applied it
-	decay  float64 // factor of the parameter
-	l1, l2 float64 // what the kernel is to apply of them
-
-	// A number that has none of these bits is taken for 0: gradients, gradients that
-	// are squared, state.
-	small, squares, keep float32
-	flushes              bool // in this step, what is small
-}
-
-// A stepper is a rule's kernel with its scalars. prepare is called once a step,
-// then run for parts of the buffers, from any goroutine.
-type stepper interface {
-	prepare(h hyper)
-	run(k *kernels.Table, p, g []float32, s state)
-
-	// many is run for a list of tensors' parameters, gradients and state.
-	many(k *kernels.Table, list *kernels.List)
-}
-
-// A state is a part of the state buffers of one tensor, in the order of slots.
-type state [maxSlots][]float32
 
 // An ArgError is bad input: which argument, its value, and what it must be.
 // When a call returns one, it has written nothing.
@@ -180,17 +125,38 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// notNegative also refuses what float32 would round to 0.
 func notNegative(arg string, x float64) error {
-	if !(x == 0 || x > 0 && float32(x) > 0 && x <= math.MaxFloat32) {
+	if !(x >= 0 && x <= math.MaxFloat32) {
 		return &ArgError{arg, x, "a finite float32 of at least 0"}
 	}
 	return nil
 }
 
-func belowOne(arg string, x float64) error {
-	if !(x >= 0 && x < 1) {
-		return &ArgError{arg, x, "a number in [0, 1)"}
+// decayRate refuses the rate of a running mean that never forgets as a float32.
+func decayRate(arg string, x float64) error {
+	if !(x >= 0 && float32(x) < 1) {
+		return &ArgError{arg, x, "a number from 0 to below 1 - 3e-8, which float32 tells from 1"}
+	}
+	return nil
+}
+
+// checkEps refuses an eps that leaves 0/0 to a parameter without gradients: 0, or what is
+// 0 as a float32 once it is multiplied by a factor.
+func checkEps(eps, factor float64, allowed bool) error {
+	if err := notNegative("Eps", eps); err != nil {
+		return err
+	}
+	if float32(eps*factor) == 0 && !allowed {
+		return &ArgError{"Eps", eps, "a number that float32 tells from 0 (a gradient of 0 would give 0/0), or AllowZeroEps"}
+	}
+	return nil
+}
+
+// checkStep refuses a rate that is divided by a number so small that the quotient is no
+// float32.
+func checkStep(arg string, lr, by float64, what string) error {
+	if lr/by > math.MaxFloat32 {
+		return &ArgError{arg, lr, fmt.Sprintf("one that %s, %g, divides to a float32", what, by)}
 	}
 	return nil
 }

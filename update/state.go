@@ -6,70 +6,134 @@ import (
 	"slices"
 )
 
-// A State is all that an optimizer must remember between steps, apart from its
-// options: for checkpoints. encoding/gob can write it, and encoding/json as long as
-// it has no NaN or infinity.
+// A State is all that an optimizer must remember between steps: for checkpoints.
+// encoding/gob can write it, and encoding/json as long as it has no NaN or infinity.
 type State struct {
 	Steps   int64
+	Rules   []RuleState
 	Tensors []TensorState
+}
+
+// A RuleState is a rule as it was: its name, its options as text, and its learning rate.
+type RuleState struct {
+	Name, Options string
+	LR            float64
 }
 
 // A TensorState is the state of one tensor.
 type TensorState struct {
+	Name    string
 	Rule    string // Name of its rule
+	Steps   int64  // fewer than the optimizer's if it was left out of some
 	Buffers map[string][]float32
 }
 
-// Export copies the state.
-func (o *Optimizer) Export() State {
+// Export copies the state. Within a step that was begun there is none.
+func (o *Optimizer) Export() (State, error) {
+	if err := o.enter(); err != nil {
+		return State{}, err
+	}
+	defer o.leave()
+	if o.begun != nil {
+		return State{}, &ArgError{"step", o.step, "one that End has ended"}
+	}
 	s := State{Steps: o.step}
+	for k := range o.groups {
+		g := &o.groups[k]
+		s.Rules = append(s.Rules, RuleState{g.rule.Name(), fmt.Sprintf("%+v", g.rule), g.lr})
+	}
 	for k, t := range o.tensors {
 		g := &o.groups[t.group]
 		buffers := map[string][]float32{}
-		for _, slot := range g.slots {
-			buffers[slot.name] = slices.Clone(o.Buffer(k, slot.name))
+		for j, slot := range g.state {
+			buffers[slot.name] = slices.Clone(t.state[j])
 		}
-		s.Tensors = append(s.Tensors, TensorState{g.rule.Name(), buffers})
+		s.Tensors = append(s.Tensors, TensorState{o.tensors[k].name, g.rule.Name(), t.steps, buffers})
 	}
-	return s
+	return s, nil
 }
 
-// Import copies an exported state into the optimizer, which must have the same
-// rules and sizes.
+// Import copies an exported state into the optimizer, which must have tensors of the
+// same names, sizes and rules. Learning rates go over, options are the optimizer's own.
 func (o *Optimizer) Import(s State) error {
+	if err := o.checkState(s); err != nil {
+		return err
+	}
+	for k := range o.tensors {
+		t := &o.tensors[k]
+		for j, slot := range o.groups[t.group].state {
+			copy(t.state[j], s.Tensors[k].Buffers[slot.name])
+		}
+		t.steps, t.apart = s.Tensors[k].Steps, nil
+	}
+	for k := range s.Rules {
+		o.groups[k].lr = s.Rules[k].LR
+	}
+	o.step, o.begun, o.torn = s.Steps, nil, false
+	return nil
+}
+
+// checkState refuses a state that is not one of this optimizer's.
+func (o *Optimizer) checkState(s State) error {
 	if s.Steps < 0 {
 		return &ArgError{"Steps", s.Steps, "at least 0"}
+	}
+	if len(s.Rules) != len(o.groups) {
+		return &ArgError{"len(Rules)", len(s.Rules), fmt.Sprintf("the number of rules, %d", len(o.groups))}
+	}
+	for k := range o.groups {
+		g := &o.groups[k]
+		if s.Rules[k].Name != g.rule.Name() {
+			return &ArgError{fmt.Sprintf("Rules[%d].Name", k), s.Rules[k].Name, g.rule.Name()}
+		}
+		if err := g.checkLR(s.Rules[k].LR); err != nil {
+			return err
+		}
 	}
 	if len(s.Tensors) != len(o.tensors) {
 		return &ArgError{"len(Tensors)", len(s.Tensors), fmt.Sprintf("the number of tensors, %d", len(o.tensors))}
 	}
-	for k, t := range o.tensors {
-		g, from := &o.groups[t.group], s.Tensors[k]
-		if from.Rule != g.rule.Name() {
-			return &ArgError{fmt.Sprintf("Tensors[%d].Rule", k), from.Rule, g.rule.Name()}
-		}
-		if len(from.Buffers) != len(g.slots) {
-			return &ArgError{fmt.Sprintf("Tensors[%d].Buffers", k), slices.Sorted(maps.Keys(from.Buffers)), fmt.Sprint(g.names())}
-		}
-		for _, slot := range g.slots {
-			if b, ok := from.Buffers[slot.name]; !ok || len(b) != t.size {
-				return &ArgError{fmt.Sprintf("len(Tensors[%d].Buffers[%q])", k, slot.name), len(b), fmt.Sprint(t.size)}
-			}
+	for k := range o.tensors {
+		if err := o.checkTensor(k, s); err != nil {
+			return err
 		}
 	}
-	for k, t := range o.tensors {
-		for j, slot := range o.groups[t.group].slots {
-			copy(t.state[j], s.Tensors[k].Buffers[slot.name])
+	return nil
+}
+
+func (o *Optimizer) checkTensor(k int, s State) error {
+	t, from := &o.tensors[k], s.Tensors[k]
+	g := &o.groups[t.group]
+	switch {
+	case from.Name != t.name:
+		return &ArgError{fmt.Sprintf("Tensors[%d].Name", k), fmt.Sprintf("%q", from.Name), fmt.Sprintf("%q", t.name)}
+	case from.Rule != g.rule.Name():
+		return &ArgError{fmt.Sprintf("Tensors[%d].Rule", k), from.Rule, g.rule.Name()}
+	case from.Steps < 0 || from.Steps > s.Steps:
+		return &ArgError{fmt.Sprintf("Tensors[%d].Steps", k), from.Steps, fmt.Sprintf("from 0 to the optimizer's %d", s.Steps)}
+	case len(from.Buffers) != len(g.state):
+		return &ArgError{fmt.Sprintf("Tensors[%d].Buffers", k), slices.Sorted(maps.Keys(from.Buffers)), fmt.Sprint(g.names())}
+	}
+	for _, slot := range g.state {
+		name := fmt.Sprintf("Tensors[%d].Buffers[%q]", k, slot.name)
+		b, ok := from.Buffers[slot.name]
+		if !ok || len(b) != t.size {
+			return &ArgError{"len(" + name + ")", len(b), fmt.Sprint(t.size)}
+		}
+		if err := slot.check(name, b); err != nil {
+			return err
 		}
 	}
-	o.step, o.begun = s.Steps, false
 	return nil
 }
 
 // Buffer is a state buffer of a tensor by its name, not a copy, or nil.
 func (o *Optimizer) Buffer(tensor int, name string) []float32 {
+	if tensor < 0 || tensor >= len(o.tensors) {
+		return nil
+	}
 	t := &o.tensors[tensor]
-	for j, slot := range o.groups[t.group].slots {
+	for j, slot := range o.groups[t.group].state {
 		if slot.name == name {
 			return t.state[j]
 		}
@@ -79,13 +143,70 @@ func (o *Optimizer) Buffer(tensor int, name string) []float32 {
 
 // Buffers names the state buffers of a tensor.
 func (o *Optimizer) Buffers(tensor int) []string {
+	if tensor < 0 || tensor >= len(o.tensors) {
+		return nil
+	}
 	return o.groups[o.tensors[tensor].group].names()
+}
+
+// states lists where all state is.
+func (o *Optimizer) states() []interval {
+	var list []interval
+	for k, t := range o.tensors {
+		for j, slot := range o.groups[t.group].state {
+			list = append(list, interval{address(t.state[j]), t.size, slot.name, k, t.name})
+		}
+	}
+	return list
 }
 
 func (g *group) names() []string {
 	var names []string
-	for _, slot := range g.slots {
+	for _, slot := range g.state {
 		names = append(names, slot.name)
 	}
 	return names
+}
+
+// FrameworkNames maps the names of state to those of a framework, for checkpoints that
+// go from one to the other: "torch" (the keys of an entry of state_dict()["state"]),
+// "keras" (the variables of an optimizer) or "optax" (the fields of its state). Names
+// that are absent have no counterpart.
+func FrameworkNames(rule, framework string) map[string]string {
+	return frameworkNames[framework][rule]
+}
+
+var frameworkNames = map[string]map[string]map[string]string{
+	"torch": {
+		"momentum":                    {"momentum": "momentum_buffer"},
+		"adagrad":                     {"accumulator": "sum"},
+		"adam":                        {"m": "exp_avg", "v": "exp_avg_sq"},
+		"amsgrad":                     {"m": "exp_avg", "v": "exp_avg_sq", "max_v": "max_exp_avg_sq"},
+		"rmsprop":                     {"v": "square_avg"},
+		"rmsprop, centered":           {"v": "square_avg", "mean": "grad_avg"},
+		"rmsprop, momentum":           {"v": "square_avg", "momentum": "momentum_buffer"},
+		"rmsprop, centered, momentum": {"v": "square_avg", "mean": "grad_avg", "momentum": "momentum_buffer"},
+	},
+	"keras": {
+		"momentum, lr inside":                    {"momentum": "momentum"},
+		"adagrad":                                {"accumulator": "accumulator"},
+		"adam":                                   {"m": "momentum", "v": "velocity"},
+		"amsgrad":                                {"m": "momentum", "v": "velocity", "max_v": "velocity_hat"},
+		"lion":                                   {"m": "momentum"},
+		"lamb":                                   {"m": "momentum", "v": "velocity"},
+		"rmsprop":                                {"v": "velocity"},
+		"rmsprop, centered":                      {"v": "velocity", "mean": "average_gradient"},
+		"rmsprop, momentum, lr inside":           {"v": "velocity", "momentum": "momentum"},
+		"rmsprop, centered, momentum, lr inside": {"v": "velocity", "mean": "average_gradient", "momentum": "momentum"},
+	},
+	"optax": {
+		"momentum":          {"momentum": "trace"},
+		"adagrad":           {"accumulator": "sum_of_squares"},
+		"adam":              {"m": "mu", "v": "nu"},
+		"amsgrad":           {"m": "mu", "v": "nu", "max_v": "nu_max"},
+		"lion":              {"m": "mu"},
+		"lamb":              {"m": "mu", "v": "nu"},
+		"rmsprop":           {"v": "nu"},
+		"rmsprop, centered": {"v": "nu", "mean": "mu"},
+	},
 }

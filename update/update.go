@@ -5,6 +5,10 @@
 // the number of workers, or how a buffer is split into ranges. A step allocates
 // nothing, and steps small work on the caller's goroutine. Gradients are only
 // read. An error means that nothing was written.
+//
+// A rule is a struct of options, and the packages torch, keras, optax, tensorflow and
+// textbook below this one have the rules of each framework under its own names and with
+// its defaults.
 package update
 
 import (
@@ -12,9 +16,8 @@ import (
 	"math"
 	"reflect"
 	"runtime"
-	"slices"
+	"sync/atomic"
 
-	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/tune"
 	"github.com/lockstep-go/lockstep/kernels"
 )
@@ -22,28 +25,29 @@ import (
 // A Tensor is one parameter tensor of a set: how many elements it has, which of
 // the rules is its own, and its state if the caller owns it.
 type Tensor struct {
+	Name string // in errors and exported state; may be empty
 	Size int
 	Rule int // index in the rules that NewSet is given
 
 	// State holds the state buffers by name, each of Size elements, as a
-	// checkpoint or the caller's arena has them. The optimizer works in them. A
-	// nil State is allocated and given its first values.
+	// checkpoint or the caller's arena has them. The optimizer works in them: what is
+	// in them counts, also before the first step. A nil State is allocated and given
+	// its first values.
 	State map[string][]float32
 }
 
 // An Optimizer applies rules to parameters: it has their state and counts the
-// steps. One goroutine at a time may call its methods, but for Apply.
+// steps. One goroutine at a time may call its methods, but for Apply; a second one in a
+// step gets an error.
 type Optimizer struct {
-	table   *kernels.Table
+	table   kernels.Table
 	groups  []group
 	tensors []tensor
 	sizes   []int // of the tensors
 	units   []unit
-	lists   []kernels.List // by unit, those of small tensors
-	total   int            // elements of all tensors
+	total   int // elements of all tensors
 
 	step      int64
-	begun     bool // by Begin, for Apply
 	scale     float64
 	maxNorm   float64 // of the gradients
 	norm      float64 // of the last step's
@@ -51,46 +55,55 @@ type Optimizer struct {
 	policy    Policy
 	skipped   int64
 	nonFinite int64
-	partial   []float64 // by unit, what is read of the gradients before the step
+	partial   [][2]float64 // by unit, what is read before the step or measured by a pass
+	apart     bool         // tensors have taken different numbers of steps
 
-	known     []known                      // buffers that are known not to overlap
-	intervals []interval                   // room for the check
-	scratch   chan *[tune.BlockLen]float32 // blocks that no goroutine uses
-	pool      workers
+	input stepInput // room for it
+	inUse atomic.Bool
+	torn  bool // a step was not carried to its end
+	begun *begun
+
+	owned   []interval // parameters and state, in order
+	known   []known
+	gaps    []int // by tensor, where its gradient was among the owned
+	present []bool
+	one     [2][1][]float32 // params and grads of the only tensor
+	pool    workers
 }
 
 // A tensor is a Tensor with its state in the order of its rule's slots.
 type tensor struct {
-	size  int
-	group int
-	state state
+	name   string
+	size   int
+	group  int
+	state  [][]float32
+	steps  int64
+	units  [2]int // the first of its units and the one behind the last, of its own
+	listed int    // place among the small tensors of its group, or -1
+	apart  []pass // its own, while it has taken fewer steps than others
 }
 
 // A group is a rule at work: its options at this step.
 type group struct {
 	rule    Rule
 	options Options
+	base    float64 // learning rate at first, whose ratio to that of others is kept
 	lr      float64
-	slots   []slot
-	kept    float64
-	inside  bool // the kernel applies L1 and L2
-	stepper
+	fades   float64 // what a step leaves of the state that fades fastest
+	measure bool    // a pass needs sums of each tensor
+	plan
 	stages
 
-	// The small tensors are listed, their buffers one after the other, as kernels
-	// take them for many tensors in one call.
-	small []int
-	list  [][]float32
+	small []int       // tensors that share calls
+	list  [][]float32 // the buffers of these, one tensor after the other
 }
 
-// lists reports whether tensors of the group can be listed: no stage may be around
-// the kernel.
-func (g *group) lists() bool {
-	return !g.regularizes && !g.shrinks
-}
+// lists reports whether tensors of the group can share calls: no stage may be around the
+// kernel, and nothing of a single tensor be measured.
+func (g *group) lists() bool { return !g.penalized() && !g.measure }
 
 // buffers is how many a tensor has.
-func (g *group) buffers() int { return 2 + len(g.slots) }
+func (g *group) buffers() int { return 2 + len(g.state) }
 
 // New returns an optimizer for one flat buffer of n parameters.
 func New(n int, rule Rule) (*Optimizer, error) {
@@ -100,7 +113,7 @@ func New(n int, rule Rule) (*Optimizer, error) {
 // NewSet returns an optimizer for many tensors, which a step takes in one call,
 // each by one of the rules.
 func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
-	o := &Optimizer{table: kernels.Active(), scale: 1, maxNorm: math.Inf(1), clip: 1, scratch: make(chan *[tune.BlockLen]float32, maxBlocks)}
+	o := &Optimizer{table: kernels.Active(), scale: 1, maxNorm: math.Inf(1), clip: 1}
 	for k, r := range rules {
 		if v := reflect.ValueOf(r); !v.IsValid() || v.Kind() == reflect.Pointer { // which might change later
 			return nil, &ArgError{fmt.Sprintf("rules[%d]", k), fmt.Sprintf("%T", r), "a rule, not a pointer to one"}
@@ -110,56 +123,78 @@ func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
 		}
 		o.groups = append(o.groups, newGroup(r))
 	}
+	if err := o.checkSizes(tensors); err != nil {
+		return nil, err
+	}
 	room := smallState(tensors, o.groups)
 	var owned []interval
 	for k, t := range tensors {
-		if t.Size < 0 {
-			return nil, &ArgError{fmt.Sprintf("tensors[%d].Size", k), t.Size, "at least 0"}
-		}
-		if t.Rule < 0 || t.Rule >= len(rules) {
-			return nil, &ArgError{fmt.Sprintf("tensors[%d].Rule", k), t.Rule, fmt.Sprintf("the index of one of %d rules", len(rules))}
-		}
-		s, err := o.groups[t.Rule].state(k, t, &room)
+		s, err := o.groups[t.Rule].bind(k, t, &room)
 		if err != nil {
 			return nil, err
 		}
-		o.tensors = append(o.tensors, tensor{t.Size, t.Rule, s})
-		o.sizes = append(o.sizes, t.Size)
-		o.total += t.Size
-		if g := &o.groups[t.Rule]; len(tensors) > 1 && t.Size <= tune.SmallLen && g.lists() {
-			g.small = append(g.small, k)
-		}
-		for j, slot := range o.groups[t.Rule].slots {
-			owned = append(owned, interval{at: address(s[j]), n: t.Size, name: slot.name, tensor: k})
+		o.tensors = append(o.tensors, tensor{name: t.Name, size: t.Size, group: t.Rule, state: s, listed: -1})
+		for j, slot := range o.groups[t.Rule].state {
+			owned = append(owned, interval{address(s[j]), t.Size, slot.name, k, t.Name})
 		}
 	}
-	if err := disjoint(owned); err != nil {
+	if _, err := disjoint(owned); err != nil {
 		return nil, err
 	}
-	o.known = make([]known, len(tensors))
-	o.intervals = make([]interval, 0, (2+maxSlots)*len(tensors))
-	for k := range o.groups {
-		g := &o.groups[k]
-		g.list = make([][]float32, len(g.small)*g.buffers())
-		for at, tensor := range g.small {
-			copy(g.list[at*g.buffers()+2:], o.tensors[tensor].state[:len(g.slots)])
-		}
-	}
+	o.listSmall()
 	o.units = split(o.tensors, o.groups)
-	o.partial = make([]float64, len(o.units))
-	o.lists = make([]kernels.List, len(o.units))
+	o.partial = make([][2]float64, len(o.units))
+	o.known = make([]known, len(tensors))
+	o.gaps = make([]int, len(tensors))
+	o.present = make([]bool, len(tensors))
 	o.pool.init(o)
 	return o, o.SetWorkers(0)
 }
 
+// checkSizes refuses tensors that cannot be, before any memory is asked for.
+func (o *Optimizer) checkSizes(tensors []Tensor) error {
+	const most = math.MaxInt / 64 // elements, so that bytes of all state can be counted
+	for k, t := range tensors {
+		if t.Size < 0 || t.Size > most-o.total {
+			return &ArgError{fmt.Sprintf("tensors[%d].Size", k), t.Size, fmt.Sprintf("at least 0, and at most %d elements of all tensors", most)}
+		}
+		if t.Rule < 0 || t.Rule >= len(o.groups) {
+			return &ArgError{fmt.Sprintf("tensors[%d].Rule", k), t.Rule, fmt.Sprintf("the index of one of %d rules", len(o.groups))}
+		}
+		o.sizes = append(o.sizes, t.Size)
+		o.total += t.Size
+	}
+	return nil
+}
+
 func newGroup(r Rule) group {
-	g := group{rule: r, options: r.options(), lr: r.options().LR, slots: r.slots(), kept: r.kept(), stepper: r.stepper()}
-	if g.options.penalties() {
-		g.inside = r.takes()
-		g.shrinks = !g.inside && g.options.Proximal
-		g.regularizes = !g.inside && !g.options.Proximal
+	o := r.options()
+	g := group{rule: r, options: o, base: o.LR, lr: o.LR, fades: 1, plan: r.plan()}
+	for _, s := range g.state {
+		g.fades = min(g.fades, s.fades)
+	}
+	for _, p := range g.passes {
+		g.measure = g.measure || p.measures()
 	}
 	return g
+}
+
+// listSmall lists the tensors that share calls with others.
+func (o *Optimizer) listSmall() {
+	for k := range o.tensors {
+		t := &o.tensors[k]
+		if g := &o.groups[t.group]; len(o.tensors) > 1 && t.size <= tune.SmallLen && !g.measure && g.options.L1 == 0 {
+			t.listed = len(g.small)
+			g.small = append(g.small, k)
+		}
+	}
+	for k := range o.groups {
+		g := &o.groups[k]
+		g.list = make([][]float32, len(g.small)*g.buffers())
+		for at, tensor := range g.small {
+			copy(g.list[at*g.buffers()+2:], o.tensors[tensor].state)
+		}
+	}
 }
 
 // smallState is room for the state of all small tensors, side by side. A tensor
@@ -170,54 +205,73 @@ func smallState(tensors []Tensor, groups []group) []float32 {
 		return nil
 	}
 	for _, t := range tensors {
-		if t.State == nil && 0 <= t.Rule && t.Rule < len(groups) && 0 < t.Size && t.Size <= tune.SmallLen {
-			n += roundUp(t.Size, lineLen) * len(groups[t.Rule].slots)
+		if t.State == nil && 0 < t.Size && t.Size <= tune.SmallLen {
+			n += roundUp(t.Size, lineLen) * len(groups[t.Rule].state)
 		}
 	}
 	return Alloc(n, 1)[0]
 }
 
-// state takes over the caller's buffers of a tensor or makes new ones, those of
+// bind takes over the caller's buffers of a tensor or makes new ones, those of
 // small tensors in the room for them.
-func (g *group) state(k int, t Tensor, room *[]float32) (s state, err error) {
+func (g *group) bind(k int, t Tensor, room *[]float32) ([][]float32, error) {
 	if t.State != nil {
-		return s, g.bind(k, t, &s)
+		return g.callers(k, t)
 	}
-	var buffers [][]float32
+	s := make([][]float32, len(g.state))
 	if t.Size > tune.SmallLen || *room == nil {
 		const others = 2 // the parameters and the gradients
-		buffers = alloc(t.Size, len(g.slots), others)
-	}
-	for j, slot := range g.slots {
-		if buffers != nil {
-			s[j] = buffers[j]
-		} else {
+		copy(s, alloc(t.Size, len(g.state), others))
+	} else {
+		for j := range s {
 			s[j] = (*room)[:t.Size:t.Size]
 			*room = (*room)[roundUp(t.Size, lineLen):]
 		}
-		if slot.initial != 0 {
-			for i := range s[j] {
-				s[j][i] = float32(slot.initial)
+	}
+	for j, slot := range g.state {
+		for i := range s[j] {
+			if slot.initial == 0 {
+				break
 			}
+			s[j][i] = float32(slot.initial)
 		}
 	}
 	return s, nil
 }
 
-func (g *group) bind(k int, t Tensor, s *state) error {
-	for j, slot := range g.slots {
+// callers takes over the caller's buffers.
+func (g *group) callers(k int, t Tensor) ([][]float32, error) {
+	var s [][]float32
+	for _, slot := range g.state {
 		b, ok := t.State[slot.name]
 		name := fmt.Sprintf("tensors[%d].State[%q]", k, slot.name)
 		if !ok {
-			return &ArgError{name, "absent", "a buffer of the " + g.rule.Name() + " rule"}
+			return nil, &ArgError{name, "absent", "a buffer of the " + g.rule.Name() + " rule"}
 		}
 		if len(b) != t.Size {
-			return &ArgError{"len(" + name + ")", len(b), fmt.Sprint(t.Size)}
+			return nil, &ArgError{"len(" + name + ")", len(b), fmt.Sprint(t.Size)}
 		}
-		s[j] = b
+		if err := slot.check(name, b); err != nil {
+			return nil, err
+		}
+		s = append(s, b)
 	}
-	if len(t.State) != len(g.slots) {
-		return &ArgError{fmt.Sprintf("len(tensors[%d].State)", k), len(t.State), fmt.Sprintf("the %d buffers of the %s rule", len(g.slots), g.rule.Name())}
+	if len(t.State) != len(g.state) {
+		return nil, &ArgError{fmt.Sprintf("len(tensors[%d].State)", k), len(t.State), fmt.Sprintf("the %d buffers of the %s rule", len(g.state), g.rule.Name())}
+	}
+	return s, nil
+}
+
+// check refuses state that no step can have left: NaN, infinities, and squares below 0.
+func (s slot) check(name string, b []float32) error {
+	least, want := float32(-math.MaxFloat32), "finite numbers"
+	if s.square {
+		least, want = 0, "finite numbers of at least 0"
+	}
+	for i, x := range b {
+		if !(x >= least && x <= math.MaxFloat32) {
+			return &ArgError{fmt.Sprintf("%s[%d]", name, i), x, want}
+		}
 	}
 	return nil
 }
@@ -225,253 +279,169 @@ func (g *group) bind(k int, t Tensor, s *state) error {
 // Len is the number of parameters of all tensors.
 func (o *Optimizer) Len() int { return o.total }
 
-// SetLR sets the learning rate of every rule from the next step on.
-func (o *Optimizer) SetLR(lr float64) error {
-	for k := range o.groups {
-		if err := o.groups[k].checkLR(lr); err != nil {
-			return err
-		}
-	}
-	for k := range o.groups {
-		o.groups[k].lr = lr
-	}
-	return nil
-}
-
-// SetRuleLR sets the learning rate of one rule from the next step on.
-func (o *Optimizer) SetRuleLR(rule int, lr float64) error {
-	if rule < 0 || rule >= len(o.groups) {
-		return &ArgError{"rule", rule, fmt.Sprintf("the index of one of %d rules", len(o.groups))}
-	}
-	if err := o.groups[rule].checkLR(lr); err != nil {
-		return err
-	}
-	o.groups[rule].lr = lr
-	return nil
-}
-
-func (g *group) checkLR(lr float64) error {
-	return firstError(notNegative("lr", lr), g.options.checkRate("lr", lr))
-}
-
-// SetGradScale sets the factor of all gradients from the next step on, before
-// penalties are added: one over a loss scale, a batch size, or the product of
-// both. It is 1 at first.
-func (o *Optimizer) SetGradScale(scale float64) error {
-	if !(scale > 0 && float32(scale) > 0 && scale <= math.MaxFloat32) {
-		return &ArgError{"scale", scale, "a finite float32 above 0"}
-	}
-	o.scale = scale
-	return nil
-}
-
-// Steps is the number of steps taken, those that were skipped not counted.
-func (o *Optimizer) Steps() int64 { return o.step }
-
-// SetSteps sets the number of steps taken, as when a checkpoint is loaded or
-// the caller counts for itself. The next step is number steps+1.
-func (o *Optimizer) SetSteps(steps int64) error {
-	if steps < 0 {
-		return &ArgError{"steps", steps, "at least 0"}
-	}
-	o.step, o.begun = steps, false
-	return nil
-}
-
 // SetWorkers sets how many goroutines a step may use at most; 0 means
 // runtime.GOMAXPROCS. Small steps use the caller's alone. The bits of the
 // result are the same for any number.
 func (o *Optimizer) SetWorkers(n int) error {
-	if n < 0 {
-		return &ArgError{"n", n, "at least 0"}
+	const most = 1 << 12
+	if n < 0 || n > most {
+		return &ArgError{"n", n, fmt.Sprintf("from 0 to %d", most)}
 	}
 	if n == 0 {
-		n = runtime.GOMAXPROCS(0)
+		n = min(runtime.GOMAXPROCS(0), most)
 	}
 	o.pool.setLimit(n)
-	if slices.ContainsFunc(o.groups, func(g group) bool { return !g.lists() }) {
-		for len(o.scratch) < min(n, maxBlocks) {
-			o.release(new([tune.BlockLen]float32))
-		}
+	return nil
+}
+
+// enter keeps a second goroutine out, and what follows a step that a panic has torn.
+func (o *Optimizer) enter() error {
+	if !o.inUse.CompareAndSwap(false, true) {
+		return &ArgError{"the optimizer", "in use by another goroutine", "one at a time"}
+	}
+	if o.torn {
+		o.inUse.Store(false)
+		return &ArgError{"the last step", "torn by a panic", "one that was carried to its end: import a state"}
 	}
 	return nil
 }
+
+func (o *Optimizer) leave() { o.inUse.Store(false) }
 
 // Step updates params, the only tensor, from its gradient.
 func (o *Optimizer) Step(params, grads []float32) error {
 	if len(o.tensors) != 1 {
 		return &ArgError{"the number of tensors", len(o.tensors), "1: a set takes StepSet"}
 	}
-	if n := o.sizes[0]; n < tune.ParallelLen && len(params) == n && len(grads) == n && !o.reads() && o.known[0] == (known{address(params), address(grads)}) {
-		if err := o.Begin(); err != nil {
-			return err
-		}
-		t := &o.tensors[0]
-		o.groups[t.group].apply(o, t, 0, n, params, grads)
-		o.begun, o.norm = false, 0
-		return nil
+	if grads == nil && o.sizes[0] > 0 {
+		return &ArgError{"grads", "nil", "a gradient"}
 	}
-	o.pool.one = [2][1][]float32{{params}, {grads}}
-	err := o.StepSet(o.pool.one[0][:], o.pool.one[1][:])
-	o.pool.one = [2][1][]float32{}
+	o.one = [2][1][]float32{{params}, {grads}}
+	err := o.StepSet(o.one[0][:], o.one[1][:])
+	o.one = [2][1][]float32{}
 	return err
 }
 
 // StepSet updates every tensor from its gradient, params[k] and grads[k] being
-// those of the k-th. Of small tensors the optimizer keeps both until a step with
-// other buffers, because it lists them for the kernels once and not in each step.
+// those of the k-th. A tensor whose gradient is nil is left out of the step and keeps
+// its own count of steps, as in PyTorch. Tensors may share a gradient. Of small tensors
+// the optimizer keeps both until a step with other buffers, because it lists them for
+// the kernels once and not in each step.
 func (o *Optimizer) StepSet(params, grads [][]float32) error {
+	if err := o.enter(); err != nil {
+		return err
+	}
+	defer o.leave()
+	if o.begun != nil {
+		return &ArgError{"step", o.step, "one that is not begun: its ranges are the caller's to Apply"}
+	}
 	if err := o.checkSet(params, grads); err != nil {
 		return err
 	}
 	if o.step == math.MaxInt64 {
-		return o.Begin()
+		return &ArgError{"the number of steps", o.step, "one that can be counted on"}
 	}
-	o.measure(params, grads)
+	o.measure(grads)
 	if o.policy != Propagate {
-		if skip, err := o.refuse(params, grads); skip || err != nil {
+		if skip, err := o.refuse(grads); skip || err != nil {
 			o.clip = 1
 			return err
 		}
 	}
-	if err := o.Begin(); err != nil {
-		return err
-	}
-	o.pool.run(stepOf, params, grads)
-	o.begun, o.clip = false, 1
+	o.torn = true
+	o.count(grads)
+	o.prepare()
+	o.carryOut(params, grads)
+	o.clip, o.torn = 1, false
 	return nil
 }
 
-// reads reports whether the gradients are read before the step.
-func (o *Optimizer) reads() bool { return o.policy != Propagate || o.clips() }
-
-// Begin begins a step that the caller carries out with Apply, on goroutines of
-// its own: it counts the step and computes what depends on it. The step is
-// complete, and may be exported, when each element has been applied once.
-func (o *Optimizer) Begin() error {
-	if o.step == math.MaxInt64 {
-		return &ArgError{"the number of steps", o.step, "one that can be counted on"}
-	}
+// count counts the step, of each tensor that has a gradient.
+func (o *Optimizer) count(grads [][]float32) {
 	o.step++
-	o.begun = true
+	apart := false
+	for k := range o.tensors {
+		t := &o.tensors[k]
+		if o.present[k] = grads == nil || grads[k] != nil || t.size == 0; o.present[k] {
+			t.steps++
+		}
+		apart = apart || t.steps != o.step
+	}
+	o.apart = apart
+}
+
+// prepare computes the scalars of a step: once for all tensors that have taken it
+// together, and for each of the others.
+func (o *Optimizer) prepare() {
+	scale := float64(o.scale * o.clip)
 	for k := range o.groups {
-		o.groups[k].prepare(o.step, float64(o.scale*o.clip))
-	}
-	return nil
-}
-
-// Apply carries out the step that was begun on a part of a tensor, the one that
-// starts at an offset and is as long as params and grads. Parts that do not
-// overlap may be applied at the same time; together they are the same bits as
-// one Step. The policy for NaN and Inf and the clipping of the norm are the
-// caller's here: see CountNonFinite, SumSquares and SetGradScale.
-func (o *Optimizer) Apply(tensor, offset int, params, grads []float32) error {
-	if tensor < 0 || tensor >= len(o.tensors) {
-		return &ArgError{"tensor", tensor, fmt.Sprintf("the index of one of %d tensors", len(o.tensors))}
-	}
-	t := &o.tensors[tensor]
-	if offset < 0 || offset > t.size {
-		return &ArgError{"offset", offset, fmt.Sprintf("within the %d elements of the tensor", t.size)}
-	}
-	if len(params) > t.size-offset {
-		return &ArgError{"len(params)", len(params), fmt.Sprintf("at most the %d elements from the offset on", t.size-offset)}
-	}
-	if len(grads) != len(params) {
-		return &ArgError{"len(grads)", len(grads), fmt.Sprintf("len(params) = %d", len(params))}
-	}
-	if !o.begun {
-		return &ArgError{"step", o.step, "one that Begin began"}
-	}
-	if err := o.apart(tensor, params, grads); err != nil {
-		return err
-	}
-	o.groups[t.group].apply(o, t, offset, offset+len(params), params, grads)
-	return nil
-}
-
-// prepare computes the scalars of a step.
-func (g *group) prepare(t int64, scale float64) {
-	r := &g.options
-	if r.Maximize {
-		scale = -scale
-	}
-	// Go may fuse a product and a sum, which would change bits: hence float64(…)
-	// here and in the rules.
-	h := hyper{t: t, lr: g.lr, scale: scale, decay: 1 - float64(g.lr*r.WeightDecay)}
-	h.bits(r.KeepSubnormals, g.kept)
-	switch {
-	case g.inside:
-		h.l1, h.l2 = r.L1, r.L2
-	case g.shrinks:
-		shrink := float32(1 / (1 + float64(g.lr*r.L2)))
-		g.shrink = fallback.ShrinkScalars{Threshold: float32(g.lr * r.L1), Shrink: shrink, Lasts: h.lasts(shrink)}
-	case g.regularizes:
-		g.regularize = fallback.RegularizeScalars{Scale: float32(scale), L2: float32(r.L2), L1: float32(r.L1)}
-		h.scale = 1
-	}
-	g.stepper.prepare(h)
-}
-
-// stages are the kernels around a rule's own, for penalties that it does not
-// apply itself. They work block by block, so that memory is crossed once.
-type stages struct {
-	regularizes, shrinks bool
-	regularize           fallback.RegularizeScalars
-	shrink               fallback.ShrinkScalars
-}
-
-// maxBlocks is how many blocks an optimizer keeps for its goroutines. A sync.Pool
-// would not do: the garbage collector empties it.
-const maxBlocks = 256
-
-// block takes a block that no goroutine uses, or a new one.
-func (o *Optimizer) block() *[tune.BlockLen]float32 {
-	select {
-	case x := <-o.scratch:
-		return x
-	default:
-		return new([tune.BlockLen]float32)
-	}
-}
-
-// release gives a block back.
-func (o *Optimizer) release(x *[tune.BlockLen]float32) {
-	select {
-	case o.scratch <- x:
-	default:
-	}
-}
-
-// apply updates the elements lo to hi of a tensor, whose parameters and
-// gradients are p and g.
-func (g *group) apply(o *Optimizer, t *tensor, lo, hi int, p, grad []float32) {
-	if !g.regularizes && !g.shrinks {
-		g.run(o.table, p, grad, t.part(lo, hi))
-		return
-	}
-	x := o.block()
-	for at := 0; at < len(p); at += tune.BlockLen {
-		end := min(at+tune.BlockLen, len(p))
-		q, d := p[at:end], grad[at:end]
-		if g.regularizes {
-			o.table.Regularize(x[:len(q)], d, q, &g.regularize)
-			d = x[:len(q)]
-		}
-		g.run(o.table, q, d, t.part(lo+at, lo+end))
-		if g.shrinks {
-			o.table.Shrink(q, &g.shrink)
+		g := &o.groups[k]
+		o.input = g.input(o.step, scale)
+		for _, p := range g.passes {
+			p.prepare(&o.input)
 		}
 	}
-	o.release(x)
-}
-
-// part is a range of the state buffers.
-func (t *tensor) part(lo, hi int) state {
-	s := t.state
-	for k := range s {
-		if s[k] != nil {
-			s[k] = s[k][lo:hi]
+	for k := range o.tensors {
+		t := &o.tensors[k]
+		if t.steps == o.step || !o.present[k] {
+			continue
+		}
+		g := &o.groups[t.group]
+		t.own(g)
+		o.input = g.input(t.steps, scale)
+		for _, p := range t.apart {
+			p.prepare(&o.input)
 		}
 	}
-	return s
+}
+
+// carryOut runs the passes of the step that is prepared.
+func (o *Optimizer) carryOut(params, grads [][]float32) {
+	o.pool.run(firstPass, params, grads)
+	if o.useSums() {
+		o.pool.run(secondPass, params, grads)
+	}
+}
+
+// useSums gives what the first passes have measured to the second ones, and reports
+// whether there are some.
+func (o *Optimizer) useSums() bool {
+	found := false
+	for k := range o.tensors {
+		t := &o.tensors[k]
+		g := &o.groups[t.group]
+		if !g.measure || !o.present[k] {
+			continue
+		}
+		found = true
+		t.own(g)
+		o.input = g.input(t.steps, float64(o.scale*o.clip))
+		second := t.apart[1]
+		second.prepare(&o.input)
+		second.use(&o.input, o.measured(t))
+	}
+	return found
+}
+
+// measured adds up what a pass has measured of a tensor, unit by unit.
+func (o *Optimizer) measured(t *tensor) (of [2]float64) {
+	for k := range of {
+		of[k] = sumPairs(o.partial[t.units[0]:t.units[1]], k)
+	}
+	return of
+}
+
+// own gives a tensor passes of its own.
+func (t *tensor) own(g *group) {
+	for _, p := range g.passes[len(t.apart):] {
+		t.apart = append(t.apart, p.copy())
+	}
+}
+
+// pass is one of a tensor's passes: the group's, unless its scalars are its own.
+func (o *Optimizer) pass(t *tensor, k int) pass {
+	if k > 0 || t.steps != o.step {
+		return t.apart[k]
+	}
+	return o.groups[t.group].passes[k]
 }

@@ -38,7 +38,7 @@ var rules = map[string]Rule{
 	"adagrad":           AdaGrad{Options: Options{LR: .1}, Eps: 1e-7, LRDecay: .1, InitialAccumulator: .1},
 	"adagrad l1":        AdaGrad{Options: Options{LR: .1, L1: .01}, Eps: 1e-7, EpsInside: true},
 	"adagrad proximal":  AdaGrad{Options: Options{LR: .1, L1: .01, Proximal: true}, Eps: 1e-7},
-	"adam":              PyTorchAdamW(),
+	"adam":              torch.AdamW(),
 	"adam l2":           Adam{Options: Options{LR: .01, L2: .1}, Beta1: .9, Beta2: .99, Eps: 1e-8, EpsHat: true},
 	"adam uncorrected":  Adam{Options: Options{LR: .01, WeightDecay: .1}, Beta1: .9, Beta2: .99, Eps: 1e-8, NoBiasCorrection: true},
 	"adam root":         Adam{Options: Options{LR: .01, WeightDecay: .1}, Beta1: .9, Beta2: .99, Eps: 1e-8, EpsRoot: 1e-6},
@@ -375,7 +375,7 @@ func TestAllocs(t *testing.T) {
 func TestOwnState(t *testing.T) {
 	const n = 100
 	m, v := uniform(n, 5), make([]float32, n)
-	o, err := NewSet([]Tensor{{Size: n, State: map[string][]float32{"m": m, "v": v}}}, PyTorchAdam())
+	o, err := NewSet([]Tensor{{Size: n, State: map[string][]float32{"m": m, "v": v}}}, torch.Adam())
 	must(t, err)
 	want := slices.Clone(m)
 	p, g := uniform(n, 1), uniform(n, 2)
@@ -393,7 +393,7 @@ func TestOwnState(t *testing.T) {
 
 // TestInitialState holds the state to its first values.
 func TestInitialState(t *testing.T) {
-	if a := mustNew(t, 3, KerasAdagrad()).Buffer(0, "accumulator"); !slices.Equal(a, []float32{.1, .1, .1}) {
+	if a := mustNew(t, 3, keras.Adagrad()).Buffer(0, "accumulator"); !slices.Equal(a, []float32{.1, .1, .1}) {
 		t.Errorf("accumulators begin at %v, want 0.1", a)
 	}
 	if v := mustNew(t, 2, rules["amsgrad"]).Buffer(0, "max_v"); !slices.Equal(v, []float32{0, 0}) {
@@ -458,7 +458,7 @@ func TestWrongOptions(t *testing.T) {
 		{"LR", "+Inf", AdaGrad{Options: Options{LR: inf}}},
 		{"LR", "-0.5", Adam{Options: Options{LR: -.5}}},
 		{"WeightDecay", "-1", SGD{Options{WeightDecay: -1}}},
-		{"WeightDecay", "NaN", PyTorchAdam().with(func(r *Adam) { r.WeightDecay = nan })},
+		{"WeightDecay", "NaN", torch.Adam().with(func(r *Adam) { r.WeightDecay = nan })},
 		{"L1", "-1", SGD{Options{L1: -1}}},
 		{"L2", "+Inf", SGD{Options{L2: inf}}},
 		{"Momentum", "1", Momentum{Momentum: 1}},
@@ -473,12 +473,12 @@ func TestWrongOptions(t *testing.T) {
 		{"LRDecay", "-1", AdaGrad{LRDecay: -1}},
 		{"InitialAccumulator", "-1", AdaGrad{InitialAccumulator: -1}},
 		{"Eps", "-1e-08", AdaGrad{Eps: -1e-8}},
-		{"Eps", "NaN", PyTorchAdam().with(func(r *Adam) { r.Eps = nan })},
-		{"EpsRoot", "-1", PyTorchAdam().with(func(r *Adam) { r.EpsRoot = -1 })},
-		{"Beta1", "1", PyTorchAdam().with(func(r *Adam) { r.Beta1 = 1 })},
-		{"Beta1", "-0.1", PyTorchAdam().with(func(r *Adam) { r.Beta1 = -.1 })},
-		{"Beta2", "NaN", PyTorchAdam().with(func(r *Adam) { r.Beta2 = nan })},
-		{"Beta2", "1.1", PyTorchAdam().with(func(r *Adam) { r.Beta2 = 1.1 })},
+		{"Eps", "NaN", torch.Adam().with(func(r *Adam) { r.Eps = nan })},
+		{"EpsRoot", "-1", torch.Adam().with(func(r *Adam) { r.EpsRoot = -1 })},
+		{"Beta1", "1", torch.Adam().with(func(r *Adam) { r.Beta1 = 1 })},
+		{"Beta1", "-0.1", torch.Adam().with(func(r *Adam) { r.Beta1 = -.1 })},
+		{"Beta2", "NaN", torch.Adam().with(func(r *Adam) { r.Beta2 = nan })},
+		{"Beta2", "1.1", torch.Adam().with(func(r *Adam) { r.Beta2 = 1.1 })},
 	} {
 		o, err := New(3, c.rule)
 		wantArg(t, err, c.arg, c.value)
@@ -504,7 +504,7 @@ func TestWrongOptions(t *testing.T) {
 		{"v of tensor 0", "3 elements", []Tensor{
 			{Size: 3, State: state{"m": b[:3], "v": b[3:6]}}, {Size: 3, State: state{"m": b[5:8], "v": make([]float32, 3)}}}},
 	} {
-		_, err := NewSet(c.tensors, PyTorchAdam())
+		_, err := NewSet(c.tensors, torch.Adam())
 		wantArg(t, err, c.arg, c.value)
 	}
 }
@@ -533,13 +533,13 @@ func TestWrongInput(t *testing.T) {
 	for i := range v {
 		v[i] *= v[i]
 	}
-	one, err := NewSet([]Tensor{{Size: 20, State: map[string][]float32{"m": m, "v": v}}}, PyTorchAdam())
+	one, err := NewSet([]Tensor{{Size: 20, State: map[string][]float32{"m": m, "v": v}}}, torch.Adam())
 	must(t, err)
 	must(t, one.Step(p, g))
 	must(t, one.Begin())
 	two, err := NewSet([]Tensor{
 		{Size: 20},
-		{Size: 10, Rule: 1, State: map[string][]float32{"momentum": b}}}, PyTorchAdam(), PyTorchMomentum(.9))
+		{Size: 10, Rule: 1, State: map[string][]float32{"momentum": b}}}, torch.Adam(), torch.Momentum(.9))
 	must(t, err)
 	must(t, two.StepSet([][]float32{p, q}, [][]float32{g, h}))
 	last := mustNew(t, 20, SGD{Options{LR: 1}})
@@ -715,7 +715,7 @@ func TestPolicies(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	sizes := []int{70, 0, 3000, 70000}
 	for _, policy := range []Policy{Propagate, Skip, Refuse} {
-		o, params, grads := set(t, sizes, PyTorchAdam())
+		o, params, grads := set(t, sizes, torch.Adam())
 		must(t, o.SetPolicy(policy))
 		must(t, o.StepSet(params, grads))
 		before, state := slices.Clone(params[2]), fmt.Sprint(o.Export())
@@ -935,9 +935,9 @@ func TestText(t *testing.T) {
 		rule Rule
 		want string
 	}{
-		{TextMomentum(.01, .9), "2.0000"},
-		{TextAdaGrad(.01), "1.5375"},
-		{TextAdam(.01), "2.0000"},
+		{textbook.Momentum(.01, .9), "2.0000"},
+		{textbook.AdaGrad(.01), "1.5375"},
+		{textbook.Adam(.01), "2.0000"},
 	} {
 		o, w, g := mustNew(t, 1, c.rule), []float32{1}, []float32{0}
 		for range 1000 {
@@ -1041,7 +1041,7 @@ func TestCollectorIsNotHeldUp(t *testing.T) {
 	}
 	const n, bound = 64 << 20, 1e-2
 	p, g := make([]float32, n), make([]float32, n)
-	for name, r := range map[string]Rule{"AdamW": PyTorchAdamW(), "SGD": PyTorchSGD()} {
+	for name, r := range map[string]Rule{"AdamW": torch.AdamW(), "SGD": torch.SGD()} {
 		o := mustNew(t, n, r)
 		must(t, o.SetWorkers(1))
 		must(t, o.Step(p, g)) // which touches the state for the first time

@@ -2,12 +2,11 @@ package update
 
 import (
 	"runtime"
-	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/tune"
+	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // A unit is work for one goroutine: a range of one tensor, or some of a group's
@@ -17,35 +16,53 @@ type unit struct {
 	tensor int // -1 for small tensors
 	lo, hi int // elements of the tensor, or the places of tensors among the small
 	size   int // elements
+	list   *kernels.List
 }
 
 // split cuts the tensors into units.
 func split(tensors []tensor, groups []group) []unit {
 	var units []unit
-	for k, t := range tensors {
-		if _, small := slices.BinarySearch(groups[t.group].small, k); small {
+	for k := range tensors {
+		t := &tensors[k]
+		if t.listed >= 0 {
 			continue
 		}
+		t.units[0] = len(units)
 		for lo := 0; lo < t.size; lo += tune.UnitLen {
 			hi := min(lo+tune.UnitLen, t.size)
-			units = append(units, unit{t.group, k, lo, hi, hi - lo})
+			units = append(units, unit{group: t.group, tensor: k, lo: lo, hi: hi, size: hi - lo})
 		}
+		t.units[1] = len(units)
 	}
 	for g := range groups {
 		u := unit{group: g, tensor: -1}
 		for at, k := range groups[g].small {
 			u.hi = at + 1
 			u.size += tensors[k].size
-			if u.size >= tune.UnitLen {
+			if u.size >= tune.UnitLen || at == len(groups[g].small)-1 {
+				u.list = new(kernels.List)
 				units = append(units, u)
 				u = unit{group: g, tensor: -1, lo: u.hi, hi: u.hi}
 			}
 		}
-		if u.size > 0 {
-			units = append(units, u)
-		}
 	}
 	return units
+}
+
+// A worker is what a goroutine at work has for itself.
+type worker struct {
+	list    kernels.List
+	buffers [8][]float32
+	sums    sums
+	block   *[tune.BlockLen]float32
+}
+
+// scratch is a block that stays in the cache.
+func (w *worker) scratch() *[tune.BlockLen]float32 {
+	if w.block == nil {
+		w.block = new([tune.BlockLen]float32)
+	}
+	return w.block
 }
 
 // workers carries out the units of one step.
@@ -53,21 +70,18 @@ type workers struct {
 	o       *Optimizer
 	limit   int // goroutines, the caller's included
 	helpers []*helper
+	own     worker // the caller's
 
 	job           job
 	params, grads [][]float32
-	one           [2][1][]float32 // params and grads of the only tensor
-	lanes         [fallback.Lanes]float64
 
-	next    atomic.Int64  // unit; beyond the last one between steps
-	pending atomic.Int64  // units that are not done
-	waiting atomic.Bool   // the caller waits for a word that all are
-	done    chan struct{} // the word
+	next    atomic.Int64                  // unit; beyond the last one between steps
+	pending atomic.Int64                  // units that are not done
+	waiting atomic.Pointer[chan struct{}] // the caller waits there for the word that all are
 }
 
 func (w *workers) init(o *Optimizer) {
 	w.o = o
-	w.done = make(chan struct{}, 1)
 	w.next.Store(int64(len(o.units)))
 }
 
@@ -76,8 +90,8 @@ func (w *workers) init(o *Optimizer) {
 type helper struct {
 	w     *workers
 	state atomic.Int32
-	run   func()                  // made once, so that go allocates nothing
-	lanes [fallback.Lanes]float64 // of a reduction
+	run   func() // made once, so that go allocates nothing
+	own   worker
 }
 
 const (
@@ -99,7 +113,8 @@ func (w *workers) setLimit(n int) {
 type job uint8
 
 const (
-	stepOf job = iota
+	firstPass job = iota
+	secondPass
 	squaresOf
 	nonFiniteOf
 )
@@ -110,11 +125,11 @@ func (w *workers) run(j job, params, grads [][]float32) {
 		w.pending.Store(int64(len(w.o.units)))
 		w.next.Store(0)
 		w.engage()
-		w.work(&w.lanes)
+		w.work(&w.own)
 		w.await()
 	} else {
 		for k := range w.o.units {
-			w.do(k, &w.lanes)
+			w.do(k, &w.own)
 		}
 	}
 	w.params, w.grads = nil, nil
@@ -137,13 +152,14 @@ func (w *workers) engage() {
 	}
 }
 
-// live works for as long as there is work.
+// live works for as long as there is work. It waits without a clock, which in a
+// testing/synctest bubble stands still while a goroutine runs.
 func (h *helper) live() {
 	for {
-		h.w.work(&h.lanes)
+		h.w.work(&h.own)
 		h.state.Store(awake)
-		for since := time.Now(); h.state.Load() == awake; {
-			if time.Since(since) > tune.Patience && h.state.CompareAndSwap(awake, gone) {
+		for turns := 0; h.state.Load() == awake; turns++ {
+			if turns > tune.Patience && h.state.CompareAndSwap(awake, gone) {
 				return
 			}
 			runtime.Gosched()
@@ -151,45 +167,89 @@ func (h *helper) live() {
 	}
 }
 
-// await returns when all units are done.
+// await returns when all units are done. The channel is made where it is needed, since
+// one made in a bubble cannot be used outside of it.
 func (w *workers) await() {
-	for since := time.Now(); w.pending.Load() > 0; {
-		if time.Since(since) < tune.Patience {
+	for turns := 0; w.pending.Load() > 0; turns++ {
+		if turns < tune.Patience {
 			runtime.Gosched()
 			continue
 		}
-		w.waiting.Store(true)
-		if w.pending.Load() > 0 || !w.waiting.CompareAndSwap(true, false) {
-			<-w.done
+		word := make(chan struct{}, 1)
+		w.waiting.Store(&word)
+		if w.pending.Load() > 0 || w.waiting.Swap(nil) == nil {
+			<-word
 		}
 		return
 	}
 }
 
 // work takes units until none is left.
-func (w *workers) work(lanes *[fallback.Lanes]float64) {
+func (w *workers) work(own *worker) {
 	for {
 		k := int(w.next.Add(1)) - 1
 		if k >= len(w.o.units) {
 			return
 		}
-		w.do(k, lanes)
-		if w.pending.Add(-1) == 0 && w.waiting.CompareAndSwap(true, false) {
-			w.done <- struct{}{}
+		w.do(k, own)
+		if w.pending.Add(-1) == 0 {
+			if word := w.waiting.Swap(nil); word != nil {
+				*word <- struct{}{}
+			}
 		}
 	}
 }
 
-func (w *workers) do(k int, lanes *[fallback.Lanes]float64) {
-	o := w.o
-	u := o.units[k]
-	g := &o.groups[u.group]
+func (w *workers) do(k int, own *worker) {
+	u := &w.o.units[k]
 	switch {
-	case w.job != stepOf:
-		o.partial[k] = o.reduce(w.job, u, w.grads, lanes)
+	case w.job == squaresOf || w.job == nonFiniteOf:
+		w.o.partial[k] = [2]float64{w.o.reduce(w.job, u, w.grads, own)}
 	case u.tensor < 0:
-		g.many(o.table, &o.lists[k])
+		w.small(u, own)
 	default:
-		g.apply(o, &o.tensors[u.tensor], u.lo, u.hi, w.params[u.tensor][u.lo:u.hi], w.grads[u.tensor][u.lo:u.hi])
+		w.large(k, u, own)
+	}
+}
+
+// large takes a step of a range of a tensor.
+func (w *workers) large(k int, u *unit, own *worker) {
+	t := &w.o.tensors[u.tensor]
+	g := &w.o.groups[u.group]
+	pass := int(w.job - firstPass)
+	if !w.o.present[u.tensor] || pass >= len(g.passes) {
+		return
+	}
+	own.sums = sums{}
+	w.o.apply(own, t, pass, u.lo, u.hi, w.params[u.tensor][u.lo:u.hi], w.grads[u.tensor][u.lo:u.hi])
+	if g.passes[pass].measures() {
+		for j := range own.sums {
+			w.o.partial[k][j] = fallback.Total(&own.sums[j])
+		}
+	}
+}
+
+// small takes a step of small tensors: in one call, unless some are left out or for
+// themselves.
+func (w *workers) small(u *unit, own *worker) {
+	g := &w.o.groups[u.group]
+	if w.job != firstPass {
+		return
+	}
+	if w.o.apart || g.penalized() {
+		for _, k := range g.small[u.lo:u.hi] {
+			if w.o.present[k] {
+				t := &w.o.tensors[k]
+				w.o.apply(own, t, 0, 0, t.size, w.params[k], w.grads[k])
+			}
+		}
+		return
+	}
+	g.passes[0].run(w.o.table, u.list, &own.sums)
+	if g.flushes(w.o.step) {
+		for _, k := range g.small[u.lo:u.hi] {
+			t := &w.o.tensors[k]
+			g.flush(w.o.table, own, t, 0, t.size, w.params[k], w.grads[k])
+		}
 	}
 }

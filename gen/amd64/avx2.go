@@ -15,7 +15,6 @@ var AVX2 = ISA{
 	registers: 16,
 	wide:      4,
 	phases:    true,
-	signs:     true,
 	rows:      2,
 	vector:    func(e *emitter) reg.VecVirtual { return e.YMM() },
 	tail: func(e *emitter, left reg.GPVirtual) memory {
@@ -40,7 +39,11 @@ var AVX2 = ISA{
 		case rule.Select:
 			e.VBLENDVPS(x, y, z, dst)
 		case rule.Flush:
-			e.VPSIGND(e.kept(x, y, e.unsigned[e.r.Nodes[n.Y].X]), x, dst)
+			// VPSIGND puts 0 where the bits in common are 0, and leaves the others: the
+			// sign bit is not among them.
+			bits := e.YMM()
+			e.VANDPS(y, x, bits)
+			e.VPSIGND(bits, x, dst)
 		default:
 			lower(e, n, x, y, dst)
 		}
@@ -59,17 +62,6 @@ var AVX2 = ISA{
 	},
 }
 
-// kept is 0 in the lanes in which x and keep have no bit in common, else positive:
-// VPSIGND puts 0 where it is 0 and leaves the others.
-func (e *emitter) kept(x, keep reg.Register, unsigned bool) reg.VecVirtual {
-	bits := e.YMM()
-	e.VANDPS(keep, x, bits)
-	if !unsigned {
-		e.VPMINUD(e.vectorOf(1<<31-1), bits, bits)
-	}
-	return bits
-}
-
 // AVX2Newton takes half of the square roots from the multipliers.
 var AVX2Newton = withRoots(AVX2, func(k int) rootFunc {
 	if k%2 == 0 {
@@ -84,7 +76,7 @@ var AVX2Newton = withRoots(AVX2, func(k int) rootFunc {
 // for what is below, so that zeros come out as zeros; a number there that is not
 // 0, an infinity, a negative number or a NaN has the divider's root replace the
 // vector.
-func newton256(e *emitter, x, dst reg.VecVirtual, _ bool) {
+func newton256(e *emitter, x, dst reg.VecVirtual) {
 	oneHalf, least, most := e.vectorOf(half), e.vectorOf(leastRoot), e.vectorOf(mostRoot)
 	at, y, g, h, r, d := e.YMM(), e.YMM(), e.YMM(), e.YMM(), e.YMM(), e.YMM()
 	e.VPMAXUD(least, x, at)

@@ -60,7 +60,27 @@ var AVX512 = ISA{
 		return []reg.VecVirtual{low, high}
 	},
 	addProduct: func(e *emitter, x, y, sum reg.VecVirtual) { e.VFMADD231PD(y, x, sum) },
+	fuse:       fuse512,
 	constants:  map[rule.Op][]uint32{rule.Flush: {minusZero}},
+}
+
+// fuse512 flushes as it loads, and squares as it flushes: a mask costs nothing there.
+func fuse512(b *body, id int, get func(id int) reg.Register, at func(buffer int) operand.Mem) reg.Register {
+	e := b.emitter
+	n := e.r.Nodes[id]
+	switch x := e.r.Nodes[n.X]; {
+	case n.Op == rule.Flush && b.only == nil && x.Op == rule.Load && e.flushedLoad(n.X):
+		keep, v := e.K(), e.ZMM()
+		e.VPTESTMD(at(x.X), get(n.Y), keep)
+		e.VMOVUPS_Z(at(x.X), keep, v)
+		return v
+	case n.Op == rule.Mul && n.X == n.Y && x.Op == rule.Flush && e.squaredOnly(n.X):
+		keep, v, y := e.K(), e.ZMM(), get(x.X)
+		e.VPTESTMD(get(x.Y), y, keep)
+		e.VMULPS_Z(y, y, keep, v)
+		return v
+	}
+	return nil
 }
 
 const minusZero = 1 << 31
@@ -114,7 +134,7 @@ func withRoots(t ISA, root func(k int) rootFunc, constants ...uint32) ISA {
 // of a number below 2⁻¹⁰¹ is subnormal and not exact: if there is one, which as an
 // integer less one is below 2⁻⁹⁵, where zero and negative numbers are not, the
 // divider's root replaces the vector.
-func newton512(e *emitter, x, dst reg.VecVirtual, flushed bool) {
+func newton512(e *emitter, x, dst reg.VecVirtual) {
 	oneHalf, table := e.helpers[half], e.helpers[fixUp]
 	y, g, h, r := e.ZMM(), e.ZMM(), e.ZMM(), dst
 	e.VRSQRT14PS(x, y)
@@ -128,9 +148,6 @@ func newton512(e *emitter, x, dst reg.VecVirtual, flushed bool) {
 	e.VFNMADD231PS(g, g, r)
 	e.VFMADD213PS(g, h, r)
 	e.VFIXUPIMMPS(operand.U8(0), table, x, r)
-	if flushed {
-		return
-	}
 	before, small := e.ZMM(), e.K()
 	e.VPADDD(e.helpers[minusOne], x, before)
 	e.VPCMPUD(operand.U8(below), e.helpers[leastRoot-1], before, small)

@@ -7,22 +7,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-
-	"github.com/lockstep-go/lockstep/fallback"
-	"github.com/lockstep-go/lockstep/gen/rule"
 )
 
 var all = flag.Bool("all", false, "try many more square roots from all estimates")
-
-// TestFlushSmall has the emitter and its callers mean the same.
-func TestFlushSmall(t *testing.T) {
-	if bits := math.Float32bits(fallback.FlushSmall); bits != flushSmall {
-		t.Errorf("fallback.FlushSmall is %#x, main loops ask for %#x", bits, uint32(flushSmall))
-	}
-	if bits := math.Float32bits(fallback.KeepAll); bits != rule.KeepAll {
-		t.Errorf("fallback.KeepAll is %#x, rules without flushes ask for %#x", bits, uint32(rule.KeepAll))
-	}
-}
 
 // TestNewton512 proves newton512 for every x in [1, 4) and from every float32
 // within 2⁻¹⁴ of 1/√x. A factor of 4ᵏ moves all steps by powers of two, so that

@@ -1,6 +1,7 @@
 package arm64
 
 import (
+	"maps"
 	"math/bits"
 	"slices"
 
@@ -18,7 +19,7 @@ type value struct{ node, row, vector int }
 // everything else, until its last use.
 type allocation struct {
 	*rule.Rule
-	steps      []rule.Step
+	steps      []rule.Task
 	last       []int          // by node, see rule.LastUse
 	varies     []bool         // by node, whether it depends on the row
 	fixed      []bool         // by node, whether it does not change in a loop
@@ -30,8 +31,9 @@ type allocation struct {
 	short      bool
 }
 
-// allocate holds as many of the invariants of r as it is allowed to.
-func allocate(r *rule.Rule, held, side int) allocation {
+// allocate holds as many of the invariants of r as it is allowed to. The constants are
+// those of the whole rule, of which r may be what it comes to.
+func allocate(r, whole *rule.Rule, held, side int) allocation {
 	steps := r.Schedule()
 	a := allocation{
 		Rule:  r,
@@ -62,9 +64,15 @@ func allocate(r *rule.Rule, held, side int) allocation {
 			a.invariants = append(a.invariants, value{step.ID, row, 0})
 		}
 	}
-	for _, id := range r.Invariants() {
-		a.invariants = append(a.invariants, value{id, 0, 0})
-		if r.Nodes[id].Op == rule.Const {
+	for _, computed := range []bool{true, false} { // what is computed costs more to fetch again
+		for _, id := range r.Invariants() {
+			if computed == (r.Nodes[id].Op.Operands() > 0) {
+				a.invariants = append(a.invariants, value{id, 0, 0})
+			}
+		}
+	}
+	for id, n := range whole.Nodes {
+		if n.Op == rule.Const {
 			a.slots = append(a.slots, id)
 		}
 	}
@@ -78,6 +86,15 @@ func allocate(r *rule.Rule, held, side int) allocation {
 		a.free &^= 1 << register
 	}
 	return a
+}
+
+// specialized is the allocation for what the rule comes to, with the same registers held
+// and free.
+func (a *allocation) specialized(r *rule.Rule) allocation {
+	s := allocate(r, r, 0, 1)
+	s.slots, s.held, s.free, s.short = a.slots, a.held, a.free, a.short
+	s.reg = maps.Clone(a.reg)
+	return s
 }
 
 // value is what a node is for a row and a vector.

@@ -8,7 +8,6 @@ package arm64
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -24,8 +23,11 @@ const (
 	address        // of the lane
 	scalars
 	constants
-	rows
+	rows // of a matrix, or the buffers of a list still to do
 	pointers
+
+	entry  = 24 // where a list of tensors goes on
+	scaled = 25 // 1 if the main loop may run
 )
 
 func pointer(k int) int {
@@ -33,7 +35,7 @@ func pointer(k int) int {
 	if p >= 18 {
 		p++
 	}
-	if p > 25 {
+	if p >= entry {
 		panic("arm64: too many parameters")
 	}
 	return p
@@ -77,7 +79,7 @@ func plans(r *rule.Rule) []plan {
 	if r.IsMatrix() && folds == reductions { // lanes of all rows need them one after the other
 		sides = 4
 	}
-	if len(r.Schedule()) > tune.LongBody {
+	if r.Long() {
 		reductions = 0
 	}
 	var list []plan
@@ -108,19 +110,40 @@ type kernel struct {
 // A sumOf is an effect of a row.
 type sumOf struct{ effect, row int }
 
-// Emit returns the assembly of r: of all plans, each with as many invariants in
-// registers as there is room for, the one with the fewest instructions in the
-// main loop.
+// Emit returns the assembly of r. Of all plans, each with as many invariants in
+// registers as there is room for, that one is taken which has the fewest instructions
+// in the main loop.
 func Emit(r *rule.Rule) []byte {
+	if r.IsMatrix() {
+		return []byte(best(plans(r), r, func(p plan) *kernel { return lowerMatrix(r, p) }).String())
+	}
+	k := &kernel{allocation: allocate(r, r, 0, 1), rows: 1}
+	k.begin(0)
+	k.beginList()
+	if len(r.Usual) > 0 {
+		k.unless(r.Usual, "general")
+		usual := r.Specialize(r.Usual)
+		k.WriteString(best(plans(usual), r, func(p plan) *kernel { return lowerList(usual, r, p, "usual", nil) }).String())
+		k.op("JMP done")
+		k.line("\ngeneral:")
+	}
+	k.WriteString(best(plans(r), r, func(p plan) *kernel { return lowerList(r, r, p, "", r.Scaled()) }).String())
+	k.line("\ndone:")
+	k.op("RET")
+	return []byte(k.String())
+}
+
+// best is the kernel of the plan that comes to the fewest instructions.
+func best(list []plan, r *rule.Rule, lower func(plan) *kernel) *kernel {
 	var best *kernel
 	var least float64
-	for _, p := range plans(r) {
+	for _, p := range list {
 		for p.resident = registers; p.resident >= 0; p.resident-- {
-			k := lower(r, p)
+			k := lower(p)
 			if k.short {
 				continue
 			}
-			if n := count(k.String(), "").Total(); best == nil || n < least {
+			if n := count(k.String(), k.label).Total(); best == nil || n < least {
 				best, least = k, n
 			}
 			break
@@ -129,14 +152,12 @@ func Emit(r *rule.Rule) []byte {
 	if best == nil {
 		panic("arm64: " + r.Name + " needs more than 32 registers")
 	}
-	return []byte(best.String())
+	return best
 }
 
-// lower prints the kernel. The text is of no use if the allocation came out
-// short.
-func lower(r *rule.Rule, p plan) *kernel {
-	k := &kernel{
-		allocation: allocate(r, p.resident, p.side),
+func newKernel(r, whole *rule.Rule, p plan) *kernel {
+	return &kernel{
+		allocation: allocate(r, whole, p.resident, p.side),
 		plan:       p,
 		lanes:      map[int]int{},
 		sums:       map[sumOf][]int{},
@@ -144,6 +165,12 @@ func lower(r *rule.Rule, p plan) *kernel {
 		stepped:    map[int]bool{},
 		rows:       1,
 	}
+}
+
+// lowerMatrix prints a kernel that walks rows. The text is of no use if the allocation
+// came out short.
+func lowerMatrix(r *rule.Rule, p plan) *kernel {
+	k := newKernel(r, r, p)
 	next := len(r.Buffers) + len(r.Reductions)
 	folds := 0
 	for id, e := range r.Effects {
@@ -164,21 +191,82 @@ func lower(r *rule.Rule, p plan) *kernel {
 			next += p.side - 1
 		}
 	}
-	k.line("//go:build !purego && !noasm\n\n#include \"textflag.h\"\n")
-	k.data()
-	k.enter(4 * rule.Lanes * folds * p.side)
-	if k.First(rule.PerRow) < 0 {
-		k.oneRow()
-		k.op("RET")
-	} else {
-		k.allRows()
-	}
-	if r.IsStep() {
-		k.enterMany()
-		k.columns()
-		k.leaveMany()
-	}
+	frame := 4 * rule.Lanes * folds * p.side
+	k.begin(frame)
+	k.beginMatrix(frame)
+	k.allRows()
 	return k
+}
+
+// lowerList prints the loop over the tensors of a list for a rule, which may be what the
+// whole one comes to. If some is assumed for the main loop alone, the others are for the
+// rule as it is.
+func lowerList(r, whole *rule.Rule, p plan, label string, assumed []rule.Assumption) *kernel {
+	k := newKernel(r, whole, p)
+	for id, e := range r.Effects {
+		if e.Reduce {
+			k.lanes[id] = pointer(len(r.Buffers) + e.To)
+		}
+	}
+	k.label = label
+	k.hold(false)
+	if assumed != nil {
+		k.op("MOVD $0, R%d", scaled)
+		k.unless(assumed, "row")
+		k.op("MOVD $1, R%d", scaled)
+	}
+	k.line("\n%srow:", label)
+	k.fetchAhead()
+	k.op("MOVD 8(R%d), R%d", entry, left)
+	for j := range k.Buffers {
+		k.op("MOVD %d(R%d), R%d", 24*j, entry, pointer(j))
+	}
+	if len(k.lanes) > 0 {
+		k.op("MOVD $0, R%d", lane)
+	}
+	if assumed != nil {
+		k.scaledLoop(r.Specialize(assumed))
+	} else {
+		k.mainLoop()
+	}
+	for _, s := range stages {
+		k.loop(s)
+	}
+	k.op("ADD $%d, R%d, R%d", 24*len(k.Buffers), entry, entry)
+	k.op("SUBS $%d, R%d, R%d", len(k.Buffers), rows, rows)
+	k.op("BNE %srow", label)
+	return k
+}
+
+// unless prints a jump where assumptions do not hold.
+func (k *kernel) unless(assumed []rule.Assumption, label string) {
+	for _, a := range assumed {
+		k.op("MOVWU %d(R%d), R%d", 4*a.Scalar, scalars, address)
+		if a.Cond == rule.IsPositive {
+			k.op("CMPW $0, R%d", address)
+			k.op("BLE %s", label)
+			continue
+		}
+		k.op("CMPW $0x%x, R%d", a.Bits, address)
+		k.op("BNE %s", label)
+	}
+}
+
+// fetchAhead prints the prefetch of the buffers of a tensor some tensors ahead: the
+// processor, which looks for long streams, finds none in small ones.
+func (k *kernel) fetchAhead() {
+	if k.Long() {
+		return
+	}
+	k.op("CMP $%d, R%d", tune.FetchAhead*len(k.Buffers), rows)
+	k.op("BLE %snear", k.label)
+	for j := range k.Buffers {
+		k.op("MOVD %d(R%d), R%d", 24*(tune.FetchAhead*len(k.Buffers)+j), entry, address)
+		for line := range tune.FetchLines {
+			k.op("PRFM %d(R%d), PLDL1KEEP", 64*line, address)
+		}
+	}
+	k.line("\n%snear:", k.label)
 }
 
 // pointerTo is the pointer to a buffer, to that of a row if it is a matrix.
@@ -189,61 +277,39 @@ func (k *kernel) pointerTo(buffer, row int) int {
 	return pointer(buffer)
 }
 
-// shorter prints main loops for what the rule comes to where scalars have their
-// usual values. The invariants are then in other registers, and fetched again.
-func (k *kernel) shorter() {
-	list := k.Shorter()
-	if len(list) == 0 {
-		return
-	}
-	main := stage{16, "FMOVQ", 16, k.wide}
-	k.op("CMP $%d, R%d", main.elements, left)
-	k.op("BLT general")
-	next := "general"
-	for _, s := range list {
-		for _, slot := range slices.Sorted(maps.Keys(s.When)) {
-			k.op("MOVWU %d(R%d), R%d", 4*slot, scalars, address)
-			k.op("CMPW $0x%x, R%d", s.When[slot], address)
-			k.op("BNE %s", next)
-		}
-		next = s.Label()
-	}
-	for _, s := range slices.Backward(list) {
-		k.line("\n%s:", s.Label())
-		k.WriteString(k.shorterLoop(s, main))
-		k.hold(false)
-		k.op("JMP general")
-	}
-	k.line("\ngeneral:")
+// scaledLoop prints a main loop for what the rule comes to but for the gradient's
+// factor, in the registers of the whole rule.
+func (k *kernel) scaledLoop(r *rule.Rule) {
+	k.op("CBZ R%d, scaledno", scaled)
+	loop := &kernel{allocation: k.specialized(r), plan: k.plan, lanes: k.lanes, sums: k.sums, stepped: map[int]bool{}, rows: 1, label: "scaled"}
+	loop.mainLoop()
+	k.WriteString(loop.String())
+	k.short = k.short || loop.short
+	k.line("\nscaledno:")
 }
 
-// shorterLoop is such a loop, with as many invariants in registers as there is
-// room for.
-func (k *kernel) shorterLoop(s rule.Shorter, main stage) string {
-	for held := registers; held >= 0; held-- {
-		loop := &kernel{allocation: allocate(s.Rule, held, 1), plan: k.plan, stepped: map[int]bool{}, rows: 1, label: s.Label()}
-		loop.slots = k.slots
-		loop.hold(false)
-		loop.loop(main)
-		if !loop.short {
-			return loop.String()
-		}
+// mainLoop prints the loop with the most elements in an iteration.
+func (k *kernel) mainLoop() {
+	if main := k.main(); main != stages[0] {
+		k.loop(main)
 	}
-	panic("arm64: " + k.Name + " needs more than 32 registers")
 }
 
-// columns prints the loops over the columns.
-func (k *kernel) columns() {
+// main is the stage of the main loop.
+func (k *kernel) main() stage {
 	main := stage{16, "FMOVQ", 16, k.wide}
 	switch {
-	case len(k.steps) > tune.LongBody:
+	case k.Long():
 		main.elements = 4 * main.vectors
 	case len(k.lanes) > 0:
 		main.elements = rule.Lanes
 	}
-	if main != stages[0] {
-		k.loop(main)
-	}
+	return main
+}
+
+// columns prints the loops over the columns of a matrix.
+func (k *kernel) columns() {
+	k.mainLoop()
 	for _, s := range stages {
 		k.loop(s)
 	}
@@ -265,25 +331,52 @@ func (k *kernel) data() {
 	}
 }
 
-// enter prints what comes before the rows.
-func (k *kernel) enter(frame int) {
-	c := 24 * len(k.Buffers)
-	reductions := c
-	if len(k.Scalars) > 0 {
-		reductions += 8
+// begin prints what comes before the first parameter is loaded.
+func (k *kernel) begin(frame int) {
+	k.line("//go:build !purego && !noasm\n\n#include \"textflag.h\"\n")
+	k.data()
+	for line := range strings.Lines(strings.TrimLeft(k.Doc, "\n")) {
+		k.line("//%s", strings.TrimRight(line, "\n"))
 	}
-	k.line("// func %s(%s)", k.Name, k.Params(k.scalarsType()))
+	k.line("//\n// func %s(%s)", k.Name, k.Params(k.scalarsType()))
 	k.line("// Requires: ASIMD")
-	k.line("TEXT ·%s(SB), NOSPLIT, $%d-%d", k.Name, frame, reductions+8*len(k.Reductions))
+	k.line("TEXT ·%s(SB), NOSPLIT, $%d-%d", k.Name, frame, k.size())
+}
+
+// size is that of the parameters, of which the buffers come first.
+func (k *kernel) size() int {
+	size := k.buffersSize() + 8*len(k.Reductions)
 	if len(k.Scalars) > 0 {
-		k.op("MOVD c+%d(FP), R%d", c, scalars)
+		size += 8
+	}
+	return size
+}
+
+func (k *kernel) buffersSize() int {
+	if k.IsMatrix() {
+		return 24 * len(k.Buffers)
+	}
+	return 24
+}
+
+// params prints the loads of the parameters but the buffers.
+func (k *kernel) params() {
+	at := k.buffersSize()
+	if len(k.Scalars) > 0 {
+		k.op("MOVD c+%d(FP), R%d", at, scalars)
+		at += 8
 	}
 	if len(k.slots) > 0 {
 		k.op("MOVD $constants<>(SB), R%d", constants)
 	}
 	for j, d := range k.Reductions {
-		k.op("MOVD %s+%d(FP), R%d", d.Name, reductions+8*j, pointer(len(k.Buffers)+j))
+		k.op("MOVD %s+%d(FP), R%d", d.Name, at+8*j, pointer(len(k.Buffers)+j))
 	}
+}
+
+// beginMatrix prints what comes before the rows.
+func (k *kernel) beginMatrix(frame int) {
+	k.params()
 	for id, e := range k.Effects {
 		if e.Reduce && e.Kind == rule.Fold {
 			k.op("MOVD $lanes%d-%d(SP), R%d", id, frame, k.lanes[id])
@@ -292,6 +385,14 @@ func (k *kernel) enter(frame int) {
 	}
 	k.point(rule.Matrix, rule.PerRow)
 	k.hold(false)
+}
+
+// beginList prints what comes before the tensors of a list.
+func (k *kernel) beginList() {
+	k.params()
+	k.op("MOVD %s_base+0(FP), R%d", rule.List, entry)
+	k.op("MOVD %s_len+8(FP), R%d", rule.List, rows)
+	k.op("CBZ R%d, done", rows)
 }
 
 // point prints the loads of the pointers to the buffers of these shapes.
@@ -350,8 +451,6 @@ func (k *kernel) oneRow() {
 	}
 	if len(k.lanes) > 0 {
 		k.op("MOVD $0, R%d", lane)
-	} else {
-		k.shorter()
 	}
 	k.zeroFolds()
 	k.columns()
@@ -376,39 +475,6 @@ func (k *kernel) hold(perRow bool) {
 			}
 		}
 	}
-}
-
-// entry is where a list of tensors goes on: its kernels have no lanes.
-const entry = lane
-
-// enterMany prints what comes before the loops over the columns of a tensor in a
-// list.
-func (k *kernel) enterMany() {
-	k.line("\n// func %s(%s)", k.Name+rule.Many, k.ManyParams(k.scalarsType()))
-	k.line("// Requires: ASIMD")
-	k.line("TEXT ·%s(SB), NOSPLIT, $0-32", k.Name+rule.Many)
-	k.op("MOVD c+24(FP), R%d", scalars)
-	if len(k.slots) > 0 {
-		k.op("MOVD $constants<>(SB), R%d", constants)
-	}
-	k.hold(false)
-	k.op("MOVD %s_base+0(FP), R%d", rule.List, entry)
-	k.op("MOVD %s_len+8(FP), R%d", rule.List, rows)
-	k.op("CBZ R%d, done", rows)
-	k.line("\nrow:")
-	k.op("MOVD 8(R%d), R%d", entry, left)
-	for j := range k.Buffers {
-		k.op("MOVD %d(R%d), R%d", 24*j, entry, pointer(j))
-	}
-}
-
-// leaveMany prints what comes after them.
-func (k *kernel) leaveMany() {
-	k.op("ADD $%d, R%d, R%d", 24*len(k.Buffers), entry, entry)
-	k.op("SUBS $%d, R%d, R%d", len(k.Buffers), rows, rows)
-	k.op("BNE row")
-	k.line("\ndone:")
-	k.op("RET")
 }
 
 // loop prints a stage. One over all lanes keeps them in registers: it starts at

@@ -45,7 +45,7 @@ func TestCheck(t *testing.T) {
 
 // crowded has more constants and more live values than there are registers.
 func crowded(constants, live int) *rule.Rule {
-	return new(rule.Set).Define("Crowded", func(r *rule.Rule) {
+	return new(rule.Set).Define("Crowded", "", func(r *rule.Rule) {
 		p := r.Buffer("p")
 		var values []rule.Value
 		for i := range live {
@@ -64,6 +64,14 @@ func crowded(constants, live int) *rule.Rule {
 		}
 		p.Set(x)
 	})
+}
+
+// lower is a kernel by one plan.
+func lower(r *rule.Rule, p plan) *kernel {
+	if r.IsMatrix() {
+		return lowerMatrix(r, p)
+	}
+	return lowerList(r, r, p, "", r.Scaled())
 }
 
 // TestAllocate takes registers away from the constants, one by one, and checks
@@ -98,7 +106,7 @@ func TestAllocate(t *testing.T) {
 	if _, ok := best[2]; ok {
 		t.Error("two vectors with 15 values each find room beside each other")
 	}
-	if string(Emit(r)) != lower(r, plan{side: 1, wide: 1, resident: best[1]}).String() {
+	if !strings.Contains(string(Emit(r)), lower(r, plan{side: 1, wide: 1, resident: best[1]}).String()) {
 		t.Errorf("Emit does not hold %d constants", best[1])
 	}
 }
@@ -107,7 +115,7 @@ func TestAllocate(t *testing.T) {
 // back all registers but those of what is resident, and only those of rows that
 // a reduction does not cross are side by side.
 func TestPlans(t *testing.T) {
-	lanes := new(rule.Set).Define("Lanes", func(r *rule.Rule) {
+	lanes := new(rule.Set).Define("Lanes", "", func(r *rule.Rule) {
 		r.Buffer("w").Set(r.Matrix("x"))
 		r.PerRow("z")
 		r.Sum("sum", r.Matrix("y"))
@@ -140,7 +148,7 @@ func TestPlans(t *testing.T) {
 
 // TestDot has a product of two buffers, which no rule sums yet.
 func TestDot(t *testing.T) {
-	r := new(rule.Set).Define("Dot", func(r *rule.Rule) { r.Dot("sum", r.Buffer("x"), r.Buffer("y")) })
+	r := new(rule.Set).Define("Dot", "", func(r *rule.Rule) { r.Dot("sum", r.Buffer("x"), r.Buffer("y")) })
 	products := regexp.MustCompile(`fmla v\d+.2d, v(\d+).2d, v(\d+).2d`).FindAllStringSubmatch(string(Emit(r)), -1)
 	if len(products) != 16+2+1 {
 		t.Errorf("%d products", len(products))

@@ -116,7 +116,7 @@ func (k core) latency(op rule.Op) float64 {
 
 // path is the time from a vector's loads to its last result.
 func (k core) path(r *rule.Rule) float64 {
-	a := allocate(r, 0, 1)
+	a := allocate(r, r, 0, 1)
 	ready := make([]float64, len(r.Nodes))
 	longest := 0.0
 	for _, step := range a.steps {
@@ -133,7 +133,25 @@ func (k core) path(r *rule.Rule) float64 {
 	return longest
 }
 
-// A loop is a line of the tables: a kernel's main loop, or one for a shorter rule.
+// A labelled rule is what a kernel's main loop is for.
+type labelled struct {
+	title, label string
+	*rule.Rule
+}
+
+// loopsOf lists the main loops of a kernel: the one that is usual, and the one for scaled
+// gradients if there is one.
+func loopsOf(r *rule.Rule) []labelled {
+	switch {
+	case len(r.Usual) == 0:
+		return []labelled{{r.Name, "", r}}
+	case r.Scaled() == nil:
+		return []labelled{{r.Name, "usual", r.Specialize(r.Usual)}, {r.Name + ", general", "", r}}
+	}
+	return []labelled{{r.Name, "usual", r.Specialize(r.Usual)}, {r.Name + ", scaled", "scaled", r.Specialize(r.Scaled())}}
+}
+
+// A loop is a line of the tables: a kernel's main loop.
 type loop struct {
 	title string
 	*rule.Rule
@@ -151,15 +169,10 @@ func Counts(all []*rule.Rule) []byte {
 	var loops []loop
 	for _, r := range all {
 		text := string(Emit(r))
-		add := func(title string, r *rule.Rule, c Count) {
-			loops = append(loops, loop{title, r, c})
-			counts[title], byName[title] = c, r
-		}
-		add(r.Name, r, count(text, ""))
-		for _, s := range r.Shorter() {
-			if c := count(text, s.Label()); c.Elements > 0 {
-				add(r.Name+" without "+strings.Join(s.Without, ", "), s.Rule, c)
-			}
+		for _, l := range loopsOf(r) {
+			c := count(text, l.label)
+			loops = append(loops, loop{l.title, l.Rule, c})
+			counts[l.title], byName[l.title] = c, l.Rule
 		}
 	}
 	busy := func(u unit) string { return show(u.cycles) + " " + u.name }

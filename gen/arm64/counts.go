@@ -31,13 +31,10 @@ func (c *Count) fields() []*float64 {
 
 var isFloat = regexp.MustCompile(`^(fadd|fsub|fmul|fmla|fdiv|fsqrt|fcvtl2?|scvtf)$`)
 
-// count reads the main loop of the first function of a file, which is the one
-// with the most elements in an iteration, of those whose label begins so. A line is
-// an instruction.
+// count reads the main loop of a kernel, which is the one with the most elements in an
+// iteration, of those whose label begins so. A line is an instruction.
 func count(text, label string) Count {
 	loopLabel := regexp.MustCompile(`(?m)^` + label + `(?:rows(\d+))?loop(\d+):$`)
-	functions := strings.SplitN(text, "\nTEXT ", 3)
-	text = functions[min(1, len(functions)-1)]
 	var c Count
 	var loop string
 	for _, m := range loopLabel.FindAllStringSubmatchIndex(text, -1) {
@@ -110,7 +107,7 @@ func count(text, label string) Count {
 // share what is there once for all of them.
 func bound(r *rule.Rule) Count {
 	var c Count
-	a := allocate(r, 0, 1)
+	a := allocate(r, r, 0, 1)
 	const vectors = 4
 	for j, b := range r.Buffers {
 		if r.IsMatrix() != (b.Shape == rule.Matrix) {

@@ -9,11 +9,10 @@ import (
 	"github.com/lockstep-go/lockstep/gen/rule"
 	"github.com/lockstep-go/lockstep/gen/rules"
 	"github.com/lockstep-go/lockstep/gen/yardsticks"
-	"github.com/lockstep-go/lockstep/internal/tune"
 )
 
 // TestCount has a loop with one instruction of each kind, beside loops with
-// fewer elements and a second function with more.
+// fewer elements.
 func TestCount(t *testing.T) {
 	const text = `
 TEXT ·F(SB), NOSPLIT, $0-0
@@ -40,11 +39,6 @@ rows2loop16:
 
 rows1loop16:
 	BGE rows1loop16
-
-TEXT ·FMany(SB), NOSPLIT, $0-0
-
-loop64:
-	BGE loop64
 `
 	want := Count{
 		Loads: 4, Stores: 2, Loaded: 6, Stored: 3, Steps: 1,
@@ -72,13 +66,12 @@ func TestBound(t *testing.T) {
 	var loops []loop
 	for _, r := range slices.Concat(rules.All.Rules(), yardsticks.All.Rules()) {
 		text := string(Emit(r))
-		loops = append(loops, loop{r, count(text, "")})
-		for _, s := range r.Shorter() {
-			loops = append(loops, loop{s.Rule, count(text, s.Label())})
+		for _, l := range loopsOf(r) {
+			loops = append(loops, loop{l.Rule, count(text, l.label)})
 		}
 	}
 	if len(loops) <= len(rules.All.Rules())+len(yardsticks.All.Rules()) {
-		t.Error("no rule has a shorter one")
+		t.Error("no rule has a loop for scaled gradients")
 	}
 	for _, l := range loops {
 		r, c, least := l.Rule, l.Count, bound(l.Rule)
@@ -95,7 +88,7 @@ func TestBound(t *testing.T) {
 		if arithmetic(c) != arithmetic(least) {
 			t.Errorf("%s: %+v has not the arithmetic of %+v", r.Name, c, least)
 		}
-		if len(r.Schedule()) > tune.LongBody || r.Name == "Penalty" || r.IsMatrix() {
+		if r.Long() || r.IsMatrix() {
 			continue
 		}
 		if c.Scalar > 2 {
@@ -110,7 +103,7 @@ func TestBound(t *testing.T) {
 
 // TestBoundOf is the bound of two rules, counted by hand.
 func TestBoundOf(t *testing.T) {
-	flush := new(rule.Set).Define("Hand", func(r *rule.Rule) {
+	flush := new(rule.Set).Define("Hand", "", func(r *rule.Rule) {
 		x, y, c := r.Buffer("x"), r.Buffer("y"), r.Scalar("c")
 		// A product, two for the flush, a maximum of two; what c is alone is free.
 		x.Set(x.Mul(y).Flush(c).Max(c.Neg()))
@@ -143,7 +136,7 @@ func TestCores(t *testing.T) {
 		t.Errorf("%+v is slowest", u)
 	}
 	// A load, a flush, a product, a sum; what is loaded but not waited for is no part.
-	if got := n1.path(rules.SGD); got != n1.load+2*logical+n1.multiply+n1.add {
+	if got := n1.path(rules.SGD.Specialize(rules.SGD.Usual)); got != n1.load+2*logical+n1.multiply+n1.add {
 		t.Errorf("SGD takes %g cycles", got)
 	}
 }

@@ -2,12 +2,13 @@ package rule
 
 import "math"
 
-// Args are the arguments of a call: the buffers, the scalars and the lanes of
-// the reductions (Sums for Sum and Dot, Maxima for MaxAbs, by the reduction's
+// Args are the arguments of a call for one tensor: the buffers (elements of another
+// type than float32 as the float32 they stand for), the bits of the scalars and the
+// lanes of the reductions (Sums for Sum and Dot, Maxima for MaxAbs, by the reduction's
 // slot).
 type Args struct {
 	Buffers [][]float32
-	Scalars []float32
+	Scalars []uint32
 	Sums    map[int]*[Lanes]float64
 	Maxima  map[int]*[Lanes]float32
 }
@@ -27,6 +28,23 @@ func (r *Rule) Eval(a Args) {
 	bits := make([]uint32, len(r.Nodes))
 	mask := make([]bool, len(r.Nodes))
 	f := func(id int) float32 { return math.Float32frombits(bits[id]) }
+	compute := func(id int) {
+		switch n := r.Nodes[id]; {
+		case n.Op == Scalar:
+			bits[id] = a.Scalars[n.X]
+		case n.Op == Const:
+			bits[id] = n.Imm
+		case n.Op.IsMask():
+			mask[id] = compare(n.Op, f(n.X), f(n.Y))
+		default:
+			bits[id] = apply(n, bits, mask)
+		}
+	}
+	for id := range r.Nodes {
+		if r.Uniform(id) {
+			compute(id)
+		}
+	}
 
 	for row := range rows {
 		fold := map[int]*[Lanes]float32{}
@@ -41,26 +59,13 @@ func (r *Rule) Eval(a Args) {
 		}
 		for i := range columns {
 			lane := i % Lanes
-			for id, n := range r.Nodes {
-				switch n.Op {
-				case Scalar:
-					bits[id] = math.Float32bits(a.Scalars[n.X])
-				case Const:
-					bits[id] = n.Imm
-				}
-			}
 			for _, s := range steps {
 				if !s.IsEffect {
-					n := r.Nodes[s.ID]
-					if n.Op == Load {
+					if n := r.Nodes[s.ID]; n.Op == Load {
 						bits[s.ID] = math.Float32bits(*at(n.X, i))
-						continue
+					} else {
+						compute(s.ID)
 					}
-					if n.Op.IsMask() {
-						mask[s.ID] = compare(n.Op, f(n.X), f(n.Y))
-						continue
-					}
-					bits[s.ID] = apply(n, bits, mask)
 					continue
 				}
 				e := r.Effects[s.ID]

@@ -18,6 +18,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/lockstep-go/lockstep/internal/tune"
 )
 
 // Lanes is the number of partial results of every reduction: element i goes to
@@ -105,10 +107,20 @@ const (
 	PerRow              // one element per row, the same in every lane of the row
 )
 
-// A Buffer is a parameter of type []float32.
+// A Type is how a buffer's elements are in memory. Kernels compute with float32
+// alone: types exist at loads and stores.
+type Type uint8
+
+const (
+	F32  Type = iota // float32
+	BF16             // the upper half of a float32, stored rounded to nearest even
+)
+
+// A Buffer is a parameter: the elements of one tensor, or of a matrix.
 type Buffer struct {
 	Name  string
 	Shape Shape
+	Type  Type
 }
 
 // A Kind is how a reduction combines its lanes' elements.
@@ -136,14 +148,16 @@ type Effect struct {
 	X, Y   int // the nodes; Y for Dot only
 }
 
-// A Rule is a kernel: its parameters, its graph and its effects.
+// A Rule is a kernel: its parameters, its graph and its effects. Doc is its formula,
+// which heads the kernels.
 type Rule struct {
-	Name       string
+	Name, Doc  string
 	Buffers    []Buffer
 	Scalars    []string
 	Reductions []Reduction
 	Nodes      []Node
 	Effects    []Effect
+	Usual      []Assumption
 
 	seen map[Node]int
 }
@@ -167,9 +181,9 @@ type Set struct {
 	byName map[string]*Rule
 }
 
-// Define builds a rule and adds it to the set.
-func (s *Set) Define(name string, build func(r *Rule)) *Rule {
-	r := &Rule{Name: name, seen: map[Node]int{}}
+// Define builds a rule from its formula and adds it to the set.
+func (s *Set) Define(name, doc string, build func(r *Rule)) *Rule {
+	r := &Rule{Name: name, Doc: doc, seen: map[Node]int{}}
 	build(r)
 	if s.byName == nil {
 		s.byName = map[string]*Rule{}
@@ -210,41 +224,38 @@ func (r *Rule) First(s Shape) int {
 	return slices.IndexFunc(r.Buffers, func(b Buffer) bool { return b.Shape == s })
 }
 
-// Params is the kernel's Go parameter list, c being the type of the scalars.
+// List is the name of the list of buffers in a kernel's parameters.
+const List = "list"
+
+// Params is the kernel's Go parameter list, c being the type of the scalars. The
+// buffers are a list, those of one tensor after those of another; those of a matrix
+// are parameters of their own.
 func (r *Rule) Params(c string) string {
+	params := []string{List + " [][]float32"}
+	if r.IsMatrix() {
+		params[0] = strings.Join(r.BufferNames(), ", ") + " []float32"
+	}
+	if len(r.Scalars) > 0 {
+		params = append(params, "c "+c)
+	}
+	for _, d := range r.Reductions {
+		params = append(params, d.Name+" "+d.Type())
+	}
+	return strings.Join(params, ", ")
+}
+
+// BufferNames names the buffers in their order.
+func (r *Rule) BufferNames() []string {
 	var names []string
 	for _, b := range r.Buffers {
 		names = append(names, b.Name)
 	}
-	list := []string{strings.Join(names, ", ") + " []float32"}
-	if len(r.Scalars) > 0 {
-		list = append(list, "c "+c)
-	}
-	for _, d := range r.Reductions {
-		list = append(list, d.Name+" "+d.Type())
-	}
-	return strings.Join(list, ", ")
+	return names
 }
-
-// Many ends the name of a step's kernel for a list of tensors, List is the list's.
-const (
-	Many = "Many"
-	List = "list"
-)
-
-// IsStep reports whether the kernel updates parameters from a gradient, and so has
-// a variant for many tensors in one call.
-func (r *Rule) IsStep() bool {
-	return len(r.Scalars) > 0 && len(r.Buffers) > 1 && len(r.Reductions) == 0 && r.Buffers[0] == Buffer{"p", Stream} && r.Buffers[1] == Buffer{"g", Stream} && r.Stores(0)
-}
-
-// ManyParams is the parameter list of that variant: the buffers of one tensor
-// after those of another.
-func (r *Rule) ManyParams(c string) string { return List + " [][]float32, c " + c }
 
 // Loads reports whether the kernel loads from a buffer.
 func (r *Rule) Loads(buffer int) bool {
-	return slices.ContainsFunc(r.Schedule(), func(s Step) bool {
+	return slices.ContainsFunc(r.Schedule(), func(s Task) bool {
 		return !s.IsEffect && r.Nodes[s.ID] == Node{Op: Load, X: buffer}
 	})
 }
@@ -255,6 +266,20 @@ func (r *Rule) Stores(buffer int) bool {
 		return e.To == buffer && (!e.Reduce || e.Kind == Fold)
 	})
 }
+
+// Uniform reports whether a node is the same in every lane of a call: a scalar, a
+// constant, or what is computed from these alone.
+func (r *Rule) Uniform(id int) bool {
+	n := r.Nodes[id]
+	if n.Op == Load {
+		return false
+	}
+	return !slices.ContainsFunc(n.Operands(), func(x int) bool { return !r.Uniform(x) })
+}
+
+// Long reports whether a vector is work enough for an iteration of the kernel: a rule of
+// many operations, or with more sums than registers are there for.
+func (r *Rule) Long() bool { return len(r.Schedule()) > tune.LongBody || len(r.Reductions) > 1 }
 
 // A Value is a node under construction.
 type Value struct {
@@ -277,21 +302,24 @@ func (r *Rule) node(n Node) Value {
 	return Value{r, id}
 }
 
-func (r *Rule) buffer(name string, s Shape) Value {
-	r.Buffers = append(r.Buffers, Buffer{name, s})
+func (r *Rule) buffer(name string, s Shape, t Type) Value {
+	r.Buffers = append(r.Buffers, Buffer{name, s, t})
 	return r.node(Node{Op: Load, X: len(r.Buffers) - 1})
 }
 
 // Buffer declares the next parameter, a buffer of the kernel's length. It is
 // read only if its value is used.
-func (r *Rule) Buffer(name string) Value { return r.buffer(name, Stream) }
+func (r *Rule) Buffer(name string) Value { return r.buffer(name, Stream, F32) }
+
+// BufferOf is Buffer for elements of a type.
+func (r *Rule) BufferOf(name string, t Type) Value { return r.buffer(name, Stream, t) }
 
 // Matrix declares a row-major matrix, with as many columns as the streams have
 // elements.
-func (r *Rule) Matrix(name string) Value { return r.buffer(name, Matrix) }
+func (r *Rule) Matrix(name string) Value { return r.buffer(name, Matrix, F32) }
 
 // PerRow declares a buffer with one element for each row of the matrix.
-func (r *Rule) PerRow(name string) Value { return r.buffer(name, PerRow) }
+func (r *Rule) PerRow(name string) Value { return r.buffer(name, PerRow, F32) }
 
 // Scalar declares the next of the kernel's scalars.
 func (r *Rule) Scalar(name string) Value {

@@ -1,7 +1,6 @@
 package rule_test
 
 import (
-	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -69,7 +68,7 @@ func TestMeaning(t *testing.T) {
 		{"Flush", func(_ *Rule, x, y Value) Value { return x.Flush(y) },
 			[][3]uint32{{one, 0x70000000, one}, {bits(0x1p-96), 0x70000000, 0}, {bits(-0x1p-96), 0x70000000, 0}, {sign, 0x7fffffff, 0}, {1, 0x7fffffff, 1}, {nan, 0x70000000, nan}}},
 	} {
-		r := new(Set).Define(c.name, func(r *Rule) {
+		r := new(Set).Define(c.name, "", func(r *Rule) {
 			x, y := r.Buffer("x"), r.Buffer("y")
 			z := r.Buffer("z")
 			z.Set(c.op(r, x, y))
@@ -88,7 +87,7 @@ func TestMeaning(t *testing.T) {
 // TestReductions takes 70 elements, so that lanes 0 to 5 have one more than the
 // others, and numbers that tell float64 from float32.
 func TestReductions(t *testing.T) {
-	r := new(Set).Define("Reductions", func(r *Rule) {
+	r := new(Set).Define("Reductions", "", func(r *Rule) {
 		x, y := r.Buffer("x"), r.Buffer("y")
 		r.Sum("sum", x)
 		r.Dot("dot", x, y)
@@ -121,7 +120,7 @@ func TestReductions(t *testing.T) {
 // TestFold compares with the order of the sum written as a tree: what is
 // stride apart meets last where stride is 1.
 func TestFold(t *testing.T) {
-	r := new(Set).Define("Fold", func(r *Rule) {
+	r := new(Set).Define("Fold", "", func(r *Rule) {
 		z, m, w := r.PerRow("z"), r.Matrix("m"), r.Buffer("w")
 		z.SetFold(m.Mul(w))
 	})
@@ -154,12 +153,12 @@ func TestFold(t *testing.T) {
 // what a later one needs.
 func TestSchedule(t *testing.T) {
 	var tricky Set
-	tricky.Define("Swap", func(r *Rule) {
+	tricky.Define("Swap", "", func(r *Rule) {
 		x, y := r.Buffer("x"), r.Buffer("y")
 		x.Set(y)
 		y.Set(x)
 	})
-	tricky.Define("Rotate", func(r *Rule) {
+	tricky.Define("Rotate", "", func(r *Rule) {
 		x, y, z := r.Buffer("x"), r.Buffer("y"), r.Buffer("z")
 		x.Set(r.Const(1))
 		y.Set(z.Add(y))
@@ -169,8 +168,8 @@ func TestSchedule(t *testing.T) {
 	for _, r := range append(tricky.Rules(), rules.All.Rules()...) {
 		var computed, effects []int
 		stored := map[int]bool{}
-		for id, n := range r.Nodes {
-			if n.Op == Scalar || n.Op == Const {
+		for id := range r.Nodes {
+			if r.Uniform(id) {
 				computed = append(computed, id)
 			}
 		}
@@ -216,63 +215,76 @@ func TestTypes(t *testing.T) {
 					t.Errorf("%s takes the wrong type", name)
 				}
 			}()
-			new(Set).Define(name, func(r *Rule) { build(r.Buffer("x")) })
+			new(Set).Define(name, "", func(r *Rule) { build(r.Buffer("x")) })
 		}()
 	}
 }
 
-// TestShorter leaves out what scalars at their usual values leave out, one after
-// the other, and nothing else.
-func TestShorter(t *testing.T) {
-	r := new(Set).Define("Hand", func(r *Rule) {
-		p, g := r.Buffer("p"), r.Buffer("g")
-		input, decay, lasts, counts := r.Scalar("input"), r.Scalar("decay"), r.Scalar("lasts"), r.Scalar("counts")
-		x := input.Mul(g.Flush(counts)).Flush(counts) // is flushed once if it is not scaled
-		p.Set(p.Flush(lasts).Mul(decay).Sub(x.Mul(g)))
+// counts are how often a schedule does each operation.
+func counts(r *Rule) map[Op]int {
+	done := map[Op]int{}
+	for _, task := range r.Schedule() {
+		if !task.IsEffect {
+			done[r.Nodes[task.ID].Op]++
+		}
+	}
+	return done
+}
+
+// TestSpecialize leaves out what scalars at their usual values leave out, and nothing
+// else, and the result is the same.
+func TestSpecialize(t *testing.T) {
+	r := new(Set).Step("Hand", "", func(s *Step) {
+		x, m := s.Gradient(), s.State("m")
+		weight, step := s.Scalar("weight"), s.Scalar("step")
+		s.Still()
+		m1 := s.Lerp(m, x, weight)
+		m.Set(m1)
+		s.Move(m1.Mul(step))
 	})
-	const one = 0x3f800000
-	scalars := []float32{.5, .25, 0x1p-95, math.Float32frombits(0x70000000)}
-	list := r.Shorter()
-	for k, want := range []struct {
-		label             string
-		when              map[int]uint32
-		flushes, products int
-	}{
-		{"nokeep", map[int]uint32{2: KeepAll}, 2, 3},
-		{"nokeepnoscale", map[int]uint32{0: one}, 1, 2},
-		{"nokeepnoscalenodecay", map[int]uint32{1: one}, 1, 1},
-	} {
-		if k == len(list) {
-			t.Fatalf("there is no %s", want.label)
-		}
-		s := list[k]
-		if s.Label() != want.label || !maps.Equal(s.When, want.when) {
-			t.Errorf("%s when %v, want %s when %v", s.Label(), s.When, want.label, want.when)
-		}
-		done := map[Op]int{}
-		for _, step := range s.Schedule() {
-			if !step.IsEffect {
-				done[s.Nodes[step.ID].Op]++
+	usual := r.Specialize(r.Usual)
+	if want := []Assumption{{0, IsBits, bits(1)}, {1, IsBits, 0}, {2, IsBits, 0}, {4, IsPositive, 0}}; !slices.Equal(r.Usual, want) || usual.Usual != nil {
+		t.Errorf("assumptions %v, want %v", r.Usual, want)
+	}
+	if done := counts(r); done[Mul] != 5 || done[Select] != 3 || done[Flush] != 1 {
+		t.Errorf("the rule has %v", done)
+	}
+	if done := counts(usual); done[Mul] != 2 || done[Select] != 0 || done[Flush] != 1 || done[Add] != 1 || done[Sub] != 2 {
+		t.Errorf("what it comes to has %v", done)
+	}
+	scalars := []uint32{bits(1), 0, 0, 0x003fffff, bits(.25), bits(.5)}
+	for _, x := range []uint32{0, sign, 1, 0x0f000000, bits(-3), inf, nan} {
+		for _, y := range []uint32{0, sign, 1, 0x0f000000, bits(-3), inf} {
+			var got [2][3][]float32
+			for k, r := range []*Rule{r, usual} {
+				got[k] = [3][]float32{{math.Float32frombits(x)}, {math.Float32frombits(y)}, {.5}}
+				r.Eval(Args{Buffers: got[k][:], Scalars: scalars})
 			}
-		}
-		if done[Flush] != want.flushes || done[Mul] != want.products {
-			t.Errorf("%s: %d flushes and %d products, want %d and %d", s.Label(), done[Flush], done[Mul], want.flushes, want.products)
-		}
-		for slot, bits := range s.When {
-			scalars[slot] = math.Float32frombits(bits)
-		}
-		for _, x := range []uint32{0, sign, 1, 0x0f000000, math.Float32bits(-3), inf} {
-			var got [2][]float32
-			for k, r := range []*Rule{r, s.Rule} {
-				got[k] = []float32{math.Float32frombits(x)}
-				r.Eval(Args{Buffers: [][]float32{got[k], {.5}}, Scalars: scalars})
-			}
-			if math.Float32bits(got[0][0]) != math.Float32bits(got[1][0]) {
-				t.Errorf("%s: %x becomes %g, want %g", s.Label(), x, got[1], got[0])
+			for b := range got[0] {
+				a, b := bits(got[0][b][0]), bits(got[1][b][0])
+				if a != b && (a&^sign <= inf || b&^sign <= inf) {
+					t.Errorf("%#x and %#x become %#x, want %#x", x, y, b, a)
+				}
 			}
 		}
 	}
-	if len(list) > 3 {
-		t.Errorf("%d shorter rules", len(list))
+}
+
+// TestDrop is what a mask drops, and that the zero mask drops nothing.
+func TestDrop(t *testing.T) {
+	r := new(Set).Define("Drop", "", func(r *Rule) {
+		x, mask := r.Buffer("x"), r.Scalar("mask")
+		x.Set(r.Drop(x, mask))
+	})
+	for _, c := range []struct{ x, mask, want uint32 }{
+		{bits(0x1p-127), 0x003fffff, bits(0x1p-127)}, {bits(-0x1p-127), 0x003fffff, bits(-0x1p-127)},
+		{bits(0x1p-128), 0x003fffff, 0}, {bits(-0x1p-128), 0x003fffff, 0},
+		{1, 0, 1}, {sign | 1, 0, sign | 1}, {sign, 0, 0}, {bits(3), 0x0fffffff, bits(3)}, {inf | sign, 0x1fffffff, inf | sign},
+	} {
+		x := []float32{math.Float32frombits(c.x)}
+		r.Eval(Args{Buffers: [][]float32{x}, Scalars: []uint32{c.mask}})
+		if bits(x[0]) != c.want {
+			t.Errorf("%#x with the mask %#x is %#x, want %#x", c.x, c.mask, bits(x[0]), c.want)
+		}
 	}
 }

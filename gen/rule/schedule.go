@@ -2,17 +2,17 @@ package rule
 
 import "slices"
 
-// A Step of a schedule is a node to compute or an effect to carry out.
-type Step struct {
+// A Task of a schedule is a node to compute or an effect to carry out.
+type Task struct {
 	IsEffect bool
 	ID       int // index in Nodes or in Effects
 }
 
 // Schedule orders the graph so that a value is computed shortly before it is
-// needed, which keeps few registers alive. Scalars and constants are not part
-// of it: they are at hand from the start.
-func (r *Rule) Schedule() []Step {
-	var steps []Step
+// needed, which keeps few registers alive. Uniform nodes are not part of it: they
+// are at hand from the start.
+func (r *Rule) Schedule() []Task {
+	var steps []Task
 	done := make([]bool, len(r.Nodes))
 	var visit func(id int)
 	visit = func(id int) {
@@ -20,10 +20,10 @@ func (r *Rule) Schedule() []Step {
 			return
 		}
 		done[id] = true
-		n := r.Nodes[id]
-		if n.Op == Scalar || n.Op == Const {
+		if r.Uniform(id) {
 			return
 		}
+		n := r.Nodes[id]
 		operands := n.Operands()
 		if n.Op == Select { // its mask last: there are few registers for masks
 			operands = []int{n.Y, n.Z, n.X}
@@ -31,7 +31,7 @@ func (r *Rule) Schedule() []Step {
 		for _, x := range operands {
 			visit(x)
 		}
-		steps = append(steps, Step{ID: id})
+		steps = append(steps, Task{ID: id})
 	}
 	for k, e := range r.Effects {
 		visit(e.X)
@@ -42,7 +42,7 @@ func (r *Rule) Schedule() []Step {
 		if load, ok := r.seen[Node{Op: Load, X: e.To}]; ok && !e.Reduce && r.needs(k+1, load) {
 			visit(load)
 		}
-		steps = append(steps, Step{IsEffect: true, ID: k})
+		steps = append(steps, Task{IsEffect: true, ID: k})
 	}
 	return steps
 }
@@ -62,15 +62,15 @@ func (r *Rule) needs(k, id int) bool {
 		return slices.ContainsFunc(r.Nodes[from].Operands(), reaches)
 	}
 	for e := k; e < len(r.Effects); e++ {
-		if slices.ContainsFunc(r.ReadsOf(Step{IsEffect: true, ID: e}), reaches) {
+		if slices.ContainsFunc(r.ReadsOf(Task{IsEffect: true, ID: e}), reaches) {
 			return true
 		}
 	}
 	return false
 }
 
-// ReadsOf lists the nodes that a step reads.
-func (r *Rule) ReadsOf(s Step) []int {
+// ReadsOf lists the nodes that a task reads.
+func (r *Rule) ReadsOf(s Task) []int {
 	if !s.IsEffect {
 		return r.Nodes[s.ID].Operands()
 	}
@@ -81,8 +81,8 @@ func (r *Rule) ReadsOf(s Step) []int {
 	return []int{e.X}
 }
 
-// Invariants lists the scalars and constants that the schedule reads, the most
-// read first: the order in which they deserve a register.
+// Invariants lists the uniform nodes that the schedule reads, the most read first:
+// the order in which they deserve a register.
 func (r *Rule) Invariants() []int {
 	uses := make([]int, len(r.Nodes))
 	for _, s := range r.Schedule() {
@@ -91,8 +91,8 @@ func (r *Rule) Invariants() []int {
 		}
 	}
 	var ids []int
-	for id, n := range r.Nodes {
-		if uses[id] > 0 && (n.Op == Scalar || n.Op == Const) {
+	for id := range r.Nodes {
+		if uses[id] > 0 && r.Uniform(id) {
 			ids = append(ids, id)
 		}
 	}
@@ -102,7 +102,7 @@ func (r *Rule) Invariants() []int {
 
 // LastUse gives for each node the index in steps after which it is dead, and
 // -1 for nodes that the schedule does not read.
-func (r *Rule) LastUse(steps []Step) []int {
+func (r *Rule) LastUse(steps []Task) []int {
 	last := make([]int, len(r.Nodes))
 	for id := range last {
 		last[id] = -1

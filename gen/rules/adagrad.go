@@ -3,43 +3,36 @@ package rules
 import "github.com/lockstep-go/lockstep/gen/rule"
 
 // AdaGrad divides by the root of the sum of squared gradients.
-//
-//	x = g·scale
-//	a ← a + x²
-//	p ← p·decay - x·step / (√(a + epsIn) + eps)
-var AdaGrad = All.Define("AdaGrad", func(r *rule.Rule) {
-	p, g, a := r.Buffer("p"), r.Buffer("g"), r.Buffer("a")
-	scale, epsIn, eps := r.Scalar("scale"), r.Scalar("epsIn"), r.Scalar("eps")
-	decay, step := r.Scalar("decay"), r.Scalar("step")
-	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
+var AdaGrad = All.Step("AdaGrad", `
+	a ← a + drop(x, small)²
+	p ← p - (x·step / (√(a + epsIn) + eps) + p·decay)`, func(s *rule.Step) {
+	x, a := s.Gradient(), s.State("a")
+	small, epsIn, eps, step := s.Scalar("small"), s.Scalar("epsIn"), s.Scalar("eps"), s.Scalar("step")
 
-	x := g.Flush(counts).Mul(scale).Flush(counts)
-	a1 := a.Add(x.Mul(x))
+	s.Still()
+	a1 := addSquare(s, a, x, small)
 	a.Set(a1)
-	den := a1.Add(epsIn).Sqrt().Add(eps)
-	p.Set(p.Flush(lasts).Mul(decay).Sub(x.Mul(step).Div(den)))
+	s.Move(x.Mul(step).Div(a1.Add(epsIn).Sqrt().Add(eps)))
 })
 
 // AdaGradProx is AdaGrad with a proximal step for L1 and L2, whose strength
 // follows each element's own step size.
-//
-//	rate = step / (√(a + epsIn) + eps)
-//	p ← soft(p·decay - x·rate, rate·l1) / (1 + rate·l2)
-var AdaGradProx = All.Define("AdaGradProx", func(r *rule.Rule) {
-	p, g, a := r.Buffer("p"), r.Buffer("g"), r.Buffer("a")
-	scale, epsIn, eps := r.Scalar("scale"), r.Scalar("epsIn"), r.Scalar("eps")
-	decay, step := r.Scalar("decay"), r.Scalar("step")
-	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
-	l1, l2 := r.Scalar("l1"), r.Scalar("l2")
+var AdaGradProx = All.Step("AdaGradProx", `
+	a ← a + drop(x, small)²
+	rate = step / (√(a + epsIn) + eps)
+	p ← soft(p - (x·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)`, func(s *rule.Step) {
+	x, a := s.Gradient(), s.State("a")
+	small, epsIn, eps, step := s.Scalar("small"), s.Scalar("epsIn"), s.Scalar("eps"), s.Scalar("step")
+	l1, l2 := s.Scalar("proxL1"), s.Scalar("proxL2")
 
-	x := g.Flush(counts).Mul(scale).Flush(counts)
-	a1 := a.Add(x.Mul(x))
+	a1 := addSquare(s, a, x, small)
 	a.Set(a1)
 	rate := step.Div(a1.Add(epsIn).Sqrt().Add(eps))
-	p.Set(prox(r, p.Flush(lasts).Mul(decay).Sub(x.Mul(rate)), rate, l1, l2))
+	s.Param().Set(prox(s, s.Moved(x.Mul(rate)), rate, l1, l2))
 })
 
-// prox is the proximal operator of rate·(l1|u| + ½l2·u²).
-func prox(r *rule.Rule, u, rate, l1, l2 rule.Value) rule.Value {
-	return soft(u, rate.Mul(l1)).Div(rate.Mul(l2).Add(r.Const(1)))
+// addSquare adds the square of a gradient, unless that would be subnormal.
+func addSquare(s *rule.Step, a, x, small rule.Value) rule.Value {
+	y := s.Drop(x, small)
+	return a.Add(y.Mul(y))
 }

@@ -2,54 +2,50 @@ package rules
 
 import "github.com/lockstep-go/lockstep/gen/rule"
 
-// defineLoss defines two kernels of one loss of predictions x and targets y:
-// both store the gradient, slope·scale, and sum the losses; the second, named
-// Each, stores the losses too.
-func defineLoss(name string, formula func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value)) {
-	define := func(name string, stores bool) {
-		All.Define(name, func(r *rule.Rule) {
-			grad := r.Buffer("grad")
-			var each rule.Value
-			if stores {
-				each = r.Buffer("each")
-			}
-			x, y := r.Buffer("x"), r.Buffer("y")
-			scale := r.Scalar("scale")
-			loss, slope := formula(r, x, y)
-			grad.Set(slope.Mul(scale))
-			if stores {
-				each.Set(loss)
-			}
-			r.Sum("sum", loss)
-		})
-	}
-	define(name, false)
-	define(name+"Each", true)
+// defineLoss defines the kernel of a loss of predictions x and targets y: it stores
+// the gradient, slope·scale, and each loss, and sums the losses.
+func defineLoss(name, doc string, formula func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value)) {
+	All.Define(name, doc+"\n\tgrad ← slope·scale, each ← loss, sum += loss", func(r *rule.Rule) {
+		grad, each, x, y := r.Buffer("grad"), r.Buffer("each"), r.Buffer("x"), r.Buffer("y")
+		scale := r.Scalar("scale")
+		loss, slope := formula(r, x, y)
+		grad.Set(slope.Mul(scale))
+		each.Set(loss)
+		r.Sum("sum", loss)
+	})
 }
 
-func init() {
-	// (x - y)²
-	defineLoss("MSE", func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
-		d := x.Sub(y)
-		return d.Mul(d), d.Add(d)
-	})
+// MSE adds up its squares itself, in float64.
+var MSE = All.Define("MSE", `
+	grad ← 2(x - y)·scale, each ← (x - y)², sum += (x - y)²`, func(r *rule.Rule) {
+	grad, each, x, y := r.Buffer("grad"), r.Buffer("each"), r.Buffer("x"), r.Buffer("y")
+	scale := r.Scalar("scale")
+	d := x.Sub(y)
+	grad.Set(d.Add(d).Mul(scale))
+	each.Set(d.Mul(d))
+	r.Dot("sum", d, d)
+})
 
-	// max(h, 0), h = 1 - label·x
-	defineLoss("Hinge", func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
+func init() {
+	defineLoss("Hinge", `
+	label = y·labelScale + labelShift, h = 1 - label·x
+	loss = max(h, 0), slope = h > 0 ? -label : 0`, func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
 		label, h := margin(r, x, y)
 		loss = r.Const(0).Max(h)
 		return loss, r.Const(0).Less(h).Select(label.Neg(), loss)
 	})
 
-	// max(h, 0)²
-	defineLoss("SquaredHinge", func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
+	defineLoss("SquaredHinge", `
+	label = y·labelScale + labelShift, h = 1 - label·x
+	loss = max(h, 0)², slope = -2·label·max(h, 0)`, func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
 		label, h := margin(r, x, y)
 		positive := r.Const(0).Max(h)
 		return positive.Mul(positive), label.Mul(positive).Mul(r.Const(-2))
 	})
 
-	// -y·log x - (1-y)·log(1-x), the logarithms not below -100
-	defineLoss("BCE", func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
+	defineLoss("BCE", `
+	loss = -y·max(log x, -100) - (1-y)·max(log(1-x), -100)
+	slope = (x - y) / max((1-x)·x, 1e-12)`, func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
 		one, least := r.Const(1), r.Const(-100)
 		rest := one.Sub(x)
 		yes := y.Mul(least.Max(log(r, x)))
@@ -57,8 +53,10 @@ func init() {
 		return yes.Add(no).Neg(), x.Sub(y).Div(r.Const(1e-12).Max(rest.Mul(x)))
 	})
 
-	// -y·log q - (1-y)·log(1-q), q = x clipped to [low, high]
-	defineLoss("BCEClip", func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
+	defineLoss("BCEClip", `
+	q = x clipped to [low, high]
+	loss = -y·log q - (1-y)·log(1-q)
+	slope = (q - y) / ((1-q)·q), 0 where x is clipped`, func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
 		zero, one := r.Const(0), r.Const(1)
 		low, high := r.Const(1e-7), r.Const(1-1e-7)
 		q := high.Min(low.Max(x))
@@ -69,17 +67,22 @@ func init() {
 		return yes.Add(no).Neg(), x.Less(low).Select(zero, high.Less(x).Select(zero, inside))
 	})
 
-	// weight·log(1 + e^-|x|) + (x < 0 ? -positive·y·x : (1-y)·x)
-	defineLoss("BCEWithLogits", func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
+	defineLoss("BCEWithLogits", `
+	loss = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
+	slope = (1-y)·σ(x) - positive·y·σ(-x)`, func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
 		positive := r.Scalar("positive")
 		zero, one := r.Const(0), r.Const(1)
+		no, yes := one.Sub(y), y.Mul(positive)
 		e := exp(r, x.Abs().Neg())
-		weight := y.Mul(positive.Sub(one)).Add(one)
-		yes := y.Mul(positive)
+		near := log1p(r, e)
+		far := near.Add(x.Abs())
+		rest := e.Add(one)
+		likely, unlikely := one.Div(rest), e.Div(rest)
 		negative := x.Less(zero)
-		linear := negative.Select(yes.Mul(x.Neg()), one.Sub(y).Mul(x))
-		sigmoid := negative.Select(e, one).Div(e.Add(one))
-		return weight.Mul(log1p(r, e)).Add(linear), weight.Mul(sigmoid).Sub(yes)
+		weighted := func(weight, x rule.Value) rule.Value { return weight.Equal(zero).Select(weight, weight.Mul(x)) }
+		loss = weighted(no, negative.Select(near, far)).Add(weighted(yes, negative.Select(far, near)))
+		slope = no.Mul(negative.Select(unlikely, likely)).Sub(yes.Mul(negative.Select(likely, unlikely)))
+		return loss, slope
 	})
 }
 
@@ -92,20 +95,16 @@ func margin(r *rule.Rule, x, y rule.Value) (label, h rule.Value) {
 
 // Exp, Log, Log1p and Sqrt are the elementary functions over a buffer.
 var (
-	Exp = All.Define("Exp", func(r *rule.Rule) {
-		y, x := r.Buffer("y"), r.Buffer("x")
-		y.Set(exp(r, x))
-	})
-	Log = All.Define("Log", func(r *rule.Rule) {
-		y, x := r.Buffer("y"), r.Buffer("x")
-		y.Set(log(r, x))
-	})
-	Log1p = All.Define("Log1p", func(r *rule.Rule) {
-		y, x := r.Buffer("y"), r.Buffer("x")
-		y.Set(log1p(r, x))
-	})
-	Sqrt = All.Define("Sqrt", func(r *rule.Rule) {
-		y, x := r.Buffer("y"), r.Buffer("x")
-		y.Set(x.Sqrt())
-	})
+	Exp   = function("Exp", "e^x", exp)
+	Log   = function("Log", "log x", log)
+	Log1p = function("Log1p", "log(1 + x)", log1p)
+	Sqrt  = function("Sqrt", "√x", func(_ *rule.Rule, x rule.Value) rule.Value { return x.Sqrt() })
 )
+
+// function defines the kernel of an elementary function.
+func function(name, formula string, f func(r *rule.Rule, x rule.Value) rule.Value) *rule.Rule {
+	return All.Define(name, "\n\ty ← "+formula, func(r *rule.Rule) {
+		y, x := r.Buffer("y"), r.Buffer("x")
+		y.Set(f(r, x))
+	})
+}

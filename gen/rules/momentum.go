@@ -3,32 +3,30 @@ package rules
 import "github.com/lockstep-go/lockstep/gen/rule"
 
 // Momentum is gradient descent with a heavy ball.
-//
-//	m ← m·beta + g·input
-//	p ← p·decay - m·step
-var Momentum = All.Define("Momentum", func(r *rule.Rule) {
-	p, g, m := r.Buffer("p"), r.Buffer("g"), r.Buffer("m")
-	beta, input := r.Scalar("beta"), r.Scalar("input")
-	decay, step, keep := r.Scalar("decay"), r.Scalar("step"), r.Scalar("keep")
-	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
+var Momentum = All.Step("Momentum", `
+	m ← m·beta + x·input
+	p ← p - (m·step + p·decay)`, func(s *rule.Step) {
+	x, m := s.Gradient(), s.State("m")
+	beta, input, step := s.Scalar("beta"), s.Scalar("input"), s.Scalar("step")
 
-	m1 := m.Mul(beta).Add(g.Flush(counts).Mul(input)).Flush(keep)
+	s.Still()
+	s.Usually(input, rule.IsBits, 1)
+	m1 := m.Mul(beta).Add(x.Mul(input))
 	m.Set(m1)
-	p.Set(p.Flush(lasts).Mul(decay).Sub(m1.Mul(step)))
+	s.Move(m1.Mul(step))
 })
 
 // Nesterov is Momentum that looks ahead.
-//
-//	m ← m·beta + g·input
-//	p ← p·decay - (g·direct + m·step)
-var Nesterov = All.Define("Nesterov", func(r *rule.Rule) {
-	p, g, m := r.Buffer("p"), r.Buffer("g"), r.Buffer("m")
-	beta, input := r.Scalar("beta"), r.Scalar("input")
-	decay, direct, step, keep := r.Scalar("decay"), r.Scalar("direct"), r.Scalar("step"), r.Scalar("keep")
-	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
+var Nesterov = All.Step("Nesterov", `
+	m ← m·beta + x·input
+	p ← p - (x·direct + m·step + p·decay)`, func(s *rule.Step) {
+	x, m := s.Gradient(), s.State("m")
+	beta, input := s.Scalar("beta"), s.Scalar("input")
+	direct, step := s.Scalar("direct"), s.Scalar("step")
 
-	x := g.Flush(counts)
-	m1 := m.Mul(beta).Add(x.Mul(input)).Flush(keep)
+	s.Still()
+	s.Usually(input, rule.IsBits, 1)
+	m1 := m.Mul(beta).Add(x.Mul(input))
 	m.Set(m1)
-	p.Set(p.Flush(lasts).Mul(decay).Sub(x.Mul(direct).Add(m1.Mul(step))))
+	s.Move(x.Mul(direct).Add(m1.Mul(step)))
 })

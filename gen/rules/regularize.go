@@ -3,9 +3,8 @@ package rules
 import "github.com/lockstep-go/lockstep/gen/rule"
 
 // Regularize adds the gradients of L2 and L1 penalties to a gradient.
-//
-//	x ← g·scale + p·l2 + sign(p)·l1
-var Regularize = All.Define("Regularize", func(r *rule.Rule) {
+var Regularize = All.Define("Regularize", `
+	x ← g·scale + p·l2 + sign(p)·l1`, func(r *rule.Rule) {
 	x, g, p := r.Buffer("x"), r.Buffer("g"), r.Buffer("p")
 	scale, l2, l1 := r.Scalar("scale"), r.Scalar("l2"), r.Scalar("l1")
 
@@ -13,19 +12,18 @@ var Regularize = All.Define("Regularize", func(r *rule.Rule) {
 })
 
 // Shrink is the proximal step of L1 and L2 with one step size for all.
-//
-//	p ← soft(p, threshold)·shrink
-var Shrink = All.Define("Shrink", func(r *rule.Rule) {
+var Shrink = All.Define("Shrink", `
+	p ← soft(p, threshold)·shrink`, func(r *rule.Rule) {
 	p := r.Buffer("p")
-	threshold, shrink, lasts := r.Scalar("threshold"), r.Scalar("shrink"), r.Scalar("lasts")
+	threshold, shrink := r.Scalar("threshold"), r.Scalar("shrink")
 
-	p.Set(soft(p, threshold).Flush(lasts).Mul(shrink))
+	p.Set(soft(p, threshold).Mul(shrink))
 })
 
 // Penalty adds the gradient of l1·|p| + ½l2·p² to g and sums |p| and p².
-//
-//	g ← g + p·l2 + sign(p)·l1
-var Penalty = All.Define("Penalty", func(r *rule.Rule) {
+var Penalty = All.Define("Penalty", `
+	g ← g + p·l2 + sign(p)·l1
+	absolute += |p|, squares += p²`, func(r *rule.Rule) {
 	g, p := r.Buffer("g"), r.Buffer("p")
 	l2, l1 := r.Scalar("l2"), r.Scalar("l1")
 

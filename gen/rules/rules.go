@@ -12,6 +12,11 @@ func soft(u, t rule.Value) rule.Value {
 	return u.Sub(t.Neg().Max(u).Min(t))
 }
 
+// prox is the proximal operator of rate·(l1|u| + ½l2·u²).
+func prox(s *rule.Step, u, rate, l1, l2 rule.Value) rule.Value {
+	return soft(u, rate.Mul(l1)).Div(rate.Mul(l2).Add(s.Const(1)))
+}
+
 // signTimes is t times the sign of x, which is x itself for zeros and NaN.
 func signTimes(r *rule.Rule, x, t rule.Value) rule.Value {
 	zero := r.Const(0)

@@ -3,12 +3,10 @@ package rules
 import "github.com/lockstep-go/lockstep/gen/rule"
 
 // SGD is gradient descent.
-//
-//	p ← p·decay - g·step
-var SGD = All.Define("SGD", func(r *rule.Rule) {
-	p, g := r.Buffer("p"), r.Buffer("g")
-	decay, step := r.Scalar("decay"), r.Scalar("step")
-	lasts, counts := r.Scalar("lasts"), r.Scalar("counts")
+var SGD = All.Step("SGD", `
+	p ← p - (x·step + p·decay)`, func(s *rule.Step) {
+	x, step := s.Gradient(), s.Scalar("step")
 
-	p.Set(p.Flush(lasts).Mul(decay).Sub(g.Flush(counts).Mul(step)))
+	s.Still()
+	s.Move(x.Mul(step))
 })

@@ -7,6 +7,10 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
+
+	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // Guard is the number of elements around a buffer that no kernel may touch.
@@ -15,6 +19,7 @@ const Guard = 32
 // A Case says what to call the kernels with.
 type Case struct {
 	N      int    // elements of each buffer; of a matrix, columns
+	More   []int  // elements of further tensors in the list
 	Rows   int    // of a matrix
 	Offset int    // where in its memory a buffer begins, in elements
 	Seed   uint64 // of the values
@@ -26,124 +31,141 @@ func (c Case) String() string {
 	if c.Random {
 		values = "random bits"
 	}
-	return fmt.Sprintf("n=%d rows=%d offset=%d seed=%d %s", c.N, c.Rows, c.Offset, c.Seed, values)
+	return fmt.Sprintf("n=%d and %v rows=%d offset=%d seed=%d %s", c.N, c.More, c.Rows, c.Offset, c.Seed, values)
 }
 
-// Compare calls both kernels and returns how many elements it compared, or what
-// differs. A NaN equals a NaN.
-func Compare(got, want any, shapes Shapes, c Case) (compared int, err error) {
+// Compare calls both kernels, bare functions of one type, and returns how many
+// elements it compared, or what differs. A NaN equals a NaN.
+func Compare(got, want any, buffers []kernels.Buffer, c Case) (compared int, err error) {
 	t := reflect.TypeOf(want)
-	x, y := shapes.arguments(t, c), shapes.arguments(t, c)
+	x, y := newArguments(t, buffers, c), newArguments(t, buffers, c)
 	reflect.ValueOf(got).Call(x.values)
 	reflect.ValueOf(want).Call(y.values)
 	for k, memory := range x.memory {
 		n, err := equal(memory, y.memory[k])
 		compared += n
 		if err != nil {
-			return compared, fmt.Errorf("%v: argument %d: %w", c, k, err)
+			return compared, fmt.Errorf("%v: %s: %w", c, x.names[k], err)
 		}
 	}
 	return compared, nil
 }
 
-// Shapes tells a matrix kernel's buffers apart; nil is the usual kernel, all of
-// whose buffers have one length.
-type Shapes func(argument int, c Case) (length int)
-
-// Of gives the shapes of a kernel by its name.
-func Of(kernel string) Shapes {
-	var rowsAt, matrixAt int
-	switch kernel {
-	case "Dots":
-		rowsAt, matrixAt = 0, 1
-	case "RankOne":
-		rowsAt, matrixAt = 2, 1
-	default:
-		return nil
-	}
-	return func(argument int, c Case) int {
-		switch argument {
-		case rowsAt:
-			return c.Rows
-		case matrixAt:
-			return c.Rows * c.N
-		}
-		return c.N
-	}
+// IsMatrix reports whether a kernel with these buffers walks the rows of a matrix.
+func IsMatrix(buffers []kernels.Buffer) bool {
+	return slices.ContainsFunc(buffers, func(b kernels.Buffer) bool { return b.Shape == kernels.Matrix })
 }
 
-// IsMatrix reports whether the kernel walks rows.
-func (s Shapes) IsMatrix() bool { return s != nil }
-
+// arguments are those of a call, and what it might write to.
 type arguments struct {
 	values []reflect.Value
 	memory []reflect.Value // all of it, guards included
+	names  []string        // of the memory
 }
 
-func (s Shapes) arguments(t reflect.Type, c Case) arguments {
-	rng := rand.New(rand.NewPCG(c.Seed, uint64(c.N)))
-	var a arguments
-	for k := range t.NumIn() {
-		if p := t.In(k); p.Kind() == reflect.Pointer {
-			v := reflect.New(p.Elem())
-			Fill(rng, v.Elem(), c.Random)
-			a.values = append(a.values, v)
-			a.memory = append(a.memory, v.Elem())
-			continue
-		}
-		n := c.N
-		if s != nil {
-			n = s(k, c)
-		}
-		memory := make([]float32, c.Offset+Guard+n+Guard)
-		for i := range memory {
-			memory[i] = Value(rng, c.Random)
-		}
-		a.values = append(a.values, reflect.ValueOf(memory[c.Offset+Guard:][:n]))
-		a.memory = append(a.memory, reflect.ValueOf(memory))
+// A source makes values.
+type source struct {
+	*rand.Rand
+	Case
+}
+
+func newArguments(t reflect.Type, buffers []kernels.Buffer, c Case) *arguments {
+	from := source{rand.New(rand.NewPCG(c.Seed, uint64(c.N))), c}
+	a := new(arguments)
+	if first := t.In(0); first.Kind() == reflect.Slice && first.Elem().Kind() == reflect.Slice {
+		a.list(from, buffers)
+	} else {
+		a.matrix(from, buffers)
+	}
+	for k := len(a.values); k < t.NumIn(); k++ {
+		v := reflect.New(t.In(k).Elem())
+		from.Fill(v.Elem())
+		a.values = append(a.values, v)
+		a.memory = append(a.memory, v.Elem())
+		a.names = append(a.names, fmt.Sprintf("argument %d", k))
 	}
 	return a
 }
 
-// keeps are the bits that kernels are called with to take small numbers for 0:
-// see flush in package fallback. Others could tell one NaN from another.
-var keeps = []uint32{0x60000000, 0x70000000, 0x70000000, 0xffffffff}
-
-// Fill gives values to scalars and to lanes. Kernels have loops for scalars that are
-// usual, each alone and together, and so is what these are given. Lanes stay ordinary:
-// what a sum begins with is never NaN or -0.
-func Fill(rng *rand.Rand, v reflect.Value, random bool) {
-	const all = 0xffffffff
-	usual := rng.IntN(8)
-	switch v.Kind() {
-	case reflect.Struct:
-		for k := range v.NumField() {
-			x := Value(rng, random)
-			keep := keeps[rng.IntN(len(keeps))]
-			switch v.Type().Field(k).Name {
-			case "Keep", "Lasts":
-				if usual&1 != 0 {
-					keep = all
-				}
-				x = math.Float32frombits(keep)
-			case "Counts":
-				x = math.Float32frombits(keep)
-			case "Scale", "Input":
-				if usual&2 != 0 {
-					x = 1
-				}
-			case "Decay":
-				if usual&4 != 0 {
-					x = 1
-				}
-			}
-			v.Field(k).Set(reflect.ValueOf(x))
-		}
-	case reflect.Array:
-		for k := range v.Len() {
-			v.Index(k).SetFloat(float64(rng.Float32()))
+// list makes the buffers of all tensors one argument.
+func (a *arguments) list(from source, buffers []kernels.Buffer) {
+	var list [][]float32
+	for k, n := range append([]int{from.N}, from.More...) {
+		for _, b := range buffers {
+			list = append(list, a.buffer(from, fmt.Sprintf("%s of tensor %d", b.Name, k), n))
 		}
 	}
+	a.values = append(a.values, reflect.ValueOf(list))
+}
+
+// matrix makes each buffer an argument.
+func (a *arguments) matrix(from source, buffers []kernels.Buffer) {
+	lengths := map[kernels.Shape]int{kernels.Stream: from.N, kernels.Matrix: from.N * from.Rows, kernels.PerRow: from.Rows}
+	for _, b := range buffers {
+		a.values = append(a.values, reflect.ValueOf(a.buffer(from, b.Name, lengths[b.Shape])))
+	}
+}
+
+// buffer makes a buffer with guards around it.
+func (a *arguments) buffer(from source, name string, n int) []float32 {
+	memory := make([]float32, from.Offset+Guard+n+Guard)
+	for i := range memory {
+		memory[i] = from.value()
+	}
+	a.memory = append(a.memory, reflect.ValueOf(memory))
+	a.names = append(a.names, name)
+	return memory[from.Offset+Guard:][:n]
+}
+
+func (s source) value() float32 { return Value(s.Rand, s.Random) }
+
+// masks are those that kernels are called with to drop small numbers. Others could
+// tell one NaN from another.
+var masks = []fallback.Mask{0, fallback.DropSubnormal, fallback.DropSmall, fallback.DropSquare}
+
+// Fill gives values to scalars and to lanes. Kernels have loops for scalars that are
+// usual, and so are these, all of them or each for itself. Lanes stay ordinary: what a
+// sum begins with is never NaN or -0.
+func (s source) Fill(v reflect.Value) {
+	if v.Kind() == reflect.Struct {
+		s.scalars(v, s.IntN(3) == 0)
+		return
+	}
+	for k := range v.Len() {
+		v.Index(k).SetFloat(float64(s.Float32()))
+	}
+}
+
+func (s source) scalars(v reflect.Value, usual bool) {
+	for k := range v.NumField() {
+		f := v.Field(k)
+		switch f.Kind() {
+		case reflect.Struct:
+			s.scalars(f, usual)
+			continue
+		case reflect.Uint32:
+			f.SetUint(uint64(masks[s.IntN(len(masks))]))
+			continue
+		}
+		x := s.value()
+		if usual || s.IntN(2) == 0 {
+			x = usually(v.Type().Field(k).Name, x)
+		}
+		f.SetFloat(float64(x))
+	}
+}
+
+// usually is what a scalar mostly is.
+func usually(name string, x float32) float32 {
+	switch name {
+	case "Scale", "Input":
+		return 1
+	case "L2", "Decay":
+		return 0
+	case "Weight1", "Weight2":
+		return max(math.Float32frombits(math.Float32bits(x)&^(1<<31)), math.SmallestNonzeroFloat32)
+	}
+	return x
 }
 
 // Value is an ordinary number, or random bits among which NaN, infinities,
@@ -174,10 +196,8 @@ func Value(rng *rand.Rand, random bool) float32 {
 // equal compares two slices, arrays or structs of floats.
 func equal(got, want reflect.Value) (compared int, err error) {
 	if got.Kind() == reflect.Struct {
-		for k := range got.NumField() {
-			if !same(got.Field(k), want.Field(k)) {
-				return k, fmt.Errorf("a scalar was written")
-			}
+		if x, y := fmt.Sprintf("%x", got.Interface()), fmt.Sprintf("%x", want.Interface()); x != y {
+			return 0, fmt.Errorf("a scalar was written: %s, want %s", x, y)
 		}
 		return 0, nil
 	}
@@ -204,14 +224,12 @@ func same(x, y reflect.Value) bool {
 	return math.Float64bits(a) == math.Float64bits(b) || a != a && b != b
 }
 
-// Call binds a kernel to arguments of its own, for timing, and tells how many
+// Call binds a bare kernel to arguments of its own, for timing, and tells how many
 // bytes its buffers have.
-func Call(kernel any, shapes Shapes, c Case) (call func(), bytes int) {
-	a := shapes.arguments(reflect.TypeOf(kernel), c)
-	for _, v := range a.values {
-		if v.Kind() == reflect.Slice {
-			bytes += 4 * v.Len()
-		}
+func Call(kernel any, buffers []kernels.Buffer, c Case) (call func(), bytes int) {
+	a := newArguments(reflect.TypeOf(kernel), buffers, c)
+	for _, m := range a.memory[:len(buffers)] {
+		bytes += 4 * (m.Len() - c.Offset - 2*Guard)
 	}
 	f := reflect.ValueOf(kernel)
 	return func() { f.Call(a.values) }, bytes

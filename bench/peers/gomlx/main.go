@@ -39,8 +39,8 @@ func job(t worker.Task) (*worker.Job, error) {
 		return nil, err
 	}
 	ctx := context.New()
-	param := ctx.VariableWithValue("w", worker.Params(t.N))
-	grad := tensors.FromFlatDataAndDimensions(worker.Grads(t.N), t.N)
+	param := ctx.VariableWithValue("w", worker.Params(t.Size))
+	grad := tensors.FromFlatDataAndDimensions(worker.Grads(t.Size), t.Size)
 	exec, err := context.NewExec(backend, ctx, func(ctx *context.Context, grad *graph.Node) {
 		param.ValueGraph(grad.Graph())
 		o.UpdateGraphWithGradients(ctx, []*graph.Node{grad}, dtypes.Float32)

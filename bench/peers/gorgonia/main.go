@@ -16,6 +16,7 @@ func main() {
 		Name:    "gorgonia",
 		Version: worker.ModuleVersion("gorgonia.org/gorgonia"),
 		Rules:   []string{"adamw", "adam", "momentum", "adagrad", "sgd"},
+		Many:    true,
 		New:     job,
 	})
 }
@@ -25,17 +26,33 @@ func job(t worker.Task) (*worker.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, g, source := worker.Params(t.N), worker.Grads(t.N), worker.Grads(t.N)
-	param := gorgonia.NewVector(gorgonia.NewGraph(), tensor.Float32, gorgonia.WithShape(t.N),
-		gorgonia.WithValue(tensor.New(tensor.WithShape(t.N), tensor.WithBacking(p))),
-		gorgonia.WithGrad(tensor.New(tensor.WithShape(t.N), tensor.WithBacking(g))))
-	model := []gorgonia.ValueGrad{param}
+	g, source := t.Grads(), t.Grads()
+	graph, shape := gorgonia.NewGraph(), gorgonia.WithShape(t.Size)
+	var params gorgonia.Nodes
+	for k, p := range t.Params() {
+		params = append(params, gorgonia.NewVector(graph, tensor.Float32, shape, gorgonia.WithName(fmt.Sprint("w", k)),
+			gorgonia.WithValue(tensor.New(tensor.WithShape(t.Size), tensor.WithBacking(p))),
+			gorgonia.WithGrad(tensor.New(tensor.WithShape(t.Size), tensor.WithBacking(g[k])))))
+	}
+	model := gorgonia.NodesToValueGrads(params)
 	return &worker.Job{
 		Step:   func() error { return s.Step(model) },
-		Result: func() []float32 { return param.Value().Data().([]float32) },
-		// A solver sets the gradient to 0.
-		Refill: func() { copy(g, source) },
+		Result: func() []float32 { return worker.Joined(valuesOf(params)) },
+		// A solver sets the gradients to 0.
+		Refill: func() {
+			for k := range g {
+				copy(g[k], source[k])
+			}
+		},
 	}, nil
+}
+
+func valuesOf(params gorgonia.Nodes) [][]float32 {
+	list := make([][]float32, len(params))
+	for k, p := range params {
+		list[k] = p.Value().Data().([]float32)
+	}
+	return list
 }
 
 func solver(rule string) (gorgonia.Solver, error) {

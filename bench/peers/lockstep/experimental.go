@@ -3,7 +3,6 @@
 package main
 
 import (
-	"runtime"
 	"simd/archsimd"
 
 	"github.com/lockstep-go/lockstep/bench/peers/worker"
@@ -13,8 +12,7 @@ import (
 // of vectors if the CPU has them.
 func experimental() (list []worker.System) {
 	add := func(name string, l loops) {
-		list = append(list, worker.System{Name: name, Version: runtime.Version(), Rules: optimizers,
-			New: func(t worker.Task) (*worker.Job, error) { return newLoops(t, l) }})
+		list = append(list, loopSystem(name, l, worker.Plain), loopSystem(name+"-staggered", l, worker.Staggered))
 	}
 	if archsimd.X86.AVX2() && archsimd.X86.FMA() {
 		add("archsimd-256", loops{adam256, momentum256, adaGrad256, sgd256})

@@ -4,71 +4,121 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"runtime"
 
 	"github.com/lockstep-go/lockstep/bench/peers/worker"
 	"github.com/lockstep-go/lockstep/kernels"
 	"github.com/lockstep-go/lockstep/loss"
 	"github.com/lockstep-go/lockstep/update"
+	"github.com/lockstep-go/lockstep/update/torch"
 )
 
-var optimizers = []string{"adamw", "adam", "momentum", "adagrad", "sgd"}
+// optimizers are the rules of all systems here, works what Lockstep's do beyond.
+var (
+	optimizers = []string{"adamw", "adam", "momentum", "adagrad", "sgd"}
+	works      = []string{"adam+l2", "momentum+l2", "adamw+clip", "sgd+clip", "adamw+new", "linear"}
+)
 
 func main() {
+	system := func(name string, layout worker.Layout) worker.System {
+		return worker.System{Name: name, Version: kernels.Active().ISA(), Rules: append(optimizers, works...),
+			Layout: layout, Many: true, New: func(t worker.Task) (*worker.Job, error) { return lockstep(t, layout) }}
+	}
 	systems := []worker.System{
-		{Name: "lockstep", Version: kernels.Active().ISA(), Rules: append(optimizers, "linear"), New: lockstep},
-		{Name: "tuned-go", Version: runtime.Version(), Rules: optimizers, New: func(t worker.Task) (*worker.Job, error) {
-			return newLoops(t, tuned)
-		}},
+		system("lockstep", worker.Staggered),
+		system("lockstep-plain", worker.Plain),
+		loopSystem("tuned-go", tuned, worker.Plain),
 	}
 	worker.Main(append(systems, experimental()...)...)
 }
 
-func lockstep(t worker.Task) (*worker.Job, error) {
+// lockstep takes steps on parameters and gradients of either layout. State is its
+// own to lay out, or plain too.
+func lockstep(t worker.Task, layout worker.Layout) (*worker.Job, error) {
 	if t.Rule == "linear" {
-		return linear(t)
+		return linear(t, layout)
 	}
-	rule, err := ruleOf(t.Rule)
+	rule, err := ruleOf(t)
 	if err != nil {
 		return nil, err
 	}
-	o, err := update.New(t.N, rule)
+	b := newBuffers(t, layout, 0)
+	o, err := optimizer(t, layout, rule)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.SetWorkers(t.Threads); err != nil {
-		return nil, err
-	}
-	buffers := update.Alloc(t.N, 2)
-	p, g := buffers[0], buffers[1]
-	copy(p, worker.Params(t.N))
-	copy(g, worker.Grads(t.N))
+	grads := newTurning(t, b.g)
 	return &worker.Job{
-		Step:   func() error { return o.Step(p, g) },
-		Result: func() []float32 { return p },
+		Step:   func() error { return o.StepSet(b.p, grads.now) },
+		Result: func() []float32 { return worker.Joined(b.p) },
+		Refill: grads.refill,
 	}, nil
 }
 
-func ruleOf(name string) (update.Rule, error) {
-	switch name {
-	case "adamw", "adam":
-		r := update.Adam{Options: update.Options{LR: worker.AdamLR}, Beta1: worker.Beta1, Beta2: worker.Beta2, Eps: worker.AdamEps}
-		if name == "adamw" {
-			r.WeightDecay = worker.WeightDecay
+func optimizer(t worker.Task, layout worker.Layout, rule update.Rule) (*update.Optimizer, error) {
+	tensors := make([]update.Tensor, t.Tensors)
+	for k := range tensors {
+		tensors[k].Size = t.Size
+		if layout == worker.Plain {
+			tensors[k].State = plainState(t)
 		}
-		return r, nil
-	case "momentum":
-		return update.Momentum{Options: update.Options{LR: worker.MomentumLR}, Momentum: worker.Momentum}, nil
-	case "adagrad":
-		return update.AdaGrad{Options: update.Options{LR: worker.AdaGradLR}, Eps: worker.AdaGradEps}, nil
-	case "sgd":
-		return update.SGD{Options: update.Options{LR: worker.SGDLR}}, nil
 	}
-	return nil, fmt.Errorf("there is no rule %q", name)
+	o, err := update.NewSet(tensors, rule)
+	if err != nil {
+		return nil, err
+	}
+	if t.Work == "clip" {
+		err = o.SetMaxNorm(worker.MaxNorm)
+	}
+	return o, errors.Join(err, o.SetWorkers(t.Threads))
 }
 
-func linear(t worker.Task) (*worker.Job, error) {
+// plainState are the state buffers of a tensor as make allocates them.
+func plainState(t worker.Task) map[string][]float32 {
+	state := map[string][]float32{}
+	for _, name := range stateNames[t.Rule] {
+		state[name] = make([]float32, t.Size)
+	}
+	return state
+}
+
+// stateNames are the names of a rule's state buffers.
+var stateNames = map[string][]string{
+	"adamw": {"m", "v"}, "adam": {"m", "v"}, "momentum": {"momentum"}, "adagrad": {"accumulator"},
+}
+
+func ruleOf(t worker.Task) (update.Rule, error) {
+	l2 := 0.
+	if t.Work == "l2" {
+		l2 = worker.WeightDecay
+	}
+	switch t.Rule {
+	case "adamw":
+		r := torch.AdamW()
+		r.LR, r.Beta1, r.Beta2, r.Eps, r.WeightDecay = worker.AdamLR, worker.Beta1, worker.Beta2, worker.AdamEps, worker.WeightDecay
+		return r, nil
+	case "adam":
+		r := torch.Adam()
+		r.LR, r.Beta1, r.Beta2, r.Eps, r.L2 = worker.AdamLR, worker.Beta1, worker.Beta2, worker.AdamEps, l2
+		return r, nil
+	case "momentum":
+		r := torch.Momentum(worker.Momentum)
+		r.LR, r.L2 = worker.MomentumLR, l2
+		return r, nil
+	case "adagrad":
+		r := torch.Adagrad()
+		r.LR, r.Eps = worker.AdaGradLR, worker.AdaGradEps
+		return r, nil
+	case "sgd":
+		r := torch.SGD()
+		r.LR = worker.SGDLR
+		return r, nil
+	}
+	return nil, fmt.Errorf("there is no rule %q", t.Rule)
+}
+
+func linear(t worker.Task, layout worker.Layout) (*worker.Job, error) {
 	l, err := loss.NewLinear(loss.Squared, worker.Columns, false)
 	if err != nil {
 		return nil, err
@@ -76,9 +126,12 @@ func linear(t worker.Task) (*worker.Job, error) {
 	if err := l.SetWorkers(t.Threads); err != nil {
 		return nil, err
 	}
-	data, y, w := worker.Linear(t.N)
-	x := update.Alloc(t.N, 1)[0]
-	copy(x, data)
+	x, y, w := worker.Linear(t.Size)
+	if layout == worker.Staggered {
+		data := update.Alloc(t.Size, 1)[0]
+		copy(data, x)
+		x = data
+	}
 	grad := make([]float32, len(w))
 	return &worker.Job{
 		Step: func() error {

@@ -9,11 +9,12 @@ import threadpoolctl
 import protocol as p
 
 RULES = ["adamw", "adam", "momentum", "adagrad", "sgd"]
+WORKS = ["adam+l2", "momentum+l2", "adamw+clip", "sgd+clip", "adamw+new"]
 
 
-def textbook(rule, n, _threads):
+def textbook(task):
     """The formulas as they are written, with a temporary array for each operation."""
-    w, g = p.params(n), p.grads(n)
+    (w,), (g,) = task.params(), task.grads()
     m, v, t = np.zeros_like(w), np.zeros_like(w), 0
 
     def adam():
@@ -43,18 +44,48 @@ def textbook(rule, n, _threads):
         nonlocal w
         w = w - p.SGD_LR * g
 
-    return locals()[rule], lambda: w
+    return p.Job(locals()[task.rule], lambda: w)
 
 
-def in_place(rule, n, _threads):
+class InPlace:
     """As few passes as NumPy allows: bias corrected in eps and the step size, every
-    result in a buffer that is there already."""
-    w, g = p.params(n), p.grads(n)
-    m, v, s, t = np.zeros_like(w), np.zeros_like(w), np.empty_like(w), 0
+    result in a buffer that is there already, which all tensors share."""
 
-    def adam():
-        nonlocal t
-        t += 1
+    def __init__(self, task):
+        self.w, self.buffers = task.params(), task.grads()
+        self.m, self.v = ([np.zeros_like(w) for w in self.w] for _ in range(2))
+        self.s, self.x = (np.empty(task.size, np.float32) for _ in range(2))
+        self.g, self.t, self.task, self.turns = self.buffers, 0, task, 0
+        self.update = getattr(self, task.rule)
+
+    def job(self):
+        step = {"clip": self.clipped, "l2": self.penalised}.get(self.task.work, self.step)
+        return p.Job(step, lambda: np.concatenate(self.w), self.refill if self.task.work == "new" else None)
+
+    def refill(self):
+        self.g = p.turned(self.buffers, self.turns)
+        self.turns += 1
+
+    def step(self):
+        self.t += 1
+        for w, g, m, v in zip(self.w, self.g, self.m, self.v):
+            self.update(w, g, m, v)
+
+    def clipped(self):
+        self.t += 1
+        norm = math.sqrt(sum(float(np.dot(g, g)) for g in self.g))
+        factor = min(1, p.MAX_NORM / (norm + 1e-6))
+        for w, g, m, v in zip(self.w, self.g, self.m, self.v):
+            self.update(w, np.multiply(g, factor, out=self.x), m, v)
+
+    def penalised(self):
+        self.t += 1
+        for w, g, m, v in zip(self.w, self.g, self.m, self.v):
+            np.multiply(w, p.WEIGHT_DECAY, out=self.x)
+            self.update(w, np.add(self.x, g, out=self.x), m, v)
+
+    def adam(self, w, g, m, v):
+        s, root = self.s, math.sqrt(1 - p.BETA2**self.t)
         np.subtract(g, m, out=s)
         np.multiply(s, 1 - p.BETA1, out=s)
         np.add(m, s, out=m)
@@ -62,24 +93,24 @@ def in_place(rule, n, _threads):
         np.multiply(s, 1 - p.BETA2, out=s)
         np.multiply(v, p.BETA2, out=v)
         np.add(v, s, out=v)
-        root = math.sqrt(1 - p.BETA2**t)
         np.sqrt(v, out=s)
         np.add(s, p.ADAM_EPS * root, out=s)
         np.divide(m, s, out=s)
-        np.multiply(s, p.ADAM_LR * root / (1 - p.BETA1**t), out=s)
+        np.multiply(s, p.ADAM_LR * root / (1 - p.BETA1**self.t), out=s)
         np.subtract(w, s, out=w)
 
-    def adamw():
+    def adamw(self, w, g, m, v):
         np.multiply(w, 1 - p.ADAM_LR * p.WEIGHT_DECAY, out=w)
-        adam()
+        self.adam(w, g, m, v)
 
-    def momentum():
+    def momentum(self, w, g, m, _v):
         np.multiply(m, p.MOMENTUM, out=m)
         np.add(m, g, out=m)
-        np.multiply(m, p.MOMENTUM_LR, out=s)
-        np.subtract(w, s, out=w)
+        np.multiply(m, p.MOMENTUM_LR, out=self.s)
+        np.subtract(w, self.s, out=w)
 
-    def adagrad():
+    def adagrad(self, w, g, _m, v):
+        s = self.s
         np.multiply(g, g, out=s)
         np.add(v, s, out=v)
         np.sqrt(v, out=s)
@@ -88,24 +119,22 @@ def in_place(rule, n, _threads):
         np.multiply(s, p.ADAGRAD_LR, out=s)
         np.subtract(w, s, out=w)
 
-    def sgd():
-        np.multiply(g, p.SGD_LR, out=s)
-        np.subtract(w, s, out=w)
-
-    return locals()[rule], lambda: w
+    def sgd(self, w, g, _m, _v):
+        np.multiply(g, p.SGD_LR, out=self.s)
+        np.subtract(w, self.s, out=w)
 
 
-def linear(_rule, n, _threads):
+def linear(task):
     """The gradient of the mean squared error, with the factor where it costs least: the
     formula as it is written, 2 * x.T @ (...), would first double the whole matrix."""
-    x, y, w = p.linear(n)
+    x, y, w = p.linear(task.size)
     rows, gradient = len(y), None
 
     def step():
         nonlocal gradient
         gradient = x.T @ (x @ w - y) * (2 / rows)
 
-    return step, lambda: gradient
+    return p.Job(step, lambda: gradient)
 
 
 def blas():
@@ -120,7 +149,7 @@ def load():
     version = np.__version__
     return [
         p.System("numpy", version, RULES, 1, textbook),
-        p.System("numpy-out", version, RULES, 1, in_place),
+        p.System("numpy-out", version, RULES + WORKS, 1, lambda task: InPlace(task).job(), many=True),
         p.System("numpy-blas", f"{version} {blas()}", ["linear"], 0, linear),
     ]
 

@@ -4,47 +4,101 @@ import torch
 
 import protocol as p
 
-RULES = ["adamw", "adam", "momentum", "adagrad", "sgd"]
+RULES = ["adamw", "adam", "momentum", "adagrad", "sgd", "adam+l2", "momentum+l2",
+         "adamw+clip", "sgd+clip", "adamw+new"]
+
+# The state that PyTorch makes at the first step, by rule.
+STATE = {"adamw": ["exp_avg", "exp_avg_sq"], "adam": ["exp_avg", "exp_avg_sq"],
+         "momentum": ["momentum_buffer"], "adagrad": ["sum"], "sgd": []}
 
 
-def optimizer(rule, tensors, **implementation):
+def optimizer(task, tensors, **implementation):
+    rule, l2 = task.rule, p.WEIGHT_DECAY if task.work == "l2" else 0
+    adam = {"lr": p.ADAM_LR, "betas": (p.BETA1, p.BETA2), "eps": p.ADAM_EPS} | implementation
     if rule == "adamw":
-        return torch.optim.AdamW(tensors, lr=p.ADAM_LR, betas=(p.BETA1, p.BETA2), eps=p.ADAM_EPS,
-                                 weight_decay=p.WEIGHT_DECAY, **implementation)
+        return torch.optim.AdamW(tensors, weight_decay=p.WEIGHT_DECAY, **adam)
     if rule == "adam":
-        return torch.optim.Adam(tensors, lr=p.ADAM_LR, betas=(p.BETA1, p.BETA2), eps=p.ADAM_EPS, **implementation)
+        return torch.optim.Adam(tensors, weight_decay=l2, **adam)
     if rule == "momentum":
-        return torch.optim.SGD(tensors, lr=p.MOMENTUM_LR, momentum=p.MOMENTUM, **implementation)
+        return torch.optim.SGD(tensors, lr=p.MOMENTUM_LR, momentum=p.MOMENTUM, weight_decay=l2, **implementation)
     if rule == "adagrad":
-        return torch.optim.Adagrad(tensors, lr=p.ADAGRAD_LR, eps=p.ADAGRAD_EPS, **implementation)
+        return torch.optim.Adagrad(tensors, lr=p.ADAGRAD_LR, eps=p.ADAGRAD_EPS, weight_decay=l2, **implementation)
     if rule == "sgd":
-        return torch.optim.SGD(tensors, lr=p.SGD_LR, **implementation)
+        return torch.optim.SGD(tensors, lr=p.SGD_LR, weight_decay=l2, **implementation)
     raise ValueError(f"there is no rule {rule!r}")
 
 
-def job(make):
-    """make(rule, tensors) returns the optimizer."""
+def plain(task):
+    return task.params(), task.grads(), None
 
-    def new(rule, n, threads):
-        torch.set_num_threads(threads)
-        w = torch.nn.Parameter(torch.from_numpy(p.params(n)))
-        w.grad = torch.from_numpy(p.grads(n))
-        o = make(rule, [w])
-        return o.step, lambda: w.detach().numpy()
+
+def staggered(task):
+    """Parameters, gradients and state of one tensor as update.Alloc lays them out."""
+    (w,), (g,) = task.params(), task.grads()
+    buffers = p.staggered(task.size, 2 + len(STATE[task.rule]))
+    buffers[0][:], buffers[1][:] = w, g
+    return buffers[:1], buffers[1:2], dict(zip(STATE[task.rule], map(torch.from_numpy, buffers[2:])))
+
+
+def job(make, foreach_norm=False, layout=plain, step_count=lambda: torch.tensor(0.0)):
+    """make(task, tensors) returns the optimizer; step_count what it counts steps with."""
+
+    def new(task):
+        torch.set_num_threads(task.threads)
+        params, grads, state = layout(task)
+        tensors = [torch.nn.Parameter(torch.from_numpy(x)) for x in params]
+        buffers = [torch.from_numpy(x) for x in grads]
+        give(tensors, buffers)
+        o = make(task, tensors)
+        if state:
+            o.state[tensors[0]] = {"step": step_count()} | state
+        step, refill = o.step, None
+        if task.work == "clip":
+            step = clipped(o.step, tensors, foreach_norm)
+        elif task.work == "new":
+            refill = turning(tensors, buffers)
+        return p.Job(step, lambda: torch.cat([t.detach() for t in tensors]).numpy(), refill)
 
     return new
+
+
+def give(tensors, buffers):
+    for tensor, buffer in zip(tensors, buffers):
+        tensor.grad = buffer
+
+
+def clipped(step, tensors, foreach):
+    def clip_and_step():
+        torch.nn.utils.clip_grad_norm_(tensors, p.MAX_NORM, foreach=foreach)
+        step()
+
+    return clip_and_step
+
+
+def turning(tensors, buffers):
+    step = -1
+
+    def refill():
+        nonlocal step
+        step += 1
+        give(tensors, p.turned(buffers, step))
+
+    return refill
 
 
 def load():
     version = f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()}"
 
-    def system(name, **implementation):
-        return p.System(name, version, RULES, 0, job(lambda rule, tensors: optimizer(rule, tensors, **implementation)))
+    def system(name, foreach, fused, **layout):
+        make = job(lambda task, tensors: optimizer(task, tensors, foreach=foreach, fused=fused), foreach or fused, **layout)
+        where = {"layout": "staggered"} if layout else {"many": True}
+        return p.System(name, version, RULES, 0, make, **where)
 
     return [
-        system("torch-for", foreach=False, fused=False),
-        system("torch-foreach", foreach=True, fused=False),
-        system("torch-fused", foreach=False, fused=True),
+        system("torch-for", False, False),
+        system("torch-foreach", True, False),
+        system("torch-fused", False, True),
+        system("torch-fused-staggered", False, True, layout=staggered),
     ]
 
 

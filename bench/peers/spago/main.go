@@ -18,6 +18,7 @@ func main() {
 		Name:    "spago",
 		Version: worker.ModuleVersion("github.com/nlpodyssey/spago"),
 		Rules:   []string{"adamw", "adam", "momentum", "adagrad", "sgd"},
+		Many:    true,
 		New:     job,
 	})
 }
@@ -27,18 +28,44 @@ func job(t worker.Task) (*worker.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	param := nn.NewParam(mat.NewDense[float32](mat.WithShape(t.N, 1), mat.WithBacking(worker.Params(t.N))))
-	grad := mat.NewDense[float32](mat.WithShape(t.N, 1), mat.WithBacking(worker.Grads(t.N)))
+	params, grads := make([]*nn.Param, t.Tensors), make([]mat.Tensor, t.Tensors)
+	for k, g := range t.Grads() {
+		grads[k] = mat.NewDense[float32](mat.WithShape(t.Size, 1), mat.WithBacking(g))
+	}
+	for k, p := range t.Params() {
+		params[k] = nn.NewParam(mat.NewDense[float32](mat.WithShape(t.Size, 1), mat.WithBacking(p)))
+	}
 	return &worker.Job{
 		Step: func() error {
-			err := strategy.OptimizeParams(param)
+			err := optimize(strategy, params)
 			advance()
 			return err
 		},
-		Result: func() []float32 { return mat.Data[float32](param) },
-		// A step drops the gradient.
-		Refill: func() { param.AccGrad(grad) },
+		Result: func() []float32 { return worker.Joined(valuesOf(params)) },
+		// A step drops the gradients.
+		Refill: func() {
+			for k, p := range params {
+				p.AccGrad(grads[k])
+			}
+		},
 	}, nil
+}
+
+func optimize(strategy optimizers.OptimizationStrategy, params []*nn.Param) error {
+	for _, p := range params {
+		if err := strategy.OptimizeParams(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func valuesOf(params []*nn.Param) [][]float32 {
+	list := make([][]float32, len(params))
+	for k, p := range params {
+		list[k] = mat.Data[float32](p)
+	}
+	return list
 }
 
 // strategyOf returns the optimizer and what goes on to the next step.

@@ -1,5 +1,7 @@
 package worker
 
+import "slices"
+
 // The hyperparameters of all systems, PyTorch's defaults but for two learning
 // rates.
 const (
@@ -7,7 +9,7 @@ const (
 	Beta1       = .9
 	Beta2       = .999
 	AdamEps     = 1e-8
-	WeightDecay = 1e-2 // of adamw; adam has none
+	WeightDecay = 1e-2 // of adamw, and of the work l2
 
 	MomentumLR = 1e-3
 	Momentum   = .9
@@ -16,6 +18,8 @@ const (
 	AdaGradEps = 1e-10
 
 	SGDLR = 1e-2
+
+	MaxNorm = 10 // of the work clip
 )
 
 // Columns is the width of the matrix of the rule linear.
@@ -32,6 +36,40 @@ const (
 
 // Params are the parameters before the first step, in [-½, ½).
 func Params(n int) []float32 { return centred(n, seedParams) }
+
+// Params are the parameters of each tensor, in a buffer of its own.
+func (t Task) Params() [][]float32 { return t.cut(Params(t.Tensors * t.Size)) }
+
+// Grads are the gradients of each tensor, in a buffer of its own.
+func (t Task) Grads() [][]float32 { return t.cut(Grads(t.Tensors * t.Size)) }
+
+func (t Task) cut(x []float32) [][]float32 {
+	if t.Tensors == 1 {
+		return [][]float32{x}
+	}
+	list := make([][]float32, t.Tensors)
+	for k := range list {
+		list[k] = append(make([]float32, 0, t.Size), x[k*t.Size:][:t.Size]...)
+	}
+	return list
+}
+
+// Joined are the elements of all tensors, one after the other.
+func Joined(tensors [][]float32) []float32 {
+	if len(tensors) == 1 {
+		return tensors[0]
+	}
+	return slices.Concat(tensors...)
+}
+
+// Turn hands over the gradients of the step after the given one, from 0: the buffers
+// are the same, so that caches hold as much, but each is another tensor's, the last
+// one's first, as a backward pass leaves them.
+func Turn[T any](to, from []T, step int) {
+	for k := range to {
+		to[k] = from[((step-k)%len(from)+len(from))%len(from)]
+	}
+}
 
 // Grads are the gradients of every step. Their magnitude is at least 1/16: the
 // systems add eps in different places, which must not show.

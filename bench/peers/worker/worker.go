@@ -4,10 +4,17 @@
 // A worker reads one command a line and answers each with one line of JSON. It
 // sleeps in between, so that the others have the processors to themselves.
 //
-//	list                                       the systems, their versions and rules
-//	run SYSTEM RULE SIZE THREADS SECONDS       nanoseconds for a step
-//	check SYSTEM RULE SIZE THREADS STEPS FILE  the parameters after so many steps
-//	drop                                       forget all buffers
+//	list                                        the systems, their versions and rules
+//	run SYSTEM RULE SHAPE THREADS SECONDS       nanoseconds for a step
+//	check SYSTEM RULE SHAPE THREADS STEPS FILE  the parameters after so many steps
+//	drop                                        forget all buffers
+//
+// SHAPE is the size of one tensor, or of many as 148x4512. RULE has a second part
+// where a step has more to do:
+//
+//	adam+l2     WeightDecay times the parameter is added to the gradient
+//	adamw+clip  the gradients of all tensors are scaled to a norm of at most MaxNorm
+//	adamw+new   each step finds every gradient in another buffer
 package worker
 
 import (
@@ -30,15 +37,45 @@ type System struct {
 	Version string                   `json:"version"`
 	Rules   []string                 `json:"rules"`
 	Threads int                      `json:"threads"` // at most; 0 is any number
+	Layout  Layout                   `json:"layout"`
+	Many    bool                     `json:"many"` // takes more than one tensor
 	New     func(Task) (*Job, error) `json:"-"`
 }
 
-// A Task is what a system is to do. Of the rule linear N is the number of
+// A Layout is where large buffers lie.
+type Layout string
+
+const (
+	Plain     Layout = ""          // where the system or the language puts them
+	Staggered Layout = "staggered" // as update.Alloc lays them out
+)
+
+// A Task is what a system is to do. Of the rule linear Size is the number of
 // elements of the matrix.
 type Task struct {
 	Rule    string
-	N       int
+	Work    string // l2, clip, new, or nothing more than the rule's own
+	Tensors int
+	Size    int // of each tensor
 	Threads int
+}
+
+// newTask reads the words RULE, SHAPE and THREADS of a command.
+func newTask(rule, shape, threads string) (t Task, err error) {
+	t.Rule, t.Work, _ = strings.Cut(rule, "+")
+	tensors, size, many := strings.Cut(shape, "x")
+	if !many {
+		tensors, size = "1", shape
+	}
+	for _, n := range []struct {
+		word string
+		to   *int
+	}{{tensors, &t.Tensors}, {size, &t.Size}, {threads, &t.Threads}} {
+		if *n.to, err = strconv.Atoi(n.word); err != nil || *n.to < 1 {
+			return t, fmt.Errorf("%q is no positive number", n.word)
+		}
+	}
+	return t, nil
 }
 
 // A Job is a task with its buffers.
@@ -46,8 +83,8 @@ type Job struct {
 	Step   func() error
 	Result func() []float32 // the parameters, or of the rule linear the gradient
 
-	// Refill puts back a gradient that a step overwrites. It is not timed: in
-	// training a new gradient is there anyway.
+	// Refill puts back a gradient that a step overwrites, or hands over other
+	// buffers. It is not timed: in training a new gradient is there anyway.
 	Refill func()
 }
 
@@ -102,14 +139,10 @@ func (s *server) answer(command []string) (answer any, err error) {
 
 // job returns the job of a command's first five words, made at its first use.
 func (s *server) job(command []string, fresh bool) (*Job, error) {
-	var numbers [2]int
-	for k := range numbers {
-		var err error
-		if numbers[k], err = strconv.Atoi(command[3+k]); err != nil || numbers[k] < 1 {
-			return nil, fmt.Errorf("%q is no positive number", command[3+k])
-		}
+	task, err := newTask(command[2], command[3], command[4])
+	if err != nil {
+		return nil, err
 	}
-	task := Task{Rule: command[2], N: numbers[0], Threads: numbers[1]}
 	if runtime.GOMAXPROCS(0) != task.Threads {
 		runtime.GOMAXPROCS(task.Threads)
 	}

@@ -14,388 +14,30 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func Adam(p []float32, g []float32, m []float32, v []float32, c *[10]float32)
-// Requires: AVX, AVX2
-TEXT ·Adam(SB), NOSPLIT, $0-104
-	MOVQ         p_len+8(FP), CX
-	MOVQ         p_base+0(FP), DX
-	MOVQ         g_base+24(FP), BX
-	MOVQ         m_base+48(FP), SI
-	MOVQ         v_base+72(FP), DI
-	MOVQ         c+96(FP), R8
-	VBROADCASTSS (R8), Y0
-	VBROADCASTSS 4(R8), Y1
-	VBROADCASTSS 8(R8), Y2
-	VBROADCASTSS 12(R8), Y3
-	VBROADCASTSS 16(R8), Y4
-	VBROADCASTSS 20(R8), Y5
-	XORQ         AX, AX
-	MOVQ         CX, R9
-	ANDQ         $-32, R9
-	CMPQ         AX, R9
-	JGE          mainend
-	CMPL         (R8), $0x3f800000
-	JNE          main
-	CMPL         20(R8), $0x3f800000
-	JNE          mainnoscale
-
-mainnoscalenodecay:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y1, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y2, Y8, Y8
-	VMULPS       Y3, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(SI)(AX*4), Y8
-	VMOVUPS      32(BX)(AX*4), Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y1, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y2, Y10, Y10
-	VMULPS       Y3, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(DI)(AX*4)
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y1, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y2, Y12, Y12
-	VMULPS       Y3, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(DI)(AX*4)
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(SI)(AX*4), Y12
-	VMOVUPS      96(BX)(AX*4), Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y1, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y2, Y14, Y14
-	VMULPS       Y3, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(DI)(AX*4)
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 24(R8), Y15
-	VMULPS       Y15, Y6, Y6
-	VADDPS       Y4, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VBROADCASTSS 24(R8), Y7
-	VMULPS       Y7, Y8, Y7
-	VADDPS       Y4, Y9, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 24(R8), Y7
-	VMULPS       Y7, Y10, Y7
-	VADDPS       Y4, Y11, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 24(R8), Y7
-	VMULPS       Y7, Y12, Y7
-	VADDPS       Y4, Y13, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R9
-	JLT          mainnoscalenodecay
-	JMP          mainend
-
-mainnoscale:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y1, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y2, Y8, Y8
-	VMULPS       Y3, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(SI)(AX*4), Y8
-	VMOVUPS      32(BX)(AX*4), Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y1, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y2, Y10, Y10
-	VMULPS       Y3, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(DI)(AX*4)
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y1, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y2, Y12, Y12
-	VMULPS       Y3, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(DI)(AX*4)
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(SI)(AX*4), Y12
-	VMOVUPS      96(BX)(AX*4), Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y1, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y2, Y14, Y14
-	VMULPS       Y3, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(DI)(AX*4)
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (DX)(AX*4), Y14
-	VMULPS       Y5, Y14, Y14
-	VBROADCASTSS 24(R8), Y15
-	VMULPS       Y15, Y6, Y6
-	VADDPS       Y4, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VMULPS       Y5, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VMULPS       Y7, Y8, Y7
-	VADDPS       Y4, Y9, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VMULPS       Y5, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VMULPS       Y7, Y10, Y7
-	VADDPS       Y4, Y11, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VMULPS       Y5, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VMULPS       Y7, Y12, Y7
-	VADDPS       Y4, Y13, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R9
-	JLT          mainnoscale
-	JMP          mainend
-
-main:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VMULPS       Y0, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y1, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y2, Y8, Y8
-	VMULPS       Y3, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(SI)(AX*4), Y8
-	VMOVUPS      32(BX)(AX*4), Y9
-	VMULPS       Y0, Y9, Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y1, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y2, Y10, Y10
-	VMULPS       Y3, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(DI)(AX*4)
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VMULPS       Y0, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y1, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y2, Y12, Y12
-	VMULPS       Y3, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(DI)(AX*4)
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(SI)(AX*4), Y12
-	VMOVUPS      96(BX)(AX*4), Y13
-	VMULPS       Y0, Y13, Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y1, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y2, Y14, Y14
-	VMULPS       Y3, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(DI)(AX*4)
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (DX)(AX*4), Y14
-	VMULPS       Y5, Y14, Y14
-	VBROADCASTSS 24(R8), Y15
-	VMULPS       Y15, Y6, Y6
-	VADDPS       Y4, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VMULPS       Y5, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VMULPS       Y7, Y8, Y7
-	VADDPS       Y4, Y9, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VMULPS       Y5, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VMULPS       Y7, Y10, Y7
-	VADDPS       Y4, Y11, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VMULPS       Y5, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VMULPS       Y7, Y12, Y7
-	VADDPS       Y4, Y13, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R9
-	JLT          main
-
-mainend:
-	MOVQ CX, R9
-	ANDQ $-8, R9
-	CMPQ AX, R9
-	JGE  loopend
-
-loop:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VMULPS       Y0, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y1, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y2, Y8, Y8
-	VMULPS       Y3, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VMOVUPS      (DX)(AX*4), Y8
-	VMULPS       Y5, Y8, Y8
-	VBROADCASTSS 24(R8), Y9
-	VMULPS       Y9, Y6, Y6
-	VSQRTPS      Y7, Y7
-	VADDPS       Y4, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y8, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, R9
-	JLT          loop
-
-loopend:
-	SUBQ         AX, CX
-	JE           done
-	VMOVD        CX, X6
-	VPBROADCASTD X6, Y6
-	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	VMASKMOVPS   (SI)(AX*4), Y6, Y7
-	VMASKMOVPS   (BX)(AX*4), Y6, Y8
-	VMULPS       Y0, Y8, Y0
-	VSUBPS       Y7, Y0, Y8
-	VMULPS       Y1, Y8, Y1
-	VADDPS       Y1, Y7, Y1
-	VMASKMOVPS   Y1, Y6, (SI)(AX*4)
-	VMASKMOVPS   (DI)(AX*4), Y6, Y7
-	VMULPS       Y2, Y7, Y2
-	VMULPS       Y3, Y0, Y3
-	VMULPS       Y0, Y3, Y0
-	VADDPS       Y0, Y2, Y0
-	VMASKMOVPS   Y0, Y6, (DI)(AX*4)
-	VMASKMOVPS   (DX)(AX*4), Y6, Y2
-	VMULPS       Y5, Y2, Y2
-	VBROADCASTSS 24(R8), Y3
-	VMULPS       Y3, Y1, Y1
-	VSQRTPS      Y0, Y0
-	VADDPS       Y4, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
-	VSUBPS       Y0, Y2, Y0
-	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
-
-done:
-	VZEROUPPER
-	RET
-
-// func AdamMany(list [][]float32, c *[10]float32)
-// Requires: AVX, AVX2, CMOV, MMX+
-TEXT ·AdamMany(SB), NOSPLIT, $0-32
+//
+//
+// func Adam(list [][]float32, c *[10]float32)
+// Requires: AVX, AVX2, MMX+
+TEXT ·Adam(SB), NOSPLIT, $0-32
+	MOVQ         c+24(FP), AX
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
 	IMUL3Q       $+24, DX, DX
 	ADDQ         CX, DX
-	MOVQ         c+24(FP), R10
-	VBROADCASTSS (R10), Y0
-	VBROADCASTSS 4(R10), Y1
-	VBROADCASTSS 8(R10), Y2
-	VBROADCASTSS 12(R10), Y3
-	VBROADCASTSS 16(R10), Y4
-	VBROADCASTSS 20(R10), Y5
-	LEAQ         -96(DX), R11
 	CMPQ         CX, DX
 	JGE          end
+	VBROADCASTSS 8(AX), Y0
+	VBROADCASTSS 16(AX), Y1
+	VBROADCASTSS 20(AX), Y2
+	VBROADCASTSS 24(AX), Y3
+	VBROADCASTSS 32(AX), Y4
+	VBROADCASTSS 36(AX), Y5
+	LEAQ         -96(DX), R10
 
 entry:
 	LEAQ       576(CX), AX
-	CMPQ       AX, R11
-	CMOVQGT    R11, AX
+	CMPQ       AX, R10
+	JG         near
 	MOVQ       (AX), BX
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
@@ -416,351 +58,167 @@ entry:
 	PREFETCHT0 64(BX)
 	PREFETCHT0 128(BX)
 	PREFETCHT0 192(BX)
-	MOVQ       8(CX), BX
-	MOVQ       (CX), SI
-	MOVQ       24(CX), DI
-	MOVQ       48(CX), R8
-	MOVQ       72(CX), R9
-	XORQ       AX, AX
-	MOVQ       BX, R12
-	ANDQ       $-32, R12
-	CMPQ       AX, R12
-	JGE        mainend
-	CMPL       (R10), $0x3f800000
-	JNE        main
-	CMPL       20(R10), $0x3f800000
-	JNE        mainnoscale
 
-mainnoscalenodecay:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y1, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y2, Y8, Y8
-	VMULPS       Y3, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(R8)(AX*4), Y8
-	VMOVUPS      32(DI)(AX*4), Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y1, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y2, Y10, Y10
-	VMULPS       Y3, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R9)(AX*4)
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y1, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y2, Y12, Y12
-	VMULPS       Y3, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R9)(AX*4)
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(R8)(AX*4), Y12
-	VMOVUPS      96(DI)(AX*4), Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y1, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y2, Y14, Y14
-	VMULPS       Y3, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R9)(AX*4)
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 24(R10), Y15
-	VMULPS       Y15, Y6, Y6
-	VADDPS       Y4, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y8, Y7
-	VADDPS       Y4, Y9, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y10, Y7
-	VADDPS       Y4, Y11, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y12, Y7
-	VADDPS       Y4, Y13, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R12
-	JLT          mainnoscalenodecay
-	JMP          mainend
-
-mainnoscale:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y1, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y2, Y8, Y8
-	VMULPS       Y3, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(R8)(AX*4), Y8
-	VMOVUPS      32(DI)(AX*4), Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y1, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y2, Y10, Y10
-	VMULPS       Y3, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R9)(AX*4)
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y1, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y2, Y12, Y12
-	VMULPS       Y3, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R9)(AX*4)
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(R8)(AX*4), Y12
-	VMOVUPS      96(DI)(AX*4), Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y1, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y2, Y14, Y14
-	VMULPS       Y3, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R9)(AX*4)
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (SI)(AX*4), Y14
-	VMULPS       Y5, Y14, Y14
-	VBROADCASTSS 24(R10), Y15
-	VMULPS       Y15, Y6, Y6
-	VADDPS       Y4, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VMULPS       Y5, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y8, Y7
-	VADDPS       Y4, Y9, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VMULPS       Y5, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y10, Y7
-	VADDPS       Y4, Y11, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VMULPS       Y5, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y12, Y7
-	VADDPS       Y4, Y13, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R12
-	JLT          mainnoscale
-	JMP          mainend
+near:
+	MOVQ 8(CX), R9
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	MOVQ 48(CX), DI
+	MOVQ 72(CX), R8
+	XORQ AX, AX
+	MOVQ R9, R11
+	ANDQ $-32, R11
+	CMPQ AX, R11
+	JGE  mainend
 
 main:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VMULPS       Y0, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y1, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y2, Y8, Y8
-	VMULPS       Y3, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(R8)(AX*4), Y8
-	VMOVUPS      32(DI)(AX*4), Y9
-	VMULPS       Y0, Y9, Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y1, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y2, Y10, Y10
-	VMULPS       Y3, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R9)(AX*4)
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VMULPS       Y0, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y1, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y2, Y12, Y12
-	VMULPS       Y3, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R9)(AX*4)
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(R8)(AX*4), Y12
-	VMOVUPS      96(DI)(AX*4), Y13
-	VMULPS       Y0, Y13, Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y1, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y2, Y14, Y14
-	VMULPS       Y3, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R9)(AX*4)
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (SI)(AX*4), Y14
-	VMULPS       Y5, Y14, Y14
-	VBROADCASTSS 24(R10), Y15
-	VMULPS       Y15, Y6, Y6
-	VADDPS       Y4, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VMULPS       Y5, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y8, Y7
-	VADDPS       Y4, Y9, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VMULPS       Y5, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y10, Y7
-	VADDPS       Y4, Y11, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VMULPS       Y5, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y12, Y7
-	VADDPS       Y4, Y13, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R12
-	JLT          main
+	VMOVUPS (DI)(AX*4), Y6
+	VMOVUPS (SI)(AX*4), Y7
+	VSUBPS  Y6, Y7, Y8
+	VMULPS  Y1, Y8, Y8
+	VADDPS  Y8, Y6, Y6
+	VMOVUPS Y6, (DI)(AX*4)
+	VMOVUPS (R8)(AX*4), Y8
+	VMULPS  Y2, Y8, Y8
+	VMULPS  Y3, Y7, Y7
+	VMULPS  Y7, Y7, Y7
+	VADDPS  Y7, Y8, Y7
+	VMOVUPS Y7, (R8)(AX*4)
+	VSQRTPS Y7, Y7
+	VMOVUPS 32(DI)(AX*4), Y8
+	VMOVUPS 32(SI)(AX*4), Y9
+	VSUBPS  Y8, Y9, Y10
+	VMULPS  Y1, Y10, Y10
+	VADDPS  Y10, Y8, Y8
+	VMOVUPS Y8, 32(DI)(AX*4)
+	VMOVUPS 32(R8)(AX*4), Y10
+	VMULPS  Y2, Y10, Y10
+	VMULPS  Y3, Y9, Y9
+	VMULPS  Y9, Y9, Y9
+	VADDPS  Y9, Y10, Y9
+	VMOVUPS Y9, 32(R8)(AX*4)
+	VSQRTPS Y9, Y9
+	VMOVUPS 64(DI)(AX*4), Y10
+	VMOVUPS 64(SI)(AX*4), Y11
+	VSUBPS  Y10, Y11, Y12
+	VMULPS  Y1, Y12, Y12
+	VADDPS  Y12, Y10, Y10
+	VMOVUPS Y10, 64(DI)(AX*4)
+	VMOVUPS 64(R8)(AX*4), Y12
+	VMULPS  Y2, Y12, Y12
+	VMULPS  Y3, Y11, Y11
+	VMULPS  Y11, Y11, Y11
+	VADDPS  Y11, Y12, Y11
+	VMOVUPS Y11, 64(R8)(AX*4)
+	VSQRTPS Y11, Y11
+	VMOVUPS 96(DI)(AX*4), Y12
+	VMOVUPS 96(SI)(AX*4), Y13
+	VSUBPS  Y12, Y13, Y14
+	VMULPS  Y1, Y14, Y14
+	VADDPS  Y14, Y12, Y12
+	VMOVUPS Y12, 96(DI)(AX*4)
+	VMOVUPS 96(R8)(AX*4), Y14
+	VMULPS  Y2, Y14, Y14
+	VMULPS  Y3, Y13, Y13
+	VMULPS  Y13, Y13, Y13
+	VADDPS  Y13, Y14, Y13
+	VMOVUPS Y13, 96(R8)(AX*4)
+	VSQRTPS Y13, Y13
+	VMOVUPS (BX)(AX*4), Y14
+	VMULPS  Y5, Y6, Y6
+	VADDPS  Y4, Y7, Y7
+	VDIVPS  Y7, Y6, Y6
+	VMULPS  Y0, Y14, Y7
+	VADDPS  Y7, Y6, Y6
+	VSUBPS  Y6, Y14, Y6
+	VMOVUPS Y6, (BX)(AX*4)
+	VMOVUPS 32(BX)(AX*4), Y6
+	VMULPS  Y5, Y8, Y7
+	VADDPS  Y4, Y9, Y8
+	VDIVPS  Y8, Y7, Y7
+	VMULPS  Y0, Y6, Y8
+	VADDPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 32(BX)(AX*4)
+	VMOVUPS 64(BX)(AX*4), Y6
+	VMULPS  Y5, Y10, Y7
+	VADDPS  Y4, Y11, Y8
+	VDIVPS  Y8, Y7, Y7
+	VMULPS  Y0, Y6, Y8
+	VADDPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 64(BX)(AX*4)
+	VMOVUPS 96(BX)(AX*4), Y6
+	VMULPS  Y5, Y12, Y7
+	VADDPS  Y4, Y13, Y8
+	VDIVPS  Y8, Y7, Y7
+	VMULPS  Y0, Y6, Y8
+	VADDPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 96(BX)(AX*4)
+	ADDQ    $+32, AX
+	CMPQ    AX, R11
+	JLT     main
 
 mainend:
-	MOVQ BX, R12
-	ANDQ $-8, R12
-	CMPQ AX, R12
+	MOVQ R9, R11
+	ANDQ $-8, R11
+	CMPQ AX, R11
 	JGE  loopend
 
 loop:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VMULPS       Y0, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y1, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y2, Y8, Y8
-	VMULPS       Y3, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VMOVUPS      (SI)(AX*4), Y8
-	VMULPS       Y5, Y8, Y8
-	VBROADCASTSS 24(R10), Y9
-	VMULPS       Y9, Y6, Y6
-	VSQRTPS      Y7, Y7
-	VADDPS       Y4, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y8, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, R12
-	JLT          loop
+	VMOVUPS (DI)(AX*4), Y6
+	VMOVUPS (SI)(AX*4), Y7
+	VSUBPS  Y6, Y7, Y8
+	VMULPS  Y1, Y8, Y8
+	VADDPS  Y8, Y6, Y6
+	VMOVUPS Y6, (DI)(AX*4)
+	VMOVUPS (R8)(AX*4), Y8
+	VMULPS  Y2, Y8, Y8
+	VMULPS  Y3, Y7, Y7
+	VMULPS  Y7, Y7, Y7
+	VADDPS  Y7, Y8, Y7
+	VMOVUPS Y7, (R8)(AX*4)
+	VMOVUPS (BX)(AX*4), Y8
+	VMULPS  Y5, Y6, Y6
+	VSQRTPS Y7, Y7
+	VADDPS  Y4, Y7, Y7
+	VDIVPS  Y7, Y6, Y6
+	VMULPS  Y0, Y8, Y7
+	VADDPS  Y7, Y6, Y6
+	VSUBPS  Y6, Y8, Y6
+	VMOVUPS Y6, (BX)(AX*4)
+	ADDQ    $+8, AX
+	CMPQ    AX, R11
+	JLT     loop
 
 loopend:
-	SUBQ         AX, BX
+	SUBQ         AX, R9
 	JE           done
-	VMOVD        BX, X6
+	VMOVD        R9, X6
 	VPBROADCASTD X6, Y6
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	VMASKMOVPS   (R8)(AX*4), Y6, Y7
-	VMASKMOVPS   (DI)(AX*4), Y6, Y8
-	VMULPS       Y0, Y8, Y8
+	VMASKMOVPS   (DI)(AX*4), Y6, Y7
+	VMASKMOVPS   (SI)(AX*4), Y6, Y8
 	VSUBPS       Y7, Y8, Y9
 	VMULPS       Y1, Y9, Y9
 	VADDPS       Y9, Y7, Y7
-	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
-	VMASKMOVPS   (R9)(AX*4), Y6, Y9
+	VMASKMOVPS   Y7, Y6, (DI)(AX*4)
+	VMASKMOVPS   (R8)(AX*4), Y6, Y9
 	VMULPS       Y2, Y9, Y9
-	VMULPS       Y3, Y8, Y10
-	VMULPS       Y8, Y10, Y8
+	VMULPS       Y3, Y8, Y8
+	VMULPS       Y8, Y8, Y8
 	VADDPS       Y8, Y9, Y8
-	VMASKMOVPS   Y8, Y6, (R9)(AX*4)
-	VMASKMOVPS   (SI)(AX*4), Y6, Y9
-	VMULPS       Y5, Y9, Y9
-	VBROADCASTSS 24(R10), Y10
-	VMULPS       Y10, Y7, Y7
+	VMASKMOVPS   Y8, Y6, (R8)(AX*4)
+	VMASKMOVPS   (BX)(AX*4), Y6, Y9
+	VMULPS       Y5, Y7, Y7
 	VSQRTPS      Y8, Y8
 	VADDPS       Y4, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y0, Y9, Y8
+	VADDPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y9, Y7
-	VMASKMOVPS   Y7, Y6, (SI)(AX*4)
+	VMASKMOVPS   Y7, Y6, (BX)(AX*4)
 
 done:
 	ADDQ $+96, CX

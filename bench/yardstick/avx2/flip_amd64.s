@@ -4,9 +4,6 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $4
-
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
 DATA lanes<>+8(SB)/4, $0x00000002
@@ -17,59 +14,88 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func Flip(p []float32)
-// Requires: AVX, AVX2
+//
+//
+// func Flip(list [][]float32)
+// Requires: AVX, AVX2, MMX+
 TEXT ·Flip(SB), NOSPLIT, $0-24
-	MOVQ         p_len+8(FP), CX
-	MOVQ         p_base+0(FP), DX
-	VBROADCASTSS constants<>+0(SB), Y0
-	XORQ         AX, AX
-	MOVQ         CX, BX
-	ANDQ         $-32, BX
-	CMPQ         AX, BX
-	JGE          mainend
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS word80000000<>+0(SB), Y0
+	LEAQ         -24(DX), DI
+
+entry:
+	LEAQ       144(CX), AX
+	CMPQ       AX, DI
+	JG         near
+	MOVQ       (AX), AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near:
+	MOVQ 8(CX), SI
+	MOVQ (CX), BX
+	XORQ AX, AX
+	MOVQ SI, R8
+	ANDQ $-32, R8
+	CMPQ AX, R8
+	JGE  mainend
 
 main:
-	VMOVUPS (DX)(AX*4), Y1
+	VMOVUPS (BX)(AX*4), Y1
 	VXORPS  Y0, Y1, Y1
-	VMOVUPS Y1, (DX)(AX*4)
-	VMOVUPS 32(DX)(AX*4), Y1
+	VMOVUPS Y1, (BX)(AX*4)
+	VMOVUPS 32(BX)(AX*4), Y1
 	VXORPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(DX)(AX*4)
-	VMOVUPS 64(DX)(AX*4), Y1
+	VMOVUPS Y1, 32(BX)(AX*4)
+	VMOVUPS 64(BX)(AX*4), Y1
 	VXORPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(DX)(AX*4)
-	VMOVUPS 96(DX)(AX*4), Y1
+	VMOVUPS Y1, 64(BX)(AX*4)
+	VMOVUPS 96(BX)(AX*4), Y1
 	VXORPS  Y0, Y1, Y1
-	VMOVUPS Y1, 96(DX)(AX*4)
+	VMOVUPS Y1, 96(BX)(AX*4)
 	ADDQ    $+32, AX
-	CMPQ    AX, BX
+	CMPQ    AX, R8
 	JLT     main
 
 mainend:
-	MOVQ CX, BX
-	ANDQ $-8, BX
-	CMPQ AX, BX
+	MOVQ SI, R8
+	ANDQ $-8, R8
+	CMPQ AX, R8
 	JGE  loopend
 
 loop:
-	VMOVUPS (DX)(AX*4), Y1
+	VMOVUPS (BX)(AX*4), Y1
 	VXORPS  Y0, Y1, Y1
-	VMOVUPS Y1, (DX)(AX*4)
+	VMOVUPS Y1, (BX)(AX*4)
 	ADDQ    $+8, AX
-	CMPQ    AX, BX
+	CMPQ    AX, R8
 	JLT     loop
 
 loopend:
-	SUBQ         AX, CX
+	SUBQ         AX, SI
 	JE           done
-	VMOVD        CX, X1
+	VMOVD        SI, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     lanes<>+0(SB), Y1, Y1
-	VMASKMOVPS   (DX)(AX*4), Y1, Y2
-	VXORPS       Y0, Y2, Y0
-	VMASKMOVPS   Y0, Y1, (DX)(AX*4)
+	VMASKMOVPS   (BX)(AX*4), Y1, Y2
+	VXORPS       Y0, Y2, Y2
+	VMASKMOVPS   Y2, Y1, (BX)(AX*4)
 
 done:
+	ADDQ $+24, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4

@@ -14,66 +14,102 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func Join(z []float32, x []float32, y []float32)
-// Requires: AVX, AVX2
-TEXT ·Join(SB), NOSPLIT, $0-72
-	MOVQ z_len+8(FP), CX
-	MOVQ z_base+0(FP), DX
-	MOVQ x_base+24(FP), BX
-	MOVQ y_base+48(FP), SI
+//
+//
+// func Join(list [][]float32)
+// Requires: AVX, AVX2, MMX+
+TEXT ·Join(SB), NOSPLIT, $0-24
+	MOVQ   list_base+0(FP), CX
+	MOVQ   list_len+8(FP), DX
+	IMUL3Q $+24, DX, DX
+	ADDQ   CX, DX
+	CMPQ   CX, DX
+	JGE    end
+	LEAQ   -72(DX), R9
+
+entry:
+	LEAQ       432(CX), AX
+	CMPQ       AX, R9
+	JG         near
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       48(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+
+near:
+	MOVQ 8(CX), R8
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	MOVQ 48(CX), DI
 	XORQ AX, AX
-	MOVQ CX, DI
-	ANDQ $-32, DI
-	CMPQ AX, DI
+	MOVQ R8, R10
+	ANDQ $-32, R10
+	CMPQ AX, R10
 	JGE  mainend
 
 main:
-	VMOVUPS (BX)(AX*4), Y0
-	VMOVUPS (SI)(AX*4), Y1
+	VMOVUPS (SI)(AX*4), Y0
+	VMOVUPS (DI)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, (DX)(AX*4)
-	VMOVUPS 32(BX)(AX*4), Y0
-	VMOVUPS 32(SI)(AX*4), Y1
+	VMOVUPS Y0, (BX)(AX*4)
+	VMOVUPS 32(SI)(AX*4), Y0
+	VMOVUPS 32(DI)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, 32(DX)(AX*4)
-	VMOVUPS 64(BX)(AX*4), Y0
-	VMOVUPS 64(SI)(AX*4), Y1
+	VMOVUPS Y0, 32(BX)(AX*4)
+	VMOVUPS 64(SI)(AX*4), Y0
+	VMOVUPS 64(DI)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, 64(DX)(AX*4)
-	VMOVUPS 96(BX)(AX*4), Y0
-	VMOVUPS 96(SI)(AX*4), Y1
+	VMOVUPS Y0, 64(BX)(AX*4)
+	VMOVUPS 96(SI)(AX*4), Y0
+	VMOVUPS 96(DI)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, 96(DX)(AX*4)
+	VMOVUPS Y0, 96(BX)(AX*4)
 	ADDQ    $+32, AX
-	CMPQ    AX, DI
+	CMPQ    AX, R10
 	JLT     main
 
 mainend:
-	MOVQ CX, DI
-	ANDQ $-8, DI
-	CMPQ AX, DI
+	MOVQ R8, R10
+	ANDQ $-8, R10
+	CMPQ AX, R10
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(AX*4), Y0
-	VMOVUPS (SI)(AX*4), Y1
+	VMOVUPS (SI)(AX*4), Y0
+	VMOVUPS (DI)(AX*4), Y1
 	VXORPS  Y1, Y0, Y0
-	VMOVUPS Y0, (DX)(AX*4)
+	VMOVUPS Y0, (BX)(AX*4)
 	ADDQ    $+8, AX
-	CMPQ    AX, DI
+	CMPQ    AX, R10
 	JLT     loop
 
 loopend:
-	SUBQ         AX, CX
+	SUBQ         AX, R8
 	JE           done
-	VMOVD        CX, X0
+	VMOVD        R8, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	VMASKMOVPS   (BX)(AX*4), Y0, Y1
-	VMASKMOVPS   (SI)(AX*4), Y0, Y2
+	VMASKMOVPS   (SI)(AX*4), Y0, Y1
+	VMASKMOVPS   (DI)(AX*4), Y0, Y2
 	VXORPS       Y2, Y1, Y1
-	VMASKMOVPS   Y1, Y0, (DX)(AX*4)
+	VMASKMOVPS   Y1, Y0, (BX)(AX*4)
 
 done:
+	ADDQ $+72, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET

@@ -14,6 +14,8 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
+//
+//
 // func Read(y []float32, x []float32, rows []float32)
 // Requires: AVX, AVX2
 TEXT ·Read(SB), NOSPLIT, $0-72

@@ -4,53 +4,84 @@
 
 #include "textflag.h"
 
-// func Copy(y []float32, x []float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·Copy(SB), NOSPLIT, $0-48
-	MOVQ y_len+8(FP), CX
-	MOVQ y_base+0(FP), DX
-	MOVQ x_base+24(FP), BX
+//
+//
+// func Copy(list [][]float32)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·Copy(SB), NOSPLIT, $0-24
+	MOVQ   list_base+0(FP), CX
+	MOVQ   list_len+8(FP), DX
+	IMUL3Q $+24, DX, DX
+	ADDQ   CX, DX
+	CMPQ   CX, DX
+	JGE    end
+	LEAQ   -48(DX), R8
+
+entry:
+	LEAQ       288(CX), AX
+	CMPQ       AX, R8
+	JG         near
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+
+near:
+	MOVQ 8(CX), DI
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
 	XORQ AX, AX
-	MOVQ CX, SI
-	ANDQ $-64, SI
-	CMPQ AX, SI
+	MOVQ DI, R9
+	ANDQ $-64, R9
+	CMPQ AX, R9
 	JGE  mainend
 
 main:
-	VMOVUPS (BX)(AX*4), Z0
-	VMOVUPS Z0, (DX)(AX*4)
-	VMOVUPS 64(BX)(AX*4), Z0
-	VMOVUPS Z0, 64(DX)(AX*4)
-	VMOVUPS 128(BX)(AX*4), Z0
-	VMOVUPS Z0, 128(DX)(AX*4)
-	VMOVUPS 192(BX)(AX*4), Z0
-	VMOVUPS Z0, 192(DX)(AX*4)
+	VMOVUPS (SI)(AX*4), Z0
+	VMOVUPS Z0, (BX)(AX*4)
+	VMOVUPS 64(SI)(AX*4), Z0
+	VMOVUPS Z0, 64(BX)(AX*4)
+	VMOVUPS 128(SI)(AX*4), Z0
+	VMOVUPS Z0, 128(BX)(AX*4)
+	VMOVUPS 192(SI)(AX*4), Z0
+	VMOVUPS Z0, 192(BX)(AX*4)
 	ADDQ    $+64, AX
-	CMPQ    AX, SI
+	CMPQ    AX, R9
 	JLT     main
 
 mainend:
-	MOVQ CX, SI
-	ANDQ $-16, SI
-	CMPQ AX, SI
+	MOVQ DI, R9
+	ANDQ $-16, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(AX*4), Z0
-	VMOVUPS Z0, (DX)(AX*4)
+	VMOVUPS (SI)(AX*4), Z0
+	VMOVUPS Z0, (BX)(AX*4)
 	ADDQ    $+16, AX
-	CMPQ    AX, SI
+	CMPQ    AX, R9
 	JLT     loop
 
 loopend:
-	SUBQ      AX, CX
+	SUBQ      AX, DI
 	JE        done
-	MOVL      $0x0000ffff, SI
-	BZHIL     CX, SI, SI
-	KMOVW     SI, K1
-	VMOVUPS.Z (BX)(AX*4), K1, Z0
-	VMOVUPS   Z0, K1, (DX)(AX*4)
+	MOVL      $0x0000ffff, R9
+	BZHIL     DI, R9, R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (SI)(AX*4), K1, Z0
+	VMOVUPS   Z0, K1, (BX)(AX*4)
 
 done:
+	ADDQ $+48, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET

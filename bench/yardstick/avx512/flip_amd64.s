@@ -4,62 +4,88 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $4
-
-// func Flip(p []float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
+//
+//
+// func Flip(list [][]float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
 TEXT ·Flip(SB), NOSPLIT, $0-24
-	MOVQ         p_len+8(FP), CX
-	MOVQ         p_base+0(FP), DX
-	VBROADCASTSS constants<>+0(SB), Z0
-	XORQ         AX, AX
-	MOVQ         CX, BX
-	ANDQ         $-64, BX
-	CMPQ         AX, BX
-	JGE          mainend
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS word80000000<>+0(SB), Z0
+	LEAQ         -24(DX), DI
+
+entry:
+	LEAQ       144(CX), AX
+	CMPQ       AX, DI
+	JG         near
+	MOVQ       (AX), AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near:
+	MOVQ 8(CX), SI
+	MOVQ (CX), BX
+	XORQ AX, AX
+	MOVQ SI, R8
+	ANDQ $-64, R8
+	CMPQ AX, R8
+	JGE  mainend
 
 main:
-	VMOVUPS (DX)(AX*4), Z1
+	VMOVUPS (BX)(AX*4), Z1
 	VXORPS  Z0, Z1, Z1
-	VMOVUPS Z1, (DX)(AX*4)
-	VMOVUPS 64(DX)(AX*4), Z1
+	VMOVUPS Z1, (BX)(AX*4)
+	VMOVUPS 64(BX)(AX*4), Z1
 	VXORPS  Z0, Z1, Z1
-	VMOVUPS Z1, 64(DX)(AX*4)
-	VMOVUPS 128(DX)(AX*4), Z1
+	VMOVUPS Z1, 64(BX)(AX*4)
+	VMOVUPS 128(BX)(AX*4), Z1
 	VXORPS  Z0, Z1, Z1
-	VMOVUPS Z1, 128(DX)(AX*4)
-	VMOVUPS 192(DX)(AX*4), Z1
+	VMOVUPS Z1, 128(BX)(AX*4)
+	VMOVUPS 192(BX)(AX*4), Z1
 	VXORPS  Z0, Z1, Z1
-	VMOVUPS Z1, 192(DX)(AX*4)
+	VMOVUPS Z1, 192(BX)(AX*4)
 	ADDQ    $+64, AX
-	CMPQ    AX, BX
+	CMPQ    AX, R8
 	JLT     main
 
 mainend:
-	MOVQ CX, BX
-	ANDQ $-16, BX
-	CMPQ AX, BX
+	MOVQ SI, R8
+	ANDQ $-16, R8
+	CMPQ AX, R8
 	JGE  loopend
 
 loop:
-	VMOVUPS (DX)(AX*4), Z1
+	VMOVUPS (BX)(AX*4), Z1
 	VXORPS  Z0, Z1, Z1
-	VMOVUPS Z1, (DX)(AX*4)
+	VMOVUPS Z1, (BX)(AX*4)
 	ADDQ    $+16, AX
-	CMPQ    AX, BX
+	CMPQ    AX, R8
 	JLT     loop
 
 loopend:
-	SUBQ      AX, CX
+	SUBQ      AX, SI
 	JE        done
-	MOVL      $0x0000ffff, BX
-	BZHIL     CX, BX, BX
-	KMOVW     BX, K1
-	VMOVUPS.Z (DX)(AX*4), K1, Z1
-	VXORPS    Z0, Z1, Z0
-	VMOVUPS   Z0, K1, (DX)(AX*4)
+	MOVL      $0x0000ffff, R8
+	BZHIL     SI, R8, R8
+	KMOVW     R8, K1
+	VMOVUPS.Z (BX)(AX*4), K1, Z1
+	VXORPS    Z0, Z1, Z1
+	VMOVUPS   Z1, K1, (BX)(AX*4)
 
 done:
+	ADDQ $+24, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4

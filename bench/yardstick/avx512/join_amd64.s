@@ -4,66 +4,102 @@
 
 #include "textflag.h"
 
-// func Join(z []float32, x []float32, y []float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·Join(SB), NOSPLIT, $0-72
-	MOVQ z_len+8(FP), CX
-	MOVQ z_base+0(FP), DX
-	MOVQ x_base+24(FP), BX
-	MOVQ y_base+48(FP), SI
+//
+//
+// func Join(list [][]float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
+TEXT ·Join(SB), NOSPLIT, $0-24
+	MOVQ   list_base+0(FP), CX
+	MOVQ   list_len+8(FP), DX
+	IMUL3Q $+24, DX, DX
+	ADDQ   CX, DX
+	CMPQ   CX, DX
+	JGE    end
+	LEAQ   -72(DX), R9
+
+entry:
+	LEAQ       432(CX), AX
+	CMPQ       AX, R9
+	JG         near
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       48(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+
+near:
+	MOVQ 8(CX), R8
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	MOVQ 48(CX), DI
 	XORQ AX, AX
-	MOVQ CX, DI
-	ANDQ $-64, DI
-	CMPQ AX, DI
+	MOVQ R8, R10
+	ANDQ $-64, R10
+	CMPQ AX, R10
 	JGE  mainend
 
 main:
-	VMOVUPS (BX)(AX*4), Z0
-	VMOVUPS (SI)(AX*4), Z1
+	VMOVUPS (SI)(AX*4), Z0
+	VMOVUPS (DI)(AX*4), Z1
 	VXORPS  Z1, Z0, Z0
-	VMOVUPS Z0, (DX)(AX*4)
-	VMOVUPS 64(BX)(AX*4), Z0
-	VMOVUPS 64(SI)(AX*4), Z1
+	VMOVUPS Z0, (BX)(AX*4)
+	VMOVUPS 64(SI)(AX*4), Z0
+	VMOVUPS 64(DI)(AX*4), Z1
 	VXORPS  Z1, Z0, Z0
-	VMOVUPS Z0, 64(DX)(AX*4)
-	VMOVUPS 128(BX)(AX*4), Z0
-	VMOVUPS 128(SI)(AX*4), Z1
+	VMOVUPS Z0, 64(BX)(AX*4)
+	VMOVUPS 128(SI)(AX*4), Z0
+	VMOVUPS 128(DI)(AX*4), Z1
 	VXORPS  Z1, Z0, Z0
-	VMOVUPS Z0, 128(DX)(AX*4)
-	VMOVUPS 192(BX)(AX*4), Z0
-	VMOVUPS 192(SI)(AX*4), Z1
+	VMOVUPS Z0, 128(BX)(AX*4)
+	VMOVUPS 192(SI)(AX*4), Z0
+	VMOVUPS 192(DI)(AX*4), Z1
 	VXORPS  Z1, Z0, Z0
-	VMOVUPS Z0, 192(DX)(AX*4)
+	VMOVUPS Z0, 192(BX)(AX*4)
 	ADDQ    $+64, AX
-	CMPQ    AX, DI
+	CMPQ    AX, R10
 	JLT     main
 
 mainend:
-	MOVQ CX, DI
-	ANDQ $-16, DI
-	CMPQ AX, DI
+	MOVQ R8, R10
+	ANDQ $-16, R10
+	CMPQ AX, R10
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(AX*4), Z0
-	VMOVUPS (SI)(AX*4), Z1
+	VMOVUPS (SI)(AX*4), Z0
+	VMOVUPS (DI)(AX*4), Z1
 	VXORPS  Z1, Z0, Z0
-	VMOVUPS Z0, (DX)(AX*4)
+	VMOVUPS Z0, (BX)(AX*4)
 	ADDQ    $+16, AX
-	CMPQ    AX, DI
+	CMPQ    AX, R10
 	JLT     loop
 
 loopend:
-	SUBQ      AX, CX
+	SUBQ      AX, R8
 	JE        done
-	MOVL      $0x0000ffff, DI
-	BZHIL     CX, DI, DI
-	KMOVW     DI, K1
-	VMOVUPS.Z (BX)(AX*4), K1, Z0
-	VMOVUPS.Z (SI)(AX*4), K1, Z1
+	MOVL      $0x0000ffff, R10
+	BZHIL     R8, R10, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (SI)(AX*4), K1, Z0
+	VMOVUPS.Z (DI)(AX*4), K1, Z1
 	VXORPS    Z1, Z0, Z0
-	VMOVUPS   Z0, K1, (DX)(AX*4)
+	VMOVUPS   Z0, K1, (BX)(AX*4)
 
 done:
+	ADDQ $+72, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET

@@ -4,6 +4,8 @@
 
 #include "textflag.h"
 
+//
+//
 // func Read(y []float32, x []float32, rows []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·Read(SB), NOSPLIT, $0-72

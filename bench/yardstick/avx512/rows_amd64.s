@@ -4,6 +4,8 @@
 
 #include "textflag.h"
 
+//
+//
 // func Rows(y []float32, x []float32, rows []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Rows(SB), NOSPLIT, $0-72

@@ -4,417 +4,63 @@
 
 #include "textflag.h"
 
-// func Adam(p, g, m, v []float32, c *[10]float32)
+//
+// func Adam(list [][]float32, c *[10]float32)
 // Requires: ASIMD
-TEXT ·Adam(SB), NOSPLIT, $0-104
-	MOVD c+96(FP), R3
-	FMOVS 0(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
-	VDUP V25.S[0], V25.S4
-	MOVD p_base+0(FP), R6
-	MOVD g_base+24(FP), R7
-	MOVD m_base+48(FP), R8
-	MOVD v_base+72(FP), R9
-	MOVD p_len+8(FP), R0
-	CMP $16, R0
-	BLT general
-	MOVWU 0(R3), R2
-	CMPW $0x3f800000, R2
-	BNE general
-	MOVWU 20(R3), R2
-	CMPW $0x3f800000, R2
-	BNE noscale
-
-noscalenodecay:
-	FMOVS 4(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 8(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 12(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 16(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 24(R3), F27
-	VDUP V27.S[0], V27.S4
-	SUBS $16, R0, R0
-	BLT noscalenodecayrest16
-
-noscalenodecayloop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3fdc84 // fmul v4.4s, v4.4s, v31.4s
-	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R9), (F4, F5)
-	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
-	WORD $0x6e3ddc46 // fmul v6.4s, v2.4s, v29.4s
-	WORD $0x6e3ddc67 // fmul v7.4s, v3.4s, v29.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	FSTPQ (F2, F3), -64(R9)
-	FLDPQ.P 64(R6), (F4, F5)
-	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x4e3cd442 // fadd v2.4s, v2.4s, v28.4s
-	WORD $0x4e3cd463 // fadd v3.4s, v3.4s, v28.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3fdc84 // fmul v4.4s, v4.4s, v31.4s
-	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R9), (F4, F5)
-	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
-	WORD $0x6e3ddc46 // fmul v6.4s, v2.4s, v29.4s
-	WORD $0x6e3ddc67 // fmul v7.4s, v3.4s, v29.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	FSTPQ (F2, F3), -32(R9)
-	FLDPQ -32(R6), (F4, F5)
-	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x4e3cd442 // fadd v2.4s, v2.4s, v28.4s
-	WORD $0x4e3cd463 // fadd v3.4s, v3.4s, v28.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE noscalenodecayloop16
-
-noscalenodecayrest16:
-	ADD $16, R0, R0
-	FMOVS 0(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
-	VDUP V25.S[0], V25.S4
-	JMP general
-
-noscale:
-	FMOVS 4(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 8(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 12(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 16(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 20(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 24(R3), F26
-	VDUP V26.S[0], V26.S4
-	SUBS $16, R0, R0
-	BLT noscalerest16
-
-noscaleloop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3fdc84 // fmul v4.4s, v4.4s, v31.4s
-	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R9), (F4, F5)
-	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
-	WORD $0x6e3ddc46 // fmul v6.4s, v2.4s, v29.4s
-	WORD $0x6e3ddc67 // fmul v7.4s, v3.4s, v29.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	FSTPQ (F2, F3), -64(R9)
-	FLDPQ.P 64(R6), (F4, F5)
-	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
-	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
-	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
-	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x4e3cd442 // fadd v2.4s, v2.4s, v28.4s
-	WORD $0x4e3cd463 // fadd v3.4s, v3.4s, v28.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3fdc84 // fmul v4.4s, v4.4s, v31.4s
-	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R9), (F4, F5)
-	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
-	WORD $0x6e3ddc46 // fmul v6.4s, v2.4s, v29.4s
-	WORD $0x6e3ddc67 // fmul v7.4s, v3.4s, v29.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	FSTPQ (F2, F3), -32(R9)
-	FLDPQ -32(R6), (F4, F5)
-	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
-	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
-	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
-	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x4e3cd442 // fadd v2.4s, v2.4s, v28.4s
-	WORD $0x4e3cd463 // fadd v3.4s, v3.4s, v28.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE noscaleloop16
-
-noscalerest16:
-	ADD $16, R0, R0
-	FMOVS 0(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
-	VDUP V25.S[0], V25.S4
-	JMP general
-
-general:
-	SUBS $16, R0, R0
-	BLT rest16
-
-loop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R9), (F4, F5)
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x6e3cdc46 // fmul v6.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc67 // fmul v7.4s, v3.4s, v28.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	FSTPQ (F2, F3), -64(R9)
-	FLDPQ.P 64(R6), (F4, F5)
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adca5 // fmul v5.4s, v5.4s, v26.4s
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x4e3bd442 // fadd v2.4s, v2.4s, v27.4s
-	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R9), (F4, F5)
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x6e3cdc46 // fmul v6.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc67 // fmul v7.4s, v3.4s, v28.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	FSTPQ (F2, F3), -32(R9)
-	FLDPQ -32(R6), (F4, F5)
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adca5 // fmul v5.4s, v5.4s, v26.4s
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x4e3bd442 // fadd v2.4s, v2.4s, v27.4s
-	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE loop16
-
-rest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
-
-loop4:
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R9), F2
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x6e3cdc23 // fmul v3.4s, v1.4s, v28.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
-	FMOVQ F1, -16(R9)
-	FMOVQ.P 16(R6), F2
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3bd421 // fadd v1.4s, v1.4s, v27.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	FMOVQ F0, -16(R6)
-	SUBS $4, R0, R0
-	BGE loop4
-
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
-
-loop1:
-	FMOVS.P 4(R8), F0
-	FMOVS.P 4(R7), F1
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	FMOVS F0, -4(R8)
-	FMOVS.P 4(R9), F2
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x6e3cdc23 // fmul v3.4s, v1.4s, v28.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
-	FMOVS F1, -4(R9)
-	FMOVS.P 4(R6), F2
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3bd421 // fadd v1.4s, v1.4s, v27.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	FMOVS F0, -4(R6)
-	SUBS $1, R0, R0
-	BGE loop1
-
-rest1:
-	RET
-
-// func AdamMany(list [][]float32, c *[10]float32)
-// Requires: ASIMD
-TEXT ·AdamMany(SB), NOSPLIT, $0-32
+TEXT ·Adam(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
-	FMOVS 0(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 16(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
-	VDUP V25.S[0], V25.S4
-	MOVD list_base+0(FP), R1
+	MOVD list_base+0(FP), R24
 	MOVD list_len+8(FP), R5
 	CBZ R5, done
+	FMOVS 8(R3), F31
+	VDUP V31.S[0], V31.S4
+	FMOVS 16(R3), F30
+	VDUP V30.S[0], V30.S4
+	FMOVS 20(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 24(R3), F28
+	VDUP V28.S[0], V28.S4
+	FMOVS 32(R3), F27
+	VDUP V27.S[0], V27.S4
+	FMOVS 36(R3), F26
+	VDUP V26.S[0], V26.S4
 
 row:
-	MOVD 8(R1), R0
-	MOVD 0(R1), R6
-	MOVD 24(R1), R7
-	MOVD 48(R1), R8
-	MOVD 72(R1), R9
+	CMP $24, R5
+	BLE near
+	MOVD 576(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 600(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 624(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 648(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+
+near:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
+	MOVD 48(R24), R8
+	MOVD 72(R24), R9
 	SUBS $16, R0, R0
 	BLT rest16
 
 loop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
 	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
 	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
 	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
@@ -425,31 +71,31 @@ loop16:
 	FLDPQ.P 64(R9), (F4, F5)
 	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
 	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x6e3cdc46 // fmul v6.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc67 // fmul v7.4s, v3.4s, v28.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
+	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
 	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
 	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
 	FSTPQ (F2, F3), -64(R9)
 	FLDPQ.P 64(R6), (F4, F5)
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adca5 // fmul v5.4s, v5.4s, v26.4s
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
+	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
+	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
 	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
 	WORD $0x4e3bd442 // fadd v2.4s, v2.4s, v27.4s
 	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
 	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e3fdc82 // fmul v2.4s, v4.4s, v31.4s
+	WORD $0x6e3fdca3 // fmul v3.4s, v5.4s, v31.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
 	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
 	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
 	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
 	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
 	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
@@ -460,24 +106,26 @@ loop16:
 	FLDPQ -32(R9), (F4, F5)
 	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
 	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x6e3cdc46 // fmul v6.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc67 // fmul v7.4s, v3.4s, v28.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
+	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
+	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
+	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
 	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
 	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
 	FSTPQ (F2, F3), -32(R9)
 	FLDPQ -32(R6), (F4, F5)
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adca5 // fmul v5.4s, v5.4s, v26.4s
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
+	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
+	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
 	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
 	WORD $0x4e3bd442 // fadd v2.4s, v2.4s, v27.4s
 	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
 	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x6e3fdc82 // fmul v2.4s, v4.4s, v31.4s
+	WORD $0x6e3fdca3 // fmul v3.4s, v5.4s, v31.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
 	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
 	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
 	FSTPQ (F0, F1), -32(R6)
@@ -492,23 +140,23 @@ rest16:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	FMOVQ F0, -16(R8)
 	FMOVQ.P 16(R9), F2
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x6e3cdc23 // fmul v3.4s, v1.4s, v28.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
 	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
 	FMOVQ F1, -16(R9)
 	FMOVQ.P 16(R6), F2
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3bd421 // fadd v1.4s, v1.4s, v27.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -522,30 +170,30 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
 	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	FMOVS F0, -4(R8)
 	FMOVS.P 4(R9), F2
 	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x6e3cdc23 // fmul v3.4s, v1.4s, v28.4s
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
+	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
 	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
 	FMOVS F1, -4(R9)
 	FMOVS.P 4(R6), F2
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x4e3bd421 // fadd v1.4s, v1.4s, v27.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 
 rest1:
-	ADD $96, R1, R1
+	ADD $96, R24, R24
 	SUBS $4, R5, R5
 	BNE row
 

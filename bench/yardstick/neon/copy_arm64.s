@@ -4,12 +4,32 @@
 
 #include "textflag.h"
 
-// func Copy(y, x []float32)
+//
+// func Copy(list [][]float32)
 // Requires: ASIMD
-TEXT ·Copy(SB), NOSPLIT, $0-48
-	MOVD y_base+0(FP), R6
-	MOVD x_base+24(FP), R7
-	MOVD y_len+8(FP), R0
+TEXT ·Copy(SB), NOSPLIT, $0-24
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
+
+row:
+	CMP $12, R5
+	BLE near
+	MOVD 288(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 312(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+
+near:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
 	SUBS $16, R0, R0
 	BLT rest16
 
@@ -44,4 +64,9 @@ loop1:
 	BGE loop1
 
 rest1:
+	ADD $48, R24, R24
+	SUBS $2, R5, R5
+	BNE row
+
+done:
 	RET

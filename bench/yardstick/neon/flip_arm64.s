@@ -8,13 +8,28 @@ DATA constants<>+0(SB)/8, $0x8000000080000000
 DATA constants<>+8(SB)/8, $0x8000000080000000
 GLOBL constants<>(SB), RODATA|NOPTR, $16
 
-// func Flip(p []float32)
+//
+// func Flip(list [][]float32)
 // Requires: ASIMD
 TEXT ·Flip(SB), NOSPLIT, $0-24
 	MOVD $constants<>(SB), R4
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
 	FMOVQ 0(R4), F31
-	MOVD p_base+0(FP), R6
-	MOVD p_len+8(FP), R0
+
+row:
+	CMP $6, R5
+	BLE near
+	MOVD 144(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+
+near:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
 	SUBS $16, R0, R0
 	BLT rest16
 
@@ -55,4 +70,9 @@ loop1:
 	BGE loop1
 
 rest1:
+	ADD $24, R24, R24
+	SUBS $1, R5, R5
+	BNE row
+
+done:
 	RET

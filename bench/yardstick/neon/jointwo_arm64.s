@@ -4,14 +4,44 @@
 
 #include "textflag.h"
 
-// func JoinTwo(z, each, x, y []float32)
+//
+// func JoinTwo(list [][]float32)
 // Requires: ASIMD
-TEXT ·JoinTwo(SB), NOSPLIT, $0-96
-	MOVD z_base+0(FP), R6
-	MOVD each_base+24(FP), R7
-	MOVD x_base+48(FP), R8
-	MOVD y_base+72(FP), R9
-	MOVD z_len+8(FP), R0
+TEXT ·JoinTwo(SB), NOSPLIT, $0-24
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
+
+row:
+	CMP $24, R5
+	BLE near
+	MOVD 576(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 600(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 624(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 648(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+
+near:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
+	MOVD 48(R24), R8
+	MOVD 72(R24), R9
 	SUBS $16, R0, R0
 	BLT rest16
 
@@ -60,4 +90,9 @@ loop1:
 	BGE loop1
 
 rest1:
+	ADD $96, R24, R24
+	SUBS $4, R5, R5
+	BNE row
+
+done:
 	RET

@@ -4,6 +4,7 @@
 
 #include "textflag.h"
 
+//
 // func Read(y, x, rows []float32)
 // Requires: ASIMD
 TEXT ·Read(SB), NOSPLIT, $0-72

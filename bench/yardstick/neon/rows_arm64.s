@@ -4,6 +4,7 @@
 
 #include "textflag.h"
 
+//
 // func Rows(y, x, rows []float32)
 // Requires: ASIMD
 TEXT ·Rows(SB), NOSPLIT, $0-72

@@ -6,44 +6,62 @@ package neon
 
 import "github.com/lockstep-go/lockstep/fallback"
 
+// AdaGrad is
+//
 //go:noescape
-func AdaGrad(p, g, a []float32, c *fallback.AdaGradScalars)
+func AdaGrad(list [][]float32, c *fallback.AdaGradScalars)
 
+// Adam is
+//
 //go:noescape
-func AdaGradMany(list [][]float32, c *fallback.AdaGradScalars)
+func Adam(list [][]float32, c *fallback.AdamScalars)
 
+// Copy is
+//
 //go:noescape
-func Adam(p, g, m, v []float32, c *fallback.AdamScalars)
+func Copy(list [][]float32)
 
+// Flip is
+//
 //go:noescape
-func AdamMany(list [][]float32, c *fallback.AdamScalars)
+func Flip(list [][]float32)
 
+// Join is
+//
 //go:noescape
-func Copy(y, x []float32)
+func Join(list [][]float32)
 
+// JoinTwo is
+//
 //go:noescape
-func Flip(p []float32)
+func JoinTwo(list [][]float32)
 
-//go:noescape
-func Join(z, x, y []float32)
-
-//go:noescape
-func JoinTwo(z, each, x, y []float32)
-
+// Read is
+//
 //go:noescape
 func Read(y, x, rows []float32)
 
+// Rows is
+//
 //go:noescape
 func Rows(y, x, rows []float32)
 
+// Update1 is
+//
 //go:noescape
-func Update1(p, g []float32)
+func Update1(list [][]float32)
 
+// Update2 is
+//
 //go:noescape
-func Update2(p, g, m []float32)
+func Update2(list [][]float32)
 
+// Update3 is
+//
 //go:noescape
-func Update3(p, g, m, v []float32)
+func Update3(list [][]float32)
 
+// Update4 is
+//
 //go:noescape
-func Update4(p, g, m, v, h []float32)
+func Update4(list [][]float32)

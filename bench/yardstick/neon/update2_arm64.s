@@ -4,13 +4,38 @@
 
 #include "textflag.h"
 
-// func Update2(p, g, m []float32)
+//
+// func Update2(list [][]float32)
 // Requires: ASIMD
-TEXT ·Update2(SB), NOSPLIT, $0-72
-	MOVD p_base+0(FP), R6
-	MOVD g_base+24(FP), R7
-	MOVD m_base+48(FP), R8
-	MOVD p_len+8(FP), R0
+TEXT ·Update2(SB), NOSPLIT, $0-24
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
+
+row:
+	CMP $18, R5
+	BLE near
+	MOVD 432(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 456(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 480(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+
+near:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
+	MOVD 48(R24), R8
 	SUBS $16, R0, R0
 	BLT rest16
 
@@ -69,4 +94,9 @@ loop1:
 	BGE loop1
 
 rest1:
+	ADD $72, R24, R24
+	SUBS $3, R5, R5
+	BNE row
+
+done:
 	RET

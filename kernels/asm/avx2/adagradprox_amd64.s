@@ -4,10 +4,6 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x3f800000
-DATA constants<>+4(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $8
-
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
 DATA lanes<>+8(SB)/4, $0x00000002
@@ -18,1330 +14,599 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func AdaGradProx(p []float32, g []float32, a []float32, c *[9]float32)
-// Requires: AVX, AVX2
-TEXT ·AdaGradProx(SB), NOSPLIT, $0-80
-	MOVQ         p_len+8(FP), CX
-	MOVQ         p_base+0(FP), DX
-	MOVQ         g_base+24(FP), BX
-	MOVQ         a_base+48(FP), SI
-	MOVQ         c+72(FP), DI
-	VBROADCASTSS 24(DI), Y0
-	VBROADCASTSS (DI), Y1
-	VBROADCASTSS 4(DI), Y2
-	VBROADCASTSS 8(DI), Y3
-	VBROADCASTSS 12(DI), Y4
-	VBROADCASTSS 16(DI), Y5
-	XORQ         AX, AX
-	MOVQ         CX, R8
-	ANDQ         $-32, R8
-	CMPQ         AX, R8
-	JGE          mainend
-	CMPL         20(DI), $0xffffffff
-	JNE          main
-	CMPL         (DI), $0x3f800000
-	JNE          mainnokeep
-	CMPL         12(DI), $0x3f800000
-	JNE          mainnokeepnoscale
-	CMPL         24(DI), $+0
-	JLT          mainend
-
-mainnokeepnoscalenodecayagain:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y7, Y7, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VADDPS       Y2, Y6, Y6
-	VSQRTPS      Y6, Y6
-	VMOVUPS      32(SI)(AX*4), Y8
-	VMOVUPS      32(BX)(AX*4), Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y9, Y9, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(SI)(AX*4)
-	VADDPS       Y2, Y8, Y8
-	VSQRTPS      Y8, Y8
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y11, Y11, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VADDPS       Y2, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VMOVUPS      96(SI)(AX*4), Y12
-	VMOVUPS      96(BX)(AX*4), Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y13, Y13, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(SI)(AX*4)
-	VADDPS       Y2, Y12, Y12
-	VSQRTPS      Y12, Y12
-	VMOVUPS      (DX)(AX*4), Y14
-	VADDPS       Y3, Y6, Y6
-	VDIVPS       Y6, Y5, Y6
-	VMULPS       Y6, Y7, Y7
-	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 28(DI), Y14
-	VMULPS       Y14, Y6, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y7, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 32(DI), Y14
-	VMULPS       Y14, Y6, Y6
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y6, Y6
-	VDIVPS       Y6, Y7, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VADDPS       Y3, Y8, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VADDPS       Y3, Y10, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y11, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VADDPS       Y3, Y12, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y13, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R8
-	JLT          mainnokeepnoscalenodecayagain
-	JMP          mainend
-
-mainnokeepnoscale:
-	CMPL 24(DI), $+0
-	JLT  mainend
-
-mainnokeepnoscaleagain:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y7, Y7, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VADDPS       Y2, Y6, Y6
-	VSQRTPS      Y6, Y6
-	VMOVUPS      32(SI)(AX*4), Y8
-	VMOVUPS      32(BX)(AX*4), Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y9, Y9, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(SI)(AX*4)
-	VADDPS       Y2, Y8, Y8
-	VSQRTPS      Y8, Y8
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y11, Y11, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VADDPS       Y2, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VMOVUPS      96(SI)(AX*4), Y12
-	VMOVUPS      96(BX)(AX*4), Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y13, Y13, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(SI)(AX*4)
-	VADDPS       Y2, Y12, Y12
-	VSQRTPS      Y12, Y12
-	VMOVUPS      (DX)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VADDPS       Y3, Y6, Y6
-	VDIVPS       Y6, Y5, Y6
-	VMULPS       Y6, Y7, Y7
-	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 28(DI), Y14
-	VMULPS       Y14, Y6, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y7, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 32(DI), Y14
-	VMULPS       Y14, Y6, Y6
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y6, Y6
-	VDIVPS       Y6, Y7, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y8, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y10, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y11, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y12, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y13, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R8
-	JLT          mainnokeepnoscaleagain
-	JMP          mainend
-
-mainnokeep:
-	CMPL 24(DI), $+0
-	JLT  mainend
-
-mainnokeepagain:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y7, Y7, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VADDPS       Y2, Y6, Y6
-	VSQRTPS      Y6, Y6
-	VMOVUPS      32(SI)(AX*4), Y8
-	VMOVUPS      32(BX)(AX*4), Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y1, Y9, Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y9, Y9, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(SI)(AX*4)
-	VADDPS       Y2, Y8, Y8
-	VSQRTPS      Y8, Y8
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y1, Y11, Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y11, Y11, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VADDPS       Y2, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VMOVUPS      96(SI)(AX*4), Y12
-	VMOVUPS      96(BX)(AX*4), Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y1, Y13, Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y13, Y13, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(SI)(AX*4)
-	VADDPS       Y2, Y12, Y12
-	VSQRTPS      Y12, Y12
-	VMOVUPS      (DX)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VADDPS       Y3, Y6, Y6
-	VDIVPS       Y6, Y5, Y6
-	VMULPS       Y6, Y7, Y7
-	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 28(DI), Y14
-	VMULPS       Y14, Y6, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y7, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 32(DI), Y14
-	VMULPS       Y14, Y6, Y6
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y6, Y6
-	VDIVPS       Y6, Y7, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y8, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y10, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y11, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y12, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y13, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R8
-	JLT          mainnokeepagain
-	JMP          mainend
-
-main:
-	CMPL 24(DI), $+0
-	JLT  mainend
-
-mainagain:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y7, Y7, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VADDPS       Y2, Y6, Y6
-	VSQRTPS      Y6, Y6
-	VMOVUPS      32(SI)(AX*4), Y8
-	VMOVUPS      32(BX)(AX*4), Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y1, Y9, Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y9, Y9, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(SI)(AX*4)
-	VADDPS       Y2, Y8, Y8
-	VSQRTPS      Y8, Y8
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y1, Y11, Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y11, Y11, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VADDPS       Y2, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VMOVUPS      96(SI)(AX*4), Y12
-	VMOVUPS      96(BX)(AX*4), Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y1, Y13, Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y13, Y13, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(SI)(AX*4)
-	VADDPS       Y2, Y12, Y12
-	VSQRTPS      Y12, Y12
-	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 20(DI), Y15
-	VANDPS       Y15, Y14, Y15
-	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
-	VPSIGND      Y15, Y14, Y14
-	VMULPS       Y4, Y14, Y14
-	VADDPS       Y3, Y6, Y6
-	VDIVPS       Y6, Y5, Y6
-	VMULPS       Y6, Y7, Y7
-	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 28(DI), Y14
-	VMULPS       Y14, Y6, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y7, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 32(DI), Y14
-	VMULPS       Y14, Y6, Y6
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y6, Y6
-	VDIVPS       Y6, Y7, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VBROADCASTSS 20(DI), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y8, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 20(DI), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y10, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y11, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 20(DI), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y12, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y13, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(DI), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(DI), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R8
-	JLT          mainagain
-
-mainend:
-	MOVQ CX, R8
-	ANDQ $-8, R8
-	CMPQ AX, R8
-	JGE  loopend
-
-loop:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VANDPS       Y0, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
-	VANDPS       Y0, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y7, Y7, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DX)(AX*4), Y8
-	VBROADCASTSS 20(DI), Y9
-	VANDPS       Y9, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y4, Y8, Y8
-	VADDPS       Y2, Y6, Y6
-	VSQRTPS      Y6, Y6
-	VADDPS       Y3, Y6, Y6
-	VDIVPS       Y6, Y5, Y6
-	VMULPS       Y6, Y7, Y7
-	VSUBPS       Y7, Y8, Y7
-	VBROADCASTSS 28(DI), Y8
-	VMULPS       Y8, Y6, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y7, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 32(DI), Y8
-	VMULPS       Y8, Y6, Y6
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y6, Y6
-	VDIVPS       Y6, Y7, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, R8
-	JLT          loop
-
-loopend:
-	SUBQ         AX, CX
-	JE           done
-	VMOVD        CX, X6
-	VPBROADCASTD X6, Y6
-	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	VMASKMOVPS   (SI)(AX*4), Y6, Y7
-	VMASKMOVPS   (BX)(AX*4), Y6, Y8
-	VANDPS       Y0, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y1, Y8, Y1
-	VANDPS       Y0, Y1, Y0
-	VPMINUD      all7fffffff<>+0(SB), Y0, Y0
-	VPSIGND      Y0, Y1, Y0
-	VMULPS       Y0, Y0, Y1
-	VADDPS       Y1, Y7, Y1
-	VMASKMOVPS   Y1, Y6, (SI)(AX*4)
-	VMASKMOVPS   (DX)(AX*4), Y6, Y7
-	VBROADCASTSS 20(DI), Y8
-	VANDPS       Y8, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y4, Y7, Y4
-	VADDPS       Y2, Y1, Y1
-	VSQRTPS      Y1, Y1
-	VADDPS       Y3, Y1, Y1
-	VDIVPS       Y1, Y5, Y1
-	VMULPS       Y1, Y0, Y0
-	VSUBPS       Y0, Y4, Y0
-	VBROADCASTSS 28(DI), Y2
-	VMULPS       Y2, Y1, Y2
-	VBROADCASTSS constants<>+4(SB), Y3
-	VXORPS       Y3, Y2, Y3
-	VMAXPS       Y0, Y3, Y3
-	VMINPS       Y2, Y3, Y2
-	VSUBPS       Y2, Y0, Y0
-	VBROADCASTSS 32(DI), Y2
-	VMULPS       Y2, Y1, Y1
-	VBROADCASTSS constants<>+0(SB), Y2
-	VADDPS       Y2, Y1, Y1
-	VDIVPS       Y1, Y0, Y0
-	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
-
-done:
-	VZEROUPPER
-	RET
-
-DATA all7fffffff<>+0(SB)/4, $0x7fffffff
-DATA all7fffffff<>+4(SB)/4, $0x7fffffff
-DATA all7fffffff<>+8(SB)/4, $0x7fffffff
-DATA all7fffffff<>+12(SB)/4, $0x7fffffff
-DATA all7fffffff<>+16(SB)/4, $0x7fffffff
-DATA all7fffffff<>+20(SB)/4, $0x7fffffff
-DATA all7fffffff<>+24(SB)/4, $0x7fffffff
-DATA all7fffffff<>+28(SB)/4, $0x7fffffff
-GLOBL all7fffffff<>(SB), RODATA|NOPTR, $32
-
-// func AdaGradProxMany(list [][]float32, c *[9]float32)
-// Requires: AVX, AVX2, CMOV, MMX+
-TEXT ·AdaGradProxMany(SB), NOSPLIT, $0-32
-	MOVQ         list_base+0(FP), CX
-	MOVQ         list_len+8(FP), DX
-	IMUL3Q       $+24, DX, DX
-	ADDQ         CX, DX
-	MOVQ         c+24(FP), R9
-	VBROADCASTSS 24(R9), Y0
-	VBROADCASTSS (R9), Y1
-	VBROADCASTSS 4(R9), Y2
-	VBROADCASTSS 8(R9), Y3
-	VBROADCASTSS 12(R9), Y4
-	VBROADCASTSS 16(R9), Y5
-	LEAQ         -72(DX), R10
-	CMPQ         CX, DX
+//	a ← a + drop(x, small)²
+//	rate = step / (√(a + epsIn) + eps)
+//	p ← soft(p - (x·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)
+//
+// func AdaGradProx(list [][]float32, c *[10]float32)
+// Requires: AVX, AVX2, MMX+
+TEXT ·AdaGradProx(SB), NOSPLIT, $96-32
+	MOVQ         c+24(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
 	JGE          end
+	CMPL         (CX), $0x3f800000
+	JNE          general
+	CMPL         4(CX), $0x00000000
+	JNE          general
+	VBROADCASTSS 8(CX), Y0
+	VBROADCASTSS word3f800000<>+0(SB), Y1
+	VBROADCASTSS 12(CX), Y2
+	VBROADCASTSS wordffffffff<>+0(SB), Y3
+	VXORPS       Y3, Y2, Y2
+	VBROADCASTSS word7fffffff<>+0(SB), Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS 20(CX), Y3
+	VBROADCASTSS 24(CX), Y4
+	VBROADCASTSS 28(CX), Y5
+	VBROADCASTSS 16(CX), Y6
+	VBROADCASTSS wordffffffff<>+0(SB), Y7
+	VXORPS       Y7, Y6, Y6
+	VBROADCASTSS word7fffffff<>+0(SB), Y7
+	VANDPS       Y7, Y6, Y6
+	VMOVUPS      Y6, (SP)
+	LEAQ         -72(BX), R10
 
-entry:
-	LEAQ       432(CX), AX
+usualentry:
+	LEAQ       432(DX), AX
 	CMPQ       AX, R10
-	CMOVQGT    R10, AX
-	MOVQ       (AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       24(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       48(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       8(CX), BX
-	MOVQ       (CX), SI
-	MOVQ       24(CX), DI
-	MOVQ       48(CX), R8
-	XORQ       AX, AX
-	MOVQ       BX, R11
-	ANDQ       $-32, R11
-	CMPQ       AX, R11
-	JGE        mainend
-	CMPL       20(R9), $0xffffffff
-	JNE        main
-	CMPL       (R9), $0x3f800000
-	JNE        mainnokeep
-	CMPL       12(R9), $0x3f800000
-	JNE        mainnokeepnoscale
-	CMPL       24(R9), $+0
-	JLT        mainend
+	JG         usualnear
+	MOVQ       (AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       48(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
 
-mainnokeepnoscalenodecayagain:
+usualnear:
+	MOVQ 8(DX), R9
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	XORQ AX, AX
+	MOVQ R9, R11
+	ANDQ $-32, R11
+	CMPQ AX, R11
+	JGE  usualmainend
+
+usualmain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y0, Y7, Y8
+	VANDPS       Y2, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y7, Y7, Y8
+	VMOVUPS      (SP), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y8
+	VMULPS       Y8, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y2, Y6, Y6
+	VADDPS       Y3, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VMOVUPS      32(R8)(AX*4), Y8
 	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y0, Y9, Y10
+	VANDPS       Y2, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y9, Y9, Y10
+	VMOVUPS      (SP), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y10
+	VMULPS       Y10, Y10, Y10
 	VADDPS       Y10, Y8, Y8
 	VMOVUPS      Y8, 32(R8)(AX*4)
-	VADDPS       Y2, Y8, Y8
+	VADDPS       Y3, Y8, Y8
 	VSQRTPS      Y8, Y8
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y0, Y11, Y12
+	VANDPS       Y2, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y11, Y11, Y12
+	VMOVUPS      (SP), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y12
+	VMULPS       Y12, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y2, Y10, Y10
+	VADDPS       Y3, Y10, Y10
 	VSQRTPS      Y10, Y10
 	VMOVUPS      96(R8)(AX*4), Y12
 	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y0, Y13, Y14
+	VANDPS       Y2, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y13, Y13, Y14
+	VMOVUPS      (SP), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y14
+	VMULPS       Y14, Y14, Y14
 	VADDPS       Y14, Y12, Y12
 	VMOVUPS      Y12, 96(R8)(AX*4)
-	VADDPS       Y2, Y12, Y12
+	VADDPS       Y3, Y12, Y12
 	VSQRTPS      Y12, Y12
 	VMOVUPS      (SI)(AX*4), Y14
-	VADDPS       Y3, Y6, Y6
+	VADDPS       Y4, Y6, Y6
 	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y7, Y7
+	VMULPS       Y0, Y14, Y15
+	VADDPS       Y15, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 28(R9), Y14
+	VBROADCASTSS 32(CX), Y14
 	VMULPS       Y14, Y6, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
+	VBROADCASTSS word80000000<>+0(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 32(R9), Y14
+	VBROADCASTSS 36(CX), Y14
 	VMULPS       Y14, Y6, Y6
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y6, Y6
+	VADDPS       Y1, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y6
-	VADDPS       Y3, Y8, Y7
+	VADDPS       Y4, Y8, Y7
 	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y9, Y8
+	VMULPS       Y0, Y6, Y9
+	VADDPS       Y9, Y8, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(R9), Y8
+	VBROADCASTSS 32(CX), Y8
 	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
+	VBROADCASTSS word80000000<>+0(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 36(CX), Y8
 	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
+	VADDPS       Y1, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
-	VADDPS       Y3, Y10, Y7
+	VADDPS       Y4, Y10, Y7
 	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
+	VMULPS       Y0, Y6, Y9
+	VADDPS       Y9, Y8, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(R9), Y8
+	VBROADCASTSS 32(CX), Y8
 	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
+	VBROADCASTSS word80000000<>+0(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 36(CX), Y8
 	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
+	VADDPS       Y1, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
-	VADDPS       Y3, Y12, Y7
+	VADDPS       Y4, Y12, Y7
 	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
+	VMULPS       Y0, Y6, Y9
+	VADDPS       Y9, Y8, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(R9), Y8
+	VBROADCASTSS 32(CX), Y8
 	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
+	VBROADCASTSS word80000000<>+0(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 36(CX), Y8
 	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
+	VADDPS       Y1, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
 	ADDQ         $+32, AX
 	CMPQ         AX, R11
-	JLT          mainnokeepnoscalenodecayagain
-	JMP          mainend
+	JLT          usualmain
 
-mainnokeepnoscale:
-	CMPL 24(R9), $+0
-	JLT  mainend
-
-mainnokeepnoscaleagain:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y7, Y7, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y2, Y6, Y6
-	VSQRTPS      Y6, Y6
-	VMOVUPS      32(R8)(AX*4), Y8
-	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y9, Y9, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(R8)(AX*4)
-	VADDPS       Y2, Y8, Y8
-	VSQRTPS      Y8, Y8
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y11, Y11, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y2, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VMOVUPS      96(R8)(AX*4), Y12
-	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y13, Y13, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(R8)(AX*4)
-	VADDPS       Y2, Y12, Y12
-	VSQRTPS      Y12, Y12
-	VMOVUPS      (SI)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VADDPS       Y3, Y6, Y6
-	VDIVPS       Y6, Y5, Y6
-	VMULPS       Y6, Y7, Y7
-	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 28(R9), Y14
-	VMULPS       Y14, Y6, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y7, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 32(R9), Y14
-	VMULPS       Y14, Y6, Y6
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y6, Y6
-	VDIVPS       Y6, Y7, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y8, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y10, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y11, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y12, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y13, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R11
-	JLT          mainnokeepnoscaleagain
-	JMP          mainend
-
-mainnokeep:
-	CMPL 24(R9), $+0
-	JLT  mainend
-
-mainnokeepagain:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y7, Y7, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y2, Y6, Y6
-	VSQRTPS      Y6, Y6
-	VMOVUPS      32(R8)(AX*4), Y8
-	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y1, Y9, Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y9, Y9, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(R8)(AX*4)
-	VADDPS       Y2, Y8, Y8
-	VSQRTPS      Y8, Y8
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y1, Y11, Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y11, Y11, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y2, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VMOVUPS      96(R8)(AX*4), Y12
-	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y1, Y13, Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y13, Y13, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(R8)(AX*4)
-	VADDPS       Y2, Y12, Y12
-	VSQRTPS      Y12, Y12
-	VMOVUPS      (SI)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VADDPS       Y3, Y6, Y6
-	VDIVPS       Y6, Y5, Y6
-	VMULPS       Y6, Y7, Y7
-	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 28(R9), Y14
-	VMULPS       Y14, Y6, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y7, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 32(R9), Y14
-	VMULPS       Y14, Y6, Y6
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y6, Y6
-	VDIVPS       Y6, Y7, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y8, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y10, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y11, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y12, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y13, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R11
-	JLT          mainnokeepagain
-	JMP          mainend
-
-main:
-	CMPL 24(R9), $+0
-	JLT  mainend
-
-mainagain:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y7, Y7, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y2, Y6, Y6
-	VSQRTPS      Y6, Y6
-	VMOVUPS      32(R8)(AX*4), Y8
-	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y1, Y9, Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y9, Y9, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(R8)(AX*4)
-	VADDPS       Y2, Y8, Y8
-	VSQRTPS      Y8, Y8
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y1, Y11, Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y11, Y11, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y2, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VMOVUPS      96(R8)(AX*4), Y12
-	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y1, Y13, Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y13, Y13, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(R8)(AX*4)
-	VADDPS       Y2, Y12, Y12
-	VSQRTPS      Y12, Y12
-	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 20(R9), Y15
-	VANDPS       Y15, Y14, Y15
-	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
-	VPSIGND      Y15, Y14, Y14
-	VMULPS       Y4, Y14, Y14
-	VADDPS       Y3, Y6, Y6
-	VDIVPS       Y6, Y5, Y6
-	VMULPS       Y6, Y7, Y7
-	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 28(R9), Y14
-	VMULPS       Y14, Y6, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y7, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 32(R9), Y14
-	VMULPS       Y14, Y6, Y6
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y6, Y6
-	VDIVPS       Y6, Y7, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 20(R9), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y8, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 20(R9), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y10, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y11, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 20(R9), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y3, Y12, Y7
-	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y13, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 28(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R11
-	JLT          mainagain
-
-mainend:
-	MOVQ BX, R11
+usualmainend:
+	MOVQ R9, R11
 	ANDQ $-8, R11
 	CMPQ AX, R11
-	JGE  loopend
+	JGE  usualloopend
 
-loop:
+usualloop:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y0, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
+	VANDPS       Y2, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y1, Y7, Y7
-	VANDPS       Y0, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y7, Y7, Y8
+	VMOVUPS      (SP), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y8
+	VMULPS       Y8, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (SI)(AX*4), Y8
-	VBROADCASTSS 20(R9), Y9
-	VANDPS       Y9, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y4, Y8, Y8
-	VADDPS       Y2, Y6, Y6
-	VSQRTPS      Y6, Y6
 	VADDPS       Y3, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VADDPS       Y4, Y6, Y6
 	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y7, Y7
+	VMULPS       Y0, Y8, Y9
+	VADDPS       Y9, Y7, Y7
 	VSUBPS       Y7, Y8, Y7
-	VBROADCASTSS 28(R9), Y8
+	VBROADCASTSS 32(CX), Y8
 	VMULPS       Y8, Y6, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
+	VBROADCASTSS word80000000<>+0(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y7, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 32(R9), Y8
+	VBROADCASTSS 36(CX), Y8
 	VMULPS       Y8, Y6, Y6
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y6, Y6
+	VADDPS       Y1, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	ADDQ         $+8, AX
 	CMPQ         AX, R11
-	JLT          loop
+	JLT          usualloop
 
-loopend:
-	SUBQ         AX, BX
-	JE           done
-	VMOVD        BX, X6
+usualloopend:
+	SUBQ         AX, R9
+	JE           usualdone
+	VMOVD        R9, X6
 	VPBROADCASTD X6, Y6
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
 	VMASKMOVPS   (R8)(AX*4), Y6, Y7
 	VMASKMOVPS   (DI)(AX*4), Y6, Y8
-	VANDPS       Y0, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
+	VANDPS       Y2, Y8, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y1, Y8, Y8
-	VANDPS       Y0, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y8, Y8, Y9
+	VMOVUPS      (SP), Y9
+	VANDPS       Y9, Y8, Y9
+	VPSIGND      Y9, Y8, Y9
+	VMULPS       Y9, Y9, Y9
 	VADDPS       Y9, Y7, Y7
 	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
 	VMASKMOVPS   (SI)(AX*4), Y6, Y9
-	VBROADCASTSS 20(R9), Y10
-	VANDPS       Y10, Y9, Y10
-	VPMINUD      all7fffffff<>+0(SB), Y10, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y4, Y9, Y9
-	VADDPS       Y2, Y7, Y7
-	VSQRTPS      Y7, Y7
 	VADDPS       Y3, Y7, Y7
+	VSQRTPS      Y7, Y7
+	VADDPS       Y4, Y7, Y7
 	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y8, Y8
+	VMULPS       Y0, Y9, Y10
+	VADDPS       Y10, Y8, Y8
 	VSUBPS       Y8, Y9, Y8
-	VBROADCASTSS 28(R9), Y9
+	VBROADCASTSS 32(CX), Y9
 	VMULPS       Y9, Y7, Y9
-	VBROADCASTSS constants<>+4(SB), Y10
+	VBROADCASTSS word80000000<>+0(SB), Y10
 	VXORPS       Y10, Y9, Y10
 	VMAXPS       Y8, Y10, Y10
 	VMINPS       Y9, Y10, Y9
 	VSUBPS       Y9, Y8, Y8
-	VBROADCASTSS 32(R9), Y9
+	VBROADCASTSS 36(CX), Y9
 	VMULPS       Y9, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y9
+	VADDPS       Y1, Y7, Y7
+	VDIVPS       Y7, Y8, Y7
+	VMASKMOVPS   Y7, Y6, (SI)(AX*4)
+
+usualdone:
+	ADDQ $+72, DX
+	CMPQ DX, BX
+	JLT  usualentry
+	JMP  end
+
+general:
+	XORQ R9, R9
+	CMPL 4(CX), $0x00000000
+	JNE  asked
+	MOVQ $-32, R9
+
+asked:
+	VBROADCASTSS (CX), Y0
+	VBROADCASTSS 8(CX), Y1
+	VBROADCASTSS word3f800000<>+0(SB), Y2
+	VBROADCASTSS 12(CX), Y3
+	VBROADCASTSS wordffffffff<>+0(SB), Y4
+	VXORPS       Y4, Y3, Y3
+	VBROADCASTSS word7fffffff<>+0(SB), Y4
+	VANDPS       Y4, Y3, Y3
+	VBROADCASTSS 20(CX), Y4
+	VBROADCASTSS 24(CX), Y5
+	VBROADCASTSS 16(CX), Y6
+	VBROADCASTSS wordffffffff<>+0(SB), Y7
+	VXORPS       Y7, Y6, Y6
+	VBROADCASTSS word7fffffff<>+0(SB), Y7
+	VANDPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SP)
+	VBROADCASTSS 4(CX), Y6
+	VBROADCASTSS word00000000<>+0(SB), Y7
+	VCMPPS       $0x00, Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SP)
+	LEAQ         -72(BX), R11
+
+entry:
+	LEAQ       432(DX), AX
+	CMPQ       AX, R11
+	JG         near
+	MOVQ       (AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       48(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+
+near:
+	MOVQ 8(DX), R10
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	XORQ AX, AX
+	MOVQ R10, R12
+	ANDQ R9, R12
+	CMPQ AX, R12
+	JGE  mainend
+
+main:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VMULPS       Y0, Y7, Y7
+	VANDPS       Y3, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMOVUPS      32(SP), Y8
+	VANDPS       Y8, Y7, Y8
+	VPSIGND      Y8, Y7, Y8
+	VMULPS       Y8, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VADDPS       Y4, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VMOVUPS      32(R8)(AX*4), Y8
+	VMOVUPS      32(DI)(AX*4), Y9
+	VMULPS       Y0, Y9, Y9
+	VANDPS       Y3, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMOVUPS      32(SP), Y10
+	VANDPS       Y10, Y9, Y10
+	VPSIGND      Y10, Y9, Y10
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 32(R8)(AX*4)
+	VADDPS       Y4, Y8, Y8
+	VSQRTPS      Y8, Y8
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VMULPS       Y0, Y11, Y11
+	VANDPS       Y3, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMOVUPS      32(SP), Y12
+	VANDPS       Y12, Y11, Y12
+	VPSIGND      Y12, Y11, Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VADDPS       Y4, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMOVUPS      96(R8)(AX*4), Y12
+	VMOVUPS      96(DI)(AX*4), Y13
+	VMULPS       Y0, Y13, Y13
+	VANDPS       Y3, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMOVUPS      32(SP), Y14
+	VANDPS       Y14, Y13, Y14
+	VPSIGND      Y14, Y13, Y14
+	VMULPS       Y14, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VMOVUPS      Y12, 96(R8)(AX*4)
+	VADDPS       Y4, Y12, Y12
+	VSQRTPS      Y12, Y12
+	VMOVUPS      (SI)(AX*4), Y14
+	VADDPS       Y5, Y6, Y6
+	VBROADCASTSS 28(CX), Y15
+	VDIVPS       Y6, Y15, Y6
+	VMULPS       Y6, Y7, Y7
+	VMULPS       Y1, Y14, Y15
+	VADDPS       Y15, Y7, Y7
+	VSUBPS       Y7, Y14, Y7
+	VBROADCASTSS 32(CX), Y14
+	VMULPS       Y14, Y6, Y14
+	VBROADCASTSS word80000000<>+0(SB), Y15
+	VXORPS       Y15, Y14, Y15
+	VMAXPS       Y7, Y15, Y15
+	VMINPS       Y14, Y15, Y14
+	VSUBPS       Y14, Y7, Y7
+	VBROADCASTSS 36(CX), Y14
+	VMULPS       Y14, Y6, Y6
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y6
+	VADDPS       Y5, Y8, Y7
+	VBROADCASTSS 28(CX), Y8
+	VDIVPS       Y7, Y8, Y7
+	VMULPS       Y7, Y9, Y8
+	VMULPS       Y1, Y6, Y9
+	VADDPS       Y9, Y8, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(CX), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS word80000000<>+0(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(CX), Y8
+	VMULPS       Y8, Y7, Y7
+	VADDPS       Y2, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VADDPS       Y5, Y10, Y7
+	VBROADCASTSS 28(CX), Y8
+	VDIVPS       Y7, Y8, Y7
+	VMULPS       Y7, Y11, Y8
+	VMULPS       Y1, Y6, Y9
+	VADDPS       Y9, Y8, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(CX), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS word80000000<>+0(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(CX), Y8
+	VMULPS       Y8, Y7, Y7
+	VADDPS       Y2, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VADDPS       Y5, Y12, Y7
+	VBROADCASTSS 28(CX), Y8
+	VDIVPS       Y7, Y8, Y7
+	VMULPS       Y7, Y13, Y8
+	VMULPS       Y1, Y6, Y9
+	VADDPS       Y9, Y8, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 32(CX), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS word80000000<>+0(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y6, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y6, Y6
+	VBROADCASTSS 36(CX), Y8
+	VMULPS       Y8, Y7, Y7
+	VADDPS       Y2, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
+	ADDQ         $+32, AX
+	CMPQ         AX, R12
+	JLT          main
+
+mainend:
+	MOVQ R10, R12
+	ANDQ $-8, R12
+	CMPQ AX, R12
+	JGE  loopend
+
+loop:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VMULPS       Y0, Y7, Y7
+	VMOVUPS      (SI)(AX*4), Y8
+	VBROADCASTSS 4(CX), Y9
+	VMULPS       Y9, Y8, Y9
+	VADDPS       Y9, Y7, Y9
+	VMOVUPS      64(SP), Y10
+	VBLENDVPS    Y10, Y7, Y9, Y7
+	VANDPS       Y3, Y7, Y9
+	VPSIGND      Y9, Y7, Y7
+	VMOVUPS      32(SP), Y9
+	VANDPS       Y9, Y7, Y9
+	VPSIGND      Y9, Y7, Y9
+	VMULPS       Y9, Y9, Y9
+	VADDPS       Y9, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VADDPS       Y4, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VADDPS       Y5, Y6, Y6
+	VBROADCASTSS 28(CX), Y9
+	VDIVPS       Y6, Y9, Y6
+	VMULPS       Y6, Y7, Y7
+	VMULPS       Y1, Y8, Y9
 	VADDPS       Y9, Y7, Y7
+	VSUBPS       Y7, Y8, Y7
+	VBROADCASTSS 32(CX), Y8
+	VMULPS       Y8, Y6, Y8
+	VBROADCASTSS word80000000<>+0(SB), Y9
+	VXORPS       Y9, Y8, Y9
+	VMAXPS       Y7, Y9, Y9
+	VMINPS       Y8, Y9, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS 36(CX), Y8
+	VMULPS       Y8, Y6, Y6
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y7, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	ADDQ         $+8, AX
+	CMPQ         AX, R12
+	JLT          loop
+
+loopend:
+	SUBQ         AX, R10
+	JE           done
+	VMOVD        R10, X6
+	VPBROADCASTD X6, Y6
+	VPCMPGTD     lanes<>+0(SB), Y6, Y6
+	VMASKMOVPS   (R8)(AX*4), Y6, Y7
+	VMASKMOVPS   (DI)(AX*4), Y6, Y8
+	VMULPS       Y0, Y8, Y8
+	VMASKMOVPS   (SI)(AX*4), Y6, Y9
+	VBROADCASTSS 4(CX), Y10
+	VMULPS       Y10, Y9, Y10
+	VADDPS       Y10, Y8, Y10
+	VMOVUPS      64(SP), Y11
+	VBLENDVPS    Y11, Y8, Y10, Y8
+	VANDPS       Y3, Y8, Y10
+	VPSIGND      Y10, Y8, Y8
+	VMOVUPS      32(SP), Y10
+	VANDPS       Y10, Y8, Y10
+	VPSIGND      Y10, Y8, Y10
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y7, Y7
+	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
+	VADDPS       Y4, Y7, Y7
+	VSQRTPS      Y7, Y7
+	VADDPS       Y5, Y7, Y7
+	VBROADCASTSS 28(CX), Y10
+	VDIVPS       Y7, Y10, Y7
+	VMULPS       Y7, Y8, Y8
+	VMULPS       Y1, Y9, Y10
+	VADDPS       Y10, Y8, Y8
+	VSUBPS       Y8, Y9, Y8
+	VBROADCASTSS 32(CX), Y9
+	VMULPS       Y9, Y7, Y9
+	VBROADCASTSS word80000000<>+0(SB), Y10
+	VXORPS       Y10, Y9, Y10
+	VMAXPS       Y8, Y10, Y10
+	VMINPS       Y9, Y10, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS 36(CX), Y9
+	VMULPS       Y9, Y7, Y7
+	VADDPS       Y2, Y7, Y7
 	VDIVPS       Y7, Y8, Y7
 	VMASKMOVPS   Y7, Y6, (SI)(AX*4)
 
 done:
-	ADDQ $+72, CX
-	CMPQ CX, DX
+	ADDQ $+72, DX
+	CMPQ DX, BX
 	JLT  entry
 
 end:
 	VZEROUPPER
 	RET
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
+
+DATA wordffffffff<>+0(SB)/4, $0xffffffff
+GLOBL wordffffffff<>(SB), RODATA|NOPTR, $4
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4

@@ -4,10 +4,6 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x3f800000
-DATA constants<>+4(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $8
-
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
 DATA lanes<>+8(SB)/4, $0x00000002
@@ -18,1861 +14,338 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func AdamProx(p []float32, g []float32, m []float32, v []float32, c *[14]float32)
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	rate = step / (√(v·unbias + epsIn) + eps)
+//	p ← soft(p - (m·moment·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)
+//
+// func AdamProx(list [][]float32, c *[15]float32)
 // Requires: AVX, AVX2
-TEXT ·AdamProx(SB), NOSPLIT, $0-104
-	MOVQ         p_len+8(FP), CX
-	MOVQ         p_base+0(FP), DX
-	MOVQ         g_base+24(FP), BX
-	MOVQ         m_base+48(FP), SI
-	MOVQ         v_base+72(FP), DI
-	MOVQ         c+96(FP), R8
-	VBROADCASTSS 36(R8), Y0
-	VBROADCASTSS 44(R8), Y1
-	VBROADCASTSS (R8), Y2
-	VBROADCASTSS 4(R8), Y3
-	VBROADCASTSS 8(R8), Y4
-	VBROADCASTSS 12(R8), Y5
-	XORQ         AX, AX
-	MOVQ         CX, R9
-	ANDQ         $-32, R9
-	CMPQ         AX, R9
-	JGE          mainend
-	CMPL         36(R8), $0xffffffff
-	JNE          main
-	CMPL         40(R8), $0xffffffff
-	JNE          main
-	CMPL         (R8), $0x3f800000
-	JNE          mainnokeep
-	CMPL         28(R8), $0x3f800000
-	JNE          mainnokeepnoscale
-	CMPL         44(R8), $+0
-	JLT          mainend
-
-mainnokeepnoscalenodecayagain:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VBROADCASTSS 16(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 20(R8), Y8
-	VADDPS       Y8, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(SI)(AX*4), Y8
-	VMOVUPS      32(BX)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(DI)(AX*4)
-	VBROADCASTSS 16(R8), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 20(R8), Y10
-	VADDPS       Y10, Y9, Y9
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(DI)(AX*4)
-	VBROADCASTSS 16(R8), Y12
-	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS 20(R8), Y12
-	VADDPS       Y12, Y11, Y11
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(SI)(AX*4), Y12
-	VMOVUPS      96(BX)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(DI)(AX*4)
-	VBROADCASTSS 16(R8), Y14
-	VMULPS       Y14, Y13, Y13
-	VBROADCASTSS 20(R8), Y14
-	VADDPS       Y14, Y13, Y13
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 24(R8), Y15
-	VADDPS       Y15, Y7, Y7
-	VBROADCASTSS 32(R8), Y15
-	VDIVPS       Y7, Y15, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 48(R8), Y14
-	VMULPS       Y14, Y7, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y6, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 52(R8), Y14
-	VMULPS       Y14, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VBROADCASTSS 24(R8), Y7
-	VADDPS       Y7, Y9, Y7
-	VBROADCASTSS 32(R8), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R8), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 24(R8), Y7
-	VADDPS       Y7, Y11, Y7
-	VBROADCASTSS 32(R8), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y10, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R8), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 24(R8), Y7
-	VADDPS       Y7, Y13, Y7
-	VBROADCASTSS 32(R8), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y12, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R8), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R9
-	JLT          mainnokeepnoscalenodecayagain
-	JMP          mainend
-
-mainnokeepnoscale:
-	CMPL 44(R8), $+0
-	JLT  mainend
-
-mainnokeepnoscaleagain:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VBROADCASTSS 16(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 20(R8), Y8
-	VADDPS       Y8, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(SI)(AX*4), Y8
-	VMOVUPS      32(BX)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(DI)(AX*4)
-	VBROADCASTSS 16(R8), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 20(R8), Y10
-	VADDPS       Y10, Y9, Y9
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(DI)(AX*4)
-	VBROADCASTSS 16(R8), Y12
-	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS 20(R8), Y12
-	VADDPS       Y12, Y11, Y11
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(SI)(AX*4), Y12
-	VMOVUPS      96(BX)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(DI)(AX*4)
-	VBROADCASTSS 16(R8), Y14
-	VMULPS       Y14, Y13, Y13
-	VBROADCASTSS 20(R8), Y14
-	VADDPS       Y14, Y13, Y13
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 28(R8), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R8), Y15
-	VADDPS       Y15, Y7, Y7
-	VBROADCASTSS 32(R8), Y15
-	VDIVPS       Y7, Y15, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 48(R8), Y14
-	VMULPS       Y14, Y7, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y6, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 52(R8), Y14
-	VMULPS       Y14, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VBROADCASTSS 28(R8), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VADDPS       Y7, Y9, Y7
-	VBROADCASTSS 32(R8), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R8), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 28(R8), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VADDPS       Y7, Y11, Y7
-	VBROADCASTSS 32(R8), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y10, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R8), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 28(R8), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VADDPS       Y7, Y13, Y7
-	VBROADCASTSS 32(R8), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y12, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R8), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R9
-	JLT          mainnokeepnoscaleagain
-	JMP          mainend
-
-mainnokeep:
-	CMPL 44(R8), $+0
-	JLT  mainend
-
-mainnokeepagain:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VBROADCASTSS 16(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 20(R8), Y8
-	VADDPS       Y8, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(SI)(AX*4), Y8
-	VMOVUPS      32(BX)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y2, Y9, Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(DI)(AX*4)
-	VBROADCASTSS 16(R8), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 20(R8), Y10
-	VADDPS       Y10, Y9, Y9
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y2, Y11, Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(DI)(AX*4)
-	VBROADCASTSS 16(R8), Y12
-	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS 20(R8), Y12
-	VADDPS       Y12, Y11, Y11
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(SI)(AX*4), Y12
-	VMOVUPS      96(BX)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y2, Y13, Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(DI)(AX*4)
-	VBROADCASTSS 16(R8), Y14
-	VMULPS       Y14, Y13, Y13
-	VBROADCASTSS 20(R8), Y14
-	VADDPS       Y14, Y13, Y13
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 28(R8), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R8), Y15
-	VADDPS       Y15, Y7, Y7
-	VBROADCASTSS 32(R8), Y15
-	VDIVPS       Y7, Y15, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 48(R8), Y14
-	VMULPS       Y14, Y7, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y6, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 52(R8), Y14
-	VMULPS       Y14, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VBROADCASTSS 28(R8), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VADDPS       Y7, Y9, Y7
-	VBROADCASTSS 32(R8), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R8), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 28(R8), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VADDPS       Y7, Y11, Y7
-	VBROADCASTSS 32(R8), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y10, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R8), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 28(R8), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VADDPS       Y7, Y13, Y7
-	VBROADCASTSS 32(R8), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y12, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R8), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R9
-	JLT          mainnokeepagain
-	JMP          mainend
-
-main:
-	CMPL 44(R8), $+0
-	JLT  mainend
-	CMPL 36(R8), $+0
-	JLT  mainend
-
-mainagain:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VANDPS       Y0, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VBROADCASTSS 16(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 20(R8), Y8
-	VADDPS       Y8, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(SI)(AX*4), Y8
-	VMOVUPS      32(BX)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y2, Y9, Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VANDPS       Y0, Y8, Y10
-	VPSIGND      Y10, Y8, Y8
-	VMOVUPS      Y8, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMOVUPS      Y9, 32(DI)(AX*4)
-	VBROADCASTSS 16(R8), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 20(R8), Y10
-	VADDPS       Y10, Y9, Y9
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y2, Y11, Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VANDPS       Y0, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMOVUPS      Y11, 64(DI)(AX*4)
-	VBROADCASTSS 16(R8), Y12
-	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS 20(R8), Y12
-	VADDPS       Y12, Y11, Y11
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(SI)(AX*4), Y12
-	VMOVUPS      96(BX)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y2, Y13, Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VANDPS       Y0, Y12, Y14
-	VPSIGND      Y14, Y12, Y12
-	VMOVUPS      Y12, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMOVUPS      Y13, 96(DI)(AX*4)
-	VBROADCASTSS 16(R8), Y14
-	VMULPS       Y14, Y13, Y13
-	VBROADCASTSS 20(R8), Y14
-	VADDPS       Y14, Y13, Y13
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 40(R8), Y15
-	VANDPS       Y15, Y14, Y15
-	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
-	VPSIGND      Y15, Y14, Y14
-	VBROADCASTSS 28(R8), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R8), Y15
-	VADDPS       Y15, Y7, Y7
-	VBROADCASTSS 32(R8), Y15
-	VDIVPS       Y7, Y15, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 48(R8), Y14
-	VMULPS       Y14, Y7, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y6, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 52(R8), Y14
-	VMULPS       Y14, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VBROADCASTSS 40(R8), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VBROADCASTSS 28(R8), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VADDPS       Y7, Y9, Y7
-	VBROADCASTSS 32(R8), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R8), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 40(R8), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VBROADCASTSS 28(R8), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VADDPS       Y7, Y11, Y7
-	VBROADCASTSS 32(R8), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y10, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R8), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 40(R8), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VBROADCASTSS 28(R8), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VADDPS       Y7, Y13, Y7
-	VBROADCASTSS 32(R8), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y12, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R8), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R9
-	JLT          mainagain
-
-mainend:
-	MOVQ CX, R9
-	ANDQ $-8, R9
-	CMPQ AX, R9
-	JGE  loopend
-
-loop:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VANDPS       Y0, Y6, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VANDPS       Y0, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VMOVUPS      (DX)(AX*4), Y8
-	VBROADCASTSS 40(R8), Y9
-	VANDPS       Y9, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VBROADCASTSS 28(R8), Y9
-	VMULPS       Y9, Y8, Y8
-	VBROADCASTSS 16(R8), Y9
-	VMULPS       Y9, Y7, Y7
-	VBROADCASTSS 20(R8), Y9
-	VADDPS       Y9, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VBROADCASTSS 24(R8), Y9
-	VADDPS       Y9, Y7, Y7
-	VBROADCASTSS 32(R8), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y8, Y6
-	VBROADCASTSS 48(R8), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, R9
-	JLT          loop
-
-loopend:
-	SUBQ         AX, CX
-	JE           done
-	VMOVD        CX, X6
-	VPBROADCASTD X6, Y6
-	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	VMASKMOVPS   (SI)(AX*4), Y6, Y7
-	VMASKMOVPS   (BX)(AX*4), Y6, Y8
-	VANDPS       Y1, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y2, Y8, Y2
-	VANDPS       Y1, Y2, Y1
-	VPMINUD      all7fffffff<>+0(SB), Y1, Y1
-	VPSIGND      Y1, Y2, Y1
-	VSUBPS       Y7, Y1, Y2
-	VMULPS       Y3, Y2, Y2
-	VADDPS       Y2, Y7, Y2
-	VANDPS       Y0, Y2, Y3
-	VPMINUD      all7fffffff<>+0(SB), Y3, Y3
-	VPSIGND      Y3, Y2, Y2
-	VMASKMOVPS   Y2, Y6, (SI)(AX*4)
-	VMASKMOVPS   (DI)(AX*4), Y6, Y3
-	VMULPS       Y4, Y3, Y3
-	VMULPS       Y5, Y1, Y4
-	VMULPS       Y1, Y4, Y1
-	VADDPS       Y1, Y3, Y1
-	VANDPS       Y0, Y1, Y0
-	VPMINUD      all7fffffff<>+0(SB), Y0, Y0
-	VPSIGND      Y0, Y1, Y0
-	VMASKMOVPS   Y0, Y6, (DI)(AX*4)
-	VMASKMOVPS   (DX)(AX*4), Y6, Y1
-	VBROADCASTSS 40(R8), Y3
-	VANDPS       Y3, Y1, Y3
-	VPMINUD      all7fffffff<>+0(SB), Y3, Y3
-	VPSIGND      Y3, Y1, Y1
-	VBROADCASTSS 28(R8), Y3
-	VMULPS       Y3, Y1, Y1
-	VBROADCASTSS 16(R8), Y3
-	VMULPS       Y3, Y0, Y0
-	VBROADCASTSS 20(R8), Y3
-	VADDPS       Y3, Y0, Y0
-	VSQRTPS      Y0, Y0
-	VBROADCASTSS 24(R8), Y3
-	VADDPS       Y3, Y0, Y0
-	VBROADCASTSS 32(R8), Y3
-	VDIVPS       Y0, Y3, Y0
-	VMULPS       Y0, Y2, Y2
-	VSUBPS       Y2, Y1, Y1
-	VBROADCASTSS 48(R8), Y2
-	VMULPS       Y2, Y0, Y2
-	VBROADCASTSS constants<>+4(SB), Y3
-	VXORPS       Y3, Y2, Y3
-	VMAXPS       Y1, Y3, Y3
-	VMINPS       Y2, Y3, Y2
-	VSUBPS       Y2, Y1, Y1
-	VBROADCASTSS 52(R8), Y2
-	VMULPS       Y2, Y0, Y0
-	VBROADCASTSS constants<>+0(SB), Y2
-	VADDPS       Y2, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
-	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
-
-done:
-	VZEROUPPER
-	RET
-
-DATA all7fffffff<>+0(SB)/4, $0x7fffffff
-DATA all7fffffff<>+4(SB)/4, $0x7fffffff
-DATA all7fffffff<>+8(SB)/4, $0x7fffffff
-DATA all7fffffff<>+12(SB)/4, $0x7fffffff
-DATA all7fffffff<>+16(SB)/4, $0x7fffffff
-DATA all7fffffff<>+20(SB)/4, $0x7fffffff
-DATA all7fffffff<>+24(SB)/4, $0x7fffffff
-DATA all7fffffff<>+28(SB)/4, $0x7fffffff
-GLOBL all7fffffff<>(SB), RODATA|NOPTR, $32
-
-// func AdamProxMany(list [][]float32, c *[14]float32)
-// Requires: AVX, AVX2, CMOV, MMX+
-TEXT ·AdamProxMany(SB), NOSPLIT, $0-32
-	MOVQ         list_base+0(FP), CX
-	MOVQ         list_len+8(FP), DX
-	IMUL3Q       $+24, DX, DX
-	ADDQ         CX, DX
-	MOVQ         c+24(FP), R10
-	VBROADCASTSS 36(R10), Y0
-	VBROADCASTSS 44(R10), Y1
-	VBROADCASTSS (R10), Y2
-	VBROADCASTSS 4(R10), Y3
-	VBROADCASTSS 8(R10), Y4
-	VBROADCASTSS 12(R10), Y5
-	LEAQ         -96(DX), R11
-	CMPQ         CX, DX
+TEXT ·AdamProx(SB), NOSPLIT, $64-32
+	MOVQ         c+24(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
 	JGE          end
+	CMPL         (CX), $0x3f800000
+	JNE          general
+	CMPL         4(CX), $0x00000000
+	JNE          general
+	CMPL         16(CX), $+0
+	JLE          general
+	VBROADCASTSS 8(CX), Y0
+	VBROADCASTSS word3f800000<>+0(SB), Y1
+	VBROADCASTSS 12(CX), Y2
+	VBROADCASTSS wordffffffff<>+0(SB), Y3
+	VXORPS       Y3, Y2, Y2
+	VBROADCASTSS word7fffffff<>+0(SB), Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS 16(CX), Y3
+	VBROADCASTSS 20(CX), Y4
+	VBROADCASTSS 24(CX), Y5
+	VBROADCASTSS 28(CX), Y6
+	VBROADCASTSS wordffffffff<>+0(SB), Y7
+	VXORPS       Y7, Y6, Y6
+	VBROADCASTSS word7fffffff<>+0(SB), Y7
+	VANDPS       Y7, Y6, Y6
+	VBROADCASTSS 32(CX), Y7
+	VBROADCASTSS 36(CX), Y8
+	VBROADCASTSS 40(CX), Y9
+	VBROADCASTSS 44(CX), Y10
+	LEAQ         -96(BX), AX
+
+usualentry:
+	MOVQ 8(DX), R10
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	XORQ AX, AX
+	MOVQ R10, R11
+	ANDQ $-8, R11
+	CMPQ AX, R11
+	JGE  usualloopend
+
+usualloop:
+	VMOVUPS      (R8)(AX*4), Y11
+	VMOVUPS      (DI)(AX*4), Y12
+	VANDPS       Y2, Y12, Y13
+	VPSIGND      Y13, Y12, Y12
+	VSUBPS       Y11, Y12, Y13
+	VMULPS       Y3, Y13, Y13
+	VADDPS       Y13, Y11, Y11
+	VMOVUPS      Y11, (R8)(AX*4)
+	VMOVUPS      (R9)(AX*4), Y13
+	VMULPS       Y4, Y13, Y13
+	VMULPS       Y5, Y12, Y12
+	VANDPS       Y6, Y12, Y14
+	VPSIGND      Y14, Y12, Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y13, Y12
+	VMOVUPS      Y12, (R9)(AX*4)
+	VMOVUPS      (SI)(AX*4), Y13
+	VMULPS       Y10, Y11, Y11
+	VMULPS       Y7, Y12, Y12
+	VADDPS       Y8, Y12, Y12
+	VSQRTPS      Y12, Y12
+	VADDPS       Y9, Y12, Y12
+	VBROADCASTSS 48(CX), Y14
+	VDIVPS       Y12, Y14, Y12
+	VMULPS       Y12, Y11, Y11
+	VMULPS       Y0, Y13, Y14
+	VADDPS       Y14, Y11, Y11
+	VSUBPS       Y11, Y13, Y11
+	VBROADCASTSS 52(CX), Y13
+	VMULPS       Y13, Y12, Y13
+	VBROADCASTSS word80000000<>+0(SB), Y14
+	VXORPS       Y14, Y13, Y14
+	VMAXPS       Y11, Y14, Y14
+	VMINPS       Y13, Y14, Y13
+	VSUBPS       Y13, Y11, Y11
+	VBROADCASTSS 56(CX), Y13
+	VMULPS       Y13, Y12, Y12
+	VADDPS       Y1, Y12, Y12
+	VDIVPS       Y12, Y11, Y11
+	VMOVUPS      Y11, (SI)(AX*4)
+	ADDQ         $+8, AX
+	CMPQ         AX, R11
+	JLT          usualloop
+
+usualloopend:
+	SUBQ         AX, R10
+	JE           usualdone
+	VMOVD        R10, X11
+	VPBROADCASTD X11, Y11
+	VPCMPGTD     lanes<>+0(SB), Y11, Y11
+	VMASKMOVPS   (R8)(AX*4), Y11, Y12
+	VMASKMOVPS   (DI)(AX*4), Y11, Y13
+	VANDPS       Y2, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VSUBPS       Y12, Y13, Y14
+	VMULPS       Y3, Y14, Y14
+	VADDPS       Y14, Y12, Y12
+	VMASKMOVPS   Y12, Y11, (R8)(AX*4)
+	VMASKMOVPS   (R9)(AX*4), Y11, Y14
+	VMULPS       Y4, Y14, Y14
+	VMULPS       Y5, Y13, Y13
+	VANDPS       Y6, Y13, Y15
+	VPSIGND      Y15, Y13, Y13
+	VMULPS       Y13, Y13, Y13
+	VADDPS       Y13, Y14, Y13
+	VMASKMOVPS   Y13, Y11, (R9)(AX*4)
+	VMASKMOVPS   (SI)(AX*4), Y11, Y14
+	VMULPS       Y10, Y12, Y12
+	VMULPS       Y7, Y13, Y13
+	VADDPS       Y8, Y13, Y13
+	VSQRTPS      Y13, Y13
+	VADDPS       Y9, Y13, Y13
+	VBROADCASTSS 48(CX), Y15
+	VDIVPS       Y13, Y15, Y13
+	VMULPS       Y13, Y12, Y12
+	VMULPS       Y0, Y14, Y15
+	VADDPS       Y15, Y12, Y12
+	VSUBPS       Y12, Y14, Y12
+	VBROADCASTSS 52(CX), Y14
+	VMULPS       Y14, Y13, Y14
+	VBROADCASTSS word80000000<>+0(SB), Y15
+	VXORPS       Y15, Y14, Y15
+	VMAXPS       Y12, Y15, Y15
+	VMINPS       Y14, Y15, Y14
+	VSUBPS       Y14, Y12, Y12
+	VBROADCASTSS 56(CX), Y14
+	VMULPS       Y14, Y13, Y13
+	VADDPS       Y1, Y13, Y13
+	VDIVPS       Y13, Y12, Y12
+	VMASKMOVPS   Y12, Y11, (SI)(AX*4)
+
+usualdone:
+	ADDQ $+96, DX
+	CMPQ DX, BX
+	JLT  usualentry
+	JMP  end
+
+general:
+	XORQ AX, AX
+	CMPL 4(CX), $0x00000000
+	JNE  asked
+	CMPL 16(CX), $+0
+	JLE  asked
+	MOVQ $-32, AX
+
+asked:
+	VBROADCASTSS (CX), Y0
+	VBROADCASTSS 8(CX), Y1
+	VBROADCASTSS word3f800000<>+0(SB), Y2
+	VBROADCASTSS 12(CX), Y3
+	VBROADCASTSS wordffffffff<>+0(SB), Y4
+	VXORPS       Y4, Y3, Y3
+	VBROADCASTSS word7fffffff<>+0(SB), Y4
+	VANDPS       Y4, Y3, Y3
+	VBROADCASTSS 16(CX), Y4
+	VBROADCASTSS 20(CX), Y5
+	VBROADCASTSS 24(CX), Y6
+	VBROADCASTSS 28(CX), Y7
+	VBROADCASTSS wordffffffff<>+0(SB), Y8
+	VXORPS       Y8, Y7, Y7
+	VBROADCASTSS word7fffffff<>+0(SB), Y8
+	VANDPS       Y8, Y7, Y7
+	VBROADCASTSS 32(CX), Y8
+	VBROADCASTSS 36(CX), Y9
+	VBROADCASTSS 4(CX), Y10
+	VBROADCASTSS word00000000<>+0(SB), Y11
+	VCMPPS       $0x00, Y11, Y10, Y10
+	VMOVUPS      Y10, (SP)
+	VBROADCASTSS word00000000<>+0(SB), Y10
+	VCMPPS       $0x11, Y4, Y10, Y10
+	VMOVUPS      Y10, 32(SP)
+	LEAQ         -96(BX), AX
 
 entry:
-	LEAQ       576(CX), AX
-	CMPQ       AX, R11
-	CMOVQGT    R11, AX
-	MOVQ       (AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       24(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       48(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       72(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       8(CX), BX
-	MOVQ       (CX), SI
-	MOVQ       24(CX), DI
-	MOVQ       48(CX), R8
-	MOVQ       72(CX), R9
-	XORQ       AX, AX
-	MOVQ       BX, R12
-	ANDQ       $-32, R12
-	CMPQ       AX, R12
-	JGE        mainend
-	CMPL       36(R10), $0xffffffff
-	JNE        main
-	CMPL       40(R10), $0xffffffff
-	JNE        main
-	CMPL       (R10), $0x3f800000
-	JNE        mainnokeep
-	CMPL       28(R10), $0x3f800000
-	JNE        mainnokeepnoscale
-	CMPL       44(R10), $+0
-	JLT        mainend
-
-mainnokeepnoscalenodecayagain:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VBROADCASTSS 16(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 20(R10), Y8
-	VADDPS       Y8, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(R8)(AX*4), Y8
-	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R9)(AX*4)
-	VBROADCASTSS 16(R10), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 20(R10), Y10
-	VADDPS       Y10, Y9, Y9
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R9)(AX*4)
-	VBROADCASTSS 16(R10), Y12
-	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS 20(R10), Y12
-	VADDPS       Y12, Y11, Y11
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(R8)(AX*4), Y12
-	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R9)(AX*4)
-	VBROADCASTSS 16(R10), Y14
-	VMULPS       Y14, Y13, Y13
-	VBROADCASTSS 20(R10), Y14
-	VADDPS       Y14, Y13, Y13
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 24(R10), Y15
-	VADDPS       Y15, Y7, Y7
-	VBROADCASTSS 32(R10), Y15
-	VDIVPS       Y7, Y15, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 48(R10), Y14
-	VMULPS       Y14, Y7, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y6, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 52(R10), Y14
-	VMULPS       Y14, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 24(R10), Y7
-	VADDPS       Y7, Y9, Y7
-	VBROADCASTSS 32(R10), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R10), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 24(R10), Y7
-	VADDPS       Y7, Y11, Y7
-	VBROADCASTSS 32(R10), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y10, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R10), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 24(R10), Y7
-	VADDPS       Y7, Y13, Y7
-	VBROADCASTSS 32(R10), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y12, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R10), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R12
-	JLT          mainnokeepnoscalenodecayagain
-	JMP          mainend
-
-mainnokeepnoscale:
-	CMPL 44(R10), $+0
-	JLT  mainend
-
-mainnokeepnoscaleagain:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VBROADCASTSS 16(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 20(R10), Y8
-	VADDPS       Y8, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(R8)(AX*4), Y8
-	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R9)(AX*4)
-	VBROADCASTSS 16(R10), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 20(R10), Y10
-	VADDPS       Y10, Y9, Y9
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R9)(AX*4)
-	VBROADCASTSS 16(R10), Y12
-	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS 20(R10), Y12
-	VADDPS       Y12, Y11, Y11
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(R8)(AX*4), Y12
-	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R9)(AX*4)
-	VBROADCASTSS 16(R10), Y14
-	VMULPS       Y14, Y13, Y13
-	VBROADCASTSS 20(R10), Y14
-	VADDPS       Y14, Y13, Y13
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 28(R10), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R10), Y15
-	VADDPS       Y15, Y7, Y7
-	VBROADCASTSS 32(R10), Y15
-	VDIVPS       Y7, Y15, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 48(R10), Y14
-	VMULPS       Y14, Y7, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y6, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 52(R10), Y14
-	VMULPS       Y14, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 28(R10), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VADDPS       Y7, Y9, Y7
-	VBROADCASTSS 32(R10), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R10), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 28(R10), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VADDPS       Y7, Y11, Y7
-	VBROADCASTSS 32(R10), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y10, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R10), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 28(R10), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VADDPS       Y7, Y13, Y7
-	VBROADCASTSS 32(R10), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y12, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R10), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R12
-	JLT          mainnokeepnoscaleagain
-	JMP          mainend
-
-mainnokeep:
-	CMPL 44(R10), $+0
-	JLT  mainend
-
-mainnokeepagain:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VBROADCASTSS 16(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 20(R10), Y8
-	VADDPS       Y8, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(R8)(AX*4), Y8
-	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y2, Y9, Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R9)(AX*4)
-	VBROADCASTSS 16(R10), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 20(R10), Y10
-	VADDPS       Y10, Y9, Y9
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y2, Y11, Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R9)(AX*4)
-	VBROADCASTSS 16(R10), Y12
-	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS 20(R10), Y12
-	VADDPS       Y12, Y11, Y11
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(R8)(AX*4), Y12
-	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y2, Y13, Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R9)(AX*4)
-	VBROADCASTSS 16(R10), Y14
-	VMULPS       Y14, Y13, Y13
-	VBROADCASTSS 20(R10), Y14
-	VADDPS       Y14, Y13, Y13
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 28(R10), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R10), Y15
-	VADDPS       Y15, Y7, Y7
-	VBROADCASTSS 32(R10), Y15
-	VDIVPS       Y7, Y15, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 48(R10), Y14
-	VMULPS       Y14, Y7, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y6, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 52(R10), Y14
-	VMULPS       Y14, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 28(R10), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VADDPS       Y7, Y9, Y7
-	VBROADCASTSS 32(R10), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R10), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 28(R10), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VADDPS       Y7, Y11, Y7
-	VBROADCASTSS 32(R10), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y10, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R10), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 28(R10), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VADDPS       Y7, Y13, Y7
-	VBROADCASTSS 32(R10), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y12, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R10), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R12
-	JLT          mainnokeepagain
-	JMP          mainend
-
-main:
-	CMPL 44(R10), $+0
-	JLT  mainend
-	CMPL 36(R10), $+0
-	JLT  mainend
-
-mainagain:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VANDPS       Y0, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VBROADCASTSS 16(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 20(R10), Y8
-	VADDPS       Y8, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(R8)(AX*4), Y8
-	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y2, Y9, Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VANDPS       Y0, Y8, Y10
-	VPSIGND      Y10, Y8, Y8
-	VMOVUPS      Y8, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMOVUPS      Y9, 32(R9)(AX*4)
-	VBROADCASTSS 16(R10), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 20(R10), Y10
-	VADDPS       Y10, Y9, Y9
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y2, Y11, Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VANDPS       Y0, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMOVUPS      Y11, 64(R9)(AX*4)
-	VBROADCASTSS 16(R10), Y12
-	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS 20(R10), Y12
-	VADDPS       Y12, Y11, Y11
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(R8)(AX*4), Y12
-	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y2, Y13, Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VANDPS       Y0, Y12, Y14
-	VPSIGND      Y14, Y12, Y12
-	VMOVUPS      Y12, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMOVUPS      Y13, 96(R9)(AX*4)
-	VBROADCASTSS 16(R10), Y14
-	VMULPS       Y14, Y13, Y13
-	VBROADCASTSS 20(R10), Y14
-	VADDPS       Y14, Y13, Y13
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 40(R10), Y15
-	VANDPS       Y15, Y14, Y15
-	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
-	VPSIGND      Y15, Y14, Y14
-	VBROADCASTSS 28(R10), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R10), Y15
-	VADDPS       Y15, Y7, Y7
-	VBROADCASTSS 32(R10), Y15
-	VDIVPS       Y7, Y15, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 48(R10), Y14
-	VMULPS       Y14, Y7, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y6, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 52(R10), Y14
-	VMULPS       Y14, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 40(R10), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VBROADCASTSS 28(R10), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VADDPS       Y7, Y9, Y7
-	VBROADCASTSS 32(R10), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R10), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 40(R10), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VBROADCASTSS 28(R10), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VADDPS       Y7, Y11, Y7
-	VBROADCASTSS 32(R10), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y10, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R10), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 40(R10), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VBROADCASTSS 28(R10), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VADDPS       Y7, Y13, Y7
-	VBROADCASTSS 32(R10), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y12, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R10), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R12
-	JLT          mainagain
-
-mainend:
-	MOVQ BX, R12
-	ANDQ $-8, R12
-	CMPQ AX, R12
+	MOVQ 8(DX), R10
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	XORQ AX, AX
+	MOVQ R10, R11
+	ANDQ $-8, R11
+	CMPQ AX, R11
 	JGE  loopend
 
 loop:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VANDPS       Y0, Y6, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VANDPS       Y0, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VMOVUPS      (SI)(AX*4), Y8
-	VBROADCASTSS 40(R10), Y9
-	VANDPS       Y9, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VBROADCASTSS 28(R10), Y9
-	VMULPS       Y9, Y8, Y8
-	VBROADCASTSS 16(R10), Y9
-	VMULPS       Y9, Y7, Y7
-	VBROADCASTSS 20(R10), Y9
-	VADDPS       Y9, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VBROADCASTSS 24(R10), Y9
-	VADDPS       Y9, Y7, Y7
-	VBROADCASTSS 32(R10), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y8, Y6
-	VBROADCASTSS 48(R10), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      (R8)(AX*4), Y10
+	VMOVUPS      (DI)(AX*4), Y11
+	VMULPS       Y0, Y11, Y11
+	VMOVUPS      (SI)(AX*4), Y12
+	VBROADCASTSS 4(CX), Y13
+	VMULPS       Y13, Y12, Y13
+	VADDPS       Y13, Y11, Y13
+	VMOVUPS      (SP), Y14
+	VBLENDVPS    Y14, Y11, Y13, Y11
+	VANDPS       Y3, Y11, Y13
+	VPSIGND      Y13, Y11, Y11
+	VMOVUPS      32(SP), Y13
+	VBLENDVPS    Y13, Y10, Y11, Y13
+	VSUBPS       Y10, Y11, Y10
+	VMULPS       Y4, Y10, Y10
+	VADDPS       Y10, Y13, Y10
+	VMOVUPS      Y10, (R8)(AX*4)
+	VMOVUPS      (R9)(AX*4), Y13
+	VMULPS       Y5, Y13, Y13
+	VMULPS       Y6, Y11, Y11
+	VANDPS       Y7, Y11, Y14
+	VPSIGND      Y14, Y11, Y11
+	VMULPS       Y11, Y11, Y11
+	VADDPS       Y11, Y13, Y11
+	VMOVUPS      Y11, (R9)(AX*4)
+	VBROADCASTSS 44(CX), Y13
+	VMULPS       Y13, Y10, Y10
+	VMULPS       Y8, Y11, Y11
+	VADDPS       Y9, Y11, Y11
+	VSQRTPS      Y11, Y11
+	VBROADCASTSS 40(CX), Y13
+	VADDPS       Y13, Y11, Y11
+	VBROADCASTSS 48(CX), Y13
+	VDIVPS       Y11, Y13, Y11
+	VMULPS       Y11, Y10, Y10
+	VMULPS       Y1, Y12, Y13
+	VADDPS       Y13, Y10, Y10
+	VSUBPS       Y10, Y12, Y10
+	VBROADCASTSS 52(CX), Y12
+	VMULPS       Y12, Y11, Y12
+	VBROADCASTSS word80000000<>+0(SB), Y13
+	VXORPS       Y13, Y12, Y13
+	VMAXPS       Y10, Y13, Y13
+	VMINPS       Y12, Y13, Y12
+	VSUBPS       Y12, Y10, Y10
+	VBROADCASTSS 56(CX), Y12
+	VMULPS       Y12, Y11, Y11
+	VADDPS       Y2, Y11, Y11
+	VDIVPS       Y11, Y10, Y10
+	VMOVUPS      Y10, (SI)(AX*4)
 	ADDQ         $+8, AX
-	CMPQ         AX, R12
+	CMPQ         AX, R11
 	JLT          loop
 
 loopend:
-	SUBQ         AX, BX
+	SUBQ         AX, R10
 	JE           done
-	VMOVD        BX, X6
-	VPBROADCASTD X6, Y6
-	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	VMASKMOVPS   (R8)(AX*4), Y6, Y7
-	VMASKMOVPS   (DI)(AX*4), Y6, Y8
-	VANDPS       Y1, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y2, Y8, Y8
-	VANDPS       Y1, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VSUBPS       Y7, Y8, Y9
-	VMULPS       Y3, Y9, Y9
-	VADDPS       Y9, Y7, Y7
-	VANDPS       Y0, Y7, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y7, Y7
-	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
-	VMASKMOVPS   (R9)(AX*4), Y6, Y9
-	VMULPS       Y4, Y9, Y9
-	VMULPS       Y5, Y8, Y10
-	VMULPS       Y8, Y10, Y8
-	VADDPS       Y8, Y9, Y8
-	VANDPS       Y0, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMASKMOVPS   Y8, Y6, (R9)(AX*4)
-	VMASKMOVPS   (SI)(AX*4), Y6, Y9
-	VBROADCASTSS 40(R10), Y10
-	VANDPS       Y10, Y9, Y10
-	VPMINUD      all7fffffff<>+0(SB), Y10, Y10
-	VPSIGND      Y10, Y9, Y9
-	VBROADCASTSS 28(R10), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 16(R10), Y10
-	VMULPS       Y10, Y8, Y8
-	VBROADCASTSS 20(R10), Y10
-	VADDPS       Y10, Y8, Y8
-	VSQRTPS      Y8, Y8
-	VBROADCASTSS 24(R10), Y10
-	VADDPS       Y10, Y8, Y8
-	VBROADCASTSS 32(R10), Y10
-	VDIVPS       Y8, Y10, Y8
-	VMULPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y9, Y7
-	VBROADCASTSS 48(R10), Y9
-	VMULPS       Y9, Y8, Y9
-	VBROADCASTSS constants<>+4(SB), Y10
-	VXORPS       Y10, Y9, Y10
-	VMAXPS       Y7, Y10, Y10
-	VMINPS       Y9, Y10, Y9
-	VSUBPS       Y9, Y7, Y7
-	VBROADCASTSS 52(R10), Y9
-	VMULPS       Y9, Y8, Y8
-	VBROADCASTSS constants<>+0(SB), Y9
-	VADDPS       Y9, Y8, Y8
-	VDIVPS       Y8, Y7, Y7
-	VMASKMOVPS   Y7, Y6, (SI)(AX*4)
+	VMOVD        R10, X10
+	VPBROADCASTD X10, Y10
+	VPCMPGTD     lanes<>+0(SB), Y10, Y10
+	VMASKMOVPS   (R8)(AX*4), Y10, Y11
+	VMASKMOVPS   (DI)(AX*4), Y10, Y12
+	VMULPS       Y0, Y12, Y12
+	VMASKMOVPS   (SI)(AX*4), Y10, Y13
+	VBROADCASTSS 4(CX), Y14
+	VMULPS       Y14, Y13, Y14
+	VADDPS       Y14, Y12, Y14
+	VMOVUPS      (SP), Y15
+	VBLENDVPS    Y15, Y12, Y14, Y12
+	VANDPS       Y3, Y12, Y14
+	VPSIGND      Y14, Y12, Y12
+	VMOVUPS      32(SP), Y14
+	VBLENDVPS    Y14, Y11, Y12, Y14
+	VSUBPS       Y11, Y12, Y11
+	VMULPS       Y4, Y11, Y11
+	VADDPS       Y11, Y14, Y11
+	VMASKMOVPS   Y11, Y10, (R8)(AX*4)
+	VMASKMOVPS   (R9)(AX*4), Y10, Y14
+	VMULPS       Y5, Y14, Y14
+	VMULPS       Y6, Y12, Y12
+	VANDPS       Y7, Y12, Y15
+	VPSIGND      Y15, Y12, Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y14, Y12
+	VMASKMOVPS   Y12, Y10, (R9)(AX*4)
+	VBROADCASTSS 44(CX), Y14
+	VMULPS       Y14, Y11, Y11
+	VMULPS       Y8, Y12, Y12
+	VADDPS       Y9, Y12, Y12
+	VSQRTPS      Y12, Y12
+	VBROADCASTSS 40(CX), Y14
+	VADDPS       Y14, Y12, Y12
+	VBROADCASTSS 48(CX), Y14
+	VDIVPS       Y12, Y14, Y12
+	VMULPS       Y12, Y11, Y11
+	VMULPS       Y1, Y13, Y14
+	VADDPS       Y14, Y11, Y11
+	VSUBPS       Y11, Y13, Y11
+	VBROADCASTSS 52(CX), Y13
+	VMULPS       Y13, Y12, Y13
+	VBROADCASTSS word80000000<>+0(SB), Y14
+	VXORPS       Y14, Y13, Y14
+	VMAXPS       Y11, Y14, Y14
+	VMINPS       Y13, Y14, Y13
+	VSUBPS       Y13, Y11, Y11
+	VBROADCASTSS 56(CX), Y13
+	VMULPS       Y13, Y12, Y12
+	VADDPS       Y2, Y12, Y12
+	VDIVPS       Y12, Y11, Y11
+	VMASKMOVPS   Y11, Y10, (SI)(AX*4)
 
 done:
-	ADDQ $+96, CX
-	CMPQ CX, DX
+	ADDQ $+96, DX
+	CMPQ DX, BX
 	JLT  entry
 
 end:
 	VZEROUPPER
 	RET
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
+
+DATA wordffffffff<>+0(SB)/4, $0xffffffff
+GLOBL wordffffffff<>(SB), RODATA|NOPTR, $4
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4

@@ -4,10 +4,6 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x3f800000
-DATA constants<>+4(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $8
-
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
 DATA lanes<>+8(SB)/4, $0x00000002
@@ -18,1859 +14,487 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func AMSGrad(p []float32, g []float32, m []float32, v []float32, h []float32, c *[14]float32)
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	h ← max(h, v)
+//	p ← p - (m·step / (√(h·unbias + epsIn) + eps) + p·decay)
+//
+// func AMSGrad(list [][]float32, c *[12]float32)
 // Requires: AVX, AVX2
-TEXT ·AMSGrad(SB), NOSPLIT, $0-128
-	MOVQ         p_len+8(FP), CX
-	MOVQ         p_base+0(FP), DX
-	MOVQ         g_base+24(FP), BX
-	MOVQ         m_base+48(FP), SI
-	MOVQ         v_base+72(FP), DI
-	MOVQ         h_base+96(FP), R8
-	MOVQ         c+120(FP), R9
-	VBROADCASTSS 36(R9), Y0
-	VBROADCASTSS 44(R9), Y1
-	VBROADCASTSS (R9), Y2
-	VBROADCASTSS 4(R9), Y3
-	VBROADCASTSS 8(R9), Y4
-	VBROADCASTSS 12(R9), Y5
-	XORQ         AX, AX
-	MOVQ         CX, R10
-	ANDQ         $-32, R10
-	CMPQ         AX, R10
-	JGE          mainend
-	CMPL         36(R9), $0xffffffff
-	JNE          main
-	CMPL         40(R9), $0xffffffff
-	JNE          main
-	CMPL         (R9), $0x3f800000
-	JNE          mainnokeep
-	CMPL         28(R9), $0x3f800000
-	JNE          mainnokeepnoscale
-	CMPL         44(R9), $+0
-	JLT          mainend
+TEXT ·AMSGrad(SB), NOSPLIT, $96-32
+	MOVQ         c+24(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	CMPL         (CX), $0x3f800000
+	JNE          general
+	CMPL         4(CX), $0x00000000
+	JNE          general
+	CMPL         16(CX), $+0
+	JLE          general
+	VBROADCASTSS 8(CX), Y0
+	VBROADCASTSS 12(CX), Y1
+	VBROADCASTSS wordffffffff<>+0(SB), Y2
+	VXORPS       Y2, Y1, Y1
+	VBROADCASTSS word7fffffff<>+0(SB), Y2
+	VANDPS       Y2, Y1, Y1
+	VBROADCASTSS 16(CX), Y2
+	VBROADCASTSS 20(CX), Y3
+	VBROADCASTSS 24(CX), Y4
+	VBROADCASTSS 28(CX), Y5
+	VBROADCASTSS wordffffffff<>+0(SB), Y6
+	VXORPS       Y6, Y5, Y5
+	VBROADCASTSS word7fffffff<>+0(SB), Y6
+	VANDPS       Y6, Y5, Y5
+	LEAQ         -120(BX), AX
 
-mainnokeepnoscalenodecayagain:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
+usualentry:
+	MOVQ 8(DX), R11
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	MOVQ 96(DX), R10
+	XORQ AX, AX
+	MOVQ R11, R12
+	ANDQ $-32, R12
+	CMPQ AX, R12
+	JGE  usualmainend
+
+usualmain:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
 	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
+	VMULPS       Y2, Y8, Y8
 	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
+	VMOVUPS      Y6, (R8)(AX*4)
+	VMOVUPS      (R9)(AX*4), Y8
+	VMULPS       Y3, Y8, Y8
+	VMULPS       Y4, Y7, Y7
+	VANDPS       Y5, Y7, Y9
+	VPSIGND      Y9, Y7, Y7
+	VMULPS       Y7, Y7, Y7
 	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VMOVUPS      (R8)(AX*4), Y8
+	VMOVUPS      Y7, (R9)(AX*4)
+	VMOVUPS      (R10)(AX*4), Y8
 	VMAXPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R8)(AX*4)
-	VBROADCASTSS 16(R9), Y8
+	VMOVUPS      Y7, (R10)(AX*4)
+	VBROADCASTSS 32(CX), Y8
 	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 20(R9), Y8
+	VBROADCASTSS 36(CX), Y8
 	VADDPS       Y8, Y7, Y7
 	VSQRTPS      Y7, Y7
-	VMOVUPS      32(SI)(AX*4), Y8
-	VMOVUPS      32(BX)(AX*4), Y9
+	VMOVUPS      32(R8)(AX*4), Y8
+	VMOVUPS      32(DI)(AX*4), Y9
 	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y3, Y10, Y10
+	VMULPS       Y2, Y10, Y10
 	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
+	VMOVUPS      Y8, 32(R8)(AX*4)
+	VMOVUPS      32(R9)(AX*4), Y10
+	VMULPS       Y3, Y10, Y10
+	VMULPS       Y4, Y9, Y9
+	VANDPS       Y5, Y9, Y11
+	VPSIGND      Y11, Y9, Y9
+	VMULPS       Y9, Y9, Y9
 	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(DI)(AX*4)
-	VMOVUPS      32(R8)(AX*4), Y10
+	VMOVUPS      Y9, 32(R9)(AX*4)
+	VMOVUPS      32(R10)(AX*4), Y10
 	VMAXPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R8)(AX*4)
-	VBROADCASTSS 16(R9), Y10
+	VMOVUPS      Y9, 32(R10)(AX*4)
+	VBROADCASTSS 32(CX), Y10
 	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 20(R9), Y10
+	VBROADCASTSS 36(CX), Y10
 	VADDPS       Y10, Y9, Y9
 	VSQRTPS      Y9, Y9
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
 	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
+	VMULPS       Y2, Y12, Y12
 	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VMOVUPS      64(R9)(AX*4), Y12
+	VMULPS       Y3, Y12, Y12
+	VMULPS       Y4, Y11, Y11
+	VANDPS       Y5, Y11, Y13
+	VPSIGND      Y13, Y11, Y11
+	VMULPS       Y11, Y11, Y11
 	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(DI)(AX*4)
-	VMOVUPS      64(R8)(AX*4), Y12
+	VMOVUPS      Y11, 64(R9)(AX*4)
+	VMOVUPS      64(R10)(AX*4), Y12
 	VMAXPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R8)(AX*4)
-	VBROADCASTSS 16(R9), Y12
+	VMOVUPS      Y11, 64(R10)(AX*4)
+	VBROADCASTSS 32(CX), Y12
 	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS 20(R9), Y12
+	VBROADCASTSS 36(CX), Y12
 	VADDPS       Y12, Y11, Y11
 	VSQRTPS      Y11, Y11
-	VMOVUPS      96(SI)(AX*4), Y12
-	VMOVUPS      96(BX)(AX*4), Y13
+	VMOVUPS      96(R8)(AX*4), Y12
+	VMOVUPS      96(DI)(AX*4), Y13
 	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y3, Y14, Y14
+	VMULPS       Y2, Y14, Y14
 	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
+	VMOVUPS      Y12, 96(R8)(AX*4)
+	VMOVUPS      96(R9)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y13, Y13
+	VANDPS       Y5, Y13, Y15
+	VPSIGND      Y15, Y13, Y13
+	VMULPS       Y13, Y13, Y13
 	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(DI)(AX*4)
-	VMOVUPS      96(R8)(AX*4), Y14
+	VMOVUPS      Y13, 96(R9)(AX*4)
+	VMOVUPS      96(R10)(AX*4), Y14
 	VMAXPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R8)(AX*4)
-	VBROADCASTSS 16(R9), Y14
+	VMOVUPS      Y13, 96(R10)(AX*4)
+	VBROADCASTSS 32(CX), Y14
 	VMULPS       Y14, Y13, Y13
-	VBROADCASTSS 20(R9), Y14
+	VBROADCASTSS 36(CX), Y14
 	VADDPS       Y14, Y13, Y13
 	VSQRTPS      Y13, Y13
-	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 24(R9), Y15
+	VMOVUPS      (SI)(AX*4), Y14
+	VBROADCASTSS 44(CX), Y15
+	VMULPS       Y15, Y6, Y6
+	VBROADCASTSS 40(CX), Y15
 	VADDPS       Y15, Y7, Y7
-	VBROADCASTSS 32(R9), Y15
-	VDIVPS       Y7, Y15, Y7
-	VMULPS       Y7, Y6, Y6
+	VDIVPS       Y7, Y6, Y6
+	VMULPS       Y0, Y14, Y7
+	VADDPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 48(R9), Y14
-	VMULPS       Y14, Y7, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y6, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 52(R9), Y14
-	VMULPS       Y14, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VBROADCASTSS 24(R9), Y7
-	VADDPS       Y7, Y9, Y7
-	VBROADCASTSS 32(R9), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y6
+	VBROADCASTSS 44(CX), Y7
+	VMULPS       Y7, Y8, Y7
+	VBROADCASTSS 40(CX), Y8
+	VADDPS       Y8, Y9, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y0, Y6, Y8
 	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 24(R9), Y7
-	VADDPS       Y7, Y11, Y7
-	VBROADCASTSS 32(R9), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y10, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VBROADCASTSS 44(CX), Y7
+	VMULPS       Y7, Y10, Y7
+	VBROADCASTSS 40(CX), Y8
+	VADDPS       Y8, Y11, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y0, Y6, Y8
 	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 24(R9), Y7
-	VADDPS       Y7, Y13, Y7
-	VBROADCASTSS 32(R9), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y12, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VBROADCASTSS 44(CX), Y7
+	VMULPS       Y7, Y12, Y7
+	VBROADCASTSS 40(CX), Y8
+	VADDPS       Y8, Y13, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y0, Y6, Y8
 	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(SI)(AX*4)
 	ADDQ         $+32, AX
-	CMPQ         AX, R10
-	JLT          mainnokeepnoscalenodecayagain
-	JMP          mainend
+	CMPQ         AX, R12
+	JLT          usualmain
 
-mainnokeepnoscale:
-	CMPL 44(R9), $+0
-	JLT  mainend
+usualmainend:
+	MOVQ R11, R12
+	ANDQ $-8, R12
+	CMPQ AX, R12
+	JGE  usualloopend
 
-mainnokeepnoscaleagain:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
+usualloop:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
 	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
+	VMULPS       Y2, Y8, Y8
 	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VMOVUPS      (R8)(AX*4), Y8
-	VMAXPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R8)(AX*4)
-	VBROADCASTSS 16(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 20(R9), Y8
-	VADDPS       Y8, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(SI)(AX*4), Y8
-	VMOVUPS      32(BX)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(DI)(AX*4)
-	VMOVUPS      32(R8)(AX*4), Y10
-	VMAXPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R8)(AX*4)
-	VBROADCASTSS 16(R9), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 20(R9), Y10
-	VADDPS       Y10, Y9, Y9
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(DI)(AX*4)
-	VMOVUPS      64(R8)(AX*4), Y12
-	VMAXPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R8)(AX*4)
-	VBROADCASTSS 16(R9), Y12
-	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS 20(R9), Y12
-	VADDPS       Y12, Y11, Y11
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(SI)(AX*4), Y12
-	VMOVUPS      96(BX)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(DI)(AX*4)
-	VMOVUPS      96(R8)(AX*4), Y14
-	VMAXPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R8)(AX*4)
-	VBROADCASTSS 16(R9), Y14
-	VMULPS       Y14, Y13, Y13
-	VBROADCASTSS 20(R9), Y14
-	VADDPS       Y14, Y13, Y13
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 28(R9), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R9), Y15
-	VADDPS       Y15, Y7, Y7
-	VBROADCASTSS 32(R9), Y15
-	VDIVPS       Y7, Y15, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 48(R9), Y14
-	VMULPS       Y14, Y7, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y6, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 52(R9), Y14
-	VMULPS       Y14, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VBROADCASTSS 28(R9), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R9), Y7
-	VADDPS       Y7, Y9, Y7
-	VBROADCASTSS 32(R9), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 28(R9), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R9), Y7
-	VADDPS       Y7, Y11, Y7
-	VBROADCASTSS 32(R9), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y10, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 28(R9), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R9), Y7
-	VADDPS       Y7, Y13, Y7
-	VBROADCASTSS 32(R9), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y12, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R10
-	JLT          mainnokeepnoscaleagain
-	JMP          mainend
-
-mainnokeep:
-	CMPL 44(R9), $+0
-	JLT  mainend
-
-mainnokeepagain:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
+	VMOVUPS      Y6, (R8)(AX*4)
+	VMOVUPS      (R9)(AX*4), Y8
 	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
+	VMULPS       Y4, Y7, Y7
+	VANDPS       Y5, Y7, Y9
+	VPSIGND      Y9, Y7, Y7
+	VMULPS       Y7, Y7, Y7
 	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VMOVUPS      (R8)(AX*4), Y8
+	VMOVUPS      Y7, (R9)(AX*4)
+	VMOVUPS      (R10)(AX*4), Y8
 	VMAXPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R8)(AX*4)
-	VBROADCASTSS 16(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 20(R9), Y8
-	VADDPS       Y8, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(SI)(AX*4), Y8
-	VMOVUPS      32(BX)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y2, Y9, Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(DI)(AX*4)
-	VMOVUPS      32(R8)(AX*4), Y10
-	VMAXPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R8)(AX*4)
-	VBROADCASTSS 16(R9), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 20(R9), Y10
-	VADDPS       Y10, Y9, Y9
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y2, Y11, Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(DI)(AX*4)
-	VMOVUPS      64(R8)(AX*4), Y12
-	VMAXPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R8)(AX*4)
-	VBROADCASTSS 16(R9), Y12
-	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS 20(R9), Y12
-	VADDPS       Y12, Y11, Y11
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(SI)(AX*4), Y12
-	VMOVUPS      96(BX)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y2, Y13, Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(DI)(AX*4)
-	VMOVUPS      96(R8)(AX*4), Y14
-	VMAXPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R8)(AX*4)
-	VBROADCASTSS 16(R9), Y14
-	VMULPS       Y14, Y13, Y13
-	VBROADCASTSS 20(R9), Y14
-	VADDPS       Y14, Y13, Y13
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 28(R9), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R9), Y15
-	VADDPS       Y15, Y7, Y7
-	VBROADCASTSS 32(R9), Y15
-	VDIVPS       Y7, Y15, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 48(R9), Y14
-	VMULPS       Y14, Y7, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y6, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 52(R9), Y14
-	VMULPS       Y14, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VBROADCASTSS 28(R9), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R9), Y7
-	VADDPS       Y7, Y9, Y7
-	VBROADCASTSS 32(R9), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 28(R9), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R9), Y7
-	VADDPS       Y7, Y11, Y7
-	VBROADCASTSS 32(R9), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y10, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 28(R9), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R9), Y7
-	VADDPS       Y7, Y13, Y7
-	VBROADCASTSS 32(R9), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y12, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R10
-	JLT          mainnokeepagain
-	JMP          mainend
-
-main:
-	CMPL 44(R9), $+0
-	JLT  mainend
-	CMPL 36(R9), $+0
-	JLT  mainend
-
-mainagain:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VANDPS       Y0, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VMOVUPS      (R8)(AX*4), Y8
-	VMAXPS       Y7, Y8, Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      Y7, (R8)(AX*4)
-	VBROADCASTSS 16(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 20(R9), Y8
-	VADDPS       Y8, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(SI)(AX*4), Y8
-	VMOVUPS      32(BX)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y2, Y9, Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VANDPS       Y0, Y8, Y10
-	VPSIGND      Y10, Y8, Y8
-	VMOVUPS      Y8, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMOVUPS      Y9, 32(DI)(AX*4)
-	VMOVUPS      32(R8)(AX*4), Y10
-	VMAXPS       Y9, Y10, Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMOVUPS      Y9, 32(R8)(AX*4)
-	VBROADCASTSS 16(R9), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 20(R9), Y10
-	VADDPS       Y10, Y9, Y9
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y2, Y11, Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VANDPS       Y0, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMOVUPS      Y11, 64(DI)(AX*4)
-	VMOVUPS      64(R8)(AX*4), Y12
-	VMAXPS       Y11, Y12, Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMOVUPS      Y11, 64(R8)(AX*4)
-	VBROADCASTSS 16(R9), Y12
-	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS 20(R9), Y12
-	VADDPS       Y12, Y11, Y11
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(SI)(AX*4), Y12
-	VMOVUPS      96(BX)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y2, Y13, Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VANDPS       Y0, Y12, Y14
-	VPSIGND      Y14, Y12, Y12
-	VMOVUPS      Y12, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMOVUPS      Y13, 96(DI)(AX*4)
-	VMOVUPS      96(R8)(AX*4), Y14
-	VMAXPS       Y13, Y14, Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMOVUPS      Y13, 96(R8)(AX*4)
-	VBROADCASTSS 16(R9), Y14
-	VMULPS       Y14, Y13, Y13
-	VBROADCASTSS 20(R9), Y14
-	VADDPS       Y14, Y13, Y13
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 40(R9), Y15
-	VANDPS       Y15, Y14, Y15
-	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
-	VPSIGND      Y15, Y14, Y14
-	VBROADCASTSS 28(R9), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R9), Y15
-	VADDPS       Y15, Y7, Y7
-	VBROADCASTSS 32(R9), Y15
-	VDIVPS       Y7, Y15, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 48(R9), Y14
-	VMULPS       Y14, Y7, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y6, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 52(R9), Y14
-	VMULPS       Y14, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VBROADCASTSS 40(R9), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VBROADCASTSS 28(R9), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R9), Y7
-	VADDPS       Y7, Y9, Y7
-	VBROADCASTSS 32(R9), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 40(R9), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VBROADCASTSS 28(R9), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R9), Y7
-	VADDPS       Y7, Y11, Y7
-	VBROADCASTSS 32(R9), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y10, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 40(R9), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VBROADCASTSS 28(R9), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R9), Y7
-	VADDPS       Y7, Y13, Y7
-	VBROADCASTSS 32(R9), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y12, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R10
-	JLT          mainagain
-
-mainend:
-	MOVQ CX, R10
-	ANDQ $-8, R10
-	CMPQ AX, R10
-	JGE  loopend
-
-loop:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VANDPS       Y0, Y6, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VANDPS       Y0, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VMOVUPS      (R8)(AX*4), Y8
-	VMAXPS       Y7, Y8, Y7
-	VANDPS       Y0, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      Y7, (R8)(AX*4)
-	VMOVUPS      (DX)(AX*4), Y8
-	VBROADCASTSS 40(R9), Y9
-	VANDPS       Y9, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VBROADCASTSS 28(R9), Y9
-	VMULPS       Y9, Y8, Y8
-	VBROADCASTSS 16(R9), Y9
+	VMOVUPS      Y7, (R10)(AX*4)
+	VMOVUPS      (SI)(AX*4), Y8
+	VBROADCASTSS 44(CX), Y9
+	VMULPS       Y9, Y6, Y6
+	VBROADCASTSS 32(CX), Y9
 	VMULPS       Y9, Y7, Y7
-	VBROADCASTSS 20(R9), Y9
+	VBROADCASTSS 36(CX), Y9
 	VADDPS       Y9, Y7, Y7
 	VSQRTPS      Y7, Y7
-	VBROADCASTSS 24(R9), Y9
+	VBROADCASTSS 40(CX), Y9
 	VADDPS       Y9, Y7, Y7
-	VBROADCASTSS 32(R9), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y8, Y6
-	VBROADCASTSS 48(R9), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R9), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
+	VMULPS       Y0, Y8, Y7
+	VADDPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y8, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
 	ADDQ         $+8, AX
-	CMPQ         AX, R10
-	JLT          loop
+	CMPQ         AX, R12
+	JLT          usualloop
 
-loopend:
-	SUBQ         AX, CX
-	JE           done
-	VMOVD        CX, X6
+usualloopend:
+	SUBQ         AX, R11
+	JE           usualdone
+	VMOVD        R11, X6
 	VPBROADCASTD X6, Y6
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	VMASKMOVPS   (SI)(AX*4), Y6, Y7
-	VMASKMOVPS   (BX)(AX*4), Y6, Y8
+	VMASKMOVPS   (R8)(AX*4), Y6, Y7
+	VMASKMOVPS   (DI)(AX*4), Y6, Y8
 	VANDPS       Y1, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y2, Y8, Y2
-	VANDPS       Y1, Y2, Y1
-	VPMINUD      all7fffffff<>+0(SB), Y1, Y1
-	VPSIGND      Y1, Y2, Y1
-	VSUBPS       Y7, Y1, Y2
-	VMULPS       Y3, Y2, Y2
-	VADDPS       Y2, Y7, Y2
-	VANDPS       Y0, Y2, Y3
-	VPMINUD      all7fffffff<>+0(SB), Y3, Y3
-	VPSIGND      Y3, Y2, Y2
-	VMASKMOVPS   Y2, Y6, (SI)(AX*4)
-	VMASKMOVPS   (DI)(AX*4), Y6, Y3
-	VMULPS       Y4, Y3, Y3
-	VMULPS       Y5, Y1, Y4
-	VMULPS       Y1, Y4, Y1
-	VADDPS       Y1, Y3, Y1
-	VANDPS       Y0, Y1, Y3
-	VPMINUD      all7fffffff<>+0(SB), Y3, Y3
-	VPSIGND      Y3, Y1, Y1
-	VMASKMOVPS   Y1, Y6, (DI)(AX*4)
-	VMASKMOVPS   (R8)(AX*4), Y6, Y3
-	VMAXPS       Y1, Y3, Y1
-	VANDPS       Y0, Y1, Y0
-	VPMINUD      all7fffffff<>+0(SB), Y0, Y0
-	VPSIGND      Y0, Y1, Y0
-	VMASKMOVPS   Y0, Y6, (R8)(AX*4)
-	VMASKMOVPS   (DX)(AX*4), Y6, Y1
-	VBROADCASTSS 40(R9), Y3
-	VANDPS       Y3, Y1, Y3
-	VPMINUD      all7fffffff<>+0(SB), Y3, Y3
-	VPSIGND      Y3, Y1, Y1
-	VBROADCASTSS 28(R9), Y3
-	VMULPS       Y3, Y1, Y1
-	VBROADCASTSS 16(R9), Y3
-	VMULPS       Y3, Y0, Y0
-	VBROADCASTSS 20(R9), Y3
-	VADDPS       Y3, Y0, Y0
-	VSQRTPS      Y0, Y0
-	VBROADCASTSS 24(R9), Y3
-	VADDPS       Y3, Y0, Y0
-	VBROADCASTSS 32(R9), Y3
-	VDIVPS       Y0, Y3, Y0
-	VMULPS       Y0, Y2, Y2
-	VSUBPS       Y2, Y1, Y1
-	VBROADCASTSS 48(R9), Y2
-	VMULPS       Y2, Y0, Y2
-	VBROADCASTSS constants<>+4(SB), Y3
-	VXORPS       Y3, Y2, Y3
-	VMAXPS       Y1, Y3, Y3
-	VMINPS       Y2, Y3, Y2
-	VSUBPS       Y2, Y1, Y1
-	VBROADCASTSS 52(R9), Y2
-	VMULPS       Y2, Y0, Y0
-	VBROADCASTSS constants<>+0(SB), Y2
-	VADDPS       Y2, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
-	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
+	VSUBPS       Y7, Y8, Y9
+	VMULPS       Y2, Y9, Y9
+	VADDPS       Y9, Y7, Y7
+	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
+	VMASKMOVPS   (R9)(AX*4), Y6, Y9
+	VMULPS       Y3, Y9, Y9
+	VMULPS       Y4, Y8, Y8
+	VANDPS       Y5, Y8, Y10
+	VPSIGND      Y10, Y8, Y8
+	VMULPS       Y8, Y8, Y8
+	VADDPS       Y8, Y9, Y8
+	VMASKMOVPS   Y8, Y6, (R9)(AX*4)
+	VMASKMOVPS   (R10)(AX*4), Y6, Y9
+	VMAXPS       Y8, Y9, Y8
+	VMASKMOVPS   Y8, Y6, (R10)(AX*4)
+	VMASKMOVPS   (SI)(AX*4), Y6, Y9
+	VBROADCASTSS 44(CX), Y10
+	VMULPS       Y10, Y7, Y7
+	VBROADCASTSS 32(CX), Y10
+	VMULPS       Y10, Y8, Y8
+	VBROADCASTSS 36(CX), Y10
+	VADDPS       Y10, Y8, Y8
+	VSQRTPS      Y8, Y8
+	VBROADCASTSS 40(CX), Y10
+	VADDPS       Y10, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y0, Y9, Y8
+	VADDPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y9, Y7
+	VMASKMOVPS   Y7, Y6, (SI)(AX*4)
 
-done:
-	VZEROUPPER
-	RET
+usualdone:
+	ADDQ $+120, DX
+	CMPQ DX, BX
+	JLT  usualentry
+	JMP  end
 
-DATA all7fffffff<>+0(SB)/4, $0x7fffffff
-DATA all7fffffff<>+4(SB)/4, $0x7fffffff
-DATA all7fffffff<>+8(SB)/4, $0x7fffffff
-DATA all7fffffff<>+12(SB)/4, $0x7fffffff
-DATA all7fffffff<>+16(SB)/4, $0x7fffffff
-DATA all7fffffff<>+20(SB)/4, $0x7fffffff
-DATA all7fffffff<>+24(SB)/4, $0x7fffffff
-DATA all7fffffff<>+28(SB)/4, $0x7fffffff
-GLOBL all7fffffff<>(SB), RODATA|NOPTR, $32
+general:
+	XORQ R11, R11
+	CMPL 4(CX), $0x00000000
+	JNE  asked
+	CMPL 16(CX), $+0
+	JLE  asked
+	MOVQ $-32, R11
 
-// func AMSGradMany(list [][]float32, c *[14]float32)
-// Requires: AVX, AVX2, CMOV, MMX+
-TEXT ·AMSGradMany(SB), NOSPLIT, $0-32
-	MOVQ         list_base+0(FP), CX
-	MOVQ         list_len+8(FP), DX
-	IMUL3Q       $+24, DX, DX
-	ADDQ         CX, DX
-	MOVQ         c+24(FP), R11
-	VBROADCASTSS 36(R11), Y0
-	VBROADCASTSS 44(R11), Y1
-	VBROADCASTSS (R11), Y2
-	VBROADCASTSS 4(R11), Y3
-	VBROADCASTSS 8(R11), Y4
-	VBROADCASTSS 12(R11), Y5
-	LEAQ         -120(DX), R12
-	CMPQ         CX, DX
-	JGE          end
+asked:
+	VBROADCASTSS (CX), Y0
+	VBROADCASTSS 8(CX), Y1
+	VBROADCASTSS 12(CX), Y2
+	VBROADCASTSS wordffffffff<>+0(SB), Y3
+	VXORPS       Y3, Y2, Y2
+	VBROADCASTSS word7fffffff<>+0(SB), Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS 16(CX), Y3
+	VBROADCASTSS 20(CX), Y4
+	VBROADCASTSS 24(CX), Y5
+	VBROADCASTSS 28(CX), Y6
+	VBROADCASTSS wordffffffff<>+0(SB), Y7
+	VXORPS       Y7, Y6, Y6
+	VBROADCASTSS word7fffffff<>+0(SB), Y7
+	VANDPS       Y7, Y6, Y6
+	VMOVUPS      Y6, (SP)
+	VBROADCASTSS 4(CX), Y6
+	VBROADCASTSS word00000000<>+0(SB), Y7
+	VCMPPS       $0x00, Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SP)
+	VBROADCASTSS word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, Y3, Y6, Y6
+	VMOVUPS      Y6, 64(SP)
+	LEAQ         -120(BX), AX
 
 entry:
-	LEAQ       720(CX), AX
-	CMPQ       AX, R12
-	CMOVQGT    R12, AX
-	MOVQ       (AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       24(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       48(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       72(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       96(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       8(CX), BX
-	MOVQ       (CX), SI
-	MOVQ       24(CX), DI
-	MOVQ       48(CX), R8
-	MOVQ       72(CX), R9
-	MOVQ       96(CX), R10
-	XORQ       AX, AX
-	MOVQ       BX, R13
-	ANDQ       $-32, R13
-	CMPQ       AX, R13
-	JGE        mainend
-	CMPL       36(R11), $0xffffffff
-	JNE        main
-	CMPL       40(R11), $0xffffffff
-	JNE        main
-	CMPL       (R11), $0x3f800000
-	JNE        mainnokeep
-	CMPL       28(R11), $0x3f800000
-	JNE        mainnokeepnoscale
-	CMPL       44(R11), $+0
-	JLT        mainend
-
-mainnokeepnoscalenodecayagain:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VMOVUPS      (R10)(AX*4), Y8
-	VMAXPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R10)(AX*4)
-	VBROADCASTSS 16(R11), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 20(R11), Y8
-	VADDPS       Y8, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(R8)(AX*4), Y8
-	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R9)(AX*4)
-	VMOVUPS      32(R10)(AX*4), Y10
-	VMAXPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R10)(AX*4)
-	VBROADCASTSS 16(R11), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 20(R11), Y10
-	VADDPS       Y10, Y9, Y9
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R9)(AX*4)
-	VMOVUPS      64(R10)(AX*4), Y12
-	VMAXPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R10)(AX*4)
-	VBROADCASTSS 16(R11), Y12
-	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS 20(R11), Y12
-	VADDPS       Y12, Y11, Y11
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(R8)(AX*4), Y12
-	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R9)(AX*4)
-	VMOVUPS      96(R10)(AX*4), Y14
-	VMAXPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R10)(AX*4)
-	VBROADCASTSS 16(R11), Y14
-	VMULPS       Y14, Y13, Y13
-	VBROADCASTSS 20(R11), Y14
-	VADDPS       Y14, Y13, Y13
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 24(R11), Y15
-	VADDPS       Y15, Y7, Y7
-	VBROADCASTSS 32(R11), Y15
-	VDIVPS       Y7, Y15, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 48(R11), Y14
-	VMULPS       Y14, Y7, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y6, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 52(R11), Y14
-	VMULPS       Y14, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 24(R11), Y7
-	VADDPS       Y7, Y9, Y7
-	VBROADCASTSS 32(R11), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R11), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R11), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 24(R11), Y7
-	VADDPS       Y7, Y11, Y7
-	VBROADCASTSS 32(R11), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y10, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R11), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R11), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 24(R11), Y7
-	VADDPS       Y7, Y13, Y7
-	VBROADCASTSS 32(R11), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y12, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R11), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R11), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R13
-	JLT          mainnokeepnoscalenodecayagain
-	JMP          mainend
-
-mainnokeepnoscale:
-	CMPL 44(R11), $+0
-	JLT  mainend
-
-mainnokeepnoscaleagain:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VMOVUPS      (R10)(AX*4), Y8
-	VMAXPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R10)(AX*4)
-	VBROADCASTSS 16(R11), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 20(R11), Y8
-	VADDPS       Y8, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(R8)(AX*4), Y8
-	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R9)(AX*4)
-	VMOVUPS      32(R10)(AX*4), Y10
-	VMAXPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R10)(AX*4)
-	VBROADCASTSS 16(R11), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 20(R11), Y10
-	VADDPS       Y10, Y9, Y9
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R9)(AX*4)
-	VMOVUPS      64(R10)(AX*4), Y12
-	VMAXPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R10)(AX*4)
-	VBROADCASTSS 16(R11), Y12
-	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS 20(R11), Y12
-	VADDPS       Y12, Y11, Y11
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(R8)(AX*4), Y12
-	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R9)(AX*4)
-	VMOVUPS      96(R10)(AX*4), Y14
-	VMAXPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R10)(AX*4)
-	VBROADCASTSS 16(R11), Y14
-	VMULPS       Y14, Y13, Y13
-	VBROADCASTSS 20(R11), Y14
-	VADDPS       Y14, Y13, Y13
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 28(R11), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R11), Y15
-	VADDPS       Y15, Y7, Y7
-	VBROADCASTSS 32(R11), Y15
-	VDIVPS       Y7, Y15, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 48(R11), Y14
-	VMULPS       Y14, Y7, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y6, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 52(R11), Y14
-	VMULPS       Y14, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 28(R11), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R11), Y7
-	VADDPS       Y7, Y9, Y7
-	VBROADCASTSS 32(R11), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R11), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R11), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 28(R11), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R11), Y7
-	VADDPS       Y7, Y11, Y7
-	VBROADCASTSS 32(R11), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y10, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R11), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R11), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 28(R11), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R11), Y7
-	VADDPS       Y7, Y13, Y7
-	VBROADCASTSS 32(R11), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y12, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R11), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R11), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R13
-	JLT          mainnokeepnoscaleagain
-	JMP          mainend
-
-mainnokeep:
-	CMPL 44(R11), $+0
-	JLT  mainend
-
-mainnokeepagain:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VMOVUPS      (R10)(AX*4), Y8
-	VMAXPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R10)(AX*4)
-	VBROADCASTSS 16(R11), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 20(R11), Y8
-	VADDPS       Y8, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VMOVUPS      32(R8)(AX*4), Y8
-	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y2, Y9, Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y8, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R9)(AX*4)
-	VMOVUPS      32(R10)(AX*4), Y10
-	VMAXPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R10)(AX*4)
-	VBROADCASTSS 16(R11), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 20(R11), Y10
-	VADDPS       Y10, Y9, Y9
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y2, Y11, Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R9)(AX*4)
-	VMOVUPS      64(R10)(AX*4), Y12
-	VMAXPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R10)(AX*4)
-	VBROADCASTSS 16(R11), Y12
-	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS 20(R11), Y12
-	VADDPS       Y12, Y11, Y11
-	VSQRTPS      Y11, Y11
-	VMOVUPS      96(R8)(AX*4), Y12
-	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y2, Y13, Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y12, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R9)(AX*4)
-	VMOVUPS      96(R10)(AX*4), Y14
-	VMAXPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R10)(AX*4)
-	VBROADCASTSS 16(R11), Y14
-	VMULPS       Y14, Y13, Y13
-	VBROADCASTSS 20(R11), Y14
-	VADDPS       Y14, Y13, Y13
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 28(R11), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R11), Y15
-	VADDPS       Y15, Y7, Y7
-	VBROADCASTSS 32(R11), Y15
-	VDIVPS       Y7, Y15, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 48(R11), Y14
-	VMULPS       Y14, Y7, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y6, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 52(R11), Y14
-	VMULPS       Y14, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 28(R11), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R11), Y7
-	VADDPS       Y7, Y9, Y7
-	VBROADCASTSS 32(R11), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R11), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R11), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 28(R11), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R11), Y7
-	VADDPS       Y7, Y11, Y7
-	VBROADCASTSS 32(R11), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y10, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R11), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R11), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 28(R11), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R11), Y7
-	VADDPS       Y7, Y13, Y7
-	VBROADCASTSS 32(R11), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y12, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R11), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R11), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R13
-	JLT          mainnokeepagain
-	JMP          mainend
+	MOVQ 8(DX), R12
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	MOVQ 96(DX), R10
+	XORQ AX, AX
+	MOVQ R12, R13
+	ANDQ R11, R13
+	CMPQ AX, R13
+	JGE  mainend
 
 main:
-	CMPL 44(R11), $+0
-	JLT  mainend
-	CMPL 36(R11), $+0
-	JLT  mainend
-
-mainagain:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
+	VMULPS       Y0, Y7, Y7
+	VANDPS       Y2, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
 	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
-	VANDPS       Y0, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
 	VMOVUPS      Y6, (R8)(AX*4)
 	VMOVUPS      (R9)(AX*4), Y8
 	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
+	VMULPS       Y5, Y7, Y7
+	VMOVUPS      (SP), Y9
+	VANDPS       Y9, Y7, Y9
+	VPSIGND      Y9, Y7, Y7
+	VMULPS       Y7, Y7, Y7
 	VADDPS       Y7, Y8, Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
 	VMOVUPS      Y7, (R9)(AX*4)
 	VMOVUPS      (R10)(AX*4), Y8
 	VMAXPS       Y7, Y8, Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
 	VMOVUPS      Y7, (R10)(AX*4)
-	VBROADCASTSS 16(R11), Y8
+	VBROADCASTSS 32(CX), Y8
 	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 20(R11), Y8
+	VBROADCASTSS 36(CX), Y8
 	VADDPS       Y8, Y7, Y7
 	VSQRTPS      Y7, Y7
 	VMOVUPS      32(R8)(AX*4), Y8
 	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y2, Y9, Y9
-	VANDPS       Y1, Y9, Y10
+	VMULPS       Y0, Y9, Y9
+	VANDPS       Y2, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y8, Y9, Y10
 	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y8, Y8
-	VANDPS       Y0, Y8, Y10
-	VPSIGND      Y10, Y8, Y8
 	VMOVUPS      Y8, 32(R8)(AX*4)
 	VMOVUPS      32(R9)(AX*4), Y10
 	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
+	VMULPS       Y5, Y9, Y9
+	VMOVUPS      (SP), Y11
+	VANDPS       Y11, Y9, Y11
+	VPSIGND      Y11, Y9, Y9
+	VMULPS       Y9, Y9, Y9
 	VADDPS       Y9, Y10, Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
 	VMOVUPS      Y9, 32(R9)(AX*4)
 	VMOVUPS      32(R10)(AX*4), Y10
 	VMAXPS       Y9, Y10, Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
 	VMOVUPS      Y9, 32(R10)(AX*4)
-	VBROADCASTSS 16(R11), Y10
+	VBROADCASTSS 32(CX), Y10
 	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 20(R11), Y10
+	VBROADCASTSS 36(CX), Y10
 	VADDPS       Y10, Y9, Y9
 	VSQRTPS      Y9, Y9
 	VMOVUPS      64(R8)(AX*4), Y10
 	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y2, Y11, Y11
-	VANDPS       Y1, Y11, Y12
+	VMULPS       Y0, Y11, Y11
+	VANDPS       Y2, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
 	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
-	VANDPS       Y0, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R8)(AX*4)
 	VMOVUPS      64(R9)(AX*4), Y12
 	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
+	VMULPS       Y5, Y11, Y11
+	VMOVUPS      (SP), Y13
+	VANDPS       Y13, Y11, Y13
+	VPSIGND      Y13, Y11, Y11
+	VMULPS       Y11, Y11, Y11
 	VADDPS       Y11, Y12, Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
 	VMOVUPS      Y11, 64(R9)(AX*4)
 	VMOVUPS      64(R10)(AX*4), Y12
 	VMAXPS       Y11, Y12, Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
 	VMOVUPS      Y11, 64(R10)(AX*4)
-	VBROADCASTSS 16(R11), Y12
+	VBROADCASTSS 32(CX), Y12
 	VMULPS       Y12, Y11, Y11
-	VBROADCASTSS 20(R11), Y12
+	VBROADCASTSS 36(CX), Y12
 	VADDPS       Y12, Y11, Y11
 	VSQRTPS      Y11, Y11
 	VMOVUPS      96(R8)(AX*4), Y12
 	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y2, Y13, Y13
-	VANDPS       Y1, Y13, Y14
+	VMULPS       Y0, Y13, Y13
+	VANDPS       Y2, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y12, Y13, Y14
 	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y12, Y12
-	VANDPS       Y0, Y12, Y14
-	VPSIGND      Y14, Y12, Y12
 	VMOVUPS      Y12, 96(R8)(AX*4)
 	VMOVUPS      96(R9)(AX*4), Y14
 	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
+	VMULPS       Y5, Y13, Y13
+	VMOVUPS      (SP), Y15
+	VANDPS       Y15, Y13, Y15
+	VPSIGND      Y15, Y13, Y13
+	VMULPS       Y13, Y13, Y13
 	VADDPS       Y13, Y14, Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
 	VMOVUPS      Y13, 96(R9)(AX*4)
 	VMOVUPS      96(R10)(AX*4), Y14
 	VMAXPS       Y13, Y14, Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
 	VMOVUPS      Y13, 96(R10)(AX*4)
-	VBROADCASTSS 16(R11), Y14
+	VBROADCASTSS 32(CX), Y14
 	VMULPS       Y14, Y13, Y13
-	VBROADCASTSS 20(R11), Y14
+	VBROADCASTSS 36(CX), Y14
 	VADDPS       Y14, Y13, Y13
 	VSQRTPS      Y13, Y13
 	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 40(R11), Y15
-	VANDPS       Y15, Y14, Y15
-	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
-	VPSIGND      Y15, Y14, Y14
-	VBROADCASTSS 28(R11), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R11), Y15
+	VBROADCASTSS 44(CX), Y15
+	VMULPS       Y15, Y6, Y6
+	VBROADCASTSS 40(CX), Y15
 	VADDPS       Y15, Y7, Y7
-	VBROADCASTSS 32(R11), Y15
-	VDIVPS       Y7, Y15, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 48(R11), Y14
-	VMULPS       Y14, Y7, Y14
-	VBROADCASTSS constants<>+4(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y6, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 52(R11), Y14
-	VMULPS       Y14, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y14
-	VADDPS       Y14, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
+	VMULPS       Y1, Y14, Y7
+	VADDPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y14, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 40(R11), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VBROADCASTSS 28(R11), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R11), Y7
-	VADDPS       Y7, Y9, Y7
-	VBROADCASTSS 32(R11), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R11), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R11), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
+	VBROADCASTSS 44(CX), Y7
+	VMULPS       Y7, Y8, Y7
+	VBROADCASTSS 40(CX), Y8
+	VADDPS       Y8, Y9, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y1, Y6, Y8
 	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
+	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(SI)(AX*4)
 	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 40(R11), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VBROADCASTSS 28(R11), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R11), Y7
-	VADDPS       Y7, Y11, Y7
-	VBROADCASTSS 32(R11), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y10, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R11), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R11), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
+	VBROADCASTSS 44(CX), Y7
+	VMULPS       Y7, Y10, Y7
+	VBROADCASTSS 40(CX), Y8
+	VADDPS       Y8, Y11, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y1, Y6, Y8
 	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
+	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SI)(AX*4)
 	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 40(R11), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VBROADCASTSS 28(R11), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R11), Y7
-	VADDPS       Y7, Y13, Y7
-	VBROADCASTSS 32(R11), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y12, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 48(R11), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R11), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
+	VBROADCASTSS 44(CX), Y7
+	VMULPS       Y7, Y12, Y7
+	VBROADCASTSS 40(CX), Y8
+	VADDPS       Y8, Y13, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y1, Y6, Y8
 	VADDPS       Y8, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
+	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
 	ADDQ         $+32, AX
 	CMPQ         AX, R13
-	JLT          mainagain
+	JLT          main
 
 mainend:
-	MOVQ BX, R13
+	MOVQ R12, R13
 	ANDQ $-8, R13
 	CMPQ AX, R13
 	JGE  loopend
@@ -1878,144 +502,115 @@ mainend:
 loop:
 	VMOVUPS      (R8)(AX*4), Y6
 	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VANDPS       Y0, Y6, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VANDPS       Y0, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VMOVUPS      (R10)(AX*4), Y8
-	VMAXPS       Y7, Y8, Y7
-	VANDPS       Y0, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      Y7, (R10)(AX*4)
+	VMULPS       Y0, Y7, Y7
 	VMOVUPS      (SI)(AX*4), Y8
-	VBROADCASTSS 40(R11), Y9
-	VANDPS       Y9, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VBROADCASTSS 28(R11), Y9
-	VMULPS       Y9, Y8, Y8
-	VBROADCASTSS 16(R11), Y9
+	VBROADCASTSS 4(CX), Y9
+	VMULPS       Y9, Y8, Y9
+	VADDPS       Y9, Y7, Y9
+	VMOVUPS      32(SP), Y10
+	VBLENDVPS    Y10, Y7, Y9, Y7
+	VANDPS       Y2, Y7, Y9
+	VPSIGND      Y9, Y7, Y7
+	VMOVUPS      64(SP), Y9
+	VBLENDVPS    Y9, Y6, Y7, Y9
+	VSUBPS       Y6, Y7, Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y6, Y9, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VMOVUPS      (R9)(AX*4), Y9
+	VMULPS       Y4, Y9, Y9
+	VMULPS       Y5, Y7, Y7
+	VMOVUPS      (SP), Y10
+	VANDPS       Y10, Y7, Y10
+	VPSIGND      Y10, Y7, Y7
+	VMULPS       Y7, Y7, Y7
+	VADDPS       Y7, Y9, Y7
+	VMOVUPS      Y7, (R9)(AX*4)
+	VMOVUPS      (R10)(AX*4), Y9
+	VMAXPS       Y7, Y9, Y7
+	VMOVUPS      Y7, (R10)(AX*4)
+	VBROADCASTSS 44(CX), Y9
+	VMULPS       Y9, Y6, Y6
+	VBROADCASTSS 32(CX), Y9
 	VMULPS       Y9, Y7, Y7
-	VBROADCASTSS 20(R11), Y9
+	VBROADCASTSS 36(CX), Y9
 	VADDPS       Y9, Y7, Y7
 	VSQRTPS      Y7, Y7
-	VBROADCASTSS 24(R11), Y9
+	VBROADCASTSS 40(CX), Y9
 	VADDPS       Y9, Y7, Y7
-	VBROADCASTSS 32(R11), Y9
-	VDIVPS       Y7, Y9, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y8, Y6
-	VBROADCASTSS 48(R11), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+4(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 52(R11), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y8
-	VADDPS       Y8, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
+	VMULPS       Y1, Y8, Y7
+	VADDPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y8, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	ADDQ         $+8, AX
 	CMPQ         AX, R13
 	JLT          loop
 
 loopend:
-	SUBQ         AX, BX
+	SUBQ         AX, R12
 	JE           done
-	VMOVD        BX, X6
+	VMOVD        R12, X6
 	VPBROADCASTD X6, Y6
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
 	VMASKMOVPS   (R8)(AX*4), Y6, Y7
 	VMASKMOVPS   (DI)(AX*4), Y6, Y8
-	VANDPS       Y1, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y2, Y8, Y8
-	VANDPS       Y1, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VSUBPS       Y7, Y8, Y9
-	VMULPS       Y3, Y9, Y9
-	VADDPS       Y9, Y7, Y7
-	VANDPS       Y0, Y7, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y7, Y7
-	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
-	VMASKMOVPS   (R9)(AX*4), Y6, Y9
-	VMULPS       Y4, Y9, Y9
-	VMULPS       Y5, Y8, Y10
-	VMULPS       Y8, Y10, Y8
-	VADDPS       Y8, Y9, Y8
-	VANDPS       Y0, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMASKMOVPS   Y8, Y6, (R9)(AX*4)
-	VMASKMOVPS   (R10)(AX*4), Y6, Y9
-	VMAXPS       Y8, Y9, Y8
-	VANDPS       Y0, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMASKMOVPS   Y8, Y6, (R10)(AX*4)
+	VMULPS       Y0, Y8, Y8
 	VMASKMOVPS   (SI)(AX*4), Y6, Y9
-	VBROADCASTSS 40(R11), Y10
-	VANDPS       Y10, Y9, Y10
-	VPMINUD      all7fffffff<>+0(SB), Y10, Y10
-	VPSIGND      Y10, Y9, Y9
-	VBROADCASTSS 28(R11), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 16(R11), Y10
+	VBROADCASTSS 4(CX), Y10
+	VMULPS       Y10, Y9, Y10
+	VADDPS       Y10, Y8, Y10
+	VMOVUPS      32(SP), Y11
+	VBLENDVPS    Y11, Y8, Y10, Y8
+	VANDPS       Y2, Y8, Y10
+	VPSIGND      Y10, Y8, Y8
+	VMOVUPS      64(SP), Y10
+	VBLENDVPS    Y10, Y7, Y8, Y10
+	VSUBPS       Y7, Y8, Y7
+	VMULPS       Y3, Y7, Y7
+	VADDPS       Y7, Y10, Y7
+	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
+	VMASKMOVPS   (R9)(AX*4), Y6, Y10
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y8, Y8
+	VMOVUPS      (SP), Y11
+	VANDPS       Y11, Y8, Y11
+	VPSIGND      Y11, Y8, Y8
+	VMULPS       Y8, Y8, Y8
+	VADDPS       Y8, Y10, Y8
+	VMASKMOVPS   Y8, Y6, (R9)(AX*4)
+	VMASKMOVPS   (R10)(AX*4), Y6, Y10
+	VMAXPS       Y8, Y10, Y8
+	VMASKMOVPS   Y8, Y6, (R10)(AX*4)
+	VBROADCASTSS 44(CX), Y10
+	VMULPS       Y10, Y7, Y7
+	VBROADCASTSS 32(CX), Y10
 	VMULPS       Y10, Y8, Y8
-	VBROADCASTSS 20(R11), Y10
+	VBROADCASTSS 36(CX), Y10
 	VADDPS       Y10, Y8, Y8
 	VSQRTPS      Y8, Y8
-	VBROADCASTSS 24(R11), Y10
+	VBROADCASTSS 40(CX), Y10
 	VADDPS       Y10, Y8, Y8
-	VBROADCASTSS 32(R11), Y10
-	VDIVPS       Y8, Y10, Y8
-	VMULPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y9, Y7
-	VBROADCASTSS 48(R11), Y9
-	VMULPS       Y9, Y8, Y9
-	VBROADCASTSS constants<>+4(SB), Y10
-	VXORPS       Y10, Y9, Y10
-	VMAXPS       Y7, Y10, Y10
-	VMINPS       Y9, Y10, Y9
-	VSUBPS       Y9, Y7, Y7
-	VBROADCASTSS 52(R11), Y9
-	VMULPS       Y9, Y8, Y8
-	VBROADCASTSS constants<>+0(SB), Y9
-	VADDPS       Y9, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y1, Y9, Y8
+	VADDPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y9, Y7
 	VMASKMOVPS   Y7, Y6, (SI)(AX*4)
 
 done:
-	ADDQ $+120, CX
-	CMPQ CX, DX
+	ADDQ $+120, DX
+	CMPQ DX, BX
 	JLT  entry
 
 end:
 	VZEROUPPER
 	RET
+
+DATA wordffffffff<>+0(SB)/4, $0xffffffff
+GLOBL wordffffffff<>(SB), RODATA|NOPTR, $4
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4

@@ -4,34 +4,6 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x3f800000
-DATA constants<>+4(SB)/4, $0xc2c80000
-DATA constants<>+8(SB)/4, $0x00000000
-DATA constants<>+12(SB)/4, $0x00800000
-DATA constants<>+16(SB)/4, $0x4b000000
-DATA constants<>+20(SB)/4, $0x3f3504f3
-DATA constants<>+24(SB)/4, $0x007fffff
-DATA constants<>+28(SB)/4, $0xc1b80000
-DATA constants<>+32(SB)/4, $0x3f000000
-DATA constants<>+36(SB)/4, $0x3d8a26cb
-DATA constants<>+40(SB)/4, $0xbdef2374
-DATA constants<>+44(SB)/4, $0x3df37d3f
-DATA constants<>+48(SB)/4, $0xbdfe1092
-DATA constants<>+52(SB)/4, $0x3e119b5d
-DATA constants<>+56(SB)/4, $0xbe2aae26
-DATA constants<>+60(SB)/4, $0x3e4cd25e
-DATA constants<>+64(SB)/4, $0xbe800003
-DATA constants<>+68(SB)/4, $0x3eaaaaa4
-DATA constants<>+72(SB)/4, $0x3f317200
-DATA constants<>+76(SB)/4, $0x35bfbe8e
-DATA constants<>+80(SB)/4, $0x7f800000
-DATA constants<>+84(SB)/4, $0xff800000
-DATA constants<>+88(SB)/4, $0x7fc00000
-DATA constants<>+92(SB)/4, $0xbf800000
-DATA constants<>+96(SB)/4, $0x2b8cbccc
-DATA constants<>+100(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $104
-
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
 DATA lanes<>+8(SB)/4, $0x00000002
@@ -42,57 +14,259 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func BCE(grad []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
+//	loss = -y·max(log x, -100) - (1-y)·max(log(1-x), -100)
+//	slope = (x - y) / max((1-x)·x, 1e-12)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func BCE(list [][]float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX2
-TEXT ·BCE(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), CX
-	MOVQ         grad_base+0(FP), DX
-	MOVQ         x_base+24(FP), BX
-	MOVQ         y_base+48(FP), SI
-	MOVQ         sum+80(FP), DI
-	MOVQ         c+72(FP), R8
-	VBROADCASTSS constants<>+0(SB), Y0
-	VBROADCASTSS constants<>+8(SB), Y1
-	VBROADCASTSS constants<>+20(SB), Y2
-	VBROADCASTSS constants<>+4(SB), Y3
-	XORQ         AX, AX
-	MOVQ         CX, R9
-	ANDQ         $-8, R9
-	CMPQ         AX, R9
-	JGE          loopend
+TEXT ·BCE(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), CX
+	MOVQ         sum+32(FP), DX
+	MOVQ         list_base+0(FP), BX
+	MOVQ         list_len+8(FP), SI
+	IMUL3Q       $+24, SI, SI
+	ADDQ         BX, SI
+	CMPQ         BX, SI
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Y0
+	VBROADCASTSS word00000000<>+0(SB), Y1
+	VBROADCASTSS word3f3504f3<>+0(SB), Y2
+	LEAQ         -96(SI), AX
+
+entry:
+	MOVQ 8(BX), R11
+	MOVQ (BX), DI
+	MOVQ 24(BX), R8
+	MOVQ 48(BX), R9
+	MOVQ 72(BX), R10
+	XORQ AX, AX
+	MOVQ R11, R12
+	ANDQ $-8, R12
+	CMPQ AX, R12
+	JGE  loopend
 
 loop:
-	MOVQ         AX, R10
-	ANDQ         $+31, R10
-	VMOVUPS      (BX)(AX*4), Y4
-	VMOVUPS      (SI)(AX*4), Y5
+	MOVQ         AX, R13
+	ANDQ         $+31, R13
+	VMOVUPS      (R9)(AX*4), Y3
+	VMOVUPS      (R10)(AX*4), Y4
+	VSUBPS       Y4, Y3, Y5
+	VSUBPS       Y3, Y0, Y6
+	VMULPS       Y3, Y6, Y6
+	VBROADCASTSS word2b8cbccc<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VDIVPS       Y6, Y5, Y5
+	VBROADCASTSS (CX), Y6
+	VMULPS       Y6, Y5, Y5
+	VMOVUPS      Y5, (DI)(AX*4)
+	VBROADCASTSS word4b000000<>+0(SB), Y5
+	VMULPS       Y5, Y3, Y5
+	VBROADCASTSS word00800000<>+0(SB), Y6
+	VCMPPS       $0x11, Y6, Y3, Y6
+	VBLENDVPS    Y6, Y5, Y3, Y5
+	VPSUBD       Y2, Y5, Y5
+	VPSRAD       $0x17, Y5, Y7
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS wordc1b80000<>+0(SB), Y8
+	VBLENDVPS    Y6, Y8, Y1, Y6
+	VADDPS       Y6, Y7, Y6
+	VBROADCASTSS word3f317200<>+0(SB), Y7
+	VMULPS       Y7, Y6, Y7
+	VBROADCASTSS word007fffff<>+0(SB), Y8
+	VANDPS       Y8, Y5, Y5
+	VPADDD       Y2, Y5, Y5
+	VSUBPS       Y0, Y5, Y5
+	VBROADCASTSS word3f000000<>+0(SB), Y8
+	VMULPS       Y5, Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VSUBPS       Y8, Y5, Y9
+	VADDPS       Y9, Y7, Y10
+	VSUBPS       Y9, Y5, Y11
+	VSUBPS       Y8, Y11, Y8
+	VSUBPS       Y10, Y7, Y7
+	VADDPS       Y9, Y7, Y7
+	VADDPS       Y7, Y8, Y7
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS wordbdef2374<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS word3df37d3f<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS word3e119b5d<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS wordbe800003<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y5, Y5, Y9
+	VMULPS       Y5, Y9, Y5
+	VMULPS       Y5, Y8, Y5
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y8
+	VMULPS       Y8, Y6, Y6
+	VADDPS       Y1, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VADDPS       Y5, Y7, Y5
+	VADDPS       Y5, Y10, Y5
+	VBROADCASTSS word7f800000<>+0(SB), Y6
+	VCMPPS       $0x00, Y6, Y3, Y6
+	VBLENDVPS    Y6, Y3, Y5, Y5
+	VCMPPS       $0x00, Y1, Y3, Y6
+	VBROADCASTSS wordff800000<>+0(SB), Y7
+	VBROADCASTSS word7fc00000<>+0(SB), Y8
+	VBLENDVPS    Y6, Y7, Y8, Y6
+	VCMPPS       $0x11, Y3, Y1, Y7
+	VBLENDVPS    Y7, Y5, Y6, Y5
+	VBROADCASTSS wordc2c80000<>+0(SB), Y6
+	VMAXPS       Y5, Y6, Y5
+	VMULPS       Y5, Y4, Y5
+	VSUBPS       Y4, Y0, Y4
+	VBROADCASTSS word80000000<>+0(SB), Y6
+	VXORPS       Y6, Y3, Y3
+	VADDPS       Y3, Y0, Y6
+	VPSUBD       Y2, Y6, Y7
+	VPSRAD       $0x17, Y7, Y8
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS word3f317200<>+0(SB), Y9
+	VMULPS       Y9, Y8, Y9
+	VBROADCASTSS word007fffff<>+0(SB), Y10
+	VANDPS       Y10, Y7, Y7
+	VPADDD       Y2, Y7, Y7
+	VSUBPS       Y0, Y7, Y7
+	VCMPPS       $0x00, Y1, Y8, Y10
+	VBLENDVPS    Y10, Y3, Y7, Y7
+	VBROADCASTSS word3f000000<>+0(SB), Y11
+	VMULPS       Y7, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VSUBPS       Y11, Y7, Y12
+	VADDPS       Y12, Y9, Y13
+	VSUBPS       Y12, Y7, Y14
+	VSUBPS       Y11, Y14, Y11
+	VSUBPS       Y13, Y9, Y9
+	VADDPS       Y12, Y9, Y9
+	VADDPS       Y9, Y11, Y9
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS wordbdef2374<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS word3df37d3f<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS word3e119b5d<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS wordbe800003<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y7, Y12
+	VMULPS       Y7, Y12, Y7
+	VMULPS       Y7, Y11, Y7
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y11
+	VMULPS       Y11, Y8, Y8
+	VSUBPS       Y0, Y6, Y11
+	VSUBPS       Y11, Y6, Y12
+	VSUBPS       Y12, Y0, Y12
+	VSUBPS       Y11, Y3, Y11
+	VADDPS       Y11, Y12, Y11
+	VDIVPS       Y6, Y11, Y6
+	VBLENDVPS    Y10, Y1, Y6, Y6
+	VADDPS       Y6, Y8, Y6
+	VADDPS       Y6, Y7, Y6
+	VADDPS       Y6, Y9, Y6
+	VADDPS       Y6, Y13, Y6
+	VADDPS       Y3, Y3, Y7
+	VCMPPS       $0x00, Y3, Y7, Y7
+	VBLENDVPS    Y7, Y3, Y6, Y6
+	VBROADCASTSS wordbf800000<>+0(SB), Y7
+	VCMPPS       $0x00, Y7, Y3, Y7
+	VBROADCASTSS wordff800000<>+0(SB), Y8
+	VBROADCASTSS word7fc00000<>+0(SB), Y9
+	VBLENDVPS    Y7, Y8, Y9, Y7
+	VBROADCASTSS wordbf800000<>+0(SB), Y8
+	VCMPPS       $0x11, Y3, Y8, Y3
+	VBLENDVPS    Y3, Y6, Y7, Y3
+	VBROADCASTSS wordc2c80000<>+0(SB), Y6
+	VMAXPS       Y3, Y6, Y3
+	VMULPS       Y3, Y4, Y3
+	VADDPS       Y3, Y5, Y3
+	VBROADCASTSS word80000000<>+0(SB), Y4
+	VXORPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (R8)(AX*4)
+	VCVTPS2PD    X3, Y4
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VMOVUPS      (DX)(R13*8), Y5
+	VADDPD       Y4, Y5, Y5
+	VMOVUPS      Y5, (DX)(R13*8)
+	VMOVUPS      32(DX)(R13*8), Y4
+	VADDPD       Y3, Y4, Y4
+	VMOVUPS      Y4, 32(DX)(R13*8)
+	ADDQ         $+8, AX
+	CMPQ         AX, R12
+	JLT          loop
+
+loopend:
+	SUBQ         AX, R11
+	JE           done
+	VMOVD        R11, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     lanes<>+0(SB), Y3, Y3
+	MOVQ         AX, R11
+	ANDQ         $+31, R11
+	VMASKMOVPS   (R9)(AX*4), Y3, Y4
+	VMASKMOVPS   (R10)(AX*4), Y3, Y5
 	VSUBPS       Y5, Y4, Y6
 	VSUBPS       Y4, Y0, Y7
 	VMULPS       Y4, Y7, Y7
-	VBROADCASTSS constants<>+96(SB), Y8
+	VBROADCASTSS word2b8cbccc<>+0(SB), Y8
 	VMAXPS       Y7, Y8, Y7
 	VDIVPS       Y7, Y6, Y6
-	VBROADCASTSS (R8), Y7
+	VBROADCASTSS (CX), Y7
 	VMULPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VBROADCASTSS constants<>+16(SB), Y6
+	VMASKMOVPS   Y6, Y3, (DI)(AX*4)
+	VBROADCASTSS word4b000000<>+0(SB), Y6
 	VMULPS       Y6, Y4, Y6
-	VBROADCASTSS constants<>+12(SB), Y7
+	VBROADCASTSS word00800000<>+0(SB), Y7
 	VCMPPS       $0x11, Y7, Y4, Y7
 	VBLENDVPS    Y7, Y6, Y4, Y6
 	VPSUBD       Y2, Y6, Y6
 	VPSRAD       $0x17, Y6, Y8
 	VCVTDQ2PS    Y8, Y8
-	VBROADCASTSS constants<>+28(SB), Y9
+	VBROADCASTSS wordc1b80000<>+0(SB), Y9
 	VBLENDVPS    Y7, Y9, Y1, Y7
 	VADDPS       Y7, Y8, Y7
-	VBROADCASTSS constants<>+72(SB), Y8
+	VBROADCASTSS word3f317200<>+0(SB), Y8
 	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS constants<>+24(SB), Y9
+	VBROADCASTSS word007fffff<>+0(SB), Y9
 	VANDPS       Y9, Y6, Y6
 	VPADDD       Y2, Y6, Y6
 	VSUBPS       Y0, Y6, Y6
-	VBROADCASTSS constants<>+32(SB), Y9
+	VBROADCASTSS word3f000000<>+0(SB), Y9
 	VMULPS       Y6, Y9, Y9
 	VMULPS       Y6, Y9, Y9
 	VSUBPS       Y9, Y6, Y10
@@ -102,67 +276,68 @@ loop:
 	VSUBPS       Y11, Y8, Y8
 	VADDPS       Y10, Y8, Y8
 	VADDPS       Y8, Y9, Y8
-	VBROADCASTSS constants<>+36(SB), Y9
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y9
 	VMULPS       Y6, Y9, Y9
-	VBROADCASTSS constants<>+40(SB), Y10
+	VBROADCASTSS wordbdef2374<>+0(SB), Y10
 	VADDPS       Y10, Y9, Y9
 	VMULPS       Y6, Y9, Y9
-	VBROADCASTSS constants<>+44(SB), Y10
+	VBROADCASTSS word3df37d3f<>+0(SB), Y10
 	VADDPS       Y10, Y9, Y9
 	VMULPS       Y6, Y9, Y9
-	VBROADCASTSS constants<>+48(SB), Y10
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y10
 	VADDPS       Y10, Y9, Y9
 	VMULPS       Y6, Y9, Y9
-	VBROADCASTSS constants<>+52(SB), Y10
+	VBROADCASTSS word3e119b5d<>+0(SB), Y10
 	VADDPS       Y10, Y9, Y9
 	VMULPS       Y6, Y9, Y9
-	VBROADCASTSS constants<>+56(SB), Y10
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y10
 	VADDPS       Y10, Y9, Y9
 	VMULPS       Y6, Y9, Y9
-	VBROADCASTSS constants<>+60(SB), Y10
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y10
 	VADDPS       Y10, Y9, Y9
 	VMULPS       Y6, Y9, Y9
-	VBROADCASTSS constants<>+64(SB), Y10
+	VBROADCASTSS wordbe800003<>+0(SB), Y10
 	VADDPS       Y10, Y9, Y9
 	VMULPS       Y6, Y9, Y9
-	VBROADCASTSS constants<>+68(SB), Y10
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y10
 	VADDPS       Y10, Y9, Y9
 	VMULPS       Y6, Y6, Y10
 	VMULPS       Y6, Y10, Y6
 	VMULPS       Y6, Y9, Y6
-	VBROADCASTSS constants<>+76(SB), Y9
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y9
 	VMULPS       Y9, Y7, Y7
 	VADDPS       Y1, Y7, Y7
 	VADDPS       Y7, Y6, Y6
 	VADDPS       Y6, Y8, Y6
 	VADDPS       Y6, Y11, Y6
-	VBROADCASTSS constants<>+80(SB), Y7
+	VBROADCASTSS word7f800000<>+0(SB), Y7
 	VCMPPS       $0x00, Y7, Y4, Y7
 	VBLENDVPS    Y7, Y4, Y6, Y6
 	VCMPPS       $0x00, Y1, Y4, Y7
-	VBROADCASTSS constants<>+84(SB), Y8
-	VBROADCASTSS constants<>+88(SB), Y9
+	VBROADCASTSS wordff800000<>+0(SB), Y8
+	VBROADCASTSS word7fc00000<>+0(SB), Y9
 	VBLENDVPS    Y7, Y8, Y9, Y7
 	VCMPPS       $0x11, Y4, Y1, Y8
 	VBLENDVPS    Y8, Y6, Y7, Y6
-	VMAXPS       Y6, Y3, Y6
+	VBROADCASTSS wordc2c80000<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
 	VMULPS       Y6, Y5, Y6
 	VSUBPS       Y5, Y0, Y5
-	VBROADCASTSS constants<>+100(SB), Y7
+	VBROADCASTSS word80000000<>+0(SB), Y7
 	VXORPS       Y7, Y4, Y4
 	VADDPS       Y4, Y0, Y7
 	VPSUBD       Y2, Y7, Y8
 	VPSRAD       $0x17, Y8, Y9
 	VCVTDQ2PS    Y9, Y9
-	VBROADCASTSS constants<>+72(SB), Y10
+	VBROADCASTSS word3f317200<>+0(SB), Y10
 	VMULPS       Y10, Y9, Y10
-	VBROADCASTSS constants<>+24(SB), Y11
+	VBROADCASTSS word007fffff<>+0(SB), Y11
 	VANDPS       Y11, Y8, Y8
 	VPADDD       Y2, Y8, Y8
 	VSUBPS       Y0, Y8, Y8
 	VCMPPS       $0x00, Y1, Y9, Y11
 	VBLENDVPS    Y11, Y4, Y8, Y8
-	VBROADCASTSS constants<>+32(SB), Y12
+	VBROADCASTSS word3f000000<>+0(SB), Y12
 	VMULPS       Y8, Y12, Y12
 	VMULPS       Y8, Y12, Y12
 	VSUBPS       Y12, Y8, Y13
@@ -172,35 +347,35 @@ loop:
 	VSUBPS       Y14, Y10, Y10
 	VADDPS       Y13, Y10, Y10
 	VADDPS       Y10, Y12, Y10
-	VBROADCASTSS constants<>+36(SB), Y12
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+40(SB), Y13
+	VBROADCASTSS wordbdef2374<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+44(SB), Y13
+	VBROADCASTSS word3df37d3f<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+48(SB), Y13
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+52(SB), Y13
+	VBROADCASTSS word3e119b5d<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+56(SB), Y13
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+60(SB), Y13
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+64(SB), Y13
+	VBROADCASTSS wordbe800003<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+68(SB), Y13
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y8, Y13
 	VMULPS       Y8, Y13, Y8
 	VMULPS       Y8, Y12, Y8
-	VBROADCASTSS constants<>+76(SB), Y12
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y12
 	VMULPS       Y12, Y9, Y9
 	VSUBPS       Y0, Y7, Y12
 	VSUBPS       Y12, Y7, Y13
@@ -216,216 +391,115 @@ loop:
 	VADDPS       Y4, Y4, Y8
 	VCMPPS       $0x00, Y4, Y8, Y8
 	VBLENDVPS    Y8, Y4, Y7, Y7
-	VBROADCASTSS constants<>+92(SB), Y8
+	VBROADCASTSS wordbf800000<>+0(SB), Y8
 	VCMPPS       $0x00, Y8, Y4, Y8
-	VBROADCASTSS constants<>+84(SB), Y9
-	VBROADCASTSS constants<>+88(SB), Y10
+	VBROADCASTSS wordff800000<>+0(SB), Y9
+	VBROADCASTSS word7fc00000<>+0(SB), Y10
 	VBLENDVPS    Y8, Y9, Y10, Y8
-	VBROADCASTSS constants<>+92(SB), Y9
+	VBROADCASTSS wordbf800000<>+0(SB), Y9
 	VCMPPS       $0x11, Y4, Y9, Y4
 	VBLENDVPS    Y4, Y7, Y8, Y4
-	VMAXPS       Y4, Y3, Y4
+	VBROADCASTSS wordc2c80000<>+0(SB), Y7
+	VMAXPS       Y4, Y7, Y4
 	VMULPS       Y4, Y5, Y4
 	VADDPS       Y4, Y6, Y4
-	VBROADCASTSS constants<>+100(SB), Y5
+	VBROADCASTSS word80000000<>+0(SB), Y5
 	VXORPS       Y5, Y4, Y4
-	VCVTPS2PD    X4, Y5
-	VEXTRACTF128 $0x01, Y4, X4
-	VCVTPS2PD    X4, Y4
-	VMOVUPS      (DI)(R10*8), Y6
-	VADDPD       Y5, Y6, Y6
-	VMOVUPS      Y6, (DI)(R10*8)
-	VMOVUPS      32(DI)(R10*8), Y5
+	VMASKMOVPS   Y4, Y3, (R8)(AX*4)
+	VANDPS       Y3, Y4, Y3
+	VCVTPS2PD    X3, Y4
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VMOVUPS      (DX)(R11*8), Y5
 	VADDPD       Y4, Y5, Y5
-	VMOVUPS      Y5, 32(DI)(R10*8)
-	ADDQ         $+8, AX
-	CMPQ         AX, R9
-	JLT          loop
-
-loopend:
-	SUBQ         AX, CX
-	JE           done
-	VMOVD        CX, X4
-	VPBROADCASTD X4, Y4
-	VPCMPGTD     lanes<>+0(SB), Y4, Y4
-	MOVQ         AX, CX
-	ANDQ         $+31, CX
-	VMASKMOVPS   (BX)(AX*4), Y4, Y5
-	VMASKMOVPS   (SI)(AX*4), Y4, Y6
-	VSUBPS       Y6, Y5, Y7
-	VSUBPS       Y5, Y0, Y8
-	VMULPS       Y5, Y8, Y8
-	VBROADCASTSS constants<>+96(SB), Y9
-	VMAXPS       Y8, Y9, Y8
-	VDIVPS       Y8, Y7, Y7
-	VBROADCASTSS (R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VMASKMOVPS   Y7, Y4, (DX)(AX*4)
-	VBROADCASTSS constants<>+16(SB), Y7
-	VMULPS       Y7, Y5, Y7
-	VBROADCASTSS constants<>+12(SB), Y8
-	VCMPPS       $0x11, Y8, Y5, Y8
-	VBLENDVPS    Y8, Y7, Y5, Y7
-	VPSUBD       Y2, Y7, Y7
-	VPSRAD       $0x17, Y7, Y9
-	VCVTDQ2PS    Y9, Y9
-	VBROADCASTSS constants<>+28(SB), Y10
-	VBLENDVPS    Y8, Y10, Y1, Y8
-	VADDPS       Y8, Y9, Y8
-	VBROADCASTSS constants<>+72(SB), Y9
-	VMULPS       Y9, Y8, Y9
-	VBROADCASTSS constants<>+24(SB), Y10
-	VANDPS       Y10, Y7, Y7
-	VPADDD       Y2, Y7, Y7
-	VSUBPS       Y0, Y7, Y7
-	VBROADCASTSS constants<>+32(SB), Y10
-	VMULPS       Y7, Y10, Y10
-	VMULPS       Y7, Y10, Y10
-	VSUBPS       Y10, Y7, Y11
-	VADDPS       Y11, Y9, Y12
-	VSUBPS       Y11, Y7, Y13
-	VSUBPS       Y10, Y13, Y10
-	VSUBPS       Y12, Y9, Y9
-	VADDPS       Y11, Y9, Y9
-	VADDPS       Y9, Y10, Y9
-	VBROADCASTSS constants<>+36(SB), Y10
-	VMULPS       Y7, Y10, Y10
-	VBROADCASTSS constants<>+40(SB), Y11
-	VADDPS       Y11, Y10, Y10
-	VMULPS       Y7, Y10, Y10
-	VBROADCASTSS constants<>+44(SB), Y11
-	VADDPS       Y11, Y10, Y10
-	VMULPS       Y7, Y10, Y10
-	VBROADCASTSS constants<>+48(SB), Y11
-	VADDPS       Y11, Y10, Y10
-	VMULPS       Y7, Y10, Y10
-	VBROADCASTSS constants<>+52(SB), Y11
-	VADDPS       Y11, Y10, Y10
-	VMULPS       Y7, Y10, Y10
-	VBROADCASTSS constants<>+56(SB), Y11
-	VADDPS       Y11, Y10, Y10
-	VMULPS       Y7, Y10, Y10
-	VBROADCASTSS constants<>+60(SB), Y11
-	VADDPS       Y11, Y10, Y10
-	VMULPS       Y7, Y10, Y10
-	VBROADCASTSS constants<>+64(SB), Y11
-	VADDPS       Y11, Y10, Y10
-	VMULPS       Y7, Y10, Y10
-	VBROADCASTSS constants<>+68(SB), Y11
-	VADDPS       Y11, Y10, Y10
-	VMULPS       Y7, Y7, Y11
-	VMULPS       Y7, Y11, Y7
-	VMULPS       Y7, Y10, Y7
-	VBROADCASTSS constants<>+76(SB), Y10
-	VMULPS       Y10, Y8, Y8
-	VADDPS       Y1, Y8, Y8
-	VADDPS       Y8, Y7, Y7
-	VADDPS       Y7, Y9, Y7
-	VADDPS       Y7, Y12, Y7
-	VBROADCASTSS constants<>+80(SB), Y8
-	VCMPPS       $0x00, Y8, Y5, Y8
-	VBLENDVPS    Y8, Y5, Y7, Y7
-	VCMPPS       $0x00, Y1, Y5, Y8
-	VBROADCASTSS constants<>+84(SB), Y9
-	VBROADCASTSS constants<>+88(SB), Y10
-	VBLENDVPS    Y8, Y9, Y10, Y8
-	VCMPPS       $0x11, Y5, Y1, Y9
-	VBLENDVPS    Y9, Y7, Y8, Y7
-	VMAXPS       Y7, Y3, Y7
-	VMULPS       Y7, Y6, Y7
-	VSUBPS       Y6, Y0, Y6
-	VBROADCASTSS constants<>+100(SB), Y8
-	VXORPS       Y8, Y5, Y5
-	VADDPS       Y5, Y0, Y8
-	VPSUBD       Y2, Y8, Y9
-	VPSRAD       $0x17, Y9, Y10
-	VCVTDQ2PS    Y10, Y10
-	VBROADCASTSS constants<>+72(SB), Y11
-	VMULPS       Y11, Y10, Y11
-	VBROADCASTSS constants<>+24(SB), Y12
-	VANDPS       Y12, Y9, Y9
-	VPADDD       Y2, Y9, Y2
-	VSUBPS       Y0, Y2, Y2
-	VCMPPS       $0x00, Y1, Y10, Y9
-	VBLENDVPS    Y9, Y5, Y2, Y2
-	VBROADCASTSS constants<>+32(SB), Y12
-	VMULPS       Y2, Y12, Y12
-	VMULPS       Y2, Y12, Y12
-	VSUBPS       Y12, Y2, Y13
-	VADDPS       Y13, Y11, Y14
-	VSUBPS       Y13, Y2, Y15
-	VSUBPS       Y12, Y15, Y12
-	VSUBPS       Y14, Y11, Y11
-	VADDPS       Y13, Y11, Y11
-	VADDPS       Y11, Y12, Y11
-	VBROADCASTSS constants<>+36(SB), Y12
-	VMULPS       Y2, Y12, Y12
-	VBROADCASTSS constants<>+40(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VMULPS       Y2, Y12, Y12
-	VBROADCASTSS constants<>+44(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VMULPS       Y2, Y12, Y12
-	VBROADCASTSS constants<>+48(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VMULPS       Y2, Y12, Y12
-	VBROADCASTSS constants<>+52(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VMULPS       Y2, Y12, Y12
-	VBROADCASTSS constants<>+56(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VMULPS       Y2, Y12, Y12
-	VBROADCASTSS constants<>+60(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VMULPS       Y2, Y12, Y12
-	VBROADCASTSS constants<>+64(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VMULPS       Y2, Y12, Y12
-	VBROADCASTSS constants<>+68(SB), Y13
-	VADDPS       Y13, Y12, Y12
-	VMULPS       Y2, Y2, Y13
-	VMULPS       Y2, Y13, Y2
-	VMULPS       Y2, Y12, Y2
-	VBROADCASTSS constants<>+76(SB), Y12
-	VMULPS       Y12, Y10, Y10
-	VSUBPS       Y0, Y8, Y12
-	VSUBPS       Y12, Y8, Y13
-	VSUBPS       Y13, Y0, Y0
-	VSUBPS       Y12, Y5, Y12
-	VADDPS       Y12, Y0, Y0
-	VDIVPS       Y8, Y0, Y0
-	VBLENDVPS    Y9, Y1, Y0, Y0
-	VADDPS       Y0, Y10, Y0
-	VADDPS       Y0, Y2, Y0
-	VADDPS       Y0, Y11, Y0
-	VADDPS       Y0, Y14, Y0
-	VADDPS       Y5, Y5, Y1
-	VCMPPS       $0x00, Y5, Y1, Y1
-	VBLENDVPS    Y1, Y5, Y0, Y0
-	VBROADCASTSS constants<>+92(SB), Y1
-	VCMPPS       $0x00, Y1, Y5, Y1
-	VBROADCASTSS constants<>+84(SB), Y2
-	VBROADCASTSS constants<>+88(SB), Y8
-	VBLENDVPS    Y1, Y2, Y8, Y1
-	VBROADCASTSS constants<>+92(SB), Y2
-	VCMPPS       $0x11, Y5, Y2, Y2
-	VBLENDVPS    Y2, Y0, Y1, Y0
-	VMAXPS       Y0, Y3, Y0
-	VMULPS       Y0, Y6, Y0
-	VADDPS       Y0, Y7, Y0
-	VBROADCASTSS constants<>+100(SB), Y1
-	VXORPS       Y1, Y0, Y0
-	VANDPS       Y4, Y0, Y0
-	VCVTPS2PD    X0, Y1
-	VEXTRACTF128 $0x01, Y0, X0
-	VCVTPS2PD    X0, Y0
-	VMOVUPS      (DI)(CX*8), Y2
-	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (DI)(CX*8)
-	VMOVUPS      32(DI)(CX*8), Y1
-	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(DI)(CX*8)
+	VMOVUPS      Y5, (DX)(R11*8)
+	VMOVUPS      32(DX)(R11*8), Y4
+	VADDPD       Y3, Y4, Y4
+	VMOVUPS      Y4, 32(DX)(R11*8)
 
 done:
+	ADDQ $+96, BX
+	CMPQ BX, SI
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f3504f3<>+0(SB)/4, $0x3f3504f3
+GLOBL word3f3504f3<>(SB), RODATA|NOPTR, $4
+
+DATA word2b8cbccc<>+0(SB)/4, $0x2b8cbccc
+GLOBL word2b8cbccc<>(SB), RODATA|NOPTR, $4
+
+DATA word4b000000<>+0(SB)/4, $0x4b000000
+GLOBL word4b000000<>(SB), RODATA|NOPTR, $4
+
+DATA word00800000<>+0(SB)/4, $0x00800000
+GLOBL word00800000<>(SB), RODATA|NOPTR, $4
+
+DATA wordc1b80000<>+0(SB)/4, $0xc1b80000
+GLOBL wordc1b80000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f317200<>+0(SB)/4, $0x3f317200
+GLOBL word3f317200<>(SB), RODATA|NOPTR, $4
+
+DATA word007fffff<>+0(SB)/4, $0x007fffff
+GLOBL word007fffff<>(SB), RODATA|NOPTR, $4
+
+DATA word3f000000<>+0(SB)/4, $0x3f000000
+GLOBL word3f000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3d8a26cb<>+0(SB)/4, $0x3d8a26cb
+GLOBL word3d8a26cb<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdef2374<>+0(SB)/4, $0xbdef2374
+GLOBL wordbdef2374<>(SB), RODATA|NOPTR, $4
+
+DATA word3df37d3f<>+0(SB)/4, $0x3df37d3f
+GLOBL word3df37d3f<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdfe1092<>+0(SB)/4, $0xbdfe1092
+GLOBL wordbdfe1092<>(SB), RODATA|NOPTR, $4
+
+DATA word3e119b5d<>+0(SB)/4, $0x3e119b5d
+GLOBL word3e119b5d<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe2aae26<>+0(SB)/4, $0xbe2aae26
+GLOBL wordbe2aae26<>(SB), RODATA|NOPTR, $4
+
+DATA word3e4cd25e<>+0(SB)/4, $0x3e4cd25e
+GLOBL word3e4cd25e<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe800003<>+0(SB)/4, $0xbe800003
+GLOBL wordbe800003<>(SB), RODATA|NOPTR, $4
+
+DATA word3eaaaaa4<>+0(SB)/4, $0x3eaaaaa4
+GLOBL word3eaaaaa4<>(SB), RODATA|NOPTR, $4
+
+DATA word35bfbe8e<>+0(SB)/4, $0x35bfbe8e
+GLOBL word35bfbe8e<>(SB), RODATA|NOPTR, $4
+
+DATA word7f800000<>+0(SB)/4, $0x7f800000
+GLOBL word7f800000<>(SB), RODATA|NOPTR, $4
+
+DATA wordff800000<>+0(SB)/4, $0xff800000
+GLOBL wordff800000<>(SB), RODATA|NOPTR, $4
+
+DATA word7fc00000<>+0(SB)/4, $0x7fc00000
+GLOBL word7fc00000<>(SB), RODATA|NOPTR, $4
+
+DATA wordc2c80000<>+0(SB)/4, $0xc2c80000
+GLOBL wordc2c80000<>(SB), RODATA|NOPTR, $4
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4
+
+DATA wordbf800000<>+0(SB)/4, $0xbf800000
+GLOBL wordbf800000<>(SB), RODATA|NOPTR, $4

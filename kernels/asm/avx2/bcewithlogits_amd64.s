@@ -4,39 +4,6 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x00000000
-DATA constants<>+4(SB)/4, $0x3f800000
-DATA constants<>+8(SB)/4, $0x42b20000
-DATA constants<>+12(SB)/4, $0xc2d00000
-DATA constants<>+16(SB)/4, $0x4b400000
-DATA constants<>+20(SB)/4, $0x3fb8aa3b
-DATA constants<>+24(SB)/4, $0x3f317200
-DATA constants<>+28(SB)/4, $0x35bfbe8e
-DATA constants<>+32(SB)/4, $0x3ab50f6b
-DATA constants<>+36(SB)/4, $0x3c091e90
-DATA constants<>+40(SB)/4, $0x3d2aac83
-DATA constants<>+44(SB)/4, $0x3e2aaa47
-DATA constants<>+48(SB)/4, $0x3efffffe
-DATA constants<>+52(SB)/4, $0x0000007f
-DATA constants<>+56(SB)/4, $0xbf800000
-DATA constants<>+60(SB)/4, $0x3f3504f3
-DATA constants<>+64(SB)/4, $0x007fffff
-DATA constants<>+68(SB)/4, $0x3f000000
-DATA constants<>+72(SB)/4, $0x3d8a26cb
-DATA constants<>+76(SB)/4, $0xbdef2374
-DATA constants<>+80(SB)/4, $0x3df37d3f
-DATA constants<>+84(SB)/4, $0xbdfe1092
-DATA constants<>+88(SB)/4, $0x3e119b5d
-DATA constants<>+92(SB)/4, $0xbe2aae26
-DATA constants<>+96(SB)/4, $0x3e4cd25e
-DATA constants<>+100(SB)/4, $0xbe800003
-DATA constants<>+104(SB)/4, $0x3eaaaaa4
-DATA constants<>+108(SB)/4, $0xff800000
-DATA constants<>+112(SB)/4, $0x7fc00000
-DATA constants<>+116(SB)/4, $0x7fffffff
-DATA constants<>+120(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $124
-
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
 DATA lanes<>+8(SB)/4, $0x00000002
@@ -47,117 +14,125 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func BCEWithLogits(grad []float32, x []float32, y []float32, c *[2]float32, sum *[32]float64)
+//	loss = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
+//	slope = (1-y)·σ(x) - positive·y·σ(-x)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func BCEWithLogits(list [][]float32, c *[2]float32, sum *[32]float64)
 // Requires: AVX, AVX2
-TEXT ·BCEWithLogits(SB), NOSPLIT, $0-88
-	MOVQ grad_len+8(FP), CX
-	MOVQ grad_base+0(FP), DX
-	MOVQ x_base+24(FP), BX
-	MOVQ y_base+48(FP), SI
-	MOVQ sum+80(FP), DI
-	MOVQ c+72(FP), R8
+TEXT ·BCEWithLogits(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), CX
+	MOVQ         sum+32(FP), DX
+	MOVQ         list_base+0(FP), BX
+	MOVQ         list_len+8(FP), SI
+	IMUL3Q       $+24, SI, SI
+	ADDQ         BX, SI
+	CMPQ         BX, SI
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Y0
+	LEAQ         -96(SI), AX
+
+entry:
+	MOVQ 8(BX), R11
+	MOVQ (BX), DI
+	MOVQ 24(BX), R8
+	MOVQ 48(BX), R9
+	MOVQ 72(BX), R10
 	XORQ AX, AX
-	MOVQ CX, R9
-	ANDQ $-8, R9
-	CMPQ AX, R9
+	MOVQ R11, R12
+	ANDQ $-8, R12
+	CMPQ AX, R12
 	JGE  loopend
 
 loop:
-	MOVQ         AX, R10
-	ANDQ         $+31, R10
-	VMOVUPS      (SI)(AX*4), Y0
-	VBROADCASTSS 4(R8), Y1
-	VBROADCASTSS constants<>+4(SB), Y2
-	VSUBPS       Y2, Y1, Y1
-	VMULPS       Y1, Y0, Y1
-	VBROADCASTSS constants<>+4(SB), Y2
-	VADDPS       Y2, Y1, Y1
-	VMOVUPS      (BX)(AX*4), Y2
-	VBROADCASTSS constants<>+116(SB), Y3
-	VANDPS       Y3, Y2, Y3
-	VBROADCASTSS constants<>+120(SB), Y4
-	VXORPS       Y4, Y3, Y3
-	VBROADCASTSS constants<>+12(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VBROADCASTSS constants<>+8(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VBROADCASTSS constants<>+20(SB), Y4
-	VMULPS       Y4, Y3, Y4
-	VBROADCASTSS constants<>+16(SB), Y5
-	VADDPS       Y5, Y4, Y4
-	VBROADCASTSS constants<>+16(SB), Y5
-	VSUBPS       Y5, Y4, Y5
-	VBROADCASTSS constants<>+24(SB), Y6
+	MOVQ         AX, R13
+	ANDQ         $+31, R13
+	VMOVUPS      (R10)(AX*4), Y1
+	VSUBPS       Y1, Y0, Y2
+	VMOVUPS      (R9)(AX*4), Y3
+	VBROADCASTSS word7fffffff<>+0(SB), Y4
+	VANDPS       Y4, Y3, Y4
+	VBROADCASTSS word80000000<>+0(SB), Y5
+	VXORPS       Y5, Y4, Y5
+	VBROADCASTSS wordc2d00000<>+0(SB), Y6
+	VMAXPS       Y5, Y6, Y5
+	VBROADCASTSS word42b20000<>+0(SB), Y6
+	VMINPS       Y5, Y6, Y5
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y6
 	VMULPS       Y6, Y5, Y6
-	VSUBPS       Y6, Y3, Y3
-	VBROADCASTSS constants<>+28(SB), Y6
-	VMULPS       Y6, Y5, Y5
-	VSUBPS       Y5, Y3, Y6
-	VBROADCASTSS constants<>+32(SB), Y7
-	VMULPS       Y6, Y7, Y7
-	VBROADCASTSS constants<>+36(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VMULPS       Y6, Y7, Y7
-	VBROADCASTSS constants<>+40(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VMULPS       Y6, Y7, Y7
-	VBROADCASTSS constants<>+44(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VMULPS       Y6, Y7, Y7
-	VBROADCASTSS constants<>+48(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VMULPS       Y6, Y6, Y8
+	VBROADCASTSS word4b400000<>+0(SB), Y7
+	VADDPS       Y7, Y6, Y6
+	VBROADCASTSS word4b400000<>+0(SB), Y7
+	VSUBPS       Y7, Y6, Y7
+	VBROADCASTSS word3f317200<>+0(SB), Y8
+	VMULPS       Y8, Y7, Y8
+	VSUBPS       Y8, Y5, Y5
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y8
 	VMULPS       Y8, Y7, Y7
-	VSUBPS       Y6, Y3, Y3
-	VSUBPS       Y5, Y3, Y3
-	VADDPS       Y3, Y7, Y3
-	VADDPS       Y3, Y6, Y3
-	VBROADCASTSS constants<>+4(SB), Y5
-	VADDPS       Y3, Y5, Y3
-	VBROADCASTSS constants<>+16(SB), Y5
-	VPSUBD       Y5, Y4, Y4
-	VPSRAD       $0x01, Y4, Y5
-	VBROADCASTSS constants<>+52(SB), Y6
-	VPADDD       Y6, Y5, Y6
+	VSUBPS       Y7, Y5, Y8
+	VBROADCASTSS word3ab50f6b<>+0(SB), Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS word3c091e90<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS word3d2aac83<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS word3efffffe<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y8, Y10
+	VMULPS       Y10, Y9, Y9
+	VSUBPS       Y8, Y5, Y5
+	VSUBPS       Y7, Y5, Y5
+	VADDPS       Y5, Y9, Y5
+	VADDPS       Y5, Y8, Y5
+	VADDPS       Y5, Y0, Y5
+	VBROADCASTSS word4b400000<>+0(SB), Y7
+	VPSUBD       Y7, Y6, Y6
+	VPSRAD       $0x01, Y6, Y7
+	VBROADCASTSS word0000007f<>+0(SB), Y8
+	VPADDD       Y8, Y7, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y5, Y5
+	VPSUBD       Y7, Y6, Y6
+	VBROADCASTSS word0000007f<>+0(SB), Y7
+	VPADDD       Y7, Y6, Y6
 	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y3, Y3
-	VPSUBD       Y5, Y4, Y4
-	VBROADCASTSS constants<>+52(SB), Y5
-	VPADDD       Y5, Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y3, Y3
-	VBROADCASTSS constants<>+0(SB), Y4
-	VCMPPS       $0x11, Y4, Y2, Y4
-	VBROADCASTSS constants<>+4(SB), Y5
-	VBLENDVPS    Y4, Y3, Y5, Y5
-	VBROADCASTSS constants<>+4(SB), Y6
-	VADDPS       Y6, Y3, Y6
-	VDIVPS       Y6, Y5, Y5
-	VMULPS       Y5, Y1, Y5
-	VBROADCASTSS 4(R8), Y6
-	VMULPS       Y6, Y0, Y6
-	VSUBPS       Y6, Y5, Y5
-	VBROADCASTSS (R8), Y7
-	VMULPS       Y7, Y5, Y5
-	VMOVUPS      Y5, (DX)(AX*4)
-	VBROADCASTSS constants<>+4(SB), Y5
-	VADDPS       Y3, Y5, Y5
-	VBROADCASTSS constants<>+60(SB), Y7
-	VPSUBD       Y7, Y5, Y7
+	VMULPS       Y6, Y5, Y5
+	VADDPS       Y0, Y5, Y6
+	VDIVPS       Y6, Y5, Y7
+	VDIVPS       Y6, Y0, Y6
+	VBROADCASTSS word00000000<>+0(SB), Y8
+	VCMPPS       $0x11, Y8, Y3, Y3
+	VBLENDVPS    Y3, Y7, Y6, Y8
+	VMULPS       Y8, Y2, Y8
+	VBROADCASTSS 4(CX), Y9
+	VMULPS       Y9, Y1, Y1
+	VBLENDVPS    Y3, Y6, Y7, Y6
+	VMULPS       Y6, Y1, Y6
+	VSUBPS       Y6, Y8, Y6
+	VBROADCASTSS (CX), Y7
+	VMULPS       Y7, Y6, Y6
+	VMOVUPS      Y6, (DI)(AX*4)
+	VADDPS       Y5, Y0, Y6
+	VBROADCASTSS word3f3504f3<>+0(SB), Y7
+	VPSUBD       Y7, Y6, Y7
 	VPSRAD       $0x17, Y7, Y8
 	VCVTDQ2PS    Y8, Y8
-	VBROADCASTSS constants<>+24(SB), Y9
+	VBROADCASTSS word3f317200<>+0(SB), Y9
 	VMULPS       Y9, Y8, Y9
-	VBROADCASTSS constants<>+64(SB), Y10
+	VBROADCASTSS word007fffff<>+0(SB), Y10
 	VANDPS       Y10, Y7, Y7
-	VBROADCASTSS constants<>+60(SB), Y10
+	VBROADCASTSS word3f3504f3<>+0(SB), Y10
 	VPADDD       Y10, Y7, Y7
-	VBROADCASTSS constants<>+4(SB), Y10
-	VSUBPS       Y10, Y7, Y7
-	VBROADCASTSS constants<>+0(SB), Y10
+	VSUBPS       Y0, Y7, Y7
+	VBROADCASTSS word00000000<>+0(SB), Y10
 	VCMPPS       $0x00, Y10, Y8, Y10
-	VBLENDVPS    Y10, Y3, Y7, Y7
-	VBROADCASTSS constants<>+68(SB), Y11
+	VBLENDVPS    Y10, Y5, Y7, Y7
+	VBROADCASTSS word3f000000<>+0(SB), Y11
 	VMULPS       Y7, Y11, Y11
 	VMULPS       Y7, Y11, Y11
 	VSUBPS       Y11, Y7, Y12
@@ -167,184 +142,179 @@ loop:
 	VSUBPS       Y13, Y9, Y9
 	VADDPS       Y12, Y9, Y9
 	VADDPS       Y9, Y11, Y9
-	VBROADCASTSS constants<>+72(SB), Y11
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y11
 	VMULPS       Y7, Y11, Y11
-	VBROADCASTSS constants<>+76(SB), Y12
+	VBROADCASTSS wordbdef2374<>+0(SB), Y12
 	VADDPS       Y12, Y11, Y11
 	VMULPS       Y7, Y11, Y11
-	VBROADCASTSS constants<>+80(SB), Y12
+	VBROADCASTSS word3df37d3f<>+0(SB), Y12
 	VADDPS       Y12, Y11, Y11
 	VMULPS       Y7, Y11, Y11
-	VBROADCASTSS constants<>+84(SB), Y12
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y12
 	VADDPS       Y12, Y11, Y11
 	VMULPS       Y7, Y11, Y11
-	VBROADCASTSS constants<>+88(SB), Y12
+	VBROADCASTSS word3e119b5d<>+0(SB), Y12
 	VADDPS       Y12, Y11, Y11
 	VMULPS       Y7, Y11, Y11
-	VBROADCASTSS constants<>+92(SB), Y12
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y12
 	VADDPS       Y12, Y11, Y11
 	VMULPS       Y7, Y11, Y11
-	VBROADCASTSS constants<>+96(SB), Y12
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y12
 	VADDPS       Y12, Y11, Y11
 	VMULPS       Y7, Y11, Y11
-	VBROADCASTSS constants<>+100(SB), Y12
+	VBROADCASTSS wordbe800003<>+0(SB), Y12
 	VADDPS       Y12, Y11, Y11
 	VMULPS       Y7, Y11, Y11
-	VBROADCASTSS constants<>+104(SB), Y12
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y12
 	VADDPS       Y12, Y11, Y11
 	VMULPS       Y7, Y7, Y12
 	VMULPS       Y7, Y12, Y7
 	VMULPS       Y7, Y11, Y7
-	VBROADCASTSS constants<>+28(SB), Y11
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y11
 	VMULPS       Y11, Y8, Y8
-	VBROADCASTSS constants<>+4(SB), Y11
+	VSUBPS       Y0, Y6, Y11
+	VSUBPS       Y11, Y6, Y12
+	VSUBPS       Y12, Y0, Y12
 	VSUBPS       Y11, Y5, Y11
-	VSUBPS       Y11, Y5, Y12
-	VBROADCASTSS constants<>+4(SB), Y14
-	VSUBPS       Y12, Y14, Y12
-	VSUBPS       Y11, Y3, Y11
 	VADDPS       Y11, Y12, Y11
-	VDIVPS       Y5, Y11, Y5
-	VBROADCASTSS constants<>+0(SB), Y11
-	VBLENDVPS    Y10, Y11, Y5, Y5
-	VADDPS       Y5, Y8, Y5
-	VADDPS       Y5, Y7, Y5
-	VADDPS       Y5, Y9, Y5
-	VADDPS       Y5, Y13, Y5
-	VADDPS       Y3, Y3, Y7
-	VCMPPS       $0x00, Y3, Y7, Y7
-	VBLENDVPS    Y7, Y3, Y5, Y5
-	VBROADCASTSS constants<>+56(SB), Y7
-	VCMPPS       $0x00, Y7, Y3, Y7
-	VBROADCASTSS constants<>+108(SB), Y8
-	VBROADCASTSS constants<>+112(SB), Y9
+	VDIVPS       Y6, Y11, Y6
+	VBROADCASTSS word00000000<>+0(SB), Y11
+	VBLENDVPS    Y10, Y11, Y6, Y6
+	VADDPS       Y6, Y8, Y6
+	VADDPS       Y6, Y7, Y6
+	VADDPS       Y6, Y9, Y6
+	VADDPS       Y6, Y13, Y6
+	VADDPS       Y5, Y5, Y7
+	VCMPPS       $0x00, Y5, Y7, Y7
+	VBLENDVPS    Y7, Y5, Y6, Y6
+	VBROADCASTSS wordbf800000<>+0(SB), Y7
+	VCMPPS       $0x00, Y7, Y5, Y7
+	VBROADCASTSS wordff800000<>+0(SB), Y8
+	VBROADCASTSS word7fc00000<>+0(SB), Y9
 	VBLENDVPS    Y7, Y8, Y9, Y7
-	VBROADCASTSS constants<>+56(SB), Y8
-	VCMPPS       $0x11, Y3, Y8, Y3
-	VBLENDVPS    Y3, Y5, Y7, Y3
-	VMULPS       Y3, Y1, Y1
-	VBROADCASTSS constants<>+120(SB), Y3
-	VXORPS       Y3, Y2, Y3
-	VMULPS       Y3, Y6, Y3
-	VBROADCASTSS constants<>+4(SB), Y5
-	VSUBPS       Y0, Y5, Y0
-	VMULPS       Y2, Y0, Y0
-	VBLENDVPS    Y4, Y3, Y0, Y0
-	VADDPS       Y0, Y1, Y0
-	VCVTPS2PD    X0, Y1
-	VEXTRACTF128 $0x01, Y0, X0
-	VCVTPS2PD    X0, Y0
-	VMOVUPS      (DI)(R10*8), Y2
+	VBROADCASTSS wordbf800000<>+0(SB), Y8
+	VCMPPS       $0x11, Y5, Y8, Y5
+	VBLENDVPS    Y5, Y6, Y7, Y5
+	VADDPS       Y4, Y5, Y4
+	VBLENDVPS    Y3, Y5, Y4, Y6
+	VMULPS       Y6, Y2, Y6
+	VBROADCASTSS word00000000<>+0(SB), Y7
+	VCMPPS       $0x00, Y7, Y2, Y7
+	VBLENDVPS    Y7, Y2, Y6, Y2
+	VBLENDVPS    Y3, Y4, Y5, Y3
+	VMULPS       Y3, Y1, Y3
+	VBROADCASTSS word00000000<>+0(SB), Y4
+	VCMPPS       $0x00, Y4, Y1, Y4
+	VBLENDVPS    Y4, Y1, Y3, Y1
+	VADDPS       Y1, Y2, Y1
+	VMOVUPS      Y1, (R8)(AX*4)
+	VCVTPS2PD    X1, Y2
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VMOVUPS      (DX)(R13*8), Y3
+	VADDPD       Y2, Y3, Y3
+	VMOVUPS      Y3, (DX)(R13*8)
+	VMOVUPS      32(DX)(R13*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (DI)(R10*8)
-	VMOVUPS      32(DI)(R10*8), Y1
-	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(DI)(R10*8)
+	VMOVUPS      Y2, 32(DX)(R13*8)
 	ADDQ         $+8, AX
-	CMPQ         AX, R9
+	CMPQ         AX, R12
 	JLT          loop
 
 loopend:
-	SUBQ         AX, CX
+	SUBQ         AX, R11
 	JE           done
-	VMOVD        CX, X0
-	VPBROADCASTD X0, Y0
-	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	MOVQ         AX, CX
-	ANDQ         $+31, CX
-	VMASKMOVPS   (SI)(AX*4), Y0, Y1
-	VBROADCASTSS 4(R8), Y2
-	VBROADCASTSS constants<>+4(SB), Y3
-	VSUBPS       Y3, Y2, Y2
-	VMULPS       Y2, Y1, Y2
-	VBROADCASTSS constants<>+4(SB), Y3
-	VADDPS       Y3, Y2, Y2
-	VMASKMOVPS   (BX)(AX*4), Y0, Y3
-	VBROADCASTSS constants<>+116(SB), Y4
-	VANDPS       Y4, Y3, Y4
-	VBROADCASTSS constants<>+120(SB), Y5
-	VXORPS       Y5, Y4, Y4
-	VBROADCASTSS constants<>+12(SB), Y5
-	VMAXPS       Y4, Y5, Y4
-	VBROADCASTSS constants<>+8(SB), Y5
-	VMINPS       Y4, Y5, Y4
-	VBROADCASTSS constants<>+20(SB), Y5
-	VMULPS       Y5, Y4, Y5
-	VBROADCASTSS constants<>+16(SB), Y6
-	VADDPS       Y6, Y5, Y5
-	VBROADCASTSS constants<>+16(SB), Y6
-	VSUBPS       Y6, Y5, Y6
-	VBROADCASTSS constants<>+24(SB), Y7
+	VMOVD        R11, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     lanes<>+0(SB), Y1, Y1
+	MOVQ         AX, R11
+	ANDQ         $+31, R11
+	VMASKMOVPS   (R10)(AX*4), Y1, Y2
+	VSUBPS       Y2, Y0, Y3
+	VMASKMOVPS   (R9)(AX*4), Y1, Y4
+	VBROADCASTSS word7fffffff<>+0(SB), Y5
+	VANDPS       Y5, Y4, Y5
+	VBROADCASTSS word80000000<>+0(SB), Y6
+	VXORPS       Y6, Y5, Y6
+	VBROADCASTSS wordc2d00000<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VBROADCASTSS word42b20000<>+0(SB), Y7
+	VMINPS       Y6, Y7, Y6
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y7
 	VMULPS       Y7, Y6, Y7
-	VSUBPS       Y7, Y4, Y4
-	VBROADCASTSS constants<>+28(SB), Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y4, Y7
-	VBROADCASTSS constants<>+32(SB), Y8
-	VMULPS       Y7, Y8, Y8
-	VBROADCASTSS constants<>+36(SB), Y9
-	VADDPS       Y9, Y8, Y8
-	VMULPS       Y7, Y8, Y8
-	VBROADCASTSS constants<>+40(SB), Y9
-	VADDPS       Y9, Y8, Y8
-	VMULPS       Y7, Y8, Y8
-	VBROADCASTSS constants<>+44(SB), Y9
-	VADDPS       Y9, Y8, Y8
-	VMULPS       Y7, Y8, Y8
-	VBROADCASTSS constants<>+48(SB), Y9
-	VADDPS       Y9, Y8, Y8
-	VMULPS       Y7, Y7, Y9
+	VBROADCASTSS word4b400000<>+0(SB), Y8
+	VADDPS       Y8, Y7, Y7
+	VBROADCASTSS word4b400000<>+0(SB), Y8
+	VSUBPS       Y8, Y7, Y8
+	VBROADCASTSS word3f317200<>+0(SB), Y9
+	VMULPS       Y9, Y8, Y9
+	VSUBPS       Y9, Y6, Y6
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y9
 	VMULPS       Y9, Y8, Y8
-	VSUBPS       Y7, Y4, Y4
-	VSUBPS       Y6, Y4, Y4
-	VADDPS       Y4, Y8, Y4
-	VADDPS       Y4, Y7, Y4
-	VBROADCASTSS constants<>+4(SB), Y6
-	VADDPS       Y4, Y6, Y4
-	VBROADCASTSS constants<>+16(SB), Y6
-	VPSUBD       Y6, Y5, Y5
-	VPSRAD       $0x01, Y5, Y6
-	VBROADCASTSS constants<>+52(SB), Y7
-	VPADDD       Y7, Y6, Y7
+	VSUBPS       Y8, Y6, Y9
+	VBROADCASTSS word3ab50f6b<>+0(SB), Y10
+	VMULPS       Y9, Y10, Y10
+	VBROADCASTSS word3c091e90<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VBROADCASTSS word3d2aac83<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VBROADCASTSS word3efffffe<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y9, Y9, Y11
+	VMULPS       Y11, Y10, Y10
+	VSUBPS       Y9, Y6, Y6
+	VSUBPS       Y8, Y6, Y6
+	VADDPS       Y6, Y10, Y6
+	VADDPS       Y6, Y9, Y6
+	VADDPS       Y6, Y0, Y6
+	VBROADCASTSS word4b400000<>+0(SB), Y8
+	VPSUBD       Y8, Y7, Y7
+	VPSRAD       $0x01, Y7, Y8
+	VBROADCASTSS word0000007f<>+0(SB), Y9
+	VPADDD       Y9, Y8, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y6, Y6
+	VPSUBD       Y8, Y7, Y7
+	VBROADCASTSS word0000007f<>+0(SB), Y8
+	VPADDD       Y8, Y7, Y7
 	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y4, Y4
-	VPSUBD       Y6, Y5, Y5
-	VBROADCASTSS constants<>+52(SB), Y6
-	VPADDD       Y6, Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y4, Y4
-	VBROADCASTSS constants<>+0(SB), Y5
-	VCMPPS       $0x11, Y5, Y3, Y5
-	VBROADCASTSS constants<>+4(SB), Y6
-	VBLENDVPS    Y5, Y4, Y6, Y6
-	VBROADCASTSS constants<>+4(SB), Y7
-	VADDPS       Y7, Y4, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMULPS       Y6, Y2, Y6
-	VBROADCASTSS 4(R8), Y7
-	VMULPS       Y7, Y1, Y7
-	VSUBPS       Y7, Y6, Y6
-	VBROADCASTSS (R8), Y8
-	VMULPS       Y8, Y6, Y6
-	VMASKMOVPS   Y6, Y0, (DX)(AX*4)
-	VBROADCASTSS constants<>+4(SB), Y6
-	VADDPS       Y4, Y6, Y6
-	VBROADCASTSS constants<>+60(SB), Y8
-	VPSUBD       Y8, Y6, Y8
+	VMULPS       Y7, Y6, Y6
+	VADDPS       Y0, Y6, Y7
+	VDIVPS       Y7, Y6, Y8
+	VDIVPS       Y7, Y0, Y7
+	VBROADCASTSS word00000000<>+0(SB), Y9
+	VCMPPS       $0x11, Y9, Y4, Y4
+	VBLENDVPS    Y4, Y8, Y7, Y9
+	VMULPS       Y9, Y3, Y9
+	VBROADCASTSS 4(CX), Y10
+	VMULPS       Y10, Y2, Y2
+	VBLENDVPS    Y4, Y7, Y8, Y7
+	VMULPS       Y7, Y2, Y7
+	VSUBPS       Y7, Y9, Y7
+	VBROADCASTSS (CX), Y8
+	VMULPS       Y8, Y7, Y7
+	VMASKMOVPS   Y7, Y1, (DI)(AX*4)
+	VADDPS       Y6, Y0, Y7
+	VBROADCASTSS word3f3504f3<>+0(SB), Y8
+	VPSUBD       Y8, Y7, Y8
 	VPSRAD       $0x17, Y8, Y9
 	VCVTDQ2PS    Y9, Y9
-	VBROADCASTSS constants<>+24(SB), Y10
+	VBROADCASTSS word3f317200<>+0(SB), Y10
 	VMULPS       Y10, Y9, Y10
-	VBROADCASTSS constants<>+64(SB), Y11
+	VBROADCASTSS word007fffff<>+0(SB), Y11
 	VANDPS       Y11, Y8, Y8
-	VBROADCASTSS constants<>+60(SB), Y11
+	VBROADCASTSS word3f3504f3<>+0(SB), Y11
 	VPADDD       Y11, Y8, Y8
-	VBROADCASTSS constants<>+4(SB), Y11
-	VSUBPS       Y11, Y8, Y8
-	VBROADCASTSS constants<>+0(SB), Y11
+	VSUBPS       Y0, Y8, Y8
+	VBROADCASTSS word00000000<>+0(SB), Y11
 	VCMPPS       $0x00, Y11, Y9, Y11
-	VBLENDVPS    Y11, Y4, Y8, Y8
-	VBROADCASTSS constants<>+68(SB), Y12
+	VBLENDVPS    Y11, Y6, Y8, Y8
+	VBROADCASTSS word3f000000<>+0(SB), Y12
 	VMULPS       Y8, Y12, Y12
 	VMULPS       Y8, Y12, Y12
 	VSUBPS       Y12, Y8, Y13
@@ -354,81 +324,181 @@ loopend:
 	VSUBPS       Y14, Y10, Y10
 	VADDPS       Y13, Y10, Y10
 	VADDPS       Y10, Y12, Y10
-	VBROADCASTSS constants<>+72(SB), Y12
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+76(SB), Y13
+	VBROADCASTSS wordbdef2374<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+80(SB), Y13
+	VBROADCASTSS word3df37d3f<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+84(SB), Y13
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+88(SB), Y13
+	VBROADCASTSS word3e119b5d<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+92(SB), Y13
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+96(SB), Y13
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+100(SB), Y13
+	VBROADCASTSS wordbe800003<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+104(SB), Y13
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y8, Y13
 	VMULPS       Y8, Y13, Y8
 	VMULPS       Y8, Y12, Y8
-	VBROADCASTSS constants<>+28(SB), Y12
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y12
 	VMULPS       Y12, Y9, Y9
-	VBROADCASTSS constants<>+4(SB), Y12
+	VSUBPS       Y0, Y7, Y12
+	VSUBPS       Y12, Y7, Y13
+	VSUBPS       Y13, Y0, Y13
 	VSUBPS       Y12, Y6, Y12
-	VSUBPS       Y12, Y6, Y13
-	VBROADCASTSS constants<>+4(SB), Y15
-	VSUBPS       Y13, Y15, Y13
-	VSUBPS       Y12, Y4, Y12
 	VADDPS       Y12, Y13, Y12
-	VDIVPS       Y6, Y12, Y6
-	VBROADCASTSS constants<>+0(SB), Y12
-	VBLENDVPS    Y11, Y12, Y6, Y6
-	VADDPS       Y6, Y9, Y6
-	VADDPS       Y6, Y8, Y6
-	VADDPS       Y6, Y10, Y6
-	VADDPS       Y6, Y14, Y6
-	VADDPS       Y4, Y4, Y8
-	VCMPPS       $0x00, Y4, Y8, Y8
-	VBLENDVPS    Y8, Y4, Y6, Y6
-	VBROADCASTSS constants<>+56(SB), Y8
-	VCMPPS       $0x00, Y8, Y4, Y8
-	VBROADCASTSS constants<>+108(SB), Y9
-	VBROADCASTSS constants<>+112(SB), Y10
+	VDIVPS       Y7, Y12, Y7
+	VBROADCASTSS word00000000<>+0(SB), Y12
+	VBLENDVPS    Y11, Y12, Y7, Y7
+	VADDPS       Y7, Y9, Y7
+	VADDPS       Y7, Y8, Y7
+	VADDPS       Y7, Y10, Y7
+	VADDPS       Y7, Y14, Y7
+	VADDPS       Y6, Y6, Y8
+	VCMPPS       $0x00, Y6, Y8, Y8
+	VBLENDVPS    Y8, Y6, Y7, Y7
+	VBROADCASTSS wordbf800000<>+0(SB), Y8
+	VCMPPS       $0x00, Y8, Y6, Y8
+	VBROADCASTSS wordff800000<>+0(SB), Y9
+	VBROADCASTSS word7fc00000<>+0(SB), Y10
 	VBLENDVPS    Y8, Y9, Y10, Y8
-	VBROADCASTSS constants<>+56(SB), Y9
-	VCMPPS       $0x11, Y4, Y9, Y4
-	VBLENDVPS    Y4, Y6, Y8, Y4
-	VMULPS       Y4, Y2, Y2
-	VBROADCASTSS constants<>+120(SB), Y4
-	VXORPS       Y4, Y3, Y4
-	VMULPS       Y4, Y7, Y4
-	VBROADCASTSS constants<>+4(SB), Y6
-	VSUBPS       Y1, Y6, Y1
-	VMULPS       Y3, Y1, Y1
-	VBLENDVPS    Y5, Y4, Y1, Y1
-	VADDPS       Y1, Y2, Y1
-	VANDPS       Y0, Y1, Y0
-	VCVTPS2PD    X0, Y1
-	VEXTRACTF128 $0x01, Y0, X0
-	VCVTPS2PD    X0, Y0
-	VMOVUPS      (DI)(CX*8), Y2
+	VBROADCASTSS wordbf800000<>+0(SB), Y9
+	VCMPPS       $0x11, Y6, Y9, Y6
+	VBLENDVPS    Y6, Y7, Y8, Y6
+	VADDPS       Y5, Y6, Y5
+	VBLENDVPS    Y4, Y6, Y5, Y7
+	VMULPS       Y7, Y3, Y7
+	VBROADCASTSS word00000000<>+0(SB), Y8
+	VCMPPS       $0x00, Y8, Y3, Y8
+	VBLENDVPS    Y8, Y3, Y7, Y3
+	VBLENDVPS    Y4, Y5, Y6, Y4
+	VMULPS       Y4, Y2, Y4
+	VBROADCASTSS word00000000<>+0(SB), Y5
+	VCMPPS       $0x00, Y5, Y2, Y5
+	VBLENDVPS    Y5, Y2, Y4, Y2
+	VADDPS       Y2, Y3, Y2
+	VMASKMOVPS   Y2, Y1, (R8)(AX*4)
+	VANDPS       Y1, Y2, Y1
+	VCVTPS2PD    X1, Y2
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VMOVUPS      (DX)(R11*8), Y3
+	VADDPD       Y2, Y3, Y3
+	VMOVUPS      Y3, (DX)(R11*8)
+	VMOVUPS      32(DX)(R11*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (DI)(CX*8)
-	VMOVUPS      32(DI)(CX*8), Y1
-	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(DI)(CX*8)
+	VMOVUPS      Y2, 32(DX)(R11*8)
 
 done:
+	ADDQ $+96, BX
+	CMPQ BX, SI
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4
+
+DATA wordc2d00000<>+0(SB)/4, $0xc2d00000
+GLOBL wordc2d00000<>(SB), RODATA|NOPTR, $4
+
+DATA word42b20000<>+0(SB)/4, $0x42b20000
+GLOBL word42b20000<>(SB), RODATA|NOPTR, $4
+
+DATA word3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+GLOBL word3fb8aa3b<>(SB), RODATA|NOPTR, $4
+
+DATA word4b400000<>+0(SB)/4, $0x4b400000
+GLOBL word4b400000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f317200<>+0(SB)/4, $0x3f317200
+GLOBL word3f317200<>(SB), RODATA|NOPTR, $4
+
+DATA word35bfbe8e<>+0(SB)/4, $0x35bfbe8e
+GLOBL word35bfbe8e<>(SB), RODATA|NOPTR, $4
+
+DATA word3ab50f6b<>+0(SB)/4, $0x3ab50f6b
+GLOBL word3ab50f6b<>(SB), RODATA|NOPTR, $4
+
+DATA word3c091e90<>+0(SB)/4, $0x3c091e90
+GLOBL word3c091e90<>(SB), RODATA|NOPTR, $4
+
+DATA word3d2aac83<>+0(SB)/4, $0x3d2aac83
+GLOBL word3d2aac83<>(SB), RODATA|NOPTR, $4
+
+DATA word3e2aaa47<>+0(SB)/4, $0x3e2aaa47
+GLOBL word3e2aaa47<>(SB), RODATA|NOPTR, $4
+
+DATA word3efffffe<>+0(SB)/4, $0x3efffffe
+GLOBL word3efffffe<>(SB), RODATA|NOPTR, $4
+
+DATA word0000007f<>+0(SB)/4, $0x0000007f
+GLOBL word0000007f<>(SB), RODATA|NOPTR, $4
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f3504f3<>+0(SB)/4, $0x3f3504f3
+GLOBL word3f3504f3<>(SB), RODATA|NOPTR, $4
+
+DATA word007fffff<>+0(SB)/4, $0x007fffff
+GLOBL word007fffff<>(SB), RODATA|NOPTR, $4
+
+DATA word3f000000<>+0(SB)/4, $0x3f000000
+GLOBL word3f000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3d8a26cb<>+0(SB)/4, $0x3d8a26cb
+GLOBL word3d8a26cb<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdef2374<>+0(SB)/4, $0xbdef2374
+GLOBL wordbdef2374<>(SB), RODATA|NOPTR, $4
+
+DATA word3df37d3f<>+0(SB)/4, $0x3df37d3f
+GLOBL word3df37d3f<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdfe1092<>+0(SB)/4, $0xbdfe1092
+GLOBL wordbdfe1092<>(SB), RODATA|NOPTR, $4
+
+DATA word3e119b5d<>+0(SB)/4, $0x3e119b5d
+GLOBL word3e119b5d<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe2aae26<>+0(SB)/4, $0xbe2aae26
+GLOBL wordbe2aae26<>(SB), RODATA|NOPTR, $4
+
+DATA word3e4cd25e<>+0(SB)/4, $0x3e4cd25e
+GLOBL word3e4cd25e<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe800003<>+0(SB)/4, $0xbe800003
+GLOBL wordbe800003<>(SB), RODATA|NOPTR, $4
+
+DATA word3eaaaaa4<>+0(SB)/4, $0x3eaaaaa4
+GLOBL word3eaaaaa4<>(SB), RODATA|NOPTR, $4
+
+DATA wordbf800000<>+0(SB)/4, $0xbf800000
+GLOBL wordbf800000<>(SB), RODATA|NOPTR, $4
+
+DATA wordff800000<>+0(SB)/4, $0xff800000
+GLOBL wordff800000<>(SB), RODATA|NOPTR, $4
+
+DATA word7fc00000<>+0(SB)/4, $0x7fc00000
+GLOBL word7fc00000<>(SB), RODATA|NOPTR, $4

@@ -4,21 +4,6 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x42b20000
-DATA constants<>+4(SB)/4, $0xc2d00000
-DATA constants<>+8(SB)/4, $0x4b400000
-DATA constants<>+12(SB)/4, $0x3fb8aa3b
-DATA constants<>+16(SB)/4, $0x3f317200
-DATA constants<>+20(SB)/4, $0x35bfbe8e
-DATA constants<>+24(SB)/4, $0x3ab50f6b
-DATA constants<>+28(SB)/4, $0x3c091e90
-DATA constants<>+32(SB)/4, $0x3d2aac83
-DATA constants<>+36(SB)/4, $0x3e2aaa47
-DATA constants<>+40(SB)/4, $0x3efffffe
-DATA constants<>+44(SB)/4, $0x3f800000
-DATA constants<>+48(SB)/4, $0x0000007f
-GLOBL constants<>(SB), RODATA|NOPTR, $52
-
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
 DATA lanes<>+8(SB)/4, $0x00000002
@@ -29,193 +14,89 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func Exp(y []float32, x []float32)
+//	y ← e^x
+//
+// func Exp(list [][]float32)
 // Requires: AVX, AVX2
-TEXT ·Exp(SB), NOSPLIT, $0-48
-	MOVQ         y_len+8(FP), CX
-	MOVQ         y_base+0(FP), DX
-	MOVQ         x_base+24(FP), BX
-	VBROADCASTSS constants<>+8(SB), Y0
-	VBROADCASTSS constants<>+48(SB), Y1
-	VBROADCASTSS constants<>+0(SB), Y2
-	VBROADCASTSS constants<>+4(SB), Y3
-	VBROADCASTSS constants<>+12(SB), Y4
-	VBROADCASTSS constants<>+16(SB), Y5
-	VBROADCASTSS constants<>+20(SB), Y6
-	VBROADCASTSS constants<>+24(SB), Y7
-	VBROADCASTSS constants<>+28(SB), Y8
-	VBROADCASTSS constants<>+32(SB), Y9
-	XORQ         AX, AX
-	MOVQ         CX, SI
-	ANDQ         $-32, SI
-	CMPQ         AX, SI
-	JGE          mainend
+TEXT ·Exp(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS word4b400000<>+0(SB), Y0
+	VBROADCASTSS word0000007f<>+0(SB), Y1
+	VBROADCASTSS word42b20000<>+0(SB), Y2
+	VBROADCASTSS wordc2d00000<>+0(SB), Y3
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y4
+	VBROADCASTSS word3f317200<>+0(SB), Y5
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y6
+	VBROADCASTSS word3ab50f6b<>+0(SB), Y7
+	VBROADCASTSS word3c091e90<>+0(SB), Y8
+	LEAQ         -48(DX), AX
 
-main:
-	VMOVUPS      (BX)(AX*4), Y10
-	VMAXPS       Y10, Y3, Y10
-	VMINPS       Y10, Y2, Y10
-	VMULPS       Y4, Y10, Y11
-	VADDPS       Y0, Y11, Y11
-	VSUBPS       Y0, Y11, Y12
-	VMULPS       Y5, Y12, Y13
-	VSUBPS       Y13, Y10, Y10
-	VMULPS       Y6, Y12, Y12
-	VSUBPS       Y12, Y10, Y13
-	VMULPS       Y13, Y7, Y14
-	VADDPS       Y8, Y14, Y14
-	VMULPS       Y13, Y14, Y14
-	VADDPS       Y9, Y14, Y14
-	VMULPS       Y13, Y14, Y14
-	VBROADCASTSS constants<>+36(SB), Y15
-	VADDPS       Y15, Y14, Y14
-	VMULPS       Y13, Y14, Y14
-	VBROADCASTSS constants<>+40(SB), Y15
-	VADDPS       Y15, Y14, Y14
-	VMULPS       Y13, Y13, Y15
-	VMULPS       Y15, Y14, Y14
-	VSUBPS       Y13, Y10, Y10
-	VSUBPS       Y12, Y10, Y10
-	VADDPS       Y10, Y14, Y10
-	VADDPS       Y10, Y13, Y10
-	VBROADCASTSS constants<>+44(SB), Y12
-	VADDPS       Y10, Y12, Y10
-	VPSUBD       Y0, Y11, Y11
-	VPSRAD       $0x01, Y11, Y12
-	VPADDD       Y1, Y12, Y13
-	VPSLLD       $0x17, Y13, Y13
-	VMULPS       Y13, Y10, Y10
-	VPSUBD       Y12, Y11, Y11
-	VPADDD       Y1, Y11, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VMULPS       Y11, Y10, Y10
-	VMOVUPS      Y10, (DX)(AX*4)
-	VMOVUPS      32(BX)(AX*4), Y10
-	VMAXPS       Y10, Y3, Y10
-	VMINPS       Y10, Y2, Y10
-	VMULPS       Y4, Y10, Y11
-	VADDPS       Y0, Y11, Y11
-	VSUBPS       Y0, Y11, Y12
-	VMULPS       Y5, Y12, Y13
-	VSUBPS       Y13, Y10, Y10
-	VMULPS       Y6, Y12, Y12
-	VSUBPS       Y12, Y10, Y13
-	VMULPS       Y13, Y7, Y14
-	VADDPS       Y8, Y14, Y14
-	VMULPS       Y13, Y14, Y14
-	VADDPS       Y9, Y14, Y14
-	VMULPS       Y13, Y14, Y14
-	VBROADCASTSS constants<>+36(SB), Y15
-	VADDPS       Y15, Y14, Y14
-	VMULPS       Y13, Y14, Y14
-	VBROADCASTSS constants<>+40(SB), Y15
-	VADDPS       Y15, Y14, Y14
-	VMULPS       Y13, Y13, Y15
-	VMULPS       Y15, Y14, Y14
-	VSUBPS       Y13, Y10, Y10
-	VSUBPS       Y12, Y10, Y10
-	VADDPS       Y10, Y14, Y10
-	VADDPS       Y10, Y13, Y10
-	VBROADCASTSS constants<>+44(SB), Y12
-	VADDPS       Y10, Y12, Y10
-	VPSUBD       Y0, Y11, Y11
-	VPSRAD       $0x01, Y11, Y12
-	VPADDD       Y1, Y12, Y13
-	VPSLLD       $0x17, Y13, Y13
-	VMULPS       Y13, Y10, Y10
-	VPSUBD       Y12, Y11, Y11
-	VPADDD       Y1, Y11, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VMULPS       Y11, Y10, Y10
-	VMOVUPS      Y10, 32(DX)(AX*4)
-	VMOVUPS      64(BX)(AX*4), Y10
-	VMAXPS       Y10, Y3, Y10
-	VMINPS       Y10, Y2, Y10
-	VMULPS       Y4, Y10, Y11
-	VADDPS       Y0, Y11, Y11
-	VSUBPS       Y0, Y11, Y12
-	VMULPS       Y5, Y12, Y13
-	VSUBPS       Y13, Y10, Y10
-	VMULPS       Y6, Y12, Y12
-	VSUBPS       Y12, Y10, Y13
-	VMULPS       Y13, Y7, Y14
-	VADDPS       Y8, Y14, Y14
-	VMULPS       Y13, Y14, Y14
-	VADDPS       Y9, Y14, Y14
-	VMULPS       Y13, Y14, Y14
-	VBROADCASTSS constants<>+36(SB), Y15
-	VADDPS       Y15, Y14, Y14
-	VMULPS       Y13, Y14, Y14
-	VBROADCASTSS constants<>+40(SB), Y15
-	VADDPS       Y15, Y14, Y14
-	VMULPS       Y13, Y13, Y15
-	VMULPS       Y15, Y14, Y14
-	VSUBPS       Y13, Y10, Y10
-	VSUBPS       Y12, Y10, Y10
-	VADDPS       Y10, Y14, Y10
-	VADDPS       Y10, Y13, Y10
-	VBROADCASTSS constants<>+44(SB), Y12
-	VADDPS       Y10, Y12, Y10
-	VPSUBD       Y0, Y11, Y11
-	VPSRAD       $0x01, Y11, Y12
-	VPADDD       Y1, Y12, Y13
-	VPSLLD       $0x17, Y13, Y13
-	VMULPS       Y13, Y10, Y10
-	VPSUBD       Y12, Y11, Y11
-	VPADDD       Y1, Y11, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VMULPS       Y11, Y10, Y10
-	VMOVUPS      Y10, 64(DX)(AX*4)
-	VMOVUPS      96(BX)(AX*4), Y10
-	VMAXPS       Y10, Y3, Y10
-	VMINPS       Y10, Y2, Y10
-	VMULPS       Y4, Y10, Y11
-	VADDPS       Y0, Y11, Y11
-	VSUBPS       Y0, Y11, Y12
-	VMULPS       Y5, Y12, Y13
-	VSUBPS       Y13, Y10, Y10
-	VMULPS       Y6, Y12, Y12
-	VSUBPS       Y12, Y10, Y13
-	VMULPS       Y13, Y7, Y14
-	VADDPS       Y8, Y14, Y14
-	VMULPS       Y13, Y14, Y14
-	VADDPS       Y9, Y14, Y14
-	VMULPS       Y13, Y14, Y14
-	VBROADCASTSS constants<>+36(SB), Y15
-	VADDPS       Y15, Y14, Y14
-	VMULPS       Y13, Y14, Y14
-	VBROADCASTSS constants<>+40(SB), Y15
-	VADDPS       Y15, Y14, Y14
-	VMULPS       Y13, Y13, Y15
-	VMULPS       Y15, Y14, Y14
-	VSUBPS       Y13, Y10, Y10
-	VSUBPS       Y12, Y10, Y10
-	VADDPS       Y10, Y14, Y10
-	VADDPS       Y10, Y13, Y10
-	VBROADCASTSS constants<>+44(SB), Y12
-	VADDPS       Y10, Y12, Y10
-	VPSUBD       Y0, Y11, Y11
-	VPSRAD       $0x01, Y11, Y12
-	VPADDD       Y1, Y12, Y13
-	VPSLLD       $0x17, Y13, Y13
-	VMULPS       Y13, Y10, Y10
-	VPSUBD       Y12, Y11, Y11
-	VPADDD       Y1, Y11, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VMULPS       Y11, Y10, Y10
-	VMOVUPS      Y10, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, SI
-	JLT          main
-
-mainend:
-	MOVQ CX, SI
-	ANDQ $-8, SI
-	CMPQ AX, SI
+entry:
+	MOVQ 8(CX), DI
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	XORQ AX, AX
+	MOVQ DI, R8
+	ANDQ $-8, R8
+	CMPQ AX, R8
 	JGE  loopend
 
 loop:
-	VMOVUPS      (BX)(AX*4), Y10
+	VMOVUPS      (SI)(AX*4), Y9
+	VMAXPS       Y9, Y3, Y9
+	VMINPS       Y9, Y2, Y9
+	VMULPS       Y4, Y9, Y10
+	VADDPS       Y0, Y10, Y10
+	VSUBPS       Y0, Y10, Y11
+	VMULPS       Y5, Y11, Y12
+	VSUBPS       Y12, Y9, Y9
+	VMULPS       Y6, Y11, Y11
+	VSUBPS       Y11, Y9, Y12
+	VMULPS       Y12, Y7, Y13
+	VADDPS       Y8, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3d2aac83<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3efffffe<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y12, Y14
+	VMULPS       Y14, Y13, Y13
+	VSUBPS       Y12, Y9, Y9
+	VSUBPS       Y11, Y9, Y9
+	VADDPS       Y9, Y13, Y9
+	VADDPS       Y9, Y12, Y9
+	VBROADCASTSS word3f800000<>+0(SB), Y11
+	VADDPS       Y9, Y11, Y9
+	VPSUBD       Y0, Y10, Y10
+	VPSRAD       $0x01, Y10, Y11
+	VPADDD       Y1, Y11, Y12
+	VPSLLD       $0x17, Y12, Y12
+	VMULPS       Y12, Y9, Y9
+	VPSUBD       Y11, Y10, Y10
+	VPADDD       Y1, Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y9, Y9
+	VMOVUPS      Y9, (BX)(AX*4)
+	ADDQ         $+8, AX
+	CMPQ         AX, R8
+	JLT          loop
+
+loopend:
+	SUBQ         AX, DI
+	JE           done
+	VMOVD        DI, X9
+	VPBROADCASTD X9, Y9
+	VPCMPGTD     lanes<>+0(SB), Y9, Y9
+	VMASKMOVPS   (SI)(AX*4), Y9, Y10
 	VMAXPS       Y10, Y3, Y10
 	VMINPS       Y10, Y2, Y10
 	VMULPS       Y4, Y10, Y11
@@ -228,12 +109,13 @@ loop:
 	VMULPS       Y13, Y7, Y14
 	VADDPS       Y8, Y14, Y14
 	VMULPS       Y13, Y14, Y14
-	VADDPS       Y9, Y14, Y14
-	VMULPS       Y13, Y14, Y14
-	VBROADCASTSS constants<>+36(SB), Y15
+	VBROADCASTSS word3d2aac83<>+0(SB), Y15
 	VADDPS       Y15, Y14, Y14
 	VMULPS       Y13, Y14, Y14
-	VBROADCASTSS constants<>+40(SB), Y15
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3efffffe<>+0(SB), Y15
 	VADDPS       Y15, Y14, Y14
 	VMULPS       Y13, Y13, Y15
 	VMULPS       Y15, Y14, Y14
@@ -241,7 +123,7 @@ loop:
 	VSUBPS       Y12, Y10, Y10
 	VADDPS       Y10, Y14, Y10
 	VADDPS       Y10, Y13, Y10
-	VBROADCASTSS constants<>+44(SB), Y12
+	VBROADCASTSS word3f800000<>+0(SB), Y12
 	VADDPS       Y10, Y12, Y10
 	VPSUBD       Y0, Y11, Y11
 	VPSRAD       $0x01, Y11, Y12
@@ -252,56 +134,52 @@ loop:
 	VPADDD       Y1, Y11, Y11
 	VPSLLD       $0x17, Y11, Y11
 	VMULPS       Y11, Y10, Y10
-	VMOVUPS      Y10, (DX)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, SI
-	JLT          loop
-
-loopend:
-	SUBQ         AX, CX
-	JE           done
-	VMOVD        CX, X10
-	VPBROADCASTD X10, Y10
-	VPCMPGTD     lanes<>+0(SB), Y10, Y10
-	VMASKMOVPS   (BX)(AX*4), Y10, Y11
-	VMAXPS       Y11, Y3, Y3
-	VMINPS       Y3, Y2, Y2
-	VMULPS       Y4, Y2, Y3
-	VADDPS       Y0, Y3, Y3
-	VSUBPS       Y0, Y3, Y4
-	VMULPS       Y5, Y4, Y5
-	VSUBPS       Y5, Y2, Y2
-	VMULPS       Y6, Y4, Y4
-	VSUBPS       Y4, Y2, Y5
-	VMULPS       Y5, Y7, Y6
-	VADDPS       Y8, Y6, Y6
-	VMULPS       Y5, Y6, Y6
-	VADDPS       Y9, Y6, Y6
-	VMULPS       Y5, Y6, Y6
-	VBROADCASTSS constants<>+36(SB), Y7
-	VADDPS       Y7, Y6, Y6
-	VMULPS       Y5, Y6, Y6
-	VBROADCASTSS constants<>+40(SB), Y7
-	VADDPS       Y7, Y6, Y6
-	VMULPS       Y5, Y5, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y5, Y2, Y2
-	VSUBPS       Y4, Y2, Y2
-	VADDPS       Y2, Y6, Y2
-	VADDPS       Y2, Y5, Y2
-	VBROADCASTSS constants<>+44(SB), Y4
-	VADDPS       Y2, Y4, Y2
-	VPSUBD       Y0, Y3, Y0
-	VPSRAD       $0x01, Y0, Y3
-	VPADDD       Y1, Y3, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y2, Y2
-	VPSUBD       Y3, Y0, Y0
-	VPADDD       Y1, Y0, Y0
-	VPSLLD       $0x17, Y0, Y0
-	VMULPS       Y0, Y2, Y0
-	VMASKMOVPS   Y0, Y10, (DX)(AX*4)
+	VMASKMOVPS   Y10, Y9, (BX)(AX*4)
 
 done:
+	ADDQ $+48, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word4b400000<>+0(SB)/4, $0x4b400000
+GLOBL word4b400000<>(SB), RODATA|NOPTR, $4
+
+DATA word0000007f<>+0(SB)/4, $0x0000007f
+GLOBL word0000007f<>(SB), RODATA|NOPTR, $4
+
+DATA word42b20000<>+0(SB)/4, $0x42b20000
+GLOBL word42b20000<>(SB), RODATA|NOPTR, $4
+
+DATA wordc2d00000<>+0(SB)/4, $0xc2d00000
+GLOBL wordc2d00000<>(SB), RODATA|NOPTR, $4
+
+DATA word3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+GLOBL word3fb8aa3b<>(SB), RODATA|NOPTR, $4
+
+DATA word3f317200<>+0(SB)/4, $0x3f317200
+GLOBL word3f317200<>(SB), RODATA|NOPTR, $4
+
+DATA word35bfbe8e<>+0(SB)/4, $0x35bfbe8e
+GLOBL word35bfbe8e<>(SB), RODATA|NOPTR, $4
+
+DATA word3ab50f6b<>+0(SB)/4, $0x3ab50f6b
+GLOBL word3ab50f6b<>(SB), RODATA|NOPTR, $4
+
+DATA word3c091e90<>+0(SB)/4, $0x3c091e90
+GLOBL word3c091e90<>(SB), RODATA|NOPTR, $4
+
+DATA word3d2aac83<>+0(SB)/4, $0x3d2aac83
+GLOBL word3d2aac83<>(SB), RODATA|NOPTR, $4
+
+DATA word3e2aaa47<>+0(SB)/4, $0x3e2aaa47
+GLOBL word3e2aaa47<>(SB), RODATA|NOPTR, $4
+
+DATA word3efffffe<>+0(SB)/4, $0x3efffffe
+GLOBL word3efffffe<>(SB), RODATA|NOPTR, $4
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $4

@@ -4,11 +4,6 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x3f800000
-DATA constants<>+4(SB)/4, $0x00000000
-DATA constants<>+8(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $12
-
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
 DATA lanes<>+8(SB)/4, $0x00000002
@@ -19,186 +14,245 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func Hinge(grad []float32, x []float32, y []float32, c *[3]float32, sum *[32]float64)
-// Requires: AVX, AVX2
-TEXT ·Hinge(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), CX
-	MOVQ         grad_base+0(FP), DX
-	MOVQ         x_base+24(FP), BX
-	MOVQ         y_base+48(FP), SI
-	MOVQ         sum+80(FP), DI
-	MOVQ         c+72(FP), AX
-	VBROADCASTSS constants<>+4(SB), Y0
+//	label = y·labelScale + labelShift, h = 1 - label·x
+//	loss = max(h, 0), slope = h > 0 ? -label : 0
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func Hinge(list [][]float32, c *[3]float32, sum *[32]float64)
+// Requires: AVX, AVX2, MMX+
+TEXT ·Hinge(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS word00000000<>+0(SB), Y0
 	VBROADCASTSS (AX), Y1
 	VBROADCASTSS 4(AX), Y2
 	VBROADCASTSS 8(AX), Y3
-	VBROADCASTSS constants<>+0(SB), Y4
-	XORQ         AX, AX
-	MOVQ         CX, R8
-	ANDQ         $-32, R8
-	CMPQ         AX, R8
-	JGE          mainend
-	VMOVUPS      (DI), Y5
-	VMOVUPS      32(DI), Y6
-	VMOVUPS      64(DI), Y7
-	VMOVUPS      96(DI), Y8
-	VMOVUPS      128(DI), Y9
-	VMOVUPS      160(DI), Y10
-	VMOVUPS      192(DI), Y11
-	VMOVUPS      224(DI), Y12
+	VBROADCASTSS word3f800000<>+0(SB), Y4
+	LEAQ         -96(BX), R11
+
+entry:
+	LEAQ       576(DX), AX
+	CMPQ       AX, R11
+	JG         near
+	MOVQ       (AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       48(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       72(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+
+near:
+	MOVQ    8(DX), R10
+	MOVQ    (DX), SI
+	MOVQ    24(DX), DI
+	MOVQ    48(DX), R8
+	MOVQ    72(DX), R9
+	XORQ    AX, AX
+	MOVQ    R10, R12
+	ANDQ    $-32, R12
+	CMPQ    AX, R12
+	JGE     mainend
+	VMOVUPS (CX), Y5
+	VMOVUPS 32(CX), Y6
+	VMOVUPS 64(CX), Y7
+	VMOVUPS 96(CX), Y8
+	VMOVUPS 128(CX), Y9
+	VMOVUPS 160(CX), Y10
+	VMOVUPS 192(CX), Y11
+	VMOVUPS 224(CX), Y12
 
 main:
-	VMOVUPS      (SI)(AX*4), Y13
+	VMOVUPS      (R9)(AX*4), Y13
 	VMULPS       Y2, Y13, Y13
 	VADDPS       Y3, Y13, Y13
-	VBROADCASTSS constants<>+8(SB), Y14
+	VBROADCASTSS word80000000<>+0(SB), Y14
 	VXORPS       Y14, Y13, Y14
-	VMOVUPS      (BX)(AX*4), Y15
+	VMOVUPS      (R8)(AX*4), Y15
 	VMULPS       Y15, Y13, Y13
 	VSUBPS       Y13, Y4, Y13
 	VMAXPS       Y13, Y0, Y15
 	VCMPPS       $0x11, Y13, Y0, Y13
 	VBLENDVPS    Y13, Y14, Y15, Y13
 	VMULPS       Y1, Y13, Y13
-	VMOVUPS      Y13, (DX)(AX*4)
+	VMOVUPS      Y13, (SI)(AX*4)
+	VMOVUPS      Y15, (DI)(AX*4)
 	VCVTPS2PD    X15, Y13
 	VEXTRACTF128 $0x01, Y15, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y13, Y5, Y5
 	VADDPD       Y14, Y6, Y6
-	VMOVUPS      32(SI)(AX*4), Y13
+	VMOVUPS      32(R9)(AX*4), Y13
 	VMULPS       Y2, Y13, Y13
 	VADDPS       Y3, Y13, Y13
-	VBROADCASTSS constants<>+8(SB), Y14
+	VBROADCASTSS word80000000<>+0(SB), Y14
 	VXORPS       Y14, Y13, Y14
-	VMOVUPS      32(BX)(AX*4), Y15
+	VMOVUPS      32(R8)(AX*4), Y15
 	VMULPS       Y15, Y13, Y13
 	VSUBPS       Y13, Y4, Y13
 	VMAXPS       Y13, Y0, Y15
 	VCMPPS       $0x11, Y13, Y0, Y13
 	VBLENDVPS    Y13, Y14, Y15, Y13
 	VMULPS       Y1, Y13, Y13
-	VMOVUPS      Y13, 32(DX)(AX*4)
+	VMOVUPS      Y13, 32(SI)(AX*4)
+	VMOVUPS      Y15, 32(DI)(AX*4)
 	VCVTPS2PD    X15, Y13
 	VEXTRACTF128 $0x01, Y15, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y13, Y7, Y7
 	VADDPD       Y14, Y8, Y8
-	VMOVUPS      64(SI)(AX*4), Y13
+	VMOVUPS      64(R9)(AX*4), Y13
 	VMULPS       Y2, Y13, Y13
 	VADDPS       Y3, Y13, Y13
-	VBROADCASTSS constants<>+8(SB), Y14
+	VBROADCASTSS word80000000<>+0(SB), Y14
 	VXORPS       Y14, Y13, Y14
-	VMOVUPS      64(BX)(AX*4), Y15
+	VMOVUPS      64(R8)(AX*4), Y15
 	VMULPS       Y15, Y13, Y13
 	VSUBPS       Y13, Y4, Y13
 	VMAXPS       Y13, Y0, Y15
 	VCMPPS       $0x11, Y13, Y0, Y13
 	VBLENDVPS    Y13, Y14, Y15, Y13
 	VMULPS       Y1, Y13, Y13
-	VMOVUPS      Y13, 64(DX)(AX*4)
+	VMOVUPS      Y13, 64(SI)(AX*4)
+	VMOVUPS      Y15, 64(DI)(AX*4)
 	VCVTPS2PD    X15, Y13
 	VEXTRACTF128 $0x01, Y15, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y13, Y9, Y9
 	VADDPD       Y14, Y10, Y10
-	VMOVUPS      96(SI)(AX*4), Y13
+	VMOVUPS      96(R9)(AX*4), Y13
 	VMULPS       Y2, Y13, Y13
 	VADDPS       Y3, Y13, Y13
-	VBROADCASTSS constants<>+8(SB), Y14
+	VBROADCASTSS word80000000<>+0(SB), Y14
 	VXORPS       Y14, Y13, Y14
-	VMOVUPS      96(BX)(AX*4), Y15
+	VMOVUPS      96(R8)(AX*4), Y15
 	VMULPS       Y15, Y13, Y13
 	VSUBPS       Y13, Y4, Y13
 	VMAXPS       Y13, Y0, Y15
 	VCMPPS       $0x11, Y13, Y0, Y13
 	VBLENDVPS    Y13, Y14, Y15, Y13
 	VMULPS       Y1, Y13, Y13
-	VMOVUPS      Y13, 96(DX)(AX*4)
+	VMOVUPS      Y13, 96(SI)(AX*4)
+	VMOVUPS      Y15, 96(DI)(AX*4)
 	VCVTPS2PD    X15, Y13
 	VEXTRACTF128 $0x01, Y15, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y13, Y11, Y11
 	VADDPD       Y14, Y12, Y12
 	ADDQ         $+32, AX
-	CMPQ         AX, R8
+	CMPQ         AX, R12
 	JLT          main
-	VMOVUPS      Y5, (DI)
-	VMOVUPS      Y6, 32(DI)
-	VMOVUPS      Y7, 64(DI)
-	VMOVUPS      Y8, 96(DI)
-	VMOVUPS      Y9, 128(DI)
-	VMOVUPS      Y10, 160(DI)
-	VMOVUPS      Y11, 192(DI)
-	VMOVUPS      Y12, 224(DI)
+	VMOVUPS      Y5, (CX)
+	VMOVUPS      Y6, 32(CX)
+	VMOVUPS      Y7, 64(CX)
+	VMOVUPS      Y8, 96(CX)
+	VMOVUPS      Y9, 128(CX)
+	VMOVUPS      Y10, 160(CX)
+	VMOVUPS      Y11, 192(CX)
+	VMOVUPS      Y12, 224(CX)
 
 mainend:
-	MOVQ CX, R8
-	ANDQ $-8, R8
-	CMPQ AX, R8
+	MOVQ R10, R12
+	ANDQ $-8, R12
+	CMPQ AX, R12
 	JGE  loopend
 
 loop:
-	MOVQ         AX, R9
-	ANDQ         $+31, R9
-	VMOVUPS      (SI)(AX*4), Y5
+	MOVQ         AX, R13
+	ANDQ         $+31, R13
+	VMOVUPS      (R9)(AX*4), Y5
 	VMULPS       Y2, Y5, Y5
 	VADDPS       Y3, Y5, Y5
-	VBROADCASTSS constants<>+8(SB), Y6
+	VBROADCASTSS word80000000<>+0(SB), Y6
 	VXORPS       Y6, Y5, Y6
-	VMOVUPS      (BX)(AX*4), Y7
+	VMOVUPS      (R8)(AX*4), Y7
 	VMULPS       Y7, Y5, Y5
 	VSUBPS       Y5, Y4, Y5
 	VMAXPS       Y5, Y0, Y7
 	VCMPPS       $0x11, Y5, Y0, Y5
 	VBLENDVPS    Y5, Y6, Y7, Y5
 	VMULPS       Y1, Y5, Y5
-	VMOVUPS      Y5, (DX)(AX*4)
+	VMOVUPS      Y5, (SI)(AX*4)
+	VMOVUPS      Y7, (DI)(AX*4)
 	VCVTPS2PD    X7, Y5
 	VEXTRACTF128 $0x01, Y7, X6
 	VCVTPS2PD    X6, Y6
-	VMOVUPS      (DI)(R9*8), Y7
+	VMOVUPS      (CX)(R13*8), Y7
 	VADDPD       Y5, Y7, Y7
-	VMOVUPS      Y7, (DI)(R9*8)
-	VMOVUPS      32(DI)(R9*8), Y5
+	VMOVUPS      Y7, (CX)(R13*8)
+	VMOVUPS      32(CX)(R13*8), Y5
 	VADDPD       Y6, Y5, Y5
-	VMOVUPS      Y5, 32(DI)(R9*8)
+	VMOVUPS      Y5, 32(CX)(R13*8)
 	ADDQ         $+8, AX
-	CMPQ         AX, R8
+	CMPQ         AX, R12
 	JLT          loop
 
 loopend:
-	SUBQ         AX, CX
+	SUBQ         AX, R10
 	JE           done
-	VMOVD        CX, X5
+	VMOVD        R10, X5
 	VPBROADCASTD X5, Y5
 	VPCMPGTD     lanes<>+0(SB), Y5, Y5
-	MOVQ         AX, CX
-	ANDQ         $+31, CX
-	VMASKMOVPS   (SI)(AX*4), Y5, Y6
-	VMULPS       Y2, Y6, Y2
-	VADDPS       Y3, Y2, Y2
-	VBROADCASTSS constants<>+8(SB), Y3
-	VXORPS       Y3, Y2, Y3
-	VMASKMOVPS   (BX)(AX*4), Y5, Y6
-	VMULPS       Y6, Y2, Y2
-	VSUBPS       Y2, Y4, Y2
-	VMAXPS       Y2, Y0, Y4
-	VCMPPS       $0x11, Y2, Y0, Y0
-	VBLENDVPS    Y0, Y3, Y4, Y0
-	VMULPS       Y1, Y0, Y0
-	VMASKMOVPS   Y0, Y5, (DX)(AX*4)
-	VANDPS       Y5, Y4, Y0
-	VCVTPS2PD    X0, Y1
-	VEXTRACTF128 $0x01, Y0, X0
-	VCVTPS2PD    X0, Y0
-	VMOVUPS      (DI)(CX*8), Y2
-	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (DI)(CX*8)
-	VMOVUPS      32(DI)(CX*8), Y1
-	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(DI)(CX*8)
+	MOVQ         AX, R10
+	ANDQ         $+31, R10
+	VMASKMOVPS   (R9)(AX*4), Y5, Y6
+	VMULPS       Y2, Y6, Y6
+	VADDPS       Y3, Y6, Y6
+	VBROADCASTSS word80000000<>+0(SB), Y7
+	VXORPS       Y7, Y6, Y7
+	VMASKMOVPS   (R8)(AX*4), Y5, Y8
+	VMULPS       Y8, Y6, Y6
+	VSUBPS       Y6, Y4, Y6
+	VMAXPS       Y6, Y0, Y8
+	VCMPPS       $0x11, Y6, Y0, Y6
+	VBLENDVPS    Y6, Y7, Y8, Y6
+	VMULPS       Y1, Y6, Y6
+	VMASKMOVPS   Y6, Y5, (SI)(AX*4)
+	VMASKMOVPS   Y8, Y5, (DI)(AX*4)
+	VANDPS       Y5, Y8, Y5
+	VCVTPS2PD    X5, Y6
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VMOVUPS      (CX)(R10*8), Y7
+	VADDPD       Y6, Y7, Y7
+	VMOVUPS      Y7, (CX)(R10*8)
+	VMOVUPS      32(CX)(R10*8), Y6
+	VADDPD       Y5, Y6, Y6
+	VMOVUPS      Y6, 32(CX)(R10*8)
 
 done:
+	ADDQ $+96, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4

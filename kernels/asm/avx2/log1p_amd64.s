@@ -4,27 +4,6 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x00000000
-DATA constants<>+4(SB)/4, $0x3f800000
-DATA constants<>+8(SB)/4, $0xbf800000
-DATA constants<>+12(SB)/4, $0x3f3504f3
-DATA constants<>+16(SB)/4, $0x007fffff
-DATA constants<>+20(SB)/4, $0x3f000000
-DATA constants<>+24(SB)/4, $0x3d8a26cb
-DATA constants<>+28(SB)/4, $0xbdef2374
-DATA constants<>+32(SB)/4, $0x3df37d3f
-DATA constants<>+36(SB)/4, $0xbdfe1092
-DATA constants<>+40(SB)/4, $0x3e119b5d
-DATA constants<>+44(SB)/4, $0xbe2aae26
-DATA constants<>+48(SB)/4, $0x3e4cd25e
-DATA constants<>+52(SB)/4, $0xbe800003
-DATA constants<>+56(SB)/4, $0x3eaaaaa4
-DATA constants<>+60(SB)/4, $0x3f317200
-DATA constants<>+64(SB)/4, $0x35bfbe8e
-DATA constants<>+68(SB)/4, $0xff800000
-DATA constants<>+72(SB)/4, $0x7fc00000
-GLOBL constants<>(SB), RODATA|NOPTR, $76
-
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
 DATA lanes<>+8(SB)/4, $0x00000002
@@ -35,38 +14,132 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func Log1p(y []float32, x []float32)
+//	y ← log(1 + x)
+//
+// func Log1p(list [][]float32)
 // Requires: AVX, AVX2
-TEXT ·Log1p(SB), NOSPLIT, $0-48
-	MOVQ         y_len+8(FP), CX
-	MOVQ         y_base+0(FP), DX
-	MOVQ         x_base+24(FP), BX
-	VBROADCASTSS constants<>+4(SB), Y0
-	VBROADCASTSS constants<>+0(SB), Y1
-	VBROADCASTSS constants<>+8(SB), Y2
-	VBROADCASTSS constants<>+12(SB), Y3
-	VBROADCASTSS constants<>+16(SB), Y4
-	VBROADCASTSS constants<>+20(SB), Y5
-	XORQ         AX, AX
-	MOVQ         CX, SI
-	ANDQ         $-8, SI
-	CMPQ         AX, SI
-	JGE          loopend
+TEXT ·Log1p(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Y0
+	VBROADCASTSS word00000000<>+0(SB), Y1
+	VBROADCASTSS wordbf800000<>+0(SB), Y2
+	VBROADCASTSS word3f3504f3<>+0(SB), Y3
+	VBROADCASTSS word007fffff<>+0(SB), Y4
+	LEAQ         -48(DX), AX
+
+entry:
+	MOVQ 8(CX), DI
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	XORQ AX, AX
+	MOVQ DI, R8
+	ANDQ $-8, R8
+	CMPQ AX, R8
+	JGE  loopend
 
 loop:
-	VMOVUPS      (BX)(AX*4), Y6
+	VMOVUPS      (SI)(AX*4), Y5
+	VADDPS       Y5, Y0, Y6
+	VPSUBD       Y3, Y6, Y7
+	VPSRAD       $0x17, Y7, Y8
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS word3f317200<>+0(SB), Y9
+	VMULPS       Y9, Y8, Y9
+	VANDPS       Y4, Y7, Y7
+	VPADDD       Y3, Y7, Y7
+	VSUBPS       Y0, Y7, Y7
+	VCMPPS       $0x00, Y1, Y8, Y10
+	VBLENDVPS    Y10, Y5, Y7, Y7
+	VBROADCASTSS word3f000000<>+0(SB), Y11
+	VMULPS       Y7, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VSUBPS       Y11, Y7, Y12
+	VADDPS       Y12, Y9, Y13
+	VSUBPS       Y12, Y7, Y14
+	VSUBPS       Y11, Y14, Y11
+	VSUBPS       Y13, Y9, Y9
+	VADDPS       Y12, Y9, Y9
+	VADDPS       Y9, Y11, Y9
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS wordbdef2374<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS word3df37d3f<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS word3e119b5d<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS wordbe800003<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y7, Y12
+	VMULPS       Y7, Y12, Y7
+	VMULPS       Y7, Y11, Y7
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y11
+	VMULPS       Y11, Y8, Y8
+	VSUBPS       Y0, Y6, Y11
+	VSUBPS       Y11, Y6, Y12
+	VSUBPS       Y12, Y0, Y12
+	VSUBPS       Y11, Y5, Y11
+	VADDPS       Y11, Y12, Y11
+	VDIVPS       Y6, Y11, Y6
+	VBLENDVPS    Y10, Y1, Y6, Y6
+	VADDPS       Y6, Y8, Y6
+	VADDPS       Y6, Y7, Y6
+	VADDPS       Y6, Y9, Y6
+	VADDPS       Y6, Y13, Y6
+	VADDPS       Y5, Y5, Y7
+	VCMPPS       $0x00, Y5, Y7, Y7
+	VBLENDVPS    Y7, Y5, Y6, Y6
+	VCMPPS       $0x00, Y2, Y5, Y7
+	VBROADCASTSS wordff800000<>+0(SB), Y8
+	VBROADCASTSS word7fc00000<>+0(SB), Y9
+	VBLENDVPS    Y7, Y8, Y9, Y7
+	VCMPPS       $0x11, Y5, Y2, Y5
+	VBLENDVPS    Y5, Y6, Y7, Y5
+	VMOVUPS      Y5, (BX)(AX*4)
+	ADDQ         $+8, AX
+	CMPQ         AX, R8
+	JLT          loop
+
+loopend:
+	SUBQ         AX, DI
+	JE           done
+	VMOVD        DI, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     lanes<>+0(SB), Y5, Y5
+	VMASKMOVPS   (SI)(AX*4), Y5, Y6
 	VADDPS       Y6, Y0, Y7
 	VPSUBD       Y3, Y7, Y8
 	VPSRAD       $0x17, Y8, Y9
 	VCVTDQ2PS    Y9, Y9
-	VBROADCASTSS constants<>+60(SB), Y10
+	VBROADCASTSS word3f317200<>+0(SB), Y10
 	VMULPS       Y10, Y9, Y10
 	VANDPS       Y4, Y8, Y8
 	VPADDD       Y3, Y8, Y8
 	VSUBPS       Y0, Y8, Y8
 	VCMPPS       $0x00, Y1, Y9, Y11
 	VBLENDVPS    Y11, Y6, Y8, Y8
-	VMULPS       Y8, Y5, Y12
+	VBROADCASTSS word3f000000<>+0(SB), Y12
+	VMULPS       Y8, Y12, Y12
 	VMULPS       Y8, Y12, Y12
 	VSUBPS       Y12, Y8, Y13
 	VADDPS       Y13, Y10, Y14
@@ -75,35 +148,35 @@ loop:
 	VSUBPS       Y14, Y10, Y10
 	VADDPS       Y13, Y10, Y10
 	VADDPS       Y10, Y12, Y10
-	VBROADCASTSS constants<>+24(SB), Y12
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+28(SB), Y13
+	VBROADCASTSS wordbdef2374<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+32(SB), Y13
+	VBROADCASTSS word3df37d3f<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+36(SB), Y13
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+40(SB), Y13
+	VBROADCASTSS word3e119b5d<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+44(SB), Y13
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+48(SB), Y13
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+52(SB), Y13
+	VBROADCASTSS wordbe800003<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS constants<>+56(SB), Y13
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y8, Y8, Y13
 	VMULPS       Y8, Y13, Y8
 	VMULPS       Y8, Y12, Y8
-	VBROADCASTSS constants<>+64(SB), Y12
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y12
 	VMULPS       Y12, Y9, Y9
 	VSUBPS       Y0, Y7, Y12
 	VSUBPS       Y12, Y7, Y13
@@ -120,95 +193,75 @@ loop:
 	VCMPPS       $0x00, Y6, Y8, Y8
 	VBLENDVPS    Y8, Y6, Y7, Y7
 	VCMPPS       $0x00, Y2, Y6, Y8
-	VBROADCASTSS constants<>+68(SB), Y9
-	VBROADCASTSS constants<>+72(SB), Y10
+	VBROADCASTSS wordff800000<>+0(SB), Y9
+	VBROADCASTSS word7fc00000<>+0(SB), Y10
 	VBLENDVPS    Y8, Y9, Y10, Y8
 	VCMPPS       $0x11, Y6, Y2, Y6
 	VBLENDVPS    Y6, Y7, Y8, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, SI
-	JLT          loop
-
-loopend:
-	SUBQ         AX, CX
-	JE           done
-	VMOVD        CX, X6
-	VPBROADCASTD X6, Y6
-	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	VMASKMOVPS   (BX)(AX*4), Y6, Y7
-	VADDPS       Y7, Y0, Y8
-	VPSUBD       Y3, Y8, Y9
-	VPSRAD       $0x17, Y9, Y10
-	VCVTDQ2PS    Y10, Y10
-	VBROADCASTSS constants<>+60(SB), Y11
-	VMULPS       Y11, Y10, Y11
-	VANDPS       Y4, Y9, Y4
-	VPADDD       Y3, Y4, Y3
-	VSUBPS       Y0, Y3, Y3
-	VCMPPS       $0x00, Y1, Y10, Y4
-	VBLENDVPS    Y4, Y7, Y3, Y3
-	VMULPS       Y3, Y5, Y5
-	VMULPS       Y3, Y5, Y5
-	VSUBPS       Y5, Y3, Y9
-	VADDPS       Y9, Y11, Y12
-	VSUBPS       Y9, Y3, Y13
-	VSUBPS       Y5, Y13, Y5
-	VSUBPS       Y12, Y11, Y11
-	VADDPS       Y9, Y11, Y9
-	VADDPS       Y9, Y5, Y5
-	VBROADCASTSS constants<>+24(SB), Y9
-	VMULPS       Y3, Y9, Y9
-	VBROADCASTSS constants<>+28(SB), Y11
-	VADDPS       Y11, Y9, Y9
-	VMULPS       Y3, Y9, Y9
-	VBROADCASTSS constants<>+32(SB), Y11
-	VADDPS       Y11, Y9, Y9
-	VMULPS       Y3, Y9, Y9
-	VBROADCASTSS constants<>+36(SB), Y11
-	VADDPS       Y11, Y9, Y9
-	VMULPS       Y3, Y9, Y9
-	VBROADCASTSS constants<>+40(SB), Y11
-	VADDPS       Y11, Y9, Y9
-	VMULPS       Y3, Y9, Y9
-	VBROADCASTSS constants<>+44(SB), Y11
-	VADDPS       Y11, Y9, Y9
-	VMULPS       Y3, Y9, Y9
-	VBROADCASTSS constants<>+48(SB), Y11
-	VADDPS       Y11, Y9, Y9
-	VMULPS       Y3, Y9, Y9
-	VBROADCASTSS constants<>+52(SB), Y11
-	VADDPS       Y11, Y9, Y9
-	VMULPS       Y3, Y9, Y9
-	VBROADCASTSS constants<>+56(SB), Y11
-	VADDPS       Y11, Y9, Y9
-	VMULPS       Y3, Y3, Y11
-	VMULPS       Y3, Y11, Y3
-	VMULPS       Y3, Y9, Y3
-	VBROADCASTSS constants<>+64(SB), Y9
-	VMULPS       Y9, Y10, Y9
-	VSUBPS       Y0, Y8, Y10
-	VSUBPS       Y10, Y8, Y11
-	VSUBPS       Y11, Y0, Y0
-	VSUBPS       Y10, Y7, Y10
-	VADDPS       Y10, Y0, Y0
-	VDIVPS       Y8, Y0, Y0
-	VBLENDVPS    Y4, Y1, Y0, Y0
-	VADDPS       Y0, Y9, Y0
-	VADDPS       Y0, Y3, Y0
-	VADDPS       Y0, Y5, Y0
-	VADDPS       Y0, Y12, Y0
-	VADDPS       Y7, Y7, Y1
-	VCMPPS       $0x00, Y7, Y1, Y1
-	VBLENDVPS    Y1, Y7, Y0, Y0
-	VCMPPS       $0x00, Y2, Y7, Y1
-	VBROADCASTSS constants<>+68(SB), Y3
-	VBROADCASTSS constants<>+72(SB), Y4
-	VBLENDVPS    Y1, Y3, Y4, Y1
-	VCMPPS       $0x11, Y7, Y2, Y2
-	VBLENDVPS    Y2, Y0, Y1, Y0
-	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
+	VMASKMOVPS   Y6, Y5, (BX)(AX*4)
 
 done:
+	ADDQ $+48, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4
+
+DATA wordbf800000<>+0(SB)/4, $0xbf800000
+GLOBL wordbf800000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f3504f3<>+0(SB)/4, $0x3f3504f3
+GLOBL word3f3504f3<>(SB), RODATA|NOPTR, $4
+
+DATA word007fffff<>+0(SB)/4, $0x007fffff
+GLOBL word007fffff<>(SB), RODATA|NOPTR, $4
+
+DATA word3f317200<>+0(SB)/4, $0x3f317200
+GLOBL word3f317200<>(SB), RODATA|NOPTR, $4
+
+DATA word3f000000<>+0(SB)/4, $0x3f000000
+GLOBL word3f000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3d8a26cb<>+0(SB)/4, $0x3d8a26cb
+GLOBL word3d8a26cb<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdef2374<>+0(SB)/4, $0xbdef2374
+GLOBL wordbdef2374<>(SB), RODATA|NOPTR, $4
+
+DATA word3df37d3f<>+0(SB)/4, $0x3df37d3f
+GLOBL word3df37d3f<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdfe1092<>+0(SB)/4, $0xbdfe1092
+GLOBL wordbdfe1092<>(SB), RODATA|NOPTR, $4
+
+DATA word3e119b5d<>+0(SB)/4, $0x3e119b5d
+GLOBL word3e119b5d<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe2aae26<>+0(SB)/4, $0xbe2aae26
+GLOBL wordbe2aae26<>(SB), RODATA|NOPTR, $4
+
+DATA word3e4cd25e<>+0(SB)/4, $0x3e4cd25e
+GLOBL word3e4cd25e<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe800003<>+0(SB)/4, $0xbe800003
+GLOBL wordbe800003<>(SB), RODATA|NOPTR, $4
+
+DATA word3eaaaaa4<>+0(SB)/4, $0x3eaaaaa4
+GLOBL word3eaaaaa4<>(SB), RODATA|NOPTR, $4
+
+DATA word35bfbe8e<>+0(SB)/4, $0x35bfbe8e
+GLOBL word35bfbe8e<>(SB), RODATA|NOPTR, $4
+
+DATA wordff800000<>+0(SB)/4, $0xff800000
+GLOBL wordff800000<>(SB), RODATA|NOPTR, $4
+
+DATA word7fc00000<>+0(SB)/4, $0x7fc00000
+GLOBL word7fc00000<>(SB), RODATA|NOPTR, $4

@@ -4,30 +4,6 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x00000000
-DATA constants<>+4(SB)/4, $0x00800000
-DATA constants<>+8(SB)/4, $0x4b000000
-DATA constants<>+12(SB)/4, $0x3f3504f3
-DATA constants<>+16(SB)/4, $0x007fffff
-DATA constants<>+20(SB)/4, $0x3f800000
-DATA constants<>+24(SB)/4, $0xc1b80000
-DATA constants<>+28(SB)/4, $0x3f000000
-DATA constants<>+32(SB)/4, $0x3d8a26cb
-DATA constants<>+36(SB)/4, $0xbdef2374
-DATA constants<>+40(SB)/4, $0x3df37d3f
-DATA constants<>+44(SB)/4, $0xbdfe1092
-DATA constants<>+48(SB)/4, $0x3e119b5d
-DATA constants<>+52(SB)/4, $0xbe2aae26
-DATA constants<>+56(SB)/4, $0x3e4cd25e
-DATA constants<>+60(SB)/4, $0xbe800003
-DATA constants<>+64(SB)/4, $0x3eaaaaa4
-DATA constants<>+68(SB)/4, $0x3f317200
-DATA constants<>+72(SB)/4, $0x35bfbe8e
-DATA constants<>+76(SB)/4, $0x7f800000
-DATA constants<>+80(SB)/4, $0xff800000
-DATA constants<>+84(SB)/4, $0x7fc00000
-GLOBL constants<>(SB), RODATA|NOPTR, $88
-
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
 DATA lanes<>+8(SB)/4, $0x00000002
@@ -38,28 +14,116 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func Log(y []float32, x []float32)
+//	y ← log x
+//
+// func Log(list [][]float32)
 // Requires: AVX, AVX2
-TEXT ·Log(SB), NOSPLIT, $0-48
-	MOVQ         y_len+8(FP), CX
-	MOVQ         y_base+0(FP), DX
-	MOVQ         x_base+24(FP), BX
-	VBROADCASTSS constants<>+0(SB), Y0
-	VBROADCASTSS constants<>+12(SB), Y1
-	VBROADCASTSS constants<>+4(SB), Y2
-	VBROADCASTSS constants<>+8(SB), Y3
-	VBROADCASTSS constants<>+16(SB), Y4
-	VBROADCASTSS constants<>+20(SB), Y5
-	VBROADCASTSS constants<>+24(SB), Y6
-	VBROADCASTSS constants<>+28(SB), Y7
-	XORQ         AX, AX
-	MOVQ         CX, SI
-	ANDQ         $-8, SI
-	CMPQ         AX, SI
-	JGE          loopend
+TEXT ·Log(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS word00000000<>+0(SB), Y0
+	VBROADCASTSS word3f3504f3<>+0(SB), Y1
+	VBROADCASTSS word00800000<>+0(SB), Y2
+	VBROADCASTSS word4b000000<>+0(SB), Y3
+	VBROADCASTSS word007fffff<>+0(SB), Y4
+	VBROADCASTSS word3f800000<>+0(SB), Y5
+	VBROADCASTSS wordc1b80000<>+0(SB), Y6
+	LEAQ         -48(DX), AX
+
+entry:
+	MOVQ 8(CX), DI
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	XORQ AX, AX
+	MOVQ DI, R8
+	ANDQ $-8, R8
+	CMPQ AX, R8
+	JGE  loopend
 
 loop:
-	VMOVUPS      (BX)(AX*4), Y8
+	VMOVUPS      (SI)(AX*4), Y7
+	VMULPS       Y3, Y7, Y8
+	VCMPPS       $0x11, Y2, Y7, Y9
+	VBLENDVPS    Y9, Y8, Y7, Y8
+	VPSUBD       Y1, Y8, Y8
+	VPSRAD       $0x17, Y8, Y10
+	VCVTDQ2PS    Y10, Y10
+	VBLENDVPS    Y9, Y6, Y0, Y9
+	VADDPS       Y9, Y10, Y9
+	VBROADCASTSS word3f317200<>+0(SB), Y10
+	VMULPS       Y10, Y9, Y10
+	VANDPS       Y4, Y8, Y8
+	VPADDD       Y1, Y8, Y8
+	VSUBPS       Y5, Y8, Y8
+	VBROADCASTSS word3f000000<>+0(SB), Y11
+	VMULPS       Y8, Y11, Y11
+	VMULPS       Y8, Y11, Y11
+	VSUBPS       Y11, Y8, Y12
+	VADDPS       Y12, Y10, Y13
+	VSUBPS       Y12, Y8, Y14
+	VSUBPS       Y11, Y14, Y11
+	VSUBPS       Y13, Y10, Y10
+	VADDPS       Y12, Y10, Y10
+	VADDPS       Y10, Y11, Y10
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y11
+	VMULPS       Y8, Y11, Y11
+	VBROADCASTSS wordbdef2374<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y8, Y11, Y11
+	VBROADCASTSS word3df37d3f<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y8, Y11, Y11
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y8, Y11, Y11
+	VBROADCASTSS word3e119b5d<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y8, Y11, Y11
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y8, Y11, Y11
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y8, Y11, Y11
+	VBROADCASTSS wordbe800003<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y8, Y11, Y11
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y8, Y8, Y12
+	VMULPS       Y8, Y12, Y8
+	VMULPS       Y8, Y11, Y8
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y11
+	VMULPS       Y11, Y9, Y9
+	VADDPS       Y0, Y9, Y9
+	VADDPS       Y9, Y8, Y8
+	VADDPS       Y8, Y10, Y8
+	VADDPS       Y8, Y13, Y8
+	VBROADCASTSS word7f800000<>+0(SB), Y9
+	VCMPPS       $0x00, Y9, Y7, Y9
+	VBLENDVPS    Y9, Y7, Y8, Y8
+	VCMPPS       $0x00, Y0, Y7, Y9
+	VBROADCASTSS wordff800000<>+0(SB), Y10
+	VBROADCASTSS word7fc00000<>+0(SB), Y11
+	VBLENDVPS    Y9, Y10, Y11, Y9
+	VCMPPS       $0x11, Y7, Y0, Y7
+	VBLENDVPS    Y7, Y8, Y9, Y7
+	VMOVUPS      Y7, (BX)(AX*4)
+	ADDQ         $+8, AX
+	CMPQ         AX, R8
+	JLT          loop
+
+loopend:
+	SUBQ         AX, DI
+	JE           done
+	VMOVD        DI, X7
+	VPBROADCASTD X7, Y7
+	VPCMPGTD     lanes<>+0(SB), Y7, Y7
+	VMASKMOVPS   (SI)(AX*4), Y7, Y8
 	VMULPS       Y3, Y8, Y9
 	VCMPPS       $0x11, Y2, Y8, Y10
 	VBLENDVPS    Y10, Y9, Y8, Y9
@@ -68,12 +132,13 @@ loop:
 	VCVTDQ2PS    Y11, Y11
 	VBLENDVPS    Y10, Y6, Y0, Y10
 	VADDPS       Y10, Y11, Y10
-	VBROADCASTSS constants<>+68(SB), Y11
+	VBROADCASTSS word3f317200<>+0(SB), Y11
 	VMULPS       Y11, Y10, Y11
 	VANDPS       Y4, Y9, Y9
 	VPADDD       Y1, Y9, Y9
 	VSUBPS       Y5, Y9, Y9
-	VMULPS       Y9, Y7, Y12
+	VBROADCASTSS word3f000000<>+0(SB), Y12
+	VMULPS       Y9, Y12, Y12
 	VMULPS       Y9, Y12, Y12
 	VSUBPS       Y12, Y9, Y13
 	VADDPS       Y13, Y11, Y14
@@ -82,128 +147,122 @@ loop:
 	VSUBPS       Y14, Y11, Y11
 	VADDPS       Y13, Y11, Y11
 	VADDPS       Y11, Y12, Y11
-	VBROADCASTSS constants<>+32(SB), Y12
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y12
 	VMULPS       Y9, Y12, Y12
-	VBROADCASTSS constants<>+36(SB), Y13
+	VBROADCASTSS wordbdef2374<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y9, Y12, Y12
-	VBROADCASTSS constants<>+40(SB), Y13
+	VBROADCASTSS word3df37d3f<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y9, Y12, Y12
-	VBROADCASTSS constants<>+44(SB), Y13
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y9, Y12, Y12
-	VBROADCASTSS constants<>+48(SB), Y13
+	VBROADCASTSS word3e119b5d<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y9, Y12, Y12
-	VBROADCASTSS constants<>+52(SB), Y13
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y9, Y12, Y12
-	VBROADCASTSS constants<>+56(SB), Y13
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y9, Y12, Y12
-	VBROADCASTSS constants<>+60(SB), Y13
+	VBROADCASTSS wordbe800003<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y9, Y12, Y12
-	VBROADCASTSS constants<>+64(SB), Y13
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y13
 	VADDPS       Y13, Y12, Y12
 	VMULPS       Y9, Y9, Y13
 	VMULPS       Y9, Y13, Y9
 	VMULPS       Y9, Y12, Y9
-	VBROADCASTSS constants<>+72(SB), Y12
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y12
 	VMULPS       Y12, Y10, Y10
 	VADDPS       Y0, Y10, Y10
 	VADDPS       Y10, Y9, Y9
 	VADDPS       Y9, Y11, Y9
 	VADDPS       Y9, Y14, Y9
-	VBROADCASTSS constants<>+76(SB), Y10
+	VBROADCASTSS word7f800000<>+0(SB), Y10
 	VCMPPS       $0x00, Y10, Y8, Y10
 	VBLENDVPS    Y10, Y8, Y9, Y9
 	VCMPPS       $0x00, Y0, Y8, Y10
-	VBROADCASTSS constants<>+80(SB), Y11
-	VBROADCASTSS constants<>+84(SB), Y12
+	VBROADCASTSS wordff800000<>+0(SB), Y11
+	VBROADCASTSS word7fc00000<>+0(SB), Y12
 	VBLENDVPS    Y10, Y11, Y12, Y10
 	VCMPPS       $0x11, Y8, Y0, Y8
 	VBLENDVPS    Y8, Y9, Y10, Y8
-	VMOVUPS      Y8, (DX)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, SI
-	JLT          loop
-
-loopend:
-	SUBQ         AX, CX
-	JE           done
-	VMOVD        CX, X8
-	VPBROADCASTD X8, Y8
-	VPCMPGTD     lanes<>+0(SB), Y8, Y8
-	VMASKMOVPS   (BX)(AX*4), Y8, Y9
-	VMULPS       Y3, Y9, Y3
-	VCMPPS       $0x11, Y2, Y9, Y2
-	VBLENDVPS    Y2, Y3, Y9, Y3
-	VPSUBD       Y1, Y3, Y3
-	VPSRAD       $0x17, Y3, Y10
-	VCVTDQ2PS    Y10, Y10
-	VBLENDVPS    Y2, Y6, Y0, Y2
-	VADDPS       Y2, Y10, Y2
-	VBROADCASTSS constants<>+68(SB), Y6
-	VMULPS       Y6, Y2, Y6
-	VANDPS       Y4, Y3, Y3
-	VPADDD       Y1, Y3, Y1
-	VSUBPS       Y5, Y1, Y1
-	VMULPS       Y1, Y7, Y3
-	VMULPS       Y1, Y3, Y3
-	VSUBPS       Y3, Y1, Y4
-	VADDPS       Y4, Y6, Y5
-	VSUBPS       Y4, Y1, Y7
-	VSUBPS       Y3, Y7, Y3
-	VSUBPS       Y5, Y6, Y6
-	VADDPS       Y4, Y6, Y4
-	VADDPS       Y4, Y3, Y3
-	VBROADCASTSS constants<>+32(SB), Y4
-	VMULPS       Y1, Y4, Y4
-	VBROADCASTSS constants<>+36(SB), Y6
-	VADDPS       Y6, Y4, Y4
-	VMULPS       Y1, Y4, Y4
-	VBROADCASTSS constants<>+40(SB), Y6
-	VADDPS       Y6, Y4, Y4
-	VMULPS       Y1, Y4, Y4
-	VBROADCASTSS constants<>+44(SB), Y6
-	VADDPS       Y6, Y4, Y4
-	VMULPS       Y1, Y4, Y4
-	VBROADCASTSS constants<>+48(SB), Y6
-	VADDPS       Y6, Y4, Y4
-	VMULPS       Y1, Y4, Y4
-	VBROADCASTSS constants<>+52(SB), Y6
-	VADDPS       Y6, Y4, Y4
-	VMULPS       Y1, Y4, Y4
-	VBROADCASTSS constants<>+56(SB), Y6
-	VADDPS       Y6, Y4, Y4
-	VMULPS       Y1, Y4, Y4
-	VBROADCASTSS constants<>+60(SB), Y6
-	VADDPS       Y6, Y4, Y4
-	VMULPS       Y1, Y4, Y4
-	VBROADCASTSS constants<>+64(SB), Y6
-	VADDPS       Y6, Y4, Y4
-	VMULPS       Y1, Y1, Y6
-	VMULPS       Y1, Y6, Y1
-	VMULPS       Y1, Y4, Y1
-	VBROADCASTSS constants<>+72(SB), Y4
-	VMULPS       Y4, Y2, Y2
-	VADDPS       Y0, Y2, Y2
-	VADDPS       Y2, Y1, Y1
-	VADDPS       Y1, Y3, Y1
-	VADDPS       Y1, Y5, Y1
-	VBROADCASTSS constants<>+76(SB), Y2
-	VCMPPS       $0x00, Y2, Y9, Y2
-	VBLENDVPS    Y2, Y9, Y1, Y1
-	VCMPPS       $0x00, Y0, Y9, Y2
-	VBROADCASTSS constants<>+80(SB), Y3
-	VBROADCASTSS constants<>+84(SB), Y4
-	VBLENDVPS    Y2, Y3, Y4, Y2
-	VCMPPS       $0x11, Y9, Y0, Y0
-	VBLENDVPS    Y0, Y1, Y2, Y0
-	VMASKMOVPS   Y0, Y8, (DX)(AX*4)
+	VMASKMOVPS   Y8, Y7, (BX)(AX*4)
 
 done:
+	ADDQ $+48, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f3504f3<>+0(SB)/4, $0x3f3504f3
+GLOBL word3f3504f3<>(SB), RODATA|NOPTR, $4
+
+DATA word00800000<>+0(SB)/4, $0x00800000
+GLOBL word00800000<>(SB), RODATA|NOPTR, $4
+
+DATA word4b000000<>+0(SB)/4, $0x4b000000
+GLOBL word4b000000<>(SB), RODATA|NOPTR, $4
+
+DATA word007fffff<>+0(SB)/4, $0x007fffff
+GLOBL word007fffff<>(SB), RODATA|NOPTR, $4
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
+
+DATA wordc1b80000<>+0(SB)/4, $0xc1b80000
+GLOBL wordc1b80000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f317200<>+0(SB)/4, $0x3f317200
+GLOBL word3f317200<>(SB), RODATA|NOPTR, $4
+
+DATA word3f000000<>+0(SB)/4, $0x3f000000
+GLOBL word3f000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3d8a26cb<>+0(SB)/4, $0x3d8a26cb
+GLOBL word3d8a26cb<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdef2374<>+0(SB)/4, $0xbdef2374
+GLOBL wordbdef2374<>(SB), RODATA|NOPTR, $4
+
+DATA word3df37d3f<>+0(SB)/4, $0x3df37d3f
+GLOBL word3df37d3f<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdfe1092<>+0(SB)/4, $0xbdfe1092
+GLOBL wordbdfe1092<>(SB), RODATA|NOPTR, $4
+
+DATA word3e119b5d<>+0(SB)/4, $0x3e119b5d
+GLOBL word3e119b5d<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe2aae26<>+0(SB)/4, $0xbe2aae26
+GLOBL wordbe2aae26<>(SB), RODATA|NOPTR, $4
+
+DATA word3e4cd25e<>+0(SB)/4, $0x3e4cd25e
+GLOBL word3e4cd25e<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe800003<>+0(SB)/4, $0xbe800003
+GLOBL wordbe800003<>(SB), RODATA|NOPTR, $4
+
+DATA word3eaaaaa4<>+0(SB)/4, $0x3eaaaaa4
+GLOBL word3eaaaaa4<>(SB), RODATA|NOPTR, $4
+
+DATA word35bfbe8e<>+0(SB)/4, $0x35bfbe8e
+GLOBL word35bfbe8e<>(SB), RODATA|NOPTR, $4
+
+DATA word7f800000<>+0(SB)/4, $0x7f800000
+GLOBL word7f800000<>(SB), RODATA|NOPTR, $4
+
+DATA wordff800000<>+0(SB)/4, $0xff800000
+GLOBL wordff800000<>(SB), RODATA|NOPTR, $4
+
+DATA word7fc00000<>+0(SB)/4, $0x7fc00000
+GLOBL word7fc00000<>(SB), RODATA|NOPTR, $4

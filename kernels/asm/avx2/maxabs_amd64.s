@@ -4,9 +4,6 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x7fffffff
-GLOBL constants<>(SB), RODATA|NOPTR, $4
-
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
 DATA lanes<>+8(SB)/4, $0x00000002
@@ -17,82 +14,111 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func MaxAbs(x []float32, max *[32]float32)
-// Requires: AVX, AVX2
+//	max ← max(|x|, max)
+//
+// func MaxAbs(list [][]float32, max *[32]float32)
+// Requires: AVX, AVX2, MMX+
 TEXT ·MaxAbs(SB), NOSPLIT, $0-32
-	MOVQ    x_len+8(FP), CX
-	MOVQ    x_base+0(FP), DX
-	MOVQ    max+24(FP), BX
+	MOVQ   max+24(FP), CX
+	MOVQ   list_base+0(FP), DX
+	MOVQ   list_len+8(FP), BX
+	IMUL3Q $+24, BX, BX
+	ADDQ   DX, BX
+	CMPQ   DX, BX
+	JGE    end
+	LEAQ   -24(BX), R8
+
+entry:
+	LEAQ       144(DX), AX
+	CMPQ       AX, R8
+	JG         near
+	MOVQ       (AX), AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near:
+	MOVQ    8(DX), DI
+	MOVQ    (DX), SI
 	XORQ    AX, AX
-	MOVQ    CX, SI
-	ANDQ    $-32, SI
-	CMPQ    AX, SI
+	MOVQ    DI, R9
+	ANDQ    $-32, R9
+	CMPQ    AX, R9
 	JGE     mainend
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), Y2
-	VMOVUPS 96(BX), Y3
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 64(CX), Y2
+	VMOVUPS 96(CX), Y3
 
 main:
-	VMOVUPS      (DX)(AX*4), Y4
-	VBROADCASTSS constants<>+0(SB), Y5
+	VMOVUPS      (SI)(AX*4), Y4
+	VBROADCASTSS word7fffffff<>+0(SB), Y5
 	VANDPS       Y5, Y4, Y4
 	VMAXPS       Y0, Y4, Y0
-	VMOVUPS      32(DX)(AX*4), Y4
-	VBROADCASTSS constants<>+0(SB), Y5
+	VMOVUPS      32(SI)(AX*4), Y4
+	VBROADCASTSS word7fffffff<>+0(SB), Y5
 	VANDPS       Y5, Y4, Y4
 	VMAXPS       Y1, Y4, Y1
-	VMOVUPS      64(DX)(AX*4), Y4
-	VBROADCASTSS constants<>+0(SB), Y5
+	VMOVUPS      64(SI)(AX*4), Y4
+	VBROADCASTSS word7fffffff<>+0(SB), Y5
 	VANDPS       Y5, Y4, Y4
 	VMAXPS       Y2, Y4, Y2
-	VMOVUPS      96(DX)(AX*4), Y4
-	VBROADCASTSS constants<>+0(SB), Y5
+	VMOVUPS      96(SI)(AX*4), Y4
+	VBROADCASTSS word7fffffff<>+0(SB), Y5
 	VANDPS       Y5, Y4, Y4
 	VMAXPS       Y3, Y4, Y3
 	ADDQ         $+32, AX
-	CMPQ         AX, SI
+	CMPQ         AX, R9
 	JLT          main
-	VMOVUPS      Y0, (BX)
-	VMOVUPS      Y1, 32(BX)
-	VMOVUPS      Y2, 64(BX)
-	VMOVUPS      Y3, 96(BX)
+	VMOVUPS      Y0, (CX)
+	VMOVUPS      Y1, 32(CX)
+	VMOVUPS      Y2, 64(CX)
+	VMOVUPS      Y3, 96(CX)
 
 mainend:
-	MOVQ CX, SI
-	ANDQ $-8, SI
-	CMPQ AX, SI
+	MOVQ DI, R9
+	ANDQ $-8, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
-	MOVQ         AX, DI
-	ANDQ         $+31, DI
-	VMOVUPS      (DX)(AX*4), Y0
-	VBROADCASTSS constants<>+0(SB), Y1
+	MOVQ         AX, R10
+	ANDQ         $+31, R10
+	VMOVUPS      (SI)(AX*4), Y0
+	VBROADCASTSS word7fffffff<>+0(SB), Y1
 	VANDPS       Y1, Y0, Y0
-	VMOVUPS      (BX)(DI*4), Y1
+	VMOVUPS      (CX)(R10*4), Y1
 	VMAXPS       Y1, Y0, Y1
-	VMOVUPS      Y1, (BX)(DI*4)
+	VMOVUPS      Y1, (CX)(R10*4)
 	ADDQ         $+8, AX
-	CMPQ         AX, SI
+	CMPQ         AX, R9
 	JLT          loop
 
 loopend:
-	SUBQ         AX, CX
+	SUBQ         AX, DI
 	JE           done
-	VMOVD        CX, X0
+	VMOVD        DI, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	MOVQ         AX, CX
-	ANDQ         $+31, CX
-	VMASKMOVPS   (DX)(AX*4), Y0, Y1
+	MOVQ         AX, DI
+	ANDQ         $+31, DI
+	VMASKMOVPS   (SI)(AX*4), Y0, Y1
 	VANDPS       Y0, Y1, Y0
-	VBROADCASTSS constants<>+0(SB), Y1
+	VBROADCASTSS word7fffffff<>+0(SB), Y1
 	VANDPS       Y1, Y0, Y0
-	VMOVUPS      (BX)(CX*4), Y1
+	VMOVUPS      (CX)(DI*4), Y1
 	VMAXPS       Y1, Y0, Y1
-	VMOVUPS      Y1, (BX)(CX*4)
+	VMOVUPS      Y1, (CX)(DI*4)
 
 done:
+	ADDQ $+24, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4

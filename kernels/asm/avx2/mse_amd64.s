@@ -14,146 +14,206 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func MSE(grad []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
-// Requires: AVX, AVX2
-TEXT ·MSE(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), CX
-	MOVQ         grad_base+0(FP), DX
-	MOVQ         x_base+24(FP), BX
-	MOVQ         y_base+48(FP), SI
-	MOVQ         sum+80(FP), DI
-	MOVQ         c+72(FP), AX
+//	grad ← 2(x - y)·scale, each ← (x - y)², sum += (x - y)²
+//
+// func MSE(list [][]float32, c *[1]float32, sum *[32]float64)
+// Requires: AVX, AVX2, MMX+
+TEXT ·MSE(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
 	VBROADCASTSS (AX), Y0
-	XORQ         AX, AX
-	MOVQ         CX, R8
-	ANDQ         $-32, R8
-	CMPQ         AX, R8
-	JGE          mainend
-	VMOVUPS      (DI), Y1
-	VMOVUPS      32(DI), Y2
-	VMOVUPS      64(DI), Y3
-	VMOVUPS      96(DI), Y4
-	VMOVUPS      128(DI), Y5
-	VMOVUPS      160(DI), Y6
-	VMOVUPS      192(DI), Y7
-	VMOVUPS      224(DI), Y8
+	LEAQ         -96(BX), R11
+
+entry:
+	LEAQ       576(DX), AX
+	CMPQ       AX, R11
+	JG         near
+	MOVQ       (AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       48(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       72(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+
+near:
+	MOVQ    8(DX), R10
+	MOVQ    (DX), SI
+	MOVQ    24(DX), DI
+	MOVQ    48(DX), R8
+	MOVQ    72(DX), R9
+	XORQ    AX, AX
+	MOVQ    R10, R12
+	ANDQ    $-32, R12
+	CMPQ    AX, R12
+	JGE     mainend
+	VMOVUPS (CX), Y1
+	VMOVUPS 32(CX), Y2
+	VMOVUPS 64(CX), Y3
+	VMOVUPS 96(CX), Y4
+	VMOVUPS 128(CX), Y5
+	VMOVUPS 160(CX), Y6
+	VMOVUPS 192(CX), Y7
+	VMOVUPS 224(CX), Y8
 
 main:
-	VMOVUPS      (BX)(AX*4), Y9
-	VMOVUPS      (SI)(AX*4), Y10
+	VMOVUPS      (R8)(AX*4), Y9
+	VMOVUPS      (R9)(AX*4), Y10
 	VSUBPS       Y10, Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      Y10, (DX)(AX*4)
-	VMULPS       Y9, Y9, Y9
+	VMOVUPS      Y10, (SI)(AX*4)
+	VMULPS       Y9, Y9, Y10
+	VMOVUPS      Y10, (DI)(AX*4)
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
+	VMULPD       Y10, Y10, Y10
 	VADDPD       Y10, Y1, Y1
+	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y2, Y2
-	VMOVUPS      32(BX)(AX*4), Y9
-	VMOVUPS      32(SI)(AX*4), Y10
+	VMOVUPS      32(R8)(AX*4), Y9
+	VMOVUPS      32(R9)(AX*4), Y10
 	VSUBPS       Y10, Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      Y10, 32(DX)(AX*4)
-	VMULPS       Y9, Y9, Y9
+	VMOVUPS      Y10, 32(SI)(AX*4)
+	VMULPS       Y9, Y9, Y10
+	VMOVUPS      Y10, 32(DI)(AX*4)
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
+	VMULPD       Y10, Y10, Y10
 	VADDPD       Y10, Y3, Y3
+	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y4, Y4
-	VMOVUPS      64(BX)(AX*4), Y9
-	VMOVUPS      64(SI)(AX*4), Y10
+	VMOVUPS      64(R8)(AX*4), Y9
+	VMOVUPS      64(R9)(AX*4), Y10
 	VSUBPS       Y10, Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      Y10, 64(DX)(AX*4)
-	VMULPS       Y9, Y9, Y9
+	VMOVUPS      Y10, 64(SI)(AX*4)
+	VMULPS       Y9, Y9, Y10
+	VMOVUPS      Y10, 64(DI)(AX*4)
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
+	VMULPD       Y10, Y10, Y10
 	VADDPD       Y10, Y5, Y5
+	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y6, Y6
-	VMOVUPS      96(BX)(AX*4), Y9
-	VMOVUPS      96(SI)(AX*4), Y10
+	VMOVUPS      96(R8)(AX*4), Y9
+	VMOVUPS      96(R9)(AX*4), Y10
 	VSUBPS       Y10, Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      Y10, 96(DX)(AX*4)
-	VMULPS       Y9, Y9, Y9
+	VMOVUPS      Y10, 96(SI)(AX*4)
+	VMULPS       Y9, Y9, Y10
+	VMOVUPS      Y10, 96(DI)(AX*4)
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
+	VMULPD       Y10, Y10, Y10
 	VADDPD       Y10, Y7, Y7
+	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y8, Y8
 	ADDQ         $+32, AX
-	CMPQ         AX, R8
+	CMPQ         AX, R12
 	JLT          main
-	VMOVUPS      Y1, (DI)
-	VMOVUPS      Y2, 32(DI)
-	VMOVUPS      Y3, 64(DI)
-	VMOVUPS      Y4, 96(DI)
-	VMOVUPS      Y5, 128(DI)
-	VMOVUPS      Y6, 160(DI)
-	VMOVUPS      Y7, 192(DI)
-	VMOVUPS      Y8, 224(DI)
+	VMOVUPS      Y1, (CX)
+	VMOVUPS      Y2, 32(CX)
+	VMOVUPS      Y3, 64(CX)
+	VMOVUPS      Y4, 96(CX)
+	VMOVUPS      Y5, 128(CX)
+	VMOVUPS      Y6, 160(CX)
+	VMOVUPS      Y7, 192(CX)
+	VMOVUPS      Y8, 224(CX)
 
 mainend:
-	MOVQ CX, R8
-	ANDQ $-8, R8
-	CMPQ AX, R8
+	MOVQ R10, R12
+	ANDQ $-8, R12
+	CMPQ AX, R12
 	JGE  loopend
 
 loop:
-	MOVQ         AX, R9
-	ANDQ         $+31, R9
-	VMOVUPS      (BX)(AX*4), Y1
-	VMOVUPS      (SI)(AX*4), Y2
+	MOVQ         AX, R13
+	ANDQ         $+31, R13
+	VMOVUPS      (R8)(AX*4), Y1
+	VMOVUPS      (R9)(AX*4), Y2
 	VSUBPS       Y2, Y1, Y1
 	VADDPS       Y1, Y1, Y2
 	VMULPS       Y0, Y2, Y2
-	VMOVUPS      Y2, (DX)(AX*4)
-	VMULPS       Y1, Y1, Y1
+	VMOVUPS      Y2, (SI)(AX*4)
+	VMULPS       Y1, Y1, Y2
+	VMOVUPS      Y2, (DI)(AX*4)
 	VCVTPS2PD    X1, Y2
 	VEXTRACTF128 $0x01, Y1, X1
 	VCVTPS2PD    X1, Y1
-	VMOVUPS      (DI)(R9*8), Y3
+	VMOVUPS      (CX)(R13*8), Y3
+	VMULPD       Y2, Y2, Y2
 	VADDPD       Y2, Y3, Y3
-	VMOVUPS      Y3, (DI)(R9*8)
-	VMOVUPS      32(DI)(R9*8), Y2
+	VMOVUPS      Y3, (CX)(R13*8)
+	VMOVUPS      32(CX)(R13*8), Y2
+	VMULPD       Y1, Y1, Y1
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, 32(DI)(R9*8)
+	VMOVUPS      Y2, 32(CX)(R13*8)
 	ADDQ         $+8, AX
-	CMPQ         AX, R8
+	CMPQ         AX, R12
 	JLT          loop
 
 loopend:
-	SUBQ         AX, CX
+	SUBQ         AX, R10
 	JE           done
-	VMOVD        CX, X1
+	VMOVD        R10, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     lanes<>+0(SB), Y1, Y1
-	MOVQ         AX, CX
-	ANDQ         $+31, CX
-	VMASKMOVPS   (BX)(AX*4), Y1, Y2
-	VMASKMOVPS   (SI)(AX*4), Y1, Y3
+	MOVQ         AX, R10
+	ANDQ         $+31, R10
+	VMASKMOVPS   (R8)(AX*4), Y1, Y2
+	VMASKMOVPS   (R9)(AX*4), Y1, Y3
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y2, Y2, Y3
-	VMULPS       Y0, Y3, Y0
-	VMASKMOVPS   Y0, Y1, (DX)(AX*4)
-	VMULPS       Y2, Y2, Y0
-	VANDPS       Y1, Y0, Y0
-	VCVTPS2PD    X0, Y1
-	VEXTRACTF128 $0x01, Y0, X0
-	VCVTPS2PD    X0, Y0
-	VMOVUPS      (DI)(CX*8), Y2
+	VMULPS       Y0, Y3, Y3
+	VMASKMOVPS   Y3, Y1, (SI)(AX*4)
+	VMULPS       Y2, Y2, Y3
+	VMASKMOVPS   Y3, Y1, (DI)(AX*4)
+	VANDPS       Y1, Y2, Y1
+	VCVTPS2PD    X1, Y2
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VMOVUPS      (CX)(R10*8), Y3
+	VMULPD       Y2, Y2, Y2
+	VADDPD       Y2, Y3, Y3
+	VMOVUPS      Y3, (CX)(R10*8)
+	VMOVUPS      32(CX)(R10*8), Y2
+	VMULPD       Y1, Y1, Y1
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (DI)(CX*8)
-	VMOVUPS      32(DI)(CX*8), Y1
-	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(DI)(CX*8)
+	VMOVUPS      Y2, 32(CX)(R10*8)
 
 done:
+	ADDQ $+96, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET

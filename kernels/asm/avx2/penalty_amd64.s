@@ -4,11 +4,6 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x00000000
-DATA constants<>+4(SB)/4, $0x80000000
-DATA constants<>+8(SB)/4, $0x7fffffff
-GLOBL constants<>(SB), RODATA|NOPTR, $12
-
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
 DATA lanes<>+8(SB)/4, $0x00000002
@@ -19,249 +14,133 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func Penalty(g []float32, p []float32, c *[2]float32, absolute *[32]float64, squares *[32]float64)
+//	g ← g + p·l2 + sign(p)·l1
+//	absolute += |p|, squares += p²
+//
+// func Penalty(list [][]float32, c *[2]float32, absolute *[32]float64, squares *[32]float64)
 // Requires: AVX, AVX2
-TEXT ·Penalty(SB), NOSPLIT, $0-72
-	MOVQ         g_len+8(FP), CX
-	MOVQ         g_base+0(FP), DX
-	MOVQ         p_base+24(FP), BX
-	MOVQ         absolute+56(FP), SI
-	MOVQ         squares+64(FP), DI
-	MOVQ         c+48(FP), AX
-	VBROADCASTSS 4(AX), Y0
-	VBROADCASTSS constants<>+0(SB), Y1
-	VBROADCASTSS (AX), Y2
-	VBROADCASTSS constants<>+4(SB), Y3
-	VBROADCASTSS constants<>+8(SB), Y4
-	XORQ         AX, AX
-	MOVQ         CX, R8
-	ANDQ         $-32, R8
-	CMPQ         AX, R8
-	JGE          mainend
+TEXT ·Penalty(SB), NOSPLIT, $0-48
+	MOVQ         c+24(FP), AX
+	MOVQ         absolute+32(FP), CX
+	MOVQ         squares+40(FP), DX
+	MOVQ         list_base+0(FP), BX
+	MOVQ         list_len+8(FP), SI
+	IMUL3Q       $+24, SI, SI
+	ADDQ         BX, SI
+	CMPQ         BX, SI
+	JGE          end
+	VBROADCASTSS word00000000<>+0(SB), Y0
+	VBROADCASTSS (AX), Y1
+	VBROADCASTSS 4(AX), Y2
+	VBROADCASTSS word80000000<>+0(SB), Y3
+	VXORPS       Y3, Y2, Y3
+	VBROADCASTSS word7fffffff<>+0(SB), Y4
+	LEAQ         -48(SI), AX
 
-main:
-	MOVQ         AX, R9
-	ANDQ         $+31, R9
-	VMOVUPS      (DX)(AX*4), Y5
-	VMOVUPS      (BX)(AX*4), Y6
-	VMULPS       Y2, Y6, Y7
-	VADDPS       Y7, Y5, Y5
-	VXORPS       Y3, Y0, Y7
-	VCMPPS       $0x11, Y1, Y6, Y8
-	VBLENDVPS    Y8, Y7, Y6, Y7
-	VCMPPS       $0x11, Y6, Y1, Y8
-	VBLENDVPS    Y8, Y0, Y7, Y7
-	VADDPS       Y7, Y5, Y5
-	VMOVUPS      Y5, (DX)(AX*4)
-	VANDPS       Y4, Y6, Y5
-	VCVTPS2PD    X5, Y7
-	VEXTRACTF128 $0x01, Y5, X5
-	VCVTPS2PD    X5, Y5
-	VMOVUPS      (SI)(R9*8), Y8
-	VADDPD       Y7, Y8, Y8
-	VMOVUPS      Y8, (SI)(R9*8)
-	VMOVUPS      32(SI)(R9*8), Y7
-	VADDPD       Y5, Y7, Y7
-	VMOVUPS      Y7, 32(SI)(R9*8)
-	VCVTPS2PD    X6, Y5
-	VEXTRACTF128 $0x01, Y6, X6
-	VCVTPS2PD    X6, Y6
-	VMOVUPS      (DI)(R9*8), Y7
-	VMULPD       Y5, Y5, Y5
-	VADDPD       Y5, Y7, Y7
-	VMOVUPS      Y7, (DI)(R9*8)
-	VMOVUPS      32(DI)(R9*8), Y5
-	VMULPD       Y6, Y6, Y6
-	VADDPD       Y6, Y5, Y5
-	VMOVUPS      Y5, 32(DI)(R9*8)
-	VMOVUPS      32(DX)(AX*4), Y5
-	VMOVUPS      32(BX)(AX*4), Y6
-	VMULPS       Y2, Y6, Y7
-	VADDPS       Y7, Y5, Y5
-	VXORPS       Y3, Y0, Y7
-	VCMPPS       $0x11, Y1, Y6, Y8
-	VBLENDVPS    Y8, Y7, Y6, Y7
-	VCMPPS       $0x11, Y6, Y1, Y8
-	VBLENDVPS    Y8, Y0, Y7, Y7
-	VADDPS       Y7, Y5, Y5
-	VMOVUPS      Y5, 32(DX)(AX*4)
-	VANDPS       Y4, Y6, Y5
-	VCVTPS2PD    X5, Y7
-	VEXTRACTF128 $0x01, Y5, X5
-	VCVTPS2PD    X5, Y5
-	VMOVUPS      64(SI)(R9*8), Y8
-	VADDPD       Y7, Y8, Y8
-	VMOVUPS      Y8, 64(SI)(R9*8)
-	VMOVUPS      96(SI)(R9*8), Y7
-	VADDPD       Y5, Y7, Y7
-	VMOVUPS      Y7, 96(SI)(R9*8)
-	VCVTPS2PD    X6, Y5
-	VEXTRACTF128 $0x01, Y6, X6
-	VCVTPS2PD    X6, Y6
-	VMOVUPS      64(DI)(R9*8), Y7
-	VMULPD       Y5, Y5, Y5
-	VADDPD       Y5, Y7, Y7
-	VMOVUPS      Y7, 64(DI)(R9*8)
-	VMOVUPS      96(DI)(R9*8), Y5
-	VMULPD       Y6, Y6, Y6
-	VADDPD       Y6, Y5, Y5
-	VMOVUPS      Y5, 96(DI)(R9*8)
-	VMOVUPS      64(DX)(AX*4), Y5
-	VMOVUPS      64(BX)(AX*4), Y6
-	VMULPS       Y2, Y6, Y7
-	VADDPS       Y7, Y5, Y5
-	VXORPS       Y3, Y0, Y7
-	VCMPPS       $0x11, Y1, Y6, Y8
-	VBLENDVPS    Y8, Y7, Y6, Y7
-	VCMPPS       $0x11, Y6, Y1, Y8
-	VBLENDVPS    Y8, Y0, Y7, Y7
-	VADDPS       Y7, Y5, Y5
-	VMOVUPS      Y5, 64(DX)(AX*4)
-	VANDPS       Y4, Y6, Y5
-	VCVTPS2PD    X5, Y7
-	VEXTRACTF128 $0x01, Y5, X5
-	VCVTPS2PD    X5, Y5
-	VMOVUPS      128(SI)(R9*8), Y8
-	VADDPD       Y7, Y8, Y8
-	VMOVUPS      Y8, 128(SI)(R9*8)
-	VMOVUPS      160(SI)(R9*8), Y7
-	VADDPD       Y5, Y7, Y7
-	VMOVUPS      Y7, 160(SI)(R9*8)
-	VCVTPS2PD    X6, Y5
-	VEXTRACTF128 $0x01, Y6, X6
-	VCVTPS2PD    X6, Y6
-	VMOVUPS      128(DI)(R9*8), Y7
-	VMULPD       Y5, Y5, Y5
-	VADDPD       Y5, Y7, Y7
-	VMOVUPS      Y7, 128(DI)(R9*8)
-	VMOVUPS      160(DI)(R9*8), Y5
-	VMULPD       Y6, Y6, Y6
-	VADDPD       Y6, Y5, Y5
-	VMOVUPS      Y5, 160(DI)(R9*8)
-	VMOVUPS      96(DX)(AX*4), Y5
-	VMOVUPS      96(BX)(AX*4), Y6
-	VMULPS       Y2, Y6, Y7
-	VADDPS       Y7, Y5, Y5
-	VXORPS       Y3, Y0, Y7
-	VCMPPS       $0x11, Y1, Y6, Y8
-	VBLENDVPS    Y8, Y7, Y6, Y7
-	VCMPPS       $0x11, Y6, Y1, Y8
-	VBLENDVPS    Y8, Y0, Y7, Y7
-	VADDPS       Y7, Y5, Y5
-	VMOVUPS      Y5, 96(DX)(AX*4)
-	VANDPS       Y4, Y6, Y5
-	VCVTPS2PD    X5, Y7
-	VEXTRACTF128 $0x01, Y5, X5
-	VCVTPS2PD    X5, Y5
-	VMOVUPS      192(SI)(R9*8), Y8
-	VADDPD       Y7, Y8, Y8
-	VMOVUPS      Y8, 192(SI)(R9*8)
-	VMOVUPS      224(SI)(R9*8), Y7
-	VADDPD       Y5, Y7, Y7
-	VMOVUPS      Y7, 224(SI)(R9*8)
-	VCVTPS2PD    X6, Y5
-	VEXTRACTF128 $0x01, Y6, X6
-	VCVTPS2PD    X6, Y6
-	VMOVUPS      192(DI)(R9*8), Y7
-	VMULPD       Y5, Y5, Y5
-	VADDPD       Y5, Y7, Y7
-	VMOVUPS      Y7, 192(DI)(R9*8)
-	VMOVUPS      224(DI)(R9*8), Y5
-	VMULPD       Y6, Y6, Y6
-	VADDPD       Y6, Y5, Y5
-	VMOVUPS      Y5, 224(DI)(R9*8)
-	ADDQ         $+32, AX
-	CMPQ         AX, R8
-	JLT          main
-
-mainend:
-	MOVQ CX, R8
-	ANDQ $-8, R8
-	CMPQ AX, R8
+entry:
+	MOVQ 8(BX), R9
+	MOVQ (BX), DI
+	MOVQ 24(BX), R8
+	XORQ AX, AX
+	MOVQ R9, R10
+	ANDQ $-8, R10
+	CMPQ AX, R10
 	JGE  loopend
 
 loop:
-	MOVQ         AX, R9
-	ANDQ         $+31, R9
-	VMOVUPS      (DX)(AX*4), Y5
-	VMOVUPS      (BX)(AX*4), Y6
-	VMULPS       Y2, Y6, Y7
+	MOVQ         AX, R11
+	ANDQ         $+31, R11
+	VMOVUPS      (DI)(AX*4), Y5
+	VMOVUPS      (R8)(AX*4), Y6
+	VMULPS       Y1, Y6, Y7
 	VADDPS       Y7, Y5, Y5
-	VXORPS       Y3, Y0, Y7
-	VCMPPS       $0x11, Y1, Y6, Y8
-	VBLENDVPS    Y8, Y7, Y6, Y7
-	VCMPPS       $0x11, Y6, Y1, Y8
-	VBLENDVPS    Y8, Y0, Y7, Y7
+	VCMPPS       $0x11, Y0, Y6, Y7
+	VBLENDVPS    Y7, Y3, Y6, Y7
+	VCMPPS       $0x11, Y6, Y0, Y8
+	VBLENDVPS    Y8, Y2, Y7, Y7
 	VADDPS       Y7, Y5, Y5
-	VMOVUPS      Y5, (DX)(AX*4)
+	VMOVUPS      Y5, (DI)(AX*4)
 	VANDPS       Y4, Y6, Y5
 	VCVTPS2PD    X5, Y7
 	VEXTRACTF128 $0x01, Y5, X5
 	VCVTPS2PD    X5, Y5
-	VMOVUPS      (SI)(R9*8), Y8
+	VMOVUPS      (CX)(R11*8), Y8
 	VADDPD       Y7, Y8, Y8
-	VMOVUPS      Y8, (SI)(R9*8)
-	VMOVUPS      32(SI)(R9*8), Y7
+	VMOVUPS      Y8, (CX)(R11*8)
+	VMOVUPS      32(CX)(R11*8), Y7
 	VADDPD       Y5, Y7, Y7
-	VMOVUPS      Y7, 32(SI)(R9*8)
+	VMOVUPS      Y7, 32(CX)(R11*8)
 	VCVTPS2PD    X6, Y5
 	VEXTRACTF128 $0x01, Y6, X6
 	VCVTPS2PD    X6, Y6
-	VMOVUPS      (DI)(R9*8), Y7
+	VMOVUPS      (DX)(R11*8), Y7
 	VMULPD       Y5, Y5, Y5
 	VADDPD       Y5, Y7, Y7
-	VMOVUPS      Y7, (DI)(R9*8)
-	VMOVUPS      32(DI)(R9*8), Y5
+	VMOVUPS      Y7, (DX)(R11*8)
+	VMOVUPS      32(DX)(R11*8), Y5
 	VMULPD       Y6, Y6, Y6
 	VADDPD       Y6, Y5, Y5
-	VMOVUPS      Y5, 32(DI)(R9*8)
+	VMOVUPS      Y5, 32(DX)(R11*8)
 	ADDQ         $+8, AX
-	CMPQ         AX, R8
+	CMPQ         AX, R10
 	JLT          loop
 
 loopend:
-	SUBQ         AX, CX
+	SUBQ         AX, R9
 	JE           done
-	VMOVD        CX, X5
+	VMOVD        R9, X5
 	VPBROADCASTD X5, Y5
 	VPCMPGTD     lanes<>+0(SB), Y5, Y5
-	MOVQ         AX, CX
-	ANDQ         $+31, CX
-	VMASKMOVPS   (DX)(AX*4), Y5, Y6
-	VMASKMOVPS   (BX)(AX*4), Y5, Y7
-	VMULPS       Y2, Y7, Y2
-	VADDPS       Y2, Y6, Y2
-	VXORPS       Y3, Y0, Y3
-	VCMPPS       $0x11, Y1, Y7, Y6
-	VBLENDVPS    Y6, Y3, Y7, Y3
-	VCMPPS       $0x11, Y7, Y1, Y1
-	VBLENDVPS    Y1, Y0, Y3, Y0
-	VADDPS       Y0, Y2, Y0
-	VMASKMOVPS   Y0, Y5, (DX)(AX*4)
-	VANDPS       Y4, Y7, Y0
-	VANDPS       Y5, Y0, Y0
-	VCVTPS2PD    X0, Y1
-	VEXTRACTF128 $0x01, Y0, X0
-	VCVTPS2PD    X0, Y0
-	VMOVUPS      (SI)(CX*8), Y2
-	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (SI)(CX*8)
-	VMOVUPS      32(SI)(CX*8), Y1
-	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(SI)(CX*8)
-	VANDPS       Y5, Y7, Y0
-	VCVTPS2PD    X0, Y1
-	VEXTRACTF128 $0x01, Y0, X0
-	VCVTPS2PD    X0, Y0
-	VMOVUPS      (DI)(CX*8), Y2
-	VMULPD       Y1, Y1, Y1
-	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (DI)(CX*8)
-	VMOVUPS      32(DI)(CX*8), Y1
-	VMULPD       Y0, Y0, Y0
-	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(DI)(CX*8)
+	MOVQ         AX, R9
+	ANDQ         $+31, R9
+	VMASKMOVPS   (DI)(AX*4), Y5, Y6
+	VMASKMOVPS   (R8)(AX*4), Y5, Y7
+	VMULPS       Y1, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VCMPPS       $0x11, Y0, Y7, Y8
+	VBLENDVPS    Y8, Y3, Y7, Y8
+	VCMPPS       $0x11, Y7, Y0, Y9
+	VBLENDVPS    Y9, Y2, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VMASKMOVPS   Y6, Y5, (DI)(AX*4)
+	VANDPS       Y4, Y7, Y6
+	VANDPS       Y5, Y6, Y6
+	VCVTPS2PD    X6, Y8
+	VEXTRACTF128 $0x01, Y6, X6
+	VCVTPS2PD    X6, Y6
+	VMOVUPS      (CX)(R9*8), Y9
+	VADDPD       Y8, Y9, Y9
+	VMOVUPS      Y9, (CX)(R9*8)
+	VMOVUPS      32(CX)(R9*8), Y8
+	VADDPD       Y6, Y8, Y8
+	VMOVUPS      Y8, 32(CX)(R9*8)
+	VANDPS       Y5, Y7, Y5
+	VCVTPS2PD    X5, Y6
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VMOVUPS      (DX)(R9*8), Y7
+	VMULPD       Y6, Y6, Y6
+	VADDPD       Y6, Y7, Y7
+	VMOVUPS      Y7, (DX)(R9*8)
+	VMOVUPS      32(DX)(R9*8), Y6
+	VMULPD       Y5, Y5, Y5
+	VADDPD       Y5, Y6, Y6
+	VMOVUPS      Y6, 32(DX)(R9*8)
 
 done:
+	ADDQ $+48, BX
+	CMPQ BX, SI
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4

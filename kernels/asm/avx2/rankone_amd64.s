@@ -14,6 +14,8 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
+//	g ← g + xᵀ·z, row by row
+//
 // func RankOne(g []float32, x []float32, z []float32)
 // Requires: AVX, AVX2
 TEXT ·RankOne(SB), NOSPLIT, $0-72

@@ -4,10 +4,6 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x00000000
-DATA constants<>+4(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $8
-
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
 DATA lanes<>+8(SB)/4, $0x00000002
@@ -18,172 +14,157 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func Regularize(x []float32, g []float32, p []float32, c *[3]float32)
-// Requires: AVX, AVX2
-TEXT ·Regularize(SB), NOSPLIT, $0-80
-	MOVQ         x_len+8(FP), CX
-	MOVQ         x_base+0(FP), DX
-	MOVQ         g_base+24(FP), BX
-	MOVQ         p_base+48(FP), SI
-	MOVQ         c+72(FP), DI
-	VBROADCASTSS 8(DI), Y0
-	VBROADCASTSS constants<>+0(SB), Y1
-	VBROADCASTSS (DI), Y2
-	VBROADCASTSS 4(DI), Y3
-	VBROADCASTSS constants<>+4(SB), Y4
-	XORQ         AX, AX
-	MOVQ         CX, R8
-	ANDQ         $-32, R8
-	CMPQ         AX, R8
-	JGE          mainend
-	CMPL         (DI), $0x3f800000
-	JNE          main
+//	x ← g·scale + p·l2 + sign(p)·l1
+//
+// func Regularize(list [][]float32, c *[3]float32)
+// Requires: AVX, AVX2, MMX+
+TEXT ·Regularize(SB), NOSPLIT, $0-32
+	MOVQ         c+24(FP), AX
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS word00000000<>+0(SB), Y0
+	VBROADCASTSS (AX), Y1
+	VBROADCASTSS 4(AX), Y2
+	VBROADCASTSS 8(AX), Y3
+	VBROADCASTSS word80000000<>+0(SB), Y4
+	VXORPS       Y4, Y3, Y4
+	LEAQ         -72(DX), R9
 
-mainnoscale:
-	VMOVUPS   (BX)(AX*4), Y5
-	VMOVUPS   (SI)(AX*4), Y6
-	VMULPS    Y3, Y6, Y7
-	VADDPS    Y7, Y5, Y5
-	VXORPS    Y4, Y0, Y7
-	VCMPPS    $0x11, Y1, Y6, Y8
-	VBLENDVPS Y8, Y7, Y6, Y7
-	VCMPPS    $0x11, Y6, Y1, Y6
-	VBLENDVPS Y6, Y0, Y7, Y6
-	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, (DX)(AX*4)
-	VMOVUPS   32(BX)(AX*4), Y5
-	VMOVUPS   32(SI)(AX*4), Y6
-	VMULPS    Y3, Y6, Y7
-	VADDPS    Y7, Y5, Y5
-	VXORPS    Y4, Y0, Y7
-	VCMPPS    $0x11, Y1, Y6, Y8
-	VBLENDVPS Y8, Y7, Y6, Y7
-	VCMPPS    $0x11, Y6, Y1, Y6
-	VBLENDVPS Y6, Y0, Y7, Y6
-	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, 32(DX)(AX*4)
-	VMOVUPS   64(BX)(AX*4), Y5
-	VMOVUPS   64(SI)(AX*4), Y6
-	VMULPS    Y3, Y6, Y7
-	VADDPS    Y7, Y5, Y5
-	VXORPS    Y4, Y0, Y7
-	VCMPPS    $0x11, Y1, Y6, Y8
-	VBLENDVPS Y8, Y7, Y6, Y7
-	VCMPPS    $0x11, Y6, Y1, Y6
-	VBLENDVPS Y6, Y0, Y7, Y6
-	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, 64(DX)(AX*4)
-	VMOVUPS   96(BX)(AX*4), Y5
-	VMOVUPS   96(SI)(AX*4), Y6
-	VMULPS    Y3, Y6, Y7
-	VADDPS    Y7, Y5, Y5
-	VXORPS    Y4, Y0, Y7
-	VCMPPS    $0x11, Y1, Y6, Y8
-	VBLENDVPS Y8, Y7, Y6, Y7
-	VCMPPS    $0x11, Y6, Y1, Y6
-	VBLENDVPS Y6, Y0, Y7, Y6
-	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, 96(DX)(AX*4)
-	ADDQ      $+32, AX
-	CMPQ      AX, R8
-	JLT       mainnoscale
-	JMP       mainend
+entry:
+	LEAQ       432(CX), AX
+	CMPQ       AX, R9
+	JG         near
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       48(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+
+near:
+	MOVQ 8(CX), R8
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	MOVQ 48(CX), DI
+	XORQ AX, AX
+	MOVQ R8, R10
+	ANDQ $-32, R10
+	CMPQ AX, R10
+	JGE  mainend
 
 main:
-	VMOVUPS   (BX)(AX*4), Y5
-	VMULPS    Y2, Y5, Y5
-	VMOVUPS   (SI)(AX*4), Y6
-	VMULPS    Y3, Y6, Y7
+	VMOVUPS   (SI)(AX*4), Y5
+	VMULPS    Y1, Y5, Y5
+	VMOVUPS   (DI)(AX*4), Y6
+	VMULPS    Y2, Y6, Y7
 	VADDPS    Y7, Y5, Y5
-	VXORPS    Y4, Y0, Y7
-	VCMPPS    $0x11, Y1, Y6, Y8
-	VBLENDVPS Y8, Y7, Y6, Y7
-	VCMPPS    $0x11, Y6, Y1, Y6
-	VBLENDVPS Y6, Y0, Y7, Y6
+	VCMPPS    $0x11, Y0, Y6, Y7
+	VBLENDVPS Y7, Y4, Y6, Y7
+	VCMPPS    $0x11, Y6, Y0, Y6
+	VBLENDVPS Y6, Y3, Y7, Y6
 	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, (DX)(AX*4)
-	VMOVUPS   32(BX)(AX*4), Y5
-	VMULPS    Y2, Y5, Y5
-	VMOVUPS   32(SI)(AX*4), Y6
-	VMULPS    Y3, Y6, Y7
+	VMOVUPS   Y5, (BX)(AX*4)
+	VMOVUPS   32(SI)(AX*4), Y5
+	VMULPS    Y1, Y5, Y5
+	VMOVUPS   32(DI)(AX*4), Y6
+	VMULPS    Y2, Y6, Y7
 	VADDPS    Y7, Y5, Y5
-	VXORPS    Y4, Y0, Y7
-	VCMPPS    $0x11, Y1, Y6, Y8
-	VBLENDVPS Y8, Y7, Y6, Y7
-	VCMPPS    $0x11, Y6, Y1, Y6
-	VBLENDVPS Y6, Y0, Y7, Y6
+	VCMPPS    $0x11, Y0, Y6, Y7
+	VBLENDVPS Y7, Y4, Y6, Y7
+	VCMPPS    $0x11, Y6, Y0, Y6
+	VBLENDVPS Y6, Y3, Y7, Y6
 	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, 32(DX)(AX*4)
-	VMOVUPS   64(BX)(AX*4), Y5
-	VMULPS    Y2, Y5, Y5
-	VMOVUPS   64(SI)(AX*4), Y6
-	VMULPS    Y3, Y6, Y7
+	VMOVUPS   Y5, 32(BX)(AX*4)
+	VMOVUPS   64(SI)(AX*4), Y5
+	VMULPS    Y1, Y5, Y5
+	VMOVUPS   64(DI)(AX*4), Y6
+	VMULPS    Y2, Y6, Y7
 	VADDPS    Y7, Y5, Y5
-	VXORPS    Y4, Y0, Y7
-	VCMPPS    $0x11, Y1, Y6, Y8
-	VBLENDVPS Y8, Y7, Y6, Y7
-	VCMPPS    $0x11, Y6, Y1, Y6
-	VBLENDVPS Y6, Y0, Y7, Y6
+	VCMPPS    $0x11, Y0, Y6, Y7
+	VBLENDVPS Y7, Y4, Y6, Y7
+	VCMPPS    $0x11, Y6, Y0, Y6
+	VBLENDVPS Y6, Y3, Y7, Y6
 	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, 64(DX)(AX*4)
-	VMOVUPS   96(BX)(AX*4), Y5
-	VMULPS    Y2, Y5, Y5
-	VMOVUPS   96(SI)(AX*4), Y6
-	VMULPS    Y3, Y6, Y7
+	VMOVUPS   Y5, 64(BX)(AX*4)
+	VMOVUPS   96(SI)(AX*4), Y5
+	VMULPS    Y1, Y5, Y5
+	VMOVUPS   96(DI)(AX*4), Y6
+	VMULPS    Y2, Y6, Y7
 	VADDPS    Y7, Y5, Y5
-	VXORPS    Y4, Y0, Y7
-	VCMPPS    $0x11, Y1, Y6, Y8
-	VBLENDVPS Y8, Y7, Y6, Y7
-	VCMPPS    $0x11, Y6, Y1, Y6
-	VBLENDVPS Y6, Y0, Y7, Y6
+	VCMPPS    $0x11, Y0, Y6, Y7
+	VBLENDVPS Y7, Y4, Y6, Y7
+	VCMPPS    $0x11, Y6, Y0, Y6
+	VBLENDVPS Y6, Y3, Y7, Y6
 	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, 96(DX)(AX*4)
+	VMOVUPS   Y5, 96(BX)(AX*4)
 	ADDQ      $+32, AX
-	CMPQ      AX, R8
+	CMPQ      AX, R10
 	JLT       main
 
 mainend:
-	MOVQ CX, DI
-	ANDQ $-8, DI
-	CMPQ AX, DI
+	MOVQ R8, R10
+	ANDQ $-8, R10
+	CMPQ AX, R10
 	JGE  loopend
 
 loop:
-	VMOVUPS   (BX)(AX*4), Y5
-	VMULPS    Y2, Y5, Y5
-	VMOVUPS   (SI)(AX*4), Y6
-	VMULPS    Y3, Y6, Y7
+	VMOVUPS   (SI)(AX*4), Y5
+	VMULPS    Y1, Y5, Y5
+	VMOVUPS   (DI)(AX*4), Y6
+	VMULPS    Y2, Y6, Y7
 	VADDPS    Y7, Y5, Y5
-	VXORPS    Y4, Y0, Y7
-	VCMPPS    $0x11, Y1, Y6, Y8
-	VBLENDVPS Y8, Y7, Y6, Y7
-	VCMPPS    $0x11, Y6, Y1, Y6
-	VBLENDVPS Y6, Y0, Y7, Y6
+	VCMPPS    $0x11, Y0, Y6, Y7
+	VBLENDVPS Y7, Y4, Y6, Y7
+	VCMPPS    $0x11, Y6, Y0, Y6
+	VBLENDVPS Y6, Y3, Y7, Y6
 	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, (DX)(AX*4)
+	VMOVUPS   Y5, (BX)(AX*4)
 	ADDQ      $+8, AX
-	CMPQ      AX, DI
+	CMPQ      AX, R10
 	JLT       loop
 
 loopend:
-	SUBQ         AX, CX
+	SUBQ         AX, R8
 	JE           done
-	VMOVD        CX, X5
+	VMOVD        R8, X5
 	VPBROADCASTD X5, Y5
 	VPCMPGTD     lanes<>+0(SB), Y5, Y5
-	VMASKMOVPS   (BX)(AX*4), Y5, Y6
-	VMULPS       Y2, Y6, Y2
 	VMASKMOVPS   (SI)(AX*4), Y5, Y6
-	VMULPS       Y3, Y6, Y3
-	VADDPS       Y3, Y2, Y2
-	VXORPS       Y4, Y0, Y3
-	VCMPPS       $0x11, Y1, Y6, Y4
-	VBLENDVPS    Y4, Y3, Y6, Y3
-	VCMPPS       $0x11, Y6, Y1, Y1
-	VBLENDVPS    Y1, Y0, Y3, Y0
-	VADDPS       Y0, Y2, Y0
-	VMASKMOVPS   Y0, Y5, (DX)(AX*4)
+	VMULPS       Y1, Y6, Y6
+	VMASKMOVPS   (DI)(AX*4), Y5, Y7
+	VMULPS       Y2, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VCMPPS       $0x11, Y0, Y7, Y8
+	VBLENDVPS    Y8, Y4, Y7, Y8
+	VCMPPS       $0x11, Y7, Y0, Y7
+	VBLENDVPS    Y7, Y3, Y8, Y7
+	VADDPS       Y7, Y6, Y6
+	VMASKMOVPS   Y6, Y5, (BX)(AX*4)
 
 done:
+	ADDQ $+72, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4

@@ -14,234 +14,36 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func SGD(p []float32, g []float32, c *[4]float32)
-// Requires: AVX, AVX2
-TEXT ·SGD(SB), NOSPLIT, $0-56
-	MOVQ         p_len+8(FP), CX
-	MOVQ         p_base+0(FP), DX
-	MOVQ         g_base+24(FP), BX
-	MOVQ         c+48(FP), SI
-	VBROADCASTSS (SI), Y0
-	VBROADCASTSS 4(SI), Y1
-	VBROADCASTSS 8(SI), Y2
-	VBROADCASTSS 12(SI), Y3
-	XORQ         AX, AX
-	MOVQ         CX, DI
-	ANDQ         $-32, DI
-	CMPQ         AX, DI
-	JGE          mainend
-	CMPL         8(SI), $0xffffffff
-	JNE          main
-	CMPL         (SI), $0x3f800000
-	JNE          mainnokeep
-	CMPL         12(SI), $+0
-	JLT          mainend
-
-mainnokeepnodecayagain:
-	VMOVUPS (DX)(AX*4), Y4
-	VMOVUPS (BX)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, (DX)(AX*4)
-	VMOVUPS 32(DX)(AX*4), Y4
-	VMOVUPS 32(BX)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 32(DX)(AX*4)
-	VMOVUPS 64(DX)(AX*4), Y4
-	VMOVUPS 64(BX)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 64(DX)(AX*4)
-	VMOVUPS 96(DX)(AX*4), Y4
-	VMOVUPS 96(BX)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 96(DX)(AX*4)
-	ADDQ    $+32, AX
-	CMPQ    AX, DI
-	JLT     mainnokeepnodecayagain
-	JMP     mainend
-
-mainnokeep:
-	CMPL 12(SI), $+0
-	JLT  mainend
-
-mainnokeepagain:
-	VMOVUPS (DX)(AX*4), Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS (BX)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, (DX)(AX*4)
-	VMOVUPS 32(DX)(AX*4), Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS 32(BX)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 32(DX)(AX*4)
-	VMOVUPS 64(DX)(AX*4), Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS 64(BX)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 64(DX)(AX*4)
-	VMOVUPS 96(DX)(AX*4), Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS 96(BX)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 96(DX)(AX*4)
-	ADDQ    $+32, AX
-	CMPQ    AX, DI
-	JLT     mainnokeepagain
-	JMP     mainend
-
-main:
-	CMPL 12(SI), $+0
-	JLT  mainend
-
-mainagain:
-	VMOVUPS (DX)(AX*4), Y4
-	VANDPS  Y2, Y4, Y5
-	VPMINUD all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND Y5, Y4, Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS (BX)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, (DX)(AX*4)
-	VMOVUPS 32(DX)(AX*4), Y4
-	VANDPS  Y2, Y4, Y5
-	VPMINUD all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND Y5, Y4, Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS 32(BX)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 32(DX)(AX*4)
-	VMOVUPS 64(DX)(AX*4), Y4
-	VANDPS  Y2, Y4, Y5
-	VPMINUD all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND Y5, Y4, Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS 64(BX)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 64(DX)(AX*4)
-	VMOVUPS 96(DX)(AX*4), Y4
-	VANDPS  Y2, Y4, Y5
-	VPMINUD all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND Y5, Y4, Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS 96(BX)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 96(DX)(AX*4)
-	ADDQ    $+32, AX
-	CMPQ    AX, DI
-	JLT     mainagain
-
-mainend:
-	MOVQ CX, SI
-	ANDQ $-8, SI
-	CMPQ AX, SI
-	JGE  loopend
-
-loop:
-	VMOVUPS (DX)(AX*4), Y4
-	VANDPS  Y2, Y4, Y5
-	VPMINUD all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND Y5, Y4, Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS (BX)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPMINUD all7fffffff<>+0(SB), Y6, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, (DX)(AX*4)
-	ADDQ    $+8, AX
-	CMPQ    AX, SI
-	JLT     loop
-
-loopend:
-	SUBQ         AX, CX
-	JE           done
-	VMOVD        CX, X4
-	VPBROADCASTD X4, Y4
-	VPCMPGTD     lanes<>+0(SB), Y4, Y4
-	VMASKMOVPS   (DX)(AX*4), Y4, Y5
-	VANDPS       Y2, Y5, Y2
-	VPMINUD      all7fffffff<>+0(SB), Y2, Y2
-	VPSIGND      Y2, Y5, Y2
-	VMULPS       Y0, Y2, Y0
-	VMASKMOVPS   (BX)(AX*4), Y4, Y2
-	VANDPS       Y3, Y2, Y3
-	VPMINUD      all7fffffff<>+0(SB), Y3, Y3
-	VPSIGND      Y3, Y2, Y2
-	VMULPS       Y1, Y2, Y1
-	VSUBPS       Y1, Y0, Y0
-	VMASKMOVPS   Y0, Y4, (DX)(AX*4)
-
-done:
-	VZEROUPPER
-	RET
-
-DATA all7fffffff<>+0(SB)/4, $0x7fffffff
-DATA all7fffffff<>+4(SB)/4, $0x7fffffff
-DATA all7fffffff<>+8(SB)/4, $0x7fffffff
-DATA all7fffffff<>+12(SB)/4, $0x7fffffff
-DATA all7fffffff<>+16(SB)/4, $0x7fffffff
-DATA all7fffffff<>+20(SB)/4, $0x7fffffff
-DATA all7fffffff<>+24(SB)/4, $0x7fffffff
-DATA all7fffffff<>+28(SB)/4, $0x7fffffff
-GLOBL all7fffffff<>(SB), RODATA|NOPTR, $32
-
-// func SGDMany(list [][]float32, c *[4]float32)
-// Requires: AVX, AVX2, CMOV, MMX+
-TEXT ·SGDMany(SB), NOSPLIT, $0-32
+//	p ← p - (x·step + p·decay)
+//
+// func SGD(list [][]float32, c *[5]float32)
+// Requires: AVX, AVX2, MMX+
+TEXT ·SGD(SB), NOSPLIT, $0-32
+	MOVQ         c+24(FP), AX
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
 	IMUL3Q       $+24, DX, DX
 	ADDQ         CX, DX
-	MOVQ         c+24(FP), R8
-	VBROADCASTSS (R8), Y0
-	VBROADCASTSS 4(R8), Y1
-	VBROADCASTSS 8(R8), Y2
-	VBROADCASTSS 12(R8), Y3
-	LEAQ         -48(DX), R9
 	CMPQ         CX, DX
 	JGE          end
+	CMPL         (AX), $0x3f800000
+	JNE          general
+	CMPL         4(AX), $0x00000000
+	JNE          general
+	CMPL         8(AX), $0x00000000
+	JNE          general
+	VBROADCASTSS 12(AX), Y0
+	VBROADCASTSS wordffffffff<>+0(SB), Y1
+	VXORPS       Y1, Y0, Y0
+	VBROADCASTSS word7fffffff<>+0(SB), Y1
+	VANDPS       Y1, Y0, Y0
+	VBROADCASTSS 16(AX), Y1
+	LEAQ         -48(DX), R8
 
-entry:
+usualentry:
 	LEAQ       288(CX), AX
-	CMPQ       AX, R9
-	CMOVQGT    R9, AX
+	CMPQ       AX, R8
+	JG         usualnear
 	MOVQ       (AX), BX
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
@@ -252,191 +54,219 @@ entry:
 	PREFETCHT0 64(BX)
 	PREFETCHT0 128(BX)
 	PREFETCHT0 192(BX)
-	MOVQ       8(CX), BX
-	MOVQ       (CX), SI
-	MOVQ       24(CX), DI
-	XORQ       AX, AX
-	MOVQ       BX, R10
-	ANDQ       $-32, R10
-	CMPQ       AX, R10
-	JGE        mainend
-	CMPL       8(R8), $0xffffffff
-	JNE        main
-	CMPL       (R8), $0x3f800000
-	JNE        mainnokeep
-	CMPL       12(R8), $+0
-	JLT        mainend
 
-mainnokeepnodecayagain:
-	VMOVUPS (SI)(AX*4), Y4
-	VMOVUPS (DI)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, (SI)(AX*4)
-	VMOVUPS 32(SI)(AX*4), Y4
-	VMOVUPS 32(DI)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 32(SI)(AX*4)
-	VMOVUPS 64(SI)(AX*4), Y4
-	VMOVUPS 64(DI)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 64(SI)(AX*4)
-	VMOVUPS 96(SI)(AX*4), Y4
-	VMOVUPS 96(DI)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 96(SI)(AX*4)
+usualnear:
+	MOVQ 8(CX), DI
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	XORQ AX, AX
+	MOVQ DI, R9
+	ANDQ $-32, R9
+	CMPQ AX, R9
+	JGE  usualmainend
+
+usualmain:
+	VMOVUPS (BX)(AX*4), Y2
+	VMOVUPS (SI)(AX*4), Y3
+	VANDPS  Y0, Y3, Y4
+	VPSIGND Y4, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, (BX)(AX*4)
+	VMOVUPS 32(BX)(AX*4), Y2
+	VMOVUPS 32(SI)(AX*4), Y3
+	VANDPS  Y0, Y3, Y4
+	VPSIGND Y4, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, 32(BX)(AX*4)
+	VMOVUPS 64(BX)(AX*4), Y2
+	VMOVUPS 64(SI)(AX*4), Y3
+	VANDPS  Y0, Y3, Y4
+	VPSIGND Y4, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, 64(BX)(AX*4)
+	VMOVUPS 96(BX)(AX*4), Y2
+	VMOVUPS 96(SI)(AX*4), Y3
+	VANDPS  Y0, Y3, Y4
+	VPSIGND Y4, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, 96(BX)(AX*4)
 	ADDQ    $+32, AX
-	CMPQ    AX, R10
-	JLT     mainnokeepnodecayagain
-	JMP     mainend
+	CMPQ    AX, R9
+	JLT     usualmain
 
-mainnokeep:
-	CMPL 12(R8), $+0
-	JLT  mainend
+usualmainend:
+	MOVQ DI, R9
+	ANDQ $-8, R9
+	CMPQ AX, R9
+	JGE  usualloopend
 
-mainnokeepagain:
-	VMOVUPS (SI)(AX*4), Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS (DI)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, (SI)(AX*4)
-	VMOVUPS 32(SI)(AX*4), Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS 32(DI)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 32(SI)(AX*4)
-	VMOVUPS 64(SI)(AX*4), Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS 64(DI)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 64(SI)(AX*4)
-	VMOVUPS 96(SI)(AX*4), Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS 96(DI)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 96(SI)(AX*4)
-	ADDQ    $+32, AX
-	CMPQ    AX, R10
-	JLT     mainnokeepagain
-	JMP     mainend
+usualloop:
+	VMOVUPS (BX)(AX*4), Y2
+	VMOVUPS (SI)(AX*4), Y3
+	VANDPS  Y0, Y3, Y4
+	VPSIGND Y4, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, (BX)(AX*4)
+	ADDQ    $+8, AX
+	CMPQ    AX, R9
+	JLT     usualloop
+
+usualloopend:
+	SUBQ         AX, DI
+	JE           usualdone
+	VMOVD        DI, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     lanes<>+0(SB), Y2, Y2
+	VMASKMOVPS   (BX)(AX*4), Y2, Y3
+	VMASKMOVPS   (SI)(AX*4), Y2, Y4
+	VANDPS       Y0, Y4, Y5
+	VPSIGND      Y5, Y4, Y4
+	VMULPS       Y1, Y4, Y4
+	VSUBPS       Y4, Y3, Y3
+	VMASKMOVPS   Y3, Y2, (BX)(AX*4)
+
+usualdone:
+	ADDQ $+48, CX
+	CMPQ CX, DX
+	JLT  usualentry
+	JMP  end
+
+general:
+	XORQ DI, DI
+	CMPL 4(AX), $0x00000000
+	JNE  asked
+	CMPL 8(AX), $0x00000000
+	JNE  asked
+	MOVQ $-32, DI
+
+asked:
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 12(AX), Y1
+	VBROADCASTSS wordffffffff<>+0(SB), Y2
+	VXORPS       Y2, Y1, Y1
+	VBROADCASTSS word7fffffff<>+0(SB), Y2
+	VANDPS       Y2, Y1, Y1
+	VBROADCASTSS 16(AX), Y2
+	VBROADCASTSS 4(AX), Y3
+	VBROADCASTSS 8(AX), Y4
+	VBROADCASTSS word00000000<>+0(SB), Y5
+	VCMPPS       $0x00, Y5, Y3, Y5
+	VBROADCASTSS word00000000<>+0(SB), Y6
+	VCMPPS       $0x00, Y6, Y4, Y6
+	LEAQ         -48(DX), R9
+
+entry:
+	LEAQ       288(CX), AX
+	CMPQ       AX, R9
+	JG         near
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+
+near:
+	MOVQ 8(CX), R8
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	XORQ AX, AX
+	MOVQ R8, R10
+	ANDQ DI, R10
+	CMPQ AX, R10
+	JGE  mainend
 
 main:
-	CMPL 12(R8), $+0
-	JLT  mainend
-
-mainagain:
-	VMOVUPS (SI)(AX*4), Y4
-	VANDPS  Y2, Y4, Y5
-	VPMINUD all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND Y5, Y4, Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS (DI)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, (SI)(AX*4)
-	VMOVUPS 32(SI)(AX*4), Y4
-	VANDPS  Y2, Y4, Y5
-	VPMINUD all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND Y5, Y4, Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS 32(DI)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 32(SI)(AX*4)
-	VMOVUPS 64(SI)(AX*4), Y4
-	VANDPS  Y2, Y4, Y5
-	VPMINUD all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND Y5, Y4, Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS 64(DI)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 64(SI)(AX*4)
-	VMOVUPS 96(SI)(AX*4), Y4
-	VANDPS  Y2, Y4, Y5
-	VPMINUD all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND Y5, Y4, Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS 96(DI)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, 96(SI)(AX*4)
+	VMOVUPS (BX)(AX*4), Y7
+	VMOVUPS (SI)(AX*4), Y8
+	VMULPS  Y0, Y8, Y8
+	VANDPS  Y1, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VMULPS  Y2, Y8, Y8
+	VSUBPS  Y8, Y7, Y7
+	VMOVUPS Y7, (BX)(AX*4)
+	VMOVUPS 32(BX)(AX*4), Y7
+	VMOVUPS 32(SI)(AX*4), Y8
+	VMULPS  Y0, Y8, Y8
+	VANDPS  Y1, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VMULPS  Y2, Y8, Y8
+	VSUBPS  Y8, Y7, Y7
+	VMOVUPS Y7, 32(BX)(AX*4)
+	VMOVUPS 64(BX)(AX*4), Y7
+	VMOVUPS 64(SI)(AX*4), Y8
+	VMULPS  Y0, Y8, Y8
+	VANDPS  Y1, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VMULPS  Y2, Y8, Y8
+	VSUBPS  Y8, Y7, Y7
+	VMOVUPS Y7, 64(BX)(AX*4)
+	VMOVUPS 96(BX)(AX*4), Y7
+	VMOVUPS 96(SI)(AX*4), Y8
+	VMULPS  Y0, Y8, Y8
+	VANDPS  Y1, Y8, Y9
+	VPSIGND Y9, Y8, Y8
+	VMULPS  Y2, Y8, Y8
+	VSUBPS  Y8, Y7, Y7
+	VMOVUPS Y7, 96(BX)(AX*4)
 	ADDQ    $+32, AX
 	CMPQ    AX, R10
-	JLT     mainagain
+	JLT     main
 
 mainend:
-	MOVQ BX, R10
+	MOVQ R8, R10
 	ANDQ $-8, R10
 	CMPQ AX, R10
 	JGE  loopend
 
 loop:
-	VMOVUPS (SI)(AX*4), Y4
-	VANDPS  Y2, Y4, Y5
-	VPMINUD all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND Y5, Y4, Y4
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS (DI)(AX*4), Y5
-	VANDPS  Y3, Y5, Y6
-	VPMINUD all7fffffff<>+0(SB), Y6, Y6
-	VPSIGND Y6, Y5, Y5
-	VMULPS  Y1, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMOVUPS Y4, (SI)(AX*4)
-	ADDQ    $+8, AX
-	CMPQ    AX, R10
-	JLT     loop
+	VMOVUPS   (BX)(AX*4), Y7
+	VMOVUPS   (SI)(AX*4), Y8
+	VMULPS    Y0, Y8, Y8
+	VMULPS    Y3, Y7, Y9
+	VADDPS    Y9, Y8, Y9
+	VBLENDVPS Y5, Y8, Y9, Y8
+	VANDPS    Y1, Y8, Y9
+	VPSIGND   Y9, Y8, Y8
+	VMULPS    Y2, Y8, Y8
+	VMULPS    Y4, Y7, Y9
+	VADDPS    Y9, Y8, Y9
+	VBLENDVPS Y6, Y8, Y9, Y8
+	VSUBPS    Y8, Y7, Y7
+	VMOVUPS   Y7, (BX)(AX*4)
+	ADDQ      $+8, AX
+	CMPQ      AX, R10
+	JLT       loop
 
 loopend:
-	SUBQ         AX, BX
+	SUBQ         AX, R8
 	JE           done
-	VMOVD        BX, X4
-	VPBROADCASTD X4, Y4
-	VPCMPGTD     lanes<>+0(SB), Y4, Y4
-	VMASKMOVPS   (SI)(AX*4), Y4, Y5
-	VANDPS       Y2, Y5, Y6
-	VPMINUD      all7fffffff<>+0(SB), Y6, Y6
-	VPSIGND      Y6, Y5, Y5
-	VMULPS       Y0, Y5, Y5
-	VMASKMOVPS   (DI)(AX*4), Y4, Y6
-	VANDPS       Y3, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VSUBPS       Y6, Y5, Y5
-	VMASKMOVPS   Y5, Y4, (SI)(AX*4)
+	VMOVD        R8, X7
+	VPBROADCASTD X7, Y7
+	VPCMPGTD     lanes<>+0(SB), Y7, Y7
+	VMASKMOVPS   (BX)(AX*4), Y7, Y8
+	VMASKMOVPS   (SI)(AX*4), Y7, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y3, Y8, Y10
+	VADDPS       Y10, Y9, Y10
+	VBLENDVPS    Y5, Y9, Y10, Y9
+	VANDPS       Y1, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y2, Y9, Y9
+	VMULPS       Y4, Y8, Y10
+	VADDPS       Y10, Y9, Y10
+	VBLENDVPS    Y6, Y9, Y10, Y9
+	VSUBPS       Y9, Y8, Y8
+	VMASKMOVPS   Y8, Y7, (BX)(AX*4)
 
 done:
 	ADDQ $+48, CX
@@ -446,3 +276,12 @@ done:
 end:
 	VZEROUPPER
 	RET
+
+DATA wordffffffff<>+0(SB)/4, $0xffffffff
+GLOBL wordffffffff<>(SB), RODATA|NOPTR, $4
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4

@@ -4,9 +4,6 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $4
-
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
 DATA lanes<>+8(SB)/4, $0x00000002
@@ -17,151 +14,110 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func Shrink(p []float32, c *[3]float32)
-// Requires: AVX, AVX2
+//	p ← soft(p, threshold)·shrink
+//
+// func Shrink(list [][]float32, c *[2]float32)
+// Requires: AVX, AVX2, MMX+
 TEXT ·Shrink(SB), NOSPLIT, $0-32
-	MOVQ         p_len+8(FP), CX
-	MOVQ         p_base+0(FP), DX
-	MOVQ         c+24(FP), BX
-	VBROADCASTSS (BX), Y0
-	VBROADCASTSS 4(BX), Y1
-	VBROADCASTSS 8(BX), Y2
-	VBROADCASTSS constants<>+0(SB), Y3
-	XORQ         AX, AX
-	MOVQ         CX, SI
-	ANDQ         $-32, SI
-	CMPQ         AX, SI
-	JGE          mainend
-	CMPL         8(BX), $0xffffffff
-	JNE          main
+	MOVQ         c+24(FP), AX
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 4(AX), Y1
+	VBROADCASTSS word80000000<>+0(SB), Y2
+	VXORPS       Y2, Y0, Y2
+	LEAQ         -24(DX), DI
 
-mainnokeep:
-	VMOVUPS (DX)(AX*4), Y4
-	VXORPS  Y3, Y0, Y5
-	VMAXPS  Y4, Y5, Y5
-	VMINPS  Y0, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VMOVUPS Y4, (DX)(AX*4)
-	VMOVUPS 32(DX)(AX*4), Y4
-	VXORPS  Y3, Y0, Y5
-	VMAXPS  Y4, Y5, Y5
-	VMINPS  Y0, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VMOVUPS Y4, 32(DX)(AX*4)
-	VMOVUPS 64(DX)(AX*4), Y4
-	VXORPS  Y3, Y0, Y5
-	VMAXPS  Y4, Y5, Y5
-	VMINPS  Y0, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VMOVUPS Y4, 64(DX)(AX*4)
-	VMOVUPS 96(DX)(AX*4), Y4
-	VXORPS  Y3, Y0, Y5
-	VMAXPS  Y4, Y5, Y5
-	VMINPS  Y0, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VMOVUPS Y4, 96(DX)(AX*4)
-	ADDQ    $+32, AX
-	CMPQ    AX, SI
-	JLT     mainnokeep
-	JMP     mainend
+entry:
+	LEAQ       144(CX), AX
+	CMPQ       AX, DI
+	JG         near
+	MOVQ       (AX), AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near:
+	MOVQ 8(CX), SI
+	MOVQ (CX), BX
+	XORQ AX, AX
+	MOVQ SI, R8
+	ANDQ $-32, R8
+	CMPQ AX, R8
+	JGE  mainend
 
 main:
-	VMOVUPS (DX)(AX*4), Y4
-	VXORPS  Y3, Y0, Y5
-	VMAXPS  Y4, Y5, Y5
-	VMINPS  Y0, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VANDPS  Y2, Y4, Y5
-	VPMINUD all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND Y5, Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VMOVUPS Y4, (DX)(AX*4)
-	VMOVUPS 32(DX)(AX*4), Y4
-	VXORPS  Y3, Y0, Y5
-	VMAXPS  Y4, Y5, Y5
-	VMINPS  Y0, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VANDPS  Y2, Y4, Y5
-	VPMINUD all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND Y5, Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VMOVUPS Y4, 32(DX)(AX*4)
-	VMOVUPS 64(DX)(AX*4), Y4
-	VXORPS  Y3, Y0, Y5
-	VMAXPS  Y4, Y5, Y5
-	VMINPS  Y0, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VANDPS  Y2, Y4, Y5
-	VPMINUD all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND Y5, Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VMOVUPS Y4, 64(DX)(AX*4)
-	VMOVUPS 96(DX)(AX*4), Y4
-	VXORPS  Y3, Y0, Y5
-	VMAXPS  Y4, Y5, Y5
-	VMINPS  Y0, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VANDPS  Y2, Y4, Y5
-	VPMINUD all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND Y5, Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VMOVUPS Y4, 96(DX)(AX*4)
+	VMOVUPS (BX)(AX*4), Y3
+	VMAXPS  Y3, Y2, Y4
+	VMINPS  Y0, Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMOVUPS Y3, (BX)(AX*4)
+	VMOVUPS 32(BX)(AX*4), Y3
+	VMAXPS  Y3, Y2, Y4
+	VMINPS  Y0, Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMOVUPS Y3, 32(BX)(AX*4)
+	VMOVUPS 64(BX)(AX*4), Y3
+	VMAXPS  Y3, Y2, Y4
+	VMINPS  Y0, Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMOVUPS Y3, 64(BX)(AX*4)
+	VMOVUPS 96(BX)(AX*4), Y3
+	VMAXPS  Y3, Y2, Y4
+	VMINPS  Y0, Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMOVUPS Y3, 96(BX)(AX*4)
 	ADDQ    $+32, AX
-	CMPQ    AX, SI
+	CMPQ    AX, R8
 	JLT     main
 
 mainend:
-	MOVQ CX, BX
-	ANDQ $-8, BX
-	CMPQ AX, BX
+	MOVQ SI, R8
+	ANDQ $-8, R8
+	CMPQ AX, R8
 	JGE  loopend
 
 loop:
-	VMOVUPS (DX)(AX*4), Y4
-	VXORPS  Y3, Y0, Y5
-	VMAXPS  Y4, Y5, Y5
-	VMINPS  Y0, Y5, Y5
-	VSUBPS  Y5, Y4, Y4
-	VANDPS  Y2, Y4, Y5
-	VPMINUD all7fffffff<>+0(SB), Y5, Y5
-	VPSIGND Y5, Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VMOVUPS Y4, (DX)(AX*4)
+	VMOVUPS (BX)(AX*4), Y3
+	VMAXPS  Y3, Y2, Y4
+	VMINPS  Y0, Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMOVUPS Y3, (BX)(AX*4)
 	ADDQ    $+8, AX
-	CMPQ    AX, BX
+	CMPQ    AX, R8
 	JLT     loop
 
 loopend:
-	SUBQ         AX, CX
+	SUBQ         AX, SI
 	JE           done
-	VMOVD        CX, X4
-	VPBROADCASTD X4, Y4
-	VPCMPGTD     lanes<>+0(SB), Y4, Y4
-	VMASKMOVPS   (DX)(AX*4), Y4, Y5
-	VXORPS       Y3, Y0, Y3
-	VMAXPS       Y5, Y3, Y3
-	VMINPS       Y0, Y3, Y0
-	VSUBPS       Y0, Y5, Y0
-	VANDPS       Y2, Y0, Y2
-	VPMINUD      all7fffffff<>+0(SB), Y2, Y2
-	VPSIGND      Y2, Y0, Y0
-	VMULPS       Y1, Y0, Y0
-	VMASKMOVPS   Y0, Y4, (DX)(AX*4)
+	VMOVD        SI, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     lanes<>+0(SB), Y3, Y3
+	VMASKMOVPS   (BX)(AX*4), Y3, Y4
+	VMAXPS       Y4, Y2, Y5
+	VMINPS       Y0, Y5, Y5
+	VSUBPS       Y5, Y4, Y4
+	VMULPS       Y1, Y4, Y4
+	VMASKMOVPS   Y4, Y3, (BX)(AX*4)
 
 done:
+	ADDQ $+24, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
 
-DATA all7fffffff<>+0(SB)/4, $0x7fffffff
-DATA all7fffffff<>+4(SB)/4, $0x7fffffff
-DATA all7fffffff<>+8(SB)/4, $0x7fffffff
-DATA all7fffffff<>+12(SB)/4, $0x7fffffff
-DATA all7fffffff<>+16(SB)/4, $0x7fffffff
-DATA all7fffffff<>+20(SB)/4, $0x7fffffff
-DATA all7fffffff<>+24(SB)/4, $0x7fffffff
-DATA all7fffffff<>+28(SB)/4, $0x7fffffff
-GLOBL all7fffffff<>(SB), RODATA|NOPTR, $32
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4

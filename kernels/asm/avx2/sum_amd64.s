@@ -14,106 +14,132 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func Sum(x []float32, sum *[32]float64)
-// Requires: AVX, AVX2
+//	sum += x
+//
+// func Sum(list [][]float32, sum *[32]float64)
+// Requires: AVX, AVX2, MMX+
 TEXT ·Sum(SB), NOSPLIT, $0-32
-	MOVQ    x_len+8(FP), CX
-	MOVQ    x_base+0(FP), DX
-	MOVQ    sum+24(FP), BX
+	MOVQ   sum+24(FP), CX
+	MOVQ   list_base+0(FP), DX
+	MOVQ   list_len+8(FP), BX
+	IMUL3Q $+24, BX, BX
+	ADDQ   DX, BX
+	CMPQ   DX, BX
+	JGE    end
+	LEAQ   -24(BX), R8
+
+entry:
+	LEAQ       144(DX), AX
+	CMPQ       AX, R8
+	JG         near
+	MOVQ       (AX), AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near:
+	MOVQ    8(DX), DI
+	MOVQ    (DX), SI
 	XORQ    AX, AX
-	MOVQ    CX, SI
-	ANDQ    $-32, SI
-	CMPQ    AX, SI
+	MOVQ    DI, R9
+	ANDQ    $-32, R9
+	CMPQ    AX, R9
 	JGE     mainend
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), Y2
-	VMOVUPS 96(BX), Y3
-	VMOVUPS 128(BX), Y4
-	VMOVUPS 160(BX), Y5
-	VMOVUPS 192(BX), Y6
-	VMOVUPS 224(BX), Y7
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 64(CX), Y2
+	VMOVUPS 96(CX), Y3
+	VMOVUPS 128(CX), Y4
+	VMOVUPS 160(CX), Y5
+	VMOVUPS 192(CX), Y6
+	VMOVUPS 224(CX), Y7
 
 main:
-	VMOVUPS      (DX)(AX*4), Y8
+	VMOVUPS      (SI)(AX*4), Y8
 	VCVTPS2PD    X8, Y9
 	VEXTRACTF128 $0x01, Y8, X8
 	VCVTPS2PD    X8, Y8
 	VADDPD       Y9, Y0, Y0
 	VADDPD       Y8, Y1, Y1
-	VMOVUPS      32(DX)(AX*4), Y8
+	VMOVUPS      32(SI)(AX*4), Y8
 	VCVTPS2PD    X8, Y9
 	VEXTRACTF128 $0x01, Y8, X8
 	VCVTPS2PD    X8, Y8
 	VADDPD       Y9, Y2, Y2
 	VADDPD       Y8, Y3, Y3
-	VMOVUPS      64(DX)(AX*4), Y8
+	VMOVUPS      64(SI)(AX*4), Y8
 	VCVTPS2PD    X8, Y9
 	VEXTRACTF128 $0x01, Y8, X8
 	VCVTPS2PD    X8, Y8
 	VADDPD       Y9, Y4, Y4
 	VADDPD       Y8, Y5, Y5
-	VMOVUPS      96(DX)(AX*4), Y8
+	VMOVUPS      96(SI)(AX*4), Y8
 	VCVTPS2PD    X8, Y9
 	VEXTRACTF128 $0x01, Y8, X8
 	VCVTPS2PD    X8, Y8
 	VADDPD       Y9, Y6, Y6
 	VADDPD       Y8, Y7, Y7
 	ADDQ         $+32, AX
-	CMPQ         AX, SI
+	CMPQ         AX, R9
 	JLT          main
-	VMOVUPS      Y0, (BX)
-	VMOVUPS      Y1, 32(BX)
-	VMOVUPS      Y2, 64(BX)
-	VMOVUPS      Y3, 96(BX)
-	VMOVUPS      Y4, 128(BX)
-	VMOVUPS      Y5, 160(BX)
-	VMOVUPS      Y6, 192(BX)
-	VMOVUPS      Y7, 224(BX)
+	VMOVUPS      Y0, (CX)
+	VMOVUPS      Y1, 32(CX)
+	VMOVUPS      Y2, 64(CX)
+	VMOVUPS      Y3, 96(CX)
+	VMOVUPS      Y4, 128(CX)
+	VMOVUPS      Y5, 160(CX)
+	VMOVUPS      Y6, 192(CX)
+	VMOVUPS      Y7, 224(CX)
 
 mainend:
-	MOVQ CX, SI
-	ANDQ $-8, SI
-	CMPQ AX, SI
+	MOVQ DI, R9
+	ANDQ $-8, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
-	MOVQ         AX, DI
-	ANDQ         $+31, DI
-	VMOVUPS      (DX)(AX*4), Y0
+	MOVQ         AX, R10
+	ANDQ         $+31, R10
+	VMOVUPS      (SI)(AX*4), Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (BX)(DI*8), Y2
+	VMOVUPS      (CX)(R10*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (BX)(DI*8)
-	VMOVUPS      32(BX)(DI*8), Y1
+	VMOVUPS      Y2, (CX)(R10*8)
+	VMOVUPS      32(CX)(R10*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(BX)(DI*8)
+	VMOVUPS      Y1, 32(CX)(R10*8)
 	ADDQ         $+8, AX
-	CMPQ         AX, SI
+	CMPQ         AX, R9
 	JLT          loop
 
 loopend:
-	SUBQ         AX, CX
+	SUBQ         AX, DI
 	JE           done
-	VMOVD        CX, X0
+	VMOVD        DI, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	MOVQ         AX, CX
-	ANDQ         $+31, CX
-	VMASKMOVPS   (DX)(AX*4), Y0, Y1
+	MOVQ         AX, DI
+	ANDQ         $+31, DI
+	VMASKMOVPS   (SI)(AX*4), Y0, Y1
 	VANDPS       Y0, Y1, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (BX)(CX*8), Y2
+	VMOVUPS      (CX)(DI*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (BX)(CX*8)
-	VMOVUPS      32(BX)(CX*8), Y1
+	VMOVUPS      Y2, (CX)(DI*8)
+	VMOVUPS      32(CX)(DI*8), Y1
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(BX)(CX*8)
+	VMOVUPS      Y1, 32(CX)(DI*8)
 
 done:
+	ADDQ $+24, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET

@@ -4,9 +4,6 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x7fffffff
-GLOBL constants<>(SB), RODATA|NOPTR, $4
-
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
 DATA lanes<>+8(SB)/4, $0x00000002
@@ -17,50 +14,71 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func SumAbs(x []float32, sum *[32]float64)
-// Requires: AVX, AVX2
+//	sum += |x|
+//
+// func SumAbs(list [][]float32, sum *[32]float64)
+// Requires: AVX, AVX2, MMX+
 TEXT ·SumAbs(SB), NOSPLIT, $0-32
-	MOVQ         x_len+8(FP), CX
-	MOVQ         x_base+0(FP), DX
-	MOVQ         sum+24(FP), BX
-	VBROADCASTSS constants<>+0(SB), Y0
-	XORQ         AX, AX
-	MOVQ         CX, SI
-	ANDQ         $-32, SI
-	CMPQ         AX, SI
-	JGE          mainend
-	VMOVUPS      (BX), Y1
-	VMOVUPS      32(BX), Y2
-	VMOVUPS      64(BX), Y3
-	VMOVUPS      96(BX), Y4
-	VMOVUPS      128(BX), Y5
-	VMOVUPS      160(BX), Y6
-	VMOVUPS      192(BX), Y7
-	VMOVUPS      224(BX), Y8
+	MOVQ         sum+24(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS word7fffffff<>+0(SB), Y0
+	LEAQ         -24(BX), R8
+
+entry:
+	LEAQ       144(DX), AX
+	CMPQ       AX, R8
+	JG         near
+	MOVQ       (AX), AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near:
+	MOVQ    8(DX), DI
+	MOVQ    (DX), SI
+	XORQ    AX, AX
+	MOVQ    DI, R9
+	ANDQ    $-32, R9
+	CMPQ    AX, R9
+	JGE     mainend
+	VMOVUPS (CX), Y1
+	VMOVUPS 32(CX), Y2
+	VMOVUPS 64(CX), Y3
+	VMOVUPS 96(CX), Y4
+	VMOVUPS 128(CX), Y5
+	VMOVUPS 160(CX), Y6
+	VMOVUPS 192(CX), Y7
+	VMOVUPS 224(CX), Y8
 
 main:
-	VMOVUPS      (DX)(AX*4), Y9
+	VMOVUPS      (SI)(AX*4), Y9
 	VANDPS       Y0, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y1, Y1
 	VADDPD       Y9, Y2, Y2
-	VMOVUPS      32(DX)(AX*4), Y9
+	VMOVUPS      32(SI)(AX*4), Y9
 	VANDPS       Y0, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y3, Y3
 	VADDPD       Y9, Y4, Y4
-	VMOVUPS      64(DX)(AX*4), Y9
+	VMOVUPS      64(SI)(AX*4), Y9
 	VANDPS       Y0, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y5, Y5
 	VADDPD       Y9, Y6, Y6
-	VMOVUPS      96(DX)(AX*4), Y9
+	VMOVUPS      96(SI)(AX*4), Y9
 	VANDPS       Y0, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
@@ -68,62 +86,70 @@ main:
 	VADDPD       Y10, Y7, Y7
 	VADDPD       Y9, Y8, Y8
 	ADDQ         $+32, AX
-	CMPQ         AX, SI
+	CMPQ         AX, R9
 	JLT          main
-	VMOVUPS      Y1, (BX)
-	VMOVUPS      Y2, 32(BX)
-	VMOVUPS      Y3, 64(BX)
-	VMOVUPS      Y4, 96(BX)
-	VMOVUPS      Y5, 128(BX)
-	VMOVUPS      Y6, 160(BX)
-	VMOVUPS      Y7, 192(BX)
-	VMOVUPS      Y8, 224(BX)
+	VMOVUPS      Y1, (CX)
+	VMOVUPS      Y2, 32(CX)
+	VMOVUPS      Y3, 64(CX)
+	VMOVUPS      Y4, 96(CX)
+	VMOVUPS      Y5, 128(CX)
+	VMOVUPS      Y6, 160(CX)
+	VMOVUPS      Y7, 192(CX)
+	VMOVUPS      Y8, 224(CX)
 
 mainend:
-	MOVQ CX, SI
-	ANDQ $-8, SI
-	CMPQ AX, SI
+	MOVQ DI, R9
+	ANDQ $-8, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
-	MOVQ         AX, DI
-	ANDQ         $+31, DI
-	VMOVUPS      (DX)(AX*4), Y1
+	MOVQ         AX, R10
+	ANDQ         $+31, R10
+	VMOVUPS      (SI)(AX*4), Y1
 	VANDPS       Y0, Y1, Y1
 	VCVTPS2PD    X1, Y2
 	VEXTRACTF128 $0x01, Y1, X1
 	VCVTPS2PD    X1, Y1
-	VMOVUPS      (BX)(DI*8), Y3
+	VMOVUPS      (CX)(R10*8), Y3
 	VADDPD       Y2, Y3, Y3
-	VMOVUPS      Y3, (BX)(DI*8)
-	VMOVUPS      32(BX)(DI*8), Y2
+	VMOVUPS      Y3, (CX)(R10*8)
+	VMOVUPS      32(CX)(R10*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, 32(BX)(DI*8)
+	VMOVUPS      Y2, 32(CX)(R10*8)
 	ADDQ         $+8, AX
-	CMPQ         AX, SI
+	CMPQ         AX, R9
 	JLT          loop
 
 loopend:
-	SUBQ         AX, CX
+	SUBQ         AX, DI
 	JE           done
-	VMOVD        CX, X1
+	VMOVD        DI, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     lanes<>+0(SB), Y1, Y1
-	MOVQ         AX, CX
-	ANDQ         $+31, CX
-	VMASKMOVPS   (DX)(AX*4), Y1, Y2
-	VANDPS       Y0, Y2, Y0
-	VANDPS       Y1, Y0, Y0
-	VCVTPS2PD    X0, Y1
-	VEXTRACTF128 $0x01, Y0, X0
-	VCVTPS2PD    X0, Y0
-	VMOVUPS      (BX)(CX*8), Y2
+	MOVQ         AX, DI
+	ANDQ         $+31, DI
+	VMASKMOVPS   (SI)(AX*4), Y1, Y2
+	VANDPS       Y0, Y2, Y2
+	VANDPS       Y1, Y2, Y1
+	VCVTPS2PD    X1, Y2
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VMOVUPS      (CX)(DI*8), Y3
+	VADDPD       Y2, Y3, Y3
+	VMOVUPS      Y3, (CX)(DI*8)
+	VMOVUPS      32(CX)(DI*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (BX)(CX*8)
-	VMOVUPS      32(BX)(CX*8), Y1
-	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(BX)(CX*8)
+	VMOVUPS      Y2, 32(CX)(DI*8)
 
 done:
+	ADDQ $+24, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4

@@ -14,52 +14,96 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func Adam(p []float32, g []float32, m []float32, v []float32, c *[10]float32)
-// Requires: AVX, AVX2, FMA3
-TEXT ·Adam(SB), NOSPLIT, $0-104
-	MOVQ         p_len+8(FP), CX
-	MOVQ         p_base+0(FP), DX
-	MOVQ         g_base+24(FP), BX
-	MOVQ         m_base+48(FP), SI
-	MOVQ         v_base+72(FP), DI
-	MOVQ         c+96(FP), R8
-	VBROADCASTSS 28(R8), Y0
-	VBROADCASTSS 36(R8), Y1
-	VBROADCASTSS (R8), Y2
-	VBROADCASTSS 4(R8), Y3
-	VBROADCASTSS 8(R8), Y4
-	VBROADCASTSS 12(R8), Y5
-	XORQ         AX, AX
-	MOVQ         CX, R9
-	ANDQ         $-32, R9
-	CMPQ         AX, R9
-	JGE          mainend
-	CMPL         28(R8), $0xffffffff
-	JNE          main
-	CMPL         32(R8), $0xffffffff
-	JNE          main
-	CMPL         (R8), $0x3f800000
-	JNE          mainnokeep
-	CMPL         20(R8), $0x3f800000
-	JNE          mainnokeepnoscale
-	CMPL         36(R8), $+0
-	JLT          mainend
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//
+// func Adam(list [][]float32, c *[10]float32)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·Adam(SB), NOSPLIT, $96-32
+	MOVQ         c+24(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	CMPL         (CX), $0x3f800000
+	JNE          general
+	CMPL         4(CX), $0x00000000
+	JNE          general
+	CMPL         16(CX), $+0
+	JLE          general
+	VBROADCASTSS 8(CX), Y0
+	VBROADCASTSS 12(CX), Y1
+	VBROADCASTSS wordffffffff<>+0(SB), Y2
+	VXORPS       Y2, Y1, Y1
+	VBROADCASTSS word7fffffff<>+0(SB), Y2
+	VANDPS       Y2, Y1, Y1
+	VBROADCASTSS 16(CX), Y2
+	VBROADCASTSS 20(CX), Y3
+	VBROADCASTSS 24(CX), Y4
+	VBROADCASTSS 28(CX), Y5
+	VBROADCASTSS wordffffffff<>+0(SB), Y6
+	VXORPS       Y6, Y5, Y5
+	VBROADCASTSS word7fffffff<>+0(SB), Y6
+	VANDPS       Y6, Y5, Y5
+	LEAQ         -96(BX), R11
 
-mainnokeepnoscalenodecayagain:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
+usualentry:
+	LEAQ       576(DX), AX
+	CMPQ       AX, R11
+	JG         usualnear
+	MOVQ       (AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       48(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       72(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+
+usualnear:
+	MOVQ 8(DX), R10
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	XORQ AX, AX
+	MOVQ R10, R12
+	ANDQ $-32, R12
+	CMPQ AX, R12
+	JGE  usualmainend
+
+usualmain:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
 	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
+	VMULPS       Y2, Y8, Y8
 	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
+	VMOVUPS      Y6, (R8)(AX*4)
+	VMOVUPS      (R9)(AX*4), Y8
+	VMULPS       Y3, Y8, Y8
+	VMULPS       Y4, Y7, Y7
+	VANDPS       Y5, Y7, Y9
+	VPSIGND      Y9, Y7, Y7
+	VMULPS       Y7, Y7, Y7
 	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
+	VMOVUPS      Y7, (R9)(AX*4)
 	VPMAXUD      all10000000<>+0(SB), Y7, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y7, Y8, Y10
@@ -82,40 +126,44 @@ mainnokeepnoscalenodecayagain:
 	VPXOR        Y10, Y10, Y10
 	VPCMPEQD     Y7, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VMOVMSKPS    Y9, R10
-	CMPL         R10, $0x000000ff
+	VMOVMSKPS    Y9, R13
+	CMPL         R13, $0x000000ff
 	JNE          aside1
 
 back1:
-	VMOVUPS      32(SI)(AX*4), Y7
-	VMOVUPS      32(BX)(AX*4), Y9
+	VMOVUPS      32(R8)(AX*4), Y7
+	VMOVUPS      32(DI)(AX*4), Y9
 	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y3, Y10, Y10
+	VMULPS       Y2, Y10, Y10
 	VADDPS       Y10, Y7, Y7
-	VMOVUPS      Y7, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
+	VMOVUPS      Y7, 32(R8)(AX*4)
+	VMOVUPS      32(R9)(AX*4), Y10
+	VMULPS       Y3, Y10, Y10
+	VMULPS       Y4, Y9, Y9
+	VANDPS       Y5, Y9, Y11
+	VPSIGND      Y11, Y9, Y9
+	VMULPS       Y9, Y9, Y9
 	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(DI)(AX*4)
+	VMOVUPS      Y9, 32(R9)(AX*4)
 	VSQRTPS      Y9, Y9
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
 	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
+	VMULPS       Y2, Y12, Y12
 	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VMOVUPS      64(R9)(AX*4), Y12
+	VMULPS       Y3, Y12, Y12
+	VMULPS       Y4, Y11, Y11
+	VANDPS       Y5, Y11, Y13
+	VPSIGND      Y13, Y11, Y11
+	VMULPS       Y11, Y11, Y11
 	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(DI)(AX*4)
+	VMOVUPS      Y11, 64(R9)(AX*4)
 	VPMAXUD      all10000000<>+0(SB), Y11, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y11, Y12, Y14
@@ -138,82 +186,240 @@ back1:
 	VPXOR        Y14, Y14, Y14
 	VPCMPEQD     Y11, Y14, Y14
 	VPOR         Y14, Y13, Y13
-	VMOVMSKPS    Y13, R10
-	CMPL         R10, $0x000000ff
+	VMOVMSKPS    Y13, R13
+	CMPL         R13, $0x000000ff
 	JNE          aside2
 
 back2:
-	VMOVUPS      96(SI)(AX*4), Y11
-	VMOVUPS      96(BX)(AX*4), Y13
+	VMOVUPS      96(R8)(AX*4), Y11
+	VMOVUPS      96(DI)(AX*4), Y13
 	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y3, Y14, Y14
+	VMULPS       Y2, Y14, Y14
 	VADDPS       Y14, Y11, Y11
-	VMOVUPS      Y11, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
+	VMOVUPS      Y11, 96(R8)(AX*4)
+	VMOVUPS      96(R9)(AX*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y13, Y13
+	VANDPS       Y5, Y13, Y15
+	VPSIGND      Y15, Y13, Y13
+	VMULPS       Y13, Y13, Y13
 	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(DI)(AX*4)
+	VMOVUPS      Y13, 96(R9)(AX*4)
 	VSQRTPS      Y13, Y13
-	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 24(R8), Y15
+	VMOVUPS      (SI)(AX*4), Y14
+	VBROADCASTSS 36(CX), Y15
 	VMULPS       Y15, Y6, Y6
-	VBROADCASTSS 16(R8), Y15
+	VBROADCASTSS 32(CX), Y15
 	VADDPS       Y15, Y8, Y8
 	VDIVPS       Y8, Y6, Y6
+	VMULPS       Y0, Y14, Y8
+	VADDPS       Y8, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VBROADCASTSS 24(R8), Y8
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y6
+	VBROADCASTSS 36(CX), Y8
 	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 16(R8), Y8
+	VBROADCASTSS 32(CX), Y8
 	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y0, Y6, Y8
+	VADDPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 24(R8), Y7
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VBROADCASTSS 36(CX), Y7
 	VMULPS       Y7, Y10, Y7
-	VBROADCASTSS 16(R8), Y8
+	VBROADCASTSS 32(CX), Y8
 	VADDPS       Y8, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y0, Y6, Y8
+	VADDPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 24(R8), Y7
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VBROADCASTSS 36(CX), Y7
 	VMULPS       Y7, Y11, Y7
-	VBROADCASTSS 16(R8), Y8
+	VBROADCASTSS 32(CX), Y8
 	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y0, Y6, Y8
+	VADDPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
+	VMOVUPS      Y6, 96(SI)(AX*4)
 	ADDQ         $+32, AX
-	CMPQ         AX, R9
-	JLT          mainnokeepnoscalenodecayagain
-	JMP          mainend
+	CMPQ         AX, R12
+	JLT          usualmain
 
-mainnokeepnoscale:
-	CMPL 36(R8), $+0
-	JLT  mainend
+usualmainend:
+	MOVQ R10, R12
+	ANDQ $-8, R12
+	CMPQ AX, R12
+	JGE  usualloopend
 
-mainnokeepnoscaleagain:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
+usualloop:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
 	VANDPS       Y1, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VSUBPS       Y6, Y7, Y8
+	VMULPS       Y2, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VMOVUPS      (R9)(AX*4), Y8
+	VMULPS       Y3, Y8, Y8
+	VMULPS       Y4, Y7, Y7
+	VANDPS       Y5, Y7, Y9
+	VPSIGND      Y9, Y7, Y7
+	VMULPS       Y7, Y7, Y7
+	VADDPS       Y7, Y8, Y7
+	VMOVUPS      Y7, (R9)(AX*4)
+	VMOVUPS      (SI)(AX*4), Y8
+	VBROADCASTSS 36(CX), Y9
+	VMULPS       Y9, Y6, Y6
+	VSQRTPS      Y7, Y7
+	VBROADCASTSS 32(CX), Y9
+	VADDPS       Y9, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMULPS       Y0, Y8, Y7
+	VADDPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y8, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	ADDQ         $+8, AX
+	CMPQ         AX, R12
+	JLT          usualloop
+
+usualloopend:
+	SUBQ         AX, R10
+	JE           usualdone
+	VMOVD        R10, X6
+	VPBROADCASTD X6, Y6
+	VPCMPGTD     lanes<>+0(SB), Y6, Y6
+	VMASKMOVPS   (R8)(AX*4), Y6, Y7
+	VMASKMOVPS   (DI)(AX*4), Y6, Y8
+	VANDPS       Y1, Y8, Y9
+	VPSIGND      Y9, Y8, Y8
+	VSUBPS       Y7, Y8, Y9
+	VMULPS       Y2, Y9, Y9
+	VADDPS       Y9, Y7, Y7
+	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
+	VMASKMOVPS   (R9)(AX*4), Y6, Y9
+	VMULPS       Y3, Y9, Y9
+	VMULPS       Y4, Y8, Y8
+	VANDPS       Y5, Y8, Y10
+	VPSIGND      Y10, Y8, Y8
+	VMULPS       Y8, Y8, Y8
+	VADDPS       Y8, Y9, Y8
+	VMASKMOVPS   Y8, Y6, (R9)(AX*4)
+	VMASKMOVPS   (SI)(AX*4), Y6, Y9
+	VBROADCASTSS 36(CX), Y10
+	VMULPS       Y10, Y7, Y7
+	VSQRTPS      Y8, Y8
+	VBROADCASTSS 32(CX), Y10
+	VADDPS       Y10, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y0, Y9, Y8
+	VADDPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y9, Y7
+	VMASKMOVPS   Y7, Y6, (SI)(AX*4)
+
+usualdone:
+	ADDQ $+96, DX
+	CMPQ DX, BX
+	JLT  usualentry
+	JMP  end
+
+general:
+	XORQ R10, R10
+	CMPL 4(CX), $0x00000000
+	JNE  asked
+	CMPL 16(CX), $+0
+	JLE  asked
+	MOVQ $-32, R10
+
+asked:
+	VBROADCASTSS (CX), Y0
+	VBROADCASTSS 8(CX), Y1
+	VBROADCASTSS 12(CX), Y2
+	VBROADCASTSS wordffffffff<>+0(SB), Y3
+	VXORPS       Y3, Y2, Y2
+	VBROADCASTSS word7fffffff<>+0(SB), Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS 16(CX), Y3
+	VBROADCASTSS 20(CX), Y4
+	VBROADCASTSS 24(CX), Y5
+	VBROADCASTSS 28(CX), Y6
+	VBROADCASTSS wordffffffff<>+0(SB), Y7
+	VXORPS       Y7, Y6, Y6
+	VBROADCASTSS word7fffffff<>+0(SB), Y7
+	VANDPS       Y7, Y6, Y6
+	VMOVUPS      Y6, (SP)
+	VBROADCASTSS 4(CX), Y6
+	VBROADCASTSS word00000000<>+0(SB), Y7
+	VCMPPS       $0x00, Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SP)
+	VBROADCASTSS word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, Y3, Y6, Y6
+	VMOVUPS      Y6, 64(SP)
+	LEAQ         -96(BX), R12
+
+entry:
+	LEAQ       576(DX), AX
+	CMPQ       AX, R12
+	JG         near
+	MOVQ       (AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       48(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       72(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+
+near:
+	MOVQ 8(DX), R11
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	XORQ AX, AX
+	MOVQ R11, R13
+	ANDQ R10, R13
+	CMPQ AX, R13
+	JGE  mainend
+
+main:
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VMULPS       Y0, Y7, Y7
+	VANDPS       Y2, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
 	VMULPS       Y3, Y8, Y8
 	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
+	VMOVUPS      Y6, (R8)(AX*4)
+	VMOVUPS      (R9)(AX*4), Y8
 	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
+	VMULPS       Y5, Y7, Y7
+	VMOVUPS      (SP), Y9
+	VANDPS       Y9, Y7, Y9
+	VPSIGND      Y9, Y7, Y7
+	VMULPS       Y7, Y7, Y7
 	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
+	VMOVUPS      Y7, (R9)(AX*4)
 	VPMAXUD      all10000000<>+0(SB), Y7, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y7, Y8, Y10
@@ -236,40 +442,48 @@ mainnokeepnoscaleagain:
 	VPXOR        Y10, Y10, Y10
 	VPCMPEQD     Y7, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VMOVMSKPS    Y9, R10
-	CMPL         R10, $0x000000ff
+	VMOVMSKPS    Y9, R14
+	CMPL         R14, $0x000000ff
 	JNE          aside3
 
 back3:
-	VMOVUPS      32(SI)(AX*4), Y7
-	VMOVUPS      32(BX)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
+	VMOVUPS      32(R8)(AX*4), Y7
+	VMOVUPS      32(DI)(AX*4), Y9
+	VMULPS       Y0, Y9, Y9
+	VANDPS       Y2, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y7, Y9, Y10
 	VMULPS       Y3, Y10, Y10
 	VADDPS       Y10, Y7, Y7
-	VMOVUPS      Y7, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y10
+	VMOVUPS      Y7, 32(R8)(AX*4)
+	VMOVUPS      32(R9)(AX*4), Y10
 	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
+	VMULPS       Y5, Y9, Y9
+	VMOVUPS      (SP), Y11
+	VANDPS       Y11, Y9, Y11
+	VPSIGND      Y11, Y9, Y9
+	VMULPS       Y9, Y9, Y9
 	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(DI)(AX*4)
+	VMOVUPS      Y9, 32(R9)(AX*4)
 	VSQRTPS      Y9, Y9
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
+	VMOVUPS      64(R8)(AX*4), Y10
+	VMOVUPS      64(DI)(AX*4), Y11
+	VMULPS       Y0, Y11, Y11
+	VANDPS       Y2, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
 	VMULPS       Y3, Y12, Y12
 	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y12
+	VMOVUPS      Y10, 64(R8)(AX*4)
+	VMOVUPS      64(R9)(AX*4), Y12
 	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
+	VMULPS       Y5, Y11, Y11
+	VMOVUPS      (SP), Y13
+	VANDPS       Y13, Y11, Y13
+	VPSIGND      Y13, Y11, Y11
+	VMULPS       Y11, Y11, Y11
 	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(DI)(AX*4)
+	VMOVUPS      Y11, 64(R9)(AX*4)
 	VPMAXUD      all10000000<>+0(SB), Y11, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y11, Y12, Y14
@@ -292,553 +506,170 @@ back3:
 	VPXOR        Y14, Y14, Y14
 	VPCMPEQD     Y11, Y14, Y14
 	VPOR         Y14, Y13, Y13
-	VMOVMSKPS    Y13, R10
-	CMPL         R10, $0x000000ff
+	VMOVMSKPS    Y13, R14
+	CMPL         R14, $0x000000ff
 	JNE          aside4
 
 back4:
-	VMOVUPS      96(SI)(AX*4), Y11
-	VMOVUPS      96(BX)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
+	VMOVUPS      96(R8)(AX*4), Y11
+	VMOVUPS      96(DI)(AX*4), Y13
+	VMULPS       Y0, Y13, Y13
+	VANDPS       Y2, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y11, Y13, Y14
 	VMULPS       Y3, Y14, Y14
 	VADDPS       Y14, Y11, Y11
-	VMOVUPS      Y11, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y14
+	VMOVUPS      Y11, 96(R8)(AX*4)
+	VMOVUPS      96(R9)(AX*4), Y14
 	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
+	VMULPS       Y5, Y13, Y13
+	VMOVUPS      (SP), Y15
+	VANDPS       Y15, Y13, Y15
+	VPSIGND      Y15, Y13, Y13
+	VMULPS       Y13, Y13, Y13
 	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(DI)(AX*4)
+	VMOVUPS      Y13, 96(R9)(AX*4)
 	VSQRTPS      Y13, Y13
-	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 20(R8), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R8), Y15
+	VMOVUPS      (SI)(AX*4), Y14
+	VBROADCASTSS 36(CX), Y15
 	VMULPS       Y15, Y6, Y6
-	VBROADCASTSS 16(R8), Y15
+	VBROADCASTSS 32(CX), Y15
 	VADDPS       Y15, Y8, Y8
 	VDIVPS       Y8, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VBROADCASTSS 20(R8), Y8
-	VMULPS       Y8, Y6, Y6
-	VBROADCASTSS 24(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 16(R8), Y8
-	VADDPS       Y8, Y9, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 20(R8), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VMULPS       Y7, Y10, Y7
-	VBROADCASTSS 16(R8), Y8
-	VADDPS       Y8, Y12, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 20(R8), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VMULPS       Y7, Y11, Y7
-	VBROADCASTSS 16(R8), Y8
-	VADDPS       Y8, Y13, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R9
-	JLT          mainnokeepnoscaleagain
-	JMP          mainend
-
-mainnokeep:
-	CMPL 36(R8), $+0
-	JLT  mainend
-
-mainnokeepagain:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
+	VMULPS       Y1, Y14, Y8
 	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VPMAXUD      all10000000<>+0(SB), Y7, Y9
-	VRSQRTPS     Y9, Y8
-	VMULPS       Y7, Y8, Y10
-	VMULPS       all3f000000<>+0(SB), Y8, Y11
-	VMOVUPS      all3f000000<>+0(SB), Y8
-	VFNMADD231PS Y10, Y11, Y8
-	VFMADD213PS  Y11, Y8, Y11
-	VFMADD213PS  Y10, Y8, Y10
-	VMOVAPS      Y7, Y8
-	VFNMADD231PS Y10, Y10, Y8
-	VFMADD231PS  Y8, Y11, Y10
-	VMOVUPS      all3f000000<>+0(SB), Y8
-	VFNMADD231PS Y10, Y11, Y8
-	VFMADD213PS  Y11, Y8, Y11
-	VMOVAPS      Y7, Y8
-	VFNMADD231PS Y10, Y10, Y8
-	VFMADD213PS  Y10, Y11, Y8
-	VPMINUD      all7f7fffff<>+0(SB), Y9, Y9
-	VPCMPEQD     Y7, Y9, Y9
-	VPXOR        Y10, Y10, Y10
-	VPCMPEQD     Y7, Y10, Y10
-	VPOR         Y10, Y9, Y9
-	VMOVMSKPS    Y9, R10
-	CMPL         R10, $0x000000ff
-	JNE          aside5
-
-back5:
-	VMOVUPS      32(SI)(AX*4), Y7
-	VMOVUPS      32(BX)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y2, Y9, Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y7, Y7
-	VMOVUPS      Y7, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(DI)(AX*4)
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y2, Y11, Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(DI)(AX*4)
-	VPMAXUD      all10000000<>+0(SB), Y11, Y13
-	VRSQRTPS     Y13, Y12
-	VMULPS       Y11, Y12, Y14
-	VMULPS       all3f000000<>+0(SB), Y12, Y15
-	VMOVUPS      all3f000000<>+0(SB), Y12
-	VFNMADD231PS Y14, Y15, Y12
-	VFMADD213PS  Y15, Y12, Y15
-	VFMADD213PS  Y14, Y12, Y14
-	VMOVAPS      Y11, Y12
-	VFNMADD231PS Y14, Y14, Y12
-	VFMADD231PS  Y12, Y15, Y14
-	VMOVUPS      all3f000000<>+0(SB), Y12
-	VFNMADD231PS Y14, Y15, Y12
-	VFMADD213PS  Y15, Y12, Y15
-	VMOVAPS      Y11, Y12
-	VFNMADD231PS Y14, Y14, Y12
-	VFMADD213PS  Y14, Y15, Y12
-	VPMINUD      all7f7fffff<>+0(SB), Y13, Y13
-	VPCMPEQD     Y11, Y13, Y13
-	VPXOR        Y14, Y14, Y14
-	VPCMPEQD     Y11, Y14, Y14
-	VPOR         Y14, Y13, Y13
-	VMOVMSKPS    Y13, R10
-	CMPL         R10, $0x000000ff
-	JNE          aside6
-
-back6:
-	VMOVUPS      96(SI)(AX*4), Y11
-	VMOVUPS      96(BX)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y2, Y13, Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y11, Y11
-	VMOVUPS      Y11, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(DI)(AX*4)
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 20(R8), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R8), Y15
-	VMULPS       Y15, Y6, Y6
-	VBROADCASTSS 16(R8), Y15
-	VADDPS       Y15, Y8, Y8
-	VDIVPS       Y8, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VBROADCASTSS 20(R8), Y8
-	VMULPS       Y8, Y6, Y6
-	VBROADCASTSS 24(R8), Y8
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y6
+	VBROADCASTSS 36(CX), Y8
 	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 16(R8), Y8
+	VBROADCASTSS 32(CX), Y8
 	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y1, Y6, Y8
+	VADDPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 20(R8), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
+	VMOVUPS      Y6, 32(SI)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y6
+	VBROADCASTSS 36(CX), Y7
 	VMULPS       Y7, Y10, Y7
-	VBROADCASTSS 16(R8), Y8
+	VBROADCASTSS 32(CX), Y8
 	VADDPS       Y8, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y1, Y6, Y8
+	VADDPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 20(R8), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
+	VMOVUPS      Y6, 64(SI)(AX*4)
+	VMOVUPS      96(SI)(AX*4), Y6
+	VBROADCASTSS 36(CX), Y7
 	VMULPS       Y7, Y11, Y7
-	VBROADCASTSS 16(R8), Y8
+	VBROADCASTSS 32(CX), Y8
 	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y1, Y6, Y8
+	VADDPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
+	VMOVUPS      Y6, 96(SI)(AX*4)
 	ADDQ         $+32, AX
-	CMPQ         AX, R9
-	JLT          mainnokeepagain
-	JMP          mainend
-
-main:
-	CMPL 28(R8), $0x70000000
-	JNE  mainend
-	CMPL 36(R8), $+0
-	JLT  mainend
-	CMPL 28(R8), $+0
-	JLT  mainend
-
-mainagain:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VANDPS       Y0, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VPMAXUD      all10000000<>+0(SB), Y7, Y9
-	VRSQRTPS     Y9, Y8
-	VMULPS       Y7, Y8, Y10
-	VMULPS       all3f000000<>+0(SB), Y8, Y11
-	VMOVUPS      all3f000000<>+0(SB), Y8
-	VFNMADD231PS Y10, Y11, Y8
-	VFMADD213PS  Y11, Y8, Y11
-	VFMADD213PS  Y10, Y8, Y10
-	VMOVAPS      Y7, Y8
-	VFNMADD231PS Y10, Y10, Y8
-	VFMADD231PS  Y8, Y11, Y10
-	VMOVUPS      all3f000000<>+0(SB), Y8
-	VFNMADD231PS Y10, Y11, Y8
-	VFMADD213PS  Y11, Y8, Y11
-	VMOVAPS      Y7, Y8
-	VFNMADD231PS Y10, Y10, Y8
-	VFMADD213PS  Y10, Y11, Y8
-	VPMINUD      all7f7fffff<>+0(SB), Y9, Y9
-	VPCMPEQD     Y7, Y9, Y9
-	VPXOR        Y10, Y10, Y10
-	VPCMPEQD     Y7, Y10, Y10
-	VPOR         Y10, Y9, Y9
-	VMOVMSKPS    Y9, R10
-	CMPL         R10, $0x000000ff
-	JNE          aside7
-
-back7:
-	VMOVUPS      32(SI)(AX*4), Y7
-	VMOVUPS      32(BX)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y2, Y9, Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y7, Y7
-	VANDPS       Y0, Y7, Y10
-	VPSIGND      Y10, Y7, Y7
-	VMOVUPS      Y7, 32(SI)(AX*4)
-	VMOVUPS      32(DI)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMOVUPS      Y9, 32(DI)(AX*4)
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(SI)(AX*4), Y10
-	VMOVUPS      64(BX)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y2, Y11, Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VANDPS       Y0, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
-	VMOVUPS      64(DI)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMOVUPS      Y11, 64(DI)(AX*4)
-	VPMAXUD      all10000000<>+0(SB), Y11, Y13
-	VRSQRTPS     Y13, Y12
-	VMULPS       Y11, Y12, Y14
-	VMULPS       all3f000000<>+0(SB), Y12, Y15
-	VMOVUPS      all3f000000<>+0(SB), Y12
-	VFNMADD231PS Y14, Y15, Y12
-	VFMADD213PS  Y15, Y12, Y15
-	VFMADD213PS  Y14, Y12, Y14
-	VMOVAPS      Y11, Y12
-	VFNMADD231PS Y14, Y14, Y12
-	VFMADD231PS  Y12, Y15, Y14
-	VMOVUPS      all3f000000<>+0(SB), Y12
-	VFNMADD231PS Y14, Y15, Y12
-	VFMADD213PS  Y15, Y12, Y15
-	VMOVAPS      Y11, Y12
-	VFNMADD231PS Y14, Y14, Y12
-	VFMADD213PS  Y14, Y15, Y12
-	VPMINUD      all7f7fffff<>+0(SB), Y13, Y13
-	VPCMPEQD     Y11, Y13, Y13
-	VPXOR        Y14, Y14, Y14
-	VPCMPEQD     Y11, Y14, Y14
-	VPOR         Y14, Y13, Y13
-	VMOVMSKPS    Y13, R10
-	CMPL         R10, $0x000000ff
-	JNE          aside8
-
-back8:
-	VMOVUPS      96(SI)(AX*4), Y11
-	VMOVUPS      96(BX)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y2, Y13, Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y11, Y11
-	VANDPS       Y0, Y11, Y14
-	VPSIGND      Y14, Y11, Y11
-	VMOVUPS      Y11, 96(SI)(AX*4)
-	VMOVUPS      96(DI)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMOVUPS      Y13, 96(DI)(AX*4)
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (DX)(AX*4), Y14
-	VBROADCASTSS 32(R8), Y15
-	VANDPS       Y15, Y14, Y15
-	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
-	VPSIGND      Y15, Y14, Y14
-	VBROADCASTSS 20(R8), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R8), Y15
-	VMULPS       Y15, Y6, Y6
-	VBROADCASTSS 16(R8), Y15
-	VADDPS       Y15, Y8, Y8
-	VDIVPS       Y8, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
-	VMOVUPS      32(DX)(AX*4), Y6
-	VBROADCASTSS 32(R8), Y8
-	VANDPS       Y8, Y6, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y6, Y6
-	VBROADCASTSS 20(R8), Y8
-	VMULPS       Y8, Y6, Y6
-	VBROADCASTSS 24(R8), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 16(R8), Y8
-	VADDPS       Y8, Y9, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(AX*4)
-	VMOVUPS      64(DX)(AX*4), Y6
-	VBROADCASTSS 32(R8), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VBROADCASTSS 20(R8), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VMULPS       Y7, Y10, Y7
-	VBROADCASTSS 16(R8), Y8
-	VADDPS       Y8, Y12, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DX)(AX*4)
-	VMOVUPS      96(DX)(AX*4), Y6
-	VBROADCASTSS 32(R8), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VBROADCASTSS 20(R8), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R8), Y7
-	VMULPS       Y7, Y11, Y7
-	VBROADCASTSS 16(R8), Y8
-	VADDPS       Y8, Y13, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DX)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R9
-	JLT          mainagain
+	CMPQ         AX, R13
+	JLT          main
 
 mainend:
-	MOVQ CX, R9
-	ANDQ $-8, R9
-	CMPQ AX, R9
+	MOVQ R11, R13
+	ANDQ $-8, R13
+	CMPQ AX, R13
 	JGE  loopend
 
 loop:
-	VMOVUPS      (SI)(AX*4), Y6
-	VMOVUPS      (BX)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VANDPS       Y0, Y6, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      (DI)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VANDPS       Y0, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      Y7, (DI)(AX*4)
-	VMOVUPS      (DX)(AX*4), Y8
-	VBROADCASTSS 32(R8), Y9
-	VANDPS       Y9, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VBROADCASTSS 20(R8), Y9
-	VMULPS       Y9, Y8, Y8
-	VBROADCASTSS 24(R8), Y9
+	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y7
+	VMULPS       Y0, Y7, Y7
+	VMOVUPS      (SI)(AX*4), Y8
+	VBROADCASTSS 4(CX), Y9
+	VMULPS       Y9, Y8, Y9
+	VADDPS       Y9, Y7, Y9
+	VMOVUPS      32(SP), Y10
+	VBLENDVPS    Y10, Y7, Y9, Y7
+	VANDPS       Y2, Y7, Y9
+	VPSIGND      Y9, Y7, Y7
+	VMOVUPS      64(SP), Y9
+	VBLENDVPS    Y9, Y6, Y7, Y9
+	VSUBPS       Y6, Y7, Y6
+	VMULPS       Y3, Y6, Y6
+	VADDPS       Y6, Y9, Y6
+	VMOVUPS      Y6, (R8)(AX*4)
+	VMOVUPS      (R9)(AX*4), Y9
+	VMULPS       Y4, Y9, Y9
+	VMULPS       Y5, Y7, Y7
+	VMOVUPS      (SP), Y10
+	VANDPS       Y10, Y7, Y10
+	VPSIGND      Y10, Y7, Y7
+	VMULPS       Y7, Y7, Y7
+	VADDPS       Y7, Y9, Y7
+	VMOVUPS      Y7, (R9)(AX*4)
+	VBROADCASTSS 36(CX), Y9
 	VMULPS       Y9, Y6, Y6
 	VSQRTPS      Y7, Y7
-	VBROADCASTSS 16(R8), Y9
+	VBROADCASTSS 32(CX), Y9
 	VADDPS       Y9, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
+	VMULPS       Y1, Y8, Y7
+	VADDPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y8, Y6
-	VMOVUPS      Y6, (DX)(AX*4)
+	VMOVUPS      Y6, (SI)(AX*4)
 	ADDQ         $+8, AX
-	CMPQ         AX, R9
+	CMPQ         AX, R13
 	JLT          loop
 
 loopend:
-	SUBQ         AX, CX
+	SUBQ         AX, R11
 	JE           done
-	VMOVD        CX, X6
+	VMOVD        R11, X6
 	VPBROADCASTD X6, Y6
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	VMASKMOVPS   (SI)(AX*4), Y6, Y7
-	VMASKMOVPS   (BX)(AX*4), Y6, Y8
-	VANDPS       Y1, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y2, Y8, Y2
-	VANDPS       Y1, Y2, Y1
-	VPMINUD      all7fffffff<>+0(SB), Y1, Y1
-	VPSIGND      Y1, Y2, Y1
-	VSUBPS       Y7, Y1, Y2
-	VMULPS       Y3, Y2, Y2
-	VADDPS       Y2, Y7, Y2
-	VANDPS       Y0, Y2, Y3
-	VPMINUD      all7fffffff<>+0(SB), Y3, Y3
-	VPSIGND      Y3, Y2, Y2
-	VMASKMOVPS   Y2, Y6, (SI)(AX*4)
-	VMASKMOVPS   (DI)(AX*4), Y6, Y3
-	VMULPS       Y4, Y3, Y3
-	VMULPS       Y5, Y1, Y4
-	VMULPS       Y1, Y4, Y1
-	VADDPS       Y1, Y3, Y1
-	VANDPS       Y0, Y1, Y0
-	VPMINUD      all7fffffff<>+0(SB), Y0, Y0
-	VPSIGND      Y0, Y1, Y0
-	VMASKMOVPS   Y0, Y6, (DI)(AX*4)
-	VMASKMOVPS   (DX)(AX*4), Y6, Y1
-	VBROADCASTSS 32(R8), Y3
-	VANDPS       Y3, Y1, Y3
-	VPMINUD      all7fffffff<>+0(SB), Y3, Y3
-	VPSIGND      Y3, Y1, Y1
-	VBROADCASTSS 20(R8), Y3
-	VMULPS       Y3, Y1, Y1
-	VBROADCASTSS 24(R8), Y3
-	VMULPS       Y3, Y2, Y2
-	VSQRTPS      Y0, Y0
-	VBROADCASTSS 16(R8), Y3
-	VADDPS       Y3, Y0, Y0
-	VDIVPS       Y0, Y2, Y0
-	VSUBPS       Y0, Y1, Y0
-	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
+	VMASKMOVPS   (R8)(AX*4), Y6, Y7
+	VMASKMOVPS   (DI)(AX*4), Y6, Y8
+	VMULPS       Y0, Y8, Y8
+	VMASKMOVPS   (SI)(AX*4), Y6, Y9
+	VBROADCASTSS 4(CX), Y10
+	VMULPS       Y10, Y9, Y10
+	VADDPS       Y10, Y8, Y10
+	VMOVUPS      32(SP), Y11
+	VBLENDVPS    Y11, Y8, Y10, Y8
+	VANDPS       Y2, Y8, Y10
+	VPSIGND      Y10, Y8, Y8
+	VMOVUPS      64(SP), Y10
+	VBLENDVPS    Y10, Y7, Y8, Y10
+	VSUBPS       Y7, Y8, Y7
+	VMULPS       Y3, Y7, Y7
+	VADDPS       Y7, Y10, Y7
+	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
+	VMASKMOVPS   (R9)(AX*4), Y6, Y10
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y8, Y8
+	VMOVUPS      (SP), Y11
+	VANDPS       Y11, Y8, Y11
+	VPSIGND      Y11, Y8, Y8
+	VMULPS       Y8, Y8, Y8
+	VADDPS       Y8, Y10, Y8
+	VMASKMOVPS   Y8, Y6, (R9)(AX*4)
+	VBROADCASTSS 36(CX), Y10
+	VMULPS       Y10, Y7, Y7
+	VSQRTPS      Y8, Y8
+	VBROADCASTSS 32(CX), Y10
+	VADDPS       Y10, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y1, Y9, Y8
+	VADDPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y9, Y7
+	VMASKMOVPS   Y7, Y6, (SI)(AX*4)
 
 done:
+	ADDQ $+96, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
 
@@ -858,21 +689,11 @@ aside4:
 	VSQRTPS Y11, Y12
 	JMP     back4
 
-aside5:
-	VSQRTPS Y7, Y8
-	JMP     back5
+DATA wordffffffff<>+0(SB)/4, $0xffffffff
+GLOBL wordffffffff<>(SB), RODATA|NOPTR, $4
 
-aside6:
-	VSQRTPS Y11, Y12
-	JMP     back6
-
-aside7:
-	VSQRTPS Y7, Y8
-	JMP     back7
-
-aside8:
-	VSQRTPS Y11, Y12
-	JMP     back8
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4
 
 DATA all3f000000<>+0(SB)/4, $0x3f000000
 DATA all3f000000<>+4(SB)/4, $0x3f000000
@@ -904,909 +725,5 @@ DATA all7f7fffff<>+24(SB)/4, $0x7f7fffff
 DATA all7f7fffff<>+28(SB)/4, $0x7f7fffff
 GLOBL all7f7fffff<>(SB), RODATA|NOPTR, $32
 
-DATA all7fffffff<>+0(SB)/4, $0x7fffffff
-DATA all7fffffff<>+4(SB)/4, $0x7fffffff
-DATA all7fffffff<>+8(SB)/4, $0x7fffffff
-DATA all7fffffff<>+12(SB)/4, $0x7fffffff
-DATA all7fffffff<>+16(SB)/4, $0x7fffffff
-DATA all7fffffff<>+20(SB)/4, $0x7fffffff
-DATA all7fffffff<>+24(SB)/4, $0x7fffffff
-DATA all7fffffff<>+28(SB)/4, $0x7fffffff
-GLOBL all7fffffff<>(SB), RODATA|NOPTR, $32
-
-// func AdamMany(list [][]float32, c *[10]float32)
-// Requires: AVX, AVX2, CMOV, FMA3, MMX+
-TEXT ·AdamMany(SB), NOSPLIT, $0-32
-	MOVQ         list_base+0(FP), CX
-	MOVQ         list_len+8(FP), DX
-	IMUL3Q       $+24, DX, DX
-	ADDQ         CX, DX
-	MOVQ         c+24(FP), R10
-	VBROADCASTSS 28(R10), Y0
-	VBROADCASTSS 36(R10), Y1
-	VBROADCASTSS (R10), Y2
-	VBROADCASTSS 4(R10), Y3
-	VBROADCASTSS 8(R10), Y4
-	VBROADCASTSS 12(R10), Y5
-	LEAQ         -96(DX), R11
-	CMPQ         CX, DX
-	JGE          end
-
-entry:
-	LEAQ       576(CX), AX
-	CMPQ       AX, R11
-	CMOVQGT    R11, AX
-	MOVQ       (AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       24(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       48(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       72(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       8(CX), BX
-	MOVQ       (CX), SI
-	MOVQ       24(CX), DI
-	MOVQ       48(CX), R8
-	MOVQ       72(CX), R9
-	XORQ       AX, AX
-	MOVQ       BX, R12
-	ANDQ       $-32, R12
-	CMPQ       AX, R12
-	JGE        mainend
-	CMPL       28(R10), $0xffffffff
-	JNE        main
-	CMPL       32(R10), $0xffffffff
-	JNE        main
-	CMPL       (R10), $0x3f800000
-	JNE        mainnokeep
-	CMPL       20(R10), $0x3f800000
-	JNE        mainnokeepnoscale
-	CMPL       36(R10), $+0
-	JLT        mainend
-
-mainnokeepnoscalenodecayagain:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VPMAXUD      all10000000<>+0(SB), Y7, Y9
-	VRSQRTPS     Y9, Y8
-	VMULPS       Y7, Y8, Y10
-	VMULPS       all3f000000<>+0(SB), Y8, Y11
-	VMOVUPS      all3f000000<>+0(SB), Y8
-	VFNMADD231PS Y10, Y11, Y8
-	VFMADD213PS  Y11, Y8, Y11
-	VFMADD213PS  Y10, Y8, Y10
-	VMOVAPS      Y7, Y8
-	VFNMADD231PS Y10, Y10, Y8
-	VFMADD231PS  Y8, Y11, Y10
-	VMOVUPS      all3f000000<>+0(SB), Y8
-	VFNMADD231PS Y10, Y11, Y8
-	VFMADD213PS  Y11, Y8, Y11
-	VMOVAPS      Y7, Y8
-	VFNMADD231PS Y10, Y10, Y8
-	VFMADD213PS  Y10, Y11, Y8
-	VPMINUD      all7f7fffff<>+0(SB), Y9, Y9
-	VPCMPEQD     Y7, Y9, Y9
-	VPXOR        Y10, Y10, Y10
-	VPCMPEQD     Y7, Y10, Y10
-	VPOR         Y10, Y9, Y9
-	VMOVMSKPS    Y9, R13
-	CMPL         R13, $0x000000ff
-	JNE          aside1
-
-back1:
-	VMOVUPS      32(R8)(AX*4), Y7
-	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y7, Y7
-	VMOVUPS      Y7, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R9)(AX*4)
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R9)(AX*4)
-	VPMAXUD      all10000000<>+0(SB), Y11, Y13
-	VRSQRTPS     Y13, Y12
-	VMULPS       Y11, Y12, Y14
-	VMULPS       all3f000000<>+0(SB), Y12, Y15
-	VMOVUPS      all3f000000<>+0(SB), Y12
-	VFNMADD231PS Y14, Y15, Y12
-	VFMADD213PS  Y15, Y12, Y15
-	VFMADD213PS  Y14, Y12, Y14
-	VMOVAPS      Y11, Y12
-	VFNMADD231PS Y14, Y14, Y12
-	VFMADD231PS  Y12, Y15, Y14
-	VMOVUPS      all3f000000<>+0(SB), Y12
-	VFNMADD231PS Y14, Y15, Y12
-	VFMADD213PS  Y15, Y12, Y15
-	VMOVAPS      Y11, Y12
-	VFNMADD231PS Y14, Y14, Y12
-	VFMADD213PS  Y14, Y15, Y12
-	VPMINUD      all7f7fffff<>+0(SB), Y13, Y13
-	VPCMPEQD     Y11, Y13, Y13
-	VPXOR        Y14, Y14, Y14
-	VPCMPEQD     Y11, Y14, Y14
-	VPOR         Y14, Y13, Y13
-	VMOVMSKPS    Y13, R13
-	CMPL         R13, $0x000000ff
-	JNE          aside2
-
-back2:
-	VMOVUPS      96(R8)(AX*4), Y11
-	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y11, Y11
-	VMOVUPS      Y11, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R9)(AX*4)
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 24(R10), Y15
-	VMULPS       Y15, Y6, Y6
-	VBROADCASTSS 16(R10), Y15
-	VADDPS       Y15, Y8, Y8
-	VDIVPS       Y8, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 24(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 16(R10), Y8
-	VADDPS       Y8, Y9, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y10, Y7
-	VBROADCASTSS 16(R10), Y8
-	VADDPS       Y8, Y12, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y11, Y7
-	VBROADCASTSS 16(R10), Y8
-	VADDPS       Y8, Y13, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R12
-	JLT          mainnokeepnoscalenodecayagain
-	JMP          mainend
-
-mainnokeepnoscale:
-	CMPL 36(R10), $+0
-	JLT  mainend
-
-mainnokeepnoscaleagain:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VPMAXUD      all10000000<>+0(SB), Y7, Y9
-	VRSQRTPS     Y9, Y8
-	VMULPS       Y7, Y8, Y10
-	VMULPS       all3f000000<>+0(SB), Y8, Y11
-	VMOVUPS      all3f000000<>+0(SB), Y8
-	VFNMADD231PS Y10, Y11, Y8
-	VFMADD213PS  Y11, Y8, Y11
-	VFMADD213PS  Y10, Y8, Y10
-	VMOVAPS      Y7, Y8
-	VFNMADD231PS Y10, Y10, Y8
-	VFMADD231PS  Y8, Y11, Y10
-	VMOVUPS      all3f000000<>+0(SB), Y8
-	VFNMADD231PS Y10, Y11, Y8
-	VFMADD213PS  Y11, Y8, Y11
-	VMOVAPS      Y7, Y8
-	VFNMADD231PS Y10, Y10, Y8
-	VFMADD213PS  Y10, Y11, Y8
-	VPMINUD      all7f7fffff<>+0(SB), Y9, Y9
-	VPCMPEQD     Y7, Y9, Y9
-	VPXOR        Y10, Y10, Y10
-	VPCMPEQD     Y7, Y10, Y10
-	VPOR         Y10, Y9, Y9
-	VMOVMSKPS    Y9, R13
-	CMPL         R13, $0x000000ff
-	JNE          aside3
-
-back3:
-	VMOVUPS      32(R8)(AX*4), Y7
-	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y7, Y7
-	VMOVUPS      Y7, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R9)(AX*4)
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R9)(AX*4)
-	VPMAXUD      all10000000<>+0(SB), Y11, Y13
-	VRSQRTPS     Y13, Y12
-	VMULPS       Y11, Y12, Y14
-	VMULPS       all3f000000<>+0(SB), Y12, Y15
-	VMOVUPS      all3f000000<>+0(SB), Y12
-	VFNMADD231PS Y14, Y15, Y12
-	VFMADD213PS  Y15, Y12, Y15
-	VFMADD213PS  Y14, Y12, Y14
-	VMOVAPS      Y11, Y12
-	VFNMADD231PS Y14, Y14, Y12
-	VFMADD231PS  Y12, Y15, Y14
-	VMOVUPS      all3f000000<>+0(SB), Y12
-	VFNMADD231PS Y14, Y15, Y12
-	VFMADD213PS  Y15, Y12, Y15
-	VMOVAPS      Y11, Y12
-	VFNMADD231PS Y14, Y14, Y12
-	VFMADD213PS  Y14, Y15, Y12
-	VPMINUD      all7f7fffff<>+0(SB), Y13, Y13
-	VPCMPEQD     Y11, Y13, Y13
-	VPXOR        Y14, Y14, Y14
-	VPCMPEQD     Y11, Y14, Y14
-	VPOR         Y14, Y13, Y13
-	VMOVMSKPS    Y13, R13
-	CMPL         R13, $0x000000ff
-	JNE          aside4
-
-back4:
-	VMOVUPS      96(R8)(AX*4), Y11
-	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y11, Y11
-	VMOVUPS      Y11, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R9)(AX*4)
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 20(R10), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R10), Y15
-	VMULPS       Y15, Y6, Y6
-	VBROADCASTSS 16(R10), Y15
-	VADDPS       Y15, Y8, Y8
-	VDIVPS       Y8, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 20(R10), Y8
-	VMULPS       Y8, Y6, Y6
-	VBROADCASTSS 24(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 16(R10), Y8
-	VADDPS       Y8, Y9, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 20(R10), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y10, Y7
-	VBROADCASTSS 16(R10), Y8
-	VADDPS       Y8, Y12, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 20(R10), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y11, Y7
-	VBROADCASTSS 16(R10), Y8
-	VADDPS       Y8, Y13, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R12
-	JLT          mainnokeepnoscaleagain
-	JMP          mainend
-
-mainnokeep:
-	CMPL 36(R10), $+0
-	JLT  mainend
-
-mainnokeepagain:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VPMAXUD      all10000000<>+0(SB), Y7, Y9
-	VRSQRTPS     Y9, Y8
-	VMULPS       Y7, Y8, Y10
-	VMULPS       all3f000000<>+0(SB), Y8, Y11
-	VMOVUPS      all3f000000<>+0(SB), Y8
-	VFNMADD231PS Y10, Y11, Y8
-	VFMADD213PS  Y11, Y8, Y11
-	VFMADD213PS  Y10, Y8, Y10
-	VMOVAPS      Y7, Y8
-	VFNMADD231PS Y10, Y10, Y8
-	VFMADD231PS  Y8, Y11, Y10
-	VMOVUPS      all3f000000<>+0(SB), Y8
-	VFNMADD231PS Y10, Y11, Y8
-	VFMADD213PS  Y11, Y8, Y11
-	VMOVAPS      Y7, Y8
-	VFNMADD231PS Y10, Y10, Y8
-	VFMADD213PS  Y10, Y11, Y8
-	VPMINUD      all7f7fffff<>+0(SB), Y9, Y9
-	VPCMPEQD     Y7, Y9, Y9
-	VPXOR        Y10, Y10, Y10
-	VPCMPEQD     Y7, Y10, Y10
-	VPOR         Y10, Y9, Y9
-	VMOVMSKPS    Y9, R13
-	CMPL         R13, $0x000000ff
-	JNE          aside5
-
-back5:
-	VMOVUPS      32(R8)(AX*4), Y7
-	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y2, Y9, Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y7, Y7
-	VMOVUPS      Y7, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R9)(AX*4)
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y2, Y11, Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R9)(AX*4)
-	VPMAXUD      all10000000<>+0(SB), Y11, Y13
-	VRSQRTPS     Y13, Y12
-	VMULPS       Y11, Y12, Y14
-	VMULPS       all3f000000<>+0(SB), Y12, Y15
-	VMOVUPS      all3f000000<>+0(SB), Y12
-	VFNMADD231PS Y14, Y15, Y12
-	VFMADD213PS  Y15, Y12, Y15
-	VFMADD213PS  Y14, Y12, Y14
-	VMOVAPS      Y11, Y12
-	VFNMADD231PS Y14, Y14, Y12
-	VFMADD231PS  Y12, Y15, Y14
-	VMOVUPS      all3f000000<>+0(SB), Y12
-	VFNMADD231PS Y14, Y15, Y12
-	VFMADD213PS  Y15, Y12, Y15
-	VMOVAPS      Y11, Y12
-	VFNMADD231PS Y14, Y14, Y12
-	VFMADD213PS  Y14, Y15, Y12
-	VPMINUD      all7f7fffff<>+0(SB), Y13, Y13
-	VPCMPEQD     Y11, Y13, Y13
-	VPXOR        Y14, Y14, Y14
-	VPCMPEQD     Y11, Y14, Y14
-	VPOR         Y14, Y13, Y13
-	VMOVMSKPS    Y13, R13
-	CMPL         R13, $0x000000ff
-	JNE          aside6
-
-back6:
-	VMOVUPS      96(R8)(AX*4), Y11
-	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y2, Y13, Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y11, Y11
-	VMOVUPS      Y11, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R9)(AX*4)
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 20(R10), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R10), Y15
-	VMULPS       Y15, Y6, Y6
-	VBROADCASTSS 16(R10), Y15
-	VADDPS       Y15, Y8, Y8
-	VDIVPS       Y8, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 20(R10), Y8
-	VMULPS       Y8, Y6, Y6
-	VBROADCASTSS 24(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 16(R10), Y8
-	VADDPS       Y8, Y9, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 20(R10), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y10, Y7
-	VBROADCASTSS 16(R10), Y8
-	VADDPS       Y8, Y12, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 20(R10), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y11, Y7
-	VBROADCASTSS 16(R10), Y8
-	VADDPS       Y8, Y13, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R12
-	JLT          mainnokeepagain
-	JMP          mainend
-
-main:
-	CMPL 28(R10), $0x70000000
-	JNE  mainend
-	CMPL 36(R10), $+0
-	JLT  mainend
-	CMPL 28(R10), $+0
-	JLT  mainend
-
-mainagain:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VANDPS       Y0, Y6, Y8
-	VPSIGND      Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VANDPS       Y0, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VPMAXUD      all10000000<>+0(SB), Y7, Y9
-	VRSQRTPS     Y9, Y8
-	VMULPS       Y7, Y8, Y10
-	VMULPS       all3f000000<>+0(SB), Y8, Y11
-	VMOVUPS      all3f000000<>+0(SB), Y8
-	VFNMADD231PS Y10, Y11, Y8
-	VFMADD213PS  Y11, Y8, Y11
-	VFMADD213PS  Y10, Y8, Y10
-	VMOVAPS      Y7, Y8
-	VFNMADD231PS Y10, Y10, Y8
-	VFMADD231PS  Y8, Y11, Y10
-	VMOVUPS      all3f000000<>+0(SB), Y8
-	VFNMADD231PS Y10, Y11, Y8
-	VFMADD213PS  Y11, Y8, Y11
-	VMOVAPS      Y7, Y8
-	VFNMADD231PS Y10, Y10, Y8
-	VFMADD213PS  Y10, Y11, Y8
-	VPMINUD      all7f7fffff<>+0(SB), Y9, Y9
-	VPCMPEQD     Y7, Y9, Y9
-	VPXOR        Y10, Y10, Y10
-	VPCMPEQD     Y7, Y10, Y10
-	VPOR         Y10, Y9, Y9
-	VMOVMSKPS    Y9, R13
-	CMPL         R13, $0x000000ff
-	JNE          aside7
-
-back7:
-	VMOVUPS      32(R8)(AX*4), Y7
-	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMULPS       Y2, Y9, Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VADDPS       Y10, Y7, Y7
-	VANDPS       Y0, Y7, Y10
-	VPSIGND      Y10, Y7, Y7
-	VMOVUPS      Y7, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y11
-	VMULPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VANDPS       Y0, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMOVUPS      Y9, 32(R9)(AX*4)
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y2, Y11, Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VANDPS       Y0, Y10, Y12
-	VPSIGND      Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y13
-	VMULPS       Y11, Y13, Y11
-	VADDPS       Y11, Y12, Y11
-	VANDPS       Y0, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMOVUPS      Y11, 64(R9)(AX*4)
-	VPMAXUD      all10000000<>+0(SB), Y11, Y13
-	VRSQRTPS     Y13, Y12
-	VMULPS       Y11, Y12, Y14
-	VMULPS       all3f000000<>+0(SB), Y12, Y15
-	VMOVUPS      all3f000000<>+0(SB), Y12
-	VFNMADD231PS Y14, Y15, Y12
-	VFMADD213PS  Y15, Y12, Y15
-	VFMADD213PS  Y14, Y12, Y14
-	VMOVAPS      Y11, Y12
-	VFNMADD231PS Y14, Y14, Y12
-	VFMADD231PS  Y12, Y15, Y14
-	VMOVUPS      all3f000000<>+0(SB), Y12
-	VFNMADD231PS Y14, Y15, Y12
-	VFMADD213PS  Y15, Y12, Y15
-	VMOVAPS      Y11, Y12
-	VFNMADD231PS Y14, Y14, Y12
-	VFMADD213PS  Y14, Y15, Y12
-	VPMINUD      all7f7fffff<>+0(SB), Y13, Y13
-	VPCMPEQD     Y11, Y13, Y13
-	VPXOR        Y14, Y14, Y14
-	VPCMPEQD     Y11, Y14, Y14
-	VPOR         Y14, Y13, Y13
-	VMOVMSKPS    Y13, R13
-	CMPL         R13, $0x000000ff
-	JNE          aside8
-
-back8:
-	VMOVUPS      96(R8)(AX*4), Y11
-	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMULPS       Y2, Y13, Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VADDPS       Y14, Y11, Y11
-	VANDPS       Y0, Y11, Y14
-	VPSIGND      Y14, Y11, Y11
-	VMOVUPS      Y11, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y15
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y14, Y13
-	VANDPS       Y0, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMOVUPS      Y13, 96(R9)(AX*4)
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 32(R10), Y15
-	VANDPS       Y15, Y14, Y15
-	VPMINUD      all7fffffff<>+0(SB), Y15, Y15
-	VPSIGND      Y15, Y14, Y14
-	VBROADCASTSS 20(R10), Y15
-	VMULPS       Y15, Y14, Y14
-	VBROADCASTSS 24(R10), Y15
-	VMULPS       Y15, Y6, Y6
-	VBROADCASTSS 16(R10), Y15
-	VADDPS       Y15, Y8, Y8
-	VDIVPS       Y8, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 32(R10), Y8
-	VANDPS       Y8, Y6, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y6, Y6
-	VBROADCASTSS 20(R10), Y8
-	VMULPS       Y8, Y6, Y6
-	VBROADCASTSS 24(R10), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 16(R10), Y8
-	VADDPS       Y8, Y9, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 32(R10), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VBROADCASTSS 20(R10), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y10, Y7
-	VBROADCASTSS 16(R10), Y8
-	VADDPS       Y8, Y12, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 32(R10), Y7
-	VANDPS       Y7, Y6, Y7
-	VPMINUD      all7fffffff<>+0(SB), Y7, Y7
-	VPSIGND      Y7, Y6, Y6
-	VBROADCASTSS 20(R10), Y7
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 24(R10), Y7
-	VMULPS       Y7, Y11, Y7
-	VBROADCASTSS 16(R10), Y8
-	VADDPS       Y8, Y13, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R12
-	JLT          mainagain
-
-mainend:
-	MOVQ BX, R12
-	ANDQ $-8, R12
-	CMPQ AX, R12
-	JGE  loopend
-
-loop:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMULPS       Y2, Y7, Y7
-	VANDPS       Y1, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VANDPS       Y0, Y6, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y9
-	VMULPS       Y7, Y9, Y7
-	VADDPS       Y7, Y8, Y7
-	VANDPS       Y0, Y7, Y8
-	VPMINUD      all7fffffff<>+0(SB), Y8, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VMOVUPS      (SI)(AX*4), Y8
-	VBROADCASTSS 32(R10), Y9
-	VANDPS       Y9, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VBROADCASTSS 20(R10), Y9
-	VMULPS       Y9, Y8, Y8
-	VBROADCASTSS 24(R10), Y9
-	VMULPS       Y9, Y6, Y6
-	VSQRTPS      Y7, Y7
-	VBROADCASTSS 16(R10), Y9
-	VADDPS       Y9, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y8, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, R12
-	JLT          loop
-
-loopend:
-	SUBQ         AX, BX
-	JE           done
-	VMOVD        BX, X6
-	VPBROADCASTD X6, Y6
-	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	VMASKMOVPS   (R8)(AX*4), Y6, Y7
-	VMASKMOVPS   (DI)(AX*4), Y6, Y8
-	VANDPS       Y1, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMULPS       Y2, Y8, Y8
-	VANDPS       Y1, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VSUBPS       Y7, Y8, Y9
-	VMULPS       Y3, Y9, Y9
-	VADDPS       Y9, Y7, Y7
-	VANDPS       Y0, Y7, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y7, Y7
-	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
-	VMASKMOVPS   (R9)(AX*4), Y6, Y9
-	VMULPS       Y4, Y9, Y9
-	VMULPS       Y5, Y8, Y10
-	VMULPS       Y8, Y10, Y8
-	VADDPS       Y8, Y9, Y8
-	VANDPS       Y0, Y8, Y9
-	VPMINUD      all7fffffff<>+0(SB), Y9, Y9
-	VPSIGND      Y9, Y8, Y8
-	VMASKMOVPS   Y8, Y6, (R9)(AX*4)
-	VMASKMOVPS   (SI)(AX*4), Y6, Y9
-	VBROADCASTSS 32(R10), Y10
-	VANDPS       Y10, Y9, Y10
-	VPMINUD      all7fffffff<>+0(SB), Y10, Y10
-	VPSIGND      Y10, Y9, Y9
-	VBROADCASTSS 20(R10), Y10
-	VMULPS       Y10, Y9, Y9
-	VBROADCASTSS 24(R10), Y10
-	VMULPS       Y10, Y7, Y7
-	VSQRTPS      Y8, Y8
-	VBROADCASTSS 16(R10), Y10
-	VADDPS       Y10, Y8, Y8
-	VDIVPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y9, Y7
-	VMASKMOVPS   Y7, Y6, (SI)(AX*4)
-
-done:
-	ADDQ $+96, CX
-	CMPQ CX, DX
-	JLT  entry
-
-end:
-	VZEROUPPER
-	RET
-
-aside1:
-	VSQRTPS Y7, Y8
-	JMP     back1
-
-aside2:
-	VSQRTPS Y11, Y12
-	JMP     back2
-
-aside3:
-	VSQRTPS Y7, Y8
-	JMP     back3
-
-aside4:
-	VSQRTPS Y11, Y12
-	JMP     back4
-
-aside5:
-	VSQRTPS Y7, Y8
-	JMP     back5
-
-aside6:
-	VSQRTPS Y11, Y12
-	JMP     back6
-
-aside7:
-	VSQRTPS Y7, Y8
-	JMP     back7
-
-aside8:
-	VSQRTPS Y11, Y12
-	JMP     back8
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4

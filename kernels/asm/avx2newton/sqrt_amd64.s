@@ -14,20 +14,46 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-// func Sqrt(y []float32, x []float32)
-// Requires: AVX, AVX2, FMA3
-TEXT ·Sqrt(SB), NOSPLIT, $0-48
-	MOVQ y_len+8(FP), CX
-	MOVQ y_base+0(FP), DX
-	MOVQ x_base+24(FP), BX
+//	y ← √x
+//
+// func Sqrt(list [][]float32)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·Sqrt(SB), NOSPLIT, $0-24
+	MOVQ   list_base+0(FP), CX
+	MOVQ   list_len+8(FP), DX
+	IMUL3Q $+24, DX, DX
+	ADDQ   CX, DX
+	CMPQ   CX, DX
+	JGE    end
+	LEAQ   -48(DX), R8
+
+entry:
+	LEAQ       288(CX), AX
+	CMPQ       AX, R8
+	JG         near
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+
+near:
+	MOVQ 8(CX), DI
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
 	XORQ AX, AX
-	MOVQ CX, SI
-	ANDQ $-32, SI
-	CMPQ AX, SI
+	MOVQ DI, R9
+	ANDQ $-32, R9
+	CMPQ AX, R9
 	JGE  mainend
 
 main:
-	VMOVUPS      (BX)(AX*4), Y0
+	VMOVUPS      (SI)(AX*4), Y0
 	VPMAXUD      all10000000<>+0(SB), Y0, Y2
 	VRSQRTPS     Y2, Y1
 	VMULPS       Y0, Y1, Y3
@@ -50,16 +76,16 @@ main:
 	VPXOR        Y3, Y3, Y3
 	VPCMPEQD     Y0, Y3, Y3
 	VPOR         Y3, Y2, Y2
-	VMOVMSKPS    Y2, DI
-	CMPL         DI, $0x000000ff
+	VMOVMSKPS    Y2, R10
+	CMPL         R10, $0x000000ff
 	JNE          aside1
 
 back1:
-	VMOVUPS      Y1, (DX)(AX*4)
-	VMOVUPS      32(BX)(AX*4), Y0
+	VMOVUPS      Y1, (BX)(AX*4)
+	VMOVUPS      32(SI)(AX*4), Y0
 	VSQRTPS      Y0, Y0
-	VMOVUPS      Y0, 32(DX)(AX*4)
-	VMOVUPS      64(BX)(AX*4), Y0
+	VMOVUPS      Y0, 32(BX)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Y0
 	VPMAXUD      all10000000<>+0(SB), Y0, Y2
 	VRSQRTPS     Y2, Y1
 	VMULPS       Y0, Y1, Y3
@@ -82,44 +108,49 @@ back1:
 	VPXOR        Y3, Y3, Y3
 	VPCMPEQD     Y0, Y3, Y3
 	VPOR         Y3, Y2, Y2
-	VMOVMSKPS    Y2, DI
-	CMPL         DI, $0x000000ff
+	VMOVMSKPS    Y2, R10
+	CMPL         R10, $0x000000ff
 	JNE          aside2
 
 back2:
-	VMOVUPS Y1, 64(DX)(AX*4)
-	VMOVUPS 96(BX)(AX*4), Y0
+	VMOVUPS Y1, 64(BX)(AX*4)
+	VMOVUPS 96(SI)(AX*4), Y0
 	VSQRTPS Y0, Y0
-	VMOVUPS Y0, 96(DX)(AX*4)
+	VMOVUPS Y0, 96(BX)(AX*4)
 	ADDQ    $+32, AX
-	CMPQ    AX, SI
+	CMPQ    AX, R9
 	JLT     main
 
 mainend:
-	MOVQ CX, SI
-	ANDQ $-8, SI
-	CMPQ AX, SI
+	MOVQ DI, R9
+	ANDQ $-8, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(AX*4), Y0
+	VMOVUPS (SI)(AX*4), Y0
 	VSQRTPS Y0, Y0
-	VMOVUPS Y0, (DX)(AX*4)
+	VMOVUPS Y0, (BX)(AX*4)
 	ADDQ    $+8, AX
-	CMPQ    AX, SI
+	CMPQ    AX, R9
 	JLT     loop
 
 loopend:
-	SUBQ         AX, CX
+	SUBQ         AX, DI
 	JE           done
-	VMOVD        CX, X0
+	VMOVD        DI, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	VMASKMOVPS   (BX)(AX*4), Y0, Y1
+	VMASKMOVPS   (SI)(AX*4), Y0, Y1
 	VSQRTPS      Y1, Y1
-	VMASKMOVPS   Y1, Y0, (DX)(AX*4)
+	VMASKMOVPS   Y1, Y0, (BX)(AX*4)
 
 done:
+	ADDQ $+48, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
 

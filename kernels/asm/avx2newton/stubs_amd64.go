@@ -6,35 +6,26 @@ package avx2newton
 
 import "github.com/lockstep-go/lockstep/fallback"
 
+// AdaGrad is
+//
+//	a ← a + drop(x, small)²
+//	p ← p - (x·step / (√(a + epsIn) + eps) + p·decay)
+//
 //go:noescape
-func AMSGrad(p, g, m, v, h []float32, c *fallback.AMSGradScalars)
+func AdaGrad(list [][]float32, c *fallback.AdaGradScalars)
 
+// Adam is
+//
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//
 //go:noescape
-func AMSGradMany(list [][]float32, c *fallback.AMSGradScalars)
+func Adam(list [][]float32, c *fallback.AdamScalars)
 
+// Sqrt is
+//
+//	y ← √x
+//
 //go:noescape
-func AdaGrad(p, g, a []float32, c *fallback.AdaGradScalars)
-
-//go:noescape
-func AdaGradMany(list [][]float32, c *fallback.AdaGradScalars)
-
-//go:noescape
-func AdaGradProx(p, g, a []float32, c *fallback.AdaGradProxScalars)
-
-//go:noescape
-func AdaGradProxMany(list [][]float32, c *fallback.AdaGradProxScalars)
-
-//go:noescape
-func Adam(p, g, m, v []float32, c *fallback.AdamScalars)
-
-//go:noescape
-func AdamMany(list [][]float32, c *fallback.AdamScalars)
-
-//go:noescape
-func AdamProx(p, g, m, v []float32, c *fallback.AdamProxScalars)
-
-//go:noescape
-func AdamProxMany(list [][]float32, c *fallback.AdamProxScalars)
-
-//go:noescape
-func Sqrt(y, x []float32)
+func Sqrt(list [][]float32)

@@ -4,94 +4,80 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x3f800000
-DATA constants<>+4(SB)/4, $0xc2c80000
-DATA constants<>+8(SB)/4, $0x00000000
-DATA constants<>+12(SB)/4, $0x00800000
-DATA constants<>+16(SB)/4, $0x4b000000
-DATA constants<>+20(SB)/4, $0x3f3504f3
-DATA constants<>+24(SB)/4, $0x007fffff
-DATA constants<>+28(SB)/4, $0xc1b80000
-DATA constants<>+32(SB)/4, $0x3f000000
-DATA constants<>+36(SB)/4, $0x3d8a26cb
-DATA constants<>+40(SB)/4, $0xbdef2374
-DATA constants<>+44(SB)/4, $0x3df37d3f
-DATA constants<>+48(SB)/4, $0xbdfe1092
-DATA constants<>+52(SB)/4, $0x3e119b5d
-DATA constants<>+56(SB)/4, $0xbe2aae26
-DATA constants<>+60(SB)/4, $0x3e4cd25e
-DATA constants<>+64(SB)/4, $0xbe800003
-DATA constants<>+68(SB)/4, $0x3eaaaaa4
-DATA constants<>+72(SB)/4, $0x3f317200
-DATA constants<>+76(SB)/4, $0x35bfbe8e
-DATA constants<>+80(SB)/4, $0x7f800000
-DATA constants<>+84(SB)/4, $0xff800000
-DATA constants<>+88(SB)/4, $0x7fc00000
-DATA constants<>+92(SB)/4, $0xbf800000
-DATA constants<>+96(SB)/4, $0x2b8cbccc
-DATA constants<>+100(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $104
-
-// func BCE(grad []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
+//	loss = -y·max(log x, -100) - (1-y)·max(log(1-x), -100)
+//	slope = (x - y) / max((1-x)·x, 1e-12)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func BCE(list [][]float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·BCE(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), CX
-	MOVQ         grad_base+0(FP), DX
-	MOVQ         x_base+24(FP), BX
-	MOVQ         y_base+48(FP), SI
-	MOVQ         sum+80(FP), DI
-	MOVQ         c+72(FP), R8
-	VBROADCASTSS constants<>+0(SB), Z0
-	VBROADCASTSS constants<>+8(SB), Z1
-	VBROADCASTSS constants<>+20(SB), Z2
-	VBROADCASTSS constants<>+4(SB), Z3
-	VBROADCASTSS constants<>+24(SB), Z4
-	VBROADCASTSS constants<>+32(SB), Z5
-	VBROADCASTSS constants<>+36(SB), Z6
-	VBROADCASTSS constants<>+40(SB), Z7
-	VBROADCASTSS constants<>+44(SB), Z8
-	VBROADCASTSS constants<>+48(SB), Z9
-	VBROADCASTSS constants<>+52(SB), Z10
-	VBROADCASTSS constants<>+56(SB), Z11
-	VBROADCASTSS constants<>+60(SB), Z12
-	VBROADCASTSS constants<>+64(SB), Z13
-	VBROADCASTSS constants<>+68(SB), Z14
-	VBROADCASTSS constants<>+72(SB), Z15
-	VBROADCASTSS constants<>+76(SB), Z16
-	VBROADCASTSS constants<>+84(SB), Z17
-	VBROADCASTSS constants<>+88(SB), Z18
-	VBROADCASTSS constants<>+92(SB), Z19
-	VBROADCASTSS constants<>+100(SB), Z20
-	XORQ         AX, AX
-	MOVQ         CX, R9
-	ANDQ         $-16, R9
-	CMPQ         AX, R9
-	JGE          loopend
+TEXT ·BCE(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), CX
+	MOVQ         sum+32(FP), DX
+	MOVQ         list_base+0(FP), BX
+	MOVQ         list_len+8(FP), SI
+	IMUL3Q       $+24, SI, SI
+	ADDQ         BX, SI
+	CMPQ         BX, SI
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Z0
+	VBROADCASTSS word00000000<>+0(SB), Z1
+	VBROADCASTSS word3f3504f3<>+0(SB), Z2
+	VBROADCASTSS wordc2c80000<>+0(SB), Z3
+	VBROADCASTSS word007fffff<>+0(SB), Z4
+	VBROADCASTSS word3f000000<>+0(SB), Z5
+	VBROADCASTSS word3d8a26cb<>+0(SB), Z6
+	VBROADCASTSS wordbdef2374<>+0(SB), Z7
+	VBROADCASTSS word3df37d3f<>+0(SB), Z8
+	VBROADCASTSS wordbdfe1092<>+0(SB), Z9
+	VBROADCASTSS word3e119b5d<>+0(SB), Z10
+	VBROADCASTSS wordbe2aae26<>+0(SB), Z11
+	VBROADCASTSS word3e4cd25e<>+0(SB), Z12
+	VBROADCASTSS wordbe800003<>+0(SB), Z13
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Z14
+	VBROADCASTSS word3f317200<>+0(SB), Z15
+	VBROADCASTSS word35bfbe8e<>+0(SB), Z16
+	VBROADCASTSS wordff800000<>+0(SB), Z17
+	VBROADCASTSS word7fc00000<>+0(SB), Z18
+	VBROADCASTSS wordbf800000<>+0(SB), Z19
+	VBROADCASTSS word80000000<>+0(SB), Z20
+	LEAQ         -96(SI), AX
+
+entry:
+	MOVQ 8(BX), R11
+	MOVQ (BX), DI
+	MOVQ 24(BX), R8
+	MOVQ 48(BX), R9
+	MOVQ 72(BX), R10
+	XORQ AX, AX
+	MOVQ R11, R12
+	ANDQ $-16, R12
+	CMPQ AX, R12
+	JGE  loopend
 
 loop:
-	MOVQ          AX, R10
-	ANDQ          $+31, R10
-	VMOVUPS       (BX)(AX*4), Z21
-	VMOVUPS       (SI)(AX*4), Z22
+	MOVQ          AX, R13
+	ANDQ          $+31, R13
+	VMOVUPS       (R9)(AX*4), Z21
+	VMOVUPS       (R10)(AX*4), Z22
 	VSUBPS        Z22, Z21, Z23
 	VSUBPS        Z21, Z0, Z24
 	VMULPS        Z21, Z24, Z24
-	VBROADCASTSS  constants<>+96(SB), Z25
+	VBROADCASTSS  word2b8cbccc<>+0(SB), Z25
 	VMAXPS        Z24, Z25, Z24
 	VDIVPS        Z24, Z23, Z23
-	VBROADCASTSS  (R8), Z24
+	VBROADCASTSS  (CX), Z24
 	VMULPS        Z24, Z23, Z23
-	VMOVUPS       Z23, (DX)(AX*4)
-	VBROADCASTSS  constants<>+16(SB), Z23
+	VMOVUPS       Z23, (DI)(AX*4)
+	VBROADCASTSS  word4b000000<>+0(SB), Z23
 	VMULPS        Z23, Z21, Z23
-	VBROADCASTSS  constants<>+12(SB), Z24
+	VBROADCASTSS  word00800000<>+0(SB), Z24
 	VCMPPS        $0x11, Z24, Z21, K1
 	VMOVAPS       Z21, Z24
 	VMOVAPS       Z23, K1, Z24
 	VPSUBD        Z2, Z24, Z23
 	VPSRAD        $0x17, Z23, Z24
 	VCVTDQ2PS     Z24, Z24
-	VBROADCASTSS  constants<>+28(SB), Z25
+	VBROADCASTSS  wordc1b80000<>+0(SB), Z25
 	VMOVAPS       Z1, Z26
 	VMOVAPS       Z25, K1, Z26
 	VADDPS        Z26, Z24, Z24
@@ -132,7 +118,7 @@ loop:
 	VADDPS        Z24, Z23, Z23
 	VADDPS        Z23, Z25, Z23
 	VADDPS        Z23, Z28, Z23
-	VBROADCASTSS  constants<>+80(SB), Z24
+	VBROADCASTSS  word7f800000<>+0(SB), Z24
 	VCMPPS        $0x00, Z24, Z21, K1
 	VMOVAPS       Z23, Z23
 	VMOVAPS       Z21, K1, Z23
@@ -212,48 +198,49 @@ loop:
 	VMULPS        Z21, Z22, Z21
 	VADDPS        Z21, Z23, Z21
 	VXORPS        Z20, Z21, Z21
+	VMOVUPS       Z21, (R8)(AX*4)
 	VCVTPS2PD     Y21, Z22
 	VEXTRACTF64X4 $0x01, Z21, Y21
 	VCVTPS2PD     Y21, Z21
-	VMOVUPS       (DI)(R10*8), Z23
+	VMOVUPS       (DX)(R13*8), Z23
 	VADDPD        Z22, Z23, Z23
-	VMOVUPS       Z23, (DI)(R10*8)
-	VMOVUPS       64(DI)(R10*8), Z22
+	VMOVUPS       Z23, (DX)(R13*8)
+	VMOVUPS       64(DX)(R13*8), Z22
 	VADDPD        Z21, Z22, Z22
-	VMOVUPS       Z22, 64(DI)(R10*8)
+	VMOVUPS       Z22, 64(DX)(R13*8)
 	ADDQ          $+16, AX
-	CMPQ          AX, R9
+	CMPQ          AX, R12
 	JLT           loop
 
 loopend:
-	SUBQ          AX, CX
+	SUBQ          AX, R11
 	JE            done
-	MOVL          $0x0000ffff, R9
-	BZHIL         CX, R9, R9
-	KMOVW         R9, K1
-	MOVQ          AX, CX
-	ANDQ          $+31, CX
-	VMOVUPS.Z     (BX)(AX*4), K1, Z21
-	VMOVUPS.Z     (SI)(AX*4), K1, Z22
+	MOVL          $0x0000ffff, R12
+	BZHIL         R11, R12, R12
+	KMOVW         R12, K1
+	MOVQ          AX, R11
+	ANDQ          $+31, R11
+	VMOVUPS.Z     (R9)(AX*4), K1, Z21
+	VMOVUPS.Z     (R10)(AX*4), K1, Z22
 	VSUBPS        Z22, Z21, Z23
 	VSUBPS        Z21, Z0, Z24
 	VMULPS        Z21, Z24, Z24
-	VBROADCASTSS  constants<>+96(SB), Z25
+	VBROADCASTSS  word2b8cbccc<>+0(SB), Z25
 	VMAXPS        Z24, Z25, Z24
 	VDIVPS        Z24, Z23, Z23
-	VBROADCASTSS  (R8), Z24
+	VBROADCASTSS  (CX), Z24
 	VMULPS        Z24, Z23, Z23
-	VMOVUPS       Z23, K1, (DX)(AX*4)
-	VBROADCASTSS  constants<>+16(SB), Z23
+	VMOVUPS       Z23, K1, (DI)(AX*4)
+	VBROADCASTSS  word4b000000<>+0(SB), Z23
 	VMULPS        Z23, Z21, Z23
-	VBROADCASTSS  constants<>+12(SB), Z24
+	VBROADCASTSS  word00800000<>+0(SB), Z24
 	VCMPPS        $0x11, Z24, Z21, K2
 	VMOVAPS       Z21, Z24
 	VMOVAPS       Z23, K2, Z24
 	VPSUBD        Z2, Z24, Z23
 	VPSRAD        $0x17, Z23, Z24
 	VCVTDQ2PS     Z24, Z24
-	VBROADCASTSS  constants<>+28(SB), Z25
+	VBROADCASTSS  wordc1b80000<>+0(SB), Z25
 	VMOVAPS       Z1, Z26
 	VMOVAPS       Z25, K2, Z26
 	VADDPS        Z26, Z24, Z24
@@ -294,7 +281,7 @@ loopend:
 	VADDPS        Z24, Z23, Z23
 	VADDPS        Z23, Z25, Z23
 	VADDPS        Z23, Z28, Z23
-	VBROADCASTSS  constants<>+80(SB), Z24
+	VBROADCASTSS  word7f800000<>+0(SB), Z24
 	VCMPPS        $0x00, Z24, Z21, K2
 	VMOVAPS       Z23, Z23
 	VMOVAPS       Z21, K2, Z23
@@ -312,79 +299,163 @@ loopend:
 	VPSUBD        Z2, Z24, Z25
 	VPSRAD        $0x17, Z25, Z26
 	VCVTDQ2PS     Z26, Z26
-	VMULPS        Z15, Z26, Z15
-	VANDPS        Z4, Z25, Z4
-	VPADDD        Z2, Z4, Z2
-	VSUBPS        Z0, Z2, Z2
+	VMULPS        Z15, Z26, Z27
+	VANDPS        Z4, Z25, Z25
+	VPADDD        Z2, Z25, Z25
+	VSUBPS        Z0, Z25, Z25
 	VCMPPS        $0x00, Z1, Z26, K2
-	VMOVAPS       Z2, Z2
-	VMOVAPS       Z21, K2, Z2
-	VMULPS        Z2, Z5, Z4
-	VMULPS        Z2, Z4, Z4
-	VSUBPS        Z4, Z2, Z5
-	VADDPS        Z5, Z15, Z25
-	VSUBPS        Z5, Z2, Z27
-	VSUBPS        Z4, Z27, Z4
-	VSUBPS        Z25, Z15, Z15
-	VADDPS        Z5, Z15, Z5
-	VADDPS        Z5, Z4, Z4
-	VMULPS        Z2, Z6, Z5
-	VADDPS        Z7, Z5, Z5
-	VMULPS        Z2, Z5, Z5
-	VADDPS        Z8, Z5, Z5
-	VMULPS        Z2, Z5, Z5
-	VADDPS        Z9, Z5, Z5
-	VMULPS        Z2, Z5, Z5
-	VADDPS        Z10, Z5, Z5
-	VMULPS        Z2, Z5, Z5
-	VADDPS        Z11, Z5, Z5
-	VMULPS        Z2, Z5, Z5
-	VADDPS        Z12, Z5, Z5
-	VMULPS        Z2, Z5, Z5
-	VADDPS        Z13, Z5, Z5
-	VMULPS        Z2, Z5, Z5
-	VADDPS        Z14, Z5, Z5
-	VMULPS        Z2, Z2, Z6
-	VMULPS        Z2, Z6, Z2
-	VMULPS        Z2, Z5, Z2
-	VMULPS        Z16, Z26, Z5
-	VSUBPS        Z0, Z24, Z6
-	VSUBPS        Z6, Z24, Z7
-	VSUBPS        Z7, Z0, Z0
-	VSUBPS        Z6, Z21, Z6
-	VADDPS        Z6, Z0, Z0
-	VDIVPS        Z24, Z0, Z0
-	VMOVAPS       Z0, Z0
-	VMOVAPS       Z1, K2, Z0
-	VADDPS        Z0, Z5, Z0
-	VADDPS        Z0, Z2, Z0
-	VADDPS        Z0, Z4, Z0
-	VADDPS        Z0, Z25, Z0
-	VADDPS        Z21, Z21, Z1
-	VCMPPS        $0x00, Z21, Z1, K2
-	VMOVAPS       Z0, Z0
-	VMOVAPS       Z21, K2, Z0
+	VMOVAPS       Z25, Z25
+	VMOVAPS       Z21, K2, Z25
+	VMULPS        Z25, Z5, Z28
+	VMULPS        Z25, Z28, Z28
+	VSUBPS        Z28, Z25, Z29
+	VADDPS        Z29, Z27, Z30
+	VSUBPS        Z29, Z25, Z31
+	VSUBPS        Z28, Z31, Z28
+	VSUBPS        Z30, Z27, Z27
+	VADDPS        Z29, Z27, Z27
+	VADDPS        Z27, Z28, Z27
+	VMULPS        Z25, Z6, Z28
+	VADDPS        Z7, Z28, Z28
+	VMULPS        Z25, Z28, Z28
+	VADDPS        Z8, Z28, Z28
+	VMULPS        Z25, Z28, Z28
+	VADDPS        Z9, Z28, Z28
+	VMULPS        Z25, Z28, Z28
+	VADDPS        Z10, Z28, Z28
+	VMULPS        Z25, Z28, Z28
+	VADDPS        Z11, Z28, Z28
+	VMULPS        Z25, Z28, Z28
+	VADDPS        Z12, Z28, Z28
+	VMULPS        Z25, Z28, Z28
+	VADDPS        Z13, Z28, Z28
+	VMULPS        Z25, Z28, Z28
+	VADDPS        Z14, Z28, Z28
+	VMULPS        Z25, Z25, Z29
+	VMULPS        Z25, Z29, Z25
+	VMULPS        Z25, Z28, Z25
+	VMULPS        Z16, Z26, Z26
+	VSUBPS        Z0, Z24, Z28
+	VSUBPS        Z28, Z24, Z29
+	VSUBPS        Z29, Z0, Z29
+	VSUBPS        Z28, Z21, Z28
+	VADDPS        Z28, Z29, Z28
+	VDIVPS        Z24, Z28, Z24
+	VMOVAPS       Z24, Z24
+	VMOVAPS       Z1, K2, Z24
+	VADDPS        Z24, Z26, Z24
+	VADDPS        Z24, Z25, Z24
+	VADDPS        Z24, Z27, Z24
+	VADDPS        Z24, Z30, Z24
+	VADDPS        Z21, Z21, Z25
+	VCMPPS        $0x00, Z21, Z25, K2
+	VMOVAPS       Z24, Z24
+	VMOVAPS       Z21, K2, Z24
 	VCMPPS        $0x00, Z19, Z21, K2
-	VMOVAPS       Z18, Z1
-	VMOVAPS       Z17, K2, Z1
+	VMOVAPS       Z18, Z25
+	VMOVAPS       Z17, K2, Z25
 	VCMPPS        $0x11, Z21, Z19, K2
-	VMOVAPS       Z1, Z1
-	VMOVAPS       Z0, K2, Z1
-	VMAXPS        Z1, Z3, Z0
-	VMULPS        Z0, Z22, Z0
-	VADDPS        Z0, Z23, Z0
-	VXORPS        Z20, Z0, Z0
-	VMOVAPS.Z     Z0, K1, Z0
-	VCVTPS2PD     Y0, Z1
-	VEXTRACTF64X4 $0x01, Z0, Y0
-	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (DI)(CX*8), Z2
-	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (DI)(CX*8)
-	VMOVUPS       64(DI)(CX*8), Z1
-	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(DI)(CX*8)
+	VMOVAPS       Z25, Z21
+	VMOVAPS       Z24, K2, Z21
+	VMAXPS        Z21, Z3, Z21
+	VMULPS        Z21, Z22, Z21
+	VADDPS        Z21, Z23, Z21
+	VXORPS        Z20, Z21, Z21
+	VMOVUPS       Z21, K1, (R8)(AX*4)
+	VMOVAPS.Z     Z21, K1, Z21
+	VCVTPS2PD     Y21, Z22
+	VEXTRACTF64X4 $0x01, Z21, Y21
+	VCVTPS2PD     Y21, Z21
+	VMOVUPS       (DX)(R11*8), Z23
+	VADDPD        Z22, Z23, Z23
+	VMOVUPS       Z23, (DX)(R11*8)
+	VMOVUPS       64(DX)(R11*8), Z22
+	VADDPD        Z21, Z22, Z22
+	VMOVUPS       Z22, 64(DX)(R11*8)
 
 done:
+	ADDQ $+96, BX
+	CMPQ BX, SI
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f3504f3<>+0(SB)/4, $0x3f3504f3
+GLOBL word3f3504f3<>(SB), RODATA|NOPTR, $4
+
+DATA wordc2c80000<>+0(SB)/4, $0xc2c80000
+GLOBL wordc2c80000<>(SB), RODATA|NOPTR, $4
+
+DATA word007fffff<>+0(SB)/4, $0x007fffff
+GLOBL word007fffff<>(SB), RODATA|NOPTR, $4
+
+DATA word3f000000<>+0(SB)/4, $0x3f000000
+GLOBL word3f000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3d8a26cb<>+0(SB)/4, $0x3d8a26cb
+GLOBL word3d8a26cb<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdef2374<>+0(SB)/4, $0xbdef2374
+GLOBL wordbdef2374<>(SB), RODATA|NOPTR, $4
+
+DATA word3df37d3f<>+0(SB)/4, $0x3df37d3f
+GLOBL word3df37d3f<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdfe1092<>+0(SB)/4, $0xbdfe1092
+GLOBL wordbdfe1092<>(SB), RODATA|NOPTR, $4
+
+DATA word3e119b5d<>+0(SB)/4, $0x3e119b5d
+GLOBL word3e119b5d<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe2aae26<>+0(SB)/4, $0xbe2aae26
+GLOBL wordbe2aae26<>(SB), RODATA|NOPTR, $4
+
+DATA word3e4cd25e<>+0(SB)/4, $0x3e4cd25e
+GLOBL word3e4cd25e<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe800003<>+0(SB)/4, $0xbe800003
+GLOBL wordbe800003<>(SB), RODATA|NOPTR, $4
+
+DATA word3eaaaaa4<>+0(SB)/4, $0x3eaaaaa4
+GLOBL word3eaaaaa4<>(SB), RODATA|NOPTR, $4
+
+DATA word3f317200<>+0(SB)/4, $0x3f317200
+GLOBL word3f317200<>(SB), RODATA|NOPTR, $4
+
+DATA word35bfbe8e<>+0(SB)/4, $0x35bfbe8e
+GLOBL word35bfbe8e<>(SB), RODATA|NOPTR, $4
+
+DATA wordff800000<>+0(SB)/4, $0xff800000
+GLOBL wordff800000<>(SB), RODATA|NOPTR, $4
+
+DATA word7fc00000<>+0(SB)/4, $0x7fc00000
+GLOBL word7fc00000<>(SB), RODATA|NOPTR, $4
+
+DATA wordbf800000<>+0(SB)/4, $0xbf800000
+GLOBL wordbf800000<>(SB), RODATA|NOPTR, $4
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4
+
+DATA word2b8cbccc<>+0(SB)/4, $0x2b8cbccc
+GLOBL word2b8cbccc<>(SB), RODATA|NOPTR, $4
+
+DATA word4b000000<>+0(SB)/4, $0x4b000000
+GLOBL word4b000000<>(SB), RODATA|NOPTR, $4
+
+DATA word00800000<>+0(SB)/4, $0x00800000
+GLOBL word00800000<>(SB), RODATA|NOPTR, $4
+
+DATA wordc1b80000<>+0(SB)/4, $0xc1b80000
+GLOBL wordc1b80000<>(SB), RODATA|NOPTR, $4
+
+DATA word7f800000<>+0(SB)/4, $0x7f800000
+GLOBL word7f800000<>(SB), RODATA|NOPTR, $4

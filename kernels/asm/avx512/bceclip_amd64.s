@@ -4,77 +4,65 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x00000000
-DATA constants<>+4(SB)/4, $0x3f800000
-DATA constants<>+8(SB)/4, $0x33d6bf95
-DATA constants<>+12(SB)/4, $0x3f7ffffe
-DATA constants<>+16(SB)/4, $0x00800000
-DATA constants<>+20(SB)/4, $0x4b000000
-DATA constants<>+24(SB)/4, $0x3f3504f3
-DATA constants<>+28(SB)/4, $0x007fffff
-DATA constants<>+32(SB)/4, $0xc1b80000
-DATA constants<>+36(SB)/4, $0x3f000000
-DATA constants<>+40(SB)/4, $0x3d8a26cb
-DATA constants<>+44(SB)/4, $0xbdef2374
-DATA constants<>+48(SB)/4, $0x3df37d3f
-DATA constants<>+52(SB)/4, $0xbdfe1092
-DATA constants<>+56(SB)/4, $0x3e119b5d
-DATA constants<>+60(SB)/4, $0xbe2aae26
-DATA constants<>+64(SB)/4, $0x3e4cd25e
-DATA constants<>+68(SB)/4, $0xbe800003
-DATA constants<>+72(SB)/4, $0x3eaaaaa4
-DATA constants<>+76(SB)/4, $0x3f317200
-DATA constants<>+80(SB)/4, $0x35bfbe8e
-DATA constants<>+84(SB)/4, $0x7f800000
-DATA constants<>+88(SB)/4, $0xff800000
-DATA constants<>+92(SB)/4, $0x7fc00000
-DATA constants<>+96(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $100
-
-// func BCEClip(grad []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
+//	q = x clipped to [low, high]
+//	loss = -y·log q - (1-y)·log(1-q)
+//	slope = (q - y) / ((1-q)·q), 0 where x is clipped
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func BCEClip(list [][]float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·BCEClip(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), CX
-	MOVQ         grad_base+0(FP), DX
-	MOVQ         x_base+24(FP), BX
-	MOVQ         y_base+48(FP), SI
-	MOVQ         sum+80(FP), DI
-	MOVQ         c+72(FP), R8
-	VBROADCASTSS constants<>+0(SB), Z0
-	VBROADCASTSS constants<>+4(SB), Z1
-	VBROADCASTSS constants<>+24(SB), Z2
-	VBROADCASTSS constants<>+8(SB), Z3
-	VBROADCASTSS constants<>+12(SB), Z4
-	VBROADCASTSS constants<>+16(SB), Z5
-	VBROADCASTSS constants<>+20(SB), Z6
-	VBROADCASTSS constants<>+28(SB), Z7
-	VBROADCASTSS constants<>+32(SB), Z8
-	VBROADCASTSS constants<>+36(SB), Z9
-	VBROADCASTSS constants<>+40(SB), Z10
-	VBROADCASTSS constants<>+44(SB), Z11
-	VBROADCASTSS constants<>+48(SB), Z12
-	VBROADCASTSS constants<>+52(SB), Z13
-	VBROADCASTSS constants<>+56(SB), Z14
-	VBROADCASTSS constants<>+60(SB), Z15
-	VBROADCASTSS constants<>+64(SB), Z16
-	VBROADCASTSS constants<>+68(SB), Z17
-	VBROADCASTSS constants<>+72(SB), Z18
-	VBROADCASTSS constants<>+76(SB), Z19
-	VBROADCASTSS constants<>+80(SB), Z20
-	VBROADCASTSS constants<>+84(SB), Z21
-	XORQ         AX, AX
-	MOVQ         CX, R9
-	ANDQ         $-16, R9
-	CMPQ         AX, R9
-	JGE          loopend
+TEXT ·BCEClip(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), CX
+	MOVQ         sum+32(FP), DX
+	MOVQ         list_base+0(FP), BX
+	MOVQ         list_len+8(FP), SI
+	IMUL3Q       $+24, SI, SI
+	ADDQ         BX, SI
+	CMPQ         BX, SI
+	JGE          end
+	VBROADCASTSS word00000000<>+0(SB), Z0
+	VBROADCASTSS word3f800000<>+0(SB), Z1
+	VBROADCASTSS word3f3504f3<>+0(SB), Z2
+	VBROADCASTSS word33d6bf95<>+0(SB), Z3
+	VBROADCASTSS word3f7ffffe<>+0(SB), Z4
+	VBROADCASTSS word00800000<>+0(SB), Z5
+	VBROADCASTSS word4b000000<>+0(SB), Z6
+	VBROADCASTSS word007fffff<>+0(SB), Z7
+	VBROADCASTSS wordc1b80000<>+0(SB), Z8
+	VBROADCASTSS word3f000000<>+0(SB), Z9
+	VBROADCASTSS word3d8a26cb<>+0(SB), Z10
+	VBROADCASTSS wordbdef2374<>+0(SB), Z11
+	VBROADCASTSS word3df37d3f<>+0(SB), Z12
+	VBROADCASTSS wordbdfe1092<>+0(SB), Z13
+	VBROADCASTSS word3e119b5d<>+0(SB), Z14
+	VBROADCASTSS wordbe2aae26<>+0(SB), Z15
+	VBROADCASTSS word3e4cd25e<>+0(SB), Z16
+	VBROADCASTSS wordbe800003<>+0(SB), Z17
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Z18
+	VBROADCASTSS word3f317200<>+0(SB), Z19
+	VBROADCASTSS word35bfbe8e<>+0(SB), Z20
+	VBROADCASTSS word7f800000<>+0(SB), Z21
+	LEAQ         -96(SI), AX
+
+entry:
+	MOVQ 8(BX), R11
+	MOVQ (BX), DI
+	MOVQ 24(BX), R8
+	MOVQ 48(BX), R9
+	MOVQ 72(BX), R10
+	XORQ AX, AX
+	MOVQ R11, R12
+	ANDQ $-16, R12
+	CMPQ AX, R12
+	JGE  loopend
 
 loop:
-	MOVQ          AX, R10
-	ANDQ          $+31, R10
-	VMOVUPS       (BX)(AX*4), Z22
+	MOVQ          AX, R13
+	ANDQ          $+31, R13
+	VMOVUPS       (R9)(AX*4), Z22
 	VMAXPS        Z22, Z3, Z23
 	VMINPS        Z23, Z4, Z23
-	VMOVUPS       (SI)(AX*4), Z24
+	VMOVUPS       (R10)(AX*4), Z24
 	VSUBPS        Z24, Z23, Z25
 	VSUBPS        Z23, Z1, Z26
 	VMULPS        Z23, Z26, Z27
@@ -85,9 +73,9 @@ loop:
 	VCMPPS        $0x11, Z3, Z22, K1
 	VMOVAPS       Z25, Z22
 	VMOVAPS       Z0, K1, Z22
-	VBROADCASTSS  (R8), Z25
+	VBROADCASTSS  (CX), Z25
 	VMULPS        Z25, Z22, Z22
-	VMOVUPS       Z22, (DX)(AX*4)
+	VMOVUPS       Z22, (DI)(AX*4)
 	VMULPS        Z6, Z23, Z22
 	VCMPPS        $0x11, Z5, Z23, K1
 	VMOVAPS       Z23, Z25
@@ -139,8 +127,8 @@ loop:
 	VMOVAPS       Z22, Z22
 	VMOVAPS       Z23, K1, Z22
 	VCMPPS        $0x00, Z0, Z23, K1
-	VBROADCASTSS  constants<>+88(SB), Z25
-	VBROADCASTSS  constants<>+92(SB), Z27
+	VBROADCASTSS  wordff800000<>+0(SB), Z25
+	VBROADCASTSS  word7fc00000<>+0(SB), Z27
 	VMOVAPS       Z27, Z27
 	VMOVAPS       Z25, K1, Z27
 	VCMPPS        $0x11, Z23, Z0, K1
@@ -199,8 +187,8 @@ loop:
 	VMOVAPS       Z24, Z24
 	VMOVAPS       Z26, K1, Z24
 	VCMPPS        $0x00, Z0, Z26, K1
-	VBROADCASTSS  constants<>+88(SB), Z25
-	VBROADCASTSS  constants<>+92(SB), Z27
+	VBROADCASTSS  wordff800000<>+0(SB), Z25
+	VBROADCASTSS  word7fc00000<>+0(SB), Z27
 	VMOVAPS       Z27, Z27
 	VMOVAPS       Z25, K1, Z27
 	VCMPPS        $0x11, Z26, Z0, K1
@@ -208,179 +196,261 @@ loop:
 	VMOVAPS       Z24, K1, Z25
 	VMULPS        Z25, Z23, Z23
 	VADDPS        Z23, Z22, Z22
-	VBROADCASTSS  constants<>+96(SB), Z23
+	VBROADCASTSS  word80000000<>+0(SB), Z23
 	VXORPS        Z23, Z22, Z22
+	VMOVUPS       Z22, (R8)(AX*4)
 	VCVTPS2PD     Y22, Z23
 	VEXTRACTF64X4 $0x01, Z22, Y22
 	VCVTPS2PD     Y22, Z22
-	VMOVUPS       (DI)(R10*8), Z24
+	VMOVUPS       (DX)(R13*8), Z24
 	VADDPD        Z23, Z24, Z24
-	VMOVUPS       Z24, (DI)(R10*8)
-	VMOVUPS       64(DI)(R10*8), Z23
+	VMOVUPS       Z24, (DX)(R13*8)
+	VMOVUPS       64(DX)(R13*8), Z23
 	VADDPD        Z22, Z23, Z23
-	VMOVUPS       Z23, 64(DI)(R10*8)
+	VMOVUPS       Z23, 64(DX)(R13*8)
 	ADDQ          $+16, AX
-	CMPQ          AX, R9
+	CMPQ          AX, R12
 	JLT           loop
 
 loopend:
-	SUBQ          AX, CX
+	SUBQ          AX, R11
 	JE            done
-	MOVL          $0x0000ffff, R9
-	BZHIL         CX, R9, R9
-	KMOVW         R9, K1
-	MOVQ          AX, CX
-	ANDQ          $+31, CX
-	VMOVUPS.Z     (BX)(AX*4), K1, Z22
+	MOVL          $0x0000ffff, R12
+	BZHIL         R11, R12, R12
+	KMOVW         R12, K1
+	MOVQ          AX, R11
+	ANDQ          $+31, R11
+	VMOVUPS.Z     (R9)(AX*4), K1, Z22
 	VMAXPS        Z22, Z3, Z23
 	VMINPS        Z23, Z4, Z23
-	VMOVUPS.Z     (SI)(AX*4), K1, Z24
+	VMOVUPS.Z     (R10)(AX*4), K1, Z24
 	VSUBPS        Z24, Z23, Z25
 	VSUBPS        Z23, Z1, Z26
 	VMULPS        Z23, Z26, Z27
 	VDIVPS        Z27, Z25, Z25
 	VCMPPS        $0x11, Z22, Z4, K2
-	VMOVAPS       Z25, Z4
-	VMOVAPS       Z0, K2, Z4
+	VMOVAPS       Z25, Z25
+	VMOVAPS       Z0, K2, Z25
 	VCMPPS        $0x11, Z3, Z22, K2
-	VMOVAPS       Z4, Z3
-	VMOVAPS       Z0, K2, Z3
-	VBROADCASTSS  (R8), Z4
-	VMULPS        Z4, Z3, Z3
-	VMOVUPS       Z3, K1, (DX)(AX*4)
-	VMULPS        Z6, Z23, Z3
+	VMOVAPS       Z25, Z22
+	VMOVAPS       Z0, K2, Z22
+	VBROADCASTSS  (CX), Z25
+	VMULPS        Z25, Z22, Z22
+	VMOVUPS       Z22, K1, (DI)(AX*4)
+	VMULPS        Z6, Z23, Z22
 	VCMPPS        $0x11, Z5, Z23, K2
-	VMOVAPS       Z23, Z4
-	VMOVAPS       Z3, K2, Z4
-	VPSUBD        Z2, Z4, Z3
-	VPSRAD        $0x17, Z3, Z4
-	VCVTDQ2PS     Z4, Z4
-	VMOVAPS       Z0, Z22
-	VMOVAPS       Z8, K2, Z22
-	VADDPS        Z22, Z4, Z4
-	VMULPS        Z19, Z4, Z22
-	VANDPS        Z7, Z3, Z3
-	VPADDD        Z2, Z3, Z3
-	VSUBPS        Z1, Z3, Z3
-	VMULPS        Z3, Z9, Z25
-	VMULPS        Z3, Z25, Z25
-	VSUBPS        Z25, Z3, Z27
-	VADDPS        Z27, Z22, Z28
-	VSUBPS        Z27, Z3, Z29
-	VSUBPS        Z25, Z29, Z25
-	VSUBPS        Z28, Z22, Z22
-	VADDPS        Z27, Z22, Z22
-	VADDPS        Z22, Z25, Z22
-	VMULPS        Z3, Z10, Z25
-	VADDPS        Z11, Z25, Z25
-	VMULPS        Z3, Z25, Z25
-	VADDPS        Z12, Z25, Z25
-	VMULPS        Z3, Z25, Z25
-	VADDPS        Z13, Z25, Z25
-	VMULPS        Z3, Z25, Z25
-	VADDPS        Z14, Z25, Z25
-	VMULPS        Z3, Z25, Z25
-	VADDPS        Z15, Z25, Z25
-	VMULPS        Z3, Z25, Z25
-	VADDPS        Z16, Z25, Z25
-	VMULPS        Z3, Z25, Z25
-	VADDPS        Z17, Z25, Z25
-	VMULPS        Z3, Z25, Z25
-	VADDPS        Z18, Z25, Z25
-	VMULPS        Z3, Z3, Z27
-	VMULPS        Z3, Z27, Z3
-	VMULPS        Z3, Z25, Z3
-	VMULPS        Z20, Z4, Z4
-	VADDPS        Z0, Z4, Z4
-	VADDPS        Z4, Z3, Z3
-	VADDPS        Z3, Z22, Z3
-	VADDPS        Z3, Z28, Z3
+	VMOVAPS       Z23, Z25
+	VMOVAPS       Z22, K2, Z25
+	VPSUBD        Z2, Z25, Z22
+	VPSRAD        $0x17, Z22, Z25
+	VCVTDQ2PS     Z25, Z25
+	VMOVAPS       Z0, Z27
+	VMOVAPS       Z8, K2, Z27
+	VADDPS        Z27, Z25, Z25
+	VMULPS        Z19, Z25, Z27
+	VANDPS        Z7, Z22, Z22
+	VPADDD        Z2, Z22, Z22
+	VSUBPS        Z1, Z22, Z22
+	VMULPS        Z22, Z9, Z28
+	VMULPS        Z22, Z28, Z28
+	VSUBPS        Z28, Z22, Z29
+	VADDPS        Z29, Z27, Z30
+	VSUBPS        Z29, Z22, Z31
+	VSUBPS        Z28, Z31, Z28
+	VSUBPS        Z30, Z27, Z27
+	VADDPS        Z29, Z27, Z27
+	VADDPS        Z27, Z28, Z27
+	VMULPS        Z22, Z10, Z28
+	VADDPS        Z11, Z28, Z28
+	VMULPS        Z22, Z28, Z28
+	VADDPS        Z12, Z28, Z28
+	VMULPS        Z22, Z28, Z28
+	VADDPS        Z13, Z28, Z28
+	VMULPS        Z22, Z28, Z28
+	VADDPS        Z14, Z28, Z28
+	VMULPS        Z22, Z28, Z28
+	VADDPS        Z15, Z28, Z28
+	VMULPS        Z22, Z28, Z28
+	VADDPS        Z16, Z28, Z28
+	VMULPS        Z22, Z28, Z28
+	VADDPS        Z17, Z28, Z28
+	VMULPS        Z22, Z28, Z28
+	VADDPS        Z18, Z28, Z28
+	VMULPS        Z22, Z22, Z29
+	VMULPS        Z22, Z29, Z22
+	VMULPS        Z22, Z28, Z22
+	VMULPS        Z20, Z25, Z25
+	VADDPS        Z0, Z25, Z25
+	VADDPS        Z25, Z22, Z22
+	VADDPS        Z22, Z27, Z22
+	VADDPS        Z22, Z30, Z22
 	VCMPPS        $0x00, Z21, Z23, K2
-	VMOVAPS       Z3, Z3
-	VMOVAPS       Z23, K2, Z3
-	VCMPPS        $0x00, Z0, Z23, K2
-	VBROADCASTSS  constants<>+88(SB), Z4
-	VBROADCASTSS  constants<>+92(SB), Z22
 	VMOVAPS       Z22, Z22
-	VMOVAPS       Z4, K2, Z22
+	VMOVAPS       Z23, K2, Z22
+	VCMPPS        $0x00, Z0, Z23, K2
+	VBROADCASTSS  wordff800000<>+0(SB), Z25
+	VBROADCASTSS  word7fc00000<>+0(SB), Z27
+	VMOVAPS       Z27, Z27
+	VMOVAPS       Z25, K2, Z27
 	VCMPPS        $0x11, Z23, Z0, K2
-	VMOVAPS       Z22, Z4
-	VMOVAPS       Z3, K2, Z4
-	VMULPS        Z4, Z24, Z3
-	VSUBPS        Z24, Z1, Z4
-	VMULPS        Z6, Z26, Z6
+	VMOVAPS       Z27, Z23
+	VMOVAPS       Z22, K2, Z23
+	VMULPS        Z23, Z24, Z22
+	VSUBPS        Z24, Z1, Z23
+	VMULPS        Z6, Z26, Z24
 	VCMPPS        $0x11, Z5, Z26, K2
-	VMOVAPS       Z26, Z5
-	VMOVAPS       Z6, K2, Z5
-	VPSUBD        Z2, Z5, Z5
-	VPSRAD        $0x17, Z5, Z6
-	VCVTDQ2PS     Z6, Z6
-	VMOVAPS       Z0, Z22
-	VMOVAPS       Z8, K2, Z22
-	VADDPS        Z22, Z6, Z6
-	VMULPS        Z19, Z6, Z8
-	VANDPS        Z7, Z5, Z5
-	VPADDD        Z2, Z5, Z2
-	VSUBPS        Z1, Z2, Z1
-	VMULPS        Z1, Z9, Z2
-	VMULPS        Z1, Z2, Z2
-	VSUBPS        Z2, Z1, Z5
-	VADDPS        Z5, Z8, Z7
-	VSUBPS        Z5, Z1, Z9
-	VSUBPS        Z2, Z9, Z2
-	VSUBPS        Z7, Z8, Z8
-	VADDPS        Z5, Z8, Z5
-	VADDPS        Z5, Z2, Z2
-	VMULPS        Z1, Z10, Z5
-	VADDPS        Z11, Z5, Z5
-	VMULPS        Z1, Z5, Z5
-	VADDPS        Z12, Z5, Z5
-	VMULPS        Z1, Z5, Z5
-	VADDPS        Z13, Z5, Z5
-	VMULPS        Z1, Z5, Z5
-	VADDPS        Z14, Z5, Z5
-	VMULPS        Z1, Z5, Z5
-	VADDPS        Z15, Z5, Z5
-	VMULPS        Z1, Z5, Z5
-	VADDPS        Z16, Z5, Z5
-	VMULPS        Z1, Z5, Z5
-	VADDPS        Z17, Z5, Z5
-	VMULPS        Z1, Z5, Z5
-	VADDPS        Z18, Z5, Z5
-	VMULPS        Z1, Z1, Z8
-	VMULPS        Z1, Z8, Z1
-	VMULPS        Z1, Z5, Z1
-	VMULPS        Z20, Z6, Z5
-	VADDPS        Z0, Z5, Z5
-	VADDPS        Z5, Z1, Z1
-	VADDPS        Z1, Z2, Z1
-	VADDPS        Z1, Z7, Z1
+	VMOVAPS       Z26, Z25
+	VMOVAPS       Z24, K2, Z25
+	VPSUBD        Z2, Z25, Z24
+	VPSRAD        $0x17, Z24, Z25
+	VCVTDQ2PS     Z25, Z25
+	VMOVAPS       Z0, Z27
+	VMOVAPS       Z8, K2, Z27
+	VADDPS        Z27, Z25, Z25
+	VMULPS        Z19, Z25, Z27
+	VANDPS        Z7, Z24, Z24
+	VPADDD        Z2, Z24, Z24
+	VSUBPS        Z1, Z24, Z24
+	VMULPS        Z24, Z9, Z28
+	VMULPS        Z24, Z28, Z28
+	VSUBPS        Z28, Z24, Z29
+	VADDPS        Z29, Z27, Z30
+	VSUBPS        Z29, Z24, Z31
+	VSUBPS        Z28, Z31, Z28
+	VSUBPS        Z30, Z27, Z27
+	VADDPS        Z29, Z27, Z27
+	VADDPS        Z27, Z28, Z27
+	VMULPS        Z24, Z10, Z28
+	VADDPS        Z11, Z28, Z28
+	VMULPS        Z24, Z28, Z28
+	VADDPS        Z12, Z28, Z28
+	VMULPS        Z24, Z28, Z28
+	VADDPS        Z13, Z28, Z28
+	VMULPS        Z24, Z28, Z28
+	VADDPS        Z14, Z28, Z28
+	VMULPS        Z24, Z28, Z28
+	VADDPS        Z15, Z28, Z28
+	VMULPS        Z24, Z28, Z28
+	VADDPS        Z16, Z28, Z28
+	VMULPS        Z24, Z28, Z28
+	VADDPS        Z17, Z28, Z28
+	VMULPS        Z24, Z28, Z28
+	VADDPS        Z18, Z28, Z28
+	VMULPS        Z24, Z24, Z29
+	VMULPS        Z24, Z29, Z24
+	VMULPS        Z24, Z28, Z24
+	VMULPS        Z20, Z25, Z25
+	VADDPS        Z0, Z25, Z25
+	VADDPS        Z25, Z24, Z24
+	VADDPS        Z24, Z27, Z24
+	VADDPS        Z24, Z30, Z24
 	VCMPPS        $0x00, Z21, Z26, K2
-	VMOVAPS       Z1, Z1
-	VMOVAPS       Z26, K2, Z1
+	VMOVAPS       Z24, Z24
+	VMOVAPS       Z26, K2, Z24
 	VCMPPS        $0x00, Z0, Z26, K2
-	VBROADCASTSS  constants<>+88(SB), Z2
-	VBROADCASTSS  constants<>+92(SB), Z5
-	VMOVAPS       Z5, Z5
-	VMOVAPS       Z2, K2, Z5
+	VBROADCASTSS  wordff800000<>+0(SB), Z25
+	VBROADCASTSS  word7fc00000<>+0(SB), Z27
+	VMOVAPS       Z27, Z27
+	VMOVAPS       Z25, K2, Z27
 	VCMPPS        $0x11, Z26, Z0, K2
-	VMOVAPS       Z5, Z0
-	VMOVAPS       Z1, K2, Z0
-	VMULPS        Z0, Z4, Z0
-	VADDPS        Z0, Z3, Z0
-	VBROADCASTSS  constants<>+96(SB), Z1
-	VXORPS        Z1, Z0, Z0
-	VMOVAPS.Z     Z0, K1, Z0
-	VCVTPS2PD     Y0, Z1
-	VEXTRACTF64X4 $0x01, Z0, Y0
-	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (DI)(CX*8), Z2
-	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (DI)(CX*8)
-	VMOVUPS       64(DI)(CX*8), Z1
-	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(DI)(CX*8)
+	VMOVAPS       Z27, Z25
+	VMOVAPS       Z24, K2, Z25
+	VMULPS        Z25, Z23, Z23
+	VADDPS        Z23, Z22, Z22
+	VBROADCASTSS  word80000000<>+0(SB), Z23
+	VXORPS        Z23, Z22, Z22
+	VMOVUPS       Z22, K1, (R8)(AX*4)
+	VMOVAPS.Z     Z22, K1, Z22
+	VCVTPS2PD     Y22, Z23
+	VEXTRACTF64X4 $0x01, Z22, Y22
+	VCVTPS2PD     Y22, Z22
+	VMOVUPS       (DX)(R11*8), Z24
+	VADDPD        Z23, Z24, Z24
+	VMOVUPS       Z24, (DX)(R11*8)
+	VMOVUPS       64(DX)(R11*8), Z23
+	VADDPD        Z22, Z23, Z23
+	VMOVUPS       Z23, 64(DX)(R11*8)
 
 done:
+	ADDQ $+96, BX
+	CMPQ BX, SI
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f3504f3<>+0(SB)/4, $0x3f3504f3
+GLOBL word3f3504f3<>(SB), RODATA|NOPTR, $4
+
+DATA word33d6bf95<>+0(SB)/4, $0x33d6bf95
+GLOBL word33d6bf95<>(SB), RODATA|NOPTR, $4
+
+DATA word3f7ffffe<>+0(SB)/4, $0x3f7ffffe
+GLOBL word3f7ffffe<>(SB), RODATA|NOPTR, $4
+
+DATA word00800000<>+0(SB)/4, $0x00800000
+GLOBL word00800000<>(SB), RODATA|NOPTR, $4
+
+DATA word4b000000<>+0(SB)/4, $0x4b000000
+GLOBL word4b000000<>(SB), RODATA|NOPTR, $4
+
+DATA word007fffff<>+0(SB)/4, $0x007fffff
+GLOBL word007fffff<>(SB), RODATA|NOPTR, $4
+
+DATA wordc1b80000<>+0(SB)/4, $0xc1b80000
+GLOBL wordc1b80000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f000000<>+0(SB)/4, $0x3f000000
+GLOBL word3f000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3d8a26cb<>+0(SB)/4, $0x3d8a26cb
+GLOBL word3d8a26cb<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdef2374<>+0(SB)/4, $0xbdef2374
+GLOBL wordbdef2374<>(SB), RODATA|NOPTR, $4
+
+DATA word3df37d3f<>+0(SB)/4, $0x3df37d3f
+GLOBL word3df37d3f<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdfe1092<>+0(SB)/4, $0xbdfe1092
+GLOBL wordbdfe1092<>(SB), RODATA|NOPTR, $4
+
+DATA word3e119b5d<>+0(SB)/4, $0x3e119b5d
+GLOBL word3e119b5d<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe2aae26<>+0(SB)/4, $0xbe2aae26
+GLOBL wordbe2aae26<>(SB), RODATA|NOPTR, $4
+
+DATA word3e4cd25e<>+0(SB)/4, $0x3e4cd25e
+GLOBL word3e4cd25e<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe800003<>+0(SB)/4, $0xbe800003
+GLOBL wordbe800003<>(SB), RODATA|NOPTR, $4
+
+DATA word3eaaaaa4<>+0(SB)/4, $0x3eaaaaa4
+GLOBL word3eaaaaa4<>(SB), RODATA|NOPTR, $4
+
+DATA word3f317200<>+0(SB)/4, $0x3f317200
+GLOBL word3f317200<>(SB), RODATA|NOPTR, $4
+
+DATA word35bfbe8e<>+0(SB)/4, $0x35bfbe8e
+GLOBL word35bfbe8e<>(SB), RODATA|NOPTR, $4
+
+DATA word7f800000<>+0(SB)/4, $0x7f800000
+GLOBL word7f800000<>(SB), RODATA|NOPTR, $4
+
+DATA wordff800000<>+0(SB)/4, $0xff800000
+GLOBL wordff800000<>(SB), RODATA|NOPTR, $4
+
+DATA word7fc00000<>+0(SB)/4, $0x7fc00000
+GLOBL word7fc00000<>(SB), RODATA|NOPTR, $4
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4

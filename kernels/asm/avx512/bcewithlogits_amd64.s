@@ -4,141 +4,124 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x00000000
-DATA constants<>+4(SB)/4, $0x3f800000
-DATA constants<>+8(SB)/4, $0x42b20000
-DATA constants<>+12(SB)/4, $0xc2d00000
-DATA constants<>+16(SB)/4, $0x4b400000
-DATA constants<>+20(SB)/4, $0x3fb8aa3b
-DATA constants<>+24(SB)/4, $0x3f317200
-DATA constants<>+28(SB)/4, $0x35bfbe8e
-DATA constants<>+32(SB)/4, $0x3ab50f6b
-DATA constants<>+36(SB)/4, $0x3c091e90
-DATA constants<>+40(SB)/4, $0x3d2aac83
-DATA constants<>+44(SB)/4, $0x3e2aaa47
-DATA constants<>+48(SB)/4, $0x3efffffe
-DATA constants<>+52(SB)/4, $0x0000007f
-DATA constants<>+56(SB)/4, $0xbf800000
-DATA constants<>+60(SB)/4, $0x3f3504f3
-DATA constants<>+64(SB)/4, $0x007fffff
-DATA constants<>+68(SB)/4, $0x3f000000
-DATA constants<>+72(SB)/4, $0x3d8a26cb
-DATA constants<>+76(SB)/4, $0xbdef2374
-DATA constants<>+80(SB)/4, $0x3df37d3f
-DATA constants<>+84(SB)/4, $0xbdfe1092
-DATA constants<>+88(SB)/4, $0x3e119b5d
-DATA constants<>+92(SB)/4, $0xbe2aae26
-DATA constants<>+96(SB)/4, $0x3e4cd25e
-DATA constants<>+100(SB)/4, $0xbe800003
-DATA constants<>+104(SB)/4, $0x3eaaaaa4
-DATA constants<>+108(SB)/4, $0xff800000
-DATA constants<>+112(SB)/4, $0x7fc00000
-DATA constants<>+116(SB)/4, $0x7fffffff
-DATA constants<>+120(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $124
-
-// func BCEWithLogits(grad []float32, x []float32, y []float32, c *[2]float32, sum *[32]float64)
+//	loss = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
+//	slope = (1-y)·σ(x) - positive·y·σ(-x)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func BCEWithLogits(list [][]float32, c *[2]float32, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·BCEWithLogits(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), CX
-	MOVQ         grad_base+0(FP), DX
-	MOVQ         x_base+24(FP), BX
-	MOVQ         y_base+48(FP), SI
-	MOVQ         sum+80(FP), DI
-	MOVQ         c+72(FP), AX
-	VBROADCASTSS constants<>+4(SB), Z0
-	VBROADCASTSS constants<>+0(SB), Z1
-	VBROADCASTSS constants<>+16(SB), Z2
-	VBROADCASTSS 4(AX), Z3
-	VBROADCASTSS constants<>+24(SB), Z4
-	VBROADCASTSS constants<>+28(SB), Z5
-	VBROADCASTSS constants<>+52(SB), Z6
-	VBROADCASTSS constants<>+56(SB), Z7
-	VBROADCASTSS constants<>+60(SB), Z8
-	VBROADCASTSS constants<>+120(SB), Z9
-	VBROADCASTSS (AX), Z10
-	VBROADCASTSS constants<>+8(SB), Z11
-	VBROADCASTSS constants<>+12(SB), Z12
-	VBROADCASTSS constants<>+20(SB), Z13
-	VBROADCASTSS constants<>+32(SB), Z14
-	VBROADCASTSS constants<>+36(SB), Z15
-	VBROADCASTSS constants<>+40(SB), Z16
-	VBROADCASTSS constants<>+44(SB), Z17
-	VBROADCASTSS constants<>+48(SB), Z18
-	XORQ         AX, AX
-	MOVQ         CX, R8
-	ANDQ         $-16, R8
-	CMPQ         AX, R8
-	JGE          loopend
+TEXT ·BCEWithLogits(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Z0
+	VBROADCASTSS word00000000<>+0(SB), Z1
+	VBROADCASTSS word4b400000<>+0(SB), Z2
+	VBROADCASTSS word3f317200<>+0(SB), Z3
+	VBROADCASTSS word35bfbe8e<>+0(SB), Z4
+	VBROADCASTSS word0000007f<>+0(SB), Z5
+	VBROADCASTSS wordbf800000<>+0(SB), Z6
+	VBROADCASTSS word3f3504f3<>+0(SB), Z7
+	VBROADCASTSS (AX), Z8
+	VBROADCASTSS 4(AX), Z9
+	VBROADCASTSS word42b20000<>+0(SB), Z10
+	VBROADCASTSS wordc2d00000<>+0(SB), Z11
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Z12
+	VBROADCASTSS word3ab50f6b<>+0(SB), Z13
+	VBROADCASTSS word3c091e90<>+0(SB), Z14
+	VBROADCASTSS word3d2aac83<>+0(SB), Z15
+	VBROADCASTSS word3e2aaa47<>+0(SB), Z16
+	VBROADCASTSS word3efffffe<>+0(SB), Z17
+	VBROADCASTSS word007fffff<>+0(SB), Z18
+	VBROADCASTSS word3f000000<>+0(SB), Z19
+	LEAQ         -96(BX), AX
+
+entry:
+	MOVQ 8(DX), R10
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	XORQ AX, AX
+	MOVQ R10, R11
+	ANDQ $-16, R11
+	CMPQ AX, R11
+	JGE  loopend
 
 loop:
-	MOVQ          AX, R9
-	ANDQ          $+31, R9
-	VMOVUPS       (SI)(AX*4), Z19
-	VSUBPS        Z0, Z3, Z20
-	VMULPS        Z20, Z19, Z20
-	VADDPS        Z0, Z20, Z20
-	VMOVUPS       (BX)(AX*4), Z21
-	VBROADCASTSS  constants<>+116(SB), Z22
-	VANDPS        Z22, Z21, Z22
-	VXORPS        Z9, Z22, Z22
-	VMAXPS        Z22, Z12, Z22
-	VMINPS        Z22, Z11, Z22
-	VMULPS        Z13, Z22, Z23
-	VADDPS        Z2, Z23, Z23
-	VSUBPS        Z2, Z23, Z24
-	VMULPS        Z4, Z24, Z25
-	VSUBPS        Z25, Z22, Z22
-	VMULPS        Z5, Z24, Z24
-	VSUBPS        Z24, Z22, Z25
-	VMULPS        Z25, Z14, Z26
-	VADDPS        Z15, Z26, Z26
-	VMULPS        Z25, Z26, Z26
-	VADDPS        Z16, Z26, Z26
-	VMULPS        Z25, Z26, Z26
-	VADDPS        Z17, Z26, Z26
-	VMULPS        Z25, Z26, Z26
-	VADDPS        Z18, Z26, Z26
-	VMULPS        Z25, Z25, Z27
-	VMULPS        Z27, Z26, Z26
-	VSUBPS        Z25, Z22, Z22
-	VSUBPS        Z24, Z22, Z22
-	VADDPS        Z22, Z26, Z22
-	VADDPS        Z22, Z25, Z22
-	VADDPS        Z22, Z0, Z22
-	VPSUBD        Z2, Z23, Z23
-	VPSRAD        $0x01, Z23, Z24
-	VPADDD        Z6, Z24, Z25
+	MOVQ          AX, R12
+	ANDQ          $+31, R12
+	VMOVUPS       (R9)(AX*4), Z20
+	VSUBPS        Z20, Z0, Z21
+	VMOVUPS       (R8)(AX*4), Z22
+	VBROADCASTSS  word7fffffff<>+0(SB), Z23
+	VANDPS        Z23, Z22, Z23
+	VBROADCASTSS  word80000000<>+0(SB), Z24
+	VXORPS        Z24, Z23, Z24
+	VMAXPS        Z24, Z11, Z24
+	VMINPS        Z24, Z10, Z24
+	VMULPS        Z12, Z24, Z25
+	VADDPS        Z2, Z25, Z25
+	VSUBPS        Z2, Z25, Z26
+	VMULPS        Z3, Z26, Z27
+	VSUBPS        Z27, Z24, Z24
+	VMULPS        Z4, Z26, Z26
+	VSUBPS        Z26, Z24, Z27
+	VMULPS        Z27, Z13, Z28
+	VADDPS        Z14, Z28, Z28
+	VMULPS        Z27, Z28, Z28
+	VADDPS        Z15, Z28, Z28
+	VMULPS        Z27, Z28, Z28
+	VADDPS        Z16, Z28, Z28
+	VMULPS        Z27, Z28, Z28
+	VADDPS        Z17, Z28, Z28
+	VMULPS        Z27, Z27, Z29
+	VMULPS        Z29, Z28, Z28
+	VSUBPS        Z27, Z24, Z24
+	VSUBPS        Z26, Z24, Z24
+	VADDPS        Z24, Z28, Z24
+	VADDPS        Z24, Z27, Z24
+	VADDPS        Z24, Z0, Z24
+	VPSUBD        Z2, Z25, Z25
+	VPSRAD        $0x01, Z25, Z26
+	VPADDD        Z5, Z26, Z27
+	VPSLLD        $0x17, Z27, Z27
+	VMULPS        Z27, Z24, Z24
+	VPSUBD        Z26, Z25, Z25
+	VPADDD        Z5, Z25, Z25
 	VPSLLD        $0x17, Z25, Z25
-	VMULPS        Z25, Z22, Z22
-	VPSUBD        Z24, Z23, Z23
-	VPADDD        Z6, Z23, Z23
-	VPSLLD        $0x17, Z23, Z23
-	VMULPS        Z23, Z22, Z22
-	VCMPPS        $0x11, Z1, Z21, K1
-	VMOVAPS       Z0, Z23
-	VMOVAPS       Z22, K1, Z23
-	VADDPS        Z0, Z22, Z24
-	VDIVPS        Z24, Z23, Z23
-	VMULPS        Z23, Z20, Z23
-	VMULPS        Z3, Z19, Z24
-	VSUBPS        Z24, Z23, Z23
-	VMULPS        Z10, Z23, Z23
-	VMOVUPS       Z23, (DX)(AX*4)
-	VADDPS        Z22, Z0, Z23
-	VPSUBD        Z8, Z23, Z25
+	VMULPS        Z25, Z24, Z24
+	VADDPS        Z0, Z24, Z25
+	VDIVPS        Z25, Z24, Z26
+	VDIVPS        Z25, Z0, Z25
+	VCMPPS        $0x11, Z1, Z22, K1
+	VMOVAPS       Z25, Z22
+	VMOVAPS       Z26, K1, Z22
+	VMULPS        Z22, Z21, Z22
+	VMULPS        Z9, Z20, Z20
+	VMOVAPS       Z26, Z26
+	VMOVAPS       Z25, K1, Z26
+	VMULPS        Z26, Z20, Z25
+	VSUBPS        Z25, Z22, Z22
+	VMULPS        Z8, Z22, Z22
+	VMOVUPS       Z22, (SI)(AX*4)
+	VADDPS        Z24, Z0, Z22
+	VPSUBD        Z7, Z22, Z25
 	VPSRAD        $0x17, Z25, Z26
 	VCVTDQ2PS     Z26, Z26
-	VMULPS        Z4, Z26, Z27
-	VBROADCASTSS  constants<>+64(SB), Z28
-	VANDPS        Z28, Z25, Z25
-	VPADDD        Z8, Z25, Z25
+	VMULPS        Z3, Z26, Z27
+	VANDPS        Z18, Z25, Z25
+	VPADDD        Z7, Z25, Z25
 	VSUBPS        Z0, Z25, Z25
 	VCMPPS        $0x00, Z1, Z26, K2
 	VMOVAPS       Z25, Z25
-	VMOVAPS       Z22, K2, Z25
-	VBROADCASTSS  constants<>+68(SB), Z28
-	VMULPS        Z25, Z28, Z28
+	VMOVAPS       Z24, K2, Z25
+	VMULPS        Z25, Z19, Z28
 	VMULPS        Z25, Z28, Z28
 	VSUBPS        Z28, Z25, Z29
 	VADDPS        Z29, Z27, Z30
@@ -147,233 +130,346 @@ loop:
 	VSUBPS        Z30, Z27, Z27
 	VADDPS        Z29, Z27, Z27
 	VADDPS        Z27, Z28, Z27
-	VBROADCASTSS  constants<>+72(SB), Z28
+	VBROADCASTSS  word3d8a26cb<>+0(SB), Z28
 	VMULPS        Z25, Z28, Z28
-	VBROADCASTSS  constants<>+76(SB), Z29
+	VBROADCASTSS  wordbdef2374<>+0(SB), Z29
 	VADDPS        Z29, Z28, Z28
 	VMULPS        Z25, Z28, Z28
-	VBROADCASTSS  constants<>+80(SB), Z29
+	VBROADCASTSS  word3df37d3f<>+0(SB), Z29
 	VADDPS        Z29, Z28, Z28
 	VMULPS        Z25, Z28, Z28
-	VBROADCASTSS  constants<>+84(SB), Z29
+	VBROADCASTSS  wordbdfe1092<>+0(SB), Z29
 	VADDPS        Z29, Z28, Z28
 	VMULPS        Z25, Z28, Z28
-	VBROADCASTSS  constants<>+88(SB), Z29
+	VBROADCASTSS  word3e119b5d<>+0(SB), Z29
 	VADDPS        Z29, Z28, Z28
 	VMULPS        Z25, Z28, Z28
-	VBROADCASTSS  constants<>+92(SB), Z29
+	VBROADCASTSS  wordbe2aae26<>+0(SB), Z29
 	VADDPS        Z29, Z28, Z28
 	VMULPS        Z25, Z28, Z28
-	VBROADCASTSS  constants<>+96(SB), Z29
+	VBROADCASTSS  word3e4cd25e<>+0(SB), Z29
 	VADDPS        Z29, Z28, Z28
 	VMULPS        Z25, Z28, Z28
-	VBROADCASTSS  constants<>+100(SB), Z29
+	VBROADCASTSS  wordbe800003<>+0(SB), Z29
 	VADDPS        Z29, Z28, Z28
 	VMULPS        Z25, Z28, Z28
-	VBROADCASTSS  constants<>+104(SB), Z29
+	VBROADCASTSS  word3eaaaaa4<>+0(SB), Z29
 	VADDPS        Z29, Z28, Z28
 	VMULPS        Z25, Z25, Z29
 	VMULPS        Z25, Z29, Z25
 	VMULPS        Z25, Z28, Z25
-	VMULPS        Z5, Z26, Z26
-	VSUBPS        Z0, Z23, Z28
-	VSUBPS        Z28, Z23, Z29
+	VMULPS        Z4, Z26, Z26
+	VSUBPS        Z0, Z22, Z28
+	VSUBPS        Z28, Z22, Z29
 	VSUBPS        Z29, Z0, Z29
-	VSUBPS        Z28, Z22, Z28
+	VSUBPS        Z28, Z24, Z28
 	VADDPS        Z28, Z29, Z28
-	VDIVPS        Z23, Z28, Z23
-	VMOVAPS       Z23, Z23
-	VMOVAPS       Z1, K2, Z23
-	VADDPS        Z23, Z26, Z23
-	VADDPS        Z23, Z25, Z23
-	VADDPS        Z23, Z27, Z23
-	VADDPS        Z23, Z30, Z23
-	VADDPS        Z22, Z22, Z25
-	VCMPPS        $0x00, Z22, Z25, K2
-	VMOVAPS       Z23, Z23
-	VMOVAPS       Z22, K2, Z23
-	VCMPPS        $0x00, Z7, Z22, K2
-	VBROADCASTSS  constants<>+108(SB), Z25
-	VBROADCASTSS  constants<>+112(SB), Z26
+	VDIVPS        Z22, Z28, Z22
+	VMOVAPS       Z22, Z22
+	VMOVAPS       Z1, K2, Z22
+	VADDPS        Z22, Z26, Z22
+	VADDPS        Z22, Z25, Z22
+	VADDPS        Z22, Z27, Z22
+	VADDPS        Z22, Z30, Z22
+	VADDPS        Z24, Z24, Z25
+	VCMPPS        $0x00, Z24, Z25, K2
+	VMOVAPS       Z22, Z22
+	VMOVAPS       Z24, K2, Z22
+	VCMPPS        $0x00, Z6, Z24, K2
+	VBROADCASTSS  wordff800000<>+0(SB), Z25
+	VBROADCASTSS  word7fc00000<>+0(SB), Z26
 	VMOVAPS       Z26, Z26
 	VMOVAPS       Z25, K2, Z26
-	VCMPPS        $0x11, Z22, Z7, K2
-	VMOVAPS       Z26, Z22
-	VMOVAPS       Z23, K2, Z22
-	VMULPS        Z22, Z20, Z20
-	VXORPS        Z9, Z21, Z22
-	VMULPS        Z22, Z24, Z22
-	VSUBPS        Z19, Z0, Z19
-	VMULPS        Z21, Z19, Z19
-	VMOVAPS       Z19, Z19
-	VMOVAPS       Z22, K1, Z19
-	VADDPS        Z19, Z20, Z19
-	VCVTPS2PD     Y19, Z20
-	VEXTRACTF64X4 $0x01, Z19, Y19
-	VCVTPS2PD     Y19, Z19
-	VMOVUPS       (DI)(R9*8), Z21
+	VCMPPS        $0x11, Z24, Z6, K2
+	VMOVAPS       Z26, Z24
+	VMOVAPS       Z22, K2, Z24
+	VADDPS        Z23, Z24, Z22
+	VMOVAPS       Z22, Z23
+	VMOVAPS       Z24, K1, Z23
+	VMULPS        Z23, Z21, Z23
+	VCMPPS        $0x00, Z1, Z21, K2
+	VMOVAPS       Z23, Z23
+	VMOVAPS       Z21, K2, Z23
+	VMOVAPS       Z24, Z21
+	VMOVAPS       Z22, K1, Z21
+	VMULPS        Z21, Z20, Z21
+	VCMPPS        $0x00, Z1, Z20, K1
+	VMOVAPS       Z21, Z21
+	VMOVAPS       Z20, K1, Z21
+	VADDPS        Z21, Z23, Z20
+	VMOVUPS       Z20, (DI)(AX*4)
+	VCVTPS2PD     Y20, Z21
+	VEXTRACTF64X4 $0x01, Z20, Y20
+	VCVTPS2PD     Y20, Z20
+	VMOVUPS       (CX)(R12*8), Z22
+	VADDPD        Z21, Z22, Z22
+	VMOVUPS       Z22, (CX)(R12*8)
+	VMOVUPS       64(CX)(R12*8), Z21
 	VADDPD        Z20, Z21, Z21
-	VMOVUPS       Z21, (DI)(R9*8)
-	VMOVUPS       64(DI)(R9*8), Z20
-	VADDPD        Z19, Z20, Z20
-	VMOVUPS       Z20, 64(DI)(R9*8)
+	VMOVUPS       Z21, 64(CX)(R12*8)
 	ADDQ          $+16, AX
-	CMPQ          AX, R8
+	CMPQ          AX, R11
 	JLT           loop
 
 loopend:
-	SUBQ          AX, CX
+	SUBQ          AX, R10
 	JE            done
-	MOVL          $0x0000ffff, R8
-	BZHIL         CX, R8, R8
-	KMOVW         R8, K1
-	MOVQ          AX, CX
-	ANDQ          $+31, CX
-	VMOVUPS.Z     (SI)(AX*4), K1, Z19
-	VSUBPS        Z0, Z3, Z20
-	VMULPS        Z20, Z19, Z20
-	VADDPS        Z0, Z20, Z20
-	VMOVUPS.Z     (BX)(AX*4), K1, Z21
-	VBROADCASTSS  constants<>+116(SB), Z22
-	VANDPS        Z22, Z21, Z22
-	VXORPS        Z9, Z22, Z22
-	VMAXPS        Z22, Z12, Z12
-	VMINPS        Z12, Z11, Z11
-	VMULPS        Z13, Z11, Z12
-	VADDPS        Z2, Z12, Z12
-	VSUBPS        Z2, Z12, Z13
-	VMULPS        Z4, Z13, Z22
-	VSUBPS        Z22, Z11, Z11
-	VMULPS        Z5, Z13, Z13
-	VSUBPS        Z13, Z11, Z22
-	VMULPS        Z22, Z14, Z14
-	VADDPS        Z15, Z14, Z14
-	VMULPS        Z22, Z14, Z14
-	VADDPS        Z16, Z14, Z14
-	VMULPS        Z22, Z14, Z14
-	VADDPS        Z17, Z14, Z14
-	VMULPS        Z22, Z14, Z14
-	VADDPS        Z18, Z14, Z14
-	VMULPS        Z22, Z22, Z15
-	VMULPS        Z15, Z14, Z14
-	VSUBPS        Z22, Z11, Z11
-	VSUBPS        Z13, Z11, Z11
-	VADDPS        Z11, Z14, Z11
-	VADDPS        Z11, Z22, Z11
-	VADDPS        Z11, Z0, Z11
-	VPSUBD        Z2, Z12, Z2
-	VPSRAD        $0x01, Z2, Z12
-	VPADDD        Z6, Z12, Z13
-	VPSLLD        $0x17, Z13, Z13
-	VMULPS        Z13, Z11, Z11
-	VPSUBD        Z12, Z2, Z2
-	VPADDD        Z6, Z2, Z2
-	VPSLLD        $0x17, Z2, Z2
-	VMULPS        Z2, Z11, Z2
-	VCMPPS        $0x11, Z1, Z21, K2
-	VMOVAPS       Z0, Z6
-	VMOVAPS       Z2, K2, Z6
-	VADDPS        Z0, Z2, Z11
-	VDIVPS        Z11, Z6, Z6
-	VMULPS        Z6, Z20, Z6
-	VMULPS        Z3, Z19, Z3
-	VSUBPS        Z3, Z6, Z6
-	VMULPS        Z10, Z6, Z6
-	VMOVUPS       Z6, K1, (DX)(AX*4)
-	VADDPS        Z2, Z0, Z6
-	VPSUBD        Z8, Z6, Z10
-	VPSRAD        $0x17, Z10, Z11
-	VCVTDQ2PS     Z11, Z11
-	VMULPS        Z4, Z11, Z4
-	VBROADCASTSS  constants<>+64(SB), Z12
-	VANDPS        Z12, Z10, Z10
-	VPADDD        Z8, Z10, Z8
-	VSUBPS        Z0, Z8, Z8
-	VCMPPS        $0x00, Z1, Z11, K3
-	VMOVAPS       Z8, Z8
-	VMOVAPS       Z2, K3, Z8
-	VBROADCASTSS  constants<>+68(SB), Z10
-	VMULPS        Z8, Z10, Z10
-	VMULPS        Z8, Z10, Z10
-	VSUBPS        Z10, Z8, Z12
-	VADDPS        Z12, Z4, Z13
-	VSUBPS        Z12, Z8, Z14
-	VSUBPS        Z10, Z14, Z10
-	VSUBPS        Z13, Z4, Z4
-	VADDPS        Z12, Z4, Z4
-	VADDPS        Z4, Z10, Z4
-	VBROADCASTSS  constants<>+72(SB), Z10
-	VMULPS        Z8, Z10, Z10
-	VBROADCASTSS  constants<>+76(SB), Z12
-	VADDPS        Z12, Z10, Z10
-	VMULPS        Z8, Z10, Z10
-	VBROADCASTSS  constants<>+80(SB), Z12
-	VADDPS        Z12, Z10, Z10
-	VMULPS        Z8, Z10, Z10
-	VBROADCASTSS  constants<>+84(SB), Z12
-	VADDPS        Z12, Z10, Z10
-	VMULPS        Z8, Z10, Z10
-	VBROADCASTSS  constants<>+88(SB), Z12
-	VADDPS        Z12, Z10, Z10
-	VMULPS        Z8, Z10, Z10
-	VBROADCASTSS  constants<>+92(SB), Z12
-	VADDPS        Z12, Z10, Z10
-	VMULPS        Z8, Z10, Z10
-	VBROADCASTSS  constants<>+96(SB), Z12
-	VADDPS        Z12, Z10, Z10
-	VMULPS        Z8, Z10, Z10
-	VBROADCASTSS  constants<>+100(SB), Z12
-	VADDPS        Z12, Z10, Z10
-	VMULPS        Z8, Z10, Z10
-	VBROADCASTSS  constants<>+104(SB), Z12
-	VADDPS        Z12, Z10, Z10
-	VMULPS        Z8, Z8, Z12
-	VMULPS        Z8, Z12, Z8
-	VMULPS        Z8, Z10, Z8
-	VMULPS        Z5, Z11, Z5
-	VSUBPS        Z0, Z6, Z10
-	VSUBPS        Z10, Z6, Z11
-	VSUBPS        Z11, Z0, Z11
-	VSUBPS        Z10, Z2, Z10
-	VADDPS        Z10, Z11, Z10
-	VDIVPS        Z6, Z10, Z6
-	VMOVAPS       Z6, Z6
-	VMOVAPS       Z1, K3, Z6
-	VADDPS        Z6, Z5, Z1
-	VADDPS        Z1, Z8, Z1
-	VADDPS        Z1, Z4, Z1
-	VADDPS        Z1, Z13, Z1
-	VADDPS        Z2, Z2, Z4
-	VCMPPS        $0x00, Z2, Z4, K3
-	VMOVAPS       Z1, Z1
-	VMOVAPS       Z2, K3, Z1
-	VCMPPS        $0x00, Z7, Z2, K3
-	VBROADCASTSS  constants<>+108(SB), Z4
-	VBROADCASTSS  constants<>+112(SB), Z5
-	VMOVAPS       Z5, Z5
-	VMOVAPS       Z4, K3, Z5
-	VCMPPS        $0x11, Z2, Z7, K3
-	VMOVAPS       Z5, Z2
-	VMOVAPS       Z1, K3, Z2
-	VMULPS        Z2, Z20, Z1
-	VXORPS        Z9, Z21, Z2
-	VMULPS        Z2, Z3, Z2
-	VSUBPS        Z19, Z0, Z0
-	VMULPS        Z21, Z0, Z0
-	VMOVAPS       Z0, Z0
-	VMOVAPS       Z2, K2, Z0
-	VADDPS        Z0, Z1, Z0
-	VMOVAPS.Z     Z0, K1, Z0
-	VCVTPS2PD     Y0, Z1
-	VEXTRACTF64X4 $0x01, Z0, Y0
-	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (DI)(CX*8), Z2
-	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (DI)(CX*8)
-	VMOVUPS       64(DI)(CX*8), Z1
-	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(DI)(CX*8)
+	MOVL          $0x0000ffff, R11
+	BZHIL         R10, R11, R11
+	KMOVW         R11, K1
+	MOVQ          AX, R10
+	ANDQ          $+31, R10
+	VMOVUPS.Z     (R9)(AX*4), K1, Z20
+	VSUBPS        Z20, Z0, Z21
+	VMOVUPS.Z     (R8)(AX*4), K1, Z22
+	VBROADCASTSS  word7fffffff<>+0(SB), Z23
+	VANDPS        Z23, Z22, Z23
+	VBROADCASTSS  word80000000<>+0(SB), Z24
+	VXORPS        Z24, Z23, Z24
+	VMAXPS        Z24, Z11, Z24
+	VMINPS        Z24, Z10, Z24
+	VMULPS        Z12, Z24, Z25
+	VADDPS        Z2, Z25, Z25
+	VSUBPS        Z2, Z25, Z26
+	VMULPS        Z3, Z26, Z27
+	VSUBPS        Z27, Z24, Z24
+	VMULPS        Z4, Z26, Z26
+	VSUBPS        Z26, Z24, Z27
+	VMULPS        Z27, Z13, Z28
+	VADDPS        Z14, Z28, Z28
+	VMULPS        Z27, Z28, Z28
+	VADDPS        Z15, Z28, Z28
+	VMULPS        Z27, Z28, Z28
+	VADDPS        Z16, Z28, Z28
+	VMULPS        Z27, Z28, Z28
+	VADDPS        Z17, Z28, Z28
+	VMULPS        Z27, Z27, Z29
+	VMULPS        Z29, Z28, Z28
+	VSUBPS        Z27, Z24, Z24
+	VSUBPS        Z26, Z24, Z24
+	VADDPS        Z24, Z28, Z24
+	VADDPS        Z24, Z27, Z24
+	VADDPS        Z24, Z0, Z24
+	VPSUBD        Z2, Z25, Z25
+	VPSRAD        $0x01, Z25, Z26
+	VPADDD        Z5, Z26, Z27
+	VPSLLD        $0x17, Z27, Z27
+	VMULPS        Z27, Z24, Z24
+	VPSUBD        Z26, Z25, Z25
+	VPADDD        Z5, Z25, Z25
+	VPSLLD        $0x17, Z25, Z25
+	VMULPS        Z25, Z24, Z24
+	VADDPS        Z0, Z24, Z25
+	VDIVPS        Z25, Z24, Z26
+	VDIVPS        Z25, Z0, Z25
+	VCMPPS        $0x11, Z1, Z22, K2
+	VMOVAPS       Z25, Z22
+	VMOVAPS       Z26, K2, Z22
+	VMULPS        Z22, Z21, Z22
+	VMULPS        Z9, Z20, Z20
+	VMOVAPS       Z26, Z26
+	VMOVAPS       Z25, K2, Z26
+	VMULPS        Z26, Z20, Z25
+	VSUBPS        Z25, Z22, Z22
+	VMULPS        Z8, Z22, Z22
+	VMOVUPS       Z22, K1, (SI)(AX*4)
+	VADDPS        Z24, Z0, Z22
+	VPSUBD        Z7, Z22, Z25
+	VPSRAD        $0x17, Z25, Z26
+	VCVTDQ2PS     Z26, Z26
+	VMULPS        Z3, Z26, Z27
+	VANDPS        Z18, Z25, Z25
+	VPADDD        Z7, Z25, Z25
+	VSUBPS        Z0, Z25, Z25
+	VCMPPS        $0x00, Z1, Z26, K3
+	VMOVAPS       Z25, Z25
+	VMOVAPS       Z24, K3, Z25
+	VMULPS        Z25, Z19, Z28
+	VMULPS        Z25, Z28, Z28
+	VSUBPS        Z28, Z25, Z29
+	VADDPS        Z29, Z27, Z30
+	VSUBPS        Z29, Z25, Z31
+	VSUBPS        Z28, Z31, Z28
+	VSUBPS        Z30, Z27, Z27
+	VADDPS        Z29, Z27, Z27
+	VADDPS        Z27, Z28, Z27
+	VBROADCASTSS  word3d8a26cb<>+0(SB), Z28
+	VMULPS        Z25, Z28, Z28
+	VBROADCASTSS  wordbdef2374<>+0(SB), Z29
+	VADDPS        Z29, Z28, Z28
+	VMULPS        Z25, Z28, Z28
+	VBROADCASTSS  word3df37d3f<>+0(SB), Z29
+	VADDPS        Z29, Z28, Z28
+	VMULPS        Z25, Z28, Z28
+	VBROADCASTSS  wordbdfe1092<>+0(SB), Z29
+	VADDPS        Z29, Z28, Z28
+	VMULPS        Z25, Z28, Z28
+	VBROADCASTSS  word3e119b5d<>+0(SB), Z29
+	VADDPS        Z29, Z28, Z28
+	VMULPS        Z25, Z28, Z28
+	VBROADCASTSS  wordbe2aae26<>+0(SB), Z29
+	VADDPS        Z29, Z28, Z28
+	VMULPS        Z25, Z28, Z28
+	VBROADCASTSS  word3e4cd25e<>+0(SB), Z29
+	VADDPS        Z29, Z28, Z28
+	VMULPS        Z25, Z28, Z28
+	VBROADCASTSS  wordbe800003<>+0(SB), Z29
+	VADDPS        Z29, Z28, Z28
+	VMULPS        Z25, Z28, Z28
+	VBROADCASTSS  word3eaaaaa4<>+0(SB), Z29
+	VADDPS        Z29, Z28, Z28
+	VMULPS        Z25, Z25, Z29
+	VMULPS        Z25, Z29, Z25
+	VMULPS        Z25, Z28, Z25
+	VMULPS        Z4, Z26, Z26
+	VSUBPS        Z0, Z22, Z28
+	VSUBPS        Z28, Z22, Z29
+	VSUBPS        Z29, Z0, Z29
+	VSUBPS        Z28, Z24, Z28
+	VADDPS        Z28, Z29, Z28
+	VDIVPS        Z22, Z28, Z22
+	VMOVAPS       Z22, Z22
+	VMOVAPS       Z1, K3, Z22
+	VADDPS        Z22, Z26, Z22
+	VADDPS        Z22, Z25, Z22
+	VADDPS        Z22, Z27, Z22
+	VADDPS        Z22, Z30, Z22
+	VADDPS        Z24, Z24, Z25
+	VCMPPS        $0x00, Z24, Z25, K3
+	VMOVAPS       Z22, Z22
+	VMOVAPS       Z24, K3, Z22
+	VCMPPS        $0x00, Z6, Z24, K3
+	VBROADCASTSS  wordff800000<>+0(SB), Z25
+	VBROADCASTSS  word7fc00000<>+0(SB), Z26
+	VMOVAPS       Z26, Z26
+	VMOVAPS       Z25, K3, Z26
+	VCMPPS        $0x11, Z24, Z6, K3
+	VMOVAPS       Z26, Z24
+	VMOVAPS       Z22, K3, Z24
+	VADDPS        Z23, Z24, Z22
+	VMOVAPS       Z22, Z23
+	VMOVAPS       Z24, K2, Z23
+	VMULPS        Z23, Z21, Z23
+	VCMPPS        $0x00, Z1, Z21, K3
+	VMOVAPS       Z23, Z23
+	VMOVAPS       Z21, K3, Z23
+	VMOVAPS       Z24, Z21
+	VMOVAPS       Z22, K2, Z21
+	VMULPS        Z21, Z20, Z21
+	VCMPPS        $0x00, Z1, Z20, K2
+	VMOVAPS       Z21, Z21
+	VMOVAPS       Z20, K2, Z21
+	VADDPS        Z21, Z23, Z20
+	VMOVUPS       Z20, K1, (DI)(AX*4)
+	VMOVAPS.Z     Z20, K1, Z20
+	VCVTPS2PD     Y20, Z21
+	VEXTRACTF64X4 $0x01, Z20, Y20
+	VCVTPS2PD     Y20, Z20
+	VMOVUPS       (CX)(R10*8), Z22
+	VADDPD        Z21, Z22, Z22
+	VMOVUPS       Z22, (CX)(R10*8)
+	VMOVUPS       64(CX)(R10*8), Z21
+	VADDPD        Z20, Z21, Z21
+	VMOVUPS       Z21, 64(CX)(R10*8)
 
 done:
+	ADDQ $+96, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4
+
+DATA word4b400000<>+0(SB)/4, $0x4b400000
+GLOBL word4b400000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f317200<>+0(SB)/4, $0x3f317200
+GLOBL word3f317200<>(SB), RODATA|NOPTR, $4
+
+DATA word35bfbe8e<>+0(SB)/4, $0x35bfbe8e
+GLOBL word35bfbe8e<>(SB), RODATA|NOPTR, $4
+
+DATA word0000007f<>+0(SB)/4, $0x0000007f
+GLOBL word0000007f<>(SB), RODATA|NOPTR, $4
+
+DATA wordbf800000<>+0(SB)/4, $0xbf800000
+GLOBL wordbf800000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f3504f3<>+0(SB)/4, $0x3f3504f3
+GLOBL word3f3504f3<>(SB), RODATA|NOPTR, $4
+
+DATA word42b20000<>+0(SB)/4, $0x42b20000
+GLOBL word42b20000<>(SB), RODATA|NOPTR, $4
+
+DATA wordc2d00000<>+0(SB)/4, $0xc2d00000
+GLOBL wordc2d00000<>(SB), RODATA|NOPTR, $4
+
+DATA word3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+GLOBL word3fb8aa3b<>(SB), RODATA|NOPTR, $4
+
+DATA word3ab50f6b<>+0(SB)/4, $0x3ab50f6b
+GLOBL word3ab50f6b<>(SB), RODATA|NOPTR, $4
+
+DATA word3c091e90<>+0(SB)/4, $0x3c091e90
+GLOBL word3c091e90<>(SB), RODATA|NOPTR, $4
+
+DATA word3d2aac83<>+0(SB)/4, $0x3d2aac83
+GLOBL word3d2aac83<>(SB), RODATA|NOPTR, $4
+
+DATA word3e2aaa47<>+0(SB)/4, $0x3e2aaa47
+GLOBL word3e2aaa47<>(SB), RODATA|NOPTR, $4
+
+DATA word3efffffe<>+0(SB)/4, $0x3efffffe
+GLOBL word3efffffe<>(SB), RODATA|NOPTR, $4
+
+DATA word007fffff<>+0(SB)/4, $0x007fffff
+GLOBL word007fffff<>(SB), RODATA|NOPTR, $4
+
+DATA word3f000000<>+0(SB)/4, $0x3f000000
+GLOBL word3f000000<>(SB), RODATA|NOPTR, $4
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3d8a26cb<>+0(SB)/4, $0x3d8a26cb
+GLOBL word3d8a26cb<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdef2374<>+0(SB)/4, $0xbdef2374
+GLOBL wordbdef2374<>(SB), RODATA|NOPTR, $4
+
+DATA word3df37d3f<>+0(SB)/4, $0x3df37d3f
+GLOBL word3df37d3f<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdfe1092<>+0(SB)/4, $0xbdfe1092
+GLOBL wordbdfe1092<>(SB), RODATA|NOPTR, $4
+
+DATA word3e119b5d<>+0(SB)/4, $0x3e119b5d
+GLOBL word3e119b5d<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe2aae26<>+0(SB)/4, $0xbe2aae26
+GLOBL wordbe2aae26<>(SB), RODATA|NOPTR, $4
+
+DATA word3e4cd25e<>+0(SB)/4, $0x3e4cd25e
+GLOBL word3e4cd25e<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe800003<>+0(SB)/4, $0xbe800003
+GLOBL wordbe800003<>(SB), RODATA|NOPTR, $4
+
+DATA word3eaaaaa4<>+0(SB)/4, $0x3eaaaaa4
+GLOBL word3eaaaaa4<>(SB), RODATA|NOPTR, $4
+
+DATA wordff800000<>+0(SB)/4, $0xff800000
+GLOBL wordff800000<>(SB), RODATA|NOPTR, $4
+
+DATA word7fc00000<>+0(SB)/4, $0x7fc00000
+GLOBL word7fc00000<>(SB), RODATA|NOPTR, $4

@@ -4,6 +4,8 @@
 
 #include "textflag.h"
 
+//	z ← x·w, row by row
+//
 // func Dots(z []float32, x []float32, w []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Dots(SB), NOSPLIT, $576-72

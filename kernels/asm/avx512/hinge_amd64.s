@@ -4,42 +4,76 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x3f800000
-DATA constants<>+4(SB)/4, $0x00000000
-DATA constants<>+8(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $12
-
-// func Hinge(grad []float32, x []float32, y []float32, c *[3]float32, sum *[32]float64)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·Hinge(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), CX
-	MOVQ         grad_base+0(FP), DX
-	MOVQ         x_base+24(FP), BX
-	MOVQ         y_base+48(FP), SI
-	MOVQ         sum+80(FP), DI
-	MOVQ         c+72(FP), AX
-	VBROADCASTSS constants<>+4(SB), Z0
+//	label = y·labelScale + labelShift, h = 1 - label·x
+//	loss = max(h, 0), slope = h > 0 ? -label : 0
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func Hinge(list [][]float32, c *[3]float32, sum *[32]float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
+TEXT ·Hinge(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS word00000000<>+0(SB), Z0
 	VBROADCASTSS (AX), Z1
 	VBROADCASTSS 4(AX), Z2
 	VBROADCASTSS 8(AX), Z3
-	VBROADCASTSS constants<>+0(SB), Z4
-	VBROADCASTSS constants<>+8(SB), Z5
-	XORQ         AX, AX
-	MOVQ         CX, R8
-	ANDQ         $-64, R8
-	CMPQ         AX, R8
-	JGE          mainend
-	VMOVUPS      (DI), Z6
-	VMOVUPS      64(DI), Z7
-	VMOVUPS      128(DI), Z8
-	VMOVUPS      192(DI), Z9
+	VBROADCASTSS word3f800000<>+0(SB), Z4
+	VBROADCASTSS word80000000<>+0(SB), Z5
+	LEAQ         -96(BX), R11
+
+entry:
+	LEAQ       576(DX), AX
+	CMPQ       AX, R11
+	JG         near
+	MOVQ       (AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       48(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       72(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+
+near:
+	MOVQ    8(DX), R10
+	MOVQ    (DX), SI
+	MOVQ    24(DX), DI
+	MOVQ    48(DX), R8
+	MOVQ    72(DX), R9
+	XORQ    AX, AX
+	MOVQ    R10, R12
+	ANDQ    $-64, R12
+	CMPQ    AX, R12
+	JGE     mainend
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	VMOVUPS 128(CX), Z8
+	VMOVUPS 192(CX), Z9
 
 main:
-	VMOVUPS       (SI)(AX*4), Z10
+	VMOVUPS       (R9)(AX*4), Z10
 	VMULPS        Z2, Z10, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       (BX)(AX*4), Z12
+	VMOVUPS       (R8)(AX*4), Z12
 	VMULPS        Z12, Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
@@ -47,17 +81,18 @@ main:
 	VMOVAPS       Z12, Z10
 	VMOVAPS       Z11, K1, Z10
 	VMULPS        Z1, Z10, Z10
-	VMOVUPS       Z10, (DX)(AX*4)
+	VMOVUPS       Z10, (SI)(AX*4)
+	VMOVUPS       Z12, (DI)(AX*4)
 	VCVTPS2PD     Y12, Z10
 	VEXTRACTF64X4 $0x01, Z12, Y11
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z6, Z6
 	VADDPD        Z11, Z7, Z7
-	VMOVUPS       64(SI)(AX*4), Z10
+	VMOVUPS       64(R9)(AX*4), Z10
 	VMULPS        Z2, Z10, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       64(BX)(AX*4), Z12
+	VMOVUPS       64(R8)(AX*4), Z12
 	VMULPS        Z12, Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
@@ -65,17 +100,18 @@ main:
 	VMOVAPS       Z12, Z10
 	VMOVAPS       Z11, K1, Z10
 	VMULPS        Z1, Z10, Z10
-	VMOVUPS       Z10, 64(DX)(AX*4)
+	VMOVUPS       Z10, 64(SI)(AX*4)
+	VMOVUPS       Z12, 64(DI)(AX*4)
 	VCVTPS2PD     Y12, Z10
 	VEXTRACTF64X4 $0x01, Z12, Y11
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z8, Z8
 	VADDPD        Z11, Z9, Z9
-	VMOVUPS       128(SI)(AX*4), Z10
+	VMOVUPS       128(R9)(AX*4), Z10
 	VMULPS        Z2, Z10, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       128(BX)(AX*4), Z12
+	VMOVUPS       128(R8)(AX*4), Z12
 	VMULPS        Z12, Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
@@ -83,17 +119,18 @@ main:
 	VMOVAPS       Z12, Z10
 	VMOVAPS       Z11, K1, Z10
 	VMULPS        Z1, Z10, Z10
-	VMOVUPS       Z10, 128(DX)(AX*4)
+	VMOVUPS       Z10, 128(SI)(AX*4)
+	VMOVUPS       Z12, 128(DI)(AX*4)
 	VCVTPS2PD     Y12, Z10
 	VEXTRACTF64X4 $0x01, Z12, Y11
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z6, Z6
 	VADDPD        Z11, Z7, Z7
-	VMOVUPS       192(SI)(AX*4), Z10
+	VMOVUPS       192(R9)(AX*4), Z10
 	VMULPS        Z2, Z10, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       192(BX)(AX*4), Z12
+	VMOVUPS       192(R8)(AX*4), Z12
 	VMULPS        Z12, Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
@@ -101,34 +138,35 @@ main:
 	VMOVAPS       Z12, Z10
 	VMOVAPS       Z11, K1, Z10
 	VMULPS        Z1, Z10, Z10
-	VMOVUPS       Z10, 192(DX)(AX*4)
+	VMOVUPS       Z10, 192(SI)(AX*4)
+	VMOVUPS       Z12, 192(DI)(AX*4)
 	VCVTPS2PD     Y12, Z10
 	VEXTRACTF64X4 $0x01, Z12, Y11
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z8, Z8
 	VADDPD        Z11, Z9, Z9
 	ADDQ          $+64, AX
-	CMPQ          AX, R8
+	CMPQ          AX, R12
 	JLT           main
-	VMOVUPS       Z6, (DI)
-	VMOVUPS       Z7, 64(DI)
-	VMOVUPS       Z8, 128(DI)
-	VMOVUPS       Z9, 192(DI)
+	VMOVUPS       Z6, (CX)
+	VMOVUPS       Z7, 64(CX)
+	VMOVUPS       Z8, 128(CX)
+	VMOVUPS       Z9, 192(CX)
 
 mainend:
-	MOVQ CX, R8
-	ANDQ $-16, R8
-	CMPQ AX, R8
+	MOVQ R10, R12
+	ANDQ $-16, R12
+	CMPQ AX, R12
 	JGE  loopend
 
 loop:
-	MOVQ          AX, R9
-	ANDQ          $+31, R9
-	VMOVUPS       (SI)(AX*4), Z6
+	MOVQ          AX, R13
+	ANDQ          $+31, R13
+	VMOVUPS       (R9)(AX*4), Z6
 	VMULPS        Z2, Z6, Z6
 	VADDPS        Z3, Z6, Z6
 	VXORPS        Z5, Z6, Z7
-	VMOVUPS       (BX)(AX*4), Z8
+	VMOVUPS       (R8)(AX*4), Z8
 	VMULPS        Z8, Z6, Z6
 	VSUBPS        Z6, Z4, Z6
 	VMAXPS        Z6, Z0, Z8
@@ -136,52 +174,68 @@ loop:
 	VMOVAPS       Z8, Z6
 	VMOVAPS       Z7, K1, Z6
 	VMULPS        Z1, Z6, Z6
-	VMOVUPS       Z6, (DX)(AX*4)
+	VMOVUPS       Z6, (SI)(AX*4)
+	VMOVUPS       Z8, (DI)(AX*4)
 	VCVTPS2PD     Y8, Z6
 	VEXTRACTF64X4 $0x01, Z8, Y7
 	VCVTPS2PD     Y7, Z7
-	VMOVUPS       (DI)(R9*8), Z8
+	VMOVUPS       (CX)(R13*8), Z8
 	VADDPD        Z6, Z8, Z8
-	VMOVUPS       Z8, (DI)(R9*8)
-	VMOVUPS       64(DI)(R9*8), Z6
+	VMOVUPS       Z8, (CX)(R13*8)
+	VMOVUPS       64(CX)(R13*8), Z6
 	VADDPD        Z7, Z6, Z6
-	VMOVUPS       Z6, 64(DI)(R9*8)
+	VMOVUPS       Z6, 64(CX)(R13*8)
 	ADDQ          $+16, AX
-	CMPQ          AX, R8
+	CMPQ          AX, R12
 	JLT           loop
 
 loopend:
-	SUBQ          AX, CX
+	SUBQ          AX, R10
 	JE            done
-	MOVL          $0x0000ffff, R8
-	BZHIL         CX, R8, R8
-	KMOVW         R8, K1
-	MOVQ          AX, CX
-	ANDQ          $+31, CX
-	VMOVUPS.Z     (SI)(AX*4), K1, Z6
-	VMULPS        Z2, Z6, Z2
-	VADDPS        Z3, Z2, Z2
-	VXORPS        Z5, Z2, Z3
-	VMOVUPS.Z     (BX)(AX*4), K1, Z5
-	VMULPS        Z5, Z2, Z2
-	VSUBPS        Z2, Z4, Z2
-	VMAXPS        Z2, Z0, Z4
-	VCMPPS        $0x11, Z2, Z0, K2
-	VMOVAPS       Z4, Z0
-	VMOVAPS       Z3, K2, Z0
-	VMULPS        Z1, Z0, Z0
-	VMOVUPS       Z0, K1, (DX)(AX*4)
-	VMOVAPS.Z     Z4, K1, Z0
-	VCVTPS2PD     Y0, Z1
-	VEXTRACTF64X4 $0x01, Z0, Y0
-	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (DI)(CX*8), Z2
-	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (DI)(CX*8)
-	VMOVUPS       64(DI)(CX*8), Z1
-	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(DI)(CX*8)
+	MOVL          $0x0000ffff, R12
+	BZHIL         R10, R12, R12
+	KMOVW         R12, K1
+	MOVQ          AX, R10
+	ANDQ          $+31, R10
+	VMOVUPS.Z     (R9)(AX*4), K1, Z6
+	VMULPS        Z2, Z6, Z6
+	VADDPS        Z3, Z6, Z6
+	VXORPS        Z5, Z6, Z7
+	VMOVUPS.Z     (R8)(AX*4), K1, Z8
+	VMULPS        Z8, Z6, Z6
+	VSUBPS        Z6, Z4, Z6
+	VMAXPS        Z6, Z0, Z8
+	VCMPPS        $0x11, Z6, Z0, K2
+	VMOVAPS       Z8, Z6
+	VMOVAPS       Z7, K2, Z6
+	VMULPS        Z1, Z6, Z6
+	VMOVUPS       Z6, K1, (SI)(AX*4)
+	VMOVUPS       Z8, K1, (DI)(AX*4)
+	VMOVAPS.Z     Z8, K1, Z6
+	VCVTPS2PD     Y6, Z7
+	VEXTRACTF64X4 $0x01, Z6, Y6
+	VCVTPS2PD     Y6, Z6
+	VMOVUPS       (CX)(R10*8), Z8
+	VADDPD        Z7, Z8, Z8
+	VMOVUPS       Z8, (CX)(R10*8)
+	VMOVUPS       64(CX)(R10*8), Z7
+	VADDPD        Z6, Z7, Z7
+	VMOVUPS       Z7, 64(CX)(R10*8)
 
 done:
+	ADDQ $+96, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4

@@ -4,60 +4,50 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x00000000
-DATA constants<>+4(SB)/4, $0x3f800000
-DATA constants<>+8(SB)/4, $0xbf800000
-DATA constants<>+12(SB)/4, $0x3f3504f3
-DATA constants<>+16(SB)/4, $0x007fffff
-DATA constants<>+20(SB)/4, $0x3f000000
-DATA constants<>+24(SB)/4, $0x3d8a26cb
-DATA constants<>+28(SB)/4, $0xbdef2374
-DATA constants<>+32(SB)/4, $0x3df37d3f
-DATA constants<>+36(SB)/4, $0xbdfe1092
-DATA constants<>+40(SB)/4, $0x3e119b5d
-DATA constants<>+44(SB)/4, $0xbe2aae26
-DATA constants<>+48(SB)/4, $0x3e4cd25e
-DATA constants<>+52(SB)/4, $0xbe800003
-DATA constants<>+56(SB)/4, $0x3eaaaaa4
-DATA constants<>+60(SB)/4, $0x3f317200
-DATA constants<>+64(SB)/4, $0x35bfbe8e
-DATA constants<>+68(SB)/4, $0xff800000
-DATA constants<>+72(SB)/4, $0x7fc00000
-GLOBL constants<>(SB), RODATA|NOPTR, $76
-
-// func Log1p(y []float32, x []float32)
+//	y ← log(1 + x)
+//
+// func Log1p(list [][]float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·Log1p(SB), NOSPLIT, $0-48
-	MOVQ         y_len+8(FP), CX
-	MOVQ         y_base+0(FP), DX
-	MOVQ         x_base+24(FP), BX
-	VBROADCASTSS constants<>+4(SB), Z0
-	VBROADCASTSS constants<>+0(SB), Z1
-	VBROADCASTSS constants<>+8(SB), Z2
-	VBROADCASTSS constants<>+12(SB), Z3
-	VBROADCASTSS constants<>+16(SB), Z4
-	VBROADCASTSS constants<>+20(SB), Z5
-	VBROADCASTSS constants<>+24(SB), Z6
-	VBROADCASTSS constants<>+28(SB), Z7
-	VBROADCASTSS constants<>+32(SB), Z8
-	VBROADCASTSS constants<>+36(SB), Z9
-	VBROADCASTSS constants<>+40(SB), Z10
-	VBROADCASTSS constants<>+44(SB), Z11
-	VBROADCASTSS constants<>+48(SB), Z12
-	VBROADCASTSS constants<>+52(SB), Z13
-	VBROADCASTSS constants<>+56(SB), Z14
-	VBROADCASTSS constants<>+60(SB), Z15
-	VBROADCASTSS constants<>+64(SB), Z16
-	VBROADCASTSS constants<>+68(SB), Z17
-	VBROADCASTSS constants<>+72(SB), Z18
-	XORQ         AX, AX
-	MOVQ         CX, SI
-	ANDQ         $-16, SI
-	CMPQ         AX, SI
-	JGE          loopend
+TEXT ·Log1p(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Z0
+	VBROADCASTSS word00000000<>+0(SB), Z1
+	VBROADCASTSS wordbf800000<>+0(SB), Z2
+	VBROADCASTSS word3f3504f3<>+0(SB), Z3
+	VBROADCASTSS word007fffff<>+0(SB), Z4
+	VBROADCASTSS word3f000000<>+0(SB), Z5
+	VBROADCASTSS word3d8a26cb<>+0(SB), Z6
+	VBROADCASTSS wordbdef2374<>+0(SB), Z7
+	VBROADCASTSS word3df37d3f<>+0(SB), Z8
+	VBROADCASTSS wordbdfe1092<>+0(SB), Z9
+	VBROADCASTSS word3e119b5d<>+0(SB), Z10
+	VBROADCASTSS wordbe2aae26<>+0(SB), Z11
+	VBROADCASTSS word3e4cd25e<>+0(SB), Z12
+	VBROADCASTSS wordbe800003<>+0(SB), Z13
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Z14
+	VBROADCASTSS word3f317200<>+0(SB), Z15
+	VBROADCASTSS word35bfbe8e<>+0(SB), Z16
+	VBROADCASTSS wordff800000<>+0(SB), Z17
+	VBROADCASTSS word7fc00000<>+0(SB), Z18
+	LEAQ         -48(DX), AX
+
+entry:
+	MOVQ 8(CX), DI
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	XORQ AX, AX
+	MOVQ DI, R8
+	ANDQ $-16, R8
+	CMPQ AX, R8
+	JGE  loopend
 
 loop:
-	VMOVUPS   (BX)(AX*4), Z19
+	VMOVUPS   (SI)(AX*4), Z19
 	VADDPS    Z19, Z0, Z20
 	VPSUBD    Z3, Z20, Z21
 	VPSRAD    $0x17, Z21, Z22
@@ -120,82 +110,144 @@ loop:
 	VCMPPS    $0x11, Z19, Z2, K1
 	VMOVAPS   Z21, Z19
 	VMOVAPS   Z20, K1, Z19
-	VMOVUPS   Z19, (DX)(AX*4)
+	VMOVUPS   Z19, (BX)(AX*4)
 	ADDQ      $+16, AX
-	CMPQ      AX, SI
+	CMPQ      AX, R8
 	JLT       loop
 
 loopend:
-	SUBQ      AX, CX
+	SUBQ      AX, DI
 	JE        done
-	MOVL      $0x0000ffff, SI
-	BZHIL     CX, SI, SI
-	KMOVW     SI, K1
-	VMOVUPS.Z (BX)(AX*4), K1, Z19
+	MOVL      $0x0000ffff, R8
+	BZHIL     DI, R8, R8
+	KMOVW     R8, K1
+	VMOVUPS.Z (SI)(AX*4), K1, Z19
 	VADDPS    Z19, Z0, Z20
 	VPSUBD    Z3, Z20, Z21
 	VPSRAD    $0x17, Z21, Z22
 	VCVTDQ2PS Z22, Z22
-	VMULPS    Z15, Z22, Z15
-	VANDPS    Z4, Z21, Z4
-	VPADDD    Z3, Z4, Z3
-	VSUBPS    Z0, Z3, Z3
+	VMULPS    Z15, Z22, Z23
+	VANDPS    Z4, Z21, Z21
+	VPADDD    Z3, Z21, Z21
+	VSUBPS    Z0, Z21, Z21
 	VCMPPS    $0x00, Z1, Z22, K2
-	VMOVAPS   Z3, Z3
-	VMOVAPS   Z19, K2, Z3
-	VMULPS    Z3, Z5, Z4
-	VMULPS    Z3, Z4, Z4
-	VSUBPS    Z4, Z3, Z5
-	VADDPS    Z5, Z15, Z21
-	VSUBPS    Z5, Z3, Z23
-	VSUBPS    Z4, Z23, Z4
-	VSUBPS    Z21, Z15, Z15
-	VADDPS    Z5, Z15, Z5
-	VADDPS    Z5, Z4, Z4
-	VMULPS    Z3, Z6, Z5
-	VADDPS    Z7, Z5, Z5
-	VMULPS    Z3, Z5, Z5
-	VADDPS    Z8, Z5, Z5
-	VMULPS    Z3, Z5, Z5
-	VADDPS    Z9, Z5, Z5
-	VMULPS    Z3, Z5, Z5
-	VADDPS    Z10, Z5, Z5
-	VMULPS    Z3, Z5, Z5
-	VADDPS    Z11, Z5, Z5
-	VMULPS    Z3, Z5, Z5
-	VADDPS    Z12, Z5, Z5
-	VMULPS    Z3, Z5, Z5
-	VADDPS    Z13, Z5, Z5
-	VMULPS    Z3, Z5, Z5
-	VADDPS    Z14, Z5, Z5
-	VMULPS    Z3, Z3, Z6
-	VMULPS    Z3, Z6, Z3
-	VMULPS    Z3, Z5, Z3
-	VMULPS    Z16, Z22, Z5
-	VSUBPS    Z0, Z20, Z6
-	VSUBPS    Z6, Z20, Z7
-	VSUBPS    Z7, Z0, Z0
-	VSUBPS    Z6, Z19, Z6
-	VADDPS    Z6, Z0, Z0
-	VDIVPS    Z20, Z0, Z0
-	VMOVAPS   Z0, Z0
-	VMOVAPS   Z1, K2, Z0
-	VADDPS    Z0, Z5, Z0
-	VADDPS    Z0, Z3, Z0
-	VADDPS    Z0, Z4, Z0
-	VADDPS    Z0, Z21, Z0
-	VADDPS    Z19, Z19, Z1
-	VCMPPS    $0x00, Z19, Z1, K2
-	VMOVAPS   Z0, Z0
-	VMOVAPS   Z19, K2, Z0
+	VMOVAPS   Z21, Z21
+	VMOVAPS   Z19, K2, Z21
+	VMULPS    Z21, Z5, Z24
+	VMULPS    Z21, Z24, Z24
+	VSUBPS    Z24, Z21, Z25
+	VADDPS    Z25, Z23, Z26
+	VSUBPS    Z25, Z21, Z27
+	VSUBPS    Z24, Z27, Z24
+	VSUBPS    Z26, Z23, Z23
+	VADDPS    Z25, Z23, Z23
+	VADDPS    Z23, Z24, Z23
+	VMULPS    Z21, Z6, Z24
+	VADDPS    Z7, Z24, Z24
+	VMULPS    Z21, Z24, Z24
+	VADDPS    Z8, Z24, Z24
+	VMULPS    Z21, Z24, Z24
+	VADDPS    Z9, Z24, Z24
+	VMULPS    Z21, Z24, Z24
+	VADDPS    Z10, Z24, Z24
+	VMULPS    Z21, Z24, Z24
+	VADDPS    Z11, Z24, Z24
+	VMULPS    Z21, Z24, Z24
+	VADDPS    Z12, Z24, Z24
+	VMULPS    Z21, Z24, Z24
+	VADDPS    Z13, Z24, Z24
+	VMULPS    Z21, Z24, Z24
+	VADDPS    Z14, Z24, Z24
+	VMULPS    Z21, Z21, Z25
+	VMULPS    Z21, Z25, Z21
+	VMULPS    Z21, Z24, Z21
+	VMULPS    Z16, Z22, Z22
+	VSUBPS    Z0, Z20, Z24
+	VSUBPS    Z24, Z20, Z25
+	VSUBPS    Z25, Z0, Z25
+	VSUBPS    Z24, Z19, Z24
+	VADDPS    Z24, Z25, Z24
+	VDIVPS    Z20, Z24, Z20
+	VMOVAPS   Z20, Z20
+	VMOVAPS   Z1, K2, Z20
+	VADDPS    Z20, Z22, Z20
+	VADDPS    Z20, Z21, Z20
+	VADDPS    Z20, Z23, Z20
+	VADDPS    Z20, Z26, Z20
+	VADDPS    Z19, Z19, Z21
+	VCMPPS    $0x00, Z19, Z21, K2
+	VMOVAPS   Z20, Z20
+	VMOVAPS   Z19, K2, Z20
 	VCMPPS    $0x00, Z2, Z19, K2
-	VMOVAPS   Z18, Z1
-	VMOVAPS   Z17, K2, Z1
+	VMOVAPS   Z18, Z21
+	VMOVAPS   Z17, K2, Z21
 	VCMPPS    $0x11, Z19, Z2, K2
-	VMOVAPS   Z1, Z1
-	VMOVAPS   Z0, K2, Z1
-	VMOVUPS   Z1, K1, (DX)(AX*4)
+	VMOVAPS   Z21, Z19
+	VMOVAPS   Z20, K2, Z19
+	VMOVUPS   Z19, K1, (BX)(AX*4)
 
 done:
+	ADDQ $+48, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4
+
+DATA wordbf800000<>+0(SB)/4, $0xbf800000
+GLOBL wordbf800000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f3504f3<>+0(SB)/4, $0x3f3504f3
+GLOBL word3f3504f3<>(SB), RODATA|NOPTR, $4
+
+DATA word007fffff<>+0(SB)/4, $0x007fffff
+GLOBL word007fffff<>(SB), RODATA|NOPTR, $4
+
+DATA word3f000000<>+0(SB)/4, $0x3f000000
+GLOBL word3f000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3d8a26cb<>+0(SB)/4, $0x3d8a26cb
+GLOBL word3d8a26cb<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdef2374<>+0(SB)/4, $0xbdef2374
+GLOBL wordbdef2374<>(SB), RODATA|NOPTR, $4
+
+DATA word3df37d3f<>+0(SB)/4, $0x3df37d3f
+GLOBL word3df37d3f<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdfe1092<>+0(SB)/4, $0xbdfe1092
+GLOBL wordbdfe1092<>(SB), RODATA|NOPTR, $4
+
+DATA word3e119b5d<>+0(SB)/4, $0x3e119b5d
+GLOBL word3e119b5d<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe2aae26<>+0(SB)/4, $0xbe2aae26
+GLOBL wordbe2aae26<>(SB), RODATA|NOPTR, $4
+
+DATA word3e4cd25e<>+0(SB)/4, $0x3e4cd25e
+GLOBL word3e4cd25e<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe800003<>+0(SB)/4, $0xbe800003
+GLOBL wordbe800003<>(SB), RODATA|NOPTR, $4
+
+DATA word3eaaaaa4<>+0(SB)/4, $0x3eaaaaa4
+GLOBL word3eaaaaa4<>(SB), RODATA|NOPTR, $4
+
+DATA word3f317200<>+0(SB)/4, $0x3f317200
+GLOBL word3f317200<>(SB), RODATA|NOPTR, $4
+
+DATA word35bfbe8e<>+0(SB)/4, $0x35bfbe8e
+GLOBL word35bfbe8e<>(SB), RODATA|NOPTR, $4
+
+DATA wordff800000<>+0(SB)/4, $0xff800000
+GLOBL wordff800000<>(SB), RODATA|NOPTR, $4
+
+DATA word7fc00000<>+0(SB)/4, $0x7fc00000
+GLOBL word7fc00000<>(SB), RODATA|NOPTR, $4

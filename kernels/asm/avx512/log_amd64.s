@@ -4,66 +4,53 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x00000000
-DATA constants<>+4(SB)/4, $0x00800000
-DATA constants<>+8(SB)/4, $0x4b000000
-DATA constants<>+12(SB)/4, $0x3f3504f3
-DATA constants<>+16(SB)/4, $0x007fffff
-DATA constants<>+20(SB)/4, $0x3f800000
-DATA constants<>+24(SB)/4, $0xc1b80000
-DATA constants<>+28(SB)/4, $0x3f000000
-DATA constants<>+32(SB)/4, $0x3d8a26cb
-DATA constants<>+36(SB)/4, $0xbdef2374
-DATA constants<>+40(SB)/4, $0x3df37d3f
-DATA constants<>+44(SB)/4, $0xbdfe1092
-DATA constants<>+48(SB)/4, $0x3e119b5d
-DATA constants<>+52(SB)/4, $0xbe2aae26
-DATA constants<>+56(SB)/4, $0x3e4cd25e
-DATA constants<>+60(SB)/4, $0xbe800003
-DATA constants<>+64(SB)/4, $0x3eaaaaa4
-DATA constants<>+68(SB)/4, $0x3f317200
-DATA constants<>+72(SB)/4, $0x35bfbe8e
-DATA constants<>+76(SB)/4, $0x7f800000
-DATA constants<>+80(SB)/4, $0xff800000
-DATA constants<>+84(SB)/4, $0x7fc00000
-GLOBL constants<>(SB), RODATA|NOPTR, $88
-
-// func Log(y []float32, x []float32)
+//	y ← log x
+//
+// func Log(list [][]float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·Log(SB), NOSPLIT, $0-48
-	MOVQ         y_len+8(FP), CX
-	MOVQ         y_base+0(FP), DX
-	MOVQ         x_base+24(FP), BX
-	VBROADCASTSS constants<>+0(SB), Z0
-	VBROADCASTSS constants<>+12(SB), Z1
-	VBROADCASTSS constants<>+4(SB), Z2
-	VBROADCASTSS constants<>+8(SB), Z3
-	VBROADCASTSS constants<>+16(SB), Z4
-	VBROADCASTSS constants<>+20(SB), Z5
-	VBROADCASTSS constants<>+24(SB), Z6
-	VBROADCASTSS constants<>+28(SB), Z7
-	VBROADCASTSS constants<>+32(SB), Z8
-	VBROADCASTSS constants<>+36(SB), Z9
-	VBROADCASTSS constants<>+40(SB), Z10
-	VBROADCASTSS constants<>+44(SB), Z11
-	VBROADCASTSS constants<>+48(SB), Z12
-	VBROADCASTSS constants<>+52(SB), Z13
-	VBROADCASTSS constants<>+56(SB), Z14
-	VBROADCASTSS constants<>+60(SB), Z15
-	VBROADCASTSS constants<>+64(SB), Z16
-	VBROADCASTSS constants<>+68(SB), Z17
-	VBROADCASTSS constants<>+72(SB), Z18
-	VBROADCASTSS constants<>+76(SB), Z19
-	VBROADCASTSS constants<>+80(SB), Z20
-	VBROADCASTSS constants<>+84(SB), Z21
-	XORQ         AX, AX
-	MOVQ         CX, SI
-	ANDQ         $-16, SI
-	CMPQ         AX, SI
-	JGE          loopend
+TEXT ·Log(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS word00000000<>+0(SB), Z0
+	VBROADCASTSS word3f3504f3<>+0(SB), Z1
+	VBROADCASTSS word00800000<>+0(SB), Z2
+	VBROADCASTSS word4b000000<>+0(SB), Z3
+	VBROADCASTSS word007fffff<>+0(SB), Z4
+	VBROADCASTSS word3f800000<>+0(SB), Z5
+	VBROADCASTSS wordc1b80000<>+0(SB), Z6
+	VBROADCASTSS word3f000000<>+0(SB), Z7
+	VBROADCASTSS word3d8a26cb<>+0(SB), Z8
+	VBROADCASTSS wordbdef2374<>+0(SB), Z9
+	VBROADCASTSS word3df37d3f<>+0(SB), Z10
+	VBROADCASTSS wordbdfe1092<>+0(SB), Z11
+	VBROADCASTSS word3e119b5d<>+0(SB), Z12
+	VBROADCASTSS wordbe2aae26<>+0(SB), Z13
+	VBROADCASTSS word3e4cd25e<>+0(SB), Z14
+	VBROADCASTSS wordbe800003<>+0(SB), Z15
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Z16
+	VBROADCASTSS word3f317200<>+0(SB), Z17
+	VBROADCASTSS word35bfbe8e<>+0(SB), Z18
+	VBROADCASTSS word7f800000<>+0(SB), Z19
+	VBROADCASTSS wordff800000<>+0(SB), Z20
+	VBROADCASTSS word7fc00000<>+0(SB), Z21
+	LEAQ         -48(DX), AX
+
+entry:
+	MOVQ 8(CX), DI
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	XORQ AX, AX
+	MOVQ DI, R8
+	ANDQ $-16, R8
+	CMPQ AX, R8
+	JGE  loopend
 
 loop:
-	VMOVUPS   (BX)(AX*4), Z22
+	VMOVUPS   (SI)(AX*4), Z22
 	VMULPS    Z3, Z22, Z23
 	VCMPPS    $0x11, Z2, Z22, K1
 	VMOVAPS   Z22, Z24
@@ -120,76 +107,147 @@ loop:
 	VCMPPS    $0x11, Z22, Z0, K1
 	VMOVAPS   Z24, Z22
 	VMOVAPS   Z23, K1, Z22
-	VMOVUPS   Z22, (DX)(AX*4)
+	VMOVUPS   Z22, (BX)(AX*4)
 	ADDQ      $+16, AX
-	CMPQ      AX, SI
+	CMPQ      AX, R8
 	JLT       loop
 
 loopend:
-	SUBQ      AX, CX
+	SUBQ      AX, DI
 	JE        done
-	MOVL      $0x0000ffff, SI
-	BZHIL     CX, SI, SI
-	KMOVW     SI, K1
-	VMOVUPS.Z (BX)(AX*4), K1, Z22
-	VMULPS    Z3, Z22, Z3
+	MOVL      $0x0000ffff, R8
+	BZHIL     DI, R8, R8
+	KMOVW     R8, K1
+	VMOVUPS.Z (SI)(AX*4), K1, Z22
+	VMULPS    Z3, Z22, Z23
 	VCMPPS    $0x11, Z2, Z22, K2
-	VMOVAPS   Z22, Z2
-	VMOVAPS   Z3, K2, Z2
-	VPSUBD    Z1, Z2, Z2
-	VPSRAD    $0x17, Z2, Z3
-	VCVTDQ2PS Z3, Z3
-	VMOVAPS   Z0, Z23
-	VMOVAPS   Z6, K2, Z23
-	VADDPS    Z23, Z3, Z3
-	VMULPS    Z17, Z3, Z6
-	VANDPS    Z4, Z2, Z2
-	VPADDD    Z1, Z2, Z1
-	VSUBPS    Z5, Z1, Z1
-	VMULPS    Z1, Z7, Z2
-	VMULPS    Z1, Z2, Z2
-	VSUBPS    Z2, Z1, Z4
-	VADDPS    Z4, Z6, Z5
-	VSUBPS    Z4, Z1, Z7
-	VSUBPS    Z2, Z7, Z2
-	VSUBPS    Z5, Z6, Z6
-	VADDPS    Z4, Z6, Z4
-	VADDPS    Z4, Z2, Z2
-	VMULPS    Z1, Z8, Z4
-	VADDPS    Z9, Z4, Z4
-	VMULPS    Z1, Z4, Z4
-	VADDPS    Z10, Z4, Z4
-	VMULPS    Z1, Z4, Z4
-	VADDPS    Z11, Z4, Z4
-	VMULPS    Z1, Z4, Z4
-	VADDPS    Z12, Z4, Z4
-	VMULPS    Z1, Z4, Z4
-	VADDPS    Z13, Z4, Z4
-	VMULPS    Z1, Z4, Z4
-	VADDPS    Z14, Z4, Z4
-	VMULPS    Z1, Z4, Z4
-	VADDPS    Z15, Z4, Z4
-	VMULPS    Z1, Z4, Z4
-	VADDPS    Z16, Z4, Z4
-	VMULPS    Z1, Z1, Z6
-	VMULPS    Z1, Z6, Z1
-	VMULPS    Z1, Z4, Z1
-	VMULPS    Z18, Z3, Z3
-	VADDPS    Z0, Z3, Z3
-	VADDPS    Z3, Z1, Z1
-	VADDPS    Z1, Z2, Z1
-	VADDPS    Z1, Z5, Z1
+	VMOVAPS   Z22, Z24
+	VMOVAPS   Z23, K2, Z24
+	VPSUBD    Z1, Z24, Z23
+	VPSRAD    $0x17, Z23, Z24
+	VCVTDQ2PS Z24, Z24
+	VMOVAPS   Z0, Z25
+	VMOVAPS   Z6, K2, Z25
+	VADDPS    Z25, Z24, Z24
+	VMULPS    Z17, Z24, Z25
+	VANDPS    Z4, Z23, Z23
+	VPADDD    Z1, Z23, Z23
+	VSUBPS    Z5, Z23, Z23
+	VMULPS    Z23, Z7, Z26
+	VMULPS    Z23, Z26, Z26
+	VSUBPS    Z26, Z23, Z27
+	VADDPS    Z27, Z25, Z28
+	VSUBPS    Z27, Z23, Z29
+	VSUBPS    Z26, Z29, Z26
+	VSUBPS    Z28, Z25, Z25
+	VADDPS    Z27, Z25, Z25
+	VADDPS    Z25, Z26, Z25
+	VMULPS    Z23, Z8, Z26
+	VADDPS    Z9, Z26, Z26
+	VMULPS    Z23, Z26, Z26
+	VADDPS    Z10, Z26, Z26
+	VMULPS    Z23, Z26, Z26
+	VADDPS    Z11, Z26, Z26
+	VMULPS    Z23, Z26, Z26
+	VADDPS    Z12, Z26, Z26
+	VMULPS    Z23, Z26, Z26
+	VADDPS    Z13, Z26, Z26
+	VMULPS    Z23, Z26, Z26
+	VADDPS    Z14, Z26, Z26
+	VMULPS    Z23, Z26, Z26
+	VADDPS    Z15, Z26, Z26
+	VMULPS    Z23, Z26, Z26
+	VADDPS    Z16, Z26, Z26
+	VMULPS    Z23, Z23, Z27
+	VMULPS    Z23, Z27, Z23
+	VMULPS    Z23, Z26, Z23
+	VMULPS    Z18, Z24, Z24
+	VADDPS    Z0, Z24, Z24
+	VADDPS    Z24, Z23, Z23
+	VADDPS    Z23, Z25, Z23
+	VADDPS    Z23, Z28, Z23
 	VCMPPS    $0x00, Z19, Z22, K2
-	VMOVAPS   Z1, Z1
-	VMOVAPS   Z22, K2, Z1
+	VMOVAPS   Z23, Z23
+	VMOVAPS   Z22, K2, Z23
 	VCMPPS    $0x00, Z0, Z22, K2
-	VMOVAPS   Z21, Z2
-	VMOVAPS   Z20, K2, Z2
+	VMOVAPS   Z21, Z24
+	VMOVAPS   Z20, K2, Z24
 	VCMPPS    $0x11, Z22, Z0, K2
-	VMOVAPS   Z2, Z0
-	VMOVAPS   Z1, K2, Z0
-	VMOVUPS   Z0, K1, (DX)(AX*4)
+	VMOVAPS   Z24, Z22
+	VMOVAPS   Z23, K2, Z22
+	VMOVUPS   Z22, K1, (BX)(AX*4)
 
 done:
+	ADDQ $+48, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f3504f3<>+0(SB)/4, $0x3f3504f3
+GLOBL word3f3504f3<>(SB), RODATA|NOPTR, $4
+
+DATA word00800000<>+0(SB)/4, $0x00800000
+GLOBL word00800000<>(SB), RODATA|NOPTR, $4
+
+DATA word4b000000<>+0(SB)/4, $0x4b000000
+GLOBL word4b000000<>(SB), RODATA|NOPTR, $4
+
+DATA word007fffff<>+0(SB)/4, $0x007fffff
+GLOBL word007fffff<>(SB), RODATA|NOPTR, $4
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
+
+DATA wordc1b80000<>+0(SB)/4, $0xc1b80000
+GLOBL wordc1b80000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f000000<>+0(SB)/4, $0x3f000000
+GLOBL word3f000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3d8a26cb<>+0(SB)/4, $0x3d8a26cb
+GLOBL word3d8a26cb<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdef2374<>+0(SB)/4, $0xbdef2374
+GLOBL wordbdef2374<>(SB), RODATA|NOPTR, $4
+
+DATA word3df37d3f<>+0(SB)/4, $0x3df37d3f
+GLOBL word3df37d3f<>(SB), RODATA|NOPTR, $4
+
+DATA wordbdfe1092<>+0(SB)/4, $0xbdfe1092
+GLOBL wordbdfe1092<>(SB), RODATA|NOPTR, $4
+
+DATA word3e119b5d<>+0(SB)/4, $0x3e119b5d
+GLOBL word3e119b5d<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe2aae26<>+0(SB)/4, $0xbe2aae26
+GLOBL wordbe2aae26<>(SB), RODATA|NOPTR, $4
+
+DATA word3e4cd25e<>+0(SB)/4, $0x3e4cd25e
+GLOBL word3e4cd25e<>(SB), RODATA|NOPTR, $4
+
+DATA wordbe800003<>+0(SB)/4, $0xbe800003
+GLOBL wordbe800003<>(SB), RODATA|NOPTR, $4
+
+DATA word3eaaaaa4<>+0(SB)/4, $0x3eaaaaa4
+GLOBL word3eaaaaa4<>(SB), RODATA|NOPTR, $4
+
+DATA word3f317200<>+0(SB)/4, $0x3f317200
+GLOBL word3f317200<>(SB), RODATA|NOPTR, $4
+
+DATA word35bfbe8e<>+0(SB)/4, $0x35bfbe8e
+GLOBL word35bfbe8e<>(SB), RODATA|NOPTR, $4
+
+DATA word7f800000<>+0(SB)/4, $0x7f800000
+GLOBL word7f800000<>(SB), RODATA|NOPTR, $4
+
+DATA wordff800000<>+0(SB)/4, $0xff800000
+GLOBL wordff800000<>(SB), RODATA|NOPTR, $4
+
+DATA word7fc00000<>+0(SB)/4, $0x7fc00000
+GLOBL word7fc00000<>(SB), RODATA|NOPTR, $4

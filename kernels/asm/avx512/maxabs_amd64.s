@@ -4,81 +4,107 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x7fffffff
-GLOBL constants<>(SB), RODATA|NOPTR, $4
-
-// func MaxAbs(x []float32, max *[32]float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
+//	max ← max(|x|, max)
+//
+// func MaxAbs(list [][]float32, max *[32]float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
 TEXT ·MaxAbs(SB), NOSPLIT, $0-32
-	MOVQ    x_len+8(FP), CX
-	MOVQ    x_base+0(FP), DX
-	MOVQ    max+24(FP), BX
+	MOVQ   max+24(FP), CX
+	MOVQ   list_base+0(FP), DX
+	MOVQ   list_len+8(FP), BX
+	IMUL3Q $+24, BX, BX
+	ADDQ   DX, BX
+	CMPQ   DX, BX
+	JGE    end
+	LEAQ   -24(BX), R8
+
+entry:
+	LEAQ       144(DX), AX
+	CMPQ       AX, R8
+	JG         near
+	MOVQ       (AX), AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near:
+	MOVQ    8(DX), DI
+	MOVQ    (DX), SI
 	XORQ    AX, AX
-	MOVQ    CX, SI
-	ANDQ    $-64, SI
-	CMPQ    AX, SI
+	MOVQ    DI, R9
+	ANDQ    $-64, R9
+	CMPQ    AX, R9
 	JGE     mainend
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
 
 main:
-	VMOVUPS      (DX)(AX*4), Z2
-	VBROADCASTSS constants<>+0(SB), Z3
+	VMOVUPS      (SI)(AX*4), Z2
+	VBROADCASTSS word7fffffff<>+0(SB), Z3
 	VANDPS       Z3, Z2, Z2
 	VMAXPS       Z0, Z2, Z0
-	VMOVUPS      64(DX)(AX*4), Z2
-	VBROADCASTSS constants<>+0(SB), Z3
+	VMOVUPS      64(SI)(AX*4), Z2
+	VBROADCASTSS word7fffffff<>+0(SB), Z3
 	VANDPS       Z3, Z2, Z2
 	VMAXPS       Z1, Z2, Z1
-	VMOVUPS      128(DX)(AX*4), Z2
-	VBROADCASTSS constants<>+0(SB), Z3
+	VMOVUPS      128(SI)(AX*4), Z2
+	VBROADCASTSS word7fffffff<>+0(SB), Z3
 	VANDPS       Z3, Z2, Z2
 	VMAXPS       Z0, Z2, Z0
-	VMOVUPS      192(DX)(AX*4), Z2
-	VBROADCASTSS constants<>+0(SB), Z3
+	VMOVUPS      192(SI)(AX*4), Z2
+	VBROADCASTSS word7fffffff<>+0(SB), Z3
 	VANDPS       Z3, Z2, Z2
 	VMAXPS       Z1, Z2, Z1
 	ADDQ         $+64, AX
-	CMPQ         AX, SI
+	CMPQ         AX, R9
 	JLT          main
-	VMOVUPS      Z0, (BX)
-	VMOVUPS      Z1, 64(BX)
+	VMOVUPS      Z0, (CX)
+	VMOVUPS      Z1, 64(CX)
 
 mainend:
-	MOVQ CX, SI
-	ANDQ $-16, SI
-	CMPQ AX, SI
+	MOVQ DI, R9
+	ANDQ $-16, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
-	MOVQ         AX, DI
-	ANDQ         $+31, DI
-	VMOVUPS      (DX)(AX*4), Z0
-	VBROADCASTSS constants<>+0(SB), Z1
+	MOVQ         AX, R10
+	ANDQ         $+31, R10
+	VMOVUPS      (SI)(AX*4), Z0
+	VBROADCASTSS word7fffffff<>+0(SB), Z1
 	VANDPS       Z1, Z0, Z0
-	VMOVUPS      (BX)(DI*4), Z1
+	VMOVUPS      (CX)(R10*4), Z1
 	VMAXPS       Z1, Z0, Z1
-	VMOVUPS      Z1, (BX)(DI*4)
+	VMOVUPS      Z1, (CX)(R10*4)
 	ADDQ         $+16, AX
-	CMPQ         AX, SI
+	CMPQ         AX, R9
 	JLT          loop
 
 loopend:
-	SUBQ         AX, CX
+	SUBQ         AX, DI
 	JE           done
-	MOVL         $0x0000ffff, SI
-	BZHIL        CX, SI, SI
-	KMOVW        SI, K1
-	MOVQ         AX, CX
-	ANDQ         $+31, CX
-	VMOVUPS.Z    (DX)(AX*4), K1, Z0
+	MOVL         $0x0000ffff, R9
+	BZHIL        DI, R9, R9
+	KMOVW        R9, K1
+	MOVQ         AX, DI
+	ANDQ         $+31, DI
+	VMOVUPS.Z    (SI)(AX*4), K1, Z0
 	VMOVAPS.Z    Z0, K1, Z0
-	VBROADCASTSS constants<>+0(SB), Z1
+	VBROADCASTSS word7fffffff<>+0(SB), Z1
 	VANDPS       Z1, Z0, Z0
-	VMOVUPS      (BX)(CX*4), Z1
+	VMOVUPS      (CX)(DI*4), Z1
 	VMAXPS       Z1, Z0, Z1
-	VMOVUPS      Z1, (BX)(CX*4)
+	VMOVUPS      Z1, (CX)(DI*4)
 
 done:
+	ADDQ $+24, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4

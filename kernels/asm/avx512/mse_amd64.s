@@ -4,138 +4,186 @@
 
 #include "textflag.h"
 
-// func MSE(grad []float32, x []float32, y []float32, c *[1]float32, sum *[32]float64)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·MSE(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), CX
-	MOVQ         grad_base+0(FP), DX
-	MOVQ         x_base+24(FP), BX
-	MOVQ         y_base+48(FP), SI
-	MOVQ         sum+80(FP), DI
-	MOVQ         c+72(FP), AX
+//	grad ← 2(x - y)·scale, each ← (x - y)², sum += (x - y)²
+//
+// func MSE(list [][]float32, c *[1]float32, sum *[32]float64)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·MSE(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
 	VBROADCASTSS (AX), Z0
-	XORQ         AX, AX
-	MOVQ         CX, R8
-	ANDQ         $-64, R8
-	CMPQ         AX, R8
-	JGE          mainend
-	VMOVUPS      (DI), Z1
-	VMOVUPS      64(DI), Z2
-	VMOVUPS      128(DI), Z3
-	VMOVUPS      192(DI), Z4
+	LEAQ         -96(BX), R11
+
+entry:
+	LEAQ       576(DX), AX
+	CMPQ       AX, R11
+	JG         near
+	MOVQ       (AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       48(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       72(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+
+near:
+	MOVQ    8(DX), R10
+	MOVQ    (DX), SI
+	MOVQ    24(DX), DI
+	MOVQ    48(DX), R8
+	MOVQ    72(DX), R9
+	XORQ    AX, AX
+	MOVQ    R10, R12
+	ANDQ    $-64, R12
+	CMPQ    AX, R12
+	JGE     mainend
+	VMOVUPS (CX), Z1
+	VMOVUPS 64(CX), Z2
+	VMOVUPS 128(CX), Z3
+	VMOVUPS 192(CX), Z4
 
 main:
-	VMOVUPS       (BX)(AX*4), Z5
-	VMOVUPS       (SI)(AX*4), Z6
+	VMOVUPS       (R8)(AX*4), Z5
+	VMOVUPS       (R9)(AX*4), Z6
 	VSUBPS        Z6, Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, (DX)(AX*4)
-	VMULPS        Z5, Z5, Z5
+	VMOVUPS       Z6, (SI)(AX*4)
+	VMULPS        Z5, Z5, Z6
+	VMOVUPS       Z6, (DI)(AX*4)
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
-	VADDPD        Z6, Z1, Z1
-	VADDPD        Z5, Z2, Z2
-	VMOVUPS       64(BX)(AX*4), Z5
-	VMOVUPS       64(SI)(AX*4), Z6
+	VFMADD231PD   Z6, Z6, Z1
+	VFMADD231PD   Z5, Z5, Z2
+	VMOVUPS       64(R8)(AX*4), Z5
+	VMOVUPS       64(R9)(AX*4), Z6
 	VSUBPS        Z6, Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, 64(DX)(AX*4)
-	VMULPS        Z5, Z5, Z5
+	VMOVUPS       Z6, 64(SI)(AX*4)
+	VMULPS        Z5, Z5, Z6
+	VMOVUPS       Z6, 64(DI)(AX*4)
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
-	VADDPD        Z6, Z3, Z3
-	VADDPD        Z5, Z4, Z4
-	VMOVUPS       128(BX)(AX*4), Z5
-	VMOVUPS       128(SI)(AX*4), Z6
+	VFMADD231PD   Z6, Z6, Z3
+	VFMADD231PD   Z5, Z5, Z4
+	VMOVUPS       128(R8)(AX*4), Z5
+	VMOVUPS       128(R9)(AX*4), Z6
 	VSUBPS        Z6, Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, 128(DX)(AX*4)
-	VMULPS        Z5, Z5, Z5
+	VMOVUPS       Z6, 128(SI)(AX*4)
+	VMULPS        Z5, Z5, Z6
+	VMOVUPS       Z6, 128(DI)(AX*4)
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
-	VADDPD        Z6, Z1, Z1
-	VADDPD        Z5, Z2, Z2
-	VMOVUPS       192(BX)(AX*4), Z5
-	VMOVUPS       192(SI)(AX*4), Z6
+	VFMADD231PD   Z6, Z6, Z1
+	VFMADD231PD   Z5, Z5, Z2
+	VMOVUPS       192(R8)(AX*4), Z5
+	VMOVUPS       192(R9)(AX*4), Z6
 	VSUBPS        Z6, Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, 192(DX)(AX*4)
-	VMULPS        Z5, Z5, Z5
+	VMOVUPS       Z6, 192(SI)(AX*4)
+	VMULPS        Z5, Z5, Z6
+	VMOVUPS       Z6, 192(DI)(AX*4)
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
-	VADDPD        Z6, Z3, Z3
-	VADDPD        Z5, Z4, Z4
+	VFMADD231PD   Z6, Z6, Z3
+	VFMADD231PD   Z5, Z5, Z4
 	ADDQ          $+64, AX
-	CMPQ          AX, R8
+	CMPQ          AX, R12
 	JLT           main
-	VMOVUPS       Z1, (DI)
-	VMOVUPS       Z2, 64(DI)
-	VMOVUPS       Z3, 128(DI)
-	VMOVUPS       Z4, 192(DI)
+	VMOVUPS       Z1, (CX)
+	VMOVUPS       Z2, 64(CX)
+	VMOVUPS       Z3, 128(CX)
+	VMOVUPS       Z4, 192(CX)
 
 mainend:
-	MOVQ CX, R8
-	ANDQ $-16, R8
-	CMPQ AX, R8
+	MOVQ R10, R12
+	ANDQ $-16, R12
+	CMPQ AX, R12
 	JGE  loopend
 
 loop:
-	MOVQ          AX, R9
-	ANDQ          $+31, R9
-	VMOVUPS       (BX)(AX*4), Z1
-	VMOVUPS       (SI)(AX*4), Z2
+	MOVQ          AX, R13
+	ANDQ          $+31, R13
+	VMOVUPS       (R8)(AX*4), Z1
+	VMOVUPS       (R9)(AX*4), Z2
 	VSUBPS        Z2, Z1, Z1
 	VADDPS        Z1, Z1, Z2
 	VMULPS        Z0, Z2, Z2
-	VMOVUPS       Z2, (DX)(AX*4)
-	VMULPS        Z1, Z1, Z1
+	VMOVUPS       Z2, (SI)(AX*4)
+	VMULPS        Z1, Z1, Z2
+	VMOVUPS       Z2, (DI)(AX*4)
 	VCVTPS2PD     Y1, Z2
 	VEXTRACTF64X4 $0x01, Z1, Y1
 	VCVTPS2PD     Y1, Z1
-	VMOVUPS       (DI)(R9*8), Z3
-	VADDPD        Z2, Z3, Z3
-	VMOVUPS       Z3, (DI)(R9*8)
-	VMOVUPS       64(DI)(R9*8), Z2
-	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, 64(DI)(R9*8)
+	VMOVUPS       (CX)(R13*8), Z3
+	VFMADD231PD   Z2, Z2, Z3
+	VMOVUPS       Z3, (CX)(R13*8)
+	VMOVUPS       64(CX)(R13*8), Z2
+	VFMADD231PD   Z1, Z1, Z2
+	VMOVUPS       Z2, 64(CX)(R13*8)
 	ADDQ          $+16, AX
-	CMPQ          AX, R8
+	CMPQ          AX, R12
 	JLT           loop
 
 loopend:
-	SUBQ          AX, CX
+	SUBQ          AX, R10
 	JE            done
-	MOVL          $0x0000ffff, R8
-	BZHIL         CX, R8, R8
-	KMOVW         R8, K1
-	MOVQ          AX, CX
-	ANDQ          $+31, CX
-	VMOVUPS.Z     (BX)(AX*4), K1, Z1
-	VMOVUPS.Z     (SI)(AX*4), K1, Z2
+	MOVL          $0x0000ffff, R12
+	BZHIL         R10, R12, R12
+	KMOVW         R12, K1
+	MOVQ          AX, R10
+	ANDQ          $+31, R10
+	VMOVUPS.Z     (R8)(AX*4), K1, Z1
+	VMOVUPS.Z     (R9)(AX*4), K1, Z2
 	VSUBPS        Z2, Z1, Z1
 	VADDPS        Z1, Z1, Z2
-	VMULPS        Z0, Z2, Z0
-	VMOVUPS       Z0, K1, (DX)(AX*4)
-	VMULPS        Z1, Z1, Z0
-	VMOVAPS.Z     Z0, K1, Z0
-	VCVTPS2PD     Y0, Z1
-	VEXTRACTF64X4 $0x01, Z0, Y0
-	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (DI)(CX*8), Z2
-	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (DI)(CX*8)
-	VMOVUPS       64(DI)(CX*8), Z1
-	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(DI)(CX*8)
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, K1, (SI)(AX*4)
+	VMULPS        Z1, Z1, Z2
+	VMOVUPS       Z2, K1, (DI)(AX*4)
+	VMOVAPS.Z     Z1, K1, Z1
+	VCVTPS2PD     Y1, Z2
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VMOVUPS       (CX)(R10*8), Z3
+	VFMADD231PD   Z2, Z2, Z3
+	VMOVUPS       Z3, (CX)(R10*8)
+	VMOVUPS       64(CX)(R10*8), Z2
+	VFMADD231PD   Z1, Z1, Z2
+	VMOVUPS       Z2, 64(CX)(R10*8)
 
 done:
+	ADDQ $+96, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET

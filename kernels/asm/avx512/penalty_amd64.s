@@ -4,236 +4,133 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x00000000
-DATA constants<>+4(SB)/4, $0x80000000
-DATA constants<>+8(SB)/4, $0x7fffffff
-GLOBL constants<>(SB), RODATA|NOPTR, $12
-
-// func Penalty(g []float32, p []float32, c *[2]float32, absolute *[32]float64, squares *[32]float64)
+//	g ← g + p·l2 + sign(p)·l1
+//	absolute += |p|, squares += p²
+//
+// func Penalty(list [][]float32, c *[2]float32, absolute *[32]float64, squares *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·Penalty(SB), NOSPLIT, $0-72
-	MOVQ         g_len+8(FP), CX
-	MOVQ         g_base+0(FP), DX
-	MOVQ         p_base+24(FP), BX
-	MOVQ         absolute+56(FP), SI
-	MOVQ         squares+64(FP), DI
-	MOVQ         c+48(FP), AX
-	VBROADCASTSS 4(AX), Z0
-	VBROADCASTSS constants<>+0(SB), Z1
-	VBROADCASTSS (AX), Z2
-	VBROADCASTSS constants<>+4(SB), Z3
-	VBROADCASTSS constants<>+8(SB), Z4
-	XORQ         AX, AX
-	MOVQ         CX, R8
-	ANDQ         $-64, R8
-	CMPQ         AX, R8
-	JGE          mainend
-	VMOVUPS      (SI), Z5
-	VMOVUPS      64(SI), Z6
-	VMOVUPS      128(SI), Z7
-	VMOVUPS      192(SI), Z8
-	VMOVUPS      (DI), Z9
-	VMOVUPS      64(DI), Z10
-	VMOVUPS      128(DI), Z11
-	VMOVUPS      192(DI), Z12
+TEXT ·Penalty(SB), NOSPLIT, $0-48
+	MOVQ         c+24(FP), AX
+	MOVQ         absolute+32(FP), CX
+	MOVQ         squares+40(FP), DX
+	MOVQ         list_base+0(FP), BX
+	MOVQ         list_len+8(FP), SI
+	IMUL3Q       $+24, SI, SI
+	ADDQ         BX, SI
+	CMPQ         BX, SI
+	JGE          end
+	VBROADCASTSS word00000000<>+0(SB), Z0
+	VBROADCASTSS (AX), Z1
+	VBROADCASTSS 4(AX), Z2
+	VBROADCASTSS word80000000<>+0(SB), Z3
+	VXORPS       Z3, Z2, Z3
+	VBROADCASTSS word7fffffff<>+0(SB), Z4
+	LEAQ         -48(SI), AX
 
-main:
-	VMOVUPS       (DX)(AX*4), Z13
-	VMOVUPS       (BX)(AX*4), Z14
-	VMULPS        Z2, Z14, Z15
-	VADDPS        Z15, Z13, Z13
-	VXORPS        Z3, Z0, Z15
-	VCMPPS        $0x11, Z1, Z14, K1
-	VMOVAPS       Z14, Z16
-	VMOVAPS       Z15, K1, Z16
-	VCMPPS        $0x11, Z14, Z1, K1
-	VMOVAPS       Z16, Z15
-	VMOVAPS       Z0, K1, Z15
-	VADDPS        Z15, Z13, Z13
-	VMOVUPS       Z13, (DX)(AX*4)
-	VANDPS        Z4, Z14, Z13
-	VCVTPS2PD     Y13, Z15
-	VEXTRACTF64X4 $0x01, Z13, Y13
-	VCVTPS2PD     Y13, Z13
-	VADDPD        Z15, Z5, Z5
-	VADDPD        Z13, Z6, Z6
-	VCVTPS2PD     Y14, Z13
-	VEXTRACTF64X4 $0x01, Z14, Y14
-	VCVTPS2PD     Y14, Z14
-	VFMADD231PD   Z13, Z13, Z9
-	VFMADD231PD   Z14, Z14, Z10
-	VMOVUPS       64(DX)(AX*4), Z13
-	VMOVUPS       64(BX)(AX*4), Z14
-	VMULPS        Z2, Z14, Z15
-	VADDPS        Z15, Z13, Z13
-	VXORPS        Z3, Z0, Z15
-	VCMPPS        $0x11, Z1, Z14, K1
-	VMOVAPS       Z14, Z16
-	VMOVAPS       Z15, K1, Z16
-	VCMPPS        $0x11, Z14, Z1, K1
-	VMOVAPS       Z16, Z15
-	VMOVAPS       Z0, K1, Z15
-	VADDPS        Z15, Z13, Z13
-	VMOVUPS       Z13, 64(DX)(AX*4)
-	VANDPS        Z4, Z14, Z13
-	VCVTPS2PD     Y13, Z15
-	VEXTRACTF64X4 $0x01, Z13, Y13
-	VCVTPS2PD     Y13, Z13
-	VADDPD        Z15, Z7, Z7
-	VADDPD        Z13, Z8, Z8
-	VCVTPS2PD     Y14, Z13
-	VEXTRACTF64X4 $0x01, Z14, Y14
-	VCVTPS2PD     Y14, Z14
-	VFMADD231PD   Z13, Z13, Z11
-	VFMADD231PD   Z14, Z14, Z12
-	VMOVUPS       128(DX)(AX*4), Z13
-	VMOVUPS       128(BX)(AX*4), Z14
-	VMULPS        Z2, Z14, Z15
-	VADDPS        Z15, Z13, Z13
-	VXORPS        Z3, Z0, Z15
-	VCMPPS        $0x11, Z1, Z14, K1
-	VMOVAPS       Z14, Z16
-	VMOVAPS       Z15, K1, Z16
-	VCMPPS        $0x11, Z14, Z1, K1
-	VMOVAPS       Z16, Z15
-	VMOVAPS       Z0, K1, Z15
-	VADDPS        Z15, Z13, Z13
-	VMOVUPS       Z13, 128(DX)(AX*4)
-	VANDPS        Z4, Z14, Z13
-	VCVTPS2PD     Y13, Z15
-	VEXTRACTF64X4 $0x01, Z13, Y13
-	VCVTPS2PD     Y13, Z13
-	VADDPD        Z15, Z5, Z5
-	VADDPD        Z13, Z6, Z6
-	VCVTPS2PD     Y14, Z13
-	VEXTRACTF64X4 $0x01, Z14, Y14
-	VCVTPS2PD     Y14, Z14
-	VFMADD231PD   Z13, Z13, Z9
-	VFMADD231PD   Z14, Z14, Z10
-	VMOVUPS       192(DX)(AX*4), Z13
-	VMOVUPS       192(BX)(AX*4), Z14
-	VMULPS        Z2, Z14, Z15
-	VADDPS        Z15, Z13, Z13
-	VXORPS        Z3, Z0, Z15
-	VCMPPS        $0x11, Z1, Z14, K1
-	VMOVAPS       Z14, Z16
-	VMOVAPS       Z15, K1, Z16
-	VCMPPS        $0x11, Z14, Z1, K1
-	VMOVAPS       Z16, Z15
-	VMOVAPS       Z0, K1, Z15
-	VADDPS        Z15, Z13, Z13
-	VMOVUPS       Z13, 192(DX)(AX*4)
-	VANDPS        Z4, Z14, Z13
-	VCVTPS2PD     Y13, Z15
-	VEXTRACTF64X4 $0x01, Z13, Y13
-	VCVTPS2PD     Y13, Z13
-	VADDPD        Z15, Z7, Z7
-	VADDPD        Z13, Z8, Z8
-	VCVTPS2PD     Y14, Z13
-	VEXTRACTF64X4 $0x01, Z14, Y14
-	VCVTPS2PD     Y14, Z14
-	VFMADD231PD   Z13, Z13, Z11
-	VFMADD231PD   Z14, Z14, Z12
-	ADDQ          $+64, AX
-	CMPQ          AX, R8
-	JLT           main
-	VMOVUPS       Z5, (SI)
-	VMOVUPS       Z6, 64(SI)
-	VMOVUPS       Z7, 128(SI)
-	VMOVUPS       Z8, 192(SI)
-	VMOVUPS       Z9, (DI)
-	VMOVUPS       Z10, 64(DI)
-	VMOVUPS       Z11, 128(DI)
-	VMOVUPS       Z12, 192(DI)
-
-mainend:
-	MOVQ CX, R8
-	ANDQ $-16, R8
-	CMPQ AX, R8
+entry:
+	MOVQ 8(BX), R9
+	MOVQ (BX), DI
+	MOVQ 24(BX), R8
+	XORQ AX, AX
+	MOVQ R9, R10
+	ANDQ $-16, R10
+	CMPQ AX, R10
 	JGE  loopend
 
 loop:
-	MOVQ          AX, R9
-	ANDQ          $+31, R9
-	VMOVUPS       (DX)(AX*4), Z5
-	VMOVUPS       (BX)(AX*4), Z6
-	VMULPS        Z2, Z6, Z7
+	MOVQ          AX, R11
+	ANDQ          $+31, R11
+	VMOVUPS       (DI)(AX*4), Z5
+	VMOVUPS       (R8)(AX*4), Z6
+	VMULPS        Z1, Z6, Z7
 	VADDPS        Z7, Z5, Z5
-	VXORPS        Z3, Z0, Z7
-	VCMPPS        $0x11, Z1, Z6, K1
-	VMOVAPS       Z6, Z8
-	VMOVAPS       Z7, K1, Z8
-	VCMPPS        $0x11, Z6, Z1, K1
-	VMOVAPS       Z8, Z7
-	VMOVAPS       Z0, K1, Z7
+	VCMPPS        $0x11, Z0, Z6, K1
+	VMOVAPS       Z6, Z7
+	VMOVAPS       Z3, K1, Z7
+	VCMPPS        $0x11, Z6, Z0, K1
+	VMOVAPS       Z7, Z7
+	VMOVAPS       Z2, K1, Z7
 	VADDPS        Z7, Z5, Z5
-	VMOVUPS       Z5, (DX)(AX*4)
+	VMOVUPS       Z5, (DI)(AX*4)
 	VANDPS        Z4, Z6, Z5
 	VCVTPS2PD     Y5, Z7
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
-	VMOVUPS       (SI)(R9*8), Z8
+	VMOVUPS       (CX)(R11*8), Z8
 	VADDPD        Z7, Z8, Z8
-	VMOVUPS       Z8, (SI)(R9*8)
-	VMOVUPS       64(SI)(R9*8), Z7
+	VMOVUPS       Z8, (CX)(R11*8)
+	VMOVUPS       64(CX)(R11*8), Z7
 	VADDPD        Z5, Z7, Z7
-	VMOVUPS       Z7, 64(SI)(R9*8)
+	VMOVUPS       Z7, 64(CX)(R11*8)
 	VCVTPS2PD     Y6, Z5
 	VEXTRACTF64X4 $0x01, Z6, Y6
 	VCVTPS2PD     Y6, Z6
-	VMOVUPS       (DI)(R9*8), Z7
+	VMOVUPS       (DX)(R11*8), Z7
 	VFMADD231PD   Z5, Z5, Z7
-	VMOVUPS       Z7, (DI)(R9*8)
-	VMOVUPS       64(DI)(R9*8), Z5
+	VMOVUPS       Z7, (DX)(R11*8)
+	VMOVUPS       64(DX)(R11*8), Z5
 	VFMADD231PD   Z6, Z6, Z5
-	VMOVUPS       Z5, 64(DI)(R9*8)
+	VMOVUPS       Z5, 64(DX)(R11*8)
 	ADDQ          $+16, AX
-	CMPQ          AX, R8
+	CMPQ          AX, R10
 	JLT           loop
 
 loopend:
-	SUBQ          AX, CX
+	SUBQ          AX, R9
 	JE            done
-	MOVL          $0x0000ffff, R8
-	BZHIL         CX, R8, R8
-	KMOVW         R8, K1
-	MOVQ          AX, CX
-	ANDQ          $+31, CX
-	VMOVUPS.Z     (DX)(AX*4), K1, Z5
-	VMOVUPS.Z     (BX)(AX*4), K1, Z6
-	VMULPS        Z2, Z6, Z2
-	VADDPS        Z2, Z5, Z2
-	VXORPS        Z3, Z0, Z3
-	VCMPPS        $0x11, Z1, Z6, K2
-	VMOVAPS       Z6, Z5
-	VMOVAPS       Z3, K2, Z5
-	VCMPPS        $0x11, Z6, Z1, K2
-	VMOVAPS       Z5, Z1
-	VMOVAPS       Z0, K2, Z1
-	VADDPS        Z1, Z2, Z0
-	VMOVUPS       Z0, K1, (DX)(AX*4)
-	VANDPS        Z4, Z6, Z0
-	VMOVAPS.Z     Z0, K1, Z0
-	VCVTPS2PD     Y0, Z1
-	VEXTRACTF64X4 $0x01, Z0, Y0
-	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (SI)(CX*8), Z2
-	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (SI)(CX*8)
-	VMOVUPS       64(SI)(CX*8), Z1
-	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(SI)(CX*8)
-	VMOVAPS.Z     Z6, K1, Z0
-	VCVTPS2PD     Y0, Z1
-	VEXTRACTF64X4 $0x01, Z0, Y0
-	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (DI)(CX*8), Z2
-	VFMADD231PD   Z1, Z1, Z2
-	VMOVUPS       Z2, (DI)(CX*8)
-	VMOVUPS       64(DI)(CX*8), Z1
-	VFMADD231PD   Z0, Z0, Z1
-	VMOVUPS       Z1, 64(DI)(CX*8)
+	MOVL          $0x0000ffff, R10
+	BZHIL         R9, R10, R10
+	KMOVW         R10, K1
+	MOVQ          AX, R9
+	ANDQ          $+31, R9
+	VMOVUPS.Z     (DI)(AX*4), K1, Z5
+	VMOVUPS.Z     (R8)(AX*4), K1, Z6
+	VMULPS        Z1, Z6, Z7
+	VADDPS        Z7, Z5, Z5
+	VCMPPS        $0x11, Z0, Z6, K2
+	VMOVAPS       Z6, Z7
+	VMOVAPS       Z3, K2, Z7
+	VCMPPS        $0x11, Z6, Z0, K2
+	VMOVAPS       Z7, Z7
+	VMOVAPS       Z2, K2, Z7
+	VADDPS        Z7, Z5, Z5
+	VMOVUPS       Z5, K1, (DI)(AX*4)
+	VANDPS        Z4, Z6, Z5
+	VMOVAPS.Z     Z5, K1, Z5
+	VCVTPS2PD     Y5, Z7
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VMOVUPS       (CX)(R9*8), Z8
+	VADDPD        Z7, Z8, Z8
+	VMOVUPS       Z8, (CX)(R9*8)
+	VMOVUPS       64(CX)(R9*8), Z7
+	VADDPD        Z5, Z7, Z7
+	VMOVUPS       Z7, 64(CX)(R9*8)
+	VMOVAPS.Z     Z6, K1, Z5
+	VCVTPS2PD     Y5, Z6
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VMOVUPS       (DX)(R9*8), Z7
+	VFMADD231PD   Z6, Z6, Z7
+	VMOVUPS       Z7, (DX)(R9*8)
+	VMOVUPS       64(DX)(R9*8), Z6
+	VFMADD231PD   Z5, Z5, Z6
+	VMOVUPS       Z6, 64(DX)(R9*8)
 
 done:
+	ADDQ $+48, BX
+	CMPQ BX, SI
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4

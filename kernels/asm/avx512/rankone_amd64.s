@@ -4,6 +4,8 @@
 
 #include "textflag.h"
 
+//	g ← g + xᵀ·z, row by row
+//
 // func RankOne(g []float32, x []float32, z []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·RankOne(SB), NOSPLIT, $0-72

@@ -4,139 +4,110 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $4
-
-// func Shrink(p []float32, c *[3]float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
+//	p ← soft(p, threshold)·shrink
+//
+// func Shrink(list [][]float32, c *[2]float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
 TEXT ·Shrink(SB), NOSPLIT, $0-32
-	MOVQ         p_len+8(FP), CX
-	MOVQ         p_base+0(FP), DX
-	MOVQ         c+24(FP), BX
-	VBROADCASTSS (BX), Z0
-	VBROADCASTSS 4(BX), Z1
-	VBROADCASTSS 8(BX), Z2
-	VBROADCASTSS constants<>+0(SB), Z3
-	VBROADCASTSS constants<>+0(SB), Z4
-	XORQ         AX, AX
-	MOVQ         CX, SI
-	ANDQ         $-64, SI
-	CMPQ         AX, SI
-	JGE          mainend
-	CMPL         8(BX), $0xffffffff
-	JNE          main
+	MOVQ         c+24(FP), AX
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS (AX), Z0
+	VBROADCASTSS 4(AX), Z1
+	VBROADCASTSS word80000000<>+0(SB), Z2
+	VXORPS       Z2, Z0, Z2
+	LEAQ         -24(DX), DI
 
-mainnokeep:
-	VMOVUPS (DX)(AX*4), Z5
-	VXORPS  Z3, Z0, Z6
-	VMAXPS  Z5, Z6, Z6
-	VMINPS  Z0, Z6, Z6
-	VSUBPS  Z6, Z5, Z5
-	VMULPS  Z1, Z5, Z5
-	VMOVUPS Z5, (DX)(AX*4)
-	VMOVUPS 64(DX)(AX*4), Z5
-	VXORPS  Z3, Z0, Z6
-	VMAXPS  Z5, Z6, Z6
-	VMINPS  Z0, Z6, Z6
-	VSUBPS  Z6, Z5, Z5
-	VMULPS  Z1, Z5, Z5
-	VMOVUPS Z5, 64(DX)(AX*4)
-	VMOVUPS 128(DX)(AX*4), Z5
-	VXORPS  Z3, Z0, Z6
-	VMAXPS  Z5, Z6, Z6
-	VMINPS  Z0, Z6, Z6
-	VSUBPS  Z6, Z5, Z5
-	VMULPS  Z1, Z5, Z5
-	VMOVUPS Z5, 128(DX)(AX*4)
-	VMOVUPS 192(DX)(AX*4), Z5
-	VXORPS  Z3, Z0, Z6
-	VMAXPS  Z5, Z6, Z6
-	VMINPS  Z0, Z6, Z6
-	VSUBPS  Z6, Z5, Z5
-	VMULPS  Z1, Z5, Z5
-	VMOVUPS Z5, 192(DX)(AX*4)
-	ADDQ    $+64, AX
-	CMPQ    AX, SI
-	JLT     mainnokeep
-	JMP     mainend
+entry:
+	LEAQ       144(CX), AX
+	CMPQ       AX, DI
+	JG         near
+	MOVQ       (AX), AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near:
+	MOVQ 8(CX), SI
+	MOVQ (CX), BX
+	XORQ AX, AX
+	MOVQ SI, R8
+	ANDQ $-64, R8
+	CMPQ AX, R8
+	JGE  mainend
 
 main:
-	VMOVUPS  (DX)(AX*4), Z5
-	VXORPS   Z3, Z0, Z6
-	VMAXPS   Z5, Z6, Z6
-	VMINPS   Z0, Z6, Z6
-	VSUBPS   Z6, Z5, Z5
-	VPTESTMD Z2, Z5, K1
-	VADDPS.Z Z4, Z5, K1, Z5
-	VMULPS   Z1, Z5, Z5
-	VMOVUPS  Z5, (DX)(AX*4)
-	VMOVUPS  64(DX)(AX*4), Z5
-	VXORPS   Z3, Z0, Z6
-	VMAXPS   Z5, Z6, Z6
-	VMINPS   Z0, Z6, Z6
-	VSUBPS   Z6, Z5, Z5
-	VPTESTMD Z2, Z5, K1
-	VADDPS.Z Z4, Z5, K1, Z5
-	VMULPS   Z1, Z5, Z5
-	VMOVUPS  Z5, 64(DX)(AX*4)
-	VMOVUPS  128(DX)(AX*4), Z5
-	VXORPS   Z3, Z0, Z6
-	VMAXPS   Z5, Z6, Z6
-	VMINPS   Z0, Z6, Z6
-	VSUBPS   Z6, Z5, Z5
-	VPTESTMD Z2, Z5, K1
-	VADDPS.Z Z4, Z5, K1, Z5
-	VMULPS   Z1, Z5, Z5
-	VMOVUPS  Z5, 128(DX)(AX*4)
-	VMOVUPS  192(DX)(AX*4), Z5
-	VXORPS   Z3, Z0, Z6
-	VMAXPS   Z5, Z6, Z6
-	VMINPS   Z0, Z6, Z6
-	VSUBPS   Z6, Z5, Z5
-	VPTESTMD Z2, Z5, K1
-	VADDPS.Z Z4, Z5, K1, Z5
-	VMULPS   Z1, Z5, Z5
-	VMOVUPS  Z5, 192(DX)(AX*4)
-	ADDQ     $+64, AX
-	CMPQ     AX, SI
-	JLT      main
+	VMOVUPS (BX)(AX*4), Z3
+	VMAXPS  Z3, Z2, Z4
+	VMINPS  Z0, Z4, Z4
+	VSUBPS  Z4, Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VMOVUPS Z3, (BX)(AX*4)
+	VMOVUPS 64(BX)(AX*4), Z3
+	VMAXPS  Z3, Z2, Z4
+	VMINPS  Z0, Z4, Z4
+	VSUBPS  Z4, Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VMOVUPS Z3, 64(BX)(AX*4)
+	VMOVUPS 128(BX)(AX*4), Z3
+	VMAXPS  Z3, Z2, Z4
+	VMINPS  Z0, Z4, Z4
+	VSUBPS  Z4, Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VMOVUPS Z3, 128(BX)(AX*4)
+	VMOVUPS 192(BX)(AX*4), Z3
+	VMAXPS  Z3, Z2, Z4
+	VMINPS  Z0, Z4, Z4
+	VSUBPS  Z4, Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VMOVUPS Z3, 192(BX)(AX*4)
+	ADDQ    $+64, AX
+	CMPQ    AX, R8
+	JLT     main
 
 mainend:
-	MOVQ CX, BX
-	ANDQ $-16, BX
-	CMPQ AX, BX
+	MOVQ SI, R8
+	ANDQ $-16, R8
+	CMPQ AX, R8
 	JGE  loopend
 
 loop:
-	VMOVUPS  (DX)(AX*4), Z5
-	VXORPS   Z3, Z0, Z6
-	VMAXPS   Z5, Z6, Z6
-	VMINPS   Z0, Z6, Z6
-	VSUBPS   Z6, Z5, Z5
-	VPTESTMD Z2, Z5, K1
-	VADDPS.Z Z4, Z5, K1, Z5
-	VMULPS   Z1, Z5, Z5
-	VMOVUPS  Z5, (DX)(AX*4)
-	ADDQ     $+16, AX
-	CMPQ     AX, BX
-	JLT      loop
+	VMOVUPS (BX)(AX*4), Z3
+	VMAXPS  Z3, Z2, Z4
+	VMINPS  Z0, Z4, Z4
+	VSUBPS  Z4, Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VMOVUPS Z3, (BX)(AX*4)
+	ADDQ    $+16, AX
+	CMPQ    AX, R8
+	JLT     loop
 
 loopend:
-	SUBQ      AX, CX
+	SUBQ      AX, SI
 	JE        done
-	MOVL      $0x0000ffff, BX
-	BZHIL     CX, BX, BX
-	KMOVW     BX, K1
-	VMOVUPS.Z (DX)(AX*4), K1, Z5
-	VXORPS    Z3, Z0, Z3
-	VMAXPS    Z5, Z3, Z3
-	VMINPS    Z0, Z3, Z0
-	VSUBPS    Z0, Z5, Z0
-	VPTESTMD  Z2, Z0, K2
-	VADDPS.Z  Z4, Z0, K2, Z0
-	VMULPS    Z1, Z0, Z0
-	VMOVUPS   Z0, K1, (DX)(AX*4)
+	MOVL      $0x0000ffff, R8
+	BZHIL     SI, R8, R8
+	KMOVW     R8, K1
+	VMOVUPS.Z (BX)(AX*4), K1, Z3
+	VMAXPS    Z3, Z2, Z4
+	VMINPS    Z0, Z4, Z4
+	VSUBPS    Z4, Z3, Z3
+	VMULPS    Z1, Z3, Z3
+	VMOVUPS   Z3, K1, (BX)(AX*4)
 
 done:
+	ADDQ $+24, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4

@@ -4,178 +4,232 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x3f800000
-DATA constants<>+4(SB)/4, $0x00000000
-DATA constants<>+8(SB)/4, $0xc0000000
-GLOBL constants<>(SB), RODATA|NOPTR, $12
-
-// func SquaredHinge(grad []float32, x []float32, y []float32, c *[3]float32, sum *[32]float64)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·SquaredHinge(SB), NOSPLIT, $0-88
-	MOVQ         grad_len+8(FP), CX
-	MOVQ         grad_base+0(FP), DX
-	MOVQ         x_base+24(FP), BX
-	MOVQ         y_base+48(FP), SI
-	MOVQ         sum+80(FP), DI
-	MOVQ         c+72(FP), AX
+//	label = y·labelScale + labelShift, h = 1 - label·x
+//	loss = max(h, 0)², slope = -2·label·max(h, 0)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func SquaredHinge(list [][]float32, c *[3]float32, sum *[32]float64)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·SquaredHinge(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
 	VBROADCASTSS (AX), Z0
 	VBROADCASTSS 4(AX), Z1
 	VBROADCASTSS 8(AX), Z2
-	VBROADCASTSS constants<>+0(SB), Z3
-	VBROADCASTSS constants<>+4(SB), Z4
-	VBROADCASTSS constants<>+8(SB), Z5
-	XORQ         AX, AX
-	MOVQ         CX, R8
-	ANDQ         $-64, R8
-	CMPQ         AX, R8
-	JGE          mainend
-	VMOVUPS      (DI), Z6
-	VMOVUPS      64(DI), Z7
-	VMOVUPS      128(DI), Z8
-	VMOVUPS      192(DI), Z9
+	VBROADCASTSS word3f800000<>+0(SB), Z3
+	VBROADCASTSS word00000000<>+0(SB), Z4
+	VBROADCASTSS wordc0000000<>+0(SB), Z5
+	LEAQ         -96(BX), R11
+
+entry:
+	LEAQ       576(DX), AX
+	CMPQ       AX, R11
+	JG         near
+	MOVQ       (AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       48(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       72(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+
+near:
+	MOVQ    8(DX), R10
+	MOVQ    (DX), SI
+	MOVQ    24(DX), DI
+	MOVQ    48(DX), R8
+	MOVQ    72(DX), R9
+	XORQ    AX, AX
+	MOVQ    R10, R12
+	ANDQ    $-64, R12
+	CMPQ    AX, R12
+	JGE     mainend
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	VMOVUPS 128(CX), Z8
+	VMOVUPS 192(CX), Z9
 
 main:
-	VMOVUPS       (SI)(AX*4), Z10
+	VMOVUPS       (R9)(AX*4), Z10
 	VMULPS        Z1, Z10, Z10
 	VADDPS        Z2, Z10, Z10
-	VMOVUPS       (BX)(AX*4), Z11
+	VMOVUPS       (R8)(AX*4), Z11
 	VMULPS        Z11, Z10, Z11
 	VSUBPS        Z11, Z3, Z11
 	VMAXPS        Z11, Z4, Z11
 	VMULPS        Z11, Z10, Z10
 	VMULPS        Z5, Z10, Z10
 	VMULPS        Z0, Z10, Z10
-	VMOVUPS       Z10, (DX)(AX*4)
+	VMOVUPS       Z10, (SI)(AX*4)
 	VMULPS        Z11, Z11, Z10
+	VMOVUPS       Z10, (DI)(AX*4)
 	VCVTPS2PD     Y10, Z11
 	VEXTRACTF64X4 $0x01, Z10, Y10
 	VCVTPS2PD     Y10, Z10
 	VADDPD        Z11, Z6, Z6
 	VADDPD        Z10, Z7, Z7
-	VMOVUPS       64(SI)(AX*4), Z10
+	VMOVUPS       64(R9)(AX*4), Z10
 	VMULPS        Z1, Z10, Z10
 	VADDPS        Z2, Z10, Z10
-	VMOVUPS       64(BX)(AX*4), Z11
+	VMOVUPS       64(R8)(AX*4), Z11
 	VMULPS        Z11, Z10, Z11
 	VSUBPS        Z11, Z3, Z11
 	VMAXPS        Z11, Z4, Z11
 	VMULPS        Z11, Z10, Z10
 	VMULPS        Z5, Z10, Z10
 	VMULPS        Z0, Z10, Z10
-	VMOVUPS       Z10, 64(DX)(AX*4)
+	VMOVUPS       Z10, 64(SI)(AX*4)
 	VMULPS        Z11, Z11, Z10
+	VMOVUPS       Z10, 64(DI)(AX*4)
 	VCVTPS2PD     Y10, Z11
 	VEXTRACTF64X4 $0x01, Z10, Y10
 	VCVTPS2PD     Y10, Z10
 	VADDPD        Z11, Z8, Z8
 	VADDPD        Z10, Z9, Z9
-	VMOVUPS       128(SI)(AX*4), Z10
+	VMOVUPS       128(R9)(AX*4), Z10
 	VMULPS        Z1, Z10, Z10
 	VADDPS        Z2, Z10, Z10
-	VMOVUPS       128(BX)(AX*4), Z11
+	VMOVUPS       128(R8)(AX*4), Z11
 	VMULPS        Z11, Z10, Z11
 	VSUBPS        Z11, Z3, Z11
 	VMAXPS        Z11, Z4, Z11
 	VMULPS        Z11, Z10, Z10
 	VMULPS        Z5, Z10, Z10
 	VMULPS        Z0, Z10, Z10
-	VMOVUPS       Z10, 128(DX)(AX*4)
+	VMOVUPS       Z10, 128(SI)(AX*4)
 	VMULPS        Z11, Z11, Z10
+	VMOVUPS       Z10, 128(DI)(AX*4)
 	VCVTPS2PD     Y10, Z11
 	VEXTRACTF64X4 $0x01, Z10, Y10
 	VCVTPS2PD     Y10, Z10
 	VADDPD        Z11, Z6, Z6
 	VADDPD        Z10, Z7, Z7
-	VMOVUPS       192(SI)(AX*4), Z10
+	VMOVUPS       192(R9)(AX*4), Z10
 	VMULPS        Z1, Z10, Z10
 	VADDPS        Z2, Z10, Z10
-	VMOVUPS       192(BX)(AX*4), Z11
+	VMOVUPS       192(R8)(AX*4), Z11
 	VMULPS        Z11, Z10, Z11
 	VSUBPS        Z11, Z3, Z11
 	VMAXPS        Z11, Z4, Z11
 	VMULPS        Z11, Z10, Z10
 	VMULPS        Z5, Z10, Z10
 	VMULPS        Z0, Z10, Z10
-	VMOVUPS       Z10, 192(DX)(AX*4)
+	VMOVUPS       Z10, 192(SI)(AX*4)
 	VMULPS        Z11, Z11, Z10
+	VMOVUPS       Z10, 192(DI)(AX*4)
 	VCVTPS2PD     Y10, Z11
 	VEXTRACTF64X4 $0x01, Z10, Y10
 	VCVTPS2PD     Y10, Z10
 	VADDPD        Z11, Z8, Z8
 	VADDPD        Z10, Z9, Z9
 	ADDQ          $+64, AX
-	CMPQ          AX, R8
+	CMPQ          AX, R12
 	JLT           main
-	VMOVUPS       Z6, (DI)
-	VMOVUPS       Z7, 64(DI)
-	VMOVUPS       Z8, 128(DI)
-	VMOVUPS       Z9, 192(DI)
+	VMOVUPS       Z6, (CX)
+	VMOVUPS       Z7, 64(CX)
+	VMOVUPS       Z8, 128(CX)
+	VMOVUPS       Z9, 192(CX)
 
 mainend:
-	MOVQ CX, R8
-	ANDQ $-16, R8
-	CMPQ AX, R8
+	MOVQ R10, R12
+	ANDQ $-16, R12
+	CMPQ AX, R12
 	JGE  loopend
 
 loop:
-	MOVQ          AX, R9
-	ANDQ          $+31, R9
-	VMOVUPS       (SI)(AX*4), Z6
+	MOVQ          AX, R13
+	ANDQ          $+31, R13
+	VMOVUPS       (R9)(AX*4), Z6
 	VMULPS        Z1, Z6, Z6
 	VADDPS        Z2, Z6, Z6
-	VMOVUPS       (BX)(AX*4), Z7
+	VMOVUPS       (R8)(AX*4), Z7
 	VMULPS        Z7, Z6, Z7
 	VSUBPS        Z7, Z3, Z7
 	VMAXPS        Z7, Z4, Z7
 	VMULPS        Z7, Z6, Z6
 	VMULPS        Z5, Z6, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, (DX)(AX*4)
+	VMOVUPS       Z6, (SI)(AX*4)
 	VMULPS        Z7, Z7, Z6
+	VMOVUPS       Z6, (DI)(AX*4)
 	VCVTPS2PD     Y6, Z7
 	VEXTRACTF64X4 $0x01, Z6, Y6
 	VCVTPS2PD     Y6, Z6
-	VMOVUPS       (DI)(R9*8), Z8
+	VMOVUPS       (CX)(R13*8), Z8
 	VADDPD        Z7, Z8, Z8
-	VMOVUPS       Z8, (DI)(R9*8)
-	VMOVUPS       64(DI)(R9*8), Z7
+	VMOVUPS       Z8, (CX)(R13*8)
+	VMOVUPS       64(CX)(R13*8), Z7
 	VADDPD        Z6, Z7, Z7
-	VMOVUPS       Z7, 64(DI)(R9*8)
+	VMOVUPS       Z7, 64(CX)(R13*8)
 	ADDQ          $+16, AX
-	CMPQ          AX, R8
+	CMPQ          AX, R12
 	JLT           loop
 
 loopend:
-	SUBQ          AX, CX
+	SUBQ          AX, R10
 	JE            done
-	MOVL          $0x0000ffff, R8
-	BZHIL         CX, R8, R8
-	KMOVW         R8, K1
-	MOVQ          AX, CX
-	ANDQ          $+31, CX
-	VMOVUPS.Z     (SI)(AX*4), K1, Z6
-	VMULPS        Z1, Z6, Z1
-	VADDPS        Z2, Z1, Z1
-	VMOVUPS.Z     (BX)(AX*4), K1, Z2
-	VMULPS        Z2, Z1, Z2
-	VSUBPS        Z2, Z3, Z2
-	VMAXPS        Z2, Z4, Z2
-	VMULPS        Z2, Z1, Z1
-	VMULPS        Z5, Z1, Z1
-	VMULPS        Z0, Z1, Z0
-	VMOVUPS       Z0, K1, (DX)(AX*4)
-	VMULPS        Z2, Z2, Z0
-	VMOVAPS.Z     Z0, K1, Z0
-	VCVTPS2PD     Y0, Z1
-	VEXTRACTF64X4 $0x01, Z0, Y0
-	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (DI)(CX*8), Z2
-	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (DI)(CX*8)
-	VMOVUPS       64(DI)(CX*8), Z1
-	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(DI)(CX*8)
+	MOVL          $0x0000ffff, R12
+	BZHIL         R10, R12, R12
+	KMOVW         R12, K1
+	MOVQ          AX, R10
+	ANDQ          $+31, R10
+	VMOVUPS.Z     (R9)(AX*4), K1, Z6
+	VMULPS        Z1, Z6, Z6
+	VADDPS        Z2, Z6, Z6
+	VMOVUPS.Z     (R8)(AX*4), K1, Z7
+	VMULPS        Z7, Z6, Z7
+	VSUBPS        Z7, Z3, Z7
+	VMAXPS        Z7, Z4, Z7
+	VMULPS        Z7, Z6, Z6
+	VMULPS        Z5, Z6, Z6
+	VMULPS        Z0, Z6, Z6
+	VMOVUPS       Z6, K1, (SI)(AX*4)
+	VMULPS        Z7, Z7, Z6
+	VMOVUPS       Z6, K1, (DI)(AX*4)
+	VMOVAPS.Z     Z6, K1, Z6
+	VCVTPS2PD     Y6, Z7
+	VEXTRACTF64X4 $0x01, Z6, Y6
+	VCVTPS2PD     Y6, Z6
+	VMOVUPS       (CX)(R10*8), Z8
+	VADDPD        Z7, Z8, Z8
+	VMOVUPS       Z8, (CX)(R10*8)
+	VMOVUPS       64(CX)(R10*8), Z7
+	VADDPD        Z6, Z7, Z7
+	VMOVUPS       Z7, 64(CX)(R10*8)
 
 done:
+	ADDQ $+96, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $4
+
+DATA wordc0000000<>+0(SB)/4, $0xc0000000
+GLOBL wordc0000000<>(SB), RODATA|NOPTR, $4

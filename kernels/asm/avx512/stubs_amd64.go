@@ -6,128 +6,310 @@ package avx512
 
 import "github.com/lockstep-go/lockstep/fallback"
 
+// AMSGrad is
+//
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	h ← max(h, v)
+//	p ← p - (m·step / (√(h·unbias + epsIn) + eps) + p·decay)
+//
 //go:noescape
-func AMSGrad(p, g, m, v, h []float32, c *fallback.AMSGradScalars)
+func AMSGrad(list [][]float32, c *fallback.AMSGradScalars)
 
+// AMSGradProx is
+//
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	h ← max(h, v)
+//	rate = step / (√(h·unbias + epsIn) + eps)
+//	p ← soft(p - (m·moment·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)
+//
 //go:noescape
-func AMSGradMany(list [][]float32, c *fallback.AMSGradScalars)
+func AMSGradProx(list [][]float32, c *fallback.AMSGradProxScalars)
 
+// AdaGrad is
+//
+//	a ← a + drop(x, small)²
+//	p ← p - (x·step / (√(a + epsIn) + eps) + p·decay)
+//
 //go:noescape
-func AdaGrad(p, g, a []float32, c *fallback.AdaGradScalars)
+func AdaGrad(list [][]float32, c *fallback.AdaGradScalars)
 
+// AdaGradProx is
+//
+//	a ← a + drop(x, small)²
+//	rate = step / (√(a + epsIn) + eps)
+//	p ← soft(p - (x·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)
+//
 //go:noescape
-func AdaGradMany(list [][]float32, c *fallback.AdaGradScalars)
+func AdaGradProx(list [][]float32, c *fallback.AdaGradProxScalars)
 
+// Adam is
+//
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//
 //go:noescape
-func AdaGradProx(p, g, a []float32, c *fallback.AdaGradProxScalars)
+func Adam(list [][]float32, c *fallback.AdamScalars)
 
+// AdamProx is
+//
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	rate = step / (√(v·unbias + epsIn) + eps)
+//	p ← soft(p - (m·moment·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)
+//
 //go:noescape
-func AdaGradProxMany(list [][]float32, c *fallback.AdaGradProxScalars)
+func AdamProx(list [][]float32, c *fallback.AdamProxScalars)
 
+// BCE is
+//
+//	loss = -y·max(log x, -100) - (1-y)·max(log(1-x), -100)
+//	slope = (x - y) / max((1-x)·x, 1e-12)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
 //go:noescape
-func Adam(p, g, m, v []float32, c *fallback.AdamScalars)
+func BCE(list [][]float32, c *fallback.BCEScalars, sum *[32]float64)
 
+// BCEClip is
+//
+//	q = x clipped to [low, high]
+//	loss = -y·log q - (1-y)·log(1-q)
+//	slope = (q - y) / ((1-q)·q), 0 where x is clipped
+//	grad ← slope·scale, each ← loss, sum += loss
+//
 //go:noescape
-func AdamMany(list [][]float32, c *fallback.AdamScalars)
+func BCEClip(list [][]float32, c *fallback.BCEClipScalars, sum *[32]float64)
 
+// BCEWithLogits is
+//
+//	loss = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
+//	slope = (1-y)·σ(x) - positive·y·σ(-x)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
 //go:noescape
-func AdamProx(p, g, m, v []float32, c *fallback.AdamProxScalars)
+func BCEWithLogits(list [][]float32, c *fallback.BCEWithLogitsScalars, sum *[32]float64)
 
+// CountBeyond is
+//
+//	count += 1 unless |x| ≤ limit
+//
 //go:noescape
-func AdamProxMany(list [][]float32, c *fallback.AdamProxScalars)
+func CountBeyond(list [][]float32, c *fallback.CountBeyondScalars, count *[32]float64)
 
-//go:noescape
-func BCE(grad, x, y []float32, c *fallback.BCEScalars, sum *[32]float64)
-
-//go:noescape
-func BCEClip(grad, x, y []float32, c *fallback.BCEClipScalars, sum *[32]float64)
-
-//go:noescape
-func BCEClipEach(grad, each, x, y []float32, c *fallback.BCEClipEachScalars, sum *[32]float64)
-
-//go:noescape
-func BCEEach(grad, each, x, y []float32, c *fallback.BCEEachScalars, sum *[32]float64)
-
-//go:noescape
-func BCEWithLogits(grad, x, y []float32, c *fallback.BCEWithLogitsScalars, sum *[32]float64)
-
-//go:noescape
-func BCEWithLogitsEach(grad, each, x, y []float32, c *fallback.BCEWithLogitsEachScalars, sum *[32]float64)
-
-//go:noescape
-func CountNonFinite(x []float32, count *[32]float64)
-
+// Dots is
+//
+//	z ← x·w, row by row
+//
 //go:noescape
 func Dots(z, x, w []float32)
 
+// Exp is
+//
+//	y ← e^x
+//
 //go:noescape
-func Exp(y, x []float32)
+func Exp(list [][]float32)
 
+// Fade is
+//
+//	x ← drop(x, small) if drop(g·scale, drop) is 0
+//
 //go:noescape
-func Hinge(grad, x, y []float32, c *fallback.HingeScalars, sum *[32]float64)
+func Fade(list [][]float32, c *fallback.FadeScalars)
 
+// Flush is
+//
+//	x ← drop(x, small)
+//
 //go:noescape
-func HingeEach(grad, each, x, y []float32, c *fallback.HingeEachScalars, sum *[32]float64)
+func Flush(list [][]float32, c *fallback.FlushScalars)
 
+// Hinge is
+//
+//	label = y·labelScale + labelShift, h = 1 - label·x
+//	loss = max(h, 0), slope = h > 0 ? -label : 0
+//	grad ← slope·scale, each ← loss, sum += loss
+//
 //go:noescape
-func Log(y, x []float32)
+func Hinge(list [][]float32, c *fallback.HingeScalars, sum *[32]float64)
 
+// LAMB is
+//
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	u = m·step / (√v + eps) + p·decay
+//	params += p², updates += u²
+//
 //go:noescape
-func Log1p(y, x []float32)
+func LAMB(list [][]float32, c *fallback.LAMBScalars, params *[32]float64, updates *[32]float64)
 
+// LAMBMove is
+//
+//	u = m·step / (√v + eps) + p·decay
+//	p ← p - u·rate
+//
 //go:noescape
-func MSE(grad, x, y []float32, c *fallback.MSEScalars, sum *[32]float64)
+func LAMBMove(list [][]float32, c *fallback.LAMBMoveScalars)
 
+// Lion is
+//
+//	p ← p - (sign(lerp(m, x, weight1))·step + p·decay)
+//	m ← lerp(m, x, weight2)
+//
 //go:noescape
-func MSEEach(grad, each, x, y []float32, c *fallback.MSEEachScalars, sum *[32]float64)
+func Lion(list [][]float32, c *fallback.LionScalars)
 
+// Log is
+//
+//	y ← log x
+//
 //go:noescape
-func MaxAbs(x []float32, max *[32]float32)
+func Log(list [][]float32)
 
+// Log1p is
+//
+//	y ← log(1 + x)
+//
 //go:noescape
-func Momentum(p, g, m []float32, c *fallback.MomentumScalars)
+func Log1p(list [][]float32)
 
+// MSE is
+//
+//	grad ← 2(x - y)·scale, each ← (x - y)², sum += (x - y)²
+//
 //go:noescape
-func MomentumMany(list [][]float32, c *fallback.MomentumScalars)
+func MSE(list [][]float32, c *fallback.MSEScalars, sum *[32]float64)
 
+// MaxAbs is
+//
+//	max ← max(|x|, max)
+//
 //go:noescape
-func Nesterov(p, g, m []float32, c *fallback.NesterovScalars)
+func MaxAbs(list [][]float32, max *[32]float32)
 
+// Momentum is
+//
+//	m ← m·beta + x·input
+//	p ← p - (m·step + p·decay)
+//
 //go:noescape
-func NesterovMany(list [][]float32, c *fallback.NesterovScalars)
+func Momentum(list [][]float32, c *fallback.MomentumScalars)
 
+// Nesterov is
+//
+//	m ← m·beta + x·input
+//	p ← p - (x·direct + m·step + p·decay)
+//
 //go:noescape
-func Penalty(g, p []float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64)
+func Nesterov(list [][]float32, c *fallback.NesterovScalars)
 
+// Penalty is
+//
+//	g ← g + p·l2 + sign(p)·l1
+//	absolute += |p|, squares += p²
+//
+//go:noescape
+func Penalty(list [][]float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64)
+
+// RMSprop is
+//
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - (x·step / (√(v + epsIn) + eps) + p·decay)
+//
+//go:noescape
+func RMSprop(list [][]float32, c *fallback.RMSpropScalars)
+
+// RMSpropCentered is
+//
+//	v ← v·beta2 + drop(x·root2, small)²
+//	a ← lerp(a, x, weight2)
+//	p ← p - (x·step / (√(max(v - a², 0) + epsIn) + eps) + p·decay)
+//
+//go:noescape
+func RMSpropCentered(list [][]float32, c *fallback.RMSpropCenteredScalars)
+
+// RMSpropCenteredMomentum is
+//
+//	v ← v·beta2 + drop(x·root2, small)²
+//	a ← lerp(a, x, weight2)
+//	b ← b·momentum + x·input / (√(max(v - a², 0) + epsIn) + eps)
+//	p ← p - (b·step + p·decay)
+//
+//go:noescape
+func RMSpropCenteredMomentum(list [][]float32, c *fallback.RMSpropCenteredMomentumScalars)
+
+// RMSpropMomentum is
+//
+//	v ← v·beta2 + drop(x·root2, small)²
+//	b ← b·momentum + x·input / (√(v + epsIn) + eps)
+//	p ← p - (b·step + p·decay)
+//
+//go:noescape
+func RMSpropMomentum(list [][]float32, c *fallback.RMSpropMomentumScalars)
+
+// RankOne is
+//
+//	g ← g + xᵀ·z, row by row
+//
 //go:noescape
 func RankOne(g, x, z []float32)
 
+// Regularize is
+//
+//	x ← g·scale + p·l2 + sign(p)·l1
+//
 //go:noescape
-func Regularize(x, g, p []float32, c *fallback.RegularizeScalars)
+func Regularize(list [][]float32, c *fallback.RegularizeScalars)
 
+// SGD is
+//
+//	p ← p - (x·step + p·decay)
+//
 //go:noescape
-func SGD(p, g []float32, c *fallback.SGDScalars)
+func SGD(list [][]float32, c *fallback.SGDScalars)
 
+// Shrink is
+//
+//	p ← soft(p, threshold)·shrink
+//
 //go:noescape
-func SGDMany(list [][]float32, c *fallback.SGDScalars)
+func Shrink(list [][]float32, c *fallback.ShrinkScalars)
 
+// Sqrt is
+//
+//	y ← √x
+//
 //go:noescape
-func Shrink(p []float32, c *fallback.ShrinkScalars)
+func Sqrt(list [][]float32)
 
+// SquaredHinge is
+//
+//	label = y·labelScale + labelShift, h = 1 - label·x
+//	loss = max(h, 0)², slope = -2·label·max(h, 0)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
 //go:noescape
-func Sqrt(y, x []float32)
+func SquaredHinge(list [][]float32, c *fallback.SquaredHingeScalars, sum *[32]float64)
 
+// Sum is
+//
+//	sum += x
+//
 //go:noescape
-func SquaredHinge(grad, x, y []float32, c *fallback.SquaredHingeScalars, sum *[32]float64)
+func Sum(list [][]float32, sum *[32]float64)
 
+// SumAbs is
+//
+//	sum += |x|
+//
 //go:noescape
-func SquaredHingeEach(grad, each, x, y []float32, c *fallback.SquaredHingeEachScalars, sum *[32]float64)
+func SumAbs(list [][]float32, sum *[32]float64)
 
+// SumSquares is
+//
+//	sum += x²
+//
 //go:noescape
-func Sum(x []float32, sum *[32]float64)
-
-//go:noescape
-func SumAbs(x []float32, sum *[32]float64)
-
-//go:noescape
-func SumSquares(x []float32, sum *[32]float64)
+func SumSquares(list [][]float32, sum *[32]float64)

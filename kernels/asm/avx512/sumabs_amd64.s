@@ -4,49 +4,67 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x7fffffff
-GLOBL constants<>(SB), RODATA|NOPTR, $4
-
-// func SumAbs(x []float32, sum *[32]float64)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
+//	sum += |x|
+//
+// func SumAbs(list [][]float32, sum *[32]float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
 TEXT ·SumAbs(SB), NOSPLIT, $0-32
-	MOVQ         x_len+8(FP), CX
-	MOVQ         x_base+0(FP), DX
-	MOVQ         sum+24(FP), BX
-	VBROADCASTSS constants<>+0(SB), Z0
-	XORQ         AX, AX
-	MOVQ         CX, SI
-	ANDQ         $-64, SI
-	CMPQ         AX, SI
-	JGE          mainend
-	VMOVUPS      (BX), Z1
-	VMOVUPS      64(BX), Z2
-	VMOVUPS      128(BX), Z3
-	VMOVUPS      192(BX), Z4
+	MOVQ         sum+24(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS word7fffffff<>+0(SB), Z0
+	LEAQ         -24(BX), R8
+
+entry:
+	LEAQ       144(DX), AX
+	CMPQ       AX, R8
+	JG         near
+	MOVQ       (AX), AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near:
+	MOVQ    8(DX), DI
+	MOVQ    (DX), SI
+	XORQ    AX, AX
+	MOVQ    DI, R9
+	ANDQ    $-64, R9
+	CMPQ    AX, R9
+	JGE     mainend
+	VMOVUPS (CX), Z1
+	VMOVUPS 64(CX), Z2
+	VMOVUPS 128(CX), Z3
+	VMOVUPS 192(CX), Z4
 
 main:
-	VMOVUPS       (DX)(AX*4), Z5
+	VMOVUPS       (SI)(AX*4), Z5
 	VANDPS        Z0, Z5, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z1, Z1
 	VADDPD        Z5, Z2, Z2
-	VMOVUPS       64(DX)(AX*4), Z5
+	VMOVUPS       64(SI)(AX*4), Z5
 	VANDPS        Z0, Z5, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z3, Z3
 	VADDPD        Z5, Z4, Z4
-	VMOVUPS       128(DX)(AX*4), Z5
+	VMOVUPS       128(SI)(AX*4), Z5
 	VANDPS        Z0, Z5, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z1, Z1
 	VADDPD        Z5, Z2, Z2
-	VMOVUPS       192(DX)(AX*4), Z5
+	VMOVUPS       192(SI)(AX*4), Z5
 	VANDPS        Z0, Z5, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
@@ -54,58 +72,66 @@ main:
 	VADDPD        Z6, Z3, Z3
 	VADDPD        Z5, Z4, Z4
 	ADDQ          $+64, AX
-	CMPQ          AX, SI
+	CMPQ          AX, R9
 	JLT           main
-	VMOVUPS       Z1, (BX)
-	VMOVUPS       Z2, 64(BX)
-	VMOVUPS       Z3, 128(BX)
-	VMOVUPS       Z4, 192(BX)
+	VMOVUPS       Z1, (CX)
+	VMOVUPS       Z2, 64(CX)
+	VMOVUPS       Z3, 128(CX)
+	VMOVUPS       Z4, 192(CX)
 
 mainend:
-	MOVQ CX, SI
-	ANDQ $-16, SI
-	CMPQ AX, SI
+	MOVQ DI, R9
+	ANDQ $-16, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
-	MOVQ          AX, DI
-	ANDQ          $+31, DI
-	VMOVUPS       (DX)(AX*4), Z1
+	MOVQ          AX, R10
+	ANDQ          $+31, R10
+	VMOVUPS       (SI)(AX*4), Z1
 	VANDPS        Z0, Z1, Z1
 	VCVTPS2PD     Y1, Z2
 	VEXTRACTF64X4 $0x01, Z1, Y1
 	VCVTPS2PD     Y1, Z1
-	VMOVUPS       (BX)(DI*8), Z3
+	VMOVUPS       (CX)(R10*8), Z3
 	VADDPD        Z2, Z3, Z3
-	VMOVUPS       Z3, (BX)(DI*8)
-	VMOVUPS       64(BX)(DI*8), Z2
+	VMOVUPS       Z3, (CX)(R10*8)
+	VMOVUPS       64(CX)(R10*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, 64(BX)(DI*8)
+	VMOVUPS       Z2, 64(CX)(R10*8)
 	ADDQ          $+16, AX
-	CMPQ          AX, SI
+	CMPQ          AX, R9
 	JLT           loop
 
 loopend:
-	SUBQ          AX, CX
+	SUBQ          AX, DI
 	JE            done
-	MOVL          $0x0000ffff, SI
-	BZHIL         CX, SI, SI
-	KMOVW         SI, K1
-	MOVQ          AX, CX
-	ANDQ          $+31, CX
-	VMOVUPS.Z     (DX)(AX*4), K1, Z1
-	VANDPS        Z0, Z1, Z0
-	VMOVAPS.Z     Z0, K1, Z0
-	VCVTPS2PD     Y0, Z1
-	VEXTRACTF64X4 $0x01, Z0, Y0
-	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (BX)(CX*8), Z2
+	MOVL          $0x0000ffff, R9
+	BZHIL         DI, R9, R9
+	KMOVW         R9, K1
+	MOVQ          AX, DI
+	ANDQ          $+31, DI
+	VMOVUPS.Z     (SI)(AX*4), K1, Z1
+	VANDPS        Z0, Z1, Z1
+	VMOVAPS.Z     Z1, K1, Z1
+	VCVTPS2PD     Y1, Z2
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VMOVUPS       (CX)(DI*8), Z3
+	VADDPD        Z2, Z3, Z3
+	VMOVUPS       Z3, (CX)(DI*8)
+	VMOVUPS       64(CX)(DI*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (BX)(CX*8)
-	VMOVUPS       64(BX)(CX*8), Z1
-	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(BX)(CX*8)
+	VMOVUPS       Z2, 64(CX)(DI*8)
 
 done:
+	ADDQ $+24, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4

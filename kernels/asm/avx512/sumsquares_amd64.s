@@ -4,98 +4,124 @@
 
 #include "textflag.h"
 
-// func SumSquares(x []float32, sum *[32]float64)
-// Requires: AVX, AVX512F, BMI2
+//	sum += x²
+//
+// func SumSquares(list [][]float32, sum *[32]float64)
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·SumSquares(SB), NOSPLIT, $0-32
-	MOVQ    x_len+8(FP), CX
-	MOVQ    x_base+0(FP), DX
-	MOVQ    sum+24(FP), BX
+	MOVQ   sum+24(FP), CX
+	MOVQ   list_base+0(FP), DX
+	MOVQ   list_len+8(FP), BX
+	IMUL3Q $+24, BX, BX
+	ADDQ   DX, BX
+	CMPQ   DX, BX
+	JGE    end
+	LEAQ   -24(BX), R8
+
+entry:
+	LEAQ       144(DX), AX
+	CMPQ       AX, R8
+	JG         near
+	MOVQ       (AX), AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near:
+	MOVQ    8(DX), DI
+	MOVQ    (DX), SI
 	XORQ    AX, AX
-	MOVQ    CX, SI
-	ANDQ    $-64, SI
-	CMPQ    AX, SI
+	MOVQ    DI, R9
+	ANDQ    $-64, R9
+	CMPQ    AX, R9
 	JGE     mainend
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	VMOVUPS 128(BX), Z2
-	VMOVUPS 192(BX), Z3
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS 128(CX), Z2
+	VMOVUPS 192(CX), Z3
 
 main:
-	VMOVUPS       (DX)(AX*4), Z4
+	VMOVUPS       (SI)(AX*4), Z4
 	VCVTPS2PD     Y4, Z5
 	VEXTRACTF64X4 $0x01, Z4, Y4
 	VCVTPS2PD     Y4, Z4
 	VFMADD231PD   Z5, Z5, Z0
 	VFMADD231PD   Z4, Z4, Z1
-	VMOVUPS       64(DX)(AX*4), Z4
+	VMOVUPS       64(SI)(AX*4), Z4
 	VCVTPS2PD     Y4, Z5
 	VEXTRACTF64X4 $0x01, Z4, Y4
 	VCVTPS2PD     Y4, Z4
 	VFMADD231PD   Z5, Z5, Z2
 	VFMADD231PD   Z4, Z4, Z3
-	VMOVUPS       128(DX)(AX*4), Z4
+	VMOVUPS       128(SI)(AX*4), Z4
 	VCVTPS2PD     Y4, Z5
 	VEXTRACTF64X4 $0x01, Z4, Y4
 	VCVTPS2PD     Y4, Z4
 	VFMADD231PD   Z5, Z5, Z0
 	VFMADD231PD   Z4, Z4, Z1
-	VMOVUPS       192(DX)(AX*4), Z4
+	VMOVUPS       192(SI)(AX*4), Z4
 	VCVTPS2PD     Y4, Z5
 	VEXTRACTF64X4 $0x01, Z4, Y4
 	VCVTPS2PD     Y4, Z4
 	VFMADD231PD   Z5, Z5, Z2
 	VFMADD231PD   Z4, Z4, Z3
 	ADDQ          $+64, AX
-	CMPQ          AX, SI
+	CMPQ          AX, R9
 	JLT           main
-	VMOVUPS       Z0, (BX)
-	VMOVUPS       Z1, 64(BX)
-	VMOVUPS       Z2, 128(BX)
-	VMOVUPS       Z3, 192(BX)
+	VMOVUPS       Z0, (CX)
+	VMOVUPS       Z1, 64(CX)
+	VMOVUPS       Z2, 128(CX)
+	VMOVUPS       Z3, 192(CX)
 
 mainend:
-	MOVQ CX, SI
-	ANDQ $-16, SI
-	CMPQ AX, SI
+	MOVQ DI, R9
+	ANDQ $-16, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
-	MOVQ          AX, DI
-	ANDQ          $+31, DI
-	VMOVUPS       (DX)(AX*4), Z0
+	MOVQ          AX, R10
+	ANDQ          $+31, R10
+	VMOVUPS       (SI)(AX*4), Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (BX)(DI*8), Z2
+	VMOVUPS       (CX)(R10*8), Z2
 	VFMADD231PD   Z1, Z1, Z2
-	VMOVUPS       Z2, (BX)(DI*8)
-	VMOVUPS       64(BX)(DI*8), Z1
+	VMOVUPS       Z2, (CX)(R10*8)
+	VMOVUPS       64(CX)(R10*8), Z1
 	VFMADD231PD   Z0, Z0, Z1
-	VMOVUPS       Z1, 64(BX)(DI*8)
+	VMOVUPS       Z1, 64(CX)(R10*8)
 	ADDQ          $+16, AX
-	CMPQ          AX, SI
+	CMPQ          AX, R9
 	JLT           loop
 
 loopend:
-	SUBQ          AX, CX
+	SUBQ          AX, DI
 	JE            done
-	MOVL          $0x0000ffff, SI
-	BZHIL         CX, SI, SI
-	KMOVW         SI, K1
-	MOVQ          AX, CX
-	ANDQ          $+31, CX
-	VMOVUPS.Z     (DX)(AX*4), K1, Z0
+	MOVL          $0x0000ffff, R9
+	BZHIL         DI, R9, R9
+	KMOVW         R9, K1
+	MOVQ          AX, DI
+	ANDQ          $+31, DI
+	VMOVUPS.Z     (SI)(AX*4), K1, Z0
 	VMOVAPS.Z     Z0, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (BX)(CX*8), Z2
+	VMOVUPS       (CX)(DI*8), Z2
 	VFMADD231PD   Z1, Z1, Z2
-	VMOVUPS       Z2, (BX)(CX*8)
-	VMOVUPS       64(BX)(CX*8), Z1
+	VMOVUPS       Z2, (CX)(DI*8)
+	VMOVUPS       64(CX)(DI*8), Z1
 	VFMADD231PD   Z0, Z0, Z1
-	VMOVUPS       Z1, 64(BX)(CX*8)
+	VMOVUPS       Z1, 64(CX)(DI*8)
 
 done:
+	ADDQ $+24, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET

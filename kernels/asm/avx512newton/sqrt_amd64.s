@@ -4,30 +4,50 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/4, $0x3f000000
-DATA constants<>+4(SB)/4, $0x03530122
-DATA constants<>+8(SB)/4, $0xffffffff
-DATA constants<>+12(SB)/4, $0x0fffffff
-GLOBL constants<>(SB), RODATA|NOPTR, $16
+//	y ← √x
+//
+// func Sqrt(list [][]float32)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·Sqrt(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS word3f000000<>+0(SB), Z0
+	VBROADCASTSS word03530122<>+0(SB), Z1
+	VBROADCASTSS wordffffffff<>+0(SB), Z2
+	VBROADCASTSS word0fffffff<>+0(SB), Z3
+	LEAQ         -48(DX), R8
 
-// func Sqrt(y []float32, x []float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·Sqrt(SB), NOSPLIT, $0-48
-	MOVQ         y_len+8(FP), CX
-	MOVQ         y_base+0(FP), DX
-	MOVQ         x_base+24(FP), BX
-	VBROADCASTSS constants<>+0(SB), Z0
-	VBROADCASTSS constants<>+4(SB), Z1
-	VBROADCASTSS constants<>+8(SB), Z2
-	VBROADCASTSS constants<>+12(SB), Z3
-	XORQ         AX, AX
-	MOVQ         CX, SI
-	ANDQ         $-64, SI
-	CMPQ         AX, SI
-	JGE          mainend
+entry:
+	LEAQ       288(CX), AX
+	CMPQ       AX, R8
+	JG         near
+	MOVQ       (AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+	MOVQ       24(AX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
+
+near:
+	MOVQ 8(CX), DI
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	XORQ AX, AX
+	MOVQ DI, R9
+	ANDQ $-64, R9
+	CMPQ AX, R9
+	JGE  mainend
 
 main:
-	VMOVUPS      (BX)(AX*4), Z4
+	VMOVUPS      (SI)(AX*4), Z4
 	VRSQRT14PS   Z4, Z5
 	VMULPS       Z4, Z5, Z6
 	VMULPS       Z0, Z5, Z7
@@ -45,8 +65,8 @@ main:
 	JNE          aside1
 
 back1:
-	VMOVUPS      Z5, (DX)(AX*4)
-	VMOVUPS      64(BX)(AX*4), Z4
+	VMOVUPS      Z5, (BX)(AX*4)
+	VMOVUPS      64(SI)(AX*4), Z4
 	VRSQRT14PS   Z4, Z5
 	VMULPS       Z4, Z5, Z6
 	VMULPS       Z0, Z5, Z7
@@ -64,8 +84,8 @@ back1:
 	JNE          aside2
 
 back2:
-	VMOVUPS      Z5, 64(DX)(AX*4)
-	VMOVUPS      128(BX)(AX*4), Z4
+	VMOVUPS      Z5, 64(BX)(AX*4)
+	VMOVUPS      128(SI)(AX*4), Z4
 	VRSQRT14PS   Z4, Z5
 	VMULPS       Z4, Z5, Z6
 	VMULPS       Z0, Z5, Z7
@@ -83,39 +103,44 @@ back2:
 	JNE          aside3
 
 back3:
-	VMOVUPS Z5, 128(DX)(AX*4)
-	VMOVUPS 192(BX)(AX*4), Z4
+	VMOVUPS Z5, 128(BX)(AX*4)
+	VMOVUPS 192(SI)(AX*4), Z4
 	VSQRTPS Z4, Z4
-	VMOVUPS Z4, 192(DX)(AX*4)
+	VMOVUPS Z4, 192(BX)(AX*4)
 	ADDQ    $+64, AX
-	CMPQ    AX, SI
+	CMPQ    AX, R9
 	JLT     main
 
 mainend:
-	MOVQ CX, SI
-	ANDQ $-16, SI
-	CMPQ AX, SI
+	MOVQ DI, R9
+	ANDQ $-16, R9
+	CMPQ AX, R9
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(AX*4), Z0
-	VSQRTPS Z0, Z0
-	VMOVUPS Z0, (DX)(AX*4)
+	VMOVUPS (SI)(AX*4), Z4
+	VSQRTPS Z4, Z4
+	VMOVUPS Z4, (BX)(AX*4)
 	ADDQ    $+16, AX
-	CMPQ    AX, SI
+	CMPQ    AX, R9
 	JLT     loop
 
 loopend:
-	SUBQ      AX, CX
+	SUBQ      AX, DI
 	JE        done
-	MOVL      $0x0000ffff, SI
-	BZHIL     CX, SI, SI
-	KMOVW     SI, K1
-	VMOVUPS.Z (BX)(AX*4), K1, Z0
-	VSQRTPS   Z0, Z0
-	VMOVUPS   Z0, K1, (DX)(AX*4)
+	MOVL      $0x0000ffff, R9
+	BZHIL     DI, R9, R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (SI)(AX*4), K1, Z4
+	VSQRTPS   Z4, Z4
+	VMOVUPS   Z4, K1, (BX)(AX*4)
 
 done:
+	ADDQ $+48, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
 
@@ -130,3 +155,15 @@ aside2:
 aside3:
 	VSQRTPS Z4, Z5
 	JMP     back3
+
+DATA word3f000000<>+0(SB)/4, $0x3f000000
+GLOBL word3f000000<>(SB), RODATA|NOPTR, $4
+
+DATA word03530122<>+0(SB)/4, $0x03530122
+GLOBL word03530122<>(SB), RODATA|NOPTR, $4
+
+DATA wordffffffff<>+0(SB)/4, $0xffffffff
+GLOBL wordffffffff<>(SB), RODATA|NOPTR, $4
+
+DATA word0fffffff<>+0(SB)/4, $0x0fffffff
+GLOBL word0fffffff<>(SB), RODATA|NOPTR, $4

@@ -4,253 +4,101 @@
 
 #include "textflag.h"
 
-// func AdaGrad(p, g, a []float32, c *[7]float32)
+DATA constants<>+0(SB)/8, $0x3f8000003f800000
+DATA constants<>+8(SB)/8, $0x3f8000003f800000
+DATA constants<>+16(SB)/8, $0x0000000000000000
+DATA constants<>+24(SB)/8, $0x0000000000000000
+DATA constants<>+32(SB)/8, $0xffffffffffffffff
+DATA constants<>+40(SB)/8, $0xffffffffffffffff
+DATA constants<>+48(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+56(SB)/8, $0x7fffffff7fffffff
+GLOBL constants<>(SB), RODATA|NOPTR, $64
+
+//	a ← a + drop(x, small)²
+//	p ← p - (x·step / (√(a + epsIn) + eps) + p·decay)
+//
+// func AdaGrad(list [][]float32, c *[8]float32)
 // Requires: ASIMD
-TEXT ·AdaGrad(SB), NOSPLIT, $0-80
-	MOVD c+72(FP), R3
-	FMOVS 24(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 0(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 12(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 16(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 20(R3), F25
-	VDUP V25.S[0], V25.S4
-	MOVD p_base+0(FP), R6
-	MOVD g_base+24(FP), R7
-	MOVD a_base+48(FP), R8
-	MOVD p_len+8(FP), R0
-	CMP $16, R0
-	BLT general
-	MOVWU 20(R3), R2
-	CMPW $0xffffffff, R2
-	BNE general
+TEXT ·AdaGrad(SB), NOSPLIT, $0-32
+	MOVD c+24(FP), R3
+	MOVD $constants<>(SB), R4
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
 	MOVWU 0(R3), R2
 	CMPW $0x3f800000, R2
-	BNE nokeep
-	MOVWU 12(R3), R2
-	CMPW $0x3f800000, R2
-	BNE nokeepnoscale
-
-nokeepnoscalenodecay:
-	FMOVS 4(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 8(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 16(R3), F29
+	BNE general
+	MOVWU 4(R3), R2
+	CMPW $0x0, R2
+	BNE general
+	MOVWU 8(R3), R2
+	CMPW $0x0, R2
+	BNE general
+	FMOVS 20(R3), F29
 	VDUP V29.S[0], V29.S4
 	FMOVS 24(R3), F28
 	VDUP V28.S[0], V28.S4
-	SUBS $16, R0, R0
-	BLT nokeepnoscalenodecayrest16
-
-nokeepnoscalenodecayloop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebc8c62 // cmtst v2.4s, v3.4s, v28.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R6), (F3, F5)
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e3fd400 // fadd v0.4s, v0.4s, v31.4s
-	WORD $0x4e3fd421 // fadd v1.4s, v1.4s, v31.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebc8c62 // cmtst v2.4s, v3.4s, v28.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R6), (F3, F5)
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4e3fd400 // fadd v0.4s, v0.4s, v31.4s
-	WORD $0x4e3fd421 // fadd v1.4s, v1.4s, v31.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE nokeepnoscalenodecayloop16
-
-nokeepnoscalenodecayrest16:
-	ADD $16, R0, R0
-	FMOVS 24(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 0(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 12(R3), F27
+	FMOVS 28(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 16(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 20(R3), F25
-	VDUP V25.S[0], V25.S4
-	JMP general
+	FMOVS 12(R3), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 32(R4), F2
+	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
+	FMOVQ 48(R4), F3
+	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
+	FMOVS 16(R3), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 32(R4), F2
+	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
+	FMOVQ 48(R4), F3
+	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
 
-nokeepnoscale:
-	FMOVS 4(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 8(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 12(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 16(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 24(R3), F27
-	VDUP V27.S[0], V27.S4
+usualrow:
+	CMP $18, R5
+	BLE usualnear
+	MOVD 432(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 456(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 480(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+
+usualnear:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
+	MOVD 48(R24), R8
 	SUBS $16, R0, R0
-	BLT nokeepnoscalerest16
+	BLT usualrest16
 
-nokeepnoscaleloop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4ebb8c44 // cmtst v4.4s, v2.4s, v27.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebb8c62 // cmtst v2.4s, v3.4s, v27.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R6), (F3, F5)
-	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x4e3fd400 // fadd v0.4s, v0.4s, v31.4s
-	WORD $0x4e3fd421 // fadd v1.4s, v1.4s, v31.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4ebb8c44 // cmtst v4.4s, v2.4s, v27.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebb8c62 // cmtst v2.4s, v3.4s, v27.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R6), (F3, F5)
-	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x6e3cdc84 // fmul v4.4s, v4.4s, v28.4s
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x4e3fd400 // fadd v0.4s, v0.4s, v31.4s
-	WORD $0x4e3fd421 // fadd v1.4s, v1.4s, v31.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE nokeepnoscaleloop16
-
-nokeepnoscalerest16:
-	ADD $16, R0, R0
-	FMOVS 24(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 0(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 12(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 16(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 20(R3), F25
-	VDUP V25.S[0], V25.S4
-	JMP general
-
-nokeep:
-	FMOVS 24(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 0(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 12(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 16(R3), F26
-	VDUP V26.S[0], V26.S4
-	SUBS $16, R0, R0
-	BLT nokeeprest16
-
-nokeeploop16:
+usualloop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
 	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
-	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebe8c83 // cmtst v3.4s, v4.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ebe8c45 // cmtst v5.4s, v2.4s, v30.4s
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
+	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R6), (F2, F5)
+	FLDPQ.P 64(R6), (F3, F5)
+	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
 	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
@@ -258,8 +106,8 @@ nokeeploop16:
 	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
 	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
 	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
-	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
 	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
@@ -268,22 +116,18 @@ nokeeploop16:
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
 	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
-	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebe8c83 // cmtst v3.4s, v4.4s, v30.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ebe8c45 // cmtst v5.4s, v2.4s, v30.4s
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
+	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R6), (F2, F5)
+	FLDPQ -32(R6), (F3, F5)
+	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
 	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
 	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
@@ -291,310 +135,234 @@ nokeeploop16:
 	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
 	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
 	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
-	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
 	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
 	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
-	BGE nokeeploop16
+	BGE usualloop16
 
-nokeeprest16:
+usualrest16:
 	ADD $16, R0, R0
-	FMOVS 24(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 0(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 12(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 16(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 20(R3), F25
-	VDUP V25.S[0], V25.S4
-	JMP general
+	SUBS $4, R0, R0
+	BLT usualrest4
+
+usualloop4:
+	FMOVQ.P 16(R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x4ebe8c41 // cmtst v1.4s, v2.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, -16(R8)
+	FMOVQ.P 16(R6), F1
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
+	FMOVQ F0, -16(R6)
+	SUBS $4, R0, R0
+	BGE usualloop4
+
+usualrest4:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT usualrest1
+
+usualloop1:
+	FMOVS.P 4(R8), F0
+	FMOVS.P 4(R7), F1
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x4ebe8c41 // cmtst v1.4s, v2.4s, v30.4s
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS F0, -4(R8)
+	FMOVS.P 4(R6), F1
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
+	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
+	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
+	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
+	FMOVS F0, -4(R6)
+	SUBS $1, R0, R0
+	BGE usualloop1
+
+usualrest1:
+	ADD $72, R24, R24
+	SUBS $3, R5, R5
+	BNE usualrow
+	JMP done
 
 general:
-	SUBS $16, R0, R0
-	BLT rest16
-
-loop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
-	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R6), (F2, F5)
-	WORD $0x4eb98c46 // cmtst v6.4s, v2.4s, v25.4s
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4eb98ca2 // cmtst v2.4s, v5.4s, v25.4s
-	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
-	WORD $0x6e3bdcc5 // fmul v5.4s, v6.4s, v27.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
-	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
-	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
-	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
-	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
-	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R6), (F2, F5)
-	WORD $0x4eb98c46 // cmtst v6.4s, v2.4s, v25.4s
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4eb98ca2 // cmtst v2.4s, v5.4s, v25.4s
-	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
-	WORD $0x6e3bdcc5 // fmul v5.4s, v6.4s, v27.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
-	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
-	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
-	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
-	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE loop16
-
-rest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
-
-loop4:
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e22dc41 // fmul v1.4s, v2.4s, v2.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R6), F1
-	WORD $0x4eb98c23 // cmtst v3.4s, v1.4s, v25.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e3bdc61 // fmul v1.4s, v3.4s, v27.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
-	FMOVQ F0, -16(R6)
-	SUBS $4, R0, R0
-	BGE loop4
-
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
-
-loop1:
-	FMOVS.P 4(R8), F0
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e22dc41 // fmul v1.4s, v2.4s, v2.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R8)
-	FMOVS.P 4(R6), F1
-	WORD $0x4eb98c23 // cmtst v3.4s, v1.4s, v25.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e3bdc61 // fmul v1.4s, v3.4s, v27.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
-	FMOVS F0, -4(R6)
-	SUBS $1, R0, R0
-	BGE loop1
-
-rest1:
-	RET
-
-// func AdaGradMany(list [][]float32, c *[7]float32)
-// Requires: ASIMD
-TEXT ·AdaGradMany(SB), NOSPLIT, $0-32
-	MOVD c+24(FP), R3
-	FMOVS 24(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 0(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 12(R3), F27
+	FMOVS 0(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 16(R3), F26
+	FMOVS 4(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 20(R3), F25
+	FMOVS 8(R3), F25
 	VDUP V25.S[0], V25.S4
-	MOVD list_base+0(FP), R1
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
+	FMOVS 20(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVS 24(R3), F23
+	VDUP V23.S[0], V23.S4
+	FMOVS 28(R3), F22
+	VDUP V22.S[0], V22.S4
+	FMOVQ 16(R4), F0
+	WORD $0x4e20e75f // fcmeq v31.4s, v26.4s, v0.4s
+	FMOVS 12(R3), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 32(R4), F2
+	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
+	FMOVQ 48(R4), F3
+	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
+	FMOVS 16(R3), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 32(R4), F2
+	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
+	FMOVQ 48(R4), F3
+	WORD $0x4e231c1d // and v29.16b, v0.16b, v3.16b
+	FMOVQ 16(R4), F0
+	WORD $0x4e20e73c // fcmeq v28.4s, v25.4s, v0.4s
+	MOVD $0, R25
+	MOVWU 4(R3), R2
+	CMPW $0x0, R2
+	BNE row
+	MOVWU 8(R3), R2
+	CMPW $0x0, R2
+	BNE row
+	MOVD $1, R25
 
 row:
-	MOVD 8(R1), R0
-	MOVD 0(R1), R6
-	MOVD 24(R1), R7
-	MOVD 48(R1), R8
-	SUBS $16, R0, R0
-	BLT rest16
+	CMP $18, R5
+	BLE near
+	MOVD 432(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 456(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 480(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
 
-loop16:
+near:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
+	MOVD 48(R24), R8
+	CBZ R25, scaledno
+	SUBS $16, R0, R0
+	BLT scaledrest16
+
+scaledloop16:
 	FLDPQ.P 64(R8), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
+	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
-	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebd8c83 // cmtst v3.4s, v4.4s, v29.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ebd8c45 // cmtst v5.4s, v2.4s, v29.4s
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
+	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R6), (F2, F5)
-	WORD $0x4eb98c46 // cmtst v6.4s, v2.4s, v25.4s
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4eb98ca2 // cmtst v2.4s, v5.4s, v25.4s
-	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
-	WORD $0x6e3bdcc5 // fmul v5.4s, v6.4s, v27.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
-	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
+	FLDPQ.P 64(R6), (F3, F5)
+	WORD $0x6e36dc84 // fmul v4.4s, v4.4s, v22.4s
+	WORD $0x6e36dc42 // fmul v2.4s, v2.4s, v22.4s
+	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
-	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
+	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
+	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
 	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
-	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
+	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x6e24dc82 // fmul v2.4s, v4.4s, v4.4s
-	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ebd8c83 // cmtst v3.4s, v4.4s, v29.4s
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x4ebd8c45 // cmtst v5.4s, v2.4s, v29.4s
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
+	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R6), (F2, F5)
-	WORD $0x4eb98c46 // cmtst v6.4s, v2.4s, v25.4s
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4eb98ca2 // cmtst v2.4s, v5.4s, v25.4s
-	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
-	WORD $0x6e3bdcc5 // fmul v5.4s, v6.4s, v27.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
-	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	WORD $0x4e3dd421 // fadd v1.4s, v1.4s, v29.4s
+	FLDPQ -32(R6), (F3, F5)
+	WORD $0x6e36dc84 // fmul v4.4s, v4.4s, v22.4s
+	WORD $0x6e36dc42 // fmul v2.4s, v2.4s, v22.4s
+	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
-	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
+	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
+	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
 	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
-	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
-	WORD $0x4ea0d4a0 // fsub v0.4s, v5.4s, v0.4s
-	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
+	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
 	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
-	BGE loop16
+	BGE scaledloop16
 
-rest16:
+scaledrest16:
 	ADD $16, R0, R0
+
+scaledno:
 	SUBS $4, R0, R0
 	BLT rest4
 
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e22dc41 // fmul v1.4s, v2.4s, v2.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	FMOVQ.P 16(R6), F2
+	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
+	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
+	WORD $0x6eff1c61 // bif v1.16b, v3.16b, v31.16b
+	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebd8c61 // cmtst v1.4s, v3.4s, v29.4s
+	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
+	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R6), F1
-	WORD $0x4eb98c23 // cmtst v3.4s, v1.4s, v25.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e3bdc61 // fmul v1.4s, v3.4s, v27.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6e36dc61 // fmul v1.4s, v3.4s, v22.4s
+	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
+	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
+	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
+	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x4e21d401 // fadd v1.4s, v0.4s, v1.4s
+	WORD $0x6efc1c20 // bif v0.16b, v1.16b, v28.16b
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
@@ -607,30 +375,33 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3edc41 // fmul v1.4s, v2.4s, v30.4s
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e22dc41 // fmul v1.4s, v2.4s, v2.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	FMOVS.P 4(R6), F2
+	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
+	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
+	WORD $0x6eff1c61 // bif v1.16b, v3.16b, v31.16b
+	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebd8c61 // cmtst v1.4s, v3.4s, v29.4s
+	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
+	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R8)
-	FMOVS.P 4(R6), F1
-	WORD $0x4eb98c23 // cmtst v3.4s, v1.4s, v25.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e3bdc61 // fmul v1.4s, v3.4s, v27.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
+	WORD $0x6e36dc61 // fmul v1.4s, v3.4s, v22.4s
+	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
+	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
+	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
+	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x4e21d401 // fadd v1.4s, v0.4s, v1.4s
+	WORD $0x6efc1c20 // bif v0.16b, v1.16b, v28.16b
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 
 rest1:
-	ADD $72, R1, R1
+	ADD $72, R24, R24
 	SUBS $3, R5, R5
 	BNE row
 

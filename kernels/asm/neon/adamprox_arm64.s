@@ -6,573 +6,132 @@
 
 DATA constants<>+0(SB)/8, $0x3f8000003f800000
 DATA constants<>+8(SB)/8, $0x3f8000003f800000
-GLOBL constants<>(SB), RODATA|NOPTR, $16
+DATA constants<>+16(SB)/8, $0x0000000000000000
+DATA constants<>+24(SB)/8, $0x0000000000000000
+DATA constants<>+32(SB)/8, $0xffffffffffffffff
+DATA constants<>+40(SB)/8, $0xffffffffffffffff
+DATA constants<>+48(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+56(SB)/8, $0x7fffffff7fffffff
+GLOBL constants<>(SB), RODATA|NOPTR, $64
 
-// func AdamProx(p, g, m, v []float32, c *[14]float32)
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	rate = step / (√(v·unbias + epsIn) + eps)
+//	p ← soft(p - (m·moment·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)
+//
+// func AdamProx(list [][]float32, c *[15]float32)
 // Requires: ASIMD
-TEXT ·AdamProx(SB), NOSPLIT, $0-104
-	MOVD c+96(FP), R3
+TEXT ·AdamProx(SB), NOSPLIT, $0-32
+	MOVD c+24(FP), R3
 	MOVD $constants<>(SB), R4
-	FMOVS 36(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 44(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 0(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 4(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 8(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 12(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 16(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 20(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 24(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 28(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 32(R3), F21
-	VDUP V21.S[0], V21.S4
-	FMOVS 40(R3), F20
-	VDUP V20.S[0], V20.S4
-	FMOVS 48(R3), F19
-	VDUP V19.S[0], V19.S4
-	FMOVS 52(R3), F18
-	VDUP V18.S[0], V18.S4
-	FMOVQ 0(R4), F17
-	MOVD p_base+0(FP), R6
-	MOVD g_base+24(FP), R7
-	MOVD m_base+48(FP), R8
-	MOVD v_base+72(FP), R9
-	MOVD p_len+8(FP), R0
-	CMP $16, R0
-	BLT general
-	MOVWU 36(R3), R2
-	CMPW $0xffffffff, R2
-	BNE general
-	MOVWU 40(R3), R2
-	CMPW $0xffffffff, R2
-	BNE general
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
 	MOVWU 0(R3), R2
 	CMPW $0x3f800000, R2
-	BNE nokeep
-	MOVWU 28(R3), R2
-	CMPW $0x3f800000, R2
-	BNE nokeepnoscale
-
-nokeepnoscalenodecay:
-	FMOVS 4(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 8(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 12(R3), F29
+	BNE general
+	MOVWU 4(R3), R2
+	CMPW $0x0, R2
+	BNE general
+	MOVWU 16(R3), R2
+	CMPW $0, R2
+	BLE general
+	FMOVS 8(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 16(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 20(R3), F27
+	FMOVQ 0(R4), F28
+	FMOVS 16(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 24(R3), F26
+	FMOVS 20(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 32(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 44(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 48(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 52(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVQ 0(R4), F21
-	SUBS $16, R0, R0
-	BLT nokeepnoscalenodecayrest16
-
-nokeepnoscalenodecayloop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R9), (F3, F5)
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
-	WORD $0x6e3ddc86 // fmul v6.4s, v4.4s, v29.4s
-	WORD $0x6e3ddc47 // fmul v7.4s, v2.4s, v29.4s
-	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	FSTPQ (F3, F2), -64(R9)
-	FLDPQ.P 64(R6), (F4, F5)
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
-	WORD $0x4e3bd442 // fadd v2.4s, v2.4s, v27.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
-	WORD $0x4e3ad442 // fadd v2.4s, v2.4s, v26.4s
-	WORD $0x6e23ff23 // fdiv v3.4s, v25.4s, v3.4s
-	WORD $0x6e22ff22 // fdiv v2.4s, v25.4s, v2.4s
-	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	WORD $0x6e37dc64 // fmul v4.4s, v3.4s, v23.4s
-	WORD $0x6e37dc45 // fmul v5.4s, v2.4s, v23.4s
-	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
-	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
-	WORD $0x6e601cc8 // bsl v8.16b, v6.16b, v0.16b
-	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
-	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
-	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
-	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
-	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
-	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
-	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
-	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x6e36dc63 // fmul v3.4s, v3.4s, v22.4s
-	WORD $0x6e36dc42 // fmul v2.4s, v2.4s, v22.4s
-	WORD $0x4e35d463 // fadd v3.4s, v3.4s, v21.4s
-	WORD $0x4e35d442 // fadd v2.4s, v2.4s, v21.4s
-	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb88c44 // cmtst v4.4s, v2.4s, v24.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb88c62 // cmtst v2.4s, v3.4s, v24.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R9), (F3, F5)
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
-	WORD $0x6e3ddc86 // fmul v6.4s, v4.4s, v29.4s
-	WORD $0x6e3ddc47 // fmul v7.4s, v2.4s, v29.4s
-	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	FSTPQ (F3, F2), -32(R9)
-	FLDPQ -32(R6), (F4, F5)
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
-	WORD $0x4e3bd442 // fadd v2.4s, v2.4s, v27.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
-	WORD $0x4e3ad442 // fadd v2.4s, v2.4s, v26.4s
-	WORD $0x6e23ff23 // fdiv v3.4s, v25.4s, v3.4s
-	WORD $0x6e22ff22 // fdiv v2.4s, v25.4s, v2.4s
-	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	WORD $0x6e37dc64 // fmul v4.4s, v3.4s, v23.4s
-	WORD $0x6e37dc45 // fmul v5.4s, v2.4s, v23.4s
-	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
-	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
-	WORD $0x6e601cc8 // bsl v8.16b, v6.16b, v0.16b
-	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
-	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
-	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
-	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
-	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
-	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
-	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
-	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x6e36dc63 // fmul v3.4s, v3.4s, v22.4s
-	WORD $0x6e36dc42 // fmul v2.4s, v2.4s, v22.4s
-	WORD $0x4e35d463 // fadd v3.4s, v3.4s, v21.4s
-	WORD $0x4e35d442 // fadd v2.4s, v2.4s, v21.4s
-	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE nokeepnoscalenodecayloop16
-
-nokeepnoscalenodecayrest16:
-	ADD $16, R0, R0
-	FMOVS 36(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 44(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 0(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 4(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 8(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 12(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 16(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 20(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 24(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 28(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 32(R3), F21
-	VDUP V21.S[0], V21.S4
-	FMOVS 40(R3), F20
-	VDUP V20.S[0], V20.S4
-	FMOVS 48(R3), F19
-	VDUP V19.S[0], V19.S4
-	FMOVS 52(R3), F18
-	VDUP V18.S[0], V18.S4
-	FMOVQ 0(R4), F17
-	JMP general
-
-nokeepnoscale:
-	FMOVS 4(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 8(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 12(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 16(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 20(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 24(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 28(R3), F25
+	FMOVS 24(R3), F25
 	VDUP V25.S[0], V25.S4
 	FMOVS 32(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVS 44(R3), F23
+	FMOVS 36(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 48(R3), F22
+	FMOVS 40(R3), F22
 	VDUP V22.S[0], V22.S4
-	FMOVS 52(R3), F21
+	FMOVS 44(R3), F21
 	VDUP V21.S[0], V21.S4
-	FMOVQ 0(R4), F20
-	SUBS $16, R0, R0
-	BLT nokeepnoscalerest16
-
-nokeepnoscaleloop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4eb78c44 // cmtst v4.4s, v2.4s, v23.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb78c62 // cmtst v2.4s, v3.4s, v23.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R9), (F3, F5)
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
-	WORD $0x6e3ddc86 // fmul v6.4s, v4.4s, v29.4s
-	WORD $0x6e3ddc47 // fmul v7.4s, v2.4s, v29.4s
-	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	FSTPQ (F3, F2), -64(R9)
-	FLDPQ.P 64(R6), (F4, F5)
-	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
-	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
-	WORD $0x4e3bd442 // fadd v2.4s, v2.4s, v27.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
-	WORD $0x4e3ad442 // fadd v2.4s, v2.4s, v26.4s
-	WORD $0x6e23ff03 // fdiv v3.4s, v24.4s, v3.4s
-	WORD $0x6e22ff02 // fdiv v2.4s, v24.4s, v2.4s
-	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	WORD $0x6e36dc64 // fmul v4.4s, v3.4s, v22.4s
-	WORD $0x6e36dc45 // fmul v5.4s, v2.4s, v22.4s
-	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
-	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
-	WORD $0x6e601cc8 // bsl v8.16b, v6.16b, v0.16b
-	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
-	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
-	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
-	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
-	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
-	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
-	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
-	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
-	WORD $0x6e35dc42 // fmul v2.4s, v2.4s, v21.4s
-	WORD $0x4e34d463 // fadd v3.4s, v3.4s, v20.4s
-	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
-	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4eb78c44 // cmtst v4.4s, v2.4s, v23.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4eb78c62 // cmtst v2.4s, v3.4s, v23.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x6e3fdca5 // fmul v5.4s, v5.4s, v31.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R9), (F3, F5)
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
-	WORD $0x6e3ddc86 // fmul v6.4s, v4.4s, v29.4s
-	WORD $0x6e3ddc47 // fmul v7.4s, v2.4s, v29.4s
-	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	FSTPQ (F3, F2), -32(R9)
-	FLDPQ -32(R6), (F4, F5)
-	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
-	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
-	WORD $0x4e3bd442 // fadd v2.4s, v2.4s, v27.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
-	WORD $0x4e3ad442 // fadd v2.4s, v2.4s, v26.4s
-	WORD $0x6e23ff03 // fdiv v3.4s, v24.4s, v3.4s
-	WORD $0x6e22ff02 // fdiv v2.4s, v24.4s, v2.4s
-	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	WORD $0x6e36dc64 // fmul v4.4s, v3.4s, v22.4s
-	WORD $0x6e36dc45 // fmul v5.4s, v2.4s, v22.4s
-	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
-	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
-	WORD $0x6e601cc8 // bsl v8.16b, v6.16b, v0.16b
-	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
-	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
-	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
-	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
-	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
-	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
-	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
-	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
-	WORD $0x6e35dc42 // fmul v2.4s, v2.4s, v21.4s
-	WORD $0x4e34d463 // fadd v3.4s, v3.4s, v20.4s
-	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
-	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE nokeepnoscaleloop16
-
-nokeepnoscalerest16:
-	ADD $16, R0, R0
-	FMOVS 36(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 44(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 0(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 4(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 8(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 12(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 16(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 20(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 24(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 28(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 32(R3), F21
-	VDUP V21.S[0], V21.S4
-	FMOVS 40(R3), F20
+	FMOVS 48(R3), F20
 	VDUP V20.S[0], V20.S4
-	FMOVS 48(R3), F19
+	FMOVS 52(R3), F19
 	VDUP V19.S[0], V19.S4
-	FMOVS 52(R3), F18
+	FMOVS 56(R3), F18
 	VDUP V18.S[0], V18.S4
-	FMOVQ 0(R4), F17
-	JMP general
+	FMOVS 12(R3), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 32(R4), F2
+	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
+	FMOVQ 48(R4), F3
+	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
+	FMOVS 28(R3), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 32(R4), F2
+	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
+	FMOVQ 48(R4), F3
+	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
 
-nokeep:
-	FMOVS 44(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 0(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 12(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 16(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 20(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 24(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 28(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 32(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 48(R3), F21
-	VDUP V21.S[0], V21.S4
-	FMOVS 52(R3), F20
-	VDUP V20.S[0], V20.S4
-	FMOVQ 0(R4), F19
-	SUBS $16, R0, R0
-	BLT nokeeprest16
+usualrow:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
+	MOVD 48(R24), R8
+	MOVD 72(R24), R9
+	SUBS $8, R0, R0
+	BLT usualrest8
 
-nokeeploop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
+usualloop8:
+	FLDPQ.P 32(R8), (F0, F1)
+	FLDPQ.P 32(R7), (F2, F3)
 	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
 	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R9), (F2, F5)
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc86 // fmul v6.4s, v4.4s, v27.4s
-	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
-	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	FSTPQ (F2, F3), -64(R9)
-	FLDPQ.P 64(R6), (F4, F5)
-	WORD $0x6e37dc84 // fmul v4.4s, v4.4s, v23.4s
-	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
-	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
-	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
-	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
-	WORD $0x6e22fec2 // fdiv v2.4s, v22.4s, v2.4s
-	WORD $0x6e23fec3 // fdiv v3.4s, v22.4s, v3.4s
-	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	WORD $0x6e35dc44 // fmul v4.4s, v2.4s, v21.4s
-	WORD $0x6e35dc65 // fmul v5.4s, v3.4s, v21.4s
-	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
-	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
-	WORD $0x6e601cc8 // bsl v8.16b, v6.16b, v0.16b
-	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
-	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
-	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
-	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
-	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
-	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
-	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
-	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x6e34dc42 // fmul v2.4s, v2.4s, v20.4s
-	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
-	WORD $0x4e33d442 // fadd v2.4s, v2.4s, v19.4s
-	WORD $0x4e33d463 // fadd v3.4s, v3.4s, v19.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3edc83 // fmul v3.4s, v4.4s, v30.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4ebf8c64 // cmtst v4.4s, v3.4s, v31.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
+	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
+	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R9), (F2, F5)
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x6e3bdc86 // fmul v6.4s, v4.4s, v27.4s
-	WORD $0x6e3bdc67 // fmul v7.4s, v3.4s, v27.4s
-	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	FLDPQ.P 32(R9), (F3, F5)
+	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
+	WORD $0x6e3adca5 // fmul v5.4s, v5.4s, v26.4s
+	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
+	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
+	WORD $0x4ebe8c86 // cmtst v6.4s, v4.4s, v30.4s
+	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
+	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
+	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
+	WORD $0x6e26dcc2 // fmul v2.4s, v6.4s, v6.4s
+	WORD $0x6e24dc84 // fmul v4.4s, v4.4s, v4.4s
+	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
+	WORD $0x4e24d4a3 // fadd v3.4s, v5.4s, v4.4s
 	FSTPQ (F2, F3), -32(R9)
-	FLDPQ -32(R6), (F4, F5)
-	WORD $0x6e37dc84 // fmul v4.4s, v4.4s, v23.4s
-	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
-	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
-	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
+	FLDPQ.P 32(R6), (F4, F5)
+	WORD $0x6e35dc00 // fmul v0.4s, v0.4s, v21.4s
+	WORD $0x6e35dc21 // fmul v1.4s, v1.4s, v21.4s
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	WORD $0x6e38dc63 // fmul v3.4s, v3.4s, v24.4s
+	WORD $0x4e37d442 // fadd v2.4s, v2.4s, v23.4s
+	WORD $0x4e37d463 // fadd v3.4s, v3.4s, v23.4s
 	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
 	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
-	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
-	WORD $0x6e22fec2 // fdiv v2.4s, v22.4s, v2.4s
-	WORD $0x6e23fec3 // fdiv v3.4s, v22.4s, v3.4s
+	WORD $0x4e36d442 // fadd v2.4s, v2.4s, v22.4s
+	WORD $0x4e36d463 // fadd v3.4s, v3.4s, v22.4s
+	WORD $0x6e22fe82 // fdiv v2.4s, v20.4s, v2.4s
+	WORD $0x6e23fe83 // fdiv v3.4s, v20.4s, v3.4s
 	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
 	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x6e3ddc86 // fmul v6.4s, v4.4s, v29.4s
+	WORD $0x6e3ddca7 // fmul v7.4s, v5.4s, v29.4s
+	WORD $0x4e26d400 // fadd v0.4s, v0.4s, v6.4s
+	WORD $0x4e27d421 // fadd v1.4s, v1.4s, v7.4s
 	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
 	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	WORD $0x6e35dc44 // fmul v4.4s, v2.4s, v21.4s
-	WORD $0x6e35dc65 // fmul v5.4s, v3.4s, v21.4s
+	WORD $0x6e33dc44 // fmul v4.4s, v2.4s, v19.4s
+	WORD $0x6e33dc65 // fmul v5.4s, v3.4s, v19.4s
 	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
 	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
@@ -585,578 +144,304 @@ nokeeploop16:
 	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
 	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
 	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x6e34dc42 // fmul v2.4s, v2.4s, v20.4s
-	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
-	WORD $0x4e33d442 // fadd v2.4s, v2.4s, v19.4s
-	WORD $0x4e33d463 // fadd v3.4s, v3.4s, v19.4s
+	WORD $0x6e32dc42 // fmul v2.4s, v2.4s, v18.4s
+	WORD $0x6e32dc63 // fmul v3.4s, v3.4s, v18.4s
+	WORD $0x4e3cd442 // fadd v2.4s, v2.4s, v28.4s
+	WORD $0x4e3cd463 // fadd v3.4s, v3.4s, v28.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
 	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
 	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE nokeeploop16
+	SUBS $8, R0, R0
+	BGE usualloop8
 
-nokeeprest16:
-	ADD $16, R0, R0
-	FMOVS 36(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 44(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 0(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 4(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 8(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 12(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 16(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 20(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 24(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 28(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 32(R3), F21
-	VDUP V21.S[0], V21.S4
-	FMOVS 40(R3), F20
-	VDUP V20.S[0], V20.S4
-	FMOVS 48(R3), F19
-	VDUP V19.S[0], V19.S4
-	FMOVS 52(R3), F18
-	VDUP V18.S[0], V18.S4
-	FMOVQ 0(R4), F17
-	JMP general
+usualrest8:
+	ADD $8, R0, R0
+	SUBS $4, R0, R0
+	BLT usualrest4
+
+usualloop4:
+	FMOVQ.P 16(R8), F0
+	FMOVQ.P 16(R7), F1
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, -16(R8)
+	FMOVQ.P 16(R9), F1
+	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
+	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
+	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e23dc62 // fmul v2.4s, v3.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	FMOVQ F1, -16(R9)
+	FMOVQ.P 16(R6), F2
+	WORD $0x6e35dc00 // fmul v0.4s, v0.4s, v21.4s
+	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
+	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
+	WORD $0x6e21fe81 // fdiv v1.4s, v20.4s, v1.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x6e3ddc43 // fmul v3.4s, v2.4s, v29.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
+	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	FMOVQ F0, -16(R6)
+	SUBS $4, R0, R0
+	BGE usualloop4
+
+usualrest4:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT usualrest1
+
+usualloop1:
+	FMOVS.P 4(R8), F0
+	FMOVS.P 4(R7), F1
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS F0, -4(R8)
+	FMOVS.P 4(R9), F1
+	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
+	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
+	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e23dc62 // fmul v2.4s, v3.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	FMOVS F1, -4(R9)
+	FMOVS.P 4(R6), F2
+	WORD $0x6e35dc00 // fmul v0.4s, v0.4s, v21.4s
+	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
+	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
+	WORD $0x6e21fe81 // fdiv v1.4s, v20.4s, v1.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x6e3ddc43 // fmul v3.4s, v2.4s, v29.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
+	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
+	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
+	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
+	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
+	FMOVS F0, -4(R6)
+	SUBS $1, R0, R0
+	BGE usualloop1
+
+usualrest1:
+	ADD $96, R24, R24
+	SUBS $4, R5, R5
+	BNE usualrow
+	JMP done
 
 general:
-	SUBS $16, R0, R0
-	BLT rest16
-
-loop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3ddc83 // fmul v3.4s, v4.4s, v29.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4ebe8c64 // cmtst v4.4s, v3.4s, v30.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F2, F0), -64(R8)
-	FLDPQ.P 64(R9), (F1, F5)
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
-	WORD $0x6e3adc86 // fmul v6.4s, v4.4s, v26.4s
-	WORD $0x6e3adc67 // fmul v7.4s, v3.4s, v26.4s
-	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	WORD $0x4ebf8c24 // cmtst v4.4s, v1.4s, v31.4s
-	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
-	WORD $0x4ebf8c61 // cmtst v1.4s, v3.4s, v31.4s
-	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
-	FSTPQ (F4, F1), -64(R9)
-	FLDPQ.P 64(R6), (F3, F5)
-	WORD $0x4eb48c66 // cmtst v6.4s, v3.4s, v20.4s
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4eb48ca3 // cmtst v3.4s, v5.4s, v20.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
-	WORD $0x6e36dcc5 // fmul v5.4s, v6.4s, v22.4s
-	WORD $0x6e36dc63 // fmul v3.4s, v3.4s, v22.4s
-	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
-	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
-	WORD $0x4e38d484 // fadd v4.4s, v4.4s, v24.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e37d484 // fadd v4.4s, v4.4s, v23.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x6e24fea4 // fdiv v4.4s, v21.4s, v4.4s
-	WORD $0x6e21fea1 // fdiv v1.4s, v21.4s, v1.4s
-	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
-	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	WORD $0x4ea2d4a2 // fsub v2.4s, v5.4s, v2.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e33dc83 // fmul v3.4s, v4.4s, v19.4s
-	WORD $0x6e33dc25 // fmul v5.4s, v1.4s, v19.4s
-	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
-	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
-	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
-	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
-	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
-	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
-	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
-	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
-	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dc83 // fmul v3.4s, v4.4s, v18.4s
-	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
-	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
-	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
-	WORD $0x6e23fc42 // fdiv v2.4s, v2.4s, v3.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FSTPQ (F2, F0), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3ddc83 // fmul v3.4s, v4.4s, v29.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4ebe8c64 // cmtst v4.4s, v3.4s, v30.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F2, F0), -32(R8)
-	FLDPQ -32(R9), (F1, F5)
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
-	WORD $0x6e3adc86 // fmul v6.4s, v4.4s, v26.4s
-	WORD $0x6e3adc67 // fmul v7.4s, v3.4s, v26.4s
-	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	WORD $0x4ebf8c24 // cmtst v4.4s, v1.4s, v31.4s
-	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
-	WORD $0x4ebf8c61 // cmtst v1.4s, v3.4s, v31.4s
-	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
-	FSTPQ (F4, F1), -32(R9)
-	FLDPQ -32(R6), (F3, F5)
-	WORD $0x4eb48c66 // cmtst v6.4s, v3.4s, v20.4s
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4eb48ca3 // cmtst v3.4s, v5.4s, v20.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
-	WORD $0x6e36dcc5 // fmul v5.4s, v6.4s, v22.4s
-	WORD $0x6e36dc63 // fmul v3.4s, v3.4s, v22.4s
-	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
-	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
-	WORD $0x4e38d484 // fadd v4.4s, v4.4s, v24.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e37d484 // fadd v4.4s, v4.4s, v23.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x6e24fea4 // fdiv v4.4s, v21.4s, v4.4s
-	WORD $0x6e21fea1 // fdiv v1.4s, v21.4s, v1.4s
-	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
-	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	WORD $0x4ea2d4a2 // fsub v2.4s, v5.4s, v2.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e33dc83 // fmul v3.4s, v4.4s, v19.4s
-	WORD $0x6e33dc25 // fmul v5.4s, v1.4s, v19.4s
-	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
-	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
-	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
-	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
-	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
-	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
-	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
-	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
-	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dc83 // fmul v3.4s, v4.4s, v18.4s
-	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
-	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
-	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
-	WORD $0x6e23fc42 // fdiv v2.4s, v2.4s, v3.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FSTPQ (F2, F0), -32(R6)
-	SUBS $16, R0, R0
-	BGE loop16
-
-rest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
-
-loop4:
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3ddc41 // fmul v1.4s, v2.4s, v29.4s
-	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ F1, -16(R8)
-	FMOVQ.P 16(R9), F0
-	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
-	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
-	WORD $0x6e22dc62 // fmul v2.4s, v3.4s, v2.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ F2, -16(R9)
-	FMOVQ.P 16(R6), F0
-	WORD $0x4eb48c03 // cmtst v3.4s, v0.4s, v20.4s
-	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x6e36dc60 // fmul v0.4s, v3.4s, v22.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e37d442 // fadd v2.4s, v2.4s, v23.4s
-	WORD $0x6e22fea2 // fdiv v2.4s, v21.4s, v2.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e33dc41 // fmul v1.4s, v2.4s, v19.4s
-	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
-	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dc41 // fmul v1.4s, v2.4s, v18.4s
-	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R6)
-	SUBS $4, R0, R0
-	BGE loop4
-
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
-
-loop1:
-	FMOVS.P 4(R8), F0
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3ddc41 // fmul v1.4s, v2.4s, v29.4s
-	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS F1, -4(R8)
-	FMOVS.P 4(R9), F0
-	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
-	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
-	WORD $0x6e22dc62 // fmul v2.4s, v3.4s, v2.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS F2, -4(R9)
-	FMOVS.P 4(R6), F0
-	WORD $0x4eb48c03 // cmtst v3.4s, v0.4s, v20.4s
-	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x6e36dc60 // fmul v0.4s, v3.4s, v22.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e37d442 // fadd v2.4s, v2.4s, v23.4s
-	WORD $0x6e22fea2 // fdiv v2.4s, v21.4s, v2.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e33dc41 // fmul v1.4s, v2.4s, v19.4s
-	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
-	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dc41 // fmul v1.4s, v2.4s, v18.4s
-	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R6)
-	SUBS $1, R0, R0
-	BGE loop1
-
-rest1:
-	RET
-
-// func AdamProxMany(list [][]float32, c *[14]float32)
-// Requires: ASIMD
-TEXT ·AdamProxMany(SB), NOSPLIT, $0-32
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	FMOVS 36(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 44(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 0(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 4(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 8(R3), F27
+	FMOVS 0(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 12(R3), F26
+	FMOVS 4(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 16(R3), F25
+	FMOVS 8(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 20(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 24(R3), F23
+	FMOVQ 0(R4), F24
+	FMOVS 16(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 28(R3), F22
+	FMOVS 20(R3), F22
 	VDUP V22.S[0], V22.S4
-	FMOVS 32(R3), F21
+	FMOVS 24(R3), F21
 	VDUP V21.S[0], V21.S4
-	FMOVS 40(R3), F20
+	FMOVS 32(R3), F20
 	VDUP V20.S[0], V20.S4
-	FMOVS 48(R3), F19
+	FMOVS 36(R3), F19
 	VDUP V19.S[0], V19.S4
-	FMOVS 52(R3), F18
+	FMOVS 40(R3), F18
 	VDUP V18.S[0], V18.S4
-	FMOVQ 0(R4), F17
-	MOVD list_base+0(FP), R1
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
+	FMOVS 44(R3), F17
+	VDUP V17.S[0], V17.S4
+	FMOVS 48(R3), F16
+	VDUP V16.S[0], V16.S4
+	FMOVS 52(R3), F15
+	VDUP V15.S[0], V15.S4
+	FMOVS 56(R3), F14
+	VDUP V14.S[0], V14.S4
+	FMOVQ 16(R4), F0
+	WORD $0x4e20e75f // fcmeq v31.4s, v26.4s, v0.4s
+	FMOVS 12(R3), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 32(R4), F2
+	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
+	FMOVQ 48(R4), F3
+	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
+	FMOVQ 16(R4), F0
+	WORD $0x6ea0e6fd // fcmgt v29.4s, v23.4s, v0.4s
+	FMOVS 28(R3), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 32(R4), F2
+	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
+	FMOVQ 48(R4), F3
+	WORD $0x4e231c1c // and v28.16b, v0.16b, v3.16b
+	MOVD $0, R25
+	MOVWU 4(R3), R2
+	CMPW $0x0, R2
+	BNE row
+	MOVWU 16(R3), R2
+	CMPW $0, R2
+	BLE row
+	MOVD $1, R25
 
 row:
-	MOVD 8(R1), R0
-	MOVD 0(R1), R6
-	MOVD 24(R1), R7
-	MOVD 48(R1), R8
-	MOVD 72(R1), R9
-	SUBS $16, R0, R0
-	BLT rest16
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
+	MOVD 48(R24), R8
+	MOVD 72(R24), R9
+	CBZ R25, scaledno
+	SUBS $8, R0, R0
+	BLT scaledrest8
 
-loop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
+scaledloop8:
+	FLDPQ.P 32(R8), (F0, F1)
+	FLDPQ.P 32(R7), (F2, F3)
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
+	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
 	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
 	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3ddc83 // fmul v3.4s, v4.4s, v29.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4ebe8c64 // cmtst v4.4s, v3.4s, v30.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
+	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
+	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
+	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F2, F0), -64(R8)
-	FLDPQ.P 64(R9), (F1, F5)
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
-	WORD $0x6e3adc86 // fmul v6.4s, v4.4s, v26.4s
-	WORD $0x6e3adc67 // fmul v7.4s, v3.4s, v26.4s
-	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	WORD $0x4ebf8c24 // cmtst v4.4s, v1.4s, v31.4s
-	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
-	WORD $0x4ebf8c61 // cmtst v1.4s, v3.4s, v31.4s
-	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
-	FSTPQ (F4, F1), -64(R9)
-	FLDPQ.P 64(R6), (F3, F5)
-	WORD $0x4eb48c66 // cmtst v6.4s, v3.4s, v20.4s
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4eb48ca3 // cmtst v3.4s, v5.4s, v20.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
-	WORD $0x6e36dcc5 // fmul v5.4s, v6.4s, v22.4s
+	FSTPQ (F0, F1), -32(R8)
+	FLDPQ.P 32(R9), (F3, F5)
 	WORD $0x6e36dc63 // fmul v3.4s, v3.4s, v22.4s
-	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
-	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
-	WORD $0x4e38d484 // fadd v4.4s, v4.4s, v24.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e37d484 // fadd v4.4s, v4.4s, v23.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x6e24fea4 // fdiv v4.4s, v21.4s, v4.4s
-	WORD $0x6e21fea1 // fdiv v1.4s, v21.4s, v1.4s
-	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
-	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	WORD $0x4ea2d4a2 // fsub v2.4s, v5.4s, v2.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e33dc83 // fmul v3.4s, v4.4s, v19.4s
-	WORD $0x6e33dc25 // fmul v5.4s, v1.4s, v19.4s
-	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
-	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
-	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
-	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
-	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
-	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
-	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
-	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
-	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dc83 // fmul v3.4s, v4.4s, v18.4s
-	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
-	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
-	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
-	WORD $0x6e23fc42 // fdiv v2.4s, v2.4s, v3.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FSTPQ (F2, F0), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
+	WORD $0x6e36dca5 // fmul v5.4s, v5.4s, v22.4s
+	WORD $0x6e35dc84 // fmul v4.4s, v4.4s, v21.4s
+	WORD $0x6e35dc42 // fmul v2.4s, v2.4s, v21.4s
+	WORD $0x4ebc8c86 // cmtst v6.4s, v4.4s, v28.4s
+	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
+	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3ddc83 // fmul v3.4s, v4.4s, v29.4s
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4ebe8c64 // cmtst v4.4s, v3.4s, v30.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F2, F0), -32(R8)
-	FLDPQ -32(R9), (F1, F5)
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
-	WORD $0x6e3adc86 // fmul v6.4s, v4.4s, v26.4s
-	WORD $0x6e3adc67 // fmul v7.4s, v3.4s, v26.4s
-	WORD $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
-	WORD $0x6e23dce3 // fmul v3.4s, v7.4s, v3.4s
-	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	WORD $0x4ebf8c24 // cmtst v4.4s, v1.4s, v31.4s
-	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
-	WORD $0x4ebf8c61 // cmtst v1.4s, v3.4s, v31.4s
-	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
-	FSTPQ (F4, F1), -32(R9)
-	FLDPQ -32(R6), (F3, F5)
-	WORD $0x4eb48c66 // cmtst v6.4s, v3.4s, v20.4s
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4eb48ca3 // cmtst v3.4s, v5.4s, v20.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
-	WORD $0x6e36dcc5 // fmul v5.4s, v6.4s, v22.4s
-	WORD $0x6e36dc63 // fmul v3.4s, v3.4s, v22.4s
-	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
-	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
-	WORD $0x4e38d484 // fadd v4.4s, v4.4s, v24.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e37d484 // fadd v4.4s, v4.4s, v23.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x6e24fea4 // fdiv v4.4s, v21.4s, v4.4s
-	WORD $0x6e21fea1 // fdiv v1.4s, v21.4s, v1.4s
-	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
-	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	WORD $0x4ea2d4a2 // fsub v2.4s, v5.4s, v2.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e33dc83 // fmul v3.4s, v4.4s, v19.4s
-	WORD $0x6e33dc25 // fmul v5.4s, v1.4s, v19.4s
-	WORD $0x6ea0f866 // fneg v6.4s, v3.4s
+	WORD $0x6e26dcc2 // fmul v2.4s, v6.4s, v6.4s
+	WORD $0x6e24dc84 // fmul v4.4s, v4.4s, v4.4s
+	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
+	WORD $0x4e24d4a3 // fadd v3.4s, v5.4s, v4.4s
+	FSTPQ (F2, F3), -32(R9)
+	FLDPQ.P 32(R6), (F4, F5)
+	WORD $0x6e31dc00 // fmul v0.4s, v0.4s, v17.4s
+	WORD $0x6e31dc21 // fmul v1.4s, v1.4s, v17.4s
+	WORD $0x6e34dc42 // fmul v2.4s, v2.4s, v20.4s
+	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
+	WORD $0x4e33d442 // fadd v2.4s, v2.4s, v19.4s
+	WORD $0x4e33d463 // fadd v3.4s, v3.4s, v19.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e32d442 // fadd v2.4s, v2.4s, v18.4s
+	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
+	WORD $0x6e22fe02 // fdiv v2.4s, v16.4s, v2.4s
+	WORD $0x6e23fe03 // fdiv v3.4s, v16.4s, v3.4s
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x6e39dc86 // fmul v6.4s, v4.4s, v25.4s
+	WORD $0x6e39dca7 // fmul v7.4s, v5.4s, v25.4s
+	WORD $0x4e26d400 // fadd v0.4s, v0.4s, v6.4s
+	WORD $0x4e27d421 // fadd v1.4s, v1.4s, v7.4s
+	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
+	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
+	WORD $0x6e2fdc44 // fmul v4.4s, v2.4s, v15.4s
+	WORD $0x6e2fdc65 // fmul v5.4s, v3.4s, v15.4s
+	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
-	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
-	WORD $0x6ea0e4e6 // fcmgt v6.4s, v7.4s, v0.4s
-	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x6ea8e467 // fcmgt v7.4s, v3.4s, v8.4s
-	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
-	WORD $0x6ea6e4a3 // fcmgt v3.4s, v5.4s, v6.4s
-	WORD $0x6e651cc3 // bsl v3.16b, v6.16b, v5.16b
-	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dc83 // fmul v3.4s, v4.4s, v18.4s
-	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
-	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
-	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
-	WORD $0x6e23fc42 // fdiv v2.4s, v2.4s, v3.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FSTPQ (F2, F0), -32(R6)
-	SUBS $16, R0, R0
-	BGE loop16
+	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
+	WORD $0x6e601cc8 // bsl v8.16b, v6.16b, v0.16b
+	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
+	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
+	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
+	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
+	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
+	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
+	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
+	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
+	WORD $0x6e2edc42 // fmul v2.4s, v2.4s, v14.4s
+	WORD $0x6e2edc63 // fmul v3.4s, v3.4s, v14.4s
+	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
+	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
+	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -32(R6)
+	SUBS $8, R0, R0
+	BGE scaledloop8
 
-rest16:
-	ADD $16, R0, R0
+scaledrest8:
+	ADD $8, R0, R0
+
+scaledno:
 	SUBS $4, R0, R0
 	BLT rest4
 
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3ddc41 // fmul v1.4s, v2.4s, v29.4s
-	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ F1, -16(R8)
-	FMOVQ.P 16(R9), F0
-	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	FMOVQ.P 16(R6), F2
 	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
-	WORD $0x6e22dc62 // fmul v2.4s, v3.4s, v2.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVQ F2, -16(R9)
-	FMOVQ.P 16(R6), F0
-	WORD $0x4eb48c03 // cmtst v3.4s, v0.4s, v20.4s
-	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x6e36dc60 // fmul v0.4s, v3.4s, v22.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e37d442 // fadd v2.4s, v2.4s, v23.4s
-	WORD $0x6e22fea2 // fdiv v2.4s, v21.4s, v2.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e33dc41 // fmul v1.4s, v2.4s, v19.4s
-	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
+	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
+	WORD $0x6eff1c61 // bif v1.16b, v3.16b, v31.16b
+	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebd1fa1 // mov v1.16b, v29.16b
+	WORD $0x6e631c01 // bsl v1.16b, v0.16b, v3.16b
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
+	FMOVQ F0, -16(R8)
+	FMOVQ.P 16(R9), F1
+	WORD $0x6e36dc21 // fmul v1.4s, v1.4s, v22.4s
+	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
+	WORD $0x4ebc8c64 // cmtst v4.4s, v3.4s, v28.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FMOVQ F1, -16(R9)
+	WORD $0x6e31dc00 // fmul v0.4s, v0.4s, v17.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e21fe01 // fdiv v1.4s, v16.4s, v1.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x6e2fdc22 // fmul v2.4s, v1.4s, v15.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
-	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dc41 // fmul v1.4s, v2.4s, v18.4s
-	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
+	WORD $0x6e2edc21 // fmul v1.4s, v1.4s, v14.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -1170,52 +455,53 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3ddc41 // fmul v1.4s, v2.4s, v29.4s
-	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS F1, -4(R8)
-	FMOVS.P 4(R9), F0
-	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
+	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	FMOVS.P 4(R6), F2
 	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
-	WORD $0x6e22dc62 // fmul v2.4s, v3.4s, v2.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FMOVS F2, -4(R9)
-	FMOVS.P 4(R6), F0
-	WORD $0x4eb48c03 // cmtst v3.4s, v0.4s, v20.4s
-	WORD $0x4e201c63 // and v3.16b, v3.16b, v0.16b
-	WORD $0x6e36dc60 // fmul v0.4s, v3.4s, v22.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e37d442 // fadd v2.4s, v2.4s, v23.4s
-	WORD $0x6e22fea2 // fdiv v2.4s, v21.4s, v2.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6e33dc41 // fmul v1.4s, v2.4s, v19.4s
-	WORD $0x6ea0f823 // fneg v3.4s, v1.4s
+	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
+	WORD $0x6eff1c61 // bif v1.16b, v3.16b, v31.16b
+	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x4ebd1fa1 // mov v1.16b, v29.16b
+	WORD $0x6e631c01 // bsl v1.16b, v0.16b, v3.16b
+	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
+	FMOVS F0, -4(R8)
+	FMOVS.P 4(R9), F1
+	WORD $0x6e36dc21 // fmul v1.4s, v1.4s, v22.4s
+	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
+	WORD $0x4ebc8c64 // cmtst v4.4s, v3.4s, v28.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FMOVS F1, -4(R9)
+	WORD $0x6e31dc00 // fmul v0.4s, v0.4s, v17.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x6e21fe01 // fdiv v1.4s, v16.4s, v1.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
+	WORD $0x6e2fdc22 // fmul v2.4s, v1.4s, v15.4s
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e423 // fcmgt v3.4s, v1.4s, v4.4s
-	WORD $0x6e611c83 // bsl v3.16b, v4.16b, v1.16b
+	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
+	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dc41 // fmul v1.4s, v2.4s, v18.4s
-	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
+	WORD $0x6e2edc21 // fmul v1.4s, v1.4s, v14.4s
+	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 
 rest1:
-	ADD $96, R1, R1
+	ADD $96, R24, R24
 	SUBS $4, R5, R5
 	BNE row
 

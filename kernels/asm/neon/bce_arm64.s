@@ -6,93 +6,103 @@
 
 DATA constants<>+0(SB)/8, $0x3f8000003f800000
 DATA constants<>+8(SB)/8, $0x3f8000003f800000
-DATA constants<>+16(SB)/8, $0x0000000000000000
-DATA constants<>+24(SB)/8, $0x0000000000000000
-DATA constants<>+32(SB)/8, $0x3f3504f33f3504f3
-DATA constants<>+40(SB)/8, $0x3f3504f33f3504f3
-DATA constants<>+48(SB)/8, $0xc2c80000c2c80000
-DATA constants<>+56(SB)/8, $0xc2c80000c2c80000
-DATA constants<>+64(SB)/8, $0x007fffff007fffff
-DATA constants<>+72(SB)/8, $0x007fffff007fffff
-DATA constants<>+80(SB)/8, $0x3f0000003f000000
-DATA constants<>+88(SB)/8, $0x3f0000003f000000
-DATA constants<>+96(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constants<>+104(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constants<>+112(SB)/8, $0xbdef2374bdef2374
-DATA constants<>+120(SB)/8, $0xbdef2374bdef2374
-DATA constants<>+128(SB)/8, $0x3df37d3f3df37d3f
-DATA constants<>+136(SB)/8, $0x3df37d3f3df37d3f
-DATA constants<>+144(SB)/8, $0xbdfe1092bdfe1092
-DATA constants<>+152(SB)/8, $0xbdfe1092bdfe1092
-DATA constants<>+160(SB)/8, $0x3e119b5d3e119b5d
-DATA constants<>+168(SB)/8, $0x3e119b5d3e119b5d
-DATA constants<>+176(SB)/8, $0xbe2aae26be2aae26
-DATA constants<>+184(SB)/8, $0xbe2aae26be2aae26
-DATA constants<>+192(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constants<>+200(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constants<>+208(SB)/8, $0xbe800003be800003
-DATA constants<>+216(SB)/8, $0xbe800003be800003
-DATA constants<>+224(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constants<>+232(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constants<>+240(SB)/8, $0x3f3172003f317200
-DATA constants<>+248(SB)/8, $0x3f3172003f317200
-DATA constants<>+256(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constants<>+264(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constants<>+272(SB)/8, $0xff800000ff800000
-DATA constants<>+280(SB)/8, $0xff800000ff800000
-DATA constants<>+288(SB)/8, $0x7fc000007fc00000
-DATA constants<>+296(SB)/8, $0x7fc000007fc00000
-DATA constants<>+304(SB)/8, $0xbf800000bf800000
-DATA constants<>+312(SB)/8, $0xbf800000bf800000
-DATA constants<>+320(SB)/8, $0x0080000000800000
-DATA constants<>+328(SB)/8, $0x0080000000800000
-DATA constants<>+336(SB)/8, $0x4b0000004b000000
-DATA constants<>+344(SB)/8, $0x4b0000004b000000
-DATA constants<>+352(SB)/8, $0xc1b80000c1b80000
-DATA constants<>+360(SB)/8, $0xc1b80000c1b80000
-DATA constants<>+368(SB)/8, $0x7f8000007f800000
-DATA constants<>+376(SB)/8, $0x7f8000007f800000
+DATA constants<>+16(SB)/8, $0xc2c80000c2c80000
+DATA constants<>+24(SB)/8, $0xc2c80000c2c80000
+DATA constants<>+32(SB)/8, $0x0000000000000000
+DATA constants<>+40(SB)/8, $0x0000000000000000
+DATA constants<>+48(SB)/8, $0x0080000000800000
+DATA constants<>+56(SB)/8, $0x0080000000800000
+DATA constants<>+64(SB)/8, $0x4b0000004b000000
+DATA constants<>+72(SB)/8, $0x4b0000004b000000
+DATA constants<>+80(SB)/8, $0x3f3504f33f3504f3
+DATA constants<>+88(SB)/8, $0x3f3504f33f3504f3
+DATA constants<>+96(SB)/8, $0x007fffff007fffff
+DATA constants<>+104(SB)/8, $0x007fffff007fffff
+DATA constants<>+112(SB)/8, $0xc1b80000c1b80000
+DATA constants<>+120(SB)/8, $0xc1b80000c1b80000
+DATA constants<>+128(SB)/8, $0x3f0000003f000000
+DATA constants<>+136(SB)/8, $0x3f0000003f000000
+DATA constants<>+144(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constants<>+152(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constants<>+160(SB)/8, $0xbdef2374bdef2374
+DATA constants<>+168(SB)/8, $0xbdef2374bdef2374
+DATA constants<>+176(SB)/8, $0x3df37d3f3df37d3f
+DATA constants<>+184(SB)/8, $0x3df37d3f3df37d3f
+DATA constants<>+192(SB)/8, $0xbdfe1092bdfe1092
+DATA constants<>+200(SB)/8, $0xbdfe1092bdfe1092
+DATA constants<>+208(SB)/8, $0x3e119b5d3e119b5d
+DATA constants<>+216(SB)/8, $0x3e119b5d3e119b5d
+DATA constants<>+224(SB)/8, $0xbe2aae26be2aae26
+DATA constants<>+232(SB)/8, $0xbe2aae26be2aae26
+DATA constants<>+240(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constants<>+248(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constants<>+256(SB)/8, $0xbe800003be800003
+DATA constants<>+264(SB)/8, $0xbe800003be800003
+DATA constants<>+272(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constants<>+280(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constants<>+288(SB)/8, $0x3f3172003f317200
+DATA constants<>+296(SB)/8, $0x3f3172003f317200
+DATA constants<>+304(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constants<>+312(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constants<>+320(SB)/8, $0x7f8000007f800000
+DATA constants<>+328(SB)/8, $0x7f8000007f800000
+DATA constants<>+336(SB)/8, $0xff800000ff800000
+DATA constants<>+344(SB)/8, $0xff800000ff800000
+DATA constants<>+352(SB)/8, $0x7fc000007fc00000
+DATA constants<>+360(SB)/8, $0x7fc000007fc00000
+DATA constants<>+368(SB)/8, $0xbf800000bf800000
+DATA constants<>+376(SB)/8, $0xbf800000bf800000
 DATA constants<>+384(SB)/8, $0x2b8cbccc2b8cbccc
 DATA constants<>+392(SB)/8, $0x2b8cbccc2b8cbccc
 GLOBL constants<>(SB), RODATA|NOPTR, $400
 
-// func BCE(grad, x, y []float32, c *[1]float32, sum *[32]float64)
+//	loss = -y·max(log x, -100) - (1-y)·max(log(1-x), -100)
+//	slope = (x - y) / max((1-x)·x, 1e-12)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func BCE(list [][]float32, c *[1]float32, sum *[32]float64)
 // Requires: ASIMD
-TEXT ·BCE(SB), NOSPLIT, $0-88
-	MOVD c+72(FP), R3
+TEXT ·BCE(SB), NOSPLIT, $0-40
+	MOVD c+24(FP), R3
 	MOVD $constants<>(SB), R4
-	MOVD sum+80(FP), R9
+	MOVD sum+32(FP), R10
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
 	FMOVQ 0(R4), F31
-	FMOVQ 16(R4), F30
-	FMOVQ 32(R4), F29
-	FMOVQ 48(R4), F28
-	FMOVQ 64(R4), F27
-	FMOVQ 80(R4), F26
-	FMOVQ 96(R4), F25
-	FMOVQ 112(R4), F24
-	FMOVQ 128(R4), F23
-	FMOVQ 144(R4), F22
-	FMOVQ 160(R4), F21
-	FMOVQ 176(R4), F20
-	FMOVQ 192(R4), F19
-	FMOVQ 208(R4), F18
-	FMOVQ 224(R4), F17
-	FMOVQ 240(R4), F16
-	FMOVQ 256(R4), F15
-	FMOVQ 272(R4), F14
-	FMOVQ 288(R4), F13
-	FMOVQ 304(R4), F12
-	MOVD grad_base+0(FP), R6
-	MOVD x_base+24(FP), R7
-	MOVD y_base+48(FP), R8
-	MOVD grad_len+8(FP), R0
+	FMOVQ 32(R4), F30
+	FMOVQ 80(R4), F29
+	FMOVQ 16(R4), F28
+	FMOVQ 96(R4), F27
+	FMOVQ 128(R4), F26
+	FMOVQ 144(R4), F25
+	FMOVQ 160(R4), F24
+	FMOVQ 176(R4), F23
+	FMOVQ 192(R4), F22
+	FMOVQ 208(R4), F21
+	FMOVQ 224(R4), F20
+	FMOVQ 240(R4), F19
+	FMOVQ 256(R4), F18
+	FMOVQ 272(R4), F17
+	FMOVQ 288(R4), F16
+	FMOVQ 304(R4), F15
+	FMOVQ 336(R4), F14
+	FMOVQ 352(R4), F13
+	FMOVQ 368(R4), F12
+
+row:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
+	MOVD 48(R24), R8
+	MOVD 72(R24), R9
 	MOVD $0, R1
 	SUBS $4, R0, R0
 	BLT rest4
 
 loop4:
-	FMOVQ.P 16(R7), F0
-	FMOVQ.P 16(R8), F1
+	FMOVQ.P 16(R8), F0
+	FMOVQ.P 16(R9), F1
 	WORD $0x4ea1d402 // fsub v2.4s, v0.4s, v1.4s
 	WORD $0x4ea0d7e3 // fsub v3.4s, v31.4s, v0.4s
 	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
@@ -104,15 +114,15 @@ loop4:
 	VDUP V3.S[0], V3.S4
 	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
 	FMOVQ.P F2, 16(R6)
-	FMOVQ 336(R4), F2
+	FMOVQ 64(R4), F2
 	WORD $0x6e22dc02 // fmul v2.4s, v0.4s, v2.4s
-	FMOVQ 320(R4), F3
+	FMOVQ 48(R4), F3
 	WORD $0x6ea0e463 // fcmgt v3.4s, v3.4s, v0.4s
 	WORD $0x6ee31c02 // bif v2.16b, v0.16b, v3.16b
 	WORD $0x6ebd8442 // sub v2.4s, v2.4s, v29.4s
 	WORD $0x4f290444 // sshr v4.4s, v2.4s, #23
 	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
-	FMOVQ 352(R4), F5
+	FMOVQ 112(R4), F5
 	WORD $0x6e7e1ca3 // bsl v3.16b, v5.16b, v30.16b
 	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
 	WORD $0x6e30dc64 // fmul v4.4s, v3.4s, v16.4s
@@ -152,7 +162,7 @@ loop4:
 	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
 	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
 	WORD $0x4e22d4e2 // fadd v2.4s, v7.4s, v2.4s
-	FMOVQ 368(R4), F3
+	FMOVQ 320(R4), F3
 	WORD $0x4e23e403 // fcmeq v3.4s, v0.4s, v3.4s
 	WORD $0x6e621c03 // bsl v3.16b, v0.16b, v2.16b
 	WORD $0x4e3ee402 // fcmeq v2.4s, v0.4s, v30.4s
@@ -226,7 +236,8 @@ loop4:
 	WORD $0x6e23dc20 // fmul v0.4s, v1.4s, v3.4s
 	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
 	WORD $0x6ea0f800 // fneg v0.4s, v0.4s
-	ADD R1<<3, R9, R2
+	FMOVQ.P F0, 16(R7)
+	ADD R1<<3, R10, R2
 	FLDPQ 0(R2), (F1, F2)
 	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
 	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
@@ -244,8 +255,8 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS.P 4(R7), F0
-	FMOVS.P 4(R8), F1
+	FMOVS.P 4(R8), F0
+	FMOVS.P 4(R9), F1
 	WORD $0x4ea1d402 // fsub v2.4s, v0.4s, v1.4s
 	WORD $0x4ea0d7e3 // fsub v3.4s, v31.4s, v0.4s
 	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
@@ -257,15 +268,15 @@ loop1:
 	VDUP V3.S[0], V3.S4
 	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
 	FMOVS.P F2, 4(R6)
-	FMOVQ 336(R4), F2
+	FMOVQ 64(R4), F2
 	WORD $0x6e22dc02 // fmul v2.4s, v0.4s, v2.4s
-	FMOVQ 320(R4), F3
+	FMOVQ 48(R4), F3
 	WORD $0x6ea0e463 // fcmgt v3.4s, v3.4s, v0.4s
 	WORD $0x6ee31c02 // bif v2.16b, v0.16b, v3.16b
 	WORD $0x6ebd8442 // sub v2.4s, v2.4s, v29.4s
 	WORD $0x4f290444 // sshr v4.4s, v2.4s, #23
 	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
-	FMOVQ 352(R4), F5
+	FMOVQ 112(R4), F5
 	WORD $0x6e7e1ca3 // bsl v3.16b, v5.16b, v30.16b
 	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
 	WORD $0x6e30dc64 // fmul v4.4s, v3.4s, v16.4s
@@ -305,7 +316,7 @@ loop1:
 	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
 	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
 	WORD $0x4e22d4e2 // fadd v2.4s, v7.4s, v2.4s
-	FMOVQ 368(R4), F3
+	FMOVQ 320(R4), F3
 	WORD $0x4e23e403 // fcmeq v3.4s, v0.4s, v3.4s
 	WORD $0x6e621c03 // bsl v3.16b, v0.16b, v2.16b
 	WORD $0x4e3ee402 // fcmeq v2.4s, v0.4s, v30.4s
@@ -379,7 +390,8 @@ loop1:
 	WORD $0x6e23dc20 // fmul v0.4s, v1.4s, v3.4s
 	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
 	WORD $0x6ea0f800 // fneg v0.4s, v0.4s
-	ADD R1<<3, R9, R2
+	FMOVS.P F0, 4(R7)
+	ADD R1<<3, R10, R2
 	FMOVD 0(R2), F1
 	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
 	WORD $0x4e62d421 // fadd v1.2d, v1.2d, v2.2d
@@ -390,4 +402,9 @@ loop1:
 	BGE loop1
 
 rest1:
+	ADD $96, R24, R24
+	SUBS $4, R5, R5
+	BNE row
+
+done:
 	RET

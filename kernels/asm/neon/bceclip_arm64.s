@@ -8,16 +8,16 @@ DATA constants<>+0(SB)/8, $0x0000000000000000
 DATA constants<>+8(SB)/8, $0x0000000000000000
 DATA constants<>+16(SB)/8, $0x3f8000003f800000
 DATA constants<>+24(SB)/8, $0x3f8000003f800000
-DATA constants<>+32(SB)/8, $0x3f3504f33f3504f3
-DATA constants<>+40(SB)/8, $0x3f3504f33f3504f3
-DATA constants<>+48(SB)/8, $0x33d6bf9533d6bf95
-DATA constants<>+56(SB)/8, $0x33d6bf9533d6bf95
-DATA constants<>+64(SB)/8, $0x3f7ffffe3f7ffffe
-DATA constants<>+72(SB)/8, $0x3f7ffffe3f7ffffe
-DATA constants<>+80(SB)/8, $0x0080000000800000
-DATA constants<>+88(SB)/8, $0x0080000000800000
-DATA constants<>+96(SB)/8, $0x4b0000004b000000
-DATA constants<>+104(SB)/8, $0x4b0000004b000000
+DATA constants<>+32(SB)/8, $0x33d6bf9533d6bf95
+DATA constants<>+40(SB)/8, $0x33d6bf9533d6bf95
+DATA constants<>+48(SB)/8, $0x3f7ffffe3f7ffffe
+DATA constants<>+56(SB)/8, $0x3f7ffffe3f7ffffe
+DATA constants<>+64(SB)/8, $0x0080000000800000
+DATA constants<>+72(SB)/8, $0x0080000000800000
+DATA constants<>+80(SB)/8, $0x4b0000004b000000
+DATA constants<>+88(SB)/8, $0x4b0000004b000000
+DATA constants<>+96(SB)/8, $0x3f3504f33f3504f3
+DATA constants<>+104(SB)/8, $0x3f3504f33f3504f3
 DATA constants<>+112(SB)/8, $0x007fffff007fffff
 DATA constants<>+120(SB)/8, $0x007fffff007fffff
 DATA constants<>+128(SB)/8, $0xc1b80000c1b80000
@@ -54,19 +54,27 @@ DATA constants<>+368(SB)/8, $0x7fc000007fc00000
 DATA constants<>+376(SB)/8, $0x7fc000007fc00000
 GLOBL constants<>(SB), RODATA|NOPTR, $384
 
-// func BCEClip(grad, x, y []float32, c *[1]float32, sum *[32]float64)
+//	q = x clipped to [low, high]
+//	loss = -y·log q - (1-y)·log(1-q)
+//	slope = (q - y) / ((1-q)·q), 0 where x is clipped
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func BCEClip(list [][]float32, c *[1]float32, sum *[32]float64)
 // Requires: ASIMD
-TEXT ·BCEClip(SB), NOSPLIT, $0-88
-	MOVD c+72(FP), R3
+TEXT ·BCEClip(SB), NOSPLIT, $0-40
+	MOVD c+24(FP), R3
 	MOVD $constants<>(SB), R4
-	MOVD sum+80(FP), R9
+	MOVD sum+32(FP), R10
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
 	FMOVQ 0(R4), F31
 	FMOVQ 16(R4), F30
-	FMOVQ 32(R4), F29
-	FMOVQ 48(R4), F28
-	FMOVQ 64(R4), F27
-	FMOVQ 80(R4), F26
-	FMOVQ 96(R4), F25
+	FMOVQ 96(R4), F29
+	FMOVQ 32(R4), F28
+	FMOVQ 48(R4), F27
+	FMOVQ 64(R4), F26
+	FMOVQ 80(R4), F25
 	FMOVQ 112(R4), F24
 	FMOVQ 128(R4), F23
 	FMOVQ 144(R4), F22
@@ -82,21 +90,24 @@ TEXT ·BCEClip(SB), NOSPLIT, $0-88
 	FMOVQ 304(R4), F12
 	FMOVQ 320(R4), F11
 	FMOVQ 336(R4), F10
-	MOVD grad_base+0(FP), R6
-	MOVD x_base+24(FP), R7
-	MOVD y_base+48(FP), R8
-	MOVD grad_len+8(FP), R0
+
+row:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
+	MOVD 48(R24), R8
+	MOVD 72(R24), R9
 	MOVD $0, R1
 	SUBS $4, R0, R0
 	BLT rest4
 
 loop4:
-	FMOVQ.P 16(R7), F0
+	FMOVQ.P 16(R8), F0
 	WORD $0x6ea0e781 // fcmgt v1.4s, v28.4s, v0.4s
 	WORD $0x6e601f81 // bsl v1.16b, v28.16b, v0.16b
 	WORD $0x6ebbe422 // fcmgt v2.4s, v1.4s, v27.4s
 	WORD $0x6e611f62 // bsl v2.16b, v27.16b, v1.16b
-	FMOVQ.P 16(R8), F1
+	FMOVQ.P 16(R9), F1
 	WORD $0x4ea1d443 // fsub v3.4s, v2.4s, v1.4s
 	WORD $0x4ea2d7c4 // fsub v4.4s, v30.4s, v2.4s
 	WORD $0x6e22dc85 // fmul v5.4s, v4.4s, v2.4s
@@ -220,7 +231,8 @@ loop4:
 	WORD $0x6e24dc21 // fmul v1.4s, v1.4s, v4.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x6ea0f800 // fneg v0.4s, v0.4s
-	ADD R1<<3, R9, R2
+	FMOVQ.P F0, 16(R7)
+	ADD R1<<3, R10, R2
 	FLDPQ 0(R2), (F1, F2)
 	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
 	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
@@ -238,12 +250,12 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS.P 4(R7), F0
+	FMOVS.P 4(R8), F0
 	WORD $0x6ea0e781 // fcmgt v1.4s, v28.4s, v0.4s
 	WORD $0x6e601f81 // bsl v1.16b, v28.16b, v0.16b
 	WORD $0x6ebbe422 // fcmgt v2.4s, v1.4s, v27.4s
 	WORD $0x6e611f62 // bsl v2.16b, v27.16b, v1.16b
-	FMOVS.P 4(R8), F1
+	FMOVS.P 4(R9), F1
 	WORD $0x4ea1d443 // fsub v3.4s, v2.4s, v1.4s
 	WORD $0x4ea2d7c4 // fsub v4.4s, v30.4s, v2.4s
 	WORD $0x6e22dc85 // fmul v5.4s, v4.4s, v2.4s
@@ -367,7 +379,8 @@ loop1:
 	WORD $0x6e24dc21 // fmul v1.4s, v1.4s, v4.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x6ea0f800 // fneg v0.4s, v0.4s
-	ADD R1<<3, R9, R2
+	FMOVS.P F0, 4(R7)
+	ADD R1<<3, R10, R2
 	FMOVD 0(R2), F1
 	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
 	WORD $0x4e62d421 // fadd v1.2d, v1.2d, v2.2d
@@ -378,4 +391,9 @@ loop1:
 	BGE loop1
 
 rest1:
+	ADD $96, R24, R24
+	SUBS $4, R5, R5
+	BNE row
+
+done:
 	RET

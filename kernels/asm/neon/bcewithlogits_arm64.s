@@ -4,38 +4,38 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0x3f8000003f800000
-DATA constants<>+8(SB)/8, $0x3f8000003f800000
-DATA constants<>+16(SB)/8, $0x0000000000000000
-DATA constants<>+24(SB)/8, $0x0000000000000000
-DATA constants<>+32(SB)/8, $0x4b4000004b400000
-DATA constants<>+40(SB)/8, $0x4b4000004b400000
-DATA constants<>+48(SB)/8, $0x3f3172003f317200
-DATA constants<>+56(SB)/8, $0x3f3172003f317200
-DATA constants<>+64(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constants<>+72(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constants<>+80(SB)/8, $0x0000007f0000007f
-DATA constants<>+88(SB)/8, $0x0000007f0000007f
-DATA constants<>+96(SB)/8, $0xbf800000bf800000
-DATA constants<>+104(SB)/8, $0xbf800000bf800000
-DATA constants<>+112(SB)/8, $0x3f3504f33f3504f3
-DATA constants<>+120(SB)/8, $0x3f3504f33f3504f3
-DATA constants<>+128(SB)/8, $0x42b2000042b20000
-DATA constants<>+136(SB)/8, $0x42b2000042b20000
-DATA constants<>+144(SB)/8, $0xc2d00000c2d00000
-DATA constants<>+152(SB)/8, $0xc2d00000c2d00000
-DATA constants<>+160(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constants<>+168(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constants<>+176(SB)/8, $0x3ab50f6b3ab50f6b
-DATA constants<>+184(SB)/8, $0x3ab50f6b3ab50f6b
-DATA constants<>+192(SB)/8, $0x3c091e903c091e90
-DATA constants<>+200(SB)/8, $0x3c091e903c091e90
-DATA constants<>+208(SB)/8, $0x3d2aac833d2aac83
-DATA constants<>+216(SB)/8, $0x3d2aac833d2aac83
-DATA constants<>+224(SB)/8, $0x3e2aaa473e2aaa47
-DATA constants<>+232(SB)/8, $0x3e2aaa473e2aaa47
-DATA constants<>+240(SB)/8, $0x3efffffe3efffffe
-DATA constants<>+248(SB)/8, $0x3efffffe3efffffe
+DATA constants<>+0(SB)/8, $0x0000000000000000
+DATA constants<>+8(SB)/8, $0x0000000000000000
+DATA constants<>+16(SB)/8, $0x3f8000003f800000
+DATA constants<>+24(SB)/8, $0x3f8000003f800000
+DATA constants<>+32(SB)/8, $0x42b2000042b20000
+DATA constants<>+40(SB)/8, $0x42b2000042b20000
+DATA constants<>+48(SB)/8, $0xc2d00000c2d00000
+DATA constants<>+56(SB)/8, $0xc2d00000c2d00000
+DATA constants<>+64(SB)/8, $0x4b4000004b400000
+DATA constants<>+72(SB)/8, $0x4b4000004b400000
+DATA constants<>+80(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constants<>+88(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constants<>+96(SB)/8, $0x3f3172003f317200
+DATA constants<>+104(SB)/8, $0x3f3172003f317200
+DATA constants<>+112(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constants<>+120(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constants<>+128(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constants<>+136(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constants<>+144(SB)/8, $0x3c091e903c091e90
+DATA constants<>+152(SB)/8, $0x3c091e903c091e90
+DATA constants<>+160(SB)/8, $0x3d2aac833d2aac83
+DATA constants<>+168(SB)/8, $0x3d2aac833d2aac83
+DATA constants<>+176(SB)/8, $0x3e2aaa473e2aaa47
+DATA constants<>+184(SB)/8, $0x3e2aaa473e2aaa47
+DATA constants<>+192(SB)/8, $0x3efffffe3efffffe
+DATA constants<>+200(SB)/8, $0x3efffffe3efffffe
+DATA constants<>+208(SB)/8, $0x0000007f0000007f
+DATA constants<>+216(SB)/8, $0x0000007f0000007f
+DATA constants<>+224(SB)/8, $0xbf800000bf800000
+DATA constants<>+232(SB)/8, $0xbf800000bf800000
+DATA constants<>+240(SB)/8, $0x3f3504f33f3504f3
+DATA constants<>+248(SB)/8, $0x3f3504f33f3504f3
 DATA constants<>+256(SB)/8, $0x007fffff007fffff
 DATA constants<>+264(SB)/8, $0x007fffff007fffff
 DATA constants<>+272(SB)/8, $0x3f0000003f000000
@@ -64,171 +64,488 @@ DATA constants<>+448(SB)/8, $0x7fc000007fc00000
 DATA constants<>+456(SB)/8, $0x7fc000007fc00000
 GLOBL constants<>(SB), RODATA|NOPTR, $464
 
-// func BCEWithLogits(grad, x, y []float32, c *[2]float32, sum *[32]float64)
+//	loss = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
+//	slope = (1-y)·σ(x) - positive·y·σ(-x)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func BCEWithLogits(list [][]float32, c *[2]float32, sum *[32]float64)
 // Requires: ASIMD
-TEXT ·BCEWithLogits(SB), NOSPLIT, $0-88
-	MOVD c+72(FP), R3
+TEXT ·BCEWithLogits(SB), NOSPLIT, $0-40
+	MOVD c+24(FP), R3
 	MOVD $constants<>(SB), R4
-	MOVD sum+80(FP), R9
+	MOVD sum+32(FP), R10
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
+	FMOVQ 16(R4), F31
 	FMOVQ 0(R4), F30
-	FMOVQ 16(R4), F29
-	FMOVQ 32(R4), F28
-	FMOVS 4(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVQ 48(R4), F26
-	FMOVQ 64(R4), F25
-	FMOVQ 80(R4), F24
-	FMOVQ 96(R4), F23
-	FMOVQ 112(R4), F22
-	FMOVS 0(R3), F21
-	VDUP V21.S[0], V21.S4
-	FMOVQ 128(R4), F20
-	FMOVQ 144(R4), F19
-	FMOVQ 160(R4), F18
-	FMOVQ 176(R4), F17
-	FMOVQ 192(R4), F16
-	FMOVQ 208(R4), F15
-	WORD $0x4ebed77f // fsub v31.4s, v27.4s, v30.4s
-	MOVD grad_base+0(FP), R6
-	MOVD x_base+24(FP), R7
-	MOVD y_base+48(FP), R8
-	MOVD grad_len+8(FP), R0
+	FMOVQ 64(R4), F29
+	FMOVQ 96(R4), F28
+
+row:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
+	MOVD 48(R24), R8
+	MOVD 72(R24), R9
 	MOVD $0, R1
+	SUBS $8, R0, R0
+	BLT rest8
+
+loop8:
+	FLDPQ.P 32(R9), (F0, F1)
+	WORD $0x4ea0d7e2 // fsub v2.4s, v31.4s, v0.4s
+	WORD $0x4ea1d7e3 // fsub v3.4s, v31.4s, v1.4s
+	FLDPQ.P 32(R8), (F4, F5)
+	WORD $0x4ea0f886 // fabs v6.4s, v4.4s
+	WORD $0x4ea0f8a7 // fabs v7.4s, v5.4s
+	WORD $0x6ea0f8c8 // fneg v8.4s, v6.4s
+	WORD $0x6ea0f8e9 // fneg v9.4s, v7.4s
+	FMOVQ 48(R4), F10
+	WORD $0x6ea8e54b // fcmgt v11.4s, v10.4s, v8.4s
+	WORD $0x6e681d4b // bsl v11.16b, v10.16b, v8.16b
+	WORD $0x6ea9e548 // fcmgt v8.4s, v10.4s, v9.4s
+	WORD $0x6e691d48 // bsl v8.16b, v10.16b, v9.16b
+	FMOVQ 32(R4), F9
+	WORD $0x6ea9e56a // fcmgt v10.4s, v11.4s, v9.4s
+	WORD $0x6e6b1d2a // bsl v10.16b, v9.16b, v11.16b
+	WORD $0x6ea9e50b // fcmgt v11.4s, v8.4s, v9.4s
+	WORD $0x6e681d2b // bsl v11.16b, v9.16b, v8.16b
+	FMOVQ 80(R4), F8
+	WORD $0x6e28dd49 // fmul v9.4s, v10.4s, v8.4s
+	WORD $0x6e28dd68 // fmul v8.4s, v11.4s, v8.4s
+	WORD $0x4e3dd529 // fadd v9.4s, v9.4s, v29.4s
+	WORD $0x4e3dd508 // fadd v8.4s, v8.4s, v29.4s
+	WORD $0x4ebdd52c // fsub v12.4s, v9.4s, v29.4s
+	WORD $0x4ebdd50d // fsub v13.4s, v8.4s, v29.4s
+	WORD $0x6e3cdd8e // fmul v14.4s, v12.4s, v28.4s
+	WORD $0x6e3cddaf // fmul v15.4s, v13.4s, v28.4s
+	WORD $0x4eaed54a // fsub v10.4s, v10.4s, v14.4s
+	WORD $0x4eafd56b // fsub v11.4s, v11.4s, v15.4s
+	FMOVQ 112(R4), F14
+	WORD $0x6e2edd8c // fmul v12.4s, v12.4s, v14.4s
+	WORD $0x6e2eddad // fmul v13.4s, v13.4s, v14.4s
+	WORD $0x4eacd54e // fsub v14.4s, v10.4s, v12.4s
+	WORD $0x4eadd56f // fsub v15.4s, v11.4s, v13.4s
+	FMOVQ 128(R4), F16
+	WORD $0x6e2ede11 // fmul v17.4s, v16.4s, v14.4s
+	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
+	FMOVQ 144(R4), F18
+	WORD $0x4e32d631 // fadd v17.4s, v17.4s, v18.4s
+	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
+	WORD $0x6e2ede31 // fmul v17.4s, v17.4s, v14.4s
+	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
+	FMOVQ 160(R4), F18
+	WORD $0x4e32d631 // fadd v17.4s, v17.4s, v18.4s
+	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
+	WORD $0x6e2ede31 // fmul v17.4s, v17.4s, v14.4s
+	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
+	FMOVQ 176(R4), F18
+	WORD $0x4e32d631 // fadd v17.4s, v17.4s, v18.4s
+	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
+	WORD $0x6e2ede31 // fmul v17.4s, v17.4s, v14.4s
+	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
+	FMOVQ 192(R4), F18
+	WORD $0x4e32d631 // fadd v17.4s, v17.4s, v18.4s
+	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
+	WORD $0x6e2eddd2 // fmul v18.4s, v14.4s, v14.4s
+	WORD $0x6e2fddf3 // fmul v19.4s, v15.4s, v15.4s
+	WORD $0x6e32de31 // fmul v17.4s, v17.4s, v18.4s
+	WORD $0x6e33de10 // fmul v16.4s, v16.4s, v19.4s
+	WORD $0x4eaed54a // fsub v10.4s, v10.4s, v14.4s
+	WORD $0x4eafd56b // fsub v11.4s, v11.4s, v15.4s
+	WORD $0x4eacd54a // fsub v10.4s, v10.4s, v12.4s
+	WORD $0x4eadd56b // fsub v11.4s, v11.4s, v13.4s
+	WORD $0x4e2ad62a // fadd v10.4s, v17.4s, v10.4s
+	WORD $0x4e2bd60b // fadd v11.4s, v16.4s, v11.4s
+	WORD $0x4e2ad5ca // fadd v10.4s, v14.4s, v10.4s
+	WORD $0x4e2bd5eb // fadd v11.4s, v15.4s, v11.4s
+	WORD $0x4e2ad7ea // fadd v10.4s, v31.4s, v10.4s
+	WORD $0x4e2bd7eb // fadd v11.4s, v31.4s, v11.4s
+	WORD $0x6ebd8529 // sub v9.4s, v9.4s, v29.4s
+	WORD $0x6ebd8508 // sub v8.4s, v8.4s, v29.4s
+	WORD $0x4f3f052c // sshr v12.4s, v9.4s, #1
+	WORD $0x4f3f050d // sshr v13.4s, v8.4s, #1
+	FMOVQ 208(R4), F14
+	WORD $0x4eae858f // add v15.4s, v12.4s, v14.4s
+	WORD $0x4eae85ae // add v14.4s, v13.4s, v14.4s
+	WORD $0x4f3755ef // shl v15.4s, v15.4s, #23
+	WORD $0x4f3755ce // shl v14.4s, v14.4s, #23
+	WORD $0x6e2fdd4a // fmul v10.4s, v10.4s, v15.4s
+	WORD $0x6e2edd6b // fmul v11.4s, v11.4s, v14.4s
+	WORD $0x6eac8529 // sub v9.4s, v9.4s, v12.4s
+	WORD $0x6ead8508 // sub v8.4s, v8.4s, v13.4s
+	FMOVQ 208(R4), F12
+	WORD $0x4eac8529 // add v9.4s, v9.4s, v12.4s
+	WORD $0x4eac8508 // add v8.4s, v8.4s, v12.4s
+	WORD $0x4f375529 // shl v9.4s, v9.4s, #23
+	WORD $0x4f375508 // shl v8.4s, v8.4s, #23
+	WORD $0x6e29dd49 // fmul v9.4s, v10.4s, v9.4s
+	WORD $0x6e28dd68 // fmul v8.4s, v11.4s, v8.4s
+	WORD $0x4e3fd52a // fadd v10.4s, v9.4s, v31.4s
+	WORD $0x4e3fd50b // fadd v11.4s, v8.4s, v31.4s
+	WORD $0x6e2afd2c // fdiv v12.4s, v9.4s, v10.4s
+	WORD $0x6e2bfd0d // fdiv v13.4s, v8.4s, v11.4s
+	WORD $0x6e2affea // fdiv v10.4s, v31.4s, v10.4s
+	WORD $0x6e2bffeb // fdiv v11.4s, v31.4s, v11.4s
+	WORD $0x6ea4e7c4 // fcmgt v4.4s, v30.4s, v4.4s
+	WORD $0x6ea5e7c5 // fcmgt v5.4s, v30.4s, v5.4s
+	WORD $0x4ea41c8e // mov v14.16b, v4.16b
+	WORD $0x6e6a1d8e // bsl v14.16b, v12.16b, v10.16b
+	WORD $0x4ea51caf // mov v15.16b, v5.16b
+	WORD $0x6e6b1daf // bsl v15.16b, v13.16b, v11.16b
+	WORD $0x6e2edc4e // fmul v14.4s, v2.4s, v14.4s
+	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
+	FMOVS 4(R3), F16
+	VDUP V16.S[0], V16.S4
+	WORD $0x6e30dc00 // fmul v0.4s, v0.4s, v16.4s
+	WORD $0x6e30dc21 // fmul v1.4s, v1.4s, v16.4s
+	WORD $0x6ee41d8a // bif v10.16b, v12.16b, v4.16b
+	WORD $0x6ee51dab // bif v11.16b, v13.16b, v5.16b
+	WORD $0x6e2adc0a // fmul v10.4s, v0.4s, v10.4s
+	WORD $0x6e2bdc2b // fmul v11.4s, v1.4s, v11.4s
+	WORD $0x4eaad5ca // fsub v10.4s, v14.4s, v10.4s
+	WORD $0x4eabd5eb // fsub v11.4s, v15.4s, v11.4s
+	FMOVS 0(R3), F12
+	VDUP V12.S[0], V12.S4
+	WORD $0x6e2cdd4a // fmul v10.4s, v10.4s, v12.4s
+	WORD $0x6e2cdd6b // fmul v11.4s, v11.4s, v12.4s
+	FSTPQ.P (F10, F11), 32(R6)
+	WORD $0x4e29d7ea // fadd v10.4s, v31.4s, v9.4s
+	WORD $0x4e28d7eb // fadd v11.4s, v31.4s, v8.4s
+	FMOVQ 240(R4), F12
+	WORD $0x6eac854d // sub v13.4s, v10.4s, v12.4s
+	WORD $0x6eac856c // sub v12.4s, v11.4s, v12.4s
+	WORD $0x4f2905ae // sshr v14.4s, v13.4s, #23
+	WORD $0x4f29058f // sshr v15.4s, v12.4s, #23
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e3cddd0 // fmul v16.4s, v14.4s, v28.4s
+	WORD $0x6e3cddf1 // fmul v17.4s, v15.4s, v28.4s
+	FMOVQ 256(R4), F18
+	WORD $0x4e321dad // and v13.16b, v13.16b, v18.16b
+	WORD $0x4e321d8c // and v12.16b, v12.16b, v18.16b
+	FMOVQ 240(R4), F18
+	WORD $0x4eb285ad // add v13.4s, v13.4s, v18.4s
+	WORD $0x4eb2858c // add v12.4s, v12.4s, v18.4s
+	WORD $0x4ebfd5ad // fsub v13.4s, v13.4s, v31.4s
+	WORD $0x4ebfd58c // fsub v12.4s, v12.4s, v31.4s
+	WORD $0x4e3ee5d2 // fcmeq v18.4s, v14.4s, v30.4s
+	WORD $0x4e3ee5f3 // fcmeq v19.4s, v15.4s, v30.4s
+	WORD $0x6eb21d2d // bit v13.16b, v9.16b, v18.16b
+	WORD $0x6eb31d0c // bit v12.16b, v8.16b, v19.16b
+	FMOVQ 272(R4), F20
+	WORD $0x6e2dde95 // fmul v21.4s, v20.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	WORD $0x4eb5d5b6 // fsub v22.4s, v13.4s, v21.4s
+	WORD $0x4eb4d597 // fsub v23.4s, v12.4s, v20.4s
+	WORD $0x4e36d618 // fadd v24.4s, v16.4s, v22.4s
+	WORD $0x4e37d639 // fadd v25.4s, v17.4s, v23.4s
+	WORD $0x4eb6d5ba // fsub v26.4s, v13.4s, v22.4s
+	WORD $0x4eb7d59b // fsub v27.4s, v12.4s, v23.4s
+	WORD $0x4eb5d755 // fsub v21.4s, v26.4s, v21.4s
+	WORD $0x4eb4d774 // fsub v20.4s, v27.4s, v20.4s
+	WORD $0x4eb8d610 // fsub v16.4s, v16.4s, v24.4s
+	WORD $0x4eb9d631 // fsub v17.4s, v17.4s, v25.4s
+	WORD $0x4e36d610 // fadd v16.4s, v16.4s, v22.4s
+	WORD $0x4e37d631 // fadd v17.4s, v17.4s, v23.4s
+	WORD $0x4e30d6b0 // fadd v16.4s, v21.4s, v16.4s
+	WORD $0x4e31d691 // fadd v17.4s, v20.4s, v17.4s
+	FMOVQ 288(R4), F20
+	WORD $0x6e2dde95 // fmul v21.4s, v20.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	FMOVQ 304(R4), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	FMOVQ 320(R4), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	FMOVQ 336(R4), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	FMOVQ 352(R4), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	FMOVQ 368(R4), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	FMOVQ 384(R4), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	FMOVQ 400(R4), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	FMOVQ 416(R4), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x6e2dddb6 // fmul v22.4s, v13.4s, v13.4s
+	WORD $0x6e2cdd97 // fmul v23.4s, v12.4s, v12.4s
+	WORD $0x6e2ddecd // fmul v13.4s, v22.4s, v13.4s
+	WORD $0x6e2cdeec // fmul v12.4s, v23.4s, v12.4s
+	WORD $0x6e2ddead // fmul v13.4s, v21.4s, v13.4s
+	WORD $0x6e2cde8c // fmul v12.4s, v20.4s, v12.4s
+	FMOVQ 112(R4), F20
+	WORD $0x6e34ddce // fmul v14.4s, v14.4s, v20.4s
+	WORD $0x6e34ddef // fmul v15.4s, v15.4s, v20.4s
+	WORD $0x4ebfd554 // fsub v20.4s, v10.4s, v31.4s
+	WORD $0x4ebfd575 // fsub v21.4s, v11.4s, v31.4s
+	WORD $0x4eb4d556 // fsub v22.4s, v10.4s, v20.4s
+	WORD $0x4eb5d577 // fsub v23.4s, v11.4s, v21.4s
+	WORD $0x4eb6d7f6 // fsub v22.4s, v31.4s, v22.4s
+	WORD $0x4eb7d7f7 // fsub v23.4s, v31.4s, v23.4s
+	WORD $0x4eb4d534 // fsub v20.4s, v9.4s, v20.4s
+	WORD $0x4eb5d515 // fsub v21.4s, v8.4s, v21.4s
+	WORD $0x4e34d6d4 // fadd v20.4s, v22.4s, v20.4s
+	WORD $0x4e35d6f5 // fadd v21.4s, v23.4s, v21.4s
+	WORD $0x6e2afe8a // fdiv v10.4s, v20.4s, v10.4s
+	WORD $0x6e2bfeab // fdiv v11.4s, v21.4s, v11.4s
+	WORD $0x6e6a1fd2 // bsl v18.16b, v30.16b, v10.16b
+	WORD $0x6e6b1fd3 // bsl v19.16b, v30.16b, v11.16b
+	WORD $0x4e32d5ca // fadd v10.4s, v14.4s, v18.4s
+	WORD $0x4e33d5eb // fadd v11.4s, v15.4s, v19.4s
+	WORD $0x4e2ad5aa // fadd v10.4s, v13.4s, v10.4s
+	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
+	WORD $0x4e2ad60a // fadd v10.4s, v16.4s, v10.4s
+	WORD $0x4e2bd62b // fadd v11.4s, v17.4s, v11.4s
+	WORD $0x4e2ad70a // fadd v10.4s, v24.4s, v10.4s
+	WORD $0x4e2bd72b // fadd v11.4s, v25.4s, v11.4s
+	WORD $0x4e29d52c // fadd v12.4s, v9.4s, v9.4s
+	WORD $0x4e28d50d // fadd v13.4s, v8.4s, v8.4s
+	WORD $0x4e29e58c // fcmeq v12.4s, v12.4s, v9.4s
+	WORD $0x4e28e5ad // fcmeq v13.4s, v13.4s, v8.4s
+	WORD $0x6e6a1d2c // bsl v12.16b, v9.16b, v10.16b
+	WORD $0x6e6b1d0d // bsl v13.16b, v8.16b, v11.16b
+	FMOVQ 224(R4), F10
+	WORD $0x4e2ae52b // fcmeq v11.4s, v9.4s, v10.4s
+	WORD $0x4e2ae50a // fcmeq v10.4s, v8.4s, v10.4s
+	FMOVQ 432(R4), F14
+	FMOVQ 448(R4), F15
+	WORD $0x6e6f1dcb // bsl v11.16b, v14.16b, v15.16b
+	WORD $0x6e6f1dca // bsl v10.16b, v14.16b, v15.16b
+	FMOVQ 224(R4), F14
+	WORD $0x6eaee529 // fcmgt v9.4s, v9.4s, v14.4s
+	WORD $0x6eaee508 // fcmgt v8.4s, v8.4s, v14.4s
+	WORD $0x6e6b1d89 // bsl v9.16b, v12.16b, v11.16b
+	WORD $0x6e6a1da8 // bsl v8.16b, v13.16b, v10.16b
+	WORD $0x4e26d526 // fadd v6.4s, v9.4s, v6.4s
+	WORD $0x4e27d507 // fadd v7.4s, v8.4s, v7.4s
+	WORD $0x4ea41c8a // mov v10.16b, v4.16b
+	WORD $0x6e661d2a // bsl v10.16b, v9.16b, v6.16b
+	WORD $0x4ea51cab // mov v11.16b, v5.16b
+	WORD $0x6e671d0b // bsl v11.16b, v8.16b, v7.16b
+	WORD $0x6e2adc4a // fmul v10.4s, v2.4s, v10.4s
+	WORD $0x6e2bdc6b // fmul v11.4s, v3.4s, v11.4s
+	WORD $0x4e3ee44c // fcmeq v12.4s, v2.4s, v30.4s
+	WORD $0x4e3ee46d // fcmeq v13.4s, v3.4s, v30.4s
+	WORD $0x6e6a1c4c // bsl v12.16b, v2.16b, v10.16b
+	WORD $0x6e6b1c6d // bsl v13.16b, v3.16b, v11.16b
+	WORD $0x6e691cc4 // bsl v4.16b, v6.16b, v9.16b
+	WORD $0x6e681ce5 // bsl v5.16b, v7.16b, v8.16b
+	WORD $0x6e24dc02 // fmul v2.4s, v0.4s, v4.4s
+	WORD $0x6e25dc23 // fmul v3.4s, v1.4s, v5.4s
+	WORD $0x4e3ee404 // fcmeq v4.4s, v0.4s, v30.4s
+	WORD $0x4e3ee425 // fcmeq v5.4s, v1.4s, v30.4s
+	WORD $0x6e621c04 // bsl v4.16b, v0.16b, v2.16b
+	WORD $0x6e631c25 // bsl v5.16b, v1.16b, v3.16b
+	WORD $0x4e24d580 // fadd v0.4s, v12.4s, v4.4s
+	WORD $0x4e25d5a1 // fadd v1.4s, v13.4s, v5.4s
+	FSTPQ.P (F0, F1), 32(R7)
+	ADD R1<<3, R10, R2
+	FLDPQ 0(R2), (F2, F3)
+	WORD $0x0e617804 // fcvtl v4.2d, v0.2s
+	WORD $0x4e64d442 // fadd v2.2d, v2.2d, v4.2d
+	WORD $0x4e617804 // fcvtl2 v4.2d, v0.4s
+	WORD $0x4e64d463 // fadd v3.2d, v3.2d, v4.2d
+	FSTPQ (F2, F3), 0(R2)
+	FLDPQ 32(R2), (F0, F2)
+	WORD $0x0e617823 // fcvtl v3.2d, v1.2s
+	WORD $0x4e63d400 // fadd v0.2d, v0.2d, v3.2d
+	WORD $0x4e617823 // fcvtl2 v3.2d, v1.4s
+	WORD $0x4e63d442 // fadd v2.2d, v2.2d, v3.2d
+	FSTPQ (F0, F2), 32(R2)
+	ADD $8, R1, R1
+	AND $31, R1, R1
+	SUBS $8, R0, R0
+	BGE loop8
+
+rest8:
+	ADD $8, R0, R0
 	SUBS $4, R0, R0
 	BLT rest4
 
 loop4:
-	FMOVQ.P 16(R8), F0
-	WORD $0x6e3fdc01 // fmul v1.4s, v0.4s, v31.4s
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	FMOVQ.P 16(R7), F2
+	FMOVQ.P 16(R9), F0
+	WORD $0x4ea0d7e1 // fsub v1.4s, v31.4s, v0.4s
+	FMOVQ.P 16(R8), F2
 	WORD $0x4ea0f843 // fabs v3.4s, v2.4s
-	WORD $0x6ea0f863 // fneg v3.4s, v3.4s
-	WORD $0x6ea3e664 // fcmgt v4.4s, v19.4s, v3.4s
-	WORD $0x6e631e64 // bsl v4.16b, v19.16b, v3.16b
-	WORD $0x6eb4e483 // fcmgt v3.4s, v4.4s, v20.4s
-	WORD $0x6e641e83 // bsl v3.16b, v20.16b, v4.16b
-	WORD $0x6e32dc64 // fmul v4.4s, v3.4s, v18.4s
-	WORD $0x4e3cd484 // fadd v4.4s, v4.4s, v28.4s
-	WORD $0x4ebcd485 // fsub v5.4s, v4.4s, v28.4s
-	WORD $0x6e3adca6 // fmul v6.4s, v5.4s, v26.4s
-	WORD $0x4ea6d463 // fsub v3.4s, v3.4s, v6.4s
-	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
-	WORD $0x4ea5d466 // fsub v6.4s, v3.4s, v5.4s
-	WORD $0x6e26de27 // fmul v7.4s, v17.4s, v6.4s
-	WORD $0x4e30d4e7 // fadd v7.4s, v7.4s, v16.4s
-	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
-	WORD $0x4e2fd4e7 // fadd v7.4s, v7.4s, v15.4s
-	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
-	FMOVQ 224(R4), F8
-	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
-	FMOVQ 240(R4), F8
-	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	WORD $0x6e26dcc8 // fmul v8.4s, v6.4s, v6.4s
-	WORD $0x6e28dce7 // fmul v7.4s, v7.4s, v8.4s
-	WORD $0x4ea6d463 // fsub v3.4s, v3.4s, v6.4s
-	WORD $0x4ea5d463 // fsub v3.4s, v3.4s, v5.4s
-	WORD $0x4e23d4e3 // fadd v3.4s, v7.4s, v3.4s
-	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
-	WORD $0x4e23d7c3 // fadd v3.4s, v30.4s, v3.4s
-	WORD $0x6ebc8484 // sub v4.4s, v4.4s, v28.4s
-	WORD $0x4f3f0485 // sshr v5.4s, v4.4s, #1
-	WORD $0x4eb884a6 // add v6.4s, v5.4s, v24.4s
-	WORD $0x4f3754c6 // shl v6.4s, v6.4s, #23
-	WORD $0x6e26dc63 // fmul v3.4s, v3.4s, v6.4s
-	WORD $0x6ea58484 // sub v4.4s, v4.4s, v5.4s
-	WORD $0x4eb88484 // add v4.4s, v4.4s, v24.4s
-	WORD $0x4f375484 // shl v4.4s, v4.4s, #23
-	WORD $0x6e24dc63 // fmul v3.4s, v3.4s, v4.4s
-	WORD $0x6ea2e7a4 // fcmgt v4.4s, v29.4s, v2.4s
-	WORD $0x4ea41c85 // mov v5.16b, v4.16b
-	WORD $0x6e7e1c65 // bsl v5.16b, v3.16b, v30.16b
-	WORD $0x4e3ed466 // fadd v6.4s, v3.4s, v30.4s
-	WORD $0x6e26fca5 // fdiv v5.4s, v5.4s, v6.4s
-	WORD $0x6e25dc25 // fmul v5.4s, v1.4s, v5.4s
-	WORD $0x6e3bdc06 // fmul v6.4s, v0.4s, v27.4s
+	WORD $0x6ea0f864 // fneg v4.4s, v3.4s
+	FMOVQ 48(R4), F5
+	WORD $0x6ea4e4a6 // fcmgt v6.4s, v5.4s, v4.4s
+	WORD $0x6e641ca6 // bsl v6.16b, v5.16b, v4.16b
+	FMOVQ 32(R4), F4
+	WORD $0x6ea4e4c5 // fcmgt v5.4s, v6.4s, v4.4s
+	WORD $0x6e661c85 // bsl v5.16b, v4.16b, v6.16b
+	FMOVQ 80(R4), F4
+	WORD $0x6e24dca4 // fmul v4.4s, v5.4s, v4.4s
+	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x4ebdd486 // fsub v6.4s, v4.4s, v29.4s
+	WORD $0x6e3cdcc7 // fmul v7.4s, v6.4s, v28.4s
+	WORD $0x4ea7d4a5 // fsub v5.4s, v5.4s, v7.4s
+	FMOVQ 112(R4), F7
+	WORD $0x6e27dcc6 // fmul v6.4s, v6.4s, v7.4s
+	WORD $0x4ea6d4a7 // fsub v7.4s, v5.4s, v6.4s
+	FMOVQ 128(R4), F8
+	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
+	FMOVQ 144(R4), F9
+	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
+	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
+	FMOVQ 160(R4), F9
+	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
+	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
+	FMOVQ 176(R4), F9
+	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
+	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
+	FMOVQ 192(R4), F9
+	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
+	WORD $0x6e27dce9 // fmul v9.4s, v7.4s, v7.4s
+	WORD $0x6e29dd08 // fmul v8.4s, v8.4s, v9.4s
+	WORD $0x4ea7d4a5 // fsub v5.4s, v5.4s, v7.4s
 	WORD $0x4ea6d4a5 // fsub v5.4s, v5.4s, v6.4s
-	WORD $0x6e35dca5 // fmul v5.4s, v5.4s, v21.4s
-	FMOVQ.P F5, 16(R6)
-	WORD $0x4e23d7c5 // fadd v5.4s, v30.4s, v3.4s
-	WORD $0x6eb684a7 // sub v7.4s, v5.4s, v22.4s
-	WORD $0x4f2904e8 // sshr v8.4s, v7.4s, #23
-	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
-	WORD $0x6e3add09 // fmul v9.4s, v8.4s, v26.4s
-	FMOVQ 256(R4), F10
-	WORD $0x4e2a1ce7 // and v7.16b, v7.16b, v10.16b
-	WORD $0x4eb684e7 // add v7.4s, v7.4s, v22.4s
-	WORD $0x4ebed4e7 // fsub v7.4s, v7.4s, v30.4s
-	WORD $0x4e3de50a // fcmeq v10.4s, v8.4s, v29.4s
-	WORD $0x6eaa1c67 // bit v7.16b, v3.16b, v10.16b
-	FMOVQ 272(R4), F11
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	WORD $0x4eabd4ec // fsub v12.4s, v7.4s, v11.4s
-	WORD $0x4e2cd52d // fadd v13.4s, v9.4s, v12.4s
-	WORD $0x4eacd4ee // fsub v14.4s, v7.4s, v12.4s
-	WORD $0x4eabd5cb // fsub v11.4s, v14.4s, v11.4s
-	WORD $0x4eadd529 // fsub v9.4s, v9.4s, v13.4s
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x4e29d569 // fadd v9.4s, v11.4s, v9.4s
-	FMOVQ 288(R4), F11
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	FMOVQ 304(R4), F12
-	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	FMOVQ 320(R4), F12
-	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	FMOVQ 336(R4), F12
-	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	FMOVQ 352(R4), F12
-	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	FMOVQ 368(R4), F12
-	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	FMOVQ 384(R4), F12
-	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	FMOVQ 400(R4), F12
-	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	FMOVQ 416(R4), F12
-	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
-	WORD $0x6e27dcec // fmul v12.4s, v7.4s, v7.4s
-	WORD $0x6e27dd87 // fmul v7.4s, v12.4s, v7.4s
-	WORD $0x6e27dd67 // fmul v7.4s, v11.4s, v7.4s
-	WORD $0x6e39dd08 // fmul v8.4s, v8.4s, v25.4s
-	WORD $0x4ebed4ab // fsub v11.4s, v5.4s, v30.4s
-	WORD $0x4eabd4ac // fsub v12.4s, v5.4s, v11.4s
-	WORD $0x4eacd7cc // fsub v12.4s, v30.4s, v12.4s
-	WORD $0x4eabd46b // fsub v11.4s, v3.4s, v11.4s
-	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
-	WORD $0x6e25fd65 // fdiv v5.4s, v11.4s, v5.4s
-	WORD $0x6e651faa // bsl v10.16b, v29.16b, v5.16b
-	WORD $0x4e2ad505 // fadd v5.4s, v8.4s, v10.4s
+	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
 	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
-	WORD $0x4e25d525 // fadd v5.4s, v9.4s, v5.4s
-	WORD $0x4e25d5a5 // fadd v5.4s, v13.4s, v5.4s
-	WORD $0x4e23d467 // fadd v7.4s, v3.4s, v3.4s
-	WORD $0x4e23e4e7 // fcmeq v7.4s, v7.4s, v3.4s
-	WORD $0x6e651c67 // bsl v7.16b, v3.16b, v5.16b
-	WORD $0x4e37e465 // fcmeq v5.4s, v3.4s, v23.4s
-	FMOVQ 432(R4), F8
-	FMOVQ 448(R4), F9
-	WORD $0x6e691d05 // bsl v5.16b, v8.16b, v9.16b
-	WORD $0x6eb7e463 // fcmgt v3.4s, v3.4s, v23.4s
-	WORD $0x6e651ce3 // bsl v3.16b, v7.16b, v5.16b
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
-	WORD $0x4ea0d7c0 // fsub v0.4s, v30.4s, v0.4s
-	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x4e24d420 // fadd v0.4s, v1.4s, v4.4s
-	ADD R1<<3, R9, R2
+	WORD $0x4e25d7e5 // fadd v5.4s, v31.4s, v5.4s
+	WORD $0x6ebd8484 // sub v4.4s, v4.4s, v29.4s
+	WORD $0x4f3f0486 // sshr v6.4s, v4.4s, #1
+	FMOVQ 208(R4), F7
+	WORD $0x4ea784c7 // add v7.4s, v6.4s, v7.4s
+	WORD $0x4f3754e7 // shl v7.4s, v7.4s, #23
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	WORD $0x6ea68484 // sub v4.4s, v4.4s, v6.4s
+	FMOVQ 208(R4), F6
+	WORD $0x4ea68484 // add v4.4s, v4.4s, v6.4s
+	WORD $0x4f375484 // shl v4.4s, v4.4s, #23
+	WORD $0x6e24dca4 // fmul v4.4s, v5.4s, v4.4s
+	WORD $0x4e3fd485 // fadd v5.4s, v4.4s, v31.4s
+	WORD $0x6e25fc86 // fdiv v6.4s, v4.4s, v5.4s
+	WORD $0x6e25ffe5 // fdiv v5.4s, v31.4s, v5.4s
+	WORD $0x6ea2e7c2 // fcmgt v2.4s, v30.4s, v2.4s
+	WORD $0x4ea21c47 // mov v7.16b, v2.16b
+	WORD $0x6e651cc7 // bsl v7.16b, v6.16b, v5.16b
+	WORD $0x6e27dc27 // fmul v7.4s, v1.4s, v7.4s
+	FMOVS 4(R3), F8
+	VDUP V8.S[0], V8.S4
+	WORD $0x6e28dc00 // fmul v0.4s, v0.4s, v8.4s
+	WORD $0x6ee21cc5 // bif v5.16b, v6.16b, v2.16b
+	WORD $0x6e25dc05 // fmul v5.4s, v0.4s, v5.4s
+	WORD $0x4ea5d4e5 // fsub v5.4s, v7.4s, v5.4s
+	FMOVS 0(R3), F6
+	VDUP V6.S[0], V6.S4
+	WORD $0x6e26dca5 // fmul v5.4s, v5.4s, v6.4s
+	FMOVQ.P F5, 16(R6)
+	WORD $0x4e24d7e5 // fadd v5.4s, v31.4s, v4.4s
+	FMOVQ 240(R4), F6
+	WORD $0x6ea684a6 // sub v6.4s, v5.4s, v6.4s
+	WORD $0x4f2904c7 // sshr v7.4s, v6.4s, #23
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e3cdce8 // fmul v8.4s, v7.4s, v28.4s
+	FMOVQ 256(R4), F9
+	WORD $0x4e291cc6 // and v6.16b, v6.16b, v9.16b
+	FMOVQ 240(R4), F9
+	WORD $0x4ea984c6 // add v6.4s, v6.4s, v9.4s
+	WORD $0x4ebfd4c6 // fsub v6.4s, v6.4s, v31.4s
+	WORD $0x4e3ee4e9 // fcmeq v9.4s, v7.4s, v30.4s
+	WORD $0x6ea91c86 // bit v6.16b, v4.16b, v9.16b
+	FMOVQ 272(R4), F10
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	WORD $0x4eaad4cb // fsub v11.4s, v6.4s, v10.4s
+	WORD $0x4e2bd50c // fadd v12.4s, v8.4s, v11.4s
+	WORD $0x4eabd4cd // fsub v13.4s, v6.4s, v11.4s
+	WORD $0x4eaad5aa // fsub v10.4s, v13.4s, v10.4s
+	WORD $0x4eacd508 // fsub v8.4s, v8.4s, v12.4s
+	WORD $0x4e2bd508 // fadd v8.4s, v8.4s, v11.4s
+	WORD $0x4e28d548 // fadd v8.4s, v10.4s, v8.4s
+	FMOVQ 288(R4), F10
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FMOVQ 304(R4), F11
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FMOVQ 320(R4), F11
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FMOVQ 336(R4), F11
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FMOVQ 352(R4), F11
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FMOVQ 368(R4), F11
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FMOVQ 384(R4), F11
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FMOVQ 400(R4), F11
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FMOVQ 416(R4), F11
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e26dccb // fmul v11.4s, v6.4s, v6.4s
+	WORD $0x6e26dd66 // fmul v6.4s, v11.4s, v6.4s
+	WORD $0x6e26dd46 // fmul v6.4s, v10.4s, v6.4s
+	FMOVQ 112(R4), F10
+	WORD $0x6e2adce7 // fmul v7.4s, v7.4s, v10.4s
+	WORD $0x4ebfd4aa // fsub v10.4s, v5.4s, v31.4s
+	WORD $0x4eaad4ab // fsub v11.4s, v5.4s, v10.4s
+	WORD $0x4eabd7eb // fsub v11.4s, v31.4s, v11.4s
+	WORD $0x4eaad48a // fsub v10.4s, v4.4s, v10.4s
+	WORD $0x4e2ad56a // fadd v10.4s, v11.4s, v10.4s
+	WORD $0x6e25fd45 // fdiv v5.4s, v10.4s, v5.4s
+	WORD $0x6e651fc9 // bsl v9.16b, v30.16b, v5.16b
+	WORD $0x4e29d4e5 // fadd v5.4s, v7.4s, v9.4s
+	WORD $0x4e25d4c5 // fadd v5.4s, v6.4s, v5.4s
+	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
+	WORD $0x4e25d585 // fadd v5.4s, v12.4s, v5.4s
+	WORD $0x4e24d486 // fadd v6.4s, v4.4s, v4.4s
+	WORD $0x4e24e4c6 // fcmeq v6.4s, v6.4s, v4.4s
+	WORD $0x6e651c86 // bsl v6.16b, v4.16b, v5.16b
+	FMOVQ 224(R4), F5
+	WORD $0x4e25e485 // fcmeq v5.4s, v4.4s, v5.4s
+	FMOVQ 432(R4), F7
+	FMOVQ 448(R4), F8
+	WORD $0x6e681ce5 // bsl v5.16b, v7.16b, v8.16b
+	FMOVQ 224(R4), F7
+	WORD $0x6ea7e484 // fcmgt v4.4s, v4.4s, v7.4s
+	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x4ea21c45 // mov v5.16b, v2.16b
+	WORD $0x6e631c85 // bsl v5.16b, v4.16b, v3.16b
+	WORD $0x6e25dc25 // fmul v5.4s, v1.4s, v5.4s
+	WORD $0x4e3ee426 // fcmeq v6.4s, v1.4s, v30.4s
+	WORD $0x6e651c26 // bsl v6.16b, v1.16b, v5.16b
+	WORD $0x6e641c62 // bsl v2.16b, v3.16b, v4.16b
+	WORD $0x6e22dc01 // fmul v1.4s, v0.4s, v2.4s
+	WORD $0x4e3ee402 // fcmeq v2.4s, v0.4s, v30.4s
+	WORD $0x6e611c02 // bsl v2.16b, v0.16b, v1.16b
+	WORD $0x4e22d4c0 // fadd v0.4s, v6.4s, v2.4s
+	FMOVQ.P F0, 16(R7)
+	ADD R1<<3, R10, R2
 	FLDPQ 0(R2), (F1, F2)
 	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
 	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
@@ -246,137 +563,162 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS.P 4(R8), F0
-	WORD $0x6e3fdc01 // fmul v1.4s, v0.4s, v31.4s
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	FMOVS.P 4(R7), F2
+	FMOVS.P 4(R9), F0
+	WORD $0x4ea0d7e1 // fsub v1.4s, v31.4s, v0.4s
+	FMOVS.P 4(R8), F2
 	WORD $0x4ea0f843 // fabs v3.4s, v2.4s
-	WORD $0x6ea0f863 // fneg v3.4s, v3.4s
-	WORD $0x6ea3e664 // fcmgt v4.4s, v19.4s, v3.4s
-	WORD $0x6e631e64 // bsl v4.16b, v19.16b, v3.16b
-	WORD $0x6eb4e483 // fcmgt v3.4s, v4.4s, v20.4s
-	WORD $0x6e641e83 // bsl v3.16b, v20.16b, v4.16b
-	WORD $0x6e32dc64 // fmul v4.4s, v3.4s, v18.4s
-	WORD $0x4e3cd484 // fadd v4.4s, v4.4s, v28.4s
-	WORD $0x4ebcd485 // fsub v5.4s, v4.4s, v28.4s
-	WORD $0x6e3adca6 // fmul v6.4s, v5.4s, v26.4s
-	WORD $0x4ea6d463 // fsub v3.4s, v3.4s, v6.4s
-	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
-	WORD $0x4ea5d466 // fsub v6.4s, v3.4s, v5.4s
-	WORD $0x6e26de27 // fmul v7.4s, v17.4s, v6.4s
-	WORD $0x4e30d4e7 // fadd v7.4s, v7.4s, v16.4s
-	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
-	WORD $0x4e2fd4e7 // fadd v7.4s, v7.4s, v15.4s
-	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
-	FMOVQ 224(R4), F8
-	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	WORD $0x6e26dce7 // fmul v7.4s, v7.4s, v6.4s
-	FMOVQ 240(R4), F8
-	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	WORD $0x6e26dcc8 // fmul v8.4s, v6.4s, v6.4s
-	WORD $0x6e28dce7 // fmul v7.4s, v7.4s, v8.4s
-	WORD $0x4ea6d463 // fsub v3.4s, v3.4s, v6.4s
-	WORD $0x4ea5d463 // fsub v3.4s, v3.4s, v5.4s
-	WORD $0x4e23d4e3 // fadd v3.4s, v7.4s, v3.4s
-	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
-	WORD $0x4e23d7c3 // fadd v3.4s, v30.4s, v3.4s
-	WORD $0x6ebc8484 // sub v4.4s, v4.4s, v28.4s
-	WORD $0x4f3f0485 // sshr v5.4s, v4.4s, #1
-	WORD $0x4eb884a6 // add v6.4s, v5.4s, v24.4s
-	WORD $0x4f3754c6 // shl v6.4s, v6.4s, #23
-	WORD $0x6e26dc63 // fmul v3.4s, v3.4s, v6.4s
-	WORD $0x6ea58484 // sub v4.4s, v4.4s, v5.4s
-	WORD $0x4eb88484 // add v4.4s, v4.4s, v24.4s
-	WORD $0x4f375484 // shl v4.4s, v4.4s, #23
-	WORD $0x6e24dc63 // fmul v3.4s, v3.4s, v4.4s
-	WORD $0x6ea2e7a4 // fcmgt v4.4s, v29.4s, v2.4s
-	WORD $0x4ea41c85 // mov v5.16b, v4.16b
-	WORD $0x6e7e1c65 // bsl v5.16b, v3.16b, v30.16b
-	WORD $0x4e3ed466 // fadd v6.4s, v3.4s, v30.4s
-	WORD $0x6e26fca5 // fdiv v5.4s, v5.4s, v6.4s
-	WORD $0x6e25dc25 // fmul v5.4s, v1.4s, v5.4s
-	WORD $0x6e3bdc06 // fmul v6.4s, v0.4s, v27.4s
+	WORD $0x6ea0f864 // fneg v4.4s, v3.4s
+	FMOVQ 48(R4), F5
+	WORD $0x6ea4e4a6 // fcmgt v6.4s, v5.4s, v4.4s
+	WORD $0x6e641ca6 // bsl v6.16b, v5.16b, v4.16b
+	FMOVQ 32(R4), F4
+	WORD $0x6ea4e4c5 // fcmgt v5.4s, v6.4s, v4.4s
+	WORD $0x6e661c85 // bsl v5.16b, v4.16b, v6.16b
+	FMOVQ 80(R4), F4
+	WORD $0x6e24dca4 // fmul v4.4s, v5.4s, v4.4s
+	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
+	WORD $0x4ebdd486 // fsub v6.4s, v4.4s, v29.4s
+	WORD $0x6e3cdcc7 // fmul v7.4s, v6.4s, v28.4s
+	WORD $0x4ea7d4a5 // fsub v5.4s, v5.4s, v7.4s
+	FMOVQ 112(R4), F7
+	WORD $0x6e27dcc6 // fmul v6.4s, v6.4s, v7.4s
+	WORD $0x4ea6d4a7 // fsub v7.4s, v5.4s, v6.4s
+	FMOVQ 128(R4), F8
+	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
+	FMOVQ 144(R4), F9
+	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
+	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
+	FMOVQ 160(R4), F9
+	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
+	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
+	FMOVQ 176(R4), F9
+	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
+	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
+	FMOVQ 192(R4), F9
+	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
+	WORD $0x6e27dce9 // fmul v9.4s, v7.4s, v7.4s
+	WORD $0x6e29dd08 // fmul v8.4s, v8.4s, v9.4s
+	WORD $0x4ea7d4a5 // fsub v5.4s, v5.4s, v7.4s
 	WORD $0x4ea6d4a5 // fsub v5.4s, v5.4s, v6.4s
-	WORD $0x6e35dca5 // fmul v5.4s, v5.4s, v21.4s
-	FMOVS.P F5, 4(R6)
-	WORD $0x4e23d7c5 // fadd v5.4s, v30.4s, v3.4s
-	WORD $0x6eb684a7 // sub v7.4s, v5.4s, v22.4s
-	WORD $0x4f2904e8 // sshr v8.4s, v7.4s, #23
-	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
-	WORD $0x6e3add09 // fmul v9.4s, v8.4s, v26.4s
-	FMOVQ 256(R4), F10
-	WORD $0x4e2a1ce7 // and v7.16b, v7.16b, v10.16b
-	WORD $0x4eb684e7 // add v7.4s, v7.4s, v22.4s
-	WORD $0x4ebed4e7 // fsub v7.4s, v7.4s, v30.4s
-	WORD $0x4e3de50a // fcmeq v10.4s, v8.4s, v29.4s
-	WORD $0x6eaa1c67 // bit v7.16b, v3.16b, v10.16b
-	FMOVQ 272(R4), F11
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	WORD $0x4eabd4ec // fsub v12.4s, v7.4s, v11.4s
-	WORD $0x4e2cd52d // fadd v13.4s, v9.4s, v12.4s
-	WORD $0x4eacd4ee // fsub v14.4s, v7.4s, v12.4s
-	WORD $0x4eabd5cb // fsub v11.4s, v14.4s, v11.4s
-	WORD $0x4eadd529 // fsub v9.4s, v9.4s, v13.4s
-	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
-	WORD $0x4e29d569 // fadd v9.4s, v11.4s, v9.4s
-	FMOVQ 288(R4), F11
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	FMOVQ 304(R4), F12
-	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	FMOVQ 320(R4), F12
-	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	FMOVQ 336(R4), F12
-	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	FMOVQ 352(R4), F12
-	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	FMOVQ 368(R4), F12
-	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	FMOVQ 384(R4), F12
-	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	FMOVQ 400(R4), F12
-	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
-	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
-	FMOVQ 416(R4), F12
-	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
-	WORD $0x6e27dcec // fmul v12.4s, v7.4s, v7.4s
-	WORD $0x6e27dd87 // fmul v7.4s, v12.4s, v7.4s
-	WORD $0x6e27dd67 // fmul v7.4s, v11.4s, v7.4s
-	WORD $0x6e39dd08 // fmul v8.4s, v8.4s, v25.4s
-	WORD $0x4ebed4ab // fsub v11.4s, v5.4s, v30.4s
-	WORD $0x4eabd4ac // fsub v12.4s, v5.4s, v11.4s
-	WORD $0x4eacd7cc // fsub v12.4s, v30.4s, v12.4s
-	WORD $0x4eabd46b // fsub v11.4s, v3.4s, v11.4s
-	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
-	WORD $0x6e25fd65 // fdiv v5.4s, v11.4s, v5.4s
-	WORD $0x6e651faa // bsl v10.16b, v29.16b, v5.16b
-	WORD $0x4e2ad505 // fadd v5.4s, v8.4s, v10.4s
+	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
 	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
-	WORD $0x4e25d525 // fadd v5.4s, v9.4s, v5.4s
-	WORD $0x4e25d5a5 // fadd v5.4s, v13.4s, v5.4s
-	WORD $0x4e23d467 // fadd v7.4s, v3.4s, v3.4s
-	WORD $0x4e23e4e7 // fcmeq v7.4s, v7.4s, v3.4s
-	WORD $0x6e651c67 // bsl v7.16b, v3.16b, v5.16b
-	WORD $0x4e37e465 // fcmeq v5.4s, v3.4s, v23.4s
-	FMOVQ 432(R4), F8
-	FMOVQ 448(R4), F9
-	WORD $0x6e691d05 // bsl v5.16b, v8.16b, v9.16b
-	WORD $0x6eb7e463 // fcmgt v3.4s, v3.4s, v23.4s
-	WORD $0x6e651ce3 // bsl v3.16b, v7.16b, v5.16b
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6e23dcc3 // fmul v3.4s, v6.4s, v3.4s
-	WORD $0x4ea0d7c0 // fsub v0.4s, v30.4s, v0.4s
-	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x4e24d420 // fadd v0.4s, v1.4s, v4.4s
-	ADD R1<<3, R9, R2
+	WORD $0x4e25d7e5 // fadd v5.4s, v31.4s, v5.4s
+	WORD $0x6ebd8484 // sub v4.4s, v4.4s, v29.4s
+	WORD $0x4f3f0486 // sshr v6.4s, v4.4s, #1
+	FMOVQ 208(R4), F7
+	WORD $0x4ea784c7 // add v7.4s, v6.4s, v7.4s
+	WORD $0x4f3754e7 // shl v7.4s, v7.4s, #23
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	WORD $0x6ea68484 // sub v4.4s, v4.4s, v6.4s
+	FMOVQ 208(R4), F6
+	WORD $0x4ea68484 // add v4.4s, v4.4s, v6.4s
+	WORD $0x4f375484 // shl v4.4s, v4.4s, #23
+	WORD $0x6e24dca4 // fmul v4.4s, v5.4s, v4.4s
+	WORD $0x4e3fd485 // fadd v5.4s, v4.4s, v31.4s
+	WORD $0x6e25fc86 // fdiv v6.4s, v4.4s, v5.4s
+	WORD $0x6e25ffe5 // fdiv v5.4s, v31.4s, v5.4s
+	WORD $0x6ea2e7c2 // fcmgt v2.4s, v30.4s, v2.4s
+	WORD $0x4ea21c47 // mov v7.16b, v2.16b
+	WORD $0x6e651cc7 // bsl v7.16b, v6.16b, v5.16b
+	WORD $0x6e27dc27 // fmul v7.4s, v1.4s, v7.4s
+	FMOVS 4(R3), F8
+	VDUP V8.S[0], V8.S4
+	WORD $0x6e28dc00 // fmul v0.4s, v0.4s, v8.4s
+	WORD $0x6ee21cc5 // bif v5.16b, v6.16b, v2.16b
+	WORD $0x6e25dc05 // fmul v5.4s, v0.4s, v5.4s
+	WORD $0x4ea5d4e5 // fsub v5.4s, v7.4s, v5.4s
+	FMOVS 0(R3), F6
+	VDUP V6.S[0], V6.S4
+	WORD $0x6e26dca5 // fmul v5.4s, v5.4s, v6.4s
+	FMOVS.P F5, 4(R6)
+	WORD $0x4e24d7e5 // fadd v5.4s, v31.4s, v4.4s
+	FMOVQ 240(R4), F6
+	WORD $0x6ea684a6 // sub v6.4s, v5.4s, v6.4s
+	WORD $0x4f2904c7 // sshr v7.4s, v6.4s, #23
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e3cdce8 // fmul v8.4s, v7.4s, v28.4s
+	FMOVQ 256(R4), F9
+	WORD $0x4e291cc6 // and v6.16b, v6.16b, v9.16b
+	FMOVQ 240(R4), F9
+	WORD $0x4ea984c6 // add v6.4s, v6.4s, v9.4s
+	WORD $0x4ebfd4c6 // fsub v6.4s, v6.4s, v31.4s
+	WORD $0x4e3ee4e9 // fcmeq v9.4s, v7.4s, v30.4s
+	WORD $0x6ea91c86 // bit v6.16b, v4.16b, v9.16b
+	FMOVQ 272(R4), F10
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	WORD $0x4eaad4cb // fsub v11.4s, v6.4s, v10.4s
+	WORD $0x4e2bd50c // fadd v12.4s, v8.4s, v11.4s
+	WORD $0x4eabd4cd // fsub v13.4s, v6.4s, v11.4s
+	WORD $0x4eaad5aa // fsub v10.4s, v13.4s, v10.4s
+	WORD $0x4eacd508 // fsub v8.4s, v8.4s, v12.4s
+	WORD $0x4e2bd508 // fadd v8.4s, v8.4s, v11.4s
+	WORD $0x4e28d548 // fadd v8.4s, v10.4s, v8.4s
+	FMOVQ 288(R4), F10
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FMOVQ 304(R4), F11
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FMOVQ 320(R4), F11
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FMOVQ 336(R4), F11
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FMOVQ 352(R4), F11
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FMOVQ 368(R4), F11
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FMOVQ 384(R4), F11
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FMOVQ 400(R4), F11
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FMOVQ 416(R4), F11
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x6e26dccb // fmul v11.4s, v6.4s, v6.4s
+	WORD $0x6e26dd66 // fmul v6.4s, v11.4s, v6.4s
+	WORD $0x6e26dd46 // fmul v6.4s, v10.4s, v6.4s
+	FMOVQ 112(R4), F10
+	WORD $0x6e2adce7 // fmul v7.4s, v7.4s, v10.4s
+	WORD $0x4ebfd4aa // fsub v10.4s, v5.4s, v31.4s
+	WORD $0x4eaad4ab // fsub v11.4s, v5.4s, v10.4s
+	WORD $0x4eabd7eb // fsub v11.4s, v31.4s, v11.4s
+	WORD $0x4eaad48a // fsub v10.4s, v4.4s, v10.4s
+	WORD $0x4e2ad56a // fadd v10.4s, v11.4s, v10.4s
+	WORD $0x6e25fd45 // fdiv v5.4s, v10.4s, v5.4s
+	WORD $0x6e651fc9 // bsl v9.16b, v30.16b, v5.16b
+	WORD $0x4e29d4e5 // fadd v5.4s, v7.4s, v9.4s
+	WORD $0x4e25d4c5 // fadd v5.4s, v6.4s, v5.4s
+	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
+	WORD $0x4e25d585 // fadd v5.4s, v12.4s, v5.4s
+	WORD $0x4e24d486 // fadd v6.4s, v4.4s, v4.4s
+	WORD $0x4e24e4c6 // fcmeq v6.4s, v6.4s, v4.4s
+	WORD $0x6e651c86 // bsl v6.16b, v4.16b, v5.16b
+	FMOVQ 224(R4), F5
+	WORD $0x4e25e485 // fcmeq v5.4s, v4.4s, v5.4s
+	FMOVQ 432(R4), F7
+	FMOVQ 448(R4), F8
+	WORD $0x6e681ce5 // bsl v5.16b, v7.16b, v8.16b
+	FMOVQ 224(R4), F7
+	WORD $0x6ea7e484 // fcmgt v4.4s, v4.4s, v7.4s
+	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x4ea21c45 // mov v5.16b, v2.16b
+	WORD $0x6e631c85 // bsl v5.16b, v4.16b, v3.16b
+	WORD $0x6e25dc25 // fmul v5.4s, v1.4s, v5.4s
+	WORD $0x4e3ee426 // fcmeq v6.4s, v1.4s, v30.4s
+	WORD $0x6e651c26 // bsl v6.16b, v1.16b, v5.16b
+	WORD $0x6e641c62 // bsl v2.16b, v3.16b, v4.16b
+	WORD $0x6e22dc01 // fmul v1.4s, v0.4s, v2.4s
+	WORD $0x4e3ee402 // fcmeq v2.4s, v0.4s, v30.4s
+	WORD $0x6e611c02 // bsl v2.16b, v0.16b, v1.16b
+	WORD $0x4e22d4c0 // fadd v0.4s, v6.4s, v2.4s
+	FMOVS.P F0, 4(R7)
+	ADD R1<<3, R10, R2
 	FMOVD 0(R2), F1
 	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
 	WORD $0x4e62d421 // fadd v1.2d, v1.2d, v2.2d
@@ -387,4 +729,9 @@ loop1:
 	BGE loop1
 
 rest1:
+	ADD $96, R24, R24
+	SUBS $4, R5, R5
+	BNE row
+
+done:
 	RET

@@ -4,6 +4,8 @@
 
 #include "textflag.h"
 
+//	z ← x·w, row by row
+//
 // func Dots(z, x, w []float32)
 // Requires: ASIMD
 TEXT ·Dots(SB), NOSPLIT, $384-72

@@ -4,59 +4,66 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0x4b4000004b400000
-DATA constants<>+8(SB)/8, $0x4b4000004b400000
-DATA constants<>+16(SB)/8, $0x0000007f0000007f
-DATA constants<>+24(SB)/8, $0x0000007f0000007f
-DATA constants<>+32(SB)/8, $0x42b2000042b20000
-DATA constants<>+40(SB)/8, $0x42b2000042b20000
-DATA constants<>+48(SB)/8, $0xc2d00000c2d00000
-DATA constants<>+56(SB)/8, $0xc2d00000c2d00000
-DATA constants<>+64(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constants<>+72(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constants<>+80(SB)/8, $0x3f3172003f317200
-DATA constants<>+88(SB)/8, $0x3f3172003f317200
-DATA constants<>+96(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constants<>+104(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constants<>+112(SB)/8, $0x3ab50f6b3ab50f6b
-DATA constants<>+120(SB)/8, $0x3ab50f6b3ab50f6b
-DATA constants<>+128(SB)/8, $0x3c091e903c091e90
-DATA constants<>+136(SB)/8, $0x3c091e903c091e90
-DATA constants<>+144(SB)/8, $0x3d2aac833d2aac83
-DATA constants<>+152(SB)/8, $0x3d2aac833d2aac83
-DATA constants<>+160(SB)/8, $0x3e2aaa473e2aaa47
-DATA constants<>+168(SB)/8, $0x3e2aaa473e2aaa47
-DATA constants<>+176(SB)/8, $0x3efffffe3efffffe
-DATA constants<>+184(SB)/8, $0x3efffffe3efffffe
-DATA constants<>+192(SB)/8, $0x3f8000003f800000
-DATA constants<>+200(SB)/8, $0x3f8000003f800000
+DATA constants<>+0(SB)/8, $0x42b2000042b20000
+DATA constants<>+8(SB)/8, $0x42b2000042b20000
+DATA constants<>+16(SB)/8, $0xc2d00000c2d00000
+DATA constants<>+24(SB)/8, $0xc2d00000c2d00000
+DATA constants<>+32(SB)/8, $0x4b4000004b400000
+DATA constants<>+40(SB)/8, $0x4b4000004b400000
+DATA constants<>+48(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constants<>+56(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constants<>+64(SB)/8, $0x3f3172003f317200
+DATA constants<>+72(SB)/8, $0x3f3172003f317200
+DATA constants<>+80(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constants<>+88(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constants<>+96(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constants<>+104(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constants<>+112(SB)/8, $0x3c091e903c091e90
+DATA constants<>+120(SB)/8, $0x3c091e903c091e90
+DATA constants<>+128(SB)/8, $0x3d2aac833d2aac83
+DATA constants<>+136(SB)/8, $0x3d2aac833d2aac83
+DATA constants<>+144(SB)/8, $0x3e2aaa473e2aaa47
+DATA constants<>+152(SB)/8, $0x3e2aaa473e2aaa47
+DATA constants<>+160(SB)/8, $0x3efffffe3efffffe
+DATA constants<>+168(SB)/8, $0x3efffffe3efffffe
+DATA constants<>+176(SB)/8, $0x3f8000003f800000
+DATA constants<>+184(SB)/8, $0x3f8000003f800000
+DATA constants<>+192(SB)/8, $0x0000007f0000007f
+DATA constants<>+200(SB)/8, $0x0000007f0000007f
 GLOBL constants<>(SB), RODATA|NOPTR, $208
 
-// func Exp(y, x []float32)
+//	y ← e^x
+//
+// func Exp(list [][]float32)
 // Requires: ASIMD
-TEXT ·Exp(SB), NOSPLIT, $0-48
+TEXT ·Exp(SB), NOSPLIT, $0-24
 	MOVD $constants<>(SB), R4
-	FMOVQ 0(R4), F31
-	FMOVQ 16(R4), F30
-	FMOVQ 32(R4), F29
-	FMOVQ 48(R4), F28
-	FMOVQ 64(R4), F27
-	FMOVQ 80(R4), F26
-	FMOVQ 96(R4), F25
-	FMOVQ 112(R4), F24
-	FMOVQ 128(R4), F23
-	FMOVQ 144(R4), F22
-	FMOVQ 160(R4), F21
-	FMOVQ 176(R4), F20
-	FMOVQ 192(R4), F19
-	MOVD y_base+0(FP), R6
-	MOVD x_base+24(FP), R7
-	MOVD y_len+8(FP), R0
-	SUBS $16, R0, R0
-	BLT rest16
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
+	FMOVQ 32(R4), F31
+	FMOVQ 192(R4), F30
+	FMOVQ 0(R4), F29
+	FMOVQ 16(R4), F28
+	FMOVQ 48(R4), F27
+	FMOVQ 64(R4), F26
+	FMOVQ 80(R4), F25
+	FMOVQ 96(R4), F24
+	FMOVQ 112(R4), F23
+	FMOVQ 128(R4), F22
+	FMOVQ 144(R4), F21
+	FMOVQ 160(R4), F20
+	FMOVQ 176(R4), F19
 
-loop16:
-	FLDPQ.P 64(R7), (F0, F1)
+row:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
+	SUBS $8, R0, R0
+	BLT rest8
+
+loop8:
+	FLDPQ.P 32(R7), (F0, F1)
 	WORD $0x6ea0e782 // fcmgt v2.4s, v28.4s, v0.4s
 	WORD $0x6e601f82 // bsl v2.16b, v28.16b, v0.16b
 	WORD $0x6ea1e780 // fcmgt v0.4s, v28.4s, v1.4s
@@ -127,84 +134,12 @@ loop16:
 	WORD $0x4f375463 // shl v3.4s, v3.4s, #23
 	WORD $0x6e20dc20 // fmul v0.4s, v1.4s, v0.4s
 	WORD $0x6e23dc41 // fmul v1.4s, v2.4s, v3.4s
-	FSTPQ.P (F0, F1), 64(R6)
-	FLDPQ -32(R7), (F0, F1)
-	WORD $0x6ea0e782 // fcmgt v2.4s, v28.4s, v0.4s
-	WORD $0x6e601f82 // bsl v2.16b, v28.16b, v0.16b
-	WORD $0x6ea1e780 // fcmgt v0.4s, v28.4s, v1.4s
-	WORD $0x6e611f80 // bsl v0.16b, v28.16b, v1.16b
-	WORD $0x6ebde441 // fcmgt v1.4s, v2.4s, v29.4s
-	WORD $0x6e621fa1 // bsl v1.16b, v29.16b, v2.16b
-	WORD $0x6ebde402 // fcmgt v2.4s, v0.4s, v29.4s
-	WORD $0x6e601fa2 // bsl v2.16b, v29.16b, v0.16b
-	WORD $0x6e3bdc20 // fmul v0.4s, v1.4s, v27.4s
-	WORD $0x6e3bdc43 // fmul v3.4s, v2.4s, v27.4s
-	WORD $0x4e3fd400 // fadd v0.4s, v0.4s, v31.4s
-	WORD $0x4e3fd463 // fadd v3.4s, v3.4s, v31.4s
-	WORD $0x4ebfd404 // fsub v4.4s, v0.4s, v31.4s
-	WORD $0x4ebfd465 // fsub v5.4s, v3.4s, v31.4s
-	WORD $0x6e3adc86 // fmul v6.4s, v4.4s, v26.4s
-	WORD $0x6e3adca7 // fmul v7.4s, v5.4s, v26.4s
-	WORD $0x4ea6d421 // fsub v1.4s, v1.4s, v6.4s
-	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
-	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
-	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
-	WORD $0x4ea4d426 // fsub v6.4s, v1.4s, v4.4s
-	WORD $0x4ea5d447 // fsub v7.4s, v2.4s, v5.4s
-	WORD $0x6e26df08 // fmul v8.4s, v24.4s, v6.4s
-	WORD $0x6e27df09 // fmul v9.4s, v24.4s, v7.4s
-	WORD $0x4e37d508 // fadd v8.4s, v8.4s, v23.4s
-	WORD $0x4e37d529 // fadd v9.4s, v9.4s, v23.4s
-	WORD $0x6e26dd08 // fmul v8.4s, v8.4s, v6.4s
-	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
-	WORD $0x4e36d508 // fadd v8.4s, v8.4s, v22.4s
-	WORD $0x4e36d529 // fadd v9.4s, v9.4s, v22.4s
-	WORD $0x6e26dd08 // fmul v8.4s, v8.4s, v6.4s
-	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
-	WORD $0x4e35d508 // fadd v8.4s, v8.4s, v21.4s
-	WORD $0x4e35d529 // fadd v9.4s, v9.4s, v21.4s
-	WORD $0x6e26dd08 // fmul v8.4s, v8.4s, v6.4s
-	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
-	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
-	WORD $0x4e34d529 // fadd v9.4s, v9.4s, v20.4s
-	WORD $0x6e26dcca // fmul v10.4s, v6.4s, v6.4s
-	WORD $0x6e27dceb // fmul v11.4s, v7.4s, v7.4s
-	WORD $0x6e2add08 // fmul v8.4s, v8.4s, v10.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
-	WORD $0x4ea6d421 // fsub v1.4s, v1.4s, v6.4s
-	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
-	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x4ea5d442 // fsub v2.4s, v2.4s, v5.4s
-	WORD $0x4e21d501 // fadd v1.4s, v8.4s, v1.4s
-	WORD $0x4e22d522 // fadd v2.4s, v9.4s, v2.4s
-	WORD $0x4e21d4c1 // fadd v1.4s, v6.4s, v1.4s
-	WORD $0x4e22d4e2 // fadd v2.4s, v7.4s, v2.4s
-	WORD $0x4e21d661 // fadd v1.4s, v19.4s, v1.4s
-	WORD $0x4e22d662 // fadd v2.4s, v19.4s, v2.4s
-	WORD $0x6ebf8400 // sub v0.4s, v0.4s, v31.4s
-	WORD $0x6ebf8463 // sub v3.4s, v3.4s, v31.4s
-	WORD $0x4f3f0404 // sshr v4.4s, v0.4s, #1
-	WORD $0x4f3f0465 // sshr v5.4s, v3.4s, #1
-	WORD $0x4ebe8486 // add v6.4s, v4.4s, v30.4s
-	WORD $0x4ebe84a7 // add v7.4s, v5.4s, v30.4s
-	WORD $0x4f3754c6 // shl v6.4s, v6.4s, #23
-	WORD $0x4f3754e7 // shl v7.4s, v7.4s, #23
-	WORD $0x6e26dc21 // fmul v1.4s, v1.4s, v6.4s
-	WORD $0x6e27dc42 // fmul v2.4s, v2.4s, v7.4s
-	WORD $0x6ea48400 // sub v0.4s, v0.4s, v4.4s
-	WORD $0x6ea58463 // sub v3.4s, v3.4s, v5.4s
-	WORD $0x4ebe8400 // add v0.4s, v0.4s, v30.4s
-	WORD $0x4ebe8463 // add v3.4s, v3.4s, v30.4s
-	WORD $0x4f375400 // shl v0.4s, v0.4s, #23
-	WORD $0x4f375463 // shl v3.4s, v3.4s, #23
-	WORD $0x6e20dc20 // fmul v0.4s, v1.4s, v0.4s
-	WORD $0x6e23dc41 // fmul v1.4s, v2.4s, v3.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE loop16
+	FSTPQ.P (F0, F1), 32(R6)
+	SUBS $8, R0, R0
+	BGE loop8
 
-rest16:
-	ADD $16, R0, R0
+rest8:
+	ADD $8, R0, R0
 	SUBS $4, R0, R0
 	BLT rest4
 
@@ -296,4 +231,9 @@ loop1:
 	BGE loop1
 
 rest1:
+	ADD $48, R24, R24
+	SUBS $2, R5, R5
+	BNE row
+
+done:
 	RET

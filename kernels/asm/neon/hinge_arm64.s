@@ -4,51 +4,85 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0x0000000000000000
-DATA constants<>+8(SB)/8, $0x0000000000000000
-DATA constants<>+16(SB)/8, $0x3f8000003f800000
-DATA constants<>+24(SB)/8, $0x3f8000003f800000
+DATA constants<>+0(SB)/8, $0x3f8000003f800000
+DATA constants<>+8(SB)/8, $0x3f8000003f800000
+DATA constants<>+16(SB)/8, $0x0000000000000000
+DATA constants<>+24(SB)/8, $0x0000000000000000
 GLOBL constants<>(SB), RODATA|NOPTR, $32
 
-// func Hinge(grad, x, y []float32, c *[3]float32, sum *[32]float64)
+//	label = y·labelScale + labelShift, h = 1 - label·x
+//	loss = max(h, 0), slope = h > 0 ? -label : 0
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func Hinge(list [][]float32, c *[3]float32, sum *[32]float64)
 // Requires: ASIMD
-TEXT ·Hinge(SB), NOSPLIT, $0-88
-	MOVD c+72(FP), R3
+TEXT ·Hinge(SB), NOSPLIT, $0-40
+	MOVD c+24(FP), R3
 	MOVD $constants<>(SB), R4
-	MOVD sum+80(FP), R9
-	FMOVQ 0(R4), F31
+	MOVD sum+32(FP), R10
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
+	FMOVQ 16(R4), F31
 	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
 	FMOVS 4(R3), F29
 	VDUP V29.S[0], V29.S4
 	FMOVS 8(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVQ 16(R4), F27
-	MOVD grad_base+0(FP), R6
-	MOVD x_base+24(FP), R7
-	MOVD y_base+48(FP), R8
-	MOVD grad_len+8(FP), R0
+	FMOVQ 0(R4), F27
+
+row:
+	CMP $24, R5
+	BLE near
+	MOVD 576(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 600(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 624(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 648(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+
+near:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
+	MOVD 48(R24), R8
+	MOVD 72(R24), R9
 	MOVD $0, R1
 	SUBS $32, R0, R0
 	BLT rest32
-	FLDPQ 0(R9), (F0, F1)
-	FLDPQ 32(R9), (F2, F3)
-	FLDPQ 64(R9), (F4, F5)
-	FLDPQ 96(R9), (F6, F7)
-	FLDPQ 128(R9), (F8, F9)
-	FLDPQ 160(R9), (F10, F11)
-	FLDPQ 192(R9), (F12, F13)
-	FLDPQ 224(R9), (F14, F15)
+	FLDPQ 0(R10), (F0, F1)
+	FLDPQ 32(R10), (F2, F3)
+	FLDPQ 64(R10), (F4, F5)
+	FLDPQ 96(R10), (F6, F7)
+	FLDPQ 128(R10), (F8, F9)
+	FLDPQ 160(R10), (F10, F11)
+	FLDPQ 192(R10), (F12, F13)
+	FLDPQ 224(R10), (F14, F15)
 
 loop32:
-	FLDPQ.P 128(R8), (F16, F17)
+	FLDPQ.P 128(R9), (F16, F17)
 	WORD $0x6e3dde10 // fmul v16.4s, v16.4s, v29.4s
 	WORD $0x6e3dde31 // fmul v17.4s, v17.4s, v29.4s
 	WORD $0x4e3cd610 // fadd v16.4s, v16.4s, v28.4s
 	WORD $0x4e3cd631 // fadd v17.4s, v17.4s, v28.4s
 	WORD $0x6ea0fa12 // fneg v18.4s, v16.4s
 	WORD $0x6ea0fa33 // fneg v19.4s, v17.4s
-	FLDPQ.P 128(R7), (F20, F21)
+	FLDPQ.P 128(R8), (F20, F21)
 	WORD $0x6e34de10 // fmul v16.4s, v16.4s, v20.4s
 	WORD $0x6e35de31 // fmul v17.4s, v17.4s, v21.4s
 	WORD $0x4eb0d770 // fsub v16.4s, v27.4s, v16.4s
@@ -64,6 +98,7 @@ loop32:
 	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
 	WORD $0x6e3ede31 // fmul v17.4s, v17.4s, v30.4s
 	FSTPQ.P (F16, F17), 128(R6)
+	FSTPQ.P (F20, F21), 128(R7)
 	WORD $0x0e617a90 // fcvtl v16.2d, v20.2s
 	WORD $0x4e70d400 // fadd v0.2d, v0.2d, v16.2d
 	WORD $0x4e617a90 // fcvtl2 v16.2d, v20.4s
@@ -72,14 +107,14 @@ loop32:
 	WORD $0x4e70d442 // fadd v2.2d, v2.2d, v16.2d
 	WORD $0x4e617ab0 // fcvtl2 v16.2d, v21.4s
 	WORD $0x4e70d463 // fadd v3.2d, v3.2d, v16.2d
-	FLDPQ -96(R8), (F16, F17)
+	FLDPQ -96(R9), (F16, F17)
 	WORD $0x6e3dde10 // fmul v16.4s, v16.4s, v29.4s
 	WORD $0x6e3dde31 // fmul v17.4s, v17.4s, v29.4s
 	WORD $0x4e3cd610 // fadd v16.4s, v16.4s, v28.4s
 	WORD $0x4e3cd631 // fadd v17.4s, v17.4s, v28.4s
 	WORD $0x6ea0fa12 // fneg v18.4s, v16.4s
 	WORD $0x6ea0fa33 // fneg v19.4s, v17.4s
-	FLDPQ -96(R7), (F20, F21)
+	FLDPQ -96(R8), (F20, F21)
 	WORD $0x6e34de10 // fmul v16.4s, v16.4s, v20.4s
 	WORD $0x6e35de31 // fmul v17.4s, v17.4s, v21.4s
 	WORD $0x4eb0d770 // fsub v16.4s, v27.4s, v16.4s
@@ -95,6 +130,7 @@ loop32:
 	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
 	WORD $0x6e3ede31 // fmul v17.4s, v17.4s, v30.4s
 	FSTPQ (F16, F17), -96(R6)
+	FSTPQ (F20, F21), -96(R7)
 	WORD $0x0e617a90 // fcvtl v16.2d, v20.2s
 	WORD $0x4e70d484 // fadd v4.2d, v4.2d, v16.2d
 	WORD $0x4e617a90 // fcvtl2 v16.2d, v20.4s
@@ -103,14 +139,14 @@ loop32:
 	WORD $0x4e70d4c6 // fadd v6.2d, v6.2d, v16.2d
 	WORD $0x4e617ab0 // fcvtl2 v16.2d, v21.4s
 	WORD $0x4e70d4e7 // fadd v7.2d, v7.2d, v16.2d
-	FLDPQ -64(R8), (F16, F17)
+	FLDPQ -64(R9), (F16, F17)
 	WORD $0x6e3dde10 // fmul v16.4s, v16.4s, v29.4s
 	WORD $0x6e3dde31 // fmul v17.4s, v17.4s, v29.4s
 	WORD $0x4e3cd610 // fadd v16.4s, v16.4s, v28.4s
 	WORD $0x4e3cd631 // fadd v17.4s, v17.4s, v28.4s
 	WORD $0x6ea0fa12 // fneg v18.4s, v16.4s
 	WORD $0x6ea0fa33 // fneg v19.4s, v17.4s
-	FLDPQ -64(R7), (F20, F21)
+	FLDPQ -64(R8), (F20, F21)
 	WORD $0x6e34de10 // fmul v16.4s, v16.4s, v20.4s
 	WORD $0x6e35de31 // fmul v17.4s, v17.4s, v21.4s
 	WORD $0x4eb0d770 // fsub v16.4s, v27.4s, v16.4s
@@ -126,6 +162,7 @@ loop32:
 	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
 	WORD $0x6e3ede31 // fmul v17.4s, v17.4s, v30.4s
 	FSTPQ (F16, F17), -64(R6)
+	FSTPQ (F20, F21), -64(R7)
 	WORD $0x0e617a90 // fcvtl v16.2d, v20.2s
 	WORD $0x4e70d508 // fadd v8.2d, v8.2d, v16.2d
 	WORD $0x4e617a90 // fcvtl2 v16.2d, v20.4s
@@ -134,14 +171,14 @@ loop32:
 	WORD $0x4e70d54a // fadd v10.2d, v10.2d, v16.2d
 	WORD $0x4e617ab0 // fcvtl2 v16.2d, v21.4s
 	WORD $0x4e70d56b // fadd v11.2d, v11.2d, v16.2d
-	FLDPQ -32(R8), (F16, F17)
+	FLDPQ -32(R9), (F16, F17)
 	WORD $0x6e3dde10 // fmul v16.4s, v16.4s, v29.4s
 	WORD $0x6e3dde31 // fmul v17.4s, v17.4s, v29.4s
 	WORD $0x4e3cd610 // fadd v16.4s, v16.4s, v28.4s
 	WORD $0x4e3cd631 // fadd v17.4s, v17.4s, v28.4s
 	WORD $0x6ea0fa12 // fneg v18.4s, v16.4s
 	WORD $0x6ea0fa33 // fneg v19.4s, v17.4s
-	FLDPQ -32(R7), (F20, F21)
+	FLDPQ -32(R8), (F20, F21)
 	WORD $0x6e34de10 // fmul v16.4s, v16.4s, v20.4s
 	WORD $0x6e35de31 // fmul v17.4s, v17.4s, v21.4s
 	WORD $0x4eb0d770 // fsub v16.4s, v27.4s, v16.4s
@@ -157,6 +194,7 @@ loop32:
 	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
 	WORD $0x6e3ede31 // fmul v17.4s, v17.4s, v30.4s
 	FSTPQ (F16, F17), -32(R6)
+	FSTPQ (F20, F21), -32(R7)
 	WORD $0x0e617a90 // fcvtl v16.2d, v20.2s
 	WORD $0x4e70d58c // fadd v12.2d, v12.2d, v16.2d
 	WORD $0x4e617a90 // fcvtl2 v16.2d, v20.4s
@@ -167,14 +205,14 @@ loop32:
 	WORD $0x4e70d5ef // fadd v15.2d, v15.2d, v16.2d
 	SUBS $32, R0, R0
 	BGE loop32
-	FSTPQ (F0, F1), 0(R9)
-	FSTPQ (F2, F3), 32(R9)
-	FSTPQ (F4, F5), 64(R9)
-	FSTPQ (F6, F7), 96(R9)
-	FSTPQ (F8, F9), 128(R9)
-	FSTPQ (F10, F11), 160(R9)
-	FSTPQ (F12, F13), 192(R9)
-	FSTPQ (F14, F15), 224(R9)
+	FSTPQ (F0, F1), 0(R10)
+	FSTPQ (F2, F3), 32(R10)
+	FSTPQ (F4, F5), 64(R10)
+	FSTPQ (F6, F7), 96(R10)
+	FSTPQ (F8, F9), 128(R10)
+	FSTPQ (F10, F11), 160(R10)
+	FSTPQ (F12, F13), 192(R10)
+	FSTPQ (F14, F15), 224(R10)
 
 rest32:
 	ADD $32, R0, R0
@@ -182,11 +220,11 @@ rest32:
 	BLT rest4
 
 loop4:
-	FMOVQ.P 16(R8), F0
+	FMOVQ.P 16(R9), F0
 	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
 	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
 	WORD $0x6ea0f801 // fneg v1.4s, v0.4s
-	FMOVQ.P 16(R7), F2
+	FMOVQ.P 16(R8), F2
 	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
 	WORD $0x4ea0d760 // fsub v0.4s, v27.4s, v0.4s
 	WORD $0x6ea0e7e2 // fcmgt v2.4s, v31.4s, v0.4s
@@ -195,7 +233,8 @@ loop4:
 	WORD $0x6e621c20 // bsl v0.16b, v1.16b, v2.16b
 	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
 	FMOVQ.P F0, 16(R6)
-	ADD R1<<3, R9, R2
+	FMOVQ.P F2, 16(R7)
+	ADD R1<<3, R10, R2
 	FLDPQ 0(R2), (F0, F1)
 	WORD $0x0e617843 // fcvtl v3.2d, v2.2s
 	WORD $0x4e63d400 // fadd v0.2d, v0.2d, v3.2d
@@ -213,11 +252,11 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS.P 4(R8), F0
+	FMOVS.P 4(R9), F0
 	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
 	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
 	WORD $0x6ea0f801 // fneg v1.4s, v0.4s
-	FMOVS.P 4(R7), F2
+	FMOVS.P 4(R8), F2
 	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
 	WORD $0x4ea0d760 // fsub v0.4s, v27.4s, v0.4s
 	WORD $0x6ea0e7e2 // fcmgt v2.4s, v31.4s, v0.4s
@@ -226,7 +265,8 @@ loop1:
 	WORD $0x6e621c20 // bsl v0.16b, v1.16b, v2.16b
 	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
 	FMOVS.P F0, 4(R6)
-	ADD R1<<3, R9, R2
+	FMOVS.P F2, 4(R7)
+	ADD R1<<3, R10, R2
 	FMOVD 0(R2), F0
 	WORD $0x0e617841 // fcvtl v1.2d, v2.2s
 	WORD $0x4e61d400 // fadd v0.2d, v0.2d, v1.2d
@@ -237,4 +277,9 @@ loop1:
 	BGE loop1
 
 rest1:
+	ADD $96, R24, R24
+	SUBS $4, R5, R5
+	BNE row
+
+done:
 	RET

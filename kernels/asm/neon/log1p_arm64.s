@@ -4,10 +4,10 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0x3f8000003f800000
-DATA constants<>+8(SB)/8, $0x3f8000003f800000
-DATA constants<>+16(SB)/8, $0x0000000000000000
-DATA constants<>+24(SB)/8, $0x0000000000000000
+DATA constants<>+0(SB)/8, $0x0000000000000000
+DATA constants<>+8(SB)/8, $0x0000000000000000
+DATA constants<>+16(SB)/8, $0x3f8000003f800000
+DATA constants<>+24(SB)/8, $0x3f8000003f800000
 DATA constants<>+32(SB)/8, $0xbf800000bf800000
 DATA constants<>+40(SB)/8, $0xbf800000bf800000
 DATA constants<>+48(SB)/8, $0x3f3504f33f3504f3
@@ -44,12 +44,17 @@ DATA constants<>+288(SB)/8, $0x7fc000007fc00000
 DATA constants<>+296(SB)/8, $0x7fc000007fc00000
 GLOBL constants<>(SB), RODATA|NOPTR, $304
 
-// func Log1p(y, x []float32)
+//	y ← log(1 + x)
+//
+// func Log1p(list [][]float32)
 // Requires: ASIMD
-TEXT ·Log1p(SB), NOSPLIT, $0-48
+TEXT ·Log1p(SB), NOSPLIT, $0-24
 	MOVD $constants<>(SB), R4
-	FMOVQ 0(R4), F31
-	FMOVQ 16(R4), F30
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
+	FMOVQ 16(R4), F31
+	FMOVQ 0(R4), F30
 	FMOVQ 32(R4), F29
 	FMOVQ 48(R4), F28
 	FMOVQ 64(R4), F27
@@ -67,9 +72,11 @@ TEXT ·Log1p(SB), NOSPLIT, $0-48
 	FMOVQ 256(R4), F15
 	FMOVQ 272(R4), F14
 	FMOVQ 288(R4), F13
-	MOVD y_base+0(FP), R6
-	MOVD x_base+24(FP), R7
-	MOVD y_len+8(FP), R0
+
+row:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
 	SUBS $4, R0, R0
 	BLT rest4
 
@@ -205,4 +212,9 @@ loop1:
 	BGE loop1
 
 rest1:
+	ADD $48, R24, R24
+	SUBS $2, R5, R5
+	BNE row
+
+done:
 	RET

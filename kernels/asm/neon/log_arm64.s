@@ -6,12 +6,12 @@
 
 DATA constants<>+0(SB)/8, $0x0000000000000000
 DATA constants<>+8(SB)/8, $0x0000000000000000
-DATA constants<>+16(SB)/8, $0x3f3504f33f3504f3
-DATA constants<>+24(SB)/8, $0x3f3504f33f3504f3
-DATA constants<>+32(SB)/8, $0x0080000000800000
-DATA constants<>+40(SB)/8, $0x0080000000800000
-DATA constants<>+48(SB)/8, $0x4b0000004b000000
-DATA constants<>+56(SB)/8, $0x4b0000004b000000
+DATA constants<>+16(SB)/8, $0x0080000000800000
+DATA constants<>+24(SB)/8, $0x0080000000800000
+DATA constants<>+32(SB)/8, $0x4b0000004b000000
+DATA constants<>+40(SB)/8, $0x4b0000004b000000
+DATA constants<>+48(SB)/8, $0x3f3504f33f3504f3
+DATA constants<>+56(SB)/8, $0x3f3504f33f3504f3
 DATA constants<>+64(SB)/8, $0x007fffff007fffff
 DATA constants<>+72(SB)/8, $0x007fffff007fffff
 DATA constants<>+80(SB)/8, $0x3f8000003f800000
@@ -50,14 +50,19 @@ DATA constants<>+336(SB)/8, $0x7fc000007fc00000
 DATA constants<>+344(SB)/8, $0x7fc000007fc00000
 GLOBL constants<>(SB), RODATA|NOPTR, $352
 
-// func Log(y, x []float32)
+//	y ← log x
+//
+// func Log(list [][]float32)
 // Requires: ASIMD
-TEXT ·Log(SB), NOSPLIT, $0-48
+TEXT ·Log(SB), NOSPLIT, $0-24
 	MOVD $constants<>(SB), R4
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
 	FMOVQ 0(R4), F31
-	FMOVQ 16(R4), F30
-	FMOVQ 32(R4), F29
-	FMOVQ 48(R4), F28
+	FMOVQ 48(R4), F30
+	FMOVQ 16(R4), F29
+	FMOVQ 32(R4), F28
 	FMOVQ 64(R4), F27
 	FMOVQ 80(R4), F26
 	FMOVQ 96(R4), F25
@@ -76,9 +81,11 @@ TEXT ·Log(SB), NOSPLIT, $0-48
 	FMOVQ 304(R4), F12
 	FMOVQ 320(R4), F11
 	FMOVQ 336(R4), F10
-	MOVD y_base+0(FP), R6
-	MOVD x_base+24(FP), R7
-	MOVD y_len+8(FP), R0
+
+row:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
 	SUBS $4, R0, R0
 	BLT rest4
 
@@ -202,4 +209,9 @@ loop1:
 	BGE loop1
 
 rest1:
+	ADD $48, R24, R24
+	SUBS $2, R5, R5
+	BNE row
+
+done:
 	RET

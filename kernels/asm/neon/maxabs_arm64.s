@@ -4,12 +4,28 @@
 
 #include "textflag.h"
 
-// func MaxAbs(x []float32, max *[32]float32)
+//	max ← max(|x|, max)
+//
+// func MaxAbs(list [][]float32, max *[32]float32)
 // Requires: ASIMD
 TEXT ·MaxAbs(SB), NOSPLIT, $0-32
 	MOVD max+24(FP), R7
-	MOVD x_base+0(FP), R6
-	MOVD x_len+8(FP), R0
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
+
+row:
+	CMP $6, R5
+	BLE near
+	MOVD 144(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+
+near:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
 	MOVD $0, R1
 	SUBS $32, R0, R0
 	BLT rest32
@@ -91,4 +107,9 @@ loop1:
 	BGE loop1
 
 rest1:
+	ADD $24, R24, R24
+	SUBS $1, R5, R5
+	BNE row
+
+done:
 	RET

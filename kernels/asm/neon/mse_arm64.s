@@ -4,32 +4,64 @@
 
 #include "textflag.h"
 
-// func MSE(grad, x, y []float32, c *[1]float32, sum *[32]float64)
+//	grad ← 2(x - y)·scale, each ← (x - y)², sum += (x - y)²
+//
+// func MSE(list [][]float32, c *[1]float32, sum *[32]float64)
 // Requires: ASIMD
-TEXT ·MSE(SB), NOSPLIT, $0-88
-	MOVD c+72(FP), R3
-	MOVD sum+80(FP), R9
+TEXT ·MSE(SB), NOSPLIT, $0-40
+	MOVD c+24(FP), R3
+	MOVD sum+32(FP), R10
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
 	FMOVS 0(R3), F31
 	VDUP V31.S[0], V31.S4
-	MOVD grad_base+0(FP), R6
-	MOVD x_base+24(FP), R7
-	MOVD y_base+48(FP), R8
-	MOVD grad_len+8(FP), R0
+
+row:
+	CMP $24, R5
+	BLE near
+	MOVD 576(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 600(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 624(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 648(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+
+near:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
+	MOVD 48(R24), R8
+	MOVD 72(R24), R9
 	MOVD $0, R1
 	SUBS $32, R0, R0
 	BLT rest32
-	FLDPQ 0(R9), (F0, F1)
-	FLDPQ 32(R9), (F2, F3)
-	FLDPQ 64(R9), (F4, F5)
-	FLDPQ 96(R9), (F6, F7)
-	FLDPQ 128(R9), (F8, F9)
-	FLDPQ 160(R9), (F10, F11)
-	FLDPQ 192(R9), (F12, F13)
-	FLDPQ 224(R9), (F14, F15)
+	FLDPQ 0(R10), (F0, F1)
+	FLDPQ 32(R10), (F2, F3)
+	FLDPQ 64(R10), (F4, F5)
+	FLDPQ 96(R10), (F6, F7)
+	FLDPQ 128(R10), (F8, F9)
+	FLDPQ 160(R10), (F10, F11)
+	FLDPQ 192(R10), (F12, F13)
+	FLDPQ 224(R10), (F14, F15)
 
 loop32:
-	FLDPQ.P 128(R7), (F16, F17)
-	FLDPQ.P 128(R8), (F18, F19)
+	FLDPQ.P 128(R8), (F16, F17)
+	FLDPQ.P 128(R9), (F18, F19)
 	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
 	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
 	WORD $0x4e30d612 // fadd v18.4s, v16.4s, v16.4s
@@ -37,18 +69,19 @@ loop32:
 	WORD $0x6e3fde52 // fmul v18.4s, v18.4s, v31.4s
 	WORD $0x6e3fde73 // fmul v19.4s, v19.4s, v31.4s
 	FSTPQ.P (F18, F19), 128(R6)
-	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
-	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x6e30de12 // fmul v18.4s, v16.4s, v16.4s
+	WORD $0x6e31de33 // fmul v19.4s, v17.4s, v17.4s
+	FSTPQ.P (F18, F19), 128(R7)
 	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x4e72d400 // fadd v0.2d, v0.2d, v18.2d
+	WORD $0x4e72ce40 // fmla v0.2d, v18.2d, v18.2d
 	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72d421 // fadd v1.2d, v1.2d, v18.2d
+	WORD $0x4e72ce41 // fmla v1.2d, v18.2d, v18.2d
 	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70d442 // fadd v2.2d, v2.2d, v16.2d
+	WORD $0x4e70ce02 // fmla v2.2d, v16.2d, v16.2d
 	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d463 // fadd v3.2d, v3.2d, v16.2d
-	FLDPQ -96(R7), (F16, F17)
-	FLDPQ -96(R8), (F18, F19)
+	WORD $0x4e70ce03 // fmla v3.2d, v16.2d, v16.2d
+	FLDPQ -96(R8), (F16, F17)
+	FLDPQ -96(R9), (F18, F19)
 	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
 	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
 	WORD $0x4e30d612 // fadd v18.4s, v16.4s, v16.4s
@@ -56,18 +89,19 @@ loop32:
 	WORD $0x6e3fde52 // fmul v18.4s, v18.4s, v31.4s
 	WORD $0x6e3fde73 // fmul v19.4s, v19.4s, v31.4s
 	FSTPQ (F18, F19), -96(R6)
-	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
-	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x6e30de12 // fmul v18.4s, v16.4s, v16.4s
+	WORD $0x6e31de33 // fmul v19.4s, v17.4s, v17.4s
+	FSTPQ (F18, F19), -96(R7)
 	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x4e72d484 // fadd v4.2d, v4.2d, v18.2d
+	WORD $0x4e72ce44 // fmla v4.2d, v18.2d, v18.2d
 	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72d4a5 // fadd v5.2d, v5.2d, v18.2d
+	WORD $0x4e72ce45 // fmla v5.2d, v18.2d, v18.2d
 	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70d4c6 // fadd v6.2d, v6.2d, v16.2d
+	WORD $0x4e70ce06 // fmla v6.2d, v16.2d, v16.2d
 	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d4e7 // fadd v7.2d, v7.2d, v16.2d
-	FLDPQ -64(R7), (F16, F17)
-	FLDPQ -64(R8), (F18, F19)
+	WORD $0x4e70ce07 // fmla v7.2d, v16.2d, v16.2d
+	FLDPQ -64(R8), (F16, F17)
+	FLDPQ -64(R9), (F18, F19)
 	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
 	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
 	WORD $0x4e30d612 // fadd v18.4s, v16.4s, v16.4s
@@ -75,18 +109,19 @@ loop32:
 	WORD $0x6e3fde52 // fmul v18.4s, v18.4s, v31.4s
 	WORD $0x6e3fde73 // fmul v19.4s, v19.4s, v31.4s
 	FSTPQ (F18, F19), -64(R6)
-	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
-	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x6e30de12 // fmul v18.4s, v16.4s, v16.4s
+	WORD $0x6e31de33 // fmul v19.4s, v17.4s, v17.4s
+	FSTPQ (F18, F19), -64(R7)
 	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x4e72d508 // fadd v8.2d, v8.2d, v18.2d
+	WORD $0x4e72ce48 // fmla v8.2d, v18.2d, v18.2d
 	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72d529 // fadd v9.2d, v9.2d, v18.2d
+	WORD $0x4e72ce49 // fmla v9.2d, v18.2d, v18.2d
 	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70d54a // fadd v10.2d, v10.2d, v16.2d
+	WORD $0x4e70ce0a // fmla v10.2d, v16.2d, v16.2d
 	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d56b // fadd v11.2d, v11.2d, v16.2d
-	FLDPQ -32(R7), (F16, F17)
-	FLDPQ -32(R8), (F18, F19)
+	WORD $0x4e70ce0b // fmla v11.2d, v16.2d, v16.2d
+	FLDPQ -32(R8), (F16, F17)
+	FLDPQ -32(R9), (F18, F19)
 	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
 	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
 	WORD $0x4e30d612 // fadd v18.4s, v16.4s, v16.4s
@@ -94,26 +129,27 @@ loop32:
 	WORD $0x6e3fde52 // fmul v18.4s, v18.4s, v31.4s
 	WORD $0x6e3fde73 // fmul v19.4s, v19.4s, v31.4s
 	FSTPQ (F18, F19), -32(R6)
-	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
-	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x6e30de12 // fmul v18.4s, v16.4s, v16.4s
+	WORD $0x6e31de33 // fmul v19.4s, v17.4s, v17.4s
+	FSTPQ (F18, F19), -32(R7)
 	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x4e72d58c // fadd v12.2d, v12.2d, v18.2d
+	WORD $0x4e72ce4c // fmla v12.2d, v18.2d, v18.2d
 	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72d5ad // fadd v13.2d, v13.2d, v18.2d
+	WORD $0x4e72ce4d // fmla v13.2d, v18.2d, v18.2d
 	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70d5ce // fadd v14.2d, v14.2d, v16.2d
+	WORD $0x4e70ce0e // fmla v14.2d, v16.2d, v16.2d
 	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d5ef // fadd v15.2d, v15.2d, v16.2d
+	WORD $0x4e70ce0f // fmla v15.2d, v16.2d, v16.2d
 	SUBS $32, R0, R0
 	BGE loop32
-	FSTPQ (F0, F1), 0(R9)
-	FSTPQ (F2, F3), 32(R9)
-	FSTPQ (F4, F5), 64(R9)
-	FSTPQ (F6, F7), 96(R9)
-	FSTPQ (F8, F9), 128(R9)
-	FSTPQ (F10, F11), 160(R9)
-	FSTPQ (F12, F13), 192(R9)
-	FSTPQ (F14, F15), 224(R9)
+	FSTPQ (F0, F1), 0(R10)
+	FSTPQ (F2, F3), 32(R10)
+	FSTPQ (F4, F5), 64(R10)
+	FSTPQ (F6, F7), 96(R10)
+	FSTPQ (F8, F9), 128(R10)
+	FSTPQ (F10, F11), 160(R10)
+	FSTPQ (F12, F13), 192(R10)
+	FSTPQ (F14, F15), 224(R10)
 
 rest32:
 	ADD $32, R0, R0
@@ -121,19 +157,20 @@ rest32:
 	BLT rest4
 
 loop4:
-	FMOVQ.P 16(R7), F0
-	FMOVQ.P 16(R8), F1
+	FMOVQ.P 16(R8), F0
+	FMOVQ.P 16(R9), F1
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	WORD $0x4e20d401 // fadd v1.4s, v0.4s, v0.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	FMOVQ.P F1, 16(R6)
-	WORD $0x6e20dc00 // fmul v0.4s, v0.4s, v0.4s
-	ADD R1<<3, R9, R2
+	WORD $0x6e20dc01 // fmul v1.4s, v0.4s, v0.4s
+	FMOVQ.P F1, 16(R7)
+	ADD R1<<3, R10, R2
 	FLDPQ 0(R2), (F1, F2)
 	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
-	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
+	WORD $0x4e63cc61 // fmla v1.2d, v3.2d, v3.2d
 	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
-	WORD $0x4e63d442 // fadd v2.2d, v2.2d, v3.2d
+	WORD $0x4e63cc62 // fmla v2.2d, v3.2d, v3.2d
 	FSTPQ (F1, F2), 0(R2)
 	ADD $4, R1, R1
 	AND $31, R1, R1
@@ -146,17 +183,18 @@ rest4:
 	BLT rest1
 
 loop1:
-	FMOVS.P 4(R7), F0
-	FMOVS.P 4(R8), F1
+	FMOVS.P 4(R8), F0
+	FMOVS.P 4(R9), F1
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	WORD $0x4e20d401 // fadd v1.4s, v0.4s, v0.4s
 	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
 	FMOVS.P F1, 4(R6)
-	WORD $0x6e20dc00 // fmul v0.4s, v0.4s, v0.4s
-	ADD R1<<3, R9, R2
+	WORD $0x6e20dc01 // fmul v1.4s, v0.4s, v0.4s
+	FMOVS.P F1, 4(R7)
+	ADD R1<<3, R10, R2
 	FMOVD 0(R2), F1
 	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
-	WORD $0x4e62d421 // fadd v1.2d, v1.2d, v2.2d
+	WORD $0x4e62cc41 // fmla v1.2d, v2.2d, v2.2d
 	FMOVD F1, 0(R2)
 	ADD $1, R1, R1
 	AND $31, R1, R1
@@ -164,4 +202,9 @@ loop1:
 	BGE loop1
 
 rest1:
+	ADD $96, R24, R24
+	SUBS $4, R5, R5
+	BNE row
+
+done:
 	RET

@@ -8,216 +8,99 @@ DATA constants<>+0(SB)/8, $0x0000000000000000
 DATA constants<>+8(SB)/8, $0x0000000000000000
 GLOBL constants<>(SB), RODATA|NOPTR, $16
 
-// func Penalty(g, p []float32, c *[2]float32, absolute *[32]float64, squares *[32]float64)
+//	g ← g + p·l2 + sign(p)·l1
+//	absolute += |p|, squares += p²
+//
+// func Penalty(list [][]float32, c *[2]float32, absolute *[32]float64, squares *[32]float64)
 // Requires: ASIMD
-TEXT ·Penalty(SB), NOSPLIT, $0-72
-	MOVD c+48(FP), R3
+TEXT ·Penalty(SB), NOSPLIT, $0-48
+	MOVD c+24(FP), R3
 	MOVD $constants<>(SB), R4
-	MOVD absolute+56(FP), R8
-	MOVD squares+64(FP), R9
-	FMOVS 4(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVQ 0(R4), F29
-	FMOVS 0(R3), F28
+	MOVD absolute+32(FP), R8
+	MOVD squares+40(FP), R9
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
+	FMOVQ 0(R4), F30
+	FMOVS 0(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVS 4(R3), F28
 	VDUP V28.S[0], V28.S4
-	WORD $0x6ea0fbdf // fneg v31.4s, v30.4s
-	MOVD g_base+0(FP), R6
-	MOVD p_base+24(FP), R7
-	MOVD g_len+8(FP), R0
+	WORD $0x6ea0fb9f // fneg v31.4s, v28.4s
+
+row:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
 	MOVD $0, R1
-	SUBS $32, R0, R0
-	BLT rest32
-	FLDPQ 0(R8), (F0, F1)
-	FLDPQ 32(R8), (F2, F3)
-	FLDPQ 64(R8), (F4, F5)
-	FLDPQ 96(R8), (F6, F7)
-	FLDPQ 128(R8), (F8, F9)
-	FLDPQ 160(R8), (F10, F11)
-	FLDPQ 192(R8), (F12, F13)
-	FLDPQ 224(R8), (F14, F15)
+	SUBS $8, R0, R0
+	BLT rest8
 
-loop32:
-	FLDPQ.P 128(R6), (F16, F17)
-	FLDPQ.P 128(R7), (F18, F19)
-	WORD $0x6e3cde54 // fmul v20.4s, v18.4s, v28.4s
-	WORD $0x6e3cde75 // fmul v21.4s, v19.4s, v28.4s
-	WORD $0x4e34d610 // fadd v16.4s, v16.4s, v20.4s
-	WORD $0x4e35d631 // fadd v17.4s, v17.4s, v21.4s
-	WORD $0x6eb2e7b4 // fcmgt v20.4s, v29.4s, v18.4s
-	WORD $0x6eb3e7b5 // fcmgt v21.4s, v29.4s, v19.4s
-	WORD $0x6e721ff4 // bsl v20.16b, v31.16b, v18.16b
-	WORD $0x6e731ff5 // bsl v21.16b, v31.16b, v19.16b
-	WORD $0x6ebde656 // fcmgt v22.4s, v18.4s, v29.4s
-	WORD $0x6ebde677 // fcmgt v23.4s, v19.4s, v29.4s
-	WORD $0x6e741fd6 // bsl v22.16b, v30.16b, v20.16b
-	WORD $0x6e751fd7 // bsl v23.16b, v30.16b, v21.16b
-	WORD $0x4e36d610 // fadd v16.4s, v16.4s, v22.4s
-	WORD $0x4e37d631 // fadd v17.4s, v17.4s, v23.4s
-	FSTPQ (F16, F17), -128(R6)
-	WORD $0x4ea0fa50 // fabs v16.4s, v18.4s
-	WORD $0x4ea0fa71 // fabs v17.4s, v19.4s
-	WORD $0x0e617a14 // fcvtl v20.2d, v16.2s
-	WORD $0x4e74d400 // fadd v0.2d, v0.2d, v20.2d
-	WORD $0x4e617a14 // fcvtl2 v20.2d, v16.4s
-	WORD $0x4e74d421 // fadd v1.2d, v1.2d, v20.2d
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70d442 // fadd v2.2d, v2.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d463 // fadd v3.2d, v3.2d, v16.2d
-	FLDPQ 0(R9), (F16, F17)
-	WORD $0x0e617a54 // fcvtl v20.2d, v18.2s
-	WORD $0x4e74ce90 // fmla v16.2d, v20.2d, v20.2d
-	WORD $0x4e617a54 // fcvtl2 v20.2d, v18.4s
-	WORD $0x4e74ce91 // fmla v17.2d, v20.2d, v20.2d
-	FSTPQ (F16, F17), 0(R9)
-	FLDPQ 32(R9), (F16, F17)
-	WORD $0x0e617a72 // fcvtl v18.2d, v19.2s
-	WORD $0x4e72ce50 // fmla v16.2d, v18.2d, v18.2d
-	WORD $0x4e617a72 // fcvtl2 v18.2d, v19.4s
-	WORD $0x4e72ce51 // fmla v17.2d, v18.2d, v18.2d
-	FSTPQ (F16, F17), 32(R9)
-	FLDPQ -96(R6), (F16, F17)
-	FLDPQ -96(R7), (F18, F19)
-	WORD $0x6e3cde54 // fmul v20.4s, v18.4s, v28.4s
-	WORD $0x6e3cde75 // fmul v21.4s, v19.4s, v28.4s
-	WORD $0x4e34d610 // fadd v16.4s, v16.4s, v20.4s
-	WORD $0x4e35d631 // fadd v17.4s, v17.4s, v21.4s
-	WORD $0x6eb2e7b4 // fcmgt v20.4s, v29.4s, v18.4s
-	WORD $0x6eb3e7b5 // fcmgt v21.4s, v29.4s, v19.4s
-	WORD $0x6e721ff4 // bsl v20.16b, v31.16b, v18.16b
-	WORD $0x6e731ff5 // bsl v21.16b, v31.16b, v19.16b
-	WORD $0x6ebde656 // fcmgt v22.4s, v18.4s, v29.4s
-	WORD $0x6ebde677 // fcmgt v23.4s, v19.4s, v29.4s
-	WORD $0x6e741fd6 // bsl v22.16b, v30.16b, v20.16b
-	WORD $0x6e751fd7 // bsl v23.16b, v30.16b, v21.16b
-	WORD $0x4e36d610 // fadd v16.4s, v16.4s, v22.4s
-	WORD $0x4e37d631 // fadd v17.4s, v17.4s, v23.4s
-	FSTPQ (F16, F17), -96(R6)
-	WORD $0x4ea0fa50 // fabs v16.4s, v18.4s
-	WORD $0x4ea0fa71 // fabs v17.4s, v19.4s
-	WORD $0x0e617a14 // fcvtl v20.2d, v16.2s
-	WORD $0x4e74d484 // fadd v4.2d, v4.2d, v20.2d
-	WORD $0x4e617a14 // fcvtl2 v20.2d, v16.4s
-	WORD $0x4e74d4a5 // fadd v5.2d, v5.2d, v20.2d
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70d4c6 // fadd v6.2d, v6.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d4e7 // fadd v7.2d, v7.2d, v16.2d
-	FLDPQ 64(R9), (F16, F17)
-	WORD $0x0e617a54 // fcvtl v20.2d, v18.2s
-	WORD $0x4e74ce90 // fmla v16.2d, v20.2d, v20.2d
-	WORD $0x4e617a54 // fcvtl2 v20.2d, v18.4s
-	WORD $0x4e74ce91 // fmla v17.2d, v20.2d, v20.2d
-	FSTPQ (F16, F17), 64(R9)
-	FLDPQ 96(R9), (F16, F17)
-	WORD $0x0e617a72 // fcvtl v18.2d, v19.2s
-	WORD $0x4e72ce50 // fmla v16.2d, v18.2d, v18.2d
-	WORD $0x4e617a72 // fcvtl2 v18.2d, v19.4s
-	WORD $0x4e72ce51 // fmla v17.2d, v18.2d, v18.2d
-	FSTPQ (F16, F17), 96(R9)
-	FLDPQ -64(R6), (F16, F17)
-	FLDPQ -64(R7), (F18, F19)
-	WORD $0x6e3cde54 // fmul v20.4s, v18.4s, v28.4s
-	WORD $0x6e3cde75 // fmul v21.4s, v19.4s, v28.4s
-	WORD $0x4e34d610 // fadd v16.4s, v16.4s, v20.4s
-	WORD $0x4e35d631 // fadd v17.4s, v17.4s, v21.4s
-	WORD $0x6eb2e7b4 // fcmgt v20.4s, v29.4s, v18.4s
-	WORD $0x6eb3e7b5 // fcmgt v21.4s, v29.4s, v19.4s
-	WORD $0x6e721ff4 // bsl v20.16b, v31.16b, v18.16b
-	WORD $0x6e731ff5 // bsl v21.16b, v31.16b, v19.16b
-	WORD $0x6ebde656 // fcmgt v22.4s, v18.4s, v29.4s
-	WORD $0x6ebde677 // fcmgt v23.4s, v19.4s, v29.4s
-	WORD $0x6e741fd6 // bsl v22.16b, v30.16b, v20.16b
-	WORD $0x6e751fd7 // bsl v23.16b, v30.16b, v21.16b
-	WORD $0x4e36d610 // fadd v16.4s, v16.4s, v22.4s
-	WORD $0x4e37d631 // fadd v17.4s, v17.4s, v23.4s
-	FSTPQ (F16, F17), -64(R6)
-	WORD $0x4ea0fa50 // fabs v16.4s, v18.4s
-	WORD $0x4ea0fa71 // fabs v17.4s, v19.4s
-	WORD $0x0e617a14 // fcvtl v20.2d, v16.2s
-	WORD $0x4e74d508 // fadd v8.2d, v8.2d, v20.2d
-	WORD $0x4e617a14 // fcvtl2 v20.2d, v16.4s
-	WORD $0x4e74d529 // fadd v9.2d, v9.2d, v20.2d
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70d54a // fadd v10.2d, v10.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d56b // fadd v11.2d, v11.2d, v16.2d
-	FLDPQ 128(R9), (F16, F17)
-	WORD $0x0e617a54 // fcvtl v20.2d, v18.2s
-	WORD $0x4e74ce90 // fmla v16.2d, v20.2d, v20.2d
-	WORD $0x4e617a54 // fcvtl2 v20.2d, v18.4s
-	WORD $0x4e74ce91 // fmla v17.2d, v20.2d, v20.2d
-	FSTPQ (F16, F17), 128(R9)
-	FLDPQ 160(R9), (F16, F17)
-	WORD $0x0e617a72 // fcvtl v18.2d, v19.2s
-	WORD $0x4e72ce50 // fmla v16.2d, v18.2d, v18.2d
-	WORD $0x4e617a72 // fcvtl2 v18.2d, v19.4s
-	WORD $0x4e72ce51 // fmla v17.2d, v18.2d, v18.2d
-	FSTPQ (F16, F17), 160(R9)
-	FLDPQ -32(R6), (F16, F17)
-	FLDPQ -32(R7), (F18, F19)
-	WORD $0x6e3cde54 // fmul v20.4s, v18.4s, v28.4s
-	WORD $0x6e3cde75 // fmul v21.4s, v19.4s, v28.4s
-	WORD $0x4e34d610 // fadd v16.4s, v16.4s, v20.4s
-	WORD $0x4e35d631 // fadd v17.4s, v17.4s, v21.4s
-	WORD $0x6eb2e7b4 // fcmgt v20.4s, v29.4s, v18.4s
-	WORD $0x6eb3e7b5 // fcmgt v21.4s, v29.4s, v19.4s
-	WORD $0x6e721ff4 // bsl v20.16b, v31.16b, v18.16b
-	WORD $0x6e731ff5 // bsl v21.16b, v31.16b, v19.16b
-	WORD $0x6ebde656 // fcmgt v22.4s, v18.4s, v29.4s
-	WORD $0x6ebde677 // fcmgt v23.4s, v19.4s, v29.4s
-	WORD $0x6e741fd6 // bsl v22.16b, v30.16b, v20.16b
-	WORD $0x6e751fd7 // bsl v23.16b, v30.16b, v21.16b
-	WORD $0x4e36d610 // fadd v16.4s, v16.4s, v22.4s
-	WORD $0x4e37d631 // fadd v17.4s, v17.4s, v23.4s
-	FSTPQ (F16, F17), -32(R6)
-	WORD $0x4ea0fa50 // fabs v16.4s, v18.4s
-	WORD $0x4ea0fa71 // fabs v17.4s, v19.4s
-	WORD $0x0e617a14 // fcvtl v20.2d, v16.2s
-	WORD $0x4e74d58c // fadd v12.2d, v12.2d, v20.2d
-	WORD $0x4e617a14 // fcvtl2 v20.2d, v16.4s
-	WORD $0x4e74d5ad // fadd v13.2d, v13.2d, v20.2d
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70d5ce // fadd v14.2d, v14.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d5ef // fadd v15.2d, v15.2d, v16.2d
-	FLDPQ 192(R9), (F16, F17)
-	WORD $0x0e617a54 // fcvtl v20.2d, v18.2s
-	WORD $0x4e74ce90 // fmla v16.2d, v20.2d, v20.2d
-	WORD $0x4e617a54 // fcvtl2 v20.2d, v18.4s
-	WORD $0x4e74ce91 // fmla v17.2d, v20.2d, v20.2d
-	FSTPQ (F16, F17), 192(R9)
-	FLDPQ 224(R9), (F16, F17)
-	WORD $0x0e617a72 // fcvtl v18.2d, v19.2s
-	WORD $0x4e72ce50 // fmla v16.2d, v18.2d, v18.2d
-	WORD $0x4e617a72 // fcvtl2 v18.2d, v19.4s
-	WORD $0x4e72ce51 // fmla v17.2d, v18.2d, v18.2d
-	FSTPQ (F16, F17), 224(R9)
-	SUBS $32, R0, R0
-	BGE loop32
-	FSTPQ (F0, F1), 0(R8)
-	FSTPQ (F2, F3), 32(R8)
-	FSTPQ (F4, F5), 64(R8)
-	FSTPQ (F6, F7), 96(R8)
-	FSTPQ (F8, F9), 128(R8)
-	FSTPQ (F10, F11), 160(R8)
-	FSTPQ (F12, F13), 192(R8)
-	FSTPQ (F14, F15), 224(R8)
+loop8:
+	FLDPQ.P 32(R6), (F0, F1)
+	FLDPQ.P 32(R7), (F2, F3)
+	WORD $0x6e3ddc44 // fmul v4.4s, v2.4s, v29.4s
+	WORD $0x6e3ddc65 // fmul v5.4s, v3.4s, v29.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
+	WORD $0x6ea2e7c4 // fcmgt v4.4s, v30.4s, v2.4s
+	WORD $0x6ea3e7c5 // fcmgt v5.4s, v30.4s, v3.4s
+	WORD $0x6e621fe4 // bsl v4.16b, v31.16b, v2.16b
+	WORD $0x6e631fe5 // bsl v5.16b, v31.16b, v3.16b
+	WORD $0x6ebee446 // fcmgt v6.4s, v2.4s, v30.4s
+	WORD $0x6ebee467 // fcmgt v7.4s, v3.4s, v30.4s
+	WORD $0x6e641f86 // bsl v6.16b, v28.16b, v4.16b
+	WORD $0x6e651f87 // bsl v7.16b, v28.16b, v5.16b
+	WORD $0x4e26d400 // fadd v0.4s, v0.4s, v6.4s
+	WORD $0x4e27d421 // fadd v1.4s, v1.4s, v7.4s
+	FSTPQ (F0, F1), -32(R6)
+	WORD $0x4ea0f840 // fabs v0.4s, v2.4s
+	WORD $0x4ea0f861 // fabs v1.4s, v3.4s
+	ADD R1<<3, R8, R2
+	FLDPQ 0(R2), (F4, F5)
+	WORD $0x0e617806 // fcvtl v6.2d, v0.2s
+	WORD $0x4e66d484 // fadd v4.2d, v4.2d, v6.2d
+	WORD $0x4e617806 // fcvtl2 v6.2d, v0.4s
+	WORD $0x4e66d4a5 // fadd v5.2d, v5.2d, v6.2d
+	FSTPQ (F4, F5), 0(R2)
+	FLDPQ 32(R2), (F0, F4)
+	WORD $0x0e617825 // fcvtl v5.2d, v1.2s
+	WORD $0x4e65d400 // fadd v0.2d, v0.2d, v5.2d
+	WORD $0x4e617825 // fcvtl2 v5.2d, v1.4s
+	WORD $0x4e65d484 // fadd v4.2d, v4.2d, v5.2d
+	FSTPQ (F0, F4), 32(R2)
+	ADD R1<<3, R9, R2
+	FLDPQ 0(R2), (F0, F1)
+	WORD $0x0e617844 // fcvtl v4.2d, v2.2s
+	WORD $0x4e64cc80 // fmla v0.2d, v4.2d, v4.2d
+	WORD $0x4e617844 // fcvtl2 v4.2d, v2.4s
+	WORD $0x4e64cc81 // fmla v1.2d, v4.2d, v4.2d
+	FSTPQ (F0, F1), 0(R2)
+	FLDPQ 32(R2), (F0, F1)
+	WORD $0x0e617862 // fcvtl v2.2d, v3.2s
+	WORD $0x4e62cc40 // fmla v0.2d, v2.2d, v2.2d
+	WORD $0x4e617862 // fcvtl2 v2.2d, v3.4s
+	WORD $0x4e62cc41 // fmla v1.2d, v2.2d, v2.2d
+	FSTPQ (F0, F1), 32(R2)
+	ADD $8, R1, R1
+	AND $31, R1, R1
+	SUBS $8, R0, R0
+	BGE loop8
 
-rest32:
-	ADD $32, R0, R0
+rest8:
+	ADD $8, R0, R0
 	SUBS $4, R0, R0
 	BLT rest4
 
 loop4:
 	FMOVQ.P 16(R6), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
+	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x6ea1e7a2 // fcmgt v2.4s, v29.4s, v1.4s
+	WORD $0x6ea1e7c2 // fcmgt v2.4s, v30.4s, v1.4s
 	WORD $0x6e611fe2 // bsl v2.16b, v31.16b, v1.16b
-	WORD $0x6ebde423 // fcmgt v3.4s, v1.4s, v29.4s
-	WORD $0x6e621fc3 // bsl v3.16b, v30.16b, v2.16b
+	WORD $0x6ebee423 // fcmgt v3.4s, v1.4s, v30.4s
+	WORD $0x6e621f83 // bsl v3.16b, v28.16b, v2.16b
 	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	FMOVQ F0, -16(R6)
 	WORD $0x4ea0f820 // fabs v0.4s, v1.4s
@@ -248,12 +131,12 @@ rest4:
 loop1:
 	FMOVS.P 4(R6), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
+	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x6ea1e7a2 // fcmgt v2.4s, v29.4s, v1.4s
+	WORD $0x6ea1e7c2 // fcmgt v2.4s, v30.4s, v1.4s
 	WORD $0x6e611fe2 // bsl v2.16b, v31.16b, v1.16b
-	WORD $0x6ebde423 // fcmgt v3.4s, v1.4s, v29.4s
-	WORD $0x6e621fc3 // bsl v3.16b, v30.16b, v2.16b
+	WORD $0x6ebee423 // fcmgt v3.4s, v1.4s, v30.4s
+	WORD $0x6e621f83 // bsl v3.16b, v28.16b, v2.16b
 	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	FMOVS F0, -4(R6)
 	WORD $0x4ea0f820 // fabs v0.4s, v1.4s
@@ -273,4 +156,9 @@ loop1:
 	BGE loop1
 
 rest1:
+	ADD $48, R24, R24
+	SUBS $2, R5, R5
+	BNE row
+
+done:
 	RET

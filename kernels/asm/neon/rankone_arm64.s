@@ -4,6 +4,8 @@
 
 #include "textflag.h"
 
+//	g ← g + xᵀ·z, row by row
+//
 // func RankOne(g, x, z []float32)
 // Requires: ASIMD
 TEXT ·RankOne(SB), NOSPLIT, $0-72

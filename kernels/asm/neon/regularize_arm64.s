@@ -8,129 +8,88 @@ DATA constants<>+0(SB)/8, $0x0000000000000000
 DATA constants<>+8(SB)/8, $0x0000000000000000
 GLOBL constants<>(SB), RODATA|NOPTR, $16
 
-// func Regularize(x, g, p []float32, c *[3]float32)
+//	x ← g·scale + p·l2 + sign(p)·l1
+//
+// func Regularize(list [][]float32, c *[3]float32)
 // Requires: ASIMD
-TEXT ·Regularize(SB), NOSPLIT, $0-80
-	MOVD c+72(FP), R3
+TEXT ·Regularize(SB), NOSPLIT, $0-32
+	MOVD c+24(FP), R3
 	MOVD $constants<>(SB), R4
-	FMOVS 8(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVQ 0(R4), F29
-	FMOVS 0(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 4(R3), F27
-	VDUP V27.S[0], V27.S4
-	WORD $0x6ea0fbdf // fneg v31.4s, v30.4s
-	MOVD x_base+0(FP), R6
-	MOVD g_base+24(FP), R7
-	MOVD p_base+48(FP), R8
-	MOVD x_len+8(FP), R0
-	CMP $16, R0
-	BLT general
-	MOVWU 0(R3), R2
-	CMPW $0x3f800000, R2
-	BNE general
-
-noscale:
-	FMOVS 8(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVQ 0(R4), F29
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
+	FMOVQ 0(R4), F30
+	FMOVS 0(R3), F29
+	VDUP V29.S[0], V29.S4
 	FMOVS 4(R3), F28
 	VDUP V28.S[0], V28.S4
-	WORD $0x6ea0fbdf // fneg v31.4s, v30.4s
-	SUBS $16, R0, R0
-	BLT noscalerest16
-
-noscaleloop16:
-	FLDPQ.P 64(R7), (F0, F1)
-	FLDPQ.P 64(R8), (F2, F3)
-	WORD $0x6e3cdc44 // fmul v4.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc65 // fmul v5.4s, v3.4s, v28.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x6ea2e7a4 // fcmgt v4.4s, v29.4s, v2.4s
-	WORD $0x6ea3e7a5 // fcmgt v5.4s, v29.4s, v3.4s
-	WORD $0x6e621fe4 // bsl v4.16b, v31.16b, v2.16b
-	WORD $0x6e631fe5 // bsl v5.16b, v31.16b, v3.16b
-	WORD $0x6ebde442 // fcmgt v2.4s, v2.4s, v29.4s
-	WORD $0x6ebde463 // fcmgt v3.4s, v3.4s, v29.4s
-	WORD $0x6e641fc2 // bsl v2.16b, v30.16b, v4.16b
-	WORD $0x6e651fc3 // bsl v3.16b, v30.16b, v5.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FSTPQ.P (F0, F1), 64(R6)
-	FLDPQ -32(R7), (F0, F1)
-	FLDPQ -32(R8), (F2, F3)
-	WORD $0x6e3cdc44 // fmul v4.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc65 // fmul v5.4s, v3.4s, v28.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x6ea2e7a4 // fcmgt v4.4s, v29.4s, v2.4s
-	WORD $0x6ea3e7a5 // fcmgt v5.4s, v29.4s, v3.4s
-	WORD $0x6e621fe4 // bsl v4.16b, v31.16b, v2.16b
-	WORD $0x6e631fe5 // bsl v5.16b, v31.16b, v3.16b
-	WORD $0x6ebde442 // fcmgt v2.4s, v2.4s, v29.4s
-	WORD $0x6ebde463 // fcmgt v3.4s, v3.4s, v29.4s
-	WORD $0x6e641fc2 // bsl v2.16b, v30.16b, v4.16b
-	WORD $0x6e651fc3 // bsl v3.16b, v30.16b, v5.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE noscaleloop16
-
-noscalerest16:
-	ADD $16, R0, R0
-	FMOVS 8(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVQ 0(R4), F29
-	FMOVS 0(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 4(R3), F27
+	FMOVS 8(R3), F27
 	VDUP V27.S[0], V27.S4
-	WORD $0x6ea0fbdf // fneg v31.4s, v30.4s
-	JMP general
+	WORD $0x6ea0fb7f // fneg v31.4s, v27.4s
 
-general:
+row:
+	CMP $18, R5
+	BLE near
+	MOVD 432(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 456(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 480(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+
+near:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
+	MOVD 48(R24), R8
 	SUBS $16, R0, R0
 	BLT rest16
 
 loop16:
 	FLDPQ.P 64(R7), (F0, F1)
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
 	FLDPQ.P 64(R8), (F2, F3)
-	WORD $0x6e3bdc44 // fmul v4.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc65 // fmul v5.4s, v3.4s, v27.4s
+	WORD $0x6e3cdc44 // fmul v4.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc65 // fmul v5.4s, v3.4s, v28.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x6ea2e7a4 // fcmgt v4.4s, v29.4s, v2.4s
-	WORD $0x6ea3e7a5 // fcmgt v5.4s, v29.4s, v3.4s
+	WORD $0x6ea2e7c4 // fcmgt v4.4s, v30.4s, v2.4s
+	WORD $0x6ea3e7c5 // fcmgt v5.4s, v30.4s, v3.4s
 	WORD $0x6e621fe4 // bsl v4.16b, v31.16b, v2.16b
 	WORD $0x6e631fe5 // bsl v5.16b, v31.16b, v3.16b
-	WORD $0x6ebde442 // fcmgt v2.4s, v2.4s, v29.4s
-	WORD $0x6ebde463 // fcmgt v3.4s, v3.4s, v29.4s
-	WORD $0x6e641fc2 // bsl v2.16b, v30.16b, v4.16b
-	WORD $0x6e651fc3 // bsl v3.16b, v30.16b, v5.16b
+	WORD $0x6ebee442 // fcmgt v2.4s, v2.4s, v30.4s
+	WORD $0x6ebee463 // fcmgt v3.4s, v3.4s, v30.4s
+	WORD $0x6e641f62 // bsl v2.16b, v27.16b, v4.16b
+	WORD $0x6e651f63 // bsl v3.16b, v27.16b, v5.16b
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
 	FSTPQ.P (F0, F1), 64(R6)
 	FLDPQ -32(R7), (F0, F1)
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
 	FLDPQ -32(R8), (F2, F3)
-	WORD $0x6e3bdc44 // fmul v4.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc65 // fmul v5.4s, v3.4s, v27.4s
+	WORD $0x6e3cdc44 // fmul v4.4s, v2.4s, v28.4s
+	WORD $0x6e3cdc65 // fmul v5.4s, v3.4s, v28.4s
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x6ea2e7a4 // fcmgt v4.4s, v29.4s, v2.4s
-	WORD $0x6ea3e7a5 // fcmgt v5.4s, v29.4s, v3.4s
+	WORD $0x6ea2e7c4 // fcmgt v4.4s, v30.4s, v2.4s
+	WORD $0x6ea3e7c5 // fcmgt v5.4s, v30.4s, v3.4s
 	WORD $0x6e621fe4 // bsl v4.16b, v31.16b, v2.16b
 	WORD $0x6e631fe5 // bsl v5.16b, v31.16b, v3.16b
-	WORD $0x6ebde442 // fcmgt v2.4s, v2.4s, v29.4s
-	WORD $0x6ebde463 // fcmgt v3.4s, v3.4s, v29.4s
-	WORD $0x6e641fc2 // bsl v2.16b, v30.16b, v4.16b
-	WORD $0x6e651fc3 // bsl v3.16b, v30.16b, v5.16b
+	WORD $0x6ebee442 // fcmgt v2.4s, v2.4s, v30.4s
+	WORD $0x6ebee463 // fcmgt v3.4s, v3.4s, v30.4s
+	WORD $0x6e641f62 // bsl v2.16b, v27.16b, v4.16b
+	WORD $0x6e651f63 // bsl v3.16b, v27.16b, v5.16b
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
 	FSTPQ (F0, F1), -32(R6)
@@ -144,14 +103,14 @@ rest16:
 
 loop4:
 	FMOVQ.P 16(R7), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
 	FMOVQ.P 16(R8), F1
-	WORD $0x6e3bdc22 // fmul v2.4s, v1.4s, v27.4s
+	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x6ea1e7a2 // fcmgt v2.4s, v29.4s, v1.4s
+	WORD $0x6ea1e7c2 // fcmgt v2.4s, v30.4s, v1.4s
 	WORD $0x6e611fe2 // bsl v2.16b, v31.16b, v1.16b
-	WORD $0x6ebde421 // fcmgt v1.4s, v1.4s, v29.4s
-	WORD $0x6e621fc1 // bsl v1.16b, v30.16b, v2.16b
+	WORD $0x6ebee421 // fcmgt v1.4s, v1.4s, v30.4s
+	WORD $0x6e621f61 // bsl v1.16b, v27.16b, v2.16b
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	FMOVQ.P F0, 16(R6)
 	SUBS $4, R0, R0
@@ -164,18 +123,23 @@ rest4:
 
 loop1:
 	FMOVS.P 4(R7), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
 	FMOVS.P 4(R8), F1
-	WORD $0x6e3bdc22 // fmul v2.4s, v1.4s, v27.4s
+	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x6ea1e7a2 // fcmgt v2.4s, v29.4s, v1.4s
+	WORD $0x6ea1e7c2 // fcmgt v2.4s, v30.4s, v1.4s
 	WORD $0x6e611fe2 // bsl v2.16b, v31.16b, v1.16b
-	WORD $0x6ebde421 // fcmgt v1.4s, v1.4s, v29.4s
-	WORD $0x6e621fc1 // bsl v1.16b, v30.16b, v2.16b
+	WORD $0x6ebee421 // fcmgt v1.4s, v1.4s, v30.4s
+	WORD $0x6e621f61 // bsl v1.16b, v27.16b, v2.16b
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	FMOVS.P F0, 4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 
 rest1:
+	ADD $72, R24, R24
+	SUBS $3, R5, R5
+	BNE row
+
+done:
 	RET

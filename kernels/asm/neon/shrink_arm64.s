@@ -4,35 +4,37 @@
 
 #include "textflag.h"
 
-// func Shrink(p []float32, c *[3]float32)
+//	p ← soft(p, threshold)·shrink
+//
+// func Shrink(list [][]float32, c *[2]float32)
 // Requires: ASIMD
 TEXT ·Shrink(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
 	FMOVS 0(R3), F30
 	VDUP V30.S[0], V30.S4
 	FMOVS 4(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
-	VDUP V28.S[0], V28.S4
 	WORD $0x6ea0fbdf // fneg v31.4s, v30.4s
-	MOVD p_base+0(FP), R6
-	MOVD p_len+8(FP), R0
-	CMP $16, R0
-	BLT general
-	MOVWU 8(R3), R2
-	CMPW $0xffffffff, R2
-	BNE general
 
-nokeep:
-	FMOVS 0(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
-	VDUP V29.S[0], V29.S4
-	WORD $0x6ea0fbdf // fneg v31.4s, v30.4s
+row:
+	CMP $6, R5
+	BLE near
+	MOVD 144(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+
+near:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
 	SUBS $16, R0, R0
-	BLT nokeeprest16
+	BLT rest16
 
-nokeeploop16:
+loop16:
 	FLDPQ.P 64(R6), (F0, F1)
 	WORD $0x6ea0e7e2 // fcmgt v2.4s, v31.4s, v0.4s
 	WORD $0x6e601fe2 // bsl v2.16b, v31.16b, v0.16b
@@ -62,61 +64,6 @@ nokeeploop16:
 	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
 	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
-	BGE nokeeploop16
-
-nokeeprest16:
-	ADD $16, R0, R0
-	FMOVS 0(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
-	VDUP V28.S[0], V28.S4
-	WORD $0x6ea0fbdf // fneg v31.4s, v30.4s
-	JMP general
-
-general:
-	SUBS $16, R0, R0
-	BLT rest16
-
-loop16:
-	FLDPQ.P 64(R6), (F0, F1)
-	WORD $0x6ea0e7e2 // fcmgt v2.4s, v31.4s, v0.4s
-	WORD $0x6e601fe2 // bsl v2.16b, v31.16b, v0.16b
-	WORD $0x6ea1e7e3 // fcmgt v3.4s, v31.4s, v1.4s
-	WORD $0x6e611fe3 // bsl v3.16b, v31.16b, v1.16b
-	WORD $0x6ea2e7c4 // fcmgt v4.4s, v30.4s, v2.4s
-	WORD $0x6e7e1c44 // bsl v4.16b, v2.16b, v30.16b
-	WORD $0x6ea3e7c2 // fcmgt v2.4s, v30.4s, v3.4s
-	WORD $0x6e7e1c62 // bsl v2.16b, v3.16b, v30.16b
-	WORD $0x4ea4d400 // fsub v0.4s, v0.4s, v4.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x4ebc8c02 // cmtst v2.4s, v0.4s, v28.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	WORD $0x4ebc8c20 // cmtst v0.4s, v1.4s, v28.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	WORD $0x6e3ddc41 // fmul v1.4s, v2.4s, v29.4s
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	FSTPQ (F1, F0), -64(R6)
-	FLDPQ -32(R6), (F0, F1)
-	WORD $0x6ea0e7e2 // fcmgt v2.4s, v31.4s, v0.4s
-	WORD $0x6e601fe2 // bsl v2.16b, v31.16b, v0.16b
-	WORD $0x6ea1e7e3 // fcmgt v3.4s, v31.4s, v1.4s
-	WORD $0x6e611fe3 // bsl v3.16b, v31.16b, v1.16b
-	WORD $0x6ea2e7c4 // fcmgt v4.4s, v30.4s, v2.4s
-	WORD $0x6e7e1c44 // bsl v4.16b, v2.16b, v30.16b
-	WORD $0x6ea3e7c2 // fcmgt v2.4s, v30.4s, v3.4s
-	WORD $0x6e7e1c62 // bsl v2.16b, v3.16b, v30.16b
-	WORD $0x4ea4d400 // fsub v0.4s, v0.4s, v4.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x4ebc8c02 // cmtst v2.4s, v0.4s, v28.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	WORD $0x4ebc8c20 // cmtst v0.4s, v1.4s, v28.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	WORD $0x6e3ddc41 // fmul v1.4s, v2.4s, v29.4s
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	FSTPQ (F1, F0), -32(R6)
-	SUBS $16, R0, R0
 	BGE loop16
 
 rest16:
@@ -131,9 +78,7 @@ loop4:
 	WORD $0x6ea1e7c2 // fcmgt v2.4s, v30.4s, v1.4s
 	WORD $0x6e7e1c22 // bsl v2.16b, v1.16b, v30.16b
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x4ebc8c01 // cmtst v1.4s, v0.4s, v28.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	WORD $0x6e3ddc20 // fmul v0.4s, v1.4s, v29.4s
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
 	BGE loop4
@@ -150,12 +95,15 @@ loop1:
 	WORD $0x6ea1e7c2 // fcmgt v2.4s, v30.4s, v1.4s
 	WORD $0x6e7e1c22 // bsl v2.16b, v1.16b, v30.16b
 	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x4ebc8c01 // cmtst v1.4s, v0.4s, v28.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	WORD $0x6e3ddc20 // fmul v0.4s, v1.4s, v29.4s
+	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0
 	BGE loop1
 
 rest1:
+	ADD $24, R24, R24
+	SUBS $1, R5, R5
+	BNE row
+
+done:
 	RET

@@ -4,12 +4,28 @@
 
 #include "textflag.h"
 
-// func Sum(x []float32, sum *[32]float64)
+//	sum += x
+//
+// func Sum(list [][]float32, sum *[32]float64)
 // Requires: ASIMD
 TEXT ·Sum(SB), NOSPLIT, $0-32
 	MOVD sum+24(FP), R7
-	MOVD x_base+0(FP), R6
-	MOVD x_len+8(FP), R0
+	MOVD list_base+0(FP), R24
+	MOVD list_len+8(FP), R5
+	CBZ R5, done
+
+row:
+	CMP $6, R5
+	BLE near
+	MOVD 144(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+
+near:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
 	MOVD $0, R1
 	SUBS $32, R0, R0
 	BLT rest32
@@ -107,4 +123,9 @@ loop1:
 	BGE loop1
 
 rest1:
+	ADD $24, R24, R24
+	SUBS $1, R5, R5
+	BNE row
+
+done:
 	RET

@@ -1,0 +1,95 @@
+package rule
+
+// A Step is the rule of a kernel that moves parameters. It says once what all of them
+// share: the gradient that comes in, scaled, with the penalty's and without numbers
+// that are too small to count, and the parameter that goes out.
+//
+//	x = drop(g·scale + p·l2, drop)
+//	p ← p - (u + p·decay)
+type Step struct {
+	*Rule
+	p                      Value
+	scale, l2, decay, drop Value
+	still                  bool // usually parameters do not decay
+}
+
+// CommonScalars are the scalars that every step has first: Common in package fallback.
+var CommonScalars = []string{"scale", "l2", "decay", "drop"}
+
+// Step defines the rule of a step, whose first buffer is p.
+func (s *Set) Step(name, doc string, build func(s *Step)) *Rule {
+	return s.Define(name, doc, func(r *Rule) {
+		step := &Step{Rule: r, p: r.Buffer("p")}
+		for k, v := range []*Value{&step.scale, &step.l2, &step.decay, &step.drop} {
+			*v = r.Scalar(CommonScalars[k])
+		}
+		build(step)
+	})
+}
+
+// Param is the parameter before the step.
+func (s *Step) Param() Value { return s.p }
+
+// Gradient declares the next buffer, the gradient, and is what a step takes it for.
+func (s *Step) Gradient() Value { return s.Drop(s.WholeGradient(), s.drop) }
+
+// WholeGradient is Gradient for rules to which the smallest number is as good as the
+// largest, such as those that look at signs: none is dropped.
+func (s *Step) WholeGradient() Value {
+	s.Usually(s.scale, IsBits, 1)
+	s.Usually(s.l2, IsBits, 0)
+	x := s.Buffer("g").Mul(s.scale)
+	return s.unless0(s.l2, x, x.Add(s.p.Mul(s.l2)))
+}
+
+// unless0 is yes, or no if the scalar is 0: a term that is left out must not be added
+// as 0, which would make NaN of an infinity and +0 of -0.
+func (s *Step) unless0(scalar, no, yes Value) Value {
+	return scalar.Equal(s.Const(0)).Select(no, yes)
+}
+
+// State declares the next buffer, of the optimizer's state.
+func (s *Step) State(name string) Value { return s.Buffer(name) }
+
+// Drop is x, or +0 if its magnitude has no bit outside of the mask.
+func (r *Rule) Drop(x, mask Value) Value {
+	const all, magnitude = 1<<32 - 1, 1<<31 - 1
+	return x.Flush(mask.Xor(r.Bits(all)).And(r.Bits(magnitude)))
+}
+
+// Lerp moves m towards x by a part of their distance. The weight is that part, w > 0,
+// or up to a half of it the rest with a minus sign: neither end is lost beside the
+// other, however much larger that is.
+func (s *Step) Lerp(m, x, weight Value) Value {
+	s.Usually(weight, IsPositive, 0)
+	from := s.Const(0).Less(weight).Select(m, x)
+	return from.Add(x.Sub(m).Mul(weight))
+}
+
+// Square is the square of x·root for a running mean, 0 where that would be subnormal.
+func (s *Step) Square(x, root, mask Value) Value {
+	y := s.Drop(x.Mul(root), mask)
+	return y.Mul(y)
+}
+
+// Still notes that parameters usually do not decay, for rules of so few operations
+// that the decay's would show.
+func (s *Step) Still() {
+	s.still = true
+	s.Usually(s.decay, IsBits, 0)
+}
+
+// Decay is what decay takes off the parameter.
+func (s *Step) Decay() Value { return s.p.Mul(s.decay) }
+
+// Moved is the parameter after a step of u.
+func (s *Step) Moved(u Value) Value {
+	all := u.Add(s.Decay())
+	if s.still {
+		all = s.unless0(s.decay, u, all)
+	}
+	return s.p.Sub(all)
+}
+
+// Move takes a step of u.
+func (s *Step) Move(u Value) { s.p.Set(s.Moved(u)) }

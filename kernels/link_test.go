@@ -1,0 +1,40 @@
+package kernels_test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"testing"
+
+	. "github.com/lockstep-go/lockstep/kernels"
+)
+
+// TestLinks builds a program that uses AdamW, which must link the kernels of Adam's
+// family and of the engine's stages, and no others.
+func TestLinks(t *testing.T) {
+	if testing.Short() || len(native()) == 0 {
+		t.Skip("builds a program of assembly")
+	}
+	program := filepath.Join(t.TempDir(), "adamw")
+	if out, err := exec.Command("go", "build", "-o", program, "./testdata/adamw").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	symbols, err := exec.Command("go", "tool", "nm", program).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, symbols)
+	}
+	want := []string{"AMSGrad", "AMSGradProx", "Adam", "AdamProx", "CountBeyond", "Fade", "Flush", "Regularize", "Shrink", "SumSquares"}
+	linked := map[string]bool{}
+	for _, m := range regexp.MustCompile(`kernels/asm/\w+\.(\w+)\.abi0\b|kernels/asm/\w+\.(\w+)\n`).FindAllStringSubmatch(string(symbols), -1) {
+		linked[m[1]+m[2]] = true
+	}
+	if !linked["Adam"] {
+		t.Fatalf("no kernel of Adam among the symbols: %v", linked)
+	}
+	for _, k := range All() {
+		if linked[k.Name] != slices.Contains(want, k.Name) {
+			t.Errorf("%s: linked is %v", k.Name, linked[k.Name])
+		}
+	}
+}

@@ -1,0 +1,172 @@
+package update
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+)
+
+// begun is a step that the caller carries out with Apply.
+type begun struct {
+	mu      sync.Mutex
+	applied [][]span // by tensor, in order and apart
+	workers []*worker
+}
+
+// A span is a range of a tensor.
+type span struct{ lo, hi int }
+
+// Begin begins a step that the caller carries out with Apply, on goroutines of
+// its own: it counts the step and computes what depends on it. End says whether it is
+// complete. Neither a norm to clip to nor a policy can be heeded, since nothing has seen
+// the gradients: see BeginNorm and CountNonFinite.
+func (o *Optimizer) Begin() error {
+	if o.clips() {
+		return &ArgError{"MaxNorm", o.maxNorm, "+Inf with Begin: BeginNorm takes the sum of squares"}
+	}
+	return o.begin(0)
+}
+
+// BeginNorm is Begin where gradients are clipped: squares is the sum of the squares of
+// all gradients as they are given, such as the sum of SumSquares of each tensor.
+func (o *Optimizer) BeginNorm(squares float64) error {
+	if !(squares >= 0) {
+		return &ArgError{"squares", squares, "a number of at least 0"}
+	}
+	return o.begin(squares)
+}
+
+func (o *Optimizer) begin(squares float64) error {
+	if err := o.enter(); err != nil {
+		return err
+	}
+	defer o.leave()
+	switch {
+	case o.begun != nil:
+		return &ArgError{"step", o.step, "one that End has ended, before another begins"}
+	case o.policy != Propagate:
+		return &ArgError{"policy", o.policy, "Propagate with Begin, which sees no gradients"}
+	case o.step == math.MaxInt64:
+		return &ArgError{"the number of steps", o.step, "one that can be counted on"}
+	}
+	for k := range o.groups {
+		if g := &o.groups[k]; g.measure {
+			return &ArgError{"rule", g.rule.Name(), "one of a single pass with Begin: take StepSet"}
+		}
+	}
+	o.norm, o.clip = 0, 1
+	if o.clips() {
+		o.clipTo(squares)
+	}
+	o.count(nil)
+	o.prepare()
+	o.begun = &begun{applied: make([][]span, len(o.tensors))}
+	return nil
+}
+
+// Apply carries out the step that was begun on a part of a tensor, the one that
+// starts at an offset and is as long as params and grads. Parts may be applied at the
+// same time; together they are the same bits as one Step. A part that overlaps one
+// before it is an error.
+func (o *Optimizer) Apply(tensor, offset int, params, grads []float32) error {
+	if tensor < 0 || tensor >= len(o.tensors) {
+		return &ArgError{"tensor", tensor, fmt.Sprintf("the index of one of %d tensors", len(o.tensors))}
+	}
+	t := &o.tensors[tensor]
+	if offset < 0 || offset > t.size {
+		return &ArgError{"offset", offset, fmt.Sprintf("within the %d elements of the tensor", t.size)}
+	}
+	if len(params) > t.size-offset {
+		return &ArgError{"len(params)", len(params), fmt.Sprintf("at most the %d elements from the offset on", t.size-offset)}
+	}
+	if len(grads) != len(params) {
+		return &ArgError{"len(grads)", len(grads), fmt.Sprintf("len(params) = %d", len(params))}
+	}
+	if o.begun == nil {
+		return &ArgError{"step", o.step, "one that Begin began"}
+	}
+	if err := o.apartFromState(tensor, params, grads); err != nil {
+		return err
+	}
+	w, err := o.begun.take(tensor, span{offset, offset + len(params)})
+	if err != nil {
+		return err
+	}
+	o.apply(w, t, 0, offset, offset+len(params), params, grads)
+	o.begun.give(w)
+	return nil
+}
+
+// take notes that a part is applied, and lends what its goroutine needs.
+func (b *begun) take(tensor int, s span) (*worker, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := b.applied[tensor]
+	at, _ := slices.BinarySearchFunc(list, s.lo, func(x span, lo int) int { return x.hi - lo })
+	for at < len(list) && list[at].hi <= s.lo {
+		at++
+	}
+	if at < len(list) && list[at].lo < s.hi {
+		return nil, &ArgError{"offset", s.lo, fmt.Sprintf("of a part apart from %d to %d, which this step has been applied to", list[at].lo, list[at].hi)}
+	}
+	if s.lo < s.hi {
+		b.applied[tensor] = slices.Insert(list, at, s)
+	}
+	if n := len(b.workers); n > 0 {
+		w := b.workers[n-1]
+		b.workers = b.workers[:n-1]
+		return w, nil
+	}
+	return new(worker), nil
+}
+
+func (b *begun) give(w *worker) {
+	b.mu.Lock()
+	b.workers = append(b.workers, w)
+	b.mu.Unlock()
+}
+
+// End ends the step that was begun. If a part was left out it says which, and the step
+// goes on: it can be applied yet.
+func (o *Optimizer) End() error {
+	if err := o.enter(); err != nil {
+		return err
+	}
+	defer o.leave()
+	if o.begun == nil {
+		return &ArgError{"step", o.step, "one that Begin began"}
+	}
+	for k, list := range o.begun.applied {
+		at := 0
+		for _, s := range list {
+			if s.lo > at {
+				break
+			}
+			at = s.hi
+		}
+		if t := &o.tensors[k]; at < t.size {
+			return &ArgError{fmt.Sprintf("tensor %d%s", k, quoted(t.name)), fmt.Sprintf("not applied from %d on", at), fmt.Sprintf("all of its %d elements", t.size)}
+		}
+	}
+	o.begun, o.clip = nil, 1
+	return nil
+}
+
+// apartFromState checks that a part's buffers overlap neither each other nor any state.
+func (o *Optimizer) apartFromState(tensor int, params, grads []float32) error {
+	p := interval{address(params), len(params), "params", tensor, o.tensors[tensor].name}
+	g := interval{address(grads), len(grads), "grads", tensor, o.tensors[tensor].name}
+	if p.overlaps(g) {
+		return overlap(p, g)
+	}
+	for _, s := range o.states() {
+		if p.overlaps(s) {
+			return overlap(p, s)
+		}
+		if g.overlaps(s) {
+			return overlap(g, s)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,33 @@
+package update
+
+import (
+	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/kernels"
+)
+
+// Lion steps along the sign of a mean of momentum and gradient (Chen et al. 2023).
+//
+//	w ← w - lr·sign(β₁·m + (1-β₁)·g)
+//	m ← β₂·m + (1-β₂)·g
+//
+// Its state is "m", which begins at 0.
+type Lion struct {
+	Options
+	Beta1, Beta2 float64 // in [0, 1 - 3e-8)
+}
+
+// Name is "lion".
+func (Lion) Name() string { return "lion" }
+
+func (r Lion) check() error {
+	return firstError(r.Options.check(), r.noProximal(), decayRate("Beta1", r.Beta1), decayRate("Beta2", r.Beta2))
+}
+
+func (r Lion) plan() plan {
+	return plan{
+		state: []slot{{name: "m", fades: r.Beta2}},
+		passes: one(kernels.Lion, func(h *stepInput) fallback.LionScalars {
+			return fallback.LionScalars{Common: h.Common, Weight1: fallback.Weight(r.Beta1), Weight2: fallback.Weight(r.Beta2), Step: float32(h.lr)}
+		}),
+	}
+}

@@ -1,0 +1,131 @@
+package update
+
+import (
+	"math"
+
+	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/kernels"
+)
+
+// RMSprop divides by the root of the mean square (Tieleman, Hinton 2012), if it is
+// Centered by that of the variance (Graves 2013).
+//
+//	v ← Rho·v + (1-Rho)·g²
+//	a ← Rho·a + (1-Rho)·g                  Centered
+//	u = g / (√(v - a²) + Eps)
+//	w ← w - lr·u
+//	b ← Momentum·b + u, w ← w - lr·b       with Momentum
+//
+// Its state is "v", "mean" a if it is Centered, and with Momentum "momentum" b, which
+// begin at 0, or v at InitialScale.
+type RMSprop struct {
+	Options
+	Rho          float64 // in [0, 1 - 3e-8)
+	Momentum     float64 // in [0, 1)
+	Centered     bool
+	InitialScale float64 // where v begins: Optax's initial_scale
+
+	// Eps keeps the divisor from 0. It may be 0 where AllowZeroEps says that no
+	// gradient is 0 from the first step on.
+	Eps          float64
+	AllowZeroEps bool
+
+	// EpsInside adds Eps inside the root, √(v + Eps), as Keras and TensorFlow do, and
+	// Optax by default.
+	EpsInside bool
+
+	// LRInside multiplies what goes into b by the learning rate, as Keras and
+	// TensorFlow do.
+	LRInside bool
+}
+
+// Name is "rmsprop", followed by what changes its state.
+func (r RMSprop) Name() string {
+	name := "rmsprop"
+	if r.Centered {
+		name += ", centered"
+	}
+	if r.Momentum != 0 {
+		name += ", momentum"
+		if r.LRInside {
+			name += ", lr inside"
+		}
+	}
+	return name
+}
+
+func (r RMSprop) check() error {
+	return firstError(r.Options.check(), r.noProximal(),
+		decayRate("Rho", r.Rho),
+		decayRate("Momentum", r.Momentum),
+		notNegative("InitialScale", r.InitialScale),
+		checkEps(r.Eps, 1, r.AllowZeroEps))
+}
+
+func (r RMSprop) plan() plan {
+	_, flush := r.flushed()
+	p := plan{state: []slot{{name: "v", initial: r.InitialScale, fades: r.Rho, square: true, flushes: flush}}}
+	if r.Centered {
+		p.state = append(p.state, slot{name: "mean", fades: r.Rho})
+	}
+	if r.Momentum != 0 {
+		p.state = append(p.state, slot{name: "momentum", fades: r.Momentum})
+	}
+	switch {
+	case r.Centered && r.Momentum != 0:
+		p.passes = one(kernels.RMSpropCenteredMomentum, r.centeredMomentum)
+	case r.Centered:
+		p.passes = one(kernels.RMSpropCentered, r.centered)
+	case r.Momentum != 0:
+		p.passes = one(kernels.RMSpropMomentum, r.momentum)
+	default:
+		p.passes = one(kernels.RMSprop, r.scalars)
+	}
+	return p
+}
+
+// flushed are the masks of small squares.
+func (r RMSprop) flushed() (drop, flush fallback.Mask) {
+	eps := r.Eps
+	if r.EpsInside {
+		eps = math.Sqrt(eps)
+	}
+	if r.KeepSubnormals {
+		return 0, 0
+	}
+	return flushed(beta2(r.Rho), eps)
+}
+
+// rates are the learning rate inside the buffer and outside.
+func (r RMSprop) rates(h *stepInput) (inside, outside float32) {
+	if r.LRInside {
+		return float32(h.lr), 1
+	}
+	return 1, float32(h.lr)
+}
+
+func (r RMSprop) scalars(h *stepInput) fallback.RMSpropScalars {
+	small, _ := r.flushed()
+	epsIn, eps := placeEps(r.Eps, r.EpsInside)
+	return fallback.RMSpropScalars{Common: h.Common, Beta2: float32(r.Rho), Root2: root2(r.Rho), Small: small, EpsIn: epsIn, Eps: eps, Step: float32(h.lr)}
+}
+
+func (r RMSprop) centered(h *stepInput) fallback.RMSpropCenteredScalars {
+	c := r.scalars(h)
+	return fallback.RMSpropCenteredScalars{Common: c.Common, Beta2: c.Beta2, Root2: c.Root2, Small: c.Small,
+		Weight2: fallback.Weight(r.Rho), EpsIn: c.EpsIn, Eps: c.Eps, Step: c.Step}
+}
+
+func (r RMSprop) momentum(h *stepInput) fallback.RMSpropMomentumScalars {
+	c := r.scalars(h)
+	inside, outside := r.rates(h)
+	return fallback.RMSpropMomentumScalars{Common: c.Common, Beta2: c.Beta2, Root2: c.Root2, Small: c.Small,
+		EpsIn: c.EpsIn, Eps: c.Eps, Momentum: float32(r.Momentum), Input: inside, Step: outside}
+}
+
+func (r RMSprop) centeredMomentum(h *stepInput) fallback.RMSpropCenteredMomentumScalars {
+	c := r.scalars(h)
+	inside, outside := r.rates(h)
+	return fallback.RMSpropCenteredMomentumScalars{Common: c.Common, Beta2: c.Beta2, Root2: c.Root2, Small: c.Small,
+		Weight2: fallback.Weight(r.Rho), EpsIn: c.EpsIn, Eps: c.Eps, Momentum: float32(r.Momentum), Input: inside, Step: outside}
+}

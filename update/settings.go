@@ -1,0 +1,134 @@
+package update
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+)
+
+// SetLR sets the learning rate of the first rule from the next step on, and those of the
+// others so that they keep the ratio that the rules' options had: what a schedule does.
+// If the first one's was 0 all are set alike. A rate that float32 rounds to 0 is 0.
+func (o *Optimizer) SetLR(lr float64) error {
+	rates := make([]float64, 0, 8)
+	for k := range o.groups {
+		rate := lr
+		if first := o.groups[0].base; first != 0 {
+			rate = lr * (o.groups[k].base / first)
+		}
+		if err := o.groups[k].checkLR(rate); err != nil {
+			return err
+		}
+		rates = append(rates, rate)
+	}
+	for k := range o.groups {
+		o.groups[k].lr = rates[k]
+	}
+	return nil
+}
+
+// LR is the learning rate of the first rule.
+func (o *Optimizer) LR() float64 {
+	if len(o.groups) == 0 {
+		return 0
+	}
+	return o.groups[0].lr
+}
+
+// SetRuleLR sets the learning rate of one rule from the next step on.
+func (o *Optimizer) SetRuleLR(rule int, lr float64) error {
+	if err := o.checkRule(rule); err != nil {
+		return err
+	}
+	if err := o.groups[rule].checkLR(lr); err != nil {
+		return err
+	}
+	o.groups[rule].lr = lr
+	return nil
+}
+
+// RuleLR is the learning rate of one rule.
+func (o *Optimizer) RuleLR(rule int) (float64, error) {
+	if err := o.checkRule(rule); err != nil {
+		return 0, err
+	}
+	return o.groups[rule].lr, nil
+}
+
+// SetRule changes the options of a rule from the next step on, its learning rate among
+// them: decay and penalties that follow a schedule, another Beta. The state stays, and
+// so the new rule must be one of the same name.
+func (o *Optimizer) SetRule(rule int, to Rule) error {
+	if err := o.checkRule(rule); err != nil {
+		return err
+	}
+	g := &o.groups[rule]
+	if v := reflect.ValueOf(to); !v.IsValid() || v.Kind() == reflect.Pointer || to.Name() != g.rule.Name() {
+		return &ArgError{"to", fmt.Sprintf("%T", to), "a rule of the name " + g.rule.Name()}
+	}
+	if err := to.check(); err != nil {
+		return err
+	}
+	if o.begun != nil {
+		return &ArgError{"step", o.step, "one that is not begun"}
+	}
+	next := newGroup(to)
+	next.small, next.list = g.small, g.list
+	*g = next
+	for k := range o.tensors {
+		if o.tensors[k].group == rule {
+			o.tensors[k].apart = nil
+		}
+	}
+	return nil
+}
+
+func (o *Optimizer) checkRule(rule int) error {
+	if rule < 0 || rule >= len(o.groups) {
+		return &ArgError{"rule", rule, fmt.Sprintf("the index of one of %d rules", len(o.groups))}
+	}
+	return nil
+}
+
+func (g *group) checkLR(lr float64) error {
+	if err := firstError(notNegative("lr", lr), g.options.checkRate("lr", lr)); err != nil {
+		return err
+	}
+	if r, ok := g.rule.(rater); ok {
+		return r.checkOwnRate("lr", lr)
+	}
+	return nil
+}
+
+// SetGradScale sets the factor of all gradients from the next step on, before
+// penalties are added: one over a loss scale, a batch size, or the product of
+// both. It is 1 at first.
+func (o *Optimizer) SetGradScale(scale float64) error {
+	if !(scale > 0 && float32(scale) > 0 && scale <= math.MaxFloat32) {
+		return &ArgError{"scale", scale, "a finite float32 above 0"}
+	}
+	o.scale = scale
+	return nil
+}
+
+// GradScale is the factor of all gradients.
+func (o *Optimizer) GradScale() float64 { return o.scale }
+
+// Steps is the number of steps taken, those that were skipped not counted.
+func (o *Optimizer) Steps() int64 { return o.step }
+
+// SetSteps sets the number of steps taken, by all tensors, as when the caller counts for
+// itself. The next step is number steps+1.
+func (o *Optimizer) SetSteps(steps int64) error {
+	if steps < 0 {
+		return &ArgError{"steps", steps, "at least 0"}
+	}
+	if o.begun != nil {
+		return &ArgError{"step", o.step, "one that is not begun"}
+	}
+	o.step = steps
+	for k := range o.tensors {
+		o.tensors[k].steps = steps
+	}
+	return nil
+}
