@@ -7,6 +7,7 @@ import "fmt"
 type List struct {
 	buffers int
 	parts   [][][]float32 // each for one call
+	few     [4][][]float32
 	one     [maxBuffers][]float32
 	cut     [][]float32 // of tensors that are too long for a call
 }
@@ -31,7 +32,13 @@ func (l *List) Set(buffers ...[]float32) {
 	if n < len(buffers) {
 		panic(fmt.Sprintf("kernels: %d buffers, want at most %d", len(buffers), maxBuffers))
 	}
-	l.Reset(n, l.one[:n])
+	if n == 0 || len(l.one[0]) > MaxLen {
+		l.Reset(n, l.one[:n])
+		return
+	}
+	l.buffers = n
+	l.measure(l.one[:n])
+	l.parts = append(l.few[:0], l.one[:n])
 }
 
 // Reset makes l the list that NewList would, without allocating if it has had as
@@ -40,7 +47,9 @@ func (l *List) Reset(buffers int, list [][]float32) {
 	if buffers < 1 || len(list)%buffers != 0 {
 		panic(fmt.Sprintf("kernels: %d buffers are not those of tensors with %d each", len(list), buffers))
 	}
-	l.buffers, l.parts = buffers, l.parts[:0]
+	if l.buffers, l.parts = buffers, l.parts[:0]; l.parts == nil {
+		l.parts = l.few[:0]
+	}
 	if l.measure(list) {
 		list = l.shorten(list)
 	}

@@ -97,8 +97,8 @@ func beta2(x float64) float64 { return float64(float32(x)) }
 func (r Adam) proximal() bool { return r.Proximal && r.penalties() }
 
 func (r Adam) plan() plan {
-	s := &adam{r, newBias(r.Beta1, r.Beta2, r.NoBiasCorrection)}
-	_, flush := r.flushed()
+	s := newAdam(r)
+	_, flush := r.masks()
 	p := plan{state: []slot{{name: "m", fades: r.Beta1}, {name: "v", fades: r.Beta2, square: true, flushes: flush}}}
 	if r.AMSGrad {
 		p.state = append(p.state, slot{name: "max_v", fades: 1, square: true})
@@ -116,12 +116,12 @@ func (r Adam) plan() plan {
 	return p
 }
 
-// flushed are the masks of small squares.
-func (r Adam) flushed() (drop, flush fallback.Mask) {
+// masks are those of small squares.
+func (r Adam) masks() (drop, flush fallback.Mask) {
 	if r.KeepSubnormals {
 		return 0, 0
 	}
-	return flushed(beta2(r.Beta2), max(r.Eps, math.Sqrt(r.EpsRoot)))
+	return flushMasks(beta2(r.Beta2), max(r.Eps, math.Sqrt(r.EpsRoot)))
 }
 
 // A bias is what running means that begin at 0 lack at first.
@@ -142,10 +142,17 @@ func (b bias) corrections(t int64) (c1, c2 float64) {
 	return b.beta1.oneMinus(t), b.beta2.oneMinus(t)
 }
 
-// An adam makes the scalars of Adam's kernels.
+// An adam makes the scalars of Adam's kernels, of which some are always the same.
 type adam struct {
 	Adam
 	bias
+	weight1, root2 float32
+	small          fallback.Mask
+}
+
+func newAdam(r Adam) *adam {
+	small, _ := r.masks()
+	return &adam{r, newBias(r.Beta1, r.Beta2, r.NoBiasCorrection), fallback.Weight(r.Beta1), root2(r.Beta2), small}
 }
 
 // folded are eps and the step size for a root whose bias is not corrected: both
@@ -164,13 +171,12 @@ func root2(b2 float64) float32 { return float32(math.Sqrt(1 - beta2(b2))) }
 func (s *adam) scalars(h *stepInput) fallback.AdamScalars {
 	c1, c2 := s.corrections(h.t)
 	eps, step := s.folded(h, c2)
-	small, _ := s.flushed()
 	return fallback.AdamScalars{
 		Common:  h.Common,
-		Weight1: fallback.Weight(s.Beta1),
+		Weight1: s.weight1,
 		Beta2:   float32(s.Beta2),
-		Root2:   root2(s.Beta2),
-		Small:   small,
+		Root2:   s.root2,
+		Small:   s.small,
 		Eps:     float32(eps),
 		Step:    float32(step / c1),
 	}
@@ -179,13 +185,12 @@ func (s *adam) scalars(h *stepInput) fallback.AdamScalars {
 func (s *adam) amsGrad(h *stepInput) fallback.AMSGradScalars {
 	c1, c2 := s.corrections(h.t)
 	unbias, eps, step := s.inRoot(h, c2)
-	small, _ := s.flushed()
 	return fallback.AMSGradScalars{
 		Common:  h.Common,
-		Weight1: fallback.Weight(s.Beta1),
+		Weight1: s.weight1,
 		Beta2:   float32(s.Beta2),
-		Root2:   root2(s.Beta2),
-		Small:   small,
+		Root2:   s.root2,
+		Small:   s.small,
 		Unbias:  float32(unbias),
 		EpsIn:   float32(s.EpsRoot),
 		Eps:     float32(eps),
@@ -206,13 +211,12 @@ func (s *adam) inRoot(h *stepInput, c2 float64) (unbias, eps, step float64) {
 func (s *adam) prox(h *stepInput) fallback.AdamProxScalars {
 	c1, c2 := s.corrections(h.t)
 	unbias, eps, step := s.inRoot(h, c2)
-	small, _ := s.flushed()
 	return fallback.AdamProxScalars{
 		Common:  h.Common,
-		Weight1: fallback.Weight(s.Beta1),
+		Weight1: s.weight1,
 		Beta2:   float32(s.Beta2),
-		Root2:   root2(s.Beta2),
-		Small:   small,
+		Root2:   s.root2,
+		Small:   s.small,
 		Unbias:  float32(unbias),
 		EpsIn:   float32(s.EpsRoot),
 		Eps:     float32(eps),

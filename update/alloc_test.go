@@ -37,7 +37,7 @@ func TestAlloc(t *testing.T) {
 				b[i] = float32(k)
 			}
 		}
-		if err := disjoint(intervals); err != nil {
+		if _, err := disjoint(intervals); err != nil {
 			t.Error(err)
 		}
 		if 4*n >= tune.Page && len(places) != 4 {

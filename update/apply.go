@@ -1,6 +1,7 @@
 package update
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -59,9 +60,16 @@ func (o *Optimizer) begin(squares float64) error {
 	if o.clips() {
 		o.clipTo(squares)
 	}
-	o.count(nil)
+	o.missing = false
+	o.step++
 	o.prepare()
-	o.begun = &begun{applied: make([][]span, len(o.tensors))}
+	if o.round.applied == nil {
+		o.round.applied = make([][]span, len(o.tensors))
+	}
+	for k := range o.round.applied {
+		o.round.applied[k] = o.round.applied[k][:0]
+	}
+	o.begun = &o.round
 	return nil
 }
 
@@ -160,12 +168,10 @@ func (o *Optimizer) apartFromState(tensor int, params, grads []float32) error {
 	if p.overlaps(g) {
 		return overlap(p, g)
 	}
-	for _, s := range o.states() {
-		if p.overlaps(s) {
-			return overlap(p, s)
-		}
-		if g.overlaps(s) {
-			return overlap(g, s)
+	for _, x := range []interval{p, g} {
+		k, _ := slices.BinarySearchFunc(o.states, x.at, func(s interval, at uintptr) int { return cmp.Compare(s.end(), at+1) })
+		if k < len(o.states) && x.overlaps(o.states[k]) {
+			return overlap(x, o.states[k])
 		}
 	}
 	return nil

@@ -117,7 +117,7 @@ func (o *Optimizer) firstBeyond(u *unit, grads [][]float32) int {
 		return u.tensor
 	}
 	limit := o.groups[u.group].limit(o.scale)
-	for _, tensor := range o.groups[u.group].small[u.lo:u.hi] {
+	for _, tensor := range o.groups[u.group].shared[u.lo:u.hi] {
 		for _, x := range grads[tensor] {
 			if !(math.Abs(float64(x)) <= float64(limit)) {
 				return tensor
@@ -131,6 +131,9 @@ func (o *Optimizer) firstBeyond(u *unit, grads [][]float32) int {
 // as all are where they were, they overlap no more than they did then.
 type known struct{ params, grads uintptr }
 
+// nowhere is where no gradient is.
+const nowhere = 1
+
 // checkSet checks the arguments of a step.
 func (o *Optimizer) checkSet(params, grads [][]float32) error {
 	if len(params) != len(o.tensors) {
@@ -139,13 +142,17 @@ func (o *Optimizer) checkSet(params, grads [][]float32) error {
 	if len(grads) != len(o.tensors) {
 		return &ArgError{"len(grads)", len(grads), fmt.Sprintf("the number of tensors, %d", len(o.tensors))}
 	}
-	movedParams, movedGrads := o.owned == nil, false
+	movedParams, movedGrads := len(o.owned) == 0, false
+	o.missing = false
 	list := o.known[:len(params)]
 	grads = grads[:len(params)]
 	for k, n := range o.sizes[:len(params)] {
 		p, g := params[k], grads[k]
-		if len(p) != n || len(g) != n && g != nil {
-			return o.wrongLength(k, p, g)
+		if len(p) != n || len(g) != n {
+			if len(p) != n || g != nil {
+				return o.wrongLength(k, p, g)
+			}
+			o.missing = true
 		}
 		movedParams = movedParams || list[k].params != address(p)
 		movedGrads = movedGrads || list[k].grads != address(g)
@@ -163,8 +170,10 @@ func (o *Optimizer) checkSet(params, grads [][]float32) error {
 
 // own notes where parameters and state are, which must not overlap.
 func (o *Optimizer) own(params [][]float32) error {
-	var list []interval
-	for k, t := range o.tensors {
+	list := o.owned[:0]
+	o.owned = nil // until they are known to be apart
+	for k := range o.tensors {
+		t := &o.tensors[k]
 		list = append(list, interval{address(params[k]), t.size, "params", k, t.name})
 		for j, slot := range o.groups[t.group].state {
 			list = append(list, interval{address(t.state[j]), t.size, slot.name, k, t.name})
@@ -176,7 +185,7 @@ func (o *Optimizer) own(params [][]float32) error {
 	}
 	o.owned = list
 	for k := range params {
-		o.known[k].params = address(params[k])
+		o.known[k] = known{address(params[k]), nowhere} // gradients are apart from others now
 	}
 	return nil
 }
@@ -185,6 +194,7 @@ func (o *Optimizer) own(params [][]float32) error {
 // in frameworks. Each must be apart from all that is written; mostly it lies in the gap
 // where the last one was.
 func (o *Optimizer) moveGrads(params, grads [][]float32) error {
+	o.placed++
 	for k := range grads {
 		if at := address(grads[k]); at != o.known[k].grads && grads[k] != nil {
 			if err := o.apartFromOwned(k, interval{at, len(grads[k]), "grads", k, o.tensors[k].name}); err != nil {
@@ -196,12 +206,12 @@ func (o *Optimizer) moveGrads(params, grads [][]float32) error {
 	}
 	for k := range o.groups {
 		g := &o.groups[k]
-		for at, tensor := range g.small {
+		for at, tensor := range g.shared {
 			g.list[at*g.buffers()], g.list[at*g.buffers()+1] = params[tensor], grads[tensor]
 		}
 	}
 	for k := range o.units {
-		if u := &o.units[k]; u.tensor < 0 && !slices.ContainsFunc(o.groups[u.group].small[u.lo:u.hi], func(k int) bool { return grads[k] == nil }) {
+		if u := &o.units[k]; u.tensor < 0 && !slices.ContainsFunc(o.groups[u.group].shared[u.lo:u.hi], func(k int) bool { return grads[k] == nil }) {
 			g := &o.groups[u.group]
 			u.list.Reset(g.buffers(), g.list[u.lo*g.buffers():u.hi*g.buffers()])
 		}

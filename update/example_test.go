@@ -9,6 +9,7 @@ import (
 
 	"github.com/lockstep-go/lockstep/loss"
 	"github.com/lockstep-go/lockstep/update"
+	"github.com/lockstep-go/lockstep/update/torch"
 )
 
 func check(err error) {
@@ -93,7 +94,9 @@ func ExampleOptimizer_Export() {
 	var file bytes.Buffer
 	writer := gob.NewEncoder(&file)
 	check(writer.Encode(params))
-	check(writer.Encode(optimizer.Export()))
+	exported, err := optimizer.Export()
+	check(err)
+	check(writer.Encode(exported))
 
 	var loaded []float32
 	var state update.State

@@ -18,7 +18,7 @@ const flushEvery, leastKept = 16, 0.5
 // invisible is how much of eps may be missing from a divisor √v + eps.
 const invisible = 0.015
 
-// flushed are the masks for the square of a gradient and for its mean v, whose root is
+// flushMasks are those for the square of a gradient and for its mean v, whose root is
 // taken beside eps: by how much x must be above to be squared, and v to be kept. Both
 // are 0, and nothing is flushed, where it could be seen.
 //
@@ -26,7 +26,7 @@ const invisible = 0.015
 // nothing beside eps. A v that is made 0 in every 16th step is never more than
 // 16·(1-β₂)·x² of a steady x, and the same holds. But v must not be subnormal before it
 // is looked at again.
-func flushed(beta2, eps float64) (drop, flush fallback.Mask) {
+func flushMasks(beta2, eps float64) (drop, flush fallback.Mask) {
 	alpha := 1 - beta2
 	if 0x1p-63 > invisible*eps*math.Sqrt(alpha) {
 		return 0, 0

@@ -60,7 +60,7 @@ func (r LAMB) adam() Adam {
 func (r LAMB) plan() plan {
 	of := r.adam()
 	p := of.plan()
-	s := &adam{of, newBias(r.Beta1, r.Beta2, r.NoBiasCorrection)}
+	s := newAdam(of)
 	p.passes = []pass{&lambPass{r: r, s: s}, &lambMove{r: r, s: s}}
 	return p
 }

@@ -85,7 +85,7 @@ func (o *Optimizer) reduce(j job, u *unit, grads [][]float32, w *worker) float64
 			add(g[u.lo:u.hi])
 		}
 	} else {
-		for _, tensor := range o.groups[u.group].small[u.lo:u.hi] {
+		for _, tensor := range o.groups[u.group].shared[u.lo:u.hi] {
 			add(grads[tensor])
 		}
 	}

@@ -63,7 +63,7 @@ func (r RMSprop) check() error {
 }
 
 func (r RMSprop) plan() plan {
-	_, flush := r.flushed()
+	_, flush := r.masks()
 	p := plan{state: []slot{{name: "v", initial: r.InitialScale, fades: r.Rho, square: true, flushes: flush}}}
 	if r.Centered {
 		p.state = append(p.state, slot{name: "mean", fades: r.Rho})
@@ -84,8 +84,8 @@ func (r RMSprop) plan() plan {
 	return p
 }
 
-// flushed are the masks of small squares.
-func (r RMSprop) flushed() (drop, flush fallback.Mask) {
+// masks are those of small squares.
+func (r RMSprop) masks() (drop, flush fallback.Mask) {
 	eps := r.Eps
 	if r.EpsInside {
 		eps = math.Sqrt(eps)
@@ -93,7 +93,7 @@ func (r RMSprop) flushed() (drop, flush fallback.Mask) {
 	if r.KeepSubnormals {
 		return 0, 0
 	}
-	return flushed(beta2(r.Rho), eps)
+	return flushMasks(beta2(r.Rho), eps)
 }
 
 // rates are the learning rate inside the buffer and outside.
@@ -105,7 +105,7 @@ func (r RMSprop) rates(h *stepInput) (inside, outside float32) {
 }
 
 func (r RMSprop) scalars(h *stepInput) fallback.RMSpropScalars {
-	small, _ := r.flushed()
+	small, _ := r.masks()
 	epsIn, eps := placeEps(r.Eps, r.EpsInside)
 	return fallback.RMSpropScalars{Common: h.Common, Beta2: float32(r.Rho), Root2: root2(r.Rho), Small: small, EpsIn: epsIn, Eps: eps, Step: float32(h.lr)}
 }

@@ -73,7 +73,7 @@ func (o *Optimizer) SetRule(rule int, to Rule) error {
 		return &ArgError{"step", o.step, "one that is not begun"}
 	}
 	next := newGroup(to)
-	next.small, next.list = g.small, g.list
+	next.shared, next.list = g.shared, g.list
 	*g = next
 	for k := range o.tensors {
 		if o.tensors[k].group == rule {
@@ -126,9 +126,9 @@ func (o *Optimizer) SetSteps(steps int64) error {
 	if o.begun != nil {
 		return &ArgError{"step", o.step, "one that is not begun"}
 	}
-	o.step = steps
+	o.step, o.apart = steps, false
 	for k := range o.tensors {
-		o.tensors[k].steps = steps
+		o.tensors[k].missed = 0
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ type stages struct {
 	regularize           fallback.RegularizeScalars
 	shrink               fallback.ShrinkScalars
 	fade                 fallback.FadeScalars
+	small                fallback.FlushScalars
 	decays               bool
 }
 
@@ -37,6 +38,11 @@ func (g *group) input(t int64, scale float64) stepInput {
 		h.Drop = 0
 	}
 	g.fade = fallback.FadeScalars{Scale: h.Scale, Drop: h.Drop, Small: fallback.DropSmall}
+	for _, s := range g.state {
+		if s.goes() {
+			g.small.Small = s.flushes // one mask: of a rule's squares there is one mean
+		}
+	}
 	g.regularizes, g.shrinks, g.decays = false, false, h.Decay != 0
 	switch {
 	case r.Proximal && g.inside:
@@ -70,7 +76,7 @@ func (o *Optimizer) apply(w *worker, t *tensor, k, lo, hi int, p, grad []float32
 	} else {
 		o.runPass(w, t, k, lo, hi, p, grad)
 	}
-	if k == len(g.passes)-1 && g.flushes(t.steps) {
+	if k == len(g.passes)-1 && g.flushes(o.step-t.missed) {
 		g.flush(o.table, w, t, lo, hi, p, grad)
 	}
 }
@@ -118,10 +124,10 @@ func (o *Optimizer) runPass(w *worker, t *tensor, k, lo, hi int, p, grad []float
 func (g *group) flush(table kernels.Table, w *worker, t *tensor, lo, hi int, p, grad []float32) {
 	for j, s := range g.state {
 		switch {
-		case s.square && s.flushes != 0:
+		case s.goes():
 			w.list.Set(t.state[j][lo:hi])
-			kernels.Flush(table, &w.list, &fallback.FlushScalars{Small: s.flushes})
-		case !s.square && s.fades < 1:
+			kernels.Flush(table, &w.list, &g.small)
+		case s.fadesAway():
 			w.list.Set(t.state[j][lo:hi], grad)
 			kernels.Fade(table, &w.list, &g.fade)
 		}
@@ -130,4 +136,56 @@ func (g *group) flush(table kernels.Table, w *worker, t *tensor, lo, hi int, p, 
 		w.list.Set(p, grad)
 		kernels.Fade(table, &w.list, &g.fade)
 	}
+}
+
+// goes reports whether what is small of a slot goes, fadesAway whether it does where the
+// gradient has ceased.
+func (s slot) goes() bool      { return s.square && s.flushes != 0 }
+func (s slot) fadesAway() bool { return !s.square && s.fades < 1 }
+
+// flushed are the lists of what is flushed of the small tensors of a unit.
+type flushed struct {
+	placed      int // when they were made
+	decays      bool
+	small, fade kernels.List
+	smalls      [][]float32
+	fades       [][]float32
+}
+
+// flushSmall is flush for the small tensors of a unit, in two calls.
+func (o *Optimizer) flushSmall(u *unit) {
+	g := &o.groups[u.group]
+	f := u.flushed
+	if f.placed != o.placed || f.decays != g.decays {
+		f.list(o, g, u)
+	}
+	if len(f.smalls) > 0 {
+		kernels.Flush(o.table, &f.small, &g.small)
+	}
+	if len(f.fades) > 0 {
+		kernels.Fade(o.table, &f.fade, &g.fade)
+	}
+}
+
+// list lists the buffers where they are now.
+func (f *flushed) list(o *Optimizer, g *group, u *unit) {
+	f.placed, f.decays = o.placed, g.decays
+	f.smalls, f.fades = f.smalls[:0], f.fades[:0]
+	n := g.buffers()
+	for at := u.lo; at < u.hi; at++ {
+		of := g.list[at*n : (at+1)*n]
+		for j, s := range g.state {
+			switch {
+			case s.goes():
+				f.smalls = append(f.smalls, of[2+j])
+			case s.fadesAway():
+				f.fades = append(f.fades, of[2+j], of[1])
+			}
+		}
+		if g.decays {
+			f.fades = append(f.fades, of[0], of[1])
+		}
+	}
+	f.small.Reset(1, f.smalls)
+	f.fade.Reset(2, f.fades)
 }

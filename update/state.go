@@ -48,7 +48,7 @@ func (o *Optimizer) Export() (State, error) {
 		for j, slot := range g.state {
 			buffers[slot.name] = slices.Clone(t.state[j])
 		}
-		s.Tensors = append(s.Tensors, TensorState{o.tensors[k].name, g.rule.Name(), t.steps, buffers})
+		s.Tensors = append(s.Tensors, TensorState{o.tensors[k].name, g.rule.Name(), o.step - t.missed, buffers})
 	}
 	return s, nil
 }
@@ -59,12 +59,14 @@ func (o *Optimizer) Import(s State) error {
 	if err := o.checkState(s); err != nil {
 		return err
 	}
+	o.apart = false
 	for k := range o.tensors {
 		t := &o.tensors[k]
 		for j, slot := range o.groups[t.group].state {
 			copy(t.state[j], s.Tensors[k].Buffers[slot.name])
 		}
-		t.steps, t.apart = s.Tensors[k].Steps, nil
+		t.missed, t.apart = s.Steps-s.Tensors[k].Steps, nil
+		o.apart = o.apart || t.missed != 0
 	}
 	for k := range s.Rules {
 		o.groups[k].lr = s.Rules[k].LR
@@ -147,17 +149,6 @@ func (o *Optimizer) Buffers(tensor int) []string {
 		return nil
 	}
 	return o.groups[o.tensors[tensor].group].names()
-}
-
-// states lists where all state is.
-func (o *Optimizer) states() []interval {
-	var list []interval
-	for k, t := range o.tensors {
-		for j, slot := range o.groups[t.group].state {
-			list = append(list, interval{address(t.state[j]), t.size, slot.name, k, t.name})
-		}
-	}
-	return list
 }
 
 func (g *group) names() []string {

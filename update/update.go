@@ -57,12 +57,17 @@ type Optimizer struct {
 	nonFinite int64
 	partial   [][2]float64 // by unit, what is read before the step or measured by a pass
 	apart     bool         // tensors have taken different numbers of steps
+	missing   bool         // some gradients of this step are nil
+	measures  bool         // a rule needs sums of each tensor
+	placed    int          // counts how often buffers were elsewhere than before
 
 	input stepInput // room for it
 	inUse atomic.Bool
-	torn  bool // a step was not carried to its end
-	begun *begun
+	torn  bool   // a step was not carried to its end
+	begun *begun // the step that is carried out by Apply, round its room
+	round begun
 
+	states  []interval // all state, in order
 	owned   []interval // parameters and state, in order
 	known   []known
 	gaps    []int // by tensor, where its gradient was among the owned
@@ -77,7 +82,7 @@ type tensor struct {
 	size   int
 	group  int
 	state  [][]float32
-	steps  int64
+	missed int64  // steps of the optimizer
 	units  [2]int // the first of its units and the one behind the last, of its own
 	listed int    // place among the small tensors of its group, or -1
 	apart  []pass // its own, while it has taken fewer steps than others
@@ -94,8 +99,8 @@ type group struct {
 	plan
 	stages
 
-	small []int       // tensors that share calls
-	list  [][]float32 // the buffers of these, one tensor after the other
+	shared []int       // tensors that share calls
+	list   [][]float32 // the buffers of these, one tensor after the other
 }
 
 // lists reports whether tensors of the group can share calls: no stage may be around the
@@ -122,6 +127,7 @@ func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
 			return nil, err
 		}
 		o.groups = append(o.groups, newGroup(r))
+		o.measures = o.measures || o.groups[k].measure
 	}
 	if err := o.checkSizes(tensors); err != nil {
 		return nil, err
@@ -138,12 +144,15 @@ func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
 			owned = append(owned, interval{address(s[j]), t.Size, slot.name, k, t.Name})
 		}
 	}
-	if _, err := disjoint(owned); err != nil {
+	var err error
+	if o.states, err = disjoint(owned); err != nil {
 		return nil, err
 	}
 	o.listSmall()
 	o.units = split(o.tensors, o.groups)
+	o.growLists()
 	o.partial = make([][2]float64, len(o.units))
+	o.owned = make([]interval, 0, len(tensors)+len(owned))
 	o.known = make([]known, len(tensors))
 	o.gaps = make([]int, len(tensors))
 	o.present = make([]bool, len(tensors))
@@ -184,15 +193,25 @@ func (o *Optimizer) listSmall() {
 	for k := range o.tensors {
 		t := &o.tensors[k]
 		if g := &o.groups[t.group]; len(o.tensors) > 1 && t.size <= tune.SmallLen && !g.measure && g.options.L1 == 0 {
-			t.listed = len(g.small)
-			g.small = append(g.small, k)
+			t.listed = len(g.shared)
+			g.shared = append(g.shared, k)
 		}
 	}
 	for k := range o.groups {
 		g := &o.groups[k]
-		g.list = make([][]float32, len(g.small)*g.buffers())
-		for at, tensor := range g.small {
+		g.list = make([][]float32, len(g.shared)*g.buffers())
+		for at, tensor := range g.shared {
 			copy(g.list[at*g.buffers()+2:], o.tensors[tensor].state)
+		}
+	}
+}
+
+// growLists makes room for the lists of what is flushed.
+func (o *Optimizer) growLists() {
+	for k := range o.units {
+		if u := &o.units[k]; u.tensor < 0 {
+			n, slots := u.hi-u.lo, len(o.groups[u.group].state)
+			u.flushed = &flushed{placed: -1, smalls: make([][]float32, 0, n), fades: make([][]float32, 0, 2*n*(slots+1))}
 		}
 	}
 }
@@ -316,10 +335,35 @@ func (o *Optimizer) Step(params, grads []float32) error {
 	if grads == nil && o.sizes[0] > 0 {
 		return &ArgError{"grads", "nil", "a gradient"}
 	}
+	if o.isSimple(params, grads) {
+		return o.simple(params, grads)
+	}
 	o.one = [2][1][]float32{{params}, {grads}}
 	err := o.StepSet(o.one[0][:], o.one[1][:])
 	o.one = [2][1][]float32{}
 	return err
+}
+
+// isSimple reports whether a step of the only tensor is that of the step before, and
+// small.
+func (o *Optimizer) isSimple(params, grads []float32) bool {
+	n := o.sizes[0]
+	return n < tune.ParallelLen && len(params) == n && len(grads) == n && o.known[0] == (known{address(params), address(grads)}) &&
+		o.policy == Propagate && !o.clips() && !o.measures && o.begun == nil && o.step < math.MaxInt64
+}
+
+// simple takes such a step, without all that others ask for.
+func (o *Optimizer) simple(params, grads []float32) error {
+	if err := o.enter(); err != nil {
+		return err
+	}
+	o.torn, o.missing, o.norm = true, false, 0
+	o.step++
+	o.prepare()
+	o.apply(&o.pool.own, &o.tensors[0], 0, 0, len(params), params, grads)
+	o.torn = false
+	o.leave()
+	return nil
 }
 
 // StepSet updates every tensor from its gradient, params[k] and grads[k] being
@@ -359,16 +403,21 @@ func (o *Optimizer) StepSet(params, grads [][]float32) error {
 // count counts the step, of each tensor that has a gradient.
 func (o *Optimizer) count(grads [][]float32) {
 	o.step++
-	apart := false
+	if !o.missing {
+		return
+	}
 	for k := range o.tensors {
 		t := &o.tensors[k]
-		if o.present[k] = grads == nil || grads[k] != nil || t.size == 0; o.present[k] {
-			t.steps++
+		o.present[k] = grads[k] != nil || t.size == 0
+		if !o.present[k] {
+			t.missed++
+			o.apart = true
 		}
-		apart = apart || t.steps != o.step
 	}
-	o.apart = apart
 }
+
+// takes reports whether a tensor takes part in the step.
+func (o *Optimizer) takes(k int) bool { return !o.missing || o.present[k] }
 
 // prepare computes the scalars of a step: once for all tensors that have taken it
 // together, and for each of the others.
@@ -381,14 +430,17 @@ func (o *Optimizer) prepare() {
 			p.prepare(&o.input)
 		}
 	}
+	if !o.apart {
+		return
+	}
 	for k := range o.tensors {
 		t := &o.tensors[k]
-		if t.steps == o.step || !o.present[k] {
+		if t.missed == 0 || !o.takes(k) {
 			continue
 		}
 		g := &o.groups[t.group]
 		t.own(g)
-		o.input = g.input(t.steps, scale)
+		o.input = g.input(o.step-t.missed, scale)
 		for _, p := range t.apart {
 			p.prepare(&o.input)
 		}
@@ -398,29 +450,26 @@ func (o *Optimizer) prepare() {
 // carryOut runs the passes of the step that is prepared.
 func (o *Optimizer) carryOut(params, grads [][]float32) {
 	o.pool.run(firstPass, params, grads)
-	if o.useSums() {
+	if o.measures {
+		o.useSums()
 		o.pool.run(secondPass, params, grads)
 	}
 }
 
-// useSums gives what the first passes have measured to the second ones, and reports
-// whether there are some.
-func (o *Optimizer) useSums() bool {
-	found := false
+// useSums gives what the first passes have measured to the second ones.
+func (o *Optimizer) useSums() {
 	for k := range o.tensors {
 		t := &o.tensors[k]
 		g := &o.groups[t.group]
-		if !g.measure || !o.present[k] {
+		if !g.measure || !o.takes(k) {
 			continue
 		}
-		found = true
 		t.own(g)
-		o.input = g.input(t.steps, float64(o.scale*o.clip))
+		o.input = g.input(o.step-t.missed, float64(o.scale*o.clip))
 		second := t.apart[1]
 		second.prepare(&o.input)
 		second.use(&o.input, o.measured(t))
 	}
-	return found
 }
 
 // measured adds up what a pass has measured of a tensor, unit by unit.
@@ -440,7 +489,7 @@ func (t *tensor) own(g *group) {
 
 // pass is one of a tensor's passes: the group's, unless its scalars are its own.
 func (o *Optimizer) pass(t *tensor, k int) pass {
-	if k > 0 || t.steps != o.step {
+	if k > 0 || t.missed != 0 {
 		return t.apart[k]
 	}
 	return o.groups[t.group].passes[k]

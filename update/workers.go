@@ -17,6 +17,7 @@ type unit struct {
 	lo, hi int // elements of the tensor, or the places of tensors among the small
 	size   int // elements
 	list   *kernels.List
+	*flushed
 }
 
 // split cuts the tensors into units.
@@ -36,10 +37,10 @@ func split(tensors []tensor, groups []group) []unit {
 	}
 	for g := range groups {
 		u := unit{group: g, tensor: -1}
-		for at, k := range groups[g].small {
+		for at, k := range groups[g].shared {
 			u.hi = at + 1
 			u.size += tensors[k].size
-			if u.size >= tune.UnitLen || at == len(groups[g].small)-1 {
+			if u.size >= tune.UnitLen || at == len(groups[g].shared)-1 {
 				u.list = new(kernels.List)
 				units = append(units, u)
 				u = unit{group: g, tensor: -1, lo: u.hi, hi: u.hi}
@@ -217,7 +218,7 @@ func (w *workers) large(k int, u *unit, own *worker) {
 	t := &w.o.tensors[u.tensor]
 	g := &w.o.groups[u.group]
 	pass := int(w.job - firstPass)
-	if !w.o.present[u.tensor] || pass >= len(g.passes) {
+	if !w.o.takes(u.tensor) || pass >= len(g.passes) {
 		return
 	}
 	own.sums = sums{}
@@ -237,8 +238,8 @@ func (w *workers) small(u *unit, own *worker) {
 		return
 	}
 	if w.o.apart || g.penalized() {
-		for _, k := range g.small[u.lo:u.hi] {
-			if w.o.present[k] {
+		for _, k := range g.shared[u.lo:u.hi] {
+			if w.o.takes(k) {
 				t := &w.o.tensors[k]
 				w.o.apply(own, t, 0, 0, t.size, w.params[k], w.grads[k])
 			}
@@ -247,9 +248,6 @@ func (w *workers) small(u *unit, own *worker) {
 	}
 	g.passes[0].run(w.o.table, u.list, &own.sums)
 	if g.flushes(w.o.step) {
-		for _, k := range g.small[u.lo:u.hi] {
-			t := &w.o.tensors[k]
-			g.flush(w.o.table, own, t, 0, t.size, w.params[k], w.grads[k])
-		}
+		w.o.flushSmall(u)
 	}
 }
