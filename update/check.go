@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/tune"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -203,6 +204,10 @@ func (o *Optimizer) moveGrads(params, grads [][]float32) error {
 			}
 		}
 		o.known[k].grads = address(grads[k])
+	}
+	if len(o.tensors) == 1 && o.total < tune.ParallelLen {
+		all := append(o.pool.own.buffers[:0], params[0], grads[0])
+		o.whole.Set(append(all, o.tensors[0].state...)...)
 	}
 	for k := range o.groups {
 		g := &o.groups[k]

@@ -73,6 +73,7 @@ type Optimizer struct {
 	gaps    []int // by tensor, where its gradient was among the owned
 	present []bool
 	one     [2][1][]float32 // params and grads of the only tensor
+	whole   kernels.List    // the only tensor, if it is small
 	pool    workers
 }
 
@@ -360,7 +361,15 @@ func (o *Optimizer) simple(params, grads []float32) error {
 	o.torn, o.missing, o.norm = true, false, 0
 	o.step++
 	o.prepare()
-	o.apply(&o.pool.own, &o.tensors[0], 0, 0, len(params), params, grads)
+	g, t := &o.groups[o.tensors[0].group], &o.tensors[0]
+	if g.penalized() || t.missed != 0 {
+		o.apply(&o.pool.own, t, 0, 0, len(params), params, grads)
+	} else {
+		g.passes[0].run(o.table, &o.whole, &o.pool.own.sums)
+		if g.flushes(o.step) {
+			g.flush(o.table, &o.pool.own, t, 0, len(params), params, grads)
+		}
+	}
 	o.torn = false
 	o.leave()
 	return nil

@@ -726,21 +726,30 @@ var pinned = map[string]uint64{
 	"adagrad":           0xc888e7fb98ad3b7b,
 	"adagrad l1":        0xd7fa1bbb0bfeb74f,
 	"adagrad proximal":  0x2e02a317ea836df3,
-	"adam":              0xda2de03102e8b3c1,
-	"adam l2":           0xa1d0f0a772ba3263,
-	"adam proximal":     0xaf6562154670b549,
-	"adam root":         0x0f2e8c9d6441b89a,
-	"adam uncorrected":  0xc246abff6a460cdd,
-	"amsgrad":           0x603e5f20c435ad0d,
-	"amsgrad l1":        0x494fbdcdea4f74ad,
+	"adam":              0x044ced5a4be2ff91,
+	"adam beta1 small":  0x6e120a8598472ef7,
+	"adam l2":           0xd3ecd5df23d25d4a,
+	"adam proximal":     0xfac9a33b2b6981ae,
+	"adam root":         0x3b61692d2077b17d,
+	"adam uncorrected":  0x3365d7ac9661317f,
+	"amsgrad":           0x555f6dfccb5fdfb4,
+	"amsgrad l1":        0x07ef40e3e0b6859c,
+	"amsgrad proximal":  0x4b0d10bef7668158,
+	"lamb":              0x2cf551a230bf6984,
+	"lion":              0xad69cdfb3994e31b,
+	"lion beta1 small":  0x951b10f237a7d327,
 	"momentum":          0x771deb264fa0d04e,
 	"momentum l2":       0x2a528c2cc7eb9d58,
-	"nesterov":          0xc66fb1789b786b3b,
-	"nesterov inside":   0xd9f4e7f1776a3e18,
-	"nesterov proximal": 0xc993b0373044dba5,
-	"sgd":               0x2eb3a2ccb517bb9b,
+	"nesterov":          0x0ff351361da4d7a1,
+	"nesterov inside":   0x9ad3bb71c027a7fa,
+	"nesterov proximal": 0x38c649e653cc8621,
+	"rmsprop":           0xa992dfd05dde2443,
+	"rmsprop both":      0x505c98ebb0f862e5,
+	"rmsprop centered":  0x191ff04a17341325,
+	"rmsprop momentum":  0x49f7798dfeb20875,
+	"sgd":               0x6582ff0898b0e82a,
 	"sgd l1":            0xefa973012af05206,
-	"sgd proximal":      0x1cad98a4af9ec10f,
+	"sgd proximal":      0x2dc458e2494cf487,
 }
 
 // TestBits keeps the bits what they are, whatever the machine: these numbers are
@@ -797,7 +806,7 @@ func TestPolicies(t *testing.T) {
 		if o.Skipped() != 1 || o.NonFinite() != 3 || o.Steps() != 1 {
 			t.Errorf("policy %d: %d skipped, %d not finite, %d steps", policy, o.Skipped(), o.NonFinite(), o.Steps())
 		}
-		grads[2][7], grads[2][2999], grads[3][69999] = 1, 1, math.MaxFloat32
+		grads[2][7], grads[2][2999], grads[3][69999] = 1, 1, 0x1.fffffep62 // whose square is finite
 		must(t, o.StepSet(params, grads))
 		if o.Skipped() != 1 || o.NonFinite() != 0 || o.Steps() != 2 {
 			t.Errorf("policy %d does not go on: %d skipped, %d not finite, %d steps", policy, o.Skipped(), o.NonFinite(), o.Steps())
@@ -812,6 +821,9 @@ func TestPolicies(t *testing.T) {
 func TestNaNStays(t *testing.T) {
 	const n, at = 100, 37
 	eachRule(t, func(t *testing.T, r Rule) {
+		if _, ok := r.(LAMB); ok {
+			t.Skip("an element's step depends on all of its tensor")
+		}
 		o, clean := mustNew(t, n, r), mustNew(t, n, r)
 		p, g := uniform(n, 1), uniform(n, 2)
 		q, h := slices.Clone(p), slices.Clone(g)
@@ -869,25 +881,21 @@ func TestFlush(t *testing.T) {
 		}
 	}
 
-	// A zero keeps its sign where all is kept.
-	for _, keep := range []bool{false, true} {
-		o := mustNew(t, 1, Momentum{Options: Options{LR: .1, KeepSubnormals: keep}, Momentum: .9})
-		zero := float32(math.Copysign(0, -1))
-		o.Buffer(0, "momentum")[0] = zero
-		for range flushEvery {
-			must(t, o.Step([]float32{1}, []float32{zero}))
-		}
-		if got := math.Signbit(float64(o.Buffer(0, "momentum")[0])); got != keep {
-			t.Errorf("KeepSubnormals %v: a sign is kept: %v", keep, got)
-		}
-	}
-
-	// The bound is 2⁻⁹⁵.
+	// The bound is 2⁻⁹⁵, where the gradient has ceased; where it is small itself what it
+	// has moved stays.
 	for bits, want := range map[float32]float32{0x1p-95: 0x1p-95, -0x1p-95: -0x1p-95, 0x1.fffffep-96: 0, -0x1.fffffep-96: 0} {
-		o := mustNew(t, 1, Momentum{Momentum: 0})
-		must(t, o.Step([]float32{0}, []float32{bits}))
-		if got := o.Buffer(0, "momentum"); !sameBits(got, []float32{want}) {
-			t.Errorf("%g is stored as %g, want %g", bits, got, want)
+		for _, g := range []float32{0, 0x1p-148, 0x1p-126} {
+			o := mustNew(t, 1, Momentum{Momentum: .5})
+			o.Buffer(0, "momentum")[0] = 2 * bits
+			must(t, o.SetSteps(flushEvery-1))
+			must(t, o.Step([]float32{0}, []float32{g}))
+			stored := want
+			if g == 0x1p-126 {
+				stored = bits + g
+			}
+			if got := o.Buffer(0, "momentum"); !sameBits(got, []float32{stored}) {
+				t.Errorf("%g with gradient %g is stored as %g, want %g", bits, g, got, stored)
+			}
 		}
 	}
 }
@@ -931,8 +939,11 @@ func TestDecay(t *testing.T) {
 		}
 		return p
 	}
-	if !sameBits(run(SGD{Options{LR: .1, L2: .3}}), run(SGD{Options{LR: .1, WeightDecay: .3}})) {
-		t.Error("SGD: L2 and decoupled decay differ")
+	coupled, decoupled := run(SGD{Options{LR: .1, L2: .3}}), run(SGD{Options{LR: .1, WeightDecay: .3}})
+	for i, x := range coupled {
+		if math.Abs(float64(x-decoupled[i])) > 5*2*0x1p-24 { // two roundings in each step
+			t.Errorf("SGD: L2 and decoupled decay differ: %g and %g", x, decoupled[i])
+		}
 	}
 	adam := Adam{Beta1: .9, Beta2: .99, Eps: 1e-8}
 	l2, decay := adam, adam
@@ -940,10 +951,10 @@ func TestDecay(t *testing.T) {
 	if sameBits(run(l2), run(decay)) {
 		t.Error("Adam: L2 and decoupled decay are the same")
 	}
-	// Without a gradient decay is the factor 1 - lr·decay.
+	// Without a gradient a part of the parameter is taken off.
 	p := []float32{2, -4}
 	must(t, mustNew(t, 2, decay).Step(p, make([]float32, 2)))
-	if want := []float32{2 * float32(1-.1*.3), -4 * float32(1-.1*.3)}; !sameBits(p, want) {
+	if want := []float32{2 - 2*float32(.1*.3), -4 + 4*float32(.1*.3)}; !sameBits(p, want) {
 		t.Errorf("decay takes 2 and -4 to %g, want %g", p, want)
 	}
 }
@@ -1064,7 +1075,6 @@ func TestNotFused(t *testing.T) {
 		}
 		return y
 	}
-	decay := 0x1p-25 + 0x1p-54
 	shrink := 0x1p-25 + 0x1p-50 + 0x1p-53
 	lrDecay := 0x1p-20 + 0x1p-53
 	for _, c := range []struct {
@@ -1072,10 +1082,8 @@ func TestNotFused(t *testing.T) {
 		rule    Rule
 		p, g, q float32
 	}{
-		{"WeightDecay", SGD{Options{LR: 7, WeightDecay: above(7, decay)}}, 1, 0, 1},
-		{"L2", SGD{Options{LR: 7, L2: above(7, decay)}}, 1, 0, 1},
 		{"proximal L2", SGD{Options{LR: 7, L2: above(7, shrink), Proximal: true}}, 1, 0, 1},
-		{"LRDecay", AdaGrad{Options: Options{LR: (1 + 0x1p-20) * (1 + 0x3p-24)}, LRDecay: above(5, lrDecay)}, 0, 1, -1 - 0x1p-22},
+		{"LRDecay", AdaGrad{Options: Options{LR: (1 + 0x1p-20) * (1 + 0x3p-24)}, LRDecay: above(5, lrDecay), AllowZeroEps: true}, 0, 1, -1 - 0x1p-22},
 	} {
 		o, p := mustNew(t, 1, c.rule), []float32{c.p}
 		must(t, o.SetSteps(5))
@@ -1104,7 +1112,7 @@ func TestCollectorIsNotHeldUp(t *testing.T) {
 		must(t, o.Step(p, g)) // which touches the state for the first time
 		for what, step := range map[string]func() error{
 			"Step":  func() error { return o.Step(p, g) },
-			"Apply": func() error { return errors.Join(o.Begin(), o.Apply(0, 0, p, g)) },
+			"Apply": func() error { return errors.Join(o.Begin(), o.Apply(0, 0, p, g), o.End()) },
 		} {
 			worst, attempts := math.Inf(1), 0
 			for ; attempts < 10 && worst >= bound; attempts++ {
