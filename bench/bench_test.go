@@ -13,40 +13,43 @@ import (
 
 // TestCheckFinds breaks a kernel on purpose, in one bit of one length.
 func TestCheckFinds(t *testing.T) {
-	broken := func(p, g []float32, c *fallback.SGDScalars) {
-		fallback.SGD(p, g, c)
+	sgd := kernels.All()[slices.IndexFunc(kernels.All(), func(k kernels.Kernel) bool { return k.Name == "SGD" })]
+	reference := sgd.Bare(kernels.Table(0)).(func([][]float32, *fallback.SGDScalars))
+	broken := func(list [][]float32, c *fallback.SGDScalars) {
+		reference(list, c)
+		p := list[0]
 		if len(p) == 97 {
 			p[96] = math.Float32frombits(math.Float32bits(p[96]) ^ 1)
 		}
 	}
-	beyond := func(p, g []float32, c *fallback.SGDScalars) {
-		fallback.SGD(p, g, c)
+	beyond := func(list [][]float32, c *fallback.SGDScalars) {
+		reference(list, c)
+		p := list[0]
 		if len(p) == 33 {
 			p[:34][33] = 7
 		}
 	}
 	for name, kernel := range map[string]any{"a bit": broken, "beyond the end": beyond} {
-		c := check([]pair{{"test", "SGD", kernel, fallback.SGD}}, true)
+		c := check([]pair{{"test", sgd, kernel, reference}}, true)
 		if c.OK() || c.Differ == 0 || len(c.Failures) != int(c.Differ) {
 			t.Errorf("%s: not found: %+v", name, c)
 		}
 	}
-	if c := check([]pair{{"test", "SGD", fallback.SGD, fallback.SGD}}, true); !c.OK() || c.Comparisons == 0 {
+	if c := check([]pair{{"test", sgd, reference, reference}}, true); !c.OK() || c.Comparisons == 0 {
 		t.Errorf("the reference differs from itself: %+v", c)
 	}
 }
 
 // TestTuned holds the tuned loops to the reference within rounding.
 func TestTuned(t *testing.T) {
-	all := kernels.Available()
-	reference := all[len(all)-1]
 	for _, o := range ops {
 		if o.tuned == nil {
 			continue
 		}
 		x, y := newArena(1000).streams(1000), newArena(1000).streams(1000)
+		step := o.call(kernels.Table(0), x)
 		for range 3 {
-			o.call(reference, x)
+			step()
 			o.tuned(y)
 		}
 		for k := range x {
@@ -97,9 +100,9 @@ func TestPlain(t *testing.T) {
 		b := slices.Clone(a)
 		x, z := a.streams(n), b.streams(n)
 		for range 3 {
-			y.Adam(x[0], x[1], x[2], x[3], &adamC.usual)
-			fallback.Adam(z[0], z[1], z[2], z[3], &adamC.usual)
-			y.AdaGrad(x[0], x[1], x[2], &adaGradC)
+			y.Adam(x[:4], &adamC)
+			fallback.Adam(z[0], z[1], z[2], z[3], &adamC)
+			y.AdaGrad(x[:3], &adaGradC)
 			fallback.AdaGrad(z[0], z[1], z[2], &adaGradC)
 		}
 		if !slices.Equal(a, b) {
@@ -114,7 +117,7 @@ func TestOps(t *testing.T) {
 	const n = 2 * rowLen
 	names := map[string]bool{}
 	defer func() {
-		for _, k := range kernels.Active().Kernels() {
+		for _, k := range kernels.All() {
 			if !names[k.Name] && k.Name != "Adam" { // which is there as AdamW
 				t.Errorf("%s is not timed", k.Name)
 			}
@@ -127,9 +130,9 @@ func TestOps(t *testing.T) {
 		names[o.name] = true
 		for _, table := range kernels.Available() {
 			a := newArena(n)
-			b := a.streams(n)
+			call := o.call(table, a.streams(n))
 			for range 100 {
-				o.call(table, b)
+				call()
 			}
 			for _, x := range a {
 				if x != x || math.IsInf(float64(x), 0) || x != 0 && math.Abs(float64(x)) < 1e-30 {
@@ -214,8 +217,8 @@ func TestRunAgain(t *testing.T) {
 	}
 }
 
-func TestTextExample(t *testing.T) {
-	for _, r := range textExample() {
+func TestExample(t *testing.T) {
+	for _, r := range example() {
 		if !r.OK {
 			t.Errorf("%+v", r)
 		}

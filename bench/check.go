@@ -27,18 +27,17 @@ func (c *Check) OK() bool { return c.Differ == 0 }
 // A pair is a kernel and its reference.
 type pair struct {
 	isa       string
-	name      string
+	kernel    kernels.Kernel
 	got, want any
 }
 
 // pairs lists the kernels of the tables with the reference for each.
-func pairs(tables []*kernels.Table) []pair {
-	all := kernels.Available()
-	want := all[len(all)-1].Kernels()
+func pairs(tables []kernels.Table) []pair {
+	var reference kernels.Table
 	var list []pair
 	for _, t := range tables {
-		for k, kernel := range t.Kernels() {
-			list = append(list, pair{t.ISA(), kernel.Name, kernel.Func, want[k].Func})
+		for _, k := range kernels.All() {
+			list = append(list, pair{t.ISA(), k, k.Bare(t), k.Bare(reference)})
 		}
 	}
 	return list
@@ -61,7 +60,7 @@ func cases(matrix, short bool) []agree.Case {
 				continue
 			}
 			for seed, random := range []bool{false, true} {
-				list = append(list, agree.Case{N: n, Rows: (n + offset) % 5, Offset: offset, Seed: uint64(2*offset + seed), Random: random})
+				list = append(list, agree.Case{N: n, More: []int{offset}, Rows: (n + offset) % 5, Offset: offset, Seed: uint64(2*offset + seed), Random: random})
 			}
 		}
 	}
@@ -110,13 +109,12 @@ func check(list []pair, short bool) *Check {
 }
 
 func (p pair) check(short bool) (calls int, compared int64, failures []string) {
-	shapes := agree.Of(p.name)
-	for _, c := range cases(shapes.IsMatrix(), short) {
-		n, err := agree.Compare(p.got, p.want, shapes, c)
+	for _, c := range cases(agree.IsMatrix(p.kernel.Buffers), short) {
+		n, err := agree.Compare(p.got, p.want, p.kernel.Buffers, c)
 		calls++
 		compared += int64(n)
 		if err != nil {
-			failures = append(failures, fmt.Sprintf("%s/%s: %v", p.isa, p.name, err))
+			failures = append(failures, fmt.Sprintf("%s/%s: %v", p.isa, p.kernel.Name, err))
 		}
 	}
 	return calls, compared, failures

@@ -10,6 +10,8 @@ import (
 	"github.com/lockstep-go/lockstep/bench/yardstick"
 	"github.com/lockstep-go/lockstep/kernels"
 	"github.com/lockstep-go/lockstep/update"
+	"github.com/lockstep-go/lockstep/update/textbook"
+	"github.com/lockstep-go/lockstep/update/torch"
 )
 
 // claims measures what the library claims of itself beyond single kernels.
@@ -58,8 +60,8 @@ func roots(m *Machine, _ bool) []pending {
 			name  string
 			plain func(b streams)
 		}{
-			{adamW, func(b streams) { y.Adam(b[0], b[1], b[2], b[3], &adamC.usual) }},
-			{"AdaGrad", func(b streams) { y.AdaGrad(b[0], b[1], b[2], &adaGradC) }},
+			{adamW, func(b streams) { b.parts(4, func(list [][]float32) { y.Adam(list, &adamC) }) }},
+			{"AdaGrad", func(b streams) { b.parts(3, func(list [][]float32) { y.AdaGrad(list, &adaGradC) }) }},
 		} {
 			goal := goals[c.name+" "+t.ISA()]
 			if base != t.ISA() && slices.Contains(before, base) {
@@ -71,7 +73,7 @@ func roots(m *Machine, _ bool) []pending {
 				b := newArena(n).streams(n)
 				list = append(list, pending{
 					Claim{Section: "Square roots", Case: c.name + " by " + t.ISA() + ", " + s.name, Beside: "all by the divider", N: n, Workers: 1, Speedup: true, Goal: goal},
-					call(func() { o.call(t, b) }), call(func() { c.plain(b) }),
+					call(o.call(t, b)), call(func() { c.plain(b) }),
 				})
 			}
 		}
@@ -114,16 +116,16 @@ func (t *trainee) step() { must(t.o.Step(t.params, t.grads)) }
 // and subnormal numbers.
 func cliffs(*Machine, bool) []pending {
 	const n = 4 << 10
-	sgd, decayed := update.PyTorchSGD(), update.PyTorchSGD()
+	sgd, decayed := torch.SGD(), torch.SGD()
 	decayed.L2 = 1e-2
-	momentum, decaying := update.PyTorchMomentum(.9), update.PyTorchMomentum(.9)
+	momentum, decaying := torch.Momentum(.9), torch.Momentum(.9)
 	decaying.WeightDecay = 1e-2
-	adaGrad := update.TextAdaGrad(1e-3)
+	adaGrad := textbook.AdaGrad(1e-3)
 	var list []pending
 	for _, r := range []struct {
 		name string
 		rule update.Rule
-	}{{adamW, update.PyTorchAdamW()}, {"AdaGrad", adaGrad}, {"Momentum", momentum}, {"Momentum with weight decay", decaying}, {"SGD", sgd}, {"SGD with L2", decayed}} {
+	}{{adamW, torch.AdamW()}, {"AdaGrad", adaGrad}, {"Momentum", momentum}, {"Momentum with weight decay", decaying}, {"SGD", sgd}, {"SGD with L2", decayed}} {
 		for _, c := range []struct {
 			name    string
 			prepare func(t *trainee)
@@ -174,8 +176,8 @@ func workers(_ *Machine, short bool) []pending {
 		if n < 1<<20 {
 			goal = .97 // what noise leaves of never slower
 		}
-		one := newTrainee(n, update.PyTorchAdamW(), 1)
-		two := newTrainee(n, update.PyTorchAdamW(), 2)
+		one := newTrainee(n, torch.AdamW(), 1)
+		two := newTrainee(n, torch.AdamW(), 2)
 		list = append(list, pending{
 			Claim{Section: "Workers", Case: adamW, Beside: "one worker", N: n, Workers: 2, Speedup: true, Goal: goal},
 			call(two.step), call(one.step),
@@ -186,7 +188,7 @@ func workers(_ *Machine, short bool) []pending {
 		if y == nil || short {
 			break
 		}
-		two := newTrainee(n, update.PyTorchAdamW(), 2)
+		two := newTrainee(n, torch.AdamW(), 2)
 		list = append(list, pending{
 			Claim{Section: "Workers", Case: adamW, Beside: "the same reads and writes by two", N: n, Workers: 2, Goal: 1 / .97},
 			call(two.step),
@@ -203,7 +205,7 @@ func (t *trainee) limit(y *yardstick.Table) {
 	var running sync.WaitGroup
 	for _, r := range [][2]int{{0, half}, {half, len(t.params)}} {
 		part := func(x []float32) []float32 { return x[r[0]:r[1]] }
-		b := streams{part(t.params), part(t.grads), part(t.o.Buffer(0, "m")), part(t.o.Buffer(0, "v"))}
+		b := append(make(streams, 0, 2*last+1), part(t.params), part(t.grads), part(t.o.Buffer(0, "m")), part(t.o.Buffer(0, "v")))[:2*last+1]
 		running.Go(func() { update3.limit(y, b) })
 	}
 	running.Wait()
@@ -247,18 +249,18 @@ func tensors(_ *Machine, short bool) []pending {
 			list = append(list, pending{
 				Claim{Section: "Many tensors", Case: c.name, Beside: "one flat buffer", N: total, Workers: workers, Goal: c.goal},
 				func() *candidate { return many(c.sizes, workers) },
-				func() *candidate { return &candidate{call: newTrainee(total, update.PyTorchAdamW(), workers).step} },
+				func() *candidate { return &candidate{call: newTrainee(total, torch.AdamW(), workers).step} },
 			})
 		}
 	}
 	const n = 16
-	small := newTrainee(n, update.PyTorchAdamW(), 1)
+	small := newTrainee(n, torch.AdamW(), 1)
 	p, g, m, v := make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n)
 	fill(p)
 	fill(g)
 	return append(list, pending{
 		Claim{Section: "Many tensors", Case: "a step on 16 parameters", Beside: "the tuned Go loop", N: n, Workers: 1, Goal: 2},
-		call(small.step), call(func() { tunedAdam(p, g, m, v, &adamC.usual) }),
+		call(small.step), call(func() { tunedAdam(p, g, m, v, &adamC) }),
 	})
 }
 
@@ -273,7 +275,7 @@ func many(sizes []int, workers int) *candidate {
 		fill(g)
 		params, grads = append(params, p), append(grads, g)
 	}
-	o, err := update.NewSet(list, update.PyTorchAdamW())
+	o, err := update.NewSet(list, torch.AdamW())
 	must(err)
 	must(o.SetWorkers(workers))
 	return &candidate{call: func() { must(o.StepSet(params, grads)) }}
@@ -287,9 +289,9 @@ func clipping(*Machine, bool) []pending {
 	if y == nil {
 		return nil
 	}
-	t := newTrainee(n, update.PyTorchAdamW(), 1)
+	t := newTrainee(n, torch.AdamW(), 1)
 	must(t.o.SetMaxNorm(1))
-	b := streams{t.params, t.grads, t.o.Buffer(0, "m"), t.o.Buffer(0, "v"), nil, make([]float32, 2*kernels.MaxLen)}
+	b := append(make(streams, 0, 2*last+1), t.params, t.grads, t.o.Buffer(0, "m"), t.o.Buffer(0, "v"), nil, make([]float32, 2*kernels.MaxLen))[:2*last+1]
 	return []pending{{
 		Claim{Section: "Clipping by the global norm", Case: adamW, Beside: "the same reads and writes", N: n, Workers: 1, Goal: 1.05},
 		call(t.step),
@@ -307,7 +309,7 @@ func layout(*Machine, bool) []pending {
 	const n = 16 << 20
 	plain := func() *candidate {
 		state := map[string][]float32{"m": make([]float32, n), "v": make([]float32, n)}
-		o, err := update.NewSet([]update.Tensor{{Size: n, State: state}}, update.PyTorchAdamW())
+		o, err := update.NewSet([]update.Tensor{{Size: n, State: state}}, torch.AdamW())
 		must(err)
 		must(o.SetWorkers(1))
 		t := &trainee{o, make([]float32, n), make([]float32, n)}
@@ -317,6 +319,6 @@ func layout(*Machine, bool) []pending {
 	}
 	return []pending{{
 		Claim{Section: "Memory layout", Case: adamW + " on buffers of update.Alloc", Beside: "buffers of make", N: n, Workers: 1, Speedup: true},
-		func() *candidate { return &candidate{call: newTrainee(n, update.PyTorchAdamW(), 1).step} }, plain,
+		func() *candidate { return &candidate{call: newTrainee(n, torch.AdamW(), 1).step} }, plain,
 	}}
 }

@@ -123,7 +123,7 @@ func run(o options) (ok bool, err error) {
 }
 
 // plan makes the list of measurements and says how many rounds they take.
-func (o options) plan(m *Machine, tables []*kernels.Table) ([]measurement, int, error) {
+func (o options) plan(m *Machine, tables []kernels.Table) ([]measurement, int, error) {
 	sizes, err := parseSizes(o.sizesAsked(), m)
 	if err != nil {
 		return nil, 0, err
@@ -148,13 +148,13 @@ func (o options) plan(m *Machine, tables []*kernels.Table) ([]measurement, int, 
 }
 
 // choose returns the tables that the flag -table leaves, the one in use first.
-func choose(isa string) ([]*kernels.Table, error) {
-	list := []*kernels.Table{kernels.Active()}
+func choose(isa string) ([]kernels.Table, error) {
+	list := []kernels.Table{kernels.Active()}
 	var names []string
 	for _, t := range kernels.Available() {
 		names = append(names, t.ISA())
 		if t.ISA() == isa {
-			return []*kernels.Table{t}, nil
+			return []kernels.Table{t}, nil
 		}
 		if t.ISA() != kernels.Active().ISA() {
 			list = append(list, t)
@@ -167,8 +167,8 @@ func choose(isa string) ([]*kernels.Table, error) {
 }
 
 // assembly leaves out the reference.
-func assembly(tables []*kernels.Table) []*kernels.Table {
-	var list []*kernels.Table
+func assembly(tables []kernels.Table) []kernels.Table {
+	var list []kernels.Table
 	for _, t := range tables {
 		if t.ISA() != "go" {
 			list = append(list, t)

@@ -3,6 +3,8 @@ package main
 import (
 	"github.com/lockstep-go/lockstep/loss"
 	"github.com/lockstep-go/lockstep/update"
+	"github.com/lockstep-go/lockstep/update/textbook"
+	"github.com/lockstep-go/lockstep/update/torch"
 )
 
 // methods are the optimizers for a problem. AdamW is not among them: its decay
@@ -24,19 +26,17 @@ func methods(p *problem) []method {
 type rates struct{ sgd, momentum, nesterov, adaGrad, adam float64 }
 
 func sgd(lr float64) update.SGD {
-	r := update.PyTorchSGD()
-	r.LR = lr
-	return r
+	return textbook.SGD(lr)
 }
 
 // all is every optimizer with the whole data as its batch. Adam, whose steps do
 // not shrink with the gradient, has a schedule of its own.
 func all(epochs int, tolerance float64, lr rates, plain, adam schedule) []method {
-	outside := update.PyTorchMomentum(.9)
+	outside := torch.Momentum(.9)
 	outside.LR = lr.momentum
-	nesterov := update.PyTorchMomentum(.9)
+	nesterov := torch.Momentum(.9)
 	nesterov.LR, nesterov.Nesterov = lr.nesterov, true
-	amsGrad := update.TextAdam(lr.adam)
+	amsGrad := textbook.Adam(lr.adam)
 	amsGrad.AMSGrad = true
 	var list []method
 	for _, m := range []struct {
@@ -46,10 +46,10 @@ func all(epochs int, tolerance float64, lr rates, plain, adam schedule) []method
 	}{
 		{"SGD", sgd(lr.sgd), plain},
 		{"Momentum, lr outside", outside, plain},
-		{"Momentum, lr inside", update.TextMomentum(lr.momentum, .9), plain},
+		{"Momentum, lr inside", textbook.Momentum(lr.momentum, .9), plain},
 		{"Nesterov", nesterov, plain},
-		{"AdaGrad", update.TextAdaGrad(lr.adaGrad), plain},
-		{"Adam", update.TextAdam(lr.adam), adam},
+		{"AdaGrad", textbook.AdaGrad(lr.adaGrad), plain},
+		{"Adam", textbook.Adam(lr.adam), adam},
 		{"AMSGrad", amsGrad, adam},
 	} {
 		list = append(list, method{name: m.name, rule: m.rule, epochs: epochs, schedule: m.schedule, tolerance: tolerance})

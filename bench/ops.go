@@ -10,12 +10,44 @@ import (
 type op struct {
 	name string
 	pattern
-	call  func(t *kernels.Table, b streams) // through its safe method
-	tuned func(b streams)                   // nil where the reference takes its place
-	main  bool                              // timed without -full
+	bind  binder
+	tuned func(b streams) // nil where the reference takes its place
+	main  bool            // timed without -full
 }
 
-// streams are the buffers of a call, in the order of the kernel's parameters.
+// A binder makes a call of a kernel on streams, through its safe function: what is
+// checked of buffers is checked once, as by all who step more than once.
+type binder func(t kernels.Table, b streams, buffers int) func()
+
+// call is the op's call on streams.
+func (o *op) call(t kernels.Table, b streams) func() { return o.bind(t, b, o.buffers) }
+
+// alone, with, adding and both bind kernels without scalars, with some, and with sums.
+func alone(kernel func(kernels.Table, *kernels.List)) binder {
+	return func(t kernels.Table, b streams, n int) func() {
+		list := kernels.NewList(n, b[:n])
+		return func() { kernel(t, list) }
+	}
+}
+
+func with[C any](kernel func(kernels.Table, *kernels.List, *C), c *C) binder {
+	return alone(func(t kernels.Table, list *kernels.List) { kernel(t, list, c) })
+}
+
+func adding[C, S any](kernel func(kernels.Table, *kernels.List, *C, *S), c *C, sum *S) binder {
+	return alone(func(t kernels.Table, list *kernels.List) { kernel(t, list, c, sum) })
+}
+
+func both[C any](kernel func(kernels.Table, *kernels.List, *C, *[fallback.Lanes]float64, *[fallback.Lanes]float64), c *C) binder {
+	return alone(func(t kernels.Table, list *kernels.List) { kernel(t, list, c, &lanes, &lanes2) })
+}
+
+func summing[S any](kernel func(kernels.Table, *kernels.List, *S), sum *S) binder {
+	return alone(func(t kernels.Table, list *kernels.List) { kernel(t, list, sum) })
+}
+
+// streams are the buffers of a call, in the order of the kernel's parameters, a row of
+// a matrix, and room for the parts of a call.
 type streams [][]float32
 
 // A pattern is what an op loads and stores.
@@ -26,34 +58,29 @@ type pattern struct {
 	limit   func(y *yardstick.Table, b streams)
 }
 
+// parts calls f for parts of the first streams that are short enough for one call.
+func (b streams) parts(buffers int, f func(list [][]float32)) {
+	part := b[last+1:][:buffers]
+	yardstick.Parts(len(b[0]), func(i, j int) {
+		for k := range part {
+			part[k] = b[k][i:j]
+		}
+		f(part)
+	})
+}
+
 // rowLen is the number of columns of the matrices that are timed.
 const rowLen = 256
 
 var (
-	flip = pattern{1, 8, true, func(y *yardstick.Table, b streams) {
-		yardstick.Parts(len(b[0]), func(i, j int) { y.Flip(b[0][i:j]) })
-	}}
-	update1 = pattern{2, 12, true, func(y *yardstick.Table, b streams) {
-		yardstick.Parts(len(b[0]), func(i, j int) { y.Update1(b[0][i:j], b[1][i:j]) })
-	}}
-	update2 = pattern{3, 20, true, func(y *yardstick.Table, b streams) {
-		yardstick.Parts(len(b[0]), func(i, j int) { y.Update2(b[0][i:j], b[1][i:j], b[2][i:j]) })
-	}}
-	update3 = pattern{4, 28, true, func(y *yardstick.Table, b streams) {
-		yardstick.Parts(len(b[0]), func(i, j int) { y.Update3(b[0][i:j], b[1][i:j], b[2][i:j], b[3][i:j]) })
-	}}
-	update4 = pattern{5, 36, true, func(y *yardstick.Table, b streams) {
-		yardstick.Parts(len(b[0]), func(i, j int) { y.Update4(b[0][i:j], b[1][i:j], b[2][i:j], b[3][i:j], b[4][i:j]) })
-	}}
-	oneToOne = pattern{2, 8, false, func(y *yardstick.Table, b streams) {
-		yardstick.Parts(len(b[0]), func(i, j int) { y.Copy(b[0][i:j], b[1][i:j]) })
-	}}
-	twoToOne = pattern{3, 12, false, func(y *yardstick.Table, b streams) {
-		yardstick.Parts(len(b[0]), func(i, j int) { y.Join(b[0][i:j], b[1][i:j], b[2][i:j]) })
-	}}
-	twoToTwo = pattern{4, 16, false, func(y *yardstick.Table, b streams) {
-		yardstick.Parts(len(b[0]), func(i, j int) { y.JoinTwo(b[0][i:j], b[1][i:j], b[2][i:j], b[3][i:j]) })
-	}}
+	flip     = pattern{1, 8, true, func(y *yardstick.Table, b streams) { b.parts(1, y.Flip) }}
+	update1  = pattern{2, 12, true, func(y *yardstick.Table, b streams) { b.parts(2, y.Update1) }}
+	update2  = pattern{3, 20, true, func(y *yardstick.Table, b streams) { b.parts(3, y.Update2) }}
+	update3  = pattern{4, 28, true, func(y *yardstick.Table, b streams) { b.parts(4, y.Update3) }}
+	update4  = pattern{5, 36, true, func(y *yardstick.Table, b streams) { b.parts(5, y.Update4) }}
+	oneToOne = pattern{2, 8, false, func(y *yardstick.Table, b streams) { b.parts(2, y.Copy) }}
+	twoToTwo = pattern{4, 16, false, func(y *yardstick.Table, b streams) { b.parts(4, y.JoinTwo) }}
+	twoToOne = pattern{3, 12, false, func(y *yardstick.Table, b streams) { b.parts(3, y.Join) }}
 
 	// Of a reduction the yardstick stores what it reads to a row of its own.
 	read = pattern{1, 4, false, func(y *yardstick.Table, b streams) {
@@ -76,43 +103,30 @@ func rowParts(x []float32, f func(x []float32)) {
 	yardstick.Parts(len(x), func(i, j int) { f(x[i:j]) })
 }
 
-// scalars are those of the steps of an optimizer, of which every 16th flushes small
-// numbers: see KeepSubnormals in package update.
-type scalars[T any] struct {
-	usual, flushing T
-	steps           int
-}
+// usual are the scalars that steps share.
+var usual = fallback.Common{Scale: 1, Drop: fallback.DropSubnormal}
 
-func (s *scalars[T]) next() *T {
-	if s.steps++; s.steps%16 == 0 {
-		return &s.flushing
-	}
-	return &s.usual
-}
-
-// withFlushes are scalars with those of the 16th step.
-func withFlushes[T any](usual T, flush func(c *T)) *scalars[T] {
-	s := &scalars[T]{usual: usual, flushing: usual}
-	flush(&s.flushing)
-	return s
-}
-
-var small, squares, keepAll = fallback.FlushSmall, fallback.FlushSquares, fallback.KeepAll
+// decaying are those of steps with weight decay.
+var decaying = fallback.Common{Scale: 1, Decay: 1e-9, Drop: fallback.DropSubnormal}
 
 // Steps are small, so that any number of them leaves ordinary numbers. AdamW lets
-// parameters decay, the others do not: SGD and AdaGrad have nothing to flush then.
+// parameters decay, the others do not.
 var (
-	sgdC      = fallback.SGDScalars{Decay: 1, Step: 1e-8, Lasts: keepAll, Counts: small}
-	momentumC = withFlushes(fallback.MomentumScalars{Beta: .9, Input: 1, Decay: 1, Step: 1e-9, Keep: keepAll, Lasts: keepAll, Counts: small},
-		func(c *fallback.MomentumScalars) { c.Keep = small })
-	nesterovC = withFlushes(fallback.NesterovScalars{Beta: .9, Input: 1, Decay: 1, Direct: 1e-9, Step: 1e-9, Keep: keepAll, Lasts: keepAll, Counts: small},
-		func(c *fallback.NesterovScalars) { c.Keep = small })
-	adaGradC = fallback.AdaGradScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Lasts: keepAll, Counts: squares}
-	adaProxC = fallback.AdaGradProxScalars{Scale: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Lasts: keepAll, Counts: squares, L1: 1e-9, L2: 1e-9}
-	adamC    = withFlushes(fallback.AdamScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Eps: 1e-8, Decay: 1 - 0x1p-24, Step: 1e-8, Keep: keepAll, Lasts: keepAll, Counts: squares},
-		func(c *fallback.AdamScalars) { c.Keep, c.Lasts = small, small })
-	adamProxC = withFlushes(fallback.AdamProxScalars{Scale: 1, Alpha1: .1, Beta2: .999, Alpha2: .001, Unbias: 1, Eps: 1e-8, Decay: 1, Step: 1e-8, Keep: keepAll, Lasts: keepAll, Counts: squares, L1: 1e-9, L2: 1e-9},
-		func(c *fallback.AdamProxScalars) { c.Keep = small })
+	sgdC      = fallback.SGDScalars{Common: usual, Step: 1e-8}
+	momentumC = fallback.MomentumScalars{Common: usual, Beta: .9, Input: 1, Step: 1e-9}
+	nesterovC = fallback.NesterovScalars{Common: usual, Beta: .9, Input: 1, Direct: 1e-9, Step: 1e-9}
+	adaGradC  = fallback.AdaGradScalars{Common: usual, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8}
+	adaProxC  = fallback.AdaGradProxScalars{Common: usual, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8, ProxL1: 1e-9, ProxL2: 1e-9}
+	adamC     = fallback.AdamScalars{Common: decaying, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8}
+	adamProxC = fallback.AdamProxScalars{Common: usual, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Unbias: 1, Eps: 1e-8, Moment: 1, Step: 1e-8, ProxL1: 1e-9, ProxL2: 1e-9}
+	amsGradC  = fallback.AMSGradScalars{Common: usual, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Unbias: 1, Eps: 1e-8, Step: 1e-8}
+	lionC     = fallback.LionScalars{Common: usual, Weight1: .1, Weight2: .01, Step: 1e-9}
+	rmsC      = fallback.RMSpropScalars{Common: usual, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8}
+	rmsCC     = fallback.RMSpropCenteredScalars{Common: usual, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Weight2: .001, Eps: 1e-2, Step: 1e-8}
+	rmsMC     = fallback.RMSpropMomentumScalars{Common: usual, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-8, Momentum: .9, Input: 1, Step: 1e-9}
+	rmsCMC    = fallback.RMSpropCenteredMomentumScalars{Common: usual, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Weight2: .001, Eps: 1e-2, Momentum: .9, Input: 1, Step: 1e-9}
+	lambC     = fallback.LAMBScalars{Common: usual, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-6, Step: 1}
+	lambMoveC = fallback.LAMBMoveScalars{Common: usual, Eps: 1e-6, Step: 1, Rate: 1e-9}
 )
 
 var (
@@ -122,7 +136,10 @@ var (
 	oneC     = fallback.MSEScalars{Scale: 1}
 	penaltyC = fallback.PenaltyScalars{L2: 1e-9, L1: 1e-9}
 	regularC = fallback.RegularizeScalars{Scale: 1, L2: 1e-3, L1: 1e-3}
-	shrinkC  = fallback.ShrinkScalars{Threshold: 1e-9, Shrink: 1, Lasts: keepAll}
+	shrinkC  = fallback.ShrinkScalars{Threshold: 1e-9, Shrink: 1}
+	fadeC    = fallback.FadeScalars{Scale: 1, Drop: fallback.DropSubnormal, Small: fallback.DropSmall}
+	flushC   = fallback.FlushScalars{Small: fallback.DropSmall}
+	beyondC  = fallback.CountBeyondScalars{Limit: 1e30}
 
 	// What reductions add to: no one reads it.
 	lanes, lanes2 [fallback.Lanes]float64
@@ -131,48 +148,52 @@ var (
 
 // ops lists the kernels that are timed, by what they are for.
 var ops = []op{
-	{"SGD", update1, func(t *kernels.Table, b streams) { t.SGD(b[0], b[1], &sgdC) },
-		func(b streams) { tunedSGD(b[0], b[1], &sgdC) }, true},
-	{"Momentum", update2, func(t *kernels.Table, b streams) { t.Momentum(b[0], b[1], b[2], momentumC.next()) },
-		func(b streams) { tunedMomentum(b[0], b[1], b[2], &momentumC.usual) }, true},
-	{"Nesterov", update2, func(t *kernels.Table, b streams) { t.Nesterov(b[0], b[1], b[2], nesterovC.next()) }, nil, true},
-	{"AdaGrad", update2, func(t *kernels.Table, b streams) { t.AdaGrad(b[0], b[1], b[2], &adaGradC) },
-		func(b streams) { tunedAdaGrad(b[0], b[1], b[2], &adaGradC) }, true},
-	{"AdaGradProx", update2, func(t *kernels.Table, b streams) { t.AdaGradProx(b[0], b[1], b[2], &adaProxC) }, nil, true},
-	{adamW, update3, func(t *kernels.Table, b streams) { t.Adam(b[0], b[1], b[2], b[3], adamC.next()) },
-		func(b streams) { tunedAdam(b[0], b[1], b[2], b[3], &adamC.usual) }, true},
-	{"AdamProx", update3, func(t *kernels.Table, b streams) { t.AdamProx(b[0], b[1], b[2], b[3], adamProxC.next()) }, nil, true},
-	{"AMSGrad", update4, func(t *kernels.Table, b streams) { t.AMSGrad(b[0], b[1], b[2], b[3], b[4], adamProxC.next()) }, nil, true},
-	{"Regularize", twoToOne, func(t *kernels.Table, b streams) { t.Regularize(b[0], b[1], b[2], &regularC) }, nil, false},
-	{"Shrink", flip, func(t *kernels.Table, b streams) { t.Shrink(b[0], &shrinkC) }, nil, false},
-	{"Penalty", update1, func(t *kernels.Table, b streams) { t.Penalty(b[0], b[1], &penaltyC, &lanes, &lanes2) }, nil, false},
+	{"SGD", update1, with(kernels.SGD, &sgdC), func(b streams) { tunedSGD(b[0], b[1], &sgdC) }, true},
+	{"Momentum", update2, with(kernels.Momentum, &momentumC), func(b streams) { tunedMomentum(b[0], b[1], b[2], &momentumC) }, true},
+	{"Nesterov", update2, with(kernels.Nesterov, &nesterovC), nil, true},
+	{"AdaGrad", update2, with(kernels.AdaGrad, &adaGradC), func(b streams) { tunedAdaGrad(b[0], b[1], b[2], &adaGradC) }, true},
+	{"AdaGradProx", update2, with(kernels.AdaGradProx, &adaProxC), nil, true},
+	{adamW, update3, with(kernels.Adam, &adamC), func(b streams) { tunedAdam(b[0], b[1], b[2], b[3], &adamC) }, true},
+	{"AdamProx", update3, with(kernels.AdamProx, &adamProxC), nil, true},
+	{"AMSGrad", update4, with(kernels.AMSGrad, &amsGradC), nil, true},
+	{"AMSGradProx", update4, with(kernels.AMSGradProx, &adamProxC), nil, false},
+	{"Lion", update2, with(kernels.Lion, &lionC), nil, true},
+	{"RMSprop", update2, with(kernels.RMSprop, &rmsC), nil, true},
+	{"RMSpropCentered", update3, with(kernels.RMSpropCentered, &rmsCC), nil, false},
+	{"RMSpropMomentum", update3, with(kernels.RMSpropMomentum, &rmsMC), nil, false},
+	{"RMSpropCenteredMomentum", update4, with(kernels.RMSpropCenteredMomentum, &rmsCMC), nil, false},
+	{"LAMB", update3, both(kernels.LAMB, &lambC), nil, true},
+	{"LAMBMove", update2, with(kernels.LAMBMove, &lambMoveC), nil, false},
+	{"Regularize", twoToOne, with(kernels.Regularize, &regularC), nil, false},
+	{"Shrink", flip, with(kernels.Shrink, &shrinkC), nil, false},
+	{"Fade", update1, with(kernels.Fade, &fadeC), nil, false},
+	{"Flush", flip, with(kernels.Flush, &flushC), nil, false},
+	{"Penalty", update1, both(kernels.Penalty, &penaltyC), nil, false},
 
-	{"MSE", twoToOne, func(t *kernels.Table, b streams) { t.MSE(b[0], b[1], b[2], &oneC, &lanes) }, nil, true},
-	{"MSEEach", twoToTwo, func(t *kernels.Table, b streams) { t.MSEEach(b[0], b[1], b[2], b[3], &oneC, &lanes) }, nil, false},
-	{"BCEWithLogits", twoToOne, func(t *kernels.Table, b streams) { t.BCEWithLogits(b[0], b[1], b[2], &logitsC, &lanes) }, nil, true},
-	{"BCEWithLogitsEach", twoToTwo, func(t *kernels.Table, b streams) { t.BCEWithLogitsEach(b[0], b[1], b[2], b[3], &logitsC, &lanes) }, nil, false},
-	{"BCE", twoToOne, func(t *kernels.Table, b streams) { t.BCE(b[0], b[1], b[2], &bceC, &lanes) }, nil, false},
-	{"BCEEach", twoToTwo, func(t *kernels.Table, b streams) { t.BCEEach(b[0], b[1], b[2], b[3], &bceC, &lanes) }, nil, false},
-	{"BCEClip", twoToOne, func(t *kernels.Table, b streams) { t.BCEClip(b[0], b[1], b[2], &bceC, &lanes) }, nil, false},
-	{"BCEClipEach", twoToTwo, func(t *kernels.Table, b streams) { t.BCEClipEach(b[0], b[1], b[2], b[3], &bceC, &lanes) }, nil, false},
-	{"Hinge", twoToOne, func(t *kernels.Table, b streams) { t.Hinge(b[0], b[1], b[2], &hingeC, &lanes) }, nil, true},
-	{"HingeEach", twoToTwo, func(t *kernels.Table, b streams) { t.HingeEach(b[0], b[1], b[2], b[3], &hingeC, &lanes) }, nil, false},
-	{"SquaredHinge", twoToOne, func(t *kernels.Table, b streams) { t.SquaredHinge(b[0], b[1], b[2], &hingeC, &lanes) }, nil, false},
-	{"SquaredHingeEach", twoToTwo, func(t *kernels.Table, b streams) { t.SquaredHingeEach(b[0], b[1], b[2], b[3], &hingeC, &lanes) }, nil, false},
+	{"MSE", twoToTwo, adding(kernels.MSE, &oneC, &lanes), nil, true},
+	{"BCEWithLogits", twoToTwo, adding(kernels.BCEWithLogits, &logitsC, &lanes), nil, true},
+	{"BCE", twoToTwo, adding(kernels.BCE, &bceC, &lanes), nil, false},
+	{"BCEClip", twoToTwo, adding(kernels.BCEClip, &bceC, &lanes), nil, false},
+	{"Hinge", twoToTwo, adding(kernels.Hinge, &hingeC, &lanes), nil, true},
+	{"SquaredHinge", twoToTwo, adding(kernels.SquaredHinge, &hingeC, &lanes), nil, false},
 
-	{"Exp", oneToOne, func(t *kernels.Table, b streams) { t.Exp(b[0], b[1]) }, nil, true},
-	{"Log", oneToOne, func(t *kernels.Table, b streams) { t.Log(b[0], b[1]) }, nil, true},
-	{"Log1p", oneToOne, func(t *kernels.Table, b streams) { t.Log1p(b[0], b[1]) }, nil, true},
-	{"Sqrt", oneToOne, func(t *kernels.Table, b streams) { t.Sqrt(b[0], b[1]) }, nil, false},
+	{"Exp", oneToOne, alone(kernels.Exp), nil, true},
+	{"Log", oneToOne, alone(kernels.Log), nil, true},
+	{"Log1p", oneToOne, alone(kernels.Log1p), nil, true},
+	{"Sqrt", oneToOne, alone(kernels.Sqrt), nil, false},
 
-	{"SumSquares", read, func(t *kernels.Table, b streams) { t.SumSquares(b[0], &lanes) }, nil, true},
-	{"Sum", read, func(t *kernels.Table, b streams) { t.Sum(b[0], &lanes) }, nil, false},
-	{"SumAbs", read, func(t *kernels.Table, b streams) { t.SumAbs(b[0], &lanes) }, nil, false},
-	{"MaxAbs", read, func(t *kernels.Table, b streams) { t.MaxAbs(b[0], &peaks) }, nil, false},
-	{"CountNonFinite", read, func(t *kernels.Table, b streams) { t.CountNonFinite(b[0], &lanes) }, nil, false},
+	{"SumSquares", read, summing(kernels.SumSquares, &lanes), nil, true},
+	{"Sum", read, summing(kernels.Sum, &lanes), nil, false},
+	{"SumAbs", read, summing(kernels.SumAbs, &lanes), nil, false},
+	{"MaxAbs", read, summing(kernels.MaxAbs, &peaks), nil, false},
+	{"CountBeyond", read, adding(kernels.CountBeyond, &beyondC, &lanes), nil, false},
 
-	{"Dots", rows, func(t *kernels.Table, b streams) { t.Dots(b.perRow(), b[0], b.row()) }, nil, true},
-	{"RankOne", rows, func(t *kernels.Table, b streams) { t.RankOne(b.row(), b[0], b.perRow()) }, nil, true},
+	{"Dots", rows, func(t kernels.Table, b streams, _ int) func() {
+		return func() { kernels.Dots(t, b.perRow(), b[0], b.row()) }
+	}, nil, true},
+	{"RankOne", rows, func(t kernels.Table, b streams, _ int) func() {
+		return func() { kernels.RankOne(t, b.row(), b[0], b.perRow()) }
+	}, nil, true},
 }
 
 // adamW is the name of the kernel Adam with a decay, as the tables show it.

@@ -40,7 +40,7 @@ func (o options) sizesAsked() string {
 // charted leaves of all measurements those that the page needs: a roofline of
 // each main rule has every table, and other kernels have the one in use. A
 // kernel that serves in several tables is measured in the first of them.
-func charted(all []measurement, active *kernels.Table) []measurement {
+func charted(all []measurement, active kernels.Table) []measurement {
 	type place struct {
 		kernel uintptr
 		size   string

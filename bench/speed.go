@@ -133,19 +133,19 @@ func (a arena) streams(n int) streams {
 		at += pages + stagger
 	}
 	b[last] = a[len(a)-pages-1024:][:n]
-	return b
+	return append(b, make(streams, last)...)
 }
 
 // A measurement is a figure to come.
 type measurement struct {
 	op    *op
-	table *kernels.Table
+	table kernels.Table
 	size  size
 }
 
 // plan lists what is measured: the main kernels of the table in use and AdamW
 // of every table, or with full every kernel of every table.
-func plan(tables []*kernels.Table, sizes []size, full bool, only *regexp.Regexp) []measurement {
+func plan(tables []kernels.Table, sizes []size, full bool, only *regexp.Regexp) []measurement {
 	var list []measurement
 	for _, s := range sizes {
 		for k := range ops {
@@ -183,7 +183,7 @@ func (m measurement) measure(a arena, rounds int) Figure {
 	b := a.streams(n)
 	f := Figure{Kernel: m.op.name, Table: m.table.ISA(), Size: m.size.name, N: n, Bytes: n * m.op.moved, Tuned: m.op.tuned != nil}
 
-	kernel := &candidate{call: func() { m.op.call(m.table, b) }}
+	kernel := &candidate{call: m.op.call(m.table, b)}
 	list := []*candidate{kernel}
 	var limit candidate
 	if y := yardstick.For(m.table.ISA()); y != nil {
@@ -192,8 +192,7 @@ func (m measurement) measure(a arena, rounds int) Figure {
 	}
 	plain := candidate{call: func() { m.op.tuned(b) }, every: 3}
 	if m.op.tuned == nil {
-		all := kernels.Available()
-		plain.call = func() { m.op.call(all[len(all)-1], b) }
+		plain.call = m.op.call(kernels.Table(0), b)
 	}
 	list = append(list, &plain)
 	measure(rounds, list...)
@@ -208,7 +207,7 @@ func (m measurement) measure(a arena, rounds int) Figure {
 
 func (s *Speed) print(w io.Writer) {
 	heading(w, "Speed")
-	fmt.Fprintf(w, "%s\n", wrap(fmt.Sprintf("Medians of %d rounds, one goroutine. GB/s counts the bytes that a kernel must load and store. Optimizers flush small numbers in every 16th call, as their steps do. "+
+	fmt.Fprintf(w, "%s\n", wrap(fmt.Sprintf("Medians of %d rounds, one goroutine. GB/s counts the bytes that a kernel must load and store. "+
 		"\"of the limit\" is its speed beside a kernel with the same loads and stores and no arithmetic, measured in turn with it. "+
 		"\"x Go\" is its speed beside the tuned Go loop, or beside the reference where that is marked r. "+
 		"\"spread\" is the distance of the quartiles. Without -full it is a choice of kernels of the table in use, and AdamW of all tables.", s.Rounds), 100))

@@ -10,18 +10,19 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/lockstep-go/lockstep/loss"
 	"github.com/lockstep-go/lockstep/update"
+	"github.com/lockstep-go/lockstep/update/textbook"
 	"github.com/schollz/progressbar/v3"
 )
 
 // Train says where training ended.
 type Train struct {
-	Text []TextRow
-	Runs []*Run
+	Example []ExampleRow
+	Runs    []*Run
 }
 
 // OK reports whether all of it ended where it should.
 func (t *Train) OK() bool {
-	for _, r := range t.Text {
+	for _, r := range t.Example {
 		if !r.OK {
 			return false
 		}
@@ -34,8 +35,8 @@ func (t *Train) OK() bool {
 	return true
 }
 
-// A TextRow is the text's own example by one optimizer.
-type TextRow struct {
+// A ExampleRow is the textbook's example by one optimizer.
+type ExampleRow struct {
 	Optimizer string
 	W, Want   float64
 	OK        bool
@@ -64,18 +65,18 @@ type Point struct {
 	Loss  float64
 }
 
-// textExample trains the founding text's example: x = 1, 2, 3, y = 2, 4, 6, the mean
+// example trains a textbook's example: x = 1, 2, 3, y = 2, 4, 6, the mean
 // of (wx - y)², w from 1, 1000 steps.
-func textExample() []TextRow {
-	var list []TextRow
+func example() []ExampleRow {
+	var list []ExampleRow
 	for _, r := range []struct {
 		name string
 		rule update.Rule
 		want float64
 	}{
-		{"Momentum, lr 0.01, gamma 0.9", update.TextMomentum(.01, .9), 2},
-		{"AdaGrad, lr 0.01", update.TextAdaGrad(.01), 1.5375},
-		{"Adam, lr 0.01", update.TextAdam(.01), 2},
+		{"Momentum, lr 0.01, gamma 0.9", textbook.Momentum(.01, .9), 2},
+		{"AdaGrad, lr 0.01", textbook.AdaGrad(.01), 1.5375},
+		{"Adam, lr 0.01", textbook.Adam(.01), 2},
 	} {
 		linear, err := loss.NewLinear(loss.Squared, 1, false)
 		must(err)
@@ -88,7 +89,7 @@ func textExample() []TextRow {
 			must(o.Step(w, grad))
 		}
 		got := float64(w[0])
-		list = append(list, TextRow{r.name, got, r.want, math.Abs(got-r.want) <= .5e-4})
+		list = append(list, ExampleRow{r.name, got, r.want, math.Abs(got-r.want) <= .5e-4})
 	}
 	return list
 }
@@ -207,9 +208,9 @@ func (b *batches) shuffle() {
 	}
 }
 
-// train runs the text's example and every method on the real data.
+// train runs the example and every method on the real data.
 func train() *Train {
-	t := &Train{Text: textExample()}
+	t := &Train{Example: example()}
 	list := problems()
 	steps := 0
 	for k := range list {
@@ -233,11 +234,11 @@ func (p *problem) runAll(bar *progressbar.ProgressBar) []*Run {
 }
 
 func (t *Train) print(w io.Writer, colours bool) {
-	heading(w, "Train: the text's example")
+	heading(w, "Train: three points on a line")
 	fmt.Fprint(w, "x = 1, 2, 3; y = 2, 4, 6; the mean of (wx - y)²; w from 1; 1000 steps\n\n")
 	tw := newTable("optimizer", "w ends at", "should be", "")
 	rightFrom(tw, 2, 3)
-	for _, r := range t.Text {
+	for _, r := range t.Example {
 		tw.AppendRow(table.Row{r.Optimizer, fmt.Sprintf("%.4f", r.W), fmt.Sprintf("%.4f", r.Want), verdict(r.OK)})
 	}
 	fmt.Fprintln(w, tw.Render())

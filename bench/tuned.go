@@ -14,7 +14,7 @@ func tunedSGD(p, g []float32, c *fallback.SGDScalars) {
 	g = g[:len(p)]
 	decay, step := c.Decay, c.Step
 	for i, x := range p {
-		p[i] = x*decay - g[i]*step
+		p[i] = x - (g[i]*step + x*decay)
 	}
 }
 
@@ -24,7 +24,7 @@ func tunedMomentum(p, g, m []float32, c *fallback.MomentumScalars) {
 	for i, x := range p {
 		b := m[i]*beta + g[i]*input
 		m[i] = b
-		p[i] = x*decay - b*step
+		p[i] = x - (b*step + x*decay)
 	}
 }
 
@@ -35,19 +35,20 @@ func tunedAdaGrad(p, g, a []float32, c *fallback.AdaGradScalars) {
 		d := g[i] * scale
 		s := a[i] + d*d
 		a[i] = s
-		p[i] = x*decay - d*step/(float32(math.Sqrt(float64(s+inside)))+eps)
+		p[i] = x - (d*step/(float32(math.Sqrt(float64(s+inside)))+eps) + x*decay)
 	}
 }
 
 func tunedAdam(p, g, m, v []float32, c *fallback.AdamScalars) {
 	g, m, v = g[:len(p)], m[:len(p)], v[:len(p)]
-	scale, alpha1, beta2, alpha2 := c.Scale, c.Alpha1, c.Beta2, c.Alpha2
+	scale, alpha1, beta2, root2 := c.Scale, c.Weight1, c.Beta2, c.Root2
+	alpha2 := root2 * root2
 	decay, step, eps := c.Decay, c.Step, c.Eps
 	for i, x := range p {
 		d := g[i] * scale
 		m1 := m[i] + (d-m[i])*alpha1
 		v1 := v[i]*beta2 + d*d*alpha2
 		m[i], v[i] = m1, v1
-		p[i] = x*decay - m1*step/(float32(math.Sqrt(float64(v1)))+eps)
+		p[i] = x - (m1*step/(float32(math.Sqrt(float64(v1)))+eps) + x*decay)
 	}
 }

@@ -9,26 +9,26 @@ import (
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
-// A Table is one yardstick for every pattern of loads and stores. The buffers
-// that a function writes come first; those of Update1 to Update4 but the
+// A Table is one yardstick for every pattern of loads and stores, for lists of the
+// buffers of tensors as kernels take them. The buffers that a function writes come first; those of Update1 to Update4 but the
 // gradient, the second one, are read too.
 type Table struct {
-	Flip    func(p []float32)
-	Copy    func(y, x []float32)
-	Join    func(z, x, y []float32)
-	JoinTwo func(z, each, x, y []float32)
-	Update1 func(p, g []float32)
-	Update2 func(p, g, m []float32)
-	Update3 func(p, g, m, v []float32)
-	Update4 func(p, g, m, v, h []float32)
+	Flip    func(list [][]float32) // p
+	Copy    func(list [][]float32) // y, x
+	Join    func(list [][]float32) // z, x, y
+	JoinTwo func(list [][]float32) // z, each, x, y
+	Update1 func(list [][]float32) // p, g
+	Update2 func(list [][]float32) // p, g, m
+	Update3 func(list [][]float32) // p, g, m, v
+	Update4 func(list [][]float32) // p, g, m, v, h
 
 	// Of a matrix x with rows of len(y) elements, as many as rows has.
 	Read func(y, x, rows []float32) // y is the last row
 	Rows func(y, x, rows []float32) // y takes them all
 
 	// The formulas with a root and a quotient each from the divider, and no more.
-	Adam    func(p, g, m, v []float32, c *fallback.AdamScalars)
-	AdaGrad func(p, g, a []float32, c *fallback.AdaGradScalars)
+	Adam    func(list [][]float32, c *fallback.AdamScalars)    // p, g, m, v
+	AdaGrad func(list [][]float32, c *fallback.AdaGradScalars) // p, g, a
 }
 
 // For is the table for an instruction set, or nil if this program has none. The

@@ -19,7 +19,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	p ← soft(p - (x·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)
 //
 // func AdaGradProx(list [][]float32, c *[10]float32)
-// Requires: AVX, AVX2, MMX+
+// Requires: AVX, AVX2
 TEXT ·AdaGradProx(SB), NOSPLIT, $96-32
 	MOVQ         c+24(FP), CX
 	MOVQ         list_base+0(FP), DX
@@ -48,37 +48,17 @@ TEXT ·AdaGradProx(SB), NOSPLIT, $96-32
 	VBROADCASTSS word7fffffff<>+0(SB), Y7
 	VANDPS       Y7, Y6, Y6
 	VMOVUPS      Y6, (SP)
-	LEAQ         -72(BX), R10
+	LEAQ         -72(BX), AX
 
 usualentry:
-	LEAQ       432(DX), AX
-	CMPQ       AX, R10
-	JG         usualnear
-	MOVQ       (AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       24(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       48(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-
-usualnear:
 	MOVQ 8(DX), R9
 	MOVQ (DX), SI
 	MOVQ 24(DX), DI
 	MOVQ 48(DX), R8
 	XORQ AX, AX
-	MOVQ R9, R11
-	ANDQ $-32, R11
-	CMPQ AX, R11
+	MOVQ R9, R10
+	ANDQ $-32, R10
+	CMPQ AX, R10
 	JGE  usualmainend
 
 usualmain:
@@ -207,13 +187,13 @@ usualmain:
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
 	ADDQ         $+32, AX
-	CMPQ         AX, R11
+	CMPQ         AX, R10
 	JLT          usualmain
 
 usualmainend:
-	MOVQ R9, R11
-	ANDQ $-8, R11
-	CMPQ AX, R11
+	MOVQ R9, R10
+	ANDQ $-8, R10
+	CMPQ AX, R10
 	JGE  usualloopend
 
 usualloop:
@@ -249,7 +229,7 @@ usualloop:
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	ADDQ         $+8, AX
-	CMPQ         AX, R11
+	CMPQ         AX, R10
 	JLT          usualloop
 
 usualloopend:
@@ -323,37 +303,17 @@ asked:
 	VBROADCASTSS word00000000<>+0(SB), Y7
 	VCMPPS       $0x00, Y7, Y6, Y6
 	VMOVUPS      Y6, 64(SP)
-	LEAQ         -72(BX), R11
+	LEAQ         -72(BX), AX
 
 entry:
-	LEAQ       432(DX), AX
-	CMPQ       AX, R11
-	JG         near
-	MOVQ       (AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       24(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       48(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-
-near:
 	MOVQ 8(DX), R10
 	MOVQ (DX), SI
 	MOVQ 24(DX), DI
 	MOVQ 48(DX), R8
 	XORQ AX, AX
-	MOVQ R10, R12
-	ANDQ R9, R12
-	CMPQ AX, R12
+	MOVQ R10, R11
+	ANDQ R9, R11
+	CMPQ AX, R11
 	JGE  mainend
 
 main:
@@ -490,13 +450,13 @@ main:
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
 	ADDQ         $+32, AX
-	CMPQ         AX, R12
+	CMPQ         AX, R11
 	JLT          main
 
 mainend:
-	MOVQ R10, R12
-	ANDQ $-8, R12
-	CMPQ AX, R12
+	MOVQ R10, R11
+	ANDQ $-8, R11
+	CMPQ AX, R11
 	JGE  loopend
 
 loop:
@@ -539,7 +499,7 @@ loop:
 	VDIVPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	ADDQ         $+8, AX
-	CMPQ         AX, R12
+	CMPQ         AX, R11
 	JLT          loop
 
 loopend:

@@ -19,7 +19,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	p ← p - (b·step + p·decay)
 //
 // func RMSpropMomentum(list [][]float32, c *[12]float32)
-// Requires: AVX, AVX2, MMX+
+// Requires: AVX, AVX2
 TEXT ·RMSpropMomentum(SB), NOSPLIT, $32-32
 	MOVQ         c+24(FP), CX
 	MOVQ         list_base+0(FP), DX
@@ -46,43 +46,18 @@ TEXT ·RMSpropMomentum(SB), NOSPLIT, $32-32
 	VBROADCASTSS word7fffffff<>+0(SB), Y5
 	VANDPS       Y5, Y4, Y4
 	VBROADCASTSS 28(CX), Y5
-	LEAQ         -96(BX), R11
+	LEAQ         -96(BX), AX
 
 usualentry:
-	LEAQ       576(DX), AX
-	CMPQ       AX, R11
-	JG         usualnear
-	MOVQ       (AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       24(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       48(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       72(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-
-usualnear:
 	MOVQ 8(DX), R10
 	MOVQ (DX), SI
 	MOVQ 24(DX), DI
 	MOVQ 48(DX), R8
 	MOVQ 72(DX), R9
 	XORQ AX, AX
-	MOVQ R10, R12
-	ANDQ $-32, R12
-	CMPQ AX, R12
+	MOVQ R10, R11
+	ANDQ $-32, R11
+	CMPQ AX, R11
 	JGE  usualmainend
 
 usualmain:
@@ -207,13 +182,13 @@ usualmain:
 	VSUBPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
 	ADDQ         $+32, AX
-	CMPQ         AX, R12
+	CMPQ         AX, R11
 	JLT          usualmain
 
 usualmainend:
-	MOVQ R10, R12
-	ANDQ $-8, R12
-	CMPQ AX, R12
+	MOVQ R10, R11
+	ANDQ $-8, R11
+	CMPQ AX, R11
 	JGE  usualloopend
 
 usualloop:
@@ -248,7 +223,7 @@ usualloop:
 	VSUBPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	ADDQ         $+8, AX
-	CMPQ         AX, R12
+	CMPQ         AX, R11
 	JLT          usualloop
 
 usualloopend:
@@ -319,43 +294,18 @@ asked:
 	VBROADCASTSS word00000000<>+0(SB), Y7
 	VCMPPS       $0x00, Y7, Y6, Y6
 	VMOVUPS      Y6, (SP)
-	LEAQ         -96(BX), R12
+	LEAQ         -96(BX), AX
 
 entry:
-	LEAQ       576(DX), AX
-	CMPQ       AX, R12
-	JG         near
-	MOVQ       (AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       24(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       48(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       72(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-
-near:
 	MOVQ 8(DX), R11
 	MOVQ (DX), SI
 	MOVQ 24(DX), DI
 	MOVQ 48(DX), R8
 	MOVQ 72(DX), R9
 	XORQ AX, AX
-	MOVQ R11, R13
-	ANDQ R10, R13
-	CMPQ AX, R13
+	MOVQ R11, R12
+	ANDQ R10, R12
+	CMPQ AX, R12
 	JGE  mainend
 
 main:
@@ -488,13 +438,13 @@ main:
 	VSUBPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
 	ADDQ         $+32, AX
-	CMPQ         AX, R13
+	CMPQ         AX, R12
 	JLT          main
 
 mainend:
-	MOVQ R11, R13
-	ANDQ $-8, R13
-	CMPQ AX, R13
+	MOVQ R11, R12
+	ANDQ $-8, R12
+	CMPQ AX, R12
 	JGE  loopend
 
 loop:
@@ -536,7 +486,7 @@ loop:
 	VSUBPS       Y6, Y8, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	ADDQ         $+8, AX
-	CMPQ         AX, R13
+	CMPQ         AX, R12
 	JLT          loop
 
 loopend:

@@ -19,7 +19,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	p ← p - (m·step / (√v + eps) + p·decay)
 //
 // func Adam(list [][]float32, c *[10]float32)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·Adam(SB), NOSPLIT, $96-32
 	MOVQ         c+24(FP), CX
 	MOVQ         list_base+0(FP), DX
@@ -48,43 +48,18 @@ TEXT ·Adam(SB), NOSPLIT, $96-32
 	VXORPS       Y6, Y5, Y5
 	VBROADCASTSS word7fffffff<>+0(SB), Y6
 	VANDPS       Y6, Y5, Y5
-	LEAQ         -96(BX), R11
+	LEAQ         -96(BX), AX
 
 usualentry:
-	LEAQ       576(DX), AX
-	CMPQ       AX, R11
-	JG         usualnear
-	MOVQ       (AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       24(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       48(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       72(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-
-usualnear:
 	MOVQ 8(DX), R10
 	MOVQ (DX), SI
 	MOVQ 24(DX), DI
 	MOVQ 48(DX), R8
 	MOVQ 72(DX), R9
 	XORQ AX, AX
-	MOVQ R10, R12
-	ANDQ $-32, R12
-	CMPQ AX, R12
+	MOVQ R10, R11
+	ANDQ $-32, R11
+	CMPQ AX, R11
 	JGE  usualmainend
 
 usualmain:
@@ -126,8 +101,8 @@ usualmain:
 	VPXOR        Y10, Y10, Y10
 	VPCMPEQD     Y7, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VMOVMSKPS    Y9, R13
-	CMPL         R13, $0x000000ff
+	VMOVMSKPS    Y9, R12
+	CMPL         R12, $0x000000ff
 	JNE          aside1
 
 back1:
@@ -186,8 +161,8 @@ back1:
 	VPXOR        Y14, Y14, Y14
 	VPCMPEQD     Y11, Y14, Y14
 	VPOR         Y14, Y13, Y13
-	VMOVMSKPS    Y13, R13
-	CMPL         R13, $0x000000ff
+	VMOVMSKPS    Y13, R12
+	CMPL         R12, $0x000000ff
 	JNE          aside2
 
 back2:
@@ -249,13 +224,13 @@ back2:
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
 	ADDQ         $+32, AX
-	CMPQ         AX, R12
+	CMPQ         AX, R11
 	JLT          usualmain
 
 usualmainend:
-	MOVQ R10, R12
-	ANDQ $-8, R12
-	CMPQ AX, R12
+	MOVQ R10, R11
+	ANDQ $-8, R11
+	CMPQ AX, R11
 	JGE  usualloopend
 
 usualloop:
@@ -287,7 +262,7 @@ usualloop:
 	VSUBPS       Y6, Y8, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	ADDQ         $+8, AX
-	CMPQ         AX, R12
+	CMPQ         AX, R11
 	JLT          usualloop
 
 usualloopend:
@@ -362,43 +337,18 @@ asked:
 	VBROADCASTSS word00000000<>+0(SB), Y6
 	VCMPPS       $0x11, Y3, Y6, Y6
 	VMOVUPS      Y6, 64(SP)
-	LEAQ         -96(BX), R12
+	LEAQ         -96(BX), AX
 
 entry:
-	LEAQ       576(DX), AX
-	CMPQ       AX, R12
-	JG         near
-	MOVQ       (AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       24(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       48(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       72(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-
-near:
 	MOVQ 8(DX), R11
 	MOVQ (DX), SI
 	MOVQ 24(DX), DI
 	MOVQ 48(DX), R8
 	MOVQ 72(DX), R9
 	XORQ AX, AX
-	MOVQ R11, R13
-	ANDQ R10, R13
-	CMPQ AX, R13
+	MOVQ R11, R12
+	ANDQ R10, R12
+	CMPQ AX, R12
 	JGE  mainend
 
 main:
@@ -442,8 +392,8 @@ main:
 	VPXOR        Y10, Y10, Y10
 	VPCMPEQD     Y7, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VMOVMSKPS    Y9, R14
-	CMPL         R14, $0x000000ff
+	VMOVMSKPS    Y9, R13
+	CMPL         R13, $0x000000ff
 	JNE          aside3
 
 back3:
@@ -506,8 +456,8 @@ back3:
 	VPXOR        Y14, Y14, Y14
 	VPCMPEQD     Y11, Y14, Y14
 	VPOR         Y14, Y13, Y13
-	VMOVMSKPS    Y13, R14
-	CMPL         R14, $0x000000ff
+	VMOVMSKPS    Y13, R13
+	CMPL         R13, $0x000000ff
 	JNE          aside4
 
 back4:
@@ -571,13 +521,13 @@ back4:
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 96(SI)(AX*4)
 	ADDQ         $+32, AX
-	CMPQ         AX, R13
+	CMPQ         AX, R12
 	JLT          main
 
 mainend:
-	MOVQ R11, R13
-	ANDQ $-8, R13
-	CMPQ AX, R13
+	MOVQ R11, R12
+	ANDQ $-8, R12
+	CMPQ AX, R12
 	JGE  loopend
 
 loop:
@@ -618,7 +568,7 @@ loop:
 	VSUBPS       Y6, Y8, Y6
 	VMOVUPS      Y6, (SI)(AX*4)
 	ADDQ         $+8, AX
-	CMPQ         AX, R13
+	CMPQ         AX, R12
 	JLT          loop
 
 loopend:

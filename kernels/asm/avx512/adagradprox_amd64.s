@@ -9,7 +9,7 @@
 //	p ← soft(p - (x·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)
 //
 // func AdaGradProx(list [][]float32, c *[10]float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·AdaGradProx(SB), NOSPLIT, $0-32
 	MOVQ         c+24(FP), AX
 	MOVQ         list_base+0(FP), CX
@@ -41,37 +41,17 @@ TEXT ·AdaGradProx(SB), NOSPLIT, $0-32
 	VANDPS       Z9, Z8, Z8
 	VBROADCASTSS word80000000<>+0(SB), Z9
 	VBROADCASTSS word80000000<>+0(SB), Z10
-	LEAQ         -72(DX), R9
+	LEAQ         -72(DX), AX
 
 usualentry:
-	LEAQ       432(CX), AX
-	CMPQ       AX, R9
-	JG         usualnear
-	MOVQ       (AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       24(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       48(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-
-usualnear:
 	MOVQ 8(CX), R8
 	MOVQ (CX), BX
 	MOVQ 24(CX), SI
 	MOVQ 48(CX), DI
 	XORQ AX, AX
-	MOVQ R8, R10
-	ANDQ $-64, R10
-	CMPQ AX, R10
+	MOVQ R8, R9
+	ANDQ $-64, R9
+	CMPQ AX, R9
 	JGE  usualmainend
 
 usualmain:
@@ -176,13 +156,13 @@ usualmain:
 	VDIVPS    Z12, Z11, Z11
 	VMOVUPS   Z11, 192(BX)(AX*4)
 	ADDQ      $+64, AX
-	CMPQ      AX, R10
+	CMPQ      AX, R9
 	JLT       usualmain
 
 usualmainend:
-	MOVQ R8, R10
-	ANDQ $-16, R10
-	CMPQ AX, R10
+	MOVQ R8, R9
+	ANDQ $-16, R9
+	CMPQ AX, R9
 	JGE  usualloopend
 
 usualloop:
@@ -212,15 +192,15 @@ usualloop:
 	VDIVPS    Z11, Z12, Z11
 	VMOVUPS   Z11, (BX)(AX*4)
 	ADDQ      $+16, AX
-	CMPQ      AX, R10
+	CMPQ      AX, R9
 	JLT       usualloop
 
 usualloopend:
 	SUBQ      AX, R8
 	JE        usualdone
-	MOVL      $0x0000ffff, R10
-	BZHIL     R8, R10, R10
-	KMOVW     R10, K1
+	MOVL      $0x0000ffff, R9
+	BZHIL     R8, R9, R9
+	KMOVW     R9, K1
 	VMOVUPS.Z (DI)(AX*4), K1, Z11
 	VMOVUPS.Z (SI)(AX*4), K1, Z12
 	VPTESTMD  Z2, Z12, K2
@@ -284,37 +264,17 @@ asked:
 	VBROADCASTSS word00000000<>+0(SB), Z12
 	VCMPPS       $0x00, Z12, Z11, K1
 	VBROADCASTSS word80000000<>+0(SB), Z12
-	LEAQ         -72(DX), R10
+	LEAQ         -72(DX), AX
 
 entry:
-	LEAQ       432(CX), AX
-	CMPQ       AX, R10
-	JG         near
-	MOVQ       (AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       24(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       48(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-
-near:
 	MOVQ 8(CX), R9
 	MOVQ (CX), BX
 	MOVQ 24(CX), SI
 	MOVQ 48(CX), DI
 	XORQ AX, AX
-	MOVQ R9, R11
-	ANDQ R8, R11
-	CMPQ AX, R11
+	MOVQ R9, R10
+	ANDQ R8, R10
+	CMPQ AX, R10
 	JGE  mainend
 
 main:
@@ -427,13 +387,13 @@ main:
 	VDIVPS   Z14, Z13, Z13
 	VMOVUPS  Z13, 192(BX)(AX*4)
 	ADDQ     $+64, AX
-	CMPQ     AX, R11
+	CMPQ     AX, R10
 	JLT      main
 
 mainend:
-	MOVQ R9, R11
-	ANDQ $-16, R11
-	CMPQ AX, R11
+	MOVQ R9, R10
+	ANDQ $-16, R10
+	CMPQ AX, R10
 	JGE  loopend
 
 loop:
@@ -469,15 +429,15 @@ loop:
 	VDIVPS   Z13, Z14, Z13
 	VMOVUPS  Z13, (BX)(AX*4)
 	ADDQ     $+16, AX
-	CMPQ     AX, R11
+	CMPQ     AX, R10
 	JLT      loop
 
 loopend:
 	SUBQ      AX, R9
 	JE        done
-	MOVL      $0x0000ffff, R11
-	BZHIL     R9, R11, R11
-	KMOVW     R11, K2
+	MOVL      $0x0000ffff, R10
+	BZHIL     R9, R10, R10
+	KMOVW     R10, K2
 	VMOVUPS.Z (DI)(AX*4), K2, Z13
 	VMOVUPS.Z (SI)(AX*4), K2, Z14
 	VMULPS    Z0, Z14, Z14

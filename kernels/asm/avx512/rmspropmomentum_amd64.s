@@ -9,7 +9,7 @@
 //	p ← p - (b·step + p·decay)
 //
 // func RMSpropMomentum(list [][]float32, c *[12]float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·RMSpropMomentum(SB), NOSPLIT, $0-32
 	MOVQ         c+24(FP), AX
 	MOVQ         list_base+0(FP), CX
@@ -41,43 +41,18 @@ TEXT ·RMSpropMomentum(SB), NOSPLIT, $0-32
 	VBROADCASTSS 40(AX), Z8
 	VBROADCASTSS 44(AX), Z9
 	VBROADCASTSS word80000000<>+0(SB), Z10
-	LEAQ         -96(DX), R10
+	LEAQ         -96(DX), AX
 
 usualentry:
-	LEAQ       576(CX), AX
-	CMPQ       AX, R10
-	JG         usualnear
-	MOVQ       (AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       24(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       48(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       72(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-
-usualnear:
 	MOVQ 8(CX), R9
 	MOVQ (CX), BX
 	MOVQ 24(CX), SI
 	MOVQ 48(CX), DI
 	MOVQ 72(CX), R8
 	XORQ AX, AX
-	MOVQ R9, R11
-	ANDQ $-64, R11
-	CMPQ AX, R11
+	MOVQ R9, R10
+	ANDQ $-64, R10
+	CMPQ AX, R10
 	JGE  usualmainend
 
 usualmain:
@@ -178,13 +153,13 @@ usualmain:
 	VSUBPS    Z11, Z12, Z11
 	VMOVUPS   Z11, 192(BX)(AX*4)
 	ADDQ      $+64, AX
-	CMPQ      AX, R11
+	CMPQ      AX, R10
 	JLT       usualmain
 
 usualmainend:
-	MOVQ R9, R11
-	ANDQ $-16, R11
-	CMPQ AX, R11
+	MOVQ R9, R10
+	ANDQ $-16, R10
+	CMPQ AX, R10
 	JGE  usualloopend
 
 usualloop:
@@ -213,15 +188,15 @@ usualloop:
 	VSUBPS    Z11, Z12, Z11
 	VMOVUPS   Z11, (BX)(AX*4)
 	ADDQ      $+16, AX
-	CMPQ      AX, R11
+	CMPQ      AX, R10
 	JLT       usualloop
 
 usualloopend:
 	SUBQ      AX, R9
 	JE        usualdone
-	MOVL      $0x0000ffff, R11
-	BZHIL     R9, R11, R11
-	KMOVW     R11, K1
+	MOVL      $0x0000ffff, R10
+	BZHIL     R9, R10, R10
+	KMOVW     R10, K1
 	VMOVUPS.Z (DI)(AX*4), K1, Z11
 	VMULPS    Z2, Z11, Z11
 	VMOVUPS.Z (SI)(AX*4), K1, Z12
@@ -284,43 +259,18 @@ asked:
 	VBROADCASTSS word00000000<>+0(SB), Z12
 	VCMPPS       $0x00, Z12, Z11, K1
 	VBROADCASTSS word80000000<>+0(SB), Z12
-	LEAQ         -96(DX), R11
+	LEAQ         -96(DX), AX
 
 entry:
-	LEAQ       576(CX), AX
-	CMPQ       AX, R11
-	JG         near
-	MOVQ       (AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       24(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       48(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       72(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-
-near:
 	MOVQ 8(CX), R10
 	MOVQ (CX), BX
 	MOVQ 24(CX), SI
 	MOVQ 48(CX), DI
 	MOVQ 72(CX), R8
 	XORQ AX, AX
-	MOVQ R10, R12
-	ANDQ R9, R12
-	CMPQ AX, R12
+	MOVQ R10, R11
+	ANDQ R9, R11
+	CMPQ AX, R11
 	JGE  mainend
 
 main:
@@ -429,13 +379,13 @@ main:
 	VSUBPS   Z13, Z14, Z13
 	VMOVUPS  Z13, 192(BX)(AX*4)
 	ADDQ     $+64, AX
-	CMPQ     AX, R12
+	CMPQ     AX, R11
 	JLT      main
 
 mainend:
-	MOVQ R10, R12
-	ANDQ $-16, R12
-	CMPQ AX, R12
+	MOVQ R10, R11
+	ANDQ $-16, R11
+	CMPQ AX, R11
 	JGE  loopend
 
 loop:
@@ -470,15 +420,15 @@ loop:
 	VSUBPS   Z13, Z15, Z13
 	VMOVUPS  Z13, (BX)(AX*4)
 	ADDQ     $+16, AX
-	CMPQ     AX, R12
+	CMPQ     AX, R11
 	JLT      loop
 
 loopend:
 	SUBQ      AX, R10
 	JE        done
-	MOVL      $0x0000ffff, R12
-	BZHIL     R10, R12, R12
-	KMOVW     R12, K2
+	MOVL      $0x0000ffff, R11
+	BZHIL     R10, R11, R11
+	KMOVW     R11, K2
 	VMOVUPS.Z (DI)(AX*4), K2, Z13
 	VMULPS    Z3, Z13, Z13
 	VMOVUPS.Z (SI)(AX*4), K2, Z14

@@ -66,100 +66,18 @@ TEXT ·AMSGrad(SB), NOSPLIT, $0-32
 	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
 
 usualrow:
-	CMP $30, R5
-	BLE usualnear
-	MOVD 720(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 744(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 768(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 792(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 816(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-
-usualnear:
 	MOVD 8(R24), R0
 	MOVD 0(R24), R6
 	MOVD 24(R24), R7
 	MOVD 48(R24), R8
 	MOVD 72(R24), R9
 	MOVD 96(R24), R10
-	SUBS $16, R0, R0
-	BLT usualrest16
+	SUBS $8, R0, R0
+	BLT usualrest8
 
-usualloop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R9), (F3, F5)
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
-	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4ebe8c86 // cmtst v6.4s, v4.4s, v30.4s
-	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x6e26dcc2 // fmul v2.4s, v6.4s, v6.4s
-	WORD $0x6e24dc84 // fmul v4.4s, v4.4s, v4.4s
-	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
-	WORD $0x4e24d4a3 // fadd v3.4s, v5.4s, v4.4s
-	FSTPQ (F2, F3), -64(R9)
-	FLDPQ.P 64(R10), (F4, F5)
-	WORD $0x6ea2e486 // fcmgt v6.4s, v4.4s, v2.4s
-	WORD $0x6e621c86 // bsl v6.16b, v4.16b, v2.16b
-	WORD $0x6ea3e4a2 // fcmgt v2.4s, v5.4s, v3.4s
-	WORD $0x6e631ca2 // bsl v2.16b, v5.16b, v3.16b
-	FSTPQ (F6, F2), -64(R10)
-	FLDPQ.P 64(R6), (F3, F4)
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	WORD $0x6e36dc21 // fmul v1.4s, v1.4s, v22.4s
-	WORD $0x6e39dcc5 // fmul v5.4s, v6.4s, v25.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
-	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e37d4a5 // fadd v5.4s, v5.4s, v23.4s
-	WORD $0x4e37d442 // fadd v2.4s, v2.4s, v23.4s
-	WORD $0x6e25fc00 // fdiv v0.4s, v0.4s, v5.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x6e3ddc62 // fmul v2.4s, v3.4s, v29.4s
-	WORD $0x6e3ddc85 // fmul v5.4s, v4.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x4ea1d481 // fsub v1.4s, v4.4s, v1.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
+usualloop8:
+	FLDPQ.P 32(R8), (F0, F1)
+	FLDPQ.P 32(R7), (F2, F3)
 	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
 	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
@@ -171,7 +89,7 @@ usualloop16:
 	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R9), (F3, F5)
+	FLDPQ.P 32(R9), (F3, F5)
 	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
 	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
 	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
@@ -185,13 +103,13 @@ usualloop16:
 	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
 	WORD $0x4e24d4a3 // fadd v3.4s, v5.4s, v4.4s
 	FSTPQ (F2, F3), -32(R9)
-	FLDPQ -32(R10), (F4, F5)
+	FLDPQ.P 32(R10), (F4, F5)
 	WORD $0x6ea2e486 // fcmgt v6.4s, v4.4s, v2.4s
 	WORD $0x6e621c86 // bsl v6.16b, v4.16b, v2.16b
 	WORD $0x6ea3e4a2 // fcmgt v2.4s, v5.4s, v3.4s
 	WORD $0x6e631ca2 // bsl v2.16b, v5.16b, v3.16b
 	FSTPQ (F6, F2), -32(R10)
-	FLDPQ -32(R6), (F3, F4)
+	FLDPQ.P 32(R6), (F3, F4)
 	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
 	WORD $0x6e36dc21 // fmul v1.4s, v1.4s, v22.4s
 	WORD $0x6e39dcc5 // fmul v5.4s, v6.4s, v25.4s
@@ -211,11 +129,11 @@ usualloop16:
 	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
 	WORD $0x4ea1d481 // fsub v1.4s, v4.4s, v1.4s
 	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE usualloop16
+	SUBS $8, R0, R0
+	BGE usualloop8
 
-usualrest16:
-	ADD $16, R0, R0
+usualrest8:
+	ADD $8, R0, R0
 	SUBS $4, R0, R0
 	BLT usualrest4
 
@@ -354,67 +272,12 @@ row:
 	MOVD 72(R24), R9
 	MOVD 96(R24), R10
 	CBZ R25, scaledno
-	SUBS $16, R0, R0
-	BLT scaledrest16
+	SUBS $8, R0, R0
+	BLT scaledrest8
 
-scaledloop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
-	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e38dc63 // fmul v3.4s, v3.4s, v24.4s
-	WORD $0x6e38dca5 // fmul v5.4s, v5.4s, v24.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R9), (F3, F5)
-	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
-	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
-	WORD $0x6e36dc84 // fmul v4.4s, v4.4s, v22.4s
-	WORD $0x6e36dc42 // fmul v2.4s, v2.4s, v22.4s
-	WORD $0x4ebc8c86 // cmtst v6.4s, v4.4s, v28.4s
-	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x6e26dcc2 // fmul v2.4s, v6.4s, v6.4s
-	WORD $0x6e24dc84 // fmul v4.4s, v4.4s, v4.4s
-	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
-	WORD $0x4e24d4a3 // fadd v3.4s, v5.4s, v4.4s
-	FSTPQ (F2, F3), -64(R9)
-	FLDPQ.P 64(R10), (F4, F5)
-	WORD $0x6ea2e486 // fcmgt v6.4s, v4.4s, v2.4s
-	WORD $0x6e621c86 // bsl v6.16b, v4.16b, v2.16b
-	WORD $0x6ea3e4a2 // fcmgt v2.4s, v5.4s, v3.4s
-	WORD $0x6e631ca2 // bsl v2.16b, v5.16b, v3.16b
-	FSTPQ (F6, F2), -64(R10)
-	FLDPQ.P 64(R6), (F3, F4)
-	WORD $0x6e32dc00 // fmul v0.4s, v0.4s, v18.4s
-	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
-	WORD $0x6e35dcc5 // fmul v5.4s, v6.4s, v21.4s
-	WORD $0x6e35dc42 // fmul v2.4s, v2.4s, v21.4s
-	WORD $0x4e34d4a5 // fadd v5.4s, v5.4s, v20.4s
-	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
-	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e33d4a5 // fadd v5.4s, v5.4s, v19.4s
-	WORD $0x4e33d442 // fadd v2.4s, v2.4s, v19.4s
-	WORD $0x6e25fc00 // fdiv v0.4s, v0.4s, v5.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x6e39dc62 // fmul v2.4s, v3.4s, v25.4s
-	WORD $0x6e39dc85 // fmul v5.4s, v4.4s, v25.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x4ea1d481 // fsub v1.4s, v4.4s, v1.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
+scaledloop8:
+	FLDPQ.P 32(R8), (F0, F1)
+	FLDPQ.P 32(R7), (F2, F3)
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
 	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
@@ -428,7 +291,7 @@ scaledloop16:
 	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R9), (F3, F5)
+	FLDPQ.P 32(R9), (F3, F5)
 	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
 	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
 	WORD $0x6e36dc84 // fmul v4.4s, v4.4s, v22.4s
@@ -442,13 +305,13 @@ scaledloop16:
 	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
 	WORD $0x4e24d4a3 // fadd v3.4s, v5.4s, v4.4s
 	FSTPQ (F2, F3), -32(R9)
-	FLDPQ -32(R10), (F4, F5)
+	FLDPQ.P 32(R10), (F4, F5)
 	WORD $0x6ea2e486 // fcmgt v6.4s, v4.4s, v2.4s
 	WORD $0x6e621c86 // bsl v6.16b, v4.16b, v2.16b
 	WORD $0x6ea3e4a2 // fcmgt v2.4s, v5.4s, v3.4s
 	WORD $0x6e631ca2 // bsl v2.16b, v5.16b, v3.16b
 	FSTPQ (F6, F2), -32(R10)
-	FLDPQ -32(R6), (F3, F4)
+	FLDPQ.P 32(R6), (F3, F4)
 	WORD $0x6e32dc00 // fmul v0.4s, v0.4s, v18.4s
 	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
 	WORD $0x6e35dcc5 // fmul v5.4s, v6.4s, v21.4s
@@ -468,11 +331,11 @@ scaledloop16:
 	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
 	WORD $0x4ea1d481 // fsub v1.4s, v4.4s, v1.4s
 	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE scaledloop16
+	SUBS $8, R0, R0
+	BGE scaledloop8
 
-scaledrest16:
-	ADD $16, R0, R0
+scaledrest8:
+	ADD $8, R0, R0
 
 scaledno:
 	SUBS $4, R0, R0

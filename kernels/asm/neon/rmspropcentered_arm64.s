@@ -340,69 +340,14 @@ row:
 	MOVD 48(R24), R8
 	MOVD 72(R24), R9
 	CBZ R25, scaledno
-	SUBS $16, R0, R0
-	BLT scaledrest16
+	SUBS $8, R0, R0
+	BLT scaledrest8
 
-scaledloop16:
-	FLDPQ.P 64(R8), (F0, F1)
+scaledloop8:
+	FLDPQ.P 32(R8), (F0, F1)
 	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
 	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
-	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e36dc83 // fmul v3.4s, v4.4s, v22.4s
-	WORD $0x6e36dc45 // fmul v5.4s, v2.4s, v22.4s
-	WORD $0x4ebd8c66 // cmtst v6.4s, v3.4s, v29.4s
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4ebd8ca3 // cmtst v3.4s, v5.4s, v29.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
-	WORD $0x6e26dcc5 // fmul v5.4s, v6.4s, v6.4s
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R9), (F3, F5)
-	WORD $0x4ea3d486 // fsub v6.4s, v4.4s, v3.4s
-	WORD $0x4ea5d447 // fsub v7.4s, v2.4s, v5.4s
-	WORD $0x6e35dcc6 // fmul v6.4s, v6.4s, v21.4s
-	WORD $0x6e35dce7 // fmul v7.4s, v7.4s, v21.4s
-	WORD $0x4e26d463 // fadd v3.4s, v3.4s, v6.4s
-	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
-	FSTPQ (F3, F5), -64(R9)
-	FLDPQ.P 64(R6), (F6, F7)
-	WORD $0x6e32dc84 // fmul v4.4s, v4.4s, v18.4s
-	WORD $0x6e32dc42 // fmul v2.4s, v2.4s, v18.4s
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x4ea5d421 // fsub v1.4s, v1.4s, v5.4s
-	WORD $0x6ea0e703 // fcmgt v3.4s, v24.4s, v0.4s
-	WORD $0x6e601f03 // bsl v3.16b, v24.16b, v0.16b
-	WORD $0x6ea1e700 // fcmgt v0.4s, v24.4s, v1.4s
-	WORD $0x6e611f00 // bsl v0.16b, v24.16b, v1.16b
-	WORD $0x4e34d461 // fadd v1.4s, v3.4s, v20.4s
-	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
-	WORD $0x4e33d400 // fadd v0.4s, v0.4s, v19.4s
-	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x6e39dcc2 // fmul v2.4s, v6.4s, v25.4s
-	WORD $0x6e39dce3 // fmul v3.4s, v7.4s, v25.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4ea1d4c1 // fsub v1.4s, v6.4s, v1.4s
-	WORD $0x4ea0d4e0 // fsub v0.4s, v7.4s, v0.4s
-	FSTPQ (F1, F0), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
-	FLDPQ -32(R7), (F2, F3)
+	FLDPQ.P 32(R7), (F2, F3)
 	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
 	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
 	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
@@ -420,7 +365,7 @@ scaledloop16:
 	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
 	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
 	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R9), (F3, F5)
+	FLDPQ.P 32(R9), (F3, F5)
 	WORD $0x4ea3d486 // fsub v6.4s, v4.4s, v3.4s
 	WORD $0x4ea5d447 // fsub v7.4s, v2.4s, v5.4s
 	WORD $0x6e35dcc6 // fmul v6.4s, v6.4s, v21.4s
@@ -428,7 +373,7 @@ scaledloop16:
 	WORD $0x4e26d463 // fadd v3.4s, v3.4s, v6.4s
 	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
 	FSTPQ (F3, F5), -32(R9)
-	FLDPQ -32(R6), (F6, F7)
+	FLDPQ.P 32(R6), (F6, F7)
 	WORD $0x6e32dc84 // fmul v4.4s, v4.4s, v18.4s
 	WORD $0x6e32dc42 // fmul v2.4s, v2.4s, v18.4s
 	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
@@ -454,11 +399,11 @@ scaledloop16:
 	WORD $0x4ea1d4c1 // fsub v1.4s, v6.4s, v1.4s
 	WORD $0x4ea0d4e0 // fsub v0.4s, v7.4s, v0.4s
 	FSTPQ (F1, F0), -32(R6)
-	SUBS $16, R0, R0
-	BGE scaledloop16
+	SUBS $8, R0, R0
+	BGE scaledloop8
 
-scaledrest16:
-	ADD $16, R0, R0
+scaledrest8:
+	ADD $8, R0, R0
 
 scaledno:
 	SUBS $4, R0, R0
