@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math"
 	"os"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,8 +41,7 @@ func (o options) sizesAsked() string {
 // kernel that serves in several tables is measured in the first of them.
 func charted(all []measurement, active kernels.Table) []measurement {
 	type place struct {
-		kernel uintptr
-		size   string
+		kernel, size string
 	}
 	seen := map[place]bool{}
 	return slices.DeleteFunc(all, func(m measurement) bool {
@@ -52,23 +50,18 @@ func charted(all []measurement, active kernels.Table) []measurement {
 		}
 		p := place{m.kernel(), m.size.name}
 		again := seen[p]
-		seen[p] = p.kernel != 0
+		seen[p] = true
 		return again
 	})
 }
 
-// kernel tells kernels apart; 0 is one of an unknown name.
-func (m measurement) kernel() uintptr {
-	name := m.op.name
-	if name == adamW {
-		name = "Adam"
+// kernel tells kernels apart: tables that differ in their roots share the others.
+func (m measurement) kernel() string {
+	isa := m.table.ISA()
+	if !slices.Contains([]string{adamW, "AdaGrad", "Sqrt"}, m.op.name) {
+		isa = strings.TrimSuffix(isa, "newton")
 	}
-	for _, k := range m.table.Kernels() {
-		if k.Name == name {
-			return reflect.ValueOf(k.Func).Pointer()
-		}
-	}
-	return 0
+	return m.op.name + " " + isa
 }
 
 // rooflines are the main rules.
@@ -622,7 +615,7 @@ func (t *Train) section() report.Section {
 		Head:    []string{"optimizer", "w ends at", "should be", "result"},
 		Numbers: []int{1, 2},
 	}
-	for _, r := range t.Text {
+	for _, r := range t.Example {
 		example.Rows = append(example.Rows, append(texts(r.Optimizer, fmt.Sprintf("%.4f", r.W), fmt.Sprintf("%.4f", r.Want)), report.Verdict(r.OK, "ok", "FAILED")))
 	}
 	s.Tables = append(s.Tables, example)

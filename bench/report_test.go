@@ -27,7 +27,7 @@ func synthetic() *Report {
 			{ISA: "avx512", Requires: []string{"AVX512F"}, Missing: []string{"AVX512F"}}, {ISA: "avx2", Active: true}, {ISA: "go"}}}
 	r.Check = &Check{Tables: []string{"avx2"}, Kernels: 34, Calls: 1234567, Comparisons: 1234567890, Differ: 1, Failures: []string{"avx2/SGD: differs"}}
 	r.Train = &Train{
-		Text: []TextRow{{"Momentum", 2, 2, true}},
+		Example: []ExampleRow{{"Momentum", 2, 2, true}},
 		Runs: []*Run{
 			{Problem: "first", Optimizer: "SGD", Batch: 442, Epochs: 100, Optimum: 2, Curve: []Point{{0, 9}, {1, 5}, {100, 2}}, ScoreName: "R2", OK: true},
 			{Problem: "first", Optimizer: "Momentum, lr inside", Optimum: 2, Curve: []Point{{0, 9}, {100, 2.1}}},

@@ -41,10 +41,13 @@ type Common struct {
 	L2    float32 // of the penalty ½l2·p²; 0 leaves the term out
 	Decay float32 // lr·(weight decay)
 	Drop  Mask    // the gradients that are taken for 0
+	First Mask    // those of them that may be before they are scaled, because it makes them no larger
 }
 
 // gradient is what a step takes an element of the gradient for.
-func (c *Common) gradient(g, p float32) float32 { return drop(c.wholeGradient(g, p), c.Drop) }
+func (c *Common) gradient(g, p float32) float32 {
+	return drop(c.wholeGradient(drop(g, c.First&c.Drop), p), c.Drop)
+}
 
 // wholeGradient is gradient for rules that look at signs, to which the smallest number
 // is as good as the largest.

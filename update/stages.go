@@ -34,8 +34,11 @@ func (g *group) input(t int64, scale float64) stepInput {
 	}
 	h := stepInput{t: t, lr: g.lr}
 	h.Common = fallback.Common{Scale: float32(scale), L2: float32(r.L2), Decay: float32(g.lr * r.WeightDecay), Drop: fallback.DropSubnormal}
+	if math.Abs(scale) <= 1 {
+		h.First = h.Drop
+	}
 	if r.KeepSubnormals {
-		h.Drop = 0
+		h.Drop, h.First = 0, 0
 	}
 	g.fade = fallback.FadeScalars{Scale: h.Scale, Drop: h.Drop, Small: fallback.DropSmall}
 	for _, s := range g.state {
@@ -43,7 +46,7 @@ func (g *group) input(t int64, scale float64) stepInput {
 			g.small.Small = s.flushes // one mask: of a rule's squares there is one mean
 		}
 	}
-	g.regularizes, g.shrinks, g.decays = false, false, h.Decay != 0
+	g.regularizes, g.shrinks, g.decays = false, false, h.Decay != 0 || h.L2 != 0
 	switch {
 	case r.Proximal && g.inside:
 		h.l1, h.l2, h.L2 = r.L1, r.L2, 0

@@ -2,9 +2,7 @@
 package amd64
 
 import (
-	"maps"
-	"slices"
-
+	"github.com/lockstep-go/lockstep/gen/loop"
 	"github.com/lockstep-go/lockstep/gen/rule"
 
 	"github.com/mmcloughlin/avo/operand"
@@ -13,18 +11,22 @@ import (
 
 // An ISA is everything in which the two vector widths differ.
 type ISA struct {
-	lanes     int
+	machine   loop.Machine
 	registers int
-	wide      int  // vectors in an iteration of the main loop
-	rows      int  // of a matrix that are walked side by side
-	phases    bool // there are registers enough to begin the roots of all vectors first
 	vector    func(*emitter) reg.VecVirtual
-	tail      func(e *emitter, left reg.GPVirtual) memory
+	mask      func(*emitter) reg.Register // of a comparison, or of the first lanes
 	lower     func(e *emitter, n rule.Node, x, y, z, dst reg.Register)
-	mask      func(*emitter) reg.Register
 
-	// widen splits a vector into float64 vectors, in order.
-	widen func(e *emitter, x reg.VecVirtual) []reg.VecVirtual
+	// first masks so many lanes, and only zeroes those that the mask is not for.
+	first func(e *emitter, left reg.GPVirtual, part reg.Register)
+	only  func(e *emitter, part reg.Register, x, dst reg.VecVirtual)
+
+	// load and store move a vector, or the part of one, by the elements' type.
+	load  [types]func(e *emitter, m operand.Mem, part loop.Reg, dst reg.VecVirtual)
+	store [types]func(e *emitter, x reg.VecVirtual, part loop.Reg, m operand.Mem)
+
+	// widen makes a half of a vector one of float64.
+	widen func(e *emitter, x reg.VecVirtual, half int, dst reg.VecVirtual)
 
 	// addProduct adds x·y to a vector of float64 sums. The product of two numbers
 	// that were float32 is exact, so that an FMA rounds as a sum does.
@@ -34,70 +36,16 @@ type ISA struct {
 	// or nil if that vector takes the divider.
 	root func(k int) rootFunc
 
-	// fuse emits a node together with what it is made of, where that takes fewer
-	// instructions, or returns nil. A flush that is squared, and a load that is flushed,
-	// are left to it.
-	fuse func(b *body, id int, get func(id int) reg.Register, at func(buffer int) operand.Mem) reg.Register
-
-	// constants are what the lowering of an operation has in registers.
-	constants map[rule.Op][]uint32
+	// fuse emits instruction k together with those whose results only it reads, where
+	// that takes fewer, and reports whether there is no more to do for it.
+	fuse func(e *emitter, k int, in loop.Inst) bool
 }
+
+// types is how many types elements have in memory.
+const types = rule.BF16 + 1
 
 // A rootFunc emits a square root of x.
 type rootFunc func(e *emitter, x, dst reg.VecVirtual)
-
-// memory is how a body reaches its buffers: whole vectors, or a masked part.
-type memory struct {
-	load  func(operand.Mem, reg.VecVirtual)
-	store func(reg.VecVirtual, operand.Mem)
-
-	// only zeroes the lanes that are not part of the buffer; nil if all are.
-	only func(x reg.VecVirtual) reg.VecVirtual
-}
-
-// expand replaces the operations that x86 does with a constant, and adds the
-// constants that the lowering of others needs.
-func expand(r *rule.Rule, t ISA) *rule.Rule {
-	c := *r
-	c.Nodes = slices.Clone(r.Nodes)
-	constant := func(bits uint32) int {
-		n := rule.Node{Op: rule.Const, Imm: bits}
-		id := slices.Index(c.Nodes, n)
-		if id < 0 {
-			id = len(c.Nodes)
-			c.Nodes = append(c.Nodes, n)
-		}
-		return id
-	}
-	for id, n := range r.Nodes {
-		switch n.Op {
-		case rule.Abs:
-			c.Nodes[id] = rule.Node{Op: rule.And, X: n.X, Y: constant(1<<31 - 1)}
-		case rule.Neg:
-			c.Nodes[id] = rule.Node{Op: rule.Xor, X: n.X, Y: constant(1 << 31)}
-		}
-	}
-	for _, bits := range t.needs(r) {
-		constant(bits)
-	}
-	for _, e := range r.Effects {
-		if e.Reduce && e.Kind == rule.MaxAbs {
-			constant(1<<31 - 1)
-		}
-	}
-	return &c
-}
-
-// needs are the constants that the lowering of a rule has in registers.
-func (t ISA) needs(r *rule.Rule) []uint32 {
-	var list []uint32
-	for _, op := range slices.Sorted(maps.Keys(t.constants)) {
-		if r.Has(op) {
-			list = append(list, t.constants[op]...)
-		}
-	}
-	return list
-}
 
 // lower emits the operations that both widths spell alike.
 func lower(e *emitter, n rule.Node, x, y, dst reg.Register) {

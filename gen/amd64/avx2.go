@@ -1,8 +1,7 @@
 package amd64
 
 import (
-	"fmt"
-
+	"github.com/lockstep-go/lockstep/gen/loop"
 	"github.com/lockstep-go/lockstep/gen/rule"
 
 	"github.com/mmcloughlin/avo/operand"
@@ -11,26 +10,52 @@ import (
 
 // AVX2 has 16 registers of 8 lanes; its masks are vectors.
 var AVX2 = ISA{
-	lanes:     8,
+	machine:   loop.Machine{Lanes: 8, Wide: 4, Rows: 2, Phases: true, Signs: true},
 	registers: 16,
-	wide:      4,
-	phases:    true,
-	rows:      2,
 	vector:    func(e *emitter) reg.VecVirtual { return e.YMM() },
-	tail: func(e *emitter, left reg.GPVirtual) memory {
-		count, mask := e.XMM(), e.YMM()
+	mask:      func(e *emitter) reg.Register { return e.YMM() },
+	first: func(e *emitter, left reg.GPVirtual, part reg.Register) {
+		count := e.XMM()
 		e.VMOVD(left.As32(), count)
-		e.VPBROADCASTD(count, mask)
-		e.VPCMPGTD(e.laneIndex, mask, mask)
-		return memory{
-			load:  func(m operand.Mem, v reg.VecVirtual) { e.VMASKMOVPS(m, mask, v) },
-			store: func(v reg.VecVirtual, m operand.Mem) { e.VMASKMOVPS(v, mask, m) },
-			only: func(x reg.VecVirtual) reg.VecVirtual {
-				part := e.YMM()
-				e.VANDPS(mask, x, part)
-				return part
-			},
-		}
+		e.VPBROADCASTD(count, part)
+		e.VPCMPGTD(e.laneIndex, part, part)
+	},
+	only: func(e *emitter, part reg.Register, x, dst reg.VecVirtual) { e.VANDPS(part, x, dst) },
+	load: [types]func(*emitter, operand.Mem, loop.Reg, reg.VecVirtual){
+		rule.F32: func(e *emitter, m operand.Mem, part loop.Reg, dst reg.VecVirtual) {
+			if part.Kind == loop.None {
+				e.VMOVUPS(m, dst)
+			} else {
+				e.VMASKMOVPS(m, e.register(part), dst)
+			}
+		},
+		rule.BF16: func(e *emitter, m operand.Mem, part loop.Reg, dst reg.VecVirtual) {
+			if part.Kind != loop.None {
+				m = e.halves(part, m, nil)
+			}
+			e.VPMOVZXWD(m, dst)
+			e.VPSLLD(operand.U8(16), dst, dst)
+		},
+	},
+	store: [types]func(*emitter, reg.VecVirtual, loop.Reg, operand.Mem){
+		rule.F32: func(e *emitter, x reg.VecVirtual, part loop.Reg, m operand.Mem) {
+			if part.Kind == loop.None {
+				e.VMOVUPS(x, m)
+			} else {
+				e.VMASKMOVPS(x, e.register(part), m)
+			}
+		},
+		rule.BF16: func(e *emitter, x reg.VecVirtual, part loop.Reg, m operand.Mem) {
+			upper, high := e.YMM(), e.XMM()
+			e.VPSRLD(operand.U8(16), x, upper)
+			e.VEXTRACTI128(operand.U8(1), upper, high)
+			e.VPACKUSDW(high, upper.AsX(), high)
+			if part.Kind == loop.None {
+				e.VMOVDQU(high, m)
+			} else {
+				e.halves(part, m, high)
+			}
+		},
 	},
 	lower: func(e *emitter, n rule.Node, x, y, z, dst reg.Register) {
 		switch n.Op {
@@ -48,12 +73,14 @@ var AVX2 = ISA{
 			lower(e, n, x, y, dst)
 		}
 	},
-	widen: func(e *emitter, x reg.VecVirtual) []reg.VecVirtual {
-		low, high, upper := e.YMM(), e.YMM(), e.XMM()
-		e.VCVTPS2PD(x.AsX(), low)
-		e.VEXTRACTF128(operand.U8(1), x, upper)
-		e.VCVTPS2PD(upper, high)
-		return []reg.VecVirtual{low, high}
+	widen: func(e *emitter, x reg.VecVirtual, half int, dst reg.VecVirtual) {
+		part := x.AsX()
+		if half > 0 {
+			upper := e.XMM()
+			e.VEXTRACTF128(operand.U8(1), x, upper)
+			part = upper
+		}
+		e.VCVTPS2PD(part, dst)
 	},
 	addProduct: func(e *emitter, x, y, sum reg.VecVirtual) {
 		product := e.YMM()
@@ -113,14 +140,28 @@ const (
 	mostRoot  = 0x7f7fffff // the largest number
 )
 
-// vectorOf is a constant in every lane, in memory.
-func (e *emitter) vectorOf(bits uint32) operand.Mem {
-	if _, ok := e.vectorsOf[bits]; !ok {
-		words := make([]uint32, e.t.lanes)
-		for k := range words {
-			words[k] = bits
-		}
-		e.vectorsOf[bits] = e.data(fmt.Sprintf("all%08x", bits), words)
+// halves moves the elements of 16 bits of a part, of which AVX2 knows no masked move,
+// one by one: to a place where there is room for a vector, or from there, where x is
+// stored first.
+func (e *emitter) halves(part loop.Reg, m operand.Mem, x reg.VecVirtual) operand.Mem {
+	whole := e.AllocLocal(16)
+	from, to := m, whole
+	if x != nil {
+		from, to = whole, m
+		e.VMOVDQU(x, whole)
 	}
-	return e.vectorsOf[bits]
+	k, element, again := e.GP64(), e.GP32(), e.label("half")
+	at := func(m operand.Mem) operand.Mem {
+		base := e.GP64()
+		e.LEAQ(m, base)
+		return operand.Mem{Base: base, Index: k, Scale: 2, Disp: -2}
+	}
+	from, to = at(from), at(to)
+	e.MOVQ(e.left[part], k)
+	e.Label(again)
+	e.MOVWLZX(from, element)
+	e.MOVW(element.As16(), to)
+	e.DECQ(k)
+	e.JNE(operand.LabelRef(again))
+	return whole
 }

@@ -3,6 +3,7 @@ package amd64
 import (
 	"maps"
 
+	"github.com/lockstep-go/lockstep/gen/loop"
 	"github.com/lockstep-go/lockstep/gen/rule"
 
 	"github.com/mmcloughlin/avo/operand"
@@ -11,27 +12,52 @@ import (
 
 // AVX512 has 32 registers of 16 lanes and eight mask registers.
 var AVX512 = ISA{
-	lanes:     16,
+	machine: loop.Machine{Lanes: 16, Wide: 4, Rows: 4, Phases: true, Masks: true, Signs: true,
+		Helpers: map[rule.Op][]uint32{rule.Flush: {minusZero}}},
 	registers: 32,
-	wide:      4,
-	rows:      4,
-	phases:    true,
 	vector:    func(e *emitter) reg.VecVirtual { return e.ZMM() },
 	mask:      func(e *emitter) reg.Register { return e.K() },
-	tail: func(e *emitter, left reg.GPVirtual) memory {
-		bits, mask := e.GP32(), e.K()
+	first: func(e *emitter, left reg.GPVirtual, part reg.Register) {
+		bits := e.GP32()
 		e.MOVL(operand.U32(0xffff), bits)
 		e.BZHIL(left.As32(), bits, bits)
-		e.KMOVW(bits, mask)
-		return memory{
-			load:  func(m operand.Mem, v reg.VecVirtual) { e.VMOVUPS_Z(m, mask, v) },
-			store: func(v reg.VecVirtual, m operand.Mem) { e.VMOVUPS(v, mask, m) },
-			only: func(x reg.VecVirtual) reg.VecVirtual {
-				part := e.ZMM()
-				e.VMOVAPS_Z(x, mask, part)
-				return part
-			},
-		}
+		e.KMOVW(bits, part)
+	},
+	only: func(e *emitter, part reg.Register, x, dst reg.VecVirtual) { e.VMOVAPS_Z(x, part, dst) },
+	load: [types]func(*emitter, operand.Mem, loop.Reg, reg.VecVirtual){
+		rule.F32: func(e *emitter, m operand.Mem, part loop.Reg, dst reg.VecVirtual) {
+			if part.Kind == loop.None {
+				e.VMOVUPS(m, dst)
+			} else {
+				e.VMOVUPS_Z(m, e.register(part), dst)
+			}
+		},
+		rule.BF16: func(e *emitter, m operand.Mem, part loop.Reg, dst reg.VecVirtual) {
+			if part.Kind == loop.None {
+				e.VPMOVZXWD(m, dst)
+			} else {
+				e.VPMOVZXWD_Z(m, e.register(part), dst)
+			}
+			e.VPSLLD(operand.U8(16), dst, dst)
+		},
+	},
+	store: [types]func(*emitter, reg.VecVirtual, loop.Reg, operand.Mem){
+		rule.F32: func(e *emitter, x reg.VecVirtual, part loop.Reg, m operand.Mem) {
+			if part.Kind == loop.None {
+				e.VMOVUPS(x, m)
+			} else {
+				e.VMOVUPS(x, e.register(part), m)
+			}
+		},
+		rule.BF16: func(e *emitter, x reg.VecVirtual, part loop.Reg, m operand.Mem) {
+			upper := e.ZMM()
+			e.VPSRLD(operand.U8(16), x, upper)
+			if part.Kind == loop.None {
+				e.VPMOVDW(upper, m)
+			} else {
+				e.VPMOVDW(upper, e.register(part), m)
+			}
+		},
 	},
 	lower: func(e *emitter, n rule.Node, x, y, z, dst reg.Register) {
 		switch n.Op {
@@ -52,35 +78,40 @@ var AVX512 = ISA{
 			lower(e, n, x, y, dst)
 		}
 	},
-	widen: func(e *emitter, x reg.VecVirtual) []reg.VecVirtual {
-		low, high, upper := e.ZMM(), e.ZMM(), e.YMM()
-		e.VCVTPS2PD(x.AsY(), low)
-		e.VEXTRACTF64X4(operand.U8(1), x, upper)
-		e.VCVTPS2PD(upper, high)
-		return []reg.VecVirtual{low, high}
+	widen: func(e *emitter, x reg.VecVirtual, half int, dst reg.VecVirtual) {
+		part := x.AsY()
+		if half > 0 {
+			upper := e.YMM()
+			e.VEXTRACTF64X4(operand.U8(1), x, upper)
+			part = upper
+		}
+		e.VCVTPS2PD(part, dst)
 	},
 	addProduct: func(e *emitter, x, y, sum reg.VecVirtual) { e.VFMADD231PD(y, x, sum) },
 	fuse:       fuse512,
-	constants:  map[rule.Op][]uint32{rule.Flush: {minusZero}},
 }
 
 // fuse512 flushes as it loads, and squares as it flushes: a mask costs nothing there.
-func fuse512(b *body, id int, get func(id int) reg.Register, at func(buffer int) operand.Mem) reg.Register {
-	e := b.emitter
-	n := e.r.Nodes[id]
-	switch x := e.r.Nodes[n.X]; {
-	case n.Op == rule.Flush && b.only == nil && x.Op == rule.Load && e.flushedLoad(n.X):
-		keep, v := e.K(), e.ZMM()
-		e.VPTESTMD(at(x.X), get(n.Y), keep)
-		e.VMOVUPS_Z(at(x.X), keep, v)
-		return v
-	case n.Op == rule.Mul && n.X == n.Y && x.Op == rule.Flush && e.squaredOnly(n.X):
-		keep, v, y := e.K(), e.ZMM(), get(x.X)
-		e.VPTESTMD(get(x.Y), y, keep)
-		e.VMULPS_Z(y, y, keep, v)
-		return v
+func fuse512(e *emitter, k int, in loop.Inst) bool {
+	insts := e.p.Insts
+	if e.isFlushed(k) || e.isSquared(k) {
+		e.late[k] = true
+		return true
 	}
-	return nil
+	if in.Op != loop.Compute || in.X.Kind == loop.None || !e.late[e.set[in.X]] {
+		return false
+	}
+	keep, dst := e.K(), e.vector(in.Dst)
+	switch from := insts[e.set[in.X]]; from.Op {
+	case loop.Load:
+		e.VPTESTMD(e.memory(from.Mem), e.register(in.Y), keep)
+		e.VMOVUPS_Z(e.memory(from.Mem), keep, dst)
+	default:
+		y := e.register(from.X)
+		e.VPTESTMD(e.register(from.Y), y, keep)
+		e.VMULPS_Z(y, y, keep, dst)
+	}
+	return true
 }
 
 const minusZero = 1 << 31
@@ -114,9 +145,9 @@ func newtons512(n int) ISA {
 }
 
 func withRoots(t ISA, root func(k int) rootFunc, constants ...uint32) ISA {
-	t.root, t.constants = root, maps.Clone(t.constants)
+	t.root, t.machine.Helpers = root, maps.Clone(t.machine.Helpers)
 	if len(constants) > 0 {
-		t.constants[rule.Sqrt] = constants
+		t.machine.Helpers[rule.Sqrt] = constants
 	}
 	return t
 }

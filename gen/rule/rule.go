@@ -159,7 +159,8 @@ type Rule struct {
 	Effects    []Effect
 	Usual      []Assumption
 
-	seen map[Node]int
+	seen      map[Node]int
+	redundant map[int]Assumption
 }
 
 // A Reduction is a parameter that receives the lanes of a reduction.

@@ -243,27 +243,29 @@ func TestSpecialize(t *testing.T) {
 		s.Move(m1.Mul(step))
 	})
 	usual := r.Specialize(r.Usual)
-	if want := []Assumption{{0, IsBits, bits(1)}, {1, IsBits, 0}, {2, IsBits, 0}, {4, IsPositive, 0}}; !slices.Equal(r.Usual, want) || usual.Usual != nil {
+	if want := []Assumption{{0, IsBits, bits(1)}, {1, IsBits, 0}, {2, IsBits, 0}, {5, IsPositive, 0}}; !slices.Equal(r.Usual, want) || usual.Usual != nil {
 		t.Errorf("assumptions %v, want %v", r.Usual, want)
 	}
-	if done := counts(r); done[Mul] != 5 || done[Select] != 3 || done[Flush] != 1 {
+	if done := counts(r); done[Mul] != 5 || done[Select] != 3 || done[Flush] != 2 {
 		t.Errorf("the rule has %v", done)
 	}
 	if done := counts(usual); done[Mul] != 2 || done[Select] != 0 || done[Flush] != 1 || done[Add] != 1 || done[Sub] != 2 {
 		t.Errorf("what it comes to has %v", done)
 	}
-	scalars := []uint32{bits(1), 0, 0, 0x003fffff, bits(.25), bits(.5)}
-	for _, x := range []uint32{0, sign, 1, 0x0f000000, bits(-3), inf, nan} {
-		for _, y := range []uint32{0, sign, 1, 0x0f000000, bits(-3), inf} {
-			var got [2][3][]float32
-			for k, r := range []*Rule{r, usual} {
-				got[k] = [3][]float32{{math.Float32frombits(x)}, {math.Float32frombits(y)}, {.5}}
-				r.Eval(Args{Buffers: got[k][:], Scalars: scalars})
-			}
-			for b := range got[0] {
-				a, b := bits(got[0][b][0]), bits(got[1][b][0])
-				if a != b && (a&^sign <= inf || b&^sign <= inf) {
-					t.Errorf("%#x and %#x become %#x, want %#x", x, y, b, a)
+	for _, first := range []uint32{0, 0x0003ffff, 0x003fffff, 0x0fffffff} {
+		scalars := []uint32{bits(1), 0, 0, 0x003fffff, first, bits(.25), bits(.5)}
+		for _, x := range []uint32{0, sign, 1, 0x0f000000, bits(-3), inf, nan} {
+			for _, y := range []uint32{0, sign, 1, 0x0f000000, bits(-3), inf} {
+				var got [2][3][]float32
+				for k, r := range []*Rule{r, usual} {
+					got[k] = [3][]float32{{math.Float32frombits(x)}, {math.Float32frombits(y)}, {.5}}
+					r.Eval(Args{Buffers: got[k][:], Scalars: scalars})
+				}
+				for b := range got[0] {
+					a, b := bits(got[0][b][0]), bits(got[1][b][0])
+					if a != b && (a&^sign <= inf || b&^sign <= inf) {
+						t.Errorf("%#x and %#x become %#x, want %#x", x, y, b, a)
+					}
 				}
 			}
 		}

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -32,6 +33,15 @@ func (r *Rule) Usually(scalar Value, cond Condition, x float32) {
 	}
 }
 
+// Redundant notes that a node may be its first operand where a scalar has a value: what
+// is computed from it is the same then.
+func (r *Rule) Redundant(node, scalar Value, x float32) {
+	if r.redundant == nil {
+		r.redundant = map[int]Assumption{}
+	}
+	r.redundant[node.id] = Assumption{r.Nodes[scalar.id].X, IsBits, math.Float32bits(x)}
+}
+
 const one = 0x3f800000 // 1
 
 // Specialize is what the rule comes to under assumptions, with the same result to
@@ -52,6 +62,8 @@ func (r *Rule) Specialize(assumed []Assumption) *Rule {
 			same[id] = n.X
 		case n.Op == Mul && c.assumes(n.X, one):
 			same[id] = n.Y
+		case c.isRedundant(id):
+			same[id] = n.X
 		case n.Op == Select && c.holds(c.Nodes[n.X]):
 			same[id] = n.Y
 		}
@@ -72,6 +84,12 @@ func (r *Rule) Scaled() []Assumption {
 		return nil
 	}
 	return rest
+}
+
+// isRedundant reports whether a node may be its first operand.
+func (r *Rule) isRedundant(id int) bool {
+	a, ok := r.redundant[id]
+	return ok && slices.Contains(r.Usual, a)
 }
 
 // assumes reports whether a node is a scalar that is assumed to have these bits.

@@ -8,19 +8,19 @@ package rule
 //	p ← p - (u + p·decay)
 type Step struct {
 	*Rule
-	p                      Value
-	scale, l2, decay, drop Value
-	still                  bool // usually parameters do not decay
+	p                             Value
+	scale, l2, decay, drop, first Value
+	still                         bool // usually parameters do not decay
 }
 
 // CommonScalars are the scalars that every step has first: Common in package fallback.
-var CommonScalars = []string{"scale", "l2", "decay", "drop"}
+var CommonScalars = []string{"scale", "l2", "decay", "drop", "first"}
 
 // Step defines the rule of a step, whose first buffer is p.
 func (s *Set) Step(name, doc string, build func(s *Step)) *Rule {
 	return s.Define(name, doc, func(r *Rule) {
 		step := &Step{Rule: r, p: r.Buffer("p")}
-		for k, v := range []*Value{&step.scale, &step.l2, &step.decay, &step.drop} {
+		for k, v := range []*Value{&step.scale, &step.l2, &step.decay, &step.drop, &step.first} {
 			*v = r.Scalar(CommonScalars[k])
 		}
 		build(step)
@@ -31,14 +31,23 @@ func (s *Set) Step(name, doc string, build func(s *Step)) *Rule {
 func (s *Step) Param() Value { return s.p }
 
 // Gradient declares the next buffer, the gradient, and is what a step takes it for.
-func (s *Step) Gradient() Value { return s.Drop(s.WholeGradient(), s.drop) }
+func (s *Step) Gradient() Value {
+	g := s.Buffer("g")
+	first := s.Drop(g, s.first.And(s.drop))
+	// What is dropped before it is multiplied by 1 is dropped afterwards too.
+	s.Redundant(first, s.scale, 1)
+	return s.Drop(s.scaled(first), s.drop)
+}
 
 // WholeGradient is Gradient for rules to which the smallest number is as good as the
 // largest, such as those that look at signs: none is dropped.
-func (s *Step) WholeGradient() Value {
+func (s *Step) WholeGradient() Value { return s.scaled(s.Buffer("g")) }
+
+// scaled is the gradient with its factor and the penalty's.
+func (s *Step) scaled(g Value) Value {
 	s.Usually(s.scale, IsBits, 1)
 	s.Usually(s.l2, IsBits, 0)
-	x := s.Buffer("g").Mul(s.scale)
+	x := g.Mul(s.scale)
 	return s.unless0(s.l2, x, x.Add(s.p.Mul(s.l2)))
 }
 

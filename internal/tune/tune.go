@@ -17,7 +17,7 @@ const (
 
 	// LongBody is the number of operations of a rule beyond which a vector is work
 	// enough for an iteration of its kernel, on NEON two.
-	LongBody = 27
+	LongBody = 26
 
 	// FetchAhead is how many tensors ahead a list's kernel fetches buffers into the
 	// cache, and FetchLines how many lines of each: the processor, which looks for

@@ -17,79 +17,79 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //
 //
 // func Copy(list [][]float32)
-// Requires: AVX, AVX2, MMX+
+// Requires: AVX, AVX2
 TEXT ·Copy(SB), NOSPLIT, $0-24
-	MOVQ   list_base+0(FP), CX
-	MOVQ   list_len+8(FP), DX
-	IMUL3Q $+24, DX, DX
-	ADDQ   CX, DX
-	CMPQ   CX, DX
+	MOVQ   list_base+0(FP), AX
+	MOVQ   list_len+8(FP), CX
+	IMUL3Q $+24, CX, CX
+	ADDQ   AX, CX
+	CMPQ   AX, CX
 	JGE    end
-	LEAQ   -48(DX), R8
+	LEAQ   -48(CX), DX
 
 entry:
-	LEAQ       288(CX), AX
-	CMPQ       AX, R8
+	LEAQ       288(AX), BX
+	CMPQ       BX, DX
 	JG         near
-	MOVQ       (AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       24(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
+	MOVQ       (BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
 
 near:
-	MOVQ 8(CX), DI
-	MOVQ (CX), BX
-	MOVQ 24(CX), SI
-	XORQ AX, AX
-	MOVQ DI, R9
+	MOVQ 8(AX), BX
+	MOVQ (AX), SI
+	MOVQ 24(AX), DI
+	XORQ R8, R8
+	MOVQ BX, R9
 	ANDQ $-32, R9
-	CMPQ AX, R9
+	CMPQ R8, R9
 	JGE  mainend
 
 main:
-	VMOVUPS (SI)(AX*4), Y0
-	VMOVUPS Y0, (BX)(AX*4)
-	VMOVUPS 32(SI)(AX*4), Y0
-	VMOVUPS Y0, 32(BX)(AX*4)
-	VMOVUPS 64(SI)(AX*4), Y0
-	VMOVUPS Y0, 64(BX)(AX*4)
-	VMOVUPS 96(SI)(AX*4), Y0
-	VMOVUPS Y0, 96(BX)(AX*4)
-	ADDQ    $+32, AX
-	CMPQ    AX, R9
+	VMOVUPS (DI)(R8*4), Y0
+	VMOVUPS Y0, (SI)(R8*4)
+	VMOVUPS 32(DI)(R8*4), Y0
+	VMOVUPS Y0, 32(SI)(R8*4)
+	VMOVUPS 64(DI)(R8*4), Y0
+	VMOVUPS Y0, 64(SI)(R8*4)
+	VMOVUPS 96(DI)(R8*4), Y0
+	VMOVUPS Y0, 96(SI)(R8*4)
+	ADDQ    $+32, R8
+	CMPQ    R8, R9
 	JLT     main
 
 mainend:
-	MOVQ DI, R9
+	MOVQ BX, R9
 	ANDQ $-8, R9
-	CMPQ AX, R9
+	CMPQ R8, R9
 	JGE  loopend
 
 loop:
-	VMOVUPS (SI)(AX*4), Y0
-	VMOVUPS Y0, (BX)(AX*4)
-	ADDQ    $+8, AX
-	CMPQ    AX, R9
+	VMOVUPS (DI)(R8*4), Y0
+	VMOVUPS Y0, (SI)(R8*4)
+	ADDQ    $+8, R8
+	CMPQ    R8, R9
 	JLT     loop
 
 loopend:
-	SUBQ         AX, DI
+	SUBQ         R8, BX
 	JE           done
-	VMOVD        DI, X0
+	VMOVD        BX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	VMASKMOVPS   (SI)(AX*4), Y0, Y1
-	VMASKMOVPS   Y1, Y0, (BX)(AX*4)
+	VMASKMOVPS   (DI)(R8*4), Y0, Y1
+	VMASKMOVPS   Y1, Y0, (SI)(R8*4)
 
 done:
-	ADDQ $+48, CX
-	CMPQ CX, DX
+	ADDQ $+48, AX
+	CMPQ AX, CX
 	JLT  entry
 
 end:

@@ -17,80 +17,80 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //
 //
 // func Flip(list [][]float32)
-// Requires: AVX, AVX2, MMX+
+// Requires: AVX, AVX2
 TEXT ·Flip(SB), NOSPLIT, $0-24
-	MOVQ         list_base+0(FP), CX
-	MOVQ         list_len+8(FP), DX
-	IMUL3Q       $+24, DX, DX
-	ADDQ         CX, DX
-	CMPQ         CX, DX
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
 	JGE          end
 	VBROADCASTSS word80000000<>+0(SB), Y0
-	LEAQ         -24(DX), DI
+	LEAQ         -24(CX), DX
 
 entry:
-	LEAQ       144(CX), AX
-	CMPQ       AX, DI
+	LEAQ       144(AX), BX
+	CMPQ       BX, DX
 	JG         near
-	MOVQ       (AX), AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 64(AX)
-	PREFETCHT0 128(AX)
-	PREFETCHT0 192(AX)
+	MOVQ       (BX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
 
 near:
-	MOVQ 8(CX), SI
-	MOVQ (CX), BX
-	XORQ AX, AX
-	MOVQ SI, R8
+	MOVQ 8(AX), BX
+	MOVQ (AX), SI
+	XORQ DI, DI
+	MOVQ BX, R8
 	ANDQ $-32, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  mainend
 
 main:
-	VMOVUPS (BX)(AX*4), Y1
+	VMOVUPS (SI)(DI*4), Y1
 	VXORPS  Y0, Y1, Y1
-	VMOVUPS Y1, (BX)(AX*4)
-	VMOVUPS 32(BX)(AX*4), Y1
+	VMOVUPS Y1, (SI)(DI*4)
+	VMOVUPS 32(SI)(DI*4), Y1
 	VXORPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(BX)(AX*4)
-	VMOVUPS 64(BX)(AX*4), Y1
+	VMOVUPS Y1, 32(SI)(DI*4)
+	VMOVUPS 64(SI)(DI*4), Y1
 	VXORPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(BX)(AX*4)
-	VMOVUPS 96(BX)(AX*4), Y1
+	VMOVUPS Y1, 64(SI)(DI*4)
+	VMOVUPS 96(SI)(DI*4), Y1
 	VXORPS  Y0, Y1, Y1
-	VMOVUPS Y1, 96(BX)(AX*4)
-	ADDQ    $+32, AX
-	CMPQ    AX, R8
+	VMOVUPS Y1, 96(SI)(DI*4)
+	ADDQ    $+32, DI
+	CMPQ    DI, R8
 	JLT     main
 
 mainend:
-	MOVQ SI, R8
+	MOVQ BX, R8
 	ANDQ $-8, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(AX*4), Y1
+	VMOVUPS (SI)(DI*4), Y1
 	VXORPS  Y0, Y1, Y1
-	VMOVUPS Y1, (BX)(AX*4)
-	ADDQ    $+8, AX
-	CMPQ    AX, R8
+	VMOVUPS Y1, (SI)(DI*4)
+	ADDQ    $+8, DI
+	CMPQ    DI, R8
 	JLT     loop
 
 loopend:
-	SUBQ         AX, SI
+	SUBQ         DI, BX
 	JE           done
-	VMOVD        SI, X1
+	VMOVD        BX, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     lanes<>+0(SB), Y1, Y1
-	VMASKMOVPS   (BX)(AX*4), Y1, Y2
+	VMASKMOVPS   (SI)(DI*4), Y1, Y2
 	VXORPS       Y0, Y2, Y2
-	VMASKMOVPS   Y2, Y1, (BX)(AX*4)
+	VMASKMOVPS   Y2, Y1, (SI)(DI*4)
 
 done:
-	ADDQ $+24, CX
-	CMPQ CX, DX
+	ADDQ $+24, AX
+	CMPQ AX, CX
 	JLT  entry
 
 end:

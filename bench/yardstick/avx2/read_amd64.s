@@ -19,125 +19,125 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Read(y []float32, x []float32, rows []float32)
 // Requires: AVX, AVX2
 TEXT ·Read(SB), NOSPLIT, $0-72
-	MOVQ y_len+8(FP), CX
-	MOVQ y_base+0(FP), DX
-	MOVQ x_base+24(FP), BX
-	MOVQ rows_base+48(FP), AX
-	MOVQ rows_len+56(FP), SI
-	XORQ DI, DI
-	MOVQ SI, R9
-	SUBQ $+2, R9
-	CMPQ DI, R9
+	MOVQ y_len+8(FP), AX
+	MOVQ y_base+0(FP), CX
+	MOVQ x_base+24(FP), DX
+	MOVQ rows_base+48(FP), BX
+	MOVQ rows_len+56(FP), BX
+	XORQ SI, SI
+	MOVQ BX, DI
+	SUBQ $+2, DI
+	CMPQ SI, DI
 	JG   rows2end
 
 rows2:
-	LEAQ (BX)(CX*4), R8
-	XORQ AX, AX
-	MOVQ CX, R10
+	LEAQ (DX)(AX*4), R8
+	XORQ R9, R9
+	MOVQ AX, R10
 	ANDQ $-32, R10
-	CMPQ AX, R10
+	CMPQ R9, R10
 	JGE  rows2mainend
 
 rows2main:
-	VMOVUPS (BX)(AX*4), Y0
-	VMOVUPS (R8)(AX*4), Y0
-	VMOVUPS Y0, (DX)(AX*4)
-	VMOVUPS 32(BX)(AX*4), Y0
-	VMOVUPS 32(R8)(AX*4), Y0
-	VMOVUPS Y0, 32(DX)(AX*4)
-	VMOVUPS 64(BX)(AX*4), Y0
-	VMOVUPS 64(R8)(AX*4), Y0
-	VMOVUPS Y0, 64(DX)(AX*4)
-	VMOVUPS 96(BX)(AX*4), Y0
-	VMOVUPS 96(R8)(AX*4), Y0
-	VMOVUPS Y0, 96(DX)(AX*4)
-	ADDQ    $+32, AX
-	CMPQ    AX, R10
+	VMOVUPS (DX)(R9*4), Y0
+	VMOVUPS (R8)(R9*4), Y0
+	VMOVUPS Y0, (CX)(R9*4)
+	VMOVUPS 32(DX)(R9*4), Y0
+	VMOVUPS 32(R8)(R9*4), Y0
+	VMOVUPS Y0, 32(CX)(R9*4)
+	VMOVUPS 64(DX)(R9*4), Y0
+	VMOVUPS 64(R8)(R9*4), Y0
+	VMOVUPS Y0, 64(CX)(R9*4)
+	VMOVUPS 96(DX)(R9*4), Y0
+	VMOVUPS 96(R8)(R9*4), Y0
+	VMOVUPS Y0, 96(CX)(R9*4)
+	ADDQ    $+32, R9
+	CMPQ    R9, R10
 	JLT     rows2main
 
 rows2mainend:
-	MOVQ CX, R10
+	MOVQ AX, R10
 	ANDQ $-8, R10
-	CMPQ AX, R10
+	CMPQ R9, R10
 	JGE  rows2loopend
 
 rows2loop:
-	VMOVUPS (BX)(AX*4), Y0
-	VMOVUPS (R8)(AX*4), Y0
-	VMOVUPS Y0, (DX)(AX*4)
-	ADDQ    $+8, AX
-	CMPQ    AX, R10
+	VMOVUPS (DX)(R9*4), Y0
+	VMOVUPS (R8)(R9*4), Y0
+	VMOVUPS Y0, (CX)(R9*4)
+	ADDQ    $+8, R9
+	CMPQ    R9, R10
 	JLT     rows2loop
 
 rows2loopend:
-	MOVQ         CX, R10
-	SUBQ         AX, R10
+	MOVQ         AX, R10
+	SUBQ         R9, R10
 	JE           rows2done
 	VMOVD        R10, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	VMASKMOVPS   (BX)(AX*4), Y0, Y1
-	VMASKMOVPS   (R8)(AX*4), Y0, Y1
-	VMASKMOVPS   Y1, Y0, (DX)(AX*4)
+	VMASKMOVPS   (DX)(R9*4), Y0, Y1
+	VMASKMOVPS   (R8)(R9*4), Y0, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(R9*4)
 
 rows2done:
-	LEAQ (R8)(CX*4), BX
-	ADDQ $+2, DI
-	CMPQ DI, R9
+	LEAQ (R8)(AX*4), DX
+	ADDQ $+2, SI
+	CMPQ SI, DI
 	JLE  rows2
 
 rows2end:
-	SUBQ $+1, SI
-	CMPQ DI, SI
+	SUBQ $+1, BX
+	CMPQ SI, BX
 	JG   rows1end
 
 rows1:
-	XORQ AX, AX
-	MOVQ CX, R8
-	ANDQ $-32, R8
-	CMPQ AX, R8
+	XORQ R9, R9
+	MOVQ AX, DI
+	ANDQ $-32, DI
+	CMPQ R9, DI
 	JGE  rows1mainend
 
 rows1main:
-	VMOVUPS (BX)(AX*4), Y0
-	VMOVUPS Y0, (DX)(AX*4)
-	VMOVUPS 32(BX)(AX*4), Y0
-	VMOVUPS Y0, 32(DX)(AX*4)
-	VMOVUPS 64(BX)(AX*4), Y0
-	VMOVUPS Y0, 64(DX)(AX*4)
-	VMOVUPS 96(BX)(AX*4), Y0
-	VMOVUPS Y0, 96(DX)(AX*4)
-	ADDQ    $+32, AX
-	CMPQ    AX, R8
+	VMOVUPS (DX)(R9*4), Y0
+	VMOVUPS Y0, (CX)(R9*4)
+	VMOVUPS 32(DX)(R9*4), Y0
+	VMOVUPS Y0, 32(CX)(R9*4)
+	VMOVUPS 64(DX)(R9*4), Y0
+	VMOVUPS Y0, 64(CX)(R9*4)
+	VMOVUPS 96(DX)(R9*4), Y0
+	VMOVUPS Y0, 96(CX)(R9*4)
+	ADDQ    $+32, R9
+	CMPQ    R9, DI
 	JLT     rows1main
 
 rows1mainend:
-	MOVQ CX, R8
-	ANDQ $-8, R8
-	CMPQ AX, R8
+	MOVQ AX, DI
+	ANDQ $-8, DI
+	CMPQ R9, DI
 	JGE  rows1loopend
 
 rows1loop:
-	VMOVUPS (BX)(AX*4), Y0
-	VMOVUPS Y0, (DX)(AX*4)
-	ADDQ    $+8, AX
-	CMPQ    AX, R8
+	VMOVUPS (DX)(R9*4), Y0
+	VMOVUPS Y0, (CX)(R9*4)
+	ADDQ    $+8, R9
+	CMPQ    R9, DI
 	JLT     rows1loop
 
 rows1loopend:
-	MOVQ         CX, R8
-	SUBQ         AX, R8
+	MOVQ         AX, DI
+	SUBQ         R9, DI
 	JE           rows1done
-	VMOVD        R8, X0
+	VMOVD        DI, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	VMASKMOVPS   (BX)(AX*4), Y0, Y1
-	VMASKMOVPS   Y1, Y0, (DX)(AX*4)
+	VMASKMOVPS   (DX)(R9*4), Y0, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(R9*4)
 
 rows1done:
-	LEAQ (BX)(CX*4), BX
-	ADDQ $+1, DI
-	CMPQ DI, SI
+	LEAQ (DX)(AX*4), DX
+	ADDQ $+1, SI
+	CMPQ SI, BX
 	JLE  rows1
 
 rows1end:

@@ -7,80 +7,80 @@
 //
 //
 // func Flip(list [][]float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Flip(SB), NOSPLIT, $0-24
-	MOVQ         list_base+0(FP), CX
-	MOVQ         list_len+8(FP), DX
-	IMUL3Q       $+24, DX, DX
-	ADDQ         CX, DX
-	CMPQ         CX, DX
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
 	JGE          end
 	VBROADCASTSS word80000000<>+0(SB), Z0
-	LEAQ         -24(DX), DI
+	LEAQ         -24(CX), DX
 
 entry:
-	LEAQ       144(CX), AX
-	CMPQ       AX, DI
+	LEAQ       144(AX), BX
+	CMPQ       BX, DX
 	JG         near
-	MOVQ       (AX), AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 64(AX)
-	PREFETCHT0 128(AX)
-	PREFETCHT0 192(AX)
+	MOVQ       (BX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
 
 near:
-	MOVQ 8(CX), SI
-	MOVQ (CX), BX
-	XORQ AX, AX
-	MOVQ SI, R8
+	MOVQ 8(AX), BX
+	MOVQ (AX), SI
+	XORQ DI, DI
+	MOVQ BX, R8
 	ANDQ $-64, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  mainend
 
 main:
-	VMOVUPS (BX)(AX*4), Z1
+	VMOVUPS (SI)(DI*4), Z1
 	VXORPS  Z0, Z1, Z1
-	VMOVUPS Z1, (BX)(AX*4)
-	VMOVUPS 64(BX)(AX*4), Z1
+	VMOVUPS Z1, (SI)(DI*4)
+	VMOVUPS 64(SI)(DI*4), Z1
 	VXORPS  Z0, Z1, Z1
-	VMOVUPS Z1, 64(BX)(AX*4)
-	VMOVUPS 128(BX)(AX*4), Z1
+	VMOVUPS Z1, 64(SI)(DI*4)
+	VMOVUPS 128(SI)(DI*4), Z1
 	VXORPS  Z0, Z1, Z1
-	VMOVUPS Z1, 128(BX)(AX*4)
-	VMOVUPS 192(BX)(AX*4), Z1
+	VMOVUPS Z1, 128(SI)(DI*4)
+	VMOVUPS 192(SI)(DI*4), Z1
 	VXORPS  Z0, Z1, Z1
-	VMOVUPS Z1, 192(BX)(AX*4)
-	ADDQ    $+64, AX
-	CMPQ    AX, R8
+	VMOVUPS Z1, 192(SI)(DI*4)
+	ADDQ    $+64, DI
+	CMPQ    DI, R8
 	JLT     main
 
 mainend:
-	MOVQ SI, R8
+	MOVQ BX, R8
 	ANDQ $-16, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(AX*4), Z1
+	VMOVUPS (SI)(DI*4), Z1
 	VXORPS  Z0, Z1, Z1
-	VMOVUPS Z1, (BX)(AX*4)
-	ADDQ    $+16, AX
-	CMPQ    AX, R8
+	VMOVUPS Z1, (SI)(DI*4)
+	ADDQ    $+16, DI
+	CMPQ    DI, R8
 	JLT     loop
 
 loopend:
-	SUBQ      AX, SI
+	SUBQ      DI, BX
 	JE        done
 	MOVL      $0x0000ffff, R8
-	BZHIL     SI, R8, R8
+	BZHIL     BX, R8, R8
 	KMOVW     R8, K1
-	VMOVUPS.Z (BX)(AX*4), K1, Z1
+	VMOVUPS.Z (SI)(DI*4), K1, Z1
 	VXORPS    Z0, Z1, Z1
-	VMOVUPS   Z1, K1, (BX)(AX*4)
+	VMOVUPS   Z1, K1, (SI)(DI*4)
 
 done:
-	ADDQ $+24, CX
-	CMPQ CX, DX
+	ADDQ $+24, AX
+	CMPQ AX, CX
 	JLT  entry
 
 end:

@@ -9,139 +9,139 @@
 // func Read(y []float32, x []float32, rows []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·Read(SB), NOSPLIT, $0-72
-	MOVQ y_len+8(FP), CX
-	MOVQ y_base+0(FP), DX
-	MOVQ x_base+24(FP), BX
-	MOVQ rows_base+48(FP), AX
-	MOVQ rows_len+56(FP), SI
-	XORQ DI, DI
-	MOVQ SI, R11
-	SUBQ $+4, R11
-	CMPQ DI, R11
+	MOVQ y_len+8(FP), AX
+	MOVQ y_base+0(FP), CX
+	MOVQ x_base+24(FP), DX
+	MOVQ rows_base+48(FP), BX
+	MOVQ rows_len+56(FP), BX
+	XORQ SI, SI
+	MOVQ BX, DI
+	SUBQ $+4, DI
+	CMPQ SI, DI
 	JG   rows4end
 
 rows4:
-	LEAQ (BX)(CX*4), R8
-	LEAQ (R8)(CX*4), R9
-	LEAQ (R9)(CX*4), R10
-	XORQ AX, AX
-	MOVQ CX, R12
+	LEAQ (DX)(AX*4), R8
+	LEAQ (R8)(AX*4), R9
+	LEAQ (R9)(AX*4), R10
+	XORQ R11, R11
+	MOVQ AX, R12
 	ANDQ $-64, R12
-	CMPQ AX, R12
+	CMPQ R11, R12
 	JGE  rows4mainend
 
 rows4main:
-	VMOVUPS (BX)(AX*4), Z0
-	VMOVUPS (R8)(AX*4), Z0
-	VMOVUPS (R9)(AX*4), Z0
-	VMOVUPS (R10)(AX*4), Z0
-	VMOVUPS Z0, (DX)(AX*4)
-	VMOVUPS 64(BX)(AX*4), Z0
-	VMOVUPS 64(R8)(AX*4), Z0
-	VMOVUPS 64(R9)(AX*4), Z0
-	VMOVUPS 64(R10)(AX*4), Z0
-	VMOVUPS Z0, 64(DX)(AX*4)
-	VMOVUPS 128(BX)(AX*4), Z0
-	VMOVUPS 128(R8)(AX*4), Z0
-	VMOVUPS 128(R9)(AX*4), Z0
-	VMOVUPS 128(R10)(AX*4), Z0
-	VMOVUPS Z0, 128(DX)(AX*4)
-	VMOVUPS 192(BX)(AX*4), Z0
-	VMOVUPS 192(R8)(AX*4), Z0
-	VMOVUPS 192(R9)(AX*4), Z0
-	VMOVUPS 192(R10)(AX*4), Z0
-	VMOVUPS Z0, 192(DX)(AX*4)
-	ADDQ    $+64, AX
-	CMPQ    AX, R12
+	VMOVUPS (DX)(R11*4), Z0
+	VMOVUPS (R8)(R11*4), Z0
+	VMOVUPS (R9)(R11*4), Z0
+	VMOVUPS (R10)(R11*4), Z0
+	VMOVUPS Z0, (CX)(R11*4)
+	VMOVUPS 64(DX)(R11*4), Z0
+	VMOVUPS 64(R8)(R11*4), Z0
+	VMOVUPS 64(R9)(R11*4), Z0
+	VMOVUPS 64(R10)(R11*4), Z0
+	VMOVUPS Z0, 64(CX)(R11*4)
+	VMOVUPS 128(DX)(R11*4), Z0
+	VMOVUPS 128(R8)(R11*4), Z0
+	VMOVUPS 128(R9)(R11*4), Z0
+	VMOVUPS 128(R10)(R11*4), Z0
+	VMOVUPS Z0, 128(CX)(R11*4)
+	VMOVUPS 192(DX)(R11*4), Z0
+	VMOVUPS 192(R8)(R11*4), Z0
+	VMOVUPS 192(R9)(R11*4), Z0
+	VMOVUPS 192(R10)(R11*4), Z0
+	VMOVUPS Z0, 192(CX)(R11*4)
+	ADDQ    $+64, R11
+	CMPQ    R11, R12
 	JLT     rows4main
 
 rows4mainend:
-	MOVQ CX, R12
+	MOVQ AX, R12
 	ANDQ $-16, R12
-	CMPQ AX, R12
+	CMPQ R11, R12
 	JGE  rows4loopend
 
 rows4loop:
-	VMOVUPS (BX)(AX*4), Z0
-	VMOVUPS (R8)(AX*4), Z0
-	VMOVUPS (R9)(AX*4), Z0
-	VMOVUPS (R10)(AX*4), Z0
-	VMOVUPS Z0, (DX)(AX*4)
-	ADDQ    $+16, AX
-	CMPQ    AX, R12
+	VMOVUPS (DX)(R11*4), Z0
+	VMOVUPS (R8)(R11*4), Z0
+	VMOVUPS (R9)(R11*4), Z0
+	VMOVUPS (R10)(R11*4), Z0
+	VMOVUPS Z0, (CX)(R11*4)
+	ADDQ    $+16, R11
+	CMPQ    R11, R12
 	JLT     rows4loop
 
 rows4loopend:
-	MOVQ      CX, R12
-	SUBQ      AX, R12
+	MOVQ      AX, R12
+	SUBQ      R11, R12
 	JE        rows4done
 	MOVL      $0x0000ffff, R13
 	BZHIL     R12, R13, R13
 	KMOVW     R13, K1
-	VMOVUPS.Z (BX)(AX*4), K1, Z0
-	VMOVUPS.Z (R8)(AX*4), K1, Z0
-	VMOVUPS.Z (R9)(AX*4), K1, Z0
-	VMOVUPS.Z (R10)(AX*4), K1, Z0
-	VMOVUPS   Z0, K1, (DX)(AX*4)
+	VMOVUPS.Z (DX)(R11*4), K1, Z0
+	VMOVUPS.Z (R8)(R11*4), K1, Z0
+	VMOVUPS.Z (R9)(R11*4), K1, Z0
+	VMOVUPS.Z (R10)(R11*4), K1, Z0
+	VMOVUPS   Z0, K1, (CX)(R11*4)
 
 rows4done:
-	LEAQ (R10)(CX*4), BX
-	ADDQ $+4, DI
-	CMPQ DI, R11
+	LEAQ (R10)(AX*4), DX
+	ADDQ $+4, SI
+	CMPQ SI, DI
 	JLE  rows4
 
 rows4end:
-	SUBQ $+1, SI
-	CMPQ DI, SI
+	SUBQ $+1, BX
+	CMPQ SI, BX
 	JG   rows1end
 
 rows1:
-	XORQ AX, AX
-	MOVQ CX, R8
-	ANDQ $-64, R8
-	CMPQ AX, R8
+	XORQ R11, R11
+	MOVQ AX, DI
+	ANDQ $-64, DI
+	CMPQ R11, DI
 	JGE  rows1mainend
 
 rows1main:
-	VMOVUPS (BX)(AX*4), Z0
-	VMOVUPS Z0, (DX)(AX*4)
-	VMOVUPS 64(BX)(AX*4), Z0
-	VMOVUPS Z0, 64(DX)(AX*4)
-	VMOVUPS 128(BX)(AX*4), Z0
-	VMOVUPS Z0, 128(DX)(AX*4)
-	VMOVUPS 192(BX)(AX*4), Z0
-	VMOVUPS Z0, 192(DX)(AX*4)
-	ADDQ    $+64, AX
-	CMPQ    AX, R8
+	VMOVUPS (DX)(R11*4), Z0
+	VMOVUPS Z0, (CX)(R11*4)
+	VMOVUPS 64(DX)(R11*4), Z0
+	VMOVUPS Z0, 64(CX)(R11*4)
+	VMOVUPS 128(DX)(R11*4), Z0
+	VMOVUPS Z0, 128(CX)(R11*4)
+	VMOVUPS 192(DX)(R11*4), Z0
+	VMOVUPS Z0, 192(CX)(R11*4)
+	ADDQ    $+64, R11
+	CMPQ    R11, DI
 	JLT     rows1main
 
 rows1mainend:
-	MOVQ CX, R8
-	ANDQ $-16, R8
-	CMPQ AX, R8
+	MOVQ AX, DI
+	ANDQ $-16, DI
+	CMPQ R11, DI
 	JGE  rows1loopend
 
 rows1loop:
-	VMOVUPS (BX)(AX*4), Z0
-	VMOVUPS Z0, (DX)(AX*4)
-	ADDQ    $+16, AX
-	CMPQ    AX, R8
+	VMOVUPS (DX)(R11*4), Z0
+	VMOVUPS Z0, (CX)(R11*4)
+	ADDQ    $+16, R11
+	CMPQ    R11, DI
 	JLT     rows1loop
 
 rows1loopend:
-	MOVQ      CX, R8
-	SUBQ      AX, R8
+	MOVQ      AX, DI
+	SUBQ      R11, DI
 	JE        rows1done
-	MOVL      $0x0000ffff, R9
-	BZHIL     R8, R9, R9
-	KMOVW     R9, K1
-	VMOVUPS.Z (BX)(AX*4), K1, Z0
-	VMOVUPS   Z0, K1, (DX)(AX*4)
+	MOVL      $0x0000ffff, R8
+	BZHIL     DI, R8, R8
+	KMOVW     R8, K1
+	VMOVUPS.Z (DX)(R11*4), K1, Z0
+	VMOVUPS   Z0, K1, (CX)(R11*4)
 
 rows1done:
-	LEAQ (BX)(CX*4), BX
-	ADDQ $+1, DI
-	CMPQ DI, SI
+	LEAQ (DX)(AX*4), DX
+	ADDQ $+1, SI
+	CMPQ SI, BX
 	JLE  rows1
 
 rows1end:

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 //
-// func AdaGrad(list [][]float32, c *[8]float32)
+// func AdaGrad(list [][]float32, c *[9]float32)
 // Requires: ASIMD
 TEXT ·AdaGrad(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -14,11 +14,11 @@ TEXT ·AdaGrad(SB), NOSPLIT, $0-32
 	CBZ R5, done
 	FMOVS 8(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 20(R3), F30
+	FMOVS 24(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 24(R3), F29
+	FMOVS 28(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 28(R3), F28
+	FMOVS 32(R3), F28
 	VDUP V28.S[0], V28.S4
 
 row:

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 //
-// func Adam(list [][]float32, c *[10]float32)
+// func Adam(list [][]float32, c *[11]float32)
 // Requires: ASIMD
 TEXT ·Adam(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -14,15 +14,15 @@ TEXT ·Adam(SB), NOSPLIT, $0-32
 	CBZ R5, done
 	FMOVS 8(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 16(R3), F30
+	FMOVS 20(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 20(R3), F29
+	FMOVS 24(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 24(R3), F28
+	FMOVS 28(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 32(R3), F27
+	FMOVS 36(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 36(R3), F26
+	FMOVS 40(R3), F26
 	VDUP V26.S[0], V26.S4
 
 row:

@@ -18,52 +18,72 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	rate = step / (√(a + epsIn) + eps)
 //	p ← soft(p - (x·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)
 //
-// func AdaGradProx(list [][]float32, c *[10]float32)
+// func AdaGradProx(list [][]float32, c *[11]float32)
 // Requires: AVX, AVX2
 TEXT ·AdaGradProx(SB), NOSPLIT, $96-32
-	MOVQ         c+24(FP), CX
-	MOVQ         list_base+0(FP), DX
-	MOVQ         list_len+8(FP), BX
-	IMUL3Q       $+24, BX, BX
-	ADDQ         DX, BX
-	CMPQ         DX, BX
+	MOVQ         c+24(FP), AX
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
 	JGE          end
-	CMPL         (CX), $0x3f800000
+	CMPL         (AX), $0x3f800000
 	JNE          general
-	CMPL         4(CX), $0x00000000
+	CMPL         4(AX), $0x00000000
 	JNE          general
-	VBROADCASTSS 8(CX), Y0
+	VBROADCASTSS 8(AX), Y0
 	VBROADCASTSS word3f800000<>+0(SB), Y1
-	VBROADCASTSS 12(CX), Y2
+	VBROADCASTSS 12(AX), Y2
 	VBROADCASTSS wordffffffff<>+0(SB), Y3
 	VXORPS       Y3, Y2, Y2
 	VBROADCASTSS word7fffffff<>+0(SB), Y3
 	VANDPS       Y3, Y2, Y2
-	VBROADCASTSS 20(CX), Y3
-	VBROADCASTSS 24(CX), Y4
-	VBROADCASTSS 28(CX), Y5
-	VBROADCASTSS 16(CX), Y6
+	VBROADCASTSS 24(AX), Y3
+	VBROADCASTSS 28(AX), Y4
+	VBROADCASTSS 32(AX), Y5
+	VBROADCASTSS 20(AX), Y6
 	VBROADCASTSS wordffffffff<>+0(SB), Y7
 	VXORPS       Y7, Y6, Y6
 	VBROADCASTSS word7fffffff<>+0(SB), Y7
 	VANDPS       Y7, Y6, Y6
 	VMOVUPS      Y6, (SP)
-	LEAQ         -72(BX), AX
+	LEAQ         -72(DX), BX
 
 usualentry:
-	MOVQ 8(DX), R9
-	MOVQ (DX), SI
-	MOVQ 24(DX), DI
-	MOVQ 48(DX), R8
-	XORQ AX, AX
-	MOVQ R9, R10
-	ANDQ $-32, R10
-	CMPQ AX, R10
+	LEAQ       432(CX), SI
+	CMPQ       SI, BX
+	JG         usualnear
+	MOVQ       (SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       24(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       48(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+
+usualnear:
+	MOVQ 8(CX), SI
+	MOVQ (CX), DI
+	MOVQ 24(CX), R8
+	MOVQ 48(CX), R9
+	XORQ R10, R10
+	MOVQ SI, R11
+	ANDQ $-32, R11
+	CMPQ R10, R11
 	JGE  usualmainend
 
 usualmain:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
+	VMOVUPS      (R9)(R10*4), Y6
+	VMOVUPS      (R8)(R10*4), Y7
 	VANDPS       Y2, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMOVUPS      (SP), Y8
@@ -71,11 +91,11 @@ usualmain:
 	VPSIGND      Y8, Y7, Y8
 	VMULPS       Y8, Y8, Y8
 	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
+	VMOVUPS      Y6, (R9)(R10*4)
 	VADDPS       Y3, Y6, Y6
 	VSQRTPS      Y6, Y6
-	VMOVUPS      32(R8)(AX*4), Y8
-	VMOVUPS      32(DI)(AX*4), Y9
+	VMOVUPS      32(R9)(R10*4), Y8
+	VMOVUPS      32(R8)(R10*4), Y9
 	VANDPS       Y2, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMOVUPS      (SP), Y10
@@ -83,11 +103,11 @@ usualmain:
 	VPSIGND      Y10, Y9, Y10
 	VMULPS       Y10, Y10, Y10
 	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(R8)(AX*4)
+	VMOVUPS      Y8, 32(R9)(R10*4)
 	VADDPS       Y3, Y8, Y8
 	VSQRTPS      Y8, Y8
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
+	VMOVUPS      64(R9)(R10*4), Y10
+	VMOVUPS      64(R8)(R10*4), Y11
 	VANDPS       Y2, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMOVUPS      (SP), Y12
@@ -95,11 +115,11 @@ usualmain:
 	VPSIGND      Y12, Y11, Y12
 	VMULPS       Y12, Y12, Y12
 	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
+	VMOVUPS      Y10, 64(R9)(R10*4)
 	VADDPS       Y3, Y10, Y10
 	VSQRTPS      Y10, Y10
-	VMOVUPS      96(R8)(AX*4), Y12
-	VMOVUPS      96(DI)(AX*4), Y13
+	VMOVUPS      96(R9)(R10*4), Y12
+	VMOVUPS      96(R8)(R10*4), Y13
 	VANDPS       Y2, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VMOVUPS      (SP), Y14
@@ -107,98 +127,98 @@ usualmain:
 	VPSIGND      Y14, Y13, Y14
 	VMULPS       Y14, Y14, Y14
 	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(R8)(AX*4)
+	VMOVUPS      Y12, 96(R9)(R10*4)
 	VADDPS       Y3, Y12, Y12
 	VSQRTPS      Y12, Y12
-	VMOVUPS      (SI)(AX*4), Y14
+	VMOVUPS      (DI)(R10*4), Y14
 	VADDPS       Y4, Y6, Y6
 	VDIVPS       Y6, Y5, Y6
 	VMULPS       Y6, Y7, Y7
 	VMULPS       Y0, Y14, Y15
 	VADDPS       Y15, Y7, Y7
 	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(CX), Y14
+	VBROADCASTSS 36(AX), Y14
 	VMULPS       Y14, Y6, Y14
 	VBROADCASTSS word80000000<>+0(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y7, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(CX), Y14
+	VBROADCASTSS 40(AX), Y14
 	VMULPS       Y14, Y6, Y6
 	VADDPS       Y1, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
+	VMOVUPS      Y6, (DI)(R10*4)
+	VMOVUPS      32(DI)(R10*4), Y6
 	VADDPS       Y4, Y8, Y7
 	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y9, Y8
 	VMULPS       Y0, Y6, Y9
 	VADDPS       Y9, Y8, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(CX), Y8
+	VBROADCASTSS 36(AX), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS word80000000<>+0(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(CX), Y8
+	VBROADCASTSS 40(AX), Y8
 	VMULPS       Y8, Y7, Y7
 	VADDPS       Y1, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
+	VMOVUPS      Y6, 32(DI)(R10*4)
+	VMOVUPS      64(DI)(R10*4), Y6
 	VADDPS       Y4, Y10, Y7
 	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y11, Y8
 	VMULPS       Y0, Y6, Y9
 	VADDPS       Y9, Y8, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(CX), Y8
+	VBROADCASTSS 36(AX), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS word80000000<>+0(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(CX), Y8
+	VBROADCASTSS 40(AX), Y8
 	VMULPS       Y8, Y7, Y7
 	VADDPS       Y1, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
+	VMOVUPS      Y6, 64(DI)(R10*4)
+	VMOVUPS      96(DI)(R10*4), Y6
 	VADDPS       Y4, Y12, Y7
 	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y13, Y8
 	VMULPS       Y0, Y6, Y9
 	VADDPS       Y9, Y8, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(CX), Y8
+	VBROADCASTSS 36(AX), Y8
 	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS word80000000<>+0(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(CX), Y8
+	VBROADCASTSS 40(AX), Y8
 	VMULPS       Y8, Y7, Y7
 	VADDPS       Y1, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R10
+	VMOVUPS      Y6, 96(DI)(R10*4)
+	ADDQ         $+32, R10
+	CMPQ         R10, R11
 	JLT          usualmain
 
 usualmainend:
-	MOVQ R9, R10
-	ANDQ $-8, R10
-	CMPQ AX, R10
+	MOVQ SI, R11
+	ANDQ $-8, R11
+	CMPQ R10, R11
 	JGE  usualloopend
 
 usualloop:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
+	VMOVUPS      (R9)(R10*4), Y6
+	VMOVUPS      (R8)(R10*4), Y7
 	VANDPS       Y2, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMOVUPS      (SP), Y8
@@ -206,8 +226,8 @@ usualloop:
 	VPSIGND      Y8, Y7, Y8
 	VMULPS       Y8, Y8, Y8
 	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (SI)(AX*4), Y8
+	VMOVUPS      Y6, (R9)(R10*4)
+	VMOVUPS      (DI)(R10*4), Y8
 	VADDPS       Y3, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VADDPS       Y4, Y6, Y6
@@ -216,30 +236,30 @@ usualloop:
 	VMULPS       Y0, Y8, Y9
 	VADDPS       Y9, Y7, Y7
 	VSUBPS       Y7, Y8, Y7
-	VBROADCASTSS 32(CX), Y8
+	VBROADCASTSS 36(AX), Y8
 	VMULPS       Y8, Y6, Y8
 	VBROADCASTSS word80000000<>+0(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y7, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 36(CX), Y8
+	VBROADCASTSS 40(AX), Y8
 	VMULPS       Y8, Y6, Y6
 	VADDPS       Y1, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, R10
+	VMOVUPS      Y6, (DI)(R10*4)
+	ADDQ         $+8, R10
+	CMPQ         R10, R11
 	JLT          usualloop
 
 usualloopend:
-	SUBQ         AX, R9
+	SUBQ         R10, SI
 	JE           usualdone
-	VMOVD        R9, X6
+	VMOVD        SI, X6
 	VPBROADCASTD X6, Y6
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	VMASKMOVPS   (R8)(AX*4), Y6, Y7
-	VMASKMOVPS   (DI)(AX*4), Y6, Y8
+	VMASKMOVPS   (R9)(R10*4), Y6, Y7
+	VMASKMOVPS   (R8)(R10*4), Y6, Y8
 	VANDPS       Y2, Y8, Y9
 	VPSIGND      Y9, Y8, Y8
 	VMOVUPS      (SP), Y9
@@ -247,8 +267,8 @@ usualloopend:
 	VPSIGND      Y9, Y8, Y9
 	VMULPS       Y9, Y9, Y9
 	VADDPS       Y9, Y7, Y7
-	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
-	VMASKMOVPS   (SI)(AX*4), Y6, Y9
+	VMASKMOVPS   Y7, Y6, (R9)(R10*4)
+	VMASKMOVPS   (DI)(R10*4), Y6, Y9
 	VADDPS       Y3, Y7, Y7
 	VSQRTPS      Y7, Y7
 	VADDPS       Y4, Y7, Y7
@@ -257,299 +277,164 @@ usualloopend:
 	VMULPS       Y0, Y9, Y10
 	VADDPS       Y10, Y8, Y8
 	VSUBPS       Y8, Y9, Y8
-	VBROADCASTSS 32(CX), Y9
+	VBROADCASTSS 36(AX), Y9
 	VMULPS       Y9, Y7, Y9
 	VBROADCASTSS word80000000<>+0(SB), Y10
 	VXORPS       Y10, Y9, Y10
 	VMAXPS       Y8, Y10, Y10
 	VMINPS       Y9, Y10, Y9
 	VSUBPS       Y9, Y8, Y8
-	VBROADCASTSS 36(CX), Y9
+	VBROADCASTSS 40(AX), Y9
 	VMULPS       Y9, Y7, Y7
 	VADDPS       Y1, Y7, Y7
 	VDIVPS       Y7, Y8, Y7
-	VMASKMOVPS   Y7, Y6, (SI)(AX*4)
+	VMASKMOVPS   Y7, Y6, (DI)(R10*4)
 
 usualdone:
-	ADDQ $+72, DX
-	CMPQ DX, BX
+	ADDQ $+72, CX
+	CMPQ CX, DX
 	JLT  usualentry
 	JMP  end
 
 general:
-	XORQ R9, R9
-	CMPL 4(CX), $0x00000000
+	XORQ BX, BX
+	CMPL 4(AX), $0x00000000
 	JNE  asked
-	MOVQ $-32, R9
+	MOVQ $-32, BX
 
 asked:
-	VBROADCASTSS (CX), Y0
-	VBROADCASTSS 8(CX), Y1
-	VBROADCASTSS word3f800000<>+0(SB), Y2
-	VBROADCASTSS 12(CX), Y3
-	VBROADCASTSS wordffffffff<>+0(SB), Y4
-	VXORPS       Y4, Y3, Y3
-	VBROADCASTSS word7fffffff<>+0(SB), Y4
-	VANDPS       Y4, Y3, Y3
-	VBROADCASTSS 20(CX), Y4
-	VBROADCASTSS 24(CX), Y5
-	VBROADCASTSS 16(CX), Y6
-	VBROADCASTSS wordffffffff<>+0(SB), Y7
-	VXORPS       Y7, Y6, Y6
-	VBROADCASTSS word7fffffff<>+0(SB), Y7
-	VANDPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SP)
-	VBROADCASTSS 4(CX), Y6
-	VBROADCASTSS word00000000<>+0(SB), Y7
-	VCMPPS       $0x00, Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SP)
-	LEAQ         -72(BX), AX
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 8(AX), Y1
+	VBROADCASTSS 16(AX), Y2
+	VBROADCASTSS 12(AX), Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS wordffffffff<>+0(SB), Y3
+	VXORPS       Y3, Y2, Y2
+	VBROADCASTSS word7fffffff<>+0(SB), Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS word3f800000<>+0(SB), Y3
+	VBROADCASTSS 12(AX), Y4
+	VBROADCASTSS wordffffffff<>+0(SB), Y5
+	VXORPS       Y5, Y4, Y4
+	VBROADCASTSS word7fffffff<>+0(SB), Y5
+	VANDPS       Y5, Y4, Y4
+	VBROADCASTSS 24(AX), Y5
+	VBROADCASTSS 28(AX), Y6
+	VBROADCASTSS 32(AX), Y7
+	VBROADCASTSS 36(AX), Y8
+	VBROADCASTSS 40(AX), Y9
+	VBROADCASTSS 20(AX), Y10
+	VBROADCASTSS wordffffffff<>+0(SB), Y11
+	VXORPS       Y11, Y10, Y10
+	VBROADCASTSS word7fffffff<>+0(SB), Y11
+	VANDPS       Y11, Y10, Y10
+	VMOVUPS      Y10, 32(SP)
+	VBROADCASTSS 4(AX), Y10
+	VBROADCASTSS word00000000<>+0(SB), Y11
+	VCMPPS       $0x00, Y11, Y10, Y10
+	VMOVUPS      Y10, 64(SP)
+	LEAQ         -72(DX), BX
 
 entry:
-	MOVQ 8(DX), R10
-	MOVQ (DX), SI
-	MOVQ 24(DX), DI
-	MOVQ 48(DX), R8
-	XORQ AX, AX
-	MOVQ R10, R11
-	ANDQ R9, R11
-	CMPQ AX, R11
-	JGE  mainend
-
-main:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VMULPS       Y0, Y7, Y7
-	VANDPS       Y3, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      32(SP), Y8
-	VANDPS       Y8, Y7, Y8
-	VPSIGND      Y8, Y7, Y8
-	VMULPS       Y8, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y4, Y6, Y6
-	VSQRTPS      Y6, Y6
-	VMOVUPS      32(R8)(AX*4), Y8
-	VMOVUPS      32(DI)(AX*4), Y9
-	VMULPS       Y0, Y9, Y9
-	VANDPS       Y3, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMOVUPS      32(SP), Y10
-	VANDPS       Y10, Y9, Y10
-	VPSIGND      Y10, Y9, Y10
-	VMULPS       Y10, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(R8)(AX*4)
-	VADDPS       Y4, Y8, Y8
-	VSQRTPS      Y8, Y8
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VMULPS       Y0, Y11, Y11
-	VANDPS       Y3, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMOVUPS      32(SP), Y12
-	VANDPS       Y12, Y11, Y12
-	VPSIGND      Y12, Y11, Y12
-	VMULPS       Y12, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y4, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VMOVUPS      96(R8)(AX*4), Y12
-	VMOVUPS      96(DI)(AX*4), Y13
-	VMULPS       Y0, Y13, Y13
-	VANDPS       Y3, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMOVUPS      32(SP), Y14
-	VANDPS       Y14, Y13, Y14
-	VPSIGND      Y14, Y13, Y14
-	VMULPS       Y14, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(R8)(AX*4)
-	VADDPS       Y4, Y12, Y12
-	VSQRTPS      Y12, Y12
-	VMOVUPS      (SI)(AX*4), Y14
-	VADDPS       Y5, Y6, Y6
-	VBROADCASTSS 28(CX), Y15
-	VDIVPS       Y6, Y15, Y6
-	VMULPS       Y6, Y7, Y7
-	VMULPS       Y1, Y14, Y15
-	VADDPS       Y15, Y7, Y7
-	VSUBPS       Y7, Y14, Y7
-	VBROADCASTSS 32(CX), Y14
-	VMULPS       Y14, Y6, Y14
-	VBROADCASTSS word80000000<>+0(SB), Y15
-	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y7, Y15, Y15
-	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y7, Y7
-	VBROADCASTSS 36(CX), Y14
-	VMULPS       Y14, Y6, Y6
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y7, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VADDPS       Y5, Y8, Y7
-	VBROADCASTSS 28(CX), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y9, Y8
-	VMULPS       Y1, Y6, Y9
-	VADDPS       Y9, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(CX), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS word80000000<>+0(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(CX), Y8
-	VMULPS       Y8, Y7, Y7
-	VADDPS       Y2, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VADDPS       Y5, Y10, Y7
-	VBROADCASTSS 28(CX), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y11, Y8
-	VMULPS       Y1, Y6, Y9
-	VADDPS       Y9, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(CX), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS word80000000<>+0(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(CX), Y8
-	VMULPS       Y8, Y7, Y7
-	VADDPS       Y2, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VADDPS       Y5, Y12, Y7
-	VBROADCASTSS 28(CX), Y8
-	VDIVPS       Y7, Y8, Y7
-	VMULPS       Y7, Y13, Y8
-	VMULPS       Y1, Y6, Y9
-	VADDPS       Y9, Y8, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 32(CX), Y8
-	VMULPS       Y8, Y7, Y8
-	VBROADCASTSS word80000000<>+0(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y6, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(CX), Y8
-	VMULPS       Y8, Y7, Y7
-	VADDPS       Y2, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R11
-	JLT          main
-
-mainend:
-	MOVQ R10, R11
-	ANDQ $-8, R11
-	CMPQ AX, R11
+	MOVQ 8(CX), BX
+	MOVQ (CX), DI
+	MOVQ 24(CX), R8
+	MOVQ 48(CX), R9
+	XORQ R10, R10
+	MOVQ BX, SI
+	ANDQ $-8, SI
+	CMPQ R10, SI
 	JGE  loopend
 
 loop:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VMULPS       Y0, Y7, Y7
-	VMOVUPS      (SI)(AX*4), Y8
-	VBROADCASTSS 4(CX), Y9
-	VMULPS       Y9, Y8, Y9
-	VADDPS       Y9, Y7, Y9
-	VMOVUPS      64(SP), Y10
-	VBLENDVPS    Y10, Y7, Y9, Y7
-	VANDPS       Y3, Y7, Y9
-	VPSIGND      Y9, Y7, Y7
-	VMOVUPS      32(SP), Y9
-	VANDPS       Y9, Y7, Y9
-	VPSIGND      Y9, Y7, Y9
-	VMULPS       Y9, Y9, Y9
-	VADDPS       Y9, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y4, Y6, Y6
-	VSQRTPS      Y6, Y6
-	VADDPS       Y5, Y6, Y6
-	VBROADCASTSS 28(CX), Y9
-	VDIVPS       Y6, Y9, Y6
-	VMULPS       Y6, Y7, Y7
-	VMULPS       Y1, Y8, Y9
-	VADDPS       Y9, Y7, Y7
-	VSUBPS       Y7, Y8, Y7
-	VBROADCASTSS 32(CX), Y8
-	VMULPS       Y8, Y6, Y8
-	VBROADCASTSS word80000000<>+0(SB), Y9
-	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y7, Y9, Y9
-	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS 36(CX), Y8
-	VMULPS       Y8, Y6, Y6
-	VADDPS       Y2, Y6, Y6
-	VDIVPS       Y6, Y7, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, R11
+	VMOVUPS      (R9)(R10*4), Y10
+	VMOVUPS      (R8)(R10*4), Y11
+	VANDPS       Y2, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y0, Y11, Y11
+	VMOVUPS      (DI)(R10*4), Y12
+	VBROADCASTSS 4(AX), Y13
+	VMULPS       Y13, Y12, Y13
+	VADDPS       Y13, Y11, Y13
+	VMOVUPS      64(SP), Y14
+	VBLENDVPS    Y14, Y11, Y13, Y11
+	VANDPS       Y4, Y11, Y13
+	VPSIGND      Y13, Y11, Y11
+	VMOVUPS      32(SP), Y13
+	VANDPS       Y13, Y11, Y13
+	VPSIGND      Y13, Y11, Y13
+	VMULPS       Y13, Y13, Y13
+	VADDPS       Y13, Y10, Y10
+	VMOVUPS      Y10, (R9)(R10*4)
+	VADDPS       Y5, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VADDPS       Y6, Y10, Y10
+	VDIVPS       Y10, Y7, Y10
+	VMULPS       Y10, Y11, Y11
+	VMULPS       Y1, Y12, Y13
+	VADDPS       Y13, Y11, Y11
+	VSUBPS       Y11, Y12, Y11
+	VMULPS       Y8, Y10, Y12
+	VBROADCASTSS word80000000<>+0(SB), Y13
+	VXORPS       Y13, Y12, Y13
+	VMAXPS       Y11, Y13, Y13
+	VMINPS       Y12, Y13, Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y9, Y10, Y10
+	VADDPS       Y3, Y10, Y10
+	VDIVPS       Y10, Y11, Y10
+	VMOVUPS      Y10, (DI)(R10*4)
+	ADDQ         $+8, R10
+	CMPQ         R10, SI
 	JLT          loop
 
 loopend:
-	SUBQ         AX, R10
+	SUBQ         R10, BX
 	JE           done
-	VMOVD        R10, X6
-	VPBROADCASTD X6, Y6
-	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	VMASKMOVPS   (R8)(AX*4), Y6, Y7
-	VMASKMOVPS   (DI)(AX*4), Y6, Y8
-	VMULPS       Y0, Y8, Y8
-	VMASKMOVPS   (SI)(AX*4), Y6, Y9
-	VBROADCASTSS 4(CX), Y10
-	VMULPS       Y10, Y9, Y10
-	VADDPS       Y10, Y8, Y10
-	VMOVUPS      64(SP), Y11
-	VBLENDVPS    Y11, Y8, Y10, Y8
-	VANDPS       Y3, Y8, Y10
-	VPSIGND      Y10, Y8, Y8
-	VMOVUPS      32(SP), Y10
-	VANDPS       Y10, Y8, Y10
-	VPSIGND      Y10, Y8, Y10
-	VMULPS       Y10, Y10, Y10
-	VADDPS       Y10, Y7, Y7
-	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
-	VADDPS       Y4, Y7, Y7
-	VSQRTPS      Y7, Y7
-	VADDPS       Y5, Y7, Y7
-	VBROADCASTSS 28(CX), Y10
-	VDIVPS       Y7, Y10, Y7
-	VMULPS       Y7, Y8, Y8
-	VMULPS       Y1, Y9, Y10
-	VADDPS       Y10, Y8, Y8
-	VSUBPS       Y8, Y9, Y8
-	VBROADCASTSS 32(CX), Y9
-	VMULPS       Y9, Y7, Y9
-	VBROADCASTSS word80000000<>+0(SB), Y10
-	VXORPS       Y10, Y9, Y10
-	VMAXPS       Y8, Y10, Y10
-	VMINPS       Y9, Y10, Y9
-	VSUBPS       Y9, Y8, Y8
-	VBROADCASTSS 36(CX), Y9
-	VMULPS       Y9, Y7, Y7
-	VADDPS       Y2, Y7, Y7
-	VDIVPS       Y7, Y8, Y7
-	VMASKMOVPS   Y7, Y6, (SI)(AX*4)
+	VMOVD        BX, X10
+	VPBROADCASTD X10, Y10
+	VPCMPGTD     lanes<>+0(SB), Y10, Y10
+	VMASKMOVPS   (R9)(R10*4), Y10, Y11
+	VMASKMOVPS   (R8)(R10*4), Y10, Y12
+	VANDPS       Y2, Y12, Y13
+	VPSIGND      Y13, Y12, Y12
+	VMULPS       Y0, Y12, Y12
+	VMASKMOVPS   (DI)(R10*4), Y10, Y13
+	VBROADCASTSS 4(AX), Y14
+	VMULPS       Y14, Y13, Y14
+	VADDPS       Y14, Y12, Y14
+	VMOVUPS      64(SP), Y15
+	VBLENDVPS    Y15, Y12, Y14, Y12
+	VANDPS       Y4, Y12, Y14
+	VPSIGND      Y14, Y12, Y12
+	VMOVUPS      32(SP), Y14
+	VANDPS       Y14, Y12, Y14
+	VPSIGND      Y14, Y12, Y14
+	VMULPS       Y14, Y14, Y14
+	VADDPS       Y14, Y11, Y11
+	VMASKMOVPS   Y11, Y10, (R9)(R10*4)
+	VADDPS       Y5, Y11, Y11
+	VSQRTPS      Y11, Y11
+	VADDPS       Y6, Y11, Y11
+	VDIVPS       Y11, Y7, Y11
+	VMULPS       Y11, Y12, Y12
+	VMULPS       Y1, Y13, Y14
+	VADDPS       Y14, Y12, Y12
+	VSUBPS       Y12, Y13, Y12
+	VMULPS       Y8, Y11, Y13
+	VBROADCASTSS word80000000<>+0(SB), Y14
+	VXORPS       Y14, Y13, Y14
+	VMAXPS       Y12, Y14, Y14
+	VMINPS       Y13, Y14, Y13
+	VSUBPS       Y13, Y12, Y12
+	VMULPS       Y9, Y11, Y11
+	VADDPS       Y3, Y11, Y11
+	VDIVPS       Y11, Y12, Y11
+	VMASKMOVPS   Y11, Y10, (DI)(R10*4)
 
 done:
-	ADDQ $+72, DX
-	CMPQ DX, BX
+	ADDQ $+72, CX
+	CMPQ CX, DX
 	JLT  entry
 
 end:

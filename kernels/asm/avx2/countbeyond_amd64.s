@@ -17,7 +17,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	count += 1 unless |x| ≤ limit
 //
 // func CountBeyond(list [][]float32, c *[1]float32, count *[32]float64)
-// Requires: AVX, AVX2, MMX+
+// Requires: AVX, AVX2
 TEXT ·CountBeyond(SB), NOSPLIT, $0-40
 	MOVQ         c+24(FP), AX
 	MOVQ         count+32(FP), CX
@@ -31,25 +31,25 @@ TEXT ·CountBeyond(SB), NOSPLIT, $0-40
 	VBROADCASTSS word00000000<>+0(SB), Y1
 	VBROADCASTSS word3f800000<>+0(SB), Y2
 	VBROADCASTSS word7fffffff<>+0(SB), Y3
-	LEAQ         -24(BX), R8
+	LEAQ         -24(BX), AX
 
 entry:
-	LEAQ       144(DX), AX
-	CMPQ       AX, R8
+	LEAQ       144(DX), SI
+	CMPQ       SI, AX
 	JG         near
-	MOVQ       (AX), AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 64(AX)
-	PREFETCHT0 128(AX)
-	PREFETCHT0 192(AX)
+	MOVQ       (SI), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
 
 near:
-	MOVQ    8(DX), DI
-	MOVQ    (DX), SI
-	XORQ    AX, AX
-	MOVQ    DI, R9
+	MOVQ    8(DX), SI
+	MOVQ    (DX), DI
+	XORQ    R8, R8
+	MOVQ    SI, R9
 	ANDQ    $-32, R9
-	CMPQ    AX, R9
+	CMPQ    R8, R9
 	JGE     mainend
 	VMOVUPS (CX), Y4
 	VMOVUPS 32(CX), Y5
@@ -61,7 +61,7 @@ near:
 	VMOVUPS 224(CX), Y11
 
 main:
-	VMOVUPS      (SI)(AX*4), Y12
+	VMOVUPS      (DI)(R8*4), Y12
 	VANDPS       Y3, Y12, Y12
 	VCMPPS       $0x12, Y0, Y12, Y12
 	VBLENDVPS    Y12, Y1, Y2, Y12
@@ -70,7 +70,7 @@ main:
 	VCVTPS2PD    X12, Y12
 	VADDPD       Y13, Y4, Y4
 	VADDPD       Y12, Y5, Y5
-	VMOVUPS      32(SI)(AX*4), Y12
+	VMOVUPS      32(DI)(R8*4), Y12
 	VANDPS       Y3, Y12, Y12
 	VCMPPS       $0x12, Y0, Y12, Y12
 	VBLENDVPS    Y12, Y1, Y2, Y12
@@ -79,7 +79,7 @@ main:
 	VCVTPS2PD    X12, Y12
 	VADDPD       Y13, Y6, Y6
 	VADDPD       Y12, Y7, Y7
-	VMOVUPS      64(SI)(AX*4), Y12
+	VMOVUPS      64(DI)(R8*4), Y12
 	VANDPS       Y3, Y12, Y12
 	VCMPPS       $0x12, Y0, Y12, Y12
 	VBLENDVPS    Y12, Y1, Y2, Y12
@@ -88,7 +88,7 @@ main:
 	VCVTPS2PD    X12, Y12
 	VADDPD       Y13, Y8, Y8
 	VADDPD       Y12, Y9, Y9
-	VMOVUPS      96(SI)(AX*4), Y12
+	VMOVUPS      96(DI)(R8*4), Y12
 	VANDPS       Y3, Y12, Y12
 	VCMPPS       $0x12, Y0, Y12, Y12
 	VBLENDVPS    Y12, Y1, Y2, Y12
@@ -97,8 +97,8 @@ main:
 	VCVTPS2PD    X12, Y12
 	VADDPD       Y13, Y10, Y10
 	VADDPD       Y12, Y11, Y11
-	ADDQ         $+32, AX
-	CMPQ         AX, R9
+	ADDQ         $+32, R8
+	CMPQ         R8, R9
 	JLT          main
 	VMOVUPS      Y4, (CX)
 	VMOVUPS      Y5, 32(CX)
@@ -110,15 +110,15 @@ main:
 	VMOVUPS      Y11, 224(CX)
 
 mainend:
-	MOVQ DI, R9
+	MOVQ SI, R9
 	ANDQ $-8, R9
-	CMPQ AX, R9
+	CMPQ R8, R9
 	JGE  loopend
 
 loop:
-	MOVQ         AX, R10
+	MOVQ         R8, R10
 	ANDQ         $+31, R10
-	VMOVUPS      (SI)(AX*4), Y4
+	VMOVUPS      (DI)(R8*4), Y4
 	VANDPS       Y3, Y4, Y4
 	VCMPPS       $0x12, Y0, Y4, Y4
 	VBLENDVPS    Y4, Y1, Y2, Y4
@@ -131,19 +131,19 @@ loop:
 	VMOVUPS      32(CX)(R10*8), Y5
 	VADDPD       Y4, Y5, Y5
 	VMOVUPS      Y5, 32(CX)(R10*8)
-	ADDQ         $+8, AX
-	CMPQ         AX, R9
+	ADDQ         $+8, R8
+	CMPQ         R8, R9
 	JLT          loop
 
 loopend:
-	SUBQ         AX, DI
+	SUBQ         R8, SI
 	JE           done
-	VMOVD        DI, X4
+	VMOVD        SI, X4
 	VPBROADCASTD X4, Y4
 	VPCMPGTD     lanes<>+0(SB), Y4, Y4
-	MOVQ         AX, DI
-	ANDQ         $+31, DI
-	VMASKMOVPS   (SI)(AX*4), Y4, Y5
+	MOVQ         R8, SI
+	ANDQ         $+31, SI
+	VMASKMOVPS   (DI)(R8*4), Y4, Y5
 	VANDPS       Y3, Y5, Y5
 	VCMPPS       $0x12, Y0, Y5, Y5
 	VBLENDVPS    Y5, Y1, Y2, Y5
@@ -151,12 +151,12 @@ loopend:
 	VCVTPS2PD    X4, Y5
 	VEXTRACTF128 $0x01, Y4, X4
 	VCVTPS2PD    X4, Y4
-	VMOVUPS      (CX)(DI*8), Y6
+	VMOVUPS      (CX)(SI*8), Y6
 	VADDPD       Y5, Y6, Y6
-	VMOVUPS      Y6, (CX)(DI*8)
-	VMOVUPS      32(CX)(DI*8), Y5
+	VMOVUPS      Y6, (CX)(SI*8)
+	VMOVUPS      32(CX)(SI*8), Y5
 	VADDPD       Y4, Y5, Y5
-	VMOVUPS      Y5, 32(CX)(DI*8)
+	VMOVUPS      Y5, 32(CX)(SI*8)
 
 done:
 	ADDQ $+24, DX

@@ -19,11 +19,11 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Exp(list [][]float32)
 // Requires: AVX, AVX2
 TEXT ·Exp(SB), NOSPLIT, $0-24
-	MOVQ         list_base+0(FP), CX
-	MOVQ         list_len+8(FP), DX
-	IMUL3Q       $+24, DX, DX
-	ADDQ         CX, DX
-	CMPQ         CX, DX
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
 	JGE          end
 	VBROADCASTSS word4b400000<>+0(SB), Y0
 	VBROADCASTSS word0000007f<>+0(SB), Y1
@@ -34,20 +34,20 @@ TEXT ·Exp(SB), NOSPLIT, $0-24
 	VBROADCASTSS word35bfbe8e<>+0(SB), Y6
 	VBROADCASTSS word3ab50f6b<>+0(SB), Y7
 	VBROADCASTSS word3c091e90<>+0(SB), Y8
-	LEAQ         -48(DX), AX
+	LEAQ         -48(CX), DX
 
 entry:
-	MOVQ 8(CX), DI
-	MOVQ (CX), BX
-	MOVQ 24(CX), SI
-	XORQ AX, AX
-	MOVQ DI, R8
+	MOVQ 8(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	XORQ DI, DI
+	MOVQ DX, R8
 	ANDQ $-8, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  loopend
 
 loop:
-	VMOVUPS      (SI)(AX*4), Y9
+	VMOVUPS      (SI)(DI*4), Y9
 	VMAXPS       Y9, Y3, Y9
 	VMINPS       Y9, Y2, Y9
 	VMULPS       Y4, Y9, Y10
@@ -85,18 +85,18 @@ loop:
 	VPADDD       Y1, Y10, Y10
 	VPSLLD       $0x17, Y10, Y10
 	VMULPS       Y10, Y9, Y9
-	VMOVUPS      Y9, (BX)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, R8
+	VMOVUPS      Y9, (BX)(DI*4)
+	ADDQ         $+8, DI
+	CMPQ         DI, R8
 	JLT          loop
 
 loopend:
-	SUBQ         AX, DI
+	SUBQ         DI, DX
 	JE           done
-	VMOVD        DI, X9
+	VMOVD        DX, X9
 	VPBROADCASTD X9, Y9
 	VPCMPGTD     lanes<>+0(SB), Y9, Y9
-	VMASKMOVPS   (SI)(AX*4), Y9, Y10
+	VMASKMOVPS   (SI)(DI*4), Y9, Y10
 	VMAXPS       Y10, Y3, Y10
 	VMINPS       Y10, Y2, Y10
 	VMULPS       Y4, Y10, Y11
@@ -134,11 +134,11 @@ loopend:
 	VPADDD       Y1, Y11, Y11
 	VPSLLD       $0x17, Y11, Y11
 	VMULPS       Y11, Y10, Y10
-	VMASKMOVPS   Y10, Y9, (BX)(AX*4)
+	VMASKMOVPS   Y10, Y9, (BX)(DI*4)
 
 done:
-	ADDQ $+48, CX
-	CMPQ CX, DX
+	ADDQ $+48, AX
+	CMPQ AX, CX
 	JLT  entry
 
 end:

@@ -17,7 +17,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	x ← drop(x, small) if drop(g·scale, drop) is 0
 //
 // func Fade(list [][]float32, c *[3]float32)
-// Requires: AVX, AVX2, MMX+
+// Requires: AVX, AVX2
 TEXT ·Fade(SB), NOSPLIT, $0-32
 	MOVQ         c+24(FP), AX
 	MOVQ         list_base+0(FP), CX
@@ -26,6 +26,132 @@ TEXT ·Fade(SB), NOSPLIT, $0-32
 	ADDQ         CX, DX
 	CMPQ         CX, DX
 	JGE          end
+	CMPL         (AX), $0x3f800000
+	JNE          general
+	VBROADCASTSS 4(AX), Y0
+	VBROADCASTSS wordffffffff<>+0(SB), Y1
+	VXORPS       Y1, Y0, Y0
+	VBROADCASTSS word7fffffff<>+0(SB), Y1
+	VANDPS       Y1, Y0, Y0
+	VBROADCASTSS word00000000<>+0(SB), Y1
+	VBROADCASTSS 8(AX), Y2
+	VBROADCASTSS wordffffffff<>+0(SB), Y3
+	VXORPS       Y3, Y2, Y2
+	VBROADCASTSS word7fffffff<>+0(SB), Y3
+	VANDPS       Y3, Y2, Y2
+	LEAQ         -48(DX), BX
+
+usualentry:
+	LEAQ       288(CX), AX
+	CMPQ       AX, BX
+	JG         usualnear
+	MOVQ       (AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+
+usualnear:
+	MOVQ 8(CX), R8
+	MOVQ (CX), AX
+	MOVQ 24(CX), SI
+	XORQ DI, DI
+	MOVQ R8, R9
+	ANDQ $-32, R9
+	CMPQ DI, R9
+	JGE  usualmainend
+
+usualmain:
+	VMOVUPS   (AX)(DI*4), Y3
+	VANDPS    Y2, Y3, Y4
+	VPSIGND   Y4, Y3, Y4
+	VMOVUPS   (SI)(DI*4), Y5
+	VANDPS    Y0, Y5, Y6
+	VPSIGND   Y6, Y5, Y5
+	VCMPPS    $0x00, Y1, Y5, Y5
+	VBLENDVPS Y5, Y4, Y3, Y3
+	VMOVUPS   Y3, (AX)(DI*4)
+	VMOVUPS   32(AX)(DI*4), Y3
+	VANDPS    Y2, Y3, Y4
+	VPSIGND   Y4, Y3, Y4
+	VMOVUPS   32(SI)(DI*4), Y5
+	VANDPS    Y0, Y5, Y6
+	VPSIGND   Y6, Y5, Y5
+	VCMPPS    $0x00, Y1, Y5, Y5
+	VBLENDVPS Y5, Y4, Y3, Y3
+	VMOVUPS   Y3, 32(AX)(DI*4)
+	VMOVUPS   64(AX)(DI*4), Y3
+	VANDPS    Y2, Y3, Y4
+	VPSIGND   Y4, Y3, Y4
+	VMOVUPS   64(SI)(DI*4), Y5
+	VANDPS    Y0, Y5, Y6
+	VPSIGND   Y6, Y5, Y5
+	VCMPPS    $0x00, Y1, Y5, Y5
+	VBLENDVPS Y5, Y4, Y3, Y3
+	VMOVUPS   Y3, 64(AX)(DI*4)
+	VMOVUPS   96(AX)(DI*4), Y3
+	VANDPS    Y2, Y3, Y4
+	VPSIGND   Y4, Y3, Y4
+	VMOVUPS   96(SI)(DI*4), Y5
+	VANDPS    Y0, Y5, Y6
+	VPSIGND   Y6, Y5, Y5
+	VCMPPS    $0x00, Y1, Y5, Y5
+	VBLENDVPS Y5, Y4, Y3, Y3
+	VMOVUPS   Y3, 96(AX)(DI*4)
+	ADDQ      $+32, DI
+	CMPQ      DI, R9
+	JLT       usualmain
+
+usualmainend:
+	MOVQ R8, R9
+	ANDQ $-8, R9
+	CMPQ DI, R9
+	JGE  usualloopend
+
+usualloop:
+	VMOVUPS   (AX)(DI*4), Y3
+	VANDPS    Y2, Y3, Y4
+	VPSIGND   Y4, Y3, Y4
+	VMOVUPS   (SI)(DI*4), Y5
+	VANDPS    Y0, Y5, Y6
+	VPSIGND   Y6, Y5, Y5
+	VCMPPS    $0x00, Y1, Y5, Y5
+	VBLENDVPS Y5, Y4, Y3, Y3
+	VMOVUPS   Y3, (AX)(DI*4)
+	ADDQ      $+8, DI
+	CMPQ      DI, R9
+	JLT       usualloop
+
+usualloopend:
+	SUBQ         DI, R8
+	JE           usualdone
+	VMOVD        R8, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     lanes<>+0(SB), Y3, Y3
+	VMASKMOVPS   (AX)(DI*4), Y3, Y4
+	VANDPS       Y2, Y4, Y5
+	VPSIGND      Y5, Y4, Y5
+	VMASKMOVPS   (SI)(DI*4), Y3, Y6
+	VANDPS       Y0, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
+	VCMPPS       $0x00, Y1, Y6, Y6
+	VBLENDVPS    Y6, Y5, Y4, Y4
+	VMASKMOVPS   Y4, Y3, (AX)(DI*4)
+
+usualdone:
+	ADDQ $+48, CX
+	CMPQ CX, DX
+	JLT  usualentry
+	JMP  end
+
+general:
+	XORQ         BX, BX
+	MOVQ         $-32, BX
 	VBROADCASTSS (AX), Y0
 	VBROADCASTSS 4(AX), Y1
 	VBROADCASTSS wordffffffff<>+0(SB), Y2
@@ -44,109 +170,109 @@ entry:
 	LEAQ       288(CX), AX
 	CMPQ       AX, R8
 	JG         near
-	MOVQ       (AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       24(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
+	MOVQ       (AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(AX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
 
 near:
-	MOVQ 8(CX), DI
-	MOVQ (CX), BX
+	MOVQ 8(CX), R9
+	MOVQ (CX), AX
 	MOVQ 24(CX), SI
-	XORQ AX, AX
-	MOVQ DI, R9
-	ANDQ $-32, R9
-	CMPQ AX, R9
+	XORQ DI, DI
+	MOVQ R9, R10
+	ANDQ BX, R10
+	CMPQ DI, R10
 	JGE  mainend
 
 main:
-	VMOVUPS   (BX)(AX*4), Y4
+	VMOVUPS   (AX)(DI*4), Y4
 	VANDPS    Y3, Y4, Y5
 	VPSIGND   Y5, Y4, Y5
-	VMOVUPS   (SI)(AX*4), Y6
+	VMOVUPS   (SI)(DI*4), Y6
 	VMULPS    Y0, Y6, Y6
 	VANDPS    Y1, Y6, Y7
 	VPSIGND   Y7, Y6, Y6
 	VCMPPS    $0x00, Y2, Y6, Y6
 	VBLENDVPS Y6, Y5, Y4, Y4
-	VMOVUPS   Y4, (BX)(AX*4)
-	VMOVUPS   32(BX)(AX*4), Y4
+	VMOVUPS   Y4, (AX)(DI*4)
+	VMOVUPS   32(AX)(DI*4), Y4
 	VANDPS    Y3, Y4, Y5
 	VPSIGND   Y5, Y4, Y5
-	VMOVUPS   32(SI)(AX*4), Y6
+	VMOVUPS   32(SI)(DI*4), Y6
 	VMULPS    Y0, Y6, Y6
 	VANDPS    Y1, Y6, Y7
 	VPSIGND   Y7, Y6, Y6
 	VCMPPS    $0x00, Y2, Y6, Y6
 	VBLENDVPS Y6, Y5, Y4, Y4
-	VMOVUPS   Y4, 32(BX)(AX*4)
-	VMOVUPS   64(BX)(AX*4), Y4
+	VMOVUPS   Y4, 32(AX)(DI*4)
+	VMOVUPS   64(AX)(DI*4), Y4
 	VANDPS    Y3, Y4, Y5
 	VPSIGND   Y5, Y4, Y5
-	VMOVUPS   64(SI)(AX*4), Y6
+	VMOVUPS   64(SI)(DI*4), Y6
 	VMULPS    Y0, Y6, Y6
 	VANDPS    Y1, Y6, Y7
 	VPSIGND   Y7, Y6, Y6
 	VCMPPS    $0x00, Y2, Y6, Y6
 	VBLENDVPS Y6, Y5, Y4, Y4
-	VMOVUPS   Y4, 64(BX)(AX*4)
-	VMOVUPS   96(BX)(AX*4), Y4
+	VMOVUPS   Y4, 64(AX)(DI*4)
+	VMOVUPS   96(AX)(DI*4), Y4
 	VANDPS    Y3, Y4, Y5
 	VPSIGND   Y5, Y4, Y5
-	VMOVUPS   96(SI)(AX*4), Y6
+	VMOVUPS   96(SI)(DI*4), Y6
 	VMULPS    Y0, Y6, Y6
 	VANDPS    Y1, Y6, Y7
 	VPSIGND   Y7, Y6, Y6
 	VCMPPS    $0x00, Y2, Y6, Y6
 	VBLENDVPS Y6, Y5, Y4, Y4
-	VMOVUPS   Y4, 96(BX)(AX*4)
-	ADDQ      $+32, AX
-	CMPQ      AX, R9
+	VMOVUPS   Y4, 96(AX)(DI*4)
+	ADDQ      $+32, DI
+	CMPQ      DI, R10
 	JLT       main
 
 mainend:
-	MOVQ DI, R9
-	ANDQ $-8, R9
-	CMPQ AX, R9
+	MOVQ R9, R10
+	ANDQ $-8, R10
+	CMPQ DI, R10
 	JGE  loopend
 
 loop:
-	VMOVUPS   (BX)(AX*4), Y4
+	VMOVUPS   (AX)(DI*4), Y4
 	VANDPS    Y3, Y4, Y5
 	VPSIGND   Y5, Y4, Y5
-	VMOVUPS   (SI)(AX*4), Y6
+	VMOVUPS   (SI)(DI*4), Y6
 	VMULPS    Y0, Y6, Y6
 	VANDPS    Y1, Y6, Y7
 	VPSIGND   Y7, Y6, Y6
 	VCMPPS    $0x00, Y2, Y6, Y6
 	VBLENDVPS Y6, Y5, Y4, Y4
-	VMOVUPS   Y4, (BX)(AX*4)
-	ADDQ      $+8, AX
-	CMPQ      AX, R9
+	VMOVUPS   Y4, (AX)(DI*4)
+	ADDQ      $+8, DI
+	CMPQ      DI, R10
 	JLT       loop
 
 loopend:
-	SUBQ         AX, DI
+	SUBQ         DI, R9
 	JE           done
-	VMOVD        DI, X4
+	VMOVD        R9, X4
 	VPBROADCASTD X4, Y4
 	VPCMPGTD     lanes<>+0(SB), Y4, Y4
-	VMASKMOVPS   (BX)(AX*4), Y4, Y5
+	VMASKMOVPS   (AX)(DI*4), Y4, Y5
 	VANDPS       Y3, Y5, Y6
 	VPSIGND      Y6, Y5, Y6
-	VMASKMOVPS   (SI)(AX*4), Y4, Y7
+	VMASKMOVPS   (SI)(DI*4), Y4, Y7
 	VMULPS       Y0, Y7, Y7
 	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VCMPPS       $0x00, Y2, Y7, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
-	VMASKMOVPS   Y5, Y4, (BX)(AX*4)
+	VMASKMOVPS   Y5, Y4, (AX)(DI*4)
 
 done:
 	ADDQ $+48, CX

@@ -17,7 +17,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	x ← drop(x, small)
 //
 // func Flush(list [][]float32, c *[1]float32)
-// Requires: AVX, AVX2, MMX+
+// Requires: AVX, AVX2
 TEXT ·Flush(SB), NOSPLIT, $0-32
 	MOVQ         c+24(FP), AX
 	MOVQ         list_base+0(FP), CX
@@ -31,73 +31,73 @@ TEXT ·Flush(SB), NOSPLIT, $0-32
 	VXORPS       Y1, Y0, Y0
 	VBROADCASTSS word7fffffff<>+0(SB), Y1
 	VANDPS       Y1, Y0, Y0
-	LEAQ         -24(DX), DI
+	LEAQ         -24(DX), AX
 
 entry:
-	LEAQ       144(CX), AX
-	CMPQ       AX, DI
+	LEAQ       144(CX), BX
+	CMPQ       BX, AX
 	JG         near
-	MOVQ       (AX), AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 64(AX)
-	PREFETCHT0 128(AX)
-	PREFETCHT0 192(AX)
+	MOVQ       (BX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
 
 near:
-	MOVQ 8(CX), SI
-	MOVQ (CX), BX
-	XORQ AX, AX
-	MOVQ SI, R8
+	MOVQ 8(CX), BX
+	MOVQ (CX), SI
+	XORQ DI, DI
+	MOVQ BX, R8
 	ANDQ $-32, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  mainend
 
 main:
-	VMOVUPS (BX)(AX*4), Y1
+	VMOVUPS (SI)(DI*4), Y1
 	VANDPS  Y0, Y1, Y2
 	VPSIGND Y2, Y1, Y1
-	VMOVUPS Y1, (BX)(AX*4)
-	VMOVUPS 32(BX)(AX*4), Y1
+	VMOVUPS Y1, (SI)(DI*4)
+	VMOVUPS 32(SI)(DI*4), Y1
 	VANDPS  Y0, Y1, Y2
 	VPSIGND Y2, Y1, Y1
-	VMOVUPS Y1, 32(BX)(AX*4)
-	VMOVUPS 64(BX)(AX*4), Y1
+	VMOVUPS Y1, 32(SI)(DI*4)
+	VMOVUPS 64(SI)(DI*4), Y1
 	VANDPS  Y0, Y1, Y2
 	VPSIGND Y2, Y1, Y1
-	VMOVUPS Y1, 64(BX)(AX*4)
-	VMOVUPS 96(BX)(AX*4), Y1
+	VMOVUPS Y1, 64(SI)(DI*4)
+	VMOVUPS 96(SI)(DI*4), Y1
 	VANDPS  Y0, Y1, Y2
 	VPSIGND Y2, Y1, Y1
-	VMOVUPS Y1, 96(BX)(AX*4)
-	ADDQ    $+32, AX
-	CMPQ    AX, R8
+	VMOVUPS Y1, 96(SI)(DI*4)
+	ADDQ    $+32, DI
+	CMPQ    DI, R8
 	JLT     main
 
 mainend:
-	MOVQ SI, R8
+	MOVQ BX, R8
 	ANDQ $-8, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(AX*4), Y1
+	VMOVUPS (SI)(DI*4), Y1
 	VANDPS  Y0, Y1, Y2
 	VPSIGND Y2, Y1, Y1
-	VMOVUPS Y1, (BX)(AX*4)
-	ADDQ    $+8, AX
-	CMPQ    AX, R8
+	VMOVUPS Y1, (SI)(DI*4)
+	ADDQ    $+8, DI
+	CMPQ    DI, R8
 	JLT     loop
 
 loopend:
-	SUBQ         AX, SI
+	SUBQ         DI, BX
 	JE           done
-	VMOVD        SI, X1
+	VMOVD        BX, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     lanes<>+0(SB), Y1, Y1
-	VMASKMOVPS   (BX)(AX*4), Y1, Y2
+	VMASKMOVPS   (SI)(DI*4), Y1, Y2
 	VANDPS       Y0, Y2, Y3
 	VPSIGND      Y3, Y2, Y2
-	VMASKMOVPS   Y2, Y1, (BX)(AX*4)
+	VMASKMOVPS   Y2, Y1, (SI)(DI*4)
 
 done:
 	ADDQ $+24, CX

@@ -19,85 +19,85 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	u = m·step / (√v + eps) + p·decay
 //	params += p², updates += u²
 //
-// func LAMB(list [][]float32, c *[10]float32, params *[32]float64, updates *[32]float64)
+// func LAMB(list [][]float32, c *[11]float32, params *[32]float64, updates *[32]float64)
 // Requires: AVX, AVX2
 TEXT ·LAMB(SB), NOSPLIT, $64-48
-	MOVQ         c+24(FP), CX
-	MOVQ         params+32(FP), DX
-	MOVQ         updates+40(FP), BX
-	MOVQ         list_base+0(FP), SI
-	MOVQ         list_len+8(FP), DI
-	IMUL3Q       $+24, DI, DI
-	ADDQ         SI, DI
-	CMPQ         SI, DI
+	MOVQ         c+24(FP), AX
+	MOVQ         params+32(FP), CX
+	MOVQ         updates+40(FP), DX
+	MOVQ         list_base+0(FP), BX
+	MOVQ         list_len+8(FP), SI
+	IMUL3Q       $+24, SI, SI
+	ADDQ         BX, SI
+	CMPQ         BX, SI
 	JGE          end
-	CMPL         (CX), $0x3f800000
+	CMPL         (AX), $0x3f800000
 	JNE          general
-	CMPL         4(CX), $0x00000000
+	CMPL         4(AX), $0x00000000
 	JNE          general
-	CMPL         16(CX), $+0
+	CMPL         20(AX), $+0
 	JLE          general
-	VBROADCASTSS 8(CX), Y0
-	VBROADCASTSS 12(CX), Y1
+	VBROADCASTSS 8(AX), Y0
+	VBROADCASTSS 12(AX), Y1
 	VBROADCASTSS wordffffffff<>+0(SB), Y2
 	VXORPS       Y2, Y1, Y1
 	VBROADCASTSS word7fffffff<>+0(SB), Y2
 	VANDPS       Y2, Y1, Y1
-	VBROADCASTSS 16(CX), Y2
-	VBROADCASTSS 20(CX), Y3
-	VBROADCASTSS 24(CX), Y4
-	VBROADCASTSS 28(CX), Y5
+	VBROADCASTSS 20(AX), Y2
+	VBROADCASTSS 24(AX), Y3
+	VBROADCASTSS 28(AX), Y4
+	VBROADCASTSS 32(AX), Y5
 	VBROADCASTSS wordffffffff<>+0(SB), Y6
 	VXORPS       Y6, Y5, Y5
 	VBROADCASTSS word7fffffff<>+0(SB), Y6
 	VANDPS       Y6, Y5, Y5
-	VBROADCASTSS 32(CX), Y6
-	VBROADCASTSS 36(CX), Y7
-	LEAQ         -96(DI), AX
+	VBROADCASTSS 36(AX), Y6
+	VBROADCASTSS 40(AX), Y7
+	LEAQ         -96(SI), AX
 
 usualentry:
-	MOVQ 8(SI), CX
-	MOVQ (SI), R8
-	MOVQ 24(SI), R9
-	MOVQ 48(SI), R10
-	MOVQ 72(SI), R11
-	XORQ AX, AX
-	MOVQ CX, R12
+	MOVQ 8(BX), AX
+	MOVQ (BX), DI
+	MOVQ 24(BX), R8
+	MOVQ 48(BX), R9
+	MOVQ 72(BX), R10
+	XORQ R11, R11
+	MOVQ AX, R12
 	ANDQ $-8, R12
-	CMPQ AX, R12
+	CMPQ R11, R12
 	JGE  usualloopend
 
 usualloop:
-	MOVQ         AX, R13
+	MOVQ         R11, R13
 	ANDQ         $+31, R13
-	VMOVUPS      (R10)(AX*4), Y8
-	VMOVUPS      (R9)(AX*4), Y9
+	VMOVUPS      (R9)(R11*4), Y8
+	VMOVUPS      (R8)(R11*4), Y9
 	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y8, Y9, Y10
 	VMULPS       Y2, Y10, Y10
 	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, (R10)(AX*4)
-	VMOVUPS      (R11)(AX*4), Y10
+	VMOVUPS      Y8, (R9)(R11*4)
+	VMOVUPS      (R10)(R11*4), Y10
 	VMULPS       Y3, Y10, Y10
 	VMULPS       Y4, Y9, Y9
 	VANDPS       Y5, Y9, Y11
 	VPSIGND      Y11, Y9, Y9
 	VMULPS       Y9, Y9, Y9
 	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, (R11)(AX*4)
-	VMOVUPS      (R8)(AX*4), Y10
+	VMOVUPS      Y9, (R10)(R11*4)
+	VMOVUPS      (DI)(R11*4), Y10
 	VCVTPS2PD    X10, Y11
 	VEXTRACTF128 $0x01, Y10, X12
 	VCVTPS2PD    X12, Y12
-	VMOVUPS      (DX)(R13*8), Y13
+	VMOVUPS      (CX)(R13*8), Y13
 	VMULPD       Y11, Y11, Y11
 	VADDPD       Y11, Y13, Y13
-	VMOVUPS      Y13, (DX)(R13*8)
-	VMOVUPS      32(DX)(R13*8), Y11
+	VMOVUPS      Y13, (CX)(R13*8)
+	VMOVUPS      32(CX)(R13*8), Y11
 	VMULPD       Y12, Y12, Y12
 	VADDPD       Y12, Y11, Y11
-	VMOVUPS      Y11, 32(DX)(R13*8)
+	VMOVUPS      Y11, 32(CX)(R13*8)
 	VMULPS       Y7, Y8, Y8
 	VSQRTPS      Y9, Y9
 	VADDPS       Y6, Y9, Y9
@@ -107,55 +107,55 @@ usualloop:
 	VCVTPS2PD    X8, Y9
 	VEXTRACTF128 $0x01, Y8, X8
 	VCVTPS2PD    X8, Y8
-	VMOVUPS      (BX)(R13*8), Y10
+	VMOVUPS      (DX)(R13*8), Y10
 	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y10, Y10
-	VMOVUPS      Y10, (BX)(R13*8)
-	VMOVUPS      32(BX)(R13*8), Y9
+	VMOVUPS      Y10, (DX)(R13*8)
+	VMOVUPS      32(DX)(R13*8), Y9
 	VMULPD       Y8, Y8, Y8
 	VADDPD       Y8, Y9, Y9
-	VMOVUPS      Y9, 32(BX)(R13*8)
-	ADDQ         $+8, AX
-	CMPQ         AX, R12
+	VMOVUPS      Y9, 32(DX)(R13*8)
+	ADDQ         $+8, R11
+	CMPQ         R11, R12
 	JLT          usualloop
 
 usualloopend:
-	SUBQ         AX, CX
+	SUBQ         R11, AX
 	JE           usualdone
-	VMOVD        CX, X8
+	VMOVD        AX, X8
 	VPBROADCASTD X8, Y8
 	VPCMPGTD     lanes<>+0(SB), Y8, Y8
-	MOVQ         AX, CX
-	ANDQ         $+31, CX
-	VMASKMOVPS   (R10)(AX*4), Y8, Y9
-	VMASKMOVPS   (R9)(AX*4), Y8, Y10
+	MOVQ         R11, AX
+	ANDQ         $+31, AX
+	VMASKMOVPS   (R9)(R11*4), Y8, Y9
+	VMASKMOVPS   (R8)(R11*4), Y8, Y10
 	VANDPS       Y1, Y10, Y11
 	VPSIGND      Y11, Y10, Y10
 	VSUBPS       Y9, Y10, Y11
 	VMULPS       Y2, Y11, Y11
 	VADDPS       Y11, Y9, Y9
-	VMASKMOVPS   Y9, Y8, (R10)(AX*4)
-	VMASKMOVPS   (R11)(AX*4), Y8, Y11
+	VMASKMOVPS   Y9, Y8, (R9)(R11*4)
+	VMASKMOVPS   (R10)(R11*4), Y8, Y11
 	VMULPS       Y3, Y11, Y11
 	VMULPS       Y4, Y10, Y10
 	VANDPS       Y5, Y10, Y12
 	VPSIGND      Y12, Y10, Y10
 	VMULPS       Y10, Y10, Y10
 	VADDPS       Y10, Y11, Y10
-	VMASKMOVPS   Y10, Y8, (R11)(AX*4)
-	VMASKMOVPS   (R8)(AX*4), Y8, Y11
+	VMASKMOVPS   Y10, Y8, (R10)(R11*4)
+	VMASKMOVPS   (DI)(R11*4), Y8, Y11
 	VANDPS       Y8, Y11, Y12
 	VCVTPS2PD    X12, Y13
 	VEXTRACTF128 $0x01, Y12, X12
 	VCVTPS2PD    X12, Y12
-	VMOVUPS      (DX)(CX*8), Y14
+	VMOVUPS      (CX)(AX*8), Y14
 	VMULPD       Y13, Y13, Y13
 	VADDPD       Y13, Y14, Y14
-	VMOVUPS      Y14, (DX)(CX*8)
-	VMOVUPS      32(DX)(CX*8), Y13
+	VMOVUPS      Y14, (CX)(AX*8)
+	VMOVUPS      32(CX)(AX*8), Y13
 	VMULPD       Y12, Y12, Y12
 	VADDPD       Y12, Y13, Y13
-	VMOVUPS      Y13, 32(DX)(CX*8)
+	VMOVUPS      Y13, 32(CX)(AX*8)
 	VMULPS       Y7, Y9, Y9
 	VSQRTPS      Y10, Y10
 	VADDPS       Y6, Y10, Y10
@@ -166,176 +166,188 @@ usualloopend:
 	VCVTPS2PD    X8, Y9
 	VEXTRACTF128 $0x01, Y8, X8
 	VCVTPS2PD    X8, Y8
-	VMOVUPS      (BX)(CX*8), Y10
+	VMOVUPS      (DX)(AX*8), Y10
 	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y10, Y10
-	VMOVUPS      Y10, (BX)(CX*8)
-	VMOVUPS      32(BX)(CX*8), Y9
+	VMOVUPS      Y10, (DX)(AX*8)
+	VMOVUPS      32(DX)(AX*8), Y9
 	VMULPD       Y8, Y8, Y8
 	VADDPD       Y8, Y9, Y9
-	VMOVUPS      Y9, 32(BX)(CX*8)
+	VMOVUPS      Y9, 32(DX)(AX*8)
 
 usualdone:
-	ADDQ $+96, SI
-	CMPQ SI, DI
+	ADDQ $+96, BX
+	CMPQ BX, SI
 	JLT  usualentry
 	JMP  end
 
 general:
-	XORQ AX, AX
-	CMPL 4(CX), $0x00000000
+	XORQ DI, DI
+	CMPL 4(AX), $0x00000000
 	JNE  asked
-	CMPL 16(CX), $+0
+	CMPL 20(AX), $+0
 	JLE  asked
-	MOVQ $-32, AX
+	MOVQ $-32, DI
 
 asked:
-	VBROADCASTSS (CX), Y0
-	VBROADCASTSS 8(CX), Y1
-	VBROADCASTSS 12(CX), Y2
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 8(AX), Y1
+	VBROADCASTSS 16(AX), Y2
+	VBROADCASTSS 12(AX), Y3
+	VANDPS       Y3, Y2, Y2
 	VBROADCASTSS wordffffffff<>+0(SB), Y3
 	VXORPS       Y3, Y2, Y2
 	VBROADCASTSS word7fffffff<>+0(SB), Y3
 	VANDPS       Y3, Y2, Y2
-	VBROADCASTSS 16(CX), Y3
-	VBROADCASTSS 20(CX), Y4
-	VBROADCASTSS 24(CX), Y5
-	VBROADCASTSS 28(CX), Y6
-	VBROADCASTSS wordffffffff<>+0(SB), Y7
-	VXORPS       Y7, Y6, Y6
-	VBROADCASTSS word7fffffff<>+0(SB), Y7
-	VANDPS       Y7, Y6, Y6
-	VBROADCASTSS 32(CX), Y7
-	VBROADCASTSS 36(CX), Y8
-	VBROADCASTSS 4(CX), Y9
+	VBROADCASTSS 12(AX), Y3
+	VBROADCASTSS wordffffffff<>+0(SB), Y4
+	VXORPS       Y4, Y3, Y3
+	VBROADCASTSS word7fffffff<>+0(SB), Y4
+	VANDPS       Y4, Y3, Y3
+	VBROADCASTSS 20(AX), Y4
+	VBROADCASTSS 24(AX), Y5
+	VBROADCASTSS 28(AX), Y6
+	VBROADCASTSS 32(AX), Y7
+	VBROADCASTSS wordffffffff<>+0(SB), Y8
+	VXORPS       Y8, Y7, Y7
+	VBROADCASTSS word7fffffff<>+0(SB), Y8
+	VANDPS       Y8, Y7, Y7
+	VBROADCASTSS 36(AX), Y8
+	VBROADCASTSS 4(AX), Y9
 	VBROADCASTSS word00000000<>+0(SB), Y10
 	VCMPPS       $0x00, Y10, Y9, Y9
 	VMOVUPS      Y9, (SP)
 	VBROADCASTSS word00000000<>+0(SB), Y9
-	VCMPPS       $0x11, Y3, Y9, Y9
+	VCMPPS       $0x11, Y4, Y9, Y9
 	VMOVUPS      Y9, 32(SP)
-	LEAQ         -96(DI), AX
+	LEAQ         -96(SI), DI
 
 entry:
-	MOVQ 8(SI), R12
-	MOVQ (SI), R8
-	MOVQ 24(SI), R9
-	MOVQ 48(SI), R10
-	MOVQ 72(SI), R11
-	XORQ AX, AX
+	MOVQ 8(BX), R12
+	MOVQ (BX), DI
+	MOVQ 24(BX), R8
+	MOVQ 48(BX), R9
+	MOVQ 72(BX), R10
+	XORQ R11, R11
 	MOVQ R12, R13
 	ANDQ $-8, R13
-	CMPQ AX, R13
+	CMPQ R11, R13
 	JGE  loopend
 
 loop:
-	MOVQ         AX, R14
+	MOVQ         R11, R14
 	ANDQ         $+31, R14
-	VMOVUPS      (R10)(AX*4), Y9
-	VMOVUPS      (R9)(AX*4), Y10
+	VMOVUPS      (R9)(R11*4), Y9
+	VMOVUPS      (R8)(R11*4), Y10
+	VANDPS       Y2, Y10, Y11
+	VPSIGND      Y11, Y10, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      (R8)(AX*4), Y11
-	VBROADCASTSS 4(CX), Y12
+	VMOVUPS      (DI)(R11*4), Y11
+	VBROADCASTSS 4(AX), Y12
 	VMULPS       Y12, Y11, Y12
 	VADDPS       Y12, Y10, Y12
 	VMOVUPS      (SP), Y13
 	VBLENDVPS    Y13, Y10, Y12, Y10
-	VANDPS       Y2, Y10, Y12
+	VANDPS       Y3, Y10, Y12
 	VPSIGND      Y12, Y10, Y10
 	VMOVUPS      32(SP), Y12
 	VBLENDVPS    Y12, Y9, Y10, Y12
 	VSUBPS       Y9, Y10, Y9
-	VMULPS       Y3, Y9, Y9
+	VMULPS       Y4, Y9, Y9
 	VADDPS       Y9, Y12, Y9
-	VMOVUPS      Y9, (R10)(AX*4)
-	VMOVUPS      (R11)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y10, Y10
-	VANDPS       Y6, Y10, Y13
+	VMOVUPS      Y9, (R9)(R11*4)
+	VMOVUPS      (R10)(R11*4), Y12
+	VMULPS       Y5, Y12, Y12
+	VMULPS       Y6, Y10, Y10
+	VANDPS       Y7, Y10, Y13
 	VPSIGND      Y13, Y10, Y10
 	VMULPS       Y10, Y10, Y10
 	VADDPS       Y10, Y12, Y10
-	VMOVUPS      Y10, (R11)(AX*4)
+	VMOVUPS      Y10, (R10)(R11*4)
 	VCVTPS2PD    X11, Y12
 	VEXTRACTF128 $0x01, Y11, X13
 	VCVTPS2PD    X13, Y13
-	VMOVUPS      (DX)(R14*8), Y14
+	VMOVUPS      (CX)(R14*8), Y14
 	VMULPD       Y12, Y12, Y12
 	VADDPD       Y12, Y14, Y14
-	VMOVUPS      Y14, (DX)(R14*8)
-	VMOVUPS      32(DX)(R14*8), Y12
+	VMOVUPS      Y14, (CX)(R14*8)
+	VMOVUPS      32(CX)(R14*8), Y12
 	VMULPD       Y13, Y13, Y13
 	VADDPD       Y13, Y12, Y12
-	VMOVUPS      Y12, 32(DX)(R14*8)
-	VMULPS       Y8, Y9, Y9
+	VMOVUPS      Y12, 32(CX)(R14*8)
+	VBROADCASTSS 40(AX), Y12
+	VMULPS       Y12, Y9, Y9
 	VSQRTPS      Y10, Y10
-	VADDPS       Y7, Y10, Y10
+	VADDPS       Y8, Y10, Y10
 	VDIVPS       Y10, Y9, Y9
 	VMULPS       Y1, Y11, Y10
 	VADDPS       Y10, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
-	VMOVUPS      (BX)(R14*8), Y11
+	VMOVUPS      (DX)(R14*8), Y11
 	VMULPD       Y10, Y10, Y10
 	VADDPD       Y10, Y11, Y11
-	VMOVUPS      Y11, (BX)(R14*8)
-	VMOVUPS      32(BX)(R14*8), Y10
+	VMOVUPS      Y11, (DX)(R14*8)
+	VMOVUPS      32(DX)(R14*8), Y10
 	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y10, Y10
-	VMOVUPS      Y10, 32(BX)(R14*8)
-	ADDQ         $+8, AX
-	CMPQ         AX, R13
+	VMOVUPS      Y10, 32(DX)(R14*8)
+	ADDQ         $+8, R11
+	CMPQ         R11, R13
 	JLT          loop
 
 loopend:
-	SUBQ         AX, R12
+	SUBQ         R11, R12
 	JE           done
 	VMOVD        R12, X9
 	VPBROADCASTD X9, Y9
 	VPCMPGTD     lanes<>+0(SB), Y9, Y9
-	MOVQ         AX, R12
+	MOVQ         R11, R12
 	ANDQ         $+31, R12
-	VMASKMOVPS   (R10)(AX*4), Y9, Y10
-	VMASKMOVPS   (R9)(AX*4), Y9, Y11
+	VMASKMOVPS   (R9)(R11*4), Y9, Y10
+	VMASKMOVPS   (R8)(R11*4), Y9, Y11
+	VANDPS       Y2, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y0, Y11, Y11
-	VMASKMOVPS   (R8)(AX*4), Y9, Y12
-	VBROADCASTSS 4(CX), Y13
+	VMASKMOVPS   (DI)(R11*4), Y9, Y12
+	VBROADCASTSS 4(AX), Y13
 	VMULPS       Y13, Y12, Y13
 	VADDPS       Y13, Y11, Y13
 	VMOVUPS      (SP), Y14
 	VBLENDVPS    Y14, Y11, Y13, Y11
-	VANDPS       Y2, Y11, Y13
+	VANDPS       Y3, Y11, Y13
 	VPSIGND      Y13, Y11, Y11
 	VMOVUPS      32(SP), Y13
 	VBLENDVPS    Y13, Y10, Y11, Y13
 	VSUBPS       Y10, Y11, Y10
-	VMULPS       Y3, Y10, Y10
+	VMULPS       Y4, Y10, Y10
 	VADDPS       Y10, Y13, Y10
-	VMASKMOVPS   Y10, Y9, (R10)(AX*4)
-	VMASKMOVPS   (R11)(AX*4), Y9, Y13
-	VMULPS       Y4, Y13, Y13
-	VMULPS       Y5, Y11, Y11
-	VANDPS       Y6, Y11, Y14
+	VMASKMOVPS   Y10, Y9, (R9)(R11*4)
+	VMASKMOVPS   (R10)(R11*4), Y9, Y13
+	VMULPS       Y5, Y13, Y13
+	VMULPS       Y6, Y11, Y11
+	VANDPS       Y7, Y11, Y14
 	VPSIGND      Y14, Y11, Y11
 	VMULPS       Y11, Y11, Y11
 	VADDPS       Y11, Y13, Y11
-	VMASKMOVPS   Y11, Y9, (R11)(AX*4)
+	VMASKMOVPS   Y11, Y9, (R10)(R11*4)
 	VANDPS       Y9, Y12, Y13
 	VCVTPS2PD    X13, Y14
 	VEXTRACTF128 $0x01, Y13, X13
 	VCVTPS2PD    X13, Y13
-	VMOVUPS      (DX)(R12*8), Y15
+	VMOVUPS      (CX)(R12*8), Y15
 	VMULPD       Y14, Y14, Y14
 	VADDPD       Y14, Y15, Y15
-	VMOVUPS      Y15, (DX)(R12*8)
-	VMOVUPS      32(DX)(R12*8), Y14
+	VMOVUPS      Y15, (CX)(R12*8)
+	VMOVUPS      32(CX)(R12*8), Y14
 	VMULPD       Y13, Y13, Y13
 	VADDPD       Y13, Y14, Y14
-	VMOVUPS      Y14, 32(DX)(R12*8)
-	VMULPS       Y8, Y10, Y10
+	VMOVUPS      Y14, 32(CX)(R12*8)
+	VBROADCASTSS 40(AX), Y13
+	VMULPS       Y13, Y10, Y10
 	VSQRTPS      Y11, Y11
-	VADDPS       Y7, Y11, Y11
+	VADDPS       Y8, Y11, Y11
 	VDIVPS       Y11, Y10, Y10
 	VMULPS       Y1, Y12, Y11
 	VADDPS       Y11, Y10, Y10
@@ -343,18 +355,18 @@ loopend:
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
-	VMOVUPS      (BX)(R12*8), Y11
+	VMOVUPS      (DX)(R12*8), Y11
 	VMULPD       Y10, Y10, Y10
 	VADDPD       Y10, Y11, Y11
-	VMOVUPS      Y11, (BX)(R12*8)
-	VMOVUPS      32(BX)(R12*8), Y10
+	VMOVUPS      Y11, (DX)(R12*8)
+	VMOVUPS      32(DX)(R12*8), Y10
 	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y10, Y10
-	VMOVUPS      Y10, 32(BX)(R12*8)
+	VMOVUPS      Y10, 32(DX)(R12*8)
 
 done:
-	ADDQ $+96, SI
-	CMPQ SI, DI
+	ADDQ $+96, BX
+	CMPQ BX, SI
 	JLT  entry
 
 end:

@@ -19,31 +19,31 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Log1p(list [][]float32)
 // Requires: AVX, AVX2
 TEXT ·Log1p(SB), NOSPLIT, $0-24
-	MOVQ         list_base+0(FP), CX
-	MOVQ         list_len+8(FP), DX
-	IMUL3Q       $+24, DX, DX
-	ADDQ         CX, DX
-	CMPQ         CX, DX
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
 	JGE          end
 	VBROADCASTSS word3f800000<>+0(SB), Y0
 	VBROADCASTSS word00000000<>+0(SB), Y1
 	VBROADCASTSS wordbf800000<>+0(SB), Y2
 	VBROADCASTSS word3f3504f3<>+0(SB), Y3
 	VBROADCASTSS word007fffff<>+0(SB), Y4
-	LEAQ         -48(DX), AX
+	LEAQ         -48(CX), DX
 
 entry:
-	MOVQ 8(CX), DI
-	MOVQ (CX), BX
-	MOVQ 24(CX), SI
-	XORQ AX, AX
-	MOVQ DI, R8
+	MOVQ 8(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	XORQ DI, DI
+	MOVQ DX, R8
 	ANDQ $-8, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  loopend
 
 loop:
-	VMOVUPS      (SI)(AX*4), Y5
+	VMOVUPS      (SI)(DI*4), Y5
 	VADDPS       Y5, Y0, Y6
 	VPSUBD       Y3, Y6, Y7
 	VPSRAD       $0x17, Y7, Y8
@@ -115,18 +115,18 @@ loop:
 	VBLENDVPS    Y7, Y8, Y9, Y7
 	VCMPPS       $0x11, Y5, Y2, Y5
 	VBLENDVPS    Y5, Y6, Y7, Y5
-	VMOVUPS      Y5, (BX)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, R8
+	VMOVUPS      Y5, (BX)(DI*4)
+	ADDQ         $+8, DI
+	CMPQ         DI, R8
 	JLT          loop
 
 loopend:
-	SUBQ         AX, DI
+	SUBQ         DI, DX
 	JE           done
-	VMOVD        DI, X5
+	VMOVD        DX, X5
 	VPBROADCASTD X5, Y5
 	VPCMPGTD     lanes<>+0(SB), Y5, Y5
-	VMASKMOVPS   (SI)(AX*4), Y5, Y6
+	VMASKMOVPS   (SI)(DI*4), Y5, Y6
 	VADDPS       Y6, Y0, Y7
 	VPSUBD       Y3, Y7, Y8
 	VPSRAD       $0x17, Y8, Y9
@@ -198,11 +198,11 @@ loopend:
 	VBLENDVPS    Y8, Y9, Y10, Y8
 	VCMPPS       $0x11, Y6, Y2, Y6
 	VBLENDVPS    Y6, Y7, Y8, Y6
-	VMASKMOVPS   Y6, Y5, (BX)(AX*4)
+	VMASKMOVPS   Y6, Y5, (BX)(DI*4)
 
 done:
-	ADDQ $+48, CX
-	CMPQ CX, DX
+	ADDQ $+48, AX
+	CMPQ AX, CX
 	JLT  entry
 
 end:

@@ -19,11 +19,11 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func Log(list [][]float32)
 // Requires: AVX, AVX2
 TEXT ·Log(SB), NOSPLIT, $0-24
-	MOVQ         list_base+0(FP), CX
-	MOVQ         list_len+8(FP), DX
-	IMUL3Q       $+24, DX, DX
-	ADDQ         CX, DX
-	CMPQ         CX, DX
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
 	JGE          end
 	VBROADCASTSS word00000000<>+0(SB), Y0
 	VBROADCASTSS word3f3504f3<>+0(SB), Y1
@@ -32,20 +32,20 @@ TEXT ·Log(SB), NOSPLIT, $0-24
 	VBROADCASTSS word007fffff<>+0(SB), Y4
 	VBROADCASTSS word3f800000<>+0(SB), Y5
 	VBROADCASTSS wordc1b80000<>+0(SB), Y6
-	LEAQ         -48(DX), AX
+	LEAQ         -48(CX), DX
 
 entry:
-	MOVQ 8(CX), DI
-	MOVQ (CX), BX
-	MOVQ 24(CX), SI
-	XORQ AX, AX
-	MOVQ DI, R8
+	MOVQ 8(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	XORQ DI, DI
+	MOVQ DX, R8
 	ANDQ $-8, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  loopend
 
 loop:
-	VMOVUPS      (SI)(AX*4), Y7
+	VMOVUPS      (SI)(DI*4), Y7
 	VMULPS       Y3, Y7, Y8
 	VCMPPS       $0x11, Y2, Y7, Y9
 	VBLENDVPS    Y9, Y8, Y7, Y8
@@ -112,18 +112,18 @@ loop:
 	VBLENDVPS    Y9, Y10, Y11, Y9
 	VCMPPS       $0x11, Y7, Y0, Y7
 	VBLENDVPS    Y7, Y8, Y9, Y7
-	VMOVUPS      Y7, (BX)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, R8
+	VMOVUPS      Y7, (BX)(DI*4)
+	ADDQ         $+8, DI
+	CMPQ         DI, R8
 	JLT          loop
 
 loopend:
-	SUBQ         AX, DI
+	SUBQ         DI, DX
 	JE           done
-	VMOVD        DI, X7
+	VMOVD        DX, X7
 	VPBROADCASTD X7, Y7
 	VPCMPGTD     lanes<>+0(SB), Y7, Y7
-	VMASKMOVPS   (SI)(AX*4), Y7, Y8
+	VMASKMOVPS   (SI)(DI*4), Y7, Y8
 	VMULPS       Y3, Y8, Y9
 	VCMPPS       $0x11, Y2, Y8, Y10
 	VBLENDVPS    Y10, Y9, Y8, Y9
@@ -190,11 +190,11 @@ loopend:
 	VBLENDVPS    Y10, Y11, Y12, Y10
 	VCMPPS       $0x11, Y8, Y0, Y8
 	VBLENDVPS    Y8, Y9, Y10, Y8
-	VMASKMOVPS   Y8, Y7, (BX)(AX*4)
+	VMASKMOVPS   Y8, Y7, (BX)(DI*4)
 
 done:
-	ADDQ $+48, CX
-	CMPQ CX, DX
+	ADDQ $+48, AX
+	CMPQ AX, CX
 	JLT  entry
 
 end:

@@ -17,103 +17,103 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	max ← max(|x|, max)
 //
 // func MaxAbs(list [][]float32, max *[32]float32)
-// Requires: AVX, AVX2, MMX+
+// Requires: AVX, AVX2
 TEXT ·MaxAbs(SB), NOSPLIT, $0-32
-	MOVQ   max+24(FP), CX
-	MOVQ   list_base+0(FP), DX
-	MOVQ   list_len+8(FP), BX
-	IMUL3Q $+24, BX, BX
-	ADDQ   DX, BX
-	CMPQ   DX, BX
+	MOVQ   max+24(FP), AX
+	MOVQ   list_base+0(FP), CX
+	MOVQ   list_len+8(FP), DX
+	IMUL3Q $+24, DX, DX
+	ADDQ   CX, DX
+	CMPQ   CX, DX
 	JGE    end
-	LEAQ   -24(BX), R8
+	LEAQ   -24(DX), BX
 
 entry:
-	LEAQ       144(DX), AX
-	CMPQ       AX, R8
+	LEAQ       144(CX), SI
+	CMPQ       SI, BX
 	JG         near
-	MOVQ       (AX), AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 64(AX)
-	PREFETCHT0 128(AX)
-	PREFETCHT0 192(AX)
+	MOVQ       (SI), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
 
 near:
-	MOVQ    8(DX), DI
-	MOVQ    (DX), SI
-	XORQ    AX, AX
-	MOVQ    DI, R9
+	MOVQ    8(CX), SI
+	MOVQ    (CX), DI
+	XORQ    R8, R8
+	MOVQ    SI, R9
 	ANDQ    $-32, R9
-	CMPQ    AX, R9
+	CMPQ    R8, R9
 	JGE     mainend
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	VMOVUPS 64(CX), Y2
-	VMOVUPS 96(CX), Y3
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
 
 main:
-	VMOVUPS      (SI)(AX*4), Y4
+	VMOVUPS      (DI)(R8*4), Y4
 	VBROADCASTSS word7fffffff<>+0(SB), Y5
-	VANDPS       Y5, Y4, Y4
+	VANDPS       Y4, Y5, Y4
 	VMAXPS       Y0, Y4, Y0
-	VMOVUPS      32(SI)(AX*4), Y4
+	VMOVUPS      32(DI)(R8*4), Y4
 	VBROADCASTSS word7fffffff<>+0(SB), Y5
-	VANDPS       Y5, Y4, Y4
+	VANDPS       Y4, Y5, Y4
 	VMAXPS       Y1, Y4, Y1
-	VMOVUPS      64(SI)(AX*4), Y4
+	VMOVUPS      64(DI)(R8*4), Y4
 	VBROADCASTSS word7fffffff<>+0(SB), Y5
-	VANDPS       Y5, Y4, Y4
+	VANDPS       Y4, Y5, Y4
 	VMAXPS       Y2, Y4, Y2
-	VMOVUPS      96(SI)(AX*4), Y4
+	VMOVUPS      96(DI)(R8*4), Y4
 	VBROADCASTSS word7fffffff<>+0(SB), Y5
-	VANDPS       Y5, Y4, Y4
+	VANDPS       Y4, Y5, Y4
 	VMAXPS       Y3, Y4, Y3
-	ADDQ         $+32, AX
-	CMPQ         AX, R9
+	ADDQ         $+32, R8
+	CMPQ         R8, R9
 	JLT          main
-	VMOVUPS      Y0, (CX)
-	VMOVUPS      Y1, 32(CX)
-	VMOVUPS      Y2, 64(CX)
-	VMOVUPS      Y3, 96(CX)
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
 
 mainend:
-	MOVQ DI, R9
+	MOVQ SI, R9
 	ANDQ $-8, R9
-	CMPQ AX, R9
+	CMPQ R8, R9
 	JGE  loopend
 
 loop:
-	MOVQ         AX, R10
+	MOVQ         R8, R10
 	ANDQ         $+31, R10
-	VMOVUPS      (SI)(AX*4), Y0
+	VMOVUPS      (DI)(R8*4), Y0
 	VBROADCASTSS word7fffffff<>+0(SB), Y1
-	VANDPS       Y1, Y0, Y0
-	VMOVUPS      (CX)(R10*4), Y1
+	VANDPS       Y0, Y1, Y0
+	VMOVUPS      (AX)(R10*4), Y1
 	VMAXPS       Y1, Y0, Y1
-	VMOVUPS      Y1, (CX)(R10*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, R9
+	VMOVUPS      Y1, (AX)(R10*4)
+	ADDQ         $+8, R8
+	CMPQ         R8, R9
 	JLT          loop
 
 loopend:
-	SUBQ         AX, DI
+	SUBQ         R8, SI
 	JE           done
-	VMOVD        DI, X0
+	VMOVD        SI, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	MOVQ         AX, DI
-	ANDQ         $+31, DI
-	VMASKMOVPS   (SI)(AX*4), Y0, Y1
+	MOVQ         R8, SI
+	ANDQ         $+31, SI
+	VMASKMOVPS   (DI)(R8*4), Y0, Y1
 	VANDPS       Y0, Y1, Y0
 	VBROADCASTSS word7fffffff<>+0(SB), Y1
-	VANDPS       Y1, Y0, Y0
-	VMOVUPS      (CX)(DI*4), Y1
+	VANDPS       Y0, Y1, Y0
+	VMOVUPS      (AX)(SI*4), Y1
 	VMAXPS       Y1, Y0, Y1
-	VMOVUPS      Y1, (CX)(DI*4)
+	VMOVUPS      Y1, (AX)(SI*4)
 
 done:
-	ADDQ $+24, DX
-	CMPQ DX, BX
+	ADDQ $+24, CX
+	CMPQ CX, DX
 	JLT  entry
 
 end:

@@ -17,7 +17,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	grad ← 2(x - y)·scale, each ← (x - y)², sum += (x - y)²
 //
 // func MSE(list [][]float32, c *[1]float32, sum *[32]float64)
-// Requires: AVX, AVX2, MMX+
+// Requires: AVX, AVX2
 TEXT ·MSE(SB), NOSPLIT, $0-40
 	MOVQ         c+24(FP), AX
 	MOVQ         sum+32(FP), CX
@@ -28,43 +28,43 @@ TEXT ·MSE(SB), NOSPLIT, $0-40
 	CMPQ         DX, BX
 	JGE          end
 	VBROADCASTSS (AX), Y0
-	LEAQ         -96(BX), R11
+	LEAQ         -96(BX), AX
 
 entry:
-	LEAQ       576(DX), AX
-	CMPQ       AX, R11
+	LEAQ       576(DX), SI
+	CMPQ       SI, AX
 	JG         near
-	MOVQ       (AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       24(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       48(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       72(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
+	MOVQ       (SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       24(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       48(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       72(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
 
 near:
-	MOVQ    8(DX), R10
-	MOVQ    (DX), SI
-	MOVQ    24(DX), DI
-	MOVQ    48(DX), R8
-	MOVQ    72(DX), R9
-	XORQ    AX, AX
-	MOVQ    R10, R12
+	MOVQ    8(DX), SI
+	MOVQ    (DX), DI
+	MOVQ    24(DX), R8
+	MOVQ    48(DX), R9
+	MOVQ    72(DX), R10
+	XORQ    R11, R11
+	MOVQ    SI, R12
 	ANDQ    $-32, R12
-	CMPQ    AX, R12
+	CMPQ    R11, R12
 	JGE     mainend
 	VMOVUPS (CX), Y1
 	VMOVUPS 32(CX), Y2
@@ -76,14 +76,14 @@ near:
 	VMOVUPS 224(CX), Y8
 
 main:
-	VMOVUPS      (R8)(AX*4), Y9
-	VMOVUPS      (R9)(AX*4), Y10
+	VMOVUPS      (R9)(R11*4), Y9
+	VMOVUPS      (R10)(R11*4), Y10
 	VSUBPS       Y10, Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      Y10, (SI)(AX*4)
+	VMOVUPS      Y10, (DI)(R11*4)
 	VMULPS       Y9, Y9, Y10
-	VMOVUPS      Y10, (DI)(AX*4)
+	VMOVUPS      Y10, (R8)(R11*4)
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
@@ -91,14 +91,14 @@ main:
 	VADDPD       Y10, Y1, Y1
 	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y2, Y2
-	VMOVUPS      32(R8)(AX*4), Y9
-	VMOVUPS      32(R9)(AX*4), Y10
+	VMOVUPS      32(R9)(R11*4), Y9
+	VMOVUPS      32(R10)(R11*4), Y10
 	VSUBPS       Y10, Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      Y10, 32(SI)(AX*4)
+	VMOVUPS      Y10, 32(DI)(R11*4)
 	VMULPS       Y9, Y9, Y10
-	VMOVUPS      Y10, 32(DI)(AX*4)
+	VMOVUPS      Y10, 32(R8)(R11*4)
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
@@ -106,14 +106,14 @@ main:
 	VADDPD       Y10, Y3, Y3
 	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y4, Y4
-	VMOVUPS      64(R8)(AX*4), Y9
-	VMOVUPS      64(R9)(AX*4), Y10
+	VMOVUPS      64(R9)(R11*4), Y9
+	VMOVUPS      64(R10)(R11*4), Y10
 	VSUBPS       Y10, Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      Y10, 64(SI)(AX*4)
+	VMOVUPS      Y10, 64(DI)(R11*4)
 	VMULPS       Y9, Y9, Y10
-	VMOVUPS      Y10, 64(DI)(AX*4)
+	VMOVUPS      Y10, 64(R8)(R11*4)
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
@@ -121,14 +121,14 @@ main:
 	VADDPD       Y10, Y5, Y5
 	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y6, Y6
-	VMOVUPS      96(R8)(AX*4), Y9
-	VMOVUPS      96(R9)(AX*4), Y10
+	VMOVUPS      96(R9)(R11*4), Y9
+	VMOVUPS      96(R10)(R11*4), Y10
 	VSUBPS       Y10, Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      Y10, 96(SI)(AX*4)
+	VMOVUPS      Y10, 96(DI)(R11*4)
 	VMULPS       Y9, Y9, Y10
-	VMOVUPS      Y10, 96(DI)(AX*4)
+	VMOVUPS      Y10, 96(R8)(R11*4)
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
@@ -136,8 +136,8 @@ main:
 	VADDPD       Y10, Y7, Y7
 	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y8, Y8
-	ADDQ         $+32, AX
-	CMPQ         AX, R12
+	ADDQ         $+32, R11
+	CMPQ         R11, R12
 	JLT          main
 	VMOVUPS      Y1, (CX)
 	VMOVUPS      Y2, 32(CX)
@@ -149,22 +149,22 @@ main:
 	VMOVUPS      Y8, 224(CX)
 
 mainend:
-	MOVQ R10, R12
+	MOVQ SI, R12
 	ANDQ $-8, R12
-	CMPQ AX, R12
+	CMPQ R11, R12
 	JGE  loopend
 
 loop:
-	MOVQ         AX, R13
+	MOVQ         R11, R13
 	ANDQ         $+31, R13
-	VMOVUPS      (R8)(AX*4), Y1
-	VMOVUPS      (R9)(AX*4), Y2
+	VMOVUPS      (R9)(R11*4), Y1
+	VMOVUPS      (R10)(R11*4), Y2
 	VSUBPS       Y2, Y1, Y1
 	VADDPS       Y1, Y1, Y2
 	VMULPS       Y0, Y2, Y2
-	VMOVUPS      Y2, (SI)(AX*4)
+	VMOVUPS      Y2, (DI)(R11*4)
 	VMULPS       Y1, Y1, Y2
-	VMOVUPS      Y2, (DI)(AX*4)
+	VMOVUPS      Y2, (R8)(R11*4)
 	VCVTPS2PD    X1, Y2
 	VEXTRACTF128 $0x01, Y1, X1
 	VCVTPS2PD    X1, Y1
@@ -176,38 +176,38 @@ loop:
 	VMULPD       Y1, Y1, Y1
 	VADDPD       Y1, Y2, Y2
 	VMOVUPS      Y2, 32(CX)(R13*8)
-	ADDQ         $+8, AX
-	CMPQ         AX, R12
+	ADDQ         $+8, R11
+	CMPQ         R11, R12
 	JLT          loop
 
 loopend:
-	SUBQ         AX, R10
+	SUBQ         R11, SI
 	JE           done
-	VMOVD        R10, X1
+	VMOVD        SI, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     lanes<>+0(SB), Y1, Y1
-	MOVQ         AX, R10
-	ANDQ         $+31, R10
-	VMASKMOVPS   (R8)(AX*4), Y1, Y2
-	VMASKMOVPS   (R9)(AX*4), Y1, Y3
+	MOVQ         R11, SI
+	ANDQ         $+31, SI
+	VMASKMOVPS   (R9)(R11*4), Y1, Y2
+	VMASKMOVPS   (R10)(R11*4), Y1, Y3
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y2, Y2, Y3
 	VMULPS       Y0, Y3, Y3
-	VMASKMOVPS   Y3, Y1, (SI)(AX*4)
+	VMASKMOVPS   Y3, Y1, (DI)(R11*4)
 	VMULPS       Y2, Y2, Y3
-	VMASKMOVPS   Y3, Y1, (DI)(AX*4)
+	VMASKMOVPS   Y3, Y1, (R8)(R11*4)
 	VANDPS       Y1, Y2, Y1
 	VCVTPS2PD    X1, Y2
 	VEXTRACTF128 $0x01, Y1, X1
 	VCVTPS2PD    X1, Y1
-	VMOVUPS      (CX)(R10*8), Y3
+	VMOVUPS      (CX)(SI*8), Y3
 	VMULPD       Y2, Y2, Y2
 	VADDPD       Y2, Y3, Y3
-	VMOVUPS      Y3, (CX)(R10*8)
-	VMOVUPS      32(CX)(R10*8), Y2
+	VMOVUPS      Y3, (CX)(SI*8)
+	VMOVUPS      32(CX)(SI*8), Y2
 	VMULPD       Y1, Y1, Y1
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, 32(CX)(R10*8)
+	VMOVUPS      Y2, 32(CX)(SI*8)
 
 done:
 	ADDQ $+96, DX

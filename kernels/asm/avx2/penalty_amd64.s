@@ -38,20 +38,20 @@ TEXT ·Penalty(SB), NOSPLIT, $0-48
 	LEAQ         -48(SI), AX
 
 entry:
-	MOVQ 8(BX), R9
+	MOVQ 8(BX), AX
 	MOVQ (BX), DI
 	MOVQ 24(BX), R8
-	XORQ AX, AX
-	MOVQ R9, R10
+	XORQ R9, R9
+	MOVQ AX, R10
 	ANDQ $-8, R10
-	CMPQ AX, R10
+	CMPQ R9, R10
 	JGE  loopend
 
 loop:
-	MOVQ         AX, R11
+	MOVQ         R9, R11
 	ANDQ         $+31, R11
-	VMOVUPS      (DI)(AX*4), Y5
-	VMOVUPS      (R8)(AX*4), Y6
+	VMOVUPS      (DI)(R9*4), Y5
+	VMOVUPS      (R8)(R9*4), Y6
 	VMULPS       Y1, Y6, Y7
 	VADDPS       Y7, Y5, Y5
 	VCMPPS       $0x11, Y0, Y6, Y7
@@ -59,7 +59,7 @@ loop:
 	VCMPPS       $0x11, Y6, Y0, Y8
 	VBLENDVPS    Y8, Y2, Y7, Y7
 	VADDPS       Y7, Y5, Y5
-	VMOVUPS      Y5, (DI)(AX*4)
+	VMOVUPS      Y5, (DI)(R9*4)
 	VANDPS       Y4, Y6, Y5
 	VCVTPS2PD    X5, Y7
 	VEXTRACTF128 $0x01, Y5, X5
@@ -81,20 +81,20 @@ loop:
 	VMULPD       Y6, Y6, Y6
 	VADDPD       Y6, Y5, Y5
 	VMOVUPS      Y5, 32(DX)(R11*8)
-	ADDQ         $+8, AX
-	CMPQ         AX, R10
+	ADDQ         $+8, R9
+	CMPQ         R9, R10
 	JLT          loop
 
 loopend:
-	SUBQ         AX, R9
+	SUBQ         R9, AX
 	JE           done
-	VMOVD        R9, X5
+	VMOVD        AX, X5
 	VPBROADCASTD X5, Y5
 	VPCMPGTD     lanes<>+0(SB), Y5, Y5
-	MOVQ         AX, R9
-	ANDQ         $+31, R9
-	VMASKMOVPS   (DI)(AX*4), Y5, Y6
-	VMASKMOVPS   (R8)(AX*4), Y5, Y7
+	MOVQ         R9, AX
+	ANDQ         $+31, AX
+	VMASKMOVPS   (DI)(R9*4), Y5, Y6
+	VMASKMOVPS   (R8)(R9*4), Y5, Y7
 	VMULPS       Y1, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VCMPPS       $0x11, Y0, Y7, Y8
@@ -102,30 +102,30 @@ loopend:
 	VCMPPS       $0x11, Y7, Y0, Y9
 	VBLENDVPS    Y9, Y2, Y8, Y8
 	VADDPS       Y8, Y6, Y6
-	VMASKMOVPS   Y6, Y5, (DI)(AX*4)
+	VMASKMOVPS   Y6, Y5, (DI)(R9*4)
 	VANDPS       Y4, Y7, Y6
 	VANDPS       Y5, Y6, Y6
 	VCVTPS2PD    X6, Y8
 	VEXTRACTF128 $0x01, Y6, X6
 	VCVTPS2PD    X6, Y6
-	VMOVUPS      (CX)(R9*8), Y9
+	VMOVUPS      (CX)(AX*8), Y9
 	VADDPD       Y8, Y9, Y9
-	VMOVUPS      Y9, (CX)(R9*8)
-	VMOVUPS      32(CX)(R9*8), Y8
+	VMOVUPS      Y9, (CX)(AX*8)
+	VMOVUPS      32(CX)(AX*8), Y8
 	VADDPD       Y6, Y8, Y8
-	VMOVUPS      Y8, 32(CX)(R9*8)
+	VMOVUPS      Y8, 32(CX)(AX*8)
 	VANDPS       Y5, Y7, Y5
 	VCVTPS2PD    X5, Y6
 	VEXTRACTF128 $0x01, Y5, X5
 	VCVTPS2PD    X5, Y5
-	VMOVUPS      (DX)(R9*8), Y7
+	VMOVUPS      (DX)(AX*8), Y7
 	VMULPD       Y6, Y6, Y6
 	VADDPD       Y6, Y7, Y7
-	VMOVUPS      Y7, (DX)(R9*8)
-	VMOVUPS      32(DX)(R9*8), Y6
+	VMOVUPS      Y7, (DX)(AX*8)
+	VMOVUPS      32(DX)(AX*8), Y6
 	VMULPD       Y5, Y5, Y5
 	VADDPD       Y5, Y6, Y6
-	VMOVUPS      Y6, 32(DX)(R9*8)
+	VMOVUPS      Y6, 32(DX)(AX*8)
 
 done:
 	ADDQ $+48, BX

@@ -19,176 +19,176 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // func RankOne(g []float32, x []float32, z []float32)
 // Requires: AVX, AVX2
 TEXT ·RankOne(SB), NOSPLIT, $0-72
-	MOVQ g_len+8(FP), CX
-	MOVQ g_base+0(FP), DX
-	MOVQ x_base+24(FP), BX
-	MOVQ z_base+48(FP), SI
-	MOVQ z_len+56(FP), DI
-	XORQ R8, R8
-	MOVQ DI, R10
-	SUBQ $+2, R10
-	CMPQ R8, R10
+	MOVQ g_len+8(FP), AX
+	MOVQ g_base+0(FP), CX
+	MOVQ x_base+24(FP), DX
+	MOVQ z_base+48(FP), BX
+	MOVQ z_len+56(FP), SI
+	XORQ DI, DI
+	MOVQ SI, R8
+	SUBQ $+2, R8
+	CMPQ DI, R8
 	JG   rows2end
 
 rows2:
-	VBROADCASTSS (SI)(R8*4), Y0
-	VBROADCASTSS 4(SI)(R8*4), Y1
-	LEAQ         (BX)(CX*4), R9
-	XORQ         AX, AX
-	MOVQ         CX, R11
+	VBROADCASTSS (BX)(DI*4), Y0
+	VBROADCASTSS 4(BX)(DI*4), Y1
+	LEAQ         (DX)(AX*4), R9
+	XORQ         R10, R10
+	MOVQ         AX, R11
 	ANDQ         $-32, R11
-	CMPQ         AX, R11
+	CMPQ         R10, R11
 	JGE          rows2mainend
 
 rows2main:
-	VMOVUPS (DX)(AX*4), Y2
-	VMOVUPS (BX)(AX*4), Y3
+	VMOVUPS (CX)(R10*4), Y2
+	VMOVUPS (DX)(R10*4), Y3
 	VMULPS  Y0, Y3, Y3
 	VADDPS  Y3, Y2, Y2
-	VMOVUPS (R9)(AX*4), Y3
+	VMOVUPS (R9)(R10*4), Y3
 	VMULPS  Y1, Y3, Y3
 	VADDPS  Y3, Y2, Y2
-	VMOVUPS Y2, (DX)(AX*4)
-	VMOVUPS 32(DX)(AX*4), Y2
-	VMOVUPS 32(BX)(AX*4), Y3
+	VMOVUPS Y2, (CX)(R10*4)
+	VMOVUPS 32(CX)(R10*4), Y2
+	VMOVUPS 32(DX)(R10*4), Y3
 	VMULPS  Y0, Y3, Y3
 	VADDPS  Y3, Y2, Y2
-	VMOVUPS 32(R9)(AX*4), Y3
+	VMOVUPS 32(R9)(R10*4), Y3
 	VMULPS  Y1, Y3, Y3
 	VADDPS  Y3, Y2, Y2
-	VMOVUPS Y2, 32(DX)(AX*4)
-	VMOVUPS 64(DX)(AX*4), Y2
-	VMOVUPS 64(BX)(AX*4), Y3
+	VMOVUPS Y2, 32(CX)(R10*4)
+	VMOVUPS 64(CX)(R10*4), Y2
+	VMOVUPS 64(DX)(R10*4), Y3
 	VMULPS  Y0, Y3, Y3
 	VADDPS  Y3, Y2, Y2
-	VMOVUPS 64(R9)(AX*4), Y3
+	VMOVUPS 64(R9)(R10*4), Y3
 	VMULPS  Y1, Y3, Y3
 	VADDPS  Y3, Y2, Y2
-	VMOVUPS Y2, 64(DX)(AX*4)
-	VMOVUPS 96(DX)(AX*4), Y2
-	VMOVUPS 96(BX)(AX*4), Y3
+	VMOVUPS Y2, 64(CX)(R10*4)
+	VMOVUPS 96(CX)(R10*4), Y2
+	VMOVUPS 96(DX)(R10*4), Y3
 	VMULPS  Y0, Y3, Y3
 	VADDPS  Y3, Y2, Y2
-	VMOVUPS 96(R9)(AX*4), Y3
+	VMOVUPS 96(R9)(R10*4), Y3
 	VMULPS  Y1, Y3, Y3
 	VADDPS  Y3, Y2, Y2
-	VMOVUPS Y2, 96(DX)(AX*4)
-	ADDQ    $+32, AX
-	CMPQ    AX, R11
+	VMOVUPS Y2, 96(CX)(R10*4)
+	ADDQ    $+32, R10
+	CMPQ    R10, R11
 	JLT     rows2main
 
 rows2mainend:
-	MOVQ CX, R11
+	MOVQ AX, R11
 	ANDQ $-8, R11
-	CMPQ AX, R11
+	CMPQ R10, R11
 	JGE  rows2loopend
 
 rows2loop:
-	VMOVUPS (DX)(AX*4), Y2
-	VMOVUPS (BX)(AX*4), Y3
+	VMOVUPS (CX)(R10*4), Y2
+	VMOVUPS (DX)(R10*4), Y3
 	VMULPS  Y0, Y3, Y3
 	VADDPS  Y3, Y2, Y2
-	VMOVUPS (R9)(AX*4), Y3
+	VMOVUPS (R9)(R10*4), Y3
 	VMULPS  Y1, Y3, Y3
 	VADDPS  Y3, Y2, Y2
-	VMOVUPS Y2, (DX)(AX*4)
-	ADDQ    $+8, AX
-	CMPQ    AX, R11
+	VMOVUPS Y2, (CX)(R10*4)
+	ADDQ    $+8, R10
+	CMPQ    R10, R11
 	JLT     rows2loop
 
 rows2loopend:
-	MOVQ         CX, R11
-	SUBQ         AX, R11
+	MOVQ         AX, R11
+	SUBQ         R10, R11
 	JE           rows2done
 	VMOVD        R11, X2
 	VPBROADCASTD X2, Y2
 	VPCMPGTD     lanes<>+0(SB), Y2, Y2
-	VMASKMOVPS   (DX)(AX*4), Y2, Y3
-	VMASKMOVPS   (BX)(AX*4), Y2, Y4
+	VMASKMOVPS   (CX)(R10*4), Y2, Y3
+	VMASKMOVPS   (DX)(R10*4), Y2, Y4
 	VMULPS       Y0, Y4, Y0
 	VADDPS       Y0, Y3, Y0
-	VMASKMOVPS   (R9)(AX*4), Y2, Y3
+	VMASKMOVPS   (R9)(R10*4), Y2, Y3
 	VMULPS       Y1, Y3, Y1
 	VADDPS       Y1, Y0, Y0
-	VMASKMOVPS   Y0, Y2, (DX)(AX*4)
+	VMASKMOVPS   Y0, Y2, (CX)(R10*4)
 
 rows2done:
-	LEAQ (R9)(CX*4), BX
-	ADDQ $+2, R8
-	CMPQ R8, R10
+	LEAQ (R9)(AX*4), DX
+	ADDQ $+2, DI
+	CMPQ DI, R8
 	JLE  rows2
 
 rows2end:
-	SUBQ $+1, DI
-	CMPQ R8, DI
+	SUBQ $+1, SI
+	CMPQ DI, SI
 	JG   rows1end
 
 rows1:
-	VBROADCASTSS (SI)(R8*4), Y0
-	XORQ         AX, AX
-	MOVQ         CX, R9
-	ANDQ         $-32, R9
-	CMPQ         AX, R9
+	VBROADCASTSS (BX)(DI*4), Y0
+	XORQ         R10, R10
+	MOVQ         AX, R8
+	ANDQ         $-32, R8
+	CMPQ         R10, R8
 	JGE          rows1mainend
 
 rows1main:
-	VMOVUPS (DX)(AX*4), Y1
-	VMOVUPS (BX)(AX*4), Y2
+	VMOVUPS (CX)(R10*4), Y1
+	VMOVUPS (DX)(R10*4), Y2
 	VMULPS  Y0, Y2, Y2
 	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (DX)(AX*4)
-	VMOVUPS 32(DX)(AX*4), Y1
-	VMOVUPS 32(BX)(AX*4), Y2
+	VMOVUPS Y1, (CX)(R10*4)
+	VMOVUPS 32(CX)(R10*4), Y1
+	VMOVUPS 32(DX)(R10*4), Y2
 	VMULPS  Y0, Y2, Y2
 	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 32(DX)(AX*4)
-	VMOVUPS 64(DX)(AX*4), Y1
-	VMOVUPS 64(BX)(AX*4), Y2
+	VMOVUPS Y1, 32(CX)(R10*4)
+	VMOVUPS 64(CX)(R10*4), Y1
+	VMOVUPS 64(DX)(R10*4), Y2
 	VMULPS  Y0, Y2, Y2
 	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 64(DX)(AX*4)
-	VMOVUPS 96(DX)(AX*4), Y1
-	VMOVUPS 96(BX)(AX*4), Y2
+	VMOVUPS Y1, 64(CX)(R10*4)
+	VMOVUPS 96(CX)(R10*4), Y1
+	VMOVUPS 96(DX)(R10*4), Y2
 	VMULPS  Y0, Y2, Y2
 	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 96(DX)(AX*4)
-	ADDQ    $+32, AX
-	CMPQ    AX, R9
+	VMOVUPS Y1, 96(CX)(R10*4)
+	ADDQ    $+32, R10
+	CMPQ    R10, R8
 	JLT     rows1main
 
 rows1mainend:
-	MOVQ CX, R9
-	ANDQ $-8, R9
-	CMPQ AX, R9
+	MOVQ AX, R8
+	ANDQ $-8, R8
+	CMPQ R10, R8
 	JGE  rows1loopend
 
 rows1loop:
-	VMOVUPS (DX)(AX*4), Y1
-	VMOVUPS (BX)(AX*4), Y2
+	VMOVUPS (CX)(R10*4), Y1
+	VMOVUPS (DX)(R10*4), Y2
 	VMULPS  Y0, Y2, Y2
 	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (DX)(AX*4)
-	ADDQ    $+8, AX
-	CMPQ    AX, R9
+	VMOVUPS Y1, (CX)(R10*4)
+	ADDQ    $+8, R10
+	CMPQ    R10, R8
 	JLT     rows1loop
 
 rows1loopend:
-	MOVQ         CX, R9
-	SUBQ         AX, R9
+	MOVQ         AX, R8
+	SUBQ         R10, R8
 	JE           rows1done
-	VMOVD        R9, X1
+	VMOVD        R8, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     lanes<>+0(SB), Y1, Y1
-	VMASKMOVPS   (DX)(AX*4), Y1, Y2
-	VMASKMOVPS   (BX)(AX*4), Y1, Y3
+	VMASKMOVPS   (CX)(R10*4), Y1, Y2
+	VMASKMOVPS   (DX)(R10*4), Y1, Y3
 	VMULPS       Y0, Y3, Y0
 	VADDPS       Y0, Y2, Y0
-	VMASKMOVPS   Y0, Y1, (DX)(AX*4)
+	VMASKMOVPS   Y0, Y1, (CX)(R10*4)
 
 rows1done:
-	LEAQ (BX)(CX*4), BX
-	ADDQ $+1, R8
-	CMPQ R8, DI
+	LEAQ (DX)(AX*4), DX
+	ADDQ $+1, DI
+	CMPQ DI, SI
 	JLE  rows1
 
 rows1end:

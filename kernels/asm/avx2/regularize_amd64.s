@@ -17,7 +17,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	x ← g·scale + p·l2 + sign(p)·l1
 //
 // func Regularize(list [][]float32, c *[3]float32)
-// Requires: AVX, AVX2, MMX+
+// Requires: AVX, AVX2
 TEXT ·Regularize(SB), NOSPLIT, $0-32
 	MOVQ         c+24(FP), AX
 	MOVQ         list_base+0(FP), CX
@@ -32,43 +32,43 @@ TEXT ·Regularize(SB), NOSPLIT, $0-32
 	VBROADCASTSS 8(AX), Y3
 	VBROADCASTSS word80000000<>+0(SB), Y4
 	VXORPS       Y4, Y3, Y4
-	LEAQ         -72(DX), R9
+	LEAQ         -72(DX), AX
 
 entry:
-	LEAQ       432(CX), AX
-	CMPQ       AX, R9
+	LEAQ       432(CX), BX
+	CMPQ       BX, AX
 	JG         near
-	MOVQ       (AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       24(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       48(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
+	MOVQ       (BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       48(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
 
 near:
-	MOVQ 8(CX), R8
-	MOVQ (CX), BX
-	MOVQ 24(CX), SI
-	MOVQ 48(CX), DI
-	XORQ AX, AX
-	MOVQ R8, R10
+	MOVQ 8(CX), BX
+	MOVQ (CX), SI
+	MOVQ 24(CX), DI
+	MOVQ 48(CX), R8
+	XORQ R9, R9
+	MOVQ BX, R10
 	ANDQ $-32, R10
-	CMPQ AX, R10
+	CMPQ R9, R10
 	JGE  mainend
 
 main:
-	VMOVUPS   (SI)(AX*4), Y5
+	VMOVUPS   (DI)(R9*4), Y5
 	VMULPS    Y1, Y5, Y5
-	VMOVUPS   (DI)(AX*4), Y6
+	VMOVUPS   (R8)(R9*4), Y6
 	VMULPS    Y2, Y6, Y7
 	VADDPS    Y7, Y5, Y5
 	VCMPPS    $0x11, Y0, Y6, Y7
@@ -76,10 +76,10 @@ main:
 	VCMPPS    $0x11, Y6, Y0, Y6
 	VBLENDVPS Y6, Y3, Y7, Y6
 	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, (BX)(AX*4)
-	VMOVUPS   32(SI)(AX*4), Y5
+	VMOVUPS   Y5, (SI)(R9*4)
+	VMOVUPS   32(DI)(R9*4), Y5
 	VMULPS    Y1, Y5, Y5
-	VMOVUPS   32(DI)(AX*4), Y6
+	VMOVUPS   32(R8)(R9*4), Y6
 	VMULPS    Y2, Y6, Y7
 	VADDPS    Y7, Y5, Y5
 	VCMPPS    $0x11, Y0, Y6, Y7
@@ -87,10 +87,10 @@ main:
 	VCMPPS    $0x11, Y6, Y0, Y6
 	VBLENDVPS Y6, Y3, Y7, Y6
 	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, 32(BX)(AX*4)
-	VMOVUPS   64(SI)(AX*4), Y5
+	VMOVUPS   Y5, 32(SI)(R9*4)
+	VMOVUPS   64(DI)(R9*4), Y5
 	VMULPS    Y1, Y5, Y5
-	VMOVUPS   64(DI)(AX*4), Y6
+	VMOVUPS   64(R8)(R9*4), Y6
 	VMULPS    Y2, Y6, Y7
 	VADDPS    Y7, Y5, Y5
 	VCMPPS    $0x11, Y0, Y6, Y7
@@ -98,10 +98,10 @@ main:
 	VCMPPS    $0x11, Y6, Y0, Y6
 	VBLENDVPS Y6, Y3, Y7, Y6
 	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, 64(BX)(AX*4)
-	VMOVUPS   96(SI)(AX*4), Y5
+	VMOVUPS   Y5, 64(SI)(R9*4)
+	VMOVUPS   96(DI)(R9*4), Y5
 	VMULPS    Y1, Y5, Y5
-	VMOVUPS   96(DI)(AX*4), Y6
+	VMOVUPS   96(R8)(R9*4), Y6
 	VMULPS    Y2, Y6, Y7
 	VADDPS    Y7, Y5, Y5
 	VCMPPS    $0x11, Y0, Y6, Y7
@@ -109,21 +109,21 @@ main:
 	VCMPPS    $0x11, Y6, Y0, Y6
 	VBLENDVPS Y6, Y3, Y7, Y6
 	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, 96(BX)(AX*4)
-	ADDQ      $+32, AX
-	CMPQ      AX, R10
+	VMOVUPS   Y5, 96(SI)(R9*4)
+	ADDQ      $+32, R9
+	CMPQ      R9, R10
 	JLT       main
 
 mainend:
-	MOVQ R8, R10
+	MOVQ BX, R10
 	ANDQ $-8, R10
-	CMPQ AX, R10
+	CMPQ R9, R10
 	JGE  loopend
 
 loop:
-	VMOVUPS   (SI)(AX*4), Y5
+	VMOVUPS   (DI)(R9*4), Y5
 	VMULPS    Y1, Y5, Y5
-	VMOVUPS   (DI)(AX*4), Y6
+	VMOVUPS   (R8)(R9*4), Y6
 	VMULPS    Y2, Y6, Y7
 	VADDPS    Y7, Y5, Y5
 	VCMPPS    $0x11, Y0, Y6, Y7
@@ -131,20 +131,20 @@ loop:
 	VCMPPS    $0x11, Y6, Y0, Y6
 	VBLENDVPS Y6, Y3, Y7, Y6
 	VADDPS    Y6, Y5, Y5
-	VMOVUPS   Y5, (BX)(AX*4)
-	ADDQ      $+8, AX
-	CMPQ      AX, R10
+	VMOVUPS   Y5, (SI)(R9*4)
+	ADDQ      $+8, R9
+	CMPQ      R9, R10
 	JLT       loop
 
 loopend:
-	SUBQ         AX, R8
+	SUBQ         R9, BX
 	JE           done
-	VMOVD        R8, X5
+	VMOVD        BX, X5
 	VPBROADCASTD X5, Y5
 	VPCMPGTD     lanes<>+0(SB), Y5, Y5
-	VMASKMOVPS   (SI)(AX*4), Y5, Y6
+	VMASKMOVPS   (DI)(R9*4), Y5, Y6
 	VMULPS       Y1, Y6, Y6
-	VMASKMOVPS   (DI)(AX*4), Y5, Y7
+	VMASKMOVPS   (R8)(R9*4), Y5, Y7
 	VMULPS       Y2, Y7, Y8
 	VADDPS       Y8, Y6, Y6
 	VCMPPS       $0x11, Y0, Y7, Y8
@@ -152,7 +152,7 @@ loopend:
 	VCMPPS       $0x11, Y7, Y0, Y7
 	VBLENDVPS    Y7, Y3, Y8, Y7
 	VADDPS       Y7, Y6, Y6
-	VMASKMOVPS   Y6, Y5, (BX)(AX*4)
+	VMASKMOVPS   Y6, Y5, (SI)(R9*4)
 
 done:
 	ADDQ $+72, CX

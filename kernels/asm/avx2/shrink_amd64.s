@@ -17,7 +17,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	p ← soft(p, threshold)·shrink
 //
 // func Shrink(list [][]float32, c *[2]float32)
-// Requires: AVX, AVX2, MMX+
+// Requires: AVX, AVX2
 TEXT ·Shrink(SB), NOSPLIT, $0-32
 	MOVQ         c+24(FP), AX
 	MOVQ         list_base+0(FP), CX
@@ -30,85 +30,85 @@ TEXT ·Shrink(SB), NOSPLIT, $0-32
 	VBROADCASTSS 4(AX), Y1
 	VBROADCASTSS word80000000<>+0(SB), Y2
 	VXORPS       Y2, Y0, Y2
-	LEAQ         -24(DX), DI
+	LEAQ         -24(DX), AX
 
 entry:
-	LEAQ       144(CX), AX
-	CMPQ       AX, DI
+	LEAQ       144(CX), BX
+	CMPQ       BX, AX
 	JG         near
-	MOVQ       (AX), AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 64(AX)
-	PREFETCHT0 128(AX)
-	PREFETCHT0 192(AX)
+	MOVQ       (BX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
 
 near:
-	MOVQ 8(CX), SI
-	MOVQ (CX), BX
-	XORQ AX, AX
-	MOVQ SI, R8
+	MOVQ 8(CX), BX
+	MOVQ (CX), SI
+	XORQ DI, DI
+	MOVQ BX, R8
 	ANDQ $-32, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  mainend
 
 main:
-	VMOVUPS (BX)(AX*4), Y3
+	VMOVUPS (SI)(DI*4), Y3
 	VMAXPS  Y3, Y2, Y4
 	VMINPS  Y0, Y4, Y4
 	VSUBPS  Y4, Y3, Y3
 	VMULPS  Y1, Y3, Y3
-	VMOVUPS Y3, (BX)(AX*4)
-	VMOVUPS 32(BX)(AX*4), Y3
+	VMOVUPS Y3, (SI)(DI*4)
+	VMOVUPS 32(SI)(DI*4), Y3
 	VMAXPS  Y3, Y2, Y4
 	VMINPS  Y0, Y4, Y4
 	VSUBPS  Y4, Y3, Y3
 	VMULPS  Y1, Y3, Y3
-	VMOVUPS Y3, 32(BX)(AX*4)
-	VMOVUPS 64(BX)(AX*4), Y3
+	VMOVUPS Y3, 32(SI)(DI*4)
+	VMOVUPS 64(SI)(DI*4), Y3
 	VMAXPS  Y3, Y2, Y4
 	VMINPS  Y0, Y4, Y4
 	VSUBPS  Y4, Y3, Y3
 	VMULPS  Y1, Y3, Y3
-	VMOVUPS Y3, 64(BX)(AX*4)
-	VMOVUPS 96(BX)(AX*4), Y3
+	VMOVUPS Y3, 64(SI)(DI*4)
+	VMOVUPS 96(SI)(DI*4), Y3
 	VMAXPS  Y3, Y2, Y4
 	VMINPS  Y0, Y4, Y4
 	VSUBPS  Y4, Y3, Y3
 	VMULPS  Y1, Y3, Y3
-	VMOVUPS Y3, 96(BX)(AX*4)
-	ADDQ    $+32, AX
-	CMPQ    AX, R8
+	VMOVUPS Y3, 96(SI)(DI*4)
+	ADDQ    $+32, DI
+	CMPQ    DI, R8
 	JLT     main
 
 mainend:
-	MOVQ SI, R8
+	MOVQ BX, R8
 	ANDQ $-8, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(AX*4), Y3
+	VMOVUPS (SI)(DI*4), Y3
 	VMAXPS  Y3, Y2, Y4
 	VMINPS  Y0, Y4, Y4
 	VSUBPS  Y4, Y3, Y3
 	VMULPS  Y1, Y3, Y3
-	VMOVUPS Y3, (BX)(AX*4)
-	ADDQ    $+8, AX
-	CMPQ    AX, R8
+	VMOVUPS Y3, (SI)(DI*4)
+	ADDQ    $+8, DI
+	CMPQ    DI, R8
 	JLT     loop
 
 loopend:
-	SUBQ         AX, SI
+	SUBQ         DI, BX
 	JE           done
-	VMOVD        SI, X3
+	VMOVD        BX, X3
 	VPBROADCASTD X3, Y3
 	VPCMPGTD     lanes<>+0(SB), Y3, Y3
-	VMASKMOVPS   (BX)(AX*4), Y3, Y4
+	VMASKMOVPS   (SI)(DI*4), Y3, Y4
 	VMAXPS       Y4, Y2, Y5
 	VMINPS       Y0, Y5, Y5
 	VSUBPS       Y5, Y4, Y4
 	VMULPS       Y1, Y4, Y4
-	VMASKMOVPS   Y4, Y3, (BX)(AX*4)
+	VMASKMOVPS   Y4, Y3, (SI)(DI*4)
 
 done:
 	ADDQ $+24, CX

@@ -19,7 +19,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	grad ← slope·scale, each ← loss, sum += loss
 //
 // func SquaredHinge(list [][]float32, c *[3]float32, sum *[32]float64)
-// Requires: AVX, AVX2, MMX+
+// Requires: AVX, AVX2
 TEXT ·SquaredHinge(SB), NOSPLIT, $0-40
 	MOVQ         c+24(FP), AX
 	MOVQ         sum+32(FP), CX
@@ -35,43 +35,43 @@ TEXT ·SquaredHinge(SB), NOSPLIT, $0-40
 	VBROADCASTSS word3f800000<>+0(SB), Y3
 	VBROADCASTSS word00000000<>+0(SB), Y4
 	VBROADCASTSS wordc0000000<>+0(SB), Y5
-	LEAQ         -96(BX), R11
+	LEAQ         -96(BX), AX
 
 entry:
-	LEAQ       576(DX), AX
-	CMPQ       AX, R11
+	LEAQ       576(DX), SI
+	CMPQ       SI, AX
 	JG         near
-	MOVQ       (AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       24(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       48(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       72(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
+	MOVQ       (SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       24(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       48(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       72(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
 
 near:
-	MOVQ    8(DX), R10
-	MOVQ    (DX), SI
-	MOVQ    24(DX), DI
-	MOVQ    48(DX), R8
-	MOVQ    72(DX), R9
-	XORQ    AX, AX
-	MOVQ    R10, R12
+	MOVQ    8(DX), SI
+	MOVQ    (DX), DI
+	MOVQ    24(DX), R8
+	MOVQ    48(DX), R9
+	MOVQ    72(DX), R10
+	XORQ    R11, R11
+	MOVQ    SI, R12
 	ANDQ    $-32, R12
-	CMPQ    AX, R12
+	CMPQ    R11, R12
 	JGE     mainend
 	VMOVUPS (CX), Y6
 	VMOVUPS 32(CX), Y7
@@ -83,80 +83,80 @@ near:
 	VMOVUPS 224(CX), Y13
 
 main:
-	VMOVUPS      (R9)(AX*4), Y14
+	VMOVUPS      (R10)(R11*4), Y14
 	VMULPS       Y1, Y14, Y14
 	VADDPS       Y2, Y14, Y14
-	VMOVUPS      (R8)(AX*4), Y15
+	VMOVUPS      (R9)(R11*4), Y15
 	VMULPS       Y15, Y14, Y15
 	VSUBPS       Y15, Y3, Y15
 	VMAXPS       Y15, Y4, Y15
 	VMULPS       Y15, Y14, Y14
 	VMULPS       Y5, Y14, Y14
 	VMULPS       Y0, Y14, Y14
-	VMOVUPS      Y14, (SI)(AX*4)
+	VMOVUPS      Y14, (DI)(R11*4)
 	VMULPS       Y15, Y15, Y14
-	VMOVUPS      Y14, (DI)(AX*4)
+	VMOVUPS      Y14, (R8)(R11*4)
 	VCVTPS2PD    X14, Y15
 	VEXTRACTF128 $0x01, Y14, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y15, Y6, Y6
 	VADDPD       Y14, Y7, Y7
-	VMOVUPS      32(R9)(AX*4), Y14
+	VMOVUPS      32(R10)(R11*4), Y14
 	VMULPS       Y1, Y14, Y14
 	VADDPS       Y2, Y14, Y14
-	VMOVUPS      32(R8)(AX*4), Y15
+	VMOVUPS      32(R9)(R11*4), Y15
 	VMULPS       Y15, Y14, Y15
 	VSUBPS       Y15, Y3, Y15
 	VMAXPS       Y15, Y4, Y15
 	VMULPS       Y15, Y14, Y14
 	VMULPS       Y5, Y14, Y14
 	VMULPS       Y0, Y14, Y14
-	VMOVUPS      Y14, 32(SI)(AX*4)
+	VMOVUPS      Y14, 32(DI)(R11*4)
 	VMULPS       Y15, Y15, Y14
-	VMOVUPS      Y14, 32(DI)(AX*4)
+	VMOVUPS      Y14, 32(R8)(R11*4)
 	VCVTPS2PD    X14, Y15
 	VEXTRACTF128 $0x01, Y14, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y15, Y8, Y8
 	VADDPD       Y14, Y9, Y9
-	VMOVUPS      64(R9)(AX*4), Y14
+	VMOVUPS      64(R10)(R11*4), Y14
 	VMULPS       Y1, Y14, Y14
 	VADDPS       Y2, Y14, Y14
-	VMOVUPS      64(R8)(AX*4), Y15
+	VMOVUPS      64(R9)(R11*4), Y15
 	VMULPS       Y15, Y14, Y15
 	VSUBPS       Y15, Y3, Y15
 	VMAXPS       Y15, Y4, Y15
 	VMULPS       Y15, Y14, Y14
 	VMULPS       Y5, Y14, Y14
 	VMULPS       Y0, Y14, Y14
-	VMOVUPS      Y14, 64(SI)(AX*4)
+	VMOVUPS      Y14, 64(DI)(R11*4)
 	VMULPS       Y15, Y15, Y14
-	VMOVUPS      Y14, 64(DI)(AX*4)
+	VMOVUPS      Y14, 64(R8)(R11*4)
 	VCVTPS2PD    X14, Y15
 	VEXTRACTF128 $0x01, Y14, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y15, Y10, Y10
 	VADDPD       Y14, Y11, Y11
-	VMOVUPS      96(R9)(AX*4), Y14
+	VMOVUPS      96(R10)(R11*4), Y14
 	VMULPS       Y1, Y14, Y14
 	VADDPS       Y2, Y14, Y14
-	VMOVUPS      96(R8)(AX*4), Y15
+	VMOVUPS      96(R9)(R11*4), Y15
 	VMULPS       Y15, Y14, Y15
 	VSUBPS       Y15, Y3, Y15
 	VMAXPS       Y15, Y4, Y15
 	VMULPS       Y15, Y14, Y14
 	VMULPS       Y5, Y14, Y14
 	VMULPS       Y0, Y14, Y14
-	VMOVUPS      Y14, 96(SI)(AX*4)
+	VMOVUPS      Y14, 96(DI)(R11*4)
 	VMULPS       Y15, Y15, Y14
-	VMOVUPS      Y14, 96(DI)(AX*4)
+	VMOVUPS      Y14, 96(R8)(R11*4)
 	VCVTPS2PD    X14, Y15
 	VEXTRACTF128 $0x01, Y14, X14
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y15, Y12, Y12
 	VADDPD       Y14, Y13, Y13
-	ADDQ         $+32, AX
-	CMPQ         AX, R12
+	ADDQ         $+32, R11
+	CMPQ         R11, R12
 	JLT          main
 	VMOVUPS      Y6, (CX)
 	VMOVUPS      Y7, 32(CX)
@@ -168,27 +168,27 @@ main:
 	VMOVUPS      Y13, 224(CX)
 
 mainend:
-	MOVQ R10, R12
+	MOVQ SI, R12
 	ANDQ $-8, R12
-	CMPQ AX, R12
+	CMPQ R11, R12
 	JGE  loopend
 
 loop:
-	MOVQ         AX, R13
+	MOVQ         R11, R13
 	ANDQ         $+31, R13
-	VMOVUPS      (R9)(AX*4), Y6
+	VMOVUPS      (R10)(R11*4), Y6
 	VMULPS       Y1, Y6, Y6
 	VADDPS       Y2, Y6, Y6
-	VMOVUPS      (R8)(AX*4), Y7
+	VMOVUPS      (R9)(R11*4), Y7
 	VMULPS       Y7, Y6, Y7
 	VSUBPS       Y7, Y3, Y7
 	VMAXPS       Y7, Y4, Y7
 	VMULPS       Y7, Y6, Y6
 	VMULPS       Y5, Y6, Y6
 	VMULPS       Y0, Y6, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      Y6, (DI)(R11*4)
 	VMULPS       Y7, Y7, Y6
-	VMOVUPS      Y6, (DI)(AX*4)
+	VMOVUPS      Y6, (R8)(R11*4)
 	VCVTPS2PD    X6, Y7
 	VEXTRACTF128 $0x01, Y6, X6
 	VCVTPS2PD    X6, Y6
@@ -198,41 +198,41 @@ loop:
 	VMOVUPS      32(CX)(R13*8), Y7
 	VADDPD       Y6, Y7, Y7
 	VMOVUPS      Y7, 32(CX)(R13*8)
-	ADDQ         $+8, AX
-	CMPQ         AX, R12
+	ADDQ         $+8, R11
+	CMPQ         R11, R12
 	JLT          loop
 
 loopend:
-	SUBQ         AX, R10
+	SUBQ         R11, SI
 	JE           done
-	VMOVD        R10, X6
+	VMOVD        SI, X6
 	VPBROADCASTD X6, Y6
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	MOVQ         AX, R10
-	ANDQ         $+31, R10
-	VMASKMOVPS   (R9)(AX*4), Y6, Y7
+	MOVQ         R11, SI
+	ANDQ         $+31, SI
+	VMASKMOVPS   (R10)(R11*4), Y6, Y7
 	VMULPS       Y1, Y7, Y7
 	VADDPS       Y2, Y7, Y7
-	VMASKMOVPS   (R8)(AX*4), Y6, Y8
+	VMASKMOVPS   (R9)(R11*4), Y6, Y8
 	VMULPS       Y8, Y7, Y8
 	VSUBPS       Y8, Y3, Y8
 	VMAXPS       Y8, Y4, Y8
 	VMULPS       Y8, Y7, Y7
 	VMULPS       Y5, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VMASKMOVPS   Y7, Y6, (SI)(AX*4)
+	VMASKMOVPS   Y7, Y6, (DI)(R11*4)
 	VMULPS       Y8, Y8, Y7
-	VMASKMOVPS   Y7, Y6, (DI)(AX*4)
+	VMASKMOVPS   Y7, Y6, (R8)(R11*4)
 	VANDPS       Y6, Y7, Y6
 	VCVTPS2PD    X6, Y7
 	VEXTRACTF128 $0x01, Y6, X6
 	VCVTPS2PD    X6, Y6
-	VMOVUPS      (CX)(R10*8), Y8
+	VMOVUPS      (CX)(SI*8), Y8
 	VADDPD       Y7, Y8, Y8
-	VMOVUPS      Y8, (CX)(R10*8)
-	VMOVUPS      32(CX)(R10*8), Y7
+	VMOVUPS      Y8, (CX)(SI*8)
+	VMOVUPS      32(CX)(SI*8), Y7
 	VADDPD       Y6, Y7, Y7
-	VMOVUPS      Y7, 32(CX)(R10*8)
+	VMOVUPS      Y7, 32(CX)(SI*8)
 
 done:
 	ADDQ $+96, DX

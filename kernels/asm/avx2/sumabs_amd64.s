@@ -17,134 +17,134 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	sum += |x|
 //
 // func SumAbs(list [][]float32, sum *[32]float64)
-// Requires: AVX, AVX2, MMX+
+// Requires: AVX, AVX2
 TEXT ·SumAbs(SB), NOSPLIT, $0-32
-	MOVQ         sum+24(FP), CX
-	MOVQ         list_base+0(FP), DX
-	MOVQ         list_len+8(FP), BX
-	IMUL3Q       $+24, BX, BX
-	ADDQ         DX, BX
-	CMPQ         DX, BX
+	MOVQ         sum+24(FP), AX
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
 	JGE          end
 	VBROADCASTSS word7fffffff<>+0(SB), Y0
-	LEAQ         -24(BX), R8
+	LEAQ         -24(DX), BX
 
 entry:
-	LEAQ       144(DX), AX
-	CMPQ       AX, R8
+	LEAQ       144(CX), SI
+	CMPQ       SI, BX
 	JG         near
-	MOVQ       (AX), AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 64(AX)
-	PREFETCHT0 128(AX)
-	PREFETCHT0 192(AX)
+	MOVQ       (SI), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
 
 near:
-	MOVQ    8(DX), DI
-	MOVQ    (DX), SI
-	XORQ    AX, AX
-	MOVQ    DI, R9
+	MOVQ    8(CX), SI
+	MOVQ    (CX), DI
+	XORQ    R8, R8
+	MOVQ    SI, R9
 	ANDQ    $-32, R9
-	CMPQ    AX, R9
+	CMPQ    R8, R9
 	JGE     mainend
-	VMOVUPS (CX), Y1
-	VMOVUPS 32(CX), Y2
-	VMOVUPS 64(CX), Y3
-	VMOVUPS 96(CX), Y4
-	VMOVUPS 128(CX), Y5
-	VMOVUPS 160(CX), Y6
-	VMOVUPS 192(CX), Y7
-	VMOVUPS 224(CX), Y8
+	VMOVUPS (AX), Y1
+	VMOVUPS 32(AX), Y2
+	VMOVUPS 64(AX), Y3
+	VMOVUPS 96(AX), Y4
+	VMOVUPS 128(AX), Y5
+	VMOVUPS 160(AX), Y6
+	VMOVUPS 192(AX), Y7
+	VMOVUPS 224(AX), Y8
 
 main:
-	VMOVUPS      (SI)(AX*4), Y9
+	VMOVUPS      (DI)(R8*4), Y9
 	VANDPS       Y0, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y1, Y1
 	VADDPD       Y9, Y2, Y2
-	VMOVUPS      32(SI)(AX*4), Y9
+	VMOVUPS      32(DI)(R8*4), Y9
 	VANDPS       Y0, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y3, Y3
 	VADDPD       Y9, Y4, Y4
-	VMOVUPS      64(SI)(AX*4), Y9
+	VMOVUPS      64(DI)(R8*4), Y9
 	VANDPS       Y0, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y5, Y5
 	VADDPD       Y9, Y6, Y6
-	VMOVUPS      96(SI)(AX*4), Y9
+	VMOVUPS      96(DI)(R8*4), Y9
 	VANDPS       Y0, Y9, Y9
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
 	VADDPD       Y10, Y7, Y7
 	VADDPD       Y9, Y8, Y8
-	ADDQ         $+32, AX
-	CMPQ         AX, R9
+	ADDQ         $+32, R8
+	CMPQ         R8, R9
 	JLT          main
-	VMOVUPS      Y1, (CX)
-	VMOVUPS      Y2, 32(CX)
-	VMOVUPS      Y3, 64(CX)
-	VMOVUPS      Y4, 96(CX)
-	VMOVUPS      Y5, 128(CX)
-	VMOVUPS      Y6, 160(CX)
-	VMOVUPS      Y7, 192(CX)
-	VMOVUPS      Y8, 224(CX)
+	VMOVUPS      Y1, (AX)
+	VMOVUPS      Y2, 32(AX)
+	VMOVUPS      Y3, 64(AX)
+	VMOVUPS      Y4, 96(AX)
+	VMOVUPS      Y5, 128(AX)
+	VMOVUPS      Y6, 160(AX)
+	VMOVUPS      Y7, 192(AX)
+	VMOVUPS      Y8, 224(AX)
 
 mainend:
-	MOVQ DI, R9
+	MOVQ SI, R9
 	ANDQ $-8, R9
-	CMPQ AX, R9
+	CMPQ R8, R9
 	JGE  loopend
 
 loop:
-	MOVQ         AX, R10
+	MOVQ         R8, R10
 	ANDQ         $+31, R10
-	VMOVUPS      (SI)(AX*4), Y1
+	VMOVUPS      (DI)(R8*4), Y1
 	VANDPS       Y0, Y1, Y1
 	VCVTPS2PD    X1, Y2
 	VEXTRACTF128 $0x01, Y1, X1
 	VCVTPS2PD    X1, Y1
-	VMOVUPS      (CX)(R10*8), Y3
+	VMOVUPS      (AX)(R10*8), Y3
 	VADDPD       Y2, Y3, Y3
-	VMOVUPS      Y3, (CX)(R10*8)
-	VMOVUPS      32(CX)(R10*8), Y2
+	VMOVUPS      Y3, (AX)(R10*8)
+	VMOVUPS      32(AX)(R10*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, 32(CX)(R10*8)
-	ADDQ         $+8, AX
-	CMPQ         AX, R9
+	VMOVUPS      Y2, 32(AX)(R10*8)
+	ADDQ         $+8, R8
+	CMPQ         R8, R9
 	JLT          loop
 
 loopend:
-	SUBQ         AX, DI
+	SUBQ         R8, SI
 	JE           done
-	VMOVD        DI, X1
+	VMOVD        SI, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     lanes<>+0(SB), Y1, Y1
-	MOVQ         AX, DI
-	ANDQ         $+31, DI
-	VMASKMOVPS   (SI)(AX*4), Y1, Y2
+	MOVQ         R8, SI
+	ANDQ         $+31, SI
+	VMASKMOVPS   (DI)(R8*4), Y1, Y2
 	VANDPS       Y0, Y2, Y2
 	VANDPS       Y1, Y2, Y1
 	VCVTPS2PD    X1, Y2
 	VEXTRACTF128 $0x01, Y1, X1
 	VCVTPS2PD    X1, Y1
-	VMOVUPS      (CX)(DI*8), Y3
+	VMOVUPS      (AX)(SI*8), Y3
 	VADDPD       Y2, Y3, Y3
-	VMOVUPS      Y3, (CX)(DI*8)
-	VMOVUPS      32(CX)(DI*8), Y2
+	VMOVUPS      Y3, (AX)(SI*8)
+	VMOVUPS      32(AX)(SI*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, 32(CX)(DI*8)
+	VMOVUPS      Y2, 32(AX)(SI*8)
 
 done:
-	ADDQ $+24, DX
-	CMPQ DX, BX
+	ADDQ $+24, CX
+	CMPQ CX, DX
 	JLT  entry
 
 end:

@@ -17,46 +17,46 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	sum += x²
 //
 // func SumSquares(list [][]float32, sum *[32]float64)
-// Requires: AVX, AVX2, MMX+
+// Requires: AVX, AVX2
 TEXT ·SumSquares(SB), NOSPLIT, $0-32
-	MOVQ   sum+24(FP), CX
-	MOVQ   list_base+0(FP), DX
-	MOVQ   list_len+8(FP), BX
-	IMUL3Q $+24, BX, BX
-	ADDQ   DX, BX
-	CMPQ   DX, BX
+	MOVQ   sum+24(FP), AX
+	MOVQ   list_base+0(FP), CX
+	MOVQ   list_len+8(FP), DX
+	IMUL3Q $+24, DX, DX
+	ADDQ   CX, DX
+	CMPQ   CX, DX
 	JGE    end
-	LEAQ   -24(BX), R8
+	LEAQ   -24(DX), BX
 
 entry:
-	LEAQ       144(DX), AX
-	CMPQ       AX, R8
+	LEAQ       144(CX), SI
+	CMPQ       SI, BX
 	JG         near
-	MOVQ       (AX), AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 64(AX)
-	PREFETCHT0 128(AX)
-	PREFETCHT0 192(AX)
+	MOVQ       (SI), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
 
 near:
-	MOVQ    8(DX), DI
-	MOVQ    (DX), SI
-	XORQ    AX, AX
-	MOVQ    DI, R9
+	MOVQ    8(CX), SI
+	MOVQ    (CX), DI
+	XORQ    R8, R8
+	MOVQ    SI, R9
 	ANDQ    $-32, R9
-	CMPQ    AX, R9
+	CMPQ    R8, R9
 	JGE     mainend
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	VMOVUPS 64(CX), Y2
-	VMOVUPS 96(CX), Y3
-	VMOVUPS 128(CX), Y4
-	VMOVUPS 160(CX), Y5
-	VMOVUPS 192(CX), Y6
-	VMOVUPS 224(CX), Y7
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	VMOVUPS 128(AX), Y4
+	VMOVUPS 160(AX), Y5
+	VMOVUPS 192(AX), Y6
+	VMOVUPS 224(AX), Y7
 
 main:
-	VMOVUPS      (SI)(AX*4), Y8
+	VMOVUPS      (DI)(R8*4), Y8
 	VCVTPS2PD    X8, Y9
 	VEXTRACTF128 $0x01, Y8, X8
 	VCVTPS2PD    X8, Y8
@@ -64,7 +64,7 @@ main:
 	VADDPD       Y9, Y0, Y0
 	VMULPD       Y8, Y8, Y8
 	VADDPD       Y8, Y1, Y1
-	VMOVUPS      32(SI)(AX*4), Y8
+	VMOVUPS      32(DI)(R8*4), Y8
 	VCVTPS2PD    X8, Y9
 	VEXTRACTF128 $0x01, Y8, X8
 	VCVTPS2PD    X8, Y8
@@ -72,7 +72,7 @@ main:
 	VADDPD       Y9, Y2, Y2
 	VMULPD       Y8, Y8, Y8
 	VADDPD       Y8, Y3, Y3
-	VMOVUPS      64(SI)(AX*4), Y8
+	VMOVUPS      64(DI)(R8*4), Y8
 	VCVTPS2PD    X8, Y9
 	VEXTRACTF128 $0x01, Y8, X8
 	VCVTPS2PD    X8, Y8
@@ -80,7 +80,7 @@ main:
 	VADDPD       Y9, Y4, Y4
 	VMULPD       Y8, Y8, Y8
 	VADDPD       Y8, Y5, Y5
-	VMOVUPS      96(SI)(AX*4), Y8
+	VMOVUPS      96(DI)(R8*4), Y8
 	VCVTPS2PD    X8, Y9
 	VEXTRACTF128 $0x01, Y8, X8
 	VCVTPS2PD    X8, Y8
@@ -88,68 +88,68 @@ main:
 	VADDPD       Y9, Y6, Y6
 	VMULPD       Y8, Y8, Y8
 	VADDPD       Y8, Y7, Y7
-	ADDQ         $+32, AX
-	CMPQ         AX, R9
+	ADDQ         $+32, R8
+	CMPQ         R8, R9
 	JLT          main
-	VMOVUPS      Y0, (CX)
-	VMOVUPS      Y1, 32(CX)
-	VMOVUPS      Y2, 64(CX)
-	VMOVUPS      Y3, 96(CX)
-	VMOVUPS      Y4, 128(CX)
-	VMOVUPS      Y5, 160(CX)
-	VMOVUPS      Y6, 192(CX)
-	VMOVUPS      Y7, 224(CX)
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	VMOVUPS      Y4, 128(AX)
+	VMOVUPS      Y5, 160(AX)
+	VMOVUPS      Y6, 192(AX)
+	VMOVUPS      Y7, 224(AX)
 
 mainend:
-	MOVQ DI, R9
+	MOVQ SI, R9
 	ANDQ $-8, R9
-	CMPQ AX, R9
+	CMPQ R8, R9
 	JGE  loopend
 
 loop:
-	MOVQ         AX, R10
+	MOVQ         R8, R10
 	ANDQ         $+31, R10
-	VMOVUPS      (SI)(AX*4), Y0
+	VMOVUPS      (DI)(R8*4), Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (CX)(R10*8), Y2
+	VMOVUPS      (AX)(R10*8), Y2
 	VMULPD       Y1, Y1, Y1
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (CX)(R10*8)
-	VMOVUPS      32(CX)(R10*8), Y1
+	VMOVUPS      Y2, (AX)(R10*8)
+	VMOVUPS      32(AX)(R10*8), Y1
 	VMULPD       Y0, Y0, Y0
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(CX)(R10*8)
-	ADDQ         $+8, AX
-	CMPQ         AX, R9
+	VMOVUPS      Y1, 32(AX)(R10*8)
+	ADDQ         $+8, R8
+	CMPQ         R8, R9
 	JLT          loop
 
 loopend:
-	SUBQ         AX, DI
+	SUBQ         R8, SI
 	JE           done
-	VMOVD        DI, X0
+	VMOVD        SI, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     lanes<>+0(SB), Y0, Y0
-	MOVQ         AX, DI
-	ANDQ         $+31, DI
-	VMASKMOVPS   (SI)(AX*4), Y0, Y1
+	MOVQ         R8, SI
+	ANDQ         $+31, SI
+	VMASKMOVPS   (DI)(R8*4), Y0, Y1
 	VANDPS       Y0, Y1, Y0
 	VCVTPS2PD    X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
 	VCVTPS2PD    X0, Y0
-	VMOVUPS      (CX)(DI*8), Y2
+	VMOVUPS      (AX)(SI*8), Y2
 	VMULPD       Y1, Y1, Y1
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (CX)(DI*8)
-	VMOVUPS      32(CX)(DI*8), Y1
+	VMOVUPS      Y2, (AX)(SI*8)
+	VMOVUPS      32(AX)(SI*8), Y1
 	VMULPD       Y0, Y0, Y0
 	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(CX)(DI*8)
+	VMOVUPS      Y1, 32(AX)(SI*8)
 
 done:
-	ADDQ $+24, DX
-	CMPQ DX, BX
+	ADDQ $+24, CX
+	CMPQ CX, DX
 	JLT  entry
 
 end:

@@ -17,78 +17,78 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	a ← a + drop(x, small)²
 //	p ← p - (x·step / (√(a + epsIn) + eps) + p·decay)
 //
-// func AdaGrad(list [][]float32, c *[8]float32)
-// Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·AdaGrad(SB), NOSPLIT, $64-32
-	MOVQ         c+24(FP), CX
-	MOVQ         list_base+0(FP), DX
-	MOVQ         list_len+8(FP), BX
-	IMUL3Q       $+24, BX, BX
-	ADDQ         DX, BX
-	CMPQ         DX, BX
+// func AdaGrad(list [][]float32, c *[9]float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·AdaGrad(SB), NOSPLIT, $96-32
+	MOVQ         c+24(FP), AX
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
 	JGE          end
-	CMPL         (CX), $0x3f800000
+	CMPL         (AX), $0x3f800000
 	JNE          general
-	CMPL         4(CX), $0x00000000
+	CMPL         4(AX), $0x00000000
 	JNE          general
-	CMPL         8(CX), $0x00000000
+	CMPL         8(AX), $0x00000000
 	JNE          general
-	VBROADCASTSS 12(CX), Y0
+	VBROADCASTSS 12(AX), Y0
 	VBROADCASTSS wordffffffff<>+0(SB), Y1
 	VXORPS       Y1, Y0, Y0
 	VBROADCASTSS word7fffffff<>+0(SB), Y1
 	VANDPS       Y1, Y0, Y0
-	VBROADCASTSS 20(CX), Y1
-	VBROADCASTSS 24(CX), Y2
-	VBROADCASTSS 28(CX), Y3
-	VBROADCASTSS 16(CX), Y4
+	VBROADCASTSS 24(AX), Y1
+	VBROADCASTSS 28(AX), Y2
+	VBROADCASTSS 32(AX), Y3
+	VBROADCASTSS 20(AX), Y4
 	VBROADCASTSS wordffffffff<>+0(SB), Y5
 	VXORPS       Y5, Y4, Y4
 	VBROADCASTSS word7fffffff<>+0(SB), Y5
 	VANDPS       Y5, Y4, Y4
-	LEAQ         -72(BX), R9
+	LEAQ         -72(DX), AX
 
 usualentry:
-	LEAQ       432(DX), AX
-	CMPQ       AX, R9
+	LEAQ       432(CX), BX
+	CMPQ       BX, AX
 	JG         usualnear
-	MOVQ       (AX), CX
-	PREFETCHT0 (CX)
-	PREFETCHT0 64(CX)
-	PREFETCHT0 128(CX)
-	PREFETCHT0 192(CX)
-	MOVQ       24(AX), CX
-	PREFETCHT0 (CX)
-	PREFETCHT0 64(CX)
-	PREFETCHT0 128(CX)
-	PREFETCHT0 192(CX)
-	MOVQ       48(AX), CX
-	PREFETCHT0 (CX)
-	PREFETCHT0 64(CX)
-	PREFETCHT0 128(CX)
-	PREFETCHT0 192(CX)
+	MOVQ       (BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       48(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
 
 usualnear:
-	MOVQ 8(DX), CX
-	MOVQ (DX), SI
-	MOVQ 24(DX), DI
-	MOVQ 48(DX), R8
-	XORQ AX, AX
-	MOVQ CX, R10
+	MOVQ 8(CX), R9
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	MOVQ 48(CX), DI
+	XORQ R8, R8
+	MOVQ R9, R10
 	ANDQ $-32, R10
-	CMPQ AX, R10
+	CMPQ R8, R10
 	JGE  usualmainend
 
 usualmain:
-	VMOVUPS      (R8)(AX*4), Y5
-	VMOVUPS      (DI)(AX*4), Y6
+	VMOVUPS      (DI)(R8*4), Y5
+	VMOVUPS      (SI)(R8*4), Y6
 	VANDPS       Y0, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
 	VANDPS       Y4, Y6, Y7
 	VPSIGND      Y7, Y6, Y7
 	VMULPS       Y7, Y7, Y7
 	VADDPS       Y7, Y5, Y5
-	VMOVUPS      Y5, (R8)(AX*4)
+	VMOVUPS      Y5, (DI)(R8*4)
 	VADDPS       Y1, Y5, Y5
 	VPMAXUD      all10000000<>+0(SB), Y5, Y8
 	VRSQRTPS     Y8, Y7
@@ -116,27 +116,27 @@ usualmain:
 	CMPL         R11, $0x000000ff
 	JNE          aside1
 
-back1:
-	VMOVUPS      32(R8)(AX*4), Y5
-	VMOVUPS      32(DI)(AX*4), Y8
+back2:
+	VMOVUPS      32(DI)(R8*4), Y5
+	VMOVUPS      32(SI)(R8*4), Y8
 	VANDPS       Y0, Y8, Y9
 	VPSIGND      Y9, Y8, Y8
 	VANDPS       Y4, Y8, Y9
 	VPSIGND      Y9, Y8, Y9
 	VMULPS       Y9, Y9, Y9
 	VADDPS       Y9, Y5, Y5
-	VMOVUPS      Y5, 32(R8)(AX*4)
+	VMOVUPS      Y5, 32(DI)(R8*4)
 	VADDPS       Y1, Y5, Y5
 	VSQRTPS      Y5, Y5
-	VMOVUPS      64(R8)(AX*4), Y9
-	VMOVUPS      64(DI)(AX*4), Y10
+	VMOVUPS      64(DI)(R8*4), Y9
+	VMOVUPS      64(SI)(R8*4), Y10
 	VANDPS       Y0, Y10, Y11
 	VPSIGND      Y11, Y10, Y10
 	VANDPS       Y4, Y10, Y11
 	VPSIGND      Y11, Y10, Y11
 	VMULPS       Y11, Y11, Y11
 	VADDPS       Y11, Y9, Y9
-	VMOVUPS      Y9, 64(R8)(AX*4)
+	VMOVUPS      Y9, 64(DI)(R8*4)
 	VADDPS       Y1, Y9, Y9
 	VPMAXUD      all10000000<>+0(SB), Y9, Y12
 	VRSQRTPS     Y12, Y11
@@ -162,182 +162,193 @@ back1:
 	VPOR         Y13, Y12, Y12
 	VMOVMSKPS    Y12, R11
 	CMPL         R11, $0x000000ff
-	JNE          aside2
+	JNE          aside3
 
-back2:
-	VMOVUPS 96(R8)(AX*4), Y9
-	VMOVUPS 96(DI)(AX*4), Y12
+back4:
+	VMOVUPS 96(DI)(R8*4), Y9
+	VMOVUPS 96(SI)(R8*4), Y12
 	VANDPS  Y0, Y12, Y13
 	VPSIGND Y13, Y12, Y12
 	VANDPS  Y4, Y12, Y13
 	VPSIGND Y13, Y12, Y13
 	VMULPS  Y13, Y13, Y13
 	VADDPS  Y13, Y9, Y9
-	VMOVUPS Y9, 96(R8)(AX*4)
+	VMOVUPS Y9, 96(DI)(R8*4)
 	VADDPS  Y1, Y9, Y9
 	VSQRTPS Y9, Y9
-	VMOVUPS (SI)(AX*4), Y13
+	VMOVUPS (BX)(R8*4), Y13
 	VMULPS  Y3, Y6, Y6
 	VADDPS  Y2, Y7, Y7
 	VDIVPS  Y7, Y6, Y6
 	VSUBPS  Y6, Y13, Y6
-	VMOVUPS Y6, (SI)(AX*4)
-	VMOVUPS 32(SI)(AX*4), Y6
+	VMOVUPS Y6, (BX)(R8*4)
+	VMOVUPS 32(BX)(R8*4), Y6
 	VMULPS  Y3, Y8, Y7
 	VADDPS  Y2, Y5, Y5
 	VDIVPS  Y5, Y7, Y5
 	VSUBPS  Y5, Y6, Y5
-	VMOVUPS Y5, 32(SI)(AX*4)
-	VMOVUPS 64(SI)(AX*4), Y5
+	VMOVUPS Y5, 32(BX)(R8*4)
+	VMOVUPS 64(BX)(R8*4), Y5
 	VMULPS  Y3, Y10, Y6
 	VADDPS  Y2, Y11, Y7
 	VDIVPS  Y7, Y6, Y6
 	VSUBPS  Y6, Y5, Y5
-	VMOVUPS Y5, 64(SI)(AX*4)
-	VMOVUPS 96(SI)(AX*4), Y5
+	VMOVUPS Y5, 64(BX)(R8*4)
+	VMOVUPS 96(BX)(R8*4), Y5
 	VMULPS  Y3, Y12, Y6
 	VADDPS  Y2, Y9, Y7
 	VDIVPS  Y7, Y6, Y6
 	VSUBPS  Y6, Y5, Y5
-	VMOVUPS Y5, 96(SI)(AX*4)
-	ADDQ    $+32, AX
-	CMPQ    AX, R10
+	VMOVUPS Y5, 96(BX)(R8*4)
+	ADDQ    $+32, R8
+	CMPQ    R8, R10
 	JLT     usualmain
 
 usualmainend:
-	MOVQ CX, R10
+	MOVQ R9, R10
 	ANDQ $-8, R10
-	CMPQ AX, R10
+	CMPQ R8, R10
 	JGE  usualloopend
 
 usualloop:
-	VMOVUPS (R8)(AX*4), Y5
-	VMOVUPS (DI)(AX*4), Y6
+	VMOVUPS (DI)(R8*4), Y5
+	VMOVUPS (SI)(R8*4), Y6
 	VANDPS  Y0, Y6, Y7
 	VPSIGND Y7, Y6, Y6
 	VANDPS  Y4, Y6, Y7
 	VPSIGND Y7, Y6, Y7
 	VMULPS  Y7, Y7, Y7
 	VADDPS  Y7, Y5, Y5
-	VMOVUPS Y5, (R8)(AX*4)
-	VMOVUPS (SI)(AX*4), Y7
+	VMOVUPS Y5, (DI)(R8*4)
+	VMOVUPS (BX)(R8*4), Y7
 	VMULPS  Y3, Y6, Y6
 	VADDPS  Y1, Y5, Y5
 	VSQRTPS Y5, Y5
 	VADDPS  Y2, Y5, Y5
 	VDIVPS  Y5, Y6, Y5
 	VSUBPS  Y5, Y7, Y5
-	VMOVUPS Y5, (SI)(AX*4)
-	ADDQ    $+8, AX
-	CMPQ    AX, R10
+	VMOVUPS Y5, (BX)(R8*4)
+	ADDQ    $+8, R8
+	CMPQ    R8, R10
 	JLT     usualloop
 
 usualloopend:
-	SUBQ         AX, CX
+	SUBQ         R8, R9
 	JE           usualdone
-	VMOVD        CX, X5
+	VMOVD        R9, X5
 	VPBROADCASTD X5, Y5
 	VPCMPGTD     lanes<>+0(SB), Y5, Y5
-	VMASKMOVPS   (R8)(AX*4), Y5, Y6
-	VMASKMOVPS   (DI)(AX*4), Y5, Y7
+	VMASKMOVPS   (DI)(R8*4), Y5, Y6
+	VMASKMOVPS   (SI)(R8*4), Y5, Y7
 	VANDPS       Y0, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VANDPS       Y4, Y7, Y8
 	VPSIGND      Y8, Y7, Y8
 	VMULPS       Y8, Y8, Y8
 	VADDPS       Y8, Y6, Y6
-	VMASKMOVPS   Y6, Y5, (R8)(AX*4)
-	VMASKMOVPS   (SI)(AX*4), Y5, Y8
+	VMASKMOVPS   Y6, Y5, (DI)(R8*4)
+	VMASKMOVPS   (BX)(R8*4), Y5, Y8
 	VMULPS       Y3, Y7, Y7
 	VADDPS       Y1, Y6, Y6
 	VSQRTPS      Y6, Y6
 	VADDPS       Y2, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
 	VSUBPS       Y6, Y8, Y6
-	VMASKMOVPS   Y6, Y5, (SI)(AX*4)
+	VMASKMOVPS   Y6, Y5, (BX)(R8*4)
 
 usualdone:
-	ADDQ $+72, DX
-	CMPQ DX, BX
+	ADDQ $+72, CX
+	CMPQ CX, DX
 	JLT  usualentry
 	JMP  end
 
 general:
 	XORQ R9, R9
-	CMPL 4(CX), $0x00000000
+	CMPL 4(AX), $0x00000000
 	JNE  asked
-	CMPL 8(CX), $0x00000000
+	CMPL 8(AX), $0x00000000
 	JNE  asked
 	MOVQ $-32, R9
 
 asked:
-	VBROADCASTSS (CX), Y0
-	VBROADCASTSS 12(CX), Y1
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 16(AX), Y1
+	VBROADCASTSS 12(AX), Y2
+	VANDPS       Y2, Y1, Y1
 	VBROADCASTSS wordffffffff<>+0(SB), Y2
 	VXORPS       Y2, Y1, Y1
 	VBROADCASTSS word7fffffff<>+0(SB), Y2
 	VANDPS       Y2, Y1, Y1
-	VBROADCASTSS 20(CX), Y2
-	VBROADCASTSS 24(CX), Y3
-	VBROADCASTSS 28(CX), Y4
-	VBROADCASTSS 16(CX), Y5
-	VBROADCASTSS wordffffffff<>+0(SB), Y6
-	VXORPS       Y6, Y5, Y5
-	VBROADCASTSS word7fffffff<>+0(SB), Y6
-	VANDPS       Y6, Y5, Y5
-	VBROADCASTSS 4(CX), Y6
-	VBROADCASTSS word00000000<>+0(SB), Y7
-	VCMPPS       $0x00, Y7, Y6, Y6
+	VBROADCASTSS 12(AX), Y2
+	VBROADCASTSS wordffffffff<>+0(SB), Y3
+	VXORPS       Y3, Y2, Y2
+	VBROADCASTSS word7fffffff<>+0(SB), Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS 24(AX), Y3
+	VBROADCASTSS 28(AX), Y4
+	VBROADCASTSS 32(AX), Y5
+	VBROADCASTSS 20(AX), Y6
+	VBROADCASTSS wordffffffff<>+0(SB), Y7
+	VXORPS       Y7, Y6, Y6
+	VBROADCASTSS word7fffffff<>+0(SB), Y7
+	VANDPS       Y7, Y6, Y6
 	VMOVUPS      Y6, (SP)
-	VBROADCASTSS 8(CX), Y6
+	VBROADCASTSS 4(AX), Y6
 	VBROADCASTSS word00000000<>+0(SB), Y7
 	VCMPPS       $0x00, Y7, Y6, Y6
 	VMOVUPS      Y6, 32(SP)
-	LEAQ         -72(BX), R11
+	VBROADCASTSS 8(AX), Y6
+	VBROADCASTSS word00000000<>+0(SB), Y7
+	VCMPPS       $0x00, Y7, Y6, Y6
+	VMOVUPS      Y6, 64(SP)
+	LEAQ         -72(DX), R10
 
 entry:
-	LEAQ       432(DX), AX
-	CMPQ       AX, R11
+	LEAQ       432(CX), BX
+	CMPQ       BX, R10
 	JG         near
-	MOVQ       (AX), SI
+	MOVQ       (BX), SI
 	PREFETCHT0 (SI)
 	PREFETCHT0 64(SI)
 	PREFETCHT0 128(SI)
 	PREFETCHT0 192(SI)
-	MOVQ       24(AX), SI
+	MOVQ       24(BX), SI
 	PREFETCHT0 (SI)
 	PREFETCHT0 64(SI)
 	PREFETCHT0 128(SI)
 	PREFETCHT0 192(SI)
-	MOVQ       48(AX), SI
+	MOVQ       48(BX), SI
 	PREFETCHT0 (SI)
 	PREFETCHT0 64(SI)
 	PREFETCHT0 128(SI)
 	PREFETCHT0 192(SI)
 
 near:
-	MOVQ 8(DX), R10
-	MOVQ (DX), SI
-	MOVQ 24(DX), DI
-	MOVQ 48(DX), R8
-	XORQ AX, AX
-	MOVQ R10, R12
+	MOVQ 8(CX), R11
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	MOVQ 48(CX), DI
+	XORQ R8, R8
+	MOVQ R11, R12
 	ANDQ R9, R12
-	CMPQ AX, R12
+	CMPQ R8, R12
 	JGE  mainend
 
 main:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VMULPS       Y0, Y7, Y7
+	VMOVUPS      (DI)(R8*4), Y6
+	VMOVUPS      (SI)(R8*4), Y7
 	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
-	VANDPS       Y5, Y7, Y8
+	VMULPS       Y0, Y7, Y7
+	VANDPS       Y2, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMOVUPS      (SP), Y8
+	VANDPS       Y8, Y7, Y8
 	VPSIGND      Y8, Y7, Y8
 	VMULPS       Y8, Y8, Y8
 	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VADDPS       Y2, Y6, Y6
+	VMOVUPS      Y6, (DI)(R8*4)
+	VADDPS       Y3, Y6, Y6
 	VPMAXUD      all10000000<>+0(SB), Y6, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y6, Y8, Y10
@@ -362,32 +373,38 @@ main:
 	VPOR         Y10, Y9, Y9
 	VMOVMSKPS    Y9, R13
 	CMPL         R13, $0x000000ff
-	JNE          aside3
+	JNE          aside5
 
-back3:
-	VMOVUPS      32(R8)(AX*4), Y6
-	VMOVUPS      32(DI)(AX*4), Y9
-	VMULPS       Y0, Y9, Y9
+back6:
+	VMOVUPS      32(DI)(R8*4), Y6
+	VMOVUPS      32(SI)(R8*4), Y9
 	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
-	VANDPS       Y5, Y9, Y10
+	VMULPS       Y0, Y9, Y9
+	VANDPS       Y2, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMOVUPS      (SP), Y10
+	VANDPS       Y10, Y9, Y10
 	VPSIGND      Y10, Y9, Y10
 	VMULPS       Y10, Y10, Y10
 	VADDPS       Y10, Y6, Y6
-	VMOVUPS      Y6, 32(R8)(AX*4)
-	VADDPS       Y2, Y6, Y6
+	VMOVUPS      Y6, 32(DI)(R8*4)
+	VADDPS       Y3, Y6, Y6
 	VSQRTPS      Y6, Y6
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VMULPS       Y0, Y11, Y11
+	VMOVUPS      64(DI)(R8*4), Y10
+	VMOVUPS      64(SI)(R8*4), Y11
 	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
-	VANDPS       Y5, Y11, Y12
+	VMULPS       Y0, Y11, Y11
+	VANDPS       Y2, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMOVUPS      (SP), Y12
+	VANDPS       Y12, Y11, Y12
 	VPSIGND      Y12, Y11, Y12
 	VMULPS       Y12, Y12, Y12
 	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VADDPS       Y2, Y10, Y10
+	VMOVUPS      Y10, 64(DI)(R8*4)
+	VADDPS       Y3, Y10, Y10
 	VPMAXUD      all10000000<>+0(SB), Y10, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y10, Y12, Y14
@@ -412,126 +429,135 @@ back3:
 	VPOR         Y14, Y13, Y13
 	VMOVMSKPS    Y13, R13
 	CMPL         R13, $0x000000ff
-	JNE          aside4
+	JNE          aside7
 
-back4:
-	VMOVUPS 96(R8)(AX*4), Y10
-	VMOVUPS 96(DI)(AX*4), Y13
-	VMULPS  Y0, Y13, Y13
+back8:
+	VMOVUPS 96(DI)(R8*4), Y10
+	VMOVUPS 96(SI)(R8*4), Y13
 	VANDPS  Y1, Y13, Y14
 	VPSIGND Y14, Y13, Y13
-	VANDPS  Y5, Y13, Y14
+	VMULPS  Y0, Y13, Y13
+	VANDPS  Y2, Y13, Y14
+	VPSIGND Y14, Y13, Y13
+	VMOVUPS (SP), Y14
+	VANDPS  Y14, Y13, Y14
 	VPSIGND Y14, Y13, Y14
 	VMULPS  Y14, Y14, Y14
 	VADDPS  Y14, Y10, Y10
-	VMOVUPS Y10, 96(R8)(AX*4)
-	VADDPS  Y2, Y10, Y10
+	VMOVUPS Y10, 96(DI)(R8*4)
+	VADDPS  Y3, Y10, Y10
 	VSQRTPS Y10, Y10
-	VMOVUPS (SI)(AX*4), Y14
-	VMULPS  Y4, Y7, Y7
-	VADDPS  Y3, Y8, Y8
+	VMOVUPS (BX)(R8*4), Y14
+	VMULPS  Y5, Y7, Y7
+	VADDPS  Y4, Y8, Y8
 	VDIVPS  Y8, Y7, Y7
 	VSUBPS  Y7, Y14, Y7
-	VMOVUPS Y7, (SI)(AX*4)
-	VMOVUPS 32(SI)(AX*4), Y7
-	VMULPS  Y4, Y9, Y8
-	VADDPS  Y3, Y6, Y6
+	VMOVUPS Y7, (BX)(R8*4)
+	VMOVUPS 32(BX)(R8*4), Y7
+	VMULPS  Y5, Y9, Y8
+	VADDPS  Y4, Y6, Y6
 	VDIVPS  Y6, Y8, Y6
 	VSUBPS  Y6, Y7, Y6
-	VMOVUPS Y6, 32(SI)(AX*4)
-	VMOVUPS 64(SI)(AX*4), Y6
-	VMULPS  Y4, Y11, Y7
-	VADDPS  Y3, Y12, Y8
+	VMOVUPS Y6, 32(BX)(R8*4)
+	VMOVUPS 64(BX)(R8*4), Y6
+	VMULPS  Y5, Y11, Y7
+	VADDPS  Y4, Y12, Y8
 	VDIVPS  Y8, Y7, Y7
 	VSUBPS  Y7, Y6, Y6
-	VMOVUPS Y6, 64(SI)(AX*4)
-	VMOVUPS 96(SI)(AX*4), Y6
-	VMULPS  Y4, Y13, Y7
-	VADDPS  Y3, Y10, Y8
+	VMOVUPS Y6, 64(BX)(R8*4)
+	VMOVUPS 96(BX)(R8*4), Y6
+	VMULPS  Y5, Y13, Y7
+	VADDPS  Y4, Y10, Y8
 	VDIVPS  Y8, Y7, Y7
 	VSUBPS  Y7, Y6, Y6
-	VMOVUPS Y6, 96(SI)(AX*4)
-	ADDQ    $+32, AX
-	CMPQ    AX, R12
+	VMOVUPS Y6, 96(BX)(R8*4)
+	ADDQ    $+32, R8
+	CMPQ    R8, R12
 	JLT     main
 
 mainend:
-	MOVQ R10, R12
+	MOVQ R11, R12
 	ANDQ $-8, R12
-	CMPQ AX, R12
+	CMPQ R8, R12
 	JGE  loopend
 
 loop:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
+	VMOVUPS      (DI)(R8*4), Y6
+	VMOVUPS      (SI)(R8*4), Y7
+	VANDPS       Y1, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VMOVUPS      (SI)(AX*4), Y8
-	VBROADCASTSS 4(CX), Y9
+	VMOVUPS      (BX)(R8*4), Y8
+	VBROADCASTSS 4(AX), Y9
 	VMULPS       Y9, Y8, Y9
 	VADDPS       Y9, Y7, Y9
-	VMOVUPS      (SP), Y10
+	VMOVUPS      32(SP), Y10
 	VBLENDVPS    Y10, Y7, Y9, Y7
-	VANDPS       Y1, Y7, Y9
+	VANDPS       Y2, Y7, Y9
 	VPSIGND      Y9, Y7, Y7
-	VANDPS       Y5, Y7, Y9
+	VMOVUPS      (SP), Y9
+	VANDPS       Y9, Y7, Y9
 	VPSIGND      Y9, Y7, Y9
 	VMULPS       Y9, Y9, Y9
 	VADDPS       Y9, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMULPS       Y4, Y7, Y7
-	VADDPS       Y2, Y6, Y6
-	VSQRTPS      Y6, Y6
+	VMOVUPS      Y6, (DI)(R8*4)
+	VMULPS       Y5, Y7, Y7
 	VADDPS       Y3, Y6, Y6
+	VSQRTPS      Y6, Y6
+	VADDPS       Y4, Y6, Y6
 	VDIVPS       Y6, Y7, Y6
-	VBROADCASTSS 8(CX), Y7
+	VBROADCASTSS 8(AX), Y7
 	VMULPS       Y7, Y8, Y7
 	VADDPS       Y7, Y6, Y7
-	VMOVUPS      32(SP), Y9
+	VMOVUPS      64(SP), Y9
 	VBLENDVPS    Y9, Y6, Y7, Y6
 	VSUBPS       Y6, Y8, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, R12
+	VMOVUPS      Y6, (BX)(R8*4)
+	ADDQ         $+8, R8
+	CMPQ         R8, R12
 	JLT          loop
 
 loopend:
-	SUBQ         AX, R10
+	SUBQ         R8, R11
 	JE           done
-	VMOVD        R10, X6
+	VMOVD        R11, X6
 	VPBROADCASTD X6, Y6
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	VMASKMOVPS   (R8)(AX*4), Y6, Y7
-	VMASKMOVPS   (DI)(AX*4), Y6, Y8
+	VMASKMOVPS   (DI)(R8*4), Y6, Y7
+	VMASKMOVPS   (SI)(R8*4), Y6, Y8
+	VANDPS       Y1, Y8, Y9
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y0, Y8, Y8
-	VMASKMOVPS   (SI)(AX*4), Y6, Y9
-	VBROADCASTSS 4(CX), Y10
+	VMASKMOVPS   (BX)(R8*4), Y6, Y9
+	VBROADCASTSS 4(AX), Y10
 	VMULPS       Y10, Y9, Y10
 	VADDPS       Y10, Y8, Y10
-	VMOVUPS      (SP), Y11
+	VMOVUPS      32(SP), Y11
 	VBLENDVPS    Y11, Y8, Y10, Y8
-	VANDPS       Y1, Y8, Y10
+	VANDPS       Y2, Y8, Y10
 	VPSIGND      Y10, Y8, Y8
-	VANDPS       Y5, Y8, Y10
+	VMOVUPS      (SP), Y10
+	VANDPS       Y10, Y8, Y10
 	VPSIGND      Y10, Y8, Y10
 	VMULPS       Y10, Y10, Y10
 	VADDPS       Y10, Y7, Y7
-	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
-	VMULPS       Y4, Y8, Y8
-	VADDPS       Y2, Y7, Y7
-	VSQRTPS      Y7, Y7
+	VMASKMOVPS   Y7, Y6, (DI)(R8*4)
+	VMULPS       Y5, Y8, Y8
 	VADDPS       Y3, Y7, Y7
+	VSQRTPS      Y7, Y7
+	VADDPS       Y4, Y7, Y7
 	VDIVPS       Y7, Y8, Y7
-	VBROADCASTSS 8(CX), Y8
+	VBROADCASTSS 8(AX), Y8
 	VMULPS       Y8, Y9, Y8
 	VADDPS       Y8, Y7, Y8
-	VMOVUPS      32(SP), Y10
+	VMOVUPS      64(SP), Y10
 	VBLENDVPS    Y10, Y7, Y8, Y7
 	VSUBPS       Y7, Y9, Y7
-	VMASKMOVPS   Y7, Y6, (SI)(AX*4)
+	VMASKMOVPS   Y7, Y6, (BX)(R8*4)
 
 done:
-	ADDQ $+72, DX
-	CMPQ DX, BX
+	ADDQ $+72, CX
+	CMPQ CX, DX
 	JLT  entry
 
 end:
@@ -540,19 +566,19 @@ end:
 
 aside1:
 	VSQRTPS Y5, Y7
-	JMP     back1
-
-aside2:
-	VSQRTPS Y9, Y11
 	JMP     back2
 
 aside3:
-	VSQRTPS Y6, Y8
-	JMP     back3
-
-aside4:
-	VSQRTPS Y10, Y12
+	VSQRTPS Y9, Y11
 	JMP     back4
+
+aside5:
+	VSQRTPS Y6, Y8
+	JMP     back6
+
+aside7:
+	VSQRTPS Y10, Y12
+	JMP     back8
 
 DATA wordffffffff<>+0(SB)/4, $0xffffffff
 GLOBL wordffffffff<>(SB), RODATA|NOPTR, $4

@@ -18,358 +18,92 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //	v ← v·beta2 + drop(x·root2, small)²
 //	p ← p - (m·step / (√v + eps) + p·decay)
 //
-// func Adam(list [][]float32, c *[10]float32)
+// func Adam(list [][]float32, c *[11]float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·Adam(SB), NOSPLIT, $96-32
-	MOVQ         c+24(FP), CX
-	MOVQ         list_base+0(FP), DX
-	MOVQ         list_len+8(FP), BX
-	IMUL3Q       $+24, BX, BX
-	ADDQ         DX, BX
-	CMPQ         DX, BX
+	MOVQ         c+24(FP), AX
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
 	JGE          end
-	CMPL         (CX), $0x3f800000
+	CMPL         (AX), $0x3f800000
 	JNE          general
-	CMPL         4(CX), $0x00000000
+	CMPL         4(AX), $0x00000000
 	JNE          general
-	CMPL         16(CX), $+0
+	CMPL         20(AX), $+0
 	JLE          general
-	VBROADCASTSS 8(CX), Y0
-	VBROADCASTSS 12(CX), Y1
+	VBROADCASTSS 8(AX), Y0
+	VBROADCASTSS 12(AX), Y1
 	VBROADCASTSS wordffffffff<>+0(SB), Y2
 	VXORPS       Y2, Y1, Y1
 	VBROADCASTSS word7fffffff<>+0(SB), Y2
 	VANDPS       Y2, Y1, Y1
-	VBROADCASTSS 16(CX), Y2
-	VBROADCASTSS 20(CX), Y3
-	VBROADCASTSS 24(CX), Y4
-	VBROADCASTSS 28(CX), Y5
+	VBROADCASTSS 20(AX), Y2
+	VBROADCASTSS 24(AX), Y3
+	VBROADCASTSS 28(AX), Y4
+	VBROADCASTSS 32(AX), Y5
 	VBROADCASTSS wordffffffff<>+0(SB), Y6
 	VXORPS       Y6, Y5, Y5
 	VBROADCASTSS word7fffffff<>+0(SB), Y6
 	VANDPS       Y6, Y5, Y5
-	LEAQ         -96(BX), AX
+	LEAQ         -96(DX), BX
 
 usualentry:
-	MOVQ 8(DX), R10
-	MOVQ (DX), SI
-	MOVQ 24(DX), DI
-	MOVQ 48(DX), R8
-	MOVQ 72(DX), R9
-	XORQ AX, AX
-	MOVQ R10, R11
-	ANDQ $-32, R11
-	CMPQ AX, R11
+	LEAQ       576(CX), SI
+	CMPQ       SI, BX
+	JG         usualnear
+	MOVQ       (SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       24(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       48(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       72(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+
+usualnear:
+	MOVQ 8(CX), SI
+	MOVQ (CX), DI
+	MOVQ 24(CX), R8
+	MOVQ 48(CX), R9
+	MOVQ 72(CX), R10
+	XORQ R11, R11
+	MOVQ SI, R12
+	ANDQ $-32, R12
+	CMPQ R11, R12
 	JGE  usualmainend
 
 usualmain:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
+	VMOVUPS      (R9)(R11*4), Y6
+	VMOVUPS      (R8)(R11*4), Y7
 	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VSUBPS       Y6, Y7, Y8
 	VMULPS       Y2, Y8, Y8
 	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
+	VMOVUPS      Y6, (R9)(R11*4)
+	VMOVUPS      (R10)(R11*4), Y8
 	VMULPS       Y3, Y8, Y8
 	VMULPS       Y4, Y7, Y7
 	VANDPS       Y5, Y7, Y9
 	VPSIGND      Y9, Y7, Y7
 	VMULPS       Y7, Y7, Y7
 	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VPMAXUD      all10000000<>+0(SB), Y7, Y9
-	VRSQRTPS     Y9, Y8
-	VMULPS       Y7, Y8, Y10
-	VMULPS       all3f000000<>+0(SB), Y8, Y11
-	VMOVUPS      all3f000000<>+0(SB), Y8
-	VFNMADD231PS Y10, Y11, Y8
-	VFMADD213PS  Y11, Y8, Y11
-	VFMADD213PS  Y10, Y8, Y10
-	VMOVAPS      Y7, Y8
-	VFNMADD231PS Y10, Y10, Y8
-	VFMADD231PS  Y8, Y11, Y10
-	VMOVUPS      all3f000000<>+0(SB), Y8
-	VFNMADD231PS Y10, Y11, Y8
-	VFMADD213PS  Y11, Y8, Y11
-	VMOVAPS      Y7, Y8
-	VFNMADD231PS Y10, Y10, Y8
-	VFMADD213PS  Y10, Y11, Y8
-	VPMINUD      all7f7fffff<>+0(SB), Y9, Y9
-	VPCMPEQD     Y7, Y9, Y9
-	VPXOR        Y10, Y10, Y10
-	VPCMPEQD     Y7, Y10, Y10
-	VPOR         Y10, Y9, Y9
-	VMOVMSKPS    Y9, R12
-	CMPL         R12, $0x000000ff
-	JNE          aside1
-
-back1:
-	VMOVUPS      32(R8)(AX*4), Y7
-	VMOVUPS      32(DI)(AX*4), Y9
-	VANDPS       Y1, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y2, Y10, Y10
-	VADDPS       Y10, Y7, Y7
-	VMOVUPS      Y7, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y3, Y10, Y10
-	VMULPS       Y4, Y9, Y9
-	VANDPS       Y5, Y9, Y11
-	VPSIGND      Y11, Y9, Y9
-	VMULPS       Y9, Y9, Y9
-	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R9)(AX*4)
-	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VANDPS       Y1, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y2, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y3, Y12, Y12
-	VMULPS       Y4, Y11, Y11
-	VANDPS       Y5, Y11, Y13
-	VPSIGND      Y13, Y11, Y11
-	VMULPS       Y11, Y11, Y11
-	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R9)(AX*4)
-	VPMAXUD      all10000000<>+0(SB), Y11, Y13
-	VRSQRTPS     Y13, Y12
-	VMULPS       Y11, Y12, Y14
-	VMULPS       all3f000000<>+0(SB), Y12, Y15
-	VMOVUPS      all3f000000<>+0(SB), Y12
-	VFNMADD231PS Y14, Y15, Y12
-	VFMADD213PS  Y15, Y12, Y15
-	VFMADD213PS  Y14, Y12, Y14
-	VMOVAPS      Y11, Y12
-	VFNMADD231PS Y14, Y14, Y12
-	VFMADD231PS  Y12, Y15, Y14
-	VMOVUPS      all3f000000<>+0(SB), Y12
-	VFNMADD231PS Y14, Y15, Y12
-	VFMADD213PS  Y15, Y12, Y15
-	VMOVAPS      Y11, Y12
-	VFNMADD231PS Y14, Y14, Y12
-	VFMADD213PS  Y14, Y15, Y12
-	VPMINUD      all7f7fffff<>+0(SB), Y13, Y13
-	VPCMPEQD     Y11, Y13, Y13
-	VPXOR        Y14, Y14, Y14
-	VPCMPEQD     Y11, Y14, Y14
-	VPOR         Y14, Y13, Y13
-	VMOVMSKPS    Y13, R12
-	CMPL         R12, $0x000000ff
-	JNE          aside2
-
-back2:
-	VMOVUPS      96(R8)(AX*4), Y11
-	VMOVUPS      96(DI)(AX*4), Y13
-	VANDPS       Y1, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y2, Y14, Y14
-	VADDPS       Y14, Y11, Y11
-	VMOVUPS      Y11, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y14
-	VMULPS       Y3, Y14, Y14
-	VMULPS       Y4, Y13, Y13
-	VANDPS       Y5, Y13, Y15
-	VPSIGND      Y15, Y13, Y13
-	VMULPS       Y13, Y13, Y13
-	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R9)(AX*4)
-	VSQRTPS      Y13, Y13
-	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 36(CX), Y15
-	VMULPS       Y15, Y6, Y6
-	VBROADCASTSS 32(CX), Y15
-	VADDPS       Y15, Y8, Y8
-	VDIVPS       Y8, Y6, Y6
-	VMULPS       Y0, Y14, Y8
-	VADDPS       Y8, Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 36(CX), Y8
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 32(CX), Y8
-	VADDPS       Y8, Y9, Y8
-	VDIVPS       Y8, Y7, Y7
-	VMULPS       Y0, Y6, Y8
-	VADDPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 36(CX), Y7
-	VMULPS       Y7, Y10, Y7
-	VBROADCASTSS 32(CX), Y8
-	VADDPS       Y8, Y12, Y8
-	VDIVPS       Y8, Y7, Y7
-	VMULPS       Y0, Y6, Y8
-	VADDPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 36(CX), Y7
-	VMULPS       Y7, Y11, Y7
-	VBROADCASTSS 32(CX), Y8
-	VADDPS       Y8, Y13, Y8
-	VDIVPS       Y8, Y7, Y7
-	VMULPS       Y0, Y6, Y8
-	VADDPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R11
-	JLT          usualmain
-
-usualmainend:
-	MOVQ R10, R11
-	ANDQ $-8, R11
-	CMPQ AX, R11
-	JGE  usualloopend
-
-usualloop:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VANDPS       Y1, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y2, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y3, Y8, Y8
-	VMULPS       Y4, Y7, Y7
-	VANDPS       Y5, Y7, Y9
-	VPSIGND      Y9, Y7, Y7
-	VMULPS       Y7, Y7, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VMOVUPS      (SI)(AX*4), Y8
-	VBROADCASTSS 36(CX), Y9
-	VMULPS       Y9, Y6, Y6
-	VSQRTPS      Y7, Y7
-	VBROADCASTSS 32(CX), Y9
-	VADDPS       Y9, Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	VMULPS       Y0, Y8, Y7
-	VADDPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y8, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, R11
-	JLT          usualloop
-
-usualloopend:
-	SUBQ         AX, R10
-	JE           usualdone
-	VMOVD        R10, X6
-	VPBROADCASTD X6, Y6
-	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	VMASKMOVPS   (R8)(AX*4), Y6, Y7
-	VMASKMOVPS   (DI)(AX*4), Y6, Y8
-	VANDPS       Y1, Y8, Y9
-	VPSIGND      Y9, Y8, Y8
-	VSUBPS       Y7, Y8, Y9
-	VMULPS       Y2, Y9, Y9
-	VADDPS       Y9, Y7, Y7
-	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
-	VMASKMOVPS   (R9)(AX*4), Y6, Y9
-	VMULPS       Y3, Y9, Y9
-	VMULPS       Y4, Y8, Y8
-	VANDPS       Y5, Y8, Y10
-	VPSIGND      Y10, Y8, Y8
-	VMULPS       Y8, Y8, Y8
-	VADDPS       Y8, Y9, Y8
-	VMASKMOVPS   Y8, Y6, (R9)(AX*4)
-	VMASKMOVPS   (SI)(AX*4), Y6, Y9
-	VBROADCASTSS 36(CX), Y10
-	VMULPS       Y10, Y7, Y7
-	VSQRTPS      Y8, Y8
-	VBROADCASTSS 32(CX), Y10
-	VADDPS       Y10, Y8, Y8
-	VDIVPS       Y8, Y7, Y7
-	VMULPS       Y0, Y9, Y8
-	VADDPS       Y8, Y7, Y7
-	VSUBPS       Y7, Y9, Y7
-	VMASKMOVPS   Y7, Y6, (SI)(AX*4)
-
-usualdone:
-	ADDQ $+96, DX
-	CMPQ DX, BX
-	JLT  usualentry
-	JMP  end
-
-general:
-	XORQ R10, R10
-	CMPL 4(CX), $0x00000000
-	JNE  asked
-	CMPL 16(CX), $+0
-	JLE  asked
-	MOVQ $-32, R10
-
-asked:
-	VBROADCASTSS (CX), Y0
-	VBROADCASTSS 8(CX), Y1
-	VBROADCASTSS 12(CX), Y2
-	VBROADCASTSS wordffffffff<>+0(SB), Y3
-	VXORPS       Y3, Y2, Y2
-	VBROADCASTSS word7fffffff<>+0(SB), Y3
-	VANDPS       Y3, Y2, Y2
-	VBROADCASTSS 16(CX), Y3
-	VBROADCASTSS 20(CX), Y4
-	VBROADCASTSS 24(CX), Y5
-	VBROADCASTSS 28(CX), Y6
-	VBROADCASTSS wordffffffff<>+0(SB), Y7
-	VXORPS       Y7, Y6, Y6
-	VBROADCASTSS word7fffffff<>+0(SB), Y7
-	VANDPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (SP)
-	VBROADCASTSS 4(CX), Y6
-	VBROADCASTSS word00000000<>+0(SB), Y7
-	VCMPPS       $0x00, Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SP)
-	VBROADCASTSS word00000000<>+0(SB), Y6
-	VCMPPS       $0x11, Y3, Y6, Y6
-	VMOVUPS      Y6, 64(SP)
-	LEAQ         -96(BX), AX
-
-entry:
-	MOVQ 8(DX), R11
-	MOVQ (DX), SI
-	MOVQ 24(DX), DI
-	MOVQ 48(DX), R8
-	MOVQ 72(DX), R9
-	XORQ AX, AX
-	MOVQ R11, R12
-	ANDQ R10, R12
-	CMPQ AX, R12
-	JGE  mainend
-
-main:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
-	VMULPS       Y0, Y7, Y7
-	VANDPS       Y2, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VSUBPS       Y6, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y8
-	VMULPS       Y4, Y8, Y8
-	VMULPS       Y5, Y7, Y7
-	VMOVUPS      (SP), Y9
-	VANDPS       Y9, Y7, Y9
-	VPSIGND      Y9, Y7, Y7
-	VMULPS       Y7, Y7, Y7
-	VADDPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
+	VMOVUPS      Y7, (R10)(R11*4)
 	VPMAXUD      all10000000<>+0(SB), Y7, Y9
 	VRSQRTPS     Y9, Y8
 	VMULPS       Y7, Y8, Y10
@@ -394,46 +128,42 @@ main:
 	VPOR         Y10, Y9, Y9
 	VMOVMSKPS    Y9, R13
 	CMPL         R13, $0x000000ff
-	JNE          aside3
+	JNE          aside1
 
-back3:
-	VMOVUPS      32(R8)(AX*4), Y7
-	VMOVUPS      32(DI)(AX*4), Y9
-	VMULPS       Y0, Y9, Y9
-	VANDPS       Y2, Y9, Y10
+back2:
+	VMOVUPS      32(R9)(R11*4), Y7
+	VMOVUPS      32(R8)(R11*4), Y9
+	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VSUBPS       Y7, Y9, Y10
-	VMULPS       Y3, Y10, Y10
+	VMULPS       Y2, Y10, Y10
 	VADDPS       Y10, Y7, Y7
-	VMOVUPS      Y7, 32(R8)(AX*4)
-	VMOVUPS      32(R9)(AX*4), Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y9, Y9
-	VMOVUPS      (SP), Y11
-	VANDPS       Y11, Y9, Y11
+	VMOVUPS      Y7, 32(R9)(R11*4)
+	VMOVUPS      32(R10)(R11*4), Y10
+	VMULPS       Y3, Y10, Y10
+	VMULPS       Y4, Y9, Y9
+	VANDPS       Y5, Y9, Y11
 	VPSIGND      Y11, Y9, Y9
 	VMULPS       Y9, Y9, Y9
 	VADDPS       Y9, Y10, Y9
-	VMOVUPS      Y9, 32(R9)(AX*4)
+	VMOVUPS      Y9, 32(R10)(R11*4)
 	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(AX*4), Y10
-	VMOVUPS      64(DI)(AX*4), Y11
-	VMULPS       Y0, Y11, Y11
-	VANDPS       Y2, Y11, Y12
+	VMOVUPS      64(R9)(R11*4), Y10
+	VMOVUPS      64(R8)(R11*4), Y11
+	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VSUBPS       Y10, Y11, Y12
-	VMULPS       Y3, Y12, Y12
+	VMULPS       Y2, Y12, Y12
 	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R8)(AX*4)
-	VMOVUPS      64(R9)(AX*4), Y12
-	VMULPS       Y4, Y12, Y12
-	VMULPS       Y5, Y11, Y11
-	VMOVUPS      (SP), Y13
-	VANDPS       Y13, Y11, Y13
+	VMOVUPS      Y10, 64(R9)(R11*4)
+	VMOVUPS      64(R10)(R11*4), Y12
+	VMULPS       Y3, Y12, Y12
+	VMULPS       Y4, Y11, Y11
+	VANDPS       Y5, Y11, Y13
 	VPSIGND      Y13, Y11, Y11
 	VMULPS       Y11, Y11, Y11
 	VADDPS       Y11, Y12, Y11
-	VMOVUPS      Y11, 64(R9)(AX*4)
+	VMOVUPS      Y11, 64(R10)(R11*4)
 	VPMAXUD      all10000000<>+0(SB), Y11, Y13
 	VRSQRTPS     Y13, Y12
 	VMULPS       Y11, Y12, Y14
@@ -458,165 +188,509 @@ back3:
 	VPOR         Y14, Y13, Y13
 	VMOVMSKPS    Y13, R13
 	CMPL         R13, $0x000000ff
-	JNE          aside4
+	JNE          aside3
 
 back4:
-	VMOVUPS      96(R8)(AX*4), Y11
-	VMOVUPS      96(DI)(AX*4), Y13
-	VMULPS       Y0, Y13, Y13
-	VANDPS       Y2, Y13, Y14
+	VMOVUPS      96(R9)(R11*4), Y11
+	VMOVUPS      96(R8)(R11*4), Y13
+	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VSUBPS       Y11, Y13, Y14
-	VMULPS       Y3, Y14, Y14
+	VMULPS       Y2, Y14, Y14
 	VADDPS       Y14, Y11, Y11
-	VMOVUPS      Y11, 96(R8)(AX*4)
-	VMOVUPS      96(R9)(AX*4), Y14
+	VMOVUPS      Y11, 96(R9)(R11*4)
+	VMOVUPS      96(R10)(R11*4), Y14
+	VMULPS       Y3, Y14, Y14
+	VMULPS       Y4, Y13, Y13
+	VANDPS       Y5, Y13, Y15
+	VPSIGND      Y15, Y13, Y13
+	VMULPS       Y13, Y13, Y13
+	VADDPS       Y13, Y14, Y13
+	VMOVUPS      Y13, 96(R10)(R11*4)
+	VSQRTPS      Y13, Y13
+	VMOVUPS      (DI)(R11*4), Y14
+	VBROADCASTSS 40(AX), Y15
+	VMULPS       Y15, Y6, Y6
+	VBROADCASTSS 36(AX), Y15
+	VADDPS       Y15, Y8, Y8
+	VDIVPS       Y8, Y6, Y6
+	VMULPS       Y0, Y14, Y8
+	VADDPS       Y8, Y6, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMOVUPS      Y6, (DI)(R11*4)
+	VMOVUPS      32(DI)(R11*4), Y6
+	VBROADCASTSS 40(AX), Y8
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS 36(AX), Y8
+	VADDPS       Y8, Y9, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y0, Y6, Y8
+	VADDPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(DI)(R11*4)
+	VMOVUPS      64(DI)(R11*4), Y6
+	VBROADCASTSS 40(AX), Y7
+	VMULPS       Y7, Y10, Y7
+	VBROADCASTSS 36(AX), Y8
+	VADDPS       Y8, Y12, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y0, Y6, Y8
+	VADDPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 64(DI)(R11*4)
+	VMOVUPS      96(DI)(R11*4), Y6
+	VBROADCASTSS 40(AX), Y7
+	VMULPS       Y7, Y11, Y7
+	VBROADCASTSS 36(AX), Y8
+	VADDPS       Y8, Y13, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y0, Y6, Y8
+	VADDPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      Y6, 96(DI)(R11*4)
+	ADDQ         $+32, R11
+	CMPQ         R11, R12
+	JLT          usualmain
+
+usualmainend:
+	MOVQ SI, R12
+	ANDQ $-8, R12
+	CMPQ R11, R12
+	JGE  usualloopend
+
+usualloop:
+	VMOVUPS      (R9)(R11*4), Y6
+	VMOVUPS      (R8)(R11*4), Y7
+	VANDPS       Y1, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VSUBPS       Y6, Y7, Y8
+	VMULPS       Y2, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R9)(R11*4)
+	VMOVUPS      (R10)(R11*4), Y8
+	VMULPS       Y3, Y8, Y8
+	VMULPS       Y4, Y7, Y7
+	VANDPS       Y5, Y7, Y9
+	VPSIGND      Y9, Y7, Y7
+	VMULPS       Y7, Y7, Y7
+	VADDPS       Y7, Y8, Y7
+	VMOVUPS      Y7, (R10)(R11*4)
+	VMOVUPS      (DI)(R11*4), Y8
+	VBROADCASTSS 40(AX), Y9
+	VMULPS       Y9, Y6, Y6
+	VSQRTPS      Y7, Y7
+	VBROADCASTSS 36(AX), Y9
+	VADDPS       Y9, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMULPS       Y0, Y8, Y7
+	VADDPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y8, Y6
+	VMOVUPS      Y6, (DI)(R11*4)
+	ADDQ         $+8, R11
+	CMPQ         R11, R12
+	JLT          usualloop
+
+usualloopend:
+	SUBQ         R11, SI
+	JE           usualdone
+	VMOVD        SI, X6
+	VPBROADCASTD X6, Y6
+	VPCMPGTD     lanes<>+0(SB), Y6, Y6
+	VMASKMOVPS   (R9)(R11*4), Y6, Y7
+	VMASKMOVPS   (R8)(R11*4), Y6, Y8
+	VANDPS       Y1, Y8, Y9
+	VPSIGND      Y9, Y8, Y8
+	VSUBPS       Y7, Y8, Y9
+	VMULPS       Y2, Y9, Y9
+	VADDPS       Y9, Y7, Y7
+	VMASKMOVPS   Y7, Y6, (R9)(R11*4)
+	VMASKMOVPS   (R10)(R11*4), Y6, Y9
+	VMULPS       Y3, Y9, Y9
+	VMULPS       Y4, Y8, Y8
+	VANDPS       Y5, Y8, Y10
+	VPSIGND      Y10, Y8, Y8
+	VMULPS       Y8, Y8, Y8
+	VADDPS       Y8, Y9, Y8
+	VMASKMOVPS   Y8, Y6, (R10)(R11*4)
+	VMASKMOVPS   (DI)(R11*4), Y6, Y9
+	VBROADCASTSS 40(AX), Y10
+	VMULPS       Y10, Y7, Y7
+	VSQRTPS      Y8, Y8
+	VBROADCASTSS 36(AX), Y10
+	VADDPS       Y10, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y0, Y9, Y8
+	VADDPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y9, Y7
+	VMASKMOVPS   Y7, Y6, (DI)(R11*4)
+
+usualdone:
+	ADDQ $+96, CX
+	CMPQ CX, DX
+	JLT  usualentry
+	JMP  end
+
+general:
+	XORQ BX, BX
+	CMPL 4(AX), $0x00000000
+	JNE  asked
+	CMPL 20(AX), $+0
+	JLE  asked
+	MOVQ $-32, BX
+
+asked:
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 8(AX), Y1
+	VBROADCASTSS 16(AX), Y2
+	VBROADCASTSS 12(AX), Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS wordffffffff<>+0(SB), Y3
+	VXORPS       Y3, Y2, Y2
+	VBROADCASTSS word7fffffff<>+0(SB), Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS 12(AX), Y3
+	VBROADCASTSS wordffffffff<>+0(SB), Y4
+	VXORPS       Y4, Y3, Y3
+	VBROADCASTSS word7fffffff<>+0(SB), Y4
+	VANDPS       Y4, Y3, Y3
+	VBROADCASTSS 20(AX), Y4
+	VBROADCASTSS 24(AX), Y5
+	VBROADCASTSS 32(AX), Y6
+	VBROADCASTSS wordffffffff<>+0(SB), Y7
+	VXORPS       Y7, Y6, Y6
+	VBROADCASTSS word7fffffff<>+0(SB), Y7
+	VANDPS       Y7, Y6, Y6
+	VMOVUPS      Y6, (SP)
+	VBROADCASTSS 4(AX), Y6
+	VBROADCASTSS word00000000<>+0(SB), Y7
+	VCMPPS       $0x00, Y7, Y6, Y6
+	VMOVUPS      Y6, 32(SP)
+	VBROADCASTSS word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, Y4, Y6, Y6
+	VMOVUPS      Y6, 64(SP)
+	LEAQ         -96(DX), SI
+
+entry:
+	LEAQ       576(CX), DI
+	CMPQ       DI, SI
+	JG         near
+	MOVQ       (DI), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	MOVQ       24(DI), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	MOVQ       48(DI), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	MOVQ       72(DI), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+
+near:
+	MOVQ 8(CX), R12
+	MOVQ (CX), DI
+	MOVQ 24(CX), R8
+	MOVQ 48(CX), R9
+	MOVQ 72(CX), R10
+	XORQ R11, R11
+	MOVQ R12, R13
+	ANDQ BX, R13
+	CMPQ R11, R13
+	JGE  mainend
+
+main:
+	VMOVUPS      (R9)(R11*4), Y6
+	VMOVUPS      (R8)(R11*4), Y7
+	VANDPS       Y2, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VANDPS       Y3, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VSUBPS       Y6, Y7, Y8
+	VMULPS       Y4, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R9)(R11*4)
+	VMOVUPS      (R10)(R11*4), Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS 28(AX), Y9
+	VMULPS       Y9, Y7, Y7
+	VMOVUPS      (SP), Y9
+	VANDPS       Y9, Y7, Y9
+	VPSIGND      Y9, Y7, Y7
+	VMULPS       Y7, Y7, Y7
+	VADDPS       Y7, Y8, Y7
+	VMOVUPS      Y7, (R10)(R11*4)
+	VPMAXUD      all10000000<>+0(SB), Y7, Y9
+	VRSQRTPS     Y9, Y8
+	VMULPS       Y7, Y8, Y10
+	VMULPS       all3f000000<>+0(SB), Y8, Y11
+	VMOVUPS      all3f000000<>+0(SB), Y8
+	VFNMADD231PS Y10, Y11, Y8
+	VFMADD213PS  Y11, Y8, Y11
+	VFMADD213PS  Y10, Y8, Y10
+	VMOVAPS      Y7, Y8
+	VFNMADD231PS Y10, Y10, Y8
+	VFMADD231PS  Y8, Y11, Y10
+	VMOVUPS      all3f000000<>+0(SB), Y8
+	VFNMADD231PS Y10, Y11, Y8
+	VFMADD213PS  Y11, Y8, Y11
+	VMOVAPS      Y7, Y8
+	VFNMADD231PS Y10, Y10, Y8
+	VFMADD213PS  Y10, Y11, Y8
+	VPMINUD      all7f7fffff<>+0(SB), Y9, Y9
+	VPCMPEQD     Y7, Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VPCMPEQD     Y7, Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VMOVMSKPS    Y9, R14
+	CMPL         R14, $0x000000ff
+	JNE          aside5
+
+back6:
+	VMOVUPS      32(R9)(R11*4), Y7
+	VMOVUPS      32(R8)(R11*4), Y9
+	VANDPS       Y2, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VMULPS       Y0, Y9, Y9
+	VANDPS       Y3, Y9, Y10
+	VPSIGND      Y10, Y9, Y9
+	VSUBPS       Y7, Y9, Y10
+	VMULPS       Y4, Y10, Y10
+	VADDPS       Y10, Y7, Y7
+	VMOVUPS      Y7, 32(R9)(R11*4)
+	VMOVUPS      32(R10)(R11*4), Y10
+	VMULPS       Y5, Y10, Y10
+	VBROADCASTSS 28(AX), Y11
+	VMULPS       Y11, Y9, Y9
+	VMOVUPS      (SP), Y11
+	VANDPS       Y11, Y9, Y11
+	VPSIGND      Y11, Y9, Y9
+	VMULPS       Y9, Y9, Y9
+	VADDPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 32(R10)(R11*4)
+	VSQRTPS      Y9, Y9
+	VMOVUPS      64(R9)(R11*4), Y10
+	VMOVUPS      64(R8)(R11*4), Y11
+	VANDPS       Y2, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VMULPS       Y0, Y11, Y11
+	VANDPS       Y3, Y11, Y12
+	VPSIGND      Y12, Y11, Y11
+	VSUBPS       Y10, Y11, Y12
+	VMULPS       Y4, Y12, Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 64(R9)(R11*4)
+	VMOVUPS      64(R10)(R11*4), Y12
+	VMULPS       Y5, Y12, Y12
+	VBROADCASTSS 28(AX), Y13
+	VMULPS       Y13, Y11, Y11
+	VMOVUPS      (SP), Y13
+	VANDPS       Y13, Y11, Y13
+	VPSIGND      Y13, Y11, Y11
+	VMULPS       Y11, Y11, Y11
+	VADDPS       Y11, Y12, Y11
+	VMOVUPS      Y11, 64(R10)(R11*4)
+	VPMAXUD      all10000000<>+0(SB), Y11, Y13
+	VRSQRTPS     Y13, Y12
+	VMULPS       Y11, Y12, Y14
+	VMULPS       all3f000000<>+0(SB), Y12, Y15
+	VMOVUPS      all3f000000<>+0(SB), Y12
+	VFNMADD231PS Y14, Y15, Y12
+	VFMADD213PS  Y15, Y12, Y15
+	VFMADD213PS  Y14, Y12, Y14
+	VMOVAPS      Y11, Y12
+	VFNMADD231PS Y14, Y14, Y12
+	VFMADD231PS  Y12, Y15, Y14
+	VMOVUPS      all3f000000<>+0(SB), Y12
+	VFNMADD231PS Y14, Y15, Y12
+	VFMADD213PS  Y15, Y12, Y15
+	VMOVAPS      Y11, Y12
+	VFNMADD231PS Y14, Y14, Y12
+	VFMADD213PS  Y14, Y15, Y12
+	VPMINUD      all7f7fffff<>+0(SB), Y13, Y13
+	VPCMPEQD     Y11, Y13, Y13
+	VPXOR        Y14, Y14, Y14
+	VPCMPEQD     Y11, Y14, Y14
+	VPOR         Y14, Y13, Y13
+	VMOVMSKPS    Y13, R14
+	CMPL         R14, $0x000000ff
+	JNE          aside7
+
+back8:
+	VMOVUPS      96(R9)(R11*4), Y11
+	VMOVUPS      96(R8)(R11*4), Y13
+	VANDPS       Y2, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y0, Y13, Y13
+	VANDPS       Y3, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VSUBPS       Y11, Y13, Y14
 	VMULPS       Y4, Y14, Y14
-	VMULPS       Y5, Y13, Y13
+	VADDPS       Y14, Y11, Y11
+	VMOVUPS      Y11, 96(R9)(R11*4)
+	VMOVUPS      96(R10)(R11*4), Y14
+	VMULPS       Y5, Y14, Y14
+	VBROADCASTSS 28(AX), Y15
+	VMULPS       Y15, Y13, Y13
 	VMOVUPS      (SP), Y15
 	VANDPS       Y15, Y13, Y15
 	VPSIGND      Y15, Y13, Y13
 	VMULPS       Y13, Y13, Y13
 	VADDPS       Y13, Y14, Y13
-	VMOVUPS      Y13, 96(R9)(AX*4)
+	VMOVUPS      Y13, 96(R10)(R11*4)
 	VSQRTPS      Y13, Y13
-	VMOVUPS      (SI)(AX*4), Y14
-	VBROADCASTSS 36(CX), Y15
+	VMOVUPS      (DI)(R11*4), Y14
+	VBROADCASTSS 40(AX), Y15
 	VMULPS       Y15, Y6, Y6
-	VBROADCASTSS 32(CX), Y15
+	VBROADCASTSS 36(AX), Y15
 	VADDPS       Y15, Y8, Y8
 	VDIVPS       Y8, Y6, Y6
 	VMULPS       Y1, Y14, Y8
 	VADDPS       Y8, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	VMOVUPS      32(SI)(AX*4), Y6
-	VBROADCASTSS 36(CX), Y8
+	VMOVUPS      Y6, (DI)(R11*4)
+	VMOVUPS      32(DI)(R11*4), Y6
+	VBROADCASTSS 40(AX), Y8
 	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 32(CX), Y8
+	VBROADCASTSS 36(AX), Y8
 	VADDPS       Y8, Y9, Y8
 	VDIVPS       Y8, Y7, Y7
 	VMULPS       Y1, Y6, Y8
 	VADDPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(SI)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Y6
-	VBROADCASTSS 36(CX), Y7
+	VMOVUPS      Y6, 32(DI)(R11*4)
+	VMOVUPS      64(DI)(R11*4), Y6
+	VBROADCASTSS 40(AX), Y7
 	VMULPS       Y7, Y10, Y7
-	VBROADCASTSS 32(CX), Y8
+	VBROADCASTSS 36(AX), Y8
 	VADDPS       Y8, Y12, Y8
 	VDIVPS       Y8, Y7, Y7
 	VMULPS       Y1, Y6, Y8
 	VADDPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(SI)(AX*4)
-	VMOVUPS      96(SI)(AX*4), Y6
-	VBROADCASTSS 36(CX), Y7
+	VMOVUPS      Y6, 64(DI)(R11*4)
+	VMOVUPS      96(DI)(R11*4), Y6
+	VBROADCASTSS 40(AX), Y7
 	VMULPS       Y7, Y11, Y7
-	VBROADCASTSS 32(CX), Y8
+	VBROADCASTSS 36(AX), Y8
 	VADDPS       Y8, Y13, Y8
 	VDIVPS       Y8, Y7, Y7
 	VMULPS       Y1, Y6, Y8
 	VADDPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(SI)(AX*4)
-	ADDQ         $+32, AX
-	CMPQ         AX, R12
+	VMOVUPS      Y6, 96(DI)(R11*4)
+	ADDQ         $+32, R11
+	CMPQ         R11, R13
 	JLT          main
 
 mainend:
-	MOVQ R11, R12
-	ANDQ $-8, R12
-	CMPQ AX, R12
+	MOVQ R12, R13
+	ANDQ $-8, R13
+	CMPQ R11, R13
 	JGE  loopend
 
 loop:
-	VMOVUPS      (R8)(AX*4), Y6
-	VMOVUPS      (DI)(AX*4), Y7
+	VMOVUPS      (R9)(R11*4), Y6
+	VMOVUPS      (R8)(R11*4), Y7
+	VANDPS       Y2, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y0, Y7, Y7
-	VMOVUPS      (SI)(AX*4), Y8
-	VBROADCASTSS 4(CX), Y9
+	VMOVUPS      (DI)(R11*4), Y8
+	VBROADCASTSS 4(AX), Y9
 	VMULPS       Y9, Y8, Y9
 	VADDPS       Y9, Y7, Y9
 	VMOVUPS      32(SP), Y10
 	VBLENDVPS    Y10, Y7, Y9, Y7
-	VANDPS       Y2, Y7, Y9
+	VANDPS       Y3, Y7, Y9
 	VPSIGND      Y9, Y7, Y7
 	VMOVUPS      64(SP), Y9
 	VBLENDVPS    Y9, Y6, Y7, Y9
 	VSUBPS       Y6, Y7, Y6
-	VMULPS       Y3, Y6, Y6
+	VMULPS       Y4, Y6, Y6
 	VADDPS       Y6, Y9, Y6
-	VMOVUPS      Y6, (R8)(AX*4)
-	VMOVUPS      (R9)(AX*4), Y9
-	VMULPS       Y4, Y9, Y9
-	VMULPS       Y5, Y7, Y7
+	VMOVUPS      Y6, (R9)(R11*4)
+	VMOVUPS      (R10)(R11*4), Y9
+	VMULPS       Y5, Y9, Y9
+	VBROADCASTSS 28(AX), Y10
+	VMULPS       Y10, Y7, Y7
 	VMOVUPS      (SP), Y10
 	VANDPS       Y10, Y7, Y10
 	VPSIGND      Y10, Y7, Y7
 	VMULPS       Y7, Y7, Y7
 	VADDPS       Y7, Y9, Y7
-	VMOVUPS      Y7, (R9)(AX*4)
-	VBROADCASTSS 36(CX), Y9
+	VMOVUPS      Y7, (R10)(R11*4)
+	VBROADCASTSS 40(AX), Y9
 	VMULPS       Y9, Y6, Y6
 	VSQRTPS      Y7, Y7
-	VBROADCASTSS 32(CX), Y9
+	VBROADCASTSS 36(AX), Y9
 	VADDPS       Y9, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
 	VMULPS       Y1, Y8, Y7
 	VADDPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y8, Y6
-	VMOVUPS      Y6, (SI)(AX*4)
-	ADDQ         $+8, AX
-	CMPQ         AX, R12
+	VMOVUPS      Y6, (DI)(R11*4)
+	ADDQ         $+8, R11
+	CMPQ         R11, R13
 	JLT          loop
 
 loopend:
-	SUBQ         AX, R11
+	SUBQ         R11, R12
 	JE           done
-	VMOVD        R11, X6
+	VMOVD        R12, X6
 	VPBROADCASTD X6, Y6
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	VMASKMOVPS   (R8)(AX*4), Y6, Y7
-	VMASKMOVPS   (DI)(AX*4), Y6, Y8
+	VMASKMOVPS   (R9)(R11*4), Y6, Y7
+	VMASKMOVPS   (R8)(R11*4), Y6, Y8
+	VANDPS       Y2, Y8, Y9
+	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y0, Y8, Y8
-	VMASKMOVPS   (SI)(AX*4), Y6, Y9
-	VBROADCASTSS 4(CX), Y10
+	VMASKMOVPS   (DI)(R11*4), Y6, Y9
+	VBROADCASTSS 4(AX), Y10
 	VMULPS       Y10, Y9, Y10
 	VADDPS       Y10, Y8, Y10
 	VMOVUPS      32(SP), Y11
 	VBLENDVPS    Y11, Y8, Y10, Y8
-	VANDPS       Y2, Y8, Y10
+	VANDPS       Y3, Y8, Y10
 	VPSIGND      Y10, Y8, Y8
 	VMOVUPS      64(SP), Y10
 	VBLENDVPS    Y10, Y7, Y8, Y10
 	VSUBPS       Y7, Y8, Y7
-	VMULPS       Y3, Y7, Y7
+	VMULPS       Y4, Y7, Y7
 	VADDPS       Y7, Y10, Y7
-	VMASKMOVPS   Y7, Y6, (R8)(AX*4)
-	VMASKMOVPS   (R9)(AX*4), Y6, Y10
-	VMULPS       Y4, Y10, Y10
-	VMULPS       Y5, Y8, Y8
+	VMASKMOVPS   Y7, Y6, (R9)(R11*4)
+	VMASKMOVPS   (R10)(R11*4), Y6, Y10
+	VMULPS       Y5, Y10, Y10
+	VBROADCASTSS 28(AX), Y11
+	VMULPS       Y11, Y8, Y8
 	VMOVUPS      (SP), Y11
 	VANDPS       Y11, Y8, Y11
 	VPSIGND      Y11, Y8, Y8
 	VMULPS       Y8, Y8, Y8
 	VADDPS       Y8, Y10, Y8
-	VMASKMOVPS   Y8, Y6, (R9)(AX*4)
-	VBROADCASTSS 36(CX), Y10
+	VMASKMOVPS   Y8, Y6, (R10)(R11*4)
+	VBROADCASTSS 40(AX), Y10
 	VMULPS       Y10, Y7, Y7
 	VSQRTPS      Y8, Y8
-	VBROADCASTSS 32(CX), Y10
+	VBROADCASTSS 36(AX), Y10
 	VADDPS       Y10, Y8, Y8
 	VDIVPS       Y8, Y7, Y7
 	VMULPS       Y1, Y9, Y8
 	VADDPS       Y8, Y7, Y7
 	VSUBPS       Y7, Y9, Y7
-	VMASKMOVPS   Y7, Y6, (SI)(AX*4)
+	VMASKMOVPS   Y7, Y6, (DI)(R11*4)
 
 done:
-	ADDQ $+96, DX
-	CMPQ DX, BX
+	ADDQ $+96, CX
+	CMPQ CX, DX
 	JLT  entry
 
 end:
@@ -625,19 +699,19 @@ end:
 
 aside1:
 	VSQRTPS Y7, Y8
-	JMP     back1
-
-aside2:
-	VSQRTPS Y11, Y12
 	JMP     back2
 
 aside3:
-	VSQRTPS Y7, Y8
-	JMP     back3
-
-aside4:
 	VSQRTPS Y11, Y12
 	JMP     back4
+
+aside5:
+	VSQRTPS Y7, Y8
+	JMP     back6
+
+aside7:
+	VSQRTPS Y11, Y12
+	JMP     back8
 
 DATA wordffffffff<>+0(SB)/4, $0xffffffff
 GLOBL wordffffffff<>(SB), RODATA|NOPTR, $4

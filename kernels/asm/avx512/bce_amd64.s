@@ -11,13 +11,13 @@
 // func BCE(list [][]float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·BCE(SB), NOSPLIT, $0-40
-	MOVQ         c+24(FP), CX
-	MOVQ         sum+32(FP), DX
-	MOVQ         list_base+0(FP), BX
-	MOVQ         list_len+8(FP), SI
-	IMUL3Q       $+24, SI, SI
-	ADDQ         BX, SI
-	CMPQ         BX, SI
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
 	JGE          end
 	VBROADCASTSS word3f800000<>+0(SB), Z0
 	VBROADCASTSS word00000000<>+0(SB), Z1
@@ -40,34 +40,34 @@ TEXT ·BCE(SB), NOSPLIT, $0-40
 	VBROADCASTSS word7fc00000<>+0(SB), Z18
 	VBROADCASTSS wordbf800000<>+0(SB), Z19
 	VBROADCASTSS word80000000<>+0(SB), Z20
-	LEAQ         -96(SI), AX
+	LEAQ         -96(BX), SI
 
 entry:
-	MOVQ 8(BX), R11
-	MOVQ (BX), DI
-	MOVQ 24(BX), R8
-	MOVQ 48(BX), R9
-	MOVQ 72(BX), R10
-	XORQ AX, AX
-	MOVQ R11, R12
+	MOVQ 8(DX), SI
+	MOVQ (DX), DI
+	MOVQ 24(DX), R8
+	MOVQ 48(DX), R9
+	MOVQ 72(DX), R10
+	XORQ R11, R11
+	MOVQ SI, R12
 	ANDQ $-16, R12
-	CMPQ AX, R12
+	CMPQ R11, R12
 	JGE  loopend
 
 loop:
-	MOVQ          AX, R13
+	MOVQ          R11, R13
 	ANDQ          $+31, R13
-	VMOVUPS       (R9)(AX*4), Z21
-	VMOVUPS       (R10)(AX*4), Z22
+	VMOVUPS       (R9)(R11*4), Z21
+	VMOVUPS       (R10)(R11*4), Z22
 	VSUBPS        Z22, Z21, Z23
 	VSUBPS        Z21, Z0, Z24
 	VMULPS        Z21, Z24, Z24
 	VBROADCASTSS  word2b8cbccc<>+0(SB), Z25
 	VMAXPS        Z24, Z25, Z24
 	VDIVPS        Z24, Z23, Z23
-	VBROADCASTSS  (CX), Z24
+	VBROADCASTSS  (AX), Z24
 	VMULPS        Z24, Z23, Z23
-	VMOVUPS       Z23, (DI)(AX*4)
+	VMOVUPS       Z23, (DI)(R11*4)
 	VBROADCASTSS  word4b000000<>+0(SB), Z23
 	VMULPS        Z23, Z21, Z23
 	VBROADCASTSS  word00800000<>+0(SB), Z24
@@ -198,39 +198,39 @@ loop:
 	VMULPS        Z21, Z22, Z21
 	VADDPS        Z21, Z23, Z21
 	VXORPS        Z20, Z21, Z21
-	VMOVUPS       Z21, (R8)(AX*4)
+	VMOVUPS       Z21, (R8)(R11*4)
 	VCVTPS2PD     Y21, Z22
 	VEXTRACTF64X4 $0x01, Z21, Y21
 	VCVTPS2PD     Y21, Z21
-	VMOVUPS       (DX)(R13*8), Z23
+	VMOVUPS       (CX)(R13*8), Z23
 	VADDPD        Z22, Z23, Z23
-	VMOVUPS       Z23, (DX)(R13*8)
-	VMOVUPS       64(DX)(R13*8), Z22
+	VMOVUPS       Z23, (CX)(R13*8)
+	VMOVUPS       64(CX)(R13*8), Z22
 	VADDPD        Z21, Z22, Z22
-	VMOVUPS       Z22, 64(DX)(R13*8)
-	ADDQ          $+16, AX
-	CMPQ          AX, R12
+	VMOVUPS       Z22, 64(CX)(R13*8)
+	ADDQ          $+16, R11
+	CMPQ          R11, R12
 	JLT           loop
 
 loopend:
-	SUBQ          AX, R11
+	SUBQ          R11, SI
 	JE            done
 	MOVL          $0x0000ffff, R12
-	BZHIL         R11, R12, R12
+	BZHIL         SI, R12, R12
 	KMOVW         R12, K1
-	MOVQ          AX, R11
-	ANDQ          $+31, R11
-	VMOVUPS.Z     (R9)(AX*4), K1, Z21
-	VMOVUPS.Z     (R10)(AX*4), K1, Z22
+	MOVQ          R11, SI
+	ANDQ          $+31, SI
+	VMOVUPS.Z     (R9)(R11*4), K1, Z21
+	VMOVUPS.Z     (R10)(R11*4), K1, Z22
 	VSUBPS        Z22, Z21, Z23
 	VSUBPS        Z21, Z0, Z24
 	VMULPS        Z21, Z24, Z24
 	VBROADCASTSS  word2b8cbccc<>+0(SB), Z25
 	VMAXPS        Z24, Z25, Z24
 	VDIVPS        Z24, Z23, Z23
-	VBROADCASTSS  (CX), Z24
+	VBROADCASTSS  (AX), Z24
 	VMULPS        Z24, Z23, Z23
-	VMOVUPS       Z23, K1, (DI)(AX*4)
+	VMOVUPS       Z23, K1, (DI)(R11*4)
 	VBROADCASTSS  word4b000000<>+0(SB), Z23
 	VMULPS        Z23, Z21, Z23
 	VBROADCASTSS  word00800000<>+0(SB), Z24
@@ -361,21 +361,21 @@ loopend:
 	VMULPS        Z21, Z22, Z21
 	VADDPS        Z21, Z23, Z21
 	VXORPS        Z20, Z21, Z21
-	VMOVUPS       Z21, K1, (R8)(AX*4)
+	VMOVUPS       Z21, K1, (R8)(R11*4)
 	VMOVAPS.Z     Z21, K1, Z21
 	VCVTPS2PD     Y21, Z22
 	VEXTRACTF64X4 $0x01, Z21, Y21
 	VCVTPS2PD     Y21, Z21
-	VMOVUPS       (DX)(R11*8), Z23
+	VMOVUPS       (CX)(SI*8), Z23
 	VADDPD        Z22, Z23, Z23
-	VMOVUPS       Z23, (DX)(R11*8)
-	VMOVUPS       64(DX)(R11*8), Z22
+	VMOVUPS       Z23, (CX)(SI*8)
+	VMOVUPS       64(CX)(SI*8), Z22
 	VADDPD        Z21, Z22, Z22
-	VMOVUPS       Z22, 64(DX)(R11*8)
+	VMOVUPS       Z22, 64(CX)(SI*8)
 
 done:
-	ADDQ $+96, BX
-	CMPQ BX, SI
+	ADDQ $+96, DX
+	CMPQ DX, BX
 	JLT  entry
 
 end:

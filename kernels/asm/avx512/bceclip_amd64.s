@@ -12,13 +12,13 @@
 // func BCEClip(list [][]float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·BCEClip(SB), NOSPLIT, $0-40
-	MOVQ         c+24(FP), CX
-	MOVQ         sum+32(FP), DX
-	MOVQ         list_base+0(FP), BX
-	MOVQ         list_len+8(FP), SI
-	IMUL3Q       $+24, SI, SI
-	ADDQ         BX, SI
-	CMPQ         BX, SI
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
 	JGE          end
 	VBROADCASTSS word00000000<>+0(SB), Z0
 	VBROADCASTSS word3f800000<>+0(SB), Z1
@@ -42,27 +42,27 @@ TEXT ·BCEClip(SB), NOSPLIT, $0-40
 	VBROADCASTSS word3f317200<>+0(SB), Z19
 	VBROADCASTSS word35bfbe8e<>+0(SB), Z20
 	VBROADCASTSS word7f800000<>+0(SB), Z21
-	LEAQ         -96(SI), AX
+	LEAQ         -96(BX), SI
 
 entry:
-	MOVQ 8(BX), R11
-	MOVQ (BX), DI
-	MOVQ 24(BX), R8
-	MOVQ 48(BX), R9
-	MOVQ 72(BX), R10
-	XORQ AX, AX
-	MOVQ R11, R12
+	MOVQ 8(DX), SI
+	MOVQ (DX), DI
+	MOVQ 24(DX), R8
+	MOVQ 48(DX), R9
+	MOVQ 72(DX), R10
+	XORQ R11, R11
+	MOVQ SI, R12
 	ANDQ $-16, R12
-	CMPQ AX, R12
+	CMPQ R11, R12
 	JGE  loopend
 
 loop:
-	MOVQ          AX, R13
+	MOVQ          R11, R13
 	ANDQ          $+31, R13
-	VMOVUPS       (R9)(AX*4), Z22
+	VMOVUPS       (R9)(R11*4), Z22
 	VMAXPS        Z22, Z3, Z23
 	VMINPS        Z23, Z4, Z23
-	VMOVUPS       (R10)(AX*4), Z24
+	VMOVUPS       (R10)(R11*4), Z24
 	VSUBPS        Z24, Z23, Z25
 	VSUBPS        Z23, Z1, Z26
 	VMULPS        Z23, Z26, Z27
@@ -73,9 +73,9 @@ loop:
 	VCMPPS        $0x11, Z3, Z22, K1
 	VMOVAPS       Z25, Z22
 	VMOVAPS       Z0, K1, Z22
-	VBROADCASTSS  (CX), Z25
+	VBROADCASTSS  (AX), Z25
 	VMULPS        Z25, Z22, Z22
-	VMOVUPS       Z22, (DI)(AX*4)
+	VMOVUPS       Z22, (DI)(R11*4)
 	VMULPS        Z6, Z23, Z22
 	VCMPPS        $0x11, Z5, Z23, K1
 	VMOVAPS       Z23, Z25
@@ -198,32 +198,32 @@ loop:
 	VADDPS        Z23, Z22, Z22
 	VBROADCASTSS  word80000000<>+0(SB), Z23
 	VXORPS        Z23, Z22, Z22
-	VMOVUPS       Z22, (R8)(AX*4)
+	VMOVUPS       Z22, (R8)(R11*4)
 	VCVTPS2PD     Y22, Z23
 	VEXTRACTF64X4 $0x01, Z22, Y22
 	VCVTPS2PD     Y22, Z22
-	VMOVUPS       (DX)(R13*8), Z24
+	VMOVUPS       (CX)(R13*8), Z24
 	VADDPD        Z23, Z24, Z24
-	VMOVUPS       Z24, (DX)(R13*8)
-	VMOVUPS       64(DX)(R13*8), Z23
+	VMOVUPS       Z24, (CX)(R13*8)
+	VMOVUPS       64(CX)(R13*8), Z23
 	VADDPD        Z22, Z23, Z23
-	VMOVUPS       Z23, 64(DX)(R13*8)
-	ADDQ          $+16, AX
-	CMPQ          AX, R12
+	VMOVUPS       Z23, 64(CX)(R13*8)
+	ADDQ          $+16, R11
+	CMPQ          R11, R12
 	JLT           loop
 
 loopend:
-	SUBQ          AX, R11
+	SUBQ          R11, SI
 	JE            done
 	MOVL          $0x0000ffff, R12
-	BZHIL         R11, R12, R12
+	BZHIL         SI, R12, R12
 	KMOVW         R12, K1
-	MOVQ          AX, R11
-	ANDQ          $+31, R11
-	VMOVUPS.Z     (R9)(AX*4), K1, Z22
+	MOVQ          R11, SI
+	ANDQ          $+31, SI
+	VMOVUPS.Z     (R9)(R11*4), K1, Z22
 	VMAXPS        Z22, Z3, Z23
 	VMINPS        Z23, Z4, Z23
-	VMOVUPS.Z     (R10)(AX*4), K1, Z24
+	VMOVUPS.Z     (R10)(R11*4), K1, Z24
 	VSUBPS        Z24, Z23, Z25
 	VSUBPS        Z23, Z1, Z26
 	VMULPS        Z23, Z26, Z27
@@ -234,9 +234,9 @@ loopend:
 	VCMPPS        $0x11, Z3, Z22, K2
 	VMOVAPS       Z25, Z22
 	VMOVAPS       Z0, K2, Z22
-	VBROADCASTSS  (CX), Z25
+	VBROADCASTSS  (AX), Z25
 	VMULPS        Z25, Z22, Z22
-	VMOVUPS       Z22, K1, (DI)(AX*4)
+	VMOVUPS       Z22, K1, (DI)(R11*4)
 	VMULPS        Z6, Z23, Z22
 	VCMPPS        $0x11, Z5, Z23, K2
 	VMOVAPS       Z23, Z25
@@ -359,21 +359,21 @@ loopend:
 	VADDPS        Z23, Z22, Z22
 	VBROADCASTSS  word80000000<>+0(SB), Z23
 	VXORPS        Z23, Z22, Z22
-	VMOVUPS       Z22, K1, (R8)(AX*4)
+	VMOVUPS       Z22, K1, (R8)(R11*4)
 	VMOVAPS.Z     Z22, K1, Z22
 	VCVTPS2PD     Y22, Z23
 	VEXTRACTF64X4 $0x01, Z22, Y22
 	VCVTPS2PD     Y22, Z22
-	VMOVUPS       (DX)(R11*8), Z24
+	VMOVUPS       (CX)(SI*8), Z24
 	VADDPD        Z23, Z24, Z24
-	VMOVUPS       Z24, (DX)(R11*8)
-	VMOVUPS       64(DX)(R11*8), Z23
+	VMOVUPS       Z24, (CX)(SI*8)
+	VMOVUPS       64(CX)(SI*8), Z23
 	VADDPD        Z22, Z23, Z23
-	VMOVUPS       Z23, 64(DX)(R11*8)
+	VMOVUPS       Z23, 64(CX)(SI*8)
 
 done:
-	ADDQ $+96, BX
-	CMPQ BX, SI
+	ADDQ $+96, DX
+	CMPQ DX, BX
 	JLT  entry
 
 end:

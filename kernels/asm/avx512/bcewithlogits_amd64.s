@@ -42,23 +42,23 @@ TEXT ·BCEWithLogits(SB), NOSPLIT, $0-40
 	LEAQ         -96(BX), AX
 
 entry:
-	MOVQ 8(DX), R10
+	MOVQ 8(DX), AX
 	MOVQ (DX), SI
 	MOVQ 24(DX), DI
 	MOVQ 48(DX), R8
 	MOVQ 72(DX), R9
-	XORQ AX, AX
-	MOVQ R10, R11
+	XORQ R10, R10
+	MOVQ AX, R11
 	ANDQ $-16, R11
-	CMPQ AX, R11
+	CMPQ R10, R11
 	JGE  loopend
 
 loop:
-	MOVQ          AX, R12
+	MOVQ          R10, R12
 	ANDQ          $+31, R12
-	VMOVUPS       (R9)(AX*4), Z20
+	VMOVUPS       (R9)(R10*4), Z20
 	VSUBPS        Z20, Z0, Z21
-	VMOVUPS       (R8)(AX*4), Z22
+	VMOVUPS       (R8)(R10*4), Z22
 	VBROADCASTSS  word7fffffff<>+0(SB), Z23
 	VANDPS        Z23, Z22, Z23
 	VBROADCASTSS  word80000000<>+0(SB), Z24
@@ -109,7 +109,7 @@ loop:
 	VMULPS        Z26, Z20, Z25
 	VSUBPS        Z25, Z22, Z22
 	VMULPS        Z8, Z22, Z22
-	VMOVUPS       Z22, (SI)(AX*4)
+	VMOVUPS       Z22, (SI)(R10*4)
 	VADDPS        Z24, Z0, Z22
 	VPSUBD        Z7, Z22, Z25
 	VPSRAD        $0x17, Z25, Z26
@@ -197,7 +197,7 @@ loop:
 	VMOVAPS       Z21, Z21
 	VMOVAPS       Z20, K1, Z21
 	VADDPS        Z21, Z23, Z20
-	VMOVUPS       Z20, (DI)(AX*4)
+	VMOVUPS       Z20, (DI)(R10*4)
 	VCVTPS2PD     Y20, Z21
 	VEXTRACTF64X4 $0x01, Z20, Y20
 	VCVTPS2PD     Y20, Z20
@@ -207,21 +207,21 @@ loop:
 	VMOVUPS       64(CX)(R12*8), Z21
 	VADDPD        Z20, Z21, Z21
 	VMOVUPS       Z21, 64(CX)(R12*8)
-	ADDQ          $+16, AX
-	CMPQ          AX, R11
+	ADDQ          $+16, R10
+	CMPQ          R10, R11
 	JLT           loop
 
 loopend:
-	SUBQ          AX, R10
+	SUBQ          R10, AX
 	JE            done
 	MOVL          $0x0000ffff, R11
-	BZHIL         R10, R11, R11
+	BZHIL         AX, R11, R11
 	KMOVW         R11, K1
-	MOVQ          AX, R10
-	ANDQ          $+31, R10
-	VMOVUPS.Z     (R9)(AX*4), K1, Z20
+	MOVQ          R10, AX
+	ANDQ          $+31, AX
+	VMOVUPS.Z     (R9)(R10*4), K1, Z20
 	VSUBPS        Z20, Z0, Z21
-	VMOVUPS.Z     (R8)(AX*4), K1, Z22
+	VMOVUPS.Z     (R8)(R10*4), K1, Z22
 	VBROADCASTSS  word7fffffff<>+0(SB), Z23
 	VANDPS        Z23, Z22, Z23
 	VBROADCASTSS  word80000000<>+0(SB), Z24
@@ -272,7 +272,7 @@ loopend:
 	VMULPS        Z26, Z20, Z25
 	VSUBPS        Z25, Z22, Z22
 	VMULPS        Z8, Z22, Z22
-	VMOVUPS       Z22, K1, (SI)(AX*4)
+	VMOVUPS       Z22, K1, (SI)(R10*4)
 	VADDPS        Z24, Z0, Z22
 	VPSUBD        Z7, Z22, Z25
 	VPSRAD        $0x17, Z25, Z26
@@ -360,17 +360,17 @@ loopend:
 	VMOVAPS       Z21, Z21
 	VMOVAPS       Z20, K2, Z21
 	VADDPS        Z21, Z23, Z20
-	VMOVUPS       Z20, K1, (DI)(AX*4)
+	VMOVUPS       Z20, K1, (DI)(R10*4)
 	VMOVAPS.Z     Z20, K1, Z20
 	VCVTPS2PD     Y20, Z21
 	VEXTRACTF64X4 $0x01, Z20, Y20
 	VCVTPS2PD     Y20, Z20
-	VMOVUPS       (CX)(R10*8), Z22
+	VMOVUPS       (CX)(AX*8), Z22
 	VADDPD        Z21, Z22, Z22
-	VMOVUPS       Z22, (CX)(R10*8)
-	VMOVUPS       64(CX)(R10*8), Z21
+	VMOVUPS       Z22, (CX)(AX*8)
+	VMOVUPS       64(CX)(AX*8), Z21
 	VADDPD        Z20, Z21, Z21
-	VMOVUPS       Z21, 64(CX)(R10*8)
+	VMOVUPS       Z21, 64(CX)(AX*8)
 
 done:
 	ADDQ $+96, DX

@@ -7,7 +7,7 @@
 //	count += 1 unless |x| ≤ limit
 //
 // func CountBeyond(list [][]float32, c *[1]float32, count *[32]float64)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·CountBeyond(SB), NOSPLIT, $0-40
 	MOVQ         c+24(FP), AX
 	MOVQ         count+32(FP), CX
@@ -21,25 +21,25 @@ TEXT ·CountBeyond(SB), NOSPLIT, $0-40
 	VBROADCASTSS word00000000<>+0(SB), Z1
 	VBROADCASTSS word3f800000<>+0(SB), Z2
 	VBROADCASTSS word7fffffff<>+0(SB), Z3
-	LEAQ         -24(BX), R8
+	LEAQ         -24(BX), AX
 
 entry:
-	LEAQ       144(DX), AX
-	CMPQ       AX, R8
+	LEAQ       144(DX), SI
+	CMPQ       SI, AX
 	JG         near
-	MOVQ       (AX), AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 64(AX)
-	PREFETCHT0 128(AX)
-	PREFETCHT0 192(AX)
+	MOVQ       (SI), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
 
 near:
-	MOVQ    8(DX), DI
-	MOVQ    (DX), SI
-	XORQ    AX, AX
-	MOVQ    DI, R9
+	MOVQ    8(DX), SI
+	MOVQ    (DX), DI
+	XORQ    R8, R8
+	MOVQ    SI, R9
 	ANDQ    $-64, R9
-	CMPQ    AX, R9
+	CMPQ    R8, R9
 	JGE     mainend
 	VMOVUPS (CX), Z4
 	VMOVUPS 64(CX), Z5
@@ -47,7 +47,7 @@ near:
 	VMOVUPS 192(CX), Z7
 
 main:
-	VMOVUPS       (SI)(AX*4), Z8
+	VMOVUPS       (DI)(R8*4), Z8
 	VANDPS        Z3, Z8, Z8
 	VCMPPS        $0x12, Z0, Z8, K1
 	VMOVAPS       Z2, Z8
@@ -57,7 +57,7 @@ main:
 	VCVTPS2PD     Y8, Z8
 	VADDPD        Z9, Z4, Z4
 	VADDPD        Z8, Z5, Z5
-	VMOVUPS       64(SI)(AX*4), Z8
+	VMOVUPS       64(DI)(R8*4), Z8
 	VANDPS        Z3, Z8, Z8
 	VCMPPS        $0x12, Z0, Z8, K1
 	VMOVAPS       Z2, Z8
@@ -67,7 +67,7 @@ main:
 	VCVTPS2PD     Y8, Z8
 	VADDPD        Z9, Z6, Z6
 	VADDPD        Z8, Z7, Z7
-	VMOVUPS       128(SI)(AX*4), Z8
+	VMOVUPS       128(DI)(R8*4), Z8
 	VANDPS        Z3, Z8, Z8
 	VCMPPS        $0x12, Z0, Z8, K1
 	VMOVAPS       Z2, Z8
@@ -77,7 +77,7 @@ main:
 	VCVTPS2PD     Y8, Z8
 	VADDPD        Z9, Z4, Z4
 	VADDPD        Z8, Z5, Z5
-	VMOVUPS       192(SI)(AX*4), Z8
+	VMOVUPS       192(DI)(R8*4), Z8
 	VANDPS        Z3, Z8, Z8
 	VCMPPS        $0x12, Z0, Z8, K1
 	VMOVAPS       Z2, Z8
@@ -87,8 +87,8 @@ main:
 	VCVTPS2PD     Y8, Z8
 	VADDPD        Z9, Z6, Z6
 	VADDPD        Z8, Z7, Z7
-	ADDQ          $+64, AX
-	CMPQ          AX, R9
+	ADDQ          $+64, R8
+	CMPQ          R8, R9
 	JLT           main
 	VMOVUPS       Z4, (CX)
 	VMOVUPS       Z5, 64(CX)
@@ -96,15 +96,15 @@ main:
 	VMOVUPS       Z7, 192(CX)
 
 mainend:
-	MOVQ DI, R9
+	MOVQ SI, R9
 	ANDQ $-16, R9
-	CMPQ AX, R9
+	CMPQ R8, R9
 	JGE  loopend
 
 loop:
-	MOVQ          AX, R10
+	MOVQ          R8, R10
 	ANDQ          $+31, R10
-	VMOVUPS       (SI)(AX*4), Z4
+	VMOVUPS       (DI)(R8*4), Z4
 	VANDPS        Z3, Z4, Z4
 	VCMPPS        $0x12, Z0, Z4, K1
 	VMOVAPS       Z2, Z4
@@ -118,19 +118,19 @@ loop:
 	VMOVUPS       64(CX)(R10*8), Z5
 	VADDPD        Z4, Z5, Z5
 	VMOVUPS       Z5, 64(CX)(R10*8)
-	ADDQ          $+16, AX
-	CMPQ          AX, R9
+	ADDQ          $+16, R8
+	CMPQ          R8, R9
 	JLT           loop
 
 loopend:
-	SUBQ          AX, DI
+	SUBQ          R8, SI
 	JE            done
 	MOVL          $0x0000ffff, R9
-	BZHIL         DI, R9, R9
+	BZHIL         SI, R9, R9
 	KMOVW         R9, K1
-	MOVQ          AX, DI
-	ANDQ          $+31, DI
-	VMOVUPS.Z     (SI)(AX*4), K1, Z4
+	MOVQ          R8, SI
+	ANDQ          $+31, SI
+	VMOVUPS.Z     (DI)(R8*4), K1, Z4
 	VANDPS        Z3, Z4, Z4
 	VCMPPS        $0x12, Z0, Z4, K2
 	VMOVAPS       Z2, Z4
@@ -139,12 +139,12 @@ loopend:
 	VCVTPS2PD     Y4, Z5
 	VEXTRACTF64X4 $0x01, Z4, Y4
 	VCVTPS2PD     Y4, Z4
-	VMOVUPS       (CX)(DI*8), Z6
+	VMOVUPS       (CX)(SI*8), Z6
 	VADDPD        Z5, Z6, Z6
-	VMOVUPS       Z6, (CX)(DI*8)
-	VMOVUPS       64(CX)(DI*8), Z5
+	VMOVUPS       Z6, (CX)(SI*8)
+	VMOVUPS       64(CX)(SI*8), Z5
 	VADDPD        Z4, Z5, Z5
-	VMOVUPS       Z5, 64(CX)(DI*8)
+	VMOVUPS       Z5, 64(CX)(SI*8)
 
 done:
 	ADDQ $+24, DX

@@ -9,11 +9,11 @@
 // func Exp(list [][]float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·Exp(SB), NOSPLIT, $0-24
-	MOVQ         list_base+0(FP), CX
-	MOVQ         list_len+8(FP), DX
-	IMUL3Q       $+24, DX, DX
-	ADDQ         CX, DX
-	CMPQ         CX, DX
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
 	JGE          end
 	VBROADCASTSS word4b400000<>+0(SB), Z0
 	VBROADCASTSS word0000007f<>+0(SB), Z1
@@ -28,20 +28,20 @@ TEXT ·Exp(SB), NOSPLIT, $0-24
 	VBROADCASTSS word3e2aaa47<>+0(SB), Z10
 	VBROADCASTSS word3efffffe<>+0(SB), Z11
 	VBROADCASTSS word3f800000<>+0(SB), Z12
-	LEAQ         -48(DX), AX
+	LEAQ         -48(CX), DX
 
 entry:
-	MOVQ 8(CX), DI
-	MOVQ (CX), BX
-	MOVQ 24(CX), SI
-	XORQ AX, AX
-	MOVQ DI, R8
+	MOVQ 8(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	XORQ DI, DI
+	MOVQ DX, R8
 	ANDQ $-16, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  loopend
 
 loop:
-	VMOVUPS (SI)(AX*4), Z13
+	VMOVUPS (SI)(DI*4), Z13
 	VMAXPS  Z13, Z3, Z13
 	VMINPS  Z13, Z2, Z13
 	VMULPS  Z4, Z13, Z14
@@ -75,18 +75,18 @@ loop:
 	VPADDD  Z1, Z14, Z14
 	VPSLLD  $0x17, Z14, Z14
 	VMULPS  Z14, Z13, Z13
-	VMOVUPS Z13, (BX)(AX*4)
-	ADDQ    $+16, AX
-	CMPQ    AX, R8
+	VMOVUPS Z13, (BX)(DI*4)
+	ADDQ    $+16, DI
+	CMPQ    DI, R8
 	JLT     loop
 
 loopend:
-	SUBQ      AX, DI
+	SUBQ      DI, DX
 	JE        done
 	MOVL      $0x0000ffff, R8
-	BZHIL     DI, R8, R8
+	BZHIL     DX, R8, R8
 	KMOVW     R8, K1
-	VMOVUPS.Z (SI)(AX*4), K1, Z13
+	VMOVUPS.Z (SI)(DI*4), K1, Z13
 	VMAXPS    Z13, Z3, Z13
 	VMINPS    Z13, Z2, Z13
 	VMULPS    Z4, Z13, Z14
@@ -120,11 +120,11 @@ loopend:
 	VPADDD    Z1, Z14, Z14
 	VPSLLD    $0x17, Z14, Z14
 	VMULPS    Z14, Z13, Z13
-	VMOVUPS   Z13, K1, (BX)(AX*4)
+	VMOVUPS   Z13, K1, (BX)(DI*4)
 
 done:
-	ADDQ $+48, CX
-	CMPQ CX, DX
+	ADDQ $+48, AX
+	CMPQ AX, CX
 	JLT  entry
 
 end:

@@ -7,7 +7,7 @@
 //	x ← drop(x, small)
 //
 // func Flush(list [][]float32, c *[1]float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Flush(SB), NOSPLIT, $0-32
 	MOVQ         c+24(FP), AX
 	MOVQ         list_base+0(FP), CX
@@ -22,68 +22,68 @@ TEXT ·Flush(SB), NOSPLIT, $0-32
 	VBROADCASTSS word7fffffff<>+0(SB), Z1
 	VANDPS       Z1, Z0, Z0
 	VBROADCASTSS word80000000<>+0(SB), Z1
-	LEAQ         -24(DX), DI
+	LEAQ         -24(DX), AX
 
 entry:
-	LEAQ       144(CX), AX
-	CMPQ       AX, DI
+	LEAQ       144(CX), BX
+	CMPQ       BX, AX
 	JG         near
-	MOVQ       (AX), AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 64(AX)
-	PREFETCHT0 128(AX)
-	PREFETCHT0 192(AX)
+	MOVQ       (BX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
 
 near:
-	MOVQ 8(CX), SI
-	MOVQ (CX), BX
-	XORQ AX, AX
-	MOVQ SI, R8
+	MOVQ 8(CX), BX
+	MOVQ (CX), SI
+	XORQ DI, DI
+	MOVQ BX, R8
 	ANDQ $-64, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  mainend
 
 main:
-	VPTESTMD  (BX)(AX*4), Z0, K1
-	VMOVUPS.Z (BX)(AX*4), K1, Z2
-	VMOVUPS   Z2, (BX)(AX*4)
-	VPTESTMD  64(BX)(AX*4), Z0, K1
-	VMOVUPS.Z 64(BX)(AX*4), K1, Z2
-	VMOVUPS   Z2, 64(BX)(AX*4)
-	VPTESTMD  128(BX)(AX*4), Z0, K1
-	VMOVUPS.Z 128(BX)(AX*4), K1, Z2
-	VMOVUPS   Z2, 128(BX)(AX*4)
-	VPTESTMD  192(BX)(AX*4), Z0, K1
-	VMOVUPS.Z 192(BX)(AX*4), K1, Z2
-	VMOVUPS   Z2, 192(BX)(AX*4)
-	ADDQ      $+64, AX
-	CMPQ      AX, R8
+	VPTESTMD  (SI)(DI*4), Z0, K1
+	VMOVUPS.Z (SI)(DI*4), K1, Z2
+	VMOVUPS   Z2, (SI)(DI*4)
+	VPTESTMD  64(SI)(DI*4), Z0, K1
+	VMOVUPS.Z 64(SI)(DI*4), K1, Z2
+	VMOVUPS   Z2, 64(SI)(DI*4)
+	VPTESTMD  128(SI)(DI*4), Z0, K1
+	VMOVUPS.Z 128(SI)(DI*4), K1, Z2
+	VMOVUPS   Z2, 128(SI)(DI*4)
+	VPTESTMD  192(SI)(DI*4), Z0, K1
+	VMOVUPS.Z 192(SI)(DI*4), K1, Z2
+	VMOVUPS   Z2, 192(SI)(DI*4)
+	ADDQ      $+64, DI
+	CMPQ      DI, R8
 	JLT       main
 
 mainend:
-	MOVQ SI, R8
+	MOVQ BX, R8
 	ANDQ $-16, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  loopend
 
 loop:
-	VPTESTMD  (BX)(AX*4), Z0, K1
-	VMOVUPS.Z (BX)(AX*4), K1, Z2
-	VMOVUPS   Z2, (BX)(AX*4)
-	ADDQ      $+16, AX
-	CMPQ      AX, R8
+	VPTESTMD  (SI)(DI*4), Z0, K1
+	VMOVUPS.Z (SI)(DI*4), K1, Z2
+	VMOVUPS   Z2, (SI)(DI*4)
+	ADDQ      $+16, DI
+	CMPQ      DI, R8
 	JLT       loop
 
 loopend:
-	SUBQ      AX, SI
+	SUBQ      DI, BX
 	JE        done
 	MOVL      $0x0000ffff, R8
-	BZHIL     SI, R8, R8
+	BZHIL     BX, R8, R8
 	KMOVW     R8, K1
-	VMOVUPS.Z (BX)(AX*4), K1, Z2
+	VMOVUPS.Z (SI)(DI*4), K1, Z2
 	VPTESTMD  Z0, Z2, K2
 	VADDPS.Z  Z1, Z2, K2, Z2
-	VMOVUPS   Z2, K1, (BX)(AX*4)
+	VMOVUPS   Z2, K1, (SI)(DI*4)
 
 done:
 	ADDQ $+24, CX

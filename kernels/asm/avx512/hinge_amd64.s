@@ -9,7 +9,7 @@
 //	grad ← slope·scale, each ← loss, sum += loss
 //
 // func Hinge(list [][]float32, c *[3]float32, sum *[32]float64)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Hinge(SB), NOSPLIT, $0-40
 	MOVQ         c+24(FP), AX
 	MOVQ         sum+32(FP), CX
@@ -25,43 +25,43 @@ TEXT ·Hinge(SB), NOSPLIT, $0-40
 	VBROADCASTSS 8(AX), Z3
 	VBROADCASTSS word3f800000<>+0(SB), Z4
 	VBROADCASTSS word80000000<>+0(SB), Z5
-	LEAQ         -96(BX), R11
+	LEAQ         -96(BX), AX
 
 entry:
-	LEAQ       576(DX), AX
-	CMPQ       AX, R11
+	LEAQ       576(DX), SI
+	CMPQ       SI, AX
 	JG         near
-	MOVQ       (AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       24(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       48(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       72(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
+	MOVQ       (SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       24(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       48(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       72(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
 
 near:
-	MOVQ    8(DX), R10
-	MOVQ    (DX), SI
-	MOVQ    24(DX), DI
-	MOVQ    48(DX), R8
-	MOVQ    72(DX), R9
-	XORQ    AX, AX
-	MOVQ    R10, R12
+	MOVQ    8(DX), SI
+	MOVQ    (DX), DI
+	MOVQ    24(DX), R8
+	MOVQ    48(DX), R9
+	MOVQ    72(DX), R10
+	XORQ    R11, R11
+	MOVQ    SI, R12
 	ANDQ    $-64, R12
-	CMPQ    AX, R12
+	CMPQ    R11, R12
 	JGE     mainend
 	VMOVUPS (CX), Z6
 	VMOVUPS 64(CX), Z7
@@ -69,11 +69,11 @@ near:
 	VMOVUPS 192(CX), Z9
 
 main:
-	VMOVUPS       (R9)(AX*4), Z10
+	VMOVUPS       (R10)(R11*4), Z10
 	VMULPS        Z2, Z10, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       (R8)(AX*4), Z12
+	VMOVUPS       (R9)(R11*4), Z12
 	VMULPS        Z12, Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
@@ -81,18 +81,18 @@ main:
 	VMOVAPS       Z12, Z10
 	VMOVAPS       Z11, K1, Z10
 	VMULPS        Z1, Z10, Z10
-	VMOVUPS       Z10, (SI)(AX*4)
-	VMOVUPS       Z12, (DI)(AX*4)
+	VMOVUPS       Z10, (DI)(R11*4)
+	VMOVUPS       Z12, (R8)(R11*4)
 	VCVTPS2PD     Y12, Z10
 	VEXTRACTF64X4 $0x01, Z12, Y11
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z6, Z6
 	VADDPD        Z11, Z7, Z7
-	VMOVUPS       64(R9)(AX*4), Z10
+	VMOVUPS       64(R10)(R11*4), Z10
 	VMULPS        Z2, Z10, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       64(R8)(AX*4), Z12
+	VMOVUPS       64(R9)(R11*4), Z12
 	VMULPS        Z12, Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
@@ -100,18 +100,18 @@ main:
 	VMOVAPS       Z12, Z10
 	VMOVAPS       Z11, K1, Z10
 	VMULPS        Z1, Z10, Z10
-	VMOVUPS       Z10, 64(SI)(AX*4)
-	VMOVUPS       Z12, 64(DI)(AX*4)
+	VMOVUPS       Z10, 64(DI)(R11*4)
+	VMOVUPS       Z12, 64(R8)(R11*4)
 	VCVTPS2PD     Y12, Z10
 	VEXTRACTF64X4 $0x01, Z12, Y11
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z8, Z8
 	VADDPD        Z11, Z9, Z9
-	VMOVUPS       128(R9)(AX*4), Z10
+	VMOVUPS       128(R10)(R11*4), Z10
 	VMULPS        Z2, Z10, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       128(R8)(AX*4), Z12
+	VMOVUPS       128(R9)(R11*4), Z12
 	VMULPS        Z12, Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
@@ -119,18 +119,18 @@ main:
 	VMOVAPS       Z12, Z10
 	VMOVAPS       Z11, K1, Z10
 	VMULPS        Z1, Z10, Z10
-	VMOVUPS       Z10, 128(SI)(AX*4)
-	VMOVUPS       Z12, 128(DI)(AX*4)
+	VMOVUPS       Z10, 128(DI)(R11*4)
+	VMOVUPS       Z12, 128(R8)(R11*4)
 	VCVTPS2PD     Y12, Z10
 	VEXTRACTF64X4 $0x01, Z12, Y11
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z6, Z6
 	VADDPD        Z11, Z7, Z7
-	VMOVUPS       192(R9)(AX*4), Z10
+	VMOVUPS       192(R10)(R11*4), Z10
 	VMULPS        Z2, Z10, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       192(R8)(AX*4), Z12
+	VMOVUPS       192(R9)(R11*4), Z12
 	VMULPS        Z12, Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
@@ -138,15 +138,15 @@ main:
 	VMOVAPS       Z12, Z10
 	VMOVAPS       Z11, K1, Z10
 	VMULPS        Z1, Z10, Z10
-	VMOVUPS       Z10, 192(SI)(AX*4)
-	VMOVUPS       Z12, 192(DI)(AX*4)
+	VMOVUPS       Z10, 192(DI)(R11*4)
+	VMOVUPS       Z12, 192(R8)(R11*4)
 	VCVTPS2PD     Y12, Z10
 	VEXTRACTF64X4 $0x01, Z12, Y11
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z8, Z8
 	VADDPD        Z11, Z9, Z9
-	ADDQ          $+64, AX
-	CMPQ          AX, R12
+	ADDQ          $+64, R11
+	CMPQ          R11, R12
 	JLT           main
 	VMOVUPS       Z6, (CX)
 	VMOVUPS       Z7, 64(CX)
@@ -154,19 +154,19 @@ main:
 	VMOVUPS       Z9, 192(CX)
 
 mainend:
-	MOVQ R10, R12
+	MOVQ SI, R12
 	ANDQ $-16, R12
-	CMPQ AX, R12
+	CMPQ R11, R12
 	JGE  loopend
 
 loop:
-	MOVQ          AX, R13
+	MOVQ          R11, R13
 	ANDQ          $+31, R13
-	VMOVUPS       (R9)(AX*4), Z6
+	VMOVUPS       (R10)(R11*4), Z6
 	VMULPS        Z2, Z6, Z6
 	VADDPS        Z3, Z6, Z6
 	VXORPS        Z5, Z6, Z7
-	VMOVUPS       (R8)(AX*4), Z8
+	VMOVUPS       (R9)(R11*4), Z8
 	VMULPS        Z8, Z6, Z6
 	VSUBPS        Z6, Z4, Z6
 	VMAXPS        Z6, Z0, Z8
@@ -174,8 +174,8 @@ loop:
 	VMOVAPS       Z8, Z6
 	VMOVAPS       Z7, K1, Z6
 	VMULPS        Z1, Z6, Z6
-	VMOVUPS       Z6, (SI)(AX*4)
-	VMOVUPS       Z8, (DI)(AX*4)
+	VMOVUPS       Z6, (DI)(R11*4)
+	VMOVUPS       Z8, (R8)(R11*4)
 	VCVTPS2PD     Y8, Z6
 	VEXTRACTF64X4 $0x01, Z8, Y7
 	VCVTPS2PD     Y7, Z7
@@ -185,23 +185,23 @@ loop:
 	VMOVUPS       64(CX)(R13*8), Z6
 	VADDPD        Z7, Z6, Z6
 	VMOVUPS       Z6, 64(CX)(R13*8)
-	ADDQ          $+16, AX
-	CMPQ          AX, R12
+	ADDQ          $+16, R11
+	CMPQ          R11, R12
 	JLT           loop
 
 loopend:
-	SUBQ          AX, R10
+	SUBQ          R11, SI
 	JE            done
 	MOVL          $0x0000ffff, R12
-	BZHIL         R10, R12, R12
+	BZHIL         SI, R12, R12
 	KMOVW         R12, K1
-	MOVQ          AX, R10
-	ANDQ          $+31, R10
-	VMOVUPS.Z     (R9)(AX*4), K1, Z6
+	MOVQ          R11, SI
+	ANDQ          $+31, SI
+	VMOVUPS.Z     (R10)(R11*4), K1, Z6
 	VMULPS        Z2, Z6, Z6
 	VADDPS        Z3, Z6, Z6
 	VXORPS        Z5, Z6, Z7
-	VMOVUPS.Z     (R8)(AX*4), K1, Z8
+	VMOVUPS.Z     (R9)(R11*4), K1, Z8
 	VMULPS        Z8, Z6, Z6
 	VSUBPS        Z6, Z4, Z6
 	VMAXPS        Z6, Z0, Z8
@@ -209,18 +209,18 @@ loopend:
 	VMOVAPS       Z8, Z6
 	VMOVAPS       Z7, K2, Z6
 	VMULPS        Z1, Z6, Z6
-	VMOVUPS       Z6, K1, (SI)(AX*4)
-	VMOVUPS       Z8, K1, (DI)(AX*4)
+	VMOVUPS       Z6, K1, (DI)(R11*4)
+	VMOVUPS       Z8, K1, (R8)(R11*4)
 	VMOVAPS.Z     Z8, K1, Z6
 	VCVTPS2PD     Y6, Z7
 	VEXTRACTF64X4 $0x01, Z6, Y6
 	VCVTPS2PD     Y6, Z6
-	VMOVUPS       (CX)(R10*8), Z8
+	VMOVUPS       (CX)(SI*8), Z8
 	VADDPD        Z7, Z8, Z8
-	VMOVUPS       Z8, (CX)(R10*8)
-	VMOVUPS       64(CX)(R10*8), Z7
+	VMOVUPS       Z8, (CX)(SI*8)
+	VMOVUPS       64(CX)(SI*8), Z7
 	VADDPD        Z6, Z7, Z7
-	VMOVUPS       Z7, 64(CX)(R10*8)
+	VMOVUPS       Z7, 64(CX)(SI*8)
 
 done:
 	ADDQ $+96, DX

@@ -9,11 +9,11 @@
 // func Log1p(list [][]float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Log1p(SB), NOSPLIT, $0-24
-	MOVQ         list_base+0(FP), CX
-	MOVQ         list_len+8(FP), DX
-	IMUL3Q       $+24, DX, DX
-	ADDQ         CX, DX
-	CMPQ         CX, DX
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
 	JGE          end
 	VBROADCASTSS word3f800000<>+0(SB), Z0
 	VBROADCASTSS word00000000<>+0(SB), Z1
@@ -34,20 +34,20 @@ TEXT ·Log1p(SB), NOSPLIT, $0-24
 	VBROADCASTSS word35bfbe8e<>+0(SB), Z16
 	VBROADCASTSS wordff800000<>+0(SB), Z17
 	VBROADCASTSS word7fc00000<>+0(SB), Z18
-	LEAQ         -48(DX), AX
+	LEAQ         -48(CX), DX
 
 entry:
-	MOVQ 8(CX), DI
-	MOVQ (CX), BX
-	MOVQ 24(CX), SI
-	XORQ AX, AX
-	MOVQ DI, R8
+	MOVQ 8(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	XORQ DI, DI
+	MOVQ DX, R8
 	ANDQ $-16, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  loopend
 
 loop:
-	VMOVUPS   (SI)(AX*4), Z19
+	VMOVUPS   (SI)(DI*4), Z19
 	VADDPS    Z19, Z0, Z20
 	VPSUBD    Z3, Z20, Z21
 	VPSRAD    $0x17, Z21, Z22
@@ -110,18 +110,18 @@ loop:
 	VCMPPS    $0x11, Z19, Z2, K1
 	VMOVAPS   Z21, Z19
 	VMOVAPS   Z20, K1, Z19
-	VMOVUPS   Z19, (BX)(AX*4)
-	ADDQ      $+16, AX
-	CMPQ      AX, R8
+	VMOVUPS   Z19, (BX)(DI*4)
+	ADDQ      $+16, DI
+	CMPQ      DI, R8
 	JLT       loop
 
 loopend:
-	SUBQ      AX, DI
+	SUBQ      DI, DX
 	JE        done
 	MOVL      $0x0000ffff, R8
-	BZHIL     DI, R8, R8
+	BZHIL     DX, R8, R8
 	KMOVW     R8, K1
-	VMOVUPS.Z (SI)(AX*4), K1, Z19
+	VMOVUPS.Z (SI)(DI*4), K1, Z19
 	VADDPS    Z19, Z0, Z20
 	VPSUBD    Z3, Z20, Z21
 	VPSRAD    $0x17, Z21, Z22
@@ -184,11 +184,11 @@ loopend:
 	VCMPPS    $0x11, Z19, Z2, K2
 	VMOVAPS   Z21, Z19
 	VMOVAPS   Z20, K2, Z19
-	VMOVUPS   Z19, K1, (BX)(AX*4)
+	VMOVUPS   Z19, K1, (BX)(DI*4)
 
 done:
-	ADDQ $+48, CX
-	CMPQ CX, DX
+	ADDQ $+48, AX
+	CMPQ AX, CX
 	JLT  entry
 
 end:

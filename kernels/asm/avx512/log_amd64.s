@@ -9,11 +9,11 @@
 // func Log(list [][]float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Log(SB), NOSPLIT, $0-24
-	MOVQ         list_base+0(FP), CX
-	MOVQ         list_len+8(FP), DX
-	IMUL3Q       $+24, DX, DX
-	ADDQ         CX, DX
-	CMPQ         CX, DX
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
 	JGE          end
 	VBROADCASTSS word00000000<>+0(SB), Z0
 	VBROADCASTSS word3f3504f3<>+0(SB), Z1
@@ -37,20 +37,20 @@ TEXT ·Log(SB), NOSPLIT, $0-24
 	VBROADCASTSS word7f800000<>+0(SB), Z19
 	VBROADCASTSS wordff800000<>+0(SB), Z20
 	VBROADCASTSS word7fc00000<>+0(SB), Z21
-	LEAQ         -48(DX), AX
+	LEAQ         -48(CX), DX
 
 entry:
-	MOVQ 8(CX), DI
-	MOVQ (CX), BX
-	MOVQ 24(CX), SI
-	XORQ AX, AX
-	MOVQ DI, R8
+	MOVQ 8(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	XORQ DI, DI
+	MOVQ DX, R8
 	ANDQ $-16, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  loopend
 
 loop:
-	VMOVUPS   (SI)(AX*4), Z22
+	VMOVUPS   (SI)(DI*4), Z22
 	VMULPS    Z3, Z22, Z23
 	VCMPPS    $0x11, Z2, Z22, K1
 	VMOVAPS   Z22, Z24
@@ -107,18 +107,18 @@ loop:
 	VCMPPS    $0x11, Z22, Z0, K1
 	VMOVAPS   Z24, Z22
 	VMOVAPS   Z23, K1, Z22
-	VMOVUPS   Z22, (BX)(AX*4)
-	ADDQ      $+16, AX
-	CMPQ      AX, R8
+	VMOVUPS   Z22, (BX)(DI*4)
+	ADDQ      $+16, DI
+	CMPQ      DI, R8
 	JLT       loop
 
 loopend:
-	SUBQ      AX, DI
+	SUBQ      DI, DX
 	JE        done
 	MOVL      $0x0000ffff, R8
-	BZHIL     DI, R8, R8
+	BZHIL     DX, R8, R8
 	KMOVW     R8, K1
-	VMOVUPS.Z (SI)(AX*4), K1, Z22
+	VMOVUPS.Z (SI)(DI*4), K1, Z22
 	VMULPS    Z3, Z22, Z23
 	VCMPPS    $0x11, Z2, Z22, K2
 	VMOVAPS   Z22, Z24
@@ -175,11 +175,11 @@ loopend:
 	VCMPPS    $0x11, Z22, Z0, K2
 	VMOVAPS   Z24, Z22
 	VMOVAPS   Z23, K2, Z22
-	VMOVUPS   Z22, K1, (BX)(AX*4)
+	VMOVUPS   Z22, K1, (BX)(DI*4)
 
 done:
-	ADDQ $+48, CX
-	CMPQ CX, DX
+	ADDQ $+48, AX
+	CMPQ AX, CX
 	JLT  entry
 
 end:

@@ -7,7 +7,7 @@
 //	grad ← 2(x - y)·scale, each ← (x - y)², sum += (x - y)²
 //
 // func MSE(list [][]float32, c *[1]float32, sum *[32]float64)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·MSE(SB), NOSPLIT, $0-40
 	MOVQ         c+24(FP), AX
 	MOVQ         sum+32(FP), CX
@@ -18,43 +18,43 @@ TEXT ·MSE(SB), NOSPLIT, $0-40
 	CMPQ         DX, BX
 	JGE          end
 	VBROADCASTSS (AX), Z0
-	LEAQ         -96(BX), R11
+	LEAQ         -96(BX), AX
 
 entry:
-	LEAQ       576(DX), AX
-	CMPQ       AX, R11
+	LEAQ       576(DX), SI
+	CMPQ       SI, AX
 	JG         near
-	MOVQ       (AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       24(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       48(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       72(AX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
+	MOVQ       (SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       24(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       48(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       72(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
 
 near:
-	MOVQ    8(DX), R10
-	MOVQ    (DX), SI
-	MOVQ    24(DX), DI
-	MOVQ    48(DX), R8
-	MOVQ    72(DX), R9
-	XORQ    AX, AX
-	MOVQ    R10, R12
+	MOVQ    8(DX), SI
+	MOVQ    (DX), DI
+	MOVQ    24(DX), R8
+	MOVQ    48(DX), R9
+	MOVQ    72(DX), R10
+	XORQ    R11, R11
+	MOVQ    SI, R12
 	ANDQ    $-64, R12
-	CMPQ    AX, R12
+	CMPQ    R11, R12
 	JGE     mainend
 	VMOVUPS (CX), Z1
 	VMOVUPS 64(CX), Z2
@@ -62,60 +62,60 @@ near:
 	VMOVUPS 192(CX), Z4
 
 main:
-	VMOVUPS       (R8)(AX*4), Z5
-	VMOVUPS       (R9)(AX*4), Z6
+	VMOVUPS       (R9)(R11*4), Z5
+	VMOVUPS       (R10)(R11*4), Z6
 	VSUBPS        Z6, Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, (SI)(AX*4)
+	VMOVUPS       Z6, (DI)(R11*4)
 	VMULPS        Z5, Z5, Z6
-	VMOVUPS       Z6, (DI)(AX*4)
+	VMOVUPS       Z6, (R8)(R11*4)
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VFMADD231PD   Z6, Z6, Z1
 	VFMADD231PD   Z5, Z5, Z2
-	VMOVUPS       64(R8)(AX*4), Z5
-	VMOVUPS       64(R9)(AX*4), Z6
+	VMOVUPS       64(R9)(R11*4), Z5
+	VMOVUPS       64(R10)(R11*4), Z6
 	VSUBPS        Z6, Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, 64(SI)(AX*4)
+	VMOVUPS       Z6, 64(DI)(R11*4)
 	VMULPS        Z5, Z5, Z6
-	VMOVUPS       Z6, 64(DI)(AX*4)
+	VMOVUPS       Z6, 64(R8)(R11*4)
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VFMADD231PD   Z6, Z6, Z3
 	VFMADD231PD   Z5, Z5, Z4
-	VMOVUPS       128(R8)(AX*4), Z5
-	VMOVUPS       128(R9)(AX*4), Z6
+	VMOVUPS       128(R9)(R11*4), Z5
+	VMOVUPS       128(R10)(R11*4), Z6
 	VSUBPS        Z6, Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, 128(SI)(AX*4)
+	VMOVUPS       Z6, 128(DI)(R11*4)
 	VMULPS        Z5, Z5, Z6
-	VMOVUPS       Z6, 128(DI)(AX*4)
+	VMOVUPS       Z6, 128(R8)(R11*4)
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VFMADD231PD   Z6, Z6, Z1
 	VFMADD231PD   Z5, Z5, Z2
-	VMOVUPS       192(R8)(AX*4), Z5
-	VMOVUPS       192(R9)(AX*4), Z6
+	VMOVUPS       192(R9)(R11*4), Z5
+	VMOVUPS       192(R10)(R11*4), Z6
 	VSUBPS        Z6, Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
-	VMOVUPS       Z6, 192(SI)(AX*4)
+	VMOVUPS       Z6, 192(DI)(R11*4)
 	VMULPS        Z5, Z5, Z6
-	VMOVUPS       Z6, 192(DI)(AX*4)
+	VMOVUPS       Z6, 192(R8)(R11*4)
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VFMADD231PD   Z6, Z6, Z3
 	VFMADD231PD   Z5, Z5, Z4
-	ADDQ          $+64, AX
-	CMPQ          AX, R12
+	ADDQ          $+64, R11
+	CMPQ          R11, R12
 	JLT           main
 	VMOVUPS       Z1, (CX)
 	VMOVUPS       Z2, 64(CX)
@@ -123,22 +123,22 @@ main:
 	VMOVUPS       Z4, 192(CX)
 
 mainend:
-	MOVQ R10, R12
+	MOVQ SI, R12
 	ANDQ $-16, R12
-	CMPQ AX, R12
+	CMPQ R11, R12
 	JGE  loopend
 
 loop:
-	MOVQ          AX, R13
+	MOVQ          R11, R13
 	ANDQ          $+31, R13
-	VMOVUPS       (R8)(AX*4), Z1
-	VMOVUPS       (R9)(AX*4), Z2
+	VMOVUPS       (R9)(R11*4), Z1
+	VMOVUPS       (R10)(R11*4), Z2
 	VSUBPS        Z2, Z1, Z1
 	VADDPS        Z1, Z1, Z2
 	VMULPS        Z0, Z2, Z2
-	VMOVUPS       Z2, (SI)(AX*4)
+	VMOVUPS       Z2, (DI)(R11*4)
 	VMULPS        Z1, Z1, Z2
-	VMOVUPS       Z2, (DI)(AX*4)
+	VMOVUPS       Z2, (R8)(R11*4)
 	VCVTPS2PD     Y1, Z2
 	VEXTRACTF64X4 $0x01, Z1, Y1
 	VCVTPS2PD     Y1, Z1
@@ -148,36 +148,36 @@ loop:
 	VMOVUPS       64(CX)(R13*8), Z2
 	VFMADD231PD   Z1, Z1, Z2
 	VMOVUPS       Z2, 64(CX)(R13*8)
-	ADDQ          $+16, AX
-	CMPQ          AX, R12
+	ADDQ          $+16, R11
+	CMPQ          R11, R12
 	JLT           loop
 
 loopend:
-	SUBQ          AX, R10
+	SUBQ          R11, SI
 	JE            done
 	MOVL          $0x0000ffff, R12
-	BZHIL         R10, R12, R12
+	BZHIL         SI, R12, R12
 	KMOVW         R12, K1
-	MOVQ          AX, R10
-	ANDQ          $+31, R10
-	VMOVUPS.Z     (R8)(AX*4), K1, Z1
-	VMOVUPS.Z     (R9)(AX*4), K1, Z2
+	MOVQ          R11, SI
+	ANDQ          $+31, SI
+	VMOVUPS.Z     (R9)(R11*4), K1, Z1
+	VMOVUPS.Z     (R10)(R11*4), K1, Z2
 	VSUBPS        Z2, Z1, Z1
 	VADDPS        Z1, Z1, Z2
 	VMULPS        Z0, Z2, Z2
-	VMOVUPS       Z2, K1, (SI)(AX*4)
+	VMOVUPS       Z2, K1, (DI)(R11*4)
 	VMULPS        Z1, Z1, Z2
-	VMOVUPS       Z2, K1, (DI)(AX*4)
+	VMOVUPS       Z2, K1, (R8)(R11*4)
 	VMOVAPS.Z     Z1, K1, Z1
 	VCVTPS2PD     Y1, Z2
 	VEXTRACTF64X4 $0x01, Z1, Y1
 	VCVTPS2PD     Y1, Z1
-	VMOVUPS       (CX)(R10*8), Z3
+	VMOVUPS       (CX)(SI*8), Z3
 	VFMADD231PD   Z2, Z2, Z3
-	VMOVUPS       Z3, (CX)(R10*8)
-	VMOVUPS       64(CX)(R10*8), Z2
+	VMOVUPS       Z3, (CX)(SI*8)
+	VMOVUPS       64(CX)(SI*8), Z2
 	VFMADD231PD   Z1, Z1, Z2
-	VMOVUPS       Z2, 64(CX)(R10*8)
+	VMOVUPS       Z2, 64(CX)(SI*8)
 
 done:
 	ADDQ $+96, DX

@@ -28,20 +28,20 @@ TEXT ·Penalty(SB), NOSPLIT, $0-48
 	LEAQ         -48(SI), AX
 
 entry:
-	MOVQ 8(BX), R9
+	MOVQ 8(BX), AX
 	MOVQ (BX), DI
 	MOVQ 24(BX), R8
-	XORQ AX, AX
-	MOVQ R9, R10
+	XORQ R9, R9
+	MOVQ AX, R10
 	ANDQ $-16, R10
-	CMPQ AX, R10
+	CMPQ R9, R10
 	JGE  loopend
 
 loop:
-	MOVQ          AX, R11
+	MOVQ          R9, R11
 	ANDQ          $+31, R11
-	VMOVUPS       (DI)(AX*4), Z5
-	VMOVUPS       (R8)(AX*4), Z6
+	VMOVUPS       (DI)(R9*4), Z5
+	VMOVUPS       (R8)(R9*4), Z6
 	VMULPS        Z1, Z6, Z7
 	VADDPS        Z7, Z5, Z5
 	VCMPPS        $0x11, Z0, Z6, K1
@@ -51,7 +51,7 @@ loop:
 	VMOVAPS       Z7, Z7
 	VMOVAPS       Z2, K1, Z7
 	VADDPS        Z7, Z5, Z5
-	VMOVUPS       Z5, (DI)(AX*4)
+	VMOVUPS       Z5, (DI)(R9*4)
 	VANDPS        Z4, Z6, Z5
 	VCVTPS2PD     Y5, Z7
 	VEXTRACTF64X4 $0x01, Z5, Y5
@@ -71,20 +71,20 @@ loop:
 	VMOVUPS       64(DX)(R11*8), Z5
 	VFMADD231PD   Z6, Z6, Z5
 	VMOVUPS       Z5, 64(DX)(R11*8)
-	ADDQ          $+16, AX
-	CMPQ          AX, R10
+	ADDQ          $+16, R9
+	CMPQ          R9, R10
 	JLT           loop
 
 loopend:
-	SUBQ          AX, R9
+	SUBQ          R9, AX
 	JE            done
 	MOVL          $0x0000ffff, R10
-	BZHIL         R9, R10, R10
+	BZHIL         AX, R10, R10
 	KMOVW         R10, K1
-	MOVQ          AX, R9
-	ANDQ          $+31, R9
-	VMOVUPS.Z     (DI)(AX*4), K1, Z5
-	VMOVUPS.Z     (R8)(AX*4), K1, Z6
+	MOVQ          R9, AX
+	ANDQ          $+31, AX
+	VMOVUPS.Z     (DI)(R9*4), K1, Z5
+	VMOVUPS.Z     (R8)(R9*4), K1, Z6
 	VMULPS        Z1, Z6, Z7
 	VADDPS        Z7, Z5, Z5
 	VCMPPS        $0x11, Z0, Z6, K2
@@ -94,28 +94,28 @@ loopend:
 	VMOVAPS       Z7, Z7
 	VMOVAPS       Z2, K2, Z7
 	VADDPS        Z7, Z5, Z5
-	VMOVUPS       Z5, K1, (DI)(AX*4)
+	VMOVUPS       Z5, K1, (DI)(R9*4)
 	VANDPS        Z4, Z6, Z5
 	VMOVAPS.Z     Z5, K1, Z5
 	VCVTPS2PD     Y5, Z7
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
-	VMOVUPS       (CX)(R9*8), Z8
+	VMOVUPS       (CX)(AX*8), Z8
 	VADDPD        Z7, Z8, Z8
-	VMOVUPS       Z8, (CX)(R9*8)
-	VMOVUPS       64(CX)(R9*8), Z7
+	VMOVUPS       Z8, (CX)(AX*8)
+	VMOVUPS       64(CX)(AX*8), Z7
 	VADDPD        Z5, Z7, Z7
-	VMOVUPS       Z7, 64(CX)(R9*8)
+	VMOVUPS       Z7, 64(CX)(AX*8)
 	VMOVAPS.Z     Z6, K1, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
-	VMOVUPS       (DX)(R9*8), Z7
+	VMOVUPS       (DX)(AX*8), Z7
 	VFMADD231PD   Z6, Z6, Z7
-	VMOVUPS       Z7, (DX)(R9*8)
-	VMOVUPS       64(DX)(R9*8), Z6
+	VMOVUPS       Z7, (DX)(AX*8)
+	VMOVUPS       64(DX)(AX*8), Z6
 	VFMADD231PD   Z5, Z5, Z6
-	VMOVUPS       Z6, 64(DX)(R9*8)
+	VMOVUPS       Z6, 64(DX)(AX*8)
 
 done:
 	ADDQ $+48, BX

@@ -7,7 +7,7 @@
 //	p ← soft(p, threshold)·shrink
 //
 // func Shrink(list [][]float32, c *[2]float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Shrink(SB), NOSPLIT, $0-32
 	MOVQ         c+24(FP), AX
 	MOVQ         list_base+0(FP), CX
@@ -20,85 +20,85 @@ TEXT ·Shrink(SB), NOSPLIT, $0-32
 	VBROADCASTSS 4(AX), Z1
 	VBROADCASTSS word80000000<>+0(SB), Z2
 	VXORPS       Z2, Z0, Z2
-	LEAQ         -24(DX), DI
+	LEAQ         -24(DX), AX
 
 entry:
-	LEAQ       144(CX), AX
-	CMPQ       AX, DI
+	LEAQ       144(CX), BX
+	CMPQ       BX, AX
 	JG         near
-	MOVQ       (AX), AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 64(AX)
-	PREFETCHT0 128(AX)
-	PREFETCHT0 192(AX)
+	MOVQ       (BX), BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 128(BX)
+	PREFETCHT0 192(BX)
 
 near:
-	MOVQ 8(CX), SI
-	MOVQ (CX), BX
-	XORQ AX, AX
-	MOVQ SI, R8
+	MOVQ 8(CX), BX
+	MOVQ (CX), SI
+	XORQ DI, DI
+	MOVQ BX, R8
 	ANDQ $-64, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  mainend
 
 main:
-	VMOVUPS (BX)(AX*4), Z3
+	VMOVUPS (SI)(DI*4), Z3
 	VMAXPS  Z3, Z2, Z4
 	VMINPS  Z0, Z4, Z4
 	VSUBPS  Z4, Z3, Z3
 	VMULPS  Z1, Z3, Z3
-	VMOVUPS Z3, (BX)(AX*4)
-	VMOVUPS 64(BX)(AX*4), Z3
+	VMOVUPS Z3, (SI)(DI*4)
+	VMOVUPS 64(SI)(DI*4), Z3
 	VMAXPS  Z3, Z2, Z4
 	VMINPS  Z0, Z4, Z4
 	VSUBPS  Z4, Z3, Z3
 	VMULPS  Z1, Z3, Z3
-	VMOVUPS Z3, 64(BX)(AX*4)
-	VMOVUPS 128(BX)(AX*4), Z3
+	VMOVUPS Z3, 64(SI)(DI*4)
+	VMOVUPS 128(SI)(DI*4), Z3
 	VMAXPS  Z3, Z2, Z4
 	VMINPS  Z0, Z4, Z4
 	VSUBPS  Z4, Z3, Z3
 	VMULPS  Z1, Z3, Z3
-	VMOVUPS Z3, 128(BX)(AX*4)
-	VMOVUPS 192(BX)(AX*4), Z3
+	VMOVUPS Z3, 128(SI)(DI*4)
+	VMOVUPS 192(SI)(DI*4), Z3
 	VMAXPS  Z3, Z2, Z4
 	VMINPS  Z0, Z4, Z4
 	VSUBPS  Z4, Z3, Z3
 	VMULPS  Z1, Z3, Z3
-	VMOVUPS Z3, 192(BX)(AX*4)
-	ADDQ    $+64, AX
-	CMPQ    AX, R8
+	VMOVUPS Z3, 192(SI)(DI*4)
+	ADDQ    $+64, DI
+	CMPQ    DI, R8
 	JLT     main
 
 mainend:
-	MOVQ SI, R8
+	MOVQ BX, R8
 	ANDQ $-16, R8
-	CMPQ AX, R8
+	CMPQ DI, R8
 	JGE  loopend
 
 loop:
-	VMOVUPS (BX)(AX*4), Z3
+	VMOVUPS (SI)(DI*4), Z3
 	VMAXPS  Z3, Z2, Z4
 	VMINPS  Z0, Z4, Z4
 	VSUBPS  Z4, Z3, Z3
 	VMULPS  Z1, Z3, Z3
-	VMOVUPS Z3, (BX)(AX*4)
-	ADDQ    $+16, AX
-	CMPQ    AX, R8
+	VMOVUPS Z3, (SI)(DI*4)
+	ADDQ    $+16, DI
+	CMPQ    DI, R8
 	JLT     loop
 
 loopend:
-	SUBQ      AX, SI
+	SUBQ      DI, BX
 	JE        done
 	MOVL      $0x0000ffff, R8
-	BZHIL     SI, R8, R8
+	BZHIL     BX, R8, R8
 	KMOVW     R8, K1
-	VMOVUPS.Z (BX)(AX*4), K1, Z3
+	VMOVUPS.Z (SI)(DI*4), K1, Z3
 	VMAXPS    Z3, Z2, Z4
 	VMINPS    Z0, Z4, Z4
 	VSUBPS    Z4, Z3, Z3
 	VMULPS    Z1, Z3, Z3
-	VMOVUPS   Z3, K1, (BX)(AX*4)
+	VMOVUPS   Z3, K1, (SI)(DI*4)
 
 done:
 	ADDQ $+24, CX

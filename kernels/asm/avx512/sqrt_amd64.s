@@ -7,85 +7,85 @@
 //	y ← √x
 //
 // func Sqrt(list [][]float32)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·Sqrt(SB), NOSPLIT, $0-24
-	MOVQ   list_base+0(FP), CX
-	MOVQ   list_len+8(FP), DX
-	IMUL3Q $+24, DX, DX
-	ADDQ   CX, DX
-	CMPQ   CX, DX
+	MOVQ   list_base+0(FP), AX
+	MOVQ   list_len+8(FP), CX
+	IMUL3Q $+24, CX, CX
+	ADDQ   AX, CX
+	CMPQ   AX, CX
 	JGE    end
-	LEAQ   -48(DX), R8
+	LEAQ   -48(CX), DX
 
 entry:
-	LEAQ       288(CX), AX
-	CMPQ       AX, R8
+	LEAQ       288(AX), BX
+	CMPQ       BX, DX
 	JG         near
-	MOVQ       (AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       24(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
+	MOVQ       (BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
 
 near:
-	MOVQ 8(CX), DI
-	MOVQ (CX), BX
-	MOVQ 24(CX), SI
-	XORQ AX, AX
-	MOVQ DI, R9
+	MOVQ 8(AX), BX
+	MOVQ (AX), SI
+	MOVQ 24(AX), DI
+	XORQ R8, R8
+	MOVQ BX, R9
 	ANDQ $-64, R9
-	CMPQ AX, R9
+	CMPQ R8, R9
 	JGE  mainend
 
 main:
-	VMOVUPS (SI)(AX*4), Z0
+	VMOVUPS (DI)(R8*4), Z0
 	VSQRTPS Z0, Z0
-	VMOVUPS Z0, (BX)(AX*4)
-	VMOVUPS 64(SI)(AX*4), Z0
+	VMOVUPS Z0, (SI)(R8*4)
+	VMOVUPS 64(DI)(R8*4), Z0
 	VSQRTPS Z0, Z0
-	VMOVUPS Z0, 64(BX)(AX*4)
-	VMOVUPS 128(SI)(AX*4), Z0
+	VMOVUPS Z0, 64(SI)(R8*4)
+	VMOVUPS 128(DI)(R8*4), Z0
 	VSQRTPS Z0, Z0
-	VMOVUPS Z0, 128(BX)(AX*4)
-	VMOVUPS 192(SI)(AX*4), Z0
+	VMOVUPS Z0, 128(SI)(R8*4)
+	VMOVUPS 192(DI)(R8*4), Z0
 	VSQRTPS Z0, Z0
-	VMOVUPS Z0, 192(BX)(AX*4)
-	ADDQ    $+64, AX
-	CMPQ    AX, R9
+	VMOVUPS Z0, 192(SI)(R8*4)
+	ADDQ    $+64, R8
+	CMPQ    R8, R9
 	JLT     main
 
 mainend:
-	MOVQ DI, R9
+	MOVQ BX, R9
 	ANDQ $-16, R9
-	CMPQ AX, R9
+	CMPQ R8, R9
 	JGE  loopend
 
 loop:
-	VMOVUPS (SI)(AX*4), Z0
+	VMOVUPS (DI)(R8*4), Z0
 	VSQRTPS Z0, Z0
-	VMOVUPS Z0, (BX)(AX*4)
-	ADDQ    $+16, AX
-	CMPQ    AX, R9
+	VMOVUPS Z0, (SI)(R8*4)
+	ADDQ    $+16, R8
+	CMPQ    R8, R9
 	JLT     loop
 
 loopend:
-	SUBQ      AX, DI
+	SUBQ      R8, BX
 	JE        done
 	MOVL      $0x0000ffff, R9
-	BZHIL     DI, R9, R9
+	BZHIL     BX, R9, R9
 	KMOVW     R9, K1
-	VMOVUPS.Z (SI)(AX*4), K1, Z0
+	VMOVUPS.Z (DI)(R8*4), K1, Z0
 	VSQRTPS   Z0, Z0
-	VMOVUPS   Z0, K1, (BX)(AX*4)
+	VMOVUPS   Z0, K1, (SI)(R8*4)
 
 done:
-	ADDQ $+48, CX
-	CMPQ CX, DX
+	ADDQ $+48, AX
+	CMPQ AX, CX
 	JLT  entry
 
 end:

@@ -7,119 +7,119 @@
 //	sum += x
 //
 // func Sum(list [][]float32, sum *[32]float64)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·Sum(SB), NOSPLIT, $0-32
-	MOVQ   sum+24(FP), CX
-	MOVQ   list_base+0(FP), DX
-	MOVQ   list_len+8(FP), BX
-	IMUL3Q $+24, BX, BX
-	ADDQ   DX, BX
-	CMPQ   DX, BX
+	MOVQ   sum+24(FP), AX
+	MOVQ   list_base+0(FP), CX
+	MOVQ   list_len+8(FP), DX
+	IMUL3Q $+24, DX, DX
+	ADDQ   CX, DX
+	CMPQ   CX, DX
 	JGE    end
-	LEAQ   -24(BX), R8
+	LEAQ   -24(DX), BX
 
 entry:
-	LEAQ       144(DX), AX
-	CMPQ       AX, R8
+	LEAQ       144(CX), SI
+	CMPQ       SI, BX
 	JG         near
-	MOVQ       (AX), AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 64(AX)
-	PREFETCHT0 128(AX)
-	PREFETCHT0 192(AX)
+	MOVQ       (SI), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
 
 near:
-	MOVQ    8(DX), DI
-	MOVQ    (DX), SI
-	XORQ    AX, AX
-	MOVQ    DI, R9
+	MOVQ    8(CX), SI
+	MOVQ    (CX), DI
+	XORQ    R8, R8
+	MOVQ    SI, R9
 	ANDQ    $-64, R9
-	CMPQ    AX, R9
+	CMPQ    R8, R9
 	JGE     mainend
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	VMOVUPS 128(CX), Z2
-	VMOVUPS 192(CX), Z3
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
 
 main:
-	VMOVUPS       (SI)(AX*4), Z4
+	VMOVUPS       (DI)(R8*4), Z4
 	VCVTPS2PD     Y4, Z5
 	VEXTRACTF64X4 $0x01, Z4, Y4
 	VCVTPS2PD     Y4, Z4
 	VADDPD        Z5, Z0, Z0
 	VADDPD        Z4, Z1, Z1
-	VMOVUPS       64(SI)(AX*4), Z4
+	VMOVUPS       64(DI)(R8*4), Z4
 	VCVTPS2PD     Y4, Z5
 	VEXTRACTF64X4 $0x01, Z4, Y4
 	VCVTPS2PD     Y4, Z4
 	VADDPD        Z5, Z2, Z2
 	VADDPD        Z4, Z3, Z3
-	VMOVUPS       128(SI)(AX*4), Z4
+	VMOVUPS       128(DI)(R8*4), Z4
 	VCVTPS2PD     Y4, Z5
 	VEXTRACTF64X4 $0x01, Z4, Y4
 	VCVTPS2PD     Y4, Z4
 	VADDPD        Z5, Z0, Z0
 	VADDPD        Z4, Z1, Z1
-	VMOVUPS       192(SI)(AX*4), Z4
+	VMOVUPS       192(DI)(R8*4), Z4
 	VCVTPS2PD     Y4, Z5
 	VEXTRACTF64X4 $0x01, Z4, Y4
 	VCVTPS2PD     Y4, Z4
 	VADDPD        Z5, Z2, Z2
 	VADDPD        Z4, Z3, Z3
-	ADDQ          $+64, AX
-	CMPQ          AX, R9
+	ADDQ          $+64, R8
+	CMPQ          R8, R9
 	JLT           main
-	VMOVUPS       Z0, (CX)
-	VMOVUPS       Z1, 64(CX)
-	VMOVUPS       Z2, 128(CX)
-	VMOVUPS       Z3, 192(CX)
+	VMOVUPS       Z0, (AX)
+	VMOVUPS       Z1, 64(AX)
+	VMOVUPS       Z2, 128(AX)
+	VMOVUPS       Z3, 192(AX)
 
 mainend:
-	MOVQ DI, R9
+	MOVQ SI, R9
 	ANDQ $-16, R9
-	CMPQ AX, R9
+	CMPQ R8, R9
 	JGE  loopend
 
 loop:
-	MOVQ          AX, R10
+	MOVQ          R8, R10
 	ANDQ          $+31, R10
-	VMOVUPS       (SI)(AX*4), Z0
+	VMOVUPS       (DI)(R8*4), Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (CX)(R10*8), Z2
+	VMOVUPS       (AX)(R10*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (CX)(R10*8)
-	VMOVUPS       64(CX)(R10*8), Z1
+	VMOVUPS       Z2, (AX)(R10*8)
+	VMOVUPS       64(AX)(R10*8), Z1
 	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(CX)(R10*8)
-	ADDQ          $+16, AX
-	CMPQ          AX, R9
+	VMOVUPS       Z1, 64(AX)(R10*8)
+	ADDQ          $+16, R8
+	CMPQ          R8, R9
 	JLT           loop
 
 loopend:
-	SUBQ          AX, DI
+	SUBQ          R8, SI
 	JE            done
 	MOVL          $0x0000ffff, R9
-	BZHIL         DI, R9, R9
+	BZHIL         SI, R9, R9
 	KMOVW         R9, K1
-	MOVQ          AX, DI
-	ANDQ          $+31, DI
-	VMOVUPS.Z     (SI)(AX*4), K1, Z0
+	MOVQ          R8, SI
+	ANDQ          $+31, SI
+	VMOVUPS.Z     (DI)(R8*4), K1, Z0
 	VMOVAPS.Z     Z0, K1, Z0
 	VCVTPS2PD     Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
 	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (CX)(DI*8), Z2
+	VMOVUPS       (AX)(SI*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (CX)(DI*8)
-	VMOVUPS       64(CX)(DI*8), Z1
+	VMOVUPS       Z2, (AX)(SI*8)
+	VMOVUPS       64(AX)(SI*8), Z1
 	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(CX)(DI*8)
+	VMOVUPS       Z1, 64(AX)(SI*8)
 
 done:
-	ADDQ $+24, DX
-	CMPQ DX, BX
+	ADDQ $+24, CX
+	CMPQ CX, DX
 	JLT  entry
 
 end:

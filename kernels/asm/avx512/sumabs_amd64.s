@@ -7,126 +7,126 @@
 //	sum += |x|
 //
 // func SumAbs(list [][]float32, sum *[32]float64)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·SumAbs(SB), NOSPLIT, $0-32
-	MOVQ         sum+24(FP), CX
-	MOVQ         list_base+0(FP), DX
-	MOVQ         list_len+8(FP), BX
-	IMUL3Q       $+24, BX, BX
-	ADDQ         DX, BX
-	CMPQ         DX, BX
+	MOVQ         sum+24(FP), AX
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
 	JGE          end
 	VBROADCASTSS word7fffffff<>+0(SB), Z0
-	LEAQ         -24(BX), R8
+	LEAQ         -24(DX), BX
 
 entry:
-	LEAQ       144(DX), AX
-	CMPQ       AX, R8
+	LEAQ       144(CX), SI
+	CMPQ       SI, BX
 	JG         near
-	MOVQ       (AX), AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 64(AX)
-	PREFETCHT0 128(AX)
-	PREFETCHT0 192(AX)
+	MOVQ       (SI), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
 
 near:
-	MOVQ    8(DX), DI
-	MOVQ    (DX), SI
-	XORQ    AX, AX
-	MOVQ    DI, R9
+	MOVQ    8(CX), SI
+	MOVQ    (CX), DI
+	XORQ    R8, R8
+	MOVQ    SI, R9
 	ANDQ    $-64, R9
-	CMPQ    AX, R9
+	CMPQ    R8, R9
 	JGE     mainend
-	VMOVUPS (CX), Z1
-	VMOVUPS 64(CX), Z2
-	VMOVUPS 128(CX), Z3
-	VMOVUPS 192(CX), Z4
+	VMOVUPS (AX), Z1
+	VMOVUPS 64(AX), Z2
+	VMOVUPS 128(AX), Z3
+	VMOVUPS 192(AX), Z4
 
 main:
-	VMOVUPS       (SI)(AX*4), Z5
+	VMOVUPS       (DI)(R8*4), Z5
 	VANDPS        Z0, Z5, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z1, Z1
 	VADDPD        Z5, Z2, Z2
-	VMOVUPS       64(SI)(AX*4), Z5
+	VMOVUPS       64(DI)(R8*4), Z5
 	VANDPS        Z0, Z5, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z3, Z3
 	VADDPD        Z5, Z4, Z4
-	VMOVUPS       128(SI)(AX*4), Z5
+	VMOVUPS       128(DI)(R8*4), Z5
 	VANDPS        Z0, Z5, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z1, Z1
 	VADDPD        Z5, Z2, Z2
-	VMOVUPS       192(SI)(AX*4), Z5
+	VMOVUPS       192(DI)(R8*4), Z5
 	VANDPS        Z0, Z5, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z3, Z3
 	VADDPD        Z5, Z4, Z4
-	ADDQ          $+64, AX
-	CMPQ          AX, R9
+	ADDQ          $+64, R8
+	CMPQ          R8, R9
 	JLT           main
-	VMOVUPS       Z1, (CX)
-	VMOVUPS       Z2, 64(CX)
-	VMOVUPS       Z3, 128(CX)
-	VMOVUPS       Z4, 192(CX)
+	VMOVUPS       Z1, (AX)
+	VMOVUPS       Z2, 64(AX)
+	VMOVUPS       Z3, 128(AX)
+	VMOVUPS       Z4, 192(AX)
 
 mainend:
-	MOVQ DI, R9
+	MOVQ SI, R9
 	ANDQ $-16, R9
-	CMPQ AX, R9
+	CMPQ R8, R9
 	JGE  loopend
 
 loop:
-	MOVQ          AX, R10
+	MOVQ          R8, R10
 	ANDQ          $+31, R10
-	VMOVUPS       (SI)(AX*4), Z1
+	VMOVUPS       (DI)(R8*4), Z1
 	VANDPS        Z0, Z1, Z1
 	VCVTPS2PD     Y1, Z2
 	VEXTRACTF64X4 $0x01, Z1, Y1
 	VCVTPS2PD     Y1, Z1
-	VMOVUPS       (CX)(R10*8), Z3
+	VMOVUPS       (AX)(R10*8), Z3
 	VADDPD        Z2, Z3, Z3
-	VMOVUPS       Z3, (CX)(R10*8)
-	VMOVUPS       64(CX)(R10*8), Z2
+	VMOVUPS       Z3, (AX)(R10*8)
+	VMOVUPS       64(AX)(R10*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, 64(CX)(R10*8)
-	ADDQ          $+16, AX
-	CMPQ          AX, R9
+	VMOVUPS       Z2, 64(AX)(R10*8)
+	ADDQ          $+16, R8
+	CMPQ          R8, R9
 	JLT           loop
 
 loopend:
-	SUBQ          AX, DI
+	SUBQ          R8, SI
 	JE            done
 	MOVL          $0x0000ffff, R9
-	BZHIL         DI, R9, R9
+	BZHIL         SI, R9, R9
 	KMOVW         R9, K1
-	MOVQ          AX, DI
-	ANDQ          $+31, DI
-	VMOVUPS.Z     (SI)(AX*4), K1, Z1
+	MOVQ          R8, SI
+	ANDQ          $+31, SI
+	VMOVUPS.Z     (DI)(R8*4), K1, Z1
 	VANDPS        Z0, Z1, Z1
 	VMOVAPS.Z     Z1, K1, Z1
 	VCVTPS2PD     Y1, Z2
 	VEXTRACTF64X4 $0x01, Z1, Y1
 	VCVTPS2PD     Y1, Z1
-	VMOVUPS       (CX)(DI*8), Z3
+	VMOVUPS       (AX)(SI*8), Z3
 	VADDPD        Z2, Z3, Z3
-	VMOVUPS       Z3, (CX)(DI*8)
-	VMOVUPS       64(CX)(DI*8), Z2
+	VMOVUPS       Z3, (AX)(SI*8)
+	VMOVUPS       64(AX)(SI*8), Z2
 	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, 64(CX)(DI*8)
+	VMOVUPS       Z2, 64(AX)(SI*8)
 
 done:
-	ADDQ $+24, DX
-	CMPQ DX, BX
+	ADDQ $+24, CX
+	CMPQ CX, DX
 	JLT  entry
 
 end:

@@ -7,47 +7,47 @@
 //	y ← √x
 //
 // func Sqrt(list [][]float32)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·Sqrt(SB), NOSPLIT, $0-24
-	MOVQ         list_base+0(FP), CX
-	MOVQ         list_len+8(FP), DX
-	IMUL3Q       $+24, DX, DX
-	ADDQ         CX, DX
-	CMPQ         CX, DX
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
 	JGE          end
 	VBROADCASTSS word3f000000<>+0(SB), Z0
 	VBROADCASTSS word03530122<>+0(SB), Z1
 	VBROADCASTSS wordffffffff<>+0(SB), Z2
 	VBROADCASTSS word0fffffff<>+0(SB), Z3
-	LEAQ         -48(DX), R8
+	LEAQ         -48(CX), DX
 
 entry:
-	LEAQ       288(CX), AX
-	CMPQ       AX, R8
+	LEAQ       288(AX), BX
+	CMPQ       BX, DX
 	JG         near
-	MOVQ       (AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
-	MOVQ       24(AX), BX
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
-	PREFETCHT0 128(BX)
-	PREFETCHT0 192(BX)
+	MOVQ       (BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
 
 near:
-	MOVQ 8(CX), DI
-	MOVQ (CX), BX
-	MOVQ 24(CX), SI
-	XORQ AX, AX
-	MOVQ DI, R9
+	MOVQ 8(AX), BX
+	MOVQ (AX), SI
+	MOVQ 24(AX), DI
+	XORQ R8, R8
+	MOVQ BX, R9
 	ANDQ $-64, R9
-	CMPQ AX, R9
+	CMPQ R8, R9
 	JGE  mainend
 
 main:
-	VMOVUPS      (SI)(AX*4), Z4
+	VMOVUPS      (DI)(R8*4), Z4
 	VRSQRT14PS   Z4, Z5
 	VMULPS       Z4, Z5, Z6
 	VMULPS       Z0, Z5, Z7
@@ -64,28 +64,9 @@ main:
 	KORTESTW     K1, K1
 	JNE          aside1
 
-back1:
-	VMOVUPS      Z5, (BX)(AX*4)
-	VMOVUPS      64(SI)(AX*4), Z4
-	VRSQRT14PS   Z4, Z5
-	VMULPS       Z4, Z5, Z6
-	VMULPS       Z0, Z5, Z7
-	VMOVAPS      Z0, Z5
-	VFNMADD231PS Z6, Z7, Z5
-	VFMADD213PS  Z7, Z5, Z7
-	VFMADD213PS  Z6, Z5, Z6
-	VMOVAPS      Z4, Z5
-	VFNMADD231PS Z6, Z6, Z5
-	VFMADD213PS  Z6, Z7, Z5
-	VFIXUPIMMPS  $0x00, Z1, Z4, Z5
-	VPADDD       Z2, Z4, Z6
-	VPCMPUD      $0x01, Z3, Z6, K1
-	KORTESTW     K1, K1
-	JNE          aside2
-
 back2:
-	VMOVUPS      Z5, 64(BX)(AX*4)
-	VMOVUPS      128(SI)(AX*4), Z4
+	VMOVUPS      Z5, (SI)(R8*4)
+	VMOVUPS      64(DI)(R8*4), Z4
 	VRSQRT14PS   Z4, Z5
 	VMULPS       Z4, Z5, Z6
 	VMULPS       Z0, Z5, Z7
@@ -102,42 +83,61 @@ back2:
 	KORTESTW     K1, K1
 	JNE          aside3
 
-back3:
-	VMOVUPS Z5, 128(BX)(AX*4)
-	VMOVUPS 192(SI)(AX*4), Z4
+back4:
+	VMOVUPS      Z5, 64(SI)(R8*4)
+	VMOVUPS      128(DI)(R8*4), Z4
+	VRSQRT14PS   Z4, Z5
+	VMULPS       Z4, Z5, Z6
+	VMULPS       Z0, Z5, Z7
+	VMOVAPS      Z0, Z5
+	VFNMADD231PS Z6, Z7, Z5
+	VFMADD213PS  Z7, Z5, Z7
+	VFMADD213PS  Z6, Z5, Z6
+	VMOVAPS      Z4, Z5
+	VFNMADD231PS Z6, Z6, Z5
+	VFMADD213PS  Z6, Z7, Z5
+	VFIXUPIMMPS  $0x00, Z1, Z4, Z5
+	VPADDD       Z2, Z4, Z6
+	VPCMPUD      $0x01, Z3, Z6, K1
+	KORTESTW     K1, K1
+	JNE          aside5
+
+back6:
+	VMOVUPS Z5, 128(SI)(R8*4)
+	VMOVUPS 192(DI)(R8*4), Z4
 	VSQRTPS Z4, Z4
-	VMOVUPS Z4, 192(BX)(AX*4)
-	ADDQ    $+64, AX
-	CMPQ    AX, R9
+	VMOVUPS Z4, 192(SI)(R8*4)
+	ADDQ    $+64, R8
+	CMPQ    R8, R9
 	JLT     main
 
 mainend:
-	MOVQ DI, R9
+	MOVQ BX, R9
 	ANDQ $-16, R9
-	CMPQ AX, R9
+	CMPQ R8, R9
 	JGE  loopend
 
 loop:
-	VMOVUPS (SI)(AX*4), Z4
+	VMOVUPS (DI)(R8*4), Z4
 	VSQRTPS Z4, Z4
-	VMOVUPS Z4, (BX)(AX*4)
-	ADDQ    $+16, AX
-	CMPQ    AX, R9
+	VMOVUPS Z4, (SI)(R8*4)
+	ADDQ    $+16, R8
+	CMPQ    R8, R9
 	JLT     loop
 
 loopend:
-	SUBQ      AX, DI
+	SUBQ      R8, BX
 	JE        done
 	MOVL      $0x0000ffff, R9
-	BZHIL     DI, R9, R9
+	BZHIL     BX, R9, R9
 	KMOVW     R9, K1
-	VMOVUPS.Z (SI)(AX*4), K1, Z4
+	VMOVUPS.Z (DI)(R8*4), K1, Z4
 	VSQRTPS   Z4, Z4
-	VMOVUPS   Z4, K1, (BX)(AX*4)
+	VMOVUPS   Z4, K1, (SI)(R8*4)
 
 done:
-	ADDQ $+48, CX
-	CMPQ CX, DX
+	ADDQ $+48, AX
+	CMPQ AX, CX
 	JLT  entry
 
 end:
@@ -146,15 +146,15 @@ end:
 
 aside1:
 	VSQRTPS Z4, Z5
-	JMP     back1
-
-aside2:
-	VSQRTPS Z4, Z5
 	JMP     back2
 
 aside3:
 	VSQRTPS Z4, Z5
-	JMP     back3
+	JMP     back4
+
+aside5:
+	VSQRTPS Z4, Z5
+	JMP     back6
 
 DATA word3f000000<>+0(SB)/4, $0x3f000000
 GLOBL word3f000000<>(SB), RODATA|NOPTR, $4

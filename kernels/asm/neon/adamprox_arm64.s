@@ -4,14 +4,14 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0x3f8000003f800000
-DATA constants<>+8(SB)/8, $0x3f8000003f800000
-DATA constants<>+16(SB)/8, $0x0000000000000000
-DATA constants<>+24(SB)/8, $0x0000000000000000
-DATA constants<>+32(SB)/8, $0xffffffffffffffff
-DATA constants<>+40(SB)/8, $0xffffffffffffffff
-DATA constants<>+48(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+56(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+0(SB)/8, $0xffffffffffffffff
+DATA constants<>+8(SB)/8, $0xffffffffffffffff
+DATA constants<>+16(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+24(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+32(SB)/8, $0x3f8000003f800000
+DATA constants<>+40(SB)/8, $0x3f8000003f800000
+DATA constants<>+48(SB)/8, $0x0000000000000000
+DATA constants<>+56(SB)/8, $0x0000000000000000
 GLOBL constants<>(SB), RODATA|NOPTR, $64
 
 //	m ← lerp(m, x, weight1)
@@ -19,7 +19,7 @@ GLOBL constants<>(SB), RODATA|NOPTR, $64
 //	rate = step / (√(v·unbias + epsIn) + eps)
 //	p ← soft(p - (m·moment·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)
 //
-// func AdamProx(list [][]float32, c *[15]float32)
+// func AdamProx(list [][]float32, c *[16]float32)
 // Requires: ASIMD
 TEXT ·AdamProx(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -33,43 +33,43 @@ TEXT ·AdamProx(SB), NOSPLIT, $0-32
 	MOVWU 4(R3), R2
 	CMPW $0x0, R2
 	BNE general
-	MOVWU 16(R3), R2
+	MOVWU 20(R3), R2
 	CMPW $0, R2
 	BLE general
 	FMOVS 8(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVQ 0(R4), F28
-	FMOVS 16(R3), F27
+	FMOVQ 32(R4), F28
+	FMOVS 20(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
+	FMOVS 24(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 24(R3), F25
+	FMOVS 28(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 32(R3), F24
+	FMOVS 36(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVS 36(R3), F23
+	FMOVS 40(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 40(R3), F22
+	FMOVS 44(R3), F22
 	VDUP V22.S[0], V22.S4
-	FMOVS 44(R3), F21
+	FMOVS 48(R3), F21
 	VDUP V21.S[0], V21.S4
-	FMOVS 48(R3), F20
+	FMOVS 52(R3), F20
 	VDUP V20.S[0], V20.S4
-	FMOVS 52(R3), F19
+	FMOVS 56(R3), F19
 	VDUP V19.S[0], V19.S4
-	FMOVS 56(R3), F18
+	FMOVS 60(R3), F18
 	VDUP V18.S[0], V18.S4
 	FMOVS 12(R3), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 32(R4), F2
+	FMOVQ 0(R4), F2
 	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 48(R4), F3
+	FMOVQ 16(R4), F3
 	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
-	FMOVS 28(R3), F1
+	FMOVS 32(R3), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 32(R4), F2
+	FMOVQ 0(R4), F2
 	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 48(R4), F3
+	FMOVQ 16(R4), F3
 	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
 
 usualrow:
@@ -255,20 +255,18 @@ usualrest1:
 	JMP done
 
 general:
-	FMOVS 0(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 4(R3), F26
+	FMOVS 0(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 8(R3), F25
+	FMOVS 4(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVQ 0(R4), F24
-	FMOVS 16(R3), F23
-	VDUP V23.S[0], V23.S4
+	FMOVS 8(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVQ 32(R4), F23
 	FMOVS 20(R3), F22
 	VDUP V22.S[0], V22.S4
 	FMOVS 24(R3), F21
 	VDUP V21.S[0], V21.S4
-	FMOVS 32(R3), F20
+	FMOVS 28(R3), F20
 	VDUP V20.S[0], V20.S4
 	FMOVS 36(R3), F19
 	VDUP V19.S[0], V19.S4
@@ -282,27 +280,38 @@ general:
 	VDUP V15.S[0], V15.S4
 	FMOVS 56(R3), F14
 	VDUP V14.S[0], V14.S4
-	FMOVQ 16(R4), F0
-	WORD $0x4e20e75f // fcmeq v31.4s, v26.4s, v0.4s
+	FMOVS 60(R3), F13
+	VDUP V13.S[0], V13.S4
+	FMOVS 16(R3), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 12(R3), F3
+	VDUP V3.S[0], V3.S4
+	WORD $0x4e231c41 // and v1.16b, v2.16b, v3.16b
+	FMOVQ 0(R4), F4
+	WORD $0x6e241c20 // eor v0.16b, v1.16b, v4.16b
+	FMOVQ 16(R4), F5
+	WORD $0x4e251c1f // and v31.16b, v0.16b, v5.16b
+	FMOVQ 48(R4), F0
+	WORD $0x4e20e73e // fcmeq v30.4s, v25.4s, v0.4s
 	FMOVS 12(R3), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 32(R4), F2
+	FMOVQ 0(R4), F2
 	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 48(R4), F3
-	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
-	FMOVQ 16(R4), F0
-	WORD $0x6ea0e6fd // fcmgt v29.4s, v23.4s, v0.4s
-	FMOVS 28(R3), F1
+	FMOVQ 16(R4), F3
+	WORD $0x4e231c1d // and v29.16b, v0.16b, v3.16b
+	FMOVQ 48(R4), F0
+	WORD $0x6ea0e6dc // fcmgt v28.4s, v22.4s, v0.4s
+	FMOVS 32(R3), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 32(R4), F2
+	FMOVQ 0(R4), F2
 	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 48(R4), F3
-	WORD $0x4e231c1c // and v28.16b, v0.16b, v3.16b
+	FMOVQ 16(R4), F3
+	WORD $0x4e231c1b // and v27.16b, v0.16b, v3.16b
 	MOVD $0, R25
 	MOVWU 4(R3), R2
 	CMPW $0x0, R2
 	BNE row
-	MOVWU 16(R3), R2
+	MOVWU 20(R3), R2
 	CMPW $0, R2
 	BLE row
 	MOVD $1, R25
@@ -320,56 +329,60 @@ row:
 scaledloop8:
 	FLDPQ.P 32(R8), (F0, F1)
 	FLDPQ.P 32(R7), (F2, F3)
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
-	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
-	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	WORD $0x6e3adc83 // fmul v3.4s, v4.4s, v26.4s
+	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
+	WORD $0x4ebd8c64 // cmtst v4.4s, v3.4s, v29.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebd8c43 // cmtst v3.4s, v2.4s, v29.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
+	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
+	WORD $0x6e36dc42 // fmul v2.4s, v2.4s, v22.4s
+	WORD $0x6e36dca5 // fmul v5.4s, v5.4s, v22.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	FSTPQ (F0, F1), -32(R8)
-	FLDPQ.P 32(R9), (F3, F5)
-	WORD $0x6e36dc63 // fmul v3.4s, v3.4s, v22.4s
-	WORD $0x6e36dca5 // fmul v5.4s, v5.4s, v22.4s
-	WORD $0x6e35dc84 // fmul v4.4s, v4.4s, v21.4s
+	FLDPQ.P 32(R9), (F2, F5)
 	WORD $0x6e35dc42 // fmul v2.4s, v2.4s, v21.4s
-	WORD $0x4ebc8c86 // cmtst v6.4s, v4.4s, v28.4s
+	WORD $0x6e35dca5 // fmul v5.4s, v5.4s, v21.4s
+	WORD $0x6e34dc84 // fmul v4.4s, v4.4s, v20.4s
+	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
+	WORD $0x4ebb8c86 // cmtst v6.4s, v4.4s, v27.4s
 	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ebc8c44 // cmtst v4.4s, v2.4s, v28.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x6e26dcc2 // fmul v2.4s, v6.4s, v6.4s
+	WORD $0x4ebb8c64 // cmtst v4.4s, v3.4s, v27.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x6e26dcc3 // fmul v3.4s, v6.4s, v6.4s
 	WORD $0x6e24dc84 // fmul v4.4s, v4.4s, v4.4s
-	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
+	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
 	WORD $0x4e24d4a3 // fadd v3.4s, v5.4s, v4.4s
 	FSTPQ (F2, F3), -32(R9)
 	FLDPQ.P 32(R6), (F4, F5)
-	WORD $0x6e31dc00 // fmul v0.4s, v0.4s, v17.4s
-	WORD $0x6e31dc21 // fmul v1.4s, v1.4s, v17.4s
-	WORD $0x6e34dc42 // fmul v2.4s, v2.4s, v20.4s
-	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
-	WORD $0x4e33d442 // fadd v2.4s, v2.4s, v19.4s
-	WORD $0x4e33d463 // fadd v3.4s, v3.4s, v19.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x6e30dc00 // fmul v0.4s, v0.4s, v16.4s
+	WORD $0x6e30dc21 // fmul v1.4s, v1.4s, v16.4s
+	WORD $0x6e33dc42 // fmul v2.4s, v2.4s, v19.4s
+	WORD $0x6e33dc63 // fmul v3.4s, v3.4s, v19.4s
 	WORD $0x4e32d442 // fadd v2.4s, v2.4s, v18.4s
 	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
-	WORD $0x6e22fe02 // fdiv v2.4s, v16.4s, v2.4s
-	WORD $0x6e23fe03 // fdiv v3.4s, v16.4s, v3.4s
+	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
+	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
+	WORD $0x6e22fde2 // fdiv v2.4s, v15.4s, v2.4s
+	WORD $0x6e23fde3 // fdiv v3.4s, v15.4s, v3.4s
 	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
 	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
-	WORD $0x6e39dc86 // fmul v6.4s, v4.4s, v25.4s
-	WORD $0x6e39dca7 // fmul v7.4s, v5.4s, v25.4s
+	WORD $0x6e38dc86 // fmul v6.4s, v4.4s, v24.4s
+	WORD $0x6e38dca7 // fmul v7.4s, v5.4s, v24.4s
 	WORD $0x4e26d400 // fadd v0.4s, v0.4s, v6.4s
 	WORD $0x4e27d421 // fadd v1.4s, v1.4s, v7.4s
 	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
 	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	WORD $0x6e2fdc44 // fmul v4.4s, v2.4s, v15.4s
-	WORD $0x6e2fdc65 // fmul v5.4s, v3.4s, v15.4s
+	WORD $0x6e2edc44 // fmul v4.4s, v2.4s, v14.4s
+	WORD $0x6e2edc65 // fmul v5.4s, v3.4s, v14.4s
 	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
 	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
 	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
@@ -382,10 +395,10 @@ scaledloop8:
 	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
 	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
 	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x6e2edc42 // fmul v2.4s, v2.4s, v14.4s
-	WORD $0x6e2edc63 // fmul v3.4s, v3.4s, v14.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
-	WORD $0x4e38d463 // fadd v3.4s, v3.4s, v24.4s
+	WORD $0x6e2ddc42 // fmul v2.4s, v2.4s, v13.4s
+	WORD $0x6e2ddc63 // fmul v3.4s, v3.4s, v13.4s
+	WORD $0x4e37d442 // fadd v2.4s, v2.4s, v23.4s
+	WORD $0x4e37d463 // fadd v3.4s, v3.4s, v23.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
 	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
 	FSTPQ (F0, F1), -32(R6)
@@ -402,46 +415,48 @@ scaledno:
 loop4:
 	FMOVQ.P 16(R8), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
 	FMOVQ.P 16(R6), F2
-	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
+	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
 	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6eff1c61 // bif v1.16b, v3.16b, v31.16b
-	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
+	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
+	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
 	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebd1fa1 // mov v1.16b, v29.16b
+	WORD $0x4ebc1f81 // mov v1.16b, v28.16b
 	WORD $0x6e631c01 // bsl v1.16b, v0.16b, v3.16b
 	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
 	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
 	FMOVQ F0, -16(R8)
 	FMOVQ.P 16(R9), F1
-	WORD $0x6e36dc21 // fmul v1.4s, v1.4s, v22.4s
-	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
-	WORD $0x4ebc8c64 // cmtst v4.4s, v3.4s, v28.4s
+	WORD $0x6e35dc21 // fmul v1.4s, v1.4s, v21.4s
+	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
+	WORD $0x4ebb8c64 // cmtst v4.4s, v3.4s, v27.4s
 	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
 	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
 	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
 	FMOVQ F1, -16(R9)
-	WORD $0x6e31dc00 // fmul v0.4s, v0.4s, v17.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x6e30dc00 // fmul v0.4s, v0.4s, v16.4s
+	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
 	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6e21fe01 // fdiv v1.4s, v16.4s, v1.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
+	WORD $0x6e21fde1 // fdiv v1.4s, v15.4s, v1.4s
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
+	WORD $0x6e38dc43 // fmul v3.4s, v2.4s, v24.4s
 	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	WORD $0x6e2fdc22 // fmul v2.4s, v1.4s, v15.4s
+	WORD $0x6e2edc22 // fmul v2.4s, v1.4s, v14.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e2edc21 // fmul v1.4s, v1.4s, v14.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e2ddc21 // fmul v1.4s, v1.4s, v13.4s
+	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -455,46 +470,48 @@ rest4:
 loop1:
 	FMOVS.P 4(R8), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
 	FMOVS.P 4(R6), F2
-	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
+	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
 	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6eff1c61 // bif v1.16b, v3.16b, v31.16b
-	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
+	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
+	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
 	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebd1fa1 // mov v1.16b, v29.16b
+	WORD $0x4ebc1f81 // mov v1.16b, v28.16b
 	WORD $0x6e631c01 // bsl v1.16b, v0.16b, v3.16b
 	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
 	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
 	FMOVS F0, -4(R8)
 	FMOVS.P 4(R9), F1
-	WORD $0x6e36dc21 // fmul v1.4s, v1.4s, v22.4s
-	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
-	WORD $0x4ebc8c64 // cmtst v4.4s, v3.4s, v28.4s
+	WORD $0x6e35dc21 // fmul v1.4s, v1.4s, v21.4s
+	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
+	WORD $0x4ebb8c64 // cmtst v4.4s, v3.4s, v27.4s
 	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
 	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
 	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
 	FMOVS F1, -4(R9)
-	WORD $0x6e31dc00 // fmul v0.4s, v0.4s, v17.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x6e30dc00 // fmul v0.4s, v0.4s, v16.4s
+	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
 	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6e21fe01 // fdiv v1.4s, v16.4s, v1.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
+	WORD $0x6e21fde1 // fdiv v1.4s, v15.4s, v1.4s
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
+	WORD $0x6e38dc43 // fmul v3.4s, v2.4s, v24.4s
 	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	WORD $0x6e2fdc22 // fmul v2.4s, v1.4s, v15.4s
+	WORD $0x6e2edc22 // fmul v2.4s, v1.4s, v14.4s
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
 	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
 	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
 	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
 	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
 	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e2edc21 // fmul v1.4s, v1.4s, v14.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
+	WORD $0x6e2ddc21 // fmul v1.4s, v1.4s, v13.4s
+	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
 	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0

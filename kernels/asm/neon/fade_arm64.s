@@ -4,13 +4,15 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0xffffffffffffffff
-DATA constants<>+8(SB)/8, $0xffffffffffffffff
-DATA constants<>+16(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+24(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+32(SB)/8, $0x0000000000000000
-DATA constants<>+40(SB)/8, $0x0000000000000000
-GLOBL constants<>(SB), RODATA|NOPTR, $48
+DATA constants<>+0(SB)/8, $0x3f8000003f800000
+DATA constants<>+8(SB)/8, $0x3f8000003f800000
+DATA constants<>+16(SB)/8, $0xffffffffffffffff
+DATA constants<>+24(SB)/8, $0xffffffffffffffff
+DATA constants<>+32(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+40(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+48(SB)/8, $0x0000000000000000
+DATA constants<>+56(SB)/8, $0x0000000000000000
+GLOBL constants<>(SB), RODATA|NOPTR, $64
 
 //	x ← drop(x, small) if drop(g·scale, drop) is 0
 //
@@ -22,21 +24,138 @@ TEXT ·Fade(SB), NOSPLIT, $0-32
 	MOVD list_base+0(FP), R24
 	MOVD list_len+8(FP), R5
 	CBZ R5, done
-	FMOVS 0(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVQ 32(R4), F28
+	MOVWU 0(R3), R2
+	CMPW $0x3f800000, R2
+	BNE general
+	FMOVQ 48(R4), F29
 	FMOVS 4(R3), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
+	FMOVQ 16(R4), F2
 	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
+	FMOVQ 32(R4), F3
 	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
 	FMOVS 8(R3), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
+	FMOVQ 16(R4), F2
 	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
+	FMOVQ 32(R4), F3
 	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
+
+usualrow:
+	CMP $12, R5
+	BLE usualnear
+	MOVD 288(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+	MOVD 312(R24), R2
+	PRFM 0(R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM 128(R2), PLDL1KEEP
+	PRFM 192(R2), PLDL1KEEP
+
+usualnear:
+	MOVD 8(R24), R0
+	MOVD 0(R24), R6
+	MOVD 24(R24), R7
+	SUBS $16, R0, R0
+	BLT usualrest16
+
+usualloop16:
+	FLDPQ.P 64(R6), (F0, F1)
+	WORD $0x4ebe8c02 // cmtst v2.4s, v0.4s, v30.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	FLDPQ.P 64(R7), (F4, F5)
+	WORD $0x4ebf8c86 // cmtst v6.4s, v4.4s, v31.4s
+	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
+	WORD $0x4ebf8ca4 // cmtst v4.4s, v5.4s, v31.4s
+	WORD $0x4e251c84 // and v4.16b, v4.16b, v5.16b
+	WORD $0x4e3de4c5 // fcmeq v5.4s, v6.4s, v29.4s
+	WORD $0x4e3de484 // fcmeq v4.4s, v4.4s, v29.4s
+	WORD $0x6e601c45 // bsl v5.16b, v2.16b, v0.16b
+	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
+	FSTPQ (F5, F4), -64(R6)
+	FLDPQ -32(R6), (F0, F1)
+	WORD $0x4ebe8c02 // cmtst v2.4s, v0.4s, v30.4s
+	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
+	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	FLDPQ -32(R7), (F4, F5)
+	WORD $0x4ebf8c86 // cmtst v6.4s, v4.4s, v31.4s
+	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
+	WORD $0x4ebf8ca4 // cmtst v4.4s, v5.4s, v31.4s
+	WORD $0x4e251c84 // and v4.16b, v4.16b, v5.16b
+	WORD $0x4e3de4c5 // fcmeq v5.4s, v6.4s, v29.4s
+	WORD $0x4e3de484 // fcmeq v4.4s, v4.4s, v29.4s
+	WORD $0x6e601c45 // bsl v5.16b, v2.16b, v0.16b
+	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
+	FSTPQ (F5, F4), -32(R6)
+	SUBS $16, R0, R0
+	BGE usualloop16
+
+usualrest16:
+	ADD $16, R0, R0
+	SUBS $4, R0, R0
+	BLT usualrest4
+
+usualloop4:
+	FMOVQ.P 16(R6), F0
+	WORD $0x4ebe8c01 // cmtst v1.4s, v0.4s, v30.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVQ.P 16(R7), F2
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x4e3de462 // fcmeq v2.4s, v3.4s, v29.4s
+	WORD $0x6e601c22 // bsl v2.16b, v1.16b, v0.16b
+	FMOVQ F2, -16(R6)
+	SUBS $4, R0, R0
+	BGE usualloop4
+
+usualrest4:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT usualrest1
+
+usualloop1:
+	FMOVS.P 4(R6), F0
+	WORD $0x4ebe8c01 // cmtst v1.4s, v0.4s, v30.4s
+	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
+	FMOVS.P 4(R7), F2
+	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x4e3de462 // fcmeq v2.4s, v3.4s, v29.4s
+	WORD $0x6e601c22 // bsl v2.16b, v1.16b, v0.16b
+	FMOVS F2, -4(R6)
+	SUBS $1, R0, R0
+	BGE usualloop1
+
+usualrest1:
+	ADD $48, R24, R24
+	SUBS $2, R5, R5
+	BNE usualrow
+	JMP done
+
+general:
+	FMOVS 0(R3), F29
+	VDUP V29.S[0], V29.S4
+	FMOVQ 48(R4), F28
+	FMOVS 4(R3), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 16(R4), F2
+	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
+	FMOVQ 32(R4), F3
+	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
+	FMOVS 8(R3), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 16(R4), F2
+	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
+	FMOVQ 32(R4), F3
+	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
+	MOVD $0, R25
+	MOVD $1, R25
 
 row:
 	CMP $12, R5
@@ -56,10 +175,11 @@ near:
 	MOVD 8(R24), R0
 	MOVD 0(R24), R6
 	MOVD 24(R24), R7
+	CBZ R25, scaledno
 	SUBS $16, R0, R0
-	BLT rest16
+	BLT scaledrest16
 
-loop16:
+scaledloop16:
 	FLDPQ.P 64(R6), (F0, F1)
 	WORD $0x4ebe8c02 // cmtst v2.4s, v0.4s, v30.4s
 	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
@@ -95,10 +215,12 @@ loop16:
 	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
 	FSTPQ (F5, F4), -32(R6)
 	SUBS $16, R0, R0
-	BGE loop16
+	BGE scaledloop16
 
-rest16:
+scaledrest16:
 	ADD $16, R0, R0
+
+scaledno:
 	SUBS $4, R0, R0
 	BLT rest4
 

@@ -7,7 +7,7 @@
 //	u = m·step / (√v + eps) + p·decay
 //	p ← p - u·rate
 //
-// func LAMBMove(list [][]float32, c *[7]float32)
+// func LAMBMove(list [][]float32, c *[8]float32)
 // Requires: ASIMD
 TEXT ·LAMBMove(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -16,11 +16,11 @@ TEXT ·LAMBMove(SB), NOSPLIT, $0-32
 	CBZ R5, done
 	FMOVS 8(R3), F31
 	VDUP V31.S[0], V31.S4
-	FMOVS 16(R3), F30
+	FMOVS 20(R3), F30
 	VDUP V30.S[0], V30.S4
-	FMOVS 20(R3), F29
+	FMOVS 24(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 24(R3), F28
+	FMOVS 28(R3), F28
 	VDUP V28.S[0], V28.S4
 
 row:

@@ -13,7 +13,7 @@ GLOBL constants<>(SB), RODATA|NOPTR, $32
 //	p ← p - (sign(lerp(m, x, weight1))·step + p·decay)
 //	m ← lerp(m, x, weight2)
 //
-// func Lion(list [][]float32, c *[7]float32)
+// func Lion(list [][]float32, c *[8]float32)
 // Requires: ASIMD
 TEXT ·Lion(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -27,20 +27,20 @@ TEXT ·Lion(SB), NOSPLIT, $0-32
 	MOVWU 4(R3), R2
 	CMPW $0x0, R2
 	BNE general
-	MOVWU 16(R3), R2
+	MOVWU 20(R3), R2
 	CMPW $0, R2
 	BLE general
-	MOVWU 20(R3), R2
+	MOVWU 24(R3), R2
 	CMPW $0, R2
 	BLE general
 	FMOVQ 16(R4), F30
 	FMOVS 8(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 16(R3), F28
+	FMOVS 20(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 20(R3), F27
+	FMOVS 24(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 24(R3), F26
+	FMOVS 28(R3), F26
 	VDUP V26.S[0], V26.S4
 	WORD $0x6ea0fb5f // fneg v31.4s, v26.4s
 
@@ -199,11 +199,11 @@ general:
 	VDUP V25.S[0], V25.S4
 	FMOVS 8(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVS 16(R3), F23
+	FMOVS 20(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 20(R3), F22
+	FMOVS 24(R3), F22
 	VDUP V22.S[0], V22.S4
-	FMOVS 24(R3), F21
+	FMOVS 28(R3), F21
 	VDUP V21.S[0], V21.S4
 	WORD $0x4e3be73f // fcmeq v31.4s, v25.4s, v27.4s
 	WORD $0x6ebbe6fe // fcmgt v30.4s, v23.4s, v27.4s
@@ -213,10 +213,10 @@ general:
 	MOVWU 4(R3), R2
 	CMPW $0x0, R2
 	BNE row
-	MOVWU 16(R3), R2
+	MOVWU 20(R3), R2
 	CMPW $0, R2
 	BLE row
-	MOVWU 20(R3), R2
+	MOVWU 24(R3), R2
 	CMPW $0, R2
 	BLE row
 	MOVD $1, R25

@@ -4,20 +4,20 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0x3f8000003f800000
-DATA constants<>+8(SB)/8, $0x3f8000003f800000
-DATA constants<>+16(SB)/8, $0x0000000000000000
-DATA constants<>+24(SB)/8, $0x0000000000000000
-DATA constants<>+32(SB)/8, $0xffffffffffffffff
-DATA constants<>+40(SB)/8, $0xffffffffffffffff
-DATA constants<>+48(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+56(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+0(SB)/8, $0xffffffffffffffff
+DATA constants<>+8(SB)/8, $0xffffffffffffffff
+DATA constants<>+16(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+24(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+32(SB)/8, $0x3f8000003f800000
+DATA constants<>+40(SB)/8, $0x3f8000003f800000
+DATA constants<>+48(SB)/8, $0x0000000000000000
+DATA constants<>+56(SB)/8, $0x0000000000000000
 GLOBL constants<>(SB), RODATA|NOPTR, $64
 
 //	v ← v·beta2 + drop(x·root2, small)²
 //	p ← p - (x·step / (√(v + epsIn) + eps) + p·decay)
 //
-// func RMSprop(list [][]float32, c *[10]float32)
+// func RMSprop(list [][]float32, c *[11]float32)
 // Requires: ASIMD
 TEXT ·RMSprop(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -33,27 +33,27 @@ TEXT ·RMSprop(SB), NOSPLIT, $0-32
 	BNE general
 	FMOVS 8(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVS 16(R3), F28
+	FMOVS 20(R3), F28
 	VDUP V28.S[0], V28.S4
-	FMOVS 20(R3), F27
+	FMOVS 24(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 28(R3), F26
+	FMOVS 32(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 32(R3), F25
+	FMOVS 36(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 36(R3), F24
+	FMOVS 40(R3), F24
 	VDUP V24.S[0], V24.S4
 	FMOVS 12(R3), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 32(R4), F2
+	FMOVQ 0(R4), F2
 	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 48(R4), F3
+	FMOVQ 16(R4), F3
 	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
-	FMOVS 24(R3), F1
+	FMOVS 28(R3), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 32(R4), F2
+	FMOVQ 0(R4), F2
 	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 48(R4), F3
+	FMOVQ 16(R4), F3
 	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
 
 usualrow:
@@ -228,36 +228,45 @@ usualrest1:
 	JMP done
 
 general:
-	FMOVS 0(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 4(R3), F27
+	FMOVS 0(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 8(R3), F26
+	FMOVS 4(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 16(R3), F25
+	FMOVS 8(R3), F25
 	VDUP V25.S[0], V25.S4
 	FMOVS 20(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVS 28(R3), F23
+	FMOVS 24(R3), F23
 	VDUP V23.S[0], V23.S4
 	FMOVS 32(R3), F22
 	VDUP V22.S[0], V22.S4
 	FMOVS 36(R3), F21
 	VDUP V21.S[0], V21.S4
-	FMOVQ 16(R4), F0
-	WORD $0x4e20e77f // fcmeq v31.4s, v27.4s, v0.4s
+	FMOVS 40(R3), F20
+	VDUP V20.S[0], V20.S4
+	FMOVS 16(R3), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 12(R3), F3
+	VDUP V3.S[0], V3.S4
+	WORD $0x4e231c41 // and v1.16b, v2.16b, v3.16b
+	FMOVQ 0(R4), F4
+	WORD $0x6e241c20 // eor v0.16b, v1.16b, v4.16b
+	FMOVQ 16(R4), F5
+	WORD $0x4e251c1f // and v31.16b, v0.16b, v5.16b
+	FMOVQ 48(R4), F0
+	WORD $0x4e20e75e // fcmeq v30.4s, v26.4s, v0.4s
 	FMOVS 12(R3), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 32(R4), F2
+	FMOVQ 0(R4), F2
 	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 48(R4), F3
-	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
-	FMOVS 24(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 32(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 48(R4), F3
+	FMOVQ 16(R4), F3
 	WORD $0x4e231c1d // and v29.16b, v0.16b, v3.16b
+	FMOVS 28(R3), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 0(R4), F2
+	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
+	FMOVQ 16(R4), F3
+	WORD $0x4e231c1c // and v28.16b, v0.16b, v3.16b
 	MOVD $0, R25
 	MOVWU 4(R3), R2
 	CMPW $0x0, R2
@@ -294,81 +303,89 @@ near:
 
 scaledloop16:
 	FLDPQ.P 64(R8), (F0, F1)
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
+	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
+	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e38dc83 // fmul v3.4s, v4.4s, v24.4s
-	WORD $0x6e38dc45 // fmul v5.4s, v2.4s, v24.4s
-	WORD $0x4ebd8c66 // cmtst v6.4s, v3.4s, v29.4s
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4ebd8ca3 // cmtst v3.4s, v5.4s, v29.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
+	WORD $0x6e3bdc83 // fmul v3.4s, v4.4s, v27.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
+	WORD $0x4ebd8c64 // cmtst v4.4s, v3.4s, v29.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebd8c43 // cmtst v3.4s, v2.4s, v29.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e37dc82 // fmul v2.4s, v4.4s, v23.4s
+	WORD $0x6e37dc65 // fmul v5.4s, v3.4s, v23.4s
+	WORD $0x4ebc8c46 // cmtst v6.4s, v2.4s, v28.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4ebc8ca2 // cmtst v2.4s, v5.4s, v28.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
 	WORD $0x6e26dcc5 // fmul v5.4s, v6.4s, v6.4s
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
+	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
 	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
 	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R6), (F3, F5)
-	WORD $0x6e35dc84 // fmul v4.4s, v4.4s, v21.4s
-	WORD $0x6e35dc42 // fmul v2.4s, v2.4s, v21.4s
-	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	FLDPQ.P 64(R6), (F2, F5)
+	WORD $0x6e34dc84 // fmul v4.4s, v4.4s, v20.4s
+	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
 	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
 	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e35d400 // fadd v0.4s, v0.4s, v21.4s
+	WORD $0x4e35d421 // fadd v1.4s, v1.4s, v21.4s
 	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x6e3adc62 // fmul v2.4s, v3.4s, v26.4s
-	WORD $0x6e3adca4 // fmul v4.4s, v5.4s, v26.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
+	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
+	WORD $0x6e39dca4 // fmul v4.4s, v5.4s, v25.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
 	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R8), (F0, F1)
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
-	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
+	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
+	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e38dc83 // fmul v3.4s, v4.4s, v24.4s
-	WORD $0x6e38dc45 // fmul v5.4s, v2.4s, v24.4s
-	WORD $0x4ebd8c66 // cmtst v6.4s, v3.4s, v29.4s
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4ebd8ca3 // cmtst v3.4s, v5.4s, v29.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
+	WORD $0x6e3bdc83 // fmul v3.4s, v4.4s, v27.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
+	WORD $0x4ebd8c64 // cmtst v4.4s, v3.4s, v29.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebd8c43 // cmtst v3.4s, v2.4s, v29.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e37dc82 // fmul v2.4s, v4.4s, v23.4s
+	WORD $0x6e37dc65 // fmul v5.4s, v3.4s, v23.4s
+	WORD $0x4ebc8c46 // cmtst v6.4s, v2.4s, v28.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4ebc8ca2 // cmtst v2.4s, v5.4s, v28.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
 	WORD $0x6e26dcc5 // fmul v5.4s, v6.4s, v6.4s
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
+	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
 	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
 	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R6), (F3, F5)
-	WORD $0x6e35dc84 // fmul v4.4s, v4.4s, v21.4s
-	WORD $0x6e35dc42 // fmul v2.4s, v2.4s, v21.4s
-	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	FLDPQ -32(R6), (F2, F5)
+	WORD $0x6e34dc84 // fmul v4.4s, v4.4s, v20.4s
+	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
 	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
 	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x4e35d400 // fadd v0.4s, v0.4s, v21.4s
+	WORD $0x4e35d421 // fadd v1.4s, v1.4s, v21.4s
 	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x6e3adc62 // fmul v2.4s, v3.4s, v26.4s
-	WORD $0x6e3adca4 // fmul v4.4s, v5.4s, v26.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
+	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
+	WORD $0x6e39dca4 // fmul v4.4s, v5.4s, v25.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
+	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
 	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
 	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
@@ -383,27 +400,29 @@ scaledno:
 
 loop4:
 	FMOVQ.P 16(R8), F0
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
 	FMOVQ.P 16(R7), F1
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3bdc41 // fmul v1.4s, v2.4s, v27.4s
 	FMOVQ.P 16(R6), F2
-	WORD $0x6e3bdc43 // fmul v3.4s, v2.4s, v27.4s
+	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
 	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6eff1c61 // bif v1.16b, v3.16b, v31.16b
-	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
+	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
+	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
 	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e38dc61 // fmul v1.4s, v3.4s, v24.4s
-	WORD $0x4ebd8c24 // cmtst v4.4s, v1.4s, v29.4s
+	WORD $0x6e37dc61 // fmul v1.4s, v3.4s, v23.4s
+	WORD $0x4ebc8c24 // cmtst v4.4s, v1.4s, v28.4s
 	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
 	WORD $0x6e24dc81 // fmul v1.4s, v4.4s, v4.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R8)
-	WORD $0x6e35dc61 // fmul v1.4s, v3.4s, v21.4s
-	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6e34dc61 // fmul v1.4s, v3.4s, v20.4s
 	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e35d400 // fadd v0.4s, v0.4s, v21.4s
 	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
-	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
+	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
 	FMOVQ F0, -16(R6)
@@ -417,27 +436,29 @@ rest4:
 
 loop1:
 	FMOVS.P 4(R8), F0
-	WORD $0x6e39dc00 // fmul v0.4s, v0.4s, v25.4s
+	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
 	FMOVS.P 4(R7), F1
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3bdc41 // fmul v1.4s, v2.4s, v27.4s
 	FMOVS.P 4(R6), F2
-	WORD $0x6e3bdc43 // fmul v3.4s, v2.4s, v27.4s
+	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
 	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6eff1c61 // bif v1.16b, v3.16b, v31.16b
-	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
+	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
+	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
 	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e38dc61 // fmul v1.4s, v3.4s, v24.4s
-	WORD $0x4ebd8c24 // cmtst v4.4s, v1.4s, v29.4s
+	WORD $0x6e37dc61 // fmul v1.4s, v3.4s, v23.4s
+	WORD $0x4ebc8c24 // cmtst v4.4s, v1.4s, v28.4s
 	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
 	WORD $0x6e24dc81 // fmul v1.4s, v4.4s, v4.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R8)
-	WORD $0x6e35dc61 // fmul v1.4s, v3.4s, v21.4s
-	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x6e34dc61 // fmul v1.4s, v3.4s, v20.4s
 	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
+	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
+	WORD $0x4e35d400 // fadd v0.4s, v0.4s, v21.4s
 	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
-	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
+	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
 	FMOVS F0, -4(R6)

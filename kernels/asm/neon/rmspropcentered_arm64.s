@@ -4,21 +4,21 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0x3f8000003f800000
-DATA constants<>+8(SB)/8, $0x3f8000003f800000
-DATA constants<>+16(SB)/8, $0x0000000000000000
-DATA constants<>+24(SB)/8, $0x0000000000000000
-DATA constants<>+32(SB)/8, $0xffffffffffffffff
-DATA constants<>+40(SB)/8, $0xffffffffffffffff
-DATA constants<>+48(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+56(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+0(SB)/8, $0xffffffffffffffff
+DATA constants<>+8(SB)/8, $0xffffffffffffffff
+DATA constants<>+16(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+24(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+32(SB)/8, $0x3f8000003f800000
+DATA constants<>+40(SB)/8, $0x3f8000003f800000
+DATA constants<>+48(SB)/8, $0x0000000000000000
+DATA constants<>+56(SB)/8, $0x0000000000000000
 GLOBL constants<>(SB), RODATA|NOPTR, $64
 
 //	v ← v·beta2 + drop(x·root2, small)²
 //	a ← lerp(a, x, weight2)
 //	p ← p - (x·step / (√(max(v - a², 0) + epsIn) + eps) + p·decay)
 //
-// func RMSpropCentered(list [][]float32, c *[11]float32)
+// func RMSpropCentered(list [][]float32, c *[12]float32)
 // Requires: ASIMD
 TEXT ·RMSpropCentered(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -32,128 +32,51 @@ TEXT ·RMSpropCentered(SB), NOSPLIT, $0-32
 	MOVWU 4(R3), R2
 	CMPW $0x0, R2
 	BNE general
-	MOVWU 28(R3), R2
+	MOVWU 32(R3), R2
 	CMPW $0, R2
 	BLE general
 	FMOVS 8(R3), F29
 	VDUP V29.S[0], V29.S4
-	FMOVQ 16(R4), F28
-	FMOVS 16(R3), F27
+	FMOVQ 48(R4), F28
+	FMOVS 20(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 20(R3), F26
+	FMOVS 24(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 28(R3), F25
+	FMOVS 32(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVS 32(R3), F24
+	FMOVS 36(R3), F24
 	VDUP V24.S[0], V24.S4
-	FMOVS 36(R3), F23
+	FMOVS 40(R3), F23
 	VDUP V23.S[0], V23.S4
-	FMOVS 40(R3), F22
+	FMOVS 44(R3), F22
 	VDUP V22.S[0], V22.S4
 	FMOVS 12(R3), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 32(R4), F2
+	FMOVQ 0(R4), F2
 	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 48(R4), F3
+	FMOVQ 16(R4), F3
 	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
-	FMOVS 24(R3), F1
+	FMOVS 28(R3), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 32(R4), F2
+	FMOVQ 0(R4), F2
 	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 48(R4), F3
+	FMOVQ 16(R4), F3
 	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
 
 usualrow:
-	CMP $24, R5
-	BLE usualnear
-	MOVD 576(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 600(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 624(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 648(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-
-usualnear:
 	MOVD 8(R24), R0
 	MOVD 0(R24), R6
 	MOVD 24(R24), R7
 	MOVD 48(R24), R8
 	MOVD 72(R24), R9
-	SUBS $16, R0, R0
-	BLT usualrest16
+	SUBS $8, R0, R0
+	BLT usualrest8
 
-usualloop16:
-	FLDPQ.P 64(R8), (F0, F1)
+usualloop8:
+	FLDPQ.P 32(R8), (F0, F1)
 	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
 	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3adc83 // fmul v3.4s, v4.4s, v26.4s
-	WORD $0x6e3adc45 // fmul v5.4s, v2.4s, v26.4s
-	WORD $0x4ebe8c66 // cmtst v6.4s, v3.4s, v30.4s
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4ebe8ca3 // cmtst v3.4s, v5.4s, v30.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
-	WORD $0x6e26dcc5 // fmul v5.4s, v6.4s, v6.4s
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R9), (F3, F5)
-	WORD $0x4ea3d486 // fsub v6.4s, v4.4s, v3.4s
-	WORD $0x4ea5d447 // fsub v7.4s, v2.4s, v5.4s
-	WORD $0x6e39dcc6 // fmul v6.4s, v6.4s, v25.4s
-	WORD $0x6e39dce7 // fmul v7.4s, v7.4s, v25.4s
-	WORD $0x4e26d463 // fadd v3.4s, v3.4s, v6.4s
-	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
-	FSTPQ (F3, F5), -64(R9)
-	FLDPQ.P 64(R6), (F6, F7)
-	WORD $0x6e36dc84 // fmul v4.4s, v4.4s, v22.4s
-	WORD $0x6e36dc42 // fmul v2.4s, v2.4s, v22.4s
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x4ea5d421 // fsub v1.4s, v1.4s, v5.4s
-	WORD $0x6ea0e783 // fcmgt v3.4s, v28.4s, v0.4s
-	WORD $0x6e601f83 // bsl v3.16b, v28.16b, v0.16b
-	WORD $0x6ea1e780 // fcmgt v0.4s, v28.4s, v1.4s
-	WORD $0x6e611f80 // bsl v0.16b, v28.16b, v1.16b
-	WORD $0x4e38d461 // fadd v1.4s, v3.4s, v24.4s
-	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
-	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x6e3ddcc2 // fmul v2.4s, v6.4s, v29.4s
-	WORD $0x6e3ddce3 // fmul v3.4s, v7.4s, v29.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4ea1d4c1 // fsub v1.4s, v6.4s, v1.4s
-	WORD $0x4ea0d4e0 // fsub v0.4s, v7.4s, v0.4s
-	FSTPQ (F1, F0), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	FLDPQ -32(R7), (F2, F3)
+	FLDPQ.P 32(R7), (F2, F3)
 	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
 	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
@@ -169,7 +92,7 @@ usualloop16:
 	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
 	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
 	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R9), (F3, F5)
+	FLDPQ.P 32(R9), (F3, F5)
 	WORD $0x4ea3d486 // fsub v6.4s, v4.4s, v3.4s
 	WORD $0x4ea5d447 // fsub v7.4s, v2.4s, v5.4s
 	WORD $0x6e39dcc6 // fmul v6.4s, v6.4s, v25.4s
@@ -177,7 +100,7 @@ usualloop16:
 	WORD $0x4e26d463 // fadd v3.4s, v3.4s, v6.4s
 	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
 	FSTPQ (F3, F5), -32(R9)
-	FLDPQ -32(R6), (F6, F7)
+	FLDPQ.P 32(R6), (F6, F7)
 	WORD $0x6e36dc84 // fmul v4.4s, v4.4s, v22.4s
 	WORD $0x6e36dc42 // fmul v2.4s, v2.4s, v22.4s
 	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
@@ -203,11 +126,11 @@ usualloop16:
 	WORD $0x4ea1d4c1 // fsub v1.4s, v6.4s, v1.4s
 	WORD $0x4ea0d4e0 // fsub v0.4s, v7.4s, v0.4s
 	FSTPQ (F1, F0), -32(R6)
-	SUBS $16, R0, R0
-	BGE usualloop16
+	SUBS $8, R0, R0
+	BGE usualloop8
 
-usualrest16:
-	ADD $16, R0, R0
+usualrest8:
+	ADD $8, R0, R0
 	SUBS $4, R0, R0
 	BLT usualrest4
 
@@ -291,18 +214,16 @@ usualrest1:
 	JMP done
 
 general:
-	FMOVS 0(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 4(R3), F26
+	FMOVS 0(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 8(R3), F25
+	FMOVS 4(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVQ 16(R4), F24
-	FMOVS 16(R3), F23
-	VDUP V23.S[0], V23.S4
+	FMOVS 8(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVQ 48(R4), F23
 	FMOVS 20(R3), F22
 	VDUP V22.S[0], V22.S4
-	FMOVS 28(R3), F21
+	FMOVS 24(R3), F21
 	VDUP V21.S[0], V21.S4
 	FMOVS 32(R3), F20
 	VDUP V20.S[0], V20.S4
@@ -310,25 +231,36 @@ general:
 	VDUP V19.S[0], V19.S4
 	FMOVS 40(R3), F18
 	VDUP V18.S[0], V18.S4
-	WORD $0x4e38e75f // fcmeq v31.4s, v26.4s, v24.4s
+	FMOVS 44(R3), F17
+	VDUP V17.S[0], V17.S4
+	FMOVS 16(R3), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 12(R3), F3
+	VDUP V3.S[0], V3.S4
+	WORD $0x4e231c41 // and v1.16b, v2.16b, v3.16b
+	FMOVQ 0(R4), F4
+	WORD $0x6e241c20 // eor v0.16b, v1.16b, v4.16b
+	FMOVQ 16(R4), F5
+	WORD $0x4e251c1f // and v31.16b, v0.16b, v5.16b
+	WORD $0x4e37e73e // fcmeq v30.4s, v25.4s, v23.4s
 	FMOVS 12(R3), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 32(R4), F2
+	FMOVQ 0(R4), F2
 	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 48(R4), F3
-	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
-	FMOVS 24(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 32(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 48(R4), F3
+	FMOVQ 16(R4), F3
 	WORD $0x4e231c1d // and v29.16b, v0.16b, v3.16b
-	WORD $0x6eb8e6bc // fcmgt v28.4s, v21.4s, v24.4s
+	FMOVS 28(R3), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 0(R4), F2
+	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
+	FMOVQ 16(R4), F3
+	WORD $0x4e231c1c // and v28.16b, v0.16b, v3.16b
+	WORD $0x6eb7e69b // fcmgt v27.4s, v20.4s, v23.4s
 	MOVD $0, R25
 	MOVWU 4(R3), R2
 	CMPW $0x0, R2
 	BNE row
-	MOVWU 28(R3), R2
+	MOVWU 32(R3), R2
 	CMPW $0, R2
 	BLE row
 	MOVD $1, R25
@@ -345,55 +277,59 @@ row:
 
 scaledloop8:
 	FLDPQ.P 32(R8), (F0, F1)
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
+	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
+	WORD $0x6e36dc21 // fmul v1.4s, v1.4s, v22.4s
 	FLDPQ.P 32(R7), (F2, F3)
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
-	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e36dc83 // fmul v3.4s, v4.4s, v22.4s
-	WORD $0x6e36dc45 // fmul v5.4s, v2.4s, v22.4s
-	WORD $0x4ebd8c66 // cmtst v6.4s, v3.4s, v29.4s
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4ebd8ca3 // cmtst v3.4s, v5.4s, v29.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
+	WORD $0x6e3adc83 // fmul v3.4s, v4.4s, v26.4s
+	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
+	WORD $0x4ebd8c64 // cmtst v4.4s, v3.4s, v29.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebd8c43 // cmtst v3.4s, v2.4s, v29.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e35dc82 // fmul v2.4s, v4.4s, v21.4s
+	WORD $0x6e35dc65 // fmul v5.4s, v3.4s, v21.4s
+	WORD $0x4ebc8c46 // cmtst v6.4s, v2.4s, v28.4s
+	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
+	WORD $0x4ebc8ca2 // cmtst v2.4s, v5.4s, v28.4s
+	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
 	WORD $0x6e26dcc5 // fmul v5.4s, v6.4s, v6.4s
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
+	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
 	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
 	FSTPQ (F0, F1), -32(R8)
-	FLDPQ.P 32(R9), (F3, F5)
-	WORD $0x4ea3d486 // fsub v6.4s, v4.4s, v3.4s
-	WORD $0x4ea5d447 // fsub v7.4s, v2.4s, v5.4s
-	WORD $0x6e35dcc6 // fmul v6.4s, v6.4s, v21.4s
-	WORD $0x6e35dce7 // fmul v7.4s, v7.4s, v21.4s
-	WORD $0x4e26d463 // fadd v3.4s, v3.4s, v6.4s
+	FLDPQ.P 32(R9), (F2, F5)
+	WORD $0x4ea2d486 // fsub v6.4s, v4.4s, v2.4s
+	WORD $0x4ea5d467 // fsub v7.4s, v3.4s, v5.4s
+	WORD $0x6e34dcc6 // fmul v6.4s, v6.4s, v20.4s
+	WORD $0x6e34dce7 // fmul v7.4s, v7.4s, v20.4s
+	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
 	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
-	FSTPQ (F3, F5), -32(R9)
+	FSTPQ (F2, F5), -32(R9)
 	FLDPQ.P 32(R6), (F6, F7)
-	WORD $0x6e32dc84 // fmul v4.4s, v4.4s, v18.4s
-	WORD $0x6e32dc42 // fmul v2.4s, v2.4s, v18.4s
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
+	WORD $0x6e31dc84 // fmul v4.4s, v4.4s, v17.4s
+	WORD $0x6e31dc63 // fmul v3.4s, v3.4s, v17.4s
+	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
 	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
 	WORD $0x4ea5d421 // fsub v1.4s, v1.4s, v5.4s
-	WORD $0x6ea0e703 // fcmgt v3.4s, v24.4s, v0.4s
-	WORD $0x6e601f03 // bsl v3.16b, v24.16b, v0.16b
-	WORD $0x6ea1e700 // fcmgt v0.4s, v24.4s, v1.4s
-	WORD $0x6e611f00 // bsl v0.16b, v24.16b, v1.16b
-	WORD $0x4e34d461 // fadd v1.4s, v3.4s, v20.4s
-	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
+	WORD $0x6ea0e6e2 // fcmgt v2.4s, v23.4s, v0.4s
+	WORD $0x6e601ee2 // bsl v2.16b, v23.16b, v0.16b
+	WORD $0x6ea1e6e0 // fcmgt v0.4s, v23.4s, v1.4s
+	WORD $0x6e611ee0 // bsl v0.16b, v23.16b, v1.16b
+	WORD $0x4e33d441 // fadd v1.4s, v2.4s, v19.4s
+	WORD $0x4e33d400 // fadd v0.4s, v0.4s, v19.4s
 	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
-	WORD $0x4e33d400 // fadd v0.4s, v0.4s, v19.4s
+	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
+	WORD $0x4e32d400 // fadd v0.4s, v0.4s, v18.4s
 	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x6e39dcc2 // fmul v2.4s, v6.4s, v25.4s
-	WORD $0x6e39dce3 // fmul v3.4s, v7.4s, v25.4s
+	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
+	WORD $0x6e38dcc2 // fmul v2.4s, v6.4s, v24.4s
+	WORD $0x6e38dce3 // fmul v3.4s, v7.4s, v24.4s
 	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
 	WORD $0x4ea1d4c1 // fsub v1.4s, v6.4s, v1.4s
@@ -411,38 +347,40 @@ scaledno:
 
 loop4:
 	FMOVQ.P 16(R8), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
 	FMOVQ.P 16(R7), F1
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
 	FMOVQ.P 16(R6), F2
-	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
+	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
 	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6eff1c61 // bif v1.16b, v3.16b, v31.16b
-	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
+	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
+	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
 	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e36dc61 // fmul v1.4s, v3.4s, v22.4s
-	WORD $0x4ebd8c24 // cmtst v4.4s, v1.4s, v29.4s
+	WORD $0x6e35dc61 // fmul v1.4s, v3.4s, v21.4s
+	WORD $0x4ebc8c24 // cmtst v4.4s, v1.4s, v28.4s
 	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
 	WORD $0x6e24dc81 // fmul v1.4s, v4.4s, v4.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R8)
 	FMOVQ.P 16(R9), F1
-	WORD $0x4ebc1f84 // mov v4.16b, v28.16b
+	WORD $0x4ebb1f64 // mov v4.16b, v27.16b
 	WORD $0x6e631c24 // bsl v4.16b, v1.16b, v3.16b
 	WORD $0x4ea1d461 // fsub v1.4s, v3.4s, v1.4s
-	WORD $0x6e35dc21 // fmul v1.4s, v1.4s, v21.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
 	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
 	FMOVQ F1, -16(R9)
-	WORD $0x6e32dc63 // fmul v3.4s, v3.4s, v18.4s
+	WORD $0x6e31dc63 // fmul v3.4s, v3.4s, v17.4s
 	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6ea0e701 // fcmgt v1.4s, v24.4s, v0.4s
-	WORD $0x6e601f01 // bsl v1.16b, v24.16b, v0.16b
-	WORD $0x4e34d420 // fadd v0.4s, v1.4s, v20.4s
+	WORD $0x6ea0e6e1 // fcmgt v1.4s, v23.4s, v0.4s
+	WORD $0x6e601ee1 // bsl v1.16b, v23.16b, v0.16b
+	WORD $0x4e33d420 // fadd v0.4s, v1.4s, v19.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e33d400 // fadd v0.4s, v0.4s, v19.4s
+	WORD $0x4e32d400 // fadd v0.4s, v0.4s, v18.4s
 	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
 	FMOVQ F0, -16(R6)
@@ -456,38 +394,40 @@ rest4:
 
 loop1:
 	FMOVS.P 4(R8), F0
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
 	FMOVS.P 4(R7), F1
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
 	FMOVS.P 4(R6), F2
-	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
+	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
 	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6eff1c61 // bif v1.16b, v3.16b, v31.16b
-	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
+	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
+	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
 	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e36dc61 // fmul v1.4s, v3.4s, v22.4s
-	WORD $0x4ebd8c24 // cmtst v4.4s, v1.4s, v29.4s
+	WORD $0x6e35dc61 // fmul v1.4s, v3.4s, v21.4s
+	WORD $0x4ebc8c24 // cmtst v4.4s, v1.4s, v28.4s
 	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
 	WORD $0x6e24dc81 // fmul v1.4s, v4.4s, v4.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R8)
 	FMOVS.P 4(R9), F1
-	WORD $0x4ebc1f84 // mov v4.16b, v28.16b
+	WORD $0x4ebb1f64 // mov v4.16b, v27.16b
 	WORD $0x6e631c24 // bsl v4.16b, v1.16b, v3.16b
 	WORD $0x4ea1d461 // fsub v1.4s, v3.4s, v1.4s
-	WORD $0x6e35dc21 // fmul v1.4s, v1.4s, v21.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
 	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
 	FMOVS F1, -4(R9)
-	WORD $0x6e32dc63 // fmul v3.4s, v3.4s, v18.4s
+	WORD $0x6e31dc63 // fmul v3.4s, v3.4s, v17.4s
 	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6ea0e701 // fcmgt v1.4s, v24.4s, v0.4s
-	WORD $0x6e601f01 // bsl v1.16b, v24.16b, v0.16b
-	WORD $0x4e34d420 // fadd v0.4s, v1.4s, v20.4s
+	WORD $0x6ea0e6e1 // fcmgt v1.4s, v23.4s, v0.4s
+	WORD $0x6e601ee1 // bsl v1.16b, v23.16b, v0.16b
+	WORD $0x4e33d420 // fadd v0.4s, v1.4s, v19.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e33d400 // fadd v0.4s, v0.4s, v19.4s
+	WORD $0x4e32d400 // fadd v0.4s, v0.4s, v18.4s
 	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
 	FMOVS F0, -4(R6)

@@ -4,19 +4,19 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0x3f8000003f800000
-DATA constants<>+8(SB)/8, $0x3f8000003f800000
-DATA constants<>+16(SB)/8, $0x0000000000000000
-DATA constants<>+24(SB)/8, $0x0000000000000000
-DATA constants<>+32(SB)/8, $0xffffffffffffffff
-DATA constants<>+40(SB)/8, $0xffffffffffffffff
-DATA constants<>+48(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+56(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+0(SB)/8, $0xffffffffffffffff
+DATA constants<>+8(SB)/8, $0xffffffffffffffff
+DATA constants<>+16(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+24(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+32(SB)/8, $0x3f8000003f800000
+DATA constants<>+40(SB)/8, $0x3f8000003f800000
+DATA constants<>+48(SB)/8, $0x0000000000000000
+DATA constants<>+56(SB)/8, $0x0000000000000000
 GLOBL constants<>(SB), RODATA|NOPTR, $64
 
 //	p ← p - (x·step + p·decay)
 //
-// func SGD(list [][]float32, c *[5]float32)
+// func SGD(list [][]float32, c *[6]float32)
 // Requires: ASIMD
 TEXT ·SGD(SB), NOSPLIT, $0-32
 	MOVD c+24(FP), R3
@@ -33,13 +33,13 @@ TEXT ·SGD(SB), NOSPLIT, $0-32
 	MOVWU 8(R3), R2
 	CMPW $0x0, R2
 	BNE general
-	FMOVS 16(R3), F30
+	FMOVS 20(R3), F30
 	VDUP V30.S[0], V30.S4
 	FMOVS 12(R3), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 32(R4), F2
+	FMOVQ 0(R4), F2
 	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 48(R4), F3
+	FMOVQ 16(R4), F3
 	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
 
 usualrow:
@@ -128,24 +128,33 @@ usualrest1:
 	JMP done
 
 general:
-	FMOVS 0(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 4(R3), F27
+	FMOVS 0(R3), F27
 	VDUP V27.S[0], V27.S4
-	FMOVS 8(R3), F26
+	FMOVS 4(R3), F26
 	VDUP V26.S[0], V26.S4
-	FMOVS 16(R3), F25
+	FMOVS 8(R3), F25
 	VDUP V25.S[0], V25.S4
-	FMOVQ 16(R4), F0
-	WORD $0x4e20e77f // fcmeq v31.4s, v27.4s, v0.4s
+	FMOVS 20(R3), F24
+	VDUP V24.S[0], V24.S4
+	FMOVS 16(R3), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 12(R3), F3
+	VDUP V3.S[0], V3.S4
+	WORD $0x4e231c41 // and v1.16b, v2.16b, v3.16b
+	FMOVQ 0(R4), F4
+	WORD $0x6e241c20 // eor v0.16b, v1.16b, v4.16b
+	FMOVQ 16(R4), F5
+	WORD $0x4e251c1f // and v31.16b, v0.16b, v5.16b
+	FMOVQ 48(R4), F0
+	WORD $0x4e20e75e // fcmeq v30.4s, v26.4s, v0.4s
 	FMOVS 12(R3), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 32(R4), F2
+	FMOVQ 0(R4), F2
 	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 48(R4), F3
-	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
-	FMOVQ 16(R4), F0
-	WORD $0x4e20e75d // fcmeq v29.4s, v26.4s, v0.4s
+	FMOVQ 16(R4), F3
+	WORD $0x4e231c1d // and v29.16b, v0.16b, v3.16b
+	FMOVQ 48(R4), F0
+	WORD $0x4e20e73c // fcmeq v28.4s, v25.4s, v0.4s
 	MOVD $0, R25
 	MOVWU 4(R3), R2
 	CMPW $0x0, R2
@@ -180,29 +189,37 @@ near:
 scaledloop16:
 	FLDPQ.P 64(R6), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e39dc83 // fmul v3.4s, v4.4s, v25.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e3bdc83 // fmul v3.4s, v4.4s, v27.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
+	WORD $0x4ebd8c64 // cmtst v4.4s, v3.4s, v29.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebd8c43 // cmtst v3.4s, v2.4s, v29.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e38dc82 // fmul v2.4s, v4.4s, v24.4s
+	WORD $0x6e38dc63 // fmul v3.4s, v3.4s, v24.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R6), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
+	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
 	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebe8c62 // cmtst v2.4s, v3.4s, v30.4s
+	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e39dc83 // fmul v3.4s, v4.4s, v25.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x6e3bdc83 // fmul v3.4s, v4.4s, v27.4s
+	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
+	WORD $0x4ebd8c64 // cmtst v4.4s, v3.4s, v29.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	WORD $0x4ebd8c43 // cmtst v3.4s, v2.4s, v29.4s
+	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
+	WORD $0x6e38dc82 // fmul v2.4s, v4.4s, v24.4s
+	WORD $0x6e38dc63 // fmul v3.4s, v3.4s, v24.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
 	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R0, R0
 	BGE scaledloop16
@@ -217,16 +234,18 @@ scaledno:
 loop4:
 	FMOVQ.P 16(R6), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc02 // fmul v2.4s, v0.4s, v27.4s
-	WORD $0x4e22d422 // fadd v2.4s, v1.4s, v2.4s
-	WORD $0x6eff1c41 // bif v1.16b, v2.16b, v31.16b
-	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x6e3bdc41 // fmul v1.4s, v2.4s, v27.4s
 	WORD $0x6e3adc02 // fmul v2.4s, v0.4s, v26.4s
 	WORD $0x4e22d422 // fadd v2.4s, v1.4s, v2.4s
-	WORD $0x6efd1c41 // bif v1.16b, v2.16b, v29.16b
+	WORD $0x6efe1c41 // bif v1.16b, v2.16b, v30.16b
+	WORD $0x4ebd8c22 // cmtst v2.4s, v1.4s, v29.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
+	WORD $0x6e39dc02 // fmul v2.4s, v0.4s, v25.4s
+	WORD $0x4e22d422 // fadd v2.4s, v1.4s, v2.4s
+	WORD $0x6efc1c41 // bif v1.16b, v2.16b, v28.16b
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVQ F0, -16(R6)
 	SUBS $4, R0, R0
@@ -240,16 +259,18 @@ rest4:
 loop1:
 	FMOVS.P 4(R6), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e3bdc02 // fmul v2.4s, v0.4s, v27.4s
-	WORD $0x4e22d422 // fadd v2.4s, v1.4s, v2.4s
-	WORD $0x6eff1c41 // bif v1.16b, v2.16b, v31.16b
-	WORD $0x4ebe8c22 // cmtst v2.4s, v1.4s, v30.4s
+	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
 	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
+	WORD $0x6e3bdc41 // fmul v1.4s, v2.4s, v27.4s
 	WORD $0x6e3adc02 // fmul v2.4s, v0.4s, v26.4s
 	WORD $0x4e22d422 // fadd v2.4s, v1.4s, v2.4s
-	WORD $0x6efd1c41 // bif v1.16b, v2.16b, v29.16b
+	WORD $0x6efe1c41 // bif v1.16b, v2.16b, v30.16b
+	WORD $0x4ebd8c22 // cmtst v2.4s, v1.4s, v29.4s
+	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
+	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
+	WORD $0x6e39dc02 // fmul v2.4s, v0.4s, v25.4s
+	WORD $0x4e22d422 // fadd v2.4s, v1.4s, v2.4s
+	WORD $0x6efc1c41 // bif v1.16b, v2.16b, v28.16b
 	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
 	FMOVS F0, -4(R6)
 	SUBS $1, R0, R0

@@ -1,0 +1,56 @@
+package amd64
+
+import (
+	"slices"
+
+	"github.com/lockstep-go/lockstep/gen/loop"
+	"github.com/lockstep-go/lockstep/gen/rule"
+)
+
+// onlyReader is the instruction behind the k-th that alone reads its result, however
+// often, if nothing between them stores or jumps; -1 if there is none.
+func (e *emitter) onlyReader(k int) int {
+	in := e.p.Insts[k]
+	if in.Op != loop.Load && in.Op != loop.Compute {
+		return -1
+	}
+	for j, next := range e.p.Insts[k+1:] {
+		reads := 0
+		for _, r := range next.Reads() {
+			if r == in.Dst {
+				reads++
+			}
+		}
+		switch {
+		case reads > 0 && reads == e.uses[in.Dst]:
+			return k + 1 + j
+		case reads > 0 || next.Op <= loop.Return || next.Op == loop.Store:
+			return -1
+		}
+	}
+	return -1
+}
+
+// isFlush reports whether an instruction flushes.
+func isFlush(in loop.Inst) bool { return in.Op == loop.Compute && in.Node.Op == rule.Flush }
+
+// isFlushed reports whether the k-th instruction is the load of a whole vector that is
+// for a flush alone.
+func (e *emitter) isFlushed(k int) bool {
+	in, reader := e.p.Insts[k], e.onlyReader(k)
+	if in.Op != loop.Load || in.Type != rule.F32 || in.X.Kind != loop.None || reader < 0 || e.isSquared(reader) {
+		return false
+	}
+	flush := e.p.Insts[reader]
+	return isFlush(flush) && flush.X == in.Dst && flush.Y != in.Dst
+}
+
+// isSquared reports whether the k-th instruction is a flush that is for a square alone.
+func (e *emitter) isSquared(k int) bool {
+	in, reader := e.p.Insts[k], e.onlyReader(k)
+	if !isFlush(in) || reader < 0 {
+		return false
+	}
+	square := e.p.Insts[reader]
+	return square.Op == loop.Compute && square.Node.Op == rule.Mul && slices.Equal(square.Reads(), []loop.Reg{in.Dst, in.Dst})
+}

@@ -1,0 +1,206 @@
+package loop
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/lockstep-go/lockstep/gen/rule"
+)
+
+// A Machine is what lowering must know of an instruction set.
+type Machine struct {
+	Lanes  int  // float32 in a vector
+	Wide   int  // vectors in an iteration of the main loop
+	Rows   int  // of a matrix that are walked side by side
+	Phases bool // there are registers enough to begin the roots of all vectors first
+	Masks  bool // masks have registers of their own
+
+	// Signs says that Abs and Neg are And and Xor with a constant.
+	Signs bool
+
+	// Helpers are the constants that the target's form of an operation has in registers.
+	Helpers map[rule.Op][]uint32
+}
+
+// Best is the program with the most in registers that fits: the sums of reductions, and
+// of the invariants as many as there is room for, the most used first.
+func Best(r *rule.Rule, m Machine, fits func(*Program) bool) *Program {
+	for _, inSums := range []bool{true, false} {
+		reduces := slices.ContainsFunc(r.Effects, func(f rule.Effect) bool { return f.Reduce })
+		if inSums && (!reduces || r.Long()) {
+			continue
+		}
+		c := choice{inSums: inSums, usual: absent, general: absent}
+		if len(r.Usual) > 0 && most(r, m, &c, &c.usual, r.Specialize(r.Usual), fits) == nil {
+			continue
+		}
+		if p := most(r, m, &c, &c.general, r, fits); p != nil {
+			return p
+		}
+	}
+	panic(fmt.Errorf("loop: %s does not fit the registers", r.Name))
+}
+
+// A choice is what is kept in registers: the sums of reductions, and so many of the
+// invariants in the usual loop and in the general one.
+type choice struct {
+	inSums         bool
+	usual, general int
+}
+
+// absent says that a loop is left out.
+const absent = -1
+
+// most keeps as many invariants of a loop as fit, and returns the program, or nil if
+// the loop does not fit at all.
+func most(r *rule.Rule, m Machine, c *choice, kept *int, loop *rule.Rule, fits func(*Program) bool) *Program {
+	for *kept = len(m.expand(loop).Invariants()); *kept >= 0; *kept-- {
+		if p := lower(r, m, *c); fits(p) {
+			return p
+		}
+	}
+	return nil
+}
+
+// expand replaces the operations that the machine does with a constant, and adds the
+// constants that it needs.
+func (m Machine) expand(r *rule.Rule) *rule.Rule {
+	c := *r
+	c.Nodes = slices.Clone(r.Nodes)
+	for id, n := range r.Nodes {
+		switch {
+		case n.Op == rule.Abs && m.Signs:
+			c.Nodes[id] = rule.Node{Op: rule.And, X: n.X, Y: constant(&c, magnitude)}
+		case n.Op == rule.Neg && m.Signs:
+			c.Nodes[id] = rule.Node{Op: rule.Xor, X: n.X, Y: constant(&c, sign)}
+		}
+	}
+	return &c
+}
+
+const (
+	magnitude = 1<<31 - 1
+	sign      = 1 << 31
+)
+
+// constant is the node of a constant, a new one if need be.
+func constant(r *rule.Rule, bits uint32) int {
+	n := rule.Node{Op: rule.Const, Imm: bits}
+	id := slices.Index(r.Nodes, n)
+	if id < 0 {
+		id = len(r.Nodes)
+		r.Nodes = append(r.Nodes, n)
+	}
+	return id
+}
+
+// helpers are the constants that the target needs for a rule.
+func (m Machine) helpers(r *rule.Rule) []uint32 {
+	var list []uint32
+	for _, op := range slices.Sorted(maps.Keys(m.Helpers)) {
+		if r.Has(op) {
+			list = append(list, m.Helpers[op]...)
+		}
+	}
+	return list
+}
+
+// A lowering writes one program.
+type lowering struct {
+	*Program
+	m      Machine
+	choice choice
+	last   [Frame]int // registers of each kind so far
+
+	// What is lowered at present: the whole rule or what it comes to, and its tasks.
+	r     *rule.Rule
+	tasks []rule.Task
+
+	scalars    Mem
+	index      Reg     // of the column
+	row        Reg     // of a matrix
+	buffers    []Mem   // of the first row
+	further    [][]Mem // of the rows side by side
+	reductions []Mem
+	folds      []Mem // the lanes of each row
+
+	resident map[int]Reg   // invariants in registers
+	spilled  map[int]Mem   // invariants that were computed and are in memory
+	perRow   []map[int]Reg // the rows' own elements
+	sums     map[sumOf][]Reg
+
+	// The general loop's main part is for scaled gradients alone, if there is one: runs
+	// has all bits but those of an iteration's index, or none where it may not run.
+	scaled *rule.Rule
+	runs   Reg
+}
+
+// A sumOf is an effect of a row.
+type sumOf struct{ effect, row int }
+
+// lower writes the program of a choice.
+func lower(r *rule.Rule, m Machine, c choice) *Program {
+	l := &lowering{Program: &Program{Rule: r}, m: m, choice: c, sums: map[sumOf][]Reg{}}
+	l.index = l.new(Address)
+	if len(r.Scalars) > 0 {
+		l.scalars.Base = l.set(Address, Inst{Op: Param, Label: "c"})
+	}
+	for _, d := range r.Reductions {
+		base := l.new(Address)
+		l.do(Inst{Op: Param, Dst: base, Label: d.Name})
+		l.reductions = append(l.reductions, Mem{Base: base})
+	}
+	if r.IsMatrix() {
+		l.matrix()
+	} else {
+		l.list()
+	}
+	l.do(Inst{Op: Return})
+	return l.Program
+}
+
+func (l *lowering) do(in Inst) { l.Insts = append(l.Insts, in) }
+
+func (l *lowering) label(name string) { l.do(Inst{Op: Label, Label: name}) }
+
+// new is a new register.
+func (l *lowering) new(k Kind) Reg {
+	l.last[k]++
+	return Reg{k, l.last[k]}
+}
+
+// set writes an instruction whose result is a new register.
+func (l *lowering) set(k Kind, in Inst) Reg {
+	in.Dst = l.new(k)
+	l.do(in)
+	return in.Dst
+}
+
+// local is new memory of the kernel's own.
+func (l *lowering) local(size, align int) Mem {
+	l.Locals = append(l.Locals, Local{size, align})
+	return Mem{Base: Reg{Frame, len(l.Locals) - 1}}
+}
+
+// use goes on with what the rule comes to.
+func (l *lowering) use(r *rule.Rule) {
+	l.r = l.m.expand(r)
+	l.tasks = l.r.Schedule()
+}
+
+// vector is the size of a vector in bytes.
+func (l *lowering) vector() int { return 4 * l.m.Lanes }
+
+// bytes is the size of an element.
+func bytes(t rule.Type) int {
+	if t == rule.BF16 {
+		return 2
+	}
+	return 4
+}
+
+// buffer is a buffer at an address, to be walked by an index.
+func (l *lowering) buffer(k int, base, index Reg) Mem {
+	return Mem{Base: base, Index: index, Scale: bytes(l.Rule.Buffers[k].Type)}
+}

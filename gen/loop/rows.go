@@ -1,0 +1,127 @@
+package loop
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/lockstep-go/lockstep/gen/rule"
+)
+
+// matrix lowers the kernel of a matrix.
+func (l *lowering) matrix() {
+	l.use(l.Rule)
+	columns := l.set(Address, Inst{Op: Param, Label: l.r.Buffers[l.r.First(rule.Stream)].Name, Piece: Len})
+	for k, b := range l.r.Buffers {
+		base := l.set(Address, Inst{Op: Param, Label: b.Name, Piece: Base})
+		l.buffers = append(l.buffers, l.buffer(k, base, l.index))
+	}
+	l.invariants(l.choice.general)
+	l.rows(columns)
+}
+
+// rows walks a matrix some rows side by side, then row by row.
+func (l *lowering) rows(columns Reg) {
+	count := l.set(Address, Inst{Op: Param, Label: l.r.Buffers[l.r.First(rule.PerRow)].Name, Piece: Len})
+	l.row = l.new(Address)
+	l.sides()
+	if slices.ContainsFunc(l.r.Effects, func(f rule.Effect) bool { return f.Kind == rule.Fold }) {
+		l.foldLanes()
+	}
+	l.do(Inst{Op: Number, Dst: l.row})
+	for _, side := range []int{l.m.Rows, 1} {
+		prefix := fmt.Sprintf("rows%d", side)
+		last := l.set(Address, Inst{Op: Copy, X: count})
+		l.do(Inst{Op: Sub, Dst: last, Imm: int64(side)})
+		l.do(Inst{Op: JumpIf, X: l.row, Cond: Greater, Y: last, Label: prefix + "end"})
+		l.label(prefix)
+		l.sideBySide(prefix, columns, side)
+		l.do(Inst{Op: Add, Dst: l.row, Imm: int64(side)})
+		l.do(Inst{Op: JumpIf, X: l.row, Cond: LessEqual, Y: last, Label: prefix})
+		l.label(prefix + "end")
+	}
+}
+
+// sides sets where the buffers are of the rows side by side.
+func (l *lowering) sides() {
+	for k, b := range l.r.Buffers {
+		if b.Shape == rule.PerRow {
+			l.buffers[k].Index = l.row
+		}
+	}
+	l.further = [][]Mem{l.buffers}
+	for row := 1; row < l.m.Rows; row++ {
+		next := slices.Clone(l.buffers)
+		for k, b := range l.r.Buffers {
+			switch b.Shape {
+			case rule.PerRow:
+				next[k] = next[k].plus(bytes(b.Type) * row)
+			case rule.Matrix:
+				next[k].Base = l.new(Address)
+			}
+		}
+		l.further = append(l.further, next)
+	}
+}
+
+// foldLanes makes room for the lanes of each row. A vector that straddles lines of the
+// cache is slow to come back.
+func (l *lowering) foldLanes() {
+	lanes := l.set(Address, Inst{Op: Locate, Mem: l.local(4*rule.Lanes*l.m.Rows, 64)})
+	for row := range l.m.Rows {
+		l.folds = append(l.folds, Mem{Base: lanes, Disp: 4 * rule.Lanes * row})
+	}
+}
+
+// sideBySide walks so many rows of a matrix in one pass over the columns.
+func (l *lowering) sideBySide(prefix string, columns Reg, side int) {
+	l.perRow = nil
+	for row := range side {
+		l.perRow = append(l.perRow, l.own(row))
+	}
+	for row := 1; row < side; row++ {
+		l.nextRow(columns, l.further[row-1], l.further[row])
+	}
+	l.clearFolds(side)
+	l.columns(prefix, columns, side)
+	for row := range side {
+		for _, f := range l.r.Effects {
+			if f.Reduce && f.Kind == rule.Fold {
+				l.do(Inst{Op: Fold, Lanes: l.folds[row], Mem: l.further[row][f.To]})
+			}
+		}
+	}
+	l.nextRow(columns, l.further[side-1], l.buffers)
+}
+
+// own loads the elements of a row's own.
+func (l *lowering) own(row int) map[int]Reg {
+	own := map[int]Reg{}
+	for id, n := range l.r.Nodes {
+		if n.Op == rule.Load && l.r.Buffers[n.X].Shape == rule.PerRow && l.r.Loads(n.X) {
+			own[id] = l.set(Vector, Inst{Op: Spread, Mem: l.further[row][n.X]})
+		}
+	}
+	return own
+}
+
+// nextRow sets the addresses of a row behind those of another.
+func (l *lowering) nextRow(columns Reg, row, next []Mem) {
+	for k, b := range l.r.Buffers {
+		if b.Shape == rule.Matrix {
+			l.do(Inst{Op: Locate, Dst: next[k].Base, Mem: Mem{Base: row[k].Base, Index: columns, Scale: bytes(b.Type)}})
+		}
+	}
+}
+
+// clearFolds makes zeros of the lanes of rows.
+func (l *lowering) clearFolds(side int) {
+	if len(l.folds) == 0 {
+		return
+	}
+	zero := l.set(Vector, Inst{Op: Zero})
+	for row := range side {
+		for k := 0; k < 4*rule.Lanes; k += l.vector() {
+			l.do(Inst{Op: Store, Y: zero, Mem: l.folds[row].plus(k)})
+		}
+	}
+}
