@@ -39,6 +39,19 @@ func TestFresh(t *testing.T) {
 	}
 }
 
+// TestSize keeps the assembly from growing by what no rule needs.
+func TestSize(t *testing.T) {
+	size, kernels := 0, 0
+	for name, b := range files() {
+		if strings.HasPrefix(name, "kernels/asm/") && strings.HasSuffix(name, ".s") {
+			size, kernels = size+len(b), kernels+1
+		}
+	}
+	if most := 1_000_000; size > most {
+		t.Errorf("%d kernels of all tables are %d bytes of assembly, want at most %d", kernels, size, most)
+	}
+}
+
 // TestWords disassembles every word of every NEON kernel on disk.
 func TestWords(t *testing.T) {
 	names, err := filepath.Glob("../kernels/asm/neon/*.s")

@@ -3,15 +3,13 @@ module github.com/lockstep-go/lockstep/gen
 go 1.26.0
 
 require (
+	github.com/klauspost/cpuid/v2 v2.4.2
 	github.com/lockstep-go/lockstep v0.0.0
 	github.com/mmcloughlin/avo v0.6.0
 	golang.org/x/arch v0.32.0
 )
 
-require (
-	github.com/klauspost/cpuid/v2 v2.4.2 // indirect
-	golang.org/x/sys v0.49.0 // indirect
-)
+require golang.org/x/sys v0.49.0 // indirect
 
 replace github.com/lockstep-go/lockstep => ../
 

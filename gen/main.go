@@ -15,6 +15,7 @@ import (
 	"github.com/lockstep-go/lockstep/gen/arm64"
 	"github.com/lockstep-go/lockstep/gen/rule"
 	"github.com/lockstep-go/lockstep/gen/rules"
+	"github.com/lockstep-go/lockstep/gen/typetest"
 	"github.com/lockstep-go/lockstep/gen/yardsticks"
 )
 
@@ -105,6 +106,7 @@ func files() map[string][]byte {
 		assembly(fs, "kernels/asm/"+t.isa+"/", t, t.own(all))
 		if t.base == "" {
 			assembly(fs, "bench/yardstick/"+t.isa+"/", t, yardsticks.All.Rules())
+			assembly(fs, "gen/typetest/"+t.isa+"/", t, typetest.All.Rules())
 		}
 	}
 	return fs
@@ -122,7 +124,7 @@ func assembly(fs map[string][]byte, dir string, t target, all []*rule.Rule) {
 // what is written by hand beside them is nobody's to delete.
 func generated(root string) []string {
 	var names []string
-	for _, pattern := range []string{"kernels/asm/*/*", "kernels/z*", "bench/yardstick/*/*"} {
+	for _, pattern := range []string{"kernels/asm/*/*", "kernels/z*", "bench/yardstick/*/*", "gen/typetest/*/*"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			log.Fatal(err)

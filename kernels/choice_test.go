@@ -57,6 +57,10 @@ func TestInfo(t *testing.T) {
 	}
 }
 
+// everywhere are features of every CPU of an architecture: MMX+ is what prefetching is
+// listed under, which all of amd64 has.
+var everywhere = []string{"MMX+", "SSE", "SSE2"}
+
 // TestGuarded holds every table to its CPU check: no kernel may use an
 // instruction beyond the features that its table asks for.
 func TestGuarded(t *testing.T) {
@@ -75,14 +79,15 @@ func TestGuarded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m := requires.FindSubmatch(text)
-			if m == nil {
+			lines := requires.FindAllSubmatch(text, -1)
+			if len(lines) == 0 {
 				t.Errorf("%s does not say what it requires", name)
-				continue
 			}
-			for _, f := range strings.Split(string(m[1]), ", ") {
-				if !slices.Contains(asked, f) {
-					t.Errorf("%s requires %s, which the table %s does not ask for", name, f, c.table.ISA())
+			for _, m := range lines {
+				for _, f := range strings.Split(string(m[1]), ", ") {
+					if !slices.Contains(asked, f) && !slices.Contains(everywhere, f) {
+						t.Errorf("%s requires %s, which the table %v does not ask for", name, f, c.table)
+					}
 				}
 			}
 		}

@@ -152,7 +152,7 @@ type adam struct {
 
 func newAdam(r Adam) *adam {
 	small, _ := r.masks()
-	return &adam{r, newBias(r.Beta1, r.Beta2, r.NoBiasCorrection), fallback.Weight(r.Beta1), root2(r.Beta2), small}
+	return &adam{r, newBias(r.Beta1, r.Beta2, r.NoBiasCorrection), fallback.Weight(r.Beta1), r.root2(), small}
 }
 
 // folded are eps and the step size for a root whose bias is not corrected: both
@@ -165,8 +165,14 @@ func (s *adam) folded(h *stepInput, c2 float64) (eps, step float64) {
 	return eps, h.lr * root
 }
 
-// root2 is √(1-β₂).
-func root2(b2 float64) float32 { return float32(math.Sqrt(1 - beta2(b2))) }
+// root2 is √(1-β₂): of the float32 that β₂ is where the bias is corrected, which makes
+// up for the difference.
+func (r Adam) root2() float32 {
+	if r.NoBiasCorrection {
+		return float32(math.Sqrt(1 - r.Beta2))
+	}
+	return float32(math.Sqrt(1 - beta2(r.Beta2)))
+}
 
 func (s *adam) scalars(h *stepInput) fallback.AdamScalars {
 	c1, c2 := s.corrections(h.t)

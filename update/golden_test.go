@@ -171,11 +171,9 @@ func rounded(r Rule, state string) float64 {
 	b, squares := 0., false
 	switch r := r.(type) {
 	case Adam:
-		b, squares = r.Beta2, state != "m"
+		b, squares = r.Beta2, state != "m" && !r.NoBiasCorrection
 	case LAMB:
-		b, squares = r.Beta2, state != "m"
-	case RMSprop:
-		b, squares = r.Rho, state == "v"
+		b, squares = r.Beta2, state != "m" && !r.NoBiasCorrection
 	}
 	if !squares {
 		return 0

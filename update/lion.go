@@ -25,7 +25,8 @@ func (r Lion) check() error {
 
 func (r Lion) plan() plan {
 	return plan{
-		state: []slot{{name: "m", fades: r.Beta2}},
+		// The smallest m has a sign, and so none is flushed.
+		state: []slot{{name: "m", fades: 1}},
 		passes: one(kernels.Lion, func(h *stepInput) fallback.LionScalars {
 			return fallback.LionScalars{Common: h.Common, Weight1: fallback.Weight(r.Beta1), Weight2: fallback.Weight(r.Beta2), Step: float32(h.lr)}
 		}),

@@ -107,7 +107,7 @@ func (r RMSprop) rates(h *stepInput) (inside, outside float32) {
 func (r RMSprop) scalars(h *stepInput) fallback.RMSpropScalars {
 	small, _ := r.masks()
 	epsIn, eps := placeEps(r.Eps, r.EpsInside)
-	return fallback.RMSpropScalars{Common: h.Common, Beta2: float32(r.Rho), Root2: root2(r.Rho), Small: small, EpsIn: epsIn, Eps: eps, Step: float32(h.lr)}
+	return fallback.RMSpropScalars{Common: h.Common, Beta2: float32(r.Rho), Root2: float32(math.Sqrt(1 - r.Rho)), Small: small, EpsIn: epsIn, Eps: eps, Step: float32(h.lr)}
 }
 
 func (r RMSprop) centered(h *stepInput) fallback.RMSpropCenteredScalars {

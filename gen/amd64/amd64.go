@@ -15,7 +15,7 @@ type ISA struct {
 	registers int
 	vector    func(*emitter) reg.VecVirtual
 	mask      func(*emitter) reg.Register // of a comparison, or of the first lanes
-	lower     func(e *emitter, n rule.Node, x, y, z, dst reg.Register)
+	lower     func(e *emitter, n rule.Node, x reg.Register, y operand.Op, z, dst reg.Register)
 
 	// first masks so many lanes, and only zeroes those that the mask is not for.
 	first func(e *emitter, left reg.GPVirtual, part reg.Register)
@@ -48,7 +48,7 @@ const types = rule.BF16 + 1
 type rootFunc func(e *emitter, x, dst reg.VecVirtual)
 
 // lower emits the operations that both widths spell alike.
-func lower(e *emitter, n rule.Node, x, y, dst reg.Register) {
+func lower(e *emitter, n rule.Node, x reg.Register, y operand.Op, dst reg.Register) {
 	switch n.Op {
 	case rule.Add:
 		e.VADDPS(y, x, dst)

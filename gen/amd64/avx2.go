@@ -57,7 +57,7 @@ var AVX2 = ISA{
 			}
 		},
 	},
-	lower: func(e *emitter, n rule.Node, x, y, z, dst reg.Register) {
+	lower: func(e *emitter, n rule.Node, x reg.Register, y operand.Op, z, dst reg.Register) {
 		switch n.Op {
 		case rule.Less, rule.LessEqual, rule.Equal:
 			e.VCMPPS(predicate(n.Op), y, x, dst)

@@ -59,7 +59,7 @@ var AVX512 = ISA{
 			}
 		},
 	},
-	lower: func(e *emitter, n rule.Node, x, y, z, dst reg.Register) {
+	lower: func(e *emitter, n rule.Node, x reg.Register, y operand.Op, z, dst reg.Register) {
 		switch n.Op {
 		case rule.Less, rule.LessEqual, rule.Equal:
 			e.VCMPPS(predicate(n.Op), y, x, dst)
@@ -98,7 +98,7 @@ func fuse512(e *emitter, k int, in loop.Inst) bool {
 		e.late[k] = true
 		return true
 	}
-	if in.Op != loop.Compute || in.X.Kind == loop.None || !e.late[e.set[in.X]] {
+	if in.Op != loop.Compute || !e.late[e.set[in.X]] || !isFlush(in) && !isFlush(insts[e.set[in.X]]) {
 		return false
 	}
 	keep, dst := e.K(), e.vector(in.Dst)
@@ -108,7 +108,7 @@ func fuse512(e *emitter, k int, in loop.Inst) bool {
 		e.VMOVUPS_Z(e.memory(from.Mem), keep, dst)
 	default:
 		y := e.register(from.X)
-		e.VPTESTMD(e.register(from.Y), y, keep)
+		e.VPTESTMD(e.operand(from.Y), y, keep)
 		e.VMULPS_Z(y, y, keep, dst)
 	}
 	return true

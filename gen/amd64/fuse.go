@@ -31,6 +31,38 @@ func (e *emitter) onlyReader(k int) int {
 	return -1
 }
 
+// isOperand reports whether the k-th instruction is the load of a whole vector that its
+// reader can do for itself, for an operand may be in memory.
+func (e *emitter) isOperand(k int) bool {
+	in, reader := e.p.Insts[k], e.onlyReader(k)
+	if in.Op != loop.Load || in.Type != rule.F32 || in.X.Kind != loop.None || reader < 0 || e.uses[in.Dst] > 1 {
+		return false
+	}
+	next := e.p.Insts[reader]
+	if next.Op != loop.Compute || e.late[e.set[next.X]] || e.late[e.set[next.Y]] {
+		return false
+	}
+	return next.Y == in.Dst && inMemory(next.Node.Op) || next.X == in.Dst && commutes(next.Node.Op)
+}
+
+// inMemory reports whether Y of an operation may be in memory.
+func inMemory(op rule.Op) bool {
+	switch op {
+	case rule.Sub, rule.Div, rule.Max, rule.Min, rule.SubInt, rule.Flush:
+		return true
+	}
+	return op.IsMask() || commutes(op)
+}
+
+// commutes reports whether the operands of an operation may change places.
+func commutes(op rule.Op) bool {
+	switch op {
+	case rule.Add, rule.Mul, rule.And, rule.Or, rule.Xor, rule.AddInt:
+		return true
+	}
+	return false
+}
+
 // isFlush reports whether an instruction flushes.
 func isFlush(in loop.Inst) bool { return in.Op == loop.Compute && in.Node.Op == rule.Flush }
 

@@ -102,6 +102,14 @@ func (e *emitter) register(r loop.Reg) reg.Register {
 
 func (e *emitter) vector(r loop.Reg) reg.VecVirtual { return e.register(r).(reg.VecVirtual) }
 
+// operand is the register, or the memory that it would have been loaded from.
+func (e *emitter) operand(r loop.Reg) operand.Op {
+	if k, ok := e.set[r]; ok && e.late[k] {
+		return e.memory(e.p.Insts[k].Mem)
+	}
+	return e.register(r)
+}
+
 // memory is a place of the program.
 func (e *emitter) memory(m loop.Mem) operand.Mem {
 	if m.Base.Kind == loop.Frame {
@@ -253,6 +261,10 @@ func (e *emitter) lanes(k int, in loop.Inst) {
 	if e.t.fuse != nil && e.t.fuse(e, k, in) {
 		return
 	}
+	if e.isOperand(k) {
+		e.late[k] = true
+		return
+	}
 	switch in.Op {
 	case loop.Constant:
 		e.VBROADCASTSS(e.word(uint32(in.Imm)), e.register(in.Dst))
@@ -283,7 +295,10 @@ func (e *emitter) lanes(k int, in loop.Inst) {
 
 // compute emits an operation on float32, or on their bits.
 func (e *emitter) compute(in loop.Inst) {
-	x, y, z, to := e.register(in.X), e.register(in.Y), e.register(in.Z), e.register(in.Dst)
+	if e.late[e.set[in.X]] {
+		in.X, in.Y = in.Y, in.X
+	}
+	x, y, z, to := e.register(in.X), e.operand(in.Y), e.register(in.Z), e.register(in.Dst)
 	if in.Node.Op == rule.Sqrt && in.Turn >= 0 && e.t.root != nil {
 		if root := e.t.root(in.Turn); root != nil {
 			root(e, x.(reg.VecVirtual), to.(reg.VecVirtual))

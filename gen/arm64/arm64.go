@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lockstep-go/lockstep/gen/loop"
 	"github.com/lockstep-go/lockstep/gen/rule"
 	"github.com/lockstep-go/lockstep/internal/tune"
 )
@@ -114,6 +115,7 @@ type sumOf struct{ effect, row int }
 // registers as there is room for, that one is taken which has the fewest instructions
 // in the main loop.
 func Emit(r *rule.Rule) []byte {
+	r = loop.Rounded(r)
 	if r.IsMatrix() {
 		return []byte(best(plans(r), r, func(p plan) *kernel { return lowerMatrix(r, p) }).String())
 	}

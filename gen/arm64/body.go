@@ -43,12 +43,12 @@ func (k *kernel) body(s stage, first int) {
 // element is the operand of a move of the elements from first on. The first move
 // of an iteration steps the pointer on by all of it, so that the others need not:
 // each step is one more operation in the core.
-func (k *kernel) element(pointer int, s stage, first int) (suffix, operand string) {
+func (k *kernel) element(pointer, size int, s stage, first int) (suffix, operand string) {
 	if !k.stepped[pointer] {
 		k.stepped[pointer] = true
-		return ".P", fmt.Sprintf("%d(R%d)", s.elements*4, pointer)
+		return ".P", fmt.Sprintf("%d(R%d)", s.elements*size, pointer)
 	}
-	return "", fmt.Sprintf("%d(R%d)", 4*(first-s.elements), pointer)
+	return "", fmt.Sprintf("%d(R%d)", size*(first-s.elements), pointer)
 }
 
 // load prints the load of a node, unless an earlier row has left it in registers.
@@ -63,7 +63,12 @@ func (k *kernel) load(id, row int, s stage, first int) {
 		vs = append(vs, v)
 	}
 	buffer := k.Nodes[id].X
-	suffix, element := k.element(k.pointerTo(buffer, row), s, first)
+	t := k.Buffers[buffer].Type
+	suffix, element := k.element(k.pointerTo(buffer, row), size[t], s, first)
+	if t == rule.BF16 {
+		k.loadHalves(vs, s, suffix, element)
+		return
+	}
 	if len(vs) == 2 {
 		k.op("FLDPQ%s %s, (F%d, F%d)", suffix, element, vs[0], vs[1])
 	} else {
@@ -82,8 +87,11 @@ func (k *kernel) store(m moment, s stage, first int) {
 	for vector := range k.vectors {
 		vs = append(vs, k.get(e.X, m.row, vector))
 	}
-	suffix, element := k.element(k.pointerTo(e.To, m.row), s, first)
-	if len(vs) == 2 {
+	t := k.Buffers[e.To].Type
+	suffix, element := k.element(k.pointerTo(e.To, m.row), size[t], s, first)
+	if t == rule.BF16 {
+		k.storeHalves(vs, s, suffix, element)
+	} else if len(vs) == 2 {
 		k.op("FSTPQ%s (F%d, F%d), %s", suffix, vs[0], vs[1], element)
 	} else {
 		k.op("%s F%d, %s", s.move+suffix, vs[0], element)
@@ -91,6 +99,43 @@ func (k *kernel) store(m moment, s stage, first int) {
 	for m.vector = range k.vectors {
 		k.release(m)
 	}
+}
+
+// size is an element's in memory.
+var size = map[rule.Type]int{rule.F32: 4, rule.BF16: 2}
+
+// loadHalves prints the load of a move of elements of 16 bits.
+func (k *kernel) loadHalves(vs []int, s stage, suffix, element string) {
+	switch {
+	case s.bytes == 4: // one element
+		k.op("MOVHU%s %s, R%d", suffix, element, address)
+		k.op("LSL $16, R%d, R%d", address, address)
+		k.op("FMOVS R%d, F%d", address, vs[0])
+	case len(vs) == 2:
+		k.op("FMOVQ%s %s, F%d", suffix, element, vs[0])
+		k.word(shll2, vs[1], vs[0])
+		k.word(shll, vs[0], vs[0])
+	default:
+		k.op("FMOVD%s %s, F%d", suffix, element, vs[0])
+		k.word(shll, vs[0], vs[0])
+	}
+}
+
+// storeHalves prints the store of one.
+func (k *kernel) storeHalves(vs []int, s stage, suffix, element string) {
+	if s.bytes == 4 {
+		k.op("FMOVS F%d, R%d", vs[0], address)
+		k.op("LSR $16, R%d, R%d", address, address)
+		k.op("MOVH%s R%d, %s", suffix, address, element)
+		return
+	}
+	v, move := k.take(), "FMOVD"
+	k.word(uzp2, v, vs[0], vs[len(vs)-1])
+	if len(vs) == 2 {
+		move = "FMOVQ"
+	}
+	k.op("%s%s F%d, %s", move, suffix, v, element)
+	k.give(v)
 }
 
 // hand hands what a row stores to the next one, which would load it.

@@ -151,8 +151,8 @@ func loopsOf(r *rule.Rule) []labelled {
 	return []labelled{{r.Name, "usual", r.Specialize(r.Usual)}, {r.Name + ", scaled", "scaled", r.Specialize(r.Scaled())}}
 }
 
-// A loop is a line of the tables: a kernel's main loop.
-type loop struct {
+// A mainLoop is a line of the tables: a kernel's main loop.
+type mainLoop struct {
 	title string
 	*rule.Rule
 	Count
@@ -166,12 +166,12 @@ var prose string
 func Counts(all []*rule.Rule) []byte {
 	counts := map[string]Count{}
 	byName := map[string]*rule.Rule{}
-	var loops []loop
+	var loops []mainLoop
 	for _, r := range all {
 		text := string(Emit(r))
 		for _, l := range loopsOf(r) {
 			c := count(text, l.label)
-			loops = append(loops, loop{l.title, l.Rule, c})
+			loops = append(loops, mainLoop{l.title, l.Rule, c})
 			counts[l.title], byName[l.title] = c, l.Rule
 		}
 	}
@@ -185,7 +185,7 @@ func Counts(all []*rule.Rule) []byte {
 			return names
 		},
 		"counts": func() string {
-			return grid(loops, func(l loop) []string {
+			return grid(loops, func(l mainLoop) []string {
 				c, least := l.Count, bound(l.Rule)
 				elements := strconv.Itoa(c.Elements)
 				if c.Side > 1 {
@@ -210,7 +210,7 @@ func Counts(all []*rule.Rule) []byte {
 			})
 		},
 		"cycles": func() string {
-			return grid(loops, func(l loop) []string {
+			return grid(loops, func(l mainLoop) []string {
 				row := []string{l.title}
 				for _, k := range cores {
 					row = append(row, busy(k.slowest(l.Count, 0)))

@@ -145,8 +145,8 @@ func TestCores(t *testing.T) {
 func TestCounts(t *testing.T) {
 	text := string(Counts(rules.All.Rules()))
 	for _, want := range []string{
-		"\n| SGD | 16 | 4 | 4 | 8 | 2 | 2 | 4 | 12 | 12 | 16 | 16 | 2 | 36 | 34 | 2 |\n",
-		"\n| SGD without keep, decay | 16 | 4 | 4 | 8 | 2 | 2 | 4 | 8 | 8 | 8 | 8 | 2 | 24 | 22 | 2 |\n",
+		"\n| SGD | 16 | 4 | 4 | 8 | 2 | 2 | 4 | 8 | 8 | 8 | 8 | 2 | 24 | 22 | 2 |\n",
+		"\n| SGD, scaled | 16 | 4 | 4 | 8 | 2 | 2 | 4 | 12 | 12 | 16 | 16 | 2 | 36 | 34 | 2 |\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no line %s", want)

@@ -18,6 +18,9 @@ type inst struct {
 	args []string // the arrangement of each register, or "#" for a shift
 }
 
+// sixteen is an argument that is part of the instruction.
+const sixteen = "#16"
+
 var table []*inst
 
 func row(name string, bits uint32, args ...string) *inst {
@@ -55,6 +58,12 @@ var (
 	ushr = row("ushr", 0x6f400400, "4s", "4s", "#")
 	sshr = row("sshr", 0x4f400400, "4s", "4s", "#")
 
+	// Elements of 16 bits are the upper half of a lane: shll moves them there, from the
+	// first or the second half of a register, and uzp2 back, from two registers.
+	shll  = row("shll", 0x2e613800, "4s", "4h", sixteen)
+	shll2 = row("shll2", 0x6e613800, "4s", "8h", sixteen)
+	uzp2  = row("uzp2", 0x4e405800, "8h", "8h", "8h")
+
 	fcvtl  = row("fcvtl", 0x0e617800, "2d", "2s")
 	fcvtl2 = row("fcvtl2", 0x4e617800, "2d", "4s")
 	faddd  = row("fadd", 0x4e60d400, "2d", "2d", "2d")
@@ -65,6 +74,10 @@ var (
 func (in *inst) word(operands ...int) string {
 	bits, gnu := in.bits, make([]string, len(in.args))
 	for k, arg := range in.args {
+		if arg == sixteen {
+			gnu[k] = arg
+			continue
+		}
 		v := operands[k]
 		switch {
 		case arg != "#":
@@ -102,10 +115,10 @@ func Check(text []byte) error {
 	for _, in := range table {
 		var args []string
 		for _, arg := range in.args {
-			if arg != "#" {
+			if !strings.HasPrefix(arg, "#") {
 				arg = "v." + arg
 			}
-			args = append(args, arg)
+			args = append(args, number.ReplaceAllString(arg, "$1"))
 		}
 		known[in.name+" "+strings.Join(args, ", ")] = true
 	}

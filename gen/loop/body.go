@@ -135,21 +135,7 @@ func (b *body) load(id, buffer, row int) {
 
 // store writes the store to a buffer.
 func (b *body) store(x Reg, buffer, row int) {
-	t := b.r.Buffers[buffer].Type
-	if t == rule.BF16 {
-		x = b.rounded(x)
-	}
-	b.do(Inst{Op: Store, Y: x, Mem: b.at(buffer, row), Type: t, X: b.part})
-}
-
-// rounded is x with the bits of a BF16 rounded to nearest even, and a NaN still one:
-// a half less a bit is added, and the last bit, and the carry goes where it must.
-func (b *body) rounded(x Reg) Reg {
-	op := func(op rule.Op, x, y Reg) Reg { return b.compute(rule.Node{Op: op}, x, y, Reg{}) }
-	last := op(rule.And, b.compute(rule.Node{Op: rule.ShiftRight, Imm: 16}, x, Reg{}, Reg{}), b.constant(1))
-	up := op(rule.AddInt, op(rule.AddInt, x, b.constant(1<<15-1)), last)
-	quiet := op(rule.Or, x, b.constant(1<<22))
-	return b.compute(rule.Node{Op: rule.Select}, op(rule.Equal, x, x), up, quiet)
+	b.do(Inst{Op: Store, Y: x, Mem: b.at(buffer, row), Type: b.r.Buffers[buffer].Type, X: b.part})
 }
 
 // at is where a vector of a buffer is.

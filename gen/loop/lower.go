@@ -26,6 +26,7 @@ type Machine struct {
 // Best is the program with the most in registers that fits: the sums of reductions, and
 // of the invariants as many as there is room for, the most used first.
 func Best(r *rule.Rule, m Machine, fits func(*Program) bool) *Program {
+	r = Rounded(r)
 	for _, inSums := range []bool{true, false} {
 		reduces := slices.ContainsFunc(r.Effects, func(f rule.Effect) bool { return f.Reduce })
 		if inSums && (!reduces || r.Long()) {

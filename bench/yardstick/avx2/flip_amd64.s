@@ -48,17 +48,13 @@ near:
 	JGE  mainend
 
 main:
-	VMOVUPS (SI)(DI*4), Y1
-	VXORPS  Y0, Y1, Y1
+	VXORPS  (SI)(DI*4), Y0, Y1
 	VMOVUPS Y1, (SI)(DI*4)
-	VMOVUPS 32(SI)(DI*4), Y1
-	VXORPS  Y0, Y1, Y1
+	VXORPS  32(SI)(DI*4), Y0, Y1
 	VMOVUPS Y1, 32(SI)(DI*4)
-	VMOVUPS 64(SI)(DI*4), Y1
-	VXORPS  Y0, Y1, Y1
+	VXORPS  64(SI)(DI*4), Y0, Y1
 	VMOVUPS Y1, 64(SI)(DI*4)
-	VMOVUPS 96(SI)(DI*4), Y1
-	VXORPS  Y0, Y1, Y1
+	VXORPS  96(SI)(DI*4), Y0, Y1
 	VMOVUPS Y1, 96(SI)(DI*4)
 	ADDQ    $+32, DI
 	CMPQ    DI, R8
@@ -71,8 +67,7 @@ mainend:
 	JGE  loopend
 
 loop:
-	VMOVUPS (SI)(DI*4), Y1
-	VXORPS  Y0, Y1, Y1
+	VXORPS  (SI)(DI*4), Y0, Y1
 	VMOVUPS Y1, (SI)(DI*4)
 	ADDQ    $+8, DI
 	CMPQ    DI, R8

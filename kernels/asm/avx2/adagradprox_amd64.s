@@ -82,77 +82,69 @@ usualnear:
 	JGE  usualmainend
 
 usualmain:
-	VMOVUPS      (R9)(R10*4), Y6
-	VMOVUPS      (R8)(R10*4), Y7
-	VANDPS       Y2, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      (SP), Y8
-	VANDPS       Y8, Y7, Y8
-	VPSIGND      Y8, Y7, Y8
-	VMULPS       Y8, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R9)(R10*4)
-	VADDPS       Y3, Y6, Y6
-	VSQRTPS      Y6, Y6
-	VMOVUPS      32(R9)(R10*4), Y8
-	VMOVUPS      32(R8)(R10*4), Y9
-	VANDPS       Y2, Y9, Y10
-	VPSIGND      Y10, Y9, Y9
-	VMOVUPS      (SP), Y10
-	VANDPS       Y10, Y9, Y10
-	VPSIGND      Y10, Y9, Y10
-	VMULPS       Y10, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, 32(R9)(R10*4)
-	VADDPS       Y3, Y8, Y8
-	VSQRTPS      Y8, Y8
-	VMOVUPS      64(R9)(R10*4), Y10
-	VMOVUPS      64(R8)(R10*4), Y11
-	VANDPS       Y2, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMOVUPS      (SP), Y12
-	VANDPS       Y12, Y11, Y12
-	VPSIGND      Y12, Y11, Y12
-	VMULPS       Y12, Y12, Y12
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 64(R9)(R10*4)
-	VADDPS       Y3, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VMOVUPS      96(R9)(R10*4), Y12
-	VMOVUPS      96(R8)(R10*4), Y13
-	VANDPS       Y2, Y13, Y14
-	VPSIGND      Y14, Y13, Y13
-	VMOVUPS      (SP), Y14
-	VANDPS       Y14, Y13, Y14
-	VPSIGND      Y14, Y13, Y14
-	VMULPS       Y14, Y14, Y14
-	VADDPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(R9)(R10*4)
-	VADDPS       Y3, Y12, Y12
-	VSQRTPS      Y12, Y12
+	VMOVUPS      (R8)(R10*4), Y6
+	VANDPS       Y2, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
+	VANDPS       (SP), Y6, Y7
+	VPSIGND      Y7, Y6, Y7
+	VMULPS       Y7, Y7, Y7
+	VADDPS       (R9)(R10*4), Y7, Y7
+	VMOVUPS      Y7, (R9)(R10*4)
+	VADDPS       Y3, Y7, Y7
+	VSQRTPS      Y7, Y7
+	VMOVUPS      32(R8)(R10*4), Y8
+	VANDPS       Y2, Y8, Y9
+	VPSIGND      Y9, Y8, Y8
+	VANDPS       (SP), Y8, Y9
+	VPSIGND      Y9, Y8, Y9
+	VMULPS       Y9, Y9, Y9
+	VADDPS       32(R9)(R10*4), Y9, Y9
+	VMOVUPS      Y9, 32(R9)(R10*4)
+	VADDPS       Y3, Y9, Y9
+	VSQRTPS      Y9, Y9
+	VMOVUPS      64(R8)(R10*4), Y10
+	VANDPS       Y2, Y10, Y11
+	VPSIGND      Y11, Y10, Y10
+	VANDPS       (SP), Y10, Y11
+	VPSIGND      Y11, Y10, Y11
+	VMULPS       Y11, Y11, Y11
+	VADDPS       64(R9)(R10*4), Y11, Y11
+	VMOVUPS      Y11, 64(R9)(R10*4)
+	VADDPS       Y3, Y11, Y11
+	VSQRTPS      Y11, Y11
+	VMOVUPS      96(R8)(R10*4), Y12
+	VANDPS       Y2, Y12, Y13
+	VPSIGND      Y13, Y12, Y12
+	VANDPS       (SP), Y12, Y13
+	VPSIGND      Y13, Y12, Y13
+	VMULPS       Y13, Y13, Y13
+	VADDPS       96(R9)(R10*4), Y13, Y13
+	VMOVUPS      Y13, 96(R9)(R10*4)
+	VADDPS       Y3, Y13, Y13
+	VSQRTPS      Y13, Y13
 	VMOVUPS      (DI)(R10*4), Y14
-	VADDPS       Y4, Y6, Y6
-	VDIVPS       Y6, Y5, Y6
-	VMULPS       Y6, Y7, Y7
+	VADDPS       Y4, Y7, Y7
+	VDIVPS       Y7, Y5, Y7
+	VMULPS       Y7, Y6, Y6
 	VMULPS       Y0, Y14, Y15
-	VADDPS       Y15, Y7, Y7
-	VSUBPS       Y7, Y14, Y7
+	VADDPS       Y15, Y6, Y6
+	VSUBPS       Y6, Y14, Y6
 	VBROADCASTSS 36(AX), Y14
-	VMULPS       Y14, Y6, Y14
+	VMULPS       Y14, Y7, Y14
 	VBROADCASTSS word80000000<>+0(SB), Y15
 	VXORPS       Y15, Y14, Y15
-	VMAXPS       Y7, Y15, Y15
+	VMAXPS       Y6, Y15, Y15
 	VMINPS       Y14, Y15, Y14
-	VSUBPS       Y14, Y7, Y7
+	VSUBPS       Y14, Y6, Y6
 	VBROADCASTSS 40(AX), Y14
-	VMULPS       Y14, Y6, Y6
-	VADDPS       Y1, Y6, Y6
-	VDIVPS       Y6, Y7, Y6
+	VMULPS       Y14, Y7, Y7
+	VADDPS       Y1, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, (DI)(R10*4)
 	VMOVUPS      32(DI)(R10*4), Y6
-	VADDPS       Y4, Y8, Y7
+	VADDPS       Y4, Y9, Y7
 	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y9, Y8
+	VMULPS       Y7, Y8, Y8
 	VMULPS       Y0, Y6, Y9
 	VADDPS       Y9, Y8, Y8
 	VSUBPS       Y8, Y6, Y6
@@ -169,9 +161,9 @@ usualmain:
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 32(DI)(R10*4)
 	VMOVUPS      64(DI)(R10*4), Y6
-	VADDPS       Y4, Y10, Y7
+	VADDPS       Y4, Y11, Y7
 	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y11, Y8
+	VMULPS       Y7, Y10, Y8
 	VMULPS       Y0, Y6, Y9
 	VADDPS       Y9, Y8, Y8
 	VSUBPS       Y8, Y6, Y6
@@ -188,9 +180,9 @@ usualmain:
 	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 64(DI)(R10*4)
 	VMOVUPS      96(DI)(R10*4), Y6
-	VADDPS       Y4, Y12, Y7
+	VADDPS       Y4, Y13, Y7
 	VDIVPS       Y7, Y5, Y7
-	VMULPS       Y7, Y13, Y8
+	VMULPS       Y7, Y12, Y8
 	VMULPS       Y0, Y6, Y9
 	VADDPS       Y9, Y8, Y8
 	VSUBPS       Y8, Y6, Y6
@@ -217,36 +209,34 @@ usualmainend:
 	JGE  usualloopend
 
 usualloop:
-	VMOVUPS      (R9)(R10*4), Y6
-	VMOVUPS      (R8)(R10*4), Y7
-	VANDPS       Y2, Y7, Y8
-	VPSIGND      Y8, Y7, Y7
-	VMOVUPS      (SP), Y8
-	VANDPS       Y8, Y7, Y8
-	VPSIGND      Y8, Y7, Y8
-	VMULPS       Y8, Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, (R9)(R10*4)
+	VMOVUPS      (R8)(R10*4), Y6
+	VANDPS       Y2, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
+	VANDPS       (SP), Y6, Y7
+	VPSIGND      Y7, Y6, Y7
+	VMULPS       Y7, Y7, Y7
+	VADDPS       (R9)(R10*4), Y7, Y7
+	VMOVUPS      Y7, (R9)(R10*4)
 	VMOVUPS      (DI)(R10*4), Y8
-	VADDPS       Y3, Y6, Y6
-	VSQRTPS      Y6, Y6
-	VADDPS       Y4, Y6, Y6
-	VDIVPS       Y6, Y5, Y6
-	VMULPS       Y6, Y7, Y7
+	VADDPS       Y3, Y7, Y7
+	VSQRTPS      Y7, Y7
+	VADDPS       Y4, Y7, Y7
+	VDIVPS       Y7, Y5, Y7
+	VMULPS       Y7, Y6, Y6
 	VMULPS       Y0, Y8, Y9
-	VADDPS       Y9, Y7, Y7
-	VSUBPS       Y7, Y8, Y7
+	VADDPS       Y9, Y6, Y6
+	VSUBPS       Y6, Y8, Y6
 	VBROADCASTSS 36(AX), Y8
-	VMULPS       Y8, Y6, Y8
+	VMULPS       Y8, Y7, Y8
 	VBROADCASTSS word80000000<>+0(SB), Y9
 	VXORPS       Y9, Y8, Y9
-	VMAXPS       Y7, Y9, Y9
+	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
-	VSUBPS       Y8, Y7, Y7
+	VSUBPS       Y8, Y6, Y6
 	VBROADCASTSS 40(AX), Y8
-	VMULPS       Y8, Y6, Y6
-	VADDPS       Y1, Y6, Y6
-	VDIVPS       Y6, Y7, Y6
+	VMULPS       Y8, Y7, Y7
+	VADDPS       Y1, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
 	VMOVUPS      Y6, (DI)(R10*4)
 	ADDQ         $+8, R10
 	CMPQ         R10, R11
@@ -262,8 +252,7 @@ usualloopend:
 	VMASKMOVPS   (R8)(R10*4), Y6, Y8
 	VANDPS       Y2, Y8, Y9
 	VPSIGND      Y9, Y8, Y8
-	VMOVUPS      (SP), Y9
-	VANDPS       Y9, Y8, Y9
+	VANDPS       (SP), Y8, Y9
 	VPSIGND      Y9, Y8, Y9
 	VMULPS       Y9, Y9, Y9
 	VADDPS       Y9, Y7, Y7
@@ -347,42 +336,40 @@ entry:
 	JGE  loopend
 
 loop:
-	VMOVUPS      (R9)(R10*4), Y10
-	VMOVUPS      (R8)(R10*4), Y11
-	VANDPS       Y2, Y11, Y12
-	VPSIGND      Y12, Y11, Y11
-	VMULPS       Y0, Y11, Y11
-	VMOVUPS      (DI)(R10*4), Y12
-	VBROADCASTSS 4(AX), Y13
-	VMULPS       Y13, Y12, Y13
-	VADDPS       Y13, Y11, Y13
-	VMOVUPS      64(SP), Y14
-	VBLENDVPS    Y14, Y11, Y13, Y11
-	VANDPS       Y4, Y11, Y13
-	VPSIGND      Y13, Y11, Y11
-	VMOVUPS      32(SP), Y13
-	VANDPS       Y13, Y11, Y13
-	VPSIGND      Y13, Y11, Y13
-	VMULPS       Y13, Y13, Y13
+	VMOVUPS      (R8)(R10*4), Y10
+	VANDPS       Y2, Y10, Y11
+	VPSIGND      Y11, Y10, Y10
+	VMULPS       Y0, Y10, Y10
+	VMOVUPS      (DI)(R10*4), Y11
+	VBROADCASTSS 4(AX), Y12
+	VMULPS       Y12, Y11, Y12
+	VADDPS       Y12, Y10, Y12
+	VMOVUPS      64(SP), Y13
+	VBLENDVPS    Y13, Y10, Y12, Y10
+	VANDPS       Y4, Y10, Y12
+	VPSIGND      Y12, Y10, Y10
+	VANDPS       32(SP), Y10, Y12
+	VPSIGND      Y12, Y10, Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       (R9)(R10*4), Y12, Y12
+	VMOVUPS      Y12, (R9)(R10*4)
+	VADDPS       Y5, Y12, Y12
+	VSQRTPS      Y12, Y12
+	VADDPS       Y6, Y12, Y12
+	VDIVPS       Y12, Y7, Y12
+	VMULPS       Y12, Y10, Y10
+	VMULPS       Y1, Y11, Y13
 	VADDPS       Y13, Y10, Y10
-	VMOVUPS      Y10, (R9)(R10*4)
-	VADDPS       Y5, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VADDPS       Y6, Y10, Y10
-	VDIVPS       Y10, Y7, Y10
-	VMULPS       Y10, Y11, Y11
-	VMULPS       Y1, Y12, Y13
-	VADDPS       Y13, Y11, Y11
-	VSUBPS       Y11, Y12, Y11
-	VMULPS       Y8, Y10, Y12
+	VSUBPS       Y10, Y11, Y10
+	VMULPS       Y8, Y12, Y11
 	VBROADCASTSS word80000000<>+0(SB), Y13
-	VXORPS       Y13, Y12, Y13
-	VMAXPS       Y11, Y13, Y13
-	VMINPS       Y12, Y13, Y12
-	VSUBPS       Y12, Y11, Y11
-	VMULPS       Y9, Y10, Y10
-	VADDPS       Y3, Y10, Y10
-	VDIVPS       Y10, Y11, Y10
+	VXORPS       Y13, Y11, Y13
+	VMAXPS       Y10, Y13, Y13
+	VMINPS       Y11, Y13, Y11
+	VSUBPS       Y11, Y10, Y10
+	VMULPS       Y9, Y12, Y11
+	VADDPS       Y3, Y11, Y11
+	VDIVPS       Y11, Y10, Y10
 	VMOVUPS      Y10, (DI)(R10*4)
 	ADDQ         $+8, R10
 	CMPQ         R10, SI
@@ -407,8 +394,7 @@ loopend:
 	VBLENDVPS    Y15, Y12, Y14, Y12
 	VANDPS       Y4, Y12, Y14
 	VPSIGND      Y14, Y12, Y12
-	VMOVUPS      32(SP), Y14
-	VANDPS       Y14, Y12, Y14
+	VANDPS       32(SP), Y12, Y14
 	VPSIGND      Y14, Y12, Y14
 	VMULPS       Y14, Y14, Y14
 	VADDPS       Y14, Y11, Y11

@@ -77,8 +77,7 @@ usualloop:
 	VMULPS       Y3, Y13, Y13
 	VADDPS       Y13, Y11, Y11
 	VMOVUPS      Y11, (R8)(R10*4)
-	VMOVUPS      (R9)(R10*4), Y13
-	VMULPS       Y4, Y13, Y13
+	VMULPS       (R9)(R10*4), Y4, Y13
 	VMULPS       Y5, Y12, Y12
 	VANDPS       Y6, Y12, Y14
 	VPSIGND      Y14, Y12, Y12
@@ -240,8 +239,7 @@ loop:
 	VMULPS       Y5, Y10, Y10
 	VADDPS       Y10, Y13, Y10
 	VMOVUPS      Y10, (R8)(R10*4)
-	VMOVUPS      (R9)(R10*4), Y13
-	VMULPS       Y6, Y13, Y13
+	VMULPS       (R9)(R10*4), Y6, Y13
 	VMULPS       Y7, Y11, Y11
 	VANDPS       Y8, Y11, Y14
 	VPSIGND      Y14, Y11, Y11

@@ -79,8 +79,7 @@ usualloop:
 	VMULPS       Y3, Y13, Y13
 	VADDPS       Y13, Y11, Y11
 	VMOVUPS      Y11, (R8)(R11*4)
-	VMOVUPS      (R9)(R11*4), Y13
-	VMULPS       Y4, Y13, Y13
+	VMULPS       (R9)(R11*4), Y4, Y13
 	VMULPS       Y5, Y12, Y12
 	VANDPS       Y6, Y12, Y14
 	VPSIGND      Y14, Y12, Y12
@@ -249,8 +248,7 @@ loop:
 	VMULPS       Y5, Y10, Y10
 	VADDPS       Y10, Y13, Y10
 	VMOVUPS      Y10, (R8)(R11*4)
-	VMOVUPS      (R9)(R11*4), Y13
-	VMULPS       Y6, Y13, Y13
+	VMULPS       (R9)(R11*4), Y6, Y13
 	VMULPS       Y7, Y11, Y11
 	VANDPS       Y8, Y11, Y14
 	VPSIGND      Y14, Y11, Y11

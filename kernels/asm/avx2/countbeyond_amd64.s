@@ -61,8 +61,7 @@ near:
 	VMOVUPS 224(CX), Y11
 
 main:
-	VMOVUPS      (DI)(R8*4), Y12
-	VANDPS       Y3, Y12, Y12
+	VANDPS       (DI)(R8*4), Y3, Y12
 	VCMPPS       $0x12, Y0, Y12, Y12
 	VBLENDVPS    Y12, Y1, Y2, Y12
 	VCVTPS2PD    X12, Y13
@@ -70,8 +69,7 @@ main:
 	VCVTPS2PD    X12, Y12
 	VADDPD       Y13, Y4, Y4
 	VADDPD       Y12, Y5, Y5
-	VMOVUPS      32(DI)(R8*4), Y12
-	VANDPS       Y3, Y12, Y12
+	VANDPS       32(DI)(R8*4), Y3, Y12
 	VCMPPS       $0x12, Y0, Y12, Y12
 	VBLENDVPS    Y12, Y1, Y2, Y12
 	VCVTPS2PD    X12, Y13
@@ -79,8 +77,7 @@ main:
 	VCVTPS2PD    X12, Y12
 	VADDPD       Y13, Y6, Y6
 	VADDPD       Y12, Y7, Y7
-	VMOVUPS      64(DI)(R8*4), Y12
-	VANDPS       Y3, Y12, Y12
+	VANDPS       64(DI)(R8*4), Y3, Y12
 	VCMPPS       $0x12, Y0, Y12, Y12
 	VBLENDVPS    Y12, Y1, Y2, Y12
 	VCVTPS2PD    X12, Y13
@@ -88,8 +85,7 @@ main:
 	VCVTPS2PD    X12, Y12
 	VADDPD       Y13, Y8, Y8
 	VADDPD       Y12, Y9, Y9
-	VMOVUPS      96(DI)(R8*4), Y12
-	VANDPS       Y3, Y12, Y12
+	VANDPS       96(DI)(R8*4), Y3, Y12
 	VCMPPS       $0x12, Y0, Y12, Y12
 	VBLENDVPS    Y12, Y1, Y2, Y12
 	VCVTPS2PD    X12, Y13
@@ -118,8 +114,7 @@ mainend:
 loop:
 	MOVQ         R8, R10
 	ANDQ         $+31, R10
-	VMOVUPS      (DI)(R8*4), Y4
-	VANDPS       Y3, Y4, Y4
+	VANDPS       (DI)(R8*4), Y3, Y4
 	VCMPPS       $0x12, Y0, Y4, Y4
 	VBLENDVPS    Y4, Y1, Y2, Y4
 	VCVTPS2PD    X4, Y5

@@ -47,8 +47,7 @@ entry:
 	JGE  loopend
 
 loop:
-	VMOVUPS      (SI)(DI*4), Y9
-	VMAXPS       Y9, Y3, Y9
+	VMAXPS       (SI)(DI*4), Y3, Y9
 	VMINPS       Y9, Y2, Y9
 	VMULPS       Y4, Y9, Y10
 	VADDPS       Y0, Y10, Y10

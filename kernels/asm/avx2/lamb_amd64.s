@@ -78,8 +78,7 @@ usualloop:
 	VMULPS       Y2, Y10, Y10
 	VADDPS       Y10, Y8, Y8
 	VMOVUPS      Y8, (R9)(R11*4)
-	VMOVUPS      (R10)(R11*4), Y10
-	VMULPS       Y3, Y10, Y10
+	VMULPS       (R10)(R11*4), Y3, Y10
 	VMULPS       Y4, Y9, Y9
 	VANDPS       Y5, Y9, Y11
 	VPSIGND      Y11, Y9, Y9
@@ -256,8 +255,7 @@ loop:
 	VMULPS       Y4, Y9, Y9
 	VADDPS       Y9, Y12, Y9
 	VMOVUPS      Y9, (R9)(R11*4)
-	VMOVUPS      (R10)(R11*4), Y12
-	VMULPS       Y5, Y12, Y12
+	VMULPS       (R10)(R11*4), Y5, Y12
 	VMULPS       Y6, Y10, Y10
 	VANDPS       Y7, Y10, Y13
 	VPSIGND      Y13, Y10, Y10

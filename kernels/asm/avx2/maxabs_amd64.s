@@ -52,21 +52,17 @@ near:
 	VMOVUPS 96(AX), Y3
 
 main:
-	VMOVUPS      (DI)(R8*4), Y4
-	VBROADCASTSS word7fffffff<>+0(SB), Y5
-	VANDPS       Y4, Y5, Y4
+	VBROADCASTSS word7fffffff<>+0(SB), Y4
+	VANDPS       (DI)(R8*4), Y4, Y4
 	VMAXPS       Y0, Y4, Y0
-	VMOVUPS      32(DI)(R8*4), Y4
-	VBROADCASTSS word7fffffff<>+0(SB), Y5
-	VANDPS       Y4, Y5, Y4
+	VBROADCASTSS word7fffffff<>+0(SB), Y4
+	VANDPS       32(DI)(R8*4), Y4, Y4
 	VMAXPS       Y1, Y4, Y1
-	VMOVUPS      64(DI)(R8*4), Y4
-	VBROADCASTSS word7fffffff<>+0(SB), Y5
-	VANDPS       Y4, Y5, Y4
+	VBROADCASTSS word7fffffff<>+0(SB), Y4
+	VANDPS       64(DI)(R8*4), Y4, Y4
 	VMAXPS       Y2, Y4, Y2
-	VMOVUPS      96(DI)(R8*4), Y4
-	VBROADCASTSS word7fffffff<>+0(SB), Y5
-	VANDPS       Y4, Y5, Y4
+	VBROADCASTSS word7fffffff<>+0(SB), Y4
+	VANDPS       96(DI)(R8*4), Y4, Y4
 	VMAXPS       Y3, Y4, Y3
 	ADDQ         $+32, R8
 	CMPQ         R8, R9
@@ -85,9 +81,8 @@ mainend:
 loop:
 	MOVQ         R8, R10
 	ANDQ         $+31, R10
-	VMOVUPS      (DI)(R8*4), Y0
-	VBROADCASTSS word7fffffff<>+0(SB), Y1
-	VANDPS       Y0, Y1, Y0
+	VBROADCASTSS word7fffffff<>+0(SB), Y0
+	VANDPS       (DI)(R8*4), Y0, Y0
 	VMOVUPS      (AX)(R10*4), Y1
 	VMAXPS       Y1, Y0, Y1
 	VMOVUPS      Y1, (AX)(R10*4)

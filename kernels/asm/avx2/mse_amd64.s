@@ -77,8 +77,7 @@ near:
 
 main:
 	VMOVUPS      (R9)(R11*4), Y9
-	VMOVUPS      (R10)(R11*4), Y10
-	VSUBPS       Y10, Y9, Y9
+	VSUBPS       (R10)(R11*4), Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
 	VMOVUPS      Y10, (DI)(R11*4)
@@ -92,8 +91,7 @@ main:
 	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y2, Y2
 	VMOVUPS      32(R9)(R11*4), Y9
-	VMOVUPS      32(R10)(R11*4), Y10
-	VSUBPS       Y10, Y9, Y9
+	VSUBPS       32(R10)(R11*4), Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
 	VMOVUPS      Y10, 32(DI)(R11*4)
@@ -107,8 +105,7 @@ main:
 	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y4, Y4
 	VMOVUPS      64(R9)(R11*4), Y9
-	VMOVUPS      64(R10)(R11*4), Y10
-	VSUBPS       Y10, Y9, Y9
+	VSUBPS       64(R10)(R11*4), Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
 	VMOVUPS      Y10, 64(DI)(R11*4)
@@ -122,8 +119,7 @@ main:
 	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y6, Y6
 	VMOVUPS      96(R9)(R11*4), Y9
-	VMOVUPS      96(R10)(R11*4), Y10
-	VSUBPS       Y10, Y9, Y9
+	VSUBPS       96(R10)(R11*4), Y9, Y9
 	VADDPS       Y9, Y9, Y10
 	VMULPS       Y0, Y10, Y10
 	VMOVUPS      Y10, 96(DI)(R11*4)
@@ -158,8 +154,7 @@ loop:
 	MOVQ         R11, R13
 	ANDQ         $+31, R13
 	VMOVUPS      (R9)(R11*4), Y1
-	VMOVUPS      (R10)(R11*4), Y2
-	VSUBPS       Y2, Y1, Y1
+	VSUBPS       (R10)(R11*4), Y1, Y1
 	VADDPS       Y1, Y1, Y2
 	VMULPS       Y0, Y2, Y2
 	VMOVUPS      Y2, (DI)(R11*4)

@@ -50,37 +50,36 @@ entry:
 loop:
 	MOVQ         R9, R11
 	ANDQ         $+31, R11
-	VMOVUPS      (DI)(R9*4), Y5
-	VMOVUPS      (R8)(R9*4), Y6
-	VMULPS       Y1, Y6, Y7
-	VADDPS       Y7, Y5, Y5
-	VCMPPS       $0x11, Y0, Y6, Y7
-	VBLENDVPS    Y7, Y3, Y6, Y7
-	VCMPPS       $0x11, Y6, Y0, Y8
+	VMOVUPS      (R8)(R9*4), Y5
+	VMULPS       Y1, Y5, Y6
+	VADDPS       (DI)(R9*4), Y6, Y6
+	VCMPPS       $0x11, Y0, Y5, Y7
+	VBLENDVPS    Y7, Y3, Y5, Y7
+	VCMPPS       $0x11, Y5, Y0, Y8
 	VBLENDVPS    Y8, Y2, Y7, Y7
-	VADDPS       Y7, Y5, Y5
-	VMOVUPS      Y5, (DI)(R9*4)
-	VANDPS       Y4, Y6, Y5
-	VCVTPS2PD    X5, Y7
-	VEXTRACTF128 $0x01, Y5, X5
-	VCVTPS2PD    X5, Y5
+	VADDPS       Y7, Y6, Y6
+	VMOVUPS      Y6, (DI)(R9*4)
+	VANDPS       Y4, Y5, Y6
+	VCVTPS2PD    X6, Y7
+	VEXTRACTF128 $0x01, Y6, X6
+	VCVTPS2PD    X6, Y6
 	VMOVUPS      (CX)(R11*8), Y8
 	VADDPD       Y7, Y8, Y8
 	VMOVUPS      Y8, (CX)(R11*8)
 	VMOVUPS      32(CX)(R11*8), Y7
-	VADDPD       Y5, Y7, Y7
+	VADDPD       Y6, Y7, Y7
 	VMOVUPS      Y7, 32(CX)(R11*8)
-	VCVTPS2PD    X6, Y5
-	VEXTRACTF128 $0x01, Y6, X6
-	VCVTPS2PD    X6, Y6
+	VCVTPS2PD    X5, Y6
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
 	VMOVUPS      (DX)(R11*8), Y7
-	VMULPD       Y5, Y5, Y5
-	VADDPD       Y5, Y7, Y7
-	VMOVUPS      Y7, (DX)(R11*8)
-	VMOVUPS      32(DX)(R11*8), Y5
 	VMULPD       Y6, Y6, Y6
-	VADDPD       Y6, Y5, Y5
-	VMOVUPS      Y5, 32(DX)(R11*8)
+	VADDPD       Y6, Y7, Y7
+	VMOVUPS      Y7, (DX)(R11*8)
+	VMOVUPS      32(DX)(R11*8), Y6
+	VMULPD       Y5, Y5, Y5
+	VADDPD       Y5, Y6, Y6
+	VMOVUPS      Y6, 32(DX)(R11*8)
 	ADDQ         $+8, R9
 	CMPQ         R9, R10
 	JLT          loop

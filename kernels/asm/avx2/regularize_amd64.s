@@ -66,8 +66,7 @@ near:
 	JGE  mainend
 
 main:
-	VMOVUPS   (DI)(R9*4), Y5
-	VMULPS    Y1, Y5, Y5
+	VMULPS    (DI)(R9*4), Y1, Y5
 	VMOVUPS   (R8)(R9*4), Y6
 	VMULPS    Y2, Y6, Y7
 	VADDPS    Y7, Y5, Y5
@@ -77,8 +76,7 @@ main:
 	VBLENDVPS Y6, Y3, Y7, Y6
 	VADDPS    Y6, Y5, Y5
 	VMOVUPS   Y5, (SI)(R9*4)
-	VMOVUPS   32(DI)(R9*4), Y5
-	VMULPS    Y1, Y5, Y5
+	VMULPS    32(DI)(R9*4), Y1, Y5
 	VMOVUPS   32(R8)(R9*4), Y6
 	VMULPS    Y2, Y6, Y7
 	VADDPS    Y7, Y5, Y5
@@ -88,8 +86,7 @@ main:
 	VBLENDVPS Y6, Y3, Y7, Y6
 	VADDPS    Y6, Y5, Y5
 	VMOVUPS   Y5, 32(SI)(R9*4)
-	VMOVUPS   64(DI)(R9*4), Y5
-	VMULPS    Y1, Y5, Y5
+	VMULPS    64(DI)(R9*4), Y1, Y5
 	VMOVUPS   64(R8)(R9*4), Y6
 	VMULPS    Y2, Y6, Y7
 	VADDPS    Y7, Y5, Y5
@@ -99,8 +96,7 @@ main:
 	VBLENDVPS Y6, Y3, Y7, Y6
 	VADDPS    Y6, Y5, Y5
 	VMOVUPS   Y5, 64(SI)(R9*4)
-	VMOVUPS   96(DI)(R9*4), Y5
-	VMULPS    Y1, Y5, Y5
+	VMULPS    96(DI)(R9*4), Y1, Y5
 	VMOVUPS   96(R8)(R9*4), Y6
 	VMULPS    Y2, Y6, Y7
 	VADDPS    Y7, Y5, Y5
@@ -121,8 +117,7 @@ mainend:
 	JGE  loopend
 
 loop:
-	VMOVUPS   (DI)(R9*4), Y5
-	VMULPS    Y1, Y5, Y5
+	VMULPS    (DI)(R9*4), Y1, Y5
 	VMOVUPS   (R8)(R9*4), Y6
 	VMULPS    Y2, Y6, Y7
 	VADDPS    Y7, Y5, Y5

@@ -79,8 +79,7 @@ usualnear:
 	JGE  usualmainend
 
 usualmain:
-	VMOVUPS      (R9)(R10*4), Y6
-	VMULPS       Y2, Y6, Y6
+	VMULPS       (R9)(R10*4), Y2, Y6
 	VMOVUPS      (R8)(R10*4), Y7
 	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
@@ -92,8 +91,7 @@ usualmain:
 	VMOVUPS      Y6, (R9)(R10*4)
 	VADDPS       Y5, Y6, Y6
 	VSQRTPS      Y6, Y6
-	VMOVUPS      32(R9)(R10*4), Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       32(R9)(R10*4), Y2, Y8
 	VMOVUPS      32(R8)(R10*4), Y9
 	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
@@ -105,8 +103,7 @@ usualmain:
 	VMOVUPS      Y8, 32(R9)(R10*4)
 	VADDPS       Y5, Y8, Y8
 	VSQRTPS      Y8, Y8
-	VMOVUPS      64(R9)(R10*4), Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       64(R9)(R10*4), Y2, Y10
 	VMOVUPS      64(R8)(R10*4), Y11
 	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
@@ -118,8 +115,7 @@ usualmain:
 	VMOVUPS      Y10, 64(R9)(R10*4)
 	VADDPS       Y5, Y10, Y10
 	VSQRTPS      Y10, Y10
-	VMOVUPS      96(R9)(R10*4), Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       96(R9)(R10*4), Y2, Y12
 	VMOVUPS      96(R8)(R10*4), Y13
 	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
@@ -182,8 +178,7 @@ usualmainend:
 	JGE  usualloopend
 
 usualloop:
-	VMOVUPS      (R9)(R10*4), Y6
-	VMULPS       Y2, Y6, Y6
+	VMULPS       (R9)(R10*4), Y2, Y6
 	VMOVUPS      (R8)(R10*4), Y7
 	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
@@ -312,8 +307,7 @@ near:
 	JGE  mainend
 
 main:
-	VMOVUPS      (R9)(R10*4), Y6
-	VMULPS       Y4, Y6, Y6
+	VMULPS       (R9)(R10*4), Y4, Y6
 	VMOVUPS      (R8)(R10*4), Y7
 	VANDPS       Y2, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
@@ -321,8 +315,7 @@ main:
 	VANDPS       Y3, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y5, Y7, Y8
-	VMOVUPS      (SP), Y9
-	VANDPS       Y9, Y8, Y9
+	VANDPS       (SP), Y8, Y9
 	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y8, Y8, Y8
 	VADDPS       Y8, Y6, Y6
@@ -330,8 +323,7 @@ main:
 	VBROADCASTSS 32(AX), Y8
 	VADDPS       Y8, Y6, Y6
 	VSQRTPS      Y6, Y6
-	VMOVUPS      32(R9)(R10*4), Y8
-	VMULPS       Y4, Y8, Y8
+	VMULPS       32(R9)(R10*4), Y4, Y8
 	VMOVUPS      32(R8)(R10*4), Y9
 	VANDPS       Y2, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
@@ -339,8 +331,7 @@ main:
 	VANDPS       Y3, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y5, Y9, Y10
-	VMOVUPS      (SP), Y11
-	VANDPS       Y11, Y10, Y11
+	VANDPS       (SP), Y10, Y11
 	VPSIGND      Y11, Y10, Y10
 	VMULPS       Y10, Y10, Y10
 	VADDPS       Y10, Y8, Y8
@@ -348,8 +339,7 @@ main:
 	VBROADCASTSS 32(AX), Y10
 	VADDPS       Y10, Y8, Y8
 	VSQRTPS      Y8, Y8
-	VMOVUPS      64(R9)(R10*4), Y10
-	VMULPS       Y4, Y10, Y10
+	VMULPS       64(R9)(R10*4), Y4, Y10
 	VMOVUPS      64(R8)(R10*4), Y11
 	VANDPS       Y2, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
@@ -357,8 +347,7 @@ main:
 	VANDPS       Y3, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y5, Y11, Y12
-	VMOVUPS      (SP), Y13
-	VANDPS       Y13, Y12, Y13
+	VANDPS       (SP), Y12, Y13
 	VPSIGND      Y13, Y12, Y12
 	VMULPS       Y12, Y12, Y12
 	VADDPS       Y12, Y10, Y10
@@ -366,8 +355,7 @@ main:
 	VBROADCASTSS 32(AX), Y12
 	VADDPS       Y12, Y10, Y10
 	VSQRTPS      Y10, Y10
-	VMOVUPS      96(R9)(R10*4), Y12
-	VMULPS       Y4, Y12, Y12
+	VMULPS       96(R9)(R10*4), Y4, Y12
 	VMOVUPS      96(R8)(R10*4), Y13
 	VANDPS       Y2, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
@@ -375,8 +363,7 @@ main:
 	VANDPS       Y3, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y5, Y13, Y14
-	VMOVUPS      (SP), Y15
-	VANDPS       Y15, Y14, Y15
+	VANDPS       (SP), Y14, Y15
 	VPSIGND      Y15, Y14, Y14
 	VMULPS       Y14, Y14, Y14
 	VADDPS       Y14, Y12, Y12
@@ -435,8 +422,7 @@ mainend:
 	JGE  loopend
 
 loop:
-	VMOVUPS      (R9)(R10*4), Y6
-	VMULPS       Y4, Y6, Y6
+	VMULPS       (R9)(R10*4), Y4, Y6
 	VMOVUPS      (R8)(R10*4), Y7
 	VANDPS       Y2, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
@@ -450,8 +436,7 @@ loop:
 	VANDPS       Y3, Y7, Y9
 	VPSIGND      Y9, Y7, Y7
 	VMULPS       Y5, Y7, Y9
-	VMOVUPS      (SP), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       (SP), Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y9
 	VADDPS       Y9, Y6, Y6
@@ -493,8 +478,7 @@ loopend:
 	VANDPS       Y3, Y8, Y10
 	VPSIGND      Y10, Y8, Y8
 	VMULPS       Y5, Y8, Y10
-	VMOVUPS      (SP), Y11
-	VANDPS       Y11, Y10, Y11
+	VANDPS       (SP), Y10, Y11
 	VPSIGND      Y11, Y10, Y10
 	VMULPS       Y10, Y10, Y10
 	VADDPS       Y10, Y7, Y7

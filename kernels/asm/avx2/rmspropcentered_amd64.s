@@ -67,8 +67,7 @@ usualentry:
 	JGE  usualloopend
 
 usualloop:
-	VMOVUPS (DI)(R9*4), Y10
-	VMULPS  Y3, Y10, Y10
+	VMULPS  (DI)(R9*4), Y3, Y10
 	VMOVUPS (SI)(R9*4), Y11
 	VANDPS  Y2, Y11, Y12
 	VPSIGND Y12, Y11, Y11
@@ -195,8 +194,7 @@ entry:
 	JGE  loopend
 
 loop:
-	VMOVUPS      (DI)(R9*4), Y10
-	VMULPS       Y5, Y10, Y10
+	VMULPS       (DI)(R9*4), Y5, Y10
 	VMOVUPS      (SI)(R9*4), Y11
 	VANDPS       Y2, Y11, Y12
 	VPSIGND      Y12, Y11, Y11

@@ -70,8 +70,7 @@ usualentry:
 	JGE  usualloopend
 
 usualloop:
-	VMOVUPS      (R8)(R11*4), Y11
-	VMULPS       Y3, Y11, Y11
+	VMULPS       (R8)(R11*4), Y3, Y11
 	VMOVUPS      (DI)(R11*4), Y12
 	VANDPS       Y2, Y12, Y13
 	VPSIGND      Y13, Y12, Y12
@@ -86,8 +85,7 @@ usualloop:
 	VMULPS       Y6, Y14, Y14
 	VADDPS       Y14, Y13, Y13
 	VMOVUPS      Y13, (R9)(R11*4)
-	VMOVUPS      (R10)(R11*4), Y14
-	VMULPS       Y9, Y14, Y14
+	VMULPS       (R10)(R11*4), Y9, Y14
 	VMULPS       Y10, Y12, Y12
 	VMULPS       Y13, Y13, Y13
 	VSUBPS       Y13, Y11, Y11
@@ -210,8 +208,7 @@ entry:
 	JGE  loopend
 
 loop:
-	VMOVUPS      (R8)(R11*4), Y9
-	VMULPS       Y5, Y9, Y9
+	VMULPS       (R8)(R11*4), Y5, Y9
 	VMOVUPS      (DI)(R11*4), Y10
 	VANDPS       Y2, Y10, Y11
 	VPSIGND      Y11, Y10, Y10
@@ -237,9 +234,8 @@ loop:
 	VMULPS       Y8, Y12, Y12
 	VADDPS       Y12, Y13, Y12
 	VMOVUPS      Y12, (R9)(R11*4)
-	VMOVUPS      (R10)(R11*4), Y13
-	VBROADCASTSS 44(AX), Y14
-	VMULPS       Y14, Y13, Y13
+	VBROADCASTSS 44(AX), Y13
+	VMULPS       (R10)(R11*4), Y13, Y13
 	VBROADCASTSS 48(AX), Y14
 	VMULPS       Y14, Y10, Y10
 	VMULPS       Y12, Y12, Y12

@@ -86,8 +86,7 @@ usualnear:
 	JGE  usualmainend
 
 usualmain:
-	VMOVUPS      (R9)(R11*4), Y6
-	VMULPS       Y2, Y6, Y6
+	VMULPS       (R9)(R11*4), Y2, Y6
 	VMOVUPS      (R8)(R11*4), Y7
 	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
@@ -99,8 +98,7 @@ usualmain:
 	VMOVUPS      Y6, (R9)(R11*4)
 	VADDPS       Y5, Y6, Y6
 	VSQRTPS      Y6, Y6
-	VMOVUPS      32(R9)(R11*4), Y8
-	VMULPS       Y2, Y8, Y8
+	VMULPS       32(R9)(R11*4), Y2, Y8
 	VMOVUPS      32(R8)(R11*4), Y9
 	VANDPS       Y1, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
@@ -112,8 +110,7 @@ usualmain:
 	VMOVUPS      Y8, 32(R9)(R11*4)
 	VADDPS       Y5, Y8, Y8
 	VSQRTPS      Y8, Y8
-	VMOVUPS      64(R9)(R11*4), Y10
-	VMULPS       Y2, Y10, Y10
+	VMULPS       64(R9)(R11*4), Y2, Y10
 	VMOVUPS      64(R8)(R11*4), Y11
 	VANDPS       Y1, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
@@ -125,8 +122,7 @@ usualmain:
 	VMOVUPS      Y10, 64(R9)(R11*4)
 	VADDPS       Y5, Y10, Y10
 	VSQRTPS      Y10, Y10
-	VMOVUPS      96(R9)(R11*4), Y12
-	VMULPS       Y2, Y12, Y12
+	VMULPS       96(R9)(R11*4), Y2, Y12
 	VMOVUPS      96(R8)(R11*4), Y13
 	VANDPS       Y1, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
@@ -138,9 +134,8 @@ usualmain:
 	VMOVUPS      Y12, 96(R9)(R11*4)
 	VADDPS       Y5, Y12, Y12
 	VSQRTPS      Y12, Y12
-	VMOVUPS      (R10)(R11*4), Y14
-	VBROADCASTSS 40(AX), Y15
-	VMULPS       Y15, Y14, Y14
+	VBROADCASTSS 40(AX), Y14
+	VMULPS       (R10)(R11*4), Y14, Y14
 	VBROADCASTSS 44(AX), Y15
 	VMULPS       Y15, Y7, Y7
 	VBROADCASTSS 36(AX), Y15
@@ -155,9 +150,8 @@ usualmain:
 	VADDPS       Y14, Y6, Y6
 	VSUBPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (DI)(R11*4)
-	VMOVUPS      32(R10)(R11*4), Y6
-	VBROADCASTSS 40(AX), Y7
-	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 40(AX), Y6
+	VMULPS       32(R10)(R11*4), Y6, Y6
 	VBROADCASTSS 44(AX), Y7
 	VMULPS       Y7, Y9, Y7
 	VBROADCASTSS 36(AX), Y9
@@ -172,9 +166,8 @@ usualmain:
 	VADDPS       Y8, Y6, Y6
 	VSUBPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 32(DI)(R11*4)
-	VMOVUPS      64(R10)(R11*4), Y6
-	VBROADCASTSS 40(AX), Y7
-	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 40(AX), Y6
+	VMULPS       64(R10)(R11*4), Y6, Y6
 	VBROADCASTSS 44(AX), Y7
 	VMULPS       Y7, Y11, Y7
 	VBROADCASTSS 36(AX), Y8
@@ -189,9 +182,8 @@ usualmain:
 	VADDPS       Y8, Y6, Y6
 	VSUBPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 64(DI)(R11*4)
-	VMOVUPS      96(R10)(R11*4), Y6
-	VBROADCASTSS 40(AX), Y7
-	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 40(AX), Y6
+	VMULPS       96(R10)(R11*4), Y6, Y6
 	VBROADCASTSS 44(AX), Y7
 	VMULPS       Y7, Y13, Y7
 	VBROADCASTSS 36(AX), Y8
@@ -217,8 +209,7 @@ usualmainend:
 	JGE  usualloopend
 
 usualloop:
-	VMOVUPS      (R9)(R11*4), Y6
-	VMULPS       Y2, Y6, Y6
+	VMULPS       (R9)(R11*4), Y2, Y6
 	VMOVUPS      (R8)(R11*4), Y7
 	VANDPS       Y1, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
@@ -228,9 +219,8 @@ usualloop:
 	VMULPS       Y8, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R9)(R11*4)
-	VMOVUPS      (R10)(R11*4), Y8
-	VBROADCASTSS 40(AX), Y9
-	VMULPS       Y9, Y8, Y8
+	VBROADCASTSS 40(AX), Y8
+	VMULPS       (R10)(R11*4), Y8, Y8
 	VBROADCASTSS 44(AX), Y9
 	VMULPS       Y9, Y7, Y7
 	VADDPS       Y5, Y6, Y6
@@ -367,8 +357,7 @@ near:
 	JGE  mainend
 
 main:
-	VMOVUPS      (R9)(R11*4), Y6
-	VMULPS       Y4, Y6, Y6
+	VMULPS       (R9)(R11*4), Y4, Y6
 	VMOVUPS      (R8)(R11*4), Y7
 	VANDPS       Y2, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
@@ -376,8 +365,7 @@ main:
 	VANDPS       Y3, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
 	VMULPS       Y5, Y7, Y8
-	VMOVUPS      (SP), Y9
-	VANDPS       Y9, Y8, Y9
+	VANDPS       (SP), Y8, Y9
 	VPSIGND      Y9, Y8, Y8
 	VMULPS       Y8, Y8, Y8
 	VADDPS       Y8, Y6, Y6
@@ -385,8 +373,7 @@ main:
 	VBROADCASTSS 32(AX), Y8
 	VADDPS       Y8, Y6, Y6
 	VSQRTPS      Y6, Y6
-	VMOVUPS      32(R9)(R11*4), Y8
-	VMULPS       Y4, Y8, Y8
+	VMULPS       32(R9)(R11*4), Y4, Y8
 	VMOVUPS      32(R8)(R11*4), Y9
 	VANDPS       Y2, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
@@ -394,8 +381,7 @@ main:
 	VANDPS       Y3, Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y5, Y9, Y10
-	VMOVUPS      (SP), Y11
-	VANDPS       Y11, Y10, Y11
+	VANDPS       (SP), Y10, Y11
 	VPSIGND      Y11, Y10, Y10
 	VMULPS       Y10, Y10, Y10
 	VADDPS       Y10, Y8, Y8
@@ -403,8 +389,7 @@ main:
 	VBROADCASTSS 32(AX), Y10
 	VADDPS       Y10, Y8, Y8
 	VSQRTPS      Y8, Y8
-	VMOVUPS      64(R9)(R11*4), Y10
-	VMULPS       Y4, Y10, Y10
+	VMULPS       64(R9)(R11*4), Y4, Y10
 	VMOVUPS      64(R8)(R11*4), Y11
 	VANDPS       Y2, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
@@ -412,8 +397,7 @@ main:
 	VANDPS       Y3, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y5, Y11, Y12
-	VMOVUPS      (SP), Y13
-	VANDPS       Y13, Y12, Y13
+	VANDPS       (SP), Y12, Y13
 	VPSIGND      Y13, Y12, Y12
 	VMULPS       Y12, Y12, Y12
 	VADDPS       Y12, Y10, Y10
@@ -421,8 +405,7 @@ main:
 	VBROADCASTSS 32(AX), Y12
 	VADDPS       Y12, Y10, Y10
 	VSQRTPS      Y10, Y10
-	VMOVUPS      96(R9)(R11*4), Y12
-	VMULPS       Y4, Y12, Y12
+	VMULPS       96(R9)(R11*4), Y4, Y12
 	VMOVUPS      96(R8)(R11*4), Y13
 	VANDPS       Y2, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
@@ -430,8 +413,7 @@ main:
 	VANDPS       Y3, Y13, Y14
 	VPSIGND      Y14, Y13, Y13
 	VMULPS       Y5, Y13, Y14
-	VMOVUPS      (SP), Y15
-	VANDPS       Y15, Y14, Y15
+	VANDPS       (SP), Y14, Y15
 	VPSIGND      Y15, Y14, Y14
 	VMULPS       Y14, Y14, Y14
 	VADDPS       Y14, Y12, Y12
@@ -439,9 +421,8 @@ main:
 	VBROADCASTSS 32(AX), Y14
 	VADDPS       Y14, Y12, Y12
 	VSQRTPS      Y12, Y12
-	VMOVUPS      (R10)(R11*4), Y14
-	VBROADCASTSS 40(AX), Y15
-	VMULPS       Y15, Y14, Y14
+	VBROADCASTSS 40(AX), Y14
+	VMULPS       (R10)(R11*4), Y14, Y14
 	VBROADCASTSS 44(AX), Y15
 	VMULPS       Y15, Y7, Y7
 	VBROADCASTSS 36(AX), Y15
@@ -456,9 +437,8 @@ main:
 	VADDPS       Y14, Y6, Y6
 	VSUBPS       Y6, Y7, Y6
 	VMOVUPS      Y6, (DI)(R11*4)
-	VMOVUPS      32(R10)(R11*4), Y6
-	VBROADCASTSS 40(AX), Y7
-	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 40(AX), Y6
+	VMULPS       32(R10)(R11*4), Y6, Y6
 	VBROADCASTSS 44(AX), Y7
 	VMULPS       Y7, Y9, Y7
 	VBROADCASTSS 36(AX), Y9
@@ -473,9 +453,8 @@ main:
 	VADDPS       Y8, Y6, Y6
 	VSUBPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 32(DI)(R11*4)
-	VMOVUPS      64(R10)(R11*4), Y6
-	VBROADCASTSS 40(AX), Y7
-	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 40(AX), Y6
+	VMULPS       64(R10)(R11*4), Y6, Y6
 	VBROADCASTSS 44(AX), Y7
 	VMULPS       Y7, Y11, Y7
 	VBROADCASTSS 36(AX), Y8
@@ -490,9 +469,8 @@ main:
 	VADDPS       Y8, Y6, Y6
 	VSUBPS       Y6, Y7, Y6
 	VMOVUPS      Y6, 64(DI)(R11*4)
-	VMOVUPS      96(R10)(R11*4), Y6
-	VBROADCASTSS 40(AX), Y7
-	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 40(AX), Y6
+	VMULPS       96(R10)(R11*4), Y6, Y6
 	VBROADCASTSS 44(AX), Y7
 	VMULPS       Y7, Y13, Y7
 	VBROADCASTSS 36(AX), Y8
@@ -518,8 +496,7 @@ mainend:
 	JGE  loopend
 
 loop:
-	VMOVUPS      (R9)(R11*4), Y6
-	VMULPS       Y4, Y6, Y6
+	VMULPS       (R9)(R11*4), Y4, Y6
 	VMOVUPS      (R8)(R11*4), Y7
 	VANDPS       Y2, Y7, Y8
 	VPSIGND      Y8, Y7, Y7
@@ -533,15 +510,13 @@ loop:
 	VANDPS       Y3, Y7, Y9
 	VPSIGND      Y9, Y7, Y7
 	VMULPS       Y5, Y7, Y9
-	VMOVUPS      (SP), Y10
-	VANDPS       Y10, Y9, Y10
+	VANDPS       (SP), Y9, Y10
 	VPSIGND      Y10, Y9, Y9
 	VMULPS       Y9, Y9, Y9
 	VADDPS       Y9, Y6, Y6
 	VMOVUPS      Y6, (R9)(R11*4)
-	VMOVUPS      (R10)(R11*4), Y9
-	VBROADCASTSS 40(AX), Y10
-	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS 40(AX), Y9
+	VMULPS       (R10)(R11*4), Y9, Y9
 	VBROADCASTSS 44(AX), Y10
 	VMULPS       Y10, Y7, Y7
 	VBROADCASTSS 32(AX), Y10
@@ -583,8 +558,7 @@ loopend:
 	VANDPS       Y3, Y8, Y10
 	VPSIGND      Y10, Y8, Y8
 	VMULPS       Y5, Y8, Y10
-	VMOVUPS      (SP), Y11
-	VANDPS       Y11, Y10, Y11
+	VANDPS       (SP), Y10, Y11
 	VPSIGND      Y11, Y10, Y10
 	VMULPS       Y10, Y10, Y10
 	VADDPS       Y10, Y7, Y7

@@ -83,11 +83,9 @@ near:
 	VMOVUPS 224(CX), Y13
 
 main:
-	VMOVUPS      (R10)(R11*4), Y14
-	VMULPS       Y1, Y14, Y14
+	VMULPS       (R10)(R11*4), Y1, Y14
 	VADDPS       Y2, Y14, Y14
-	VMOVUPS      (R9)(R11*4), Y15
-	VMULPS       Y15, Y14, Y15
+	VMULPS       (R9)(R11*4), Y14, Y15
 	VSUBPS       Y15, Y3, Y15
 	VMAXPS       Y15, Y4, Y15
 	VMULPS       Y15, Y14, Y14
@@ -101,11 +99,9 @@ main:
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y15, Y6, Y6
 	VADDPD       Y14, Y7, Y7
-	VMOVUPS      32(R10)(R11*4), Y14
-	VMULPS       Y1, Y14, Y14
+	VMULPS       32(R10)(R11*4), Y1, Y14
 	VADDPS       Y2, Y14, Y14
-	VMOVUPS      32(R9)(R11*4), Y15
-	VMULPS       Y15, Y14, Y15
+	VMULPS       32(R9)(R11*4), Y14, Y15
 	VSUBPS       Y15, Y3, Y15
 	VMAXPS       Y15, Y4, Y15
 	VMULPS       Y15, Y14, Y14
@@ -119,11 +115,9 @@ main:
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y15, Y8, Y8
 	VADDPD       Y14, Y9, Y9
-	VMOVUPS      64(R10)(R11*4), Y14
-	VMULPS       Y1, Y14, Y14
+	VMULPS       64(R10)(R11*4), Y1, Y14
 	VADDPS       Y2, Y14, Y14
-	VMOVUPS      64(R9)(R11*4), Y15
-	VMULPS       Y15, Y14, Y15
+	VMULPS       64(R9)(R11*4), Y14, Y15
 	VSUBPS       Y15, Y3, Y15
 	VMAXPS       Y15, Y4, Y15
 	VMULPS       Y15, Y14, Y14
@@ -137,11 +131,9 @@ main:
 	VCVTPS2PD    X14, Y14
 	VADDPD       Y15, Y10, Y10
 	VADDPD       Y14, Y11, Y11
-	VMOVUPS      96(R10)(R11*4), Y14
-	VMULPS       Y1, Y14, Y14
+	VMULPS       96(R10)(R11*4), Y1, Y14
 	VADDPS       Y2, Y14, Y14
-	VMOVUPS      96(R9)(R11*4), Y15
-	VMULPS       Y15, Y14, Y15
+	VMULPS       96(R9)(R11*4), Y14, Y15
 	VSUBPS       Y15, Y3, Y15
 	VMAXPS       Y15, Y4, Y15
 	VMULPS       Y15, Y14, Y14
@@ -176,11 +168,9 @@ mainend:
 loop:
 	MOVQ         R11, R13
 	ANDQ         $+31, R13
-	VMOVUPS      (R10)(R11*4), Y6
-	VMULPS       Y1, Y6, Y6
+	VMULPS       (R10)(R11*4), Y1, Y6
 	VADDPS       Y2, Y6, Y6
-	VMOVUPS      (R9)(R11*4), Y7
-	VMULPS       Y7, Y6, Y7
+	VMULPS       (R9)(R11*4), Y6, Y7
 	VSUBPS       Y7, Y3, Y7
 	VMAXPS       Y7, Y4, Y7
 	VMULPS       Y7, Y6, Y6

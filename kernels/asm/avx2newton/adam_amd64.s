@@ -96,8 +96,7 @@ usualmain:
 	VMULPS       Y2, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R9)(R11*4)
-	VMOVUPS      (R10)(R11*4), Y8
-	VMULPS       Y3, Y8, Y8
+	VMULPS       (R10)(R11*4), Y3, Y8
 	VMULPS       Y4, Y7, Y7
 	VANDPS       Y5, Y7, Y9
 	VPSIGND      Y9, Y7, Y7
@@ -139,8 +138,7 @@ back2:
 	VMULPS       Y2, Y10, Y10
 	VADDPS       Y10, Y7, Y7
 	VMOVUPS      Y7, 32(R9)(R11*4)
-	VMOVUPS      32(R10)(R11*4), Y10
-	VMULPS       Y3, Y10, Y10
+	VMULPS       32(R10)(R11*4), Y3, Y10
 	VMULPS       Y4, Y9, Y9
 	VANDPS       Y5, Y9, Y11
 	VPSIGND      Y11, Y9, Y9
@@ -156,8 +154,7 @@ back2:
 	VMULPS       Y2, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R9)(R11*4)
-	VMOVUPS      64(R10)(R11*4), Y12
-	VMULPS       Y3, Y12, Y12
+	VMULPS       64(R10)(R11*4), Y3, Y12
 	VMULPS       Y4, Y11, Y11
 	VANDPS       Y5, Y11, Y13
 	VPSIGND      Y13, Y11, Y11
@@ -199,8 +196,7 @@ back4:
 	VMULPS       Y2, Y14, Y14
 	VADDPS       Y14, Y11, Y11
 	VMOVUPS      Y11, 96(R9)(R11*4)
-	VMOVUPS      96(R10)(R11*4), Y14
-	VMULPS       Y3, Y14, Y14
+	VMULPS       96(R10)(R11*4), Y3, Y14
 	VMULPS       Y4, Y13, Y13
 	VANDPS       Y5, Y13, Y15
 	VPSIGND      Y15, Y13, Y13
@@ -267,8 +263,7 @@ usualloop:
 	VMULPS       Y2, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R9)(R11*4)
-	VMOVUPS      (R10)(R11*4), Y8
-	VMULPS       Y3, Y8, Y8
+	VMULPS       (R10)(R11*4), Y3, Y8
 	VMULPS       Y4, Y7, Y7
 	VANDPS       Y5, Y7, Y9
 	VPSIGND      Y9, Y7, Y7
@@ -419,12 +414,10 @@ main:
 	VMULPS       Y4, Y8, Y8
 	VADDPS       Y8, Y6, Y6
 	VMOVUPS      Y6, (R9)(R11*4)
-	VMOVUPS      (R10)(R11*4), Y8
-	VMULPS       Y5, Y8, Y8
+	VMULPS       (R10)(R11*4), Y5, Y8
 	VBROADCASTSS 28(AX), Y9
 	VMULPS       Y9, Y7, Y7
-	VMOVUPS      (SP), Y9
-	VANDPS       Y9, Y7, Y9
+	VANDPS       (SP), Y7, Y9
 	VPSIGND      Y9, Y7, Y7
 	VMULPS       Y7, Y7, Y7
 	VADDPS       Y7, Y8, Y7
@@ -467,12 +460,10 @@ back6:
 	VMULPS       Y4, Y10, Y10
 	VADDPS       Y10, Y7, Y7
 	VMOVUPS      Y7, 32(R9)(R11*4)
-	VMOVUPS      32(R10)(R11*4), Y10
-	VMULPS       Y5, Y10, Y10
+	VMULPS       32(R10)(R11*4), Y5, Y10
 	VBROADCASTSS 28(AX), Y11
 	VMULPS       Y11, Y9, Y9
-	VMOVUPS      (SP), Y11
-	VANDPS       Y11, Y9, Y11
+	VANDPS       (SP), Y9, Y11
 	VPSIGND      Y11, Y9, Y9
 	VMULPS       Y9, Y9, Y9
 	VADDPS       Y9, Y10, Y9
@@ -489,12 +480,10 @@ back6:
 	VMULPS       Y4, Y12, Y12
 	VADDPS       Y12, Y10, Y10
 	VMOVUPS      Y10, 64(R9)(R11*4)
-	VMOVUPS      64(R10)(R11*4), Y12
-	VMULPS       Y5, Y12, Y12
+	VMULPS       64(R10)(R11*4), Y5, Y12
 	VBROADCASTSS 28(AX), Y13
 	VMULPS       Y13, Y11, Y11
-	VMOVUPS      (SP), Y13
-	VANDPS       Y13, Y11, Y13
+	VANDPS       (SP), Y11, Y13
 	VPSIGND      Y13, Y11, Y11
 	VMULPS       Y11, Y11, Y11
 	VADDPS       Y11, Y12, Y11
@@ -537,12 +526,10 @@ back8:
 	VMULPS       Y4, Y14, Y14
 	VADDPS       Y14, Y11, Y11
 	VMOVUPS      Y11, 96(R9)(R11*4)
-	VMOVUPS      96(R10)(R11*4), Y14
-	VMULPS       Y5, Y14, Y14
+	VMULPS       96(R10)(R11*4), Y5, Y14
 	VBROADCASTSS 28(AX), Y15
 	VMULPS       Y15, Y13, Y13
-	VMOVUPS      (SP), Y15
-	VANDPS       Y15, Y13, Y15
+	VANDPS       (SP), Y13, Y15
 	VPSIGND      Y15, Y13, Y13
 	VMULPS       Y13, Y13, Y13
 	VADDPS       Y13, Y14, Y13
@@ -618,12 +605,10 @@ loop:
 	VMULPS       Y4, Y6, Y6
 	VADDPS       Y6, Y9, Y6
 	VMOVUPS      Y6, (R9)(R11*4)
-	VMOVUPS      (R10)(R11*4), Y9
-	VMULPS       Y5, Y9, Y9
+	VMULPS       (R10)(R11*4), Y5, Y9
 	VBROADCASTSS 28(AX), Y10
 	VMULPS       Y10, Y7, Y7
-	VMOVUPS      (SP), Y10
-	VANDPS       Y10, Y7, Y10
+	VANDPS       (SP), Y7, Y10
 	VPSIGND      Y10, Y7, Y7
 	VMULPS       Y7, Y7, Y7
 	VADDPS       Y7, Y9, Y7
@@ -671,8 +656,7 @@ loopend:
 	VMULPS       Y5, Y10, Y10
 	VBROADCASTSS 28(AX), Y11
 	VMULPS       Y11, Y8, Y8
-	VMOVUPS      (SP), Y11
-	VANDPS       Y11, Y8, Y11
+	VANDPS       (SP), Y8, Y11
 	VPSIGND      Y11, Y8, Y8
 	VMULPS       Y8, Y8, Y8
 	VADDPS       Y8, Y10, Y8

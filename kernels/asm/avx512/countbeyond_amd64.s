@@ -47,8 +47,7 @@ near:
 	VMOVUPS 192(CX), Z7
 
 main:
-	VMOVUPS       (DI)(R8*4), Z8
-	VANDPS        Z3, Z8, Z8
+	VANDPS        (DI)(R8*4), Z3, Z8
 	VCMPPS        $0x12, Z0, Z8, K1
 	VMOVAPS       Z2, Z8
 	VMOVAPS       Z1, K1, Z8
@@ -57,8 +56,7 @@ main:
 	VCVTPS2PD     Y8, Z8
 	VADDPD        Z9, Z4, Z4
 	VADDPD        Z8, Z5, Z5
-	VMOVUPS       64(DI)(R8*4), Z8
-	VANDPS        Z3, Z8, Z8
+	VANDPS        64(DI)(R8*4), Z3, Z8
 	VCMPPS        $0x12, Z0, Z8, K1
 	VMOVAPS       Z2, Z8
 	VMOVAPS       Z1, K1, Z8
@@ -67,8 +65,7 @@ main:
 	VCVTPS2PD     Y8, Z8
 	VADDPD        Z9, Z6, Z6
 	VADDPD        Z8, Z7, Z7
-	VMOVUPS       128(DI)(R8*4), Z8
-	VANDPS        Z3, Z8, Z8
+	VANDPS        128(DI)(R8*4), Z3, Z8
 	VCMPPS        $0x12, Z0, Z8, K1
 	VMOVAPS       Z2, Z8
 	VMOVAPS       Z1, K1, Z8
@@ -77,8 +74,7 @@ main:
 	VCVTPS2PD     Y8, Z8
 	VADDPD        Z9, Z4, Z4
 	VADDPD        Z8, Z5, Z5
-	VMOVUPS       192(DI)(R8*4), Z8
-	VANDPS        Z3, Z8, Z8
+	VANDPS        192(DI)(R8*4), Z3, Z8
 	VCMPPS        $0x12, Z0, Z8, K1
 	VMOVAPS       Z2, Z8
 	VMOVAPS       Z1, K1, Z8
@@ -104,8 +100,7 @@ mainend:
 loop:
 	MOVQ          R8, R10
 	ANDQ          $+31, R10
-	VMOVUPS       (DI)(R8*4), Z4
-	VANDPS        Z3, Z4, Z4
+	VANDPS        (DI)(R8*4), Z3, Z4
 	VCMPPS        $0x12, Z0, Z4, K1
 	VMOVAPS       Z2, Z4
 	VMOVAPS       Z1, K1, Z4

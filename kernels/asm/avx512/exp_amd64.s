@@ -41,8 +41,7 @@ entry:
 	JGE  loopend
 
 loop:
-	VMOVUPS (SI)(DI*4), Z13
-	VMAXPS  Z13, Z3, Z13
+	VMAXPS  (SI)(DI*4), Z3, Z13
 	VMINPS  Z13, Z2, Z13
 	VMULPS  Z4, Z13, Z14
 	VADDPS  Z0, Z14, Z14

@@ -69,12 +69,10 @@ near:
 	VMOVUPS 192(CX), Z9
 
 main:
-	VMOVUPS       (R10)(R11*4), Z10
-	VMULPS        Z2, Z10, Z10
+	VMULPS        (R10)(R11*4), Z2, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       (R9)(R11*4), Z12
-	VMULPS        Z12, Z10, Z10
+	VMULPS        (R9)(R11*4), Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
 	VCMPPS        $0x11, Z10, Z0, K1
@@ -88,12 +86,10 @@ main:
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z6, Z6
 	VADDPD        Z11, Z7, Z7
-	VMOVUPS       64(R10)(R11*4), Z10
-	VMULPS        Z2, Z10, Z10
+	VMULPS        64(R10)(R11*4), Z2, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       64(R9)(R11*4), Z12
-	VMULPS        Z12, Z10, Z10
+	VMULPS        64(R9)(R11*4), Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
 	VCMPPS        $0x11, Z10, Z0, K1
@@ -107,12 +103,10 @@ main:
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z8, Z8
 	VADDPD        Z11, Z9, Z9
-	VMOVUPS       128(R10)(R11*4), Z10
-	VMULPS        Z2, Z10, Z10
+	VMULPS        128(R10)(R11*4), Z2, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       128(R9)(R11*4), Z12
-	VMULPS        Z12, Z10, Z10
+	VMULPS        128(R9)(R11*4), Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
 	VCMPPS        $0x11, Z10, Z0, K1
@@ -126,12 +120,10 @@ main:
 	VCVTPS2PD     Y11, Z11
 	VADDPD        Z10, Z6, Z6
 	VADDPD        Z11, Z7, Z7
-	VMOVUPS       192(R10)(R11*4), Z10
-	VMULPS        Z2, Z10, Z10
+	VMULPS        192(R10)(R11*4), Z2, Z10
 	VADDPS        Z3, Z10, Z10
 	VXORPS        Z5, Z10, Z11
-	VMOVUPS       192(R9)(R11*4), Z12
-	VMULPS        Z12, Z10, Z10
+	VMULPS        192(R9)(R11*4), Z10, Z10
 	VSUBPS        Z10, Z4, Z10
 	VMAXPS        Z10, Z0, Z12
 	VCMPPS        $0x11, Z10, Z0, K1
@@ -162,12 +154,10 @@ mainend:
 loop:
 	MOVQ          R11, R13
 	ANDQ          $+31, R13
-	VMOVUPS       (R10)(R11*4), Z6
-	VMULPS        Z2, Z6, Z6
+	VMULPS        (R10)(R11*4), Z2, Z6
 	VADDPS        Z3, Z6, Z6
 	VXORPS        Z5, Z6, Z7
-	VMOVUPS       (R9)(R11*4), Z8
-	VMULPS        Z8, Z6, Z6
+	VMULPS        (R9)(R11*4), Z6, Z6
 	VSUBPS        Z6, Z4, Z6
 	VMAXPS        Z6, Z0, Z8
 	VCMPPS        $0x11, Z6, Z0, K1

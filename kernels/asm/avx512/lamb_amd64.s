@@ -68,8 +68,7 @@ usualloop:
 	VMULPS        Z2, Z11, Z11
 	VADDPS        Z11, Z9, Z9
 	VMOVUPS       Z9, (R9)(R11*4)
-	VMOVUPS       (R10)(R11*4), Z11
-	VMULPS        Z3, Z11, Z11
+	VMULPS        (R10)(R11*4), Z3, Z11
 	VMULPS        Z4, Z10, Z10
 	VPTESTMD      Z5, Z10, K1
 	VMULPS.Z      Z10, Z10, K1, Z10
@@ -234,8 +233,7 @@ loop:
 	VMULPS        Z4, Z12, Z12
 	VADDPS        Z12, Z15, Z12
 	VMOVUPS       Z12, (R9)(R11*4)
-	VMOVUPS       (R10)(R11*4), Z15
-	VMULPS        Z5, Z15, Z15
+	VMULPS        (R10)(R11*4), Z5, Z15
 	VMULPS        Z6, Z13, Z13
 	VPTESTMD      Z7, Z13, K3
 	VMULPS.Z      Z13, Z13, K3, Z13

@@ -40,21 +40,17 @@ near:
 	VMOVUPS 64(AX), Z1
 
 main:
-	VMOVUPS      (DI)(R8*4), Z2
-	VBROADCASTSS word7fffffff<>+0(SB), Z3
-	VANDPS       Z2, Z3, Z2
+	VBROADCASTSS word7fffffff<>+0(SB), Z2
+	VANDPS       (DI)(R8*4), Z2, Z2
 	VMAXPS       Z0, Z2, Z0
-	VMOVUPS      64(DI)(R8*4), Z2
-	VBROADCASTSS word7fffffff<>+0(SB), Z3
-	VANDPS       Z2, Z3, Z2
+	VBROADCASTSS word7fffffff<>+0(SB), Z2
+	VANDPS       64(DI)(R8*4), Z2, Z2
 	VMAXPS       Z1, Z2, Z1
-	VMOVUPS      128(DI)(R8*4), Z2
-	VBROADCASTSS word7fffffff<>+0(SB), Z3
-	VANDPS       Z2, Z3, Z2
+	VBROADCASTSS word7fffffff<>+0(SB), Z2
+	VANDPS       128(DI)(R8*4), Z2, Z2
 	VMAXPS       Z0, Z2, Z0
-	VMOVUPS      192(DI)(R8*4), Z2
-	VBROADCASTSS word7fffffff<>+0(SB), Z3
-	VANDPS       Z2, Z3, Z2
+	VBROADCASTSS word7fffffff<>+0(SB), Z2
+	VANDPS       192(DI)(R8*4), Z2, Z2
 	VMAXPS       Z1, Z2, Z1
 	ADDQ         $+64, R8
 	CMPQ         R8, R9
@@ -71,9 +67,8 @@ mainend:
 loop:
 	MOVQ         R8, R10
 	ANDQ         $+31, R10
-	VMOVUPS      (DI)(R8*4), Z0
-	VBROADCASTSS word7fffffff<>+0(SB), Z1
-	VANDPS       Z0, Z1, Z0
+	VBROADCASTSS word7fffffff<>+0(SB), Z0
+	VANDPS       (DI)(R8*4), Z0, Z0
 	VMOVUPS      (AX)(R10*4), Z1
 	VMAXPS       Z1, Z0, Z1
 	VMOVUPS      Z1, (AX)(R10*4)

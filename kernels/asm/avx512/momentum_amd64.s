@@ -67,8 +67,7 @@ usualnear:
 	JGE  usualmainend
 
 usualmain:
-	VMOVUPS   (DI)(R8*4), Z4
-	VMULPS    Z1, Z4, Z4
+	VMULPS    (DI)(R8*4), Z1, Z4
 	VPTESTMD  (SI)(R8*4), Z0, K1
 	VMOVUPS.Z (SI)(R8*4), K1, Z5
 	VADDPS    Z5, Z4, Z4
@@ -77,8 +76,7 @@ usualmain:
 	VMULPS    Z2, Z4, Z4
 	VSUBPS    Z4, Z5, Z4
 	VMOVUPS   Z4, (AX)(R8*4)
-	VMOVUPS   64(DI)(R8*4), Z4
-	VMULPS    Z1, Z4, Z4
+	VMULPS    64(DI)(R8*4), Z1, Z4
 	VPTESTMD  64(SI)(R8*4), Z0, K1
 	VMOVUPS.Z 64(SI)(R8*4), K1, Z5
 	VADDPS    Z5, Z4, Z4
@@ -87,8 +85,7 @@ usualmain:
 	VMULPS    Z2, Z4, Z4
 	VSUBPS    Z4, Z5, Z4
 	VMOVUPS   Z4, 64(AX)(R8*4)
-	VMOVUPS   128(DI)(R8*4), Z4
-	VMULPS    Z1, Z4, Z4
+	VMULPS    128(DI)(R8*4), Z1, Z4
 	VPTESTMD  128(SI)(R8*4), Z0, K1
 	VMOVUPS.Z 128(SI)(R8*4), K1, Z5
 	VADDPS    Z5, Z4, Z4
@@ -97,8 +94,7 @@ usualmain:
 	VMULPS    Z2, Z4, Z4
 	VSUBPS    Z4, Z5, Z4
 	VMOVUPS   Z4, 128(AX)(R8*4)
-	VMOVUPS   192(DI)(R8*4), Z4
-	VMULPS    Z1, Z4, Z4
+	VMULPS    192(DI)(R8*4), Z1, Z4
 	VPTESTMD  192(SI)(R8*4), Z0, K1
 	VMOVUPS.Z 192(SI)(R8*4), K1, Z5
 	VADDPS    Z5, Z4, Z4
@@ -118,8 +114,7 @@ usualmainend:
 	JGE  usualloopend
 
 usualloop:
-	VMOVUPS   (DI)(R8*4), Z4
-	VMULPS    Z1, Z4, Z4
+	VMULPS    (DI)(R8*4), Z1, Z4
 	VPTESTMD  (SI)(R8*4), Z0, K1
 	VMOVUPS.Z (SI)(R8*4), K1, Z5
 	VADDPS    Z5, Z4, Z4
@@ -224,8 +219,7 @@ near:
 	JGE  mainend
 
 main:
-	VMOVUPS   (DI)(R8*4), Z9
-	VMULPS    Z3, Z9, Z9
+	VMULPS    (DI)(R8*4), Z3, Z9
 	VPTESTMD  (SI)(R8*4), Z1, K3
 	VMOVUPS.Z (SI)(R8*4), K3, Z10
 	VMULPS    Z0, Z10, Z10
@@ -237,8 +231,7 @@ main:
 	VMULPS    Z4, Z9, Z9
 	VSUBPS    Z9, Z10, Z9
 	VMOVUPS   Z9, (AX)(R8*4)
-	VMOVUPS   64(DI)(R8*4), Z9
-	VMULPS    Z3, Z9, Z9
+	VMULPS    64(DI)(R8*4), Z3, Z9
 	VPTESTMD  64(SI)(R8*4), Z1, K3
 	VMOVUPS.Z 64(SI)(R8*4), K3, Z10
 	VMULPS    Z0, Z10, Z10
@@ -250,8 +243,7 @@ main:
 	VMULPS    Z4, Z9, Z9
 	VSUBPS    Z9, Z10, Z9
 	VMOVUPS   Z9, 64(AX)(R8*4)
-	VMOVUPS   128(DI)(R8*4), Z9
-	VMULPS    Z3, Z9, Z9
+	VMULPS    128(DI)(R8*4), Z3, Z9
 	VPTESTMD  128(SI)(R8*4), Z1, K3
 	VMOVUPS.Z 128(SI)(R8*4), K3, Z10
 	VMULPS    Z0, Z10, Z10
@@ -263,8 +255,7 @@ main:
 	VMULPS    Z4, Z9, Z9
 	VSUBPS    Z9, Z10, Z9
 	VMOVUPS   Z9, 128(AX)(R8*4)
-	VMOVUPS   192(DI)(R8*4), Z9
-	VMULPS    Z3, Z9, Z9
+	VMULPS    192(DI)(R8*4), Z3, Z9
 	VPTESTMD  192(SI)(R8*4), Z1, K3
 	VMOVUPS.Z 192(SI)(R8*4), K3, Z10
 	VMULPS    Z0, Z10, Z10
@@ -287,8 +278,7 @@ mainend:
 	JGE  loopend
 
 loop:
-	VMOVUPS   (DI)(R8*4), Z9
-	VMULPS    Z3, Z9, Z9
+	VMULPS    (DI)(R8*4), Z3, Z9
 	VPTESTMD  (SI)(R8*4), Z1, K3
 	VMOVUPS.Z (SI)(R8*4), K3, Z10
 	VMULPS    Z0, Z10, Z10

@@ -63,8 +63,7 @@ near:
 
 main:
 	VMOVUPS       (R9)(R11*4), Z5
-	VMOVUPS       (R10)(R11*4), Z6
-	VSUBPS        Z6, Z5, Z5
+	VSUBPS        (R10)(R11*4), Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
 	VMOVUPS       Z6, (DI)(R11*4)
@@ -76,8 +75,7 @@ main:
 	VFMADD231PD   Z6, Z6, Z1
 	VFMADD231PD   Z5, Z5, Z2
 	VMOVUPS       64(R9)(R11*4), Z5
-	VMOVUPS       64(R10)(R11*4), Z6
-	VSUBPS        Z6, Z5, Z5
+	VSUBPS        64(R10)(R11*4), Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
 	VMOVUPS       Z6, 64(DI)(R11*4)
@@ -89,8 +87,7 @@ main:
 	VFMADD231PD   Z6, Z6, Z3
 	VFMADD231PD   Z5, Z5, Z4
 	VMOVUPS       128(R9)(R11*4), Z5
-	VMOVUPS       128(R10)(R11*4), Z6
-	VSUBPS        Z6, Z5, Z5
+	VSUBPS        128(R10)(R11*4), Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
 	VMOVUPS       Z6, 128(DI)(R11*4)
@@ -102,8 +99,7 @@ main:
 	VFMADD231PD   Z6, Z6, Z1
 	VFMADD231PD   Z5, Z5, Z2
 	VMOVUPS       192(R9)(R11*4), Z5
-	VMOVUPS       192(R10)(R11*4), Z6
-	VSUBPS        Z6, Z5, Z5
+	VSUBPS        192(R10)(R11*4), Z5, Z5
 	VADDPS        Z5, Z5, Z6
 	VMULPS        Z0, Z6, Z6
 	VMOVUPS       Z6, 192(DI)(R11*4)
@@ -132,8 +128,7 @@ loop:
 	MOVQ          R11, R13
 	ANDQ          $+31, R13
 	VMOVUPS       (R9)(R11*4), Z1
-	VMOVUPS       (R10)(R11*4), Z2
-	VSUBPS        Z2, Z1, Z1
+	VSUBPS        (R10)(R11*4), Z1, Z1
 	VADDPS        Z1, Z1, Z2
 	VMULPS        Z0, Z2, Z2
 	VMOVUPS       Z2, (DI)(R11*4)

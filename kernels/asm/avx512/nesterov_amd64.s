@@ -68,8 +68,7 @@ usualnear:
 	JGE  usualmainend
 
 usualmain:
-	VMOVUPS   (DI)(R8*4), Z5
-	VMULPS    Z1, Z5, Z5
+	VMULPS    (DI)(R8*4), Z1, Z5
 	VPTESTMD  (SI)(R8*4), Z0, K1
 	VMOVUPS.Z (SI)(R8*4), K1, Z6
 	VADDPS    Z6, Z5, Z5
@@ -80,8 +79,7 @@ usualmain:
 	VADDPS    Z5, Z6, Z5
 	VSUBPS    Z5, Z7, Z5
 	VMOVUPS   Z5, (AX)(R8*4)
-	VMOVUPS   64(DI)(R8*4), Z5
-	VMULPS    Z1, Z5, Z5
+	VMULPS    64(DI)(R8*4), Z1, Z5
 	VPTESTMD  64(SI)(R8*4), Z0, K1
 	VMOVUPS.Z 64(SI)(R8*4), K1, Z6
 	VADDPS    Z6, Z5, Z5
@@ -92,8 +90,7 @@ usualmain:
 	VADDPS    Z5, Z6, Z5
 	VSUBPS    Z5, Z7, Z5
 	VMOVUPS   Z5, 64(AX)(R8*4)
-	VMOVUPS   128(DI)(R8*4), Z5
-	VMULPS    Z1, Z5, Z5
+	VMULPS    128(DI)(R8*4), Z1, Z5
 	VPTESTMD  128(SI)(R8*4), Z0, K1
 	VMOVUPS.Z 128(SI)(R8*4), K1, Z6
 	VADDPS    Z6, Z5, Z5
@@ -104,8 +101,7 @@ usualmain:
 	VADDPS    Z5, Z6, Z5
 	VSUBPS    Z5, Z7, Z5
 	VMOVUPS   Z5, 128(AX)(R8*4)
-	VMOVUPS   192(DI)(R8*4), Z5
-	VMULPS    Z1, Z5, Z5
+	VMULPS    192(DI)(R8*4), Z1, Z5
 	VPTESTMD  192(SI)(R8*4), Z0, K1
 	VMOVUPS.Z 192(SI)(R8*4), K1, Z6
 	VADDPS    Z6, Z5, Z5
@@ -127,8 +123,7 @@ usualmainend:
 	JGE  usualloopend
 
 usualloop:
-	VMOVUPS   (DI)(R8*4), Z5
-	VMULPS    Z1, Z5, Z5
+	VMULPS    (DI)(R8*4), Z1, Z5
 	VPTESTMD  (SI)(R8*4), Z0, K1
 	VMOVUPS.Z (SI)(R8*4), K1, Z6
 	VADDPS    Z6, Z5, Z5
@@ -238,8 +233,7 @@ near:
 	JGE  mainend
 
 main:
-	VMOVUPS   (DI)(R8*4), Z10
-	VMULPS    Z3, Z10, Z10
+	VMULPS    (DI)(R8*4), Z3, Z10
 	VPTESTMD  (SI)(R8*4), Z1, K3
 	VMOVUPS.Z (SI)(R8*4), K3, Z11
 	VMULPS    Z0, Z11, Z11
@@ -253,8 +247,7 @@ main:
 	VADDPS    Z10, Z11, Z10
 	VSUBPS    Z10, Z12, Z10
 	VMOVUPS   Z10, (AX)(R8*4)
-	VMOVUPS   64(DI)(R8*4), Z10
-	VMULPS    Z3, Z10, Z10
+	VMULPS    64(DI)(R8*4), Z3, Z10
 	VPTESTMD  64(SI)(R8*4), Z1, K3
 	VMOVUPS.Z 64(SI)(R8*4), K3, Z11
 	VMULPS    Z0, Z11, Z11
@@ -268,8 +261,7 @@ main:
 	VADDPS    Z10, Z11, Z10
 	VSUBPS    Z10, Z12, Z10
 	VMOVUPS   Z10, 64(AX)(R8*4)
-	VMOVUPS   128(DI)(R8*4), Z10
-	VMULPS    Z3, Z10, Z10
+	VMULPS    128(DI)(R8*4), Z3, Z10
 	VPTESTMD  128(SI)(R8*4), Z1, K3
 	VMOVUPS.Z 128(SI)(R8*4), K3, Z11
 	VMULPS    Z0, Z11, Z11
@@ -283,8 +275,7 @@ main:
 	VADDPS    Z10, Z11, Z10
 	VSUBPS    Z10, Z12, Z10
 	VMOVUPS   Z10, 128(AX)(R8*4)
-	VMOVUPS   192(DI)(R8*4), Z10
-	VMULPS    Z3, Z10, Z10
+	VMULPS    192(DI)(R8*4), Z3, Z10
 	VPTESTMD  192(SI)(R8*4), Z1, K3
 	VMOVUPS.Z 192(SI)(R8*4), K3, Z11
 	VMULPS    Z0, Z11, Z11
@@ -309,8 +300,7 @@ mainend:
 	JGE  loopend
 
 loop:
-	VMOVUPS   (DI)(R8*4), Z10
-	VMULPS    Z3, Z10, Z10
+	VMULPS    (DI)(R8*4), Z3, Z10
 	VPTESTMD  (SI)(R8*4), Z1, K3
 	VMOVUPS.Z (SI)(R8*4), K3, Z11
 	VMULPS    Z0, Z11, Z11

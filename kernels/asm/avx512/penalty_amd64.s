@@ -40,37 +40,36 @@ entry:
 loop:
 	MOVQ          R9, R11
 	ANDQ          $+31, R11
-	VMOVUPS       (DI)(R9*4), Z5
-	VMOVUPS       (R8)(R9*4), Z6
-	VMULPS        Z1, Z6, Z7
-	VADDPS        Z7, Z5, Z5
-	VCMPPS        $0x11, Z0, Z6, K1
-	VMOVAPS       Z6, Z7
+	VMOVUPS       (R8)(R9*4), Z5
+	VMULPS        Z1, Z5, Z6
+	VADDPS        (DI)(R9*4), Z6, Z6
+	VCMPPS        $0x11, Z0, Z5, K1
+	VMOVAPS       Z5, Z7
 	VMOVAPS       Z3, K1, Z7
-	VCMPPS        $0x11, Z6, Z0, K1
+	VCMPPS        $0x11, Z5, Z0, K1
 	VMOVAPS       Z7, Z7
 	VMOVAPS       Z2, K1, Z7
-	VADDPS        Z7, Z5, Z5
-	VMOVUPS       Z5, (DI)(R9*4)
-	VANDPS        Z4, Z6, Z5
-	VCVTPS2PD     Y5, Z7
-	VEXTRACTF64X4 $0x01, Z5, Y5
-	VCVTPS2PD     Y5, Z5
+	VADDPS        Z7, Z6, Z6
+	VMOVUPS       Z6, (DI)(R9*4)
+	VANDPS        Z4, Z5, Z6
+	VCVTPS2PD     Y6, Z7
+	VEXTRACTF64X4 $0x01, Z6, Y6
+	VCVTPS2PD     Y6, Z6
 	VMOVUPS       (CX)(R11*8), Z8
 	VADDPD        Z7, Z8, Z8
 	VMOVUPS       Z8, (CX)(R11*8)
 	VMOVUPS       64(CX)(R11*8), Z7
-	VADDPD        Z5, Z7, Z7
+	VADDPD        Z6, Z7, Z7
 	VMOVUPS       Z7, 64(CX)(R11*8)
-	VCVTPS2PD     Y6, Z5
-	VEXTRACTF64X4 $0x01, Z6, Y6
-	VCVTPS2PD     Y6, Z6
+	VCVTPS2PD     Y5, Z6
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
 	VMOVUPS       (DX)(R11*8), Z7
-	VFMADD231PD   Z5, Z5, Z7
+	VFMADD231PD   Z6, Z6, Z7
 	VMOVUPS       Z7, (DX)(R11*8)
-	VMOVUPS       64(DX)(R11*8), Z5
-	VFMADD231PD   Z6, Z6, Z5
-	VMOVUPS       Z5, 64(DX)(R11*8)
+	VMOVUPS       64(DX)(R11*8), Z6
+	VFMADD231PD   Z5, Z5, Z6
+	VMOVUPS       Z6, 64(DX)(R11*8)
 	ADDQ          $+16, R9
 	CMPQ          R9, R10
 	JLT           loop

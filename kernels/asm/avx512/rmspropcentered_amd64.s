@@ -58,8 +58,7 @@ usualentry:
 	JGE  usualloopend
 
 usualloop:
-	VMOVUPS   (DI)(R9*4), Z11
-	VMULPS    Z3, Z11, Z11
+	VMULPS    (DI)(R9*4), Z3, Z11
 	VPTESTMD  (SI)(R9*4), Z2, K1
 	VMOVUPS.Z (SI)(R9*4), K1, Z12
 	VMULPS    Z4, Z12, Z13
@@ -184,8 +183,7 @@ entry:
 	JGE  loopend
 
 loop:
-	VMOVUPS   (DI)(R9*4), Z14
-	VMULPS    Z5, Z14, Z14
+	VMULPS    (DI)(R9*4), Z5, Z14
 	VPTESTMD  (SI)(R9*4), Z2, K3
 	VMOVUPS.Z (SI)(R9*4), K3, Z15
 	VMULPS    Z0, Z15, Z15

@@ -62,8 +62,7 @@ usualentry:
 	JGE  usualloopend
 
 usualloop:
-	VMOVUPS   (DI)(R10*4), Z13
-	VMULPS    Z3, Z13, Z13
+	VMULPS    (DI)(R10*4), Z3, Z13
 	VPTESTMD  (SI)(R10*4), Z2, K1
 	VMOVUPS.Z (SI)(R10*4), K1, Z14
 	VMULPS    Z4, Z14, Z15
@@ -76,8 +75,7 @@ usualloop:
 	VMULPS    Z6, Z16, Z16
 	VADDPS    Z16, Z15, Z15
 	VMOVUPS   Z15, (R8)(R10*4)
-	VMOVUPS   (R9)(R10*4), Z16
-	VMULPS    Z9, Z16, Z16
+	VMULPS    (R9)(R10*4), Z9, Z16
 	VMULPS    Z10, Z14, Z14
 	VMULPS    Z15, Z15, Z15
 	VSUBPS    Z15, Z13, Z13
@@ -201,8 +199,7 @@ entry:
 	JGE  loopend
 
 loop:
-	VMOVUPS   (DI)(R10*4), Z16
-	VMULPS    Z5, Z16, Z16
+	VMULPS    (DI)(R10*4), Z5, Z16
 	VPTESTMD  (SI)(R10*4), Z2, K3
 	VMOVUPS.Z (SI)(R10*4), K3, Z17
 	VMULPS    Z0, Z17, Z17
@@ -225,8 +222,7 @@ loop:
 	VMULPS    Z8, Z19, Z19
 	VADDPS    Z19, Z20, Z19
 	VMOVUPS   Z19, (R8)(R10*4)
-	VMOVUPS   (R9)(R10*4), Z20
-	VMULPS    Z11, Z20, Z20
+	VMULPS    (R9)(R10*4), Z11, Z20
 	VMULPS    Z12, Z17, Z17
 	VMULPS    Z19, Z19, Z19
 	VSUBPS    Z19, Z16, Z16

@@ -69,11 +69,9 @@ near:
 	VMOVUPS 192(CX), Z9
 
 main:
-	VMOVUPS       (R10)(R11*4), Z10
-	VMULPS        Z1, Z10, Z10
+	VMULPS        (R10)(R11*4), Z1, Z10
 	VADDPS        Z2, Z10, Z10
-	VMOVUPS       (R9)(R11*4), Z11
-	VMULPS        Z11, Z10, Z11
+	VMULPS        (R9)(R11*4), Z10, Z11
 	VSUBPS        Z11, Z3, Z11
 	VMAXPS        Z11, Z4, Z11
 	VMULPS        Z11, Z10, Z10
@@ -87,11 +85,9 @@ main:
 	VCVTPS2PD     Y10, Z10
 	VADDPD        Z11, Z6, Z6
 	VADDPD        Z10, Z7, Z7
-	VMOVUPS       64(R10)(R11*4), Z10
-	VMULPS        Z1, Z10, Z10
+	VMULPS        64(R10)(R11*4), Z1, Z10
 	VADDPS        Z2, Z10, Z10
-	VMOVUPS       64(R9)(R11*4), Z11
-	VMULPS        Z11, Z10, Z11
+	VMULPS        64(R9)(R11*4), Z10, Z11
 	VSUBPS        Z11, Z3, Z11
 	VMAXPS        Z11, Z4, Z11
 	VMULPS        Z11, Z10, Z10
@@ -105,11 +101,9 @@ main:
 	VCVTPS2PD     Y10, Z10
 	VADDPD        Z11, Z8, Z8
 	VADDPD        Z10, Z9, Z9
-	VMOVUPS       128(R10)(R11*4), Z10
-	VMULPS        Z1, Z10, Z10
+	VMULPS        128(R10)(R11*4), Z1, Z10
 	VADDPS        Z2, Z10, Z10
-	VMOVUPS       128(R9)(R11*4), Z11
-	VMULPS        Z11, Z10, Z11
+	VMULPS        128(R9)(R11*4), Z10, Z11
 	VSUBPS        Z11, Z3, Z11
 	VMAXPS        Z11, Z4, Z11
 	VMULPS        Z11, Z10, Z10
@@ -123,11 +117,9 @@ main:
 	VCVTPS2PD     Y10, Z10
 	VADDPD        Z11, Z6, Z6
 	VADDPD        Z10, Z7, Z7
-	VMOVUPS       192(R10)(R11*4), Z10
-	VMULPS        Z1, Z10, Z10
+	VMULPS        192(R10)(R11*4), Z1, Z10
 	VADDPS        Z2, Z10, Z10
-	VMOVUPS       192(R9)(R11*4), Z11
-	VMULPS        Z11, Z10, Z11
+	VMULPS        192(R9)(R11*4), Z10, Z11
 	VSUBPS        Z11, Z3, Z11
 	VMAXPS        Z11, Z4, Z11
 	VMULPS        Z11, Z10, Z10
@@ -158,11 +150,9 @@ mainend:
 loop:
 	MOVQ          R11, R13
 	ANDQ          $+31, R13
-	VMOVUPS       (R10)(R11*4), Z6
-	VMULPS        Z1, Z6, Z6
+	VMULPS        (R10)(R11*4), Z1, Z6
 	VADDPS        Z2, Z6, Z6
-	VMOVUPS       (R9)(R11*4), Z7
-	VMULPS        Z7, Z6, Z7
+	VMULPS        (R9)(R11*4), Z6, Z7
 	VSUBPS        Z7, Z3, Z7
 	VMAXPS        Z7, Z4, Z7
 	VMULPS        Z7, Z6, Z6

@@ -43,29 +43,25 @@ near:
 	VMOVUPS 192(AX), Z4
 
 main:
-	VMOVUPS       (DI)(R8*4), Z5
-	VANDPS        Z0, Z5, Z5
+	VANDPS        (DI)(R8*4), Z0, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z1, Z1
 	VADDPD        Z5, Z2, Z2
-	VMOVUPS       64(DI)(R8*4), Z5
-	VANDPS        Z0, Z5, Z5
+	VANDPS        64(DI)(R8*4), Z0, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z3, Z3
 	VADDPD        Z5, Z4, Z4
-	VMOVUPS       128(DI)(R8*4), Z5
-	VANDPS        Z0, Z5, Z5
+	VANDPS        128(DI)(R8*4), Z0, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
 	VADDPD        Z6, Z1, Z1
 	VADDPD        Z5, Z2, Z2
-	VMOVUPS       192(DI)(R8*4), Z5
-	VANDPS        Z0, Z5, Z5
+	VANDPS        192(DI)(R8*4), Z0, Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
@@ -88,8 +84,7 @@ mainend:
 loop:
 	MOVQ          R8, R10
 	ANDQ          $+31, R10
-	VMOVUPS       (DI)(R8*4), Z1
-	VANDPS        Z0, Z1, Z1
+	VANDPS        (DI)(R8*4), Z0, Z1
 	VCVTPS2PD     Y1, Z2
 	VEXTRACTF64X4 $0x01, Z1, Y1
 	VCVTPS2PD     Y1, Z1

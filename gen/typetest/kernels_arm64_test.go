@@ -1,0 +1,8 @@
+//go:build !purego && !noasm
+
+package typetest
+
+import "github.com/lockstep-go/lockstep/gen/typetest/neon"
+
+// kernels are the kernels that this CPU has.
+func kernels() map[string]mixed { return map[string]mixed{"neon": neon.Mixed} }

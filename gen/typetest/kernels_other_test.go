@@ -1,0 +1,6 @@
+//go:build purego || noasm || (!amd64 && !arm64)
+
+package typetest
+
+// kernels are none.
+func kernels() map[string]mixed { return nil }

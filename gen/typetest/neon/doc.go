@@ -1,0 +1,2 @@
+// Package neon has the kernels of typetest for this instruction set.
+package neon
