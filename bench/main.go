@@ -8,10 +8,12 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"time"
 
+	"github.com/lockstep-go/lockstep/bench/verify"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -28,6 +30,7 @@ type Report struct {
 // options are the flags.
 type options struct {
 	check, train, speed bool
+	verify              bool
 	sizes               string
 	table               string
 	kernels             string
@@ -41,6 +44,7 @@ func main() {
 	flag.BoolVar(&o.check, "check", false, "compare every kernel with the reference, bit for bit")
 	flag.BoolVar(&o.train, "train", false, "train the models of the text and of real data")
 	flag.BoolVar(&o.speed, "speed", false, "measure the kernels (no part named: all of them)")
+	flag.BoolVar(&o.verify, "verify", false, "train real data with every rule and print a hash of what comes out, the same on every machine, and no more")
 	flag.StringVar(&o.sizes, "sizes", "", "`sizes` to measure at: places, or elements such as 64Ki (none: "+places+", with -html a grid)")
 	flag.StringVar(&o.table, "table", "", "check and measure this `table` alone; "+kernels.Variable+" forces the one that trains")
 	flag.StringVar(&o.kernels, "kernels", "", "measure the kernels whose name this `pattern` matches")
@@ -65,6 +69,9 @@ func main() {
 func run(o options) (ok bool, err error) {
 	if flag.NArg() > 0 {
 		return false, fmt.Errorf("%q is no flag", flag.Arg(0))
+	}
+	if o.verify {
+		return true, printSums(os.Stdout)
 	}
 	if !o.check && !o.train && !o.speed {
 		o.check, o.train, o.speed = true, true, true
@@ -120,6 +127,19 @@ func run(o options) (ok bool, err error) {
 		return r.OK, os.WriteFile(o.json, append(b, '\n'), 0o644)
 	}
 	return r.OK, nil
+}
+
+// printSums prints what every rule comes to, as the README has it.
+func printSums(w io.Writer) error {
+	sums, err := verify.Run()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "| rule | SHA-256 after %d steps |\n|---|---|\n", verify.Steps)
+	for _, s := range sums {
+		fmt.Fprintf(w, "| %s | `%s` |\n", s.Rule, s.SHA256)
+	}
+	return nil
 }
 
 // plan makes the list of measurements and says how many rounds they take.

@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 
+	"github.com/lockstep-go/lockstep/bench/data"
 	"github.com/lockstep-go/lockstep/loss"
 )
 
@@ -72,7 +73,7 @@ func (p *problem) rate(w []float32) float64 {
 	}
 	n := float64(p.data.rows)
 	if p.model == loss.Squared {
-		_, deviation := moments(targets)
+		_, deviation := data.Moments(targets)
 		return 1 - residual/n/(deviation*deviation)
 	}
 	return right / n
