@@ -142,6 +142,8 @@ type sumOf struct{ effect, row int }
 
 // lower writes the program of a choice.
 func lower(r *rule.Rule, m Machine, c choice) *Program {
+	// In registers a vector must have the same lanes in every iteration.
+	c.inSums = c.inSums && m.Wide*m.Lanes%rule.Lanes == 0
 	l := &lowering{Program: &Program{Rule: r}, m: m, choice: c, sums: map[sumOf][]Reg{}}
 	l.index = l.new(Address)
 	if len(r.Scalars) > 0 {

@@ -1,0 +1,151 @@
+package loop
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/lockstep-go/lockstep/gen/rule"
+	"github.com/lockstep-go/lockstep/gen/rules"
+)
+
+// machines are of several widths, with and without what a machine may have.
+var machines = map[string]Machine{
+	"of 4":  {Lanes: 4, Wide: 2, Rows: 2},
+	"of 8":  {Lanes: 8, Wide: 4, Rows: 2, Phases: true, Signs: true},
+	"of 16": {Lanes: 16, Wide: 4, Rows: 4, Phases: true, Masks: true, Signs: true},
+}
+
+// some are rules with all that lowering knows: lists, sums, masks, roots and rows.
+var some = []*rule.Rule{rules.SGD, rules.Adam, rules.LAMB, rules.Fade, rules.MaxAbs, rules.SumSquares, rules.CountBeyond, rules.Dots, rules.RankOne, rules.MSE}
+
+// TestPrograms runs programs of rules on all machines, with all invariants in registers
+// and sums too, with two of them, and with none, and compares with the rules.
+func TestPrograms(t *testing.T) {
+	for name, m := range machines {
+		for _, r := range some {
+			for _, room := range []int{99, 2, 0} {
+				c := choice{inSums: room > 0, usual: room, general: room}
+				if len(r.Usual) == 0 {
+					c.usual = absent
+				}
+				p := lower(Rounded(r), m, c)
+				rng := rand.New(rand.NewPCG(1, uint64(room)))
+				for n := range 30 {
+					newRun(r, m, n, rng).compare(t, name, p)
+				}
+			}
+		}
+	}
+}
+
+// random are numbers of all sizes.
+func random(n int, rng *rand.Rand) []uint32 {
+	var words []uint32
+	for range n {
+		x := uint32(rng.Uint64())
+		if rng.IntN(3) > 0 {
+			x = math.Float32bits(rng.Float32() - .25)
+		}
+		words = append(words, x)
+	}
+	return words
+}
+
+// A run is a call of a program and of its rule, on the same buffers.
+type run struct {
+	*computer
+	r       *rule.Rule
+	n       int
+	scalars []uint32
+	at      [][]int64 // by tensor and buffer
+	args    []rule.Args
+	sums    map[int]*[rule.Lanes]float64
+	maxima  map[int]*[rule.Lanes]float32
+}
+
+func newRun(r *rule.Rule, m Machine, n int, rng *rand.Rand) *run {
+	x := &run{computer: &computer{m: m, params: map[string][2]int64{}}, r: r, n: n,
+		sums: map[int]*[rule.Lanes]float64{}, maxima: map[int]*[rule.Lanes]float32{}}
+	for k, d := range r.Reductions {
+		x.sums[k], x.maxima[k] = new([rule.Lanes]float64), new([rule.Lanes]float32)
+		x.params[d.Name] = [2]int64{x.place(make([]uint32, 2*rule.Lanes))}
+	}
+	x.choose(rng)
+	tensors := 1 + n%9
+	if r.IsMatrix() {
+		tensors = 1
+	}
+	var headers []uint32
+	for k := range tensors {
+		headers = append(headers, x.tensor((n*n+31*k)%150, rng)...)
+	}
+	x.params[rule.List] = [2]int64{x.place(headers), int64(len(headers) / 6)}
+	return x
+}
+
+// choose chooses scalars, every second time the usual ones.
+func (x *run) choose(rng *rand.Rand) {
+	for range x.r.Scalars {
+		x.scalars = append(x.scalars, math.Float32bits(rng.Float32()+.01))
+	}
+	for _, u := range x.r.Usual {
+		if x.n%2 == 0 && u.Cond == rule.IsBits {
+			x.scalars[u.Scalar] = u.Bits
+		}
+	}
+	x.params["c"] = [2]int64{x.place(x.scalars)}
+}
+
+// tensor places the buffers of a tensor and returns their headers.
+func (x *run) tensor(n int, rng *rand.Rand) (headers []uint32) {
+	a := rule.Args{Scalars: x.scalars, Sums: x.sums, Maxima: x.maxima}
+	var places []int64
+	for _, b := range x.r.Buffers {
+		size := map[rule.Shape]int{rule.Stream: n, rule.Matrix: n * (x.n % 7), rule.PerRow: x.n % 7}[b.Shape]
+		words := random(size, rng)
+		var floats []float32
+		for _, w := range words {
+			floats = append(floats, math.Float32frombits(w))
+		}
+		place := x.place(words)
+		x.params[b.Name] = [2]int64{place, int64(size)}
+		a.Buffers, places = append(a.Buffers, floats), append(places, place)
+		headers = append(headers, uint32(place), 0, uint32(size), 0, 0, 0)
+	}
+	x.at, x.args = append(x.at, places), append(x.args, a)
+	return headers
+}
+
+// compare runs both, and compares all of the buffers and the lanes.
+func (x *run) compare(t *testing.T, machine string, p *Program) {
+	t.Helper()
+	x.run(p)
+	for k, a := range x.args {
+		x.r.Eval(a)
+		for b, want := range a.Buffers {
+			for i := range want {
+				if got := float(x.memory[x.at[k][b]:], i); !same(float64(got), float64(want[i])) {
+					t.Fatalf("%s, %s: %d: tensor %d: %s[%d] is %g, want %g", x.r.Name, machine, x.n, k, x.r.Buffers[b].Name, i, got, want[i])
+				}
+			}
+		}
+	}
+	for k, d := range x.r.Reductions {
+		for lane := range rule.Lanes {
+			at := x.memory[x.params[d.Name][0]:]
+			got, want := double(at, lane), x.sums[k][lane]
+			if d.Kind == rule.MaxAbs {
+				got, want = float64(float(at, lane)), float64(x.maxima[k][lane])
+			}
+			if !same(got, want) {
+				t.Fatalf("%s, %s: %d: lane %d of %s is %g, want %g", x.r.Name, machine, x.n, lane, d.Name, got, want)
+			}
+		}
+	}
+}
+
+// same reports whether two numbers have the same bits, or are NaN both.
+func same(x, y float64) bool {
+	return math.Float64bits(x) == math.Float64bits(y) || x != x && y != y
+}
