@@ -116,7 +116,7 @@ func (l *lowering) invariants(resident int) {
 		switch {
 		case k < resident || op.IsMask() && l.m.Masks:
 			l.resident[id] = l.uniform(id)
-		case op != rule.Scalar && op != rule.Const:
+		case op != rule.Const && (op != rule.Scalar || l.m.Operands):
 			v := l.uniform(id)
 			m := l.local(l.vector(), 0)
 			l.do(Inst{Op: Store, Y: v, Mem: m})

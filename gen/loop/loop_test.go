@@ -12,12 +12,19 @@ import (
 // machines are of several widths, with and without what a machine may have.
 var machines = map[string]Machine{
 	"of 4":  {Lanes: 4, Wide: 2, Rows: 2},
-	"of 8":  {Lanes: 8, Wide: 4, Rows: 2, Phases: true, Signs: true},
+	"of 8":  {Lanes: 8, Wide: 4, Rows: 2, Phases: true, Signs: true, Operands: true},
 	"of 16": {Lanes: 16, Wide: 4, Rows: 4, Phases: true, Masks: true, Signs: true},
 }
 
 // some are rules with all that lowering knows: lists, sums, masks, roots and rows.
-var some = []*rule.Rule{rules.SGD, rules.Adam, rules.LAMB, rules.Fade, rules.MaxAbs, rules.SumSquares, rules.CountBeyond, rules.Dots, rules.RankOne, rules.MSE}
+var some = []*rule.Rule{rules.SGD, rules.Adam, rules.LAMB, rules.Fade, rules.MaxAbs, rules.SumSquares, rules.CountBeyond, rules.Dots, rules.RankOne, rules.MSE, beyond}
+
+// beyond sums what is not 0 where a buffer's elements are 0, as they seem beyond its end.
+var beyond = new(rule.Set).Define("Beyond", "", func(r *rule.Rule) {
+	x, y, one := r.Buffer("x"), r.Buffer("y"), r.Const(1)
+	r.Sum("sum", one.Sub(x))
+	r.Dot("dot", one.Sub(x), one.Sub(y))
+})
 
 // TestPrograms runs programs of rules on all machines, with all invariants in registers
 // and sums too, with two of them, and with none, and compares with the rules.

@@ -19,6 +19,10 @@ type Machine struct {
 	// Signs says that Abs and Neg are And and Xor with a constant.
 	Signs bool
 
+	// Operands says that an operand may be a vector in memory, but not one element of it
+	// for every lane: so a scalar without a register waits as a vector.
+	Operands bool
+
 	// Helpers are the constants that the target's form of an operation has in registers.
 	Helpers map[rule.Op][]uint32
 }

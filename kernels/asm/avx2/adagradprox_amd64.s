@@ -20,7 +20,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //
 // func AdaGradProx(list [][]float32, c *[11]float32)
 // Requires: AVX, AVX2
-TEXT ·AdaGradProx(SB), NOSPLIT, $96-32
+TEXT ·AdaGradProx(SB), NOSPLIT, $192-32
 	MOVQ         c+24(FP), AX
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
@@ -42,182 +42,178 @@ TEXT ·AdaGradProx(SB), NOSPLIT, $96-32
 	VBROADCASTSS 24(AX), Y3
 	VBROADCASTSS 28(AX), Y4
 	VBROADCASTSS 32(AX), Y5
+	VBROADCASTSS 36(AX), Y6
+	VMOVUPS      Y6, (SP)
+	VBROADCASTSS 40(AX), Y6
+	VMOVUPS      Y6, 32(SP)
 	VBROADCASTSS 20(AX), Y6
 	VBROADCASTSS wordffffffff<>+0(SB), Y7
 	VXORPS       Y7, Y6, Y6
 	VBROADCASTSS word7fffffff<>+0(SB), Y7
 	VANDPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (SP)
-	LEAQ         -72(DX), BX
+	VMOVUPS      Y6, 64(SP)
+	LEAQ         -72(DX), AX
 
 usualentry:
-	LEAQ       432(CX), SI
-	CMPQ       SI, BX
+	LEAQ       432(CX), BX
+	CMPQ       BX, AX
 	JG         usualnear
-	MOVQ       (SI), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-	MOVQ       24(SI), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-	MOVQ       48(SI), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
+	MOVQ       (BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       48(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
 
 usualnear:
-	MOVQ 8(CX), SI
-	MOVQ (CX), DI
-	MOVQ 24(CX), R8
-	MOVQ 48(CX), R9
-	XORQ R10, R10
-	MOVQ SI, R11
-	ANDQ $-32, R11
-	CMPQ R10, R11
+	MOVQ 8(CX), BX
+	MOVQ (CX), SI
+	MOVQ 24(CX), DI
+	MOVQ 48(CX), R8
+	XORQ R9, R9
+	MOVQ BX, R10
+	ANDQ $-32, R10
+	CMPQ R9, R10
 	JGE  usualmainend
 
 usualmain:
-	VMOVUPS      (R8)(R10*4), Y6
+	VMOVUPS      (DI)(R9*4), Y6
 	VANDPS       Y2, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
-	VANDPS       (SP), Y6, Y7
+	VANDPS       64(SP), Y6, Y7
 	VPSIGND      Y7, Y6, Y7
 	VMULPS       Y7, Y7, Y7
-	VADDPS       (R9)(R10*4), Y7, Y7
-	VMOVUPS      Y7, (R9)(R10*4)
+	VADDPS       (R8)(R9*4), Y7, Y7
+	VMOVUPS      Y7, (R8)(R9*4)
 	VADDPS       Y3, Y7, Y7
 	VSQRTPS      Y7, Y7
-	VMOVUPS      32(R8)(R10*4), Y8
+	VMOVUPS      32(DI)(R9*4), Y8
 	VANDPS       Y2, Y8, Y9
 	VPSIGND      Y9, Y8, Y8
-	VANDPS       (SP), Y8, Y9
+	VANDPS       64(SP), Y8, Y9
 	VPSIGND      Y9, Y8, Y9
 	VMULPS       Y9, Y9, Y9
-	VADDPS       32(R9)(R10*4), Y9, Y9
-	VMOVUPS      Y9, 32(R9)(R10*4)
+	VADDPS       32(R8)(R9*4), Y9, Y9
+	VMOVUPS      Y9, 32(R8)(R9*4)
 	VADDPS       Y3, Y9, Y9
 	VSQRTPS      Y9, Y9
-	VMOVUPS      64(R8)(R10*4), Y10
+	VMOVUPS      64(DI)(R9*4), Y10
 	VANDPS       Y2, Y10, Y11
 	VPSIGND      Y11, Y10, Y10
-	VANDPS       (SP), Y10, Y11
+	VANDPS       64(SP), Y10, Y11
 	VPSIGND      Y11, Y10, Y11
 	VMULPS       Y11, Y11, Y11
-	VADDPS       64(R9)(R10*4), Y11, Y11
-	VMOVUPS      Y11, 64(R9)(R10*4)
+	VADDPS       64(R8)(R9*4), Y11, Y11
+	VMOVUPS      Y11, 64(R8)(R9*4)
 	VADDPS       Y3, Y11, Y11
 	VSQRTPS      Y11, Y11
-	VMOVUPS      96(R8)(R10*4), Y12
+	VMOVUPS      96(DI)(R9*4), Y12
 	VANDPS       Y2, Y12, Y13
 	VPSIGND      Y13, Y12, Y12
-	VANDPS       (SP), Y12, Y13
+	VANDPS       64(SP), Y12, Y13
 	VPSIGND      Y13, Y12, Y13
 	VMULPS       Y13, Y13, Y13
-	VADDPS       96(R9)(R10*4), Y13, Y13
-	VMOVUPS      Y13, 96(R9)(R10*4)
+	VADDPS       96(R8)(R9*4), Y13, Y13
+	VMOVUPS      Y13, 96(R8)(R9*4)
 	VADDPS       Y3, Y13, Y13
 	VSQRTPS      Y13, Y13
-	VMOVUPS      (DI)(R10*4), Y14
+	VMOVUPS      (SI)(R9*4), Y14
 	VADDPS       Y4, Y7, Y7
 	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y6, Y6
 	VMULPS       Y0, Y14, Y15
 	VADDPS       Y15, Y6, Y6
 	VSUBPS       Y6, Y14, Y6
-	VBROADCASTSS 36(AX), Y14
-	VMULPS       Y14, Y7, Y14
+	VMULPS       (SP), Y7, Y14
 	VBROADCASTSS word80000000<>+0(SB), Y15
 	VXORPS       Y15, Y14, Y15
 	VMAXPS       Y6, Y15, Y15
 	VMINPS       Y14, Y15, Y14
 	VSUBPS       Y14, Y6, Y6
-	VBROADCASTSS 40(AX), Y14
-	VMULPS       Y14, Y7, Y7
+	VMULPS       32(SP), Y7, Y7
 	VADDPS       Y1, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (DI)(R10*4)
-	VMOVUPS      32(DI)(R10*4), Y6
+	VMOVUPS      Y6, (SI)(R9*4)
+	VMOVUPS      32(SI)(R9*4), Y6
 	VADDPS       Y4, Y9, Y7
 	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y8, Y8
 	VMULPS       Y0, Y6, Y9
 	VADDPS       Y9, Y8, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(AX), Y8
-	VMULPS       Y8, Y7, Y8
+	VMULPS       (SP), Y7, Y8
 	VBROADCASTSS word80000000<>+0(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 40(AX), Y8
-	VMULPS       Y8, Y7, Y7
+	VMULPS       32(SP), Y7, Y7
 	VADDPS       Y1, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 32(DI)(R10*4)
-	VMOVUPS      64(DI)(R10*4), Y6
+	VMOVUPS      Y6, 32(SI)(R9*4)
+	VMOVUPS      64(SI)(R9*4), Y6
 	VADDPS       Y4, Y11, Y7
 	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y10, Y8
 	VMULPS       Y0, Y6, Y9
 	VADDPS       Y9, Y8, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(AX), Y8
-	VMULPS       Y8, Y7, Y8
+	VMULPS       (SP), Y7, Y8
 	VBROADCASTSS word80000000<>+0(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 40(AX), Y8
-	VMULPS       Y8, Y7, Y7
+	VMULPS       32(SP), Y7, Y7
 	VADDPS       Y1, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 64(DI)(R10*4)
-	VMOVUPS      96(DI)(R10*4), Y6
+	VMOVUPS      Y6, 64(SI)(R9*4)
+	VMOVUPS      96(SI)(R9*4), Y6
 	VADDPS       Y4, Y13, Y7
 	VDIVPS       Y7, Y5, Y7
 	VMULPS       Y7, Y12, Y8
 	VMULPS       Y0, Y6, Y9
 	VADDPS       Y9, Y8, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 36(AX), Y8
-	VMULPS       Y8, Y7, Y8
+	VMULPS       (SP), Y7, Y8
 	VBROADCASTSS word80000000<>+0(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 40(AX), Y8
-	VMULPS       Y8, Y7, Y7
+	VMULPS       32(SP), Y7, Y7
 	VADDPS       Y1, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, 96(DI)(R10*4)
-	ADDQ         $+32, R10
-	CMPQ         R10, R11
+	VMOVUPS      Y6, 96(SI)(R9*4)
+	ADDQ         $+32, R9
+	CMPQ         R9, R10
 	JLT          usualmain
 
 usualmainend:
-	MOVQ SI, R11
-	ANDQ $-8, R11
-	CMPQ R10, R11
+	MOVQ BX, R10
+	ANDQ $-8, R10
+	CMPQ R9, R10
 	JGE  usualloopend
 
 usualloop:
-	VMOVUPS      (R8)(R10*4), Y6
+	VMOVUPS      (DI)(R9*4), Y6
 	VANDPS       Y2, Y6, Y7
 	VPSIGND      Y7, Y6, Y6
-	VANDPS       (SP), Y6, Y7
+	VANDPS       64(SP), Y6, Y7
 	VPSIGND      Y7, Y6, Y7
 	VMULPS       Y7, Y7, Y7
-	VADDPS       (R9)(R10*4), Y7, Y7
-	VMOVUPS      Y7, (R9)(R10*4)
-	VMOVUPS      (DI)(R10*4), Y8
+	VADDPS       (R8)(R9*4), Y7, Y7
+	VMOVUPS      Y7, (R8)(R9*4)
+	VMOVUPS      (SI)(R9*4), Y8
 	VADDPS       Y3, Y7, Y7
 	VSQRTPS      Y7, Y7
 	VADDPS       Y4, Y7, Y7
@@ -226,38 +222,36 @@ usualloop:
 	VMULPS       Y0, Y8, Y9
 	VADDPS       Y9, Y6, Y6
 	VSUBPS       Y6, Y8, Y6
-	VBROADCASTSS 36(AX), Y8
-	VMULPS       Y8, Y7, Y8
+	VMULPS       (SP), Y7, Y8
 	VBROADCASTSS word80000000<>+0(SB), Y9
 	VXORPS       Y9, Y8, Y9
 	VMAXPS       Y6, Y9, Y9
 	VMINPS       Y8, Y9, Y8
 	VSUBPS       Y8, Y6, Y6
-	VBROADCASTSS 40(AX), Y8
-	VMULPS       Y8, Y7, Y7
+	VMULPS       32(SP), Y7, Y7
 	VADDPS       Y1, Y7, Y7
 	VDIVPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (DI)(R10*4)
-	ADDQ         $+8, R10
-	CMPQ         R10, R11
+	VMOVUPS      Y6, (SI)(R9*4)
+	ADDQ         $+8, R9
+	CMPQ         R9, R10
 	JLT          usualloop
 
 usualloopend:
-	SUBQ         R10, SI
+	SUBQ         R9, BX
 	JE           usualdone
-	VMOVD        SI, X6
+	VMOVD        BX, X6
 	VPBROADCASTD X6, Y6
 	VPCMPGTD     lanes<>+0(SB), Y6, Y6
-	VMASKMOVPS   (R9)(R10*4), Y6, Y7
-	VMASKMOVPS   (R8)(R10*4), Y6, Y8
+	VMASKMOVPS   (R8)(R9*4), Y6, Y7
+	VMASKMOVPS   (DI)(R9*4), Y6, Y8
 	VANDPS       Y2, Y8, Y9
 	VPSIGND      Y9, Y8, Y8
-	VANDPS       (SP), Y8, Y9
+	VANDPS       64(SP), Y8, Y9
 	VPSIGND      Y9, Y8, Y9
 	VMULPS       Y9, Y9, Y9
 	VADDPS       Y9, Y7, Y7
-	VMASKMOVPS   Y7, Y6, (R9)(R10*4)
-	VMASKMOVPS   (DI)(R10*4), Y6, Y9
+	VMASKMOVPS   Y7, Y6, (R8)(R9*4)
+	VMASKMOVPS   (SI)(R9*4), Y6, Y9
 	VADDPS       Y3, Y7, Y7
 	VSQRTPS      Y7, Y7
 	VADDPS       Y4, Y7, Y7
@@ -266,18 +260,16 @@ usualloopend:
 	VMULPS       Y0, Y9, Y10
 	VADDPS       Y10, Y8, Y8
 	VSUBPS       Y8, Y9, Y8
-	VBROADCASTSS 36(AX), Y9
-	VMULPS       Y9, Y7, Y9
+	VMULPS       (SP), Y7, Y9
 	VBROADCASTSS word80000000<>+0(SB), Y10
 	VXORPS       Y10, Y9, Y10
 	VMAXPS       Y8, Y10, Y10
 	VMINPS       Y9, Y10, Y9
 	VSUBPS       Y9, Y8, Y8
-	VBROADCASTSS 40(AX), Y9
-	VMULPS       Y9, Y7, Y7
+	VMULPS       32(SP), Y7, Y7
 	VADDPS       Y1, Y7, Y7
 	VDIVPS       Y7, Y8, Y7
-	VMASKMOVPS   Y7, Y6, (DI)(R10*4)
+	VMASKMOVPS   Y7, Y6, (SI)(R9*4)
 
 usualdone:
 	ADDQ $+72, CX
@@ -317,42 +309,43 @@ asked:
 	VXORPS       Y11, Y10, Y10
 	VBROADCASTSS word7fffffff<>+0(SB), Y11
 	VANDPS       Y11, Y10, Y10
-	VMOVUPS      Y10, 32(SP)
+	VMOVUPS      Y10, 96(SP)
+	VBROADCASTSS 4(AX), Y10
+	VMOVUPS      Y10, 128(SP)
 	VBROADCASTSS 4(AX), Y10
 	VBROADCASTSS word00000000<>+0(SB), Y11
 	VCMPPS       $0x00, Y11, Y10, Y10
-	VMOVUPS      Y10, 64(SP)
-	LEAQ         -72(DX), BX
+	VMOVUPS      Y10, 160(SP)
+	LEAQ         -72(DX), AX
 
 entry:
-	MOVQ 8(CX), BX
-	MOVQ (CX), DI
-	MOVQ 24(CX), R8
-	MOVQ 48(CX), R9
-	XORQ R10, R10
-	MOVQ BX, SI
-	ANDQ $-8, SI
-	CMPQ R10, SI
+	MOVQ 8(CX), AX
+	MOVQ (CX), SI
+	MOVQ 24(CX), DI
+	MOVQ 48(CX), R8
+	XORQ R9, R9
+	MOVQ AX, BX
+	ANDQ $-8, BX
+	CMPQ R9, BX
 	JGE  loopend
 
 loop:
-	VMOVUPS      (R8)(R10*4), Y10
+	VMOVUPS      (DI)(R9*4), Y10
 	VANDPS       Y2, Y10, Y11
 	VPSIGND      Y11, Y10, Y10
 	VMULPS       Y0, Y10, Y10
-	VMOVUPS      (DI)(R10*4), Y11
-	VBROADCASTSS 4(AX), Y12
-	VMULPS       Y12, Y11, Y12
+	VMOVUPS      (SI)(R9*4), Y11
+	VMULPS       128(SP), Y11, Y12
 	VADDPS       Y12, Y10, Y12
-	VMOVUPS      64(SP), Y13
+	VMOVUPS      160(SP), Y13
 	VBLENDVPS    Y13, Y10, Y12, Y10
 	VANDPS       Y4, Y10, Y12
 	VPSIGND      Y12, Y10, Y10
-	VANDPS       32(SP), Y10, Y12
+	VANDPS       96(SP), Y10, Y12
 	VPSIGND      Y12, Y10, Y12
 	VMULPS       Y12, Y12, Y12
-	VADDPS       (R9)(R10*4), Y12, Y12
-	VMOVUPS      Y12, (R9)(R10*4)
+	VADDPS       (R8)(R9*4), Y12, Y12
+	VMOVUPS      Y12, (R8)(R9*4)
 	VADDPS       Y5, Y12, Y12
 	VSQRTPS      Y12, Y12
 	VADDPS       Y6, Y12, Y12
@@ -370,35 +363,34 @@ loop:
 	VMULPS       Y9, Y12, Y11
 	VADDPS       Y3, Y11, Y11
 	VDIVPS       Y11, Y10, Y10
-	VMOVUPS      Y10, (DI)(R10*4)
-	ADDQ         $+8, R10
-	CMPQ         R10, SI
+	VMOVUPS      Y10, (SI)(R9*4)
+	ADDQ         $+8, R9
+	CMPQ         R9, BX
 	JLT          loop
 
 loopend:
-	SUBQ         R10, BX
+	SUBQ         R9, AX
 	JE           done
-	VMOVD        BX, X10
+	VMOVD        AX, X10
 	VPBROADCASTD X10, Y10
 	VPCMPGTD     lanes<>+0(SB), Y10, Y10
-	VMASKMOVPS   (R9)(R10*4), Y10, Y11
-	VMASKMOVPS   (R8)(R10*4), Y10, Y12
+	VMASKMOVPS   (R8)(R9*4), Y10, Y11
+	VMASKMOVPS   (DI)(R9*4), Y10, Y12
 	VANDPS       Y2, Y12, Y13
 	VPSIGND      Y13, Y12, Y12
 	VMULPS       Y0, Y12, Y12
-	VMASKMOVPS   (DI)(R10*4), Y10, Y13
-	VBROADCASTSS 4(AX), Y14
-	VMULPS       Y14, Y13, Y14
+	VMASKMOVPS   (SI)(R9*4), Y10, Y13
+	VMULPS       128(SP), Y13, Y14
 	VADDPS       Y14, Y12, Y14
-	VMOVUPS      64(SP), Y15
+	VMOVUPS      160(SP), Y15
 	VBLENDVPS    Y15, Y12, Y14, Y12
 	VANDPS       Y4, Y12, Y14
 	VPSIGND      Y14, Y12, Y12
-	VANDPS       32(SP), Y12, Y14
+	VANDPS       96(SP), Y12, Y14
 	VPSIGND      Y14, Y12, Y14
 	VMULPS       Y14, Y14, Y14
 	VADDPS       Y14, Y11, Y11
-	VMASKMOVPS   Y11, Y10, (R9)(R10*4)
+	VMASKMOVPS   Y11, Y10, (R8)(R9*4)
 	VADDPS       Y5, Y11, Y11
 	VSQRTPS      Y11, Y11
 	VADDPS       Y6, Y11, Y11
@@ -416,7 +408,7 @@ loopend:
 	VMULPS       Y9, Y11, Y11
 	VADDPS       Y3, Y11, Y11
 	VDIVPS       Y11, Y12, Y11
-	VMASKMOVPS   Y11, Y10, (DI)(R10*4)
+	VMASKMOVPS   Y11, Y10, (SI)(R9*4)
 
 done:
 	ADDQ $+72, CX

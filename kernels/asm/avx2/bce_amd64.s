@@ -20,7 +20,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //
 // func BCE(list [][]float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX2
-TEXT ·BCE(SB), NOSPLIT, $0-40
+TEXT ·BCE(SB), NOSPLIT, $32-40
 	MOVQ         c+24(FP), AX
 	MOVQ         sum+32(FP), CX
 	MOVQ         list_base+0(FP), DX
@@ -32,34 +32,35 @@ TEXT ·BCE(SB), NOSPLIT, $0-40
 	VBROADCASTSS word3f800000<>+0(SB), Y0
 	VBROADCASTSS word00000000<>+0(SB), Y1
 	VBROADCASTSS word3f3504f3<>+0(SB), Y2
-	LEAQ         -96(BX), SI
+	VBROADCASTSS (AX), Y3
+	VMOVUPS      Y3, (SP)
+	LEAQ         -96(BX), AX
 
 entry:
-	MOVQ 8(DX), SI
-	MOVQ (DX), DI
-	MOVQ 24(DX), R8
-	MOVQ 48(DX), R9
-	MOVQ 72(DX), R10
-	XORQ R11, R11
-	MOVQ SI, R12
-	ANDQ $-8, R12
-	CMPQ R11, R12
+	MOVQ 8(DX), AX
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	XORQ R10, R10
+	MOVQ AX, R11
+	ANDQ $-8, R11
+	CMPQ R10, R11
 	JGE  loopend
 
 loop:
-	MOVQ         R11, R13
-	ANDQ         $+31, R13
-	VMOVUPS      (R9)(R11*4), Y3
-	VMOVUPS      (R10)(R11*4), Y4
+	MOVQ         R10, R12
+	ANDQ         $+31, R12
+	VMOVUPS      (R8)(R10*4), Y3
+	VMOVUPS      (R9)(R10*4), Y4
 	VSUBPS       Y4, Y3, Y5
 	VSUBPS       Y3, Y0, Y6
 	VMULPS       Y3, Y6, Y6
 	VBROADCASTSS word2b8cbccc<>+0(SB), Y7
 	VMAXPS       Y6, Y7, Y6
 	VDIVPS       Y6, Y5, Y5
-	VBROADCASTSS (AX), Y6
-	VMULPS       Y6, Y5, Y5
-	VMOVUPS      Y5, (DI)(R11*4)
+	VMULPS       (SP), Y5, Y5
+	VMOVUPS      Y5, (SI)(R10*4)
 	VBROADCASTSS word4b000000<>+0(SB), Y5
 	VMULPS       Y5, Y3, Y5
 	VBROADCASTSS word00800000<>+0(SB), Y6
@@ -216,39 +217,38 @@ loop:
 	VADDPS       Y3, Y5, Y3
 	VBROADCASTSS word80000000<>+0(SB), Y4
 	VXORPS       Y4, Y3, Y3
-	VMOVUPS      Y3, (R8)(R11*4)
+	VMOVUPS      Y3, (DI)(R10*4)
 	VCVTPS2PD    X3, Y4
 	VEXTRACTF128 $0x01, Y3, X3
 	VCVTPS2PD    X3, Y3
-	VMOVUPS      (CX)(R13*8), Y5
+	VMOVUPS      (CX)(R12*8), Y5
 	VADDPD       Y4, Y5, Y5
-	VMOVUPS      Y5, (CX)(R13*8)
-	VMOVUPS      32(CX)(R13*8), Y4
+	VMOVUPS      Y5, (CX)(R12*8)
+	VMOVUPS      32(CX)(R12*8), Y4
 	VADDPD       Y3, Y4, Y4
-	VMOVUPS      Y4, 32(CX)(R13*8)
-	ADDQ         $+8, R11
-	CMPQ         R11, R12
+	VMOVUPS      Y4, 32(CX)(R12*8)
+	ADDQ         $+8, R10
+	CMPQ         R10, R11
 	JLT          loop
 
 loopend:
-	SUBQ         R11, SI
+	SUBQ         R10, AX
 	JE           done
-	VMOVD        SI, X3
+	VMOVD        AX, X3
 	VPBROADCASTD X3, Y3
 	VPCMPGTD     lanes<>+0(SB), Y3, Y3
-	MOVQ         R11, SI
-	ANDQ         $+31, SI
-	VMASKMOVPS   (R9)(R11*4), Y3, Y4
-	VMASKMOVPS   (R10)(R11*4), Y3, Y5
+	MOVQ         R10, AX
+	ANDQ         $+31, AX
+	VMASKMOVPS   (R8)(R10*4), Y3, Y4
+	VMASKMOVPS   (R9)(R10*4), Y3, Y5
 	VSUBPS       Y5, Y4, Y6
 	VSUBPS       Y4, Y0, Y7
 	VMULPS       Y4, Y7, Y7
 	VBROADCASTSS word2b8cbccc<>+0(SB), Y8
 	VMAXPS       Y7, Y8, Y7
 	VDIVPS       Y7, Y6, Y6
-	VBROADCASTSS (AX), Y7
-	VMULPS       Y7, Y6, Y6
-	VMASKMOVPS   Y6, Y3, (DI)(R11*4)
+	VMULPS       (SP), Y6, Y6
+	VMASKMOVPS   Y6, Y3, (SI)(R10*4)
 	VBROADCASTSS word4b000000<>+0(SB), Y6
 	VMULPS       Y6, Y4, Y6
 	VBROADCASTSS word00800000<>+0(SB), Y7
@@ -405,17 +405,17 @@ loopend:
 	VADDPS       Y4, Y6, Y4
 	VBROADCASTSS word80000000<>+0(SB), Y5
 	VXORPS       Y5, Y4, Y4
-	VMASKMOVPS   Y4, Y3, (R8)(R11*4)
+	VMASKMOVPS   Y4, Y3, (DI)(R10*4)
 	VANDPS       Y3, Y4, Y3
 	VCVTPS2PD    X3, Y4
 	VEXTRACTF128 $0x01, Y3, X3
 	VCVTPS2PD    X3, Y3
-	VMOVUPS      (CX)(SI*8), Y5
+	VMOVUPS      (CX)(AX*8), Y5
 	VADDPD       Y4, Y5, Y5
-	VMOVUPS      Y5, (CX)(SI*8)
-	VMOVUPS      32(CX)(SI*8), Y4
+	VMOVUPS      Y5, (CX)(AX*8)
+	VMOVUPS      32(CX)(AX*8), Y4
 	VADDPD       Y3, Y4, Y4
-	VMOVUPS      Y4, 32(CX)(SI*8)
+	VMOVUPS      Y4, 32(CX)(AX*8)
 
 done:
 	ADDQ $+96, DX

@@ -21,7 +21,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //
 // func BCEClip(list [][]float32, c *[1]float32, sum *[32]float64)
 // Requires: AVX, AVX2
-TEXT ·BCEClip(SB), NOSPLIT, $0-40
+TEXT ·BCEClip(SB), NOSPLIT, $32-40
 	MOVQ         c+24(FP), AX
 	MOVQ         sum+32(FP), CX
 	MOVQ         list_base+0(FP), DX
@@ -35,27 +35,29 @@ TEXT ·BCEClip(SB), NOSPLIT, $0-40
 	VBROADCASTSS word3f3504f3<>+0(SB), Y2
 	VBROADCASTSS word33d6bf95<>+0(SB), Y3
 	VBROADCASTSS word3f7ffffe<>+0(SB), Y4
-	LEAQ         -96(BX), SI
+	VBROADCASTSS (AX), Y5
+	VMOVUPS      Y5, (SP)
+	LEAQ         -96(BX), AX
 
 entry:
-	MOVQ 8(DX), SI
-	MOVQ (DX), DI
-	MOVQ 24(DX), R8
-	MOVQ 48(DX), R9
-	MOVQ 72(DX), R10
-	XORQ R11, R11
-	MOVQ SI, R12
-	ANDQ $-8, R12
-	CMPQ R11, R12
+	MOVQ 8(DX), AX
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	XORQ R10, R10
+	MOVQ AX, R11
+	ANDQ $-8, R11
+	CMPQ R10, R11
 	JGE  loopend
 
 loop:
-	MOVQ         R11, R13
-	ANDQ         $+31, R13
-	VMOVUPS      (R9)(R11*4), Y5
+	MOVQ         R10, R12
+	ANDQ         $+31, R12
+	VMOVUPS      (R8)(R10*4), Y5
 	VMAXPS       Y5, Y3, Y6
 	VMINPS       Y6, Y4, Y6
-	VMOVUPS      (R10)(R11*4), Y7
+	VMOVUPS      (R9)(R10*4), Y7
 	VSUBPS       Y7, Y6, Y8
 	VSUBPS       Y6, Y1, Y9
 	VMULPS       Y6, Y9, Y10
@@ -64,9 +66,8 @@ loop:
 	VBLENDVPS    Y10, Y0, Y8, Y8
 	VCMPPS       $0x11, Y3, Y5, Y5
 	VBLENDVPS    Y5, Y0, Y8, Y5
-	VBROADCASTSS (AX), Y8
-	VMULPS       Y8, Y5, Y5
-	VMOVUPS      Y5, (DI)(R11*4)
+	VMULPS       (SP), Y5, Y5
+	VMOVUPS      Y5, (SI)(R10*4)
 	VBROADCASTSS word4b000000<>+0(SB), Y5
 	VMULPS       Y5, Y6, Y5
 	VBROADCASTSS word00800000<>+0(SB), Y8
@@ -213,32 +214,32 @@ loop:
 	VADDPS       Y6, Y5, Y5
 	VBROADCASTSS word80000000<>+0(SB), Y6
 	VXORPS       Y6, Y5, Y5
-	VMOVUPS      Y5, (R8)(R11*4)
+	VMOVUPS      Y5, (DI)(R10*4)
 	VCVTPS2PD    X5, Y6
 	VEXTRACTF128 $0x01, Y5, X5
 	VCVTPS2PD    X5, Y5
-	VMOVUPS      (CX)(R13*8), Y7
+	VMOVUPS      (CX)(R12*8), Y7
 	VADDPD       Y6, Y7, Y7
-	VMOVUPS      Y7, (CX)(R13*8)
-	VMOVUPS      32(CX)(R13*8), Y6
+	VMOVUPS      Y7, (CX)(R12*8)
+	VMOVUPS      32(CX)(R12*8), Y6
 	VADDPD       Y5, Y6, Y6
-	VMOVUPS      Y6, 32(CX)(R13*8)
-	ADDQ         $+8, R11
-	CMPQ         R11, R12
+	VMOVUPS      Y6, 32(CX)(R12*8)
+	ADDQ         $+8, R10
+	CMPQ         R10, R11
 	JLT          loop
 
 loopend:
-	SUBQ         R11, SI
+	SUBQ         R10, AX
 	JE           done
-	VMOVD        SI, X5
+	VMOVD        AX, X5
 	VPBROADCASTD X5, Y5
 	VPCMPGTD     lanes<>+0(SB), Y5, Y5
-	MOVQ         R11, SI
-	ANDQ         $+31, SI
-	VMASKMOVPS   (R9)(R11*4), Y5, Y6
+	MOVQ         R10, AX
+	ANDQ         $+31, AX
+	VMASKMOVPS   (R8)(R10*4), Y5, Y6
 	VMAXPS       Y6, Y3, Y7
 	VMINPS       Y7, Y4, Y7
-	VMASKMOVPS   (R10)(R11*4), Y5, Y8
+	VMASKMOVPS   (R9)(R10*4), Y5, Y8
 	VSUBPS       Y8, Y7, Y9
 	VSUBPS       Y7, Y1, Y10
 	VMULPS       Y7, Y10, Y11
@@ -247,9 +248,8 @@ loopend:
 	VBLENDVPS    Y11, Y0, Y9, Y9
 	VCMPPS       $0x11, Y3, Y6, Y6
 	VBLENDVPS    Y6, Y0, Y9, Y6
-	VBROADCASTSS (AX), Y9
-	VMULPS       Y9, Y6, Y6
-	VMASKMOVPS   Y6, Y5, (DI)(R11*4)
+	VMULPS       (SP), Y6, Y6
+	VMASKMOVPS   Y6, Y5, (SI)(R10*4)
 	VBROADCASTSS word4b000000<>+0(SB), Y6
 	VMULPS       Y6, Y7, Y6
 	VBROADCASTSS word00800000<>+0(SB), Y9
@@ -396,17 +396,17 @@ loopend:
 	VADDPS       Y7, Y6, Y6
 	VBROADCASTSS word80000000<>+0(SB), Y7
 	VXORPS       Y7, Y6, Y6
-	VMASKMOVPS   Y6, Y5, (R8)(R11*4)
+	VMASKMOVPS   Y6, Y5, (DI)(R10*4)
 	VANDPS       Y5, Y6, Y5
 	VCVTPS2PD    X5, Y6
 	VEXTRACTF128 $0x01, Y5, X5
 	VCVTPS2PD    X5, Y5
-	VMOVUPS      (CX)(SI*8), Y7
+	VMOVUPS      (CX)(AX*8), Y7
 	VADDPD       Y6, Y7, Y7
-	VMOVUPS      Y7, (CX)(SI*8)
-	VMOVUPS      32(CX)(SI*8), Y6
+	VMOVUPS      Y7, (CX)(AX*8)
+	VMOVUPS      32(CX)(AX*8), Y6
 	VADDPD       Y5, Y6, Y6
-	VMOVUPS      Y6, 32(CX)(SI*8)
+	VMOVUPS      Y6, 32(CX)(AX*8)
 
 done:
 	ADDQ $+96, DX

@@ -20,7 +20,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //
 // func BCEWithLogits(list [][]float32, c *[2]float32, sum *[32]float64)
 // Requires: AVX, AVX2
-TEXT ·BCEWithLogits(SB), NOSPLIT, $0-40
+TEXT ·BCEWithLogits(SB), NOSPLIT, $64-40
 	MOVQ         c+24(FP), AX
 	MOVQ         sum+32(FP), CX
 	MOVQ         list_base+0(FP), DX
@@ -30,26 +30,30 @@ TEXT ·BCEWithLogits(SB), NOSPLIT, $0-40
 	CMPQ         DX, BX
 	JGE          end
 	VBROADCASTSS word3f800000<>+0(SB), Y0
-	LEAQ         -96(BX), SI
+	VBROADCASTSS (AX), Y1
+	VMOVUPS      Y1, (SP)
+	VBROADCASTSS 4(AX), Y1
+	VMOVUPS      Y1, 32(SP)
+	LEAQ         -96(BX), AX
 
 entry:
-	MOVQ 8(DX), SI
-	MOVQ (DX), DI
-	MOVQ 24(DX), R8
-	MOVQ 48(DX), R9
-	MOVQ 72(DX), R10
-	XORQ R11, R11
-	MOVQ SI, R12
-	ANDQ $-8, R12
-	CMPQ R11, R12
+	MOVQ 8(DX), AX
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	XORQ R10, R10
+	MOVQ AX, R11
+	ANDQ $-8, R11
+	CMPQ R10, R11
 	JGE  loopend
 
 loop:
-	MOVQ         R11, R13
-	ANDQ         $+31, R13
-	VMOVUPS      (R10)(R11*4), Y1
+	MOVQ         R10, R12
+	ANDQ         $+31, R12
+	VMOVUPS      (R9)(R10*4), Y1
 	VSUBPS       Y1, Y0, Y2
-	VMOVUPS      (R9)(R11*4), Y3
+	VMOVUPS      (R8)(R10*4), Y3
 	VBROADCASTSS word7fffffff<>+0(SB), Y4
 	VANDPS       Y4, Y3, Y4
 	VBROADCASTSS word80000000<>+0(SB), Y5
@@ -109,14 +113,12 @@ loop:
 	VCMPPS       $0x11, Y8, Y3, Y3
 	VBLENDVPS    Y3, Y7, Y6, Y8
 	VMULPS       Y8, Y2, Y8
-	VBROADCASTSS 4(AX), Y9
-	VMULPS       Y9, Y1, Y1
+	VMULPS       32(SP), Y1, Y1
 	VBLENDVPS    Y3, Y6, Y7, Y6
 	VMULPS       Y6, Y1, Y6
 	VSUBPS       Y6, Y8, Y6
-	VBROADCASTSS (AX), Y7
-	VMULPS       Y7, Y6, Y6
-	VMOVUPS      Y6, (DI)(R11*4)
+	VMULPS       (SP), Y6, Y6
+	VMOVUPS      Y6, (SI)(R10*4)
 	VADDPS       Y5, Y0, Y6
 	VBROADCASTSS word3f3504f3<>+0(SB), Y7
 	VPSUBD       Y7, Y6, Y7
@@ -207,31 +209,31 @@ loop:
 	VCMPPS       $0x00, Y4, Y1, Y4
 	VBLENDVPS    Y4, Y1, Y3, Y1
 	VADDPS       Y1, Y2, Y1
-	VMOVUPS      Y1, (R8)(R11*4)
+	VMOVUPS      Y1, (DI)(R10*4)
 	VCVTPS2PD    X1, Y2
 	VEXTRACTF128 $0x01, Y1, X1
 	VCVTPS2PD    X1, Y1
-	VMOVUPS      (CX)(R13*8), Y3
+	VMOVUPS      (CX)(R12*8), Y3
 	VADDPD       Y2, Y3, Y3
-	VMOVUPS      Y3, (CX)(R13*8)
-	VMOVUPS      32(CX)(R13*8), Y2
+	VMOVUPS      Y3, (CX)(R12*8)
+	VMOVUPS      32(CX)(R12*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, 32(CX)(R13*8)
-	ADDQ         $+8, R11
-	CMPQ         R11, R12
+	VMOVUPS      Y2, 32(CX)(R12*8)
+	ADDQ         $+8, R10
+	CMPQ         R10, R11
 	JLT          loop
 
 loopend:
-	SUBQ         R11, SI
+	SUBQ         R10, AX
 	JE           done
-	VMOVD        SI, X1
+	VMOVD        AX, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     lanes<>+0(SB), Y1, Y1
-	MOVQ         R11, SI
-	ANDQ         $+31, SI
-	VMASKMOVPS   (R10)(R11*4), Y1, Y2
+	MOVQ         R10, AX
+	ANDQ         $+31, AX
+	VMASKMOVPS   (R9)(R10*4), Y1, Y2
 	VSUBPS       Y2, Y0, Y3
-	VMASKMOVPS   (R9)(R11*4), Y1, Y4
+	VMASKMOVPS   (R8)(R10*4), Y1, Y4
 	VBROADCASTSS word7fffffff<>+0(SB), Y5
 	VANDPS       Y5, Y4, Y5
 	VBROADCASTSS word80000000<>+0(SB), Y6
@@ -291,14 +293,12 @@ loopend:
 	VCMPPS       $0x11, Y9, Y4, Y4
 	VBLENDVPS    Y4, Y8, Y7, Y9
 	VMULPS       Y9, Y3, Y9
-	VBROADCASTSS 4(AX), Y10
-	VMULPS       Y10, Y2, Y2
+	VMULPS       32(SP), Y2, Y2
 	VBLENDVPS    Y4, Y7, Y8, Y7
 	VMULPS       Y7, Y2, Y7
 	VSUBPS       Y7, Y9, Y7
-	VBROADCASTSS (AX), Y8
-	VMULPS       Y8, Y7, Y7
-	VMASKMOVPS   Y7, Y1, (DI)(R11*4)
+	VMULPS       (SP), Y7, Y7
+	VMASKMOVPS   Y7, Y1, (SI)(R10*4)
 	VADDPS       Y6, Y0, Y7
 	VBROADCASTSS word3f3504f3<>+0(SB), Y8
 	VPSUBD       Y8, Y7, Y8
@@ -389,17 +389,17 @@ loopend:
 	VCMPPS       $0x00, Y5, Y2, Y5
 	VBLENDVPS    Y5, Y2, Y4, Y2
 	VADDPS       Y2, Y3, Y2
-	VMASKMOVPS   Y2, Y1, (R8)(R11*4)
+	VMASKMOVPS   Y2, Y1, (DI)(R10*4)
 	VANDPS       Y1, Y2, Y1
 	VCVTPS2PD    X1, Y2
 	VEXTRACTF128 $0x01, Y1, X1
 	VCVTPS2PD    X1, Y1
-	VMOVUPS      (CX)(SI*8), Y3
+	VMOVUPS      (CX)(AX*8), Y3
 	VADDPD       Y2, Y3, Y3
-	VMOVUPS      Y3, (CX)(SI*8)
-	VMOVUPS      32(CX)(SI*8), Y2
+	VMOVUPS      Y3, (CX)(AX*8)
+	VMOVUPS      32(CX)(AX*8), Y2
 	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, 32(CX)(SI*8)
+	VMOVUPS      Y2, 32(CX)(AX*8)
 
 done:
 	ADDQ $+96, DX

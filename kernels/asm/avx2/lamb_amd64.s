@@ -21,7 +21,7 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 //
 // func LAMB(list [][]float32, c *[11]float32, params *[32]float64, updates *[32]float64)
 // Requires: AVX, AVX2
-TEXT ·LAMB(SB), NOSPLIT, $64-48
+TEXT ·LAMB(SB), NOSPLIT, $128-48
 	MOVQ         c+24(FP), AX
 	MOVQ         params+32(FP), CX
 	MOVQ         updates+40(FP), DX
@@ -212,44 +212,47 @@ asked:
 	VBROADCASTSS word7fffffff<>+0(SB), Y8
 	VANDPS       Y8, Y7, Y7
 	VBROADCASTSS 36(AX), Y8
+	VBROADCASTSS 40(AX), Y9
+	VMOVUPS      Y9, (SP)
+	VBROADCASTSS 4(AX), Y9
+	VMOVUPS      Y9, 32(SP)
 	VBROADCASTSS 4(AX), Y9
 	VBROADCASTSS word00000000<>+0(SB), Y10
 	VCMPPS       $0x00, Y10, Y9, Y9
-	VMOVUPS      Y9, (SP)
+	VMOVUPS      Y9, 64(SP)
 	VBROADCASTSS word00000000<>+0(SB), Y9
 	VCMPPS       $0x11, Y4, Y9, Y9
-	VMOVUPS      Y9, 32(SP)
-	LEAQ         -96(SI), DI
+	VMOVUPS      Y9, 96(SP)
+	LEAQ         -96(SI), AX
 
 entry:
-	MOVQ 8(BX), R12
+	MOVQ 8(BX), AX
 	MOVQ (BX), DI
 	MOVQ 24(BX), R8
 	MOVQ 48(BX), R9
 	MOVQ 72(BX), R10
 	XORQ R11, R11
-	MOVQ R12, R13
-	ANDQ $-8, R13
-	CMPQ R11, R13
+	MOVQ AX, R12
+	ANDQ $-8, R12
+	CMPQ R11, R12
 	JGE  loopend
 
 loop:
-	MOVQ         R11, R14
-	ANDQ         $+31, R14
+	MOVQ         R11, R13
+	ANDQ         $+31, R13
 	VMOVUPS      (R9)(R11*4), Y9
 	VMOVUPS      (R8)(R11*4), Y10
 	VANDPS       Y2, Y10, Y11
 	VPSIGND      Y11, Y10, Y10
 	VMULPS       Y0, Y10, Y10
 	VMOVUPS      (DI)(R11*4), Y11
-	VBROADCASTSS 4(AX), Y12
-	VMULPS       Y12, Y11, Y12
+	VMULPS       32(SP), Y11, Y12
 	VADDPS       Y12, Y10, Y12
-	VMOVUPS      (SP), Y13
+	VMOVUPS      64(SP), Y13
 	VBLENDVPS    Y13, Y10, Y12, Y10
 	VANDPS       Y3, Y10, Y12
 	VPSIGND      Y12, Y10, Y10
-	VMOVUPS      32(SP), Y12
+	VMOVUPS      96(SP), Y12
 	VBLENDVPS    Y12, Y9, Y10, Y12
 	VSUBPS       Y9, Y10, Y9
 	VMULPS       Y4, Y9, Y9
@@ -265,16 +268,15 @@ loop:
 	VCVTPS2PD    X11, Y12
 	VEXTRACTF128 $0x01, Y11, X13
 	VCVTPS2PD    X13, Y13
-	VMOVUPS      (CX)(R14*8), Y14
+	VMOVUPS      (CX)(R13*8), Y14
 	VMULPD       Y12, Y12, Y12
 	VADDPD       Y12, Y14, Y14
-	VMOVUPS      Y14, (CX)(R14*8)
-	VMOVUPS      32(CX)(R14*8), Y12
+	VMOVUPS      Y14, (CX)(R13*8)
+	VMOVUPS      32(CX)(R13*8), Y12
 	VMULPD       Y13, Y13, Y13
 	VADDPD       Y13, Y12, Y12
-	VMOVUPS      Y12, 32(CX)(R14*8)
-	VBROADCASTSS 40(AX), Y12
-	VMULPS       Y12, Y9, Y9
+	VMOVUPS      Y12, 32(CX)(R13*8)
+	VMULPS       (SP), Y9, Y9
 	VSQRTPS      Y10, Y10
 	VADDPS       Y8, Y10, Y10
 	VDIVPS       Y10, Y9, Y9
@@ -283,40 +285,39 @@ loop:
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
-	VMOVUPS      (DX)(R14*8), Y11
+	VMOVUPS      (DX)(R13*8), Y11
 	VMULPD       Y10, Y10, Y10
 	VADDPD       Y10, Y11, Y11
-	VMOVUPS      Y11, (DX)(R14*8)
-	VMOVUPS      32(DX)(R14*8), Y10
+	VMOVUPS      Y11, (DX)(R13*8)
+	VMOVUPS      32(DX)(R13*8), Y10
 	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y10, Y10
-	VMOVUPS      Y10, 32(DX)(R14*8)
+	VMOVUPS      Y10, 32(DX)(R13*8)
 	ADDQ         $+8, R11
-	CMPQ         R11, R13
+	CMPQ         R11, R12
 	JLT          loop
 
 loopend:
-	SUBQ         R11, R12
+	SUBQ         R11, AX
 	JE           done
-	VMOVD        R12, X9
+	VMOVD        AX, X9
 	VPBROADCASTD X9, Y9
 	VPCMPGTD     lanes<>+0(SB), Y9, Y9
-	MOVQ         R11, R12
-	ANDQ         $+31, R12
+	MOVQ         R11, AX
+	ANDQ         $+31, AX
 	VMASKMOVPS   (R9)(R11*4), Y9, Y10
 	VMASKMOVPS   (R8)(R11*4), Y9, Y11
 	VANDPS       Y2, Y11, Y12
 	VPSIGND      Y12, Y11, Y11
 	VMULPS       Y0, Y11, Y11
 	VMASKMOVPS   (DI)(R11*4), Y9, Y12
-	VBROADCASTSS 4(AX), Y13
-	VMULPS       Y13, Y12, Y13
+	VMULPS       32(SP), Y12, Y13
 	VADDPS       Y13, Y11, Y13
-	VMOVUPS      (SP), Y14
+	VMOVUPS      64(SP), Y14
 	VBLENDVPS    Y14, Y11, Y13, Y11
 	VANDPS       Y3, Y11, Y13
 	VPSIGND      Y13, Y11, Y11
-	VMOVUPS      32(SP), Y13
+	VMOVUPS      96(SP), Y13
 	VBLENDVPS    Y13, Y10, Y11, Y13
 	VSUBPS       Y10, Y11, Y10
 	VMULPS       Y4, Y10, Y10
@@ -334,16 +335,15 @@ loopend:
 	VCVTPS2PD    X13, Y14
 	VEXTRACTF128 $0x01, Y13, X13
 	VCVTPS2PD    X13, Y13
-	VMOVUPS      (CX)(R12*8), Y15
+	VMOVUPS      (CX)(AX*8), Y15
 	VMULPD       Y14, Y14, Y14
 	VADDPD       Y14, Y15, Y15
-	VMOVUPS      Y15, (CX)(R12*8)
-	VMOVUPS      32(CX)(R12*8), Y14
+	VMOVUPS      Y15, (CX)(AX*8)
+	VMOVUPS      32(CX)(AX*8), Y14
 	VMULPD       Y13, Y13, Y13
 	VADDPD       Y13, Y14, Y14
-	VMOVUPS      Y14, 32(CX)(R12*8)
-	VBROADCASTSS 40(AX), Y13
-	VMULPS       Y13, Y10, Y10
+	VMOVUPS      Y14, 32(CX)(AX*8)
+	VMULPS       (SP), Y10, Y10
 	VSQRTPS      Y11, Y11
 	VADDPS       Y8, Y11, Y11
 	VDIVPS       Y11, Y10, Y10
@@ -353,14 +353,14 @@ loopend:
 	VCVTPS2PD    X9, Y10
 	VEXTRACTF128 $0x01, Y9, X9
 	VCVTPS2PD    X9, Y9
-	VMOVUPS      (DX)(R12*8), Y11
+	VMOVUPS      (DX)(AX*8), Y11
 	VMULPD       Y10, Y10, Y10
 	VADDPD       Y10, Y11, Y11
-	VMOVUPS      Y11, (DX)(R12*8)
-	VMOVUPS      32(DX)(R12*8), Y10
+	VMOVUPS      Y11, (DX)(AX*8)
+	VMOVUPS      32(DX)(AX*8), Y10
 	VMULPD       Y9, Y9, Y9
 	VADDPD       Y9, Y10, Y10
-	VMOVUPS      Y10, 32(DX)(R12*8)
+	VMOVUPS      Y10, 32(DX)(AX*8)
 
 done:
 	ADDQ $+96, BX
