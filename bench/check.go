@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -120,20 +119,28 @@ func (p pair) check(short bool) (calls int, compared int64, failures []string) {
 	return calls, compared, failures
 }
 
-func (c *Check) print(w io.Writer) {
-	heading(w, "Check: the same bits as the reference")
+func (c *Check) print(s *screen) {
+	s.heading("Check: the same bits as the reference")
 	if c.Kernels == 0 {
-		fmt.Fprintln(w, "There is no table here but the reference itself: nothing to compare.")
+		s.paragraph("There is no table here but the reference itself: nothing to compare.")
 		return
 	}
-	fmt.Fprintf(w, "%d kernels of %v, lengths 0 to %d and up to %s, offsets 0 to %d, random bits and ordinary values\n",
+	s.paragraph("%d kernels of %v, lengths 0 to %d and up to %s, offsets 0 to %d, random bits and ordinary values",
 		c.Kernels, c.Tables, checkLengths-1, count(largeLengths[len(largeLengths)-1]), checkOffsets-1)
-	fmt.Fprintf(w, "%d calls, %d comparisons of elements, %d calls differ: %s\n", c.Calls, c.Comparisons, c.Differ, verdict(c.OK()))
+	s.paragraph("%d calls, %d comparisons of elements, %d calls differ: %s", c.Calls, c.Comparisons, c.Differ, verdict(c.OK()))
 	for k, f := range c.Failures {
 		if k == 10 {
-			fmt.Fprintf(w, "  and %d more\n", len(c.Failures)-k)
+			s.paragraph("  and %d more", len(c.Failures)-k)
 			break
 		}
-		fmt.Fprintln(w, " ", f)
+		s.paragraph("  %s", f)
 	}
+}
+
+// summary says how many bits differ in a few words.
+func (c *Check) summary() string {
+	if c.OK() {
+		return "no bit differs"
+	}
+	return fmt.Sprintf("%d calls differ", c.Differ)
 }

@@ -2,9 +2,8 @@ package main
 
 import (
 	"fmt"
-	"io"
-
-	"github.com/jedib0t/go-pretty/v6/table"
+	"runtime/debug"
+	"slices"
 )
 
 // A Claim is how long something takes beside something else, both measured in
@@ -30,43 +29,94 @@ func (c *Claim) OK() bool {
 	return c.Goal == 0 || c.Ratio <= c.Goal
 }
 
-// measure times one beside the other.
-func (c Claim) measure(rounds int, it, other *candidate) Claim {
+// goal writes the goal, and result whether it is reached.
+func (c *Claim) goal() string {
+	switch {
+	case c.Goal == 0:
+		return "none"
+	case c.Speedup:
+		return fmt.Sprintf("≥ %.2f", c.Goal)
+	}
+	return fmt.Sprintf("≤ %.2f", c.Goal)
+}
+
+func (c *Claim) result() string {
+	switch {
+	case c.Goal == 0:
+		return ""
+	case c.OK():
+		return "reached"
+	}
+	return "missed"
+}
+
+// goals counts the claims that have a goal, and those that miss it.
+func goals(list []Claim) (all, missed int) {
+	for _, c := range list {
+		if c.Goal > 0 {
+			all++
+		}
+		if !c.OK() {
+			missed++
+		}
+	}
+	return all, missed
+}
+
+// A pending is a claim with what it takes to measure it.
+type pending struct {
+	Claim
+	kernel string                            // as ops names it
+	bytes  int                               // of the buffers
+	pair   func() (it, other *candidate)     // makes the buffers
+	reach  func(measured []Claim) (can bool) // whether the goal can be reached on this machine; nil: it can
+}
+
+// measure times one beside the other. Buffers are given back to the system, since the
+// next claim's would come on top of them.
+func (p *pending) measure(rounds int, before []Claim) Claim {
+	c := p.Claim
+	if p.reach != nil && !p.reach(before) {
+		c.Goal = 0
+	}
+	it, other := p.pair()
+	it.long, other.long = c.Workers > 1, c.Workers > 1
 	measure(rounds, it, other)
 	c.Time, c.Other = it.result(), other.result()
 	c.Ratio = c.Time.Median / c.Other.Median
 	if c.Speedup {
 		c.Ratio = 1 / c.Ratio
 	}
+	debug.FreeOSMemory()
 	return c
 }
 
-// printClaims prints a table for each section.
-func printClaims(w io.Writer, list []Claim) {
-	for lo := 0; lo < len(list); {
-		hi := lo
-		for hi < len(list) && list[hi].Section == list[lo].Section {
-			hi++
+// printClaims prints a table for each section. What is the same for all of one is in
+// its title.
+func (s *screen) printClaims(list []Claim) {
+	for _, section := range groups(list, func(c Claim) string { return c.Section }) {
+		title := section[0].Section
+		beside := slices.ContainsFunc(section, func(c Claim) bool { return c.Beside != section[0].Beside })
+		if !beside {
+			title += ", beside " + section[0].Beside
 		}
-		fmt.Fprintf(w, "\n%s\n\n", list[lo].Section)
-		t := newTable("case", "parameters", "workers", "time", "beside", "its time", "ratio", "goal", "")
-		alignRight(t, 2, 3, 4, 6, 7, 8)
-		for _, c := range list[lo:hi] {
-			goal, mark := "-", ""
-			if c.Goal > 0 {
-				most := "≤"
-				if c.Speedup {
-					most = "≥"
-				}
-				goal, mark = fmt.Sprintf("%s %.2f", most, c.Goal), "reached"
-				if !c.OK() {
-					mark = "missed"
-				}
+		g := newGrid("case", "parameters", "workers", "time", "other", "ratio", "goal", "")
+		g.numbers = []int{1, 2, 3, 4, 5, 6}
+		for _, c := range section {
+			name := c.Case
+			if beside {
+				name += ", beside " + c.Beside
 			}
-			t.AppendRow(table.Row{c.Case, count(c.N), c.Workers, duration(c.Time), c.Beside, duration(c.Other), fmt.Sprintf("%.2f", c.Ratio), goal, mark})
+			g.add(name, count(c.N), fmt.Sprint(c.Workers), duration(c.Time), duration(c.Other), fmt.Sprintf("%.2f", c.Ratio), c.goal(), c.result())
 		}
-		fmt.Fprintln(w, t.Render())
-		lo = hi
+		if n := g.without("parameters"); n != "" {
+			title += ", " + n + " parameters"
+		}
+		if n := g.without("workers"); n != "" {
+			title += ", workers: " + n
+		}
+		s.paragraph("\n%s\n", title)
+		s.print(g)
 	}
 }
 

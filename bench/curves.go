@@ -12,59 +12,69 @@ import (
 var curveColours = []asciigraph.AnsiColor{asciigraph.Red, asciigraph.Orange, asciigraph.Gold, asciigraph.Green,
 	asciigraph.DodgerBlue, asciigraph.MediumOrchid, asciigraph.Gray, asciigraph.Cyan, asciigraph.Pink}
 
-const (
-	curveWidth = 80
+// leastDecade is where the scale ends: float32 allows little less.
+const leastDecade = -8
 
-	// leastDecade is where the scale ends: float32 allows little less.
-	leastDecade = -8
-)
+// beside is the width of what stands left of the curves and how far the last number
+// below them goes beyond.
+const beside = 12
 
 // curves draws the relative gap to the optimum over the epochs, on logarithmic
 // scales. Where curves coincide the later one of the list is seen.
-func curves(runs []*Run, colours bool) string {
+func (s *screen) curves(runs []*Run) string {
+	width := s.width - beside
 	epochs, decade := 1, -7.
 	for _, r := range runs {
 		epochs = max(epochs, r.Epochs)
 		decade = max(decade, math.Ceil(r.decadeAt(0)))
 	}
+	at := func(column int) float64 {
+		return math.Pow(float64(epochs+1), float64(column)/float64(width-1)) - 1
+	}
 	var data [][]float64
-	var names []string
-	var chars []asciigraph.CharSet
-	for k, r := range runs {
-		series := make([]float64, curveWidth)
+	for _, r := range runs {
+		series := make([]float64, width)
 		for column := range series {
-			series[column] = r.decadeAt(epochAt(column, epochs))
+			series[column] = r.decadeAt(at(column))
 		}
 		data = append(data, series)
-		names = append(names, r.Optimizer)
-		chars = append(chars, asciigraph.CreateCharSet(string(rune('a'+k))))
 	}
 	options := []asciigraph.Option{
 		asciigraph.LowerBound(leastDecade), asciigraph.UpperBound(decade), asciigraph.Height(2 * int(decade-leastDecade)),
-		asciigraph.YAxisValueFormatter(func(y float64) string {
-			if whole := math.Round(y); math.Abs(y-whole) < .1 {
-				return fmt.Sprintf("1e%+03.0f", whole)
-			}
-			return ""
-		}),
-		asciigraph.XAxisRange(0, curveWidth-1),
-		asciigraph.XAxisValueFormatter(func(x float64) string { return fmt.Sprintf("%.0f", epochAt(int(x+.5), epochs)) }),
-		asciigraph.Caption("relative gap to the optimum after so many epochs"),
+		asciigraph.YAxisValueFormatter(wholeDecade),
+		asciigraph.XAxisRange(0, float64(width-1)),
+		asciigraph.XAxisValueFormatter(func(x float64) string { return fmt.Sprintf("%.0f", at(int(x+.5))) }),
 	}
-	if colours {
-		options = append(options, asciigraph.SeriesColors(curveColours[:len(runs)]...), asciigraph.SeriesLegends(names...))
-		return asciigraph.PlotMany(data, options...)
-	}
-	options = append(options, asciigraph.SeriesChars(chars...))
-	for k, name := range names {
-		names[k] = fmt.Sprintf("%c %s", 'a'+k, name)
-	}
-	return asciigraph.PlotMany(data, options...) + "\n" + wrap("curves: "+strings.Join(names, ", "), 100)
+	style, legend := s.curveStyles(runs)
+	return trimLines(asciigraph.PlotMany(data, append(options, style)...)) + "\n" + s.wrap("The relative gap to the optimum after so many epochs: "+legend)
 }
 
-// epochAt is the epoch at a column of the plot.
-func epochAt(column, epochs int) float64 {
-	return math.Pow(float64(epochs+1), float64(column)/(curveWidth-1)) - 1
+// wholeDecade writes what is at the axis: a number in every second line.
+func wholeDecade(y float64) string {
+	if whole := math.Round(y); math.Abs(y-whole) < .1 {
+		return fmt.Sprintf("1e%+03.0f", whole)
+	}
+	return ""
+}
+
+// curveStyles tells curves apart, by colours or by letters.
+func (s *screen) curveStyles(runs []*Run) (style asciigraph.Option, legend string) {
+	var names []string
+	var letters []asciigraph.CharSet
+	for k, r := range runs {
+		letter := string(rune('a' + k))
+		letters = append(letters, asciigraph.CreateCharSet(letter))
+		if s.colours {
+			letter = curveColours[k].String() + "■" + asciigraph.Default.String()
+		}
+		names = append(names, letter+" "+r.Optimizer)
+	}
+	if s.colours {
+		style = asciigraph.SeriesColors(curveColours[:len(runs)]...)
+	} else {
+		style = asciigraph.SeriesChars(letters...)
+	}
+	return style, strings.Join(names, ", ")
 }
 
 // decadeAt is the decimal logarithm of the relative gap after an epoch, on the

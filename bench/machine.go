@@ -1,13 +1,11 @@
 package main
 
 import (
-	"fmt"
-	"io"
+	"cmp"
 	"os"
 	"runtime"
 	"strings"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/klauspost/cpuid/v2"
 	"github.com/lockstep-go/lockstep/kernels"
 )
@@ -42,6 +40,23 @@ func machine() *Machine {
 	}
 }
 
+// place is where a working set of so many bytes fits: 0 is L1, 3 memory. Of a large L3,
+// which is shared, it gets no more than a part.
+func (m *Machine) place(bytes int) int {
+	l1, l2, l3 := m.caches()
+	for k, size := range []int{l1, l2, min(l3, 128<<20)} {
+		if bytes <= size {
+			return k
+		}
+	}
+	return 3
+}
+
+// caches are the sizes of the caches, or usual ones where the CPU does not tell.
+func (m *Machine) caches() (l1, l2, l3 int) {
+	return cmp.Or(m.L1, 32<<10), cmp.Or(m.L2, 512<<10), cmp.Or(m.L3, 8<<20)
+}
+
 func vectorFeatures() []string {
 	var list []string
 	for _, f := range cpuid.CPU.FeatureSet() {
@@ -55,35 +70,44 @@ func vectorFeatures() []string {
 	return list
 }
 
-func (m *Machine) print(w io.Writer) {
-	heading(w, "Machine")
-	cpu := m.CPU
-	if cpu == "" {
-		cpu = "a CPU that does not tell its name"
+// name is the CPU's.
+func (m *Machine) name() string {
+	if m.CPU == "" {
+		return "a CPU that does not tell its name"
 	}
-	fmt.Fprintf(w, "%s, %d cores for this program, %s, %s\n", cpu, m.Cores, m.System, m.Go)
-	fmt.Fprintf(w, "caches: L1 %s, L2 %s, L3 %s\n", bytesOf(m.L1), bytesOf(m.L2), bytesOf(m.L3))
-	fmt.Fprintf(w, "%s\n", wrap("features: "+strings.Join(m.Features, " "), 100))
+	return m.CPU
+}
+
+func (m *Machine) print(s *screen) {
+	s.heading("Machine")
+	s.paragraph("%s, %d cores for this program, %s, %s", m.name(), m.Cores, m.System, m.Go)
+	s.paragraph("caches: L1 %s, L2 %s, L3 %s", bytesOf(m.L1), bytesOf(m.L2), bytesOf(m.L3))
+	s.paragraph("features: %s", strings.Join(m.Features, " "))
 	why := "the best that this CPU can run"
 	if os.Getenv(kernels.Variable) != "" {
 		why = "forced by " + kernels.Variable
 	}
-	fmt.Fprintf(w, "\nThe table in use is %s, %s.\n\n", m.Table, why)
+	s.paragraph("\nA table is the kernels of one instruction set. The one in use is %s, %s.\n", m.Table, why)
 
-	t := newTable("table", "", "asks for", "lacks here")
-	for _, s := range m.Tables {
-		state, lacks := "can run", "nothing"
-		if s.Active {
-			state = "in use"
-		}
-		if len(s.Missing) > 0 {
-			state, lacks = "cannot run", strings.Join(s.Missing, ", ")
-		}
-		requires := strings.Join(s.Requires, ", ")
-		if requires == "" {
-			requires = "Go alone: the reference"
-		}
-		t.AppendRow(table.Row{s.ISA, state, requires, lacks})
+	g := newGrid("table", "", "asks for", "lacks here")
+	for _, t := range m.Tables {
+		g.add(statusTexts(t)...)
 	}
-	fmt.Fprintln(w, t.Render())
+	s.print(g)
+}
+
+// statusTexts are a table's name, what it does here, what it asks for, and what of that
+// the CPU lacks.
+func statusTexts(t kernels.Status) []string {
+	state, requires, lacks := "can run", strings.Join(t.Requires, ", "), "nothing"
+	if t.Active {
+		state = "in use"
+	}
+	if len(t.Missing) > 0 {
+		state, lacks = "cannot run", strings.Join(t.Missing, ", ")
+	}
+	if requires == "" {
+		requires = "Go alone: the reference"
+	}
+	return []string{t.ISA, state, requires, lacks}
 }

@@ -52,10 +52,11 @@ type streams [][]float32
 
 // A pattern is what an op loads and stores.
 type pattern struct {
-	buffers int  // as long as the op
-	moved   int  // bytes for each element: its loads and its stores
-	inPlace bool // what is stored is loaded too
-	limit   func(y *yardstick.Table, b streams)
+	name    string
+	buffers int                                 // as long as the op
+	moved   int                                 // bytes for each element: its loads and its stores
+	inPlace bool                                // what is stored is loaded too
+	limit   func(y *yardstick.Table, b streams) // nil where no yardstick does the same
 }
 
 // parts calls f for parts of the first streams that are short enough for one call.
@@ -73,22 +74,23 @@ func (b streams) parts(buffers int, f func(list [][]float32)) {
 const rowLen = 256
 
 var (
-	flip     = pattern{1, 8, true, func(y *yardstick.Table, b streams) { b.parts(1, y.Flip) }}
-	update1  = pattern{2, 12, true, func(y *yardstick.Table, b streams) { b.parts(2, y.Update1) }}
-	update2  = pattern{3, 20, true, func(y *yardstick.Table, b streams) { b.parts(3, y.Update2) }}
-	update3  = pattern{4, 28, true, func(y *yardstick.Table, b streams) { b.parts(4, y.Update3) }}
-	update4  = pattern{5, 36, true, func(y *yardstick.Table, b streams) { b.parts(5, y.Update4) }}
-	oneToOne = pattern{2, 8, false, func(y *yardstick.Table, b streams) { b.parts(2, y.Copy) }}
-	twoToTwo = pattern{4, 16, false, func(y *yardstick.Table, b streams) { b.parts(4, y.JoinTwo) }}
-	twoToOne = pattern{3, 12, false, func(y *yardstick.Table, b streams) { b.parts(3, y.Join) }}
-
-	// Of a reduction the yardstick stores what it reads to a row of its own.
-	read = pattern{1, 4, false, func(y *yardstick.Table, b streams) {
-		rowParts(b[0], func(x []float32) { y.Read(b[last][:rowLen], x, b[last][rowLen:][:len(x)/rowLen]) })
-	}}
-	rows = pattern{1, 4, true, func(y *yardstick.Table, b streams) {
+	flip     = pattern{"flip", 1, 8, true, func(y *yardstick.Table, b streams) { b.parts(1, y.Flip) }}
+	update1  = pattern{"update1", 2, 12, true, func(y *yardstick.Table, b streams) { b.parts(2, y.Update1) }}
+	update2  = pattern{"update2", 3, 20, true, func(y *yardstick.Table, b streams) { b.parts(3, y.Update2) }}
+	update3  = pattern{"update3", 4, 28, true, func(y *yardstick.Table, b streams) { b.parts(4, y.Update3) }}
+	update4  = pattern{"update4", 5, 36, true, func(y *yardstick.Table, b streams) { b.parts(5, y.Update4) }}
+	oneToOne = pattern{"one to one", 2, 8, false, func(y *yardstick.Table, b streams) { b.parts(2, y.Copy) }}
+	twoToTwo = pattern{"two to two", 4, 16, false, func(y *yardstick.Table, b streams) { b.parts(4, y.JoinTwo) }}
+	twoToOne = pattern{"two to one", 3, 12, false, func(y *yardstick.Table, b streams) { b.parts(3, y.Join) }}
+	rankOne  = pattern{"rank one", 1, 4, true, func(y *yardstick.Table, b streams) {
 		rowParts(b[0], func(x []float32) { y.Rows(b[last][:rowLen], x, b[last][rowLen:][:len(x)/rowLen]) })
 	}}
+
+	// Reductions keep what they read in lanes of their own, and the two passes of LAMB
+	// store a part of their buffers.
+	read      = pattern{"read", 1, 4, false, nil}
+	moments   = pattern{"moments", 4, 24, true, nil}
+	parameter = pattern{"parameter", 3, 16, true, nil}
 )
 
 // last is the stream after those of any op: a row, and an element for each row.
@@ -162,8 +164,8 @@ var ops = []op{
 	{"RMSpropCentered", update3, with(kernels.RMSpropCentered, &rmsCC), nil, false},
 	{"RMSpropMomentum", update3, with(kernels.RMSpropMomentum, &rmsMC), nil, false},
 	{"RMSpropCenteredMomentum", update4, with(kernels.RMSpropCenteredMomentum, &rmsCMC), nil, false},
-	{"LAMB", update3, both(kernels.LAMB, &lambC), nil, true},
-	{"LAMBMove", update2, with(kernels.LAMBMove, &lambMoveC), nil, false},
+	{"LAMB", moments, both(kernels.LAMB, &lambC), nil, true},
+	{"LAMBMove", parameter, with(kernels.LAMBMove, &lambMoveC), nil, false},
 	{"Regularize", twoToOne, with(kernels.Regularize, &regularC), nil, false},
 	{"Shrink", flip, with(kernels.Shrink, &shrinkC), nil, false},
 	{"Fade", update1, with(kernels.Fade, &fadeC), nil, false},
@@ -188,10 +190,10 @@ var ops = []op{
 	{"MaxAbs", read, summing(kernels.MaxAbs, &peaks), nil, false},
 	{"CountBeyond", read, adding(kernels.CountBeyond, &beyondC, &lanes), nil, false},
 
-	{"Dots", rows, func(t kernels.Table, b streams, _ int) func() {
+	{"Dots", read, func(t kernels.Table, b streams, _ int) func() {
 		return func() { kernels.Dots(t, b.perRow(), b[0], b.row()) }
 	}, nil, true},
-	{"RankOne", rows, func(t kernels.Table, b streams, _ int) func() {
+	{"RankOne", rankOne, func(t kernels.Table, b streams, _ int) func() {
 		return func() { kernels.RankOne(t, b.row(), b[0], b.perRow()) }
 	}, nil, true},
 }

@@ -20,7 +20,7 @@ type peers struct {
 		Cores             int
 	}
 	Rounds  int
-	Systems map[string]struct{ Version string }
+	Systems map[string]struct{ Version, Layout string }
 	LeftOut map[string]string `json:"left_out"`
 	Check   struct {
 		N, Steps  int
@@ -33,15 +33,24 @@ type peers struct {
 // A peer is one system at one size.
 type peer struct {
 	System, Rule string
-	Threads, N   int
+	Work         string  // beyond the rule: l2, clip, or new for gradients in new buffers
+	Layout       string  // of its buffers: none, or that of update.Alloc
+	Threads, N   int     // N is of all tensors
+	Tensors      int     // 0 is 1
 	PerSecond    float64 `json:"parameters_per_second"`
 	Seconds      float64
 	Spread       float64
-	OursToIt     float64 `json:"ours_to_it"`
+	OursToIt     float64 `json:"ours_to_it"`      // each with the buffers of its own choice
+	OursToItSame float64 `json:"ours_to_it_same"` // on buffers of its layout; 0 in files of before
 }
 
-// ours is the name of this library there.
+// ours is the name of this library there, and begins that of it on other buffers.
 const ours = "lockstep"
+
+func (e peer) isOurs() bool { return strings.HasPrefix(e.System, ours) }
+
+// many reports whether it is of many tensors, which no line joins to one.
+func (e peer) many() bool { return e.Tensors > 1 }
 
 // readPeers reads the file of -peers, or returns nil where there is none.
 func (o options) readPeers() (*peers, error) {
@@ -69,11 +78,12 @@ func readPeers(file string) (*peers, error) {
 	return p, nil
 }
 
-// A cell is the entries of a rule on so many threads.
+// A cell is the entries of a kind of step on so many threads.
 type cell struct {
-	rule    string
-	threads int
-	entries []peer
+	rule, work string
+	many       bool
+	threads    int
+	entries    []peer
 }
 
 // cells are in the order of the file. Where a system has no AdamW that is right,
@@ -82,36 +92,62 @@ func (p *peers) cells() []cell {
 	var list []cell
 	for _, e := range p.Entries {
 		rule := e.Rule
-		if rule == "adam" {
+		if rule == "adam" && e.Work == "" {
 			rule = "adamw"
 		}
-		k := slices.IndexFunc(list, func(c cell) bool { return c.rule == rule && c.threads == e.Threads })
+		same := func(c cell) bool {
+			return c.rule == rule && c.work == e.Work && c.many == e.many() && c.threads == e.Threads
+		}
+		k := slices.IndexFunc(list, same)
 		if k < 0 {
 			k = len(list)
-			list = append(list, cell{rule, e.Threads, nil})
+			list = append(list, cell{rule, e.Work, e.many(), e.Threads, nil})
 		}
 		list[k].entries = append(list[k].entries, e)
 	}
 	return list
 }
 
+var (
+	peerRules = map[string]string{"adamw": "AdamW", "adam": "Adam", "adagrad": "AdaGrad", "sgd": "SGD", "momentum": "Momentum", "linear": "Linear model, gradient"}
+	peerWorks = map[string]string{"": "", "l2": ", L2", "clip": ", clipped", "new": ", gradients in new buffers"}
+)
+
 func (c cell) title() string {
-	name, ok := map[string]string{"adamw": "AdamW", "adagrad": "AdaGrad", "sgd": "SGD", "momentum": "Momentum", "linear": "Linear model, gradient"}[c.rule]
-	if !ok {
-		name = c.rule
+	title := cmp.Or(peerRules[c.rule], c.rule)
+	if work, ok := peerWorks[c.work]; ok {
+		title += work
+	} else {
+		title += ", " + c.work
+	}
+	if c.many {
+		title += ", many tensors"
 	}
 	if c.threads == 1 {
-		return name + ", 1 thread"
+		return title + ", 1 thread"
 	}
-	return fmt.Sprintf("%s, %d threads", name, c.threads)
+	return fmt.Sprintf("%s, %d threads", title, c.threads)
 }
 
-func (c cell) sizes() []int {
-	has := map[int]bool{}
-	for _, e := range c.entries {
-		has[e.N] = true
+// A shape is one size of a cell.
+type shape struct{ tensors, n int }
+
+func (e peer) shape() shape { return shape{max(1, e.Tensors), e.N} }
+
+func (s shape) String() string {
+	if s.tensors == 1 {
+		return count(s.n)
 	}
-	return slices.Sorted(maps.Keys(has))
+	return fmt.Sprintf("%s x %s", digits(int64(s.tensors)), digits(int64(s.n/s.tensors)))
+}
+
+// shapes are in the order of their sizes.
+func (c cell) shapes() []shape {
+	has := map[shape]bool{}
+	for _, e := range c.entries {
+		has[e.shape()] = true
+	}
+	return slices.SortedFunc(maps.Keys(has), func(a, b shape) int { return cmp.Or(cmp.Compare(a.n, b.n), cmp.Compare(a.tensors, b.tensors)) })
 }
 
 func (c cell) systems() []string {
@@ -136,16 +172,17 @@ func (e peer) label() string {
 func (p *peers) charts() report.Section {
 	s := report.Section{Title: "Peers", Text: p.text()}
 	for _, c := range p.cells() {
-		if len(c.sizes()) < 2 {
-			continue // a line takes two
+		if c.many || len(c.shapes()) < 2 {
+			continue // a line takes two points, and no number of tensors lies between two others
 		}
 		chart := report.Chart{
 			Title: c.title(),
 			X:     report.Axis{Label: "parameters", Scale: report.Binary},
 			Y:     report.Axis{Label: "Gparam/s", Scale: report.Decimal},
 		}
-		styles := newPalette("torch", "deepspeed", "archsimd", "tuned-go", "numpy", "gomlx", "gorgonia", "spago")
+		styles := newPalette("torch", "deepspeed", "archsimd", "tuned-go", "numpy", "gomlx", "gorgonia", "spago", "optax")
 		styles.styles[ours] = report.Style{Colour: report.Ink, Wide: true}
+		styles.styles[ours+"-plain"] = report.Style{Colour: report.Ink, Dash: 1, Wide: true}
 		names := c.systems()
 		slices.Sort(names) // so that a style is of the name, not of who was measured first
 		for _, name := range names {
@@ -165,20 +202,25 @@ func (p *peers) charts() report.Section {
 	return s
 }
 
-// caption compares ours with the fastest other at the largest size.
+// caption compares ours with the fastest other at the largest size, whose buffers are
+// where its own system puts them.
 func (c cell) caption() string {
-	sizes := c.sizes()
-	n := sizes[len(sizes)-1]
+	shapes := c.shapes()
+	largest := shapes[len(shapes)-1]
 	var best peer
 	for _, e := range c.entries {
-		if e.N == n && e.System != ours && e.PerSecond > best.PerSecond {
+		if e.shape() == largest && !e.isOurs() && e.Layout == "" && e.PerSecond > best.PerSecond {
 			best = e
 		}
 	}
 	if best.OursToIt == 0 {
 		return ""
 	}
-	return fmt.Sprintf("At %s Lockstep is %.2f times as fast as the fastest other, %s.", count(n), best.OursToIt, best.label())
+	text := fmt.Sprintf("At %s Lockstep is %.2f times as fast as the fastest other, %s", largest, best.OursToIt, best.label())
+	if best.OursToItSame == 0 {
+		return text + "."
+	}
+	return fmt.Sprintf("%s, each with buffers of its own choice, and %.2f times on the same buffers.", text, best.OursToItSame)
 }
 
 // text says how peers were measured: by another program, so that its figures are
@@ -189,11 +231,13 @@ func (p *peers) text() string {
 		p.Machine.Date, p.Machine.CPU, p.Machine.Cores, p.Rounds)
 }
 
-// tables has a table for each rule and number of threads.
+// tables has a table for each kind of step and number of threads.
 func (p *peers) tables() report.Section {
 	s := report.Section{
 		Title: "Peers in figures",
-		Text: fmt.Sprintf("Mparam/s, and in brackets how many times as fast Lockstep is, the median of ratios within a round. "+
+		Text: fmt.Sprintf("Mparam/s, and in brackets how many times as fast Lockstep is: each with buffers of its own choice, which are "+
+			"Lockstep's update.Alloc, and behind the stroke both on buffers of the same layout. What ends in -staggered is a peer on the layout of "+
+			"update.Alloc, lockstep-plain is Lockstep on plain slices. Ratios are the median of those within a round. "+
 			"After %d steps of %s parameters all are where Lockstep's are, within %.1g of the way that those went.",
 			p.Check.Steps, digits(int64(p.Check.N)), p.Check.Worst),
 	}
@@ -201,29 +245,43 @@ func (p *peers) tables() report.Section {
 		s.Facts = append(s.Facts, report.Fact{Name: name, Value: report.Text("left out: " + p.LeftOut[name])})
 	}
 	for _, c := range p.cells() {
-		t := report.Table{Caption: c.title(), Head: []string{"system"}}
-		for _, n := range c.sizes() {
-			t.Numbers = append(t.Numbers, len(t.Head))
-			t.Head = append(t.Head, count(n))
-		}
-		t.Head = append(t.Head, "version")
-		for _, name := range c.systems() {
-			row := texts(name)
-			for _, n := range c.sizes() {
-				text := "none"
-				for _, e := range c.entries {
-					if e.label() == name && e.N == n {
-						text = fmt.Sprintf("%s (%.2f)", mega(e.PerSecond), e.OursToIt)
-					}
-				}
-				row = append(row, report.Text(text))
-			}
-			system, _, _ := strings.Cut(name, " ")
-			t.Rows = append(t.Rows, append(row, report.Text(p.Systems[system].Version)))
-		}
-		s.Tables = append(s.Tables, t)
+		s.Tables = append(s.Tables, p.table(c))
 	}
 	return s
+}
+
+func (p *peers) table(c cell) report.Table {
+	t := report.Table{Caption: c.title(), Head: []string{"system"}}
+	for _, s := range c.shapes() {
+		t.Numbers = append(t.Numbers, len(t.Head))
+		t.Head = append(t.Head, s.String())
+	}
+	t.Head = append(t.Head, "version")
+	for _, name := range c.systems() {
+		row := texts(name)
+		for _, s := range c.shapes() {
+			row = append(row, report.Text(c.text(name, s)))
+		}
+		system, _, _ := strings.Cut(name, " ")
+		t.Rows = append(t.Rows, append(row, report.Text(p.Systems[system].Version)))
+	}
+	return t
+}
+
+// text is the speed of a system at a size, and what ours is beside it.
+func (c cell) text(name string, s shape) string {
+	for _, e := range c.entries {
+		switch {
+		case e.label() != name || e.shape() != s:
+		case e.System == ours:
+			return mega(e.PerSecond)
+		case e.OursToItSame == 0:
+			return fmt.Sprintf("%s (%.2f)", mega(e.PerSecond), e.OursToIt)
+		default:
+			return fmt.Sprintf("%s (%.2f / %.2f)", mega(e.PerSecond), e.OursToIt, e.OursToItSame)
+		}
+	}
+	return "none"
 }
 
 // mega writes millions with three digits, and all of those before the point.

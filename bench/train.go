@@ -2,12 +2,10 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"math"
 	"math/rand/v2"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/lockstep-go/lockstep/loss"
 	"github.com/lockstep-go/lockstep/update"
 	"github.com/lockstep-go/lockstep/update/textbook"
@@ -35,7 +33,7 @@ func (t *Train) OK() bool {
 	return true
 }
 
-// A ExampleRow is the textbook's example by one optimizer.
+// An ExampleRow is where one optimizer has taken the slope of a line.
 type ExampleRow struct {
 	Optimizer string
 	W, Want   float64
@@ -65,8 +63,13 @@ type Point struct {
 	Loss  float64
 }
 
-// example trains a textbook's example: x = 1, 2, 3, y = 2, 4, 6, the mean
-// of (wx - y)², w from 1, 1000 steps.
+const (
+	exampleTitle = "three points on a line"
+	exampleText  = "x = 1, 2, 3; y = 2, 4, 6; the mean of (wx - y)²; w from 1; 1000 steps"
+)
+
+// example fits a line through the origin, whose slope is known to be 2. AdaGrad's rate
+// has become too small before.
 func example() []ExampleRow {
 	var list []ExampleRow
 	for _, r := range []struct {
@@ -233,35 +236,48 @@ func (p *problem) runAll(bar *progressbar.ProgressBar) []*Run {
 	return list
 }
 
-func (t *Train) print(w io.Writer, colours bool) {
-	heading(w, "Train: three points on a line")
-	fmt.Fprint(w, "x = 1, 2, 3; y = 2, 4, 6; the mean of (wx - y)²; w from 1; 1000 steps\n\n")
-	tw := newTable("optimizer", "w ends at", "should be", "")
-	rightFrom(tw, 2, 3)
+func (t *Train) print(s *screen) {
+	s.heading("Train: " + exampleTitle)
+	s.paragraph("%s\n", exampleText)
+	g := newGrid("optimizer", "w ends at", "should be", "")
+	g.numbers = []int{1, 2}
 	for _, r := range t.Example {
-		tw.AppendRow(table.Row{r.Optimizer, fmt.Sprintf("%.4f", r.W), fmt.Sprintf("%.4f", r.Want), verdict(r.OK)})
+		g.add(r.Optimizer, fmt.Sprintf("%.4f", r.W), fmt.Sprintf("%.4f", r.Want), verdict(r.OK))
 	}
-	fmt.Fprintln(w, tw.Render())
-	fmt.Fprintln(w, "\nOn real data AdamW is not apart: without decay it is Adam, with decay it ends elsewhere than the loss.")
-
-	for lo := 0; lo < len(t.Runs); {
-		hi := lo
-		for hi < len(t.Runs) && t.Runs[hi].Problem == t.Runs[lo].Problem {
-			hi++
-		}
-		printRuns(w, t.Runs[lo:hi], colours)
-		lo = hi
+	s.print(g)
+	s.paragraph("\nOn real data AdamW is not apart: without decay it is Adam, with decay it ends elsewhere than the loss.")
+	for _, runs := range t.byProblem() {
+		s.printRuns(runs)
 	}
 }
 
-func printRuns(w io.Writer, runs []*Run, colours bool) {
-	heading(w, "Train: "+runs[0].Problem)
-	tw := newTable("optimizer", "batch", "epochs", "seconds", "loss", "optimum", "relative gap", runs[0].ScoreName, "")
-	rightFrom(tw, 2, 8)
+func (s *screen) printRuns(runs []*Run) {
+	s.heading("Train: " + runs[0].Problem)
+	g := newGrid("optimizer", "batch", "epochs", "seconds", "relative\ngap", "allowed", runs[0].ScoreName, "")
+	g.numbers = []int{1, 2, 3, 4, 5, 6}
 	for _, r := range runs {
-		tw.AppendRow(table.Row{r.Optimizer, r.Batch, r.Epochs, fmt.Sprintf("%.2f", r.Seconds),
-			fmt.Sprintf("%.7g", r.Loss), fmt.Sprintf("%.7g", r.Optimum),
-			fmt.Sprintf("%.1e of %.0e", r.Gap, r.Tolerance), fmt.Sprintf("%.4f", r.Score), verdict(r.OK)})
+		g.add(r.Optimizer, fmt.Sprint(r.Batch), fmt.Sprint(r.Epochs), fmt.Sprintf("%.2f", r.Seconds),
+			fmt.Sprintf("%.1e", r.Gap), fmt.Sprintf("%.0e", r.Tolerance), fmt.Sprintf("%.4f", r.Score), verdict(r.OK))
 	}
-	fmt.Fprintf(w, "%s\n\n%s\n", tw.Render(), curves(runs, colours))
+	s.paragraph("The least loss is %.7g; the gap is that of the loss at the end to it.\n", runs[0].Optimum)
+	s.print(g)
+	fmt.Fprintf(s, "\n%s\n", s.curves(runs))
+}
+
+// byProblem are the runs in their groups.
+func (t *Train) byProblem() [][]*Run {
+	return groups(t.Runs, func(r *Run) string { return r.Problem })
+}
+
+// groups are neighbours in a list that have the same key.
+func groups[T any, K comparable](list []T, key func(T) K) [][]T {
+	var all [][]T
+	for k, x := range list {
+		if k == 0 || key(x) != key(list[k-1]) {
+			all = append(all, nil)
+		}
+		last := &all[len(all)-1]
+		*last = append(*last, x)
+	}
+	return all
 }

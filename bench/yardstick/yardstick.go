@@ -10,8 +10,8 @@ import (
 )
 
 // A Table is one yardstick for every pattern of loads and stores, for lists of the
-// buffers of tensors as kernels take them. The buffers that a function writes come first; those of Update1 to Update4 but the
-// gradient, the second one, are read too.
+// buffers of tensors as kernels take them. The buffers that a function writes come
+// first; those of Update1 to Update4 but the gradient, the second one, are read too.
 type Table struct {
 	Flip    func(list [][]float32) // p
 	Copy    func(list [][]float32) // y, x
