@@ -54,7 +54,7 @@ func main() {
 	flag.StringVar(&o.kernels, "kernels", "", "measure the kernels, and claims of them, whose name this `pattern` matches")
 	flag.IntVar(&o.reps, "reps", 0, "`rounds` of each measurement (0: 9, with -short 3)")
 	flag.BoolVar(&o.full, "full", false, "measure every kernel of every table, not a choice that takes a minute")
-	flag.BoolVar(&o.short, "short", false, "less of everything, for CI: within 25 seconds")
+	flag.BoolVar(&o.short, "short", false, "less of everything, for CI: about two minutes on two cores")
 	flag.StringVar(&o.json, "json", "", "write all figures to this `file`")
 	flag.StringVar(&o.html, "html", "", "write charts and all figures as a page to this `file`")
 	flag.StringVar(&o.peers, "peers", "", "show what bench/peers/run --json wrote to this `file` on the page of -html")
