@@ -251,6 +251,9 @@ func (l *Linear) run(workers int, s shape, x, y, w []float32) {
 	l.work(l.room[0])
 	p.running.Wait()
 	p.x, p.y, p.w = nil, nil, nil // are not ours to keep alive
+	for _, r := range l.room[:workers] {
+		forget(&r.list)
+	}
 }
 
 // work takes segments until none is left, or until one has a label that is none.

@@ -121,7 +121,8 @@ func spoil(p part) {
 // BCEWithLogits is the binary cross-entropy of σ(pred), without the cancellation that
 // it has where the probability is rounded first: value and gradient are right to a few
 // units in the last place for any prediction. An infinite prediction on the target's
-// side costs nothing. What BCE says about targets holds here too.
+// side costs nothing; nor does any prediction whose target has no weight, and of NaN
+// only the gradient tells then. What BCE says about targets holds here too.
 type BCEWithLogits struct {
 	Reduction Reduction
 
@@ -228,11 +229,22 @@ type room struct {
 	hinge   fallback.HingeScalars
 	penalty fallback.PenaltyScalars
 
-	// What nobody wants goes to a block that stays in the cache.
-	unwanted [2][tune.LossBlock]float32
+	// What nobody wants goes to blocks that stay in the cache.
+	unwanted [2][]float32
+	space    [2*tune.LossBlock + tune.Line/4]float32
 }
 
-var rooms = sync.Pool{New: func() any { return new(room) }}
+var rooms = sync.Pool{New: func() any { return newRoom() }}
+
+// newRoom has blocks that begin with a line of the cache: stores across two lines made
+// a loss take 1.25 times as long.
+func newRoom() *room {
+	own := new(room)
+	skip := -buffers.Address(own.space[:]) % tune.Line / 4
+	blocks := own.space[skip:][:2*tune.LossBlock]
+	own.unwanted = [2][]float32{blocks[:tune.LossBlock], blocks[tune.LossBlock:]}
+	return own
+}
 
 // eval adds up the losses block by block. A block is kernels.MaxLen elements,
 // whatever runs, so that the order of the sum is always the same.
@@ -261,9 +273,13 @@ func eval(r Reduction, pred, target, grad, each []float32, run func(scale float3
 		}
 		total += fallback.Total(&own.sum)
 	}
-	own.list.Set(own.unwanted[0][:0]) // what was the caller's is not ours to keep
+	forget(&own.list)
 	return total * scale, nil
 }
+
+// forget makes a list let go of the caller's buffers, which are not ours to keep alive.
+// No call has more than four.
+func forget(l *kernels.List) { l.Set(nil, nil, nil, nil) }
 
 // wanted is a range of an output, or if that is nil a block of our own.
 func (own *room) wanted(k int, out []float32, lo, hi int) []float32 {
@@ -302,16 +318,11 @@ func check(r Reduction, pred, target, grad, each []float32) error {
 	case r == None && each == nil && n > 0:
 		return &ArgError{"each", "nil", "a buffer for the losses"}
 	}
-	for _, x := range []struct {
-		name string
-		out  []float32
-	}{{"grad", grad}, {"each", each}} {
-		for _, y := range []struct {
-			name string
-			s    []float32
-		}{{"pred", pred}, {"target", target}, {"grad", grad}} {
-			if x.name != y.name && buffers.Overlap(x.out, y.s) {
-				return &ArgError{x.name, fmt.Sprintf("%d elements at %p", n, x.out), "a buffer apart from " + y.name}
+	names, all := [...]string{"each", "grad", "pred", "target"}, [...][]float32{each, grad, pred, target}
+	for k, out := range all[:2] {
+		for j := k + 1; j < len(all); j++ {
+			if buffers.Overlap(out, all[j]) {
+				return &ArgError{names[k], fmt.Sprintf("%d elements at %p", n, out), "a buffer apart from " + names[j]}
 			}
 		}
 	}
