@@ -12,9 +12,8 @@ DATA constants<>+32(SB)/8, $0xc0000000c0000000
 DATA constants<>+40(SB)/8, $0xc0000000c0000000
 GLOBL constants<>(SB), RODATA|NOPTR, $48
 
-//	label = y·labelScale + labelShift, h = 1 - label·x
-//	loss = max(h, 0)², slope = -2·label·max(h, 0)
-//	grad ← slope·scale, each ← loss, sum += loss
+//	label = y·labelScale + labelShift, h = max(1 - label·x, 0)
+//	grad ← -2·label·h·scale, each ← h², sum += h²
 //
 // func SquaredHinge(list [][]float32, c *[3]float32, sum *[32]float64)
 // Requires: ASIMD
@@ -102,14 +101,14 @@ loop32:
 	WORD $0x6e34de90 // fmul v16.4s, v20.4s, v20.4s
 	WORD $0x6e32de51 // fmul v17.4s, v18.4s, v18.4s
 	FSTPQ.P (F16, F17), 128(R7)
-	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x4e72d400 // fadd v0.2d, v0.2d, v18.2d
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72d421 // fadd v1.2d, v1.2d, v18.2d
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70d442 // fadd v2.2d, v2.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d463 // fadd v3.2d, v3.2d, v16.2d
+	WORD $0x0e617a90 // fcvtl v16.2d, v20.2s
+	WORD $0x4e70ce00 // fmla v0.2d, v16.2d, v16.2d
+	WORD $0x4e617a90 // fcvtl2 v16.2d, v20.4s
+	WORD $0x4e70ce01 // fmla v1.2d, v16.2d, v16.2d
+	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
+	WORD $0x4e70ce02 // fmla v2.2d, v16.2d, v16.2d
+	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
+	WORD $0x4e70ce03 // fmla v3.2d, v16.2d, v16.2d
 	FLDPQ -96(R9), (F16, F17)
 	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
 	WORD $0x6e3ede31 // fmul v17.4s, v17.4s, v30.4s
@@ -134,14 +133,14 @@ loop32:
 	WORD $0x6e34de90 // fmul v16.4s, v20.4s, v20.4s
 	WORD $0x6e32de51 // fmul v17.4s, v18.4s, v18.4s
 	FSTPQ (F16, F17), -96(R7)
-	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x4e72d484 // fadd v4.2d, v4.2d, v18.2d
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72d4a5 // fadd v5.2d, v5.2d, v18.2d
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70d4c6 // fadd v6.2d, v6.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d4e7 // fadd v7.2d, v7.2d, v16.2d
+	WORD $0x0e617a90 // fcvtl v16.2d, v20.2s
+	WORD $0x4e70ce04 // fmla v4.2d, v16.2d, v16.2d
+	WORD $0x4e617a90 // fcvtl2 v16.2d, v20.4s
+	WORD $0x4e70ce05 // fmla v5.2d, v16.2d, v16.2d
+	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
+	WORD $0x4e70ce06 // fmla v6.2d, v16.2d, v16.2d
+	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
+	WORD $0x4e70ce07 // fmla v7.2d, v16.2d, v16.2d
 	FLDPQ -64(R9), (F16, F17)
 	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
 	WORD $0x6e3ede31 // fmul v17.4s, v17.4s, v30.4s
@@ -166,14 +165,14 @@ loop32:
 	WORD $0x6e34de90 // fmul v16.4s, v20.4s, v20.4s
 	WORD $0x6e32de51 // fmul v17.4s, v18.4s, v18.4s
 	FSTPQ (F16, F17), -64(R7)
-	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x4e72d508 // fadd v8.2d, v8.2d, v18.2d
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72d529 // fadd v9.2d, v9.2d, v18.2d
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70d54a // fadd v10.2d, v10.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d56b // fadd v11.2d, v11.2d, v16.2d
+	WORD $0x0e617a90 // fcvtl v16.2d, v20.2s
+	WORD $0x4e70ce08 // fmla v8.2d, v16.2d, v16.2d
+	WORD $0x4e617a90 // fcvtl2 v16.2d, v20.4s
+	WORD $0x4e70ce09 // fmla v9.2d, v16.2d, v16.2d
+	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
+	WORD $0x4e70ce0a // fmla v10.2d, v16.2d, v16.2d
+	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
+	WORD $0x4e70ce0b // fmla v11.2d, v16.2d, v16.2d
 	FLDPQ -32(R9), (F16, F17)
 	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
 	WORD $0x6e3ede31 // fmul v17.4s, v17.4s, v30.4s
@@ -198,14 +197,14 @@ loop32:
 	WORD $0x6e34de90 // fmul v16.4s, v20.4s, v20.4s
 	WORD $0x6e32de51 // fmul v17.4s, v18.4s, v18.4s
 	FSTPQ (F16, F17), -32(R7)
-	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x4e72d58c // fadd v12.2d, v12.2d, v18.2d
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72d5ad // fadd v13.2d, v13.2d, v18.2d
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70d5ce // fadd v14.2d, v14.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d5ef // fadd v15.2d, v15.2d, v16.2d
+	WORD $0x0e617a90 // fcvtl v16.2d, v20.2s
+	WORD $0x4e70ce0c // fmla v12.2d, v16.2d, v16.2d
+	WORD $0x4e617a90 // fcvtl2 v16.2d, v20.4s
+	WORD $0x4e70ce0d // fmla v13.2d, v16.2d, v16.2d
+	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
+	WORD $0x4e70ce0e // fmla v14.2d, v16.2d, v16.2d
+	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
+	WORD $0x4e70ce0f // fmla v15.2d, v16.2d, v16.2d
 	SUBS $32, R0, R0
 	BGE loop32
 	FSTPQ (F0, F1), 0(R10)
@@ -238,12 +237,12 @@ loop4:
 	WORD $0x6e22dc40 // fmul v0.4s, v2.4s, v2.4s
 	FMOVQ.P F0, 16(R7)
 	ADD R1<<3, R10, R2
-	FLDPQ 0(R2), (F1, F2)
-	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
-	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
-	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
-	WORD $0x4e63d442 // fadd v2.2d, v2.2d, v3.2d
-	FSTPQ (F1, F2), 0(R2)
+	FLDPQ 0(R2), (F0, F1)
+	WORD $0x0e617843 // fcvtl v3.2d, v2.2s
+	WORD $0x4e63cc60 // fmla v0.2d, v3.2d, v3.2d
+	WORD $0x4e617843 // fcvtl2 v3.2d, v2.4s
+	WORD $0x4e63cc61 // fmla v1.2d, v3.2d, v3.2d
+	FSTPQ (F0, F1), 0(R2)
 	ADD $4, R1, R1
 	AND $31, R1, R1
 	SUBS $4, R0, R0
@@ -270,10 +269,10 @@ loop1:
 	WORD $0x6e22dc40 // fmul v0.4s, v2.4s, v2.4s
 	FMOVS.P F0, 4(R7)
 	ADD R1<<3, R10, R2
-	FMOVD 0(R2), F1
-	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
-	WORD $0x4e62d421 // fadd v1.2d, v1.2d, v2.2d
-	FMOVD F1, 0(R2)
+	FMOVD 0(R2), F0
+	WORD $0x0e617841 // fcvtl v1.2d, v2.2s
+	WORD $0x4e61cc20 // fmla v0.2d, v1.2d, v1.2d
+	FMOVD F0, 0(R2)
 	ADD $1, R1, R1
 	AND $31, R1, R1
 	SUBS $1, R0, R0
