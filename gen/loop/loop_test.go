@@ -1,8 +1,10 @@
 package loop
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/lockstep-go/lockstep/gen/rule"
@@ -11,39 +13,64 @@ import (
 
 // machines are of several widths, with and without what a machine may have.
 var machines = map[string]Machine{
-	"of 4":  {Lanes: 4, Wide: 2, Rows: 2},
-	"of 8":  {Lanes: 8, Wide: 4, Rows: 2, Phases: true, Signs: true, Operands: true},
-	"of 16": {Lanes: 16, Wide: 4, Rows: 4, Phases: true, Masks: true, Signs: true},
+	"of 4":           {Lanes: 4, Wide: 2, Rows: 2},
+	"of 4, in steps": {Lanes: 4, Wide: 4, Rows: 4, Pairs: true, Steps: true, Singles: true, Whole: true},
+	"of 8":           {Lanes: 8, Wide: 4, Rows: 2, Phases: true, Signs: true, Whole: true},
+	"of 16":          {Lanes: 16, Wide: 4, Rows: 4, Phases: true, Masks: true, Signs: true},
 }
 
-// some are rules with all that lowering knows: lists, sums, masks, roots and rows.
-var some = []*rule.Rule{rules.SGD, rules.Adam, rules.LAMB, rules.Fade, rules.MaxAbs, rules.SumSquares, rules.CountBeyond, rules.Dots, rules.RankOne, rules.MSE, beyond}
+// beyond sums what is not 0 where a buffer's elements are 0, as they seem beyond its end;
+// across sums over rows too, which must come one after the other; one has elements of 16
+// bits.
+var (
+	own    rule.Set
+	beyond = own.Define("Beyond", "", func(r *rule.Rule) {
+		x, y, one := r.Buffer("x"), r.Buffer("y"), r.Const(1)
+		r.Sum("sum", one.Sub(x))
+		r.Dot("dot", one.Sub(x), one.Sub(y))
+	})
+	across = own.Define("Across", "", func(r *rule.Rule) {
+		r.Buffer("w").Set(r.Matrix("x"))
+		r.PerRow("z")
+		r.Sum("sum", r.Matrix("y"))
+	})
+	_ = own.Define("Halves", "", func(r *rule.Rule) {
+		x, y := r.BufferOf("x", rule.BF16), r.BufferOf("y", rule.BF16)
+		y.Set(x.Add(y))
+		r.MaxAbs("max", x)
+	})
+)
 
-// beyond sums what is not 0 where a buffer's elements are 0, as they seem beyond its end.
-var beyond = new(rule.Set).Define("Beyond", "", func(r *rule.Rule) {
-	x, y, one := r.Buffer("x"), r.Buffer("y"), r.Const(1)
-	r.Sum("sum", one.Sub(x))
-	r.Dot("dot", one.Sub(x), one.Sub(y))
-})
-
-// TestPrograms runs programs of rules on all machines, with all invariants in registers
-// and sums too, with two of them, and with none, and compares with the rules.
+// TestPrograms runs programs of all rules on all machines, by every plan with all
+// invariants in registers, two of them and none, each for a third of the lengths, and
+// compares with the rules.
 func TestPrograms(t *testing.T) {
 	for name, m := range machines {
-		for _, r := range some {
-			for _, room := range []int{99, 2, 0} {
-				c := choice{inSums: room > 0, usual: room, general: room}
-				if len(r.Usual) == 0 {
-					c.usual = absent
-				}
-				p := lower(Rounded(r), m, c)
-				rng := rand.New(rand.NewPCG(1, uint64(room)))
-				for n := range 30 {
-					newRun(r, m, n, rng).compare(t, name, p)
+		for _, r := range slices.Concat(rules.All.Rules(), own.Rules()) {
+			rng := rand.New(rand.NewPCG(1, 2))
+			for k, p := range m.plans(r) {
+				for third, resident := range []int{99, 2, 0} {
+					p.resident = resident
+					program := lower(Rounded(r), m, m.choice(r, k, p))
+					for n := (k + third) % 3; n < 30; n += 3 {
+						newRun(r, m, n, rng).compare(t, fmt.Sprintf("%s: %+v", name, p), program)
+					}
 				}
 			}
 		}
 	}
+}
+
+// choice has a plan, for usual scalars the one of the same number if there is one.
+func (m Machine) choice(r *rule.Rule, k int, p plan) choice {
+	c := choice{general: &p}
+	if len(r.Usual) > 0 {
+		plans := m.plans(r.Specialize(r.Usual))
+		usual := plans[k%len(plans)]
+		usual.resident = p.resident
+		c.usual = &usual
+	}
+	return c
 }
 
 // random are numbers of all sizes.
@@ -111,11 +138,14 @@ func (x *run) tensor(n int, rng *rand.Rand) (headers []uint32) {
 	for _, b := range x.r.Buffers {
 		size := map[rule.Shape]int{rule.Stream: n, rule.Matrix: n * (x.n % 7), rule.PerRow: x.n % 7}[b.Shape]
 		words := random(size, rng)
+		for i := range words {
+			words[i] &= upper(b.Type)
+		}
 		var floats []float32
 		for _, w := range words {
 			floats = append(floats, math.Float32frombits(w))
 		}
-		place := x.place(words)
+		place := x.placeOf(words, b.Type)
 		x.params[b.Name] = [2]int64{place, int64(size)}
 		a.Buffers, places = append(a.Buffers, floats), append(places, place)
 		headers = append(headers, uint32(place), 0, uint32(size), 0, 0, 0)
@@ -129,11 +159,13 @@ func (x *run) compare(t *testing.T, machine string, p *Program) {
 	t.Helper()
 	x.run(p)
 	for k, a := range x.args {
-		x.r.Eval(a)
-		for b, want := range a.Buffers {
-			for i := range want {
-				if got := float(x.memory[x.at[k][b]:], i); !same(float64(got), float64(want[i])) {
-					t.Fatalf("%s, %s: %d: tensor %d: %s[%d] is %g, want %g", x.r.Name, machine, x.n, k, x.r.Buffers[b].Name, i, got, want[i])
+		Rounded(x.r).Eval(a)
+		for b, list := range a.Buffers {
+			for i, want := range list {
+				buffer := x.r.Buffers[b]
+				want = math.Float32frombits(math.Float32bits(want) & upper(buffer.Type))
+				if got := x.element(x.at[k][b], i, buffer.Type); !same(float64(got), float64(want)) {
+					t.Fatalf("%s, %s: %d: tensor %d: %s[%d] is %g, want %g", x.r.Name, machine, x.n, k, buffer.Name, i, got, want)
 				}
 			}
 		}
