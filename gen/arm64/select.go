@@ -233,7 +233,11 @@ func (s *selection) locate(in loop.Inst) {
 		return
 	}
 	m := s.place(in.Mem)
-	s.op(writes(in.Dst), reads(m.Base), "ADD $%d, R%d, R%d", m.Disp, m.Base, in.Dst)
+	name := "ADD"
+	if m.Disp < 0 {
+		name, m.Disp = "SUB", -m.Disp
+	}
+	s.op(writes(in.Dst), reads(m.Base), "%s $%d, R%d, R%d", name, m.Disp, m.Base, in.Dst)
 }
 
 // count selects a sum, a difference or a conjunction.

@@ -35,6 +35,11 @@ func (l *lowering) columns(prefix string, n Reg, side int) {
 		l.loop(prefix+"single", n, span{vectors: 1, single: true}, side)
 		return
 	}
+	l.rest(prefix, n, side)
+}
+
+// rest writes what is done for what is left, a part of a vector.
+func (l *lowering) rest(prefix string, n Reg, side int) {
 	left := l.left
 	if !l.m.Steps {
 		left = l.set(Address, Inst{Op: Copy, X: n})

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/lockstep-go/lockstep/gen/rule"
@@ -187,4 +188,86 @@ func (x *run) compare(t *testing.T, machine string, p *Program) {
 // same reports whether two numbers have the same bits, or are NaN both.
 func same(x, y float64) bool {
 	return math.Float64bits(x) == math.Float64bits(y) || x != x && y != y
+}
+
+// residents counts the vectors that are set before a label and read behind it.
+func residents(p *Program, label string) int {
+	at := slices.IndexFunc(p.Insts, func(in Inst) bool { return in.Op == Label && in.Label == label })
+	read := map[Reg]bool{}
+	for _, in := range p.Insts[at:] {
+		for _, r := range in.Reads() {
+			read[r] = true
+		}
+	}
+	n := 0
+	for _, in := range p.Insts[:at] {
+		if in.Dst.Kind == Vector && read[in.Dst] {
+			n++
+			read[in.Dst] = false
+		}
+	}
+	return n
+}
+
+// TestBest has room for three invariants in each part, and wants of all plans the one
+// that costs the least.
+func TestBest(t *testing.T) {
+	const room = 3
+	for _, m := range []Machine{machines["of 4, in steps"], machines["of 8"]} {
+		for cheap := 1; cheap <= m.inMove(); cheap++ {
+			shown := 0
+			p := Best(rules.Adam, m, func(p *Program) (cost float64, lacks int) {
+				shown++
+				for _, l := range p.Mains {
+					lacks = max(lacks, residents(p, strings.TrimSuffix(l.Label, "main")+"entry")-room)
+					if sideBySide(p) != cheap {
+						cost++
+					}
+				}
+				return cost, lacks
+			})
+			if n := sideBySide(p); n != cheap {
+				t.Errorf("%d vectors are side by side, want %d", n, cheap)
+			}
+			for _, label := range []string{"usualentry", "entry"} {
+				if n := residents(p, label); n != room {
+					t.Errorf("%s: %d invariants are in registers, want %d", label, n, room)
+				}
+			}
+			if most := 4 * m.inMove(); shown > most {
+				t.Errorf("%d programs were looked at, want at most %d", shown, most)
+			}
+		}
+	}
+}
+
+// sideBySide is how many vectors a load takes at most.
+func sideBySide(p *Program) int {
+	n := 1
+	for _, in := range p.Insts {
+		if in.Dst2.Kind == Vector {
+			n = 2
+		}
+	}
+	return n
+}
+
+// TestShort has room for no plan.
+func TestShort(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	Best(rules.Adam, machines["of 8"], func(*Program) (float64, int) { return 0, 1 })
+}
+
+// TestRows has rows side by side where nothing is summed across them.
+func TestRows(t *testing.T) {
+	m := machines["of 16"]
+	for r, want := range map[*rule.Rule]int{rules.Adam: 1, across: 1, rules.Dots: 4, rules.RankOne: 4} {
+		if n := m.rows(r); n != want {
+			t.Errorf("%s: up to %d rows are side by side, want %d", r.Name, n, want)
+		}
+	}
 }

@@ -33,10 +33,6 @@ type choice struct{ usual, general *plan }
 
 // plans lists the choices for a rule, the best first, but for what is resident.
 func (m Machine) plans(r *rule.Rule) []plan {
-	vectors := []int{1}
-	if m.Pairs {
-		vectors = []int{2, 1}
-	}
 	sums := []bool{false}
 	if reduces(r) && !r.Long() {
 		sums = []bool{true, false}
@@ -44,7 +40,7 @@ func (m Machine) plans(r *rule.Rule) []plan {
 	var list []plan
 	for rows := m.rows(r); rows > 0; rows-- {
 		for _, s := range sums {
-			for _, v := range vectors {
+			for v := m.inMove(); v > 0; v-- {
 				list = append(list, plan{rows: rows, sums: s, vectors: v})
 			}
 		}

@@ -1,6 +1,10 @@
 package loop
 
-import "github.com/lockstep-go/lockstep/gen/rule"
+import (
+	"slices"
+
+	"github.com/lockstep-go/lockstep/gen/rule"
+)
 
 // keepsSums reports whether the main loop has the lanes of reductions in registers: a
 // vector must have the same lanes in every iteration.
@@ -55,29 +59,39 @@ func (l *lowering) lanesAt(f rule.Effect, row int) (at Mem, size int) {
 
 // loads writes the loads of so many vectors.
 func (l *lowering) loads(at Mem, n int) []Reg {
-	var list []Reg
-	for len(list) < n {
-		in := Inst{Op: Load, Dst: l.new(Vector), Mem: at.plus(l.vector() * len(list))}
-		list = append(list, in.Dst)
-		if l.m.Pairs && len(list) < n {
-			in.Dst2 = l.new(Vector)
-			list = append(list, in.Dst2)
+	list := make([]Reg, n)
+	for now := range slices.Chunk(list, l.m.inMove()) {
+		for k := range now {
+			now[k] = l.new(Vector)
+		}
+		in := Inst{Op: Load, Dst: now[0], Mem: at}
+		if len(now) > 1 {
+			in.Dst2 = now[1]
 		}
 		l.do(in)
+		at = at.plus(l.vector() * len(now))
 	}
 	return list
 }
 
 // stores writes their stores.
 func (l *lowering) stores(at Mem, list []Reg) {
-	for k := 0; k < len(list); k++ {
-		in := Inst{Op: Store, Y: list[k], Mem: at.plus(l.vector() * k)}
-		if l.m.Pairs && k+1 < len(list) {
-			k++
-			in.Z = list[k]
+	for now := range slices.Chunk(list, l.m.inMove()) {
+		in := Inst{Op: Store, Y: now[0], Mem: at}
+		if len(now) > 1 {
+			in.Z = now[1]
 		}
 		l.do(in)
+		at = at.plus(l.vector() * len(now))
 	}
+}
+
+// inMove is how many vectors a move takes.
+func (m Machine) inMove() int {
+	if m.Pairs {
+		return 2
+	}
+	return 1
 }
 
 // reduce adds vectors to the lanes of a reduction. Lanes beyond the buffer add +0, which
@@ -174,26 +188,23 @@ func (b *body) change(id, row, k int, at Mem, changes []func(sum Reg)) {
 		return
 	}
 	if b.single {
-		in := Inst{Mem: at, Bytes: size}
-		in.Op, in.Dst = Load, b.new(Vector)
-		b.do(in)
-		changes[0](in.Dst)
-		in.Op, in.Dst, in.Y = Store, Reg{}, in.Dst
-		b.do(in)
+		b.changeLane(at, size, changes[0])
 		return
 	}
-	most := 1
-	if b.m.Pairs {
-		most = 2
-	}
 	at = at.plus(size * b.m.Lanes * k)
-	for part := 0; part < len(changes); part += most {
-		now := changes[part:min(part+most, len(changes))]
-		place := at.plus(b.lowering.vector() * part)
-		sums := b.loads(place, len(now))
+	for now := range slices.Chunk(changes, b.m.inMove()) {
+		sums := b.loads(at, len(now))
 		for j, change := range now {
 			change(sums[j])
 		}
-		b.stores(place, sums)
+		b.stores(at, sums)
+		at = at.plus(b.vector() * len(now))
 	}
+}
+
+// changeLane applies a change to one lane.
+func (b *body) changeLane(at Mem, size int, change func(sum Reg)) {
+	sum := b.set(Vector, Inst{Op: Load, Mem: at, Bytes: size})
+	change(sum)
+	b.do(Inst{Op: Store, Y: sum, Mem: at, Bytes: size})
 }

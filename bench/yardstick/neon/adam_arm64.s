@@ -28,7 +28,7 @@ TEXT ·Adam(SB), NOSPLIT, $0-32
 	VDUP V4.S[0], V4.S4
 	FMOVS 40(R0), F5
 	VDUP V5.S[0], V5.S4
-	ADD $-96, R2, R0
+	SUB $96, R2, R0
 
 entry:
 	ADD $576, R1, R3

@@ -21,7 +21,7 @@ TEXT ·Flip(SB), NOSPLIT, $0-24
 	CMP R2, R1
 	BGE end
 	FMOVQ 0(R0), F0
-	ADD $-24, R2, R0
+	SUB $24, R2, R0
 
 entry:
 	ADD $144, R1, R3

@@ -15,7 +15,7 @@ TEXT ·Join(SB), NOSPLIT, $0-24
 	ADD R0, R1, R1
 	CMP R1, R0
 	BGE end
-	ADD $-72, R1, R2
+	SUB $72, R1, R2
 
 entry:
 	ADD $432, R0, R3

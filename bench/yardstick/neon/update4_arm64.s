@@ -15,7 +15,7 @@ TEXT ·Update4(SB), NOSPLIT, $0-24
 	ADD R0, R1, R1
 	CMP R1, R0
 	BGE end
-	ADD $-120, R1, R2
+	SUB $120, R1, R2
 
 entry:
 	ADD $720, R0, R3

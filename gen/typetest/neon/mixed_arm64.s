@@ -32,7 +32,7 @@ TEXT ·Mixed(SB), NOSPLIT, $0-32
 	FMOVQ 16(R0), F1
 	FMOVQ 32(R0), F2
 	FMOVQ 48(R0), F3
-	ADD $-72, R3, R0
+	SUB $72, R3, R0
 
 entry:
 	ADD $432, R2, R4

@@ -54,7 +54,7 @@ TEXT ·AdaGrad(SB), NOSPLIT, $0-32
 	WORD $0x6e251c84 // eor v4.16b, v4.16b, v5.16b
 	FMOVQ 16(R0), F5
 	WORD $0x4e251c84 // and v4.16b, v4.16b, v5.16b
-	ADD $-72, R3, R0
+	SUB $72, R3, R0
 
 usualentry:
 	ADD $432, R2, R1
@@ -252,7 +252,7 @@ asked:
 	WORD $0x4e29e4e9 // fcmeq v9.4s, v7.4s, v9.4s
 	FMOVQ 32(R0), F10
 	WORD $0x4e2ae50a // fcmeq v10.4s, v8.4s, v10.4s
-	ADD $-72, R3, R0
+	SUB $72, R3, R0
 
 entry:
 	ADD $432, R2, R1

@@ -61,7 +61,7 @@ TEXT ·AdaGradProx(SB), NOSPLIT, $0-32
 	WORD $0x6e291d08 // eor v8.16b, v8.16b, v9.16b
 	FMOVQ 32(R0), F9
 	WORD $0x4e291d08 // and v8.16b, v8.16b, v9.16b
-	ADD $-72, R3, R0
+	SUB $72, R3, R0
 
 usualentry:
 	ADD $432, R2, R1
@@ -331,7 +331,7 @@ asked:
 	VDUP V11.S[0], V11.S4
 	FMOVQ 48(R0), F12
 	WORD $0x4e2ce56c // fcmeq v12.4s, v11.4s, v12.4s
-	ADD $-72, R3, R0
+	SUB $72, R3, R0
 
 entry:
 	MOVD 8(R2), R0

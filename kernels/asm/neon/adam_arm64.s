@@ -61,7 +61,7 @@ TEXT ·Adam(SB), NOSPLIT, $0-32
 	VDUP V6.S[0], V6.S4
 	FMOVS 40(R1), F7
 	VDUP V7.S[0], V7.S4
-	ADD $-96, R3, R0
+	SUB $96, R3, R0
 
 usualentry:
 	ADD $576, R2, R1
@@ -313,7 +313,7 @@ asked:
 	WORD $0x4e2be54b // fcmeq v11.4s, v10.4s, v11.4s
 	FMOVQ 32(R0), F12
 	WORD $0x6eace48c // fcmgt v12.4s, v4.4s, v12.4s
-	ADD $-96, R3, R0
+	SUB $96, R3, R0
 
 entry:
 	ADD $576, R2, R1

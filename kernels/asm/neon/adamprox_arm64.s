@@ -75,7 +75,7 @@ TEXT ·AdamProx(SB), NOSPLIT, $0-32
 	VDUP V12.S[0], V12.S4
 	FMOVS 60(R1), F13
 	VDUP V13.S[0], V13.S4
-	ADD $-96, R3, R0
+	SUB $96, R3, R0
 
 usualentry:
 	MOVD 8(R2), R0
@@ -322,7 +322,7 @@ asked:
 	WORD $0x4e31e611 // fcmeq v17.4s, v16.4s, v17.4s
 	FMOVQ 48(R0), F18
 	WORD $0x6eb2e4b2 // fcmgt v18.4s, v5.4s, v18.4s
-	ADD $-96, R3, R0
+	SUB $96, R3, R0
 
 entry:
 	MOVD 8(R2), R0

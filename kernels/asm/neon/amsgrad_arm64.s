@@ -66,7 +66,7 @@ TEXT ·AMSGrad(SB), NOSPLIT, $0-32
 	VDUP V8.S[0], V8.S4
 	FMOVS 48(R1), F9
 	VDUP V9.S[0], V9.S4
-	ADD $-120, R3, R0
+	SUB $120, R3, R0
 
 usualentry:
 	MOVD 8(R2), R0
@@ -277,7 +277,7 @@ asked:
 	WORD $0x4e2de58d // fcmeq v13.4s, v12.4s, v13.4s
 	FMOVQ 32(R0), F14
 	WORD $0x6eaee48e // fcmgt v14.4s, v4.4s, v14.4s
-	ADD $-120, R3, R0
+	SUB $120, R3, R0
 
 entry:
 	MOVD 8(R2), R0

@@ -94,7 +94,7 @@ TEXT ·BCEWithLogits(SB), NOSPLIT, $48-40
 	FMOVS 4(R2), F4
 	VDUP V4.S[0], V4.S4
 	FMOVQ F4, 16(R1)
-	ADD $-96, R5, R2
+	SUB $96, R5, R2
 
 entry:
 	MOVD 8(R4), R2

@@ -29,7 +29,7 @@ TEXT ·CountBeyond(SB), NOSPLIT, $0-40
 	VDUP V0.S[0], V0.S4
 	FMOVQ 0(R0), F1
 	FMOVQ 16(R0), F2
-	ADD $-24, R4, R0
+	SUB $24, R4, R0
 
 entry:
 	ADD $144, R3, R1

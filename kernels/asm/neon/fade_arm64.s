@@ -42,7 +42,7 @@ TEXT ·Fade(SB), NOSPLIT, $0-32
 	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
 	FMOVQ 16(R0), F3
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	ADD $-48, R3, R0
+	SUB $48, R3, R0
 
 usualentry:
 	ADD $288, R2, R1
@@ -162,7 +162,7 @@ asked:
 	WORD $0x6e241c63 // eor v3.16b, v3.16b, v4.16b
 	FMOVQ 16(R0), F4
 	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	ADD $-48, R3, R0
+	SUB $48, R3, R0
 
 entry:
 	ADD $288, R2, R1

@@ -30,7 +30,7 @@ TEXT ·Flush(SB), NOSPLIT, $0-32
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
 	FMOVQ 16(R0), F1
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	ADD $-24, R3, R0
+	SUB $24, R3, R0
 
 entry:
 	ADD $144, R2, R1

@@ -35,7 +35,7 @@ TEXT ·Hinge(SB), NOSPLIT, $0-40
 	FMOVS 8(R1), F3
 	VDUP V3.S[0], V3.S4
 	FMOVQ 16(R0), F4
-	ADD $-96, R4, R0
+	SUB $96, R4, R0
 
 entry:
 	ADD $576, R3, R1

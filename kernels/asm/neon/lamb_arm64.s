@@ -64,7 +64,7 @@ TEXT ·LAMB(SB), NOSPLIT, $0-48
 	VDUP V6.S[0], V6.S4
 	FMOVS 40(R1), F7
 	VDUP V7.S[0], V7.S4
-	ADD $-96, R5, R0
+	SUB $96, R5, R0
 
 usualentry:
 	MOVD 8(R4), R0
@@ -298,7 +298,7 @@ asked:
 	WORD $0x4e2be54b // fcmeq v11.4s, v10.4s, v11.4s
 	FMOVQ 32(R0), F12
 	WORD $0x6eace48c // fcmgt v12.4s, v4.4s, v12.4s
-	ADD $-96, R5, R0
+	SUB $96, R5, R0
 
 entry:
 	MOVD 8(R4), R0

@@ -26,7 +26,7 @@ TEXT ·LAMBMove(SB), NOSPLIT, $0-32
 	VDUP V2.S[0], V2.S4
 	FMOVS 28(R0), F3
 	VDUP V3.S[0], V3.S4
-	ADD $-72, R2, R0
+	SUB $72, R2, R0
 
 entry:
 	ADD $432, R1, R3

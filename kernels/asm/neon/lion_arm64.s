@@ -45,7 +45,7 @@ TEXT ·Lion(SB), NOSPLIT, $0-32
 	FMOVS 28(R1), F4
 	VDUP V4.S[0], V4.S4
 	WORD $0x6ea0f885 // fneg v5.4s, v4.4s
-	ADD $-72, R3, R0
+	SUB $72, R3, R0
 
 usualentry:
 	ADD $432, R2, R1
@@ -226,7 +226,7 @@ asked:
 	WORD $0x4e20e4e8 // fcmeq v8.4s, v7.4s, v0.4s
 	WORD $0x6ea0e469 // fcmgt v9.4s, v3.4s, v0.4s
 	WORD $0x6ea0e48a // fcmgt v10.4s, v4.4s, v0.4s
-	ADD $-72, R3, R0
+	SUB $72, R3, R0
 
 entry:
 	ADD $432, R2, R1

@@ -49,7 +49,7 @@ TEXT ·Momentum(SB), NOSPLIT, $0-32
 	VDUP V1.S[0], V1.S4
 	FMOVS 28(R1), F2
 	VDUP V2.S[0], V2.S4
-	ADD $-72, R3, R0
+	SUB $72, R3, R0
 
 usualentry:
 	ADD $432, R2, R1
@@ -208,7 +208,7 @@ asked:
 	VDUP V8.S[0], V8.S4
 	FMOVQ 32(R0), F9
 	WORD $0x4e29e4c9 // fcmeq v9.4s, v6.4s, v9.4s
-	ADD $-72, R3, R0
+	SUB $72, R3, R0
 
 entry:
 	ADD $432, R2, R1

@@ -20,7 +20,7 @@ TEXT ·MSE(SB), NOSPLIT, $0-40
 	BGE end
 	FMOVS 0(R0), F0
 	VDUP V0.S[0], V0.S4
-	ADD $-96, R3, R0
+	SUB $96, R3, R0
 
 entry:
 	ADD $576, R2, R4

@@ -51,7 +51,7 @@ TEXT ·Nesterov(SB), NOSPLIT, $0-32
 	VDUP V2.S[0], V2.S4
 	FMOVS 32(R1), F3
 	VDUP V3.S[0], V3.S4
-	ADD $-72, R3, R0
+	SUB $72, R3, R0
 
 usualentry:
 	ADD $432, R2, R1
@@ -224,7 +224,7 @@ asked:
 	VDUP V9.S[0], V9.S4
 	FMOVQ 32(R0), F10
 	WORD $0x4e2ae4ea // fcmeq v10.4s, v7.4s, v10.4s
-	ADD $-72, R3, R0
+	SUB $72, R3, R0
 
 entry:
 	ADD $432, R2, R1

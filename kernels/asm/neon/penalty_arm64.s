@@ -31,7 +31,7 @@ TEXT ·Penalty(SB), NOSPLIT, $0-48
 	FMOVS 4(R1), F2
 	VDUP V2.S[0], V2.S4
 	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	ADD $-48, R5, R0
+	SUB $48, R5, R0
 
 entry:
 	MOVD 8(R4), R0

@@ -30,7 +30,7 @@ TEXT ·Regularize(SB), NOSPLIT, $0-32
 	FMOVS 8(R1), F3
 	VDUP V3.S[0], V3.S4
 	WORD $0x6ea0f864 // fneg v4.4s, v3.4s
-	ADD $-72, R3, R0
+	SUB $72, R3, R0
 
 entry:
 	ADD $432, R2, R1

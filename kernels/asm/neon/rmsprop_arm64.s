@@ -57,7 +57,7 @@ TEXT ·RMSprop(SB), NOSPLIT, $0-32
 	VDUP V6.S[0], V6.S4
 	FMOVS 40(R1), F7
 	VDUP V7.S[0], V7.S4
-	ADD $-72, R3, R0
+	SUB $72, R3, R0
 
 usualentry:
 	ADD $432, R2, R1
@@ -278,7 +278,7 @@ asked:
 	VDUP V10.S[0], V10.S4
 	FMOVQ 32(R0), F11
 	WORD $0x4e2be54b // fcmeq v11.4s, v10.4s, v11.4s
-	ADD $-72, R3, R0
+	SUB $72, R3, R0
 
 entry:
 	ADD $432, R2, R1

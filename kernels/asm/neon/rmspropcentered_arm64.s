@@ -64,7 +64,7 @@ TEXT ·RMSpropCentered(SB), NOSPLIT, $0-32
 	VDUP V8.S[0], V8.S4
 	FMOVS 44(R1), F9
 	VDUP V9.S[0], V9.S4
-	ADD $-96, R3, R0
+	SUB $96, R3, R0
 
 usualentry:
 	MOVD 8(R2), R0
@@ -269,7 +269,7 @@ asked:
 	VDUP V12.S[0], V12.S4
 	WORD $0x4e23e58d // fcmeq v13.4s, v12.4s, v3.4s
 	WORD $0x6ea3e50e // fcmgt v14.4s, v8.4s, v3.4s
-	ADD $-96, R3, R0
+	SUB $96, R3, R0
 
 entry:
 	MOVD 8(R2), R0

@@ -69,7 +69,7 @@ TEXT ·RMSpropCenteredMomentum(SB), NOSPLIT, $0-32
 	VDUP V10.S[0], V10.S4
 	FMOVS 52(R1), F11
 	VDUP V11.S[0], V11.S4
-	ADD $-120, R3, R0
+	SUB $120, R3, R0
 
 usualentry:
 	MOVD 8(R2), R0
@@ -297,7 +297,7 @@ asked:
 	VDUP V14.S[0], V14.S4
 	WORD $0x4e23e5cf // fcmeq v15.4s, v14.4s, v3.4s
 	WORD $0x6ea3e510 // fcmgt v16.4s, v8.4s, v3.4s
-	ADD $-120, R3, R0
+	SUB $120, R3, R0
 
 entry:
 	MOVD 8(R2), R0

@@ -62,7 +62,7 @@ TEXT ·RMSpropMomentum(SB), NOSPLIT, $0-32
 	VDUP V8.S[0], V8.S4
 	FMOVS 48(R1), F9
 	VDUP V9.S[0], V9.S4
-	ADD $-96, R3, R0
+	SUB $96, R3, R0
 
 usualentry:
 	ADD $576, R2, R1
@@ -319,7 +319,7 @@ asked:
 	VDUP V12.S[0], V12.S4
 	FMOVQ 32(R0), F13
 	WORD $0x4e2de58d // fcmeq v13.4s, v12.4s, v13.4s
-	ADD $-96, R3, R0
+	SUB $96, R3, R0
 
 entry:
 	ADD $576, R2, R1

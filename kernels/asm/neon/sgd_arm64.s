@@ -43,7 +43,7 @@ TEXT ·SGD(SB), NOSPLIT, $0-32
 	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
 	FMOVS 20(R1), F1
 	VDUP V1.S[0], V1.S4
-	ADD $-48, R3, R0
+	SUB $48, R3, R0
 
 usualentry:
 	ADD $288, R2, R1
@@ -169,7 +169,7 @@ asked:
 	WORD $0x4e26e486 // fcmeq v6.4s, v4.4s, v6.4s
 	FMOVQ 32(R0), F7
 	WORD $0x4e27e4a7 // fcmeq v7.4s, v5.4s, v7.4s
-	ADD $-48, R3, R0
+	SUB $48, R3, R0
 
 entry:
 	ADD $288, R2, R1

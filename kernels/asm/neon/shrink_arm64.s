@@ -22,7 +22,7 @@ TEXT ·Shrink(SB), NOSPLIT, $0-32
 	FMOVS 4(R0), F1
 	VDUP V1.S[0], V1.S4
 	WORD $0x6ea0f802 // fneg v2.4s, v0.4s
-	ADD $-24, R2, R0
+	SUB $24, R2, R0
 
 entry:
 	ADD $144, R1, R3

@@ -16,7 +16,7 @@ TEXT ·Sqrt(SB), NOSPLIT, $0-24
 	ADD R0, R1, R1
 	CMP R1, R0
 	BGE end
-	ADD $-48, R1, R2
+	SUB $48, R1, R2
 
 entry:
 	ADD $288, R0, R3

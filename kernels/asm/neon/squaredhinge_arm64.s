@@ -38,7 +38,7 @@ TEXT ·SquaredHinge(SB), NOSPLIT, $0-40
 	FMOVQ 0(R0), F3
 	FMOVQ 16(R0), F4
 	FMOVQ 32(R0), F5
-	ADD $-96, R4, R0
+	SUB $96, R4, R0
 
 entry:
 	ADD $576, R3, R1

@@ -17,7 +17,7 @@ TEXT ·SumAbs(SB), NOSPLIT, $0-32
 	ADD R1, R2, R2
 	CMP R2, R1
 	BGE end
-	ADD $-24, R2, R3
+	SUB $24, R2, R3
 
 entry:
 	ADD $144, R1, R4
