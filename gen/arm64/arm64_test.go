@@ -113,13 +113,26 @@ func (k *kernel) walk(rng *rand.Rand) string {
 }
 
 // TestOverwrite wants no number for two results of a line, and none for a result that is
-// in use behind it, dead or not.
+// in use behind it, though no one reads it.
 func TestOverwrite(t *testing.T) {
 	v := func(n int) loop.Reg { return loop.Reg{Kind: loop.Vector, N: n} }
-	lines := []line{{writes: writes(v(1), v(2))}, {writes: writes(v(3))}, {reads: reads(v(1))}}
+	lines := []line{{writes: writes(v(1))}, {writes: writes(v(2), v(3))}, {reads: reads(v(1))}}
 	numbers, lacks := allocate(lines)
-	if lacks != 0 || numbers[v(1)] == numbers[v(2)] || numbers[v(3)] == numbers[v(1)] {
+	one, two, three := numbers[v(1)], numbers[v(2)], numbers[v(3)]
+	if lacks != 0 || one == two || one == three || two == three {
 		t.Errorf("%v, %d are lacking", numbers, lacks)
+	}
+}
+
+// TestStep wants no number for a result that its load's pointer has, which is stepped on
+// though no one reads it again.
+func TestStep(t *testing.T) {
+	base, element := loop.Reg{Kind: loop.Address, N: 1}, loop.Reg{Kind: loop.Vector, N: 1}
+	s := &selection{lines: []line{{writes: writes(base)}}}
+	s.move(loop.Inst{Op: loop.Load, Dst: element, Mem: loop.Mem{Base: base}, Type: rule.BF16, Bytes: 2, Step: 2})
+	numbers, _ := allocate(s.lines)
+	if text := s.lines[1].print(numbers); text != "MOVHU.P 2(R0), R1" {
+		t.Error(text)
 	}
 }
 

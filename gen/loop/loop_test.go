@@ -14,10 +14,11 @@ import (
 
 // machines are of several widths, with and without what a machine may have.
 var machines = map[string]Machine{
-	"of 4":           {Lanes: 4, Wide: 2, Rows: 2},
-	"of 4, in steps": {Lanes: 4, Wide: 4, Rows: 4, Pairs: true, Steps: true, Singles: true, Whole: true},
-	"of 8":           {Lanes: 8, Wide: 4, Rows: 2, Phases: true, Signs: true, Whole: true},
-	"of 16":          {Lanes: 16, Wide: 4, Rows: 4, Phases: true, Masks: true, Signs: true},
+	"of 4, one by one": {Lanes: 4, Wide: 2, Rows: 2, Singles: true},
+	"of 4, in steps":   {Lanes: 4, Wide: 4, Rows: 4, Pairs: true, Steps: true, Singles: true, Whole: true},
+	"of 8":             {Lanes: 8, Wide: 4, Rows: 2, Phases: true, Signs: true, Whole: true},
+	"of 8, in steps":   {Lanes: 8, Wide: 2, Rows: 3, Steps: true, Masks: true},
+	"of 16":            {Lanes: 16, Wide: 4, Rows: 4, Phases: true, Masks: true, Signs: true},
 }
 
 // beyond sums what is not 0 where a buffer's elements are 0, as they seem beyond its end;
@@ -52,7 +53,7 @@ func TestPrograms(t *testing.T) {
 			for k, p := range m.plans(r) {
 				for third, resident := range []int{99, 2, 0} {
 					p.resident = resident
-					program := lower(Rounded(r), m, m.choice(r, k, p))
+					program := lower(roundStores(r), m, m.choice(r, k, p))
 					for n := (k + third) % 3; n < 30; n += 3 {
 						newRun(r, m, n, rng).compare(t, fmt.Sprintf("%s: %+v", name, p), program)
 					}
@@ -160,7 +161,7 @@ func (x *run) compare(t *testing.T, machine string, p *Program) {
 	t.Helper()
 	x.run(p)
 	for k, a := range x.args {
-		Rounded(x.r).Eval(a)
+		roundStores(x.r).Eval(a)
 		for b, list := range a.Buffers {
 			for i, want := range list {
 				buffer := x.r.Buffers[b]

@@ -12,7 +12,7 @@ import (
 // as there is room for, the most used first. fits says what a program costs, and how
 // many registers it lacks: one at least if it does not fit.
 func Best(r *rule.Rule, m Machine, fits func(*Program) (cost float64, lacks int)) *Program {
-	r = Rounded(r)
+	r = roundStores(r)
 	var c choice
 	if len(r.Usual) > 0 {
 		m.choose(r, r.Specialize(r.Usual), &c, &c.usual, fits)
