@@ -21,8 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/internal/tune"
-	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // The defaults of PyTorch, which package torch has too.
@@ -151,84 +151,6 @@ func TestWorkers(t *testing.T) {
 			t.Error("the steps did nothing")
 		}
 	})
-}
-
-// A meeting is a pass whose kernel waits for other goroutines to be in it too.
-type meeting struct {
-	want int
-	wait time.Duration
-
-	mu           sync.Mutex
-	inside, most int
-	over         bool // all that were wanted have met, or one has waited in vain
-	open         chan struct{}
-}
-
-func (m *meeting) prepare(*stepInput)         { m.most, m.over, m.open = 0, false, make(chan struct{}) }
-func (m *meeting) copy() pass                 { return m }
-func (m *meeting) measures() bool             { return false }
-func (m *meeting) use(*stepInput, [2]float64) {}
-func (m *meeting) takes() []int               { return nil }
-
-func (m *meeting) run(kernels.Table, *kernels.List, *sums) {
-	m.add(1)
-	select {
-	case <-m.open:
-	case <-time.After(m.wait):
-		m.end()
-	}
-	m.add(-1)
-}
-
-func (m *meeting) add(n int) {
-	m.mu.Lock()
-	m.inside += n
-	m.most = max(m.most, m.inside)
-	met := m.inside == m.want
-	m.mu.Unlock()
-	if met {
-		m.end()
-	}
-}
-
-func (m *meeting) end() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.over {
-		m.over = true
-		close(m.open)
-	}
-}
-
-// TestWorkersMeet counts the goroutines that are in a kernel at the same time: as
-// many as there are workers and no more, and one where a step is small.
-func TestWorkersMeet(t *testing.T) {
-	before := runtime.NumGoroutine()
-	for _, c := range []struct{ n, workers, want int }{
-		{tune.ParallelLen, 1, 1}, {tune.ParallelLen, 2, 2}, {4 * tune.ParallelLen, 3, 3}, {tune.ParallelLen - 1, 3, 1},
-	} {
-		p, g := make([]float32, c.n), make([]float32, c.n)
-		for m, wait := range map[*meeting]time.Duration{
-			{want: c.want}:     time.Minute,
-			{want: c.want + 1}: 20 * time.Millisecond,
-		} {
-			m.wait = wait
-			o := mustNew(t, c.n, SGD{})
-			o.groups[0].passes = []pass{m}
-			must(t, o.SetWorkers(c.workers))
-			for range 2 {
-				must(t, o.Step(p, g))
-				if m.most > c.want || m.most < c.want && m.want == c.want {
-					t.Errorf("%d elements, %d workers: %d goroutines at the same time, want %d", c.n, c.workers, m.most, c.want)
-				}
-			}
-		}
-	}
-	for since := time.Now(); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
-		if time.Since(since) > 10*time.Second {
-			t.Fatalf("%d goroutines are left over", runtime.NumGoroutine()-before)
-		}
-	}
 }
 
 // TestApply carries out steps in random parts, several goroutines at a time.
@@ -887,7 +809,7 @@ func TestFlush(t *testing.T) {
 		for _, g := range []float32{0, 0x1p-148, 0x1p-126} {
 			o := mustNew(t, 1, Momentum{Momentum: .5})
 			o.Buffer(0, "momentum")[0] = 2 * bits
-			must(t, o.SetSteps(flushEvery-1))
+			must(t, o.SetSteps(engine.FlushEvery-1))
 			must(t, o.Step([]float32{0}, []float32{g}))
 			stored := want
 			if g == 0x1p-126 {

@@ -1,24 +1,25 @@
-package update
+package engine
 
 import (
 	"math"
 
 	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // Arithmetic on subnormal numbers is up to a hundred times slower than on others. What
 // makes them is state that fades while gradients are 0, and squares of small gradients.
 // Both are made zeros before, where that is invisible for the options given.
 //
-// flushEvery is how many steps apart state is looked at; another value changes bits.
+// FlushEvery is how many steps apart state is looked at; another value changes bits.
 // State of at least 2⁻⁹⁵ that keeps half of itself in each step is above 2⁻¹¹¹ when it is
 // looked at again, and in the steps between nothing but the arithmetic is left to do.
-const flushEvery, leastKept = 16, 0.5
+const FlushEvery, leastKept = 16, 0.5
 
 // invisible is how much of eps may be missing from a divisor √v + eps.
 const invisible = 0.015
 
-// flushMasks are those for the square of a gradient and for its mean v, whose root is
+// FlushMasks are those for the square of a gradient and for its mean v, whose root is
 // taken beside eps: by how much x must be above to be squared, and v to be kept. Both
 // are 0, and nothing is flushed, where it could be seen.
 //
@@ -26,14 +27,14 @@ const invisible = 0.015
 // nothing beside eps. A v that is made 0 in every 16th step is never more than
 // 16·(1-β₂)·x² of a steady x, and the same holds. But v must not be subnormal before it
 // is looked at again.
-func flushMasks(beta2, eps float64) (drop, flush fallback.Mask) {
+func FlushMasks(beta2, eps float64) (drop, flush fallback.Mask) {
 	alpha := 1 - beta2
 	if 0x1p-63 > invisible*eps*math.Sqrt(alpha) {
 		return 0, 0
 	}
-	most := flushEvery * alpha * (invisible * eps) * (invisible * eps)
+	most := FlushEvery * alpha * (invisible * eps) * (invisible * eps)
 	kept := beta2
-	for range flushEvery - 2 {
+	for range FlushEvery - 2 {
 		kept *= beta2
 	}
 	if beta2 < leastKept { // it is looked at in every step
@@ -51,5 +52,28 @@ func flushMasks(beta2, eps float64) (drop, flush fallback.Mask) {
 
 // flushes reports whether a group's state is looked at in a step.
 func (g *group) flushes(t int64) bool {
-	return !g.options.KeepSubnormals && (t%flushEvery == 0 || g.fades < leastKept)
+	return !g.KeepSubnormals && (t%FlushEvery == 0 || g.fades < leastKept)
 }
+
+// flush makes zeros of small state: see KeepSubnormals.
+func (g *group) flush(table kernels.Table, w *Worker, t *tensor, lo, hi int, p, grad []float32) {
+	for j, s := range g.State {
+		switch {
+		case s.goes():
+			w.list.Set(t.state[j][lo:hi])
+			kernels.Flush(table, &w.list, &g.small)
+		case s.fadesAway():
+			w.list.Set(t.state[j][lo:hi], grad)
+			kernels.Fade(table, &w.list, &g.fade)
+		}
+	}
+	if g.decays {
+		w.list.Set(p, grad)
+		kernels.Fade(table, &w.list, &g.fade)
+	}
+}
+
+// goes reports whether what is small of a slot goes, fadesAway whether it does where the
+// gradient has ceased.
+func (s *Slot) goes() bool      { return s.Extent == PerElement && s.Square && s.Flushes != 0 }
+func (s *Slot) fadesAway() bool { return s.Extent == PerElement && !s.Square && s.Fades < 1 }

@@ -1,4 +1,4 @@
-package update
+package engine
 
 import (
 	"os"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/lockstep-go/lockstep/internal/buffers"
 	"github.com/lockstep-go/lockstep/internal/tune"
 )
 
@@ -19,26 +20,26 @@ func TestAlloc(t *testing.T) {
 			t.Fatalf("%d buffers of %d elements", len(list), n)
 		}
 		places := map[uintptr]bool{}
-		var intervals []interval
 		for k, b := range list {
 			if len(b) != n || cap(b) != n {
 				t.Errorf("a buffer of %d elements has %d and room for %d", n, len(b), cap(b))
 			}
-			at := address(b)
+			at := buffers.Address(b)
 			if at%tune.Line != 0 {
 				t.Errorf("%d elements begin %d bytes into a line", n, at%tune.Line)
 			}
 			places[at%tune.Page] = true
-			intervals = append(intervals, interval{at: at, n: n, name: "buffer", tensor: k})
+			for j, other := range list[:k] {
+				if buffers.Overlap(b, other) {
+					t.Errorf("buffers %d and %d of %d elements overlap", j, k, n)
+				}
+			}
 			for i, x := range b {
 				if x != 0 {
 					t.Fatalf("element %d of %d is %g", i, n, x)
 				}
 				b[i] = float32(k)
 			}
-		}
-		if _, err := disjoint(intervals); err != nil {
-			t.Error(err)
 		}
 		if 4*n >= tune.Page && len(places) != 4 {
 			t.Errorf("buffers of %d elements begin at %d places of a page", n, len(places))
@@ -55,26 +56,10 @@ func TestAlloc(t *testing.T) {
 	}
 }
 
-// TestStateIsStaggered has parameters and gradients from Alloc.
-func TestStateIsStaggered(t *testing.T) {
-	o := mustNew(t, 1<<16, rules["amsgrad"])
-	buffers := Alloc(1<<16, 2)
-	for _, name := range o.Buffers(0) {
-		buffers = append(buffers, o.Buffer(0, name))
-	}
-	places := map[uintptr]bool{}
-	for _, b := range buffers {
-		places[address(b)%tune.Page] = true
-	}
-	if len(places) != 5 {
-		t.Errorf("five buffers begin at %d places of a page", len(places))
-	}
-}
-
 // TestHugePages reads from the system what a large buffer is made of.
 func TestHugePages(t *testing.T) {
 	setting, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/enabled")
-	if !advises || err != nil || strings.Contains(string(setting), "[never]") || emulated {
+	if !advises || err != nil || strings.Contains(string(setting), "[never]") || os.Getenv("LOCKSTEP_EMULATED") != "" {
 		t.Skip("no huge pages on request here")
 	}
 	b := Alloc(16<<20, 1)[0]
