@@ -108,7 +108,7 @@ func (o *Optimizer) withinLimits() bool {
 // as all are where they were, they overlap no more than they did then.
 type known struct{ params, grads uintptr }
 
-// nowhere is where no gradient is.
+// nowhere is where no buffer is.
 const nowhere = 1
 
 // checkSet checks the arguments of a step.

@@ -16,6 +16,7 @@ import (
 	"math"
 	"reflect"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"github.com/lockstep-go/lockstep/internal/engine"
@@ -110,7 +111,7 @@ func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
 		return nil, err
 	}
 	o.owned = make([]interval, 0, len(tensors)+len(o.states))
-	o.known = make([]known, len(tensors))
+	o.known = slices.Repeat([]known{{nowhere, nowhere}}, len(tensors))
 	o.gaps = make([]int, len(tensors))
 	return o, o.SetWorkers(0)
 }

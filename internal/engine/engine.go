@@ -26,7 +26,7 @@ type Engine struct {
 	many    [][MaxSums]float64 // room for the sums of tensors
 	input   StepInput          // room for that of a tensor
 	values  []float32          // room for its PerTensor
-	whole   kernels.List       // the only tensor, if it is small
+	only    kernels.List       // the only tensor, if it is small
 	pool    workers
 
 	stepping  stepping
@@ -34,10 +34,9 @@ type Engine struct {
 	exceeding exceeding
 }
 
-// A tensor has its state in the order of its rule's slots.
+// A tensor is a Tensor whose State is there.
 type tensor struct {
 	Tensor
-	state    [][]float32
 	begins   bool   // slots have yet to begin as the parameters
 	missed   int64  // steps of the engine
 	units    [2]int // the first of its units and the one behind the last, of its own
@@ -70,9 +69,9 @@ func New(tensors []Tensor, rules []Rule) *Engine {
 	room := smallState(tensors, e.groups)
 	for _, t := range tensors {
 		g := &e.groups[t.Rule]
-		s := tensor{Tensor: t, state: t.State, listed: -1}
+		s := tensor{Tensor: t, listed: -1}
 		if t.State == nil {
-			s.state, s.begins = g.allocate(t, &room), g.beginsAsParams()
+			s.State, s.begins = g.allocate(t, &room), g.beginsAsParams()
 		}
 		e.late = e.late || s.begins
 		e.total += t.Size

@@ -133,7 +133,7 @@ func (e *Engine) runPass(w *Worker, t *tensor, k, lo, hi int, p, grad []float32)
 		w.setMatrix(g, t, lo, hi)
 	case pass.buffers == nil:
 		all := append(w.buffers[:0], p, grad)
-		for _, s := range t.state {
+		for _, s := range t.State {
 			all = append(all, s[lo:hi])
 		}
 		w.list.Set(all...)
@@ -153,7 +153,7 @@ func (w *Worker) pick(buffers []int, t *tensor, lo, hi int, p, grad []float32) [
 		case 1:
 			list = append(list, grad)
 		default:
-			list = append(list, t.state[b-2][lo:hi])
+			list = append(list, t.State[b-2][lo:hi])
 		}
 	}
 	return list
@@ -165,7 +165,7 @@ func (w *Worker) setMatrix(g *group, t *tensor, lo, hi int) {
 	m.Columns, m.Sums = t.columns(), &w.sums
 	first, end := lo/m.Columns, hi/m.Columns
 	m.Rows, m.State = end-first, w.buffers[:0]
-	for j, s := range t.state {
+	for j, s := range t.State {
 		switch g.State[j].Extent {
 		case PerElement:
 			s = s[lo:hi]

@@ -79,13 +79,13 @@ func (p *Plan) beginsAsParams() bool {
 func (t *tensor) beginAs(p *Plan, lo int, params []float32) {
 	for j, s := range p.State {
 		if s.First.params {
-			copy(t.state[j][lo:], params)
+			copy(t.State[j][lo:], params)
 		}
 	}
 }
 
 // Buffers are the state buffers of a tensor, whether they have begun or not.
-func (e *Engine) Buffers(tensor int) [][]float32 { return e.tensors[tensor].state }
+func (e *Engine) Buffers(tensor int) [][]float32 { return e.tensors[tensor].State }
 
 // State is a state buffer of a tensor, and whether it has begun: one that begins as the
 // parameters has not before the tensor's first step.
@@ -94,7 +94,7 @@ func (e *Engine) State(tensor, slot int) (buffer []float32, ok bool) {
 	if t.begins && e.groups[t.Rule].State[slot].First.params {
 		return nil, false
 	}
-	return t.state[slot], true
+	return t.State[slot], true
 }
 
 // Load copies state into that of a tensor, which has taken so many of the engine's steps.
@@ -103,7 +103,7 @@ func (e *Engine) Load(tensor int, steps int64, state [][]float32) {
 	t := &e.tensors[tensor]
 	t.begins = false
 	for j, s := range state {
-		copy(t.state[j], s)
+		copy(t.State[j], s)
 		t.begins = t.begins || s == nil && e.groups[t.Rule].State[j].First.params
 	}
 	t.missed, t.own = e.step-steps, nil

@@ -75,7 +75,7 @@ func (e *Engine) inputOf(t *tensor, k int) *StepInput {
 	e.input, e.values = g.input, e.values[:0]
 	for j, s := range g.State {
 		if s.Extent == PerTensor {
-			e.values = append(e.values, t.state[j][0])
+			e.values = append(e.values, t.State[j][0])
 		}
 	}
 	e.input.T -= t.missed
@@ -128,7 +128,7 @@ func (e *Engine) RunSmall(params, grads []float32) {
 		e.End()
 		return
 	}
-	g.passes[0].call.run(e.table, &e.whole, nil, &w.sums)
+	g.passes[0].call.run(e.table, &e.only, nil, &w.sums)
 	if g.flushes(e.step) {
 		g.flush(e.table, w, t, 0, len(params), params, grads)
 	}

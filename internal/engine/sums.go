@@ -30,7 +30,6 @@ func (e *Engine) addUp(k int) {
 	for j := range e.tensors {
 		t := &e.tensors[j]
 		g := &e.groups[t.Rule]
-		t.sums = [MaxSums]float64{}
 		if k >= len(g.passes) || !e.has(j, &g.passes[k]) {
 			continue
 		}

@@ -73,7 +73,7 @@ func (e *Engine) listSmall() {
 		g := &e.groups[k]
 		g.list = make([][]float32, len(g.shared)*g.buffers())
 		for at, tensor := range g.shared {
-			copy(g.list[at*g.buffers()+2:], e.tensors[tensor].state)
+			copy(g.list[at*g.buffers()+2:], e.tensors[tensor].State)
 		}
 	}
 }
@@ -88,7 +88,7 @@ func (e *Engine) Place(params, grads [][]float32) {
 	e.placed++
 	if len(e.tensors) == 1 && e.groups[e.tensors[0].Rule].plain && e.total < tune.ParallelLen {
 		all := append(e.pool.own.buffers[:0], params[0], grads[0])
-		e.whole.Set(append(all, e.tensors[0].state...)...)
+		e.only.Set(append(all, e.tensors[0].State...)...)
 	}
 	for k := range e.groups {
 		g := &e.groups[k]
