@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/tune"
 	"github.com/lockstep-go/lockstep/kernels"
 )
@@ -137,6 +138,10 @@ func TestPlain(t *testing.T) {
 			t.Errorf("%s: plain is %v", name, e.IsPlain(0))
 		}
 	}
+	some := Rule{Plan: Plan{Passes: []Pass{Elements(kernels.SGD, func(*StepInput) (c fallback.SGDScalars) { return c }, GradsName, ParamsName)}}}
+	if New(nil, []Rule{some}).IsPlain(0) {
+		t.Error("a kernel with other buffers than all is plain")
+	}
 }
 
 // TestUnknownBuffer has a plan whose pass takes what is not there.
@@ -162,22 +167,25 @@ func TestAllocs(t *testing.T) {
 	}
 }
 
-// TestSetRule changes options between steps: they are those of an engine that has had them
-// from the first.
+// TestSetRule changes a rule between steps, whose tensors have scalars of their own.
 func TestSetRule(t *testing.T) {
-	a := newRun(proofs["LARS"], tensorsOf(1000), Options{LR: 1}, true)
-	b := newRun(proofs["LARS"], tensorsOf(1000), Options{LR: .5}, true)
-	a.SetRule(0, lars(Options{LR: .5}))
-	a.SetLR(1, .25)
-	for step := range 3 {
-		a.take(step, 1, none)
-		b.take(step, 1, none)
+	var before, after []string
+	e := New([]Tensor{{Size: 3}, {Size: 4}}, []Rule{counting(OverTensor, &before)})
+	b := [][]float32{make([]float32, 3), make([]float32, 4)}
+	e.Begin(1, nil)
+	e.Run(b, b)
+	e.SetLR(0, .5)
+	if e.LR(0) != .5 {
+		t.Errorf("the rate is %g, want 0.5", e.LR(0))
 	}
-	if !slices.Equal(a.all(), b.all()) {
-		t.Error("the rule has not changed")
+	e.SetRule(0, counting(OverTensor, &after))
+	e.Begin(1, nil)
+	e.Run(b, b)
+	if !slices.Equal(before, []string{"1 [0 3] 3", "1 [0 4] 4"}) || !slices.Equal(after, []string{"2 [0 3] 3", "2 [0 4] 4"}) {
+		t.Errorf("the rules are given %q and %q", before, after)
 	}
-	if a.LR(0) != .5 || a.LR(1) != .25 {
-		t.Errorf("the rates are %g and %g, want 0.5 and 0.25", a.LR(0), a.LR(1))
+	if e.LR(0) != 0 {
+		t.Errorf("the rate is %g, want the new rule's 0", e.LR(0))
 	}
 }
 
