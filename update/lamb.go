@@ -45,8 +45,7 @@ func (r LAMB) check() error {
 		checkEps(r.Eps, r.adam().leastRoot(), r.AllowZeroEps))
 }
 
-// noL1 refuses what the paper has not: a step along sign(w) as long as the parameters are
-// large.
+// noL1 refuses what no framework's LAMB has.
 func (r LAMB) noL1() error {
 	if r.L1 != 0 {
 		return &ArgError{"L1", r.L1, "0: LAMB has L2 alone"}

@@ -106,7 +106,7 @@ func (e *Engine) Load(tensor int, steps int64, state [][]float32) {
 		copy(t.State[j], s)
 		t.begins = t.begins || s == nil && e.groups[t.Rule].State[j].First.params
 	}
-	t.missed, t.own = e.step-steps, nil
+	t.missed = e.step - steps
 	e.apart = e.apart || t.missed != 0
 	e.late = e.late || t.begins
 }

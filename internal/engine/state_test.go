@@ -69,6 +69,11 @@ func TestBeginsAsParams(t *testing.T) {
 			t.Errorf("z of tensor %d is %g after Load, want %g", k, z[0], want)
 		}
 	}
+	fresh := New([]Tensor{{Size: 2}}, []Rule{scheduleFree(Options{})})
+	fresh.Load(0, 0, [][]float32{{8, 8}})
+	if z, ok := fresh.State(0, 0); !ok || z[0] != 8 {
+		t.Errorf("loaded state has begun: %v, with %g", ok, z)
+	}
 	if e.TensorSteps(0) != 2 || e.TensorSteps(1) != 1 || e.TensorSteps(2) != 3 {
 		t.Errorf("steps are %d, %d and %d, want 2, 1 and 3", e.TensorSteps(0), e.TensorSteps(1), e.TensorSteps(2))
 	}
@@ -138,9 +143,15 @@ func TestPlain(t *testing.T) {
 			t.Errorf("%s: plain is %v", name, e.IsPlain(0))
 		}
 	}
-	some := Rule{Plan: Plan{Passes: []Pass{Elements(kernels.SGD, func(*StepInput) (c fallback.SGDScalars) { return c }, GradsName, ParamsName)}}}
-	if New(nil, []Rule{some}).IsPlain(0) {
-		t.Error("a kernel with other buffers than all is plain")
+	none := func(*StepInput) (c fallback.SGDScalars) { return c }
+	for what, p := range map[string]Pass{
+		"of other buffers than all": Elements(kernels.SGD, none, GradsName, ParamsName),
+		"with sums":                 Summing(OverAll, func(kernels.Table, *kernels.List, *fallback.SGDScalars, *Sums) {}, none),
+		"by rows":                   ByRows(NoSums, func(kernels.Table, *Matrix, *fallback.SGDScalars) {}, none),
+	} {
+		if New(nil, []Rule{{Plan: Plan{Passes: []Pass{p}}}}).IsPlain(0) {
+			t.Errorf("a kernel %s is plain", what)
+		}
 	}
 }
 
