@@ -283,6 +283,23 @@ func TestEmpty(t *testing.T) {
 	}
 }
 
+// TestOnlyLeftOut has no gradient of the only tensor in some steps.
+func TestOnlyLeftOut(t *testing.T) {
+	o, want := mustNew(t, 4, adamW), mustNew(t, 4, adamW)
+	p, q, g := uniform(4, 1), uniform(4, 1), uniform(4, 2)
+	for range 2 {
+		must(t, o.StepSet([][]float32{p}, [][]float32{nil}))
+		must(t, o.StepSet([][]float32{p}, [][]float32{g}))
+		must(t, o.Step(p, g))
+		for range 2 {
+			must(t, want.Step(q, g))
+		}
+	}
+	if !sameBits(p, q) || o.Steps() != 6 {
+		t.Errorf("%g after %d steps, want %g", p, o.Steps(), q)
+	}
+}
+
 // TestAllocs includes steps after a collection, which empties a sync.Pool, and
 // steps whose buffers are not those of the last step.
 func TestAllocs(t *testing.T) {

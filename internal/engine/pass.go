@@ -1,9 +1,6 @@
 package engine
 
 import (
-	"fmt"
-	"slices"
-
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/kernels"
 )
@@ -70,13 +67,6 @@ const (
 	GradsName  = "grads"
 )
 
-// A call is a kernel with the scalars of a step. Copies have scalars of their own.
-type call interface {
-	prepare(in *StepInput)
-	copy() call
-	run(t kernels.Table, list *kernels.List, m *Matrix, s *Sums)
-}
-
 // One makes the passes of a rule that has one, over all its buffers.
 func One[C any](kernel func(kernels.Table, *kernels.List, *C), scalars func(*StepInput) C) []Pass {
 	return []Pass{Elements(kernel, scalars)}
@@ -125,99 +115,5 @@ type Matrix struct {
 	ColumnSums []float64
 }
 
-// A maker makes scalars.
-type maker[C any] struct {
-	of func(*StepInput) C
-	c  C
-}
-
-func (m *maker[C]) prepare(in *StepInput) { m.c = m.of(in) }
-
-type elementCall[C any] struct {
-	maker[C]
-	kernel func(kernels.Table, *kernels.List, *C)
-}
-
-func (k *elementCall[C]) copy() call { return &elementCall[C]{maker[C]{of: k.of}, k.kernel} }
-func (k *elementCall[C]) run(t kernels.Table, list *kernels.List, _ *Matrix, _ *Sums) {
-	k.kernel(t, list, &k.c)
-}
-
-type summingCall[C any] struct {
-	maker[C]
-	kernel func(kernels.Table, *kernels.List, *C, *Sums)
-}
-
-func (k *summingCall[C]) copy() call { return &summingCall[C]{maker[C]{of: k.of}, k.kernel} }
-func (k *summingCall[C]) run(t kernels.Table, list *kernels.List, _ *Matrix, s *Sums) {
-	k.kernel(t, list, &k.c, s)
-}
-
-type matrixCall[C any] struct {
-	maker[C]
-	kernel func(kernels.Table, *Matrix, *C)
-}
-
-func (k *matrixCall[C]) copy() call { return &matrixCall[C]{maker[C]{of: k.of}, k.kernel} }
-func (k *matrixCall[C]) run(t kernels.Table, _ *kernels.List, m *Matrix, _ *Sums) {
-	k.kernel(t, m, &k.c)
-}
-
 // hasSums reports whether a pass leaves sums that StepInput has.
 func (p *Pass) hasSums() bool { return p.sums >= OverTensor }
-
-// A step of a rule has these passes.
-type pass struct {
-	Pass
-	buffers    []int // parameters (0), gradients (1) and slots (from 2) that it takes; nil for all
-	takesGrads bool
-	own        bool // each tensor has scalars of its own
-	everywhere bool // it has tensors without a gradient too
-	last       bool // it is the last one over parameters
-}
-
-// passes makes a plan's.
-func (p *Plan) passes() []pass {
-	list := make([]pass, len(p.Passes))
-	before, last := NoSums, -1
-	perTensor := slices.ContainsFunc(p.State, func(s Slot) bool { return s.Extent == PerTensor })
-	for k, x := range p.Passes {
-		list[k] = pass{Pass: x, own: perTensor || before == OverTensor, everywhere: x.walk == whole && before > OverTensor}
-		list[k].take(p.State)
-		if x.walk != whole {
-			last = k
-		}
-		before = x.sums
-	}
-	if last >= 0 {
-		list[last].last = true
-	}
-	return list
-}
-
-// take finds the buffers that a pass takes.
-func (p *pass) take(state []Slot) {
-	names := []string{ParamsName, GradsName}
-	all := slices.Clone(names)
-	for _, s := range state {
-		names = append(names, s.Name)
-		if s.Extent == PerElement {
-			all = append(all, s.Name)
-		}
-	}
-	takes := p.takes
-	if len(takes) == 0 {
-		takes = all
-	}
-	p.takesGrads = slices.Contains(takes, GradsName)
-	if slices.Equal(takes, names) {
-		return
-	}
-	for _, name := range takes {
-		k := slices.Index(names, name)
-		if k < 0 {
-			panic(fmt.Sprintf("engine: a pass takes %q, which is none of %q", name, names))
-		}
-		p.buffers = append(p.buffers, k)
-	}
-}
