@@ -249,7 +249,7 @@ func TestStages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachProof(t, func(t *testing.T, p proof, missing bool) {
 				r := newRun(p, tensorsOf(1000), c.options, missing)
-				for step := range 4 {
+				for step := range FlushEvery + 1 {
 					r.take(step, c.scale, c.penalty)
 				}
 				r.near(t, 2e-5)

@@ -11,7 +11,7 @@ import (
 )
 
 // counting is a rule whose first pass counts elements over a scope, and whose second one
-// notes in each step which sums it is given.
+// notes in each step which sums it is given. The third one has none.
 func counting(over Scope, given *[]string) Rule {
 	count := func(_ kernels.Table, list *kernels.List, _ *struct{}, s *Sums) {
 		parts(list, 1, func(b [][]float32) {
@@ -25,7 +25,14 @@ func counting(over Scope, given *[]string) Rule {
 		*given = append(*given, fmt.Sprint(in.T, in.Sums, in.Elements))
 		return none
 	}
-	return Rule{Plan: Plan{Passes: []Pass{Summing(over, count, none, ParamsName), Elements(func(kernels.Table, *kernels.List, *struct{}) {}, note)}}}
+	stale := func(in *StepInput) (none struct{}) {
+		if in.Sums != [MaxSums]float64{} || in.Elements != 0 {
+			*given = append(*given, fmt.Sprint("of two passes before: ", in.Sums, in.Elements))
+		}
+		return none
+	}
+	nothing := func(kernels.Table, *kernels.List, *struct{}) {}
+	return Rule{Plan: Plan{Passes: []Pass{Summing(over, count, none, ParamsName), Elements(nothing, note), Elements(nothing, stale)}}}
 }
 
 // TestScopes counts over each scope, in tensors of two rules of which one takes no part in
