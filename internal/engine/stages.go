@@ -39,14 +39,20 @@ func (g *group) begin(t int64, scale float64) {
 	if r.KeepSubnormals {
 		h.Drop, h.First = 0, 0
 	}
+	g.stages = stages{decays: h.Decay != 0 || h.L2 != 0}
 	g.fade = fallback.FadeScalars{Scale: h.Scale, Drop: h.Drop, Small: fallback.DropSmall}
 	for _, s := range g.State {
 		if s.goes() {
 			g.small.Small = s.Flushes // one mask: of a rule's squares there is one mean
 		}
 	}
-	g.regularizes, g.shrinks, g.decays = false, false, h.Decay != 0 || h.L2 != 0
-	switch {
+	g.takePenalties(h)
+	g.takeScale(h, scale)
+}
+
+// takePenalties gives the penalties to the kernel or to the stages.
+func (g *group) takePenalties(h *StepInput) {
+	switch r := &g.Options; {
 	case r.Proximal && g.FusesProximal:
 		h.ProxL1, h.ProxL2, h.L2 = r.L1, r.L2, 0
 	case r.Proximal && r.penalties():
@@ -57,15 +63,21 @@ func (g *group) begin(t int64, scale float64) {
 		g.regularize = fallback.RegularizeScalars{Scale: h.Scale, L2: h.L2, L1: float32(r.L1)}
 		h.Scale, h.L2 = 1, 0
 	}
-	if size := math.Abs(scale); !g.regularizes && size != 0 && (size < leastFactor || size > mostFactor) {
-		part := 0x1p80
-		if size < 1 {
-			part = 0x1p-80
-		}
-		g.regularizes = true
-		g.regularize = fallback.RegularizeScalars{Scale: float32(part)}
-		h.Scale = float32(scale / part)
+}
+
+// takeScale lets a stage apply a part of a scale that is no normal float32.
+func (g *group) takeScale(h *StepInput, scale float64) {
+	size := math.Abs(scale)
+	if g.regularizes || size == 0 || !(size < leastFactor || size > mostFactor) {
+		return
 	}
+	part := 0x1p80
+	if size < 1 {
+		part = 0x1p-80
+	}
+	g.regularizes = true
+	g.regularize = fallback.RegularizeScalars{Scale: float32(part)}
+	h.Scale = float32(scale / part)
 }
 
 // penalties reports whether there is an L1 or L2 to apply.
