@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"fmt"
+
 	"github.com/lockstep-go/lockstep/internal/tune"
 	"github.com/lockstep-go/lockstep/kernels"
 )
@@ -90,8 +92,11 @@ func New(tensors []Tensor, rules []Rule) *Engine {
 func newGroup(r Rule) group {
 	g := group{Rule: r, passes: r.Plan.passes(), fades: 1, plain: len(r.Passes) == 1}
 	for _, s := range g.State {
-		if s.Extent == PerElement {
+		switch {
+		case s.Extent == PerElement:
 			g.fades = min(g.fades, s.Fades)
+		case s.First.params:
+			panic(fmt.Sprintf("engine: the slot %q begins as the parameters, but is not PerElement", s.Name))
 		}
 	}
 	for _, p := range g.passes {
@@ -141,9 +146,10 @@ func (e *Engine) IsPlain(rule int) bool { return e.groups[rule].plain }
 // Len is the number of elements of all tensors.
 func (e *Engine) Len() int { return e.total }
 
-// Steps is the number of steps taken, TensorSteps that of a tensor.
+// Steps is the number of steps taken.
 func (e *Engine) Steps() int64 { return e.step }
 
+// TensorSteps is the number of those that a tensor took part in.
 func (e *Engine) TensorSteps(tensor int) int64 { return e.step - e.tensors[tensor].missed }
 
 // SetSteps sets the number of steps that all tensors have taken.

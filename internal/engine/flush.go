@@ -7,14 +7,17 @@ import (
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
-// Arithmetic on subnormal numbers is up to a hundred times slower than on others. What
-// makes them is state that fades while gradients are 0, and squares of small gradients.
-// Both are made zeros before, where that is invisible for the options given.
-//
-// FlushEvery is how many steps apart state is looked at; another value changes bits.
-// State of at least 2⁻⁹⁵ that keeps half of itself in each step is above 2⁻¹¹¹ when it is
-// looked at again, and in the steps between nothing but the arithmetic is left to do.
-const FlushEvery, leastKept = 16, 0.5
+// FlushEvery is how many steps apart state is looked at, to make zeros of what is small;
+// another value changes bits. Arithmetic on subnormal numbers is up to a hundred times
+// slower than on others. What makes them is state that fades while gradients are 0, and
+// squares of small gradients. Both are made zeros before, where that is invisible for the
+// options given. State of at least 2⁻⁹⁵ that keeps half of itself in each step is above
+// 2⁻¹¹¹ when it is looked at again, and in the steps between nothing but the arithmetic is
+// left to do.
+const FlushEvery = 16
+
+// leastKept is what a step must leave of state that is not looked at in every step.
+const leastKept = 0.5
 
 // invisible is how much of eps may be missing from a divisor √v + eps.
 const invisible = 0.015

@@ -46,14 +46,22 @@ func TestPlain(t *testing.T) {
 	}
 }
 
-// TestUnknownBuffer has a plan whose pass takes what is not there.
-func TestUnknownBuffer(t *testing.T) {
-	defer func() {
-		if s, _ := recover().(string); !strings.Contains(s, `"w"`) {
-			t.Errorf("the panic is %q", s)
-		}
-	}()
-	New(nil, []Rule{{Plan: Plan{Passes: []Pass{Elements(func(kernels.Table, *kernels.List, *int) {}, nil, "w")}}}})
+// TestWrongPlans have mistakes of their authors.
+func TestWrongPlans(t *testing.T) {
+	nothing := func(kernels.Table, *kernels.List, *int) {}
+	for want, p := range map[string]Plan{
+		`"w"`: {Passes: []Pass{Elements(nothing, nil, "w")}},
+		`"z"`: {State: []Slot{{Name: "z", Extent: PerRow, First: Params}}},
+	} {
+		func() {
+			defer func() {
+				if s, _ := recover().(string); !strings.Contains(s, want) {
+					t.Errorf("the panic is %q, want one about %s", s, want)
+				}
+			}()
+			New(nil, []Rule{{Plan: p}})
+		}()
+	}
 }
 
 // TestSetRule changes a rule between steps, whose tensors have scalars of their own.

@@ -97,8 +97,8 @@ func (e *Engine) State(tensor, slot int) (buffer []float32, ok bool) {
 	return t.State[slot], true
 }
 
-// Load copies state into that of a tensor, which has taken so many of the engine's steps.
-// Nil for a slot that begins as the parameters says that it has not begun.
+// Load copies state into that of a tensor, which has taken so many of the steps that
+// SetSteps has set. Nil for a slot that begins as the parameters says that it has not begun.
 func (e *Engine) Load(tensor int, steps int64, state [][]float32) {
 	t := &e.tensors[tensor]
 	t.begins = false
