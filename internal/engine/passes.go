@@ -21,6 +21,9 @@ func (p *Plan) passes() []pass {
 	before, last := NoSums, -1
 	perTensor := slices.ContainsFunc(p.State, func(s Slot) bool { return s.Extent == PerTensor })
 	for k, x := range p.Passes {
+		if x.sums == ByColumn && x.walk != rows {
+			panic(fmt.Sprintf("engine: pass %d has sums ByColumn, but is not by rows", k))
+		}
 		list[k] = pass{Pass: x, own: perTensor || before == OverTensor, everywhere: x.walk == whole && before > OverTensor}
 		list[k].take(p.State)
 		if x.walk != whole {

@@ -50,8 +50,9 @@ func TestPlain(t *testing.T) {
 func TestWrongPlans(t *testing.T) {
 	nothing := func(kernels.Table, *kernels.List, *int) {}
 	for want, p := range map[string]Plan{
-		`"w"`: {Passes: []Pass{Elements(nothing, nil, "w")}},
-		`"z"`: {State: []Slot{{Name: "z", Extent: PerRow, First: Params}}},
+		`"w"`:      {Passes: []Pass{Elements(nothing, nil, "w")}},
+		"ByColumn": {Passes: []Pass{Whole(ByColumn, func(kernels.Table, *Matrix, *int) {}, nil)}},
+		`"z"`:      {State: []Slot{{Name: "z", Extent: PerRow, First: Params}}},
 	} {
 		func() {
 			defer func() {
