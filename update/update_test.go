@@ -1,11 +1,7 @@
 package update
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/gob"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -13,16 +9,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
-	"runtime/metrics"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/lockstep-go/lockstep/internal/tune"
-	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // The defaults of PyTorch, which package torch has too.
@@ -153,84 +145,6 @@ func TestWorkers(t *testing.T) {
 	})
 }
 
-// A meeting is a pass whose kernel waits for other goroutines to be in it too.
-type meeting struct {
-	want int
-	wait time.Duration
-
-	mu           sync.Mutex
-	inside, most int
-	over         bool // all that were wanted have met, or one has waited in vain
-	open         chan struct{}
-}
-
-func (m *meeting) prepare(*stepInput)         { m.most, m.over, m.open = 0, false, make(chan struct{}) }
-func (m *meeting) copy() pass                 { return m }
-func (m *meeting) measures() bool             { return false }
-func (m *meeting) use(*stepInput, [2]float64) {}
-func (m *meeting) takes() []int               { return nil }
-
-func (m *meeting) run(kernels.Table, *kernels.List, *sums) {
-	m.add(1)
-	select {
-	case <-m.open:
-	case <-time.After(m.wait):
-		m.end()
-	}
-	m.add(-1)
-}
-
-func (m *meeting) add(n int) {
-	m.mu.Lock()
-	m.inside += n
-	m.most = max(m.most, m.inside)
-	met := m.inside == m.want
-	m.mu.Unlock()
-	if met {
-		m.end()
-	}
-}
-
-func (m *meeting) end() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.over {
-		m.over = true
-		close(m.open)
-	}
-}
-
-// TestWorkersMeet counts the goroutines that are in a kernel at the same time: as
-// many as there are workers and no more, and one where a step is small.
-func TestWorkersMeet(t *testing.T) {
-	before := runtime.NumGoroutine()
-	for _, c := range []struct{ n, workers, want int }{
-		{tune.ParallelLen, 1, 1}, {tune.ParallelLen, 2, 2}, {4 * tune.ParallelLen, 3, 3}, {tune.ParallelLen - 1, 3, 1},
-	} {
-		p, g := make([]float32, c.n), make([]float32, c.n)
-		for m, wait := range map[*meeting]time.Duration{
-			{want: c.want}:     time.Minute,
-			{want: c.want + 1}: 20 * time.Millisecond,
-		} {
-			m.wait = wait
-			o := mustNew(t, c.n, SGD{})
-			o.groups[0].passes = []pass{m}
-			must(t, o.SetWorkers(c.workers))
-			for range 2 {
-				must(t, o.Step(p, g))
-				if m.most > c.want || m.most < c.want && m.want == c.want {
-					t.Errorf("%d elements, %d workers: %d goroutines at the same time, want %d", c.n, c.workers, m.most, c.want)
-				}
-			}
-		}
-	}
-	for since := time.Now(); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
-		if time.Since(since) > 10*time.Second {
-			t.Fatalf("%d goroutines are left over", runtime.NumGoroutine()-before)
-		}
-	}
-}
-
 // TestApply carries out steps in random parts, several goroutines at a time.
 func TestApply(t *testing.T) {
 	const n = 9001
@@ -358,6 +272,34 @@ func TestSet(t *testing.T) {
 	}
 }
 
+// TestEmpty steps nothing, which is nowhere.
+func TestEmpty(t *testing.T) {
+	o := mustNew(t, 0, rules["adam"])
+	for range 2 {
+		must(t, o.Step(nil, nil))
+	}
+	if o.Steps() != 2 {
+		t.Errorf("%d steps, want 2", o.Steps())
+	}
+}
+
+// TestOnlyLeftOut has no gradient of the only tensor in some steps.
+func TestOnlyLeftOut(t *testing.T) {
+	o, want := mustNew(t, 4, adamW), mustNew(t, 4, adamW)
+	p, q, g := uniform(4, 1), uniform(4, 1), uniform(4, 2)
+	for range 2 {
+		must(t, o.StepSet([][]float32{p}, [][]float32{nil}))
+		must(t, o.StepSet([][]float32{p}, [][]float32{g}))
+		must(t, o.Step(p, g))
+		for range 2 {
+			must(t, want.Step(q, g))
+		}
+	}
+	if !sameBits(p, q) || o.Steps() != 6 {
+		t.Errorf("%g after %d steps, want %g", p, o.Steps(), q)
+	}
+}
+
 // TestAllocs includes steps after a collection, which empties a sync.Pool, and
 // steps whose buffers are not those of the last step.
 func TestAllocs(t *testing.T) {
@@ -407,317 +349,6 @@ func TestAllocs(t *testing.T) {
 				t.Errorf("Step with a policy: %v allocations", n)
 			}
 		})
-	}
-}
-
-// TestOwnState gives the optimizer the caller's buffers.
-func TestOwnState(t *testing.T) {
-	const n = 100
-	m, v := uniform(n, 5), make([]float32, n)
-	o, err := NewSet([]Tensor{{Size: n, State: map[string][]float32{"m": m, "v": v}}}, adamDefaults)
-	must(t, err)
-	want := slices.Clone(m)
-	p, g := uniform(n, 1), uniform(n, 2)
-	must(t, o.Step(p, g))
-	for i := range m {
-		want[i] += float32((g[i] - want[i]) * float32(1-.9))
-	}
-	if !sameBits(m, want) || v[0] == 0 {
-		t.Error("the step did not work in the caller's buffers")
-	}
-	if &o.Buffer(0, "m")[0] != &m[0] || o.Buffer(0, "none") != nil || !slices.Equal(o.Buffers(0), []string{"m", "v"}) {
-		t.Error("Buffer and Buffers name other buffers")
-	}
-}
-
-// TestInitialState holds the state to its first values.
-func TestInitialState(t *testing.T) {
-	if a := mustNew(t, 3, AdaGrad{Options: Options{LR: 1e-3}, InitialAccumulator: .1, Eps: 1e-7, EpsInside: true}).Buffer(0, "accumulator"); !slices.Equal(a, []float32{.1, .1, .1}) {
-		t.Errorf("accumulators begin at %v, want 0.1", a)
-	}
-	if v := mustNew(t, 2, rules["amsgrad"]).Buffer(0, "max_v"); !slices.Equal(v, []float32{0, 0}) {
-		t.Errorf("max_v begins at %v", v)
-	}
-}
-
-func TestCheckpoint(t *testing.T) {
-	writers := map[string]func(from, to *State) error{
-		"gob": func(from, to *State) error {
-			var b bytes.Buffer
-			return errors.Join(gob.NewEncoder(&b).Encode(from), gob.NewDecoder(&b).Decode(to))
-		},
-		"json": func(from, to *State) error {
-			b, err := json.Marshal(from)
-			return errors.Join(err, json.Unmarshal(b, to))
-		},
-		"none": func(from, to *State) error { *to = *from; return nil },
-	}
-	sizes := []int{100, 0, 33, 1, 64, 7}
-	mixed := []Rule{rules["adam"], rules["sgd"], rules["amsgrad l1"], rules["momentum"], rules["adagrad"]}
-	for name, write := range writers {
-		a, p, grads := set(t, sizes, mixed...)
-		for range 3 {
-			must(t, a.StepSet(p, grads))
-		}
-		a.Buffer(0, "m")[0] = float32(math.Copysign(0, -1)) // which text may lose
-		saved := exported(a)
-		var s State
-		must(t, write(&saved, &s))
-		b, q, _ := set(t, sizes, mixed...)
-		for k := range q {
-			copy(q[k], p[k])
-		}
-		must(t, b.Import(s))
-		for k := range p {
-			wantSame(t, name, b, a, q[k], p[k])
-		}
-		for range 3 {
-			must(t, a.StepSet(p, grads))
-			must(t, b.StepSet(q, grads))
-		}
-		for k := range p {
-			wantSame(t, name+", continued", b, a, q[k], p[k])
-		}
-		if s.Steps != 3 || b.Steps() != 6 || sameBits(s.Tensors[0].Buffers["m"], a.Buffer(0, "m")) {
-			t.Errorf("%s: the exported state is no copy: steps %d and %d", name, s.Steps, b.Steps())
-		}
-	}
-}
-
-// TestWrongOptions makes optimizers that must not come about.
-func TestWrongOptions(t *testing.T) {
-	nan, inf := math.NaN(), math.Inf(1)
-	for _, c := range []struct {
-		arg, value string
-		rule       Rule
-	}{
-		{"rules[0]", "<nil>", nil},
-		{"LR", "-1", SGD{Options{LR: -1}}},
-		{"LR", "NaN", Momentum{Options: Options{LR: nan}}},
-		{"LR", "+Inf", AdaGrad{Options: Options{LR: inf}}},
-		{"LR", "-0.5", Adam{Options: Options{LR: -.5}}},
-		{"WeightDecay", "-1", SGD{Options{WeightDecay: -1}}},
-		{"WeightDecay", "NaN", adamDefaults.with(func(r *Adam) { r.WeightDecay = nan })},
-		{"L1", "-1", SGD{Options{L1: -1}}},
-		{"L2", "+Inf", SGD{Options{L2: inf}}},
-		{"Momentum", "1", Momentum{Momentum: 1}},
-		{"Momentum", "-0.1", Momentum{Momentum: -.1}},
-		{"Momentum", "NaN", Momentum{Momentum: nan}},
-		{"Momentum", "0", Momentum{Nesterov: true}},
-		{"Dampening", "-0.1", Momentum{Momentum: .9, Dampening: -.1}},
-		{"Dampening", "1.5", Momentum{Momentum: .9, Dampening: 1.5}},
-		{"Dampening", "NaN", Momentum{Momentum: .9, Dampening: nan}},
-		{"Dampening", "0.5", Momentum{Momentum: .9, Dampening: .5, Nesterov: true}},
-		{"Dampening", "0.5", Momentum{Momentum: .9, Dampening: .5, LRInside: true}},
-		{"LRDecay", "-1", AdaGrad{LRDecay: -1}},
-		{"InitialAccumulator", "-1", AdaGrad{InitialAccumulator: -1}},
-		{"Eps", "-1e-08", AdaGrad{Eps: -1e-8}},
-		{"Eps", "NaN", adamDefaults.with(func(r *Adam) { r.Eps = nan })},
-		{"EpsRoot", "-1", adamDefaults.with(func(r *Adam) { r.EpsRoot = -1 })},
-		{"Beta1", "1", adamDefaults.with(func(r *Adam) { r.Beta1 = 1 })},
-		{"Beta1", "-0.1", adamDefaults.with(func(r *Adam) { r.Beta1 = -.1 })},
-		{"Beta2", "NaN", adamDefaults.with(func(r *Adam) { r.Beta2 = nan })},
-		{"Beta2", "1.1", adamDefaults.with(func(r *Adam) { r.Beta2 = 1.1 })},
-	} {
-		o, err := New(3, c.rule)
-		wantArg(t, err, c.arg, c.value)
-		if o != nil {
-			t.Errorf("%s = %s made an optimizer", c.arg, c.value)
-		}
-	}
-	b := make([]float32, 10)
-	type state = map[string][]float32
-	for _, c := range []struct {
-		arg, value string
-		tensors    []Tensor
-	}{
-		{"tensors[1].Size", "-1", []Tensor{{Size: 2}, {Size: -1}}},
-		{"tensors[0].Rule", "1", []Tensor{{Size: 2, Rule: 1}}},
-		{"tensors[0].Rule", "-1", []Tensor{{Size: 2, Rule: -1}}},
-		{`tensors[0].State["v"]`, "absent", []Tensor{{Size: 3, State: state{"m": b[:3]}}}},
-		{`tensors[0].State["m"]`, "absent", []Tensor{{Size: 3, State: state{"momentum": b[:3]}}}},
-		{`len(tensors[0].State["v"])`, "4", []Tensor{{Size: 3, State: state{"m": b[:3], "v": b[3:7]}}}},
-		{`len(tensors[0].State["m"])`, "0", []Tensor{{Size: 3, State: state{"m": nil, "v": b[3:6]}}}},
-		{"len(tensors[0].State)", "3", []Tensor{{Size: 3, State: state{"m": b[:3], "v": b[3:6], "max_v": b[6:9]}}}},
-		{"m of tensor 0", "3 elements", []Tensor{{Size: 3, State: state{"m": b[:3], "v": b[2:5]}}}},
-		{"v of tensor 0", "3 elements", []Tensor{
-			{Size: 3, State: state{"m": b[:3], "v": b[3:6]}}, {Size: 3, State: state{"m": b[5:8], "v": make([]float32, 3)}}}},
-	} {
-		_, err := NewSet(c.tensors, adamDefaults)
-		wantArg(t, err, c.arg, c.value)
-	}
-}
-
-func (r Adam) with(change func(*Adam)) Adam { change(&r); return r }
-
-func wantArg(t *testing.T, err error, arg, value string) {
-	t.Helper()
-	var e *ArgError
-	if !errors.As(err, &e) {
-		t.Errorf("%s = %s: the error is %v", arg, value, err)
-		return
-	}
-	if e.Arg != arg || !strings.HasPrefix(fmt.Sprint(e.Value), value) ||
-		!strings.Contains(e.Error(), arg+" is "+value) || !strings.Contains(e.Error(), e.Want) || e.Want == "" {
-		t.Errorf("%s = %s: the error is %q", arg, value, e)
-	}
-}
-
-// TestWrongInput makes calls that must change nothing.
-func TestWrongInput(t *testing.T) {
-	nan, inf := math.NaN(), math.Inf(1)
-	arena := uniform(200, 1)
-	p, g, m, v := arena[:20], arena[20:40], arena[40:60], arena[60:80]
-	q, h, b := arena[80:90], arena[90:100], arena[100:110]
-	for i := range v {
-		v[i] *= v[i]
-	}
-	one, err := NewSet([]Tensor{{Size: 20, State: map[string][]float32{"m": m, "v": v}}}, adamDefaults)
-	must(t, err)
-	must(t, one.Step(p, g))
-	half := mustNew(t, 20, adamDefaults)
-	must(t, half.Step(p, g))
-	must(t, half.Begin())
-	must(t, half.Apply(0, 2, p[2:4], g[2:4]))
-	two, err := NewSet([]Tensor{
-		{Size: 20},
-		{Size: 10, Rule: 1, State: map[string][]float32{"momentum": b}}}, adamDefaults, Momentum{Options: Options{LR: 1e-3}, Momentum: .9})
-	must(t, err)
-	must(t, two.StepSet([][]float32{p, q}, [][]float32{g, h}))
-	last := mustNew(t, 20, SGD{Options{LR: 1}})
-	must(t, last.SetSteps(math.MaxInt64))
-
-	bad := func(change func(*State)) State { s := exported(two); change(&s); return s }
-	for _, c := range []struct {
-		arg, value string
-		err        func() error
-	}{
-		{"lr", "-1", func() error { return one.SetLR(-1) }},
-		{"lr", "NaN", func() error { return one.SetLR(nan) }},
-		{"lr", "+Inf", func() error { return one.SetLR(inf) }},
-		{"lr", "-Inf", func() error { return two.SetRuleLR(1, -inf) }},
-		{"lr", "NaN", func() error { return two.SetRuleLR(1, nan) }},
-		{"rule", "2", func() error { return two.SetRuleLR(2, 1) }},
-		{"rule", "-1", func() error { return two.SetRuleLR(-1, 1) }},
-		{"scale", "0", func() error { return one.SetGradScale(0) }},
-		{"scale", "NaN", func() error { return one.SetGradScale(nan) }},
-		{"scale", "-2", func() error { return one.SetGradScale(-2) }},
-		{"scale", "+Inf", func() error { return one.SetGradScale(inf) }},
-		{"steps", "-1", func() error { return one.SetSteps(-1) }},
-		{"n", "-1", func() error { return one.SetWorkers(-1) }},
-		{"policy", "3", func() error { return one.SetPolicy(Refuse + 1) }},
-
-		{"the number of tensors", "2", func() error { return two.Step(p, g) }},
-		{"len(params)", "19", func() error { return one.Step(p[:19], g) }},
-		{"len(params)", "0", func() error { return one.Step(nil, g) }},
-		{"grads", "nil", func() error { return one.Step(p, nil) }},
-		{"len(grads)", "21", func() error { return one.Step(p, arena[120:141]) }},
-		{"len(params)", "1", func() error { return two.StepSet([][]float32{p}, [][]float32{g, h}) }},
-		{"len(grads)", "0", func() error { return two.StepSet([][]float32{p, q}, nil) }},
-		{"len(params[1])", "9", func() error { return two.StepSet([][]float32{p, q[:9]}, [][]float32{g, h}) }},
-		{"len(grads[0])", "0", func() error { return two.StepSet([][]float32{p, q}, [][]float32{{}, h}) }},
-		{"grads of tensor 0", "20 elements", func() error { return one.Step(p, p) }},
-		{"grads of tensor 0", "20 elements", func() error { return one.Step(arena[1:21], g) }},
-		{"grads of tensor 0", "20 elements", func() error { return one.Step(p, arena[21:41]) }},
-		{"params of tensor 0", "20 elements", func() error { return one.Step(m, g) }},
-		{"grads of tensor 0", "20 elements", func() error { return one.Step(p, arena[79:99]) }},
-		{"params of tensor 0", "20 elements", func() error { return two.StepSet([][]float32{p, p[10:]}, [][]float32{g, h}) }},
-		{"momentum of tensor 1", "10 elements", func() error { return two.StepSet([][]float32{arena[101:121], q}, [][]float32{g, h}) }},
-
-		{"tensor", "1", func() error { return half.Apply(1, 0, p, g) }},
-		{"tensor", "-1", func() error { return half.Apply(-1, 0, p, g) }},
-		{"offset", "-1", func() error { return half.Apply(0, -1, p, g) }},
-		{"offset", "21", func() error { return half.Apply(0, 21, nil, nil) }},
-		{"len(params)", "20", func() error { return half.Apply(0, 1, p, g) }},
-		{"len(grads)", "19", func() error { return half.Apply(0, 0, p, g[1:]) }},
-		{"params of tensor 0", "10 elements", func() error { return half.Apply(0, 4, p[4:14], p[9:19]) }},
-		{"params of tensor 0", "10 elements", func() error { return half.Apply(0, 4, half.Buffer(0, "m")[10:], g[:10]) }},
-		{"grads of tensor 0", "10 elements", func() error { return half.Apply(0, 4, p[4:14], half.Buffer(0, "v")[:10]) }},
-		{"step", "1", func() error { return two.Apply(0, 0, p, g) }},
-		{"offset", "3", func() error { return half.Apply(0, 3, p[3:9], g[3:9]) }},
-		{"offset", "0", func() error { return half.Apply(0, 0, p, g) }},
-		{"tensor 0", "not applied from 0 on", func() error { return half.End() }},
-		{"step", "2", func() error { return half.Begin() }},
-		{"step", "2", func() error { return half.Step(p, g) }},
-		{"step", "2", func() error { _, err := half.Export(); return err }},
-		{"step", "2", func() error { return half.SetSteps(4) }},
-		{"step", "1", func() error { return two.End() }},
-		{"squares", "NaN", func() error { return one.BeginNorm(nan) }},
-		{"rule", "3", func() error { return one.SetRule(3, adamW) }},
-		{"to", "update.SGD", func() error { return one.SetRule(0, SGD{}) }},
-		{"Eps", "0", func() error { return one.SetRule(0, Adam{Options: Options{LR: 1}, Beta1: .9, Beta2: .999}) }},
-		{"n", "4194304", func() error { return one.SetWorkers(1 << 22) }},
-		{"the number of steps", "9223372036854775807", func() error { return last.Step(p, g) }},
-		{"the number of steps", "9223372036854775807", func() error { return last.Begin() }},
-
-		{"Steps", "-1", func() error { return two.Import(bad(func(s *State) { s.Steps = -1 })) }},
-		{"len(Tensors)", "1", func() error { return two.Import(bad(func(s *State) { s.Tensors = s.Tensors[:1] })) }},
-		{"Tensors[1].Rule", "adam", func() error { return two.Import(bad(func(s *State) { s.Tensors[1].Rule = "adam" })) }},
-		{"Tensors[1].Buffers", "[]", func() error { return two.Import(bad(func(s *State) { s.Tensors[1].Buffers = nil })) }},
-		{`len(Tensors[0].Buffers["m"])`, "20", func() error {
-			return two.Import(bad(func(s *State) { // the first tensor is right, and must not be written
-				clear(s.Tensors[0].Buffers["v"])
-				s.Tensors[0].Buffers["m"] = make([]float32, 19)
-			}))
-		}},
-		{`len(Tensors[1].Buffers["momentum"])`, "0", func() error {
-			return two.Import(bad(func(s *State) {
-				clear(s.Tensors[0].Buffers["v"])
-				s.Tensors[1].Buffers = map[string][]float32{"velocity": nil}
-			}))
-		}},
-	} {
-		before := slices.Clone(arena)
-		states := []State{exported(one), exported(two), exported(last)}
-		value := c.value
-		if strings.Contains(c.arg, `"m"`) {
-			value = "19"
-		}
-		wantArg(t, c.err(), c.arg, value)
-		if !sameBits(arena, before) {
-			t.Errorf("%s = %s: buffers have changed", c.arg, c.value)
-		}
-		for k, o := range []*Optimizer{one, two, last} {
-			if got, want := fmt.Sprint(exported(o)), fmt.Sprint(states[k]); got != want {
-				t.Errorf("%s = %s: the state has changed", c.arg, c.value)
-			}
-		}
-	}
-
-	// The next steps are those that would have been without the errors.
-	if one.Steps() != 1 || half.Steps() != 2 || two.Steps() != 1 || last.Steps() != math.MaxInt64 || one.Skipped() != 0 {
-		t.Error("errors have counted as steps")
-	}
-	must(t, half.Apply(0, 4, p[4:], g[4:]))
-	must(t, half.Apply(0, 0, p[:2], g[:2]))
-	must(t, half.End())
-	must(t, one.Step(p, g))
-}
-
-// TestBeginComesFirst ends a step in each of the ways there are. What loads the
-// number of a step begins none.
-func TestBeginComesFirst(t *testing.T) {
-	p, g := []float32{1}, []float32{1}
-	for name, end := range map[string]func(o *Optimizer) error{
-		"New":      func(*Optimizer) error { return nil },
-		"Step":     func(o *Optimizer) error { return o.Step(p, g) },
-		"Step two": func(o *Optimizer) error { return errors.Join(o.Step(p, g), o.Step(p, g)) },
-		"SetSteps": func(o *Optimizer) error { return o.SetSteps(5) },
-		"Import": func(o *Optimizer) error {
-			s := exported(o)
-			s.Steps = 5
-			return errors.Join(o.Begin(), o.Import(s))
-		},
-	} {
-		o := mustNew(t, 1, rules["sgd"])
-		must(t, end(o))
-		before := p[0]
-		wantArg(t, o.Apply(0, 0, p, g), "step", fmt.Sprint(o.Steps()))
-		if p[0] != before {
-			t.Errorf("Apply after %s has written %g", name, p[0])
-		}
-		must(t, o.Begin())
-		must(t, o.Apply(0, 0, p, g))
 	}
 }
 
@@ -777,46 +408,6 @@ func TestBits(t *testing.T) {
 	})
 }
 
-func TestPolicies(t *testing.T) {
-	nan, inf := float32(math.NaN()), float32(math.Inf(1))
-	sizes := []int{70, 0, 3000, 70000}
-	for _, policy := range []Policy{Propagate, Skip, Refuse} {
-		o, params, grads := set(t, sizes, adamDefaults)
-		must(t, o.SetPolicy(policy))
-		must(t, o.StepSet(params, grads))
-		before, state := slices.Clone(params[2]), fmt.Sprint(exported(o))
-		grads[2][7], grads[2][2999], grads[3][69999] = nan, -inf, inf
-		err := o.StepSet(params, grads)
-		if policy == Propagate {
-			if err != nil || o.Skipped() != 0 || o.NonFinite() != 0 || o.Steps() != 2 || params[2][7] == params[2][7] {
-				t.Errorf("Propagate: %v, %d skipped, %d steps", err, o.Skipped(), o.Steps())
-			}
-			continue
-		}
-		var e *NonFiniteError
-		if errors.As(err, &e) != (policy == Refuse) || e != nil && *e != (NonFiniteError{Tensor: 2, Count: 3}) {
-			t.Errorf("policy %d: %v", policy, err)
-		}
-		if e != nil && (!strings.Contains(e.Error(), " 3 ") || !strings.Contains(e.Error(), "tensor 2")) {
-			t.Errorf("the error is %q", e)
-		}
-		if !sameBits(params[2], before) || fmt.Sprint(exported(o)) != state {
-			t.Errorf("policy %d: the step has changed something", policy)
-		}
-		if o.Skipped() != 1 || o.NonFinite() != 3 || o.Steps() != 1 {
-			t.Errorf("policy %d: %d skipped, %d not finite, %d steps", policy, o.Skipped(), o.NonFinite(), o.Steps())
-		}
-		grads[2][7], grads[2][2999], grads[3][69999] = 1, 1, 0x1.fffffep62 // whose square is finite
-		must(t, o.StepSet(params, grads))
-		if o.Skipped() != 1 || o.NonFinite() != 0 || o.Steps() != 2 {
-			t.Errorf("policy %d does not go on: %d skipped, %d not finite, %d steps", policy, o.Skipped(), o.NonFinite(), o.Steps())
-		}
-	}
-	if n := CountNonFinite([]float32{nan, 0, inf, -inf, math.MaxFloat32, 0x1p-149}); n != 3 {
-		t.Errorf("CountNonFinite is %d, want 3", n)
-	}
-}
-
 // TestNaNStays has one NaN among the gradients, which no other element sees.
 func TestNaNStays(t *testing.T) {
 	const n, at = 100, 37
@@ -841,63 +432,6 @@ func TestNaNStays(t *testing.T) {
 		}
 		wantSame(t, "other elements", o, clean, p, q)
 	})
-}
-
-// TestFlush lets small state decay without gradients.
-func TestFlush(t *testing.T) {
-	const steps = 2000
-	for name, c := range map[string]struct {
-		rule func(o Options) Rule
-		zero bool // from some step on
-	}{
-		"momentum": {func(o Options) Rule { return Momentum{Options: o, Momentum: .9} }, true},
-		"nesterov": {func(o Options) Rule { return Momentum{Options: o, Momentum: .9, Nesterov: true} }, true},
-		"adagrad":  {func(o Options) Rule { return AdaGrad{Options: o, Eps: 1e-8} }, false},
-		"adam":     {func(o Options) Rule { return Adam{Options: o, Beta1: .9, Beta2: .999, Eps: 1e-8} }, true},
-		"amsgrad":  {func(o Options) Rule { return Adam{Options: o, Beta1: .9, Beta2: .999, Eps: 1e-8, AMSGrad: true} }, true},
-	} {
-		for _, keep := range []bool{false, true} {
-			o := mustNew(t, 70, c.rule(Options{LR: .1, KeepSubnormals: keep}))
-			p, g := make([]float32, 70), make([]float32, 70)
-			for _, buffer := range o.Buffers(0) {
-				for i := range o.Buffer(0, buffer) {
-					o.Buffer(0, buffer)[i] = 1e-28
-					if buffer == "m" || buffer == "momentum" {
-						o.Buffer(0, buffer)[i] *= float32(1 - i%2*2) // also negative: the zero must not be
-					}
-				}
-			}
-			for range steps {
-				must(t, o.Step(p, g))
-			}
-			for _, buffer := range o.Buffers(0) {
-				for i, x := range o.Buffer(0, buffer) {
-					want := c.zero && !keep && buffer != "max_v"
-					if (math.Float32bits(x) == 0) != want {
-						t.Fatalf("%s, KeepSubnormals %v: %s[%d] is %g", name, keep, buffer, i, x)
-					}
-				}
-			}
-		}
-	}
-
-	// The bound is 2⁻⁹⁵, where the gradient has ceased; where it is small itself what it
-	// has moved stays.
-	for bits, want := range map[float32]float32{0x1p-95: 0x1p-95, -0x1p-95: -0x1p-95, 0x1.fffffep-96: 0, -0x1.fffffep-96: 0} {
-		for _, g := range []float32{0, 0x1p-148, 0x1p-126} {
-			o := mustNew(t, 1, Momentum{Momentum: .5})
-			o.Buffer(0, "momentum")[0] = 2 * bits
-			must(t, o.SetSteps(flushEvery-1))
-			must(t, o.Step([]float32{0}, []float32{g}))
-			stored := want
-			if g == 0x1p-126 {
-				stored = bits + g
-			}
-			if got := o.Buffer(0, "momentum"); !sameBits(got, []float32{stored}) {
-				t.Errorf("%g with gradient %g is stored as %g, want %g", bits, g, got, stored)
-			}
-		}
-	}
 }
 
 // TestMaximize climbs along the gradient and descends along its negative.
@@ -1092,71 +626,4 @@ func TestNotFused(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.name, p[0], c.q)
 		}
 	}
-}
-
-// TestCollectorIsNotHeldUp stops all goroutines while one worker steps, as the
-// collector does. It stops them through ReadMemStats, because a collection may
-// wait for a call of assembly where no histogram counts it, and more than twice in a
-// step, which one long call would not let happen. What other programs do to this
-// one is not the step's doing, so the best of some attempts counts, and the bound
-// is ten times what the benchmark asks for: one long call takes longer yet.
-func TestCollectorIsNotHeldUp(t *testing.T) {
-	if testing.Short() || emulated || runtime.GOMAXPROCS(0) == 1 {
-		t.Skip("takes time, a clock, and two processors")
-	}
-	const n, bound = 64 << 20, 1e-2
-	p, g := make([]float32, n), make([]float32, n)
-	for name, r := range map[string]Rule{"AdamW": adamW, "SGD": SGD{Options{LR: 1e-3}}} {
-		o := mustNew(t, n, r)
-		must(t, o.SetWorkers(1))
-		must(t, o.Step(p, g)) // which touches the state for the first time
-		for what, step := range map[string]func() error{
-			"Step":  func() error { return o.Step(p, g) },
-			"Apply": func() error { return errors.Join(o.Begin(), o.Apply(0, 0, p, g), o.End()) },
-		} {
-			worst, attempts := math.Inf(1), 0
-			for ; attempts < 10 && worst >= bound; attempts++ {
-				stops := 0
-				longest := stopping(func() {
-					var done atomic.Bool
-					go func() {
-						defer done.Store(true)
-						if err := step(); err != nil {
-							t.Error(err)
-						}
-					}()
-					for ; !done.Load(); stops++ {
-						time.Sleep(2 * time.Millisecond)
-						runtime.ReadMemStats(new(runtime.MemStats))
-					}
-				})
-				if stops > 2 {
-					worst = min(worst, longest)
-				}
-			}
-			if worst >= bound {
-				t.Errorf("%s, %s: to stop took %g seconds", name, what, worst)
-			}
-			t.Logf("%s, %s: to stop took %g seconds, in attempt %d", name, what, worst, attempts)
-		}
-	}
-}
-
-// stopping is the longest that it took to stop all goroutines while f ran: the
-// lower end of the histogram's last bucket that has grown.
-func stopping(f func()) float64 {
-	read := func() *metrics.Float64Histogram {
-		s := []metrics.Sample{{Name: "/sched/pauses/stopping/other:seconds"}}
-		metrics.Read(s)
-		return s[0].Value.Float64Histogram()
-	}
-	before := read()
-	f()
-	after, worst := read(), math.Inf(1)
-	for k := range after.Counts {
-		if after.Counts[k] > before.Counts[k] {
-			worst = after.Buckets[k]
-		}
-	}
-	return worst
 }

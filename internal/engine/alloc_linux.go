@@ -1,6 +1,6 @@
 //go:build linux && !purego
 
-package update
+package engine
 
 import (
 	"unsafe"
