@@ -35,7 +35,7 @@ type Step struct {
 // of a formula once. The zero Dialect is ours.
 type Dialect struct {
 	DecayFactor bool // decoupled decay is a factor 1 - lr·decay of float32
-	PowersIn32  bool // powers of β are float32, and what follows from them
+	ScalarsIn32 bool // what follows from others is float32: powers of β, norms
 	Flushes     bool // subnormal results are 0
 }
 
@@ -182,7 +182,7 @@ func (s *Step) correction(beta float64) correction {
 	}
 	t := float64(s.T)
 	c := correction{value: -math.Expm1(t * math.Log(beta))}
-	if s.PowersIn32 {
+	if s.ScalarsIn32 {
 		b := bounded.Scalar(beta)
 		off := t*math.Pow(beta, t-1)*b.Bound + 2*bounded.Scalar(math.Pow(beta, t)).Bound + bounded.Scalar(c.value).Bound
 		c.off = off / c.value
@@ -194,7 +194,7 @@ func (s *Step) correction(beta float64) correction {
 // What follows in float32 rounds four times more.
 func (s *Step) scalar(x, off float64) bounded.Number {
 	y := bounded.Scalar(x)
-	if s.PowersIn32 {
+	if s.ScalarsIn32 {
 		y = y.Off(math.Abs(x) * (off + 4*0x1p-24))
 	}
 	return y

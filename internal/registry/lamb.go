@@ -58,7 +58,7 @@ func lambFormula(s *Step, tensor []Element) {
 		u := m.Mul(s.scalar(step/c1.value, off+c1.off)).Div(root).Add(e.P.Mul(bounded.Scalar(r.Decay)))
 		params, updates = append(params, e.P), append(updates, u)
 	}
-	rate, keeps := trust(params, updates).Mul(bounded.Scalar(s.LR)), min(r.Beta1, r.Beta2)
+	rate, keeps := s.trust(params, updates).Mul(bounded.Scalar(s.LR)), min(r.Beta1, r.Beta2)
 	for i, u := range updates {
 		e := &tensor[i]
 		e.P = e.P.Sub(u.Mul(rate))
@@ -68,8 +68,12 @@ func lambFormula(s *Step, tensor []Element) {
 }
 
 // trust is ‖w‖/‖u‖.
-func trust(params, updates []bounded.Number) bounded.Number {
+func (s *Step) trust(params, updates []bounded.Number) bounded.Number {
 	w, u := bounded.Norm(params), bounded.Norm(updates)
+	if s.ScalarsIn32 { // in sums of n terms, whose order is unknown, each may have rounded n times
+		off := float64(len(params)+4) / 2 * 0x1p-24
+		w, u = w.Off(w.Exact*off), u.Off(u.Exact*off)
+	}
 	if w.Exact == 0 || u.Exact == 0 {
 		return bounded.Float(1)
 	}

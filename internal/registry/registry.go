@@ -71,6 +71,9 @@ type Preset struct {
 	Rule            update.Rule
 }
 
+// Frameworks are those that presets follow.
+var Frameworks = []string{"torch", "keras", "optax", "tensorflow"}
+
 var entries []*Entry
 
 // register is called by each rule's file.
