@@ -43,8 +43,8 @@ var _ = register(&Entry{
 		{Name: "Adagrad, proximal elastic net", Rule: update.AdaGrad{Options: update.Options{LR: 1e-2, L1: 1e-3, L2: 1e-3, Proximal: true}, Eps: 1e-10}},
 	},
 	Timed: []Timed{
-		timed("AdaGrad", kernels.AdaGrad, fallback.AdaGradScalars{Common: usual, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8}),
-		timed("AdaGradProx", kernels.AdaGradProx, fallback.AdaGradProxScalars{Common: usual, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8, ProxL1: 1e-9, ProxL2: 1e-9}),
+		timed("AdaGrad", 3, kernels.AdaGrad, fallback.AdaGradScalars{Common: usual, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8}),
+		timed("AdaGradProx", 3, kernels.AdaGradProx, fallback.AdaGradProxScalars{Common: usual, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8, ProxL1: 1e-9, ProxL2: 1e-9}),
 	},
 })
 

@@ -70,10 +70,10 @@ var _ = register(&Entry{
 		{Name: "AMSGrad, proximal L1", Rule: update.Adam{Options: update.Options{LR: 1e-3, L1: 1e-3, Proximal: true}, Beta1: .9, Beta2: .999, Eps: 1e-8, AMSGrad: true}},
 	},
 	Timed: []Timed{
-		timed("AdamW", kernels.Adam, fallback.AdamScalars{Common: decaying, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8}),
-		timed("AdamProx", kernels.AdamProx, timedAdamProx),
-		timed("AMSGrad", kernels.AMSGrad, fallback.AMSGradScalars{Common: usual, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Unbias: 1, Eps: 1e-8, Step: 1e-8}),
-		timed("AMSGradProx", kernels.AMSGradProx, timedAdamProx).inFull(),
+		timed("AdamW", 4, kernels.Adam, fallback.AdamScalars{Common: decaying, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8}),
+		timed("AdamProx", 4, kernels.AdamProx, timedAdamProx),
+		timed("AMSGrad", 5, kernels.AMSGrad, fallback.AMSGradScalars{Common: usual, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Unbias: 1, Eps: 1e-8, Step: 1e-8}),
+		timed("AMSGradProx", 5, kernels.AMSGradProx, timedAdamProx).inFull(),
 	},
 })
 

@@ -37,8 +37,8 @@ var _ = register(&Entry{
 	},
 	Verified: []Sample{{Name: "optax LAMB", Rule: update.LAMB{Options: update.Options{LR: 1e-2}, Beta1: .9, Beta2: .999, Eps: 1e-6, Decay: 1e-2}}},
 	Timed: []Timed{
-		timedSums("LAMB", kernels.LAMB, fallback.LAMBScalars{Common: usual, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-6, Step: 1}),
-		timed("LAMBMove", kernels.LAMBMove, fallback.LAMBMoveScalars{Common: usual, Eps: 1e-6, Step: 1, Rate: 1e-9}).inFull(),
+		timedSums("LAMB", 4, kernels.LAMB, fallback.LAMBScalars{Common: usual, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-6, Step: 1}),
+		timed("LAMBMove", 3, kernels.LAMBMove, fallback.LAMBMoveScalars{Common: usual, Eps: 1e-6, Step: 1, Rate: 1e-9}).inFull(),
 	},
 })
 

@@ -38,5 +38,5 @@ var _ = register(&Entry{
 		{"optax", "Lion", optax.Lion(0)},
 	},
 	Verified: []Sample{{Name: "optax Lion", Rule: optax.Lion(1e-3)}},
-	Timed:    []Timed{timed("Lion", kernels.Lion, fallback.LionScalars{Common: usual, Weight1: .1, Weight2: .01, Step: 1e-9})},
+	Timed:    []Timed{timed("Lion", 3, kernels.Lion, fallback.LionScalars{Common: usual, Weight1: .1, Weight2: .01, Step: 1e-9})},
 })

@@ -54,8 +54,8 @@ var _ = register(&Entry{
 		{Name: "keras SGD, momentum", Rule: keras.Momentum(.9)},
 	},
 	Timed: []Timed{
-		timed("Momentum", kernels.Momentum, fallback.MomentumScalars{Common: usual, Beta: .9, Input: 1, Step: 1e-9}),
-		timed("Nesterov", kernels.Nesterov, fallback.NesterovScalars{Common: usual, Beta: .9, Input: 1, Direct: 1e-9, Step: 1e-9}),
+		timed("Momentum", 3, kernels.Momentum, fallback.MomentumScalars{Common: usual, Beta: .9, Input: 1, Step: 1e-9}),
+		timed("Nesterov", 3, kernels.Nesterov, fallback.NesterovScalars{Common: usual, Beta: .9, Input: 1, Direct: 1e-9, Step: 1e-9}),
 	},
 })
 

@@ -49,10 +49,10 @@ var _ = register(&Entry{
 		{Name: "keras RMSprop, centered, momentum", Rule: update.RMSprop{Options: update.Options{LR: 1e-3}, Rho: .9, Eps: 1e-7, EpsInside: true, LRInside: true, Centered: true, Momentum: .9}},
 	},
 	Timed: []Timed{
-		timed("RMSprop", kernels.RMSprop, fallback.RMSpropScalars{Common: usual, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8}),
-		timed("RMSpropCentered", kernels.RMSpropCentered, fallback.RMSpropCenteredScalars{Common: usual, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Weight2: .001, Eps: 1e-2, Step: 1e-8}).inFull(),
-		timed("RMSpropMomentum", kernels.RMSpropMomentum, fallback.RMSpropMomentumScalars{Common: usual, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-8, Momentum: .9, Input: 1, Step: 1e-9}).inFull(),
-		timed("RMSpropCenteredMomentum", kernels.RMSpropCenteredMomentum, fallback.RMSpropCenteredMomentumScalars{Common: usual, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Weight2: .001, Eps: 1e-2, Momentum: .9, Input: 1, Step: 1e-9}).inFull(),
+		timed("RMSprop", 3, kernels.RMSprop, fallback.RMSpropScalars{Common: usual, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8}),
+		timed("RMSpropCentered", 4, kernels.RMSpropCentered, fallback.RMSpropCenteredScalars{Common: usual, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Weight2: .001, Eps: 1e-2, Step: 1e-8}).inFull(),
+		timed("RMSpropMomentum", 4, kernels.RMSpropMomentum, fallback.RMSpropMomentumScalars{Common: usual, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-8, Momentum: .9, Input: 1, Step: 1e-9}).inFull(),
+		timed("RMSpropCenteredMomentum", 5, kernels.RMSpropCenteredMomentum, fallback.RMSpropCenteredMomentumScalars{Common: usual, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Weight2: .001, Eps: 1e-2, Momentum: .9, Input: 1, Step: 1e-9}).inFull(),
 	},
 })
 

@@ -44,5 +44,5 @@ var _ = register(&Entry{
 		{Name: "torch SGD", Rule: torch.SGD()},
 		{Name: "SGD, proximal L1", Rule: update.SGD{Options: update.Options{LR: 1e-3, L1: 1e-3, Proximal: true}}},
 	},
-	Timed: []Timed{timed("SGD", kernels.SGD, fallback.SGDScalars{Common: usual, Step: 1e-8})},
+	Timed: []Timed{timed("SGD", 2, kernels.SGD, fallback.SGDScalars{Common: usual, Step: 1e-8})},
 })

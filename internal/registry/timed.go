@@ -17,6 +17,7 @@ func single(x float64) float64 { return float64(float32(x)) }
 // them leaves ordinary numbers.
 type Timed struct {
 	Name    string
+	Buffers int // of parameters, gradient and state
 	Scalars any // a pointer to the kernel's own
 	Run     func(t kernels.Table, list *kernels.List)
 	Full    bool // timed with -full alone
@@ -28,14 +29,14 @@ var (
 	decaying = fallback.Common{Scale: 1, Decay: 1e-9, Drop: fallback.DropSubnormal}
 )
 
-func timed[C any](name string, kernel func(kernels.Table, *kernels.List, *C), c C) Timed {
-	return Timed{Name: name, Scalars: &c, Run: func(t kernels.Table, list *kernels.List) { kernel(t, list, &c) }}
+func timed[C any](name string, buffers int, kernel func(kernels.Table, *kernels.List, *C), c C) Timed {
+	return Timed{Name: name, Buffers: buffers, Scalars: &c, Run: func(t kernels.Table, list *kernels.List) { kernel(t, list, &c) }}
 }
 
 // timedSums is timed for a kernel that adds to two sums.
-func timedSums[C any](name string, kernel func(kernels.Table, *kernels.List, *C, *[fallback.Lanes]float64, *[fallback.Lanes]float64), c C) Timed {
+func timedSums[C any](name string, buffers int, kernel func(kernels.Table, *kernels.List, *C, *[fallback.Lanes]float64, *[fallback.Lanes]float64), c C) Timed {
 	var first, second [fallback.Lanes]float64
-	return Timed{Name: name, Scalars: &c, Run: func(t kernels.Table, list *kernels.List) { kernel(t, list, &c, &first, &second) }}
+	return Timed{Name: name, Buffers: buffers, Scalars: &c, Run: func(t kernels.Table, list *kernels.List) { kernel(t, list, &c, &first, &second) }}
 }
 
 func (t Timed) inFull() Timed {
