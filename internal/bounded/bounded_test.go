@@ -34,7 +34,10 @@ var operations = []operation{
 func TestBounds(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	narrow := 0
-	const formulas = 100000
+	formulas := 100000
+	if testing.Short() {
+		formulas = 10000
+	}
 	for range formulas {
 		var x []Number
 		var plain []float32
