@@ -42,7 +42,7 @@ func (d Draw) options() update.Options {
 func (d Draw) Penalized(r update.Rule) update.Rule {
 	q := With(r, func(o *update.Options) {
 		o.Maximize = d.IntN(3) == 0
-		o.KeepSubnormals = d.IntN(4) == 0
+		o.KeepSubnormals = o.KeepSubnormals && d.IntN(2) == 0 || d.IntN(4) == 0
 		if d.IntN(2) == 0 {
 			o.L1 = d.Power(-9, 0)
 			o.Proximal = d.IntN(2) == 0

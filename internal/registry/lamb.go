@@ -29,6 +29,7 @@ var _ = register(&Entry{
 	Random: []Kind{{"LAMB", func(d Draw) update.Rule {
 		o := d.options()
 		o.WeightDecay = 0
+		o.KeepSubnormals = true // a step is as long as w, however small gradients are: what is flushed shows
 		return update.LAMB{Options: o, Beta1: d.beta(), Beta2: d.beta2(), Eps: d.Power(-15, 0), Decay: float64(d.IntN(2)) * d.Power(-9, 0), NoBiasCorrection: d.IntN(4) == 0}
 	}}},
 	Presets: []Preset{
