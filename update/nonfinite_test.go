@@ -49,3 +49,18 @@ func TestNamed(t *testing.T) {
 		}
 	}
 }
+
+// TestInfinityScaled has infinities that a scale below 1 leaves what they are.
+func TestInfinityScaled(t *testing.T) {
+	for _, r := range []update.Rule{plainSGD, plainAdam} {
+		for _, scale := range []float64{1, .5, 1e-30, 1e30} {
+			o, p := newOne(t, 3, r), []float32{1, 1, 1}
+			must(t, o.SetPolicy(update.Skip))
+			must(t, o.SetGradScale(scale))
+			must(t, o.Step(p, []float32{1e-20, float32(math.Inf(-1)), 0}))
+			if o.NonFinite() != 1 || o.Skipped() != 1 {
+				t.Errorf("%s, scale %g: %d beyond, %d skipped", r.Name(), scale, o.NonFinite(), o.Skipped())
+			}
+		}
+	}
+}

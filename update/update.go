@@ -336,11 +336,16 @@ func (o *Optimizer) Step(params, grads []float32) error {
 	if grads == nil && o.sizes[0] > 0 {
 		return &ArgError{"grads", "nil", "a gradient"}
 	}
+	if err := o.enter(); err != nil {
+		return err
+	}
+	defer o.leave()
 	if o.isSimple(params, grads) {
-		return o.simple(params, grads)
+		o.simple(params, grads)
+		return nil
 	}
 	o.one = [2][1][]float32{{params}, {grads}}
-	err := o.StepSet(o.one[0][:], o.one[1][:])
+	err := o.stepSet(o.one[0][:], o.one[1][:])
 	o.one = [2][1][]float32{}
 	return err
 }
@@ -354,10 +359,7 @@ func (o *Optimizer) isSimple(params, grads []float32) bool {
 }
 
 // simple takes such a step, without all that others ask for.
-func (o *Optimizer) simple(params, grads []float32) error {
-	if err := o.enter(); err != nil {
-		return err
-	}
+func (o *Optimizer) simple(params, grads []float32) {
 	o.torn, o.missing, o.norm = true, false, 0
 	o.step++
 	o.prepare()
@@ -371,8 +373,6 @@ func (o *Optimizer) simple(params, grads []float32) error {
 		}
 	}
 	o.torn = false
-	o.leave()
-	return nil
 }
 
 // StepSet updates every tensor from its gradient, params[k] and grads[k] being
@@ -385,6 +385,11 @@ func (o *Optimizer) StepSet(params, grads [][]float32) error {
 		return err
 	}
 	defer o.leave()
+	return o.stepSet(params, grads)
+}
+
+// stepSet is StepSet once no other goroutine can enter.
+func (o *Optimizer) stepSet(params, grads [][]float32) error {
 	if o.begun != nil {
 		return &ArgError{"step", o.step, "one that is not begun: its ranges are the caller's to Apply"}
 	}
