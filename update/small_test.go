@@ -21,7 +21,7 @@ func TestSmallNumbers(t *testing.T) {
 		steps       int64 // before
 		scale       float64
 		param, grad float32
-		want        float32 // of the parameter, or of the momentum that begins as it
+		want        float32 // of the parameter, or of the last state, which begins as it
 	}{
 		{"a parameter", sgd(update.Options{}), 15, 1, below, 0, below},
 		{"one that decays", sgd(update.Options{LR: 1, WeightDecay: 1e-20}), 15, 1, below, 0, 0},
@@ -52,6 +52,22 @@ func TestSmallNumbers(t *testing.T) {
 		{"a momentum, kept", momentum(update.Options{KeepSubnormals: true}), 15, 1, 2 * below, 0, below},
 		{"half of a momentum", update.Momentum{Momentum: .5}, 16, 1, 2 * below, 0, below},
 		{"less than half", update.Momentum{Momentum: .25}, 16, 1, 4 * below, 0, 0},
+
+		{"Lion's momentum", update.Lion{Beta1: .5, Beta2: .5}, 15, 1, 2 * below, 0, below},
+		{"Lion's gradient", update.Lion{Beta1: .5, Beta2: .5}, 0, 1, 0, 0x1p-140, 0x1p-141},
+		{"a mean", update.RMSprop{Rho: .5, Eps: 1, Centered: true}, 15, 1, 2 * below, 0, 0},
+		{"a mean, step 15", update.RMSprop{Rho: .5, Eps: 1, Centered: true}, 14, 1, 2 * below, 0, below},
+		{"a mean of squares", update.RMSprop{Rho: .5, Eps: 1e-8}, 15, 1, 2 * below, 0, 0},
+		{"one that eps does not hide", update.RMSprop{Rho: .5, Eps: 1e-30}, 15, 1, 2 * below, 0, below},
+		{"one that eps hides inside", update.RMSprop{Rho: .5, Eps: 1e-22, EpsInside: true}, 15, 1, 2 * below, 0, 0},
+		{"one that is kept", update.RMSprop{Options: update.Options{KeepSubnormals: true}, Rho: .5, Eps: 1e-8}, 15, 1, 2 * below, 0, below},
+		{"a square", update.RMSprop{Rho: .5, Eps: 1e-8}, 0, 1, 0, 0x1p-64, 0},
+		{"a square that is kept", update.RMSprop{Options: update.Options{KeepSubnormals: true}, Rho: .5, Eps: 1e-8}, 0, 1, 0, 0x1p-64, 0x1p-129},
+		{"a square that counts", update.AdaGrad{Eps: 1e-30}, 0, 1, 0, 0x1p-65, 0x1p-130},
+		{"one that does not", update.AdaGrad{Eps: 1e-8}, 0, 1, 0, 0x1p-65, 0},
+		{"one that counts inside", update.AdaGrad{Eps: 1e-30, EpsInside: true}, 0, 1, 0, 0x1p-65, 0x1p-130},
+		{"one that does not inside", update.AdaGrad{Eps: 1e-20, EpsInside: true}, 0, 1, 0, 0x1p-65, 0},
+		{"an accumulator", update.AdaGrad{Eps: 1e-8}, 15, 1, below, 0, below},
 	} {
 		// A tensor is alone, large, beside others that share calls, or applied in parts.
 		for _, sizes := range [][]int{{1}, {5000}, {1, 1, 7}, {1, 5000}} {
@@ -60,8 +76,8 @@ func TestSmallNumbers(t *testing.T) {
 			for k := range params {
 				for i := range params[k] {
 					params[k][i], grads[k][i] = c.param, c.grad
-					if m := o.Buffer(k, "momentum"); m != nil {
-						m[i] = c.param
+					for _, state := range o.Buffers(k) {
+						o.Buffer(k, state)[i] = c.param
 					}
 				}
 			}
@@ -69,8 +85,8 @@ func TestSmallNumbers(t *testing.T) {
 			must(t, o.StepSet(params, grads))
 			for k := range params {
 				got := params[k]
-				if m := o.Buffer(k, "momentum"); m != nil {
-					got = m
+				for _, state := range o.Buffers(k) {
+					got = o.Buffer(k, state)
 				}
 				if i := slices.IndexFunc(got, func(x float32) bool { return math.Float32bits(x) != math.Float32bits(c.want) }); i >= 0 {
 					t.Errorf("%s, tensors of %v: %g, want %g", c.what, sizes, got[i], c.want)
