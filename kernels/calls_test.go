@@ -82,3 +82,14 @@ func TestRowsPerCall(t *testing.T) {
 	}()
 	rowsPerCall(MaxLen+1, MaxLen+1)
 }
+
+// TestMissingBuffer has a list whose last tensor lacks a buffer, for which there is room
+// behind the list.
+func TestMissingBuffer(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("went through")
+		}
+	}()
+	NewList(2, tensorsOf([]int{3, 3})[:3])
+}

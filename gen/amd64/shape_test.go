@@ -127,6 +127,34 @@ func TestInvariants(t *testing.T) {
 	}
 }
 
+// TestSums finds the lanes of reductions in registers: a main loop stores the vectors of
+// the buffers that its rule stores to, and nothing else.
+func TestSums(t *testing.T) {
+	stores := regexp.MustCompile(`(?m)^\tVMOV\w+ +[XYZ]\d+, .*\)$`)
+	seen := map[string]bool{}
+	eachKernel(t, func(isa string, r *rule.Rule, text string) {
+		want := 0
+		for _, e := range r.Effects {
+			if !e.Reduce {
+				want += 4
+			}
+		}
+		for _, label := range []string{"usualmain", "main", "rows4main", "rows2main"} {
+			if code := part(text, label); code != "" {
+				seen[r.Name] = true
+				if n := len(stores.FindAllString(code, -1)); n != want {
+					t.Errorf("%s: %s: %s stores %d vectors, want %d", isa, r.Name, label, n, want)
+				}
+			}
+		}
+	})
+	for _, name := range []string{"Adam", "SumSquares", "MaxAbs", "CountBeyond", "MSE", "Dots", "RankOne"} {
+		if !seen[name] {
+			t.Errorf("%s has no main loop", name)
+		}
+	}
+}
+
 // TestPhases finds the roots of all vectors of the main loop before the first quotient,
 // which waits for one.
 func TestPhases(t *testing.T) {
