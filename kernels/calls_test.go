@@ -83,13 +83,23 @@ func TestRowsPerCall(t *testing.T) {
 	rowsPerCall(MaxLen+1, MaxLen+1)
 }
 
-// TestMissingBuffer has a list whose last tensor lacks a buffer, for which there is room
-// behind the list.
-func TestMissingBuffer(t *testing.T) {
-	defer func() {
-		if recover() == nil {
-			t.Error("went through")
-		}
-	}()
-	NewList(2, tensorsOf([]int{3, 3})[:3])
+// TestRefusesLists makes and uses lists that are not whole, or a kernel's.
+func TestRefusesLists(t *testing.T) {
+	two := tensorsOf([]int{3, 3})
+	for name, call := range map[string]func(){
+		"a buffer that lies behind the list": func() { NewList(2, two[:3]) },
+		"one tensor of no buffers":           func() { new(List).Set() },
+		"a buffer more than the kernel's":    func() { NewList(2, two).of(1) },
+		"a buffer less":                      func() { NewList(2, two).of(4) },
+		"a buffer that is one short":         func() { new(List).Set(two[0], two[1][:2]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("went through")
+				}
+			}()
+			call()
+		})
+	}
 }
