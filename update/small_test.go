@@ -13,6 +13,7 @@ import (
 // Options.KeepSubnormals. Rates are 0 or 1, so that each result is one of the numbers.
 func TestSmallNumbers(t *testing.T) {
 	const below, above = 0x1.8p-96, 0x1p-95 // the bound of what fades
+	thousandth := 0x1p-60 * float32(math.Sqrt(1-.999)) // of the square of 2⁻⁶⁰, before it is squared
 	momentum := func(o update.Options) update.Rule { return update.Momentum{Options: o, Momentum: .5} }
 	sgd := func(o update.Options) update.Rule { return update.SGD{Options: o} }
 	for _, c := range []struct {
@@ -67,6 +68,9 @@ func TestSmallNumbers(t *testing.T) {
 		{"one that does not", update.AdaGrad{Eps: 1e-8}, 0, 1, 0, 0x1p-65, 0},
 		{"one that counts inside", update.AdaGrad{Eps: 1e-30, EpsInside: true}, 0, 1, 0, 0x1p-65, 0x1p-130},
 		{"one that does not inside", update.AdaGrad{Eps: 1e-20, EpsInside: true}, 0, 1, 0, 0x1p-65, 0},
+		{"a square that eps would hide, but its mean not", update.RMSprop{Rho: .5, Eps: 4e-17}, 0, 1, 0, 0x1p-64, 0x1p-129},
+		{"a square that eps does not hide", update.RMSprop{Rho: .999, Eps: 2e-16}, 0, 1, 0, 0x1p-60, thousandth * thousandth},
+		{"a mean that is looked at in every step", update.RMSprop{Rho: .4, Eps: 1e-14}, 4, 1, 0x1p-112, 0, 0},
 		{"an accumulator", update.AdaGrad{Eps: 1e-8}, 15, 1, below, 0, below},
 	} {
 		// A tensor is alone, large, beside others that share calls, or applied in parts.
