@@ -2,7 +2,9 @@ package kernels
 
 import (
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -101,5 +103,24 @@ func TestRefusesLists(t *testing.T) {
 			}()
 			call()
 		})
+	}
+}
+
+// TestPick takes the best table if none is asked for, and the one that is.
+func TestPick(t *testing.T) {
+	available := Available()
+	if best, err := pick(""); err != nil || best != available[0] {
+		t.Errorf("of %v the best is %v (%v)", available, best, err)
+	}
+	for _, table := range available {
+		if got, err := pick(table.ISA()); err != nil || got != table {
+			t.Errorf("asked for %v, %v is taken (%v)", table, got, err)
+		}
+	}
+	if _, err := pick("sse9"); err == nil || !strings.Contains(err.Error(), "no such table") {
+		t.Errorf("asked for a table that is none: %v", err)
+	}
+	if os.Getenv(Variable) == "" && Active() != available[0] {
+		t.Errorf("%v is in use, and %v the best", Active(), available[0])
 	}
 }

@@ -79,6 +79,22 @@ func TestGODEBUG(t *testing.T) {
 	}
 }
 
+// TestForcedOut forces a table whose features are switched off, which says so and runs no
+// other.
+func TestForcedOut(t *testing.T) {
+	if os.Getenv("LOCKSTEP_EMULATED") != "" {
+		t.Skip("a process of its own would not be emulated")
+	}
+	for _, table := range []Table{avx2Table, avx2newtonTable, avx512Table} {
+		c := exec.Command(os.Args[0], "-test.run=^$")
+		c.Env = append(os.Environ(), Variable+"="+table.ISA(), "GODEBUG=cpu.avx2=off")
+		out, err := c.CombinedOutput()
+		if why := regexp.MustCompile(Variable + "=" + table.ISA() + ": this CPU lacks .*AVX2"); err == nil || !why.Match(out) {
+			t.Errorf("%v: %v\n%s", table, err, out)
+		}
+	}
+}
+
 // asks reports whether a table asks for a feature.
 func asks(t Table, name string) bool {
 	return slices.ContainsFunc(candidates, func(c candidate) bool {

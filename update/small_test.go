@@ -12,7 +12,7 @@ import (
 // TestSmallNumbers is what becomes of small numbers in a 16th step and in others: see
 // Options.KeepSubnormals. Rates are 0 or 1, so that each result is one of the numbers.
 func TestSmallNumbers(t *testing.T) {
-	const below, above = 0x1.8p-96, 0x1p-95 // the bound of what fades
+	const below, above = 0x1.8p-96, 0x1p-95            // the bound of what fades
 	thousandth := 0x1p-60 * float32(math.Sqrt(1-.999)) // of the square of 2⁻⁶⁰, before it is squared
 	momentum := func(o update.Options) update.Rule { return update.Momentum{Options: o, Momentum: .5} }
 	sgd := func(o update.Options) update.Rule { return update.SGD{Options: o} }
