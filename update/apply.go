@@ -115,7 +115,7 @@ func (b *begun) take(tensor int, s span) (*engine.Worker, error) {
 	for at < len(list) && list[at].hi <= s.lo {
 		at++
 	}
-	if at < len(list) && list[at].lo < s.hi {
+	if s.lo < s.hi && at < len(list) && list[at].lo < s.hi {
 		return nil, &ArgError{"offset", s.lo, fmt.Sprintf("of a part apart from %d to %d, which this step has been applied to", list[at].lo, list[at].hi)}
 	}
 	if s.lo < s.hi {

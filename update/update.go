@@ -234,11 +234,16 @@ func (o *Optimizer) Step(params, grads []float32) error {
 	if grads == nil && o.sizes[0] > 0 {
 		return &ArgError{"grads", "nil", "a gradient"}
 	}
+	if err := o.enter(); err != nil {
+		return err
+	}
+	defer o.leave()
 	if o.isSimple(params, grads) {
-		return o.simple(params, grads)
+		o.simple(params, grads)
+		return nil
 	}
 	o.one = [2][1][]float32{{params}, {grads}}
-	err := o.StepSet(o.one[0][:], o.one[1][:])
+	err := o.stepSet(o.one[0][:], o.one[1][:])
 	o.one = [2][1][]float32{}
 	return err
 }
@@ -252,16 +257,11 @@ func (o *Optimizer) isSimple(params, grads []float32) bool {
 }
 
 // simple takes such a step, without all that others ask for.
-func (o *Optimizer) simple(params, grads []float32) error {
-	if err := o.enter(); err != nil {
-		return err
-	}
+func (o *Optimizer) simple(params, grads []float32) {
 	o.torn, o.norm = true, 0
 	o.engine.Begin(o.scale*o.clip, nil)
 	o.engine.RunSmall(params, grads)
 	o.torn = false
-	o.leave()
-	return nil
 }
 
 // StepSet updates every tensor from its gradient, params[k] and grads[k] being
@@ -274,6 +274,11 @@ func (o *Optimizer) StepSet(params, grads [][]float32) error {
 		return err
 	}
 	defer o.leave()
+	return o.stepSet(params, grads)
+}
+
+// stepSet is StepSet once no other goroutine can enter.
+func (o *Optimizer) stepSet(params, grads [][]float32) error {
 	if o.begun != nil {
 		return &ArgError{"step", o.Steps(), "one that is not begun: its ranges are the caller's to Apply"}
 	}

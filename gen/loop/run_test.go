@@ -15,6 +15,7 @@ type computer struct {
 	params  map[string][2]int64 // address and length
 	address map[Reg]int64
 	vectors map[Reg][]byte // masks too
+	fetched []int64        // addresses, in order
 }
 
 // place puts words into memory, a few bytes behind what is there, and returns where.
@@ -67,7 +68,9 @@ func (c *computer) run(p *Program) {
 // step runs an instruction and reports whether it jumps.
 func (c *computer) step(p *Program, in Inst) bool {
 	switch in.Op {
-	case Label, Fetch:
+	case Label:
+	case Fetch:
+		c.fetched = append(c.fetched, c.at(in.Mem))
 	case Jump:
 		return true
 	case JumpIf:
