@@ -43,15 +43,3 @@ func TestSharedGradient(t *testing.T) {
 		}
 	}
 }
-
-// TestTinyRate sets what a long schedule comes to.
-func TestTinyRate(t *testing.T) {
-	o := newOne(t, 3, plainAdam)
-	p, g := uniform(3, 1), uniform(3, 2)
-	want := slices.Clone(p)
-	must(t, o.SetLR(1e-60))
-	must(t, o.Step(p, g))
-	if !sameBits(p, want) || o.Steps() != 1 {
-		t.Errorf("a rate of 1e-60 takes %v to %v in %d steps", want, p, o.Steps())
-	}
-}
