@@ -13,7 +13,6 @@ type unit struct {
 	group  int
 	tensor int // -1 for small tensors
 	lo, hi int // elements of the tensor, or the places of tensors among the small
-	size   int // elements
 	list   *kernels.List
 	*flushed
 }
@@ -30,19 +29,19 @@ func split(tensors []tensor, groups []group) []unit {
 		length := groups[t.Rule].unitLen(t)
 		for lo := 0; lo < t.Size; lo += length {
 			hi := min(lo+length, t.Size)
-			units = append(units, unit{group: t.Rule, tensor: k, lo: lo, hi: hi, size: hi - lo})
+			units = append(units, unit{group: t.Rule, tensor: k, lo: lo, hi: hi})
 		}
 		t.units[1] = len(units)
 	}
 	for g := range groups {
-		u := unit{group: g, tensor: -1}
+		u, size := unit{group: g, tensor: -1}, 0
 		for at, k := range groups[g].shared {
 			u.hi = at + 1
-			u.size += tensors[k].Size
-			if u.size >= tune.UnitLen || at == len(groups[g].shared)-1 {
+			size += tensors[k].Size
+			if size >= tune.UnitLen || at == len(groups[g].shared)-1 {
 				u.list = new(kernels.List)
 				units = append(units, u)
-				u = unit{group: g, tensor: -1, lo: u.hi, hi: u.hi}
+				u, size = unit{group: g, tensor: -1, lo: u.hi, hi: u.hi}, 0
 			}
 		}
 	}
