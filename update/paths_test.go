@@ -26,8 +26,8 @@ func called(t *testing.T) map[string]bool {
 		}
 		text, err := os.ReadFile(f.Name())
 		if err != nil {
-		t.Fatal(err)
-	}
+			t.Fatal(err)
+		}
 		for _, m := range regexp.MustCompile(`\bkernels\.(\w+)`).FindAllSubmatch(text, -1) {
 			found[string(m[1])] = true
 		}
