@@ -286,7 +286,7 @@ func TestMaximize(t *testing.T) {
 // TestJudgesScaled has gradients that are nothing, or subnormal, before they are scaled.
 func TestJudgesScaled(t *testing.T) {
 	eachSample(t, func(t *testing.T, r update.Rule) {
-		for g, scale := range map[float32]float64{1e-30: 1e30, 1e-39: 1e38} {
+		for g, scale := range map[float32]float64{1e-30: 1e30, 1e-39: 1e38, 2e-39: 1e30} {
 			small, plain := mustNew(t, 1, r), mustNew(t, 1, r)
 			must(t, small.SetGradScale(scale))
 			p, q := []float32{1}, []float32{1}
