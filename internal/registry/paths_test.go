@@ -283,18 +283,20 @@ func TestMaximize(t *testing.T) {
 	})
 }
 
-// TestJudgesScaled has gradients that are nothing before they are scaled.
+// TestJudgesScaled has gradients that are nothing, or subnormal, before they are scaled.
 func TestJudgesScaled(t *testing.T) {
 	eachSample(t, func(t *testing.T, r update.Rule) {
-		small, plain := mustNew(t, 1, r), mustNew(t, 1, r)
-		must(t, small.SetGradScale(1e30))
-		p, q := []float32{1}, []float32{1}
-		for range 20 {
-			must(t, small.Step(p, []float32{1e-30}))
-			must(t, plain.Step(q, []float32{1}))
-		}
-		if math.Abs(float64(p[0]-q[0])) > 1e-5*math.Abs(float64(q[0]))+1e-6 {
-			t.Errorf("gradients of 1e-30 scaled by 1e30 lead to %g, want %g", p[0], q[0])
+		for g, scale := range map[float32]float64{1e-30: 1e30, 1e-39: 1e38, 2e-39: 1e30} {
+			small, plain := mustNew(t, 1, r), mustNew(t, 1, r)
+			must(t, small.SetGradScale(scale))
+			p, q := []float32{1}, []float32{1}
+			for range 20 {
+				must(t, small.Step(p, []float32{g}))
+				must(t, plain.Step(q, []float32{float32(float64(g) * scale)}))
+			}
+			if math.Abs(float64(p[0]-q[0])) > 1e-5*math.Abs(float64(q[0]))+1e-6 {
+				t.Errorf("gradients of %g scaled by %g lead to %g, want %g", g, scale, p[0], q[0])
+			}
 		}
 	})
 }
