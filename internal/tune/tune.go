@@ -15,6 +15,11 @@ const (
 	// MaxLen is the most elements of a call: see kernels.MaxLen.
 	MaxLen = 64 << 10
 
+	// TensorLen is what a tensor of a list counts as at least, in elements: finding the
+	// buffers of one in memory takes as long as so many. 64 Ki tensors of one element
+	// took 4 ms in one call.
+	TensorLen = 64
+
 	// LongBody is the number of operations of a rule beyond which a vector is work
 	// enough for an iteration of its kernel, on NEON two.
 	LongBody = 26
