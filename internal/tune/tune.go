@@ -73,8 +73,11 @@ const (
 	Line = 64
 	Page = 4 << 10
 
-	// HugePage is the size from which on buffers are put on pages of it.
-	HugePage = 2 << 20
+	// HugePage is the size of a huge page. Buffers of two or more are put on those that
+	// fit into them, and from HugeLeast on begin with one, which may cost as much as a
+	// fortieth more.
+	HugePage  = 2 << 20
+	HugeLeast = 40 * HugePage
 
 	// Stagger is how far each buffer begins from the one before, beyond a multiple of
 	// a page. Buffers at the same place of a page get in each other's way in caches of
