@@ -194,12 +194,8 @@ func touches(b *bytes.Buffer, r *rule.Rule) {
 	if !r.IsMatrix() {
 		fmt.Fprintf(b, "touch(%s, %s)\n", rule.List, strings.Join(does, ", "))
 	}
-	for _, name := range tail(r) {
-		does := "reads|writes"
-		if name == "c" {
-			does = "reads"
-		}
-		fmt.Fprintf(b, "touchArgument(%s, %s)\n", name, does)
+	for _, d := range r.Reductions {
+		fmt.Fprintf(b, "touchLanes(%s)\n", d.Name)
 	}
 	b.WriteString("}\n")
 }

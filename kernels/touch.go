@@ -24,10 +24,8 @@ func touch(list [][]float32, does ...access) {
 	}
 }
 
-// touchArgument does so of scalars and of lanes.
-func touchArgument[T any](p *T, does access) {
-	touchRange(unsafe.Pointer(p), int(unsafe.Sizeof(*p)), does)
-}
+// touchLanes does so of the lanes of a sum.
+func touchLanes[T any](p *T) { touchRange(unsafe.Pointer(p), int(unsafe.Sizeof(*p)), reads|writes) }
 
 func touchRange(p unsafe.Pointer, n int, does access) {
 	if n == 0 {

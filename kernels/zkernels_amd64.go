@@ -20,7 +20,6 @@ func runAMSGrad(t Table, list [][]float32, c *fallback.AMSGradScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -40,7 +39,6 @@ func runAMSGradProx(t Table, list [][]float32, c *fallback.AMSGradProxScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -60,7 +58,6 @@ func runAdaGrad(t Table, list [][]float32, c *fallback.AdaGradScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512newtonTable:
@@ -84,7 +81,6 @@ func runAdaGradProx(t Table, list [][]float32, c *fallback.AdaGradProxScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -104,7 +100,6 @@ func runAdam(t Table, list [][]float32, c *fallback.AdamScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512newtonTable:
@@ -128,7 +123,6 @@ func runAdamProx(t Table, list [][]float32, c *fallback.AdamProxScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -148,8 +142,7 @@ func runBCE(t Table, list [][]float32, c *fallback.BCEScalars, sum *[32]float64)
 	}
 	if sanitized && t != goTable {
 		touch(list, writes, writes, reads, reads)
-		touchArgument(c, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -169,8 +162,7 @@ func runBCEClip(t Table, list [][]float32, c *fallback.BCEClipScalars, sum *[32]
 	}
 	if sanitized && t != goTable {
 		touch(list, writes, writes, reads, reads)
-		touchArgument(c, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -190,8 +182,7 @@ func runBCEWithLogits(t Table, list [][]float32, c *fallback.BCEWithLogitsScalar
 	}
 	if sanitized && t != goTable {
 		touch(list, writes, writes, reads, reads)
-		touchArgument(c, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -211,8 +202,7 @@ func runCountBeyond(t Table, list [][]float32, c *fallback.CountBeyondScalars, c
 	}
 	if sanitized && t != goTable {
 		touch(list, reads)
-		touchArgument(c, reads)
-		touchArgument(count, reads|writes)
+		touchLanes(count)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -272,7 +262,6 @@ func runFade(t Table, list [][]float32, c *fallback.FadeScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -292,7 +281,6 @@ func runFlush(t Table, list [][]float32, c *fallback.FlushScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -312,8 +300,7 @@ func runHinge(t Table, list [][]float32, c *fallback.HingeScalars, sum *[32]floa
 	}
 	if sanitized && t != goTable {
 		touch(list, writes, writes, reads, reads)
-		touchArgument(c, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -333,9 +320,8 @@ func runLAMB(t Table, list [][]float32, c *fallback.LAMBScalars, params *[32]flo
 	}
 	if sanitized && t != goTable {
 		touch(list, reads, reads, reads|writes, reads|writes)
-		touchArgument(c, reads)
-		touchArgument(params, reads|writes)
-		touchArgument(updates, reads|writes)
+		touchLanes(params)
+		touchLanes(updates)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -355,7 +341,6 @@ func runLAMBMove(t Table, list [][]float32, c *fallback.LAMBMoveScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -375,7 +360,6 @@ func runLion(t Table, list [][]float32, c *fallback.LionScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -433,8 +417,7 @@ func runMSE(t Table, list [][]float32, c *fallback.MSEScalars, sum *[32]float64)
 	}
 	if sanitized && t != goTable {
 		touch(list, writes, writes, reads, reads)
-		touchArgument(c, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -454,7 +437,7 @@ func runMaxAbs(t Table, list [][]float32, max *[32]float32) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads)
-		touchArgument(max, reads|writes)
+		touchLanes(max)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -474,7 +457,6 @@ func runMomentum(t Table, list [][]float32, c *fallback.MomentumScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -494,7 +476,6 @@ func runNesterov(t Table, list [][]float32, c *fallback.NesterovScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -514,9 +495,8 @@ func runPenalty(t Table, list [][]float32, c *fallback.PenaltyScalars, absolute 
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads)
-		touchArgument(c, reads)
-		touchArgument(absolute, reads|writes)
-		touchArgument(squares, reads|writes)
+		touchLanes(absolute)
+		touchLanes(squares)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -536,7 +516,6 @@ func runRMSprop(t Table, list [][]float32, c *fallback.RMSpropScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -556,7 +535,6 @@ func runRMSpropCentered(t Table, list [][]float32, c *fallback.RMSpropCenteredSc
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -576,7 +554,6 @@ func runRMSpropCenteredMomentum(t Table, list [][]float32, c *fallback.RMSpropCe
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -596,7 +573,6 @@ func runRMSpropMomentum(t Table, list [][]float32, c *fallback.RMSpropMomentumSc
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -637,7 +613,6 @@ func runRegularize(t Table, list [][]float32, c *fallback.RegularizeScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, writes, reads, reads)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -657,7 +632,6 @@ func runSGD(t Table, list [][]float32, c *fallback.SGDScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -677,7 +651,6 @@ func runShrink(t Table, list [][]float32, c *fallback.ShrinkScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -720,8 +693,7 @@ func runSquaredHinge(t Table, list [][]float32, c *fallback.SquaredHingeScalars,
 	}
 	if sanitized && t != goTable {
 		touch(list, writes, writes, reads, reads)
-		touchArgument(c, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -741,7 +713,7 @@ func runSum(t Table, list [][]float32, sum *[32]float64) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -761,7 +733,7 @@ func runSumAbs(t Table, list [][]float32, sum *[32]float64) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -781,7 +753,7 @@ func runSumSquares(t Table, list [][]float32, sum *[32]float64) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:

@@ -17,7 +17,6 @@ func runAMSGrad(t Table, list [][]float32, c *fallback.AMSGradScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -35,7 +34,6 @@ func runAMSGradProx(t Table, list [][]float32, c *fallback.AMSGradProxScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -53,7 +51,6 @@ func runAdaGrad(t Table, list [][]float32, c *fallback.AdaGradScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -71,7 +68,6 @@ func runAdaGradProx(t Table, list [][]float32, c *fallback.AdaGradProxScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -89,7 +85,6 @@ func runAdam(t Table, list [][]float32, c *fallback.AdamScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -107,7 +102,6 @@ func runAdamProx(t Table, list [][]float32, c *fallback.AdamProxScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -125,8 +119,7 @@ func runBCE(t Table, list [][]float32, c *fallback.BCEScalars, sum *[32]float64)
 	}
 	if sanitized && t != goTable {
 		touch(list, writes, writes, reads, reads)
-		touchArgument(c, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case neonTable:
@@ -144,8 +137,7 @@ func runBCEClip(t Table, list [][]float32, c *fallback.BCEClipScalars, sum *[32]
 	}
 	if sanitized && t != goTable {
 		touch(list, writes, writes, reads, reads)
-		touchArgument(c, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case neonTable:
@@ -163,8 +155,7 @@ func runBCEWithLogits(t Table, list [][]float32, c *fallback.BCEWithLogitsScalar
 	}
 	if sanitized && t != goTable {
 		touch(list, writes, writes, reads, reads)
-		touchArgument(c, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case neonTable:
@@ -182,8 +173,7 @@ func runCountBeyond(t Table, list [][]float32, c *fallback.CountBeyondScalars, c
 	}
 	if sanitized && t != goTable {
 		touch(list, reads)
-		touchArgument(c, reads)
-		touchArgument(count, reads|writes)
+		touchLanes(count)
 	}
 	switch t {
 	case neonTable:
@@ -237,7 +227,6 @@ func runFade(t Table, list [][]float32, c *fallback.FadeScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -255,7 +244,6 @@ func runFlush(t Table, list [][]float32, c *fallback.FlushScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -273,8 +261,7 @@ func runHinge(t Table, list [][]float32, c *fallback.HingeScalars, sum *[32]floa
 	}
 	if sanitized && t != goTable {
 		touch(list, writes, writes, reads, reads)
-		touchArgument(c, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case neonTable:
@@ -292,9 +279,8 @@ func runLAMB(t Table, list [][]float32, c *fallback.LAMBScalars, params *[32]flo
 	}
 	if sanitized && t != goTable {
 		touch(list, reads, reads, reads|writes, reads|writes)
-		touchArgument(c, reads)
-		touchArgument(params, reads|writes)
-		touchArgument(updates, reads|writes)
+		touchLanes(params)
+		touchLanes(updates)
 	}
 	switch t {
 	case neonTable:
@@ -312,7 +298,6 @@ func runLAMBMove(t Table, list [][]float32, c *fallback.LAMBMoveScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -330,7 +315,6 @@ func runLion(t Table, list [][]float32, c *fallback.LionScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -382,8 +366,7 @@ func runMSE(t Table, list [][]float32, c *fallback.MSEScalars, sum *[32]float64)
 	}
 	if sanitized && t != goTable {
 		touch(list, writes, writes, reads, reads)
-		touchArgument(c, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case neonTable:
@@ -401,7 +384,7 @@ func runMaxAbs(t Table, list [][]float32, max *[32]float32) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads)
-		touchArgument(max, reads|writes)
+		touchLanes(max)
 	}
 	switch t {
 	case neonTable:
@@ -419,7 +402,6 @@ func runMomentum(t Table, list [][]float32, c *fallback.MomentumScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -437,7 +419,6 @@ func runNesterov(t Table, list [][]float32, c *fallback.NesterovScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -455,9 +436,8 @@ func runPenalty(t Table, list [][]float32, c *fallback.PenaltyScalars, absolute 
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads)
-		touchArgument(c, reads)
-		touchArgument(absolute, reads|writes)
-		touchArgument(squares, reads|writes)
+		touchLanes(absolute)
+		touchLanes(squares)
 	}
 	switch t {
 	case neonTable:
@@ -475,7 +455,6 @@ func runRMSprop(t Table, list [][]float32, c *fallback.RMSpropScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -493,7 +472,6 @@ func runRMSpropCentered(t Table, list [][]float32, c *fallback.RMSpropCenteredSc
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -511,7 +489,6 @@ func runRMSpropCenteredMomentum(t Table, list [][]float32, c *fallback.RMSpropCe
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -529,7 +506,6 @@ func runRMSpropMomentum(t Table, list [][]float32, c *fallback.RMSpropMomentumSc
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads, reads|writes, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -566,7 +542,6 @@ func runRegularize(t Table, list [][]float32, c *fallback.RegularizeScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, writes, reads, reads)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -584,7 +559,6 @@ func runSGD(t Table, list [][]float32, c *fallback.SGDScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes, reads)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -602,7 +576,6 @@ func runShrink(t Table, list [][]float32, c *fallback.ShrinkScalars) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads|writes)
-		touchArgument(c, reads)
 	}
 	switch t {
 	case neonTable:
@@ -637,8 +610,7 @@ func runSquaredHinge(t Table, list [][]float32, c *fallback.SquaredHingeScalars,
 	}
 	if sanitized && t != goTable {
 		touch(list, writes, writes, reads, reads)
-		touchArgument(c, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case neonTable:
@@ -656,7 +628,7 @@ func runSum(t Table, list [][]float32, sum *[32]float64) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case neonTable:
@@ -674,7 +646,7 @@ func runSumAbs(t Table, list [][]float32, sum *[32]float64) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case neonTable:
@@ -692,7 +664,7 @@ func runSumSquares(t Table, list [][]float32, sum *[32]float64) {
 	}
 	if sanitized && t != goTable {
 		touch(list, reads)
-		touchArgument(sum, reads|writes)
+		touchLanes(sum)
 	}
 	switch t {
 	case neonTable:
