@@ -153,36 +153,57 @@ func TestTypo(t *testing.T) {
 
 // everywhere are features of every CPU of an architecture: MMX+ is what prefetching is
 // listed under, which all of amd64 has.
-var everywhere = []string{"MMX+", "SSE", "SSE2"}
+var everywhere = map[string][]string{"amd64": {"MMX+", "SSE", "SSE2"}, "arm64": {"ASIMD"}}[runtime.GOARCH]
 
-// TestGuarded holds every table to its CPU check: no kernel may use an
-// instruction beyond the features that its table asks for.
+// TestGuarded holds every table to its CPU check: no kernel may use an instruction
+// beyond the features that its table asks for, and assembly that is of no table none
+// beyond those of every CPU.
 func TestGuarded(t *testing.T) {
-	requires := regexp.MustCompile(`(?m)^// Requires: (.*)$`)
+	asked := map[string][]string{"mode": everywhere}
 	for _, c := range candidates {
-		files, err := filepath.Glob(filepath.Join("asm", c.table.ISA(), "*.s"))
-		if err != nil || len(files) == 0 {
-			t.Fatalf("%s: %d files of assembly (%v)", c.table.ISA(), len(files), err)
-		}
-		var asked []string
+		list := slices.Clone(everywhere)
 		for _, f := range c.features {
-			asked = append(asked, f.name)
+			list = append(list, f.name)
 		}
-		for _, name := range files {
-			text, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			lines := requires.FindAllSubmatch(text, -1)
-			if len(lines) == 0 {
-				t.Errorf("%s does not say what it requires", name)
-			}
-			for _, m := range lines {
-				for _, f := range strings.Split(string(m[1]), ", ") {
-					if !slices.Contains(asked, f) && !slices.Contains(everywhere, f) {
-						t.Errorf("%s requires %s, which the table %v does not ask for", name, f, c.table)
-					}
-				}
+		asked[c.table.ISA()] = list
+	}
+	files, err := filepath.Glob(filepath.Join("asm", "*", "*_"+runtime.GOARCH+".s"))
+	if err != nil || len(files) == 0 && len(candidates) > 0 {
+		t.Fatalf("%d files of assembly (%v)", len(files), err)
+	}
+	seen := map[string]bool{}
+	for _, name := range files {
+		folder := filepath.Base(filepath.Dir(name))
+		seen[folder] = true
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, ok := asked[folder]
+		if !ok && len(candidates) > 0 {
+			t.Errorf("%s is of no table", name)
+		}
+		if ok {
+			guarded(t, name, string(text), list)
+		}
+	}
+	for folder := range asked {
+		if !seen[folder] && len(candidates) > 0 {
+			t.Errorf("%s has no assembly", folder)
+		}
+	}
+}
+
+// guarded reads what every function of a file requires.
+func guarded(t *testing.T, name, text string, asked []string) {
+	lines := regexp.MustCompile(`(?m)^// Requires: (.*)$`).FindAllStringSubmatch(text, -1)
+	if functions := strings.Count(text, "\nTEXT ·"); len(lines) != functions || functions == 0 {
+		t.Errorf("%s says of %d functions what they require, and has %d", name, len(lines), functions)
+	}
+	for _, m := range lines {
+		for f := range strings.SplitSeq(m[1], ", ") {
+			if !slices.Contains(asked, f) {
+				t.Errorf("%s requires %s, which nobody asks for", name, f)
 			}
 		}
 	}
