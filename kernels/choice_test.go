@@ -46,8 +46,15 @@ func TestInfo(t *testing.T) {
 	if info := Info(); !strings.Contains(info, Active().ISA()) {
 		t.Errorf("%q does not name the table in use", info)
 	}
+	if forced := os.Getenv(Variable) != ""; forced != strings.Contains(Info(), "forced by "+Variable) {
+		t.Errorf("a table is forced: %v, and %q", forced, Info())
+	}
 	active := 0
 	for _, s := range Explain() {
+		could := !s.Active && len(s.Missing) == 0 && s.ISA != goTable.ISA()
+		if could != strings.Contains(Info(), "; "+s.ISA+" could run") {
+			t.Errorf("%s could run as well: %v, and %q", s.ISA, could, Info())
+		}
 		if s.Active {
 			active++
 		}
