@@ -51,6 +51,9 @@ func TestInfo(t *testing.T) {
 	}
 	active := 0
 	for _, s := range Explain() {
+		if asks := s.ISA != goTable.ISA(); asks != (len(s.Requires) > 0) {
+			t.Errorf("%s requires %v", s.ISA, s.Requires)
+		}
 		could := !s.Active && len(s.Missing) == 0 && s.ISA != goTable.ISA()
 		if could != strings.Contains(Info(), "; "+s.ISA+" could run") {
 			t.Errorf("%s could run as well: %v, and %q", s.ISA, could, Info())

@@ -93,6 +93,22 @@ func TestLeftOut(t *testing.T) {
 				return
 			}
 		}
+		// The next one, in parts, leaves none out.
+		if name != "lamb" {
+			must(t, o.StepSet(params, append([][]float32{nil}, grads[1:]...)))
+			must(t, o.Begin())
+			for k := range sizes {
+				if k > 0 {
+					must(t, alone[k].Step(want[k], grads[k]))
+				}
+				must(t, o.Apply(k, 0, params[k], grads[k]))
+				must(t, alone[k].Step(want[k], grads[k]))
+			}
+			must(t, o.End())
+			for k := range sizes {
+				wantEqual(t, name+", in parts", alone[k], o, 0, k, want[k], params[k])
+			}
+		}
 		// Counted by the caller, all have taken as many.
 		must(t, o.SetSteps(3))
 		must(t, o.StepSet(params, grads))
