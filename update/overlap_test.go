@@ -2,6 +2,7 @@ package update_test
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -29,7 +30,7 @@ func clash(list []place) bool {
 }
 
 // TestOverlaps puts parameters, gradients and the caller's state anywhere in an arena,
-// step after step, of which only some move. A step is refused where two share an element
+// step after step, of which only some move or go back to where they were. A step is refused where two share an element
 // that is written, though gradients may share theirs, and what was known of earlier steps
 // never lets one through or keeps one out.
 func TestOverlaps(t *testing.T) {
@@ -58,9 +59,18 @@ func TestOverlaps(t *testing.T) {
 			continue
 		}
 		params, grads := make([]place, len(sizes)), make([]place, len(sizes))
+		goodParams, goodGrads := slices.Clone(params), slices.Clone(grads) // of the last step that was taken
 		for step := range 30 {
 			p, g := make([][]float32, len(sizes)), make([][]float32, len(sizes))
 			all := slices.Clone(state)
+			if back := rng.IntN(3); taken > 0 && goodParams[0] != (place{}) {
+				if back > 0 {
+					copy(params, goodParams)
+				}
+				if back > 1 {
+					copy(grads[:rng.IntN(len(grads)+1)], goodGrads)
+				}
+			}
 			for k, n := range sizes {
 				if step == 0 || rng.IntN(4) == 0 {
 					params[k] = put(n, true)
@@ -84,6 +94,12 @@ func TestOverlaps(t *testing.T) {
 			}
 			if err == nil {
 				taken++
+				goodParams, goodGrads = slices.Clone(params), slices.Clone(grads)
+				for k := range sizes {
+					if g[k] != nil && !stepped(before, arena, params[k], grads[k], state[k]) {
+						t.Fatalf("step %d of tensors of %v with buffers at %v: tensor %d is not what it must be", step, sizes, all, k)
+					}
+				}
 			} else {
 				refused++
 			}
@@ -95,6 +111,18 @@ func TestOverlaps(t *testing.T) {
 	if taken < 300 || refused < 300 {
 		t.Errorf("%d steps taken, %d refused", taken, refused)
 	}
+}
+
+// stepped reports whether parameters and momentum are those of a step of heavyBall.
+func stepped(before, after []float32, p, g, m place) bool {
+	for i := range p.n {
+		b := .9*float64(before[m.lo+i]) + float64(before[g.lo+i])
+		w := float64(before[p.lo+i]) - .1*b
+		if math.Abs(float64(after[m.lo+i])-b) > 1e-4 || math.Abs(float64(after[p.lo+i])-w) > 1e-4 {
+			return false
+		}
+	}
+	return true
 }
 
 // TestApplyOverlaps applies parts anywhere: twice is refused, and so is a part whose

@@ -120,7 +120,7 @@ func fading(n int, seed uint64) []float32 {
 // the same to the bit: alone, among small tensors that share calls or with a large one,
 // in parts, and with buffers that move and a rule whose decay begins and ends.
 func TestFadingRoutes(t *testing.T) {
-	decaying := func(o update.Options) update.Options { o.WeightDecay = .1; return o }
+	decaying := func(o update.Options) update.Options { o.WeightDecay = 1; return o }
 	options := update.Options{LR: .1}
 	for name, of := range map[string]func(o update.Options) update.Rule{
 		"sgd":      func(o update.Options) update.Rule { return update.SGD{Options: o} },

@@ -73,3 +73,18 @@ func TestDefinedTwice(t *testing.T) {
 		s.Define("Same", "", func(r *Rule) { r.Buffer("x") })
 	}
 }
+
+// TestStores is what a kernel stores to: by Set, and where a row is folded.
+func TestStores(t *testing.T) {
+	r := new(Set).Define("Rows", "", func(r *Rule) {
+		z, m, w, q := r.PerRow("z"), r.Matrix("m"), r.Buffer("w"), r.Buffer("q")
+		z.SetFold(m.Mul(w))
+		q.Set(w)
+		r.Sum("sum", m) // into slot 0, which is no buffer's
+	})
+	for k, want := range []struct{ loads, stores bool }{{false, true}, {true, false}, {true, false}, {false, true}} {
+		if r.Loads(k) != want.loads || r.Stores(k) != want.stores {
+			t.Errorf("%s: it is loaded: %v, and stored: %v", r.Buffers[k].Name, r.Loads(k), r.Stores(k))
+		}
+	}
+}
