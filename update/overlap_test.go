@@ -63,19 +63,18 @@ func TestOverlaps(t *testing.T) {
 		for step := range 30 {
 			p, g := make([][]float32, len(sizes)), make([][]float32, len(sizes))
 			all := slices.Clone(state)
-			if back := rng.IntN(3); taken > 0 && goodParams[0] != (place{}) {
-				if back > 0 {
-					copy(params, goodParams)
-				}
-				if back > 1 {
-					copy(grads[:rng.IntN(len(grads)+1)], goodGrads)
-				}
-			}
+			back := step > 0 && rng.IntN(3) == 0 && goodParams[0].written
 			for k, n := range sizes {
-				if step == 0 || rng.IntN(4) == 0 {
+				switch {
+				case back:
+					params[k] = goodParams[k]
+				case step == 0 || rng.IntN(4) == 0:
 					params[k] = put(n, true)
 				}
-				if step == 0 || rng.IntN(2) == 0 {
+				switch {
+				case back && rng.IntN(2) == 0:
+					grads[k] = goodGrads[k]
+				case !back && (step == 0 || rng.IntN(2) == 0):
 					grads[k] = put(n, false)
 				}
 				p[k], g[k] = at(params[k]), at(grads[k])
@@ -178,5 +177,19 @@ func TestApplyOverlaps(t *testing.T) {
 	}
 	if taken < 500 || refused < 500 {
 		t.Errorf("%d parts taken, %d refused", taken, refused)
+	}
+}
+
+// TestGradientsGoBack has a step refused for one gradient after another has moved. With the
+// first one back, the step takes the other from where it is now.
+func TestGradientsGoBack(t *testing.T) {
+	o, params, grads := newSet(t, []int{2, 2}, update.SGD{Options: update.Options{LR: 1}})
+	must(t, o.StepSet(params, grads))
+	moved := []float32{7, 8}
+	wantArg(t, "a gradient that is a parameter", o.StepSet(params, [][]float32{moved, params[0]}), "grads of tensor 1 (b)")
+	clear(params[0])
+	must(t, o.StepSet(params, [][]float32{moved, grads[1]}))
+	if params[0][0] != -7 || params[0][1] != -8 {
+		t.Errorf("the step is of other gradients: %v", params[0])
 	}
 }
