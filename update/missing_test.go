@@ -10,22 +10,23 @@ import (
 	"github.com/lockstep-go/lockstep/update"
 )
 
-// stepping are rules whose step depends on its number, or whose state is looked at in some.
+// stepping are rules whose step depends on its number, or whose state is looked at in some,
+// and on more than their decay.
 var stepping = map[string]func(decay float64) update.Rule{
 	"adam": func(decay float64) update.Rule {
-		return update.Adam{Options: update.Options{LR: .01, WeightDecay: decay}, Beta1: .6, Beta2: .7, Eps: 1e-8}
+		return update.Adam{Options: update.Options{LR: .01, WeightDecay: decay}, Beta1: .6 + decay, Beta2: .7, Eps: 1e-8}
 	},
 	"amsgrad, l1": func(decay float64) update.Rule {
-		return update.Adam{Options: update.Options{LR: .01, WeightDecay: decay, L1: .01}, Beta1: .9, Beta2: .99, Eps: 1e-8, AMSGrad: true}
+		return update.Adam{Options: update.Options{LR: .01, WeightDecay: decay, L1: .01}, Beta1: .9 - decay, Beta2: .99, Eps: 1e-8, AMSGrad: true}
 	},
 	"dampened": func(decay float64) update.Rule {
-		return update.Momentum{Options: update.Options{LR: .1, WeightDecay: decay}, Momentum: .6, Dampening: .5}
+		return update.Momentum{Options: update.Options{LR: .1, WeightDecay: decay}, Momentum: .6 + decay, Dampening: .5}
 	},
 	"adagrad": func(decay float64) update.Rule {
-		return update.AdaGrad{Options: update.Options{LR: .1, WeightDecay: decay}, LRDecay: .1, Eps: 1e-8}
+		return update.AdaGrad{Options: update.Options{LR: .1, WeightDecay: decay}, LRDecay: .1 + decay, Eps: 1e-8}
 	},
 	"lamb": func(decay float64) update.Rule {
-		return update.LAMB{Options: update.Options{LR: .01}, Decay: decay, Beta1: .6, Beta2: .7, Eps: 1e-6}
+		return update.LAMB{Options: update.Options{LR: .01}, Decay: decay, Beta1: .6 + decay, Beta2: .7, Eps: 1e-6}
 	},
 	"proximal": func(decay float64) update.Rule {
 		return update.SGD{Options: update.Options{LR: .01, L2: decay, Proximal: true}}
