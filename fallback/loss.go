@@ -43,14 +43,13 @@ func Hinge(grad, each, x, y []float32, c *HingeScalars, sum *[Lanes]float64) {
 	}
 }
 
-// SquaredHinge is max(1 - label·x, 0)².
+// SquaredHinge is max(1 - label·x, 0)². Its sum is like that of MSE.
 func SquaredHinge(grad, each, x, y []float32, c *SquaredHingeScalars, sum *[Lanes]float64) {
 	for i := range grad {
 		label, h := c.margin(x[i], y[i])
 		h = positive(h)
-		loss := float32(h * h)
-		grad[i], each[i] = float32(float32(label*h)*-2)*c.Scale, loss
-		sum[i%Lanes] += float64(loss)
+		grad[i], each[i] = float32(float32(label*h)*-2)*c.Scale, h*h
+		sum[i%Lanes] += float64(h) * float64(h)
 	}
 }
 

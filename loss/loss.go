@@ -8,7 +8,7 @@
 // error means that nothing was written.
 //
 // Calls allocate nothing but what they need at first and keep for the next call:
-// a Linear for itself, the others some 9 KB for each processor, which a garbage
+// a Linear for itself, the others some 17 KB for each processor, which a garbage
 // collection may take back.
 package loss
 

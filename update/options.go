@@ -3,6 +3,8 @@ package update
 import (
 	"fmt"
 	"math"
+
+	"github.com/lockstep-go/lockstep/internal/engine"
 )
 
 // A Rule is a formula with its options: SGD, Momentum, AdaGrad, Adam, Lion, RMSprop or
@@ -14,7 +16,7 @@ type Rule interface {
 
 	options() Options
 	check() error
-	plan() plan
+	plan() engine.Plan
 }
 
 // Options are what every rule has. All penalties are for a loss of which the

@@ -17,9 +17,11 @@ import (
 // Emit returns the assembly of r for t.
 func Emit(r *rule.Rule, t ISA) []byte {
 	var f *ir.File
-	loop.Best(r, t.machine, func(p *loop.Program) bool {
-		f = assemble(p, t)
-		return f != nil
+	loop.Best(r, t.machine, func(p *loop.Program) (cost float64, lacks int) {
+		if f = assemble(p, t); f == nil {
+			return 0, 1
+		}
+		return 0, 0
 	})
 	b, err := printer.NewGoAsm(printer.Config{Name: "gen"}).Print(f)
 	if err != nil {

@@ -19,14 +19,16 @@ type laneRun struct {
 	*testing.T
 	registers [32]uint32
 	constants map[string]uint32 // by place
+	base      string            // the register with their address
 	buffers   map[string]*uint32
 	sum       uint32 // the lane of the reduction
 }
 
 var (
 	constantData = regexp.MustCompile(`(?m)^DATA constants<>\+(\d+)\(SB\)/8, \$0x([0-9a-f]{8})`)
-	constantLoad = regexp.MustCompile(`^FMOVQ (\d+)\(R4\), F(\d+)$`)
-	pointerLoad  = regexp.MustCompile(`(?m)^\tMOVD (\d+)\(R24\), (R\d+)$`)
+	constantBase = regexp.MustCompile(`(?m)^\tMOVD \$constants<>\(SB\), (R\d+)$`)
+	constantLoad = regexp.MustCompile(`^FMOVQ (\d+)\((R\d+)\), F(\d+)$`)
+	pointerLoad  = regexp.MustCompile(`(?m)^\tMOVD (\d+)\(R\d+\), (R\d+)$`)
 	element      = regexp.MustCompile(`^F(?:MOVS|MOVQ|LDPQ)(?:\.P)? -?\d+\((R\d+)\), \(?F(\d+)(?:, F(\d+)\))?$`)
 	result       = regexp.MustCompile(`^F(?:MOVS|MOVQ|STPQ)(?:\.P)? \(?F(\d+)(?:, F(\d+)\))?, -?\d+\((R\d+)\)$`)
 	laneWord     = regexp.MustCompile(`^WORD \$0x[0-9a-f]+ // (\w+) v(\d+)\.\w+, v(\d+)\.\w+(?:, (?:v|#)(\d+)(?:\.\w+)?)?$`)
@@ -40,6 +42,9 @@ func newLane(t *testing.T, text string, buffers []uint32) *laneRun {
 	for _, m := range constantData.FindAllStringSubmatch(text, -1) {
 		x, _ := strconv.ParseUint(m[2], 16, 32)
 		l.constants[m[1]] = uint32(x)
+	}
+	if m := constantBase.FindStringSubmatch(text); m != nil {
+		l.base = m[1]
 	}
 	before, loops, _ := strings.Cut(text, "\nnear:\n")
 	for line := range strings.Lines(before) {
@@ -56,10 +61,11 @@ func newLane(t *testing.T, text string, buffers []uint32) *laneRun {
 // constant reports whether a line loads one.
 func (l *laneRun) constant(line string) bool {
 	m := constantLoad.FindStringSubmatch(line)
-	if m != nil {
-		l.registers[number32(m[2])] = l.constants[m[1]]
+	if m == nil || m[2] != l.base {
+		return false
 	}
-	return m != nil
+	l.registers[number32(m[3])] = l.constants[m[1]]
+	return true
 }
 
 func number32(s string) uint32 {
@@ -239,7 +245,7 @@ func wantLanes(t *testing.T, what string, rng *rand.Rand, build func(r *rule.Rul
 	}
 }
 
-var loopLabel = regexp.MustCompile(`(?m)^(loop\d+):$`)
+var loopLabel = regexp.MustCompile(`(?m)^(main|loop|single):$`)
 
 // labels are those of a kernel's loops, of which there is more than one.
 func labels(t *testing.T, text string) (list []string) {
@@ -282,7 +288,7 @@ func TestMaxAbsLanes(t *testing.T) {
 		for _, x := range awkward {
 			want := [rule.Lanes]float32{math.Float32frombits(before)}
 			evaluated(r, []uint32{x}, &want)
-			for _, label := range []string{"loop4", "loop1"} { // the main loop has the lanes in registers
+			for _, label := range []string{"loop", "single"} { // the main loop has the lanes in registers
 				l := newLane(t, text, []uint32{x})
 				l.sum = before
 				if l.run(iteration(text, label)); l.sum != math.Float32bits(want[0]) {

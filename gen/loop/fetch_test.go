@@ -16,11 +16,9 @@ func TestFetches(t *testing.T) {
 	const line = 64
 	for name, m := range machines {
 		for _, r := range []*rule.Rule{rules.SGD, rules.Adam, rules.SumSquares} {
-			c := choice{usual: 99, general: 99}
-			if len(r.Usual) == 0 {
-				c.usual = absent
-			}
-			p := lower(Rounded(r), m, c)
+			plan := m.plans(r)[0]
+			plan.resident = 99
+			p := lower(roundStores(r), m, m.choice(r, 0, plan))
 			rng := rand.New(rand.NewPCG(1, 2))
 			for n := range 18 { // of 1 to 9 tensors, with usual scalars and others
 				x := newRun(r, m, n, rng)

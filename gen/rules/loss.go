@@ -15,32 +15,40 @@ func defineLoss(name, doc string, formula func(r *rule.Rule, x, y rule.Value) (l
 	})
 }
 
-// MSE adds up its squares itself, in float64.
-var MSE = All.Define("MSE", `
-	grad ← 2(x - y)·scale, each ← (x - y)², sum += (x - y)²`, func(r *rule.Rule) {
-	grad, each, x, y := r.Buffer("grad"), r.Buffer("each"), r.Buffer("x"), r.Buffer("y")
-	scale := r.Scalar("scale")
-	d := x.Sub(y)
-	grad.Set(d.Add(d).Mul(scale))
-	each.Set(d.Mul(d))
-	r.Dot("sum", d, d)
-})
+// defineSquare defines the kernel of a loss that is the square of a residual. The sum is
+// of squares in float64, which holds those that float32 does not.
+func defineSquare(name, doc string, formula func(r *rule.Rule, x, y rule.Value) (residual, slope rule.Value)) {
+	All.Define(name, doc, func(r *rule.Rule) {
+		grad, each, x, y := r.Buffer("grad"), r.Buffer("each"), r.Buffer("x"), r.Buffer("y")
+		scale := r.Scalar("scale")
+		residual, slope := formula(r, x, y)
+		grad.Set(slope.Mul(scale))
+		each.Set(residual.Mul(residual))
+		r.Dot("sum", residual, residual)
+	})
+}
 
 func init() {
+	defineSquare("MSE", `
+	grad ← 2(x - y)·scale, each ← (x - y)², sum += (x - y)²`, func(_ *rule.Rule, x, y rule.Value) (residual, slope rule.Value) {
+		d := x.Sub(y)
+		return d, d.Add(d)
+	})
+
+	defineSquare("SquaredHinge", `
+	label = y·labelScale + labelShift, h = max(1 - label·x, 0)
+	grad ← -2·label·h·scale, each ← h², sum += h²`, func(r *rule.Rule, x, y rule.Value) (residual, slope rule.Value) {
+		label, h := margin(r, x, y)
+		h = r.Const(0).Max(h)
+		return h, label.Mul(h).Mul(r.Const(-2))
+	})
+
 	defineLoss("Hinge", `
 	label = y·labelScale + labelShift, h = 1 - label·x
 	loss = max(h, 0), slope = h > 0 ? -label : 0`, func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
 		label, h := margin(r, x, y)
 		loss = r.Const(0).Max(h)
 		return loss, r.Const(0).Less(h).Select(label.Neg(), loss)
-	})
-
-	defineLoss("SquaredHinge", `
-	label = y·labelScale + labelShift, h = 1 - label·x
-	loss = max(h, 0)², slope = -2·label·max(h, 0)`, func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
-		label, h := margin(r, x, y)
-		positive := r.Const(0).Max(h)
-		return positive.Mul(positive), label.Mul(positive).Mul(r.Const(-2))
 	})
 
 	defineLoss("BCE", `

@@ -35,7 +35,7 @@ func RowsApart(elements, columns int) bool {
 	return elements >= large && lines <= columns && columns < page
 }
 
-// Steps of package update.
+// Steps: what package engine cuts them into.
 const (
 	// SmallLen is the most elements of a tensor that shares a call with others:
 	// beyond, a call is short beside its work.
@@ -46,6 +46,12 @@ const (
 	// holds up one unit and not half of the step. The gradients' norm is added up unit
 	// by unit: another value changes its bits.
 	UnitLen = 16 << 10
+
+	// UnitRows is the fewest rows of a unit, and RowUnits about the most units, of a matrix
+	// that a kernel takes by rows: each unit has sums by column of its own, which are so
+	// small beside the matrix. Other values change bits.
+	UnitRows = 32
+	RowUnits = 64
 
 	// ParallelLen is the number of elements from which on a step is worth a second
 	// goroutine: waking an idle processor takes some 100 microseconds.
@@ -79,8 +85,9 @@ const (
 )
 
 // LossBlock is the number of elements of a block that takes an output of a loss which
-// nobody wants.
-const LossBlock = 1 << 10
+// nobody wants. Twice as many made a gradient without losses a third faster, and a value
+// alone, which wants neither, a tenth slower.
+const LossBlock = 2 << 10
 
 // Linear models of package loss. All but LinearParallel say in which order a gradient
 // is added up: another value changes bits.
@@ -106,9 +113,9 @@ const (
 	LinearLong     = 128 << 10
 
 	// LinearPiece is the most columns of a row that are added as float32; the sums of
-	// a longer row's pieces are added as float64. Up to it 32 lanes of a thousand
-	// elements are as exact as anybody's.
-	LinearPiece = 32 << 10
+	// a longer row's pieces are added as float64. Of 32 Ki columns added as float32 the
+	// error was 1.56 times that of OpenBLAS, in two pieces 1.08 times.
+	LinearPiece = 16 << 10
 
 	// LinearParallel is the size of x from which on a second goroutine pays.
 	LinearParallel = 1 << 20

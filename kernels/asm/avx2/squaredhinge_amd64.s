@@ -14,9 +14,8 @@ DATA lanes<>+24(SB)/4, $0x00000006
 DATA lanes<>+28(SB)/4, $0x00000007
 GLOBL lanes<>(SB), RODATA|NOPTR, $32
 
-//	label = y·labelScale + labelShift, h = 1 - label·x
-//	loss = max(h, 0)², slope = -2·label·max(h, 0)
-//	grad ← slope·scale, each ← loss, sum += loss
+//	label = y·labelScale + labelShift, h = max(1 - label·x, 0)
+//	grad ← -2·label·h·scale, each ← h², sum += h²
 //
 // func SquaredHinge(list [][]float32, c *[3]float32, sum *[32]float64)
 // Requires: AVX, AVX2
@@ -94,10 +93,12 @@ main:
 	VMOVUPS      Y14, (DI)(R11*4)
 	VMULPS       Y15, Y15, Y14
 	VMOVUPS      Y14, (R8)(R11*4)
-	VCVTPS2PD    X14, Y15
-	VEXTRACTF128 $0x01, Y14, X14
-	VCVTPS2PD    X14, Y14
-	VADDPD       Y15, Y6, Y6
+	VCVTPS2PD    X15, Y14
+	VEXTRACTF128 $0x01, Y15, X15
+	VCVTPS2PD    X15, Y15
+	VMULPD       Y14, Y14, Y14
+	VADDPD       Y14, Y6, Y6
+	VMULPD       Y15, Y15, Y14
 	VADDPD       Y14, Y7, Y7
 	VMULPS       32(R10)(R11*4), Y1, Y14
 	VADDPS       Y2, Y14, Y14
@@ -110,10 +111,12 @@ main:
 	VMOVUPS      Y14, 32(DI)(R11*4)
 	VMULPS       Y15, Y15, Y14
 	VMOVUPS      Y14, 32(R8)(R11*4)
-	VCVTPS2PD    X14, Y15
-	VEXTRACTF128 $0x01, Y14, X14
-	VCVTPS2PD    X14, Y14
-	VADDPD       Y15, Y8, Y8
+	VCVTPS2PD    X15, Y14
+	VEXTRACTF128 $0x01, Y15, X15
+	VCVTPS2PD    X15, Y15
+	VMULPD       Y14, Y14, Y14
+	VADDPD       Y14, Y8, Y8
+	VMULPD       Y15, Y15, Y14
 	VADDPD       Y14, Y9, Y9
 	VMULPS       64(R10)(R11*4), Y1, Y14
 	VADDPS       Y2, Y14, Y14
@@ -126,10 +129,12 @@ main:
 	VMOVUPS      Y14, 64(DI)(R11*4)
 	VMULPS       Y15, Y15, Y14
 	VMOVUPS      Y14, 64(R8)(R11*4)
-	VCVTPS2PD    X14, Y15
-	VEXTRACTF128 $0x01, Y14, X14
-	VCVTPS2PD    X14, Y14
-	VADDPD       Y15, Y10, Y10
+	VCVTPS2PD    X15, Y14
+	VEXTRACTF128 $0x01, Y15, X15
+	VCVTPS2PD    X15, Y15
+	VMULPD       Y14, Y14, Y14
+	VADDPD       Y14, Y10, Y10
+	VMULPD       Y15, Y15, Y14
 	VADDPD       Y14, Y11, Y11
 	VMULPS       96(R10)(R11*4), Y1, Y14
 	VADDPS       Y2, Y14, Y14
@@ -142,10 +147,12 @@ main:
 	VMOVUPS      Y14, 96(DI)(R11*4)
 	VMULPS       Y15, Y15, Y14
 	VMOVUPS      Y14, 96(R8)(R11*4)
-	VCVTPS2PD    X14, Y15
-	VEXTRACTF128 $0x01, Y14, X14
-	VCVTPS2PD    X14, Y14
-	VADDPD       Y15, Y12, Y12
+	VCVTPS2PD    X15, Y14
+	VEXTRACTF128 $0x01, Y15, X15
+	VCVTPS2PD    X15, Y15
+	VMULPD       Y14, Y14, Y14
+	VADDPD       Y14, Y12, Y12
+	VMULPD       Y15, Y15, Y14
 	VADDPD       Y14, Y13, Y13
 	ADDQ         $+32, R11
 	CMPQ         R11, R12
@@ -179,15 +186,17 @@ loop:
 	VMOVUPS      Y6, (DI)(R11*4)
 	VMULPS       Y7, Y7, Y6
 	VMOVUPS      Y6, (R8)(R11*4)
-	VCVTPS2PD    X6, Y7
-	VEXTRACTF128 $0x01, Y6, X6
-	VCVTPS2PD    X6, Y6
+	VCVTPS2PD    X7, Y6
+	VEXTRACTF128 $0x01, Y7, X7
+	VCVTPS2PD    X7, Y7
 	VMOVUPS      (CX)(R13*8), Y8
-	VADDPD       Y7, Y8, Y8
+	VMULPD       Y6, Y6, Y6
+	VADDPD       Y6, Y8, Y8
 	VMOVUPS      Y8, (CX)(R13*8)
-	VMOVUPS      32(CX)(R13*8), Y7
-	VADDPD       Y6, Y7, Y7
-	VMOVUPS      Y7, 32(CX)(R13*8)
+	VMOVUPS      32(CX)(R13*8), Y6
+	VMULPD       Y7, Y7, Y7
+	VADDPD       Y7, Y6, Y6
+	VMOVUPS      Y6, 32(CX)(R13*8)
 	ADDQ         $+8, R11
 	CMPQ         R11, R12
 	JLT          loop
@@ -213,14 +222,16 @@ loopend:
 	VMASKMOVPS   Y7, Y6, (DI)(R11*4)
 	VMULPS       Y8, Y8, Y7
 	VMASKMOVPS   Y7, Y6, (R8)(R11*4)
-	VANDPS       Y6, Y7, Y6
+	VANDPS       Y6, Y8, Y6
 	VCVTPS2PD    X6, Y7
 	VEXTRACTF128 $0x01, Y6, X6
 	VCVTPS2PD    X6, Y6
 	VMOVUPS      (CX)(SI*8), Y8
+	VMULPD       Y7, Y7, Y7
 	VADDPD       Y7, Y8, Y8
 	VMOVUPS      Y8, (CX)(SI*8)
 	VMOVUPS      32(CX)(SI*8), Y7
+	VMULPD       Y6, Y6, Y6
 	VADDPD       Y6, Y7, Y7
 	VMOVUPS      Y7, 32(CX)(SI*8)
 

@@ -4,9 +4,8 @@
 
 #include "textflag.h"
 
-//	label = y·labelScale + labelShift, h = 1 - label·x
-//	loss = max(h, 0)², slope = -2·label·max(h, 0)
-//	grad ← slope·scale, each ← loss, sum += loss
+//	label = y·labelScale + labelShift, h = max(1 - label·x, 0)
+//	grad ← -2·label·h·scale, each ← h², sum += h²
 //
 // func SquaredHinge(list [][]float32, c *[3]float32, sum *[32]float64)
 // Requires: AVX, AVX512F, BMI2
@@ -80,11 +79,11 @@ main:
 	VMOVUPS       Z10, (DI)(R11*4)
 	VMULPS        Z11, Z11, Z10
 	VMOVUPS       Z10, (R8)(R11*4)
-	VCVTPS2PD     Y10, Z11
-	VEXTRACTF64X4 $0x01, Z10, Y10
-	VCVTPS2PD     Y10, Z10
-	VADDPD        Z11, Z6, Z6
-	VADDPD        Z10, Z7, Z7
+	VCVTPS2PD     Y11, Z10
+	VEXTRACTF64X4 $0x01, Z11, Y11
+	VCVTPS2PD     Y11, Z11
+	VFMADD231PD   Z10, Z10, Z6
+	VFMADD231PD   Z11, Z11, Z7
 	VMULPS        64(R10)(R11*4), Z1, Z10
 	VADDPS        Z2, Z10, Z10
 	VMULPS        64(R9)(R11*4), Z10, Z11
@@ -96,11 +95,11 @@ main:
 	VMOVUPS       Z10, 64(DI)(R11*4)
 	VMULPS        Z11, Z11, Z10
 	VMOVUPS       Z10, 64(R8)(R11*4)
-	VCVTPS2PD     Y10, Z11
-	VEXTRACTF64X4 $0x01, Z10, Y10
-	VCVTPS2PD     Y10, Z10
-	VADDPD        Z11, Z8, Z8
-	VADDPD        Z10, Z9, Z9
+	VCVTPS2PD     Y11, Z10
+	VEXTRACTF64X4 $0x01, Z11, Y11
+	VCVTPS2PD     Y11, Z11
+	VFMADD231PD   Z10, Z10, Z8
+	VFMADD231PD   Z11, Z11, Z9
 	VMULPS        128(R10)(R11*4), Z1, Z10
 	VADDPS        Z2, Z10, Z10
 	VMULPS        128(R9)(R11*4), Z10, Z11
@@ -112,11 +111,11 @@ main:
 	VMOVUPS       Z10, 128(DI)(R11*4)
 	VMULPS        Z11, Z11, Z10
 	VMOVUPS       Z10, 128(R8)(R11*4)
-	VCVTPS2PD     Y10, Z11
-	VEXTRACTF64X4 $0x01, Z10, Y10
-	VCVTPS2PD     Y10, Z10
-	VADDPD        Z11, Z6, Z6
-	VADDPD        Z10, Z7, Z7
+	VCVTPS2PD     Y11, Z10
+	VEXTRACTF64X4 $0x01, Z11, Y11
+	VCVTPS2PD     Y11, Z11
+	VFMADD231PD   Z10, Z10, Z6
+	VFMADD231PD   Z11, Z11, Z7
 	VMULPS        192(R10)(R11*4), Z1, Z10
 	VADDPS        Z2, Z10, Z10
 	VMULPS        192(R9)(R11*4), Z10, Z11
@@ -128,11 +127,11 @@ main:
 	VMOVUPS       Z10, 192(DI)(R11*4)
 	VMULPS        Z11, Z11, Z10
 	VMOVUPS       Z10, 192(R8)(R11*4)
-	VCVTPS2PD     Y10, Z11
-	VEXTRACTF64X4 $0x01, Z10, Y10
-	VCVTPS2PD     Y10, Z10
-	VADDPD        Z11, Z8, Z8
-	VADDPD        Z10, Z9, Z9
+	VCVTPS2PD     Y11, Z10
+	VEXTRACTF64X4 $0x01, Z11, Y11
+	VCVTPS2PD     Y11, Z11
+	VFMADD231PD   Z10, Z10, Z8
+	VFMADD231PD   Z11, Z11, Z9
 	ADDQ          $+64, R11
 	CMPQ          R11, R12
 	JLT           main
@@ -161,15 +160,15 @@ loop:
 	VMOVUPS       Z6, (DI)(R11*4)
 	VMULPS        Z7, Z7, Z6
 	VMOVUPS       Z6, (R8)(R11*4)
-	VCVTPS2PD     Y6, Z7
-	VEXTRACTF64X4 $0x01, Z6, Y6
-	VCVTPS2PD     Y6, Z6
+	VCVTPS2PD     Y7, Z6
+	VEXTRACTF64X4 $0x01, Z7, Y7
+	VCVTPS2PD     Y7, Z7
 	VMOVUPS       (CX)(R13*8), Z8
-	VADDPD        Z7, Z8, Z8
+	VFMADD231PD   Z6, Z6, Z8
 	VMOVUPS       Z8, (CX)(R13*8)
-	VMOVUPS       64(CX)(R13*8), Z7
-	VADDPD        Z6, Z7, Z7
-	VMOVUPS       Z7, 64(CX)(R13*8)
+	VMOVUPS       64(CX)(R13*8), Z6
+	VFMADD231PD   Z7, Z7, Z6
+	VMOVUPS       Z6, 64(CX)(R13*8)
 	ADDQ          $+16, R11
 	CMPQ          R11, R12
 	JLT           loop
@@ -195,15 +194,15 @@ loopend:
 	VMOVUPS       Z6, K1, (DI)(R11*4)
 	VMULPS        Z7, Z7, Z6
 	VMOVUPS       Z6, K1, (R8)(R11*4)
-	VMOVAPS.Z     Z6, K1, Z6
+	VMOVAPS.Z     Z7, K1, Z6
 	VCVTPS2PD     Y6, Z7
 	VEXTRACTF64X4 $0x01, Z6, Y6
 	VCVTPS2PD     Y6, Z6
 	VMOVUPS       (CX)(SI*8), Z8
-	VADDPD        Z7, Z8, Z8
+	VFMADD231PD   Z7, Z7, Z8
 	VMOVUPS       Z8, (CX)(SI*8)
 	VMOVUPS       64(CX)(SI*8), Z7
-	VADDPD        Z6, Z7, Z7
+	VFMADD231PD   Z6, Z6, Z7
 	VMOVUPS       Z7, 64(CX)(SI*8)
 
 done:

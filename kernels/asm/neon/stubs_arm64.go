@@ -286,9 +286,8 @@ func Sqrt(list [][]float32)
 
 // SquaredHinge is
 //
-//	label = y·labelScale + labelShift, h = 1 - label·x
-//	loss = max(h, 0)², slope = -2·label·max(h, 0)
-//	grad ← slope·scale, each ← loss, sum += loss
+//	label = y·labelScale + labelShift, h = max(1 - label·x, 0)
+//	grad ← -2·label·h·scale, each ← h², sum += h²
 //
 //go:noescape
 func SquaredHinge(list [][]float32, c *fallback.SquaredHingeScalars, sum *[32]float64)
