@@ -16,10 +16,13 @@ func TestBeyond(t *testing.T) {
 		r.Dot("other", r.Const(1).Div(x), y)
 	})
 	for name, m := range machines {
-		p := lower(r, m, choice{usual: absent, general: 99})
 		rng := rand.New(rand.NewPCG(1, 3))
-		for n := range 30 {
-			newRun(r, m, n, rng).compare(t, name, p)
+		for k, plan := range m.plans(r) {
+			plan.resident = 99
+			p := lower(r, m, m.choice(r, k, plan))
+			for n := range 30 {
+				newRun(r, m, n, rng).compare(t, name, p)
+			}
 		}
 	}
 }

@@ -14,7 +14,9 @@ import (
 // where no scalar but the gradient's factor is another.
 func TestWhichLoop(t *testing.T) {
 	r, m := rules.Adam, machines["of 16"]
-	p := lower(Rounded(r), m, choice{usual: 99, general: 99})
+	plan := m.plans(r)[0]
+	plan.resident = 99
+	p := lower(roundStores(r), m, m.choice(r, 0, plan))
 	slots := map[string]int{}
 	for k, name := range r.Scalars {
 		slots[name] = k
