@@ -138,6 +138,20 @@ func wantSteps(t *testing.T, s update.State, want []int64) {
 	}
 }
 
+// TestLeftOutAlone leaves the only tensor out of a step, and then takes some with the same
+// buffers, which have less to ask.
+func TestLeftOutAlone(t *testing.T) {
+	for name, of := range stepping {
+		o, plain, p, q, g := newOne(t, 40, of(0)), newOne(t, 40, of(0)), uniform(40, 1), uniform(40, 1), uniform(40, 2)
+		must(t, o.StepSet([][]float32{p}, [][]float32{nil}))
+		for range 4 {
+			must(t, o.Step(p, g))
+			must(t, plain.Step(q, g))
+		}
+		wantEqual(t, name, o, plain, 0, 0, p, q)
+	}
+}
+
 // TestLeftOutNorm has a norm and a policy look at the gradients that there are.
 func TestLeftOutNorm(t *testing.T) {
 	for _, sizes := range [][]int{{2, 2, 2}, {5000, 5000, 5000}, {5000, 2, 5000}} {
