@@ -20,7 +20,8 @@ type Adam struct {
 	Options
 
 	// Beta1 and Beta2 are in [0, 1 - 3e-8). β₂ is the float32 nearest to Beta2, in 1-β₂
-	// and c₂ too, so that v settles at the mean square of a steady gradient.
+	// and c₂ too, so that v settles at the mean square of a steady gradient; without c₂,
+	// which makes up for it, 1-β₂ is that of Beta2 as given.
 	Beta1, Beta2 float64
 
 	// Eps keeps the divisor from 0. It may be 0 where EpsRoot is not, or where

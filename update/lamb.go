@@ -17,7 +17,8 @@ import (
 //	w ← w - lr·‖w‖/‖u‖·u
 //
 // Its state is "m" and "v", which begin at 0. A step takes two passes over each tensor,
-// and so StepSet or Step, not Apply.
+// and so StepSet or Step, not Apply. KeepSubnormals is always set: the smallest numbers
+// show, because the trust ratio makes up for the gradients' size.
 type LAMB struct {
 	Options
 	Beta1, Beta2 float64 // in [0, 1 - 3e-8)
@@ -53,9 +54,15 @@ func (r LAMB) noL1() error {
 	return nil
 }
 
+func (r LAMB) options() Options {
+	o := r.Options
+	o.KeepSubnormals = true
+	return o
+}
+
 // adam has the moments of LAMB.
 func (r LAMB) adam() Adam {
-	return Adam{Options: r.Options, Beta1: r.Beta1, Beta2: r.Beta2, Eps: r.Eps, NoBiasCorrection: r.NoBiasCorrection}
+	return Adam{Options: r.options(), Beta1: r.Beta1, Beta2: r.Beta2, Eps: r.Eps, NoBiasCorrection: r.NoBiasCorrection}
 }
 
 func (r LAMB) plan() engine.Plan {

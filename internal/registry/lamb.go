@@ -29,7 +29,6 @@ var _ = register(&Entry{
 	Random: []Kind{{"LAMB", func(d Draw) update.Rule {
 		o := d.options()
 		o.WeightDecay = 0
-		o.KeepSubnormals = true // a step is as long as w, however small gradients are: what is flushed shows
 		return update.LAMB{Options: o, Beta1: d.beta(), Beta2: d.beta2(), Eps: d.Power(-15, 0), Decay: float64(d.IntN(2)) * d.Power(-9, 0), NoBiasCorrection: d.IntN(4) == 0}
 	}}},
 	Presets: []Preset{
@@ -47,6 +46,7 @@ var _ = register(&Entry{
 // and w ← w - lr·‖w‖/‖u‖·u; the ratio is 1 where a norm is 0 (You et al. 2020).
 func lambFormula(s *Step, tensor []Element) {
 	r := s.Rule.(update.LAMB)
+	s.KeepSubnormals = true // a step is as long as w, however small gradients are
 	adam := update.Adam{Beta1: r.Beta1, Beta2: r.Beta2, Eps: r.Eps}
 	c1, c2 := s.corrections(r.Beta1, r.Beta2, r.NoBiasCorrection)
 	unit := *s
@@ -59,12 +59,9 @@ func lambFormula(s *Step, tensor []Element) {
 		u := m.Mul(s.scalar(step/c1.value, off+c1.off)).Div(root).Add(e.P.Mul(bounded.Scalar(r.Decay)))
 		params, updates = append(params, e.P), append(updates, u)
 	}
-	rate, keeps := s.trust(params, updates).Mul(bounded.Scalar(s.LR)), min(r.Beta1, r.Beta2)
+	rate := s.trust(params, updates).Mul(bounded.Scalar(s.LR))
 	for i, u := range updates {
-		e := &tensor[i]
-		e.P = e.P.Sub(u.Mul(rate))
-		s.forget(&e.State[1], r.Beta2, r.Eps, keeps)
-		s.fade(e, keeps, &e.State[0])
+		tensor[i].P = tensor[i].P.Sub(u.Mul(rate))
 	}
 }
 
