@@ -113,8 +113,18 @@ func TestInfo(t *testing.T) {
 	if os.Getenv(child) != "" {
 		fmt.Println(info)
 	}
+	if forced := os.Getenv(Variable) != ""; forced != strings.Contains(Info(), "forced by "+Variable) {
+		t.Errorf("a table is forced: %v, and %q", forced, Info())
+	}
 	active := 0
 	for _, s := range Explain() {
+		if asks := s.ISA != goTable.ISA(); asks != (len(s.Requires) > 0) {
+			t.Errorf("%s requires %v", s.ISA, s.Requires)
+		}
+		could := !s.Active && len(s.Missing) == 0 && s.ISA != goTable.ISA()
+		if could != strings.Contains(Info(), "; "+s.ISA+" could run") {
+			t.Errorf("%s could run as well: %v, and %q", s.ISA, could, Info())
+		}
 		if s.Active {
 			active++
 		}

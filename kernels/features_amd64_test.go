@@ -95,6 +95,15 @@ func TestForcedOut(t *testing.T) {
 	}
 }
 
+// TestInfoForced has a process with a forced table say so.
+func TestInfoForced(t *testing.T) {
+	c := exec.Command(os.Args[0], "-test.run=^TestInfo$")
+	c.Env = append(os.Environ(), Variable+"="+goTable.ISA())
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // asks reports whether a table asks for a feature.
 func asks(t Table, name string) bool {
 	return slices.ContainsFunc(candidates, func(c candidate) bool {
