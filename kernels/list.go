@@ -72,6 +72,15 @@ func (l *List) Reset(buffers int, list [][]float32) {
 	}
 }
 
+// Forget lets go of the buffers, which a list keeps alive. What has none is Set or Reset
+// before it is a list again.
+func (l *List) Forget() {
+	clear(l.one[:])
+	clear(l.parts)
+	clear(l.cut[:cap(l.cut)])
+	l.parts, l.cut = l.parts[:0], l.cut[:0]
+}
+
 // measure checks the buffers, and reports whether there is one too long for a call.
 func (l *List) measure(list [][]float32) (long bool) {
 	for at := 0; at < len(list); at += l.buffers {

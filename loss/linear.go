@@ -256,7 +256,7 @@ func (l *Linear) run(workers int, s shape, x, y, w []float32) {
 	p.running.Wait()
 	p.x, p.y, p.w = nil, nil, nil // are not ours to keep alive
 	for _, r := range l.room[:workers] {
-		forget(&r.list)
+		r.list.Forget()
 	}
 }
 

@@ -174,3 +174,19 @@ func TestLeftOutNorm(t *testing.T) {
 		}
 	}
 }
+
+// TestEmptyHasNone has no gradient for a tensor of no elements, which takes part all the
+// same.
+func TestEmptyHasNone(t *testing.T) {
+	o, p, g := newSet(t, []int{5, 0, 7}, plainAdam)
+	want, q, _ := newSet(t, []int{5, 0, 7}, plainAdam)
+	for range 2 {
+		must(t, o.StepSet(p, [][]float32{g[0], nil, g[2]}))
+		must(t, want.StepSet(q, g))
+	}
+	for k := range p {
+		if !sameBits(p[k], q[k]) {
+			t.Errorf("tensor %s differs", name(k))
+		}
+	}
+}
