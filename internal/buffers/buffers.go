@@ -1,4 +1,4 @@
-// Package buffers tells where slices lie in memory, and clears long ones.
+// Package buffers tells where slices lie in memory, and clears and copies long ones.
 package buffers
 
 import (
@@ -28,3 +28,15 @@ func Clear[T float32 | float64](x []T) {
 
 //go:noinline
 func clearPart[T float32 | float64](x []T) { clear(x) }
+
+// Copy copies as many elements of from to to as both have, in parts for the same reason.
+func Copy(to, from []float32) {
+	for len(to) > tune.MaxLen && len(from) > tune.MaxLen {
+		copyPart(to[:tune.MaxLen], from[:tune.MaxLen])
+		to, from = to[tune.MaxLen:], from[tune.MaxLen:]
+	}
+	copyPart(to, from[:min(len(to), len(from))])
+}
+
+//go:noinline
+func copyPart(to, from []float32) { copy(to, from) }

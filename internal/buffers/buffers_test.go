@@ -17,3 +17,21 @@ func TestClear(t *testing.T) {
 		}
 	}
 }
+
+// TestCopy copies as many as there are and have room, and nothing beside them.
+func TestCopy(t *testing.T) {
+	for _, n := range []int{0, 1, tune.MaxLen, tune.MaxLen + 1, 3*tune.MaxLen + 5} {
+		for _, more := range [][2]int{{0, 0}, {7, 0}, {0, 7}, {2 * tune.MaxLen, 0}, {0, 2 * tune.MaxLen}} {
+			to, from := make([]float32, n+more[0]), make([]float32, n+more[1])
+			for i := range from {
+				from[i] = float32(i + 1)
+			}
+			Copy(to, from)
+			for i, x := range to {
+				if want := float32(i + 1); i < n && x != want || i >= n && x != 0 {
+					t.Fatalf("%d elements, %v more: element %d is %g", n, more, i, x)
+				}
+			}
+		}
+	}
+}
