@@ -17,7 +17,6 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
-	"sync/atomic"
 
 	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/internal/tune"
@@ -54,7 +53,7 @@ type Optimizer struct {
 	skipped   int64
 	nonFinite int64
 
-	inUse atomic.Bool
+	turn  turn
 	torn  bool   // a step was not carried to its end
 	begun *begun // the step that is carried out by Apply, round its room
 	round begun
@@ -214,17 +213,17 @@ func (o *Optimizer) SetWorkers(n int) error {
 
 // enter keeps a second goroutine out, and what follows a step that a panic has torn.
 func (o *Optimizer) enter() error {
-	if !o.inUse.CompareAndSwap(false, true) {
+	if !o.turn.take() {
 		return &ArgError{"the optimizer", "in use by another goroutine", "one at a time"}
 	}
 	if o.torn {
-		o.inUse.Store(false)
+		o.turn.give()
 		return &ArgError{"the last step", "torn by a panic", "one that was carried to its end: import a state"}
 	}
 	return nil
 }
 
-func (o *Optimizer) leave() { o.inUse.Store(false) }
+func (o *Optimizer) leave() { o.turn.give() }
 
 // Step updates params, the only tensor, from its gradient.
 func (o *Optimizer) Step(params, grads []float32) error {

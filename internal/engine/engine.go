@@ -55,6 +55,7 @@ type group struct {
 	plain  bool    // its one kernel takes elements of all buffers in any parts, and has no sums
 	fades  float64 // what a step leaves of the state that fades fastest
 	input  StepInput
+	scale  float64 // of the gradients that input is for
 	stages
 
 	shared []int       // tensors that share calls

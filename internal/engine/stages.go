@@ -24,14 +24,23 @@ func (s *stages) penalized() bool { return s.regularizes || s.shrinks }
 // be no normal float32, though the gradient it is for makes it one.
 const leastFactor, mostFactor = 0x1p-100, 0x1p100
 
-// begin makes what the scalars of a step are made from, and the stages that go with it.
+// begin makes what the scalars of a step are made from, and the stages that go with it:
+// in most steps all of it is that of the step before, but for the step's number.
 func (g *group) begin(t int64, scale float64) {
-	r := &g.Options
+	h := &g.input
+	if begun := h.T > 0; !begun || scale != g.scale || g.LR != h.LR {
+		g.renew(scale)
+	}
+	h.T, h.Sums, h.Elements = t, [MaxSums]float64{}, 0
+}
+
+func (g *group) renew(scale float64) {
+	g.scale = scale
+	r, h := &g.Options, &g.input
 	if r.Maximize {
 		scale = -scale
 	}
-	h := &g.input
-	*h = StepInput{T: t, LR: r.LR}
+	*h = StepInput{LR: r.LR}
 	h.Common = fallback.Common{Scale: float32(scale), L2: float32(r.L2), Decay: float32(r.LR * r.WeightDecay), Drop: fallback.DropSubnormal}
 	if math.Abs(scale) <= 1 {
 		h.First = h.Drop
