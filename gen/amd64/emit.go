@@ -14,13 +14,18 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// Emit returns the assembly of r for t.
-func Emit(r *rule.Rule, t ISA) []byte {
+// Compile finds instructions and registers of r for t.
+func Compile(r *rule.Rule, t ISA) *ir.File {
 	var f *ir.File
 	loop.Best(r, t.machine, func(p *loop.Program) bool {
 		f = assemble(p, t)
 		return f != nil
 	})
+	return f
+}
+
+// Print returns Go's assembly of r.
+func Print(r *rule.Rule, f *ir.File) []byte {
 	b, err := printer.NewGoAsm(printer.Config{Name: "gen"}).Print(f)
 	if err != nil {
 		panic(fmt.Errorf("amd64: %s: %w", r.Name, err))

@@ -1,0 +1,34 @@
+/* usage: test [vectors.txt [name...]] */
+#include "test.h"
+
+#include <string.h>
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} tests[] = {
+	/* First those that need a process in which no table has been chosen. */
+	{"choice", test_choice}, {"threads", test_threads},
+	{"calls", test_calls}, {"vectors", test_vectors}, {"registers", test_registers}, {"unwind", test_unwind}, {"fork", test_fork},
+};
+
+static int wanted(const char *name, int argc, char **argv) {
+	for (int k = 2; k < argc; k++)
+		if (!strcmp(name, argv[k])) return 1;
+	return argc < 3;
+}
+
+int main(int argc, char **argv) {
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	int ran = 0;
+	read_vectors(argc > 1 ? argv[1] : "test/vectors.txt");
+	for (size_t k = 0; k < sizeof tests / sizeof *tests; k++) {
+		if (!wanted(tests[k].name, argc, argv)) continue;
+		printf("%s\n", tests[k].name);
+		tests[k].run();
+		ran++;
+	}
+	CHECK(ran > 0, "no such test");
+	printf("ok\n");
+	return 0;
+}
