@@ -34,7 +34,7 @@ enum { COUNT = sizeof candidates / sizeof *candidates };
 
 const lockstep_candidate *lockstep_candidate_of(const lockstep_cpu *cpu, size_t k) {
 	if (k >= COUNT) return NULL;
-	return &candidates[cpu->divides_fast && k < COUNT - 1 ? k ^ 1 : k];
+	return &candidates[cpu->divides_fast && k + 1 < COUNT ? k ^ 1 : k];
 }
 
 static int can_run(const lockstep_cpu *cpu, const lockstep_candidate *c) { return !(c->needs & ~cpu->features); }
@@ -131,7 +131,7 @@ size_t lockstep_info(char *text, size_t room) {
 	put(&w, status ? lockstep_message(status) : active->isa);
 	put(&w, forced() ? " (forced by LOCKSTEP_ISA) on " : COUNT > 1 ? " (the best here) on " : " (the only one in this build) on ");
 	put(&w, cpu.name + strspn(cpu.name, " "));
-	for (size_t k = 0; k < COUNT - 1; k++) {
+	for (size_t k = 0; k + 1 < COUNT; k++) {
 		const lockstep_candidate *c = lockstep_candidate_of(&cpu, k);
 		if (&c->table == active) continue;
 		put(&w, "; ");
