@@ -2,8 +2,12 @@
 #include "test.h"
 
 #include <string.h>
+#ifdef _WIN32
+#include <windows.h>
+#else
 #include <sys/mman.h>
 #include <unistd.h>
+#endif
 
 enum { SLOTS = 80, CANARIES = 32, CANARY = 0xa5 };
 
@@ -13,19 +17,44 @@ struct arena {
 	size_t page, room;
 };
 
+#ifdef _WIN32
+
+static size_t page_size(void) { return 4096; }
+static char *get_memory(size_t n) { return VirtualAlloc(NULL, n, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE); }
+static void forbid(char *page, size_t n) {
+	DWORD old;
+	VirtualProtect(page, n, PAGE_NOACCESS, &old);
+}
+static void put_memory(char *memory, size_t n) {
+	(void)n;
+	VirtualFree(memory, 0, MEM_RELEASE);
+}
+
+#else
+
+static size_t page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+static char *get_memory(size_t n) {
+	char *memory = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return memory == MAP_FAILED ? NULL : memory;
+}
+static void forbid(char *page, size_t n) { mprotect(page, n, PROT_NONE); }
+static void put_memory(char *memory, size_t n) { munmap(memory, n); }
+
+#endif
+
 arena *new_arena(void) {
 	arena *a = malloc(sizeof *a);
-	a->page = (size_t)sysconf(_SC_PAGESIZE);
+	a->page = page_size();
 	a->room = (256 << 10) + a->page;
 	size_t slot = a->room + a->page;
-	a->slots = mmap(NULL, SLOTS * slot + a->page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	CHECK(a->slots != MAP_FAILED, "no memory");
-	for (size_t k = 0; k <= SLOTS; k++) mprotect(a->slots + k * slot, a->page, PROT_NONE);
+	a->slots = get_memory(SLOTS * slot + a->page);
+	CHECK(a->slots, "no memory");
+	for (size_t k = 0; k <= SLOTS; k++) forbid(a->slots + k * slot, a->page);
 	return a;
 }
 
 void free_arena(arena *a) {
-	munmap(a->slots, SLOTS * (a->room + a->page) + a->page);
+	put_memory(a->slots, SLOTS * (a->room + a->page) + a->page);
 	free(a);
 }
 
@@ -73,6 +102,8 @@ static uint32_t value(source *s) {
 	case 5:
 	case 6:
 	case 7: return ordinary(s);
+	case 8:
+	case 9: return bits_of((float)((int)below(s, 5) - 2));
 	}
 	return bits;
 }
@@ -164,7 +195,7 @@ static void put_tensor(arena *a, source *s, arguments *x, size_t columns, size_t
 
 static void put_buffers(arena *a, source *s, arguments *x, int place) {
 	size_t n = (size_t)s->number / 2;
-	if (s->number >= SHORT) n = 1000 + below(s, 4000);
+	if (s->number >= SHORT_CASES) n = 1000 + below(s, 4000);
 	if (is_matrix(x->kernel)) {
 		put_tensor(a, s, x, n, below(s, 9), place);
 		return;

@@ -2,6 +2,8 @@
  * variable is read once. */
 #include "test.h"
 
+#ifndef _WIN32
+
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -103,3 +105,5 @@ void test_choice(void) {
 #endif
 	check_info();
 }
+
+#endif

@@ -1,6 +1,8 @@
 /* Many threads at a time, and a child after fork. */
 #include "test.h"
 
+#ifndef _WIN32
+
 #include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -43,3 +45,5 @@ void test_fork(void) {
 	in_child(alone);
 	work(NULL);
 }
+
+#endif

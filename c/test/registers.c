@@ -2,7 +2,7 @@
  * halves of vectors. Both are asked of the assembly, case by case. */
 #include "test.h"
 
-#if LOCKSTEP_X86_64 && !defined(_WIN64)
+#if LOCKSTEP_X86_64
 
 #include <cpuid.h>
 #include <xmmintrin.h>

@@ -27,7 +27,7 @@ void free_arena(arena *a);
 enum { PLACES = 4 };
 
 /* How many cases a kernel has. */
-enum { SHORT = 300, CASES = SHORT + 8 };
+enum { SHORT_CASES = 300, CASES = SHORT_CASES + 8 };
 
 /* Makes the arguments of a case, has call use them, and hashes what it leaves behind. */
 typedef struct arguments {

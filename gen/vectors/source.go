@@ -103,6 +103,8 @@ func (s *source) value() float32 {
 		bits = sign | 32<<23
 	case 5, 6, 7:
 		return s.ordinary()
+	case 8, 9:
+		return float32(s.below(5) - 2) // where kinks are
 	}
 	return math.Float32frombits(bits)
 }
