@@ -9,6 +9,16 @@ extern "C" {
 #endif
 
 /*
+ * Every kernel takes a table, or NULL for the one in use, a list of so many buffers, its
+ * scalars, and lanes for its reductions. What follows names the buffers of a tensor in their
+ * order, and what becomes of each: it is read, changed, or written whatever was there.
+ *
+ * It returns LOCKSTEP_BAD_COUNT, LOCKSTEP_SHORT_BUFFER, LOCKSTEP_LONG_BUFFER or LOCKSTEP_NULL
+ * if that is what is wrong with its arguments, or without a table what lockstep_active returns,
+ * and has written nothing then.
+ */
+
+/*
  * A Mask tells small numbers: those whose magnitude has no bit outside of it. They are
  * dropped, which is to say taken for +0. The zero Mask drops nothing but a zero's sign.
  */
@@ -19,12 +29,12 @@ extern "C" {
 /*
  * Common has the scalars that every step shares. What comes in is the gradient
  *
- * 	x = drop(g·scale + p·l2, drop)
+ *	x = drop(g·scale + p·l2, drop)
  *
  * and what goes out is the parameter, in one subtraction: 1 - lr·(weight decay) would
  * be a float32 that knows nothing between 1 and 1 - 6e-8.
  *
- * 	p ← p - (u + p·decay)
+ *	p ← p - (u + p·decay)
  */
 
 /*
@@ -50,8 +60,8 @@ typedef struct lockstep_amsgrad_scalars {
  * AMSGrad is Adam that divides by the root of h, the largest v so far (Reddi, Kale,
  * Kumar 2018), with a term inside the root. A NaN in v reaches h and stays in both.
  *
- * 	h ← max(h, v)
- * 	p ← p - (m·step / (√(h·unbias + eps_in) + eps) + p·decay)
+ *	h ← max(h, v)
+ *	p ← p - (m·step / (√(h·unbias + eps_in) + eps) + p·decay)
  *
  * list: p (changed), g (read), m (changed), v (changed), h (changed)
  */
@@ -105,8 +115,8 @@ typedef struct lockstep_adagrad_scalars {
  * AdaGrad divides by the root of the sum of squared gradients (Duchi, Hazan,
  * Singer 2011).
  *
- * 	a ← a + drop(x, small)²
- * 	p ← p - (x·step / (√(a + eps_in) + eps) + p·decay)
+ *	a ← a + drop(x, small)²
+ *	p ← p - (x·step / (√(a + eps_in) + eps) + p·decay)
  *
  * list: p (changed), g (read), a (changed)
  */
@@ -133,8 +143,8 @@ typedef struct lockstep_adagrad_prox_scalars {
  * AdaGradProx is AdaGrad with a proximal step for L1 and L2, whose strength
  * follows each element's own step size (Duchi, Singer 2009).
  *
- * 	rate = step / (√(a + eps_in) + eps)
- * 	p ← soft(p - (x·rate + p·decay), rate·l1) / (1 + rate·l2)
+ *	rate = step / (√(a + eps_in) + eps)
+ *	p ← soft(p - (x·rate + p·decay), rate·l1) / (1 + rate·l2)
  *
  * list: p (changed), g (read), a (changed)
  */
@@ -161,9 +171,9 @@ typedef struct lockstep_adam_scalars {
  * Adam is Adam (Kingma, Ba 2015), and AdamW (Loshchilov, Hutter 2019) where
  * decay is not 0.
  *
- * 	m ← lerp(m, x, weight1)
- * 	v ← v·beta2 + drop(x·root2, small)²
- * 	p ← p - (m·step / (√v + eps) + p·decay)
+ *	m ← lerp(m, x, weight1)
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	p ← p - (m·step / (√v + eps) + p·decay)
  *
  * list: p (changed), g (read), m (changed), v (changed)
  */
@@ -195,8 +205,8 @@ typedef struct lockstep_adam_prox_scalars {
  * AdamProx is Adam with a term inside the root and a proximal step for L1 and L2,
  * whose strength follows each element's own step size.
  *
- * 	rate = step / (√(v·unbias + eps_in) + eps)
- * 	p ← soft(p - (m·moment·rate + p·decay), rate·l1) / (1 + rate·l2)
+ *	rate = step / (√(v·unbias + eps_in) + eps)
+ *	p ← soft(p - (m·moment·rate + p·decay), rate·l1) / (1 + rate·l2)
  *
  * list: p (changed), g (read), m (changed), v (changed)
  */
@@ -213,7 +223,7 @@ typedef struct lockstep_bce_scalars {
  * BCE is binary cross-entropy of probabilities as PyTorch has it: the
  * logarithms are kept above -100, and the slope's divisor above 1e-12.
  *
- * 	-y·log x - (1-y)·log(1-x)
+ *	-y·log x - (1-y)·log(1-x)
  *
  * list: grad (written), each (written), x (read), y (read)
  */
@@ -247,8 +257,8 @@ typedef struct lockstep_bce_with_logits_scalars {
  * of the same e^-|x|, and neither is 1 less the other. A side without weight counts
  * for nothing, however infinite its logit makes it.
  *
- * 	loss  = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
- * 	slope = (1-y)·σ(x) - positive·y·σ(-x)
+ *	loss  = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
+ *	slope = (1-y)·σ(x) - positive·y·σ(-x)
  *
  * list: grad (written), each (written), x (read), y (read)
  */
@@ -298,7 +308,7 @@ typedef struct lockstep_fade_scalars {
  * gradients that have ceased, or a parameter that decays. Where gradients are small
  * themselves, what they have moved stays.
  *
- * 	x ← drop(x, small) if drop(g·scale, drop) is 0
+ *	x ← drop(x, small) if drop(g·scale, drop) is 0
  *
  * list: x (changed), g (read)
  */
@@ -314,7 +324,7 @@ typedef struct lockstep_flush_scalars {
 /*
  * Flush makes small elements zeros.
  *
- * 	x ← drop(x, small)
+ *	x ← drop(x, small)
  *
  * list: x (changed)
  */
@@ -360,9 +370,9 @@ typedef struct lockstep_lamb_scalars {
  * the squares of the parameters and of the direction u, whose norms are the layer's
  * trust ratio.
  *
- * 	m ← lerp(m, x, weight1)
- * 	v ← v·beta2 + drop(x·root2, small)²
- * 	u = m·step / (√v + eps) + p·decay
+ *	m ← lerp(m, x, weight1)
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	u = m·step / (√v + eps) + p·decay
  *
  * list: p (read), g (read), m (changed), v (changed)
  */
@@ -385,8 +395,8 @@ typedef struct lockstep_lamb_move_scalars {
 /*
  * LAMBMove is the second pass of LAMB.
  *
- * 	u = m·step / (√v + eps) + p·decay
- * 	p ← p - u·rate
+ *	u = m·step / (√v + eps) + p·decay
+ *	p ← p - u·rate
  *
  * list: p (changed), m (read), v (read)
  */
@@ -410,8 +420,8 @@ typedef struct lockstep_lion_scalars {
  * Lion steps along the sign of a mean of momentum and gradient (Chen et al. 2023). It
  * takes every gradient for what it is: drop is not heeded.
  *
- * 	p ← p - (sign(lerp(m, x, weight1))·step + p·decay)
- * 	m ← lerp(m, x, weight2)
+ *	p ← p - (sign(lerp(m, x, weight1))·step + p·decay)
+ *	m ← lerp(m, x, weight2)
  *
  * list: p (changed), g (read), m (changed)
  */
@@ -470,8 +480,8 @@ typedef struct lockstep_momentum_scalars {
 /*
  * Momentum is gradient descent with a heavy ball (Polyak 1964).
  *
- * 	m ← m·beta + x·input
- * 	p ← p - (m·step + p·decay)
+ *	m ← m·beta + x·input
+ *	p ← p - (m·step + p·decay)
  *
  * list: p (changed), g (read), m (changed)
  */
@@ -495,8 +505,8 @@ typedef struct lockstep_nesterov_scalars {
 /*
  * Nesterov is Momentum that looks ahead (Sutskever et al. 2013).
  *
- * 	m ← m·beta + x·input
- * 	p ← p - (x·direct + m·step + p·decay)
+ *	m ← m·beta + x·input
+ *	p ← p - (x·direct + m·step + p·decay)
  *
  * list: p (changed), g (read), m (changed)
  */
@@ -513,7 +523,7 @@ typedef struct lockstep_penalty_scalars {
 /*
  * Penalty adds the gradient of l1·|p| + ½l2·p² to g, and |p| and p² to the sums.
  *
- * 	g ← g + p·l2 + sign(p)·l1
+ *	g ← g + p·l2 + sign(p)·l1
  *
  * list: g (changed), p (read)
  */
@@ -539,8 +549,8 @@ typedef struct lockstep_rmsprop_scalars {
 /*
  * RMSprop divides by the root of the mean square (Tieleman, Hinton 2012).
  *
- * 	v ← v·beta2 + drop(x·root2, small)²
- * 	p ← p - (x·step / (√(v + eps_in) + eps) + p·decay)
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	p ← p - (x·step / (√(v + eps_in) + eps) + p·decay)
  *
  * list: p (changed), g (read), v (changed)
  */
@@ -568,8 +578,8 @@ typedef struct lockstep_rmsprop_centered_scalars {
  * RMSpropCentered is RMSprop that divides by the root of the variance (Graves 2013),
  * which rounding does not let fall below 0.
  *
- * 	a ← lerp(a, x, weight2)
- * 	p ← p - (x·step / (√(max(v - a², 0) + eps_in) + eps) + p·decay)
+ *	a ← lerp(a, x, weight2)
+ *	p ← p - (x·step / (√(max(v - a², 0) + eps_in) + eps) + p·decay)
  *
  * list: p (changed), g (read), v (changed), a (changed)
  */
@@ -598,8 +608,8 @@ typedef struct lockstep_rmsprop_centered_momentum_scalars {
 /*
  * RMSpropCenteredMomentum is RMSpropCentered with a heavy ball.
  *
- * 	b ← b·momentum + x·input / (√(max(v - a², 0) + eps_in) + eps)
- * 	p ← p - (b·step + p·decay)
+ *	b ← b·momentum + x·input / (√(max(v - a², 0) + eps_in) + eps)
+ *	p ← p - (b·step + p·decay)
  *
  * list: p (changed), g (read), v (changed), a (changed), b (changed)
  */
@@ -627,8 +637,8 @@ typedef struct lockstep_rmsprop_momentum_scalars {
 /*
  * RMSpropMomentum is RMSprop with a heavy ball.
  *
- * 	b ← b·momentum + x·input / (√(v + eps_in) + eps)
- * 	p ← p - (b·step + p·decay)
+ *	b ← b·momentum + x·input / (√(v + eps_in) + eps)
+ *	p ← p - (b·step + p·decay)
  *
  * list: p (changed), g (read), v (changed), b (changed)
  */
@@ -654,7 +664,7 @@ typedef struct lockstep_regularize_scalars {
 /*
  * Regularize adds the gradients of L2 and L1 penalties to a gradient.
  *
- * 	x ← g·scale + p·l2 + sign(p)·l1
+ *	x ← g·scale + p·l2 + sign(p)·l1
  *
  * list: x (written), g (read), p (read)
  */
@@ -675,7 +685,7 @@ typedef struct lockstep_sgd_scalars {
 /*
  * SGD is gradient descent.
  *
- * 	p ← p - (x·step + p·decay)
+ *	p ← p - (x·step + p·decay)
  *
  * list: p (changed), g (read)
  */
@@ -692,7 +702,7 @@ typedef struct lockstep_shrink_scalars {
 /*
  * Shrink is the proximal step of L1 and L2 with one step size for all elements.
  *
- * 	p ← soft(p, threshold)·shrink
+ *	p ← soft(p, threshold)·shrink
  *
  * list: p (changed)
  */

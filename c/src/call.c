@@ -98,7 +98,8 @@ static int rows_apart(extent size) {
 #define BUFFERS 8 /* at most, of a matrix */
 
 /* Walks a matrix row by row. */
-static void by_rows(lockstep_bare *bare, const lockstep_kernel *kernel, const lockstep_buffer *list, extent size, const void *scalars) {
+static void by_rows(lockstep_bare *bare, const lockstep_kernel *kernel, const lockstep_buffer *list, extent size,
+	const void *scalars, void *const *lanes) {
 	lockstep_buffer row[BUFFERS];
 	for (size_t r = 0; r < size.rows; r++) {
 		for (size_t k = 0; k < kernel->buffer_count; k++) {
@@ -107,7 +108,7 @@ static void by_rows(lockstep_bare *bare, const lockstep_kernel *kernel, const lo
 			if (kind == LOCKSTEP_MATRIX) row[k].data += r * size.columns;
 			if (kind == LOCKSTEP_PER_ROW) row[k].data += r, row[k].len = 1;
 		}
-		bare(row, (int64_t)kernel->buffer_count, scalars, NULL);
+		bare(row, (int64_t)kernel->buffer_count, scalars, lanes);
 	}
 }
 
@@ -123,7 +124,7 @@ lockstep_status lockstep_run(const lockstep_table *table, const lockstep_kernel 
 	status = matrix ? check_matrix(kernel, list, buffers, &size) : check_list(kernel, list, buffers);
 	if (status) return status;
 	if (matrix && rows_apart(size))
-		by_rows(bare, kernel, list, size, scalars);
+		by_rows(bare, kernel, list, size, scalars, lanes);
 	else
 		bare(list, (int64_t)buffers, scalars, lanes);
 	return LOCKSTEP_OK;

@@ -9,6 +9,16 @@ import (
 	"github.com/lockstep-go/lockstep/gen/rule"
 )
 
+// calls is what holds of the calls of all kernels.
+const calls = `
+Every kernel takes a table, or NULL for the one in use, a list of so many buffers, its
+scalars, and lanes for its reductions. What follows names the buffers of a tensor in their
+order, and what becomes of each: it is read, changed, or written whatever was there.
+
+It returns LOCKSTEP_BAD_COUNT, LOCKSTEP_SHORT_BUFFER, LOCKSTEP_LONG_BUFFER or LOCKSTEP_NULL
+if that is what is wrong with its arguments, or without a table what lockstep_active returns,
+and has written nothing then.`
+
 // Header is the header of all kernels.
 func (ref *Reference) Header(all []*rule.Rule) []byte {
 	b := bytes.NewBufferString(header + `#ifndef LOCKSTEP_KERNELS_H
@@ -20,6 +30,7 @@ func (ref *Reference) Header(all []*rule.Rule) []byte {
 extern "C" {
 #endif
 `)
+	b.WriteString(block(calls))
 	ref.masksOf(b)
 	b.WriteString(block(ref.docs["Common"]))
 	for _, r := range all {
@@ -62,7 +73,10 @@ func block(doc string) string {
 	var b strings.Builder
 	b.WriteString("\n/*\n")
 	for line := range strings.Lines(strings.TrimSpace(inC(doc))) {
-		fmt.Fprintf(&b, "%s\n", strings.TrimRight(" * "+line, " \n"))
+		if !strings.HasPrefix(line, "\t") {
+			line = " " + line
+		}
+		fmt.Fprintf(&b, "%s\n", strings.TrimRight(" *"+line, " \n"))
 	}
 	b.WriteString(" */\n")
 	return b.String()
