@@ -103,10 +103,10 @@ func TestPlain(t *testing.T) {
 		b := slices.Clone(a)
 		x, z := a.streams(n), b.streams(n)
 		for range 3 {
-			y.Adam(x[:4], &adamC)
-			fallback.Adam(z[0], z[1], z[2], z[3], &adamC)
-			y.AdaGrad(x[:3], &adaGradC)
-			fallback.AdaGrad(z[0], z[1], z[2], &adaGradC)
+			y.Adam(x[:4], adamC)
+			fallback.Adam(z[0], z[1], z[2], z[3], adamC)
+			y.AdaGrad(x[:3], adaGradC)
+			fallback.AdaGrad(z[0], z[1], z[2], adaGradC)
 		}
 		if !slices.Equal(a, b) {
 			t.Errorf("%s: the plain formulas give other numbers", table.ISA())

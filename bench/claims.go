@@ -74,9 +74,9 @@ var rootGoals = map[string]float64{adamW + " avx512newton": 1.5, "AdaGrad avx512
 // that differ in their roots has no goal: this CPU's divider is not slow.
 func rootClaim(name string, t kernels.Table, y *yardstick.Table, s size) pending {
 	o := opOf(name)
-	plain := func(list [][]float32) { y.Adam(list, &adamC) }
+	plain := func(list [][]float32) { y.Adam(list, adamC) }
 	if name == "AdaGrad" {
-		plain = func(list [][]float32) { y.AdaGrad(list, &adaGradC) }
+		plain = func(list [][]float32) { y.AdaGrad(list, adaGradC) }
 	}
 	goal := rootGoals[name+" "+t.ISA()]
 	base := strings.TrimSuffix(t.ISA(), "newton")
@@ -366,7 +366,7 @@ func tensors(_ *Machine, short bool) []pending {
 			b := [][]float32{make([]float32, 16), make([]float32, 16), make([]float32, 16), make([]float32, 16)}
 			fill(b[0])
 			fill(b[1])
-			return newTrainee(16, torch.AdamW(), 1).candidate(), &candidate{call: func() { tunedAdam(b[0], b[1], b[2], b[3], &adamC) }}
+			return newTrainee(16, torch.AdamW(), 1).candidate(), &candidate{call: func() { tunedAdam(b[0], b[1], b[2], b[3], adamC) }}
 		}),
 		tiny("a list of one tensor of 16", "a buffer of 16", 1.05, func() (it, other *candidate) {
 			return many([]int{16}, torch.AdamW(), 1, 1), newTrainee(16, torch.AdamW(), 1).candidate()

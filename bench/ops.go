@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/lockstep-go/lockstep/bench/yardstick"
 	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/registry"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -105,31 +106,50 @@ func rowParts(x []float32, f func(x []float32)) {
 	yardstick.Parts(len(x), func(i, j int) { f(x[i:j]) })
 }
 
-// usual are the scalars that steps share.
-var usual = fallback.Common{Scale: 1, Drop: fallback.DropSubnormal}
-
-// decaying are those of steps with weight decay.
-var decaying = fallback.Common{Scale: 1, Decay: 1e-9, Drop: fallback.DropSubnormal}
-
-// Steps are small, so that any number of them leaves ordinary numbers. AdamW lets
-// parameters decay, the others do not.
+// Those of them that loops beside the kernels have too.
 var (
-	sgdC      = fallback.SGDScalars{Common: usual, Step: 1e-8}
-	momentumC = fallback.MomentumScalars{Common: usual, Beta: .9, Input: 1, Step: 1e-9}
-	nesterovC = fallback.NesterovScalars{Common: usual, Beta: .9, Input: 1, Direct: 1e-9, Step: 1e-9}
-	adaGradC  = fallback.AdaGradScalars{Common: usual, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8}
-	adaProxC  = fallback.AdaGradProxScalars{Common: usual, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8, ProxL1: 1e-9, ProxL2: 1e-9}
-	adamC     = fallback.AdamScalars{Common: decaying, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8}
-	adamProxC = fallback.AdamProxScalars{Common: usual, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Unbias: 1, Eps: 1e-8, Moment: 1, Step: 1e-8, ProxL1: 1e-9, ProxL2: 1e-9}
-	amsGradC  = fallback.AMSGradScalars{Common: usual, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Unbias: 1, Eps: 1e-8, Step: 1e-8}
-	lionC     = fallback.LionScalars{Common: usual, Weight1: .1, Weight2: .01, Step: 1e-9}
-	rmsC      = fallback.RMSpropScalars{Common: usual, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8}
-	rmsCC     = fallback.RMSpropCenteredScalars{Common: usual, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Weight2: .001, Eps: 1e-2, Step: 1e-8}
-	rmsMC     = fallback.RMSpropMomentumScalars{Common: usual, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-8, Momentum: .9, Input: 1, Step: 1e-9}
-	rmsCMC    = fallback.RMSpropCenteredMomentumScalars{Common: usual, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Weight2: .001, Eps: 1e-2, Momentum: .9, Input: 1, Step: 1e-9}
-	lambC     = fallback.LAMBScalars{Common: usual, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-6, Step: 1}
-	lambMoveC = fallback.LAMBMoveScalars{Common: usual, Eps: 1e-6, Step: 1, Rate: 1e-9}
+	sgdC      = scalarsOf[fallback.SGDScalars]("SGD")
+	momentumC = scalarsOf[fallback.MomentumScalars]("Momentum")
+	adaGradC  = scalarsOf[fallback.AdaGradScalars]("AdaGrad")
+	adamC     = scalarsOf[fallback.AdamScalars](adamW)
 )
+
+// scalarsOf are those that the registry times a kernel with.
+func scalarsOf[C any](name string) *C {
+	for _, e := range registry.All() {
+		for _, k := range e.Timed {
+			if k.Name == name {
+				return k.Scalars.(*C)
+			}
+		}
+	}
+	panic("no kernel " + name)
+}
+
+// tunedLoops are the loops of tuned.go, by kernel.
+var tunedLoops = map[string]func(b streams){
+	"SGD":      func(b streams) { tunedSGD(b[0], b[1], sgdC) },
+	"Momentum": func(b streams) { tunedMomentum(b[0], b[1], b[2], momentumC) },
+	"AdaGrad":  func(b streams) { tunedAdaGrad(b[0], b[1], b[2], adaGradC) },
+	adamW:      func(b streams) { tunedAdam(b[0], b[1], b[2], b[3], adamC) },
+}
+
+// steps are the kernels of optimizers, as the registry has them.
+func steps() []op {
+	byBuffers := map[int]pattern{2: update1, 3: update2, 4: update3, 5: update4}
+	apart := map[string]pattern{"LAMB": moments, "LAMBMove": parameter} // which store a part of theirs
+	var list []op
+	for _, e := range registry.All() {
+		for _, k := range e.Timed {
+			p, ok := apart[k.Name]
+			if !ok {
+				p = byBuffers[k.Buffers]
+			}
+			list = append(list, op{k.Name, p, alone(k.Run), tunedLoops[k.Name], !k.Full})
+		}
+	}
+	return list
+}
 
 var (
 	logitsC  = fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1}
@@ -149,23 +169,7 @@ var (
 )
 
 // ops lists the kernels that are timed, by what they are for.
-var ops = []op{
-	{"SGD", update1, with(kernels.SGD, &sgdC), func(b streams) { tunedSGD(b[0], b[1], &sgdC) }, true},
-	{"Momentum", update2, with(kernels.Momentum, &momentumC), func(b streams) { tunedMomentum(b[0], b[1], b[2], &momentumC) }, true},
-	{"Nesterov", update2, with(kernels.Nesterov, &nesterovC), nil, true},
-	{"AdaGrad", update2, with(kernels.AdaGrad, &adaGradC), func(b streams) { tunedAdaGrad(b[0], b[1], b[2], &adaGradC) }, true},
-	{"AdaGradProx", update2, with(kernels.AdaGradProx, &adaProxC), nil, true},
-	{adamW, update3, with(kernels.Adam, &adamC), func(b streams) { tunedAdam(b[0], b[1], b[2], b[3], &adamC) }, true},
-	{"AdamProx", update3, with(kernels.AdamProx, &adamProxC), nil, true},
-	{"AMSGrad", update4, with(kernels.AMSGrad, &amsGradC), nil, true},
-	{"AMSGradProx", update4, with(kernels.AMSGradProx, &adamProxC), nil, false},
-	{"Lion", update2, with(kernels.Lion, &lionC), nil, true},
-	{"RMSprop", update2, with(kernels.RMSprop, &rmsC), nil, true},
-	{"RMSpropCentered", update3, with(kernels.RMSpropCentered, &rmsCC), nil, false},
-	{"RMSpropMomentum", update3, with(kernels.RMSpropMomentum, &rmsMC), nil, false},
-	{"RMSpropCenteredMomentum", update4, with(kernels.RMSpropCenteredMomentum, &rmsCMC), nil, false},
-	{"LAMB", moments, both(kernels.LAMB, &lambC), nil, true},
-	{"LAMBMove", parameter, with(kernels.LAMBMove, &lambMoveC), nil, false},
+var ops = append(steps(), []op{
 	{"Regularize", twoToOne, with(kernels.Regularize, &regularC), nil, false},
 	{"Shrink", flip, with(kernels.Shrink, &shrinkC), nil, false},
 	{"Fade", update1, with(kernels.Fade, &fadeC), nil, false},
@@ -196,7 +200,7 @@ var ops = []op{
 	{"RankOne", rankOne, func(t kernels.Table, b streams, _ int) func() {
 		return func() { kernels.RankOne(t, b.row(), b[0], b.perRow()) }
 	}, nil, true},
-}
+}...)
 
 // adamW is the name of the kernel Adam with a decay, as the tables show it.
 const adamW = "AdamW"

@@ -13,6 +13,7 @@ import (
 	"github.com/lockstep-go/lockstep/gen/arm64"
 	"github.com/lockstep-go/lockstep/gen/rule"
 	"github.com/lockstep-go/lockstep/gen/rules"
+	"github.com/lockstep-go/lockstep/gen/typetest"
 	"github.com/lockstep-go/lockstep/internal/agree"
 	"github.com/lockstep-go/lockstep/kernels"
 )
@@ -54,9 +55,13 @@ func TestSize(t *testing.T) {
 
 // TestWords disassembles every word of every NEON kernel on disk.
 func TestWords(t *testing.T) {
-	names, err := filepath.Glob("../kernels/asm/neon/*.s")
-	if err != nil || len(names) != len(rules.All.Rules()) {
-		t.Fatalf("%d files for %d rules (%v)", len(names), len(rules.All.Rules()), err)
+	var names []string
+	for dir, set := range map[string]*rule.Set{"../kernels/asm": &rules.All, "typetest": &typetest.All} {
+		found, err := filepath.Glob(dir + "/neon/*.s")
+		if err != nil || len(found) != len(set.Rules()) {
+			t.Fatalf("%s: %d files for %d rules (%v)", dir, len(found), len(set.Rules()), err)
+		}
+		names = append(names, found...)
 	}
 	for _, name := range names {
 		text, err := os.ReadFile(name)

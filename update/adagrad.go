@@ -2,6 +2,7 @@ package update
 
 import (
 	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -46,12 +47,12 @@ func (r AdaGrad) checkOwnRate(arg string, lr float64) error {
 
 func (r AdaGrad) proximal() bool { return r.Proximal && r.penalties() }
 
-func (r AdaGrad) plan() plan {
-	p := plan{state: []slot{{name: "accumulator", initial: r.InitialAccumulator, fades: 1, square: true}}}
+func (r AdaGrad) plan() engine.Plan {
+	p := engine.Plan{State: []engine.Slot{{Name: "accumulator", First: engine.Constant(r.InitialAccumulator), Fades: 1, Square: true}}}
 	if r.proximal() {
-		p.inside, p.passes = true, one(kernels.AdaGradProx, r.prox)
+		p.FusesProximal, p.Passes = true, engine.One(kernels.AdaGradProx, r.prox)
 	} else {
-		p.passes = one(kernels.AdaGrad, r.scalars)
+		p.Passes = engine.One(kernels.AdaGrad, r.scalars)
 	}
 	return p
 }
@@ -71,8 +72,8 @@ func (r AdaGrad) small() fallback.Mask {
 }
 
 // rate is the learning rate of a step.
-func (r AdaGrad) rate(h *stepInput) float32 {
-	return float32(h.lr / (1 + float64(float64(h.t-1)*r.LRDecay)))
+func (r AdaGrad) rate(in *engine.StepInput) float32 {
+	return float32(in.LR / (1 + float64(float64(in.T-1)*r.LRDecay)))
 }
 
 // placeEps is eps inside the root and outside.
@@ -83,20 +84,20 @@ func placeEps(eps float64, isInside bool) (inside, outside float32) {
 	return 0, float32(eps)
 }
 
-func (r AdaGrad) scalars(h *stepInput) fallback.AdaGradScalars {
+func (r AdaGrad) scalars(in *engine.StepInput) fallback.AdaGradScalars {
 	inside, outside := placeEps(r.Eps, r.EpsInside)
-	return fallback.AdaGradScalars{Common: h.Common, Small: r.small(), EpsIn: inside, Eps: outside, Step: r.rate(h)}
+	return fallback.AdaGradScalars{Common: in.Common, Small: r.small(), EpsIn: inside, Eps: outside, Step: r.rate(in)}
 }
 
-func (r AdaGrad) prox(h *stepInput) fallback.AdaGradProxScalars {
+func (r AdaGrad) prox(in *engine.StepInput) fallback.AdaGradProxScalars {
 	inside, outside := placeEps(r.Eps, r.EpsInside)
 	return fallback.AdaGradProxScalars{
-		Common: h.Common,
+		Common: in.Common,
 		Small:  r.small(),
 		EpsIn:  inside,
 		Eps:    outside,
-		Step:   r.rate(h),
-		ProxL1: float32(h.l1),
-		ProxL2: float32(h.l2),
+		Step:   r.rate(in),
+		ProxL1: float32(in.ProxL1),
+		ProxL2: float32(in.ProxL2),
 	}
 }

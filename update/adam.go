@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -19,7 +20,8 @@ type Adam struct {
 	Options
 
 	// Beta1 and Beta2 are in [0, 1 - 3e-8). β₂ is the float32 nearest to Beta2, in 1-β₂
-	// and c₂ too, so that v settles at the mean square of a steady gradient.
+	// and c₂ too, so that v settles at the mean square of a steady gradient; without c₂,
+	// which makes up for it, 1-β₂ is that of Beta2 as given.
 	Beta1, Beta2 float64
 
 	// Eps keeps the divisor from 0. It may be 0 where EpsRoot is not, or where
@@ -96,22 +98,22 @@ func beta2(x float64) float64 { return float64(float32(x)) }
 
 func (r Adam) proximal() bool { return r.Proximal && r.penalties() }
 
-func (r Adam) plan() plan {
+func (r Adam) plan() engine.Plan {
 	s := newAdam(r)
 	_, flush := r.masks()
-	p := plan{state: []slot{{name: "m", fades: r.Beta1}, {name: "v", fades: r.Beta2, square: true, flushes: flush}}}
+	p := engine.Plan{State: []engine.Slot{{Name: "m", Fades: r.Beta1}, {Name: "v", Fades: r.Beta2, Square: true, Flushes: flush}}}
 	if r.AMSGrad {
-		p.state = append(p.state, slot{name: "max_v", fades: 1, square: true})
+		p.State = append(p.State, engine.Slot{Name: "max_v", Fades: 1, Square: true})
 	}
 	switch {
 	case r.AMSGrad && r.proximal():
-		p.inside, p.passes = true, one(kernels.AMSGradProx, s.prox)
+		p.FusesProximal, p.Passes = true, engine.One(kernels.AMSGradProx, s.prox)
 	case r.AMSGrad:
-		p.passes = one(kernels.AMSGrad, s.amsGrad)
+		p.Passes = engine.One(kernels.AMSGrad, s.amsGrad)
 	case r.proximal() || r.EpsRoot != 0:
-		p.inside, p.passes = r.proximal(), one(kernels.AdamProx, s.prox)
+		p.FusesProximal, p.Passes = r.proximal(), engine.One(kernels.AdamProx, s.prox)
 	default:
-		p.passes = one(kernels.Adam, s.scalars)
+		p.Passes = engine.One(kernels.Adam, s.scalars)
 	}
 	return p
 }
@@ -121,7 +123,7 @@ func (r Adam) masks() (drop, flush fallback.Mask) {
 	if r.KeepSubnormals {
 		return 0, 0
 	}
-	return flushMasks(beta2(r.Beta2), max(r.Eps, math.Sqrt(r.EpsRoot)))
+	return engine.FlushMasks(beta2(r.Beta2), max(r.Eps, math.Sqrt(r.EpsRoot)))
 }
 
 // A bias is what running means that begin at 0 lack at first.
@@ -157,12 +159,12 @@ func newAdam(r Adam) *adam {
 
 // folded are eps and the step size for a root whose bias is not corrected: both
 // are multiplied by √c₂, which corrects the quotient with one rounding less.
-func (s *adam) folded(h *stepInput, c2 float64) (eps, step float64) {
+func (s *adam) folded(in *engine.StepInput, c2 float64) (eps, step float64) {
 	root := math.Sqrt(c2)
 	if eps = s.Eps; !s.EpsHat {
 		eps *= root
 	}
-	return eps, h.lr * root
+	return eps, in.LR * root
 }
 
 // root2 is √(1-β₂): of the float32 that β₂ is where the bias is corrected, which makes
@@ -174,11 +176,11 @@ func (r Adam) root2() float32 {
 	return float32(math.Sqrt(1 - beta2(r.Beta2)))
 }
 
-func (s *adam) scalars(h *stepInput) fallback.AdamScalars {
-	c1, c2 := s.corrections(h.t)
-	eps, step := s.folded(h, c2)
+func (s *adam) scalars(in *engine.StepInput) fallback.AdamScalars {
+	c1, c2 := s.corrections(in.T)
+	eps, step := s.folded(in, c2)
 	return fallback.AdamScalars{
-		Common:  h.Common,
+		Common:  in.Common,
 		Weight1: s.weight1,
 		Beta2:   float32(s.Beta2),
 		Root2:   s.root2,
@@ -188,11 +190,11 @@ func (s *adam) scalars(h *stepInput) fallback.AdamScalars {
 	}
 }
 
-func (s *adam) amsGrad(h *stepInput) fallback.AMSGradScalars {
-	c1, c2 := s.corrections(h.t)
-	unbias, eps, step := s.inRoot(h, c2)
+func (s *adam) amsGrad(in *engine.StepInput) fallback.AMSGradScalars {
+	c1, c2 := s.corrections(in.T)
+	unbias, eps, step := s.inRoot(in, c2)
 	return fallback.AMSGradScalars{
-		Common:  h.Common,
+		Common:  in.Common,
 		Weight1: s.weight1,
 		Beta2:   float32(s.Beta2),
 		Root2:   s.root2,
@@ -206,19 +208,19 @@ func (s *adam) amsGrad(h *stepInput) fallback.AMSGradScalars {
 
 // inRoot are the root's factor, eps and step size: where something is added inside the
 // root, its bias must be corrected there.
-func (s *adam) inRoot(h *stepInput, c2 float64) (unbias, eps, step float64) {
+func (s *adam) inRoot(in *engine.StepInput, c2 float64) (unbias, eps, step float64) {
 	if s.EpsRoot != 0 {
-		return 1 / c2, s.Eps, h.lr
+		return 1 / c2, s.Eps, in.LR
 	}
-	eps, step = s.folded(h, c2)
+	eps, step = s.folded(in, c2)
 	return 1, eps, step
 }
 
-func (s *adam) prox(h *stepInput) fallback.AdamProxScalars {
-	c1, c2 := s.corrections(h.t)
-	unbias, eps, step := s.inRoot(h, c2)
+func (s *adam) prox(in *engine.StepInput) fallback.AdamProxScalars {
+	c1, c2 := s.corrections(in.T)
+	unbias, eps, step := s.inRoot(in, c2)
 	return fallback.AdamProxScalars{
-		Common:  h.Common,
+		Common:  in.Common,
 		Weight1: s.weight1,
 		Beta2:   float32(s.Beta2),
 		Root2:   s.root2,
@@ -228,7 +230,7 @@ func (s *adam) prox(h *stepInput) fallback.AdamProxScalars {
 		Eps:     float32(eps),
 		Moment:  float32(1 / c1),
 		Step:    float32(step),
-		ProxL1:  float32(h.l1),
-		ProxL2:  float32(h.l2),
+		ProxL1:  float32(in.ProxL1),
+		ProxL2:  float32(in.ProxL2),
 	}
 }

@@ -6,13 +6,15 @@ import (
 	"math"
 	"slices"
 	"sync"
+
+	"github.com/lockstep-go/lockstep/internal/engine"
 )
 
 // begun is a step that the caller carries out with Apply.
 type begun struct {
 	mu      sync.Mutex
 	applied [][]span // by tensor, in order and apart
-	workers []*worker
+	workers []*engine.Worker
 }
 
 // A span is a range of a tensor.
@@ -45,24 +47,22 @@ func (o *Optimizer) begin(squares float64) error {
 	defer o.leave()
 	switch {
 	case o.begun != nil:
-		return &ArgError{"step", o.step, "one that End has ended, before another begins"}
+		return &ArgError{"step", o.Steps(), "one that End has ended, before another begins"}
 	case o.policy != Propagate:
 		return &ArgError{"policy", o.policy, "Propagate with Begin, which sees no gradients"}
-	case o.step == math.MaxInt64:
-		return &ArgError{"the number of steps", o.step, "one that can be counted on"}
+	case o.Steps() == math.MaxInt64:
+		return &ArgError{"the number of steps", o.Steps(), "one that can be counted on"}
 	}
 	for k := range o.groups {
-		if g := &o.groups[k]; g.measure {
-			return &ArgError{"rule", g.rule.Name(), "one of a single pass with Begin: take StepSet"}
+		if !o.engine.IsPlain(k) {
+			return &ArgError{"rule", o.groups[k].rule.Name(), "one of a single pass without sums with Begin: take StepSet"}
 		}
 	}
 	o.norm, o.clip = 0, 1
 	if o.clips() {
 		o.clipTo(squares)
 	}
-	o.missing = false
-	o.step++
-	o.prepare()
+	o.engine.Begin(o.scale*o.clip, nil)
 	if o.round.applied == nil {
 		o.round.applied = make([][]span, len(o.tensors))
 	}
@@ -92,7 +92,7 @@ func (o *Optimizer) Apply(tensor, offset int, params, grads []float32) error {
 		return &ArgError{"len(grads)", len(grads), fmt.Sprintf("len(params) = %d", len(params))}
 	}
 	if o.begun == nil {
-		return &ArgError{"step", o.step, "one that Begin began"}
+		return &ArgError{"step", o.Steps(), "one that Begin began"}
 	}
 	if err := o.apartFromState(tensor, params, grads); err != nil {
 		return err
@@ -101,13 +101,13 @@ func (o *Optimizer) Apply(tensor, offset int, params, grads []float32) error {
 	if err != nil {
 		return err
 	}
-	o.apply(w, t, 0, offset, offset+len(params), params, grads)
+	o.engine.Part(w, tensor, offset, params, grads)
 	o.begun.give(w)
 	return nil
 }
 
 // take notes that a part is applied, and lends what its goroutine needs.
-func (b *begun) take(tensor int, s span) (*worker, error) {
+func (b *begun) take(tensor int, s span) (*engine.Worker, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	list := b.applied[tensor]
@@ -115,7 +115,7 @@ func (b *begun) take(tensor int, s span) (*worker, error) {
 	for at < len(list) && list[at].hi <= s.lo {
 		at++
 	}
-	if at < len(list) && list[at].lo < s.hi {
+	if s.lo < s.hi && at < len(list) && list[at].lo < s.hi {
 		return nil, &ArgError{"offset", s.lo, fmt.Sprintf("of a part apart from %d to %d, which this step has been applied to", list[at].lo, list[at].hi)}
 	}
 	if s.lo < s.hi {
@@ -126,10 +126,10 @@ func (b *begun) take(tensor int, s span) (*worker, error) {
 		b.workers = b.workers[:n-1]
 		return w, nil
 	}
-	return new(worker), nil
+	return new(engine.Worker), nil
 }
 
-func (b *begun) give(w *worker) {
+func (b *begun) give(w *engine.Worker) {
 	b.mu.Lock()
 	b.workers = append(b.workers, w)
 	b.mu.Unlock()
@@ -143,7 +143,7 @@ func (o *Optimizer) End() error {
 	}
 	defer o.leave()
 	if o.begun == nil {
-		return &ArgError{"step", o.step, "one that Begin began"}
+		return &ArgError{"step", o.Steps(), "one that Begin began"}
 	}
 	for k, list := range o.begun.applied {
 		at := 0
@@ -157,6 +157,7 @@ func (o *Optimizer) End() error {
 			return &ArgError{fmt.Sprintf("tensor %d%s", k, quoted(t.name)), fmt.Sprintf("not applied from %d on", at), fmt.Sprintf("all of its %d elements", t.size)}
 		}
 	}
+	o.engine.End()
 	o.begun, o.clip = nil, 1
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"unsafe"
 
 	"github.com/lockstep-go/lockstep/fallback"
-	"github.com/lockstep-go/lockstep/internal/tune"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -84,20 +83,13 @@ func (o *Optimizer) refuse(grads [][]float32) (skip bool, err error) {
 	if o.clips() && o.withinLimits() {
 		return false, nil
 	}
-	o.pool.run(nonFiniteOf, nil, grads)
-	first := len(o.tensors)
-	for k, n := range o.partial {
-		if n[0] > 0 {
-			o.nonFinite += int64(n[0])
-			first = min(first, o.firstBeyond(&o.units[k], grads))
-		}
-	}
-	if o.nonFinite == 0 {
+	count, first := o.engine.CountBeyond(grads, o.scale)
+	if o.nonFinite = count; count == 0 {
 		return false, nil
 	}
 	o.skipped++
 	if o.policy == Refuse {
-		return true, &NonFiniteError{first, o.tensors[first].name, o.nonFinite}
+		return true, &NonFiniteError{first, o.tensors[first].name, count}
 	}
 	return true, nil
 }
@@ -105,34 +97,18 @@ func (o *Optimizer) refuse(grads [][]float32) (skip bool, err error) {
 // withinLimits reports whether the norm says that there is nothing to count.
 func (o *Optimizer) withinLimits() bool {
 	for k := range o.groups {
-		if !(o.norm <= float64(o.groups[k].limit(o.scale))*math.Abs(o.scale)) {
+		if !(o.norm <= float64(o.engine.Limit(k, o.scale))*math.Abs(o.scale)) {
 			return false
 		}
 	}
 	return true
 }
 
-// firstBeyond is the first tensor of a unit that has some.
-func (o *Optimizer) firstBeyond(u *unit, grads [][]float32) int {
-	if u.tensor >= 0 {
-		return u.tensor
-	}
-	limit := o.groups[u.group].limit(o.scale)
-	for _, tensor := range o.groups[u.group].shared[u.lo:u.hi] {
-		for _, x := range grads[tensor] {
-			if !(math.Abs(float64(x)) <= float64(limit)) {
-				return tensor
-			}
-		}
-	}
-	return len(o.tensors) - 1
-}
-
 // A known is where a tensor's buffers were when they were last checked. As long
 // as all are where they were, they overlap no more than they did then.
 type known struct{ params, grads uintptr }
 
-// nowhere is where no gradient is.
+// nowhere is where no buffer is.
 const nowhere = 1
 
 // checkSet checks the arguments of a step.
@@ -169,17 +145,25 @@ func (o *Optimizer) checkSet(params, grads [][]float32) error {
 	return nil
 }
 
+// stateIntervals are where all state is.
+func (o *Optimizer) stateIntervals() []interval {
+	var list []interval
+	for k, t := range o.tensors {
+		for j, s := range o.engine.Buffers(k) {
+			list = append(list, interval{address(s), len(s), o.groups[t.group].slots[j].Name, k, t.name})
+		}
+	}
+	return list
+}
+
 // own notes where parameters and state are, which must not overlap.
 func (o *Optimizer) own(params [][]float32) error {
 	list := o.owned[:0]
 	o.owned = nil // until they are known to be apart
 	for k := range o.tensors {
-		t := &o.tensors[k]
-		list = append(list, interval{address(params[k]), t.size, "params", k, t.name})
-		for j, slot := range o.groups[t.group].state {
-			list = append(list, interval{address(t.state[j]), t.size, slot.name, k, t.name})
-		}
+		list = append(list, interval{address(params[k]), o.sizes[k], "params", k, o.tensors[k].name})
 	}
+	list = append(list, o.states...)
 	list, err := disjoint(list)
 	if err != nil {
 		return err
@@ -195,7 +179,6 @@ func (o *Optimizer) own(params [][]float32) error {
 // in frameworks. Each must be apart from all that is written; mostly it lies in the gap
 // where the last one was.
 func (o *Optimizer) moveGrads(params, grads [][]float32) error {
-	o.placed++
 	for k := range grads {
 		if at := address(grads[k]); at != o.known[k].grads && grads[k] != nil {
 			if err := o.apartFromOwned(k, interval{at, len(grads[k]), "grads", k, o.tensors[k].name}); err != nil {
@@ -205,22 +188,7 @@ func (o *Optimizer) moveGrads(params, grads [][]float32) error {
 		}
 		o.known[k].grads = address(grads[k])
 	}
-	if len(o.tensors) == 1 && o.total < tune.ParallelLen {
-		all := append(o.pool.own.buffers[:0], params[0], grads[0])
-		o.whole.Set(append(all, o.tensors[0].state...)...)
-	}
-	for k := range o.groups {
-		g := &o.groups[k]
-		for at, tensor := range g.shared {
-			g.list[at*g.buffers()], g.list[at*g.buffers()+1] = params[tensor], grads[tensor]
-		}
-	}
-	for k := range o.units {
-		if u := &o.units[k]; u.tensor < 0 && !slices.ContainsFunc(o.groups[u.group].shared[u.lo:u.hi], func(k int) bool { return grads[k] == nil }) {
-			g := &o.groups[u.group]
-			u.list.Reset(g.buffers(), g.list[u.lo*g.buffers():u.hi*g.buffers()])
-		}
-	}
+	o.engine.Place(params, grads)
 	return nil
 }
 

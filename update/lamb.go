@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -16,7 +17,8 @@ import (
 //	w ← w - lr·‖w‖/‖u‖·u
 //
 // Its state is "m" and "v", which begin at 0. A step takes two passes over each tensor,
-// and so StepSet or Step, not Apply.
+// and so StepSet or Step, not Apply. KeepSubnormals is always set: the smallest numbers
+// show, because the trust ratio makes up for the gradients' size.
 type LAMB struct {
 	Options
 	Beta1, Beta2 float64 // in [0, 1 - 3e-8)
@@ -44,7 +46,7 @@ func (r LAMB) check() error {
 		checkEps(r.Eps, r.adam().leastRoot(), r.AllowZeroEps))
 }
 
-// noL1 refuses the stage that works block by block, between which no sums are taken.
+// noL1 refuses what no framework's LAMB has.
 func (r LAMB) noL1() error {
 	if r.L1 != 0 {
 		return &ArgError{"L1", r.L1, "0: LAMB has L2 alone"}
@@ -52,70 +54,50 @@ func (r LAMB) noL1() error {
 	return nil
 }
 
+func (r LAMB) options() Options {
+	o := r.Options
+	o.KeepSubnormals = true
+	return o
+}
+
 // adam has the moments of LAMB.
 func (r LAMB) adam() Adam {
-	return Adam{Options: r.Options, Beta1: r.Beta1, Beta2: r.Beta2, Eps: r.Eps, NoBiasCorrection: r.NoBiasCorrection}
+	return Adam{Options: r.options(), Beta1: r.Beta1, Beta2: r.Beta2, Eps: r.Eps, NoBiasCorrection: r.NoBiasCorrection}
 }
 
-func (r LAMB) plan() plan {
+func (r LAMB) plan() engine.Plan {
 	of := r.adam()
-	p := of.plan()
-	s := newAdam(of)
-	p.passes = []pass{&lambPass{r: r, s: s}, &lambMove{r: r, s: s}}
-	return p
+	s := lamb{r, newAdam(of)}
+	return engine.Plan{State: of.plan().State, Passes: []engine.Pass{
+		engine.Summing(engine.OverTensor, lambMoments, s.moments),
+		engine.Elements(kernels.LAMBMove, s.move, engine.ParamsName, "m", "v"),
+	}}
 }
 
-// A lambPass is the first pass, which measures.
-type lambPass struct {
-	r LAMB
-	s *adam
-	c fallback.LAMBScalars
+// lambMoments is the first pass, whose sums are the squares of the parameters and of u.
+func lambMoments(t kernels.Table, list *kernels.List, c *fallback.LAMBScalars, sums *engine.Sums) {
+	kernels.LAMB(t, list, c, &sums[0], &sums[1])
 }
 
-func (p *lambPass) copy() pass { return &lambPass{r: p.r, s: p.s} }
-
-func (p *lambPass) prepare(h *stepInput) {
-	unit := *h
-	unit.lr = 1
-	c := p.s.scalars(&unit)
-	c.Decay = float32(p.r.Decay)
-	p.c = fallback.LAMBScalars{Common: c.Common, Weight1: c.Weight1, Beta2: c.Beta2, Root2: c.Root2, Small: c.Small, Eps: c.Eps, Step: c.Step}
+// A lamb makes the scalars of both passes.
+type lamb struct {
+	LAMB
+	adam *adam
 }
 
-func (p *lambPass) run(t kernels.Table, list *kernels.List, lanes *sums) {
-	kernels.LAMB(t, list, &p.c, &lanes[0], &lanes[1])
-}
-func (*lambPass) measures() bool             { return true }
-func (*lambPass) use(*stepInput, [2]float64) {}
-func (*lambPass) takes() []int               { return nil }
-
-// A lambMove is the second pass of one tensor, whose rate follows from what was measured.
-type lambMove struct {
-	r LAMB
-	s *adam
-	c fallback.LAMBMoveScalars
+func (s lamb) moments(in *engine.StepInput) fallback.LAMBScalars {
+	unit := *in
+	unit.LR = 1
+	c := s.adam.scalars(&unit)
+	c.Decay = float32(s.Decay)
+	return fallback.LAMBScalars{Common: c.Common, Weight1: c.Weight1, Beta2: c.Beta2, Root2: c.Root2, Small: c.Small, Eps: c.Eps, Step: c.Step}
 }
 
-func (p *lambMove) copy() pass { return &lambMove{r: p.r, s: p.s} }
-
-func (p *lambMove) prepare(h *stepInput) {
-	first := lambPass{r: p.r, s: p.s}
-	first.prepare(h)
-	p.c = fallback.LAMBMoveScalars{Common: first.c.Common, Eps: first.c.Eps, Step: first.c.Step}
-}
-
-func (p *lambMove) use(h *stepInput, of [2]float64) {
+func (s lamb) move(in *engine.StepInput) fallback.LAMBMoveScalars {
 	ratio := 1.0
-	if params, updates := math.Sqrt(of[0]), math.Sqrt(of[1]); params > 0 && updates > 0 {
+	if params, updates := math.Sqrt(in.Sums[0]), math.Sqrt(in.Sums[1]); params > 0 && updates > 0 {
 		ratio = params / updates
 	}
-	p.c.Rate = float32(h.lr * ratio)
+	c := s.moments(in)
+	return fallback.LAMBMoveScalars{Common: c.Common, Eps: c.Eps, Step: c.Step, Rate: float32(in.LR * ratio)}
 }
-
-func (p *lambMove) run(t kernels.Table, list *kernels.List, _ *sums) {
-	kernels.LAMBMove(t, list, &p.c)
-}
-func (*lambMove) measures() bool { return false }
-func (*lambMove) takes() []int   { return withoutGradient }
-
-var withoutGradient = []int{0, 2, 3}

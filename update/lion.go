@@ -2,6 +2,7 @@ package update
 
 import (
 	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -23,12 +24,12 @@ func (r Lion) check() error {
 	return firstError(r.Options.check(), r.noProximal(), decayRate("Beta1", r.Beta1), decayRate("Beta2", r.Beta2))
 }
 
-func (r Lion) plan() plan {
-	return plan{
+func (r Lion) plan() engine.Plan {
+	return engine.Plan{
 		// The smallest m has a sign, and so none is flushed.
-		state: []slot{{name: "m", fades: 1}},
-		passes: one(kernels.Lion, func(h *stepInput) fallback.LionScalars {
-			return fallback.LionScalars{Common: h.Common, Weight1: fallback.Weight(r.Beta1), Weight2: fallback.Weight(r.Beta2), Step: float32(h.lr)}
+		State: []engine.Slot{{Name: "m", Fades: 1}},
+		Passes: engine.One(kernels.Lion, func(in *engine.StepInput) fallback.LionScalars {
+			return fallback.LionScalars{Common: in.Common, Weight1: fallback.Weight(r.Beta1), Weight2: fallback.Weight(r.Beta2), Step: float32(in.LR)}
 		}),
 	}
 }

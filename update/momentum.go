@@ -2,6 +2,7 @@ package update
 
 import (
 	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -51,40 +52,40 @@ func (r Momentum) check() error {
 	return nil
 }
 
-func (r Momentum) plan() plan {
-	p := plan{state: []slot{{name: "momentum", fades: r.Momentum}}}
+func (r Momentum) plan() engine.Plan {
+	p := engine.Plan{State: []engine.Slot{{Name: "momentum", Fades: r.Momentum}}}
 	if r.Nesterov {
-		p.passes = one(kernels.Nesterov, r.nesterov)
+		p.Passes = engine.One(kernels.Nesterov, r.nesterov)
 	} else {
-		p.passes = one(kernels.Momentum, r.scalars)
+		p.Passes = engine.One(kernels.Momentum, r.scalars)
 	}
 	return p
 }
 
 // input is the gradient's factor in the buffer, outside the learning rate that is left to
 // apply to the buffer.
-func (r Momentum) input(h *stepInput) (input, outside float64) {
+func (r Momentum) input(in *engine.StepInput) (input, outside float64) {
 	switch {
 	case r.LRInside:
-		return h.lr, 1
-	case h.t == 1:
-		return 1, h.lr
+		return in.LR, 1
+	case in.T == 1:
+		return 1, in.LR
 	}
-	return 1 - r.Dampening, h.lr
+	return 1 - r.Dampening, in.LR
 }
 
-func (r Momentum) scalars(h *stepInput) fallback.MomentumScalars {
-	input, outside := r.input(h)
-	return fallback.MomentumScalars{Common: h.Common, Beta: float32(r.Momentum), Input: float32(input), Step: float32(outside)}
+func (r Momentum) scalars(in *engine.StepInput) fallback.MomentumScalars {
+	input, outside := r.input(in)
+	return fallback.MomentumScalars{Common: in.Common, Beta: float32(r.Momentum), Input: float32(input), Step: float32(outside)}
 }
 
-func (r Momentum) nesterov(h *stepInput) fallback.NesterovScalars {
-	input, outside := r.input(h)
+func (r Momentum) nesterov(in *engine.StepInput) fallback.NesterovScalars {
+	input, outside := r.input(in)
 	return fallback.NesterovScalars{
-		Common: h.Common,
+		Common: in.Common,
 		Beta:   float32(r.Momentum),
 		Input:  float32(input),
-		Direct: float32(h.lr),
+		Direct: float32(in.LR),
 		Step:   float32(outside * r.Momentum),
 	}
 }

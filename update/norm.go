@@ -1,11 +1,6 @@
 package update
 
-import (
-	"math"
-
-	"github.com/lockstep-go/lockstep/fallback"
-	"github.com/lockstep-go/lockstep/kernels"
-)
+import "math"
 
 // SetMaxNorm clips the gradients from the next step on: where the Euclidean norm
 // of all tensors' gradients, scaled as SetGradScale says, is above maxNorm, they
@@ -42,8 +37,7 @@ func (o *Optimizer) measure(grads [][]float32) {
 	if !o.clips() {
 		return
 	}
-	o.pool.run(squaresOf, nil, grads)
-	o.clipTo(sumPairs(o.partial, 0))
+	o.clipTo(o.engine.SumSquares(grads))
 }
 
 // clipTo computes the factor that clips gradients with so large a sum of squares.
@@ -52,54 +46,4 @@ func (o *Optimizer) clipTo(squares float64) {
 	if !(o.norm <= o.maxNorm) {
 		o.clip = o.maxNorm / o.norm
 	}
-}
-
-// sumPairs adds neighbours, then neighbours of those: the order depends on the
-// number alone.
-func sumPairs(x [][2]float64, k int) float64 {
-	switch n := len(x); n {
-	case 0:
-		return 0
-	case 1:
-		return x[0][k]
-	default:
-		return sumPairs(x[:n/2], k) + sumPairs(x[n/2:], k)
-	}
-}
-
-// reduce sums up the gradients of a unit: their squares, or those that are too large.
-func (o *Optimizer) reduce(j job, u *unit, grads [][]float32, w *worker) float64 {
-	lanes := &w.sums[0]
-	*lanes = [fallback.Lanes]float64{}
-	limit := o.groups[u.group].limit(o.scale)
-	add := func(x []float32) {
-		w.list.Set(x)
-		if j == squaresOf {
-			kernels.SumSquares(o.table, &w.list, lanes)
-		} else {
-			kernels.CountBeyond(o.table, &w.list, &fallback.CountBeyondScalars{Limit: limit}, lanes)
-		}
-	}
-	if u.tensor >= 0 {
-		if g := grads[u.tensor]; g != nil {
-			add(g[u.lo:u.hi])
-		}
-	} else {
-		for _, tensor := range o.groups[u.group].shared[u.lo:u.hi] {
-			add(grads[tensor])
-		}
-	}
-	return fallback.Total(lanes)
-}
-
-// limit is the largest gradient, before it is scaled, that a rule can take: beyond it
-// the scaled one is no float32, or its square is none where the rule squares it.
-func (g *group) limit(scale float64) float32 {
-	most := math.MaxFloat32
-	for _, s := range g.state {
-		if s.square {
-			most = 0x1p63
-		}
-	}
-	return float32(min(most/math.Abs(scale), math.MaxFloat32))
 }

@@ -3,6 +3,8 @@ package update
 import (
 	"fmt"
 	"math"
+
+	"github.com/lockstep-go/lockstep/internal/engine"
 )
 
 // A Rule is a formula with its options: SGD, Momentum, AdaGrad, Adam, Lion, RMSprop or
@@ -14,7 +16,7 @@ type Rule interface {
 
 	options() Options
 	check() error
-	plan() plan
+	plan() engine.Plan
 }
 
 // Options are what every rule has. All penalties are for a loss of which the
@@ -53,7 +55,7 @@ type Options struct {
 	// times slower where they are subnormal. By default
 	//
 	//   - gradients below 2⁻¹²⁷ (5.9e-39) in magnitude, scaled, are taken for 0, but by
-	//     Lion, which looks at signs;
+	//     Lion, which looks at signs, and LAMB, whose step is as long as its parameters;
 	//   - squares that would be subnormal do not count, and in every 16th step (whose
 	//     number is a multiple of it) small means of squares are made 0, both where it
 	//     is invisible beside Eps;

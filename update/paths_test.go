@@ -1,53 +1,33 @@
-package update
+package update_test
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
+	"github.com/lockstep-go/lockstep/internal/registry"
 	"github.com/lockstep-go/lockstep/kernels"
+	"github.com/lockstep-go/lockstep/update"
 )
-
-// declared are the rules of this package's source: the types with a method plan.
-func declared(t *testing.T) []string {
-	t.Helper()
-	var list []string
-	files, err := os.ReadDir(".")
-	must(t, err)
-	for _, f := range files {
-		if !strings.HasSuffix(f.Name(), ".go") || strings.HasSuffix(f.Name(), "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), f.Name(), nil, 0)
-		must(t, err)
-		for _, d := range file.Decls {
-			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv != nil && fn.Name.Name == "plan" {
-				list = append(list, fn.Recv.List[0].Type.(*ast.Ident).Name)
-			}
-		}
-	}
-	slices.Sort(list)
-	return list
-}
 
 // called are the kernels that this package's source calls or hands over.
 func called(t *testing.T) map[string]bool {
 	t.Helper()
 	found := map[string]bool{}
 	files, err := os.ReadDir(".")
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, f := range files {
 		if strings.HasSuffix(f.Name(), "_test.go") || !strings.HasSuffix(f.Name(), ".go") {
 			continue
 		}
 		text, err := os.ReadFile(f.Name())
-		must(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, m := range regexp.MustCompile(`\bkernels\.(\w+)`).FindAllSubmatch(text, -1) {
 			found[string(m[1])] = true
 		}
@@ -55,20 +35,14 @@ func called(t *testing.T) map[string]bool {
 	return found
 }
 
-// TestEveryPath holds the list of rules, which so many tests go through, to the rules
-// and step kernels that there are: every kernel with the scalars of a step is one of a
-// rule's, and every pass of another kind than the last one's is in the list.
+// TestEveryPath holds the samples of the registry, which so many tests go through, to the
+// step kernels that there are: every kernel with the scalars of a step is one of a
+// rule's, and every pass of another kind than the last one's is a sample's.
 func TestEveryPath(t *testing.T) {
-	kinds, passes := map[string]bool{}, map[string]bool{}
-	for _, r := range rules {
-		kinds[reflect.TypeOf(r).Name()] = true
-		for _, p := range r.plan().passes {
-			passes[reflect.TypeOf(p).String()] = true
-		}
-	}
-	for _, name := range declared(t) {
-		if !kinds[name] {
-			t.Errorf("the rule %s is not in the list", name)
+	passes := map[string]bool{}
+	for _, s := range registry.Samples() {
+		for _, p := range update.Passes(s.Rule) {
+			passes[p] = true
 		}
 	}
 	uses, steps := called(t), 0
@@ -81,8 +55,8 @@ func TestEveryPath(t *testing.T) {
 					if !uses[k.Name] {
 						t.Errorf("no rule has the kernel %s", k.Name)
 					}
-					if c := in.Elem().Name(); !strings.HasPrefix(k.Name, "LAMB") && !hasPass(passes, c) {
-						t.Errorf("no rule in the list has the scalars %s", c)
+					if c := in.Elem().Name(); !hasPass(passes, c) {
+						t.Errorf("no sample has the scalars %s", c)
 					}
 				}
 			}

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -62,24 +63,24 @@ func (r RMSprop) check() error {
 		checkEps(r.Eps, 1, r.AllowZeroEps))
 }
 
-func (r RMSprop) plan() plan {
+func (r RMSprop) plan() engine.Plan {
 	_, flush := r.masks()
-	p := plan{state: []slot{{name: "v", initial: r.InitialScale, fades: r.Rho, square: true, flushes: flush}}}
+	p := engine.Plan{State: []engine.Slot{{Name: "v", First: engine.Constant(r.InitialScale), Fades: r.Rho, Square: true, Flushes: flush}}}
 	if r.Centered {
-		p.state = append(p.state, slot{name: "mean", fades: r.Rho})
+		p.State = append(p.State, engine.Slot{Name: "mean", Fades: r.Rho})
 	}
 	if r.Momentum != 0 {
-		p.state = append(p.state, slot{name: "momentum", fades: r.Momentum})
+		p.State = append(p.State, engine.Slot{Name: "momentum", Fades: r.Momentum})
 	}
 	switch {
 	case r.Centered && r.Momentum != 0:
-		p.passes = one(kernels.RMSpropCenteredMomentum, r.centeredMomentum)
+		p.Passes = engine.One(kernels.RMSpropCenteredMomentum, r.centeredMomentum)
 	case r.Centered:
-		p.passes = one(kernels.RMSpropCentered, r.centered)
+		p.Passes = engine.One(kernels.RMSpropCentered, r.centered)
 	case r.Momentum != 0:
-		p.passes = one(kernels.RMSpropMomentum, r.momentum)
+		p.Passes = engine.One(kernels.RMSpropMomentum, r.momentum)
 	default:
-		p.passes = one(kernels.RMSprop, r.scalars)
+		p.Passes = engine.One(kernels.RMSprop, r.scalars)
 	}
 	return p
 }
@@ -93,39 +94,39 @@ func (r RMSprop) masks() (drop, flush fallback.Mask) {
 	if r.KeepSubnormals {
 		return 0, 0
 	}
-	return flushMasks(beta2(r.Rho), eps)
+	return engine.FlushMasks(beta2(r.Rho), eps)
 }
 
 // rates are the learning rate inside the buffer and outside.
-func (r RMSprop) rates(h *stepInput) (inside, outside float32) {
+func (r RMSprop) rates(in *engine.StepInput) (inside, outside float32) {
 	if r.LRInside {
-		return float32(h.lr), 1
+		return float32(in.LR), 1
 	}
-	return 1, float32(h.lr)
+	return 1, float32(in.LR)
 }
 
-func (r RMSprop) scalars(h *stepInput) fallback.RMSpropScalars {
+func (r RMSprop) scalars(in *engine.StepInput) fallback.RMSpropScalars {
 	small, _ := r.masks()
 	epsIn, eps := placeEps(r.Eps, r.EpsInside)
-	return fallback.RMSpropScalars{Common: h.Common, Beta2: float32(r.Rho), Root2: float32(math.Sqrt(1 - r.Rho)), Small: small, EpsIn: epsIn, Eps: eps, Step: float32(h.lr)}
+	return fallback.RMSpropScalars{Common: in.Common, Beta2: float32(r.Rho), Root2: float32(math.Sqrt(1 - r.Rho)), Small: small, EpsIn: epsIn, Eps: eps, Step: float32(in.LR)}
 }
 
-func (r RMSprop) centered(h *stepInput) fallback.RMSpropCenteredScalars {
-	c := r.scalars(h)
+func (r RMSprop) centered(in *engine.StepInput) fallback.RMSpropCenteredScalars {
+	c := r.scalars(in)
 	return fallback.RMSpropCenteredScalars{Common: c.Common, Beta2: c.Beta2, Root2: c.Root2, Small: c.Small,
 		Weight2: fallback.Weight(r.Rho), EpsIn: c.EpsIn, Eps: c.Eps, Step: c.Step}
 }
 
-func (r RMSprop) momentum(h *stepInput) fallback.RMSpropMomentumScalars {
-	c := r.scalars(h)
-	inside, outside := r.rates(h)
+func (r RMSprop) momentum(in *engine.StepInput) fallback.RMSpropMomentumScalars {
+	c := r.scalars(in)
+	inside, outside := r.rates(in)
 	return fallback.RMSpropMomentumScalars{Common: c.Common, Beta2: c.Beta2, Root2: c.Root2, Small: c.Small,
 		EpsIn: c.EpsIn, Eps: c.Eps, Momentum: float32(r.Momentum), Input: inside, Step: outside}
 }
 
-func (r RMSprop) centeredMomentum(h *stepInput) fallback.RMSpropCenteredMomentumScalars {
-	c := r.scalars(h)
-	inside, outside := r.rates(h)
+func (r RMSprop) centeredMomentum(in *engine.StepInput) fallback.RMSpropCenteredMomentumScalars {
+	c := r.scalars(in)
+	inside, outside := r.rates(in)
 	return fallback.RMSpropCenteredMomentumScalars{Common: c.Common, Beta2: c.Beta2, Root2: c.Root2, Small: c.Small,
 		Weight2: fallback.Weight(r.Rho), EpsIn: c.EpsIn, Eps: c.Eps, Momentum: float32(r.Momentum), Input: inside, Step: outside}
 }

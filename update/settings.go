@@ -22,7 +22,7 @@ func (o *Optimizer) SetLR(lr float64) error {
 		rates = append(rates, rate)
 	}
 	for k := range o.groups {
-		o.groups[k].lr = rates[k]
+		o.engine.SetLR(k, rates[k])
 	}
 	return nil
 }
@@ -32,7 +32,7 @@ func (o *Optimizer) LR() float64 {
 	if len(o.groups) == 0 {
 		return 0
 	}
-	return o.groups[0].lr
+	return o.engine.LR(0)
 }
 
 // SetRuleLR sets the learning rate of one rule from the next step on.
@@ -43,7 +43,7 @@ func (o *Optimizer) SetRuleLR(rule int, lr float64) error {
 	if err := o.groups[rule].checkLR(lr); err != nil {
 		return err
 	}
-	o.groups[rule].lr = lr
+	o.engine.SetLR(rule, lr)
 	return nil
 }
 
@@ -52,7 +52,7 @@ func (o *Optimizer) RuleLR(rule int) (float64, error) {
 	if err := o.checkRule(rule); err != nil {
 		return 0, err
 	}
-	return o.groups[rule].lr, nil
+	return o.engine.LR(rule), nil
 }
 
 // SetRule changes the options of a rule from the next step on, its learning rate among
@@ -70,16 +70,11 @@ func (o *Optimizer) SetRule(rule int, to Rule) error {
 		return err
 	}
 	if o.begun != nil {
-		return &ArgError{"step", o.step, "one that is not begun"}
+		return &ArgError{"step", o.Steps(), "one that is not begun"}
 	}
-	next := newGroup(to)
-	next.shared, next.list = g.shared, g.list
+	next, plan := newGroup(to)
 	*g = next
-	for k := range o.tensors {
-		if o.tensors[k].group == rule {
-			o.tensors[k].apart = nil
-		}
-	}
+	o.engine.SetRule(rule, plan)
 	return nil
 }
 
@@ -91,7 +86,7 @@ func (o *Optimizer) checkRule(rule int) error {
 }
 
 func (g *group) checkLR(lr float64) error {
-	if err := firstError(notNegative("lr", lr), g.options.checkRate("lr", lr)); err != nil {
+	if err := firstError(notNegative("lr", lr), g.rule.options().checkRate("lr", lr)); err != nil {
 		return err
 	}
 	if r, ok := g.rule.(rater); ok {
@@ -115,7 +110,7 @@ func (o *Optimizer) SetGradScale(scale float64) error {
 func (o *Optimizer) GradScale() float64 { return o.scale }
 
 // Steps is the number of steps taken, those that were skipped not counted.
-func (o *Optimizer) Steps() int64 { return o.step }
+func (o *Optimizer) Steps() int64 { return o.engine.Steps() }
 
 // SetSteps sets the number of steps taken, by all tensors, as when the caller counts for
 // itself. The next step is number steps+1.
@@ -124,11 +119,8 @@ func (o *Optimizer) SetSteps(steps int64) error {
 		return &ArgError{"steps", steps, "at least 0"}
 	}
 	if o.begun != nil {
-		return &ArgError{"step", o.step, "one that is not begun"}
+		return &ArgError{"step", o.Steps(), "one that is not begun"}
 	}
-	o.step, o.apart = steps, false
-	for k := range o.tensors {
-		o.tensors[k].missed = 0
-	}
+	o.engine.SetSteps(steps)
 	return nil
 }

@@ -2,6 +2,7 @@ package update
 
 import (
 	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -16,8 +17,8 @@ func (SGD) Name() string { return "sgd" }
 
 func (r SGD) check() error { return r.Options.check() }
 
-func (r SGD) plan() plan {
-	return plan{passes: one(kernels.SGD, func(h *stepInput) fallback.SGDScalars {
-		return fallback.SGDScalars{Common: h.Common, Step: float32(h.lr)}
+func (r SGD) plan() engine.Plan {
+	return engine.Plan{Passes: engine.One(kernels.SGD, func(in *engine.StepInput) fallback.SGDScalars {
+		return fallback.SGDScalars{Common: in.Common, Step: float32(in.LR)}
 	})}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/lockstep-go/lockstep/internal/engine"
 )
 
 // A State is all that an optimizer must remember between steps: for checkpoints.
@@ -35,20 +37,22 @@ func (o *Optimizer) Export() (State, error) {
 	}
 	defer o.leave()
 	if o.begun != nil {
-		return State{}, &ArgError{"step", o.step, "one that End has ended"}
+		return State{}, &ArgError{"step", o.Steps(), "one that End has ended"}
 	}
-	s := State{Steps: o.step}
+	s := State{Steps: o.Steps()}
 	for k := range o.groups {
 		g := &o.groups[k]
-		s.Rules = append(s.Rules, RuleState{g.rule.Name(), fmt.Sprintf("%+v", g.rule), g.lr})
+		s.Rules = append(s.Rules, RuleState{g.rule.Name(), fmt.Sprintf("%+v", g.rule), o.engine.LR(k)})
 	}
 	for k, t := range o.tensors {
 		g := &o.groups[t.group]
 		buffers := map[string][]float32{}
-		for j, slot := range g.state {
-			buffers[slot.name] = slices.Clone(t.state[j])
+		for j, slot := range g.slots {
+			if b, ok := o.engine.State(k, j); ok {
+				buffers[slot.Name] = slices.Clone(b)
+			}
 		}
-		s.Tensors = append(s.Tensors, TensorState{o.tensors[k].name, g.rule.Name(), o.step - t.missed, buffers})
+		s.Tensors = append(s.Tensors, TensorState{t.name, g.rule.Name(), o.engine.TensorSteps(k), buffers})
 	}
 	return s, nil
 }
@@ -59,19 +63,18 @@ func (o *Optimizer) Import(s State) error {
 	if err := o.checkState(s); err != nil {
 		return err
 	}
-	o.apart = false
-	for k := range o.tensors {
-		t := &o.tensors[k]
-		for j, slot := range o.groups[t.group].state {
-			copy(t.state[j], s.Tensors[k].Buffers[slot.name])
+	o.engine.SetSteps(s.Steps)
+	for k, t := range o.tensors {
+		var list [][]float32
+		for _, slot := range o.groups[t.group].slots {
+			list = append(list, s.Tensors[k].Buffers[slot.Name])
 		}
-		t.missed, t.apart = s.Steps-s.Tensors[k].Steps, nil
-		o.apart = o.apart || t.missed != 0
+		o.engine.Load(k, s.Tensors[k].Steps, list)
 	}
 	for k := range s.Rules {
-		o.groups[k].lr = s.Rules[k].LR
+		o.engine.SetLR(k, s.Rules[k].LR)
 	}
-	o.step, o.begun, o.torn = s.Steps, nil, false
+	o.begun, o.torn = nil, false
 	return nil
 }
 
@@ -113,20 +116,33 @@ func (o *Optimizer) checkTensor(k int, s State) error {
 		return &ArgError{fmt.Sprintf("Tensors[%d].Rule", k), from.Rule, g.rule.Name()}
 	case from.Steps < 0 || from.Steps > s.Steps:
 		return &ArgError{fmt.Sprintf("Tensors[%d].Steps", k), from.Steps, fmt.Sprintf("from 0 to the optimizer's %d", s.Steps)}
-	case len(from.Buffers) != len(g.state):
+	}
+	slots := g.slotsOf(from.Buffers)
+	if len(from.Buffers) != len(slots) {
 		return &ArgError{fmt.Sprintf("Tensors[%d].Buffers", k), slices.Sorted(maps.Keys(from.Buffers)), fmt.Sprint(g.names())}
 	}
-	for _, slot := range g.state {
-		name := fmt.Sprintf("Tensors[%d].Buffers[%q]", k, slot.name)
-		b, ok := from.Buffers[slot.name]
-		if !ok || len(b) != t.size {
-			return &ArgError{"len(" + name + ")", len(b), fmt.Sprint(t.size)}
+	for _, slot := range slots {
+		name := fmt.Sprintf("Tensors[%d].Buffers[%q]", k, slot.Name)
+		b, ok := from.Buffers[slot.Name]
+		if n := slot.Len(engine.Tensor{Size: t.size}); !ok || len(b) != n {
+			return &ArgError{"len(" + name + ")", len(b), fmt.Sprint(n)}
 		}
-		if err := slot.check(name, b); err != nil {
+		if err := checkSlot(slot, name, b); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// slotsOf are the slots of which a tensor's exported state has buffers: all, or before its
+// first step those that do not begin as the parameters.
+func (g *group) slotsOf(buffers map[string][]float32) []engine.Slot {
+	begins := func(s engine.Slot) bool { return s.BeginsAsParams() }
+	begun := func(s engine.Slot) bool { _, ok := buffers[s.Name]; return begins(s) && ok }
+	if slices.ContainsFunc(g.slots, begun) {
+		return g.slots
+	}
+	return slices.DeleteFunc(slices.Clone(g.slots), begins)
 }
 
 // Buffer is a state buffer of a tensor by its name, not a copy, or nil.
@@ -134,10 +150,10 @@ func (o *Optimizer) Buffer(tensor int, name string) []float32 {
 	if tensor < 0 || tensor >= len(o.tensors) {
 		return nil
 	}
-	t := &o.tensors[tensor]
-	for j, slot := range o.groups[t.group].state {
-		if slot.name == name {
-			return t.state[j]
+	for j, slot := range o.groups[o.tensors[tensor].group].slots {
+		if slot.Name == name {
+			b, _ := o.engine.State(tensor, j)
+			return b
 		}
 	}
 	return nil
@@ -153,8 +169,8 @@ func (o *Optimizer) Buffers(tensor int) []string {
 
 func (g *group) names() []string {
 	var names []string
-	for _, slot := range g.state {
-		names = append(names, slot.name)
+	for _, slot := range g.slots {
+		names = append(names, slot.Name)
 	}
 	return names
 }

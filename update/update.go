@@ -16,10 +16,11 @@ import (
 	"math"
 	"reflect"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
+	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/internal/tune"
-	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // A Tensor is one parameter tensor of a set: how many elements it has, which of
@@ -40,14 +41,11 @@ type Tensor struct {
 // steps. One goroutine at a time may call its methods, but for Apply; a second one in a
 // step gets an error.
 type Optimizer struct {
-	table   kernels.Table
+	engine  *engine.Engine
 	groups  []group
 	tensors []tensor
 	sizes   []int // of the tensors
-	units   []unit
-	total   int // elements of all tensors
 
-	step      int64
 	scale     float64
 	maxNorm   float64 // of the gradients
 	norm      float64 // of the last step's
@@ -55,13 +53,7 @@ type Optimizer struct {
 	policy    Policy
 	skipped   int64
 	nonFinite int64
-	partial   [][2]float64 // by unit, what is read before the step or measured by a pass
-	apart     bool         // tensors have taken different numbers of steps
-	missing   bool         // some gradients of this step are nil
-	measures  bool         // a rule needs sums of each tensor
-	placed    int          // counts how often buffers were elsewhere than before
 
-	input stepInput // room for it
 	inUse atomic.Bool
 	torn  bool   // a step was not carried to its end
 	begun *begun // the step that is carried out by Apply, round its room
@@ -70,46 +62,24 @@ type Optimizer struct {
 	states  []interval // all state, in order
 	owned   []interval // parameters and state, in order
 	known   []known
-	gaps    []int // by tensor, where its gradient was among the owned
-	present []bool
+	gaps    []int           // by tensor, where its gradient was among the owned
+	missing bool            // some gradients of this step are nil
 	one     [2][1][]float32 // params and grads of the only tensor
-	whole   kernels.List    // the only tensor, if it is small
-	pool    workers
 }
 
-// A tensor is a Tensor with its state in the order of its rule's slots.
+// A tensor is a Tensor whose state the engine has.
 type tensor struct {
-	name   string
-	size   int
-	group  int
-	state  [][]float32
-	missed int64  // steps of the optimizer
-	units  [2]int // the first of its units and the one behind the last, of its own
-	listed int    // place among the small tensors of its group, or -1
-	apart  []pass // its own, while it has taken fewer steps than others
+	name  string
+	size  int
+	group int
 }
 
-// A group is a rule at work: its options at this step.
+// A group is a rule with its slots.
 type group struct {
-	rule    Rule
-	options Options
-	base    float64 // learning rate at first, whose ratio to that of others is kept
-	lr      float64
-	fades   float64 // what a step leaves of the state that fades fastest
-	measure bool    // a pass needs sums of each tensor
-	plan
-	stages
-
-	shared []int       // tensors that share calls
-	list   [][]float32 // the buffers of these, one tensor after the other
+	rule  Rule
+	slots []engine.Slot
+	base  float64 // learning rate at first, whose ratio to that of others is kept
 }
-
-// lists reports whether tensors of the group can share calls: no stage may be around the
-// kernel, and nothing of a single tensor be measured.
-func (g *group) lists() bool { return !g.penalized() && !g.measure }
-
-// buffers is how many a tensor has.
-func (g *group) buffers() int { return 2 + len(g.state) }
 
 // New returns an optimizer for one flat buffer of n parameters.
 func New(n int, rule Rule) (*Optimizer, error) {
@@ -119,7 +89,36 @@ func New(n int, rule Rule) (*Optimizer, error) {
 // NewSet returns an optimizer for many tensors, which a step takes in one call,
 // each by one of the rules.
 func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
-	o := &Optimizer{table: kernels.Active(), scale: 1, maxNorm: math.Inf(1), clip: 1}
+	o := &Optimizer{scale: 1, maxNorm: math.Inf(1), clip: 1}
+	plans, err := o.takeRules(rules)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.checkSizes(tensors); err != nil {
+		return nil, err
+	}
+	list := make([]engine.Tensor, len(tensors))
+	for k, t := range tensors {
+		state, err := o.groups[t.Rule].callers(k, t)
+		if err != nil {
+			return nil, err
+		}
+		list[k] = engine.Tensor{Size: t.Size, Rule: t.Rule, State: state}
+		o.tensors = append(o.tensors, tensor{t.Name, t.Size, t.Rule})
+	}
+	o.engine = engine.New(list, plans)
+	if o.states, err = disjoint(o.stateIntervals()); err != nil {
+		return nil, err
+	}
+	o.owned = make([]interval, 0, len(tensors)+len(o.states))
+	o.known = slices.Repeat([]known{{nowhere, nowhere}}, len(tensors))
+	o.gaps = make([]int, len(tensors))
+	return o, o.SetWorkers(0)
+}
+
+// takeRules checks the rules and makes their plans.
+func (o *Optimizer) takeRules(rules []Rule) ([]engine.Rule, error) {
+	var plans []engine.Rule
 	for k, r := range rules {
 		if v := reflect.ValueOf(r); !v.IsValid() || v.Kind() == reflect.Pointer { // which might change later
 			return nil, &ArgError{fmt.Sprintf("rules[%d]", k), fmt.Sprintf("%T", r), "a rule, not a pointer to one"}
@@ -127,165 +126,64 @@ func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
 		if err := r.check(); err != nil {
 			return nil, err
 		}
-		o.groups = append(o.groups, newGroup(r))
-		o.measures = o.measures || o.groups[k].measure
+		g, plan := newGroup(r)
+		o.groups, plans = append(o.groups, g), append(plans, plan)
 	}
-	if err := o.checkSizes(tensors); err != nil {
-		return nil, err
-	}
-	room := smallState(tensors, o.groups)
-	var owned []interval
-	for k, t := range tensors {
-		s, err := o.groups[t.Rule].bind(k, t, &room)
-		if err != nil {
-			return nil, err
-		}
-		o.tensors = append(o.tensors, tensor{name: t.Name, size: t.Size, group: t.Rule, state: s, listed: -1})
-		for j, slot := range o.groups[t.Rule].state {
-			owned = append(owned, interval{address(s[j]), t.Size, slot.name, k, t.Name})
-		}
-	}
-	var err error
-	if o.states, err = disjoint(owned); err != nil {
-		return nil, err
-	}
-	o.listSmall()
-	o.units = split(o.tensors, o.groups)
-	o.growLists()
-	o.partial = make([][2]float64, len(o.units))
-	o.owned = make([]interval, 0, len(tensors)+len(owned))
-	o.known = make([]known, len(tensors))
-	o.gaps = make([]int, len(tensors))
-	o.present = make([]bool, len(tensors))
-	o.pool.init(o)
-	return o, o.SetWorkers(0)
+	return plans, nil
+}
+
+func newGroup(r Rule) (group, engine.Rule) {
+	plan := engine.Rule{Plan: r.plan(), Options: engine.Options(r.options())}
+	return group{rule: r, slots: plan.State, base: plan.LR}, plan
 }
 
 // checkSizes refuses tensors that cannot be, before any memory is asked for.
 func (o *Optimizer) checkSizes(tensors []Tensor) error {
 	const most = math.MaxInt / 64 // elements, so that bytes of all state can be counted
+	total := 0
 	for k, t := range tensors {
-		if t.Size < 0 || t.Size > most-o.total {
+		if t.Size < 0 || t.Size > most-total {
 			return &ArgError{fmt.Sprintf("tensors[%d].Size", k), t.Size, fmt.Sprintf("at least 0, and at most %d elements of all tensors", most)}
 		}
 		if t.Rule < 0 || t.Rule >= len(o.groups) {
 			return &ArgError{fmt.Sprintf("tensors[%d].Rule", k), t.Rule, fmt.Sprintf("the index of one of %d rules", len(o.groups))}
 		}
 		o.sizes = append(o.sizes, t.Size)
-		o.total += t.Size
+		total += t.Size
 	}
 	return nil
 }
 
-func newGroup(r Rule) group {
-	o := r.options()
-	g := group{rule: r, options: o, base: o.LR, lr: o.LR, fades: 1, plan: r.plan()}
-	for _, s := range g.state {
-		g.fades = min(g.fades, s.fades)
-	}
-	for _, p := range g.passes {
-		g.measure = g.measure || p.measures()
-	}
-	return g
-}
-
-// listSmall lists the tensors that share calls with others.
-func (o *Optimizer) listSmall() {
-	for k := range o.tensors {
-		t := &o.tensors[k]
-		if g := &o.groups[t.group]; len(o.tensors) > 1 && t.size <= tune.SmallLen && !g.measure && g.options.L1 == 0 {
-			t.listed = len(g.shared)
-			g.shared = append(g.shared, k)
-		}
-	}
-	for k := range o.groups {
-		g := &o.groups[k]
-		g.list = make([][]float32, len(g.shared)*g.buffers())
-		for at, tensor := range g.shared {
-			copy(g.list[at*g.buffers()+2:], o.tensors[tensor].state)
-		}
-	}
-}
-
-// growLists makes room for the lists of what is flushed.
-func (o *Optimizer) growLists() {
-	for k := range o.units {
-		if u := &o.units[k]; u.tensor < 0 {
-			n, slots := u.hi-u.lo, len(o.groups[u.group].state)
-			u.flushed = &flushed{placed: -1, smalls: make([][]float32, 0, n), fades: make([][]float32, 0, 2*n*(slots+1))}
-		}
-	}
-}
-
-// smallState is room for the state of all small tensors, side by side. A tensor
-// alone is laid out like a large one.
-func smallState(tensors []Tensor, groups []group) []float32 {
-	n := 0
-	if len(tensors) == 1 {
-		return nil
-	}
-	for _, t := range tensors {
-		if t.State == nil && 0 < t.Size && t.Size <= tune.SmallLen {
-			n += roundUp(t.Size, lineLen) * len(groups[t.Rule].state)
-		}
-	}
-	return Alloc(n, 1)[0]
-}
-
-// bind takes over the caller's buffers of a tensor or makes new ones, those of
-// small tensors in the room for them.
-func (g *group) bind(k int, t Tensor, room *[]float32) ([][]float32, error) {
-	if t.State != nil {
-		return g.callers(k, t)
-	}
-	s := make([][]float32, len(g.state))
-	if t.Size > tune.SmallLen || *room == nil {
-		const others = 2 // the parameters and the gradients
-		copy(s, alloc(t.Size, len(g.state), others))
-	} else {
-		for j := range s {
-			s[j] = (*room)[:t.Size:t.Size]
-			*room = (*room)[roundUp(t.Size, lineLen):]
-		}
-	}
-	for j, slot := range g.state {
-		for i := range s[j] {
-			if slot.initial == 0 {
-				break
-			}
-			s[j][i] = float32(slot.initial)
-		}
-	}
-	return s, nil
-}
-
-// callers takes over the caller's buffers.
+// callers takes over the caller's buffers, if there are.
 func (g *group) callers(k int, t Tensor) ([][]float32, error) {
-	var s [][]float32
-	for _, slot := range g.state {
-		b, ok := t.State[slot.name]
-		name := fmt.Sprintf("tensors[%d].State[%q]", k, slot.name)
+	if t.State == nil {
+		return nil, nil
+	}
+	s := [][]float32{}
+	for _, slot := range g.slots {
+		b, ok := t.State[slot.Name]
+		name := fmt.Sprintf("tensors[%d].State[%q]", k, slot.Name)
 		if !ok {
 			return nil, &ArgError{name, "absent", "a buffer of the " + g.rule.Name() + " rule"}
 		}
-		if len(b) != t.Size {
-			return nil, &ArgError{"len(" + name + ")", len(b), fmt.Sprint(t.Size)}
+		if n := slot.Len(engine.Tensor{Size: t.Size}); len(b) != n {
+			return nil, &ArgError{"len(" + name + ")", len(b), fmt.Sprint(n)}
 		}
-		if err := slot.check(name, b); err != nil {
+		if err := checkSlot(slot, name, b); err != nil {
 			return nil, err
 		}
 		s = append(s, b)
 	}
-	if len(t.State) != len(g.state) {
-		return nil, &ArgError{fmt.Sprintf("len(tensors[%d].State)", k), len(t.State), fmt.Sprintf("the %d buffers of the %s rule", len(g.state), g.rule.Name())}
+	if len(t.State) != len(g.slots) {
+		return nil, &ArgError{fmt.Sprintf("len(tensors[%d].State)", k), len(t.State), fmt.Sprintf("the %d buffers of the %s rule", len(g.slots), g.rule.Name())}
 	}
 	return s, nil
 }
 
-// check refuses state that no step can have left: NaN, infinities, and squares below 0.
-func (s slot) check(name string, b []float32) error {
+// checkSlot refuses state that no step can have left: NaN, infinities, and squares below 0.
+func checkSlot(s engine.Slot, name string, b []float32) error {
 	least, want := float32(-math.MaxFloat32), "finite numbers"
-	if s.square {
+	if s.Square {
 		least, want = 0, "finite numbers of at least 0"
 	}
 	for i, x := range b {
@@ -297,7 +195,7 @@ func (s slot) check(name string, b []float32) error {
 }
 
 // Len is the number of parameters of all tensors.
-func (o *Optimizer) Len() int { return o.total }
+func (o *Optimizer) Len() int { return o.engine.Len() }
 
 // SetWorkers sets how many goroutines a step may use at most; 0 means
 // runtime.GOMAXPROCS. Small steps use the caller's alone. The bits of the
@@ -310,7 +208,7 @@ func (o *Optimizer) SetWorkers(n int) error {
 	if n == 0 {
 		n = min(runtime.GOMAXPROCS(0), most)
 	}
-	o.pool.setLimit(n)
+	o.engine.SetWorkers(n)
 	return nil
 }
 
@@ -336,11 +234,16 @@ func (o *Optimizer) Step(params, grads []float32) error {
 	if grads == nil && o.sizes[0] > 0 {
 		return &ArgError{"grads", "nil", "a gradient"}
 	}
+	if err := o.enter(); err != nil {
+		return err
+	}
+	defer o.leave()
 	if o.isSimple(params, grads) {
-		return o.simple(params, grads)
+		o.simple(params, grads)
+		return nil
 	}
 	o.one = [2][1][]float32{{params}, {grads}}
-	err := o.StepSet(o.one[0][:], o.one[1][:])
+	err := o.stepSet(o.one[0][:], o.one[1][:])
 	o.one = [2][1][]float32{}
 	return err
 }
@@ -350,29 +253,15 @@ func (o *Optimizer) Step(params, grads []float32) error {
 func (o *Optimizer) isSimple(params, grads []float32) bool {
 	n := o.sizes[0]
 	return n < tune.ParallelLen && len(params) == n && len(grads) == n && o.known[0] == (known{address(params), address(grads)}) &&
-		o.policy == Propagate && !o.clips() && !o.measures && o.begun == nil && o.step < math.MaxInt64
+		o.policy == Propagate && !o.clips() && o.begun == nil && o.engine.IsPlain(o.tensors[0].group) && o.engine.Steps() < math.MaxInt64
 }
 
 // simple takes such a step, without all that others ask for.
-func (o *Optimizer) simple(params, grads []float32) error {
-	if err := o.enter(); err != nil {
-		return err
-	}
-	o.torn, o.missing, o.norm = true, false, 0
-	o.step++
-	o.prepare()
-	g, t := &o.groups[o.tensors[0].group], &o.tensors[0]
-	if g.penalized() || t.missed != 0 {
-		o.apply(&o.pool.own, t, 0, 0, len(params), params, grads)
-	} else {
-		g.passes[0].run(o.table, &o.whole, &o.pool.own.sums)
-		if g.flushes(o.step) {
-			g.flush(o.table, &o.pool.own, t, 0, len(params), params, grads)
-		}
-	}
+func (o *Optimizer) simple(params, grads []float32) {
+	o.torn, o.norm = true, 0
+	o.engine.Begin(o.scale*o.clip, nil)
+	o.engine.RunSmall(params, grads)
 	o.torn = false
-	o.leave()
-	return nil
 }
 
 // StepSet updates every tensor from its gradient, params[k] and grads[k] being
@@ -385,14 +274,19 @@ func (o *Optimizer) StepSet(params, grads [][]float32) error {
 		return err
 	}
 	defer o.leave()
+	return o.stepSet(params, grads)
+}
+
+// stepSet is StepSet once no other goroutine can enter.
+func (o *Optimizer) stepSet(params, grads [][]float32) error {
 	if o.begun != nil {
-		return &ArgError{"step", o.step, "one that is not begun: its ranges are the caller's to Apply"}
+		return &ArgError{"step", o.Steps(), "one that is not begun: its ranges are the caller's to Apply"}
 	}
 	if err := o.checkSet(params, grads); err != nil {
 		return err
 	}
-	if o.step == math.MaxInt64 {
-		return &ArgError{"the number of steps", o.step, "one that can be counted on"}
+	if o.Steps() == math.MaxInt64 {
+		return &ArgError{"the number of steps", o.Steps(), "one that can be counted on"}
 	}
 	o.measure(grads)
 	if o.policy != Propagate {
@@ -402,104 +296,17 @@ func (o *Optimizer) StepSet(params, grads [][]float32) error {
 		}
 	}
 	o.torn = true
-	o.count(grads)
-	o.prepare()
 	o.carryOut(params, grads)
 	o.clip, o.torn = 1, false
 	return nil
 }
 
-// count counts the step, of each tensor that has a gradient.
-func (o *Optimizer) count(grads [][]float32) {
-	o.step++
-	if !o.missing {
-		return
-	}
-	for k := range o.tensors {
-		t := &o.tensors[k]
-		o.present[k] = grads[k] != nil || t.size == 0
-		if !o.present[k] {
-			t.missed++
-			o.apart = true
-		}
-	}
-}
-
-// takes reports whether a tensor takes part in the step.
-func (o *Optimizer) takes(k int) bool { return !o.missing || o.present[k] }
-
-// prepare computes the scalars of a step: once for all tensors that have taken it
-// together, and for each of the others.
-func (o *Optimizer) prepare() {
-	scale := float64(o.scale * o.clip)
-	for k := range o.groups {
-		g := &o.groups[k]
-		o.input = g.input(o.step, scale)
-		for _, p := range g.passes {
-			p.prepare(&o.input)
-		}
-	}
-	if !o.apart {
-		return
-	}
-	for k := range o.tensors {
-		t := &o.tensors[k]
-		if t.missed == 0 || !o.takes(k) {
-			continue
-		}
-		g := &o.groups[t.group]
-		t.own(g)
-		o.input = g.input(o.step-t.missed, scale)
-		for _, p := range t.apart {
-			p.prepare(&o.input)
-		}
-	}
-}
-
-// carryOut runs the passes of the step that is prepared.
+// carryOut takes the step, without the tensors whose gradient is missing.
 func (o *Optimizer) carryOut(params, grads [][]float32) {
-	o.pool.run(firstPass, params, grads)
-	if o.measures {
-		o.useSums()
-		o.pool.run(secondPass, params, grads)
+	var some [][]float32
+	if o.missing {
+		some = grads
 	}
-}
-
-// useSums gives what the first passes have measured to the second ones.
-func (o *Optimizer) useSums() {
-	for k := range o.tensors {
-		t := &o.tensors[k]
-		g := &o.groups[t.group]
-		if !g.measure || !o.takes(k) {
-			continue
-		}
-		t.own(g)
-		o.input = g.input(o.step-t.missed, float64(o.scale*o.clip))
-		second := t.apart[1]
-		second.prepare(&o.input)
-		second.use(&o.input, o.measured(t))
-	}
-}
-
-// measured adds up what a pass has measured of a tensor, unit by unit.
-func (o *Optimizer) measured(t *tensor) (of [2]float64) {
-	for k := range of {
-		of[k] = sumPairs(o.partial[t.units[0]:t.units[1]], k)
-	}
-	return of
-}
-
-// own gives a tensor passes of its own.
-func (t *tensor) own(g *group) {
-	for _, p := range g.passes[len(t.apart):] {
-		t.apart = append(t.apart, p.copy())
-	}
-}
-
-// pass is one of a tensor's passes: the group's, unless its scalars are its own.
-func (o *Optimizer) pass(t *tensor, k int) pass {
-	if k > 0 || t.missed != 0 {
-		return t.apart[k]
-	}
-	return o.groups[t.group].passes[k]
+	o.engine.Begin(o.scale*o.clip, some)
+	o.engine.Run(params, grads)
 }

@@ -9,11 +9,9 @@ import (
 	"fmt"
 
 	"github.com/lockstep-go/lockstep/bench/data"
+	"github.com/lockstep-go/lockstep/internal/registry"
 	"github.com/lockstep-go/lockstep/loss"
 	"github.com/lockstep-go/lockstep/update"
-	"github.com/lockstep-go/lockstep/update/keras"
-	"github.com/lockstep-go/lockstep/update/optax"
-	"github.com/lockstep-go/lockstep/update/torch"
 )
 
 // A Sum is what a rule has come to: the SHA-256 of its parameters and state, as
@@ -27,55 +25,18 @@ type Sum struct {
 // Steps is the number of steps of each rule.
 const Steps = 200
 
-// A rule is one of those that are verified, by its preset.
-type rule struct {
-	name string
-	rule update.Rule
-}
-
-// rules are one of every kernel that a step has, and of the stages around it.
-func rules() []rule {
-	nesterov := torch.Momentum(.9)
-	nesterov.Nesterov, nesterov.L2 = true, 1e-4
-	lasso := torch.SGD()
-	lasso.L1, lasso.Proximal = 1e-3, true
-	elastic := torch.Adagrad()
-	elastic.L1, elastic.L2, elastic.Proximal = 1e-3, 1e-3, true
-	amsGrad := torch.Adam()
-	amsGrad.AMSGrad, amsGrad.L1 = true, 1e-4
-	root := optax.Adam(1e-2)
-	root.EpsRoot = 1e-8
-	amsProx := torch.Adam()
-	amsProx.AMSGrad, amsProx.L1, amsProx.Proximal = true, 1e-3, true
-	centered := torch.RMSprop()
-	centered.Centered = true
-	both := keras.RMSprop()
-	both.Centered, both.Momentum = true, .9
-	heavy := torch.RMSprop()
-	heavy.Momentum = .9
-	lamb := optax.Lamb(1e-2)
-	lamb.Decay = 1e-2
-	return []rule{
-		{"torch SGD", torch.SGD()}, {"SGD, proximal L1", lasso},
-		{"torch SGD, momentum", torch.Momentum(.9)}, {"torch SGD, Nesterov, L2", nesterov}, {"keras SGD, momentum", keras.Momentum(.9)},
-		{"torch Adagrad", torch.Adagrad()}, {"Adagrad, proximal elastic net", elastic},
-		{"torch Adam", torch.Adam()}, {"torch AdamW", torch.AdamW()}, {"keras AdamW", keras.AdamW()},
-		{"torch Adam, AMSGrad, L1", amsGrad}, {"optax Adam, eps_root", root}, {"AMSGrad, proximal L1", amsProx},
-		{"torch RMSprop", torch.RMSprop()}, {"torch RMSprop, centered", centered}, {"torch RMSprop, momentum", heavy}, {"keras RMSprop, centered, momentum", both},
-		{"optax Lion", optax.Lion(1e-3)}, {"optax LAMB", lamb},
-	}
-}
-
 // Run trains with every rule.
 func Run() ([]Sum, error) {
 	d := data.Load("breast_cancer")
 	var list []Sum
-	for _, r := range rules() {
-		hash, err := train(d, r.rule)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", r.name, err)
+	for _, e := range registry.All() {
+		for _, r := range e.Verified {
+			hash, err := train(d, r.Rule)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", r.Name, err)
+			}
+			list = append(list, Sum{r.Name, hash})
 		}
-		list = append(list, Sum{r.name, hash})
 	}
 	return list, nil
 }

@@ -10,7 +10,7 @@ import (
 
 // AVX2 has 16 registers of 8 lanes; its masks are vectors.
 var AVX2 = ISA{
-	machine:   loop.Machine{Lanes: 8, Wide: 4, Rows: 2, Phases: true, Signs: true, Operands: true},
+	machine:   loop.Machine{Lanes: 8, Wide: 4, Rows: 2, Phases: true, Signs: true, Whole: true},
 	registers: 16,
 	vector:    func(e *emitter) reg.VecVirtual { return e.YMM() },
 	mask:      func(e *emitter) reg.Register { return e.YMM() },

@@ -17,9 +17,11 @@ import (
 // Compile finds instructions and registers of r for t.
 func Compile(r *rule.Rule, t ISA) *ir.File {
 	var f *ir.File
-	loop.Best(r, t.machine, func(p *loop.Program) bool {
-		f = assemble(p, t)
-		return f != nil
+	loop.Best(r, t.machine, func(p *loop.Program) (cost float64, lacks int) {
+		if f = assemble(p, t); f == nil {
+			return 0, 1
+		}
+		return 0, 0
 	})
 	return f
 }

@@ -223,9 +223,9 @@ func (e *emitter) address(in loop.Inst) {
 		e.ANDQ(x, to)
 	case loop.Sub:
 		e.SUBQ(x, to)
-	case loop.SubIfZero:
+	case loop.SubIf:
 		e.SUBQ(x, to)
-		e.JE(operand.LabelRef(in.Label))
+		e.jump(in.Cond, operand.LabelRef(in.Label))
 	case loop.Times:
 		e.IMUL3Q(x, to, to)
 	case loop.Fetch:

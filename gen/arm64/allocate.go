@@ -1,155 +1,178 @@
 package arm64
 
 import (
-	"maps"
 	"math/bits"
 	"slices"
 
-	"github.com/lockstep-go/lockstep/gen/rule"
+	"github.com/lockstep-go/lockstep/gen/loop"
 )
 
-const registers = 32
-
-// A value is what a node is for one row of those side by side, and for one
-// vector of those side by side. What all rows or vectors share is the first's.
-type value struct{ node, row, vector int }
-
-// An allocation hands out the vector registers while the schedule is printed:
-// from the last one down to what is held throughout, from the first one up to
-// everything else, until its last use.
-type allocation struct {
-	*rule.Rule
-	steps      []rule.Task
-	last       []int          // by node, see rule.LastUse
-	varies     []bool         // by node, whether it depends on the row
-	fixed      []bool         // by node, whether it does not change in a loop
-	invariants []value        // what does not, the most wanted first
-	slots      []int          // the nodes among them that are constants
-	held       map[value]bool // those of them that stay in a register
-	reg        map[value]int
-	free       uint32
-	short      bool
+// registers are those of each kind that a kernel may use. R18 and those from R26 on
+// belong to the platform and to Go.
+var registers = map[loop.Kind][]int{
+	loop.Vector:  {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31},
+	loop.Address: {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19, 20, 21, 22, 23, 24, 25},
 }
 
-// allocate holds as many of the invariants of r as it is allowed to. The constants are
-// those of the whole rule, of which r may be what it comes to.
-func allocate(r, whole *rule.Rule, held, side int) allocation {
-	steps := r.Schedule()
-	a := allocation{
-		Rule:  r,
-		steps: steps,
-		last:  r.LastUse(steps),
-		held:  map[value]bool{},
-		reg:   map[value]int{},
-		free:  1<<registers - 1,
+// A set is one of registers, by their place in an allocation.
+type set []uint64
+
+func (s set) add(k int)      { s[k/64] |= 1 << (k % 64) }
+func (s set) remove(k int)   { s[k/64] &^= 1 << (k % 64) }
+func (s set) has(k int) bool { return s[k/64]>>(k%64)&1 > 0 }
+
+// join adds the elements of t and reports whether some are new.
+func (s set) join(t set) (grown bool) {
+	for k, w := range t {
+		grown = grown || w&^s[k] != 0
+		s[k] |= w
 	}
-	for id, n := range r.Nodes {
-		change := func(x int) bool { return !a.fixed[x] || a.varies[x] }
-		a.varies = append(a.varies, slices.ContainsFunc(n.Operands(), func(x int) bool { return a.varies[x] }))
-		a.fixed = append(a.fixed, !slices.ContainsFunc(n.Operands(), change))
-		if n.Op == rule.Load {
-			a.varies[id] = r.Buffers[n.X].Shape != rule.Stream || r.Stores(n.X)
-			a.fixed[id] = r.Buffers[n.X].Shape == rule.PerRow
-		}
-	}
-	for _, step := range steps {
-		if step.IsEffect || !a.fixed[step.ID] {
-			continue
-		}
-		rows := 1
-		if a.varies[step.ID] {
-			rows = side
-		}
-		for row := range rows {
-			a.invariants = append(a.invariants, value{step.ID, row, 0})
+	return grown
+}
+
+// all calls f for each element.
+func (s set) all(f func(k int)) {
+	for k, w := range s {
+		for ; w != 0; w &= w - 1 {
+			f(64*k + bits.TrailingZeros64(w))
 		}
 	}
-	for _, computed := range []bool{true, false} { // what is computed costs more to fetch again
-		for _, id := range r.Invariants() {
-			if computed == (r.Nodes[id].Op.Operands() > 0) {
-				a.invariants = append(a.invariants, value{id, 0, 0})
+}
+
+// An allocation finds numbers for the registers of some lines.
+type allocation struct {
+	lines []line
+	place map[loop.Reg]int
+	regs  []loop.Reg // in the order of their first lines
+	live  []set      // after each line
+	apart []set      // by register, those whose numbers must be others
+}
+
+// allocate is a number for each register, or how many are lacking.
+func allocate(lines []line) (numbers map[loop.Reg]int, lacks int) {
+	a := &allocation{lines: lines, place: map[loop.Reg]int{}}
+	for _, l := range lines {
+		for _, r := range slices.Concat(l.writes, l.reads) {
+			if _, ok := a.place[r]; !ok {
+				a.place[r] = len(a.regs)
+				a.regs = append(a.regs, r)
 			}
 		}
 	}
-	for id, n := range whole.Nodes {
-		if n.Op == rule.Const {
-			a.slots = append(a.slots, id)
+	a.findLive()
+	if lacks := a.findApart(); lacks > 0 {
+		return nil, lacks
+	}
+	return a.number()
+}
+
+// sets are so many empty sets.
+func (a *allocation) sets(n int) []set {
+	list, size := make([]set, n), (len(a.regs)+63)/64
+	words := make([]uint64, n*size)
+	for k := range list {
+		list[k] = words[k*size : (k+1)*size]
+	}
+	return list
+}
+
+// findLive finds what is read after each line before it is written.
+func (a *allocation) findLive() {
+	a.live = a.sets(len(a.lines))
+	before := a.sets(len(a.lines) + 1)
+	labels := map[string]int{}
+	for k, l := range a.lines {
+		if l.label != "" {
+			labels[l.label] = k
 		}
 	}
-	for rank, v := range a.invariants[:min(held, len(a.invariants))] {
-		register := registers - 1 - rank
-		if register < 0 {
-			a.short = true
-			break
-		}
-		a.held[v], a.reg[v] = true, register
-		a.free &^= 1 << register
-	}
-	return a
-}
-
-// specialized is the allocation for what the rule comes to, with the same registers held
-// and free.
-func (a *allocation) specialized(r *rule.Rule) allocation {
-	s := allocate(r, r, 0, 1)
-	s.slots, s.held, s.free, s.short = a.slots, a.held, a.free, a.short
-	s.reg = maps.Clone(a.reg)
-	return s
-}
-
-// value is what a node is for a row and a vector.
-func (a *allocation) value(id, row, vector int) value {
-	if !a.varies[id] {
-		row = 0
-	}
-	if a.fixed[id] {
-		vector = 0
-	}
-	return value{id, row, vector}
-}
-
-// take returns a free register, or any and is short from then on.
-func (a *allocation) take() int {
-	if a.free == 0 {
-		a.short = true
-		return 0
-	}
-	v := bits.TrailingZeros32(a.free)
-	a.free &^= 1 << v
-	return v
-}
-
-func (a *allocation) give(vs ...int) {
-	for _, v := range vs {
-		a.free |= 1 << v
-	}
-}
-
-// A moment is a step of the schedule for a row and a vector.
-type moment struct{ step, row, vector int }
-
-// dies reports whether a value is dead after a moment, for it had its last use,
-// or is an invariant that was fetched for this step only.
-func (k *kernel) dies(v value, m moment) bool {
-	switch {
-	case k.held[v]:
-		return false
-	case k.fixed[v.node]:
-		return m.vector == k.vectors-1
-	case k.last[v.node] != m.step || v.vector != m.vector:
-		return false
-	case k.varies[v.node]:
-		return v.row == m.row
-	}
-	return m.row == k.rows-1
-}
-
-// release gives back what is dead after a moment.
-func (k *kernel) release(m moment) {
-	for v, register := range k.reg {
-		if k.dies(v, m) {
-			delete(k.reg, v)
-			k.give(register)
+	for grown := true; grown; {
+		grown = false
+		for k, l := range slices.Backward(a.lines) {
+			if !l.leaves {
+				a.live[k].join(before[k+1])
+			}
+			if l.jump != "" {
+				a.live[k].join(before[labels[l.jump]])
+			}
+			grown = a.through(k, before[k]) || grown
 		}
 	}
+}
+
+// through adds to what is live before a line what is read by it and behind it.
+func (a *allocation) through(k int, before set) (grown bool) {
+	now := slices.Clone(a.live[k])
+	for _, r := range a.lines[k].writes {
+		now.remove(a.place[r])
+	}
+	for _, r := range a.lines[k].reads {
+		now.add(a.place[r])
+	}
+	return before.join(now)
+}
+
+// findApart finds which registers are in use at once, and how many vectors are lacking;
+// of others, which no plan would save, as many as there are.
+func (a *allocation) findApart() (lacks int) {
+	a.apart = a.sets(len(a.regs))
+	for k, l := range a.lines {
+		now := slices.Clone(a.live[k])
+		for _, r := range l.writes {
+			now.add(a.place[r])
+		}
+		for _, r := range l.writes {
+			a.apart[a.place[r]].join(now)
+		}
+		used := map[loop.Kind]int{}
+		now.all(func(x int) { used[a.regs[x].Kind]++ })
+		lacks = max(lacks, used[loop.Vector]-len(registers[loop.Vector]))
+		if n := len(registers[loop.Address]); used[loop.Address] > n {
+			return n
+		}
+	}
+	return lacks
+}
+
+// number gives each register the first number that none of those apart from it has.
+func (a *allocation) number() (numbers map[loop.Reg]int, lacks int) {
+	numbers = map[loop.Reg]int{}
+	for x := range a.apart {
+		a.apart[x].all(func(y int) { a.apart[y].add(x) })
+	}
+	for _, l := range a.lines {
+		for _, r := range l.writes {
+			if _, ok := numbers[r]; ok {
+				continue
+			}
+			n, ok := a.first(r, l, numbers)
+			if !ok {
+				return nil, 1
+			}
+			numbers[r] = n
+		}
+	}
+	return numbers, 0
+}
+
+// first is the number for a register that a line writes first.
+func (a *allocation) first(r loop.Reg, l line, numbers map[loop.Reg]int) (number int, ok bool) {
+	var taken uint32
+	a.apart[a.place[r]].all(func(x int) {
+		if n, ok := numbers[a.regs[x]]; ok && a.regs[x].Kind == r.Kind && a.regs[x] != r {
+			taken |= 1 << n
+		}
+	})
+	var wanted []int
+	if l.inPlace {
+		for _, x := range l.reads {
+			wanted = append(wanted, numbers[x])
+		}
+	}
+	for _, n := range slices.Concat(wanted, registers[r.Kind]) {
+		if taken>>n&1 == 0 {
+			return n, true
+		}
+	}
+	return 0, false
 }

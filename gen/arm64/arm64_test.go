@@ -1,13 +1,13 @@
 package arm64
 
 import (
-	"fmt"
+	"math/rand/v2"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/lockstep-go/lockstep/gen/loop"
 	"github.com/lockstep-go/lockstep/gen/rule"
 	"github.com/lockstep-go/lockstep/gen/rules"
 	"github.com/lockstep-go/lockstep/gen/yardsticks"
@@ -66,83 +66,134 @@ func crowded(constants, live int) *rule.Rule {
 	})
 }
 
-// lower is a kernel by one plan.
-func lower(r *rule.Rule, p plan) *kernel {
-	if r.IsMatrix() {
-		return lowerMatrix(r, p)
-	}
-	return lowerList(r, r, p, "", r.Scaled())
-}
-
-// TestAllocate takes registers away from the constants, one by one, and checks
-// that the loops leave those that remain alone and give back all others.
+// TestAllocate walks through every kernel, taking jumps at random, and wants each
+// register that is read to hold what was written to it under that name.
 func TestAllocate(t *testing.T) {
-	r := crowded(40, 15)
-	written := regexp.MustCompile(`(?m)// \w+ v(\d+)|, \(?F(\d+)(?:, F(\d+)\))?$`)
-	best := map[int]int{}
-	for resident := range registers + 1 {
-		for wide := 1; wide <= 2; wide++ {
-			k := lower(r, plan{side: 1, wide: wide, resident: resident})
-			if k.short {
-				continue
-			}
-			best[wide] = resident
-			if want := uint32(1)<<(registers-resident) - 1; k.free != want {
-				t.Errorf("%d resident: free registers are %b, want %b", resident, k.free, want)
-			}
-			_, loops, _ := strings.Cut(k.String(), fmt.Sprintf("loop%d:", 4*wide))
-			for _, m := range written.FindAllStringSubmatch(loops, -1) {
-				for _, register := range m[1:] {
-					if v, err := strconv.Atoi(register); err == nil && v >= registers-resident {
-						t.Errorf("%d resident: %s writes to one of them", resident, m[0])
-					}
-				}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, r := range append(slices.Concat(rules.All.Rules(), yardsticks.All.Rules()), crowded(40, 15)) {
+		k := assemble(r)
+		for range 20 {
+			if missing := k.walk(rng); missing != "" {
+				t.Fatalf("%s: another value is in the register that is read by %s", r.Name, missing)
 			}
 		}
-	}
-	if best[1] < 10 || best[1] > 20 {
-		t.Errorf("at most %d constants are resident beside 15 values", best[1])
-	}
-	if _, ok := best[2]; ok {
-		t.Error("two vectors with 15 values each find room beside each other")
-	}
-	if !strings.Contains(string(Emit(r)), lower(r, plan{side: 1, wide: 1, resident: best[1]}).String()) {
-		t.Errorf("Emit does not hold %d constants", best[1])
 	}
 }
 
-// TestPlans prints every kernel by every plan that there is room for: each gives
-// back all registers but those of what is resident, and only those of rows that
-// a reduction does not cross are side by side.
-func TestPlans(t *testing.T) {
-	lanes := new(rule.Set).Define("Lanes", "", func(r *rule.Rule) {
-		r.Buffer("w").Set(r.Matrix("x"))
-		r.PerRow("z")
-		r.Sum("sum", r.Matrix("y"))
-	})
-	sides := map[string]int{}
-	for _, r := range append(slices.Concat(rules.All.Rules(), yardsticks.All.Rules()), lanes) {
-		for _, p := range plans(r) {
-			for p.resident = 0; p.resident <= registers; p.resident++ {
-				k := lower(r, p)
-				if k.short {
-					break
-				}
-				sides[r.Name] = max(sides[r.Name], p.side)
-				free := uint32(1<<registers - 1)
-				for v := range k.held {
-					free &^= 1 << k.reg[v]
-				}
-				if k.free != free || len(k.reg) != len(k.held) {
-					t.Errorf("%s: %+v: free registers are %b, want %b", r.Name, p, k.free, free)
-				}
+// A place is a register of the CPU.
+type place struct {
+	kind   loop.Kind
+	number int
+}
+
+// walk is a line that reads what is not there, or none.
+func (k *kernel) walk(rng *rand.Rand) string {
+	holds := map[place]loop.Reg{}
+	at := func(r loop.Reg) place { return place{r.Kind, k.numbers[r]} }
+	jumps := 0
+	for j := 0; jumps < 200; j++ {
+		l := k.lines[j]
+		for _, r := range l.reads {
+			if holds[at(r)] != r {
+				return l.print(k.numbers)
+			}
+		}
+		for _, r := range l.writes {
+			holds[at(r)] = r
+		}
+		switch {
+		case l.jump != "" && (l.leaves || rng.IntN(2) == 0):
+			j = slices.IndexFunc(k.lines, func(to line) bool { return to.label == l.jump })
+			jumps++
+		case l.leaves:
+			return ""
+		}
+	}
+	return ""
+}
+
+// TestOverwrite wants no number for two results of a line, and none for a result that is
+// in use behind it, though no one reads it.
+func TestOverwrite(t *testing.T) {
+	v := func(n int) loop.Reg { return loop.Reg{Kind: loop.Vector, N: n} }
+	lines := []line{{writes: writes(v(1))}, {writes: writes(v(2), v(3))}, {reads: reads(v(1))}}
+	numbers, lacks := allocate(lines)
+	one, two, three := numbers[v(1)], numbers[v(2)], numbers[v(3)]
+	if lacks != 0 || one == two || one == three || two == three {
+		t.Errorf("%v, %d are lacking", numbers, lacks)
+	}
+}
+
+// TestStep wants no number for a result that its load's pointer has, which is stepped on
+// though no one reads it again.
+func TestStep(t *testing.T) {
+	base, element := loop.Reg{Kind: loop.Address, N: 1}, loop.Reg{Kind: loop.Vector, N: 1}
+	s := &selection{lines: []line{{writes: writes(base)}}}
+	s.move(loop.Inst{Op: loop.Load, Dst: element, Mem: loop.Mem{Base: base}, Type: rule.BF16, Bytes: 2, Step: 2})
+	numbers, _ := allocate(s.lines)
+	if text := s.lines[1].print(numbers); text != "MOVHU.P 2(R0), R1" {
+		t.Error(text)
+	}
+}
+
+// TestLacks has more values at once than there are registers, and counts how many.
+func TestLacks(t *testing.T) {
+	for kind, all := range registers {
+		for more := range 4 {
+			var list []loop.Reg
+			for n := range len(all) + more {
+				list = append(list, loop.Reg{Kind: kind, N: n + 1})
+			}
+			want := more
+			if kind == loop.Address && more > 0 {
+				want = len(all) // which no plan saves
+			}
+			if _, lacks := allocate([]line{{writes: list}, {reads: list}}); lacks != want {
+				t.Errorf("%d more than %d: %d are lacking", more, len(all), lacks)
 			}
 		}
 	}
-	for name, want := range map[string]int{"Adam": 1, "Lanes": 1, "Dots": 4, "RankOne": 4, "Read": 4} {
-		if sides[name] != want {
-			t.Errorf("%s: up to %d rows are side by side, want %d", name, sides[name], want)
+}
+
+// TestInPlace prints a choice in the register of each operand, and in another.
+func TestInPlace(t *testing.T) {
+	d, m, x, y := loop.Reg{N: 1}, loop.Reg{N: 2}, loop.Reg{N: 3}, loop.Reg{N: 4}
+	s := &selection{}
+	s.choose(d, m, x, y)
+	for to, want := range map[int]string{
+		5: "bsl v5.16b, v6.16b, v7.16b",
+		6: "bif v6.16b, v7.16b, v5.16b",
+		7: "bit v7.16b, v6.16b, v5.16b",
+		8: "bsl v8.16b, v6.16b, v7.16b",
+	} {
+		text := s.lines[0].print(map[loop.Reg]int{d: to, m: 5, x: 6, y: 7})
+		if !strings.HasSuffix(text, want) || strings.Contains(text, "mov v8.16b, v5.16b\n") != (to == 8) {
+			t.Errorf("v%d: %s", to, text)
 		}
+	}
+}
+
+// TestResident has room for a part of the constants: all registers are in use, and so
+// many are fetched in the loop as there is no room for.
+func TestResident(t *testing.T) {
+	k := assemble(crowded(40, 15))
+	text := k.String()
+	used := map[int]bool{}
+	for r, n := range k.numbers {
+		if r.Kind == loop.Vector {
+			used[n] = true
+		}
+	}
+	body := k.body(k.p.Mains[0].Label)
+	fetched := map[string]bool{}
+	for _, m := range regexp.MustCompile(`FMOVQ (\d+)\(R0\)`).FindAllStringSubmatch(body, -1) {
+		fetched[m[1]] = true
+	}
+	if !strings.Contains(text, "MOVD $constants<>(SB), R0\n") || len(used) != len(registers[loop.Vector]) {
+		t.Errorf("%d vectors are used", len(used))
+	}
+	if resident := len(k.constants) - len(fetched); resident < 10 || resident > 20 {
+		t.Errorf("%d of %d constants are resident beside 15 values", resident, len(k.constants))
 	}
 }
 

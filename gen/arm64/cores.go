@@ -116,11 +116,11 @@ func (k core) latency(op rule.Op) float64 {
 
 // path is the time from a vector's loads to its last result.
 func (k core) path(r *rule.Rule) float64 {
-	a := allocate(r, r, 0, 1)
+	changes := changing(r)
 	ready := make([]float64, len(r.Nodes))
 	longest := 0.0
-	for _, step := range a.steps {
-		if step.IsEffect || a.fixed[step.ID] {
+	for _, step := range r.Schedule() {
+		if step.IsEffect || !changes[step.ID] {
 			continue
 		}
 		n := r.Nodes[step.ID]
@@ -133,29 +133,27 @@ func (k core) path(r *rule.Rule) float64 {
 	return longest
 }
 
-// A labelled rule is what a kernel's main loop is for.
-type labelled struct {
-	title, label string
-	*rule.Rule
-}
-
-// loopsOf lists the main loops of a kernel: the one that is usual, and the one for scaled
-// gradients if there is one.
-func loopsOf(r *rule.Rule) []labelled {
-	switch {
-	case len(r.Usual) == 0:
-		return []labelled{{r.Name, "", r}}
-	case r.Scaled() == nil:
-		return []labelled{{r.Name, "usual", r.Specialize(r.Usual)}, {r.Name + ", general", "", r}}
-	}
-	return []labelled{{r.Name, "usual", r.Specialize(r.Usual)}, {r.Name + ", scaled", "scaled", r.Specialize(r.Scaled())}}
-}
-
 // A mainLoop is a line of the tables: a kernel's main loop.
 type mainLoop struct {
 	title string
 	*rule.Rule
 	Count
+}
+
+// loopsOf lists the main loops of a kernel: the one that is usual, and the one for scaled
+// gradients if there is one.
+func loopsOf(r *rule.Rule) []mainLoop {
+	list := []mainLoop{{title: r.Name, Rule: r}}
+	if scaled := r.Scaled(); len(r.Usual) > 0 && scaled != nil {
+		list = []mainLoop{{title: r.Name, Rule: r.Specialize(r.Usual)}, {title: r.Name + ", scaled", Rule: r.Specialize(scaled)}}
+	} else if len(r.Usual) > 0 {
+		list = []mainLoop{{title: r.Name, Rule: r.Specialize(r.Usual)}, {title: r.Name + ", general", Rule: r}}
+	}
+	k := assemble(r)
+	for j, m := range k.p.Mains {
+		list[j].Count = count(k.body(m.Label), m)
+	}
+	return list
 }
 
 //go:embed counts.tmpl
@@ -168,11 +166,9 @@ func Counts(all []*rule.Rule) []byte {
 	byName := map[string]*rule.Rule{}
 	var loops []mainLoop
 	for _, r := range all {
-		text := string(Emit(r))
 		for _, l := range loopsOf(r) {
-			c := count(text, l.label)
-			loops = append(loops, mainLoop{l.title, l.Rule, c})
-			counts[l.title], byName[l.title] = c, l.Rule
+			loops = append(loops, l)
+			counts[l.title], byName[l.title] = l.Count, l.Rule
 		}
 	}
 	busy := func(u unit) string { return show(u.cycles) + " " + u.name }

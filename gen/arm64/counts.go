@@ -2,9 +2,10 @@ package arm64
 
 import (
 	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 
+	"github.com/lockstep-go/lockstep/gen/loop"
 	"github.com/lockstep-go/lockstep/gen/rule"
 )
 
@@ -31,26 +32,11 @@ func (c *Count) fields() []*float64 {
 
 var isFloat = regexp.MustCompile(`^(fadd|fsub|fmul|fmla|fdiv|fsqrt|fcvtl2?|scvtf)$`)
 
-// count reads the main loop of a kernel, which is the one with the most elements in an
-// iteration, of those whose label begins so. A line is an instruction.
-func count(text, label string) Count {
-	loopLabel := regexp.MustCompile(`(?m)^` + label + `(?:rows(\d+))?loop(\d+):$`)
-	var c Count
-	var loop string
-	for _, m := range loopLabel.FindAllStringSubmatchIndex(text, -1) {
-		side := 1
-		if m[2] >= 0 {
-			side, _ = strconv.Atoi(text[m[2]:m[3]])
-		}
-		elements, _ := strconv.Atoi(text[m[4]:m[5]])
-		if side*elements > c.Side*c.Elements {
-			c.Side, c.Elements = side, elements
-			branch := "\tBGE " + strings.TrimSuffix(text[m[0]:m[1]], ":") + "\n"
-			loop, _, _ = strings.Cut(text[m[1]:], branch)
-			loop += branch
-		}
-	}
-	for _, line := range strings.Split(loop, "\n") {
+// count reads a loop, of which it is the text without the label. A line is an
+// instruction.
+func count(text string, l loop.Loop) Count {
+	c := Count{Side: l.Rows, Elements: l.Elements}
+	for _, line := range strings.Split(text, "\n") {
 		name, operands, _ := strings.Cut(strings.TrimSpace(line), " ")
 		name, suffix, _ := strings.Cut(name, ".")
 		if suffix == "P" {
@@ -107,7 +93,7 @@ func count(text, label string) Count {
 // share what is there once for all of them.
 func bound(r *rule.Rule) Count {
 	var c Count
-	a := allocate(r, r, 0, 1)
+	changes := changing(r)
 	const vectors = 4
 	for j, b := range r.Buffers {
 		if r.IsMatrix() != (b.Shape == rule.Matrix) {
@@ -121,7 +107,7 @@ func bound(r *rule.Rule) Count {
 		}
 	}
 	c.Loads, c.Stores = c.Loaded/2, c.Stored/2
-	for _, step := range a.steps {
+	for _, step := range r.Schedule() {
 		if step.IsEffect {
 			switch e := r.Effects[step.ID]; {
 			case !e.Reduce:
@@ -138,7 +124,7 @@ func bound(r *rule.Rule) Count {
 			}
 			continue
 		}
-		if a.fixed[step.ID] {
+		if !changes[step.ID] {
 			continue
 		}
 		switch op := r.Nodes[step.ID].Op; op {
@@ -159,4 +145,14 @@ func bound(r *rule.Rule) Count {
 	}
 	c.Float += c.Widenings
 	return c
+}
+
+// changing reports for each node whether it changes from column to column.
+func changing(r *rule.Rule) []bool {
+	list := make([]bool, len(r.Nodes))
+	for id, n := range r.Nodes {
+		list[id] = n.Op == rule.Load && r.Buffers[n.X].Shape != rule.PerRow ||
+			slices.ContainsFunc(n.Operands(), func(x int) bool { return list[x] })
+	}
+	return list
 }

@@ -6,40 +6,57 @@ import (
 	"github.com/lockstep-go/lockstep/gen/rule"
 )
 
-// A body is the rule for one vector of the columns.
+// A body is the rule for some vectors of the columns, side by side.
 type body struct {
 	*lowering
-	part   Reg  // of the vector, if there is no more of it
-	vector int  // in the iteration
-	main   bool // in the main loop
-	lane   Reg
-	value  map[int]Reg // by node
-	stored map[int]Reg // by buffer, what the rows so far have made of it
+	span
+	first, side int           // of the vectors of the span, and how many
+	lane        Reg           // of the sums, if they are in memory and not all lanes
+	value       map[int][]Reg // by node, of each vector
+	fetched     map[int]Reg   // by node, of what is fetched for one task
+	stored      map[int][]Reg // by buffer, what the rows so far have made of it
+	stepped     map[Reg]bool  // the pointers that are an iteration ahead
 }
 
-// body writes so many vectors' worth of the rule.
-func (l *lowering) body(part Reg, vectors, side int) {
-	var lane Reg
-	if slices.ContainsFunc(l.r.Effects, func(f rule.Effect) bool { return f.Reduce }) && len(l.sums) == 0 {
-		lane = l.set(Address, Inst{Op: Copy, X: l.index})
-		l.do(Inst{Op: And, Dst: lane, Imm: rule.Lanes - 1})
-	}
+// body writes the rule for a span.
+func (l *lowering) body(s span, rows int) {
+	lane := l.lanes(s)
 	phases := [][]rule.Task{l.tasks}
-	if vectors > 1 && l.m.Phases {
+	if s.isMain() && l.m.Phases {
 		phases = l.phases()
 	}
 	var bodies []body
-	for k := range vectors {
-		bodies = append(bodies, body{lowering: l, part: part, vector: k, main: vectors > 1, lane: lane,
-			value: map[int]Reg{}, stored: map[int]Reg{}})
+	stepped := map[Reg]bool{}
+	for first := 0; first < s.vectors; first += l.plan.vectors {
+		bodies = append(bodies, body{lowering: l, span: s, first: first, side: min(s.vectors, l.plan.vectors), lane: lane,
+			value: map[int][]Reg{}, stored: map[int][]Reg{}, stepped: stepped})
 	}
 	for _, tasks := range phases {
 		for _, b := range bodies {
-			for row := range side {
-				b.lower(tasks, row, row == side-1)
+			for row := range rows {
+				b.lower(tasks, row, row == rows-1)
 			}
 		}
 	}
+	if l.m.Steps && lane.Kind != None {
+		l.do(Inst{Op: Add, Dst: lane, Imm: int64(l.elements(s))})
+		l.do(Inst{Op: And, Dst: lane, Imm: rule.Lanes - 1})
+	}
+}
+
+// lanes is the first lane of the sums that are in memory, if there are some.
+func (l *lowering) lanes(s span) Reg {
+	switch {
+	case !reduces(l.r) || len(l.sums) > 0:
+		return Reg{}
+	case !l.m.Steps:
+		lane := l.set(Address, Inst{Op: Copy, X: l.index})
+		l.do(Inst{Op: And, Dst: lane, Imm: rule.Lanes - 1})
+		return lane
+	case s.isMain() && l.overAll(s.vectors):
+		return Reg{}
+	}
+	return l.lane
 }
 
 // phases splits the schedule after its roots, if it has some: in the main loop the
@@ -81,6 +98,7 @@ func (l *lowering) phases() [][]rule.Task {
 // the first; a buffer that all rows change is stored by the last.
 func (b *body) lower(tasks []rule.Task, row int, last bool) {
 	for _, t := range tasks {
+		b.fetched = map[int]Reg{}
 		switch {
 		case t.IsEffect:
 			b.effect(t.ID, row, last)
@@ -93,32 +111,40 @@ func (b *body) lower(tasks []rule.Task, row int, last bool) {
 // effect writes a store or a part of a reduction.
 func (b *body) effect(id, row int, last bool) {
 	f := b.r.Effects[id]
-	switch x := b.get(f.X, row); {
+	var list []Reg
+	for k := range b.side {
+		list = append(list, b.get(f.X, row, k))
+	}
+	switch {
 	case f.Reduce:
-		b.reduce(id, row, x)
+		b.reduce(id, row, list)
 	case last:
-		b.store(x, f.To, row)
+		b.store(list, f.To, row)
 	default:
-		b.stored[f.To] = x
+		b.stored[f.To] = list
 	}
 }
 
-// node writes what gives a node its value.
+// node writes what gives a node its values.
 func (b *body) node(id, row int) {
 	n := b.r.Nodes[id]
 	if n.Op == rule.Load {
 		b.load(id, n.X, row)
 		return
 	}
-	var in [3]Reg
-	for k, x := range n.Operands() {
-		in[k] = b.get(x, row)
+	var list []Reg
+	for k := range b.side {
+		var in [3]Reg
+		for j, x := range n.Operands() {
+			in[j] = b.get(x, row, k)
+		}
+		turn := -1
+		if b.isMain() {
+			turn = b.first + k
+		}
+		list = append(list, b.set(b.kind(n.Op), Inst{Op: Compute, Node: n, X: in[0], Y: in[1], Z: in[2], Turn: turn}))
 	}
-	turn := -1
-	if b.main {
-		turn = b.vector
-	}
-	b.value[id] = b.set(b.kind(n.Op), Inst{Op: Compute, Node: n, X: in[0], Y: in[1], Z: in[2], Turn: turn})
+	b.value[id] = list
 }
 
 // load writes the load of a buffer, unless the rows before have its value.
@@ -126,35 +152,55 @@ func (b *body) load(id, buffer, row int) {
 	if b.r.Buffers[buffer].Shape == rule.PerRow {
 		return
 	}
-	if v, ok := b.stored[buffer]; ok {
-		b.value[id] = v
+	if list, ok := b.stored[buffer]; ok {
+		b.value[id] = list
 		return
 	}
-	b.value[id] = b.set(Vector, Inst{Op: Load, Mem: b.at(buffer, row), Type: b.r.Buffers[buffer].Type, X: b.part})
+	in := b.move(Load, buffer, row)
+	in.Dst = b.new(Vector)
+	b.value[id] = []Reg{in.Dst}
+	if b.side > 1 {
+		in.Dst2 = b.new(Vector)
+		b.value[id] = append(b.value[id], in.Dst2)
+	}
+	b.do(in)
 }
 
 // store writes the store to a buffer.
-func (b *body) store(x Reg, buffer, row int) {
-	b.do(Inst{Op: Store, Y: x, Mem: b.at(buffer, row), Type: b.r.Buffers[buffer].Type, X: b.part})
+func (b *body) store(list []Reg, buffer, row int) {
+	in := b.move(Store, buffer, row)
+	in.Y = list[0]
+	if b.side > 1 {
+		in.Z = list[1]
+	}
+	b.do(in)
 }
 
-// at is where a vector of a buffer is.
-func (b *body) at(buffer, row int) Mem {
-	m := b.buffers[buffer]
-	if b.r.Buffers[buffer].Shape == rule.Matrix {
-		m = b.further[row][buffer]
+// move is a load or store of a buffer. The first of an iteration that steps the pointer
+// on steps by all of it, so that the others need not.
+func (b *body) move(op Op, buffer, row int) Inst {
+	in := Inst{Op: op, Mem: b.walked[row][buffer], Type: b.r.Buffers[buffer].Type, X: b.part}
+	size := bytes(in.Type)
+	if b.single {
+		in.Bytes = size
 	}
-	return m.plus(m.Scale * b.m.Lanes * b.vector)
+	iteration, base := size*b.elements(b.span), in.Mem.Base
+	switch {
+	case !b.m.Steps:
+		in.Mem = in.Mem.plus(size * b.m.Lanes * b.first)
+	case b.stepped[base]:
+		in.Mem = in.Mem.plus(size*b.m.Lanes*b.first - iteration)
+	default:
+		in.Step, b.stepped[base] = iteration, true
+	}
+	return in
 }
 
-// get is the value of a node, which if it is an invariant without a register comes from
-// memory.
-func (b *body) get(id, row int) Reg {
-	if v, ok := b.value[id]; ok {
-		return v
-	}
-	if m, ok := b.spilled[id]; ok {
-		return b.set(Vector, Inst{Op: Load, Mem: m})
+// get is the value of a node for the k-th vector, which if it is an invariant without a
+// register comes from memory, once for all of them.
+func (b *body) get(id, row, k int) Reg {
+	if list, ok := b.value[id]; ok {
+		return list[k]
 	}
 	if v, ok := b.resident[id]; ok {
 		return v
@@ -163,6 +209,17 @@ func (b *body) get(id, row int) Reg {
 		if v, ok := b.perRow[row][id]; ok {
 			return v
 		}
+	}
+	if _, ok := b.fetched[id]; !ok {
+		b.fetched[id] = b.fetch(id)
+	}
+	return b.fetched[id]
+}
+
+// fetch writes what brings an invariant into a register.
+func (b *body) fetch(id int) Reg {
+	if m, ok := b.spilled[id]; ok {
+		return b.set(Vector, Inst{Op: Load, Mem: m})
 	}
 	return b.uniform(id)
 }
@@ -174,72 +231,4 @@ func (l *lowering) varies(id int) bool {
 		return l.r.Buffers[n.X].Shape != rule.Stream || l.r.Stores(n.X)
 	}
 	return slices.ContainsFunc(n.Operands(), l.varies)
-}
-
-// reduce adds a vector to the lanes of a reduction. Lanes beyond the buffer add +0,
-// which leaves any sum that began at +0 as it is.
-func (b *body) reduce(id, row int, x Reg) {
-	f := b.r.Effects[id]
-	x = b.only(x)
-	switch f.Kind {
-	case rule.Fold:
-		b.change(id, row, 0, func(sum Reg) { b.into(rule.Add, sum, sum, x) })
-	case rule.MaxAbs:
-		most := b.magnitude(x)
-		b.change(id, row, 0, func(sum Reg) { b.into(rule.Max, sum, most, sum) })
-	case rule.Sum:
-		for k, v := range b.widen(x) {
-			b.change(id, row, k, func(sum Reg) { b.do(Inst{Op: AddWide, Dst: sum, X: v}) })
-		}
-	case rule.Dot:
-		factors := b.widen(x)
-		others := factors
-		if f.X != f.Y {
-			others = b.widen(b.only(b.get(f.Y, row)))
-		}
-		for k, v := range factors {
-			b.change(id, row, k, func(sum Reg) { b.do(Inst{Op: AddTimes, Dst: sum, X: v, Y: others[k]}) })
-		}
-	}
-}
-
-// only is x with +0 in the lanes beyond the buffer.
-func (b *body) only(x Reg) Reg {
-	if b.part.Kind == None {
-		return x
-	}
-	return b.set(Vector, Inst{Op: Only, X: b.part, Y: x})
-}
-
-// magnitude is x without its sign.
-func (b *body) magnitude(x Reg) Reg {
-	if b.m.Signs {
-		return b.compute(rule.Node{Op: rule.And}, b.constant(magnitude), x, Reg{})
-	}
-	return b.compute(rule.Node{Op: rule.Abs}, x, Reg{}, Reg{})
-}
-
-// into writes an operation to a register that is there.
-func (b *body) into(op rule.Op, to, x, y Reg) {
-	b.do(Inst{Op: Compute, Node: rule.Node{Op: op}, Dst: to, X: x, Y: y, Turn: -1})
-}
-
-// widen is a vector as two of float64, in order.
-func (b *body) widen(x Reg) []Reg {
-	low := b.set(Vector, Inst{Op: Widen, X: x})
-	return []Reg{low, b.set(Vector, Inst{Op: Widen, X: x, Imm: 1})}
-}
-
-// change applies f to the k-th vector of the sums that the body's vector is for.
-func (b *body) change(id, row, k int, f func(sum Reg)) {
-	at, size := b.lanesAt(b.r.Effects[id], row)
-	if sums := b.sums[sumOf{id, row}]; sums != nil {
-		f(sums[(b.vector*size/4+k)%len(sums)])
-		return
-	}
-	at = at.plus(size*(b.vector*b.m.Lanes%rule.Lanes) + b.m.Lanes*4*k) // beyond the first vector's
-	at.Index, at.Scale = b.lane, size
-	sum := b.set(Vector, Inst{Op: Load, Mem: at})
-	f(sum)
-	b.do(Inst{Op: Store, Y: sum, Mem: at})
 }

@@ -11,27 +11,28 @@ const header = 24 // bytes of a slice
 
 // list lowers the kernel of a list of tensors, which asks once which of its two loops
 // it takes.
-func (l *lowering) list() {
+func (l *lowering) list(c choice) {
 	entry := Mem{Base: l.set(Address, Inst{Op: Param, Label: rule.List, Piece: Base})}
 	end := l.set(Address, Inst{Op: Param, Label: rule.List, Piece: Len})
 	l.do(Inst{Op: Times, Dst: end, Imm: header})
 	l.do(Inst{Op: Add, Dst: end, X: entry.Base})
 	for k := range l.Rule.Buffers {
-		l.buffers = append(l.buffers, l.buffer(k, l.new(Address), l.index))
+		l.buffers = append(l.buffers, l.buffer(k, l.new(Address)))
 	}
+	l.walked = [][]Mem{l.buffers}
 	l.do(Inst{Op: JumpIf, X: entry.Base, Cond: GreaterEqual, Y: end, Label: "end"})
-	if l.choice.usual != absent {
+	if c.usual != nil {
 		l.unless(l.Rule.Usual, "general")
-		l.use(l.Rule.Specialize(l.Rule.Usual))
-		l.invariants(l.choice.usual)
+		l.use(l.Rule.Specialize(l.Rule.Usual), *c.usual)
+		l.invariants()
 		l.tensors("usual", entry, end)
 		l.do(Inst{Op: Jump, Label: "end"})
 		l.label("general")
 	}
-	if l.choice.general != absent {
-		l.use(l.Rule)
+	if c.general != nil {
+		l.use(l.Rule, *c.general)
 		l.askScaled()
-		l.invariants(l.choice.general)
+		l.invariants()
 		l.tensors("", entry, end)
 	}
 	l.label("end")
@@ -58,9 +59,13 @@ func (l *lowering) askScaled() {
 		return
 	}
 	l.scaled = l.m.expand(l.Rule.Specialize(assumed))
-	l.runs = l.set(Address, Inst{Op: Number})
+	no, yes := int64(0), -int64(max(l.m.Wide, l.wide())*l.m.Lanes)
+	if l.m.Steps {
+		no, yes = never, int64(l.wide()*l.m.Lanes)
+	}
+	l.runs = l.set(Address, Inst{Op: Number, Imm: no})
 	l.unless(assumed, "asked")
-	l.do(Inst{Op: Number, Dst: l.runs, Imm: -int64(l.m.Wide * l.m.Lanes)})
+	l.do(Inst{Op: Number, Dst: l.runs, Imm: yes})
 	l.label("asked")
 }
 
@@ -109,14 +114,14 @@ func (l *lowering) main() *rule.Rule {
 
 // invariants puts so many of the invariants into registers, and what else was computed
 // into memory. Masks have registers of their own.
-func (l *lowering) invariants(resident int) {
+func (l *lowering) invariants() {
 	l.resident, l.spilled = map[int]Reg{}, map[int]Mem{}
 	for k, id := range l.wanted() {
 		op := l.r.Nodes[id].Op
 		switch {
-		case k < resident || op.IsMask() && l.m.Masks:
+		case k < l.plan.resident || op.IsMask() && l.m.Masks:
 			l.resident[id] = l.uniform(id)
-		case op != rule.Const && (op != rule.Scalar || l.m.Operands):
+		case op != rule.Const && (op != rule.Scalar || l.m.Whole):
 			v := l.uniform(id)
 			m := l.local(l.vector(), 0)
 			l.do(Inst{Op: Store, Y: v, Mem: m})

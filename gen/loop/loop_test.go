@@ -1,8 +1,11 @@
 package loop
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/lockstep-go/lockstep/gen/rule"
@@ -11,39 +14,65 @@ import (
 
 // machines are of several widths, with and without what a machine may have.
 var machines = map[string]Machine{
-	"of 4":  {Lanes: 4, Wide: 2, Rows: 2},
-	"of 8":  {Lanes: 8, Wide: 4, Rows: 2, Phases: true, Signs: true, Operands: true},
-	"of 16": {Lanes: 16, Wide: 4, Rows: 4, Phases: true, Masks: true, Signs: true},
+	"of 4, one by one": {Lanes: 4, Wide: 2, Rows: 2, Singles: true},
+	"of 4, in steps":   {Lanes: 4, Wide: 4, Rows: 4, Pairs: true, Steps: true, Singles: true, Whole: true},
+	"of 8":             {Lanes: 8, Wide: 4, Rows: 2, Phases: true, Signs: true, Whole: true},
+	"of 8, in steps":   {Lanes: 8, Wide: 2, Rows: 3, Steps: true, Masks: true},
+	"of 16":            {Lanes: 16, Wide: 4, Rows: 4, Phases: true, Masks: true, Signs: true},
 }
 
-// some are rules with all that lowering knows: lists, sums, masks, roots and rows.
-var some = []*rule.Rule{rules.SGD, rules.Adam, rules.LAMB, rules.Fade, rules.MaxAbs, rules.SumSquares, rules.CountBeyond, rules.Dots, rules.RankOne, rules.MSE, beyond}
+// beyond sums what is not 0 where a buffer's elements are 0, as they seem beyond its end;
+// across sums over rows too, which must come one after the other; one has elements of 16
+// bits.
+var (
+	own    rule.Set
+	beyond = own.Define("Beyond", "", func(r *rule.Rule) {
+		x, y, one := r.Buffer("x"), r.Buffer("y"), r.Const(1)
+		r.Sum("sum", one.Sub(x))
+		r.Dot("dot", one.Sub(x), one.Sub(y))
+	})
+	across = own.Define("Across", "", func(r *rule.Rule) {
+		r.Buffer("w").Set(r.Matrix("x"))
+		r.PerRow("z")
+		r.Sum("sum", r.Matrix("y"))
+	})
+	_ = own.Define("Halves", "", func(r *rule.Rule) {
+		x, y := r.BufferOf("x", rule.BF16), r.BufferOf("y", rule.BF16)
+		y.Set(x.Add(y))
+		r.MaxAbs("max", x)
+	})
+)
 
-// beyond sums what is not 0 where a buffer's elements are 0, as they seem beyond its end.
-var beyond = new(rule.Set).Define("Beyond", "", func(r *rule.Rule) {
-	x, y, one := r.Buffer("x"), r.Buffer("y"), r.Const(1)
-	r.Sum("sum", one.Sub(x))
-	r.Dot("dot", one.Sub(x), one.Sub(y))
-})
-
-// TestPrograms runs programs of rules on all machines, with all invariants in registers
-// and sums too, with two of them, and with none, and compares with the rules.
+// TestPrograms runs programs of all rules on all machines, by every plan with all
+// invariants in registers, two of them and none, each for a third of the lengths, and
+// compares with the rules.
 func TestPrograms(t *testing.T) {
 	for name, m := range machines {
-		for _, r := range some {
-			for _, room := range []int{99, 2, 0} {
-				c := choice{inSums: room > 0, usual: room, general: room}
-				if len(r.Usual) == 0 {
-					c.usual = absent
-				}
-				p := lower(Rounded(r), m, c)
-				rng := rand.New(rand.NewPCG(1, uint64(room)))
-				for n := range 30 {
-					newRun(r, m, n, rng).compare(t, name, p)
+		for _, r := range slices.Concat(rules.All.Rules(), own.Rules()) {
+			rng := rand.New(rand.NewPCG(1, 2))
+			for k, p := range m.plans(r) {
+				for third, resident := range []int{99, 2, 0} {
+					p.resident = resident
+					program := lower(roundStores(r), m, m.choice(r, k, p))
+					for n := (k + third) % 3; n < 30; n += 3 {
+						newRun(r, m, n, rng).compare(t, fmt.Sprintf("%s: %+v", name, p), program)
+					}
 				}
 			}
 		}
 	}
+}
+
+// choice has a plan, for usual scalars the one of the same number if there is one.
+func (m Machine) choice(r *rule.Rule, k int, p plan) choice {
+	c := choice{general: &p}
+	if len(r.Usual) > 0 {
+		plans := m.plans(r.Specialize(r.Usual))
+		usual := plans[k%len(plans)]
+		usual.resident = p.resident
+		c.usual = &usual
+	}
+	return c
 }
 
 // random are numbers of all sizes.
@@ -111,11 +140,14 @@ func (x *run) tensor(n int, rng *rand.Rand) (headers []uint32) {
 	for _, b := range x.r.Buffers {
 		size := map[rule.Shape]int{rule.Stream: n, rule.Matrix: n * (x.n % 7), rule.PerRow: x.n % 7}[b.Shape]
 		words := random(size, rng)
+		for i := range words {
+			words[i] &= upper(b.Type)
+		}
 		var floats []float32
 		for _, w := range words {
 			floats = append(floats, math.Float32frombits(w))
 		}
-		place := x.place(words)
+		place := x.placeOf(words, b.Type)
 		x.params[b.Name] = [2]int64{place, int64(size)}
 		a.Buffers, places = append(a.Buffers, floats), append(places, place)
 		headers = append(headers, uint32(place), 0, uint32(size), 0, 0, 0)
@@ -129,11 +161,13 @@ func (x *run) compare(t *testing.T, machine string, p *Program) {
 	t.Helper()
 	x.run(p)
 	for k, a := range x.args {
-		x.r.Eval(a)
-		for b, want := range a.Buffers {
-			for i := range want {
-				if got := float(x.memory[x.at[k][b]:], i); !same(float64(got), float64(want[i])) {
-					t.Fatalf("%s, %s: %d: tensor %d: %s[%d] is %g, want %g", x.r.Name, machine, x.n, k, x.r.Buffers[b].Name, i, got, want[i])
+		roundStores(x.r).Eval(a)
+		for b, list := range a.Buffers {
+			for i, want := range list {
+				buffer := x.r.Buffers[b]
+				want = math.Float32frombits(math.Float32bits(want) & upper(buffer.Type))
+				if got := x.element(x.at[k][b], i, buffer.Type); !same(float64(got), float64(want)) {
+					t.Fatalf("%s, %s: %d: tensor %d: %s[%d] is %g, want %g", x.r.Name, machine, x.n, k, buffer.Name, i, got, want)
 				}
 			}
 		}
@@ -155,4 +189,86 @@ func (x *run) compare(t *testing.T, machine string, p *Program) {
 // same reports whether two numbers have the same bits, or are NaN both.
 func same(x, y float64) bool {
 	return math.Float64bits(x) == math.Float64bits(y) || x != x && y != y
+}
+
+// residents counts the vectors that are set before a label and read behind it.
+func residents(p *Program, label string) int {
+	at := slices.IndexFunc(p.Insts, func(in Inst) bool { return in.Op == Label && in.Label == label })
+	read := map[Reg]bool{}
+	for _, in := range p.Insts[at:] {
+		for _, r := range in.Reads() {
+			read[r] = true
+		}
+	}
+	n := 0
+	for _, in := range p.Insts[:at] {
+		if in.Dst.Kind == Vector && read[in.Dst] {
+			n++
+			read[in.Dst] = false
+		}
+	}
+	return n
+}
+
+// TestBest has room for three invariants in each part, and wants of all plans the one
+// that costs the least.
+func TestBest(t *testing.T) {
+	const room = 3
+	for _, m := range []Machine{machines["of 4, in steps"], machines["of 8"]} {
+		for cheap := 1; cheap <= m.inMove(); cheap++ {
+			shown := 0
+			p := Best(rules.Adam, m, func(p *Program) (cost float64, lacks int) {
+				shown++
+				for _, l := range p.Mains {
+					lacks = max(lacks, residents(p, strings.TrimSuffix(l.Label, "main")+"entry")-room)
+					if sideBySide(p) != cheap {
+						cost++
+					}
+				}
+				return cost, lacks
+			})
+			if n := sideBySide(p); n != cheap {
+				t.Errorf("%d vectors are side by side, want %d", n, cheap)
+			}
+			for _, label := range []string{"usualentry", "entry"} {
+				if n := residents(p, label); n != room {
+					t.Errorf("%s: %d invariants are in registers, want %d", label, n, room)
+				}
+			}
+			if most := 4 * m.inMove(); shown > most {
+				t.Errorf("%d programs were looked at, want at most %d", shown, most)
+			}
+		}
+	}
+}
+
+// sideBySide is how many vectors a load takes at most.
+func sideBySide(p *Program) int {
+	n := 1
+	for _, in := range p.Insts {
+		if in.Dst2.Kind == Vector {
+			n = 2
+		}
+	}
+	return n
+}
+
+// TestShort has room for no plan.
+func TestShort(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	Best(rules.Adam, machines["of 8"], func(*Program) (float64, int) { return 0, 1 })
+}
+
+// TestRows has rows side by side where nothing is summed across them.
+func TestRows(t *testing.T) {
+	m := machines["of 16"]
+	for r, want := range map[*rule.Rule]int{rules.Adam: 1, across: 1, rules.Dots: 4, rules.RankOne: 4} {
+		if n := m.rows(r); n != want {
+			t.Errorf("%s: up to %d rows are side by side, want %d", r.Name, n, want)
+		}
+	}
 }

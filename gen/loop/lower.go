@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 
@@ -11,61 +10,31 @@ import (
 // A Machine is what lowering must know of an instruction set.
 type Machine struct {
 	Lanes  int  // float32 in a vector
-	Wide   int  // vectors in an iteration of the main loop
-	Rows   int  // of a matrix that are walked side by side
+	Wide   int  // vectors in an iteration of the main loop, or more if that is for all lanes of a sum
+	Rows   int  // of a matrix that are walked side by side at most
 	Phases bool // there are registers enough to begin the roots of all vectors first
 	Masks  bool // masks have registers of their own
+
+	// Pairs says that a move takes two vectors, so that two are worked on side by side.
+	Pairs bool
+
+	// Steps says that a move steps its pointer on: there is no index, and loops count
+	// down what is left.
+	Steps bool
+
+	// Singles says that no move takes a part of a vector: the last elements go one by one,
+	// each in the first lane.
+	Singles bool
 
 	// Signs says that Abs and Neg are And and Xor with a constant.
 	Signs bool
 
-	// Operands says that an operand may be a vector in memory, but not one element of it
-	// for every lane: so a scalar without a register waits as a vector.
-	Operands bool
+	// Whole says that a vector in memory is easier to come by than one element of it for
+	// every lane: so a scalar without a register waits as a vector.
+	Whole bool
 
 	// Helpers are the constants that the target's form of an operation has in registers.
 	Helpers map[rule.Op][]uint32
-}
-
-// Best is the program with the most in registers that fits: the sums of reductions, and
-// of the invariants as many as there is room for, the most used first.
-func Best(r *rule.Rule, m Machine, fits func(*Program) bool) *Program {
-	r = Rounded(r)
-	for _, inSums := range []bool{true, false} {
-		reduces := slices.ContainsFunc(r.Effects, func(f rule.Effect) bool { return f.Reduce })
-		if inSums && (!reduces || r.Long()) {
-			continue
-		}
-		c := choice{inSums: inSums, usual: absent, general: absent}
-		if len(r.Usual) > 0 && most(r, m, &c, &c.usual, r.Specialize(r.Usual), fits) == nil {
-			continue
-		}
-		if p := most(r, m, &c, &c.general, r, fits); p != nil {
-			return p
-		}
-	}
-	panic(fmt.Errorf("loop: %s does not fit the registers", r.Name))
-}
-
-// A choice is what is kept in registers: the sums of reductions, and so many of the
-// invariants in the usual loop and in the general one.
-type choice struct {
-	inSums         bool
-	usual, general int
-}
-
-// absent says that a loop is left out.
-const absent = -1
-
-// most keeps as many invariants of a loop as fit, and returns the program, or nil if
-// the loop does not fit at all.
-func most(r *rule.Rule, m Machine, c *choice, kept *int, loop *rule.Rule, fits func(*Program) bool) *Program {
-	for *kept = len(m.expand(loop).Invariants()); *kept >= 0; *kept-- {
-		if p := lower(r, m, *c); fits(p) {
-			return p
-		}
-	}
-	return nil
 }
 
 // expand replaces the operations that the machine does with a constant, and adds the
@@ -114,19 +83,23 @@ func (m Machine) helpers(r *rule.Rule) []uint32 {
 // A lowering writes one program.
 type lowering struct {
 	*Program
-	m      Machine
-	choice choice
-	last   [Frame]int // registers of each kind so far
+	m    Machine
+	last [Frame]int // registers of each kind so far
 
-	// What is lowered at present: the whole rule or what it comes to, and its tasks.
+	// What is lowered at present: the whole rule or what it comes to, its tasks, and what
+	// was chosen for it.
 	r     *rule.Rule
 	tasks []rule.Task
+	plan  plan
 
 	scalars    Mem
 	index      Reg     // of the column
+	left       Reg     // columns, where there is no index
+	lane       Reg     // of a sum, where there is no index
 	row        Reg     // of a matrix
 	buffers    []Mem   // of the first row
 	further    [][]Mem // of the rows side by side
+	walked     [][]Mem // of the rows side by side, from the column on where there is no index
 	reductions []Mem
 	folds      []Mem // the lanes of each row
 
@@ -136,7 +109,7 @@ type lowering struct {
 	sums     map[sumOf][]Reg
 
 	// The general loop's main part is for scaled gradients alone, if there is one: runs
-	// has all bits but those of an iteration's index, or none where it may not run.
+	// says whether it may run, as what enter makes of it.
 	scaled *rule.Rule
 	runs   Reg
 }
@@ -146,9 +119,7 @@ type sumOf struct{ effect, row int }
 
 // lower writes the program of a choice.
 func lower(r *rule.Rule, m Machine, c choice) *Program {
-	// In registers a vector must have the same lanes in every iteration.
-	c.inSums = c.inSums && m.Wide*m.Lanes%rule.Lanes == 0
-	l := &lowering{Program: &Program{Rule: r}, m: m, choice: c, sums: map[sumOf][]Reg{}}
+	l := &lowering{Program: &Program{Rule: r}, m: m, sums: map[sumOf][]Reg{}}
 	l.index = l.new(Address)
 	if len(r.Scalars) > 0 {
 		l.scalars.Base = l.set(Address, Inst{Op: Param, Label: "c"})
@@ -159,9 +130,9 @@ func lower(r *rule.Rule, m Machine, c choice) *Program {
 		l.reductions = append(l.reductions, Mem{Base: base})
 	}
 	if r.IsMatrix() {
-		l.matrix()
+		l.matrix(*c.general)
 	} else {
-		l.list()
+		l.list(c)
 	}
 	l.do(Inst{Op: Return})
 	return l.Program
@@ -190,10 +161,11 @@ func (l *lowering) local(size, align int) Mem {
 	return Mem{Base: Reg{Frame, len(l.Locals) - 1}}
 }
 
-// use goes on with what the rule comes to.
-func (l *lowering) use(r *rule.Rule) {
+// use goes on with what the rule comes to, by a plan.
+func (l *lowering) use(r *rule.Rule, p plan) {
 	l.r = l.m.expand(r)
 	l.tasks = l.r.Schedule()
+	l.plan = p
 }
 
 // vector is the size of a vector in bytes.
@@ -207,7 +179,10 @@ func bytes(t rule.Type) int {
 	return 4
 }
 
-// buffer is a buffer at an address, to be walked by an index.
-func (l *lowering) buffer(k int, base, index Reg) Mem {
-	return Mem{Base: base, Index: index, Scale: bytes(l.Rule.Buffers[k].Type)}
+// buffer is a buffer at an address, to be walked by the index if there is one.
+func (l *lowering) buffer(k int, base Reg) Mem {
+	if l.m.Steps {
+		return Mem{Base: base}
+	}
+	return Mem{Base: base, Index: l.index, Scale: bytes(l.Rule.Buffers[k].Type)}
 }

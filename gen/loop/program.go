@@ -49,17 +49,17 @@ const (
 	Unless           // to Label unless the 32 bits at Mem are Imm, or with Cond Greater are above it as a signed integer
 	Return           // leave the kernel
 
-	Param     // Dst = the parameter Label: a pointer, or the Base or Len of a slice
-	Number    // Dst = Imm
-	Copy      // Dst = X
-	Word      // Dst = the 64 bits at Mem
-	Locate    // Dst = the address Mem
-	Add       // Dst += X, or Imm if X is none
-	And       // Dst &= X, or Imm
-	Sub       // Dst -= X, or Imm
-	SubIfZero // Sub, and to Label if that leaves 0
-	Times     // Dst *= Imm
-	Fetch     // have Mem in the cache soon
+	Param  // Dst = the parameter Label: a pointer, or the Base or Len of a slice
+	Number // Dst = Imm
+	Copy   // Dst = X
+	Word   // Dst = the 64 bits at Mem
+	Locate // Dst = the address Mem
+	Add    // Dst += X, or Imm if X is none
+	And    // Dst &= X, or Imm
+	Sub    // Dst -= X, or Imm
+	SubIf  // Sub, and to Label if what that leaves is Cond to 0
+	Times  // Dst *= Imm
+	Fetch  // have Mem in the cache soon
 
 	Constant // Dst = the bits Imm in every lane
 	Spread   // Dst = the element at Mem in every lane
@@ -67,8 +67,8 @@ const (
 	Zero     // Dst = +0 in every lane
 	First    // Dst = the Part of the first X lanes
 	Only     // Dst = Y in the lanes of the Part X, else +0
-	Load     // Dst = a vector at Mem, or of the Part X, the other lanes +0
-	Store    // a vector Y, or the Part X of it, to Mem
+	Load     // Dst = a vector at Mem, or of the Part X or of its first Bytes, the other lanes +0; and Dst2 = the one behind
+	Store    // a vector Y, or the Part X or the first Bytes of it, to Mem; and Z behind it
 	Compute  // Dst = Node of X, Y, Z
 
 	Widen    // Dst = the first half of X as float64, or the second if Imm is 1
@@ -100,7 +100,7 @@ const (
 // An Inst is an instruction.
 type Inst struct {
 	Op         Op
-	Dst        Reg
+	Dst, Dst2  Reg
 	X, Y, Z    Reg
 	Mem, Lanes Mem
 	Imm        int64
@@ -108,6 +108,8 @@ type Inst struct {
 	Cond       Cond
 	Piece      Piece
 	Type       rule.Type // of the elements that Load and Store move, whose bits are the upper ones of a float32
+	Bytes      int       // that Load and Store move, if neither vectors nor a Part
+	Step       int       // by which Load and Store move Mem.Base on afterwards
 	Node       rule.Node // of Compute: its operation and distance
 
 	// Turn is which of the main loop's vectors a root is for, or -1 outside of it: a
@@ -123,6 +125,13 @@ type Program struct {
 	Rule   *rule.Rule // its name, formula and parameters
 	Insts  []Inst
 	Locals []Local
+	Mains  []Loop // the main loop of each part, in the order of their parts
+}
+
+// A Loop is one over columns.
+type Loop struct {
+	Label          string
+	Rows, Elements int // of an iteration: rows, and columns of each
 }
 
 // Uses counts the instructions' reads of each register.

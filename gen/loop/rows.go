@@ -8,14 +8,14 @@ import (
 )
 
 // matrix lowers the kernel of a matrix.
-func (l *lowering) matrix() {
-	l.use(l.Rule)
+func (l *lowering) matrix(p plan) {
+	l.use(l.Rule, p)
 	columns := l.set(Address, Inst{Op: Param, Label: l.r.Buffers[l.r.First(rule.Stream)].Name, Piece: Len})
 	for k, b := range l.r.Buffers {
 		base := l.set(Address, Inst{Op: Param, Label: b.Name, Piece: Base})
-		l.buffers = append(l.buffers, l.buffer(k, base, l.index))
+		l.buffers = append(l.buffers, l.buffer(k, base))
 	}
-	l.invariants(l.choice.general)
+	l.invariants()
 	l.rows(columns)
 }
 
@@ -28,7 +28,7 @@ func (l *lowering) rows(columns Reg) {
 		l.foldLanes()
 	}
 	l.do(Inst{Op: Number, Dst: l.row})
-	for _, side := range []int{l.m.Rows, 1} {
+	for _, side := range slices.Compact([]int{l.plan.rows, 1}) {
 		prefix := fmt.Sprintf("rows%d", side)
 		last := l.set(Address, Inst{Op: Copy, X: count})
 		l.do(Inst{Op: Sub, Dst: last, Imm: int64(side)})
@@ -45,11 +45,11 @@ func (l *lowering) rows(columns Reg) {
 func (l *lowering) sides() {
 	for k, b := range l.r.Buffers {
 		if b.Shape == rule.PerRow {
-			l.buffers[k].Index = l.row
+			l.buffers[k].Index, l.buffers[k].Scale = l.row, bytes(b.Type)
 		}
 	}
 	l.further = [][]Mem{l.buffers}
-	for row := 1; row < l.m.Rows; row++ {
+	for row := 1; row < l.plan.rows; row++ {
 		next := slices.Clone(l.buffers)
 		for k, b := range l.r.Buffers {
 			switch b.Shape {
@@ -61,13 +61,14 @@ func (l *lowering) sides() {
 		}
 		l.further = append(l.further, next)
 	}
+	l.walked = l.further
 }
 
 // foldLanes makes room for the lanes of each row. A vector that straddles lines of the
 // cache is slow to come back.
 func (l *lowering) foldLanes() {
-	lanes := l.set(Address, Inst{Op: Locate, Mem: l.local(4*rule.Lanes*l.m.Rows, 64)})
-	for row := range l.m.Rows {
+	lanes := l.set(Address, Inst{Op: Locate, Mem: l.local(4*rule.Lanes*l.plan.rows, 64)})
+	for row := range l.plan.rows {
 		l.folds = append(l.folds, Mem{Base: lanes, Disp: 4 * rule.Lanes * row})
 	}
 }
@@ -118,10 +119,8 @@ func (l *lowering) clearFolds(side int) {
 	if len(l.folds) == 0 {
 		return
 	}
-	zero := l.set(Vector, Inst{Op: Zero})
+	zeros := slices.Repeat([]Reg{l.set(Vector, Inst{Op: Zero})}, rule.Lanes/l.m.Lanes)
 	for row := range side {
-		for k := 0; k < 4*rule.Lanes; k += l.vector() {
-			l.do(Inst{Op: Store, Y: zero, Mem: l.folds[row].plus(k)})
-		}
+		l.stores(l.folds[row], zeros)
 	}
 }

@@ -15,18 +15,32 @@ type computer struct {
 	params  map[string][2]int64 // address and length
 	address map[Reg]int64
 	vectors map[Reg][]byte // masks too
+	fetched []int64        // addresses, in order
 }
 
 // place puts words into memory, a few bytes behind what is there, and returns where.
-func (c *computer) place(words []uint32) int64 {
+func (c *computer) place(words []uint32) int64 { return c.placeOf(words, rule.F32) }
+
+// placeOf puts elements there, of which memory has the upper bytes.
+func (c *computer) placeOf(words []uint32, t rule.Type) int64 {
 	const guard = 24
 	c.memory = append(c.memory, make([]byte, guard+(-len(c.memory)&63))...)
 	at := int64(len(c.memory))
 	for _, w := range words {
-		c.memory = binary.LittleEndian.AppendUint32(c.memory, w)
+		c.memory = append(c.memory, binary.LittleEndian.AppendUint32(nil, w)[4-bytes(t):]...)
 	}
 	return at
 }
+
+// element is an element of a buffer.
+func (c *computer) element(at int64, i int, t rule.Type) float32 {
+	var word [4]byte
+	copy(word[4-bytes(t):], c.memory[at+int64(bytes(t)*i):][:bytes(t)])
+	return float(word[:], 0)
+}
+
+// upper has the bits of a float32 that an element has.
+func upper(t rule.Type) uint32 { return math.MaxUint32 << (32 - 8*bytes(t)) }
 
 func (c *computer) at(m Mem) int64 {
 	return c.address[m.Base] + c.address[m.Index]*int64(m.Scale) + int64(m.Disp)
@@ -54,7 +68,9 @@ func (c *computer) run(p *Program) {
 // step runs an instruction and reports whether it jumps.
 func (c *computer) step(p *Program, in Inst) bool {
 	switch in.Op {
-	case Label, Fetch:
+	case Label:
+	case Fetch:
+		c.fetched = append(c.fetched, c.at(in.Mem))
 	case Jump:
 		return true
 	case JumpIf:
@@ -69,7 +85,7 @@ func (c *computer) step(p *Program, in Inst) bool {
 		c.lanes(in)
 	default:
 		c.count(in)
-		return in.Op == SubIfZero && c.address[in.Dst] == 0
+		return in.Op == SubIf && holds(in.Cond, c.address[in.Dst], 0)
 	}
 	return false
 }
@@ -101,7 +117,7 @@ func (c *computer) count(in Inst) {
 		to += x
 	case And:
 		to &= x
-	case Sub, SubIfZero:
+	case Sub, SubIf:
 		to -= x
 	case Times:
 		to *= x
@@ -169,21 +185,36 @@ func double(v []byte, lane int) float64 {
 	return math.Float64frombits(binary.LittleEndian.Uint64(v[8*lane:]))
 }
 
-// move loads or stores a vector or a part of one.
+// move loads or stores vectors or a part of one.
 func (c *computer) move(in Inst) {
-	size, n, at := bytes(in.Type), c.m.Lanes, c.at(in.Mem)
-	if in.X.Kind != None {
-		n = int(c.address[in.X])
+	size, at := bytes(in.Type), c.at(in.Mem)
+	n := c.m.Lanes * size
+	switch {
+	case in.X.Kind != None:
+		n = int(c.address[in.X]) * size
+	case in.Bytes > 0:
+		n = in.Bytes
 	}
-	v := c.vectors[in.Y]
-	if in.Op == Load {
-		v = c.all(0)
-		c.vectors[in.Dst] = v
+	regs := [...]Reg{in.Dst, in.Dst2}
+	if in.Op == Store {
+		regs = [...]Reg{in.Y, in.Z}
 	}
-	for lane := range n {
-		element := c.memory[at+int64(size*lane):][:size]
-		upper := v[4*lane+4-size : 4*lane+4]
-		if in.Op == Load {
+	for k, r := range regs {
+		if r.Kind != None {
+			c.moveOne(in.Op, r, c.memory[at+int64(n*k):][:n], size)
+		}
+	}
+	c.address[in.Mem.Base] += int64(in.Step)
+}
+
+// moveOne moves some elements, which are the upper bytes of their lanes.
+func (c *computer) moveOne(op Op, r Reg, memory []byte, size int) {
+	if op == Load {
+		c.vectors[r] = c.all(0)
+	}
+	for k := 0; k < len(memory); k += size {
+		element, upper := memory[k:k+size], c.vectors[r][4*k/size+4-size:][:size]
+		if op == Load {
 			copy(upper, element)
 		} else {
 			copy(element, upper)
@@ -193,25 +224,41 @@ func (c *computer) move(in Inst) {
 
 // compute has an operation done by a rule of that operation alone.
 func (c *computer) compute(in Inst) []byte {
-	var to []byte
-	for lane := range c.m.Lanes {
-		at := func(r Reg) float32 {
-			if r.Kind == None {
-				return 0
+	var operands [3][]float32
+	for k, r := range []Reg{in.X, in.Y, in.Z} {
+		operands[k] = make([]float32, c.m.Lanes)
+		if v := c.vectors[r]; r.Kind != None {
+			for lane := range operands[k] {
+				operands[k][lane] = float(v, lane)
 			}
-			return float(c.vectors[r], lane)
 		}
-		to = binary.LittleEndian.AppendUint32(to, math.Float32bits(result(in.Node, at(in.X), at(in.Y), at(in.Z))))
+	}
+	to := make([]byte, 0, 4*c.m.Lanes)
+	for _, x := range results(in.Node, operands) {
+		to = binary.LittleEndian.AppendUint32(to, math.Float32bits(x))
 	}
 	return to
 }
 
-// result is that of an operation; a mask is all bits or none.
-func result(n rule.Node, x, y, z float32) float32 {
+// results are those of an operation; a mask is all bits or none.
+func results(n rule.Node, operands [3][]float32) []float32 {
+	n.X, n.Y, n.Z = 0, 1, 2
+	if operations[n] == nil {
+		operations[n] = operation(n)
+	}
+	to := make([]float32, len(operands[0]))
+	operations[n].Eval(rule.Args{Buffers: append([][]float32{to}, operands[:]...)})
+	return to
+}
+
+// operations are the rules of one operation each.
+var operations = map[rule.Node]*rule.Rule{}
+
+func operation(n rule.Node) *rule.Rule {
 	r := &rule.Rule{Buffers: []rule.Buffer{{Name: "to"}, {Name: "x"}, {Name: "y"}, {Name: "z"}}}
 	load := func(buffer int) rule.Node { return rule.Node{Op: rule.Load, X: buffer} }
 	none, ones := rule.Node{Op: rule.Const}, rule.Node{Op: rule.Const, Imm: math.MaxUint32}
-	r.Nodes = []rule.Node{load(1), load(2), load(3), none, ones, {Op: n.Op, X: 0, Y: 1, Z: 2, Imm: n.Imm}}
+	r.Nodes = []rule.Node{load(1), load(2), load(3), none, ones, n}
 	switch {
 	case n.Op.IsMask():
 		r.Nodes = append(r.Nodes, rule.Node{Op: rule.Select, X: 5, Y: 4, Z: 3})
@@ -220,9 +267,7 @@ func result(n rule.Node, x, y, z float32) float32 {
 		r.Nodes = append(r.Nodes, rule.Node{Op: rule.Select, X: 5, Y: 2, Z: 1})
 	}
 	r.Effects = []rule.Effect{{X: len(r.Nodes) - 1}}
-	to := []float32{0}
-	r.Eval(rule.Args{Buffers: [][]float32{to, {x}, {y}, {z}}})
-	return to[0]
+	return r
 }
 
 // fold adds the lanes of a row.

@@ -6,9 +6,9 @@ import (
 	"github.com/lockstep-go/lockstep/gen/rule"
 )
 
-// Rounded is the rule with what it stores rounded to the type of its buffer: of a BF16
+// roundStores is the rule with what it stores rounded to the type of its buffer: of a BF16
 // the bits are the upper ones, rounded to nearest even, and a NaN's are still a NaN's.
-func Rounded(r *rule.Rule) *rule.Rule {
+func roundStores(r *rule.Rule) *rule.Rule {
 	c := *r
 	c.Nodes, c.Effects = slices.Clone(r.Nodes), slices.Clone(r.Effects)
 	for k, e := range c.Effects {

@@ -1,6 +1,6 @@
 // Package rule describes a kernel as a graph of lane-wise operations on
-// float32 values. A rule is written once, from the formula; the packages amd64
-// and arm64 lower it to assembly and Eval runs it in Go.
+// float32 values. A rule is written once, from the formula; package loop lowers it to
+// a program, of which amd64 and arm64 make assembly, and Eval runs it in Go.
 //
 // Every operation has one meaning, the same on every instruction set, for NaN,
 // both zeros, infinities and subnormals too, and every float operation rounds

@@ -35,7 +35,7 @@ func RowsApart(elements, columns int) bool {
 	return elements >= large && lines <= columns && columns < page
 }
 
-// Steps of package update.
+// Steps: what package engine cuts them into.
 const (
 	// SmallLen is the most elements of a tensor that shares a call with others:
 	// beyond, a call is short beside its work.
@@ -46,6 +46,12 @@ const (
 	// holds up one unit and not half of the step. The gradients' norm is added up unit
 	// by unit: another value changes its bits.
 	UnitLen = 16 << 10
+
+	// UnitRows is the fewest rows of a unit, and RowUnits about the most units, of a matrix
+	// that a kernel takes by rows: each unit has sums by column of its own, which are so
+	// small beside the matrix. Other values change bits.
+	UnitRows = 32
+	RowUnits = 64
 
 	// ParallelLen is the number of elements from which on a step is worth a second
 	// goroutine: waking an idle processor takes some 100 microseconds.

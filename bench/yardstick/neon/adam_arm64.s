@@ -8,194 +8,200 @@
 // func Adam(list [][]float32, c *[11]float32)
 // Requires: ASIMD
 TEXT ·Adam(SB), NOSPLIT, $0-32
-	MOVD c+24(FP), R3
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVS 8(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 20(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 24(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 28(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 36(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 40(R3), F26
-	VDUP V26.S[0], V26.S4
+	MOVD c+24(FP), R0
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R2
+	MOVD $24, R3
+	MUL R3, R2, R2
+	ADD R1, R2, R2
+	CMP R2, R1
+	BGE end
+	FMOVS 8(R0), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 20(R0), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 24(R0), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 28(R0), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 36(R0), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 40(R0), F5
+	VDUP V5.S[0], V5.S4
+	SUB $96, R2, R0
 
-row:
-	CMP $24, R5
-	BLE near
-	MOVD 576(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 600(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 624(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 648(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+entry:
+	ADD $576, R1, R3
+	CMP R0, R3
+	BGT near
+	MOVD 0(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 24(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 48(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 72(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	SUBS $16, R0, R0
-	BLT rest16
+	MOVD 8(R1), R3
+	MOVD 0(R1), R4
+	MOVD 24(R1), R5
+	MOVD 48(R1), R6
+	MOVD 72(R1), R7
+	SUBS $16, R3, R3
+	BLT mainend
 
-loop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R9), (F4, F5)
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	FSTPQ (F2, F3), -64(R9)
-	FLDPQ.P 64(R6), (F4, F5)
-	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
-	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x4e3bd442 // fadd v2.4s, v2.4s, v27.4s
-	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
-	WORD $0x6e3fdc82 // fmul v2.4s, v4.4s, v31.4s
-	WORD $0x6e3fdca3 // fmul v3.4s, v5.4s, v31.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4ea0d444 // fsub v4.4s, v2.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e3edca5 // fmul v5.4s, v5.4s, v30.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R9), (F4, F5)
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	FSTPQ (F2, F3), -32(R9)
-	FLDPQ -32(R6), (F4, F5)
-	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
-	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x4e3bd442 // fadd v2.4s, v2.4s, v27.4s
-	WORD $0x4e3bd463 // fadd v3.4s, v3.4s, v27.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
-	WORD $0x6e3fdc82 // fmul v2.4s, v4.4s, v31.4s
-	WORD $0x6e3fdca3 // fmul v3.4s, v5.4s, v31.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE loop16
+main:
+	FLDPQ.P 64(R6), (F6, F7)
+	FLDPQ.P 64(R5), (F8, F9)
+	WORD $0x4ea6d50a // fsub v10.4s, v8.4s, v6.4s
+	WORD $0x4ea7d52b // fsub v11.4s, v9.4s, v7.4s
+	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
+	WORD $0x6e21dd6b // fmul v11.4s, v11.4s, v1.4s
+	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
+	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
+	FSTPQ (F6, F7), -64(R6)
+	FLDPQ.P 64(R7), (F10, F11)
+	WORD $0x6e22dd4a // fmul v10.4s, v10.4s, v2.4s
+	WORD $0x6e22dd6b // fmul v11.4s, v11.4s, v2.4s
+	WORD $0x6e23dd08 // fmul v8.4s, v8.4s, v3.4s
+	WORD $0x6e23dd29 // fmul v9.4s, v9.4s, v3.4s
+	WORD $0x6e28dd08 // fmul v8.4s, v8.4s, v8.4s
+	WORD $0x6e29dd29 // fmul v9.4s, v9.4s, v9.4s
+	WORD $0x4e28d548 // fadd v8.4s, v10.4s, v8.4s
+	WORD $0x4e29d569 // fadd v9.4s, v11.4s, v9.4s
+	FSTPQ (F8, F9), -64(R7)
+	FLDPQ.P 64(R4), (F10, F11)
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
+	WORD $0x6ea1f908 // fsqrt v8.4s, v8.4s
+	WORD $0x6ea1f929 // fsqrt v9.4s, v9.4s
+	WORD $0x4e24d508 // fadd v8.4s, v8.4s, v4.4s
+	WORD $0x4e24d529 // fadd v9.4s, v9.4s, v4.4s
+	WORD $0x6e28fcc6 // fdiv v6.4s, v6.4s, v8.4s
+	WORD $0x6e29fce7 // fdiv v7.4s, v7.4s, v9.4s
+	WORD $0x6e20dd48 // fmul v8.4s, v10.4s, v0.4s
+	WORD $0x6e20dd69 // fmul v9.4s, v11.4s, v0.4s
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
+	WORD $0x4ea6d546 // fsub v6.4s, v10.4s, v6.4s
+	WORD $0x4ea7d567 // fsub v7.4s, v11.4s, v7.4s
+	FSTPQ (F6, F7), -64(R4)
+	FLDPQ -32(R6), (F6, F7)
+	FLDPQ -32(R5), (F8, F9)
+	WORD $0x4ea6d50a // fsub v10.4s, v8.4s, v6.4s
+	WORD $0x4ea7d52b // fsub v11.4s, v9.4s, v7.4s
+	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
+	WORD $0x6e21dd6b // fmul v11.4s, v11.4s, v1.4s
+	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
+	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
+	FSTPQ (F6, F7), -32(R6)
+	FLDPQ -32(R7), (F10, F11)
+	WORD $0x6e22dd4a // fmul v10.4s, v10.4s, v2.4s
+	WORD $0x6e22dd6b // fmul v11.4s, v11.4s, v2.4s
+	WORD $0x6e23dd08 // fmul v8.4s, v8.4s, v3.4s
+	WORD $0x6e23dd29 // fmul v9.4s, v9.4s, v3.4s
+	WORD $0x6e28dd08 // fmul v8.4s, v8.4s, v8.4s
+	WORD $0x6e29dd29 // fmul v9.4s, v9.4s, v9.4s
+	WORD $0x4e28d548 // fadd v8.4s, v10.4s, v8.4s
+	WORD $0x4e29d569 // fadd v9.4s, v11.4s, v9.4s
+	FSTPQ (F8, F9), -32(R7)
+	FLDPQ -32(R4), (F10, F11)
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
+	WORD $0x6ea1f908 // fsqrt v8.4s, v8.4s
+	WORD $0x6ea1f929 // fsqrt v9.4s, v9.4s
+	WORD $0x4e24d508 // fadd v8.4s, v8.4s, v4.4s
+	WORD $0x4e24d529 // fadd v9.4s, v9.4s, v4.4s
+	WORD $0x6e28fcc6 // fdiv v6.4s, v6.4s, v8.4s
+	WORD $0x6e29fce7 // fdiv v7.4s, v7.4s, v9.4s
+	WORD $0x6e20dd48 // fmul v8.4s, v10.4s, v0.4s
+	WORD $0x6e20dd69 // fmul v9.4s, v11.4s, v0.4s
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
+	WORD $0x4ea6d546 // fsub v6.4s, v10.4s, v6.4s
+	WORD $0x4ea7d567 // fsub v7.4s, v11.4s, v7.4s
+	FSTPQ (F6, F7), -32(R4)
+	SUBS $16, R3, R3
+	BGE main
 
-rest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
+mainend:
+	ADD $16, R3, R3
+	SUBS $4, R3, R3
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R9), F2
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
-	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
-	FMOVQ F1, -16(R9)
-	FMOVQ.P 16(R6), F2
-	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3bd421 // fadd v1.4s, v1.4s, v27.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	FMOVQ F0, -16(R6)
-	SUBS $4, R0, R0
-	BGE loop4
+loop:
+	FMOVQ.P 16(R6), F6
+	FMOVQ.P 16(R5), F7
+	WORD $0x4ea6d4e8 // fsub v8.4s, v7.4s, v6.4s
+	WORD $0x6e21dd08 // fmul v8.4s, v8.4s, v1.4s
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVQ F6, -16(R6)
+	FMOVQ.P 16(R7), F8
+	WORD $0x6e22dd08 // fmul v8.4s, v8.4s, v2.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x6e27dce7 // fmul v7.4s, v7.4s, v7.4s
+	WORD $0x4e27d507 // fadd v7.4s, v8.4s, v7.4s
+	FMOVQ F7, -16(R7)
+	FMOVQ.P 16(R4), F8
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	WORD $0x6ea1f8e7 // fsqrt v7.4s, v7.4s
+	WORD $0x4e24d4e7 // fadd v7.4s, v7.4s, v4.4s
+	WORD $0x6e27fcc6 // fdiv v6.4s, v6.4s, v7.4s
+	WORD $0x6e20dd07 // fmul v7.4s, v8.4s, v0.4s
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
+	WORD $0x4ea6d506 // fsub v6.4s, v8.4s, v6.4s
+	FMOVQ F6, -16(R4)
+	SUBS $4, R3, R3
+	BGE loop
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+loopend:
+	ADD $4, R3, R3
+	SUBS $1, R3, R3
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R8), F0
-	FMOVS.P 4(R7), F1
-	WORD $0x4ea0d422 // fsub v2.4s, v1.4s, v0.4s
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	FMOVS F0, -4(R8)
-	FMOVS.P 4(R9), F2
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
-	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
-	FMOVS F1, -4(R9)
-	FMOVS.P 4(R6), F2
-	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3bd421 // fadd v1.4s, v1.4s, v27.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x6e3fdc41 // fmul v1.4s, v2.4s, v31.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	FMOVS F0, -4(R6)
-	SUBS $1, R0, R0
-	BGE loop1
+single:
+	FMOVS.P 4(R6), F6
+	FMOVS.P 4(R5), F7
+	WORD $0x4ea6d4e8 // fsub v8.4s, v7.4s, v6.4s
+	WORD $0x6e21dd08 // fmul v8.4s, v8.4s, v1.4s
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVS F6, -4(R6)
+	FMOVS.P 4(R7), F8
+	WORD $0x6e22dd08 // fmul v8.4s, v8.4s, v2.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x6e27dce7 // fmul v7.4s, v7.4s, v7.4s
+	WORD $0x4e27d507 // fadd v7.4s, v8.4s, v7.4s
+	FMOVS F7, -4(R7)
+	FMOVS.P 4(R4), F8
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	WORD $0x6ea1f8e7 // fsqrt v7.4s, v7.4s
+	WORD $0x4e24d4e7 // fadd v7.4s, v7.4s, v4.4s
+	WORD $0x6e27fcc6 // fdiv v6.4s, v6.4s, v7.4s
+	WORD $0x6e20dd07 // fmul v7.4s, v8.4s, v0.4s
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
+	WORD $0x4ea6d506 // fsub v6.4s, v8.4s, v6.4s
+	FMOVS F6, -4(R4)
+	SUBS $1, R3, R3
+	BGE single
 
-rest1:
-	ADD $96, R24, R24
-	SUBS $4, R5, R5
-	BNE row
+singleend:
+	ADD $96, R1, R1
+	CMP R2, R1
+	BLT entry
 
-done:
+end:
 	RET

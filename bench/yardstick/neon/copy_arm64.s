@@ -8,65 +8,71 @@
 // func Copy(list [][]float32)
 // Requires: ASIMD
 TEXT ·Copy(SB), NOSPLIT, $0-24
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
+	MOVD list_base+0(FP), R0
+	MOVD list_len+8(FP), R1
+	MOVD $24, R2
+	MUL R2, R1, R1
+	ADD R0, R1, R1
+	CMP R1, R0
+	BGE end
+	SUB $48, R1, R2
 
-row:
-	CMP $12, R5
-	BLE near
-	MOVD 288(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 312(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+entry:
+	ADD $288, R0, R3
+	CMP R2, R3
+	BGT near
+	MOVD 0(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 24(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	SUBS $16, R0, R0
-	BLT rest16
+	MOVD 8(R0), R3
+	MOVD 0(R0), R4
+	MOVD 24(R0), R5
+	SUBS $16, R3, R3
+	BLT mainend
 
-loop16:
-	FLDPQ.P 64(R7), (F0, F1)
-	FSTPQ.P (F0, F1), 64(R6)
-	FLDPQ -32(R7), (F0, F1)
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE loop16
+main:
+	FLDPQ.P 64(R5), (F0, F1)
+	FSTPQ.P (F0, F1), 64(R4)
+	FLDPQ -32(R5), (F0, F1)
+	FSTPQ (F0, F1), -32(R4)
+	SUBS $16, R3, R3
+	BGE main
 
-rest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
+mainend:
+	ADD $16, R3, R3
+	SUBS $4, R3, R3
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R7), F0
-	FMOVQ.P F0, 16(R6)
-	SUBS $4, R0, R0
-	BGE loop4
+loop:
+	FMOVQ.P 16(R5), F0
+	FMOVQ.P F0, 16(R4)
+	SUBS $4, R3, R3
+	BGE loop
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+loopend:
+	ADD $4, R3, R3
+	SUBS $1, R3, R3
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R7), F0
-	FMOVS.P F0, 4(R6)
-	SUBS $1, R0, R0
-	BGE loop1
+single:
+	FMOVS.P 4(R5), F0
+	FMOVS.P F0, 4(R4)
+	SUBS $1, R3, R3
+	BGE single
 
-rest1:
-	ADD $48, R24, R24
-	SUBS $2, R5, R5
-	BNE row
+singleend:
+	ADD $48, R0, R0
+	CMP R1, R0
+	BLT entry
 
-done:
+end:
 	RET

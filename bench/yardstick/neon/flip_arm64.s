@@ -12,67 +12,73 @@ GLOBL constants<>(SB), RODATA|NOPTR, $16
 // func Flip(list [][]float32)
 // Requires: ASIMD
 TEXT ·Flip(SB), NOSPLIT, $0-24
-	MOVD $constants<>(SB), R4
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVQ 0(R4), F31
+	MOVD $constants<>(SB), R0
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R2
+	MOVD $24, R3
+	MUL R3, R2, R2
+	ADD R1, R2, R2
+	CMP R2, R1
+	BGE end
+	FMOVQ 0(R0), F0
+	SUB $24, R2, R0
 
-row:
-	CMP $6, R5
-	BLE near
-	MOVD 144(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+entry:
+	ADD $144, R1, R3
+	CMP R0, R3
+	BGT near
+	MOVD 0(R3), R3
+	PRFM 0(R3), PLDL1KEEP
+	PRFM 64(R3), PLDL1KEEP
+	PRFM 128(R3), PLDL1KEEP
+	PRFM 192(R3), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	SUBS $16, R0, R0
-	BLT rest16
+	MOVD 8(R1), R3
+	MOVD 0(R1), R4
+	SUBS $16, R3, R3
+	BLT mainend
 
-loop16:
-	FLDPQ.P 64(R6), (F0, F1)
-	WORD $0x6e3f1c00 // eor v0.16b, v0.16b, v31.16b
-	WORD $0x6e3f1c21 // eor v1.16b, v1.16b, v31.16b
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R6), (F0, F1)
-	WORD $0x6e3f1c00 // eor v0.16b, v0.16b, v31.16b
-	WORD $0x6e3f1c21 // eor v1.16b, v1.16b, v31.16b
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE loop16
+main:
+	FLDPQ.P 64(R4), (F1, F2)
+	WORD $0x6e201c21 // eor v1.16b, v1.16b, v0.16b
+	WORD $0x6e201c42 // eor v2.16b, v2.16b, v0.16b
+	FSTPQ (F1, F2), -64(R4)
+	FLDPQ -32(R4), (F1, F2)
+	WORD $0x6e201c21 // eor v1.16b, v1.16b, v0.16b
+	WORD $0x6e201c42 // eor v2.16b, v2.16b, v0.16b
+	FSTPQ (F1, F2), -32(R4)
+	SUBS $16, R3, R3
+	BGE main
 
-rest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
+mainend:
+	ADD $16, R3, R3
+	SUBS $4, R3, R3
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R6), F0
-	WORD $0x6e3f1c00 // eor v0.16b, v0.16b, v31.16b
-	FMOVQ F0, -16(R6)
-	SUBS $4, R0, R0
-	BGE loop4
+loop:
+	FMOVQ.P 16(R4), F1
+	WORD $0x6e201c21 // eor v1.16b, v1.16b, v0.16b
+	FMOVQ F1, -16(R4)
+	SUBS $4, R3, R3
+	BGE loop
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+loopend:
+	ADD $4, R3, R3
+	SUBS $1, R3, R3
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R6), F0
-	WORD $0x6e3f1c00 // eor v0.16b, v0.16b, v31.16b
-	FMOVS F0, -4(R6)
-	SUBS $1, R0, R0
-	BGE loop1
+single:
+	FMOVS.P 4(R4), F1
+	WORD $0x6e201c21 // eor v1.16b, v1.16b, v0.16b
+	FMOVS F1, -4(R4)
+	SUBS $1, R3, R3
+	BGE single
 
-rest1:
-	ADD $24, R24, R24
-	SUBS $1, R5, R5
-	BNE row
+singleend:
+	ADD $24, R1, R1
+	CMP R2, R1
+	BLT entry
 
-done:
+end:
 	RET

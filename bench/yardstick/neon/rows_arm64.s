@@ -8,109 +8,116 @@
 // func Rows(y, x, rows []float32)
 // Requires: ASIMD
 TEXT ·Rows(SB), NOSPLIT, $0-72
-	MOVD x_base+24(FP), R7
-	MOVD rows_base+48(FP), R8
-	MOVD rows_len+56(FP), R5
-	SUBS $4, R5, R5
-	BLT rows4rest
+	MOVD y_len+8(FP), R0
+	MOVD y_base+0(FP), R1
+	MOVD x_base+24(FP), R2
+	MOVD rows_base+48(FP), R3
+	MOVD rows_len+56(FP), R3
+	MOVD $0, R4
+	MOVD R3, R5
+	SUB $4, R5, R5
+	CMP R5, R4
+	BGT rows4end
 
 rows4:
-	MOVD y_base+0(FP), R6
-	MOVD y_len+8(FP), R0
-	ADD R0<<2, R7, R9
-	ADD R0<<2, R9, R10
-	ADD R0<<2, R10, R11
-	SUBS $16, R0, R0
-	BLT rows4rest16
+	ADD R0<<2, R2, R6
+	ADD R0<<2, R6, R7
+	ADD R0<<2, R7, R8
+	MOVD R0, R9
+	MOVD R1, R10
+	MOVD R8, R11
+	SUBS $16, R9, R9
+	BLT rows4mainend
 
-rows4loop16:
-	FLDPQ.P 64(R6), (F0, F1)
+rows4main:
+	FLDPQ.P 64(R10), (F0, F1)
+	FLDPQ.P 64(R2), (F2, F3)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	FLDPQ.P 64(R6), (F2, F3)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
-	FLDPQ.P 64(R9), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
-	FLDPQ.P 64(R10), (F2, F3)
 	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
 	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
 	FLDPQ.P 64(R11), (F2, F3)
 	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
 	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R6), (F0, F1)
+	FSTPQ (F0, F1), -64(R10)
+	FLDPQ -32(R10), (F0, F1)
+	FLDPQ -32(R2), (F2, F3)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	FLDPQ -32(R6), (F2, F3)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
-	FLDPQ -32(R9), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
-	FLDPQ -32(R10), (F2, F3)
 	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
 	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
 	FLDPQ -32(R11), (F2, F3)
 	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
 	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE rows4loop16
+	FSTPQ (F0, F1), -32(R10)
+	SUBS $16, R9, R9
+	BGE rows4main
 
-rows4rest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT rows4rest4
+rows4mainend:
+	ADD $16, R9, R9
+	SUBS $4, R9, R9
+	BLT rows4loopend
 
-rows4loop4:
-	FMOVQ.P 16(R6), F0
+rows4loop:
+	FMOVQ.P 16(R10), F0
+	FMOVQ.P 16(R2), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ.P 16(R6), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
 	FMOVQ.P 16(R7), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P 16(R9), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ.P 16(R10), F1
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
 	FMOVQ.P 16(R11), F1
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ F0, -16(R6)
-	SUBS $4, R0, R0
-	BGE rows4loop4
+	FMOVQ F0, -16(R10)
+	SUBS $4, R9, R9
+	BGE rows4loop
 
-rows4rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rows4rest1
+rows4loopend:
+	ADD $4, R9, R9
+	SUBS $1, R9, R9
+	BLT rows4singleend
 
-rows4loop1:
-	FMOVS.P 4(R6), F0
+rows4single:
+	FMOVS.P 4(R10), F0
+	FMOVS.P 4(R2), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVS.P 4(R6), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
 	FMOVS.P 4(R7), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVS.P 4(R9), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVS.P 4(R10), F1
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
 	FMOVS.P 4(R11), F1
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVS F0, -4(R6)
-	SUBS $1, R0, R0
-	BGE rows4loop1
+	FMOVS F0, -4(R10)
+	SUBS $1, R9, R9
+	BGE rows4single
 
-rows4rest1:
-	MOVD R11, R7
-	ADD $16, R8, R8
-	SUBS $4, R5, R5
-	BGE rows4
+rows4singleend:
+	ADD R0<<2, R8, R2
+	ADD $4, R4, R4
+	CMP R5, R4
+	BLE rows4
 
-rows4rest:
-	ADD $4, R5, R5
-	SUBS $1, R5, R5
-	BLT rows1rest
+rows4end:
+	SUB $1, R3, R3
+	CMP R3, R4
+	BGT rows1end
 
 rows1:
-	MOVD y_base+0(FP), R6
-	MOVD y_len+8(FP), R0
-	SUBS $16, R0, R0
-	BLT rows1rest16
+	MOVD R0, R5
+	MOVD R1, R6
+	MOVD R2, R7
+	SUBS $16, R5, R5
+	BLT rows1mainend
 
-rows1loop16:
+rows1main:
 	FLDPQ.P 64(R6), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
@@ -121,39 +128,40 @@ rows1loop16:
 	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
 	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
 	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE rows1loop16
+	SUBS $16, R5, R5
+	BGE rows1main
 
-rows1rest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT rows1rest4
+rows1mainend:
+	ADD $16, R5, R5
+	SUBS $4, R5, R5
+	BLT rows1loopend
 
-rows1loop4:
+rows1loop:
 	FMOVQ.P 16(R6), F0
 	FMOVQ.P 16(R7), F1
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
 	FMOVQ F0, -16(R6)
-	SUBS $4, R0, R0
-	BGE rows1loop4
+	SUBS $4, R5, R5
+	BGE rows1loop
 
-rows1rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rows1rest1
+rows1loopend:
+	ADD $4, R5, R5
+	SUBS $1, R5, R5
+	BLT rows1singleend
 
-rows1loop1:
+rows1single:
 	FMOVS.P 4(R6), F0
 	FMOVS.P 4(R7), F1
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
 	FMOVS F0, -4(R6)
-	SUBS $1, R0, R0
-	BGE rows1loop1
-
-rows1rest1:
-	ADD $4, R8, R8
 	SUBS $1, R5, R5
-	BGE rows1
+	BGE rows1single
 
-rows1rest:
+rows1singleend:
+	ADD R0<<2, R2, R2
+	ADD $1, R4, R4
+	CMP R3, R4
+	BLE rows1
+
+rows1end:
 	RET

@@ -8,135 +8,141 @@
 // func Update4(list [][]float32)
 // Requires: ASIMD
 TEXT ·Update4(SB), NOSPLIT, $0-24
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
+	MOVD list_base+0(FP), R0
+	MOVD list_len+8(FP), R1
+	MOVD $24, R2
+	MUL R2, R1, R1
+	ADD R0, R1, R1
+	CMP R1, R0
+	BGE end
+	SUB $120, R1, R2
 
-row:
-	CMP $30, R5
-	BLE near
-	MOVD 720(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 744(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 768(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 792(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 816(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+entry:
+	ADD $720, R0, R3
+	CMP R2, R3
+	BGT near
+	MOVD 0(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 24(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 48(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 72(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 96(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	MOVD 96(R24), R10
-	SUBS $16, R0, R0
-	BLT rest16
+	MOVD 8(R0), R3
+	MOVD 0(R0), R4
+	MOVD 24(R0), R5
+	MOVD 48(R0), R6
+	MOVD 72(R0), R7
+	MOVD 96(R0), R8
+	SUBS $16, R3, R3
+	BLT mainend
 
-loop16:
+main:
+	FLDPQ.P 64(R4), (F0, F1)
+	FLDPQ.P 64(R5), (F2, F3)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	FSTPQ (F0, F1), -64(R4)
 	FLDPQ.P 64(R6), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
 	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
 	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
 	FSTPQ (F0, F1), -64(R6)
+	FLDPQ.P 64(R7), (F0, F1)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	FSTPQ (F0, F1), -64(R7)
 	FLDPQ.P 64(R8), (F0, F1)
 	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
 	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
 	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R9), (F0, F1)
+	FLDPQ -32(R4), (F0, F1)
+	FLDPQ -32(R5), (F2, F3)
 	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
 	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
-	FSTPQ (F0, F1), -64(R9)
-	FLDPQ.P 64(R10), (F0, F1)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
-	FSTPQ (F0, F1), -64(R10)
+	FSTPQ (F0, F1), -32(R4)
 	FLDPQ -32(R6), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
 	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
 	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
 	FSTPQ (F0, F1), -32(R6)
+	FLDPQ -32(R7), (F0, F1)
+	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
+	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	FSTPQ (F0, F1), -32(R7)
 	FLDPQ -32(R8), (F0, F1)
 	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
 	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
 	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R9), (F0, F1)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
-	FSTPQ (F0, F1), -32(R9)
-	FLDPQ -32(R10), (F0, F1)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
-	FSTPQ (F0, F1), -32(R10)
-	SUBS $16, R0, R0
-	BGE loop16
+	SUBS $16, R3, R3
+	BGE main
 
-rest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
+mainend:
+	ADD $16, R3, R3
+	SUBS $4, R3, R3
+	BLT loopend
 
-loop4:
+loop:
+	FMOVQ.P 16(R4), F0
+	FMOVQ.P 16(R5), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ F0, -16(R4)
 	FMOVQ.P 16(R6), F0
-	FMOVQ.P 16(R7), F1
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
 	FMOVQ F0, -16(R6)
+	FMOVQ.P 16(R7), F0
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ F0, -16(R7)
 	FMOVQ.P 16(R8), F0
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
 	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R9), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ F0, -16(R9)
-	FMOVQ.P 16(R10), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVQ F0, -16(R10)
-	SUBS $4, R0, R0
-	BGE loop4
+	SUBS $4, R3, R3
+	BGE loop
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+loopend:
+	ADD $4, R3, R3
+	SUBS $1, R3, R3
+	BLT singleend
 
-loop1:
+single:
+	FMOVS.P 4(R4), F0
+	FMOVS.P 4(R5), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVS F0, -4(R4)
 	FMOVS.P 4(R6), F0
-	FMOVS.P 4(R7), F1
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
 	FMOVS F0, -4(R6)
+	FMOVS.P 4(R7), F0
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVS F0, -4(R7)
 	FMOVS.P 4(R8), F0
 	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
 	FMOVS F0, -4(R8)
-	FMOVS.P 4(R9), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVS F0, -4(R9)
-	FMOVS.P 4(R10), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
-	FMOVS F0, -4(R10)
-	SUBS $1, R0, R0
-	BGE loop1
+	SUBS $1, R3, R3
+	BGE single
 
-rest1:
-	ADD $120, R24, R24
-	SUBS $5, R5, R5
-	BNE row
+singleend:
+	ADD $120, R0, R0
+	CMP R1, R0
+	BLT entry
 
-done:
+end:
 	RET

@@ -19,266 +19,272 @@ GLOBL constants<>(SB), RODATA|NOPTR, $64
 // func Mixed(list [][]float32, sum *[32]float64)
 // Requires: ASIMD
 TEXT ·Mixed(SB), NOSPLIT, $0-32
-	MOVD $constants<>(SB), R4
-	MOVD sum+24(FP), R9
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVQ 0(R4), F31
-	FMOVQ 16(R4), F30
-	FMOVQ 32(R4), F29
-	FMOVQ 48(R4), F28
+	MOVD $constants<>(SB), R0
+	MOVD sum+24(FP), R1
+	MOVD list_base+0(FP), R2
+	MOVD list_len+8(FP), R3
+	MOVD $24, R4
+	MUL R4, R3, R3
+	ADD R2, R3, R3
+	CMP R3, R2
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+	SUB $72, R3, R0
 
-row:
-	CMP $18, R5
-	BLE near
-	MOVD 432(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 456(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 480(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+entry:
+	ADD $432, R2, R4
+	CMP R0, R4
+	BGT near
+	MOVD 0(R4), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 24(R4), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 48(R4), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD $0, R1
-	SUBS $32, R0, R0
-	BLT rest32
-	FLDPQ 0(R9), (F0, F1)
-	FLDPQ 32(R9), (F2, F3)
-	FLDPQ 64(R9), (F4, F5)
-	FLDPQ 96(R9), (F6, F7)
-	FLDPQ 128(R9), (F8, F9)
-	FLDPQ 160(R9), (F10, F11)
-	FLDPQ 192(R9), (F12, F13)
-	FLDPQ 224(R9), (F14, F15)
+	MOVD 8(R2), R4
+	MOVD 0(R2), R5
+	MOVD 24(R2), R6
+	MOVD 48(R2), R7
+	MOVD $0, R8
+	SUBS $32, R4, R4
+	BLT mainend
+	FLDPQ 0(R1), (F4, F5)
+	FLDPQ 32(R1), (F6, F7)
+	FLDPQ 64(R1), (F8, F9)
+	FLDPQ 96(R1), (F10, F11)
+	FLDPQ 128(R1), (F12, F13)
+	FLDPQ 160(R1), (F14, F15)
+	FLDPQ 192(R1), (F16, F17)
+	FLDPQ 224(R1), (F18, F19)
 
-loop32:
-	FLDPQ.P 128(R6), (F16, F17)
-	FMOVQ.P 64(R7), F18
-	WORD $0x6e613a53 // shll2 v19.4s, v18.8h, #16
-	WORD $0x2e613a52 // shll v18.4s, v18.4h, #16
-	WORD $0x6e3fde54 // fmul v20.4s, v18.4s, v31.4s
-	WORD $0x6e3fde75 // fmul v21.4s, v19.4s, v31.4s
-	WORD $0x4eb4d610 // fsub v16.4s, v16.4s, v20.4s
-	WORD $0x4eb5d631 // fsub v17.4s, v17.4s, v21.4s
-	FSTPQ (F16, F17), -128(R6)
-	WORD $0x4ebd8614 // add v20.4s, v16.4s, v29.4s
-	WORD $0x4ebd8635 // add v21.4s, v17.4s, v29.4s
-	WORD $0x6f300616 // ushr v22.4s, v16.4s, #16
-	WORD $0x6f300637 // ushr v23.4s, v17.4s, #16
-	WORD $0x4e3e1ed6 // and v22.16b, v22.16b, v30.16b
-	WORD $0x4e3e1ef7 // and v23.16b, v23.16b, v30.16b
-	WORD $0x4eb68694 // add v20.4s, v20.4s, v22.4s
-	WORD $0x4eb786b5 // add v21.4s, v21.4s, v23.4s
-	WORD $0x4ebc1e16 // orr v22.16b, v16.16b, v28.16b
-	WORD $0x4ebc1e37 // orr v23.16b, v17.16b, v28.16b
-	WORD $0x4e30e610 // fcmeq v16.4s, v16.4s, v16.4s
-	WORD $0x4e31e631 // fcmeq v17.4s, v17.4s, v17.4s
-	WORD $0x6e761e90 // bsl v16.16b, v20.16b, v22.16b
-	WORD $0x6e771eb1 // bsl v17.16b, v21.16b, v23.16b
-	WORD $0x4e515a14 // uzp2 v20.8h, v16.8h, v17.8h
-	FMOVQ.P F20, 64(R8)
-	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
-	WORD $0x4e70d400 // fadd v0.2d, v0.2d, v16.2d
-	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
-	WORD $0x4e70d421 // fadd v1.2d, v1.2d, v16.2d
-	WORD $0x0e617a70 // fcvtl v16.2d, v19.2s
-	WORD $0x4e70d442 // fadd v2.2d, v2.2d, v16.2d
-	WORD $0x4e617a70 // fcvtl2 v16.2d, v19.4s
-	WORD $0x4e70d463 // fadd v3.2d, v3.2d, v16.2d
-	FLDPQ -96(R6), (F16, F17)
-	FMOVQ -48(R7), F18
-	WORD $0x6e613a53 // shll2 v19.4s, v18.8h, #16
-	WORD $0x2e613a52 // shll v18.4s, v18.4h, #16
-	WORD $0x6e3fde54 // fmul v20.4s, v18.4s, v31.4s
-	WORD $0x6e3fde75 // fmul v21.4s, v19.4s, v31.4s
-	WORD $0x4eb4d610 // fsub v16.4s, v16.4s, v20.4s
-	WORD $0x4eb5d631 // fsub v17.4s, v17.4s, v21.4s
-	FSTPQ (F16, F17), -96(R6)
-	WORD $0x4ebd8614 // add v20.4s, v16.4s, v29.4s
-	WORD $0x4ebd8635 // add v21.4s, v17.4s, v29.4s
-	WORD $0x6f300616 // ushr v22.4s, v16.4s, #16
-	WORD $0x6f300637 // ushr v23.4s, v17.4s, #16
-	WORD $0x4e3e1ed6 // and v22.16b, v22.16b, v30.16b
-	WORD $0x4e3e1ef7 // and v23.16b, v23.16b, v30.16b
-	WORD $0x4eb68694 // add v20.4s, v20.4s, v22.4s
-	WORD $0x4eb786b5 // add v21.4s, v21.4s, v23.4s
-	WORD $0x4ebc1e16 // orr v22.16b, v16.16b, v28.16b
-	WORD $0x4ebc1e37 // orr v23.16b, v17.16b, v28.16b
-	WORD $0x4e30e610 // fcmeq v16.4s, v16.4s, v16.4s
-	WORD $0x4e31e631 // fcmeq v17.4s, v17.4s, v17.4s
-	WORD $0x6e761e90 // bsl v16.16b, v20.16b, v22.16b
-	WORD $0x6e771eb1 // bsl v17.16b, v21.16b, v23.16b
-	WORD $0x4e515a14 // uzp2 v20.8h, v16.8h, v17.8h
-	FMOVQ F20, -48(R8)
-	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
-	WORD $0x4e70d484 // fadd v4.2d, v4.2d, v16.2d
-	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
-	WORD $0x4e70d4a5 // fadd v5.2d, v5.2d, v16.2d
-	WORD $0x0e617a70 // fcvtl v16.2d, v19.2s
-	WORD $0x4e70d4c6 // fadd v6.2d, v6.2d, v16.2d
-	WORD $0x4e617a70 // fcvtl2 v16.2d, v19.4s
-	WORD $0x4e70d4e7 // fadd v7.2d, v7.2d, v16.2d
-	FLDPQ -64(R6), (F16, F17)
-	FMOVQ -32(R7), F18
-	WORD $0x6e613a53 // shll2 v19.4s, v18.8h, #16
-	WORD $0x2e613a52 // shll v18.4s, v18.4h, #16
-	WORD $0x6e3fde54 // fmul v20.4s, v18.4s, v31.4s
-	WORD $0x6e3fde75 // fmul v21.4s, v19.4s, v31.4s
-	WORD $0x4eb4d610 // fsub v16.4s, v16.4s, v20.4s
-	WORD $0x4eb5d631 // fsub v17.4s, v17.4s, v21.4s
-	FSTPQ (F16, F17), -64(R6)
-	WORD $0x4ebd8614 // add v20.4s, v16.4s, v29.4s
-	WORD $0x4ebd8635 // add v21.4s, v17.4s, v29.4s
-	WORD $0x6f300616 // ushr v22.4s, v16.4s, #16
-	WORD $0x6f300637 // ushr v23.4s, v17.4s, #16
-	WORD $0x4e3e1ed6 // and v22.16b, v22.16b, v30.16b
-	WORD $0x4e3e1ef7 // and v23.16b, v23.16b, v30.16b
-	WORD $0x4eb68694 // add v20.4s, v20.4s, v22.4s
-	WORD $0x4eb786b5 // add v21.4s, v21.4s, v23.4s
-	WORD $0x4ebc1e16 // orr v22.16b, v16.16b, v28.16b
-	WORD $0x4ebc1e37 // orr v23.16b, v17.16b, v28.16b
-	WORD $0x4e30e610 // fcmeq v16.4s, v16.4s, v16.4s
-	WORD $0x4e31e631 // fcmeq v17.4s, v17.4s, v17.4s
-	WORD $0x6e761e90 // bsl v16.16b, v20.16b, v22.16b
-	WORD $0x6e771eb1 // bsl v17.16b, v21.16b, v23.16b
-	WORD $0x4e515a14 // uzp2 v20.8h, v16.8h, v17.8h
-	FMOVQ F20, -32(R8)
-	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
-	WORD $0x4e70d508 // fadd v8.2d, v8.2d, v16.2d
-	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
-	WORD $0x4e70d529 // fadd v9.2d, v9.2d, v16.2d
-	WORD $0x0e617a70 // fcvtl v16.2d, v19.2s
-	WORD $0x4e70d54a // fadd v10.2d, v10.2d, v16.2d
-	WORD $0x4e617a70 // fcvtl2 v16.2d, v19.4s
-	WORD $0x4e70d56b // fadd v11.2d, v11.2d, v16.2d
-	FLDPQ -32(R6), (F16, F17)
-	FMOVQ -16(R7), F18
-	WORD $0x6e613a53 // shll2 v19.4s, v18.8h, #16
-	WORD $0x2e613a52 // shll v18.4s, v18.4h, #16
-	WORD $0x6e3fde54 // fmul v20.4s, v18.4s, v31.4s
-	WORD $0x6e3fde75 // fmul v21.4s, v19.4s, v31.4s
-	WORD $0x4eb4d610 // fsub v16.4s, v16.4s, v20.4s
-	WORD $0x4eb5d631 // fsub v17.4s, v17.4s, v21.4s
-	FSTPQ (F16, F17), -32(R6)
-	WORD $0x4ebd8614 // add v20.4s, v16.4s, v29.4s
-	WORD $0x4ebd8635 // add v21.4s, v17.4s, v29.4s
-	WORD $0x6f300616 // ushr v22.4s, v16.4s, #16
-	WORD $0x6f300637 // ushr v23.4s, v17.4s, #16
-	WORD $0x4e3e1ed6 // and v22.16b, v22.16b, v30.16b
-	WORD $0x4e3e1ef7 // and v23.16b, v23.16b, v30.16b
-	WORD $0x4eb68694 // add v20.4s, v20.4s, v22.4s
-	WORD $0x4eb786b5 // add v21.4s, v21.4s, v23.4s
-	WORD $0x4ebc1e16 // orr v22.16b, v16.16b, v28.16b
-	WORD $0x4ebc1e37 // orr v23.16b, v17.16b, v28.16b
-	WORD $0x4e30e610 // fcmeq v16.4s, v16.4s, v16.4s
-	WORD $0x4e31e631 // fcmeq v17.4s, v17.4s, v17.4s
-	WORD $0x6e761e90 // bsl v16.16b, v20.16b, v22.16b
-	WORD $0x6e771eb1 // bsl v17.16b, v21.16b, v23.16b
-	WORD $0x4e515a14 // uzp2 v20.8h, v16.8h, v17.8h
-	FMOVQ F20, -16(R8)
-	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
-	WORD $0x4e70d58c // fadd v12.2d, v12.2d, v16.2d
-	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
-	WORD $0x4e70d5ad // fadd v13.2d, v13.2d, v16.2d
-	WORD $0x0e617a70 // fcvtl v16.2d, v19.2s
-	WORD $0x4e70d5ce // fadd v14.2d, v14.2d, v16.2d
-	WORD $0x4e617a70 // fcvtl2 v16.2d, v19.4s
-	WORD $0x4e70d5ef // fadd v15.2d, v15.2d, v16.2d
-	SUBS $32, R0, R0
-	BGE loop32
-	FSTPQ (F0, F1), 0(R9)
-	FSTPQ (F2, F3), 32(R9)
-	FSTPQ (F4, F5), 64(R9)
-	FSTPQ (F6, F7), 96(R9)
-	FSTPQ (F8, F9), 128(R9)
-	FSTPQ (F10, F11), 160(R9)
-	FSTPQ (F12, F13), 192(R9)
-	FSTPQ (F14, F15), 224(R9)
+main:
+	FLDPQ.P 128(R5), (F20, F21)
+	FMOVQ.P 64(R6), F22
+	WORD $0x6e613ad7 // shll2 v23.4s, v22.8h, #16
+	WORD $0x2e613ad6 // shll v22.4s, v22.4h, #16
+	WORD $0x6e20ded8 // fmul v24.4s, v22.4s, v0.4s
+	WORD $0x6e20def9 // fmul v25.4s, v23.4s, v0.4s
+	WORD $0x4eb8d694 // fsub v20.4s, v20.4s, v24.4s
+	WORD $0x4eb9d6b5 // fsub v21.4s, v21.4s, v25.4s
+	FSTPQ (F20, F21), -128(R5)
+	WORD $0x4ea28698 // add v24.4s, v20.4s, v2.4s
+	WORD $0x4ea286b9 // add v25.4s, v21.4s, v2.4s
+	WORD $0x6f30069a // ushr v26.4s, v20.4s, #16
+	WORD $0x6f3006bb // ushr v27.4s, v21.4s, #16
+	WORD $0x4e211f5a // and v26.16b, v26.16b, v1.16b
+	WORD $0x4e211f7b // and v27.16b, v27.16b, v1.16b
+	WORD $0x4eba8718 // add v24.4s, v24.4s, v26.4s
+	WORD $0x4ebb8739 // add v25.4s, v25.4s, v27.4s
+	WORD $0x4ea31e9a // orr v26.16b, v20.16b, v3.16b
+	WORD $0x4ea31ebb // orr v27.16b, v21.16b, v3.16b
+	WORD $0x4e34e694 // fcmeq v20.4s, v20.4s, v20.4s
+	WORD $0x4e35e6b5 // fcmeq v21.4s, v21.4s, v21.4s
+	WORD $0x6e7a1f14 // bsl v20.16b, v24.16b, v26.16b
+	WORD $0x6e7b1f35 // bsl v21.16b, v25.16b, v27.16b
+	WORD $0x4e555a94 // uzp2 v20.8h, v20.8h, v21.8h
+	FMOVQ.P F20, 64(R7)
+	WORD $0x0e617ad4 // fcvtl v20.2d, v22.2s
+	WORD $0x4e617ad5 // fcvtl2 v21.2d, v22.4s
+	WORD $0x4e74d484 // fadd v4.2d, v4.2d, v20.2d
+	WORD $0x4e75d4a5 // fadd v5.2d, v5.2d, v21.2d
+	WORD $0x0e617af4 // fcvtl v20.2d, v23.2s
+	WORD $0x4e617af5 // fcvtl2 v21.2d, v23.4s
+	WORD $0x4e74d4c6 // fadd v6.2d, v6.2d, v20.2d
+	WORD $0x4e75d4e7 // fadd v7.2d, v7.2d, v21.2d
+	FLDPQ -96(R5), (F20, F21)
+	FMOVQ -48(R6), F22
+	WORD $0x6e613ad7 // shll2 v23.4s, v22.8h, #16
+	WORD $0x2e613ad6 // shll v22.4s, v22.4h, #16
+	WORD $0x6e20ded8 // fmul v24.4s, v22.4s, v0.4s
+	WORD $0x6e20def9 // fmul v25.4s, v23.4s, v0.4s
+	WORD $0x4eb8d694 // fsub v20.4s, v20.4s, v24.4s
+	WORD $0x4eb9d6b5 // fsub v21.4s, v21.4s, v25.4s
+	FSTPQ (F20, F21), -96(R5)
+	WORD $0x4ea28698 // add v24.4s, v20.4s, v2.4s
+	WORD $0x4ea286b9 // add v25.4s, v21.4s, v2.4s
+	WORD $0x6f30069a // ushr v26.4s, v20.4s, #16
+	WORD $0x6f3006bb // ushr v27.4s, v21.4s, #16
+	WORD $0x4e211f5a // and v26.16b, v26.16b, v1.16b
+	WORD $0x4e211f7b // and v27.16b, v27.16b, v1.16b
+	WORD $0x4eba8718 // add v24.4s, v24.4s, v26.4s
+	WORD $0x4ebb8739 // add v25.4s, v25.4s, v27.4s
+	WORD $0x4ea31e9a // orr v26.16b, v20.16b, v3.16b
+	WORD $0x4ea31ebb // orr v27.16b, v21.16b, v3.16b
+	WORD $0x4e34e694 // fcmeq v20.4s, v20.4s, v20.4s
+	WORD $0x4e35e6b5 // fcmeq v21.4s, v21.4s, v21.4s
+	WORD $0x6e7a1f14 // bsl v20.16b, v24.16b, v26.16b
+	WORD $0x6e7b1f35 // bsl v21.16b, v25.16b, v27.16b
+	WORD $0x4e555a94 // uzp2 v20.8h, v20.8h, v21.8h
+	FMOVQ F20, -48(R7)
+	WORD $0x0e617ad4 // fcvtl v20.2d, v22.2s
+	WORD $0x4e617ad5 // fcvtl2 v21.2d, v22.4s
+	WORD $0x4e74d508 // fadd v8.2d, v8.2d, v20.2d
+	WORD $0x4e75d529 // fadd v9.2d, v9.2d, v21.2d
+	WORD $0x0e617af4 // fcvtl v20.2d, v23.2s
+	WORD $0x4e617af5 // fcvtl2 v21.2d, v23.4s
+	WORD $0x4e74d54a // fadd v10.2d, v10.2d, v20.2d
+	WORD $0x4e75d56b // fadd v11.2d, v11.2d, v21.2d
+	FLDPQ -64(R5), (F20, F21)
+	FMOVQ -32(R6), F22
+	WORD $0x6e613ad7 // shll2 v23.4s, v22.8h, #16
+	WORD $0x2e613ad6 // shll v22.4s, v22.4h, #16
+	WORD $0x6e20ded8 // fmul v24.4s, v22.4s, v0.4s
+	WORD $0x6e20def9 // fmul v25.4s, v23.4s, v0.4s
+	WORD $0x4eb8d694 // fsub v20.4s, v20.4s, v24.4s
+	WORD $0x4eb9d6b5 // fsub v21.4s, v21.4s, v25.4s
+	FSTPQ (F20, F21), -64(R5)
+	WORD $0x4ea28698 // add v24.4s, v20.4s, v2.4s
+	WORD $0x4ea286b9 // add v25.4s, v21.4s, v2.4s
+	WORD $0x6f30069a // ushr v26.4s, v20.4s, #16
+	WORD $0x6f3006bb // ushr v27.4s, v21.4s, #16
+	WORD $0x4e211f5a // and v26.16b, v26.16b, v1.16b
+	WORD $0x4e211f7b // and v27.16b, v27.16b, v1.16b
+	WORD $0x4eba8718 // add v24.4s, v24.4s, v26.4s
+	WORD $0x4ebb8739 // add v25.4s, v25.4s, v27.4s
+	WORD $0x4ea31e9a // orr v26.16b, v20.16b, v3.16b
+	WORD $0x4ea31ebb // orr v27.16b, v21.16b, v3.16b
+	WORD $0x4e34e694 // fcmeq v20.4s, v20.4s, v20.4s
+	WORD $0x4e35e6b5 // fcmeq v21.4s, v21.4s, v21.4s
+	WORD $0x6e7a1f14 // bsl v20.16b, v24.16b, v26.16b
+	WORD $0x6e7b1f35 // bsl v21.16b, v25.16b, v27.16b
+	WORD $0x4e555a94 // uzp2 v20.8h, v20.8h, v21.8h
+	FMOVQ F20, -32(R7)
+	WORD $0x0e617ad4 // fcvtl v20.2d, v22.2s
+	WORD $0x4e617ad5 // fcvtl2 v21.2d, v22.4s
+	WORD $0x4e74d58c // fadd v12.2d, v12.2d, v20.2d
+	WORD $0x4e75d5ad // fadd v13.2d, v13.2d, v21.2d
+	WORD $0x0e617af4 // fcvtl v20.2d, v23.2s
+	WORD $0x4e617af5 // fcvtl2 v21.2d, v23.4s
+	WORD $0x4e74d5ce // fadd v14.2d, v14.2d, v20.2d
+	WORD $0x4e75d5ef // fadd v15.2d, v15.2d, v21.2d
+	FLDPQ -32(R5), (F20, F21)
+	FMOVQ -16(R6), F22
+	WORD $0x6e613ad7 // shll2 v23.4s, v22.8h, #16
+	WORD $0x2e613ad6 // shll v22.4s, v22.4h, #16
+	WORD $0x6e20ded8 // fmul v24.4s, v22.4s, v0.4s
+	WORD $0x6e20def9 // fmul v25.4s, v23.4s, v0.4s
+	WORD $0x4eb8d694 // fsub v20.4s, v20.4s, v24.4s
+	WORD $0x4eb9d6b5 // fsub v21.4s, v21.4s, v25.4s
+	FSTPQ (F20, F21), -32(R5)
+	WORD $0x4ea28698 // add v24.4s, v20.4s, v2.4s
+	WORD $0x4ea286b9 // add v25.4s, v21.4s, v2.4s
+	WORD $0x6f30069a // ushr v26.4s, v20.4s, #16
+	WORD $0x6f3006bb // ushr v27.4s, v21.4s, #16
+	WORD $0x4e211f5a // and v26.16b, v26.16b, v1.16b
+	WORD $0x4e211f7b // and v27.16b, v27.16b, v1.16b
+	WORD $0x4eba8718 // add v24.4s, v24.4s, v26.4s
+	WORD $0x4ebb8739 // add v25.4s, v25.4s, v27.4s
+	WORD $0x4ea31e9a // orr v26.16b, v20.16b, v3.16b
+	WORD $0x4ea31ebb // orr v27.16b, v21.16b, v3.16b
+	WORD $0x4e34e694 // fcmeq v20.4s, v20.4s, v20.4s
+	WORD $0x4e35e6b5 // fcmeq v21.4s, v21.4s, v21.4s
+	WORD $0x6e7a1f14 // bsl v20.16b, v24.16b, v26.16b
+	WORD $0x6e7b1f35 // bsl v21.16b, v25.16b, v27.16b
+	WORD $0x4e555a94 // uzp2 v20.8h, v20.8h, v21.8h
+	FMOVQ F20, -16(R7)
+	WORD $0x0e617ad4 // fcvtl v20.2d, v22.2s
+	WORD $0x4e617ad5 // fcvtl2 v21.2d, v22.4s
+	WORD $0x4e74d610 // fadd v16.2d, v16.2d, v20.2d
+	WORD $0x4e75d631 // fadd v17.2d, v17.2d, v21.2d
+	WORD $0x0e617af4 // fcvtl v20.2d, v23.2s
+	WORD $0x4e617af5 // fcvtl2 v21.2d, v23.4s
+	WORD $0x4e74d652 // fadd v18.2d, v18.2d, v20.2d
+	WORD $0x4e75d673 // fadd v19.2d, v19.2d, v21.2d
+	SUBS $32, R4, R4
+	BGE main
+	FSTPQ (F4, F5), 0(R1)
+	FSTPQ (F6, F7), 32(R1)
+	FSTPQ (F8, F9), 64(R1)
+	FSTPQ (F10, F11), 96(R1)
+	FSTPQ (F12, F13), 128(R1)
+	FSTPQ (F14, F15), 160(R1)
+	FSTPQ (F16, F17), 192(R1)
+	FSTPQ (F18, F19), 224(R1)
 
-rest32:
-	ADD $32, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
+mainend:
+	ADD $32, R4, R4
+	SUBS $4, R4, R4
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R6), F0
-	FMOVD.P 8(R7), F1
-	WORD $0x2e613821 // shll v1.4s, v1.4h, #16
-	WORD $0x6e3fdc22 // fmul v2.4s, v1.4s, v31.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	FMOVQ F0, -16(R6)
-	WORD $0x4ebd8402 // add v2.4s, v0.4s, v29.4s
-	WORD $0x6f300403 // ushr v3.4s, v0.4s, #16
-	WORD $0x4e3e1c63 // and v3.16b, v3.16b, v30.16b
-	WORD $0x4ea38442 // add v2.4s, v2.4s, v3.4s
-	WORD $0x4ebc1c03 // orr v3.16b, v0.16b, v28.16b
-	WORD $0x4e20e400 // fcmeq v0.4s, v0.4s, v0.4s
-	WORD $0x6e631c40 // bsl v0.16b, v2.16b, v3.16b
-	WORD $0x4e405802 // uzp2 v2.8h, v0.8h, v0.8h
-	FMOVD.P F2, 8(R8)
-	ADD R1<<3, R9, R2
-	FLDPQ 0(R2), (F0, F2)
-	WORD $0x0e617823 // fcvtl v3.2d, v1.2s
-	WORD $0x4e63d400 // fadd v0.2d, v0.2d, v3.2d
-	WORD $0x4e617823 // fcvtl2 v3.2d, v1.4s
-	WORD $0x4e63d442 // fadd v2.2d, v2.2d, v3.2d
-	FSTPQ (F0, F2), 0(R2)
-	ADD $4, R1, R1
-	AND $31, R1, R1
-	SUBS $4, R0, R0
-	BGE loop4
+loop:
+	FMOVQ.P 16(R5), F4
+	FMOVD.P 8(R6), F5
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	WORD $0x6e20dca6 // fmul v6.4s, v5.4s, v0.4s
+	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
+	FMOVQ F4, -16(R5)
+	WORD $0x4ea28486 // add v6.4s, v4.4s, v2.4s
+	WORD $0x6f300487 // ushr v7.4s, v4.4s, #16
+	WORD $0x4e211ce7 // and v7.16b, v7.16b, v1.16b
+	WORD $0x4ea784c6 // add v6.4s, v6.4s, v7.4s
+	WORD $0x4ea31c87 // orr v7.16b, v4.16b, v3.16b
+	WORD $0x4e24e484 // fcmeq v4.4s, v4.4s, v4.4s
+	WORD $0x6e671cc4 // bsl v4.16b, v6.16b, v7.16b
+	WORD $0x4e445884 // uzp2 v4.8h, v4.8h, v4.8h
+	FMOVD.P F4, 8(R7)
+	ADD R8<<3, R1, R9
+	WORD $0x0e6178a4 // fcvtl v4.2d, v5.2s
+	WORD $0x4e6178a5 // fcvtl2 v5.2d, v5.4s
+	FLDPQ 0(R9), (F6, F7)
+	WORD $0x4e64d4c6 // fadd v6.2d, v6.2d, v4.2d
+	WORD $0x4e65d4e7 // fadd v7.2d, v7.2d, v5.2d
+	FSTPQ (F6, F7), 0(R9)
+	ADD $4, R8, R8
+	AND $31, R8, R8
+	SUBS $4, R4, R4
+	BGE loop
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+loopend:
+	ADD $4, R4, R4
+	SUBS $1, R4, R4
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R6), F0
-	MOVHU.P 2(R7), R2
-	LSL $16, R2, R2
-	FMOVS R2, F1
-	WORD $0x6e3fdc22 // fmul v2.4s, v1.4s, v31.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	FMOVS F0, -4(R6)
-	WORD $0x4ebd8402 // add v2.4s, v0.4s, v29.4s
-	WORD $0x6f300403 // ushr v3.4s, v0.4s, #16
-	WORD $0x4e3e1c63 // and v3.16b, v3.16b, v30.16b
-	WORD $0x4ea38442 // add v2.4s, v2.4s, v3.4s
-	WORD $0x4ebc1c03 // orr v3.16b, v0.16b, v28.16b
-	WORD $0x4e20e400 // fcmeq v0.4s, v0.4s, v0.4s
-	WORD $0x6e631c40 // bsl v0.16b, v2.16b, v3.16b
-	FMOVS F0, R2
-	LSR $16, R2, R2
-	MOVH.P R2, 2(R8)
-	ADD R1<<3, R9, R2
-	FMOVD 0(R2), F0
-	WORD $0x0e617822 // fcvtl v2.2d, v1.2s
-	WORD $0x4e62d400 // fadd v0.2d, v0.2d, v2.2d
-	FMOVD F0, 0(R2)
-	ADD $1, R1, R1
-	AND $31, R1, R1
-	SUBS $1, R0, R0
-	BGE loop1
+single:
+	FMOVS.P 4(R5), F4
+	MOVHU.P 2(R6), R9
+	LSL $16, R9, R9
+	FMOVS R9, F5
+	WORD $0x6e20dca6 // fmul v6.4s, v5.4s, v0.4s
+	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
+	FMOVS F4, -4(R5)
+	WORD $0x4ea28486 // add v6.4s, v4.4s, v2.4s
+	WORD $0x6f300487 // ushr v7.4s, v4.4s, #16
+	WORD $0x4e211ce7 // and v7.16b, v7.16b, v1.16b
+	WORD $0x4ea784c6 // add v6.4s, v6.4s, v7.4s
+	WORD $0x4ea31c87 // orr v7.16b, v4.16b, v3.16b
+	WORD $0x4e24e484 // fcmeq v4.4s, v4.4s, v4.4s
+	WORD $0x6e671cc4 // bsl v4.16b, v6.16b, v7.16b
+	FMOVS F4, R9
+	LSR $16, R9, R9
+	MOVH.P R9, 2(R7)
+	ADD R8<<3, R1, R9
+	WORD $0x0e6178a4 // fcvtl v4.2d, v5.2s
+	FMOVD 0(R9), F5
+	WORD $0x4e64d4a5 // fadd v5.2d, v5.2d, v4.2d
+	FMOVD F5, 0(R9)
+	ADD $1, R8, R8
+	AND $31, R8, R8
+	SUBS $1, R4, R4
+	BGE single
 
-rest1:
-	ADD $72, R24, R24
-	SUBS $3, R5, R5
-	BNE row
+singleend:
+	ADD $72, R2, R2
+	CMP R3, R2
+	BLT entry
 
-done:
+end:
 	RET

@@ -4,12 +4,12 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0xffffffffffffffff
-DATA constants<>+8(SB)/8, $0xffffffffffffffff
-DATA constants<>+16(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+24(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+32(SB)/8, $0x3f8000003f800000
-DATA constants<>+40(SB)/8, $0x3f8000003f800000
+DATA constants<>+0(SB)/8, $0x3f8000003f800000
+DATA constants<>+8(SB)/8, $0x3f8000003f800000
+DATA constants<>+16(SB)/8, $0xffffffffffffffff
+DATA constants<>+24(SB)/8, $0xffffffffffffffff
+DATA constants<>+32(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+40(SB)/8, $0x7fffffff7fffffff
 DATA constants<>+48(SB)/8, $0x0000000000000000
 DATA constants<>+56(SB)/8, $0x0000000000000000
 GLOBL constants<>(SB), RODATA|NOPTR, $64
@@ -21,475 +21,481 @@ GLOBL constants<>(SB), RODATA|NOPTR, $64
 // func AdaGradProx(list [][]float32, c *[11]float32)
 // Requires: ASIMD
 TEXT ·AdaGradProx(SB), NOSPLIT, $0-32
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	MOVWU 0(R3), R2
-	CMPW $0x3f800000, R2
+	MOVD $constants<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD list_base+0(FP), R2
+	MOVD list_len+8(FP), R3
+	MOVD $24, R4
+	MUL R4, R3, R3
+	ADD R2, R3, R3
+	CMP R3, R2
+	BGE end
+	MOVWU 0(R1), R4
+	CMPW $0x3f800000, R4
 	BNE general
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
+	MOVWU 4(R1), R4
+	CMPW $0x0, R4
 	BNE general
-	FMOVS 8(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVQ 32(R4), F28
-	FMOVS 24(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 28(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 32(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 36(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 40(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 12(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
-	FMOVS 20(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
+	FMOVS 8(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVQ 0(R0), F1
+	FMOVS 12(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVQ 16(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 32(R0), F3
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	FMOVS 24(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 28(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 32(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 36(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 40(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVS 20(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVQ 16(R0), F9
+	WORD $0x6e291d08 // eor v8.16b, v8.16b, v9.16b
+	FMOVQ 32(R0), F9
+	WORD $0x4e291d08 // and v8.16b, v8.16b, v9.16b
+	SUB $72, R3, R0
 
-usualrow:
-	CMP $18, R5
-	BLE usualnear
-	MOVD 432(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 456(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 480(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+usualentry:
+	ADD $432, R2, R1
+	CMP R0, R1
+	BGT usualnear
+	MOVD 0(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 24(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 48(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
 
 usualnear:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	SUBS $16, R0, R0
-	BLT usualrest16
+	MOVD 8(R2), R1
+	MOVD 0(R2), R4
+	MOVD 24(R2), R5
+	MOVD 48(R2), R6
+	SUBS $16, R1, R1
+	BLT usualmainend
 
-usualloop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x4ebe8c83 // cmtst v3.4s, v4.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ebe8c45 // cmtst v5.4s, v2.4s, v30.4s
-	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R6), (F3, F5)
-	WORD $0x4e3bd400 // fadd v0.4s, v0.4s, v27.4s
-	WORD $0x4e3bd421 // fadd v1.4s, v1.4s, v27.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ad400 // fadd v0.4s, v0.4s, v26.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e20ff20 // fdiv v0.4s, v25.4s, v0.4s
-	WORD $0x6e21ff21 // fdiv v1.4s, v25.4s, v1.4s
-	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x6e3ddc66 // fmul v6.4s, v3.4s, v29.4s
-	WORD $0x6e3ddca7 // fmul v7.4s, v5.4s, v29.4s
-	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
-	WORD $0x4e27d442 // fadd v2.4s, v2.4s, v7.4s
-	WORD $0x4ea4d463 // fsub v3.4s, v3.4s, v4.4s
-	WORD $0x4ea2d4a2 // fsub v2.4s, v5.4s, v2.4s
-	WORD $0x6e38dc04 // fmul v4.4s, v0.4s, v24.4s
-	WORD $0x6e38dc25 // fmul v5.4s, v1.4s, v24.4s
-	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
-	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea3e4c8 // fcmgt v8.4s, v6.4s, v3.4s
-	WORD $0x6e631cc8 // bsl v8.16b, v6.16b, v3.16b
-	WORD $0x6ea2e4e6 // fcmgt v6.4s, v7.4s, v2.4s
-	WORD $0x6e621ce6 // bsl v6.16b, v7.16b, v2.16b
-	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
-	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
-	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
-	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
-	WORD $0x4ea7d463 // fsub v3.4s, v3.4s, v7.4s
-	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
-	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
-	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x4ebe8c83 // cmtst v3.4s, v4.4s, v30.4s
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	WORD $0x4ebe8c45 // cmtst v5.4s, v2.4s, v30.4s
-	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R6), (F3, F5)
-	WORD $0x4e3bd400 // fadd v0.4s, v0.4s, v27.4s
-	WORD $0x4e3bd421 // fadd v1.4s, v1.4s, v27.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e3ad400 // fadd v0.4s, v0.4s, v26.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6e20ff20 // fdiv v0.4s, v25.4s, v0.4s
-	WORD $0x6e21ff21 // fdiv v1.4s, v25.4s, v1.4s
-	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	WORD $0x6e3ddc66 // fmul v6.4s, v3.4s, v29.4s
-	WORD $0x6e3ddca7 // fmul v7.4s, v5.4s, v29.4s
-	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
-	WORD $0x4e27d442 // fadd v2.4s, v2.4s, v7.4s
-	WORD $0x4ea4d463 // fsub v3.4s, v3.4s, v4.4s
-	WORD $0x4ea2d4a2 // fsub v2.4s, v5.4s, v2.4s
-	WORD $0x6e38dc04 // fmul v4.4s, v0.4s, v24.4s
-	WORD $0x6e38dc25 // fmul v5.4s, v1.4s, v24.4s
-	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
-	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea3e4c8 // fcmgt v8.4s, v6.4s, v3.4s
-	WORD $0x6e631cc8 // bsl v8.16b, v6.16b, v3.16b
-	WORD $0x6ea2e4e6 // fcmgt v6.4s, v7.4s, v2.4s
-	WORD $0x6e621ce6 // bsl v6.16b, v7.16b, v2.16b
-	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
-	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
-	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
-	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
-	WORD $0x4ea7d463 // fsub v3.4s, v3.4s, v7.4s
-	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x6e37dc21 // fmul v1.4s, v1.4s, v23.4s
-	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
-	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE usualloop16
+usualmain:
+	FLDPQ.P 64(R6), (F9, F10)
+	FLDPQ.P 64(R5), (F11, F12)
+	WORD $0x4ea28d6d // cmtst v13.4s, v11.4s, v2.4s
+	WORD $0x4e2b1dab // and v11.16b, v13.16b, v11.16b
+	WORD $0x4ea28d8d // cmtst v13.4s, v12.4s, v2.4s
+	WORD $0x4e2c1dac // and v12.16b, v13.16b, v12.16b
+	WORD $0x4ea88d6d // cmtst v13.4s, v11.4s, v8.4s
+	WORD $0x4e2b1dad // and v13.16b, v13.16b, v11.16b
+	WORD $0x4ea88d8e // cmtst v14.4s, v12.4s, v8.4s
+	WORD $0x4e2c1dce // and v14.16b, v14.16b, v12.16b
+	WORD $0x6e2dddad // fmul v13.4s, v13.4s, v13.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x4e2dd529 // fadd v9.4s, v9.4s, v13.4s
+	WORD $0x4e2ed54a // fadd v10.4s, v10.4s, v14.4s
+	FSTPQ (F9, F10), -64(R6)
+	FLDPQ.P 64(R4), (F13, F14)
+	WORD $0x4e23d529 // fadd v9.4s, v9.4s, v3.4s
+	WORD $0x4e23d54a // fadd v10.4s, v10.4s, v3.4s
+	WORD $0x6ea1f929 // fsqrt v9.4s, v9.4s
+	WORD $0x6ea1f94a // fsqrt v10.4s, v10.4s
+	WORD $0x4e24d529 // fadd v9.4s, v9.4s, v4.4s
+	WORD $0x4e24d54a // fadd v10.4s, v10.4s, v4.4s
+	WORD $0x6e29fca9 // fdiv v9.4s, v5.4s, v9.4s
+	WORD $0x6e2afcaa // fdiv v10.4s, v5.4s, v10.4s
+	WORD $0x6e29dd6b // fmul v11.4s, v11.4s, v9.4s
+	WORD $0x6e2add8c // fmul v12.4s, v12.4s, v10.4s
+	WORD $0x6e20ddaf // fmul v15.4s, v13.4s, v0.4s
+	WORD $0x6e20ddd0 // fmul v16.4s, v14.4s, v0.4s
+	WORD $0x4e2fd56b // fadd v11.4s, v11.4s, v15.4s
+	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	WORD $0x4eacd5cc // fsub v12.4s, v14.4s, v12.4s
+	WORD $0x6e26dd2d // fmul v13.4s, v9.4s, v6.4s
+	WORD $0x6e26dd4e // fmul v14.4s, v10.4s, v6.4s
+	WORD $0x6ea0f9af // fneg v15.4s, v13.4s
+	WORD $0x6ea0f9d0 // fneg v16.4s, v14.4s
+	WORD $0x6eabe5f1 // fcmgt v17.4s, v15.4s, v11.4s
+	WORD $0x6e6b1df1 // bsl v17.16b, v15.16b, v11.16b
+	WORD $0x6eace60f // fcmgt v15.4s, v16.4s, v12.4s
+	WORD $0x6e6c1e0f // bsl v15.16b, v16.16b, v12.16b
+	WORD $0x6eb1e5b0 // fcmgt v16.4s, v13.4s, v17.4s
+	WORD $0x6e6d1e30 // bsl v16.16b, v17.16b, v13.16b
+	WORD $0x6eafe5cd // fcmgt v13.4s, v14.4s, v15.4s
+	WORD $0x6e6e1ded // bsl v13.16b, v15.16b, v14.16b
+	WORD $0x4eb0d56b // fsub v11.4s, v11.4s, v16.4s
+	WORD $0x4eadd58c // fsub v12.4s, v12.4s, v13.4s
+	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
+	WORD $0x6e27dd4a // fmul v10.4s, v10.4s, v7.4s
+	WORD $0x4e21d529 // fadd v9.4s, v9.4s, v1.4s
+	WORD $0x4e21d54a // fadd v10.4s, v10.4s, v1.4s
+	WORD $0x6e29fd69 // fdiv v9.4s, v11.4s, v9.4s
+	WORD $0x6e2afd8a // fdiv v10.4s, v12.4s, v10.4s
+	FSTPQ (F9, F10), -64(R4)
+	FLDPQ -32(R6), (F9, F10)
+	FLDPQ -32(R5), (F11, F12)
+	WORD $0x4ea28d6d // cmtst v13.4s, v11.4s, v2.4s
+	WORD $0x4e2b1dab // and v11.16b, v13.16b, v11.16b
+	WORD $0x4ea28d8d // cmtst v13.4s, v12.4s, v2.4s
+	WORD $0x4e2c1dac // and v12.16b, v13.16b, v12.16b
+	WORD $0x4ea88d6d // cmtst v13.4s, v11.4s, v8.4s
+	WORD $0x4e2b1dad // and v13.16b, v13.16b, v11.16b
+	WORD $0x4ea88d8e // cmtst v14.4s, v12.4s, v8.4s
+	WORD $0x4e2c1dce // and v14.16b, v14.16b, v12.16b
+	WORD $0x6e2dddad // fmul v13.4s, v13.4s, v13.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x4e2dd529 // fadd v9.4s, v9.4s, v13.4s
+	WORD $0x4e2ed54a // fadd v10.4s, v10.4s, v14.4s
+	FSTPQ (F9, F10), -32(R6)
+	FLDPQ -32(R4), (F13, F14)
+	WORD $0x4e23d529 // fadd v9.4s, v9.4s, v3.4s
+	WORD $0x4e23d54a // fadd v10.4s, v10.4s, v3.4s
+	WORD $0x6ea1f929 // fsqrt v9.4s, v9.4s
+	WORD $0x6ea1f94a // fsqrt v10.4s, v10.4s
+	WORD $0x4e24d529 // fadd v9.4s, v9.4s, v4.4s
+	WORD $0x4e24d54a // fadd v10.4s, v10.4s, v4.4s
+	WORD $0x6e29fca9 // fdiv v9.4s, v5.4s, v9.4s
+	WORD $0x6e2afcaa // fdiv v10.4s, v5.4s, v10.4s
+	WORD $0x6e29dd6b // fmul v11.4s, v11.4s, v9.4s
+	WORD $0x6e2add8c // fmul v12.4s, v12.4s, v10.4s
+	WORD $0x6e20ddaf // fmul v15.4s, v13.4s, v0.4s
+	WORD $0x6e20ddd0 // fmul v16.4s, v14.4s, v0.4s
+	WORD $0x4e2fd56b // fadd v11.4s, v11.4s, v15.4s
+	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	WORD $0x4eacd5cc // fsub v12.4s, v14.4s, v12.4s
+	WORD $0x6e26dd2d // fmul v13.4s, v9.4s, v6.4s
+	WORD $0x6e26dd4e // fmul v14.4s, v10.4s, v6.4s
+	WORD $0x6ea0f9af // fneg v15.4s, v13.4s
+	WORD $0x6ea0f9d0 // fneg v16.4s, v14.4s
+	WORD $0x6eabe5f1 // fcmgt v17.4s, v15.4s, v11.4s
+	WORD $0x6e6b1df1 // bsl v17.16b, v15.16b, v11.16b
+	WORD $0x6eace60f // fcmgt v15.4s, v16.4s, v12.4s
+	WORD $0x6e6c1e0f // bsl v15.16b, v16.16b, v12.16b
+	WORD $0x6eb1e5b0 // fcmgt v16.4s, v13.4s, v17.4s
+	WORD $0x6e6d1e30 // bsl v16.16b, v17.16b, v13.16b
+	WORD $0x6eafe5cd // fcmgt v13.4s, v14.4s, v15.4s
+	WORD $0x6e6e1ded // bsl v13.16b, v15.16b, v14.16b
+	WORD $0x4eb0d56b // fsub v11.4s, v11.4s, v16.4s
+	WORD $0x4eadd58c // fsub v12.4s, v12.4s, v13.4s
+	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
+	WORD $0x6e27dd4a // fmul v10.4s, v10.4s, v7.4s
+	WORD $0x4e21d529 // fadd v9.4s, v9.4s, v1.4s
+	WORD $0x4e21d54a // fadd v10.4s, v10.4s, v1.4s
+	WORD $0x6e29fd69 // fdiv v9.4s, v11.4s, v9.4s
+	WORD $0x6e2afd8a // fdiv v10.4s, v12.4s, v10.4s
+	FSTPQ (F9, F10), -32(R4)
+	SUBS $16, R1, R1
+	BGE usualmain
 
-usualrest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT usualrest4
+usualmainend:
+	ADD $16, R1, R1
+	SUBS $4, R1, R1
+	BLT usualloopend
 
-usualloop4:
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x4ebe8c41 // cmtst v1.4s, v2.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R6), F1
-	WORD $0x4e3bd400 // fadd v0.4s, v0.4s, v27.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e3ad400 // fadd v0.4s, v0.4s, v26.4s
-	WORD $0x6e20ff20 // fdiv v0.4s, v25.4s, v0.4s
-	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
-	WORD $0x6e3ddc23 // fmul v3.4s, v1.4s, v29.4s
-	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x6e38dc02 // fmul v2.4s, v0.4s, v24.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
-	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
-	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
-	FMOVQ F0, -16(R6)
-	SUBS $4, R0, R0
-	BGE usualloop4
+usualloop:
+	FMOVQ.P 16(R6), F9
+	FMOVQ.P 16(R5), F10
+	WORD $0x4ea28d4b // cmtst v11.4s, v10.4s, v2.4s
+	WORD $0x4e2a1d6a // and v10.16b, v11.16b, v10.16b
+	WORD $0x4ea88d4b // cmtst v11.4s, v10.4s, v8.4s
+	WORD $0x4e2a1d6b // and v11.16b, v11.16b, v10.16b
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
+	FMOVQ F9, -16(R6)
+	FMOVQ.P 16(R4), F11
+	WORD $0x4e23d529 // fadd v9.4s, v9.4s, v3.4s
+	WORD $0x6ea1f929 // fsqrt v9.4s, v9.4s
+	WORD $0x4e24d529 // fadd v9.4s, v9.4s, v4.4s
+	WORD $0x6e29fca9 // fdiv v9.4s, v5.4s, v9.4s
+	WORD $0x6e29dd4a // fmul v10.4s, v10.4s, v9.4s
+	WORD $0x6e20dd6c // fmul v12.4s, v11.4s, v0.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	WORD $0x4eaad56a // fsub v10.4s, v11.4s, v10.4s
+	WORD $0x6e26dd2b // fmul v11.4s, v9.4s, v6.4s
+	WORD $0x6ea0f96c // fneg v12.4s, v11.4s
+	WORD $0x6eaae58d // fcmgt v13.4s, v12.4s, v10.4s
+	WORD $0x6e6a1d8d // bsl v13.16b, v12.16b, v10.16b
+	WORD $0x6eade56c // fcmgt v12.4s, v11.4s, v13.4s
+	WORD $0x6e6b1dac // bsl v12.16b, v13.16b, v11.16b
+	WORD $0x4eacd54a // fsub v10.4s, v10.4s, v12.4s
+	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
+	WORD $0x4e21d529 // fadd v9.4s, v9.4s, v1.4s
+	WORD $0x6e29fd49 // fdiv v9.4s, v10.4s, v9.4s
+	FMOVQ F9, -16(R4)
+	SUBS $4, R1, R1
+	BGE usualloop
 
-usualrest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT usualrest1
+usualloopend:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT usualsingleend
 
-usualloop1:
-	FMOVS.P 4(R8), F0
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x4ebe8c41 // cmtst v1.4s, v2.4s, v30.4s
-	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
-	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R8)
-	FMOVS.P 4(R6), F1
-	WORD $0x4e3bd400 // fadd v0.4s, v0.4s, v27.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e3ad400 // fadd v0.4s, v0.4s, v26.4s
-	WORD $0x6e20ff20 // fdiv v0.4s, v25.4s, v0.4s
-	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
-	WORD $0x6e3ddc23 // fmul v3.4s, v1.4s, v29.4s
-	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x6e38dc02 // fmul v2.4s, v0.4s, v24.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
-	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
-	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
-	FMOVS F0, -4(R6)
-	SUBS $1, R0, R0
-	BGE usualloop1
+usualsingle:
+	FMOVS.P 4(R6), F9
+	FMOVS.P 4(R5), F10
+	WORD $0x4ea28d4b // cmtst v11.4s, v10.4s, v2.4s
+	WORD $0x4e2a1d6a // and v10.16b, v11.16b, v10.16b
+	WORD $0x4ea88d4b // cmtst v11.4s, v10.4s, v8.4s
+	WORD $0x4e2a1d6b // and v11.16b, v11.16b, v10.16b
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
+	FMOVS F9, -4(R6)
+	FMOVS.P 4(R4), F11
+	WORD $0x4e23d529 // fadd v9.4s, v9.4s, v3.4s
+	WORD $0x6ea1f929 // fsqrt v9.4s, v9.4s
+	WORD $0x4e24d529 // fadd v9.4s, v9.4s, v4.4s
+	WORD $0x6e29fca9 // fdiv v9.4s, v5.4s, v9.4s
+	WORD $0x6e29dd4a // fmul v10.4s, v10.4s, v9.4s
+	WORD $0x6e20dd6c // fmul v12.4s, v11.4s, v0.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	WORD $0x4eaad56a // fsub v10.4s, v11.4s, v10.4s
+	WORD $0x6e26dd2b // fmul v11.4s, v9.4s, v6.4s
+	WORD $0x6ea0f96c // fneg v12.4s, v11.4s
+	WORD $0x6eaae58d // fcmgt v13.4s, v12.4s, v10.4s
+	WORD $0x6e6a1d8d // bsl v13.16b, v12.16b, v10.16b
+	WORD $0x6eade56c // fcmgt v12.4s, v11.4s, v13.4s
+	WORD $0x6e6b1dac // bsl v12.16b, v13.16b, v11.16b
+	WORD $0x4eacd54a // fsub v10.4s, v10.4s, v12.4s
+	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
+	WORD $0x4e21d529 // fadd v9.4s, v9.4s, v1.4s
+	WORD $0x6e29fd49 // fdiv v9.4s, v10.4s, v9.4s
+	FMOVS F9, -4(R4)
+	SUBS $1, R1, R1
+	BGE usualsingle
 
-usualrest1:
-	ADD $72, R24, R24
-	SUBS $3, R5, R5
-	BNE usualrow
-	JMP done
+usualsingleend:
+	ADD $72, R2, R2
+	CMP R3, R2
+	BLT usualentry
+	JMP end
 
 general:
-	FMOVS 0(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 4(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 8(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVQ 32(R4), F24
-	FMOVS 24(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 28(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 32(R3), F21
-	VDUP V21.S[0], V21.S4
-	FMOVS 36(R3), F20
-	VDUP V20.S[0], V20.S4
-	FMOVS 40(R3), F19
-	VDUP V19.S[0], V19.S4
-	FMOVS 16(R3), F2
+	MOVD $4611686018427387904, R7
+	MOVWU 4(R1), R4
+	CMPW $0x0, R4
+	BNE asked
+	MOVD $8, R7
+
+asked:
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 8(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 16(R1), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 12(R3), F3
+	FMOVS 12(R1), F3
 	VDUP V3.S[0], V3.S4
-	WORD $0x4e231c41 // and v1.16b, v2.16b, v3.16b
-	FMOVQ 0(R4), F4
-	WORD $0x6e241c20 // eor v0.16b, v1.16b, v4.16b
-	FMOVQ 16(R4), F5
-	WORD $0x4e251c1f // and v31.16b, v0.16b, v5.16b
-	FMOVQ 48(R4), F0
-	WORD $0x4e20e75e // fcmeq v30.4s, v26.4s, v0.4s
-	FMOVS 12(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1d // and v29.16b, v0.16b, v3.16b
-	FMOVS 20(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1c // and v28.16b, v0.16b, v3.16b
-	MOVD $0, R25
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
-	BNE row
-	MOVD $1, R25
-
-row:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	CBZ R25, scaledno
-	SUBS $8, R0, R0
-	BLT scaledrest8
-
-scaledloop8:
-	FLDPQ.P 32(R8), (F0, F1)
-	FLDPQ.P 32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3bdc83 // fmul v3.4s, v4.4s, v27.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4ebd8c64 // cmtst v4.4s, v3.4s, v29.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebd8c43 // cmtst v3.4s, v2.4s, v29.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x4ebc8c82 // cmtst v2.4s, v4.4s, v28.4s
-	WORD $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD $0x4ebc8c65 // cmtst v5.4s, v3.4s, v28.4s
-	WORD $0x4e231ca5 // and v5.16b, v5.16b, v3.16b
-	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ.P 32(R6), (F2, F5)
-	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
-	WORD $0x6e20fea0 // fdiv v0.4s, v21.4s, v0.4s
-	WORD $0x6e21fea1 // fdiv v1.4s, v21.4s, v1.4s
-	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
-	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
-	WORD $0x6e39dc46 // fmul v6.4s, v2.4s, v25.4s
-	WORD $0x6e39dca7 // fmul v7.4s, v5.4s, v25.4s
-	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
-	WORD $0x4e27d463 // fadd v3.4s, v3.4s, v7.4s
-	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
-	WORD $0x4ea3d4a3 // fsub v3.4s, v5.4s, v3.4s
-	WORD $0x6e34dc04 // fmul v4.4s, v0.4s, v20.4s
-	WORD $0x6e34dc25 // fmul v5.4s, v1.4s, v20.4s
-	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
-	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea2e4c8 // fcmgt v8.4s, v6.4s, v2.4s
-	WORD $0x6e621cc8 // bsl v8.16b, v6.16b, v2.16b
-	WORD $0x6ea3e4e6 // fcmgt v6.4s, v7.4s, v3.4s
-	WORD $0x6e631ce6 // bsl v6.16b, v7.16b, v3.16b
-	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
-	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
-	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
-	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
-	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
-	WORD $0x4ea4d463 // fsub v3.4s, v3.4s, v4.4s
-	WORD $0x6e33dc00 // fmul v0.4s, v0.4s, v19.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
-	WORD $0x4e38d421 // fadd v1.4s, v1.4s, v24.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
-	FSTPQ (F0, F1), -32(R6)
+	FMOVQ 16(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 32(R0), F3
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	FMOVQ 0(R0), F3
+	FMOVS 12(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ 16(R0), F5
+	WORD $0x6e251c84 // eor v4.16b, v4.16b, v5.16b
+	FMOVQ 32(R0), F5
+	WORD $0x4e251c84 // and v4.16b, v4.16b, v5.16b
+	FMOVS 24(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 28(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 32(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVS 36(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 40(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 20(R1), F10
+	VDUP V10.S[0], V10.S4
+	FMOVQ 16(R0), F11
+	WORD $0x6e2b1d4a // eor v10.16b, v10.16b, v11.16b
+	FMOVQ 32(R0), F11
+	WORD $0x4e2b1d4a // and v10.16b, v10.16b, v11.16b
+	FMOVS 4(R1), F11
+	VDUP V11.S[0], V11.S4
+	FMOVQ 48(R0), F12
+	WORD $0x4e2ce56c // fcmeq v12.4s, v11.4s, v12.4s
+	SUB $72, R3, R0
+
+entry:
+	MOVD 8(R2), R0
+	MOVD 0(R2), R4
+	MOVD 24(R2), R5
+	MOVD 48(R2), R6
+	SUBS R7, R0, R0
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R6), (F13, F14)
+	FLDPQ.P 32(R5), (F15, F16)
+	WORD $0x4ea28df1 // cmtst v17.4s, v15.4s, v2.4s
+	WORD $0x4e2f1e2f // and v15.16b, v17.16b, v15.16b
+	WORD $0x4ea28e11 // cmtst v17.4s, v16.4s, v2.4s
+	WORD $0x4e301e30 // and v16.16b, v17.16b, v16.16b
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
+	WORD $0x4ea48df1 // cmtst v17.4s, v15.4s, v4.4s
+	WORD $0x4e2f1e2f // and v15.16b, v17.16b, v15.16b
+	WORD $0x4ea48e11 // cmtst v17.4s, v16.4s, v4.4s
+	WORD $0x4e301e30 // and v16.16b, v17.16b, v16.16b
+	WORD $0x4eaa8df1 // cmtst v17.4s, v15.4s, v10.4s
+	WORD $0x4e2f1e31 // and v17.16b, v17.16b, v15.16b
+	WORD $0x4eaa8e12 // cmtst v18.4s, v16.4s, v10.4s
+	WORD $0x4e301e52 // and v18.16b, v18.16b, v16.16b
+	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x6e32de52 // fmul v18.4s, v18.4s, v18.4s
+	WORD $0x4e31d5ad // fadd v13.4s, v13.4s, v17.4s
+	WORD $0x4e32d5ce // fadd v14.4s, v14.4s, v18.4s
+	FSTPQ (F13, F14), -32(R6)
+	FLDPQ.P 32(R4), (F17, F18)
+	WORD $0x4e25d5ad // fadd v13.4s, v13.4s, v5.4s
+	WORD $0x4e25d5ce // fadd v14.4s, v14.4s, v5.4s
+	WORD $0x6ea1f9ad // fsqrt v13.4s, v13.4s
+	WORD $0x6ea1f9ce // fsqrt v14.4s, v14.4s
+	WORD $0x4e26d5ad // fadd v13.4s, v13.4s, v6.4s
+	WORD $0x4e26d5ce // fadd v14.4s, v14.4s, v6.4s
+	WORD $0x6e2dfced // fdiv v13.4s, v7.4s, v13.4s
+	WORD $0x6e2efcee // fdiv v14.4s, v7.4s, v14.4s
+	WORD $0x6e2dddef // fmul v15.4s, v15.4s, v13.4s
+	WORD $0x6e2ede10 // fmul v16.4s, v16.4s, v14.4s
+	WORD $0x6e21de33 // fmul v19.4s, v17.4s, v1.4s
+	WORD $0x6e21de54 // fmul v20.4s, v18.4s, v1.4s
+	WORD $0x4e33d5ef // fadd v15.4s, v15.4s, v19.4s
+	WORD $0x4e34d610 // fadd v16.4s, v16.4s, v20.4s
+	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
+	WORD $0x4eb0d650 // fsub v16.4s, v18.4s, v16.4s
+	WORD $0x6e28ddb1 // fmul v17.4s, v13.4s, v8.4s
+	WORD $0x6e28ddd2 // fmul v18.4s, v14.4s, v8.4s
+	WORD $0x6ea0fa33 // fneg v19.4s, v17.4s
+	WORD $0x6ea0fa54 // fneg v20.4s, v18.4s
+	WORD $0x6eafe675 // fcmgt v21.4s, v19.4s, v15.4s
+	WORD $0x6e6f1e75 // bsl v21.16b, v19.16b, v15.16b
+	WORD $0x6eb0e693 // fcmgt v19.4s, v20.4s, v16.4s
+	WORD $0x6e701e93 // bsl v19.16b, v20.16b, v16.16b
+	WORD $0x6eb5e634 // fcmgt v20.4s, v17.4s, v21.4s
+	WORD $0x6e711eb4 // bsl v20.16b, v21.16b, v17.16b
+	WORD $0x6eb3e651 // fcmgt v17.4s, v18.4s, v19.4s
+	WORD $0x6e721e71 // bsl v17.16b, v19.16b, v18.16b
+	WORD $0x4eb4d5ef // fsub v15.4s, v15.4s, v20.4s
+	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
+	WORD $0x6e29ddad // fmul v13.4s, v13.4s, v9.4s
+	WORD $0x6e29ddce // fmul v14.4s, v14.4s, v9.4s
+	WORD $0x4e23d5ad // fadd v13.4s, v13.4s, v3.4s
+	WORD $0x4e23d5ce // fadd v14.4s, v14.4s, v3.4s
+	WORD $0x6e2dfded // fdiv v13.4s, v15.4s, v13.4s
+	WORD $0x6e2efe0e // fdiv v14.4s, v16.4s, v14.4s
+	FSTPQ (F13, F14), -32(R4)
 	SUBS $8, R0, R0
-	BGE scaledloop8
+	BGE main
 
-scaledrest8:
-	ADD $8, R0, R0
-
-scaledno:
+mainend:
+	ADD R7, R0, R0
 	SUBS $4, R0, R0
-	BLT rest4
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3bdc41 // fmul v1.4s, v2.4s, v27.4s
-	FMOVQ.P 16(R6), F2
-	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
-	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebc8c61 // cmtst v1.4s, v3.4s, v28.4s
-	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
-	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R8)
-	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
-	WORD $0x6e20fea0 // fdiv v0.4s, v21.4s, v0.4s
-	WORD $0x6e20dc61 // fmul v1.4s, v3.4s, v0.4s
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
-	WORD $0x6e34dc02 // fmul v2.4s, v0.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
-	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
-	WORD $0x6e33dc00 // fmul v0.4s, v0.4s, v19.4s
-	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
-	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
-	FMOVQ F0, -16(R6)
+loop:
+	FMOVQ.P 16(R6), F13
+	FMOVQ.P 16(R5), F14
+	WORD $0x4ea28dcf // cmtst v15.4s, v14.4s, v2.4s
+	WORD $0x4e2e1dee // and v14.16b, v15.16b, v14.16b
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVQ.P 16(R4), F15
+	WORD $0x6e2bddf0 // fmul v16.4s, v15.4s, v11.4s
+	WORD $0x4e30d5d0 // fadd v16.4s, v14.4s, v16.4s
+	WORD $0x6eec1e0e // bif v14.16b, v16.16b, v12.16b
+	WORD $0x4ea48dd0 // cmtst v16.4s, v14.4s, v4.4s
+	WORD $0x4e2e1e0e // and v14.16b, v16.16b, v14.16b
+	WORD $0x4eaa8dd0 // cmtst v16.4s, v14.4s, v10.4s
+	WORD $0x4e2e1e10 // and v16.16b, v16.16b, v14.16b
+	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
+	WORD $0x4e30d5ad // fadd v13.4s, v13.4s, v16.4s
+	FMOVQ F13, -16(R6)
+	WORD $0x4e25d5ad // fadd v13.4s, v13.4s, v5.4s
+	WORD $0x6ea1f9ad // fsqrt v13.4s, v13.4s
+	WORD $0x4e26d5ad // fadd v13.4s, v13.4s, v6.4s
+	WORD $0x6e2dfced // fdiv v13.4s, v7.4s, v13.4s
+	WORD $0x6e2dddce // fmul v14.4s, v14.4s, v13.4s
+	WORD $0x6e21ddf0 // fmul v16.4s, v15.4s, v1.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4eaed5ee // fsub v14.4s, v15.4s, v14.4s
+	WORD $0x6e28ddaf // fmul v15.4s, v13.4s, v8.4s
+	WORD $0x6ea0f9f0 // fneg v16.4s, v15.4s
+	WORD $0x6eaee611 // fcmgt v17.4s, v16.4s, v14.4s
+	WORD $0x6e6e1e11 // bsl v17.16b, v16.16b, v14.16b
+	WORD $0x6eb1e5f0 // fcmgt v16.4s, v15.4s, v17.4s
+	WORD $0x6e6f1e30 // bsl v16.16b, v17.16b, v15.16b
+	WORD $0x4eb0d5ce // fsub v14.4s, v14.4s, v16.4s
+	WORD $0x6e29ddad // fmul v13.4s, v13.4s, v9.4s
+	WORD $0x4e23d5ad // fadd v13.4s, v13.4s, v3.4s
+	WORD $0x6e2dfdcd // fdiv v13.4s, v14.4s, v13.4s
+	FMOVQ F13, -16(R4)
 	SUBS $4, R0, R0
-	BGE loop4
+	BGE loop
 
-rest4:
+loopend:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT rest1
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R8), F0
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3bdc41 // fmul v1.4s, v2.4s, v27.4s
-	FMOVS.P 4(R6), F2
-	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
-	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebc8c61 // cmtst v1.4s, v3.4s, v28.4s
-	WORD $0x4e231c21 // and v1.16b, v1.16b, v3.16b
-	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R8)
-	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
-	WORD $0x6e20fea0 // fdiv v0.4s, v21.4s, v0.4s
-	WORD $0x6e20dc61 // fmul v1.4s, v3.4s, v0.4s
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
-	WORD $0x6e34dc02 // fmul v2.4s, v0.4s, v20.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
-	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
-	WORD $0x6e33dc00 // fmul v0.4s, v0.4s, v19.4s
-	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
-	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
-	FMOVS F0, -4(R6)
+single:
+	FMOVS.P 4(R6), F13
+	FMOVS.P 4(R5), F14
+	WORD $0x4ea28dcf // cmtst v15.4s, v14.4s, v2.4s
+	WORD $0x4e2e1dee // and v14.16b, v15.16b, v14.16b
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVS.P 4(R4), F15
+	WORD $0x6e2bddf0 // fmul v16.4s, v15.4s, v11.4s
+	WORD $0x4e30d5d0 // fadd v16.4s, v14.4s, v16.4s
+	WORD $0x6eec1e0e // bif v14.16b, v16.16b, v12.16b
+	WORD $0x4ea48dd0 // cmtst v16.4s, v14.4s, v4.4s
+	WORD $0x4e2e1e0e // and v14.16b, v16.16b, v14.16b
+	WORD $0x4eaa8dd0 // cmtst v16.4s, v14.4s, v10.4s
+	WORD $0x4e2e1e10 // and v16.16b, v16.16b, v14.16b
+	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
+	WORD $0x4e30d5ad // fadd v13.4s, v13.4s, v16.4s
+	FMOVS F13, -4(R6)
+	WORD $0x4e25d5ad // fadd v13.4s, v13.4s, v5.4s
+	WORD $0x6ea1f9ad // fsqrt v13.4s, v13.4s
+	WORD $0x4e26d5ad // fadd v13.4s, v13.4s, v6.4s
+	WORD $0x6e2dfced // fdiv v13.4s, v7.4s, v13.4s
+	WORD $0x6e2dddce // fmul v14.4s, v14.4s, v13.4s
+	WORD $0x6e21ddf0 // fmul v16.4s, v15.4s, v1.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4eaed5ee // fsub v14.4s, v15.4s, v14.4s
+	WORD $0x6e28ddaf // fmul v15.4s, v13.4s, v8.4s
+	WORD $0x6ea0f9f0 // fneg v16.4s, v15.4s
+	WORD $0x6eaee611 // fcmgt v17.4s, v16.4s, v14.4s
+	WORD $0x6e6e1e11 // bsl v17.16b, v16.16b, v14.16b
+	WORD $0x6eb1e5f0 // fcmgt v16.4s, v15.4s, v17.4s
+	WORD $0x6e6f1e30 // bsl v16.16b, v17.16b, v15.16b
+	WORD $0x4eb0d5ce // fsub v14.4s, v14.4s, v16.4s
+	WORD $0x6e29ddad // fmul v13.4s, v13.4s, v9.4s
+	WORD $0x4e23d5ad // fadd v13.4s, v13.4s, v3.4s
+	WORD $0x6e2dfdcd // fdiv v13.4s, v14.4s, v13.4s
+	FMOVS F13, -4(R4)
 	SUBS $1, R0, R0
-	BGE loop1
+	BGE single
 
-rest1:
-	ADD $72, R24, R24
-	SUBS $3, R5, R5
-	BNE row
+singleend:
+	ADD $72, R2, R2
+	CMP R3, R2
+	BLT entry
 
-done:
+end:
 	RET

@@ -4,12 +4,12 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0xffffffffffffffff
-DATA constants<>+8(SB)/8, $0xffffffffffffffff
-DATA constants<>+16(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+24(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+32(SB)/8, $0x3f8000003f800000
-DATA constants<>+40(SB)/8, $0x3f8000003f800000
+DATA constants<>+0(SB)/8, $0x3f8000003f800000
+DATA constants<>+8(SB)/8, $0x3f8000003f800000
+DATA constants<>+16(SB)/8, $0xffffffffffffffff
+DATA constants<>+24(SB)/8, $0xffffffffffffffff
+DATA constants<>+32(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+40(SB)/8, $0x7fffffff7fffffff
 DATA constants<>+48(SB)/8, $0x0000000000000000
 DATA constants<>+56(SB)/8, $0x0000000000000000
 GLOBL constants<>(SB), RODATA|NOPTR, $64
@@ -22,505 +22,510 @@ GLOBL constants<>(SB), RODATA|NOPTR, $64
 // func AdamProx(list [][]float32, c *[16]float32)
 // Requires: ASIMD
 TEXT ·AdamProx(SB), NOSPLIT, $0-32
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	MOVWU 0(R3), R2
-	CMPW $0x3f800000, R2
+	MOVD $constants<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD list_base+0(FP), R2
+	MOVD list_len+8(FP), R3
+	MOVD $24, R4
+	MUL R4, R3, R3
+	ADD R2, R3, R3
+	CMP R3, R2
+	BGE end
+	MOVWU 0(R1), R4
+	CMPW $0x3f800000, R4
 	BNE general
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
+	MOVWU 4(R1), R4
+	CMPW $0x0, R4
 	BNE general
-	MOVWU 20(R3), R2
-	CMPW $0, R2
+	MOVWU 20(R1), R4
+	CMPW $0x0, R4
 	BLE general
-	FMOVS 8(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVQ 32(R4), F28
-	FMOVS 20(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 24(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 28(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 36(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 40(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 44(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 48(R3), F21
-	VDUP V21.S[0], V21.S4
-	FMOVS 52(R3), F20
-	VDUP V20.S[0], V20.S4
-	FMOVS 56(R3), F19
-	VDUP V19.S[0], V19.S4
-	FMOVS 60(R3), F18
-	VDUP V18.S[0], V18.S4
-	FMOVS 12(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
-	FMOVS 32(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
-
-usualrow:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	SUBS $8, R0, R0
-	BLT usualrest8
-
-usualloop8:
-	FLDPQ.P 32(R8), (F0, F1)
-	FLDPQ.P 32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
+	FMOVS 8(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVQ 0(R0), F1
+	FMOVS 12(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVQ 16(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 32(R0), F3
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
-	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ.P 32(R9), (F3, F5)
-	WORD $0x6e3adc63 // fmul v3.4s, v3.4s, v26.4s
-	WORD $0x6e3adca5 // fmul v5.4s, v5.4s, v26.4s
-	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4ebe8c86 // cmtst v6.4s, v4.4s, v30.4s
-	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x6e26dcc2 // fmul v2.4s, v6.4s, v6.4s
-	WORD $0x6e24dc84 // fmul v4.4s, v4.4s, v4.4s
-	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
-	WORD $0x4e24d4a3 // fadd v3.4s, v5.4s, v4.4s
-	FSTPQ (F2, F3), -32(R9)
-	FLDPQ.P 32(R6), (F4, F5)
-	WORD $0x6e35dc00 // fmul v0.4s, v0.4s, v21.4s
-	WORD $0x6e35dc21 // fmul v1.4s, v1.4s, v21.4s
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
-	WORD $0x6e38dc63 // fmul v3.4s, v3.4s, v24.4s
-	WORD $0x4e37d442 // fadd v2.4s, v2.4s, v23.4s
-	WORD $0x4e37d463 // fadd v3.4s, v3.4s, v23.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x4e36d442 // fadd v2.4s, v2.4s, v22.4s
-	WORD $0x4e36d463 // fadd v3.4s, v3.4s, v22.4s
-	WORD $0x6e22fe82 // fdiv v2.4s, v20.4s, v2.4s
-	WORD $0x6e23fe83 // fdiv v3.4s, v20.4s, v3.4s
-	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
-	WORD $0x6e3ddc86 // fmul v6.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca7 // fmul v7.4s, v5.4s, v29.4s
-	WORD $0x4e26d400 // fadd v0.4s, v0.4s, v6.4s
-	WORD $0x4e27d421 // fadd v1.4s, v1.4s, v7.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	WORD $0x6e33dc44 // fmul v4.4s, v2.4s, v19.4s
-	WORD $0x6e33dc65 // fmul v5.4s, v3.4s, v19.4s
-	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
-	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
-	WORD $0x6e601cc8 // bsl v8.16b, v6.16b, v0.16b
-	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
-	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
-	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
-	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
-	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
-	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
-	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
-	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x6e32dc42 // fmul v2.4s, v2.4s, v18.4s
-	WORD $0x6e32dc63 // fmul v3.4s, v3.4s, v18.4s
-	WORD $0x4e3cd442 // fadd v2.4s, v2.4s, v28.4s
-	WORD $0x4e3cd463 // fadd v3.4s, v3.4s, v28.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $8, R0, R0
-	BGE usualloop8
+	FMOVS 20(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 24(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 28(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 32(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVQ 16(R0), F7
+	WORD $0x6e271cc6 // eor v6.16b, v6.16b, v7.16b
+	FMOVQ 32(R0), F7
+	WORD $0x4e271cc6 // and v6.16b, v6.16b, v7.16b
+	FMOVS 36(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVS 40(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 44(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 48(R1), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS 52(R1), F11
+	VDUP V11.S[0], V11.S4
+	FMOVS 56(R1), F12
+	VDUP V12.S[0], V12.S4
+	FMOVS 60(R1), F13
+	VDUP V13.S[0], V13.S4
+	SUB $96, R3, R0
 
-usualrest8:
+usualentry:
+	MOVD 8(R2), R0
+	MOVD 0(R2), R1
+	MOVD 24(R2), R4
+	MOVD 48(R2), R5
+	MOVD 72(R2), R6
+	SUBS $8, R0, R0
+	BLT usualmainend
+
+usualmain:
+	FLDPQ.P 32(R5), (F14, F15)
+	FLDPQ.P 32(R4), (F16, F17)
+	WORD $0x4ea28e12 // cmtst v18.4s, v16.4s, v2.4s
+	WORD $0x4e301e50 // and v16.16b, v18.16b, v16.16b
+	WORD $0x4ea28e32 // cmtst v18.4s, v17.4s, v2.4s
+	WORD $0x4e311e51 // and v17.16b, v18.16b, v17.16b
+	WORD $0x4eaed612 // fsub v18.4s, v16.4s, v14.4s
+	WORD $0x4eafd633 // fsub v19.4s, v17.4s, v15.4s
+	WORD $0x6e23de52 // fmul v18.4s, v18.4s, v3.4s
+	WORD $0x6e23de73 // fmul v19.4s, v19.4s, v3.4s
+	WORD $0x4e32d5ce // fadd v14.4s, v14.4s, v18.4s
+	WORD $0x4e33d5ef // fadd v15.4s, v15.4s, v19.4s
+	FSTPQ (F14, F15), -32(R5)
+	FLDPQ.P 32(R6), (F18, F19)
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	WORD $0x6e24de73 // fmul v19.4s, v19.4s, v4.4s
+	WORD $0x6e25de10 // fmul v16.4s, v16.4s, v5.4s
+	WORD $0x6e25de31 // fmul v17.4s, v17.4s, v5.4s
+	WORD $0x4ea68e14 // cmtst v20.4s, v16.4s, v6.4s
+	WORD $0x4e301e90 // and v16.16b, v20.16b, v16.16b
+	WORD $0x4ea68e34 // cmtst v20.4s, v17.4s, v6.4s
+	WORD $0x4e311e91 // and v17.16b, v20.16b, v17.16b
+	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
+	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x4e30d650 // fadd v16.4s, v18.4s, v16.4s
+	WORD $0x4e31d671 // fadd v17.4s, v19.4s, v17.4s
+	FSTPQ (F16, F17), -32(R6)
+	FLDPQ.P 32(R1), (F18, F19)
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	WORD $0x6e2addef // fmul v15.4s, v15.4s, v10.4s
+	WORD $0x6e27de10 // fmul v16.4s, v16.4s, v7.4s
+	WORD $0x6e27de31 // fmul v17.4s, v17.4s, v7.4s
+	WORD $0x4e28d610 // fadd v16.4s, v16.4s, v8.4s
+	WORD $0x4e28d631 // fadd v17.4s, v17.4s, v8.4s
+	WORD $0x6ea1fa10 // fsqrt v16.4s, v16.4s
+	WORD $0x6ea1fa31 // fsqrt v17.4s, v17.4s
+	WORD $0x4e29d610 // fadd v16.4s, v16.4s, v9.4s
+	WORD $0x4e29d631 // fadd v17.4s, v17.4s, v9.4s
+	WORD $0x6e30fd70 // fdiv v16.4s, v11.4s, v16.4s
+	WORD $0x6e31fd71 // fdiv v17.4s, v11.4s, v17.4s
+	WORD $0x6e30ddce // fmul v14.4s, v14.4s, v16.4s
+	WORD $0x6e31ddef // fmul v15.4s, v15.4s, v17.4s
+	WORD $0x6e20de54 // fmul v20.4s, v18.4s, v0.4s
+	WORD $0x6e20de75 // fmul v21.4s, v19.4s, v0.4s
+	WORD $0x4e34d5ce // fadd v14.4s, v14.4s, v20.4s
+	WORD $0x4e35d5ef // fadd v15.4s, v15.4s, v21.4s
+	WORD $0x4eaed64e // fsub v14.4s, v18.4s, v14.4s
+	WORD $0x4eafd66f // fsub v15.4s, v19.4s, v15.4s
+	WORD $0x6e2cde12 // fmul v18.4s, v16.4s, v12.4s
+	WORD $0x6e2cde33 // fmul v19.4s, v17.4s, v12.4s
+	WORD $0x6ea0fa54 // fneg v20.4s, v18.4s
+	WORD $0x6ea0fa75 // fneg v21.4s, v19.4s
+	WORD $0x6eaee696 // fcmgt v22.4s, v20.4s, v14.4s
+	WORD $0x6e6e1e96 // bsl v22.16b, v20.16b, v14.16b
+	WORD $0x6eafe6b4 // fcmgt v20.4s, v21.4s, v15.4s
+	WORD $0x6e6f1eb4 // bsl v20.16b, v21.16b, v15.16b
+	WORD $0x6eb6e655 // fcmgt v21.4s, v18.4s, v22.4s
+	WORD $0x6e721ed5 // bsl v21.16b, v22.16b, v18.16b
+	WORD $0x6eb4e672 // fcmgt v18.4s, v19.4s, v20.4s
+	WORD $0x6e731e92 // bsl v18.16b, v20.16b, v19.16b
+	WORD $0x4eb5d5ce // fsub v14.4s, v14.4s, v21.4s
+	WORD $0x4eb2d5ef // fsub v15.4s, v15.4s, v18.4s
+	WORD $0x6e2dde10 // fmul v16.4s, v16.4s, v13.4s
+	WORD $0x6e2dde31 // fmul v17.4s, v17.4s, v13.4s
+	WORD $0x4e21d610 // fadd v16.4s, v16.4s, v1.4s
+	WORD $0x4e21d631 // fadd v17.4s, v17.4s, v1.4s
+	WORD $0x6e30fdce // fdiv v14.4s, v14.4s, v16.4s
+	WORD $0x6e31fdef // fdiv v15.4s, v15.4s, v17.4s
+	FSTPQ (F14, F15), -32(R1)
+	SUBS $8, R0, R0
+	BGE usualmain
+
+usualmainend:
 	ADD $8, R0, R0
 	SUBS $4, R0, R0
-	BLT usualrest4
+	BLT usualloopend
 
-usualloop4:
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R9), F1
-	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x6e23dc62 // fmul v2.4s, v3.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	FMOVQ F1, -16(R9)
-	FMOVQ.P 16(R6), F2
-	WORD $0x6e35dc00 // fmul v0.4s, v0.4s, v21.4s
-	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
-	WORD $0x6e21fe81 // fdiv v1.4s, v20.4s, v1.4s
-	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	WORD $0x6e3ddc43 // fmul v3.4s, v2.4s, v29.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
-	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R6)
+usualloop:
+	FMOVQ.P 16(R5), F14
+	FMOVQ.P 16(R4), F15
+	WORD $0x4ea28df0 // cmtst v16.4s, v15.4s, v2.4s
+	WORD $0x4e2f1e0f // and v15.16b, v16.16b, v15.16b
+	WORD $0x4eaed5f0 // fsub v16.4s, v15.4s, v14.4s
+	WORD $0x6e23de10 // fmul v16.4s, v16.4s, v3.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	FMOVQ F14, -16(R5)
+	FMOVQ.P 16(R6), F16
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x6e25ddef // fmul v15.4s, v15.4s, v5.4s
+	WORD $0x4ea68df1 // cmtst v17.4s, v15.4s, v6.4s
+	WORD $0x4e2f1e2f // and v15.16b, v17.16b, v15.16b
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x4e2fd60f // fadd v15.4s, v16.4s, v15.4s
+	FMOVQ F15, -16(R6)
+	FMOVQ.P 16(R1), F16
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	WORD $0x6e27ddef // fmul v15.4s, v15.4s, v7.4s
+	WORD $0x4e28d5ef // fadd v15.4s, v15.4s, v8.4s
+	WORD $0x6ea1f9ef // fsqrt v15.4s, v15.4s
+	WORD $0x4e29d5ef // fadd v15.4s, v15.4s, v9.4s
+	WORD $0x6e2ffd6f // fdiv v15.4s, v11.4s, v15.4s
+	WORD $0x6e2fddce // fmul v14.4s, v14.4s, v15.4s
+	WORD $0x6e20de11 // fmul v17.4s, v16.4s, v0.4s
+	WORD $0x4e31d5ce // fadd v14.4s, v14.4s, v17.4s
+	WORD $0x4eaed60e // fsub v14.4s, v16.4s, v14.4s
+	WORD $0x6e2cddf0 // fmul v16.4s, v15.4s, v12.4s
+	WORD $0x6ea0fa11 // fneg v17.4s, v16.4s
+	WORD $0x6eaee632 // fcmgt v18.4s, v17.4s, v14.4s
+	WORD $0x6e6e1e32 // bsl v18.16b, v17.16b, v14.16b
+	WORD $0x6eb2e611 // fcmgt v17.4s, v16.4s, v18.4s
+	WORD $0x6e701e51 // bsl v17.16b, v18.16b, v16.16b
+	WORD $0x4eb1d5ce // fsub v14.4s, v14.4s, v17.4s
+	WORD $0x6e2dddef // fmul v15.4s, v15.4s, v13.4s
+	WORD $0x4e21d5ef // fadd v15.4s, v15.4s, v1.4s
+	WORD $0x6e2ffdce // fdiv v14.4s, v14.4s, v15.4s
+	FMOVQ F14, -16(R1)
 	SUBS $4, R0, R0
-	BGE usualloop4
+	BGE usualloop
 
-usualrest4:
+usualloopend:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT usualrest1
+	BLT usualsingleend
 
-usualloop1:
-	FMOVS.P 4(R8), F0
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R8)
-	FMOVS.P 4(R9), F1
-	WORD $0x6e3adc21 // fmul v1.4s, v1.4s, v26.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x6e23dc62 // fmul v2.4s, v3.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	FMOVS F1, -4(R9)
-	FMOVS.P 4(R6), F2
-	WORD $0x6e35dc00 // fmul v0.4s, v0.4s, v21.4s
-	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
-	WORD $0x6e21fe81 // fdiv v1.4s, v20.4s, v1.4s
-	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	WORD $0x6e3ddc43 // fmul v3.4s, v2.4s, v29.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	WORD $0x6e33dc22 // fmul v2.4s, v1.4s, v19.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e32dc21 // fmul v1.4s, v1.4s, v18.4s
-	WORD $0x4e3cd421 // fadd v1.4s, v1.4s, v28.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R6)
+usualsingle:
+	FMOVS.P 4(R5), F14
+	FMOVS.P 4(R4), F15
+	WORD $0x4ea28df0 // cmtst v16.4s, v15.4s, v2.4s
+	WORD $0x4e2f1e0f // and v15.16b, v16.16b, v15.16b
+	WORD $0x4eaed5f0 // fsub v16.4s, v15.4s, v14.4s
+	WORD $0x6e23de10 // fmul v16.4s, v16.4s, v3.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	FMOVS F14, -4(R5)
+	FMOVS.P 4(R6), F16
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x6e25ddef // fmul v15.4s, v15.4s, v5.4s
+	WORD $0x4ea68df1 // cmtst v17.4s, v15.4s, v6.4s
+	WORD $0x4e2f1e2f // and v15.16b, v17.16b, v15.16b
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x4e2fd60f // fadd v15.4s, v16.4s, v15.4s
+	FMOVS F15, -4(R6)
+	FMOVS.P 4(R1), F16
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	WORD $0x6e27ddef // fmul v15.4s, v15.4s, v7.4s
+	WORD $0x4e28d5ef // fadd v15.4s, v15.4s, v8.4s
+	WORD $0x6ea1f9ef // fsqrt v15.4s, v15.4s
+	WORD $0x4e29d5ef // fadd v15.4s, v15.4s, v9.4s
+	WORD $0x6e2ffd6f // fdiv v15.4s, v11.4s, v15.4s
+	WORD $0x6e2fddce // fmul v14.4s, v14.4s, v15.4s
+	WORD $0x6e20de11 // fmul v17.4s, v16.4s, v0.4s
+	WORD $0x4e31d5ce // fadd v14.4s, v14.4s, v17.4s
+	WORD $0x4eaed60e // fsub v14.4s, v16.4s, v14.4s
+	WORD $0x6e2cddf0 // fmul v16.4s, v15.4s, v12.4s
+	WORD $0x6ea0fa11 // fneg v17.4s, v16.4s
+	WORD $0x6eaee632 // fcmgt v18.4s, v17.4s, v14.4s
+	WORD $0x6e6e1e32 // bsl v18.16b, v17.16b, v14.16b
+	WORD $0x6eb2e611 // fcmgt v17.4s, v16.4s, v18.4s
+	WORD $0x6e701e51 // bsl v17.16b, v18.16b, v16.16b
+	WORD $0x4eb1d5ce // fsub v14.4s, v14.4s, v17.4s
+	WORD $0x6e2dddef // fmul v15.4s, v15.4s, v13.4s
+	WORD $0x4e21d5ef // fadd v15.4s, v15.4s, v1.4s
+	WORD $0x6e2ffdce // fdiv v14.4s, v14.4s, v15.4s
+	FMOVS F14, -4(R1)
 	SUBS $1, R0, R0
-	BGE usualloop1
+	BGE usualsingle
 
-usualrest1:
-	ADD $96, R24, R24
-	SUBS $4, R5, R5
-	BNE usualrow
-	JMP done
+usualsingleend:
+	ADD $96, R2, R2
+	CMP R3, R2
+	BLT usualentry
+	JMP end
 
 general:
-	FMOVS 0(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 4(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 8(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVQ 32(R4), F23
-	FMOVS 20(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 24(R3), F21
-	VDUP V21.S[0], V21.S4
-	FMOVS 28(R3), F20
-	VDUP V20.S[0], V20.S4
-	FMOVS 36(R3), F19
-	VDUP V19.S[0], V19.S4
-	FMOVS 40(R3), F18
-	VDUP V18.S[0], V18.S4
-	FMOVS 44(R3), F17
-	VDUP V17.S[0], V17.S4
-	FMOVS 48(R3), F16
-	VDUP V16.S[0], V16.S4
-	FMOVS 52(R3), F15
-	VDUP V15.S[0], V15.S4
-	FMOVS 56(R3), F14
-	VDUP V14.S[0], V14.S4
-	FMOVS 60(R3), F13
-	VDUP V13.S[0], V13.S4
-	FMOVS 16(R3), F2
+	MOVD $4611686018427387904, R7
+	MOVWU 4(R1), R4
+	CMPW $0x0, R4
+	BNE asked
+	MOVWU 20(R1), R4
+	CMPW $0x0, R4
+	BLE asked
+	MOVD $8, R7
+
+asked:
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 8(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 16(R1), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 12(R3), F3
+	FMOVS 12(R1), F3
 	VDUP V3.S[0], V3.S4
-	WORD $0x4e231c41 // and v1.16b, v2.16b, v3.16b
-	FMOVQ 0(R4), F4
-	WORD $0x6e241c20 // eor v0.16b, v1.16b, v4.16b
-	FMOVQ 16(R4), F5
-	WORD $0x4e251c1f // and v31.16b, v0.16b, v5.16b
-	FMOVQ 48(R4), F0
-	WORD $0x4e20e73e // fcmeq v30.4s, v25.4s, v0.4s
-	FMOVS 12(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1d // and v29.16b, v0.16b, v3.16b
-	FMOVQ 48(R4), F0
-	WORD $0x6ea0e6dc // fcmgt v28.4s, v22.4s, v0.4s
-	FMOVS 32(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1b // and v27.16b, v0.16b, v3.16b
-	MOVD $0, R25
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
-	BNE row
-	MOVWU 20(R3), R2
-	CMPW $0, R2
-	BLE row
-	MOVD $1, R25
-
-row:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	CBZ R25, scaledno
-	SUBS $8, R0, R0
-	BLT scaledrest8
-
-scaledloop8:
-	FLDPQ.P 32(R8), (F0, F1)
-	FLDPQ.P 32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3adc83 // fmul v3.4s, v4.4s, v26.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4ebd8c64 // cmtst v4.4s, v3.4s, v29.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebd8c43 // cmtst v3.4s, v2.4s, v29.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e36dc42 // fmul v2.4s, v2.4s, v22.4s
-	WORD $0x6e36dca5 // fmul v5.4s, v5.4s, v22.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ.P 32(R9), (F2, F5)
-	WORD $0x6e35dc42 // fmul v2.4s, v2.4s, v21.4s
-	WORD $0x6e35dca5 // fmul v5.4s, v5.4s, v21.4s
-	WORD $0x6e34dc84 // fmul v4.4s, v4.4s, v20.4s
-	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
-	WORD $0x4ebb8c86 // cmtst v6.4s, v4.4s, v27.4s
-	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ebb8c64 // cmtst v4.4s, v3.4s, v27.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x6e26dcc3 // fmul v3.4s, v6.4s, v6.4s
-	WORD $0x6e24dc84 // fmul v4.4s, v4.4s, v4.4s
-	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
-	WORD $0x4e24d4a3 // fadd v3.4s, v5.4s, v4.4s
-	FSTPQ (F2, F3), -32(R9)
-	FLDPQ.P 32(R6), (F4, F5)
-	WORD $0x6e30dc00 // fmul v0.4s, v0.4s, v16.4s
-	WORD $0x6e30dc21 // fmul v1.4s, v1.4s, v16.4s
-	WORD $0x6e33dc42 // fmul v2.4s, v2.4s, v19.4s
-	WORD $0x6e33dc63 // fmul v3.4s, v3.4s, v19.4s
-	WORD $0x4e32d442 // fadd v2.4s, v2.4s, v18.4s
-	WORD $0x4e32d463 // fadd v3.4s, v3.4s, v18.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
-	WORD $0x4e31d463 // fadd v3.4s, v3.4s, v17.4s
-	WORD $0x6e22fde2 // fdiv v2.4s, v15.4s, v2.4s
-	WORD $0x6e23fde3 // fdiv v3.4s, v15.4s, v3.4s
-	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
-	WORD $0x6e38dc86 // fmul v6.4s, v4.4s, v24.4s
-	WORD $0x6e38dca7 // fmul v7.4s, v5.4s, v24.4s
-	WORD $0x4e26d400 // fadd v0.4s, v0.4s, v6.4s
-	WORD $0x4e27d421 // fadd v1.4s, v1.4s, v7.4s
-	WORD $0x4ea0d480 // fsub v0.4s, v4.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	WORD $0x6e2edc44 // fmul v4.4s, v2.4s, v14.4s
-	WORD $0x6e2edc65 // fmul v5.4s, v3.4s, v14.4s
-	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
-	WORD $0x6ea0f8a7 // fneg v7.4s, v5.4s
-	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
-	WORD $0x6e601cc8 // bsl v8.16b, v6.16b, v0.16b
-	WORD $0x6ea1e4e6 // fcmgt v6.4s, v7.4s, v1.4s
-	WORD $0x6e611ce6 // bsl v6.16b, v7.16b, v1.16b
-	WORD $0x6ea8e487 // fcmgt v7.4s, v4.4s, v8.4s
-	WORD $0x6e641d07 // bsl v7.16b, v8.16b, v4.16b
-	WORD $0x6ea6e4a4 // fcmgt v4.4s, v5.4s, v6.4s
-	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
-	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
-	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x6e2ddc42 // fmul v2.4s, v2.4s, v13.4s
-	WORD $0x6e2ddc63 // fmul v3.4s, v3.4s, v13.4s
-	WORD $0x4e37d442 // fadd v2.4s, v2.4s, v23.4s
-	WORD $0x4e37d463 // fadd v3.4s, v3.4s, v23.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -32(R6)
+	FMOVQ 16(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 32(R0), F3
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	FMOVQ 0(R0), F3
+	FMOVS 12(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ 16(R0), F5
+	WORD $0x6e251c84 // eor v4.16b, v4.16b, v5.16b
+	FMOVQ 32(R0), F5
+	WORD $0x4e251c84 // and v4.16b, v4.16b, v5.16b
+	FMOVS 20(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 24(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 28(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVS 32(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVQ 16(R0), F9
+	WORD $0x6e291d08 // eor v8.16b, v8.16b, v9.16b
+	FMOVQ 32(R0), F9
+	WORD $0x4e291d08 // and v8.16b, v8.16b, v9.16b
+	FMOVS 36(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 40(R1), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS 44(R1), F11
+	VDUP V11.S[0], V11.S4
+	FMOVS 48(R1), F12
+	VDUP V12.S[0], V12.S4
+	FMOVS 52(R1), F13
+	VDUP V13.S[0], V13.S4
+	FMOVS 56(R1), F14
+	VDUP V14.S[0], V14.S4
+	FMOVS 60(R1), F15
+	VDUP V15.S[0], V15.S4
+	FMOVS 4(R1), F16
+	VDUP V16.S[0], V16.S4
+	FMOVQ 48(R0), F17
+	WORD $0x4e31e611 // fcmeq v17.4s, v16.4s, v17.4s
+	FMOVQ 48(R0), F18
+	WORD $0x6eb2e4b2 // fcmgt v18.4s, v5.4s, v18.4s
+	SUB $96, R3, R0
+
+entry:
+	MOVD 8(R2), R0
+	MOVD 0(R2), R1
+	MOVD 24(R2), R4
+	MOVD 48(R2), R5
+	MOVD 72(R2), R6
+	SUBS R7, R0, R0
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R5), (F19, F20)
+	FLDPQ.P 32(R4), (F21, F22)
+	WORD $0x4ea28eb7 // cmtst v23.4s, v21.4s, v2.4s
+	WORD $0x4e351ef5 // and v21.16b, v23.16b, v21.16b
+	WORD $0x4ea28ed7 // cmtst v23.4s, v22.4s, v2.4s
+	WORD $0x4e361ef6 // and v22.16b, v23.16b, v22.16b
+	WORD $0x6e20deb5 // fmul v21.4s, v21.4s, v0.4s
+	WORD $0x6e20ded6 // fmul v22.4s, v22.4s, v0.4s
+	WORD $0x4ea48eb7 // cmtst v23.4s, v21.4s, v4.4s
+	WORD $0x4e351ef5 // and v21.16b, v23.16b, v21.16b
+	WORD $0x4ea48ed7 // cmtst v23.4s, v22.4s, v4.4s
+	WORD $0x4e361ef6 // and v22.16b, v23.16b, v22.16b
+	WORD $0x4eb3d6b7 // fsub v23.4s, v21.4s, v19.4s
+	WORD $0x4eb4d6d8 // fsub v24.4s, v22.4s, v20.4s
+	WORD $0x6e25def7 // fmul v23.4s, v23.4s, v5.4s
+	WORD $0x6e25df18 // fmul v24.4s, v24.4s, v5.4s
+	WORD $0x4e37d673 // fadd v19.4s, v19.4s, v23.4s
+	WORD $0x4e38d694 // fadd v20.4s, v20.4s, v24.4s
+	FSTPQ (F19, F20), -32(R5)
+	FLDPQ.P 32(R6), (F23, F24)
+	WORD $0x6e26def7 // fmul v23.4s, v23.4s, v6.4s
+	WORD $0x6e26df18 // fmul v24.4s, v24.4s, v6.4s
+	WORD $0x6e27deb5 // fmul v21.4s, v21.4s, v7.4s
+	WORD $0x6e27ded6 // fmul v22.4s, v22.4s, v7.4s
+	WORD $0x4ea88eb9 // cmtst v25.4s, v21.4s, v8.4s
+	WORD $0x4e351f35 // and v21.16b, v25.16b, v21.16b
+	WORD $0x4ea88ed9 // cmtst v25.4s, v22.4s, v8.4s
+	WORD $0x4e361f36 // and v22.16b, v25.16b, v22.16b
+	WORD $0x6e35deb5 // fmul v21.4s, v21.4s, v21.4s
+	WORD $0x6e36ded6 // fmul v22.4s, v22.4s, v22.4s
+	WORD $0x4e35d6f5 // fadd v21.4s, v23.4s, v21.4s
+	WORD $0x4e36d716 // fadd v22.4s, v24.4s, v22.4s
+	FSTPQ (F21, F22), -32(R6)
+	FLDPQ.P 32(R1), (F23, F24)
+	WORD $0x6e2cde73 // fmul v19.4s, v19.4s, v12.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	WORD $0x6e29deb5 // fmul v21.4s, v21.4s, v9.4s
+	WORD $0x6e29ded6 // fmul v22.4s, v22.4s, v9.4s
+	WORD $0x4e2ad6b5 // fadd v21.4s, v21.4s, v10.4s
+	WORD $0x4e2ad6d6 // fadd v22.4s, v22.4s, v10.4s
+	WORD $0x6ea1fab5 // fsqrt v21.4s, v21.4s
+	WORD $0x6ea1fad6 // fsqrt v22.4s, v22.4s
+	WORD $0x4e2bd6b5 // fadd v21.4s, v21.4s, v11.4s
+	WORD $0x4e2bd6d6 // fadd v22.4s, v22.4s, v11.4s
+	WORD $0x6e35fdb5 // fdiv v21.4s, v13.4s, v21.4s
+	WORD $0x6e36fdb6 // fdiv v22.4s, v13.4s, v22.4s
+	WORD $0x6e35de73 // fmul v19.4s, v19.4s, v21.4s
+	WORD $0x6e36de94 // fmul v20.4s, v20.4s, v22.4s
+	WORD $0x6e21def9 // fmul v25.4s, v23.4s, v1.4s
+	WORD $0x6e21df1a // fmul v26.4s, v24.4s, v1.4s
+	WORD $0x4e39d673 // fadd v19.4s, v19.4s, v25.4s
+	WORD $0x4e3ad694 // fadd v20.4s, v20.4s, v26.4s
+	WORD $0x4eb3d6f3 // fsub v19.4s, v23.4s, v19.4s
+	WORD $0x4eb4d714 // fsub v20.4s, v24.4s, v20.4s
+	WORD $0x6e2edeb7 // fmul v23.4s, v21.4s, v14.4s
+	WORD $0x6e2eded8 // fmul v24.4s, v22.4s, v14.4s
+	WORD $0x6ea0faf9 // fneg v25.4s, v23.4s
+	WORD $0x6ea0fb1a // fneg v26.4s, v24.4s
+	WORD $0x6eb3e73b // fcmgt v27.4s, v25.4s, v19.4s
+	WORD $0x6e731f3b // bsl v27.16b, v25.16b, v19.16b
+	WORD $0x6eb4e759 // fcmgt v25.4s, v26.4s, v20.4s
+	WORD $0x6e741f59 // bsl v25.16b, v26.16b, v20.16b
+	WORD $0x6ebbe6fa // fcmgt v26.4s, v23.4s, v27.4s
+	WORD $0x6e771f7a // bsl v26.16b, v27.16b, v23.16b
+	WORD $0x6eb9e717 // fcmgt v23.4s, v24.4s, v25.4s
+	WORD $0x6e781f37 // bsl v23.16b, v25.16b, v24.16b
+	WORD $0x4ebad673 // fsub v19.4s, v19.4s, v26.4s
+	WORD $0x4eb7d694 // fsub v20.4s, v20.4s, v23.4s
+	WORD $0x6e2fdeb5 // fmul v21.4s, v21.4s, v15.4s
+	WORD $0x6e2fded6 // fmul v22.4s, v22.4s, v15.4s
+	WORD $0x4e23d6b5 // fadd v21.4s, v21.4s, v3.4s
+	WORD $0x4e23d6d6 // fadd v22.4s, v22.4s, v3.4s
+	WORD $0x6e35fe73 // fdiv v19.4s, v19.4s, v21.4s
+	WORD $0x6e36fe94 // fdiv v20.4s, v20.4s, v22.4s
+	FSTPQ (F19, F20), -32(R1)
 	SUBS $8, R0, R0
-	BGE scaledloop8
+	BGE main
 
-scaledrest8:
-	ADD $8, R0, R0
-
-scaledno:
+mainend:
+	ADD R7, R0, R0
 	SUBS $4, R0, R0
-	BLT rest4
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
-	FMOVQ.P 16(R6), F2
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
-	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebc1f81 // mov v1.16b, v28.16b
-	WORD $0x6e631c01 // bsl v1.16b, v0.16b, v3.16b
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
-	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R9), F1
-	WORD $0x6e35dc21 // fmul v1.4s, v1.4s, v21.4s
-	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
-	WORD $0x4ebb8c64 // cmtst v4.4s, v3.4s, v27.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FMOVQ F1, -16(R9)
-	WORD $0x6e30dc00 // fmul v0.4s, v0.4s, v16.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
-	WORD $0x6e21fde1 // fdiv v1.4s, v15.4s, v1.4s
-	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc43 // fmul v3.4s, v2.4s, v24.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	WORD $0x6e2edc22 // fmul v2.4s, v1.4s, v14.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e2ddc21 // fmul v1.4s, v1.4s, v13.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R6)
+loop:
+	FMOVQ.P 16(R5), F19
+	FMOVQ.P 16(R4), F20
+	WORD $0x4ea28e95 // cmtst v21.4s, v20.4s, v2.4s
+	WORD $0x4e341eb4 // and v20.16b, v21.16b, v20.16b
+	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
+	FMOVQ.P 16(R1), F21
+	WORD $0x6e30deb6 // fmul v22.4s, v21.4s, v16.4s
+	WORD $0x4e36d696 // fadd v22.4s, v20.4s, v22.4s
+	WORD $0x6ef11ed4 // bif v20.16b, v22.16b, v17.16b
+	WORD $0x4ea48e96 // cmtst v22.4s, v20.4s, v4.4s
+	WORD $0x4e341ed4 // and v20.16b, v22.16b, v20.16b
+	WORD $0x4eb21e56 // mov v22.16b, v18.16b
+	WORD $0x6e741e76 // bsl v22.16b, v19.16b, v20.16b
+	WORD $0x4eb3d693 // fsub v19.4s, v20.4s, v19.4s
+	WORD $0x6e25de73 // fmul v19.4s, v19.4s, v5.4s
+	WORD $0x4e33d6d3 // fadd v19.4s, v22.4s, v19.4s
+	FMOVQ F19, -16(R5)
+	FMOVQ.P 16(R6), F22
+	WORD $0x6e26ded6 // fmul v22.4s, v22.4s, v6.4s
+	WORD $0x6e27de94 // fmul v20.4s, v20.4s, v7.4s
+	WORD $0x4ea88e97 // cmtst v23.4s, v20.4s, v8.4s
+	WORD $0x4e341ef4 // and v20.16b, v23.16b, v20.16b
+	WORD $0x6e34de94 // fmul v20.4s, v20.4s, v20.4s
+	WORD $0x4e34d6d4 // fadd v20.4s, v22.4s, v20.4s
+	FMOVQ F20, -16(R6)
+	WORD $0x6e2cde73 // fmul v19.4s, v19.4s, v12.4s
+	WORD $0x6e29de94 // fmul v20.4s, v20.4s, v9.4s
+	WORD $0x4e2ad694 // fadd v20.4s, v20.4s, v10.4s
+	WORD $0x6ea1fa94 // fsqrt v20.4s, v20.4s
+	WORD $0x4e2bd694 // fadd v20.4s, v20.4s, v11.4s
+	WORD $0x6e34fdb4 // fdiv v20.4s, v13.4s, v20.4s
+	WORD $0x6e34de73 // fmul v19.4s, v19.4s, v20.4s
+	WORD $0x6e21deb6 // fmul v22.4s, v21.4s, v1.4s
+	WORD $0x4e36d673 // fadd v19.4s, v19.4s, v22.4s
+	WORD $0x4eb3d6b3 // fsub v19.4s, v21.4s, v19.4s
+	WORD $0x6e2ede95 // fmul v21.4s, v20.4s, v14.4s
+	WORD $0x6ea0fab6 // fneg v22.4s, v21.4s
+	WORD $0x6eb3e6d7 // fcmgt v23.4s, v22.4s, v19.4s
+	WORD $0x6e731ed7 // bsl v23.16b, v22.16b, v19.16b
+	WORD $0x6eb7e6b6 // fcmgt v22.4s, v21.4s, v23.4s
+	WORD $0x6e751ef6 // bsl v22.16b, v23.16b, v21.16b
+	WORD $0x4eb6d673 // fsub v19.4s, v19.4s, v22.4s
+	WORD $0x6e2fde94 // fmul v20.4s, v20.4s, v15.4s
+	WORD $0x4e23d694 // fadd v20.4s, v20.4s, v3.4s
+	WORD $0x6e34fe73 // fdiv v19.4s, v19.4s, v20.4s
+	FMOVQ F19, -16(R1)
 	SUBS $4, R0, R0
-	BGE loop4
+	BGE loop
 
-rest4:
+loopend:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT rest1
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R8), F0
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
-	FMOVS.P 4(R6), F2
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
-	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebc1f81 // mov v1.16b, v28.16b
-	WORD $0x6e631c01 // bsl v1.16b, v0.16b, v3.16b
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
-	FMOVS F0, -4(R8)
-	FMOVS.P 4(R9), F1
-	WORD $0x6e35dc21 // fmul v1.4s, v1.4s, v21.4s
-	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
-	WORD $0x4ebb8c64 // cmtst v4.4s, v3.4s, v27.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FMOVS F1, -4(R9)
-	WORD $0x6e30dc00 // fmul v0.4s, v0.4s, v16.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e31d421 // fadd v1.4s, v1.4s, v17.4s
-	WORD $0x6e21fde1 // fdiv v1.4s, v15.4s, v1.4s
-	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc43 // fmul v3.4s, v2.4s, v24.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	WORD $0x6e2edc22 // fmul v2.4s, v1.4s, v14.4s
-	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
-	WORD $0x6ea0e464 // fcmgt v4.4s, v3.4s, v0.4s
-	WORD $0x6e601c64 // bsl v4.16b, v3.16b, v0.16b
-	WORD $0x6ea4e443 // fcmgt v3.4s, v2.4s, v4.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e2ddc21 // fmul v1.4s, v1.4s, v13.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R6)
+single:
+	FMOVS.P 4(R5), F19
+	FMOVS.P 4(R4), F20
+	WORD $0x4ea28e95 // cmtst v21.4s, v20.4s, v2.4s
+	WORD $0x4e341eb4 // and v20.16b, v21.16b, v20.16b
+	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
+	FMOVS.P 4(R1), F21
+	WORD $0x6e30deb6 // fmul v22.4s, v21.4s, v16.4s
+	WORD $0x4e36d696 // fadd v22.4s, v20.4s, v22.4s
+	WORD $0x6ef11ed4 // bif v20.16b, v22.16b, v17.16b
+	WORD $0x4ea48e96 // cmtst v22.4s, v20.4s, v4.4s
+	WORD $0x4e341ed4 // and v20.16b, v22.16b, v20.16b
+	WORD $0x4eb21e56 // mov v22.16b, v18.16b
+	WORD $0x6e741e76 // bsl v22.16b, v19.16b, v20.16b
+	WORD $0x4eb3d693 // fsub v19.4s, v20.4s, v19.4s
+	WORD $0x6e25de73 // fmul v19.4s, v19.4s, v5.4s
+	WORD $0x4e33d6d3 // fadd v19.4s, v22.4s, v19.4s
+	FMOVS F19, -4(R5)
+	FMOVS.P 4(R6), F22
+	WORD $0x6e26ded6 // fmul v22.4s, v22.4s, v6.4s
+	WORD $0x6e27de94 // fmul v20.4s, v20.4s, v7.4s
+	WORD $0x4ea88e97 // cmtst v23.4s, v20.4s, v8.4s
+	WORD $0x4e341ef4 // and v20.16b, v23.16b, v20.16b
+	WORD $0x6e34de94 // fmul v20.4s, v20.4s, v20.4s
+	WORD $0x4e34d6d4 // fadd v20.4s, v22.4s, v20.4s
+	FMOVS F20, -4(R6)
+	WORD $0x6e2cde73 // fmul v19.4s, v19.4s, v12.4s
+	WORD $0x6e29de94 // fmul v20.4s, v20.4s, v9.4s
+	WORD $0x4e2ad694 // fadd v20.4s, v20.4s, v10.4s
+	WORD $0x6ea1fa94 // fsqrt v20.4s, v20.4s
+	WORD $0x4e2bd694 // fadd v20.4s, v20.4s, v11.4s
+	WORD $0x6e34fdb4 // fdiv v20.4s, v13.4s, v20.4s
+	WORD $0x6e34de73 // fmul v19.4s, v19.4s, v20.4s
+	WORD $0x6e21deb6 // fmul v22.4s, v21.4s, v1.4s
+	WORD $0x4e36d673 // fadd v19.4s, v19.4s, v22.4s
+	WORD $0x4eb3d6b3 // fsub v19.4s, v21.4s, v19.4s
+	WORD $0x6e2ede95 // fmul v21.4s, v20.4s, v14.4s
+	WORD $0x6ea0fab6 // fneg v22.4s, v21.4s
+	WORD $0x6eb3e6d7 // fcmgt v23.4s, v22.4s, v19.4s
+	WORD $0x6e731ed7 // bsl v23.16b, v22.16b, v19.16b
+	WORD $0x6eb7e6b6 // fcmgt v22.4s, v21.4s, v23.4s
+	WORD $0x6e751ef6 // bsl v22.16b, v23.16b, v21.16b
+	WORD $0x4eb6d673 // fsub v19.4s, v19.4s, v22.4s
+	WORD $0x6e2fde94 // fmul v20.4s, v20.4s, v15.4s
+	WORD $0x4e23d694 // fadd v20.4s, v20.4s, v3.4s
+	WORD $0x6e34fe73 // fdiv v19.4s, v19.4s, v20.4s
+	FMOVS F19, -4(R1)
 	SUBS $1, R0, R0
-	BGE loop1
+	BGE single
 
-rest1:
-	ADD $96, R24, R24
-	SUBS $4, R5, R5
-	BNE row
+singleend:
+	ADD $96, R2, R2
+	CMP R3, R2
+	BLT entry
 
-done:
+end:
 	RET

@@ -8,11 +8,9 @@ DATA constants<>+0(SB)/8, $0xffffffffffffffff
 DATA constants<>+8(SB)/8, $0xffffffffffffffff
 DATA constants<>+16(SB)/8, $0x7fffffff7fffffff
 DATA constants<>+24(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+32(SB)/8, $0x3f8000003f800000
-DATA constants<>+40(SB)/8, $0x3f8000003f800000
-DATA constants<>+48(SB)/8, $0x0000000000000000
-DATA constants<>+56(SB)/8, $0x0000000000000000
-GLOBL constants<>(SB), RODATA|NOPTR, $64
+DATA constants<>+32(SB)/8, $0x0000000000000000
+DATA constants<>+40(SB)/8, $0x0000000000000000
+GLOBL constants<>(SB), RODATA|NOPTR, $48
 
 //	m ← lerp(m, x, weight1)
 //	v ← v·beta2 + drop(x·root2, small)²
@@ -22,433 +20,438 @@ GLOBL constants<>(SB), RODATA|NOPTR, $64
 // func AMSGrad(list [][]float32, c *[13]float32)
 // Requires: ASIMD
 TEXT ·AMSGrad(SB), NOSPLIT, $0-32
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	MOVWU 0(R3), R2
-	CMPW $0x3f800000, R2
+	MOVD $constants<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD list_base+0(FP), R2
+	MOVD list_len+8(FP), R3
+	MOVD $24, R4
+	MUL R4, R3, R3
+	ADD R2, R3, R3
+	CMP R3, R2
+	BGE end
+	MOVWU 0(R1), R4
+	CMPW $0x3f800000, R4
 	BNE general
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
+	MOVWU 4(R1), R4
+	CMPW $0x0, R4
 	BNE general
-	MOVWU 20(R3), R2
-	CMPW $0, R2
+	MOVWU 20(R1), R4
+	CMPW $0x0, R4
 	BLE general
-	FMOVS 8(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 20(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 24(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 28(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 36(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 40(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 44(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 48(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 12(R3), F1
+	FMOVS 8(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 12(R1), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
-	FMOVS 32(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
+	FMOVQ 0(R0), F2
+	WORD $0x6e221c21 // eor v1.16b, v1.16b, v2.16b
+	FMOVQ 16(R0), F2
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FMOVS 20(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 24(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 28(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 32(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVQ 0(R0), F6
+	WORD $0x6e261ca5 // eor v5.16b, v5.16b, v6.16b
+	FMOVQ 16(R0), F6
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
+	FMOVS 36(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 40(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVS 44(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 48(R1), F9
+	VDUP V9.S[0], V9.S4
+	SUB $120, R3, R0
 
-usualrow:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	MOVD 96(R24), R10
+usualentry:
+	MOVD 8(R2), R0
+	MOVD 0(R2), R1
+	MOVD 24(R2), R4
+	MOVD 48(R2), R5
+	MOVD 72(R2), R6
+	MOVD 96(R2), R7
 	SUBS $8, R0, R0
-	BLT usualrest8
+	BLT usualmainend
 
-usualloop8:
-	FLDPQ.P 32(R8), (F0, F1)
-	FLDPQ.P 32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ.P 32(R9), (F3, F5)
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
-	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4ebe8c86 // cmtst v6.4s, v4.4s, v30.4s
-	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x6e26dcc2 // fmul v2.4s, v6.4s, v6.4s
-	WORD $0x6e24dc84 // fmul v4.4s, v4.4s, v4.4s
-	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
-	WORD $0x4e24d4a3 // fadd v3.4s, v5.4s, v4.4s
-	FSTPQ (F2, F3), -32(R9)
-	FLDPQ.P 32(R10), (F4, F5)
-	WORD $0x6ea2e486 // fcmgt v6.4s, v4.4s, v2.4s
-	WORD $0x6e621c86 // bsl v6.16b, v4.16b, v2.16b
-	WORD $0x6ea3e4a2 // fcmgt v2.4s, v5.4s, v3.4s
-	WORD $0x6e631ca2 // bsl v2.16b, v5.16b, v3.16b
-	FSTPQ (F6, F2), -32(R10)
-	FLDPQ.P 32(R6), (F3, F4)
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	WORD $0x6e36dc21 // fmul v1.4s, v1.4s, v22.4s
-	WORD $0x6e39dcc5 // fmul v5.4s, v6.4s, v25.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
-	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e37d4a5 // fadd v5.4s, v5.4s, v23.4s
-	WORD $0x4e37d442 // fadd v2.4s, v2.4s, v23.4s
-	WORD $0x6e25fc00 // fdiv v0.4s, v0.4s, v5.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x6e3ddc62 // fmul v2.4s, v3.4s, v29.4s
-	WORD $0x6e3ddc85 // fmul v5.4s, v4.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x4ea1d481 // fsub v1.4s, v4.4s, v1.4s
-	FSTPQ (F0, F1), -32(R6)
+usualmain:
+	FLDPQ.P 32(R5), (F10, F11)
+	FLDPQ.P 32(R4), (F12, F13)
+	WORD $0x4ea18d8e // cmtst v14.4s, v12.4s, v1.4s
+	WORD $0x4e2c1dcc // and v12.16b, v14.16b, v12.16b
+	WORD $0x4ea18dae // cmtst v14.4s, v13.4s, v1.4s
+	WORD $0x4e2d1dcd // and v13.16b, v14.16b, v13.16b
+	WORD $0x4eaad58e // fsub v14.4s, v12.4s, v10.4s
+	WORD $0x4eabd5af // fsub v15.4s, v13.4s, v11.4s
+	WORD $0x6e22ddce // fmul v14.4s, v14.4s, v2.4s
+	WORD $0x6e22ddef // fmul v15.4s, v15.4s, v2.4s
+	WORD $0x4e2ed54a // fadd v10.4s, v10.4s, v14.4s
+	WORD $0x4e2fd56b // fadd v11.4s, v11.4s, v15.4s
+	FSTPQ (F10, F11), -32(R5)
+	FLDPQ.P 32(R6), (F14, F15)
+	WORD $0x6e23ddce // fmul v14.4s, v14.4s, v3.4s
+	WORD $0x6e23ddef // fmul v15.4s, v15.4s, v3.4s
+	WORD $0x6e24dd8c // fmul v12.4s, v12.4s, v4.4s
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x4ea58d90 // cmtst v16.4s, v12.4s, v5.4s
+	WORD $0x4e2c1e0c // and v12.16b, v16.16b, v12.16b
+	WORD $0x4ea58db0 // cmtst v16.4s, v13.4s, v5.4s
+	WORD $0x4e2d1e0d // and v13.16b, v16.16b, v13.16b
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x6e2dddad // fmul v13.4s, v13.4s, v13.4s
+	WORD $0x4e2cd5cc // fadd v12.4s, v14.4s, v12.4s
+	WORD $0x4e2dd5ed // fadd v13.4s, v15.4s, v13.4s
+	FSTPQ (F12, F13), -32(R6)
+	FLDPQ.P 32(R7), (F14, F15)
+	WORD $0x6eace5d0 // fcmgt v16.4s, v14.4s, v12.4s
+	WORD $0x6e6c1dd0 // bsl v16.16b, v14.16b, v12.16b
+	WORD $0x6eade5ec // fcmgt v12.4s, v15.4s, v13.4s
+	WORD $0x6e6d1dec // bsl v12.16b, v15.16b, v13.16b
+	FSTPQ (F16, F12), -32(R7)
+	FLDPQ.P 32(R1), (F13, F14)
+	WORD $0x6e29dd4a // fmul v10.4s, v10.4s, v9.4s
+	WORD $0x6e29dd6b // fmul v11.4s, v11.4s, v9.4s
+	WORD $0x6e26de0f // fmul v15.4s, v16.4s, v6.4s
+	WORD $0x6e26dd8c // fmul v12.4s, v12.4s, v6.4s
+	WORD $0x4e27d5ef // fadd v15.4s, v15.4s, v7.4s
+	WORD $0x4e27d58c // fadd v12.4s, v12.4s, v7.4s
+	WORD $0x6ea1f9ef // fsqrt v15.4s, v15.4s
+	WORD $0x6ea1f98c // fsqrt v12.4s, v12.4s
+	WORD $0x4e28d5ef // fadd v15.4s, v15.4s, v8.4s
+	WORD $0x4e28d58c // fadd v12.4s, v12.4s, v8.4s
+	WORD $0x6e2ffd4a // fdiv v10.4s, v10.4s, v15.4s
+	WORD $0x6e2cfd6b // fdiv v11.4s, v11.4s, v12.4s
+	WORD $0x6e20ddac // fmul v12.4s, v13.4s, v0.4s
+	WORD $0x6e20ddcf // fmul v15.4s, v14.4s, v0.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	WORD $0x4e2fd56b // fadd v11.4s, v11.4s, v15.4s
+	WORD $0x4eaad5aa // fsub v10.4s, v13.4s, v10.4s
+	WORD $0x4eabd5cb // fsub v11.4s, v14.4s, v11.4s
+	FSTPQ (F10, F11), -32(R1)
 	SUBS $8, R0, R0
-	BGE usualloop8
+	BGE usualmain
 
-usualrest8:
+usualmainend:
 	ADD $8, R0, R0
 	SUBS $4, R0, R0
-	BLT usualrest4
+	BLT usualloopend
 
-usualloop4:
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R9), F1
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x6e23dc62 // fmul v2.4s, v3.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	FMOVQ F1, -16(R9)
-	FMOVQ.P 16(R10), F2
-	WORD $0x6ea1e443 // fcmgt v3.4s, v2.4s, v1.4s
-	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
-	FMOVQ F3, -16(R10)
-	FMOVQ.P 16(R6), F1
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	WORD $0x6e39dc62 // fmul v2.4s, v3.4s, v25.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e37d442 // fadd v2.4s, v2.4s, v23.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
-	FMOVQ F0, -16(R6)
+usualloop:
+	FMOVQ.P 16(R5), F10
+	FMOVQ.P 16(R4), F11
+	WORD $0x4ea18d6c // cmtst v12.4s, v11.4s, v1.4s
+	WORD $0x4e2b1d8b // and v11.16b, v12.16b, v11.16b
+	WORD $0x4eaad56c // fsub v12.4s, v11.4s, v10.4s
+	WORD $0x6e22dd8c // fmul v12.4s, v12.4s, v2.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	FMOVQ F10, -16(R5)
+	FMOVQ.P 16(R6), F12
+	WORD $0x6e23dd8c // fmul v12.4s, v12.4s, v3.4s
+	WORD $0x6e24dd6b // fmul v11.4s, v11.4s, v4.4s
+	WORD $0x4ea58d6d // cmtst v13.4s, v11.4s, v5.4s
+	WORD $0x4e2b1dab // and v11.16b, v13.16b, v11.16b
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
+	FMOVQ F11, -16(R6)
+	FMOVQ.P 16(R7), F12
+	WORD $0x6eabe58d // fcmgt v13.4s, v12.4s, v11.4s
+	WORD $0x6e6b1d8d // bsl v13.16b, v12.16b, v11.16b
+	FMOVQ F13, -16(R7)
+	FMOVQ.P 16(R1), F11
+	WORD $0x6e29dd4a // fmul v10.4s, v10.4s, v9.4s
+	WORD $0x6e26ddac // fmul v12.4s, v13.4s, v6.4s
+	WORD $0x4e27d58c // fadd v12.4s, v12.4s, v7.4s
+	WORD $0x6ea1f98c // fsqrt v12.4s, v12.4s
+	WORD $0x4e28d58c // fadd v12.4s, v12.4s, v8.4s
+	WORD $0x6e2cfd4a // fdiv v10.4s, v10.4s, v12.4s
+	WORD $0x6e20dd6c // fmul v12.4s, v11.4s, v0.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	WORD $0x4eaad56a // fsub v10.4s, v11.4s, v10.4s
+	FMOVQ F10, -16(R1)
 	SUBS $4, R0, R0
-	BGE usualloop4
+	BGE usualloop
 
-usualrest4:
+usualloopend:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT usualrest1
+	BLT usualsingleend
 
-usualloop1:
-	FMOVS.P 4(R8), F0
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R8)
-	FMOVS.P 4(R9), F1
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x6e23dc62 // fmul v2.4s, v3.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	FMOVS F1, -4(R9)
-	FMOVS.P 4(R10), F2
-	WORD $0x6ea1e443 // fcmgt v3.4s, v2.4s, v1.4s
-	WORD $0x6e611c43 // bsl v3.16b, v2.16b, v1.16b
-	FMOVS F3, -4(R10)
-	FMOVS.P 4(R6), F1
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	WORD $0x6e39dc62 // fmul v2.4s, v3.4s, v25.4s
-	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e37d442 // fadd v2.4s, v2.4s, v23.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
-	FMOVS F0, -4(R6)
+usualsingle:
+	FMOVS.P 4(R5), F10
+	FMOVS.P 4(R4), F11
+	WORD $0x4ea18d6c // cmtst v12.4s, v11.4s, v1.4s
+	WORD $0x4e2b1d8b // and v11.16b, v12.16b, v11.16b
+	WORD $0x4eaad56c // fsub v12.4s, v11.4s, v10.4s
+	WORD $0x6e22dd8c // fmul v12.4s, v12.4s, v2.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	FMOVS F10, -4(R5)
+	FMOVS.P 4(R6), F12
+	WORD $0x6e23dd8c // fmul v12.4s, v12.4s, v3.4s
+	WORD $0x6e24dd6b // fmul v11.4s, v11.4s, v4.4s
+	WORD $0x4ea58d6d // cmtst v13.4s, v11.4s, v5.4s
+	WORD $0x4e2b1dab // and v11.16b, v13.16b, v11.16b
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
+	FMOVS F11, -4(R6)
+	FMOVS.P 4(R7), F12
+	WORD $0x6eabe58d // fcmgt v13.4s, v12.4s, v11.4s
+	WORD $0x6e6b1d8d // bsl v13.16b, v12.16b, v11.16b
+	FMOVS F13, -4(R7)
+	FMOVS.P 4(R1), F11
+	WORD $0x6e29dd4a // fmul v10.4s, v10.4s, v9.4s
+	WORD $0x6e26ddac // fmul v12.4s, v13.4s, v6.4s
+	WORD $0x4e27d58c // fadd v12.4s, v12.4s, v7.4s
+	WORD $0x6ea1f98c // fsqrt v12.4s, v12.4s
+	WORD $0x4e28d58c // fadd v12.4s, v12.4s, v8.4s
+	WORD $0x6e2cfd4a // fdiv v10.4s, v10.4s, v12.4s
+	WORD $0x6e20dd6c // fmul v12.4s, v11.4s, v0.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	WORD $0x4eaad56a // fsub v10.4s, v11.4s, v10.4s
+	FMOVS F10, -4(R1)
 	SUBS $1, R0, R0
-	BGE usualloop1
+	BGE usualsingle
 
-usualrest1:
-	ADD $120, R24, R24
-	SUBS $5, R5, R5
-	BNE usualrow
-	JMP done
+usualsingleend:
+	ADD $120, R2, R2
+	CMP R3, R2
+	BLT usualentry
+	JMP end
 
 general:
-	FMOVS 0(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 4(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 8(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 20(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 24(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 28(R3), F21
-	VDUP V21.S[0], V21.S4
-	FMOVS 36(R3), F20
-	VDUP V20.S[0], V20.S4
-	FMOVS 40(R3), F19
-	VDUP V19.S[0], V19.S4
-	FMOVS 44(R3), F18
-	VDUP V18.S[0], V18.S4
-	FMOVS 48(R3), F17
-	VDUP V17.S[0], V17.S4
-	FMOVS 16(R3), F2
+	MOVD $4611686018427387904, R8
+	MOVWU 4(R1), R4
+	CMPW $0x0, R4
+	BNE asked
+	MOVWU 20(R1), R4
+	CMPW $0x0, R4
+	BLE asked
+	MOVD $8, R8
+
+asked:
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 8(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 16(R1), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 12(R3), F3
+	FMOVS 12(R1), F3
 	VDUP V3.S[0], V3.S4
-	WORD $0x4e231c41 // and v1.16b, v2.16b, v3.16b
-	FMOVQ 0(R4), F4
-	WORD $0x6e241c20 // eor v0.16b, v1.16b, v4.16b
-	FMOVQ 16(R4), F5
-	WORD $0x4e251c1f // and v31.16b, v0.16b, v5.16b
-	FMOVQ 48(R4), F0
-	WORD $0x4e20e73e // fcmeq v30.4s, v25.4s, v0.4s
-	FMOVS 12(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1d // and v29.16b, v0.16b, v3.16b
-	FMOVQ 48(R4), F0
-	WORD $0x6ea0e6fc // fcmgt v28.4s, v23.4s, v0.4s
-	FMOVS 32(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1b // and v27.16b, v0.16b, v3.16b
-	MOVD $0, R25
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
-	BNE row
-	MOVWU 20(R3), R2
-	CMPW $0, R2
-	BLE row
-	MOVD $1, R25
-
-row:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	MOVD 96(R24), R10
-	CBZ R25, scaledno
-	SUBS $8, R0, R0
-	BLT scaledrest8
-
-scaledloop8:
-	FLDPQ.P 32(R8), (F0, F1)
-	FLDPQ.P 32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3adc83 // fmul v3.4s, v4.4s, v26.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4ebd8c64 // cmtst v4.4s, v3.4s, v29.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebd8c43 // cmtst v3.4s, v2.4s, v29.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
-	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ.P 32(R9), (F2, F5)
-	WORD $0x6e36dc42 // fmul v2.4s, v2.4s, v22.4s
-	WORD $0x6e36dca5 // fmul v5.4s, v5.4s, v22.4s
-	WORD $0x6e35dc84 // fmul v4.4s, v4.4s, v21.4s
-	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
-	WORD $0x4ebb8c86 // cmtst v6.4s, v4.4s, v27.4s
-	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ebb8c64 // cmtst v4.4s, v3.4s, v27.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x6e26dcc3 // fmul v3.4s, v6.4s, v6.4s
-	WORD $0x6e24dc84 // fmul v4.4s, v4.4s, v4.4s
-	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
-	WORD $0x4e24d4a3 // fadd v3.4s, v5.4s, v4.4s
-	FSTPQ (F2, F3), -32(R9)
-	FLDPQ.P 32(R10), (F4, F5)
-	WORD $0x6ea2e486 // fcmgt v6.4s, v4.4s, v2.4s
-	WORD $0x6e621c86 // bsl v6.16b, v4.16b, v2.16b
-	WORD $0x6ea3e4a2 // fcmgt v2.4s, v5.4s, v3.4s
-	WORD $0x6e631ca2 // bsl v2.16b, v5.16b, v3.16b
-	FSTPQ (F6, F2), -32(R10)
-	FLDPQ.P 32(R6), (F3, F4)
-	WORD $0x6e31dc00 // fmul v0.4s, v0.4s, v17.4s
-	WORD $0x6e31dc21 // fmul v1.4s, v1.4s, v17.4s
-	WORD $0x6e34dcc5 // fmul v5.4s, v6.4s, v20.4s
-	WORD $0x6e34dc42 // fmul v2.4s, v2.4s, v20.4s
-	WORD $0x4e33d4a5 // fadd v5.4s, v5.4s, v19.4s
-	WORD $0x4e33d442 // fadd v2.4s, v2.4s, v19.4s
-	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x4e32d4a5 // fadd v5.4s, v5.4s, v18.4s
-	WORD $0x4e32d442 // fadd v2.4s, v2.4s, v18.4s
-	WORD $0x6e25fc00 // fdiv v0.4s, v0.4s, v5.4s
-	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x6e38dc62 // fmul v2.4s, v3.4s, v24.4s
-	WORD $0x6e38dc85 // fmul v5.4s, v4.4s, v24.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x4ea1d481 // fsub v1.4s, v4.4s, v1.4s
-	FSTPQ (F0, F1), -32(R6)
+	FMOVQ 0(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 16(R0), F3
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	FMOVS 12(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVQ 0(R0), F4
+	WORD $0x6e241c63 // eor v3.16b, v3.16b, v4.16b
+	FMOVQ 16(R0), F4
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	FMOVS 20(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 24(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 28(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 32(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVQ 0(R0), F8
+	WORD $0x6e281ce7 // eor v7.16b, v7.16b, v8.16b
+	FMOVQ 16(R0), F8
+	WORD $0x4e281ce7 // and v7.16b, v7.16b, v8.16b
+	FMOVS 36(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 40(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 44(R1), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS 48(R1), F11
+	VDUP V11.S[0], V11.S4
+	FMOVS 4(R1), F12
+	VDUP V12.S[0], V12.S4
+	FMOVQ 32(R0), F13
+	WORD $0x4e2de58d // fcmeq v13.4s, v12.4s, v13.4s
+	FMOVQ 32(R0), F14
+	WORD $0x6eaee48e // fcmgt v14.4s, v4.4s, v14.4s
+	SUB $120, R3, R0
+
+entry:
+	MOVD 8(R2), R0
+	MOVD 0(R2), R1
+	MOVD 24(R2), R4
+	MOVD 48(R2), R5
+	MOVD 72(R2), R6
+	MOVD 96(R2), R7
+	SUBS R8, R0, R0
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R5), (F15, F16)
+	FLDPQ.P 32(R4), (F17, F18)
+	WORD $0x4ea28e33 // cmtst v19.4s, v17.4s, v2.4s
+	WORD $0x4e311e71 // and v17.16b, v19.16b, v17.16b
+	WORD $0x4ea28e53 // cmtst v19.4s, v18.4s, v2.4s
+	WORD $0x4e321e72 // and v18.16b, v19.16b, v18.16b
+	WORD $0x6e20de31 // fmul v17.4s, v17.4s, v0.4s
+	WORD $0x6e20de52 // fmul v18.4s, v18.4s, v0.4s
+	WORD $0x4ea38e33 // cmtst v19.4s, v17.4s, v3.4s
+	WORD $0x4e311e71 // and v17.16b, v19.16b, v17.16b
+	WORD $0x4ea38e53 // cmtst v19.4s, v18.4s, v3.4s
+	WORD $0x4e321e72 // and v18.16b, v19.16b, v18.16b
+	WORD $0x4eafd633 // fsub v19.4s, v17.4s, v15.4s
+	WORD $0x4eb0d654 // fsub v20.4s, v18.4s, v16.4s
+	WORD $0x6e24de73 // fmul v19.4s, v19.4s, v4.4s
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	WORD $0x4e33d5ef // fadd v15.4s, v15.4s, v19.4s
+	WORD $0x4e34d610 // fadd v16.4s, v16.4s, v20.4s
+	FSTPQ (F15, F16), -32(R5)
+	FLDPQ.P 32(R6), (F19, F20)
+	WORD $0x6e25de73 // fmul v19.4s, v19.4s, v5.4s
+	WORD $0x6e25de94 // fmul v20.4s, v20.4s, v5.4s
+	WORD $0x6e26de31 // fmul v17.4s, v17.4s, v6.4s
+	WORD $0x6e26de52 // fmul v18.4s, v18.4s, v6.4s
+	WORD $0x4ea78e35 // cmtst v21.4s, v17.4s, v7.4s
+	WORD $0x4e311eb1 // and v17.16b, v21.16b, v17.16b
+	WORD $0x4ea78e55 // cmtst v21.4s, v18.4s, v7.4s
+	WORD $0x4e321eb2 // and v18.16b, v21.16b, v18.16b
+	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x6e32de52 // fmul v18.4s, v18.4s, v18.4s
+	WORD $0x4e31d671 // fadd v17.4s, v19.4s, v17.4s
+	WORD $0x4e32d692 // fadd v18.4s, v20.4s, v18.4s
+	FSTPQ (F17, F18), -32(R6)
+	FLDPQ.P 32(R7), (F19, F20)
+	WORD $0x6eb1e675 // fcmgt v21.4s, v19.4s, v17.4s
+	WORD $0x6e711e75 // bsl v21.16b, v19.16b, v17.16b
+	WORD $0x6eb2e691 // fcmgt v17.4s, v20.4s, v18.4s
+	WORD $0x6e721e91 // bsl v17.16b, v20.16b, v18.16b
+	FSTPQ (F21, F17), -32(R7)
+	FLDPQ.P 32(R1), (F18, F19)
+	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
+	WORD $0x6e2bde10 // fmul v16.4s, v16.4s, v11.4s
+	WORD $0x6e28deb4 // fmul v20.4s, v21.4s, v8.4s
+	WORD $0x6e28de31 // fmul v17.4s, v17.4s, v8.4s
+	WORD $0x4e29d694 // fadd v20.4s, v20.4s, v9.4s
+	WORD $0x4e29d631 // fadd v17.4s, v17.4s, v9.4s
+	WORD $0x6ea1fa94 // fsqrt v20.4s, v20.4s
+	WORD $0x6ea1fa31 // fsqrt v17.4s, v17.4s
+	WORD $0x4e2ad694 // fadd v20.4s, v20.4s, v10.4s
+	WORD $0x4e2ad631 // fadd v17.4s, v17.4s, v10.4s
+	WORD $0x6e34fdef // fdiv v15.4s, v15.4s, v20.4s
+	WORD $0x6e31fe10 // fdiv v16.4s, v16.4s, v17.4s
+	WORD $0x6e21de51 // fmul v17.4s, v18.4s, v1.4s
+	WORD $0x6e21de74 // fmul v20.4s, v19.4s, v1.4s
+	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
+	WORD $0x4e34d610 // fadd v16.4s, v16.4s, v20.4s
+	WORD $0x4eafd64f // fsub v15.4s, v18.4s, v15.4s
+	WORD $0x4eb0d670 // fsub v16.4s, v19.4s, v16.4s
+	FSTPQ (F15, F16), -32(R1)
 	SUBS $8, R0, R0
-	BGE scaledloop8
+	BGE main
 
-scaledrest8:
-	ADD $8, R0, R0
-
-scaledno:
+mainend:
+	ADD R8, R0, R0
 	SUBS $4, R0, R0
-	BLT rest4
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
-	FMOVQ.P 16(R6), F2
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
-	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebc1f81 // mov v1.16b, v28.16b
-	WORD $0x6e631c01 // bsl v1.16b, v0.16b, v3.16b
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
-	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R9), F1
-	WORD $0x6e36dc21 // fmul v1.4s, v1.4s, v22.4s
-	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
-	WORD $0x4ebb8c64 // cmtst v4.4s, v3.4s, v27.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FMOVQ F1, -16(R9)
-	FMOVQ.P 16(R10), F3
-	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
-	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
-	FMOVQ F4, -16(R10)
-	WORD $0x6e31dc00 // fmul v0.4s, v0.4s, v17.4s
-	WORD $0x6e34dc81 // fmul v1.4s, v4.4s, v20.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	FMOVQ F0, -16(R6)
+loop:
+	FMOVQ.P 16(R5), F15
+	FMOVQ.P 16(R4), F16
+	WORD $0x4ea28e11 // cmtst v17.4s, v16.4s, v2.4s
+	WORD $0x4e301e30 // and v16.16b, v17.16b, v16.16b
+	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
+	FMOVQ.P 16(R1), F17
+	WORD $0x6e2cde32 // fmul v18.4s, v17.4s, v12.4s
+	WORD $0x4e32d612 // fadd v18.4s, v16.4s, v18.4s
+	WORD $0x6eed1e50 // bif v16.16b, v18.16b, v13.16b
+	WORD $0x4ea38e12 // cmtst v18.4s, v16.4s, v3.4s
+	WORD $0x4e301e50 // and v16.16b, v18.16b, v16.16b
+	WORD $0x4eae1dd2 // mov v18.16b, v14.16b
+	WORD $0x6e701df2 // bsl v18.16b, v15.16b, v16.16b
+	WORD $0x4eafd60f // fsub v15.4s, v16.4s, v15.4s
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	WORD $0x4e2fd64f // fadd v15.4s, v18.4s, v15.4s
+	FMOVQ F15, -16(R5)
+	FMOVQ.P 16(R6), F18
+	WORD $0x6e25de52 // fmul v18.4s, v18.4s, v5.4s
+	WORD $0x6e26de10 // fmul v16.4s, v16.4s, v6.4s
+	WORD $0x4ea78e13 // cmtst v19.4s, v16.4s, v7.4s
+	WORD $0x4e301e70 // and v16.16b, v19.16b, v16.16b
+	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
+	WORD $0x4e30d650 // fadd v16.4s, v18.4s, v16.4s
+	FMOVQ F16, -16(R6)
+	FMOVQ.P 16(R7), F18
+	WORD $0x6eb0e653 // fcmgt v19.4s, v18.4s, v16.4s
+	WORD $0x6e701e53 // bsl v19.16b, v18.16b, v16.16b
+	FMOVQ F19, -16(R7)
+	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
+	WORD $0x6e28de70 // fmul v16.4s, v19.4s, v8.4s
+	WORD $0x4e29d610 // fadd v16.4s, v16.4s, v9.4s
+	WORD $0x6ea1fa10 // fsqrt v16.4s, v16.4s
+	WORD $0x4e2ad610 // fadd v16.4s, v16.4s, v10.4s
+	WORD $0x6e30fdef // fdiv v15.4s, v15.4s, v16.4s
+	WORD $0x6e21de30 // fmul v16.4s, v17.4s, v1.4s
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
+	FMOVQ F15, -16(R1)
 	SUBS $4, R0, R0
-	BGE loop4
+	BGE loop
 
-rest4:
+loopend:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT rest1
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R8), F0
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
-	FMOVS.P 4(R6), F2
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
-	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebc1f81 // mov v1.16b, v28.16b
-	WORD $0x6e631c01 // bsl v1.16b, v0.16b, v3.16b
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
-	FMOVS F0, -4(R8)
-	FMOVS.P 4(R9), F1
-	WORD $0x6e36dc21 // fmul v1.4s, v1.4s, v22.4s
-	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
-	WORD $0x4ebb8c64 // cmtst v4.4s, v3.4s, v27.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FMOVS F1, -4(R9)
-	FMOVS.P 4(R10), F3
-	WORD $0x6ea1e464 // fcmgt v4.4s, v3.4s, v1.4s
-	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
-	FMOVS F4, -4(R10)
-	WORD $0x6e31dc00 // fmul v0.4s, v0.4s, v17.4s
-	WORD $0x6e34dc81 // fmul v1.4s, v4.4s, v20.4s
-	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	FMOVS F0, -4(R6)
+single:
+	FMOVS.P 4(R5), F15
+	FMOVS.P 4(R4), F16
+	WORD $0x4ea28e11 // cmtst v17.4s, v16.4s, v2.4s
+	WORD $0x4e301e30 // and v16.16b, v17.16b, v16.16b
+	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
+	FMOVS.P 4(R1), F17
+	WORD $0x6e2cde32 // fmul v18.4s, v17.4s, v12.4s
+	WORD $0x4e32d612 // fadd v18.4s, v16.4s, v18.4s
+	WORD $0x6eed1e50 // bif v16.16b, v18.16b, v13.16b
+	WORD $0x4ea38e12 // cmtst v18.4s, v16.4s, v3.4s
+	WORD $0x4e301e50 // and v16.16b, v18.16b, v16.16b
+	WORD $0x4eae1dd2 // mov v18.16b, v14.16b
+	WORD $0x6e701df2 // bsl v18.16b, v15.16b, v16.16b
+	WORD $0x4eafd60f // fsub v15.4s, v16.4s, v15.4s
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	WORD $0x4e2fd64f // fadd v15.4s, v18.4s, v15.4s
+	FMOVS F15, -4(R5)
+	FMOVS.P 4(R6), F18
+	WORD $0x6e25de52 // fmul v18.4s, v18.4s, v5.4s
+	WORD $0x6e26de10 // fmul v16.4s, v16.4s, v6.4s
+	WORD $0x4ea78e13 // cmtst v19.4s, v16.4s, v7.4s
+	WORD $0x4e301e70 // and v16.16b, v19.16b, v16.16b
+	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
+	WORD $0x4e30d650 // fadd v16.4s, v18.4s, v16.4s
+	FMOVS F16, -4(R6)
+	FMOVS.P 4(R7), F18
+	WORD $0x6eb0e653 // fcmgt v19.4s, v18.4s, v16.4s
+	WORD $0x6e701e53 // bsl v19.16b, v18.16b, v16.16b
+	FMOVS F19, -4(R7)
+	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
+	WORD $0x6e28de70 // fmul v16.4s, v19.4s, v8.4s
+	WORD $0x4e29d610 // fadd v16.4s, v16.4s, v9.4s
+	WORD $0x6ea1fa10 // fsqrt v16.4s, v16.4s
+	WORD $0x4e2ad610 // fadd v16.4s, v16.4s, v10.4s
+	WORD $0x6e30fdef // fdiv v15.4s, v15.4s, v16.4s
+	WORD $0x6e21de30 // fmul v16.4s, v17.4s, v1.4s
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
+	FMOVS F15, -4(R1)
 	SUBS $1, R0, R0
-	BGE loop1
+	BGE single
 
-rest1:
-	ADD $120, R24, R24
-	SUBS $5, R5, R5
-	BNE row
+singleend:
+	ADD $120, R2, R2
+	CMP R3, R2
+	BLT entry
 
-done:
+end:
 	RET

@@ -6,54 +6,54 @@
 
 DATA constants<>+0(SB)/8, $0x3f8000003f800000
 DATA constants<>+8(SB)/8, $0x3f8000003f800000
-DATA constants<>+16(SB)/8, $0xc2c80000c2c80000
-DATA constants<>+24(SB)/8, $0xc2c80000c2c80000
-DATA constants<>+32(SB)/8, $0x0000000000000000
-DATA constants<>+40(SB)/8, $0x0000000000000000
-DATA constants<>+48(SB)/8, $0x0080000000800000
-DATA constants<>+56(SB)/8, $0x0080000000800000
-DATA constants<>+64(SB)/8, $0x4b0000004b000000
-DATA constants<>+72(SB)/8, $0x4b0000004b000000
-DATA constants<>+80(SB)/8, $0x3f3504f33f3504f3
-DATA constants<>+88(SB)/8, $0x3f3504f33f3504f3
-DATA constants<>+96(SB)/8, $0x007fffff007fffff
-DATA constants<>+104(SB)/8, $0x007fffff007fffff
-DATA constants<>+112(SB)/8, $0xc1b80000c1b80000
-DATA constants<>+120(SB)/8, $0xc1b80000c1b80000
-DATA constants<>+128(SB)/8, $0x3f0000003f000000
-DATA constants<>+136(SB)/8, $0x3f0000003f000000
-DATA constants<>+144(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constants<>+152(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constants<>+160(SB)/8, $0xbdef2374bdef2374
-DATA constants<>+168(SB)/8, $0xbdef2374bdef2374
-DATA constants<>+176(SB)/8, $0x3df37d3f3df37d3f
-DATA constants<>+184(SB)/8, $0x3df37d3f3df37d3f
-DATA constants<>+192(SB)/8, $0xbdfe1092bdfe1092
-DATA constants<>+200(SB)/8, $0xbdfe1092bdfe1092
-DATA constants<>+208(SB)/8, $0x3e119b5d3e119b5d
-DATA constants<>+216(SB)/8, $0x3e119b5d3e119b5d
-DATA constants<>+224(SB)/8, $0xbe2aae26be2aae26
-DATA constants<>+232(SB)/8, $0xbe2aae26be2aae26
-DATA constants<>+240(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constants<>+248(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constants<>+256(SB)/8, $0xbe800003be800003
-DATA constants<>+264(SB)/8, $0xbe800003be800003
-DATA constants<>+272(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constants<>+280(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constants<>+288(SB)/8, $0x3f3172003f317200
-DATA constants<>+296(SB)/8, $0x3f3172003f317200
-DATA constants<>+304(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constants<>+312(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constants<>+320(SB)/8, $0x7f8000007f800000
-DATA constants<>+328(SB)/8, $0x7f8000007f800000
-DATA constants<>+336(SB)/8, $0xff800000ff800000
-DATA constants<>+344(SB)/8, $0xff800000ff800000
-DATA constants<>+352(SB)/8, $0x7fc000007fc00000
-DATA constants<>+360(SB)/8, $0x7fc000007fc00000
-DATA constants<>+368(SB)/8, $0xbf800000bf800000
-DATA constants<>+376(SB)/8, $0xbf800000bf800000
-DATA constants<>+384(SB)/8, $0x2b8cbccc2b8cbccc
-DATA constants<>+392(SB)/8, $0x2b8cbccc2b8cbccc
+DATA constants<>+16(SB)/8, $0x0000000000000000
+DATA constants<>+24(SB)/8, $0x0000000000000000
+DATA constants<>+32(SB)/8, $0x3f3504f33f3504f3
+DATA constants<>+40(SB)/8, $0x3f3504f33f3504f3
+DATA constants<>+48(SB)/8, $0xc2c80000c2c80000
+DATA constants<>+56(SB)/8, $0xc2c80000c2c80000
+DATA constants<>+64(SB)/8, $0x007fffff007fffff
+DATA constants<>+72(SB)/8, $0x007fffff007fffff
+DATA constants<>+80(SB)/8, $0x3f0000003f000000
+DATA constants<>+88(SB)/8, $0x3f0000003f000000
+DATA constants<>+96(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constants<>+104(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constants<>+112(SB)/8, $0xbdef2374bdef2374
+DATA constants<>+120(SB)/8, $0xbdef2374bdef2374
+DATA constants<>+128(SB)/8, $0x3df37d3f3df37d3f
+DATA constants<>+136(SB)/8, $0x3df37d3f3df37d3f
+DATA constants<>+144(SB)/8, $0xbdfe1092bdfe1092
+DATA constants<>+152(SB)/8, $0xbdfe1092bdfe1092
+DATA constants<>+160(SB)/8, $0x3e119b5d3e119b5d
+DATA constants<>+168(SB)/8, $0x3e119b5d3e119b5d
+DATA constants<>+176(SB)/8, $0xbe2aae26be2aae26
+DATA constants<>+184(SB)/8, $0xbe2aae26be2aae26
+DATA constants<>+192(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constants<>+200(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constants<>+208(SB)/8, $0xbe800003be800003
+DATA constants<>+216(SB)/8, $0xbe800003be800003
+DATA constants<>+224(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constants<>+232(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constants<>+240(SB)/8, $0x3f3172003f317200
+DATA constants<>+248(SB)/8, $0x3f3172003f317200
+DATA constants<>+256(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constants<>+264(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constants<>+272(SB)/8, $0xff800000ff800000
+DATA constants<>+280(SB)/8, $0xff800000ff800000
+DATA constants<>+288(SB)/8, $0x7fc000007fc00000
+DATA constants<>+296(SB)/8, $0x7fc000007fc00000
+DATA constants<>+304(SB)/8, $0xbf800000bf800000
+DATA constants<>+312(SB)/8, $0xbf800000bf800000
+DATA constants<>+320(SB)/8, $0x2b8cbccc2b8cbccc
+DATA constants<>+328(SB)/8, $0x2b8cbccc2b8cbccc
+DATA constants<>+336(SB)/8, $0x4b0000004b000000
+DATA constants<>+344(SB)/8, $0x4b0000004b000000
+DATA constants<>+352(SB)/8, $0x0080000000800000
+DATA constants<>+360(SB)/8, $0x0080000000800000
+DATA constants<>+368(SB)/8, $0xc1b80000c1b80000
+DATA constants<>+376(SB)/8, $0xc1b80000c1b80000
+DATA constants<>+384(SB)/8, $0x7f8000007f800000
+DATA constants<>+392(SB)/8, $0x7f8000007f800000
 GLOBL constants<>(SB), RODATA|NOPTR, $400
 
 //	loss = -y·max(log x, -100) - (1-y)·max(log(1-x), -100)
@@ -62,349 +62,358 @@ GLOBL constants<>(SB), RODATA|NOPTR, $400
 //
 // func BCE(list [][]float32, c *[1]float32, sum *[32]float64)
 // Requires: ASIMD
-TEXT ·BCE(SB), NOSPLIT, $0-40
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD sum+32(FP), R10
-	MOVD list_base+0(FP), R24
+TEXT ·BCE(SB), NOSPLIT, $32-40
+	MOVD $constants<>(SB), R0
+	MOVD $locals-32(SP), R1
+	ADD $15, R1, R1
+	AND $-16, R1, R1
+	MOVD c+24(FP), R2
+	MOVD sum+32(FP), R3
+	MOVD list_base+0(FP), R4
 	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVQ 0(R4), F31
-	FMOVQ 32(R4), F30
-	FMOVQ 80(R4), F29
-	FMOVQ 16(R4), F28
-	FMOVQ 96(R4), F27
-	FMOVQ 128(R4), F26
-	FMOVQ 144(R4), F25
-	FMOVQ 160(R4), F24
-	FMOVQ 176(R4), F23
-	FMOVQ 192(R4), F22
-	FMOVQ 208(R4), F21
-	FMOVQ 224(R4), F20
-	FMOVQ 240(R4), F19
-	FMOVQ 256(R4), F18
-	FMOVQ 272(R4), F17
-	FMOVQ 288(R4), F16
-	FMOVQ 304(R4), F15
-	FMOVQ 336(R4), F14
-	FMOVQ 352(R4), F13
-	FMOVQ 368(R4), F12
+	MOVD $24, R6
+	MUL R6, R5, R5
+	ADD R4, R5, R5
+	CMP R5, R4
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+	FMOVQ 64(R0), F4
+	FMOVQ 80(R0), F5
+	FMOVQ 96(R0), F6
+	FMOVQ 112(R0), F7
+	FMOVQ 128(R0), F8
+	FMOVQ 144(R0), F9
+	FMOVQ 160(R0), F10
+	FMOVQ 176(R0), F11
+	FMOVQ 192(R0), F12
+	FMOVQ 208(R0), F13
+	FMOVQ 224(R0), F14
+	FMOVQ 240(R0), F15
+	FMOVQ 256(R0), F16
+	FMOVQ 272(R0), F17
+	FMOVQ 288(R0), F18
+	FMOVQ 304(R0), F19
+	FMOVS 0(R2), F20
+	VDUP V20.S[0], V20.S4
+	FMOVQ F20, 0(R1)
+	SUB $96, R5, R2
 
-row:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	MOVD $0, R1
-	SUBS $4, R0, R0
-	BLT rest4
+entry:
+	MOVD 8(R4), R2
+	MOVD 0(R4), R6
+	MOVD 24(R4), R7
+	MOVD 48(R4), R8
+	MOVD 72(R4), R9
+	MOVD $0, R10
+	SUBS $4, R2, R2
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R9), F1
-	WORD $0x4ea1d402 // fsub v2.4s, v0.4s, v1.4s
-	WORD $0x4ea0d7e3 // fsub v3.4s, v31.4s, v0.4s
-	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
-	FMOVQ 384(R4), F4
-	WORD $0x6ea3e485 // fcmgt v5.4s, v4.4s, v3.4s
-	WORD $0x6e631c85 // bsl v5.16b, v4.16b, v3.16b
-	WORD $0x6e25fc42 // fdiv v2.4s, v2.4s, v5.4s
-	FMOVS 0(R3), F3
-	VDUP V3.S[0], V3.S4
-	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
-	FMOVQ.P F2, 16(R6)
-	FMOVQ 64(R4), F2
-	WORD $0x6e22dc02 // fmul v2.4s, v0.4s, v2.4s
-	FMOVQ 48(R4), F3
-	WORD $0x6ea0e463 // fcmgt v3.4s, v3.4s, v0.4s
-	WORD $0x6ee31c02 // bif v2.16b, v0.16b, v3.16b
-	WORD $0x6ebd8442 // sub v2.4s, v2.4s, v29.4s
-	WORD $0x4f290444 // sshr v4.4s, v2.4s, #23
-	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
-	FMOVQ 112(R4), F5
-	WORD $0x6e7e1ca3 // bsl v3.16b, v5.16b, v30.16b
-	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
-	WORD $0x6e30dc64 // fmul v4.4s, v3.4s, v16.4s
-	WORD $0x4e3b1c42 // and v2.16b, v2.16b, v27.16b
-	WORD $0x4ebd8442 // add v2.4s, v2.4s, v29.4s
-	WORD $0x4ebfd442 // fsub v2.4s, v2.4s, v31.4s
-	WORD $0x6e22df45 // fmul v5.4s, v26.4s, v2.4s
-	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
-	WORD $0x4ea5d446 // fsub v6.4s, v2.4s, v5.4s
-	WORD $0x4e26d487 // fadd v7.4s, v4.4s, v6.4s
-	WORD $0x4ea6d448 // fsub v8.4s, v2.4s, v6.4s
-	WORD $0x4ea5d505 // fsub v5.4s, v8.4s, v5.4s
-	WORD $0x4ea7d484 // fsub v4.4s, v4.4s, v7.4s
-	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
-	WORD $0x4e24d4a4 // fadd v4.4s, v5.4s, v4.4s
-	WORD $0x6e22df25 // fmul v5.4s, v25.4s, v2.4s
-	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
-	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
-	WORD $0x4e37d4a5 // fadd v5.4s, v5.4s, v23.4s
-	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
-	WORD $0x4e36d4a5 // fadd v5.4s, v5.4s, v22.4s
-	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
-	WORD $0x4e35d4a5 // fadd v5.4s, v5.4s, v21.4s
-	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
-	WORD $0x4e34d4a5 // fadd v5.4s, v5.4s, v20.4s
-	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
-	WORD $0x4e33d4a5 // fadd v5.4s, v5.4s, v19.4s
-	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
-	WORD $0x4e32d4a5 // fadd v5.4s, v5.4s, v18.4s
-	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
-	WORD $0x4e31d4a5 // fadd v5.4s, v5.4s, v17.4s
-	WORD $0x6e22dc46 // fmul v6.4s, v2.4s, v2.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e22dca2 // fmul v2.4s, v5.4s, v2.4s
-	WORD $0x6e2fdc63 // fmul v3.4s, v3.4s, v15.4s
-	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
-	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
-	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
-	WORD $0x4e22d4e2 // fadd v2.4s, v7.4s, v2.4s
-	FMOVQ 320(R4), F3
-	WORD $0x4e23e403 // fcmeq v3.4s, v0.4s, v3.4s
-	WORD $0x6e621c03 // bsl v3.16b, v0.16b, v2.16b
-	WORD $0x4e3ee402 // fcmeq v2.4s, v0.4s, v30.4s
-	WORD $0x6e6d1dc2 // bsl v2.16b, v14.16b, v13.16b
-	WORD $0x6ebee404 // fcmgt v4.4s, v0.4s, v30.4s
-	WORD $0x6e621c64 // bsl v4.16b, v3.16b, v2.16b
-	WORD $0x6ea4e782 // fcmgt v2.4s, v28.4s, v4.4s
-	WORD $0x6e641f82 // bsl v2.16b, v28.16b, v4.16b
-	WORD $0x6e22dc22 // fmul v2.4s, v1.4s, v2.4s
-	WORD $0x4ea1d7e1 // fsub v1.4s, v31.4s, v1.4s
-	WORD $0x6ea0f800 // fneg v0.4s, v0.4s
-	WORD $0x4e20d7e3 // fadd v3.4s, v31.4s, v0.4s
-	WORD $0x6ebd8464 // sub v4.4s, v3.4s, v29.4s
-	WORD $0x4f290485 // sshr v5.4s, v4.4s, #23
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
-	WORD $0x6e30dca6 // fmul v6.4s, v5.4s, v16.4s
-	WORD $0x4e3b1c84 // and v4.16b, v4.16b, v27.16b
-	WORD $0x4ebd8484 // add v4.4s, v4.4s, v29.4s
-	WORD $0x4ebfd484 // fsub v4.4s, v4.4s, v31.4s
-	WORD $0x4e3ee4a7 // fcmeq v7.4s, v5.4s, v30.4s
-	WORD $0x6ea71c04 // bit v4.16b, v0.16b, v7.16b
-	WORD $0x6e24df48 // fmul v8.4s, v26.4s, v4.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4ea8d489 // fsub v9.4s, v4.4s, v8.4s
-	WORD $0x4e29d4ca // fadd v10.4s, v6.4s, v9.4s
-	WORD $0x4ea9d48b // fsub v11.4s, v4.4s, v9.4s
-	WORD $0x4ea8d568 // fsub v8.4s, v11.4s, v8.4s
-	WORD $0x4eaad4c6 // fsub v6.4s, v6.4s, v10.4s
-	WORD $0x4e29d4c6 // fadd v6.4s, v6.4s, v9.4s
-	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
-	WORD $0x6e24df28 // fmul v8.4s, v25.4s, v4.4s
-	WORD $0x4e38d508 // fadd v8.4s, v8.4s, v24.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4e37d508 // fadd v8.4s, v8.4s, v23.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4e36d508 // fadd v8.4s, v8.4s, v22.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4e35d508 // fadd v8.4s, v8.4s, v21.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4e33d508 // fadd v8.4s, v8.4s, v19.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4e32d508 // fadd v8.4s, v8.4s, v18.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4e31d508 // fadd v8.4s, v8.4s, v17.4s
-	WORD $0x6e24dc89 // fmul v9.4s, v4.4s, v4.4s
-	WORD $0x6e24dd24 // fmul v4.4s, v9.4s, v4.4s
-	WORD $0x6e24dd04 // fmul v4.4s, v8.4s, v4.4s
-	WORD $0x6e2fdca5 // fmul v5.4s, v5.4s, v15.4s
-	WORD $0x4ebfd468 // fsub v8.4s, v3.4s, v31.4s
-	WORD $0x4ea8d469 // fsub v9.4s, v3.4s, v8.4s
-	WORD $0x4ea9d7e9 // fsub v9.4s, v31.4s, v9.4s
-	WORD $0x4ea8d408 // fsub v8.4s, v0.4s, v8.4s
-	WORD $0x4e28d528 // fadd v8.4s, v9.4s, v8.4s
-	WORD $0x6e23fd03 // fdiv v3.4s, v8.4s, v3.4s
-	WORD $0x6e631fc7 // bsl v7.16b, v30.16b, v3.16b
-	WORD $0x4e27d4a3 // fadd v3.4s, v5.4s, v7.4s
-	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
-	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
-	WORD $0x4e23d543 // fadd v3.4s, v10.4s, v3.4s
-	WORD $0x4e20d404 // fadd v4.4s, v0.4s, v0.4s
-	WORD $0x4e20e484 // fcmeq v4.4s, v4.4s, v0.4s
-	WORD $0x6e631c04 // bsl v4.16b, v0.16b, v3.16b
-	WORD $0x4e2ce403 // fcmeq v3.4s, v0.4s, v12.4s
-	WORD $0x6e6d1dc3 // bsl v3.16b, v14.16b, v13.16b
-	WORD $0x6eace400 // fcmgt v0.4s, v0.4s, v12.4s
-	WORD $0x6e631c80 // bsl v0.16b, v4.16b, v3.16b
-	WORD $0x6ea0e783 // fcmgt v3.4s, v28.4s, v0.4s
-	WORD $0x6e601f83 // bsl v3.16b, v28.16b, v0.16b
-	WORD $0x6e23dc20 // fmul v0.4s, v1.4s, v3.4s
-	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
-	WORD $0x6ea0f800 // fneg v0.4s, v0.4s
-	FMOVQ.P F0, 16(R7)
-	ADD R1<<3, R10, R2
-	FLDPQ 0(R2), (F1, F2)
-	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
-	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
-	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
-	WORD $0x4e63d442 // fadd v2.2d, v2.2d, v3.2d
-	FSTPQ (F1, F2), 0(R2)
-	ADD $4, R1, R1
-	AND $31, R1, R1
-	SUBS $4, R0, R0
-	BGE loop4
+loop:
+	FMOVQ.P 16(R8), F20
+	FMOVQ.P 16(R9), F21
+	WORD $0x4eb5d696 // fsub v22.4s, v20.4s, v21.4s
+	WORD $0x4eb4d417 // fsub v23.4s, v0.4s, v20.4s
+	WORD $0x6e34def7 // fmul v23.4s, v23.4s, v20.4s
+	FMOVQ 320(R0), F24
+	WORD $0x6eb7e719 // fcmgt v25.4s, v24.4s, v23.4s
+	WORD $0x6e771f19 // bsl v25.16b, v24.16b, v23.16b
+	WORD $0x6e39fed6 // fdiv v22.4s, v22.4s, v25.4s
+	FMOVQ 0(R1), F23
+	WORD $0x6e37ded6 // fmul v22.4s, v22.4s, v23.4s
+	FMOVQ.P F22, 16(R6)
+	FMOVQ 336(R0), F22
+	WORD $0x6e36de96 // fmul v22.4s, v20.4s, v22.4s
+	FMOVQ 352(R0), F23
+	WORD $0x6eb4e6f7 // fcmgt v23.4s, v23.4s, v20.4s
+	WORD $0x6ef71e96 // bif v22.16b, v20.16b, v23.16b
+	WORD $0x6ea286d6 // sub v22.4s, v22.4s, v2.4s
+	WORD $0x4f2906d8 // sshr v24.4s, v22.4s, #23
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	FMOVQ 368(R0), F25
+	WORD $0x6e611f37 // bsl v23.16b, v25.16b, v1.16b
+	WORD $0x4e37d717 // fadd v23.4s, v24.4s, v23.4s
+	WORD $0x6e2fdef8 // fmul v24.4s, v23.4s, v15.4s
+	WORD $0x4e241ed6 // and v22.16b, v22.16b, v4.16b
+	WORD $0x4ea286d6 // add v22.4s, v22.4s, v2.4s
+	WORD $0x4ea0d6d6 // fsub v22.4s, v22.4s, v0.4s
+	WORD $0x6e36dcb9 // fmul v25.4s, v5.4s, v22.4s
+	WORD $0x6e36df39 // fmul v25.4s, v25.4s, v22.4s
+	WORD $0x4eb9d6da // fsub v26.4s, v22.4s, v25.4s
+	WORD $0x4e3ad71b // fadd v27.4s, v24.4s, v26.4s
+	WORD $0x4ebad6dc // fsub v28.4s, v22.4s, v26.4s
+	WORD $0x4eb9d799 // fsub v25.4s, v28.4s, v25.4s
+	WORD $0x4ebbd718 // fsub v24.4s, v24.4s, v27.4s
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x4e38d738 // fadd v24.4s, v25.4s, v24.4s
+	WORD $0x6e36dcd9 // fmul v25.4s, v6.4s, v22.4s
+	WORD $0x4e27d739 // fadd v25.4s, v25.4s, v7.4s
+	WORD $0x6e36df39 // fmul v25.4s, v25.4s, v22.4s
+	WORD $0x4e28d739 // fadd v25.4s, v25.4s, v8.4s
+	WORD $0x6e36df39 // fmul v25.4s, v25.4s, v22.4s
+	WORD $0x4e29d739 // fadd v25.4s, v25.4s, v9.4s
+	WORD $0x6e36df39 // fmul v25.4s, v25.4s, v22.4s
+	WORD $0x4e2ad739 // fadd v25.4s, v25.4s, v10.4s
+	WORD $0x6e36df39 // fmul v25.4s, v25.4s, v22.4s
+	WORD $0x4e2bd739 // fadd v25.4s, v25.4s, v11.4s
+	WORD $0x6e36df39 // fmul v25.4s, v25.4s, v22.4s
+	WORD $0x4e2cd739 // fadd v25.4s, v25.4s, v12.4s
+	WORD $0x6e36df39 // fmul v25.4s, v25.4s, v22.4s
+	WORD $0x4e2dd739 // fadd v25.4s, v25.4s, v13.4s
+	WORD $0x6e36df39 // fmul v25.4s, v25.4s, v22.4s
+	WORD $0x4e2ed739 // fadd v25.4s, v25.4s, v14.4s
+	WORD $0x6e36deda // fmul v26.4s, v22.4s, v22.4s
+	WORD $0x6e36df56 // fmul v22.4s, v26.4s, v22.4s
+	WORD $0x6e36df36 // fmul v22.4s, v25.4s, v22.4s
+	WORD $0x6e30def7 // fmul v23.4s, v23.4s, v16.4s
+	WORD $0x4e21d6f7 // fadd v23.4s, v23.4s, v1.4s
+	WORD $0x4e37d6d6 // fadd v22.4s, v22.4s, v23.4s
+	WORD $0x4e36d716 // fadd v22.4s, v24.4s, v22.4s
+	WORD $0x4e36d776 // fadd v22.4s, v27.4s, v22.4s
+	FMOVQ 384(R0), F23
+	WORD $0x4e37e697 // fcmeq v23.4s, v20.4s, v23.4s
+	WORD $0x6e761e97 // bsl v23.16b, v20.16b, v22.16b
+	WORD $0x4e21e696 // fcmeq v22.4s, v20.4s, v1.4s
+	WORD $0x6e721e36 // bsl v22.16b, v17.16b, v18.16b
+	WORD $0x6ea1e698 // fcmgt v24.4s, v20.4s, v1.4s
+	WORD $0x6e761ef8 // bsl v24.16b, v23.16b, v22.16b
+	WORD $0x6eb8e476 // fcmgt v22.4s, v3.4s, v24.4s
+	WORD $0x6e781c76 // bsl v22.16b, v3.16b, v24.16b
+	WORD $0x6e36deb6 // fmul v22.4s, v21.4s, v22.4s
+	WORD $0x4eb5d415 // fsub v21.4s, v0.4s, v21.4s
+	WORD $0x6ea0fa94 // fneg v20.4s, v20.4s
+	WORD $0x4e34d417 // fadd v23.4s, v0.4s, v20.4s
+	WORD $0x6ea286f8 // sub v24.4s, v23.4s, v2.4s
+	WORD $0x4f290719 // sshr v25.4s, v24.4s, #23
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x6e2fdf3a // fmul v26.4s, v25.4s, v15.4s
+	WORD $0x4e241f18 // and v24.16b, v24.16b, v4.16b
+	WORD $0x4ea28718 // add v24.4s, v24.4s, v2.4s
+	WORD $0x4ea0d718 // fsub v24.4s, v24.4s, v0.4s
+	WORD $0x4e21e73b // fcmeq v27.4s, v25.4s, v1.4s
+	WORD $0x6ebb1e98 // bit v24.16b, v20.16b, v27.16b
+	WORD $0x6e38dcbc // fmul v28.4s, v5.4s, v24.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4ebcd71d // fsub v29.4s, v24.4s, v28.4s
+	WORD $0x4e3dd75e // fadd v30.4s, v26.4s, v29.4s
+	WORD $0x4ebdd71f // fsub v31.4s, v24.4s, v29.4s
+	WORD $0x4ebcd7fc // fsub v28.4s, v31.4s, v28.4s
+	WORD $0x4ebed75a // fsub v26.4s, v26.4s, v30.4s
+	WORD $0x4e3dd75a // fadd v26.4s, v26.4s, v29.4s
+	WORD $0x4e3ad79a // fadd v26.4s, v28.4s, v26.4s
+	WORD $0x6e38dcdc // fmul v28.4s, v6.4s, v24.4s
+	WORD $0x4e27d79c // fadd v28.4s, v28.4s, v7.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e28d79c // fadd v28.4s, v28.4s, v8.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e29d79c // fadd v28.4s, v28.4s, v9.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2ad79c // fadd v28.4s, v28.4s, v10.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2bd79c // fadd v28.4s, v28.4s, v11.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2cd79c // fadd v28.4s, v28.4s, v12.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2dd79c // fadd v28.4s, v28.4s, v13.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2ed79c // fadd v28.4s, v28.4s, v14.4s
+	WORD $0x6e38df1d // fmul v29.4s, v24.4s, v24.4s
+	WORD $0x6e38dfb8 // fmul v24.4s, v29.4s, v24.4s
+	WORD $0x6e38df98 // fmul v24.4s, v28.4s, v24.4s
+	WORD $0x6e30df39 // fmul v25.4s, v25.4s, v16.4s
+	WORD $0x4ea0d6fc // fsub v28.4s, v23.4s, v0.4s
+	WORD $0x4ebcd6fd // fsub v29.4s, v23.4s, v28.4s
+	WORD $0x4ebdd41d // fsub v29.4s, v0.4s, v29.4s
+	WORD $0x4ebcd69c // fsub v28.4s, v20.4s, v28.4s
+	WORD $0x4e3cd7bc // fadd v28.4s, v29.4s, v28.4s
+	WORD $0x6e37ff97 // fdiv v23.4s, v28.4s, v23.4s
+	WORD $0x6e771c3b // bsl v27.16b, v1.16b, v23.16b
+	WORD $0x4e3bd737 // fadd v23.4s, v25.4s, v27.4s
+	WORD $0x4e37d717 // fadd v23.4s, v24.4s, v23.4s
+	WORD $0x4e37d757 // fadd v23.4s, v26.4s, v23.4s
+	WORD $0x4e37d7d7 // fadd v23.4s, v30.4s, v23.4s
+	WORD $0x4e34d698 // fadd v24.4s, v20.4s, v20.4s
+	WORD $0x4e34e718 // fcmeq v24.4s, v24.4s, v20.4s
+	WORD $0x6e771e98 // bsl v24.16b, v20.16b, v23.16b
+	WORD $0x4e33e697 // fcmeq v23.4s, v20.4s, v19.4s
+	WORD $0x6e721e37 // bsl v23.16b, v17.16b, v18.16b
+	WORD $0x6eb3e694 // fcmgt v20.4s, v20.4s, v19.4s
+	WORD $0x6e771f14 // bsl v20.16b, v24.16b, v23.16b
+	WORD $0x6eb4e477 // fcmgt v23.4s, v3.4s, v20.4s
+	WORD $0x6e741c77 // bsl v23.16b, v3.16b, v20.16b
+	WORD $0x6e37deb4 // fmul v20.4s, v21.4s, v23.4s
+	WORD $0x4e34d6d4 // fadd v20.4s, v22.4s, v20.4s
+	WORD $0x6ea0fa94 // fneg v20.4s, v20.4s
+	FMOVQ.P F20, 16(R7)
+	ADD R10<<3, R3, R11
+	WORD $0x0e617a95 // fcvtl v21.2d, v20.2s
+	WORD $0x4e617a94 // fcvtl2 v20.2d, v20.4s
+	FLDPQ 0(R11), (F22, F23)
+	WORD $0x4e75d6d6 // fadd v22.2d, v22.2d, v21.2d
+	WORD $0x4e74d6f7 // fadd v23.2d, v23.2d, v20.2d
+	FSTPQ (F22, F23), 0(R11)
+	ADD $4, R10, R10
+	AND $31, R10, R10
+	SUBS $4, R2, R2
+	BGE loop
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+loopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R8), F0
-	FMOVS.P 4(R9), F1
-	WORD $0x4ea1d402 // fsub v2.4s, v0.4s, v1.4s
-	WORD $0x4ea0d7e3 // fsub v3.4s, v31.4s, v0.4s
-	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
-	FMOVQ 384(R4), F4
-	WORD $0x6ea3e485 // fcmgt v5.4s, v4.4s, v3.4s
-	WORD $0x6e631c85 // bsl v5.16b, v4.16b, v3.16b
-	WORD $0x6e25fc42 // fdiv v2.4s, v2.4s, v5.4s
-	FMOVS 0(R3), F3
-	VDUP V3.S[0], V3.S4
-	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
-	FMOVS.P F2, 4(R6)
-	FMOVQ 64(R4), F2
-	WORD $0x6e22dc02 // fmul v2.4s, v0.4s, v2.4s
-	FMOVQ 48(R4), F3
-	WORD $0x6ea0e463 // fcmgt v3.4s, v3.4s, v0.4s
-	WORD $0x6ee31c02 // bif v2.16b, v0.16b, v3.16b
-	WORD $0x6ebd8442 // sub v2.4s, v2.4s, v29.4s
-	WORD $0x4f290444 // sshr v4.4s, v2.4s, #23
-	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
-	FMOVQ 112(R4), F5
-	WORD $0x6e7e1ca3 // bsl v3.16b, v5.16b, v30.16b
-	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
-	WORD $0x6e30dc64 // fmul v4.4s, v3.4s, v16.4s
-	WORD $0x4e3b1c42 // and v2.16b, v2.16b, v27.16b
-	WORD $0x4ebd8442 // add v2.4s, v2.4s, v29.4s
-	WORD $0x4ebfd442 // fsub v2.4s, v2.4s, v31.4s
-	WORD $0x6e22df45 // fmul v5.4s, v26.4s, v2.4s
-	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
-	WORD $0x4ea5d446 // fsub v6.4s, v2.4s, v5.4s
-	WORD $0x4e26d487 // fadd v7.4s, v4.4s, v6.4s
-	WORD $0x4ea6d448 // fsub v8.4s, v2.4s, v6.4s
-	WORD $0x4ea5d505 // fsub v5.4s, v8.4s, v5.4s
-	WORD $0x4ea7d484 // fsub v4.4s, v4.4s, v7.4s
-	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
-	WORD $0x4e24d4a4 // fadd v4.4s, v5.4s, v4.4s
-	WORD $0x6e22df25 // fmul v5.4s, v25.4s, v2.4s
-	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
-	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
-	WORD $0x4e37d4a5 // fadd v5.4s, v5.4s, v23.4s
-	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
-	WORD $0x4e36d4a5 // fadd v5.4s, v5.4s, v22.4s
-	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
-	WORD $0x4e35d4a5 // fadd v5.4s, v5.4s, v21.4s
-	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
-	WORD $0x4e34d4a5 // fadd v5.4s, v5.4s, v20.4s
-	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
-	WORD $0x4e33d4a5 // fadd v5.4s, v5.4s, v19.4s
-	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
-	WORD $0x4e32d4a5 // fadd v5.4s, v5.4s, v18.4s
-	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
-	WORD $0x4e31d4a5 // fadd v5.4s, v5.4s, v17.4s
-	WORD $0x6e22dc46 // fmul v6.4s, v2.4s, v2.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e22dca2 // fmul v2.4s, v5.4s, v2.4s
-	WORD $0x6e2fdc63 // fmul v3.4s, v3.4s, v15.4s
-	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
-	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
-	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
-	WORD $0x4e22d4e2 // fadd v2.4s, v7.4s, v2.4s
-	FMOVQ 320(R4), F3
-	WORD $0x4e23e403 // fcmeq v3.4s, v0.4s, v3.4s
-	WORD $0x6e621c03 // bsl v3.16b, v0.16b, v2.16b
-	WORD $0x4e3ee402 // fcmeq v2.4s, v0.4s, v30.4s
-	WORD $0x6e6d1dc2 // bsl v2.16b, v14.16b, v13.16b
-	WORD $0x6ebee404 // fcmgt v4.4s, v0.4s, v30.4s
-	WORD $0x6e621c64 // bsl v4.16b, v3.16b, v2.16b
-	WORD $0x6ea4e782 // fcmgt v2.4s, v28.4s, v4.4s
-	WORD $0x6e641f82 // bsl v2.16b, v28.16b, v4.16b
-	WORD $0x6e22dc22 // fmul v2.4s, v1.4s, v2.4s
-	WORD $0x4ea1d7e1 // fsub v1.4s, v31.4s, v1.4s
-	WORD $0x6ea0f800 // fneg v0.4s, v0.4s
-	WORD $0x4e20d7e3 // fadd v3.4s, v31.4s, v0.4s
-	WORD $0x6ebd8464 // sub v4.4s, v3.4s, v29.4s
-	WORD $0x4f290485 // sshr v5.4s, v4.4s, #23
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
-	WORD $0x6e30dca6 // fmul v6.4s, v5.4s, v16.4s
-	WORD $0x4e3b1c84 // and v4.16b, v4.16b, v27.16b
-	WORD $0x4ebd8484 // add v4.4s, v4.4s, v29.4s
-	WORD $0x4ebfd484 // fsub v4.4s, v4.4s, v31.4s
-	WORD $0x4e3ee4a7 // fcmeq v7.4s, v5.4s, v30.4s
-	WORD $0x6ea71c04 // bit v4.16b, v0.16b, v7.16b
-	WORD $0x6e24df48 // fmul v8.4s, v26.4s, v4.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4ea8d489 // fsub v9.4s, v4.4s, v8.4s
-	WORD $0x4e29d4ca // fadd v10.4s, v6.4s, v9.4s
-	WORD $0x4ea9d48b // fsub v11.4s, v4.4s, v9.4s
-	WORD $0x4ea8d568 // fsub v8.4s, v11.4s, v8.4s
-	WORD $0x4eaad4c6 // fsub v6.4s, v6.4s, v10.4s
-	WORD $0x4e29d4c6 // fadd v6.4s, v6.4s, v9.4s
-	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
-	WORD $0x6e24df28 // fmul v8.4s, v25.4s, v4.4s
-	WORD $0x4e38d508 // fadd v8.4s, v8.4s, v24.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4e37d508 // fadd v8.4s, v8.4s, v23.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4e36d508 // fadd v8.4s, v8.4s, v22.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4e35d508 // fadd v8.4s, v8.4s, v21.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4e33d508 // fadd v8.4s, v8.4s, v19.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4e32d508 // fadd v8.4s, v8.4s, v18.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4e31d508 // fadd v8.4s, v8.4s, v17.4s
-	WORD $0x6e24dc89 // fmul v9.4s, v4.4s, v4.4s
-	WORD $0x6e24dd24 // fmul v4.4s, v9.4s, v4.4s
-	WORD $0x6e24dd04 // fmul v4.4s, v8.4s, v4.4s
-	WORD $0x6e2fdca5 // fmul v5.4s, v5.4s, v15.4s
-	WORD $0x4ebfd468 // fsub v8.4s, v3.4s, v31.4s
-	WORD $0x4ea8d469 // fsub v9.4s, v3.4s, v8.4s
-	WORD $0x4ea9d7e9 // fsub v9.4s, v31.4s, v9.4s
-	WORD $0x4ea8d408 // fsub v8.4s, v0.4s, v8.4s
-	WORD $0x4e28d528 // fadd v8.4s, v9.4s, v8.4s
-	WORD $0x6e23fd03 // fdiv v3.4s, v8.4s, v3.4s
-	WORD $0x6e631fc7 // bsl v7.16b, v30.16b, v3.16b
-	WORD $0x4e27d4a3 // fadd v3.4s, v5.4s, v7.4s
-	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
-	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
-	WORD $0x4e23d543 // fadd v3.4s, v10.4s, v3.4s
-	WORD $0x4e20d404 // fadd v4.4s, v0.4s, v0.4s
-	WORD $0x4e20e484 // fcmeq v4.4s, v4.4s, v0.4s
-	WORD $0x6e631c04 // bsl v4.16b, v0.16b, v3.16b
-	WORD $0x4e2ce403 // fcmeq v3.4s, v0.4s, v12.4s
-	WORD $0x6e6d1dc3 // bsl v3.16b, v14.16b, v13.16b
-	WORD $0x6eace400 // fcmgt v0.4s, v0.4s, v12.4s
-	WORD $0x6e631c80 // bsl v0.16b, v4.16b, v3.16b
-	WORD $0x6ea0e783 // fcmgt v3.4s, v28.4s, v0.4s
-	WORD $0x6e601f83 // bsl v3.16b, v28.16b, v0.16b
-	WORD $0x6e23dc20 // fmul v0.4s, v1.4s, v3.4s
-	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
-	WORD $0x6ea0f800 // fneg v0.4s, v0.4s
-	FMOVS.P F0, 4(R7)
-	ADD R1<<3, R10, R2
-	FMOVD 0(R2), F1
-	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
-	WORD $0x4e62d421 // fadd v1.2d, v1.2d, v2.2d
-	FMOVD F1, 0(R2)
-	ADD $1, R1, R1
-	AND $31, R1, R1
-	SUBS $1, R0, R0
-	BGE loop1
+single:
+	FMOVS.P 4(R8), F20
+	FMOVS.P 4(R9), F21
+	WORD $0x4eb5d696 // fsub v22.4s, v20.4s, v21.4s
+	WORD $0x4eb4d417 // fsub v23.4s, v0.4s, v20.4s
+	WORD $0x6e34def7 // fmul v23.4s, v23.4s, v20.4s
+	FMOVQ 320(R0), F24
+	WORD $0x6eb7e719 // fcmgt v25.4s, v24.4s, v23.4s
+	WORD $0x6e771f19 // bsl v25.16b, v24.16b, v23.16b
+	WORD $0x6e39fed6 // fdiv v22.4s, v22.4s, v25.4s
+	FMOVQ 0(R1), F23
+	WORD $0x6e37ded6 // fmul v22.4s, v22.4s, v23.4s
+	FMOVS.P F22, 4(R6)
+	FMOVQ 336(R0), F22
+	WORD $0x6e36de96 // fmul v22.4s, v20.4s, v22.4s
+	FMOVQ 352(R0), F23
+	WORD $0x6eb4e6f7 // fcmgt v23.4s, v23.4s, v20.4s
+	WORD $0x6ef71e96 // bif v22.16b, v20.16b, v23.16b
+	WORD $0x6ea286d6 // sub v22.4s, v22.4s, v2.4s
+	WORD $0x4f2906d8 // sshr v24.4s, v22.4s, #23
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	FMOVQ 368(R0), F25
+	WORD $0x6e611f37 // bsl v23.16b, v25.16b, v1.16b
+	WORD $0x4e37d717 // fadd v23.4s, v24.4s, v23.4s
+	WORD $0x6e2fdef8 // fmul v24.4s, v23.4s, v15.4s
+	WORD $0x4e241ed6 // and v22.16b, v22.16b, v4.16b
+	WORD $0x4ea286d6 // add v22.4s, v22.4s, v2.4s
+	WORD $0x4ea0d6d6 // fsub v22.4s, v22.4s, v0.4s
+	WORD $0x6e36dcb9 // fmul v25.4s, v5.4s, v22.4s
+	WORD $0x6e36df39 // fmul v25.4s, v25.4s, v22.4s
+	WORD $0x4eb9d6da // fsub v26.4s, v22.4s, v25.4s
+	WORD $0x4e3ad71b // fadd v27.4s, v24.4s, v26.4s
+	WORD $0x4ebad6dc // fsub v28.4s, v22.4s, v26.4s
+	WORD $0x4eb9d799 // fsub v25.4s, v28.4s, v25.4s
+	WORD $0x4ebbd718 // fsub v24.4s, v24.4s, v27.4s
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x4e38d738 // fadd v24.4s, v25.4s, v24.4s
+	WORD $0x6e36dcd9 // fmul v25.4s, v6.4s, v22.4s
+	WORD $0x4e27d739 // fadd v25.4s, v25.4s, v7.4s
+	WORD $0x6e36df39 // fmul v25.4s, v25.4s, v22.4s
+	WORD $0x4e28d739 // fadd v25.4s, v25.4s, v8.4s
+	WORD $0x6e36df39 // fmul v25.4s, v25.4s, v22.4s
+	WORD $0x4e29d739 // fadd v25.4s, v25.4s, v9.4s
+	WORD $0x6e36df39 // fmul v25.4s, v25.4s, v22.4s
+	WORD $0x4e2ad739 // fadd v25.4s, v25.4s, v10.4s
+	WORD $0x6e36df39 // fmul v25.4s, v25.4s, v22.4s
+	WORD $0x4e2bd739 // fadd v25.4s, v25.4s, v11.4s
+	WORD $0x6e36df39 // fmul v25.4s, v25.4s, v22.4s
+	WORD $0x4e2cd739 // fadd v25.4s, v25.4s, v12.4s
+	WORD $0x6e36df39 // fmul v25.4s, v25.4s, v22.4s
+	WORD $0x4e2dd739 // fadd v25.4s, v25.4s, v13.4s
+	WORD $0x6e36df39 // fmul v25.4s, v25.4s, v22.4s
+	WORD $0x4e2ed739 // fadd v25.4s, v25.4s, v14.4s
+	WORD $0x6e36deda // fmul v26.4s, v22.4s, v22.4s
+	WORD $0x6e36df56 // fmul v22.4s, v26.4s, v22.4s
+	WORD $0x6e36df36 // fmul v22.4s, v25.4s, v22.4s
+	WORD $0x6e30def7 // fmul v23.4s, v23.4s, v16.4s
+	WORD $0x4e21d6f7 // fadd v23.4s, v23.4s, v1.4s
+	WORD $0x4e37d6d6 // fadd v22.4s, v22.4s, v23.4s
+	WORD $0x4e36d716 // fadd v22.4s, v24.4s, v22.4s
+	WORD $0x4e36d776 // fadd v22.4s, v27.4s, v22.4s
+	FMOVQ 384(R0), F23
+	WORD $0x4e37e697 // fcmeq v23.4s, v20.4s, v23.4s
+	WORD $0x6e761e97 // bsl v23.16b, v20.16b, v22.16b
+	WORD $0x4e21e696 // fcmeq v22.4s, v20.4s, v1.4s
+	WORD $0x6e721e36 // bsl v22.16b, v17.16b, v18.16b
+	WORD $0x6ea1e698 // fcmgt v24.4s, v20.4s, v1.4s
+	WORD $0x6e761ef8 // bsl v24.16b, v23.16b, v22.16b
+	WORD $0x6eb8e476 // fcmgt v22.4s, v3.4s, v24.4s
+	WORD $0x6e781c76 // bsl v22.16b, v3.16b, v24.16b
+	WORD $0x6e36deb6 // fmul v22.4s, v21.4s, v22.4s
+	WORD $0x4eb5d415 // fsub v21.4s, v0.4s, v21.4s
+	WORD $0x6ea0fa94 // fneg v20.4s, v20.4s
+	WORD $0x4e34d417 // fadd v23.4s, v0.4s, v20.4s
+	WORD $0x6ea286f8 // sub v24.4s, v23.4s, v2.4s
+	WORD $0x4f290719 // sshr v25.4s, v24.4s, #23
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x6e2fdf3a // fmul v26.4s, v25.4s, v15.4s
+	WORD $0x4e241f18 // and v24.16b, v24.16b, v4.16b
+	WORD $0x4ea28718 // add v24.4s, v24.4s, v2.4s
+	WORD $0x4ea0d718 // fsub v24.4s, v24.4s, v0.4s
+	WORD $0x4e21e73b // fcmeq v27.4s, v25.4s, v1.4s
+	WORD $0x6ebb1e98 // bit v24.16b, v20.16b, v27.16b
+	WORD $0x6e38dcbc // fmul v28.4s, v5.4s, v24.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4ebcd71d // fsub v29.4s, v24.4s, v28.4s
+	WORD $0x4e3dd75e // fadd v30.4s, v26.4s, v29.4s
+	WORD $0x4ebdd71f // fsub v31.4s, v24.4s, v29.4s
+	WORD $0x4ebcd7fc // fsub v28.4s, v31.4s, v28.4s
+	WORD $0x4ebed75a // fsub v26.4s, v26.4s, v30.4s
+	WORD $0x4e3dd75a // fadd v26.4s, v26.4s, v29.4s
+	WORD $0x4e3ad79a // fadd v26.4s, v28.4s, v26.4s
+	WORD $0x6e38dcdc // fmul v28.4s, v6.4s, v24.4s
+	WORD $0x4e27d79c // fadd v28.4s, v28.4s, v7.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e28d79c // fadd v28.4s, v28.4s, v8.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e29d79c // fadd v28.4s, v28.4s, v9.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2ad79c // fadd v28.4s, v28.4s, v10.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2bd79c // fadd v28.4s, v28.4s, v11.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2cd79c // fadd v28.4s, v28.4s, v12.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2dd79c // fadd v28.4s, v28.4s, v13.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2ed79c // fadd v28.4s, v28.4s, v14.4s
+	WORD $0x6e38df1d // fmul v29.4s, v24.4s, v24.4s
+	WORD $0x6e38dfb8 // fmul v24.4s, v29.4s, v24.4s
+	WORD $0x6e38df98 // fmul v24.4s, v28.4s, v24.4s
+	WORD $0x6e30df39 // fmul v25.4s, v25.4s, v16.4s
+	WORD $0x4ea0d6fc // fsub v28.4s, v23.4s, v0.4s
+	WORD $0x4ebcd6fd // fsub v29.4s, v23.4s, v28.4s
+	WORD $0x4ebdd41d // fsub v29.4s, v0.4s, v29.4s
+	WORD $0x4ebcd69c // fsub v28.4s, v20.4s, v28.4s
+	WORD $0x4e3cd7bc // fadd v28.4s, v29.4s, v28.4s
+	WORD $0x6e37ff97 // fdiv v23.4s, v28.4s, v23.4s
+	WORD $0x6e771c3b // bsl v27.16b, v1.16b, v23.16b
+	WORD $0x4e3bd737 // fadd v23.4s, v25.4s, v27.4s
+	WORD $0x4e37d717 // fadd v23.4s, v24.4s, v23.4s
+	WORD $0x4e37d757 // fadd v23.4s, v26.4s, v23.4s
+	WORD $0x4e37d7d7 // fadd v23.4s, v30.4s, v23.4s
+	WORD $0x4e34d698 // fadd v24.4s, v20.4s, v20.4s
+	WORD $0x4e34e718 // fcmeq v24.4s, v24.4s, v20.4s
+	WORD $0x6e771e98 // bsl v24.16b, v20.16b, v23.16b
+	WORD $0x4e33e697 // fcmeq v23.4s, v20.4s, v19.4s
+	WORD $0x6e721e37 // bsl v23.16b, v17.16b, v18.16b
+	WORD $0x6eb3e694 // fcmgt v20.4s, v20.4s, v19.4s
+	WORD $0x6e771f14 // bsl v20.16b, v24.16b, v23.16b
+	WORD $0x6eb4e477 // fcmgt v23.4s, v3.4s, v20.4s
+	WORD $0x6e741c77 // bsl v23.16b, v3.16b, v20.16b
+	WORD $0x6e37deb4 // fmul v20.4s, v21.4s, v23.4s
+	WORD $0x4e34d6d4 // fadd v20.4s, v22.4s, v20.4s
+	WORD $0x6ea0fa94 // fneg v20.4s, v20.4s
+	FMOVS.P F20, 4(R7)
+	ADD R10<<3, R3, R11
+	WORD $0x0e617a94 // fcvtl v20.2d, v20.2s
+	FMOVD 0(R11), F21
+	WORD $0x4e74d6b5 // fadd v21.2d, v21.2d, v20.2d
+	FMOVD F21, 0(R11)
+	ADD $1, R10, R10
+	AND $31, R10, R10
+	SUBS $1, R2, R2
+	BGE single
 
-rest1:
-	ADD $96, R24, R24
-	SUBS $4, R5, R5
-	BNE row
+singleend:
+	ADD $96, R4, R4
+	CMP R5, R4
+	BLT entry
 
-done:
+end:
 	RET

@@ -8,16 +8,16 @@ DATA constants<>+0(SB)/8, $0x0000000000000000
 DATA constants<>+8(SB)/8, $0x0000000000000000
 DATA constants<>+16(SB)/8, $0x3f8000003f800000
 DATA constants<>+24(SB)/8, $0x3f8000003f800000
-DATA constants<>+32(SB)/8, $0x33d6bf9533d6bf95
-DATA constants<>+40(SB)/8, $0x33d6bf9533d6bf95
-DATA constants<>+48(SB)/8, $0x3f7ffffe3f7ffffe
-DATA constants<>+56(SB)/8, $0x3f7ffffe3f7ffffe
-DATA constants<>+64(SB)/8, $0x0080000000800000
-DATA constants<>+72(SB)/8, $0x0080000000800000
-DATA constants<>+80(SB)/8, $0x4b0000004b000000
-DATA constants<>+88(SB)/8, $0x4b0000004b000000
-DATA constants<>+96(SB)/8, $0x3f3504f33f3504f3
-DATA constants<>+104(SB)/8, $0x3f3504f33f3504f3
+DATA constants<>+32(SB)/8, $0x3f3504f33f3504f3
+DATA constants<>+40(SB)/8, $0x3f3504f33f3504f3
+DATA constants<>+48(SB)/8, $0x33d6bf9533d6bf95
+DATA constants<>+56(SB)/8, $0x33d6bf9533d6bf95
+DATA constants<>+64(SB)/8, $0x3f7ffffe3f7ffffe
+DATA constants<>+72(SB)/8, $0x3f7ffffe3f7ffffe
+DATA constants<>+80(SB)/8, $0x0080000000800000
+DATA constants<>+88(SB)/8, $0x0080000000800000
+DATA constants<>+96(SB)/8, $0x4b0000004b000000
+DATA constants<>+104(SB)/8, $0x4b0000004b000000
 DATA constants<>+112(SB)/8, $0x007fffff007fffff
 DATA constants<>+120(SB)/8, $0x007fffff007fffff
 DATA constants<>+128(SB)/8, $0xc1b80000c1b80000
@@ -61,339 +61,348 @@ GLOBL constants<>(SB), RODATA|NOPTR, $384
 //
 // func BCEClip(list [][]float32, c *[1]float32, sum *[32]float64)
 // Requires: ASIMD
-TEXT ·BCEClip(SB), NOSPLIT, $0-40
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD sum+32(FP), R10
-	MOVD list_base+0(FP), R24
+TEXT ·BCEClip(SB), NOSPLIT, $32-40
+	MOVD $constants<>(SB), R0
+	MOVD $locals-32(SP), R1
+	ADD $15, R1, R1
+	AND $-16, R1, R1
+	MOVD c+24(FP), R2
+	MOVD sum+32(FP), R3
+	MOVD list_base+0(FP), R4
 	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVQ 0(R4), F31
-	FMOVQ 16(R4), F30
-	FMOVQ 96(R4), F29
-	FMOVQ 32(R4), F28
-	FMOVQ 48(R4), F27
-	FMOVQ 64(R4), F26
-	FMOVQ 80(R4), F25
-	FMOVQ 112(R4), F24
-	FMOVQ 128(R4), F23
-	FMOVQ 144(R4), F22
-	FMOVQ 160(R4), F21
-	FMOVQ 176(R4), F20
-	FMOVQ 192(R4), F19
-	FMOVQ 208(R4), F18
-	FMOVQ 224(R4), F17
-	FMOVQ 240(R4), F16
-	FMOVQ 256(R4), F15
-	FMOVQ 272(R4), F14
-	FMOVQ 288(R4), F13
-	FMOVQ 304(R4), F12
-	FMOVQ 320(R4), F11
-	FMOVQ 336(R4), F10
+	MOVD $24, R6
+	MUL R6, R5, R5
+	ADD R4, R5, R5
+	CMP R5, R4
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+	FMOVQ 64(R0), F4
+	FMOVQ 80(R0), F5
+	FMOVQ 96(R0), F6
+	FMOVQ 112(R0), F7
+	FMOVQ 128(R0), F8
+	FMOVQ 144(R0), F9
+	FMOVQ 160(R0), F10
+	FMOVQ 176(R0), F11
+	FMOVQ 192(R0), F12
+	FMOVQ 208(R0), F13
+	FMOVQ 224(R0), F14
+	FMOVQ 240(R0), F15
+	FMOVQ 256(R0), F16
+	FMOVQ 272(R0), F17
+	FMOVQ 288(R0), F18
+	FMOVQ 304(R0), F19
+	FMOVQ 320(R0), F20
+	FMOVQ 336(R0), F21
+	FMOVS 0(R2), F22
+	VDUP V22.S[0], V22.S4
+	FMOVQ F22, 0(R1)
+	SUB $96, R5, R2
 
-row:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	MOVD $0, R1
-	SUBS $4, R0, R0
-	BLT rest4
+entry:
+	MOVD 8(R4), R2
+	MOVD 0(R4), R6
+	MOVD 24(R4), R7
+	MOVD 48(R4), R8
+	MOVD 72(R4), R9
+	MOVD $0, R10
+	SUBS $4, R2, R2
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R8), F0
-	WORD $0x6ea0e781 // fcmgt v1.4s, v28.4s, v0.4s
-	WORD $0x6e601f81 // bsl v1.16b, v28.16b, v0.16b
-	WORD $0x6ebbe422 // fcmgt v2.4s, v1.4s, v27.4s
-	WORD $0x6e611f62 // bsl v2.16b, v27.16b, v1.16b
-	FMOVQ.P 16(R9), F1
-	WORD $0x4ea1d443 // fsub v3.4s, v2.4s, v1.4s
-	WORD $0x4ea2d7c4 // fsub v4.4s, v30.4s, v2.4s
-	WORD $0x6e22dc85 // fmul v5.4s, v4.4s, v2.4s
-	WORD $0x6e25fc63 // fdiv v3.4s, v3.4s, v5.4s
-	WORD $0x6ebbe405 // fcmgt v5.4s, v0.4s, v27.4s
-	WORD $0x6e631fe5 // bsl v5.16b, v31.16b, v3.16b
-	WORD $0x6ea0e780 // fcmgt v0.4s, v28.4s, v0.4s
-	WORD $0x6e651fe0 // bsl v0.16b, v31.16b, v5.16b
-	FMOVS 0(R3), F3
-	VDUP V3.S[0], V3.S4
-	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
-	FMOVQ.P F0, 16(R6)
-	WORD $0x6e39dc40 // fmul v0.4s, v2.4s, v25.4s
-	WORD $0x6ea2e743 // fcmgt v3.4s, v26.4s, v2.4s
-	WORD $0x6ee31c40 // bif v0.16b, v2.16b, v3.16b
-	WORD $0x6ebd8400 // sub v0.4s, v0.4s, v29.4s
-	WORD $0x4f290405 // sshr v5.4s, v0.4s, #23
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
-	WORD $0x6e7f1ee3 // bsl v3.16b, v23.16b, v31.16b
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	WORD $0x6e2cdc65 // fmul v5.4s, v3.4s, v12.4s
-	WORD $0x4e381c00 // and v0.16b, v0.16b, v24.16b
-	WORD $0x4ebd8400 // add v0.4s, v0.4s, v29.4s
-	WORD $0x4ebed400 // fsub v0.4s, v0.4s, v30.4s
-	WORD $0x6e20dec6 // fmul v6.4s, v22.4s, v0.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x4ea6d407 // fsub v7.4s, v0.4s, v6.4s
-	WORD $0x4e27d4a8 // fadd v8.4s, v5.4s, v7.4s
-	WORD $0x4ea7d409 // fsub v9.4s, v0.4s, v7.4s
-	WORD $0x4ea6d526 // fsub v6.4s, v9.4s, v6.4s
-	WORD $0x4ea8d4a5 // fsub v5.4s, v5.4s, v8.4s
-	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
-	WORD $0x4e25d4c5 // fadd v5.4s, v6.4s, v5.4s
-	WORD $0x6e20dea6 // fmul v6.4s, v21.4s, v0.4s
-	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x4e33d4c6 // fadd v6.4s, v6.4s, v19.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x4e32d4c6 // fadd v6.4s, v6.4s, v18.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x4e31d4c6 // fadd v6.4s, v6.4s, v17.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x4e30d4c6 // fadd v6.4s, v6.4s, v16.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x4e2fd4c6 // fadd v6.4s, v6.4s, v15.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x4e2ed4c6 // fadd v6.4s, v6.4s, v14.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x4e2dd4c6 // fadd v6.4s, v6.4s, v13.4s
-	WORD $0x6e20dc07 // fmul v7.4s, v0.4s, v0.4s
-	WORD $0x6e20dce0 // fmul v0.4s, v7.4s, v0.4s
-	WORD $0x6e20dcc0 // fmul v0.4s, v6.4s, v0.4s
-	WORD $0x6e2bdc63 // fmul v3.4s, v3.4s, v11.4s
-	WORD $0x4e3fd463 // fadd v3.4s, v3.4s, v31.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e20d4a0 // fadd v0.4s, v5.4s, v0.4s
-	WORD $0x4e20d500 // fadd v0.4s, v8.4s, v0.4s
-	WORD $0x4e2ae443 // fcmeq v3.4s, v2.4s, v10.4s
-	WORD $0x6e601c43 // bsl v3.16b, v2.16b, v0.16b
-	WORD $0x4e3fe440 // fcmeq v0.4s, v2.4s, v31.4s
-	FMOVQ 352(R4), F5
-	FMOVQ 368(R4), F6
-	WORD $0x6e661ca0 // bsl v0.16b, v5.16b, v6.16b
-	WORD $0x6ebfe442 // fcmgt v2.4s, v2.4s, v31.4s
-	WORD $0x6e601c62 // bsl v2.16b, v3.16b, v0.16b
-	WORD $0x6e22dc20 // fmul v0.4s, v1.4s, v2.4s
-	WORD $0x4ea1d7c1 // fsub v1.4s, v30.4s, v1.4s
-	WORD $0x6e39dc82 // fmul v2.4s, v4.4s, v25.4s
-	WORD $0x6ea4e743 // fcmgt v3.4s, v26.4s, v4.4s
-	WORD $0x6ee31c82 // bif v2.16b, v4.16b, v3.16b
-	WORD $0x6ebd8442 // sub v2.4s, v2.4s, v29.4s
-	WORD $0x4f290445 // sshr v5.4s, v2.4s, #23
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
-	WORD $0x6e7f1ee3 // bsl v3.16b, v23.16b, v31.16b
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	WORD $0x6e2cdc65 // fmul v5.4s, v3.4s, v12.4s
-	WORD $0x4e381c42 // and v2.16b, v2.16b, v24.16b
-	WORD $0x4ebd8442 // add v2.4s, v2.4s, v29.4s
-	WORD $0x4ebed442 // fsub v2.4s, v2.4s, v30.4s
-	WORD $0x6e22dec6 // fmul v6.4s, v22.4s, v2.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4ea6d447 // fsub v7.4s, v2.4s, v6.4s
-	WORD $0x4e27d4a8 // fadd v8.4s, v5.4s, v7.4s
-	WORD $0x4ea7d449 // fsub v9.4s, v2.4s, v7.4s
-	WORD $0x4ea6d526 // fsub v6.4s, v9.4s, v6.4s
-	WORD $0x4ea8d4a5 // fsub v5.4s, v5.4s, v8.4s
-	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
-	WORD $0x4e25d4c5 // fadd v5.4s, v6.4s, v5.4s
-	WORD $0x6e22dea6 // fmul v6.4s, v21.4s, v2.4s
-	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e33d4c6 // fadd v6.4s, v6.4s, v19.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e32d4c6 // fadd v6.4s, v6.4s, v18.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e31d4c6 // fadd v6.4s, v6.4s, v17.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e30d4c6 // fadd v6.4s, v6.4s, v16.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e2fd4c6 // fadd v6.4s, v6.4s, v15.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e2ed4c6 // fadd v6.4s, v6.4s, v14.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e2dd4c6 // fadd v6.4s, v6.4s, v13.4s
-	WORD $0x6e22dc47 // fmul v7.4s, v2.4s, v2.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e2bdc63 // fmul v3.4s, v3.4s, v11.4s
-	WORD $0x4e3fd463 // fadd v3.4s, v3.4s, v31.4s
-	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	WORD $0x4e22d502 // fadd v2.4s, v8.4s, v2.4s
-	WORD $0x4e2ae483 // fcmeq v3.4s, v4.4s, v10.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4e3fe482 // fcmeq v2.4s, v4.4s, v31.4s
-	FMOVQ 352(R4), F5
-	FMOVQ 368(R4), F6
-	WORD $0x6e661ca2 // bsl v2.16b, v5.16b, v6.16b
-	WORD $0x6ebfe484 // fcmgt v4.4s, v4.4s, v31.4s
-	WORD $0x6e621c64 // bsl v4.16b, v3.16b, v2.16b
-	WORD $0x6e24dc21 // fmul v1.4s, v1.4s, v4.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x6ea0f800 // fneg v0.4s, v0.4s
-	FMOVQ.P F0, 16(R7)
-	ADD R1<<3, R10, R2
-	FLDPQ 0(R2), (F1, F2)
-	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
-	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
-	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
-	WORD $0x4e63d442 // fadd v2.2d, v2.2d, v3.2d
-	FSTPQ (F1, F2), 0(R2)
-	ADD $4, R1, R1
-	AND $31, R1, R1
-	SUBS $4, R0, R0
-	BGE loop4
+loop:
+	FMOVQ.P 16(R8), F22
+	WORD $0x6eb6e477 // fcmgt v23.4s, v3.4s, v22.4s
+	WORD $0x6e761c77 // bsl v23.16b, v3.16b, v22.16b
+	WORD $0x6ea4e6f8 // fcmgt v24.4s, v23.4s, v4.4s
+	WORD $0x6e771c98 // bsl v24.16b, v4.16b, v23.16b
+	FMOVQ.P 16(R9), F23
+	WORD $0x4eb7d719 // fsub v25.4s, v24.4s, v23.4s
+	WORD $0x4eb8d43a // fsub v26.4s, v1.4s, v24.4s
+	WORD $0x6e38df5b // fmul v27.4s, v26.4s, v24.4s
+	WORD $0x6e3bff39 // fdiv v25.4s, v25.4s, v27.4s
+	WORD $0x6ea4e6db // fcmgt v27.4s, v22.4s, v4.4s
+	WORD $0x6e791c1b // bsl v27.16b, v0.16b, v25.16b
+	WORD $0x6eb6e476 // fcmgt v22.4s, v3.4s, v22.4s
+	WORD $0x6e7b1c16 // bsl v22.16b, v0.16b, v27.16b
+	FMOVQ 0(R1), F25
+	WORD $0x6e39ded6 // fmul v22.4s, v22.4s, v25.4s
+	FMOVQ.P F22, 16(R6)
+	WORD $0x6e26df16 // fmul v22.4s, v24.4s, v6.4s
+	WORD $0x6eb8e4b9 // fcmgt v25.4s, v5.4s, v24.4s
+	WORD $0x6ef91f16 // bif v22.16b, v24.16b, v25.16b
+	WORD $0x6ea286d6 // sub v22.4s, v22.4s, v2.4s
+	WORD $0x4f2906db // sshr v27.4s, v22.4s, #23
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x6e601d19 // bsl v25.16b, v8.16b, v0.16b
+	WORD $0x4e39d779 // fadd v25.4s, v27.4s, v25.4s
+	WORD $0x6e33df3b // fmul v27.4s, v25.4s, v19.4s
+	WORD $0x4e271ed6 // and v22.16b, v22.16b, v7.16b
+	WORD $0x4ea286d6 // add v22.4s, v22.4s, v2.4s
+	WORD $0x4ea1d6d6 // fsub v22.4s, v22.4s, v1.4s
+	WORD $0x6e36dd3c // fmul v28.4s, v9.4s, v22.4s
+	WORD $0x6e36df9c // fmul v28.4s, v28.4s, v22.4s
+	WORD $0x4ebcd6dd // fsub v29.4s, v22.4s, v28.4s
+	WORD $0x4e3dd77e // fadd v30.4s, v27.4s, v29.4s
+	WORD $0x4ebdd6df // fsub v31.4s, v22.4s, v29.4s
+	WORD $0x4ebcd7fc // fsub v28.4s, v31.4s, v28.4s
+	WORD $0x4ebed77b // fsub v27.4s, v27.4s, v30.4s
+	WORD $0x4e3dd77b // fadd v27.4s, v27.4s, v29.4s
+	WORD $0x4e3bd79b // fadd v27.4s, v28.4s, v27.4s
+	WORD $0x6e36dd5c // fmul v28.4s, v10.4s, v22.4s
+	WORD $0x4e2bd79c // fadd v28.4s, v28.4s, v11.4s
+	WORD $0x6e36df9c // fmul v28.4s, v28.4s, v22.4s
+	WORD $0x4e2cd79c // fadd v28.4s, v28.4s, v12.4s
+	WORD $0x6e36df9c // fmul v28.4s, v28.4s, v22.4s
+	WORD $0x4e2dd79c // fadd v28.4s, v28.4s, v13.4s
+	WORD $0x6e36df9c // fmul v28.4s, v28.4s, v22.4s
+	WORD $0x4e2ed79c // fadd v28.4s, v28.4s, v14.4s
+	WORD $0x6e36df9c // fmul v28.4s, v28.4s, v22.4s
+	WORD $0x4e2fd79c // fadd v28.4s, v28.4s, v15.4s
+	WORD $0x6e36df9c // fmul v28.4s, v28.4s, v22.4s
+	WORD $0x4e30d79c // fadd v28.4s, v28.4s, v16.4s
+	WORD $0x6e36df9c // fmul v28.4s, v28.4s, v22.4s
+	WORD $0x4e31d79c // fadd v28.4s, v28.4s, v17.4s
+	WORD $0x6e36df9c // fmul v28.4s, v28.4s, v22.4s
+	WORD $0x4e32d79c // fadd v28.4s, v28.4s, v18.4s
+	WORD $0x6e36dedd // fmul v29.4s, v22.4s, v22.4s
+	WORD $0x6e36dfb6 // fmul v22.4s, v29.4s, v22.4s
+	WORD $0x6e36df96 // fmul v22.4s, v28.4s, v22.4s
+	WORD $0x6e34df39 // fmul v25.4s, v25.4s, v20.4s
+	WORD $0x4e20d739 // fadd v25.4s, v25.4s, v0.4s
+	WORD $0x4e39d6d6 // fadd v22.4s, v22.4s, v25.4s
+	WORD $0x4e36d776 // fadd v22.4s, v27.4s, v22.4s
+	WORD $0x4e36d7d6 // fadd v22.4s, v30.4s, v22.4s
+	WORD $0x4e35e719 // fcmeq v25.4s, v24.4s, v21.4s
+	WORD $0x6e761f19 // bsl v25.16b, v24.16b, v22.16b
+	WORD $0x4e20e716 // fcmeq v22.4s, v24.4s, v0.4s
+	FMOVQ 352(R0), F27
+	FMOVQ 368(R0), F28
+	WORD $0x6e7c1f76 // bsl v22.16b, v27.16b, v28.16b
+	WORD $0x6ea0e718 // fcmgt v24.4s, v24.4s, v0.4s
+	WORD $0x6e761f38 // bsl v24.16b, v25.16b, v22.16b
+	WORD $0x6e38def6 // fmul v22.4s, v23.4s, v24.4s
+	WORD $0x4eb7d437 // fsub v23.4s, v1.4s, v23.4s
+	WORD $0x6e26df58 // fmul v24.4s, v26.4s, v6.4s
+	WORD $0x6ebae4b9 // fcmgt v25.4s, v5.4s, v26.4s
+	WORD $0x6ef91f58 // bif v24.16b, v26.16b, v25.16b
+	WORD $0x6ea28718 // sub v24.4s, v24.4s, v2.4s
+	WORD $0x4f29071b // sshr v27.4s, v24.4s, #23
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x6e601d19 // bsl v25.16b, v8.16b, v0.16b
+	WORD $0x4e39d779 // fadd v25.4s, v27.4s, v25.4s
+	WORD $0x6e33df3b // fmul v27.4s, v25.4s, v19.4s
+	WORD $0x4e271f18 // and v24.16b, v24.16b, v7.16b
+	WORD $0x4ea28718 // add v24.4s, v24.4s, v2.4s
+	WORD $0x4ea1d718 // fsub v24.4s, v24.4s, v1.4s
+	WORD $0x6e38dd3c // fmul v28.4s, v9.4s, v24.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4ebcd71d // fsub v29.4s, v24.4s, v28.4s
+	WORD $0x4e3dd77e // fadd v30.4s, v27.4s, v29.4s
+	WORD $0x4ebdd71f // fsub v31.4s, v24.4s, v29.4s
+	WORD $0x4ebcd7fc // fsub v28.4s, v31.4s, v28.4s
+	WORD $0x4ebed77b // fsub v27.4s, v27.4s, v30.4s
+	WORD $0x4e3dd77b // fadd v27.4s, v27.4s, v29.4s
+	WORD $0x4e3bd79b // fadd v27.4s, v28.4s, v27.4s
+	WORD $0x6e38dd5c // fmul v28.4s, v10.4s, v24.4s
+	WORD $0x4e2bd79c // fadd v28.4s, v28.4s, v11.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2cd79c // fadd v28.4s, v28.4s, v12.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2dd79c // fadd v28.4s, v28.4s, v13.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2ed79c // fadd v28.4s, v28.4s, v14.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2fd79c // fadd v28.4s, v28.4s, v15.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e30d79c // fadd v28.4s, v28.4s, v16.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e31d79c // fadd v28.4s, v28.4s, v17.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e32d79c // fadd v28.4s, v28.4s, v18.4s
+	WORD $0x6e38df1d // fmul v29.4s, v24.4s, v24.4s
+	WORD $0x6e38dfb8 // fmul v24.4s, v29.4s, v24.4s
+	WORD $0x6e38df98 // fmul v24.4s, v28.4s, v24.4s
+	WORD $0x6e34df39 // fmul v25.4s, v25.4s, v20.4s
+	WORD $0x4e20d739 // fadd v25.4s, v25.4s, v0.4s
+	WORD $0x4e39d718 // fadd v24.4s, v24.4s, v25.4s
+	WORD $0x4e38d778 // fadd v24.4s, v27.4s, v24.4s
+	WORD $0x4e38d7d8 // fadd v24.4s, v30.4s, v24.4s
+	WORD $0x4e35e759 // fcmeq v25.4s, v26.4s, v21.4s
+	WORD $0x6e781f59 // bsl v25.16b, v26.16b, v24.16b
+	WORD $0x4e20e758 // fcmeq v24.4s, v26.4s, v0.4s
+	FMOVQ 352(R0), F27
+	FMOVQ 368(R0), F28
+	WORD $0x6e7c1f78 // bsl v24.16b, v27.16b, v28.16b
+	WORD $0x6ea0e75a // fcmgt v26.4s, v26.4s, v0.4s
+	WORD $0x6e781f3a // bsl v26.16b, v25.16b, v24.16b
+	WORD $0x6e3adef7 // fmul v23.4s, v23.4s, v26.4s
+	WORD $0x4e37d6d6 // fadd v22.4s, v22.4s, v23.4s
+	WORD $0x6ea0fad6 // fneg v22.4s, v22.4s
+	FMOVQ.P F22, 16(R7)
+	ADD R10<<3, R3, R11
+	WORD $0x0e617ad7 // fcvtl v23.2d, v22.2s
+	WORD $0x4e617ad6 // fcvtl2 v22.2d, v22.4s
+	FLDPQ 0(R11), (F24, F25)
+	WORD $0x4e77d718 // fadd v24.2d, v24.2d, v23.2d
+	WORD $0x4e76d739 // fadd v25.2d, v25.2d, v22.2d
+	FSTPQ (F24, F25), 0(R11)
+	ADD $4, R10, R10
+	AND $31, R10, R10
+	SUBS $4, R2, R2
+	BGE loop
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+loopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R8), F0
-	WORD $0x6ea0e781 // fcmgt v1.4s, v28.4s, v0.4s
-	WORD $0x6e601f81 // bsl v1.16b, v28.16b, v0.16b
-	WORD $0x6ebbe422 // fcmgt v2.4s, v1.4s, v27.4s
-	WORD $0x6e611f62 // bsl v2.16b, v27.16b, v1.16b
-	FMOVS.P 4(R9), F1
-	WORD $0x4ea1d443 // fsub v3.4s, v2.4s, v1.4s
-	WORD $0x4ea2d7c4 // fsub v4.4s, v30.4s, v2.4s
-	WORD $0x6e22dc85 // fmul v5.4s, v4.4s, v2.4s
-	WORD $0x6e25fc63 // fdiv v3.4s, v3.4s, v5.4s
-	WORD $0x6ebbe405 // fcmgt v5.4s, v0.4s, v27.4s
-	WORD $0x6e631fe5 // bsl v5.16b, v31.16b, v3.16b
-	WORD $0x6ea0e780 // fcmgt v0.4s, v28.4s, v0.4s
-	WORD $0x6e651fe0 // bsl v0.16b, v31.16b, v5.16b
-	FMOVS 0(R3), F3
-	VDUP V3.S[0], V3.S4
-	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
-	FMOVS.P F0, 4(R6)
-	WORD $0x6e39dc40 // fmul v0.4s, v2.4s, v25.4s
-	WORD $0x6ea2e743 // fcmgt v3.4s, v26.4s, v2.4s
-	WORD $0x6ee31c40 // bif v0.16b, v2.16b, v3.16b
-	WORD $0x6ebd8400 // sub v0.4s, v0.4s, v29.4s
-	WORD $0x4f290405 // sshr v5.4s, v0.4s, #23
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
-	WORD $0x6e7f1ee3 // bsl v3.16b, v23.16b, v31.16b
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	WORD $0x6e2cdc65 // fmul v5.4s, v3.4s, v12.4s
-	WORD $0x4e381c00 // and v0.16b, v0.16b, v24.16b
-	WORD $0x4ebd8400 // add v0.4s, v0.4s, v29.4s
-	WORD $0x4ebed400 // fsub v0.4s, v0.4s, v30.4s
-	WORD $0x6e20dec6 // fmul v6.4s, v22.4s, v0.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x4ea6d407 // fsub v7.4s, v0.4s, v6.4s
-	WORD $0x4e27d4a8 // fadd v8.4s, v5.4s, v7.4s
-	WORD $0x4ea7d409 // fsub v9.4s, v0.4s, v7.4s
-	WORD $0x4ea6d526 // fsub v6.4s, v9.4s, v6.4s
-	WORD $0x4ea8d4a5 // fsub v5.4s, v5.4s, v8.4s
-	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
-	WORD $0x4e25d4c5 // fadd v5.4s, v6.4s, v5.4s
-	WORD $0x6e20dea6 // fmul v6.4s, v21.4s, v0.4s
-	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x4e33d4c6 // fadd v6.4s, v6.4s, v19.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x4e32d4c6 // fadd v6.4s, v6.4s, v18.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x4e31d4c6 // fadd v6.4s, v6.4s, v17.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x4e30d4c6 // fadd v6.4s, v6.4s, v16.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x4e2fd4c6 // fadd v6.4s, v6.4s, v15.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x4e2ed4c6 // fadd v6.4s, v6.4s, v14.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x4e2dd4c6 // fadd v6.4s, v6.4s, v13.4s
-	WORD $0x6e20dc07 // fmul v7.4s, v0.4s, v0.4s
-	WORD $0x6e20dce0 // fmul v0.4s, v7.4s, v0.4s
-	WORD $0x6e20dcc0 // fmul v0.4s, v6.4s, v0.4s
-	WORD $0x6e2bdc63 // fmul v3.4s, v3.4s, v11.4s
-	WORD $0x4e3fd463 // fadd v3.4s, v3.4s, v31.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e20d4a0 // fadd v0.4s, v5.4s, v0.4s
-	WORD $0x4e20d500 // fadd v0.4s, v8.4s, v0.4s
-	WORD $0x4e2ae443 // fcmeq v3.4s, v2.4s, v10.4s
-	WORD $0x6e601c43 // bsl v3.16b, v2.16b, v0.16b
-	WORD $0x4e3fe440 // fcmeq v0.4s, v2.4s, v31.4s
-	FMOVQ 352(R4), F5
-	FMOVQ 368(R4), F6
-	WORD $0x6e661ca0 // bsl v0.16b, v5.16b, v6.16b
-	WORD $0x6ebfe442 // fcmgt v2.4s, v2.4s, v31.4s
-	WORD $0x6e601c62 // bsl v2.16b, v3.16b, v0.16b
-	WORD $0x6e22dc20 // fmul v0.4s, v1.4s, v2.4s
-	WORD $0x4ea1d7c1 // fsub v1.4s, v30.4s, v1.4s
-	WORD $0x6e39dc82 // fmul v2.4s, v4.4s, v25.4s
-	WORD $0x6ea4e743 // fcmgt v3.4s, v26.4s, v4.4s
-	WORD $0x6ee31c82 // bif v2.16b, v4.16b, v3.16b
-	WORD $0x6ebd8442 // sub v2.4s, v2.4s, v29.4s
-	WORD $0x4f290445 // sshr v5.4s, v2.4s, #23
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
-	WORD $0x6e7f1ee3 // bsl v3.16b, v23.16b, v31.16b
-	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	WORD $0x6e2cdc65 // fmul v5.4s, v3.4s, v12.4s
-	WORD $0x4e381c42 // and v2.16b, v2.16b, v24.16b
-	WORD $0x4ebd8442 // add v2.4s, v2.4s, v29.4s
-	WORD $0x4ebed442 // fsub v2.4s, v2.4s, v30.4s
-	WORD $0x6e22dec6 // fmul v6.4s, v22.4s, v2.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4ea6d447 // fsub v7.4s, v2.4s, v6.4s
-	WORD $0x4e27d4a8 // fadd v8.4s, v5.4s, v7.4s
-	WORD $0x4ea7d449 // fsub v9.4s, v2.4s, v7.4s
-	WORD $0x4ea6d526 // fsub v6.4s, v9.4s, v6.4s
-	WORD $0x4ea8d4a5 // fsub v5.4s, v5.4s, v8.4s
-	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
-	WORD $0x4e25d4c5 // fadd v5.4s, v6.4s, v5.4s
-	WORD $0x6e22dea6 // fmul v6.4s, v21.4s, v2.4s
-	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e33d4c6 // fadd v6.4s, v6.4s, v19.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e32d4c6 // fadd v6.4s, v6.4s, v18.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e31d4c6 // fadd v6.4s, v6.4s, v17.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e30d4c6 // fadd v6.4s, v6.4s, v16.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e2fd4c6 // fadd v6.4s, v6.4s, v15.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e2ed4c6 // fadd v6.4s, v6.4s, v14.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e2dd4c6 // fadd v6.4s, v6.4s, v13.4s
-	WORD $0x6e22dc47 // fmul v7.4s, v2.4s, v2.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e2bdc63 // fmul v3.4s, v3.4s, v11.4s
-	WORD $0x4e3fd463 // fadd v3.4s, v3.4s, v31.4s
-	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
-	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
-	WORD $0x4e22d502 // fadd v2.4s, v8.4s, v2.4s
-	WORD $0x4e2ae483 // fcmeq v3.4s, v4.4s, v10.4s
-	WORD $0x6e621c83 // bsl v3.16b, v4.16b, v2.16b
-	WORD $0x4e3fe482 // fcmeq v2.4s, v4.4s, v31.4s
-	FMOVQ 352(R4), F5
-	FMOVQ 368(R4), F6
-	WORD $0x6e661ca2 // bsl v2.16b, v5.16b, v6.16b
-	WORD $0x6ebfe484 // fcmgt v4.4s, v4.4s, v31.4s
-	WORD $0x6e621c64 // bsl v4.16b, v3.16b, v2.16b
-	WORD $0x6e24dc21 // fmul v1.4s, v1.4s, v4.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x6ea0f800 // fneg v0.4s, v0.4s
-	FMOVS.P F0, 4(R7)
-	ADD R1<<3, R10, R2
-	FMOVD 0(R2), F1
-	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
-	WORD $0x4e62d421 // fadd v1.2d, v1.2d, v2.2d
-	FMOVD F1, 0(R2)
-	ADD $1, R1, R1
-	AND $31, R1, R1
-	SUBS $1, R0, R0
-	BGE loop1
+single:
+	FMOVS.P 4(R8), F22
+	WORD $0x6eb6e477 // fcmgt v23.4s, v3.4s, v22.4s
+	WORD $0x6e761c77 // bsl v23.16b, v3.16b, v22.16b
+	WORD $0x6ea4e6f8 // fcmgt v24.4s, v23.4s, v4.4s
+	WORD $0x6e771c98 // bsl v24.16b, v4.16b, v23.16b
+	FMOVS.P 4(R9), F23
+	WORD $0x4eb7d719 // fsub v25.4s, v24.4s, v23.4s
+	WORD $0x4eb8d43a // fsub v26.4s, v1.4s, v24.4s
+	WORD $0x6e38df5b // fmul v27.4s, v26.4s, v24.4s
+	WORD $0x6e3bff39 // fdiv v25.4s, v25.4s, v27.4s
+	WORD $0x6ea4e6db // fcmgt v27.4s, v22.4s, v4.4s
+	WORD $0x6e791c1b // bsl v27.16b, v0.16b, v25.16b
+	WORD $0x6eb6e476 // fcmgt v22.4s, v3.4s, v22.4s
+	WORD $0x6e7b1c16 // bsl v22.16b, v0.16b, v27.16b
+	FMOVQ 0(R1), F25
+	WORD $0x6e39ded6 // fmul v22.4s, v22.4s, v25.4s
+	FMOVS.P F22, 4(R6)
+	WORD $0x6e26df16 // fmul v22.4s, v24.4s, v6.4s
+	WORD $0x6eb8e4b9 // fcmgt v25.4s, v5.4s, v24.4s
+	WORD $0x6ef91f16 // bif v22.16b, v24.16b, v25.16b
+	WORD $0x6ea286d6 // sub v22.4s, v22.4s, v2.4s
+	WORD $0x4f2906db // sshr v27.4s, v22.4s, #23
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x6e601d19 // bsl v25.16b, v8.16b, v0.16b
+	WORD $0x4e39d779 // fadd v25.4s, v27.4s, v25.4s
+	WORD $0x6e33df3b // fmul v27.4s, v25.4s, v19.4s
+	WORD $0x4e271ed6 // and v22.16b, v22.16b, v7.16b
+	WORD $0x4ea286d6 // add v22.4s, v22.4s, v2.4s
+	WORD $0x4ea1d6d6 // fsub v22.4s, v22.4s, v1.4s
+	WORD $0x6e36dd3c // fmul v28.4s, v9.4s, v22.4s
+	WORD $0x6e36df9c // fmul v28.4s, v28.4s, v22.4s
+	WORD $0x4ebcd6dd // fsub v29.4s, v22.4s, v28.4s
+	WORD $0x4e3dd77e // fadd v30.4s, v27.4s, v29.4s
+	WORD $0x4ebdd6df // fsub v31.4s, v22.4s, v29.4s
+	WORD $0x4ebcd7fc // fsub v28.4s, v31.4s, v28.4s
+	WORD $0x4ebed77b // fsub v27.4s, v27.4s, v30.4s
+	WORD $0x4e3dd77b // fadd v27.4s, v27.4s, v29.4s
+	WORD $0x4e3bd79b // fadd v27.4s, v28.4s, v27.4s
+	WORD $0x6e36dd5c // fmul v28.4s, v10.4s, v22.4s
+	WORD $0x4e2bd79c // fadd v28.4s, v28.4s, v11.4s
+	WORD $0x6e36df9c // fmul v28.4s, v28.4s, v22.4s
+	WORD $0x4e2cd79c // fadd v28.4s, v28.4s, v12.4s
+	WORD $0x6e36df9c // fmul v28.4s, v28.4s, v22.4s
+	WORD $0x4e2dd79c // fadd v28.4s, v28.4s, v13.4s
+	WORD $0x6e36df9c // fmul v28.4s, v28.4s, v22.4s
+	WORD $0x4e2ed79c // fadd v28.4s, v28.4s, v14.4s
+	WORD $0x6e36df9c // fmul v28.4s, v28.4s, v22.4s
+	WORD $0x4e2fd79c // fadd v28.4s, v28.4s, v15.4s
+	WORD $0x6e36df9c // fmul v28.4s, v28.4s, v22.4s
+	WORD $0x4e30d79c // fadd v28.4s, v28.4s, v16.4s
+	WORD $0x6e36df9c // fmul v28.4s, v28.4s, v22.4s
+	WORD $0x4e31d79c // fadd v28.4s, v28.4s, v17.4s
+	WORD $0x6e36df9c // fmul v28.4s, v28.4s, v22.4s
+	WORD $0x4e32d79c // fadd v28.4s, v28.4s, v18.4s
+	WORD $0x6e36dedd // fmul v29.4s, v22.4s, v22.4s
+	WORD $0x6e36dfb6 // fmul v22.4s, v29.4s, v22.4s
+	WORD $0x6e36df96 // fmul v22.4s, v28.4s, v22.4s
+	WORD $0x6e34df39 // fmul v25.4s, v25.4s, v20.4s
+	WORD $0x4e20d739 // fadd v25.4s, v25.4s, v0.4s
+	WORD $0x4e39d6d6 // fadd v22.4s, v22.4s, v25.4s
+	WORD $0x4e36d776 // fadd v22.4s, v27.4s, v22.4s
+	WORD $0x4e36d7d6 // fadd v22.4s, v30.4s, v22.4s
+	WORD $0x4e35e719 // fcmeq v25.4s, v24.4s, v21.4s
+	WORD $0x6e761f19 // bsl v25.16b, v24.16b, v22.16b
+	WORD $0x4e20e716 // fcmeq v22.4s, v24.4s, v0.4s
+	FMOVQ 352(R0), F27
+	FMOVQ 368(R0), F28
+	WORD $0x6e7c1f76 // bsl v22.16b, v27.16b, v28.16b
+	WORD $0x6ea0e718 // fcmgt v24.4s, v24.4s, v0.4s
+	WORD $0x6e761f38 // bsl v24.16b, v25.16b, v22.16b
+	WORD $0x6e38def6 // fmul v22.4s, v23.4s, v24.4s
+	WORD $0x4eb7d437 // fsub v23.4s, v1.4s, v23.4s
+	WORD $0x6e26df58 // fmul v24.4s, v26.4s, v6.4s
+	WORD $0x6ebae4b9 // fcmgt v25.4s, v5.4s, v26.4s
+	WORD $0x6ef91f58 // bif v24.16b, v26.16b, v25.16b
+	WORD $0x6ea28718 // sub v24.4s, v24.4s, v2.4s
+	WORD $0x4f29071b // sshr v27.4s, v24.4s, #23
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x6e601d19 // bsl v25.16b, v8.16b, v0.16b
+	WORD $0x4e39d779 // fadd v25.4s, v27.4s, v25.4s
+	WORD $0x6e33df3b // fmul v27.4s, v25.4s, v19.4s
+	WORD $0x4e271f18 // and v24.16b, v24.16b, v7.16b
+	WORD $0x4ea28718 // add v24.4s, v24.4s, v2.4s
+	WORD $0x4ea1d718 // fsub v24.4s, v24.4s, v1.4s
+	WORD $0x6e38dd3c // fmul v28.4s, v9.4s, v24.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4ebcd71d // fsub v29.4s, v24.4s, v28.4s
+	WORD $0x4e3dd77e // fadd v30.4s, v27.4s, v29.4s
+	WORD $0x4ebdd71f // fsub v31.4s, v24.4s, v29.4s
+	WORD $0x4ebcd7fc // fsub v28.4s, v31.4s, v28.4s
+	WORD $0x4ebed77b // fsub v27.4s, v27.4s, v30.4s
+	WORD $0x4e3dd77b // fadd v27.4s, v27.4s, v29.4s
+	WORD $0x4e3bd79b // fadd v27.4s, v28.4s, v27.4s
+	WORD $0x6e38dd5c // fmul v28.4s, v10.4s, v24.4s
+	WORD $0x4e2bd79c // fadd v28.4s, v28.4s, v11.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2cd79c // fadd v28.4s, v28.4s, v12.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2dd79c // fadd v28.4s, v28.4s, v13.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2ed79c // fadd v28.4s, v28.4s, v14.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e2fd79c // fadd v28.4s, v28.4s, v15.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e30d79c // fadd v28.4s, v28.4s, v16.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e31d79c // fadd v28.4s, v28.4s, v17.4s
+	WORD $0x6e38df9c // fmul v28.4s, v28.4s, v24.4s
+	WORD $0x4e32d79c // fadd v28.4s, v28.4s, v18.4s
+	WORD $0x6e38df1d // fmul v29.4s, v24.4s, v24.4s
+	WORD $0x6e38dfb8 // fmul v24.4s, v29.4s, v24.4s
+	WORD $0x6e38df98 // fmul v24.4s, v28.4s, v24.4s
+	WORD $0x6e34df39 // fmul v25.4s, v25.4s, v20.4s
+	WORD $0x4e20d739 // fadd v25.4s, v25.4s, v0.4s
+	WORD $0x4e39d718 // fadd v24.4s, v24.4s, v25.4s
+	WORD $0x4e38d778 // fadd v24.4s, v27.4s, v24.4s
+	WORD $0x4e38d7d8 // fadd v24.4s, v30.4s, v24.4s
+	WORD $0x4e35e759 // fcmeq v25.4s, v26.4s, v21.4s
+	WORD $0x6e781f59 // bsl v25.16b, v26.16b, v24.16b
+	WORD $0x4e20e758 // fcmeq v24.4s, v26.4s, v0.4s
+	FMOVQ 352(R0), F27
+	FMOVQ 368(R0), F28
+	WORD $0x6e7c1f78 // bsl v24.16b, v27.16b, v28.16b
+	WORD $0x6ea0e75a // fcmgt v26.4s, v26.4s, v0.4s
+	WORD $0x6e781f3a // bsl v26.16b, v25.16b, v24.16b
+	WORD $0x6e3adef7 // fmul v23.4s, v23.4s, v26.4s
+	WORD $0x4e37d6d6 // fadd v22.4s, v22.4s, v23.4s
+	WORD $0x6ea0fad6 // fneg v22.4s, v22.4s
+	FMOVS.P F22, 4(R7)
+	ADD R10<<3, R3, R11
+	WORD $0x0e617ad6 // fcvtl v22.2d, v22.2s
+	FMOVD 0(R11), F23
+	WORD $0x4e76d6f7 // fadd v23.2d, v23.2d, v22.2d
+	FMOVD F23, 0(R11)
+	ADD $1, R10, R10
+	AND $31, R10, R10
+	SUBS $1, R2, R2
+	BGE single
 
-rest1:
-	ADD $96, R24, R24
-	SUBS $4, R5, R5
-	BNE row
+singleend:
+	ADD $96, R4, R4
+	CMP R5, R4
+	BLT entry
 
-done:
+end:
 	RET

@@ -4,20 +4,20 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0x0000000000000000
-DATA constants<>+8(SB)/8, $0x0000000000000000
-DATA constants<>+16(SB)/8, $0x3f8000003f800000
-DATA constants<>+24(SB)/8, $0x3f8000003f800000
-DATA constants<>+32(SB)/8, $0x42b2000042b20000
-DATA constants<>+40(SB)/8, $0x42b2000042b20000
-DATA constants<>+48(SB)/8, $0xc2d00000c2d00000
-DATA constants<>+56(SB)/8, $0xc2d00000c2d00000
-DATA constants<>+64(SB)/8, $0x4b4000004b400000
-DATA constants<>+72(SB)/8, $0x4b4000004b400000
-DATA constants<>+80(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constants<>+88(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constants<>+96(SB)/8, $0x3f3172003f317200
-DATA constants<>+104(SB)/8, $0x3f3172003f317200
+DATA constants<>+0(SB)/8, $0x3f8000003f800000
+DATA constants<>+8(SB)/8, $0x3f8000003f800000
+DATA constants<>+16(SB)/8, $0x0000000000000000
+DATA constants<>+24(SB)/8, $0x0000000000000000
+DATA constants<>+32(SB)/8, $0x4b4000004b400000
+DATA constants<>+40(SB)/8, $0x4b4000004b400000
+DATA constants<>+48(SB)/8, $0x3f3172003f317200
+DATA constants<>+56(SB)/8, $0x3f3172003f317200
+DATA constants<>+64(SB)/8, $0xc2d00000c2d00000
+DATA constants<>+72(SB)/8, $0xc2d00000c2d00000
+DATA constants<>+80(SB)/8, $0x42b2000042b20000
+DATA constants<>+88(SB)/8, $0x42b2000042b20000
+DATA constants<>+96(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constants<>+104(SB)/8, $0x3fb8aa3b3fb8aa3b
 DATA constants<>+112(SB)/8, $0x35bfbe8e35bfbe8e
 DATA constants<>+120(SB)/8, $0x35bfbe8e35bfbe8e
 DATA constants<>+128(SB)/8, $0x3ab50f6b3ab50f6b
@@ -32,32 +32,32 @@ DATA constants<>+192(SB)/8, $0x3efffffe3efffffe
 DATA constants<>+200(SB)/8, $0x3efffffe3efffffe
 DATA constants<>+208(SB)/8, $0x0000007f0000007f
 DATA constants<>+216(SB)/8, $0x0000007f0000007f
-DATA constants<>+224(SB)/8, $0xbf800000bf800000
-DATA constants<>+232(SB)/8, $0xbf800000bf800000
-DATA constants<>+240(SB)/8, $0x3f3504f33f3504f3
-DATA constants<>+248(SB)/8, $0x3f3504f33f3504f3
-DATA constants<>+256(SB)/8, $0x007fffff007fffff
-DATA constants<>+264(SB)/8, $0x007fffff007fffff
-DATA constants<>+272(SB)/8, $0x3f0000003f000000
-DATA constants<>+280(SB)/8, $0x3f0000003f000000
-DATA constants<>+288(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constants<>+296(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constants<>+304(SB)/8, $0xbdef2374bdef2374
-DATA constants<>+312(SB)/8, $0xbdef2374bdef2374
-DATA constants<>+320(SB)/8, $0x3df37d3f3df37d3f
-DATA constants<>+328(SB)/8, $0x3df37d3f3df37d3f
-DATA constants<>+336(SB)/8, $0xbdfe1092bdfe1092
-DATA constants<>+344(SB)/8, $0xbdfe1092bdfe1092
-DATA constants<>+352(SB)/8, $0x3e119b5d3e119b5d
-DATA constants<>+360(SB)/8, $0x3e119b5d3e119b5d
-DATA constants<>+368(SB)/8, $0xbe2aae26be2aae26
-DATA constants<>+376(SB)/8, $0xbe2aae26be2aae26
-DATA constants<>+384(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constants<>+392(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constants<>+400(SB)/8, $0xbe800003be800003
-DATA constants<>+408(SB)/8, $0xbe800003be800003
-DATA constants<>+416(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constants<>+424(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constants<>+224(SB)/8, $0x3f3504f33f3504f3
+DATA constants<>+232(SB)/8, $0x3f3504f33f3504f3
+DATA constants<>+240(SB)/8, $0x007fffff007fffff
+DATA constants<>+248(SB)/8, $0x007fffff007fffff
+DATA constants<>+256(SB)/8, $0x3f0000003f000000
+DATA constants<>+264(SB)/8, $0x3f0000003f000000
+DATA constants<>+272(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constants<>+280(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constants<>+288(SB)/8, $0xbdef2374bdef2374
+DATA constants<>+296(SB)/8, $0xbdef2374bdef2374
+DATA constants<>+304(SB)/8, $0x3df37d3f3df37d3f
+DATA constants<>+312(SB)/8, $0x3df37d3f3df37d3f
+DATA constants<>+320(SB)/8, $0xbdfe1092bdfe1092
+DATA constants<>+328(SB)/8, $0xbdfe1092bdfe1092
+DATA constants<>+336(SB)/8, $0x3e119b5d3e119b5d
+DATA constants<>+344(SB)/8, $0x3e119b5d3e119b5d
+DATA constants<>+352(SB)/8, $0xbe2aae26be2aae26
+DATA constants<>+360(SB)/8, $0xbe2aae26be2aae26
+DATA constants<>+368(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constants<>+376(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constants<>+384(SB)/8, $0xbe800003be800003
+DATA constants<>+392(SB)/8, $0xbe800003be800003
+DATA constants<>+400(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constants<>+408(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constants<>+416(SB)/8, $0xbf800000bf800000
+DATA constants<>+424(SB)/8, $0xbf800000bf800000
 DATA constants<>+432(SB)/8, $0xff800000ff800000
 DATA constants<>+440(SB)/8, $0xff800000ff800000
 DATA constants<>+448(SB)/8, $0x7fc000007fc00000
@@ -70,668 +70,676 @@ GLOBL constants<>(SB), RODATA|NOPTR, $464
 //
 // func BCEWithLogits(list [][]float32, c *[2]float32, sum *[32]float64)
 // Requires: ASIMD
-TEXT ·BCEWithLogits(SB), NOSPLIT, $0-40
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD sum+32(FP), R10
-	MOVD list_base+0(FP), R24
+TEXT ·BCEWithLogits(SB), NOSPLIT, $48-40
+	MOVD $constants<>(SB), R0
+	MOVD $locals-48(SP), R1
+	ADD $15, R1, R1
+	AND $-16, R1, R1
+	MOVD c+24(FP), R2
+	MOVD sum+32(FP), R3
+	MOVD list_base+0(FP), R4
 	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVQ 16(R4), F31
-	FMOVQ 0(R4), F30
-	FMOVQ 64(R4), F29
-	FMOVQ 96(R4), F28
+	MOVD $24, R6
+	MUL R6, R5, R5
+	ADD R4, R5, R5
+	CMP R5, R4
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+	FMOVS 0(R2), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ F4, 0(R1)
+	FMOVS 4(R2), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ F4, 16(R1)
+	SUB $96, R5, R2
 
-row:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	MOVD $0, R1
-	SUBS $8, R0, R0
-	BLT rest8
+entry:
+	MOVD 8(R4), R2
+	MOVD 0(R4), R6
+	MOVD 24(R4), R7
+	MOVD 48(R4), R8
+	MOVD 72(R4), R9
+	MOVD $0, R10
+	SUBS $8, R2, R2
+	BLT mainend
 
-loop8:
-	FLDPQ.P 32(R9), (F0, F1)
-	WORD $0x4ea0d7e2 // fsub v2.4s, v31.4s, v0.4s
-	WORD $0x4ea1d7e3 // fsub v3.4s, v31.4s, v1.4s
-	FLDPQ.P 32(R8), (F4, F5)
-	WORD $0x4ea0f886 // fabs v6.4s, v4.4s
-	WORD $0x4ea0f8a7 // fabs v7.4s, v5.4s
-	WORD $0x6ea0f8c8 // fneg v8.4s, v6.4s
-	WORD $0x6ea0f8e9 // fneg v9.4s, v7.4s
-	FMOVQ 48(R4), F10
-	WORD $0x6ea8e54b // fcmgt v11.4s, v10.4s, v8.4s
-	WORD $0x6e681d4b // bsl v11.16b, v10.16b, v8.16b
-	WORD $0x6ea9e548 // fcmgt v8.4s, v10.4s, v9.4s
-	WORD $0x6e691d48 // bsl v8.16b, v10.16b, v9.16b
-	FMOVQ 32(R4), F9
-	WORD $0x6ea9e56a // fcmgt v10.4s, v11.4s, v9.4s
-	WORD $0x6e6b1d2a // bsl v10.16b, v9.16b, v11.16b
-	WORD $0x6ea9e50b // fcmgt v11.4s, v8.4s, v9.4s
-	WORD $0x6e681d2b // bsl v11.16b, v9.16b, v8.16b
-	FMOVQ 80(R4), F8
-	WORD $0x6e28dd49 // fmul v9.4s, v10.4s, v8.4s
-	WORD $0x6e28dd68 // fmul v8.4s, v11.4s, v8.4s
-	WORD $0x4e3dd529 // fadd v9.4s, v9.4s, v29.4s
-	WORD $0x4e3dd508 // fadd v8.4s, v8.4s, v29.4s
-	WORD $0x4ebdd52c // fsub v12.4s, v9.4s, v29.4s
-	WORD $0x4ebdd50d // fsub v13.4s, v8.4s, v29.4s
-	WORD $0x6e3cdd8e // fmul v14.4s, v12.4s, v28.4s
-	WORD $0x6e3cddaf // fmul v15.4s, v13.4s, v28.4s
-	WORD $0x4eaed54a // fsub v10.4s, v10.4s, v14.4s
-	WORD $0x4eafd56b // fsub v11.4s, v11.4s, v15.4s
-	FMOVQ 112(R4), F14
-	WORD $0x6e2edd8c // fmul v12.4s, v12.4s, v14.4s
-	WORD $0x6e2eddad // fmul v13.4s, v13.4s, v14.4s
-	WORD $0x4eacd54e // fsub v14.4s, v10.4s, v12.4s
-	WORD $0x4eadd56f // fsub v15.4s, v11.4s, v13.4s
-	FMOVQ 128(R4), F16
-	WORD $0x6e2ede11 // fmul v17.4s, v16.4s, v14.4s
-	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
-	FMOVQ 144(R4), F18
-	WORD $0x4e32d631 // fadd v17.4s, v17.4s, v18.4s
-	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
-	WORD $0x6e2ede31 // fmul v17.4s, v17.4s, v14.4s
-	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
-	FMOVQ 160(R4), F18
-	WORD $0x4e32d631 // fadd v17.4s, v17.4s, v18.4s
-	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
-	WORD $0x6e2ede31 // fmul v17.4s, v17.4s, v14.4s
-	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
-	FMOVQ 176(R4), F18
-	WORD $0x4e32d631 // fadd v17.4s, v17.4s, v18.4s
-	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
-	WORD $0x6e2ede31 // fmul v17.4s, v17.4s, v14.4s
-	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
-	FMOVQ 192(R4), F18
-	WORD $0x4e32d631 // fadd v17.4s, v17.4s, v18.4s
-	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
-	WORD $0x6e2eddd2 // fmul v18.4s, v14.4s, v14.4s
-	WORD $0x6e2fddf3 // fmul v19.4s, v15.4s, v15.4s
+main:
+	FLDPQ.P 32(R9), (F4, F5)
+	WORD $0x4ea4d406 // fsub v6.4s, v0.4s, v4.4s
+	WORD $0x4ea5d407 // fsub v7.4s, v0.4s, v5.4s
+	FLDPQ.P 32(R8), (F8, F9)
+	WORD $0x4ea0f90a // fabs v10.4s, v8.4s
+	WORD $0x4ea0f92b // fabs v11.4s, v9.4s
+	WORD $0x6ea0f94c // fneg v12.4s, v10.4s
+	WORD $0x6ea0f96d // fneg v13.4s, v11.4s
+	FMOVQ 64(R0), F14
+	WORD $0x6eace5cf // fcmgt v15.4s, v14.4s, v12.4s
+	WORD $0x6e6c1dcf // bsl v15.16b, v14.16b, v12.16b
+	WORD $0x6eade5cc // fcmgt v12.4s, v14.4s, v13.4s
+	WORD $0x6e6d1dcc // bsl v12.16b, v14.16b, v13.16b
+	FMOVQ 80(R0), F13
+	WORD $0x6eade5ee // fcmgt v14.4s, v15.4s, v13.4s
+	WORD $0x6e6f1dae // bsl v14.16b, v13.16b, v15.16b
+	WORD $0x6eade58f // fcmgt v15.4s, v12.4s, v13.4s
+	WORD $0x6e6c1daf // bsl v15.16b, v13.16b, v12.16b
+	FMOVQ 96(R0), F12
+	WORD $0x6e2cddcd // fmul v13.4s, v14.4s, v12.4s
+	WORD $0x6e2cddec // fmul v12.4s, v15.4s, v12.4s
+	WORD $0x4e22d5ad // fadd v13.4s, v13.4s, v2.4s
+	WORD $0x4e22d58c // fadd v12.4s, v12.4s, v2.4s
+	WORD $0x4ea2d5b0 // fsub v16.4s, v13.4s, v2.4s
+	WORD $0x4ea2d591 // fsub v17.4s, v12.4s, v2.4s
+	WORD $0x6e23de12 // fmul v18.4s, v16.4s, v3.4s
+	WORD $0x6e23de33 // fmul v19.4s, v17.4s, v3.4s
+	WORD $0x4eb2d5ce // fsub v14.4s, v14.4s, v18.4s
+	WORD $0x4eb3d5ef // fsub v15.4s, v15.4s, v19.4s
+	FMOVQ 112(R0), F18
+	WORD $0x6e32de10 // fmul v16.4s, v16.4s, v18.4s
 	WORD $0x6e32de31 // fmul v17.4s, v17.4s, v18.4s
-	WORD $0x6e33de10 // fmul v16.4s, v16.4s, v19.4s
-	WORD $0x4eaed54a // fsub v10.4s, v10.4s, v14.4s
-	WORD $0x4eafd56b // fsub v11.4s, v11.4s, v15.4s
-	WORD $0x4eacd54a // fsub v10.4s, v10.4s, v12.4s
-	WORD $0x4eadd56b // fsub v11.4s, v11.4s, v13.4s
-	WORD $0x4e2ad62a // fadd v10.4s, v17.4s, v10.4s
-	WORD $0x4e2bd60b // fadd v11.4s, v16.4s, v11.4s
-	WORD $0x4e2ad5ca // fadd v10.4s, v14.4s, v10.4s
-	WORD $0x4e2bd5eb // fadd v11.4s, v15.4s, v11.4s
-	WORD $0x4e2ad7ea // fadd v10.4s, v31.4s, v10.4s
-	WORD $0x4e2bd7eb // fadd v11.4s, v31.4s, v11.4s
-	WORD $0x6ebd8529 // sub v9.4s, v9.4s, v29.4s
-	WORD $0x6ebd8508 // sub v8.4s, v8.4s, v29.4s
-	WORD $0x4f3f052c // sshr v12.4s, v9.4s, #1
-	WORD $0x4f3f050d // sshr v13.4s, v8.4s, #1
-	FMOVQ 208(R4), F14
-	WORD $0x4eae858f // add v15.4s, v12.4s, v14.4s
-	WORD $0x4eae85ae // add v14.4s, v13.4s, v14.4s
-	WORD $0x4f3755ef // shl v15.4s, v15.4s, #23
-	WORD $0x4f3755ce // shl v14.4s, v14.4s, #23
-	WORD $0x6e2fdd4a // fmul v10.4s, v10.4s, v15.4s
-	WORD $0x6e2edd6b // fmul v11.4s, v11.4s, v14.4s
-	WORD $0x6eac8529 // sub v9.4s, v9.4s, v12.4s
-	WORD $0x6ead8508 // sub v8.4s, v8.4s, v13.4s
-	FMOVQ 208(R4), F12
-	WORD $0x4eac8529 // add v9.4s, v9.4s, v12.4s
-	WORD $0x4eac8508 // add v8.4s, v8.4s, v12.4s
-	WORD $0x4f375529 // shl v9.4s, v9.4s, #23
-	WORD $0x4f375508 // shl v8.4s, v8.4s, #23
-	WORD $0x6e29dd49 // fmul v9.4s, v10.4s, v9.4s
-	WORD $0x6e28dd68 // fmul v8.4s, v11.4s, v8.4s
-	WORD $0x4e3fd52a // fadd v10.4s, v9.4s, v31.4s
-	WORD $0x4e3fd50b // fadd v11.4s, v8.4s, v31.4s
-	WORD $0x6e2afd2c // fdiv v12.4s, v9.4s, v10.4s
-	WORD $0x6e2bfd0d // fdiv v13.4s, v8.4s, v11.4s
-	WORD $0x6e2affea // fdiv v10.4s, v31.4s, v10.4s
-	WORD $0x6e2bffeb // fdiv v11.4s, v31.4s, v11.4s
-	WORD $0x6ea4e7c4 // fcmgt v4.4s, v30.4s, v4.4s
-	WORD $0x6ea5e7c5 // fcmgt v5.4s, v30.4s, v5.4s
-	WORD $0x4ea41c8e // mov v14.16b, v4.16b
-	WORD $0x6e6a1d8e // bsl v14.16b, v12.16b, v10.16b
-	WORD $0x4ea51caf // mov v15.16b, v5.16b
-	WORD $0x6e6b1daf // bsl v15.16b, v13.16b, v11.16b
-	WORD $0x6e2edc4e // fmul v14.4s, v2.4s, v14.4s
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	FMOVS 4(R3), F16
-	VDUP V16.S[0], V16.S4
-	WORD $0x6e30dc00 // fmul v0.4s, v0.4s, v16.4s
-	WORD $0x6e30dc21 // fmul v1.4s, v1.4s, v16.4s
-	WORD $0x6ee41d8a // bif v10.16b, v12.16b, v4.16b
-	WORD $0x6ee51dab // bif v11.16b, v13.16b, v5.16b
-	WORD $0x6e2adc0a // fmul v10.4s, v0.4s, v10.4s
-	WORD $0x6e2bdc2b // fmul v11.4s, v1.4s, v11.4s
-	WORD $0x4eaad5ca // fsub v10.4s, v14.4s, v10.4s
-	WORD $0x4eabd5eb // fsub v11.4s, v15.4s, v11.4s
-	FMOVS 0(R3), F12
-	VDUP V12.S[0], V12.S4
-	WORD $0x6e2cdd4a // fmul v10.4s, v10.4s, v12.4s
-	WORD $0x6e2cdd6b // fmul v11.4s, v11.4s, v12.4s
-	FSTPQ.P (F10, F11), 32(R6)
-	WORD $0x4e29d7ea // fadd v10.4s, v31.4s, v9.4s
-	WORD $0x4e28d7eb // fadd v11.4s, v31.4s, v8.4s
-	FMOVQ 240(R4), F12
-	WORD $0x6eac854d // sub v13.4s, v10.4s, v12.4s
-	WORD $0x6eac856c // sub v12.4s, v11.4s, v12.4s
-	WORD $0x4f2905ae // sshr v14.4s, v13.4s, #23
-	WORD $0x4f29058f // sshr v15.4s, v12.4s, #23
-	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
-	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
-	WORD $0x6e3cddd0 // fmul v16.4s, v14.4s, v28.4s
-	WORD $0x6e3cddf1 // fmul v17.4s, v15.4s, v28.4s
-	FMOVQ 256(R4), F18
-	WORD $0x4e321dad // and v13.16b, v13.16b, v18.16b
-	WORD $0x4e321d8c // and v12.16b, v12.16b, v18.16b
-	FMOVQ 240(R4), F18
-	WORD $0x4eb285ad // add v13.4s, v13.4s, v18.4s
-	WORD $0x4eb2858c // add v12.4s, v12.4s, v18.4s
-	WORD $0x4ebfd5ad // fsub v13.4s, v13.4s, v31.4s
-	WORD $0x4ebfd58c // fsub v12.4s, v12.4s, v31.4s
-	WORD $0x4e3ee5d2 // fcmeq v18.4s, v14.4s, v30.4s
-	WORD $0x4e3ee5f3 // fcmeq v19.4s, v15.4s, v30.4s
-	WORD $0x6eb21d2d // bit v13.16b, v9.16b, v18.16b
-	WORD $0x6eb31d0c // bit v12.16b, v8.16b, v19.16b
-	FMOVQ 272(R4), F20
-	WORD $0x6e2dde95 // fmul v21.4s, v20.4s, v13.4s
-	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
-	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
-	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
-	WORD $0x4eb5d5b6 // fsub v22.4s, v13.4s, v21.4s
-	WORD $0x4eb4d597 // fsub v23.4s, v12.4s, v20.4s
-	WORD $0x4e36d618 // fadd v24.4s, v16.4s, v22.4s
-	WORD $0x4e37d639 // fadd v25.4s, v17.4s, v23.4s
-	WORD $0x4eb6d5ba // fsub v26.4s, v13.4s, v22.4s
-	WORD $0x4eb7d59b // fsub v27.4s, v12.4s, v23.4s
-	WORD $0x4eb5d755 // fsub v21.4s, v26.4s, v21.4s
-	WORD $0x4eb4d774 // fsub v20.4s, v27.4s, v20.4s
-	WORD $0x4eb8d610 // fsub v16.4s, v16.4s, v24.4s
-	WORD $0x4eb9d631 // fsub v17.4s, v17.4s, v25.4s
-	WORD $0x4e36d610 // fadd v16.4s, v16.4s, v22.4s
-	WORD $0x4e37d631 // fadd v17.4s, v17.4s, v23.4s
-	WORD $0x4e30d6b0 // fadd v16.4s, v21.4s, v16.4s
-	WORD $0x4e31d691 // fadd v17.4s, v20.4s, v17.4s
-	FMOVQ 288(R4), F20
-	WORD $0x6e2dde95 // fmul v21.4s, v20.4s, v13.4s
-	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
-	FMOVQ 304(R4), F22
+	WORD $0x4eb0d5d2 // fsub v18.4s, v14.4s, v16.4s
+	WORD $0x4eb1d5f3 // fsub v19.4s, v15.4s, v17.4s
+	FMOVQ 128(R0), F20
+	WORD $0x6e32de95 // fmul v21.4s, v20.4s, v18.4s
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	FMOVQ 144(R0), F22
 	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
 	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
-	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
-	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
-	FMOVQ 320(R4), F22
+	WORD $0x6e32deb5 // fmul v21.4s, v21.4s, v18.4s
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	FMOVQ 160(R0), F22
 	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
 	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
-	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
-	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
-	FMOVQ 336(R4), F22
+	WORD $0x6e32deb5 // fmul v21.4s, v21.4s, v18.4s
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	FMOVQ 176(R0), F22
 	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
 	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
-	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
-	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
-	FMOVQ 352(R4), F22
+	WORD $0x6e32deb5 // fmul v21.4s, v21.4s, v18.4s
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	FMOVQ 192(R0), F22
 	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
 	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
-	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
-	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
-	FMOVQ 368(R4), F22
-	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
-	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
-	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
-	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
-	FMOVQ 384(R4), F22
-	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
-	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
-	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
-	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
-	FMOVQ 400(R4), F22
-	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
-	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
-	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
-	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
-	FMOVQ 416(R4), F22
-	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
-	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
-	WORD $0x6e2dddb6 // fmul v22.4s, v13.4s, v13.4s
-	WORD $0x6e2cdd97 // fmul v23.4s, v12.4s, v12.4s
-	WORD $0x6e2ddecd // fmul v13.4s, v22.4s, v13.4s
-	WORD $0x6e2cdeec // fmul v12.4s, v23.4s, v12.4s
-	WORD $0x6e2ddead // fmul v13.4s, v21.4s, v13.4s
-	WORD $0x6e2cde8c // fmul v12.4s, v20.4s, v12.4s
-	FMOVQ 112(R4), F20
-	WORD $0x6e34ddce // fmul v14.4s, v14.4s, v20.4s
-	WORD $0x6e34ddef // fmul v15.4s, v15.4s, v20.4s
-	WORD $0x4ebfd554 // fsub v20.4s, v10.4s, v31.4s
-	WORD $0x4ebfd575 // fsub v21.4s, v11.4s, v31.4s
-	WORD $0x4eb4d556 // fsub v22.4s, v10.4s, v20.4s
-	WORD $0x4eb5d577 // fsub v23.4s, v11.4s, v21.4s
-	WORD $0x4eb6d7f6 // fsub v22.4s, v31.4s, v22.4s
-	WORD $0x4eb7d7f7 // fsub v23.4s, v31.4s, v23.4s
-	WORD $0x4eb4d534 // fsub v20.4s, v9.4s, v20.4s
-	WORD $0x4eb5d515 // fsub v21.4s, v8.4s, v21.4s
-	WORD $0x4e34d6d4 // fadd v20.4s, v22.4s, v20.4s
-	WORD $0x4e35d6f5 // fadd v21.4s, v23.4s, v21.4s
-	WORD $0x6e2afe8a // fdiv v10.4s, v20.4s, v10.4s
-	WORD $0x6e2bfeab // fdiv v11.4s, v21.4s, v11.4s
-	WORD $0x6e6a1fd2 // bsl v18.16b, v30.16b, v10.16b
-	WORD $0x6e6b1fd3 // bsl v19.16b, v30.16b, v11.16b
-	WORD $0x4e32d5ca // fadd v10.4s, v14.4s, v18.4s
-	WORD $0x4e33d5eb // fadd v11.4s, v15.4s, v19.4s
+	WORD $0x6e32de56 // fmul v22.4s, v18.4s, v18.4s
+	WORD $0x6e33de77 // fmul v23.4s, v19.4s, v19.4s
+	WORD $0x6e36deb5 // fmul v21.4s, v21.4s, v22.4s
+	WORD $0x6e37de94 // fmul v20.4s, v20.4s, v23.4s
+	WORD $0x4eb2d5ce // fsub v14.4s, v14.4s, v18.4s
+	WORD $0x4eb3d5ef // fsub v15.4s, v15.4s, v19.4s
+	WORD $0x4eb0d5ce // fsub v14.4s, v14.4s, v16.4s
+	WORD $0x4eb1d5ef // fsub v15.4s, v15.4s, v17.4s
+	WORD $0x4e2ed6ae // fadd v14.4s, v21.4s, v14.4s
+	WORD $0x4e2fd68f // fadd v15.4s, v20.4s, v15.4s
+	WORD $0x4e2ed64e // fadd v14.4s, v18.4s, v14.4s
+	WORD $0x4e2fd66f // fadd v15.4s, v19.4s, v15.4s
+	WORD $0x4e2ed40e // fadd v14.4s, v0.4s, v14.4s
+	WORD $0x4e2fd40f // fadd v15.4s, v0.4s, v15.4s
+	WORD $0x6ea285ad // sub v13.4s, v13.4s, v2.4s
+	WORD $0x6ea2858c // sub v12.4s, v12.4s, v2.4s
+	WORD $0x4f3f05b0 // sshr v16.4s, v13.4s, #1
+	WORD $0x4f3f0591 // sshr v17.4s, v12.4s, #1
+	FMOVQ 208(R0), F18
+	WORD $0x4eb28613 // add v19.4s, v16.4s, v18.4s
+	WORD $0x4eb28632 // add v18.4s, v17.4s, v18.4s
+	WORD $0x4f375673 // shl v19.4s, v19.4s, #23
+	WORD $0x4f375652 // shl v18.4s, v18.4s, #23
+	WORD $0x6e33ddce // fmul v14.4s, v14.4s, v19.4s
+	WORD $0x6e32ddef // fmul v15.4s, v15.4s, v18.4s
+	WORD $0x6eb085ad // sub v13.4s, v13.4s, v16.4s
+	WORD $0x6eb1858c // sub v12.4s, v12.4s, v17.4s
+	FMOVQ 208(R0), F16
+	WORD $0x4eb085ad // add v13.4s, v13.4s, v16.4s
+	WORD $0x4eb0858c // add v12.4s, v12.4s, v16.4s
+	WORD $0x4f3755ad // shl v13.4s, v13.4s, #23
+	WORD $0x4f37558c // shl v12.4s, v12.4s, #23
+	WORD $0x6e2dddcd // fmul v13.4s, v14.4s, v13.4s
+	WORD $0x6e2cddec // fmul v12.4s, v15.4s, v12.4s
+	WORD $0x4e20d5ae // fadd v14.4s, v13.4s, v0.4s
+	WORD $0x4e20d58f // fadd v15.4s, v12.4s, v0.4s
+	WORD $0x6e2efdb0 // fdiv v16.4s, v13.4s, v14.4s
+	WORD $0x6e2ffd91 // fdiv v17.4s, v12.4s, v15.4s
+	WORD $0x6e2efc0e // fdiv v14.4s, v0.4s, v14.4s
+	WORD $0x6e2ffc0f // fdiv v15.4s, v0.4s, v15.4s
+	WORD $0x6ea8e428 // fcmgt v8.4s, v1.4s, v8.4s
+	WORD $0x6ea9e429 // fcmgt v9.4s, v1.4s, v9.4s
+	WORD $0x4ea81d12 // mov v18.16b, v8.16b
+	WORD $0x6e6e1e12 // bsl v18.16b, v16.16b, v14.16b
+	WORD $0x4ea91d33 // mov v19.16b, v9.16b
+	WORD $0x6e6f1e33 // bsl v19.16b, v17.16b, v15.16b
+	WORD $0x6e32dcd2 // fmul v18.4s, v6.4s, v18.4s
+	WORD $0x6e33dcf3 // fmul v19.4s, v7.4s, v19.4s
+	FMOVQ 16(R1), F20
+	WORD $0x6e34dc84 // fmul v4.4s, v4.4s, v20.4s
+	WORD $0x6e34dca5 // fmul v5.4s, v5.4s, v20.4s
+	WORD $0x6ee81e0e // bif v14.16b, v16.16b, v8.16b
+	WORD $0x6ee91e2f // bif v15.16b, v17.16b, v9.16b
+	WORD $0x6e2edc8e // fmul v14.4s, v4.4s, v14.4s
+	WORD $0x6e2fdcaf // fmul v15.4s, v5.4s, v15.4s
+	WORD $0x4eaed64e // fsub v14.4s, v18.4s, v14.4s
+	WORD $0x4eafd66f // fsub v15.4s, v19.4s, v15.4s
+	FMOVQ 0(R1), F16
+	WORD $0x6e30ddce // fmul v14.4s, v14.4s, v16.4s
+	WORD $0x6e30ddef // fmul v15.4s, v15.4s, v16.4s
+	FSTPQ.P (F14, F15), 32(R6)
+	WORD $0x4e2dd40e // fadd v14.4s, v0.4s, v13.4s
+	WORD $0x4e2cd40f // fadd v15.4s, v0.4s, v12.4s
+	FMOVQ 224(R0), F16
+	WORD $0x6eb085d1 // sub v17.4s, v14.4s, v16.4s
+	WORD $0x6eb085f0 // sub v16.4s, v15.4s, v16.4s
+	WORD $0x4f290632 // sshr v18.4s, v17.4s, #23
+	WORD $0x4f290613 // sshr v19.4s, v16.4s, #23
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x6e23de54 // fmul v20.4s, v18.4s, v3.4s
+	WORD $0x6e23de75 // fmul v21.4s, v19.4s, v3.4s
+	FMOVQ 240(R0), F22
+	WORD $0x4e361e31 // and v17.16b, v17.16b, v22.16b
+	WORD $0x4e361e10 // and v16.16b, v16.16b, v22.16b
+	FMOVQ 224(R0), F22
+	WORD $0x4eb68631 // add v17.4s, v17.4s, v22.4s
+	WORD $0x4eb68610 // add v16.4s, v16.4s, v22.4s
+	WORD $0x4ea0d631 // fsub v17.4s, v17.4s, v0.4s
+	WORD $0x4ea0d610 // fsub v16.4s, v16.4s, v0.4s
+	WORD $0x4e21e656 // fcmeq v22.4s, v18.4s, v1.4s
+	WORD $0x4e21e677 // fcmeq v23.4s, v19.4s, v1.4s
+	WORD $0x6eb61db1 // bit v17.16b, v13.16b, v22.16b
+	WORD $0x6eb71d90 // bit v16.16b, v12.16b, v23.16b
+	FMOVQ 256(R0), F24
+	WORD $0x6e31df19 // fmul v25.4s, v24.4s, v17.4s
+	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
+	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
+	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
+	WORD $0x4eb9d63a // fsub v26.4s, v17.4s, v25.4s
+	WORD $0x4eb8d61b // fsub v27.4s, v16.4s, v24.4s
+	WORD $0x4e3ad69c // fadd v28.4s, v20.4s, v26.4s
+	WORD $0x4e3bd6bd // fadd v29.4s, v21.4s, v27.4s
+	WORD $0x4ebad63e // fsub v30.4s, v17.4s, v26.4s
+	WORD $0x4ebbd61f // fsub v31.4s, v16.4s, v27.4s
+	WORD $0x4eb9d7d9 // fsub v25.4s, v30.4s, v25.4s
+	WORD $0x4eb8d7f8 // fsub v24.4s, v31.4s, v24.4s
+	WORD $0x4ebcd694 // fsub v20.4s, v20.4s, v28.4s
+	WORD $0x4ebdd6b5 // fsub v21.4s, v21.4s, v29.4s
+	WORD $0x4e3ad694 // fadd v20.4s, v20.4s, v26.4s
+	WORD $0x4e3bd6b5 // fadd v21.4s, v21.4s, v27.4s
+	WORD $0x4e34d734 // fadd v20.4s, v25.4s, v20.4s
+	WORD $0x4e35d715 // fadd v21.4s, v24.4s, v21.4s
+	FMOVQ 272(R0), F24
+	WORD $0x6e31df19 // fmul v25.4s, v24.4s, v17.4s
+	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
+	FMOVQ 288(R0), F26
+	WORD $0x4e3ad739 // fadd v25.4s, v25.4s, v26.4s
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
+	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
+	FMOVQ 304(R0), F26
+	WORD $0x4e3ad739 // fadd v25.4s, v25.4s, v26.4s
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
+	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
+	FMOVQ 320(R0), F26
+	WORD $0x4e3ad739 // fadd v25.4s, v25.4s, v26.4s
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
+	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
+	FMOVQ 336(R0), F26
+	WORD $0x4e3ad739 // fadd v25.4s, v25.4s, v26.4s
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
+	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
+	FMOVQ 352(R0), F26
+	WORD $0x4e3ad739 // fadd v25.4s, v25.4s, v26.4s
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
+	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
+	FMOVQ 368(R0), F26
+	WORD $0x4e3ad739 // fadd v25.4s, v25.4s, v26.4s
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
+	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
+	FMOVQ 384(R0), F26
+	WORD $0x4e3ad739 // fadd v25.4s, v25.4s, v26.4s
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
+	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
+	FMOVQ 400(R0), F26
+	WORD $0x4e3ad739 // fadd v25.4s, v25.4s, v26.4s
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e31de3a // fmul v26.4s, v17.4s, v17.4s
+	WORD $0x6e30de1b // fmul v27.4s, v16.4s, v16.4s
+	WORD $0x6e31df51 // fmul v17.4s, v26.4s, v17.4s
+	WORD $0x6e30df70 // fmul v16.4s, v27.4s, v16.4s
+	WORD $0x6e31df31 // fmul v17.4s, v25.4s, v17.4s
+	WORD $0x6e30df10 // fmul v16.4s, v24.4s, v16.4s
+	FMOVQ 112(R0), F24
+	WORD $0x6e38de52 // fmul v18.4s, v18.4s, v24.4s
+	WORD $0x6e38de73 // fmul v19.4s, v19.4s, v24.4s
+	WORD $0x4ea0d5d8 // fsub v24.4s, v14.4s, v0.4s
+	WORD $0x4ea0d5f9 // fsub v25.4s, v15.4s, v0.4s
+	WORD $0x4eb8d5da // fsub v26.4s, v14.4s, v24.4s
+	WORD $0x4eb9d5fb // fsub v27.4s, v15.4s, v25.4s
+	WORD $0x4ebad41a // fsub v26.4s, v0.4s, v26.4s
+	WORD $0x4ebbd41b // fsub v27.4s, v0.4s, v27.4s
+	WORD $0x4eb8d5b8 // fsub v24.4s, v13.4s, v24.4s
+	WORD $0x4eb9d599 // fsub v25.4s, v12.4s, v25.4s
+	WORD $0x4e38d758 // fadd v24.4s, v26.4s, v24.4s
+	WORD $0x4e39d779 // fadd v25.4s, v27.4s, v25.4s
+	WORD $0x6e2eff0e // fdiv v14.4s, v24.4s, v14.4s
+	WORD $0x6e2fff2f // fdiv v15.4s, v25.4s, v15.4s
+	WORD $0x6e6e1c36 // bsl v22.16b, v1.16b, v14.16b
+	WORD $0x6e6f1c37 // bsl v23.16b, v1.16b, v15.16b
+	WORD $0x4e36d64e // fadd v14.4s, v18.4s, v22.4s
+	WORD $0x4e37d66f // fadd v15.4s, v19.4s, v23.4s
+	WORD $0x4e2ed62e // fadd v14.4s, v17.4s, v14.4s
+	WORD $0x4e2fd60f // fadd v15.4s, v16.4s, v15.4s
+	WORD $0x4e2ed68e // fadd v14.4s, v20.4s, v14.4s
+	WORD $0x4e2fd6af // fadd v15.4s, v21.4s, v15.4s
+	WORD $0x4e2ed78e // fadd v14.4s, v28.4s, v14.4s
+	WORD $0x4e2fd7af // fadd v15.4s, v29.4s, v15.4s
+	WORD $0x4e2dd5b0 // fadd v16.4s, v13.4s, v13.4s
+	WORD $0x4e2cd591 // fadd v17.4s, v12.4s, v12.4s
+	WORD $0x4e2de610 // fcmeq v16.4s, v16.4s, v13.4s
+	WORD $0x4e2ce631 // fcmeq v17.4s, v17.4s, v12.4s
+	WORD $0x6e6e1db0 // bsl v16.16b, v13.16b, v14.16b
+	WORD $0x6e6f1d91 // bsl v17.16b, v12.16b, v15.16b
+	FMOVQ 416(R0), F14
+	WORD $0x4e2ee5af // fcmeq v15.4s, v13.4s, v14.4s
+	WORD $0x4e2ee58e // fcmeq v14.4s, v12.4s, v14.4s
+	FMOVQ 432(R0), F18
+	FMOVQ 448(R0), F19
+	WORD $0x6e731e4f // bsl v15.16b, v18.16b, v19.16b
+	WORD $0x6e731e4e // bsl v14.16b, v18.16b, v19.16b
+	FMOVQ 416(R0), F18
+	WORD $0x6eb2e5ad // fcmgt v13.4s, v13.4s, v18.4s
+	WORD $0x6eb2e58c // fcmgt v12.4s, v12.4s, v18.4s
+	WORD $0x6e6f1e0d // bsl v13.16b, v16.16b, v15.16b
+	WORD $0x6e6e1e2c // bsl v12.16b, v17.16b, v14.16b
 	WORD $0x4e2ad5aa // fadd v10.4s, v13.4s, v10.4s
 	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
-	WORD $0x4e2ad60a // fadd v10.4s, v16.4s, v10.4s
-	WORD $0x4e2bd62b // fadd v11.4s, v17.4s, v11.4s
-	WORD $0x4e2ad70a // fadd v10.4s, v24.4s, v10.4s
-	WORD $0x4e2bd72b // fadd v11.4s, v25.4s, v11.4s
-	WORD $0x4e29d52c // fadd v12.4s, v9.4s, v9.4s
-	WORD $0x4e28d50d // fadd v13.4s, v8.4s, v8.4s
-	WORD $0x4e29e58c // fcmeq v12.4s, v12.4s, v9.4s
-	WORD $0x4e28e5ad // fcmeq v13.4s, v13.4s, v8.4s
-	WORD $0x6e6a1d2c // bsl v12.16b, v9.16b, v10.16b
-	WORD $0x6e6b1d0d // bsl v13.16b, v8.16b, v11.16b
-	FMOVQ 224(R4), F10
-	WORD $0x4e2ae52b // fcmeq v11.4s, v9.4s, v10.4s
-	WORD $0x4e2ae50a // fcmeq v10.4s, v8.4s, v10.4s
-	FMOVQ 432(R4), F14
-	FMOVQ 448(R4), F15
-	WORD $0x6e6f1dcb // bsl v11.16b, v14.16b, v15.16b
-	WORD $0x6e6f1dca // bsl v10.16b, v14.16b, v15.16b
-	FMOVQ 224(R4), F14
-	WORD $0x6eaee529 // fcmgt v9.4s, v9.4s, v14.4s
-	WORD $0x6eaee508 // fcmgt v8.4s, v8.4s, v14.4s
-	WORD $0x6e6b1d89 // bsl v9.16b, v12.16b, v11.16b
-	WORD $0x6e6a1da8 // bsl v8.16b, v13.16b, v10.16b
-	WORD $0x4e26d526 // fadd v6.4s, v9.4s, v6.4s
+	WORD $0x4ea81d0e // mov v14.16b, v8.16b
+	WORD $0x6e6a1dae // bsl v14.16b, v13.16b, v10.16b
+	WORD $0x4ea91d2f // mov v15.16b, v9.16b
+	WORD $0x6e6b1d8f // bsl v15.16b, v12.16b, v11.16b
+	WORD $0x6e2edcce // fmul v14.4s, v6.4s, v14.4s
+	WORD $0x6e2fdcef // fmul v15.4s, v7.4s, v15.4s
+	WORD $0x4e21e4d0 // fcmeq v16.4s, v6.4s, v1.4s
+	WORD $0x4e21e4f1 // fcmeq v17.4s, v7.4s, v1.4s
+	WORD $0x6e6e1cd0 // bsl v16.16b, v6.16b, v14.16b
+	WORD $0x6e6f1cf1 // bsl v17.16b, v7.16b, v15.16b
+	WORD $0x6e6d1d48 // bsl v8.16b, v10.16b, v13.16b
+	WORD $0x6e6c1d69 // bsl v9.16b, v11.16b, v12.16b
+	WORD $0x6e28dc86 // fmul v6.4s, v4.4s, v8.4s
+	WORD $0x6e29dca7 // fmul v7.4s, v5.4s, v9.4s
+	WORD $0x4e21e488 // fcmeq v8.4s, v4.4s, v1.4s
+	WORD $0x4e21e4a9 // fcmeq v9.4s, v5.4s, v1.4s
+	WORD $0x6e661c88 // bsl v8.16b, v4.16b, v6.16b
+	WORD $0x6e671ca9 // bsl v9.16b, v5.16b, v7.16b
+	WORD $0x4e28d604 // fadd v4.4s, v16.4s, v8.4s
+	WORD $0x4e29d625 // fadd v5.4s, v17.4s, v9.4s
+	FSTPQ.P (F4, F5), 32(R7)
+	ADD R10<<3, R3, R11
+	WORD $0x0e617886 // fcvtl v6.2d, v4.2s
+	WORD $0x4e617884 // fcvtl2 v4.2d, v4.4s
+	FLDPQ 0(R11), (F7, F8)
+	WORD $0x4e66d4e7 // fadd v7.2d, v7.2d, v6.2d
+	WORD $0x4e64d508 // fadd v8.2d, v8.2d, v4.2d
+	FSTPQ (F7, F8), 0(R11)
+	WORD $0x0e6178a4 // fcvtl v4.2d, v5.2s
+	WORD $0x4e6178a5 // fcvtl2 v5.2d, v5.4s
+	FLDPQ 32(R11), (F6, F7)
+	WORD $0x4e64d4c6 // fadd v6.2d, v6.2d, v4.2d
+	WORD $0x4e65d4e7 // fadd v7.2d, v7.2d, v5.2d
+	FSTPQ (F6, F7), 32(R11)
+	ADD $8, R10, R10
+	AND $31, R10, R10
+	SUBS $8, R2, R2
+	BGE main
+
+mainend:
+	ADD $8, R2, R2
+	SUBS $4, R2, R2
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R9), F4
+	WORD $0x4ea4d405 // fsub v5.4s, v0.4s, v4.4s
+	FMOVQ.P 16(R8), F6
+	WORD $0x4ea0f8c7 // fabs v7.4s, v6.4s
+	WORD $0x6ea0f8e8 // fneg v8.4s, v7.4s
+	FMOVQ 64(R0), F9
+	WORD $0x6ea8e52a // fcmgt v10.4s, v9.4s, v8.4s
+	WORD $0x6e681d2a // bsl v10.16b, v9.16b, v8.16b
+	FMOVQ 80(R0), F8
+	WORD $0x6ea8e549 // fcmgt v9.4s, v10.4s, v8.4s
+	WORD $0x6e6a1d09 // bsl v9.16b, v8.16b, v10.16b
+	FMOVQ 96(R0), F8
+	WORD $0x6e28dd28 // fmul v8.4s, v9.4s, v8.4s
+	WORD $0x4e22d508 // fadd v8.4s, v8.4s, v2.4s
+	WORD $0x4ea2d50a // fsub v10.4s, v8.4s, v2.4s
+	WORD $0x6e23dd4b // fmul v11.4s, v10.4s, v3.4s
+	WORD $0x4eabd529 // fsub v9.4s, v9.4s, v11.4s
+	FMOVQ 112(R0), F11
+	WORD $0x6e2bdd4a // fmul v10.4s, v10.4s, v11.4s
+	WORD $0x4eaad52b // fsub v11.4s, v9.4s, v10.4s
+	FMOVQ 128(R0), F12
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	FMOVQ 144(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	FMOVQ 160(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	FMOVQ 176(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	FMOVQ 192(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e2bdd6d // fmul v13.4s, v11.4s, v11.4s
+	WORD $0x6e2ddd8c // fmul v12.4s, v12.4s, v13.4s
+	WORD $0x4eabd529 // fsub v9.4s, v9.4s, v11.4s
+	WORD $0x4eaad529 // fsub v9.4s, v9.4s, v10.4s
+	WORD $0x4e29d589 // fadd v9.4s, v12.4s, v9.4s
+	WORD $0x4e29d569 // fadd v9.4s, v11.4s, v9.4s
+	WORD $0x4e29d409 // fadd v9.4s, v0.4s, v9.4s
+	WORD $0x6ea28508 // sub v8.4s, v8.4s, v2.4s
+	WORD $0x4f3f050a // sshr v10.4s, v8.4s, #1
+	FMOVQ 208(R0), F11
+	WORD $0x4eab854b // add v11.4s, v10.4s, v11.4s
+	WORD $0x4f37556b // shl v11.4s, v11.4s, #23
+	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x6eaa8508 // sub v8.4s, v8.4s, v10.4s
+	FMOVQ 208(R0), F10
+	WORD $0x4eaa8508 // add v8.4s, v8.4s, v10.4s
+	WORD $0x4f375508 // shl v8.4s, v8.4s, #23
+	WORD $0x6e28dd28 // fmul v8.4s, v9.4s, v8.4s
+	WORD $0x4e20d509 // fadd v9.4s, v8.4s, v0.4s
+	WORD $0x6e29fd0a // fdiv v10.4s, v8.4s, v9.4s
+	WORD $0x6e29fc09 // fdiv v9.4s, v0.4s, v9.4s
+	WORD $0x6ea6e426 // fcmgt v6.4s, v1.4s, v6.4s
+	WORD $0x4ea61ccb // mov v11.16b, v6.16b
+	WORD $0x6e691d4b // bsl v11.16b, v10.16b, v9.16b
+	WORD $0x6e2bdcab // fmul v11.4s, v5.4s, v11.4s
+	FMOVQ 16(R1), F12
+	WORD $0x6e2cdc84 // fmul v4.4s, v4.4s, v12.4s
+	WORD $0x6ee61d49 // bif v9.16b, v10.16b, v6.16b
+	WORD $0x6e29dc89 // fmul v9.4s, v4.4s, v9.4s
+	WORD $0x4ea9d569 // fsub v9.4s, v11.4s, v9.4s
+	FMOVQ 0(R1), F10
+	WORD $0x6e2add29 // fmul v9.4s, v9.4s, v10.4s
+	FMOVQ.P F9, 16(R6)
+	WORD $0x4e28d409 // fadd v9.4s, v0.4s, v8.4s
+	FMOVQ 224(R0), F10
+	WORD $0x6eaa852a // sub v10.4s, v9.4s, v10.4s
+	WORD $0x4f29054b // sshr v11.4s, v10.4s, #23
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
+	FMOVQ 240(R0), F13
+	WORD $0x4e2d1d4a // and v10.16b, v10.16b, v13.16b
+	FMOVQ 224(R0), F13
+	WORD $0x4ead854a // add v10.4s, v10.4s, v13.4s
+	WORD $0x4ea0d54a // fsub v10.4s, v10.4s, v0.4s
+	WORD $0x4e21e56d // fcmeq v13.4s, v11.4s, v1.4s
+	WORD $0x6ead1d0a // bit v10.16b, v8.16b, v13.16b
+	FMOVQ 256(R0), F14
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	WORD $0x4eaed54f // fsub v15.4s, v10.4s, v14.4s
+	WORD $0x4e2fd590 // fadd v16.4s, v12.4s, v15.4s
+	WORD $0x4eafd551 // fsub v17.4s, v10.4s, v15.4s
+	WORD $0x4eaed62e // fsub v14.4s, v17.4s, v14.4s
+	WORD $0x4eb0d58c // fsub v12.4s, v12.4s, v16.4s
+	WORD $0x4e2fd58c // fadd v12.4s, v12.4s, v15.4s
+	WORD $0x4e2cd5cc // fadd v12.4s, v14.4s, v12.4s
+	FMOVQ 272(R0), F14
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 288(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 304(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 320(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 336(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 352(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 368(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 384(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 400(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x6e2add4f // fmul v15.4s, v10.4s, v10.4s
+	WORD $0x6e2addea // fmul v10.4s, v15.4s, v10.4s
+	WORD $0x6e2addca // fmul v10.4s, v14.4s, v10.4s
+	FMOVQ 112(R0), F14
+	WORD $0x6e2edd6b // fmul v11.4s, v11.4s, v14.4s
+	WORD $0x4ea0d52e // fsub v14.4s, v9.4s, v0.4s
+	WORD $0x4eaed52f // fsub v15.4s, v9.4s, v14.4s
+	WORD $0x4eafd40f // fsub v15.4s, v0.4s, v15.4s
+	WORD $0x4eaed50e // fsub v14.4s, v8.4s, v14.4s
+	WORD $0x4e2ed5ee // fadd v14.4s, v15.4s, v14.4s
+	WORD $0x6e29fdc9 // fdiv v9.4s, v14.4s, v9.4s
+	WORD $0x6e691c2d // bsl v13.16b, v1.16b, v9.16b
+	WORD $0x4e2dd569 // fadd v9.4s, v11.4s, v13.4s
+	WORD $0x4e29d549 // fadd v9.4s, v10.4s, v9.4s
+	WORD $0x4e29d589 // fadd v9.4s, v12.4s, v9.4s
+	WORD $0x4e29d609 // fadd v9.4s, v16.4s, v9.4s
+	WORD $0x4e28d50a // fadd v10.4s, v8.4s, v8.4s
+	WORD $0x4e28e54a // fcmeq v10.4s, v10.4s, v8.4s
+	WORD $0x6e691d0a // bsl v10.16b, v8.16b, v9.16b
+	FMOVQ 416(R0), F9
+	WORD $0x4e29e509 // fcmeq v9.4s, v8.4s, v9.4s
+	FMOVQ 432(R0), F11
+	FMOVQ 448(R0), F12
+	WORD $0x6e6c1d69 // bsl v9.16b, v11.16b, v12.16b
+	FMOVQ 416(R0), F11
+	WORD $0x6eabe508 // fcmgt v8.4s, v8.4s, v11.4s
+	WORD $0x6e691d48 // bsl v8.16b, v10.16b, v9.16b
 	WORD $0x4e27d507 // fadd v7.4s, v8.4s, v7.4s
-	WORD $0x4ea41c8a // mov v10.16b, v4.16b
-	WORD $0x6e661d2a // bsl v10.16b, v9.16b, v6.16b
-	WORD $0x4ea51cab // mov v11.16b, v5.16b
-	WORD $0x6e671d0b // bsl v11.16b, v8.16b, v7.16b
-	WORD $0x6e2adc4a // fmul v10.4s, v2.4s, v10.4s
-	WORD $0x6e2bdc6b // fmul v11.4s, v3.4s, v11.4s
-	WORD $0x4e3ee44c // fcmeq v12.4s, v2.4s, v30.4s
-	WORD $0x4e3ee46d // fcmeq v13.4s, v3.4s, v30.4s
-	WORD $0x6e6a1c4c // bsl v12.16b, v2.16b, v10.16b
-	WORD $0x6e6b1c6d // bsl v13.16b, v3.16b, v11.16b
-	WORD $0x6e691cc4 // bsl v4.16b, v6.16b, v9.16b
-	WORD $0x6e681ce5 // bsl v5.16b, v7.16b, v8.16b
-	WORD $0x6e24dc02 // fmul v2.4s, v0.4s, v4.4s
-	WORD $0x6e25dc23 // fmul v3.4s, v1.4s, v5.4s
-	WORD $0x4e3ee404 // fcmeq v4.4s, v0.4s, v30.4s
-	WORD $0x4e3ee425 // fcmeq v5.4s, v1.4s, v30.4s
-	WORD $0x6e621c04 // bsl v4.16b, v0.16b, v2.16b
-	WORD $0x6e631c25 // bsl v5.16b, v1.16b, v3.16b
-	WORD $0x4e24d580 // fadd v0.4s, v12.4s, v4.4s
-	WORD $0x4e25d5a1 // fadd v1.4s, v13.4s, v5.4s
-	FSTPQ.P (F0, F1), 32(R7)
-	ADD R1<<3, R10, R2
-	FLDPQ 0(R2), (F2, F3)
-	WORD $0x0e617804 // fcvtl v4.2d, v0.2s
-	WORD $0x4e64d442 // fadd v2.2d, v2.2d, v4.2d
-	WORD $0x4e617804 // fcvtl2 v4.2d, v0.4s
-	WORD $0x4e64d463 // fadd v3.2d, v3.2d, v4.2d
-	FSTPQ (F2, F3), 0(R2)
-	FLDPQ 32(R2), (F0, F2)
-	WORD $0x0e617823 // fcvtl v3.2d, v1.2s
-	WORD $0x4e63d400 // fadd v0.2d, v0.2d, v3.2d
-	WORD $0x4e617823 // fcvtl2 v3.2d, v1.4s
-	WORD $0x4e63d442 // fadd v2.2d, v2.2d, v3.2d
-	FSTPQ (F0, F2), 32(R2)
-	ADD $8, R1, R1
-	AND $31, R1, R1
-	SUBS $8, R0, R0
-	BGE loop8
-
-rest8:
-	ADD $8, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
-
-loop4:
-	FMOVQ.P 16(R9), F0
-	WORD $0x4ea0d7e1 // fsub v1.4s, v31.4s, v0.4s
-	FMOVQ.P 16(R8), F2
-	WORD $0x4ea0f843 // fabs v3.4s, v2.4s
-	WORD $0x6ea0f864 // fneg v4.4s, v3.4s
-	FMOVQ 48(R4), F5
-	WORD $0x6ea4e4a6 // fcmgt v6.4s, v5.4s, v4.4s
-	WORD $0x6e641ca6 // bsl v6.16b, v5.16b, v4.16b
-	FMOVQ 32(R4), F4
-	WORD $0x6ea4e4c5 // fcmgt v5.4s, v6.4s, v4.4s
-	WORD $0x6e661c85 // bsl v5.16b, v4.16b, v6.16b
-	FMOVQ 80(R4), F4
-	WORD $0x6e24dca4 // fmul v4.4s, v5.4s, v4.4s
-	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
-	WORD $0x4ebdd486 // fsub v6.4s, v4.4s, v29.4s
-	WORD $0x6e3cdcc7 // fmul v7.4s, v6.4s, v28.4s
-	WORD $0x4ea7d4a5 // fsub v5.4s, v5.4s, v7.4s
-	FMOVQ 112(R4), F7
-	WORD $0x6e27dcc6 // fmul v6.4s, v6.4s, v7.4s
-	WORD $0x4ea6d4a7 // fsub v7.4s, v5.4s, v6.4s
-	FMOVQ 128(R4), F8
-	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
-	FMOVQ 144(R4), F9
-	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
-	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
-	FMOVQ 160(R4), F9
-	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
-	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
-	FMOVQ 176(R4), F9
-	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
-	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
-	FMOVQ 192(R4), F9
-	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
-	WORD $0x6e27dce9 // fmul v9.4s, v7.4s, v7.4s
-	WORD $0x6e29dd08 // fmul v8.4s, v8.4s, v9.4s
-	WORD $0x4ea7d4a5 // fsub v5.4s, v5.4s, v7.4s
-	WORD $0x4ea6d4a5 // fsub v5.4s, v5.4s, v6.4s
-	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
-	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
-	WORD $0x4e25d7e5 // fadd v5.4s, v31.4s, v5.4s
-	WORD $0x6ebd8484 // sub v4.4s, v4.4s, v29.4s
-	WORD $0x4f3f0486 // sshr v6.4s, v4.4s, #1
-	FMOVQ 208(R4), F7
-	WORD $0x4ea784c7 // add v7.4s, v6.4s, v7.4s
-	WORD $0x4f3754e7 // shl v7.4s, v7.4s, #23
-	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
-	WORD $0x6ea68484 // sub v4.4s, v4.4s, v6.4s
-	FMOVQ 208(R4), F6
-	WORD $0x4ea68484 // add v4.4s, v4.4s, v6.4s
-	WORD $0x4f375484 // shl v4.4s, v4.4s, #23
-	WORD $0x6e24dca4 // fmul v4.4s, v5.4s, v4.4s
-	WORD $0x4e3fd485 // fadd v5.4s, v4.4s, v31.4s
-	WORD $0x6e25fc86 // fdiv v6.4s, v4.4s, v5.4s
-	WORD $0x6e25ffe5 // fdiv v5.4s, v31.4s, v5.4s
-	WORD $0x6ea2e7c2 // fcmgt v2.4s, v30.4s, v2.4s
-	WORD $0x4ea21c47 // mov v7.16b, v2.16b
-	WORD $0x6e651cc7 // bsl v7.16b, v6.16b, v5.16b
-	WORD $0x6e27dc27 // fmul v7.4s, v1.4s, v7.4s
-	FMOVS 4(R3), F8
-	VDUP V8.S[0], V8.S4
-	WORD $0x6e28dc00 // fmul v0.4s, v0.4s, v8.4s
-	WORD $0x6ee21cc5 // bif v5.16b, v6.16b, v2.16b
-	WORD $0x6e25dc05 // fmul v5.4s, v0.4s, v5.4s
-	WORD $0x4ea5d4e5 // fsub v5.4s, v7.4s, v5.4s
-	FMOVS 0(R3), F6
-	VDUP V6.S[0], V6.S4
-	WORD $0x6e26dca5 // fmul v5.4s, v5.4s, v6.4s
-	FMOVQ.P F5, 16(R6)
-	WORD $0x4e24d7e5 // fadd v5.4s, v31.4s, v4.4s
-	FMOVQ 240(R4), F6
-	WORD $0x6ea684a6 // sub v6.4s, v5.4s, v6.4s
-	WORD $0x4f2904c7 // sshr v7.4s, v6.4s, #23
-	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
-	WORD $0x6e3cdce8 // fmul v8.4s, v7.4s, v28.4s
-	FMOVQ 256(R4), F9
-	WORD $0x4e291cc6 // and v6.16b, v6.16b, v9.16b
-	FMOVQ 240(R4), F9
-	WORD $0x4ea984c6 // add v6.4s, v6.4s, v9.4s
-	WORD $0x4ebfd4c6 // fsub v6.4s, v6.4s, v31.4s
-	WORD $0x4e3ee4e9 // fcmeq v9.4s, v7.4s, v30.4s
-	WORD $0x6ea91c86 // bit v6.16b, v4.16b, v9.16b
-	FMOVQ 272(R4), F10
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	WORD $0x4eaad4cb // fsub v11.4s, v6.4s, v10.4s
-	WORD $0x4e2bd50c // fadd v12.4s, v8.4s, v11.4s
-	WORD $0x4eabd4cd // fsub v13.4s, v6.4s, v11.4s
-	WORD $0x4eaad5aa // fsub v10.4s, v13.4s, v10.4s
-	WORD $0x4eacd508 // fsub v8.4s, v8.4s, v12.4s
-	WORD $0x4e2bd508 // fadd v8.4s, v8.4s, v11.4s
-	WORD $0x4e28d548 // fadd v8.4s, v10.4s, v8.4s
-	FMOVQ 288(R4), F10
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FMOVQ 304(R4), F11
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FMOVQ 320(R4), F11
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FMOVQ 336(R4), F11
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FMOVQ 352(R4), F11
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FMOVQ 368(R4), F11
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FMOVQ 384(R4), F11
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FMOVQ 400(R4), F11
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FMOVQ 416(R4), F11
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
-	WORD $0x6e26dccb // fmul v11.4s, v6.4s, v6.4s
-	WORD $0x6e26dd66 // fmul v6.4s, v11.4s, v6.4s
-	WORD $0x6e26dd46 // fmul v6.4s, v10.4s, v6.4s
-	FMOVQ 112(R4), F10
-	WORD $0x6e2adce7 // fmul v7.4s, v7.4s, v10.4s
-	WORD $0x4ebfd4aa // fsub v10.4s, v5.4s, v31.4s
-	WORD $0x4eaad4ab // fsub v11.4s, v5.4s, v10.4s
-	WORD $0x4eabd7eb // fsub v11.4s, v31.4s, v11.4s
-	WORD $0x4eaad48a // fsub v10.4s, v4.4s, v10.4s
-	WORD $0x4e2ad56a // fadd v10.4s, v11.4s, v10.4s
-	WORD $0x6e25fd45 // fdiv v5.4s, v10.4s, v5.4s
-	WORD $0x6e651fc9 // bsl v9.16b, v30.16b, v5.16b
-	WORD $0x4e29d4e5 // fadd v5.4s, v7.4s, v9.4s
-	WORD $0x4e25d4c5 // fadd v5.4s, v6.4s, v5.4s
-	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
-	WORD $0x4e25d585 // fadd v5.4s, v12.4s, v5.4s
-	WORD $0x4e24d486 // fadd v6.4s, v4.4s, v4.4s
-	WORD $0x4e24e4c6 // fcmeq v6.4s, v6.4s, v4.4s
+	WORD $0x4ea61cc9 // mov v9.16b, v6.16b
+	WORD $0x6e671d09 // bsl v9.16b, v8.16b, v7.16b
+	WORD $0x6e29dca9 // fmul v9.4s, v5.4s, v9.4s
+	WORD $0x4e21e4aa // fcmeq v10.4s, v5.4s, v1.4s
+	WORD $0x6e691caa // bsl v10.16b, v5.16b, v9.16b
+	WORD $0x6e681ce6 // bsl v6.16b, v7.16b, v8.16b
+	WORD $0x6e26dc85 // fmul v5.4s, v4.4s, v6.4s
+	WORD $0x4e21e486 // fcmeq v6.4s, v4.4s, v1.4s
 	WORD $0x6e651c86 // bsl v6.16b, v4.16b, v5.16b
-	FMOVQ 224(R4), F5
-	WORD $0x4e25e485 // fcmeq v5.4s, v4.4s, v5.4s
-	FMOVQ 432(R4), F7
-	FMOVQ 448(R4), F8
-	WORD $0x6e681ce5 // bsl v5.16b, v7.16b, v8.16b
-	FMOVQ 224(R4), F7
-	WORD $0x6ea7e484 // fcmgt v4.4s, v4.4s, v7.4s
-	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
-	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
-	WORD $0x4ea21c45 // mov v5.16b, v2.16b
-	WORD $0x6e631c85 // bsl v5.16b, v4.16b, v3.16b
-	WORD $0x6e25dc25 // fmul v5.4s, v1.4s, v5.4s
-	WORD $0x4e3ee426 // fcmeq v6.4s, v1.4s, v30.4s
-	WORD $0x6e651c26 // bsl v6.16b, v1.16b, v5.16b
-	WORD $0x6e641c62 // bsl v2.16b, v3.16b, v4.16b
-	WORD $0x6e22dc01 // fmul v1.4s, v0.4s, v2.4s
-	WORD $0x4e3ee402 // fcmeq v2.4s, v0.4s, v30.4s
-	WORD $0x6e611c02 // bsl v2.16b, v0.16b, v1.16b
-	WORD $0x4e22d4c0 // fadd v0.4s, v6.4s, v2.4s
-	FMOVQ.P F0, 16(R7)
-	ADD R1<<3, R10, R2
-	FLDPQ 0(R2), (F1, F2)
-	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
-	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
-	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
-	WORD $0x4e63d442 // fadd v2.2d, v2.2d, v3.2d
-	FSTPQ (F1, F2), 0(R2)
-	ADD $4, R1, R1
-	AND $31, R1, R1
-	SUBS $4, R0, R0
-	BGE loop4
+	WORD $0x4e26d544 // fadd v4.4s, v10.4s, v6.4s
+	FMOVQ.P F4, 16(R7)
+	ADD R10<<3, R3, R11
+	WORD $0x0e617885 // fcvtl v5.2d, v4.2s
+	WORD $0x4e617884 // fcvtl2 v4.2d, v4.4s
+	FLDPQ 0(R11), (F6, F7)
+	WORD $0x4e65d4c6 // fadd v6.2d, v6.2d, v5.2d
+	WORD $0x4e64d4e7 // fadd v7.2d, v7.2d, v4.2d
+	FSTPQ (F6, F7), 0(R11)
+	ADD $4, R10, R10
+	AND $31, R10, R10
+	SUBS $4, R2, R2
+	BGE loop
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+loopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R9), F0
-	WORD $0x4ea0d7e1 // fsub v1.4s, v31.4s, v0.4s
-	FMOVS.P 4(R8), F2
-	WORD $0x4ea0f843 // fabs v3.4s, v2.4s
-	WORD $0x6ea0f864 // fneg v4.4s, v3.4s
-	FMOVQ 48(R4), F5
-	WORD $0x6ea4e4a6 // fcmgt v6.4s, v5.4s, v4.4s
-	WORD $0x6e641ca6 // bsl v6.16b, v5.16b, v4.16b
-	FMOVQ 32(R4), F4
-	WORD $0x6ea4e4c5 // fcmgt v5.4s, v6.4s, v4.4s
-	WORD $0x6e661c85 // bsl v5.16b, v4.16b, v6.16b
-	FMOVQ 80(R4), F4
-	WORD $0x6e24dca4 // fmul v4.4s, v5.4s, v4.4s
-	WORD $0x4e3dd484 // fadd v4.4s, v4.4s, v29.4s
-	WORD $0x4ebdd486 // fsub v6.4s, v4.4s, v29.4s
-	WORD $0x6e3cdcc7 // fmul v7.4s, v6.4s, v28.4s
-	WORD $0x4ea7d4a5 // fsub v5.4s, v5.4s, v7.4s
-	FMOVQ 112(R4), F7
-	WORD $0x6e27dcc6 // fmul v6.4s, v6.4s, v7.4s
-	WORD $0x4ea6d4a7 // fsub v7.4s, v5.4s, v6.4s
-	FMOVQ 128(R4), F8
-	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
-	FMOVQ 144(R4), F9
-	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
-	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
-	FMOVQ 160(R4), F9
-	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
-	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
-	FMOVQ 176(R4), F9
-	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
-	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
-	FMOVQ 192(R4), F9
-	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
-	WORD $0x6e27dce9 // fmul v9.4s, v7.4s, v7.4s
-	WORD $0x6e29dd08 // fmul v8.4s, v8.4s, v9.4s
-	WORD $0x4ea7d4a5 // fsub v5.4s, v5.4s, v7.4s
-	WORD $0x4ea6d4a5 // fsub v5.4s, v5.4s, v6.4s
-	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
-	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
-	WORD $0x4e25d7e5 // fadd v5.4s, v31.4s, v5.4s
-	WORD $0x6ebd8484 // sub v4.4s, v4.4s, v29.4s
-	WORD $0x4f3f0486 // sshr v6.4s, v4.4s, #1
-	FMOVQ 208(R4), F7
-	WORD $0x4ea784c7 // add v7.4s, v6.4s, v7.4s
-	WORD $0x4f3754e7 // shl v7.4s, v7.4s, #23
-	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
-	WORD $0x6ea68484 // sub v4.4s, v4.4s, v6.4s
-	FMOVQ 208(R4), F6
-	WORD $0x4ea68484 // add v4.4s, v4.4s, v6.4s
-	WORD $0x4f375484 // shl v4.4s, v4.4s, #23
-	WORD $0x6e24dca4 // fmul v4.4s, v5.4s, v4.4s
-	WORD $0x4e3fd485 // fadd v5.4s, v4.4s, v31.4s
-	WORD $0x6e25fc86 // fdiv v6.4s, v4.4s, v5.4s
-	WORD $0x6e25ffe5 // fdiv v5.4s, v31.4s, v5.4s
-	WORD $0x6ea2e7c2 // fcmgt v2.4s, v30.4s, v2.4s
-	WORD $0x4ea21c47 // mov v7.16b, v2.16b
-	WORD $0x6e651cc7 // bsl v7.16b, v6.16b, v5.16b
-	WORD $0x6e27dc27 // fmul v7.4s, v1.4s, v7.4s
-	FMOVS 4(R3), F8
-	VDUP V8.S[0], V8.S4
-	WORD $0x6e28dc00 // fmul v0.4s, v0.4s, v8.4s
-	WORD $0x6ee21cc5 // bif v5.16b, v6.16b, v2.16b
-	WORD $0x6e25dc05 // fmul v5.4s, v0.4s, v5.4s
-	WORD $0x4ea5d4e5 // fsub v5.4s, v7.4s, v5.4s
-	FMOVS 0(R3), F6
-	VDUP V6.S[0], V6.S4
-	WORD $0x6e26dca5 // fmul v5.4s, v5.4s, v6.4s
-	FMOVS.P F5, 4(R6)
-	WORD $0x4e24d7e5 // fadd v5.4s, v31.4s, v4.4s
-	FMOVQ 240(R4), F6
-	WORD $0x6ea684a6 // sub v6.4s, v5.4s, v6.4s
-	WORD $0x4f2904c7 // sshr v7.4s, v6.4s, #23
-	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
-	WORD $0x6e3cdce8 // fmul v8.4s, v7.4s, v28.4s
-	FMOVQ 256(R4), F9
-	WORD $0x4e291cc6 // and v6.16b, v6.16b, v9.16b
-	FMOVQ 240(R4), F9
-	WORD $0x4ea984c6 // add v6.4s, v6.4s, v9.4s
-	WORD $0x4ebfd4c6 // fsub v6.4s, v6.4s, v31.4s
-	WORD $0x4e3ee4e9 // fcmeq v9.4s, v7.4s, v30.4s
-	WORD $0x6ea91c86 // bit v6.16b, v4.16b, v9.16b
-	FMOVQ 272(R4), F10
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	WORD $0x4eaad4cb // fsub v11.4s, v6.4s, v10.4s
-	WORD $0x4e2bd50c // fadd v12.4s, v8.4s, v11.4s
-	WORD $0x4eabd4cd // fsub v13.4s, v6.4s, v11.4s
-	WORD $0x4eaad5aa // fsub v10.4s, v13.4s, v10.4s
-	WORD $0x4eacd508 // fsub v8.4s, v8.4s, v12.4s
-	WORD $0x4e2bd508 // fadd v8.4s, v8.4s, v11.4s
-	WORD $0x4e28d548 // fadd v8.4s, v10.4s, v8.4s
-	FMOVQ 288(R4), F10
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FMOVQ 304(R4), F11
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FMOVQ 320(R4), F11
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FMOVQ 336(R4), F11
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FMOVQ 352(R4), F11
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FMOVQ 368(R4), F11
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FMOVQ 384(R4), F11
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FMOVQ 400(R4), F11
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FMOVQ 416(R4), F11
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
-	WORD $0x6e26dccb // fmul v11.4s, v6.4s, v6.4s
-	WORD $0x6e26dd66 // fmul v6.4s, v11.4s, v6.4s
-	WORD $0x6e26dd46 // fmul v6.4s, v10.4s, v6.4s
-	FMOVQ 112(R4), F10
-	WORD $0x6e2adce7 // fmul v7.4s, v7.4s, v10.4s
-	WORD $0x4ebfd4aa // fsub v10.4s, v5.4s, v31.4s
-	WORD $0x4eaad4ab // fsub v11.4s, v5.4s, v10.4s
-	WORD $0x4eabd7eb // fsub v11.4s, v31.4s, v11.4s
-	WORD $0x4eaad48a // fsub v10.4s, v4.4s, v10.4s
-	WORD $0x4e2ad56a // fadd v10.4s, v11.4s, v10.4s
-	WORD $0x6e25fd45 // fdiv v5.4s, v10.4s, v5.4s
-	WORD $0x6e651fc9 // bsl v9.16b, v30.16b, v5.16b
-	WORD $0x4e29d4e5 // fadd v5.4s, v7.4s, v9.4s
-	WORD $0x4e25d4c5 // fadd v5.4s, v6.4s, v5.4s
-	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
-	WORD $0x4e25d585 // fadd v5.4s, v12.4s, v5.4s
-	WORD $0x4e24d486 // fadd v6.4s, v4.4s, v4.4s
-	WORD $0x4e24e4c6 // fcmeq v6.4s, v6.4s, v4.4s
+single:
+	FMOVS.P 4(R9), F4
+	WORD $0x4ea4d405 // fsub v5.4s, v0.4s, v4.4s
+	FMOVS.P 4(R8), F6
+	WORD $0x4ea0f8c7 // fabs v7.4s, v6.4s
+	WORD $0x6ea0f8e8 // fneg v8.4s, v7.4s
+	FMOVQ 64(R0), F9
+	WORD $0x6ea8e52a // fcmgt v10.4s, v9.4s, v8.4s
+	WORD $0x6e681d2a // bsl v10.16b, v9.16b, v8.16b
+	FMOVQ 80(R0), F8
+	WORD $0x6ea8e549 // fcmgt v9.4s, v10.4s, v8.4s
+	WORD $0x6e6a1d09 // bsl v9.16b, v8.16b, v10.16b
+	FMOVQ 96(R0), F8
+	WORD $0x6e28dd28 // fmul v8.4s, v9.4s, v8.4s
+	WORD $0x4e22d508 // fadd v8.4s, v8.4s, v2.4s
+	WORD $0x4ea2d50a // fsub v10.4s, v8.4s, v2.4s
+	WORD $0x6e23dd4b // fmul v11.4s, v10.4s, v3.4s
+	WORD $0x4eabd529 // fsub v9.4s, v9.4s, v11.4s
+	FMOVQ 112(R0), F11
+	WORD $0x6e2bdd4a // fmul v10.4s, v10.4s, v11.4s
+	WORD $0x4eaad52b // fsub v11.4s, v9.4s, v10.4s
+	FMOVQ 128(R0), F12
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	FMOVQ 144(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	FMOVQ 160(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	FMOVQ 176(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	FMOVQ 192(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e2bdd6d // fmul v13.4s, v11.4s, v11.4s
+	WORD $0x6e2ddd8c // fmul v12.4s, v12.4s, v13.4s
+	WORD $0x4eabd529 // fsub v9.4s, v9.4s, v11.4s
+	WORD $0x4eaad529 // fsub v9.4s, v9.4s, v10.4s
+	WORD $0x4e29d589 // fadd v9.4s, v12.4s, v9.4s
+	WORD $0x4e29d569 // fadd v9.4s, v11.4s, v9.4s
+	WORD $0x4e29d409 // fadd v9.4s, v0.4s, v9.4s
+	WORD $0x6ea28508 // sub v8.4s, v8.4s, v2.4s
+	WORD $0x4f3f050a // sshr v10.4s, v8.4s, #1
+	FMOVQ 208(R0), F11
+	WORD $0x4eab854b // add v11.4s, v10.4s, v11.4s
+	WORD $0x4f37556b // shl v11.4s, v11.4s, #23
+	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x6eaa8508 // sub v8.4s, v8.4s, v10.4s
+	FMOVQ 208(R0), F10
+	WORD $0x4eaa8508 // add v8.4s, v8.4s, v10.4s
+	WORD $0x4f375508 // shl v8.4s, v8.4s, #23
+	WORD $0x6e28dd28 // fmul v8.4s, v9.4s, v8.4s
+	WORD $0x4e20d509 // fadd v9.4s, v8.4s, v0.4s
+	WORD $0x6e29fd0a // fdiv v10.4s, v8.4s, v9.4s
+	WORD $0x6e29fc09 // fdiv v9.4s, v0.4s, v9.4s
+	WORD $0x6ea6e426 // fcmgt v6.4s, v1.4s, v6.4s
+	WORD $0x4ea61ccb // mov v11.16b, v6.16b
+	WORD $0x6e691d4b // bsl v11.16b, v10.16b, v9.16b
+	WORD $0x6e2bdcab // fmul v11.4s, v5.4s, v11.4s
+	FMOVQ 16(R1), F12
+	WORD $0x6e2cdc84 // fmul v4.4s, v4.4s, v12.4s
+	WORD $0x6ee61d49 // bif v9.16b, v10.16b, v6.16b
+	WORD $0x6e29dc89 // fmul v9.4s, v4.4s, v9.4s
+	WORD $0x4ea9d569 // fsub v9.4s, v11.4s, v9.4s
+	FMOVQ 0(R1), F10
+	WORD $0x6e2add29 // fmul v9.4s, v9.4s, v10.4s
+	FMOVS.P F9, 4(R6)
+	WORD $0x4e28d409 // fadd v9.4s, v0.4s, v8.4s
+	FMOVQ 224(R0), F10
+	WORD $0x6eaa852a // sub v10.4s, v9.4s, v10.4s
+	WORD $0x4f29054b // sshr v11.4s, v10.4s, #23
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
+	FMOVQ 240(R0), F13
+	WORD $0x4e2d1d4a // and v10.16b, v10.16b, v13.16b
+	FMOVQ 224(R0), F13
+	WORD $0x4ead854a // add v10.4s, v10.4s, v13.4s
+	WORD $0x4ea0d54a // fsub v10.4s, v10.4s, v0.4s
+	WORD $0x4e21e56d // fcmeq v13.4s, v11.4s, v1.4s
+	WORD $0x6ead1d0a // bit v10.16b, v8.16b, v13.16b
+	FMOVQ 256(R0), F14
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	WORD $0x4eaed54f // fsub v15.4s, v10.4s, v14.4s
+	WORD $0x4e2fd590 // fadd v16.4s, v12.4s, v15.4s
+	WORD $0x4eafd551 // fsub v17.4s, v10.4s, v15.4s
+	WORD $0x4eaed62e // fsub v14.4s, v17.4s, v14.4s
+	WORD $0x4eb0d58c // fsub v12.4s, v12.4s, v16.4s
+	WORD $0x4e2fd58c // fadd v12.4s, v12.4s, v15.4s
+	WORD $0x4e2cd5cc // fadd v12.4s, v14.4s, v12.4s
+	FMOVQ 272(R0), F14
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 288(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 304(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 320(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 336(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 352(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 368(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 384(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 400(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x6e2add4f // fmul v15.4s, v10.4s, v10.4s
+	WORD $0x6e2addea // fmul v10.4s, v15.4s, v10.4s
+	WORD $0x6e2addca // fmul v10.4s, v14.4s, v10.4s
+	FMOVQ 112(R0), F14
+	WORD $0x6e2edd6b // fmul v11.4s, v11.4s, v14.4s
+	WORD $0x4ea0d52e // fsub v14.4s, v9.4s, v0.4s
+	WORD $0x4eaed52f // fsub v15.4s, v9.4s, v14.4s
+	WORD $0x4eafd40f // fsub v15.4s, v0.4s, v15.4s
+	WORD $0x4eaed50e // fsub v14.4s, v8.4s, v14.4s
+	WORD $0x4e2ed5ee // fadd v14.4s, v15.4s, v14.4s
+	WORD $0x6e29fdc9 // fdiv v9.4s, v14.4s, v9.4s
+	WORD $0x6e691c2d // bsl v13.16b, v1.16b, v9.16b
+	WORD $0x4e2dd569 // fadd v9.4s, v11.4s, v13.4s
+	WORD $0x4e29d549 // fadd v9.4s, v10.4s, v9.4s
+	WORD $0x4e29d589 // fadd v9.4s, v12.4s, v9.4s
+	WORD $0x4e29d609 // fadd v9.4s, v16.4s, v9.4s
+	WORD $0x4e28d50a // fadd v10.4s, v8.4s, v8.4s
+	WORD $0x4e28e54a // fcmeq v10.4s, v10.4s, v8.4s
+	WORD $0x6e691d0a // bsl v10.16b, v8.16b, v9.16b
+	FMOVQ 416(R0), F9
+	WORD $0x4e29e509 // fcmeq v9.4s, v8.4s, v9.4s
+	FMOVQ 432(R0), F11
+	FMOVQ 448(R0), F12
+	WORD $0x6e6c1d69 // bsl v9.16b, v11.16b, v12.16b
+	FMOVQ 416(R0), F11
+	WORD $0x6eabe508 // fcmgt v8.4s, v8.4s, v11.4s
+	WORD $0x6e691d48 // bsl v8.16b, v10.16b, v9.16b
+	WORD $0x4e27d507 // fadd v7.4s, v8.4s, v7.4s
+	WORD $0x4ea61cc9 // mov v9.16b, v6.16b
+	WORD $0x6e671d09 // bsl v9.16b, v8.16b, v7.16b
+	WORD $0x6e29dca9 // fmul v9.4s, v5.4s, v9.4s
+	WORD $0x4e21e4aa // fcmeq v10.4s, v5.4s, v1.4s
+	WORD $0x6e691caa // bsl v10.16b, v5.16b, v9.16b
+	WORD $0x6e681ce6 // bsl v6.16b, v7.16b, v8.16b
+	WORD $0x6e26dc85 // fmul v5.4s, v4.4s, v6.4s
+	WORD $0x4e21e486 // fcmeq v6.4s, v4.4s, v1.4s
 	WORD $0x6e651c86 // bsl v6.16b, v4.16b, v5.16b
-	FMOVQ 224(R4), F5
-	WORD $0x4e25e485 // fcmeq v5.4s, v4.4s, v5.4s
-	FMOVQ 432(R4), F7
-	FMOVQ 448(R4), F8
-	WORD $0x6e681ce5 // bsl v5.16b, v7.16b, v8.16b
-	FMOVQ 224(R4), F7
-	WORD $0x6ea7e484 // fcmgt v4.4s, v4.4s, v7.4s
-	WORD $0x6e651cc4 // bsl v4.16b, v6.16b, v5.16b
-	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
-	WORD $0x4ea21c45 // mov v5.16b, v2.16b
-	WORD $0x6e631c85 // bsl v5.16b, v4.16b, v3.16b
-	WORD $0x6e25dc25 // fmul v5.4s, v1.4s, v5.4s
-	WORD $0x4e3ee426 // fcmeq v6.4s, v1.4s, v30.4s
-	WORD $0x6e651c26 // bsl v6.16b, v1.16b, v5.16b
-	WORD $0x6e641c62 // bsl v2.16b, v3.16b, v4.16b
-	WORD $0x6e22dc01 // fmul v1.4s, v0.4s, v2.4s
-	WORD $0x4e3ee402 // fcmeq v2.4s, v0.4s, v30.4s
-	WORD $0x6e611c02 // bsl v2.16b, v0.16b, v1.16b
-	WORD $0x4e22d4c0 // fadd v0.4s, v6.4s, v2.4s
-	FMOVS.P F0, 4(R7)
-	ADD R1<<3, R10, R2
-	FMOVD 0(R2), F1
-	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
-	WORD $0x4e62d421 // fadd v1.2d, v1.2d, v2.2d
-	FMOVD F1, 0(R2)
-	ADD $1, R1, R1
-	AND $31, R1, R1
-	SUBS $1, R0, R0
-	BGE loop1
+	WORD $0x4e26d544 // fadd v4.4s, v10.4s, v6.4s
+	FMOVS.P F4, 4(R7)
+	ADD R10<<3, R3, R11
+	WORD $0x0e617884 // fcvtl v4.2d, v4.2s
+	FMOVD 0(R11), F5
+	WORD $0x4e64d4a5 // fadd v5.2d, v5.2d, v4.2d
+	FMOVD F5, 0(R11)
+	ADD $1, R10, R10
+	AND $31, R10, R10
+	SUBS $1, R2, R2
+	BGE single
 
-rest1:
-	ADD $96, R24, R24
-	SUBS $4, R5, R5
-	BNE row
+singleend:
+	ADD $96, R4, R4
+	CMP R5, R4
+	BLT entry
 
-done:
+end:
 	RET

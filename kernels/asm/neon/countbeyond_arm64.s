@@ -15,159 +15,165 @@ GLOBL constants<>(SB), RODATA|NOPTR, $32
 // func CountBeyond(list [][]float32, c *[1]float32, count *[32]float64)
 // Requires: ASIMD
 TEXT ·CountBeyond(SB), NOSPLIT, $0-40
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD count+32(FP), R7
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVS 0(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVQ 0(R4), F30
-	FMOVQ 16(R4), F29
+	MOVD $constants<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD count+32(FP), R2
+	MOVD list_base+0(FP), R3
+	MOVD list_len+8(FP), R4
+	MOVD $24, R5
+	MUL R5, R4, R4
+	ADD R3, R4, R4
+	CMP R4, R3
+	BGE end
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVQ 0(R0), F1
+	FMOVQ 16(R0), F2
+	SUB $24, R4, R0
 
-row:
-	CMP $6, R5
-	BLE near
-	MOVD 144(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+entry:
+	ADD $144, R3, R1
+	CMP R0, R1
+	BGT near
+	MOVD 0(R1), R1
+	PRFM 0(R1), PLDL1KEEP
+	PRFM 64(R1), PLDL1KEEP
+	PRFM 128(R1), PLDL1KEEP
+	PRFM 192(R1), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD $0, R1
-	SUBS $32, R0, R0
-	BLT rest32
-	FLDPQ 0(R7), (F0, F1)
-	FLDPQ 32(R7), (F2, F3)
-	FLDPQ 64(R7), (F4, F5)
-	FLDPQ 96(R7), (F6, F7)
-	FLDPQ 128(R7), (F8, F9)
-	FLDPQ 160(R7), (F10, F11)
-	FLDPQ 192(R7), (F12, F13)
-	FLDPQ 224(R7), (F14, F15)
+	MOVD 8(R3), R1
+	MOVD 0(R3), R5
+	MOVD $0, R6
+	SUBS $32, R1, R1
+	BLT mainend
+	FLDPQ 0(R2), (F3, F4)
+	FLDPQ 32(R2), (F5, F6)
+	FLDPQ 64(R2), (F7, F8)
+	FLDPQ 96(R2), (F9, F10)
+	FLDPQ 128(R2), (F11, F12)
+	FLDPQ 160(R2), (F13, F14)
+	FLDPQ 192(R2), (F15, F16)
+	FLDPQ 224(R2), (F17, F18)
 
-loop32:
-	FLDPQ.P 128(R6), (F16, F17)
-	WORD $0x4ea0fa10 // fabs v16.4s, v16.4s
-	WORD $0x4ea0fa31 // fabs v17.4s, v17.4s
-	WORD $0x6e30e7f0 // fcmge v16.4s, v31.4s, v16.4s
-	WORD $0x6e31e7f1 // fcmge v17.4s, v31.4s, v17.4s
-	WORD $0x6e7d1fd0 // bsl v16.16b, v30.16b, v29.16b
-	WORD $0x6e7d1fd1 // bsl v17.16b, v30.16b, v29.16b
-	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x4e72d400 // fadd v0.2d, v0.2d, v18.2d
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72d421 // fadd v1.2d, v1.2d, v18.2d
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70d442 // fadd v2.2d, v2.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d463 // fadd v3.2d, v3.2d, v16.2d
-	FLDPQ -96(R6), (F16, F17)
-	WORD $0x4ea0fa10 // fabs v16.4s, v16.4s
-	WORD $0x4ea0fa31 // fabs v17.4s, v17.4s
-	WORD $0x6e30e7f0 // fcmge v16.4s, v31.4s, v16.4s
-	WORD $0x6e31e7f1 // fcmge v17.4s, v31.4s, v17.4s
-	WORD $0x6e7d1fd0 // bsl v16.16b, v30.16b, v29.16b
-	WORD $0x6e7d1fd1 // bsl v17.16b, v30.16b, v29.16b
-	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x4e72d484 // fadd v4.2d, v4.2d, v18.2d
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72d4a5 // fadd v5.2d, v5.2d, v18.2d
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70d4c6 // fadd v6.2d, v6.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d4e7 // fadd v7.2d, v7.2d, v16.2d
-	FLDPQ -64(R6), (F16, F17)
-	WORD $0x4ea0fa10 // fabs v16.4s, v16.4s
-	WORD $0x4ea0fa31 // fabs v17.4s, v17.4s
-	WORD $0x6e30e7f0 // fcmge v16.4s, v31.4s, v16.4s
-	WORD $0x6e31e7f1 // fcmge v17.4s, v31.4s, v17.4s
-	WORD $0x6e7d1fd0 // bsl v16.16b, v30.16b, v29.16b
-	WORD $0x6e7d1fd1 // bsl v17.16b, v30.16b, v29.16b
-	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x4e72d508 // fadd v8.2d, v8.2d, v18.2d
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72d529 // fadd v9.2d, v9.2d, v18.2d
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70d54a // fadd v10.2d, v10.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d56b // fadd v11.2d, v11.2d, v16.2d
-	FLDPQ -32(R6), (F16, F17)
-	WORD $0x4ea0fa10 // fabs v16.4s, v16.4s
-	WORD $0x4ea0fa31 // fabs v17.4s, v17.4s
-	WORD $0x6e30e7f0 // fcmge v16.4s, v31.4s, v16.4s
-	WORD $0x6e31e7f1 // fcmge v17.4s, v31.4s, v17.4s
-	WORD $0x6e7d1fd0 // bsl v16.16b, v30.16b, v29.16b
-	WORD $0x6e7d1fd1 // bsl v17.16b, v30.16b, v29.16b
-	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x4e72d58c // fadd v12.2d, v12.2d, v18.2d
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72d5ad // fadd v13.2d, v13.2d, v18.2d
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70d5ce // fadd v14.2d, v14.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d5ef // fadd v15.2d, v15.2d, v16.2d
-	SUBS $32, R0, R0
-	BGE loop32
-	FSTPQ (F0, F1), 0(R7)
-	FSTPQ (F2, F3), 32(R7)
-	FSTPQ (F4, F5), 64(R7)
-	FSTPQ (F6, F7), 96(R7)
-	FSTPQ (F8, F9), 128(R7)
-	FSTPQ (F10, F11), 160(R7)
-	FSTPQ (F12, F13), 192(R7)
-	FSTPQ (F14, F15), 224(R7)
+main:
+	FLDPQ.P 128(R5), (F19, F20)
+	WORD $0x4ea0fa73 // fabs v19.4s, v19.4s
+	WORD $0x4ea0fa94 // fabs v20.4s, v20.4s
+	WORD $0x6e33e413 // fcmge v19.4s, v0.4s, v19.4s
+	WORD $0x6e34e414 // fcmge v20.4s, v0.4s, v20.4s
+	WORD $0x6e621c33 // bsl v19.16b, v1.16b, v2.16b
+	WORD $0x6e621c34 // bsl v20.16b, v1.16b, v2.16b
+	WORD $0x0e617a75 // fcvtl v21.2d, v19.2s
+	WORD $0x4e617a73 // fcvtl2 v19.2d, v19.4s
+	WORD $0x4e75d463 // fadd v3.2d, v3.2d, v21.2d
+	WORD $0x4e73d484 // fadd v4.2d, v4.2d, v19.2d
+	WORD $0x0e617a93 // fcvtl v19.2d, v20.2s
+	WORD $0x4e617a94 // fcvtl2 v20.2d, v20.4s
+	WORD $0x4e73d4a5 // fadd v5.2d, v5.2d, v19.2d
+	WORD $0x4e74d4c6 // fadd v6.2d, v6.2d, v20.2d
+	FLDPQ -96(R5), (F19, F20)
+	WORD $0x4ea0fa73 // fabs v19.4s, v19.4s
+	WORD $0x4ea0fa94 // fabs v20.4s, v20.4s
+	WORD $0x6e33e413 // fcmge v19.4s, v0.4s, v19.4s
+	WORD $0x6e34e414 // fcmge v20.4s, v0.4s, v20.4s
+	WORD $0x6e621c33 // bsl v19.16b, v1.16b, v2.16b
+	WORD $0x6e621c34 // bsl v20.16b, v1.16b, v2.16b
+	WORD $0x0e617a75 // fcvtl v21.2d, v19.2s
+	WORD $0x4e617a73 // fcvtl2 v19.2d, v19.4s
+	WORD $0x4e75d4e7 // fadd v7.2d, v7.2d, v21.2d
+	WORD $0x4e73d508 // fadd v8.2d, v8.2d, v19.2d
+	WORD $0x0e617a93 // fcvtl v19.2d, v20.2s
+	WORD $0x4e617a94 // fcvtl2 v20.2d, v20.4s
+	WORD $0x4e73d529 // fadd v9.2d, v9.2d, v19.2d
+	WORD $0x4e74d54a // fadd v10.2d, v10.2d, v20.2d
+	FLDPQ -64(R5), (F19, F20)
+	WORD $0x4ea0fa73 // fabs v19.4s, v19.4s
+	WORD $0x4ea0fa94 // fabs v20.4s, v20.4s
+	WORD $0x6e33e413 // fcmge v19.4s, v0.4s, v19.4s
+	WORD $0x6e34e414 // fcmge v20.4s, v0.4s, v20.4s
+	WORD $0x6e621c33 // bsl v19.16b, v1.16b, v2.16b
+	WORD $0x6e621c34 // bsl v20.16b, v1.16b, v2.16b
+	WORD $0x0e617a75 // fcvtl v21.2d, v19.2s
+	WORD $0x4e617a73 // fcvtl2 v19.2d, v19.4s
+	WORD $0x4e75d56b // fadd v11.2d, v11.2d, v21.2d
+	WORD $0x4e73d58c // fadd v12.2d, v12.2d, v19.2d
+	WORD $0x0e617a93 // fcvtl v19.2d, v20.2s
+	WORD $0x4e617a94 // fcvtl2 v20.2d, v20.4s
+	WORD $0x4e73d5ad // fadd v13.2d, v13.2d, v19.2d
+	WORD $0x4e74d5ce // fadd v14.2d, v14.2d, v20.2d
+	FLDPQ -32(R5), (F19, F20)
+	WORD $0x4ea0fa73 // fabs v19.4s, v19.4s
+	WORD $0x4ea0fa94 // fabs v20.4s, v20.4s
+	WORD $0x6e33e413 // fcmge v19.4s, v0.4s, v19.4s
+	WORD $0x6e34e414 // fcmge v20.4s, v0.4s, v20.4s
+	WORD $0x6e621c33 // bsl v19.16b, v1.16b, v2.16b
+	WORD $0x6e621c34 // bsl v20.16b, v1.16b, v2.16b
+	WORD $0x0e617a75 // fcvtl v21.2d, v19.2s
+	WORD $0x4e617a73 // fcvtl2 v19.2d, v19.4s
+	WORD $0x4e75d5ef // fadd v15.2d, v15.2d, v21.2d
+	WORD $0x4e73d610 // fadd v16.2d, v16.2d, v19.2d
+	WORD $0x0e617a93 // fcvtl v19.2d, v20.2s
+	WORD $0x4e617a94 // fcvtl2 v20.2d, v20.4s
+	WORD $0x4e73d631 // fadd v17.2d, v17.2d, v19.2d
+	WORD $0x4e74d652 // fadd v18.2d, v18.2d, v20.2d
+	SUBS $32, R1, R1
+	BGE main
+	FSTPQ (F3, F4), 0(R2)
+	FSTPQ (F5, F6), 32(R2)
+	FSTPQ (F7, F8), 64(R2)
+	FSTPQ (F9, F10), 96(R2)
+	FSTPQ (F11, F12), 128(R2)
+	FSTPQ (F13, F14), 160(R2)
+	FSTPQ (F15, F16), 192(R2)
+	FSTPQ (F17, F18), 224(R2)
 
-rest32:
-	ADD $32, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
+mainend:
+	ADD $32, R1, R1
+	SUBS $4, R1, R1
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R6), F0
-	WORD $0x4ea0f800 // fabs v0.4s, v0.4s
-	WORD $0x6e20e7e0 // fcmge v0.4s, v31.4s, v0.4s
-	WORD $0x6e7d1fc0 // bsl v0.16b, v30.16b, v29.16b
-	ADD R1<<3, R7, R2
-	FLDPQ 0(R2), (F1, F2)
-	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
-	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
-	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
-	WORD $0x4e63d442 // fadd v2.2d, v2.2d, v3.2d
-	FSTPQ (F1, F2), 0(R2)
+loop:
+	FMOVQ.P 16(R5), F3
+	WORD $0x4ea0f863 // fabs v3.4s, v3.4s
+	WORD $0x6e23e403 // fcmge v3.4s, v0.4s, v3.4s
+	WORD $0x6e621c23 // bsl v3.16b, v1.16b, v2.16b
+	ADD R6<<3, R2, R7
+	WORD $0x0e617864 // fcvtl v4.2d, v3.2s
+	WORD $0x4e617863 // fcvtl2 v3.2d, v3.4s
+	FLDPQ 0(R7), (F5, F6)
+	WORD $0x4e64d4a5 // fadd v5.2d, v5.2d, v4.2d
+	WORD $0x4e63d4c6 // fadd v6.2d, v6.2d, v3.2d
+	FSTPQ (F5, F6), 0(R7)
+	ADD $4, R6, R6
+	AND $31, R6, R6
+	SUBS $4, R1, R1
+	BGE loop
+
+loopend:
 	ADD $4, R1, R1
-	AND $31, R1, R1
-	SUBS $4, R0, R0
-	BGE loop4
+	SUBS $1, R1, R1
+	BLT singleend
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+single:
+	FMOVS.P 4(R5), F3
+	WORD $0x4ea0f863 // fabs v3.4s, v3.4s
+	WORD $0x6e23e403 // fcmge v3.4s, v0.4s, v3.4s
+	WORD $0x6e621c23 // bsl v3.16b, v1.16b, v2.16b
+	ADD R6<<3, R2, R7
+	WORD $0x0e617863 // fcvtl v3.2d, v3.2s
+	FMOVD 0(R7), F4
+	WORD $0x4e63d484 // fadd v4.2d, v4.2d, v3.2d
+	FMOVD F4, 0(R7)
+	ADD $1, R6, R6
+	AND $31, R6, R6
+	SUBS $1, R1, R1
+	BGE single
 
-loop1:
-	FMOVS.P 4(R6), F0
-	WORD $0x4ea0f800 // fabs v0.4s, v0.4s
-	WORD $0x6e20e7e0 // fcmge v0.4s, v31.4s, v0.4s
-	WORD $0x6e7d1fc0 // bsl v0.16b, v30.16b, v29.16b
-	ADD R1<<3, R7, R2
-	FMOVD 0(R2), F1
-	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
-	WORD $0x4e62d421 // fadd v1.2d, v1.2d, v2.2d
-	FMOVD F1, 0(R2)
-	ADD $1, R1, R1
-	AND $31, R1, R1
-	SUBS $1, R0, R0
-	BGE loop1
+singleend:
+	ADD $24, R3, R3
+	CMP R4, R3
+	BLT entry
 
-rest1:
-	ADD $24, R24, R24
-	SUBS $1, R5, R5
-	BNE row
-
-done:
+end:
 	RET

@@ -8,193 +8,218 @@
 //
 // func Dots(z, x, w []float32)
 // Requires: ASIMD
-TEXT ·Dots(SB), NOSPLIT, $384-72
-	MOVD $lanes0-384(SP), R9
-	MOVD z_base+0(FP), R6
-	MOVD x_base+24(FP), R7
+TEXT ·Dots(SB), NOSPLIT, $448-72
+	MOVD $locals-448(SP), R0
+	ADD $63, R0, R0
+	AND $-64, R0, R0
+	MOVD w_len+56(FP), R1
+	MOVD z_base+0(FP), R2
+	MOVD x_base+24(FP), R3
+	MOVD w_base+48(FP), R4
 	MOVD z_len+8(FP), R5
-	SUBS $3, R5, R5
-	BLT rows3rest
+	ADD $0, R0, R0
+	MOVD $0, R6
+	MOVD R5, R7
+	SUB $3, R7, R7
+	CMP R7, R6
+	BGT rows3end
 
 rows3:
-	MOVD w_base+48(FP), R8
-	MOVD w_len+56(FP), R0
-	ADD R0<<2, R7, R10
-	ADD R0<<2, R10, R11
-	MOVD $0, R1
-	WORD $0x6e201c00 // eor v0.16b, v0.16b, v0.16b
-	FSTPQ (F0, F0), 0(R9)
-	FSTPQ (F0, F0), 32(R9)
-	FSTPQ (F0, F0), 64(R9)
-	FSTPQ (F0, F0), 96(R9)
-	FSTPQ (F0, F0), 128(R9)
-	FSTPQ (F0, F0), 160(R9)
-	FSTPQ (F0, F0), 192(R9)
-	FSTPQ (F0, F0), 224(R9)
-	FSTPQ (F0, F0), 256(R9)
-	FSTPQ (F0, F0), 288(R9)
-	FSTPQ (F0, F0), 320(R9)
-	FSTPQ (F0, F0), 352(R9)
-	SUBS $32, R0, R0
-	BLT rows3rest32
-	FLDPQ 0(R9), (F0, F1)
-	FLDPQ 32(R9), (F2, F3)
-	FLDPQ 64(R9), (F4, F5)
-	FLDPQ 96(R9), (F6, F7)
-	FLDPQ 128(R9), (F8, F9)
-	FLDPQ 160(R9), (F10, F11)
-	FLDPQ 192(R9), (F12, F13)
-	FLDPQ 224(R9), (F14, F15)
-	FLDPQ 256(R9), (F16, F17)
-	FLDPQ 288(R9), (F18, F19)
-	FLDPQ 320(R9), (F20, F21)
-	FLDPQ 352(R9), (F22, F23)
+	ADD R1<<2, R3, R8
+	ADD R1<<2, R8, R9
+	VEOR V0.B16, V0.B16, V0.B16
+	FSTPQ (F0, F0), 0(R0)
+	FSTPQ (F0, F0), 32(R0)
+	FSTPQ (F0, F0), 64(R0)
+	FSTPQ (F0, F0), 96(R0)
+	FSTPQ (F0, F0), 128(R0)
+	FSTPQ (F0, F0), 160(R0)
+	FSTPQ (F0, F0), 192(R0)
+	FSTPQ (F0, F0), 224(R0)
+	FSTPQ (F0, F0), 256(R0)
+	FSTPQ (F0, F0), 288(R0)
+	FSTPQ (F0, F0), 320(R0)
+	FSTPQ (F0, F0), 352(R0)
+	MOVD R1, R10
+	MOVD $0, R11
+	MOVD R4, R12
+	MOVD R9, R13
+	SUBS $32, R10, R10
+	BLT rows3mainend
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	VEOR V20.B16, V20.B16, V20.B16
+	VEOR V21.B16, V21.B16, V21.B16
+	VEOR V22.B16, V22.B16, V22.B16
+	VEOR V23.B16, V23.B16, V23.B16
 
-rows3loop32:
-	FLDPQ.P 128(R7), (F24, F25)
-	FLDPQ.P 128(R8), (F26, F27)
+rows3main:
+	FLDPQ.P 128(R3), (F24, F25)
+	FLDPQ.P 128(R12), (F26, F27)
 	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
 	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
 	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
 	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	FLDPQ.P 128(R10), (F24, F25)
+	FLDPQ.P 128(R8), (F24, F25)
 	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
 	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
 	WORD $0x4e38d508 // fadd v8.4s, v8.4s, v24.4s
 	WORD $0x4e39d529 // fadd v9.4s, v9.4s, v25.4s
-	FLDPQ.P 128(R11), (F24, F25)
+	FLDPQ.P 128(R13), (F24, F25)
 	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
 	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
 	WORD $0x4e38d610 // fadd v16.4s, v16.4s, v24.4s
 	WORD $0x4e39d631 // fadd v17.4s, v17.4s, v25.4s
-	FLDPQ -96(R7), (F24, F25)
-	FLDPQ -96(R8), (F26, F27)
+	FLDPQ -96(R3), (F24, F25)
+	FLDPQ -96(R12), (F26, F27)
 	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
 	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
 	WORD $0x4e38d442 // fadd v2.4s, v2.4s, v24.4s
 	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
-	FLDPQ -96(R10), (F24, F25)
+	FLDPQ -96(R8), (F24, F25)
 	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
 	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
 	WORD $0x4e38d54a // fadd v10.4s, v10.4s, v24.4s
 	WORD $0x4e39d56b // fadd v11.4s, v11.4s, v25.4s
-	FLDPQ -96(R11), (F24, F25)
+	FLDPQ -96(R13), (F24, F25)
 	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
 	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
 	WORD $0x4e38d652 // fadd v18.4s, v18.4s, v24.4s
 	WORD $0x4e39d673 // fadd v19.4s, v19.4s, v25.4s
-	FLDPQ -64(R7), (F24, F25)
-	FLDPQ -64(R8), (F26, F27)
+	FLDPQ -64(R3), (F24, F25)
+	FLDPQ -64(R12), (F26, F27)
 	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
 	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
 	WORD $0x4e38d484 // fadd v4.4s, v4.4s, v24.4s
 	WORD $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
-	FLDPQ -64(R10), (F24, F25)
+	FLDPQ -64(R8), (F24, F25)
 	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
 	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
 	WORD $0x4e38d58c // fadd v12.4s, v12.4s, v24.4s
 	WORD $0x4e39d5ad // fadd v13.4s, v13.4s, v25.4s
-	FLDPQ -64(R11), (F24, F25)
+	FLDPQ -64(R13), (F24, F25)
 	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
 	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
 	WORD $0x4e38d694 // fadd v20.4s, v20.4s, v24.4s
 	WORD $0x4e39d6b5 // fadd v21.4s, v21.4s, v25.4s
-	FLDPQ -32(R7), (F24, F25)
-	FLDPQ -32(R8), (F26, F27)
+	FLDPQ -32(R3), (F24, F25)
+	FLDPQ -32(R12), (F26, F27)
 	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
 	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
 	WORD $0x4e38d4c6 // fadd v6.4s, v6.4s, v24.4s
 	WORD $0x4e39d4e7 // fadd v7.4s, v7.4s, v25.4s
-	FLDPQ -32(R10), (F24, F25)
+	FLDPQ -32(R8), (F24, F25)
 	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
 	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
 	WORD $0x4e38d5ce // fadd v14.4s, v14.4s, v24.4s
 	WORD $0x4e39d5ef // fadd v15.4s, v15.4s, v25.4s
-	FLDPQ -32(R11), (F24, F25)
+	FLDPQ -32(R13), (F24, F25)
 	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
 	WORD $0x6e3bdf39 // fmul v25.4s, v25.4s, v27.4s
 	WORD $0x4e38d6d6 // fadd v22.4s, v22.4s, v24.4s
 	WORD $0x4e39d6f7 // fadd v23.4s, v23.4s, v25.4s
-	SUBS $32, R0, R0
-	BGE rows3loop32
-	FSTPQ (F0, F1), 0(R9)
-	FSTPQ (F2, F3), 32(R9)
-	FSTPQ (F4, F5), 64(R9)
-	FSTPQ (F6, F7), 96(R9)
-	FSTPQ (F8, F9), 128(R9)
-	FSTPQ (F10, F11), 160(R9)
-	FSTPQ (F12, F13), 192(R9)
-	FSTPQ (F14, F15), 224(R9)
-	FSTPQ (F16, F17), 256(R9)
-	FSTPQ (F18, F19), 288(R9)
-	FSTPQ (F20, F21), 320(R9)
-	FSTPQ (F22, F23), 352(R9)
+	SUBS $32, R10, R10
+	BGE rows3main
+	FSTPQ (F0, F1), 0(R0)
+	FSTPQ (F2, F3), 32(R0)
+	FSTPQ (F4, F5), 64(R0)
+	FSTPQ (F6, F7), 96(R0)
+	FSTPQ (F8, F9), 128(R0)
+	FSTPQ (F10, F11), 160(R0)
+	FSTPQ (F12, F13), 192(R0)
+	FSTPQ (F14, F15), 224(R0)
+	FSTPQ (F16, F17), 256(R0)
+	FSTPQ (F18, F19), 288(R0)
+	FSTPQ (F20, F21), 320(R0)
+	FSTPQ (F22, F23), 352(R0)
 
-rows3rest32:
-	ADD $32, R0, R0
-	SUBS $4, R0, R0
-	BLT rows3rest4
+rows3mainend:
+	ADD $32, R10, R10
+	SUBS $4, R10, R10
+	BLT rows3loopend
 
-rows3loop4:
-	FMOVQ.P 16(R7), F0
-	FMOVQ.P 16(R8), F1
+rows3loop:
+	FMOVQ.P 16(R3), F0
+	FMOVQ.P 16(R12), F1
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	ADD R1<<2, R9, R2
-	FMOVQ 0(R2), F2
+	ADD R11<<2, R0, R14
+	FMOVQ 0(R14), F2
 	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
-	FMOVQ F2, 0(R2)
-	FMOVQ.P 16(R10), F0
+	FMOVQ F2, 0(R14)
+	FMOVQ.P 16(R8), F0
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	ADD R1<<2, R9, R2
-	FMOVQ 128(R2), F2
+	ADD R11<<2, R0, R14
+	ADD $128, R14, R14
+	FMOVQ 0(R14), F2
 	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
-	FMOVQ F2, 128(R2)
-	FMOVQ.P 16(R11), F0
+	FMOVQ F2, 0(R14)
+	FMOVQ.P 16(R13), F0
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	ADD R1<<2, R9, R2
-	FMOVQ 256(R2), F1
+	ADD R11<<2, R0, R14
+	ADD $256, R14, R14
+	FMOVQ 0(R14), F1
 	WORD $0x4e20d421 // fadd v1.4s, v1.4s, v0.4s
-	FMOVQ F1, 256(R2)
-	ADD $4, R1, R1
-	AND $31, R1, R1
-	SUBS $4, R0, R0
-	BGE rows3loop4
+	FMOVQ F1, 0(R14)
+	ADD $4, R11, R11
+	AND $31, R11, R11
+	SUBS $4, R10, R10
+	BGE rows3loop
 
-rows3rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rows3rest1
+rows3loopend:
+	ADD $4, R10, R10
+	SUBS $1, R10, R10
+	BLT rows3singleend
 
-rows3loop1:
-	FMOVS.P 4(R7), F0
-	FMOVS.P 4(R8), F1
+rows3single:
+	FMOVS.P 4(R3), F0
+	FMOVS.P 4(R12), F1
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	ADD R1<<2, R9, R2
-	FMOVS 0(R2), F2
+	ADD R11<<2, R0, R14
+	FMOVS 0(R14), F2
 	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
-	FMOVS F2, 0(R2)
-	FMOVS.P 4(R10), F0
+	FMOVS F2, 0(R14)
+	FMOVS.P 4(R8), F0
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	ADD R1<<2, R9, R2
-	FMOVS 128(R2), F2
+	ADD R11<<2, R0, R14
+	ADD $128, R14, R14
+	FMOVS 0(R14), F2
 	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
-	FMOVS F2, 128(R2)
-	FMOVS.P 4(R11), F0
+	FMOVS F2, 0(R14)
+	FMOVS.P 4(R13), F0
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	ADD R1<<2, R9, R2
-	FMOVS 256(R2), F1
+	ADD R11<<2, R0, R14
+	ADD $256, R14, R14
+	FMOVS 0(R14), F1
 	WORD $0x4e20d421 // fadd v1.4s, v1.4s, v0.4s
-	FMOVS F1, 256(R2)
-	ADD $1, R1, R1
-	AND $31, R1, R1
-	SUBS $1, R0, R0
-	BGE rows3loop1
+	FMOVS F1, 0(R14)
+	ADD $1, R11, R11
+	AND $31, R11, R11
+	SUBS $1, R10, R10
+	BGE rows3single
 
-rows3rest1:
-	FLDPQ 0(R9), (F0, F1)
-	FLDPQ 32(R9), (F2, F3)
-	FLDPQ 64(R9), (F4, F5)
-	FLDPQ 96(R9), (F6, F7)
+rows3singleend:
+	FLDPQ 0(R0), (F0, F1)
+	FLDPQ 32(R0), (F2, F3)
+	FLDPQ 64(R0), (F4, F5)
+	FLDPQ 96(R0), (F6, F7)
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
@@ -206,11 +231,12 @@ rows3rest1:
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	VEXT $4, V0.B16, V0.B16, V1.B16
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, 0(R6)
-	FLDPQ 128(R9), (F0, F1)
-	FLDPQ 160(R9), (F2, F3)
-	FLDPQ 192(R9), (F4, F5)
-	FLDPQ 224(R9), (F6, F7)
+	ADD R6<<2, R2, R3
+	FMOVS F0, 0(R3)
+	FLDPQ 128(R0), (F0, F1)
+	FLDPQ 160(R0), (F2, F3)
+	FLDPQ 192(R0), (F4, F5)
+	FLDPQ 224(R0), (F6, F7)
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
@@ -222,11 +248,12 @@ rows3rest1:
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	VEXT $4, V0.B16, V0.B16, V1.B16
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, 4(R6)
-	FLDPQ 256(R9), (F0, F1)
-	FLDPQ 288(R9), (F2, F3)
-	FLDPQ 320(R9), (F4, F5)
-	FLDPQ 352(R9), (F6, F7)
+	ADD R6<<2, R2, R3
+	FMOVS F0, 4(R3)
+	FLDPQ 256(R0), (F0, F1)
+	FLDPQ 288(R0), (F2, F3)
+	FLDPQ 320(R0), (F4, F5)
+	FLDPQ 352(R0), (F6, F7)
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
@@ -238,106 +265,112 @@ rows3rest1:
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	VEXT $4, V0.B16, V0.B16, V1.B16
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, 8(R6)
-	ADD $12, R6, R6
-	MOVD R11, R7
-	SUBS $3, R5, R5
-	BGE rows3
+	ADD R6<<2, R2, R3
+	FMOVS F0, 8(R3)
+	ADD R1<<2, R9, R3
+	ADD $3, R6, R6
+	CMP R7, R6
+	BLE rows3
 
-rows3rest:
-	ADD $3, R5, R5
-	SUBS $1, R5, R5
-	BLT rows1rest
+rows3end:
+	SUB $1, R5, R5
+	CMP R5, R6
+	BGT rows1end
 
 rows1:
-	MOVD w_base+48(FP), R8
-	MOVD w_len+56(FP), R0
-	MOVD $0, R1
-	WORD $0x6e201c00 // eor v0.16b, v0.16b, v0.16b
-	FSTPQ (F0, F0), 0(R9)
-	FSTPQ (F0, F0), 32(R9)
-	FSTPQ (F0, F0), 64(R9)
-	FSTPQ (F0, F0), 96(R9)
-	SUBS $32, R0, R0
-	BLT rows1rest32
-	FLDPQ 0(R9), (F0, F1)
-	FLDPQ 32(R9), (F2, F3)
-	FLDPQ 64(R9), (F4, F5)
-	FLDPQ 96(R9), (F6, F7)
+	VEOR V0.B16, V0.B16, V0.B16
+	FSTPQ (F0, F0), 0(R0)
+	FSTPQ (F0, F0), 32(R0)
+	FSTPQ (F0, F0), 64(R0)
+	FSTPQ (F0, F0), 96(R0)
+	MOVD R1, R7
+	MOVD $0, R8
+	MOVD R3, R9
+	MOVD R4, R10
+	SUBS $32, R7, R7
+	BLT rows1mainend
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
 
-rows1loop32:
-	FLDPQ.P 128(R7), (F8, F9)
-	FLDPQ.P 128(R8), (F10, F11)
+rows1main:
+	FLDPQ.P 128(R9), (F8, F9)
+	FLDPQ.P 128(R10), (F10, F11)
 	WORD $0x6e2add08 // fmul v8.4s, v8.4s, v10.4s
 	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
 	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
 	WORD $0x4e29d421 // fadd v1.4s, v1.4s, v9.4s
-	FLDPQ -96(R7), (F8, F9)
-	FLDPQ -96(R8), (F10, F11)
+	FLDPQ -96(R9), (F8, F9)
+	FLDPQ -96(R10), (F10, F11)
 	WORD $0x6e2add08 // fmul v8.4s, v8.4s, v10.4s
 	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
 	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
 	WORD $0x4e29d463 // fadd v3.4s, v3.4s, v9.4s
-	FLDPQ -64(R7), (F8, F9)
-	FLDPQ -64(R8), (F10, F11)
+	FLDPQ -64(R9), (F8, F9)
+	FLDPQ -64(R10), (F10, F11)
 	WORD $0x6e2add08 // fmul v8.4s, v8.4s, v10.4s
 	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
 	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
 	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
-	FLDPQ -32(R7), (F8, F9)
-	FLDPQ -32(R8), (F10, F11)
+	FLDPQ -32(R9), (F8, F9)
+	FLDPQ -32(R10), (F10, F11)
 	WORD $0x6e2add08 // fmul v8.4s, v8.4s, v10.4s
 	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
 	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
 	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
-	SUBS $32, R0, R0
-	BGE rows1loop32
-	FSTPQ (F0, F1), 0(R9)
-	FSTPQ (F2, F3), 32(R9)
-	FSTPQ (F4, F5), 64(R9)
-	FSTPQ (F6, F7), 96(R9)
+	SUBS $32, R7, R7
+	BGE rows1main
+	FSTPQ (F0, F1), 0(R0)
+	FSTPQ (F2, F3), 32(R0)
+	FSTPQ (F4, F5), 64(R0)
+	FSTPQ (F6, F7), 96(R0)
 
-rows1rest32:
-	ADD $32, R0, R0
-	SUBS $4, R0, R0
-	BLT rows1rest4
+rows1mainend:
+	ADD $32, R7, R7
+	SUBS $4, R7, R7
+	BLT rows1loopend
 
-rows1loop4:
-	FMOVQ.P 16(R7), F0
-	FMOVQ.P 16(R8), F1
+rows1loop:
+	FMOVQ.P 16(R9), F0
+	FMOVQ.P 16(R10), F1
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	ADD R1<<2, R9, R2
-	FMOVQ 0(R2), F1
+	ADD R8<<2, R0, R11
+	FMOVQ 0(R11), F1
 	WORD $0x4e20d421 // fadd v1.4s, v1.4s, v0.4s
-	FMOVQ F1, 0(R2)
-	ADD $4, R1, R1
-	AND $31, R1, R1
-	SUBS $4, R0, R0
-	BGE rows1loop4
+	FMOVQ F1, 0(R11)
+	ADD $4, R8, R8
+	AND $31, R8, R8
+	SUBS $4, R7, R7
+	BGE rows1loop
 
-rows1rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rows1rest1
+rows1loopend:
+	ADD $4, R7, R7
+	SUBS $1, R7, R7
+	BLT rows1singleend
 
-rows1loop1:
-	FMOVS.P 4(R7), F0
-	FMOVS.P 4(R8), F1
+rows1single:
+	FMOVS.P 4(R9), F0
+	FMOVS.P 4(R10), F1
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	ADD R1<<2, R9, R2
-	FMOVS 0(R2), F1
+	ADD R8<<2, R0, R11
+	FMOVS 0(R11), F1
 	WORD $0x4e20d421 // fadd v1.4s, v1.4s, v0.4s
-	FMOVS F1, 0(R2)
-	ADD $1, R1, R1
-	AND $31, R1, R1
-	SUBS $1, R0, R0
-	BGE rows1loop1
+	FMOVS F1, 0(R11)
+	ADD $1, R8, R8
+	AND $31, R8, R8
+	SUBS $1, R7, R7
+	BGE rows1single
 
-rows1rest1:
-	FLDPQ 0(R9), (F0, F1)
-	FLDPQ 32(R9), (F2, F3)
-	FLDPQ 64(R9), (F4, F5)
-	FLDPQ 96(R9), (F6, F7)
+rows1singleend:
+	FLDPQ 0(R0), (F0, F1)
+	FLDPQ 32(R0), (F2, F3)
+	FLDPQ 64(R0), (F4, F5)
+	FLDPQ 96(R0), (F6, F7)
 	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
 	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
 	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
@@ -349,10 +382,12 @@ rows1rest1:
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
 	VEXT $4, V0.B16, V0.B16, V1.B16
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, 0(R6)
-	ADD $4, R6, R6
-	SUBS $1, R5, R5
-	BGE rows1
+	ADD R6<<2, R2, R7
+	FMOVS F0, 0(R7)
+	ADD R1<<2, R3, R3
+	ADD $1, R6, R6
+	CMP R5, R6
+	BLE rows1
 
-rows1rest:
+rows1end:
 	RET

@@ -4,32 +4,32 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0x42b2000042b20000
-DATA constants<>+8(SB)/8, $0x42b2000042b20000
-DATA constants<>+16(SB)/8, $0xc2d00000c2d00000
-DATA constants<>+24(SB)/8, $0xc2d00000c2d00000
-DATA constants<>+32(SB)/8, $0x4b4000004b400000
-DATA constants<>+40(SB)/8, $0x4b4000004b400000
-DATA constants<>+48(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constants<>+56(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constants<>+64(SB)/8, $0x3f3172003f317200
-DATA constants<>+72(SB)/8, $0x3f3172003f317200
-DATA constants<>+80(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constants<>+88(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constants<>+96(SB)/8, $0x3ab50f6b3ab50f6b
-DATA constants<>+104(SB)/8, $0x3ab50f6b3ab50f6b
-DATA constants<>+112(SB)/8, $0x3c091e903c091e90
-DATA constants<>+120(SB)/8, $0x3c091e903c091e90
-DATA constants<>+128(SB)/8, $0x3d2aac833d2aac83
-DATA constants<>+136(SB)/8, $0x3d2aac833d2aac83
-DATA constants<>+144(SB)/8, $0x3e2aaa473e2aaa47
-DATA constants<>+152(SB)/8, $0x3e2aaa473e2aaa47
-DATA constants<>+160(SB)/8, $0x3efffffe3efffffe
-DATA constants<>+168(SB)/8, $0x3efffffe3efffffe
-DATA constants<>+176(SB)/8, $0x3f8000003f800000
-DATA constants<>+184(SB)/8, $0x3f8000003f800000
-DATA constants<>+192(SB)/8, $0x0000007f0000007f
-DATA constants<>+200(SB)/8, $0x0000007f0000007f
+DATA constants<>+0(SB)/8, $0x4b4000004b400000
+DATA constants<>+8(SB)/8, $0x4b4000004b400000
+DATA constants<>+16(SB)/8, $0x0000007f0000007f
+DATA constants<>+24(SB)/8, $0x0000007f0000007f
+DATA constants<>+32(SB)/8, $0x42b2000042b20000
+DATA constants<>+40(SB)/8, $0x42b2000042b20000
+DATA constants<>+48(SB)/8, $0xc2d00000c2d00000
+DATA constants<>+56(SB)/8, $0xc2d00000c2d00000
+DATA constants<>+64(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constants<>+72(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constants<>+80(SB)/8, $0x3f3172003f317200
+DATA constants<>+88(SB)/8, $0x3f3172003f317200
+DATA constants<>+96(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constants<>+104(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constants<>+112(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constants<>+120(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constants<>+128(SB)/8, $0x3c091e903c091e90
+DATA constants<>+136(SB)/8, $0x3c091e903c091e90
+DATA constants<>+144(SB)/8, $0x3d2aac833d2aac83
+DATA constants<>+152(SB)/8, $0x3d2aac833d2aac83
+DATA constants<>+160(SB)/8, $0x3e2aaa473e2aaa47
+DATA constants<>+168(SB)/8, $0x3e2aaa473e2aaa47
+DATA constants<>+176(SB)/8, $0x3efffffe3efffffe
+DATA constants<>+184(SB)/8, $0x3efffffe3efffffe
+DATA constants<>+192(SB)/8, $0x3f8000003f800000
+DATA constants<>+200(SB)/8, $0x3f8000003f800000
 GLOBL constants<>(SB), RODATA|NOPTR, $208
 
 //	y ← e^x
@@ -37,203 +37,208 @@ GLOBL constants<>(SB), RODATA|NOPTR, $208
 // func Exp(list [][]float32)
 // Requires: ASIMD
 TEXT ·Exp(SB), NOSPLIT, $0-24
-	MOVD $constants<>(SB), R4
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVQ 32(R4), F31
-	FMOVQ 192(R4), F30
-	FMOVQ 0(R4), F29
-	FMOVQ 16(R4), F28
-	FMOVQ 48(R4), F27
-	FMOVQ 64(R4), F26
-	FMOVQ 80(R4), F25
-	FMOVQ 96(R4), F24
-	FMOVQ 112(R4), F23
-	FMOVQ 128(R4), F22
-	FMOVQ 144(R4), F21
-	FMOVQ 160(R4), F20
-	FMOVQ 176(R4), F19
+	MOVD $constants<>(SB), R0
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R2
+	MOVD $24, R3
+	MUL R3, R2, R2
+	ADD R1, R2, R2
+	CMP R2, R1
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+	FMOVQ 64(R0), F4
+	FMOVQ 80(R0), F5
+	FMOVQ 96(R0), F6
+	FMOVQ 112(R0), F7
+	FMOVQ 128(R0), F8
+	FMOVQ 144(R0), F9
+	FMOVQ 160(R0), F10
+	FMOVQ 176(R0), F11
+	FMOVQ 192(R0), F12
+	SUB $48, R2, R0
 
-row:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
+entry:
+	MOVD 8(R1), R0
+	MOVD 0(R1), R3
+	MOVD 24(R1), R4
 	SUBS $8, R0, R0
-	BLT rest8
+	BLT mainend
 
-loop8:
-	FLDPQ.P 32(R7), (F0, F1)
-	WORD $0x6ea0e782 // fcmgt v2.4s, v28.4s, v0.4s
-	WORD $0x6e601f82 // bsl v2.16b, v28.16b, v0.16b
-	WORD $0x6ea1e780 // fcmgt v0.4s, v28.4s, v1.4s
-	WORD $0x6e611f80 // bsl v0.16b, v28.16b, v1.16b
-	WORD $0x6ebde441 // fcmgt v1.4s, v2.4s, v29.4s
-	WORD $0x6e621fa1 // bsl v1.16b, v29.16b, v2.16b
-	WORD $0x6ebde402 // fcmgt v2.4s, v0.4s, v29.4s
-	WORD $0x6e601fa2 // bsl v2.16b, v29.16b, v0.16b
-	WORD $0x6e3bdc20 // fmul v0.4s, v1.4s, v27.4s
-	WORD $0x6e3bdc43 // fmul v3.4s, v2.4s, v27.4s
-	WORD $0x4e3fd400 // fadd v0.4s, v0.4s, v31.4s
-	WORD $0x4e3fd463 // fadd v3.4s, v3.4s, v31.4s
-	WORD $0x4ebfd404 // fsub v4.4s, v0.4s, v31.4s
-	WORD $0x4ebfd465 // fsub v5.4s, v3.4s, v31.4s
-	WORD $0x6e3adc86 // fmul v6.4s, v4.4s, v26.4s
-	WORD $0x6e3adca7 // fmul v7.4s, v5.4s, v26.4s
-	WORD $0x4ea6d421 // fsub v1.4s, v1.4s, v6.4s
-	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
-	WORD $0x6e39dc84 // fmul v4.4s, v4.4s, v25.4s
-	WORD $0x6e39dca5 // fmul v5.4s, v5.4s, v25.4s
-	WORD $0x4ea4d426 // fsub v6.4s, v1.4s, v4.4s
-	WORD $0x4ea5d447 // fsub v7.4s, v2.4s, v5.4s
-	WORD $0x6e26df08 // fmul v8.4s, v24.4s, v6.4s
-	WORD $0x6e27df09 // fmul v9.4s, v24.4s, v7.4s
-	WORD $0x4e37d508 // fadd v8.4s, v8.4s, v23.4s
-	WORD $0x4e37d529 // fadd v9.4s, v9.4s, v23.4s
-	WORD $0x6e26dd08 // fmul v8.4s, v8.4s, v6.4s
-	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
-	WORD $0x4e36d508 // fadd v8.4s, v8.4s, v22.4s
-	WORD $0x4e36d529 // fadd v9.4s, v9.4s, v22.4s
-	WORD $0x6e26dd08 // fmul v8.4s, v8.4s, v6.4s
-	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
-	WORD $0x4e35d508 // fadd v8.4s, v8.4s, v21.4s
-	WORD $0x4e35d529 // fadd v9.4s, v9.4s, v21.4s
-	WORD $0x6e26dd08 // fmul v8.4s, v8.4s, v6.4s
-	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
-	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
-	WORD $0x4e34d529 // fadd v9.4s, v9.4s, v20.4s
-	WORD $0x6e26dcca // fmul v10.4s, v6.4s, v6.4s
-	WORD $0x6e27dceb // fmul v11.4s, v7.4s, v7.4s
-	WORD $0x6e2add08 // fmul v8.4s, v8.4s, v10.4s
-	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
-	WORD $0x4ea6d421 // fsub v1.4s, v1.4s, v6.4s
-	WORD $0x4ea7d442 // fsub v2.4s, v2.4s, v7.4s
-	WORD $0x4ea4d421 // fsub v1.4s, v1.4s, v4.4s
-	WORD $0x4ea5d442 // fsub v2.4s, v2.4s, v5.4s
-	WORD $0x4e21d501 // fadd v1.4s, v8.4s, v1.4s
-	WORD $0x4e22d522 // fadd v2.4s, v9.4s, v2.4s
-	WORD $0x4e21d4c1 // fadd v1.4s, v6.4s, v1.4s
-	WORD $0x4e22d4e2 // fadd v2.4s, v7.4s, v2.4s
-	WORD $0x4e21d661 // fadd v1.4s, v19.4s, v1.4s
-	WORD $0x4e22d662 // fadd v2.4s, v19.4s, v2.4s
-	WORD $0x6ebf8400 // sub v0.4s, v0.4s, v31.4s
-	WORD $0x6ebf8463 // sub v3.4s, v3.4s, v31.4s
-	WORD $0x4f3f0404 // sshr v4.4s, v0.4s, #1
-	WORD $0x4f3f0465 // sshr v5.4s, v3.4s, #1
-	WORD $0x4ebe8486 // add v6.4s, v4.4s, v30.4s
-	WORD $0x4ebe84a7 // add v7.4s, v5.4s, v30.4s
-	WORD $0x4f3754c6 // shl v6.4s, v6.4s, #23
-	WORD $0x4f3754e7 // shl v7.4s, v7.4s, #23
-	WORD $0x6e26dc21 // fmul v1.4s, v1.4s, v6.4s
-	WORD $0x6e27dc42 // fmul v2.4s, v2.4s, v7.4s
-	WORD $0x6ea48400 // sub v0.4s, v0.4s, v4.4s
-	WORD $0x6ea58463 // sub v3.4s, v3.4s, v5.4s
-	WORD $0x4ebe8400 // add v0.4s, v0.4s, v30.4s
-	WORD $0x4ebe8463 // add v3.4s, v3.4s, v30.4s
-	WORD $0x4f375400 // shl v0.4s, v0.4s, #23
-	WORD $0x4f375463 // shl v3.4s, v3.4s, #23
-	WORD $0x6e20dc20 // fmul v0.4s, v1.4s, v0.4s
-	WORD $0x6e23dc41 // fmul v1.4s, v2.4s, v3.4s
-	FSTPQ.P (F0, F1), 32(R6)
+main:
+	FLDPQ.P 32(R4), (F13, F14)
+	WORD $0x6eade46f // fcmgt v15.4s, v3.4s, v13.4s
+	WORD $0x6e6d1c6f // bsl v15.16b, v3.16b, v13.16b
+	WORD $0x6eaee46d // fcmgt v13.4s, v3.4s, v14.4s
+	WORD $0x6e6e1c6d // bsl v13.16b, v3.16b, v14.16b
+	WORD $0x6ea2e5ee // fcmgt v14.4s, v15.4s, v2.4s
+	WORD $0x6e6f1c4e // bsl v14.16b, v2.16b, v15.16b
+	WORD $0x6ea2e5af // fcmgt v15.4s, v13.4s, v2.4s
+	WORD $0x6e6d1c4f // bsl v15.16b, v2.16b, v13.16b
+	WORD $0x6e24ddcd // fmul v13.4s, v14.4s, v4.4s
+	WORD $0x6e24ddf0 // fmul v16.4s, v15.4s, v4.4s
+	WORD $0x4e20d5ad // fadd v13.4s, v13.4s, v0.4s
+	WORD $0x4e20d610 // fadd v16.4s, v16.4s, v0.4s
+	WORD $0x4ea0d5b1 // fsub v17.4s, v13.4s, v0.4s
+	WORD $0x4ea0d612 // fsub v18.4s, v16.4s, v0.4s
+	WORD $0x6e25de33 // fmul v19.4s, v17.4s, v5.4s
+	WORD $0x6e25de54 // fmul v20.4s, v18.4s, v5.4s
+	WORD $0x4eb3d5ce // fsub v14.4s, v14.4s, v19.4s
+	WORD $0x4eb4d5ef // fsub v15.4s, v15.4s, v20.4s
+	WORD $0x6e26de31 // fmul v17.4s, v17.4s, v6.4s
+	WORD $0x6e26de52 // fmul v18.4s, v18.4s, v6.4s
+	WORD $0x4eb1d5d3 // fsub v19.4s, v14.4s, v17.4s
+	WORD $0x4eb2d5f4 // fsub v20.4s, v15.4s, v18.4s
+	WORD $0x6e33dcf5 // fmul v21.4s, v7.4s, v19.4s
+	WORD $0x6e34dcf6 // fmul v22.4s, v7.4s, v20.4s
+	WORD $0x4e28d6b5 // fadd v21.4s, v21.4s, v8.4s
+	WORD $0x4e28d6d6 // fadd v22.4s, v22.4s, v8.4s
+	WORD $0x6e33deb5 // fmul v21.4s, v21.4s, v19.4s
+	WORD $0x6e34ded6 // fmul v22.4s, v22.4s, v20.4s
+	WORD $0x4e29d6b5 // fadd v21.4s, v21.4s, v9.4s
+	WORD $0x4e29d6d6 // fadd v22.4s, v22.4s, v9.4s
+	WORD $0x6e33deb5 // fmul v21.4s, v21.4s, v19.4s
+	WORD $0x6e34ded6 // fmul v22.4s, v22.4s, v20.4s
+	WORD $0x4e2ad6b5 // fadd v21.4s, v21.4s, v10.4s
+	WORD $0x4e2ad6d6 // fadd v22.4s, v22.4s, v10.4s
+	WORD $0x6e33deb5 // fmul v21.4s, v21.4s, v19.4s
+	WORD $0x6e34ded6 // fmul v22.4s, v22.4s, v20.4s
+	WORD $0x4e2bd6b5 // fadd v21.4s, v21.4s, v11.4s
+	WORD $0x4e2bd6d6 // fadd v22.4s, v22.4s, v11.4s
+	WORD $0x6e33de77 // fmul v23.4s, v19.4s, v19.4s
+	WORD $0x6e34de98 // fmul v24.4s, v20.4s, v20.4s
+	WORD $0x6e37deb5 // fmul v21.4s, v21.4s, v23.4s
+	WORD $0x6e38ded6 // fmul v22.4s, v22.4s, v24.4s
+	WORD $0x4eb3d5ce // fsub v14.4s, v14.4s, v19.4s
+	WORD $0x4eb4d5ef // fsub v15.4s, v15.4s, v20.4s
+	WORD $0x4eb1d5ce // fsub v14.4s, v14.4s, v17.4s
+	WORD $0x4eb2d5ef // fsub v15.4s, v15.4s, v18.4s
+	WORD $0x4e2ed6ae // fadd v14.4s, v21.4s, v14.4s
+	WORD $0x4e2fd6cf // fadd v15.4s, v22.4s, v15.4s
+	WORD $0x4e2ed66e // fadd v14.4s, v19.4s, v14.4s
+	WORD $0x4e2fd68f // fadd v15.4s, v20.4s, v15.4s
+	WORD $0x4e2ed58e // fadd v14.4s, v12.4s, v14.4s
+	WORD $0x4e2fd58f // fadd v15.4s, v12.4s, v15.4s
+	WORD $0x6ea085ad // sub v13.4s, v13.4s, v0.4s
+	WORD $0x6ea08610 // sub v16.4s, v16.4s, v0.4s
+	WORD $0x4f3f05b1 // sshr v17.4s, v13.4s, #1
+	WORD $0x4f3f0612 // sshr v18.4s, v16.4s, #1
+	WORD $0x4ea18633 // add v19.4s, v17.4s, v1.4s
+	WORD $0x4ea18654 // add v20.4s, v18.4s, v1.4s
+	WORD $0x4f375673 // shl v19.4s, v19.4s, #23
+	WORD $0x4f375694 // shl v20.4s, v20.4s, #23
+	WORD $0x6e33ddce // fmul v14.4s, v14.4s, v19.4s
+	WORD $0x6e34ddef // fmul v15.4s, v15.4s, v20.4s
+	WORD $0x6eb185ad // sub v13.4s, v13.4s, v17.4s
+	WORD $0x6eb28610 // sub v16.4s, v16.4s, v18.4s
+	WORD $0x4ea185ad // add v13.4s, v13.4s, v1.4s
+	WORD $0x4ea18610 // add v16.4s, v16.4s, v1.4s
+	WORD $0x4f3755ad // shl v13.4s, v13.4s, #23
+	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
+	WORD $0x6e2dddcd // fmul v13.4s, v14.4s, v13.4s
+	WORD $0x6e30ddee // fmul v14.4s, v15.4s, v16.4s
+	FSTPQ.P (F13, F14), 32(R3)
 	SUBS $8, R0, R0
-	BGE loop8
+	BGE main
 
-rest8:
+mainend:
 	ADD $8, R0, R0
 	SUBS $4, R0, R0
-	BLT rest4
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R7), F0
-	WORD $0x6ea0e781 // fcmgt v1.4s, v28.4s, v0.4s
-	WORD $0x6e601f81 // bsl v1.16b, v28.16b, v0.16b
-	WORD $0x6ebde420 // fcmgt v0.4s, v1.4s, v29.4s
-	WORD $0x6e611fa0 // bsl v0.16b, v29.16b, v1.16b
-	WORD $0x6e3bdc01 // fmul v1.4s, v0.4s, v27.4s
-	WORD $0x4e3fd421 // fadd v1.4s, v1.4s, v31.4s
-	WORD $0x4ebfd422 // fsub v2.4s, v1.4s, v31.4s
-	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4ea2d403 // fsub v3.4s, v0.4s, v2.4s
-	WORD $0x6e23df04 // fmul v4.4s, v24.4s, v3.4s
-	WORD $0x4e37d484 // fadd v4.4s, v4.4s, v23.4s
-	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
-	WORD $0x4e36d484 // fadd v4.4s, v4.4s, v22.4s
-	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
-	WORD $0x4e35d484 // fadd v4.4s, v4.4s, v21.4s
-	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
-	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
-	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
-	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
-	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
-	WORD $0x4e20d660 // fadd v0.4s, v19.4s, v0.4s
-	WORD $0x6ebf8421 // sub v1.4s, v1.4s, v31.4s
-	WORD $0x4f3f0422 // sshr v2.4s, v1.4s, #1
-	WORD $0x4ebe8443 // add v3.4s, v2.4s, v30.4s
-	WORD $0x4f375463 // shl v3.4s, v3.4s, #23
-	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
-	WORD $0x6ea28421 // sub v1.4s, v1.4s, v2.4s
-	WORD $0x4ebe8421 // add v1.4s, v1.4s, v30.4s
-	WORD $0x4f375421 // shl v1.4s, v1.4s, #23
-	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
+loop:
+	FMOVQ.P 16(R4), F13
+	WORD $0x6eade46e // fcmgt v14.4s, v3.4s, v13.4s
+	WORD $0x6e6d1c6e // bsl v14.16b, v3.16b, v13.16b
+	WORD $0x6ea2e5cd // fcmgt v13.4s, v14.4s, v2.4s
+	WORD $0x6e6e1c4d // bsl v13.16b, v2.16b, v14.16b
+	WORD $0x6e24ddae // fmul v14.4s, v13.4s, v4.4s
+	WORD $0x4e20d5ce // fadd v14.4s, v14.4s, v0.4s
+	WORD $0x4ea0d5cf // fsub v15.4s, v14.4s, v0.4s
+	WORD $0x6e25ddf0 // fmul v16.4s, v15.4s, v5.4s
+	WORD $0x4eb0d5ad // fsub v13.4s, v13.4s, v16.4s
+	WORD $0x6e26ddef // fmul v15.4s, v15.4s, v6.4s
+	WORD $0x4eafd5b0 // fsub v16.4s, v13.4s, v15.4s
+	WORD $0x6e30dcf1 // fmul v17.4s, v7.4s, v16.4s
+	WORD $0x4e28d631 // fadd v17.4s, v17.4s, v8.4s
+	WORD $0x6e30de31 // fmul v17.4s, v17.4s, v16.4s
+	WORD $0x4e29d631 // fadd v17.4s, v17.4s, v9.4s
+	WORD $0x6e30de31 // fmul v17.4s, v17.4s, v16.4s
+	WORD $0x4e2ad631 // fadd v17.4s, v17.4s, v10.4s
+	WORD $0x6e30de31 // fmul v17.4s, v17.4s, v16.4s
+	WORD $0x4e2bd631 // fadd v17.4s, v17.4s, v11.4s
+	WORD $0x6e30de12 // fmul v18.4s, v16.4s, v16.4s
+	WORD $0x6e32de31 // fmul v17.4s, v17.4s, v18.4s
+	WORD $0x4eb0d5ad // fsub v13.4s, v13.4s, v16.4s
+	WORD $0x4eafd5ad // fsub v13.4s, v13.4s, v15.4s
+	WORD $0x4e2dd62d // fadd v13.4s, v17.4s, v13.4s
+	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
+	WORD $0x4e2dd58d // fadd v13.4s, v12.4s, v13.4s
+	WORD $0x6ea085ce // sub v14.4s, v14.4s, v0.4s
+	WORD $0x4f3f05cf // sshr v15.4s, v14.4s, #1
+	WORD $0x4ea185f0 // add v16.4s, v15.4s, v1.4s
+	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
+	WORD $0x6e30ddad // fmul v13.4s, v13.4s, v16.4s
+	WORD $0x6eaf85ce // sub v14.4s, v14.4s, v15.4s
+	WORD $0x4ea185ce // add v14.4s, v14.4s, v1.4s
+	WORD $0x4f3755ce // shl v14.4s, v14.4s, #23
+	WORD $0x6e2eddad // fmul v13.4s, v13.4s, v14.4s
+	FMOVQ.P F13, 16(R3)
 	SUBS $4, R0, R0
-	BGE loop4
+	BGE loop
 
-rest4:
+loopend:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT rest1
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R7), F0
-	WORD $0x6ea0e781 // fcmgt v1.4s, v28.4s, v0.4s
-	WORD $0x6e601f81 // bsl v1.16b, v28.16b, v0.16b
-	WORD $0x6ebde420 // fcmgt v0.4s, v1.4s, v29.4s
-	WORD $0x6e611fa0 // bsl v0.16b, v29.16b, v1.16b
-	WORD $0x6e3bdc01 // fmul v1.4s, v0.4s, v27.4s
-	WORD $0x4e3fd421 // fadd v1.4s, v1.4s, v31.4s
-	WORD $0x4ebfd422 // fsub v2.4s, v1.4s, v31.4s
-	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x6e39dc42 // fmul v2.4s, v2.4s, v25.4s
-	WORD $0x4ea2d403 // fsub v3.4s, v0.4s, v2.4s
-	WORD $0x6e23df04 // fmul v4.4s, v24.4s, v3.4s
-	WORD $0x4e37d484 // fadd v4.4s, v4.4s, v23.4s
-	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
-	WORD $0x4e36d484 // fadd v4.4s, v4.4s, v22.4s
-	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
-	WORD $0x4e35d484 // fadd v4.4s, v4.4s, v21.4s
-	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
-	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
-	WORD $0x6e23dc65 // fmul v5.4s, v3.4s, v3.4s
-	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
-	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
-	WORD $0x4e20d660 // fadd v0.4s, v19.4s, v0.4s
-	WORD $0x6ebf8421 // sub v1.4s, v1.4s, v31.4s
-	WORD $0x4f3f0422 // sshr v2.4s, v1.4s, #1
-	WORD $0x4ebe8443 // add v3.4s, v2.4s, v30.4s
-	WORD $0x4f375463 // shl v3.4s, v3.4s, #23
-	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
-	WORD $0x6ea28421 // sub v1.4s, v1.4s, v2.4s
-	WORD $0x4ebe8421 // add v1.4s, v1.4s, v30.4s
-	WORD $0x4f375421 // shl v1.4s, v1.4s, #23
-	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
+single:
+	FMOVS.P 4(R4), F13
+	WORD $0x6eade46e // fcmgt v14.4s, v3.4s, v13.4s
+	WORD $0x6e6d1c6e // bsl v14.16b, v3.16b, v13.16b
+	WORD $0x6ea2e5cd // fcmgt v13.4s, v14.4s, v2.4s
+	WORD $0x6e6e1c4d // bsl v13.16b, v2.16b, v14.16b
+	WORD $0x6e24ddae // fmul v14.4s, v13.4s, v4.4s
+	WORD $0x4e20d5ce // fadd v14.4s, v14.4s, v0.4s
+	WORD $0x4ea0d5cf // fsub v15.4s, v14.4s, v0.4s
+	WORD $0x6e25ddf0 // fmul v16.4s, v15.4s, v5.4s
+	WORD $0x4eb0d5ad // fsub v13.4s, v13.4s, v16.4s
+	WORD $0x6e26ddef // fmul v15.4s, v15.4s, v6.4s
+	WORD $0x4eafd5b0 // fsub v16.4s, v13.4s, v15.4s
+	WORD $0x6e30dcf1 // fmul v17.4s, v7.4s, v16.4s
+	WORD $0x4e28d631 // fadd v17.4s, v17.4s, v8.4s
+	WORD $0x6e30de31 // fmul v17.4s, v17.4s, v16.4s
+	WORD $0x4e29d631 // fadd v17.4s, v17.4s, v9.4s
+	WORD $0x6e30de31 // fmul v17.4s, v17.4s, v16.4s
+	WORD $0x4e2ad631 // fadd v17.4s, v17.4s, v10.4s
+	WORD $0x6e30de31 // fmul v17.4s, v17.4s, v16.4s
+	WORD $0x4e2bd631 // fadd v17.4s, v17.4s, v11.4s
+	WORD $0x6e30de12 // fmul v18.4s, v16.4s, v16.4s
+	WORD $0x6e32de31 // fmul v17.4s, v17.4s, v18.4s
+	WORD $0x4eb0d5ad // fsub v13.4s, v13.4s, v16.4s
+	WORD $0x4eafd5ad // fsub v13.4s, v13.4s, v15.4s
+	WORD $0x4e2dd62d // fadd v13.4s, v17.4s, v13.4s
+	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
+	WORD $0x4e2dd58d // fadd v13.4s, v12.4s, v13.4s
+	WORD $0x6ea085ce // sub v14.4s, v14.4s, v0.4s
+	WORD $0x4f3f05cf // sshr v15.4s, v14.4s, #1
+	WORD $0x4ea185f0 // add v16.4s, v15.4s, v1.4s
+	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
+	WORD $0x6e30ddad // fmul v13.4s, v13.4s, v16.4s
+	WORD $0x6eaf85ce // sub v14.4s, v14.4s, v15.4s
+	WORD $0x4ea185ce // add v14.4s, v14.4s, v1.4s
+	WORD $0x4f3755ce // shl v14.4s, v14.4s, #23
+	WORD $0x6e2eddad // fmul v13.4s, v13.4s, v14.4s
+	FMOVS.P F13, 4(R3)
 	SUBS $1, R0, R0
-	BGE loop1
+	BGE single
 
-rest1:
-	ADD $48, R24, R24
-	SUBS $2, R5, R5
-	BNE row
+singleend:
+	ADD $48, R1, R1
+	CMP R2, R1
+	BLT entry
 
-done:
+end:
 	RET

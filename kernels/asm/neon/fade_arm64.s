@@ -4,263 +4,268 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0x3f8000003f800000
-DATA constants<>+8(SB)/8, $0x3f8000003f800000
-DATA constants<>+16(SB)/8, $0xffffffffffffffff
-DATA constants<>+24(SB)/8, $0xffffffffffffffff
-DATA constants<>+32(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+40(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+48(SB)/8, $0x0000000000000000
-DATA constants<>+56(SB)/8, $0x0000000000000000
-GLOBL constants<>(SB), RODATA|NOPTR, $64
+DATA constants<>+0(SB)/8, $0xffffffffffffffff
+DATA constants<>+8(SB)/8, $0xffffffffffffffff
+DATA constants<>+16(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+24(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+32(SB)/8, $0x0000000000000000
+DATA constants<>+40(SB)/8, $0x0000000000000000
+GLOBL constants<>(SB), RODATA|NOPTR, $48
 
 //	x ← drop(x, small) if drop(g·scale, drop) is 0
 //
 // func Fade(list [][]float32, c *[3]float32)
 // Requires: ASIMD
 TEXT ·Fade(SB), NOSPLIT, $0-32
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	MOVWU 0(R3), R2
-	CMPW $0x3f800000, R2
+	MOVD $constants<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD list_base+0(FP), R2
+	MOVD list_len+8(FP), R3
+	MOVD $24, R4
+	MUL R4, R3, R3
+	ADD R2, R3, R3
+	CMP R3, R2
+	BGE end
+	MOVWU 0(R1), R4
+	CMPW $0x3f800000, R4
 	BNE general
-	FMOVQ 48(R4), F29
-	FMOVS 4(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 16(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 32(R4), F3
-	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
-	FMOVS 8(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 16(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 32(R4), F3
-	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
+	FMOVS 4(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVQ 0(R0), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ 16(R0), F1
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FMOVQ 32(R0), F1
+	FMOVS 8(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVQ 0(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 16(R0), F3
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	SUB $48, R3, R0
 
-usualrow:
-	CMP $12, R5
-	BLE usualnear
-	MOVD 288(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 312(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+usualentry:
+	ADD $288, R2, R1
+	CMP R0, R1
+	BGT usualnear
+	MOVD 0(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 24(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
 
 usualnear:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	SUBS $16, R0, R0
-	BLT usualrest16
+	MOVD 8(R2), R1
+	MOVD 0(R2), R4
+	MOVD 24(R2), R5
+	SUBS $16, R1, R1
+	BLT usualmainend
 
-usualloop16:
-	FLDPQ.P 64(R6), (F0, F1)
-	WORD $0x4ebe8c02 // cmtst v2.4s, v0.4s, v30.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	FLDPQ.P 64(R7), (F4, F5)
-	WORD $0x4ebf8c86 // cmtst v6.4s, v4.4s, v31.4s
+usualmain:
+	FLDPQ.P 64(R4), (F3, F4)
+	WORD $0x4ea28c65 // cmtst v5.4s, v3.4s, v2.4s
+	WORD $0x4e231ca5 // and v5.16b, v5.16b, v3.16b
+	WORD $0x4ea28c86 // cmtst v6.4s, v4.4s, v2.4s
 	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ebf8ca4 // cmtst v4.4s, v5.4s, v31.4s
-	WORD $0x4e251c84 // and v4.16b, v4.16b, v5.16b
-	WORD $0x4e3de4c5 // fcmeq v5.4s, v6.4s, v29.4s
-	WORD $0x4e3de484 // fcmeq v4.4s, v4.4s, v29.4s
-	WORD $0x6e601c45 // bsl v5.16b, v2.16b, v0.16b
-	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
-	FSTPQ (F5, F4), -64(R6)
-	FLDPQ -32(R6), (F0, F1)
-	WORD $0x4ebe8c02 // cmtst v2.4s, v0.4s, v30.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	FLDPQ -32(R7), (F4, F5)
-	WORD $0x4ebf8c86 // cmtst v6.4s, v4.4s, v31.4s
+	FLDPQ.P 64(R5), (F7, F8)
+	WORD $0x4ea08ce9 // cmtst v9.4s, v7.4s, v0.4s
+	WORD $0x4e271d27 // and v7.16b, v9.16b, v7.16b
+	WORD $0x4ea08d09 // cmtst v9.4s, v8.4s, v0.4s
+	WORD $0x4e281d28 // and v8.16b, v9.16b, v8.16b
+	WORD $0x4e21e4e7 // fcmeq v7.4s, v7.4s, v1.4s
+	WORD $0x4e21e508 // fcmeq v8.4s, v8.4s, v1.4s
+	WORD $0x6e631ca7 // bsl v7.16b, v5.16b, v3.16b
+	WORD $0x6e641cc8 // bsl v8.16b, v6.16b, v4.16b
+	FSTPQ (F7, F8), -64(R4)
+	FLDPQ -32(R4), (F3, F4)
+	WORD $0x4ea28c65 // cmtst v5.4s, v3.4s, v2.4s
+	WORD $0x4e231ca5 // and v5.16b, v5.16b, v3.16b
+	WORD $0x4ea28c86 // cmtst v6.4s, v4.4s, v2.4s
 	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ebf8ca4 // cmtst v4.4s, v5.4s, v31.4s
-	WORD $0x4e251c84 // and v4.16b, v4.16b, v5.16b
-	WORD $0x4e3de4c5 // fcmeq v5.4s, v6.4s, v29.4s
-	WORD $0x4e3de484 // fcmeq v4.4s, v4.4s, v29.4s
-	WORD $0x6e601c45 // bsl v5.16b, v2.16b, v0.16b
-	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
-	FSTPQ (F5, F4), -32(R6)
-	SUBS $16, R0, R0
-	BGE usualloop16
+	FLDPQ -32(R5), (F7, F8)
+	WORD $0x4ea08ce9 // cmtst v9.4s, v7.4s, v0.4s
+	WORD $0x4e271d27 // and v7.16b, v9.16b, v7.16b
+	WORD $0x4ea08d09 // cmtst v9.4s, v8.4s, v0.4s
+	WORD $0x4e281d28 // and v8.16b, v9.16b, v8.16b
+	WORD $0x4e21e4e7 // fcmeq v7.4s, v7.4s, v1.4s
+	WORD $0x4e21e508 // fcmeq v8.4s, v8.4s, v1.4s
+	WORD $0x6e631ca7 // bsl v7.16b, v5.16b, v3.16b
+	WORD $0x6e641cc8 // bsl v8.16b, v6.16b, v4.16b
+	FSTPQ (F7, F8), -32(R4)
+	SUBS $16, R1, R1
+	BGE usualmain
 
-usualrest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT usualrest4
+usualmainend:
+	ADD $16, R1, R1
+	SUBS $4, R1, R1
+	BLT usualloopend
 
-usualloop4:
-	FMOVQ.P 16(R6), F0
-	WORD $0x4ebe8c01 // cmtst v1.4s, v0.4s, v30.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P 16(R7), F2
-	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x4e3de462 // fcmeq v2.4s, v3.4s, v29.4s
-	WORD $0x6e601c22 // bsl v2.16b, v1.16b, v0.16b
-	FMOVQ F2, -16(R6)
-	SUBS $4, R0, R0
-	BGE usualloop4
+usualloop:
+	FMOVQ.P 16(R4), F3
+	WORD $0x4ea28c64 // cmtst v4.4s, v3.4s, v2.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	FMOVQ.P 16(R5), F5
+	WORD $0x4ea08ca6 // cmtst v6.4s, v5.4s, v0.4s
+	WORD $0x4e251cc5 // and v5.16b, v6.16b, v5.16b
+	WORD $0x4e21e4a5 // fcmeq v5.4s, v5.4s, v1.4s
+	WORD $0x6e631c85 // bsl v5.16b, v4.16b, v3.16b
+	FMOVQ F5, -16(R4)
+	SUBS $4, R1, R1
+	BGE usualloop
 
-usualrest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT usualrest1
+usualloopend:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT usualsingleend
 
-usualloop1:
-	FMOVS.P 4(R6), F0
-	WORD $0x4ebe8c01 // cmtst v1.4s, v0.4s, v30.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS.P 4(R7), F2
-	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x4e3de462 // fcmeq v2.4s, v3.4s, v29.4s
-	WORD $0x6e601c22 // bsl v2.16b, v1.16b, v0.16b
-	FMOVS F2, -4(R6)
-	SUBS $1, R0, R0
-	BGE usualloop1
+usualsingle:
+	FMOVS.P 4(R4), F3
+	WORD $0x4ea28c64 // cmtst v4.4s, v3.4s, v2.4s
+	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
+	FMOVS.P 4(R5), F5
+	WORD $0x4ea08ca6 // cmtst v6.4s, v5.4s, v0.4s
+	WORD $0x4e251cc5 // and v5.16b, v6.16b, v5.16b
+	WORD $0x4e21e4a5 // fcmeq v5.4s, v5.4s, v1.4s
+	WORD $0x6e631c85 // bsl v5.16b, v4.16b, v3.16b
+	FMOVS F5, -4(R4)
+	SUBS $1, R1, R1
+	BGE usualsingle
 
-usualrest1:
-	ADD $48, R24, R24
-	SUBS $2, R5, R5
-	BNE usualrow
-	JMP done
+usualsingleend:
+	ADD $48, R2, R2
+	CMP R3, R2
+	BLT usualentry
+	JMP end
 
 general:
-	FMOVS 0(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVQ 48(R4), F28
-	FMOVS 4(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 16(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 32(R4), F3
-	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
-	FMOVS 8(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 16(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 32(R4), F3
-	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
-	MOVD $0, R25
-	MOVD $1, R25
+	MOVD $4611686018427387904, R6
+	MOVD $16, R6
 
-row:
-	CMP $12, R5
-	BLE near
-	MOVD 288(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 312(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+asked:
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 4(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 0(R0), F2
+	WORD $0x6e221c21 // eor v1.16b, v1.16b, v2.16b
+	FMOVQ 16(R0), F2
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FMOVQ 32(R0), F2
+	FMOVS 8(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVQ 0(R0), F4
+	WORD $0x6e241c63 // eor v3.16b, v3.16b, v4.16b
+	FMOVQ 16(R0), F4
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	SUB $48, R3, R0
+
+entry:
+	ADD $288, R2, R1
+	CMP R0, R1
+	BGT near
+	MOVD 0(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 24(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	CBZ R25, scaledno
-	SUBS $16, R0, R0
-	BLT scaledrest16
+	MOVD 8(R2), R1
+	MOVD 0(R2), R4
+	MOVD 24(R2), R5
+	SUBS R6, R1, R1
+	BLT mainend
 
-scaledloop16:
-	FLDPQ.P 64(R6), (F0, F1)
-	WORD $0x4ebe8c02 // cmtst v2.4s, v0.4s, v30.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	FLDPQ.P 64(R7), (F4, F5)
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x4ebf8c86 // cmtst v6.4s, v4.4s, v31.4s
+main:
+	FLDPQ.P 64(R4), (F4, F5)
+	WORD $0x4ea38c86 // cmtst v6.4s, v4.4s, v3.4s
 	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ebf8ca4 // cmtst v4.4s, v5.4s, v31.4s
-	WORD $0x4e251c84 // and v4.16b, v4.16b, v5.16b
-	WORD $0x4e3ce4c5 // fcmeq v5.4s, v6.4s, v28.4s
-	WORD $0x4e3ce484 // fcmeq v4.4s, v4.4s, v28.4s
-	WORD $0x6e601c45 // bsl v5.16b, v2.16b, v0.16b
-	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
-	FSTPQ (F5, F4), -64(R6)
-	FLDPQ -32(R6), (F0, F1)
-	WORD $0x4ebe8c02 // cmtst v2.4s, v0.4s, v30.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	FLDPQ -32(R7), (F4, F5)
-	WORD $0x6e3ddc84 // fmul v4.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca5 // fmul v5.4s, v5.4s, v29.4s
-	WORD $0x4ebf8c86 // cmtst v6.4s, v4.4s, v31.4s
+	WORD $0x4ea38ca7 // cmtst v7.4s, v5.4s, v3.4s
+	WORD $0x4e251ce7 // and v7.16b, v7.16b, v5.16b
+	FLDPQ.P 64(R5), (F8, F9)
+	WORD $0x6e20dd08 // fmul v8.4s, v8.4s, v0.4s
+	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
+	WORD $0x4ea18d0a // cmtst v10.4s, v8.4s, v1.4s
+	WORD $0x4e281d48 // and v8.16b, v10.16b, v8.16b
+	WORD $0x4ea18d2a // cmtst v10.4s, v9.4s, v1.4s
+	WORD $0x4e291d49 // and v9.16b, v10.16b, v9.16b
+	WORD $0x4e22e508 // fcmeq v8.4s, v8.4s, v2.4s
+	WORD $0x4e22e529 // fcmeq v9.4s, v9.4s, v2.4s
+	WORD $0x6e641cc8 // bsl v8.16b, v6.16b, v4.16b
+	WORD $0x6e651ce9 // bsl v9.16b, v7.16b, v5.16b
+	FSTPQ (F8, F9), -64(R4)
+	FLDPQ -32(R4), (F4, F5)
+	WORD $0x4ea38c86 // cmtst v6.4s, v4.4s, v3.4s
 	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ebf8ca4 // cmtst v4.4s, v5.4s, v31.4s
-	WORD $0x4e251c84 // and v4.16b, v4.16b, v5.16b
-	WORD $0x4e3ce4c5 // fcmeq v5.4s, v6.4s, v28.4s
-	WORD $0x4e3ce484 // fcmeq v4.4s, v4.4s, v28.4s
-	WORD $0x6e601c45 // bsl v5.16b, v2.16b, v0.16b
-	WORD $0x6e611c64 // bsl v4.16b, v3.16b, v1.16b
-	FSTPQ (F5, F4), -32(R6)
-	SUBS $16, R0, R0
-	BGE scaledloop16
+	WORD $0x4ea38ca7 // cmtst v7.4s, v5.4s, v3.4s
+	WORD $0x4e251ce7 // and v7.16b, v7.16b, v5.16b
+	FLDPQ -32(R5), (F8, F9)
+	WORD $0x6e20dd08 // fmul v8.4s, v8.4s, v0.4s
+	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
+	WORD $0x4ea18d0a // cmtst v10.4s, v8.4s, v1.4s
+	WORD $0x4e281d48 // and v8.16b, v10.16b, v8.16b
+	WORD $0x4ea18d2a // cmtst v10.4s, v9.4s, v1.4s
+	WORD $0x4e291d49 // and v9.16b, v10.16b, v9.16b
+	WORD $0x4e22e508 // fcmeq v8.4s, v8.4s, v2.4s
+	WORD $0x4e22e529 // fcmeq v9.4s, v9.4s, v2.4s
+	WORD $0x6e641cc8 // bsl v8.16b, v6.16b, v4.16b
+	WORD $0x6e651ce9 // bsl v9.16b, v7.16b, v5.16b
+	FSTPQ (F8, F9), -32(R4)
+	SUBS $16, R1, R1
+	BGE main
 
-scaledrest16:
-	ADD $16, R0, R0
+mainend:
+	ADD R6, R1, R1
+	SUBS $4, R1, R1
+	BLT loopend
 
-scaledno:
-	SUBS $4, R0, R0
-	BLT rest4
+loop:
+	FMOVQ.P 16(R4), F4
+	WORD $0x4ea38c85 // cmtst v5.4s, v4.4s, v3.4s
+	WORD $0x4e241ca5 // and v5.16b, v5.16b, v4.16b
+	FMOVQ.P 16(R5), F6
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	WORD $0x4ea18cc7 // cmtst v7.4s, v6.4s, v1.4s
+	WORD $0x4e261ce6 // and v6.16b, v7.16b, v6.16b
+	WORD $0x4e22e4c6 // fcmeq v6.4s, v6.4s, v2.4s
+	WORD $0x6e641ca6 // bsl v6.16b, v5.16b, v4.16b
+	FMOVQ F6, -16(R4)
+	SUBS $4, R1, R1
+	BGE loop
 
-loop4:
-	FMOVQ.P 16(R6), F0
-	WORD $0x4ebe8c01 // cmtst v1.4s, v0.4s, v30.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P 16(R7), F2
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x4e3ce462 // fcmeq v2.4s, v3.4s, v28.4s
-	WORD $0x6e601c22 // bsl v2.16b, v1.16b, v0.16b
-	FMOVQ F2, -16(R6)
-	SUBS $4, R0, R0
-	BGE loop4
+loopend:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT singleend
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+single:
+	FMOVS.P 4(R4), F4
+	WORD $0x4ea38c85 // cmtst v5.4s, v4.4s, v3.4s
+	WORD $0x4e241ca5 // and v5.16b, v5.16b, v4.16b
+	FMOVS.P 4(R5), F6
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	WORD $0x4ea18cc7 // cmtst v7.4s, v6.4s, v1.4s
+	WORD $0x4e261ce6 // and v6.16b, v7.16b, v6.16b
+	WORD $0x4e22e4c6 // fcmeq v6.4s, v6.4s, v2.4s
+	WORD $0x6e641ca6 // bsl v6.16b, v5.16b, v4.16b
+	FMOVS F6, -4(R4)
+	SUBS $1, R1, R1
+	BGE single
 
-loop1:
-	FMOVS.P 4(R6), F0
-	WORD $0x4ebe8c01 // cmtst v1.4s, v0.4s, v30.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS.P 4(R7), F2
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x4ebf8c43 // cmtst v3.4s, v2.4s, v31.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x4e3ce462 // fcmeq v2.4s, v3.4s, v28.4s
-	WORD $0x6e601c22 // bsl v2.16b, v1.16b, v0.16b
-	FMOVS F2, -4(R6)
-	SUBS $1, R0, R0
-	BGE loop1
+singleend:
+	ADD $48, R2, R2
+	CMP R3, R2
+	BLT entry
 
-rest1:
-	ADD $48, R24, R24
-	SUBS $2, R5, R5
-	BNE row
-
-done:
+end:
 	RET

@@ -15,79 +15,85 @@ GLOBL constants<>(SB), RODATA|NOPTR, $32
 // func Flush(list [][]float32, c *[1]float32)
 // Requires: ASIMD
 TEXT ·Flush(SB), NOSPLIT, $0-32
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVS 0(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
+	MOVD $constants<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD list_base+0(FP), R2
+	MOVD list_len+8(FP), R3
+	MOVD $24, R4
+	MUL R4, R3, R3
+	ADD R2, R3, R3
+	CMP R3, R2
+	BGE end
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVQ 0(R0), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ 16(R0), F1
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	SUB $24, R3, R0
 
-row:
-	CMP $6, R5
-	BLE near
-	MOVD 144(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+entry:
+	ADD $144, R2, R1
+	CMP R0, R1
+	BGT near
+	MOVD 0(R1), R1
+	PRFM 0(R1), PLDL1KEEP
+	PRFM 64(R1), PLDL1KEEP
+	PRFM 128(R1), PLDL1KEEP
+	PRFM 192(R1), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	SUBS $16, R0, R0
-	BLT rest16
+	MOVD 8(R2), R1
+	MOVD 0(R2), R4
+	SUBS $16, R1, R1
+	BLT mainend
 
-loop16:
-	FLDPQ.P 64(R6), (F0, F1)
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F2, F0), -64(R6)
-	FLDPQ -32(R6), (F0, F1)
-	WORD $0x4ebf8c02 // cmtst v2.4s, v0.4s, v31.4s
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	WORD $0x4ebf8c20 // cmtst v0.4s, v1.4s, v31.4s
-	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
-	FSTPQ (F2, F0), -32(R6)
-	SUBS $16, R0, R0
-	BGE loop16
+main:
+	FLDPQ.P 64(R4), (F1, F2)
+	WORD $0x4ea08c23 // cmtst v3.4s, v1.4s, v0.4s
+	WORD $0x4e211c61 // and v1.16b, v3.16b, v1.16b
+	WORD $0x4ea08c43 // cmtst v3.4s, v2.4s, v0.4s
+	WORD $0x4e221c62 // and v2.16b, v3.16b, v2.16b
+	FSTPQ (F1, F2), -64(R4)
+	FLDPQ -32(R4), (F1, F2)
+	WORD $0x4ea08c23 // cmtst v3.4s, v1.4s, v0.4s
+	WORD $0x4e211c61 // and v1.16b, v3.16b, v1.16b
+	WORD $0x4ea08c43 // cmtst v3.4s, v2.4s, v0.4s
+	WORD $0x4e221c62 // and v2.16b, v3.16b, v2.16b
+	FSTPQ (F1, F2), -32(R4)
+	SUBS $16, R1, R1
+	BGE main
 
-rest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
+mainend:
+	ADD $16, R1, R1
+	SUBS $4, R1, R1
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R6), F0
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ F1, -16(R6)
-	SUBS $4, R0, R0
-	BGE loop4
+loop:
+	FMOVQ.P 16(R4), F1
+	WORD $0x4ea08c22 // cmtst v2.4s, v1.4s, v0.4s
+	WORD $0x4e211c41 // and v1.16b, v2.16b, v1.16b
+	FMOVQ F1, -16(R4)
+	SUBS $4, R1, R1
+	BGE loop
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+loopend:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R6), F0
-	WORD $0x4ebf8c01 // cmtst v1.4s, v0.4s, v31.4s
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS F1, -4(R6)
-	SUBS $1, R0, R0
-	BGE loop1
+single:
+	FMOVS.P 4(R4), F1
+	WORD $0x4ea08c22 // cmtst v2.4s, v1.4s, v0.4s
+	WORD $0x4e211c41 // and v1.16b, v2.16b, v1.16b
+	FMOVS F1, -4(R4)
+	SUBS $1, R1, R1
+	BGE single
 
-rest1:
-	ADD $24, R24, R24
-	SUBS $1, R5, R5
-	BNE row
+singleend:
+	ADD $24, R2, R2
+	CMP R3, R2
+	BLT entry
 
-done:
+end:
 	RET

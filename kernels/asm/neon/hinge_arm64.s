@@ -4,10 +4,10 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0x3f8000003f800000
-DATA constants<>+8(SB)/8, $0x3f8000003f800000
-DATA constants<>+16(SB)/8, $0x0000000000000000
-DATA constants<>+24(SB)/8, $0x0000000000000000
+DATA constants<>+0(SB)/8, $0x0000000000000000
+DATA constants<>+8(SB)/8, $0x0000000000000000
+DATA constants<>+16(SB)/8, $0x3f8000003f800000
+DATA constants<>+24(SB)/8, $0x3f8000003f800000
 GLOBL constants<>(SB), RODATA|NOPTR, $32
 
 //	label = y·labelScale + labelShift, h = 1 - label·x
@@ -17,269 +17,275 @@ GLOBL constants<>(SB), RODATA|NOPTR, $32
 // func Hinge(list [][]float32, c *[3]float32, sum *[32]float64)
 // Requires: ASIMD
 TEXT ·Hinge(SB), NOSPLIT, $0-40
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD sum+32(FP), R10
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVQ 16(R4), F31
-	FMOVS 0(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 8(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVQ 0(R4), F27
+	MOVD $constants<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD sum+32(FP), R2
+	MOVD list_base+0(FP), R3
+	MOVD list_len+8(FP), R4
+	MOVD $24, R5
+	MUL R5, R4, R4
+	ADD R3, R4, R4
+	CMP R4, R3
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVS 0(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 4(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 8(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVQ 16(R0), F4
+	SUB $96, R4, R0
 
-row:
-	CMP $24, R5
-	BLE near
-	MOVD 576(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 600(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 624(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 648(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+entry:
+	ADD $576, R3, R1
+	CMP R0, R1
+	BGT near
+	MOVD 0(R1), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 24(R1), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 48(R1), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 72(R1), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	MOVD $0, R1
-	SUBS $32, R0, R0
-	BLT rest32
-	FLDPQ 0(R10), (F0, F1)
-	FLDPQ 32(R10), (F2, F3)
-	FLDPQ 64(R10), (F4, F5)
-	FLDPQ 96(R10), (F6, F7)
-	FLDPQ 128(R10), (F8, F9)
-	FLDPQ 160(R10), (F10, F11)
-	FLDPQ 192(R10), (F12, F13)
-	FLDPQ 224(R10), (F14, F15)
+	MOVD 8(R3), R1
+	MOVD 0(R3), R5
+	MOVD 24(R3), R6
+	MOVD 48(R3), R7
+	MOVD 72(R3), R8
+	MOVD $0, R9
+	SUBS $32, R1, R1
+	BLT mainend
+	FLDPQ 0(R2), (F5, F6)
+	FLDPQ 32(R2), (F7, F8)
+	FLDPQ 64(R2), (F9, F10)
+	FLDPQ 96(R2), (F11, F12)
+	FLDPQ 128(R2), (F13, F14)
+	FLDPQ 160(R2), (F15, F16)
+	FLDPQ 192(R2), (F17, F18)
+	FLDPQ 224(R2), (F19, F20)
 
-loop32:
-	FLDPQ.P 128(R9), (F16, F17)
-	WORD $0x6e3dde10 // fmul v16.4s, v16.4s, v29.4s
-	WORD $0x6e3dde31 // fmul v17.4s, v17.4s, v29.4s
-	WORD $0x4e3cd610 // fadd v16.4s, v16.4s, v28.4s
-	WORD $0x4e3cd631 // fadd v17.4s, v17.4s, v28.4s
-	WORD $0x6ea0fa12 // fneg v18.4s, v16.4s
-	WORD $0x6ea0fa33 // fneg v19.4s, v17.4s
-	FLDPQ.P 128(R8), (F20, F21)
-	WORD $0x6e34de10 // fmul v16.4s, v16.4s, v20.4s
-	WORD $0x6e35de31 // fmul v17.4s, v17.4s, v21.4s
-	WORD $0x4eb0d770 // fsub v16.4s, v27.4s, v16.4s
-	WORD $0x4eb1d771 // fsub v17.4s, v27.4s, v17.4s
-	WORD $0x6eb0e7f4 // fcmgt v20.4s, v31.4s, v16.4s
-	WORD $0x6e701ff4 // bsl v20.16b, v31.16b, v16.16b
-	WORD $0x6eb1e7f5 // fcmgt v21.4s, v31.4s, v17.4s
-	WORD $0x6e711ff5 // bsl v21.16b, v31.16b, v17.16b
-	WORD $0x6ebfe610 // fcmgt v16.4s, v16.4s, v31.4s
-	WORD $0x6ebfe631 // fcmgt v17.4s, v17.4s, v31.4s
-	WORD $0x6e741e50 // bsl v16.16b, v18.16b, v20.16b
-	WORD $0x6e751e71 // bsl v17.16b, v19.16b, v21.16b
-	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
-	WORD $0x6e3ede31 // fmul v17.4s, v17.4s, v30.4s
-	FSTPQ.P (F16, F17), 128(R6)
-	FSTPQ.P (F20, F21), 128(R7)
-	WORD $0x0e617a90 // fcvtl v16.2d, v20.2s
-	WORD $0x4e70d400 // fadd v0.2d, v0.2d, v16.2d
-	WORD $0x4e617a90 // fcvtl2 v16.2d, v20.4s
-	WORD $0x4e70d421 // fadd v1.2d, v1.2d, v16.2d
-	WORD $0x0e617ab0 // fcvtl v16.2d, v21.2s
-	WORD $0x4e70d442 // fadd v2.2d, v2.2d, v16.2d
-	WORD $0x4e617ab0 // fcvtl2 v16.2d, v21.4s
-	WORD $0x4e70d463 // fadd v3.2d, v3.2d, v16.2d
-	FLDPQ -96(R9), (F16, F17)
-	WORD $0x6e3dde10 // fmul v16.4s, v16.4s, v29.4s
-	WORD $0x6e3dde31 // fmul v17.4s, v17.4s, v29.4s
-	WORD $0x4e3cd610 // fadd v16.4s, v16.4s, v28.4s
-	WORD $0x4e3cd631 // fadd v17.4s, v17.4s, v28.4s
-	WORD $0x6ea0fa12 // fneg v18.4s, v16.4s
-	WORD $0x6ea0fa33 // fneg v19.4s, v17.4s
-	FLDPQ -96(R8), (F20, F21)
-	WORD $0x6e34de10 // fmul v16.4s, v16.4s, v20.4s
-	WORD $0x6e35de31 // fmul v17.4s, v17.4s, v21.4s
-	WORD $0x4eb0d770 // fsub v16.4s, v27.4s, v16.4s
-	WORD $0x4eb1d771 // fsub v17.4s, v27.4s, v17.4s
-	WORD $0x6eb0e7f4 // fcmgt v20.4s, v31.4s, v16.4s
-	WORD $0x6e701ff4 // bsl v20.16b, v31.16b, v16.16b
-	WORD $0x6eb1e7f5 // fcmgt v21.4s, v31.4s, v17.4s
-	WORD $0x6e711ff5 // bsl v21.16b, v31.16b, v17.16b
-	WORD $0x6ebfe610 // fcmgt v16.4s, v16.4s, v31.4s
-	WORD $0x6ebfe631 // fcmgt v17.4s, v17.4s, v31.4s
-	WORD $0x6e741e50 // bsl v16.16b, v18.16b, v20.16b
-	WORD $0x6e751e71 // bsl v17.16b, v19.16b, v21.16b
-	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
-	WORD $0x6e3ede31 // fmul v17.4s, v17.4s, v30.4s
-	FSTPQ (F16, F17), -96(R6)
-	FSTPQ (F20, F21), -96(R7)
-	WORD $0x0e617a90 // fcvtl v16.2d, v20.2s
-	WORD $0x4e70d484 // fadd v4.2d, v4.2d, v16.2d
-	WORD $0x4e617a90 // fcvtl2 v16.2d, v20.4s
-	WORD $0x4e70d4a5 // fadd v5.2d, v5.2d, v16.2d
-	WORD $0x0e617ab0 // fcvtl v16.2d, v21.2s
-	WORD $0x4e70d4c6 // fadd v6.2d, v6.2d, v16.2d
-	WORD $0x4e617ab0 // fcvtl2 v16.2d, v21.4s
-	WORD $0x4e70d4e7 // fadd v7.2d, v7.2d, v16.2d
-	FLDPQ -64(R9), (F16, F17)
-	WORD $0x6e3dde10 // fmul v16.4s, v16.4s, v29.4s
-	WORD $0x6e3dde31 // fmul v17.4s, v17.4s, v29.4s
-	WORD $0x4e3cd610 // fadd v16.4s, v16.4s, v28.4s
-	WORD $0x4e3cd631 // fadd v17.4s, v17.4s, v28.4s
-	WORD $0x6ea0fa12 // fneg v18.4s, v16.4s
-	WORD $0x6ea0fa33 // fneg v19.4s, v17.4s
-	FLDPQ -64(R8), (F20, F21)
-	WORD $0x6e34de10 // fmul v16.4s, v16.4s, v20.4s
-	WORD $0x6e35de31 // fmul v17.4s, v17.4s, v21.4s
-	WORD $0x4eb0d770 // fsub v16.4s, v27.4s, v16.4s
-	WORD $0x4eb1d771 // fsub v17.4s, v27.4s, v17.4s
-	WORD $0x6eb0e7f4 // fcmgt v20.4s, v31.4s, v16.4s
-	WORD $0x6e701ff4 // bsl v20.16b, v31.16b, v16.16b
-	WORD $0x6eb1e7f5 // fcmgt v21.4s, v31.4s, v17.4s
-	WORD $0x6e711ff5 // bsl v21.16b, v31.16b, v17.16b
-	WORD $0x6ebfe610 // fcmgt v16.4s, v16.4s, v31.4s
-	WORD $0x6ebfe631 // fcmgt v17.4s, v17.4s, v31.4s
-	WORD $0x6e741e50 // bsl v16.16b, v18.16b, v20.16b
-	WORD $0x6e751e71 // bsl v17.16b, v19.16b, v21.16b
-	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
-	WORD $0x6e3ede31 // fmul v17.4s, v17.4s, v30.4s
-	FSTPQ (F16, F17), -64(R6)
-	FSTPQ (F20, F21), -64(R7)
-	WORD $0x0e617a90 // fcvtl v16.2d, v20.2s
-	WORD $0x4e70d508 // fadd v8.2d, v8.2d, v16.2d
-	WORD $0x4e617a90 // fcvtl2 v16.2d, v20.4s
-	WORD $0x4e70d529 // fadd v9.2d, v9.2d, v16.2d
-	WORD $0x0e617ab0 // fcvtl v16.2d, v21.2s
-	WORD $0x4e70d54a // fadd v10.2d, v10.2d, v16.2d
-	WORD $0x4e617ab0 // fcvtl2 v16.2d, v21.4s
-	WORD $0x4e70d56b // fadd v11.2d, v11.2d, v16.2d
-	FLDPQ -32(R9), (F16, F17)
-	WORD $0x6e3dde10 // fmul v16.4s, v16.4s, v29.4s
-	WORD $0x6e3dde31 // fmul v17.4s, v17.4s, v29.4s
-	WORD $0x4e3cd610 // fadd v16.4s, v16.4s, v28.4s
-	WORD $0x4e3cd631 // fadd v17.4s, v17.4s, v28.4s
-	WORD $0x6ea0fa12 // fneg v18.4s, v16.4s
-	WORD $0x6ea0fa33 // fneg v19.4s, v17.4s
-	FLDPQ -32(R8), (F20, F21)
-	WORD $0x6e34de10 // fmul v16.4s, v16.4s, v20.4s
-	WORD $0x6e35de31 // fmul v17.4s, v17.4s, v21.4s
-	WORD $0x4eb0d770 // fsub v16.4s, v27.4s, v16.4s
-	WORD $0x4eb1d771 // fsub v17.4s, v27.4s, v17.4s
-	WORD $0x6eb0e7f4 // fcmgt v20.4s, v31.4s, v16.4s
-	WORD $0x6e701ff4 // bsl v20.16b, v31.16b, v16.16b
-	WORD $0x6eb1e7f5 // fcmgt v21.4s, v31.4s, v17.4s
-	WORD $0x6e711ff5 // bsl v21.16b, v31.16b, v17.16b
-	WORD $0x6ebfe610 // fcmgt v16.4s, v16.4s, v31.4s
-	WORD $0x6ebfe631 // fcmgt v17.4s, v17.4s, v31.4s
-	WORD $0x6e741e50 // bsl v16.16b, v18.16b, v20.16b
-	WORD $0x6e751e71 // bsl v17.16b, v19.16b, v21.16b
-	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
-	WORD $0x6e3ede31 // fmul v17.4s, v17.4s, v30.4s
-	FSTPQ (F16, F17), -32(R6)
-	FSTPQ (F20, F21), -32(R7)
-	WORD $0x0e617a90 // fcvtl v16.2d, v20.2s
-	WORD $0x4e70d58c // fadd v12.2d, v12.2d, v16.2d
-	WORD $0x4e617a90 // fcvtl2 v16.2d, v20.4s
-	WORD $0x4e70d5ad // fadd v13.2d, v13.2d, v16.2d
-	WORD $0x0e617ab0 // fcvtl v16.2d, v21.2s
-	WORD $0x4e70d5ce // fadd v14.2d, v14.2d, v16.2d
-	WORD $0x4e617ab0 // fcvtl2 v16.2d, v21.4s
-	WORD $0x4e70d5ef // fadd v15.2d, v15.2d, v16.2d
-	SUBS $32, R0, R0
-	BGE loop32
-	FSTPQ (F0, F1), 0(R10)
-	FSTPQ (F2, F3), 32(R10)
-	FSTPQ (F4, F5), 64(R10)
-	FSTPQ (F6, F7), 96(R10)
-	FSTPQ (F8, F9), 128(R10)
-	FSTPQ (F10, F11), 160(R10)
-	FSTPQ (F12, F13), 192(R10)
-	FSTPQ (F14, F15), 224(R10)
+main:
+	FLDPQ.P 128(R8), (F21, F22)
+	WORD $0x6e22deb5 // fmul v21.4s, v21.4s, v2.4s
+	WORD $0x6e22ded6 // fmul v22.4s, v22.4s, v2.4s
+	WORD $0x4e23d6b5 // fadd v21.4s, v21.4s, v3.4s
+	WORD $0x4e23d6d6 // fadd v22.4s, v22.4s, v3.4s
+	WORD $0x6ea0fab7 // fneg v23.4s, v21.4s
+	WORD $0x6ea0fad8 // fneg v24.4s, v22.4s
+	FLDPQ.P 128(R7), (F25, F26)
+	WORD $0x6e39deb5 // fmul v21.4s, v21.4s, v25.4s
+	WORD $0x6e3aded6 // fmul v22.4s, v22.4s, v26.4s
+	WORD $0x4eb5d495 // fsub v21.4s, v4.4s, v21.4s
+	WORD $0x4eb6d496 // fsub v22.4s, v4.4s, v22.4s
+	WORD $0x6eb5e419 // fcmgt v25.4s, v0.4s, v21.4s
+	WORD $0x6e751c19 // bsl v25.16b, v0.16b, v21.16b
+	WORD $0x6eb6e41a // fcmgt v26.4s, v0.4s, v22.4s
+	WORD $0x6e761c1a // bsl v26.16b, v0.16b, v22.16b
+	WORD $0x6ea0e6b5 // fcmgt v21.4s, v21.4s, v0.4s
+	WORD $0x6ea0e6d6 // fcmgt v22.4s, v22.4s, v0.4s
+	WORD $0x6e791ef5 // bsl v21.16b, v23.16b, v25.16b
+	WORD $0x6e7a1f16 // bsl v22.16b, v24.16b, v26.16b
+	WORD $0x6e21deb5 // fmul v21.4s, v21.4s, v1.4s
+	WORD $0x6e21ded6 // fmul v22.4s, v22.4s, v1.4s
+	FSTPQ.P (F21, F22), 128(R5)
+	FSTPQ.P (F25, F26), 128(R6)
+	WORD $0x0e617b35 // fcvtl v21.2d, v25.2s
+	WORD $0x4e617b36 // fcvtl2 v22.2d, v25.4s
+	WORD $0x4e75d4a5 // fadd v5.2d, v5.2d, v21.2d
+	WORD $0x4e76d4c6 // fadd v6.2d, v6.2d, v22.2d
+	WORD $0x0e617b55 // fcvtl v21.2d, v26.2s
+	WORD $0x4e617b56 // fcvtl2 v22.2d, v26.4s
+	WORD $0x4e75d4e7 // fadd v7.2d, v7.2d, v21.2d
+	WORD $0x4e76d508 // fadd v8.2d, v8.2d, v22.2d
+	FLDPQ -96(R8), (F21, F22)
+	WORD $0x6e22deb5 // fmul v21.4s, v21.4s, v2.4s
+	WORD $0x6e22ded6 // fmul v22.4s, v22.4s, v2.4s
+	WORD $0x4e23d6b5 // fadd v21.4s, v21.4s, v3.4s
+	WORD $0x4e23d6d6 // fadd v22.4s, v22.4s, v3.4s
+	WORD $0x6ea0fab7 // fneg v23.4s, v21.4s
+	WORD $0x6ea0fad8 // fneg v24.4s, v22.4s
+	FLDPQ -96(R7), (F25, F26)
+	WORD $0x6e39deb5 // fmul v21.4s, v21.4s, v25.4s
+	WORD $0x6e3aded6 // fmul v22.4s, v22.4s, v26.4s
+	WORD $0x4eb5d495 // fsub v21.4s, v4.4s, v21.4s
+	WORD $0x4eb6d496 // fsub v22.4s, v4.4s, v22.4s
+	WORD $0x6eb5e419 // fcmgt v25.4s, v0.4s, v21.4s
+	WORD $0x6e751c19 // bsl v25.16b, v0.16b, v21.16b
+	WORD $0x6eb6e41a // fcmgt v26.4s, v0.4s, v22.4s
+	WORD $0x6e761c1a // bsl v26.16b, v0.16b, v22.16b
+	WORD $0x6ea0e6b5 // fcmgt v21.4s, v21.4s, v0.4s
+	WORD $0x6ea0e6d6 // fcmgt v22.4s, v22.4s, v0.4s
+	WORD $0x6e791ef5 // bsl v21.16b, v23.16b, v25.16b
+	WORD $0x6e7a1f16 // bsl v22.16b, v24.16b, v26.16b
+	WORD $0x6e21deb5 // fmul v21.4s, v21.4s, v1.4s
+	WORD $0x6e21ded6 // fmul v22.4s, v22.4s, v1.4s
+	FSTPQ (F21, F22), -96(R5)
+	FSTPQ (F25, F26), -96(R6)
+	WORD $0x0e617b35 // fcvtl v21.2d, v25.2s
+	WORD $0x4e617b36 // fcvtl2 v22.2d, v25.4s
+	WORD $0x4e75d529 // fadd v9.2d, v9.2d, v21.2d
+	WORD $0x4e76d54a // fadd v10.2d, v10.2d, v22.2d
+	WORD $0x0e617b55 // fcvtl v21.2d, v26.2s
+	WORD $0x4e617b56 // fcvtl2 v22.2d, v26.4s
+	WORD $0x4e75d56b // fadd v11.2d, v11.2d, v21.2d
+	WORD $0x4e76d58c // fadd v12.2d, v12.2d, v22.2d
+	FLDPQ -64(R8), (F21, F22)
+	WORD $0x6e22deb5 // fmul v21.4s, v21.4s, v2.4s
+	WORD $0x6e22ded6 // fmul v22.4s, v22.4s, v2.4s
+	WORD $0x4e23d6b5 // fadd v21.4s, v21.4s, v3.4s
+	WORD $0x4e23d6d6 // fadd v22.4s, v22.4s, v3.4s
+	WORD $0x6ea0fab7 // fneg v23.4s, v21.4s
+	WORD $0x6ea0fad8 // fneg v24.4s, v22.4s
+	FLDPQ -64(R7), (F25, F26)
+	WORD $0x6e39deb5 // fmul v21.4s, v21.4s, v25.4s
+	WORD $0x6e3aded6 // fmul v22.4s, v22.4s, v26.4s
+	WORD $0x4eb5d495 // fsub v21.4s, v4.4s, v21.4s
+	WORD $0x4eb6d496 // fsub v22.4s, v4.4s, v22.4s
+	WORD $0x6eb5e419 // fcmgt v25.4s, v0.4s, v21.4s
+	WORD $0x6e751c19 // bsl v25.16b, v0.16b, v21.16b
+	WORD $0x6eb6e41a // fcmgt v26.4s, v0.4s, v22.4s
+	WORD $0x6e761c1a // bsl v26.16b, v0.16b, v22.16b
+	WORD $0x6ea0e6b5 // fcmgt v21.4s, v21.4s, v0.4s
+	WORD $0x6ea0e6d6 // fcmgt v22.4s, v22.4s, v0.4s
+	WORD $0x6e791ef5 // bsl v21.16b, v23.16b, v25.16b
+	WORD $0x6e7a1f16 // bsl v22.16b, v24.16b, v26.16b
+	WORD $0x6e21deb5 // fmul v21.4s, v21.4s, v1.4s
+	WORD $0x6e21ded6 // fmul v22.4s, v22.4s, v1.4s
+	FSTPQ (F21, F22), -64(R5)
+	FSTPQ (F25, F26), -64(R6)
+	WORD $0x0e617b35 // fcvtl v21.2d, v25.2s
+	WORD $0x4e617b36 // fcvtl2 v22.2d, v25.4s
+	WORD $0x4e75d5ad // fadd v13.2d, v13.2d, v21.2d
+	WORD $0x4e76d5ce // fadd v14.2d, v14.2d, v22.2d
+	WORD $0x0e617b55 // fcvtl v21.2d, v26.2s
+	WORD $0x4e617b56 // fcvtl2 v22.2d, v26.4s
+	WORD $0x4e75d5ef // fadd v15.2d, v15.2d, v21.2d
+	WORD $0x4e76d610 // fadd v16.2d, v16.2d, v22.2d
+	FLDPQ -32(R8), (F21, F22)
+	WORD $0x6e22deb5 // fmul v21.4s, v21.4s, v2.4s
+	WORD $0x6e22ded6 // fmul v22.4s, v22.4s, v2.4s
+	WORD $0x4e23d6b5 // fadd v21.4s, v21.4s, v3.4s
+	WORD $0x4e23d6d6 // fadd v22.4s, v22.4s, v3.4s
+	WORD $0x6ea0fab7 // fneg v23.4s, v21.4s
+	WORD $0x6ea0fad8 // fneg v24.4s, v22.4s
+	FLDPQ -32(R7), (F25, F26)
+	WORD $0x6e39deb5 // fmul v21.4s, v21.4s, v25.4s
+	WORD $0x6e3aded6 // fmul v22.4s, v22.4s, v26.4s
+	WORD $0x4eb5d495 // fsub v21.4s, v4.4s, v21.4s
+	WORD $0x4eb6d496 // fsub v22.4s, v4.4s, v22.4s
+	WORD $0x6eb5e419 // fcmgt v25.4s, v0.4s, v21.4s
+	WORD $0x6e751c19 // bsl v25.16b, v0.16b, v21.16b
+	WORD $0x6eb6e41a // fcmgt v26.4s, v0.4s, v22.4s
+	WORD $0x6e761c1a // bsl v26.16b, v0.16b, v22.16b
+	WORD $0x6ea0e6b5 // fcmgt v21.4s, v21.4s, v0.4s
+	WORD $0x6ea0e6d6 // fcmgt v22.4s, v22.4s, v0.4s
+	WORD $0x6e791ef5 // bsl v21.16b, v23.16b, v25.16b
+	WORD $0x6e7a1f16 // bsl v22.16b, v24.16b, v26.16b
+	WORD $0x6e21deb5 // fmul v21.4s, v21.4s, v1.4s
+	WORD $0x6e21ded6 // fmul v22.4s, v22.4s, v1.4s
+	FSTPQ (F21, F22), -32(R5)
+	FSTPQ (F25, F26), -32(R6)
+	WORD $0x0e617b35 // fcvtl v21.2d, v25.2s
+	WORD $0x4e617b36 // fcvtl2 v22.2d, v25.4s
+	WORD $0x4e75d631 // fadd v17.2d, v17.2d, v21.2d
+	WORD $0x4e76d652 // fadd v18.2d, v18.2d, v22.2d
+	WORD $0x0e617b55 // fcvtl v21.2d, v26.2s
+	WORD $0x4e617b56 // fcvtl2 v22.2d, v26.4s
+	WORD $0x4e75d673 // fadd v19.2d, v19.2d, v21.2d
+	WORD $0x4e76d694 // fadd v20.2d, v20.2d, v22.2d
+	SUBS $32, R1, R1
+	BGE main
+	FSTPQ (F5, F6), 0(R2)
+	FSTPQ (F7, F8), 32(R2)
+	FSTPQ (F9, F10), 64(R2)
+	FSTPQ (F11, F12), 96(R2)
+	FSTPQ (F13, F14), 128(R2)
+	FSTPQ (F15, F16), 160(R2)
+	FSTPQ (F17, F18), 192(R2)
+	FSTPQ (F19, F20), 224(R2)
 
-rest32:
-	ADD $32, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
+mainend:
+	ADD $32, R1, R1
+	SUBS $4, R1, R1
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R9), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
-	WORD $0x6ea0f801 // fneg v1.4s, v0.4s
-	FMOVQ.P 16(R8), F2
-	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
-	WORD $0x4ea0d760 // fsub v0.4s, v27.4s, v0.4s
-	WORD $0x6ea0e7e2 // fcmgt v2.4s, v31.4s, v0.4s
-	WORD $0x6e601fe2 // bsl v2.16b, v31.16b, v0.16b
-	WORD $0x6ebfe400 // fcmgt v0.4s, v0.4s, v31.4s
-	WORD $0x6e621c20 // bsl v0.16b, v1.16b, v2.16b
-	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
-	FMOVQ.P F0, 16(R6)
-	FMOVQ.P F2, 16(R7)
-	ADD R1<<3, R10, R2
-	FLDPQ 0(R2), (F0, F1)
-	WORD $0x0e617843 // fcvtl v3.2d, v2.2s
-	WORD $0x4e63d400 // fadd v0.2d, v0.2d, v3.2d
-	WORD $0x4e617843 // fcvtl2 v3.2d, v2.4s
-	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
-	FSTPQ (F0, F1), 0(R2)
+loop:
+	FMOVQ.P 16(R8), F5
+	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
+	WORD $0x4e23d4a5 // fadd v5.4s, v5.4s, v3.4s
+	WORD $0x6ea0f8a6 // fneg v6.4s, v5.4s
+	FMOVQ.P 16(R7), F7
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	WORD $0x4ea5d485 // fsub v5.4s, v4.4s, v5.4s
+	WORD $0x6ea5e407 // fcmgt v7.4s, v0.4s, v5.4s
+	WORD $0x6e651c07 // bsl v7.16b, v0.16b, v5.16b
+	WORD $0x6ea0e4a5 // fcmgt v5.4s, v5.4s, v0.4s
+	WORD $0x6e671cc5 // bsl v5.16b, v6.16b, v7.16b
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	FMOVQ.P F5, 16(R5)
+	FMOVQ.P F7, 16(R6)
+	ADD R9<<3, R2, R10
+	WORD $0x0e6178e5 // fcvtl v5.2d, v7.2s
+	WORD $0x4e6178e6 // fcvtl2 v6.2d, v7.4s
+	FLDPQ 0(R10), (F7, F8)
+	WORD $0x4e65d4e7 // fadd v7.2d, v7.2d, v5.2d
+	WORD $0x4e66d508 // fadd v8.2d, v8.2d, v6.2d
+	FSTPQ (F7, F8), 0(R10)
+	ADD $4, R9, R9
+	AND $31, R9, R9
+	SUBS $4, R1, R1
+	BGE loop
+
+loopend:
 	ADD $4, R1, R1
-	AND $31, R1, R1
-	SUBS $4, R0, R0
-	BGE loop4
+	SUBS $1, R1, R1
+	BLT singleend
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+single:
+	FMOVS.P 4(R8), F5
+	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
+	WORD $0x4e23d4a5 // fadd v5.4s, v5.4s, v3.4s
+	WORD $0x6ea0f8a6 // fneg v6.4s, v5.4s
+	FMOVS.P 4(R7), F7
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	WORD $0x4ea5d485 // fsub v5.4s, v4.4s, v5.4s
+	WORD $0x6ea5e407 // fcmgt v7.4s, v0.4s, v5.4s
+	WORD $0x6e651c07 // bsl v7.16b, v0.16b, v5.16b
+	WORD $0x6ea0e4a5 // fcmgt v5.4s, v5.4s, v0.4s
+	WORD $0x6e671cc5 // bsl v5.16b, v6.16b, v7.16b
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	FMOVS.P F5, 4(R5)
+	FMOVS.P F7, 4(R6)
+	ADD R9<<3, R2, R10
+	WORD $0x0e6178e5 // fcvtl v5.2d, v7.2s
+	FMOVD 0(R10), F6
+	WORD $0x4e65d4c6 // fadd v6.2d, v6.2d, v5.2d
+	FMOVD F6, 0(R10)
+	ADD $1, R9, R9
+	AND $31, R9, R9
+	SUBS $1, R1, R1
+	BGE single
 
-loop1:
-	FMOVS.P 4(R9), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x4e3cd400 // fadd v0.4s, v0.4s, v28.4s
-	WORD $0x6ea0f801 // fneg v1.4s, v0.4s
-	FMOVS.P 4(R8), F2
-	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
-	WORD $0x4ea0d760 // fsub v0.4s, v27.4s, v0.4s
-	WORD $0x6ea0e7e2 // fcmgt v2.4s, v31.4s, v0.4s
-	WORD $0x6e601fe2 // bsl v2.16b, v31.16b, v0.16b
-	WORD $0x6ebfe400 // fcmgt v0.4s, v0.4s, v31.4s
-	WORD $0x6e621c20 // bsl v0.16b, v1.16b, v2.16b
-	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
-	FMOVS.P F0, 4(R6)
-	FMOVS.P F2, 4(R7)
-	ADD R1<<3, R10, R2
-	FMOVD 0(R2), F0
-	WORD $0x0e617841 // fcvtl v1.2d, v2.2s
-	WORD $0x4e61d400 // fadd v0.2d, v0.2d, v1.2d
-	FMOVD F0, 0(R2)
-	ADD $1, R1, R1
-	AND $31, R1, R1
-	SUBS $1, R0, R0
-	BGE loop1
+singleend:
+	ADD $96, R3, R3
+	CMP R4, R3
+	BLT entry
 
-rest1:
-	ADD $96, R24, R24
-	SUBS $4, R5, R5
-	BNE row
-
-done:
+end:
 	RET

@@ -8,11 +8,9 @@ DATA constants<>+0(SB)/8, $0xffffffffffffffff
 DATA constants<>+8(SB)/8, $0xffffffffffffffff
 DATA constants<>+16(SB)/8, $0x7fffffff7fffffff
 DATA constants<>+24(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+32(SB)/8, $0x3f8000003f800000
-DATA constants<>+40(SB)/8, $0x3f8000003f800000
-DATA constants<>+48(SB)/8, $0x0000000000000000
-DATA constants<>+56(SB)/8, $0x0000000000000000
-GLOBL constants<>(SB), RODATA|NOPTR, $64
+DATA constants<>+32(SB)/8, $0x0000000000000000
+DATA constants<>+40(SB)/8, $0x0000000000000000
+GLOBL constants<>(SB), RODATA|NOPTR, $48
 
 //	m ← lerp(m, x, weight1)
 //	v ← v·beta2 + drop(x·root2, small)²
@@ -22,481 +20,486 @@ GLOBL constants<>(SB), RODATA|NOPTR, $64
 // func LAMB(list [][]float32, c *[11]float32, params *[32]float64, updates *[32]float64)
 // Requires: ASIMD
 TEXT ·LAMB(SB), NOSPLIT, $0-48
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD params+32(FP), R10
-	MOVD updates+40(FP), R11
-	MOVD list_base+0(FP), R24
+	MOVD $constants<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD params+32(FP), R2
+	MOVD updates+40(FP), R3
+	MOVD list_base+0(FP), R4
 	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	MOVWU 0(R3), R2
-	CMPW $0x3f800000, R2
+	MOVD $24, R6
+	MUL R6, R5, R5
+	ADD R4, R5, R5
+	CMP R5, R4
+	BGE end
+	MOVWU 0(R1), R6
+	CMPW $0x3f800000, R6
 	BNE general
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
+	MOVWU 4(R1), R6
+	CMPW $0x0, R6
 	BNE general
-	MOVWU 20(R3), R2
-	CMPW $0, R2
+	MOVWU 20(R1), R6
+	CMPW $0x0, R6
 	BLE general
-	FMOVS 8(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 20(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 24(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 28(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 36(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 40(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 12(R3), F1
+	FMOVS 8(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 12(R1), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
-	FMOVS 32(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
+	FMOVQ 0(R0), F2
+	WORD $0x6e221c21 // eor v1.16b, v1.16b, v2.16b
+	FMOVQ 16(R0), F2
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FMOVS 20(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 24(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 28(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 32(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVQ 0(R0), F6
+	WORD $0x6e261ca5 // eor v5.16b, v5.16b, v6.16b
+	FMOVQ 16(R0), F6
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
+	FMOVS 36(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 40(R1), F7
+	VDUP V7.S[0], V7.S4
+	SUB $96, R5, R0
 
-usualrow:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	MOVD $0, R1
+usualentry:
+	MOVD 8(R4), R0
+	MOVD 0(R4), R1
+	MOVD 24(R4), R6
+	MOVD 48(R4), R7
+	MOVD 72(R4), R8
+	MOVD $0, R9
 	SUBS $8, R0, R0
-	BLT usualrest8
+	BLT usualmainend
 
-usualloop8:
-	FLDPQ.P 32(R8), (F0, F1)
-	FLDPQ.P 32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x4ea0d483 // fsub v3.4s, v4.4s, v0.4s
-	WORD $0x4ea1d445 // fsub v5.4s, v2.4s, v1.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x6e3cdca5 // fmul v5.4s, v5.4s, v28.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ.P 32(R9), (F3, F5)
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
-	WORD $0x6e3bdca5 // fmul v5.4s, v5.4s, v27.4s
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4ebe8c86 // cmtst v6.4s, v4.4s, v30.4s
-	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ebe8c44 // cmtst v4.4s, v2.4s, v30.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x6e26dcc2 // fmul v2.4s, v6.4s, v6.4s
-	WORD $0x6e24dc84 // fmul v4.4s, v4.4s, v4.4s
-	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
-	WORD $0x4e24d4a3 // fadd v3.4s, v5.4s, v4.4s
-	FSTPQ (F2, F3), -32(R9)
-	FLDPQ.P 32(R6), (F4, F5)
-	ADD R1<<3, R10, R2
-	FLDPQ 0(R2), (F6, F7)
-	WORD $0x0e617888 // fcvtl v8.2d, v4.2s
-	WORD $0x4e68cd06 // fmla v6.2d, v8.2d, v8.2d
-	WORD $0x4e617888 // fcvtl2 v8.2d, v4.4s
-	WORD $0x4e68cd07 // fmla v7.2d, v8.2d, v8.2d
-	FSTPQ (F6, F7), 0(R2)
-	FLDPQ 32(R2), (F6, F7)
-	WORD $0x0e6178a8 // fcvtl v8.2d, v5.2s
-	WORD $0x4e68cd06 // fmla v6.2d, v8.2d, v8.2d
-	WORD $0x4e6178a8 // fcvtl2 v8.2d, v5.4s
-	WORD $0x4e68cd07 // fmla v7.2d, v8.2d, v8.2d
-	FSTPQ (F6, F7), 32(R2)
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x4e39d442 // fadd v2.4s, v2.4s, v25.4s
-	WORD $0x4e39d463 // fadd v3.4s, v3.4s, v25.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
-	WORD $0x6e3ddc82 // fmul v2.4s, v4.4s, v29.4s
-	WORD $0x6e3ddca3 // fmul v3.4s, v5.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	ADD R1<<3, R11, R2
-	FLDPQ 0(R2), (F2, F3)
-	WORD $0x0e617804 // fcvtl v4.2d, v0.2s
-	WORD $0x4e64cc82 // fmla v2.2d, v4.2d, v4.2d
-	WORD $0x4e617804 // fcvtl2 v4.2d, v0.4s
-	WORD $0x4e64cc83 // fmla v3.2d, v4.2d, v4.2d
-	FSTPQ (F2, F3), 0(R2)
-	FLDPQ 32(R2), (F0, F2)
-	WORD $0x0e617823 // fcvtl v3.2d, v1.2s
-	WORD $0x4e63cc60 // fmla v0.2d, v3.2d, v3.2d
-	WORD $0x4e617823 // fcvtl2 v3.2d, v1.4s
-	WORD $0x4e63cc62 // fmla v2.2d, v3.2d, v3.2d
-	FSTPQ (F0, F2), 32(R2)
-	ADD $8, R1, R1
-	AND $31, R1, R1
+usualmain:
+	FLDPQ.P 32(R7), (F8, F9)
+	FLDPQ.P 32(R6), (F10, F11)
+	WORD $0x4ea18d4c // cmtst v12.4s, v10.4s, v1.4s
+	WORD $0x4e2a1d8a // and v10.16b, v12.16b, v10.16b
+	WORD $0x4ea18d6c // cmtst v12.4s, v11.4s, v1.4s
+	WORD $0x4e2b1d8b // and v11.16b, v12.16b, v11.16b
+	WORD $0x4ea8d54c // fsub v12.4s, v10.4s, v8.4s
+	WORD $0x4ea9d56d // fsub v13.4s, v11.4s, v9.4s
+	WORD $0x6e22dd8c // fmul v12.4s, v12.4s, v2.4s
+	WORD $0x6e22ddad // fmul v13.4s, v13.4s, v2.4s
+	WORD $0x4e2cd508 // fadd v8.4s, v8.4s, v12.4s
+	WORD $0x4e2dd529 // fadd v9.4s, v9.4s, v13.4s
+	FSTPQ (F8, F9), -32(R7)
+	FLDPQ.P 32(R8), (F12, F13)
+	WORD $0x6e23dd8c // fmul v12.4s, v12.4s, v3.4s
+	WORD $0x6e23ddad // fmul v13.4s, v13.4s, v3.4s
+	WORD $0x6e24dd4a // fmul v10.4s, v10.4s, v4.4s
+	WORD $0x6e24dd6b // fmul v11.4s, v11.4s, v4.4s
+	WORD $0x4ea58d4e // cmtst v14.4s, v10.4s, v5.4s
+	WORD $0x4e2a1dca // and v10.16b, v14.16b, v10.16b
+	WORD $0x4ea58d6e // cmtst v14.4s, v11.4s, v5.4s
+	WORD $0x4e2b1dcb // and v11.16b, v14.16b, v11.16b
+	WORD $0x6e2add4a // fmul v10.4s, v10.4s, v10.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x4e2ad58a // fadd v10.4s, v12.4s, v10.4s
+	WORD $0x4e2bd5ab // fadd v11.4s, v13.4s, v11.4s
+	FSTPQ (F10, F11), -32(R8)
+	FLDPQ.P 32(R1), (F12, F13)
+	ADD R9<<3, R2, R10
+	WORD $0x0e61798e // fcvtl v14.2d, v12.2s
+	WORD $0x4e61798f // fcvtl2 v15.2d, v12.4s
+	FLDPQ 0(R10), (F16, F17)
+	WORD $0x4e6ecdd0 // fmla v16.2d, v14.2d, v14.2d
+	WORD $0x4e6fcdf1 // fmla v17.2d, v15.2d, v15.2d
+	FSTPQ (F16, F17), 0(R10)
+	WORD $0x0e6179ae // fcvtl v14.2d, v13.2s
+	WORD $0x4e6179af // fcvtl2 v15.2d, v13.4s
+	FLDPQ 32(R10), (F16, F17)
+	WORD $0x4e6ecdd0 // fmla v16.2d, v14.2d, v14.2d
+	WORD $0x4e6fcdf1 // fmla v17.2d, v15.2d, v15.2d
+	FSTPQ (F16, F17), 32(R10)
+	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
+	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
+	WORD $0x6ea1f94a // fsqrt v10.4s, v10.4s
+	WORD $0x6ea1f96b // fsqrt v11.4s, v11.4s
+	WORD $0x4e26d54a // fadd v10.4s, v10.4s, v6.4s
+	WORD $0x4e26d56b // fadd v11.4s, v11.4s, v6.4s
+	WORD $0x6e2afd08 // fdiv v8.4s, v8.4s, v10.4s
+	WORD $0x6e2bfd29 // fdiv v9.4s, v9.4s, v11.4s
+	WORD $0x6e20dd8a // fmul v10.4s, v12.4s, v0.4s
+	WORD $0x6e20ddab // fmul v11.4s, v13.4s, v0.4s
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
+	ADD R9<<3, R3, R10
+	WORD $0x0e61790a // fcvtl v10.2d, v8.2s
+	WORD $0x4e617908 // fcvtl2 v8.2d, v8.4s
+	FLDPQ 0(R10), (F11, F12)
+	WORD $0x4e6acd4b // fmla v11.2d, v10.2d, v10.2d
+	WORD $0x4e68cd0c // fmla v12.2d, v8.2d, v8.2d
+	FSTPQ (F11, F12), 0(R10)
+	WORD $0x0e617928 // fcvtl v8.2d, v9.2s
+	WORD $0x4e617929 // fcvtl2 v9.2d, v9.4s
+	FLDPQ 32(R10), (F10, F11)
+	WORD $0x4e68cd0a // fmla v10.2d, v8.2d, v8.2d
+	WORD $0x4e69cd2b // fmla v11.2d, v9.2d, v9.2d
+	FSTPQ (F10, F11), 32(R10)
+	ADD $8, R9, R9
+	AND $31, R9, R9
 	SUBS $8, R0, R0
-	BGE usualloop8
+	BGE usualmain
 
-usualrest8:
+usualmainend:
 	ADD $8, R0, R0
 	SUBS $4, R0, R0
-	BLT usualrest4
+	BLT usualloopend
 
-usualloop4:
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R9), F1
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x6e23dc62 // fmul v2.4s, v3.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	FMOVQ F1, -16(R9)
-	FMOVQ.P 16(R6), F2
-	ADD R1<<3, R10, R2
-	FLDPQ 0(R2), (F3, F4)
-	WORD $0x0e617845 // fcvtl v5.2d, v2.2s
-	WORD $0x4e65cca3 // fmla v3.2d, v5.2d, v5.2d
-	WORD $0x4e617845 // fcvtl2 v5.2d, v2.4s
-	WORD $0x4e65cca4 // fmla v4.2d, v5.2d, v5.2d
-	FSTPQ (F3, F4), 0(R2)
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x6e3ddc41 // fmul v1.4s, v2.4s, v29.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	ADD R1<<3, R11, R2
-	FLDPQ 0(R2), (F1, F2)
-	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
-	WORD $0x4e63cc61 // fmla v1.2d, v3.2d, v3.2d
-	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
-	WORD $0x4e63cc62 // fmla v2.2d, v3.2d, v3.2d
-	FSTPQ (F1, F2), 0(R2)
-	ADD $4, R1, R1
-	AND $31, R1, R1
+usualloop:
+	FMOVQ.P 16(R7), F8
+	FMOVQ.P 16(R6), F9
+	WORD $0x4ea18d2a // cmtst v10.4s, v9.4s, v1.4s
+	WORD $0x4e291d49 // and v9.16b, v10.16b, v9.16b
+	WORD $0x4ea8d52a // fsub v10.4s, v9.4s, v8.4s
+	WORD $0x6e22dd4a // fmul v10.4s, v10.4s, v2.4s
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	FMOVQ F8, -16(R7)
+	FMOVQ.P 16(R8), F10
+	WORD $0x6e23dd4a // fmul v10.4s, v10.4s, v3.4s
+	WORD $0x6e24dd29 // fmul v9.4s, v9.4s, v4.4s
+	WORD $0x4ea58d2b // cmtst v11.4s, v9.4s, v5.4s
+	WORD $0x4e291d69 // and v9.16b, v11.16b, v9.16b
+	WORD $0x6e29dd29 // fmul v9.4s, v9.4s, v9.4s
+	WORD $0x4e29d549 // fadd v9.4s, v10.4s, v9.4s
+	FMOVQ F9, -16(R8)
+	FMOVQ.P 16(R1), F10
+	ADD R9<<3, R2, R10
+	WORD $0x0e61794b // fcvtl v11.2d, v10.2s
+	WORD $0x4e61794c // fcvtl2 v12.2d, v10.4s
+	FLDPQ 0(R10), (F13, F14)
+	WORD $0x4e6bcd6d // fmla v13.2d, v11.2d, v11.2d
+	WORD $0x4e6ccd8e // fmla v14.2d, v12.2d, v12.2d
+	FSTPQ (F13, F14), 0(R10)
+	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
+	WORD $0x6ea1f929 // fsqrt v9.4s, v9.4s
+	WORD $0x4e26d529 // fadd v9.4s, v9.4s, v6.4s
+	WORD $0x6e29fd08 // fdiv v8.4s, v8.4s, v9.4s
+	WORD $0x6e20dd49 // fmul v9.4s, v10.4s, v0.4s
+	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
+	ADD R9<<3, R3, R10
+	WORD $0x0e617909 // fcvtl v9.2d, v8.2s
+	WORD $0x4e617908 // fcvtl2 v8.2d, v8.4s
+	FLDPQ 0(R10), (F10, F11)
+	WORD $0x4e69cd2a // fmla v10.2d, v9.2d, v9.2d
+	WORD $0x4e68cd0b // fmla v11.2d, v8.2d, v8.2d
+	FSTPQ (F10, F11), 0(R10)
+	ADD $4, R9, R9
+	AND $31, R9, R9
 	SUBS $4, R0, R0
-	BGE usualloop4
+	BGE usualloop
 
-usualrest4:
+usualloopend:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT usualrest1
+	BLT usualsingleend
 
-usualloop1:
-	FMOVS.P 4(R8), F0
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x4ea0d441 // fsub v1.4s, v2.4s, v0.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R8)
-	FMOVS.P 4(R9), F1
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4ebe8c43 // cmtst v3.4s, v2.4s, v30.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x6e23dc62 // fmul v2.4s, v3.4s, v3.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	FMOVS F1, -4(R9)
-	FMOVS.P 4(R6), F2
-	ADD R1<<3, R10, R2
-	FMOVD 0(R2), F3
-	WORD $0x0e617844 // fcvtl v4.2d, v2.2s
-	WORD $0x4e64cc83 // fmla v3.2d, v4.2d, v4.2d
-	FMOVD F3, 0(R2)
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x6e3ddc41 // fmul v1.4s, v2.4s, v29.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	ADD R1<<3, R11, R2
-	FMOVD 0(R2), F1
-	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
-	WORD $0x4e62cc41 // fmla v1.2d, v2.2d, v2.2d
-	FMOVD F1, 0(R2)
-	ADD $1, R1, R1
-	AND $31, R1, R1
+usualsingle:
+	FMOVS.P 4(R7), F8
+	FMOVS.P 4(R6), F9
+	WORD $0x4ea18d2a // cmtst v10.4s, v9.4s, v1.4s
+	WORD $0x4e291d49 // and v9.16b, v10.16b, v9.16b
+	WORD $0x4ea8d52a // fsub v10.4s, v9.4s, v8.4s
+	WORD $0x6e22dd4a // fmul v10.4s, v10.4s, v2.4s
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	FMOVS F8, -4(R7)
+	FMOVS.P 4(R8), F10
+	WORD $0x6e23dd4a // fmul v10.4s, v10.4s, v3.4s
+	WORD $0x6e24dd29 // fmul v9.4s, v9.4s, v4.4s
+	WORD $0x4ea58d2b // cmtst v11.4s, v9.4s, v5.4s
+	WORD $0x4e291d69 // and v9.16b, v11.16b, v9.16b
+	WORD $0x6e29dd29 // fmul v9.4s, v9.4s, v9.4s
+	WORD $0x4e29d549 // fadd v9.4s, v10.4s, v9.4s
+	FMOVS F9, -4(R8)
+	FMOVS.P 4(R1), F10
+	ADD R9<<3, R2, R10
+	WORD $0x0e61794b // fcvtl v11.2d, v10.2s
+	FMOVD 0(R10), F12
+	WORD $0x4e6bcd6c // fmla v12.2d, v11.2d, v11.2d
+	FMOVD F12, 0(R10)
+	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
+	WORD $0x6ea1f929 // fsqrt v9.4s, v9.4s
+	WORD $0x4e26d529 // fadd v9.4s, v9.4s, v6.4s
+	WORD $0x6e29fd08 // fdiv v8.4s, v8.4s, v9.4s
+	WORD $0x6e20dd49 // fmul v9.4s, v10.4s, v0.4s
+	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
+	ADD R9<<3, R3, R10
+	WORD $0x0e617908 // fcvtl v8.2d, v8.2s
+	FMOVD 0(R10), F9
+	WORD $0x4e68cd09 // fmla v9.2d, v8.2d, v8.2d
+	FMOVD F9, 0(R10)
+	ADD $1, R9, R9
+	AND $31, R9, R9
 	SUBS $1, R0, R0
-	BGE usualloop1
+	BGE usualsingle
 
-usualrest1:
-	ADD $96, R24, R24
-	SUBS $4, R5, R5
-	BNE usualrow
-	JMP done
+usualsingleend:
+	ADD $96, R4, R4
+	CMP R5, R4
+	BLT usualentry
+	JMP end
 
 general:
-	FMOVS 0(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 4(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 8(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 20(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 24(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 28(R3), F21
-	VDUP V21.S[0], V21.S4
-	FMOVS 36(R3), F20
-	VDUP V20.S[0], V20.S4
-	FMOVS 40(R3), F19
-	VDUP V19.S[0], V19.S4
-	FMOVS 16(R3), F2
+	MOVD $4611686018427387904, R9
+	MOVWU 4(R1), R6
+	CMPW $0x0, R6
+	BNE asked
+	MOVWU 20(R1), R6
+	CMPW $0x0, R6
+	BLE asked
+	MOVD $8, R9
+
+asked:
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 8(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 16(R1), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 12(R3), F3
+	FMOVS 12(R1), F3
 	VDUP V3.S[0], V3.S4
-	WORD $0x4e231c41 // and v1.16b, v2.16b, v3.16b
-	FMOVQ 0(R4), F4
-	WORD $0x6e241c20 // eor v0.16b, v1.16b, v4.16b
-	FMOVQ 16(R4), F5
-	WORD $0x4e251c1f // and v31.16b, v0.16b, v5.16b
-	FMOVQ 48(R4), F0
-	WORD $0x4e20e73e // fcmeq v30.4s, v25.4s, v0.4s
-	FMOVS 12(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1d // and v29.16b, v0.16b, v3.16b
-	FMOVQ 48(R4), F0
-	WORD $0x6ea0e6fc // fcmgt v28.4s, v23.4s, v0.4s
-	FMOVS 32(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1b // and v27.16b, v0.16b, v3.16b
-	MOVD $0, R25
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
-	BNE row
-	MOVWU 20(R3), R2
-	CMPW $0, R2
-	BLE row
-	MOVD $1, R25
-
-row:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	MOVD $0, R1
-	CBZ R25, scaledno
-	SUBS $8, R0, R0
-	BLT scaledrest8
-
-scaledloop8:
-	FLDPQ.P 32(R8), (F0, F1)
-	FLDPQ.P 32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3adc83 // fmul v3.4s, v4.4s, v26.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4ebd8c64 // cmtst v4.4s, v3.4s, v29.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebd8c43 // cmtst v3.4s, v2.4s, v29.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
-	WORD $0x4ea1d465 // fsub v5.4s, v3.4s, v1.4s
-	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
-	WORD $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ.P 32(R9), (F2, F5)
-	WORD $0x6e36dc42 // fmul v2.4s, v2.4s, v22.4s
-	WORD $0x6e36dca5 // fmul v5.4s, v5.4s, v22.4s
-	WORD $0x6e35dc84 // fmul v4.4s, v4.4s, v21.4s
-	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
-	WORD $0x4ebb8c86 // cmtst v6.4s, v4.4s, v27.4s
-	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ebb8c64 // cmtst v4.4s, v3.4s, v27.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x6e26dcc3 // fmul v3.4s, v6.4s, v6.4s
-	WORD $0x6e24dc84 // fmul v4.4s, v4.4s, v4.4s
-	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
-	WORD $0x4e24d4a3 // fadd v3.4s, v5.4s, v4.4s
-	FSTPQ (F2, F3), -32(R9)
-	FLDPQ.P 32(R6), (F4, F5)
-	ADD R1<<3, R10, R2
-	FLDPQ 0(R2), (F6, F7)
-	WORD $0x0e617888 // fcvtl v8.2d, v4.2s
-	WORD $0x4e68cd06 // fmla v6.2d, v8.2d, v8.2d
-	WORD $0x4e617888 // fcvtl2 v8.2d, v4.4s
-	WORD $0x4e68cd07 // fmla v7.2d, v8.2d, v8.2d
-	FSTPQ (F6, F7), 0(R2)
-	FLDPQ 32(R2), (F6, F7)
-	WORD $0x0e6178a8 // fcvtl v8.2d, v5.2s
-	WORD $0x4e68cd06 // fmla v6.2d, v8.2d, v8.2d
-	WORD $0x4e6178a8 // fcvtl2 v8.2d, v5.4s
-	WORD $0x4e68cd07 // fmla v7.2d, v8.2d, v8.2d
-	FSTPQ (F6, F7), 32(R2)
-	WORD $0x6e33dc00 // fmul v0.4s, v0.4s, v19.4s
-	WORD $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
-	WORD $0x6ea1f842 // fsqrt v2.4s, v2.4s
-	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
-	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
-	WORD $0x4e34d463 // fadd v3.4s, v3.4s, v20.4s
-	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
-	WORD $0x6e38dc82 // fmul v2.4s, v4.4s, v24.4s
-	WORD $0x6e38dca3 // fmul v3.4s, v5.4s, v24.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	ADD R1<<3, R11, R2
-	FLDPQ 0(R2), (F2, F3)
-	WORD $0x0e617804 // fcvtl v4.2d, v0.2s
-	WORD $0x4e64cc82 // fmla v2.2d, v4.2d, v4.2d
-	WORD $0x4e617804 // fcvtl2 v4.2d, v0.4s
-	WORD $0x4e64cc83 // fmla v3.2d, v4.2d, v4.2d
-	FSTPQ (F2, F3), 0(R2)
-	FLDPQ 32(R2), (F0, F2)
-	WORD $0x0e617823 // fcvtl v3.2d, v1.2s
-	WORD $0x4e63cc60 // fmla v0.2d, v3.2d, v3.2d
-	WORD $0x4e617823 // fcvtl2 v3.2d, v1.4s
-	WORD $0x4e63cc62 // fmla v2.2d, v3.2d, v3.2d
-	FSTPQ (F0, F2), 32(R2)
-	ADD $8, R1, R1
-	AND $31, R1, R1
+	FMOVQ 0(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 16(R0), F3
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	FMOVS 12(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVQ 0(R0), F4
+	WORD $0x6e241c63 // eor v3.16b, v3.16b, v4.16b
+	FMOVQ 16(R0), F4
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	FMOVS 20(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 24(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 28(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 32(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVQ 0(R0), F8
+	WORD $0x6e281ce7 // eor v7.16b, v7.16b, v8.16b
+	FMOVQ 16(R0), F8
+	WORD $0x4e281ce7 // and v7.16b, v7.16b, v8.16b
+	FMOVS 36(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 40(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 4(R1), F10
+	VDUP V10.S[0], V10.S4
+	FMOVQ 32(R0), F11
+	WORD $0x4e2be54b // fcmeq v11.4s, v10.4s, v11.4s
+	FMOVQ 32(R0), F12
+	WORD $0x6eace48c // fcmgt v12.4s, v4.4s, v12.4s
+	SUB $96, R5, R0
+
+entry:
+	MOVD 8(R4), R0
+	MOVD 0(R4), R1
+	MOVD 24(R4), R6
+	MOVD 48(R4), R7
+	MOVD 72(R4), R8
+	MOVD $0, R10
+	SUBS R9, R0, R0
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R7), (F13, F14)
+	FLDPQ.P 32(R6), (F15, F16)
+	WORD $0x4ea28df1 // cmtst v17.4s, v15.4s, v2.4s
+	WORD $0x4e2f1e2f // and v15.16b, v17.16b, v15.16b
+	WORD $0x4ea28e11 // cmtst v17.4s, v16.4s, v2.4s
+	WORD $0x4e301e30 // and v16.16b, v17.16b, v16.16b
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
+	WORD $0x4ea38df1 // cmtst v17.4s, v15.4s, v3.4s
+	WORD $0x4e2f1e2f // and v15.16b, v17.16b, v15.16b
+	WORD $0x4ea38e11 // cmtst v17.4s, v16.4s, v3.4s
+	WORD $0x4e301e30 // and v16.16b, v17.16b, v16.16b
+	WORD $0x4eadd5f1 // fsub v17.4s, v15.4s, v13.4s
+	WORD $0x4eaed612 // fsub v18.4s, v16.4s, v14.4s
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	WORD $0x4e31d5ad // fadd v13.4s, v13.4s, v17.4s
+	WORD $0x4e32d5ce // fadd v14.4s, v14.4s, v18.4s
+	FSTPQ (F13, F14), -32(R7)
+	FLDPQ.P 32(R8), (F17, F18)
+	WORD $0x6e25de31 // fmul v17.4s, v17.4s, v5.4s
+	WORD $0x6e25de52 // fmul v18.4s, v18.4s, v5.4s
+	WORD $0x6e26ddef // fmul v15.4s, v15.4s, v6.4s
+	WORD $0x6e26de10 // fmul v16.4s, v16.4s, v6.4s
+	WORD $0x4ea78df3 // cmtst v19.4s, v15.4s, v7.4s
+	WORD $0x4e2f1e6f // and v15.16b, v19.16b, v15.16b
+	WORD $0x4ea78e13 // cmtst v19.4s, v16.4s, v7.4s
+	WORD $0x4e301e70 // and v16.16b, v19.16b, v16.16b
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
+	WORD $0x4e2fd62f // fadd v15.4s, v17.4s, v15.4s
+	WORD $0x4e30d650 // fadd v16.4s, v18.4s, v16.4s
+	FSTPQ (F15, F16), -32(R8)
+	FLDPQ.P 32(R1), (F17, F18)
+	ADD R10<<3, R2, R11
+	WORD $0x0e617a33 // fcvtl v19.2d, v17.2s
+	WORD $0x4e617a34 // fcvtl2 v20.2d, v17.4s
+	FLDPQ 0(R11), (F21, F22)
+	WORD $0x4e73ce75 // fmla v21.2d, v19.2d, v19.2d
+	WORD $0x4e74ce96 // fmla v22.2d, v20.2d, v20.2d
+	FSTPQ (F21, F22), 0(R11)
+	WORD $0x0e617a53 // fcvtl v19.2d, v18.2s
+	WORD $0x4e617a54 // fcvtl2 v20.2d, v18.4s
+	FLDPQ 32(R11), (F21, F22)
+	WORD $0x4e73ce75 // fmla v21.2d, v19.2d, v19.2d
+	WORD $0x4e74ce96 // fmla v22.2d, v20.2d, v20.2d
+	FSTPQ (F21, F22), 32(R11)
+	WORD $0x6e29ddad // fmul v13.4s, v13.4s, v9.4s
+	WORD $0x6e29ddce // fmul v14.4s, v14.4s, v9.4s
+	WORD $0x6ea1f9ef // fsqrt v15.4s, v15.4s
+	WORD $0x6ea1fa10 // fsqrt v16.4s, v16.4s
+	WORD $0x4e28d5ef // fadd v15.4s, v15.4s, v8.4s
+	WORD $0x4e28d610 // fadd v16.4s, v16.4s, v8.4s
+	WORD $0x6e2ffdad // fdiv v13.4s, v13.4s, v15.4s
+	WORD $0x6e30fdce // fdiv v14.4s, v14.4s, v16.4s
+	WORD $0x6e21de2f // fmul v15.4s, v17.4s, v1.4s
+	WORD $0x6e21de50 // fmul v16.4s, v18.4s, v1.4s
+	WORD $0x4e2fd5ad // fadd v13.4s, v13.4s, v15.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	ADD R10<<3, R3, R11
+	WORD $0x0e6179af // fcvtl v15.2d, v13.2s
+	WORD $0x4e6179ad // fcvtl2 v13.2d, v13.4s
+	FLDPQ 0(R11), (F16, F17)
+	WORD $0x4e6fcdf0 // fmla v16.2d, v15.2d, v15.2d
+	WORD $0x4e6dcdb1 // fmla v17.2d, v13.2d, v13.2d
+	FSTPQ (F16, F17), 0(R11)
+	WORD $0x0e6179cd // fcvtl v13.2d, v14.2s
+	WORD $0x4e6179ce // fcvtl2 v14.2d, v14.4s
+	FLDPQ 32(R11), (F15, F16)
+	WORD $0x4e6dcdaf // fmla v15.2d, v13.2d, v13.2d
+	WORD $0x4e6ecdd0 // fmla v16.2d, v14.2d, v14.2d
+	FSTPQ (F15, F16), 32(R11)
+	ADD $8, R10, R10
+	AND $31, R10, R10
 	SUBS $8, R0, R0
-	BGE scaledloop8
+	BGE main
 
-scaledrest8:
-	ADD $8, R0, R0
-
-scaledno:
+mainend:
+	ADD R9, R0, R0
 	SUBS $4, R0, R0
-	BLT rest4
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
-	FMOVQ.P 16(R6), F2
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
-	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebc1f81 // mov v1.16b, v28.16b
-	WORD $0x6e631c01 // bsl v1.16b, v0.16b, v3.16b
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
-	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R9), F1
-	WORD $0x6e36dc21 // fmul v1.4s, v1.4s, v22.4s
-	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
-	WORD $0x4ebb8c64 // cmtst v4.4s, v3.4s, v27.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FMOVQ F1, -16(R9)
-	ADD R1<<3, R10, R2
-	FLDPQ 0(R2), (F3, F4)
-	WORD $0x0e617845 // fcvtl v5.2d, v2.2s
-	WORD $0x4e65cca3 // fmla v3.2d, v5.2d, v5.2d
-	WORD $0x4e617845 // fcvtl2 v5.2d, v2.4s
-	WORD $0x4e65cca4 // fmla v4.2d, v5.2d, v5.2d
-	FSTPQ (F3, F4), 0(R2)
-	WORD $0x6e33dc00 // fmul v0.4s, v0.4s, v19.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e34d421 // fadd v1.4s, v1.4s, v20.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	ADD R1<<3, R11, R2
-	FLDPQ 0(R2), (F1, F2)
-	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
-	WORD $0x4e63cc61 // fmla v1.2d, v3.2d, v3.2d
-	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
-	WORD $0x4e63cc62 // fmla v2.2d, v3.2d, v3.2d
-	FSTPQ (F1, F2), 0(R2)
-	ADD $4, R1, R1
-	AND $31, R1, R1
+loop:
+	FMOVQ.P 16(R7), F13
+	FMOVQ.P 16(R6), F14
+	WORD $0x4ea28dcf // cmtst v15.4s, v14.4s, v2.4s
+	WORD $0x4e2e1dee // and v14.16b, v15.16b, v14.16b
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVQ.P 16(R1), F15
+	WORD $0x6e2addf0 // fmul v16.4s, v15.4s, v10.4s
+	WORD $0x4e30d5d0 // fadd v16.4s, v14.4s, v16.4s
+	WORD $0x6eeb1e0e // bif v14.16b, v16.16b, v11.16b
+	WORD $0x4ea38dd0 // cmtst v16.4s, v14.4s, v3.4s
+	WORD $0x4e2e1e0e // and v14.16b, v16.16b, v14.16b
+	WORD $0x4eac1d90 // mov v16.16b, v12.16b
+	WORD $0x6e6e1db0 // bsl v16.16b, v13.16b, v14.16b
+	WORD $0x4eadd5cd // fsub v13.4s, v14.4s, v13.4s
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
+	FMOVQ F13, -16(R7)
+	FMOVQ.P 16(R8), F16
+	WORD $0x6e25de10 // fmul v16.4s, v16.4s, v5.4s
+	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
+	WORD $0x4ea78dd1 // cmtst v17.4s, v14.4s, v7.4s
+	WORD $0x4e2e1e2e // and v14.16b, v17.16b, v14.16b
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x4e2ed60e // fadd v14.4s, v16.4s, v14.4s
+	FMOVQ F14, -16(R8)
+	ADD R10<<3, R2, R11
+	WORD $0x0e6179f0 // fcvtl v16.2d, v15.2s
+	WORD $0x4e6179f1 // fcvtl2 v17.2d, v15.4s
+	FLDPQ 0(R11), (F18, F19)
+	WORD $0x4e70ce12 // fmla v18.2d, v16.2d, v16.2d
+	WORD $0x4e71ce33 // fmla v19.2d, v17.2d, v17.2d
+	FSTPQ (F18, F19), 0(R11)
+	WORD $0x6e29ddad // fmul v13.4s, v13.4s, v9.4s
+	WORD $0x6ea1f9ce // fsqrt v14.4s, v14.4s
+	WORD $0x4e28d5ce // fadd v14.4s, v14.4s, v8.4s
+	WORD $0x6e2efdad // fdiv v13.4s, v13.4s, v14.4s
+	WORD $0x6e21ddee // fmul v14.4s, v15.4s, v1.4s
+	WORD $0x4e2ed5ad // fadd v13.4s, v13.4s, v14.4s
+	ADD R10<<3, R3, R11
+	WORD $0x0e6179ae // fcvtl v14.2d, v13.2s
+	WORD $0x4e6179ad // fcvtl2 v13.2d, v13.4s
+	FLDPQ 0(R11), (F15, F16)
+	WORD $0x4e6ecdcf // fmla v15.2d, v14.2d, v14.2d
+	WORD $0x4e6dcdb0 // fmla v16.2d, v13.2d, v13.2d
+	FSTPQ (F15, F16), 0(R11)
+	ADD $4, R10, R10
+	AND $31, R10, R10
 	SUBS $4, R0, R0
-	BGE loop4
+	BGE loop
 
-rest4:
+loopend:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT rest1
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R8), F0
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
-	FMOVS.P 4(R6), F2
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
-	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x4ebc1f81 // mov v1.16b, v28.16b
-	WORD $0x6e631c01 // bsl v1.16b, v0.16b, v3.16b
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
-	FMOVS F0, -4(R8)
-	FMOVS.P 4(R9), F1
-	WORD $0x6e36dc21 // fmul v1.4s, v1.4s, v22.4s
-	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
-	WORD $0x4ebb8c64 // cmtst v4.4s, v3.4s, v27.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FMOVS F1, -4(R9)
-	ADD R1<<3, R10, R2
-	FMOVD 0(R2), F3
-	WORD $0x0e617844 // fcvtl v4.2d, v2.2s
-	WORD $0x4e64cc83 // fmla v3.2d, v4.2d, v4.2d
-	FMOVD F3, 0(R2)
-	WORD $0x6e33dc00 // fmul v0.4s, v0.4s, v19.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e34d421 // fadd v1.4s, v1.4s, v20.4s
-	WORD $0x6e21fc00 // fdiv v0.4s, v0.4s, v1.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	ADD R1<<3, R11, R2
-	FMOVD 0(R2), F1
-	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
-	WORD $0x4e62cc41 // fmla v1.2d, v2.2d, v2.2d
-	FMOVD F1, 0(R2)
-	ADD $1, R1, R1
-	AND $31, R1, R1
+single:
+	FMOVS.P 4(R7), F13
+	FMOVS.P 4(R6), F14
+	WORD $0x4ea28dcf // cmtst v15.4s, v14.4s, v2.4s
+	WORD $0x4e2e1dee // and v14.16b, v15.16b, v14.16b
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVS.P 4(R1), F15
+	WORD $0x6e2addf0 // fmul v16.4s, v15.4s, v10.4s
+	WORD $0x4e30d5d0 // fadd v16.4s, v14.4s, v16.4s
+	WORD $0x6eeb1e0e // bif v14.16b, v16.16b, v11.16b
+	WORD $0x4ea38dd0 // cmtst v16.4s, v14.4s, v3.4s
+	WORD $0x4e2e1e0e // and v14.16b, v16.16b, v14.16b
+	WORD $0x4eac1d90 // mov v16.16b, v12.16b
+	WORD $0x6e6e1db0 // bsl v16.16b, v13.16b, v14.16b
+	WORD $0x4eadd5cd // fsub v13.4s, v14.4s, v13.4s
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
+	FMOVS F13, -4(R7)
+	FMOVS.P 4(R8), F16
+	WORD $0x6e25de10 // fmul v16.4s, v16.4s, v5.4s
+	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
+	WORD $0x4ea78dd1 // cmtst v17.4s, v14.4s, v7.4s
+	WORD $0x4e2e1e2e // and v14.16b, v17.16b, v14.16b
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x4e2ed60e // fadd v14.4s, v16.4s, v14.4s
+	FMOVS F14, -4(R8)
+	ADD R10<<3, R2, R11
+	WORD $0x0e6179f0 // fcvtl v16.2d, v15.2s
+	FMOVD 0(R11), F17
+	WORD $0x4e70ce11 // fmla v17.2d, v16.2d, v16.2d
+	FMOVD F17, 0(R11)
+	WORD $0x6e29ddad // fmul v13.4s, v13.4s, v9.4s
+	WORD $0x6ea1f9ce // fsqrt v14.4s, v14.4s
+	WORD $0x4e28d5ce // fadd v14.4s, v14.4s, v8.4s
+	WORD $0x6e2efdad // fdiv v13.4s, v13.4s, v14.4s
+	WORD $0x6e21ddee // fmul v14.4s, v15.4s, v1.4s
+	WORD $0x4e2ed5ad // fadd v13.4s, v13.4s, v14.4s
+	ADD R10<<3, R3, R11
+	WORD $0x0e6179ad // fcvtl v13.2d, v13.2s
+	FMOVD 0(R11), F14
+	WORD $0x4e6dcdae // fmla v14.2d, v13.2d, v13.2d
+	FMOVD F14, 0(R11)
+	ADD $1, R10, R10
+	AND $31, R10, R10
 	SUBS $1, R0, R0
-	BGE loop1
+	BGE single
 
-rest1:
-	ADD $96, R24, R24
-	SUBS $4, R5, R5
-	BNE row
+singleend:
+	ADD $96, R4, R4
+	CMP R5, R4
+	BLT entry
 
-done:
+end:
 	RET

@@ -4,11 +4,9 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0x3f8000003f800000
-DATA constants<>+8(SB)/8, $0x3f8000003f800000
-DATA constants<>+16(SB)/8, $0x0000000000000000
-DATA constants<>+24(SB)/8, $0x0000000000000000
-GLOBL constants<>(SB), RODATA|NOPTR, $32
+DATA constants<>+0(SB)/8, $0x0000000000000000
+DATA constants<>+8(SB)/8, $0x0000000000000000
+GLOBL constants<>(SB), RODATA|NOPTR, $16
 
 //	p ← p - (sign(lerp(m, x, weight1))·step + p·decay)
 //	m ← lerp(m, x, weight2)
@@ -16,377 +14,384 @@ GLOBL constants<>(SB), RODATA|NOPTR, $32
 // func Lion(list [][]float32, c *[8]float32)
 // Requires: ASIMD
 TEXT ·Lion(SB), NOSPLIT, $0-32
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	MOVWU 0(R3), R2
-	CMPW $0x3f800000, R2
+	MOVD $constants<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD list_base+0(FP), R2
+	MOVD list_len+8(FP), R3
+	MOVD $24, R4
+	MUL R4, R3, R3
+	ADD R2, R3, R3
+	CMP R3, R2
+	BGE end
+	MOVWU 0(R1), R4
+	CMPW $0x3f800000, R4
 	BNE general
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
+	MOVWU 4(R1), R4
+	CMPW $0x0, R4
 	BNE general
-	MOVWU 20(R3), R2
-	CMPW $0, R2
+	MOVWU 20(R1), R4
+	CMPW $0x0, R4
 	BLE general
-	MOVWU 24(R3), R2
-	CMPW $0, R2
+	MOVWU 24(R1), R4
+	CMPW $0x0, R4
 	BLE general
-	FMOVQ 16(R4), F30
-	FMOVS 8(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 20(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 24(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 28(R3), F26
-	VDUP V26.S[0], V26.S4
-	WORD $0x6ea0fb5f // fneg v31.4s, v26.4s
+	FMOVQ 0(R0), F0
+	FMOVS 8(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 20(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 24(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 28(R1), F4
+	VDUP V4.S[0], V4.S4
+	WORD $0x6ea0f885 // fneg v5.4s, v4.4s
+	SUB $72, R3, R0
 
-usualrow:
-	CMP $18, R5
-	BLE usualnear
-	MOVD 432(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 456(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 480(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+usualentry:
+	ADD $432, R2, R1
+	CMP R0, R1
+	BGT usualnear
+	MOVD 0(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 24(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 48(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
 
 usualnear:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	SUBS $16, R0, R0
-	BLT usualrest16
+	MOVD 8(R2), R1
+	MOVD 0(R2), R4
+	MOVD 24(R2), R5
+	MOVD 48(R2), R6
+	SUBS $16, R1, R1
+	BLT usualmainend
 
-usualloop16:
-	FLDPQ.P 64(R6), (F0, F1)
-	FLDPQ.P 64(R8), (F2, F3)
-	FLDPQ.P 64(R7), (F4, F5)
-	WORD $0x4ea2d484 // fsub v4.4s, v4.4s, v2.4s
-	WORD $0x4ea3d4a5 // fsub v5.4s, v5.4s, v3.4s
-	WORD $0x6e3cdc86 // fmul v6.4s, v4.4s, v28.4s
-	WORD $0x6e3cdca7 // fmul v7.4s, v5.4s, v28.4s
-	WORD $0x4e26d446 // fadd v6.4s, v2.4s, v6.4s
-	WORD $0x4e27d467 // fadd v7.4s, v3.4s, v7.4s
-	WORD $0x6ea6e7c8 // fcmgt v8.4s, v30.4s, v6.4s
-	WORD $0x6ea7e7c9 // fcmgt v9.4s, v30.4s, v7.4s
-	WORD $0x6e661fe8 // bsl v8.16b, v31.16b, v6.16b
-	WORD $0x6e671fe9 // bsl v9.16b, v31.16b, v7.16b
-	WORD $0x6ebee4c6 // fcmgt v6.4s, v6.4s, v30.4s
-	WORD $0x6ebee4e7 // fcmgt v7.4s, v7.4s, v30.4s
-	WORD $0x6e681f46 // bsl v6.16b, v26.16b, v8.16b
-	WORD $0x6e691f47 // bsl v7.16b, v26.16b, v9.16b
-	WORD $0x6e3ddc08 // fmul v8.4s, v0.4s, v29.4s
-	WORD $0x6e3ddc29 // fmul v9.4s, v1.4s, v29.4s
-	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
-	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
-	WORD $0x4ea6d400 // fsub v0.4s, v0.4s, v6.4s
-	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
-	FSTPQ (F0, F1), -64(R6)
-	WORD $0x6e3bdc80 // fmul v0.4s, v4.4s, v27.4s
-	WORD $0x6e3bdca1 // fmul v1.4s, v5.4s, v27.4s
-	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
-	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ -32(R6), (F0, F1)
-	FLDPQ -32(R8), (F2, F3)
-	FLDPQ -32(R7), (F4, F5)
-	WORD $0x4ea2d484 // fsub v4.4s, v4.4s, v2.4s
-	WORD $0x4ea3d4a5 // fsub v5.4s, v5.4s, v3.4s
-	WORD $0x6e3cdc86 // fmul v6.4s, v4.4s, v28.4s
-	WORD $0x6e3cdca7 // fmul v7.4s, v5.4s, v28.4s
-	WORD $0x4e26d446 // fadd v6.4s, v2.4s, v6.4s
-	WORD $0x4e27d467 // fadd v7.4s, v3.4s, v7.4s
-	WORD $0x6ea6e7c8 // fcmgt v8.4s, v30.4s, v6.4s
-	WORD $0x6ea7e7c9 // fcmgt v9.4s, v30.4s, v7.4s
-	WORD $0x6e661fe8 // bsl v8.16b, v31.16b, v6.16b
-	WORD $0x6e671fe9 // bsl v9.16b, v31.16b, v7.16b
-	WORD $0x6ebee4c6 // fcmgt v6.4s, v6.4s, v30.4s
-	WORD $0x6ebee4e7 // fcmgt v7.4s, v7.4s, v30.4s
-	WORD $0x6e681f46 // bsl v6.16b, v26.16b, v8.16b
-	WORD $0x6e691f47 // bsl v7.16b, v26.16b, v9.16b
-	WORD $0x6e3ddc08 // fmul v8.4s, v0.4s, v29.4s
-	WORD $0x6e3ddc29 // fmul v9.4s, v1.4s, v29.4s
-	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
-	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
-	WORD $0x4ea6d400 // fsub v0.4s, v0.4s, v6.4s
-	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
-	FSTPQ (F0, F1), -32(R6)
-	WORD $0x6e3bdc80 // fmul v0.4s, v4.4s, v27.4s
-	WORD $0x6e3bdca1 // fmul v1.4s, v5.4s, v27.4s
-	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
-	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
-	FSTPQ (F0, F1), -32(R8)
-	SUBS $16, R0, R0
-	BGE usualloop16
+usualmain:
+	FLDPQ.P 64(R4), (F6, F7)
+	FLDPQ.P 64(R6), (F8, F9)
+	FLDPQ.P 64(R5), (F10, F11)
+	WORD $0x4ea8d54a // fsub v10.4s, v10.4s, v8.4s
+	WORD $0x4ea9d56b // fsub v11.4s, v11.4s, v9.4s
+	WORD $0x6e22dd4c // fmul v12.4s, v10.4s, v2.4s
+	WORD $0x6e22dd6d // fmul v13.4s, v11.4s, v2.4s
+	WORD $0x4e2cd50c // fadd v12.4s, v8.4s, v12.4s
+	WORD $0x4e2dd52d // fadd v13.4s, v9.4s, v13.4s
+	WORD $0x6eace40e // fcmgt v14.4s, v0.4s, v12.4s
+	WORD $0x6eade40f // fcmgt v15.4s, v0.4s, v13.4s
+	WORD $0x6e6c1cae // bsl v14.16b, v5.16b, v12.16b
+	WORD $0x6e6d1caf // bsl v15.16b, v5.16b, v13.16b
+	WORD $0x6ea0e58c // fcmgt v12.4s, v12.4s, v0.4s
+	WORD $0x6ea0e5ad // fcmgt v13.4s, v13.4s, v0.4s
+	WORD $0x6e6e1c8c // bsl v12.16b, v4.16b, v14.16b
+	WORD $0x6e6f1c8d // bsl v13.16b, v4.16b, v15.16b
+	WORD $0x6e21dcce // fmul v14.4s, v6.4s, v1.4s
+	WORD $0x6e21dcef // fmul v15.4s, v7.4s, v1.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2fd5ad // fadd v13.4s, v13.4s, v15.4s
+	WORD $0x4eacd4c6 // fsub v6.4s, v6.4s, v12.4s
+	WORD $0x4eadd4e7 // fsub v7.4s, v7.4s, v13.4s
+	FSTPQ (F6, F7), -64(R4)
+	WORD $0x6e23dd46 // fmul v6.4s, v10.4s, v3.4s
+	WORD $0x6e23dd67 // fmul v7.4s, v11.4s, v3.4s
+	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
+	WORD $0x4e27d527 // fadd v7.4s, v9.4s, v7.4s
+	FSTPQ (F6, F7), -64(R6)
+	FLDPQ -32(R4), (F6, F7)
+	FLDPQ -32(R6), (F8, F9)
+	FLDPQ -32(R5), (F10, F11)
+	WORD $0x4ea8d54a // fsub v10.4s, v10.4s, v8.4s
+	WORD $0x4ea9d56b // fsub v11.4s, v11.4s, v9.4s
+	WORD $0x6e22dd4c // fmul v12.4s, v10.4s, v2.4s
+	WORD $0x6e22dd6d // fmul v13.4s, v11.4s, v2.4s
+	WORD $0x4e2cd50c // fadd v12.4s, v8.4s, v12.4s
+	WORD $0x4e2dd52d // fadd v13.4s, v9.4s, v13.4s
+	WORD $0x6eace40e // fcmgt v14.4s, v0.4s, v12.4s
+	WORD $0x6eade40f // fcmgt v15.4s, v0.4s, v13.4s
+	WORD $0x6e6c1cae // bsl v14.16b, v5.16b, v12.16b
+	WORD $0x6e6d1caf // bsl v15.16b, v5.16b, v13.16b
+	WORD $0x6ea0e58c // fcmgt v12.4s, v12.4s, v0.4s
+	WORD $0x6ea0e5ad // fcmgt v13.4s, v13.4s, v0.4s
+	WORD $0x6e6e1c8c // bsl v12.16b, v4.16b, v14.16b
+	WORD $0x6e6f1c8d // bsl v13.16b, v4.16b, v15.16b
+	WORD $0x6e21dcce // fmul v14.4s, v6.4s, v1.4s
+	WORD $0x6e21dcef // fmul v15.4s, v7.4s, v1.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2fd5ad // fadd v13.4s, v13.4s, v15.4s
+	WORD $0x4eacd4c6 // fsub v6.4s, v6.4s, v12.4s
+	WORD $0x4eadd4e7 // fsub v7.4s, v7.4s, v13.4s
+	FSTPQ (F6, F7), -32(R4)
+	WORD $0x6e23dd46 // fmul v6.4s, v10.4s, v3.4s
+	WORD $0x6e23dd67 // fmul v7.4s, v11.4s, v3.4s
+	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
+	WORD $0x4e27d527 // fadd v7.4s, v9.4s, v7.4s
+	FSTPQ (F6, F7), -32(R6)
+	SUBS $16, R1, R1
+	BGE usualmain
 
-usualrest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT usualrest4
+usualmainend:
+	ADD $16, R1, R1
+	SUBS $4, R1, R1
+	BLT usualloopend
 
-usualloop4:
-	FMOVQ.P 16(R6), F0
-	FMOVQ.P 16(R8), F1
-	FMOVQ.P 16(R7), F2
-	WORD $0x4ea1d442 // fsub v2.4s, v2.4s, v1.4s
-	WORD $0x6e3cdc43 // fmul v3.4s, v2.4s, v28.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6ea3e7c4 // fcmgt v4.4s, v30.4s, v3.4s
-	WORD $0x6e631fe4 // bsl v4.16b, v31.16b, v3.16b
-	WORD $0x6ebee463 // fcmgt v3.4s, v3.4s, v30.4s
-	WORD $0x6e641f43 // bsl v3.16b, v26.16b, v4.16b
-	WORD $0x6e3ddc04 // fmul v4.4s, v0.4s, v29.4s
-	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	FMOVQ F0, -16(R6)
-	WORD $0x6e3bdc40 // fmul v0.4s, v2.4s, v27.4s
-	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
-	FMOVQ F0, -16(R8)
-	SUBS $4, R0, R0
-	BGE usualloop4
+usualloop:
+	FMOVQ.P 16(R4), F6
+	FMOVQ.P 16(R6), F7
+	FMOVQ.P 16(R5), F8
+	WORD $0x4ea7d508 // fsub v8.4s, v8.4s, v7.4s
+	WORD $0x6e22dd09 // fmul v9.4s, v8.4s, v2.4s
+	WORD $0x4e29d4e9 // fadd v9.4s, v7.4s, v9.4s
+	WORD $0x6ea9e40a // fcmgt v10.4s, v0.4s, v9.4s
+	WORD $0x6e691caa // bsl v10.16b, v5.16b, v9.16b
+	WORD $0x6ea0e529 // fcmgt v9.4s, v9.4s, v0.4s
+	WORD $0x6e6a1c89 // bsl v9.16b, v4.16b, v10.16b
+	WORD $0x6e21dcca // fmul v10.4s, v6.4s, v1.4s
+	WORD $0x4e2ad529 // fadd v9.4s, v9.4s, v10.4s
+	WORD $0x4ea9d4c6 // fsub v6.4s, v6.4s, v9.4s
+	FMOVQ F6, -16(R4)
+	WORD $0x6e23dd06 // fmul v6.4s, v8.4s, v3.4s
+	WORD $0x4e26d4e6 // fadd v6.4s, v7.4s, v6.4s
+	FMOVQ F6, -16(R6)
+	SUBS $4, R1, R1
+	BGE usualloop
 
-usualrest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT usualrest1
+usualloopend:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT usualsingleend
 
-usualloop1:
-	FMOVS.P 4(R6), F0
-	FMOVS.P 4(R8), F1
-	FMOVS.P 4(R7), F2
-	WORD $0x4ea1d442 // fsub v2.4s, v2.4s, v1.4s
-	WORD $0x6e3cdc43 // fmul v3.4s, v2.4s, v28.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6ea3e7c4 // fcmgt v4.4s, v30.4s, v3.4s
-	WORD $0x6e631fe4 // bsl v4.16b, v31.16b, v3.16b
-	WORD $0x6ebee463 // fcmgt v3.4s, v3.4s, v30.4s
-	WORD $0x6e641f43 // bsl v3.16b, v26.16b, v4.16b
-	WORD $0x6e3ddc04 // fmul v4.4s, v0.4s, v29.4s
-	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	FMOVS F0, -4(R6)
-	WORD $0x6e3bdc40 // fmul v0.4s, v2.4s, v27.4s
-	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
-	FMOVS F0, -4(R8)
-	SUBS $1, R0, R0
-	BGE usualloop1
+usualsingle:
+	FMOVS.P 4(R4), F6
+	FMOVS.P 4(R6), F7
+	FMOVS.P 4(R5), F8
+	WORD $0x4ea7d508 // fsub v8.4s, v8.4s, v7.4s
+	WORD $0x6e22dd09 // fmul v9.4s, v8.4s, v2.4s
+	WORD $0x4e29d4e9 // fadd v9.4s, v7.4s, v9.4s
+	WORD $0x6ea9e40a // fcmgt v10.4s, v0.4s, v9.4s
+	WORD $0x6e691caa // bsl v10.16b, v5.16b, v9.16b
+	WORD $0x6ea0e529 // fcmgt v9.4s, v9.4s, v0.4s
+	WORD $0x6e6a1c89 // bsl v9.16b, v4.16b, v10.16b
+	WORD $0x6e21dcca // fmul v10.4s, v6.4s, v1.4s
+	WORD $0x4e2ad529 // fadd v9.4s, v9.4s, v10.4s
+	WORD $0x4ea9d4c6 // fsub v6.4s, v6.4s, v9.4s
+	FMOVS F6, -4(R4)
+	WORD $0x6e23dd06 // fmul v6.4s, v8.4s, v3.4s
+	WORD $0x4e26d4e6 // fadd v6.4s, v7.4s, v6.4s
+	FMOVS F6, -4(R6)
+	SUBS $1, R1, R1
+	BGE usualsingle
 
-usualrest1:
-	ADD $72, R24, R24
-	SUBS $3, R5, R5
-	BNE usualrow
-	JMP done
+usualsingleend:
+	ADD $72, R2, R2
+	CMP R3, R2
+	BLT usualentry
+	JMP end
 
 general:
-	FMOVQ 16(R4), F27
-	FMOVS 0(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 4(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 8(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 20(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 24(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 28(R3), F21
-	VDUP V21.S[0], V21.S4
-	WORD $0x4e3be73f // fcmeq v31.4s, v25.4s, v27.4s
-	WORD $0x6ebbe6fe // fcmgt v30.4s, v23.4s, v27.4s
-	WORD $0x6ea0fabd // fneg v29.4s, v21.4s
-	WORD $0x6ebbe6dc // fcmgt v28.4s, v22.4s, v27.4s
-	MOVD $0, R25
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
-	BNE row
-	MOVWU 20(R3), R2
-	CMPW $0, R2
-	BLE row
-	MOVWU 24(R3), R2
-	CMPW $0, R2
-	BLE row
-	MOVD $1, R25
+	MOVD $4611686018427387904, R7
+	MOVWU 4(R1), R4
+	CMPW $0x0, R4
+	BNE asked
+	MOVWU 20(R1), R4
+	CMPW $0x0, R4
+	BLE asked
+	MOVWU 24(R1), R4
+	CMPW $0x0, R4
+	BLE asked
+	MOVD $16, R7
 
-row:
-	CMP $18, R5
-	BLE near
-	MOVD 432(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 456(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 480(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+asked:
+	FMOVQ 0(R0), F0
+	FMOVS 0(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 8(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 20(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 24(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 28(R1), F5
+	VDUP V5.S[0], V5.S4
+	WORD $0x6ea0f8a6 // fneg v6.4s, v5.4s
+	FMOVS 4(R1), F7
+	VDUP V7.S[0], V7.S4
+	WORD $0x4e20e4e8 // fcmeq v8.4s, v7.4s, v0.4s
+	WORD $0x6ea0e469 // fcmgt v9.4s, v3.4s, v0.4s
+	WORD $0x6ea0e48a // fcmgt v10.4s, v4.4s, v0.4s
+	SUB $72, R3, R0
+
+entry:
+	ADD $432, R2, R1
+	CMP R0, R1
+	BGT near
+	MOVD 0(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 24(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 48(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	CBZ R25, scaledno
-	SUBS $16, R0, R0
-	BLT scaledrest16
+	MOVD 8(R2), R1
+	MOVD 0(R2), R4
+	MOVD 24(R2), R5
+	MOVD 48(R2), R6
+	SUBS R7, R1, R1
+	BLT mainend
 
-scaledloop16:
-	FLDPQ.P 64(R6), (F0, F1)
-	FLDPQ.P 64(R8), (F2, F3)
-	FLDPQ.P 64(R7), (F4, F5)
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adca5 // fmul v5.4s, v5.4s, v26.4s
-	WORD $0x4ea2d484 // fsub v4.4s, v4.4s, v2.4s
-	WORD $0x4ea3d4a5 // fsub v5.4s, v5.4s, v3.4s
-	WORD $0x6e37dc86 // fmul v6.4s, v4.4s, v23.4s
-	WORD $0x6e37dca7 // fmul v7.4s, v5.4s, v23.4s
-	WORD $0x4e26d446 // fadd v6.4s, v2.4s, v6.4s
-	WORD $0x4e27d467 // fadd v7.4s, v3.4s, v7.4s
-	WORD $0x6ea6e768 // fcmgt v8.4s, v27.4s, v6.4s
-	WORD $0x6ea7e769 // fcmgt v9.4s, v27.4s, v7.4s
-	WORD $0x6e661fa8 // bsl v8.16b, v29.16b, v6.16b
-	WORD $0x6e671fa9 // bsl v9.16b, v29.16b, v7.16b
-	WORD $0x6ebbe4c6 // fcmgt v6.4s, v6.4s, v27.4s
-	WORD $0x6ebbe4e7 // fcmgt v7.4s, v7.4s, v27.4s
-	WORD $0x6e681ea6 // bsl v6.16b, v21.16b, v8.16b
-	WORD $0x6e691ea7 // bsl v7.16b, v21.16b, v9.16b
-	WORD $0x6e38dc08 // fmul v8.4s, v0.4s, v24.4s
-	WORD $0x6e38dc29 // fmul v9.4s, v1.4s, v24.4s
-	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
-	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
-	WORD $0x4ea6d400 // fsub v0.4s, v0.4s, v6.4s
-	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
-	FSTPQ (F0, F1), -64(R6)
-	WORD $0x6e36dc80 // fmul v0.4s, v4.4s, v22.4s
-	WORD $0x6e36dca1 // fmul v1.4s, v5.4s, v22.4s
-	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
-	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ -32(R6), (F0, F1)
-	FLDPQ -32(R8), (F2, F3)
-	FLDPQ -32(R7), (F4, F5)
-	WORD $0x6e3adc84 // fmul v4.4s, v4.4s, v26.4s
-	WORD $0x6e3adca5 // fmul v5.4s, v5.4s, v26.4s
-	WORD $0x4ea2d484 // fsub v4.4s, v4.4s, v2.4s
-	WORD $0x4ea3d4a5 // fsub v5.4s, v5.4s, v3.4s
-	WORD $0x6e37dc86 // fmul v6.4s, v4.4s, v23.4s
-	WORD $0x6e37dca7 // fmul v7.4s, v5.4s, v23.4s
-	WORD $0x4e26d446 // fadd v6.4s, v2.4s, v6.4s
-	WORD $0x4e27d467 // fadd v7.4s, v3.4s, v7.4s
-	WORD $0x6ea6e768 // fcmgt v8.4s, v27.4s, v6.4s
-	WORD $0x6ea7e769 // fcmgt v9.4s, v27.4s, v7.4s
-	WORD $0x6e661fa8 // bsl v8.16b, v29.16b, v6.16b
-	WORD $0x6e671fa9 // bsl v9.16b, v29.16b, v7.16b
-	WORD $0x6ebbe4c6 // fcmgt v6.4s, v6.4s, v27.4s
-	WORD $0x6ebbe4e7 // fcmgt v7.4s, v7.4s, v27.4s
-	WORD $0x6e681ea6 // bsl v6.16b, v21.16b, v8.16b
-	WORD $0x6e691ea7 // bsl v7.16b, v21.16b, v9.16b
-	WORD $0x6e38dc08 // fmul v8.4s, v0.4s, v24.4s
-	WORD $0x6e38dc29 // fmul v9.4s, v1.4s, v24.4s
-	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
-	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
-	WORD $0x4ea6d400 // fsub v0.4s, v0.4s, v6.4s
-	WORD $0x4ea7d421 // fsub v1.4s, v1.4s, v7.4s
-	FSTPQ (F0, F1), -32(R6)
-	WORD $0x6e36dc80 // fmul v0.4s, v4.4s, v22.4s
-	WORD $0x6e36dca1 // fmul v1.4s, v5.4s, v22.4s
-	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
-	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
-	FSTPQ (F0, F1), -32(R8)
-	SUBS $16, R0, R0
-	BGE scaledloop16
+main:
+	FLDPQ.P 64(R4), (F11, F12)
+	FLDPQ.P 64(R6), (F13, F14)
+	FLDPQ.P 64(R5), (F15, F16)
+	WORD $0x6e21ddef // fmul v15.4s, v15.4s, v1.4s
+	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
+	WORD $0x4eadd5ef // fsub v15.4s, v15.4s, v13.4s
+	WORD $0x4eaed610 // fsub v16.4s, v16.4s, v14.4s
+	WORD $0x6e23ddf1 // fmul v17.4s, v15.4s, v3.4s
+	WORD $0x6e23de12 // fmul v18.4s, v16.4s, v3.4s
+	WORD $0x4e31d5b1 // fadd v17.4s, v13.4s, v17.4s
+	WORD $0x4e32d5d2 // fadd v18.4s, v14.4s, v18.4s
+	WORD $0x6eb1e413 // fcmgt v19.4s, v0.4s, v17.4s
+	WORD $0x6eb2e414 // fcmgt v20.4s, v0.4s, v18.4s
+	WORD $0x6e711cd3 // bsl v19.16b, v6.16b, v17.16b
+	WORD $0x6e721cd4 // bsl v20.16b, v6.16b, v18.16b
+	WORD $0x6ea0e631 // fcmgt v17.4s, v17.4s, v0.4s
+	WORD $0x6ea0e652 // fcmgt v18.4s, v18.4s, v0.4s
+	WORD $0x6e731cb1 // bsl v17.16b, v5.16b, v19.16b
+	WORD $0x6e741cb2 // bsl v18.16b, v5.16b, v20.16b
+	WORD $0x6e22dd73 // fmul v19.4s, v11.4s, v2.4s
+	WORD $0x6e22dd94 // fmul v20.4s, v12.4s, v2.4s
+	WORD $0x4e33d631 // fadd v17.4s, v17.4s, v19.4s
+	WORD $0x4e34d652 // fadd v18.4s, v18.4s, v20.4s
+	WORD $0x4eb1d56b // fsub v11.4s, v11.4s, v17.4s
+	WORD $0x4eb2d58c // fsub v12.4s, v12.4s, v18.4s
+	FSTPQ (F11, F12), -64(R4)
+	WORD $0x6e24ddeb // fmul v11.4s, v15.4s, v4.4s
+	WORD $0x6e24de0c // fmul v12.4s, v16.4s, v4.4s
+	WORD $0x4e2bd5ab // fadd v11.4s, v13.4s, v11.4s
+	WORD $0x4e2cd5cc // fadd v12.4s, v14.4s, v12.4s
+	FSTPQ (F11, F12), -64(R6)
+	FLDPQ -32(R4), (F11, F12)
+	FLDPQ -32(R6), (F13, F14)
+	FLDPQ -32(R5), (F15, F16)
+	WORD $0x6e21ddef // fmul v15.4s, v15.4s, v1.4s
+	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
+	WORD $0x4eadd5ef // fsub v15.4s, v15.4s, v13.4s
+	WORD $0x4eaed610 // fsub v16.4s, v16.4s, v14.4s
+	WORD $0x6e23ddf1 // fmul v17.4s, v15.4s, v3.4s
+	WORD $0x6e23de12 // fmul v18.4s, v16.4s, v3.4s
+	WORD $0x4e31d5b1 // fadd v17.4s, v13.4s, v17.4s
+	WORD $0x4e32d5d2 // fadd v18.4s, v14.4s, v18.4s
+	WORD $0x6eb1e413 // fcmgt v19.4s, v0.4s, v17.4s
+	WORD $0x6eb2e414 // fcmgt v20.4s, v0.4s, v18.4s
+	WORD $0x6e711cd3 // bsl v19.16b, v6.16b, v17.16b
+	WORD $0x6e721cd4 // bsl v20.16b, v6.16b, v18.16b
+	WORD $0x6ea0e631 // fcmgt v17.4s, v17.4s, v0.4s
+	WORD $0x6ea0e652 // fcmgt v18.4s, v18.4s, v0.4s
+	WORD $0x6e731cb1 // bsl v17.16b, v5.16b, v19.16b
+	WORD $0x6e741cb2 // bsl v18.16b, v5.16b, v20.16b
+	WORD $0x6e22dd73 // fmul v19.4s, v11.4s, v2.4s
+	WORD $0x6e22dd94 // fmul v20.4s, v12.4s, v2.4s
+	WORD $0x4e33d631 // fadd v17.4s, v17.4s, v19.4s
+	WORD $0x4e34d652 // fadd v18.4s, v18.4s, v20.4s
+	WORD $0x4eb1d56b // fsub v11.4s, v11.4s, v17.4s
+	WORD $0x4eb2d58c // fsub v12.4s, v12.4s, v18.4s
+	FSTPQ (F11, F12), -32(R4)
+	WORD $0x6e24ddeb // fmul v11.4s, v15.4s, v4.4s
+	WORD $0x6e24de0c // fmul v12.4s, v16.4s, v4.4s
+	WORD $0x4e2bd5ab // fadd v11.4s, v13.4s, v11.4s
+	WORD $0x4e2cd5cc // fadd v12.4s, v14.4s, v12.4s
+	FSTPQ (F11, F12), -32(R6)
+	SUBS $16, R1, R1
+	BGE main
 
-scaledrest16:
-	ADD $16, R0, R0
+mainend:
+	ADD R7, R1, R1
+	SUBS $4, R1, R1
+	BLT loopend
 
-scaledno:
-	SUBS $4, R0, R0
-	BLT rest4
+loop:
+	FMOVQ.P 16(R4), F11
+	FMOVQ.P 16(R6), F12
+	FMOVQ.P 16(R5), F13
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	WORD $0x6e27dd6e // fmul v14.4s, v11.4s, v7.4s
+	WORD $0x4e2ed5ae // fadd v14.4s, v13.4s, v14.4s
+	WORD $0x6ee81dcd // bif v13.16b, v14.16b, v8.16b
+	WORD $0x4ea91d2e // mov v14.16b, v9.16b
+	WORD $0x6e6d1d8e // bsl v14.16b, v12.16b, v13.16b
+	WORD $0x4eacd5af // fsub v15.4s, v13.4s, v12.4s
+	WORD $0x6e23ddf0 // fmul v16.4s, v15.4s, v3.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x6eaee410 // fcmgt v16.4s, v0.4s, v14.4s
+	WORD $0x6e6e1cd0 // bsl v16.16b, v6.16b, v14.16b
+	WORD $0x6ea0e5ce // fcmgt v14.4s, v14.4s, v0.4s
+	WORD $0x6e701cae // bsl v14.16b, v5.16b, v16.16b
+	WORD $0x6e22dd70 // fmul v16.4s, v11.4s, v2.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4eaed56b // fsub v11.4s, v11.4s, v14.4s
+	FMOVQ F11, -16(R4)
+	WORD $0x6eea1dac // bif v12.16b, v13.16b, v10.16b
+	WORD $0x6e24ddeb // fmul v11.4s, v15.4s, v4.4s
+	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
+	FMOVQ F11, -16(R6)
+	SUBS $4, R1, R1
+	BGE loop
 
-loop4:
-	FMOVQ.P 16(R6), F0
-	FMOVQ.P 16(R8), F1
-	FMOVQ.P 16(R7), F2
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x6e39dc03 // fmul v3.4s, v0.4s, v25.4s
-	WORD $0x4e23d443 // fadd v3.4s, v2.4s, v3.4s
-	WORD $0x6eff1c62 // bif v2.16b, v3.16b, v31.16b
-	WORD $0x4ebe1fc3 // mov v3.16b, v30.16b
-	WORD $0x6e621c23 // bsl v3.16b, v1.16b, v2.16b
-	WORD $0x4ea1d444 // fsub v4.4s, v2.4s, v1.4s
-	WORD $0x6e37dc85 // fmul v5.4s, v4.4s, v23.4s
-	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
-	WORD $0x6ea3e765 // fcmgt v5.4s, v27.4s, v3.4s
-	WORD $0x6e631fa5 // bsl v5.16b, v29.16b, v3.16b
-	WORD $0x6ebbe463 // fcmgt v3.4s, v3.4s, v27.4s
-	WORD $0x6e651ea3 // bsl v3.16b, v21.16b, v5.16b
-	WORD $0x6e38dc05 // fmul v5.4s, v0.4s, v24.4s
-	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	FMOVQ F0, -16(R6)
-	WORD $0x6efc1c41 // bif v1.16b, v2.16b, v28.16b
-	WORD $0x6e36dc80 // fmul v0.4s, v4.4s, v22.4s
-	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
-	FMOVQ F0, -16(R8)
-	SUBS $4, R0, R0
-	BGE loop4
+loopend:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT singleend
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+single:
+	FMOVS.P 4(R4), F11
+	FMOVS.P 4(R6), F12
+	FMOVS.P 4(R5), F13
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	WORD $0x6e27dd6e // fmul v14.4s, v11.4s, v7.4s
+	WORD $0x4e2ed5ae // fadd v14.4s, v13.4s, v14.4s
+	WORD $0x6ee81dcd // bif v13.16b, v14.16b, v8.16b
+	WORD $0x4ea91d2e // mov v14.16b, v9.16b
+	WORD $0x6e6d1d8e // bsl v14.16b, v12.16b, v13.16b
+	WORD $0x4eacd5af // fsub v15.4s, v13.4s, v12.4s
+	WORD $0x6e23ddf0 // fmul v16.4s, v15.4s, v3.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x6eaee410 // fcmgt v16.4s, v0.4s, v14.4s
+	WORD $0x6e6e1cd0 // bsl v16.16b, v6.16b, v14.16b
+	WORD $0x6ea0e5ce // fcmgt v14.4s, v14.4s, v0.4s
+	WORD $0x6e701cae // bsl v14.16b, v5.16b, v16.16b
+	WORD $0x6e22dd70 // fmul v16.4s, v11.4s, v2.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4eaed56b // fsub v11.4s, v11.4s, v14.4s
+	FMOVS F11, -4(R4)
+	WORD $0x6eea1dac // bif v12.16b, v13.16b, v10.16b
+	WORD $0x6e24ddeb // fmul v11.4s, v15.4s, v4.4s
+	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
+	FMOVS F11, -4(R6)
+	SUBS $1, R1, R1
+	BGE single
 
-loop1:
-	FMOVS.P 4(R6), F0
-	FMOVS.P 4(R8), F1
-	FMOVS.P 4(R7), F2
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x6e39dc03 // fmul v3.4s, v0.4s, v25.4s
-	WORD $0x4e23d443 // fadd v3.4s, v2.4s, v3.4s
-	WORD $0x6eff1c62 // bif v2.16b, v3.16b, v31.16b
-	WORD $0x4ebe1fc3 // mov v3.16b, v30.16b
-	WORD $0x6e621c23 // bsl v3.16b, v1.16b, v2.16b
-	WORD $0x4ea1d444 // fsub v4.4s, v2.4s, v1.4s
-	WORD $0x6e37dc85 // fmul v5.4s, v4.4s, v23.4s
-	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
-	WORD $0x6ea3e765 // fcmgt v5.4s, v27.4s, v3.4s
-	WORD $0x6e631fa5 // bsl v5.16b, v29.16b, v3.16b
-	WORD $0x6ebbe463 // fcmgt v3.4s, v3.4s, v27.4s
-	WORD $0x6e651ea3 // bsl v3.16b, v21.16b, v5.16b
-	WORD $0x6e38dc05 // fmul v5.4s, v0.4s, v24.4s
-	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	FMOVS F0, -4(R6)
-	WORD $0x6efc1c41 // bif v1.16b, v2.16b, v28.16b
-	WORD $0x6e36dc80 // fmul v0.4s, v4.4s, v22.4s
-	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
-	FMOVS F0, -4(R8)
-	SUBS $1, R0, R0
-	BGE loop1
+singleend:
+	ADD $72, R2, R2
+	CMP R3, R2
+	BLT entry
 
-rest1:
-	ADD $72, R24, R24
-	SUBS $3, R5, R5
-	BNE row
-
-done:
+end:
 	RET

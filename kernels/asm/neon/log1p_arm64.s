@@ -4,10 +4,10 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0x0000000000000000
-DATA constants<>+8(SB)/8, $0x0000000000000000
-DATA constants<>+16(SB)/8, $0x3f8000003f800000
-DATA constants<>+24(SB)/8, $0x3f8000003f800000
+DATA constants<>+0(SB)/8, $0x3f8000003f800000
+DATA constants<>+8(SB)/8, $0x3f8000003f800000
+DATA constants<>+16(SB)/8, $0x0000000000000000
+DATA constants<>+24(SB)/8, $0x0000000000000000
 DATA constants<>+32(SB)/8, $0xbf800000bf800000
 DATA constants<>+40(SB)/8, $0xbf800000bf800000
 DATA constants<>+48(SB)/8, $0x3f3504f33f3504f3
@@ -49,172 +49,177 @@ GLOBL constants<>(SB), RODATA|NOPTR, $304
 // func Log1p(list [][]float32)
 // Requires: ASIMD
 TEXT ·Log1p(SB), NOSPLIT, $0-24
-	MOVD $constants<>(SB), R4
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVQ 16(R4), F31
-	FMOVQ 0(R4), F30
-	FMOVQ 32(R4), F29
-	FMOVQ 48(R4), F28
-	FMOVQ 64(R4), F27
-	FMOVQ 80(R4), F26
-	FMOVQ 96(R4), F25
-	FMOVQ 112(R4), F24
-	FMOVQ 128(R4), F23
-	FMOVQ 144(R4), F22
-	FMOVQ 160(R4), F21
-	FMOVQ 176(R4), F20
-	FMOVQ 192(R4), F19
-	FMOVQ 208(R4), F18
-	FMOVQ 224(R4), F17
-	FMOVQ 240(R4), F16
-	FMOVQ 256(R4), F15
-	FMOVQ 272(R4), F14
-	FMOVQ 288(R4), F13
+	MOVD $constants<>(SB), R0
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R2
+	MOVD $24, R3
+	MUL R3, R2, R2
+	ADD R1, R2, R2
+	CMP R2, R1
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+	FMOVQ 64(R0), F4
+	FMOVQ 80(R0), F5
+	FMOVQ 96(R0), F6
+	FMOVQ 112(R0), F7
+	FMOVQ 128(R0), F8
+	FMOVQ 144(R0), F9
+	FMOVQ 160(R0), F10
+	FMOVQ 176(R0), F11
+	FMOVQ 192(R0), F12
+	FMOVQ 208(R0), F13
+	FMOVQ 224(R0), F14
+	FMOVQ 240(R0), F15
+	FMOVQ 256(R0), F16
+	FMOVQ 272(R0), F17
+	FMOVQ 288(R0), F18
+	SUB $48, R2, R0
 
-row:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
+entry:
+	MOVD 8(R1), R0
+	MOVD 0(R1), R3
+	MOVD 24(R1), R4
 	SUBS $4, R0, R0
-	BLT rest4
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R7), F0
-	WORD $0x4e20d7e1 // fadd v1.4s, v31.4s, v0.4s
-	WORD $0x6ebc8422 // sub v2.4s, v1.4s, v28.4s
-	WORD $0x4f290443 // sshr v3.4s, v2.4s, #23
-	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
-	WORD $0x6e30dc64 // fmul v4.4s, v3.4s, v16.4s
-	WORD $0x4e3b1c42 // and v2.16b, v2.16b, v27.16b
-	WORD $0x4ebc8442 // add v2.4s, v2.4s, v28.4s
-	WORD $0x4ebfd442 // fsub v2.4s, v2.4s, v31.4s
-	WORD $0x4e3ee465 // fcmeq v5.4s, v3.4s, v30.4s
-	WORD $0x6ea51c02 // bit v2.16b, v0.16b, v5.16b
-	WORD $0x6e22df46 // fmul v6.4s, v26.4s, v2.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4ea6d447 // fsub v7.4s, v2.4s, v6.4s
-	WORD $0x4e27d488 // fadd v8.4s, v4.4s, v7.4s
-	WORD $0x4ea7d449 // fsub v9.4s, v2.4s, v7.4s
-	WORD $0x4ea6d526 // fsub v6.4s, v9.4s, v6.4s
-	WORD $0x4ea8d484 // fsub v4.4s, v4.4s, v8.4s
-	WORD $0x4e27d484 // fadd v4.4s, v4.4s, v7.4s
-	WORD $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
-	WORD $0x6e22df26 // fmul v6.4s, v25.4s, v2.4s
-	WORD $0x4e38d4c6 // fadd v6.4s, v6.4s, v24.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e37d4c6 // fadd v6.4s, v6.4s, v23.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e36d4c6 // fadd v6.4s, v6.4s, v22.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e35d4c6 // fadd v6.4s, v6.4s, v21.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e33d4c6 // fadd v6.4s, v6.4s, v19.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e32d4c6 // fadd v6.4s, v6.4s, v18.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e31d4c6 // fadd v6.4s, v6.4s, v17.4s
-	WORD $0x6e22dc47 // fmul v7.4s, v2.4s, v2.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e2fdc63 // fmul v3.4s, v3.4s, v15.4s
-	WORD $0x4ebfd426 // fsub v6.4s, v1.4s, v31.4s
-	WORD $0x4ea6d427 // fsub v7.4s, v1.4s, v6.4s
-	WORD $0x4ea7d7e7 // fsub v7.4s, v31.4s, v7.4s
-	WORD $0x4ea6d406 // fsub v6.4s, v0.4s, v6.4s
-	WORD $0x4e26d4e6 // fadd v6.4s, v7.4s, v6.4s
-	WORD $0x6e21fcc1 // fdiv v1.4s, v6.4s, v1.4s
-	WORD $0x6e611fc5 // bsl v5.16b, v30.16b, v1.16b
-	WORD $0x4e25d461 // fadd v1.4s, v3.4s, v5.4s
-	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
-	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
-	WORD $0x4e21d501 // fadd v1.4s, v8.4s, v1.4s
-	WORD $0x4e20d402 // fadd v2.4s, v0.4s, v0.4s
-	WORD $0x4e20e442 // fcmeq v2.4s, v2.4s, v0.4s
-	WORD $0x6e611c02 // bsl v2.16b, v0.16b, v1.16b
-	WORD $0x4e3de401 // fcmeq v1.4s, v0.4s, v29.4s
-	WORD $0x6e6d1dc1 // bsl v1.16b, v14.16b, v13.16b
-	WORD $0x6ebde400 // fcmgt v0.4s, v0.4s, v29.4s
-	WORD $0x6e611c40 // bsl v0.16b, v2.16b, v1.16b
-	FMOVQ.P F0, 16(R6)
+loop:
+	FMOVQ.P 16(R4), F19
+	WORD $0x4e33d414 // fadd v20.4s, v0.4s, v19.4s
+	WORD $0x6ea38695 // sub v21.4s, v20.4s, v3.4s
+	WORD $0x4f2906b6 // sshr v22.4s, v21.4s, #23
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x6e2fded7 // fmul v23.4s, v22.4s, v15.4s
+	WORD $0x4e241eb5 // and v21.16b, v21.16b, v4.16b
+	WORD $0x4ea386b5 // add v21.4s, v21.4s, v3.4s
+	WORD $0x4ea0d6b5 // fsub v21.4s, v21.4s, v0.4s
+	WORD $0x4e21e6d8 // fcmeq v24.4s, v22.4s, v1.4s
+	WORD $0x6eb81e75 // bit v21.16b, v19.16b, v24.16b
+	WORD $0x6e35dcb9 // fmul v25.4s, v5.4s, v21.4s
+	WORD $0x6e35df39 // fmul v25.4s, v25.4s, v21.4s
+	WORD $0x4eb9d6ba // fsub v26.4s, v21.4s, v25.4s
+	WORD $0x4e3ad6fb // fadd v27.4s, v23.4s, v26.4s
+	WORD $0x4ebad6bc // fsub v28.4s, v21.4s, v26.4s
+	WORD $0x4eb9d799 // fsub v25.4s, v28.4s, v25.4s
+	WORD $0x4ebbd6f7 // fsub v23.4s, v23.4s, v27.4s
+	WORD $0x4e3ad6f7 // fadd v23.4s, v23.4s, v26.4s
+	WORD $0x4e37d737 // fadd v23.4s, v25.4s, v23.4s
+	WORD $0x6e35dcd9 // fmul v25.4s, v6.4s, v21.4s
+	WORD $0x4e27d739 // fadd v25.4s, v25.4s, v7.4s
+	WORD $0x6e35df39 // fmul v25.4s, v25.4s, v21.4s
+	WORD $0x4e28d739 // fadd v25.4s, v25.4s, v8.4s
+	WORD $0x6e35df39 // fmul v25.4s, v25.4s, v21.4s
+	WORD $0x4e29d739 // fadd v25.4s, v25.4s, v9.4s
+	WORD $0x6e35df39 // fmul v25.4s, v25.4s, v21.4s
+	WORD $0x4e2ad739 // fadd v25.4s, v25.4s, v10.4s
+	WORD $0x6e35df39 // fmul v25.4s, v25.4s, v21.4s
+	WORD $0x4e2bd739 // fadd v25.4s, v25.4s, v11.4s
+	WORD $0x6e35df39 // fmul v25.4s, v25.4s, v21.4s
+	WORD $0x4e2cd739 // fadd v25.4s, v25.4s, v12.4s
+	WORD $0x6e35df39 // fmul v25.4s, v25.4s, v21.4s
+	WORD $0x4e2dd739 // fadd v25.4s, v25.4s, v13.4s
+	WORD $0x6e35df39 // fmul v25.4s, v25.4s, v21.4s
+	WORD $0x4e2ed739 // fadd v25.4s, v25.4s, v14.4s
+	WORD $0x6e35deba // fmul v26.4s, v21.4s, v21.4s
+	WORD $0x6e35df55 // fmul v21.4s, v26.4s, v21.4s
+	WORD $0x6e35df35 // fmul v21.4s, v25.4s, v21.4s
+	WORD $0x6e30ded6 // fmul v22.4s, v22.4s, v16.4s
+	WORD $0x4ea0d699 // fsub v25.4s, v20.4s, v0.4s
+	WORD $0x4eb9d69a // fsub v26.4s, v20.4s, v25.4s
+	WORD $0x4ebad41a // fsub v26.4s, v0.4s, v26.4s
+	WORD $0x4eb9d679 // fsub v25.4s, v19.4s, v25.4s
+	WORD $0x4e39d759 // fadd v25.4s, v26.4s, v25.4s
+	WORD $0x6e34ff34 // fdiv v20.4s, v25.4s, v20.4s
+	WORD $0x6e741c38 // bsl v24.16b, v1.16b, v20.16b
+	WORD $0x4e38d6d4 // fadd v20.4s, v22.4s, v24.4s
+	WORD $0x4e34d6b4 // fadd v20.4s, v21.4s, v20.4s
+	WORD $0x4e34d6f4 // fadd v20.4s, v23.4s, v20.4s
+	WORD $0x4e34d774 // fadd v20.4s, v27.4s, v20.4s
+	WORD $0x4e33d675 // fadd v21.4s, v19.4s, v19.4s
+	WORD $0x4e33e6b5 // fcmeq v21.4s, v21.4s, v19.4s
+	WORD $0x6e741e75 // bsl v21.16b, v19.16b, v20.16b
+	WORD $0x4e22e674 // fcmeq v20.4s, v19.4s, v2.4s
+	WORD $0x6e721e34 // bsl v20.16b, v17.16b, v18.16b
+	WORD $0x6ea2e673 // fcmgt v19.4s, v19.4s, v2.4s
+	WORD $0x6e741eb3 // bsl v19.16b, v21.16b, v20.16b
+	FMOVQ.P F19, 16(R3)
 	SUBS $4, R0, R0
-	BGE loop4
+	BGE loop
 
-rest4:
+loopend:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT rest1
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R7), F0
-	WORD $0x4e20d7e1 // fadd v1.4s, v31.4s, v0.4s
-	WORD $0x6ebc8422 // sub v2.4s, v1.4s, v28.4s
-	WORD $0x4f290443 // sshr v3.4s, v2.4s, #23
-	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
-	WORD $0x6e30dc64 // fmul v4.4s, v3.4s, v16.4s
-	WORD $0x4e3b1c42 // and v2.16b, v2.16b, v27.16b
-	WORD $0x4ebc8442 // add v2.4s, v2.4s, v28.4s
-	WORD $0x4ebfd442 // fsub v2.4s, v2.4s, v31.4s
-	WORD $0x4e3ee465 // fcmeq v5.4s, v3.4s, v30.4s
-	WORD $0x6ea51c02 // bit v2.16b, v0.16b, v5.16b
-	WORD $0x6e22df46 // fmul v6.4s, v26.4s, v2.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4ea6d447 // fsub v7.4s, v2.4s, v6.4s
-	WORD $0x4e27d488 // fadd v8.4s, v4.4s, v7.4s
-	WORD $0x4ea7d449 // fsub v9.4s, v2.4s, v7.4s
-	WORD $0x4ea6d526 // fsub v6.4s, v9.4s, v6.4s
-	WORD $0x4ea8d484 // fsub v4.4s, v4.4s, v8.4s
-	WORD $0x4e27d484 // fadd v4.4s, v4.4s, v7.4s
-	WORD $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
-	WORD $0x6e22df26 // fmul v6.4s, v25.4s, v2.4s
-	WORD $0x4e38d4c6 // fadd v6.4s, v6.4s, v24.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e37d4c6 // fadd v6.4s, v6.4s, v23.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e36d4c6 // fadd v6.4s, v6.4s, v22.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e35d4c6 // fadd v6.4s, v6.4s, v21.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e34d4c6 // fadd v6.4s, v6.4s, v20.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e33d4c6 // fadd v6.4s, v6.4s, v19.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e32d4c6 // fadd v6.4s, v6.4s, v18.4s
-	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
-	WORD $0x4e31d4c6 // fadd v6.4s, v6.4s, v17.4s
-	WORD $0x6e22dc47 // fmul v7.4s, v2.4s, v2.4s
-	WORD $0x6e22dce2 // fmul v2.4s, v7.4s, v2.4s
-	WORD $0x6e22dcc2 // fmul v2.4s, v6.4s, v2.4s
-	WORD $0x6e2fdc63 // fmul v3.4s, v3.4s, v15.4s
-	WORD $0x4ebfd426 // fsub v6.4s, v1.4s, v31.4s
-	WORD $0x4ea6d427 // fsub v7.4s, v1.4s, v6.4s
-	WORD $0x4ea7d7e7 // fsub v7.4s, v31.4s, v7.4s
-	WORD $0x4ea6d406 // fsub v6.4s, v0.4s, v6.4s
-	WORD $0x4e26d4e6 // fadd v6.4s, v7.4s, v6.4s
-	WORD $0x6e21fcc1 // fdiv v1.4s, v6.4s, v1.4s
-	WORD $0x6e611fc5 // bsl v5.16b, v30.16b, v1.16b
-	WORD $0x4e25d461 // fadd v1.4s, v3.4s, v5.4s
-	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
-	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
-	WORD $0x4e21d501 // fadd v1.4s, v8.4s, v1.4s
-	WORD $0x4e20d402 // fadd v2.4s, v0.4s, v0.4s
-	WORD $0x4e20e442 // fcmeq v2.4s, v2.4s, v0.4s
-	WORD $0x6e611c02 // bsl v2.16b, v0.16b, v1.16b
-	WORD $0x4e3de401 // fcmeq v1.4s, v0.4s, v29.4s
-	WORD $0x6e6d1dc1 // bsl v1.16b, v14.16b, v13.16b
-	WORD $0x6ebde400 // fcmgt v0.4s, v0.4s, v29.4s
-	WORD $0x6e611c40 // bsl v0.16b, v2.16b, v1.16b
-	FMOVS.P F0, 4(R6)
+single:
+	FMOVS.P 4(R4), F19
+	WORD $0x4e33d414 // fadd v20.4s, v0.4s, v19.4s
+	WORD $0x6ea38695 // sub v21.4s, v20.4s, v3.4s
+	WORD $0x4f2906b6 // sshr v22.4s, v21.4s, #23
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x6e2fded7 // fmul v23.4s, v22.4s, v15.4s
+	WORD $0x4e241eb5 // and v21.16b, v21.16b, v4.16b
+	WORD $0x4ea386b5 // add v21.4s, v21.4s, v3.4s
+	WORD $0x4ea0d6b5 // fsub v21.4s, v21.4s, v0.4s
+	WORD $0x4e21e6d8 // fcmeq v24.4s, v22.4s, v1.4s
+	WORD $0x6eb81e75 // bit v21.16b, v19.16b, v24.16b
+	WORD $0x6e35dcb9 // fmul v25.4s, v5.4s, v21.4s
+	WORD $0x6e35df39 // fmul v25.4s, v25.4s, v21.4s
+	WORD $0x4eb9d6ba // fsub v26.4s, v21.4s, v25.4s
+	WORD $0x4e3ad6fb // fadd v27.4s, v23.4s, v26.4s
+	WORD $0x4ebad6bc // fsub v28.4s, v21.4s, v26.4s
+	WORD $0x4eb9d799 // fsub v25.4s, v28.4s, v25.4s
+	WORD $0x4ebbd6f7 // fsub v23.4s, v23.4s, v27.4s
+	WORD $0x4e3ad6f7 // fadd v23.4s, v23.4s, v26.4s
+	WORD $0x4e37d737 // fadd v23.4s, v25.4s, v23.4s
+	WORD $0x6e35dcd9 // fmul v25.4s, v6.4s, v21.4s
+	WORD $0x4e27d739 // fadd v25.4s, v25.4s, v7.4s
+	WORD $0x6e35df39 // fmul v25.4s, v25.4s, v21.4s
+	WORD $0x4e28d739 // fadd v25.4s, v25.4s, v8.4s
+	WORD $0x6e35df39 // fmul v25.4s, v25.4s, v21.4s
+	WORD $0x4e29d739 // fadd v25.4s, v25.4s, v9.4s
+	WORD $0x6e35df39 // fmul v25.4s, v25.4s, v21.4s
+	WORD $0x4e2ad739 // fadd v25.4s, v25.4s, v10.4s
+	WORD $0x6e35df39 // fmul v25.4s, v25.4s, v21.4s
+	WORD $0x4e2bd739 // fadd v25.4s, v25.4s, v11.4s
+	WORD $0x6e35df39 // fmul v25.4s, v25.4s, v21.4s
+	WORD $0x4e2cd739 // fadd v25.4s, v25.4s, v12.4s
+	WORD $0x6e35df39 // fmul v25.4s, v25.4s, v21.4s
+	WORD $0x4e2dd739 // fadd v25.4s, v25.4s, v13.4s
+	WORD $0x6e35df39 // fmul v25.4s, v25.4s, v21.4s
+	WORD $0x4e2ed739 // fadd v25.4s, v25.4s, v14.4s
+	WORD $0x6e35deba // fmul v26.4s, v21.4s, v21.4s
+	WORD $0x6e35df55 // fmul v21.4s, v26.4s, v21.4s
+	WORD $0x6e35df35 // fmul v21.4s, v25.4s, v21.4s
+	WORD $0x6e30ded6 // fmul v22.4s, v22.4s, v16.4s
+	WORD $0x4ea0d699 // fsub v25.4s, v20.4s, v0.4s
+	WORD $0x4eb9d69a // fsub v26.4s, v20.4s, v25.4s
+	WORD $0x4ebad41a // fsub v26.4s, v0.4s, v26.4s
+	WORD $0x4eb9d679 // fsub v25.4s, v19.4s, v25.4s
+	WORD $0x4e39d759 // fadd v25.4s, v26.4s, v25.4s
+	WORD $0x6e34ff34 // fdiv v20.4s, v25.4s, v20.4s
+	WORD $0x6e741c38 // bsl v24.16b, v1.16b, v20.16b
+	WORD $0x4e38d6d4 // fadd v20.4s, v22.4s, v24.4s
+	WORD $0x4e34d6b4 // fadd v20.4s, v21.4s, v20.4s
+	WORD $0x4e34d6f4 // fadd v20.4s, v23.4s, v20.4s
+	WORD $0x4e34d774 // fadd v20.4s, v27.4s, v20.4s
+	WORD $0x4e33d675 // fadd v21.4s, v19.4s, v19.4s
+	WORD $0x4e33e6b5 // fcmeq v21.4s, v21.4s, v19.4s
+	WORD $0x6e741e75 // bsl v21.16b, v19.16b, v20.16b
+	WORD $0x4e22e674 // fcmeq v20.4s, v19.4s, v2.4s
+	WORD $0x6e721e34 // bsl v20.16b, v17.16b, v18.16b
+	WORD $0x6ea2e673 // fcmgt v19.4s, v19.4s, v2.4s
+	WORD $0x6e741eb3 // bsl v19.16b, v21.16b, v20.16b
+	FMOVS.P F19, 4(R3)
 	SUBS $1, R0, R0
-	BGE loop1
+	BGE single
 
-rest1:
-	ADD $48, R24, R24
-	SUBS $2, R5, R5
-	BNE row
+singleend:
+	ADD $48, R1, R1
+	CMP R2, R1
+	BLT entry
 
-done:
+end:
 	RET

@@ -6,12 +6,12 @@
 
 DATA constants<>+0(SB)/8, $0x0000000000000000
 DATA constants<>+8(SB)/8, $0x0000000000000000
-DATA constants<>+16(SB)/8, $0x0080000000800000
-DATA constants<>+24(SB)/8, $0x0080000000800000
-DATA constants<>+32(SB)/8, $0x4b0000004b000000
-DATA constants<>+40(SB)/8, $0x4b0000004b000000
-DATA constants<>+48(SB)/8, $0x3f3504f33f3504f3
-DATA constants<>+56(SB)/8, $0x3f3504f33f3504f3
+DATA constants<>+16(SB)/8, $0x3f3504f33f3504f3
+DATA constants<>+24(SB)/8, $0x3f3504f33f3504f3
+DATA constants<>+32(SB)/8, $0x0080000000800000
+DATA constants<>+40(SB)/8, $0x0080000000800000
+DATA constants<>+48(SB)/8, $0x4b0000004b000000
+DATA constants<>+56(SB)/8, $0x4b0000004b000000
 DATA constants<>+64(SB)/8, $0x007fffff007fffff
 DATA constants<>+72(SB)/8, $0x007fffff007fffff
 DATA constants<>+80(SB)/8, $0x3f8000003f800000
@@ -55,163 +55,168 @@ GLOBL constants<>(SB), RODATA|NOPTR, $352
 // func Log(list [][]float32)
 // Requires: ASIMD
 TEXT ·Log(SB), NOSPLIT, $0-24
-	MOVD $constants<>(SB), R4
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVQ 0(R4), F31
-	FMOVQ 48(R4), F30
-	FMOVQ 16(R4), F29
-	FMOVQ 32(R4), F28
-	FMOVQ 64(R4), F27
-	FMOVQ 80(R4), F26
-	FMOVQ 96(R4), F25
-	FMOVQ 112(R4), F24
-	FMOVQ 128(R4), F23
-	FMOVQ 144(R4), F22
-	FMOVQ 160(R4), F21
-	FMOVQ 176(R4), F20
-	FMOVQ 192(R4), F19
-	FMOVQ 208(R4), F18
-	FMOVQ 224(R4), F17
-	FMOVQ 240(R4), F16
-	FMOVQ 256(R4), F15
-	FMOVQ 272(R4), F14
-	FMOVQ 288(R4), F13
-	FMOVQ 304(R4), F12
-	FMOVQ 320(R4), F11
-	FMOVQ 336(R4), F10
+	MOVD $constants<>(SB), R0
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R2
+	MOVD $24, R3
+	MUL R3, R2, R2
+	ADD R1, R2, R2
+	CMP R2, R1
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+	FMOVQ 64(R0), F4
+	FMOVQ 80(R0), F5
+	FMOVQ 96(R0), F6
+	FMOVQ 112(R0), F7
+	FMOVQ 128(R0), F8
+	FMOVQ 144(R0), F9
+	FMOVQ 160(R0), F10
+	FMOVQ 176(R0), F11
+	FMOVQ 192(R0), F12
+	FMOVQ 208(R0), F13
+	FMOVQ 224(R0), F14
+	FMOVQ 240(R0), F15
+	FMOVQ 256(R0), F16
+	FMOVQ 272(R0), F17
+	FMOVQ 288(R0), F18
+	FMOVQ 304(R0), F19
+	FMOVQ 320(R0), F20
+	FMOVQ 336(R0), F21
+	SUB $48, R2, R0
 
-row:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
+entry:
+	MOVD 8(R1), R0
+	MOVD 0(R1), R3
+	MOVD 24(R1), R4
 	SUBS $4, R0, R0
-	BLT rest4
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R7), F0
-	WORD $0x6e3cdc01 // fmul v1.4s, v0.4s, v28.4s
-	WORD $0x6ea0e7a2 // fcmgt v2.4s, v29.4s, v0.4s
-	WORD $0x6ee21c01 // bif v1.16b, v0.16b, v2.16b
-	WORD $0x6ebe8421 // sub v1.4s, v1.4s, v30.4s
-	WORD $0x4f290423 // sshr v3.4s, v1.4s, #23
-	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
-	WORD $0x6e7f1f22 // bsl v2.16b, v25.16b, v31.16b
-	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
-	WORD $0x6e2edc43 // fmul v3.4s, v2.4s, v14.4s
-	WORD $0x4e3b1c21 // and v1.16b, v1.16b, v27.16b
-	WORD $0x4ebe8421 // add v1.4s, v1.4s, v30.4s
-	WORD $0x4ebad421 // fsub v1.4s, v1.4s, v26.4s
-	WORD $0x6e21df04 // fmul v4.4s, v24.4s, v1.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4ea4d425 // fsub v5.4s, v1.4s, v4.4s
-	WORD $0x4e25d466 // fadd v6.4s, v3.4s, v5.4s
-	WORD $0x4ea5d427 // fsub v7.4s, v1.4s, v5.4s
-	WORD $0x4ea4d4e4 // fsub v4.4s, v7.4s, v4.4s
-	WORD $0x4ea6d463 // fsub v3.4s, v3.4s, v6.4s
-	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
-	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
-	WORD $0x6e21dee4 // fmul v4.4s, v23.4s, v1.4s
-	WORD $0x4e36d484 // fadd v4.4s, v4.4s, v22.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4e35d484 // fadd v4.4s, v4.4s, v21.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4e33d484 // fadd v4.4s, v4.4s, v19.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4e32d484 // fadd v4.4s, v4.4s, v18.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4e31d484 // fadd v4.4s, v4.4s, v17.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4e30d484 // fadd v4.4s, v4.4s, v16.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4e2fd484 // fadd v4.4s, v4.4s, v15.4s
-	WORD $0x6e21dc25 // fmul v5.4s, v1.4s, v1.4s
-	WORD $0x6e21dca1 // fmul v1.4s, v5.4s, v1.4s
-	WORD $0x6e21dc81 // fmul v1.4s, v4.4s, v1.4s
-	WORD $0x6e2ddc42 // fmul v2.4s, v2.4s, v13.4s
-	WORD $0x4e3fd442 // fadd v2.4s, v2.4s, v31.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d4c1 // fadd v1.4s, v6.4s, v1.4s
-	WORD $0x4e2ce402 // fcmeq v2.4s, v0.4s, v12.4s
-	WORD $0x6e611c02 // bsl v2.16b, v0.16b, v1.16b
-	WORD $0x4e3fe401 // fcmeq v1.4s, v0.4s, v31.4s
-	WORD $0x6e6a1d61 // bsl v1.16b, v11.16b, v10.16b
-	WORD $0x6ebfe400 // fcmgt v0.4s, v0.4s, v31.4s
-	WORD $0x6e611c40 // bsl v0.16b, v2.16b, v1.16b
-	FMOVQ.P F0, 16(R6)
+loop:
+	FMOVQ.P 16(R4), F22
+	WORD $0x6e23ded7 // fmul v23.4s, v22.4s, v3.4s
+	WORD $0x6eb6e458 // fcmgt v24.4s, v2.4s, v22.4s
+	WORD $0x6ef81ed7 // bif v23.16b, v22.16b, v24.16b
+	WORD $0x6ea186f7 // sub v23.4s, v23.4s, v1.4s
+	WORD $0x4f2906f9 // sshr v25.4s, v23.4s, #23
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x6e601cd8 // bsl v24.16b, v6.16b, v0.16b
+	WORD $0x4e38d738 // fadd v24.4s, v25.4s, v24.4s
+	WORD $0x6e31df19 // fmul v25.4s, v24.4s, v17.4s
+	WORD $0x4e241ef7 // and v23.16b, v23.16b, v4.16b
+	WORD $0x4ea186f7 // add v23.4s, v23.4s, v1.4s
+	WORD $0x4ea5d6f7 // fsub v23.4s, v23.4s, v5.4s
+	WORD $0x6e37dcfa // fmul v26.4s, v7.4s, v23.4s
+	WORD $0x6e37df5a // fmul v26.4s, v26.4s, v23.4s
+	WORD $0x4ebad6fb // fsub v27.4s, v23.4s, v26.4s
+	WORD $0x4e3bd73c // fadd v28.4s, v25.4s, v27.4s
+	WORD $0x4ebbd6fd // fsub v29.4s, v23.4s, v27.4s
+	WORD $0x4ebad7ba // fsub v26.4s, v29.4s, v26.4s
+	WORD $0x4ebcd739 // fsub v25.4s, v25.4s, v28.4s
+	WORD $0x4e3bd739 // fadd v25.4s, v25.4s, v27.4s
+	WORD $0x4e39d759 // fadd v25.4s, v26.4s, v25.4s
+	WORD $0x6e37dd1a // fmul v26.4s, v8.4s, v23.4s
+	WORD $0x4e29d75a // fadd v26.4s, v26.4s, v9.4s
+	WORD $0x6e37df5a // fmul v26.4s, v26.4s, v23.4s
+	WORD $0x4e2ad75a // fadd v26.4s, v26.4s, v10.4s
+	WORD $0x6e37df5a // fmul v26.4s, v26.4s, v23.4s
+	WORD $0x4e2bd75a // fadd v26.4s, v26.4s, v11.4s
+	WORD $0x6e37df5a // fmul v26.4s, v26.4s, v23.4s
+	WORD $0x4e2cd75a // fadd v26.4s, v26.4s, v12.4s
+	WORD $0x6e37df5a // fmul v26.4s, v26.4s, v23.4s
+	WORD $0x4e2dd75a // fadd v26.4s, v26.4s, v13.4s
+	WORD $0x6e37df5a // fmul v26.4s, v26.4s, v23.4s
+	WORD $0x4e2ed75a // fadd v26.4s, v26.4s, v14.4s
+	WORD $0x6e37df5a // fmul v26.4s, v26.4s, v23.4s
+	WORD $0x4e2fd75a // fadd v26.4s, v26.4s, v15.4s
+	WORD $0x6e37df5a // fmul v26.4s, v26.4s, v23.4s
+	WORD $0x4e30d75a // fadd v26.4s, v26.4s, v16.4s
+	WORD $0x6e37defb // fmul v27.4s, v23.4s, v23.4s
+	WORD $0x6e37df77 // fmul v23.4s, v27.4s, v23.4s
+	WORD $0x6e37df57 // fmul v23.4s, v26.4s, v23.4s
+	WORD $0x6e32df18 // fmul v24.4s, v24.4s, v18.4s
+	WORD $0x4e20d718 // fadd v24.4s, v24.4s, v0.4s
+	WORD $0x4e38d6f7 // fadd v23.4s, v23.4s, v24.4s
+	WORD $0x4e37d737 // fadd v23.4s, v25.4s, v23.4s
+	WORD $0x4e37d797 // fadd v23.4s, v28.4s, v23.4s
+	WORD $0x4e33e6d8 // fcmeq v24.4s, v22.4s, v19.4s
+	WORD $0x6e771ed8 // bsl v24.16b, v22.16b, v23.16b
+	WORD $0x4e20e6d7 // fcmeq v23.4s, v22.4s, v0.4s
+	WORD $0x6e751e97 // bsl v23.16b, v20.16b, v21.16b
+	WORD $0x6ea0e6d6 // fcmgt v22.4s, v22.4s, v0.4s
+	WORD $0x6e771f16 // bsl v22.16b, v24.16b, v23.16b
+	FMOVQ.P F22, 16(R3)
 	SUBS $4, R0, R0
-	BGE loop4
+	BGE loop
 
-rest4:
+loopend:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT rest1
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R7), F0
-	WORD $0x6e3cdc01 // fmul v1.4s, v0.4s, v28.4s
-	WORD $0x6ea0e7a2 // fcmgt v2.4s, v29.4s, v0.4s
-	WORD $0x6ee21c01 // bif v1.16b, v0.16b, v2.16b
-	WORD $0x6ebe8421 // sub v1.4s, v1.4s, v30.4s
-	WORD $0x4f290423 // sshr v3.4s, v1.4s, #23
-	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
-	WORD $0x6e7f1f22 // bsl v2.16b, v25.16b, v31.16b
-	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
-	WORD $0x6e2edc43 // fmul v3.4s, v2.4s, v14.4s
-	WORD $0x4e3b1c21 // and v1.16b, v1.16b, v27.16b
-	WORD $0x4ebe8421 // add v1.4s, v1.4s, v30.4s
-	WORD $0x4ebad421 // fsub v1.4s, v1.4s, v26.4s
-	WORD $0x6e21df04 // fmul v4.4s, v24.4s, v1.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4ea4d425 // fsub v5.4s, v1.4s, v4.4s
-	WORD $0x4e25d466 // fadd v6.4s, v3.4s, v5.4s
-	WORD $0x4ea5d427 // fsub v7.4s, v1.4s, v5.4s
-	WORD $0x4ea4d4e4 // fsub v4.4s, v7.4s, v4.4s
-	WORD $0x4ea6d463 // fsub v3.4s, v3.4s, v6.4s
-	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
-	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
-	WORD $0x6e21dee4 // fmul v4.4s, v23.4s, v1.4s
-	WORD $0x4e36d484 // fadd v4.4s, v4.4s, v22.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4e35d484 // fadd v4.4s, v4.4s, v21.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4e34d484 // fadd v4.4s, v4.4s, v20.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4e33d484 // fadd v4.4s, v4.4s, v19.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4e32d484 // fadd v4.4s, v4.4s, v18.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4e31d484 // fadd v4.4s, v4.4s, v17.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4e30d484 // fadd v4.4s, v4.4s, v16.4s
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	WORD $0x4e2fd484 // fadd v4.4s, v4.4s, v15.4s
-	WORD $0x6e21dc25 // fmul v5.4s, v1.4s, v1.4s
-	WORD $0x6e21dca1 // fmul v1.4s, v5.4s, v1.4s
-	WORD $0x6e21dc81 // fmul v1.4s, v4.4s, v1.4s
-	WORD $0x6e2ddc42 // fmul v2.4s, v2.4s, v13.4s
-	WORD $0x4e3fd442 // fadd v2.4s, v2.4s, v31.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
-	WORD $0x4e21d4c1 // fadd v1.4s, v6.4s, v1.4s
-	WORD $0x4e2ce402 // fcmeq v2.4s, v0.4s, v12.4s
-	WORD $0x6e611c02 // bsl v2.16b, v0.16b, v1.16b
-	WORD $0x4e3fe401 // fcmeq v1.4s, v0.4s, v31.4s
-	WORD $0x6e6a1d61 // bsl v1.16b, v11.16b, v10.16b
-	WORD $0x6ebfe400 // fcmgt v0.4s, v0.4s, v31.4s
-	WORD $0x6e611c40 // bsl v0.16b, v2.16b, v1.16b
-	FMOVS.P F0, 4(R6)
+single:
+	FMOVS.P 4(R4), F22
+	WORD $0x6e23ded7 // fmul v23.4s, v22.4s, v3.4s
+	WORD $0x6eb6e458 // fcmgt v24.4s, v2.4s, v22.4s
+	WORD $0x6ef81ed7 // bif v23.16b, v22.16b, v24.16b
+	WORD $0x6ea186f7 // sub v23.4s, v23.4s, v1.4s
+	WORD $0x4f2906f9 // sshr v25.4s, v23.4s, #23
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x6e601cd8 // bsl v24.16b, v6.16b, v0.16b
+	WORD $0x4e38d738 // fadd v24.4s, v25.4s, v24.4s
+	WORD $0x6e31df19 // fmul v25.4s, v24.4s, v17.4s
+	WORD $0x4e241ef7 // and v23.16b, v23.16b, v4.16b
+	WORD $0x4ea186f7 // add v23.4s, v23.4s, v1.4s
+	WORD $0x4ea5d6f7 // fsub v23.4s, v23.4s, v5.4s
+	WORD $0x6e37dcfa // fmul v26.4s, v7.4s, v23.4s
+	WORD $0x6e37df5a // fmul v26.4s, v26.4s, v23.4s
+	WORD $0x4ebad6fb // fsub v27.4s, v23.4s, v26.4s
+	WORD $0x4e3bd73c // fadd v28.4s, v25.4s, v27.4s
+	WORD $0x4ebbd6fd // fsub v29.4s, v23.4s, v27.4s
+	WORD $0x4ebad7ba // fsub v26.4s, v29.4s, v26.4s
+	WORD $0x4ebcd739 // fsub v25.4s, v25.4s, v28.4s
+	WORD $0x4e3bd739 // fadd v25.4s, v25.4s, v27.4s
+	WORD $0x4e39d759 // fadd v25.4s, v26.4s, v25.4s
+	WORD $0x6e37dd1a // fmul v26.4s, v8.4s, v23.4s
+	WORD $0x4e29d75a // fadd v26.4s, v26.4s, v9.4s
+	WORD $0x6e37df5a // fmul v26.4s, v26.4s, v23.4s
+	WORD $0x4e2ad75a // fadd v26.4s, v26.4s, v10.4s
+	WORD $0x6e37df5a // fmul v26.4s, v26.4s, v23.4s
+	WORD $0x4e2bd75a // fadd v26.4s, v26.4s, v11.4s
+	WORD $0x6e37df5a // fmul v26.4s, v26.4s, v23.4s
+	WORD $0x4e2cd75a // fadd v26.4s, v26.4s, v12.4s
+	WORD $0x6e37df5a // fmul v26.4s, v26.4s, v23.4s
+	WORD $0x4e2dd75a // fadd v26.4s, v26.4s, v13.4s
+	WORD $0x6e37df5a // fmul v26.4s, v26.4s, v23.4s
+	WORD $0x4e2ed75a // fadd v26.4s, v26.4s, v14.4s
+	WORD $0x6e37df5a // fmul v26.4s, v26.4s, v23.4s
+	WORD $0x4e2fd75a // fadd v26.4s, v26.4s, v15.4s
+	WORD $0x6e37df5a // fmul v26.4s, v26.4s, v23.4s
+	WORD $0x4e30d75a // fadd v26.4s, v26.4s, v16.4s
+	WORD $0x6e37defb // fmul v27.4s, v23.4s, v23.4s
+	WORD $0x6e37df77 // fmul v23.4s, v27.4s, v23.4s
+	WORD $0x6e37df57 // fmul v23.4s, v26.4s, v23.4s
+	WORD $0x6e32df18 // fmul v24.4s, v24.4s, v18.4s
+	WORD $0x4e20d718 // fadd v24.4s, v24.4s, v0.4s
+	WORD $0x4e38d6f7 // fadd v23.4s, v23.4s, v24.4s
+	WORD $0x4e37d737 // fadd v23.4s, v25.4s, v23.4s
+	WORD $0x4e37d797 // fadd v23.4s, v28.4s, v23.4s
+	WORD $0x4e33e6d8 // fcmeq v24.4s, v22.4s, v19.4s
+	WORD $0x6e771ed8 // bsl v24.16b, v22.16b, v23.16b
+	WORD $0x4e20e6d7 // fcmeq v23.4s, v22.4s, v0.4s
+	WORD $0x6e751e97 // bsl v23.16b, v20.16b, v21.16b
+	WORD $0x6ea0e6d6 // fcmgt v22.4s, v22.4s, v0.4s
+	WORD $0x6e771f16 // bsl v22.16b, v24.16b, v23.16b
+	FMOVS.P F22, 4(R3)
 	SUBS $1, R0, R0
-	BGE loop1
+	BGE single
 
-rest1:
-	ADD $48, R24, R24
-	SUBS $2, R5, R5
-	BNE row
+singleend:
+	ADD $48, R1, R1
+	CMP R2, R1
+	BLT entry
 
-done:
+end:
 	RET

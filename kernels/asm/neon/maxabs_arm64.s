@@ -9,107 +9,113 @@
 // func MaxAbs(list [][]float32, max *[32]float32)
 // Requires: ASIMD
 TEXT ·MaxAbs(SB), NOSPLIT, $0-32
-	MOVD max+24(FP), R7
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
+	MOVD max+24(FP), R0
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R2
+	MOVD $24, R3
+	MUL R3, R2, R2
+	ADD R1, R2, R2
+	CMP R2, R1
+	BGE end
+	SUB $24, R2, R3
 
-row:
-	CMP $6, R5
-	BLE near
-	MOVD 144(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+entry:
+	ADD $144, R1, R4
+	CMP R3, R4
+	BGT near
+	MOVD 0(R4), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD $0, R1
-	SUBS $32, R0, R0
-	BLT rest32
-	FLDPQ 0(R7), (F0, F1)
-	FLDPQ 32(R7), (F2, F3)
-	FLDPQ 64(R7), (F4, F5)
-	FLDPQ 96(R7), (F6, F7)
+	MOVD 8(R1), R4
+	MOVD 0(R1), R5
+	MOVD $0, R6
+	SUBS $32, R4, R4
+	BLT mainend
+	FLDPQ 0(R0), (F0, F1)
+	FLDPQ 32(R0), (F2, F3)
+	FLDPQ 64(R0), (F4, F5)
+	FLDPQ 96(R0), (F6, F7)
 
-loop32:
-	FLDPQ.P 128(R6), (F8, F9)
-	WORD $0x4ea0f90a // fabs v10.4s, v8.4s
-	WORD $0x6ea0e54b // fcmgt v11.4s, v10.4s, v0.4s
-	WORD $0x6eab1d40 // bit v0.16b, v10.16b, v11.16b
+main:
+	FLDPQ.P 128(R5), (F8, F9)
+	WORD $0x4ea0f908 // fabs v8.4s, v8.4s
+	WORD $0x6ea0e50a // fcmgt v10.4s, v8.4s, v0.4s
+	WORD $0x6eaa1d00 // bit v0.16b, v8.16b, v10.16b
 	WORD $0x4ea0f928 // fabs v8.4s, v9.4s
-	WORD $0x6ea1e50a // fcmgt v10.4s, v8.4s, v1.4s
-	WORD $0x6eaa1d01 // bit v1.16b, v8.16b, v10.16b
-	FLDPQ -96(R6), (F8, F9)
-	WORD $0x4ea0f90a // fabs v10.4s, v8.4s
-	WORD $0x6ea2e54b // fcmgt v11.4s, v10.4s, v2.4s
-	WORD $0x6eab1d42 // bit v2.16b, v10.16b, v11.16b
+	WORD $0x6ea1e509 // fcmgt v9.4s, v8.4s, v1.4s
+	WORD $0x6ea91d01 // bit v1.16b, v8.16b, v9.16b
+	FLDPQ -96(R5), (F8, F9)
+	WORD $0x4ea0f908 // fabs v8.4s, v8.4s
+	WORD $0x6ea2e50a // fcmgt v10.4s, v8.4s, v2.4s
+	WORD $0x6eaa1d02 // bit v2.16b, v8.16b, v10.16b
 	WORD $0x4ea0f928 // fabs v8.4s, v9.4s
-	WORD $0x6ea3e50a // fcmgt v10.4s, v8.4s, v3.4s
-	WORD $0x6eaa1d03 // bit v3.16b, v8.16b, v10.16b
-	FLDPQ -64(R6), (F8, F9)
-	WORD $0x4ea0f90a // fabs v10.4s, v8.4s
-	WORD $0x6ea4e54b // fcmgt v11.4s, v10.4s, v4.4s
-	WORD $0x6eab1d44 // bit v4.16b, v10.16b, v11.16b
+	WORD $0x6ea3e509 // fcmgt v9.4s, v8.4s, v3.4s
+	WORD $0x6ea91d03 // bit v3.16b, v8.16b, v9.16b
+	FLDPQ -64(R5), (F8, F9)
+	WORD $0x4ea0f908 // fabs v8.4s, v8.4s
+	WORD $0x6ea4e50a // fcmgt v10.4s, v8.4s, v4.4s
+	WORD $0x6eaa1d04 // bit v4.16b, v8.16b, v10.16b
 	WORD $0x4ea0f928 // fabs v8.4s, v9.4s
-	WORD $0x6ea5e50a // fcmgt v10.4s, v8.4s, v5.4s
-	WORD $0x6eaa1d05 // bit v5.16b, v8.16b, v10.16b
-	FLDPQ -32(R6), (F8, F9)
-	WORD $0x4ea0f90a // fabs v10.4s, v8.4s
-	WORD $0x6ea6e54b // fcmgt v11.4s, v10.4s, v6.4s
-	WORD $0x6eab1d46 // bit v6.16b, v10.16b, v11.16b
+	WORD $0x6ea5e509 // fcmgt v9.4s, v8.4s, v5.4s
+	WORD $0x6ea91d05 // bit v5.16b, v8.16b, v9.16b
+	FLDPQ -32(R5), (F8, F9)
+	WORD $0x4ea0f908 // fabs v8.4s, v8.4s
+	WORD $0x6ea6e50a // fcmgt v10.4s, v8.4s, v6.4s
+	WORD $0x6eaa1d06 // bit v6.16b, v8.16b, v10.16b
 	WORD $0x4ea0f928 // fabs v8.4s, v9.4s
-	WORD $0x6ea7e50a // fcmgt v10.4s, v8.4s, v7.4s
-	WORD $0x6eaa1d07 // bit v7.16b, v8.16b, v10.16b
-	SUBS $32, R0, R0
-	BGE loop32
-	FSTPQ (F0, F1), 0(R7)
-	FSTPQ (F2, F3), 32(R7)
-	FSTPQ (F4, F5), 64(R7)
-	FSTPQ (F6, F7), 96(R7)
+	WORD $0x6ea7e509 // fcmgt v9.4s, v8.4s, v7.4s
+	WORD $0x6ea91d07 // bit v7.16b, v8.16b, v9.16b
+	SUBS $32, R4, R4
+	BGE main
+	FSTPQ (F0, F1), 0(R0)
+	FSTPQ (F2, F3), 32(R0)
+	FSTPQ (F4, F5), 64(R0)
+	FSTPQ (F6, F7), 96(R0)
 
-rest32:
-	ADD $32, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
+mainend:
+	ADD $32, R4, R4
+	SUBS $4, R4, R4
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R6), F0
-	ADD R1<<2, R7, R2
-	WORD $0x4ea0f801 // fabs v1.4s, v0.4s
-	FMOVQ 0(R2), F3
-	WORD $0x6ea3e422 // fcmgt v2.4s, v1.4s, v3.4s
-	WORD $0x6ea21c23 // bit v3.16b, v1.16b, v2.16b
-	FMOVQ F3, 0(R2)
-	ADD $4, R1, R1
-	AND $31, R1, R1
-	SUBS $4, R0, R0
-	BGE loop4
+loop:
+	FMOVQ.P 16(R5), F0
+	ADD R6<<2, R0, R7
+	WORD $0x4ea0f800 // fabs v0.4s, v0.4s
+	FMOVQ 0(R7), F1
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ea21c01 // bit v1.16b, v0.16b, v2.16b
+	FMOVQ F1, 0(R7)
+	ADD $4, R6, R6
+	AND $31, R6, R6
+	SUBS $4, R4, R4
+	BGE loop
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+loopend:
+	ADD $4, R4, R4
+	SUBS $1, R4, R4
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R6), F0
-	ADD R1<<2, R7, R2
-	WORD $0x4ea0f801 // fabs v1.4s, v0.4s
-	FMOVS 0(R2), F3
-	WORD $0x6ea3e422 // fcmgt v2.4s, v1.4s, v3.4s
-	WORD $0x6ea21c23 // bit v3.16b, v1.16b, v2.16b
-	FMOVS F3, 0(R2)
-	ADD $1, R1, R1
-	AND $31, R1, R1
-	SUBS $1, R0, R0
-	BGE loop1
+single:
+	FMOVS.P 4(R5), F0
+	ADD R6<<2, R0, R7
+	WORD $0x4ea0f800 // fabs v0.4s, v0.4s
+	FMOVS 0(R7), F1
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ea21c01 // bit v1.16b, v0.16b, v2.16b
+	FMOVS F1, 0(R7)
+	ADD $1, R6, R6
+	AND $31, R6, R6
+	SUBS $1, R4, R4
+	BGE single
 
-rest1:
-	ADD $24, R24, R24
-	SUBS $1, R5, R5
-	BNE row
+singleend:
+	ADD $24, R1, R1
+	CMP R2, R1
+	BLT entry
 
-done:
+end:
 	RET

@@ -8,11 +8,9 @@ DATA constants<>+0(SB)/8, $0xffffffffffffffff
 DATA constants<>+8(SB)/8, $0xffffffffffffffff
 DATA constants<>+16(SB)/8, $0x7fffffff7fffffff
 DATA constants<>+24(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+32(SB)/8, $0x3f8000003f800000
-DATA constants<>+40(SB)/8, $0x3f8000003f800000
-DATA constants<>+48(SB)/8, $0x0000000000000000
-DATA constants<>+56(SB)/8, $0x0000000000000000
-GLOBL constants<>(SB), RODATA|NOPTR, $64
+DATA constants<>+32(SB)/8, $0x0000000000000000
+DATA constants<>+40(SB)/8, $0x0000000000000000
+GLOBL constants<>(SB), RODATA|NOPTR, $48
 
 //	m ← m·beta + x·input
 //	p ← p - (m·step + p·decay)
@@ -20,333 +18,340 @@ GLOBL constants<>(SB), RODATA|NOPTR, $64
 // func Momentum(list [][]float32, c *[8]float32)
 // Requires: ASIMD
 TEXT ·Momentum(SB), NOSPLIT, $0-32
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	MOVWU 0(R3), R2
-	CMPW $0x3f800000, R2
+	MOVD $constants<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD list_base+0(FP), R2
+	MOVD list_len+8(FP), R3
+	MOVD $24, R4
+	MUL R4, R3, R3
+	ADD R2, R3, R3
+	CMP R3, R2
+	BGE end
+	MOVWU 0(R1), R4
+	CMPW $0x3f800000, R4
 	BNE general
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
+	MOVWU 4(R1), R4
+	CMPW $0x0, R4
 	BNE general
-	MOVWU 8(R3), R2
-	CMPW $0x0, R2
+	MOVWU 8(R1), R4
+	CMPW $0x0, R4
 	BNE general
-	MOVWU 24(R3), R2
-	CMPW $0x3f800000, R2
+	MOVWU 24(R1), R4
+	CMPW $0x3f800000, R4
 	BNE general
-	FMOVS 20(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 28(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 12(R3), F1
+	FMOVS 12(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVQ 0(R0), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ 16(R0), F1
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FMOVS 20(R1), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
+	FMOVS 28(R1), F2
+	VDUP V2.S[0], V2.S4
+	SUB $72, R3, R0
 
-usualrow:
-	CMP $18, R5
-	BLE usualnear
-	MOVD 432(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 456(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 480(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+usualentry:
+	ADD $432, R2, R1
+	CMP R0, R1
+	BGT usualnear
+	MOVD 0(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 24(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 48(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
 
 usualnear:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	SUBS $16, R0, R0
-	BLT usualrest16
+	MOVD 8(R2), R1
+	MOVD 0(R2), R4
+	MOVD 24(R2), R5
+	MOVD 48(R2), R6
+	SUBS $16, R1, R1
+	BLT usualmainend
 
-usualloop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R6), (F2, F3)
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	WORD $0x4ea1d461 // fsub v1.4s, v3.4s, v1.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R6), (F2, F3)
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	WORD $0x4ea1d461 // fsub v1.4s, v3.4s, v1.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE usualloop16
+usualmain:
+	FLDPQ.P 64(R6), (F3, F4)
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	FLDPQ.P 64(R5), (F5, F6)
+	WORD $0x4ea08ca7 // cmtst v7.4s, v5.4s, v0.4s
+	WORD $0x4e251ce5 // and v5.16b, v7.16b, v5.16b
+	WORD $0x4ea08cc7 // cmtst v7.4s, v6.4s, v0.4s
+	WORD $0x4e261ce6 // and v6.16b, v7.16b, v6.16b
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	FSTPQ (F3, F4), -64(R6)
+	FLDPQ.P 64(R4), (F5, F6)
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	WORD $0x6e22dc84 // fmul v4.4s, v4.4s, v2.4s
+	WORD $0x4ea3d4a3 // fsub v3.4s, v5.4s, v3.4s
+	WORD $0x4ea4d4c4 // fsub v4.4s, v6.4s, v4.4s
+	FSTPQ (F3, F4), -64(R4)
+	FLDPQ -32(R6), (F3, F4)
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	FLDPQ -32(R5), (F5, F6)
+	WORD $0x4ea08ca7 // cmtst v7.4s, v5.4s, v0.4s
+	WORD $0x4e251ce5 // and v5.16b, v7.16b, v5.16b
+	WORD $0x4ea08cc7 // cmtst v7.4s, v6.4s, v0.4s
+	WORD $0x4e261ce6 // and v6.16b, v7.16b, v6.16b
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	FSTPQ (F3, F4), -32(R6)
+	FLDPQ -32(R4), (F5, F6)
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	WORD $0x6e22dc84 // fmul v4.4s, v4.4s, v2.4s
+	WORD $0x4ea3d4a3 // fsub v3.4s, v5.4s, v3.4s
+	WORD $0x4ea4d4c4 // fsub v4.4s, v6.4s, v4.4s
+	FSTPQ (F3, F4), -32(R4)
+	SUBS $16, R1, R1
+	BGE usualmain
 
-usualrest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT usualrest4
+usualmainend:
+	ADD $16, R1, R1
+	SUBS $4, R1, R1
+	BLT usualloopend
 
-usualloop4:
-	FMOVQ.P 16(R8), F0
-	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R6), F1
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
-	FMOVQ F0, -16(R6)
-	SUBS $4, R0, R0
-	BGE usualloop4
+usualloop:
+	FMOVQ.P 16(R6), F3
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	FMOVQ.P 16(R5), F4
+	WORD $0x4ea08c85 // cmtst v5.4s, v4.4s, v0.4s
+	WORD $0x4e241ca4 // and v4.16b, v5.16b, v4.16b
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	FMOVQ F3, -16(R6)
+	FMOVQ.P 16(R4), F4
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	WORD $0x4ea3d483 // fsub v3.4s, v4.4s, v3.4s
+	FMOVQ F3, -16(R4)
+	SUBS $4, R1, R1
+	BGE usualloop
 
-usualrest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT usualrest1
+usualloopend:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT usualsingleend
 
-usualloop1:
-	FMOVS.P 4(R8), F0
-	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	FMOVS F0, -4(R8)
-	FMOVS.P 4(R6), F1
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
-	FMOVS F0, -4(R6)
-	SUBS $1, R0, R0
-	BGE usualloop1
+usualsingle:
+	FMOVS.P 4(R6), F3
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	FMOVS.P 4(R5), F4
+	WORD $0x4ea08c85 // cmtst v5.4s, v4.4s, v0.4s
+	WORD $0x4e241ca4 // and v4.16b, v5.16b, v4.16b
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	FMOVS F3, -4(R6)
+	FMOVS.P 4(R4), F4
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	WORD $0x4ea3d483 // fsub v3.4s, v4.4s, v3.4s
+	FMOVS F3, -4(R4)
+	SUBS $1, R1, R1
+	BGE usualsingle
 
-usualrest1:
-	ADD $72, R24, R24
-	SUBS $3, R5, R5
-	BNE usualrow
-	JMP done
+usualsingleend:
+	ADD $72, R2, R2
+	CMP R3, R2
+	BLT usualentry
+	JMP end
 
 general:
-	FMOVS 0(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 4(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 8(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 20(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 24(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 28(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 16(R3), F2
-	VDUP V2.S[0], V2.S4
-	FMOVS 12(R3), F3
-	VDUP V3.S[0], V3.S4
-	WORD $0x4e231c41 // and v1.16b, v2.16b, v3.16b
-	FMOVQ 0(R4), F4
-	WORD $0x6e241c20 // eor v0.16b, v1.16b, v4.16b
-	FMOVQ 16(R4), F5
-	WORD $0x4e251c1f // and v31.16b, v0.16b, v5.16b
-	FMOVQ 48(R4), F0
-	WORD $0x4e20e75e // fcmeq v30.4s, v26.4s, v0.4s
-	FMOVS 12(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1d // and v29.16b, v0.16b, v3.16b
-	FMOVQ 48(R4), F0
-	WORD $0x4e20e73c // fcmeq v28.4s, v25.4s, v0.4s
-	MOVD $0, R25
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
-	BNE row
-	MOVWU 8(R3), R2
-	CMPW $0x0, R2
-	BNE row
-	MOVWU 24(R3), R2
-	CMPW $0x3f800000, R2
-	BNE row
-	MOVD $1, R25
+	MOVD $4611686018427387904, R7
+	MOVWU 4(R1), R4
+	CMPW $0x0, R4
+	BNE asked
+	MOVWU 8(R1), R4
+	CMPW $0x0, R4
+	BNE asked
+	MOVWU 24(R1), R4
+	CMPW $0x3f800000, R4
+	BNE asked
+	MOVD $16, R7
 
-row:
-	CMP $18, R5
-	BLE near
-	MOVD 432(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 456(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 480(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+asked:
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 16(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 12(R1), F2
+	VDUP V2.S[0], V2.S4
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FMOVQ 0(R0), F2
+	WORD $0x6e221c21 // eor v1.16b, v1.16b, v2.16b
+	FMOVQ 16(R0), F2
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FMOVS 12(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVQ 0(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 16(R0), F3
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	FMOVS 20(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 28(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 4(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 8(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVQ 32(R0), F7
+	WORD $0x4e27e4a7 // fcmeq v7.4s, v5.4s, v7.4s
+	FMOVS 24(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVQ 32(R0), F9
+	WORD $0x4e29e4c9 // fcmeq v9.4s, v6.4s, v9.4s
+	SUB $72, R3, R0
+
+entry:
+	ADD $432, R2, R1
+	CMP R0, R1
+	BGT near
+	MOVD 0(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 24(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 48(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	CBZ R25, scaledno
-	SUBS $16, R0, R0
-	BLT scaledrest16
+	MOVD 8(R2), R1
+	MOVD 0(R2), R4
+	MOVD 24(R2), R5
+	MOVD 48(R2), R6
+	SUBS R7, R1, R1
+	BLT mainend
 
-scaledloop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3bdc83 // fmul v3.4s, v4.4s, v27.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4ebd8c64 // cmtst v4.4s, v3.4s, v29.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebd8c43 // cmtst v3.4s, v2.4s, v29.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R6), (F2, F3)
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	WORD $0x6e36dc21 // fmul v1.4s, v1.4s, v22.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	WORD $0x4ea1d461 // fsub v1.4s, v3.4s, v1.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3bdc83 // fmul v3.4s, v4.4s, v27.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4ebd8c64 // cmtst v4.4s, v3.4s, v29.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebd8c43 // cmtst v3.4s, v2.4s, v29.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R6), (F2, F3)
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	WORD $0x6e36dc21 // fmul v1.4s, v1.4s, v22.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	WORD $0x4ea1d461 // fsub v1.4s, v3.4s, v1.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE scaledloop16
+main:
+	FLDPQ.P 64(R6), (F10, F11)
+	WORD $0x6e23dd4a // fmul v10.4s, v10.4s, v3.4s
+	WORD $0x6e23dd6b // fmul v11.4s, v11.4s, v3.4s
+	FLDPQ.P 64(R5), (F12, F13)
+	WORD $0x4ea18d8e // cmtst v14.4s, v12.4s, v1.4s
+	WORD $0x4e2c1dcc // and v12.16b, v14.16b, v12.16b
+	WORD $0x4ea18dae // cmtst v14.4s, v13.4s, v1.4s
+	WORD $0x4e2d1dcd // and v13.16b, v14.16b, v13.16b
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	WORD $0x6e20ddad // fmul v13.4s, v13.4s, v0.4s
+	WORD $0x4ea28d8e // cmtst v14.4s, v12.4s, v2.4s
+	WORD $0x4e2c1dcc // and v12.16b, v14.16b, v12.16b
+	WORD $0x4ea28dae // cmtst v14.4s, v13.4s, v2.4s
+	WORD $0x4e2d1dcd // and v13.16b, v14.16b, v13.16b
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FSTPQ (F10, F11), -64(R6)
+	FLDPQ.P 64(R4), (F12, F13)
+	WORD $0x6e24dd4a // fmul v10.4s, v10.4s, v4.4s
+	WORD $0x6e24dd6b // fmul v11.4s, v11.4s, v4.4s
+	WORD $0x4eaad58a // fsub v10.4s, v12.4s, v10.4s
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	FSTPQ (F10, F11), -64(R4)
+	FLDPQ -32(R6), (F10, F11)
+	WORD $0x6e23dd4a // fmul v10.4s, v10.4s, v3.4s
+	WORD $0x6e23dd6b // fmul v11.4s, v11.4s, v3.4s
+	FLDPQ -32(R5), (F12, F13)
+	WORD $0x4ea18d8e // cmtst v14.4s, v12.4s, v1.4s
+	WORD $0x4e2c1dcc // and v12.16b, v14.16b, v12.16b
+	WORD $0x4ea18dae // cmtst v14.4s, v13.4s, v1.4s
+	WORD $0x4e2d1dcd // and v13.16b, v14.16b, v13.16b
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	WORD $0x6e20ddad // fmul v13.4s, v13.4s, v0.4s
+	WORD $0x4ea28d8e // cmtst v14.4s, v12.4s, v2.4s
+	WORD $0x4e2c1dcc // and v12.16b, v14.16b, v12.16b
+	WORD $0x4ea28dae // cmtst v14.4s, v13.4s, v2.4s
+	WORD $0x4e2d1dcd // and v13.16b, v14.16b, v13.16b
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FSTPQ (F10, F11), -32(R6)
+	FLDPQ -32(R4), (F12, F13)
+	WORD $0x6e24dd4a // fmul v10.4s, v10.4s, v4.4s
+	WORD $0x6e24dd6b // fmul v11.4s, v11.4s, v4.4s
+	WORD $0x4eaad58a // fsub v10.4s, v12.4s, v10.4s
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	FSTPQ (F10, F11), -32(R4)
+	SUBS $16, R1, R1
+	BGE main
 
-scaledrest16:
-	ADD $16, R0, R0
+mainend:
+	ADD R7, R1, R1
+	SUBS $4, R1, R1
+	BLT loopend
 
-scaledno:
-	SUBS $4, R0, R0
-	BLT rest4
+loop:
+	FMOVQ.P 16(R6), F10
+	WORD $0x6e23dd4a // fmul v10.4s, v10.4s, v3.4s
+	FMOVQ.P 16(R5), F11
+	WORD $0x4ea18d6c // cmtst v12.4s, v11.4s, v1.4s
+	WORD $0x4e2b1d8b // and v11.16b, v12.16b, v11.16b
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVQ.P 16(R4), F12
+	WORD $0x6e25dd8d // fmul v13.4s, v12.4s, v5.4s
+	WORD $0x4e2dd56d // fadd v13.4s, v11.4s, v13.4s
+	WORD $0x6ee71dab // bif v11.16b, v13.16b, v7.16b
+	WORD $0x4ea28d6d // cmtst v13.4s, v11.4s, v2.4s
+	WORD $0x4e2b1dab // and v11.16b, v13.16b, v11.16b
+	WORD $0x6e28dd6b // fmul v11.4s, v11.4s, v8.4s
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	FMOVQ F10, -16(R6)
+	WORD $0x6e24dd4a // fmul v10.4s, v10.4s, v4.4s
+	WORD $0x6e26dd8b // fmul v11.4s, v12.4s, v6.4s
+	WORD $0x4e2bd54b // fadd v11.4s, v10.4s, v11.4s
+	WORD $0x6ee91d6a // bif v10.16b, v11.16b, v9.16b
+	WORD $0x4eaad58a // fsub v10.4s, v12.4s, v10.4s
+	FMOVQ F10, -16(R4)
+	SUBS $4, R1, R1
+	BGE loop
 
-loop4:
-	FMOVQ.P 16(R8), F0
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3bdc41 // fmul v1.4s, v2.4s, v27.4s
-	FMOVQ.P 16(R6), F2
-	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
-	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e37dc61 // fmul v1.4s, v3.4s, v23.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R8)
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
-	WORD $0x4e21d401 // fadd v1.4s, v0.4s, v1.4s
-	WORD $0x6efc1c20 // bif v0.16b, v1.16b, v28.16b
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	FMOVQ F0, -16(R6)
-	SUBS $4, R0, R0
-	BGE loop4
+loopend:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT singleend
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+single:
+	FMOVS.P 4(R6), F10
+	WORD $0x6e23dd4a // fmul v10.4s, v10.4s, v3.4s
+	FMOVS.P 4(R5), F11
+	WORD $0x4ea18d6c // cmtst v12.4s, v11.4s, v1.4s
+	WORD $0x4e2b1d8b // and v11.16b, v12.16b, v11.16b
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVS.P 4(R4), F12
+	WORD $0x6e25dd8d // fmul v13.4s, v12.4s, v5.4s
+	WORD $0x4e2dd56d // fadd v13.4s, v11.4s, v13.4s
+	WORD $0x6ee71dab // bif v11.16b, v13.16b, v7.16b
+	WORD $0x4ea28d6d // cmtst v13.4s, v11.4s, v2.4s
+	WORD $0x4e2b1dab // and v11.16b, v13.16b, v11.16b
+	WORD $0x6e28dd6b // fmul v11.4s, v11.4s, v8.4s
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	FMOVS F10, -4(R6)
+	WORD $0x6e24dd4a // fmul v10.4s, v10.4s, v4.4s
+	WORD $0x6e26dd8b // fmul v11.4s, v12.4s, v6.4s
+	WORD $0x4e2bd54b // fadd v11.4s, v10.4s, v11.4s
+	WORD $0x6ee91d6a // bif v10.16b, v11.16b, v9.16b
+	WORD $0x4eaad58a // fsub v10.4s, v12.4s, v10.4s
+	FMOVS F10, -4(R4)
+	SUBS $1, R1, R1
+	BGE single
 
-loop1:
-	FMOVS.P 4(R8), F0
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3bdc41 // fmul v1.4s, v2.4s, v27.4s
-	FMOVS.P 4(R6), F2
-	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
-	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e37dc61 // fmul v1.4s, v3.4s, v23.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R8)
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
-	WORD $0x4e21d401 // fadd v1.4s, v0.4s, v1.4s
-	WORD $0x6efc1c20 // bif v0.16b, v1.16b, v28.16b
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	FMOVS F0, -4(R6)
-	SUBS $1, R0, R0
-	BGE loop1
+singleend:
+	ADD $72, R2, R2
+	CMP R3, R2
+	BLT entry
 
-rest1:
-	ADD $72, R24, R24
-	SUBS $3, R5, R5
-	BNE row
-
-done:
+end:
 	RET

@@ -9,202 +9,208 @@
 // func MSE(list [][]float32, c *[1]float32, sum *[32]float64)
 // Requires: ASIMD
 TEXT ·MSE(SB), NOSPLIT, $0-40
-	MOVD c+24(FP), R3
-	MOVD sum+32(FP), R10
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVS 0(R3), F31
-	VDUP V31.S[0], V31.S4
+	MOVD c+24(FP), R0
+	MOVD sum+32(FP), R1
+	MOVD list_base+0(FP), R2
+	MOVD list_len+8(FP), R3
+	MOVD $24, R4
+	MUL R4, R3, R3
+	ADD R2, R3, R3
+	CMP R3, R2
+	BGE end
+	FMOVS 0(R0), F0
+	VDUP V0.S[0], V0.S4
+	SUB $96, R3, R0
 
-row:
-	CMP $24, R5
-	BLE near
-	MOVD 576(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 600(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 624(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 648(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+entry:
+	ADD $576, R2, R4
+	CMP R0, R4
+	BGT near
+	MOVD 0(R4), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 24(R4), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 48(R4), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 72(R4), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	MOVD $0, R1
-	SUBS $32, R0, R0
-	BLT rest32
-	FLDPQ 0(R10), (F0, F1)
-	FLDPQ 32(R10), (F2, F3)
-	FLDPQ 64(R10), (F4, F5)
-	FLDPQ 96(R10), (F6, F7)
-	FLDPQ 128(R10), (F8, F9)
-	FLDPQ 160(R10), (F10, F11)
-	FLDPQ 192(R10), (F12, F13)
-	FLDPQ 224(R10), (F14, F15)
+	MOVD 8(R2), R4
+	MOVD 0(R2), R5
+	MOVD 24(R2), R6
+	MOVD 48(R2), R7
+	MOVD 72(R2), R8
+	MOVD $0, R9
+	SUBS $32, R4, R4
+	BLT mainend
+	FLDPQ 0(R1), (F1, F2)
+	FLDPQ 32(R1), (F3, F4)
+	FLDPQ 64(R1), (F5, F6)
+	FLDPQ 96(R1), (F7, F8)
+	FLDPQ 128(R1), (F9, F10)
+	FLDPQ 160(R1), (F11, F12)
+	FLDPQ 192(R1), (F13, F14)
+	FLDPQ 224(R1), (F15, F16)
 
-loop32:
-	FLDPQ.P 128(R8), (F16, F17)
-	FLDPQ.P 128(R9), (F18, F19)
-	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+main:
+	FLDPQ.P 128(R7), (F17, F18)
+	FLDPQ.P 128(R8), (F19, F20)
 	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
-	WORD $0x4e30d612 // fadd v18.4s, v16.4s, v16.4s
+	WORD $0x4eb4d652 // fsub v18.4s, v18.4s, v20.4s
 	WORD $0x4e31d633 // fadd v19.4s, v17.4s, v17.4s
-	WORD $0x6e3fde52 // fmul v18.4s, v18.4s, v31.4s
-	WORD $0x6e3fde73 // fmul v19.4s, v19.4s, v31.4s
-	FSTPQ.P (F18, F19), 128(R6)
-	WORD $0x6e30de12 // fmul v18.4s, v16.4s, v16.4s
+	WORD $0x4e32d654 // fadd v20.4s, v18.4s, v18.4s
+	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
+	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
+	FSTPQ.P (F19, F20), 128(R5)
 	WORD $0x6e31de33 // fmul v19.4s, v17.4s, v17.4s
-	FSTPQ.P (F18, F19), 128(R7)
-	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
-	WORD $0x4e72ce40 // fmla v0.2d, v18.2d, v18.2d
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72ce41 // fmla v1.2d, v18.2d, v18.2d
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70ce02 // fmla v2.2d, v16.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70ce03 // fmla v3.2d, v16.2d, v16.2d
-	FLDPQ -96(R8), (F16, F17)
-	FLDPQ -96(R9), (F18, F19)
-	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
-	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
-	WORD $0x4e30d612 // fadd v18.4s, v16.4s, v16.4s
-	WORD $0x4e31d633 // fadd v19.4s, v17.4s, v17.4s
-	WORD $0x6e3fde52 // fmul v18.4s, v18.4s, v31.4s
-	WORD $0x6e3fde73 // fmul v19.4s, v19.4s, v31.4s
-	FSTPQ (F18, F19), -96(R6)
-	WORD $0x6e30de12 // fmul v18.4s, v16.4s, v16.4s
-	WORD $0x6e31de33 // fmul v19.4s, v17.4s, v17.4s
-	FSTPQ (F18, F19), -96(R7)
-	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
+	WORD $0x6e32de54 // fmul v20.4s, v18.4s, v18.4s
+	FSTPQ.P (F19, F20), 128(R6)
+	WORD $0x0e617a33 // fcvtl v19.2d, v17.2s
+	WORD $0x4e617a31 // fcvtl2 v17.2d, v17.4s
+	WORD $0x4e73ce61 // fmla v1.2d, v19.2d, v19.2d
+	WORD $0x4e71ce22 // fmla v2.2d, v17.2d, v17.2d
+	WORD $0x0e617a51 // fcvtl v17.2d, v18.2s
+	WORD $0x4e617a52 // fcvtl2 v18.2d, v18.4s
+	WORD $0x4e71ce23 // fmla v3.2d, v17.2d, v17.2d
 	WORD $0x4e72ce44 // fmla v4.2d, v18.2d, v18.2d
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72ce45 // fmla v5.2d, v18.2d, v18.2d
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70ce06 // fmla v6.2d, v16.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70ce07 // fmla v7.2d, v16.2d, v16.2d
-	FLDPQ -64(R8), (F16, F17)
-	FLDPQ -64(R9), (F18, F19)
-	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	FLDPQ -96(R7), (F17, F18)
+	FLDPQ -96(R8), (F19, F20)
 	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
-	WORD $0x4e30d612 // fadd v18.4s, v16.4s, v16.4s
+	WORD $0x4eb4d652 // fsub v18.4s, v18.4s, v20.4s
 	WORD $0x4e31d633 // fadd v19.4s, v17.4s, v17.4s
-	WORD $0x6e3fde52 // fmul v18.4s, v18.4s, v31.4s
-	WORD $0x6e3fde73 // fmul v19.4s, v19.4s, v31.4s
-	FSTPQ (F18, F19), -64(R6)
-	WORD $0x6e30de12 // fmul v18.4s, v16.4s, v16.4s
+	WORD $0x4e32d654 // fadd v20.4s, v18.4s, v18.4s
+	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
+	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
+	FSTPQ (F19, F20), -96(R5)
 	WORD $0x6e31de33 // fmul v19.4s, v17.4s, v17.4s
-	FSTPQ (F18, F19), -64(R7)
-	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
+	WORD $0x6e32de54 // fmul v20.4s, v18.4s, v18.4s
+	FSTPQ (F19, F20), -96(R6)
+	WORD $0x0e617a33 // fcvtl v19.2d, v17.2s
+	WORD $0x4e617a31 // fcvtl2 v17.2d, v17.4s
+	WORD $0x4e73ce65 // fmla v5.2d, v19.2d, v19.2d
+	WORD $0x4e71ce26 // fmla v6.2d, v17.2d, v17.2d
+	WORD $0x0e617a51 // fcvtl v17.2d, v18.2s
+	WORD $0x4e617a52 // fcvtl2 v18.2d, v18.4s
+	WORD $0x4e71ce27 // fmla v7.2d, v17.2d, v17.2d
 	WORD $0x4e72ce48 // fmla v8.2d, v18.2d, v18.2d
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72ce49 // fmla v9.2d, v18.2d, v18.2d
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70ce0a // fmla v10.2d, v16.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70ce0b // fmla v11.2d, v16.2d, v16.2d
-	FLDPQ -32(R8), (F16, F17)
-	FLDPQ -32(R9), (F18, F19)
-	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	FLDPQ -64(R7), (F17, F18)
+	FLDPQ -64(R8), (F19, F20)
 	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
-	WORD $0x4e30d612 // fadd v18.4s, v16.4s, v16.4s
+	WORD $0x4eb4d652 // fsub v18.4s, v18.4s, v20.4s
 	WORD $0x4e31d633 // fadd v19.4s, v17.4s, v17.4s
-	WORD $0x6e3fde52 // fmul v18.4s, v18.4s, v31.4s
-	WORD $0x6e3fde73 // fmul v19.4s, v19.4s, v31.4s
-	FSTPQ (F18, F19), -32(R6)
-	WORD $0x6e30de12 // fmul v18.4s, v16.4s, v16.4s
+	WORD $0x4e32d654 // fadd v20.4s, v18.4s, v18.4s
+	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
+	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
+	FSTPQ (F19, F20), -64(R5)
 	WORD $0x6e31de33 // fmul v19.4s, v17.4s, v17.4s
-	FSTPQ (F18, F19), -32(R7)
-	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
+	WORD $0x6e32de54 // fmul v20.4s, v18.4s, v18.4s
+	FSTPQ (F19, F20), -64(R6)
+	WORD $0x0e617a33 // fcvtl v19.2d, v17.2s
+	WORD $0x4e617a31 // fcvtl2 v17.2d, v17.4s
+	WORD $0x4e73ce69 // fmla v9.2d, v19.2d, v19.2d
+	WORD $0x4e71ce2a // fmla v10.2d, v17.2d, v17.2d
+	WORD $0x0e617a51 // fcvtl v17.2d, v18.2s
+	WORD $0x4e617a52 // fcvtl2 v18.2d, v18.4s
+	WORD $0x4e71ce2b // fmla v11.2d, v17.2d, v17.2d
 	WORD $0x4e72ce4c // fmla v12.2d, v18.2d, v18.2d
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72ce4d // fmla v13.2d, v18.2d, v18.2d
-	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
-	WORD $0x4e70ce0e // fmla v14.2d, v16.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70ce0f // fmla v15.2d, v16.2d, v16.2d
-	SUBS $32, R0, R0
-	BGE loop32
-	FSTPQ (F0, F1), 0(R10)
-	FSTPQ (F2, F3), 32(R10)
-	FSTPQ (F4, F5), 64(R10)
-	FSTPQ (F6, F7), 96(R10)
-	FSTPQ (F8, F9), 128(R10)
-	FSTPQ (F10, F11), 160(R10)
-	FSTPQ (F12, F13), 192(R10)
-	FSTPQ (F14, F15), 224(R10)
+	FLDPQ -32(R7), (F17, F18)
+	FLDPQ -32(R8), (F19, F20)
+	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
+	WORD $0x4eb4d652 // fsub v18.4s, v18.4s, v20.4s
+	WORD $0x4e31d633 // fadd v19.4s, v17.4s, v17.4s
+	WORD $0x4e32d654 // fadd v20.4s, v18.4s, v18.4s
+	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
+	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
+	FSTPQ (F19, F20), -32(R5)
+	WORD $0x6e31de33 // fmul v19.4s, v17.4s, v17.4s
+	WORD $0x6e32de54 // fmul v20.4s, v18.4s, v18.4s
+	FSTPQ (F19, F20), -32(R6)
+	WORD $0x0e617a33 // fcvtl v19.2d, v17.2s
+	WORD $0x4e617a31 // fcvtl2 v17.2d, v17.4s
+	WORD $0x4e73ce6d // fmla v13.2d, v19.2d, v19.2d
+	WORD $0x4e71ce2e // fmla v14.2d, v17.2d, v17.2d
+	WORD $0x0e617a51 // fcvtl v17.2d, v18.2s
+	WORD $0x4e617a52 // fcvtl2 v18.2d, v18.4s
+	WORD $0x4e71ce2f // fmla v15.2d, v17.2d, v17.2d
+	WORD $0x4e72ce50 // fmla v16.2d, v18.2d, v18.2d
+	SUBS $32, R4, R4
+	BGE main
+	FSTPQ (F1, F2), 0(R1)
+	FSTPQ (F3, F4), 32(R1)
+	FSTPQ (F5, F6), 64(R1)
+	FSTPQ (F7, F8), 96(R1)
+	FSTPQ (F9, F10), 128(R1)
+	FSTPQ (F11, F12), 160(R1)
+	FSTPQ (F13, F14), 192(R1)
+	FSTPQ (F15, F16), 224(R1)
 
-rest32:
-	ADD $32, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
+mainend:
+	ADD $32, R4, R4
+	SUBS $4, R4, R4
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R8), F0
-	FMOVQ.P 16(R9), F1
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x4e20d401 // fadd v1.4s, v0.4s, v0.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	FMOVQ.P F1, 16(R6)
-	WORD $0x6e20dc01 // fmul v1.4s, v0.4s, v0.4s
-	FMOVQ.P F1, 16(R7)
-	ADD R1<<3, R10, R2
-	FLDPQ 0(R2), (F1, F2)
-	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
-	WORD $0x4e63cc61 // fmla v1.2d, v3.2d, v3.2d
-	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
-	WORD $0x4e63cc62 // fmla v2.2d, v3.2d, v3.2d
-	FSTPQ (F1, F2), 0(R2)
-	ADD $4, R1, R1
-	AND $31, R1, R1
-	SUBS $4, R0, R0
-	BGE loop4
+loop:
+	FMOVQ.P 16(R7), F1
+	FMOVQ.P 16(R8), F2
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4e21d422 // fadd v2.4s, v1.4s, v1.4s
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ.P F2, 16(R5)
+	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
+	FMOVQ.P F2, 16(R6)
+	ADD R9<<3, R1, R10
+	WORD $0x0e617822 // fcvtl v2.2d, v1.2s
+	WORD $0x4e617821 // fcvtl2 v1.2d, v1.4s
+	FLDPQ 0(R10), (F3, F4)
+	WORD $0x4e62cc43 // fmla v3.2d, v2.2d, v2.2d
+	WORD $0x4e61cc24 // fmla v4.2d, v1.2d, v1.2d
+	FSTPQ (F3, F4), 0(R10)
+	ADD $4, R9, R9
+	AND $31, R9, R9
+	SUBS $4, R4, R4
+	BGE loop
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+loopend:
+	ADD $4, R4, R4
+	SUBS $1, R4, R4
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R8), F0
-	FMOVS.P 4(R9), F1
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x4e20d401 // fadd v1.4s, v0.4s, v0.4s
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	FMOVS.P F1, 4(R6)
-	WORD $0x6e20dc01 // fmul v1.4s, v0.4s, v0.4s
-	FMOVS.P F1, 4(R7)
-	ADD R1<<3, R10, R2
-	FMOVD 0(R2), F1
-	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
-	WORD $0x4e62cc41 // fmla v1.2d, v2.2d, v2.2d
-	FMOVD F1, 0(R2)
-	ADD $1, R1, R1
-	AND $31, R1, R1
-	SUBS $1, R0, R0
-	BGE loop1
+single:
+	FMOVS.P 4(R7), F1
+	FMOVS.P 4(R8), F2
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4e21d422 // fadd v2.4s, v1.4s, v1.4s
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVS.P F2, 4(R5)
+	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
+	FMOVS.P F2, 4(R6)
+	ADD R9<<3, R1, R10
+	WORD $0x0e617821 // fcvtl v1.2d, v1.2s
+	FMOVD 0(R10), F2
+	WORD $0x4e61cc22 // fmla v2.2d, v1.2d, v1.2d
+	FMOVD F2, 0(R10)
+	ADD $1, R9, R9
+	AND $31, R9, R9
+	SUBS $1, R4, R4
+	BGE single
 
-rest1:
-	ADD $96, R24, R24
-	SUBS $4, R5, R5
-	BNE row
+singleend:
+	ADD $96, R2, R2
+	CMP R3, R2
+	BLT entry
 
-done:
+end:
 	RET

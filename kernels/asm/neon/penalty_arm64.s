@@ -14,151 +14,156 @@ GLOBL constants<>(SB), RODATA|NOPTR, $16
 // func Penalty(list [][]float32, c *[2]float32, absolute *[32]float64, squares *[32]float64)
 // Requires: ASIMD
 TEXT ·Penalty(SB), NOSPLIT, $0-48
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD absolute+32(FP), R8
-	MOVD squares+40(FP), R9
-	MOVD list_base+0(FP), R24
+	MOVD $constants<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD absolute+32(FP), R2
+	MOVD squares+40(FP), R3
+	MOVD list_base+0(FP), R4
 	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVQ 0(R4), F30
-	FMOVS 0(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 4(R3), F28
-	VDUP V28.S[0], V28.S4
-	WORD $0x6ea0fb9f // fneg v31.4s, v28.4s
+	MOVD $24, R6
+	MUL R6, R5, R5
+	ADD R4, R5, R5
+	CMP R5, R4
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVS 0(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 4(R1), F2
+	VDUP V2.S[0], V2.S4
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	SUB $48, R5, R0
 
-row:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD $0, R1
+entry:
+	MOVD 8(R4), R0
+	MOVD 0(R4), R1
+	MOVD 24(R4), R6
+	MOVD $0, R7
 	SUBS $8, R0, R0
-	BLT rest8
+	BLT mainend
 
-loop8:
-	FLDPQ.P 32(R6), (F0, F1)
-	FLDPQ.P 32(R7), (F2, F3)
-	WORD $0x6e3ddc44 // fmul v4.4s, v2.4s, v29.4s
-	WORD $0x6e3ddc65 // fmul v5.4s, v3.4s, v29.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x6ea2e7c4 // fcmgt v4.4s, v30.4s, v2.4s
-	WORD $0x6ea3e7c5 // fcmgt v5.4s, v30.4s, v3.4s
-	WORD $0x6e621fe4 // bsl v4.16b, v31.16b, v2.16b
-	WORD $0x6e631fe5 // bsl v5.16b, v31.16b, v3.16b
-	WORD $0x6ebee446 // fcmgt v6.4s, v2.4s, v30.4s
-	WORD $0x6ebee467 // fcmgt v7.4s, v3.4s, v30.4s
-	WORD $0x6e641f86 // bsl v6.16b, v28.16b, v4.16b
-	WORD $0x6e651f87 // bsl v7.16b, v28.16b, v5.16b
-	WORD $0x4e26d400 // fadd v0.4s, v0.4s, v6.4s
-	WORD $0x4e27d421 // fadd v1.4s, v1.4s, v7.4s
-	FSTPQ (F0, F1), -32(R6)
-	WORD $0x4ea0f840 // fabs v0.4s, v2.4s
-	WORD $0x4ea0f861 // fabs v1.4s, v3.4s
-	ADD R1<<3, R8, R2
-	FLDPQ 0(R2), (F4, F5)
-	WORD $0x0e617806 // fcvtl v6.2d, v0.2s
-	WORD $0x4e66d484 // fadd v4.2d, v4.2d, v6.2d
-	WORD $0x4e617806 // fcvtl2 v6.2d, v0.4s
-	WORD $0x4e66d4a5 // fadd v5.2d, v5.2d, v6.2d
-	FSTPQ (F4, F5), 0(R2)
-	FLDPQ 32(R2), (F0, F4)
-	WORD $0x0e617825 // fcvtl v5.2d, v1.2s
-	WORD $0x4e65d400 // fadd v0.2d, v0.2d, v5.2d
-	WORD $0x4e617825 // fcvtl2 v5.2d, v1.4s
-	WORD $0x4e65d484 // fadd v4.2d, v4.2d, v5.2d
-	FSTPQ (F0, F4), 32(R2)
-	ADD R1<<3, R9, R2
-	FLDPQ 0(R2), (F0, F1)
-	WORD $0x0e617844 // fcvtl v4.2d, v2.2s
-	WORD $0x4e64cc80 // fmla v0.2d, v4.2d, v4.2d
-	WORD $0x4e617844 // fcvtl2 v4.2d, v2.4s
-	WORD $0x4e64cc81 // fmla v1.2d, v4.2d, v4.2d
-	FSTPQ (F0, F1), 0(R2)
-	FLDPQ 32(R2), (F0, F1)
-	WORD $0x0e617862 // fcvtl v2.2d, v3.2s
-	WORD $0x4e62cc40 // fmla v0.2d, v2.2d, v2.2d
-	WORD $0x4e617862 // fcvtl2 v2.2d, v3.4s
-	WORD $0x4e62cc41 // fmla v1.2d, v2.2d, v2.2d
-	FSTPQ (F0, F1), 32(R2)
-	ADD $8, R1, R1
-	AND $31, R1, R1
+main:
+	FLDPQ.P 32(R1), (F4, F5)
+	FLDPQ.P 32(R6), (F6, F7)
+	WORD $0x6e21dcc8 // fmul v8.4s, v6.4s, v1.4s
+	WORD $0x6e21dce9 // fmul v9.4s, v7.4s, v1.4s
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
+	WORD $0x6ea6e408 // fcmgt v8.4s, v0.4s, v6.4s
+	WORD $0x6ea7e409 // fcmgt v9.4s, v0.4s, v7.4s
+	WORD $0x6e661c68 // bsl v8.16b, v3.16b, v6.16b
+	WORD $0x6e671c69 // bsl v9.16b, v3.16b, v7.16b
+	WORD $0x6ea0e4ca // fcmgt v10.4s, v6.4s, v0.4s
+	WORD $0x6ea0e4eb // fcmgt v11.4s, v7.4s, v0.4s
+	WORD $0x6e681c4a // bsl v10.16b, v2.16b, v8.16b
+	WORD $0x6e691c4b // bsl v11.16b, v2.16b, v9.16b
+	WORD $0x4e2ad484 // fadd v4.4s, v4.4s, v10.4s
+	WORD $0x4e2bd4a5 // fadd v5.4s, v5.4s, v11.4s
+	FSTPQ (F4, F5), -32(R1)
+	WORD $0x4ea0f8c4 // fabs v4.4s, v6.4s
+	WORD $0x4ea0f8e5 // fabs v5.4s, v7.4s
+	ADD R7<<3, R2, R8
+	WORD $0x0e617888 // fcvtl v8.2d, v4.2s
+	WORD $0x4e617884 // fcvtl2 v4.2d, v4.4s
+	FLDPQ 0(R8), (F9, F10)
+	WORD $0x4e68d529 // fadd v9.2d, v9.2d, v8.2d
+	WORD $0x4e64d54a // fadd v10.2d, v10.2d, v4.2d
+	FSTPQ (F9, F10), 0(R8)
+	WORD $0x0e6178a4 // fcvtl v4.2d, v5.2s
+	WORD $0x4e6178a5 // fcvtl2 v5.2d, v5.4s
+	FLDPQ 32(R8), (F8, F9)
+	WORD $0x4e64d508 // fadd v8.2d, v8.2d, v4.2d
+	WORD $0x4e65d529 // fadd v9.2d, v9.2d, v5.2d
+	FSTPQ (F8, F9), 32(R8)
+	ADD R7<<3, R3, R8
+	WORD $0x0e6178c4 // fcvtl v4.2d, v6.2s
+	WORD $0x4e6178c5 // fcvtl2 v5.2d, v6.4s
+	FLDPQ 0(R8), (F6, F8)
+	WORD $0x4e64cc86 // fmla v6.2d, v4.2d, v4.2d
+	WORD $0x4e65cca8 // fmla v8.2d, v5.2d, v5.2d
+	FSTPQ (F6, F8), 0(R8)
+	WORD $0x0e6178e4 // fcvtl v4.2d, v7.2s
+	WORD $0x4e6178e5 // fcvtl2 v5.2d, v7.4s
+	FLDPQ 32(R8), (F6, F7)
+	WORD $0x4e64cc86 // fmla v6.2d, v4.2d, v4.2d
+	WORD $0x4e65cca7 // fmla v7.2d, v5.2d, v5.2d
+	FSTPQ (F6, F7), 32(R8)
+	ADD $8, R7, R7
+	AND $31, R7, R7
 	SUBS $8, R0, R0
-	BGE loop8
+	BGE main
 
-rest8:
+mainend:
 	ADD $8, R0, R0
 	SUBS $4, R0, R0
-	BLT rest4
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R6), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x6ea1e7c2 // fcmgt v2.4s, v30.4s, v1.4s
-	WORD $0x6e611fe2 // bsl v2.16b, v31.16b, v1.16b
-	WORD $0x6ebee423 // fcmgt v3.4s, v1.4s, v30.4s
-	WORD $0x6e621f83 // bsl v3.16b, v28.16b, v2.16b
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	FMOVQ F0, -16(R6)
-	WORD $0x4ea0f820 // fabs v0.4s, v1.4s
-	ADD R1<<3, R8, R2
-	FLDPQ 0(R2), (F2, F3)
-	WORD $0x0e617804 // fcvtl v4.2d, v0.2s
-	WORD $0x4e64d442 // fadd v2.2d, v2.2d, v4.2d
-	WORD $0x4e617804 // fcvtl2 v4.2d, v0.4s
-	WORD $0x4e64d463 // fadd v3.2d, v3.2d, v4.2d
-	FSTPQ (F2, F3), 0(R2)
-	ADD R1<<3, R9, R2
-	FLDPQ 0(R2), (F0, F2)
-	WORD $0x0e617823 // fcvtl v3.2d, v1.2s
-	WORD $0x4e63cc60 // fmla v0.2d, v3.2d, v3.2d
-	WORD $0x4e617823 // fcvtl2 v3.2d, v1.4s
-	WORD $0x4e63cc62 // fmla v2.2d, v3.2d, v3.2d
-	FSTPQ (F0, F2), 0(R2)
-	ADD $4, R1, R1
-	AND $31, R1, R1
+loop:
+	FMOVQ.P 16(R1), F4
+	FMOVQ.P 16(R6), F5
+	WORD $0x6e21dca6 // fmul v6.4s, v5.4s, v1.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x6ea5e406 // fcmgt v6.4s, v0.4s, v5.4s
+	WORD $0x6e651c66 // bsl v6.16b, v3.16b, v5.16b
+	WORD $0x6ea0e4a7 // fcmgt v7.4s, v5.4s, v0.4s
+	WORD $0x6e661c47 // bsl v7.16b, v2.16b, v6.16b
+	WORD $0x4e27d484 // fadd v4.4s, v4.4s, v7.4s
+	FMOVQ F4, -16(R1)
+	WORD $0x4ea0f8a4 // fabs v4.4s, v5.4s
+	ADD R7<<3, R2, R8
+	WORD $0x0e617886 // fcvtl v6.2d, v4.2s
+	WORD $0x4e617884 // fcvtl2 v4.2d, v4.4s
+	FLDPQ 0(R8), (F7, F8)
+	WORD $0x4e66d4e7 // fadd v7.2d, v7.2d, v6.2d
+	WORD $0x4e64d508 // fadd v8.2d, v8.2d, v4.2d
+	FSTPQ (F7, F8), 0(R8)
+	ADD R7<<3, R3, R8
+	WORD $0x0e6178a4 // fcvtl v4.2d, v5.2s
+	WORD $0x4e6178a5 // fcvtl2 v5.2d, v5.4s
+	FLDPQ 0(R8), (F6, F7)
+	WORD $0x4e64cc86 // fmla v6.2d, v4.2d, v4.2d
+	WORD $0x4e65cca7 // fmla v7.2d, v5.2d, v5.2d
+	FSTPQ (F6, F7), 0(R8)
+	ADD $4, R7, R7
+	AND $31, R7, R7
 	SUBS $4, R0, R0
-	BGE loop4
+	BGE loop
 
-rest4:
+loopend:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT rest1
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R6), F0
-	FMOVS.P 4(R7), F1
-	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x6ea1e7c2 // fcmgt v2.4s, v30.4s, v1.4s
-	WORD $0x6e611fe2 // bsl v2.16b, v31.16b, v1.16b
-	WORD $0x6ebee423 // fcmgt v3.4s, v1.4s, v30.4s
-	WORD $0x6e621f83 // bsl v3.16b, v28.16b, v2.16b
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	FMOVS F0, -4(R6)
-	WORD $0x4ea0f820 // fabs v0.4s, v1.4s
-	ADD R1<<3, R8, R2
-	FMOVD 0(R2), F2
-	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
-	WORD $0x4e63d442 // fadd v2.2d, v2.2d, v3.2d
-	FMOVD F2, 0(R2)
-	ADD R1<<3, R9, R2
-	FMOVD 0(R2), F0
-	WORD $0x0e617822 // fcvtl v2.2d, v1.2s
-	WORD $0x4e62cc40 // fmla v0.2d, v2.2d, v2.2d
-	FMOVD F0, 0(R2)
-	ADD $1, R1, R1
-	AND $31, R1, R1
+single:
+	FMOVS.P 4(R1), F4
+	FMOVS.P 4(R6), F5
+	WORD $0x6e21dca6 // fmul v6.4s, v5.4s, v1.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x6ea5e406 // fcmgt v6.4s, v0.4s, v5.4s
+	WORD $0x6e651c66 // bsl v6.16b, v3.16b, v5.16b
+	WORD $0x6ea0e4a7 // fcmgt v7.4s, v5.4s, v0.4s
+	WORD $0x6e661c47 // bsl v7.16b, v2.16b, v6.16b
+	WORD $0x4e27d484 // fadd v4.4s, v4.4s, v7.4s
+	FMOVS F4, -4(R1)
+	WORD $0x4ea0f8a4 // fabs v4.4s, v5.4s
+	ADD R7<<3, R2, R8
+	WORD $0x0e617884 // fcvtl v4.2d, v4.2s
+	FMOVD 0(R8), F6
+	WORD $0x4e64d4c6 // fadd v6.2d, v6.2d, v4.2d
+	FMOVD F6, 0(R8)
+	ADD R7<<3, R3, R8
+	WORD $0x0e6178a4 // fcvtl v4.2d, v5.2s
+	FMOVD 0(R8), F5
+	WORD $0x4e64cc85 // fmla v5.2d, v4.2d, v4.2d
+	FMOVD F5, 0(R8)
+	ADD $1, R7, R7
+	AND $31, R7, R7
 	SUBS $1, R0, R0
-	BGE loop1
+	BGE single
 
-rest1:
-	ADD $48, R24, R24
-	SUBS $2, R5, R5
-	BNE row
+singleend:
+	ADD $48, R4, R4
+	CMP R5, R4
+	BLT entry
 
-done:
+end:
 	RET

@@ -9,192 +9,205 @@
 // func RankOne(g, x, z []float32)
 // Requires: ASIMD
 TEXT ·RankOne(SB), NOSPLIT, $0-72
-	MOVD x_base+24(FP), R7
-	MOVD z_base+48(FP), R8
-	MOVD z_len+56(FP), R5
-	SUBS $4, R5, R5
-	BLT rows4rest
+	MOVD g_len+8(FP), R0
+	MOVD g_base+0(FP), R1
+	MOVD x_base+24(FP), R2
+	MOVD z_base+48(FP), R3
+	MOVD z_len+56(FP), R4
+	MOVD $0, R5
+	MOVD R4, R6
+	SUB $4, R6, R6
+	CMP R6, R5
+	BGT rows4end
 
 rows4:
-	MOVD g_base+0(FP), R6
-	FMOVS 0(R8), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 4(R8), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 8(R8), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 12(R8), F28
-	VDUP V28.S[0], V28.S4
-	MOVD g_len+8(FP), R0
-	ADD R0<<2, R7, R9
-	ADD R0<<2, R9, R10
-	ADD R0<<2, R10, R11
-	SUBS $16, R0, R0
-	BLT rows4rest16
+	ADD R5<<2, R3, R7
+	FMOVS 0(R7), F0
+	VDUP V0.S[0], V0.S4
+	ADD R5<<2, R3, R7
+	FMOVS 4(R7), F1
+	VDUP V1.S[0], V1.S4
+	ADD R5<<2, R3, R7
+	FMOVS 8(R7), F2
+	VDUP V2.S[0], V2.S4
+	ADD R5<<2, R3, R7
+	FMOVS 12(R7), F3
+	VDUP V3.S[0], V3.S4
+	ADD R0<<2, R2, R7
+	ADD R0<<2, R7, R8
+	ADD R0<<2, R8, R9
+	MOVD R0, R10
+	MOVD R1, R11
+	MOVD R9, R12
+	SUBS $16, R10, R10
+	BLT rows4mainend
 
-rows4loop16:
-	FLDPQ.P 64(R6), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FLDPQ.P 64(R9), (F2, F3)
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FLDPQ.P 64(R10), (F2, F3)
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FLDPQ.P 64(R11), (F2, F3)
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R6), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FLDPQ -32(R9), (F2, F3)
-	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
-	WORD $0x6e3edc63 // fmul v3.4s, v3.4s, v30.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FLDPQ -32(R10), (F2, F3)
-	WORD $0x6e3ddc42 // fmul v2.4s, v2.4s, v29.4s
-	WORD $0x6e3ddc63 // fmul v3.4s, v3.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FLDPQ -32(R11), (F2, F3)
-	WORD $0x6e3cdc42 // fmul v2.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc63 // fmul v3.4s, v3.4s, v28.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE rows4loop16
+rows4main:
+	FLDPQ.P 64(R11), (F4, F5)
+	FLDPQ.P 64(R2), (F6, F7)
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	WORD $0x6e20dce7 // fmul v7.4s, v7.4s, v0.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	FLDPQ.P 64(R7), (F6, F7)
+	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	FLDPQ.P 64(R8), (F6, F7)
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x6e22dce7 // fmul v7.4s, v7.4s, v2.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	FLDPQ.P 64(R12), (F6, F7)
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	FSTPQ (F4, F5), -64(R11)
+	FLDPQ -32(R11), (F4, F5)
+	FLDPQ -32(R2), (F6, F7)
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	WORD $0x6e20dce7 // fmul v7.4s, v7.4s, v0.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	FLDPQ -32(R7), (F6, F7)
+	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	FLDPQ -32(R8), (F6, F7)
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x6e22dce7 // fmul v7.4s, v7.4s, v2.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	FLDPQ -32(R12), (F6, F7)
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	FSTPQ (F4, F5), -32(R11)
+	SUBS $16, R10, R10
+	BGE rows4main
 
-rows4rest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT rows4rest4
+rows4mainend:
+	ADD $16, R10, R10
+	SUBS $4, R10, R10
+	BLT rows4loopend
 
-rows4loop4:
-	FMOVQ.P 16(R6), F0
-	FMOVQ.P 16(R7), F1
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ.P 16(R9), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ.P 16(R10), F1
-	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ.P 16(R11), F1
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R6)
-	SUBS $4, R0, R0
-	BGE rows4loop4
+rows4loop:
+	FMOVQ.P 16(R11), F4
+	FMOVQ.P 16(R2), F5
+	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	FMOVQ.P 16(R7), F5
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	FMOVQ.P 16(R8), F5
+	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	FMOVQ.P 16(R12), F5
+	WORD $0x6e23dca5 // fmul v5.4s, v5.4s, v3.4s
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	FMOVQ F4, -16(R11)
+	SUBS $4, R10, R10
+	BGE rows4loop
 
-rows4rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rows4rest1
+rows4loopend:
+	ADD $4, R10, R10
+	SUBS $1, R10, R10
+	BLT rows4singleend
 
-rows4loop1:
-	FMOVS.P 4(R6), F0
-	FMOVS.P 4(R7), F1
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS.P 4(R9), F1
-	WORD $0x6e3edc21 // fmul v1.4s, v1.4s, v30.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS.P 4(R10), F1
-	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS.P 4(R11), F1
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R6)
-	SUBS $1, R0, R0
-	BGE rows4loop1
+rows4single:
+	FMOVS.P 4(R11), F4
+	FMOVS.P 4(R2), F5
+	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	FMOVS.P 4(R7), F5
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	FMOVS.P 4(R8), F5
+	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	FMOVS.P 4(R12), F5
+	WORD $0x6e23dca5 // fmul v5.4s, v5.4s, v3.4s
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	FMOVS F4, -4(R11)
+	SUBS $1, R10, R10
+	BGE rows4single
 
-rows4rest1:
-	MOVD R11, R7
-	ADD $16, R8, R8
-	SUBS $4, R5, R5
-	BGE rows4
-
-rows4rest:
+rows4singleend:
+	ADD R0<<2, R9, R2
 	ADD $4, R5, R5
-	SUBS $1, R5, R5
-	BLT rows1rest
+	CMP R6, R5
+	BLE rows4
+
+rows4end:
+	SUB $1, R4, R4
+	CMP R4, R5
+	BGT rows1end
 
 rows1:
-	MOVD g_base+0(FP), R6
-	FMOVS 0(R8), F31
-	VDUP V31.S[0], V31.S4
-	MOVD g_len+8(FP), R0
-	SUBS $16, R0, R0
-	BLT rows1rest16
+	ADD R5<<2, R3, R6
+	FMOVS 0(R6), F0
+	VDUP V0.S[0], V0.S4
+	MOVD R0, R6
+	MOVD R1, R7
+	MOVD R2, R8
+	SUBS $16, R6, R6
+	BLT rows1mainend
 
-rows1loop16:
-	FLDPQ.P 64(R6), (F0, F1)
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+rows1main:
+	FLDPQ.P 64(R7), (F1, F2)
+	FLDPQ.P 64(R8), (F3, F4)
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
 	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R6), (F0, F1)
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x6e3fdc42 // fmul v2.4s, v2.4s, v31.4s
-	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	FSTPQ (F1, F2), -64(R7)
+	FLDPQ -32(R7), (F1, F2)
+	FLDPQ -32(R8), (F3, F4)
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
 	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE rows1loop16
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	FSTPQ (F1, F2), -32(R7)
+	SUBS $16, R6, R6
+	BGE rows1main
 
-rows1rest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT rows1rest4
+rows1mainend:
+	ADD $16, R6, R6
+	SUBS $4, R6, R6
+	BLT rows1loopend
 
-rows1loop4:
-	FMOVQ.P 16(R6), F0
+rows1loop:
 	FMOVQ.P 16(R7), F1
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R6)
-	SUBS $4, R0, R0
-	BGE rows1loop4
+	FMOVQ.P 16(R8), F2
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	FMOVQ F1, -16(R7)
+	SUBS $4, R6, R6
+	BGE rows1loop
 
-rows1rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rows1rest1
+rows1loopend:
+	ADD $4, R6, R6
+	SUBS $1, R6, R6
+	BLT rows1singleend
 
-rows1loop1:
-	FMOVS.P 4(R6), F0
+rows1single:
 	FMOVS.P 4(R7), F1
-	WORD $0x6e3fdc21 // fmul v1.4s, v1.4s, v31.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R6)
-	SUBS $1, R0, R0
-	BGE rows1loop1
+	FMOVS.P 4(R8), F2
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	FMOVS F1, -4(R7)
+	SUBS $1, R6, R6
+	BGE rows1single
 
-rows1rest1:
-	ADD $4, R8, R8
-	SUBS $1, R5, R5
-	BGE rows1
+rows1singleend:
+	ADD R0<<2, R2, R2
+	ADD $1, R5, R5
+	CMP R4, R5
+	BLE rows1
 
-rows1rest:
+rows1end:
 	RET

@@ -13,133 +13,139 @@ GLOBL constants<>(SB), RODATA|NOPTR, $16
 // func Regularize(list [][]float32, c *[3]float32)
 // Requires: ASIMD
 TEXT ·Regularize(SB), NOSPLIT, $0-32
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVQ 0(R4), F30
-	FMOVS 0(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 4(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 8(R3), F27
-	VDUP V27.S[0], V27.S4
-	WORD $0x6ea0fb7f // fneg v31.4s, v27.4s
+	MOVD $constants<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD list_base+0(FP), R2
+	MOVD list_len+8(FP), R3
+	MOVD $24, R4
+	MUL R4, R3, R3
+	ADD R2, R3, R3
+	CMP R3, R2
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVS 0(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 4(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 8(R1), F3
+	VDUP V3.S[0], V3.S4
+	WORD $0x6ea0f864 // fneg v4.4s, v3.4s
+	SUB $72, R3, R0
 
-row:
-	CMP $18, R5
-	BLE near
-	MOVD 432(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 456(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 480(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+entry:
+	ADD $432, R2, R1
+	CMP R0, R1
+	BGT near
+	MOVD 0(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 24(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 48(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	SUBS $16, R0, R0
-	BLT rest16
+	MOVD 8(R2), R1
+	MOVD 0(R2), R4
+	MOVD 24(R2), R5
+	MOVD 48(R2), R6
+	SUBS $16, R1, R1
+	BLT mainend
 
-loop16:
-	FLDPQ.P 64(R7), (F0, F1)
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
-	FLDPQ.P 64(R8), (F2, F3)
-	WORD $0x6e3cdc44 // fmul v4.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc65 // fmul v5.4s, v3.4s, v28.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x6ea2e7c4 // fcmgt v4.4s, v30.4s, v2.4s
-	WORD $0x6ea3e7c5 // fcmgt v5.4s, v30.4s, v3.4s
-	WORD $0x6e621fe4 // bsl v4.16b, v31.16b, v2.16b
-	WORD $0x6e631fe5 // bsl v5.16b, v31.16b, v3.16b
-	WORD $0x6ebee442 // fcmgt v2.4s, v2.4s, v30.4s
-	WORD $0x6ebee463 // fcmgt v3.4s, v3.4s, v30.4s
-	WORD $0x6e641f62 // bsl v2.16b, v27.16b, v4.16b
-	WORD $0x6e651f63 // bsl v3.16b, v27.16b, v5.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FSTPQ.P (F0, F1), 64(R6)
-	FLDPQ -32(R7), (F0, F1)
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
-	FLDPQ -32(R8), (F2, F3)
-	WORD $0x6e3cdc44 // fmul v4.4s, v2.4s, v28.4s
-	WORD $0x6e3cdc65 // fmul v5.4s, v3.4s, v28.4s
-	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
-	WORD $0x4e25d421 // fadd v1.4s, v1.4s, v5.4s
-	WORD $0x6ea2e7c4 // fcmgt v4.4s, v30.4s, v2.4s
-	WORD $0x6ea3e7c5 // fcmgt v5.4s, v30.4s, v3.4s
-	WORD $0x6e621fe4 // bsl v4.16b, v31.16b, v2.16b
-	WORD $0x6e631fe5 // bsl v5.16b, v31.16b, v3.16b
-	WORD $0x6ebee442 // fcmgt v2.4s, v2.4s, v30.4s
-	WORD $0x6ebee463 // fcmgt v3.4s, v3.4s, v30.4s
-	WORD $0x6e641f62 // bsl v2.16b, v27.16b, v4.16b
-	WORD $0x6e651f63 // bsl v3.16b, v27.16b, v5.16b
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE loop16
+main:
+	FLDPQ.P 64(R5), (F5, F6)
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
+	FLDPQ.P 64(R6), (F7, F8)
+	WORD $0x6e22dce9 // fmul v9.4s, v7.4s, v2.4s
+	WORD $0x6e22dd0a // fmul v10.4s, v8.4s, v2.4s
+	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
+	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
+	WORD $0x6ea7e409 // fcmgt v9.4s, v0.4s, v7.4s
+	WORD $0x6ea8e40a // fcmgt v10.4s, v0.4s, v8.4s
+	WORD $0x6e671c89 // bsl v9.16b, v4.16b, v7.16b
+	WORD $0x6e681c8a // bsl v10.16b, v4.16b, v8.16b
+	WORD $0x6ea0e4e7 // fcmgt v7.4s, v7.4s, v0.4s
+	WORD $0x6ea0e508 // fcmgt v8.4s, v8.4s, v0.4s
+	WORD $0x6e691c67 // bsl v7.16b, v3.16b, v9.16b
+	WORD $0x6e6a1c68 // bsl v8.16b, v3.16b, v10.16b
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FSTPQ.P (F5, F6), 64(R4)
+	FLDPQ -32(R5), (F5, F6)
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
+	FLDPQ -32(R6), (F7, F8)
+	WORD $0x6e22dce9 // fmul v9.4s, v7.4s, v2.4s
+	WORD $0x6e22dd0a // fmul v10.4s, v8.4s, v2.4s
+	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
+	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
+	WORD $0x6ea7e409 // fcmgt v9.4s, v0.4s, v7.4s
+	WORD $0x6ea8e40a // fcmgt v10.4s, v0.4s, v8.4s
+	WORD $0x6e671c89 // bsl v9.16b, v4.16b, v7.16b
+	WORD $0x6e681c8a // bsl v10.16b, v4.16b, v8.16b
+	WORD $0x6ea0e4e7 // fcmgt v7.4s, v7.4s, v0.4s
+	WORD $0x6ea0e508 // fcmgt v8.4s, v8.4s, v0.4s
+	WORD $0x6e691c67 // bsl v7.16b, v3.16b, v9.16b
+	WORD $0x6e6a1c68 // bsl v8.16b, v3.16b, v10.16b
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FSTPQ (F5, F6), -32(R4)
+	SUBS $16, R1, R1
+	BGE main
 
-rest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
+mainend:
+	ADD $16, R1, R1
+	SUBS $4, R1, R1
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R7), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	FMOVQ.P 16(R8), F1
-	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x6ea1e7c2 // fcmgt v2.4s, v30.4s, v1.4s
-	WORD $0x6e611fe2 // bsl v2.16b, v31.16b, v1.16b
-	WORD $0x6ebee421 // fcmgt v1.4s, v1.4s, v30.4s
-	WORD $0x6e621f61 // bsl v1.16b, v27.16b, v2.16b
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ.P F0, 16(R6)
-	SUBS $4, R0, R0
-	BGE loop4
+loop:
+	FMOVQ.P 16(R5), F5
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	FMOVQ.P 16(R6), F6
+	WORD $0x6e22dcc7 // fmul v7.4s, v6.4s, v2.4s
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	WORD $0x6ea6e407 // fcmgt v7.4s, v0.4s, v6.4s
+	WORD $0x6e661c87 // bsl v7.16b, v4.16b, v6.16b
+	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
+	WORD $0x6e671c66 // bsl v6.16b, v3.16b, v7.16b
+	WORD $0x4e26d4a5 // fadd v5.4s, v5.4s, v6.4s
+	FMOVQ.P F5, 16(R4)
+	SUBS $4, R1, R1
+	BGE loop
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+loopend:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R7), F0
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	FMOVS.P 4(R8), F1
-	WORD $0x6e3cdc22 // fmul v2.4s, v1.4s, v28.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x6ea1e7c2 // fcmgt v2.4s, v30.4s, v1.4s
-	WORD $0x6e611fe2 // bsl v2.16b, v31.16b, v1.16b
-	WORD $0x6ebee421 // fcmgt v1.4s, v1.4s, v30.4s
-	WORD $0x6e621f61 // bsl v1.16b, v27.16b, v2.16b
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS.P F0, 4(R6)
-	SUBS $1, R0, R0
-	BGE loop1
+single:
+	FMOVS.P 4(R5), F5
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	FMOVS.P 4(R6), F6
+	WORD $0x6e22dcc7 // fmul v7.4s, v6.4s, v2.4s
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	WORD $0x6ea6e407 // fcmgt v7.4s, v0.4s, v6.4s
+	WORD $0x6e661c87 // bsl v7.16b, v4.16b, v6.16b
+	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
+	WORD $0x6e671c66 // bsl v6.16b, v3.16b, v7.16b
+	WORD $0x4e26d4a5 // fadd v5.4s, v5.4s, v6.4s
+	FMOVS.P F5, 4(R4)
+	SUBS $1, R1, R1
+	BGE single
 
-rest1:
-	ADD $72, R24, R24
-	SUBS $3, R5, R5
-	BNE row
+singleend:
+	ADD $72, R2, R2
+	CMP R3, R2
+	BLT entry
 
-done:
+end:
 	RET

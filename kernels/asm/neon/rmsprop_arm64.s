@@ -8,11 +8,9 @@ DATA constants<>+0(SB)/8, $0xffffffffffffffff
 DATA constants<>+8(SB)/8, $0xffffffffffffffff
 DATA constants<>+16(SB)/8, $0x7fffffff7fffffff
 DATA constants<>+24(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+32(SB)/8, $0x3f8000003f800000
-DATA constants<>+40(SB)/8, $0x3f8000003f800000
-DATA constants<>+48(SB)/8, $0x0000000000000000
-DATA constants<>+56(SB)/8, $0x0000000000000000
-GLOBL constants<>(SB), RODATA|NOPTR, $64
+DATA constants<>+32(SB)/8, $0x0000000000000000
+DATA constants<>+40(SB)/8, $0x0000000000000000
+GLOBL constants<>(SB), RODATA|NOPTR, $48
 
 //	v ← v·beta2 + drop(x·root2, small)²
 //	p ← p - (x·step / (√(v + epsIn) + eps) + p·decay)
@@ -20,455 +18,462 @@ GLOBL constants<>(SB), RODATA|NOPTR, $64
 // func RMSprop(list [][]float32, c *[11]float32)
 // Requires: ASIMD
 TEXT ·RMSprop(SB), NOSPLIT, $0-32
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	MOVWU 0(R3), R2
-	CMPW $0x3f800000, R2
+	MOVD $constants<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD list_base+0(FP), R2
+	MOVD list_len+8(FP), R3
+	MOVD $24, R4
+	MUL R4, R3, R3
+	ADD R2, R3, R3
+	CMP R3, R2
+	BGE end
+	MOVWU 0(R1), R4
+	CMPW $0x3f800000, R4
 	BNE general
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
+	MOVWU 4(R1), R4
+	CMPW $0x0, R4
 	BNE general
-	FMOVS 8(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVS 20(R3), F28
-	VDUP V28.S[0], V28.S4
-	FMOVS 24(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 32(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 36(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 40(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 12(R3), F1
+	FMOVS 8(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 12(R1), F1
 	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
-	FMOVS 28(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
+	FMOVQ 0(R0), F2
+	WORD $0x6e221c21 // eor v1.16b, v1.16b, v2.16b
+	FMOVQ 16(R0), F2
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FMOVS 20(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 24(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 28(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ 0(R0), F5
+	WORD $0x6e251c84 // eor v4.16b, v4.16b, v5.16b
+	FMOVQ 16(R0), F5
+	WORD $0x4e251c84 // and v4.16b, v4.16b, v5.16b
+	FMOVS 32(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 36(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 40(R1), F7
+	VDUP V7.S[0], V7.S4
+	SUB $72, R3, R0
 
-usualrow:
-	CMP $18, R5
-	BLE usualnear
-	MOVD 432(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 456(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 480(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+usualentry:
+	ADD $432, R2, R1
+	CMP R0, R1
+	BGT usualnear
+	MOVD 0(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 24(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 48(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
 
 usualnear:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	SUBS $16, R0, R0
-	BLT usualrest16
+	MOVD 8(R2), R1
+	MOVD 0(R2), R4
+	MOVD 24(R2), R5
+	MOVD 48(R2), R6
+	SUBS $16, R1, R1
+	BLT usualmainend
 
-usualloop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3bdc83 // fmul v3.4s, v4.4s, v27.4s
-	WORD $0x6e3bdc45 // fmul v5.4s, v2.4s, v27.4s
-	WORD $0x4ebe8c66 // cmtst v6.4s, v3.4s, v30.4s
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4ebe8ca3 // cmtst v3.4s, v5.4s, v30.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
-	WORD $0x6e26dcc5 // fmul v5.4s, v6.4s, v6.4s
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R6), (F3, F5)
-	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
-	WORD $0x4e3ad400 // fadd v0.4s, v0.4s, v26.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e39d400 // fadd v0.4s, v0.4s, v25.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x6e3ddc62 // fmul v2.4s, v3.4s, v29.4s
-	WORD $0x6e3ddca4 // fmul v4.4s, v5.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	WORD $0x6e3cdc21 // fmul v1.4s, v1.4s, v28.4s
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3bdc83 // fmul v3.4s, v4.4s, v27.4s
-	WORD $0x6e3bdc45 // fmul v5.4s, v2.4s, v27.4s
-	WORD $0x4ebe8c66 // cmtst v6.4s, v3.4s, v30.4s
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4ebe8ca3 // cmtst v3.4s, v5.4s, v30.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
-	WORD $0x6e26dcc5 // fmul v5.4s, v6.4s, v6.4s
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R6), (F3, F5)
-	WORD $0x6e38dc84 // fmul v4.4s, v4.4s, v24.4s
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
-	WORD $0x4e3ad400 // fadd v0.4s, v0.4s, v26.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e39d400 // fadd v0.4s, v0.4s, v25.4s
-	WORD $0x4e39d421 // fadd v1.4s, v1.4s, v25.4s
-	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x6e3ddc62 // fmul v2.4s, v3.4s, v29.4s
-	WORD $0x6e3ddca4 // fmul v4.4s, v5.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE usualloop16
+usualmain:
+	FLDPQ.P 64(R6), (F8, F9)
+	WORD $0x6e22dd08 // fmul v8.4s, v8.4s, v2.4s
+	WORD $0x6e22dd29 // fmul v9.4s, v9.4s, v2.4s
+	FLDPQ.P 64(R5), (F10, F11)
+	WORD $0x4ea18d4c // cmtst v12.4s, v10.4s, v1.4s
+	WORD $0x4e2a1d8a // and v10.16b, v12.16b, v10.16b
+	WORD $0x4ea18d6c // cmtst v12.4s, v11.4s, v1.4s
+	WORD $0x4e2b1d8b // and v11.16b, v12.16b, v11.16b
+	WORD $0x6e23dd4c // fmul v12.4s, v10.4s, v3.4s
+	WORD $0x6e23dd6d // fmul v13.4s, v11.4s, v3.4s
+	WORD $0x4ea48d8e // cmtst v14.4s, v12.4s, v4.4s
+	WORD $0x4e2c1dcc // and v12.16b, v14.16b, v12.16b
+	WORD $0x4ea48dae // cmtst v14.4s, v13.4s, v4.4s
+	WORD $0x4e2d1dcd // and v13.16b, v14.16b, v13.16b
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x6e2dddad // fmul v13.4s, v13.4s, v13.4s
+	WORD $0x4e2cd508 // fadd v8.4s, v8.4s, v12.4s
+	WORD $0x4e2dd529 // fadd v9.4s, v9.4s, v13.4s
+	FSTPQ (F8, F9), -64(R6)
+	FLDPQ.P 64(R4), (F12, F13)
+	WORD $0x6e27dd4a // fmul v10.4s, v10.4s, v7.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
+	WORD $0x4e25d508 // fadd v8.4s, v8.4s, v5.4s
+	WORD $0x4e25d529 // fadd v9.4s, v9.4s, v5.4s
+	WORD $0x6ea1f908 // fsqrt v8.4s, v8.4s
+	WORD $0x6ea1f929 // fsqrt v9.4s, v9.4s
+	WORD $0x4e26d508 // fadd v8.4s, v8.4s, v6.4s
+	WORD $0x4e26d529 // fadd v9.4s, v9.4s, v6.4s
+	WORD $0x6e28fd48 // fdiv v8.4s, v10.4s, v8.4s
+	WORD $0x6e29fd69 // fdiv v9.4s, v11.4s, v9.4s
+	WORD $0x6e20dd8a // fmul v10.4s, v12.4s, v0.4s
+	WORD $0x6e20ddab // fmul v11.4s, v13.4s, v0.4s
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
+	WORD $0x4ea8d588 // fsub v8.4s, v12.4s, v8.4s
+	WORD $0x4ea9d5a9 // fsub v9.4s, v13.4s, v9.4s
+	FSTPQ (F8, F9), -64(R4)
+	FLDPQ -32(R6), (F8, F9)
+	WORD $0x6e22dd08 // fmul v8.4s, v8.4s, v2.4s
+	WORD $0x6e22dd29 // fmul v9.4s, v9.4s, v2.4s
+	FLDPQ -32(R5), (F10, F11)
+	WORD $0x4ea18d4c // cmtst v12.4s, v10.4s, v1.4s
+	WORD $0x4e2a1d8a // and v10.16b, v12.16b, v10.16b
+	WORD $0x4ea18d6c // cmtst v12.4s, v11.4s, v1.4s
+	WORD $0x4e2b1d8b // and v11.16b, v12.16b, v11.16b
+	WORD $0x6e23dd4c // fmul v12.4s, v10.4s, v3.4s
+	WORD $0x6e23dd6d // fmul v13.4s, v11.4s, v3.4s
+	WORD $0x4ea48d8e // cmtst v14.4s, v12.4s, v4.4s
+	WORD $0x4e2c1dcc // and v12.16b, v14.16b, v12.16b
+	WORD $0x4ea48dae // cmtst v14.4s, v13.4s, v4.4s
+	WORD $0x4e2d1dcd // and v13.16b, v14.16b, v13.16b
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x6e2dddad // fmul v13.4s, v13.4s, v13.4s
+	WORD $0x4e2cd508 // fadd v8.4s, v8.4s, v12.4s
+	WORD $0x4e2dd529 // fadd v9.4s, v9.4s, v13.4s
+	FSTPQ (F8, F9), -32(R6)
+	FLDPQ -32(R4), (F12, F13)
+	WORD $0x6e27dd4a // fmul v10.4s, v10.4s, v7.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
+	WORD $0x4e25d508 // fadd v8.4s, v8.4s, v5.4s
+	WORD $0x4e25d529 // fadd v9.4s, v9.4s, v5.4s
+	WORD $0x6ea1f908 // fsqrt v8.4s, v8.4s
+	WORD $0x6ea1f929 // fsqrt v9.4s, v9.4s
+	WORD $0x4e26d508 // fadd v8.4s, v8.4s, v6.4s
+	WORD $0x4e26d529 // fadd v9.4s, v9.4s, v6.4s
+	WORD $0x6e28fd48 // fdiv v8.4s, v10.4s, v8.4s
+	WORD $0x6e29fd69 // fdiv v9.4s, v11.4s, v9.4s
+	WORD $0x6e20dd8a // fmul v10.4s, v12.4s, v0.4s
+	WORD $0x6e20ddab // fmul v11.4s, v13.4s, v0.4s
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
+	WORD $0x4ea8d588 // fsub v8.4s, v12.4s, v8.4s
+	WORD $0x4ea9d5a9 // fsub v9.4s, v13.4s, v9.4s
+	FSTPQ (F8, F9), -32(R4)
+	SUBS $16, R1, R1
+	BGE usualmain
 
-usualrest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT usualrest4
+usualmainend:
+	ADD $16, R1, R1
+	SUBS $4, R1, R1
+	BLT usualloopend
 
-usualloop4:
-	FMOVQ.P 16(R8), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3bdc41 // fmul v1.4s, v2.4s, v27.4s
-	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e23dc61 // fmul v1.4s, v3.4s, v3.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R6), F1
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
-	WORD $0x4e3ad400 // fadd v0.4s, v0.4s, v26.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e39d400 // fadd v0.4s, v0.4s, v25.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
-	FMOVQ F0, -16(R6)
-	SUBS $4, R0, R0
-	BGE usualloop4
+usualloop:
+	FMOVQ.P 16(R6), F8
+	WORD $0x6e22dd08 // fmul v8.4s, v8.4s, v2.4s
+	FMOVQ.P 16(R5), F9
+	WORD $0x4ea18d2a // cmtst v10.4s, v9.4s, v1.4s
+	WORD $0x4e291d49 // and v9.16b, v10.16b, v9.16b
+	WORD $0x6e23dd2a // fmul v10.4s, v9.4s, v3.4s
+	WORD $0x4ea48d4b // cmtst v11.4s, v10.4s, v4.4s
+	WORD $0x4e2a1d6a // and v10.16b, v11.16b, v10.16b
+	WORD $0x6e2add4a // fmul v10.4s, v10.4s, v10.4s
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	FMOVQ F8, -16(R6)
+	FMOVQ.P 16(R4), F10
+	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
+	WORD $0x4e25d508 // fadd v8.4s, v8.4s, v5.4s
+	WORD $0x6ea1f908 // fsqrt v8.4s, v8.4s
+	WORD $0x4e26d508 // fadd v8.4s, v8.4s, v6.4s
+	WORD $0x6e28fd28 // fdiv v8.4s, v9.4s, v8.4s
+	WORD $0x6e20dd49 // fmul v9.4s, v10.4s, v0.4s
+	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
+	WORD $0x4ea8d548 // fsub v8.4s, v10.4s, v8.4s
+	FMOVQ F8, -16(R4)
+	SUBS $4, R1, R1
+	BGE usualloop
 
-usualrest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT usualrest1
+usualloopend:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT usualsingleend
 
-usualloop1:
-	FMOVS.P 4(R8), F0
-	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3bdc41 // fmul v1.4s, v2.4s, v27.4s
-	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e23dc61 // fmul v1.4s, v3.4s, v3.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R8)
-	FMOVS.P 4(R6), F1
-	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
-	WORD $0x4e3ad400 // fadd v0.4s, v0.4s, v26.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e39d400 // fadd v0.4s, v0.4s, v25.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
-	FMOVS F0, -4(R6)
-	SUBS $1, R0, R0
-	BGE usualloop1
+usualsingle:
+	FMOVS.P 4(R6), F8
+	WORD $0x6e22dd08 // fmul v8.4s, v8.4s, v2.4s
+	FMOVS.P 4(R5), F9
+	WORD $0x4ea18d2a // cmtst v10.4s, v9.4s, v1.4s
+	WORD $0x4e291d49 // and v9.16b, v10.16b, v9.16b
+	WORD $0x6e23dd2a // fmul v10.4s, v9.4s, v3.4s
+	WORD $0x4ea48d4b // cmtst v11.4s, v10.4s, v4.4s
+	WORD $0x4e2a1d6a // and v10.16b, v11.16b, v10.16b
+	WORD $0x6e2add4a // fmul v10.4s, v10.4s, v10.4s
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	FMOVS F8, -4(R6)
+	FMOVS.P 4(R4), F10
+	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
+	WORD $0x4e25d508 // fadd v8.4s, v8.4s, v5.4s
+	WORD $0x6ea1f908 // fsqrt v8.4s, v8.4s
+	WORD $0x4e26d508 // fadd v8.4s, v8.4s, v6.4s
+	WORD $0x6e28fd28 // fdiv v8.4s, v9.4s, v8.4s
+	WORD $0x6e20dd49 // fmul v9.4s, v10.4s, v0.4s
+	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
+	WORD $0x4ea8d548 // fsub v8.4s, v10.4s, v8.4s
+	FMOVS F8, -4(R4)
+	SUBS $1, R1, R1
+	BGE usualsingle
 
-usualrest1:
-	ADD $72, R24, R24
-	SUBS $3, R5, R5
-	BNE usualrow
-	JMP done
+usualsingleend:
+	ADD $72, R2, R2
+	CMP R3, R2
+	BLT usualentry
+	JMP end
 
 general:
-	FMOVS 0(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 4(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 8(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 20(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 24(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 32(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 36(R3), F21
-	VDUP V21.S[0], V21.S4
-	FMOVS 40(R3), F20
-	VDUP V20.S[0], V20.S4
-	FMOVS 16(R3), F2
-	VDUP V2.S[0], V2.S4
-	FMOVS 12(R3), F3
-	VDUP V3.S[0], V3.S4
-	WORD $0x4e231c41 // and v1.16b, v2.16b, v3.16b
-	FMOVQ 0(R4), F4
-	WORD $0x6e241c20 // eor v0.16b, v1.16b, v4.16b
-	FMOVQ 16(R4), F5
-	WORD $0x4e251c1f // and v31.16b, v0.16b, v5.16b
-	FMOVQ 48(R4), F0
-	WORD $0x4e20e75e // fcmeq v30.4s, v26.4s, v0.4s
-	FMOVS 12(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1d // and v29.16b, v0.16b, v3.16b
-	FMOVS 28(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1c // and v28.16b, v0.16b, v3.16b
-	MOVD $0, R25
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
-	BNE row
-	MOVD $1, R25
+	MOVD $4611686018427387904, R7
+	MOVWU 4(R1), R4
+	CMPW $0x0, R4
+	BNE asked
+	MOVD $16, R7
 
-row:
-	CMP $18, R5
-	BLE near
-	MOVD 432(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 456(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 480(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+asked:
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 8(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 16(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 12(R1), F3
+	VDUP V3.S[0], V3.S4
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	FMOVQ 0(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 16(R0), F3
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	FMOVS 12(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVQ 0(R0), F4
+	WORD $0x6e241c63 // eor v3.16b, v3.16b, v4.16b
+	FMOVQ 16(R0), F4
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	FMOVS 20(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 24(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 28(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVQ 0(R0), F7
+	WORD $0x6e271cc6 // eor v6.16b, v6.16b, v7.16b
+	FMOVQ 16(R0), F7
+	WORD $0x4e271cc6 // and v6.16b, v6.16b, v7.16b
+	FMOVS 32(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVS 36(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 40(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 4(R1), F10
+	VDUP V10.S[0], V10.S4
+	FMOVQ 32(R0), F11
+	WORD $0x4e2be54b // fcmeq v11.4s, v10.4s, v11.4s
+	SUB $72, R3, R0
+
+entry:
+	ADD $432, R2, R1
+	CMP R0, R1
+	BGT near
+	MOVD 0(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 24(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 48(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	CBZ R25, scaledno
-	SUBS $16, R0, R0
-	BLT scaledrest16
+	MOVD 8(R2), R1
+	MOVD 0(R2), R4
+	MOVD 24(R2), R5
+	MOVD 48(R2), R6
+	SUBS R7, R1, R1
+	BLT mainend
 
-scaledloop16:
-	FLDPQ.P 64(R8), (F0, F1)
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
-	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3bdc83 // fmul v3.4s, v4.4s, v27.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4ebd8c64 // cmtst v4.4s, v3.4s, v29.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebd8c43 // cmtst v3.4s, v2.4s, v29.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x6e37dc82 // fmul v2.4s, v4.4s, v23.4s
-	WORD $0x6e37dc65 // fmul v5.4s, v3.4s, v23.4s
-	WORD $0x4ebc8c46 // cmtst v6.4s, v2.4s, v28.4s
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4ebc8ca2 // cmtst v2.4s, v5.4s, v28.4s
-	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
-	WORD $0x6e26dcc5 // fmul v5.4s, v6.4s, v6.4s
-	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
-	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	FSTPQ (F0, F1), -64(R8)
-	FLDPQ.P 64(R6), (F2, F5)
-	WORD $0x6e34dc84 // fmul v4.4s, v4.4s, v20.4s
-	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
-	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e35d400 // fadd v0.4s, v0.4s, v21.4s
-	WORD $0x4e35d421 // fadd v1.4s, v1.4s, v21.4s
-	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
-	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
-	WORD $0x6e39dca4 // fmul v4.4s, v5.4s, v25.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R8), (F0, F1)
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	WORD $0x6e38dc21 // fmul v1.4s, v1.4s, v24.4s
-	FLDPQ -32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3bdc83 // fmul v3.4s, v4.4s, v27.4s
-	WORD $0x6e3bdc42 // fmul v2.4s, v2.4s, v27.4s
-	WORD $0x4ebd8c64 // cmtst v4.4s, v3.4s, v29.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebd8c43 // cmtst v3.4s, v2.4s, v29.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x6e37dc82 // fmul v2.4s, v4.4s, v23.4s
-	WORD $0x6e37dc65 // fmul v5.4s, v3.4s, v23.4s
-	WORD $0x4ebc8c46 // cmtst v6.4s, v2.4s, v28.4s
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4ebc8ca2 // cmtst v2.4s, v5.4s, v28.4s
-	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
-	WORD $0x6e26dcc5 // fmul v5.4s, v6.4s, v6.4s
-	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
-	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ -32(R6), (F2, F5)
-	WORD $0x6e34dc84 // fmul v4.4s, v4.4s, v20.4s
-	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
-	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
-	WORD $0x4e36d421 // fadd v1.4s, v1.4s, v22.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x4e35d400 // fadd v0.4s, v0.4s, v21.4s
-	WORD $0x4e35d421 // fadd v1.4s, v1.4s, v21.4s
-	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
-	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
-	WORD $0x6e39dca4 // fmul v4.4s, v5.4s, v25.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	WORD $0x4ea1d4a1 // fsub v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE scaledloop16
+main:
+	FLDPQ.P 64(R6), (F12, F13)
+	WORD $0x6e24dd8c // fmul v12.4s, v12.4s, v4.4s
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	FLDPQ.P 64(R5), (F14, F15)
+	WORD $0x4ea28dd0 // cmtst v16.4s, v14.4s, v2.4s
+	WORD $0x4e2e1e0e // and v14.16b, v16.16b, v14.16b
+	WORD $0x4ea28df0 // cmtst v16.4s, v15.4s, v2.4s
+	WORD $0x4e2f1e0f // and v15.16b, v16.16b, v15.16b
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	WORD $0x4ea38dd0 // cmtst v16.4s, v14.4s, v3.4s
+	WORD $0x4e2e1e0e // and v14.16b, v16.16b, v14.16b
+	WORD $0x4ea38df0 // cmtst v16.4s, v15.4s, v3.4s
+	WORD $0x4e2f1e0f // and v15.16b, v16.16b, v15.16b
+	WORD $0x6e25ddd0 // fmul v16.4s, v14.4s, v5.4s
+	WORD $0x6e25ddf1 // fmul v17.4s, v15.4s, v5.4s
+	WORD $0x4ea68e12 // cmtst v18.4s, v16.4s, v6.4s
+	WORD $0x4e301e50 // and v16.16b, v18.16b, v16.16b
+	WORD $0x4ea68e32 // cmtst v18.4s, v17.4s, v6.4s
+	WORD $0x4e311e51 // and v17.16b, v18.16b, v17.16b
+	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
+	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+	WORD $0x4e31d5ad // fadd v13.4s, v13.4s, v17.4s
+	FSTPQ (F12, F13), -64(R6)
+	FLDPQ.P 64(R4), (F16, F17)
+	WORD $0x6e29ddce // fmul v14.4s, v14.4s, v9.4s
+	WORD $0x6e29ddef // fmul v15.4s, v15.4s, v9.4s
+	WORD $0x4e27d58c // fadd v12.4s, v12.4s, v7.4s
+	WORD $0x4e27d5ad // fadd v13.4s, v13.4s, v7.4s
+	WORD $0x6ea1f98c // fsqrt v12.4s, v12.4s
+	WORD $0x6ea1f9ad // fsqrt v13.4s, v13.4s
+	WORD $0x4e28d58c // fadd v12.4s, v12.4s, v8.4s
+	WORD $0x4e28d5ad // fadd v13.4s, v13.4s, v8.4s
+	WORD $0x6e2cfdcc // fdiv v12.4s, v14.4s, v12.4s
+	WORD $0x6e2dfded // fdiv v13.4s, v15.4s, v13.4s
+	WORD $0x6e21de0e // fmul v14.4s, v16.4s, v1.4s
+	WORD $0x6e21de2f // fmul v15.4s, v17.4s, v1.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2fd5ad // fadd v13.4s, v13.4s, v15.4s
+	WORD $0x4eacd60c // fsub v12.4s, v16.4s, v12.4s
+	WORD $0x4eadd62d // fsub v13.4s, v17.4s, v13.4s
+	FSTPQ (F12, F13), -64(R4)
+	FLDPQ -32(R6), (F12, F13)
+	WORD $0x6e24dd8c // fmul v12.4s, v12.4s, v4.4s
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	FLDPQ -32(R5), (F14, F15)
+	WORD $0x4ea28dd0 // cmtst v16.4s, v14.4s, v2.4s
+	WORD $0x4e2e1e0e // and v14.16b, v16.16b, v14.16b
+	WORD $0x4ea28df0 // cmtst v16.4s, v15.4s, v2.4s
+	WORD $0x4e2f1e0f // and v15.16b, v16.16b, v15.16b
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	WORD $0x4ea38dd0 // cmtst v16.4s, v14.4s, v3.4s
+	WORD $0x4e2e1e0e // and v14.16b, v16.16b, v14.16b
+	WORD $0x4ea38df0 // cmtst v16.4s, v15.4s, v3.4s
+	WORD $0x4e2f1e0f // and v15.16b, v16.16b, v15.16b
+	WORD $0x6e25ddd0 // fmul v16.4s, v14.4s, v5.4s
+	WORD $0x6e25ddf1 // fmul v17.4s, v15.4s, v5.4s
+	WORD $0x4ea68e12 // cmtst v18.4s, v16.4s, v6.4s
+	WORD $0x4e301e50 // and v16.16b, v18.16b, v16.16b
+	WORD $0x4ea68e32 // cmtst v18.4s, v17.4s, v6.4s
+	WORD $0x4e311e51 // and v17.16b, v18.16b, v17.16b
+	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
+	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+	WORD $0x4e31d5ad // fadd v13.4s, v13.4s, v17.4s
+	FSTPQ (F12, F13), -32(R6)
+	FLDPQ -32(R4), (F16, F17)
+	WORD $0x6e29ddce // fmul v14.4s, v14.4s, v9.4s
+	WORD $0x6e29ddef // fmul v15.4s, v15.4s, v9.4s
+	WORD $0x4e27d58c // fadd v12.4s, v12.4s, v7.4s
+	WORD $0x4e27d5ad // fadd v13.4s, v13.4s, v7.4s
+	WORD $0x6ea1f98c // fsqrt v12.4s, v12.4s
+	WORD $0x6ea1f9ad // fsqrt v13.4s, v13.4s
+	WORD $0x4e28d58c // fadd v12.4s, v12.4s, v8.4s
+	WORD $0x4e28d5ad // fadd v13.4s, v13.4s, v8.4s
+	WORD $0x6e2cfdcc // fdiv v12.4s, v14.4s, v12.4s
+	WORD $0x6e2dfded // fdiv v13.4s, v15.4s, v13.4s
+	WORD $0x6e21de0e // fmul v14.4s, v16.4s, v1.4s
+	WORD $0x6e21de2f // fmul v15.4s, v17.4s, v1.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2fd5ad // fadd v13.4s, v13.4s, v15.4s
+	WORD $0x4eacd60c // fsub v12.4s, v16.4s, v12.4s
+	WORD $0x4eadd62d // fsub v13.4s, v17.4s, v13.4s
+	FSTPQ (F12, F13), -32(R4)
+	SUBS $16, R1, R1
+	BGE main
 
-scaledrest16:
-	ADD $16, R0, R0
+mainend:
+	ADD R7, R1, R1
+	SUBS $4, R1, R1
+	BLT loopend
 
-scaledno:
-	SUBS $4, R0, R0
-	BLT rest4
+loop:
+	FMOVQ.P 16(R6), F12
+	WORD $0x6e24dd8c // fmul v12.4s, v12.4s, v4.4s
+	FMOVQ.P 16(R5), F13
+	WORD $0x4ea28dae // cmtst v14.4s, v13.4s, v2.4s
+	WORD $0x4e2d1dcd // and v13.16b, v14.16b, v13.16b
+	WORD $0x6e20ddad // fmul v13.4s, v13.4s, v0.4s
+	FMOVQ.P 16(R4), F14
+	WORD $0x6e2addcf // fmul v15.4s, v14.4s, v10.4s
+	WORD $0x4e2fd5af // fadd v15.4s, v13.4s, v15.4s
+	WORD $0x6eeb1ded // bif v13.16b, v15.16b, v11.16b
+	WORD $0x4ea38daf // cmtst v15.4s, v13.4s, v3.4s
+	WORD $0x4e2d1ded // and v13.16b, v15.16b, v13.16b
+	WORD $0x6e25ddaf // fmul v15.4s, v13.4s, v5.4s
+	WORD $0x4ea68df0 // cmtst v16.4s, v15.4s, v6.4s
+	WORD $0x4e2f1e0f // and v15.16b, v16.16b, v15.16b
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x4e2fd58c // fadd v12.4s, v12.4s, v15.4s
+	FMOVQ F12, -16(R6)
+	WORD $0x6e29ddad // fmul v13.4s, v13.4s, v9.4s
+	WORD $0x4e27d58c // fadd v12.4s, v12.4s, v7.4s
+	WORD $0x6ea1f98c // fsqrt v12.4s, v12.4s
+	WORD $0x4e28d58c // fadd v12.4s, v12.4s, v8.4s
+	WORD $0x6e2cfdac // fdiv v12.4s, v13.4s, v12.4s
+	WORD $0x6e21ddcd // fmul v13.4s, v14.4s, v1.4s
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x4eacd5cc // fsub v12.4s, v14.4s, v12.4s
+	FMOVQ F12, -16(R4)
+	SUBS $4, R1, R1
+	BGE loop
 
-loop4:
-	FMOVQ.P 16(R8), F0
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3bdc41 // fmul v1.4s, v2.4s, v27.4s
-	FMOVQ.P 16(R6), F2
-	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
-	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e37dc61 // fmul v1.4s, v3.4s, v23.4s
-	WORD $0x4ebc8c24 // cmtst v4.4s, v1.4s, v28.4s
-	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
-	WORD $0x6e24dc81 // fmul v1.4s, v4.4s, v4.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R8)
-	WORD $0x6e34dc61 // fmul v1.4s, v3.4s, v20.4s
-	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e35d400 // fadd v0.4s, v0.4s, v21.4s
-	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	FMOVQ F0, -16(R6)
-	SUBS $4, R0, R0
-	BGE loop4
+loopend:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT singleend
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+single:
+	FMOVS.P 4(R6), F12
+	WORD $0x6e24dd8c // fmul v12.4s, v12.4s, v4.4s
+	FMOVS.P 4(R5), F13
+	WORD $0x4ea28dae // cmtst v14.4s, v13.4s, v2.4s
+	WORD $0x4e2d1dcd // and v13.16b, v14.16b, v13.16b
+	WORD $0x6e20ddad // fmul v13.4s, v13.4s, v0.4s
+	FMOVS.P 4(R4), F14
+	WORD $0x6e2addcf // fmul v15.4s, v14.4s, v10.4s
+	WORD $0x4e2fd5af // fadd v15.4s, v13.4s, v15.4s
+	WORD $0x6eeb1ded // bif v13.16b, v15.16b, v11.16b
+	WORD $0x4ea38daf // cmtst v15.4s, v13.4s, v3.4s
+	WORD $0x4e2d1ded // and v13.16b, v15.16b, v13.16b
+	WORD $0x6e25ddaf // fmul v15.4s, v13.4s, v5.4s
+	WORD $0x4ea68df0 // cmtst v16.4s, v15.4s, v6.4s
+	WORD $0x4e2f1e0f // and v15.16b, v16.16b, v15.16b
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x4e2fd58c // fadd v12.4s, v12.4s, v15.4s
+	FMOVS F12, -4(R6)
+	WORD $0x6e29ddad // fmul v13.4s, v13.4s, v9.4s
+	WORD $0x4e27d58c // fadd v12.4s, v12.4s, v7.4s
+	WORD $0x6ea1f98c // fsqrt v12.4s, v12.4s
+	WORD $0x4e28d58c // fadd v12.4s, v12.4s, v8.4s
+	WORD $0x6e2cfdac // fdiv v12.4s, v13.4s, v12.4s
+	WORD $0x6e21ddcd // fmul v13.4s, v14.4s, v1.4s
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x4eacd5cc // fsub v12.4s, v14.4s, v12.4s
+	FMOVS F12, -4(R4)
+	SUBS $1, R1, R1
+	BGE single
 
-loop1:
-	FMOVS.P 4(R8), F0
-	WORD $0x6e38dc00 // fmul v0.4s, v0.4s, v24.4s
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3bdc41 // fmul v1.4s, v2.4s, v27.4s
-	FMOVS.P 4(R6), F2
-	WORD $0x6e3adc43 // fmul v3.4s, v2.4s, v26.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
-	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e37dc61 // fmul v1.4s, v3.4s, v23.4s
-	WORD $0x4ebc8c24 // cmtst v4.4s, v1.4s, v28.4s
-	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
-	WORD $0x6e24dc81 // fmul v1.4s, v4.4s, v4.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R8)
-	WORD $0x6e34dc61 // fmul v1.4s, v3.4s, v20.4s
-	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e35d400 // fadd v0.4s, v0.4s, v21.4s
-	WORD $0x6e20fc20 // fdiv v0.4s, v1.4s, v0.4s
-	WORD $0x6e39dc41 // fmul v1.4s, v2.4s, v25.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	FMOVS F0, -4(R6)
-	SUBS $1, R0, R0
-	BGE loop1
+singleend:
+	ADD $72, R2, R2
+	CMP R3, R2
+	BLT entry
 
-rest1:
-	ADD $72, R24, R24
-	SUBS $3, R5, R5
-	BNE row
-
-done:
+end:
 	RET

@@ -4,15 +4,13 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0xffffffffffffffff
-DATA constants<>+8(SB)/8, $0xffffffffffffffff
-DATA constants<>+16(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+24(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+32(SB)/8, $0x3f8000003f800000
-DATA constants<>+40(SB)/8, $0x3f8000003f800000
-DATA constants<>+48(SB)/8, $0x0000000000000000
-DATA constants<>+56(SB)/8, $0x0000000000000000
-GLOBL constants<>(SB), RODATA|NOPTR, $64
+DATA constants<>+0(SB)/8, $0x0000000000000000
+DATA constants<>+8(SB)/8, $0x0000000000000000
+DATA constants<>+16(SB)/8, $0xffffffffffffffff
+DATA constants<>+24(SB)/8, $0xffffffffffffffff
+DATA constants<>+32(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+40(SB)/8, $0x7fffffff7fffffff
+GLOBL constants<>(SB), RODATA|NOPTR, $48
 
 //	v ← v·beta2 + drop(x·root2, small)²
 //	a ← lerp(a, x, weight2)
@@ -21,423 +19,428 @@ GLOBL constants<>(SB), RODATA|NOPTR, $64
 // func RMSpropCentered(list [][]float32, c *[12]float32)
 // Requires: ASIMD
 TEXT ·RMSpropCentered(SB), NOSPLIT, $0-32
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	MOVWU 0(R3), R2
-	CMPW $0x3f800000, R2
+	MOVD $constants<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD list_base+0(FP), R2
+	MOVD list_len+8(FP), R3
+	MOVD $24, R4
+	MUL R4, R3, R3
+	ADD R2, R3, R3
+	CMP R3, R2
+	BGE end
+	MOVWU 0(R1), R4
+	CMPW $0x3f800000, R4
 	BNE general
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
+	MOVWU 4(R1), R4
+	CMPW $0x0, R4
 	BNE general
-	MOVWU 32(R3), R2
-	CMPW $0, R2
+	MOVWU 32(R1), R4
+	CMPW $0x0, R4
 	BLE general
-	FMOVS 8(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVQ 48(R4), F28
-	FMOVS 20(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 24(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 32(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 36(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 40(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 44(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 12(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
-	FMOVS 28(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
-
-usualrow:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	SUBS $8, R0, R0
-	BLT usualrest8
-
-usualloop8:
-	FLDPQ.P 32(R8), (F0, F1)
-	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	FLDPQ.P 32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
+	FMOVS 8(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVQ 0(R0), F1
+	FMOVS 12(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVQ 16(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 32(R0), F3
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3adc83 // fmul v3.4s, v4.4s, v26.4s
-	WORD $0x6e3adc45 // fmul v5.4s, v2.4s, v26.4s
-	WORD $0x4ebe8c66 // cmtst v6.4s, v3.4s, v30.4s
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4ebe8ca3 // cmtst v3.4s, v5.4s, v30.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
-	WORD $0x6e26dcc5 // fmul v5.4s, v6.4s, v6.4s
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ.P 32(R9), (F3, F5)
-	WORD $0x4ea3d486 // fsub v6.4s, v4.4s, v3.4s
-	WORD $0x4ea5d447 // fsub v7.4s, v2.4s, v5.4s
-	WORD $0x6e39dcc6 // fmul v6.4s, v6.4s, v25.4s
-	WORD $0x6e39dce7 // fmul v7.4s, v7.4s, v25.4s
-	WORD $0x4e26d463 // fadd v3.4s, v3.4s, v6.4s
-	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
-	FSTPQ (F3, F5), -32(R9)
-	FLDPQ.P 32(R6), (F6, F7)
-	WORD $0x6e36dc84 // fmul v4.4s, v4.4s, v22.4s
-	WORD $0x6e36dc42 // fmul v2.4s, v2.4s, v22.4s
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x4ea5d421 // fsub v1.4s, v1.4s, v5.4s
-	WORD $0x6ea0e783 // fcmgt v3.4s, v28.4s, v0.4s
-	WORD $0x6e601f83 // bsl v3.16b, v28.16b, v0.16b
-	WORD $0x6ea1e780 // fcmgt v0.4s, v28.4s, v1.4s
-	WORD $0x6e611f80 // bsl v0.16b, v28.16b, v1.16b
-	WORD $0x4e38d461 // fadd v1.4s, v3.4s, v24.4s
-	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
-	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x6e3ddcc2 // fmul v2.4s, v6.4s, v29.4s
-	WORD $0x6e3ddce3 // fmul v3.4s, v7.4s, v29.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4ea1d4c1 // fsub v1.4s, v6.4s, v1.4s
-	WORD $0x4ea0d4e0 // fsub v0.4s, v7.4s, v0.4s
-	FSTPQ (F1, F0), -32(R6)
-	SUBS $8, R0, R0
-	BGE usualloop8
+	FMOVS 20(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 24(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 28(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVQ 16(R0), F6
+	WORD $0x6e261ca5 // eor v5.16b, v5.16b, v6.16b
+	FMOVQ 32(R0), F6
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
+	FMOVS 32(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 36(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVS 40(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 44(R1), F9
+	VDUP V9.S[0], V9.S4
+	SUB $96, R3, R0
 
-usualrest8:
+usualentry:
+	MOVD 8(R2), R0
+	MOVD 0(R2), R1
+	MOVD 24(R2), R4
+	MOVD 48(R2), R5
+	MOVD 72(R2), R6
+	SUBS $8, R0, R0
+	BLT usualmainend
+
+usualmain:
+	FLDPQ.P 32(R5), (F10, F11)
+	WORD $0x6e23dd4a // fmul v10.4s, v10.4s, v3.4s
+	WORD $0x6e23dd6b // fmul v11.4s, v11.4s, v3.4s
+	FLDPQ.P 32(R4), (F12, F13)
+	WORD $0x4ea28d8e // cmtst v14.4s, v12.4s, v2.4s
+	WORD $0x4e2c1dcc // and v12.16b, v14.16b, v12.16b
+	WORD $0x4ea28dae // cmtst v14.4s, v13.4s, v2.4s
+	WORD $0x4e2d1dcd // and v13.16b, v14.16b, v13.16b
+	WORD $0x6e24dd8e // fmul v14.4s, v12.4s, v4.4s
+	WORD $0x6e24ddaf // fmul v15.4s, v13.4s, v4.4s
+	WORD $0x4ea58dd0 // cmtst v16.4s, v14.4s, v5.4s
+	WORD $0x4e2e1e0e // and v14.16b, v16.16b, v14.16b
+	WORD $0x4ea58df0 // cmtst v16.4s, v15.4s, v5.4s
+	WORD $0x4e2f1e0f // and v15.16b, v16.16b, v15.16b
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x4e2ed54a // fadd v10.4s, v10.4s, v14.4s
+	WORD $0x4e2fd56b // fadd v11.4s, v11.4s, v15.4s
+	FSTPQ (F10, F11), -32(R5)
+	FLDPQ.P 32(R6), (F14, F15)
+	WORD $0x4eaed590 // fsub v16.4s, v12.4s, v14.4s
+	WORD $0x4eafd5b1 // fsub v17.4s, v13.4s, v15.4s
+	WORD $0x6e26de10 // fmul v16.4s, v16.4s, v6.4s
+	WORD $0x6e26de31 // fmul v17.4s, v17.4s, v6.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
+	FSTPQ (F14, F15), -32(R6)
+	FLDPQ.P 32(R1), (F16, F17)
+	WORD $0x6e29dd8c // fmul v12.4s, v12.4s, v9.4s
+	WORD $0x6e29ddad // fmul v13.4s, v13.4s, v9.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x4eaed54a // fsub v10.4s, v10.4s, v14.4s
+	WORD $0x4eafd56b // fsub v11.4s, v11.4s, v15.4s
+	WORD $0x6eaae42e // fcmgt v14.4s, v1.4s, v10.4s
+	WORD $0x6e6a1c2e // bsl v14.16b, v1.16b, v10.16b
+	WORD $0x6eabe42a // fcmgt v10.4s, v1.4s, v11.4s
+	WORD $0x6e6b1c2a // bsl v10.16b, v1.16b, v11.16b
+	WORD $0x4e27d5cb // fadd v11.4s, v14.4s, v7.4s
+	WORD $0x4e27d54a // fadd v10.4s, v10.4s, v7.4s
+	WORD $0x6ea1f96b // fsqrt v11.4s, v11.4s
+	WORD $0x6ea1f94a // fsqrt v10.4s, v10.4s
+	WORD $0x4e28d56b // fadd v11.4s, v11.4s, v8.4s
+	WORD $0x4e28d54a // fadd v10.4s, v10.4s, v8.4s
+	WORD $0x6e2bfd8b // fdiv v11.4s, v12.4s, v11.4s
+	WORD $0x6e2afdaa // fdiv v10.4s, v13.4s, v10.4s
+	WORD $0x6e20de0c // fmul v12.4s, v16.4s, v0.4s
+	WORD $0x6e20de2d // fmul v13.4s, v17.4s, v0.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x4e2dd54a // fadd v10.4s, v10.4s, v13.4s
+	WORD $0x4eabd60b // fsub v11.4s, v16.4s, v11.4s
+	WORD $0x4eaad62a // fsub v10.4s, v17.4s, v10.4s
+	FSTPQ (F11, F10), -32(R1)
+	SUBS $8, R0, R0
+	BGE usualmain
+
+usualmainend:
 	ADD $8, R0, R0
 	SUBS $4, R0, R0
-	BLT usualrest4
+	BLT usualloopend
 
-usualloop4:
-	FMOVQ.P 16(R8), F0
-	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
-	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e23dc61 // fmul v1.4s, v3.4s, v3.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R9), F1
-	WORD $0x4ea1d443 // fsub v3.4s, v2.4s, v1.4s
-	WORD $0x6e39dc63 // fmul v3.4s, v3.4s, v25.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FMOVQ F1, -16(R9)
-	FMOVQ.P 16(R6), F3
-	WORD $0x6e36dc42 // fmul v2.4s, v2.4s, v22.4s
-	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6ea0e781 // fcmgt v1.4s, v28.4s, v0.4s
-	WORD $0x6e601f81 // bsl v1.16b, v28.16b, v0.16b
-	WORD $0x4e38d420 // fadd v0.4s, v1.4s, v24.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x6e3ddc61 // fmul v1.4s, v3.4s, v29.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	FMOVQ F0, -16(R6)
+usualloop:
+	FMOVQ.P 16(R5), F10
+	WORD $0x6e23dd4a // fmul v10.4s, v10.4s, v3.4s
+	FMOVQ.P 16(R4), F11
+	WORD $0x4ea28d6c // cmtst v12.4s, v11.4s, v2.4s
+	WORD $0x4e2b1d8b // and v11.16b, v12.16b, v11.16b
+	WORD $0x6e24dd6c // fmul v12.4s, v11.4s, v4.4s
+	WORD $0x4ea58d8d // cmtst v13.4s, v12.4s, v5.4s
+	WORD $0x4e2c1dac // and v12.16b, v13.16b, v12.16b
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	FMOVQ F10, -16(R5)
+	FMOVQ.P 16(R6), F12
+	WORD $0x4eacd56d // fsub v13.4s, v11.4s, v12.4s
+	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	FMOVQ F12, -16(R6)
+	FMOVQ.P 16(R1), F13
+	WORD $0x6e29dd6b // fmul v11.4s, v11.4s, v9.4s
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x4eacd54a // fsub v10.4s, v10.4s, v12.4s
+	WORD $0x6eaae42c // fcmgt v12.4s, v1.4s, v10.4s
+	WORD $0x6e6a1c2c // bsl v12.16b, v1.16b, v10.16b
+	WORD $0x4e27d58a // fadd v10.4s, v12.4s, v7.4s
+	WORD $0x6ea1f94a // fsqrt v10.4s, v10.4s
+	WORD $0x4e28d54a // fadd v10.4s, v10.4s, v8.4s
+	WORD $0x6e2afd6a // fdiv v10.4s, v11.4s, v10.4s
+	WORD $0x6e20ddab // fmul v11.4s, v13.4s, v0.4s
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x4eaad5aa // fsub v10.4s, v13.4s, v10.4s
+	FMOVQ F10, -16(R1)
 	SUBS $4, R0, R0
-	BGE usualloop4
+	BGE usualloop
 
-usualrest4:
+usualloopend:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT usualrest1
+	BLT usualsingleend
 
-usualloop1:
-	FMOVS.P 4(R8), F0
-	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
-	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e23dc61 // fmul v1.4s, v3.4s, v3.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R8)
-	FMOVS.P 4(R9), F1
-	WORD $0x4ea1d443 // fsub v3.4s, v2.4s, v1.4s
-	WORD $0x6e39dc63 // fmul v3.4s, v3.4s, v25.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FMOVS F1, -4(R9)
-	FMOVS.P 4(R6), F3
-	WORD $0x6e36dc42 // fmul v2.4s, v2.4s, v22.4s
-	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6ea0e781 // fcmgt v1.4s, v28.4s, v0.4s
-	WORD $0x6e601f81 // bsl v1.16b, v28.16b, v0.16b
-	WORD $0x4e38d420 // fadd v0.4s, v1.4s, v24.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x6e3ddc61 // fmul v1.4s, v3.4s, v29.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	FMOVS F0, -4(R6)
+usualsingle:
+	FMOVS.P 4(R5), F10
+	WORD $0x6e23dd4a // fmul v10.4s, v10.4s, v3.4s
+	FMOVS.P 4(R4), F11
+	WORD $0x4ea28d6c // cmtst v12.4s, v11.4s, v2.4s
+	WORD $0x4e2b1d8b // and v11.16b, v12.16b, v11.16b
+	WORD $0x6e24dd6c // fmul v12.4s, v11.4s, v4.4s
+	WORD $0x4ea58d8d // cmtst v13.4s, v12.4s, v5.4s
+	WORD $0x4e2c1dac // and v12.16b, v13.16b, v12.16b
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	FMOVS F10, -4(R5)
+	FMOVS.P 4(R6), F12
+	WORD $0x4eacd56d // fsub v13.4s, v11.4s, v12.4s
+	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	FMOVS F12, -4(R6)
+	FMOVS.P 4(R1), F13
+	WORD $0x6e29dd6b // fmul v11.4s, v11.4s, v9.4s
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x4eacd54a // fsub v10.4s, v10.4s, v12.4s
+	WORD $0x6eaae42c // fcmgt v12.4s, v1.4s, v10.4s
+	WORD $0x6e6a1c2c // bsl v12.16b, v1.16b, v10.16b
+	WORD $0x4e27d58a // fadd v10.4s, v12.4s, v7.4s
+	WORD $0x6ea1f94a // fsqrt v10.4s, v10.4s
+	WORD $0x4e28d54a // fadd v10.4s, v10.4s, v8.4s
+	WORD $0x6e2afd6a // fdiv v10.4s, v11.4s, v10.4s
+	WORD $0x6e20ddab // fmul v11.4s, v13.4s, v0.4s
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	WORD $0x4eaad5aa // fsub v10.4s, v13.4s, v10.4s
+	FMOVS F10, -4(R1)
 	SUBS $1, R0, R0
-	BGE usualloop1
+	BGE usualsingle
 
-usualrest1:
-	ADD $96, R24, R24
-	SUBS $4, R5, R5
-	BNE usualrow
-	JMP done
+usualsingleend:
+	ADD $96, R2, R2
+	CMP R3, R2
+	BLT usualentry
+	JMP end
 
 general:
-	FMOVS 0(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 4(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 8(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVQ 48(R4), F23
-	FMOVS 20(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 24(R3), F21
-	VDUP V21.S[0], V21.S4
-	FMOVS 32(R3), F20
-	VDUP V20.S[0], V20.S4
-	FMOVS 36(R3), F19
-	VDUP V19.S[0], V19.S4
-	FMOVS 40(R3), F18
-	VDUP V18.S[0], V18.S4
-	FMOVS 44(R3), F17
-	VDUP V17.S[0], V17.S4
-	FMOVS 16(R3), F2
+	MOVD $4611686018427387904, R7
+	MOVWU 4(R1), R4
+	CMPW $0x0, R4
+	BNE asked
+	MOVWU 32(R1), R4
+	CMPW $0x0, R4
+	BLE asked
+	MOVD $8, R7
+
+asked:
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 8(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 16(R1), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 12(R3), F3
+	FMOVS 12(R1), F3
 	VDUP V3.S[0], V3.S4
-	WORD $0x4e231c41 // and v1.16b, v2.16b, v3.16b
-	FMOVQ 0(R4), F4
-	WORD $0x6e241c20 // eor v0.16b, v1.16b, v4.16b
-	FMOVQ 16(R4), F5
-	WORD $0x4e251c1f // and v31.16b, v0.16b, v5.16b
-	WORD $0x4e37e73e // fcmeq v30.4s, v25.4s, v23.4s
-	FMOVS 12(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1d // and v29.16b, v0.16b, v3.16b
-	FMOVS 28(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1c // and v28.16b, v0.16b, v3.16b
-	WORD $0x6eb7e69b // fcmgt v27.4s, v20.4s, v23.4s
-	MOVD $0, R25
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
-	BNE row
-	MOVWU 32(R3), R2
-	CMPW $0, R2
-	BLE row
-	MOVD $1, R25
-
-row:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	CBZ R25, scaledno
-	SUBS $8, R0, R0
-	BLT scaledrest8
-
-scaledloop8:
-	FLDPQ.P 32(R8), (F0, F1)
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	WORD $0x6e36dc21 // fmul v1.4s, v1.4s, v22.4s
-	FLDPQ.P 32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3adc83 // fmul v3.4s, v4.4s, v26.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4ebd8c64 // cmtst v4.4s, v3.4s, v29.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebd8c43 // cmtst v3.4s, v2.4s, v29.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x6e35dc82 // fmul v2.4s, v4.4s, v21.4s
-	WORD $0x6e35dc65 // fmul v5.4s, v3.4s, v21.4s
-	WORD $0x4ebc8c46 // cmtst v6.4s, v2.4s, v28.4s
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4ebc8ca2 // cmtst v2.4s, v5.4s, v28.4s
-	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
-	WORD $0x6e26dcc5 // fmul v5.4s, v6.4s, v6.4s
-	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
-	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ.P 32(R9), (F2, F5)
-	WORD $0x4ea2d486 // fsub v6.4s, v4.4s, v2.4s
-	WORD $0x4ea5d467 // fsub v7.4s, v3.4s, v5.4s
-	WORD $0x6e34dcc6 // fmul v6.4s, v6.4s, v20.4s
-	WORD $0x6e34dce7 // fmul v7.4s, v7.4s, v20.4s
-	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
-	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
-	FSTPQ (F2, F5), -32(R9)
-	FLDPQ.P 32(R6), (F6, F7)
-	WORD $0x6e31dc84 // fmul v4.4s, v4.4s, v17.4s
-	WORD $0x6e31dc63 // fmul v3.4s, v3.4s, v17.4s
-	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x4ea5d421 // fsub v1.4s, v1.4s, v5.4s
-	WORD $0x6ea0e6e2 // fcmgt v2.4s, v23.4s, v0.4s
-	WORD $0x6e601ee2 // bsl v2.16b, v23.16b, v0.16b
-	WORD $0x6ea1e6e0 // fcmgt v0.4s, v23.4s, v1.4s
-	WORD $0x6e611ee0 // bsl v0.16b, v23.16b, v1.16b
-	WORD $0x4e33d441 // fadd v1.4s, v2.4s, v19.4s
-	WORD $0x4e33d400 // fadd v0.4s, v0.4s, v19.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x4e32d400 // fadd v0.4s, v0.4s, v18.4s
-	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x6e38dcc2 // fmul v2.4s, v6.4s, v24.4s
-	WORD $0x6e38dce3 // fmul v3.4s, v7.4s, v24.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
-	WORD $0x4ea1d4c1 // fsub v1.4s, v6.4s, v1.4s
-	WORD $0x4ea0d4e0 // fsub v0.4s, v7.4s, v0.4s
-	FSTPQ (F1, F0), -32(R6)
+	FMOVQ 16(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 32(R0), F3
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	FMOVQ 0(R0), F3
+	FMOVS 12(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ 16(R0), F5
+	WORD $0x6e251c84 // eor v4.16b, v4.16b, v5.16b
+	FMOVQ 32(R0), F5
+	WORD $0x4e251c84 // and v4.16b, v4.16b, v5.16b
+	FMOVS 20(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 24(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 28(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVQ 16(R0), F8
+	WORD $0x6e281ce7 // eor v7.16b, v7.16b, v8.16b
+	FMOVQ 32(R0), F8
+	WORD $0x4e281ce7 // and v7.16b, v7.16b, v8.16b
+	FMOVS 32(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 36(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 40(R1), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS 44(R1), F11
+	VDUP V11.S[0], V11.S4
+	FMOVS 4(R1), F12
+	VDUP V12.S[0], V12.S4
+	WORD $0x4e23e58d // fcmeq v13.4s, v12.4s, v3.4s
+	WORD $0x6ea3e50e // fcmgt v14.4s, v8.4s, v3.4s
+	SUB $96, R3, R0
+
+entry:
+	MOVD 8(R2), R0
+	MOVD 0(R2), R1
+	MOVD 24(R2), R4
+	MOVD 48(R2), R5
+	MOVD 72(R2), R6
+	SUBS R7, R0, R0
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R5), (F15, F16)
+	WORD $0x6e25ddef // fmul v15.4s, v15.4s, v5.4s
+	WORD $0x6e25de10 // fmul v16.4s, v16.4s, v5.4s
+	FLDPQ.P 32(R4), (F17, F18)
+	WORD $0x4ea28e33 // cmtst v19.4s, v17.4s, v2.4s
+	WORD $0x4e311e71 // and v17.16b, v19.16b, v17.16b
+	WORD $0x4ea28e53 // cmtst v19.4s, v18.4s, v2.4s
+	WORD $0x4e321e72 // and v18.16b, v19.16b, v18.16b
+	WORD $0x6e20de31 // fmul v17.4s, v17.4s, v0.4s
+	WORD $0x6e20de52 // fmul v18.4s, v18.4s, v0.4s
+	WORD $0x4ea48e33 // cmtst v19.4s, v17.4s, v4.4s
+	WORD $0x4e311e71 // and v17.16b, v19.16b, v17.16b
+	WORD $0x4ea48e53 // cmtst v19.4s, v18.4s, v4.4s
+	WORD $0x4e321e72 // and v18.16b, v19.16b, v18.16b
+	WORD $0x6e26de33 // fmul v19.4s, v17.4s, v6.4s
+	WORD $0x6e26de54 // fmul v20.4s, v18.4s, v6.4s
+	WORD $0x4ea78e75 // cmtst v21.4s, v19.4s, v7.4s
+	WORD $0x4e331eb3 // and v19.16b, v21.16b, v19.16b
+	WORD $0x4ea78e95 // cmtst v21.4s, v20.4s, v7.4s
+	WORD $0x4e341eb4 // and v20.16b, v21.16b, v20.16b
+	WORD $0x6e33de73 // fmul v19.4s, v19.4s, v19.4s
+	WORD $0x6e34de94 // fmul v20.4s, v20.4s, v20.4s
+	WORD $0x4e33d5ef // fadd v15.4s, v15.4s, v19.4s
+	WORD $0x4e34d610 // fadd v16.4s, v16.4s, v20.4s
+	FSTPQ (F15, F16), -32(R5)
+	FLDPQ.P 32(R6), (F19, F20)
+	WORD $0x4eb3d635 // fsub v21.4s, v17.4s, v19.4s
+	WORD $0x4eb4d656 // fsub v22.4s, v18.4s, v20.4s
+	WORD $0x6e28deb5 // fmul v21.4s, v21.4s, v8.4s
+	WORD $0x6e28ded6 // fmul v22.4s, v22.4s, v8.4s
+	WORD $0x4e35d673 // fadd v19.4s, v19.4s, v21.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	FSTPQ (F19, F20), -32(R6)
+	FLDPQ.P 32(R1), (F21, F22)
+	WORD $0x6e2bde31 // fmul v17.4s, v17.4s, v11.4s
+	WORD $0x6e2bde52 // fmul v18.4s, v18.4s, v11.4s
+	WORD $0x6e33de73 // fmul v19.4s, v19.4s, v19.4s
+	WORD $0x6e34de94 // fmul v20.4s, v20.4s, v20.4s
+	WORD $0x4eb3d5ef // fsub v15.4s, v15.4s, v19.4s
+	WORD $0x4eb4d610 // fsub v16.4s, v16.4s, v20.4s
+	WORD $0x6eafe473 // fcmgt v19.4s, v3.4s, v15.4s
+	WORD $0x6e6f1c73 // bsl v19.16b, v3.16b, v15.16b
+	WORD $0x6eb0e46f // fcmgt v15.4s, v3.4s, v16.4s
+	WORD $0x6e701c6f // bsl v15.16b, v3.16b, v16.16b
+	WORD $0x4e29d670 // fadd v16.4s, v19.4s, v9.4s
+	WORD $0x4e29d5ef // fadd v15.4s, v15.4s, v9.4s
+	WORD $0x6ea1fa10 // fsqrt v16.4s, v16.4s
+	WORD $0x6ea1f9ef // fsqrt v15.4s, v15.4s
+	WORD $0x4e2ad610 // fadd v16.4s, v16.4s, v10.4s
+	WORD $0x4e2ad5ef // fadd v15.4s, v15.4s, v10.4s
+	WORD $0x6e30fe30 // fdiv v16.4s, v17.4s, v16.4s
+	WORD $0x6e2ffe4f // fdiv v15.4s, v18.4s, v15.4s
+	WORD $0x6e21deb1 // fmul v17.4s, v21.4s, v1.4s
+	WORD $0x6e21ded2 // fmul v18.4s, v22.4s, v1.4s
+	WORD $0x4e31d610 // fadd v16.4s, v16.4s, v17.4s
+	WORD $0x4e32d5ef // fadd v15.4s, v15.4s, v18.4s
+	WORD $0x4eb0d6b0 // fsub v16.4s, v21.4s, v16.4s
+	WORD $0x4eafd6cf // fsub v15.4s, v22.4s, v15.4s
+	FSTPQ (F16, F15), -32(R1)
 	SUBS $8, R0, R0
-	BGE scaledloop8
+	BGE main
 
-scaledrest8:
-	ADD $8, R0, R0
-
-scaledno:
+mainend:
+	ADD R7, R0, R0
 	SUBS $4, R0, R0
-	BLT rest4
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R8), F0
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
-	FMOVQ.P 16(R6), F2
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
-	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e35dc61 // fmul v1.4s, v3.4s, v21.4s
-	WORD $0x4ebc8c24 // cmtst v4.4s, v1.4s, v28.4s
-	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
-	WORD $0x6e24dc81 // fmul v1.4s, v4.4s, v4.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R9), F1
-	WORD $0x4ebb1f64 // mov v4.16b, v27.16b
-	WORD $0x6e631c24 // bsl v4.16b, v1.16b, v3.16b
-	WORD $0x4ea1d461 // fsub v1.4s, v3.4s, v1.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
-	FMOVQ F1, -16(R9)
-	WORD $0x6e31dc63 // fmul v3.4s, v3.4s, v17.4s
-	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6ea0e6e1 // fcmgt v1.4s, v23.4s, v0.4s
-	WORD $0x6e601ee1 // bsl v1.16b, v23.16b, v0.16b
-	WORD $0x4e33d420 // fadd v0.4s, v1.4s, v19.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e32d400 // fadd v0.4s, v0.4s, v18.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	FMOVQ F0, -16(R6)
+loop:
+	FMOVQ.P 16(R5), F15
+	WORD $0x6e25ddef // fmul v15.4s, v15.4s, v5.4s
+	FMOVQ.P 16(R4), F16
+	WORD $0x4ea28e11 // cmtst v17.4s, v16.4s, v2.4s
+	WORD $0x4e301e30 // and v16.16b, v17.16b, v16.16b
+	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
+	FMOVQ.P 16(R1), F17
+	WORD $0x6e2cde32 // fmul v18.4s, v17.4s, v12.4s
+	WORD $0x4e32d612 // fadd v18.4s, v16.4s, v18.4s
+	WORD $0x6eed1e50 // bif v16.16b, v18.16b, v13.16b
+	WORD $0x4ea48e12 // cmtst v18.4s, v16.4s, v4.4s
+	WORD $0x4e301e50 // and v16.16b, v18.16b, v16.16b
+	WORD $0x6e26de12 // fmul v18.4s, v16.4s, v6.4s
+	WORD $0x4ea78e53 // cmtst v19.4s, v18.4s, v7.4s
+	WORD $0x4e321e72 // and v18.16b, v19.16b, v18.16b
+	WORD $0x6e32de52 // fmul v18.4s, v18.4s, v18.4s
+	WORD $0x4e32d5ef // fadd v15.4s, v15.4s, v18.4s
+	FMOVQ F15, -16(R5)
+	FMOVQ.P 16(R6), F18
+	WORD $0x4eae1dd3 // mov v19.16b, v14.16b
+	WORD $0x6e701e53 // bsl v19.16b, v18.16b, v16.16b
+	WORD $0x4eb2d612 // fsub v18.4s, v16.4s, v18.4s
+	WORD $0x6e28de52 // fmul v18.4s, v18.4s, v8.4s
+	WORD $0x4e32d672 // fadd v18.4s, v19.4s, v18.4s
+	FMOVQ F18, -16(R6)
+	WORD $0x6e2bde10 // fmul v16.4s, v16.4s, v11.4s
+	WORD $0x6e32de52 // fmul v18.4s, v18.4s, v18.4s
+	WORD $0x4eb2d5ef // fsub v15.4s, v15.4s, v18.4s
+	WORD $0x6eafe472 // fcmgt v18.4s, v3.4s, v15.4s
+	WORD $0x6e6f1c72 // bsl v18.16b, v3.16b, v15.16b
+	WORD $0x4e29d64f // fadd v15.4s, v18.4s, v9.4s
+	WORD $0x6ea1f9ef // fsqrt v15.4s, v15.4s
+	WORD $0x4e2ad5ef // fadd v15.4s, v15.4s, v10.4s
+	WORD $0x6e2ffe0f // fdiv v15.4s, v16.4s, v15.4s
+	WORD $0x6e21de30 // fmul v16.4s, v17.4s, v1.4s
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
+	FMOVQ F15, -16(R1)
 	SUBS $4, R0, R0
-	BGE loop4
+	BGE loop
 
-rest4:
+loopend:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT rest1
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R8), F0
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
-	FMOVS.P 4(R6), F2
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
-	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e35dc61 // fmul v1.4s, v3.4s, v21.4s
-	WORD $0x4ebc8c24 // cmtst v4.4s, v1.4s, v28.4s
-	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
-	WORD $0x6e24dc81 // fmul v1.4s, v4.4s, v4.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R8)
-	FMOVS.P 4(R9), F1
-	WORD $0x4ebb1f64 // mov v4.16b, v27.16b
-	WORD $0x6e631c24 // bsl v4.16b, v1.16b, v3.16b
-	WORD $0x4ea1d461 // fsub v1.4s, v3.4s, v1.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
-	FMOVS F1, -4(R9)
-	WORD $0x6e31dc63 // fmul v3.4s, v3.4s, v17.4s
-	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6ea0e6e1 // fcmgt v1.4s, v23.4s, v0.4s
-	WORD $0x6e601ee1 // bsl v1.16b, v23.16b, v0.16b
-	WORD $0x4e33d420 // fadd v0.4s, v1.4s, v19.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e32d400 // fadd v0.4s, v0.4s, v18.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	FMOVS F0, -4(R6)
+single:
+	FMOVS.P 4(R5), F15
+	WORD $0x6e25ddef // fmul v15.4s, v15.4s, v5.4s
+	FMOVS.P 4(R4), F16
+	WORD $0x4ea28e11 // cmtst v17.4s, v16.4s, v2.4s
+	WORD $0x4e301e30 // and v16.16b, v17.16b, v16.16b
+	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
+	FMOVS.P 4(R1), F17
+	WORD $0x6e2cde32 // fmul v18.4s, v17.4s, v12.4s
+	WORD $0x4e32d612 // fadd v18.4s, v16.4s, v18.4s
+	WORD $0x6eed1e50 // bif v16.16b, v18.16b, v13.16b
+	WORD $0x4ea48e12 // cmtst v18.4s, v16.4s, v4.4s
+	WORD $0x4e301e50 // and v16.16b, v18.16b, v16.16b
+	WORD $0x6e26de12 // fmul v18.4s, v16.4s, v6.4s
+	WORD $0x4ea78e53 // cmtst v19.4s, v18.4s, v7.4s
+	WORD $0x4e321e72 // and v18.16b, v19.16b, v18.16b
+	WORD $0x6e32de52 // fmul v18.4s, v18.4s, v18.4s
+	WORD $0x4e32d5ef // fadd v15.4s, v15.4s, v18.4s
+	FMOVS F15, -4(R5)
+	FMOVS.P 4(R6), F18
+	WORD $0x4eae1dd3 // mov v19.16b, v14.16b
+	WORD $0x6e701e53 // bsl v19.16b, v18.16b, v16.16b
+	WORD $0x4eb2d612 // fsub v18.4s, v16.4s, v18.4s
+	WORD $0x6e28de52 // fmul v18.4s, v18.4s, v8.4s
+	WORD $0x4e32d672 // fadd v18.4s, v19.4s, v18.4s
+	FMOVS F18, -4(R6)
+	WORD $0x6e2bde10 // fmul v16.4s, v16.4s, v11.4s
+	WORD $0x6e32de52 // fmul v18.4s, v18.4s, v18.4s
+	WORD $0x4eb2d5ef // fsub v15.4s, v15.4s, v18.4s
+	WORD $0x6eafe472 // fcmgt v18.4s, v3.4s, v15.4s
+	WORD $0x6e6f1c72 // bsl v18.16b, v3.16b, v15.16b
+	WORD $0x4e29d64f // fadd v15.4s, v18.4s, v9.4s
+	WORD $0x6ea1f9ef // fsqrt v15.4s, v15.4s
+	WORD $0x4e2ad5ef // fadd v15.4s, v15.4s, v10.4s
+	WORD $0x6e2ffe0f // fdiv v15.4s, v16.4s, v15.4s
+	WORD $0x6e21de30 // fmul v16.4s, v17.4s, v1.4s
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
+	FMOVS F15, -4(R1)
 	SUBS $1, R0, R0
-	BGE loop1
+	BGE single
 
-rest1:
-	ADD $96, R24, R24
-	SUBS $4, R5, R5
-	BNE row
+singleend:
+	ADD $96, R2, R2
+	CMP R3, R2
+	BLT entry
 
-done:
+end:
 	RET

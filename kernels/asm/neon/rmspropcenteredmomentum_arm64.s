@@ -4,15 +4,13 @@
 
 #include "textflag.h"
 
-DATA constants<>+0(SB)/8, $0xffffffffffffffff
-DATA constants<>+8(SB)/8, $0xffffffffffffffff
-DATA constants<>+16(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+24(SB)/8, $0x7fffffff7fffffff
-DATA constants<>+32(SB)/8, $0x3f8000003f800000
-DATA constants<>+40(SB)/8, $0x3f8000003f800000
-DATA constants<>+48(SB)/8, $0x0000000000000000
-DATA constants<>+56(SB)/8, $0x0000000000000000
-GLOBL constants<>(SB), RODATA|NOPTR, $64
+DATA constants<>+0(SB)/8, $0x0000000000000000
+DATA constants<>+8(SB)/8, $0x0000000000000000
+DATA constants<>+16(SB)/8, $0xffffffffffffffff
+DATA constants<>+24(SB)/8, $0xffffffffffffffff
+DATA constants<>+32(SB)/8, $0x7fffffff7fffffff
+DATA constants<>+40(SB)/8, $0x7fffffff7fffffff
+GLOBL constants<>(SB), RODATA|NOPTR, $48
 
 //	v ← v·beta2 + drop(x·root2, small)²
 //	a ← lerp(a, x, weight2)
@@ -22,469 +20,474 @@ GLOBL constants<>(SB), RODATA|NOPTR, $64
 // func RMSpropCenteredMomentum(list [][]float32, c *[14]float32)
 // Requires: ASIMD
 TEXT ·RMSpropCenteredMomentum(SB), NOSPLIT, $0-32
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	MOVWU 0(R3), R2
-	CMPW $0x3f800000, R2
+	MOVD $constants<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD list_base+0(FP), R2
+	MOVD list_len+8(FP), R3
+	MOVD $24, R4
+	MUL R4, R3, R3
+	ADD R2, R3, R3
+	CMP R3, R2
+	BGE end
+	MOVWU 0(R1), R4
+	CMPW $0x3f800000, R4
 	BNE general
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
+	MOVWU 4(R1), R4
+	CMPW $0x0, R4
 	BNE general
-	MOVWU 32(R3), R2
-	CMPW $0, R2
+	MOVWU 32(R1), R4
+	CMPW $0x0, R4
 	BLE general
-	FMOVS 8(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVQ 48(R4), F28
-	FMOVS 20(R3), F27
-	VDUP V27.S[0], V27.S4
-	FMOVS 24(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 32(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 36(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVS 40(R3), F23
-	VDUP V23.S[0], V23.S4
-	FMOVS 44(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 48(R3), F21
-	VDUP V21.S[0], V21.S4
-	FMOVS 52(R3), F20
-	VDUP V20.S[0], V20.S4
-	FMOVS 12(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1f // and v31.16b, v0.16b, v3.16b
-	FMOVS 28(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1e // and v30.16b, v0.16b, v3.16b
-
-usualrow:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	MOVD 96(R24), R10
-	SUBS $8, R0, R0
-	BLT usualrest8
-
-usualloop8:
-	FLDPQ.P 32(R8), (F0, F1)
-	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
-	WORD $0x6e3bdc21 // fmul v1.4s, v1.4s, v27.4s
-	FLDPQ.P 32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
+	FMOVS 8(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVQ 0(R0), F1
+	FMOVS 12(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVQ 16(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 32(R0), F3
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3adc83 // fmul v3.4s, v4.4s, v26.4s
-	WORD $0x6e3adc45 // fmul v5.4s, v2.4s, v26.4s
-	WORD $0x4ebe8c66 // cmtst v6.4s, v3.4s, v30.4s
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4ebe8ca3 // cmtst v3.4s, v5.4s, v30.4s
-	WORD $0x4e251c63 // and v3.16b, v3.16b, v5.16b
-	WORD $0x6e26dcc5 // fmul v5.4s, v6.4s, v6.4s
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ.P 32(R9), (F3, F5)
-	WORD $0x4ea3d486 // fsub v6.4s, v4.4s, v3.4s
-	WORD $0x4ea5d447 // fsub v7.4s, v2.4s, v5.4s
-	WORD $0x6e39dcc6 // fmul v6.4s, v6.4s, v25.4s
-	WORD $0x6e39dce7 // fmul v7.4s, v7.4s, v25.4s
-	WORD $0x4e26d463 // fadd v3.4s, v3.4s, v6.4s
-	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
-	FSTPQ (F3, F5), -32(R9)
-	FLDPQ.P 32(R10), (F6, F7)
-	WORD $0x6e36dcc6 // fmul v6.4s, v6.4s, v22.4s
-	WORD $0x6e36dce7 // fmul v7.4s, v7.4s, v22.4s
-	WORD $0x6e35dc84 // fmul v4.4s, v4.4s, v21.4s
-	WORD $0x6e35dc42 // fmul v2.4s, v2.4s, v21.4s
-	WORD $0x6e23dc63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x4ea3d400 // fsub v0.4s, v0.4s, v3.4s
-	WORD $0x4ea5d421 // fsub v1.4s, v1.4s, v5.4s
-	WORD $0x6ea0e783 // fcmgt v3.4s, v28.4s, v0.4s
-	WORD $0x6e601f83 // bsl v3.16b, v28.16b, v0.16b
-	WORD $0x6ea1e780 // fcmgt v0.4s, v28.4s, v1.4s
-	WORD $0x6e611f80 // bsl v0.16b, v28.16b, v1.16b
-	WORD $0x4e38d461 // fadd v1.4s, v3.4s, v24.4s
-	WORD $0x4e38d400 // fadd v0.4s, v0.4s, v24.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e37d421 // fadd v1.4s, v1.4s, v23.4s
-	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
-	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x4e21d4c1 // fadd v1.4s, v6.4s, v1.4s
-	WORD $0x4e20d4e0 // fadd v0.4s, v7.4s, v0.4s
-	FSTPQ (F1, F0), -32(R10)
-	FLDPQ.P 32(R6), (F2, F3)
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x6e34dc00 // fmul v0.4s, v0.4s, v20.4s
-	WORD $0x6e3ddc44 // fmul v4.4s, v2.4s, v29.4s
-	WORD $0x6e3ddc65 // fmul v5.4s, v3.4s, v29.4s
-	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
-	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
-	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	FSTPQ (F1, F0), -32(R6)
-	SUBS $8, R0, R0
-	BGE usualloop8
+	FMOVS 20(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 24(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 28(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVQ 16(R0), F6
+	WORD $0x6e261ca5 // eor v5.16b, v5.16b, v6.16b
+	FMOVQ 32(R0), F6
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
+	FMOVS 32(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 36(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVS 40(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 44(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 48(R1), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS 52(R1), F11
+	VDUP V11.S[0], V11.S4
+	SUB $120, R3, R0
 
-usualrest8:
+usualentry:
+	MOVD 8(R2), R0
+	MOVD 0(R2), R1
+	MOVD 24(R2), R4
+	MOVD 48(R2), R5
+	MOVD 72(R2), R6
+	MOVD 96(R2), R7
+	SUBS $8, R0, R0
+	BLT usualmainend
+
+usualmain:
+	FLDPQ.P 32(R5), (F12, F13)
+	WORD $0x6e23dd8c // fmul v12.4s, v12.4s, v3.4s
+	WORD $0x6e23ddad // fmul v13.4s, v13.4s, v3.4s
+	FLDPQ.P 32(R4), (F14, F15)
+	WORD $0x4ea28dd0 // cmtst v16.4s, v14.4s, v2.4s
+	WORD $0x4e2e1e0e // and v14.16b, v16.16b, v14.16b
+	WORD $0x4ea28df0 // cmtst v16.4s, v15.4s, v2.4s
+	WORD $0x4e2f1e0f // and v15.16b, v16.16b, v15.16b
+	WORD $0x6e24ddd0 // fmul v16.4s, v14.4s, v4.4s
+	WORD $0x6e24ddf1 // fmul v17.4s, v15.4s, v4.4s
+	WORD $0x4ea58e12 // cmtst v18.4s, v16.4s, v5.4s
+	WORD $0x4e301e50 // and v16.16b, v18.16b, v16.16b
+	WORD $0x4ea58e32 // cmtst v18.4s, v17.4s, v5.4s
+	WORD $0x4e311e51 // and v17.16b, v18.16b, v17.16b
+	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
+	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+	WORD $0x4e31d5ad // fadd v13.4s, v13.4s, v17.4s
+	FSTPQ (F12, F13), -32(R5)
+	FLDPQ.P 32(R6), (F16, F17)
+	WORD $0x4eb0d5d2 // fsub v18.4s, v14.4s, v16.4s
+	WORD $0x4eb1d5f3 // fsub v19.4s, v15.4s, v17.4s
+	WORD $0x6e26de52 // fmul v18.4s, v18.4s, v6.4s
+	WORD $0x6e26de73 // fmul v19.4s, v19.4s, v6.4s
+	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
+	WORD $0x4e33d631 // fadd v17.4s, v17.4s, v19.4s
+	FSTPQ (F16, F17), -32(R6)
+	FLDPQ.P 32(R7), (F18, F19)
+	WORD $0x6e29de52 // fmul v18.4s, v18.4s, v9.4s
+	WORD $0x6e29de73 // fmul v19.4s, v19.4s, v9.4s
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	WORD $0x6e2addef // fmul v15.4s, v15.4s, v10.4s
+	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
+	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x4eb0d58c // fsub v12.4s, v12.4s, v16.4s
+	WORD $0x4eb1d5ad // fsub v13.4s, v13.4s, v17.4s
+	WORD $0x6eace430 // fcmgt v16.4s, v1.4s, v12.4s
+	WORD $0x6e6c1c30 // bsl v16.16b, v1.16b, v12.16b
+	WORD $0x6eade42c // fcmgt v12.4s, v1.4s, v13.4s
+	WORD $0x6e6d1c2c // bsl v12.16b, v1.16b, v13.16b
+	WORD $0x4e27d60d // fadd v13.4s, v16.4s, v7.4s
+	WORD $0x4e27d58c // fadd v12.4s, v12.4s, v7.4s
+	WORD $0x6ea1f9ad // fsqrt v13.4s, v13.4s
+	WORD $0x6ea1f98c // fsqrt v12.4s, v12.4s
+	WORD $0x4e28d5ad // fadd v13.4s, v13.4s, v8.4s
+	WORD $0x4e28d58c // fadd v12.4s, v12.4s, v8.4s
+	WORD $0x6e2dfdcd // fdiv v13.4s, v14.4s, v13.4s
+	WORD $0x6e2cfdec // fdiv v12.4s, v15.4s, v12.4s
+	WORD $0x4e2dd64d // fadd v13.4s, v18.4s, v13.4s
+	WORD $0x4e2cd66c // fadd v12.4s, v19.4s, v12.4s
+	FSTPQ (F13, F12), -32(R7)
+	FLDPQ.P 32(R1), (F14, F15)
+	WORD $0x6e2bddad // fmul v13.4s, v13.4s, v11.4s
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	WORD $0x6e20ddd0 // fmul v16.4s, v14.4s, v0.4s
+	WORD $0x6e20ddf1 // fmul v17.4s, v15.4s, v0.4s
+	WORD $0x4e30d5ad // fadd v13.4s, v13.4s, v16.4s
+	WORD $0x4e31d58c // fadd v12.4s, v12.4s, v17.4s
+	WORD $0x4eadd5cd // fsub v13.4s, v14.4s, v13.4s
+	WORD $0x4eacd5ec // fsub v12.4s, v15.4s, v12.4s
+	FSTPQ (F13, F12), -32(R1)
+	SUBS $8, R0, R0
+	BGE usualmain
+
+usualmainend:
 	ADD $8, R0, R0
 	SUBS $4, R0, R0
-	BLT usualrest4
+	BLT usualloopend
 
-usualloop4:
-	FMOVQ.P 16(R8), F0
-	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
-	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e23dc61 // fmul v1.4s, v3.4s, v3.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R9), F1
-	WORD $0x4ea1d443 // fsub v3.4s, v2.4s, v1.4s
-	WORD $0x6e39dc63 // fmul v3.4s, v3.4s, v25.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FMOVQ F1, -16(R9)
-	FMOVQ.P 16(R10), F3
-	WORD $0x6e36dc63 // fmul v3.4s, v3.4s, v22.4s
-	WORD $0x6e35dc42 // fmul v2.4s, v2.4s, v21.4s
-	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6ea0e781 // fcmgt v1.4s, v28.4s, v0.4s
-	WORD $0x6e601f81 // bsl v1.16b, v28.16b, v0.16b
-	WORD $0x4e38d420 // fadd v0.4s, v1.4s, v24.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
-	FMOVQ F0, -16(R10)
-	FMOVQ.P 16(R6), F1
-	WORD $0x6e34dc00 // fmul v0.4s, v0.4s, v20.4s
-	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
-	FMOVQ F0, -16(R6)
+usualloop:
+	FMOVQ.P 16(R5), F12
+	WORD $0x6e23dd8c // fmul v12.4s, v12.4s, v3.4s
+	FMOVQ.P 16(R4), F13
+	WORD $0x4ea28dae // cmtst v14.4s, v13.4s, v2.4s
+	WORD $0x4e2d1dcd // and v13.16b, v14.16b, v13.16b
+	WORD $0x6e24ddae // fmul v14.4s, v13.4s, v4.4s
+	WORD $0x4ea58dcf // cmtst v15.4s, v14.4s, v5.4s
+	WORD $0x4e2e1dee // and v14.16b, v15.16b, v14.16b
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	FMOVQ F12, -16(R5)
+	FMOVQ.P 16(R6), F14
+	WORD $0x4eaed5af // fsub v15.4s, v13.4s, v14.4s
+	WORD $0x6e26ddef // fmul v15.4s, v15.4s, v6.4s
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	FMOVQ F14, -16(R6)
+	FMOVQ.P 16(R7), F15
+	WORD $0x6e29ddef // fmul v15.4s, v15.4s, v9.4s
+	WORD $0x6e2addad // fmul v13.4s, v13.4s, v10.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x4eaed58c // fsub v12.4s, v12.4s, v14.4s
+	WORD $0x6eace42e // fcmgt v14.4s, v1.4s, v12.4s
+	WORD $0x6e6c1c2e // bsl v14.16b, v1.16b, v12.16b
+	WORD $0x4e27d5cc // fadd v12.4s, v14.4s, v7.4s
+	WORD $0x6ea1f98c // fsqrt v12.4s, v12.4s
+	WORD $0x4e28d58c // fadd v12.4s, v12.4s, v8.4s
+	WORD $0x6e2cfdac // fdiv v12.4s, v13.4s, v12.4s
+	WORD $0x4e2cd5ec // fadd v12.4s, v15.4s, v12.4s
+	FMOVQ F12, -16(R7)
+	FMOVQ.P 16(R1), F13
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	WORD $0x6e20ddae // fmul v14.4s, v13.4s, v0.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4eacd5ac // fsub v12.4s, v13.4s, v12.4s
+	FMOVQ F12, -16(R1)
 	SUBS $4, R0, R0
-	BGE usualloop4
+	BGE usualloop
 
-usualrest4:
+usualloopend:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT usualrest1
+	BLT usualsingleend
 
-usualloop1:
-	FMOVS.P 4(R8), F0
-	WORD $0x6e3bdc00 // fmul v0.4s, v0.4s, v27.4s
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
-	WORD $0x4ebe8c23 // cmtst v3.4s, v1.4s, v30.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e23dc61 // fmul v1.4s, v3.4s, v3.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R8)
-	FMOVS.P 4(R9), F1
-	WORD $0x4ea1d443 // fsub v3.4s, v2.4s, v1.4s
-	WORD $0x6e39dc63 // fmul v3.4s, v3.4s, v25.4s
-	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
-	FMOVS F1, -4(R9)
-	FMOVS.P 4(R10), F3
-	WORD $0x6e36dc63 // fmul v3.4s, v3.4s, v22.4s
-	WORD $0x6e35dc42 // fmul v2.4s, v2.4s, v21.4s
-	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6ea0e781 // fcmgt v1.4s, v28.4s, v0.4s
-	WORD $0x6e601f81 // bsl v1.16b, v28.16b, v0.16b
-	WORD $0x4e38d420 // fadd v0.4s, v1.4s, v24.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e37d400 // fadd v0.4s, v0.4s, v23.4s
-	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
-	FMOVS F0, -4(R10)
-	FMOVS.P 4(R6), F1
-	WORD $0x6e34dc00 // fmul v0.4s, v0.4s, v20.4s
-	WORD $0x6e3ddc22 // fmul v2.4s, v1.4s, v29.4s
-	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
-	WORD $0x4ea0d420 // fsub v0.4s, v1.4s, v0.4s
-	FMOVS F0, -4(R6)
+usualsingle:
+	FMOVS.P 4(R5), F12
+	WORD $0x6e23dd8c // fmul v12.4s, v12.4s, v3.4s
+	FMOVS.P 4(R4), F13
+	WORD $0x4ea28dae // cmtst v14.4s, v13.4s, v2.4s
+	WORD $0x4e2d1dcd // and v13.16b, v14.16b, v13.16b
+	WORD $0x6e24ddae // fmul v14.4s, v13.4s, v4.4s
+	WORD $0x4ea58dcf // cmtst v15.4s, v14.4s, v5.4s
+	WORD $0x4e2e1dee // and v14.16b, v15.16b, v14.16b
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	FMOVS F12, -4(R5)
+	FMOVS.P 4(R6), F14
+	WORD $0x4eaed5af // fsub v15.4s, v13.4s, v14.4s
+	WORD $0x6e26ddef // fmul v15.4s, v15.4s, v6.4s
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	FMOVS F14, -4(R6)
+	FMOVS.P 4(R7), F15
+	WORD $0x6e29ddef // fmul v15.4s, v15.4s, v9.4s
+	WORD $0x6e2addad // fmul v13.4s, v13.4s, v10.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x4eaed58c // fsub v12.4s, v12.4s, v14.4s
+	WORD $0x6eace42e // fcmgt v14.4s, v1.4s, v12.4s
+	WORD $0x6e6c1c2e // bsl v14.16b, v1.16b, v12.16b
+	WORD $0x4e27d5cc // fadd v12.4s, v14.4s, v7.4s
+	WORD $0x6ea1f98c // fsqrt v12.4s, v12.4s
+	WORD $0x4e28d58c // fadd v12.4s, v12.4s, v8.4s
+	WORD $0x6e2cfdac // fdiv v12.4s, v13.4s, v12.4s
+	WORD $0x4e2cd5ec // fadd v12.4s, v15.4s, v12.4s
+	FMOVS F12, -4(R7)
+	FMOVS.P 4(R1), F13
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	WORD $0x6e20ddae // fmul v14.4s, v13.4s, v0.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4eacd5ac // fsub v12.4s, v13.4s, v12.4s
+	FMOVS F12, -4(R1)
 	SUBS $1, R0, R0
-	BGE usualloop1
+	BGE usualsingle
 
-usualrest1:
-	ADD $120, R24, R24
-	SUBS $5, R5, R5
-	BNE usualrow
-	JMP done
+usualsingleend:
+	ADD $120, R2, R2
+	CMP R3, R2
+	BLT usualentry
+	JMP end
 
 general:
-	FMOVS 0(R3), F26
-	VDUP V26.S[0], V26.S4
-	FMOVS 4(R3), F25
-	VDUP V25.S[0], V25.S4
-	FMOVS 8(R3), F24
-	VDUP V24.S[0], V24.S4
-	FMOVQ 48(R4), F23
-	FMOVS 20(R3), F22
-	VDUP V22.S[0], V22.S4
-	FMOVS 24(R3), F21
-	VDUP V21.S[0], V21.S4
-	FMOVS 32(R3), F20
-	VDUP V20.S[0], V20.S4
-	FMOVS 36(R3), F19
-	VDUP V19.S[0], V19.S4
-	FMOVS 40(R3), F18
-	VDUP V18.S[0], V18.S4
-	FMOVS 44(R3), F17
-	VDUP V17.S[0], V17.S4
-	FMOVS 48(R3), F16
-	VDUP V16.S[0], V16.S4
-	FMOVS 52(R3), F15
-	VDUP V15.S[0], V15.S4
-	FMOVS 16(R3), F2
+	MOVD $4611686018427387904, R8
+	MOVWU 4(R1), R4
+	CMPW $0x0, R4
+	BNE asked
+	MOVWU 32(R1), R4
+	CMPW $0x0, R4
+	BLE asked
+	MOVD $8, R8
+
+asked:
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 8(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 16(R1), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 12(R3), F3
+	FMOVS 12(R1), F3
 	VDUP V3.S[0], V3.S4
-	WORD $0x4e231c41 // and v1.16b, v2.16b, v3.16b
-	FMOVQ 0(R4), F4
-	WORD $0x6e241c20 // eor v0.16b, v1.16b, v4.16b
-	FMOVQ 16(R4), F5
-	WORD $0x4e251c1f // and v31.16b, v0.16b, v5.16b
-	WORD $0x4e37e73e // fcmeq v30.4s, v25.4s, v23.4s
-	FMOVS 12(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1d // and v29.16b, v0.16b, v3.16b
-	FMOVS 28(R3), F1
-	VDUP V1.S[0], V1.S4
-	FMOVQ 0(R4), F2
-	WORD $0x6e221c20 // eor v0.16b, v1.16b, v2.16b
-	FMOVQ 16(R4), F3
-	WORD $0x4e231c1c // and v28.16b, v0.16b, v3.16b
-	WORD $0x6eb7e69b // fcmgt v27.4s, v20.4s, v23.4s
-	MOVD $0, R25
-	MOVWU 4(R3), R2
-	CMPW $0x0, R2
-	BNE row
-	MOVWU 32(R3), R2
-	CMPW $0, R2
-	BLE row
-	MOVD $1, R25
-
-row:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	MOVD 96(R24), R10
-	CBZ R25, scaledno
-	SUBS $8, R0, R0
-	BLT scaledrest8
-
-scaledloop8:
-	FLDPQ.P 32(R8), (F0, F1)
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	WORD $0x6e36dc21 // fmul v1.4s, v1.4s, v22.4s
-	FLDPQ.P 32(R7), (F2, F3)
-	WORD $0x4ebf8c44 // cmtst v4.4s, v2.4s, v31.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ebf8c62 // cmtst v2.4s, v3.4s, v31.4s
 	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	WORD $0x6e3adc83 // fmul v3.4s, v4.4s, v26.4s
-	WORD $0x6e3adc42 // fmul v2.4s, v2.4s, v26.4s
-	WORD $0x4ebd8c64 // cmtst v4.4s, v3.4s, v29.4s
-	WORD $0x4e231c84 // and v4.16b, v4.16b, v3.16b
-	WORD $0x4ebd8c43 // cmtst v3.4s, v2.4s, v29.4s
-	WORD $0x4e221c63 // and v3.16b, v3.16b, v2.16b
-	WORD $0x6e35dc82 // fmul v2.4s, v4.4s, v21.4s
-	WORD $0x6e35dc65 // fmul v5.4s, v3.4s, v21.4s
-	WORD $0x4ebc8c46 // cmtst v6.4s, v2.4s, v28.4s
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4ebc8ca2 // cmtst v2.4s, v5.4s, v28.4s
-	WORD $0x4e251c42 // and v2.16b, v2.16b, v5.16b
-	WORD $0x6e26dcc5 // fmul v5.4s, v6.4s, v6.4s
-	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
-	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
-	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
-	FSTPQ (F0, F1), -32(R8)
-	FLDPQ.P 32(R9), (F2, F5)
-	WORD $0x4ea2d486 // fsub v6.4s, v4.4s, v2.4s
-	WORD $0x4ea5d467 // fsub v7.4s, v3.4s, v5.4s
-	WORD $0x6e34dcc6 // fmul v6.4s, v6.4s, v20.4s
-	WORD $0x6e34dce7 // fmul v7.4s, v7.4s, v20.4s
-	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
-	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
-	FSTPQ (F2, F5), -32(R9)
-	FLDPQ.P 32(R10), (F6, F7)
-	WORD $0x6e31dcc6 // fmul v6.4s, v6.4s, v17.4s
-	WORD $0x6e31dce7 // fmul v7.4s, v7.4s, v17.4s
-	WORD $0x6e30dc84 // fmul v4.4s, v4.4s, v16.4s
-	WORD $0x6e30dc63 // fmul v3.4s, v3.4s, v16.4s
-	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x4ea5d421 // fsub v1.4s, v1.4s, v5.4s
-	WORD $0x6ea0e6e2 // fcmgt v2.4s, v23.4s, v0.4s
-	WORD $0x6e601ee2 // bsl v2.16b, v23.16b, v0.16b
-	WORD $0x6ea1e6e0 // fcmgt v0.4s, v23.4s, v1.4s
-	WORD $0x6e611ee0 // bsl v0.16b, v23.16b, v1.16b
-	WORD $0x4e33d441 // fadd v1.4s, v2.4s, v19.4s
-	WORD $0x4e33d400 // fadd v0.4s, v0.4s, v19.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e32d421 // fadd v1.4s, v1.4s, v18.4s
-	WORD $0x4e32d400 // fadd v0.4s, v0.4s, v18.4s
-	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x4e21d4c1 // fadd v1.4s, v6.4s, v1.4s
-	WORD $0x4e20d4e0 // fadd v0.4s, v7.4s, v0.4s
-	FSTPQ (F1, F0), -32(R10)
-	FLDPQ.P 32(R6), (F2, F3)
-	WORD $0x6e2fdc21 // fmul v1.4s, v1.4s, v15.4s
-	WORD $0x6e2fdc00 // fmul v0.4s, v0.4s, v15.4s
-	WORD $0x6e38dc44 // fmul v4.4s, v2.4s, v24.4s
-	WORD $0x6e38dc65 // fmul v5.4s, v3.4s, v24.4s
-	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
-	WORD $0x4e25d400 // fadd v0.4s, v0.4s, v5.4s
-	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	FSTPQ (F1, F0), -32(R6)
+	FMOVQ 16(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 32(R0), F3
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	FMOVQ 0(R0), F3
+	FMOVS 12(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ 16(R0), F5
+	WORD $0x6e251c84 // eor v4.16b, v4.16b, v5.16b
+	FMOVQ 32(R0), F5
+	WORD $0x4e251c84 // and v4.16b, v4.16b, v5.16b
+	FMOVS 20(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 24(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 28(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVQ 16(R0), F8
+	WORD $0x6e281ce7 // eor v7.16b, v7.16b, v8.16b
+	FMOVQ 32(R0), F8
+	WORD $0x4e281ce7 // and v7.16b, v7.16b, v8.16b
+	FMOVS 32(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 36(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 40(R1), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS 44(R1), F11
+	VDUP V11.S[0], V11.S4
+	FMOVS 48(R1), F12
+	VDUP V12.S[0], V12.S4
+	FMOVS 52(R1), F13
+	VDUP V13.S[0], V13.S4
+	FMOVS 4(R1), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x4e23e5cf // fcmeq v15.4s, v14.4s, v3.4s
+	WORD $0x6ea3e510 // fcmgt v16.4s, v8.4s, v3.4s
+	SUB $120, R3, R0
+
+entry:
+	MOVD 8(R2), R0
+	MOVD 0(R2), R1
+	MOVD 24(R2), R4
+	MOVD 48(R2), R5
+	MOVD 72(R2), R6
+	MOVD 96(R2), R7
+	SUBS R8, R0, R0
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R5), (F17, F18)
+	WORD $0x6e25de31 // fmul v17.4s, v17.4s, v5.4s
+	WORD $0x6e25de52 // fmul v18.4s, v18.4s, v5.4s
+	FLDPQ.P 32(R4), (F19, F20)
+	WORD $0x4ea28e75 // cmtst v21.4s, v19.4s, v2.4s
+	WORD $0x4e331eb3 // and v19.16b, v21.16b, v19.16b
+	WORD $0x4ea28e95 // cmtst v21.4s, v20.4s, v2.4s
+	WORD $0x4e341eb4 // and v20.16b, v21.16b, v20.16b
+	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
+	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
+	WORD $0x4ea48e75 // cmtst v21.4s, v19.4s, v4.4s
+	WORD $0x4e331eb3 // and v19.16b, v21.16b, v19.16b
+	WORD $0x4ea48e95 // cmtst v21.4s, v20.4s, v4.4s
+	WORD $0x4e341eb4 // and v20.16b, v21.16b, v20.16b
+	WORD $0x6e26de75 // fmul v21.4s, v19.4s, v6.4s
+	WORD $0x6e26de96 // fmul v22.4s, v20.4s, v6.4s
+	WORD $0x4ea78eb7 // cmtst v23.4s, v21.4s, v7.4s
+	WORD $0x4e351ef5 // and v21.16b, v23.16b, v21.16b
+	WORD $0x4ea78ed7 // cmtst v23.4s, v22.4s, v7.4s
+	WORD $0x4e361ef6 // and v22.16b, v23.16b, v22.16b
+	WORD $0x6e35deb5 // fmul v21.4s, v21.4s, v21.4s
+	WORD $0x6e36ded6 // fmul v22.4s, v22.4s, v22.4s
+	WORD $0x4e35d631 // fadd v17.4s, v17.4s, v21.4s
+	WORD $0x4e36d652 // fadd v18.4s, v18.4s, v22.4s
+	FSTPQ (F17, F18), -32(R5)
+	FLDPQ.P 32(R6), (F21, F22)
+	WORD $0x4eb5d677 // fsub v23.4s, v19.4s, v21.4s
+	WORD $0x4eb6d698 // fsub v24.4s, v20.4s, v22.4s
+	WORD $0x6e28def7 // fmul v23.4s, v23.4s, v8.4s
+	WORD $0x6e28df18 // fmul v24.4s, v24.4s, v8.4s
+	WORD $0x4e37d6b5 // fadd v21.4s, v21.4s, v23.4s
+	WORD $0x4e38d6d6 // fadd v22.4s, v22.4s, v24.4s
+	FSTPQ (F21, F22), -32(R6)
+	FLDPQ.P 32(R7), (F23, F24)
+	WORD $0x6e2bdef7 // fmul v23.4s, v23.4s, v11.4s
+	WORD $0x6e2bdf18 // fmul v24.4s, v24.4s, v11.4s
+	WORD $0x6e2cde73 // fmul v19.4s, v19.4s, v12.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	WORD $0x6e35deb5 // fmul v21.4s, v21.4s, v21.4s
+	WORD $0x6e36ded6 // fmul v22.4s, v22.4s, v22.4s
+	WORD $0x4eb5d631 // fsub v17.4s, v17.4s, v21.4s
+	WORD $0x4eb6d652 // fsub v18.4s, v18.4s, v22.4s
+	WORD $0x6eb1e475 // fcmgt v21.4s, v3.4s, v17.4s
+	WORD $0x6e711c75 // bsl v21.16b, v3.16b, v17.16b
+	WORD $0x6eb2e471 // fcmgt v17.4s, v3.4s, v18.4s
+	WORD $0x6e721c71 // bsl v17.16b, v3.16b, v18.16b
+	WORD $0x4e29d6b2 // fadd v18.4s, v21.4s, v9.4s
+	WORD $0x4e29d631 // fadd v17.4s, v17.4s, v9.4s
+	WORD $0x6ea1fa52 // fsqrt v18.4s, v18.4s
+	WORD $0x6ea1fa31 // fsqrt v17.4s, v17.4s
+	WORD $0x4e2ad652 // fadd v18.4s, v18.4s, v10.4s
+	WORD $0x4e2ad631 // fadd v17.4s, v17.4s, v10.4s
+	WORD $0x6e32fe72 // fdiv v18.4s, v19.4s, v18.4s
+	WORD $0x6e31fe91 // fdiv v17.4s, v20.4s, v17.4s
+	WORD $0x4e32d6f2 // fadd v18.4s, v23.4s, v18.4s
+	WORD $0x4e31d711 // fadd v17.4s, v24.4s, v17.4s
+	FSTPQ (F18, F17), -32(R7)
+	FLDPQ.P 32(R1), (F19, F20)
+	WORD $0x6e2dde52 // fmul v18.4s, v18.4s, v13.4s
+	WORD $0x6e2dde31 // fmul v17.4s, v17.4s, v13.4s
+	WORD $0x6e21de75 // fmul v21.4s, v19.4s, v1.4s
+	WORD $0x6e21de96 // fmul v22.4s, v20.4s, v1.4s
+	WORD $0x4e35d652 // fadd v18.4s, v18.4s, v21.4s
+	WORD $0x4e36d631 // fadd v17.4s, v17.4s, v22.4s
+	WORD $0x4eb2d672 // fsub v18.4s, v19.4s, v18.4s
+	WORD $0x4eb1d691 // fsub v17.4s, v20.4s, v17.4s
+	FSTPQ (F18, F17), -32(R1)
 	SUBS $8, R0, R0
-	BGE scaledloop8
+	BGE main
 
-scaledrest8:
-	ADD $8, R0, R0
-
-scaledno:
+mainend:
+	ADD R8, R0, R0
 	SUBS $4, R0, R0
-	BLT rest4
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R8), F0
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	FMOVQ.P 16(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
-	FMOVQ.P 16(R6), F2
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
-	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e35dc61 // fmul v1.4s, v3.4s, v21.4s
-	WORD $0x4ebc8c24 // cmtst v4.4s, v1.4s, v28.4s
-	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
-	WORD $0x6e24dc81 // fmul v1.4s, v4.4s, v4.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVQ F0, -16(R8)
-	FMOVQ.P 16(R9), F1
-	WORD $0x4ebb1f64 // mov v4.16b, v27.16b
-	WORD $0x6e631c24 // bsl v4.16b, v1.16b, v3.16b
-	WORD $0x4ea1d461 // fsub v1.4s, v3.4s, v1.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
-	FMOVQ F1, -16(R9)
-	FMOVQ.P 16(R10), F4
-	WORD $0x6e31dc84 // fmul v4.4s, v4.4s, v17.4s
-	WORD $0x6e30dc63 // fmul v3.4s, v3.4s, v16.4s
-	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6ea0e6e1 // fcmgt v1.4s, v23.4s, v0.4s
-	WORD $0x6e601ee1 // bsl v1.16b, v23.16b, v0.16b
-	WORD $0x4e33d420 // fadd v0.4s, v1.4s, v19.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e32d400 // fadd v0.4s, v0.4s, v18.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
-	FMOVQ F0, -16(R10)
-	WORD $0x6e2fdc00 // fmul v0.4s, v0.4s, v15.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	FMOVQ F0, -16(R6)
+loop:
+	FMOVQ.P 16(R5), F17
+	WORD $0x6e25de31 // fmul v17.4s, v17.4s, v5.4s
+	FMOVQ.P 16(R4), F18
+	WORD $0x4ea28e53 // cmtst v19.4s, v18.4s, v2.4s
+	WORD $0x4e321e72 // and v18.16b, v19.16b, v18.16b
+	WORD $0x6e20de52 // fmul v18.4s, v18.4s, v0.4s
+	FMOVQ.P 16(R1), F19
+	WORD $0x6e2ede74 // fmul v20.4s, v19.4s, v14.4s
+	WORD $0x4e34d654 // fadd v20.4s, v18.4s, v20.4s
+	WORD $0x6eef1e92 // bif v18.16b, v20.16b, v15.16b
+	WORD $0x4ea48e54 // cmtst v20.4s, v18.4s, v4.4s
+	WORD $0x4e321e92 // and v18.16b, v20.16b, v18.16b
+	WORD $0x6e26de54 // fmul v20.4s, v18.4s, v6.4s
+	WORD $0x4ea78e95 // cmtst v21.4s, v20.4s, v7.4s
+	WORD $0x4e341eb4 // and v20.16b, v21.16b, v20.16b
+	WORD $0x6e34de94 // fmul v20.4s, v20.4s, v20.4s
+	WORD $0x4e34d631 // fadd v17.4s, v17.4s, v20.4s
+	FMOVQ F17, -16(R5)
+	FMOVQ.P 16(R6), F20
+	WORD $0x4eb01e15 // mov v21.16b, v16.16b
+	WORD $0x6e721e95 // bsl v21.16b, v20.16b, v18.16b
+	WORD $0x4eb4d654 // fsub v20.4s, v18.4s, v20.4s
+	WORD $0x6e28de94 // fmul v20.4s, v20.4s, v8.4s
+	WORD $0x4e34d6b4 // fadd v20.4s, v21.4s, v20.4s
+	FMOVQ F20, -16(R6)
+	FMOVQ.P 16(R7), F21
+	WORD $0x6e2bdeb5 // fmul v21.4s, v21.4s, v11.4s
+	WORD $0x6e2cde52 // fmul v18.4s, v18.4s, v12.4s
+	WORD $0x6e34de94 // fmul v20.4s, v20.4s, v20.4s
+	WORD $0x4eb4d631 // fsub v17.4s, v17.4s, v20.4s
+	WORD $0x6eb1e474 // fcmgt v20.4s, v3.4s, v17.4s
+	WORD $0x6e711c74 // bsl v20.16b, v3.16b, v17.16b
+	WORD $0x4e29d691 // fadd v17.4s, v20.4s, v9.4s
+	WORD $0x6ea1fa31 // fsqrt v17.4s, v17.4s
+	WORD $0x4e2ad631 // fadd v17.4s, v17.4s, v10.4s
+	WORD $0x6e31fe51 // fdiv v17.4s, v18.4s, v17.4s
+	WORD $0x4e31d6b1 // fadd v17.4s, v21.4s, v17.4s
+	FMOVQ F17, -16(R7)
+	WORD $0x6e2dde31 // fmul v17.4s, v17.4s, v13.4s
+	WORD $0x6e21de72 // fmul v18.4s, v19.4s, v1.4s
+	WORD $0x4e32d631 // fadd v17.4s, v17.4s, v18.4s
+	WORD $0x4eb1d671 // fsub v17.4s, v19.4s, v17.4s
+	FMOVQ F17, -16(R1)
 	SUBS $4, R0, R0
-	BGE loop4
+	BGE loop
 
-rest4:
+loopend:
 	ADD $4, R0, R0
 	SUBS $1, R0, R0
-	BLT rest1
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R8), F0
-	WORD $0x6e36dc00 // fmul v0.4s, v0.4s, v22.4s
-	FMOVS.P 4(R7), F1
-	WORD $0x4ebf8c22 // cmtst v2.4s, v1.4s, v31.4s
-	WORD $0x4e211c42 // and v2.16b, v2.16b, v1.16b
-	WORD $0x6e3adc41 // fmul v1.4s, v2.4s, v26.4s
-	FMOVS.P 4(R6), F2
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x6efe1c61 // bif v1.16b, v3.16b, v30.16b
-	WORD $0x4ebd8c23 // cmtst v3.4s, v1.4s, v29.4s
-	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
-	WORD $0x6e35dc61 // fmul v1.4s, v3.4s, v21.4s
-	WORD $0x4ebc8c24 // cmtst v4.4s, v1.4s, v28.4s
-	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
-	WORD $0x6e24dc81 // fmul v1.4s, v4.4s, v4.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	FMOVS F0, -4(R8)
-	FMOVS.P 4(R9), F1
-	WORD $0x4ebb1f64 // mov v4.16b, v27.16b
-	WORD $0x6e631c24 // bsl v4.16b, v1.16b, v3.16b
-	WORD $0x4ea1d461 // fsub v1.4s, v3.4s, v1.4s
-	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
-	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
-	FMOVS F1, -4(R9)
-	FMOVS.P 4(R10), F4
-	WORD $0x6e31dc84 // fmul v4.4s, v4.4s, v17.4s
-	WORD $0x6e30dc63 // fmul v3.4s, v3.4s, v16.4s
-	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
-	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
-	WORD $0x6ea0e6e1 // fcmgt v1.4s, v23.4s, v0.4s
-	WORD $0x6e601ee1 // bsl v1.16b, v23.16b, v0.16b
-	WORD $0x4e33d420 // fadd v0.4s, v1.4s, v19.4s
-	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
-	WORD $0x4e32d400 // fadd v0.4s, v0.4s, v18.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
-	FMOVS F0, -4(R10)
-	WORD $0x6e2fdc00 // fmul v0.4s, v0.4s, v15.4s
-	WORD $0x6e38dc41 // fmul v1.4s, v2.4s, v24.4s
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x4ea0d440 // fsub v0.4s, v2.4s, v0.4s
-	FMOVS F0, -4(R6)
+single:
+	FMOVS.P 4(R5), F17
+	WORD $0x6e25de31 // fmul v17.4s, v17.4s, v5.4s
+	FMOVS.P 4(R4), F18
+	WORD $0x4ea28e53 // cmtst v19.4s, v18.4s, v2.4s
+	WORD $0x4e321e72 // and v18.16b, v19.16b, v18.16b
+	WORD $0x6e20de52 // fmul v18.4s, v18.4s, v0.4s
+	FMOVS.P 4(R1), F19
+	WORD $0x6e2ede74 // fmul v20.4s, v19.4s, v14.4s
+	WORD $0x4e34d654 // fadd v20.4s, v18.4s, v20.4s
+	WORD $0x6eef1e92 // bif v18.16b, v20.16b, v15.16b
+	WORD $0x4ea48e54 // cmtst v20.4s, v18.4s, v4.4s
+	WORD $0x4e321e92 // and v18.16b, v20.16b, v18.16b
+	WORD $0x6e26de54 // fmul v20.4s, v18.4s, v6.4s
+	WORD $0x4ea78e95 // cmtst v21.4s, v20.4s, v7.4s
+	WORD $0x4e341eb4 // and v20.16b, v21.16b, v20.16b
+	WORD $0x6e34de94 // fmul v20.4s, v20.4s, v20.4s
+	WORD $0x4e34d631 // fadd v17.4s, v17.4s, v20.4s
+	FMOVS F17, -4(R5)
+	FMOVS.P 4(R6), F20
+	WORD $0x4eb01e15 // mov v21.16b, v16.16b
+	WORD $0x6e721e95 // bsl v21.16b, v20.16b, v18.16b
+	WORD $0x4eb4d654 // fsub v20.4s, v18.4s, v20.4s
+	WORD $0x6e28de94 // fmul v20.4s, v20.4s, v8.4s
+	WORD $0x4e34d6b4 // fadd v20.4s, v21.4s, v20.4s
+	FMOVS F20, -4(R6)
+	FMOVS.P 4(R7), F21
+	WORD $0x6e2bdeb5 // fmul v21.4s, v21.4s, v11.4s
+	WORD $0x6e2cde52 // fmul v18.4s, v18.4s, v12.4s
+	WORD $0x6e34de94 // fmul v20.4s, v20.4s, v20.4s
+	WORD $0x4eb4d631 // fsub v17.4s, v17.4s, v20.4s
+	WORD $0x6eb1e474 // fcmgt v20.4s, v3.4s, v17.4s
+	WORD $0x6e711c74 // bsl v20.16b, v3.16b, v17.16b
+	WORD $0x4e29d691 // fadd v17.4s, v20.4s, v9.4s
+	WORD $0x6ea1fa31 // fsqrt v17.4s, v17.4s
+	WORD $0x4e2ad631 // fadd v17.4s, v17.4s, v10.4s
+	WORD $0x6e31fe51 // fdiv v17.4s, v18.4s, v17.4s
+	WORD $0x4e31d6b1 // fadd v17.4s, v21.4s, v17.4s
+	FMOVS F17, -4(R7)
+	WORD $0x6e2dde31 // fmul v17.4s, v17.4s, v13.4s
+	WORD $0x6e21de72 // fmul v18.4s, v19.4s, v1.4s
+	WORD $0x4e32d631 // fadd v17.4s, v17.4s, v18.4s
+	WORD $0x4eb1d671 // fsub v17.4s, v19.4s, v17.4s
+	FMOVS F17, -4(R1)
 	SUBS $1, R0, R0
-	BGE loop1
+	BGE single
 
-rest1:
-	ADD $120, R24, R24
-	SUBS $5, R5, R5
-	BNE row
+singleend:
+	ADD $120, R2, R2
+	CMP R3, R2
+	BLT entry
 
-done:
+end:
 	RET

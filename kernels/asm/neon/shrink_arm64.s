@@ -9,101 +9,107 @@
 // func Shrink(list [][]float32, c *[2]float32)
 // Requires: ASIMD
 TEXT ·Shrink(SB), NOSPLIT, $0-32
-	MOVD c+24(FP), R3
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVS 0(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 4(R3), F29
-	VDUP V29.S[0], V29.S4
-	WORD $0x6ea0fbdf // fneg v31.4s, v30.4s
+	MOVD c+24(FP), R0
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R2
+	MOVD $24, R3
+	MUL R3, R2, R2
+	ADD R1, R2, R2
+	CMP R2, R1
+	BGE end
+	FMOVS 0(R0), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 4(R0), F1
+	VDUP V1.S[0], V1.S4
+	WORD $0x6ea0f802 // fneg v2.4s, v0.4s
+	SUB $24, R2, R0
 
-row:
-	CMP $6, R5
-	BLE near
-	MOVD 144(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+entry:
+	ADD $144, R1, R3
+	CMP R0, R3
+	BGT near
+	MOVD 0(R3), R3
+	PRFM 0(R3), PLDL1KEEP
+	PRFM 64(R3), PLDL1KEEP
+	PRFM 128(R3), PLDL1KEEP
+	PRFM 192(R3), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	SUBS $16, R0, R0
-	BLT rest16
+	MOVD 8(R1), R3
+	MOVD 0(R1), R4
+	SUBS $16, R3, R3
+	BLT mainend
 
-loop16:
-	FLDPQ.P 64(R6), (F0, F1)
-	WORD $0x6ea0e7e2 // fcmgt v2.4s, v31.4s, v0.4s
-	WORD $0x6e601fe2 // bsl v2.16b, v31.16b, v0.16b
-	WORD $0x6ea1e7e3 // fcmgt v3.4s, v31.4s, v1.4s
-	WORD $0x6e611fe3 // bsl v3.16b, v31.16b, v1.16b
-	WORD $0x6ea2e7c4 // fcmgt v4.4s, v30.4s, v2.4s
-	WORD $0x6e7e1c44 // bsl v4.16b, v2.16b, v30.16b
-	WORD $0x6ea3e7c2 // fcmgt v2.4s, v30.4s, v3.4s
-	WORD $0x6e7e1c62 // bsl v2.16b, v3.16b, v30.16b
-	WORD $0x4ea4d400 // fsub v0.4s, v0.4s, v4.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
-	FSTPQ (F0, F1), -64(R6)
-	FLDPQ -32(R6), (F0, F1)
-	WORD $0x6ea0e7e2 // fcmgt v2.4s, v31.4s, v0.4s
-	WORD $0x6e601fe2 // bsl v2.16b, v31.16b, v0.16b
-	WORD $0x6ea1e7e3 // fcmgt v3.4s, v31.4s, v1.4s
-	WORD $0x6e611fe3 // bsl v3.16b, v31.16b, v1.16b
-	WORD $0x6ea2e7c4 // fcmgt v4.4s, v30.4s, v2.4s
-	WORD $0x6e7e1c44 // bsl v4.16b, v2.16b, v30.16b
-	WORD $0x6ea3e7c2 // fcmgt v2.4s, v30.4s, v3.4s
-	WORD $0x6e7e1c62 // bsl v2.16b, v3.16b, v30.16b
-	WORD $0x4ea4d400 // fsub v0.4s, v0.4s, v4.4s
-	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
-	FSTPQ (F0, F1), -32(R6)
-	SUBS $16, R0, R0
-	BGE loop16
+main:
+	FLDPQ.P 64(R4), (F3, F4)
+	WORD $0x6ea3e445 // fcmgt v5.4s, v2.4s, v3.4s
+	WORD $0x6e631c45 // bsl v5.16b, v2.16b, v3.16b
+	WORD $0x6ea4e446 // fcmgt v6.4s, v2.4s, v4.4s
+	WORD $0x6e641c46 // bsl v6.16b, v2.16b, v4.16b
+	WORD $0x6ea5e407 // fcmgt v7.4s, v0.4s, v5.4s
+	WORD $0x6e601ca7 // bsl v7.16b, v5.16b, v0.16b
+	WORD $0x6ea6e405 // fcmgt v5.4s, v0.4s, v6.4s
+	WORD $0x6e601cc5 // bsl v5.16b, v6.16b, v0.16b
+	WORD $0x4ea7d463 // fsub v3.4s, v3.4s, v7.4s
+	WORD $0x4ea5d484 // fsub v4.4s, v4.4s, v5.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	FSTPQ (F3, F4), -64(R4)
+	FLDPQ -32(R4), (F3, F4)
+	WORD $0x6ea3e445 // fcmgt v5.4s, v2.4s, v3.4s
+	WORD $0x6e631c45 // bsl v5.16b, v2.16b, v3.16b
+	WORD $0x6ea4e446 // fcmgt v6.4s, v2.4s, v4.4s
+	WORD $0x6e641c46 // bsl v6.16b, v2.16b, v4.16b
+	WORD $0x6ea5e407 // fcmgt v7.4s, v0.4s, v5.4s
+	WORD $0x6e601ca7 // bsl v7.16b, v5.16b, v0.16b
+	WORD $0x6ea6e405 // fcmgt v5.4s, v0.4s, v6.4s
+	WORD $0x6e601cc5 // bsl v5.16b, v6.16b, v0.16b
+	WORD $0x4ea7d463 // fsub v3.4s, v3.4s, v7.4s
+	WORD $0x4ea5d484 // fsub v4.4s, v4.4s, v5.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	FSTPQ (F3, F4), -32(R4)
+	SUBS $16, R3, R3
+	BGE main
 
-rest16:
-	ADD $16, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
+mainend:
+	ADD $16, R3, R3
+	SUBS $4, R3, R3
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R6), F0
-	WORD $0x6ea0e7e1 // fcmgt v1.4s, v31.4s, v0.4s
-	WORD $0x6e601fe1 // bsl v1.16b, v31.16b, v0.16b
-	WORD $0x6ea1e7c2 // fcmgt v2.4s, v30.4s, v1.4s
-	WORD $0x6e7e1c22 // bsl v2.16b, v1.16b, v30.16b
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	FMOVQ F0, -16(R6)
-	SUBS $4, R0, R0
-	BGE loop4
+loop:
+	FMOVQ.P 16(R4), F3
+	WORD $0x6ea3e444 // fcmgt v4.4s, v2.4s, v3.4s
+	WORD $0x6e631c44 // bsl v4.16b, v2.16b, v3.16b
+	WORD $0x6ea4e405 // fcmgt v5.4s, v0.4s, v4.4s
+	WORD $0x6e601c85 // bsl v5.16b, v4.16b, v0.16b
+	WORD $0x4ea5d463 // fsub v3.4s, v3.4s, v5.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	FMOVQ F3, -16(R4)
+	SUBS $4, R3, R3
+	BGE loop
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+loopend:
+	ADD $4, R3, R3
+	SUBS $1, R3, R3
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R6), F0
-	WORD $0x6ea0e7e1 // fcmgt v1.4s, v31.4s, v0.4s
-	WORD $0x6e601fe1 // bsl v1.16b, v31.16b, v0.16b
-	WORD $0x6ea1e7c2 // fcmgt v2.4s, v30.4s, v1.4s
-	WORD $0x6e7e1c22 // bsl v2.16b, v1.16b, v30.16b
-	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
-	WORD $0x6e3ddc00 // fmul v0.4s, v0.4s, v29.4s
-	FMOVS F0, -4(R6)
-	SUBS $1, R0, R0
-	BGE loop1
+single:
+	FMOVS.P 4(R4), F3
+	WORD $0x6ea3e444 // fcmgt v4.4s, v2.4s, v3.4s
+	WORD $0x6e631c44 // bsl v4.16b, v2.16b, v3.16b
+	WORD $0x6ea4e405 // fcmgt v5.4s, v0.4s, v4.4s
+	WORD $0x6e601c85 // bsl v5.16b, v4.16b, v0.16b
+	WORD $0x4ea5d463 // fsub v3.4s, v3.4s, v5.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	FMOVS F3, -4(R4)
+	SUBS $1, R3, R3
+	BGE single
 
-rest1:
-	ADD $24, R24, R24
-	SUBS $1, R5, R5
-	BNE row
+singleend:
+	ADD $24, R1, R1
+	CMP R2, R1
+	BLT entry
 
-done:
+end:
 	RET

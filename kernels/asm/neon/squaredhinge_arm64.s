@@ -18,270 +18,276 @@ GLOBL constants<>(SB), RODATA|NOPTR, $48
 // func SquaredHinge(list [][]float32, c *[3]float32, sum *[32]float64)
 // Requires: ASIMD
 TEXT ·SquaredHinge(SB), NOSPLIT, $0-40
-	MOVD c+24(FP), R3
-	MOVD $constants<>(SB), R4
-	MOVD sum+32(FP), R10
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
-	FMOVS 0(R3), F31
-	VDUP V31.S[0], V31.S4
-	FMOVS 4(R3), F30
-	VDUP V30.S[0], V30.S4
-	FMOVS 8(R3), F29
-	VDUP V29.S[0], V29.S4
-	FMOVQ 0(R4), F28
-	FMOVQ 16(R4), F27
-	FMOVQ 32(R4), F26
+	MOVD $constants<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD sum+32(FP), R2
+	MOVD list_base+0(FP), R3
+	MOVD list_len+8(FP), R4
+	MOVD $24, R5
+	MUL R5, R4, R4
+	ADD R3, R4, R4
+	CMP R4, R3
+	BGE end
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 4(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 8(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVQ 0(R0), F3
+	FMOVQ 16(R0), F4
+	FMOVQ 32(R0), F5
+	SUB $96, R4, R0
 
-row:
-	CMP $24, R5
-	BLE near
-	MOVD 576(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 600(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 624(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 648(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+entry:
+	ADD $576, R3, R1
+	CMP R0, R1
+	BGT near
+	MOVD 0(R1), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 24(R1), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 48(R1), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 72(R1), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD 24(R24), R7
-	MOVD 48(R24), R8
-	MOVD 72(R24), R9
-	MOVD $0, R1
-	SUBS $32, R0, R0
-	BLT rest32
-	FLDPQ 0(R10), (F0, F1)
-	FLDPQ 32(R10), (F2, F3)
-	FLDPQ 64(R10), (F4, F5)
-	FLDPQ 96(R10), (F6, F7)
-	FLDPQ 128(R10), (F8, F9)
-	FLDPQ 160(R10), (F10, F11)
-	FLDPQ 192(R10), (F12, F13)
-	FLDPQ 224(R10), (F14, F15)
+	MOVD 8(R3), R1
+	MOVD 0(R3), R5
+	MOVD 24(R3), R6
+	MOVD 48(R3), R7
+	MOVD 72(R3), R8
+	MOVD $0, R9
+	SUBS $32, R1, R1
+	BLT mainend
+	FLDPQ 0(R2), (F6, F7)
+	FLDPQ 32(R2), (F8, F9)
+	FLDPQ 64(R2), (F10, F11)
+	FLDPQ 96(R2), (F12, F13)
+	FLDPQ 128(R2), (F14, F15)
+	FLDPQ 160(R2), (F16, F17)
+	FLDPQ 192(R2), (F18, F19)
+	FLDPQ 224(R2), (F20, F21)
 
-loop32:
-	FLDPQ.P 128(R9), (F16, F17)
-	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
-	WORD $0x6e3ede31 // fmul v17.4s, v17.4s, v30.4s
-	WORD $0x4e3dd610 // fadd v16.4s, v16.4s, v29.4s
-	WORD $0x4e3dd631 // fadd v17.4s, v17.4s, v29.4s
-	FLDPQ.P 128(R8), (F18, F19)
-	WORD $0x6e32de12 // fmul v18.4s, v16.4s, v18.4s
-	WORD $0x6e33de33 // fmul v19.4s, v17.4s, v19.4s
-	WORD $0x4eb2d792 // fsub v18.4s, v28.4s, v18.4s
-	WORD $0x4eb3d793 // fsub v19.4s, v28.4s, v19.4s
-	WORD $0x6eb2e774 // fcmgt v20.4s, v27.4s, v18.4s
-	WORD $0x6e721f74 // bsl v20.16b, v27.16b, v18.16b
-	WORD $0x6eb3e772 // fcmgt v18.4s, v27.4s, v19.4s
-	WORD $0x6e731f72 // bsl v18.16b, v27.16b, v19.16b
-	WORD $0x6e34de10 // fmul v16.4s, v16.4s, v20.4s
-	WORD $0x6e32de31 // fmul v17.4s, v17.4s, v18.4s
-	WORD $0x6e3ade10 // fmul v16.4s, v16.4s, v26.4s
-	WORD $0x6e3ade31 // fmul v17.4s, v17.4s, v26.4s
-	WORD $0x6e3fde10 // fmul v16.4s, v16.4s, v31.4s
-	WORD $0x6e3fde31 // fmul v17.4s, v17.4s, v31.4s
-	FSTPQ.P (F16, F17), 128(R6)
-	WORD $0x6e34de90 // fmul v16.4s, v20.4s, v20.4s
-	WORD $0x6e32de51 // fmul v17.4s, v18.4s, v18.4s
-	FSTPQ.P (F16, F17), 128(R7)
-	WORD $0x0e617a90 // fcvtl v16.2d, v20.2s
-	WORD $0x4e70ce00 // fmla v0.2d, v16.2d, v16.2d
-	WORD $0x4e617a90 // fcvtl2 v16.2d, v20.4s
-	WORD $0x4e70ce01 // fmla v1.2d, v16.2d, v16.2d
-	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
-	WORD $0x4e70ce02 // fmla v2.2d, v16.2d, v16.2d
-	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
-	WORD $0x4e70ce03 // fmla v3.2d, v16.2d, v16.2d
-	FLDPQ -96(R9), (F16, F17)
-	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
-	WORD $0x6e3ede31 // fmul v17.4s, v17.4s, v30.4s
-	WORD $0x4e3dd610 // fadd v16.4s, v16.4s, v29.4s
-	WORD $0x4e3dd631 // fadd v17.4s, v17.4s, v29.4s
-	FLDPQ -96(R8), (F18, F19)
-	WORD $0x6e32de12 // fmul v18.4s, v16.4s, v18.4s
-	WORD $0x6e33de33 // fmul v19.4s, v17.4s, v19.4s
-	WORD $0x4eb2d792 // fsub v18.4s, v28.4s, v18.4s
-	WORD $0x4eb3d793 // fsub v19.4s, v28.4s, v19.4s
-	WORD $0x6eb2e774 // fcmgt v20.4s, v27.4s, v18.4s
-	WORD $0x6e721f74 // bsl v20.16b, v27.16b, v18.16b
-	WORD $0x6eb3e772 // fcmgt v18.4s, v27.4s, v19.4s
-	WORD $0x6e731f72 // bsl v18.16b, v27.16b, v19.16b
-	WORD $0x6e34de10 // fmul v16.4s, v16.4s, v20.4s
-	WORD $0x6e32de31 // fmul v17.4s, v17.4s, v18.4s
-	WORD $0x6e3ade10 // fmul v16.4s, v16.4s, v26.4s
-	WORD $0x6e3ade31 // fmul v17.4s, v17.4s, v26.4s
-	WORD $0x6e3fde10 // fmul v16.4s, v16.4s, v31.4s
-	WORD $0x6e3fde31 // fmul v17.4s, v17.4s, v31.4s
-	FSTPQ (F16, F17), -96(R6)
-	WORD $0x6e34de90 // fmul v16.4s, v20.4s, v20.4s
-	WORD $0x6e32de51 // fmul v17.4s, v18.4s, v18.4s
-	FSTPQ (F16, F17), -96(R7)
-	WORD $0x0e617a90 // fcvtl v16.2d, v20.2s
-	WORD $0x4e70ce04 // fmla v4.2d, v16.2d, v16.2d
-	WORD $0x4e617a90 // fcvtl2 v16.2d, v20.4s
-	WORD $0x4e70ce05 // fmla v5.2d, v16.2d, v16.2d
-	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
-	WORD $0x4e70ce06 // fmla v6.2d, v16.2d, v16.2d
-	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
-	WORD $0x4e70ce07 // fmla v7.2d, v16.2d, v16.2d
-	FLDPQ -64(R9), (F16, F17)
-	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
-	WORD $0x6e3ede31 // fmul v17.4s, v17.4s, v30.4s
-	WORD $0x4e3dd610 // fadd v16.4s, v16.4s, v29.4s
-	WORD $0x4e3dd631 // fadd v17.4s, v17.4s, v29.4s
-	FLDPQ -64(R8), (F18, F19)
-	WORD $0x6e32de12 // fmul v18.4s, v16.4s, v18.4s
-	WORD $0x6e33de33 // fmul v19.4s, v17.4s, v19.4s
-	WORD $0x4eb2d792 // fsub v18.4s, v28.4s, v18.4s
-	WORD $0x4eb3d793 // fsub v19.4s, v28.4s, v19.4s
-	WORD $0x6eb2e774 // fcmgt v20.4s, v27.4s, v18.4s
-	WORD $0x6e721f74 // bsl v20.16b, v27.16b, v18.16b
-	WORD $0x6eb3e772 // fcmgt v18.4s, v27.4s, v19.4s
-	WORD $0x6e731f72 // bsl v18.16b, v27.16b, v19.16b
-	WORD $0x6e34de10 // fmul v16.4s, v16.4s, v20.4s
-	WORD $0x6e32de31 // fmul v17.4s, v17.4s, v18.4s
-	WORD $0x6e3ade10 // fmul v16.4s, v16.4s, v26.4s
-	WORD $0x6e3ade31 // fmul v17.4s, v17.4s, v26.4s
-	WORD $0x6e3fde10 // fmul v16.4s, v16.4s, v31.4s
-	WORD $0x6e3fde31 // fmul v17.4s, v17.4s, v31.4s
-	FSTPQ (F16, F17), -64(R6)
-	WORD $0x6e34de90 // fmul v16.4s, v20.4s, v20.4s
-	WORD $0x6e32de51 // fmul v17.4s, v18.4s, v18.4s
-	FSTPQ (F16, F17), -64(R7)
-	WORD $0x0e617a90 // fcvtl v16.2d, v20.2s
-	WORD $0x4e70ce08 // fmla v8.2d, v16.2d, v16.2d
-	WORD $0x4e617a90 // fcvtl2 v16.2d, v20.4s
-	WORD $0x4e70ce09 // fmla v9.2d, v16.2d, v16.2d
-	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
-	WORD $0x4e70ce0a // fmla v10.2d, v16.2d, v16.2d
-	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
-	WORD $0x4e70ce0b // fmla v11.2d, v16.2d, v16.2d
-	FLDPQ -32(R9), (F16, F17)
-	WORD $0x6e3ede10 // fmul v16.4s, v16.4s, v30.4s
-	WORD $0x6e3ede31 // fmul v17.4s, v17.4s, v30.4s
-	WORD $0x4e3dd610 // fadd v16.4s, v16.4s, v29.4s
-	WORD $0x4e3dd631 // fadd v17.4s, v17.4s, v29.4s
-	FLDPQ -32(R8), (F18, F19)
-	WORD $0x6e32de12 // fmul v18.4s, v16.4s, v18.4s
-	WORD $0x6e33de33 // fmul v19.4s, v17.4s, v19.4s
-	WORD $0x4eb2d792 // fsub v18.4s, v28.4s, v18.4s
-	WORD $0x4eb3d793 // fsub v19.4s, v28.4s, v19.4s
-	WORD $0x6eb2e774 // fcmgt v20.4s, v27.4s, v18.4s
-	WORD $0x6e721f74 // bsl v20.16b, v27.16b, v18.16b
-	WORD $0x6eb3e772 // fcmgt v18.4s, v27.4s, v19.4s
-	WORD $0x6e731f72 // bsl v18.16b, v27.16b, v19.16b
-	WORD $0x6e34de10 // fmul v16.4s, v16.4s, v20.4s
-	WORD $0x6e32de31 // fmul v17.4s, v17.4s, v18.4s
-	WORD $0x6e3ade10 // fmul v16.4s, v16.4s, v26.4s
-	WORD $0x6e3ade31 // fmul v17.4s, v17.4s, v26.4s
-	WORD $0x6e3fde10 // fmul v16.4s, v16.4s, v31.4s
-	WORD $0x6e3fde31 // fmul v17.4s, v17.4s, v31.4s
-	FSTPQ (F16, F17), -32(R6)
-	WORD $0x6e34de90 // fmul v16.4s, v20.4s, v20.4s
-	WORD $0x6e32de51 // fmul v17.4s, v18.4s, v18.4s
-	FSTPQ (F16, F17), -32(R7)
-	WORD $0x0e617a90 // fcvtl v16.2d, v20.2s
-	WORD $0x4e70ce0c // fmla v12.2d, v16.2d, v16.2d
-	WORD $0x4e617a90 // fcvtl2 v16.2d, v20.4s
-	WORD $0x4e70ce0d // fmla v13.2d, v16.2d, v16.2d
-	WORD $0x0e617a50 // fcvtl v16.2d, v18.2s
-	WORD $0x4e70ce0e // fmla v14.2d, v16.2d, v16.2d
-	WORD $0x4e617a50 // fcvtl2 v16.2d, v18.4s
-	WORD $0x4e70ce0f // fmla v15.2d, v16.2d, v16.2d
-	SUBS $32, R0, R0
-	BGE loop32
-	FSTPQ (F0, F1), 0(R10)
-	FSTPQ (F2, F3), 32(R10)
-	FSTPQ (F4, F5), 64(R10)
-	FSTPQ (F6, F7), 96(R10)
-	FSTPQ (F8, F9), 128(R10)
-	FSTPQ (F10, F11), 160(R10)
-	FSTPQ (F12, F13), 192(R10)
-	FSTPQ (F14, F15), 224(R10)
+main:
+	FLDPQ.P 128(R8), (F22, F23)
+	WORD $0x6e21ded6 // fmul v22.4s, v22.4s, v1.4s
+	WORD $0x6e21def7 // fmul v23.4s, v23.4s, v1.4s
+	WORD $0x4e22d6d6 // fadd v22.4s, v22.4s, v2.4s
+	WORD $0x4e22d6f7 // fadd v23.4s, v23.4s, v2.4s
+	FLDPQ.P 128(R7), (F24, F25)
+	WORD $0x6e38ded8 // fmul v24.4s, v22.4s, v24.4s
+	WORD $0x6e39def9 // fmul v25.4s, v23.4s, v25.4s
+	WORD $0x4eb8d478 // fsub v24.4s, v3.4s, v24.4s
+	WORD $0x4eb9d479 // fsub v25.4s, v3.4s, v25.4s
+	WORD $0x6eb8e49a // fcmgt v26.4s, v4.4s, v24.4s
+	WORD $0x6e781c9a // bsl v26.16b, v4.16b, v24.16b
+	WORD $0x6eb9e498 // fcmgt v24.4s, v4.4s, v25.4s
+	WORD $0x6e791c98 // bsl v24.16b, v4.16b, v25.16b
+	WORD $0x6e3aded6 // fmul v22.4s, v22.4s, v26.4s
+	WORD $0x6e38def7 // fmul v23.4s, v23.4s, v24.4s
+	WORD $0x6e25ded6 // fmul v22.4s, v22.4s, v5.4s
+	WORD $0x6e25def7 // fmul v23.4s, v23.4s, v5.4s
+	WORD $0x6e20ded6 // fmul v22.4s, v22.4s, v0.4s
+	WORD $0x6e20def7 // fmul v23.4s, v23.4s, v0.4s
+	FSTPQ.P (F22, F23), 128(R5)
+	WORD $0x6e3adf56 // fmul v22.4s, v26.4s, v26.4s
+	WORD $0x6e38df17 // fmul v23.4s, v24.4s, v24.4s
+	FSTPQ.P (F22, F23), 128(R6)
+	WORD $0x0e617b56 // fcvtl v22.2d, v26.2s
+	WORD $0x4e617b57 // fcvtl2 v23.2d, v26.4s
+	WORD $0x4e76cec6 // fmla v6.2d, v22.2d, v22.2d
+	WORD $0x4e77cee7 // fmla v7.2d, v23.2d, v23.2d
+	WORD $0x0e617b16 // fcvtl v22.2d, v24.2s
+	WORD $0x4e617b17 // fcvtl2 v23.2d, v24.4s
+	WORD $0x4e76cec8 // fmla v8.2d, v22.2d, v22.2d
+	WORD $0x4e77cee9 // fmla v9.2d, v23.2d, v23.2d
+	FLDPQ -96(R8), (F22, F23)
+	WORD $0x6e21ded6 // fmul v22.4s, v22.4s, v1.4s
+	WORD $0x6e21def7 // fmul v23.4s, v23.4s, v1.4s
+	WORD $0x4e22d6d6 // fadd v22.4s, v22.4s, v2.4s
+	WORD $0x4e22d6f7 // fadd v23.4s, v23.4s, v2.4s
+	FLDPQ -96(R7), (F24, F25)
+	WORD $0x6e38ded8 // fmul v24.4s, v22.4s, v24.4s
+	WORD $0x6e39def9 // fmul v25.4s, v23.4s, v25.4s
+	WORD $0x4eb8d478 // fsub v24.4s, v3.4s, v24.4s
+	WORD $0x4eb9d479 // fsub v25.4s, v3.4s, v25.4s
+	WORD $0x6eb8e49a // fcmgt v26.4s, v4.4s, v24.4s
+	WORD $0x6e781c9a // bsl v26.16b, v4.16b, v24.16b
+	WORD $0x6eb9e498 // fcmgt v24.4s, v4.4s, v25.4s
+	WORD $0x6e791c98 // bsl v24.16b, v4.16b, v25.16b
+	WORD $0x6e3aded6 // fmul v22.4s, v22.4s, v26.4s
+	WORD $0x6e38def7 // fmul v23.4s, v23.4s, v24.4s
+	WORD $0x6e25ded6 // fmul v22.4s, v22.4s, v5.4s
+	WORD $0x6e25def7 // fmul v23.4s, v23.4s, v5.4s
+	WORD $0x6e20ded6 // fmul v22.4s, v22.4s, v0.4s
+	WORD $0x6e20def7 // fmul v23.4s, v23.4s, v0.4s
+	FSTPQ (F22, F23), -96(R5)
+	WORD $0x6e3adf56 // fmul v22.4s, v26.4s, v26.4s
+	WORD $0x6e38df17 // fmul v23.4s, v24.4s, v24.4s
+	FSTPQ (F22, F23), -96(R6)
+	WORD $0x0e617b56 // fcvtl v22.2d, v26.2s
+	WORD $0x4e617b57 // fcvtl2 v23.2d, v26.4s
+	WORD $0x4e76ceca // fmla v10.2d, v22.2d, v22.2d
+	WORD $0x4e77ceeb // fmla v11.2d, v23.2d, v23.2d
+	WORD $0x0e617b16 // fcvtl v22.2d, v24.2s
+	WORD $0x4e617b17 // fcvtl2 v23.2d, v24.4s
+	WORD $0x4e76cecc // fmla v12.2d, v22.2d, v22.2d
+	WORD $0x4e77ceed // fmla v13.2d, v23.2d, v23.2d
+	FLDPQ -64(R8), (F22, F23)
+	WORD $0x6e21ded6 // fmul v22.4s, v22.4s, v1.4s
+	WORD $0x6e21def7 // fmul v23.4s, v23.4s, v1.4s
+	WORD $0x4e22d6d6 // fadd v22.4s, v22.4s, v2.4s
+	WORD $0x4e22d6f7 // fadd v23.4s, v23.4s, v2.4s
+	FLDPQ -64(R7), (F24, F25)
+	WORD $0x6e38ded8 // fmul v24.4s, v22.4s, v24.4s
+	WORD $0x6e39def9 // fmul v25.4s, v23.4s, v25.4s
+	WORD $0x4eb8d478 // fsub v24.4s, v3.4s, v24.4s
+	WORD $0x4eb9d479 // fsub v25.4s, v3.4s, v25.4s
+	WORD $0x6eb8e49a // fcmgt v26.4s, v4.4s, v24.4s
+	WORD $0x6e781c9a // bsl v26.16b, v4.16b, v24.16b
+	WORD $0x6eb9e498 // fcmgt v24.4s, v4.4s, v25.4s
+	WORD $0x6e791c98 // bsl v24.16b, v4.16b, v25.16b
+	WORD $0x6e3aded6 // fmul v22.4s, v22.4s, v26.4s
+	WORD $0x6e38def7 // fmul v23.4s, v23.4s, v24.4s
+	WORD $0x6e25ded6 // fmul v22.4s, v22.4s, v5.4s
+	WORD $0x6e25def7 // fmul v23.4s, v23.4s, v5.4s
+	WORD $0x6e20ded6 // fmul v22.4s, v22.4s, v0.4s
+	WORD $0x6e20def7 // fmul v23.4s, v23.4s, v0.4s
+	FSTPQ (F22, F23), -64(R5)
+	WORD $0x6e3adf56 // fmul v22.4s, v26.4s, v26.4s
+	WORD $0x6e38df17 // fmul v23.4s, v24.4s, v24.4s
+	FSTPQ (F22, F23), -64(R6)
+	WORD $0x0e617b56 // fcvtl v22.2d, v26.2s
+	WORD $0x4e617b57 // fcvtl2 v23.2d, v26.4s
+	WORD $0x4e76cece // fmla v14.2d, v22.2d, v22.2d
+	WORD $0x4e77ceef // fmla v15.2d, v23.2d, v23.2d
+	WORD $0x0e617b16 // fcvtl v22.2d, v24.2s
+	WORD $0x4e617b17 // fcvtl2 v23.2d, v24.4s
+	WORD $0x4e76ced0 // fmla v16.2d, v22.2d, v22.2d
+	WORD $0x4e77cef1 // fmla v17.2d, v23.2d, v23.2d
+	FLDPQ -32(R8), (F22, F23)
+	WORD $0x6e21ded6 // fmul v22.4s, v22.4s, v1.4s
+	WORD $0x6e21def7 // fmul v23.4s, v23.4s, v1.4s
+	WORD $0x4e22d6d6 // fadd v22.4s, v22.4s, v2.4s
+	WORD $0x4e22d6f7 // fadd v23.4s, v23.4s, v2.4s
+	FLDPQ -32(R7), (F24, F25)
+	WORD $0x6e38ded8 // fmul v24.4s, v22.4s, v24.4s
+	WORD $0x6e39def9 // fmul v25.4s, v23.4s, v25.4s
+	WORD $0x4eb8d478 // fsub v24.4s, v3.4s, v24.4s
+	WORD $0x4eb9d479 // fsub v25.4s, v3.4s, v25.4s
+	WORD $0x6eb8e49a // fcmgt v26.4s, v4.4s, v24.4s
+	WORD $0x6e781c9a // bsl v26.16b, v4.16b, v24.16b
+	WORD $0x6eb9e498 // fcmgt v24.4s, v4.4s, v25.4s
+	WORD $0x6e791c98 // bsl v24.16b, v4.16b, v25.16b
+	WORD $0x6e3aded6 // fmul v22.4s, v22.4s, v26.4s
+	WORD $0x6e38def7 // fmul v23.4s, v23.4s, v24.4s
+	WORD $0x6e25ded6 // fmul v22.4s, v22.4s, v5.4s
+	WORD $0x6e25def7 // fmul v23.4s, v23.4s, v5.4s
+	WORD $0x6e20ded6 // fmul v22.4s, v22.4s, v0.4s
+	WORD $0x6e20def7 // fmul v23.4s, v23.4s, v0.4s
+	FSTPQ (F22, F23), -32(R5)
+	WORD $0x6e3adf56 // fmul v22.4s, v26.4s, v26.4s
+	WORD $0x6e38df17 // fmul v23.4s, v24.4s, v24.4s
+	FSTPQ (F22, F23), -32(R6)
+	WORD $0x0e617b56 // fcvtl v22.2d, v26.2s
+	WORD $0x4e617b57 // fcvtl2 v23.2d, v26.4s
+	WORD $0x4e76ced2 // fmla v18.2d, v22.2d, v22.2d
+	WORD $0x4e77cef3 // fmla v19.2d, v23.2d, v23.2d
+	WORD $0x0e617b16 // fcvtl v22.2d, v24.2s
+	WORD $0x4e617b17 // fcvtl2 v23.2d, v24.4s
+	WORD $0x4e76ced4 // fmla v20.2d, v22.2d, v22.2d
+	WORD $0x4e77cef5 // fmla v21.2d, v23.2d, v23.2d
+	SUBS $32, R1, R1
+	BGE main
+	FSTPQ (F6, F7), 0(R2)
+	FSTPQ (F8, F9), 32(R2)
+	FSTPQ (F10, F11), 64(R2)
+	FSTPQ (F12, F13), 96(R2)
+	FSTPQ (F14, F15), 128(R2)
+	FSTPQ (F16, F17), 160(R2)
+	FSTPQ (F18, F19), 192(R2)
+	FSTPQ (F20, F21), 224(R2)
 
-rest32:
-	ADD $32, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
+mainend:
+	ADD $32, R1, R1
+	SUBS $4, R1, R1
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R9), F0
-	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
-	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	FMOVQ.P 16(R8), F1
-	WORD $0x6e21dc01 // fmul v1.4s, v0.4s, v1.4s
-	WORD $0x4ea1d781 // fsub v1.4s, v28.4s, v1.4s
-	WORD $0x6ea1e762 // fcmgt v2.4s, v27.4s, v1.4s
-	WORD $0x6e611f62 // bsl v2.16b, v27.16b, v1.16b
-	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
-	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVQ.P F0, 16(R6)
-	WORD $0x6e22dc40 // fmul v0.4s, v2.4s, v2.4s
-	FMOVQ.P F0, 16(R7)
-	ADD R1<<3, R10, R2
-	FLDPQ 0(R2), (F0, F1)
-	WORD $0x0e617843 // fcvtl v3.2d, v2.2s
-	WORD $0x4e63cc60 // fmla v0.2d, v3.2d, v3.2d
-	WORD $0x4e617843 // fcvtl2 v3.2d, v2.4s
-	WORD $0x4e63cc61 // fmla v1.2d, v3.2d, v3.2d
-	FSTPQ (F0, F1), 0(R2)
+loop:
+	FMOVQ.P 16(R8), F6
+	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
+	WORD $0x4e22d4c6 // fadd v6.4s, v6.4s, v2.4s
+	FMOVQ.P 16(R7), F7
+	WORD $0x6e27dcc7 // fmul v7.4s, v6.4s, v7.4s
+	WORD $0x4ea7d467 // fsub v7.4s, v3.4s, v7.4s
+	WORD $0x6ea7e488 // fcmgt v8.4s, v4.4s, v7.4s
+	WORD $0x6e671c88 // bsl v8.16b, v4.16b, v7.16b
+	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	FMOVQ.P F6, 16(R5)
+	WORD $0x6e28dd06 // fmul v6.4s, v8.4s, v8.4s
+	FMOVQ.P F6, 16(R6)
+	ADD R9<<3, R2, R10
+	WORD $0x0e617906 // fcvtl v6.2d, v8.2s
+	WORD $0x4e617907 // fcvtl2 v7.2d, v8.4s
+	FLDPQ 0(R10), (F8, F9)
+	WORD $0x4e66ccc8 // fmla v8.2d, v6.2d, v6.2d
+	WORD $0x4e67cce9 // fmla v9.2d, v7.2d, v7.2d
+	FSTPQ (F8, F9), 0(R10)
+	ADD $4, R9, R9
+	AND $31, R9, R9
+	SUBS $4, R1, R1
+	BGE loop
+
+loopend:
 	ADD $4, R1, R1
-	AND $31, R1, R1
-	SUBS $4, R0, R0
-	BGE loop4
+	SUBS $1, R1, R1
+	BLT singleend
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+single:
+	FMOVS.P 4(R8), F6
+	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
+	WORD $0x4e22d4c6 // fadd v6.4s, v6.4s, v2.4s
+	FMOVS.P 4(R7), F7
+	WORD $0x6e27dcc7 // fmul v7.4s, v6.4s, v7.4s
+	WORD $0x4ea7d467 // fsub v7.4s, v3.4s, v7.4s
+	WORD $0x6ea7e488 // fcmgt v8.4s, v4.4s, v7.4s
+	WORD $0x6e671c88 // bsl v8.16b, v4.16b, v7.16b
+	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	FMOVS.P F6, 4(R5)
+	WORD $0x6e28dd06 // fmul v6.4s, v8.4s, v8.4s
+	FMOVS.P F6, 4(R6)
+	ADD R9<<3, R2, R10
+	WORD $0x0e617906 // fcvtl v6.2d, v8.2s
+	FMOVD 0(R10), F7
+	WORD $0x4e66ccc7 // fmla v7.2d, v6.2d, v6.2d
+	FMOVD F7, 0(R10)
+	ADD $1, R9, R9
+	AND $31, R9, R9
+	SUBS $1, R1, R1
+	BGE single
 
-loop1:
-	FMOVS.P 4(R9), F0
-	WORD $0x6e3edc00 // fmul v0.4s, v0.4s, v30.4s
-	WORD $0x4e3dd400 // fadd v0.4s, v0.4s, v29.4s
-	FMOVS.P 4(R8), F1
-	WORD $0x6e21dc01 // fmul v1.4s, v0.4s, v1.4s
-	WORD $0x4ea1d781 // fsub v1.4s, v28.4s, v1.4s
-	WORD $0x6ea1e762 // fcmgt v2.4s, v27.4s, v1.4s
-	WORD $0x6e611f62 // bsl v2.16b, v27.16b, v1.16b
-	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
-	WORD $0x6e3adc00 // fmul v0.4s, v0.4s, v26.4s
-	WORD $0x6e3fdc00 // fmul v0.4s, v0.4s, v31.4s
-	FMOVS.P F0, 4(R6)
-	WORD $0x6e22dc40 // fmul v0.4s, v2.4s, v2.4s
-	FMOVS.P F0, 4(R7)
-	ADD R1<<3, R10, R2
-	FMOVD 0(R2), F0
-	WORD $0x0e617841 // fcvtl v1.2d, v2.2s
-	WORD $0x4e61cc20 // fmla v0.2d, v1.2d, v1.2d
-	FMOVD F0, 0(R2)
-	ADD $1, R1, R1
-	AND $31, R1, R1
-	SUBS $1, R0, R0
-	BGE loop1
+singleend:
+	ADD $96, R3, R3
+	CMP R4, R3
+	BLT entry
 
-rest1:
-	ADD $96, R24, R24
-	SUBS $4, R5, R5
-	BNE row
-
-done:
+end:
 	RET

@@ -9,133 +9,139 @@
 // func SumAbs(list [][]float32, sum *[32]float64)
 // Requires: ASIMD
 TEXT ·SumAbs(SB), NOSPLIT, $0-32
-	MOVD sum+24(FP), R7
-	MOVD list_base+0(FP), R24
-	MOVD list_len+8(FP), R5
-	CBZ R5, done
+	MOVD sum+24(FP), R0
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R2
+	MOVD $24, R3
+	MUL R3, R2, R2
+	ADD R1, R2, R2
+	CMP R2, R1
+	BGE end
+	SUB $24, R2, R3
 
-row:
-	CMP $6, R5
-	BLE near
-	MOVD 144(R24), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
+entry:
+	ADD $144, R1, R4
+	CMP R3, R4
+	BGT near
+	MOVD 0(R4), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
 
 near:
-	MOVD 8(R24), R0
-	MOVD 0(R24), R6
-	MOVD $0, R1
-	SUBS $32, R0, R0
-	BLT rest32
-	FLDPQ 0(R7), (F0, F1)
-	FLDPQ 32(R7), (F2, F3)
-	FLDPQ 64(R7), (F4, F5)
-	FLDPQ 96(R7), (F6, F7)
-	FLDPQ 128(R7), (F8, F9)
-	FLDPQ 160(R7), (F10, F11)
-	FLDPQ 192(R7), (F12, F13)
-	FLDPQ 224(R7), (F14, F15)
+	MOVD 8(R1), R4
+	MOVD 0(R1), R5
+	MOVD $0, R6
+	SUBS $32, R4, R4
+	BLT mainend
+	FLDPQ 0(R0), (F0, F1)
+	FLDPQ 32(R0), (F2, F3)
+	FLDPQ 64(R0), (F4, F5)
+	FLDPQ 96(R0), (F6, F7)
+	FLDPQ 128(R0), (F8, F9)
+	FLDPQ 160(R0), (F10, F11)
+	FLDPQ 192(R0), (F12, F13)
+	FLDPQ 224(R0), (F14, F15)
 
-loop32:
-	FLDPQ.P 128(R6), (F16, F17)
+main:
+	FLDPQ.P 128(R5), (F16, F17)
 	WORD $0x4ea0fa10 // fabs v16.4s, v16.4s
 	WORD $0x4ea0fa31 // fabs v17.4s, v17.4s
 	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
+	WORD $0x4e617a10 // fcvtl2 v16.2d, v16.4s
 	WORD $0x4e72d400 // fadd v0.2d, v0.2d, v18.2d
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72d421 // fadd v1.2d, v1.2d, v18.2d
+	WORD $0x4e70d421 // fadd v1.2d, v1.2d, v16.2d
 	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e617a31 // fcvtl2 v17.2d, v17.4s
 	WORD $0x4e70d442 // fadd v2.2d, v2.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d463 // fadd v3.2d, v3.2d, v16.2d
-	FLDPQ -96(R6), (F16, F17)
+	WORD $0x4e71d463 // fadd v3.2d, v3.2d, v17.2d
+	FLDPQ -96(R5), (F16, F17)
 	WORD $0x4ea0fa10 // fabs v16.4s, v16.4s
 	WORD $0x4ea0fa31 // fabs v17.4s, v17.4s
 	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
+	WORD $0x4e617a10 // fcvtl2 v16.2d, v16.4s
 	WORD $0x4e72d484 // fadd v4.2d, v4.2d, v18.2d
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72d4a5 // fadd v5.2d, v5.2d, v18.2d
+	WORD $0x4e70d4a5 // fadd v5.2d, v5.2d, v16.2d
 	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e617a31 // fcvtl2 v17.2d, v17.4s
 	WORD $0x4e70d4c6 // fadd v6.2d, v6.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d4e7 // fadd v7.2d, v7.2d, v16.2d
-	FLDPQ -64(R6), (F16, F17)
+	WORD $0x4e71d4e7 // fadd v7.2d, v7.2d, v17.2d
+	FLDPQ -64(R5), (F16, F17)
 	WORD $0x4ea0fa10 // fabs v16.4s, v16.4s
 	WORD $0x4ea0fa31 // fabs v17.4s, v17.4s
 	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
+	WORD $0x4e617a10 // fcvtl2 v16.2d, v16.4s
 	WORD $0x4e72d508 // fadd v8.2d, v8.2d, v18.2d
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72d529 // fadd v9.2d, v9.2d, v18.2d
+	WORD $0x4e70d529 // fadd v9.2d, v9.2d, v16.2d
 	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e617a31 // fcvtl2 v17.2d, v17.4s
 	WORD $0x4e70d54a // fadd v10.2d, v10.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d56b // fadd v11.2d, v11.2d, v16.2d
-	FLDPQ -32(R6), (F16, F17)
+	WORD $0x4e71d56b // fadd v11.2d, v11.2d, v17.2d
+	FLDPQ -32(R5), (F16, F17)
 	WORD $0x4ea0fa10 // fabs v16.4s, v16.4s
 	WORD $0x4ea0fa31 // fabs v17.4s, v17.4s
 	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
+	WORD $0x4e617a10 // fcvtl2 v16.2d, v16.4s
 	WORD $0x4e72d58c // fadd v12.2d, v12.2d, v18.2d
-	WORD $0x4e617a12 // fcvtl2 v18.2d, v16.4s
-	WORD $0x4e72d5ad // fadd v13.2d, v13.2d, v18.2d
+	WORD $0x4e70d5ad // fadd v13.2d, v13.2d, v16.2d
 	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e617a31 // fcvtl2 v17.2d, v17.4s
 	WORD $0x4e70d5ce // fadd v14.2d, v14.2d, v16.2d
-	WORD $0x4e617a30 // fcvtl2 v16.2d, v17.4s
-	WORD $0x4e70d5ef // fadd v15.2d, v15.2d, v16.2d
-	SUBS $32, R0, R0
-	BGE loop32
-	FSTPQ (F0, F1), 0(R7)
-	FSTPQ (F2, F3), 32(R7)
-	FSTPQ (F4, F5), 64(R7)
-	FSTPQ (F6, F7), 96(R7)
-	FSTPQ (F8, F9), 128(R7)
-	FSTPQ (F10, F11), 160(R7)
-	FSTPQ (F12, F13), 192(R7)
-	FSTPQ (F14, F15), 224(R7)
+	WORD $0x4e71d5ef // fadd v15.2d, v15.2d, v17.2d
+	SUBS $32, R4, R4
+	BGE main
+	FSTPQ (F0, F1), 0(R0)
+	FSTPQ (F2, F3), 32(R0)
+	FSTPQ (F4, F5), 64(R0)
+	FSTPQ (F6, F7), 96(R0)
+	FSTPQ (F8, F9), 128(R0)
+	FSTPQ (F10, F11), 160(R0)
+	FSTPQ (F12, F13), 192(R0)
+	FSTPQ (F14, F15), 224(R0)
 
-rest32:
-	ADD $32, R0, R0
-	SUBS $4, R0, R0
-	BLT rest4
+mainend:
+	ADD $32, R4, R4
+	SUBS $4, R4, R4
+	BLT loopend
 
-loop4:
-	FMOVQ.P 16(R6), F0
+loop:
+	FMOVQ.P 16(R5), F0
 	WORD $0x4ea0f800 // fabs v0.4s, v0.4s
-	ADD R1<<3, R7, R2
-	FLDPQ 0(R2), (F1, F2)
-	WORD $0x0e617803 // fcvtl v3.2d, v0.2s
-	WORD $0x4e63d421 // fadd v1.2d, v1.2d, v3.2d
-	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
-	WORD $0x4e63d442 // fadd v2.2d, v2.2d, v3.2d
-	FSTPQ (F1, F2), 0(R2)
-	ADD $4, R1, R1
-	AND $31, R1, R1
-	SUBS $4, R0, R0
-	BGE loop4
+	ADD R6<<3, R0, R7
+	WORD $0x0e617801 // fcvtl v1.2d, v0.2s
+	WORD $0x4e617800 // fcvtl2 v0.2d, v0.4s
+	FLDPQ 0(R7), (F2, F3)
+	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
+	WORD $0x4e60d463 // fadd v3.2d, v3.2d, v0.2d
+	FSTPQ (F2, F3), 0(R7)
+	ADD $4, R6, R6
+	AND $31, R6, R6
+	SUBS $4, R4, R4
+	BGE loop
 
-rest4:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT rest1
+loopend:
+	ADD $4, R4, R4
+	SUBS $1, R4, R4
+	BLT singleend
 
-loop1:
-	FMOVS.P 4(R6), F0
+single:
+	FMOVS.P 4(R5), F0
 	WORD $0x4ea0f800 // fabs v0.4s, v0.4s
-	ADD R1<<3, R7, R2
-	FMOVD 0(R2), F1
-	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
-	WORD $0x4e62d421 // fadd v1.2d, v1.2d, v2.2d
-	FMOVD F1, 0(R2)
-	ADD $1, R1, R1
-	AND $31, R1, R1
-	SUBS $1, R0, R0
-	BGE loop1
+	ADD R6<<3, R0, R7
+	WORD $0x0e617800 // fcvtl v0.2d, v0.2s
+	FMOVD 0(R7), F1
+	WORD $0x4e60d421 // fadd v1.2d, v1.2d, v0.2d
+	FMOVD F1, 0(R7)
+	ADD $1, R6, R6
+	AND $31, R6, R6
+	SUBS $1, R4, R4
+	BGE single
 
-rest1:
-	ADD $24, R24, R24
-	SUBS $1, R5, R5
-	BNE row
+singleend:
+	ADD $24, R1, R1
+	CMP R2, R1
+	BLT entry
 
-done:
+end:
 	RET

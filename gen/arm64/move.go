@@ -1,0 +1,94 @@
+package arm64
+
+import (
+	"github.com/lockstep-go/lockstep/gen/loop"
+	"github.com/lockstep-go/lockstep/gen/rule"
+)
+
+// A move is what a load or store of memory has beside its name and its registers.
+type move struct {
+	base   loop.Reg
+	at     int
+	suffix string // of the name
+	steps  bool
+}
+
+// move selects a load or a store.
+func (s *selection) move(in loop.Inst) {
+	place := s.place(in.Mem)
+	m := move{base: place.Base, at: place.Disp}
+	if in.Step != 0 {
+		m.at, m.suffix, m.steps = in.Step, ".P", true
+	}
+	switch load := in.Op == loop.Load; {
+	case in.Type == rule.BF16 && load:
+		s.loadHalves(in, m)
+	case in.Type == rule.BF16:
+		s.storeHalves(in, m)
+	case load && in.Dst2.Kind != loop.None:
+		s.op(m.writes(in.Dst, in.Dst2), reads(m.base), "FLDPQ%s %d(R%d), (F%d, F%d)", m.suffix, m.at, m.base, in.Dst, in.Dst2)
+	case load:
+		s.load(names[in.Bytes], m, in.Dst)
+	case in.Z.Kind != loop.None:
+		s.op(m.writes(), reads(m.base, in.Y, in.Z), "FSTPQ%s (F%d, F%d), %d(R%d)", m.suffix, in.Y, in.Z, m.at, m.base)
+	default:
+		s.store(names[in.Bytes], m, in.Y)
+	}
+}
+
+// names are the moves of a vector, and of its first bytes.
+var names = map[int]string{0: "FMOVQ", 4: "FMOVS", 8: "FMOVD"}
+
+// writes are the registers and the pointer if it is stepped on.
+func (m move) writes(list ...loop.Reg) []loop.Reg {
+	if m.steps {
+		list = append(list, m.base)
+	}
+	return list
+}
+
+// load adds the load of one register.
+func (s *selection) load(name string, m move, d loop.Reg) {
+	s.op(m.writes(d), reads(m.base), "%s%s %d(R%d), F%d", name, m.suffix, m.at, m.base, d)
+}
+
+// store adds its store.
+func (s *selection) store(name string, m move, x loop.Reg) {
+	s.op(m.writes(), reads(m.base, x), "%s%s F%d, %d(R%d)", name, m.suffix, x, m.at, m.base)
+}
+
+// loadHalves selects the load of elements of 16 bits.
+func (s *selection) loadHalves(in loop.Inst, m move) {
+	t := s.temp(loop.Vector)
+	switch {
+	case in.Bytes > 0:
+		bits := s.temp(loop.Address)
+		s.op(m.writes(bits), reads(m.base), "MOVHU%s %d(R%d), R%d", m.suffix, m.at, m.base, bits)
+		s.op(writes(bits), reads(bits), "LSL $16, R%d, R%d", bits, bits)
+		s.op(writes(in.Dst), reads(bits), "FMOVS R%d, F%d", bits, in.Dst)
+	case in.Dst2.Kind != loop.None:
+		s.load("FMOVQ", m, t)
+		s.word(shll2, in.Dst2, t)
+		s.word(shll, in.Dst, t)
+	default:
+		s.load("FMOVD", m, t)
+		s.word(shll, in.Dst, t)
+	}
+}
+
+// storeHalves selects the store of some.
+func (s *selection) storeHalves(in loop.Inst, m move) {
+	if in.Bytes > 0 {
+		bits := s.temp(loop.Address)
+		s.op(writes(bits), reads(in.Y), "FMOVS F%d, R%d", in.Y, bits)
+		s.op(writes(bits), reads(bits), "LSR $16, R%d, R%d", bits, bits)
+		s.op(m.writes(), reads(m.base, bits), "MOVH%s R%d, %d(R%d)", m.suffix, bits, m.at, m.base)
+		return
+	}
+	upper, name, second := s.temp(loop.Vector), "FMOVD", in.Y
+	if in.Z.Kind != loop.None {
+		name, second = "FMOVQ", in.Z
+	}
+	s.word(uzp2, upper, in.Y, second)
+	s.store(name, m, upper)
+}

@@ -1,0 +1,342 @@
+package arm64
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/lockstep-go/lockstep/gen/loop"
+	"github.com/lockstep-go/lockstep/gen/rule"
+)
+
+// A line is an instruction before its registers have numbers, or a label.
+type line struct {
+	label  string // of this line
+	jump   string // the label that it may jump to
+	leaves bool   // it does not go on to the next line
+
+	writes, reads []loop.Reg
+	inPlace       bool                                  // the result is best in the register of what is read and dead after it
+	print         func(numbers map[loop.Reg]int) string // "" if there is nothing to do
+}
+
+// A selection is a program's instructions.
+type selection struct {
+	p         *loop.Program
+	lines     []line
+	temps     int
+	constants []uint32 // each a vector of the file's
+	frame     int      // bytes of the kernel's own memory
+	locals    []int    // where each is in it
+}
+
+// The registers that all of a kernel may need: addresses of the constants and of the
+// kernel's own memory.
+var (
+	constants = loop.Reg{Kind: loop.Address, N: -1}
+	frame     = loop.Reg{Kind: loop.Address, N: -2}
+)
+
+// newSelection selects the instructions of a program.
+func newSelection(p *loop.Program) *selection {
+	s := &selection{p: p, temps: 2}
+	s.begin()
+	for _, in := range p.Insts {
+		switch {
+		case in.Op <= loop.Return:
+			s.control(in)
+		case in.Op <= loop.Fetch:
+			s.address(in)
+		default:
+			s.lanes(in)
+		}
+	}
+	return s
+}
+
+// begin selects what finds the constants and the kernel's own memory.
+func (s *selection) begin() {
+	for _, in := range s.p.Insts {
+		if bits := uint32(in.Imm); in.Op == loop.Constant && !slices.Contains(s.constants, bits) {
+			s.constants = append(s.constants, bits)
+		}
+	}
+	if len(s.constants) > 0 {
+		s.op(writes(constants), nil, "MOVD $constants<>(SB), R%d", constants)
+	}
+	align := 16
+	for _, l := range s.p.Locals {
+		s.locals = append(s.locals, s.frame)
+		s.frame += (l.Size + 15) &^ 15
+		align = max(align, l.Align)
+	}
+	if s.frame > 0 {
+		s.frame += align
+		s.op(writes(frame), nil, "MOVD $locals-%d(SP), R%d", s.frame, frame)
+		s.op(writes(frame), reads(frame), "ADD $%d, R%d, R%d", align-1, frame, frame)
+		s.op(writes(frame), reads(frame), "AND $-%d, R%d, R%d", align, frame, frame)
+	}
+}
+
+// writes and reads are lists of registers.
+func writes(list ...loop.Reg) []loop.Reg { return list }
+func reads(list ...loop.Reg) []loop.Reg  { return list }
+
+// temp is a register that the program does not know.
+func (s *selection) temp(k loop.Kind) loop.Reg {
+	s.temps++
+	return loop.Reg{Kind: k, N: -s.temps}
+}
+
+// op adds an instruction, whose format has a number for each register.
+func (s *selection) op(writes, reads []loop.Reg, format string, args ...any) *line {
+	s.lines = append(s.lines, line{writes: writes, reads: reads, print: func(numbers map[loop.Reg]int) string {
+		list := slices.Clone(args)
+		for k, a := range list {
+			if r, ok := a.(loop.Reg); ok {
+				list[k] = numbers[r]
+			}
+		}
+		return fmt.Sprintf(format, list...)
+	}})
+	return &s.lines[len(s.lines)-1]
+}
+
+// word adds a vector instruction of registers, the destination first.
+func (s *selection) word(in *inst, d loop.Reg, x ...loop.Reg) { s.shift(in, d, x) }
+
+// shift is word for instructions with a distance.
+func (s *selection) shift(in *inst, d loop.Reg, x []loop.Reg, distance ...int) {
+	read := x
+	if in == fmlad {
+		read = append(reads(d), x...)
+	}
+	s.lines = append(s.lines, line{writes: writes(d), reads: read, print: func(numbers map[loop.Reg]int) string {
+		operands := []int{numbers[d]}
+		for _, r := range x {
+			operands = append(operands, numbers[r])
+		}
+		return in.word(append(operands, distance...)...)
+	}})
+}
+
+// choose adds a Select, which takes the register of an operand that is dead after it if
+// there is one.
+func (s *selection) choose(d, mask, yes, no loop.Reg) {
+	s.lines = append(s.lines, line{writes: writes(d), reads: reads(mask, yes, no), inPlace: true, print: func(numbers map[loop.Reg]int) string {
+		to, m, x, y := numbers[d], numbers[mask], numbers[yes], numbers[no]
+		switch to {
+		case m:
+			return bsl.word(to, x, y)
+		case x:
+			return bif.word(to, y, m)
+		case y:
+			return bit.word(to, x, m)
+		}
+		return orr.word(to, m, m) + "\n\t" + bsl.word(to, x, y)
+	}})
+}
+
+// jumpTo adds a jump.
+func (s *selection) jumpTo(name, label string) {
+	l := s.op(nil, nil, "%s %s", name, label)
+	l.jump, l.leaves = label, name == "JMP"
+}
+
+// branches are the jumps on a comparison.
+var branches = map[loop.Cond]string{loop.Equal: "BEQ", loop.Less: "BLT", loop.LessEqual: "BLE", loop.Greater: "BGT", loop.GreaterEqual: "BGE"}
+
+// control selects labels and jumps.
+func (s *selection) control(in loop.Inst) {
+	switch in.Op {
+	case loop.Label:
+		s.lines = append(s.lines, line{label: in.Label})
+	case loop.Jump:
+		s.jumpTo("JMP", in.Label)
+	case loop.JumpIf:
+		s.op(nil, reads(in.X, in.Y), "CMP R%d, R%d", in.Y, in.X)
+		s.jumpTo(branches[in.Cond], in.Label)
+	case loop.Unless:
+		t := s.temp(loop.Address)
+		m := s.place(in.Mem)
+		s.op(writes(t), reads(m.Base), "MOVWU %d(R%d), R%d", m.Disp, m.Base, t)
+		s.op(nil, reads(t), "CMPW $0x%x, R%d", uint32(in.Imm), t)
+		if in.Cond == loop.Greater {
+			s.jumpTo("BLE", in.Label)
+		} else {
+			s.jumpTo("BNE", in.Label)
+		}
+	case loop.Return:
+		s.op(nil, nil, "RET").leaves = true
+	}
+}
+
+// copy adds a copy, which may come to nothing.
+func (s *selection) copy(d, x loop.Reg) {
+	s.lines = append(s.lines, line{writes: writes(d), reads: reads(x), inPlace: true, print: func(numbers map[loop.Reg]int) string {
+		if numbers[d] == numbers[x] {
+			return ""
+		}
+		return fmt.Sprintf("MOVD R%d, R%d", numbers[x], numbers[d])
+	}})
+}
+
+// place is memory without an index, and not the kernel's own.
+func (s *selection) place(m loop.Mem) loop.Mem {
+	if m.Base.Kind == loop.Frame {
+		return loop.Mem{Base: frame, Disp: s.locals[m.Base.N] + m.Disp}
+	}
+	if m.Index.Kind == loop.None {
+		return m
+	}
+	t := s.temp(loop.Address)
+	s.indexed(m, t)
+	return loop.Mem{Base: t, Disp: m.Disp}
+}
+
+// indexed adds the index of a place to its base.
+func (s *selection) indexed(m loop.Mem, to loop.Reg) {
+	shift := map[int]int{1: 0, 2: 1, 4: 2, 8: 3}[m.Scale]
+	s.op(writes(to), reads(m.Base, m.Index), "ADD R%d<<%d, R%d, R%d", m.Index, shift, m.Base, to)
+}
+
+// address selects what is done to addresses and counts.
+func (s *selection) address(in loop.Inst) {
+	d := in.Dst
+	switch in.Op {
+	case loop.Param:
+		s.op(writes(d), nil, "MOVD %s, R%d", parameter(s.p.Rule, in.Label, in.Piece), d)
+	case loop.Number:
+		s.op(writes(d), nil, "MOVD $%d, R%d", in.Imm, d)
+	case loop.Copy:
+		s.copy(d, in.X)
+	case loop.Word:
+		m := s.place(in.Mem)
+		s.op(writes(d), reads(m.Base), "MOVD %d(R%d), R%d", m.Disp, m.Base, d)
+	case loop.Locate:
+		s.locate(in)
+	case loop.Times:
+		t := s.temp(loop.Address)
+		s.op(writes(t), nil, "MOVD $%d, R%d", in.Imm, t)
+		s.op(writes(d), reads(d, t), "MUL R%d, R%d, R%d", t, d, d)
+	case loop.Fetch:
+		m := s.place(in.Mem)
+		s.op(nil, reads(m.Base), "PRFM %d(R%d), PLDL1KEEP", m.Disp, m.Base)
+	default:
+		s.count(in)
+	}
+}
+
+// locate selects an address.
+func (s *selection) locate(in loop.Inst) {
+	if in.Mem.Index.Kind != loop.None && in.Mem.Disp == 0 {
+		s.indexed(in.Mem, in.Dst)
+		return
+	}
+	m := s.place(in.Mem)
+	name := "ADD"
+	if m.Disp < 0 {
+		name, m.Disp = "SUB", -m.Disp
+	}
+	s.op(writes(in.Dst), reads(m.Base), "%s $%d, R%d, R%d", name, m.Disp, m.Base, in.Dst)
+}
+
+// count selects a sum, a difference or a conjunction.
+func (s *selection) count(in loop.Inst) {
+	name := map[loop.Op]string{loop.Add: "ADD", loop.And: "AND", loop.Sub: "SUB", loop.SubIf: "SUBS"}[in.Op]
+	if d := in.Dst; in.X.Kind != loop.None {
+		s.op(writes(d), reads(d, in.X), "%s R%d, R%d, R%d", name, in.X, d, d)
+	} else {
+		s.op(writes(d), reads(d), "%s $%d, R%d, R%d", name, in.Imm, d, d)
+	}
+	if in.Op == loop.SubIf {
+		s.jumpTo(branches[in.Cond], in.Label)
+	}
+}
+
+// lanes selects what is done to vectors.
+func (s *selection) lanes(in loop.Inst) {
+	d := in.Dst
+	switch in.Op {
+	case loop.Constant:
+		slot := slices.Index(s.constants, uint32(in.Imm))
+		s.op(writes(d), reads(constants), "FMOVQ %d(R%d), F%d", 16*slot, constants, d)
+	case loop.Spread:
+		m := s.place(in.Mem)
+		s.op(writes(d), reads(m.Base), "FMOVS %d(R%d), F%d", m.Disp, m.Base, d)
+		s.op(writes(d), reads(d), "VDUP V%d.S[0], V%d.S4", d, d)
+	case loop.Zero:
+		s.op(writes(d), nil, "VEOR V%d.B16, V%d.B16, V%d.B16", d, d, d)
+	case loop.Load, loop.Store:
+		s.move(in)
+	case loop.Compute:
+		s.compute(in.Node, d, in.X, in.Y, in.Z)
+	case loop.Widen:
+		s.word([]*inst{fcvtl, fcvtl2}[in.Imm], d, in.X)
+	case loop.AddWide:
+		s.word(faddd, d, d, in.X)
+	case loop.AddTimes:
+		s.word(fmlad, d, in.X, in.Y)
+	case loop.Fold:
+		s.fold(in)
+	default:
+		panic(fmt.Sprintf("arm64: no instruction for op %d", in.Op))
+	}
+}
+
+// direct are the operations that are one instruction.
+var direct = map[rule.Op]*inst{
+	rule.Add: fadd, rule.Sub: fsub, rule.Mul: fmul, rule.Div: fdiv, rule.Sqrt: fsqrt,
+	rule.Abs: fabs, rule.Neg: fneg, rule.Equal: fcmeq, rule.FromInt: scvtf,
+	rule.And: and, rule.Or: orr, rule.Xor: eor, rule.AddInt: add, rule.SubInt: sub,
+	rule.ShiftLeft: shl, rule.ShiftRight: ushr, rule.ShiftArith: sshr,
+}
+
+// compute selects an operation.
+func (s *selection) compute(n rule.Node, d, x, y, z loop.Reg) {
+	switch n.Op {
+	case rule.Less:
+		s.word(fcmgt, d, y, x)
+	case rule.LessEqual:
+		s.word(fcmge, d, y, x)
+	case rule.Max, rule.Min:
+		mask, greater, less := s.temp(loop.Vector), x, y
+		if n.Op == rule.Min {
+			greater, less = y, x
+		}
+		s.word(fcmgt, mask, greater, less)
+		s.choose(d, mask, x, y)
+	case rule.Flush:
+		keep := s.temp(loop.Vector)
+		s.word(cmtst, keep, x, y)
+		s.word(and, d, keep, x)
+	case rule.Select:
+		s.choose(d, x, y, z)
+	case rule.ShiftLeft, rule.ShiftRight, rule.ShiftArith:
+		s.shift(direct[n.Op], d, reads(x), int(n.Imm))
+	default:
+		s.word(direct[n.Op], d, []loop.Reg{x, y, z}[:n.Op.Operands()]...)
+	}
+}
+
+// fold selects the store of the sum of a row's lanes.
+func (s *selection) fold(in loop.Inst) {
+	var v [rule.Lanes / 4]loop.Reg
+	for q := range v {
+		v[q] = s.temp(loop.Vector)
+	}
+	lanes := s.place(in.Lanes)
+	for q := 0; q < len(v); q += 2 {
+		s.op(writes(v[q], v[q+1]), reads(lanes.Base), "FLDPQ %d(R%d), (F%d, F%d)", lanes.Disp+16*q, lanes.Base, v[q], v[q+1])
+	}
+	for half := len(v) / 2; half > 0; half /= 2 {
+		for q := range half {
+			s.word(fadd, v[q], v[q], v[q+half])
+		}
+	}
+	for _, half := range []int{8, 4} {
+		s.op(writes(v[1]), reads(v[0]), "VEXT $%d, V%d.B16, V%d.B16, V%d.B16", half, v[0], v[0], v[1])
+		s.word(fadd, v[0], v[0], v[1])
+	}
+	to := s.place(in.Mem)
+	s.op(nil, reads(v[0], to.Base), "FMOVS F%d, %d(R%d)", v[0], to.Disp, to.Base)
+}

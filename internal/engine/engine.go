@@ -1,0 +1,161 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/lockstep-go/lockstep/internal/tune"
+	"github.com/lockstep-go/lockstep/kernels"
+)
+
+// An Engine carries out steps of rules over tensors. It has their state and counts.
+type Engine struct {
+	table   kernels.Table
+	groups  []group
+	tensors []tensor
+	units   []unit
+	total   int // elements of all tensors
+	passes  int // of the rule that has most
+
+	step    int64
+	apart   bool // tensors have taken different numbers of steps
+	missing bool // some tensors are left out of this step
+	present []bool
+	late    bool // some tensors have yet to begin as their parameters
+	owns    bool // some passes have scalars of each tensor
+	placed  int  // counts how often buffers were elsewhere than before
+
+	partial [][MaxSums]float64 // by unit
+	many    [][MaxSums]float64 // room for the sums of tensors
+	input   StepInput          // room for that of a tensor
+	values  []float32          // room for its PerTensor
+	only    kernels.List       // the only tensor, if it is small
+	pool    workers
+
+	stepping  stepping
+	squaring  squaring
+	exceeding exceeding
+}
+
+// A tensor is a Tensor whose State is there.
+type tensor struct {
+	Tensor
+	begins   bool   // slots have yet to begin as the parameters
+	missed   int64  // steps of the engine
+	units    [2]int // the first of its units and the one behind the last, of its own
+	listed   int    // place among the small tensors of its group, or -1
+	own      []call // of each pass, while it has scalars of its own
+	sums     [MaxSums]float64
+	byColumn []float64 // sums by column, of each unit; after the pass the first are the tensor's
+}
+
+// A group is a rule at work.
+type group struct {
+	Rule
+	passes []pass
+	plain  bool    // its one kernel takes elements of all buffers in any parts, and has no sums
+	fades  float64 // what a step leaves of the state that fades fastest
+	input  StepInput
+	stages
+
+	shared []int       // tensors that share calls
+	list   [][]float32 // the buffers of these, one tensor after the other
+}
+
+// New makes an engine of tensors, each with one of the rules.
+func New(tensors []Tensor, rules []Rule) *Engine {
+	e := &Engine{table: kernels.Active()}
+	for _, r := range rules {
+		e.groups = append(e.groups, newGroup(r))
+	}
+	e.survey()
+	room := smallState(tensors, e.groups)
+	for _, t := range tensors {
+		g := &e.groups[t.Rule]
+		s := tensor{Tensor: t, listed: -1}
+		if t.State == nil {
+			s.State, s.begins = g.allocate(t, &room), g.beginsAsParams()
+		}
+		e.late = e.late || s.begins
+		e.total += t.Size
+		e.tensors = append(e.tensors, s)
+	}
+	e.listSmall()
+	e.units = split(e.tensors, e.groups)
+	e.growLists()
+	e.growSums()
+	e.present = make([]bool, len(tensors))
+	e.stepping.e, e.squaring.e, e.exceeding.e = e, e, e
+	e.pool.init(len(e.units), e.total >= tune.ParallelLen)
+	return e
+}
+
+func newGroup(r Rule) group {
+	g := group{Rule: r, passes: r.Plan.passes(), fades: 1, plain: len(r.Passes) == 1}
+	for _, s := range g.State {
+		switch {
+		case s.Extent == PerElement:
+			g.fades = min(g.fades, s.Fades)
+		case s.First.params:
+			panic(fmt.Sprintf("engine: the slot %q begins as the parameters, but is not PerElement", s.Name))
+		}
+	}
+	for _, p := range g.passes {
+		g.plain = g.plain && p.walk == elements && p.sums == NoSums && p.buffers == nil
+	}
+	return g
+}
+
+// survey looks at what the rules ask for.
+func (e *Engine) survey() {
+	e.passes, e.owns = 0, false
+	for k := range e.groups {
+		g := &e.groups[k]
+		e.passes = max(e.passes, len(g.passes))
+		for _, p := range g.passes {
+			e.owns = e.owns || p.own
+		}
+	}
+}
+
+// SetRule changes a rule to one whose plan has the same slots and kinds of passes.
+func (e *Engine) SetRule(rule int, to Rule) {
+	next := newGroup(to)
+	next.shared, next.list = e.groups[rule].shared, e.groups[rule].list
+	e.groups[rule] = next
+	e.survey()
+	for k := range e.tensors {
+		if e.tensors[k].Rule == rule {
+			e.tensors[k].own = nil
+		}
+	}
+}
+
+// SetLR sets the learning rate of a rule from the next step on.
+func (e *Engine) SetLR(rule int, lr float64) { e.groups[rule].LR = lr }
+
+// LR is the learning rate of a rule.
+func (e *Engine) LR(rule int) float64 { return e.groups[rule].LR }
+
+// SetWorkers sets how many goroutines, at least 1, a step may use.
+func (e *Engine) SetWorkers(n int) { e.pool.setLimit(n) }
+
+// IsPlain reports whether a step of the rule can be taken in parts, one apart from the
+// other: its one kernel takes elements and leaves no sums.
+func (e *Engine) IsPlain(rule int) bool { return e.groups[rule].plain }
+
+// Len is the number of elements of all tensors.
+func (e *Engine) Len() int { return e.total }
+
+// Steps is the number of steps taken.
+func (e *Engine) Steps() int64 { return e.step }
+
+// TensorSteps is the number of those that a tensor took part in.
+func (e *Engine) TensorSteps(tensor int) int64 { return e.step - e.tensors[tensor].missed }
+
+// SetSteps sets the number of steps that all tensors have taken.
+func (e *Engine) SetSteps(steps int64) {
+	e.step, e.apart = steps, false
+	for k := range e.tensors {
+		e.tensors[k].missed = 0
+	}
+}

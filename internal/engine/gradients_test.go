@@ -1,0 +1,44 @@
+package engine
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/lockstep-go/lockstep/internal/tune"
+)
+
+// TestGradients adds up and counts in gradients of all kinds of tensors.
+func TestGradients(t *testing.T) {
+	tensors := tensorsOf(tune.ParallelLen)
+	rng := rand.New(rand.NewPCG(5, 6))
+	var grads [][]float32
+	want := 0.
+	for _, x := range tensors {
+		g := uniform(x.Size, rng)
+		grads = append(grads, g)
+		want += squares(doubles(g))
+	}
+	one := 0.
+	for _, workers := range []int{1, 2, 7} {
+		e := New(tensors, []Rule{adafactor(Options{}), scheduleFree(Options{})})
+		e.SetWorkers(workers)
+		sum := e.SumSquares(grads)
+		if one == 0 {
+			one = sum
+		}
+		if math.Abs(sum/want-1) > 1e-12 || sum != one {
+			t.Errorf("the sum of squares is %g, want %g, and with one worker %g", sum, want, one)
+		}
+		kept := []float32{grads[4][17], grads[9][3], grads[11][5]}
+		grads[4][17], grads[9][3], grads[11][5] = 0x1p70, 0x1p70, float32(math.NaN()) // of rules 0, 1 and 1
+		if n, tensor := e.CountBeyond(grads, 1); n != 2 || tensor != 4 {
+			t.Errorf("%d gradients are beyond the limits, the first in tensor %d, want 2 and 4", n, tensor)
+		}
+		grads[4][17] = kept[0]
+		if n, tensor := e.CountBeyond(grads, 0x1p60); n != 2 || tensor != 9 {
+			t.Errorf("%d scaled gradients are beyond the limits, the first in tensor %d, want 2 and 9", n, tensor)
+		}
+		grads[9][3], grads[11][5] = kept[1], kept[2]
+	}
+}

@@ -1,0 +1,65 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+)
+
+// A pass is a Pass with what follows from its plan.
+type pass struct {
+	Pass
+	buffers    []int // parameters (0), gradients (1) and slots (from 2) that it takes; nil for all
+	takesGrads bool
+	own        bool // each tensor has scalars of its own
+	everywhere bool // it has tensors without a gradient too
+	last       bool // it is the last one over parameters
+}
+
+// passes makes a plan's.
+func (p *Plan) passes() []pass {
+	list := make([]pass, len(p.Passes))
+	before, last := NoSums, -1
+	perTensor := slices.ContainsFunc(p.State, func(s Slot) bool { return s.Extent == PerTensor })
+	for k, x := range p.Passes {
+		if x.sums == ByColumn && x.walk != rows {
+			panic(fmt.Sprintf("engine: pass %d has sums ByColumn, but is not by rows", k))
+		}
+		list[k] = pass{Pass: x, own: perTensor || before == OverTensor, everywhere: x.walk == whole && before > OverTensor}
+		list[k].take(p.State)
+		if x.walk != whole {
+			last = k
+		}
+		before = x.sums
+	}
+	if last >= 0 {
+		list[last].last = true
+	}
+	return list
+}
+
+// take finds the buffers that a pass takes.
+func (p *pass) take(state []Slot) {
+	names := []string{ParamsName, GradsName}
+	all := slices.Clone(names)
+	for _, s := range state {
+		names = append(names, s.Name)
+		if s.Extent == PerElement {
+			all = append(all, s.Name)
+		}
+	}
+	takes := p.takes
+	if len(takes) == 0 {
+		takes = all
+	}
+	p.takesGrads = slices.Contains(takes, GradsName)
+	if slices.Equal(takes, names) {
+		return
+	}
+	for _, name := range takes {
+		k := slices.Index(names, name)
+		if k < 0 {
+			panic(fmt.Sprintf("engine: a pass takes %q, which is none of %q", name, names))
+		}
+		p.buffers = append(p.buffers, k)
+	}
+}

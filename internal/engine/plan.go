@@ -1,0 +1,120 @@
+// Package engine carries out a rule that is data: a Plan, which says what state the rule
+// keeps and which passes a step takes over parameters, gradients and state.
+//
+// It cuts the work into units, shares them among goroutines, hands small tensors to a
+// kernel in lists, applies the penalties that the kernel does not, makes zeros of state
+// that has faded, and adds up what passes measure. The bits of a result depend on the
+// plan and the numbers alone, not on the number of goroutines.
+//
+// What it is called with it takes for checked: buffers have the lengths of their tensors,
+// those that are written overlap no others, and one goroutine at a time is in a step.
+package engine
+
+import "github.com/lockstep-go/lockstep/fallback"
+
+// A Plan is a rule as data. Most have one pass:
+//
+//	engine.Plan{
+//		State:  []engine.Slot{{Name: "momentum", Fades: r.Momentum}},
+//		Passes: engine.One(kernels.Momentum, r.scalars),
+//	}
+type Plan struct {
+	State  []Slot
+	Passes []Pass // one after the other, each over all tensors
+
+	// FusesProximal says that the kernel applies L1 and L2 of a proximal step itself, as
+	// StepInput gives them. Otherwise a stage does after the last pass.
+	FusesProximal bool
+}
+
+// A Slot is a state buffer, which a rule keeps of each of its tensors.
+type Slot struct {
+	Name   string // in exported state and for Elements
+	Extent Extent
+	First  First
+
+	// Fades is what a step leaves of it where the gradient is 0, as a factor: 1 if it
+	// does not fade. What fades ends as zeros (see FlushEvery), but for squares.
+	Fades float64
+
+	// Square says that it holds squares, which are never negative. Of these the small
+	// ones by the mask Flushes become zeros: see FlushMasks. All slots of a plan have one
+	// such mask.
+	Square  bool
+	Flushes fallback.Mask
+}
+
+// An Extent is what a slot has one number of. The engine flushes only slots of the extent
+// PerElement: the others are so small that it is their kernels' to do.
+type Extent uint8
+
+const (
+	PerElement Extent = iota
+	PerRow            // of a row-major matrix; a vector is one row
+	PerColumn
+	PerTensor // StepInput has these for the scalars
+)
+
+// A First is what a slot holds before the first step; the zero First is zeros.
+type First struct {
+	value  float64
+	params bool
+}
+
+// Constant is a First of one number everywhere.
+func Constant(x float64) First { return First{value: x} }
+
+// Params is the First of a slot PerElement that begins as the parameters, which are not
+// known before the first step that its tensor takes part in.
+var Params = First{params: true}
+
+// Len is how many numbers a slot has of a tensor.
+func (s *Slot) Len(t Tensor) int {
+	switch s.Extent {
+	case PerRow:
+		return t.rows()
+	case PerColumn:
+		return t.columns()
+	case PerTensor:
+		return 1
+	}
+	return t.Size
+}
+
+// BeginsAsParams reports whether its First is Params.
+func (s *Slot) BeginsAsParams() bool { return s.First.params }
+
+// Options are what all rules have: see Options of package update.
+type Options struct {
+	LR                                 float64
+	WeightDecay                        float64
+	L2                                 float64
+	L1                                 float64
+	Proximal, Maximize, KeepSubnormals bool
+}
+
+// A Rule is a plan with its options.
+type Rule struct {
+	Plan
+	Options
+}
+
+// A Tensor is one parameter tensor.
+type Tensor struct {
+	Size    int
+	Columns int // of a row-major matrix, which divide Size; 0 for a vector
+	Rule    int // index
+
+	// State has a buffer for each slot if the caller owns them: what is in them counts.
+	// A nil State is allocated.
+	State [][]float32
+}
+
+func (t *Tensor) columns() int {
+	if t.Columns == 0 {
+		return t.Size
+	}
+	return t.Columns
+}
+
+func (t *Tensor) rows() int { return t.Size / max(1, t.columns()) }

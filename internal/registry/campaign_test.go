@@ -1,0 +1,207 @@
+package registry
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/lockstep-go/lockstep/internal/bounded"
+	"github.com/lockstep-go/lockstep/update"
+)
+
+// TestCampaign runs random options beside the formula in float64, and beside the formula
+// in plain float32, with decay as PyTorch has it. The error is that of all parameters,
+// relative to the largest that each has been; ours is at most 1.5 times the plain one's
+// in the root of the mean square, for each kind of rule.
+func TestCampaign(t *testing.T) {
+	if emulated {
+		t.Skip("a few configurations are no statistics, and the bits are those of every table")
+	}
+	runs := 20
+	if *all {
+		runs = 250
+	}
+	for _, e := range All() {
+		for _, kind := range e.Random {
+			var ours, plain []float64
+			for seed := range runs {
+				d := NewDraw(uint64(seed))
+				a, b := campaign(t, d, e, kind.Draw(d))
+				ours, plain = append(ours, a...), append(plain, b...)
+			}
+			x, y := rms(ours), rms(plain)
+			t.Logf("%-17s %d configurations; units of 2⁻²⁴, ours beside the plain loop: median %.2g %.2g, 90%% %.3g %.3g, 99%% %.3g %.3g, root mean square %.3g %.3g",
+				kind.Name, runs, quantile(ours, .5), quantile(plain, .5), quantile(ours, .9), quantile(plain, .9), quantile(ours, .99), quantile(plain, .99), x, y)
+			if x > 1.5*y+.5 {
+				t.Errorf("%s: the error is %.3g units of 2⁻²⁴, that of a plain loop %.3g", kind.Name, x, y)
+			}
+		}
+	}
+}
+
+// campaign is the errors of one configuration, in units of 2⁻²⁴, of ours and of the plain
+// loop. Where float64 leaves float32, or the loop ends as no number, there is no error to
+// compare.
+func campaign(t *testing.T, d Draw, e *Entry, r update.Rule) (ours, plain []float64) {
+	t.Helper()
+	const n, steps = 32, 100
+	scale := float64(float32(d.Power(-30, 30)))
+	grads := d.Gradients(n, steps)
+	o := mustNew(t, n, r)
+	must(t, o.SetGradScale(scale))
+	p, g, size := make([]float32, n), make([]float32, n), make([]float64, n)
+	for i := range p {
+		p[i] = float32(d.NormFloat64())
+	}
+	list := tensor(o, p, g)
+	for step, row := range grads {
+		for i, x := range row {
+			g[i] = float32(x / scale)
+			list[i].G = bounded.Float(g[i])
+			size[i] = max(size[i], math.Abs(list[i].P.Exact))
+		}
+		e.Take(Step{Rule: r, T: int64(step + 1), LR: o.LR(), Scale: scale, Dialect: Dialect{DecayFactor: true}}, list)
+		must(t, o.Step(p, g))
+	}
+	for i := range p {
+		want, loop := list[i].P.Exact, list[i].P.Single
+		size[i] = max(size[i], math.Abs(want), 1e-30)
+		if math.IsInf(float64(loop), 0) || loop != loop || !(math.Abs(want) < math.MaxFloat32) || !(math.Abs(float64(g[i])) < math.MaxFloat32) {
+			continue
+		}
+		off := func(x float32) float64 { return min(math.Abs(float64(x)-want)/size[i]*(1<<24), 1e4) }
+		if p[i] != p[i] {
+			t.Fatalf("%+v, scale %g: %v ends as NaN, want %g", r, scale, p[i], want)
+		}
+		ours, plain = append(ours, off(p[i])), append(plain, off(loop))
+	}
+	return ours, plain
+}
+
+func rms(x []float64) float64 {
+	sum := 0.
+	for _, v := range x {
+		sum += v * v
+	}
+	return math.Sqrt(sum / float64(max(1, len(x))))
+}
+
+func quantile(x []float64, q float64) float64 {
+	if len(x) == 0 {
+		return 0
+	}
+	return slices.Sorted(slices.Values(x))[int(q*float64(len(x)-1))]
+}
+
+// TestSteady has Adam take one gradient for ever, from the smallest to the largest, with
+// parameters that begin at 0: the displacement is float64's within 1.02, and no step is
+// longer by more, wherever an optimizer that flushes nothing keeps to that.
+func TestSteady(t *testing.T) {
+	if emulated {
+		t.Skip("the bits are those of every table")
+	}
+	steps := 1000
+	if testing.Short() {
+		steps = 200
+	}
+	for _, b2 := range []float64{.9, .99, .999, .9999, .99999} {
+		for _, eps := range []float64{1e-30, 1e-20, 1e-15, 1e-12, 1e-8, 1e-3, 1} {
+			r := update.Adam{Options: update.Options{LR: 1e-3}, Beta1: .9, Beta2: b2, Eps: eps}
+			for power := -38.; power <= 8; power++ {
+				steady(t, r, float32(math.Pow(10, power)), steps)
+			}
+		}
+	}
+}
+
+func steady(t *testing.T, r update.Adam, g float32, steps int) {
+	t.Helper()
+	kept := r
+	kept.KeepSubnormals = true
+	flushing, all := mustNew(t, 1, r), mustNew(t, 1, kept)
+	p, q := []float32{0}, []float32{0}
+	exact := tensor(flushing, p, []float32{g})
+	holds := true
+	failure := ""
+	for k := range steps {
+		before, last, lastKept := exact[0].P.Exact, p[0], q[0]
+		Of(r).Take(Step{Rule: kept, T: int64(k + 1), LR: r.LR, Scale: 1}, exact)
+		must(t, flushing.Step(p, []float32{g}))
+		must(t, all.Step(q, []float32{g}))
+		want := exact[0].P.Exact
+		within := func(x, last float32) bool {
+			ratio, one := float64(x)/want, (float64(x)-float64(last))/(want-before)
+			return ratio < 1.02 && ratio > 1/1.02 && one < 1.02
+		}
+		holds = holds && within(q[0], lastKept)
+		if failure == "" && !within(p[0], last) {
+			failure = fmt.Sprintf("%+v, gradient %g: after step %d at %g, want %g", r, g, k+1, p[0], want)
+		}
+	}
+	if holds && failure != "" {
+		t.Error(failure)
+	}
+}
+
+// TestSmallDecay trains with decays that are nothing beside 1 in float32, with noise
+// that moves parameters on: what decays is within 1 % of float64's.
+func TestSmallDecay(t *testing.T) {
+	products := []float64{1e-6, 3e-8, 1e-8, 1e-9}
+	if testing.Short() {
+		products = products[2:3] // fewer steps leave too few numbers for an average
+	}
+	const lr = 1e-4
+	decay := func(d float64) update.Options { return update.Options{LR: lr, WeightDecay: d} }
+	for name, of := range map[string]func(d float64) update.Rule{
+		"SGD, decay": func(d float64) update.Rule { return update.SGD{Options: decay(d)} },
+		"SGD, L2":    func(d float64) update.Rule { return update.SGD{Options: update.Options{LR: lr, L2: d}} },
+		"Momentum":   func(d float64) update.Rule { return update.Momentum{Options: decay(d), Momentum: .9} },
+		"AdaGrad":    func(d float64) update.Rule { return update.AdaGrad{Options: decay(d), Eps: 1e-8} },
+		"Adam":       func(d float64) update.Rule { return update.Adam{Options: decay(d), Beta1: .9, Beta2: .999, Eps: 1e-8} },
+		"Lion":       func(d float64) update.Rule { return update.Lion{Options: decay(d), Beta1: .9, Beta2: .99} },
+		"RMSprop":    func(d float64) update.Rule { return update.RMSprop{Options: decay(d), Rho: .99, Eps: 1e-8} },
+	} {
+		for _, product := range products {
+			if ratio := decayed(t, of(product/lr), of(0), lr, product); ratio != 1 {
+				t.Errorf("%s, %g: what has decayed is %.3f of what should", name, product, ratio)
+			}
+		}
+	}
+}
+
+// decayed is which part of what should decay does, or 1 where it does within 1 % and the
+// noise of rounding.
+func decayed(t *testing.T, with, without update.Rule, lr, product float64) float64 {
+	t.Helper()
+	const n, steps, noise = 4096, 2000, 1e-4
+	a, b := mustNew(t, n, with), mustNew(t, n, without)
+	p, q, g := make([]float32, n), make([]float32, n), make([]float32, n)
+	for i := range p {
+		p[i], q[i] = 1+float32(i)/n, 1+float32(i)/n
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	left := 0. // logarithm of what is left
+	for range steps {
+		rate := lr * (.5 + rng.Float64()) // or the steps of Lion are all alike
+		left += math.Log1p(-product * rate / lr)
+		must(t, a.SetLR(rate))
+		must(t, b.SetLR(rate))
+		for i := range g {
+			g[i] = float32(rng.NormFloat64() * noise / lr)
+		}
+		must(t, a.Step(p, g))
+		must(t, b.Step(q, g))
+	}
+	got, want := 0., 0.
+	for i := range p {
+		got += float64(q[i]) - float64(p[i])
+		want += float64(q[i]) * -math.Expm1(left)
+	}
+	slack := math.Sqrt(n*steps) * 0x1p-24 * 8 // what rounding leaves of so many numbers
+	if math.Abs(got-want) > .01*want+slack {
+		return got / want
+	}
+	return 1
+}

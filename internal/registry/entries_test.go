@@ -1,0 +1,117 @@
+package registry
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lockstep-go/lockstep/update"
+)
+
+// functions are those that a package's source declares, by receiver ("" for none).
+func functions(t *testing.T, dir string) map[string][]string {
+	t.Helper()
+	found := map[string][]string{}
+	files, err := os.ReadDir(dir)
+	must(t, err)
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), ".go") || strings.HasSuffix(f.Name(), "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, f.Name()), nil, 0)
+		must(t, err)
+		for _, d := range file.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok {
+				of := ""
+				if fn.Recv != nil {
+					typ := fn.Recv.List[0].Type
+					if star, ok := typ.(*ast.StarExpr); ok {
+						typ = star.X
+					}
+					if name, ok := typ.(*ast.Ident); ok {
+						of = name.Name
+					}
+				}
+				found[of] = append(found[of], fn.Name.Name)
+			}
+		}
+	}
+	return found
+}
+
+// TestEveryRule holds the entries to the rules of package update, which are the types
+// with a name, and entries to be whole.
+func TestEveryRule(t *testing.T) {
+	var declared, have []string
+	for of, names := range functions(t, "../../update") {
+		if slices.Contains(names, "Name") {
+			declared = append(declared, of)
+		}
+	}
+	for _, e := range All() {
+		have = append(have, e.Name)
+		if e.Formula == nil || len(e.Samples) == 0 || len(e.Refused) == 0 || len(e.Random) == 0 || len(e.Presets) == 0 || len(e.Verified) == 0 || len(e.Timed) == 0 {
+			t.Errorf("the entry of %s lacks something", e.Name)
+		}
+		for _, s := range slices.Concat(e.Samples, e.Verified) {
+			if Of(s.Rule) != e {
+				t.Errorf("%s has the sample %s of another rule", e.Name, s.Name)
+			}
+		}
+	}
+	slices.Sort(declared)
+	if !slices.Equal(declared, have) {
+		t.Errorf("rules are %v, entries %v", declared, have)
+	}
+}
+
+// TestEveryPreset holds presets to the functions of the frameworks' packages.
+func TestEveryPreset(t *testing.T) {
+	for _, framework := range Frameworks {
+		var have []string
+		for _, e := range All() {
+			for _, p := range e.Presets {
+				if p.Framework == framework {
+					have = append(have, p.Name)
+				}
+			}
+		}
+		declared := functions(t, "../../update/"+framework)[""]
+		slices.Sort(declared)
+		slices.Sort(have)
+		if !slices.Equal(declared, have) {
+			t.Errorf("%s has %v, its entries %v", framework, declared, have)
+		}
+	}
+}
+
+// TestRefuses makes optimizers that must not come about.
+func TestRefuses(t *testing.T) {
+	for _, e := range All() {
+		for _, c := range e.Refused {
+			o, err := update.New(3, c.Rule)
+			wantArg(t, err, c.Arg, c.Value)
+			if o != nil {
+				t.Errorf("%s = %s made an optimizer", c.Arg, c.Value)
+			}
+		}
+		for _, s := range e.Samples {
+			for arg, change := range map[string]func(o *update.Options){
+				"LR":          func(o *update.Options) { o.LR = -1 },
+				"WeightDecay": func(o *update.Options) { o.WeightDecay = nan },
+				"L1":          func(o *update.Options) { o.L1 = inf },
+				"L2":          func(o *update.Options) { o.L2 = -1 },
+			} {
+				_, err := update.New(3, With(s.Rule, change))
+				wantArg(t, err, arg, "")
+			}
+		}
+	}
+	_, err := update.New(3, nil)
+	wantArg(t, err, "rules[0]", "<nil>")
+}

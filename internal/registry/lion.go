@@ -1,0 +1,42 @@
+package registry
+
+import (
+	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/bounded"
+	"github.com/lockstep-go/lockstep/kernels"
+	"github.com/lockstep-go/lockstep/update"
+	"github.com/lockstep-go/lockstep/update/keras"
+	"github.com/lockstep-go/lockstep/update/optax"
+)
+
+var _ = register(&Entry{
+	Name: "Lion",
+	Samples: []Sample{
+		{"lion", update.Lion{Options: update.Options{LR: .01, WeightDecay: .1}, Beta1: .9, Beta2: .99}, 0xad69cdfb3994e31b},
+		{"lion beta1 small", update.Lion{Options: update.Options{LR: .01, L2: .1}, Beta1: .3, Beta2: .99}, 0x951b10f237a7d327},
+	},
+	Refused: []Refused{
+		{"Proximal", "true", update.Lion{Options: update.Options{LR: 1, Proximal: true}}},
+		{"Beta1", "1", update.Lion{Beta1: 1}},
+		{"Beta2", "-1", update.Lion{Beta2: -1}},
+	},
+	Formula: func(s *Step, tensor []Element) {
+		r, lr := s.Rule.(update.Lion), bounded.Scalar(s.LR)
+		for i := range tensor {
+			e := &tensor[i]
+			x, m := s.signed(e), &e.State[0]
+			s.move(e, mean(*m, x, r.Beta1).Sign().Mul(lr))
+			*m = mean(*m, x, r.Beta2)
+			s.fade(e, 1)
+		}
+	},
+	Random: []Kind{{"Lion", func(d Draw) update.Rule {
+		return update.Lion{Options: d.options(), Beta1: d.beta(), Beta2: d.beta()}
+	}}},
+	Presets: []Preset{
+		{"keras", "Lion", keras.Lion()},
+		{"optax", "Lion", optax.Lion(0)},
+	},
+	Verified: []Sample{{Name: "optax Lion", Rule: optax.Lion(1e-3)}},
+	Timed:    []Timed{timed("Lion", 3, kernels.Lion, fallback.LionScalars{Common: usual, Weight1: .1, Weight2: .01, Step: 1e-9})},
+})

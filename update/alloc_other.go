@@ -1,8 +1,0 @@
-//go:build !linux || purego
-
-package update
-
-const advises = false
-
-// adviseHuge does nothing: no other system takes advice on huge pages.
-func adviseHuge([]float32) {}

@@ -1,0 +1,342 @@
+"""PyTorch's cases."""
+
+import sys
+from pathlib import Path
+
+from common import *
+
+check_versions(Path(__file__).with_name("torch.txt"))
+
+import inspect
+
+import torch
+
+FRAMEWORK = f"pytorch {version('torch').split('+')[0]}"
+
+
+class TorchRunner:
+    def __init__(self, optimizer_class, arguments, initial, l1=0.0, loss_scale=0.0):
+        self.w = torch.nn.Parameter(torch.tensor(initial))
+        self.optimizer = optimizer_class([self.w], **arguments)
+        self.default_rate = self.optimizer.param_groups[0]["lr"]
+        self.l1 = l1
+        self.scaler = None
+        if loss_scale and arguments.get("fused"):
+            self.optimizer.grad_scale = torch.tensor(loss_scale)
+            self.optimizer.found_inf = torch.tensor(0.0)
+        elif loss_scale:
+            self.scaler = torch.amp.GradScaler("cpu", init_scale=loss_scale)
+            self.scaler.scale(torch.zeros(1))  # before, it has no scale to take away
+
+    def step(self, gradient, rate, t):
+        self.w.grad = torch.tensor(gradient)
+        if self.scaler:
+            self.scaler.unscale_(self.optimizer)
+        if self.l1:
+            # PyTorch flips the sign of this sum where it maximizes, though not that of weight_decay.
+            l1 = -self.l1 if self.optimizer.param_groups[0]["maximize"] else self.l1
+            self.w.grad += l1 * torch.sign(self.w.detach())
+        self.optimizer.param_groups[0]["lr"] = rate
+        self.optimizer.step()
+        if self.scaler:
+            self.scaler.update()
+
+    def params(self):
+        return self.w.detach().numpy().copy()
+
+    def state(self):
+        names = {
+            "momentum_buffer": "momentum",
+            "sum": "accumulator",
+            "exp_avg": "m",
+            "exp_avg_sq": "v",
+            "max_exp_avg_sq": "max_v",
+            "square_avg": "v",
+            "grad_avg": "mean",
+        }
+        held = self.optimizer.state[self.w]
+        return {ours: held[theirs].numpy() for theirs, ours in names.items() if held.get(theirs) is not None}
+
+    def options(self):
+        """The options as the optimizer itself holds them, defaults included."""
+        group = self.optimizer.param_groups[0]
+        decay = "WeightDecay" if isinstance(self.optimizer, torch.optim.AdamW) else "L2"
+        beta1, beta2 = group.get("betas", (0, 0))
+        return nonzero({
+            decay: group["weight_decay"],
+            "L1": self.l1,
+            "Maximize": group["maximize"],
+            "Momentum": group.get("momentum"),
+            "Dampening": group.get("dampening"),
+            "Nesterov": group.get("nesterov"),
+            "LRDecay": group.get("lr_decay"),
+            "InitialAccumulator": group.get("initial_accumulator_value"),
+            "Beta1": beta1,
+            "Beta2": beta2,
+            "Rho": group.get("alpha"),
+            "Centered": group.get("centered"),
+            "Eps": group.get("eps"),
+            "AMSGrad": group.get("amsgrad"),
+        })
+
+
+def torch_case(name, rule, optimizer_class, l1=0.0, loss_scale=0.0, fused=False, **arguments):
+    """The for-loop implementation of PyTorch, or the fused one where asked for.
+
+    The one is given its gradients by a GradScaler, the other divides by the scale itself.
+    """
+    if fused:
+        arguments["fused"] = True
+    else:
+        arguments["foreach"] = False
+        if "fused" in inspect.signature(optimizer_class).parameters:
+            arguments["fused"] = False
+
+    def start(initial):
+        return TorchRunner(optimizer_class, arguments, initial, l1, loss_scale)
+
+    scale = 1 / loss_scale if loss_scale else 1.0
+    return UpdateCase("torch_" + name, FRAMEWORK, rule, start, scale)
+
+
+def torch_cases():
+    sgd, adagrad = torch.optim.SGD, torch.optim.Adagrad
+    adam, adamw = torch.optim.Adam, torch.optim.AdamW
+    return [
+        preset("SGD", torch_case("sgd", "SGD", sgd)),
+        torch_case("sgd_l2", "SGD", sgd, weight_decay=0.01),
+        torch_case("sgd_maximize", "SGD", sgd, maximize=True),
+        torch_case("sgd_l2_maximize", "SGD", sgd, weight_decay=0.01, maximize=True),
+        torch_case("sgd_l1", "SGD", sgd, l1=0.01),
+        torch_case("sgd_elastic", "SGD", sgd, l1=0.01, weight_decay=0.02),
+        preset("Momentum", torch_case("momentum", "Momentum", sgd, momentum=0.9)),
+        torch_case("momentum_dampening", "Momentum", sgd, momentum=0.9, dampening=0.5),
+        torch_case("momentum_nesterov", "Momentum", sgd, momentum=0.9, nesterov=True),
+        torch_case("momentum_l2", "Momentum", sgd, momentum=0.9, weight_decay=0.01),
+        torch_case("momentum_maximize", "Momentum", sgd, momentum=0.9, maximize=True),
+        torch_case("momentum_nesterov_l2", "Momentum", sgd, momentum=0.9, nesterov=True, weight_decay=0.01),
+        torch_case("momentum_dampening_l2_maximize", "Momentum", sgd, momentum=0.9, dampening=0.5,
+                   weight_decay=0.01, maximize=True),
+        preset("Adagrad", torch_case("adagrad", "AdaGrad", adagrad)),
+        torch_case("adagrad_lr_decay", "AdaGrad", adagrad, lr_decay=0.01),
+        torch_case("adagrad_initial", "AdaGrad", adagrad, initial_accumulator_value=0.1),
+        torch_case("adagrad_l2", "AdaGrad", adagrad, weight_decay=0.01),
+        torch_case("adagrad_eps", "AdaGrad", adagrad, eps=1e-6),
+        torch_case("adagrad_maximize", "AdaGrad", adagrad, maximize=True),
+        torch_case("adagrad_all", "AdaGrad", adagrad, lr_decay=0.01, initial_accumulator_value=0.1,
+                   weight_decay=0.01, eps=1e-6, maximize=True),
+        preset("Adam", torch_case("adam", "Adam", adam)),
+        torch_case("adam_l2", "Adam", adam, weight_decay=0.01),
+        torch_case("adam_amsgrad", "Adam", adam, amsgrad=True),
+        torch_case("adam_amsgrad_l2", "Adam", adam, amsgrad=True, weight_decay=0.01),
+        torch_case("adam_maximize", "Adam", adam, maximize=True),
+        torch_case("adam_l2_maximize", "Adam", adam, weight_decay=0.01, maximize=True),
+        torch_case("adam_betas", "Adam", adam, betas=(0.8, 0.99)),
+        torch_case("adam_beta1_low", "Adam", adam, betas=(0.3, 0.999)),
+        torch_case("adam_beta1_zero", "Adam", adam, betas=(0.0, 0.999)),
+        torch_case("adam_l1", "Adam", adam, l1=0.01),
+        torch_case("adam_elastic", "Adam", adam, l1=0.01, weight_decay=0.02),
+        preset("AdamW", torch_case("adamw", "Adam", adamw)),
+        torch_case("adamw_amsgrad", "Adam", adamw, amsgrad=True),
+        torch_case("adamw_maximize", "Adam", adamw, maximize=True),
+        torch_case("adamw_decay", "Adam", adamw, weight_decay=0.1),
+        torch_case("adamw_eps", "Adam", adamw, eps=1e-6),
+        torch_case("adamw_fused", "Adam", adamw, fused=True),
+        torch_case("adamw_fused_grad_scale", "Adam", adamw, fused=True, loss_scale=1024.0),
+        torch_case("sgd_fused_grad_scale", "SGD", sgd, fused=True, loss_scale=1024.0),
+        torch_case("momentum_l1", "Momentum", sgd, momentum=0.9, l1=0.01),
+        torch_case("momentum_elastic", "Momentum", sgd, momentum=0.9, l1=0.01, weight_decay=0.02),
+        torch_case("momentum_elastic_maximize", "Momentum", sgd, momentum=0.9, l1=0.01, weight_decay=0.02,
+                   maximize=True),
+        torch_case("momentum_nesterov_l1", "Momentum", sgd, momentum=0.9, nesterov=True, l1=0.01),
+        torch_case("momentum_nesterov_elastic", "Momentum", sgd, momentum=0.9, nesterov=True, l1=0.01,
+                   weight_decay=0.02),
+        torch_case("momentum_nesterov_maximize", "Momentum", sgd, momentum=0.9, nesterov=True, maximize=True),
+        torch_case("momentum_nesterov_elastic_maximize", "Momentum", sgd, momentum=0.9, nesterov=True, l1=0.01,
+                   weight_decay=0.02, maximize=True),
+        torch_case("adagrad_l1", "AdaGrad", adagrad, l1=0.01),
+        torch_case("adagrad_elastic", "AdaGrad", adagrad, l1=0.01, weight_decay=0.02),
+        torch_case("adam_amsgrad_l1", "Adam", adam, amsgrad=True, l1=0.01),
+        torch_case("adam_amsgrad_elastic", "Adam", adam, amsgrad=True, l1=0.01, weight_decay=0.02),
+        torch_case("adam_amsgrad_maximize", "Adam", adam, amsgrad=True, maximize=True),
+        torch_case("adam_amsgrad_elastic_maximize", "Adam", adam, amsgrad=True, l1=0.01, weight_decay=0.02,
+                   maximize=True),
+        torch_case("adamw_amsgrad_maximize", "Adam", adamw, amsgrad=True, maximize=True),
+    ] + rmsprop_cases() + torch_scaled_cases() + [case for kind in ("tiny", "huge") for case in torch_extreme_cases(kind)]
+
+
+def rmsprop_cases():
+    rmsprop = torch.optim.RMSprop
+    both = {"momentum": 0.9, "centered": True}
+    return [
+        preset("RMSprop", torch_case("rmsprop", "RMSprop", rmsprop)),
+        torch_case("rmsprop_centered", "RMSprop", rmsprop, centered=True),
+        torch_case("rmsprop_momentum", "RMSprop", rmsprop, momentum=0.9),
+        torch_case("rmsprop_l2", "RMSprop", rmsprop, weight_decay=0.01),
+        torch_case("rmsprop_both_l2_maximize", "RMSprop", rmsprop, weight_decay=0.01, maximize=True, **both),
+        torch_case("rmsprop_alpha_eps", "RMSprop", rmsprop, alpha=0.9, eps=1e-3),
+        extreme("tiny", torch_case("rmsprop", "RMSprop", rmsprop)),
+        extreme("huge", torch_case("rmsprop", "RMSprop", rmsprop)),
+        extreme("tiny", torch_case("rmsprop_momentum", "RMSprop", rmsprop, momentum=0.9)),
+    ]
+
+
+def torch_scaled_cases():
+    """Loss scales whose reciprocals are no float32, with weight decay, which is not to be scaled."""
+    sgd, adagrad = torch.optim.SGD, torch.optim.Adagrad
+    adam, adamw = torch.optim.Adam, torch.optim.AdamW
+    common = {"loss_scale": 3.0, "weight_decay": 0.01}
+    fused = {"loss_scale": 100.0, "weight_decay": 0.01, "fused": True}
+    return [
+        torch_case("sgd_scale_l2", "SGD", sgd, **common),
+        torch_case("sgd_scale_elastic_maximize", "SGD", sgd, l1=0.01, maximize=True, **common),
+        torch_case("momentum_scale_l2", "Momentum", sgd, momentum=0.9, **common),
+        torch_case("momentum_nesterov_scale_l2", "Momentum", sgd, momentum=0.9, nesterov=True, **common),
+        torch_case("adagrad_scale_l2", "AdaGrad", adagrad, **common),
+        torch_case("adam_scale_l2", "Adam", adam, **common),
+        torch_case("adam_amsgrad_scale_elastic_maximize", "Adam", adam, amsgrad=True, l1=0.01, maximize=True, **common),
+        torch_case("adamw_scale", "Adam", adamw, **common),
+        torch_case("sgd_fused_scale_l2", "SGD", sgd, **fused),
+        torch_case("momentum_nesterov_fused_scale_l2", "Momentum", sgd, momentum=0.9, nesterov=True, **fused),
+        torch_case("adagrad_fused_scale_l2", "AdaGrad", adagrad, **fused),
+        torch_case("adam_fused_scale_l2", "Adam", adam, **fused),
+        torch_case("adam_amsgrad_fused_scale_l2_maximize", "Adam", adam, amsgrad=True, maximize=True, **fused),
+        torch_case("adamw_fused_scale", "Adam", adamw, **fused),
+    ]
+
+
+def torch_extreme_cases(kind):
+    sgd, adagrad = torch.optim.SGD, torch.optim.Adagrad
+    adam, adamw = torch.optim.Adam, torch.optim.AdamW
+    return [extreme(kind, case) for case in [
+        torch_case("sgd", "SGD", sgd),
+        torch_case("momentum", "Momentum", sgd, momentum=0.9),
+        torch_case("momentum_nesterov", "Momentum", sgd, momentum=0.9, nesterov=True),
+        torch_case("adagrad", "AdaGrad", adagrad),
+        torch_case("adam", "Adam", adam),
+        torch_case("adam_amsgrad", "Adam", adam, amsgrad=True),
+        torch_case("adamw", "Adam", adamw),
+        torch_case("adamw_fused", "Adam", adamw, fused=True),
+    ]]
+
+
+# ---------------------------------------------------------------- losses
+
+
+def torch_reduced(elements, reduction):
+    return {"mean": torch.mean, "sum": torch.sum, "none": lambda x: x}[reduction](elements)
+
+
+def torch_hinge(pred, target, zero_one, power, reduction):
+    sign = 2 * target - 1 if zero_one else target
+    return torch_reduced(torch.clamp(1 - sign * pred, min=0) ** power, reduction)
+
+
+def torch_penalty(w, l1, l2):
+    return l1 * w.abs().sum() + 0.5 * l2 * (w * w).sum()
+
+
+def torch_loss_cases(reduction):
+    F = torch.nn.functional
+    numbers = ("predictions.bin", "targets.bin")
+    probabilities, logits = ("probs.bin", "labels01.bin"), ("logits.bin", "labels01.bin")
+
+    def case(name, loss, function, files, **options):
+        return LossCase(f"torch_{name}_{reduction}", FRAMEWORK, loss, reduction, function, *files, options)
+
+    cases = [
+        case("mse", "MSE", lambda p, y: F.mse_loss(p, y, reduction=reduction), numbers),
+        case("bce", "BCE", lambda p, y: F.binary_cross_entropy(p, y, reduction=reduction),
+             probabilities, clamp="torch"),
+        case("logits", "BCEWithLogits",
+             lambda p, y: F.binary_cross_entropy_with_logits(p, y, reduction=reduction), logits),
+    ]
+    for weight in (3.0, 0.25):
+        cases.append(case(
+            f"logits_weight_{weight:g}", "BCEWithLogits",
+            lambda p, y, weight=weight: F.binary_cross_entropy_with_logits(
+                p, y, pos_weight=torch.tensor(weight), reduction=reduction),
+            logits, posWeight=weight))
+    for name, loss, power in (("hinge", "Hinge", 1), ("squared_hinge", "SquaredHinge", 2)):
+        for zero_one, labels in ((False, "labelspm.bin"), (True, "labelsbinary.bin")):
+            cases.append(case(
+                name + ("_01" if zero_one else ""), loss,
+                lambda p, y, zero_one=zero_one, power=power: torch_hinge(p, y, zero_one, power, reduction),
+                ("logits.bin", labels), zeroOne=zero_one))
+    return cases
+
+
+def penalty_cases():
+    return [LossCase(f"torch_{loss.lower()}", FRAMEWORK, loss, "sum",
+                     lambda w, _, l1=l1, l2=l2: torch_penalty(w, l1, l2), "weights.bin", "", nonzero({"l1": l1, "l2": l2}))
+            for loss, l1, l2 in PENALTIES]
+
+
+def torch_gradient(function, pred, target):
+    """The value (or values) of function and the gradient of its sum."""
+    p = torch.tensor(pred, requires_grad=True)
+    value = function(p, torch.tensor(target) if target is not None else None)
+    value.sum().backward()
+    return value.detach().numpy(), p.grad.numpy()
+
+
+def kinks():
+    found = [
+        ("torch_clamp_hinge", "clamp(1-y*p, min=0)", lambda p, y: torch.clamp(1 - y * p, min=0), 1.0, 1.0),
+        ("torch_relu_hinge", "relu(1-y*p)", lambda p, y: torch.relu(1 - y * p), 1.0, 1.0),
+        ("torch_maximum_hinge", "maximum(1-y*p, 0)", lambda p, y: torch.maximum(1 - y * p, torch.zeros(1)), 1.0, 1.0),
+        ("torch_hinge_embedding", "hinge_embedding_loss, y=-1", torch.nn.functional.hinge_embedding_loss, 1.0, -1.0),
+        ("torch_abs", "abs(p)", lambda p, y: p.abs(), 0.0, 0.0),
+    ]
+    return [kink(torch_gradient, name, FRAMEWORK, *rest) for name, *rest in found]
+
+
+# ---------------------------------------------------------------- linear models
+
+LINEAR_LOSSES = {
+    "Squared": ("y", lambda f, y: ((f - y) ** 2).mean()),
+    "Logistic": ("labels01", lambda f, y: torch.nn.functional.binary_cross_entropy_with_logits(f, y)),
+    "Hinge": ("labelspm", lambda f, y: torch.clamp(1 - y * f, min=0).mean()),
+    "SquaredHinge": ("labelspm", lambda f, y: (torch.clamp(1 - y * f, min=0) ** 2).mean()),
+}
+
+
+def make_linear_data():
+    rng = np.random.default_rng(SEED + 2)
+    x = rng.normal(size=(37, 5)) * np.array([1.0, 0.3, 2.0, 1.0, 5.0]) + np.array([0, 1.0, 0, -2.0, 0])
+    w, b = rng.normal(size=5), 0.37
+    noisy = x @ w + b + rng.normal(size=37) * 2
+    return {
+        "x": x, "w": w * 0.8, "b": b, "y": noisy,
+        "labels01": (noisy > 0).astype(float), "labelspm": np.where(noisy > 0, 1.0, -1.0),
+    }
+
+
+def linear_case(data, loss, intercept):
+    """Value and gradient at (w, b), or at w alone with b = 0; the intercept comes last."""
+    label, function = LINEAR_LOSSES[loss]
+    w = torch.tensor(data["w"], dtype=torch.float64, requires_grad=True)
+    b = torch.tensor(data["b"] if intercept else 0.0, dtype=torch.float64, requires_grad=True)
+    prediction = torch.tensor(data["x"]) @ w + b
+    value = function(prediction, torch.tensor(data[label]))
+    value.backward()
+    gradient = w.grad.tolist() + ([b.grad.item()] if intercept else [])
+    return {"loss": loss, "intercept": intercept, "target": label,
+            "value": value.item(), "gradient": gradient}
+
+
+def write_linear(folder: Path) -> None:
+    data = make_linear_data()
+    lists = {name: np.asarray(values).tolist() for name, values in data.items()}
+    cases = [linear_case(data, loss, i) for loss in LINEAR_LOSSES for i in (True, False)]
+    write_json(folder / "linear.json", {"framework": FRAMEWORK, **lists, "cases": cases})
+
+
+# ---------------------------------------------------------------- main
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    update, loss = map(Path, sys.argv[1:])
+    write_updates(update, "torch", torch_cases())
+    write_losses(loss, "torch", [c for r in REDUCTIONS for c in torch_loss_cases(r)] + penalty_cases(), torch_gradient, kinks())
+    write_linear(loss)

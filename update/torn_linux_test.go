@@ -1,0 +1,61 @@
+package update_test
+
+import (
+	"os"
+	"runtime/debug"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"github.com/lockstep-go/lockstep/update"
+)
+
+// TestTorn has a step panic on state that cannot be written. What follows is refused until
+// a state is imported, and then goes on as if nothing had been.
+func TestTorn(t *testing.T) {
+	if os.Getenv("LOCKSTEP_EMULATED") != "" {
+		t.Skip("an emulator's faults are its own")
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	for _, n := range []int{16, 20000} {
+		for _, before := range []int{0, 2} { // the third step with the same buffers asks less
+			page, err := syscall.Mmap(-1, 0, 4*20480, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+			must(t, err)
+			state := unsafe.Slice((*float32)(unsafe.Pointer(&page[0])), n)
+			o, err := update.NewSet([]update.Tensor{{Size: n, State: map[string][]float32{"momentum": state}}}, heavyBall)
+			must(t, err)
+			must(t, o.SetWorkers(1))
+			plain, p, q, g := newOne(t, n, heavyBall), uniform(n, 1), uniform(n, 1), uniform(n, 2)
+			for range before {
+				must(t, o.Step(p, g))
+				must(t, plain.Step(q, g))
+			}
+			saved, err := o.Export()
+			must(t, err)
+
+			must(t, syscall.Mprotect(page, syscall.PROT_READ))
+			if !panics(func() { _ = o.Step(p, g) }) {
+				t.Errorf("%d elements, step %d: no panic", n, before+1)
+			}
+			must(t, syscall.Mprotect(page, syscall.PROT_READ|syscall.PROT_WRITE))
+			for range 2 {
+				wantArg(t, "after a panic", o.Step(p, g), "the last step")
+				wantArg(t, "after a panic", o.Begin(), "the last step")
+			}
+			must(t, o.Import(saved))
+			copy(p, q)
+			for range 2 {
+				must(t, o.Step(p, g))
+				must(t, plain.Step(q, g))
+			}
+			wantEqual(t, "after an import", o, plain, 0, 0, p, q)
+			must(t, syscall.Munmap(page))
+		}
+	}
+}
+
+func panics(f func()) (yes bool) {
+	defer func() { yes = recover() != nil }()
+	f()
+	return false
+}
