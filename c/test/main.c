@@ -20,10 +20,21 @@ static int wanted(const char *name, int argc, char **argv) {
 	return argc < 3;
 }
 
+/* Fails if the environment asks for a table that cannot run. */
+static void check_required(void) {
+	const lockstep_table *list[TABLES];
+	const char *required = getenv("LOCKSTEP_REQUIRE");
+	if (!required || !*required) return;
+	for (size_t n = tables(list); n > 0; n--)
+		if (!strcmp(lockstep_isa(list[n - 1]), required)) return;
+	CHECK(0, "%s is required and cannot run here", required);
+}
+
 int main(int argc, char **argv) {
 	setvbuf(stdout, NULL, _IONBF, 0);
 	int ran = 0;
 	read_vectors(argc > 1 ? argv[1] : "test/vectors.txt");
+	check_required();
 	for (size_t k = 0; k < sizeof tests / sizeof *tests; k++) {
 		if (!wanted(tests[k].name, argc, argv)) continue;
 		printf("%s\n", tests[k].name);

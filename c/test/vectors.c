@@ -41,20 +41,10 @@ size_t tables(const lockstep_table *list[TABLES]) {
 	return n;
 }
 
-/* Whether the environment asks that a table be tested. */
-static void check_required(const lockstep_table **list, size_t n) {
-	const char *required = getenv("LOCKSTEP_REQUIRE");
-	if (!required || !*required) return;
-	for (size_t t = 0; t < n; t++)
-		if (!strcmp(list[t]->isa, required)) return;
-	CHECK(0, "%s is required and cannot run here", required);
-}
-
 void test_vectors(void) {
 	const lockstep_table *list[TABLES];
 	size_t n = tables(list), count;
 	const lockstep_kernel *all = lockstep_kernels(&count);
-	check_required(list, n);
 	arena *a = new_arena();
 	for (size_t t = 0; t < n; t++) {
 		for (size_t k = 0; k < count; k++) compare_vectors(a, list[t], &all[k], 1, call_checked);
