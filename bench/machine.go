@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"os"
 	"runtime"
 	"strings"
 
@@ -83,11 +82,7 @@ func (m *Machine) print(s *screen) {
 	s.paragraph("%s, %d cores for this program, %s, %s", m.name(), m.Cores, m.System, m.Go)
 	s.paragraph("caches: L1 %s, L2 %s, L3 %s", bytesOf(m.L1), bytesOf(m.L2), bytesOf(m.L3))
 	s.paragraph("features: %s", strings.Join(m.Features, " "))
-	why := "the best that this CPU can run"
-	if os.Getenv(kernels.Variable) != "" {
-		why = "forced by " + kernels.Variable
-	}
-	s.paragraph("\nA table is the kernels of one instruction set. The one in use is %s, %s.\n", m.Table, why)
+	s.paragraph("\nA table is the kernels of one instruction set. The one in use is %s, %s.\n", m.Table, kernels.Why())
 
 	g := newGrid("table", "", "asks for", "lacks here")
 	for _, t := range m.Tables {

@@ -162,6 +162,8 @@ func choice(b *bytes.Buffer, arch string, r *rule.Rule) {
 		fmt.Fprintf(b, "%s\n}\n", plain)
 		return
 	}
+	fmt.Fprintf(b, "if unusual() {\nasUsual(func() { %s(%s) })\nreturn\n}\n", runName(r), strings.Join(append([]string{"t"}, args(r)...), ", "))
+	touches(b, r)
 	b.WriteString("switch t {\n")
 	for _, t := range targets {
 		if t.arch != arch || !t.has(r) {
@@ -176,6 +178,37 @@ func choice(b *bytes.Buffer, arch string, r *rule.Rule) {
 		fmt.Fprintf(b, "case %s:\n%s.%s(%s)\n", strings.Join(cases, ", "), t.isa, r.Name, passed)
 	}
 	fmt.Fprintf(b, "default:\n%s\n}\n}\n", plain)
+}
+
+// touches writes what tells sanitizers of the memory that assembly reads and writes. The
+// buffers of a matrix have lengths of their own.
+func touches(b *bytes.Buffer, r *rule.Rule) {
+	fmt.Fprintf(b, "if sanitized && t != %s {\n", constant(portable))
+	var does []string
+	for k, name := range r.BufferNames() {
+		does = append(does, access(r.Loads(k), r.Stores(k)))
+		if r.IsMatrix() {
+			fmt.Fprintf(b, "touch([][]float32{%s}, %s)\n", name, does[k])
+		}
+	}
+	if !r.IsMatrix() {
+		fmt.Fprintf(b, "touch(%s, %s)\n", rule.List, strings.Join(does, ", "))
+	}
+	for _, d := range r.Reductions {
+		fmt.Fprintf(b, "touchLanes(%s)\n", d.Name)
+	}
+	b.WriteString("}\n")
+}
+
+// access names what a kernel does with a buffer.
+func access(loads, stores bool) string {
+	switch {
+	case loads && stores:
+		return "reads|writes"
+	case stores:
+		return "writes"
+	}
+	return "reads"
 }
 
 // list writes the list of all kernels.

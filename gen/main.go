@@ -115,6 +115,7 @@ func files() map[string][]byte {
 		"kernels/zall.go":           list(all),
 		"gen/arm64/COUNTS.md":       arm64.Counts(all),
 	}
+	modeFiles(fs)
 	for _, arch := range architectures {
 		fs["kernels/zkernels_"+arch+".go"] = dispatch(arch, all)
 	}

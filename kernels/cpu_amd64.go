@@ -50,5 +50,3 @@ func inOrder(vendor cpuid.Vendor, model int) []candidate {
 	}
 	return list
 }
-
-func cpuName() string { return cpuid.CPU.BrandName }

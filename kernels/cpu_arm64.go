@@ -2,13 +2,26 @@
 
 package kernels
 
-import (
-	"github.com/klauspost/cpuid/v2"
-	"golang.org/x/sys/cpu"
-)
+import "strings"
 
-var candidates = []candidate{
-	{neonTable, []feature{{"ASIMD", cpuid.CPU.Supports(cpuid.ASIMD) && cpu.ARM64.HasASIMD}}},
+var candidates = []candidate{{neonTable, forNEON(environment.debug)}}
+
+// forNEON is there on every CPU, unless GODEBUG takes it away: ASIMD is part of the
+// architecture, and Go itself computes with its registers. No library is asked, since
+// one that cannot look on some operating system says that it is missing.
+func forNEON(debug string) []feature {
+	return []feature{{"ASIMD", !switchedOff(debug, "asimd")}}
 }
 
-func cpuName() string { return cpuid.CPU.BrandName }
+// switchedOff reports whether a value of GODEBUG takes a feature of the CPU away. The
+// last word counts.
+func switchedOff(debug, name string) bool {
+	off := false
+	for field := range strings.SplitSeq(debug, ",") {
+		switch key, value, _ := strings.Cut(field, "="); key {
+		case "cpu." + name, "cpu.all":
+			off = value == "off"
+		}
+	}
+	return off
+}

@@ -1,9 +1,14 @@
 package kernels
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/lockstep-go/lockstep/internal/tune"
+)
 
 // A List is the buffers of one tensor or of many, checked once for any number of
-// calls, and cut into calls of at most MaxLen elements.
+// calls, and cut into calls of at most MaxLen elements, each tensor counting as
+// tune.TensorLen at least.
 type List struct {
 	buffers int
 	parts   [][][]float32 // each for one call
@@ -55,7 +60,7 @@ func (l *List) Reset(buffers int, list [][]float32) {
 	}
 	begin, total := 0, 0
 	for at := 0; at < len(list); at += buffers {
-		n := len(list[at])
+		n := max(len(list[at]), tune.TensorLen)
 		if total+n > MaxLen {
 			l.parts = append(l.parts, list[begin:at])
 			begin, total = at, 0
@@ -65,6 +70,15 @@ func (l *List) Reset(buffers int, list [][]float32) {
 	if begin < len(list) {
 		l.parts = append(l.parts, list[begin:])
 	}
+}
+
+// Forget lets go of the buffers, which a list keeps alive. What has none is Set or Reset
+// before it is a list again.
+func (l *List) Forget() {
+	clear(l.one[:])
+	clear(l.parts)
+	clear(l.cut[:cap(l.cut)])
+	l.parts, l.cut = l.parts[:0], l.cut[:0]
 }
 
 // measure checks the buffers, and reports whether there is one too long for a call.

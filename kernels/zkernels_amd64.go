@@ -14,6 +14,13 @@ import (
 
 //go:noinline
 func runAMSGrad(t Table, list [][]float32, c *fallback.AMSGradScalars) {
+	if unusual() {
+		asUsual(func() { runAMSGrad(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.AMSGrad(list, c)
@@ -26,6 +33,13 @@ func runAMSGrad(t Table, list [][]float32, c *fallback.AMSGradScalars) {
 
 //go:noinline
 func runAMSGradProx(t Table, list [][]float32, c *fallback.AMSGradProxScalars) {
+	if unusual() {
+		asUsual(func() { runAMSGradProx(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.AMSGradProx(list, c)
@@ -38,6 +52,13 @@ func runAMSGradProx(t Table, list [][]float32, c *fallback.AMSGradProxScalars) {
 
 //go:noinline
 func runAdaGrad(t Table, list [][]float32, c *fallback.AdaGradScalars) {
+	if unusual() {
+		asUsual(func() { runAdaGrad(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
 	switch t {
 	case avx512newtonTable:
 		avx512newton.AdaGrad(list, c)
@@ -54,6 +75,13 @@ func runAdaGrad(t Table, list [][]float32, c *fallback.AdaGradScalars) {
 
 //go:noinline
 func runAdaGradProx(t Table, list [][]float32, c *fallback.AdaGradProxScalars) {
+	if unusual() {
+		asUsual(func() { runAdaGradProx(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.AdaGradProx(list, c)
@@ -66,6 +94,13 @@ func runAdaGradProx(t Table, list [][]float32, c *fallback.AdaGradProxScalars) {
 
 //go:noinline
 func runAdam(t Table, list [][]float32, c *fallback.AdamScalars) {
+	if unusual() {
+		asUsual(func() { runAdam(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
 	switch t {
 	case avx512newtonTable:
 		avx512newton.Adam(list, c)
@@ -82,6 +117,13 @@ func runAdam(t Table, list [][]float32, c *fallback.AdamScalars) {
 
 //go:noinline
 func runAdamProx(t Table, list [][]float32, c *fallback.AdamProxScalars) {
+	if unusual() {
+		asUsual(func() { runAdamProx(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.AdamProx(list, c)
@@ -94,6 +136,14 @@ func runAdamProx(t Table, list [][]float32, c *fallback.AdamProxScalars) {
 
 //go:noinline
 func runBCE(t Table, list [][]float32, c *fallback.BCEScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runBCE(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.BCE(list, c, sum)
@@ -106,6 +156,14 @@ func runBCE(t Table, list [][]float32, c *fallback.BCEScalars, sum *[32]float64)
 
 //go:noinline
 func runBCEClip(t Table, list [][]float32, c *fallback.BCEClipScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runBCEClip(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.BCEClip(list, c, sum)
@@ -118,6 +176,14 @@ func runBCEClip(t Table, list [][]float32, c *fallback.BCEClipScalars, sum *[32]
 
 //go:noinline
 func runBCEWithLogits(t Table, list [][]float32, c *fallback.BCEWithLogitsScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runBCEWithLogits(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.BCEWithLogits(list, c, sum)
@@ -130,6 +196,14 @@ func runBCEWithLogits(t Table, list [][]float32, c *fallback.BCEWithLogitsScalar
 
 //go:noinline
 func runCountBeyond(t Table, list [][]float32, c *fallback.CountBeyondScalars, count *[32]float64) {
+	if unusual() {
+		asUsual(func() { runCountBeyond(t, list, c, count) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads)
+		touchLanes(count)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.CountBeyond(list, c, count)
@@ -142,6 +216,15 @@ func runCountBeyond(t Table, list [][]float32, c *fallback.CountBeyondScalars, c
 
 //go:noinline
 func runDots(t Table, z, x, w []float32) {
+	if unusual() {
+		asUsual(func() { runDots(t, z, x, w) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch([][]float32{z}, writes)
+		touch([][]float32{x}, reads)
+		touch([][]float32{w}, reads)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.Dots(z, x, w)
@@ -154,6 +237,13 @@ func runDots(t Table, z, x, w []float32) {
 
 //go:noinline
 func runExp(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runExp(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.Exp(list)
@@ -166,6 +256,13 @@ func runExp(t Table, list [][]float32) {
 
 //go:noinline
 func runFade(t Table, list [][]float32, c *fallback.FadeScalars) {
+	if unusual() {
+		asUsual(func() { runFade(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.Fade(list, c)
@@ -178,6 +275,13 @@ func runFade(t Table, list [][]float32, c *fallback.FadeScalars) {
 
 //go:noinline
 func runFlush(t Table, list [][]float32, c *fallback.FlushScalars) {
+	if unusual() {
+		asUsual(func() { runFlush(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.Flush(list, c)
@@ -190,6 +294,14 @@ func runFlush(t Table, list [][]float32, c *fallback.FlushScalars) {
 
 //go:noinline
 func runHinge(t Table, list [][]float32, c *fallback.HingeScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runHinge(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.Hinge(list, c, sum)
@@ -202,6 +314,15 @@ func runHinge(t Table, list [][]float32, c *fallback.HingeScalars, sum *[32]floa
 
 //go:noinline
 func runLAMB(t Table, list [][]float32, c *fallback.LAMBScalars, params *[32]float64, updates *[32]float64) {
+	if unusual() {
+		asUsual(func() { runLAMB(t, list, c, params, updates) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads, reads|writes, reads|writes)
+		touchLanes(params)
+		touchLanes(updates)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.LAMB(list, c, params, updates)
@@ -214,6 +335,13 @@ func runLAMB(t Table, list [][]float32, c *fallback.LAMBScalars, params *[32]flo
 
 //go:noinline
 func runLAMBMove(t Table, list [][]float32, c *fallback.LAMBMoveScalars) {
+	if unusual() {
+		asUsual(func() { runLAMBMove(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.LAMBMove(list, c)
@@ -226,6 +354,13 @@ func runLAMBMove(t Table, list [][]float32, c *fallback.LAMBMoveScalars) {
 
 //go:noinline
 func runLion(t Table, list [][]float32, c *fallback.LionScalars) {
+	if unusual() {
+		asUsual(func() { runLion(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.Lion(list, c)
@@ -238,6 +373,13 @@ func runLion(t Table, list [][]float32, c *fallback.LionScalars) {
 
 //go:noinline
 func runLog(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runLog(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.Log(list)
@@ -250,6 +392,13 @@ func runLog(t Table, list [][]float32) {
 
 //go:noinline
 func runLog1p(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runLog1p(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.Log1p(list)
@@ -262,6 +411,14 @@ func runLog1p(t Table, list [][]float32) {
 
 //go:noinline
 func runMSE(t Table, list [][]float32, c *fallback.MSEScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runMSE(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.MSE(list, c, sum)
@@ -274,6 +431,14 @@ func runMSE(t Table, list [][]float32, c *fallback.MSEScalars, sum *[32]float64)
 
 //go:noinline
 func runMaxAbs(t Table, list [][]float32, max *[32]float32) {
+	if unusual() {
+		asUsual(func() { runMaxAbs(t, list, max) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads)
+		touchLanes(max)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.MaxAbs(list, max)
@@ -286,6 +451,13 @@ func runMaxAbs(t Table, list [][]float32, max *[32]float32) {
 
 //go:noinline
 func runMomentum(t Table, list [][]float32, c *fallback.MomentumScalars) {
+	if unusual() {
+		asUsual(func() { runMomentum(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.Momentum(list, c)
@@ -298,6 +470,13 @@ func runMomentum(t Table, list [][]float32, c *fallback.MomentumScalars) {
 
 //go:noinline
 func runNesterov(t Table, list [][]float32, c *fallback.NesterovScalars) {
+	if unusual() {
+		asUsual(func() { runNesterov(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.Nesterov(list, c)
@@ -310,6 +489,15 @@ func runNesterov(t Table, list [][]float32, c *fallback.NesterovScalars) {
 
 //go:noinline
 func runPenalty(t Table, list [][]float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64) {
+	if unusual() {
+		asUsual(func() { runPenalty(t, list, c, absolute, squares) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads)
+		touchLanes(absolute)
+		touchLanes(squares)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.Penalty(list, c, absolute, squares)
@@ -322,6 +510,13 @@ func runPenalty(t Table, list [][]float32, c *fallback.PenaltyScalars, absolute 
 
 //go:noinline
 func runRMSprop(t Table, list [][]float32, c *fallback.RMSpropScalars) {
+	if unusual() {
+		asUsual(func() { runRMSprop(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.RMSprop(list, c)
@@ -334,6 +529,13 @@ func runRMSprop(t Table, list [][]float32, c *fallback.RMSpropScalars) {
 
 //go:noinline
 func runRMSpropCentered(t Table, list [][]float32, c *fallback.RMSpropCenteredScalars) {
+	if unusual() {
+		asUsual(func() { runRMSpropCentered(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.RMSpropCentered(list, c)
@@ -346,6 +548,13 @@ func runRMSpropCentered(t Table, list [][]float32, c *fallback.RMSpropCenteredSc
 
 //go:noinline
 func runRMSpropCenteredMomentum(t Table, list [][]float32, c *fallback.RMSpropCenteredMomentumScalars) {
+	if unusual() {
+		asUsual(func() { runRMSpropCenteredMomentum(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.RMSpropCenteredMomentum(list, c)
@@ -358,6 +567,13 @@ func runRMSpropCenteredMomentum(t Table, list [][]float32, c *fallback.RMSpropCe
 
 //go:noinline
 func runRMSpropMomentum(t Table, list [][]float32, c *fallback.RMSpropMomentumScalars) {
+	if unusual() {
+		asUsual(func() { runRMSpropMomentum(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.RMSpropMomentum(list, c)
@@ -370,6 +586,15 @@ func runRMSpropMomentum(t Table, list [][]float32, c *fallback.RMSpropMomentumSc
 
 //go:noinline
 func runRankOne(t Table, g, x, z []float32) {
+	if unusual() {
+		asUsual(func() { runRankOne(t, g, x, z) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch([][]float32{g}, reads|writes)
+		touch([][]float32{x}, reads)
+		touch([][]float32{z}, reads)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.RankOne(g, x, z)
@@ -382,6 +607,13 @@ func runRankOne(t Table, g, x, z []float32) {
 
 //go:noinline
 func runRegularize(t Table, list [][]float32, c *fallback.RegularizeScalars) {
+	if unusual() {
+		asUsual(func() { runRegularize(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads, reads)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.Regularize(list, c)
@@ -394,6 +626,13 @@ func runRegularize(t Table, list [][]float32, c *fallback.RegularizeScalars) {
 
 //go:noinline
 func runSGD(t Table, list [][]float32, c *fallback.SGDScalars) {
+	if unusual() {
+		asUsual(func() { runSGD(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.SGD(list, c)
@@ -406,6 +645,13 @@ func runSGD(t Table, list [][]float32, c *fallback.SGDScalars) {
 
 //go:noinline
 func runShrink(t Table, list [][]float32, c *fallback.ShrinkScalars) {
+	if unusual() {
+		asUsual(func() { runShrink(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.Shrink(list, c)
@@ -418,6 +664,13 @@ func runShrink(t Table, list [][]float32, c *fallback.ShrinkScalars) {
 
 //go:noinline
 func runSqrt(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runSqrt(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
 	switch t {
 	case avx512newtonTable:
 		avx512newton.Sqrt(list)
@@ -434,6 +687,14 @@ func runSqrt(t Table, list [][]float32) {
 
 //go:noinline
 func runSquaredHinge(t Table, list [][]float32, c *fallback.SquaredHingeScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runSquaredHinge(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.SquaredHinge(list, c, sum)
@@ -446,6 +707,14 @@ func runSquaredHinge(t Table, list [][]float32, c *fallback.SquaredHingeScalars,
 
 //go:noinline
 func runSum(t Table, list [][]float32, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runSum(t, list, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.Sum(list, sum)
@@ -458,6 +727,14 @@ func runSum(t Table, list [][]float32, sum *[32]float64) {
 
 //go:noinline
 func runSumAbs(t Table, list [][]float32, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runSumAbs(t, list, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.SumAbs(list, sum)
@@ -470,6 +747,14 @@ func runSumAbs(t Table, list [][]float32, sum *[32]float64) {
 
 //go:noinline
 func runSumSquares(t Table, list [][]float32, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runSumSquares(t, list, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case avx512Table, avx512newtonTable:
 		avx512.SumSquares(list, sum)

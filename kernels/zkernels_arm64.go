@@ -11,6 +11,13 @@ import (
 
 //go:noinline
 func runAMSGrad(t Table, list [][]float32, c *fallback.AMSGradScalars) {
+	if unusual() {
+		asUsual(func() { runAMSGrad(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
+	}
 	switch t {
 	case neonTable:
 		neon.AMSGrad(list, c)
@@ -21,6 +28,13 @@ func runAMSGrad(t Table, list [][]float32, c *fallback.AMSGradScalars) {
 
 //go:noinline
 func runAMSGradProx(t Table, list [][]float32, c *fallback.AMSGradProxScalars) {
+	if unusual() {
+		asUsual(func() { runAMSGradProx(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
+	}
 	switch t {
 	case neonTable:
 		neon.AMSGradProx(list, c)
@@ -31,6 +45,13 @@ func runAMSGradProx(t Table, list [][]float32, c *fallback.AMSGradProxScalars) {
 
 //go:noinline
 func runAdaGrad(t Table, list [][]float32, c *fallback.AdaGradScalars) {
+	if unusual() {
+		asUsual(func() { runAdaGrad(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
 	switch t {
 	case neonTable:
 		neon.AdaGrad(list, c)
@@ -41,6 +62,13 @@ func runAdaGrad(t Table, list [][]float32, c *fallback.AdaGradScalars) {
 
 //go:noinline
 func runAdaGradProx(t Table, list [][]float32, c *fallback.AdaGradProxScalars) {
+	if unusual() {
+		asUsual(func() { runAdaGradProx(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
 	switch t {
 	case neonTable:
 		neon.AdaGradProx(list, c)
@@ -51,6 +79,13 @@ func runAdaGradProx(t Table, list [][]float32, c *fallback.AdaGradProxScalars) {
 
 //go:noinline
 func runAdam(t Table, list [][]float32, c *fallback.AdamScalars) {
+	if unusual() {
+		asUsual(func() { runAdam(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
 	switch t {
 	case neonTable:
 		neon.Adam(list, c)
@@ -61,6 +96,13 @@ func runAdam(t Table, list [][]float32, c *fallback.AdamScalars) {
 
 //go:noinline
 func runAdamProx(t Table, list [][]float32, c *fallback.AdamProxScalars) {
+	if unusual() {
+		asUsual(func() { runAdamProx(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
 	switch t {
 	case neonTable:
 		neon.AdamProx(list, c)
@@ -71,6 +113,14 @@ func runAdamProx(t Table, list [][]float32, c *fallback.AdamProxScalars) {
 
 //go:noinline
 func runBCE(t Table, list [][]float32, c *fallback.BCEScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runBCE(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case neonTable:
 		neon.BCE(list, c, sum)
@@ -81,6 +131,14 @@ func runBCE(t Table, list [][]float32, c *fallback.BCEScalars, sum *[32]float64)
 
 //go:noinline
 func runBCEClip(t Table, list [][]float32, c *fallback.BCEClipScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runBCEClip(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case neonTable:
 		neon.BCEClip(list, c, sum)
@@ -91,6 +149,14 @@ func runBCEClip(t Table, list [][]float32, c *fallback.BCEClipScalars, sum *[32]
 
 //go:noinline
 func runBCEWithLogits(t Table, list [][]float32, c *fallback.BCEWithLogitsScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runBCEWithLogits(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case neonTable:
 		neon.BCEWithLogits(list, c, sum)
@@ -101,6 +167,14 @@ func runBCEWithLogits(t Table, list [][]float32, c *fallback.BCEWithLogitsScalar
 
 //go:noinline
 func runCountBeyond(t Table, list [][]float32, c *fallback.CountBeyondScalars, count *[32]float64) {
+	if unusual() {
+		asUsual(func() { runCountBeyond(t, list, c, count) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads)
+		touchLanes(count)
+	}
 	switch t {
 	case neonTable:
 		neon.CountBeyond(list, c, count)
@@ -111,6 +185,15 @@ func runCountBeyond(t Table, list [][]float32, c *fallback.CountBeyondScalars, c
 
 //go:noinline
 func runDots(t Table, z, x, w []float32) {
+	if unusual() {
+		asUsual(func() { runDots(t, z, x, w) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch([][]float32{z}, writes)
+		touch([][]float32{x}, reads)
+		touch([][]float32{w}, reads)
+	}
 	switch t {
 	case neonTable:
 		neon.Dots(z, x, w)
@@ -121,6 +204,13 @@ func runDots(t Table, z, x, w []float32) {
 
 //go:noinline
 func runExp(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runExp(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
 	switch t {
 	case neonTable:
 		neon.Exp(list)
@@ -131,6 +221,13 @@ func runExp(t Table, list [][]float32) {
 
 //go:noinline
 func runFade(t Table, list [][]float32, c *fallback.FadeScalars) {
+	if unusual() {
+		asUsual(func() { runFade(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads)
+	}
 	switch t {
 	case neonTable:
 		neon.Fade(list, c)
@@ -141,6 +238,13 @@ func runFade(t Table, list [][]float32, c *fallback.FadeScalars) {
 
 //go:noinline
 func runFlush(t Table, list [][]float32, c *fallback.FlushScalars) {
+	if unusual() {
+		asUsual(func() { runFlush(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes)
+	}
 	switch t {
 	case neonTable:
 		neon.Flush(list, c)
@@ -151,6 +255,14 @@ func runFlush(t Table, list [][]float32, c *fallback.FlushScalars) {
 
 //go:noinline
 func runHinge(t Table, list [][]float32, c *fallback.HingeScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runHinge(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case neonTable:
 		neon.Hinge(list, c, sum)
@@ -161,6 +273,15 @@ func runHinge(t Table, list [][]float32, c *fallback.HingeScalars, sum *[32]floa
 
 //go:noinline
 func runLAMB(t Table, list [][]float32, c *fallback.LAMBScalars, params *[32]float64, updates *[32]float64) {
+	if unusual() {
+		asUsual(func() { runLAMB(t, list, c, params, updates) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads, reads|writes, reads|writes)
+		touchLanes(params)
+		touchLanes(updates)
+	}
 	switch t {
 	case neonTable:
 		neon.LAMB(list, c, params, updates)
@@ -171,6 +292,13 @@ func runLAMB(t Table, list [][]float32, c *fallback.LAMBScalars, params *[32]flo
 
 //go:noinline
 func runLAMBMove(t Table, list [][]float32, c *fallback.LAMBMoveScalars) {
+	if unusual() {
+		asUsual(func() { runLAMBMove(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads)
+	}
 	switch t {
 	case neonTable:
 		neon.LAMBMove(list, c)
@@ -181,6 +309,13 @@ func runLAMBMove(t Table, list [][]float32, c *fallback.LAMBMoveScalars) {
 
 //go:noinline
 func runLion(t Table, list [][]float32, c *fallback.LionScalars) {
+	if unusual() {
+		asUsual(func() { runLion(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
 	switch t {
 	case neonTable:
 		neon.Lion(list, c)
@@ -191,6 +326,13 @@ func runLion(t Table, list [][]float32, c *fallback.LionScalars) {
 
 //go:noinline
 func runLog(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runLog(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
 	switch t {
 	case neonTable:
 		neon.Log(list)
@@ -201,6 +343,13 @@ func runLog(t Table, list [][]float32) {
 
 //go:noinline
 func runLog1p(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runLog1p(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
 	switch t {
 	case neonTable:
 		neon.Log1p(list)
@@ -211,6 +360,14 @@ func runLog1p(t Table, list [][]float32) {
 
 //go:noinline
 func runMSE(t Table, list [][]float32, c *fallback.MSEScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runMSE(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case neonTable:
 		neon.MSE(list, c, sum)
@@ -221,6 +378,14 @@ func runMSE(t Table, list [][]float32, c *fallback.MSEScalars, sum *[32]float64)
 
 //go:noinline
 func runMaxAbs(t Table, list [][]float32, max *[32]float32) {
+	if unusual() {
+		asUsual(func() { runMaxAbs(t, list, max) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads)
+		touchLanes(max)
+	}
 	switch t {
 	case neonTable:
 		neon.MaxAbs(list, max)
@@ -231,6 +396,13 @@ func runMaxAbs(t Table, list [][]float32, max *[32]float32) {
 
 //go:noinline
 func runMomentum(t Table, list [][]float32, c *fallback.MomentumScalars) {
+	if unusual() {
+		asUsual(func() { runMomentum(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
 	switch t {
 	case neonTable:
 		neon.Momentum(list, c)
@@ -241,6 +413,13 @@ func runMomentum(t Table, list [][]float32, c *fallback.MomentumScalars) {
 
 //go:noinline
 func runNesterov(t Table, list [][]float32, c *fallback.NesterovScalars) {
+	if unusual() {
+		asUsual(func() { runNesterov(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
 	switch t {
 	case neonTable:
 		neon.Nesterov(list, c)
@@ -251,6 +430,15 @@ func runNesterov(t Table, list [][]float32, c *fallback.NesterovScalars) {
 
 //go:noinline
 func runPenalty(t Table, list [][]float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64) {
+	if unusual() {
+		asUsual(func() { runPenalty(t, list, c, absolute, squares) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads)
+		touchLanes(absolute)
+		touchLanes(squares)
+	}
 	switch t {
 	case neonTable:
 		neon.Penalty(list, c, absolute, squares)
@@ -261,6 +449,13 @@ func runPenalty(t Table, list [][]float32, c *fallback.PenaltyScalars, absolute 
 
 //go:noinline
 func runRMSprop(t Table, list [][]float32, c *fallback.RMSpropScalars) {
+	if unusual() {
+		asUsual(func() { runRMSprop(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
 	switch t {
 	case neonTable:
 		neon.RMSprop(list, c)
@@ -271,6 +466,13 @@ func runRMSprop(t Table, list [][]float32, c *fallback.RMSpropScalars) {
 
 //go:noinline
 func runRMSpropCentered(t Table, list [][]float32, c *fallback.RMSpropCenteredScalars) {
+	if unusual() {
+		asUsual(func() { runRMSpropCentered(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
 	switch t {
 	case neonTable:
 		neon.RMSpropCentered(list, c)
@@ -281,6 +483,13 @@ func runRMSpropCentered(t Table, list [][]float32, c *fallback.RMSpropCenteredSc
 
 //go:noinline
 func runRMSpropCenteredMomentum(t Table, list [][]float32, c *fallback.RMSpropCenteredMomentumScalars) {
+	if unusual() {
+		asUsual(func() { runRMSpropCenteredMomentum(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
+	}
 	switch t {
 	case neonTable:
 		neon.RMSpropCenteredMomentum(list, c)
@@ -291,6 +500,13 @@ func runRMSpropCenteredMomentum(t Table, list [][]float32, c *fallback.RMSpropCe
 
 //go:noinline
 func runRMSpropMomentum(t Table, list [][]float32, c *fallback.RMSpropMomentumScalars) {
+	if unusual() {
+		asUsual(func() { runRMSpropMomentum(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
 	switch t {
 	case neonTable:
 		neon.RMSpropMomentum(list, c)
@@ -301,6 +517,15 @@ func runRMSpropMomentum(t Table, list [][]float32, c *fallback.RMSpropMomentumSc
 
 //go:noinline
 func runRankOne(t Table, g, x, z []float32) {
+	if unusual() {
+		asUsual(func() { runRankOne(t, g, x, z) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch([][]float32{g}, reads|writes)
+		touch([][]float32{x}, reads)
+		touch([][]float32{z}, reads)
+	}
 	switch t {
 	case neonTable:
 		neon.RankOne(g, x, z)
@@ -311,6 +536,13 @@ func runRankOne(t Table, g, x, z []float32) {
 
 //go:noinline
 func runRegularize(t Table, list [][]float32, c *fallback.RegularizeScalars) {
+	if unusual() {
+		asUsual(func() { runRegularize(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads, reads)
+	}
 	switch t {
 	case neonTable:
 		neon.Regularize(list, c)
@@ -321,6 +553,13 @@ func runRegularize(t Table, list [][]float32, c *fallback.RegularizeScalars) {
 
 //go:noinline
 func runSGD(t Table, list [][]float32, c *fallback.SGDScalars) {
+	if unusual() {
+		asUsual(func() { runSGD(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads)
+	}
 	switch t {
 	case neonTable:
 		neon.SGD(list, c)
@@ -331,6 +570,13 @@ func runSGD(t Table, list [][]float32, c *fallback.SGDScalars) {
 
 //go:noinline
 func runShrink(t Table, list [][]float32, c *fallback.ShrinkScalars) {
+	if unusual() {
+		asUsual(func() { runShrink(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes)
+	}
 	switch t {
 	case neonTable:
 		neon.Shrink(list, c)
@@ -341,6 +587,13 @@ func runShrink(t Table, list [][]float32, c *fallback.ShrinkScalars) {
 
 //go:noinline
 func runSqrt(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runSqrt(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
 	switch t {
 	case neonTable:
 		neon.Sqrt(list)
@@ -351,6 +604,14 @@ func runSqrt(t Table, list [][]float32) {
 
 //go:noinline
 func runSquaredHinge(t Table, list [][]float32, c *fallback.SquaredHingeScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runSquaredHinge(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case neonTable:
 		neon.SquaredHinge(list, c, sum)
@@ -361,6 +622,14 @@ func runSquaredHinge(t Table, list [][]float32, c *fallback.SquaredHingeScalars,
 
 //go:noinline
 func runSum(t Table, list [][]float32, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runSum(t, list, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case neonTable:
 		neon.Sum(list, sum)
@@ -371,6 +640,14 @@ func runSum(t Table, list [][]float32, sum *[32]float64) {
 
 //go:noinline
 func runSumAbs(t Table, list [][]float32, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runSumAbs(t, list, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case neonTable:
 		neon.SumAbs(list, sum)
@@ -381,6 +658,14 @@ func runSumAbs(t Table, list [][]float32, sum *[32]float64) {
 
 //go:noinline
 func runSumSquares(t Table, list [][]float32, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runSumSquares(t, list, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads)
+		touchLanes(sum)
+	}
 	switch t {
 	case neonTable:
 		neon.SumSquares(list, sum)

@@ -59,14 +59,17 @@ type linearRoom struct {
 	hinge  fallback.HingeScalars
 }
 
+// maxColumns lets the bytes of a few rows be counted.
+const maxColumns = math.MaxInt / 64
+
 // NewLinear returns a model of so many columns. With an intercept, w and its
 // gradient have one element more, the last one.
 func NewLinear(model Model, columns int, intercept bool) (*Linear, error) {
 	if model > SquaredHingeLoss {
 		return nil, &ArgError{"model", model, "Squared, Logistic, HingeLoss or SquaredHingeLoss"}
 	}
-	if columns < 0 {
-		return nil, &ArgError{"columns", columns, "at least 0"}
+	if columns < 0 || columns > maxColumns {
+		return nil, &ArgError{"columns", columns, fmt.Sprintf("from 0 to %d", maxColumns)}
 	}
 	l := &Linear{model: model, columns: columns, intercept: intercept}
 	l.helper = func() {
@@ -92,11 +95,12 @@ func (l *Linear) SetLabels(labels Labels) error {
 // SetWorkers sets how many goroutines Gradient may use at most; 0 means
 // runtime.GOMAXPROCS. A matrix of less than 4 MiB is left to one.
 func (l *Linear) SetWorkers(n int) error {
-	if n < 0 {
-		return &ArgError{"n", n, "at least 0"}
+	const most = 1 << 12
+	if n < 0 || n > most {
+		return &ArgError{"n", n, fmt.Sprintf("from 0 to %d", most)}
 	}
 	if n == 0 {
-		n = runtime.GOMAXPROCS(0)
+		n = min(runtime.GOMAXPROCS(0), most)
 	}
 	l.workers = n
 	return nil
@@ -155,7 +159,7 @@ func (l *Linear) Gradient(x, y, w, grad []float32) (float64, error) {
 	}
 	rows := len(y)
 	if rows == 0 {
-		clear(grad)
+		buffers.Clear(grad)
 		return math.NaN(), nil
 	}
 	s := l.shape(rows)
@@ -252,7 +256,7 @@ func (l *Linear) run(workers int, s shape, x, y, w []float32) {
 	p.running.Wait()
 	p.x, p.y, p.w = nil, nil, nil // are not ours to keep alive
 	for _, r := range l.room[:workers] {
-		forget(&r.list)
+		r.list.Forget()
 	}
 }
 
@@ -276,11 +280,11 @@ func (l *Linear) segment(r *linearRoom, s int) {
 	p := &l.pass
 	sums := l.sums[s*l.width():][:l.width()]
 	first, end := s*p.segment, min((s+1)*p.segment, len(p.y))
-	clear(sums)
+	buffers.Clear(sums)
 	clear(r.loss[:])
 	clear(r.slope[:])
 	for run := first; run < end; run += p.run {
-		clear(r.gradient)
+		buffers.Clear(r.gradient)
 		stop := min(run+p.run, end)
 		for lo := run; lo < stop; lo += p.block {
 			hi := min(lo+p.block, stop)

@@ -273,13 +273,9 @@ func eval(r Reduction, pred, target, grad, each []float32, run func(scale float3
 		}
 		total += fallback.Total(&own.sum)
 	}
-	forget(&own.list)
+	own.list.Forget() // of what is not ours to keep alive
 	return total * scale, nil
 }
-
-// forget makes a list let go of the caller's buffers, which are not ours to keep alive.
-// No call has more than four.
-func forget(l *kernels.List) { l.Set(nil, nil, nil, nil) }
 
 // wanted is a range of an output, or if that is nil a block of our own.
 func (own *room) wanted(k int, out []float32, lo, hi int) []float32 {

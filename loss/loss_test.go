@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -450,6 +451,8 @@ func TestErrors(t *testing.T) {
 		{"model", "0", linear(func(l *Linear) error { return l.SetLabels(ZeroOne) })},
 		{"labels", "2", hinge.SetLabels(2)},
 		{"n", "-1", linear(func(l *Linear) error { return l.SetWorkers(-1) })},
+		{"n", "4194304", linear(func(l *Linear) error { return l.SetWorkers(1 << 22) })},
+		{"columns", strconv.Itoa(math.MaxInt), create(Squared, math.MaxInt)},
 		{"len(w)", "3", gradient(x, y[:2], each[:3], grad[:4])},
 		{"len(x)", "5", gradient(x[:5], y[:2], each[:4], grad[:4])},
 		{"len(grad)", "3", gradient(x, y[:2], each[:4], grad[:3])},

@@ -56,7 +56,7 @@ func (p Penalty) Eval(w, grad []float32) (float64, error) {
 		absolute += fallback.Total(&own.sum)
 		squares += fallback.Total(&own.squares)
 	}
-	forget(&own.list)
+	own.list.Forget()
 	// The conversions keep the compiler from fusing, which would change bits.
 	return float64(p.L1*absolute) + float64(p.L2/2*squares), nil
 }

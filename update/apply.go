@@ -130,6 +130,7 @@ func (b *begun) take(tensor int, s span) (*engine.Worker, error) {
 }
 
 func (b *begun) give(w *engine.Worker) {
+	w.Forget()
 	b.mu.Lock()
 	b.workers = append(b.workers, w)
 	b.mu.Unlock()

@@ -85,3 +85,24 @@ func TestClipAtNorm(t *testing.T) {
 		}
 	}
 }
+
+// TestClipRounds has factors whose product is rounded once, after it was made as float64.
+func TestClipRounds(t *testing.T) {
+	differ := 0
+	for k := range 200 {
+		scale, most := 1/float64(3+k), 1e-3*float64(7+k)
+		o, p := newOne(t, 2, update.SGD{Options: update.Options{LR: 1}}), make([]float32, 2)
+		must(t, o.SetGradScale(scale))
+		must(t, o.SetMaxNorm(most))
+		must(t, o.Step(p, []float32{1, 3}))
+		clip := most / o.GradNorm()
+		if want := -float32(scale * clip); o.GradNorm() > most && p[0] != want {
+			t.Errorf("a scale of %g and a clip of %g step to %g, want %g", scale, clip, p[0], want)
+		} else if float32(scale)*float32(clip) != -want {
+			differ++
+		}
+	}
+	if differ < 20 {
+		t.Errorf("%d products would be rounded otherwise", differ)
+	}
+}

@@ -10,22 +10,23 @@ import (
 	"github.com/lockstep-go/lockstep/update"
 )
 
-// stepping are rules whose step depends on its number, or whose state is looked at in some.
+// stepping are rules whose step depends on its number, or whose state is looked at in some,
+// and on more than their decay.
 var stepping = map[string]func(decay float64) update.Rule{
 	"adam": func(decay float64) update.Rule {
-		return update.Adam{Options: update.Options{LR: .01, WeightDecay: decay}, Beta1: .6, Beta2: .7, Eps: 1e-8}
+		return update.Adam{Options: update.Options{LR: .01, WeightDecay: decay}, Beta1: .6 + decay, Beta2: .7, Eps: 1e-8}
 	},
 	"amsgrad, l1": func(decay float64) update.Rule {
-		return update.Adam{Options: update.Options{LR: .01, WeightDecay: decay, L1: .01}, Beta1: .9, Beta2: .99, Eps: 1e-8, AMSGrad: true}
+		return update.Adam{Options: update.Options{LR: .01, WeightDecay: decay, L1: .01}, Beta1: .9 - decay, Beta2: .99, Eps: 1e-8, AMSGrad: true}
 	},
 	"dampened": func(decay float64) update.Rule {
-		return update.Momentum{Options: update.Options{LR: .1, WeightDecay: decay}, Momentum: .6, Dampening: .5}
+		return update.Momentum{Options: update.Options{LR: .1, WeightDecay: decay}, Momentum: .6 + decay, Dampening: .5}
 	},
 	"adagrad": func(decay float64) update.Rule {
-		return update.AdaGrad{Options: update.Options{LR: .1, WeightDecay: decay}, LRDecay: .1, Eps: 1e-8}
+		return update.AdaGrad{Options: update.Options{LR: .1, WeightDecay: decay}, LRDecay: .1 + decay, Eps: 1e-8}
 	},
 	"lamb": func(decay float64) update.Rule {
-		return update.LAMB{Options: update.Options{LR: .01}, Decay: decay, Beta1: .6, Beta2: .7, Eps: 1e-6}
+		return update.LAMB{Options: update.Options{LR: .01}, Decay: decay, Beta1: .6 + decay, Beta2: .7, Eps: 1e-6}
 	},
 	"proximal": func(decay float64) update.Rule {
 		return update.SGD{Options: update.Options{LR: .01, L2: decay, Proximal: true}}
@@ -55,7 +56,7 @@ func TestLeftOut(t *testing.T) {
 				} else {
 					clear(grads[k][:n/2])
 				}
-				if step < 3 || rng.IntN(4) > 0 || step > 30 && k < 3 {
+				if step < 3 || step == 25 || step == 45 || rng.IntN(4) > 0 || step > 30 && k < 3 {
 					present[k] = grads[k]
 				}
 			}
@@ -93,6 +94,22 @@ func TestLeftOut(t *testing.T) {
 				return
 			}
 		}
+		// The next one, in parts, leaves none out.
+		if name != "lamb" {
+			must(t, o.StepSet(params, append([][]float32{nil}, grads[1:]...)))
+			must(t, o.Begin())
+			for k := range sizes {
+				if k > 0 {
+					must(t, alone[k].Step(want[k], grads[k]))
+				}
+				must(t, o.Apply(k, 0, params[k], grads[k]))
+				must(t, alone[k].Step(want[k], grads[k]))
+			}
+			must(t, o.End())
+			for k := range sizes {
+				wantEqual(t, name+", in parts", alone[k], o, 0, k, want[k], params[k])
+			}
+		}
 		// Counted by the caller, all have taken as many.
 		must(t, o.SetSteps(3))
 		must(t, o.StepSet(params, grads))
@@ -121,6 +138,20 @@ func wantSteps(t *testing.T, s update.State, want []int64) {
 	}
 }
 
+// TestLeftOutAlone leaves the only tensor out of a step, and then takes some with the same
+// buffers, which have less to ask.
+func TestLeftOutAlone(t *testing.T) {
+	for name, of := range stepping {
+		o, plain, p, q, g := newOne(t, 40, of(0)), newOne(t, 40, of(0)), uniform(40, 1), uniform(40, 1), uniform(40, 2)
+		must(t, o.StepSet([][]float32{p}, [][]float32{nil}))
+		for range 4 {
+			must(t, o.Step(p, g))
+			must(t, plain.Step(q, g))
+		}
+		wantEqual(t, name, o, plain, 0, 0, p, q)
+	}
+}
+
 // TestLeftOutNorm has a norm and a policy look at the gradients that there are.
 func TestLeftOutNorm(t *testing.T) {
 	for _, sizes := range [][]int{{2, 2, 2}, {5000, 5000, 5000}, {5000, 2, 5000}} {
@@ -140,6 +171,22 @@ func TestLeftOutNorm(t *testing.T) {
 		must(t, o.StepSet(params, [][]float32{grads[0], grads[1], nil}))
 		if o.Skipped() != 0 || o.Steps() != 2 {
 			t.Errorf("%v: %d steps skipped of %d", sizes, o.Skipped(), o.Steps())
+		}
+	}
+}
+
+// TestEmptyHasNone has no gradient for a tensor of no elements, which takes part all the
+// same.
+func TestEmptyHasNone(t *testing.T) {
+	o, p, g := newSet(t, []int{5, 0, 7}, plainAdam)
+	want, q, _ := newSet(t, []int{5, 0, 7}, plainAdam)
+	for range 2 {
+		must(t, o.StepSet(p, [][]float32{g[0], nil, g[2]}))
+		must(t, want.StepSet(q, g))
+	}
+	for k := range p {
+		if !sameBits(p[k], q[k]) {
+			t.Errorf("tensor %s differs", name(k))
 		}
 	}
 }

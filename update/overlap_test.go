@@ -2,6 +2,7 @@ package update_test
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -29,7 +30,7 @@ func clash(list []place) bool {
 }
 
 // TestOverlaps puts parameters, gradients and the caller's state anywhere in an arena,
-// step after step, of which only some move. A step is refused where two share an element
+// step after step, of which only some move or go back to where they were. A step is refused where two share an element
 // that is written, though gradients may share theirs, and what was known of earlier steps
 // never lets one through or keeps one out.
 func TestOverlaps(t *testing.T) {
@@ -58,14 +59,22 @@ func TestOverlaps(t *testing.T) {
 			continue
 		}
 		params, grads := make([]place, len(sizes)), make([]place, len(sizes))
+		goodParams, goodGrads := slices.Clone(params), slices.Clone(grads) // of the last step that was taken
 		for step := range 30 {
 			p, g := make([][]float32, len(sizes)), make([][]float32, len(sizes))
 			all := slices.Clone(state)
+			back := step > 0 && rng.IntN(3) == 0 && goodParams[0].written
 			for k, n := range sizes {
-				if step == 0 || rng.IntN(4) == 0 {
+				switch {
+				case back:
+					params[k] = goodParams[k]
+				case step == 0 || rng.IntN(4) == 0:
 					params[k] = put(n, true)
 				}
-				if step == 0 || rng.IntN(2) == 0 {
+				switch {
+				case back && rng.IntN(2) == 0:
+					grads[k] = goodGrads[k]
+				case !back && (step == 0 || rng.IntN(2) == 0):
 					grads[k] = put(n, false)
 				}
 				p[k], g[k] = at(params[k]), at(grads[k])
@@ -84,6 +93,12 @@ func TestOverlaps(t *testing.T) {
 			}
 			if err == nil {
 				taken++
+				goodParams, goodGrads = slices.Clone(params), slices.Clone(grads)
+				for k := range sizes {
+					if g[k] != nil && !stepped(before, arena, params[k], grads[k], state[k]) {
+						t.Fatalf("step %d of tensors of %v with buffers at %v: tensor %d is not what it must be", step, sizes, all, k)
+					}
+				}
 			} else {
 				refused++
 			}
@@ -97,16 +112,29 @@ func TestOverlaps(t *testing.T) {
 	}
 }
 
+// stepped reports whether parameters and momentum are those of a step of heavyBall.
+func stepped(before, after []float32, p, g, m place) bool {
+	for i := range p.n {
+		b := .9*float64(before[m.lo+i]) + float64(before[g.lo+i])
+		w := float64(before[p.lo+i]) - .1*b
+		if math.Abs(float64(after[m.lo+i])-b) > 1e-4 || math.Abs(float64(after[p.lo+i])-w) > 1e-4 {
+			return false
+		}
+	}
+	return true
+}
+
 // TestApplyOverlaps applies parts anywhere: twice is refused, and so is a part whose
 // buffers share an element with each other or with state, and End says what is left.
 func TestApplyOverlaps(t *testing.T) {
-	const room, n = 60, 12
+	const room, n = 60, 10
 	rng := rand.New(rand.NewPCG(4, 4))
 	refused, taken := 0, 0
 	for range 200 {
 		arena := make([]float32, room)
-		state := place{lo: rng.IntN(room - n), n: n, written: true}
-		o, err := update.NewSet([]update.Tensor{{Size: n, State: map[string][]float32{"momentum": arena[state.lo : state.lo+n]}}}, heavyBall)
+		m := place{lo: rng.IntN(room - 2*n + 1), n: n, written: true} // v begins where it ends
+		v := place{lo: m.lo + n, n: n, written: true}
+		o, err := update.NewSet([]update.Tensor{{Size: n, State: map[string][]float32{"m": arena[m.lo:v.lo], "v": arena[v.lo : v.lo+n]}}}, plainAdam)
 		must(t, err)
 		for range 3 {
 			must(t, o.Begin())
@@ -116,12 +144,12 @@ func TestApplyOverlaps(t *testing.T) {
 				size := rng.IntN(min(n-lo, 4) + 1)
 				p := place{lo: rng.IntN(room - size), n: size, written: true}
 				g := place{lo: rng.IntN(room - size), n: size}
-				bad := clash([]place{state, p, g}) || slices.Contains(done[lo:lo+size], true)
+				bad := clash([]place{m, v, p, g}) || slices.Contains(done[lo:lo+size], true)
 				before := slices.Clone(arena)
 				err := o.Apply(0, lo, arena[p.lo:p.lo+size], arena[g.lo:g.lo+size])
 				var e *update.ArgError
 				if bad != errors.As(err, &e) || err != nil && !slices.Equal(arena, before) {
-					t.Fatalf("part %d to %d with %v, %v and state at %v, done %v: %v", lo, lo+size, p, g, state, done, err)
+					t.Fatalf("part %d to %d with %v, %v and state at %v, done %v: %v", lo, lo+size, p, g, m, done, err)
 				}
 				if err != nil {
 					refused++
@@ -137,12 +165,31 @@ func TestApplyOverlaps(t *testing.T) {
 					break
 				}
 			}
+			for lo, yes := range done { // what chance has left
+				if !yes {
+					must(t, o.Apply(0, lo, make([]float32, 1), make([]float32, 1)))
+				}
+			}
 			if slices.Contains(done, false) {
-				return
+				must(t, o.End())
 			}
 		}
 	}
 	if taken < 500 || refused < 500 {
 		t.Errorf("%d parts taken, %d refused", taken, refused)
+	}
+}
+
+// TestGradientsGoBack has a step refused for one gradient after another has moved. With the
+// first one back, the step takes the other from where it is now.
+func TestGradientsGoBack(t *testing.T) {
+	o, params, grads := newSet(t, []int{2, 2}, update.SGD{Options: update.Options{LR: 1}})
+	must(t, o.StepSet(params, grads))
+	moved := []float32{7, 8}
+	wantArg(t, "a gradient that is a parameter", o.StepSet(params, [][]float32{moved, params[0]}), "grads of tensor 1 (b)")
+	clear(params[0])
+	must(t, o.StepSet(params, [][]float32{moved, grads[1]}))
+	if params[0][0] != -7 || params[0][1] != -8 {
+		t.Errorf("the step is of other gradients: %v", params[0])
 	}
 }

@@ -14,6 +14,10 @@ import (
 func TestSmallNumbers(t *testing.T) {
 	const below, above = 0x1.8p-96, 0x1p-95            // the bound of what fades
 	thousandth := 0x1p-60 * float32(math.Sqrt(1-.999)) // of the square of 2⁻⁶⁰, before it is squared
+	square := func(rho float64) float32 {              // of 2⁻⁶³, beside the means of squares of such a rate
+		x := 0x1p-63 * float32(math.Sqrt(1-rho))
+		return x * x
+	}
 	momentum := func(o update.Options) update.Rule { return update.Momentum{Options: o, Momentum: .5} }
 	sgd := func(o update.Options) update.Rule { return update.SGD{Options: o} }
 	for _, c := range []struct {
@@ -33,6 +37,7 @@ func TestSmallNumbers(t *testing.T) {
 		{"one that decays, with a small gradient", sgd(update.Options{LR: 0, L2: 1}), 15, 1, below, 0x1p-128, 0},
 		{"one of L2", sgd(update.Options{L2: 1}), 15, 1, below, 0, 0},
 		{"one of a proximal L2", sgd(update.Options{L2: 1, Proximal: true}), 15, 1, below, 0, 0},
+		{"one of a proximal L1", sgd(update.Options{LR: 1, L1: 0x1p-120, Proximal: true}), 15, 1, below, 0, 0},
 		{"one of L1", sgd(update.Options{L1: 1}), 15, 1, below, 0, below},
 		{"a gradient that is scaled to nothing", sgd(update.Options{L2: 1}), 15, 0x1p-60, below, 0x1p-100, 0},
 		{"a gradient that is scaled to something", sgd(update.Options{L2: 1}), 15, 0x1p60, below, 0x1p-140, below},
@@ -70,6 +75,8 @@ func TestSmallNumbers(t *testing.T) {
 		{"one that does not inside", update.AdaGrad{Eps: 1e-20, EpsInside: true}, 0, 1, 0, 0x1p-65, 0},
 		{"a square that eps would hide, but its mean not", update.RMSprop{Rho: .5, Eps: 4e-17}, 0, 1, 0, 0x1p-64, 0x1p-129},
 		{"a square that eps does not hide", update.RMSprop{Rho: .999, Eps: 2e-16}, 0, 1, 0, 0x1p-60, thousandth * thousandth},
+		{"a square whose mean would be subnormal in 15 steps", update.RMSprop{Rho: .715, Eps: 4.2e-17}, 0, 1, 0, 0x1p-63, square(.715)},
+		{"one whose mean would not, but in 16", update.RMSprop{Rho: .73, Eps: 4.2e-17}, 0, 1, 0, 0x1p-63, 0},
 		{"a mean that is looked at in every step", update.RMSprop{Rho: .4, Eps: 1e-14}, 4, 1, 0x1p-112, 0, 0},
 		{"an accumulator", update.AdaGrad{Eps: 1e-8}, 15, 1, below, 0, below},
 	} {
@@ -113,7 +120,7 @@ func fading(n int, seed uint64) []float32 {
 // the same to the bit: alone, among small tensors that share calls or with a large one,
 // in parts, and with buffers that move and a rule whose decay begins and ends.
 func TestFadingRoutes(t *testing.T) {
-	decaying := func(o update.Options) update.Options { o.WeightDecay = .1; return o }
+	decaying := func(o update.Options) update.Options { o.WeightDecay = 1; return o }
 	options := update.Options{LR: .1}
 	for name, of := range map[string]func(o update.Options) update.Rule{
 		"sgd":      func(o update.Options) update.Rule { return update.SGD{Options: o} },

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/lockstep-go/lockstep/internal/buffers"
 	"github.com/lockstep-go/lockstep/internal/engine"
 )
 
@@ -46,13 +47,14 @@ func (o *Optimizer) Export() (State, error) {
 	}
 	for k, t := range o.tensors {
 		g := &o.groups[t.group]
-		buffers := map[string][]float32{}
+		state := map[string][]float32{}
 		for j, slot := range g.slots {
 			if b, ok := o.engine.State(k, j); ok {
-				buffers[slot.Name] = slices.Clone(b)
+				state[slot.Name] = make([]float32, len(b))
+				buffers.Copy(state[slot.Name], b)
 			}
 		}
-		s.Tensors = append(s.Tensors, TensorState{t.name, g.rule.Name(), o.engine.TensorSteps(k), buffers})
+		s.Tensors = append(s.Tensors, TensorState{t.name, g.rule.Name(), o.engine.TensorSteps(k), state})
 	}
 	return s, nil
 }

@@ -86,6 +86,46 @@ func TestStepAgain(t *testing.T) {
 	must(t, o.SetSteps(math.MaxInt64))
 	wantArg(t, "after the last step", o.Step(p, g), "the number of steps")
 
+	// What a step in parts was clipped by is not the next one's.
+	o = newOne(t, 4, update.SGD{Options: update.Options{LR: 1}})
+	again(o)
+	must(t, o.SetMaxNorm(1))
+	must(t, o.BeginNorm(25))
+	must(t, o.Apply(0, 0, p, g))
+	must(t, o.End())
+	if o.GradNorm() != 5 {
+		t.Errorf("the norm is %g", o.GradNorm())
+	}
+	must(t, o.SetMaxNorm(math.Inf(1)))
+	clear(p)
+	must(t, o.Step(p, g))
+	if p[0] != -3 {
+		t.Errorf("after a step in parts that was clipped another goes to %g", p[0])
+	}
+	must(t, o.SetMaxNorm(1))
+	must(t, o.Step(p, g))
+	must(t, o.SetMaxNorm(math.Inf(1)))
+	must(t, o.Begin())
+	if o.GradNorm() != 0 {
+		t.Errorf("the norm of gradients that nobody has seen is %g", o.GradNorm())
+	}
+
+	// Nor is what a step was clipped by that was skipped.
+	o = newOne(t, 4, update.SGD{Options: update.Options{LR: 1}})
+	again(o)
+	must(t, o.SetMaxNorm(1))
+	must(t, o.SetPolicy(update.Skip))
+	g[1] = float32(math.NaN())
+	must(t, o.Step(p, g))
+	must(t, o.SetMaxNorm(math.Inf(1)))
+	must(t, o.SetPolicy(update.Propagate))
+	clear(p)
+	g[1] = 0
+	must(t, o.Step(p, g))
+	if p[0] != -3 || o.Skipped() != 1 {
+		t.Errorf("after a step that was skipped another goes to %g", p[0])
+	}
+
 	// Gradients elsewhere are taken from there, and must be apart.
 	o = newOne(t, 4, update.SGD{Options: update.Options{LR: 1}})
 	again(o)

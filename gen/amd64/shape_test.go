@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -153,6 +154,17 @@ func TestSums(t *testing.T) {
 			t.Errorf("%s has no main loop", name)
 		}
 	}
+}
+
+// TestMainLoops has the rules of so many operations or sums that a vector is work enough
+// for an iteration: their kernels have no loop over several.
+func TestMainLoops(t *testing.T) {
+	long := []string{"AMSGrad", "AMSGradProx", "AdamProx", "BCE", "BCEClip", "BCEWithLogits", "Exp", "LAMB", "Log", "Log1p", "Penalty", "RMSpropCentered", "RMSpropCenteredMomentum"}
+	eachKernel(t, func(isa string, r *rule.Rule, text string) {
+		if main := regexp.MustCompile(`(?m)main:$`).MatchString(text); main == slices.Contains(long, r.Name) {
+			t.Errorf("%s: %s: it has a main loop: %v", isa, r.Name, main)
+		}
+	})
 }
 
 // TestPhases finds the roots of all vectors of the main loop before the first quotient,

@@ -16,6 +16,7 @@ type computer struct {
 	address map[Reg]int64
 	vectors map[Reg][]byte // masks too
 	fetched []int64        // addresses, in order
+	visited map[string]bool
 }
 
 // place puts words into memory, a few bytes behind what is there, and returns where.
@@ -48,7 +49,7 @@ func (c *computer) at(m Mem) int64 {
 
 // run runs a program up to its return.
 func (c *computer) run(p *Program) {
-	c.address, c.vectors = map[Reg]int64{}, map[Reg][]byte{}
+	c.address, c.vectors, c.visited = map[Reg]int64{}, map[Reg][]byte{}, map[string]bool{}
 	for k, l := range p.Locals {
 		c.address[Reg{Frame, k}] = c.place(make([]uint32, (l.Size+l.Align)/4))
 	}
@@ -69,6 +70,7 @@ func (c *computer) run(p *Program) {
 func (c *computer) step(p *Program, in Inst) bool {
 	switch in.Op {
 	case Label:
+		c.visited[in.Label] = true
 	case Fetch:
 		c.fetched = append(c.fetched, c.at(in.Mem))
 	case Jump:

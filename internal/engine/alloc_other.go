@@ -2,7 +2,5 @@
 
 package engine
 
-const advises = false
-
-// adviseHuge does nothing: no other system takes advice on huge pages.
-func adviseHuge([]float32) {}
+// makeHuge does nothing: no other system makes huge pages on request.
+func makeHuge([]float32) {}

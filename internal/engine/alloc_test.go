@@ -1,12 +1,8 @@
 package engine
 
 import (
-	"os"
 	"runtime"
-	"strconv"
-	"strings"
 	"testing"
-	"unsafe"
 
 	"github.com/lockstep-go/lockstep/internal/buffers"
 	"github.com/lockstep-go/lockstep/internal/tune"
@@ -53,39 +49,5 @@ func TestAlloc(t *testing.T) {
 	}
 	if list := Alloc(0, 2); len(list) != 2 || len(list[0]) != 0 {
 		t.Errorf("buffers of no elements are %v", list)
-	}
-}
-
-// TestHugePages reads from the system what a large buffer is made of.
-func TestHugePages(t *testing.T) {
-	setting, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/enabled")
-	if !advises || err != nil || strings.Contains(string(setting), "[never]") || os.Getenv("LOCKSTEP_EMULATED") != "" {
-		t.Skip("no huge pages on request here")
-	}
-	b := Alloc(16<<20, 1)[0]
-	for i := range b {
-		b[i] = 1
-	}
-	inside := uint64(uintptr(unsafe.Pointer(&b[len(b)/2])))
-	maps, err := os.ReadFile("/proc/self/smaps")
-	if err != nil {
-		t.Skip(err)
-	}
-	var found bool
-	for line := range strings.Lines(string(maps)) {
-		fields := strings.Fields(line)
-		if low, high, ok := strings.Cut(fields[0], "-"); ok {
-			from, err := strconv.ParseUint(low, 16, 64)
-			to, err2 := strconv.ParseUint(high, 16, 64)
-			found = err == nil && err2 == nil && from <= inside && inside < to
-		}
-		if found && fields[0] == "VmFlags:" {
-			for _, flag := range fields[1:] {
-				if flag == "hg" {
-					return
-				}
-			}
-			t.Errorf("the buffer's memory has the flags %v, without hg", fields[1:])
-		}
 	}
 }

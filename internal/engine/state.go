@@ -1,6 +1,9 @@
 package engine
 
-import "github.com/lockstep-go/lockstep/internal/tune"
+import (
+	"github.com/lockstep-go/lockstep/internal/buffers"
+	"github.com/lockstep-go/lockstep/internal/tune"
+)
 
 // smallState is room for the state of all small tensors, side by side. A tensor
 // alone is laid out like a large one.
@@ -79,7 +82,7 @@ func (p *Plan) beginsAsParams() bool {
 func (t *tensor) beginAs(p *Plan, lo int, params []float32) {
 	for j, s := range p.State {
 		if s.First.params {
-			copy(t.State[j][lo:], params)
+			buffers.Copy(t.State[j][lo:], params)
 		}
 	}
 }
@@ -103,7 +106,7 @@ func (e *Engine) Load(tensor int, steps int64, state [][]float32) {
 	t := &e.tensors[tensor]
 	t.begins = false
 	for j, s := range state {
-		copy(t.State[j], s)
+		buffers.Copy(t.State[j], s)
 		t.begins = t.begins || s == nil && e.groups[t.Rule].State[j].First.params
 	}
 	t.missed = e.step - steps

@@ -14,6 +14,13 @@ type Worker struct {
 	block   []float32
 }
 
+// Forget lets go of the caller's buffers, which are not ours to keep alive.
+func (w *Worker) Forget() {
+	w.list.Forget()
+	clear(w.buffers[:])
+	w.matrix = Matrix{}
+}
+
 // scratch is a block that stays in the cache.
 func (w *Worker) scratch(n int) []float32 {
 	if len(w.block) < n {

@@ -60,6 +60,7 @@ func (w *workers) run(t task) {
 		for k := range w.units {
 			t.do(k, &w.own)
 		}
+		w.own.Forget()
 		return
 	}
 	w.task = t
@@ -124,6 +125,7 @@ func (w *workers) work(own *Worker) {
 	for {
 		k := int(w.next.Add(1)) - 1
 		if k >= w.units {
+			own.Forget()
 			return
 		}
 		w.task.do(k, own)

@@ -15,6 +15,11 @@ const (
 	// MaxLen is the most elements of a call: see kernels.MaxLen.
 	MaxLen = 64 << 10
 
+	// TensorLen is what a tensor of a list counts as at least, in elements: finding the
+	// buffers of one in memory takes as long as so many. 64 Ki tensors of one element
+	// took 4 ms in one call.
+	TensorLen = 64
+
 	// LongBody is the number of operations of a rule beyond which a vector is work
 	// enough for an iteration of its kernel, on NEON two.
 	LongBody = 26
@@ -74,8 +79,11 @@ const (
 	Line = 64
 	Page = 4 << 10
 
-	// HugePage is the size from which on buffers are put on pages of it.
-	HugePage = 2 << 20
+	// HugePage is the size of a huge page. Buffers of two or more are put on those that
+	// fit into them, and from HugeLeast on begin with one, which may cost as much as a
+	// fortieth more.
+	HugePage  = 2 << 20
+	HugeLeast = 40 * HugePage
 
 	// Stagger is how far each buffer begins from the one before, beyond a multiple of
 	// a page. Buffers at the same place of a page get in each other's way in caches of
