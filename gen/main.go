@@ -13,16 +13,22 @@ import (
 
 	"github.com/lockstep-go/lockstep/gen/amd64"
 	"github.com/lockstep-go/lockstep/gen/arm64"
+	"github.com/lockstep-go/lockstep/gen/c11"
+	"github.com/lockstep-go/lockstep/gen/gnu"
 	"github.com/lockstep-go/lockstep/gen/rule"
 	"github.com/lockstep-go/lockstep/gen/rules"
 	"github.com/lockstep-go/lockstep/gen/typetest"
 	"github.com/lockstep-go/lockstep/gen/yardsticks"
+
+	"github.com/mmcloughlin/avo/ir"
 )
 
 // A target is one instruction set: its package, its GOARCH and its lowering.
 type target struct {
 	isa, arch string
-	emit      func(*rule.Rule) []byte
+
+	// emit is Go's assembly of a rule and, where C has it too, the instructions.
+	emit func(*rule.Rule) ([]byte, *ir.File)
 
 	// base is the target whose kernels serve here too, but for those whose roots pay.
 	base string
@@ -42,24 +48,34 @@ func (t target) own(all []*rule.Rule) []*rule.Rule {
 
 // targets is in order of preference within each architecture.
 var targets = []target{
-	{"avx512newton", "amd64", func(r *rule.Rule) []byte { return amd64.Emit(r, amd64.AVX512Newton) }, "avx512"},
-	{"avx512", "amd64", avx512, ""},
-	{"avx2newton", "amd64", func(r *rule.Rule) []byte { return amd64.Emit(r, amd64.AVX2Newton) }, "avx2"},
-	{"avx2", "amd64", func(r *rule.Rule) []byte { return amd64.Emit(r, amd64.AVX2) }, ""},
-	{"neon", "arm64", func(r *rule.Rule) []byte { return append([]byte(header), arm64.Emit(r)...) }, ""},
+	{"avx512newton", "amd64", x86(func(*rule.Rule) amd64.ISA { return amd64.AVX512Newton }), "avx512"},
+	{"avx512", "amd64", x86(avx512), ""},
+	{"avx2newton", "amd64", x86(func(*rule.Rule) amd64.ISA { return amd64.AVX2Newton }), "avx2"},
+	{"avx2", "amd64", x86(func(*rule.Rule) amd64.ISA { return amd64.AVX2 }), ""},
+	{"neon", "arm64", neon, ""},
+}
+
+// x86 is the lowering for an instruction set, which may be another for some rules.
+func x86(isa func(*rule.Rule) amd64.ISA) func(*rule.Rule) ([]byte, *ir.File) {
+	return func(r *rule.Rule) ([]byte, *ir.File) {
+		f := amd64.Compile(r, isa(r))
+		return amd64.Print(r, f), f
+	}
 }
 
 // avx512 is for CPUs whose divider is fast beside their multipliers. Some rules have
 // so few products that these have time for a part of their roots.
-func avx512(r *rule.Rule) []byte {
+func avx512(r *rule.Rule) amd64.ISA {
 	switch r {
 	case rules.AdaGrad:
-		return amd64.Emit(r, amd64.AVX512Half)
+		return amd64.AVX512Half
 	case rules.Adam:
-		return amd64.Emit(r, amd64.AVX512Quarter)
+		return amd64.AVX512Quarter
 	}
-	return amd64.Emit(r, amd64.AVX512)
+	return amd64.AVX512
 }
+
+func neon(r *rule.Rule) ([]byte, *ir.File) { return append([]byte(header), arm64.Emit(r)...), nil }
 
 var architectures = []string{"amd64", "arm64"}
 
@@ -104,38 +120,77 @@ func files() map[string][]byte {
 		fs["kernels/zkernels_"+arch+".go"] = dispatch(arch, all)
 	}
 	for _, t := range targets {
-		assembly(fs, "kernels/asm/"+t.isa+"/", t, t.own(all))
+		forC(fs, t, assembly(fs, "kernels/asm/"+t.isa+"/", t, t.own(all)))
 		if t.base == "" {
 			assembly(fs, "bench/yardstick/"+t.isa+"/", t, yardsticks.All.Rules())
 			assembly(fs, "gen/typetest/"+t.isa+"/", t, typetest.All.Rules())
 		}
 	}
+	portableC(fs, all)
 	return fs
 }
 
-// assembly adds the kernels of one package and their declarations.
-func assembly(fs map[string][]byte, dir string, t target, all []*rule.Rule) {
+// assembly adds the kernels of one package and their declarations, and returns the
+// instructions of those that C has too.
+func assembly(fs map[string][]byte, dir string, t target, all []*rule.Rule) map[*rule.Rule]*ir.File {
+	programs := map[*rule.Rule]*ir.File{}
 	for _, r := range all {
-		fs[dir+r.File()+"_"+t.arch+".s"] = t.emit(r)
+		text, program := t.emit(r)
+		fs[dir+r.File()+"_"+t.arch+".s"] = text
+		if program != nil {
+			programs[r] = program
+		}
 	}
 	fs[dir+"stubs_"+t.arch+".go"] = stubs(t, all)
+	return programs
+}
+
+// forC adds the kernels of a table for C.
+func forC(fs map[string][]byte, t target, programs map[*rule.Rule]*ir.File) {
+	for r, program := range programs {
+		fs["c/src/"+t.isa+"/"+t.isa+"_"+c11.Name(r.Name)+".S"] = gnu.Print(t.isa, r, program)
+	}
+}
+
+// portableC adds what C has of all kernels: those for any CPU, the header and the tables.
+func portableC(fs map[string][]byte, all []*rule.Rule) {
+	ref, err := c11.Read("../fallback")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, r := range all {
+		fs["c/src/portable/portable_"+c11.Name(r.Name)+".c"] = ref.Portable(r)
+	}
+	var tables []c11.Table
+	for _, t := range targets {
+		if t.arch == "amd64" {
+			tables = append(tables, c11.Table{ISA: t.isa, Base: t.base, Has: t.has})
+		}
+	}
+	fs["c/include/lockstep_kernels.h"] = ref.Header(all)
+	fs["c/src/ztables.c"] = ref.Tables(all, tables)
 }
 
 // generated lists the generated files on disk below root, which say so themselves:
 // what is written by hand beside them is nobody's to delete.
 func generated(root string) []string {
 	var names []string
-	for _, pattern := range []string{"kernels/asm/*/*", "kernels/z*", "bench/yardstick/*/*", "gen/typetest/*/*"} {
+	mark := []byte("Code generated by gen. DO NOT EDIT.")
+	for _, pattern := range []string{"kernels/asm/*/*", "kernels/z*", "bench/yardstick/*/*", "gen/typetest/*/*", "c/include/*", "c/src/*", "c/src/*/*"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			log.Fatal(err)
 		}
 		for _, f := range found {
+			if info, err := os.Stat(f); err != nil || info.IsDir() {
+				continue
+			}
 			text, err := os.ReadFile(f)
 			if err != nil {
 				log.Fatal(err)
 			}
-			if name, err := filepath.Rel(root, f); err == nil && bytes.HasPrefix(text, []byte(header)) {
+			first, _, _ := bytes.Cut(text, []byte("\n"))
+			if name, err := filepath.Rel(root, f); err == nil && bytes.Contains(first, mark) {
 				names = append(names, filepath.ToSlash(name))
 			}
 		}

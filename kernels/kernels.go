@@ -19,6 +19,7 @@ import (
 )
 
 //go:generate go -C ../gen run .
+//go:generate go -C ../gen run ./vectors
 
 // MaxLen is the most elements that one call of assembly is given. Assembly
 // cannot be preempted, and longer calls would hold up the garbage collector: 64

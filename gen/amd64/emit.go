@@ -14,8 +14,8 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// Emit returns the assembly of r for t.
-func Emit(r *rule.Rule, t ISA) []byte {
+// Compile finds instructions and registers of r for t.
+func Compile(r *rule.Rule, t ISA) *ir.File {
 	var f *ir.File
 	loop.Best(r, t.machine, func(p *loop.Program) (cost float64, lacks int) {
 		if f = assemble(p, t); f == nil {
@@ -23,6 +23,11 @@ func Emit(r *rule.Rule, t ISA) []byte {
 		}
 		return 0, 0
 	})
+	return f
+}
+
+// Print returns Go's assembly of r.
+func Print(r *rule.Rule, f *ir.File) []byte {
 	b, err := printer.NewGoAsm(printer.Config{Name: "gen"}).Print(f)
 	if err != nil {
 		panic(fmt.Errorf("amd64: %s: %w", r.Name, err))

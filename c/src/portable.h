@@ -1,0 +1,67 @@
+/* What the portable kernels are made of: the operations that C has no operator for, each
+ * with the one meaning that it has in all tables. A value that is handled as bits is a
+ * uint32_t, so that no compiler can change a NaN's. */
+#ifndef LOCKSTEP_PORTABLE_H
+#define LOCKSTEP_PORTABLE_H
+
+#include "internal.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#if defined(__FAST_MATH__)
+#error "Each operation rounds once, in its order: -ffast-math must be off."
+#endif
+#if FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16 /* 16 is 0 where _Float16 is arithmetic too */
+#error "Each operation rounds to its own type: -std=gnu11, and on 32-bit x86 -msse2 -mfpmath=sse."
+#endif
+
+/* GCC knows no such pragma and fuses unless -ffp-contract=off is given. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#endif
+
+#define SIGN UINT32_C(0x80000000)
+
+static inline uint32_t bits(float x) {
+	uint32_t b;
+	memcpy(&b, &x, sizeof b);
+	return b;
+}
+
+static inline float number(uint32_t b) {
+	float x;
+	memcpy(&x, &b, sizeof x);
+	return x;
+}
+
+static inline uint32_t magnitude(uint32_t x) { return x & ~SIGN; }
+
+/* y where either is NaN or both are zero. */
+static inline float larger(float x, float y) { return x > y ? x : y; }
+static inline float smaller(float x, float y) { return x < y ? x : y; }
+
+/* Filled with the sign. */
+static inline uint32_t shift(uint32_t x, int by) {
+	return x >> by | (x & SIGN ? ~(~UINT32_C(0) >> by) : 0);
+}
+
+/* Of a signed integer. */
+static inline float from_int(uint32_t x) {
+	int32_t i;
+	memcpy(&i, &x, sizeof i);
+	return (float)i;
+}
+
+/* x where it has a bit in common with keep, else +0. */
+static inline uint32_t flush(uint32_t x, uint32_t keep) { return x & keep ? x : 0; }
+
+/* The sum of the lanes: j and j+16, then j and j+8, 4, 2, 1. */
+static inline float fold(float lanes[LOCKSTEP_LANES]) {
+	for (int half = LOCKSTEP_LANES / 2; half > 0; half /= 2)
+		for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];
+	return lanes[0];
+}
+
+#endif

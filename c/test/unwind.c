@@ -1,0 +1,68 @@
+/* A debugger or profiler finds the caller of a kernel: from inside, where it touches
+ * memory that it may not, the stack is walked to the function that called it. */
+#include "test.h"
+
+#if LOCKSTEP_X86_64 && !defined(_WIN64)
+
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unwind.h>
+
+static sigjmp_buf back;
+static void *volatile found;
+static volatile int faults;
+
+__attribute__((noinline)) static void call_bare(const lockstep_table *table, size_t k, lockstep_buffer *list, void *const *lanes) {
+	static const uint32_t scalars[32];
+	table->kernels[k](list, (int64_t)lockstep_all[k].buffer_count, scalars, lanes);
+	__asm__ volatile(""); /* no tail call */
+}
+
+static _Unwind_Reason_Code look(struct _Unwind_Context *c, void *unused) {
+	(void)unused;
+	if (_Unwind_FindEnclosingFunction((void *)_Unwind_GetIP(c)) == (void *)call_bare) found = (void *)call_bare;
+	return _URC_NO_REASON;
+}
+
+static void handle(int signal) {
+	(void)signal;
+	faults++;
+	_Unwind_Backtrace(look, NULL);
+	siglongjmp(back, 1);
+}
+
+static void check_kernel(const lockstep_table *table, size_t k, float *forbidden, size_t n) {
+	double lanes[4][LOCKSTEP_LANES] = {{0}};
+	void *pointers[] = {lanes[0], lanes[1], lanes[2], lanes[3]};
+	lockstep_buffer list[8];
+	for (size_t b = 0; b < lockstep_all[k].buffer_count; b++) list[b] = (lockstep_buffer){forbidden, n, 0};
+	found = NULL;
+	int before = faults;
+	if (!sigsetjmp(back, 1)) call_bare(table, k, list, pointers);
+	CHECK(faults == before + 1, "%s of %s touched nothing", lockstep_all[k].name, table->isa);
+	CHECK(found, "%s of %s: its caller was not found", lockstep_all[k].name, table->isa);
+}
+
+void test_unwind(void) {
+	const lockstep_table *list[TABLES];
+	size_t n = tables(list), page = 4096;
+	float *forbidden = mmap(NULL, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct sigaction action = {.sa_handler = handle}, old[2];
+	sigaction(SIGSEGV, &action, &old[0]);
+	sigaction(SIGBUS, &action, &old[1]);
+	for (size_t t = 0; t + 1 < n; t++)
+		for (size_t k = 0; k < lockstep_all_count; k++) {
+			check_kernel(list[t], k, forbidden, 5);
+			check_kernel(list[t], k, forbidden, 128);
+		}
+	sigaction(SIGSEGV, &old[0], NULL);
+	sigaction(SIGBUS, &old[1], NULL);
+	munmap(forbidden, page);
+}
+
+#elif !defined(_WIN32)
+
+void test_unwind(void) { printf("  no assembly here\n"); }
+
+#endif
