@@ -113,7 +113,7 @@ func TestInfo(t *testing.T) {
 	if os.Getenv(child) != "" {
 		fmt.Println(info)
 	}
-	if forced := os.Getenv(Variable) != ""; forced != strings.Contains(Info(), "forced by "+Variable) {
+	if forced := environment.isa != "" && Check() == nil; forced != strings.Contains(Info(), "forced by "+Variable) {
 		t.Errorf("a table is forced: %v, and %q", forced, Info())
 	}
 	active := 0
