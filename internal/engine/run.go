@@ -92,11 +92,8 @@ func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32) {
 	for at := 0; at < len(p); at += length {
 		end := min(at+length, len(p))
 		q, d := p[at:end], grad[at:end]
-		if g.regularizes && pass.takesGrads {
-			x := w.scratch(len(q))
-			w.list.Set(x, d, q)
-			kernels.Regularize(e.table, &w.list, &g.regularize)
-			d = x
+		if pass.takesGrads {
+			d = e.staged(w, g, q, d)
 		}
 		e.runPass(w, t, k, lo+at, lo+end, q, d)
 		if g.shrinks && pass.last {
@@ -104,6 +101,22 @@ func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32) {
 			kernels.Shrink(e.table, &w.list, &g.shrink)
 		}
 	}
+}
+
+// staged is a block of the gradient as the stages before the kernel leave it.
+func (e *Engine) staged(w *Worker, g *group, p, grad []float32) []float32 {
+	for _, s := range []struct {
+		runs bool
+		c    *fallback.RegularizeScalars
+	}{{g.splits, &g.split}, {g.regularizes, &g.regularize}} {
+		if s.runs {
+			x := w.scratch(len(p))
+			w.list.Set(x, grad, p)
+			kernels.Regularize(e.table, &w.list, s.c)
+			grad = x
+		}
+	}
+	return grad
 }
 
 // runPass runs a pass on a range.
