@@ -69,3 +69,17 @@ func TestSetLRRatio(t *testing.T) {
 		}
 	}
 }
+
+// TestGetters reads what was set, and what holds before.
+func TestGetters(t *testing.T) {
+	o := newOne(t, 3, plainSGD)
+	if o.GradScale() != 1 || !math.IsInf(o.MaxNorm(), 1) || o.GradNorm() != 0 || o.LR() != .1 || o.Len() != 3 {
+		t.Errorf("at first the scale is %g, the largest norm %g, the norm %g, the rate %g, the length %d", o.GradScale(), o.MaxNorm(), o.GradNorm(), o.LR(), o.Len())
+	}
+	must(t, o.SetGradScale(.5))
+	must(t, o.SetMaxNorm(2))
+	must(t, o.Step(make([]float32, 3), []float32{6, 0, 8}))
+	if o.GradScale() != .5 || o.MaxNorm() != 2 || o.GradNorm() != 5 {
+		t.Errorf("the scale is %g, the largest norm %g, the norm %g, want .5, 2 and 5", o.GradScale(), o.MaxNorm(), o.GradNorm())
+	}
+}
