@@ -105,18 +105,20 @@ func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32) {
 
 // staged is a block of the gradient as the stages before the kernel leave it.
 func (e *Engine) staged(w *Worker, g *group, p, grad []float32) []float32 {
-	for _, s := range []struct {
-		runs bool
-		c    *fallback.RegularizeScalars
-	}{{g.splits, &g.split}, {g.regularizes, &g.regularize}} {
-		if s.runs {
-			x := w.scratch(len(p))
-			w.list.Set(x, grad, p)
-			kernels.Regularize(e.table, &w.list, s.c)
-			grad = x
-		}
+	room, n := w.scratch(2*len(p)), len(p)
+	if g.splits {
+		grad = e.regularized(w, room[:n], grad, p, &g.split)
+	}
+	if g.regularizes {
+		grad = e.regularized(w, room[n:], grad, p, &g.regularize)
 	}
 	return grad
+}
+
+func (e *Engine) regularized(w *Worker, x, grad, p []float32, c *fallback.RegularizeScalars) []float32 {
+	w.list.Set(x, grad, p)
+	kernels.Regularize(e.table, &w.list, c)
+	return x
 }
 
 // runPass runs a pass on a range.
