@@ -30,7 +30,7 @@ func (s *stepping) small(u *unit, g *group, w *Worker) {
 	e := s.e
 	if e.apart || g.penalized() {
 		for _, k := range g.shared[u.lo:u.hi] {
-			if e.takes(k) {
+			if e.present(k) {
 				t := &e.tensors[k]
 				e.apply(w, t, 0, 0, t.Size, s.params[k], s.grads[k])
 			}
@@ -46,7 +46,7 @@ func (s *stepping) small(u *unit, g *group, w *Worker) {
 // large runs a pass on a range of a tensor, and notes what it has measured there.
 func (s *stepping) large(k int, u *unit, g *group, w *Worker) {
 	e, t, p := s.e, &s.e.tensors[u.tensor], &g.passes[s.pass]
-	if !e.has(u.tensor, p) {
+	if !e.runs(u.tensor, p) {
 		return
 	}
 	if p.hasSums() {
