@@ -21,6 +21,9 @@ func TestRates(t *testing.T) {
 		"Beta1":            {update.Adam{Options: options(update.Options{}), Beta1: .9999, Beta2: .999, Eps: 1e-8}, math.MaxFloat32 * (1 - .9999)},
 		"Eps":              {update.Adam{Options: options(update.Options{L1: 1, Proximal: true}), Beta1: .9, Beta2: .999, Eps: 1e-8}, math.MaxFloat32 * 1e-8},
 		"AdaGrad's Eps":    {update.AdaGrad{Options: options(update.Options{L1: 1, Proximal: true}), Eps: 1e-8}, math.MaxFloat32 * 1e-8},
+		"EpsRoot":          {update.Adam{Options: options(update.Options{L1: 1, Proximal: true}), Beta1: .9, Beta2: .999, EpsRoot: 1e-16}, math.MaxFloat32 * 1e-8},
+		"Eps inside":       {update.AdaGrad{Options: options(update.Options{L1: 1, Proximal: true}), Eps: 1e-16, EpsInside: true}, math.MaxFloat32 * 1e-8},
+		"an accumulator":   {update.AdaGrad{Options: options(update.Options{L1: 1, Proximal: true}), InitialAccumulator: 1e-16}, math.MaxFloat32 * 1e-8},
 		"no bias to mend":  {update.Adam{Options: options(update.Options{}), Beta1: .9999, Beta2: .999, Eps: 1e-8, NoBiasCorrection: true}, math.MaxFloat32},
 		"nothing but rate": {plainSGD, math.MaxFloat32},
 	} {
