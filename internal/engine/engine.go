@@ -22,7 +22,7 @@ type Engine struct {
 	absent  []bool // without a gradient in this step
 	late    bool   // some tensors have yet to begin as their parameters
 	owns    bool   // some passes have scalars of each tensor
-	placed  int    // counts how often buffers were elsewhere than before
+	placed  int    // counts how often buffers were elsewhere than before, or what is flushed of them
 
 	partial [][MaxSums]float64 // by unit
 	many    [][MaxSums]float64 // room for the sums of tensors
@@ -122,6 +122,7 @@ func (e *Engine) SetRule(rule int, to Rule) {
 	next := newGroup(to)
 	next.shared, next.list = e.groups[rule].shared, e.groups[rule].list
 	e.groups[rule] = next
+	e.placed++ // other slots may be flushed
 	e.survey()
 	for k := range e.tensors {
 		if e.tensors[k].Rule == rule {
