@@ -87,8 +87,8 @@ func (r Adam) checkOwnRate(arg string, lr float64) error {
 			return err
 		}
 	}
-	if r.proximal() && r.Eps > 0 && r.EpsRoot == 0 {
-		return checkStep(arg, lr, r.Eps, "Eps")
+	if r.proximal() {
+		return checkStep(arg, lr, r.Eps+math.Sqrt(r.EpsRoot), "the least divisor")
 	}
 	return nil
 }

@@ -57,14 +57,18 @@ func (o *Optimizer) RuleLR(rule int) (float64, error) {
 
 // SetRule changes the options of a rule from the next step on, its learning rate among
 // them: decay and penalties that follow a schedule, another Beta. The state stays, and
-// so the new rule must be one of the same name.
+// so the new rule must be one of the same name. SetLR keeps the ratio of the new LR: leave
+// it as it was at first, and let SetLR follow where there is a schedule.
 func (o *Optimizer) SetRule(rule int, to Rule) error {
 	if err := o.checkRule(rule); err != nil {
 		return err
 	}
 	g := &o.groups[rule]
-	if v := reflect.ValueOf(to); !v.IsValid() || v.Kind() == reflect.Pointer || to.Name() != g.rule.Name() {
-		return &ArgError{"to", fmt.Sprintf("%T", to), "a rule of the name " + g.rule.Name()}
+	if v := reflect.ValueOf(to); !v.IsValid() || v.Kind() == reflect.Pointer {
+		return &ArgError{"to", fmt.Sprintf("%T", to), "a rule, not a pointer to one"}
+	}
+	if to.Name() != g.rule.Name() {
+		return &ArgError{"to", to.Name(), "a rule of the name " + g.rule.Name()}
 	}
 	if err := to.check(); err != nil {
 		return err

@@ -17,9 +17,8 @@ var registers = map[loop.Kind][]int{
 // A set is one of registers, by their place in an allocation.
 type set []uint64
 
-func (s set) add(k int)      { s[k/64] |= 1 << (k % 64) }
-func (s set) remove(k int)   { s[k/64] &^= 1 << (k % 64) }
-func (s set) has(k int) bool { return s[k/64]>>(k%64)&1 > 0 }
+func (s set) add(k int)    { s[k/64] |= 1 << (k % 64) }
+func (s set) remove(k int) { s[k/64] &^= 1 << (k % 64) }
 
 // join adds the elements of t and reports whether some are new.
 func (s set) join(t set) (grown bool) {

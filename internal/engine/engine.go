@@ -17,12 +17,12 @@ type Engine struct {
 	passes  int // of the rule that has most
 
 	step    int64
-	apart   bool // tensors have taken different numbers of steps
-	missing bool // some tensors are left out of this step
-	present []bool
-	late    bool // some tensors have yet to begin as their parameters
-	owns    bool // some passes have scalars of each tensor
-	placed  int  // counts how often buffers were elsewhere than before
+	apart   bool   // tensors have taken different numbers of steps
+	missing bool   // some tensors are left out of this step
+	absent  []bool // without a gradient in this step
+	late    bool   // some tensors have yet to begin as their parameters
+	owns    bool   // some passes have scalars of each tensor
+	placed  int    // counts how often buffers were elsewhere than before, or what is flushed of them
 
 	partial [][MaxSums]float64 // by unit
 	many    [][MaxSums]float64 // room for the sums of tensors
@@ -84,7 +84,7 @@ func New(tensors []Tensor, rules []Rule) *Engine {
 	e.units = split(e.tensors, e.groups)
 	e.growLists()
 	e.growSums()
-	e.present = make([]bool, len(tensors))
+	e.absent = make([]bool, len(tensors))
 	e.stepping.e, e.squaring.e, e.exceeding.e = e, e, e
 	e.pool.init(len(e.units), e.total >= tune.ParallelLen)
 	return e
@@ -123,6 +123,7 @@ func (e *Engine) SetRule(rule int, to Rule) {
 	next := newGroup(to)
 	next.shared, next.list = e.groups[rule].shared, e.groups[rule].list
 	e.groups[rule] = next
+	e.placed++ // other slots may be flushed
 	e.survey()
 	for k := range e.tensors {
 		if e.tensors[k].Rule == rule {

@@ -43,9 +43,10 @@ func (e *Engine) Place(params, grads [][]float32) {
 			g.list[at*g.buffers()], g.list[at*g.buffers()+1] = params[tensor], grads[tensor]
 		}
 	}
+	lacks := func(k int) bool { return grads[k] == nil && e.tensors[k].Size > 0 }
 	for k := range e.units {
 		u := &e.units[k]
-		if u.tensor < 0 && !slices.ContainsFunc(e.groups[u.group].shared[u.lo:u.hi], func(k int) bool { return grads[k] == nil && e.tensors[k].Size > 0 }) {
+		if u.tensor < 0 && !slices.ContainsFunc(e.groups[u.group].shared[u.lo:u.hi], lacks) {
 			g := &e.groups[u.group]
 			u.list.Reset(g.buffers(), g.list[u.lo*g.buffers():u.hi*g.buffers()])
 		}

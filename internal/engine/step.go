@@ -18,18 +18,18 @@ func (e *Engine) Begin(scale float64, grads [][]float32) {
 func (e *Engine) leaveOut(grads [][]float32) {
 	for k := range e.tensors {
 		t := &e.tensors[k]
-		e.present[k] = grads[k] != nil || t.Size == 0
-		if !e.present[k] {
+		e.absent[k] = grads[k] == nil && t.Size > 0
+		if e.absent[k] {
 			t.missed++
 			e.apart = true
 		}
 	}
 }
 
-// takes reports whether a tensor takes part in the step, has whether in a pass of it.
-func (e *Engine) takes(tensor int) bool { return !e.missing || e.present[tensor] }
+// present reports whether a tensor takes part in the step, runs whether in a pass of it.
+func (e *Engine) present(tensor int) bool { return !e.missing || !e.absent[tensor] }
 
-func (e *Engine) has(tensor int, p *pass) bool { return p.everywhere || e.takes(tensor) }
+func (e *Engine) runs(tensor int, p *pass) bool { return p.everywhere || e.present(tensor) }
 
 // prepare computes the scalars of a pass: once for all tensors that have taken the step
 // together, and for each of the others.
@@ -49,7 +49,7 @@ func (e *Engine) prepareOwn(k int) {
 	for j := range e.tensors {
 		t := &e.tensors[j]
 		g := &e.groups[t.Rule]
-		if k >= len(g.passes) || !g.ownsCall(t, k) || !e.has(j, &g.passes[k]) {
+		if k >= len(g.passes) || !g.ownsCall(t, k) || !e.runs(j, &g.passes[k]) {
 			continue
 		}
 		for _, p := range g.passes[len(t.own):] {
@@ -110,7 +110,7 @@ func (e *Engine) beginAsParams(params [][]float32) {
 	e.late = false
 	for k := range e.tensors {
 		t := &e.tensors[k]
-		if t.begins && e.takes(k) {
+		if t.begins && e.present(k) {
 			t.beginAs(&e.groups[t.Rule].Plan, 0, params[k])
 			t.begins = false
 		}
