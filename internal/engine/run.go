@@ -28,7 +28,7 @@ func (s *stepping) do(k int, w *Worker) {
 // themselves.
 func (s *stepping) small(u *unit, g *group, w *Worker) {
 	e := s.e
-	if e.apart || g.penalized() {
+	if e.apart && !u.alike || g.penalized() {
 		for _, k := range g.shared[u.lo:u.hi] {
 			if e.present(k) {
 				t := &e.tensors[k]
@@ -37,8 +37,9 @@ func (s *stepping) small(u *unit, g *group, w *Worker) {
 		}
 		return
 	}
-	g.passes[0].call.run(e.table, u.list, nil, &w.sums)
-	if g.flushes(e.step) {
+	first := &e.tensors[g.shared[u.lo]]
+	g.call(first, 0).run(e.table, u.list, nil, &w.sums)
+	if g.flushes(e.step - first.missed) {
 		e.flushSmall(u)
 	}
 }

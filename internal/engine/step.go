@@ -1,5 +1,7 @@
 package engine
 
+import "slices"
+
 // Begin counts a step and computes what depends on it. scale is the factor of all
 // gradients. Of grads, if they are given, those that are nil leave their tensors out. Then
 // follows either Run, or RunSmall, or Parts and End.
@@ -7,6 +9,9 @@ func (e *Engine) Begin(scale float64, grads [][]float32) {
 	e.step++
 	if e.missing = grads != nil; e.missing {
 		e.leaveOut(grads)
+	}
+	if e.apart {
+		e.compare()
 	}
 	for k := range e.groups {
 		e.groups[k].begin(e.step, scale)
@@ -23,6 +28,19 @@ func (e *Engine) leaveOut(grads [][]float32) {
 			t.missed++
 			e.apart = true
 		}
+	}
+}
+
+// compare finds the units whose small tensors can share a call.
+func (e *Engine) compare() {
+	for k := range e.units {
+		u := &e.units[k]
+		if u.tensor >= 0 {
+			continue
+		}
+		list := e.groups[u.group].shared[u.lo:u.hi]
+		missed := e.tensors[list[0]].missed
+		u.alike = !slices.ContainsFunc(list, func(k int) bool { return !e.present(k) || e.tensors[k].missed != missed })
 	}
 }
 
