@@ -219,9 +219,13 @@ func (o *Optimizer) enter() error {
 	}
 	if o.torn {
 		o.inUse.Store(false)
-		return &ArgError{"the last step", "torn by a panic", "one that was carried to its end: import a state"}
+		return tornError()
 	}
 	return nil
+}
+
+func tornError() error {
+	return &ArgError{"the last step", "torn by a panic", "one that was carried to its end: import a state"}
 }
 
 func (o *Optimizer) leave() { o.inUse.Store(false) }

@@ -10,6 +10,8 @@
 // L3. And stores do not go past the caches: each line that is stored was loaded.
 package tune
 
+import "time"
+
 // Calls of assembly.
 const (
 	// MaxLen is the most elements of a call: see kernels.MaxLen.
@@ -57,11 +59,18 @@ const (
 	// goroutine: waking an idle processor takes some 100 microseconds.
 	ParallelLen = 256 << 10
 
+	// Close is how soon after a step the next one has to come so that helpers, who get
+	// used to it, stay awake for it.
+	Close = 50 * time.Microsecond
+
+	// HelperCalls is the most calls that a helper serves.
+	HelperCalls = 4096
+
 	// Patience is how many turns of the scheduler a helper stays awake after a step, and
 	// the caller for a helper to finish its last unit, before either gives up its
 	// processor: some 100 microseconds, about as long as it takes to wake again. Turns
 	// and not time, because a clock can stand still.
-	Patience = 2000
+	Patience = 300
 
 	// BlockLen is the number of elements that the kernels around a rule's own share
 	// while they are in the L1 cache: 512 took 0.6 times as long as 2048, in memory too.
