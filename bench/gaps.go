@@ -31,18 +31,18 @@ func gaps(_ *Machine, short bool) []pending {
 	return list
 }
 
-// gapClaim compares processor time. It may be as many times that of one worker as steps
-// are faster, which is the goal in the end.
+// gapClaim compares processor time. The goal is what steps with the work between them are
+// faster, or mostCost.
 func gapClaim(n int, name string, of func(workers int) *candidate) pending {
 	return pending{
-		Claim:  Claim{Section: "Processor time of workers", Case: "AdamW, " + name, Beside: "one worker, and as many times as steps are faster", N: n, Workers: 2, Goal: mostCost},
+		Claim:  Claim{Section: "Workers, with work between steps: processor time", Case: adamW + ", " + name, Beside: besideOne + ", and what steps gain", N: n, Workers: 2, Goal: mostCost},
 		kernel: adamW, bytes: n * stepBytes,
 		costs: true,
 		pair:  func() (it, other *candidate) { return of(2), of(1) },
 	}
 }
 
-// mostCost is how many times the processor time of one worker two may take for nothing.
+// mostCost is how many times the processor time of one worker two may take and gain nothing.
 const mostCost = 1.1
 
 func afterWork(n, workers int, gap time.Duration) *candidate {
@@ -111,8 +111,8 @@ func (c *candidate) costOf() (best cost) {
 	return best
 }
 
-// measureCosts compares the processor time of two candidates, and makes the goal of how
-// many times as fast one is.
+// measureCosts times candidates in turn, by all processors, and raises the goal to how many
+// times as fast one is as the other.
 func (c *Claim) measureCosts(rounds int, it, other *candidate) {
 	var walls [2][]float64
 	it.calibrate()

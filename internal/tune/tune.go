@@ -59,17 +59,15 @@ const (
 	// goroutine: waking an idle processor takes some 100 microseconds.
 	ParallelLen = 256 << 10
 
-	// Close is how soon after a step the next one has to come so that helpers, who get
-	// used to it, stay awake for it.
+	// Close is how soon after a step the next one has to begin so that helpers stay awake
+	// for others like it. With other work of 100 microseconds between steps, helpers who
+	// stayed cost more processor time than they saved.
 	Close = 50 * time.Microsecond
 
-	// HelperCalls is the most calls that a helper serves.
-	HelperCalls = 4096
-
-	// Patience is how many turns of the scheduler a helper stays awake after a step, and
-	// the caller for a helper to finish its last unit, before either gives up its
-	// processor: some 100 microseconds, about as long as it takes to wake again. Turns
-	// and not time, because a clock can stand still.
+	// Patience is how many turns of the scheduler, each about a third of a microsecond, a
+	// helper stays awake after a step, and the caller for a helper to finish its last unit,
+	// before either gives up its processor: some 100 microseconds, about as long as it takes
+	// to wake again. Turns and not time, because a clock can stand still.
 	Patience = 300
 
 	// BlockLen is the number of elements that the kernels around a rule's own share

@@ -22,14 +22,13 @@ const (
 	busy         // it works, or will as soon as it has a processor
 )
 
-// live works for as long as there is work, and not forever: a bubble ends when all
-// goroutines do that were started in it.
+// live works for as long as there is work.
 func (h *helper) live() {
-	for calls := 1; ; calls++ {
+	for {
 		h.p.work(h.worker)
 		h.state.Store(awake)
 		for turns := 0; h.state.Load() == awake; turns++ {
-			leaves := turns > tune.Patience || calls > tune.HelperCalls || !h.p.stay.Load()
+			leaves := turns > tune.Patience || !h.p.stay.Load()
 			if leaves && h.state.CompareAndSwap(awake, gone) {
 				return
 			}

@@ -23,12 +23,6 @@ func newPool(limit int) *Pool {
 	return p
 }
 
-// inBubble runs f in a testing/synctest bubble of its own.
-func inBubble(t *testing.T, f func()) {
-	t.Helper()
-	synctest.Test(t, func(*testing.T) { f() })
-}
-
 // TestUnits has every unit done once, by workers below the limit.
 func TestUnits(t *testing.T) {
 	for _, limit := range []int{1, 2, 3, 9} {
@@ -75,35 +69,12 @@ func TestBubbles(t *testing.T) {
 				}
 			}
 			if within {
-				inBubble(t, calls)
+				synctest.Test(t, func(*testing.T) { calls() })
 			} else {
 				calls()
 			}
 		}
 	}
-}
-
-// TestBubbleEnds has a bubble end whose helper serves calls from outside, which do not.
-func TestBubbleEnds(t *testing.T) {
-	p := newPool(2)
-	var helped, ended atomic.Bool
-	outside := make(chan struct{})
-	go func() {
-		defer close(outside)
-		for !helped.Load() {
-			runtime.Gosched()
-		}
-		for !ended.Load() {
-			p.Run(each(func(int, int) {}), 2, 1, false)
-		}
-	}()
-	inBubble(t, func() {
-		meet(p, 2)
-		meet(p, 2)
-		helped.Store(true)
-	})
-	ended.Store(true)
-	<-outside
 }
 
 // TestPanics has a worker panic among others: they leave what none has begun, and the
