@@ -121,20 +121,25 @@ func caught(f func()) (v any) {
 	return nil
 }
 
-// together is the most goroutines that are at work at the same time in a call.
-func together(p *Pool, size int) (most int64) {
+// together is the most goroutines that are at work at the same time in a call. They wait
+// for as many as are wanted, and a while for more.
+func together(p *Pool, size int, want int64) (most int64) {
 	var mu sync.Mutex
 	inside := int64(0)
-	count := func(n int64) {
+	count := func(n int64) int64 {
 		mu.Lock()
 		defer mu.Unlock()
 		inside += n
 		most = max(most, inside)
+		return most
 	}
 	p.Run(each(func(int, int) {
 		count(1)
+		defer count(-1)
+		for since := time.Now(); count(0) < want && time.Since(since) < time.Minute; {
+			time.Sleep(time.Millisecond)
+		}
 		time.Sleep(10 * time.Millisecond)
-		count(-1)
 	}), 8, size, false)
 	return most
 }
@@ -149,7 +154,7 @@ func TestTogether(t *testing.T) {
 		p := New(least)
 		p.SetLimit(4)
 		atWork.Add(int64(c.others))
-		if got := together(p, c.size); got != c.want {
+		if got := together(p, c.size, c.want); got != c.want {
 			t.Errorf("%+v: %d at the same time", c, got)
 		}
 		atWork.Add(-int64(c.others))
