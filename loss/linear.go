@@ -136,7 +136,8 @@ func roundUp(n, step int) int { return (n + step - 1) / step * step }
 // gradient 0, so that a step along it leaves w as it is.
 //
 // A y that the model has no meaning for is an error: outside [0, 1], or not one
-// of the two labels.
+// of the two labels. A panic of a worker, such as debug.SetPanicOnFault asks for, is
+// the caller's once none is at work any more.
 func (l *Linear) Gradient(x, y, w, grad []float32) (float64, error) {
 	if err := l.check(x, y, w); err != nil {
 		return 0, err

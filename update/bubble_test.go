@@ -2,6 +2,7 @@ package update_test
 
 import (
 	"fmt"
+	"os"
 	"testing"
 	"testing/synctest"
 
@@ -23,7 +24,7 @@ func bubbled(t *testing.T, within bool, f func()) {
 // order, with optimizers that were made on either side.
 func TestBubbles(t *testing.T) {
 	sizes := []int{tune.ParallelLen, tune.ParallelLen + 1, 4 * tune.ParallelLen}
-	if testing.Short() {
+	if testing.Short() || os.Getenv("LOCKSTEP_EMULATED") != "" {
 		sizes = sizes[:1]
 	}
 	lamb := update.LAMB{Options: update.Options{LR: .01}, Beta1: .9, Beta2: .99, Eps: 1e-6}
