@@ -21,8 +21,9 @@ func gaps(_ *Machine, short bool) []pending {
 	}
 	var list []pending
 	for _, n := range sizes {
-		for _, gap := range []time.Duration{0, 100 * time.Microsecond, 300 * time.Microsecond, time.Millisecond} {
-			list = append(list, gapClaim(n, fmt.Sprintf("after %v of other work", gap), func(workers int) *candidate { return afterWork(n, workers, gap) }))
+		list = append(list, gapClaim(n, "nothing in between", func(workers int) *candidate { return afterWork(n, workers, 0) }))
+		for _, gap := range []time.Duration{100 * time.Microsecond, 300 * time.Microsecond, time.Millisecond} {
+			list = append(list, gapClaim(n, fmt.Sprintf("%v in between", gap), func(workers int) *candidate { return afterWork(n, workers, gap) }))
 		}
 		if n <= 4<<20 {
 			list = append(list, gapClaim(n, "four optimizers at once", func(workers int) *candidate { return fourAtOnce(n, workers) }))
