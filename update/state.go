@@ -76,7 +76,7 @@ func (o *Optimizer) Import(s State) error {
 	for k := range s.Rules {
 		o.engine.SetLR(k, s.Rules[k].LR)
 	}
-	o.begun, o.torn = nil, false
+	o.begun, o.torn, o.clip = nil, false, 1
 	return nil
 }
 

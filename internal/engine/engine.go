@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/lockstep-go/lockstep/internal/tune"
+	"github.com/lockstep-go/lockstep/internal/workers"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -29,7 +30,8 @@ type Engine struct {
 	input   StepInput          // room for that of a tensor
 	values  []float32          // room for its PerTensor
 	only    kernels.List       // the only tensor, if it is small
-	pool    workers
+	pool    *workers.Pool
+	workers []*Worker // the caller's first
 
 	stepping  stepping
 	squaring  squaring
@@ -86,7 +88,8 @@ func New(tensors []Tensor, rules []Rule) *Engine {
 	e.growSums()
 	e.absent = make([]bool, len(tensors))
 	e.stepping.e, e.squaring.e, e.exceeding.e = e, e, e
-	e.pool.init(len(e.units), e.total >= tune.ParallelLen)
+	e.pool = workers.New(tune.ParallelLen)
+	e.SetWorkers(1)
 	return e
 }
 
@@ -139,7 +142,23 @@ func (e *Engine) SetLR(rule int, lr float64) { e.groups[rule].LR = lr }
 func (e *Engine) LR(rule int) float64 { return e.groups[rule].LR }
 
 // SetWorkers sets how many goroutines, at least 1, a step may use.
-func (e *Engine) SetWorkers(n int) { e.pool.setLimit(n) }
+func (e *Engine) SetWorkers(n int) {
+	e.pool.SetLimit(n)
+	for len(e.workers) < n {
+		e.workers = append(e.workers, new(Worker))
+	}
+}
+
+// share has the units carried out. more says that another pass goes on with the step.
+func (e *Engine) share(t workers.Task, more bool) {
+	e.pool.Run(t, len(e.units), e.total, more)
+	for _, w := range e.workers[:min(len(e.workers), max(1, len(e.units)))] {
+		w.Forget()
+		if e.total < tune.ParallelLen {
+			break // the caller's, which is the only one that was at work
+		}
+	}
+}
 
 // IsPlain reports whether a step of the rule can be taken in parts, one apart from the
 // other: its one kernel takes elements and leaves no sums.

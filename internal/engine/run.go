@@ -13,8 +13,8 @@ type stepping struct {
 	params, grads [][]float32
 }
 
-func (s *stepping) do(k int, w *Worker) {
-	u := &s.e.units[k]
+func (s *stepping) Do(k, worker int) {
+	u, w := &s.e.units[k], s.e.workers[worker]
 	switch g := &s.e.groups[u.group]; {
 	case s.pass >= len(g.passes):
 	case u.tensor < 0:

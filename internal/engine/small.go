@@ -34,7 +34,7 @@ func (g *group) buffers() int { return 2 + len(g.State) }
 func (e *Engine) Place(params, grads [][]float32) {
 	e.placed++
 	if len(e.tensors) == 1 && e.groups[e.tensors[0].Rule].plain && e.total < tune.ParallelLen && len(grads[0]) == e.total {
-		all := append(e.pool.own.buffers[:0], params[0], grads[0])
+		all := append(e.workers[0].buffers[:0], params[0], grads[0])
 		e.only.Set(append(all, e.tensors[0].State...)...)
 	}
 	for k := range e.groups {

@@ -115,7 +115,7 @@ func (e *Engine) Run(params, grads [][]float32) {
 			e.prepare(k)
 		}
 		s.pass = k
-		e.pool.run(s)
+		e.share(s, k+1 < e.passes)
 	}
 	s.params, s.grads = nil, nil
 }
@@ -140,7 +140,7 @@ func (e *Engine) beginAsParams(params [][]float32) {
 // elements, where it was placed last.
 func (e *Engine) RunSmall(params, grads []float32) {
 	t := &e.tensors[0]
-	g, w := &e.groups[t.Rule], &e.pool.own
+	g, w := &e.groups[t.Rule], e.workers[0]
 	if g.penalized() || t.missed != 0 || t.begins {
 		e.Part(w, 0, 0, params, grads)
 		e.End()
