@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
+
+	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // SetLR sets the learning rate of the first rule from the next step on, and those of the
@@ -98,6 +101,20 @@ func (g *group) checkLR(lr float64) error {
 	}
 	return nil
 }
+
+// SetTable sets the table of kernels that steps take from the next one on. It is that of
+// kernels.Active at first; the bits are the same with any. A table that kernels.Available
+// does not list is an error.
+func (o *Optimizer) SetTable(t kernels.Table) error {
+	if list := kernels.Available(); !slices.Contains(list, t) {
+		return &ArgError{"t", t, fmt.Sprintf("one that can run here, of %v", list)}
+	}
+	o.engine.SetTable(t)
+	return nil
+}
+
+// Table is the table of kernels that steps take.
+func (o *Optimizer) Table() kernels.Table { return o.engine.Table() }
 
 // SetGradScale sets the factor of all gradients from the next step on, before
 // penalties are added: one over a loss scale, a batch size, or the product of

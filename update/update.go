@@ -138,7 +138,9 @@ func newGroup(r Rule) (group, engine.Rule) {
 
 // checkSizes refuses tensors that cannot be, before any memory is asked for.
 func (o *Optimizer) checkSizes(tensors []Tensor) error {
-	const most = math.MaxInt / 64 // elements, so that bytes of all state can be counted
+	// Elements of all, so that Go can be asked for the bytes of their state: it has
+	// addresses for 2⁴⁸ at the most.
+	const most = min(math.MaxInt/64, 1<<43)
 	total := 0
 	for k, t := range tensors {
 		if t.Size < 0 || t.Size > most-total {

@@ -71,12 +71,12 @@ func New(tensors []Tensor, rules []Rule) *Engine {
 		e.groups = append(e.groups, newGroup(r))
 	}
 	e.survey()
-	room := smallState(tensors, e.groups)
+	room := newRoom(tensors, e.groups)
 	for _, t := range tensors {
 		g := &e.groups[t.Rule]
 		s := tensor{Tensor: t, listed: -1}
 		if t.State == nil {
-			s.State, s.begins = g.allocate(t, &room), g.beginsAsParams()
+			s.State, s.begins = g.allocate(t, room), g.beginsAsParams()
 		}
 		e.late = e.late || s.begins
 		e.total += t.Size
@@ -134,6 +134,12 @@ func (e *Engine) SetRule(rule int, to Rule) {
 		}
 	}
 }
+
+// SetTable sets the table of kernels, which can run here.
+func (e *Engine) SetTable(t kernels.Table) { e.table = t }
+
+// Table is the table of kernels.
+func (e *Engine) Table() kernels.Table { return e.table }
 
 // SetLR sets the learning rate of a rule from the next step on.
 func (e *Engine) SetLR(rule int, lr float64) { e.groups[rule].LR = lr }
