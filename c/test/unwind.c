@@ -2,7 +2,7 @@
  * memory that it may not, the stack is walked to the function that called it. */
 #include "test.h"
 
-#if LOCKSTEP_X86_64 && !defined(_WIN64)
+#if LOCKSTEP_ASSEMBLY && !defined(_WIN64)
 
 #include <setjmp.h>
 #include <signal.h>
