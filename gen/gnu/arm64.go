@@ -230,7 +230,7 @@ func (p *armPrinter) operand(s spelling, op arm64.Operand, after bool) string {
 		}
 		return fmt.Sprintf("[x%d, #%d]", x.Base, x.At)
 	case arm64.Immediate:
-		return fmt.Sprintf("#%d", int64(x))
+		return p.immediate(s, int64(x))
 	case arm64.Bits:
 		return fmt.Sprintf("#%d", uint32(x))
 	case arm64.Jump:
@@ -239,6 +239,15 @@ func (p *armPrinter) operand(s spelling, op arm64.Operand, after bool) string {
 		return strings.ToLower(string(x))
 	}
 	panic(fmt.Errorf("gnu: %s: no way to print %T", p.name, op))
+}
+
+// immediate is a number. What is added has twelve bits, of which assemblers would make
+// more with a shift, and Go's with a register.
+func (p *armPrinter) immediate(s spelling, x int64) string {
+	if slices.Contains([]string{"add", "sub", "subs"}, s.name) && (x < 0 || x > longest) {
+		panic(fmt.Errorf("gnu: %s: %s by %d", p.name, s.name, x))
+	}
+	return fmt.Sprintf("#%d", x)
 }
 
 // letter is a register's name.
