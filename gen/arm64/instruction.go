@@ -25,16 +25,16 @@ type Operand fmt.Stringer
 
 // Operands of each kind.
 type (
-	R         int      // a register of 64 bits, or its lower half
-	F         int      // a vector's, or so much of it as the instruction says
-	Pair      [2]F     // two of them
-	Immediate int64    // a number
-	Bits      uint32   // the bits of one
-	Jump      string   // to a label
-	Hint      string   // what is fetched for what
-	Constants struct{} // the address of the file's vectors
-	Locals    int      // the address of the kernel's own memory, of so many bytes
-	Shifted   struct{ N, By int }
+	R         int                    // a register of 64 bits, or its lower half
+	F         int                    // a vector's, or so much of it as the instruction says
+	Pair      [2]F                   // two of them
+	Immediate int64                  // a number
+	Bits      uint32                 // the bits of one
+	Jump      string                 // to a label
+	Hint      string                 // what is fetched for what
+	Constants struct{}               // the address of the file's vectors
+	Locals    int                    // the address of the kernel's own memory, of so many bytes
+	Shifted   struct{ N, By int }    // a register whose bits go to the left
 	Mem       struct{ Base, At int } // what is so many bytes behind a register
 )
 
