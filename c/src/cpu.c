@@ -66,7 +66,7 @@ void lockstep_read_cpu(lockstep_cpu *cpu) {
 
 void lockstep_read_cpu(lockstep_cpu *cpu) {
 	memset(cpu, 0, sizeof *cpu);
-	strcpy(cpu->name, "a CPU without kernels of its own");
+	strcpy(cpu->name, LOCKSTEP_AARCH64 ? "a CPU with NEON" : "a CPU without kernels of its own");
 }
 
 #endif
