@@ -591,13 +591,11 @@ L(end):
 	LEAVE
 
 L(aside1):
-	vxorps %ymm8, %ymm8, %ymm8
-	vcmpps $0x00, %ymm6, %ymm8, %ymm8
-	vblendvps %ymm8, %ymm6, %ymm7, %ymm7
-	vpaddd L(all00800000)+0(%rip), %ymm6, %ymm9
-	vpcmpgtd L(all107fffff)+0(%rip), %ymm9, %ymm9
-	vorps %ymm8, %ymm9, %ymm9
-	vmovmskps %ymm9, %r11d
+	vpxor %ymm9, %ymm9, %ymm9
+	vpcmpeqd %ymm6, %ymm9, %ymm9
+	vpandn %ymm7, %ymm9, %ymm7
+	vpor %ymm9, %ymm8, %ymm8
+	vmovmskps %ymm8, %r11d
 	cmpl $0x000000ff, %r11d
 	je L(next9)
 	vsqrtps %ymm6, %ymm7
@@ -606,13 +604,11 @@ L(next9):
 	jmp L(back2)
 
 L(aside3):
-	vxorps %ymm12, %ymm12, %ymm12
-	vcmpps $0x00, %ymm10, %ymm12, %ymm12
-	vblendvps %ymm12, %ymm10, %ymm11, %ymm11
-	vpaddd L(all00800000)+0(%rip), %ymm10, %ymm13
-	vpcmpgtd L(all107fffff)+0(%rip), %ymm13, %ymm13
-	vorps %ymm12, %ymm13, %ymm13
-	vmovmskps %ymm13, %r11d
+	vpxor %ymm13, %ymm13, %ymm13
+	vpcmpeqd %ymm10, %ymm13, %ymm13
+	vpandn %ymm11, %ymm13, %ymm11
+	vpor %ymm13, %ymm12, %ymm12
+	vmovmskps %ymm12, %r11d
 	cmpl $0x000000ff, %r11d
 	je L(next10)
 	vsqrtps %ymm10, %ymm11
@@ -621,13 +617,11 @@ L(next10):
 	jmp L(back4)
 
 L(aside5):
-	vxorps %ymm10, %ymm10, %ymm10
-	vcmpps $0x00, %ymm8, %ymm10, %ymm10
-	vblendvps %ymm10, %ymm8, %ymm9, %ymm9
-	vpaddd L(all00800000)+0(%rip), %ymm8, %ymm11
-	vpcmpgtd L(all107fffff)+0(%rip), %ymm11, %ymm11
-	vorps %ymm10, %ymm11, %ymm11
-	vmovmskps %ymm11, %r12d
+	vpxor %ymm11, %ymm11, %ymm11
+	vpcmpeqd %ymm8, %ymm11, %ymm11
+	vpandn %ymm9, %ymm11, %ymm9
+	vpor %ymm11, %ymm10, %ymm10
+	vmovmskps %ymm10, %r12d
 	cmpl $0x000000ff, %r12d
 	je L(next11)
 	vsqrtps %ymm8, %ymm9
@@ -636,13 +630,11 @@ L(next11):
 	jmp L(back6)
 
 L(aside7):
-	vxorps %ymm14, %ymm14, %ymm14
-	vcmpps $0x00, %ymm12, %ymm14, %ymm14
-	vblendvps %ymm14, %ymm12, %ymm13, %ymm13
-	vpaddd L(all00800000)+0(%rip), %ymm12, %ymm15
-	vpcmpgtd L(all107fffff)+0(%rip), %ymm15, %ymm15
-	vorps %ymm14, %ymm15, %ymm15
-	vmovmskps %ymm15, %r12d
+	vpxor %ymm15, %ymm15, %ymm15
+	vpcmpeqd %ymm12, %ymm15, %ymm15
+	vpandn %ymm13, %ymm15, %ymm13
+	vpor %ymm15, %ymm14, %ymm14
+	vmovmskps %ymm14, %r12d
 	cmpl $0x000000ff, %r12d
 	je L(next12)
 	vsqrtps %ymm12, %ymm13

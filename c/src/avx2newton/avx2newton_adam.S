@@ -707,13 +707,11 @@ L(end):
 	LEAVE
 
 L(aside1):
-	vxorps %ymm9, %ymm9, %ymm9
-	vcmpps $0x00, %ymm7, %ymm9, %ymm9
-	vblendvps %ymm9, %ymm7, %ymm8, %ymm8
-	vpaddd L(all00800000)+0(%rip), %ymm7, %ymm10
-	vpcmpgtd L(all107fffff)+0(%rip), %ymm10, %ymm10
-	vorps %ymm9, %ymm10, %ymm10
-	vmovmskps %ymm10, %r12d
+	vpxor %ymm10, %ymm10, %ymm10
+	vpcmpeqd %ymm7, %ymm10, %ymm10
+	vpandn %ymm8, %ymm10, %ymm8
+	vpor %ymm10, %ymm9, %ymm9
+	vmovmskps %ymm9, %r12d
 	cmpl $0x000000ff, %r12d
 	je L(next9)
 	vsqrtps %ymm7, %ymm8
@@ -722,13 +720,11 @@ L(next9):
 	jmp L(back2)
 
 L(aside3):
-	vxorps %ymm13, %ymm13, %ymm13
-	vcmpps $0x00, %ymm11, %ymm13, %ymm13
-	vblendvps %ymm13, %ymm11, %ymm12, %ymm12
-	vpaddd L(all00800000)+0(%rip), %ymm11, %ymm14
-	vpcmpgtd L(all107fffff)+0(%rip), %ymm14, %ymm14
-	vorps %ymm13, %ymm14, %ymm14
-	vmovmskps %ymm14, %r12d
+	vpxor %ymm14, %ymm14, %ymm14
+	vpcmpeqd %ymm11, %ymm14, %ymm14
+	vpandn %ymm12, %ymm14, %ymm12
+	vpor %ymm14, %ymm13, %ymm13
+	vmovmskps %ymm13, %r12d
 	cmpl $0x000000ff, %r12d
 	je L(next10)
 	vsqrtps %ymm11, %ymm12
@@ -737,13 +733,11 @@ L(next10):
 	jmp L(back4)
 
 L(aside5):
-	vxorps %ymm9, %ymm9, %ymm9
-	vcmpps $0x00, %ymm7, %ymm9, %ymm9
-	vblendvps %ymm9, %ymm7, %ymm8, %ymm8
-	vpaddd L(all00800000)+0(%rip), %ymm7, %ymm10
-	vpcmpgtd L(all107fffff)+0(%rip), %ymm10, %ymm10
-	vorps %ymm9, %ymm10, %ymm10
-	vmovmskps %ymm10, %r13d
+	vpxor %ymm10, %ymm10, %ymm10
+	vpcmpeqd %ymm7, %ymm10, %ymm10
+	vpandn %ymm8, %ymm10, %ymm8
+	vpor %ymm10, %ymm9, %ymm9
+	vmovmskps %ymm9, %r13d
 	cmpl $0x000000ff, %r13d
 	je L(next11)
 	vsqrtps %ymm7, %ymm8
@@ -752,13 +746,11 @@ L(next11):
 	jmp L(back6)
 
 L(aside7):
-	vxorps %ymm13, %ymm13, %ymm13
-	vcmpps $0x00, %ymm11, %ymm13, %ymm13
-	vblendvps %ymm13, %ymm11, %ymm12, %ymm12
-	vpaddd L(all00800000)+0(%rip), %ymm11, %ymm14
-	vpcmpgtd L(all107fffff)+0(%rip), %ymm14, %ymm14
-	vorps %ymm13, %ymm14, %ymm14
-	vmovmskps %ymm14, %r13d
+	vpxor %ymm14, %ymm14, %ymm14
+	vpcmpeqd %ymm11, %ymm14, %ymm14
+	vpandn %ymm12, %ymm14, %ymm12
+	vpor %ymm14, %ymm13, %ymm13
+	vmovmskps %ymm13, %r13d
 	cmpl $0x000000ff, %r13d
 	je L(next12)
 	vsqrtps %ymm11, %ymm12

@@ -194,13 +194,11 @@ L(end):
 	LEAVE
 
 L(aside1):
-	vxorps %ymm2, %ymm2, %ymm2
-	vcmpps $0x00, %ymm0, %ymm2, %ymm2
-	vblendvps %ymm2, %ymm0, %ymm1, %ymm1
-	vpaddd L(all00800000)+0(%rip), %ymm0, %ymm3
-	vpcmpgtd L(all107fffff)+0(%rip), %ymm3, %ymm3
-	vorps %ymm2, %ymm3, %ymm3
-	vmovmskps %ymm3, %r10d
+	vpxor %ymm3, %ymm3, %ymm3
+	vpcmpeqd %ymm0, %ymm3, %ymm3
+	vpandn %ymm1, %ymm3, %ymm1
+	vpor %ymm3, %ymm2, %ymm2
+	vmovmskps %ymm2, %r10d
 	cmpl $0x000000ff, %r10d
 	je L(next5)
 	vsqrtps %ymm0, %ymm1
@@ -209,13 +207,11 @@ L(next5):
 	jmp L(back2)
 
 L(aside3):
-	vxorps %ymm2, %ymm2, %ymm2
-	vcmpps $0x00, %ymm0, %ymm2, %ymm2
-	vblendvps %ymm2, %ymm0, %ymm1, %ymm1
-	vpaddd L(all00800000)+0(%rip), %ymm0, %ymm3
-	vpcmpgtd L(all107fffff)+0(%rip), %ymm3, %ymm3
-	vorps %ymm2, %ymm3, %ymm3
-	vmovmskps %ymm3, %r10d
+	vpxor %ymm3, %ymm3, %ymm3
+	vpcmpeqd %ymm0, %ymm3, %ymm3
+	vpandn %ymm1, %ymm3, %ymm1
+	vpor %ymm3, %ymm2, %ymm2
+	vmovmskps %ymm2, %r10d
 	cmpl $0x000000ff, %r10d
 	je L(next6)
 	vsqrtps %ymm0, %ymm1

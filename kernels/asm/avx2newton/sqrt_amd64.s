@@ -147,13 +147,11 @@ end:
 	RET
 
 aside1:
-	VXORPS    Y2, Y2, Y2
-	VCMPPS    $0x00, Y0, Y2, Y2
-	VBLENDVPS Y2, Y0, Y1, Y1
-	VPADDD    all00800000<>+0(SB), Y0, Y3
-	VPCMPGTD  all107fffff<>+0(SB), Y3, Y3
-	VORPS     Y2, Y3, Y3
-	VMOVMSKPS Y3, R10
+	VPXOR     Y3, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y3
+	VPANDN    Y1, Y3, Y1
+	VPOR      Y3, Y2, Y2
+	VMOVMSKPS Y2, R10
 	CMPL      R10, $0x000000ff
 	JE        next5
 	VSQRTPS   Y0, Y1
@@ -162,13 +160,11 @@ next5:
 	JMP back2
 
 aside3:
-	VXORPS    Y2, Y2, Y2
-	VCMPPS    $0x00, Y0, Y2, Y2
-	VBLENDVPS Y2, Y0, Y1, Y1
-	VPADDD    all00800000<>+0(SB), Y0, Y3
-	VPCMPGTD  all107fffff<>+0(SB), Y3, Y3
-	VORPS     Y2, Y3, Y3
-	VMOVMSKPS Y3, R10
+	VPXOR     Y3, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y3
+	VPANDN    Y1, Y3, Y1
+	VPOR      Y3, Y2, Y2
+	VMOVMSKPS Y2, R10
 	CMPL      R10, $0x000000ff
 	JE        next6
 	VSQRTPS   Y0, Y1
