@@ -120,9 +120,8 @@ const minusZero = 1 << 31
 // AVX512Newton takes three of four square roots from the multipliers and the
 // fourth, like all quotients, from the divider, so that both are busy: on a CPU
 // whose divider needs some 23 cycles for the root and the quotient of 16
-// elements, that is 1.6 times as fast. On Emerald Rapids all four are no faster, and two
-// make AdamW 1.5 % faster and AdaGrad 15 % slower; nothing comes of loading v before m is
-// stored, nor of leaving out the moves.
+// elements, that is 1.6 times as fast. On Emerald Rapids all four are no faster, and two leave AdamW as it
+// is and make AdaGrad 15 % slower; to load v before m is stored brings nothing there.
 var AVX512Newton = newtons512(3)
 
 // AVX512Quarter and AVX512Half take one or two of four square roots from the
@@ -168,8 +167,8 @@ func withRoots(t ISA, root func(k int) rootFunc, constants ...uint32) ISA {
 // number x below 2⁻¹⁰¹ is subnormal and not exact, but what it lacks, 2⁻¹⁵⁰ at most,
 // times an h of (½ + 2⁻¹⁴)/√x at most is no more than 0.26·√x, as x is 2⁻¹⁴⁹ at least: the
 // result is below 2⁻⁴⁹. So one from 2⁻⁴⁸ on is right, which takes a single comparison a
-// vector, and one jump for all roots of an iteration: each instruction less of three
-// roots is 1 % of a step in cache.
+// vector, and one jump for all roots of an iteration: on Emerald Rapids AdamW is 6 % and
+// AdaGrad 11 % faster in cache than with a test for each root of x itself.
 func newton512(e *emitter, x, dst reg.VecVirtual) {
 	oneHalf := e.helpers[half]
 	y, g, h, r := e.ZMM(), e.ZMM(), e.ZMM(), dst
