@@ -99,15 +99,14 @@ var AVX2Newton = withRoots(AVX2, func(k int) rootFunc {
 
 // newton256 is the correctly rounded square root of x for any estimate of its
 // reciprocal that is within 1.5·2⁻¹², which is what AVX promises: see
-// TestNewton256. It is newton512 with one step more. The estimate is that of 2⁻⁹⁵
-// for what is below, so that zeros come out as zeros; a number there that is not
-// 0, an infinity, a negative number or a NaN has the divider's root replace the
-// vector.
+// TestNewton256. It is newton512 with one step more. What is not from 2⁻⁹⁵ to the
+// largest number leaves that range as an integer, moved so that its end is the largest
+// one: then code aside puts zeros in, and if there is something else, the divider's
+// root replaces the vector.
 func newton256(e *emitter, x, dst reg.VecVirtual) {
-	oneHalf, least, most := e.vectorOf(half), e.vectorOf(leastRoot), e.vectorOf(mostRoot)
-	at, y, g, h, r, d := e.YMM(), e.YMM(), e.YMM(), e.YMM(), e.YMM(), e.YMM()
-	e.VPMAXUD(least, x, at)
-	e.VRSQRTPS(at, y)
+	oneHalf := e.vectorOf(half)
+	y, g, h, r, d := e.YMM(), e.YMM(), e.YMM(), e.YMM(), e.YMM()
+	e.VRSQRTPS(x, y)
 	e.VMULPS(x, y, g)
 	e.VMULPS(oneHalf, y, h)
 	e.VMOVUPS(oneHalf, r)
@@ -124,15 +123,35 @@ func newton256(e *emitter, x, dst reg.VecVirtual) {
 	e.VFNMADD231PS(g, g, dst)
 	e.VFMADD213PS(g, h, dst)
 
-	zero, lanes := e.YMM(), e.GP32()
-	e.VPMINUD(most, at, at)
-	e.VPCMPEQD(x, at, at)
-	e.VPXOR(zero, zero, zero)
-	e.VPCMPEQD(x, zero, zero)
-	e.VPOR(zero, at, at)
-	e.VMOVMSKPS(at, lanes)
+	sure := e.inRange(x)
+	e.allLanes(sure)
+	e.aside(e.JNE, func() {
+		zero, next := e.YMM(), e.label("next")
+		e.VPXOR(zero, zero, zero)
+		e.VPCMPEQD(x, zero, zero)
+		e.VPANDN(dst, zero, dst)
+		e.VPOR(zero, sure, sure)
+		e.allLanes(sure)
+		e.JE(operand.LabelRef(next))
+		e.VSQRTPS(x, dst)
+		e.Label(next)
+	})
+}
+
+// inRange is the mask of the numbers whose roots newton256 knows.
+func (e *emitter) inRange(x reg.VecVirtual) reg.VecVirtual {
+	const up = 1<<31 - 1 - mostRoot
+	moved := e.YMM()
+	e.VPADDD(e.vectorOf(up), x, moved)
+	e.VPCMPGTD(e.vectorOf(leastRoot-1+up), moved, moved)
+	return moved
+}
+
+// allLanes sets the flags to equal where a mask is true in every lane.
+func (e *emitter) allLanes(mask reg.VecVirtual) {
+	lanes := e.GP32()
+	e.VMOVMSKPS(mask, lanes)
 	e.CMPL(lanes, operand.U32(1<<8-1))
-	e.aside(e.JNE, func() { e.VSQRTPS(x, dst) })
 }
 
 const (

@@ -30,6 +30,7 @@ type emitter struct {
 	helpers   map[uint32]reg.VecVirtual // constants that the selection needs
 	words     map[uint32]operand.Mem    // constants
 	vectorsOf map[uint32]operand.Mem    // constants in every lane
+	unsure    []root                    // from the multipliers, before they are tested
 	labels    int
 	later     []func() // what is emitted behind the kernel
 }
@@ -146,6 +147,7 @@ func (e *emitter) emit(k int, in loop.Inst) {
 	if in.Dst.Kind != loop.None {
 		e.set[in.Dst] = k
 	}
+	e.settle(in)
 	switch {
 	case in.Op <= loop.Return:
 		e.control(in)

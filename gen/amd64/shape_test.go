@@ -185,3 +185,27 @@ func TestPhases(t *testing.T) {
 		}
 	}
 }
+
+// TestRootsTested finds one test an iteration for the roots from AVX-512's multipliers,
+// behind the last of them, and the repair of unusual ones out of the loops. Sqrt stores
+// each root at once, and so tests each.
+func TestRootsTested(t *testing.T) {
+	seen := 0
+	eachKernel(t, func(isa string, r *rule.Rule, text string) {
+		for _, label := range loops {
+			code := part(text, label)
+			estimates := strings.Count(code, "VRSQRT14PS")
+			if estimates == 0 || r == rules.Sqrt {
+				continue
+			}
+			seen++
+			before, _, _ := strings.Cut(code, "KORTESTW")
+			if strings.Count(code, "KORTESTW") != 1 || strings.Count(before, "VRSQRT14PS") != estimates || strings.Contains(code, "VFIXUPIMMPS") {
+				t.Errorf("%s: %s: %s does not test its %d roots once, behind them", isa, r.Name, label, estimates)
+			}
+		}
+	})
+	if seen < 8 {
+		t.Errorf("%d loops have roots from the multipliers", seen)
+	}
+}

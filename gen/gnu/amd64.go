@@ -99,7 +99,7 @@ func (p *printer) instruction(i *ir.Instruction) {
 // here may have its operands in another order.
 var renamed = map[string]string{
 	"ADDQ": "addq", "ANDQ": "andq", "BZHIL": "bzhil", "CMPL": "cmpl", "CMPQ": "cmpq", "IMUL3Q": "imulq",
-	"JE": "je", "JG": "jg", "JGE": "jge", "JLE": "jle", "JLT": "jl", "JMP": "jmp", "JNE": "jne",
+	"JCC": "jnc", "JE": "je", "JG": "jg", "JGE": "jge", "JLE": "jle", "JLT": "jl", "JMP": "jmp", "JNE": "jne",
 	"KMOVW": "kmovw", "KORTESTW": "kortestw", "LEAQ": "leaq", "MOVL": "movl", "MOVQ": "movq",
 	"PREFETCHT0": "prefetcht0", "SUBQ": "subq", "XORQ": "xorq",
 }

@@ -45,25 +45,25 @@ L(all3f000000):
 	.long 0x3f000000
 	.long 0x3f000000
 	.balign 32
-L(all10000000):
-	.long 0x10000000
-	.long 0x10000000
-	.long 0x10000000
-	.long 0x10000000
-	.long 0x10000000
-	.long 0x10000000
-	.long 0x10000000
-	.long 0x10000000
+L(all00800000):
+	.long 0x800000
+	.long 0x800000
+	.long 0x800000
+	.long 0x800000
+	.long 0x800000
+	.long 0x800000
+	.long 0x800000
+	.long 0x800000
 	.balign 32
-L(all7f7fffff):
-	.long 0x7f7fffff
-	.long 0x7f7fffff
-	.long 0x7f7fffff
-	.long 0x7f7fffff
-	.long 0x7f7fffff
-	.long 0x7f7fffff
-	.long 0x7f7fffff
-	.long 0x7f7fffff
+L(all107fffff):
+	.long 0x107fffff
+	.long 0x107fffff
+	.long 0x107fffff
+	.long 0x107fffff
+	.long 0x107fffff
+	.long 0x107fffff
+	.long 0x107fffff
+	.long 0x107fffff
 	.balign 4
 L(word00000000):
 	.long 0x0
@@ -164,28 +164,24 @@ L(usualmain):
 	vmulps %ymm7, %ymm7, %ymm7
 	vaddps %ymm7, %ymm8, %ymm7
 	vmovups %ymm7, (%r8, %r9, 4)
-	vpmaxud L(all10000000)+0(%rip), %ymm7, %ymm9
-	vrsqrtps %ymm9, %ymm8
-	vmulps %ymm7, %ymm8, %ymm10
-	vmulps L(all3f000000)+0(%rip), %ymm8, %ymm11
+	vrsqrtps %ymm7, %ymm8
+	vmulps %ymm7, %ymm8, %ymm9
+	vmulps L(all3f000000)+0(%rip), %ymm8, %ymm10
 	vmovups L(all3f000000)+0(%rip), %ymm8
-	vfnmadd231ps %ymm10, %ymm11, %ymm8
-	vfmadd213ps %ymm11, %ymm8, %ymm11
+	vfnmadd231ps %ymm9, %ymm10, %ymm8
+	vfmadd213ps %ymm10, %ymm8, %ymm10
+	vfmadd213ps %ymm9, %ymm8, %ymm9
+	vmovaps %ymm7, %ymm8
+	vfnmadd231ps %ymm9, %ymm9, %ymm8
+	vfmadd231ps %ymm8, %ymm10, %ymm9
+	vmovups L(all3f000000)+0(%rip), %ymm8
+	vfnmadd231ps %ymm9, %ymm10, %ymm8
 	vfmadd213ps %ymm10, %ymm8, %ymm10
 	vmovaps %ymm7, %ymm8
-	vfnmadd231ps %ymm10, %ymm10, %ymm8
-	vfmadd231ps %ymm8, %ymm11, %ymm10
-	vmovups L(all3f000000)+0(%rip), %ymm8
-	vfnmadd231ps %ymm10, %ymm11, %ymm8
-	vfmadd213ps %ymm11, %ymm8, %ymm11
-	vmovaps %ymm7, %ymm8
-	vfnmadd231ps %ymm10, %ymm10, %ymm8
-	vfmadd213ps %ymm10, %ymm11, %ymm8
-	vpminud L(all7f7fffff)+0(%rip), %ymm9, %ymm9
-	vpcmpeqd %ymm7, %ymm9, %ymm9
-	vpxor %ymm10, %ymm10, %ymm10
-	vpcmpeqd %ymm7, %ymm10, %ymm10
-	vpor %ymm10, %ymm9, %ymm9
+	vfnmadd231ps %ymm9, %ymm9, %ymm8
+	vfmadd213ps %ymm9, %ymm10, %ymm8
+	vpaddd L(all00800000)+0(%rip), %ymm7, %ymm9
+	vpcmpgtd L(all107fffff)+0(%rip), %ymm9, %ymm9
 	vmovmskps %ymm9, %r12d
 	cmpl $0x000000ff, %r12d
 	jne L(aside1)
@@ -222,28 +218,24 @@ L(back2):
 	vmulps %ymm11, %ymm11, %ymm11
 	vaddps %ymm11, %ymm12, %ymm11
 	vmovups %ymm11, 64(%r8, %r9, 4)
-	vpmaxud L(all10000000)+0(%rip), %ymm11, %ymm13
-	vrsqrtps %ymm13, %ymm12
-	vmulps %ymm11, %ymm12, %ymm14
-	vmulps L(all3f000000)+0(%rip), %ymm12, %ymm15
+	vrsqrtps %ymm11, %ymm12
+	vmulps %ymm11, %ymm12, %ymm13
+	vmulps L(all3f000000)+0(%rip), %ymm12, %ymm14
 	vmovups L(all3f000000)+0(%rip), %ymm12
-	vfnmadd231ps %ymm14, %ymm15, %ymm12
-	vfmadd213ps %ymm15, %ymm12, %ymm15
+	vfnmadd231ps %ymm13, %ymm14, %ymm12
+	vfmadd213ps %ymm14, %ymm12, %ymm14
+	vfmadd213ps %ymm13, %ymm12, %ymm13
+	vmovaps %ymm11, %ymm12
+	vfnmadd231ps %ymm13, %ymm13, %ymm12
+	vfmadd231ps %ymm12, %ymm14, %ymm13
+	vmovups L(all3f000000)+0(%rip), %ymm12
+	vfnmadd231ps %ymm13, %ymm14, %ymm12
 	vfmadd213ps %ymm14, %ymm12, %ymm14
 	vmovaps %ymm11, %ymm12
-	vfnmadd231ps %ymm14, %ymm14, %ymm12
-	vfmadd231ps %ymm12, %ymm15, %ymm14
-	vmovups L(all3f000000)+0(%rip), %ymm12
-	vfnmadd231ps %ymm14, %ymm15, %ymm12
-	vfmadd213ps %ymm15, %ymm12, %ymm15
-	vmovaps %ymm11, %ymm12
-	vfnmadd231ps %ymm14, %ymm14, %ymm12
-	vfmadd213ps %ymm14, %ymm15, %ymm12
-	vpminud L(all7f7fffff)+0(%rip), %ymm13, %ymm13
-	vpcmpeqd %ymm11, %ymm13, %ymm13
-	vpxor %ymm14, %ymm14, %ymm14
-	vpcmpeqd %ymm11, %ymm14, %ymm14
-	vpor %ymm14, %ymm13, %ymm13
+	vfnmadd231ps %ymm13, %ymm13, %ymm12
+	vfmadd213ps %ymm13, %ymm14, %ymm12
+	vpaddd L(all00800000)+0(%rip), %ymm11, %ymm13
+	vpcmpgtd L(all107fffff)+0(%rip), %ymm13, %ymm13
 	vmovmskps %ymm13, %r12d
 	cmpl $0x000000ff, %r12d
 	jne L(aside3)
@@ -478,28 +470,24 @@ L(main):
 	vmulps %ymm7, %ymm7, %ymm7
 	vaddps %ymm7, %ymm8, %ymm7
 	vmovups %ymm7, (%r8, %r9, 4)
-	vpmaxud L(all10000000)+0(%rip), %ymm7, %ymm9
-	vrsqrtps %ymm9, %ymm8
-	vmulps %ymm7, %ymm8, %ymm10
-	vmulps L(all3f000000)+0(%rip), %ymm8, %ymm11
+	vrsqrtps %ymm7, %ymm8
+	vmulps %ymm7, %ymm8, %ymm9
+	vmulps L(all3f000000)+0(%rip), %ymm8, %ymm10
 	vmovups L(all3f000000)+0(%rip), %ymm8
-	vfnmadd231ps %ymm10, %ymm11, %ymm8
-	vfmadd213ps %ymm11, %ymm8, %ymm11
+	vfnmadd231ps %ymm9, %ymm10, %ymm8
+	vfmadd213ps %ymm10, %ymm8, %ymm10
+	vfmadd213ps %ymm9, %ymm8, %ymm9
+	vmovaps %ymm7, %ymm8
+	vfnmadd231ps %ymm9, %ymm9, %ymm8
+	vfmadd231ps %ymm8, %ymm10, %ymm9
+	vmovups L(all3f000000)+0(%rip), %ymm8
+	vfnmadd231ps %ymm9, %ymm10, %ymm8
 	vfmadd213ps %ymm10, %ymm8, %ymm10
 	vmovaps %ymm7, %ymm8
-	vfnmadd231ps %ymm10, %ymm10, %ymm8
-	vfmadd231ps %ymm8, %ymm11, %ymm10
-	vmovups L(all3f000000)+0(%rip), %ymm8
-	vfnmadd231ps %ymm10, %ymm11, %ymm8
-	vfmadd213ps %ymm11, %ymm8, %ymm11
-	vmovaps %ymm7, %ymm8
-	vfnmadd231ps %ymm10, %ymm10, %ymm8
-	vfmadd213ps %ymm10, %ymm11, %ymm8
-	vpminud L(all7f7fffff)+0(%rip), %ymm9, %ymm9
-	vpcmpeqd %ymm7, %ymm9, %ymm9
-	vpxor %ymm10, %ymm10, %ymm10
-	vpcmpeqd %ymm7, %ymm10, %ymm10
-	vpor %ymm10, %ymm9, %ymm9
+	vfnmadd231ps %ymm9, %ymm9, %ymm8
+	vfmadd213ps %ymm9, %ymm10, %ymm8
+	vpaddd L(all00800000)+0(%rip), %ymm7, %ymm9
+	vpcmpgtd L(all107fffff)+0(%rip), %ymm9, %ymm9
 	vmovmskps %ymm9, %r13d
 	cmpl $0x000000ff, %r13d
 	jne L(aside5)
@@ -542,28 +530,24 @@ L(back6):
 	vmulps %ymm11, %ymm11, %ymm11
 	vaddps %ymm11, %ymm12, %ymm11
 	vmovups %ymm11, 64(%r8, %r9, 4)
-	vpmaxud L(all10000000)+0(%rip), %ymm11, %ymm13
-	vrsqrtps %ymm13, %ymm12
-	vmulps %ymm11, %ymm12, %ymm14
-	vmulps L(all3f000000)+0(%rip), %ymm12, %ymm15
+	vrsqrtps %ymm11, %ymm12
+	vmulps %ymm11, %ymm12, %ymm13
+	vmulps L(all3f000000)+0(%rip), %ymm12, %ymm14
 	vmovups L(all3f000000)+0(%rip), %ymm12
-	vfnmadd231ps %ymm14, %ymm15, %ymm12
-	vfmadd213ps %ymm15, %ymm12, %ymm15
+	vfnmadd231ps %ymm13, %ymm14, %ymm12
+	vfmadd213ps %ymm14, %ymm12, %ymm14
+	vfmadd213ps %ymm13, %ymm12, %ymm13
+	vmovaps %ymm11, %ymm12
+	vfnmadd231ps %ymm13, %ymm13, %ymm12
+	vfmadd231ps %ymm12, %ymm14, %ymm13
+	vmovups L(all3f000000)+0(%rip), %ymm12
+	vfnmadd231ps %ymm13, %ymm14, %ymm12
 	vfmadd213ps %ymm14, %ymm12, %ymm14
 	vmovaps %ymm11, %ymm12
-	vfnmadd231ps %ymm14, %ymm14, %ymm12
-	vfmadd231ps %ymm12, %ymm15, %ymm14
-	vmovups L(all3f000000)+0(%rip), %ymm12
-	vfnmadd231ps %ymm14, %ymm15, %ymm12
-	vfmadd213ps %ymm15, %ymm12, %ymm15
-	vmovaps %ymm11, %ymm12
-	vfnmadd231ps %ymm14, %ymm14, %ymm12
-	vfmadd213ps %ymm14, %ymm15, %ymm12
-	vpminud L(all7f7fffff)+0(%rip), %ymm13, %ymm13
-	vpcmpeqd %ymm11, %ymm13, %ymm13
-	vpxor %ymm14, %ymm14, %ymm14
-	vpcmpeqd %ymm11, %ymm14, %ymm14
-	vpor %ymm14, %ymm13, %ymm13
+	vfnmadd231ps %ymm13, %ymm13, %ymm12
+	vfmadd213ps %ymm13, %ymm14, %ymm12
+	vpaddd L(all00800000)+0(%rip), %ymm11, %ymm13
+	vpcmpgtd L(all107fffff)+0(%rip), %ymm13, %ymm13
 	vmovmskps %ymm13, %r13d
 	cmpl $0x000000ff, %r13d
 	jne L(aside7)
@@ -723,19 +707,55 @@ L(end):
 	LEAVE
 
 L(aside1):
+	vpxor %ymm10, %ymm10, %ymm10
+	vpcmpeqd %ymm7, %ymm10, %ymm10
+	vpandn %ymm8, %ymm10, %ymm8
+	vpor %ymm10, %ymm9, %ymm9
+	vmovmskps %ymm9, %r12d
+	cmpl $0x000000ff, %r12d
+	je L(next9)
 	vsqrtps %ymm7, %ymm8
+
+L(next9):
 	jmp L(back2)
 
 L(aside3):
+	vpxor %ymm14, %ymm14, %ymm14
+	vpcmpeqd %ymm11, %ymm14, %ymm14
+	vpandn %ymm12, %ymm14, %ymm12
+	vpor %ymm14, %ymm13, %ymm13
+	vmovmskps %ymm13, %r12d
+	cmpl $0x000000ff, %r12d
+	je L(next10)
 	vsqrtps %ymm11, %ymm12
+
+L(next10):
 	jmp L(back4)
 
 L(aside5):
+	vpxor %ymm10, %ymm10, %ymm10
+	vpcmpeqd %ymm7, %ymm10, %ymm10
+	vpandn %ymm8, %ymm10, %ymm8
+	vpor %ymm10, %ymm9, %ymm9
+	vmovmskps %ymm9, %r13d
+	cmpl $0x000000ff, %r13d
+	je L(next11)
 	vsqrtps %ymm7, %ymm8
+
+L(next11):
 	jmp L(back6)
 
 L(aside7):
+	vpxor %ymm14, %ymm14, %ymm14
+	vpcmpeqd %ymm11, %ymm14, %ymm14
+	vpandn %ymm12, %ymm14, %ymm12
+	vpor %ymm14, %ymm13, %ymm13
+	vmovmskps %ymm13, %r13d
+	cmpl $0x000000ff, %r13d
+	je L(next12)
 	vsqrtps %ymm11, %ymm12
+
+L(next12):
 	jmp L(back8)
 	END(avx2newton_adam)
 #endif

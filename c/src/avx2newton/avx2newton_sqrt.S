@@ -36,25 +36,25 @@ L(all3f000000):
 	.long 0x3f000000
 	.long 0x3f000000
 	.balign 32
-L(all10000000):
-	.long 0x10000000
-	.long 0x10000000
-	.long 0x10000000
-	.long 0x10000000
-	.long 0x10000000
-	.long 0x10000000
-	.long 0x10000000
-	.long 0x10000000
+L(all00800000):
+	.long 0x800000
+	.long 0x800000
+	.long 0x800000
+	.long 0x800000
+	.long 0x800000
+	.long 0x800000
+	.long 0x800000
+	.long 0x800000
 	.balign 32
-L(all7f7fffff):
-	.long 0x7f7fffff
-	.long 0x7f7fffff
-	.long 0x7f7fffff
-	.long 0x7f7fffff
-	.long 0x7f7fffff
-	.long 0x7f7fffff
-	.long 0x7f7fffff
-	.long 0x7f7fffff
+L(all107fffff):
+	.long 0x107fffff
+	.long 0x107fffff
+	.long 0x107fffff
+	.long 0x107fffff
+	.long 0x107fffff
+	.long 0x107fffff
+	.long 0x107fffff
+	.long 0x107fffff
 
 	BEGIN(avx2newton_sqrt)
 	ENTER
@@ -99,28 +99,24 @@ L(near):
 
 L(main):
 	vmovups (%rdi, %r8, 4), %ymm0
-	vpmaxud L(all10000000)+0(%rip), %ymm0, %ymm2
-	vrsqrtps %ymm2, %ymm1
-	vmulps %ymm0, %ymm1, %ymm3
-	vmulps L(all3f000000)+0(%rip), %ymm1, %ymm4
+	vrsqrtps %ymm0, %ymm1
+	vmulps %ymm0, %ymm1, %ymm2
+	vmulps L(all3f000000)+0(%rip), %ymm1, %ymm3
 	vmovups L(all3f000000)+0(%rip), %ymm1
-	vfnmadd231ps %ymm3, %ymm4, %ymm1
-	vfmadd213ps %ymm4, %ymm1, %ymm4
+	vfnmadd231ps %ymm2, %ymm3, %ymm1
+	vfmadd213ps %ymm3, %ymm1, %ymm3
+	vfmadd213ps %ymm2, %ymm1, %ymm2
+	vmovaps %ymm0, %ymm1
+	vfnmadd231ps %ymm2, %ymm2, %ymm1
+	vfmadd231ps %ymm1, %ymm3, %ymm2
+	vmovups L(all3f000000)+0(%rip), %ymm1
+	vfnmadd231ps %ymm2, %ymm3, %ymm1
 	vfmadd213ps %ymm3, %ymm1, %ymm3
 	vmovaps %ymm0, %ymm1
-	vfnmadd231ps %ymm3, %ymm3, %ymm1
-	vfmadd231ps %ymm1, %ymm4, %ymm3
-	vmovups L(all3f000000)+0(%rip), %ymm1
-	vfnmadd231ps %ymm3, %ymm4, %ymm1
-	vfmadd213ps %ymm4, %ymm1, %ymm4
-	vmovaps %ymm0, %ymm1
-	vfnmadd231ps %ymm3, %ymm3, %ymm1
-	vfmadd213ps %ymm3, %ymm4, %ymm1
-	vpminud L(all7f7fffff)+0(%rip), %ymm2, %ymm2
-	vpcmpeqd %ymm0, %ymm2, %ymm2
-	vpxor %ymm3, %ymm3, %ymm3
-	vpcmpeqd %ymm0, %ymm3, %ymm3
-	vpor %ymm3, %ymm2, %ymm2
+	vfnmadd231ps %ymm2, %ymm2, %ymm1
+	vfmadd213ps %ymm2, %ymm3, %ymm1
+	vpaddd L(all00800000)+0(%rip), %ymm0, %ymm2
+	vpcmpgtd L(all107fffff)+0(%rip), %ymm2, %ymm2
 	vmovmskps %ymm2, %r10d
 	cmpl $0x000000ff, %r10d
 	jne L(aside1)
@@ -131,28 +127,24 @@ L(back2):
 	vsqrtps %ymm0, %ymm0
 	vmovups %ymm0, 32(%rsi, %r8, 4)
 	vmovups 64(%rdi, %r8, 4), %ymm0
-	vpmaxud L(all10000000)+0(%rip), %ymm0, %ymm2
-	vrsqrtps %ymm2, %ymm1
-	vmulps %ymm0, %ymm1, %ymm3
-	vmulps L(all3f000000)+0(%rip), %ymm1, %ymm4
+	vrsqrtps %ymm0, %ymm1
+	vmulps %ymm0, %ymm1, %ymm2
+	vmulps L(all3f000000)+0(%rip), %ymm1, %ymm3
 	vmovups L(all3f000000)+0(%rip), %ymm1
-	vfnmadd231ps %ymm3, %ymm4, %ymm1
-	vfmadd213ps %ymm4, %ymm1, %ymm4
+	vfnmadd231ps %ymm2, %ymm3, %ymm1
+	vfmadd213ps %ymm3, %ymm1, %ymm3
+	vfmadd213ps %ymm2, %ymm1, %ymm2
+	vmovaps %ymm0, %ymm1
+	vfnmadd231ps %ymm2, %ymm2, %ymm1
+	vfmadd231ps %ymm1, %ymm3, %ymm2
+	vmovups L(all3f000000)+0(%rip), %ymm1
+	vfnmadd231ps %ymm2, %ymm3, %ymm1
 	vfmadd213ps %ymm3, %ymm1, %ymm3
 	vmovaps %ymm0, %ymm1
-	vfnmadd231ps %ymm3, %ymm3, %ymm1
-	vfmadd231ps %ymm1, %ymm4, %ymm3
-	vmovups L(all3f000000)+0(%rip), %ymm1
-	vfnmadd231ps %ymm3, %ymm4, %ymm1
-	vfmadd213ps %ymm4, %ymm1, %ymm4
-	vmovaps %ymm0, %ymm1
-	vfnmadd231ps %ymm3, %ymm3, %ymm1
-	vfmadd213ps %ymm3, %ymm4, %ymm1
-	vpminud L(all7f7fffff)+0(%rip), %ymm2, %ymm2
-	vpcmpeqd %ymm0, %ymm2, %ymm2
-	vpxor %ymm3, %ymm3, %ymm3
-	vpcmpeqd %ymm0, %ymm3, %ymm3
-	vpor %ymm3, %ymm2, %ymm2
+	vfnmadd231ps %ymm2, %ymm2, %ymm1
+	vfmadd213ps %ymm2, %ymm3, %ymm1
+	vpaddd L(all00800000)+0(%rip), %ymm0, %ymm2
+	vpcmpgtd L(all107fffff)+0(%rip), %ymm2, %ymm2
 	vmovmskps %ymm2, %r10d
 	cmpl $0x000000ff, %r10d
 	jne L(aside3)
@@ -202,11 +194,29 @@ L(end):
 	LEAVE
 
 L(aside1):
+	vpxor %ymm3, %ymm3, %ymm3
+	vpcmpeqd %ymm0, %ymm3, %ymm3
+	vpandn %ymm1, %ymm3, %ymm1
+	vpor %ymm3, %ymm2, %ymm2
+	vmovmskps %ymm2, %r10d
+	cmpl $0x000000ff, %r10d
+	je L(next5)
 	vsqrtps %ymm0, %ymm1
+
+L(next5):
 	jmp L(back2)
 
 L(aside3):
+	vpxor %ymm3, %ymm3, %ymm3
+	vpcmpeqd %ymm0, %ymm3, %ymm3
+	vpandn %ymm1, %ymm3, %ymm1
+	vpor %ymm3, %ymm2, %ymm2
+	vmovmskps %ymm2, %r10d
+	cmpl $0x000000ff, %r10d
+	je L(next6)
 	vsqrtps %ymm0, %ymm1
+
+L(next6):
 	jmp L(back4)
 	END(avx2newton_sqrt)
 #endif

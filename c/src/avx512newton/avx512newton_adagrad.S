@@ -27,17 +27,20 @@ L(word7fffffff):
 L(word3f000000):
 	.long 0x3f000000
 	.balign 4
-L(word03530122):
-	.long 0x3530122
-	.balign 4
-L(word0fffffff):
-	.long 0xfffffff
+L(word27800000):
+	.long 0x27800000
 	.balign 4
 L(word80000000):
 	.long 0x80000000
 	.balign 4
 L(word00000000):
 	.long 0x0
+	.balign 4
+L(word03530122):
+	.long 0x3530122
+	.balign 4
+L(word0fffffff):
+	.long 0xfffffff
 
 	BEGIN(avx512newton_adagrad)
 	ENTER
@@ -74,10 +77,8 @@ L(word00000000):
 	vbroadcastss L(word7fffffff)+0(%rip), %zmm5
 	vandps %zmm5, %zmm4, %zmm4
 	vbroadcastss L(word3f000000)+0(%rip), %zmm5
-	vbroadcastss L(word03530122)+0(%rip), %zmm6
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm7
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm8
-	vbroadcastss L(word80000000)+0(%rip), %zmm9
+	vbroadcastss L(word27800000)+0(%rip), %zmm6
+	vbroadcastss L(word80000000)+0(%rip), %zmm7
 	leaq -72(%rdx), %rbx
 
 L(usualentry):
@@ -113,57 +114,43 @@ L(usualnear):
 
 L(usualmain):
 	vptestmd (%rsi, %r8, 4), %zmm0, %k1
-	vmovups (%rsi, %r8, 4), %zmm10{%k1}{z}
-	vptestmd %zmm4, %zmm10, %k1
-	vmulps %zmm10, %zmm10, %zmm11{%k1}{z}
-	vaddps (%rdi, %r8, 4), %zmm11, %zmm11
-	vmovups %zmm11, (%rdi, %r8, 4)
-	vaddps %zmm1, %zmm11, %zmm11
-	vrsqrt14ps %zmm11, %zmm12
-	vmulps %zmm11, %zmm12, %zmm13
-	vmulps %zmm5, %zmm12, %zmm14
-	vmovaps %zmm5, %zmm12
-	vfnmadd231ps %zmm13, %zmm14, %zmm12
-	vfmadd213ps %zmm14, %zmm12, %zmm14
-	vfmadd213ps %zmm13, %zmm12, %zmm13
-	vmovaps %zmm11, %zmm12
-	vfnmadd231ps %zmm13, %zmm13, %zmm12
-	vfmadd213ps %zmm13, %zmm14, %zmm12
-	vfixupimmps $0x00, %zmm6, %zmm11, %zmm12
-	vpaddd %zmm7, %zmm11, %zmm13
-	vpcmpud $0x01, %zmm8, %zmm13, %k1
-	kortestw %k1, %k1
-	jne L(aside1)
-
-L(back2):
+	vmovups (%rsi, %r8, 4), %zmm8{%k1}{z}
+	vptestmd %zmm4, %zmm8, %k1
+	vmulps %zmm8, %zmm8, %zmm9{%k1}{z}
+	vaddps (%rdi, %r8, 4), %zmm9, %zmm9
+	vmovups %zmm9, (%rdi, %r8, 4)
+	vaddps %zmm1, %zmm9, %zmm9
+	vrsqrt14ps %zmm9, %zmm10
+	vmulps %zmm9, %zmm10, %zmm11
+	vmulps %zmm5, %zmm10, %zmm12
+	vmovaps %zmm5, %zmm10
+	vfnmadd231ps %zmm11, %zmm12, %zmm10
+	vfmadd213ps %zmm12, %zmm10, %zmm12
+	vfmadd213ps %zmm11, %zmm10, %zmm11
+	vmovaps %zmm9, %zmm10
+	vfnmadd231ps %zmm11, %zmm11, %zmm10
+	vfmadd213ps %zmm11, %zmm12, %zmm10
 	vptestmd 64(%rsi, %r8, 4), %zmm0, %k1
 	vmovups 64(%rsi, %r8, 4), %zmm11{%k1}{z}
 	vptestmd %zmm4, %zmm11, %k1
-	vmulps %zmm11, %zmm11, %zmm13{%k1}{z}
-	vaddps 64(%rdi, %r8, 4), %zmm13, %zmm13
-	vmovups %zmm13, 64(%rdi, %r8, 4)
-	vaddps %zmm1, %zmm13, %zmm13
-	vrsqrt14ps %zmm13, %zmm14
-	vmulps %zmm13, %zmm14, %zmm15
-	vmulps %zmm5, %zmm14, %zmm16
-	vmovaps %zmm5, %zmm14
-	vfnmadd231ps %zmm15, %zmm16, %zmm14
-	vfmadd213ps %zmm16, %zmm14, %zmm16
-	vfmadd213ps %zmm15, %zmm14, %zmm15
-	vmovaps %zmm13, %zmm14
-	vfnmadd231ps %zmm15, %zmm15, %zmm14
-	vfmadd213ps %zmm15, %zmm16, %zmm14
-	vfixupimmps $0x00, %zmm6, %zmm13, %zmm14
-	vpaddd %zmm7, %zmm13, %zmm15
-	vpcmpud $0x01, %zmm8, %zmm15, %k1
-	kortestw %k1, %k1
-	jne L(aside3)
-
-L(back4):
+	vmulps %zmm11, %zmm11, %zmm12{%k1}{z}
+	vaddps 64(%rdi, %r8, 4), %zmm12, %zmm12
+	vmovups %zmm12, 64(%rdi, %r8, 4)
+	vaddps %zmm1, %zmm12, %zmm12
+	vrsqrt14ps %zmm12, %zmm13
+	vmulps %zmm12, %zmm13, %zmm14
+	vmulps %zmm5, %zmm13, %zmm15
+	vmovaps %zmm5, %zmm13
+	vfnmadd231ps %zmm14, %zmm15, %zmm13
+	vfmadd213ps %zmm15, %zmm13, %zmm15
+	vfmadd213ps %zmm14, %zmm13, %zmm14
+	vmovaps %zmm12, %zmm13
+	vfnmadd231ps %zmm14, %zmm14, %zmm13
+	vfmadd213ps %zmm14, %zmm15, %zmm13
 	vptestmd 128(%rsi, %r8, 4), %zmm0, %k1
-	vmovups 128(%rsi, %r8, 4), %zmm13{%k1}{z}
-	vptestmd %zmm4, %zmm13, %k1
-	vmulps %zmm13, %zmm13, %zmm15{%k1}{z}
+	vmovups 128(%rsi, %r8, 4), %zmm14{%k1}{z}
+	vptestmd %zmm4, %zmm14, %k1
+	vmulps %zmm14, %zmm14, %zmm15{%k1}{z}
 	vaddps 128(%rdi, %r8, 4), %zmm15, %zmm15
 	vmovups %zmm15, 128(%rdi, %r8, 4)
 	vaddps %zmm1, %zmm15, %zmm15
@@ -177,45 +164,45 @@ L(back4):
 	vmovaps %zmm15, %zmm16
 	vfnmadd231ps %zmm17, %zmm17, %zmm16
 	vfmadd213ps %zmm17, %zmm18, %zmm16
-	vfixupimmps $0x00, %zmm6, %zmm15, %zmm16
-	vpaddd %zmm7, %zmm15, %zmm17
-	vpcmpud $0x01, %zmm8, %zmm17, %k1
-	kortestw %k1, %k1
-	jne L(aside5)
-
-L(back6):
 	vptestmd 192(%rsi, %r8, 4), %zmm0, %k1
-	vmovups 192(%rsi, %r8, 4), %zmm15{%k1}{z}
-	vptestmd %zmm4, %zmm15, %k1
-	vmulps %zmm15, %zmm15, %zmm17{%k1}{z}
-	vaddps 192(%rdi, %r8, 4), %zmm17, %zmm17
-	vmovups %zmm17, 192(%rdi, %r8, 4)
-	vaddps %zmm1, %zmm17, %zmm17
-	vsqrtps %zmm17, %zmm17
-	vmovups (%rax, %r8, 4), %zmm18
-	vmulps %zmm3, %zmm10, %zmm10
-	vaddps %zmm2, %zmm12, %zmm12
-	vdivps %zmm12, %zmm10, %zmm10
-	vsubps %zmm10, %zmm18, %zmm10
-	vmovups %zmm10, (%rax, %r8, 4)
-	vmovups 64(%rax, %r8, 4), %zmm10
-	vmulps %zmm3, %zmm11, %zmm11
-	vaddps %zmm2, %zmm14, %zmm12
-	vdivps %zmm12, %zmm11, %zmm11
-	vsubps %zmm11, %zmm10, %zmm10
-	vmovups %zmm10, 64(%rax, %r8, 4)
-	vmovups 128(%rax, %r8, 4), %zmm10
-	vmulps %zmm3, %zmm13, %zmm11
-	vaddps %zmm2, %zmm16, %zmm12
-	vdivps %zmm12, %zmm11, %zmm11
-	vsubps %zmm11, %zmm10, %zmm10
-	vmovups %zmm10, 128(%rax, %r8, 4)
-	vmovups 192(%rax, %r8, 4), %zmm10
-	vmulps %zmm3, %zmm15, %zmm11
-	vaddps %zmm2, %zmm17, %zmm12
-	vdivps %zmm12, %zmm11, %zmm11
-	vsubps %zmm11, %zmm10, %zmm10
-	vmovups %zmm10, 192(%rax, %r8, 4)
+	vmovups 192(%rsi, %r8, 4), %zmm17{%k1}{z}
+	vptestmd %zmm4, %zmm17, %k1
+	vmulps %zmm17, %zmm17, %zmm18{%k1}{z}
+	vaddps 192(%rdi, %r8, 4), %zmm18, %zmm18
+	vmovups %zmm18, 192(%rdi, %r8, 4)
+	vaddps %zmm1, %zmm18, %zmm18
+	vsqrtps %zmm18, %zmm18
+	vmovups (%rax, %r8, 4), %zmm19
+	vmulps %zmm3, %zmm8, %zmm8
+	vcmpps $0x12, %zmm10, %zmm6, %k1
+	vcmpps $0x12, %zmm13, %zmm6, %k1{%k1}
+	vcmpps $0x12, %zmm16, %zmm6, %k1{%k1}
+	kortestw %k1, %k1
+	jnc L(aside1)
+
+L(back2):
+	vaddps %zmm2, %zmm10, %zmm9
+	vdivps %zmm9, %zmm8, %zmm8
+	vsubps %zmm8, %zmm19, %zmm8
+	vmovups %zmm8, (%rax, %r8, 4)
+	vmovups 64(%rax, %r8, 4), %zmm8
+	vmulps %zmm3, %zmm11, %zmm9
+	vaddps %zmm2, %zmm13, %zmm10
+	vdivps %zmm10, %zmm9, %zmm9
+	vsubps %zmm9, %zmm8, %zmm8
+	vmovups %zmm8, 64(%rax, %r8, 4)
+	vmovups 128(%rax, %r8, 4), %zmm8
+	vmulps %zmm3, %zmm14, %zmm9
+	vaddps %zmm2, %zmm16, %zmm10
+	vdivps %zmm10, %zmm9, %zmm9
+	vsubps %zmm9, %zmm8, %zmm8
+	vmovups %zmm8, 128(%rax, %r8, 4)
+	vmovups 192(%rax, %r8, 4), %zmm8
+	vmulps %zmm3, %zmm17, %zmm9
+	vaddps %zmm2, %zmm18, %zmm10
+	vdivps %zmm10, %zmm9, %zmm9
+	vsubps %zmm9, %zmm8, %zmm8
+	vmovups %zmm8, 192(%rax, %r8, 4)
 	addq $64, %r8
 	cmpq %r10, %r8
 	jl L(usualmain)
@@ -228,19 +215,19 @@ L(usualmainend):
 
 L(usualloop):
 	vptestmd (%rsi, %r8, 4), %zmm0, %k1
-	vmovups (%rsi, %r8, 4), %zmm10{%k1}{z}
-	vptestmd %zmm4, %zmm10, %k1
-	vmulps %zmm10, %zmm10, %zmm11{%k1}{z}
-	vaddps (%rdi, %r8, 4), %zmm11, %zmm11
-	vmovups %zmm11, (%rdi, %r8, 4)
-	vmovups (%rax, %r8, 4), %zmm12
-	vmulps %zmm3, %zmm10, %zmm10
-	vaddps %zmm1, %zmm11, %zmm11
-	vsqrtps %zmm11, %zmm11
-	vaddps %zmm2, %zmm11, %zmm11
-	vdivps %zmm11, %zmm10, %zmm10
-	vsubps %zmm10, %zmm12, %zmm10
-	vmovups %zmm10, (%rax, %r8, 4)
+	vmovups (%rsi, %r8, 4), %zmm8{%k1}{z}
+	vptestmd %zmm4, %zmm8, %k1
+	vmulps %zmm8, %zmm8, %zmm9{%k1}{z}
+	vaddps (%rdi, %r8, 4), %zmm9, %zmm9
+	vmovups %zmm9, (%rdi, %r8, 4)
+	vmovups (%rax, %r8, 4), %zmm10
+	vmulps %zmm3, %zmm8, %zmm8
+	vaddps %zmm1, %zmm9, %zmm9
+	vsqrtps %zmm9, %zmm9
+	vaddps %zmm2, %zmm9, %zmm9
+	vdivps %zmm9, %zmm8, %zmm8
+	vsubps %zmm8, %zmm10, %zmm8
+	vmovups %zmm8, (%rax, %r8, 4)
 	addq $16, %r8
 	cmpq %r10, %r8
 	jl L(usualloop)
@@ -251,22 +238,22 @@ L(usualloopend):
 	movl $0x0000ffff, %r10d
 	bzhil %r9d, %r10d, %r10d
 	kmovw %r10d, %k1
-	vmovups (%rdi, %r8, 4), %zmm10{%k1}{z}
-	vmovups (%rsi, %r8, 4), %zmm11{%k1}{z}
-	vptestmd %zmm0, %zmm11, %k2
-	vaddps %zmm9, %zmm11, %zmm11{%k2}{z}
-	vptestmd %zmm4, %zmm11, %k2
-	vmulps %zmm11, %zmm11, %zmm12{%k2}{z}
-	vaddps %zmm12, %zmm10, %zmm10
-	vmovups %zmm10, (%rdi, %r8, 4){%k1}
-	vmovups (%rax, %r8, 4), %zmm12{%k1}{z}
-	vmulps %zmm3, %zmm11, %zmm11
-	vaddps %zmm1, %zmm10, %zmm10
-	vsqrtps %zmm10, %zmm10
-	vaddps %zmm2, %zmm10, %zmm10
-	vdivps %zmm10, %zmm11, %zmm10
-	vsubps %zmm10, %zmm12, %zmm10
-	vmovups %zmm10, (%rax, %r8, 4){%k1}
+	vmovups (%rdi, %r8, 4), %zmm8{%k1}{z}
+	vmovups (%rsi, %r8, 4), %zmm9{%k1}{z}
+	vptestmd %zmm0, %zmm9, %k2
+	vaddps %zmm7, %zmm9, %zmm9{%k2}{z}
+	vptestmd %zmm4, %zmm9, %k2
+	vmulps %zmm9, %zmm9, %zmm10{%k2}{z}
+	vaddps %zmm10, %zmm8, %zmm8
+	vmovups %zmm8, (%rdi, %r8, 4){%k1}
+	vmovups (%rax, %r8, 4), %zmm10{%k1}{z}
+	vmulps %zmm3, %zmm9, %zmm9
+	vaddps %zmm1, %zmm8, %zmm8
+	vsqrtps %zmm8, %zmm8
+	vaddps %zmm2, %zmm8, %zmm8
+	vdivps %zmm8, %zmm9, %zmm8
+	vsubps %zmm8, %zmm10, %zmm8
+	vmovups %zmm8, (%rax, %r8, 4){%k1}
 
 L(usualdone):
 	addq $72, %rcx
@@ -311,10 +298,8 @@ L(asked):
 	vbroadcastss L(word00000000)+0(%rip), %zmm9
 	vcmpps $0x00, %zmm9, %zmm8, %k2
 	vbroadcastss L(word3f000000)+0(%rip), %zmm9
-	vbroadcastss L(word03530122)+0(%rip), %zmm10
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm11
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm12
-	vbroadcastss L(word80000000)+0(%rip), %zmm13
+	vbroadcastss L(word27800000)+0(%rip), %zmm10
+	vbroadcastss L(word80000000)+0(%rip), %zmm11
 	leaq -72(%rdx), %r9
 
 L(entry):
@@ -350,66 +335,52 @@ L(near):
 
 L(main):
 	vptestmd (%rsi, %r8, 4), %zmm1, %k3
-	vmovups (%rsi, %r8, 4), %zmm14{%k3}{z}
-	vmulps %zmm0, %zmm14, %zmm14
-	vptestmd %zmm2, %zmm14, %k3
-	vaddps %zmm13, %zmm14, %zmm14{%k3}{z}
-	vptestmd %zmm6, %zmm14, %k3
-	vmulps %zmm14, %zmm14, %zmm15{%k3}{z}
-	vaddps (%rdi, %r8, 4), %zmm15, %zmm15
-	vmovups %zmm15, (%rdi, %r8, 4)
-	vaddps %zmm3, %zmm15, %zmm15
-	vrsqrt14ps %zmm15, %zmm16
-	vmulps %zmm15, %zmm16, %zmm17
-	vmulps %zmm9, %zmm16, %zmm18
-	vmovaps %zmm9, %zmm16
-	vfnmadd231ps %zmm17, %zmm18, %zmm16
-	vfmadd213ps %zmm18, %zmm16, %zmm18
-	vfmadd213ps %zmm17, %zmm16, %zmm17
-	vmovaps %zmm15, %zmm16
-	vfnmadd231ps %zmm17, %zmm17, %zmm16
-	vfmadd213ps %zmm17, %zmm18, %zmm16
-	vfixupimmps $0x00, %zmm10, %zmm15, %zmm16
-	vpaddd %zmm11, %zmm15, %zmm17
-	vpcmpud $0x01, %zmm12, %zmm17, %k3
-	kortestw %k3, %k3
-	jne L(aside7)
-
-L(back8):
+	vmovups (%rsi, %r8, 4), %zmm12{%k3}{z}
+	vmulps %zmm0, %zmm12, %zmm12
+	vptestmd %zmm2, %zmm12, %k3
+	vaddps %zmm11, %zmm12, %zmm12{%k3}{z}
+	vptestmd %zmm6, %zmm12, %k3
+	vmulps %zmm12, %zmm12, %zmm13{%k3}{z}
+	vaddps (%rdi, %r8, 4), %zmm13, %zmm13
+	vmovups %zmm13, (%rdi, %r8, 4)
+	vaddps %zmm3, %zmm13, %zmm13
+	vrsqrt14ps %zmm13, %zmm14
+	vmulps %zmm13, %zmm14, %zmm15
+	vmulps %zmm9, %zmm14, %zmm16
+	vmovaps %zmm9, %zmm14
+	vfnmadd231ps %zmm15, %zmm16, %zmm14
+	vfmadd213ps %zmm16, %zmm14, %zmm16
+	vfmadd213ps %zmm15, %zmm14, %zmm15
+	vmovaps %zmm13, %zmm14
+	vfnmadd231ps %zmm15, %zmm15, %zmm14
+	vfmadd213ps %zmm15, %zmm16, %zmm14
 	vptestmd 64(%rsi, %r8, 4), %zmm1, %k3
 	vmovups 64(%rsi, %r8, 4), %zmm15{%k3}{z}
 	vmulps %zmm0, %zmm15, %zmm15
 	vptestmd %zmm2, %zmm15, %k3
-	vaddps %zmm13, %zmm15, %zmm15{%k3}{z}
+	vaddps %zmm11, %zmm15, %zmm15{%k3}{z}
 	vptestmd %zmm6, %zmm15, %k3
-	vmulps %zmm15, %zmm15, %zmm17{%k3}{z}
-	vaddps 64(%rdi, %r8, 4), %zmm17, %zmm17
-	vmovups %zmm17, 64(%rdi, %r8, 4)
-	vaddps %zmm3, %zmm17, %zmm17
-	vrsqrt14ps %zmm17, %zmm18
-	vmulps %zmm17, %zmm18, %zmm19
-	vmulps %zmm9, %zmm18, %zmm20
-	vmovaps %zmm9, %zmm18
-	vfnmadd231ps %zmm19, %zmm20, %zmm18
-	vfmadd213ps %zmm20, %zmm18, %zmm20
-	vfmadd213ps %zmm19, %zmm18, %zmm19
-	vmovaps %zmm17, %zmm18
-	vfnmadd231ps %zmm19, %zmm19, %zmm18
-	vfmadd213ps %zmm19, %zmm20, %zmm18
-	vfixupimmps $0x00, %zmm10, %zmm17, %zmm18
-	vpaddd %zmm11, %zmm17, %zmm19
-	vpcmpud $0x01, %zmm12, %zmm19, %k3
-	kortestw %k3, %k3
-	jne L(aside9)
-
-L(back10):
+	vmulps %zmm15, %zmm15, %zmm16{%k3}{z}
+	vaddps 64(%rdi, %r8, 4), %zmm16, %zmm16
+	vmovups %zmm16, 64(%rdi, %r8, 4)
+	vaddps %zmm3, %zmm16, %zmm16
+	vrsqrt14ps %zmm16, %zmm17
+	vmulps %zmm16, %zmm17, %zmm18
+	vmulps %zmm9, %zmm17, %zmm19
+	vmovaps %zmm9, %zmm17
+	vfnmadd231ps %zmm18, %zmm19, %zmm17
+	vfmadd213ps %zmm19, %zmm17, %zmm19
+	vfmadd213ps %zmm18, %zmm17, %zmm18
+	vmovaps %zmm16, %zmm17
+	vfnmadd231ps %zmm18, %zmm18, %zmm17
+	vfmadd213ps %zmm18, %zmm19, %zmm17
 	vptestmd 128(%rsi, %r8, 4), %zmm1, %k3
-	vmovups 128(%rsi, %r8, 4), %zmm17{%k3}{z}
-	vmulps %zmm0, %zmm17, %zmm17
-	vptestmd %zmm2, %zmm17, %k3
-	vaddps %zmm13, %zmm17, %zmm17{%k3}{z}
-	vptestmd %zmm6, %zmm17, %k3
-	vmulps %zmm17, %zmm17, %zmm19{%k3}{z}
+	vmovups 128(%rsi, %r8, 4), %zmm18{%k3}{z}
+	vmulps %zmm0, %zmm18, %zmm18
+	vptestmd %zmm2, %zmm18, %k3
+	vaddps %zmm11, %zmm18, %zmm18{%k3}{z}
+	vptestmd %zmm6, %zmm18, %k3
+	vmulps %zmm18, %zmm18, %zmm19{%k3}{z}
 	vaddps 128(%rdi, %r8, 4), %zmm19, %zmm19
 	vmovups %zmm19, 128(%rdi, %r8, 4)
 	vaddps %zmm3, %zmm19, %zmm19
@@ -423,48 +394,48 @@ L(back10):
 	vmovaps %zmm19, %zmm20
 	vfnmadd231ps %zmm21, %zmm21, %zmm20
 	vfmadd213ps %zmm21, %zmm22, %zmm20
-	vfixupimmps $0x00, %zmm10, %zmm19, %zmm20
-	vpaddd %zmm11, %zmm19, %zmm21
-	vpcmpud $0x01, %zmm12, %zmm21, %k3
-	kortestw %k3, %k3
-	jne L(aside11)
-
-L(back12):
 	vptestmd 192(%rsi, %r8, 4), %zmm1, %k3
-	vmovups 192(%rsi, %r8, 4), %zmm19{%k3}{z}
-	vmulps %zmm0, %zmm19, %zmm19
-	vptestmd %zmm2, %zmm19, %k3
-	vaddps %zmm13, %zmm19, %zmm19{%k3}{z}
-	vptestmd %zmm6, %zmm19, %k3
-	vmulps %zmm19, %zmm19, %zmm21{%k3}{z}
-	vaddps 192(%rdi, %r8, 4), %zmm21, %zmm21
-	vmovups %zmm21, 192(%rdi, %r8, 4)
-	vaddps %zmm3, %zmm21, %zmm21
-	vsqrtps %zmm21, %zmm21
-	vmovups (%rax, %r8, 4), %zmm22
-	vmulps %zmm5, %zmm14, %zmm14
-	vaddps %zmm4, %zmm16, %zmm16
-	vdivps %zmm16, %zmm14, %zmm14
-	vsubps %zmm14, %zmm22, %zmm14
-	vmovups %zmm14, (%rax, %r8, 4)
-	vmovups 64(%rax, %r8, 4), %zmm14
-	vmulps %zmm5, %zmm15, %zmm15
-	vaddps %zmm4, %zmm18, %zmm16
-	vdivps %zmm16, %zmm15, %zmm15
-	vsubps %zmm15, %zmm14, %zmm14
-	vmovups %zmm14, 64(%rax, %r8, 4)
-	vmovups 128(%rax, %r8, 4), %zmm14
-	vmulps %zmm5, %zmm17, %zmm15
-	vaddps %zmm4, %zmm20, %zmm16
-	vdivps %zmm16, %zmm15, %zmm15
-	vsubps %zmm15, %zmm14, %zmm14
-	vmovups %zmm14, 128(%rax, %r8, 4)
-	vmovups 192(%rax, %r8, 4), %zmm14
-	vmulps %zmm5, %zmm19, %zmm15
-	vaddps %zmm4, %zmm21, %zmm16
-	vdivps %zmm16, %zmm15, %zmm15
-	vsubps %zmm15, %zmm14, %zmm14
-	vmovups %zmm14, 192(%rax, %r8, 4)
+	vmovups 192(%rsi, %r8, 4), %zmm21{%k3}{z}
+	vmulps %zmm0, %zmm21, %zmm21
+	vptestmd %zmm2, %zmm21, %k3
+	vaddps %zmm11, %zmm21, %zmm21{%k3}{z}
+	vptestmd %zmm6, %zmm21, %k3
+	vmulps %zmm21, %zmm21, %zmm22{%k3}{z}
+	vaddps 192(%rdi, %r8, 4), %zmm22, %zmm22
+	vmovups %zmm22, 192(%rdi, %r8, 4)
+	vaddps %zmm3, %zmm22, %zmm22
+	vsqrtps %zmm22, %zmm22
+	vmovups (%rax, %r8, 4), %zmm23
+	vmulps %zmm5, %zmm12, %zmm12
+	vcmpps $0x12, %zmm14, %zmm10, %k3
+	vcmpps $0x12, %zmm17, %zmm10, %k3{%k3}
+	vcmpps $0x12, %zmm20, %zmm10, %k3{%k3}
+	kortestw %k3, %k3
+	jnc L(aside3)
+
+L(back4):
+	vaddps %zmm4, %zmm14, %zmm13
+	vdivps %zmm13, %zmm12, %zmm12
+	vsubps %zmm12, %zmm23, %zmm12
+	vmovups %zmm12, (%rax, %r8, 4)
+	vmovups 64(%rax, %r8, 4), %zmm12
+	vmulps %zmm5, %zmm15, %zmm13
+	vaddps %zmm4, %zmm17, %zmm14
+	vdivps %zmm14, %zmm13, %zmm13
+	vsubps %zmm13, %zmm12, %zmm12
+	vmovups %zmm12, 64(%rax, %r8, 4)
+	vmovups 128(%rax, %r8, 4), %zmm12
+	vmulps %zmm5, %zmm18, %zmm13
+	vaddps %zmm4, %zmm20, %zmm14
+	vdivps %zmm14, %zmm13, %zmm13
+	vsubps %zmm13, %zmm12, %zmm12
+	vmovups %zmm12, 128(%rax, %r8, 4)
+	vmovups 192(%rax, %r8, 4), %zmm12
+	vmulps %zmm5, %zmm21, %zmm13
+	vaddps %zmm4, %zmm22, %zmm14
+	vdivps %zmm14, %zmm13, %zmm13
+	vsubps %zmm13, %zmm12, %zmm12
+	vmovups %zmm12, 192(%rax, %r8, 4)
 	addq $64, %r8
 	cmpq %r11, %r8
 	jl L(main)
@@ -477,30 +448,30 @@ L(mainend):
 
 L(loop):
 	vptestmd (%rsi, %r8, 4), %zmm1, %k3
-	vmovups (%rsi, %r8, 4), %zmm14{%k3}{z}
-	vmulps %zmm0, %zmm14, %zmm14
-	vmovups (%rax, %r8, 4), %zmm15
-	vmulps %zmm7, %zmm15, %zmm16
-	vaddps %zmm16, %zmm14, %zmm16
-	vmovaps %zmm16, %zmm16
-	vmovaps %zmm14, %zmm16{%k1}
-	vptestmd %zmm2, %zmm16, %k3
-	vaddps %zmm13, %zmm16, %zmm14{%k3}{z}
-	vptestmd %zmm6, %zmm14, %k3
-	vmulps %zmm14, %zmm14, %zmm16{%k3}{z}
-	vaddps (%rdi, %r8, 4), %zmm16, %zmm16
-	vmovups %zmm16, (%rdi, %r8, 4)
-	vmulps %zmm5, %zmm14, %zmm14
-	vaddps %zmm3, %zmm16, %zmm16
-	vsqrtps %zmm16, %zmm16
-	vaddps %zmm4, %zmm16, %zmm16
-	vdivps %zmm16, %zmm14, %zmm14
-	vmulps %zmm8, %zmm15, %zmm16
-	vaddps %zmm16, %zmm14, %zmm16
-	vmovaps %zmm16, %zmm16
-	vmovaps %zmm14, %zmm16{%k2}
-	vsubps %zmm16, %zmm15, %zmm14
-	vmovups %zmm14, (%rax, %r8, 4)
+	vmovups (%rsi, %r8, 4), %zmm12{%k3}{z}
+	vmulps %zmm0, %zmm12, %zmm12
+	vmovups (%rax, %r8, 4), %zmm13
+	vmulps %zmm7, %zmm13, %zmm14
+	vaddps %zmm14, %zmm12, %zmm14
+	vmovaps %zmm14, %zmm14
+	vmovaps %zmm12, %zmm14{%k1}
+	vptestmd %zmm2, %zmm14, %k3
+	vaddps %zmm11, %zmm14, %zmm12{%k3}{z}
+	vptestmd %zmm6, %zmm12, %k3
+	vmulps %zmm12, %zmm12, %zmm14{%k3}{z}
+	vaddps (%rdi, %r8, 4), %zmm14, %zmm14
+	vmovups %zmm14, (%rdi, %r8, 4)
+	vmulps %zmm5, %zmm12, %zmm12
+	vaddps %zmm3, %zmm14, %zmm14
+	vsqrtps %zmm14, %zmm14
+	vaddps %zmm4, %zmm14, %zmm14
+	vdivps %zmm14, %zmm12, %zmm12
+	vmulps %zmm8, %zmm13, %zmm14
+	vaddps %zmm14, %zmm12, %zmm14
+	vmovaps %zmm14, %zmm14
+	vmovaps %zmm12, %zmm14{%k2}
+	vsubps %zmm14, %zmm13, %zmm12
+	vmovups %zmm12, (%rax, %r8, 4)
 	addq $16, %r8
 	cmpq %r11, %r8
 	jl L(loop)
@@ -511,33 +482,33 @@ L(loopend):
 	movl $0x0000ffff, %r11d
 	bzhil %r10d, %r11d, %r11d
 	kmovw %r11d, %k3
-	vmovups (%rdi, %r8, 4), %zmm14{%k3}{z}
-	vmovups (%rsi, %r8, 4), %zmm15{%k3}{z}
-	vptestmd %zmm1, %zmm15, %k4
-	vaddps %zmm13, %zmm15, %zmm15{%k4}{z}
-	vmulps %zmm0, %zmm15, %zmm15
-	vmovups (%rax, %r8, 4), %zmm16{%k3}{z}
-	vmulps %zmm7, %zmm16, %zmm17
-	vaddps %zmm17, %zmm15, %zmm17
-	vmovaps %zmm17, %zmm17
-	vmovaps %zmm15, %zmm17{%k1}
-	vptestmd %zmm2, %zmm17, %k4
-	vaddps %zmm13, %zmm17, %zmm15{%k4}{z}
-	vptestmd %zmm6, %zmm15, %k4
-	vmulps %zmm15, %zmm15, %zmm17{%k4}{z}
-	vaddps %zmm17, %zmm14, %zmm14
-	vmovups %zmm14, (%rdi, %r8, 4){%k3}
-	vmulps %zmm5, %zmm15, %zmm15
-	vaddps %zmm3, %zmm14, %zmm14
-	vsqrtps %zmm14, %zmm14
-	vaddps %zmm4, %zmm14, %zmm14
-	vdivps %zmm14, %zmm15, %zmm14
-	vmulps %zmm8, %zmm16, %zmm15
-	vaddps %zmm15, %zmm14, %zmm15
+	vmovups (%rdi, %r8, 4), %zmm12{%k3}{z}
+	vmovups (%rsi, %r8, 4), %zmm13{%k3}{z}
+	vptestmd %zmm1, %zmm13, %k4
+	vaddps %zmm11, %zmm13, %zmm13{%k4}{z}
+	vmulps %zmm0, %zmm13, %zmm13
+	vmovups (%rax, %r8, 4), %zmm14{%k3}{z}
+	vmulps %zmm7, %zmm14, %zmm15
+	vaddps %zmm15, %zmm13, %zmm15
 	vmovaps %zmm15, %zmm15
-	vmovaps %zmm14, %zmm15{%k2}
-	vsubps %zmm15, %zmm16, %zmm14
-	vmovups %zmm14, (%rax, %r8, 4){%k3}
+	vmovaps %zmm13, %zmm15{%k1}
+	vptestmd %zmm2, %zmm15, %k4
+	vaddps %zmm11, %zmm15, %zmm13{%k4}{z}
+	vptestmd %zmm6, %zmm13, %k4
+	vmulps %zmm13, %zmm13, %zmm15{%k4}{z}
+	vaddps %zmm15, %zmm12, %zmm12
+	vmovups %zmm12, (%rdi, %r8, 4){%k3}
+	vmulps %zmm5, %zmm13, %zmm13
+	vaddps %zmm3, %zmm12, %zmm12
+	vsqrtps %zmm12, %zmm12
+	vaddps %zmm4, %zmm12, %zmm12
+	vdivps %zmm12, %zmm13, %zmm12
+	vmulps %zmm8, %zmm14, %zmm13
+	vaddps %zmm13, %zmm12, %zmm13
+	vmovaps %zmm13, %zmm13
+	vmovaps %zmm12, %zmm13{%k2}
+	vsubps %zmm13, %zmm14, %zmm12
+	vmovups %zmm12, (%rax, %r8, 4){%k3}
 
 L(done):
 	addq $72, %rcx
@@ -551,28 +522,76 @@ L(end):
 	LEAVE
 
 L(aside1):
-	vsqrtps %zmm11, %zmm12
+	vbroadcastss L(word03530122)+0(%rip), %zmm20
+	vfixupimmps $0x00, %zmm20, %zmm9, %zmm10
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm20
+	vpaddd %zmm20, %zmm9, %zmm20
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm21
+	vpcmpud $0x01, %zmm21, %zmm20, %k1
+	kortestw %k1, %k1
+	je L(next5)
+	vsqrtps %zmm9, %zmm10
+
+L(next5):
+	vbroadcastss L(word03530122)+0(%rip), %zmm9
+	vfixupimmps $0x00, %zmm9, %zmm12, %zmm13
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm9
+	vpaddd %zmm9, %zmm12, %zmm9
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm20
+	vpcmpud $0x01, %zmm20, %zmm9, %k1
+	kortestw %k1, %k1
+	je L(next6)
+	vsqrtps %zmm12, %zmm13
+
+L(next6):
+	vbroadcastss L(word03530122)+0(%rip), %zmm9
+	vfixupimmps $0x00, %zmm9, %zmm15, %zmm16
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm9
+	vpaddd %zmm9, %zmm15, %zmm9
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm12
+	vpcmpud $0x01, %zmm12, %zmm9, %k1
+	kortestw %k1, %k1
+	je L(next7)
+	vsqrtps %zmm15, %zmm16
+
+L(next7):
 	jmp L(back2)
 
 L(aside3):
+	vbroadcastss L(word03530122)+0(%rip), %zmm24
+	vfixupimmps $0x00, %zmm24, %zmm13, %zmm14
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm24
+	vpaddd %zmm24, %zmm13, %zmm24
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm25
+	vpcmpud $0x01, %zmm25, %zmm24, %k3
+	kortestw %k3, %k3
+	je L(next8)
 	vsqrtps %zmm13, %zmm14
-	jmp L(back4)
 
-L(aside5):
-	vsqrtps %zmm15, %zmm16
-	jmp L(back6)
+L(next8):
+	vbroadcastss L(word03530122)+0(%rip), %zmm13
+	vfixupimmps $0x00, %zmm13, %zmm16, %zmm17
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm13
+	vpaddd %zmm13, %zmm16, %zmm13
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm24
+	vpcmpud $0x01, %zmm24, %zmm13, %k3
+	kortestw %k3, %k3
+	je L(next9)
+	vsqrtps %zmm16, %zmm17
 
-L(aside7):
-	vsqrtps %zmm15, %zmm16
-	jmp L(back8)
-
-L(aside9):
-	vsqrtps %zmm17, %zmm18
-	jmp L(back10)
-
-L(aside11):
+L(next9):
+	vbroadcastss L(word03530122)+0(%rip), %zmm13
+	vfixupimmps $0x00, %zmm13, %zmm19, %zmm20
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm13
+	vpaddd %zmm13, %zmm19, %zmm13
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm16
+	vpcmpud $0x01, %zmm16, %zmm13, %k3
+	kortestw %k3, %k3
+	je L(next10)
 	vsqrtps %zmm19, %zmm20
-	jmp L(back12)
+
+L(next10):
+	jmp L(back4)
 	END(avx512newton_adagrad)
 #endif
 NOTES

@@ -19,6 +19,9 @@
 L(word3f000000):
 	.long 0x3f000000
 	.balign 4
+L(word27800000):
+	.long 0x27800000
+	.balign 4
 L(word03530122):
 	.long 0x3530122
 	.balign 4
@@ -43,9 +46,7 @@ L(word0fffffff):
 	cmpq %rcx, %rax
 	jge L(end)
 	vbroadcastss L(word3f000000)+0(%rip), %zmm0
-	vbroadcastss L(word03530122)+0(%rip), %zmm1
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm2
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm3
+	vbroadcastss L(word27800000)+0(%rip), %zmm1
 	leaq -48(%rcx), %rdx
 
 L(entry):
@@ -74,66 +75,60 @@ L(near):
 	jge L(mainend)
 
 L(main):
-	vmovups (%rdi, %r8, 4), %zmm4
-	vrsqrt14ps %zmm4, %zmm5
-	vmulps %zmm4, %zmm5, %zmm6
-	vmulps %zmm0, %zmm5, %zmm7
-	vmovaps %zmm0, %zmm5
-	vfnmadd231ps %zmm6, %zmm7, %zmm5
-	vfmadd213ps %zmm7, %zmm5, %zmm7
-	vfmadd213ps %zmm6, %zmm5, %zmm6
-	vmovaps %zmm4, %zmm5
-	vfnmadd231ps %zmm6, %zmm6, %zmm5
-	vfmadd213ps %zmm6, %zmm7, %zmm5
-	vfixupimmps $0x00, %zmm1, %zmm4, %zmm5
-	vpaddd %zmm2, %zmm4, %zmm6
-	vpcmpud $0x01, %zmm3, %zmm6, %k1
+	vmovups (%rdi, %r8, 4), %zmm2
+	vrsqrt14ps %zmm2, %zmm3
+	vmulps %zmm2, %zmm3, %zmm4
+	vmulps %zmm0, %zmm3, %zmm5
+	vmovaps %zmm0, %zmm3
+	vfnmadd231ps %zmm4, %zmm5, %zmm3
+	vfmadd213ps %zmm5, %zmm3, %zmm5
+	vfmadd213ps %zmm4, %zmm3, %zmm4
+	vmovaps %zmm2, %zmm3
+	vfnmadd231ps %zmm4, %zmm4, %zmm3
+	vfmadd213ps %zmm4, %zmm5, %zmm3
+	vcmpps $0x12, %zmm3, %zmm1, %k1
 	kortestw %k1, %k1
-	jne L(aside1)
+	jnc L(aside1)
 
 L(back2):
-	vmovups %zmm5, (%rsi, %r8, 4)
-	vmovups 64(%rdi, %r8, 4), %zmm4
-	vrsqrt14ps %zmm4, %zmm5
-	vmulps %zmm4, %zmm5, %zmm6
-	vmulps %zmm0, %zmm5, %zmm7
-	vmovaps %zmm0, %zmm5
-	vfnmadd231ps %zmm6, %zmm7, %zmm5
-	vfmadd213ps %zmm7, %zmm5, %zmm7
-	vfmadd213ps %zmm6, %zmm5, %zmm6
-	vmovaps %zmm4, %zmm5
-	vfnmadd231ps %zmm6, %zmm6, %zmm5
-	vfmadd213ps %zmm6, %zmm7, %zmm5
-	vfixupimmps $0x00, %zmm1, %zmm4, %zmm5
-	vpaddd %zmm2, %zmm4, %zmm6
-	vpcmpud $0x01, %zmm3, %zmm6, %k1
+	vmovups %zmm3, (%rsi, %r8, 4)
+	vmovups 64(%rdi, %r8, 4), %zmm2
+	vrsqrt14ps %zmm2, %zmm3
+	vmulps %zmm2, %zmm3, %zmm4
+	vmulps %zmm0, %zmm3, %zmm5
+	vmovaps %zmm0, %zmm3
+	vfnmadd231ps %zmm4, %zmm5, %zmm3
+	vfmadd213ps %zmm5, %zmm3, %zmm5
+	vfmadd213ps %zmm4, %zmm3, %zmm4
+	vmovaps %zmm2, %zmm3
+	vfnmadd231ps %zmm4, %zmm4, %zmm3
+	vfmadd213ps %zmm4, %zmm5, %zmm3
+	vcmpps $0x12, %zmm3, %zmm1, %k1
 	kortestw %k1, %k1
-	jne L(aside3)
+	jnc L(aside3)
 
 L(back4):
-	vmovups %zmm5, 64(%rsi, %r8, 4)
-	vmovups 128(%rdi, %r8, 4), %zmm4
-	vrsqrt14ps %zmm4, %zmm5
-	vmulps %zmm4, %zmm5, %zmm6
-	vmulps %zmm0, %zmm5, %zmm7
-	vmovaps %zmm0, %zmm5
-	vfnmadd231ps %zmm6, %zmm7, %zmm5
-	vfmadd213ps %zmm7, %zmm5, %zmm7
-	vfmadd213ps %zmm6, %zmm5, %zmm6
-	vmovaps %zmm4, %zmm5
-	vfnmadd231ps %zmm6, %zmm6, %zmm5
-	vfmadd213ps %zmm6, %zmm7, %zmm5
-	vfixupimmps $0x00, %zmm1, %zmm4, %zmm5
-	vpaddd %zmm2, %zmm4, %zmm6
-	vpcmpud $0x01, %zmm3, %zmm6, %k1
+	vmovups %zmm3, 64(%rsi, %r8, 4)
+	vmovups 128(%rdi, %r8, 4), %zmm2
+	vrsqrt14ps %zmm2, %zmm3
+	vmulps %zmm2, %zmm3, %zmm4
+	vmulps %zmm0, %zmm3, %zmm5
+	vmovaps %zmm0, %zmm3
+	vfnmadd231ps %zmm4, %zmm5, %zmm3
+	vfmadd213ps %zmm5, %zmm3, %zmm5
+	vfmadd213ps %zmm4, %zmm3, %zmm4
+	vmovaps %zmm2, %zmm3
+	vfnmadd231ps %zmm4, %zmm4, %zmm3
+	vfmadd213ps %zmm4, %zmm5, %zmm3
+	vcmpps $0x12, %zmm3, %zmm1, %k1
 	kortestw %k1, %k1
-	jne L(aside5)
+	jnc L(aside5)
 
 L(back6):
-	vmovups %zmm5, 128(%rsi, %r8, 4)
-	vmovups 192(%rdi, %r8, 4), %zmm4
-	vsqrtps %zmm4, %zmm4
-	vmovups %zmm4, 192(%rsi, %r8, 4)
+	vmovups %zmm3, 128(%rsi, %r8, 4)
+	vmovups 192(%rdi, %r8, 4), %zmm2
+	vsqrtps %zmm2, %zmm2
+	vmovups %zmm2, 192(%rsi, %r8, 4)
 	addq $64, %r8
 	cmpq %r9, %r8
 	jl L(main)
@@ -145,9 +140,9 @@ L(mainend):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rdi, %r8, 4), %zmm4
-	vsqrtps %zmm4, %zmm4
-	vmovups %zmm4, (%rsi, %r8, 4)
+	vmovups (%rdi, %r8, 4), %zmm2
+	vsqrtps %zmm2, %zmm2
+	vmovups %zmm2, (%rsi, %r8, 4)
 	addq $16, %r8
 	cmpq %r9, %r8
 	jl L(loop)
@@ -158,9 +153,9 @@ L(loopend):
 	movl $0x0000ffff, %r9d
 	bzhil %ebx, %r9d, %r9d
 	kmovw %r9d, %k1
-	vmovups (%rdi, %r8, 4), %zmm4{%k1}{z}
-	vsqrtps %zmm4, %zmm4
-	vmovups %zmm4, (%rsi, %r8, 4){%k1}
+	vmovups (%rdi, %r8, 4), %zmm2{%k1}{z}
+	vsqrtps %zmm2, %zmm2
+	vmovups %zmm2, (%rsi, %r8, 4){%k1}
 
 L(done):
 	addq $48, %rax
@@ -174,15 +169,45 @@ L(end):
 	LEAVE
 
 L(aside1):
-	vsqrtps %zmm4, %zmm5
+	vbroadcastss L(word03530122)+0(%rip), %zmm4
+	vfixupimmps $0x00, %zmm4, %zmm2, %zmm3
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm4
+	vpaddd %zmm4, %zmm2, %zmm4
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm5
+	vpcmpud $0x01, %zmm5, %zmm4, %k1
+	kortestw %k1, %k1
+	je L(next7)
+	vsqrtps %zmm2, %zmm3
+
+L(next7):
 	jmp L(back2)
 
 L(aside3):
-	vsqrtps %zmm4, %zmm5
+	vbroadcastss L(word03530122)+0(%rip), %zmm4
+	vfixupimmps $0x00, %zmm4, %zmm2, %zmm3
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm4
+	vpaddd %zmm4, %zmm2, %zmm4
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm5
+	vpcmpud $0x01, %zmm5, %zmm4, %k1
+	kortestw %k1, %k1
+	je L(next8)
+	vsqrtps %zmm2, %zmm3
+
+L(next8):
 	jmp L(back4)
 
 L(aside5):
-	vsqrtps %zmm4, %zmm5
+	vbroadcastss L(word03530122)+0(%rip), %zmm4
+	vfixupimmps $0x00, %zmm4, %zmm2, %zmm3
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm4
+	vpaddd %zmm4, %zmm2, %zmm4
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm5
+	vpcmpud $0x01, %zmm5, %zmm4, %k1
+	kortestw %k1, %k1
+	je L(next9)
+	vsqrtps %zmm2, %zmm3
+
+L(next9):
 	jmp L(back6)
 	END(avx512newton_sqrt)
 #endif
