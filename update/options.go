@@ -7,9 +7,8 @@ import (
 	"github.com/lockstep-go/lockstep/internal/engine"
 )
 
-// A Rule is a formula with its options: SGD, Momentum, AdaGrad, Adam, Lion, RMSprop or
-// LAMB. Zero means zero in every option: begin with a preset, such as torch.AdamW in
-// package update/torch, and change what differs.
+// A Rule is a formula with its options, such as Adam. Zero means zero in every option: begin
+// with a preset, such as torch.AdamW in package update/torch, and change what differs.
 type Rule interface {
 	// Name is the rule's name in exported state.
 	Name() string
@@ -45,7 +44,7 @@ type Options struct {
 	// size of each element is the rule's own: for AdaGrad and Adam it is
 	// divided by the root like the gradient (Duchi, Singer 2009), so that a
 	// parameter whose gradients have all been 0 has a step size of LR/Eps and
-	// becomes 0 at once. Lion, RMSprop and LAMB do not have it.
+	// becomes 0 at once. A rule that does not have it refuses it.
 	Proximal bool
 
 	// Maximize climbs: the gradient's sign is flipped before all else.

@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -44,9 +45,26 @@ func functions(t *testing.T, dir string) map[string][]string {
 	return found
 }
 
+// lacking are the fields of an entry that are not there. Meant may be missing.
+func lacking(e *Entry) []string {
+	var list []string
+	v := reflect.ValueOf(*e)
+	for k := range v.NumField() {
+		name := v.Type().Field(k).Name
+		if v.Field(k).IsZero() && name != "Meant" {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
 // TestEveryRule holds the entries to the rules of package update, which are the types
 // with a name, and entries to be whole.
 func TestEveryRule(t *testing.T) {
+	text, err := os.ReadFile(readme)
+	must(t, err)
+	_, prose, _ := strings.Cut(string(text), "**The rules people use")
+	prose, _, _ = strings.Cut(prose, "\n")
 	var declared, have []string
 	for of, names := range functions(t, "../../update") {
 		if slices.Contains(names, "Name") {
@@ -55,8 +73,11 @@ func TestEveryRule(t *testing.T) {
 	}
 	for _, e := range All() {
 		have = append(have, e.Name)
-		if e.Formula == nil || len(e.Samples) == 0 || len(e.Refused) == 0 || len(e.Random) == 0 || len(e.Presets) == 0 || len(e.Verified) == 0 || len(e.Timed) == 0 {
-			t.Errorf("the entry of %s lacks something", e.Name)
+		for _, field := range lacking(e) {
+			t.Errorf("the entry of %s has no %s: see Entry in registry.go", e.Name, field)
+		}
+		if !strings.Contains(strings.ToLower(prose), strings.ToLower(e.Name)) {
+			t.Errorf("the README does not name %s in its list of the rules people use", e.Name)
 		}
 		for _, s := range slices.Concat(e.Samples, e.Verified) {
 			if Of(s.Rule) != e {
@@ -66,7 +87,7 @@ func TestEveryRule(t *testing.T) {
 	}
 	slices.Sort(declared)
 	if !slices.Equal(declared, have) {
-		t.Errorf("rules are %v, entries %v", declared, have)
+		t.Errorf("package update has the rules %v, and this one entries of %v: each rule wants a file here", declared, have)
 	}
 }
 
@@ -85,7 +106,7 @@ func TestEveryPreset(t *testing.T) {
 		slices.Sort(declared)
 		slices.Sort(have)
 		if !slices.Equal(declared, have) {
-			t.Errorf("%s has %v, its entries %v", framework, declared, have)
+			t.Errorf("package update/%s has %v, the Presets of entries %v", framework, declared, have)
 		}
 	}
 }
