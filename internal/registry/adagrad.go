@@ -10,6 +10,7 @@ import (
 	"github.com/lockstep-go/lockstep/update/keras"
 	"github.com/lockstep-go/lockstep/update/optax"
 	"github.com/lockstep-go/lockstep/update/tensorflow"
+	"github.com/lockstep-go/lockstep/update/textbook"
 	"github.com/lockstep-go/lockstep/update/torch"
 )
 
@@ -37,6 +38,7 @@ var _ = register(&Entry{
 		{"optax", "Adagrad", optax.Adagrad(0)},
 		{"tensorflow", "AdagradV2", tensorflow.AdagradV2(0, single(.1), single(1e-7))},
 		{"tensorflow", "ProximalAdagrad", tensorflow.ProximalAdagrad(0, single(.1), single(.01), single(.02))},
+		{Textbook, "AdaGrad", textbook.AdaGrad(0)},
 	},
 	Verified: []Sample{
 		{Name: "torch Adagrad", Rule: torch.Adagrad()},

@@ -10,6 +10,7 @@ import (
 	"github.com/lockstep-go/lockstep/update/keras"
 	"github.com/lockstep-go/lockstep/update/optax"
 	"github.com/lockstep-go/lockstep/update/tensorflow"
+	"github.com/lockstep-go/lockstep/update/textbook"
 	"github.com/lockstep-go/lockstep/update/torch"
 )
 
@@ -62,6 +63,7 @@ var _ = register(&Entry{
 		{"keras", "Adam", keras.Adam()}, {"keras", "AdamW", keras.AdamW()},
 		{"optax", "Adam", optax.Adam(0)}, {"optax", "AdamW", optax.AdamW(0)},
 		{"tensorflow", "Adam", tensorflow.Adam(0, single(.9), single(.999), single(1e-8))},
+		{Textbook, "Adam", textbook.Adam(0)},
 	},
 	Verified: []Sample{
 		{Name: "torch Adam", Rule: torch.Adam()}, {Name: "torch AdamW", Rule: torch.AdamW()}, {Name: "keras AdamW", Rule: keras.AdamW()},

@@ -91,9 +91,9 @@ func TestEveryRule(t *testing.T) {
 	}
 }
 
-// TestEveryPreset holds presets to the functions of the frameworks' packages.
+// TestEveryPreset holds presets to the functions of their packages.
 func TestEveryPreset(t *testing.T) {
-	for _, framework := range Frameworks {
+	for _, framework := range append(Frameworks, Textbook) {
 		var have []string
 		for _, e := range All() {
 			for _, p := range e.Presets {

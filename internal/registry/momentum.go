@@ -8,6 +8,7 @@ import (
 	"github.com/lockstep-go/lockstep/update/keras"
 	"github.com/lockstep-go/lockstep/update/optax"
 	"github.com/lockstep-go/lockstep/update/tensorflow"
+	"github.com/lockstep-go/lockstep/update/textbook"
 	"github.com/lockstep-go/lockstep/update/torch"
 )
 
@@ -47,6 +48,7 @@ var _ = register(&Entry{
 		{"optax", "Momentum", optax.Momentum(0, .9)},
 		{"tensorflow", "Momentum", tensorflow.Momentum(0, single(.9))},
 		{"tensorflow", "KerasMomentum", tensorflow.KerasMomentum(0, single(.9))},
+		{Textbook, "Momentum", textbook.Momentum(0, .9)},
 	},
 	Verified: []Sample{
 		{Name: "torch SGD, momentum", Rule: torch.Momentum(.9)},

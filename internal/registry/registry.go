@@ -64,15 +64,19 @@ type Kind struct {
 	Draw func(d Draw) update.Rule
 }
 
-// A Preset is what a function of a framework's package returns. Where the framework has
-// defaults these are they.
+// A Preset is what a function of a framework's package, or of the textbook's, returns.
+// Where the framework has defaults these are they.
 type Preset struct {
 	Framework, Name string
 	Rule            update.Rule
 }
 
-// Frameworks are those that presets follow.
+// Frameworks are those that presets follow, and whose running golden cases are of.
 var Frameworks = []string{"torch", "keras", "optax", "tensorflow"}
+
+// Textbook is what presets follow besides. It does not run, so that a rule which no
+// framework has needs no golden cases.
+const Textbook = "textbook"
 
 var entries []*Entry
 
@@ -90,12 +94,19 @@ func All() []*Entry { return entries }
 func Of(r update.Rule) *Entry { return named(reflect.TypeOf(r).Name()) }
 
 func named(name string) *Entry {
+	if e := find(name); e != nil {
+		return e
+	}
+	panic("registry: there is no rule " + name)
+}
+
+func find(name string) *Entry {
 	for _, e := range entries {
 		if e.Name == name {
 			return e
 		}
 	}
-	panic("registry: there is no rule " + name)
+	return nil
 }
 
 // Get is the rule of a sample.

@@ -8,6 +8,7 @@ import (
 	"github.com/lockstep-go/lockstep/update/keras"
 	"github.com/lockstep-go/lockstep/update/optax"
 	"github.com/lockstep-go/lockstep/update/tensorflow"
+	"github.com/lockstep-go/lockstep/update/textbook"
 	"github.com/lockstep-go/lockstep/update/torch"
 )
 
@@ -39,6 +40,7 @@ var _ = register(&Entry{
 		{"keras", "SGD", keras.SGD()},
 		{"optax", "SGD", optax.SGD(0)},
 		{"tensorflow", "GradientDescent", tensorflow.GradientDescent(0)},
+		{Textbook, "SGD", textbook.SGD(0)},
 	},
 	Verified: []Sample{
 		{Name: "torch SGD", Rule: torch.SGD()},
