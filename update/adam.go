@@ -87,7 +87,10 @@ func (r Adam) checkOwnRate(arg string, lr float64) error {
 			return err
 		}
 	}
-	if r.proximal() && r.Eps > 0 && r.EpsRoot == 0 {
+	switch {
+	case r.EpsRoot != 0 && (r.proximal() || !r.AMSGrad):
+		return checkStep(arg, lr, math.Sqrt(r.EpsRoot)+r.Eps, "√EpsRoot + Eps")
+	case r.proximal() && r.Eps > 0:
 		return checkStep(arg, lr, r.Eps, "Eps")
 	}
 	return nil

@@ -31,6 +31,7 @@ var _ = register(&Entry{
 		{"LR", "-0.5", update.Adam{Options: update.Options{LR: -.5}}},
 		{"LR", "1e+38", update.Adam{Options: update.Options{LR: 1e38}, Beta1: .9999, Beta2: .999, Eps: 1e-8}},
 		{"LR", "1", update.Adam{Options: update.Options{LR: 1, L1: 1, Proximal: true}, Beta1: .9, Beta2: .999, Eps: 1e-40}},
+		{"LR", "1e+37", update.Adam{Options: update.Options{LR: 1e37}, Beta1: .9, Beta2: .999, Eps: 1e-8, EpsRoot: 1e-6}},
 		{"WeightDecay", "NaN", update.Adam{Options: update.Options{WeightDecay: nan}, Beta1: .9, Beta2: .999, Eps: 1e-8}},
 		{"Eps", "NaN", update.Adam{Beta1: .9, Beta2: .999, Eps: nan}},
 		{"Eps", "0", update.Adam{Options: update.Options{LR: 1}, Beta1: .9, Beta2: .999}},
