@@ -34,7 +34,7 @@ func (r AdaGrad) check() error {
 	return firstError(r.Options.check(),
 		notNegative("LRDecay", r.LRDecay),
 		notNegative("InitialAccumulator", r.InitialAccumulator),
-		checkEps(r.Eps, 1, r.AllowZeroEps || float32(r.InitialAccumulator) > 0),
+		checkEps(r.Eps, 1, r.AllowZeroEps || float32(r.InitialAccumulator) > 0, "AllowZeroEps, or an InitialAccumulator above 0"),
 		r.checkOwnRate("LR", r.LR))
 }
 

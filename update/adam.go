@@ -60,7 +60,7 @@ func (r Adam) check() error {
 		decayRate("Beta2", r.Beta2),
 		notNegative("EpsRoot", r.EpsRoot),
 		r.checkEpsRoot(),
-		checkEps(r.Eps, r.leastRoot(), r.AllowZeroEps || float32(r.EpsRoot) > 0),
+		checkEps(r.Eps, r.leastRoot(), r.AllowZeroEps || float32(r.EpsRoot) > 0, "AllowZeroEps, or an EpsRoot above 0"),
 		r.checkOwnRate("LR", r.LR))
 }
 

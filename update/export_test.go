@@ -2,6 +2,8 @@ package update
 
 import (
 	"reflect"
+	"runtime"
+	"strings"
 
 	"github.com/lockstep-go/lockstep/internal/engine"
 )
@@ -11,6 +13,20 @@ func Passes(r Rule) []string {
 	var list []string
 	for _, p := range r.plan().Passes {
 		list = append(list, reflect.ValueOf(p).FieldByName("call").Elem().Type().String())
+	}
+	return list
+}
+
+// Kernels are the names of the functions that a rule's passes call, where they call one of
+// package kernels themselves, and what each takes of the plan: "" for all.
+func Kernels(r Rule) []string {
+	var list []string
+	for _, p := range r.plan().Passes {
+		kernel := reflect.ValueOf(p).FieldByName("call").Elem().Elem().FieldByName("kernel")
+		name := runtime.FuncForPC(kernel.Pointer()).Name()
+		if _, of, ok := strings.Cut(name, "/kernels."); ok && reflect.ValueOf(p).FieldByName("takes").Len() == 0 {
+			list = append(list, of)
+		}
 	}
 	return list
 }

@@ -43,7 +43,7 @@ func (r LAMB) check() error {
 		decayRate("Beta1", r.Beta1),
 		decayRate("Beta2", r.Beta2),
 		notNegative("Decay", r.Decay),
-		checkEps(r.Eps, r.adam().leastRoot(), r.AllowZeroEps))
+		checkEps(r.Eps, r.adam().leastRoot(), r.AllowZeroEps, "AllowZeroEps"))
 }
 
 // noL1 refuses what no framework's LAMB has.

@@ -142,13 +142,18 @@ func decayRate(arg string, x float64) error {
 }
 
 // checkEps refuses an eps that leaves 0/0 to a parameter without gradients: 0, or what is
-// 0 as a float32 once it is multiplied by a factor.
-func checkEps(eps, factor float64, allowed bool) error {
+// 0 as a float32 once it is multiplied by a factor, where no other option allows it. The
+// names of those that would are the alternative; "" is none.
+func checkEps(eps, factor float64, allowed bool, alternative string) error {
 	if err := notNegative("Eps", eps); err != nil {
 		return err
 	}
 	if float32(eps*factor) == 0 && !allowed {
-		return &ArgError{"Eps", eps, "a number that float32 tells from 0 (a gradient of 0 would give 0/0), or AllowZeroEps"}
+		want := "a number that float32 tells from 0 (a gradient of 0 would give 0/0)"
+		if alternative != "" {
+			want += ", or " + alternative
+		}
+		return &ArgError{"Eps", eps, want}
 	}
 	return nil
 }

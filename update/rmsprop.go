@@ -60,7 +60,7 @@ func (r RMSprop) check() error {
 		decayRate("Rho", r.Rho),
 		decayRate("Momentum", r.Momentum),
 		notNegative("InitialScale", r.InitialScale),
-		checkEps(r.Eps, 1, r.AllowZeroEps))
+		checkEps(r.Eps, 1, r.AllowZeroEps, "AllowZeroEps"))
 }
 
 func (r RMSprop) plan() engine.Plan {

@@ -144,7 +144,7 @@ typedef struct lockstep_adagrad_prox_scalars {
  * follows each element's own step size (Duchi, Singer 2009).
  *
  *	rate = step / (√(a + eps_in) + eps)
- *	p ← soft(p - (x·rate + p·decay), rate·l1) / (1 + rate·l2)
+ *	p ← soft(p - (x·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)
  *
  * list: p (changed), g (read), a (changed)
  */
@@ -206,7 +206,7 @@ typedef struct lockstep_adam_prox_scalars {
  * whose strength follows each element's own step size.
  *
  *	rate = step / (√(v·unbias + eps_in) + eps)
- *	p ← soft(p - (m·moment·rate + p·decay), rate·l1) / (1 + rate·l2)
+ *	p ← soft(p - (m·moment·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)
  *
  * list: p (changed), g (read), m (changed), v (changed)
  */

@@ -1,12 +1,14 @@
 package registry
 
 import (
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -111,12 +113,28 @@ func TestEveryPreset(t *testing.T) {
 	}
 }
 
+// wantOptions wants what an error advises to be options that the rule has: words with a
+// capital inside, such as AllowZeroEps.
+func wantOptions(t *testing.T, err error, r update.Rule) {
+	t.Helper()
+	var e *update.ArgError
+	if !errors.As(err, &e) {
+		return
+	}
+	for _, word := range regexp.MustCompile(`\b[A-Z][a-z]+[A-Z0-9]\w*`).FindAllString(e.Want, -1) {
+		if !reflect.ValueOf(r).FieldByName(word).IsValid() {
+			t.Errorf("%T has no %s, which its error advises: %v", r, word, err)
+		}
+	}
+}
+
 // TestRefuses makes optimizers that must not come about.
 func TestRefuses(t *testing.T) {
 	for _, e := range All() {
 		for _, c := range e.Refused {
 			o, err := update.New(3, c.Rule)
 			wantArg(t, err, c.Arg, c.Value)
+			wantOptions(t, err, c.Rule)
 			if o != nil {
 				t.Errorf("%s = %s made an optimizer", c.Arg, c.Value)
 			}

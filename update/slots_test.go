@@ -2,9 +2,11 @@ package update_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/lockstep-go/lockstep/internal/registry"
+	"github.com/lockstep-go/lockstep/kernels"
 	"github.com/lockstep-go/lockstep/update"
 )
 
@@ -48,4 +50,46 @@ func fade(t *testing.T, r update.Rule) {
 			}
 		}
 	}
+}
+
+// TestSlots holds the order of a plan's slots to that of its kernel's buffers, where both
+// have a name.
+func TestSlots(t *testing.T) {
+	named := 0
+	for _, s := range registry.Samples() {
+		slots, _ := update.Slots(s.Rule)
+		for _, name := range update.Kernels(s.Rule) {
+			buffers := buffersOf(t, name)[2:] // behind parameters and gradients
+			if len(buffers) != len(slots) {
+				t.Errorf("%s: the plan has %d slots, the kernel %s takes %q", s.Name, len(slots), name, buffers)
+				continue
+			}
+			for k, slot := range slots {
+				if at := slices.Index(buffers, slot.Name); at == k {
+					named++
+				} else if at >= 0 {
+					t.Errorf("%s: %q is slot %d of the plan, and buffer %d of the state that the kernel %s takes, %q", s.Name, slot.Name, k, at, name, buffers)
+				}
+			}
+		}
+	}
+	if named < 20 {
+		t.Errorf("%d slots have the names of buffers", named)
+	}
+}
+
+// buffersOf are the names of a kernel's buffers.
+func buffersOf(t *testing.T, kernel string) []string {
+	t.Helper()
+	for _, k := range kernels.All() {
+		if k.Name == kernel {
+			var list []string
+			for _, b := range k.Buffers {
+				list = append(list, b.Name)
+			}
+			return list
+		}
+	}
+	t.Fatalf("there is no kernel %s", kernel)
+	return nil
 }
