@@ -91,10 +91,7 @@ func (r RMSprop) masks() (drop, flush fallback.Mask) {
 	if r.EpsInside {
 		eps = math.Sqrt(eps)
 	}
-	if r.KeepSubnormals {
-		return 0, 0
-	}
-	return engine.FlushMasks(beta2(r.Rho), eps)
+	return squareMasks(r.Options, r.Rho, eps)
 }
 
 // rates are the learning rate inside the buffer and outside.

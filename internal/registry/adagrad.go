@@ -30,7 +30,7 @@ var _ = register(&Entry{
 	},
 	Formula: adaGradFormula,
 	Random: []Kind{{"AdaGrad", func(d Draw) update.Rule {
-		return update.AdaGrad{Options: d.options(), Eps: d.Power(-15, 0), LRDecay: float64(d.IntN(2)) * .1, EpsInside: d.IntN(3) == 0}
+		return update.AdaGrad{Options: d.options(), Eps: d.eps(), LRDecay: float64(d.IntN(2)) * .1, EpsInside: d.IntN(3) == 0}
 	}}},
 	Presets: []Preset{
 		{"torch", "Adagrad", torch.Adagrad()},

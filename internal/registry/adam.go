@@ -46,11 +46,7 @@ var _ = register(&Entry{
 		{"Beta2", "0.999999999", update.Adam{Options: update.Options{LR: 1}, Beta1: .9, Beta2: 1 - 1e-9, Eps: 1e-8}},
 	},
 	Formula: adamFormula,
-	Meant: func(r update.Rule) update.Rule {
-		a := r.(update.Adam)
-		a.Beta2 = meantBeta2(a.Beta2, a.NoBiasCorrection)
-		return a
-	},
+	Meant:   meantBeta2,
 	Random: []Kind{
 		{"Adam", func(d Draw) update.Rule { return d.adam() }},
 		{"AMSGrad", func(d Draw) update.Rule {
@@ -83,7 +79,8 @@ var _ = register(&Entry{
 var timedAdamProx = fallback.AdamProxScalars{Common: usual, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Unbias: 1, Eps: 1e-8, Moment: 1, Step: 1e-8, ProxL1: 1e-9, ProxL2: 1e-9}
 
 func (d Draw) adam() update.Adam {
-	r := update.Adam{Options: d.options(), Beta1: d.beta(), Beta2: d.beta2(), Eps: d.Power(-15, 0)}
+	o, beta1, beta2, eps := d.moments()
+	r := update.Adam{Options: o, Beta1: beta1, Beta2: beta2, Eps: eps}
 	switch d.IntN(6) {
 	case 0:
 		r.EpsHat = true
@@ -93,15 +90,6 @@ func (d Draw) adam() update.Adam {
 		r.NoBiasCorrection = true
 	}
 	return r
-}
-
-// meantBeta2 is the float32 nearest to β₂, as documented, which 1-β₂ and c₂ are of where
-// the bias is corrected.
-func meantBeta2(beta2 float64, uncorrected bool) float64 {
-	if uncorrected {
-		return beta2
-	}
-	return single(beta2)
 }
 
 // adamFormula is Adam as at the end of section 2 of Kingma and Ba, which has the

@@ -27,6 +27,14 @@ func (d Draw) beta() float64 {
 // beta2 is a beta for means of squares, of which something is kept.
 func (d Draw) beta2() float64 { return max(1e-3, d.beta()) }
 
+// eps is from 1e-15 to 1.
+func (d Draw) eps() float64 { return d.Power(-15, 0) }
+
+// moments are the options of rules that have running means of the gradient and of a square.
+func (d Draw) moments() (o update.Options, beta1, beta2, eps float64) {
+	return d.options(), d.beta(), d.beta2(), d.eps()
+}
+
 func (d Draw) options() update.Options {
 	o := update.Options{LR: d.Power(-6, -1)}
 	if d.IntN(2) == 0 {

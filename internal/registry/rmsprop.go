@@ -57,7 +57,7 @@ var _ = register(&Entry{
 })
 
 func (d Draw) rmsprop() update.RMSprop {
-	return update.RMSprop{Options: d.options(), Rho: d.beta(), Eps: d.Power(-15, 0), EpsInside: d.IntN(3) == 0, Momentum: float64(d.IntN(2)) * .9, LRInside: d.IntN(2) == 0}
+	return update.RMSprop{Options: d.options(), Rho: d.beta(), Eps: d.eps(), EpsInside: d.IntN(3) == 0, Momentum: float64(d.IntN(2)) * .9, LRInside: d.IntN(2) == 0}
 }
 
 // rmspropFormula is v ← ρv + (1-ρ)x², w ← w - lr·x/(√v + eps), by the variance v - a² if
