@@ -21,13 +21,6 @@ var _ = register(&Entry{
 		{"adagrad l1", update.AdaGrad{Options: update.Options{LR: .1, L1: .01}, Eps: 1e-7, EpsInside: true}, 0xd7fa1bbb0bfeb74f},
 		{"adagrad proximal", update.AdaGrad{Options: update.Options{LR: .1, L1: .01, Proximal: true}, Eps: 1e-7}, 0x2e02a317ea836df3},
 	},
-	Refused: []Refused{
-		{"LR", "+Inf", update.AdaGrad{Options: update.Options{LR: inf}}},
-		{"LRDecay", "-1", update.AdaGrad{LRDecay: -1}},
-		{"InitialAccumulator", "-1", update.AdaGrad{InitialAccumulator: -1}},
-		{"Eps", "-1e-08", update.AdaGrad{Eps: -1e-8}},
-		{"Eps", "0", update.AdaGrad{Options: update.Options{LR: 1}}},
-	},
 	Formula: adaGradFormula,
 	Random: []Kind{{"AdaGrad", func(d Draw) update.Rule {
 		return update.AdaGrad{Options: d.options(), Eps: d.eps(), LRDecay: float64(d.IntN(2)) * .1, EpsInside: d.IntN(3) == 0}

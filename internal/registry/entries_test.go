@@ -2,6 +2,7 @@ package registry
 
 import (
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -47,13 +48,14 @@ func functions(t *testing.T, dir string) map[string][]string {
 	return found
 }
 
-// lacking are the fields of an entry that are not there. Meant may be missing.
+// lacking are the fields of an entry that are not there. Some mean something where they are
+// not.
 func lacking(e *Entry) []string {
 	var list []string
 	v := reflect.ValueOf(*e)
 	for k := range v.NumField() {
 		name := v.Type().Field(k).Name
-		if v.Field(k).IsZero() && name != "Meant" {
+		if v.Field(k).IsZero() && !slices.Contains([]string{"Meant", "Refused", "Random"}, name) {
 			list = append(list, name)
 		}
 	}
@@ -128,6 +130,37 @@ func wantOptions(t *testing.T, err error, r update.Rule) {
 	}
 }
 
+// refusesFields gives each number among a rule's options what no option can be: not a
+// number, infinite or negative; a decay rate also 1, or what float32 takes for it; and 0 to
+// an eps beside which there is nothing else to divide by.
+func refusesFields(t *testing.T, r update.Rule) {
+	t.Helper()
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(r)) {
+		if f.Type.Kind() != reflect.Float64 {
+			continue
+		}
+		values := []float64{nan, inf, -1, -1e-9}
+		switch {
+		case strings.HasPrefix(f.Name, "Beta") || f.Name == "Rho" || f.Name == "Momentum":
+			values = append(values, 1, 1-1e-9, 1.1)
+		case f.Name == "Eps":
+			values = append(values, 0, 1e-46)
+		}
+		for _, x := range values {
+			v := reflect.New(reflect.TypeOf(r)).Elem()
+			v.Set(reflect.ValueOf(r))
+			for _, other := range []string{"EpsRoot", "InitialAccumulator"} {
+				if of := v.FieldByName(other); f.Name == "Eps" && of.IsValid() {
+					of.SetFloat(0)
+				}
+			}
+			v.FieldByIndex(f.Index).SetFloat(x)
+			_, err := update.New(3, v.Interface().(update.Rule))
+			wantArg(t, err, f.Name, fmt.Sprint(x))
+		}
+	}
+}
+
 // TestRefuses makes optimizers that must not come about.
 func TestRefuses(t *testing.T) {
 	for _, e := range All() {
@@ -140,15 +173,7 @@ func TestRefuses(t *testing.T) {
 			}
 		}
 		for _, s := range e.Samples {
-			for arg, change := range map[string]func(o *update.Options){
-				"LR":          func(o *update.Options) { o.LR = -1 },
-				"WeightDecay": func(o *update.Options) { o.WeightDecay = nan },
-				"L1":          func(o *update.Options) { o.L1 = inf },
-				"L2":          func(o *update.Options) { o.L2 = -1 },
-			} {
-				_, err := update.New(3, With(s.Rule, change))
-				wantArg(t, err, arg, "")
-			}
+			refusesFields(t, s.Rule)
 		}
 	}
 	_, err := update.New(3, nil)

@@ -17,8 +17,6 @@ var _ = register(&Entry{
 	},
 	Refused: []Refused{
 		{"Proximal", "true", update.Lion{Options: update.Options{LR: 1, Proximal: true}}},
-		{"Beta1", "1", update.Lion{Beta1: 1}},
-		{"Beta2", "-1", update.Lion{Beta2: -1}},
 	},
 	Formula: func(s *Step, tensor []Element) {
 		r, lr := s.Rule.(update.Lion), bounded.Scalar(s.LR)

@@ -21,7 +21,8 @@ type Entry struct {
 	// Samples take every path of the rule: each kernel, and the stages around it.
 	Samples []Sample
 
-	// Refused are options that no optimizer may be made with.
+	// Refused are options that no optimizer may be made with, besides what no number among
+	// options can be: see TestRefuses.
 	Refused []Refused
 
 	// Formula is a step as papers and frameworks write it.
@@ -31,7 +32,8 @@ type Entry struct {
 	// taken for other numbers than they are; nil where they are not.
 	Meant func(r update.Rule) update.Rule
 
-	// Random are the kinds of the rule with random options.
+	// Random are the kinds of the rule with random options; if there are none, one whose
+	// options are drawn by their names.
 	Random []Kind
 
 	// Presets are the functions of update/torch and others that make the rule.
@@ -82,6 +84,9 @@ var entries []*Entry
 
 // register is called by each rule's file.
 func register(e *Entry) *Entry {
+	if len(e.Random) == 0 {
+		e.Random = []Kind{{e.Name, func(d Draw) update.Rule { return d.byName(e.Samples[0].Rule) }}}
+	}
 	entries = append(entries, e)
 	slices.SortFunc(entries, func(a, b *Entry) int { return strings.Compare(a.Name, b.Name) })
 	return e

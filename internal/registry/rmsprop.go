@@ -20,10 +20,6 @@ var _ = register(&Entry{
 		{"rmsprop both", update.RMSprop{Options: update.Options{LR: .01}, Rho: .9, Eps: 1e-8, Momentum: .9, Centered: true, LRInside: true}, 0xe95a65960068accd},
 	},
 	Refused: []Refused{
-		{"Eps", "0", update.RMSprop{Options: update.Options{LR: 1}, Rho: .9}},
-		{"Rho", "1", update.RMSprop{Rho: 1, Eps: 1e-8}},
-		{"Momentum", "-1", update.RMSprop{Rho: .9, Eps: 1e-8, Momentum: -1}},
-		{"InitialScale", "-1", update.RMSprop{Rho: .9, Eps: 1e-8, InitialScale: -1}},
 		{"Proximal", "true", update.RMSprop{Options: update.Options{Proximal: true}, Rho: .9, Eps: 1e-8}},
 	},
 	Formula: rmspropFormula,

@@ -20,11 +20,7 @@ var _ = register(&Entry{
 		{"sgd proximal", update.SGD{Options: update.Options{LR: .1, L1: .01, L2: .02, Proximal: true}}, 0x2dc458e2494cf487},
 	},
 	Refused: []Refused{
-		{"LR", "-1", update.SGD{Options: update.Options{LR: -1}}},
 		{"LR", "1e+30", update.SGD{Options: update.Options{LR: 1e30, L2: 1e30}}},
-		{"WeightDecay", "-1", update.SGD{Options: update.Options{WeightDecay: -1}}},
-		{"L1", "-1", update.SGD{Options: update.Options{L1: -1}}},
-		{"L2", "+Inf", update.SGD{Options: update.Options{L2: inf}}},
 	},
 	Formula: func(s *Step, tensor []Element) {
 		lr := bounded.Scalar(s.LR)
