@@ -35,11 +35,8 @@ type AdaBelief struct {
 func (AdaBelief) Name() string { return "adabelief" }
 
 func (r AdaBelief) check() error {
-	return firstError(r.Options.check(), r.noProximal(),
-		checkRates(r.Beta1, r.Beta2),
-		notNegative("EpsRoot", r.EpsRoot),
-		checkEps(r.Eps, leastRoot(r.Beta2, false), r.AllowZeroEps || r.epsIn() > 0, "AllowZeroEps, or an EpsRoot above 0"),
-		r.checkOwnRate("LR", r.LR))
+	return firstError(r.noProximal(), checkRates(r.Beta1, r.Beta2), notNegative("EpsRoot", r.EpsRoot),
+		checkEps(r.Eps, leastRoot(r.Beta2, false), r.AllowZeroEps || r.epsIn() > 0, "AllowZeroEps, or an EpsRoot above 0"))
 }
 
 func (r AdaBelief) checkOwnRate(arg string, lr float64) error {

@@ -55,12 +55,11 @@ func (r Adam) Name() string {
 }
 
 func (r Adam) check() error {
-	return firstError(r.Options.check(),
+	return firstError(
 		checkRates(r.Beta1, r.Beta2),
 		notNegative("EpsRoot", r.EpsRoot),
 		r.checkEpsRoot(),
-		checkEps(r.Eps, leastRoot(r.Beta2, r.NoBiasCorrection || r.EpsHat || r.EpsRoot != 0), r.AllowZeroEps || float32(r.EpsRoot) > 0, "AllowZeroEps, or an EpsRoot above 0"),
-		r.checkOwnRate("LR", r.LR))
+		checkEps(r.Eps, leastRoot(r.Beta2, r.NoBiasCorrection || r.EpsHat || r.EpsRoot != 0), r.AllowZeroEps || float32(r.EpsRoot) > 0, "AllowZeroEps, or an EpsRoot above 0"))
 }
 
 // checkEpsRoot refuses what no framework has: an eps inside the root of a v whose

@@ -14,7 +14,7 @@ type Rule interface {
 	Name() string
 
 	options() Options
-	check() error
+	check() error // of what is the rule's own
 	plan() engine.Plan
 }
 
@@ -92,6 +92,19 @@ func (o Options) checkRate(arg string, lr float64) error {
 // rater is a rule that refuses learning rates of its own.
 type rater interface {
 	checkOwnRate(arg string, lr float64) error
+}
+
+// checkOwnRate refuses a rule's own learning rates.
+func checkOwnRate(r Rule, arg string, lr float64) error {
+	if r, ok := r.(rater); ok {
+		return r.checkOwnRate(arg, lr)
+	}
+	return nil
+}
+
+// checkOptions refuses what no rule's options can be, what a rule's cannot, and its rate.
+func checkOptions(r Rule) error {
+	return firstError(r.options().check(), r.check(), checkOwnRate(r, "LR", r.options().LR))
 }
 
 // penalties reports whether there is an L1 or L2 to apply.

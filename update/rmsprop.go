@@ -56,7 +56,7 @@ func (r RMSprop) Name() string {
 }
 
 func (r RMSprop) check() error {
-	return firstError(r.Options.check(), r.noProximal(),
+	return firstError(r.noProximal(),
 		decayRate("Rho", r.Rho),
 		decayRate("Momentum", r.Momentum),
 		notNegative("InitialScale", r.InitialScale),

@@ -66,7 +66,7 @@ func (o *Optimizer) SetRule(rule int, to Rule) error {
 	if v := reflect.ValueOf(to); !v.IsValid() || v.Kind() == reflect.Pointer || to.Name() != g.rule.Name() {
 		return &ArgError{"to", fmt.Sprintf("%T", to), "a rule of the name " + g.rule.Name()}
 	}
-	if err := to.check(); err != nil {
+	if err := checkOptions(to); err != nil {
 		return err
 	}
 	if o.begun != nil {
@@ -89,10 +89,7 @@ func (g *group) checkLR(lr float64) error {
 	if err := firstError(notNegative("lr", lr), g.rule.options().checkRate("lr", lr)); err != nil {
 		return err
 	}
-	if r, ok := g.rule.(rater); ok {
-		return r.checkOwnRate("lr", lr)
-	}
-	return nil
+	return checkOwnRate(g.rule, "lr", lr)
 }
 
 // SetGradScale sets the factor of all gradients from the next step on, before
