@@ -17,10 +17,6 @@ var _ = register(&Entry{
 		{"adabelief l2", update.AdaBelief{Options: update.Options{LR: .01, L2: .1}, Beta1: .9, Beta2: .99, Eps: 1e-8}, 0x363b4d319228e4a6},
 		{"adabelief beta1 small", update.AdaBelief{Options: update.Options{LR: .01, L1: .1}, Beta1: .3, Beta2: .4, Eps: 1e-8}, 0xb1f38120d1fbe1f3},
 	},
-	Refused: []Refused{
-		{"Proximal", "true", update.AdaBelief{Options: update.Options{LR: 1, Proximal: true}, Eps: 1e-8}},
-		{"Eps", "0", update.AdaBelief{Beta1: .9, Beta2: .999, EpsRoot: 1e-46}},
-	},
 	Formula: adaBeliefFormula,
 	Meant: func(r update.Rule) update.Rule {
 		given, a := r.(update.AdaBelief), meantBeta2(r).(update.AdaBelief)

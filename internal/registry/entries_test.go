@@ -151,7 +151,7 @@ func refusesFields(t *testing.T, r update.Rule) {
 			v.Set(reflect.ValueOf(r))
 			for _, other := range []string{"EpsRoot", "InitialAccumulator"} {
 				if of := v.FieldByName(other); f.Name == "Eps" && of.IsValid() {
-					of.SetFloat(0)
+					of.SetFloat(1e-46) // which is 0 as a float32
 				}
 			}
 			v.FieldByIndex(f.Index).SetFloat(x)
@@ -174,6 +174,10 @@ func TestRefuses(t *testing.T) {
 		}
 		for _, s := range e.Samples {
 			refusesFields(t, s.Rule)
+		}
+		if !slices.ContainsFunc(e.Samples, func(s Sample) bool { return Options(s.Rule).Proximal }) {
+			_, err := update.New(3, With(e.Samples[0].Rule, func(o *update.Options) { o.Proximal = true }))
+			wantArg(t, err, "Proximal", "true") // or there must be a sample with it
 		}
 	}
 	_, err := update.New(3, nil)

@@ -16,7 +16,6 @@ var _ = register(&Entry{
 	},
 	Refused: []Refused{
 		{"L1", "1", update.LAMB{Options: update.Options{LR: 1, L1: 1}, Beta1: .9, Beta2: .999, Eps: 1e-6}},
-		{"Proximal", "true", update.LAMB{Options: update.Options{LR: 1, Proximal: true}, Beta1: .9, Beta2: .999, Eps: 1e-6}},
 		{"WeightDecay", "1", update.LAMB{Options: update.Options{LR: 1, WeightDecay: 1}, Beta1: .9, Beta2: .999, Eps: 1e-6}},
 	},
 	Formula: lambFormula,

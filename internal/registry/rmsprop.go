@@ -19,9 +19,6 @@ var _ = register(&Entry{
 		{"rmsprop momentum", update.RMSprop{Options: update.Options{LR: .01, L1: .1}, Rho: .9, Eps: 1e-8, Momentum: .9}, 0x9df1e411cf85089d},
 		{"rmsprop both", update.RMSprop{Options: update.Options{LR: .01}, Rho: .9, Eps: 1e-8, Momentum: .9, Centered: true, LRInside: true}, 0xe95a65960068accd},
 	},
-	Refused: []Refused{
-		{"Proximal", "true", update.RMSprop{Options: update.Options{Proximal: true}, Rho: .9, Eps: 1e-8}},
-	},
 	Formula: rmspropFormula,
 	Random: []Kind{
 		{"RMSprop", func(d Draw) update.Rule { return d.rmsprop() }},
