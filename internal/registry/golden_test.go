@@ -173,7 +173,7 @@ func TestGoldenSees(t *testing.T) {
 	if emulated {
 		t.Skip("this is about formulas, not about machines")
 	}
-	for _, name := range []string{"torch_adam", "keras_rmsprop", "optax_rmsprop_outside", "keras_lion", "optax_lamb_decay", "tf_rmsprop_centered", "torch_adagrad"} {
+	for _, name := range []string{"torch_adam", "keras_rmsprop", "optax_rmsprop_outside", "keras_lion", "optax_lamb_decay", "optax_adabelief_eps", "tf_rmsprop_centered", "torch_adagrad"} {
 		c := goldenNamed(t, name)
 		for option, told := range mutants(c.rule(t)) {
 			x := &run{golden: c, entry: named(c.Rule), rule: told}
