@@ -69,6 +69,7 @@ type pending struct {
 	kernel string                            // as ops names it
 	bytes  int                               // of the buffers
 	pair   func() (it, other *candidate)     // makes the buffers
+	costs  bool                              // processor time is measured
 	reach  func(measured []Claim) (can bool) // whether the goal can be reached on this machine; nil: it can
 }
 
@@ -81,14 +82,22 @@ func (p *pending) measure(rounds int, before []Claim) Claim {
 	}
 	it, other := p.pair()
 	it.long, other.long = c.Workers > 1, c.Workers > 1
+	if p.costs {
+		c.measureCosts(rounds, it, other)
+	} else {
+		c.measureTimes(rounds, it, other)
+	}
+	debug.FreeOSMemory()
+	return c
+}
+
+func (c *Claim) measureTimes(rounds int, it, other *candidate) {
 	measure(rounds, it, other)
 	c.Time, c.Other = it.result(), other.result()
 	c.Ratio = c.Time.Median / c.Other.Median
 	if c.Speedup {
 		c.Ratio = 1 / c.Ratio
 	}
-	debug.FreeOSMemory()
-	return c
 }
 
 // printClaims prints a table for each section. What is the same for all of one is in

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/lockstep-go/lockstep/internal/registry"
 	"github.com/lockstep-go/lockstep/loss"
 	"github.com/lockstep-go/lockstep/update"
 	"github.com/lockstep-go/lockstep/update/textbook"
@@ -128,7 +129,7 @@ func (p *problem) run(m method) *Run {
 	}
 	o, err := update.New(d.columns+1, m.rule)
 	must(err)
-	lr := learningRate(m.rule)
+	lr := registry.Options(m.rule).LR
 	g := p.gradient()
 	w, grad := make([]float32, d.columns+1), make([]float32, d.columns+1)
 	batches := newBatches(d, r.Batch)
@@ -159,21 +160,6 @@ func (p *problem) run(m method) *Run {
 	r.Score = p.rate(w)
 	r.OK = r.Gap <= r.Tolerance && r.Gap > -1e-5 && math.Abs(r.Score-p.best) < 5e-4
 	return r
-}
-
-// learningRate is the learning rate that a rule begins with.
-func learningRate(r update.Rule) float64 {
-	switch r := r.(type) {
-	case update.SGD:
-		return r.LR
-	case update.Momentum:
-		return r.LR
-	case update.AdaGrad:
-		return r.LR
-	case update.Adam:
-		return r.LR
-	}
-	panic(fmt.Sprintf("no learning rate of %T", r))
 }
 
 // batches deals out the rows of a data set, in a new order in each epoch.

@@ -19,19 +19,22 @@ import (
 	"github.com/lockstep-go/lockstep/gen/rules"
 	"github.com/lockstep-go/lockstep/gen/typetest"
 	"github.com/lockstep-go/lockstep/gen/yardsticks"
-
-	"github.com/mmcloughlin/avo/ir"
 )
 
 // A target is one instruction set: its package, its GOARCH and its lowering.
 type target struct {
 	isa, arch string
 
-	// emit is Go's assembly of a rule and, where C has it too, the instructions.
-	emit func(*rule.Rule) ([]byte, *ir.File)
+	compile func(*rule.Rule) kernel
 
 	// base is the target whose kernels serve here too, but for those whose roots pay.
 	base string
+}
+
+// A kernel is the instructions of a rule, which print themselves.
+type kernel struct {
+	forGo []byte
+	forC  func(isa string) []byte
 }
 
 // has reports whether the target has a kernel of its own for a rule.
@@ -56,10 +59,10 @@ var targets = []target{
 }
 
 // x86 is the lowering for an instruction set, which may be another for some rules.
-func x86(isa func(*rule.Rule) amd64.ISA) func(*rule.Rule) ([]byte, *ir.File) {
-	return func(r *rule.Rule) ([]byte, *ir.File) {
+func x86(isa func(*rule.Rule) amd64.ISA) func(*rule.Rule) kernel {
+	return func(r *rule.Rule) kernel {
 		f := amd64.Compile(r, isa(r))
-		return amd64.Print(r, f), f
+		return kernel{amd64.Print(r, f), func(isa string) []byte { return gnu.AMD64(isa, r, f) }}
 	}
 }
 
@@ -75,9 +78,15 @@ func avx512(r *rule.Rule) amd64.ISA {
 	return amd64.AVX512
 }
 
-func neon(r *rule.Rule) ([]byte, *ir.File) { return append([]byte(header), arm64.Emit(r)...), nil }
+func neon(r *rule.Rule) kernel {
+	k := arm64.Compile(r)
+	return kernel{append([]byte(header), arm64.Print(r, k)...), func(isa string) []byte { return gnu.ARM64(isa, r, k) }}
+}
 
 var architectures = []string{"amd64", "arm64"}
+
+// platforms are the macros of c/src/platform.h for each.
+var platforms = map[string]string{"amd64": "LOCKSTEP_X86_64", "arm64": "LOCKSTEP_AARCH64"}
 
 const (
 	module = "github.com/lockstep-go/lockstep/"
@@ -143,25 +152,21 @@ func files() map[string][]byte {
 	return fs
 }
 
-// assembly adds the kernels of one package and their declarations, and returns the
-// instructions of those that C has too.
-func assembly(fs map[string][]byte, dir string, t target, all []*rule.Rule) map[*rule.Rule]*ir.File {
-	programs := map[*rule.Rule]*ir.File{}
+// assembly adds the kernels of one package and their declarations, and returns them.
+func assembly(fs map[string][]byte, dir string, t target, all []*rule.Rule) map[*rule.Rule]kernel {
+	kernels := map[*rule.Rule]kernel{}
 	for _, r := range all {
-		text, program := t.emit(r)
-		fs[dir+r.File()+"_"+t.arch+".s"] = text
-		if program != nil {
-			programs[r] = program
-		}
+		kernels[r] = t.compile(r)
+		fs[dir+r.File()+"_"+t.arch+".s"] = kernels[r].forGo
 	}
 	fs[dir+"stubs_"+t.arch+".go"] = stubs(t, all)
-	return programs
+	return kernels
 }
 
 // forC adds the kernels of a table for C.
-func forC(fs map[string][]byte, t target, programs map[*rule.Rule]*ir.File) {
-	for r, program := range programs {
-		fs["c/src/"+t.isa+"/"+t.isa+"_"+c11.Name(r.Name)+".S"] = gnu.Print(t.isa, r, program)
+func forC(fs map[string][]byte, t target, kernels map[*rule.Rule]kernel) {
+	for r, k := range kernels {
+		fs["c/src/"+t.isa+"/"+t.isa+"_"+c11.Name(r.Name)+".S"] = k.forC(t.isa)
 	}
 }
 
@@ -176,9 +181,7 @@ func portableC(fs map[string][]byte, all []*rule.Rule) {
 	}
 	var tables []c11.Table
 	for _, t := range targets {
-		if t.arch == "amd64" {
-			tables = append(tables, c11.Table{ISA: t.isa, Base: t.base, Has: t.has})
-		}
+		tables = append(tables, c11.Table{ISA: t.isa, Base: t.base, Platform: platforms[t.arch], Has: t.has})
 	}
 	fs["c/include/lockstep_kernels.h"] = ref.Header(all)
 	fs["c/src/ztables.c"] = ref.Tables(all, tables)

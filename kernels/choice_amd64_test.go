@@ -16,7 +16,8 @@ func TestInOrder(t *testing.T) {
 		first  Table
 	}{
 		{cpuid.Intel, 143, avx512newtonTable}, // Sapphire Rapids
-		{cpuid.Intel, skylakeServer, avx512Table},
+		{cpuid.Intel, 85, avx512Table},        // Cascade Lake
+		{cpuid.Intel, 158, avx512Table},       // Coffee Lake
 		{cpuid.AMD, 17, avx512Table},
 		{cpuid.VendorUnknown, 0, avx512Table},
 	} {

@@ -3,6 +3,8 @@
 package kernels
 
 import (
+	"slices"
+
 	"github.com/klauspost/cpuid/v2"
 	"golang.org/x/sys/cpu"
 )
@@ -30,21 +32,21 @@ var (
 	candidates = inOrder(cpuid.CPU.VendorID, cpuid.CPU.Model)
 )
 
-// skylakeServer is the model of Intel's first servers with AVX-512, Skylake to Cooper
-// Lake.
-const skylakeServer = 85
+// skylake are the models of Intel's that have the core of Cascade Lake: servers from
+// Skylake to Cooper Lake (85), and desktops and laptops from Skylake to Comet Lake.
+var skylake = []int{78, 85, 94, 142, 158, 165, 166}
 
 // inOrder lists the tables best first for a vendor's CPUs. Newton's iteration pays where
 // the divider is slow beside the multipliers: on Sapphire Rapids, which needs 23 cycles
 // for the root and the quotient of 16 elements. On Zen 4, with 16, and on Cascade Lake it
 // does not: there avx512newton takes 1.05 to 1.3 times as long as avx512, and avx2newton
-// 1.5 times as long as avx2.
+// 1.5 times as long as avx2. Others were not measured.
 func inOrder(vendor cpuid.Vendor, model int) []candidate {
 	list := []candidate{
 		{avx512newtonTable, forAVX512}, {avx512Table, forAVX512},
 		{avx2newtonTable, forAVX2Newton}, {avx2Table, forAVX2},
 	}
-	if vendor != cpuid.Intel || model == skylakeServer {
+	if vendor != cpuid.Intel || slices.Contains(skylake, model) {
 		list[0], list[1] = list[1], list[0]
 		list[2], list[3] = list[3], list[2]
 	}

@@ -4,12 +4,11 @@ import (
 	"fmt"
 	"math"
 	"runtime"
-	"sync"
-	"sync/atomic"
 
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/buffers"
 	"github.com/lockstep-go/lockstep/internal/tune"
+	"github.com/lockstep-go/lockstep/internal/workers"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -38,10 +37,10 @@ type Linear struct {
 	labels    Labels
 	workers   int
 
-	pass   pass
-	room   []*linearRoom // one for each worker
-	sums   []float64     // by segment: the gradient, then the loss
-	helper func()        // a worker's, made once so that go allocates nothing
+	pool *workers.Pool
+	pass pass
+	room []*linearRoom // one for each worker
+	sums []float64     // by segment: the gradient, then the loss
 }
 
 // A linearRoom is a worker's.
@@ -71,11 +70,7 @@ func NewLinear(model Model, columns int, intercept bool) (*Linear, error) {
 	if columns < 0 || columns > maxColumns {
 		return nil, &ArgError{"columns", columns, fmt.Sprintf("from 0 to %d", maxColumns)}
 	}
-	l := &Linear{model: model, columns: columns, intercept: intercept}
-	l.helper = func() {
-		l.work(l.room[l.pass.joined.Add(1)])
-		l.pass.running.Done()
-	}
+	l := &Linear{model: model, columns: columns, intercept: intercept, pool: workers.New(tune.LinearParallel)}
 	return l, l.SetWorkers(0)
 }
 
@@ -102,7 +97,8 @@ func (l *Linear) SetWorkers(n int) error {
 	if n == 0 {
 		n = min(runtime.GOMAXPROCS(0), most)
 	}
-	l.workers = n
+	l.workers = min(n, tune.LinearSegments)
+	l.pool.SetLimit(l.workers)
 	return nil
 }
 
@@ -144,7 +140,8 @@ func roundUp(n, step int) int { return (n + step - 1) / step * step }
 // gradient 0, so that a step along it leaves w as it is.
 //
 // A y that the model has no meaning for is an error: outside [0, 1], or not one
-// of the two labels.
+// of the two labels. A panic of a worker, such as debug.SetPanicOnFault asks for, is
+// the caller's once none is at work any more.
 func (l *Linear) Gradient(x, y, w, grad []float32) (float64, error) {
 	if err := l.check(x, y, w); err != nil {
 		return 0, err
@@ -163,16 +160,15 @@ func (l *Linear) Gradient(x, y, w, grad []float32) (float64, error) {
 		return math.NaN(), nil
 	}
 	s := l.shape(rows)
-	workers := 1
+	l.grow(1)
 	if len(x) >= tune.LinearParallel {
-		workers = min(l.workers, s.segments)
+		l.grow(l.workers)
 	}
-	l.grow(workers)
 	if n := s.segments * l.width(); len(l.sums) < n {
 		l.sums = make([]float64, n)
 	}
-	l.run(workers, s, x, y, w)
-	if err := l.labelError(y, workers); err != nil {
+	l.run(s, x, y, w)
+	if err := l.labelError(y); err != nil {
 		return 0, err
 	}
 
@@ -232,46 +228,37 @@ func (l *Linear) grow(workers int) {
 
 // A pass is one call of Gradient.
 type pass struct {
+	l *Linear
 	shape
 	k       kernels.Table
 	x, y, w []float32
 	apart   bool
-	next    atomic.Int64 // segment
-	joined  atomic.Int64 // helpers
-	running sync.WaitGroup
 }
 
 // run has the workers fill l.sums.
-func (l *Linear) run(workers int, s shape, x, y, w []float32) {
+func (l *Linear) run(s shape, x, y, w []float32) {
 	p := &l.pass
-	p.shape, p.k, p.x, p.y, p.w = s, kernels.Active(), x, y, w
+	p.l, p.shape, p.k, p.x, p.y, p.w = l, s, kernels.Active(), x, y, w
 	p.apart = tune.RowsApart(len(x), l.columns)
-	p.next.Store(0)
-	p.joined.Store(0)
-	p.running.Add(workers - 1)
-	for range workers - 1 {
-		go l.helper()
+	for _, r := range l.room {
+		r.hinge, r.bad = l.labels.scalars(1), -1
 	}
-	l.work(l.room[0])
-	p.running.Wait()
-	p.x, p.y, p.w = nil, nil, nil // are not ours to keep alive
-	for _, r := range l.room[:workers] {
+	defer l.forget()
+	l.pool.Run(p, s.segments, len(x), false)
+}
+
+// forget keeps nothing alive that is the caller's.
+func (l *Linear) forget() {
+	l.pass.x, l.pass.y, l.pass.w = nil, nil, nil
+	for _, r := range l.room {
 		r.list.Forget()
 	}
 }
 
-// work takes segments until none is left, or until one has a label that is none.
-func (l *Linear) work(r *linearRoom) {
-	r.hinge = l.labels.scalars(1)
-	r.bad = -1
-	for {
-		s := int(l.pass.next.Add(1)) - 1
-		if s >= l.pass.segments {
-			return
-		}
-		if l.segment(r, s); r.bad >= 0 {
-			return
-		}
+// Do stores the sums of a segment, unless its worker has met a label that is none.
+func (p *pass) Do(segment, worker int) {
+	if r := p.l.room[worker]; r.bad < 0 {
+		p.l.segment(r, segment)
 	}
 }
 
@@ -401,9 +388,9 @@ func (l *Linear) badLabel(y []float32) int {
 
 // labelError names the first of the bad labels that the workers met. Segments are
 // taken in order, and so no row before it was left out.
-func (l *Linear) labelError(y []float32, workers int) error {
+func (l *Linear) labelError(y []float32) error {
 	bad := -1
-	for _, r := range l.room[:workers] {
+	for _, r := range l.room {
 		if r.bad >= 0 && (bad < 0 || r.bad < bad) {
 			bad = r.bad
 		}

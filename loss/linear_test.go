@@ -153,8 +153,8 @@ func TestLinearWorkers(t *testing.T) {
 			if !slices.Equal(grad, first) || value != firstValue {
 				t.Errorf("model %d: the bits of %d workers differ", model, workers)
 			}
-			if n := l.pass.joined.Load() + 1; n != int64(workers) {
-				t.Errorf("model %d: %d of %d workers were at work", model, n, workers)
+			if n := len(l.room); n != workers {
+				t.Errorf("model %d: there was room for %d workers, want %d", model, n, workers)
 			}
 		}
 	}

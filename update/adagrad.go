@@ -1,6 +1,8 @@
 package update
 
 import (
+	"math"
+
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/kernels"
@@ -38,8 +40,9 @@ func (r AdaGrad) check() error {
 }
 
 func (r AdaGrad) checkOwnRate(arg string, lr float64) error {
-	if r.proximal() && r.Eps > 0 && !r.EpsInside {
-		return checkStep(arg, lr, r.Eps, "Eps")
+	if r.proximal() {
+		inside, outside := placeEps(r.Eps, r.EpsInside)
+		return checkStep(arg, lr, math.Sqrt(r.InitialAccumulator+float64(inside))+float64(outside), "the least divisor")
 	}
 	return nil
 }

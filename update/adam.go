@@ -75,11 +75,8 @@ func (r Adam) checkOwnRate(arg string, lr float64) error {
 	if err := checkFirst(arg, lr, r.Beta1, r.NoBiasCorrection); err != nil {
 		return err
 	}
-	switch {
-	case r.EpsRoot != 0 && (r.proximal() || !r.AMSGrad):
-		return checkStep(arg, lr, math.Sqrt(r.EpsRoot)+r.Eps, "√EpsRoot + Eps")
-	case r.proximal() && r.Eps > 0:
-		return checkStep(arg, lr, r.Eps, "Eps")
+	if r.proximal() || r.EpsRoot != 0 && !r.AMSGrad {
+		return checkStep(arg, lr, r.Eps+math.Sqrt(r.EpsRoot), "the least divisor")
 	}
 	return nil
 }

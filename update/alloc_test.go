@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/lockstep-go/lockstep/internal/tune"
@@ -74,7 +75,8 @@ func TestStateSize(t *testing.T) {
 	for k := range alike {
 		alike[k] = 512 << 10
 	}
-	for name, sizes := range map[string][]int{"GPT-2": gpt2(), "512 Ki each": alike} {
+	for name, sizes := range map[string][]int{"GPT-2": gpt2(), "512 Ki each": alike,
+		"8,000 each": slices.Repeat([]int{8000}, 1000), "20,000 each": slices.Repeat([]int{20_000}, 500), "80,000 each": slices.Repeat([]int{80_000}, 100)} {
 		tensors, total := make([]Tensor, len(sizes)), 0
 		for k, n := range sizes {
 			tensors[k].Size = n

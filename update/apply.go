@@ -15,6 +15,7 @@ type begun struct {
 	mu      sync.Mutex
 	applied [][]span // by tensor, in order and apart
 	workers []*engine.Worker
+	torn    bool // a part was not carried to its end
 }
 
 // A span is a range of a tensor.
@@ -69,7 +70,7 @@ func (o *Optimizer) begin(squares float64) error {
 	for k := range o.round.applied {
 		o.round.applied[k] = o.round.applied[k][:0]
 	}
-	o.begun = &o.round
+	o.begun, o.round.torn = &o.round, false
 	return nil
 }
 
@@ -101,8 +102,10 @@ func (o *Optimizer) Apply(tensor, offset int, params, grads []float32) error {
 	if err != nil {
 		return err
 	}
+	whole := false
+	defer func() { o.begun.give(w, whole) }()
 	o.engine.Part(w, tensor, offset, params, grads)
-	o.begun.give(w)
+	whole = true
 	return nil
 }
 
@@ -129,15 +132,17 @@ func (b *begun) take(tensor int, s span) (*engine.Worker, error) {
 	return new(engine.Worker), nil
 }
 
-func (b *begun) give(w *engine.Worker) {
+// give takes back what was lent for a part.
+func (b *begun) give(w *engine.Worker, whole bool) {
 	w.Forget()
 	b.mu.Lock()
+	b.torn = b.torn || !whole
 	b.workers = append(b.workers, w)
 	b.mu.Unlock()
 }
 
 // End ends the step that was begun. If a part was left out it says which, and the step
-// goes on: it can be applied yet.
+// goes on: it can be applied yet. A step of which a part has panicked is over, and torn.
 func (o *Optimizer) End() error {
 	if err := o.enter(); err != nil {
 		return err
@@ -145,6 +150,10 @@ func (o *Optimizer) End() error {
 	defer o.leave()
 	if o.begun == nil {
 		return &ArgError{"step", o.Steps(), "one that Begin began"}
+	}
+	if o.begun.torn {
+		o.begun, o.torn = nil, true
+		return tornError()
 	}
 	for k, list := range o.begun.applied {
 		at := 0

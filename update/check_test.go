@@ -128,7 +128,7 @@ func TestWrongInput(t *testing.T) {
 		{"step", "1", func() error { return two.End() }},
 		{"squares", "NaN", func() error { return one.BeginNorm(nan) }},
 		{"rule", "3", func() error { return one.SetRule(3, adamW) }},
-		{"to", "update.SGD", func() error { return one.SetRule(0, SGD{}) }},
+		{"to", "sgd", func() error { return one.SetRule(0, SGD{}) }},
 		{"Eps", "0", func() error { return one.SetRule(0, Adam{Options: Options{LR: 1}, Beta1: .9, Beta2: .999}) }},
 		{"n", "4194304", func() error { return one.SetWorkers(1 << 22) }},
 		{"the number of steps", "9223372036854775807", func() error { return last.Step(p, g) }},

@@ -18,13 +18,13 @@ func Passes(r Rule) []string {
 }
 
 // Kernels are the names of the functions that a rule's passes call, where they call one of
-// package kernels themselves, and what each takes of the plan: "" for all.
+// package kernels themselves and take all buffers.
 func Kernels(r Rule) []string {
 	var list []string
 	for _, p := range r.plan().Passes {
 		kernel := reflect.ValueOf(p).FieldByName("call").Elem().Elem().FieldByName("kernel")
 		name := runtime.FuncForPC(kernel.Pointer()).Name()
-		if _, of, ok := strings.Cut(name, "/kernels."); ok && reflect.ValueOf(p).FieldByName("takes").Len() == 0 {
+		if _, of, ok := strings.Cut(name, "/kernels."); ok && reflect.ValueOf(p).FieldByName("names").Len() == 0 {
 			list = append(list, of)
 		}
 	}

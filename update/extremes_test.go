@@ -29,22 +29,28 @@ func TestExactMoments(t *testing.T) {
 	}
 }
 
-// TestHugeNorms clips gradients whose norm makes a factor that is no normal float32.
+// TestHugeNorms clips gradients whose norm makes a factor that is no normal float32, or
+// none at all, in the kernel and in the stage of L1.
 func TestHugeNorms(t *testing.T) {
 	for _, c := range []struct {
-		size float32
-		n    int
-	}{{1e38, 4}, {3e38, 1 << 16}} {
-		o := mustNew(t, c.n, SGD{Options{LR: 1e-7}})
-		must(t, o.SetMaxNorm(1))
+		size    float32
+		n       int
+		maxNorm float64
+		options Options
+	}{
+		{1e38, 4, 1, Options{LR: 1e-7}}, {3e38, 1 << 16, 1, Options{LR: 1e-7}}, {3e38, 4, 1e-8, Options{LR: 1}},
+		{1e38, 4, 1, Options{LR: 1e-7, L1: 1}}, {3e38, 4, 1e-5, Options{LR: 1, L1: 1}}, {3e38, 4, 1e-8, Options{LR: 1, L1: 1}},
+	} {
+		o := mustNew(t, c.n, SGD{c.options})
+		must(t, o.SetMaxNorm(c.maxNorm))
 		p, g := make([]float32, c.n), make([]float32, c.n)
 		for i := range g {
 			g[i] = c.size
 		}
 		must(t, o.Step(p, g))
-		want := -1e-7 / math.Sqrt(float64(c.n))
+		want := -c.options.LR * c.maxNorm / math.Sqrt(float64(c.n))
 		if math.Abs(float64(p[0])-want) > 1e-6*-want {
-			t.Errorf("%d gradients of %g, clipped, move parameters to %g, want %g", c.n, c.size, p[0], want)
+			t.Errorf("%d gradients of %g, clipped to %g, with %+v move parameters to %g, want %g", c.n, c.size, c.maxNorm, c.options, p[0], want)
 		}
 	}
 }

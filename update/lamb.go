@@ -91,5 +91,6 @@ func (s lamb) move(in *engine.StepInput) fallback.LAMBMoveScalars {
 		ratio = params / updates
 	}
 	c := s.scalars(in)
-	return fallback.LAMBMoveScalars{Common: c.Common, Eps: c.Eps, Step: c.Step, Rate: float32(in.LR * ratio)}
+	rate := min(in.LR*ratio, math.MaxFloat32) // beyond, where u is 0 it would give NaN
+	return fallback.LAMBMoveScalars{Common: c.Common, Eps: c.Eps, Step: c.Step, Rate: float32(rate)}
 }

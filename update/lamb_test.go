@@ -44,3 +44,16 @@ func TestTrust(t *testing.T) {
 		}
 	}
 }
+
+// TestTrustIsFinite has gradients so small beside eps that the trust ratio is no float32:
+// the step ends where float32 does, and parameters without a gradient stay.
+func TestTrustIsFinite(t *testing.T) {
+	for _, g := range []float32{1e-45, 1e-42, 1e-39, 1e-36} {
+		o := newOne(t, 3, update.LAMB{Options: update.Options{LR: 1e-2}, Beta1: .9, Beta2: .999, Eps: 1})
+		p := []float32{1e3, 1e3, 1e3}
+		must(t, o.Step(p, []float32{g, 0, -g}))
+		if !(p[0] <= 1e3 && p[0] > 980 && p[1] == 1e3 && p[2] >= 1e3 && p[2] < 1020) {
+			t.Errorf("gradients of %g move 1000 to %g", g, p)
+		}
+	}
+}

@@ -43,3 +43,34 @@ func TestSharedGradient(t *testing.T) {
 		}
 	}
 }
+
+// TestSetRuleFlushes changes Eps to one that hides small means of squares: from the next
+// 16th step on they go, of small tensors that share calls too.
+func TestSetRuleFlushes(t *testing.T) {
+	rule := plainAdam
+	rule.Eps = 1e-30
+	o, p, g := newSet(t, []int{5, 9, 7000}, rule)
+	for k := range g {
+		clear(g[k])
+		for i := range g[k] {
+			o.Buffer(k, "v")[i] = 1e-32
+		}
+	}
+	for range 16 {
+		must(t, o.StepSet(p, g))
+	}
+	for k := range g {
+		if o.Buffer(k, "v")[0] == 0 {
+			t.Fatalf("tensor %s is flushed beside an eps of 1e-30", name(k))
+		}
+	}
+	must(t, o.SetRule(0, plainAdam))
+	for range 16 {
+		must(t, o.StepSet(p, g))
+	}
+	for k := range g {
+		if v := o.Buffer(k, "v")[0]; v != 0 {
+			t.Errorf("v of tensor %s is %g, want 0", name(k), v)
+		}
+	}
+}

@@ -174,18 +174,30 @@ func TestLeftOutNorm(t *testing.T) {
 	}
 }
 
-// TestEmptyHasNone has no gradient for a tensor of no elements, which takes part all the
-// same.
-func TestEmptyHasNone(t *testing.T) {
-	o, p, g := newSet(t, []int{5, 0, 7}, plainAdam)
-	want, q, _ := newSet(t, []int{5, 0, 7}, plainAdam)
-	for range 2 {
-		must(t, o.StepSet(p, [][]float32{g[0], nil, g[2]}))
-		must(t, want.StepSet(q, g))
-	}
-	for k := range p {
-		if !sameBits(p[k], q[k]) {
-			t.Errorf("tensor %s differs", name(k))
+// TestEmptyIsNotMissing has a tensor without elements, whose gradient is nil: the others
+// take their steps, in whatever buffers.
+func TestEmptyIsNotMissing(t *testing.T) {
+	for _, sizes := range [][]int{{3, 0, 5}, {0, 3}, {5000, 0, 3}} {
+		o, params, grads := newSet(t, sizes, plainAdam)
+		want, same, _ := newSet(t, sizes, plainAdam)
+		for step := range 4 {
+			for k, n := range sizes {
+				if grads[k] = uniform(n, uint64(10*step+k)); n == 0 {
+					grads[k] = nil
+				}
+			}
+			must(t, o.StepSet(params, grads))
+			for k, n := range sizes {
+				if grads[k] == nil {
+					grads[k] = make([]float32, n)
+				}
+			}
+			must(t, want.StepSet(same, grads))
+		}
+		for k := range params {
+			if !sameBits(params[k], same[k]) {
+				t.Errorf("tensor %s of sizes %v takes another step", name(k), sizes)
+			}
 		}
 	}
 }

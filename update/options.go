@@ -172,9 +172,9 @@ func checkEps(eps, factor float64, allowed bool, alternative string) error {
 }
 
 // checkStep refuses a rate that is divided by a number so small that the quotient is no
-// float32.
+// float32, unless the caller has answered for a divisor of 0.
 func checkStep(arg string, lr, by float64, what string) error {
-	if lr/by > math.MaxFloat32 {
+	if by > 0 && lr/by > math.MaxFloat32 {
 		return &ArgError{arg, lr, fmt.Sprintf("one that %s, %g, divides to a float32", what, by)}
 	}
 	return nil

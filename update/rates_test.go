@@ -21,6 +21,9 @@ func TestRates(t *testing.T) {
 		"Beta1":            {update.Adam{Options: options(update.Options{}), Beta1: .9999, Beta2: .999, Eps: 1e-8}, math.MaxFloat32 * (1 - .9999)},
 		"Eps":              {update.Adam{Options: options(update.Options{L1: 1, Proximal: true}), Beta1: .9, Beta2: .999, Eps: 1e-8}, math.MaxFloat32 * 1e-8},
 		"AdaGrad's Eps":    {update.AdaGrad{Options: options(update.Options{L1: 1, Proximal: true}), Eps: 1e-8}, math.MaxFloat32 * 1e-8},
+		"EpsRoot":          {update.Adam{Options: options(update.Options{L1: 1, Proximal: true}), Beta1: .9, Beta2: .999, EpsRoot: 1e-16}, math.MaxFloat32 * 1e-8},
+		"Eps inside":       {update.AdaGrad{Options: options(update.Options{L1: 1, Proximal: true}), Eps: 1e-16, EpsInside: true}, math.MaxFloat32 * 1e-8},
+		"an accumulator":   {update.AdaGrad{Options: options(update.Options{L1: 1, Proximal: true}), InitialAccumulator: 1e-16}, math.MaxFloat32 * 1e-8},
 		"no bias to mend":  {update.Adam{Options: options(update.Options{}), Beta1: .9999, Beta2: .999, Eps: 1e-8, NoBiasCorrection: true}, math.MaxFloat32},
 		"nothing but rate": {plainSGD, math.MaxFloat32},
 	} {
@@ -67,5 +70,19 @@ func TestSetLRRatio(t *testing.T) {
 		if lr, err := o.RuleLR(k); err != nil || lr != .5 {
 			t.Errorf("rule %d has the rate %g, want 0.5 (%v)", k, lr, err)
 		}
+	}
+}
+
+// TestGetters reads what was set, and what holds before.
+func TestGetters(t *testing.T) {
+	o := newOne(t, 3, plainSGD)
+	if o.GradScale() != 1 || !math.IsInf(o.MaxNorm(), 1) || o.GradNorm() != 0 || o.LR() != .1 || o.Len() != 3 {
+		t.Errorf("at first the scale is %g, the largest norm %g, the norm %g, the rate %g, the length %d", o.GradScale(), o.MaxNorm(), o.GradNorm(), o.LR(), o.Len())
+	}
+	must(t, o.SetGradScale(.5))
+	must(t, o.SetMaxNorm(2))
+	must(t, o.Step(make([]float32, 3), []float32{6, 0, 8}))
+	if o.GradScale() != .5 || o.MaxNorm() != 2 || o.GradNorm() != 5 {
+		t.Errorf("the scale is %g, the largest norm %g, the norm %g, want .5, 2 and 5", o.GradScale(), o.MaxNorm(), o.GradNorm())
 	}
 }

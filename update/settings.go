@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
+
+	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // SetLR sets the learning rate of the first rule from the next step on, and those of the
@@ -57,14 +60,18 @@ func (o *Optimizer) RuleLR(rule int) (float64, error) {
 
 // SetRule changes the options of a rule from the next step on, its learning rate among
 // them: decay and penalties that follow a schedule, another Beta. The state stays, and
-// so the new rule must be one of the same name.
+// so the new rule must be one of the same name. SetLR keeps the ratio of the new LR: leave
+// it as it was at first, and let SetLR follow where there is a schedule.
 func (o *Optimizer) SetRule(rule int, to Rule) error {
 	if err := o.checkRule(rule); err != nil {
 		return err
 	}
 	g := &o.groups[rule]
-	if v := reflect.ValueOf(to); !v.IsValid() || v.Kind() == reflect.Pointer || to.Name() != g.rule.Name() {
-		return &ArgError{"to", fmt.Sprintf("%T", to), "a rule of the name " + g.rule.Name()}
+	if v := reflect.ValueOf(to); !v.IsValid() || v.Kind() == reflect.Pointer {
+		return &ArgError{"to", fmt.Sprintf("%T", to), "a rule, not a pointer to one"}
+	}
+	if to.Name() != g.rule.Name() {
+		return &ArgError{"to", to.Name(), "a rule of the name " + g.rule.Name()}
 	}
 	if err := checkOptions(to); err != nil {
 		return err
@@ -91,6 +98,20 @@ func (g *group) checkLR(lr float64) error {
 	}
 	return checkOwnRate(g.rule, "lr", lr)
 }
+
+// SetTable sets the table of kernels that steps take from the next one on. It is that of
+// kernels.Active at first; the bits are the same with any. A table that kernels.Available
+// does not list is an error.
+func (o *Optimizer) SetTable(t kernels.Table) error {
+	if list := kernels.Available(); !slices.Contains(list, t) {
+		return &ArgError{"t", t, fmt.Sprintf("one that can run here, of %v", list)}
+	}
+	o.engine.SetTable(t)
+	return nil
+}
+
+// Table is the table of kernels that steps take.
+func (o *Optimizer) Table() kernels.Table { return o.engine.Table() }
 
 // SetGradScale sets the factor of all gradients from the next step on, before
 // penalties are added: one over a loss scale, a batch size, or the product of

@@ -76,7 +76,7 @@ func (o *Optimizer) Import(s State) error {
 	for k := range s.Rules {
 		o.engine.SetLR(k, s.Rules[k].LR)
 	}
-	o.begun, o.torn = nil, false
+	o.begun, o.torn, o.clip = nil, false, 1
 	return nil
 }
 
@@ -177,12 +177,15 @@ func (g *group) names() []string {
 	return names
 }
 
-// FrameworkNames maps the names of state to those of a framework, for checkpoints that
-// go from one to the other: "torch" (the keys of an entry of state_dict()["state"]),
-// "keras" (the variables of an optimizer) or "optax" (the fields of its state). Names
-// that are absent have no counterpart.
+// FrameworkNames maps the names of a rule's state to those of a framework, for
+// checkpoints that go from one to the other: "torch" (the keys of an entry of
+// state_dict()["state"]), "keras" (the variables of an optimizer, after the parameter's
+// name) or "optax" (the fields of its state). rule is its Name. A name that begins with
+// a minus is of a buffer with the opposite sign there. Names that are absent have no
+// counterpart, nor has a rule without names: so nu_max of optax.amsgrad is the largest v
+// once its bias is corrected, another number than max_v.
 func FrameworkNames(rule, framework string) map[string]string {
-	return frameworkNames[framework][rule]
+	return maps.Clone(frameworkNames[framework][rule])
 }
 
 var frameworkNames = map[string]map[string]map[string]string{
@@ -197,7 +200,7 @@ var frameworkNames = map[string]map[string]map[string]string{
 		"rmsprop, centered, momentum": {"v": "square_avg", "mean": "grad_avg", "momentum": "momentum_buffer"},
 	},
 	"keras": {
-		"momentum, lr inside":                    {"momentum": "momentum"},
+		"momentum, lr inside":                    {"momentum": "-momentum"},
 		"adagrad":                                {"accumulator": "accumulator"},
 		"adam":                                   {"m": "momentum", "v": "velocity"},
 		"amsgrad":                                {"m": "momentum", "v": "velocity", "max_v": "velocity_hat"},
@@ -209,13 +212,16 @@ var frameworkNames = map[string]map[string]map[string]string{
 		"rmsprop, centered, momentum, lr inside": {"v": "velocity", "mean": "average_gradient", "momentum": "momentum"},
 	},
 	"optax": {
-		"momentum":          {"momentum": "trace"},
-		"adagrad":           {"accumulator": "sum_of_squares"},
-		"adam":              {"m": "mu", "v": "nu"},
-		"amsgrad":           {"m": "mu", "v": "nu", "max_v": "nu_max"},
-		"lion":              {"m": "mu"},
-		"lamb":              {"m": "mu", "v": "nu"},
-		"rmsprop":           {"v": "nu"},
-		"rmsprop, centered": {"v": "nu", "mean": "mu"},
+		"adabelief":                              {"m": "mu", "s": "nu"},
+		"momentum":                               {"momentum": "trace"},
+		"adagrad":                                {"accumulator": "sum_of_squares"},
+		"adam":                                   {"m": "mu", "v": "nu"},
+		"amsgrad":                                {"m": "mu", "v": "nu"},
+		"lion":                                   {"m": "mu"},
+		"lamb":                                   {"m": "mu", "v": "nu"},
+		"rmsprop":                                {"v": "nu"},
+		"rmsprop, centered":                      {"v": "nu", "mean": "mu"},
+		"rmsprop, momentum, lr inside":           {"v": "nu", "momentum": "-trace"},
+		"rmsprop, centered, momentum, lr inside": {"v": "nu", "mean": "mu", "momentum": "-trace"},
 	},
 }

@@ -138,7 +138,9 @@ func newGroup(r Rule) (group, engine.Rule) {
 
 // checkSizes refuses tensors that cannot be, before any memory is asked for.
 func (o *Optimizer) checkSizes(tensors []Tensor) error {
-	const most = math.MaxInt / 64 // elements, so that bytes of all state can be counted
+	// Elements of all, so that Go can be asked for the bytes of their state: it has
+	// addresses for 2⁴⁸ at the most.
+	const most = min(math.MaxInt/64, 1<<43)
 	total := 0
 	for k, t := range tensors {
 		if t.Size < 0 || t.Size > most-total {
@@ -197,8 +199,12 @@ func checkSlot(s engine.Slot, name string, b []float32) error {
 func (o *Optimizer) Len() int { return o.engine.Len() }
 
 // SetWorkers sets how many goroutines a step may use at most; 0 means
-// runtime.GOMAXPROCS. Small steps use the caller's alone. The bits of the
-// result are the same for any number.
+// runtime.GOMAXPROCS. Small steps use the caller's alone, and steps of so many
+// optimizers at the same time use so much less each. The bits of the result are the
+// same for any number.
+//
+// A panic of one of them, such as debug.SetPanicOnFault asks for, is the caller's of Step
+// once none is at work any more.
 func (o *Optimizer) SetWorkers(n int) error {
 	const most = 1 << 12
 	if n < 0 || n > most {
@@ -218,9 +224,13 @@ func (o *Optimizer) enter() error {
 	}
 	if o.torn {
 		o.turn.give()
-		return &ArgError{"the last step", "torn by a panic", "one that was carried to its end: import a state"}
+		return tornError()
 	}
 	return nil
+}
+
+func tornError() error {
+	return &ArgError{"the last step", "torn by a panic", "one that was carried to its end: import a state"}
 }
 
 func (o *Optimizer) leave() { o.turn.give() }

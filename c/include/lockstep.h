@@ -63,7 +63,7 @@ LOCKSTEP_API const char *lockstep_message(lockstep_status status);
 LOCKSTEP_API const char *lockstep_version(void);
 
 /*
- * A table is the kernels of one instruction set: avx512, avx2, a variant of one, or
+ * A table is the kernels of one instruction set: avx512, avx2, a variant of one, neon, or
  * portable, which is C for any CPU.
  *
  * Where a table is an argument, NULL stands for the one in use.
@@ -75,9 +75,10 @@ LOCKSTEP_API const char *lockstep_isa(const lockstep_table *table);
 
 /*
  * The table in use: the best that this CPU can run, or the one that the environment variable
- * LOCKSTEP_ISA names: avx512newton, avx512, avx2newton, avx2 or portable. A table that is
- * unknown or cannot run is an error, here and in every call of a kernel without a table, so
- * that a forced table is never quietly another one. The variable is read once.
+ * LOCKSTEP_ISA names: on x86-64 avx512newton, avx512, avx2newton or avx2, on AArch64 neon,
+ * and portable anywhere. A table that is unknown or cannot run is an error, here and in
+ * every call of a kernel without a table, so that a forced table is never quietly another
+ * one. The variable is read once.
  */
 LOCKSTEP_API lockstep_status lockstep_active(const lockstep_table **table);
 

@@ -1,79 +1,41 @@
-/* What platforms differ in, for generated kernels: names of symbols and sections, the
- * registers that arguments come in and those that are the caller's, and how a debugger
- * or profiler finds the caller. */
+/* What platforms differ in, for generated kernels: names of symbols and sections, and what
+ * an object says of itself. */
 #include "platform.h"
 
 #if defined(__APPLE__)
 #define L(name) L##name
 #define SYMBOL(name) _lockstep_##name
 #define CONSTANTS .section __TEXT, __const
-#define BEGIN(name) .text; .p2align 6; .globl SYMBOL(name); .private_extern SYMBOL(name); SYMBOL(name):
-#define SIZE(name)
 #elif defined(_WIN64)
 #define L(name) .L##name
 #define SYMBOL(name) lockstep_##name
 #define CONSTANTS .section .rdata, "dr"
-#define BEGIN(name) .text; .p2align 6; .globl SYMBOL(name); .def SYMBOL(name); .scl 2; .type 32; .endef; \
-	.seh_proc SYMBOL(name); SYMBOL(name):
 #else
 #define L(name) .L##name
 #define SYMBOL(name) lockstep_##name
 #define CONSTANTS .section .rodata
-#define BEGIN(name) .text; .p2align 6; .globl SYMBOL(name); .hidden SYMBOL(name); .type SYMBOL(name), @function; SYMBOL(name):
-#define SIZE(name) .size SYMBOL(name), .-SYMBOL(name)
 #endif
 
-#if defined(_WIN64)
-
-/* Windows: rdi, rsi and xmm6 to xmm15 are the caller's too. What unwinds the stack knows
- * an epilogue by its instructions, and wants no xmm among them. */
-#define ARGUMENT0 %rcx
-#define ARGUMENT1 %rdx
-#define ARGUMENT2 %r8
-#define ARGUMENT3 %r9
-#define ENTER PUSH(rdi); PUSH(rsi)
-#define PUSH(register) pushq %register; .seh_pushreg %register
-#define POP(register) popq %register
-#define ALLOCATE(size, pad) subq $(size) + 160 + (pad), %rsp; .seh_stackalloc (size) + 160 + (pad); \
-	KEEP(6, size); KEEP(7, (size) + 16); KEEP(8, (size) + 32); KEEP(9, (size) + 48); KEEP(10, (size) + 64); \
-	KEEP(11, (size) + 80); KEEP(12, (size) + 96); KEEP(13, (size) + 112); KEEP(14, (size) + 128); KEEP(15, (size) + 144); \
-	.seh_endprologue
-#define KEEP(k, at) movaps %xmm##k, at(%rsp); .seh_savexmm %xmm##k, at
-#define FREE(size, pad) \
-	BACK(6, size); BACK(7, (size) + 16); BACK(8, (size) + 32); BACK(9, (size) + 48); BACK(10, (size) + 64); \
-	BACK(11, (size) + 80); BACK(12, (size) + 96); BACK(13, (size) + 112); BACK(14, (size) + 128); BACK(15, (size) + 144); \
-	addq $(size) + 160 + (pad), %rsp
-#define BACK(k, at) movaps at(%rsp), %xmm##k
-#define LEAVE popq %rsi; popq %rdi; ret
-#define END(name) .seh_endproc
-
-#else
-
-/* System V. The state before the epilogue holds for the code behind it too. */
-#define ARGUMENT0 %rdi
-#define ARGUMENT1 %rsi
-#define ARGUMENT2 %rdx
-#define ARGUMENT3 %rcx
-#define ENTER .cfi_startproc; endbr64
-#define PUSH(register) pushq %register; .cfi_adjust_cfa_offset 8; .cfi_rel_offset %register, 0
-#define POP(register) popq %register; .cfi_adjust_cfa_offset -8; .cfi_restore %register
-#define ALLOCATE(size, pad) subq $(size) + (pad), %rsp; .cfi_adjust_cfa_offset (size) + (pad)
-#define FREE(size, pad) .cfi_remember_state; addq $(size) + (pad), %rsp; .cfi_adjust_cfa_offset -((size) + (pad))
-#define LEAVE ret; .cfi_restore_state
-#define END(name) .cfi_endproc; SIZE(name)
-
+#if LOCKSTEP_X86_64
+#include "asm_x86_64.h"
+#elif LOCKSTEP_AARCH64
+#include "asm_aarch64.h"
 #endif
 
-/* ELF: no executable stack; indirect calls land on endbr64, and there are shadow stacks
- * (NT_GNU_PROPERTY_TYPE_0: GNU_PROPERTY_X86_FEATURE_1_AND has IBT and SHSTK). */
+/* ELF: no executable stack; indirect calls land on endbr64 or bti, and there are shadow
+ * stacks or signed return addresses (NT_GNU_PROPERTY_TYPE_0: GNU_PROPERTY_X86_FEATURE_1_AND
+ * has IBT and SHSTK, GNU_PROPERTY_AARCH64_FEATURE_1_AND has BTI, PAC and GCS). */
 #if !defined(__ELF__)
 #define NOTES
 #elif LOCKSTEP_X86_64
-#define NOTES .section .note.GNU-stack, "", @progbits; \
-	.section .note.gnu.property, "a", @note; .p2align 3; \
-	.long 4, 16, 5; .asciz "GNU"; .long 0xc0000002, 4, 3, 0
+#define NOTES STACK; PROPERTY(0xc0000002, 3)
+#elif LOCKSTEP_AARCH64
+#define NOTES STACK; PROPERTY(0xc0000000, 7)
 #elif defined(__arm__)
 #define NOTES .section .note.GNU-stack, "", %progbits
 #else
-#define NOTES .section .note.GNU-stack, "", @progbits
+#define NOTES STACK
 #endif
+#define STACK .section .note.GNU-stack, "", @progbits
+#define PROPERTY(type, features) .section .note.gnu.property, "a", @note; .p2align 3; \
+	.long 4, 16, 5; .asciz "GNU"; .long type, 4, features, 0

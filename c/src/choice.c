@@ -26,6 +26,8 @@ static const lockstep_candidate candidates[] = {
 	{{"avx512", lockstep_avx512_kernels}, FOR_AVX512},
 	{{"avx2newton", lockstep_avx2newton_kernels}, FOR_AVX2 | LOCKSTEP_FMA3},
 	{{"avx2", lockstep_avx2_kernels}, FOR_AVX2},
+#elif LOCKSTEP_AARCH64
+	{{"neon", lockstep_neon_kernels}, 0},
 #endif
 	{{"portable", lockstep_portable_kernels}, 0},
 };

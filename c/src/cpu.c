@@ -40,12 +40,16 @@ static unsigned features(void) {
 }
 
 /* Whether Newton's iteration is slower than the divider: on all CPUs but Intel's, and on
- * Intel's first servers with AVX-512, Skylake to Cooper Lake, which are model 85. */
+ * those of Intel's that have the core of Skylake. */
 static int divides_fast(void) {
 	leaf zero = cpuid(0), one = cpuid(1);
 	unsigned family = one.a >> 8 & 15, model = one.a >> 4 & 15;
 	if (family == 6 || family == 15) model += one.a >> 12 & 0xf0;
-	return memcmp(&zero.b, "Genu", 4) || memcmp(&zero.d, "ineI", 4) || memcmp(&zero.c, "ntel", 4) || model == 85;
+	if (memcmp(&zero.b, "Genu", 4) || memcmp(&zero.d, "ineI", 4) || memcmp(&zero.c, "ntel", 4)) return 1;
+	switch (model) {
+	case 78: case 85: case 94: case 142: case 158: case 165: case 166: return 1;
+	}
+	return 0;
 }
 
 void lockstep_read_cpu(lockstep_cpu *cpu) {
@@ -62,7 +66,7 @@ void lockstep_read_cpu(lockstep_cpu *cpu) {
 
 void lockstep_read_cpu(lockstep_cpu *cpu) {
 	memset(cpu, 0, sizeof *cpu);
-	strcpy(cpu->name, "a CPU without kernels of its own");
+	strcpy(cpu->name, LOCKSTEP_AARCH64 ? "a CPU with NEON" : "a CPU without kernels of its own");
 }
 
 #endif

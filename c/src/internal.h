@@ -22,6 +22,8 @@ extern lockstep_bare *const lockstep_avx512newton_kernels[];
 extern lockstep_bare *const lockstep_avx512_kernels[];
 extern lockstep_bare *const lockstep_avx2newton_kernels[];
 extern lockstep_bare *const lockstep_avx2_kernels[];
+#elif LOCKSTEP_AARCH64
+extern lockstep_bare *const lockstep_neon_kernels[];
 #endif
 
 /* What tables ask of a CPU. */

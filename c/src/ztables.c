@@ -289,6 +289,10 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_sum_squares,
 };
 
+#endif
+
+#if LOCKSTEP_X86_64
+
 lockstep_bare lockstep_avx2_amsgrad,
 	lockstep_avx2_amsgrad_prox,
 	lockstep_avx2_ada_belief,
@@ -370,6 +374,95 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_sum_squares,
 };
 
+#endif
+
+#if LOCKSTEP_AARCH64
+
+lockstep_bare lockstep_neon_amsgrad,
+	lockstep_neon_amsgrad_prox,
+	lockstep_neon_ada_belief,
+	lockstep_neon_adagrad,
+	lockstep_neon_adagrad_prox,
+	lockstep_neon_adam,
+	lockstep_neon_adam_prox,
+	lockstep_neon_bce,
+	lockstep_neon_bce_clip,
+	lockstep_neon_bce_with_logits,
+	lockstep_neon_count_beyond,
+	lockstep_neon_dots,
+	lockstep_neon_exp,
+	lockstep_neon_fade,
+	lockstep_neon_flush,
+	lockstep_neon_hinge,
+	lockstep_neon_lamb,
+	lockstep_neon_lamb_move,
+	lockstep_neon_lion,
+	lockstep_neon_log,
+	lockstep_neon_log1p,
+	lockstep_neon_mse,
+	lockstep_neon_max_abs,
+	lockstep_neon_momentum,
+	lockstep_neon_nesterov,
+	lockstep_neon_penalty,
+	lockstep_neon_rmsprop,
+	lockstep_neon_rmsprop_centered,
+	lockstep_neon_rmsprop_centered_momentum,
+	lockstep_neon_rmsprop_momentum,
+	lockstep_neon_rank_one,
+	lockstep_neon_regularize,
+	lockstep_neon_sgd,
+	lockstep_neon_shrink,
+	lockstep_neon_sqrt,
+	lockstep_neon_squared_hinge,
+	lockstep_neon_sum,
+	lockstep_neon_sum_abs,
+	lockstep_neon_sum_squares;
+lockstep_bare *const lockstep_neon_kernels[] = {
+	lockstep_neon_amsgrad,
+	lockstep_neon_amsgrad_prox,
+	lockstep_neon_ada_belief,
+	lockstep_neon_adagrad,
+	lockstep_neon_adagrad_prox,
+	lockstep_neon_adam,
+	lockstep_neon_adam_prox,
+	lockstep_neon_bce,
+	lockstep_neon_bce_clip,
+	lockstep_neon_bce_with_logits,
+	lockstep_neon_count_beyond,
+	lockstep_neon_dots,
+	lockstep_neon_exp,
+	lockstep_neon_fade,
+	lockstep_neon_flush,
+	lockstep_neon_hinge,
+	lockstep_neon_lamb,
+	lockstep_neon_lamb_move,
+	lockstep_neon_lion,
+	lockstep_neon_log,
+	lockstep_neon_log1p,
+	lockstep_neon_mse,
+	lockstep_neon_max_abs,
+	lockstep_neon_momentum,
+	lockstep_neon_nesterov,
+	lockstep_neon_penalty,
+	lockstep_neon_rmsprop,
+	lockstep_neon_rmsprop_centered,
+	lockstep_neon_rmsprop_centered_momentum,
+	lockstep_neon_rmsprop_momentum,
+	lockstep_neon_rank_one,
+	lockstep_neon_regularize,
+	lockstep_neon_sgd,
+	lockstep_neon_shrink,
+	lockstep_neon_sqrt,
+	lockstep_neon_squared_hinge,
+	lockstep_neon_sum,
+	lockstep_neon_sum_abs,
+	lockstep_neon_sum_squares,
+};
+
+#endif
+
+#if LOCKSTEP_X86_64
+
 lockstep_bare lockstep_avx2newton_adagrad,
 	lockstep_avx2newton_adam,
 	lockstep_avx2newton_sqrt;
@@ -414,6 +507,10 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_sum_abs,
 	lockstep_avx2_sum_squares,
 };
+
+#endif
+
+#if LOCKSTEP_X86_64
 
 lockstep_bare lockstep_avx512newton_adagrad,
 	lockstep_avx512newton_adam,

@@ -100,6 +100,8 @@ void test_choice(void) {
 #if LOCKSTEP_X86_64
 	check_order(0, (const char *const[]){"avx512newton", "avx512", "avx2newton", "avx2", "portable", NULL});
 	check_order(1, (const char *const[]){"avx512", "avx512newton", "avx2", "avx2newton", "portable", NULL});
+#elif LOCKSTEP_AARCH64
+	check_order(0, (const char *const[]){"neon", "portable", NULL});
 #else
 	check_order(0, (const char *const[]){"portable", NULL});
 #endif

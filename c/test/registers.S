@@ -86,5 +86,105 @@
 	POP(rbx)
 	LEAVE
 	END(test_call)
+
+#elif LOCKSTEP_AARCH64
+
+.macro PUT register, number
+	mov \register, #\number
+.endm
+
+.macro SAME register, number
+	cmp \register, #\number
+	cinc w0, w0, ne
+.endm
+
+.macro PUT_VECTOR register, number
+	mov x9, #\number
+	fmov \register, x9
+.endm
+
+.macro SAME_VECTOR register, number
+	fmov x9, \register
+	SAME x9, \number
+.endm
+
+/* Does something to each register that is the caller's. x18 is the platform's or nobody's:
+ * on Linux it can be looked at. */
+.macro EACH number, vector
+#if !defined(__APPLE__)
+	\number x18, 18
+#endif
+	\number x19, 19
+	\number x20, 20
+	\number x21, 21
+	\number x22, 22
+	\number x23, 23
+	\number x24, 24
+	\number x25, 25
+	\number x26, 26
+	\number x27, 27
+	\number x28, 28
+	\number x29, 29
+	\vector d8, 108
+	\vector d9, 109
+	\vector d10, 110
+	\vector d11, 111
+	\vector d12, 112
+	\vector d13, 113
+	\vector d14, 114
+	\vector d15, 115
+.endm
+
+.macro SAVE first, second, at
+	stp \first, \second, [sp, #\at]
+	.cfi_offset \first, \at - 160
+	.cfi_offset \second, \at - 152
+.endm
+
+.macro BACK first, second, at
+	ldp \first, \second, [sp, #\at]
+	.cfi_restore \first
+	.cfi_restore \second
+.endm
+
+.macro PAIRS way
+	\way x19, x20, 16
+	\way x21, x22, 32
+	\way x23, x24, 48
+	\way x25, x26, 64
+	\way x27, x28, 80
+	\way d8, d9, 96
+	\way d10, d11, 112
+	\way d12, d13, 128
+	\way d14, d15, 144
+.endm
+
+/* paciasp and autiasp by their hints, because the return address goes to memory. */
+	BEGIN(test_call)
+	hint #25
+	.cfi_negate_ra_state
+	stp x29, x30, [sp, #-160]!
+	.cfi_def_cfa_offset 160
+	.cfi_offset x29, -160
+	.cfi_offset x30, -152
+	PAIRS SAVE
+	mov x10, x0
+	mov x0, x1
+	mov x1, x2
+	mov x2, x3
+	mov x3, x4
+	EACH PUT, PUT_VECTOR
+	blr x10
+	mov w0, #0
+	EACH SAME, SAME_VECTOR
+	PAIRS BACK
+	ldp x29, x30, [sp], #160
+	.cfi_def_cfa_offset 0
+	.cfi_restore x29
+	.cfi_restore x30
+	hint #29
+	.cfi_negate_ra_state
+	ret
+	END(test_call)
 #endif
 NOTES

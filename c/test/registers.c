@@ -2,31 +2,46 @@
  * halves of vectors. Both are asked of the assembly, case by case. */
 #include "test.h"
 
+#if LOCKSTEP_ASSEMBLY
+
+int lockstep_test_call(lockstep_bare *kernel, const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes);
+
 #if LOCKSTEP_X86_64
 
 #include <cpuid.h>
 #include <xmmintrin.h>
 
-int lockstep_test_call(lockstep_bare *kernel, const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes);
+/* MXCSR without what has happened. */
+static unsigned modes(void) { return _mm_getcsr() & 0xffc0; }
 
-/* The registers that are not as they were in the beginning, by XINUSE; bit 2 is for the
- * upper halves of ymm. */
-static unsigned in_use(void) {
+/* Whether the upper halves of ymm are in use, which is bit 2 of XINUSE. */
+static int dirty(void) {
 	unsigned a, b, c, d;
 	if (!__get_cpuid_count(13, 1, &a, &b, &c, &d) || !(a & 4)) return 0;
 	__asm__ volatile(".byte 0x0f, 0x01, 0xd0" : "=a"(a), "=d"(d) : "c"(1));
-	return a;
+	return !!(a & 4);
 }
 
+#else
+
+static unsigned modes(void) {
+	uint64_t fpcr;
+	__asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
+	return (unsigned)fpcr;
+}
+
+static int dirty(void) { return 0; }
+
+#endif
+
 static void call_in_assembly(arguments *x) {
-	const unsigned modes = 0xffc0; /* of MXCSR, without what has happened */
 	lockstep_bare *bare = x->table->kernels[x->kernel - lockstep_all];
-	unsigned before = _mm_getcsr();
+	unsigned before = modes();
 	int broken = lockstep_test_call(bare, x->list, (int64_t)x->buffers, x->scalars, x->lane_pointers);
-	unsigned used = in_use();
+	int used = dirty();
 	CHECK(!broken, "%s of %s: %d registers of the caller's changed", x->kernel->name, x->table->isa, broken);
-	CHECK((before & modes) == (_mm_getcsr() & modes), "%s of %s: MXCSR changed", x->kernel->name, x->table->isa);
-	CHECK(!(used & 4), "%s of %s: no VZEROUPPER", x->kernel->name, x->table->isa);
+	CHECK(modes() == before, "%s of %s: the modes of floats changed", x->kernel->name, x->table->isa);
+	CHECK(!used, "%s of %s: no VZEROUPPER", x->kernel->name, x->table->isa);
 }
 
 void test_registers(void) {

@@ -17,9 +17,8 @@ var registers = map[loop.Kind][]int{
 // A set is one of registers, by their place in an allocation.
 type set []uint64
 
-func (s set) add(k int)      { s[k/64] |= 1 << (k % 64) }
-func (s set) remove(k int)   { s[k/64] &^= 1 << (k % 64) }
-func (s set) has(k int) bool { return s[k/64]>>(k%64)&1 > 0 }
+func (s set) add(k int)    { s[k/64] |= 1 << (k % 64) }
+func (s set) remove(k int) { s[k/64] &^= 1 << (k % 64) }
 
 // join adds the elements of t and reports whether some are new.
 func (s set) join(t set) (grown bool) {
@@ -49,8 +48,8 @@ type allocation struct {
 }
 
 // allocate is a number for each register, or how many are lacking.
-func allocate(lines []line) (numbers map[loop.Reg]int, lacks int) {
-	a := &allocation{lines: lines, place: map[loop.Reg]int{}}
+func allocate(lines []line) (numbers numbering, lacks int) {
+	a := &allocation{lines: lines, place: numbering{}}
 	for _, l := range lines {
 		for _, r := range slices.Concat(l.writes, l.reads) {
 			if _, ok := a.place[r]; !ok {
@@ -135,8 +134,8 @@ func (a *allocation) findApart() (lacks int) {
 }
 
 // number gives each register the first number that none of those apart from it has.
-func (a *allocation) number() (numbers map[loop.Reg]int, lacks int) {
-	numbers = map[loop.Reg]int{}
+func (a *allocation) number() (numbers numbering, lacks int) {
+	numbers = numbering{}
 	for x := range a.apart {
 		a.apart[x].all(func(y int) { a.apart[y].add(x) })
 	}
@@ -156,7 +155,7 @@ func (a *allocation) number() (numbers map[loop.Reg]int, lacks int) {
 }
 
 // first is the number for a register that a line writes first.
-func (a *allocation) first(r loop.Reg, l line, numbers map[loop.Reg]int) (number int, ok bool) {
+func (a *allocation) first(r loop.Reg, l line, numbers numbering) (number int, ok bool) {
 	var taken uint32
 	a.apart[a.place[r]].all(func(x int) {
 		if n, ok := numbers[a.regs[x]]; ok && a.regs[x].Kind == r.Kind && a.regs[x] != r {

@@ -1,6 +1,6 @@
 // Package arm64 gives the programs of package loop their NEON instructions and
 // registers. Go's assembler lacks most vector float instructions and avo is x86 only,
-// so this package prints assembly itself.
+// so this package has instructions of its own and prints them itself.
 //
 // Multiplication and addition are not fused, but where the product is exact, and
 // a maximum is a comparison and a choice: FMLA rounds once for two operations,
@@ -9,6 +9,7 @@ package arm64
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lockstep-go/lockstep/gen/loop"
@@ -21,21 +22,18 @@ import (
 // store.
 var machine = loop.Machine{Lanes: 4, Wide: 4, Rows: 4, Pairs: true, Steps: true, Singles: true, Whole: true}
 
-// A kernel is a program with its instructions and their registers.
-type kernel struct {
+// A Kernel is a program with its instructions and their registers.
+type Kernel struct {
 	*selection
-	numbers map[loop.Reg]int
+	numbers numbering
 }
 
-// Emit returns the assembly of r. Of all plans that one is taken which has the fewest
-// instructions in the main loop.
-func Emit(r *rule.Rule) []byte { return []byte(assemble(r).String()) }
-
-// assemble is the kernel of r.
-func assemble(r *rule.Rule) *kernel {
-	kernels := map[*loop.Program]*kernel{}
+// Compile gives r its instructions. Of all plans that one is taken which has the fewest in
+// the main loop.
+func Compile(r *rule.Rule) *Kernel {
+	kernels := map[*loop.Program]*Kernel{}
 	return kernels[loop.Best(r, machine, func(p *loop.Program) (cost float64, lacks int) {
-		k := &kernel{selection: newSelection(p)}
+		k := &Kernel{selection: newSelection(p)}
 		if k.numbers, lacks = allocate(k.lines); lacks > 0 {
 			return 0, lacks
 		}
@@ -45,32 +43,65 @@ func assemble(r *rule.Rule) *kernel {
 }
 
 // cost is the number of instructions in the main loops, for 16 lanes.
-func (k *kernel) cost() float64 {
+func (k *Kernel) cost() float64 {
 	n := 0.0
 	for _, m := range k.p.Mains {
-		lines := strings.Count(k.body(m.Label), "\n")
-		n += float64(16*lines) / float64(m.Rows*m.Elements)
+		n += float64(16*len(k.body(m.Label))) / float64(m.Rows*m.Elements)
 	}
 	return n
 }
 
-// body is the text of a loop, from its label to the jump back.
-func (k *kernel) body(label string) string {
-	var b strings.Builder
+// body is a loop, from its label to the jump back.
+func (k *Kernel) body(label string) []Instruction {
+	var list []Instruction
 	inside := false
 	for _, l := range k.lines {
 		if inside {
-			b.WriteString(k.text(l))
+			list = append(list, k.code(l)...)
 		}
 		inside = l.label == label || inside && l.jump != label
 	}
-	return b.String()
+	return list
 }
 
-// String is the text of the kernel.
-func (k *kernel) String() string {
+// code is what a line comes to.
+func (k *Kernel) code(l line) []Instruction {
+	if l.label != "" {
+		return []Instruction{{Label: l.label}}
+	}
+	return l.number(k.numbers)
+}
+
+// Code is the kernel's instructions.
+func (k *Kernel) Code() []Instruction {
+	var list []Instruction
+	for _, l := range k.lines {
+		list = append(list, k.code(l)...)
+	}
+	return list
+}
+
+// Constants are the bits of the file's vectors, each in every lane.
+func (k *Kernel) Constants() []uint32 { return k.constants }
+
+// Locals is the size of the kernel's own memory, in bytes.
+func (k *Kernel) Locals() int { return k.frame }
+
+// Registers are the numbers of those of a kind that the kernel uses, in their order.
+func (k *Kernel) Registers(kind loop.Kind) []int {
+	var list []int
+	for r, n := range k.numbers {
+		if r.Kind == kind {
+			list = append(list, n)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// Print is Go's assembly of r.
+func Print(r *rule.Rule, k *Kernel) []byte {
 	var b strings.Builder
-	r := k.p.Rule
 	b.WriteString("//go:build !purego && !noasm\n\n#include \"textflag.h\"\n\n")
 	k.data(&b)
 	for line := range strings.Lines(strings.TrimLeft(r.Doc, "\n")) {
@@ -78,25 +109,21 @@ func (k *kernel) String() string {
 	}
 	fmt.Fprintf(&b, "//\n// func %s(%s)\n", r.Name, r.Params(fmt.Sprintf("*[%d]float32", len(r.Scalars))))
 	fmt.Fprintf(&b, "// Requires: ASIMD\nTEXT ·%s(SB), NOSPLIT, $%d-%d\n", r.Name, k.frame, size(r))
-	for _, l := range k.lines {
-		b.WriteString(k.text(l))
+	b.WriteString(text(k.Code()))
+	return []byte(b.String())
+}
+
+// text is Go's assembly of instructions.
+func text(list []Instruction) string {
+	var b strings.Builder
+	for _, i := range list {
+		b.WriteString(i.String())
 	}
 	return b.String()
 }
 
-// text is that of a line.
-func (k *kernel) text(l line) string {
-	if l.label != "" {
-		return "\n" + l.label + ":\n"
-	}
-	if text := l.print(k.numbers); text != "" {
-		return "\t" + text + "\n"
-	}
-	return ""
-}
-
 // data writes the constants, each as a vector.
-func (k *kernel) data(b *strings.Builder) {
+func (k *Kernel) data(b *strings.Builder) {
 	for slot, bits := range k.constants {
 		for half := range 2 {
 			fmt.Fprintf(b, "DATA constants<>+%d(SB)/8, $0x%08[2]x%08[2]x\n", 16*slot+8*half, bits)
@@ -126,8 +153,8 @@ func size(r *rule.Rule) int {
 	return size
 }
 
-// parameter is where a parameter or a part of it is: its name and its offset.
-func parameter(r *rule.Rule, name string, p loop.Piece) string {
+// parameter is a parameter or a part of it.
+func parameter(r *rule.Rule, name string, p loop.Piece) Param {
 	at := 0
 	for k, b := range r.Buffers {
 		if r.IsMatrix() && b.Name == name {
@@ -148,5 +175,5 @@ func parameter(r *rule.Rule, name string, p loop.Piece) string {
 	case loop.Len:
 		name, at = name+"_len", at+8
 	}
-	return fmt.Sprintf("%s+%d(FP)", name, at)
+	return Param{name, at}
 }

@@ -17,7 +17,7 @@ import (
 func TestEncode(t *testing.T) {
 	for _, in := range table {
 		for _, operands := range [][]int{{7, 20, 31}, {31, 7, 1}, {0, 1, 20}, {3, 3, 3}} {
-			if err := Check([]byte(in.word(operands...))); err != nil {
+			if err := Check([]byte(in.word(operands...).String())); err != nil {
 				t.Error(err)
 			}
 		}
@@ -71,7 +71,7 @@ func crowded(constants, live int) *rule.Rule {
 func TestAllocate(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, r := range append(slices.Concat(rules.All.Rules(), yardsticks.All.Rules()), crowded(40, 15)) {
-		k := assemble(r)
+		k := Compile(r)
 		for range 20 {
 			if missing := k.walk(rng); missing != "" {
 				t.Fatalf("%s: another value is in the register that is read by %s", r.Name, missing)
@@ -87,7 +87,7 @@ type place struct {
 }
 
 // walk is a line that reads what is not there, or none.
-func (k *kernel) walk(rng *rand.Rand) string {
+func (k *Kernel) walk(rng *rand.Rand) string {
 	holds := map[place]loop.Reg{}
 	at := func(r loop.Reg) place { return place{r.Kind, k.numbers[r]} }
 	jumps := 0
@@ -95,7 +95,7 @@ func (k *kernel) walk(rng *rand.Rand) string {
 		l := k.lines[j]
 		for _, r := range l.reads {
 			if holds[at(r)] != r {
-				return l.print(k.numbers)
+				return text(l.number(k.numbers))
 			}
 		}
 		for _, r := range l.writes {
@@ -131,8 +131,8 @@ func TestStep(t *testing.T) {
 	s := &selection{lines: []line{{writes: writes(base)}}}
 	s.move(loop.Inst{Op: loop.Load, Dst: element, Mem: loop.Mem{Base: base}, Type: rule.BF16, Bytes: 2, Step: 2})
 	numbers, _ := allocate(s.lines)
-	if text := s.lines[1].print(numbers); text != "MOVHU.P 2(R0), R1" {
-		t.Error(text)
+	if got := text(s.lines[1].number(numbers)); got != "\tMOVHU.P 2(R0), R1\n" {
+		t.Error(got)
 	}
 }
 
@@ -166,9 +166,9 @@ func TestInPlace(t *testing.T) {
 		7: "bit v7.16b, v6.16b, v5.16b",
 		8: "bsl v8.16b, v6.16b, v7.16b",
 	} {
-		text := s.lines[0].print(map[loop.Reg]int{d: to, m: 5, x: 6, y: 7})
-		if !strings.HasSuffix(text, want) || strings.Contains(text, "mov v8.16b, v5.16b\n") != (to == 8) {
-			t.Errorf("v%d: %s", to, text)
+		got := text(s.lines[0].number(numbering{d: to, m: 5, x: 6, y: 7}))
+		if !strings.HasSuffix(got, want+"\n") || strings.Contains(got, "mov v8.16b, v5.16b\n") != (to == 8) {
+			t.Errorf("v%d: %s", to, got)
 		}
 	}
 }
@@ -176,20 +176,19 @@ func TestInPlace(t *testing.T) {
 // TestResident has room for a part of the constants: all registers are in use, and so
 // many are fetched in the loop as there is no room for.
 func TestResident(t *testing.T) {
-	k := assemble(crowded(40, 15))
-	text := k.String()
+	k := Compile(crowded(40, 15))
 	used := map[int]bool{}
 	for r, n := range k.numbers {
 		if r.Kind == loop.Vector {
 			used[n] = true
 		}
 	}
-	body := k.body(k.p.Mains[0].Label)
+	body := text(k.body(k.p.Mains[0].Label))
 	fetched := map[string]bool{}
 	for _, m := range regexp.MustCompile(`FMOVQ (\d+)\(R0\)`).FindAllStringSubmatch(body, -1) {
 		fetched[m[1]] = true
 	}
-	if !strings.Contains(text, "MOVD $constants<>(SB), R0\n") || len(used) != len(registers[loop.Vector]) {
+	if !strings.Contains(text(k.Code()), "MOVD $constants<>(SB), R0\n") || len(used) != len(registers[loop.Vector]) {
 		t.Errorf("%d vectors are used", len(used))
 	}
 	if resident := len(k.constants) - len(fetched); resident < 10 || resident > 20 {
@@ -200,7 +199,7 @@ func TestResident(t *testing.T) {
 // TestDot has a product of two buffers, which no rule sums yet.
 func TestDot(t *testing.T) {
 	r := new(rule.Set).Define("Dot", "", func(r *rule.Rule) { r.Dot("sum", r.Buffer("x"), r.Buffer("y")) })
-	products := regexp.MustCompile(`fmla v\d+.2d, v(\d+).2d, v(\d+).2d`).FindAllStringSubmatch(string(Emit(r)), -1)
+	products := regexp.MustCompile(`fmla v\d+.2d, v(\d+).2d, v(\d+).2d`).FindAllStringSubmatch(text(Compile(r).Code()), -1)
 	if len(products) != 16+2+1 {
 		t.Errorf("%d products", len(products))
 	}
@@ -218,5 +217,5 @@ func TestShort(t *testing.T) {
 			t.Error("no panic")
 		}
 	}()
-	Emit(crowded(1, 40))
+	Compile(crowded(1, 40))
 }

@@ -149,9 +149,9 @@ func loopsOf(r *rule.Rule) []mainLoop {
 	} else if len(r.Usual) > 0 {
 		list = []mainLoop{{title: r.Name, Rule: r.Specialize(r.Usual)}, {title: r.Name + ", general", Rule: r}}
 	}
-	k := assemble(r)
+	k := Compile(r)
 	for j, m := range k.p.Mains {
-		list[j].Count = count(k.body(m.Label), m)
+		list[j].Count = count(text(k.body(m.Label)), m)
 	}
 	return list
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // An inst is a vector instruction. Go's assembler has no name for most of them,
-// so all are written as a WORD with its GNU spelling beside it.
+// so all are written for it as a WORD with its GNU spelling beside it.
 type inst struct {
 	name string
 	bits uint32
@@ -70,8 +70,8 @@ var (
 	fmlad  = row("fmla", 0x4e60cc00, "2d", "2d", "2d")
 )
 
-// word returns the line that applies in to its operands, the destination first.
-func (in *inst) word(operands ...int) string {
+// word applies in to its operands, the destination first.
+func (in *inst) word(operands ...int) Instruction {
 	bits, gnu := in.bits, make([]string, len(in.args))
 	for k, arg := range in.args {
 		if arg == sixteen {
@@ -98,7 +98,7 @@ func (in *inst) word(operands ...int) string {
 	if in == orr && operands[1] == operands[2] {
 		name, gnu = "mov", gnu[:2]
 	}
-	return fmt.Sprintf("WORD $0x%08x // %s %s", bits, name, strings.Join(gnu, ", "))
+	return Instruction{Word: bits, GNU: name + " " + strings.Join(gnu, ", ")}
 }
 
 var wordLine = regexp.MustCompile(`(?m)^.*\bWORD\b.*$`)

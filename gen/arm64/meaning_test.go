@@ -226,7 +226,7 @@ func wantLanes(t *testing.T, what string, rng *rand.Rand, build func(r *rule.Rul
 		x, y, z, to := r.Buffer("x"), r.Buffer("y"), r.Buffer("z"), r.Buffer("to")
 		to.Set(build(r, x, y, z))
 	})
-	text := string(Emit(r))
+	text := string(Print(r, Compile(r)))
 	for range 40 {
 		in := make([]uint32, 4)
 		for k := range in {
@@ -280,7 +280,7 @@ func isNaN(x uint32) bool { return x&^(1<<31) > 0x7f800000 }
 // TestMaxAbsLanes runs the reduction that keeps the largest magnitude.
 func TestMaxAbsLanes(t *testing.T) {
 	r := new(rule.Set).Define("Most", "", func(r *rule.Rule) { r.MaxAbs("most", r.Buffer("x")) })
-	text := string(Emit(r))
+	text := string(Print(r, Compile(r)))
 	for _, before := range awkward {
 		if isNaN(before) || before>>31 > 0 { // no lane becomes that
 			continue

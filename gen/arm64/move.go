@@ -26,11 +26,11 @@ func (s *selection) move(in loop.Inst) {
 	case in.Type == rule.BF16:
 		s.storeHalves(in, m)
 	case load && in.Dst2.Kind != loop.None:
-		s.op(m.writes(in.Dst, in.Dst2), reads(m.base), "FLDPQ%s %d(R%d), (F%d, F%d)", m.suffix, m.at, m.base, in.Dst, in.Dst2)
+		s.op(m.writes(in.Dst, in.Dst2), reads(m.base), "FLDPQ"+m.suffix, mem(m.base, m.at), pair(in.Dst, in.Dst2))
 	case load:
 		s.load(names[in.Bytes], m, in.Dst)
 	case in.Z.Kind != loop.None:
-		s.op(m.writes(), reads(m.base, in.Y, in.Z), "FSTPQ%s (F%d, F%d), %d(R%d)", m.suffix, in.Y, in.Z, m.at, m.base)
+		s.op(m.writes(), reads(m.base, in.Y, in.Z), "FSTPQ"+m.suffix, pair(in.Y, in.Z), mem(m.base, m.at))
 	default:
 		s.store(names[in.Bytes], m, in.Y)
 	}
@@ -49,12 +49,12 @@ func (m move) writes(list ...loop.Reg) []loop.Reg {
 
 // load adds the load of one register.
 func (s *selection) load(name string, m move, d loop.Reg) {
-	s.op(m.writes(d), reads(m.base), "%s%s %d(R%d), F%d", name, m.suffix, m.at, m.base, d)
+	s.op(m.writes(d), reads(m.base), name+m.suffix, mem(m.base, m.at), fp(d))
 }
 
 // store adds its store.
 func (s *selection) store(name string, m move, x loop.Reg) {
-	s.op(m.writes(), reads(m.base, x), "%s%s F%d, %d(R%d)", name, m.suffix, x, m.at, m.base)
+	s.op(m.writes(), reads(m.base, x), name+m.suffix, fp(x), mem(m.base, m.at))
 }
 
 // loadHalves selects the load of elements of 16 bits.
@@ -63,9 +63,9 @@ func (s *selection) loadHalves(in loop.Inst, m move) {
 	switch {
 	case in.Bytes > 0:
 		bits := s.temp(loop.Address)
-		s.op(m.writes(bits), reads(m.base), "MOVHU%s %d(R%d), R%d", m.suffix, m.at, m.base, bits)
-		s.op(writes(bits), reads(bits), "LSL $16, R%d, R%d", bits, bits)
-		s.op(writes(in.Dst), reads(bits), "FMOVS R%d, F%d", bits, in.Dst)
+		s.op(m.writes(bits), reads(m.base), "MOVHU"+m.suffix, mem(m.base, m.at), gp(bits))
+		s.op(writes(bits), reads(bits), "LSL", imm(16), gp(bits), gp(bits))
+		s.op(writes(in.Dst), reads(bits), "FMOVS", gp(bits), fp(in.Dst))
 	case in.Dst2.Kind != loop.None:
 		s.load("FMOVQ", m, t)
 		s.word(shll2, in.Dst2, t)
@@ -80,9 +80,9 @@ func (s *selection) loadHalves(in loop.Inst, m move) {
 func (s *selection) storeHalves(in loop.Inst, m move) {
 	if in.Bytes > 0 {
 		bits := s.temp(loop.Address)
-		s.op(writes(bits), reads(in.Y), "FMOVS F%d, R%d", in.Y, bits)
-		s.op(writes(bits), reads(bits), "LSR $16, R%d, R%d", bits, bits)
-		s.op(m.writes(), reads(m.base, bits), "MOVH%s R%d, %d(R%d)", m.suffix, bits, m.at, m.base)
+		s.op(writes(bits), reads(in.Y), "FMOVS", fp(in.Y), gp(bits))
+		s.op(writes(bits), reads(bits), "LSR", imm(16), gp(bits), gp(bits))
+		s.op(m.writes(), reads(m.base, bits), "MOVH"+m.suffix, gp(bits), mem(m.base, m.at))
 		return
 	}
 	upper, name, second := s.temp(loop.Vector), "FMOVD", in.Y

@@ -15,8 +15,8 @@ type line struct {
 	leaves bool   // it does not go on to the next line
 
 	writes, reads []loop.Reg
-	inPlace       bool                                  // the result is best in the register of what is read and dead after it
-	print         func(numbers map[loop.Reg]int) string // "" if there is nothing to do
+	inPlace       bool                            // the result is best in the register of what is read and dead after it
+	number        func(n numbering) []Instruction // none if there is nothing to do
 }
 
 // A selection is a program's instructions.
@@ -61,7 +61,7 @@ func (s *selection) begin() {
 		}
 	}
 	if len(s.constants) > 0 {
-		s.op(writes(constants), nil, "MOVD $constants<>(SB), R%d", constants)
+		s.op(writes(constants), nil, "MOVD", is(Constants{}), gp(constants))
 	}
 	align := 16
 	for _, l := range s.p.Locals {
@@ -71,9 +71,9 @@ func (s *selection) begin() {
 	}
 	if s.frame > 0 {
 		s.frame += align
-		s.op(writes(frame), nil, "MOVD $locals-%d(SP), R%d", s.frame, frame)
-		s.op(writes(frame), reads(frame), "ADD $%d, R%d, R%d", align-1, frame, frame)
-		s.op(writes(frame), reads(frame), "AND $-%d, R%d, R%d", align, frame, frame)
+		s.op(writes(frame), nil, "MOVD", is(Locals(s.frame)), gp(frame))
+		s.op(writes(frame), reads(frame), "ADD", imm(align-1), gp(frame), gp(frame))
+		s.op(writes(frame), reads(frame), "AND", imm(-align), gp(frame), gp(frame))
 	}
 }
 
@@ -87,16 +87,14 @@ func (s *selection) temp(k loop.Kind) loop.Reg {
 	return loop.Reg{Kind: k, N: -s.temps}
 }
 
-// op adds an instruction, whose format has a number for each register.
-func (s *selection) op(writes, reads []loop.Reg, format string, args ...any) *line {
-	s.lines = append(s.lines, line{writes: writes, reads: reads, print: func(numbers map[loop.Reg]int) string {
-		list := slices.Clone(args)
-		for k, a := range list {
-			if r, ok := a.(loop.Reg); ok {
-				list[k] = numbers[r]
-			}
+// op adds an instruction.
+func (s *selection) op(writes, reads []loop.Reg, name string, operands ...operand) *line {
+	s.lines = append(s.lines, line{writes: writes, reads: reads, number: func(n numbering) []Instruction {
+		i := Instruction{Name: name}
+		for _, op := range operands {
+			i.Operands = append(i.Operands, op(n))
 		}
-		return fmt.Sprintf(format, list...)
+		return []Instruction{i}
 	}})
 	return &s.lines[len(s.lines)-1]
 }
@@ -110,35 +108,35 @@ func (s *selection) shift(in *inst, d loop.Reg, x []loop.Reg, distance ...int) {
 	if in == fmlad {
 		read = append(reads(d), x...)
 	}
-	s.lines = append(s.lines, line{writes: writes(d), reads: read, print: func(numbers map[loop.Reg]int) string {
-		operands := []int{numbers[d]}
+	s.lines = append(s.lines, line{writes: writes(d), reads: read, number: func(n numbering) []Instruction {
+		operands := []int{n[d]}
 		for _, r := range x {
-			operands = append(operands, numbers[r])
+			operands = append(operands, n[r])
 		}
-		return in.word(append(operands, distance...)...)
+		return []Instruction{in.word(append(operands, distance...)...)}
 	}})
 }
 
 // choose adds a Select, which takes the register of an operand that is dead after it if
 // there is one.
 func (s *selection) choose(d, mask, yes, no loop.Reg) {
-	s.lines = append(s.lines, line{writes: writes(d), reads: reads(mask, yes, no), inPlace: true, print: func(numbers map[loop.Reg]int) string {
-		to, m, x, y := numbers[d], numbers[mask], numbers[yes], numbers[no]
+	s.lines = append(s.lines, line{writes: writes(d), reads: reads(mask, yes, no), inPlace: true, number: func(n numbering) []Instruction {
+		to, m, x, y := n[d], n[mask], n[yes], n[no]
 		switch to {
 		case m:
-			return bsl.word(to, x, y)
+			return []Instruction{bsl.word(to, x, y)}
 		case x:
-			return bif.word(to, y, m)
+			return []Instruction{bif.word(to, y, m)}
 		case y:
-			return bit.word(to, x, m)
+			return []Instruction{bit.word(to, x, m)}
 		}
-		return orr.word(to, m, m) + "\n\t" + bsl.word(to, x, y)
+		return []Instruction{orr.word(to, m, m), bsl.word(to, x, y)}
 	}})
 }
 
 // jumpTo adds a jump.
 func (s *selection) jumpTo(name, label string) {
-	l := s.op(nil, nil, "%s %s", name, label)
+	l := s.op(nil, nil, name, is(Jump(label)))
 	l.jump, l.leaves = label, name == "JMP"
 }
 
@@ -153,13 +151,13 @@ func (s *selection) control(in loop.Inst) {
 	case loop.Jump:
 		s.jumpTo("JMP", in.Label)
 	case loop.JumpIf:
-		s.op(nil, reads(in.X, in.Y), "CMP R%d, R%d", in.Y, in.X)
+		s.op(nil, reads(in.X, in.Y), "CMP", gp(in.Y), gp(in.X))
 		s.jumpTo(branches[in.Cond], in.Label)
 	case loop.Unless:
 		t := s.temp(loop.Address)
 		m := s.place(in.Mem)
-		s.op(writes(t), reads(m.Base), "MOVWU %d(R%d), R%d", m.Disp, m.Base, t)
-		s.op(nil, reads(t), "CMPW $0x%x, R%d", uint32(in.Imm), t)
+		s.op(writes(t), reads(m.Base), "MOVWU", mem(m.Base, m.Disp), gp(t))
+		s.op(nil, reads(t), "CMPW", is(Bits(in.Imm)), gp(t))
 		if in.Cond == loop.Greater {
 			s.jumpTo("BLE", in.Label)
 		} else {
@@ -172,11 +170,11 @@ func (s *selection) control(in loop.Inst) {
 
 // copy adds a copy, which may come to nothing.
 func (s *selection) copy(d, x loop.Reg) {
-	s.lines = append(s.lines, line{writes: writes(d), reads: reads(x), inPlace: true, print: func(numbers map[loop.Reg]int) string {
-		if numbers[d] == numbers[x] {
-			return ""
+	s.lines = append(s.lines, line{writes: writes(d), reads: reads(x), inPlace: true, number: func(n numbering) []Instruction {
+		if n[d] == n[x] {
+			return nil
 		}
-		return fmt.Sprintf("MOVD R%d, R%d", numbers[x], numbers[d])
+		return []Instruction{{Name: "MOVD", Operands: []Operand{R(n[x]), R(n[d])}}}
 	}})
 }
 
@@ -196,7 +194,7 @@ func (s *selection) place(m loop.Mem) loop.Mem {
 // indexed adds the index of a place to its base.
 func (s *selection) indexed(m loop.Mem, to loop.Reg) {
 	shift := map[int]int{1: 0, 2: 1, 4: 2, 8: 3}[m.Scale]
-	s.op(writes(to), reads(m.Base, m.Index), "ADD R%d<<%d, R%d, R%d", m.Index, shift, m.Base, to)
+	s.op(writes(to), reads(m.Base, m.Index), "ADD", shifted(m.Index, shift), gp(m.Base), gp(to))
 }
 
 // address selects what is done to addresses and counts.
@@ -204,23 +202,23 @@ func (s *selection) address(in loop.Inst) {
 	d := in.Dst
 	switch in.Op {
 	case loop.Param:
-		s.op(writes(d), nil, "MOVD %s, R%d", parameter(s.p.Rule, in.Label, in.Piece), d)
+		s.op(writes(d), nil, "MOVD", is(parameter(s.p.Rule, in.Label, in.Piece)), gp(d))
 	case loop.Number:
-		s.op(writes(d), nil, "MOVD $%d, R%d", in.Imm, d)
+		s.op(writes(d), nil, "MOVD", imm(in.Imm), gp(d))
 	case loop.Copy:
 		s.copy(d, in.X)
 	case loop.Word:
 		m := s.place(in.Mem)
-		s.op(writes(d), reads(m.Base), "MOVD %d(R%d), R%d", m.Disp, m.Base, d)
+		s.op(writes(d), reads(m.Base), "MOVD", mem(m.Base, m.Disp), gp(d))
 	case loop.Locate:
 		s.locate(in)
 	case loop.Times:
 		t := s.temp(loop.Address)
-		s.op(writes(t), nil, "MOVD $%d, R%d", in.Imm, t)
-		s.op(writes(d), reads(d, t), "MUL R%d, R%d, R%d", t, d, d)
+		s.op(writes(t), nil, "MOVD", imm(in.Imm), gp(t))
+		s.op(writes(d), reads(d, t), "MUL", gp(t), gp(d), gp(d))
 	case loop.Fetch:
 		m := s.place(in.Mem)
-		s.op(nil, reads(m.Base), "PRFM %d(R%d), PLDL1KEEP", m.Disp, m.Base)
+		s.op(nil, reads(m.Base), "PRFM", mem(m.Base, m.Disp), is(Hint("PLDL1KEEP")))
 	default:
 		s.count(in)
 	}
@@ -237,16 +235,16 @@ func (s *selection) locate(in loop.Inst) {
 	if m.Disp < 0 {
 		name, m.Disp = "SUB", -m.Disp
 	}
-	s.op(writes(in.Dst), reads(m.Base), "%s $%d, R%d, R%d", name, m.Disp, m.Base, in.Dst)
+	s.op(writes(in.Dst), reads(m.Base), name, imm(m.Disp), gp(m.Base), gp(in.Dst))
 }
 
 // count selects a sum, a difference or a conjunction.
 func (s *selection) count(in loop.Inst) {
 	name := map[loop.Op]string{loop.Add: "ADD", loop.And: "AND", loop.Sub: "SUB", loop.SubIf: "SUBS"}[in.Op]
 	if d := in.Dst; in.X.Kind != loop.None {
-		s.op(writes(d), reads(d, in.X), "%s R%d, R%d, R%d", name, in.X, d, d)
+		s.op(writes(d), reads(d, in.X), name, gp(in.X), gp(d), gp(d))
 	} else {
-		s.op(writes(d), reads(d), "%s $%d, R%d, R%d", name, in.Imm, d, d)
+		s.op(writes(d), reads(d), name, imm(in.Imm), gp(d), gp(d))
 	}
 	if in.Op == loop.SubIf {
 		s.jumpTo(branches[in.Cond], in.Label)
@@ -259,13 +257,13 @@ func (s *selection) lanes(in loop.Inst) {
 	switch in.Op {
 	case loop.Constant:
 		slot := slices.Index(s.constants, uint32(in.Imm))
-		s.op(writes(d), reads(constants), "FMOVQ %d(R%d), F%d", 16*slot, constants, d)
+		s.op(writes(d), reads(constants), "FMOVQ", mem(constants, 16*slot), fp(d))
 	case loop.Spread:
 		m := s.place(in.Mem)
-		s.op(writes(d), reads(m.Base), "FMOVS %d(R%d), F%d", m.Disp, m.Base, d)
-		s.op(writes(d), reads(d), "VDUP V%d.S[0], V%d.S4", d, d)
+		s.op(writes(d), reads(m.Base), "FMOVS", mem(m.Base, m.Disp), fp(d))
+		s.op(writes(d), reads(d), "VDUP", lanes(d, "S[0]"), lanes(d, "S4"))
 	case loop.Zero:
-		s.op(writes(d), nil, "VEOR V%d.B16, V%d.B16, V%d.B16", d, d, d)
+		s.op(writes(d), nil, "VEOR", lanes(d, "B16"), lanes(d, "B16"), lanes(d, "B16"))
 	case loop.Load, loop.Store:
 		s.move(in)
 	case loop.Compute:
@@ -324,9 +322,9 @@ func (s *selection) fold(in loop.Inst) {
 	for q := range v {
 		v[q] = s.temp(loop.Vector)
 	}
-	lanes := s.place(in.Lanes)
+	from := s.place(in.Lanes)
 	for q := 0; q < len(v); q += 2 {
-		s.op(writes(v[q], v[q+1]), reads(lanes.Base), "FLDPQ %d(R%d), (F%d, F%d)", lanes.Disp+16*q, lanes.Base, v[q], v[q+1])
+		s.op(writes(v[q], v[q+1]), reads(from.Base), "FLDPQ", mem(from.Base, from.Disp+16*q), pair(v[q], v[q+1]))
 	}
 	for half := len(v) / 2; half > 0; half /= 2 {
 		for q := range half {
@@ -334,9 +332,9 @@ func (s *selection) fold(in loop.Inst) {
 		}
 	}
 	for _, half := range []int{8, 4} {
-		s.op(writes(v[1]), reads(v[0]), "VEXT $%d, V%d.B16, V%d.B16, V%d.B16", half, v[0], v[0], v[1])
+		s.op(writes(v[1]), reads(v[0]), "VEXT", imm(half), lanes(v[0], "B16"), lanes(v[0], "B16"), lanes(v[1], "B16"))
 		s.word(fadd, v[0], v[0], v[1])
 	}
 	to := s.place(in.Mem)
-	s.op(nil, reads(v[0], to.Base), "FMOVS F%d, %d(R%d)", v[0], to.Disp, to.Base)
+	s.op(nil, reads(v[0], to.Base), "FMOVS", fp(v[0]), mem(to.Base, to.Disp))
 }

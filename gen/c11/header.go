@@ -122,12 +122,13 @@ func function(r *rule.Rule) string { return "lockstep_kernel_" + Name(r.Name) }
 // A Table is the kernels of an instruction set. Those that it has not are its base's.
 type Table struct {
 	ISA, Base string
+	Platform  string // the macro of the builds that have it, or "" for all
 	Has       func(r *rule.Rule) bool
 }
 
 // Tables is the file of the kernels' descriptions, of the tables and of the functions that
 // users call.
-func (ref *Reference) Tables(all []*rule.Rule, x86 []Table) []byte {
+func (ref *Reference) Tables(all []*rule.Rule, tables []Table) []byte {
 	b := bytes.NewBufferString(header + "#include \"internal.h\"\n\n")
 	for _, r := range all {
 		ref.description(b, r)
@@ -138,13 +139,11 @@ func (ref *Reference) Tables(all []*rule.Rule, x86 []Table) []byte {
 	}
 	fmt.Fprintf(b, "};\nconst size_t lockstep_all_count = %d;\n", len(all))
 	table(b, Table{ISA: "portable"}, all)
-	b.WriteString("\n#if LOCKSTEP_X86_64\n")
-	x86 = slices.Clone(x86) // a base before those that have its kernels
-	slices.SortStableFunc(x86, func(a, b Table) int { return strings.Compare(a.Base, b.Base) })
-	for _, t := range x86 {
+	tables = slices.Clone(tables) // a base before those that have its kernels
+	slices.SortStableFunc(tables, func(a, b Table) int { return strings.Compare(a.Base, b.Base) })
+	for _, t := range tables {
 		table(b, t, all)
 	}
-	b.WriteString("\n#endif\n")
 	for k, r := range all {
 		call(b, k, r)
 	}
@@ -195,8 +194,14 @@ func table(b *bytes.Buffer, t Table, all []*rule.Rule) {
 			own = append(own, symbol)
 		}
 	}
+	if t.Platform != "" {
+		fmt.Fprintf(b, "\n#if %s\n", t.Platform)
+	}
 	fmt.Fprintf(b, "\nlockstep_bare %s;\n", strings.Join(own, ",\n\t"))
 	fmt.Fprintf(b, "lockstep_bare *const lockstep_%s_kernels[] = {\n\t%s,\n};\n", t.ISA, strings.Join(entries, ",\n\t"))
+	if t.Platform != "" {
+		b.WriteString("\n#endif\n")
+	}
 }
 
 // call prints the function that users call.

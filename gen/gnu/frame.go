@@ -4,33 +4,17 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/lockstep-go/lockstep/gen/rule"
-
 	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// A frame is what a kernel has on the stack: registers that are the caller's, then the
+// A frame is what a kernel for x86-64 has on the stack: registers that are the caller's, then the
 // arguments, then its locals.
 type frame struct {
 	saved  []string
 	locals int
 }
-
-// The arguments, in their order.
-const (
-	list = iota
-	length
-	scalars
-	lanes
-	arguments
-)
-
-const (
-	slice = 24 // bytes of a buffer in a list
-	word  = 8
-)
 
 // callees are the registers that belong to the caller, on every platform.
 var callees = []string{"rbx", "rbp", "r12", "r13", "r14", "r15"}
@@ -102,31 +86,4 @@ func (p *printer) load(at int, to string) {
 	if within >= 0 {
 		fmt.Fprintf(p, "\tmovq %d(%s), %s\n", within, to, to)
 	}
-}
-
-// place is the argument that has what Go has at a place of its parameters, and where in
-// it, or -1 if it is the argument itself.
-func (p *printer) place(at int) (argument, within int) {
-	buffers := slice
-	if p.rule.IsMatrix() {
-		buffers = slice * len(p.rule.Buffers)
-	}
-	switch rest := at - buffers; {
-	case rest < 0 && p.rule.IsMatrix():
-		return list, at
-	case rest < 0:
-		return [...]int{list, length}[at/word], -1
-	case rest == 0 && len(p.rule.Scalars) > 0:
-		return scalars, -1
-	default:
-		return lanes, rest - scalarsSize(p.rule)
-	}
-}
-
-// scalarsSize is the size of the pointer to the scalars.
-func scalarsSize(r *rule.Rule) int {
-	if len(r.Scalars) > 0 {
-		return word
-	}
-	return 0
 }

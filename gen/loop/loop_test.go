@@ -25,8 +25,8 @@ var machines = map[string]Machine{
 // across sums over rows too, which must come one after the other; one has elements of 16
 // bits.
 var (
-	own    rule.Set
-	beyond = own.Define("Beyond", "", func(r *rule.Rule) {
+	own rule.Set
+	_   = own.Define("Beyond", "", func(r *rule.Rule) {
 		x, y, one := r.Buffer("x"), r.Buffer("y"), r.Const(1)
 		r.Sum("sum", one.Sub(x))
 		r.Dot("dot", one.Sub(x), one.Sub(y))

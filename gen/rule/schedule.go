@@ -99,18 +99,3 @@ func (r *Rule) Invariants() []int {
 	slices.SortStableFunc(ids, func(a, b int) int { return uses[b] - uses[a] })
 	return ids
 }
-
-// LastUse gives for each node the index in steps after which it is dead, and
-// -1 for nodes that the schedule does not read.
-func (r *Rule) LastUse(steps []Task) []int {
-	last := make([]int, len(r.Nodes))
-	for id := range last {
-		last[id] = -1
-	}
-	for k, s := range steps {
-		for _, x := range r.ReadsOf(s) {
-			last[x] = k
-		}
-	}
-	return last
-}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/lockstep-go/lockstep/internal/tune"
+	"github.com/lockstep-go/lockstep/internal/workers"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -17,19 +18,20 @@ type Engine struct {
 	passes  int // of the rule that has most
 
 	step    int64
-	apart   bool // tensors have taken different numbers of steps
-	missing bool // some tensors are left out of this step
-	present []bool
-	late    bool // some tensors have yet to begin as their parameters
-	owns    bool // some passes have scalars of each tensor
-	placed  int  // counts how often buffers were elsewhere than before
+	apart   bool   // tensors have taken different numbers of steps
+	missing bool   // some tensors are left out of this step
+	absent  []bool // without a gradient in this step
+	late    bool   // some tensors have yet to begin as their parameters
+	owns    bool   // some passes have scalars of each tensor
+	placed  int    // counts how often buffers were elsewhere than before, or what is flushed of them
 
 	partial [][MaxSums]float64 // by unit
 	many    [][MaxSums]float64 // room for the sums of tensors
 	input   StepInput          // room for that of a tensor
 	values  []float32          // room for its PerTensor
 	only    kernels.List       // the only tensor, if it is small
-	pool    workers
+	pool    *workers.Pool
+	workers []*Worker // the caller's first
 
 	stepping  stepping
 	squaring  squaring
@@ -69,12 +71,12 @@ func New(tensors []Tensor, rules []Rule) *Engine {
 		e.groups = append(e.groups, newGroup(r))
 	}
 	e.survey()
-	room := smallState(tensors, e.groups)
+	room := newRoom(tensors, e.groups)
 	for _, t := range tensors {
 		g := &e.groups[t.Rule]
 		s := tensor{Tensor: t, listed: -1}
 		if t.State == nil {
-			s.State, s.begins = g.allocate(t, &room), g.beginsAsParams()
+			s.State, s.begins = g.allocate(t, room), g.beginsAsParams()
 		}
 		e.late = e.late || s.begins
 		e.total += t.Size
@@ -84,9 +86,10 @@ func New(tensors []Tensor, rules []Rule) *Engine {
 	e.units = split(e.tensors, e.groups)
 	e.growLists()
 	e.growSums()
-	e.present = make([]bool, len(tensors))
+	e.absent = make([]bool, len(tensors))
 	e.stepping.e, e.squaring.e, e.exceeding.e = e, e, e
-	e.pool.init(len(e.units), e.total >= tune.ParallelLen)
+	e.pool = workers.New(tune.ParallelLen)
+	e.SetWorkers(1)
 	return e
 }
 
@@ -123,6 +126,7 @@ func (e *Engine) SetRule(rule int, to Rule) {
 	next := newGroup(to)
 	next.shared, next.list = e.groups[rule].shared, e.groups[rule].list
 	e.groups[rule] = next
+	e.placed++ // other slots may be flushed
 	e.survey()
 	for k := range e.tensors {
 		if e.tensors[k].Rule == rule {
@@ -131,6 +135,12 @@ func (e *Engine) SetRule(rule int, to Rule) {
 	}
 }
 
+// SetTable sets the table of kernels, which can run here.
+func (e *Engine) SetTable(t kernels.Table) { e.table = t }
+
+// Table is the table of kernels.
+func (e *Engine) Table() kernels.Table { return e.table }
+
 // SetLR sets the learning rate of a rule from the next step on.
 func (e *Engine) SetLR(rule int, lr float64) { e.groups[rule].LR = lr }
 
@@ -138,7 +148,23 @@ func (e *Engine) SetLR(rule int, lr float64) { e.groups[rule].LR = lr }
 func (e *Engine) LR(rule int) float64 { return e.groups[rule].LR }
 
 // SetWorkers sets how many goroutines, at least 1, a step may use.
-func (e *Engine) SetWorkers(n int) { e.pool.setLimit(n) }
+func (e *Engine) SetWorkers(n int) {
+	e.pool.SetLimit(n)
+	for len(e.workers) < n {
+		e.workers = append(e.workers, new(Worker))
+	}
+}
+
+// share has the units carried out. more says that another pass goes on with the step.
+func (e *Engine) share(t workers.Task, more bool) {
+	e.pool.Run(t, len(e.units), e.total, more)
+	for _, w := range e.workers[:min(len(e.workers), max(1, len(e.units)))] {
+		w.Forget()
+		if e.total < tune.ParallelLen {
+			break // the caller's, which is the only one that was at work
+		}
+	}
+}
 
 // IsPlain reports whether a step of the rule can be taken in parts, one apart from the
 // other: its one kernel takes elements and leaves no sums.

@@ -10,7 +10,7 @@ import (
 // SumSquares is the sum of the squares of all gradients that are not nil, unit by unit.
 func (e *Engine) SumSquares(grads [][]float32) float64 {
 	e.squaring.grads = grads
-	e.pool.run(&e.squaring)
+	e.share(&e.squaring, true)
 	e.squaring.grads = nil
 	return sumPairs(e.partial)[0]
 }
@@ -19,7 +19,7 @@ func (e *Engine) SumSquares(grads [][]float32) float64 {
 // rule, NaN among them, and tells the first tensor that has some.
 func (e *Engine) CountBeyond(grads [][]float32, scale float64) (count int64, first int) {
 	e.exceeding.grads, e.exceeding.scale = grads, scale
-	e.pool.run(&e.exceeding)
+	e.share(&e.exceeding, true)
 	e.exceeding.grads = nil
 	first = len(e.tensors)
 	for k, n := range e.partial {
@@ -65,7 +65,8 @@ type squaring struct {
 	grads [][]float32
 }
 
-func (s *squaring) do(k int, w *Worker) {
+func (s *squaring) Do(k, worker int) {
+	w := s.e.workers[worker]
 	s.e.reduce(k, s.grads, w, func(lanes *[fallback.Lanes]float64) {
 		kernels.SumSquares(s.e.table, &w.list, lanes)
 	})
@@ -78,7 +79,8 @@ type exceeding struct {
 	scale float64
 }
 
-func (x *exceeding) do(k int, w *Worker) {
+func (x *exceeding) Do(k, worker int) {
+	w := x.e.workers[worker]
 	c := fallback.CountBeyondScalars{Limit: x.e.Limit(x.e.units[k].group, x.scale)}
 	x.e.reduce(k, x.grads, w, func(lanes *[fallback.Lanes]float64) {
 		kernels.CountBeyond(x.e.table, &w.list, &c, lanes)

@@ -12,7 +12,7 @@ type Pass struct {
 	call  call
 	walk  walk
 	sums  Scope
-	takes []string
+	names []string
 }
 
 // A walk says what a kernel is handed.
@@ -72,16 +72,16 @@ func One[C any](kernel func(kernels.Table, *kernels.List, *C), scalars func(*Ste
 	return []Pass{Elements(kernel, scalars)}
 }
 
-// Elements is a pass of a kernel that takes elements in parts of any length. takes names
-// the buffers that are its parameters, in order: ParamsName, GradsName, slots. Without
+// Elements is a pass of a kernel that takes elements in parts of any length. buffers names
+// those that are its parameters, in order: ParamsName, GradsName, slots. Without
 // names it takes parameters, gradients and all slots PerElement.
-func Elements[C any](kernel func(kernels.Table, *kernels.List, *C), scalars func(*StepInput) C, takes ...string) Pass {
-	return Pass{call: &elementCall[C]{maker[C]{of: scalars}, kernel}, takes: takes}
+func Elements[C any](kernel func(kernels.Table, *kernels.List, *C), scalars func(*StepInput) C, buffers ...string) Pass {
+	return Pass{call: &elementCall[C]{maker[C]{of: scalars}, kernel}, names: buffers}
 }
 
 // Summing is Elements of a kernel that leaves sums.
-func Summing[C any](over Scope, kernel func(kernels.Table, *kernels.List, *C, *Sums), scalars func(*StepInput) C, takes ...string) Pass {
-	return Pass{call: &summingCall[C]{maker[C]{of: scalars}, kernel}, sums: over, takes: takes}
+func Summing[C any](over Scope, kernel func(kernels.Table, *kernels.List, *C, *Sums), scalars func(*StepInput) C, buffers ...string) Pass {
+	return Pass{call: &summingCall[C]{maker[C]{of: scalars}, kernel}, sums: over, names: buffers}
 }
 
 // ByRows is a pass of a kernel that takes whole rows.

@@ -47,15 +47,15 @@ func (p *pass) take(state []Slot) {
 			all = append(all, s.Name)
 		}
 	}
-	takes := p.takes
-	if len(takes) == 0 {
-		takes = all
+	buffers := p.names
+	if len(buffers) == 0 {
+		buffers = all
 	}
-	p.takesGrads = slices.Contains(takes, GradsName)
-	if slices.Equal(takes, names) {
+	p.takesGrads = slices.Contains(buffers, GradsName)
+	if slices.Equal(buffers, names) {
 		return
 	}
-	for _, name := range takes {
+	for _, name := range buffers {
 		k := slices.Index(names, name)
 		if k < 0 {
 			panic(fmt.Sprintf("engine: a pass takes %q, which is none of %q", name, names))

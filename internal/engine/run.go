@@ -13,8 +13,8 @@ type stepping struct {
 	params, grads [][]float32
 }
 
-func (s *stepping) do(k int, w *Worker) {
-	u := &s.e.units[k]
+func (s *stepping) Do(k, worker int) {
+	u, w := &s.e.units[k], s.e.workers[worker]
 	switch g := &s.e.groups[u.group]; {
 	case s.pass >= len(g.passes):
 	case u.tensor < 0:
@@ -28,17 +28,18 @@ func (s *stepping) do(k int, w *Worker) {
 // themselves.
 func (s *stepping) small(u *unit, g *group, w *Worker) {
 	e := s.e
-	if e.apart || g.penalized() {
+	if e.apart && !u.alike || g.penalized() {
 		for _, k := range g.shared[u.lo:u.hi] {
-			if e.takes(k) {
+			if e.present(k) {
 				t := &e.tensors[k]
 				e.apply(w, t, 0, 0, t.Size, s.params[k], s.grads[k])
 			}
 		}
 		return
 	}
-	g.passes[0].call.run(e.table, u.list, nil, &w.sums)
-	if g.flushes(e.step) {
+	first := &e.tensors[g.shared[u.lo]]
+	g.call(first, 0).run(e.table, u.list, nil, &w.sums)
+	if g.flushes(e.step - first.missed) {
 		e.flushSmall(u)
 	}
 }
@@ -46,7 +47,7 @@ func (s *stepping) small(u *unit, g *group, w *Worker) {
 // large runs a pass on a range of a tensor, and notes what it has measured there.
 func (s *stepping) large(k int, u *unit, g *group, w *Worker) {
 	e, t, p := s.e, &s.e.tensors[u.tensor], &g.passes[s.pass]
-	if !e.has(u.tensor, p) {
+	if !e.runs(u.tensor, p) {
 		return
 	}
 	if p.hasSums() {
@@ -92,11 +93,8 @@ func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32) {
 	for at := 0; at < len(p); at += length {
 		end := min(at+length, len(p))
 		q, d := p[at:end], grad[at:end]
-		if g.regularizes && pass.takesGrads {
-			x := w.scratch(len(q))
-			w.list.Set(x, d, q)
-			kernels.Regularize(e.table, &w.list, &g.regularize)
-			d = x
+		if pass.takesGrads {
+			d = e.staged(w, g, q, d)
 		}
 		e.runPass(w, t, k, lo+at, lo+end, q, d)
 		if g.shrinks && pass.last {
@@ -104,6 +102,24 @@ func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32) {
 			kernels.Shrink(e.table, &w.list, &g.shrink)
 		}
 	}
+}
+
+// staged is a block of the gradient as the stages before the kernel leave it.
+func (e *Engine) staged(w *Worker, g *group, p, grad []float32) []float32 {
+	room, n := w.scratch(2*len(p)), len(p)
+	if g.splits {
+		grad = e.regularized(w, room[:n], grad, p, &g.split)
+	}
+	if g.regularizes {
+		grad = e.regularized(w, room[n:], grad, p, &g.regularize)
+	}
+	return grad
+}
+
+func (e *Engine) regularized(w *Worker, x, grad, p []float32, c *fallback.RegularizeScalars) []float32 {
+	w.list.Set(x, grad, p)
+	kernels.Regularize(e.table, &w.list, c)
+	return x
 }
 
 // runPass runs a pass on a range.

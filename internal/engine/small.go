@@ -34,7 +34,7 @@ func (g *group) buffers() int { return 2 + len(g.State) }
 func (e *Engine) Place(params, grads [][]float32) {
 	e.placed++
 	if len(e.tensors) == 1 && e.groups[e.tensors[0].Rule].plain && e.total < tune.ParallelLen && len(grads[0]) == e.total {
-		all := append(e.pool.own.buffers[:0], params[0], grads[0])
+		all := append(e.workers[0].buffers[:0], params[0], grads[0])
 		e.only.Set(append(all, e.tensors[0].State...)...)
 	}
 	for k := range e.groups {
@@ -43,9 +43,10 @@ func (e *Engine) Place(params, grads [][]float32) {
 			g.list[at*g.buffers()], g.list[at*g.buffers()+1] = params[tensor], grads[tensor]
 		}
 	}
+	lacks := func(k int) bool { return grads[k] == nil && e.tensors[k].Size > 0 }
 	for k := range e.units {
 		u := &e.units[k]
-		if u.tensor < 0 && !slices.ContainsFunc(e.groups[u.group].shared[u.lo:u.hi], func(k int) bool { return grads[k] == nil && e.tensors[k].Size > 0 }) {
+		if u.tensor < 0 && !slices.ContainsFunc(e.groups[u.group].shared[u.lo:u.hi], lacks) {
 			g := &e.groups[u.group]
 			u.list.Reset(g.buffers(), g.list[u.lo*g.buffers():u.hi*g.buffers()])
 		}

@@ -9,16 +9,17 @@ import (
 // stages are the kernels around a rule's own, for what it does not do itself. They work
 // block by block, so that memory is crossed once.
 type stages struct {
-	regularizes, shrinks bool
-	regularize           fallback.RegularizeScalars
-	shrink               fallback.ShrinkScalars
-	fade                 fallback.FadeScalars
-	small                fallback.FlushScalars
-	decays               bool
+	splits, regularizes, shrinks bool
+	split                        fallback.RegularizeScalars // a part of the gradient's scale
+	regularize                   fallback.RegularizeScalars
+	shrink                       fallback.ShrinkScalars
+	fade                         fallback.FadeScalars
+	small                        fallback.FlushScalars
+	decays                       bool
 }
 
 // penalized reports whether there is a stage around the kernel.
-func (s *stages) penalized() bool { return s.regularizes || s.shrinks }
+func (s *stages) penalized() bool { return s.splits || s.regularizes || s.shrinks }
 
 // factors of a gradient beyond these are applied in two parts: the product of both may
 // be no normal float32, though the gradient it is for makes it one.
@@ -77,16 +78,19 @@ func (g *group) takePenalties(h *StepInput) {
 // takeScale lets a stage apply a part of a scale that is no normal float32.
 func (g *group) takeScale(h *StepInput, scale float64) {
 	size := math.Abs(scale)
-	if g.regularizes || size == 0 || !(size < leastFactor || size > mostFactor) {
+	if size == 0 || !(size < leastFactor || size > mostFactor) {
 		return
 	}
 	part := 0x1p80
 	if size < 1 {
 		part = 0x1p-80
 	}
-	g.regularizes = true
-	g.regularize = fallback.RegularizeScalars{Scale: float32(part)}
-	h.Scale = float32(scale / part)
+	g.splits, g.split = true, fallback.RegularizeScalars{Scale: float32(part)}
+	rest := &h.Scale
+	if g.regularizes {
+		rest = &g.regularize.Scale
+	}
+	*rest = float32(scale / part)
 }
 
 // penalties reports whether there is an L1 or L2 to apply.

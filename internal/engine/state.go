@@ -1,39 +1,73 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/lockstep-go/lockstep/internal/buffers"
 	"github.com/lockstep-go/lockstep/internal/tune"
 )
 
-// smallState is room for the state of all small tensors, side by side. A tensor
-// alone is laid out like a large one.
-func smallState(tensors []Tensor, groups []group) []float32 {
-	n := 0
-	if len(tensors) == 1 {
-		return nil
-	}
-	for _, t := range tensors {
-		if t.State == nil && t.Size <= tune.SmallLen {
-			for _, s := range groups[t.Rule].State {
-				n += roundUp(s.Len(t), lineLen)
-			}
-		}
-	}
-	return Alloc(n, 1)[0]
+// A room is where the state of many tensors is, side by side: each in memory of its own
+// would begin and end with parts of pages that nobody uses.
+type room struct {
+	memory []float32
+	end    int // of what is taken
 }
 
-// allocate makes the state of a tensor, that of small ones in the room for them.
-func (g *group) allocate(t Tensor, room *[]float32) [][]float32 {
+// newRoom has room for the tensors of a set that are not large. A tensor alone is laid out
+// like a large one.
+func newRoom(tensors []Tensor, groups []group) *room {
+	var r room
+	for _, t := range tensors {
+		if len(tensors) > 1 && t.State == nil && t.Size <= tune.RoomLen {
+			r.take(t, groups[t.Rule].State)
+		}
+	}
+	r.memory, r.end = Alloc(r.end, 1)[0], 0
+	return &r
+}
+
+// take finds the places of a tensor's slots.
+func (r *room) take(t Tensor, slots []Slot) []int {
+	list := make([]int, len(slots))
+	for j, slot := range slots {
+		n := slot.Len(t)
+		if 4*n >= tune.Page {
+			r.end = staggered(r.end, list[:j])
+		}
+		list[j] = r.end
+		r.end += roundUp(n, lineLen)
+	}
+	return list
+}
+
+// staggered is the first place from one on that is some lines from others within a page,
+// and from where Alloc lays parameters and gradients.
+func staggered(at int, others []int) int {
+	const page, apart = tune.Page / 4, 4 * lineLen
+	others = append([]int{0, tune.Stagger / 4}, others...)
+	near := func(x int) bool {
+		d := ((at-x)%page + page) % page
+		return d < apart || d > page-apart
+	}
+	for slices.ContainsFunc(others, near) {
+		at += lineLen
+	}
+	return at
+}
+
+// allocate makes the state of a tensor, that of others than large ones in the room.
+func (g *group) allocate(t Tensor, r *room) [][]float32 {
 	s := make([][]float32, len(g.State))
-	large := t.Size > tune.SmallLen || *room == nil
-	if large {
+	if t.Size > tune.RoomLen || len(r.memory) == 0 {
 		g.allocateLarge(t, s)
+	} else {
+		for j, at := range r.take(t, g.State) {
+			n := g.State[j].Len(t)
+			s[j] = r.memory[at:][:n:n]
+		}
 	}
 	for j, slot := range g.State {
-		if n := slot.Len(t); !large {
-			s[j] = (*room)[:n:n]
-			*room = (*room)[roundUp(n, lineLen):]
-		}
 		slot.First.fill(s[j])
 	}
 	return s

@@ -1,5 +1,7 @@
 package engine
 
+import "slices"
+
 // Begin counts a step and computes what depends on it. scale is the factor of all
 // gradients. Of grads, if they are given, those that are nil leave their tensors out. Then
 // follows either Run, or RunSmall, or Parts and End.
@@ -7,6 +9,9 @@ func (e *Engine) Begin(scale float64, grads [][]float32) {
 	e.step++
 	if e.missing = grads != nil; e.missing {
 		e.leaveOut(grads)
+	}
+	if e.apart {
+		e.compare()
 	}
 	for k := range e.groups {
 		e.groups[k].begin(e.step, scale)
@@ -18,18 +23,31 @@ func (e *Engine) Begin(scale float64, grads [][]float32) {
 func (e *Engine) leaveOut(grads [][]float32) {
 	for k := range e.tensors {
 		t := &e.tensors[k]
-		e.present[k] = grads[k] != nil || t.Size == 0
-		if !e.present[k] {
+		e.absent[k] = grads[k] == nil && t.Size > 0
+		if e.absent[k] {
 			t.missed++
 			e.apart = true
 		}
 	}
 }
 
-// takes reports whether a tensor takes part in the step, has whether in a pass of it.
-func (e *Engine) takes(tensor int) bool { return !e.missing || e.present[tensor] }
+// compare finds the units whose small tensors can share a call.
+func (e *Engine) compare() {
+	for k := range e.units {
+		u := &e.units[k]
+		if u.tensor >= 0 {
+			continue
+		}
+		list := e.groups[u.group].shared[u.lo:u.hi]
+		missed := e.tensors[list[0]].missed
+		u.alike = !slices.ContainsFunc(list, func(k int) bool { return !e.present(k) || e.tensors[k].missed != missed })
+	}
+}
 
-func (e *Engine) has(tensor int, p *pass) bool { return p.everywhere || e.takes(tensor) }
+// present reports whether a tensor takes part in the step, runs whether in a pass of it.
+func (e *Engine) present(tensor int) bool { return !e.missing || !e.absent[tensor] }
+
+func (e *Engine) runs(tensor int, p *pass) bool { return p.everywhere || e.present(tensor) }
 
 // prepare computes the scalars of a pass: once for all tensors that have taken the step
 // together, and for each of the others.
@@ -49,7 +67,7 @@ func (e *Engine) prepareOwn(k int) {
 	for j := range e.tensors {
 		t := &e.tensors[j]
 		g := &e.groups[t.Rule]
-		if k >= len(g.passes) || !g.ownsCall(t, k) || !e.has(j, &g.passes[k]) {
+		if k >= len(g.passes) || !g.ownsCall(t, k) || !e.runs(j, &g.passes[k]) {
 			continue
 		}
 		for _, p := range g.passes[len(t.own):] {
@@ -97,7 +115,7 @@ func (e *Engine) Run(params, grads [][]float32) {
 			e.prepare(k)
 		}
 		s.pass = k
-		e.pool.run(s)
+		e.share(s, k+1 < e.passes)
 	}
 	s.params, s.grads = nil, nil
 }
@@ -110,7 +128,7 @@ func (e *Engine) beginAsParams(params [][]float32) {
 	e.late = false
 	for k := range e.tensors {
 		t := &e.tensors[k]
-		if t.begins && e.takes(k) {
+		if t.begins && e.present(k) {
 			t.beginAs(&e.groups[t.Rule].Plan, 0, params[k])
 			t.begins = false
 		}
@@ -122,7 +140,7 @@ func (e *Engine) beginAsParams(params [][]float32) {
 // elements, where it was placed last.
 func (e *Engine) RunSmall(params, grads []float32) {
 	t := &e.tensors[0]
-	g, w := &e.groups[t.Rule], &e.pool.own
+	g, w := &e.groups[t.Rule], e.workers[0]
 	if g.penalized() || t.missed != 0 || t.begins {
 		e.Part(w, 0, 0, params, grads)
 		e.End()

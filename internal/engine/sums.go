@@ -30,7 +30,7 @@ func (e *Engine) addUp(k int) {
 	for j := range e.tensors {
 		t := &e.tensors[j]
 		g := &e.groups[t.Rule]
-		if k >= len(g.passes) || !e.has(j, &g.passes[k]) {
+		if k >= len(g.passes) || !e.runs(j, &g.passes[k]) {
 			continue
 		}
 		switch p := &g.passes[k]; {
@@ -56,7 +56,7 @@ func (e *Engine) over(rule, k int) (sums [MaxSums]float64, elements int) {
 	for j := range e.tensors {
 		t := &e.tensors[j]
 		g := &e.groups[t.Rule]
-		if k >= len(g.passes) || g.passes[k].sums != scope || scope == OverRule && t.Rule != rule || !e.has(j, &g.passes[k]) {
+		if k >= len(g.passes) || g.passes[k].sums != scope || scope == OverRule && t.Rule != rule || !e.runs(j, &g.passes[k]) {
 			continue
 		}
 		e.many = append(e.many, t.sums)

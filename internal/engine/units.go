@@ -14,6 +14,7 @@ type unit struct {
 	tensor int // -1 for small tensors
 	lo, hi int // elements of the tensor, or the places of tensors among the small
 	list   *kernels.List
+	alike  bool // its small tensors take this step together, all with one count
 	*flushed
 }
 

@@ -234,6 +234,38 @@ func TestPresets(t *testing.T) {
 	}
 }
 
+// TestFrameworkNames wants a framework's name of all state of each rule that is compared
+// with it, and the signs that its formula gives.
+func TestFrameworkNames(t *testing.T) {
+	signs := map[string]string{"keras momentum, lr inside": "-momentum", "optax rmsprop, momentum, lr inside": "-trace"}
+	for _, c := range goldenCases(t) {
+		if c.of == "tensorflow" { // of raw operations, whose state is the caller's
+			continue
+		}
+		r := c.rule(t)
+		names := update.FrameworkNames(r.Name(), c.of)
+		slots := mustNew(t, 1, r).Buffers(0)
+		if len(names) != len(slots) {
+			t.Errorf("%s: %s has %v, %s names %v", c.Name, r.Name(), slots, c.of, names)
+		}
+		for _, slot := range slots {
+			if names[slot] == "" {
+				t.Errorf("%s: %s has no name in %s", c.Name, slot, c.of)
+			}
+		}
+		if want := signs[c.of+" "+r.Name()]; want != "" && names["momentum"] != want {
+			t.Errorf("%s: the momentum of %s is %q in %s, want %q", c.Name, r.Name(), names["momentum"], c.of, want)
+		}
+	}
+	if update.FrameworkNames("amsgrad", "optax")["max_v"] != "" || update.FrameworkNames("adam", "nosuch") != nil {
+		t.Error("there are names of what has no counterpart")
+	}
+	update.FrameworkNames("adam", "torch")["m"] = "" // of a copy
+	if m := update.FrameworkNames("adam", "torch")["m"]; m != "exp_avg" {
+		t.Errorf("Adam's m is %q in PyTorch, want exp_avg", m)
+	}
+}
+
 func (c golden) rule(t *testing.T) update.Rule {
 	t.Helper()
 	if find(c.Rule) == nil {
