@@ -153,7 +153,13 @@ func invariantUses(r *rule.Rule, masks bool) []int {
 // busy is how many numbers that depend on the element are wanted at a time.
 func busy(r *rule.Rule) int {
 	tasks := r.Schedule()
-	last, live, most := r.LastUse(tasks), 0, 0
+	last := map[int]int{}
+	for k, s := range tasks {
+		for _, id := range r.ReadsOf(s) {
+			last[id] = k
+		}
+	}
+	live, most := 0, 0
 	for k, s := range tasks {
 		if !s.IsEffect {
 			live++
