@@ -38,7 +38,7 @@ type AdaGradProxScalars struct {
 // follows each element's own step size (Duchi, Singer 2009).
 //
 //	rate = step / (√(a + epsIn) + eps)
-//	p ← soft(p - (x·rate + p·decay), rate·l1) / (1 + rate·l2)
+//	p ← soft(p - (x·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)
 func AdaGradProx(p, g, a []float32, c *AdaGradProxScalars) {
 	for i := range p {
 		x := c.gradient(g[i], p[i])

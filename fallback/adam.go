@@ -46,7 +46,7 @@ type AdamProxScalars struct {
 // whose strength follows each element's own step size.
 //
 //	rate = step / (√(v·unbias + epsIn) + eps)
-//	p ← soft(p - (m·moment·rate + p·decay), rate·l1) / (1 + rate·l2)
+//	p ← soft(p - (m·moment·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)
 func AdamProx(p, g, m, v []float32, c *AdamProxScalars) {
 	for i := range p {
 		x := c.gradient(g[i], p[i])

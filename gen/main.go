@@ -96,6 +96,10 @@ const (
 )
 
 func main() {
+	log.SetFlags(0)
+	if list := faults(); len(list) > 0 {
+		log.Fatal(strings.Join(list, "\n"))
+	}
 	fs := files()
 	for _, name := range generated("..") {
 		if fs[name] == nil {
@@ -113,6 +117,15 @@ func main() {
 			log.Fatal(err)
 		}
 	}
+}
+
+// faults are the ways in which rules and package fallback differ in names.
+func faults() []string {
+	f, err := readReferences("../fallback")
+	if err != nil {
+		log.Fatal(err)
+	}
+	return f.faults(rules.All.Rules())
 }
 
 // files returns every generated file by its path in the module.

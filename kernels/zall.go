@@ -13,6 +13,9 @@ func All() []Kernel {
 		{"AMSGradProx", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}, {"h", Stream}}, AMSGradProx, fallback.AMSGradProx, func(t Table) any {
 			return func(list [][]float32, c *fallback.AMSGradProxScalars) { runAMSGradProx(t, list, c) }
 		}},
+		{"AdaBelief", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"s", Stream}}, AdaBelief, fallback.AdaBelief, func(t Table) any {
+			return func(list [][]float32, c *fallback.AdaBeliefScalars) { runAdaBelief(t, list, c) }
+		}},
 		{"AdaGrad", []Buffer{{"p", Stream}, {"g", Stream}, {"a", Stream}}, AdaGrad, fallback.AdaGrad, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdaGradScalars) { runAdaGrad(t, list, c) }
 		}},

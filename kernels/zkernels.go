@@ -43,6 +43,20 @@ func referenceAMSGradProx(list [][]float32, c *fallback.AMSGradProxScalars) {
 	}
 }
 
+// AdaBelief runs the kernel of a table over the tensors of a list, p, g, m, s of each:
+// see fallback.AdaBelief.
+func AdaBelief(t Table, list *List, c *fallback.AdaBeliefScalars) {
+	for _, part := range list.of(4) {
+		runAdaBelief(t, part, c)
+	}
+}
+
+func referenceAdaBelief(list [][]float32, c *fallback.AdaBeliefScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.AdaBelief(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
 // AdaGrad runs the kernel of a table over the tensors of a list, p, g, a of each:
 // see fallback.AdaGrad.
 func AdaGrad(t Table, list *List, c *fallback.AdaGradScalars) {

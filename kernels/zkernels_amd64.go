@@ -51,6 +51,25 @@ func runAMSGradProx(t Table, list [][]float32, c *fallback.AMSGradProxScalars) {
 }
 
 //go:noinline
+func runAdaBelief(t Table, list [][]float32, c *fallback.AdaBeliefScalars) {
+	if unusual() {
+		asUsual(func() { runAdaBelief(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.AdaBelief(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.AdaBelief(list, c)
+	default:
+		referenceAdaBelief(list, c)
+	}
+}
+
+//go:noinline
 func runAdaGrad(t Table, list [][]float32, c *fallback.AdaGradScalars) {
 	if unusual() {
 		asUsual(func() { runAdaGrad(t, list, c) })

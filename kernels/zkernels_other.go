@@ -19,6 +19,11 @@ func runAMSGradProx(t Table, list [][]float32, c *fallback.AMSGradProxScalars) {
 }
 
 //go:noinline
+func runAdaBelief(t Table, list [][]float32, c *fallback.AdaBeliefScalars) {
+	referenceAdaBelief(list, c)
+}
+
+//go:noinline
 func runAdaGrad(t Table, list [][]float32, c *fallback.AdaGradScalars) {
 	referenceAdaGrad(list, c)
 }

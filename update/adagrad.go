@@ -33,11 +33,10 @@ type AdaGrad struct {
 func (AdaGrad) Name() string { return "adagrad" }
 
 func (r AdaGrad) check() error {
-	return firstError(r.Options.check(),
+	return firstError(
 		notNegative("LRDecay", r.LRDecay),
 		notNegative("InitialAccumulator", r.InitialAccumulator),
-		checkEps(r.Eps, 1, r.AllowZeroEps || float32(r.InitialAccumulator) > 0),
-		r.checkOwnRate("LR", r.LR))
+		checkEps(r.Eps, 1, r.AllowZeroEps || float32(r.InitialAccumulator) > 0, "AllowZeroEps, or an InitialAccumulator above 0"))
 }
 
 func (r AdaGrad) checkOwnRate(arg string, lr float64) error {

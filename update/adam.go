@@ -55,13 +55,11 @@ func (r Adam) Name() string {
 }
 
 func (r Adam) check() error {
-	return firstError(r.Options.check(),
-		decayRate("Beta1", r.Beta1),
-		decayRate("Beta2", r.Beta2),
+	return firstError(
+		checkRates(r.Beta1, r.Beta2),
 		notNegative("EpsRoot", r.EpsRoot),
 		r.checkEpsRoot(),
-		checkEps(r.Eps, r.leastRoot(), r.AllowZeroEps || float32(r.EpsRoot) > 0),
-		r.checkOwnRate("LR", r.LR))
+		checkEps(r.Eps, leastRoot(r.Beta2, r.NoBiasCorrection || r.EpsHat || r.EpsRoot != 0), r.AllowZeroEps || float32(r.EpsRoot) > 0, "AllowZeroEps, or an EpsRoot above 0"))
 }
 
 // checkEpsRoot refuses what no framework has: an eps inside the root of a v whose
@@ -73,35 +71,21 @@ func (r Adam) checkEpsRoot() error {
 	return nil
 }
 
-// leastRoot is the least factor of eps, that of the first step.
-func (r Adam) leastRoot() float64 {
-	if r.NoBiasCorrection || r.EpsHat || r.EpsRoot != 0 {
-		return 1
-	}
-	return math.Sqrt(1 - beta2(r.Beta2))
-}
-
 func (r Adam) checkOwnRate(arg string, lr float64) error {
-	if !r.NoBiasCorrection {
-		if err := checkStep(arg, lr, 1-r.Beta1, "1 - Beta1"); err != nil {
-			return err
-		}
+	if err := checkFirst(arg, lr, r.Beta1, r.NoBiasCorrection); err != nil {
+		return err
 	}
-	if r.proximal() {
+	if r.proximal() || r.EpsRoot != 0 && !r.AMSGrad {
 		return checkStep(arg, lr, r.Eps+math.Sqrt(r.EpsRoot), "the least divisor")
 	}
 	return nil
 }
 
-// beta2 is the rate that kernels have.
-func beta2(x float64) float64 { return float64(float32(x)) }
-
 func (r Adam) proximal() bool { return r.Proximal && r.penalties() }
 
 func (r Adam) plan() engine.Plan {
 	s := newAdam(r)
-	_, flush := r.masks()
-	p := engine.Plan{State: []engine.Slot{{Name: "m", Fades: r.Beta1}, {Name: "v", Fades: r.Beta2, Square: true, Flushes: flush}}}
+	p := engine.Plan{State: s.slots("v")}
 	if r.AMSGrad {
 		p.State = append(p.State, engine.Slot{Name: "max_v", Fades: 1, Square: true})
 	}
@@ -118,62 +102,22 @@ func (r Adam) plan() engine.Plan {
 	return p
 }
 
-// masks are those of small squares.
-func (r Adam) masks() (drop, flush fallback.Mask) {
-	if r.KeepSubnormals {
-		return 0, 0
-	}
-	return engine.FlushMasks(beta2(r.Beta2), max(r.Eps, math.Sqrt(r.EpsRoot)))
-}
-
-// A bias is what running means that begin at 0 lack at first.
-type bias struct {
-	beta1, beta2 *power
-	uncorrected  bool
-}
-
-func newBias(b1, b2 float64, uncorrected bool) bias {
-	return bias{newPower(b1), newPower(beta2(b2)), uncorrected}
-}
-
-// corrections are c₁ and c₂ at step t.
-func (b bias) corrections(t int64) (c1, c2 float64) {
-	if b.uncorrected {
-		return 1, 1
-	}
-	return b.beta1.oneMinus(t), b.beta2.oneMinus(t)
-}
-
 // An adam makes the scalars of Adam's kernels, of which some are always the same.
 type adam struct {
 	Adam
-	bias
-	weight1, root2 float32
-	small          fallback.Mask
+	*moments
 }
 
 func newAdam(r Adam) *adam {
-	small, _ := r.masks()
-	return &adam{r, newBias(r.Beta1, r.Beta2, r.NoBiasCorrection), fallback.Weight(r.Beta1), r.root2(), small}
+	return &adam{r, newMoments(r.Options, r.Beta1, r.Beta2, max(r.Eps, math.Sqrt(r.EpsRoot)), r.NoBiasCorrection)}
 }
 
-// folded are eps and the step size for a root whose bias is not corrected: both
-// are multiplied by √c₂, which corrects the quotient with one rounding less.
+// folded are eps and the step size but for c₁.
 func (s *adam) folded(in *engine.StepInput, c2 float64) (eps, step float64) {
-	root := math.Sqrt(c2)
-	if eps = s.Eps; !s.EpsHat {
-		eps *= root
+	if eps, step = folded(c2, s.Eps, in.LR); s.EpsHat {
+		eps = s.Eps
 	}
-	return eps, in.LR * root
-}
-
-// root2 is √(1-β₂): of the float32 that β₂ is where the bias is corrected, which makes
-// up for the difference.
-func (r Adam) root2() float32 {
-	if r.NoBiasCorrection {
-		return float32(math.Sqrt(1 - r.Beta2))
-	}
-	return float32(math.Sqrt(1 - beta2(r.Beta2)))
+	return eps, step
 }
 
 func (s *adam) scalars(in *engine.StepInput) fallback.AdamScalars {

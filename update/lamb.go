@@ -39,11 +39,10 @@ func (r LAMB) check() error {
 	if r.WeightDecay != 0 {
 		return &ArgError{"WeightDecay", r.WeightDecay, "0: LAMB's is Decay"}
 	}
-	return firstError(r.Options.check(), r.noProximal(), r.noL1(),
-		decayRate("Beta1", r.Beta1),
-		decayRate("Beta2", r.Beta2),
+	return firstError(r.noProximal(), r.noL1(),
+		checkRates(r.Beta1, r.Beta2),
 		notNegative("Decay", r.Decay),
-		checkEps(r.Eps, r.adam().leastRoot(), r.AllowZeroEps))
+		checkEps(r.Eps, leastRoot(r.Beta2, r.NoBiasCorrection), r.AllowZeroEps, "AllowZeroEps"))
 }
 
 // noL1 refuses what no framework's LAMB has.
@@ -60,16 +59,10 @@ func (r LAMB) options() Options {
 	return o
 }
 
-// adam has the moments of LAMB.
-func (r LAMB) adam() Adam {
-	return Adam{Options: r.options(), Beta1: r.Beta1, Beta2: r.Beta2, Eps: r.Eps, NoBiasCorrection: r.NoBiasCorrection}
-}
-
 func (r LAMB) plan() engine.Plan {
-	of := r.adam()
-	s := lamb{r, newAdam(of)}
-	return engine.Plan{State: of.plan().State, Passes: []engine.Pass{
-		engine.Summing(engine.OverTensor, lambMoments, s.moments),
+	s := lamb{r, newMoments(r.options(), r.Beta1, r.Beta2, r.Eps, r.NoBiasCorrection)}
+	return engine.Plan{State: s.slots("v"), Passes: []engine.Pass{
+		engine.Summing(engine.OverTensor, lambMoments, s.scalars),
 		engine.Elements(kernels.LAMBMove, s.move, engine.ParamsName, "m", "v"),
 	}}
 }
@@ -82,15 +75,14 @@ func lambMoments(t kernels.Table, list *kernels.List, c *fallback.LAMBScalars, s
 // A lamb makes the scalars of both passes.
 type lamb struct {
 	LAMB
-	adam *adam
+	*moments
 }
 
-func (s lamb) moments(in *engine.StepInput) fallback.LAMBScalars {
-	unit := *in
-	unit.LR = 1
-	c := s.adam.scalars(&unit)
-	c.Decay = float32(s.Decay)
-	return fallback.LAMBScalars{Common: c.Common, Weight1: c.Weight1, Beta2: c.Beta2, Root2: c.Root2, Small: c.Small, Eps: c.Eps, Step: c.Step}
+func (s lamb) scalars(in *engine.StepInput) fallback.LAMBScalars {
+	eps, step := s.step(in.T, s.Eps, 1)
+	common := in.Common
+	common.Decay = float32(s.Decay)
+	return fallback.LAMBScalars{Common: common, Weight1: s.weight1, Beta2: float32(s.Beta2), Root2: s.root2, Small: s.small, Eps: eps, Step: step}
 }
 
 func (s lamb) move(in *engine.StepInput) fallback.LAMBMoveScalars {
@@ -98,7 +90,7 @@ func (s lamb) move(in *engine.StepInput) fallback.LAMBMoveScalars {
 	if params, updates := math.Sqrt(in.Sums[0]), math.Sqrt(in.Sums[1]); params > 0 && updates > 0 {
 		ratio = params / updates
 	}
-	c := s.moments(in)
+	c := s.scalars(in)
 	rate := min(in.LR*ratio, math.MaxFloat32) // beyond, where u is 0 it would give NaN
 	return fallback.LAMBMoveScalars{Common: c.Common, Eps: c.Eps, Step: c.Step, Rate: float32(rate)}
 }

@@ -21,7 +21,7 @@ type Lion struct {
 func (Lion) Name() string { return "lion" }
 
 func (r Lion) check() error {
-	return firstError(r.Options.check(), r.noProximal(), decayRate("Beta1", r.Beta1), decayRate("Beta2", r.Beta2))
+	return firstError(r.noProximal(), checkRates(r.Beta1, r.Beta2))
 }
 
 func (r Lion) plan() engine.Plan {

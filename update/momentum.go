@@ -38,7 +38,7 @@ func (r Momentum) Name() string {
 }
 
 func (r Momentum) check() error {
-	err := firstError(r.Options.check(), decayRate("Momentum", r.Momentum))
+	err := decayRate("Momentum", r.Momentum)
 	switch {
 	case err != nil:
 		return err

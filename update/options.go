@@ -7,15 +7,14 @@ import (
 	"github.com/lockstep-go/lockstep/internal/engine"
 )
 
-// A Rule is a formula with its options: SGD, Momentum, AdaGrad, Adam, Lion, RMSprop or
-// LAMB. Zero means zero in every option: begin with a preset, such as torch.AdamW in
-// package update/torch, and change what differs.
+// A Rule is a formula with its options, such as Adam. Zero means zero in every option: begin
+// with a preset, such as torch.AdamW in package update/torch, and change what differs.
 type Rule interface {
 	// Name is the rule's name in exported state.
 	Name() string
 
 	options() Options
-	check() error
+	check() error // of what is the rule's own
 	plan() engine.Plan
 }
 
@@ -45,7 +44,7 @@ type Options struct {
 	// size of each element is the rule's own: for AdaGrad and Adam it is
 	// divided by the root like the gradient (Duchi, Singer 2009), so that a
 	// parameter whose gradients have all been 0 has a step size of LR/Eps and
-	// becomes 0 at once. Lion, RMSprop and LAMB do not have it.
+	// becomes 0 at once. A rule that does not have it refuses it.
 	Proximal bool
 
 	// Maximize climbs: the gradient's sign is flipped before all else.
@@ -93,6 +92,19 @@ func (o Options) checkRate(arg string, lr float64) error {
 // rater is a rule that refuses learning rates of its own.
 type rater interface {
 	checkOwnRate(arg string, lr float64) error
+}
+
+// checkOwnRate refuses a rule's own learning rates.
+func checkOwnRate(r Rule, arg string, lr float64) error {
+	if r, ok := r.(rater); ok {
+		return r.checkOwnRate(arg, lr)
+	}
+	return nil
+}
+
+// checkOptions refuses what no rule's options can be, what a rule's cannot, and its rate.
+func checkOptions(r Rule) error {
+	return firstError(r.options().check(), r.check(), checkOwnRate(r, "LR", r.options().LR))
 }
 
 // penalties reports whether there is an L1 or L2 to apply.
@@ -143,13 +155,18 @@ func decayRate(arg string, x float64) error {
 }
 
 // checkEps refuses an eps that leaves 0/0 to a parameter without gradients: 0, or what is
-// 0 as a float32 once it is multiplied by a factor.
-func checkEps(eps, factor float64, allowed bool) error {
+// 0 as a float32 once it is multiplied by a factor, where no other option allows it. The
+// names of those that would are the alternative; "" is none.
+func checkEps(eps, factor float64, allowed bool, alternative string) error {
 	if err := notNegative("Eps", eps); err != nil {
 		return err
 	}
 	if float32(eps*factor) == 0 && !allowed {
-		return &ArgError{"Eps", eps, "a number that float32 tells from 0 (a gradient of 0 would give 0/0), or AllowZeroEps"}
+		want := "a number that float32 tells from 0 (a gradient of 0 would give 0/0)"
+		if alternative != "" {
+			want += ", or " + alternative
+		}
+		return &ArgError{"Eps", eps, want}
 	}
 	return nil
 }

@@ -56,11 +56,11 @@ func (r RMSprop) Name() string {
 }
 
 func (r RMSprop) check() error {
-	return firstError(r.Options.check(), r.noProximal(),
+	return firstError(r.noProximal(),
 		decayRate("Rho", r.Rho),
 		decayRate("Momentum", r.Momentum),
 		notNegative("InitialScale", r.InitialScale),
-		checkEps(r.Eps, 1, r.AllowZeroEps))
+		checkEps(r.Eps, 1, r.AllowZeroEps, "AllowZeroEps"))
 }
 
 func (r RMSprop) plan() engine.Plan {
@@ -91,10 +91,7 @@ func (r RMSprop) masks() (drop, flush fallback.Mask) {
 	if r.EpsInside {
 		eps = math.Sqrt(eps)
 	}
-	if r.KeepSubnormals {
-		return 0, 0
-	}
-	return engine.FlushMasks(beta2(r.Rho), eps)
+	return squareMasks(r.Options, r.Rho, eps)
 }
 
 // rates are the learning rate inside the buffer and outside.

@@ -73,7 +73,7 @@ func (o *Optimizer) SetRule(rule int, to Rule) error {
 	if to.Name() != g.rule.Name() {
 		return &ArgError{"to", to.Name(), "a rule of the name " + g.rule.Name()}
 	}
-	if err := to.check(); err != nil {
+	if err := checkOptions(to); err != nil {
 		return err
 	}
 	if o.begun != nil {
@@ -96,10 +96,7 @@ func (g *group) checkLR(lr float64) error {
 	if err := firstError(notNegative("lr", lr), g.rule.options().checkRate("lr", lr)); err != nil {
 		return err
 	}
-	if r, ok := g.rule.(rater); ok {
-		return r.checkOwnRate("lr", lr)
-	}
-	return nil
+	return checkOwnRate(g.rule, "lr", lr)
 }
 
 // SetTable sets the table of kernels that steps take from the next one on. It is that of

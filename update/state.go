@@ -212,6 +212,7 @@ var frameworkNames = map[string]map[string]map[string]string{
 		"rmsprop, centered, momentum, lr inside": {"v": "velocity", "mean": "average_gradient", "momentum": "momentum"},
 	},
 	"optax": {
+		"adabelief":                              {"m": "mu", "s": "nu"},
 		"momentum":                               {"momentum": "trace"},
 		"adagrad":                                {"accumulator": "sum_of_squares"},
 		"adam":                                   {"m": "mu", "v": "nu"},

@@ -122,7 +122,7 @@ func (o *Optimizer) takeRules(rules []Rule) ([]engine.Rule, error) {
 		if v := reflect.ValueOf(r); !v.IsValid() || v.Kind() == reflect.Pointer { // which might change later
 			return nil, &ArgError{fmt.Sprintf("rules[%d]", k), fmt.Sprintf("%T", r), "a rule, not a pointer to one"}
 		}
-		if err := r.check(); err != nil {
+		if err := checkOptions(r); err != nil {
 			return nil, err
 		}
 		g, plan := newGroup(r)

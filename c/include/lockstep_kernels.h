@@ -97,6 +97,36 @@ typedef struct lockstep_amsgrad_prox_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_amsgrad_prox(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_amsgrad_prox_scalars *c);
 
 /*
+ * lockstep_ada_belief_scalars are the numbers of one AdaBelief step.
+ */
+typedef struct lockstep_ada_belief_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float beta2;
+	float root2; /* β₁·√(1 - β₂): x is β₁ times as far from the new m as from the old */
+	uint32_t small; /* the distances from m, times root2, whose squares do not count */
+	float eps_in; /* added to s in each step */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float eps; /* times √(1-β₂ᵗ), added outside of the root */
+	float step; /* lr·√(1-β₂ᵗ)/(1-β₁ᵗ) */
+} lockstep_ada_belief_scalars;
+
+/*
+ * AdaBelief divides by the root of the mean square of what the gradient is away from its
+ * own mean (Zhuang et al. 2020).
+ *
+ *	s ← s·beta2 + drop((x - m)·root2, small)² + eps_in
+ *	m ← lerp(m, x, weight1)
+ *	p ← p - (m·step / (√s + eps) + p·decay)
+ *
+ * list: p (changed), g (read), m (changed), s (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_ada_belief(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_ada_belief_scalars *c);
+
+/*
  * lockstep_adagrad_scalars are the numbers of one AdaGrad step.
  */
 typedef struct lockstep_adagrad_scalars {
@@ -144,7 +174,7 @@ typedef struct lockstep_adagrad_prox_scalars {
  * follows each element's own step size (Duchi, Singer 2009).
  *
  *	rate = step / (√(a + eps_in) + eps)
- *	p ← soft(p - (x·rate + p·decay), rate·l1) / (1 + rate·l2)
+ *	p ← soft(p - (x·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)
  *
  * list: p (changed), g (read), a (changed)
  */
@@ -206,7 +236,7 @@ typedef struct lockstep_adam_prox_scalars {
  * whose strength follows each element's own step size.
  *
  *	rate = step / (√(v·unbias + eps_in) + eps)
- *	p ← soft(p - (m·moment·rate + p·decay), rate·l1) / (1 + rate·l2)
+ *	p ← soft(p - (m·moment·rate + p·decay), rate·proxL1) / (1 + rate·proxL2)
  *
  * list: p (changed), g (read), m (changed), v (changed)
  */

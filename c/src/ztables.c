@@ -5,6 +5,8 @@ static const lockstep_parameter amsgrad_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g
 static const lockstep_parameter amsgrad_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"unbias", LOCKSTEP_FLOAT}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter amsgrad_prox_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM}};
 static const lockstep_parameter amsgrad_prox_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"unbias", LOCKSTEP_FLOAT}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"moment", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"prox_l1", LOCKSTEP_FLOAT}, {"prox_l2", LOCKSTEP_FLOAT}};
+static const lockstep_parameter ada_belief_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"s", LOCKSTEP_STREAM}};
+static const lockstep_parameter ada_belief_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"eps_in", LOCKSTEP_FLOAT}, {"weight1", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter adagrad_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"a", LOCKSTEP_STREAM}};
 static const lockstep_parameter adagrad_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"small", LOCKSTEP_MASK}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter adagrad_prox_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"a", LOCKSTEP_STREAM}};
@@ -83,6 +85,7 @@ static const lockstep_parameter sum_squares_lanes[] = {{"sum", LOCKSTEP_LANES_DO
 const lockstep_kernel lockstep_all[] = {
 	{"AMSGrad", amsgrad_buffers, 5, amsgrad_scalars, 13, NULL, 0},
 	{"AMSGradProx", amsgrad_prox_buffers, 5, amsgrad_prox_scalars, 16, NULL, 0},
+	{"AdaBelief", ada_belief_buffers, 4, ada_belief_scalars, 12, NULL, 0},
 	{"AdaGrad", adagrad_buffers, 3, adagrad_scalars, 9, NULL, 0},
 	{"AdaGradProx", adagrad_prox_buffers, 3, adagrad_prox_scalars, 11, NULL, 0},
 	{"Adam", adam_buffers, 4, adam_scalars, 11, NULL, 0},
@@ -120,10 +123,11 @@ const lockstep_kernel lockstep_all[] = {
 	{"SumAbs", sum_abs_buffers, 1, NULL, 0, sum_abs_lanes, 1},
 	{"SumSquares", sum_squares_buffers, 1, NULL, 0, sum_squares_lanes, 1},
 };
-const size_t lockstep_all_count = 38;
+const size_t lockstep_all_count = 39;
 
 lockstep_bare lockstep_portable_amsgrad,
 	lockstep_portable_amsgrad_prox,
+	lockstep_portable_ada_belief,
 	lockstep_portable_adagrad,
 	lockstep_portable_adagrad_prox,
 	lockstep_portable_adam,
@@ -163,6 +167,7 @@ lockstep_bare lockstep_portable_amsgrad,
 lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_amsgrad,
 	lockstep_portable_amsgrad_prox,
+	lockstep_portable_ada_belief,
 	lockstep_portable_adagrad,
 	lockstep_portable_adagrad_prox,
 	lockstep_portable_adam,
@@ -205,6 +210,7 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 
 lockstep_bare lockstep_avx512_amsgrad,
 	lockstep_avx512_amsgrad_prox,
+	lockstep_avx512_ada_belief,
 	lockstep_avx512_adagrad,
 	lockstep_avx512_adagrad_prox,
 	lockstep_avx512_adam,
@@ -244,6 +250,7 @@ lockstep_bare lockstep_avx512_amsgrad,
 lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_amsgrad,
 	lockstep_avx512_amsgrad_prox,
+	lockstep_avx512_ada_belief,
 	lockstep_avx512_adagrad,
 	lockstep_avx512_adagrad_prox,
 	lockstep_avx512_adam,
@@ -288,6 +295,7 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 
 lockstep_bare lockstep_avx2_amsgrad,
 	lockstep_avx2_amsgrad_prox,
+	lockstep_avx2_ada_belief,
 	lockstep_avx2_adagrad,
 	lockstep_avx2_adagrad_prox,
 	lockstep_avx2_adam,
@@ -327,6 +335,7 @@ lockstep_bare lockstep_avx2_amsgrad,
 lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_amsgrad,
 	lockstep_avx2_amsgrad_prox,
+	lockstep_avx2_ada_belief,
 	lockstep_avx2_adagrad,
 	lockstep_avx2_adagrad_prox,
 	lockstep_avx2_adam,
@@ -371,6 +380,7 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 
 lockstep_bare lockstep_neon_amsgrad,
 	lockstep_neon_amsgrad_prox,
+	lockstep_neon_ada_belief,
 	lockstep_neon_adagrad,
 	lockstep_neon_adagrad_prox,
 	lockstep_neon_adam,
@@ -410,6 +420,7 @@ lockstep_bare lockstep_neon_amsgrad,
 lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_amsgrad,
 	lockstep_neon_amsgrad_prox,
+	lockstep_neon_ada_belief,
 	lockstep_neon_adagrad,
 	lockstep_neon_adagrad_prox,
 	lockstep_neon_adam,
@@ -458,6 +469,7 @@ lockstep_bare lockstep_avx2newton_adagrad,
 lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_amsgrad,
 	lockstep_avx2_amsgrad_prox,
+	lockstep_avx2_ada_belief,
 	lockstep_avx2newton_adagrad,
 	lockstep_avx2_adagrad_prox,
 	lockstep_avx2newton_adam,
@@ -506,6 +518,7 @@ lockstep_bare lockstep_avx512newton_adagrad,
 lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_amsgrad,
 	lockstep_avx512_amsgrad_prox,
+	lockstep_avx512_ada_belief,
 	lockstep_avx512newton_adagrad,
 	lockstep_avx512_adagrad_prox,
 	lockstep_avx512newton_adam,
@@ -554,159 +567,163 @@ lockstep_status lockstep_kernel_amsgrad_prox(const lockstep_table *table, const 
 	return lockstep_run(table, &lockstep_all[1], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adagrad(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adagrad_scalars *c) {
+lockstep_status lockstep_kernel_ada_belief(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_ada_belief_scalars *c) {
 	return lockstep_run(table, &lockstep_all[2], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adagrad_prox(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adagrad_prox_scalars *c) {
+lockstep_status lockstep_kernel_adagrad(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adagrad_scalars *c) {
 	return lockstep_run(table, &lockstep_all[3], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_scalars *c) {
+lockstep_status lockstep_kernel_adagrad_prox(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adagrad_prox_scalars *c) {
 	return lockstep_run(table, &lockstep_all[4], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adam_prox(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_prox_scalars *c) {
+lockstep_status lockstep_kernel_adam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_scalars *c) {
 	return lockstep_run(table, &lockstep_all[5], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_adam_prox(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_prox_scalars *c) {
+	return lockstep_run(table, &lockstep_all[6], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_bce(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_bce_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[6], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[7], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_bce_clip(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_bce_clip_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[7], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[8], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_bce_with_logits(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_bce_with_logits_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[8], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[9], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_count_beyond(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_count_beyond_scalars *c, double count[LOCKSTEP_LANES]) {
 	void *const lanes[] = {count};
-	return lockstep_run(table, &lockstep_all[9], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[10], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_dots(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[10], list, buffers, NULL, NULL);
-}
-
-lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[11], list, buffers, NULL, NULL);
 }
 
+lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[12], list, buffers, NULL, NULL);
+}
+
 lockstep_status lockstep_kernel_fade(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_fade_scalars *c) {
-	return lockstep_run(table, &lockstep_all[12], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[13], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_flush(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_flush_scalars *c) {
-	return lockstep_run(table, &lockstep_all[13], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[14], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[14], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[15], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_scalars *c, double params[LOCKSTEP_LANES], double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, updates};
-	return lockstep_run(table, &lockstep_all[15], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[16], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_move_scalars *c) {
-	return lockstep_run(table, &lockstep_all[16], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
 	return lockstep_run(table, &lockstep_all[17], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
+	return lockstep_run(table, &lockstep_all[18], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_log(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[18], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[19], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_log1p(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[19], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[20], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_mse(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_mse_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[20], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[21], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_max_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, float max[LOCKSTEP_LANES]) {
 	void *const lanes[] = {max};
-	return lockstep_run(table, &lockstep_all[21], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[22], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[22], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[23], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_nesterov(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nesterov_scalars *c) {
-	return lockstep_run(table, &lockstep_all[23], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[24], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_penalty(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_penalty_scalars *c, double absolute[LOCKSTEP_LANES], double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {absolute, squares};
-	return lockstep_run(table, &lockstep_all[24], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[25], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[25], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
 	return lockstep_run(table, &lockstep_all[26], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
 	return lockstep_run(table, &lockstep_all[27], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
 	return lockstep_run(table, &lockstep_all[28], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
+	return lockstep_run(table, &lockstep_all[29], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[29], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[30], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
-	return lockstep_run(table, &lockstep_all[30], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[31], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
+lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[32], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
+	return lockstep_run(table, &lockstep_all[33], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_sqrt(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[33], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[34], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_squared_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_squared_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[34], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[35], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_sum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[35], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[36], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[36], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[37], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[37], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[38], list, buffers, NULL, lanes);
 }

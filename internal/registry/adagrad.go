@@ -10,6 +10,7 @@ import (
 	"github.com/lockstep-go/lockstep/update/keras"
 	"github.com/lockstep-go/lockstep/update/optax"
 	"github.com/lockstep-go/lockstep/update/tensorflow"
+	"github.com/lockstep-go/lockstep/update/textbook"
 	"github.com/lockstep-go/lockstep/update/torch"
 )
 
@@ -20,16 +21,9 @@ var _ = register(&Entry{
 		{"adagrad l1", update.AdaGrad{Options: update.Options{LR: .1, L1: .01}, Eps: 1e-7, EpsInside: true}, 0xd7fa1bbb0bfeb74f},
 		{"adagrad proximal", update.AdaGrad{Options: update.Options{LR: .1, L1: .01, Proximal: true}, Eps: 1e-7}, 0x2e02a317ea836df3},
 	},
-	Refused: []Refused{
-		{"LR", "+Inf", update.AdaGrad{Options: update.Options{LR: inf}}},
-		{"LRDecay", "-1", update.AdaGrad{LRDecay: -1}},
-		{"InitialAccumulator", "-1", update.AdaGrad{InitialAccumulator: -1}},
-		{"Eps", "-1e-08", update.AdaGrad{Eps: -1e-8}},
-		{"Eps", "0", update.AdaGrad{Options: update.Options{LR: 1}}},
-	},
 	Formula: adaGradFormula,
 	Random: []Kind{{"AdaGrad", func(d Draw) update.Rule {
-		return update.AdaGrad{Options: d.options(), Eps: d.Power(-15, 0), LRDecay: float64(d.IntN(2)) * .1, EpsInside: d.IntN(3) == 0}
+		return update.AdaGrad{Options: d.options(), Eps: d.eps(), LRDecay: float64(d.IntN(2)) * .1, EpsInside: d.IntN(3) == 0}
 	}}},
 	Presets: []Preset{
 		{"torch", "Adagrad", torch.Adagrad()},
@@ -37,6 +31,7 @@ var _ = register(&Entry{
 		{"optax", "Adagrad", optax.Adagrad(0)},
 		{"tensorflow", "AdagradV2", tensorflow.AdagradV2(0, single(.1), single(1e-7))},
 		{"tensorflow", "ProximalAdagrad", tensorflow.ProximalAdagrad(0, single(.1), single(.01), single(.02))},
+		{Textbook, "AdaGrad", textbook.AdaGrad(0)},
 	},
 	Verified: []Sample{
 		{Name: "torch Adagrad", Rule: torch.Adagrad()},

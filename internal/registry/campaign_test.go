@@ -26,19 +26,35 @@ func TestCampaign(t *testing.T) {
 	for _, e := range All() {
 		for _, kind := range e.Random {
 			var ours, plain []float64
+			var worst configuration
 			for seed := range runs {
 				d := NewDraw(uint64(seed))
-				a, b := campaign(t, d, e, kind.Draw(d))
+				r := kind.Draw(d)
+				a, b := campaign(t, d, e, r)
 				ours, plain = append(ours, a...), append(plain, b...)
+				if c := (configuration{seed, r, rms(a), rms(b)}); c.ours-c.plain > worst.ours-worst.plain {
+					worst = c
+				}
 			}
 			x, y := rms(ours), rms(plain)
 			t.Logf("%-17s %d configurations; units of 2⁻²⁴, ours beside the plain loop: median %.2g %.2g, 90%% %.3g %.3g, 99%% %.3g %.3g, root mean square %.3g %.3g",
 				kind.Name, runs, quantile(ours, .5), quantile(plain, .5), quantile(ours, .9), quantile(plain, .9), quantile(ours, .99), quantile(plain, .99), x, y)
 			if x > 1.5*y+.5 {
-				t.Errorf("%s: the error is %.3g units of 2⁻²⁴, that of a plain loop %.3g", kind.Name, x, y)
+				t.Errorf("%s: the error is %.3g units of 2⁻²⁴, that of a plain loop %.3g; worst is %s", kind.Name, x, y, worst)
 			}
 		}
 	}
+}
+
+// A configuration is a run of the campaign with its errors, in the root of the mean square.
+type configuration struct {
+	seed        int
+	rule        update.Rule
+	ours, plain float64
+}
+
+func (c configuration) String() string {
+	return fmt.Sprintf("seed %d, %T%+v: %.3g, plain %.3g", c.seed, c.rule, c.rule, c.ours, c.plain)
 }
 
 // campaign is the errors of one configuration, in units of 2⁻²⁴, of ours and of the plain

@@ -1,8 +1,10 @@
 package registry
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 
 	"github.com/lockstep-go/lockstep/update"
 )
@@ -26,6 +28,38 @@ func (d Draw) beta() float64 {
 
 // beta2 is a beta for means of squares, of which something is kept.
 func (d Draw) beta2() float64 { return max(1e-3, d.beta()) }
+
+// eps is from 1e-15 to 1.
+func (d Draw) eps() float64 { return d.Power(-15, 0) }
+
+// moments are the options of rules that have running means of the gradient and of a square.
+func (d Draw) moments() (o update.Options, beta1, beta2, eps float64) {
+	return d.options(), d.beta(), d.beta2(), d.eps()
+}
+
+// byName makes a rule of the type of another, with random numbers for the options whose
+// names say what they are. Switches are off.
+func (d Draw) byName(like update.Rule) update.Rule {
+	v := reflect.New(reflect.TypeOf(like)).Elem()
+	draws := map[string]func() float64{
+		"Beta1":   d.beta,
+		"Beta2":   d.beta2,
+		"Eps":     d.eps,
+		"EpsRoot": func() float64 { return float64(d.IntN(2)) * d.Power(-20, 0) },
+	}
+	for k := range v.NumField() {
+		f := v.Type().Field(k)
+		switch draw := draws[f.Name]; {
+		case f.Name == "Options":
+			v.Field(k).Set(reflect.ValueOf(d.options()))
+		case draw != nil:
+			v.Field(k).SetFloat(draw())
+		case f.Type.Kind() == reflect.Float64:
+			panic(fmt.Sprintf("registry: nobody knows how to draw %s of %T at random: its entry wants Random", f.Name, like))
+		}
+	}
+	return v.Interface().(update.Rule)
+}
 
 func (d Draw) options() update.Options {
 	o := update.Options{LR: d.Power(-6, -1)}

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"math"
+	"reflect"
 
 	"github.com/lockstep-go/lockstep/internal/bounded"
 	"github.com/lockstep-go/lockstep/update"
@@ -169,6 +170,17 @@ func (s *Step) fade(e *Element, keeps float64, state ...*bounded.Number) {
 			*x = x.OrZero()
 		}
 	}
+}
+
+// meantBeta2 has for β₂ the float32 nearest to it, as documented, which 1-β₂ and c₂ are of
+// where the bias is corrected: a Meant.
+func meantBeta2(r update.Rule) update.Rule {
+	v := reflect.New(reflect.TypeOf(r)).Elem()
+	v.Set(reflect.ValueOf(r))
+	if no := v.FieldByName("NoBiasCorrection"); !no.IsValid() || !no.Bool() {
+		v.FieldByName("Beta2").SetFloat(single(v.FieldByName("Beta2").Float()))
+	}
+	return v.Interface().(update.Rule)
 }
 
 // A correction of bias is 1-βᵗ, and how far off it is relative to itself.

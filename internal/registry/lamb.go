@@ -17,19 +17,13 @@ var _ = register(&Entry{
 	Refused: []Refused{
 		{"L1", "1", update.LAMB{Options: update.Options{LR: 1, L1: 1}, Beta1: .9, Beta2: .999, Eps: 1e-6}},
 		{"WeightDecay", "1", update.LAMB{Options: update.Options{LR: 1, WeightDecay: 1}, Beta1: .9, Beta2: .999, Eps: 1e-6}},
-		{"Decay", "-1", update.LAMB{Beta1: .9, Beta2: .999, Eps: 1e-6, Decay: -1}},
-		{"Eps", "0", update.LAMB{Beta1: .9, Beta2: .999}},
 	},
 	Formula: lambFormula,
-	Meant: func(r update.Rule) update.Rule {
-		l := r.(update.LAMB)
-		l.Beta2 = meantBeta2(l.Beta2, l.NoBiasCorrection)
-		return l
-	},
+	Meant:   meantBeta2,
 	Random: []Kind{{"LAMB", func(d Draw) update.Rule {
-		o := d.options()
+		o, beta1, beta2, eps := d.moments()
 		o.WeightDecay = 0
-		return update.LAMB{Options: o, Beta1: d.beta(), Beta2: d.beta2(), Eps: d.Power(-15, 0), Decay: float64(d.IntN(2)) * d.Power(-9, 0), NoBiasCorrection: d.IntN(4) == 0}
+		return update.LAMB{Options: o, Beta1: beta1, Beta2: beta2, Eps: eps, Decay: float64(d.IntN(2)) * d.Power(-9, 0), NoBiasCorrection: d.IntN(4) == 0}
 	}}},
 	Presets: []Preset{
 		{"keras", "Lamb", keras.Lamb()},

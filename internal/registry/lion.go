@@ -15,11 +15,6 @@ var _ = register(&Entry{
 		{"lion", update.Lion{Options: update.Options{LR: .01, WeightDecay: .1}, Beta1: .9, Beta2: .99}, 0xad69cdfb3994e31b},
 		{"lion beta1 small", update.Lion{Options: update.Options{LR: .01, L2: .1}, Beta1: .3, Beta2: .99}, 0x951b10f237a7d327},
 	},
-	Refused: []Refused{
-		{"Proximal", "true", update.Lion{Options: update.Options{LR: 1, Proximal: true}}},
-		{"Beta1", "1", update.Lion{Beta1: 1}},
-		{"Beta2", "-1", update.Lion{Beta2: -1}},
-	},
 	Formula: func(s *Step, tensor []Element) {
 		r, lr := s.Rule.(update.Lion), bounded.Scalar(s.LR)
 		for i := range tensor {

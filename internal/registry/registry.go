@@ -21,7 +21,8 @@ type Entry struct {
 	// Samples take every path of the rule: each kernel, and the stages around it.
 	Samples []Sample
 
-	// Refused are options that no optimizer may be made with.
+	// Refused are options that no optimizer may be made with, besides what no number among
+	// options can be: see TestRefuses.
 	Refused []Refused
 
 	// Formula is a step as papers and frameworks write it.
@@ -31,7 +32,8 @@ type Entry struct {
 	// taken for other numbers than they are; nil where they are not.
 	Meant func(r update.Rule) update.Rule
 
-	// Random are the kinds of the rule with random options.
+	// Random are the kinds of the rule with random options; if there are none, one whose
+	// options are drawn by their names.
 	Random []Kind
 
 	// Presets are the functions of update/torch and others that make the rule.
@@ -64,20 +66,27 @@ type Kind struct {
 	Draw func(d Draw) update.Rule
 }
 
-// A Preset is what a function of a framework's package returns. Where the framework has
-// defaults these are they.
+// A Preset is what a function of a framework's package, or of the textbook's, returns.
+// Where the framework has defaults these are they.
 type Preset struct {
 	Framework, Name string
 	Rule            update.Rule
 }
 
-// Frameworks are those that presets follow.
+// Frameworks are those that presets follow, and whose running golden cases are of.
 var Frameworks = []string{"torch", "keras", "optax", "tensorflow"}
+
+// Textbook is what presets follow besides. It does not run, so that a rule which no
+// framework has needs no golden cases.
+const Textbook = "textbook"
 
 var entries []*Entry
 
 // register is called by each rule's file.
 func register(e *Entry) *Entry {
+	if len(e.Random) == 0 {
+		e.Random = []Kind{{e.Name, func(d Draw) update.Rule { return d.byName(e.Samples[0].Rule) }}}
+	}
 	entries = append(entries, e)
 	slices.SortFunc(entries, func(a, b *Entry) int { return strings.Compare(a.Name, b.Name) })
 	return e
@@ -90,12 +99,19 @@ func All() []*Entry { return entries }
 func Of(r update.Rule) *Entry { return named(reflect.TypeOf(r).Name()) }
 
 func named(name string) *Entry {
+	if e := find(name); e != nil {
+		return e
+	}
+	panic("registry: there is no rule " + name)
+}
+
+func find(name string) *Entry {
 	for _, e := range entries {
 		if e.Name == name {
 			return e
 		}
 	}
-	panic("registry: there is no rule " + name)
+	return nil
 }
 
 // Get is the rule of a sample.

@@ -19,13 +19,6 @@ var _ = register(&Entry{
 		{"rmsprop momentum", update.RMSprop{Options: update.Options{LR: .01, L1: .1}, Rho: .9, Eps: 1e-8, Momentum: .9}, 0x9df1e411cf85089d},
 		{"rmsprop both", update.RMSprop{Options: update.Options{LR: .01}, Rho: .9, Eps: 1e-8, Momentum: .9, Centered: true, LRInside: true}, 0xe95a65960068accd},
 	},
-	Refused: []Refused{
-		{"Eps", "0", update.RMSprop{Options: update.Options{LR: 1}, Rho: .9}},
-		{"Rho", "1", update.RMSprop{Rho: 1, Eps: 1e-8}},
-		{"Momentum", "-1", update.RMSprop{Rho: .9, Eps: 1e-8, Momentum: -1}},
-		{"InitialScale", "-1", update.RMSprop{Rho: .9, Eps: 1e-8, InitialScale: -1}},
-		{"Proximal", "true", update.RMSprop{Options: update.Options{Proximal: true}, Rho: .9, Eps: 1e-8}},
-	},
 	Formula: rmspropFormula,
 	Random: []Kind{
 		{"RMSprop", func(d Draw) update.Rule { return d.rmsprop() }},
@@ -57,7 +50,7 @@ var _ = register(&Entry{
 })
 
 func (d Draw) rmsprop() update.RMSprop {
-	return update.RMSprop{Options: d.options(), Rho: d.beta(), Eps: d.Power(-15, 0), EpsInside: d.IntN(3) == 0, Momentum: float64(d.IntN(2)) * .9, LRInside: d.IntN(2) == 0}
+	return update.RMSprop{Options: d.options(), Rho: d.beta(), Eps: d.eps(), EpsInside: d.IntN(3) == 0, Momentum: float64(d.IntN(2)) * .9, LRInside: d.IntN(2) == 0}
 }
 
 // rmspropFormula is v ← ρv + (1-ρ)x², w ← w - lr·x/(√v + eps), by the variance v - a² if

@@ -8,6 +8,7 @@ import (
 	"github.com/lockstep-go/lockstep/update/keras"
 	"github.com/lockstep-go/lockstep/update/optax"
 	"github.com/lockstep-go/lockstep/update/tensorflow"
+	"github.com/lockstep-go/lockstep/update/textbook"
 	"github.com/lockstep-go/lockstep/update/torch"
 )
 
@@ -19,11 +20,7 @@ var _ = register(&Entry{
 		{"sgd proximal", update.SGD{Options: update.Options{LR: .1, L1: .01, L2: .02, Proximal: true}}, 0x2dc458e2494cf487},
 	},
 	Refused: []Refused{
-		{"LR", "-1", update.SGD{Options: update.Options{LR: -1}}},
 		{"LR", "1e+30", update.SGD{Options: update.Options{LR: 1e30, L2: 1e30}}},
-		{"WeightDecay", "-1", update.SGD{Options: update.Options{WeightDecay: -1}}},
-		{"L1", "-1", update.SGD{Options: update.Options{L1: -1}}},
-		{"L2", "+Inf", update.SGD{Options: update.Options{L2: inf}}},
 	},
 	Formula: func(s *Step, tensor []Element) {
 		lr := bounded.Scalar(s.LR)
@@ -39,6 +36,7 @@ var _ = register(&Entry{
 		{"keras", "SGD", keras.SGD()},
 		{"optax", "SGD", optax.SGD(0)},
 		{"tensorflow", "GradientDescent", tensorflow.GradientDescent(0)},
+		{Textbook, "SGD", textbook.SGD(0)},
 	},
 	Verified: []Sample{
 		{Name: "torch SGD", Rule: torch.SGD()},

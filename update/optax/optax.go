@@ -43,3 +43,8 @@ func Lion(lr float64) update.Lion {
 func Lamb(lr float64) update.LAMB {
 	return update.LAMB{Options: update.Options{LR: lr}, Beta1: .9, Beta2: .999, Eps: 1e-6}
 }
+
+// AdaBelief is optax.adabelief: b1 .9, b2 .999, eps 1e-16, eps_root (EpsRoot) 1e-16.
+func AdaBelief(lr float64) update.AdaBelief {
+	return update.AdaBelief{Options: update.Options{LR: lr}, Beta1: .9, Beta2: .999, Eps: 1e-16, EpsRoot: 1e-16}
+}

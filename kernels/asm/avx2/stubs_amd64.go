@@ -27,6 +27,15 @@ func AMSGrad(list [][]float32, c *fallback.AMSGradScalars)
 //go:noescape
 func AMSGradProx(list [][]float32, c *fallback.AMSGradProxScalars)
 
+// AdaBelief is
+//
+//	s ← s·beta2 + drop((x - m)·root2, small)² + epsIn
+//	m ← lerp(m, x, weight1)
+//	p ← p - (m·step / (√s + eps) + p·decay)
+//
+//go:noescape
+func AdaBelief(list [][]float32, c *fallback.AdaBeliefScalars)
+
 // AdaGrad is
 //
 //	a ← a + drop(x, small)²

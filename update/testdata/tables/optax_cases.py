@@ -77,7 +77,7 @@ def optax_cases():
     moments = {"mu": ("m", 1), "nu": ("v", 1)}
     trace, accumulator, square = {"trace": ("momentum", 1)}, {"sum_of_squares": ("accumulator", 1)}, {"nu": ("v", 1)}
     mean, buffer, m = {"mu": ("mean", 1)}, {"trace": ("momentum", -1)}, {"mu": ("m", 1)}
-    outside = {"eps_in_sqrt": False}
+    belief, outside = {"mu": ("m", 1), "nu": ("s", 1)}, {"eps_in_sqrt": False}
 
     def adam(name, **arguments):
         return optax_case(name, "Adam", optax.adam, moments, **arguments)
@@ -92,6 +92,9 @@ def optax_cases():
         adam("adam_eps_root_only", eps=0.0, eps_root=1e-6),
         extreme("tiny", adam("adam_dyadic_eps_root", b1=0.875, b2=1 - 2**-10, eps_root=1e-6)),
         preset("AdamW", optax_case("adamw", "Adam", optax.adamw, moments)),
+        preset("AdaBelief", optax_case("adabelief", "AdaBelief", optax.adabelief, belief)),
+        optax_case("adabelief_eps", "AdaBelief", optax.adabelief, belief, b1=0.4, b2=0.99, eps=1e-3, eps_root=1e-6),
+        optax_case("adabelief_paper", "AdaBelief", optax.adabelief, belief, eps=1e-8, eps_root=0.0),
         preset("RMSprop", optax_case("rmsprop", "RMSprop", optax.rmsprop, square)),
         optax_case("rmsprop_outside", "RMSprop", optax.rmsprop, square, **outside),
         optax_case("rmsprop_initial", "RMSprop", optax.rmsprop, square, initial_scale=0.1),
