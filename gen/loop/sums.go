@@ -60,29 +60,29 @@ func (l *lowering) lanesAt(f rule.Effect, row int) (at Mem, size int) {
 // loads writes the loads of so many vectors.
 func (l *lowering) loads(at Mem, n int) []Reg {
 	list := make([]Reg, n)
-	for now := range slices.Chunk(list, l.m.inMove()) {
-		for k := range now {
-			now[k] = l.new(Vector)
+	for move := range slices.Chunk(list, l.m.inMove()) {
+		for k := range move {
+			move[k] = l.new(Vector)
 		}
-		in := Inst{Op: Load, Dst: now[0], Mem: at}
-		if len(now) > 1 {
-			in.Dst2 = now[1]
+		in := Inst{Op: Load, Dst: move[0], Mem: at}
+		if len(move) > 1 {
+			in.Dst2 = move[1]
 		}
 		l.do(in)
-		at = at.plus(l.vector() * len(now))
+		at = at.plus(l.vector() * len(move))
 	}
 	return list
 }
 
 // stores writes their stores.
 func (l *lowering) stores(at Mem, list []Reg) {
-	for now := range slices.Chunk(list, l.m.inMove()) {
-		in := Inst{Op: Store, Y: now[0], Mem: at}
-		if len(now) > 1 {
-			in.Z = now[1]
+	for move := range slices.Chunk(list, l.m.inMove()) {
+		in := Inst{Op: Store, Y: move[0], Mem: at}
+		if len(move) > 1 {
+			in.Z = move[1]
 		}
 		l.do(in)
-		at = at.plus(l.vector() * len(now))
+		at = at.plus(l.vector() * len(move))
 	}
 }
 
@@ -192,13 +192,13 @@ func (b *body) change(id, row, k int, at Mem, changes []func(sum Reg)) {
 		return
 	}
 	at = at.plus(size * b.m.Lanes * k)
-	for now := range slices.Chunk(changes, b.m.inMove()) {
-		sums := b.loads(at, len(now))
-		for j, change := range now {
+	for move := range slices.Chunk(changes, b.m.inMove()) {
+		sums := b.loads(at, len(move))
+		for j, change := range move {
 			change(sums[j])
 		}
 		b.stores(at, sums)
-		at = at.plus(b.vector() * len(now))
+		at = at.plus(b.vector() * len(move))
 	}
 }
 
