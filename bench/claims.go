@@ -37,7 +37,7 @@ func (o options) pendingClaims(m *Machine) ([]pending, error) {
 		return nil, err
 	}
 	var list []pending
-	for _, section := range []func(m *Machine, short bool) []pending{roots, cliffs, workers, gaps, tensors, penalties, clipping, layout} {
+	for _, section := range []func(m *Machine, short bool) []pending{roots, cliffs, workers, gaps, tensors, penalties, clipping, around, layout} {
 		list = append(list, section(m, o.short)...)
 	}
 	return slices.DeleteFunc(list, func(p pending) bool {
@@ -307,7 +307,12 @@ func workersLimit(n int, y *yardstick.Table) pending {
 
 // bare has goroutines go through the buffers of AdamW without arithmetic, a part each.
 func (t *trainee) bare(y *yardstick.Table, goroutines int) *candidate {
-	buffers := [][]float32{t.params, t.grads, t.o.Buffer(0, "m"), t.o.Buffer(0, "v")}
+	buffers := [][]float32{t.params, t.grads}
+	for _, name := range []string{"m", "v"} {
+		b, err := t.o.Buffer(0, name)
+		must(err)
+		buffers = append(buffers, b)
+	}
 	var parts []streams
 	for k := range goroutines {
 		b := make(streams, 0, 2*last+1)

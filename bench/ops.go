@@ -87,15 +87,23 @@ var (
 		rowParts(b[0], func(x []float32) { y.Rows(b[last][:rowLen], x, b[last][rowLen:][:len(x)/rowLen]) })
 	}}
 
-	// Reductions keep what they read in lanes of their own, and the two passes of LAMB
-	// store a part of their buffers.
+	// No yardstick has so many.
+	update5    = pattern{"update5", 6, 44, true, nil}
+	threeToOne = pattern{"three to one", 4, 16, false, nil}
+	fourToOne  = pattern{"four to one", 5, 20, false, nil}
+
+	// Reductions keep what they read in lanes of their own, as Agree does, and the passes of
+	// LAMB and Adafactor store a part of their buffers.
 	read      = pattern{"read", 1, 4, false, nil}
+	readGrad  = pattern{"read gradient", 2, 4, false, nil}
+	readTwo   = pattern{"read two", 2, 8, false, nil}
 	moments   = pattern{"moments", 4, 24, true, nil}
 	parameter = pattern{"parameter", 3, 16, true, nil}
+	read3     = pattern{"read3", 3, 12, false, nil}
 )
 
 // last is the stream after those of any op: a row, and an element for each row.
-const last = 5
+const last = 6
 
 // row and perRow are what a matrix is multiplied with.
 func (b streams) row() []float32    { return b[last][:rowLen] }
@@ -136,8 +144,9 @@ var tunedLoops = map[string]func(b streams){
 
 // steps are the kernels of optimizers, as the registry has them.
 func steps() []op {
-	byBuffers := map[int]pattern{2: update1, 3: update2, 4: update3, 5: update4}
-	apart := map[string]pattern{"LAMB": moments, "LAMBMove": parameter} // which store a part of theirs
+	byBuffers := map[int]pattern{2: update1, 3: update2, 4: update3, 5: update4, 6: update5}
+	apart := map[string]pattern{"Adafactor": parameter, "AdafactorMove": parameter, "AdafactorMomentum": moments,
+		"LAMB": moments, "StableAdamW": moments, "LAMBMove": parameter, "Agree": read3, "TensorNorms": readTwo, "GradNorm": readGrad} // which store a part of theirs
 	var list []op
 	for _, e := range registry.All() {
 		for _, k := range e.Timed {
@@ -158,10 +167,23 @@ var (
 	oneC     = fallback.MSEScalars{Scale: 1}
 	penaltyC = fallback.PenaltyScalars{L2: 1e-9, L1: 1e-9}
 	regularC = fallback.RegularizeScalars{Scale: 1, L2: 1e-3, L1: 1e-3}
+	clipC    = fallback.ClipScalars{Part: 1, Scale: 1, Limit: .5}
+	add2C    = fallback.Add2Scalars{Scale1: 1, Scale2: 1}
+	add3C    = fallback.Add3Scalars{Scale1: 1, Scale2: 1, Scale3: 1}
+	add4C    = fallback.Add4Scalars{Scale1: 1, Scale2: 1, Scale3: 1, Scale4: 1}
+	sumC     = fallback.AccumulateScalars{Scale: 1e-9}
+	centerC  = fallback.CenterScalars{Mean: 1e-3}
+	noiseC   = fallback.NoiseScalars{Std: 1e-9}
+	averageC = fallback.AverageScalars{Weight: 1e-3}
 	shrinkC  = fallback.ShrinkScalars{Threshold: 1e-9, Shrink: 1}
 	fadeC    = fallback.FadeScalars{Scale: 1, Drop: fallback.DropSubnormal, Small: fallback.DropSmall}
 	flushC   = fallback.FlushScalars{Small: fallback.DropSmall}
 	beyondC  = fallback.CountBeyondScalars{Limit: 1e30}
+
+	squaresC          = fallback.AdafactorSquaresScalars{Scale: 1e-9, Root: 1}
+	factoredC         = fallback.AdafactorFactoredScalars{Scale: 1, Drop: fallback.DropSubnormal, Most: 1}
+	factoredMoveC     = fallback.AdafactorFactoredMoveScalars{Scale: 1, Drop: fallback.DropSubnormal, Most: 1, Step: 1e-9}
+	factoredMomentumC = fallback.AdafactorFactoredMomentumScalars{Scale: 1, Drop: fallback.DropSubnormal, Most: 1, Step: 1e-9, Weight1: .1}
 
 	// What reductions add to: no one reads it.
 	lanes, lanes2 [fallback.Lanes]float64
@@ -171,6 +193,14 @@ var (
 // ops lists the kernels that are timed, by what they are for.
 var ops = append(steps(), []op{
 	{"Regularize", twoToOne, with(kernels.Regularize, &regularC), nil, false},
+	{"Clip", oneToOne, with(kernels.Clip, &clipC), nil, false},
+	{"Add2", twoToOne, with(kernels.Add2, &add2C), nil, false},
+	{"Add3", threeToOne, with(kernels.Add3, &add3C), nil, false},
+	{"Add4", fourToOne, with(kernels.Add4, &add4C), nil, false},
+	{"Accumulate", update1, with(kernels.Accumulate, &sumC), nil, false},
+	{"Center", oneToOne, with(kernels.Center, &centerC), nil, false},
+	{"Noise", update1, with(kernels.Noise, &noiseC), nil, false},
+	{"Average", update1, with(kernels.Average, &averageC), nil, false},
 	{"Shrink", flip, with(kernels.Shrink, &shrinkC), nil, false},
 	{"Fade", update1, with(kernels.Fade, &fadeC), nil, false},
 	{"Flush", flip, with(kernels.Flush, &flushC), nil, false},
@@ -200,6 +230,21 @@ var ops = append(steps(), []op{
 	{"RankOne", rankOne, func(t kernels.Table, b streams, _ int) func() {
 		return func() { kernels.RankOne(t, b.row(), b[0], b.perRow()) }
 	}, nil, true},
+
+	{"AdafactorSquares", read, func(t kernels.Table, b streams, _ int) func() {
+		return func() { kernels.AdafactorSquares(t, b.perRow(), b[0], b.row(), &squaresC) }
+	}, nil, true},
+	{"AdafactorFactored", readTwo, func(t kernels.Table, b streams, _ int) func() {
+		return func() { kernels.AdafactorFactored(t, b[0], b[1], b.perRow(), b.row(), &factoredC, &lanes, &lanes2) }
+	}, nil, true},
+	{"AdafactorFactoredMove", update1, func(t kernels.Table, b streams, _ int) func() {
+		return func() { kernels.AdafactorFactoredMove(t, b[0], b[1], b.perRow(), b.row(), &factoredMoveC) }
+	}, nil, true},
+	{"AdafactorFactoredMomentum", update2, func(t kernels.Table, b streams, _ int) func() {
+		return func() {
+			kernels.AdafactorFactoredMomentum(t, b[0], b[1], b[2], b.perRow(), b.row(), &factoredMomentumC)
+		}
+	}, nil, false},
 }...)
 
 // adamW is the name of the kernel Adam with a decay, as the tables show it.

@@ -129,7 +129,7 @@ func TestReport(t *testing.T) {
 		t.Errorf("charts are %q\nwant %q", got, want)
 	}
 	for _, o := range ops {
-		if !strings.Contains(s, "</svg>"+o.name+"</li>") || !strings.Contains(s, "<td>"+o.name+"</td>") {
+		if !strings.Contains(s, "</svg>"+o.name+"</li>") || !strings.Contains(s, ">"+o.name+"</td>") {
 			t.Errorf("%s is not in a chart and in the figures", o.name)
 		}
 	}

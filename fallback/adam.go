@@ -104,6 +104,33 @@ func AMSGradProx(p, g, m, v, h []float32, c *AMSGradProxScalars) {
 	}
 }
 
+// AMSGradCorrectedScalars are the numbers of one AMSGradCorrected step.
+type AMSGradCorrectedScalars struct {
+	Common
+	Weight1 float32 // of the gradient in m: see Weight
+	Beta2   float32
+	Root2   float32 // √(1 - β₂)
+	Small   Mask    // the gradients, times root2, whose squares do not count
+	Unbias  float32 // v's factor: 1/(1-β₂ᵗ)
+	EpsIn   float32 // added inside the root
+	Eps     float32 // added outside
+	Step    float32 // lr/(1-β₁ᵗ)
+}
+
+// AMSGradCorrected is AMSGrad that corrects the bias of each v before it is compared.
+//
+//	h ← max(h, v·unbias)
+//	p ← p - (m·step / (√(h + epsIn) + eps) + p·decay)
+func AMSGradCorrected(p, g, m, v, h []float32, c *AMSGradCorrectedScalars) {
+	for i := range p {
+		x := c.gradient(g[i], p[i])
+		m[i] = lerp(m[i], x, c.Weight1)
+		v[i] = float32(v[i]*c.Beta2) + square(x, c.Root2, c.Small)
+		h[i] = larger(h[i], float32(v[i]*c.Unbias))
+		p[i] = c.decayed(p[i], float32(m[i]*c.Step)/(sqrt(h[i]+c.EpsIn)+c.Eps))
+	}
+}
+
 // larger is h where that is above v, else v.
 func larger(h, v float32) float32 {
 	if h > v {

@@ -3,8 +3,8 @@
 // there is no SIMD.
 //
 // Every product is converted to float32 before it is added to anything, because
-// Go may otherwise fuse the two and skip a rounding. Buffers of a call have the
-// length of the first and do not overlap.
+// Go may otherwise fuse the two and skip a rounding; MatMul alone fuses them itself.
+// Buffers of a call have the length of the first and do not overlap.
 package fallback
 
 import "math"

@@ -9,13 +9,18 @@ func Dots(z, x, w []float32) {
 		for j := range w {
 			lanes[j%Lanes] += float32(row[j] * w[j])
 		}
-		for half := Lanes / 2; half > 0; half /= 2 {
-			for j := range half {
-				lanes[j] += lanes[j+half]
-			}
-		}
-		z[i] = lanes[0]
+		z[i] = total(&lanes)
 	}
+}
+
+// total is Total of the lanes of a row.
+func total(lanes *[Lanes]float32) float32 {
+	for half := Lanes / 2; half > 0; half /= 2 {
+		for j := range half {
+			lanes[j] += lanes[j+half]
+		}
+	}
+	return lanes[0]
 }
 
 // RankOne adds the rows of a matrix, row-major with len(g) columns, each times

@@ -62,6 +62,28 @@ func log(x float32) float32 {
 	return float32(math.NaN())
 }
 
+// cbrt is the cube root of x ≥ 0, at most 0.74 ulp off: three steps of Newton's from a third
+// of x's bits, as an integer, which is a third of its exponent.
+func cbrt(x float32) float32 {
+	const third, integer = 1. / 3, 0x1.8p23
+	z := x
+	if x < 0x1p-126 {
+		z *= 0x1p24
+	}
+	part := float32(float32(int32(math.Float32bits(z)))*(0x1p-8/3)) + integer
+	y := math.Float32frombits((math.Float32bits(part)-math.Float32bits(integer))<<8 + 0x2a5119f2)
+	for range 3 {
+		y -= float32((y - z/float32(y*y)) * third)
+	}
+	if x < 0x1p-126 {
+		y *= 0x1p-8
+	}
+	if x+x == x { // zero and infinity
+		y = x
+	}
+	return y
+}
+
 // log1p is the natural logarithm of 1 + x, at most 0.7114 ulp off for all x.
 func log1p(x float32) float32 {
 	u := 1 + x

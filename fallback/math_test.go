@@ -22,6 +22,7 @@ func TestAccuracy(t *testing.T) {
 		{"exp", exp, math.Exp, 0.8904},
 		{"log", log, math.Log, 0.7106},
 		{"log1p", log1p, math.Log1p, 0.7114},
+		{"cbrt", func(x float32) float32 { return cbrt(abs(x)) }, func(x float64) float64 { return math.Cbrt(math.Abs(x)) }, 0.74},
 	} {
 		stride := uint64(8191)
 		if *all {
@@ -77,6 +78,7 @@ func TestSpecialValues(t *testing.T) {
 		{"exp", exp, 89, inf}, {"exp", exp, -104, 0}, {"exp", exp, -103, 0x1p-149},
 		{"log", log, nan, nan}, {"log", log, inf, inf}, {"log", log, -inf, nan}, {"log", log, -1, nan},
 		{"log", log, 0, -inf}, {"log", log, minusZero, -inf}, {"log", log, 1, 0},
+		{"cbrt", cbrt, nan, nan}, {"cbrt", cbrt, inf, inf}, {"cbrt", cbrt, 0, 0}, {"cbrt", cbrt, 8, 2}, {"cbrt", cbrt, 1, 1},
 		{"log1p", log1p, nan, nan}, {"log1p", log1p, inf, inf}, {"log1p", log1p, -inf, nan}, {"log1p", log1p, -2, nan},
 		{"log1p", log1p, -1, -inf}, {"log1p", log1p, 0, 0}, {"log1p", log1p, minusZero, minusZero},
 		{"log1p", log1p, 0x1p-149, 0x1p-149},

@@ -16,6 +16,29 @@ func Regularize(x, g, p []float32, c *RegularizeScalars) {
 	}
 }
 
+// ClipScalars are the numbers of Clip.
+type ClipScalars struct {
+	Part  float32 // of the gradient's factor, where one float32 is too few
+	Scale float32 // the rest of it
+	Limit float32 // the largest magnitude
+}
+
+// Clip scales a gradient and holds it within a limit. NaN stays NaN.
+//
+//	x ← clamp(g·part·scale, ±limit)
+func Clip(x, g []float32, c *ClipScalars) {
+	for i := range x {
+		scaled := float32(g[i]*c.Part) * c.Scale
+		if scaled > c.Limit {
+			scaled = c.Limit
+		}
+		if scaled < -c.Limit {
+			scaled = -c.Limit
+		}
+		x[i] = scaled
+	}
+}
+
 // ShrinkScalars are the numbers of Shrink.
 type ShrinkScalars struct {
 	Threshold float32 // lr·l1

@@ -61,9 +61,15 @@ func required(t *testing.T, file, path string) string {
 	return ""
 }
 
-// downloads is where the go command keeps the modules that it has downloaded.
+// downloads is where the go command keeps the modules that it has downloaded, those that
+// the benchmark imports among them.
 func downloads(t *testing.T) string {
 	t.Helper()
+	list := exec.Command("go", "list", "-deps", ".")
+	list.Dir = "../bench"
+	if out, err := list.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 	out, err := exec.Command("go", "env", "GOMODCACHE").Output()
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lockstep-go/lockstep/gen/rule"
@@ -100,18 +101,44 @@ func matrixCall(b *bytes.Buffer, r *rule.Rule) {
 			parts = append(parts, f.Name)
 		}
 	}
-	perRow, columns, matrix := shapes[rule.PerRow][0], shapes[rule.Stream][0], shapes[rule.Matrix][0]
-	fmt.Fprintf(b, "\n// %s runs the kernel of a table over the rows of a matrix, of at most MaxLen\n// columns: see fallback.%s.\nfunc %s(t Table, %s) {\n", r.Name, r.Name, r.Name, params(r))
+	perRow, columns := shapes[rule.PerRow][0], shapes[rule.Stream][0]
+	most := ""
+	if folds(r) {
+		most = ", of at most MaxLen\n// columns"
+	}
+	fmt.Fprintf(b, "\n// %s runs the kernel of a table over the rows of a matrix%s: see fallback.%s.\nfunc %s(t Table, %s) {\n", r.Name, most, r.Name, r.Name, params(r))
 	equalLengths(b, shapes[rule.PerRow])
 	equalLengths(b, shapes[rule.Stream])
-	fmt.Fprintf(b, "columns := len(%s)\n%s = %s\n", columns, matrix, atMost(matrix, "len("+perRow+")*columns"))
-	fmt.Fprintf(b, "rows := rowsPerCall(len(%s), columns)\nfor len(%s) > rows {\n%s(t, %s)\n", matrix, perRow, runName(r), strings.Join(parts, ", "))
+	fmt.Fprintf(b, "columns := len(%s)\n", columns)
+	for _, matrix := range shapes[rule.Matrix] {
+		fmt.Fprintf(b, "%s = %s\n", matrix, atMost(matrix, "len("+perRow+")*columns"))
+	}
+	passed := strings.Join(append(parts, tail(r)...), ", ")
+	if !folds(r) {
+		longRows(b, r, perRow)
+	}
+	fmt.Fprintf(b, "rows := rowsPerCall(len(%s), columns)\nfor len(%s) > rows {\n%s(t, %s)\n", shapes[rule.Matrix][0], perRow, runName(r), passed)
 	var left []string
 	for _, o := range order {
 		name, _, _ := strings.Cut(o, "[")
 		left = append(left, name)
 	}
 	fmt.Fprintf(b, "%s = %s\n}\n%s(t, %s)\n}\n", strings.Join(left, ", "), strings.Join(order, ", "), runName(r), strings.Join(args(r), ", "))
+}
+
+// folds reports whether a kernel sums up rows, which then must not be cut.
+func folds(r *rule.Rule) bool {
+	return slices.ContainsFunc(r.Effects, func(e rule.Effect) bool { return e.Kind == rule.Fold && e.Reduce })
+}
+
+// longRows writes what is done with rows of more than MaxLen elements.
+func longRows(b *bytes.Buffer, r *rule.Rule, perRow string) {
+	var parts []string
+	for _, f := range r.Buffers {
+		parts = append(parts, f.Name+map[rule.Shape]string{rule.PerRow: "[k:k+1]", rule.Matrix: "[k*columns+at:k*columns+end]", rule.Stream: "[at:end]"}[f.Shape])
+	}
+	fmt.Fprintf(b, "if columns > MaxLen {\nfor k := range %s {\nfor at := 0; at < columns; at += MaxLen {\nend := min(at+MaxLen, columns)\n%s(t, %s)\n}\n}\nreturn\n}\n",
+		perRow, runName(r), strings.Join(append(parts, tail(r)...), ", "))
 }
 
 // equalLengths cuts all buffers to the first one's length, and panics if one is
@@ -132,21 +159,27 @@ func atMost(name, n string) string {
 // architecture. A function for each, and no table of all, lets a program link the
 // kernels that it uses and no others.
 func dispatch(arch string, all []*rule.Rule) []byte {
+	b := choiceFile(arch, func(target) bool { return true })
+	for _, r := range all {
+		choice(b, arch, r)
+	}
+	return gofmt(b)
+}
+
+// choiceFile begins a file of choices among the targets of an architecture.
+func choiceFile(arch string, among func(target) bool) *bytes.Buffer {
 	constraint := arch + " && !purego && !noasm"
 	if arch == portable {
 		constraint = "purego || noasm || !(" + strings.Join(architectures, " || ") + ")"
 	}
 	b := bytes.NewBufferString(header + "//go:build " + constraint + "\n\npackage kernels\n\nimport (\n\"" + module + "fallback\"\n")
 	for _, t := range targets {
-		if t.arch == arch {
+		if t.arch == arch && among(t) {
 			fmt.Fprintf(b, "%q\n", module+"kernels/asm/"+t.isa)
 		}
 	}
 	b.WriteString(")\n")
-	for _, r := range all {
-		choice(b, arch, r)
-	}
-	return gofmt(b)
+	return b
 }
 
 // choice writes the choice of one kernel. It is not inlined, because the scheduler
@@ -169,15 +202,22 @@ func choice(b *bytes.Buffer, arch string, r *rule.Rule) {
 		if t.arch != arch || !t.has(r) {
 			continue
 		}
-		cases := []string{constant(t.isa)}
-		for _, other := range targets {
-			if other.base == t.isa && !other.has(r) {
-				cases = append(cases, constant(other.isa))
-			}
-		}
-		fmt.Fprintf(b, "case %s:\n%s.%s(%s)\n", strings.Join(cases, ", "), t.isa, r.Name, passed)
+		own := func(other target) bool { return other.has(r) }
+		fmt.Fprintf(b, "case %s:\n%s.%s(%s)\n", t.cases(own), t.isa, r.Name, passed)
 	}
 	fmt.Fprintf(b, "default:\n%s\n}\n}\n", plain)
+}
+
+// cases are the tables that run the target's kernel: its own, and those with it as their
+// base that have none themselves.
+func (t target) cases(own func(target) bool) string {
+	cases := []string{constant(t.isa)}
+	for _, other := range targets {
+		if other.base == t.isa && !own(other) {
+			cases = append(cases, constant(other.isa))
+		}
+	}
+	return strings.Join(cases, ", ")
 }
 
 // touches writes what tells sanitizers of the memory that assembly reads and writes. The

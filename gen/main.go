@@ -19,22 +19,44 @@ import (
 	"github.com/lockstep-go/lockstep/gen/rules"
 	"github.com/lockstep-go/lockstep/gen/typetest"
 	"github.com/lockstep-go/lockstep/gen/yardsticks"
+	"github.com/lockstep-go/lockstep/internal/names"
+
+	"github.com/mmcloughlin/avo/ir"
 )
 
 // A target is one instruction set: its package, its GOARCH and its lowering.
 type target struct {
 	isa, arch string
 
-	compile func(*rule.Rule) kernel
+	lower func([]*rule.Rule) table
 
 	// base is the target whose kernels serve here too, but for those whose roots pay.
 	base string
+
+	// matMul makes the kernel of matrix products, which is the base's if there is one.
+	matMul func(name, params string) tile
 }
 
-// A kernel is the instructions of a rule, which print themselves.
-type kernel struct {
+// A table is the instructions of rules: for Go in one file, which a zip makes much smaller
+// than as many files, and for C in a file each, which is what a linker leaves out.
+type table struct {
 	forGo []byte
-	forC  func(isa string) []byte
+	forC  map[*rule.Rule]func(isa string) []byte
+}
+
+// lower compiles rules and prints their kernels.
+func lower[K any](compile func(*rule.Rule) K, forGo func([]*rule.Rule, []K) []byte, forC func(isa string, r *rule.Rule, k K) []byte) func([]*rule.Rule) table {
+	return func(all []*rule.Rule) table {
+		t := table{forC: map[*rule.Rule]func(isa string) []byte{}}
+		var kernels []K
+		for _, r := range all {
+			k := compile(r)
+			kernels = append(kernels, k)
+			t.forC[r] = func(isa string) []byte { return forC(isa, r, k) }
+		}
+		t.forGo = forGo(all, kernels)
+		return t
+	}
 }
 
 // has reports whether the target has a kernel of its own for a rule.
@@ -51,19 +73,16 @@ func (t target) own(all []*rule.Rule) []*rule.Rule {
 
 // targets is in order of preference within each architecture.
 var targets = []target{
-	{"avx512newton", "amd64", x86(func(*rule.Rule) amd64.ISA { return amd64.AVX512Newton }), "avx512"},
-	{"avx512", "amd64", x86(avx512), ""},
-	{"avx2newton", "amd64", x86(func(*rule.Rule) amd64.ISA { return amd64.AVX2Newton }), "avx2"},
-	{"avx2", "amd64", x86(func(*rule.Rule) amd64.ISA { return amd64.AVX2 }), ""},
-	{"neon", "arm64", neon, ""},
+	{"avx512newton", "amd64", x86(func(*rule.Rule) amd64.ISA { return amd64.AVX512Newton }), "avx512", nil},
+	{"avx512", "amd64", x86(avx512), "", x86MatMul(amd64.TileAVX512)},
+	{"avx2newton", "amd64", x86(func(*rule.Rule) amd64.ISA { return amd64.AVX2Newton }), "avx2", nil},
+	{"avx2", "amd64", x86(func(*rule.Rule) amd64.ISA { return amd64.AVX2 }), "", x86MatMul(amd64.TileAVX2)},
+	{"neon", "arm64", lower(arm64.Compile, arm64.Print, gnu.ARM64), "", armMatMul},
 }
 
 // x86 is the lowering for an instruction set, which may be another for some rules.
-func x86(isa func(*rule.Rule) amd64.ISA) func(*rule.Rule) kernel {
-	return func(r *rule.Rule) kernel {
-		f := amd64.Compile(r, isa(r))
-		return kernel{amd64.Print(r, f), func(isa string) []byte { return gnu.AMD64(isa, r, f) }}
-	}
+func x86(isa func(*rule.Rule) amd64.ISA) func([]*rule.Rule) table {
+	return lower(func(r *rule.Rule) *ir.File { return amd64.Compile(r, isa(r)) }, amd64.Print, gnu.AMD64)
 }
 
 // avx512 is for CPUs whose divider is fast beside their multipliers. Some rules have
@@ -76,11 +95,6 @@ func avx512(r *rule.Rule) amd64.ISA {
 		return amd64.AVX512Quarter
 	}
 	return amd64.AVX512
-}
-
-func neon(r *rule.Rule) kernel {
-	k := arm64.Compile(r)
-	return kernel{append([]byte(header), arm64.Print(r, k)...), func(isa string) []byte { return gnu.ARM64(isa, r, k) }}
 }
 
 var architectures = []string{"amd64", "arm64"}
@@ -138,6 +152,7 @@ func files() map[string][]byte {
 		"gen/arm64/COUNTS.md":       arm64.Counts(all),
 	}
 	modeFiles(fs)
+	matMulFiles(fs)
 	for _, arch := range architectures {
 		fs["kernels/zkernels_"+arch+".go"] = dispatch(arch, all)
 	}
@@ -153,20 +168,17 @@ func files() map[string][]byte {
 }
 
 // assembly adds the kernels of one package and their declarations, and returns them.
-func assembly(fs map[string][]byte, dir string, t target, all []*rule.Rule) map[*rule.Rule]kernel {
-	kernels := map[*rule.Rule]kernel{}
-	for _, r := range all {
-		kernels[r] = t.compile(r)
-		fs[dir+r.File()+"_"+t.arch+".s"] = kernels[r].forGo
-	}
+func assembly(fs map[string][]byte, dir string, t target, all []*rule.Rule) table {
+	kernels := t.lower(all)
+	fs[dir+"kernels_"+t.arch+".s"] = kernels.forGo
 	fs[dir+"stubs_"+t.arch+".go"] = stubs(t, all)
 	return kernels
 }
 
 // forC adds the kernels of a table for C.
-func forC(fs map[string][]byte, t target, kernels map[*rule.Rule]kernel) {
-	for r, k := range kernels {
-		fs["c/src/"+t.isa+"/"+t.isa+"_"+c11.Name(r.Name)+".S"] = k.forC(t.isa)
+func forC(fs map[string][]byte, t target, kernels table) {
+	for r, print := range kernels.forC {
+		fs["c/src/"+t.isa+"/"+t.isa+"_"+names.C(r.Name)+".S"] = print(t.isa)
 	}
 }
 
@@ -177,11 +189,16 @@ func portableC(fs map[string][]byte, all []*rule.Rule) {
 		log.Fatal(err)
 	}
 	for _, r := range all {
-		fs["c/src/portable/portable_"+c11.Name(r.Name)+".c"] = ref.Portable(r)
+		fs["c/src/portable/portable_"+names.C(r.Name)+".c"] = ref.Portable(r)
 	}
 	var tables []c11.Table
 	for _, t := range targets {
-		tables = append(tables, c11.Table{ISA: t.isa, Base: t.base, Platform: platforms[t.arch], Has: t.has})
+		table := c11.Table{ISA: t.isa, Base: t.base, Platform: platforms[t.arch], Has: t.has}
+		if t.base == "" {
+			m := t.matMul("MatMulTile", matMulParams("[2]float32"))
+			table.TileRows, table.TileColumns = m.rows, m.columns
+		}
+		tables = append(tables, table)
 	}
 	fs["c/include/lockstep_kernels.h"] = ref.Header(all)
 	fs["c/src/ztables.c"] = ref.Tables(all, tables)

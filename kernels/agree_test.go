@@ -11,6 +11,7 @@ import (
 
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/agree"
+	"github.com/lockstep-go/lockstep/internal/allocs"
 	"github.com/lockstep-go/lockstep/internal/tune"
 	. "github.com/lockstep-go/lockstep/kernels"
 )
@@ -173,7 +174,7 @@ func TestListAllocs(t *testing.T) {
 	p, g := make([]float32, 100), make([]float32, 100)
 	var list List
 	c := new(fallback.SGDScalars)
-	if n := testing.AllocsPerRun(10, func() {
+	if n := allocs.PerRun(10, func() {
 		list.Set(p, g)
 		SGD(Active(), &list, c)
 	}); n != 0 {

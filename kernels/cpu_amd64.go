@@ -19,10 +19,9 @@ var (
 	forAVX2 = []feature{
 		has("AVX", cpuid.AVX, cpu.X86.HasAVX),
 		has("AVX2", cpuid.AVX2, cpu.X86.HasAVX2),
+		has("FMA3", cpuid.FMA3, cpu.X86.HasFMA),
 	}
-	forAVX2Newton = append(forAVX2[:2:2], has("FMA3", cpuid.FMA3, cpu.X86.HasFMA))
-
-	forAVX512 = append(forAVX2[:2:2],
+	forAVX512 = append(slices.Clone(forAVX2),
 		has("BMI2", cpuid.BMI2, cpu.X86.HasBMI2),
 		has("AVX512F", cpuid.AVX512F, cpu.X86.HasAVX512F),
 		has("AVX512VL", cpuid.AVX512VL, cpu.X86.HasAVX512VL),
@@ -44,7 +43,7 @@ var skylake = []int{78, 85, 94, 142, 158, 165, 166}
 func inOrder(vendor cpuid.Vendor, model int) []candidate {
 	list := []candidate{
 		{avx512newtonTable, forAVX512}, {avx512Table, forAVX512},
-		{avx2newtonTable, forAVX2Newton}, {avx2Table, forAVX2},
+		{avx2newtonTable, forAVX2}, {avx2Table, forAVX2},
 	}
 	if vendor != cpuid.Intel || slices.Contains(skylake, model) {
 		list[0], list[1] = list[1], list[0]

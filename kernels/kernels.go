@@ -20,6 +20,7 @@ import (
 
 //go:generate go -C ../gen run .
 //go:generate go -C ../gen run ./vectors
+//go:generate go -C ../gen run ./optimizers
 
 // MaxLen is the most elements that one call of assembly is given. Assembly
 // cannot be preempted, and longer calls would hold up the garbage collector: 64

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/lockstep-go/lockstep/internal/agree"
+	"github.com/lockstep-go/lockstep/internal/allocs"
 	. "github.com/lockstep-go/lockstep/kernels"
 	"github.com/lockstep-go/lockstep/kernels/asm/mode"
 )
@@ -85,7 +86,7 @@ func TestModeAllocs(t *testing.T) {
 	list := NewList(1, [][]float32{x})
 	for _, odd := range odd {
 		inMode(t, odd.mode, func() {
-			if n := testing.AllocsPerRun(10, func() { SumSquares(Active(), list, lanes) }); n != 0 {
+			if n := allocs.PerRun(10, func() { SumSquares(Active(), list, lanes) }); n != 0 {
 				t.Errorf("%g allocations", n)
 			}
 		})
@@ -102,4 +103,22 @@ func TestModePanics(t *testing.T) {
 		}()
 		SumSquares(reference, NewList(1, [][]float32{make([]float32, 5)}), nil)
 	})
+}
+
+// TestMatMulModes multiplies on such threads.
+func TestMatMulModes(t *testing.T) {
+	for _, o := range odd {
+		for seed := range uint64(8) {
+			c := product{m: 20, n: 40, k: 30, alpha: 1, beta: 1, random: true, seed: seed}
+			want := c.reference()
+			for _, table := range Available() {
+				p, got := c.operands()
+				r := room(table, p)
+				inMode(t, o.mode, func() { p.Run(table, r) })
+				if i := differ(got, want); i >= 0 {
+					t.Fatalf("%v, %s: element %d is %g, want %g", table, o.name, i, got[i], want[i])
+				}
+			}
+		}
+	}
 }

@@ -2,7 +2,11 @@
 
 package kernels
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/lockstep-go/lockstep/fallback"
+)
 
 // An access is what a kernel does with memory.
 type access uint8
@@ -26,6 +30,18 @@ func touch(list [][]float32, does ...access) {
 
 // touchLanes does so of the lanes of a sum.
 func touchLanes[T any](p *T) { touchRange(unsafe.Pointer(p), int(unsafe.Sizeof(*p)), reads|writes) }
+
+// touchTile does so of what the kernel of matrix products reads and writes.
+func touchTile(shape tileShape, n int, a, b, c []float32, rowsOfC int, d []float32, rowsOfD int, s *fallback.MatMulScalars) {
+	touchRange(unsafe.Pointer(unsafe.SliceData(a)), 4*n*shape.rows, reads)
+	touchRange(unsafe.Pointer(unsafe.SliceData(b)), 4*n*shape.columns, reads)
+	for i := range shape.rows {
+		if s.Beta != 0 {
+			touchRange(unsafe.Pointer(&d[i*rowsOfD]), 4*shape.columns, reads)
+		}
+		touchRange(unsafe.Pointer(&c[i*rowsOfC]), 4*shape.columns, writes)
+	}
+}
 
 func touchRange(p unsafe.Pointer, n int, does access) {
 	if n == 0 {

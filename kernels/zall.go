@@ -7,11 +7,26 @@ import "github.com/lockstep-go/lockstep/fallback"
 // All lists the kernels by name. A program that calls it links all of them.
 func All() []Kernel {
 	return []Kernel{
+		{"ADOPT", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, ADOPT, fallback.ADOPT, func(t Table) any {
+			return func(list [][]float32, c *fallback.ADOPTScalars) { runADOPT(t, list, c) }
+		}},
 		{"AMSGrad", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}, {"h", Stream}}, AMSGrad, fallback.AMSGrad, func(t Table) any {
 			return func(list [][]float32, c *fallback.AMSGradScalars) { runAMSGrad(t, list, c) }
 		}},
+		{"AMSGradCorrected", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}, {"h", Stream}}, AMSGradCorrected, fallback.AMSGradCorrected, func(t Table) any {
+			return func(list [][]float32, c *fallback.AMSGradCorrectedScalars) { runAMSGradCorrected(t, list, c) }
+		}},
 		{"AMSGradProx", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}, {"h", Stream}}, AMSGradProx, fallback.AMSGradProx, func(t Table) any {
 			return func(list [][]float32, c *fallback.AMSGradProxScalars) { runAMSGradProx(t, list, c) }
+		}},
+		{"ASGD", []Buffer{{"p", Stream}, {"g", Stream}, {"ax", Stream}}, ASGD, fallback.ASGD, func(t Table) any {
+			return func(list [][]float32, c *fallback.ASGDScalars) { runASGD(t, list, c) }
+		}},
+		{"Accumulate", []Buffer{{"x", Stream}, {"g", Stream}}, Accumulate, fallback.Accumulate, func(t Table) any {
+			return func(list [][]float32, c *fallback.AccumulateScalars) { runAccumulate(t, list, c) }
+		}},
+		{"AdEMAMix", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"slow", Stream}, {"v", Stream}}, AdEMAMix, fallback.AdEMAMix, func(t Table) any {
+			return func(list [][]float32, c *fallback.AdEMAMixScalars) { runAdEMAMix(t, list, c) }
 		}},
 		{"AdaBelief", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"s", Stream}}, AdaBelief, fallback.AdaBelief, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdaBeliefScalars) { runAdaBelief(t, list, c) }
@@ -19,14 +34,75 @@ func All() []Kernel {
 		{"AdaGrad", []Buffer{{"p", Stream}, {"g", Stream}, {"a", Stream}}, AdaGrad, fallback.AdaGrad, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdaGradScalars) { runAdaGrad(t, list, c) }
 		}},
+		{"AdaGradDA", []Buffer{{"p", Stream}, {"g", Stream}, {"s", Stream}, {"a", Stream}}, AdaGradDA, fallback.AdaGradDA, func(t Table) any {
+			return func(list [][]float32, c *fallback.AdaGradDAScalars) { runAdaGradDA(t, list, c) }
+		}},
 		{"AdaGradProx", []Buffer{{"p", Stream}, {"g", Stream}, {"a", Stream}}, AdaGradProx, fallback.AdaGradProx, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdaGradProxScalars) { runAdaGradProx(t, list, c) }
+		}},
+		{"Adadelta", []Buffer{{"p", Stream}, {"g", Stream}, {"v", Stream}, {"delta", Stream}}, Adadelta, fallback.Adadelta, func(t Table) any {
+			return func(list [][]float32, c *fallback.AdadeltaScalars) { runAdadelta(t, list, c) }
+		}},
+		{"Adafactor", []Buffer{{"p", Stream}, {"g", Stream}, {"v", Stream}}, Adafactor, fallback.Adafactor, func(t Table) any {
+			return func(list [][]float32, c *fallback.AdafactorScalars, updates *[32]float64, params *[32]float64) {
+				runAdafactor(t, list, c, updates, params)
+			}
+		}},
+		{"AdafactorFactored", []Buffer{{"p", Matrix}, {"g", Matrix}, {"row", PerRow}, {"column", Stream}}, AdafactorFactored, fallback.AdafactorFactored, func(t Table) any {
+			return func(p, g, row, column []float32, c *fallback.AdafactorFactoredScalars, updates *[32]float64, params *[32]float64) {
+				runAdafactorFactored(t, p, g, row, column, c, updates, params)
+			}
+		}},
+		{"AdafactorFactoredMomentum", []Buffer{{"p", Matrix}, {"g", Matrix}, {"m", Matrix}, {"row", PerRow}, {"column", Stream}}, AdafactorFactoredMomentum, fallback.AdafactorFactoredMomentum, func(t Table) any {
+			return func(p, g, m, row, column []float32, c *fallback.AdafactorFactoredMomentumScalars) {
+				runAdafactorFactoredMomentum(t, p, g, m, row, column, c)
+			}
+		}},
+		{"AdafactorFactoredMove", []Buffer{{"p", Matrix}, {"g", Matrix}, {"row", PerRow}, {"column", Stream}}, AdafactorFactoredMove, fallback.AdafactorFactoredMove, func(t Table) any {
+			return func(p, g, row, column []float32, c *fallback.AdafactorFactoredMoveScalars) {
+				runAdafactorFactoredMove(t, p, g, row, column, c)
+			}
+		}},
+		{"AdafactorMomentum", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, AdafactorMomentum, fallback.AdafactorMomentum, func(t Table) any {
+			return func(list [][]float32, c *fallback.AdafactorMomentumScalars) { runAdafactorMomentum(t, list, c) }
+		}},
+		{"AdafactorMove", []Buffer{{"p", Stream}, {"g", Stream}, {"v", Stream}}, AdafactorMove, fallback.AdafactorMove, func(t Table) any {
+			return func(list [][]float32, c *fallback.AdafactorMoveScalars) { runAdafactorMove(t, list, c) }
+		}},
+		{"AdafactorSquares", []Buffer{{"row", PerRow}, {"g", Matrix}, {"column", Stream}}, AdafactorSquares, fallback.AdafactorSquares, func(t Table) any {
+			return func(row, g, column []float32, c *fallback.AdafactorSquaresScalars) {
+				runAdafactorSquares(t, row, g, column, c)
+			}
 		}},
 		{"Adam", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, Adam, fallback.Adam, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdamScalars) { runAdam(t, list, c) }
 		}},
 		{"AdamProx", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, AdamProx, fallback.AdamProx, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdamProxScalars) { runAdamProx(t, list, c) }
+		}},
+		{"Adamax", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"u", Stream}}, Adamax, fallback.Adamax, func(t Table) any {
+			return func(list [][]float32, c *fallback.AdamaxScalars) { runAdamax(t, list, c) }
+		}},
+		{"Adan", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"diff", Stream}, {"v", Stream}, {"prev", Stream}}, Adan, fallback.Adan, func(t Table) any {
+			return func(list [][]float32, c *fallback.AdanScalars) { runAdan(t, list, c) }
+		}},
+		{"Add2", []Buffer{{"x", Stream}, {"g1", Stream}, {"g2", Stream}}, Add2, fallback.Add2, func(t Table) any {
+			return func(list [][]float32, c *fallback.Add2Scalars) { runAdd2(t, list, c) }
+		}},
+		{"Add3", []Buffer{{"x", Stream}, {"g1", Stream}, {"g2", Stream}, {"g3", Stream}}, Add3, fallback.Add3, func(t Table) any {
+			return func(list [][]float32, c *fallback.Add3Scalars) { runAdd3(t, list, c) }
+		}},
+		{"Add4", []Buffer{{"x", Stream}, {"g1", Stream}, {"g2", Stream}, {"g3", Stream}, {"g4", Stream}}, Add4, fallback.Add4, func(t Table) any {
+			return func(list [][]float32, c *fallback.Add4Scalars) { runAdd4(t, list, c) }
+		}},
+		{"AddSign", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}}, AddSign, fallback.AddSign, func(t Table) any {
+			return func(list [][]float32, c *fallback.AddSignScalars) { runAddSign(t, list, c) }
+		}},
+		{"Agree", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}}, Agree, fallback.Agree, func(t Table) any {
+			return func(list [][]float32, c *fallback.AgreeScalars, agree *[32]float64) { runAgree(t, list, c, agree) }
+		}},
+		{"Average", []Buffer{{"a", Stream}, {"p", Stream}}, Average, fallback.Average, func(t Table) any {
+			return func(list [][]float32, c *fallback.AverageScalars) { runAverage(t, list, c) }
 		}},
 		{"BCE", []Buffer{{"grad", Stream}, {"each", Stream}, {"x", Stream}, {"y", Stream}}, BCE, fallback.BCE, func(t Table) any {
 			return func(list [][]float32, c *fallback.BCEScalars, sum *[32]float64) { runBCE(t, list, c, sum) }
@@ -39,6 +115,18 @@ func All() []Kernel {
 				runBCEWithLogits(t, list, c, sum)
 			}
 		}},
+		{"CautiousAdam", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, CautiousAdam, fallback.CautiousAdam, func(t Table) any {
+			return func(list [][]float32, c *fallback.CautiousAdamScalars) { runCautiousAdam(t, list, c) }
+		}},
+		{"CautiousLion", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}}, CautiousLion, fallback.CautiousLion, func(t Table) any {
+			return func(list [][]float32, c *fallback.CautiousLionScalars) { runCautiousLion(t, list, c) }
+		}},
+		{"Center", []Buffer{{"x", Stream}, {"g", Stream}}, Center, fallback.Center, func(t Table) any {
+			return func(list [][]float32, c *fallback.CenterScalars) { runCenter(t, list, c) }
+		}},
+		{"Clip", []Buffer{{"x", Stream}, {"g", Stream}}, Clip, fallback.Clip, func(t Table) any {
+			return func(list [][]float32, c *fallback.ClipScalars) { runClip(t, list, c) }
+		}},
 		{"CountBeyond", []Buffer{{"x", Stream}}, CountBeyond, fallback.CountBeyond, func(t Table) any {
 			return func(list [][]float32, c *fallback.CountBeyondScalars, count *[32]float64) {
 				runCountBeyond(t, list, c, count)
@@ -50,11 +138,19 @@ func All() []Kernel {
 		{"Exp", []Buffer{{"y", Stream}, {"x", Stream}}, Exp, fallback.Exp, func(t Table) any {
 			return func(list [][]float32) { runExp(t, list) }
 		}},
+		{"FTRL", []Buffer{{"p", Stream}, {"g", Stream}, {"a", Stream}, {"z", Stream}}, FTRL, fallback.FTRL, func(t Table) any {
+			return func(list [][]float32, c *fallback.FTRLScalars) { runFTRL(t, list, c) }
+		}},
 		{"Fade", []Buffer{{"x", Stream}, {"g", Stream}}, Fade, fallback.Fade, func(t Table) any {
 			return func(list [][]float32, c *fallback.FadeScalars) { runFade(t, list, c) }
 		}},
 		{"Flush", []Buffer{{"x", Stream}}, Flush, fallback.Flush, func(t Table) any {
 			return func(list [][]float32, c *fallback.FlushScalars) { runFlush(t, list, c) }
+		}},
+		{"GradNorm", []Buffer{{"p", Stream}, {"g", Stream}}, GradNorm, fallback.GradNorm, func(t Table) any {
+			return func(list [][]float32, c *fallback.GradNormScalars, grads *[32]float64) {
+				runGradNorm(t, list, c, grads)
+			}
 		}},
 		{"Hinge", []Buffer{{"grad", Stream}, {"each", Stream}, {"x", Stream}, {"y", Stream}}, Hinge, fallback.Hinge, func(t Table) any {
 			return func(list [][]float32, c *fallback.HingeScalars, sum *[32]float64) { runHinge(t, list, c, sum) }
@@ -67,6 +163,9 @@ func All() []Kernel {
 		{"LAMBMove", []Buffer{{"p", Stream}, {"m", Stream}, {"v", Stream}}, LAMBMove, fallback.LAMBMove, func(t Table) any {
 			return func(list [][]float32, c *fallback.LAMBMoveScalars) { runLAMBMove(t, list, c) }
 		}},
+		{"LaProp", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, LaProp, fallback.LaProp, func(t Table) any {
+			return func(list [][]float32, c *fallback.LaPropScalars) { runLaProp(t, list, c) }
+		}},
 		{"Lion", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}}, Lion, fallback.Lion, func(t Table) any {
 			return func(list [][]float32, c *fallback.LionScalars) { runLion(t, list, c) }
 		}},
@@ -75,6 +174,9 @@ func All() []Kernel {
 		}},
 		{"Log1p", []Buffer{{"y", Stream}, {"x", Stream}}, Log1p, fallback.Log1p, func(t Table) any {
 			return func(list [][]float32) { runLog1p(t, list) }
+		}},
+		{"MADGRAD", []Buffer{{"p", Stream}, {"g", Stream}, {"s", Stream}, {"a", Stream}, {"origin", Stream}}, MADGRAD, fallback.MADGRAD, func(t Table) any {
+			return func(list [][]float32, c *fallback.MADGRADScalars) { runMADGRAD(t, list, c) }
 		}},
 		{"MSE", []Buffer{{"grad", Stream}, {"each", Stream}, {"x", Stream}, {"y", Stream}}, MSE, fallback.MSE, func(t Table) any {
 			return func(list [][]float32, c *fallback.MSEScalars, sum *[32]float64) { runMSE(t, list, c, sum) }
@@ -85,13 +187,30 @@ func All() []Kernel {
 		{"Momentum", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}}, Momentum, fallback.Momentum, func(t Table) any {
 			return func(list [][]float32, c *fallback.MomentumScalars) { runMomentum(t, list, c) }
 		}},
+		{"Muon", []Buffer{{"g", Stream}, {"m", Stream}, {"u", Stream}}, Muon, fallback.Muon, func(t Table) any {
+			return func(list [][]float32, c *fallback.MuonScalars, squares *[32]float64) { runMuon(t, list, c, squares) }
+		}},
+		{"NAdam", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, NAdam, fallback.NAdam, func(t Table) any {
+			return func(list [][]float32, c *fallback.NAdamScalars) { runNAdam(t, list, c) }
+		}},
 		{"Nesterov", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}}, Nesterov, fallback.Nesterov, func(t Table) any {
 			return func(list [][]float32, c *fallback.NesterovScalars) { runNesterov(t, list, c) }
+		}},
+		{"Noise", []Buffer{{"x", Stream}, {"index", Stream}}, Noise, fallback.Noise, func(t Table) any {
+			return func(list [][]float32, c *fallback.NoiseScalars) { runNoise(t, list, c) }
 		}},
 		{"Penalty", []Buffer{{"g", Stream}, {"p", Stream}}, Penalty, fallback.Penalty, func(t Table) any {
 			return func(list [][]float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64) {
 				runPenalty(t, list, c, absolute, squares)
 			}
+		}},
+		{"Prodigy", []Buffer{{"p", Stream}, {"g", Stream}, {"p0", Stream}, {"s", Stream}, {"m", Stream}, {"v", Stream}}, Prodigy, fallback.Prodigy, func(t Table) any {
+			return func(list [][]float32, c *fallback.ProdigyScalars, numerator *[32]float64, denominator *[32]float64) {
+				runProdigy(t, list, c, numerator, denominator)
+			}
+		}},
+		{"RAdam", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, RAdam, fallback.RAdam, func(t Table) any {
+			return func(list [][]float32, c *fallback.RAdamScalars) { runRAdam(t, list, c) }
 		}},
 		{"RMSprop", []Buffer{{"p", Stream}, {"g", Stream}, {"v", Stream}}, RMSprop, fallback.RMSprop, func(t Table) any {
 			return func(list [][]float32, c *fallback.RMSpropScalars) { runRMSprop(t, list, c) }
@@ -113,11 +232,29 @@ func All() []Kernel {
 		{"Regularize", []Buffer{{"x", Stream}, {"g", Stream}, {"p", Stream}}, Regularize, fallback.Regularize, func(t Table) any {
 			return func(list [][]float32, c *fallback.RegularizeScalars) { runRegularize(t, list, c) }
 		}},
+		{"Rprop", []Buffer{{"p", Stream}, {"g", Stream}, {"prev", Stream}, {"step", Stream}}, Rprop, fallback.Rprop, func(t Table) any {
+			return func(list [][]float32, c *fallback.RpropScalars) { runRprop(t, list, c) }
+		}},
 		{"SGD", []Buffer{{"p", Stream}, {"g", Stream}}, SGD, fallback.SGD, func(t Table) any {
 			return func(list [][]float32, c *fallback.SGDScalars) { runSGD(t, list, c) }
 		}},
+		{"ScheduleFreeAdamW", []Buffer{{"p", Stream}, {"g", Stream}, {"behind", Stream}, {"v", Stream}}, ScheduleFreeAdamW, fallback.ScheduleFreeAdamW, func(t Table) any {
+			return func(list [][]float32, c *fallback.ScheduleFreeAdamWScalars) { runScheduleFreeAdamW(t, list, c) }
+		}},
+		{"ScheduleFreeRAdam", []Buffer{{"p", Stream}, {"g", Stream}, {"behind", Stream}, {"v", Stream}}, ScheduleFreeRAdam, fallback.ScheduleFreeRAdam, func(t Table) any {
+			return func(list [][]float32, c *fallback.ScheduleFreeRAdamScalars) { runScheduleFreeRAdam(t, list, c) }
+		}},
 		{"Shrink", []Buffer{{"p", Stream}}, Shrink, fallback.Shrink, func(t Table) any {
 			return func(list [][]float32, c *fallback.ShrinkScalars) { runShrink(t, list, c) }
+		}},
+		{"SignSGD", []Buffer{{"p", Stream}, {"g", Stream}}, SignSGD, fallback.SignSGD, func(t Table) any {
+			return func(list [][]float32, c *fallback.SignSGDScalars) { runSignSGD(t, list, c) }
+		}},
+		{"SimplifiedAdEMAMix", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, SimplifiedAdEMAMix, fallback.SimplifiedAdEMAMix, func(t Table) any {
+			return func(list [][]float32, c *fallback.SimplifiedAdEMAMixScalars) { runSimplifiedAdEMAMix(t, list, c) }
+		}},
+		{"Sophia", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"h", Stream}}, Sophia, fallback.Sophia, func(t Table) any {
+			return func(list [][]float32, c *fallback.SophiaScalars) { runSophia(t, list, c) }
 		}},
 		{"Sqrt", []Buffer{{"y", Stream}, {"x", Stream}}, Sqrt, fallback.Sqrt, func(t Table) any {
 			return func(list [][]float32) { runSqrt(t, list) }
@@ -125,6 +262,11 @@ func All() []Kernel {
 		{"SquaredHinge", []Buffer{{"grad", Stream}, {"each", Stream}, {"x", Stream}, {"y", Stream}}, SquaredHinge, fallback.SquaredHinge, func(t Table) any {
 			return func(list [][]float32, c *fallback.SquaredHingeScalars, sum *[32]float64) {
 				runSquaredHinge(t, list, c, sum)
+			}
+		}},
+		{"StableAdamW", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, StableAdamW, fallback.StableAdamW, func(t Table) any {
+			return func(list [][]float32, c *fallback.StableAdamWScalars, updates *[32]float64) {
+				runStableAdamW(t, list, c, updates)
 			}
 		}},
 		{"Sum", []Buffer{{"x", Stream}}, Sum, fallback.Sum, func(t Table) any {
@@ -135,6 +277,14 @@ func All() []Kernel {
 		}},
 		{"SumSquares", []Buffer{{"x", Stream}}, SumSquares, fallback.SumSquares, func(t Table) any {
 			return func(list [][]float32, sum *[32]float64) { runSumSquares(t, list, sum) }
+		}},
+		{"TensorNorms", []Buffer{{"p", Stream}, {"g", Stream}}, TensorNorms, fallback.TensorNorms, func(t Table) any {
+			return func(list [][]float32, c *fallback.TensorNormsScalars, params *[32]float64, grads *[32]float64) {
+				runTensorNorms(t, list, c, params, grads)
+			}
+		}},
+		{"Yogi", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, Yogi, fallback.Yogi, func(t Table) any {
+			return func(list [][]float32, c *fallback.YogiScalars) { runYogi(t, list, c) }
 		}},
 	}
 }

@@ -15,6 +15,20 @@ const (
 
 var names = [...]string{"go", "avx2", "avx2newton", "avx512", "avx512newton", "neon"}
 
+// ADOPT runs the kernel of a table over the tensors of a list, p, g, m, v of each:
+// see fallback.ADOPT.
+func ADOPT(t Table, list *List, c *fallback.ADOPTScalars) {
+	for _, part := range list.of(4) {
+		runADOPT(t, part, c)
+	}
+}
+
+func referenceADOPT(list [][]float32, c *fallback.ADOPTScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.ADOPT(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
 // AMSGrad runs the kernel of a table over the tensors of a list, p, g, m, v, h of each:
 // see fallback.AMSGrad.
 func AMSGrad(t Table, list *List, c *fallback.AMSGradScalars) {
@@ -29,6 +43,20 @@ func referenceAMSGrad(list [][]float32, c *fallback.AMSGradScalars) {
 	}
 }
 
+// AMSGradCorrected runs the kernel of a table over the tensors of a list, p, g, m, v, h of each:
+// see fallback.AMSGradCorrected.
+func AMSGradCorrected(t Table, list *List, c *fallback.AMSGradCorrectedScalars) {
+	for _, part := range list.of(5) {
+		runAMSGradCorrected(t, part, c)
+	}
+}
+
+func referenceAMSGradCorrected(list [][]float32, c *fallback.AMSGradCorrectedScalars) {
+	for at := 0; at < len(list); at += 5 {
+		fallback.AMSGradCorrected(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], c)
+	}
+}
+
 // AMSGradProx runs the kernel of a table over the tensors of a list, p, g, m, v, h of each:
 // see fallback.AMSGradProx.
 func AMSGradProx(t Table, list *List, c *fallback.AMSGradProxScalars) {
@@ -40,6 +68,48 @@ func AMSGradProx(t Table, list *List, c *fallback.AMSGradProxScalars) {
 func referenceAMSGradProx(list [][]float32, c *fallback.AMSGradProxScalars) {
 	for at := 0; at < len(list); at += 5 {
 		fallback.AMSGradProx(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], c)
+	}
+}
+
+// ASGD runs the kernel of a table over the tensors of a list, p, g, ax of each:
+// see fallback.ASGD.
+func ASGD(t Table, list *List, c *fallback.ASGDScalars) {
+	for _, part := range list.of(3) {
+		runASGD(t, part, c)
+	}
+}
+
+func referenceASGD(list [][]float32, c *fallback.ASGDScalars) {
+	for at := 0; at < len(list); at += 3 {
+		fallback.ASGD(list[at+0], list[at+1], list[at+2], c)
+	}
+}
+
+// Accumulate runs the kernel of a table over the tensors of a list, x, g of each:
+// see fallback.Accumulate.
+func Accumulate(t Table, list *List, c *fallback.AccumulateScalars) {
+	for _, part := range list.of(2) {
+		runAccumulate(t, part, c)
+	}
+}
+
+func referenceAccumulate(list [][]float32, c *fallback.AccumulateScalars) {
+	for at := 0; at < len(list); at += 2 {
+		fallback.Accumulate(list[at+0], list[at+1], c)
+	}
+}
+
+// AdEMAMix runs the kernel of a table over the tensors of a list, p, g, m, slow, v of each:
+// see fallback.AdEMAMix.
+func AdEMAMix(t Table, list *List, c *fallback.AdEMAMixScalars) {
+	for _, part := range list.of(5) {
+		runAdEMAMix(t, part, c)
+	}
+}
+
+func referenceAdEMAMix(list [][]float32, c *fallback.AdEMAMixScalars) {
+	for at := 0; at < len(list); at += 5 {
+		fallback.AdEMAMix(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], c)
 	}
 }
 
@@ -71,6 +141,20 @@ func referenceAdaGrad(list [][]float32, c *fallback.AdaGradScalars) {
 	}
 }
 
+// AdaGradDA runs the kernel of a table over the tensors of a list, p, g, s, a of each:
+// see fallback.AdaGradDA.
+func AdaGradDA(t Table, list *List, c *fallback.AdaGradDAScalars) {
+	for _, part := range list.of(4) {
+		runAdaGradDA(t, part, c)
+	}
+}
+
+func referenceAdaGradDA(list [][]float32, c *fallback.AdaGradDAScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.AdaGradDA(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
 // AdaGradProx runs the kernel of a table over the tensors of a list, p, g, a of each:
 // see fallback.AdaGradProx.
 func AdaGradProx(t Table, list *List, c *fallback.AdaGradProxScalars) {
@@ -83,6 +167,142 @@ func referenceAdaGradProx(list [][]float32, c *fallback.AdaGradProxScalars) {
 	for at := 0; at < len(list); at += 3 {
 		fallback.AdaGradProx(list[at+0], list[at+1], list[at+2], c)
 	}
+}
+
+// Adadelta runs the kernel of a table over the tensors of a list, p, g, v, delta of each:
+// see fallback.Adadelta.
+func Adadelta(t Table, list *List, c *fallback.AdadeltaScalars) {
+	for _, part := range list.of(4) {
+		runAdadelta(t, part, c)
+	}
+}
+
+func referenceAdadelta(list [][]float32, c *fallback.AdadeltaScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.Adadelta(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
+// Adafactor runs the kernel of a table over the tensors of a list, p, g, v of each:
+// see fallback.Adafactor.
+func Adafactor(t Table, list *List, c *fallback.AdafactorScalars, updates *[32]float64, params *[32]float64) {
+	for _, part := range list.of(3) {
+		runAdafactor(t, part, c, updates, params)
+	}
+}
+
+func referenceAdafactor(list [][]float32, c *fallback.AdafactorScalars, updates *[32]float64, params *[32]float64) {
+	for at := 0; at < len(list); at += 3 {
+		fallback.Adafactor(list[at+0], list[at+1], list[at+2], c, updates, params)
+	}
+}
+
+// AdafactorFactored runs the kernel of a table over the rows of a matrix: see fallback.AdafactorFactored.
+func AdafactorFactored(t Table, p, g, row, column []float32, c *fallback.AdafactorFactoredScalars, updates *[32]float64, params *[32]float64) {
+	columns := len(column)
+	p = p[:len(p):len(p)][:len(row)*columns]
+	g = g[:len(g):len(g)][:len(row)*columns]
+	if columns > MaxLen {
+		for k := range row {
+			for at := 0; at < columns; at += MaxLen {
+				end := min(at+MaxLen, columns)
+				runAdafactorFactored(t, p[k*columns+at:k*columns+end], g[k*columns+at:k*columns+end], row[k:k+1], column[at:end], c, updates, params)
+			}
+		}
+		return
+	}
+	rows := rowsPerCall(len(p), columns)
+	for len(row) > rows {
+		runAdafactorFactored(t, p[:rows*columns], g[:rows*columns], row[:rows], column, c, updates, params)
+		p, g, row = p[rows*columns:], g[rows*columns:], row[rows:]
+	}
+	runAdafactorFactored(t, p, g, row, column, c, updates, params)
+}
+
+// AdafactorFactoredMomentum runs the kernel of a table over the rows of a matrix: see fallback.AdafactorFactoredMomentum.
+func AdafactorFactoredMomentum(t Table, p, g, m, row, column []float32, c *fallback.AdafactorFactoredMomentumScalars) {
+	columns := len(column)
+	p = p[:len(p):len(p)][:len(row)*columns]
+	g = g[:len(g):len(g)][:len(row)*columns]
+	m = m[:len(m):len(m)][:len(row)*columns]
+	if columns > MaxLen {
+		for k := range row {
+			for at := 0; at < columns; at += MaxLen {
+				end := min(at+MaxLen, columns)
+				runAdafactorFactoredMomentum(t, p[k*columns+at:k*columns+end], g[k*columns+at:k*columns+end], m[k*columns+at:k*columns+end], row[k:k+1], column[at:end], c)
+			}
+		}
+		return
+	}
+	rows := rowsPerCall(len(p), columns)
+	for len(row) > rows {
+		runAdafactorFactoredMomentum(t, p[:rows*columns], g[:rows*columns], m[:rows*columns], row[:rows], column, c)
+		p, g, m, row = p[rows*columns:], g[rows*columns:], m[rows*columns:], row[rows:]
+	}
+	runAdafactorFactoredMomentum(t, p, g, m, row, column, c)
+}
+
+// AdafactorFactoredMove runs the kernel of a table over the rows of a matrix: see fallback.AdafactorFactoredMove.
+func AdafactorFactoredMove(t Table, p, g, row, column []float32, c *fallback.AdafactorFactoredMoveScalars) {
+	columns := len(column)
+	p = p[:len(p):len(p)][:len(row)*columns]
+	g = g[:len(g):len(g)][:len(row)*columns]
+	if columns > MaxLen {
+		for k := range row {
+			for at := 0; at < columns; at += MaxLen {
+				end := min(at+MaxLen, columns)
+				runAdafactorFactoredMove(t, p[k*columns+at:k*columns+end], g[k*columns+at:k*columns+end], row[k:k+1], column[at:end], c)
+			}
+		}
+		return
+	}
+	rows := rowsPerCall(len(p), columns)
+	for len(row) > rows {
+		runAdafactorFactoredMove(t, p[:rows*columns], g[:rows*columns], row[:rows], column, c)
+		p, g, row = p[rows*columns:], g[rows*columns:], row[rows:]
+	}
+	runAdafactorFactoredMove(t, p, g, row, column, c)
+}
+
+// AdafactorMomentum runs the kernel of a table over the tensors of a list, p, g, m, v of each:
+// see fallback.AdafactorMomentum.
+func AdafactorMomentum(t Table, list *List, c *fallback.AdafactorMomentumScalars) {
+	for _, part := range list.of(4) {
+		runAdafactorMomentum(t, part, c)
+	}
+}
+
+func referenceAdafactorMomentum(list [][]float32, c *fallback.AdafactorMomentumScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.AdafactorMomentum(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
+// AdafactorMove runs the kernel of a table over the tensors of a list, p, g, v of each:
+// see fallback.AdafactorMove.
+func AdafactorMove(t Table, list *List, c *fallback.AdafactorMoveScalars) {
+	for _, part := range list.of(3) {
+		runAdafactorMove(t, part, c)
+	}
+}
+
+func referenceAdafactorMove(list [][]float32, c *fallback.AdafactorMoveScalars) {
+	for at := 0; at < len(list); at += 3 {
+		fallback.AdafactorMove(list[at+0], list[at+1], list[at+2], c)
+	}
+}
+
+// AdafactorSquares runs the kernel of a table over the rows of a matrix, of at most MaxLen
+// columns: see fallback.AdafactorSquares.
+func AdafactorSquares(t Table, row, g, column []float32, c *fallback.AdafactorSquaresScalars) {
+	columns := len(column)
+	g = g[:len(g):len(g)][:len(row)*columns]
+	rows := rowsPerCall(len(g), columns)
+	for len(row) > rows {
+		runAdafactorSquares(t, row[:rows], g[:rows*columns], column, c)
+		row, g = row[rows:], g[rows*columns:]
+	}
+	runAdafactorSquares(t, row, g, column, c)
 }
 
 // Adam runs the kernel of a table over the tensors of a list, p, g, m, v of each:
@@ -110,6 +330,118 @@ func AdamProx(t Table, list *List, c *fallback.AdamProxScalars) {
 func referenceAdamProx(list [][]float32, c *fallback.AdamProxScalars) {
 	for at := 0; at < len(list); at += 4 {
 		fallback.AdamProx(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
+// Adamax runs the kernel of a table over the tensors of a list, p, g, m, u of each:
+// see fallback.Adamax.
+func Adamax(t Table, list *List, c *fallback.AdamaxScalars) {
+	for _, part := range list.of(4) {
+		runAdamax(t, part, c)
+	}
+}
+
+func referenceAdamax(list [][]float32, c *fallback.AdamaxScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.Adamax(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
+// Adan runs the kernel of a table over the tensors of a list, p, g, m, diff, v, prev of each:
+// see fallback.Adan.
+func Adan(t Table, list *List, c *fallback.AdanScalars) {
+	for _, part := range list.of(6) {
+		runAdan(t, part, c)
+	}
+}
+
+func referenceAdan(list [][]float32, c *fallback.AdanScalars) {
+	for at := 0; at < len(list); at += 6 {
+		fallback.Adan(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], list[at+5], c)
+	}
+}
+
+// Add2 runs the kernel of a table over the tensors of a list, x, g1, g2 of each:
+// see fallback.Add2.
+func Add2(t Table, list *List, c *fallback.Add2Scalars) {
+	for _, part := range list.of(3) {
+		runAdd2(t, part, c)
+	}
+}
+
+func referenceAdd2(list [][]float32, c *fallback.Add2Scalars) {
+	for at := 0; at < len(list); at += 3 {
+		fallback.Add2(list[at+0], list[at+1], list[at+2], c)
+	}
+}
+
+// Add3 runs the kernel of a table over the tensors of a list, x, g1, g2, g3 of each:
+// see fallback.Add3.
+func Add3(t Table, list *List, c *fallback.Add3Scalars) {
+	for _, part := range list.of(4) {
+		runAdd3(t, part, c)
+	}
+}
+
+func referenceAdd3(list [][]float32, c *fallback.Add3Scalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.Add3(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
+// Add4 runs the kernel of a table over the tensors of a list, x, g1, g2, g3, g4 of each:
+// see fallback.Add4.
+func Add4(t Table, list *List, c *fallback.Add4Scalars) {
+	for _, part := range list.of(5) {
+		runAdd4(t, part, c)
+	}
+}
+
+func referenceAdd4(list [][]float32, c *fallback.Add4Scalars) {
+	for at := 0; at < len(list); at += 5 {
+		fallback.Add4(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], c)
+	}
+}
+
+// AddSign runs the kernel of a table over the tensors of a list, p, g, m of each:
+// see fallback.AddSign.
+func AddSign(t Table, list *List, c *fallback.AddSignScalars) {
+	for _, part := range list.of(3) {
+		runAddSign(t, part, c)
+	}
+}
+
+func referenceAddSign(list [][]float32, c *fallback.AddSignScalars) {
+	for at := 0; at < len(list); at += 3 {
+		fallback.AddSign(list[at+0], list[at+1], list[at+2], c)
+	}
+}
+
+// Agree runs the kernel of a table over the tensors of a list, p, g, m of each:
+// see fallback.Agree.
+func Agree(t Table, list *List, c *fallback.AgreeScalars, agree *[32]float64) {
+	for _, part := range list.of(3) {
+		runAgree(t, part, c, agree)
+	}
+}
+
+func referenceAgree(list [][]float32, c *fallback.AgreeScalars, agree *[32]float64) {
+	for at := 0; at < len(list); at += 3 {
+		fallback.Agree(list[at+0], list[at+1], list[at+2], c, agree)
+	}
+}
+
+// Average runs the kernel of a table over the tensors of a list, a, p of each:
+// see fallback.Average.
+func Average(t Table, list *List, c *fallback.AverageScalars) {
+	for _, part := range list.of(2) {
+		runAverage(t, part, c)
+	}
+}
+
+func referenceAverage(list [][]float32, c *fallback.AverageScalars) {
+	for at := 0; at < len(list); at += 2 {
+		fallback.Average(list[at+0], list[at+1], c)
 	}
 }
 
@@ -155,6 +487,62 @@ func referenceBCEWithLogits(list [][]float32, c *fallback.BCEWithLogitsScalars, 
 	}
 }
 
+// CautiousAdam runs the kernel of a table over the tensors of a list, p, g, m, v of each:
+// see fallback.CautiousAdam.
+func CautiousAdam(t Table, list *List, c *fallback.CautiousAdamScalars) {
+	for _, part := range list.of(4) {
+		runCautiousAdam(t, part, c)
+	}
+}
+
+func referenceCautiousAdam(list [][]float32, c *fallback.CautiousAdamScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.CautiousAdam(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
+// CautiousLion runs the kernel of a table over the tensors of a list, p, g, m of each:
+// see fallback.CautiousLion.
+func CautiousLion(t Table, list *List, c *fallback.CautiousLionScalars) {
+	for _, part := range list.of(3) {
+		runCautiousLion(t, part, c)
+	}
+}
+
+func referenceCautiousLion(list [][]float32, c *fallback.CautiousLionScalars) {
+	for at := 0; at < len(list); at += 3 {
+		fallback.CautiousLion(list[at+0], list[at+1], list[at+2], c)
+	}
+}
+
+// Center runs the kernel of a table over the tensors of a list, x, g of each:
+// see fallback.Center.
+func Center(t Table, list *List, c *fallback.CenterScalars) {
+	for _, part := range list.of(2) {
+		runCenter(t, part, c)
+	}
+}
+
+func referenceCenter(list [][]float32, c *fallback.CenterScalars) {
+	for at := 0; at < len(list); at += 2 {
+		fallback.Center(list[at+0], list[at+1], c)
+	}
+}
+
+// Clip runs the kernel of a table over the tensors of a list, x, g of each:
+// see fallback.Clip.
+func Clip(t Table, list *List, c *fallback.ClipScalars) {
+	for _, part := range list.of(2) {
+		runClip(t, part, c)
+	}
+}
+
+func referenceClip(list [][]float32, c *fallback.ClipScalars) {
+	for at := 0; at < len(list); at += 2 {
+		fallback.Clip(list[at+0], list[at+1], c)
+	}
+}
+
 // CountBeyond runs the kernel of a table over the tensors of a list, x of each:
 // see fallback.CountBeyond.
 func CountBeyond(t Table, list *List, c *fallback.CountBeyondScalars, count *[32]float64) {
@@ -196,6 +584,20 @@ func referenceExp(list [][]float32) {
 	}
 }
 
+// FTRL runs the kernel of a table over the tensors of a list, p, g, a, z of each:
+// see fallback.FTRL.
+func FTRL(t Table, list *List, c *fallback.FTRLScalars) {
+	for _, part := range list.of(4) {
+		runFTRL(t, part, c)
+	}
+}
+
+func referenceFTRL(list [][]float32, c *fallback.FTRLScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.FTRL(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
 // Fade runs the kernel of a table over the tensors of a list, x, g of each:
 // see fallback.Fade.
 func Fade(t Table, list *List, c *fallback.FadeScalars) {
@@ -221,6 +623,20 @@ func Flush(t Table, list *List, c *fallback.FlushScalars) {
 func referenceFlush(list [][]float32, c *fallback.FlushScalars) {
 	for at := 0; at < len(list); at += 1 {
 		fallback.Flush(list[at+0], c)
+	}
+}
+
+// GradNorm runs the kernel of a table over the tensors of a list, p, g of each:
+// see fallback.GradNorm.
+func GradNorm(t Table, list *List, c *fallback.GradNormScalars, grads *[32]float64) {
+	for _, part := range list.of(2) {
+		runGradNorm(t, part, c, grads)
+	}
+}
+
+func referenceGradNorm(list [][]float32, c *fallback.GradNormScalars, grads *[32]float64) {
+	for at := 0; at < len(list); at += 2 {
+		fallback.GradNorm(list[at+0], list[at+1], c, grads)
 	}
 }
 
@@ -266,6 +682,20 @@ func referenceLAMBMove(list [][]float32, c *fallback.LAMBMoveScalars) {
 	}
 }
 
+// LaProp runs the kernel of a table over the tensors of a list, p, g, m, v of each:
+// see fallback.LaProp.
+func LaProp(t Table, list *List, c *fallback.LaPropScalars) {
+	for _, part := range list.of(4) {
+		runLaProp(t, part, c)
+	}
+}
+
+func referenceLaProp(list [][]float32, c *fallback.LaPropScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.LaProp(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
 // Lion runs the kernel of a table over the tensors of a list, p, g, m of each:
 // see fallback.Lion.
 func Lion(t Table, list *List, c *fallback.LionScalars) {
@@ -305,6 +735,20 @@ func Log1p(t Table, list *List) {
 func referenceLog1p(list [][]float32) {
 	for at := 0; at < len(list); at += 2 {
 		fallback.Log1p(list[at+0], list[at+1])
+	}
+}
+
+// MADGRAD runs the kernel of a table over the tensors of a list, p, g, s, a, origin of each:
+// see fallback.MADGRAD.
+func MADGRAD(t Table, list *List, c *fallback.MADGRADScalars) {
+	for _, part := range list.of(5) {
+		runMADGRAD(t, part, c)
+	}
+}
+
+func referenceMADGRAD(list [][]float32, c *fallback.MADGRADScalars) {
+	for at := 0; at < len(list); at += 5 {
+		fallback.MADGRAD(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], c)
 	}
 }
 
@@ -350,6 +794,34 @@ func referenceMomentum(list [][]float32, c *fallback.MomentumScalars) {
 	}
 }
 
+// Muon runs the kernel of a table over the tensors of a list, g, m, u of each:
+// see fallback.Muon.
+func Muon(t Table, list *List, c *fallback.MuonScalars, squares *[32]float64) {
+	for _, part := range list.of(3) {
+		runMuon(t, part, c, squares)
+	}
+}
+
+func referenceMuon(list [][]float32, c *fallback.MuonScalars, squares *[32]float64) {
+	for at := 0; at < len(list); at += 3 {
+		fallback.Muon(list[at+0], list[at+1], list[at+2], c, squares)
+	}
+}
+
+// NAdam runs the kernel of a table over the tensors of a list, p, g, m, v of each:
+// see fallback.NAdam.
+func NAdam(t Table, list *List, c *fallback.NAdamScalars) {
+	for _, part := range list.of(4) {
+		runNAdam(t, part, c)
+	}
+}
+
+func referenceNAdam(list [][]float32, c *fallback.NAdamScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.NAdam(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
 // Nesterov runs the kernel of a table over the tensors of a list, p, g, m of each:
 // see fallback.Nesterov.
 func Nesterov(t Table, list *List, c *fallback.NesterovScalars) {
@@ -364,6 +836,20 @@ func referenceNesterov(list [][]float32, c *fallback.NesterovScalars) {
 	}
 }
 
+// Noise runs the kernel of a table over the tensors of a list, x, index of each:
+// see fallback.Noise.
+func Noise(t Table, list *List, c *fallback.NoiseScalars) {
+	for _, part := range list.of(2) {
+		runNoise(t, part, c)
+	}
+}
+
+func referenceNoise(list [][]float32, c *fallback.NoiseScalars) {
+	for at := 0; at < len(list); at += 2 {
+		fallback.Noise(list[at+0], list[at+1], c)
+	}
+}
+
 // Penalty runs the kernel of a table over the tensors of a list, g, p of each:
 // see fallback.Penalty.
 func Penalty(t Table, list *List, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64) {
@@ -375,6 +861,34 @@ func Penalty(t Table, list *List, c *fallback.PenaltyScalars, absolute *[32]floa
 func referencePenalty(list [][]float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64) {
 	for at := 0; at < len(list); at += 2 {
 		fallback.Penalty(list[at+0], list[at+1], c, absolute, squares)
+	}
+}
+
+// Prodigy runs the kernel of a table over the tensors of a list, p, g, p0, s, m, v of each:
+// see fallback.Prodigy.
+func Prodigy(t Table, list *List, c *fallback.ProdigyScalars, numerator *[32]float64, denominator *[32]float64) {
+	for _, part := range list.of(6) {
+		runProdigy(t, part, c, numerator, denominator)
+	}
+}
+
+func referenceProdigy(list [][]float32, c *fallback.ProdigyScalars, numerator *[32]float64, denominator *[32]float64) {
+	for at := 0; at < len(list); at += 6 {
+		fallback.Prodigy(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], list[at+5], c, numerator, denominator)
+	}
+}
+
+// RAdam runs the kernel of a table over the tensors of a list, p, g, m, v of each:
+// see fallback.RAdam.
+func RAdam(t Table, list *List, c *fallback.RAdamScalars) {
+	for _, part := range list.of(4) {
+		runRAdam(t, part, c)
+	}
+}
+
+func referenceRAdam(list [][]float32, c *fallback.RAdamScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.RAdam(list[at+0], list[at+1], list[at+2], list[at+3], c)
 	}
 }
 
@@ -434,11 +948,19 @@ func referenceRMSpropMomentum(list [][]float32, c *fallback.RMSpropMomentumScala
 	}
 }
 
-// RankOne runs the kernel of a table over the rows of a matrix, of at most MaxLen
-// columns: see fallback.RankOne.
+// RankOne runs the kernel of a table over the rows of a matrix: see fallback.RankOne.
 func RankOne(t Table, g, x, z []float32) {
 	columns := len(g)
 	x = x[:len(x):len(x)][:len(z)*columns]
+	if columns > MaxLen {
+		for k := range z {
+			for at := 0; at < columns; at += MaxLen {
+				end := min(at+MaxLen, columns)
+				runRankOne(t, g[at:end], x[k*columns+at:k*columns+end], z[k:k+1])
+			}
+		}
+		return
+	}
 	rows := rowsPerCall(len(x), columns)
 	for len(z) > rows {
 		runRankOne(t, g, x[:rows*columns], z[:rows])
@@ -461,6 +983,20 @@ func referenceRegularize(list [][]float32, c *fallback.RegularizeScalars) {
 	}
 }
 
+// Rprop runs the kernel of a table over the tensors of a list, p, g, prev, step of each:
+// see fallback.Rprop.
+func Rprop(t Table, list *List, c *fallback.RpropScalars) {
+	for _, part := range list.of(4) {
+		runRprop(t, part, c)
+	}
+}
+
+func referenceRprop(list [][]float32, c *fallback.RpropScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.Rprop(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
 // SGD runs the kernel of a table over the tensors of a list, p, g of each:
 // see fallback.SGD.
 func SGD(t Table, list *List, c *fallback.SGDScalars) {
@@ -475,6 +1011,34 @@ func referenceSGD(list [][]float32, c *fallback.SGDScalars) {
 	}
 }
 
+// ScheduleFreeAdamW runs the kernel of a table over the tensors of a list, p, g, behind, v of each:
+// see fallback.ScheduleFreeAdamW.
+func ScheduleFreeAdamW(t Table, list *List, c *fallback.ScheduleFreeAdamWScalars) {
+	for _, part := range list.of(4) {
+		runScheduleFreeAdamW(t, part, c)
+	}
+}
+
+func referenceScheduleFreeAdamW(list [][]float32, c *fallback.ScheduleFreeAdamWScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.ScheduleFreeAdamW(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
+// ScheduleFreeRAdam runs the kernel of a table over the tensors of a list, p, g, behind, v of each:
+// see fallback.ScheduleFreeRAdam.
+func ScheduleFreeRAdam(t Table, list *List, c *fallback.ScheduleFreeRAdamScalars) {
+	for _, part := range list.of(4) {
+		runScheduleFreeRAdam(t, part, c)
+	}
+}
+
+func referenceScheduleFreeRAdam(list [][]float32, c *fallback.ScheduleFreeRAdamScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.ScheduleFreeRAdam(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
 // Shrink runs the kernel of a table over the tensors of a list, p of each:
 // see fallback.Shrink.
 func Shrink(t Table, list *List, c *fallback.ShrinkScalars) {
@@ -486,6 +1050,48 @@ func Shrink(t Table, list *List, c *fallback.ShrinkScalars) {
 func referenceShrink(list [][]float32, c *fallback.ShrinkScalars) {
 	for at := 0; at < len(list); at += 1 {
 		fallback.Shrink(list[at+0], c)
+	}
+}
+
+// SignSGD runs the kernel of a table over the tensors of a list, p, g of each:
+// see fallback.SignSGD.
+func SignSGD(t Table, list *List, c *fallback.SignSGDScalars) {
+	for _, part := range list.of(2) {
+		runSignSGD(t, part, c)
+	}
+}
+
+func referenceSignSGD(list [][]float32, c *fallback.SignSGDScalars) {
+	for at := 0; at < len(list); at += 2 {
+		fallback.SignSGD(list[at+0], list[at+1], c)
+	}
+}
+
+// SimplifiedAdEMAMix runs the kernel of a table over the tensors of a list, p, g, m, v of each:
+// see fallback.SimplifiedAdEMAMix.
+func SimplifiedAdEMAMix(t Table, list *List, c *fallback.SimplifiedAdEMAMixScalars) {
+	for _, part := range list.of(4) {
+		runSimplifiedAdEMAMix(t, part, c)
+	}
+}
+
+func referenceSimplifiedAdEMAMix(list [][]float32, c *fallback.SimplifiedAdEMAMixScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.SimplifiedAdEMAMix(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
+// Sophia runs the kernel of a table over the tensors of a list, p, g, m, h of each:
+// see fallback.Sophia.
+func Sophia(t Table, list *List, c *fallback.SophiaScalars) {
+	for _, part := range list.of(4) {
+		runSophia(t, part, c)
+	}
+}
+
+func referenceSophia(list [][]float32, c *fallback.SophiaScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.Sophia(list[at+0], list[at+1], list[at+2], list[at+3], c)
 	}
 }
 
@@ -514,6 +1120,20 @@ func SquaredHinge(t Table, list *List, c *fallback.SquaredHingeScalars, sum *[32
 func referenceSquaredHinge(list [][]float32, c *fallback.SquaredHingeScalars, sum *[32]float64) {
 	for at := 0; at < len(list); at += 4 {
 		fallback.SquaredHinge(list[at+0], list[at+1], list[at+2], list[at+3], c, sum)
+	}
+}
+
+// StableAdamW runs the kernel of a table over the tensors of a list, p, g, m, v of each:
+// see fallback.StableAdamW.
+func StableAdamW(t Table, list *List, c *fallback.StableAdamWScalars, updates *[32]float64) {
+	for _, part := range list.of(4) {
+		runStableAdamW(t, part, c, updates)
+	}
+}
+
+func referenceStableAdamW(list [][]float32, c *fallback.StableAdamWScalars, updates *[32]float64) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.StableAdamW(list[at+0], list[at+1], list[at+2], list[at+3], c, updates)
 	}
 }
 
@@ -556,5 +1176,33 @@ func SumSquares(t Table, list *List, sum *[32]float64) {
 func referenceSumSquares(list [][]float32, sum *[32]float64) {
 	for at := 0; at < len(list); at += 1 {
 		fallback.SumSquares(list[at+0], sum)
+	}
+}
+
+// TensorNorms runs the kernel of a table over the tensors of a list, p, g of each:
+// see fallback.TensorNorms.
+func TensorNorms(t Table, list *List, c *fallback.TensorNormsScalars, params *[32]float64, grads *[32]float64) {
+	for _, part := range list.of(2) {
+		runTensorNorms(t, part, c, params, grads)
+	}
+}
+
+func referenceTensorNorms(list [][]float32, c *fallback.TensorNormsScalars, params *[32]float64, grads *[32]float64) {
+	for at := 0; at < len(list); at += 2 {
+		fallback.TensorNorms(list[at+0], list[at+1], c, params, grads)
+	}
+}
+
+// Yogi runs the kernel of a table over the tensors of a list, p, g, m, v of each:
+// see fallback.Yogi.
+func Yogi(t Table, list *List, c *fallback.YogiScalars) {
+	for _, part := range list.of(4) {
+		runYogi(t, part, c)
+	}
+}
+
+func referenceYogi(list [][]float32, c *fallback.YogiScalars) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.Yogi(list[at+0], list[at+1], list[at+2], list[at+3], c)
 	}
 }

@@ -13,6 +13,25 @@ import (
 )
 
 //go:noinline
+func runADOPT(t Table, list [][]float32, c *fallback.ADOPTScalars) {
+	if unusual() {
+		asUsual(func() { runADOPT(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.ADOPT(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.ADOPT(list, c)
+	default:
+		referenceADOPT(list, c)
+	}
+}
+
+//go:noinline
 func runAMSGrad(t Table, list [][]float32, c *fallback.AMSGradScalars) {
 	if unusual() {
 		asUsual(func() { runAMSGrad(t, list, c) })
@@ -32,6 +51,25 @@ func runAMSGrad(t Table, list [][]float32, c *fallback.AMSGradScalars) {
 }
 
 //go:noinline
+func runAMSGradCorrected(t Table, list [][]float32, c *fallback.AMSGradCorrectedScalars) {
+	if unusual() {
+		asUsual(func() { runAMSGradCorrected(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.AMSGradCorrected(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.AMSGradCorrected(list, c)
+	default:
+		referenceAMSGradCorrected(list, c)
+	}
+}
+
+//go:noinline
 func runAMSGradProx(t Table, list [][]float32, c *fallback.AMSGradProxScalars) {
 	if unusual() {
 		asUsual(func() { runAMSGradProx(t, list, c) })
@@ -47,6 +85,63 @@ func runAMSGradProx(t Table, list [][]float32, c *fallback.AMSGradProxScalars) {
 		avx2.AMSGradProx(list, c)
 	default:
 		referenceAMSGradProx(list, c)
+	}
+}
+
+//go:noinline
+func runASGD(t Table, list [][]float32, c *fallback.ASGDScalars) {
+	if unusual() {
+		asUsual(func() { runASGD(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.ASGD(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.ASGD(list, c)
+	default:
+		referenceASGD(list, c)
+	}
+}
+
+//go:noinline
+func runAccumulate(t Table, list [][]float32, c *fallback.AccumulateScalars) {
+	if unusual() {
+		asUsual(func() { runAccumulate(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Accumulate(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.Accumulate(list, c)
+	default:
+		referenceAccumulate(list, c)
+	}
+}
+
+//go:noinline
+func runAdEMAMix(t Table, list [][]float32, c *fallback.AdEMAMixScalars) {
+	if unusual() {
+		asUsual(func() { runAdEMAMix(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.AdEMAMix(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.AdEMAMix(list, c)
+	default:
+		referenceAdEMAMix(list, c)
 	}
 }
 
@@ -93,6 +188,25 @@ func runAdaGrad(t Table, list [][]float32, c *fallback.AdaGradScalars) {
 }
 
 //go:noinline
+func runAdaGradDA(t Table, list [][]float32, c *fallback.AdaGradDAScalars) {
+	if unusual() {
+		asUsual(func() { runAdaGradDA(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.AdaGradDA(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.AdaGradDA(list, c)
+	default:
+		referenceAdaGradDA(list, c)
+	}
+}
+
+//go:noinline
 func runAdaGradProx(t Table, list [][]float32, c *fallback.AdaGradProxScalars) {
 	if unusual() {
 		asUsual(func() { runAdaGradProx(t, list, c) })
@@ -108,6 +222,174 @@ func runAdaGradProx(t Table, list [][]float32, c *fallback.AdaGradProxScalars) {
 		avx2.AdaGradProx(list, c)
 	default:
 		referenceAdaGradProx(list, c)
+	}
+}
+
+//go:noinline
+func runAdadelta(t Table, list [][]float32, c *fallback.AdadeltaScalars) {
+	if unusual() {
+		asUsual(func() { runAdadelta(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Adadelta(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.Adadelta(list, c)
+	default:
+		referenceAdadelta(list, c)
+	}
+}
+
+//go:noinline
+func runAdafactor(t Table, list [][]float32, c *fallback.AdafactorScalars, updates *[32]float64, params *[32]float64) {
+	if unusual() {
+		asUsual(func() { runAdafactor(t, list, c, updates, params) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads, reads|writes)
+		touchLanes(updates)
+		touchLanes(params)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Adafactor(list, c, updates, params)
+	case avx2Table, avx2newtonTable:
+		avx2.Adafactor(list, c, updates, params)
+	default:
+		referenceAdafactor(list, c, updates, params)
+	}
+}
+
+//go:noinline
+func runAdafactorFactored(t Table, p, g, row, column []float32, c *fallback.AdafactorFactoredScalars, updates *[32]float64, params *[32]float64) {
+	if unusual() {
+		asUsual(func() { runAdafactorFactored(t, p, g, row, column, c, updates, params) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch([][]float32{p}, reads)
+		touch([][]float32{g}, reads)
+		touch([][]float32{row}, reads)
+		touch([][]float32{column}, reads)
+		touchLanes(updates)
+		touchLanes(params)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.AdafactorFactored(p, g, row, column, c, updates, params)
+	case avx2Table, avx2newtonTable:
+		avx2.AdafactorFactored(p, g, row, column, c, updates, params)
+	default:
+		fallback.AdafactorFactored(p, g, row, column, c, updates, params)
+	}
+}
+
+//go:noinline
+func runAdafactorFactoredMomentum(t Table, p, g, m, row, column []float32, c *fallback.AdafactorFactoredMomentumScalars) {
+	if unusual() {
+		asUsual(func() { runAdafactorFactoredMomentum(t, p, g, m, row, column, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch([][]float32{p}, reads|writes)
+		touch([][]float32{g}, reads)
+		touch([][]float32{m}, reads|writes)
+		touch([][]float32{row}, reads)
+		touch([][]float32{column}, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.AdafactorFactoredMomentum(p, g, m, row, column, c)
+	case avx2Table, avx2newtonTable:
+		avx2.AdafactorFactoredMomentum(p, g, m, row, column, c)
+	default:
+		fallback.AdafactorFactoredMomentum(p, g, m, row, column, c)
+	}
+}
+
+//go:noinline
+func runAdafactorFactoredMove(t Table, p, g, row, column []float32, c *fallback.AdafactorFactoredMoveScalars) {
+	if unusual() {
+		asUsual(func() { runAdafactorFactoredMove(t, p, g, row, column, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch([][]float32{p}, reads|writes)
+		touch([][]float32{g}, reads)
+		touch([][]float32{row}, reads)
+		touch([][]float32{column}, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.AdafactorFactoredMove(p, g, row, column, c)
+	case avx2Table, avx2newtonTable:
+		avx2.AdafactorFactoredMove(p, g, row, column, c)
+	default:
+		fallback.AdafactorFactoredMove(p, g, row, column, c)
+	}
+}
+
+//go:noinline
+func runAdafactorMomentum(t Table, list [][]float32, c *fallback.AdafactorMomentumScalars) {
+	if unusual() {
+		asUsual(func() { runAdafactorMomentum(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.AdafactorMomentum(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.AdafactorMomentum(list, c)
+	default:
+		referenceAdafactorMomentum(list, c)
+	}
+}
+
+//go:noinline
+func runAdafactorMove(t Table, list [][]float32, c *fallback.AdafactorMoveScalars) {
+	if unusual() {
+		asUsual(func() { runAdafactorMove(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.AdafactorMove(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.AdafactorMove(list, c)
+	default:
+		referenceAdafactorMove(list, c)
+	}
+}
+
+//go:noinline
+func runAdafactorSquares(t Table, row, g, column []float32, c *fallback.AdafactorSquaresScalars) {
+	if unusual() {
+		asUsual(func() { runAdafactorSquares(t, row, g, column, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch([][]float32{row}, writes)
+		touch([][]float32{g}, reads)
+		touch([][]float32{column}, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.AdafactorSquares(row, g, column, c)
+	case avx2Table, avx2newtonTable:
+		avx2.AdafactorSquares(row, g, column, c)
+	default:
+		fallback.AdafactorSquares(row, g, column, c)
 	}
 }
 
@@ -150,6 +432,159 @@ func runAdamProx(t Table, list [][]float32, c *fallback.AdamProxScalars) {
 		avx2.AdamProx(list, c)
 	default:
 		referenceAdamProx(list, c)
+	}
+}
+
+//go:noinline
+func runAdamax(t Table, list [][]float32, c *fallback.AdamaxScalars) {
+	if unusual() {
+		asUsual(func() { runAdamax(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Adamax(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.Adamax(list, c)
+	default:
+		referenceAdamax(list, c)
+	}
+}
+
+//go:noinline
+func runAdan(t Table, list [][]float32, c *fallback.AdanScalars) {
+	if unusual() {
+		asUsual(func() { runAdan(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Adan(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.Adan(list, c)
+	default:
+		referenceAdan(list, c)
+	}
+}
+
+//go:noinline
+func runAdd2(t Table, list [][]float32, c *fallback.Add2Scalars) {
+	if unusual() {
+		asUsual(func() { runAdd2(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Add2(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.Add2(list, c)
+	default:
+		referenceAdd2(list, c)
+	}
+}
+
+//go:noinline
+func runAdd3(t Table, list [][]float32, c *fallback.Add3Scalars) {
+	if unusual() {
+		asUsual(func() { runAdd3(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads, reads, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Add3(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.Add3(list, c)
+	default:
+		referenceAdd3(list, c)
+	}
+}
+
+//go:noinline
+func runAdd4(t Table, list [][]float32, c *fallback.Add4Scalars) {
+	if unusual() {
+		asUsual(func() { runAdd4(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads, reads, reads, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Add4(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.Add4(list, c)
+	default:
+		referenceAdd4(list, c)
+	}
+}
+
+//go:noinline
+func runAddSign(t Table, list [][]float32, c *fallback.AddSignScalars) {
+	if unusual() {
+		asUsual(func() { runAddSign(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.AddSign(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.AddSign(list, c)
+	default:
+		referenceAddSign(list, c)
+	}
+}
+
+//go:noinline
+func runAgree(t Table, list [][]float32, c *fallback.AgreeScalars, agree *[32]float64) {
+	if unusual() {
+		asUsual(func() { runAgree(t, list, c, agree) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads, reads)
+		touchLanes(agree)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Agree(list, c, agree)
+	case avx2Table, avx2newtonTable:
+		avx2.Agree(list, c, agree)
+	default:
+		referenceAgree(list, c, agree)
+	}
+}
+
+//go:noinline
+func runAverage(t Table, list [][]float32, c *fallback.AverageScalars) {
+	if unusual() {
+		asUsual(func() { runAverage(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Average(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.Average(list, c)
+	default:
+		referenceAverage(list, c)
 	}
 }
 
@@ -214,6 +649,82 @@ func runBCEWithLogits(t Table, list [][]float32, c *fallback.BCEWithLogitsScalar
 }
 
 //go:noinline
+func runCautiousAdam(t Table, list [][]float32, c *fallback.CautiousAdamScalars) {
+	if unusual() {
+		asUsual(func() { runCautiousAdam(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.CautiousAdam(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.CautiousAdam(list, c)
+	default:
+		referenceCautiousAdam(list, c)
+	}
+}
+
+//go:noinline
+func runCautiousLion(t Table, list [][]float32, c *fallback.CautiousLionScalars) {
+	if unusual() {
+		asUsual(func() { runCautiousLion(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.CautiousLion(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.CautiousLion(list, c)
+	default:
+		referenceCautiousLion(list, c)
+	}
+}
+
+//go:noinline
+func runCenter(t Table, list [][]float32, c *fallback.CenterScalars) {
+	if unusual() {
+		asUsual(func() { runCenter(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Center(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.Center(list, c)
+	default:
+		referenceCenter(list, c)
+	}
+}
+
+//go:noinline
+func runClip(t Table, list [][]float32, c *fallback.ClipScalars) {
+	if unusual() {
+		asUsual(func() { runClip(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Clip(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.Clip(list, c)
+	default:
+		referenceClip(list, c)
+	}
+}
+
+//go:noinline
 func runCountBeyond(t Table, list [][]float32, c *fallback.CountBeyondScalars, count *[32]float64) {
 	if unusual() {
 		asUsual(func() { runCountBeyond(t, list, c, count) })
@@ -274,6 +785,25 @@ func runExp(t Table, list [][]float32) {
 }
 
 //go:noinline
+func runFTRL(t Table, list [][]float32, c *fallback.FTRLScalars) {
+	if unusual() {
+		asUsual(func() { runFTRL(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.FTRL(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.FTRL(list, c)
+	default:
+		referenceFTRL(list, c)
+	}
+}
+
+//go:noinline
 func runFade(t Table, list [][]float32, c *fallback.FadeScalars) {
 	if unusual() {
 		asUsual(func() { runFade(t, list, c) })
@@ -308,6 +838,26 @@ func runFlush(t Table, list [][]float32, c *fallback.FlushScalars) {
 		avx2.Flush(list, c)
 	default:
 		referenceFlush(list, c)
+	}
+}
+
+//go:noinline
+func runGradNorm(t Table, list [][]float32, c *fallback.GradNormScalars, grads *[32]float64) {
+	if unusual() {
+		asUsual(func() { runGradNorm(t, list, c, grads) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads)
+		touchLanes(grads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.GradNorm(list, c, grads)
+	case avx2Table, avx2newtonTable:
+		avx2.GradNorm(list, c, grads)
+	default:
+		referenceGradNorm(list, c, grads)
 	}
 }
 
@@ -372,6 +922,25 @@ func runLAMBMove(t Table, list [][]float32, c *fallback.LAMBMoveScalars) {
 }
 
 //go:noinline
+func runLaProp(t Table, list [][]float32, c *fallback.LaPropScalars) {
+	if unusual() {
+		asUsual(func() { runLaProp(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.LaProp(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.LaProp(list, c)
+	default:
+		referenceLaProp(list, c)
+	}
+}
+
+//go:noinline
 func runLion(t Table, list [][]float32, c *fallback.LionScalars) {
 	if unusual() {
 		asUsual(func() { runLion(t, list, c) })
@@ -425,6 +994,25 @@ func runLog1p(t Table, list [][]float32) {
 		avx2.Log1p(list)
 	default:
 		referenceLog1p(list)
+	}
+}
+
+//go:noinline
+func runMADGRAD(t Table, list [][]float32, c *fallback.MADGRADScalars) {
+	if unusual() {
+		asUsual(func() { runMADGRAD(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.MADGRAD(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.MADGRAD(list, c)
+	default:
+		referenceMADGRAD(list, c)
 	}
 }
 
@@ -488,6 +1076,45 @@ func runMomentum(t Table, list [][]float32, c *fallback.MomentumScalars) {
 }
 
 //go:noinline
+func runMuon(t Table, list [][]float32, c *fallback.MuonScalars, squares *[32]float64) {
+	if unusual() {
+		asUsual(func() { runMuon(t, list, c, squares) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads|writes, writes)
+		touchLanes(squares)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Muon(list, c, squares)
+	case avx2Table, avx2newtonTable:
+		avx2.Muon(list, c, squares)
+	default:
+		referenceMuon(list, c, squares)
+	}
+}
+
+//go:noinline
+func runNAdam(t Table, list [][]float32, c *fallback.NAdamScalars) {
+	if unusual() {
+		asUsual(func() { runNAdam(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.NAdam(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.NAdam(list, c)
+	default:
+		referenceNAdam(list, c)
+	}
+}
+
+//go:noinline
 func runNesterov(t Table, list [][]float32, c *fallback.NesterovScalars) {
 	if unusual() {
 		asUsual(func() { runNesterov(t, list, c) })
@@ -503,6 +1130,25 @@ func runNesterov(t Table, list [][]float32, c *fallback.NesterovScalars) {
 		avx2.Nesterov(list, c)
 	default:
 		referenceNesterov(list, c)
+	}
+}
+
+//go:noinline
+func runNoise(t Table, list [][]float32, c *fallback.NoiseScalars) {
+	if unusual() {
+		asUsual(func() { runNoise(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Noise(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.Noise(list, c)
+	default:
+		referenceNoise(list, c)
 	}
 }
 
@@ -524,6 +1170,46 @@ func runPenalty(t Table, list [][]float32, c *fallback.PenaltyScalars, absolute 
 		avx2.Penalty(list, c, absolute, squares)
 	default:
 		referencePenalty(list, c, absolute, squares)
+	}
+}
+
+//go:noinline
+func runProdigy(t Table, list [][]float32, c *fallback.ProdigyScalars, numerator *[32]float64, denominator *[32]float64) {
+	if unusual() {
+		asUsual(func() { runProdigy(t, list, c, numerator, denominator) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads, reads, reads|writes, reads|writes, reads|writes)
+		touchLanes(numerator)
+		touchLanes(denominator)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Prodigy(list, c, numerator, denominator)
+	case avx2Table, avx2newtonTable:
+		avx2.Prodigy(list, c, numerator, denominator)
+	default:
+		referenceProdigy(list, c, numerator, denominator)
+	}
+}
+
+//go:noinline
+func runRAdam(t Table, list [][]float32, c *fallback.RAdamScalars) {
+	if unusual() {
+		asUsual(func() { runRAdam(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.RAdam(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.RAdam(list, c)
+	default:
+		referenceRAdam(list, c)
 	}
 }
 
@@ -644,6 +1330,25 @@ func runRegularize(t Table, list [][]float32, c *fallback.RegularizeScalars) {
 }
 
 //go:noinline
+func runRprop(t Table, list [][]float32, c *fallback.RpropScalars) {
+	if unusual() {
+		asUsual(func() { runRprop(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Rprop(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.Rprop(list, c)
+	default:
+		referenceRprop(list, c)
+	}
+}
+
+//go:noinline
 func runSGD(t Table, list [][]float32, c *fallback.SGDScalars) {
 	if unusual() {
 		asUsual(func() { runSGD(t, list, c) })
@@ -663,6 +1368,44 @@ func runSGD(t Table, list [][]float32, c *fallback.SGDScalars) {
 }
 
 //go:noinline
+func runScheduleFreeAdamW(t Table, list [][]float32, c *fallback.ScheduleFreeAdamWScalars) {
+	if unusual() {
+		asUsual(func() { runScheduleFreeAdamW(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.ScheduleFreeAdamW(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.ScheduleFreeAdamW(list, c)
+	default:
+		referenceScheduleFreeAdamW(list, c)
+	}
+}
+
+//go:noinline
+func runScheduleFreeRAdam(t Table, list [][]float32, c *fallback.ScheduleFreeRAdamScalars) {
+	if unusual() {
+		asUsual(func() { runScheduleFreeRAdam(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.ScheduleFreeRAdam(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.ScheduleFreeRAdam(list, c)
+	default:
+		referenceScheduleFreeRAdam(list, c)
+	}
+}
+
+//go:noinline
 func runShrink(t Table, list [][]float32, c *fallback.ShrinkScalars) {
 	if unusual() {
 		asUsual(func() { runShrink(t, list, c) })
@@ -678,6 +1421,63 @@ func runShrink(t Table, list [][]float32, c *fallback.ShrinkScalars) {
 		avx2.Shrink(list, c)
 	default:
 		referenceShrink(list, c)
+	}
+}
+
+//go:noinline
+func runSignSGD(t Table, list [][]float32, c *fallback.SignSGDScalars) {
+	if unusual() {
+		asUsual(func() { runSignSGD(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.SignSGD(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.SignSGD(list, c)
+	default:
+		referenceSignSGD(list, c)
+	}
+}
+
+//go:noinline
+func runSimplifiedAdEMAMix(t Table, list [][]float32, c *fallback.SimplifiedAdEMAMixScalars) {
+	if unusual() {
+		asUsual(func() { runSimplifiedAdEMAMix(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.SimplifiedAdEMAMix(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.SimplifiedAdEMAMix(list, c)
+	default:
+		referenceSimplifiedAdEMAMix(list, c)
+	}
+}
+
+//go:noinline
+func runSophia(t Table, list [][]float32, c *fallback.SophiaScalars) {
+	if unusual() {
+		asUsual(func() { runSophia(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Sophia(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.Sophia(list, c)
+	default:
+		referenceSophia(list, c)
 	}
 }
 
@@ -721,6 +1521,26 @@ func runSquaredHinge(t Table, list [][]float32, c *fallback.SquaredHingeScalars,
 		avx2.SquaredHinge(list, c, sum)
 	default:
 		referenceSquaredHinge(list, c, sum)
+	}
+}
+
+//go:noinline
+func runStableAdamW(t Table, list [][]float32, c *fallback.StableAdamWScalars, updates *[32]float64) {
+	if unusual() {
+		asUsual(func() { runStableAdamW(t, list, c, updates) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads, reads|writes, reads|writes)
+		touchLanes(updates)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.StableAdamW(list, c, updates)
+	case avx2Table, avx2newtonTable:
+		avx2.StableAdamW(list, c, updates)
+	default:
+		referenceStableAdamW(list, c, updates)
 	}
 }
 
@@ -781,5 +1601,45 @@ func runSumSquares(t Table, list [][]float32, sum *[32]float64) {
 		avx2.SumSquares(list, sum)
 	default:
 		referenceSumSquares(list, sum)
+	}
+}
+
+//go:noinline
+func runTensorNorms(t Table, list [][]float32, c *fallback.TensorNormsScalars, params *[32]float64, grads *[32]float64) {
+	if unusual() {
+		asUsual(func() { runTensorNorms(t, list, c, params, grads) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads)
+		touchLanes(params)
+		touchLanes(grads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.TensorNorms(list, c, params, grads)
+	case avx2Table, avx2newtonTable:
+		avx2.TensorNorms(list, c, params, grads)
+	default:
+		referenceTensorNorms(list, c, params, grads)
+	}
+}
+
+//go:noinline
+func runYogi(t Table, list [][]float32, c *fallback.YogiScalars) {
+	if unusual() {
+		asUsual(func() { runYogi(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Yogi(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.Yogi(list, c)
+	default:
+		referenceYogi(list, c)
 	}
 }

@@ -10,6 +10,23 @@ import (
 )
 
 //go:noinline
+func runADOPT(t Table, list [][]float32, c *fallback.ADOPTScalars) {
+	if unusual() {
+		asUsual(func() { runADOPT(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.ADOPT(list, c)
+	default:
+		referenceADOPT(list, c)
+	}
+}
+
+//go:noinline
 func runAMSGrad(t Table, list [][]float32, c *fallback.AMSGradScalars) {
 	if unusual() {
 		asUsual(func() { runAMSGrad(t, list, c) })
@@ -27,6 +44,23 @@ func runAMSGrad(t Table, list [][]float32, c *fallback.AMSGradScalars) {
 }
 
 //go:noinline
+func runAMSGradCorrected(t Table, list [][]float32, c *fallback.AMSGradCorrectedScalars) {
+	if unusual() {
+		asUsual(func() { runAMSGradCorrected(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.AMSGradCorrected(list, c)
+	default:
+		referenceAMSGradCorrected(list, c)
+	}
+}
+
+//go:noinline
 func runAMSGradProx(t Table, list [][]float32, c *fallback.AMSGradProxScalars) {
 	if unusual() {
 		asUsual(func() { runAMSGradProx(t, list, c) })
@@ -40,6 +74,57 @@ func runAMSGradProx(t Table, list [][]float32, c *fallback.AMSGradProxScalars) {
 		neon.AMSGradProx(list, c)
 	default:
 		referenceAMSGradProx(list, c)
+	}
+}
+
+//go:noinline
+func runASGD(t Table, list [][]float32, c *fallback.ASGDScalars) {
+	if unusual() {
+		asUsual(func() { runASGD(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.ASGD(list, c)
+	default:
+		referenceASGD(list, c)
+	}
+}
+
+//go:noinline
+func runAccumulate(t Table, list [][]float32, c *fallback.AccumulateScalars) {
+	if unusual() {
+		asUsual(func() { runAccumulate(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.Accumulate(list, c)
+	default:
+		referenceAccumulate(list, c)
+	}
+}
+
+//go:noinline
+func runAdEMAMix(t Table, list [][]float32, c *fallback.AdEMAMixScalars) {
+	if unusual() {
+		asUsual(func() { runAdEMAMix(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.AdEMAMix(list, c)
+	default:
+		referenceAdEMAMix(list, c)
 	}
 }
 
@@ -78,6 +163,23 @@ func runAdaGrad(t Table, list [][]float32, c *fallback.AdaGradScalars) {
 }
 
 //go:noinline
+func runAdaGradDA(t Table, list [][]float32, c *fallback.AdaGradDAScalars) {
+	if unusual() {
+		asUsual(func() { runAdaGradDA(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.AdaGradDA(list, c)
+	default:
+		referenceAdaGradDA(list, c)
+	}
+}
+
+//go:noinline
 func runAdaGradProx(t Table, list [][]float32, c *fallback.AdaGradProxScalars) {
 	if unusual() {
 		asUsual(func() { runAdaGradProx(t, list, c) })
@@ -91,6 +193,158 @@ func runAdaGradProx(t Table, list [][]float32, c *fallback.AdaGradProxScalars) {
 		neon.AdaGradProx(list, c)
 	default:
 		referenceAdaGradProx(list, c)
+	}
+}
+
+//go:noinline
+func runAdadelta(t Table, list [][]float32, c *fallback.AdadeltaScalars) {
+	if unusual() {
+		asUsual(func() { runAdadelta(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.Adadelta(list, c)
+	default:
+		referenceAdadelta(list, c)
+	}
+}
+
+//go:noinline
+func runAdafactor(t Table, list [][]float32, c *fallback.AdafactorScalars, updates *[32]float64, params *[32]float64) {
+	if unusual() {
+		asUsual(func() { runAdafactor(t, list, c, updates, params) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads, reads|writes)
+		touchLanes(updates)
+		touchLanes(params)
+	}
+	switch t {
+	case neonTable:
+		neon.Adafactor(list, c, updates, params)
+	default:
+		referenceAdafactor(list, c, updates, params)
+	}
+}
+
+//go:noinline
+func runAdafactorFactored(t Table, p, g, row, column []float32, c *fallback.AdafactorFactoredScalars, updates *[32]float64, params *[32]float64) {
+	if unusual() {
+		asUsual(func() { runAdafactorFactored(t, p, g, row, column, c, updates, params) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch([][]float32{p}, reads)
+		touch([][]float32{g}, reads)
+		touch([][]float32{row}, reads)
+		touch([][]float32{column}, reads)
+		touchLanes(updates)
+		touchLanes(params)
+	}
+	switch t {
+	case neonTable:
+		neon.AdafactorFactored(p, g, row, column, c, updates, params)
+	default:
+		fallback.AdafactorFactored(p, g, row, column, c, updates, params)
+	}
+}
+
+//go:noinline
+func runAdafactorFactoredMomentum(t Table, p, g, m, row, column []float32, c *fallback.AdafactorFactoredMomentumScalars) {
+	if unusual() {
+		asUsual(func() { runAdafactorFactoredMomentum(t, p, g, m, row, column, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch([][]float32{p}, reads|writes)
+		touch([][]float32{g}, reads)
+		touch([][]float32{m}, reads|writes)
+		touch([][]float32{row}, reads)
+		touch([][]float32{column}, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.AdafactorFactoredMomentum(p, g, m, row, column, c)
+	default:
+		fallback.AdafactorFactoredMomentum(p, g, m, row, column, c)
+	}
+}
+
+//go:noinline
+func runAdafactorFactoredMove(t Table, p, g, row, column []float32, c *fallback.AdafactorFactoredMoveScalars) {
+	if unusual() {
+		asUsual(func() { runAdafactorFactoredMove(t, p, g, row, column, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch([][]float32{p}, reads|writes)
+		touch([][]float32{g}, reads)
+		touch([][]float32{row}, reads)
+		touch([][]float32{column}, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.AdafactorFactoredMove(p, g, row, column, c)
+	default:
+		fallback.AdafactorFactoredMove(p, g, row, column, c)
+	}
+}
+
+//go:noinline
+func runAdafactorMomentum(t Table, list [][]float32, c *fallback.AdafactorMomentumScalars) {
+	if unusual() {
+		asUsual(func() { runAdafactorMomentum(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.AdafactorMomentum(list, c)
+	default:
+		referenceAdafactorMomentum(list, c)
+	}
+}
+
+//go:noinline
+func runAdafactorMove(t Table, list [][]float32, c *fallback.AdafactorMoveScalars) {
+	if unusual() {
+		asUsual(func() { runAdafactorMove(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.AdafactorMove(list, c)
+	default:
+		referenceAdafactorMove(list, c)
+	}
+}
+
+//go:noinline
+func runAdafactorSquares(t Table, row, g, column []float32, c *fallback.AdafactorSquaresScalars) {
+	if unusual() {
+		asUsual(func() { runAdafactorSquares(t, row, g, column, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch([][]float32{row}, writes)
+		touch([][]float32{g}, reads)
+		touch([][]float32{column}, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.AdafactorSquares(row, g, column, c)
+	default:
+		fallback.AdafactorSquares(row, g, column, c)
 	}
 }
 
@@ -125,6 +379,143 @@ func runAdamProx(t Table, list [][]float32, c *fallback.AdamProxScalars) {
 		neon.AdamProx(list, c)
 	default:
 		referenceAdamProx(list, c)
+	}
+}
+
+//go:noinline
+func runAdamax(t Table, list [][]float32, c *fallback.AdamaxScalars) {
+	if unusual() {
+		asUsual(func() { runAdamax(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.Adamax(list, c)
+	default:
+		referenceAdamax(list, c)
+	}
+}
+
+//go:noinline
+func runAdan(t Table, list [][]float32, c *fallback.AdanScalars) {
+	if unusual() {
+		asUsual(func() { runAdan(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.Adan(list, c)
+	default:
+		referenceAdan(list, c)
+	}
+}
+
+//go:noinline
+func runAdd2(t Table, list [][]float32, c *fallback.Add2Scalars) {
+	if unusual() {
+		asUsual(func() { runAdd2(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.Add2(list, c)
+	default:
+		referenceAdd2(list, c)
+	}
+}
+
+//go:noinline
+func runAdd3(t Table, list [][]float32, c *fallback.Add3Scalars) {
+	if unusual() {
+		asUsual(func() { runAdd3(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads, reads, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.Add3(list, c)
+	default:
+		referenceAdd3(list, c)
+	}
+}
+
+//go:noinline
+func runAdd4(t Table, list [][]float32, c *fallback.Add4Scalars) {
+	if unusual() {
+		asUsual(func() { runAdd4(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads, reads, reads, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.Add4(list, c)
+	default:
+		referenceAdd4(list, c)
+	}
+}
+
+//go:noinline
+func runAddSign(t Table, list [][]float32, c *fallback.AddSignScalars) {
+	if unusual() {
+		asUsual(func() { runAddSign(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.AddSign(list, c)
+	default:
+		referenceAddSign(list, c)
+	}
+}
+
+//go:noinline
+func runAgree(t Table, list [][]float32, c *fallback.AgreeScalars, agree *[32]float64) {
+	if unusual() {
+		asUsual(func() { runAgree(t, list, c, agree) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads, reads)
+		touchLanes(agree)
+	}
+	switch t {
+	case neonTable:
+		neon.Agree(list, c, agree)
+	default:
+		referenceAgree(list, c, agree)
+	}
+}
+
+//go:noinline
+func runAverage(t Table, list [][]float32, c *fallback.AverageScalars) {
+	if unusual() {
+		asUsual(func() { runAverage(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.Average(list, c)
+	default:
+		referenceAverage(list, c)
 	}
 }
 
@@ -183,6 +574,74 @@ func runBCEWithLogits(t Table, list [][]float32, c *fallback.BCEWithLogitsScalar
 }
 
 //go:noinline
+func runCautiousAdam(t Table, list [][]float32, c *fallback.CautiousAdamScalars) {
+	if unusual() {
+		asUsual(func() { runCautiousAdam(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.CautiousAdam(list, c)
+	default:
+		referenceCautiousAdam(list, c)
+	}
+}
+
+//go:noinline
+func runCautiousLion(t Table, list [][]float32, c *fallback.CautiousLionScalars) {
+	if unusual() {
+		asUsual(func() { runCautiousLion(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.CautiousLion(list, c)
+	default:
+		referenceCautiousLion(list, c)
+	}
+}
+
+//go:noinline
+func runCenter(t Table, list [][]float32, c *fallback.CenterScalars) {
+	if unusual() {
+		asUsual(func() { runCenter(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.Center(list, c)
+	default:
+		referenceCenter(list, c)
+	}
+}
+
+//go:noinline
+func runClip(t Table, list [][]float32, c *fallback.ClipScalars) {
+	if unusual() {
+		asUsual(func() { runClip(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.Clip(list, c)
+	default:
+		referenceClip(list, c)
+	}
+}
+
+//go:noinline
 func runCountBeyond(t Table, list [][]float32, c *fallback.CountBeyondScalars, count *[32]float64) {
 	if unusual() {
 		asUsual(func() { runCountBeyond(t, list, c, count) })
@@ -237,6 +696,23 @@ func runExp(t Table, list [][]float32) {
 }
 
 //go:noinline
+func runFTRL(t Table, list [][]float32, c *fallback.FTRLScalars) {
+	if unusual() {
+		asUsual(func() { runFTRL(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.FTRL(list, c)
+	default:
+		referenceFTRL(list, c)
+	}
+}
+
+//go:noinline
 func runFade(t Table, list [][]float32, c *fallback.FadeScalars) {
 	if unusual() {
 		asUsual(func() { runFade(t, list, c) })
@@ -267,6 +743,24 @@ func runFlush(t Table, list [][]float32, c *fallback.FlushScalars) {
 		neon.Flush(list, c)
 	default:
 		referenceFlush(list, c)
+	}
+}
+
+//go:noinline
+func runGradNorm(t Table, list [][]float32, c *fallback.GradNormScalars, grads *[32]float64) {
+	if unusual() {
+		asUsual(func() { runGradNorm(t, list, c, grads) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads)
+		touchLanes(grads)
+	}
+	switch t {
+	case neonTable:
+		neon.GradNorm(list, c, grads)
+	default:
+		referenceGradNorm(list, c, grads)
 	}
 }
 
@@ -325,6 +819,23 @@ func runLAMBMove(t Table, list [][]float32, c *fallback.LAMBMoveScalars) {
 }
 
 //go:noinline
+func runLaProp(t Table, list [][]float32, c *fallback.LaPropScalars) {
+	if unusual() {
+		asUsual(func() { runLaProp(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.LaProp(list, c)
+	default:
+		referenceLaProp(list, c)
+	}
+}
+
+//go:noinline
 func runLion(t Table, list [][]float32, c *fallback.LionScalars) {
 	if unusual() {
 		asUsual(func() { runLion(t, list, c) })
@@ -372,6 +883,23 @@ func runLog1p(t Table, list [][]float32) {
 		neon.Log1p(list)
 	default:
 		referenceLog1p(list)
+	}
+}
+
+//go:noinline
+func runMADGRAD(t Table, list [][]float32, c *fallback.MADGRADScalars) {
+	if unusual() {
+		asUsual(func() { runMADGRAD(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.MADGRAD(list, c)
+	default:
+		referenceMADGRAD(list, c)
 	}
 }
 
@@ -429,6 +957,41 @@ func runMomentum(t Table, list [][]float32, c *fallback.MomentumScalars) {
 }
 
 //go:noinline
+func runMuon(t Table, list [][]float32, c *fallback.MuonScalars, squares *[32]float64) {
+	if unusual() {
+		asUsual(func() { runMuon(t, list, c, squares) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads|writes, writes)
+		touchLanes(squares)
+	}
+	switch t {
+	case neonTable:
+		neon.Muon(list, c, squares)
+	default:
+		referenceMuon(list, c, squares)
+	}
+}
+
+//go:noinline
+func runNAdam(t Table, list [][]float32, c *fallback.NAdamScalars) {
+	if unusual() {
+		asUsual(func() { runNAdam(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.NAdam(list, c)
+	default:
+		referenceNAdam(list, c)
+	}
+}
+
+//go:noinline
 func runNesterov(t Table, list [][]float32, c *fallback.NesterovScalars) {
 	if unusual() {
 		asUsual(func() { runNesterov(t, list, c) })
@@ -442,6 +1005,23 @@ func runNesterov(t Table, list [][]float32, c *fallback.NesterovScalars) {
 		neon.Nesterov(list, c)
 	default:
 		referenceNesterov(list, c)
+	}
+}
+
+//go:noinline
+func runNoise(t Table, list [][]float32, c *fallback.NoiseScalars) {
+	if unusual() {
+		asUsual(func() { runNoise(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.Noise(list, c)
+	default:
+		referenceNoise(list, c)
 	}
 }
 
@@ -461,6 +1041,42 @@ func runPenalty(t Table, list [][]float32, c *fallback.PenaltyScalars, absolute 
 		neon.Penalty(list, c, absolute, squares)
 	default:
 		referencePenalty(list, c, absolute, squares)
+	}
+}
+
+//go:noinline
+func runProdigy(t Table, list [][]float32, c *fallback.ProdigyScalars, numerator *[32]float64, denominator *[32]float64) {
+	if unusual() {
+		asUsual(func() { runProdigy(t, list, c, numerator, denominator) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads, reads, reads|writes, reads|writes, reads|writes)
+		touchLanes(numerator)
+		touchLanes(denominator)
+	}
+	switch t {
+	case neonTable:
+		neon.Prodigy(list, c, numerator, denominator)
+	default:
+		referenceProdigy(list, c, numerator, denominator)
+	}
+}
+
+//go:noinline
+func runRAdam(t Table, list [][]float32, c *fallback.RAdamScalars) {
+	if unusual() {
+		asUsual(func() { runRAdam(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.RAdam(list, c)
+	default:
+		referenceRAdam(list, c)
 	}
 }
 
@@ -569,6 +1185,23 @@ func runRegularize(t Table, list [][]float32, c *fallback.RegularizeScalars) {
 }
 
 //go:noinline
+func runRprop(t Table, list [][]float32, c *fallback.RpropScalars) {
+	if unusual() {
+		asUsual(func() { runRprop(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.Rprop(list, c)
+	default:
+		referenceRprop(list, c)
+	}
+}
+
+//go:noinline
 func runSGD(t Table, list [][]float32, c *fallback.SGDScalars) {
 	if unusual() {
 		asUsual(func() { runSGD(t, list, c) })
@@ -586,6 +1219,40 @@ func runSGD(t Table, list [][]float32, c *fallback.SGDScalars) {
 }
 
 //go:noinline
+func runScheduleFreeAdamW(t Table, list [][]float32, c *fallback.ScheduleFreeAdamWScalars) {
+	if unusual() {
+		asUsual(func() { runScheduleFreeAdamW(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.ScheduleFreeAdamW(list, c)
+	default:
+		referenceScheduleFreeAdamW(list, c)
+	}
+}
+
+//go:noinline
+func runScheduleFreeRAdam(t Table, list [][]float32, c *fallback.ScheduleFreeRAdamScalars) {
+	if unusual() {
+		asUsual(func() { runScheduleFreeRAdam(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.ScheduleFreeRAdam(list, c)
+	default:
+		referenceScheduleFreeRAdam(list, c)
+	}
+}
+
+//go:noinline
 func runShrink(t Table, list [][]float32, c *fallback.ShrinkScalars) {
 	if unusual() {
 		asUsual(func() { runShrink(t, list, c) })
@@ -599,6 +1266,57 @@ func runShrink(t Table, list [][]float32, c *fallback.ShrinkScalars) {
 		neon.Shrink(list, c)
 	default:
 		referenceShrink(list, c)
+	}
+}
+
+//go:noinline
+func runSignSGD(t Table, list [][]float32, c *fallback.SignSGDScalars) {
+	if unusual() {
+		asUsual(func() { runSignSGD(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.SignSGD(list, c)
+	default:
+		referenceSignSGD(list, c)
+	}
+}
+
+//go:noinline
+func runSimplifiedAdEMAMix(t Table, list [][]float32, c *fallback.SimplifiedAdEMAMixScalars) {
+	if unusual() {
+		asUsual(func() { runSimplifiedAdEMAMix(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.SimplifiedAdEMAMix(list, c)
+	default:
+		referenceSimplifiedAdEMAMix(list, c)
+	}
+}
+
+//go:noinline
+func runSophia(t Table, list [][]float32, c *fallback.SophiaScalars) {
+	if unusual() {
+		asUsual(func() { runSophia(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.Sophia(list, c)
+	default:
+		referenceSophia(list, c)
 	}
 }
 
@@ -634,6 +1352,24 @@ func runSquaredHinge(t Table, list [][]float32, c *fallback.SquaredHingeScalars,
 		neon.SquaredHinge(list, c, sum)
 	default:
 		referenceSquaredHinge(list, c, sum)
+	}
+}
+
+//go:noinline
+func runStableAdamW(t Table, list [][]float32, c *fallback.StableAdamWScalars, updates *[32]float64) {
+	if unusual() {
+		asUsual(func() { runStableAdamW(t, list, c, updates) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads, reads|writes, reads|writes)
+		touchLanes(updates)
+	}
+	switch t {
+	case neonTable:
+		neon.StableAdamW(list, c, updates)
+	default:
+		referenceStableAdamW(list, c, updates)
 	}
 }
 
@@ -688,5 +1424,41 @@ func runSumSquares(t Table, list [][]float32, sum *[32]float64) {
 		neon.SumSquares(list, sum)
 	default:
 		referenceSumSquares(list, sum)
+	}
+}
+
+//go:noinline
+func runTensorNorms(t Table, list [][]float32, c *fallback.TensorNormsScalars, params *[32]float64, grads *[32]float64) {
+	if unusual() {
+		asUsual(func() { runTensorNorms(t, list, c, params, grads) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads)
+		touchLanes(params)
+		touchLanes(grads)
+	}
+	switch t {
+	case neonTable:
+		neon.TensorNorms(list, c, params, grads)
+	default:
+		referenceTensorNorms(list, c, params, grads)
+	}
+}
+
+//go:noinline
+func runYogi(t Table, list [][]float32, c *fallback.YogiScalars) {
+	if unusual() {
+		asUsual(func() { runYogi(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes)
+	}
+	switch t {
+	case neonTable:
+		neon.Yogi(list, c)
+	default:
+		referenceYogi(list, c)
 	}
 }

@@ -9,13 +9,38 @@ import (
 )
 
 //go:noinline
+func runADOPT(t Table, list [][]float32, c *fallback.ADOPTScalars) {
+	referenceADOPT(list, c)
+}
+
+//go:noinline
 func runAMSGrad(t Table, list [][]float32, c *fallback.AMSGradScalars) {
 	referenceAMSGrad(list, c)
 }
 
 //go:noinline
+func runAMSGradCorrected(t Table, list [][]float32, c *fallback.AMSGradCorrectedScalars) {
+	referenceAMSGradCorrected(list, c)
+}
+
+//go:noinline
 func runAMSGradProx(t Table, list [][]float32, c *fallback.AMSGradProxScalars) {
 	referenceAMSGradProx(list, c)
+}
+
+//go:noinline
+func runASGD(t Table, list [][]float32, c *fallback.ASGDScalars) {
+	referenceASGD(list, c)
+}
+
+//go:noinline
+func runAccumulate(t Table, list [][]float32, c *fallback.AccumulateScalars) {
+	referenceAccumulate(list, c)
+}
+
+//go:noinline
+func runAdEMAMix(t Table, list [][]float32, c *fallback.AdEMAMixScalars) {
+	referenceAdEMAMix(list, c)
 }
 
 //go:noinline
@@ -29,8 +54,53 @@ func runAdaGrad(t Table, list [][]float32, c *fallback.AdaGradScalars) {
 }
 
 //go:noinline
+func runAdaGradDA(t Table, list [][]float32, c *fallback.AdaGradDAScalars) {
+	referenceAdaGradDA(list, c)
+}
+
+//go:noinline
 func runAdaGradProx(t Table, list [][]float32, c *fallback.AdaGradProxScalars) {
 	referenceAdaGradProx(list, c)
+}
+
+//go:noinline
+func runAdadelta(t Table, list [][]float32, c *fallback.AdadeltaScalars) {
+	referenceAdadelta(list, c)
+}
+
+//go:noinline
+func runAdafactor(t Table, list [][]float32, c *fallback.AdafactorScalars, updates *[32]float64, params *[32]float64) {
+	referenceAdafactor(list, c, updates, params)
+}
+
+//go:noinline
+func runAdafactorFactored(t Table, p, g, row, column []float32, c *fallback.AdafactorFactoredScalars, updates *[32]float64, params *[32]float64) {
+	fallback.AdafactorFactored(p, g, row, column, c, updates, params)
+}
+
+//go:noinline
+func runAdafactorFactoredMomentum(t Table, p, g, m, row, column []float32, c *fallback.AdafactorFactoredMomentumScalars) {
+	fallback.AdafactorFactoredMomentum(p, g, m, row, column, c)
+}
+
+//go:noinline
+func runAdafactorFactoredMove(t Table, p, g, row, column []float32, c *fallback.AdafactorFactoredMoveScalars) {
+	fallback.AdafactorFactoredMove(p, g, row, column, c)
+}
+
+//go:noinline
+func runAdafactorMomentum(t Table, list [][]float32, c *fallback.AdafactorMomentumScalars) {
+	referenceAdafactorMomentum(list, c)
+}
+
+//go:noinline
+func runAdafactorMove(t Table, list [][]float32, c *fallback.AdafactorMoveScalars) {
+	referenceAdafactorMove(list, c)
+}
+
+//go:noinline
+func runAdafactorSquares(t Table, row, g, column []float32, c *fallback.AdafactorSquaresScalars) {
+	fallback.AdafactorSquares(row, g, column, c)
 }
 
 //go:noinline
@@ -41,6 +111,46 @@ func runAdam(t Table, list [][]float32, c *fallback.AdamScalars) {
 //go:noinline
 func runAdamProx(t Table, list [][]float32, c *fallback.AdamProxScalars) {
 	referenceAdamProx(list, c)
+}
+
+//go:noinline
+func runAdamax(t Table, list [][]float32, c *fallback.AdamaxScalars) {
+	referenceAdamax(list, c)
+}
+
+//go:noinline
+func runAdan(t Table, list [][]float32, c *fallback.AdanScalars) {
+	referenceAdan(list, c)
+}
+
+//go:noinline
+func runAdd2(t Table, list [][]float32, c *fallback.Add2Scalars) {
+	referenceAdd2(list, c)
+}
+
+//go:noinline
+func runAdd3(t Table, list [][]float32, c *fallback.Add3Scalars) {
+	referenceAdd3(list, c)
+}
+
+//go:noinline
+func runAdd4(t Table, list [][]float32, c *fallback.Add4Scalars) {
+	referenceAdd4(list, c)
+}
+
+//go:noinline
+func runAddSign(t Table, list [][]float32, c *fallback.AddSignScalars) {
+	referenceAddSign(list, c)
+}
+
+//go:noinline
+func runAgree(t Table, list [][]float32, c *fallback.AgreeScalars, agree *[32]float64) {
+	referenceAgree(list, c, agree)
+}
+
+//go:noinline
+func runAverage(t Table, list [][]float32, c *fallback.AverageScalars) {
+	referenceAverage(list, c)
 }
 
 //go:noinline
@@ -59,6 +169,26 @@ func runBCEWithLogits(t Table, list [][]float32, c *fallback.BCEWithLogitsScalar
 }
 
 //go:noinline
+func runCautiousAdam(t Table, list [][]float32, c *fallback.CautiousAdamScalars) {
+	referenceCautiousAdam(list, c)
+}
+
+//go:noinline
+func runCautiousLion(t Table, list [][]float32, c *fallback.CautiousLionScalars) {
+	referenceCautiousLion(list, c)
+}
+
+//go:noinline
+func runCenter(t Table, list [][]float32, c *fallback.CenterScalars) {
+	referenceCenter(list, c)
+}
+
+//go:noinline
+func runClip(t Table, list [][]float32, c *fallback.ClipScalars) {
+	referenceClip(list, c)
+}
+
+//go:noinline
 func runCountBeyond(t Table, list [][]float32, c *fallback.CountBeyondScalars, count *[32]float64) {
 	referenceCountBeyond(list, c, count)
 }
@@ -74,6 +204,11 @@ func runExp(t Table, list [][]float32) {
 }
 
 //go:noinline
+func runFTRL(t Table, list [][]float32, c *fallback.FTRLScalars) {
+	referenceFTRL(list, c)
+}
+
+//go:noinline
 func runFade(t Table, list [][]float32, c *fallback.FadeScalars) {
 	referenceFade(list, c)
 }
@@ -81,6 +216,11 @@ func runFade(t Table, list [][]float32, c *fallback.FadeScalars) {
 //go:noinline
 func runFlush(t Table, list [][]float32, c *fallback.FlushScalars) {
 	referenceFlush(list, c)
+}
+
+//go:noinline
+func runGradNorm(t Table, list [][]float32, c *fallback.GradNormScalars, grads *[32]float64) {
+	referenceGradNorm(list, c, grads)
 }
 
 //go:noinline
@@ -99,6 +239,11 @@ func runLAMBMove(t Table, list [][]float32, c *fallback.LAMBMoveScalars) {
 }
 
 //go:noinline
+func runLaProp(t Table, list [][]float32, c *fallback.LaPropScalars) {
+	referenceLaProp(list, c)
+}
+
+//go:noinline
 func runLion(t Table, list [][]float32, c *fallback.LionScalars) {
 	referenceLion(list, c)
 }
@@ -111,6 +256,11 @@ func runLog(t Table, list [][]float32) {
 //go:noinline
 func runLog1p(t Table, list [][]float32) {
 	referenceLog1p(list)
+}
+
+//go:noinline
+func runMADGRAD(t Table, list [][]float32, c *fallback.MADGRADScalars) {
+	referenceMADGRAD(list, c)
 }
 
 //go:noinline
@@ -129,13 +279,38 @@ func runMomentum(t Table, list [][]float32, c *fallback.MomentumScalars) {
 }
 
 //go:noinline
+func runMuon(t Table, list [][]float32, c *fallback.MuonScalars, squares *[32]float64) {
+	referenceMuon(list, c, squares)
+}
+
+//go:noinline
+func runNAdam(t Table, list [][]float32, c *fallback.NAdamScalars) {
+	referenceNAdam(list, c)
+}
+
+//go:noinline
 func runNesterov(t Table, list [][]float32, c *fallback.NesterovScalars) {
 	referenceNesterov(list, c)
 }
 
 //go:noinline
+func runNoise(t Table, list [][]float32, c *fallback.NoiseScalars) {
+	referenceNoise(list, c)
+}
+
+//go:noinline
 func runPenalty(t Table, list [][]float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64) {
 	referencePenalty(list, c, absolute, squares)
+}
+
+//go:noinline
+func runProdigy(t Table, list [][]float32, c *fallback.ProdigyScalars, numerator *[32]float64, denominator *[32]float64) {
+	referenceProdigy(list, c, numerator, denominator)
+}
+
+//go:noinline
+func runRAdam(t Table, list [][]float32, c *fallback.RAdamScalars) {
+	referenceRAdam(list, c)
 }
 
 //go:noinline
@@ -169,13 +344,43 @@ func runRegularize(t Table, list [][]float32, c *fallback.RegularizeScalars) {
 }
 
 //go:noinline
+func runRprop(t Table, list [][]float32, c *fallback.RpropScalars) {
+	referenceRprop(list, c)
+}
+
+//go:noinline
 func runSGD(t Table, list [][]float32, c *fallback.SGDScalars) {
 	referenceSGD(list, c)
 }
 
 //go:noinline
+func runScheduleFreeAdamW(t Table, list [][]float32, c *fallback.ScheduleFreeAdamWScalars) {
+	referenceScheduleFreeAdamW(list, c)
+}
+
+//go:noinline
+func runScheduleFreeRAdam(t Table, list [][]float32, c *fallback.ScheduleFreeRAdamScalars) {
+	referenceScheduleFreeRAdam(list, c)
+}
+
+//go:noinline
 func runShrink(t Table, list [][]float32, c *fallback.ShrinkScalars) {
 	referenceShrink(list, c)
+}
+
+//go:noinline
+func runSignSGD(t Table, list [][]float32, c *fallback.SignSGDScalars) {
+	referenceSignSGD(list, c)
+}
+
+//go:noinline
+func runSimplifiedAdEMAMix(t Table, list [][]float32, c *fallback.SimplifiedAdEMAMixScalars) {
+	referenceSimplifiedAdEMAMix(list, c)
+}
+
+//go:noinline
+func runSophia(t Table, list [][]float32, c *fallback.SophiaScalars) {
+	referenceSophia(list, c)
 }
 
 //go:noinline
@@ -186,6 +391,11 @@ func runSqrt(t Table, list [][]float32) {
 //go:noinline
 func runSquaredHinge(t Table, list [][]float32, c *fallback.SquaredHingeScalars, sum *[32]float64) {
 	referenceSquaredHinge(list, c, sum)
+}
+
+//go:noinline
+func runStableAdamW(t Table, list [][]float32, c *fallback.StableAdamWScalars, updates *[32]float64) {
+	referenceStableAdamW(list, c, updates)
 }
 
 //go:noinline
@@ -201,4 +411,14 @@ func runSumAbs(t Table, list [][]float32, sum *[32]float64) {
 //go:noinline
 func runSumSquares(t Table, list [][]float32, sum *[32]float64) {
 	referenceSumSquares(list, sum)
+}
+
+//go:noinline
+func runTensorNorms(t Table, list [][]float32, c *fallback.TensorNormsScalars, params *[32]float64, grads *[32]float64) {
+	referenceTensorNorms(list, c, params, grads)
+}
+
+//go:noinline
+func runYogi(t Table, list [][]float32, c *fallback.YogiScalars) {
+	referenceYogi(list, c)
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/allocs"
 )
 
 // A formula is the loss of one prediction in float64, written apart from the
@@ -359,7 +360,7 @@ func TestAllocations(t *testing.T) {
 	}
 	check := func(what string, call func() error) {
 		t.Helper()
-		n := testing.AllocsPerRun(10, func() {
+		n := allocs.PerRun(10, func() {
 			if err := call(); err != nil {
 				t.Fatal(err)
 			}

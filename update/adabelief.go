@@ -49,13 +49,18 @@ func (r AdaBelief) epsIn() float32 {
 }
 
 func (r AdaBelief) plan() engine.Plan {
-	m := newMoments(r.Options, r.Beta1, r.Beta2, max(r.Eps, math.Sqrt(r.EpsRoot)), false)
-	return engine.Plan{
-		State: m.slots("s"),
-		Passes: engine.One(kernels.AdaBelief, func(in *engine.StepInput) fallback.AdaBeliefScalars {
-			eps, step := m.step(in.T, r.Eps, in.LR)
-			return fallback.AdaBeliefScalars{Common: in.Common, Beta2: float32(r.Beta2), Root2: float32(r.Beta1 * root2(r.Beta2, false)), Small: m.small,
-				EpsIn: r.epsIn(), Weight1: m.weight1, Eps: eps, Step: step}
-		}),
-	}
+	s := adaBelief{r, newMoments(r.Options, r.Beta1, r.Beta2, max(r.Eps, math.Sqrt(r.EpsRoot)), false)}
+	return engine.Plan{State: s.slots("s"), Passes: engine.One(kernels.AdaBelief, s.scalars)}
+}
+
+// An adaBelief makes the scalars.
+type adaBelief struct {
+	AdaBelief
+	moments
+}
+
+func (s *adaBelief) scalars(in *engine.StepInput) fallback.AdaBeliefScalars {
+	eps, step := s.step(in.T, s.Eps, in.LR)
+	return fallback.AdaBeliefScalars{Common: in.Common, Beta2: float32(s.Beta2), Root2: float32(s.Beta1 * root2(s.Beta2, false)), Small: s.small,
+		EpsIn: s.epsIn(), Weight1: s.weight1, Eps: eps, Step: step}
 }

@@ -42,13 +42,20 @@ type Adam struct {
 	// before its bias is corrected, as PyTorch, Keras and TensorFlow do.
 	AMSGrad bool
 
+	// CorrectedMax has AMSGrad take the largest of v/c₂, as Optax does. So a large
+	// gradient of the first steps counts for more, and for good.
+	CorrectedMax bool
+
 	// NoBiasCorrection sets c₁ and c₂ to 1.
 	NoBiasCorrection bool
 }
 
-// Name is "adam", or "amsgrad", whose state has one buffer more.
+// Name is "adam", or "amsgrad" or "amsgrad, corrected", whose state has one buffer more.
 func (r Adam) Name() string {
-	if r.AMSGrad {
+	switch {
+	case r.CorrectedMax:
+		return "amsgrad, corrected"
+	case r.AMSGrad:
 		return "amsgrad"
 	}
 	return "adam"
@@ -58,15 +65,15 @@ func (r Adam) check() error {
 	return firstError(
 		checkRates(r.Beta1, r.Beta2),
 		notNegative("EpsRoot", r.EpsRoot),
-		r.checkEpsRoot(),
-		checkEps(r.Eps, leastRoot(r.Beta2, r.NoBiasCorrection || r.EpsHat || r.EpsRoot != 0), r.AllowZeroEps || float32(r.EpsRoot) > 0, "AllowZeroEps, or an EpsRoot above 0"))
+		checkEpsRoot(r.EpsRoot, r.EpsHat),
+		r.checkCorrectedMax(),
+		checkEps(r.Eps, leastRoot(r.Beta2, r.NoBiasCorrection || r.EpsHat || r.EpsRoot != 0 || r.CorrectedMax), r.AllowZeroEps || float32(r.EpsRoot) > 0, "AllowZeroEps, or an EpsRoot above 0"))
 }
 
-// checkEpsRoot refuses what no framework has: an eps inside the root of a v whose
-// bias is not corrected.
-func (r Adam) checkEpsRoot() error {
-	if r.EpsRoot != 0 && r.EpsHat {
-		return &ArgError{"EpsRoot", r.EpsRoot, "0 with EpsHat"}
+// checkCorrectedMax refuses what no framework has.
+func (r Adam) checkCorrectedMax() error {
+	if r.CorrectedMax && (!r.AMSGrad || r.EpsHat || r.NoBiasCorrection || r.proximal()) {
+		return &ArgError{"CorrectedMax", true, "false without AMSGrad, and with EpsHat, NoBiasCorrection or Proximal"}
 	}
 	return nil
 }
@@ -84,12 +91,14 @@ func (r Adam) checkOwnRate(arg string, lr float64) error {
 func (r Adam) proximal() bool { return r.Proximal && r.penalties() }
 
 func (r Adam) plan() engine.Plan {
-	s := newAdam(r)
+	s := adam{r, newMoments(r.Options, r.Beta1, r.Beta2, max(r.Eps, math.Sqrt(r.EpsRoot)), r.NoBiasCorrection)}
 	p := engine.Plan{State: s.slots("v")}
 	if r.AMSGrad {
 		p.State = append(p.State, engine.Slot{Name: "max_v", Fades: 1, Square: true})
 	}
 	switch {
+	case r.CorrectedMax:
+		p.Passes = engine.One(kernels.AMSGradCorrected, s.corrected)
 	case r.AMSGrad && r.proximal():
 		p.FusesProximal, p.Passes = true, engine.One(kernels.AMSGradProx, s.prox)
 	case r.AMSGrad:
@@ -105,24 +114,12 @@ func (r Adam) plan() engine.Plan {
 // An adam makes the scalars of Adam's kernels, of which some are always the same.
 type adam struct {
 	Adam
-	*moments
-}
-
-func newAdam(r Adam) *adam {
-	return &adam{r, newMoments(r.Options, r.Beta1, r.Beta2, max(r.Eps, math.Sqrt(r.EpsRoot)), r.NoBiasCorrection)}
-}
-
-// folded are eps and the step size but for c₁.
-func (s *adam) folded(in *engine.StepInput, c2 float64) (eps, step float64) {
-	if eps, step = folded(c2, s.Eps, in.LR); s.EpsHat {
-		eps = s.Eps
-	}
-	return eps, step
+	moments
 }
 
 func (s *adam) scalars(in *engine.StepInput) fallback.AdamScalars {
 	c1, c2 := s.corrections(in.T)
-	eps, step := s.folded(in, c2)
+	_, eps, step := s.inRoot(in, c2)
 	return fallback.AdamScalars{
 		Common:  in.Common,
 		Weight1: s.weight1,
@@ -150,14 +147,24 @@ func (s *adam) amsGrad(in *engine.StepInput) fallback.AMSGradScalars {
 	}
 }
 
-// inRoot are the root's factor, eps and step size: where something is added inside the
-// root, its bias must be corrected there.
-func (s *adam) inRoot(in *engine.StepInput, c2 float64) (unbias, eps, step float64) {
-	if s.EpsRoot != 0 {
-		return 1 / c2, s.Eps, in.LR
+func (s *adam) corrected(in *engine.StepInput) fallback.AMSGradCorrectedScalars {
+	c1, c2 := s.corrections(in.T)
+	return fallback.AMSGradCorrectedScalars{
+		Common:  in.Common,
+		Weight1: s.weight1,
+		Beta2:   float32(s.Beta2),
+		Root2:   s.root2,
+		Small:   s.small,
+		Unbias:  float32(1 / c2),
+		EpsIn:   float32(s.EpsRoot),
+		Eps:     float32(s.Eps),
+		Step:    float32(in.LR / c1),
 	}
-	eps, step = s.folded(in, c2)
-	return 1, eps, step
+}
+
+// inRoot are the root's factor, eps and step size but for c₁.
+func (s *adam) inRoot(in *engine.StepInput, c2 float64) (unbias, eps, step float64) {
+	return inRoot(c2, s.Eps, s.EpsRoot, in.LR, s.EpsHat)
 }
 
 func (s *adam) prox(in *engine.StepInput) fallback.AdamProxScalars {

@@ -14,8 +14,8 @@ import (
 func TestStateIsStaggered(t *testing.T) {
 	o := mustNew(t, 1<<16, rules["amsgrad"])
 	buffers := Alloc(1<<16, 2)
-	for _, name := range o.Buffers(0) {
-		buffers = append(buffers, o.Buffer(0, name))
+	for _, name := range slotNames(o, 0) {
+		buffers = append(buffers, buffer(o, 0, name))
 	}
 	places := map[uintptr]bool{}
 	for _, b := range buffers {

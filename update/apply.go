@@ -23,13 +23,18 @@ type span struct{ lo, hi int }
 
 // Begin begins a step that the caller carries out with Apply, on goroutines of
 // its own: it counts the step and computes what depends on it. End says whether it is
-// complete. Neither a norm to clip to nor a policy can be heeded, since nothing has seen
-// the gradients: see BeginNorm and CountNonFinite.
+// complete. A norm to clip to is that of what Observe has seen, or BeginNorm takes it. No
+// policy can be heeded: see CountNonFinite.
 func (o *Optimizer) Begin() error {
-	if o.clips() {
-		return &ArgError{"MaxNorm", o.maxNorm, "+Inf with Begin: BeginNorm takes the sum of squares"}
+	if o.clips() && !o.engine.Observed() {
+		return &ArgError{"MaxNorm", o.maxNorm, "+Inf with Begin, unless Observe has seen the gradients: BeginNorm takes the sum of squares"}
 	}
-	return o.begin(0)
+	return o.begin(func() (float64, error) {
+		if o.clips() {
+			return o.observed(nil)
+		}
+		return 0, nil
+	})
 }
 
 // BeginNorm is Begin where gradients are clipped: squares is the sum of the squares of
@@ -38,10 +43,14 @@ func (o *Optimizer) BeginNorm(squares float64) error {
 	if !(squares >= 0) {
 		return &ArgError{"squares", squares, "a number of at least 0"}
 	}
-	return o.begin(squares)
+	return o.begin(func() (float64, error) {
+		o.engine.ForgetObserved()
+		return squares, nil
+	})
 }
 
-func (o *Optimizer) begin(squares float64) error {
+// begin is Begin with a function that has the sum of squares, once nothing else is wrong.
+func (o *Optimizer) begin(measure func() (float64, error)) error {
 	if err := o.enter(); err != nil {
 		return err
 	}
@@ -49,6 +58,10 @@ func (o *Optimizer) begin(squares float64) error {
 	switch {
 	case o.begun != nil:
 		return &ArgError{"step", o.Steps(), "one that End has ended, before another begins"}
+	case o.evaluated:
+		return o.checkTraining()
+	case o.clipsTensors():
+		return &ArgError{"MaxTensorNorm", o.maxTensorNorm, "+Inf with Begin, which sees no gradients"}
 	case o.policy != Propagate:
 		return &ArgError{"policy", o.policy, "Propagate with Begin, which sees no gradients"}
 	case o.Steps() == math.MaxInt64:
@@ -56,13 +69,14 @@ func (o *Optimizer) begin(squares float64) error {
 	}
 	for k := range o.groups {
 		if !o.engine.IsPlain(k) {
-			return &ArgError{"rule", o.groups[k].rule.Name(), "one of a single pass without sums with Begin: take StepSet"}
+			return &ArgError{"rule", o.groups[k].rule.Name(), "one of a single pass over elements, without sums, with Begin: take StepSet"}
 		}
 	}
-	o.norm, o.clip = 0, 1
-	if o.clips() {
-		o.clipTo(squares)
+	squares, err := measure()
+	if err != nil {
+		return err
 	}
+	o.clipTo(squares)
 	o.engine.Begin(o.scale*o.clip, nil)
 	if o.round.applied == nil {
 		o.round.applied = make([][]span, len(o.tensors))
@@ -79,8 +93,8 @@ func (o *Optimizer) begin(squares float64) error {
 // same time; together they are the same bits as one Step. A part that overlaps one
 // before it is an error.
 func (o *Optimizer) Apply(tensor, offset int, params, grads []float32) error {
-	if tensor < 0 || tensor >= len(o.tensors) {
-		return &ArgError{"tensor", tensor, fmt.Sprintf("the index of one of %d tensors", len(o.tensors))}
+	if err := o.checkTensorIndex(tensor); err != nil {
+		return err
 	}
 	t := &o.tensors[tensor]
 	if offset < 0 || offset > t.size {
@@ -94,6 +108,9 @@ func (o *Optimizer) Apply(tensor, offset int, params, grads []float32) error {
 	}
 	if o.begun == nil {
 		return &ArgError{"step", o.Steps(), "one that Begin began"}
+	}
+	if err := o.checkWholeRows(t, offset, len(params)); err != nil {
+		return err
 	}
 	if err := o.apartFromState(tensor, params, grads); err != nil {
 		return err

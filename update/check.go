@@ -12,7 +12,8 @@ import (
 )
 
 // A Policy says what a step does when a gradient has a NaN or an infinity, scaled as
-// SetGradScale says, or for a rule that squares it a number whose square is infinite.
+// SetGradScale says and clipped, or for a rule that squares it a number whose square is
+// infinite.
 type Policy uint8
 
 const (
@@ -83,7 +84,12 @@ func (o *Optimizer) refuse(grads [][]float32) (skip bool, err error) {
 	if o.clips() && o.withinLimits() {
 		return false, nil
 	}
-	count, first := o.engine.CountBeyond(grads, o.scale)
+	return o.judge(o.engine.CountBeyond(grads, o.factor()))
+}
+
+// judge applies the policy to gradients that have so many elements of which no step can be
+// taken.
+func (o *Optimizer) judge(count int64, first int) (skip bool, err error) {
 	if o.nonFinite = count; count == 0 {
 		return false, nil
 	}
@@ -96,12 +102,21 @@ func (o *Optimizer) refuse(grads [][]float32) (skip bool, err error) {
 
 // withinLimits reports whether the norm says that there is nothing to count.
 func (o *Optimizer) withinLimits() bool {
+	factor := math.Abs(o.factor())
 	for k := range o.groups {
-		if !(o.norm <= float64(o.engine.Limit(k, o.scale))*math.Abs(o.scale)) {
+		if !(o.norm/math.Abs(o.scale)*factor <= float64(o.engine.Limit(k, factor))*factor) {
 			return false
 		}
 	}
 	return true
+}
+
+// factor is that of the gradients, clipped unless their norm is not finite.
+func (o *Optimizer) factor() float64 {
+	if o.clip > 0 {
+		return o.scale * o.clip
+	}
+	return o.scale
 }
 
 // A known is where a tensor's buffers were when they were last checked. As long
@@ -110,6 +125,9 @@ type known struct{ params, grads uintptr }
 
 // nowhere is where no buffer is.
 const nowhere = 1
+
+// gradNames is what errors call gradients.
+var gradNames = []string{"grads"}
 
 // checkSet checks the arguments of a step.
 func (o *Optimizer) checkSet(params, grads [][]float32) error {
@@ -139,10 +157,16 @@ func (o *Optimizer) checkSet(params, grads [][]float32) error {
 			return err
 		}
 	}
-	if movedParams || movedGrads {
-		return o.moveGrads(params, grads)
+	if !movedParams && !movedGrads {
+		return nil
 	}
-	return nil
+	if o.zeroes && o.shards == nil { // or checkShards does
+		if err := o.gradsApart(gradNames, grads); err != nil {
+			o.owned = nil
+			return err
+		}
+	}
+	return o.moveGrads(params, grads, movedParams)
 }
 
 // stateIntervals are where all state is.
@@ -150,7 +174,10 @@ func (o *Optimizer) stateIntervals() []interval {
 	var list []interval
 	for k, t := range o.tensors {
 		for j, s := range o.engine.Buffers(k) {
-			list = append(list, interval{address(s), len(s), o.groups[t.group].slots[j].Name, k, t.name})
+			list = append(list, interval{address(s), len(s), o.slotsOf(&o.tensors[k])[j].Name, k, t.name})
+		}
+		for _, b := range o.besides(k) {
+			list = append(list, interval{address(b.buffer), len(b.buffer), b.name, k, t.name})
 		}
 	}
 	return list
@@ -169,6 +196,7 @@ func (o *Optimizer) own(params [][]float32) error {
 		return err
 	}
 	o.owned = list
+	o.findBlocks()
 	for k := range params {
 		o.known[k] = known{address(params[k]), nowhere} // gradients are apart from others now
 	}
@@ -176,40 +204,80 @@ func (o *Optimizer) own(params [][]float32) error {
 }
 
 // moveGrads takes gradients that are elsewhere than in the last step, which is the rule
-// in frameworks. Each must be apart from all that is written; mostly it lies in the gap
-// where the last one was.
-func (o *Optimizer) moveGrads(params, grads [][]float32) error {
+// in frameworks. Each must be apart from all that is written: checkShards looks at those of
+// shards.
+func (o *Optimizer) moveGrads(params, grads [][]float32, movedParams bool) error {
+	gap := 0
 	for k := range grads {
-		if at := address(grads[k]); at != o.known[k].grads && grads[k] != nil {
-			if err := o.apartFromOwned(k, interval{at, len(grads[k]), "grads", k, o.tensors[k].name}); err != nil {
-				o.owned = nil // what is known is that of an earlier step
-				return err
+		if at := address(grads[k]); at != o.known[k].grads && grads[k] != nil && o.shards == nil {
+			g := interval{at, len(grads[k]), "grads", k, o.tensors[k].name}
+			if gap = o.gapOf(g, gap); gap < 0 {
+				if err := apartFrom(o.owned, g); err != nil {
+					o.owned = nil // what is known is that of an earlier step
+					return err
+				}
+				gap = 0
 			}
 		}
 		o.known[k].grads = address(grads[k])
 	}
-	o.engine.Place(params, grads)
+	o.engine.Place(params, grads, movedParams)
 	return nil
 }
 
-// apartFromOwned checks a gradient against parameters and state.
-func (o *Optimizer) apartFromOwned(k int, g interval) error {
+// A block is memory with parameters and state, and nothing between that has room for a
+// gradient.
+type block struct{ at, end uintptr }
+
+// findBlocks joins what is owned: thousands of buffers are few blocks, which are faster
+// looked through.
+func (o *Optimizer) findBlocks() {
+	least := uintptr(math.MaxUint)
+	for _, x := range o.owned {
+		least = min(least, 4*uintptr(x.n))
+	}
+	o.blocks = o.blocks[:0]
+	for _, x := range o.owned {
+		if n := len(o.blocks); n > 0 && x.at-o.blocks[n-1].end < least {
+			o.blocks[n-1].end = x.end()
+		} else {
+			o.blocks = append(o.blocks, block{x.at, x.end()})
+		}
+	}
+}
+
+// gapOf is the number of blocks before a gradient that is apart from all of them, and less
+// than 0 if it is not. It looks first where the last one was.
+func (o *Optimizer) gapOf(g interval, last int) int {
 	fits := func(gap int) bool {
-		return (gap == 0 || o.owned[gap-1].end() <= g.at) && (gap == len(o.owned) || g.end() <= o.owned[gap].at)
+		return (gap == 0 || o.blocks[gap-1].end <= g.at) && (gap == len(o.blocks) || g.end() <= o.blocks[gap].at)
 	}
-	if g.n == 0 || o.gaps[k] <= len(o.owned) && fits(o.gaps[k]) {
-		return nil
+	if fits(last) || g.n == 0 {
+		return last
 	}
-	gap, _ := slices.BinarySearchFunc(o.owned, g.at, func(x interval, at uintptr) int {
-		if x.end() <= at {
+	gap, _ := slices.BinarySearchFunc(o.blocks, g.at, func(x block, at uintptr) int {
+		if x.end <= at {
 			return -1
 		}
 		return 1
 	})
 	if !fits(gap) {
-		return overlap(g, o.owned[gap])
+		return -1
 	}
-	o.gaps[k] = gap
+	return gap
+}
+
+// apartFrom checks a buffer against sorted others.
+func apartFrom(list []interval, g interval) error {
+	k, _ := slices.BinarySearchFunc(list, g.at, func(x interval, at uintptr) int {
+		if x.end() <= at {
+			return -1
+		}
+		return 1
+	})
+	if k < len(list) && g.overlaps(list[k]) {
+		return overlap(g, list[k])
+	}
 	return nil
 }
 

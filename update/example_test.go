@@ -5,6 +5,7 @@ import (
 	"encoding/gob"
 	"fmt"
 	"log"
+	"math"
 	"sync"
 
 	"github.com/lockstep-go/lockstep/loss"
@@ -61,6 +62,50 @@ func ExampleNewSet() {
 	// [[-0.07 1.80 2.71] [4.00]]
 }
 
+// A matrix and a vector with Adafactor: the matrix keeps a number for each of its 4 rows and
+// 3 columns in place of one for each parameter.
+func ExampleAdafactor() {
+	r := torch.Adafactor()
+	r.LR = .1
+	o, err := update.NewSet([]update.Tensor{
+		{Name: "weights", Size: 12, Columns: 3},
+		{Name: "bias", Size: 3},
+	}, r)
+	check(err)
+	params := [][]float32{{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {1, 1, 1}}
+	grads := [][]float32{{1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3}, {1, 2, 3}}
+	check(o.StepSet(params, grads))
+
+	state, err := o.Export()
+	check(err)
+	for _, t := range state.Tensors {
+		fmt.Println(t.Name, t.Buffers)
+	}
+	fmt.Println(params[0][:3], params[1])
+	// Output:
+	// weights map[col_var:[1 4 9] row_var:[4.6666665 4.6666665 4.6666665 4.6666665]]
+	// bias map[variance:[1 4 9]]
+	// [0.9 0.9 0.9] [0.9 0.9 0.9]
+}
+
+// Hidden layers' matrices with Muon, all else with AdamW. A step of Muon with RMS is as long
+// as one of AdamW.
+func ExampleMuon() {
+	muon := torch.Muon()
+	muon.Spectral, muon.RMS = false, .2
+	o, err := update.NewSet([]update.Tensor{
+		{Name: "weights", Size: 6, Columns: 3},
+		{Name: "bias", Size: 3, Rule: 1},
+	}, muon, torch.AdamW())
+	check(err)
+
+	params := [][]float32{{1, 2, 3, 4, 5, 6}, {0, 0, 0}}
+	grads := [][]float32{{1, 0, 0, 0, 0, 100}, {1, 1, 1}}
+	check(o.StepSet(params, grads))
+	fmt.Printf("%.4f\n", params)
+	// Output: [[0.9997 1.9998 2.9997 3.9996 4.9995 5.9992] [-0.0010 -0.0010 -0.0010]]
+}
+
 // A step on the caller's goroutines has the bits of Step.
 func ExampleOptimizer_Apply() {
 	const n, part = 10000, 3000
@@ -80,6 +125,147 @@ func ExampleOptimizer_Apply() {
 	running.Wait()
 	fmt.Printf("%.3f %.3f %.3f\n", params[0], params[1], params[n-1])
 	// Output: 0.000 -0.001 -9.999
+}
+
+// Clipping without a pass of its own: the norm is there once the last gradient has arrived.
+func ExampleOptimizer_Observe() {
+	optimizer, err := update.NewSet([]update.Tensor{{Size: 2}, {Size: 1}}, update.SGD{Options: update.Options{LR: 1}})
+	check(err)
+	check(optimizer.SetMaxNorm(1))
+	params := [][]float32{{0, 0}, {0}}
+	grads := [][]float32{{2, 3}, {6}}
+
+	var arriving sync.WaitGroup
+	for k := range grads {
+		arriving.Go(func() { check(optimizer.Observe(k, 0, grads[k])) })
+	}
+	arriving.Wait()
+	check(optimizer.StepSet(params, grads))
+	fmt.Printf("norm %g, %.3f\n", optimizer.GradNorm(), params)
+	// Output: norm 7, [[-0.286 -0.429] [-0.857]]
+}
+
+// A backward pass that adds to the gradients finds zeros after each step.
+func ExampleOptimizer_SetZeroGrads() {
+	optimizer, err := update.New(1, update.SGD{Options: update.Options{LR: .5}})
+	check(err)
+	check(optimizer.SetZeroGrads(true))
+	params, grads := []float32{8}, []float32{0}
+	for range 3 {
+		grads[0] += params[0] // of ½w²
+		check(optimizer.Step(params, grads))
+		fmt.Println(params, grads)
+	}
+	// Output:
+	// [4] [0]
+	// [2] [0]
+	// [1] [0]
+}
+
+// Goroutines with samples of their own have a gradient each; the step has their mean.
+func ExampleOptimizer_StepShards() {
+	optimizer, err := update.New(2, update.SGD{Options: update.Options{LR: 1}})
+	check(err)
+	params, shards := [][]float32{{0, 0}}, make([][][]float32, 4)
+	var running sync.WaitGroup
+	for j := range shards {
+		running.Go(func() { shards[j] = [][]float32{{float32(j), 1}} })
+	}
+	running.Wait()
+	check(optimizer.SetGradScale(1 / float64(len(shards))))
+	check(optimizer.StepShards(params, shards))
+	fmt.Println(params)
+	// Output: [[-1.5 -1]]
+}
+
+// Micro-batches of 4 samples, of which the last has but 2: the step is that of all 10.
+func ExampleAccumulator() {
+	optimizer, err := update.New(1, update.SGD{Options: update.Options{LR: 1}})
+	check(err)
+	params, accumulator := [][]float32{{0}}, update.NewAccumulator(optimizer)
+	check(accumulator.Add([][]float32{{3}}, 4))
+	check(accumulator.Add([][]float32{{5}}, 4))
+	check(accumulator.StepSet(params, [][]float32{{1}}, 2))
+	fmt.Println(params[0], "after", optimizer.Steps(), "step") // (4·3 + 4·5 + 2·1) / 10
+	// Output: [-3.4] after 1 step
+}
+
+// An average of the parameters, kept in the step, is what to evaluate.
+func ExampleOptimizer_SetAverage() {
+	optimizer, err := update.New(1, update.SGD{Options: update.Options{LR: 1.5}})
+	check(err)
+	check(optimizer.SetAverage(update.TorchSWA(4))) // the mean of all steps after the fourth
+	params, grads := [][]float32{{8}}, [][]float32{{0}}
+	for range 8 {
+		grads[0][0] = params[0][0] // of ½w²
+		check(optimizer.StepSet(params, grads))
+	}
+	fmt.Println(optimizer.Averages(), "averages, w =", params[0])
+	check(optimizer.SwapAverage(params))
+	fmt.Println("evaluated at", params[0])
+	check(optimizer.SwapAverage(params))
+	fmt.Println("goes on from", params[0])
+	// Output:
+	// 4 averages, w = [0.03125]
+	// evaluated at [-0.0390625]
+	// goes on from [0.03125]
+}
+
+// Every second step begins anew half-way back.
+func ExampleOptimizer_SetLookahead() {
+	optimizer, err := update.New(1, update.SGD{Options: update.Options{LR: 1}})
+	check(err)
+	check(optimizer.SetLookahead(update.Lookahead{Period: 2, Step: .5}))
+	params, grads := []float32{0}, []float32{-1}
+	for range 4 {
+		check(optimizer.Step(params, grads))
+		fmt.Print(params[0], " ")
+	}
+	// Output: 1 1 2 2
+}
+
+// The gradient of a row is at most a tenth as long as the row.
+func ExampleOptimizer_SetAdaptiveClip() {
+	optimizer, err := update.NewSet([]update.Tensor{{Size: 4, Columns: 2}}, update.SGD{Options: update.Options{LR: 1}})
+	check(err)
+	check(optimizer.SetAdaptiveClip(.1, 1e-3))
+	params := [][]float32{{3, 4, 30, 40}}
+	check(optimizer.StepSet(params, [][]float32{{0, 10, 0, 1}}))
+	fmt.Println(params[0])
+	// Output: [3 3.5 30 39]
+}
+
+// The gradient of each row of a matrix loses its mean.
+func ExampleOptimizer_SetCentralize() {
+	optimizer, err := update.NewSet([]update.Tensor{{Size: 4, Columns: 2}}, update.SGD{Options: update.Options{LR: 1}})
+	check(err)
+	check(optimizer.SetCentralize(true))
+	params := [][]float32{{0, 0, 0, 0}}
+	check(optimizer.StepSet(params, [][]float32{{1, 3, 5, 5}}))
+	fmt.Println(params[0])
+	// Output: [1 -1 0 0]
+}
+
+// The scale of a loss whose gradients a narrow type holds up to 65504: it is halved until
+// they do not overflow, and the steps that would have are skipped.
+func ExampleLossScaler() {
+	optimizer, err := update.New(1, update.SGD{Options: update.Options{LR: .5}})
+	check(err)
+	check(optimizer.SetPolicy(update.Skip))
+	scaler, err := update.NewLossScaler(update.TorchLossScaling())
+	check(err)
+	params, grads := [][]float32{{8}}, [][]float32{{0}}
+	for range 5 {
+		grad := params[0][0] * float32(scaler.Scale()) // of ½w², scaled
+		if grad > 65504 {
+			grad = float32(math.Inf(1))
+		}
+		grads[0][0] = grad
+		check(scaler.StepSet(optimizer, params, grads))
+		check(scaler.Update())
+	}
+	fmt.Println(optimizer.Skipped(), "skipped, scale", scaler.Scale(), "w =", params[0][0])
+	// Output: 4 skipped, scale 4096 w = 4
 }
 
 // A checkpoint has the parameters and the exported state. Training goes on with
@@ -111,6 +297,27 @@ func ExampleOptimizer_Export() {
 	check(resumed.Step(loaded, grads))
 	fmt.Println(resumed.Steps(), loaded[0] == params[0], loaded[1] == params[1])
 	// Output: 11 true true
+}
+
+// Schedule-Free AdamW on f(w) = ½(w - 1)², with noise. To evaluate or to ship the parameters
+// they are made the mean of where they have been, and to go on what they were.
+func ExampleOptimizer_Eval() {
+	rule := torch.AdamWScheduleFree() // no schedule: parameters are averaged
+	rule.LR, rule.WarmupSteps = .1, 10
+	params, grads := []float32{0}, make([]float32, 1)
+	optimizer, err := update.New(len(params), rule)
+	check(err)
+
+	for step := range 300 {
+		noise := math.Sin(float64(step * step))
+		grads[0] = params[0] - 1 + float32(noise)
+		check(optimizer.Step(params, grads))
+	}
+	check(optimizer.Eval(params))
+	fmt.Printf("evaluated at %.2f\n", params)
+	check(optimizer.Train(params))
+	check(optimizer.Step(params, grads))
+	// Output: evaluated at [1.01]
 }
 
 // Batch, mini-batch and stochastic gradient descent differ in how many rows'
@@ -147,4 +354,19 @@ func ExampleOptimizer_SetGradScale() {
 	// batches of 8:  50 steps, w = [2.015 0.965], loss 0.00036
 	// batches of 2: 200 steps, w = [2.000 1.000], loss 0.00000
 	// batches of 1: 400 steps, w = [2.000 1.000], loss 0.00000
+}
+
+// An embedding table of which a batch uses two rows, one of them twice.
+func ExampleStepRows() {
+	rule := torch.SparseAdam()
+	rule.LR = 0.1
+	optimizer, err := update.NewSet([]update.Tensor{{Name: "embedding", Size: 4 * 2, Columns: 2}}, rule)
+	check(err)
+
+	table := []float32{1, 1, 2, 2, 3, 3, 4, 4}
+	indices := []int32{3, 0, 3}
+	grads := []float32{0.5, 0, 1, -1, 0.5, 0} // of row 3, 0 and 3 again
+	check(update.StepRows(optimizer, table, indices, grads))
+	fmt.Printf("%.2f\n", table)
+	// Output: [0.90 1.10 2.00 2.00 3.00 3.00 3.90 4.00]
 }

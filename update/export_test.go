@@ -3,6 +3,7 @@ package update
 import (
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/lockstep-go/lockstep/internal/engine"
@@ -23,6 +24,9 @@ func Kernels(r Rule) []string {
 	var list []string
 	for _, p := range r.plan().Passes {
 		kernel := reflect.ValueOf(p).FieldByName("call").Elem().Elem().FieldByName("kernel")
+		if !kernel.IsValid() { // of Keep
+			continue
+		}
 		name := runtime.FuncForPC(kernel.Pointer()).Name()
 		if _, of, ok := strings.Cut(name, "/kernels."); ok && reflect.ValueOf(p).FieldByName("names").Len() == 0 {
 			list = append(list, of)
@@ -31,7 +35,86 @@ func Kernels(r Rule) []string {
 	return list
 }
 
+// SumsOverTensors reports whether a rule has sums over more than a tensor.
+func SumsOverTensors(r Rule) bool {
+	return slices.ContainsFunc(r.plan().Passes, func(p engine.Pass) bool {
+		return engine.Scope(reflect.ValueOf(p).FieldByName("sums").Uint()) > engine.OverTensor
+	})
+}
+
 // Slots are a rule's state, and whether its small numbers are kept.
 func Slots(r Rule) (slots []engine.Slot, kept bool) {
 	return r.plan().State, r.options().KeepSubnormals
 }
+
+// buffer is a state buffer that is there, slotNames the names of those of a tensor.
+func buffer(o *Optimizer, tensor int, name string) []float32 {
+	b, err := o.Buffer(tensor, name)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func slotNames(o *Optimizer, tensor int) []string {
+	names, err := o.Buffers(tensor)
+	if err != nil {
+		panic(err)
+	}
+	return names
+}
+
+// Check refuses options, CheckLR a learning rate.
+func Check(r Rule) error               { return checkOptions(r) }
+func CheckLR(r Rule, lr float64) error { return (&group{rule: r}).checkLR(lr) }
+
+// Plan is a rule's plan, Common the options that the engine has.
+func Plan(r Rule) engine.Plan { return r.plan() }
+func Common(r Rule) Options   { return r.options() }
+
+// FactoredPlan is a rule's plan for matrices, if it has one.
+func FactoredPlan(r Rule) (plan engine.Plan, ok bool) {
+	p, ok := factoredPlan(r)
+	return p.Plan, ok
+}
+
+// A Call is what a plan says of a pass in fields of its own.
+type Call struct {
+	Kernel  string // a function of package kernels, or what the type of the scalars is of
+	Scope   uint64
+	Buffers []string // nil for all
+	Walk    uint64   // 0 if it takes elements
+
+	ByRow     bool // each row has scalars of its own
+	Keep, Add float64
+}
+
+// CallOf is that of a pass whose scalars are of a type.
+func CallOf(p engine.Pass, scalars string) Call {
+	v := reflect.ValueOf(p)
+	c := Call{Kernel: strings.TrimSuffix(scalars, "Scalars"), Scope: v.FieldByName("sums").Uint(), Walk: v.FieldByName("walk").Uint()}
+	kernel := v.FieldByName("call").Elem().Elem().FieldByName("kernel")
+	if !kernel.IsValid() { // of Keep
+		c.Buffers = []string{}
+		return c
+	}
+	if keep := v.FieldByName("call").Elem().Elem().FieldByName("keep"); keep.IsValid() {
+		c.ByRow, c.Keep, c.Add = true, keep.Float(), v.FieldByName("call").Elem().Elem().FieldByName("add").Float()
+	}
+	if _, name, ok := strings.Cut(runtime.FuncForPC(kernel.Pointer()).Name(), "/kernels."); ok {
+		c.Kernel = name
+	}
+	for k := range v.FieldByName("names").Len() {
+		c.Buffers = append(c.Buffers, v.FieldByName("names").Index(k).String())
+	}
+	return c
+}
+
+// TakesMatrices reports whether a rule is for matrices alone.
+func TakesMatrices(r Rule) bool {
+	_, ok := r.(matrixRule)
+	return ok
+}
+
+// FirstOf is what a slot begins with.
+func FirstOf(s engine.Slot) float64 { return reflect.ValueOf(s.First).FieldByName("value").Float() }

@@ -12,14 +12,14 @@ func TestFlush(t *testing.T) {
 	for bits, want := range map[float32]float32{0x1p-95: 0x1p-95, -0x1p-95: -0x1p-95, 0x1.fffffep-96: 0, -0x1.fffffep-96: 0} {
 		for _, g := range []float32{0, 0x1p-148, 0x1p-126} {
 			o := mustNew(t, 1, Momentum{Momentum: .5})
-			o.Buffer(0, "momentum")[0] = 2 * bits
+			buffer(o, 0, "momentum")[0] = 2 * bits
 			must(t, o.SetSteps(engine.FlushEvery-1))
 			must(t, o.Step([]float32{0}, []float32{g}))
 			stored := want
 			if g == 0x1p-126 {
 				stored = bits + g
 			}
-			if got := o.Buffer(0, "momentum"); !sameBits(got, []float32{stored}) {
+			if got := buffer(o, 0, "momentum"); !sameBits(got, []float32{stored}) {
 				t.Errorf("%g with gradient %g is stored as %g, want %g", bits, g, got, stored)
 			}
 		}

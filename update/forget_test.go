@@ -12,6 +12,7 @@ import (
 
 // TestForget has no step keep the buffers of large tensors alive.
 func TestForget(t *testing.T) {
+	var table *update.Optimizer
 	for _, n := range []int{10_000, 300_000} {
 		for name, step := range map[string]func(o *update.Optimizer, p, g []float32) error{
 			"StepSet": func(o *update.Optimizer, p, g []float32) error {
@@ -22,6 +23,14 @@ func TestForget(t *testing.T) {
 			},
 			"Apply": func(o *update.Optimizer, p, g []float32) error {
 				return errors.Join(o.Begin(), o.Apply(0, 0, p, g), o.End())
+			},
+			"StepRows": func(_ *update.Optimizer, p, g []float32) (err error) {
+				table, err = update.NewSet([]update.Tensor{{Size: n, Columns: n / 1000}}, plainAdam)
+				indices := make([]int32, 1000)
+				for k := range indices {
+					indices[k] = int32(k) &^ 1
+				}
+				return errors.Join(err, table.SetMaxNorm(1), update.StepRows(table, p, indices, g))
 			},
 		} {
 			o, _, _ := newSet(t, []int{n, 0}, plainAdam)
@@ -37,6 +46,7 @@ func TestForget(t *testing.T) {
 				}
 			}
 			runtime.KeepAlive(o)
+			runtime.KeepAlive(table)
 		}
 	}
 }

@@ -16,8 +16,8 @@ import (
 //	u = m/c₁ / (√(v/c₂) + Eps) + Decay·w
 //	w ← w - lr·‖w‖/‖u‖·u
 //
-// Its state is "m" and "v", which begin at 0. A step takes two passes over each tensor,
-// and so StepSet or Step, not Apply. KeepSubnormals is always set: the smallest numbers
+// Its state is "m" and "v", which begin at 0. A step takes two passes, the second by norms
+// of whole tensors, and so none by ranges (Apply). KeepSubnormals is always set: the smallest numbers
 // show, because the trust ratio makes up for the gradients' size.
 type LAMB struct {
 	Options
@@ -75,17 +75,17 @@ func lambMoments(t kernels.Table, list *kernels.List, c *fallback.LAMBScalars, s
 // A lamb makes the scalars of both passes.
 type lamb struct {
 	LAMB
-	*moments
+	moments
 }
 
-func (s lamb) scalars(in *engine.StepInput) fallback.LAMBScalars {
+func (s *lamb) scalars(in *engine.StepInput) fallback.LAMBScalars {
 	eps, step := s.step(in.T, s.Eps, 1)
 	common := in.Common
 	common.Decay = float32(s.Decay)
 	return fallback.LAMBScalars{Common: common, Weight1: s.weight1, Beta2: float32(s.Beta2), Root2: s.root2, Small: s.small, Eps: eps, Step: step}
 }
 
-func (s lamb) move(in *engine.StepInput) fallback.LAMBMoveScalars {
+func (s *lamb) move(in *engine.StepInput) fallback.LAMBMoveScalars {
 	ratio := 1.0
 	if params, updates := math.Sqrt(in.Sums[0]), math.Sqrt(in.Sums[1]); params > 0 && updates > 0 {
 		ratio = params / updates

@@ -13,12 +13,12 @@ func TestLAMBKeeps(t *testing.T) {
 	for _, n := range []int{1, 5000} {
 		o, p, g := newOne(t, n, update.LAMB{Options: update.Options{LR: .25}, Beta1: .9, Beta2: .99, Eps: 1e-6}), make([]float32, n), make([]float32, n)
 		for i := range p {
-			p[i], o.Buffer(0, "m")[i] = 1e-20, 1e-29
+			p[i], buffer(o, 0, "m")[i] = 1e-20, 1e-29
 		}
 		must(t, o.SetSteps(15))
 		must(t, o.Step(p, g))
 		for i, x := range p {
-			if m := o.Buffer(0, "m")[i]; math.Abs(float64(x)-.75e-20) > 1e-26 || math.Abs(float64(m)-9e-30) > 1e-35 {
+			if m := buffer(o, 0, "m")[i]; math.Abs(float64(x)-.75e-20) > 1e-26 || math.Abs(float64(m)-9e-30) > 1e-35 {
 				t.Fatalf("element %d of %d moves to %g with a moment of %g, want 7.5e-21 and 9e-30", i, n, x, m)
 			}
 		}

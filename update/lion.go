@@ -25,11 +25,10 @@ func (r Lion) check() error {
 }
 
 func (r Lion) plan() engine.Plan {
-	return engine.Plan{
-		// The smallest m has a sign, and so none is flushed.
-		State: []engine.Slot{{Name: "m", Fades: 1}},
-		Passes: engine.One(kernels.Lion, func(in *engine.StepInput) fallback.LionScalars {
-			return fallback.LionScalars{Common: in.Common, Weight1: fallback.Weight(r.Beta1), Weight2: fallback.Weight(r.Beta2), Step: float32(in.LR)}
-		}),
-	}
+	// The smallest m has a sign, and so none is flushed.
+	return engine.Plan{State: []engine.Slot{{Name: "m", Fades: 1}}, Passes: engine.One(kernels.Lion, r.scalars)}
+}
+
+func (r Lion) scalars(in *engine.StepInput) fallback.LionScalars {
+	return fallback.LionScalars{Common: in.Common, Weight1: fallback.Weight(r.Beta1), Weight2: fallback.Weight(r.Beta2), Step: float32(in.LR)}
 }

@@ -53,14 +53,14 @@ func TestSetRuleFlushes(t *testing.T) {
 	for k := range g {
 		clear(g[k])
 		for i := range g[k] {
-			o.Buffer(k, "v")[i] = 1e-32
+			buffer(o, k, "v")[i] = 1e-32
 		}
 	}
 	for range 16 {
 		must(t, o.StepSet(p, g))
 	}
 	for k := range g {
-		if o.Buffer(k, "v")[0] == 0 {
+		if buffer(o, k, "v")[0] == 0 {
 			t.Fatalf("tensor %s is flushed beside an eps of 1e-30", name(k))
 		}
 	}
@@ -69,7 +69,7 @@ func TestSetRuleFlushes(t *testing.T) {
 		must(t, o.StepSet(p, g))
 	}
 	for k := range g {
-		if v := o.Buffer(k, "v")[0]; v != 0 {
+		if v := buffer(o, k, "v")[0]; v != 0 {
 			t.Errorf("v of tensor %s is %g, want 0", name(k), v)
 		}
 	}

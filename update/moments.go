@@ -10,7 +10,7 @@ import (
 // moments are what rules share that keep running means that begin at 0: m of the gradient
 // and v of a square. c₁ = 1-β₁ᵗ and c₂ = 1-β₂ᵗ correct the bias, unless they are 1.
 type moments struct {
-	power1, power2 *power
+	power1, power2 power
 	beta1, beta2   float64 // as given
 	uncorrected    bool
 
@@ -20,8 +20,8 @@ type moments struct {
 
 // newMoments makes those of decay rates. Beside visible, added to the root of v, what is
 // below a part of it is not seen.
-func newMoments(o Options, b1, b2, visible float64, uncorrected bool) *moments {
-	m := &moments{power1: newPower(b1), power2: newPower(beta2(b2)), beta1: b1, beta2: b2, uncorrected: uncorrected,
+func newMoments(o Options, b1, b2, visible float64, uncorrected bool) moments {
+	m := moments{power1: newPower(b1), power2: newPower(beta2(b2)), beta1: b1, beta2: b2, uncorrected: uncorrected,
 		weight1: fallback.Weight(b1), root2: float32(root2(b2, uncorrected))}
 	m.small, m.flush = squareMasks(o, b2, visible)
 	return m
@@ -67,6 +67,19 @@ func folded(c2, eps, lr float64) (foldedEps, step float64) {
 	return eps * root, lr * root
 }
 
+// inRoot are the root's factor, eps and step size, but for c₁: where something is added
+// inside the root, its bias must be corrected there. A hat is an eps for the root whose
+// bias is not corrected.
+func inRoot(c2, eps, epsRoot, lr float64, hat bool) (unbias, foldedEps, step float64) {
+	if epsRoot != 0 {
+		return 1 / c2, eps, lr
+	}
+	if foldedEps, step = folded(c2, eps, lr); hat {
+		foldedEps = eps
+	}
+	return 1, foldedEps, step
+}
+
 // step is the scalars of m·step / (√v + eps) at step t.
 func (m *moments) step(t int64, eps, lr float64) (foldedEps, step float32) {
 	c1, c2 := m.corrections(t)
@@ -77,6 +90,15 @@ func (m *moments) step(t int64, eps, lr float64) (foldedEps, step float32) {
 // checkRates refuses decay rates.
 func checkRates(b1, b2 float64) error {
 	return firstError(decayRate("Beta1", b1), decayRate("Beta2", b2))
+}
+
+// checkEpsRoot refuses what no framework has: an eps inside the root of a v whose bias is
+// not corrected.
+func checkEpsRoot(epsRoot float64, hat bool) error {
+	if epsRoot != 0 && hat {
+		return &ArgError{"EpsRoot", epsRoot, "0 with EpsHat"}
+	}
+	return nil
 }
 
 // leastRoot is the least factor that folding gives eps, that of the first step.

@@ -65,23 +65,27 @@ func TestInfinityScaled(t *testing.T) {
 	}
 }
 
-// TestBeyondClipped has gradients whose squares are infinite, or are not, with a norm that
-// gives away which: scaled, as all of it is.
+// TestBeyondClipped has gradients whose squares are infinite, or are not, scaled and clipped
+// to a norm: what clipping leaves small enough is let through.
 func TestBeyondClipped(t *testing.T) {
+	inf := math.Inf(1)
 	for _, c := range []struct {
-		g     float32
-		scale float64
-		want  int64
-	}{{0x1.4p63, 1, 1}, {0x1.4p62, 1, 0}, {0x1.4p64, .5, 1}, {0x1.4p63, .5, 0}, {0x1.4p62, 2, 1}, {0x1.4p61, 2, 0}} {
-		for _, most := range []float64{1, math.Inf(1)} {
-			o := newOne(t, 2, plainAdam)
-			must(t, o.SetPolicy(update.Skip))
-			must(t, o.SetGradScale(c.scale))
-			must(t, o.SetMaxNorm(most))
-			must(t, o.Step([]float32{1, 1}, []float32{c.g, 0}))
-			if o.NonFinite() != c.want || o.Skipped() != c.want {
-				t.Errorf("%g scaled by %g, with a norm of at most %g: %d beyond, %d skipped, want %d", c.g, c.scale, most, o.NonFinite(), o.Skipped(), c.want)
-			}
+		g           float32
+		scale, most float64
+		want        int64
+	}{
+		{0x1.4p63, 1, inf, 1}, {0x1.4p62, 1, inf, 0}, {0x1.4p64, .5, inf, 1}, {0x1.4p63, .5, inf, 0}, {0x1.4p62, 2, inf, 1}, {0x1.4p61, 2, inf, 0},
+		{0x1.4p63, 1, 1, 0}, {0x1.4p62, 2, 1, 0}, {math.MaxFloat32, 1, 1, 0}, {math.MaxFloat32, 1e30, 1, 0},
+		{0x1.4p64, 1, 0x1p64, 1}, {0x1.4p64, .5, 0x1p63, 0}, {0x1.4p64, 2, 0x1.1p63, 1}, {0x1.4p62, 1, 0x1p64, 0},
+		{float32(inf), 1, 1, 1}, {float32(inf), 1e-30, 1, 1}, {float32(math.NaN()), 1, 1, 1},
+	} {
+		o := newOne(t, 2, plainAdam)
+		must(t, o.SetPolicy(update.Skip))
+		must(t, o.SetGradScale(c.scale))
+		must(t, o.SetMaxNorm(c.most))
+		must(t, o.Step([]float32{1, 1}, []float32{c.g, 0}))
+		if o.NonFinite() != c.want || o.Skipped() != c.want {
+			t.Errorf("%g scaled by %g, with a norm of at most %g: %d beyond, %d skipped, want %d", c.g, c.scale, c.most, o.NonFinite(), o.Skipped(), c.want)
 		}
 	}
 }

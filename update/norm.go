@@ -9,7 +9,7 @@ import "math"
 // does not, nor does this.
 //
 // The gradients are read once before the step, which has the factor, and stay as
-// they are. Sums are float64 in a fixed order, so that no gradient overflows them
+// they are. Observe takes them as they arrive instead. Sums are float64 in a fixed order, so that no gradient overflows them
 // and the bits depend on neither workers nor instruction set. A norm that is not
 // finite makes the factor 0 or NaN, if the policy lets it through. +Inf, the
 // default, switches clipping off.
@@ -17,7 +17,12 @@ func (o *Optimizer) SetMaxNorm(maxNorm float64) error {
 	if !(maxNorm > 0) {
 		return &ArgError{"maxNorm", maxNorm, "a number above 0, or +Inf for no clipping"}
 	}
-	o.maxNorm = maxNorm
+	if o.clipsTensors() && !math.IsInf(maxNorm, 1) {
+		return &ArgError{"maxNorm", maxNorm, "+Inf while SetMaxTensorNorm clips to the norm of each tensor"}
+	}
+	if o.maxNorm = maxNorm; !o.clips() {
+		o.engine.ForgetObserved()
+	}
 	return nil
 }
 
@@ -32,16 +37,31 @@ func (o *Optimizer) clips() bool { return !math.IsInf(o.maxNorm, 1) }
 func (o *Optimizer) GradNorm() float64 { return o.norm }
 
 // measure computes the norm and the factor of the gradients that follows.
-func (o *Optimizer) measure(grads [][]float32) {
-	o.norm, o.clip = 0, 1
-	if !o.clips() {
-		return
+func (o *Optimizer) measure(grads [][]float32) error {
+	squares := 0.0
+	switch {
+	case !o.clips():
+	case o.engine.Observed():
+		var err error
+		if squares, err = o.observed(grads); err != nil {
+			return err
+		}
+	default:
+		squares = o.engine.SumSquares(grads)
 	}
-	o.clipTo(o.engine.SumSquares(grads))
+	o.clipTo(squares)
+	if o.clipsTensors() {
+		o.engine.MeasureTensors(grads, o.scale)
+	}
+	return nil
 }
 
 // clipTo computes the factor that clips gradients with so large a sum of squares.
 func (o *Optimizer) clipTo(squares float64) {
+	o.norm, o.clip = 0, 1
+	if !o.clips() {
+		return
+	}
 	o.norm = math.Sqrt(squares) * math.Abs(o.scale)
 	if !(o.norm <= o.maxNorm) {
 		o.clip = o.maxNorm / o.norm

@@ -21,7 +21,7 @@ type Rule interface {
 // Options are what every rule has. All penalties are for a loss of which the
 // gradient is given; w is a parameter, lr the learning rate.
 type Options struct {
-	LR float64 // learning rate, at least 0
+	LR float64 // the learning rate, at least 0
 
 	// WeightDecay is decoupled: w ← w - lr·WeightDecay·w, apart from the
 	// gradient, as in AdamW and everywhere in Keras. It is taken off in one subtraction
@@ -54,7 +54,8 @@ type Options struct {
 	// times slower where they are subnormal. By default
 	//
 	//   - gradients below 2⁻¹²⁷ (5.9e-39) in magnitude, scaled, are taken for 0, but by
-	//     Lion, which looks at signs, and LAMB, whose step is as long as its parameters;
+	//     Lion, SignSGD, Rprop and cautious rules, which look at signs, and LAMB, LARS and
+	//     NovoGrad, whose steps are as long for them;
 	//   - squares that would be subnormal do not count, and in every 16th step (whose
 	//     number is a multiple of it) small means of squares are made 0, both where it
 	//     is invisible beside Eps;
@@ -78,13 +79,15 @@ func (o Options) check() error {
 
 // checkRate refuses a learning rate whose product with a decay or a penalty overflows.
 func (o Options) checkRate(arg string, lr float64) error {
-	for _, p := range []struct {
-		name string
-		x    float64
-	}{{"WeightDecay", o.WeightDecay}, {"L2", o.L2}, {"L1", o.L1}} {
-		if float64(lr*p.x) > math.MaxFloat32 {
-			return &ArgError{arg, lr, fmt.Sprintf("one whose product with %s, %g, is a float32", p.name, p.x)}
-		}
+	return firstError(
+		checkProduct(arg, lr, "WeightDecay", o.WeightDecay),
+		checkProduct(arg, lr, "L2", o.L2),
+		checkProduct(arg, lr, "L1", o.L1))
+}
+
+func checkProduct(arg string, lr float64, name string, x float64) error {
+	if float64(lr*x) > math.MaxFloat32 {
+		return &ArgError{arg, lr, fmt.Sprintf("one whose product with %s, %g, is a float32", name, x)}
 	}
 	return nil
 }
@@ -114,6 +117,14 @@ func (o Options) penalties() bool { return o.L1 != 0 || o.L2 != 0 }
 func (o Options) noProximal() error {
 	if o.Proximal {
 		return &ArgError{"Proximal", true, "false: this rule has no proximal step"}
+	}
+	return nil
+}
+
+// noDecay refuses a decoupled decay for rules that make parameters of their state alone.
+func (o Options) noDecay() error {
+	if o.WeightDecay != 0 {
+		return &ArgError{"WeightDecay", o.WeightDecay, "0: this rule makes its parameters anew"}
 	}
 	return nil
 }
@@ -156,17 +167,13 @@ func decayRate(arg string, x float64) error {
 
 // checkEps refuses an eps that leaves 0/0 to a parameter without gradients: 0, or what is
 // 0 as a float32 once it is multiplied by a factor, where no other option allows it. The
-// names of those that would are the alternative; "" is none.
+// names of those that would are the alternative.
 func checkEps(eps, factor float64, allowed bool, alternative string) error {
 	if err := notNegative("Eps", eps); err != nil {
 		return err
 	}
 	if float32(eps*factor) == 0 && !allowed {
-		want := "a number that float32 tells from 0 (a gradient of 0 would give 0/0)"
-		if alternative != "" {
-			want += ", or " + alternative
-		}
-		return &ArgError{"Eps", eps, want}
+		return &ArgError{"Eps", eps, "a number that float32 tells from 0 (a gradient of 0 would give 0/0), or " + alternative}
 	}
 	return nil
 }

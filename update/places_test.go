@@ -12,21 +12,21 @@ func TestSmallState(t *testing.T) {
 		o, _, _ := newSet(t, sizes, plainAdam, heavyBall)
 		owner := map[uintptr]string{}
 		for k, n := range sizes {
-			for _, buffer := range o.Buffers(k) {
-				b := o.Buffer(k, buffer)
+			for _, name := range slotNames(o, k) {
+				b := buffer(o, k, name)
 				if len(b) != n || cap(b) != n {
-					t.Errorf("%v: %s of tensor %d has %d elements and room for %d", sizes, buffer, k, len(b), cap(b))
+					t.Errorf("%v: %s of tensor %d has %d elements and room for %d", sizes, name, k, len(b), cap(b))
 				}
 				at := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
 				if n > 0 && at%64 != 0 {
-					t.Errorf("%v: %s of tensor %d begins %d bytes into a line", sizes, buffer, k, at%64)
+					t.Errorf("%v: %s of tensor %d begins %d bytes into a line", sizes, name, k, at%64)
 				}
 				for i := range n {
 					place := at + uintptr(4*i)
 					if other, ok := owner[place]; ok {
-						t.Fatalf("%v: %s of tensor %d shares element %d with %s", sizes, buffer, k, i, other)
+						t.Fatalf("%v: %s of tensor %d shares element %d with %s", sizes, name, k, i, other)
 					}
-					owner[place] = buffer
+					owner[place] = name
 				}
 			}
 		}

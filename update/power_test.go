@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"math"
 	"math/big"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -35,6 +36,19 @@ func TestPowerBits(t *testing.T) {
 	}
 	if got, want := h.Sum64(), uint64(0x3d7f5a9bd99a018a); got != want {
 		t.Errorf("the bits have changed: %#x, were %#x", got, want)
+	}
+}
+
+// TestResidue compares the rest of products with math.FMA's.
+func TestResidue(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	number := func() float64 { return math.Ldexp(1+random.Float64(), -1-random.IntN(400)) }
+	for range 1_000_000 {
+		x, y := number(), number()
+		product := float64(x * y)
+		if got, want := residue(x, y, product), math.FMA(x, y, -product); got != want {
+			t.Fatalf("%x·%x - %x is %x, want %x", x, y, product, got, want)
+		}
 	}
 }
 

@@ -71,3 +71,20 @@ func wantArg(t *testing.T, what string, err error, arg string) {
 func sameBits(x, y []float32) bool {
 	return slices.EqualFunc(x, y, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) })
 }
+
+// buffer is a state buffer that is there, slotNames the names of those of a tensor.
+func buffer(o *update.Optimizer, tensor int, name string) []float32 {
+	b, err := o.Buffer(tensor, name)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func slotNames(o *update.Optimizer, tensor int) []string {
+	names, err := o.Buffers(tensor)
+	if err != nil {
+		panic(err)
+	}
+	return names
+}

@@ -60,9 +60,14 @@ func TestRefusedState(t *testing.T) {
 			t.Errorf("%s: %d steps", arg, o.Steps())
 		}
 	}
-	if o.Buffer(2, "m") != nil || o.Buffer(-1, "m") != nil || o.Buffers(2) != nil || o.Buffers(-1) != nil {
-		t.Error("there is state of a tensor that is not")
+	for _, tensor := range []int{-1, 2} {
+		_, err := o.Buffer(tensor, "m")
+		wantArg(t, "a buffer of a tensor that is not", err, "tensor")
+		_, err = o.Buffers(tensor)
+		wantArg(t, "names of a tensor that is not", err, "tensor")
 	}
+	_, err = o.Buffer(0, "none")
+	wantArg(t, "a buffer that is not", err, "name")
 }
 
 // TestRefusedSettings changes what must stay, and what a step that was begun depends on.
@@ -123,16 +128,16 @@ func TestExports(t *testing.T) {
 		t.Errorf("the checkpoint names %+v", s)
 	}
 	s.Tensors[0].Buffers["m"][0] = 7
-	if o.Buffer(0, "m")[0] == 7 {
+	if buffer(o, 0, "m")[0] == 7 {
 		t.Error("the checkpoint is no copy")
 	}
 	must(t, o.SetLR(1))
 	must(t, o.Import(s))
-	if lr, err := o.RuleLR(1); err != nil || o.LR() != .25 || lr != 2.5 || o.Buffer(0, "m")[0] != 7 {
+	if lr, err := o.RuleLR(1); err != nil || o.LR() != .25 || lr != 2.5 || buffer(o, 0, "m")[0] != 7 {
 		t.Errorf("imported are the rates %g and %g (%v)", o.LR(), lr, err)
 	}
 	s.Tensors[0].Buffers["m"][0] = 8
-	if o.Buffer(0, "m")[0] != 7 {
+	if buffer(o, 0, "m")[0] != 7 {
 		t.Error("what is imported is no copy")
 	}
 	must(t, o.SetRuleLR(0, .5)) // the ratio is that of the options

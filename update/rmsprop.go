@@ -42,17 +42,15 @@ type RMSprop struct {
 
 // Name is "rmsprop", followed by what changes its state.
 func (r RMSprop) Name() string {
-	name := "rmsprop"
-	if r.Centered {
-		name += ", centered"
+	return "rmsprop" + when(r.Centered, ", centered") + when(r.Momentum != 0, ", momentum") + when(r.Momentum != 0 && r.LRInside, ", lr inside")
+}
+
+// when is a part of a name that not all have.
+func when(has bool, part string) string {
+	if has {
+		return part
 	}
-	if r.Momentum != 0 {
-		name += ", momentum"
-		if r.LRInside {
-			name += ", lr inside"
-		}
-	}
-	return name
+	return ""
 }
 
 func (r RMSprop) check() error {

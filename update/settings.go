@@ -25,9 +25,17 @@ func (o *Optimizer) SetLR(lr float64) error {
 		rates = append(rates, rate)
 	}
 	for k := range o.groups {
-		o.engine.SetLR(k, rates[k])
+		o.setLR(k, rates[k])
 	}
 	return nil
+}
+
+// setLR sets a rule's learning rate, for matrices too.
+func (o *Optimizer) setLR(rule int, lr float64) {
+	o.engine.SetLR(rule, lr)
+	if k := o.groups[rule].factored.rule; k > 0 {
+		o.engine.SetLR(k, lr)
+	}
 }
 
 // LR is the learning rate of the first rule.
@@ -46,7 +54,7 @@ func (o *Optimizer) SetRuleLR(rule int, lr float64) error {
 	if err := o.groups[rule].checkLR(lr); err != nil {
 		return err
 	}
-	o.engine.SetLR(rule, lr)
+	o.setLR(rule, lr)
 	return nil
 }
 
@@ -79,10 +87,35 @@ func (o *Optimizer) SetRule(rule int, to Rule) error {
 	if o.begun != nil {
 		return &ArgError{"step", o.Steps(), "one that is not begun"}
 	}
+	if err := o.checkTraining(); err != nil {
+		return err
+	}
 	next, plan := newGroup(to)
+	for k, t := range o.tensors {
+		if t.group == rule && t.factored != next.factors(t.size, t.columns) {
+			return &ArgError{"to", fmt.Sprintf("%+v", to), fmt.Sprintf("a rule that factors the same tensors, of which the %d-th is another", k)}
+		}
+	}
+	next.factored = g.factored
 	*g = next
 	o.engine.SetRule(rule, plan)
+	if plan, ok := factoredPlan(to); ok {
+		o.engine.SetRule(g.factored.rule, plan)
+	}
 	return nil
+}
+
+// Rules returns the rules, with the options that the next step takes, learning rates
+// among them.
+func (o *Optimizer) Rules() []Rule {
+	list := make([]Rule, len(o.groups))
+	for k := range o.groups {
+		rule := reflect.New(reflect.TypeOf(o.groups[k].rule)).Elem()
+		rule.Set(reflect.ValueOf(o.groups[k].rule))
+		rule.FieldByName("LR").SetFloat(o.engine.LR(k))
+		list[k] = rule.Interface().(Rule)
+	}
+	return list
 }
 
 func (o *Optimizer) checkRule(rule int) error {

@@ -18,7 +18,9 @@ func (SGD) Name() string { return "sgd" }
 func (SGD) check() error { return nil }
 
 func (r SGD) plan() engine.Plan {
-	return engine.Plan{Passes: engine.One(kernels.SGD, func(in *engine.StepInput) fallback.SGDScalars {
-		return fallback.SGDScalars{Common: in.Common, Step: float32(in.LR)}
-	})}
+	return engine.Plan{Passes: engine.One(kernels.SGD, r.scalars)}
+}
+
+func (SGD) scalars(in *engine.StepInput) fallback.SGDScalars {
+	return fallback.SGDScalars{Common: in.Common, Step: float32(in.LR)}
 }

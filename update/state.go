@@ -12,9 +12,10 @@ import (
 // A State is all that an optimizer must remember between steps: for checkpoints.
 // encoding/gob can write it, and encoding/json as long as it has no NaN or infinity.
 type State struct {
-	Steps   int64
-	Rules   []RuleState
-	Tensors []TensorState
+	Steps    int64
+	Averages int64 // of the parameters: see SetAverage
+	Rules    []RuleState
+	Tensors  []TensorState
 }
 
 // A RuleState is a rule as it was: its name, its options as text, and its learning rate.
@@ -31,7 +32,8 @@ type TensorState struct {
 	Buffers map[string][]float32
 }
 
-// Export copies the state. Within a step that was begun there is none.
+// Export copies the state. Within a step that was begun there is none, nor between Eval and
+// Train.
 func (o *Optimizer) Export() (State, error) {
 	if err := o.enter(); err != nil {
 		return State{}, err
@@ -40,7 +42,10 @@ func (o *Optimizer) Export() (State, error) {
 	if o.begun != nil {
 		return State{}, &ArgError{"step", o.Steps(), "one that End has ended"}
 	}
-	s := State{Steps: o.Steps()}
+	if err := o.checkTraining(); err != nil {
+		return State{}, err
+	}
+	s := State{Steps: o.Steps(), Averages: o.Averages()}
 	for k := range o.groups {
 		g := &o.groups[k]
 		s.Rules = append(s.Rules, RuleState{g.rule.Name(), fmt.Sprintf("%+v", g.rule), o.engine.LR(k)})
@@ -48,10 +53,16 @@ func (o *Optimizer) Export() (State, error) {
 	for k, t := range o.tensors {
 		g := &o.groups[t.group]
 		state := map[string][]float32{}
-		for j, slot := range g.slots {
+		for j, slot := range o.slotsOf(&t) {
 			if b, ok := o.engine.State(k, j); ok {
 				state[slot.Name] = make([]float32, len(b))
 				buffers.Copy(state[slot.Name], b)
+			}
+		}
+		for _, b := range o.besides(k) {
+			if b.begun {
+				state[b.name] = make([]float32, len(b.buffer))
+				buffers.Copy(state[b.name], b.buffer)
 			}
 		}
 		s.Tensors = append(s.Tensors, TensorState{t.name, g.rule.Name(), o.engine.TensorSteps(k), state})
@@ -61,6 +72,7 @@ func (o *Optimizer) Export() (State, error) {
 
 // Import copies an exported state into the optimizer, which must have tensors of the
 // same names, sizes and rules. Learning rates go over, options are the optimizer's own.
+// The parameters that go with it are those of training: see Eval.
 func (o *Optimizer) Import(s State) error {
 	if err := o.checkState(s); err != nil {
 		return err
@@ -68,15 +80,16 @@ func (o *Optimizer) Import(s State) error {
 	o.engine.SetSteps(s.Steps)
 	for k, t := range o.tensors {
 		var list [][]float32
-		for _, slot := range o.groups[t.group].slots {
+		for _, slot := range o.slotsOf(&t) {
 			list = append(list, s.Tensors[k].Buffers[slot.Name])
 		}
 		o.engine.Load(k, s.Tensors[k].Steps, list)
 	}
 	for k := range s.Rules {
-		o.engine.SetLR(k, s.Rules[k].LR)
+		o.setLR(k, s.Rules[k].LR)
 	}
-	o.begun, o.torn, o.clip = nil, false, 1
+	o.loadBesides(s)
+	o.begun, o.torn, o.swapped, o.evaluated, o.clip = nil, false, false, false, 1
 	return nil
 }
 
@@ -105,7 +118,7 @@ func (o *Optimizer) checkState(s State) error {
 			return err
 		}
 	}
-	return nil
+	return o.checkBesides(s)
 }
 
 func (o *Optimizer) checkTensor(k int, s State) error {
@@ -119,14 +132,17 @@ func (o *Optimizer) checkTensor(k int, s State) error {
 	case from.Steps < 0 || from.Steps > s.Steps:
 		return &ArgError{fmt.Sprintf("Tensors[%d].Steps", k), from.Steps, fmt.Sprintf("from 0 to the optimizer's %d", s.Steps)}
 	}
-	slots := g.slotsOf(from.Buffers)
-	if len(from.Buffers) != len(slots) {
-		return &ArgError{fmt.Sprintf("Tensors[%d].Buffers", k), slices.Sorted(maps.Keys(from.Buffers)), fmt.Sprint(g.names())}
+	slots := given(o.slotsOf(t), from.Buffers)
+	own := maps.Clone(from.Buffers)
+	delete(own, AverageName)
+	delete(own, SlowName)
+	if len(own) != len(slots) {
+		return &ArgError{fmt.Sprintf("Tensors[%d].Buffers", k), slices.Sorted(maps.Keys(own)), fmt.Sprint(names(o.slotsOf(t)))}
 	}
 	for _, slot := range slots {
 		name := fmt.Sprintf("Tensors[%d].Buffers[%q]", k, slot.Name)
 		b, ok := from.Buffers[slot.Name]
-		if n := slot.Len(engine.Tensor{Size: t.size}); !ok || len(b) != n {
+		if n := slot.Len(t.shape()); !ok || len(b) != n {
 			return &ArgError{"len(" + name + ")", len(b), fmt.Sprint(n)}
 		}
 		if err := checkSlot(slot, name, b); err != nil {
@@ -136,45 +152,71 @@ func (o *Optimizer) checkTensor(k int, s State) error {
 	return nil
 }
 
-// slotsOf are the slots of which a tensor's exported state has buffers: all, or before its
+// given are the slots of which a tensor's exported state has buffers: all, or before its
 // first step those that do not begin as the parameters.
-func (g *group) slotsOf(buffers map[string][]float32) []engine.Slot {
+func given(all []engine.Slot, buffers map[string][]float32) []engine.Slot {
 	begins := func(s engine.Slot) bool { return s.BeginsAsParams() }
 	begun := func(s engine.Slot) bool { _, ok := buffers[s.Name]; return begins(s) && ok }
-	if slices.ContainsFunc(g.slots, begun) {
-		return g.slots
+	if slices.ContainsFunc(all, begun) {
+		return all
 	}
-	return slices.DeleteFunc(slices.Clone(g.slots), begins)
+	return slices.DeleteFunc(slices.Clone(all), begins)
 }
 
-// Buffer is a state buffer of a tensor by its name, not a copy, or nil.
-func (o *Optimizer) Buffer(tensor int, name string) []float32 {
-	if tensor < 0 || tensor >= len(o.tensors) {
-		return nil
+// Buffer is a state buffer of a tensor by its name, not a copy. One that begins as the
+// parameters is not there before the tensor's first step.
+func (o *Optimizer) Buffer(tensor int, name string) ([]float32, error) {
+	if err := o.checkTensorIndex(tensor); err != nil {
+		return nil, err
 	}
-	for j, slot := range o.groups[o.tensors[tensor].group].slots {
-		if slot.Name == name {
-			b, _ := o.engine.State(tensor, j)
-			return b
+	for _, b := range o.besides(tensor) {
+		switch {
+		case b.name == name && b.begun:
+			return b.buffer, nil
+		case b.name == name:
+			return nil, &ArgError{"name", name, "a buffer that has begun: this one does with a step"}
 		}
+	}
+	t := &o.tensors[tensor]
+	slots := o.slotsOf(t)
+	for j, slot := range slots {
+		if slot.Name != name {
+			continue
+		}
+		b, ok := o.engine.State(tensor, j)
+		if !ok {
+			return nil, &ArgError{"name", name, "a buffer that has begun: this one does with the tensor's first step"}
+		}
+		return b, nil
+	}
+	return nil, &ArgError{"name", name, fmt.Sprintf("one of %q, which are the %s rule's", names(slots), o.groups[t.group].rule.Name())}
+}
+
+// Buffers names the state buffers of a tensor, those of SetAverage and SetLookahead too.
+func (o *Optimizer) Buffers(tensor int) ([]string, error) {
+	if err := o.checkTensorIndex(tensor); err != nil {
+		return nil, err
+	}
+	list := names(o.slotsOf(&o.tensors[tensor]))
+	for _, b := range o.besides(tensor) {
+		list = append(list, b.name)
+	}
+	return list, nil
+}
+
+func (o *Optimizer) checkTensorIndex(tensor int) error {
+	if tensor < 0 || tensor >= len(o.tensors) {
+		return &ArgError{"tensor", tensor, fmt.Sprintf("the index of one of %d tensors", len(o.tensors))}
 	}
 	return nil
 }
 
-// Buffers names the state buffers of a tensor.
-func (o *Optimizer) Buffers(tensor int) []string {
-	if tensor < 0 || tensor >= len(o.tensors) {
-		return nil
+func names(slots []engine.Slot) []string {
+	var list []string
+	for _, slot := range slots {
+		list = append(list, slot.Name)
 	}
-	return o.groups[o.tensors[tensor].group].names()
-}
-
-func (g *group) names() []string {
-	var names []string
-	for _, slot := range g.slots {
-		names = append(names, slot.Name)
-	}
-	return names
+	return list
 }
 
 // FrameworkNames maps the names of a rule's state to those of a framework, for
@@ -183,7 +225,8 @@ func (g *group) names() []string {
 // name) or "optax" (the fields of its state). rule is its Name. A name that begins with
 // a minus is of a buffer with the opposite sign there. Names that are absent have no
 // counterpart, nor has a rule without names: so nu_max of optax.amsgrad is the largest v
-// once its bias is corrected, another number than max_v.
+// once its bias is corrected, and has one with CorrectedMax alone, and z of Schedule-Free is
+// the parameters of training without "behind".
 func FrameworkNames(rule, framework string) map[string]string {
 	return maps.Clone(frameworkNames[framework][rule])
 }
@@ -191,9 +234,20 @@ func FrameworkNames(rule, framework string) map[string]string {
 var frameworkNames = map[string]map[string]map[string]string{
 	"torch": {
 		"momentum":                    {"momentum": "momentum_buffer"},
+		"muon":                        {"momentum": "momentum_buffer"},
 		"adagrad":                     {"accumulator": "sum"},
 		"adam":                        {"m": "exp_avg", "v": "exp_avg_sq"},
 		"amsgrad":                     {"m": "exp_avg", "v": "exp_avg_sq", "max_v": "max_exp_avg_sq"},
+		"adamax":                      {"m": "exp_avg", "u": "exp_inf"},
+		"nadam":                       {"m": "exp_avg", "v": "exp_avg_sq"},
+		"radam":                       {"m": "exp_avg", "v": "exp_avg_sq"},
+		"schedule-free adamw":         {"v": "exp_avg_sq"},
+		"schedule-free radam":         {"v": "exp_avg_sq"},
+		"prodigy":                     {"p0": "p0", "s": "s", "m": "exp_avg", "v": "exp_avg_sq", "d": "d", "numerator": "d_numerator", "d_max": "d_max"}, // the last three of its group
+		"adadelta":                    {"v": "square_avg", "delta": "acc_delta"},
+		"asgd":                        {"ax": "ax"},
+		"rprop":                       {"prev": "prev", "step": "step_size"},
+		"adafactor":                   {"row_var": "row_var", "col_var": "col_var", "variance": "variance"},
 		"rmsprop":                     {"v": "square_avg"},
 		"rmsprop, centered":           {"v": "square_avg", "mean": "grad_avg"},
 		"rmsprop, momentum":           {"v": "square_avg", "momentum": "momentum_buffer"},
@@ -205,13 +259,22 @@ var frameworkNames = map[string]map[string]map[string]string{
 		"adam":                                   {"m": "momentum", "v": "velocity"},
 		"amsgrad":                                {"m": "momentum", "v": "velocity", "max_v": "velocity_hat"},
 		"lion":                                   {"m": "momentum"},
+		"schedule-free adamw":                    {"v": "velocity"},
 		"lamb":                                   {"m": "momentum", "v": "velocity"},
+		"ftrl":                                   {"accumulator": "accumulator", "linear": "linear"},
+		"adafactor":                              {"row_var": "r", "col_var": "c", "variance": "velocity"}, // the first two without a name there
+		"adamax":                                 {"m": "momentum", "u": "norm"},
+		"nadam":                                  {"m": "momentum", "v": "velocity"},
+		"adadelta":                               {"v": "accumulated_grad", "delta": "accumulated_delta_var"},
 		"rmsprop":                                {"v": "velocity"},
 		"rmsprop, centered":                      {"v": "velocity", "mean": "average_gradient"},
 		"rmsprop, momentum, lr inside":           {"v": "velocity", "momentum": "momentum"},
 		"rmsprop, centered, momentum, lr inside": {"v": "velocity", "mean": "average_gradient", "momentum": "momentum"},
 	},
 	"optax": {
+		"madgrad":                                {"s": "s", "grad_sum_sq": "grad_sum_sq", "x0": "x0"},
+		"sophia":                                 {"m": "mu", "h": "nu"},
+		"muon":                                   {"momentum": "mu"},
 		"adabelief":                              {"m": "mu", "s": "nu"},
 		"momentum":                               {"momentum": "trace"},
 		"adagrad":                                {"accumulator": "sum_of_squares"},
@@ -219,6 +282,24 @@ var frameworkNames = map[string]map[string]map[string]string{
 		"amsgrad":                                {"m": "mu", "v": "nu"},
 		"lion":                                   {"m": "mu"},
 		"lamb":                                   {"m": "mu", "v": "nu"},
+		"lars, lr inside":                        {"momentum": "-trace"},
+		"novograd":                               {"m": "mu", "v": "nu"},
+		"adamax":                                 {"m": "mu", "u": "nu"},
+		"nadam":                                  {"m": "mu", "v": "nu"},
+		"radam":                                  {"m": "mu", "v": "nu"},
+		"schedule-free adamw":                    {"v": "nu"},
+		"prodigy":                                {"p0": "params0", "s": "grad_sum", "m": "exp_avg", "v": "exp_avg_sq", "d": "estim_lr", "d_max": "estim_lr", "numerator": "numerator_weighted"},
+		"adadelta":                               {"v": "e_g", "delta": "e_x"},
+		"adafactor":                              {"row_var": "v_row", "col_var": "v_col", "variance": "v"},
+		"adafactor, momentum":                    {"row_var": "v_row", "col_var": "v_col", "variance": "v", "momentum": "ema"},
+		"yogi":                                   {"m": "mu", "v": "nu"},
+		"amsgrad, corrected":                     {"m": "mu", "v": "nu", "max_v": "nu_max"},
+		"adopt":                                  {"m": "mu", "v": "nu"},
+		"ademamix":                               {"m": "m1", "slow": "m2", "v": "nu"},
+		"simplified ademamix":                    {"m": "m", "v": "n"},
+		"rprop":                                  {"prev": "prev_updates", "step": "step_sizes"},
+		"signum":                                 {"m": "ema"},
+		"adan":                                   {"m": "m", "diff": "v", "v": "n", "prev": "g"},
 		"rmsprop":                                {"v": "nu"},
 		"rmsprop, centered":                      {"v": "nu", "mean": "mu"},
 		"rmsprop, momentum, lr inside":           {"v": "nu", "momentum": "-trace"},

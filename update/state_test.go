@@ -5,6 +5,7 @@ import (
 	"encoding/gob"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -25,17 +26,17 @@ func TestOwnState(t *testing.T) {
 	if !sameBits(m, want) || v[0] == 0 {
 		t.Error("the step did not work in the caller's buffers")
 	}
-	if &o.Buffer(0, "m")[0] != &m[0] || o.Buffer(0, "none") != nil || !slices.Equal(o.Buffers(0), []string{"m", "v"}) {
+	if &buffer(o, 0, "m")[0] != &m[0] || !slices.Equal(slotNames(o, 0), []string{"m", "v"}) {
 		t.Error("Buffer and Buffers name other buffers")
 	}
 }
 
 // TestInitialState holds the state to its first values.
 func TestInitialState(t *testing.T) {
-	if a := mustNew(t, 3, AdaGrad{Options: Options{LR: 1e-3}, InitialAccumulator: .1, Eps: 1e-7, EpsInside: true}).Buffer(0, "accumulator"); !slices.Equal(a, []float32{.1, .1, .1}) {
+	if a := buffer(mustNew(t, 3, AdaGrad{Options: Options{LR: 1e-3}, InitialAccumulator: .1, Eps: 1e-7, EpsInside: true}), 0, "accumulator"); !slices.Equal(a, []float32{.1, .1, .1}) {
 		t.Errorf("accumulators begin at %v, want 0.1", a)
 	}
-	if v := mustNew(t, 2, rules["amsgrad"]).Buffer(0, "max_v"); !slices.Equal(v, []float32{0, 0}) {
+	if v := buffer(mustNew(t, 2, rules["amsgrad"]), 0, "max_v"); !slices.Equal(v, []float32{0, 0}) {
 		t.Errorf("max_v begins at %v", v)
 	}
 }
@@ -59,7 +60,7 @@ func TestCheckpoint(t *testing.T) {
 		for range 3 {
 			must(t, a.StepSet(p, grads))
 		}
-		a.Buffer(0, "m")[0] = float32(math.Copysign(0, -1)) // which text may lose
+		buffer(a, 0, "m")[0] = float32(math.Copysign(0, -1)) // which text may lose
 		saved := exported(a)
 		var s State
 		must(t, write(&saved, &s))
@@ -78,8 +79,24 @@ func TestCheckpoint(t *testing.T) {
 		for k := range p {
 			wantSame(t, name+", continued", b, a, q[k], p[k])
 		}
-		if s.Steps != 3 || b.Steps() != 6 || sameBits(s.Tensors[0].Buffers["m"], a.Buffer(0, "m")) {
+		if s.Steps != 3 || b.Steps() != 6 || sameBits(s.Tensors[0].Buffers["m"], buffer(a, 0, "m")) {
 			t.Errorf("%s: the exported state is no copy: steps %d and %d", name, s.Steps, b.Steps())
 		}
+	}
+}
+
+// TestRules tells options as they are now, and tensors as they were given.
+func TestRules(t *testing.T) {
+	first, second := Adam{Options: Options{LR: .1}, Beta1: .9, Beta2: .99, Eps: 1e-8}, SGD{Options: Options{LR: .2}}
+	tensors := []Tensor{{Name: "a", Size: 6, Columns: 2}, {Size: 3, Rule: 1}}
+	o, err := NewSet(tensors, first, second)
+	must(t, err)
+	must(t, o.SetLR(.05))
+	first.LR, second.LR = .05, .1
+	if got, want := fmt.Sprint(o.Rules()), fmt.Sprint([]Rule{first, second}); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := fmt.Sprint(o.Tensors()), fmt.Sprint(tensors); got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -4,7 +4,7 @@
 // The bits of a result depend on the inputs alone: not on the instruction set,
 // the number of workers, or how a buffer is split into ranges. A step allocates
 // nothing, and steps small work on the caller's goroutine. Gradients are only
-// read. An error means that nothing was written.
+// read, unless SetZeroGrads says otherwise. An error means that nothing was written.
 //
 // A rule is a struct of options, and the packages torch, keras, optax, tensorflow and
 // textbook below this one have the rules of each framework under its own names and with
@@ -29,8 +29,14 @@ type Tensor struct {
 	Size int
 	Rule int // index in the rules that NewSet is given
 
-	// State holds the state buffers by name, each of Size elements, as a
-	// checkpoint or the caller's arena has them. The optimizer works in them: what is
+	// Columns is the last dimension of a row-major matrix, of which Size is a multiple, and
+	// 0 for a vector. It matters to StepRows, SetAdaptiveClip, SetCentralize, rules whose state has a number for each
+	// row or column, such as Adafactor, and Muon, which takes matrices alone; the others take any tensor for a vector.
+	Columns int
+
+	// State holds the state buffers by name, each of Size elements but for those of rows
+	// and columns, and of 1 where a rule has one number for a tensor, as a checkpoint or the
+	// caller's arena has them. The optimizer works in them: what is
 	// in them counts, also before the first step. A nil State is allocated and given
 	// its first values.
 	State map[string][]float32
@@ -47,38 +53,76 @@ type Optimizer struct {
 
 	scale     float64
 	maxNorm   float64 // of the gradients
+	maxValue  float64 // of their elements
 	norm      float64 // of the last step's
 	clip      float64 // the factor that follows
 	policy    Policy
 	skipped   int64
 	nonFinite int64
 
-	turn  turn
-	torn  bool   // a step was not carried to its end
-	begun *begun // the step that is carried out by Apply, round its room
-	round begun
+	maxTensorNorm float64 // of each tensor's gradient
+	zeroes        bool    // gradients
+	average       Averaging
+	lookahead     Lookahead
+	noise         Noise
+	adaptive      float64 // the clipping by units, and its eps
+	adaptiveEps   float64
+	centralizes   bool
+
+	turn    turn
+	torn    bool   // a step was not carried to its end
+	swapped bool   // parameters and averages
+	begun   *begun // the step that is carried out by Apply, round its room
+	round   begun
+
+	evaluated bool // the parameters are what Eval has made of them
 
 	states  []interval // all state, in order
 	owned   []interval // parameters and state, in order
+	apart   []interval // room for gradients, in order
+	blocks  []block    // what is owned, joined
 	known   []known
-	gaps    []int           // by tensor, where its gradient was among the owned
 	missing bool            // some gradients of this step are nil
+	first   [][]float32     // room for the first shard of each tensor
 	one     [2][1][]float32 // params and grads of the only tensor
+
+	shards     [][][]float32 // of the gradients of this step
+	shardNames []string      // in errors
+	numbered   []string      // room for such names
 }
 
 // A tensor is a Tensor whose state the engine has.
 type tensor struct {
-	name  string
-	size  int
-	group int
+	name     string
+	size     int
+	columns  int // 0 of a vector
+	group    int
+	factored bool // it is a matrix that its rule factors
 }
 
 // A group is a rule with its slots.
 type group struct {
-	rule  Rule
-	slots []engine.Slot
-	base  float64 // learning rate at first, whose ratio to that of others is kept
+	rule     Rule
+	slots    []engine.Slot
+	factored factored
+	base     float64 // learning rate at first, whose ratio to that of others is kept
 }
+
+// factored is what a group has of matrices, if its rule has another plan for them: the
+// engine knows it by a number of its own, which is 0 if there is none.
+type factored struct {
+	rule  int
+	slots []engine.Slot
+}
+
+// A factorer is a rule with another plan for matrices, or for some.
+type factorer interface {
+	factors(rows, columns int) bool
+	factoredPlan() engine.Plan
+}
+
+// A matrixRule is a rule for matrices alone.
+type matrixRule interface{ takesMatrices() }
 
 // New returns an optimizer for one flat buffer of n parameters.
 func New(n int, rule Rule) (*Optimizer, error) {
@@ -88,7 +132,7 @@ func New(n int, rule Rule) (*Optimizer, error) {
 // NewSet returns an optimizer for many tensors, which a step takes in one call,
 // each by one of the rules.
 func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
-	o := &Optimizer{scale: 1, maxNorm: math.Inf(1), clip: 1}
+	o := &Optimizer{scale: 1, maxNorm: math.Inf(1), maxValue: math.Inf(1), maxTensorNorm: math.Inf(1), adaptive: math.Inf(1), clip: 1}
 	plans, err := o.takeRules(rules)
 	if err != nil {
 		return nil, err
@@ -98,20 +142,21 @@ func NewSet(tensors []Tensor, rules ...Rule) (*Optimizer, error) {
 	}
 	list := make([]engine.Tensor, len(tensors))
 	for k, t := range tensors {
-		state, err := o.groups[t.Rule].callers(k, t)
-		if err != nil {
+		g := &o.groups[t.Rule]
+		o.tensors = append(o.tensors, tensor{t.Name, t.Size, t.Columns, t.Rule, g.factors(t.Size, t.Columns)})
+		list[k] = o.tensors[k].shape()
+		if list[k].Rule = t.Rule; o.tensors[k].factored {
+			list[k].Rule = g.factored.rule
+		}
+		if list[k].State, err = o.callers(k, t); err != nil {
 			return nil, err
 		}
-		list[k] = engine.Tensor{Size: t.Size, Rule: t.Rule, State: state}
-		o.tensors = append(o.tensors, tensor{t.Name, t.Size, t.Rule})
 	}
 	o.engine = engine.New(list, plans)
-	if o.states, err = disjoint(o.stateIntervals()); err != nil {
+	if err := o.placeStates(); err != nil {
 		return nil, err
 	}
-	o.owned = make([]interval, 0, len(tensors)+len(o.states))
 	o.known = slices.Repeat([]known{{nowhere, nowhere}}, len(tensors))
-	o.gaps = make([]int, len(tensors))
 	return o, o.SetWorkers(0)
 }
 
@@ -128,12 +173,47 @@ func (o *Optimizer) takeRules(rules []Rule) ([]engine.Rule, error) {
 		g, plan := newGroup(r)
 		o.groups, plans = append(o.groups, g), append(plans, plan)
 	}
+	for k := range o.groups {
+		g := &o.groups[k]
+		if plan, ok := factoredPlan(g.rule); ok {
+			g.factored = factored{len(plans), plan.Kept()}
+			plans = append(plans, plan)
+		}
+	}
 	return plans, nil
 }
 
 func newGroup(r Rule) (group, engine.Rule) {
 	plan := engine.Rule{Plan: r.plan(), Options: engine.Options(r.options())}
-	return group{rule: r, slots: plan.State, base: plan.LR}, plan
+	return group{rule: r, slots: plan.Kept(), base: plan.LR}, plan
+}
+
+// factoredPlan is a rule's plan for matrices, if it has one.
+func factoredPlan(r Rule) (plan engine.Rule, ok bool) {
+	f, ok := r.(factorer)
+	if !ok {
+		return engine.Rule{}, false
+	}
+	return engine.Rule{Plan: f.factoredPlan(), Options: engine.Options(r.options())}, true
+}
+
+// factors reports whether the rule factors a tensor.
+func (g *group) factors(size, columns int) bool {
+	f, ok := g.rule.(factorer)
+	return ok && columns > 0 && f.factors(size/columns, columns)
+}
+
+// slotsOf are a tensor's.
+func (o *Optimizer) slotsOf(t *tensor) []engine.Slot {
+	if t.factored {
+		return o.groups[t.group].factored.slots
+	}
+	return o.groups[t.group].slots
+}
+
+// shape is a tensor as slots measure it.
+func (t *tensor) shape() engine.Tensor {
+	return engine.Tensor{Size: t.size, Columns: t.columns}
 }
 
 // checkSizes refuses tensors that cannot be, before any memory is asked for.
@@ -149,6 +229,12 @@ func (o *Optimizer) checkSizes(tensors []Tensor) error {
 		if t.Rule < 0 || t.Rule >= len(o.groups) {
 			return &ArgError{fmt.Sprintf("tensors[%d].Rule", k), t.Rule, fmt.Sprintf("the index of one of %d rules", len(o.groups))}
 		}
+		if t.Columns < 0 || t.Columns > 0 && t.Size%t.Columns != 0 {
+			return &ArgError{fmt.Sprintf("tensors[%d].Columns", k), t.Columns, fmt.Sprintf("0, or a divisor of the tensor's size, %d", t.Size)}
+		}
+		if _, ok := o.groups[t.Rule].rule.(matrixRule); ok && t.Columns == 0 && t.Size > 0 {
+			return &ArgError{fmt.Sprintf("tensors[%d].Columns", k), 0, "those of a matrix: the " + o.groups[t.Rule].rule.Name() + " rule has no step of vectors"}
+		}
 		o.sizes = append(o.sizes, t.Size)
 		total += t.Size
 	}
@@ -156,18 +242,19 @@ func (o *Optimizer) checkSizes(tensors []Tensor) error {
 }
 
 // callers takes over the caller's buffers, if there are.
-func (g *group) callers(k int, t Tensor) ([][]float32, error) {
+func (o *Optimizer) callers(k int, t Tensor) ([][]float32, error) {
 	if t.State == nil {
 		return nil, nil
 	}
-	s := [][]float32{}
-	for _, slot := range g.slots {
+	g, s := &o.groups[t.Rule], [][]float32{}
+	slots, shape := o.slotsOf(&o.tensors[k]), o.tensors[k].shape()
+	for _, slot := range slots {
 		b, ok := t.State[slot.Name]
 		name := fmt.Sprintf("tensors[%d].State[%q]", k, slot.Name)
 		if !ok {
 			return nil, &ArgError{name, "absent", "a buffer of the " + g.rule.Name() + " rule"}
 		}
-		if n := slot.Len(engine.Tensor{Size: t.Size}); len(b) != n {
+		if n := slot.Len(shape); len(b) != n {
 			return nil, &ArgError{"len(" + name + ")", len(b), fmt.Sprint(n)}
 		}
 		if err := checkSlot(slot, name, b); err != nil {
@@ -175,8 +262,8 @@ func (g *group) callers(k int, t Tensor) ([][]float32, error) {
 		}
 		s = append(s, b)
 	}
-	if len(t.State) != len(g.slots) {
-		return nil, &ArgError{fmt.Sprintf("len(tensors[%d].State)", k), len(t.State), fmt.Sprintf("the %d buffers of the %s rule", len(g.slots), g.rule.Name())}
+	if len(t.State) != len(slots) {
+		return nil, &ArgError{fmt.Sprintf("len(tensors[%d].State)", k), len(t.State), fmt.Sprintf("the %d buffers of the %s rule", len(slots), g.rule.Name())}
 	}
 	return s, nil
 }
@@ -193,6 +280,16 @@ func checkSlot(s engine.Slot, name string, b []float32) error {
 		}
 	}
 	return nil
+}
+
+// Tensors returns the tensors as NewSet was given them, but for their State, which Export
+// copies and Buffer has.
+func (o *Optimizer) Tensors() []Tensor {
+	list := make([]Tensor, len(o.tensors))
+	for k, t := range o.tensors {
+		list[k] = Tensor{Name: t.name, Size: t.size, Columns: t.columns, Rule: t.group}
+	}
+	return list
 }
 
 // Len is the number of parameters of all tensors.
@@ -219,6 +316,18 @@ func (o *Optimizer) SetWorkers(n int) error {
 
 // enter keeps a second goroutine out, and what follows a step that a panic has torn.
 func (o *Optimizer) enter() error {
+	if err := o.enterSwapped(); err != nil {
+		return err
+	}
+	if o.swapped {
+		o.turn.give()
+		return o.notNow()
+	}
+	return nil
+}
+
+// enterSwapped is enter also while parameters and averages are swapped.
+func (o *Optimizer) enterSwapped() error {
 	if !o.turn.take() {
 		return &ArgError{"the optimizer", "in use by another goroutine", "one at a time"}
 	}
@@ -227,6 +336,11 @@ func (o *Optimizer) enter() error {
 		return tornError()
 	}
 	return nil
+}
+
+// notNow is why there is no step while they are.
+func (o *Optimizer) notNow() error {
+	return &ArgError{"the parameters", "swapped for their averages", "those of the last step: SwapAverage"}
 }
 
 func tornError() error {
@@ -262,7 +376,7 @@ func (o *Optimizer) Step(params, grads []float32) error {
 func (o *Optimizer) isSimple(params, grads []float32) bool {
 	n := o.sizes[0]
 	return n < tune.ParallelLen && len(params) == n && len(grads) == n && o.known[0] == (known{address(params), address(grads)}) &&
-		o.policy == Propagate && !o.clips() && o.begun == nil && o.engine.IsPlain(o.tensors[0].group) && o.engine.Steps() < math.MaxInt64
+		!o.evaluated && o.policy == Propagate && !o.clips() && !o.clipsTensors() && o.begun == nil && o.engine.IsPlain(o.tensors[0].group) && o.engine.Steps() < math.MaxInt64
 }
 
 // simple takes such a step, without all that others ask for.
@@ -275,14 +389,18 @@ func (o *Optimizer) simple(params, grads []float32) {
 
 // StepSet updates every tensor from its gradient, params[k] and grads[k] being
 // those of the k-th. A tensor whose gradient is nil is left out of the step and keeps
-// its own count of steps, as in PyTorch. Tensors may share a gradient. Of small tensors
-// the optimizer keeps both until a step with other buffers, because it lists them for
-// the kernels once and not in each step.
+// its own count of steps, as in PyTorch. Tensors may share a gradient, unless it is
+// zeroed. Of small tensors the optimizer keeps both until a step with other buffers, because
+// it lists them for the kernels once and not in each step.
 func (o *Optimizer) StepSet(params, grads [][]float32) error {
 	if err := o.enter(); err != nil {
 		return err
 	}
 	defer o.leave()
+	if len(o.tensors) == 1 && len(params) == 1 && len(grads) == 1 && o.isSimple(params[0], grads[0]) {
+		o.simple(params[0], grads[0])
+		return nil
+	}
 	return o.stepSet(params, grads)
 }
 
@@ -291,16 +409,27 @@ func (o *Optimizer) stepSet(params, grads [][]float32) error {
 	if o.begun != nil {
 		return &ArgError{"step", o.Steps(), "one that is not begun: its ranges are the caller's to Apply"}
 	}
+	if err := o.checkTraining(); err != nil {
+		return err
+	}
 	if err := o.checkSet(params, grads); err != nil {
+		return err
+	}
+	if err := o.checkShards(); err != nil {
 		return err
 	}
 	if o.Steps() == math.MaxInt64 {
 		return &ArgError{"the number of steps", o.Steps(), "one that can be counted on"}
 	}
-	o.measure(grads)
+	if err := o.measure(grads); err != nil {
+		return err
+	}
 	if o.policy != Propagate {
 		if skip, err := o.refuse(grads); skip || err != nil {
 			o.clip = 1
+			if err == nil && o.zeroes {
+				o.engine.ZeroGrads(grads)
+			}
 			return err
 		}
 	}

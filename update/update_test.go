@@ -78,8 +78,8 @@ func wantSame(t *testing.T, what string, a, b *Optimizer, p, q []float32) {
 		t.Errorf("%s: %d steps and %d", what, a.Steps(), b.Steps())
 	}
 	for k := range a.tensors {
-		for _, name := range a.Buffers(k) {
-			if !sameBits(a.Buffer(k, name), b.Buffer(k, name)) {
+		for _, name := range slotNames(a, k) {
+			if !sameBits(buffer(a, k, name), buffer(b, k, name)) {
 				t.Errorf("%s: %s of tensor %d differs", what, name, k)
 			}
 		}

@@ -10,7 +10,7 @@ import (
 	"strconv"
 )
 
-//go:embed diabetes.csv breast_cancer.csv
+//go:embed diabetes.csv breast_cancer.csv digits.csv
 var files embed.FS
 
 // A Set is a matrix, row-major, with a target for each row.
@@ -19,8 +19,9 @@ type Set struct {
 	X, Y          []float32
 }
 
-// Load reads a data set by its name and standardises its columns: mean 0, variance 1.
-// The bits are the same on every machine. A fault in it is one of this program.
+// Load reads a data set by its name and standardises its columns: mean 0, variance 1, but
+// for a column of one value, which becomes 0. The bits are the same on every machine. A fault
+// in it is one of this program.
 func Load(name string) Set {
 	raw, err := files.ReadFile(name + ".csv")
 	if err != nil {
@@ -47,6 +48,9 @@ func Load(name string) Set {
 			continue
 		}
 		mean, deviation := Moments(column)
+		if deviation == 0 {
+			deviation = 1
+		}
 		for i, v := range column {
 			d.X[i*d.Columns+j] = float32((v - mean) / deviation)
 		}

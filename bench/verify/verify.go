@@ -31,7 +31,7 @@ func Run() ([]Sum, error) {
 	var list []Sum
 	for _, e := range registry.All() {
 		for _, r := range e.Verified {
-			hash, err := train(d, r.Rule)
+			hash, err := train(d, e, r.Rule)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", r.Name, err)
 			}
@@ -43,12 +43,14 @@ func Run() ([]Sum, error) {
 
 // train takes the steps of one rule, with a rate that falls, a gradient that is scaled
 // and clipped half of the time, and a small tensor beside the weights.
-func train(d data.Set, r update.Rule) (string, error) {
+func train(d data.Set, e *registry.Entry, r update.Rule) (string, error) {
 	model, err := loss.NewLinear(loss.Logistic, d.Columns, true)
 	if err != nil {
 		return "", err
 	}
-	o, err := update.NewSet([]update.Tensor{{Name: "weights", Size: d.Columns}, {Name: "intercept", Size: 1}}, r)
+	o, err := update.NewSet([]update.Tensor{
+		{Name: "weights", Size: d.Columns, Columns: e.Columns(d.Columns)}, {Name: "intercept", Size: 1, Columns: e.Columns(1)},
+	}, r)
 	if err != nil {
 		return "", err
 	}
@@ -77,9 +79,17 @@ func train(d data.Set, r update.Rule) (string, error) {
 	if err := binary.Write(h, binary.LittleEndian, w); err != nil {
 		return "", err
 	}
-	for k := range 2 {
-		for _, name := range o.Buffers(k) {
-			if err := binary.Write(h, binary.LittleEndian, o.Buffer(k, name)); err != nil {
+	state, err := o.Export()
+	if err != nil {
+		return "", err
+	}
+	for k, t := range state.Tensors {
+		names, err := o.Buffers(k)
+		if err != nil {
+			return "", err
+		}
+		for _, name := range names {
+			if err := binary.Write(h, binary.LittleEndian, t.Buffers[name]); err != nil {
 				return "", err
 			}
 		}

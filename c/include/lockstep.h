@@ -1,14 +1,16 @@
 /*
- * Lockstep: SIMD kernels for training over float32 buffers. Every kernel gives the same
- * bits on every CPU: those of the functions of the same names in Go's package fallback. A
- * NaN is a NaN: its payload and sign are outside of the promise.
+ * Lockstep: SIMD kernels for training over float32 buffers, optimizers and losses made of them, and
+ * products of matrices (lockstep_optimizer.h, lockstep_loss.h and lockstep_matmul.h, which this header
+ * includes). Every kernel gives the same bits on
+ * every CPU: those of the functions of the same names in Go's package fallback. A NaN is a
+ * NaN: its payload and sign are outside of the promise.
  *
  *	lockstep_buffer tensor[] = {{p, n}, {g, n}, {m, n}};
  *	lockstep_momentum_scalars c = {.scale = 1, .beta = 0.9f, .input = 1, .step = 0.1f};
  *	lockstep_status status = lockstep_kernel_momentum(NULL, tensor, 3, &c);
  *	if (status) fprintf(stderr, "%s\n", lockstep_message(status));
  *
- * What holds of all functions:
+ * What holds of all functions that call kernels:
  *
  *	Threads   Any function may be called from any number of threads, and in a child
  *	          after fork. Calls that write to a buffer must not overlap in time with others
@@ -53,11 +55,21 @@ typedef enum lockstep_status {
 	LOCKSTEP_BAD_COUNT,     /* the buffers are not whole tensors of this kernel */
 	LOCKSTEP_SHORT_BUFFER,  /* a buffer has fewer elements than the first of its tensor asks for */
 	LOCKSTEP_LONG_BUFFER,   /* a buffer has more elements than memory has room for */
-	LOCKSTEP_NULL           /* a buffer of some elements, scalars or lanes are NULL */
+	LOCKSTEP_NULL,          /* a buffer of some elements, scalars or lanes are NULL */
+	LOCKSTEP_BAD_ARGUMENT,  /* see the message of the lockstep_error */
+	LOCKSTEP_NO_MEMORY,
+	LOCKSTEP_NON_FINITE     /* gradients have NaN or infinities, and the policy refuses these */
 } lockstep_status;
 
 /* The message of a status: a constant, without a newline. */
 LOCKSTEP_API const char *lockstep_message(lockstep_status status);
+
+/* Why something was refused: which argument of which tensor or group, its value and what it
+ * must be. It is written if something was refused, and then alone. */
+typedef struct lockstep_error {
+	lockstep_status status;
+	char message[236];
+} lockstep_error;
 
 /* The library's version, which a program may hold against LOCKSTEP_VERSION. */
 LOCKSTEP_API const char *lockstep_version(void);
@@ -165,10 +177,23 @@ LOCKSTEP_API const lockstep_kernel *lockstep_kernels(size_t *count);
 LOCKSTEP_API lockstep_status lockstep_run(const lockstep_table *table, const lockstep_kernel *kernel,
 	const lockstep_buffer *list, size_t buffers, const void *scalars, void *const *lanes);
 
+/*
+ * A pool of threads for steps, gradients of linear models and products of matrices, of which
+ * the caller's is one. The others begin with the first call that is large enough to be shared,
+ * sleep when there is nothing to do, and begin anew in a child after fork. A pool serves one call
+ * at a time; others that come meanwhile run on their callers alone.
+ */
+typedef struct lockstep_pool lockstep_pool;
+LOCKSTEP_API lockstep_status lockstep_pool_new(size_t threads, lockstep_pool **pool);
+LOCKSTEP_API void lockstep_pool_free(lockstep_pool *pool);
+
 #ifdef __cplusplus
 }
 #endif
 
 #include "lockstep_kernels.h"
+#include "lockstep_optimizer.h"
+#include "lockstep_loss.h"
+#include "lockstep_matmul.h"
 
 #endif

@@ -38,6 +38,38 @@ extern "C" {
  */
 
 /*
+ * lockstep_adopt_scalars are the numbers of one ADOPT step.
+ */
+typedef struct lockstep_adopt_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float eps; /* the least divisor */
+	float clip; /* the largest magnitude of a quotient: (t-1)^¼, or infinite */
+	float weight1; /* of the quotient in m: see lockstep_weight */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float direct; /* the quotient's factor in the step, 0 without Nesterov */
+	float step; /* m's */
+} lockstep_adopt_scalars;
+
+/*
+ * ADOPT divides a gradient by the root of v without it, and clips the quotient before it
+ * takes the mean (Taniguchi et al. 2024).
+ *
+ *	u = clamp(x / max(√v, eps), clip)
+ *	m ← lerp(m, u, weight1)
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	p ← p - (u·direct + m·step + p·decay)
+ *
+ * list: p (changed), g (read), m (changed), v (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adopt(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adopt_scalars *c);
+
+/*
  * lockstep_amsgrad_scalars are the numbers of one AMSGrad step.
  */
 typedef struct lockstep_amsgrad_scalars {
@@ -68,6 +100,35 @@ typedef struct lockstep_amsgrad_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_amsgrad(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_amsgrad_scalars *c);
 
 /*
+ * lockstep_amsgrad_corrected_scalars are the numbers of one AMSGradCorrected step.
+ */
+typedef struct lockstep_amsgrad_corrected_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float unbias; /* v's factor: 1/(1-β₂ᵗ) */
+	float eps_in; /* added inside the root */
+	float eps; /* added outside */
+	float step; /* lr/(1-β₁ᵗ) */
+} lockstep_amsgrad_corrected_scalars;
+
+/*
+ * AMSGradCorrected is AMSGrad that corrects the bias of each v before it is compared.
+ *
+ *	h ← max(h, v·unbias)
+ *	p ← p - (m·step / (√(h + eps_in) + eps) + p·decay)
+ *
+ * list: p (changed), g (read), m (changed), v (changed), h (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_amsgrad_corrected(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_amsgrad_corrected_scalars *c);
+
+/*
  * lockstep_amsgrad_prox_scalars are the numbers of one AMSGradProx step.
  */
 typedef struct lockstep_amsgrad_prox_scalars {
@@ -95,6 +156,80 @@ typedef struct lockstep_amsgrad_prox_scalars {
  * list: p (changed), g (read), m (changed), v (changed), h (changed)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_amsgrad_prox(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_amsgrad_prox_scalars *c);
+
+/*
+ * lockstep_asgd_scalars are the numbers of one ASGD step.
+ */
+typedef struct lockstep_asgd_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float step; /* eta */
+	float weight; /* mu, of the parameter in ax: see lockstep_weight */
+} lockstep_asgd_scalars;
+
+/*
+ * ASGD is gradient descent that keeps the mean of the parameters it has been at (Polyak,
+ * Juditsky 1992).
+ *
+ *	p ← p - (x·step + p·decay)
+ *	ax ← lerp(ax, p, weight)
+ *
+ * list: p (changed), g (read), ax (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_asgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_asgd_scalars *c);
+
+/*
+ * lockstep_accumulate_scalars are the numbers of Accumulate.
+ */
+typedef struct lockstep_accumulate_scalars {
+	float scale; /* the gradient's factor */
+} lockstep_accumulate_scalars;
+
+/*
+ * Accumulate adds a gradient to the sum of others.
+ *
+ *	x ← x + g·scale
+ *
+ * list: x (changed), g (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_accumulate(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_accumulate_scalars *c);
+
+/*
+ * lockstep_ademamix_scalars are the numbers of one AdEMAMix step.
+ */
+typedef struct lockstep_ademamix_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float weight3; /* and in slow */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float unbias; /* the factor inside the root */
+	float eps_in; /* added inside the root */
+	float eps; /* added outside */
+	float step; /* m's factor: the learning rate, with its corrections */
+	float mix; /* slow's: α times the learning rate */
+} lockstep_ademamix_scalars;
+
+/*
+ * AdEMAMix is Adam with a second mean that remembers for longer (Pagliardini, Ablin,
+ * Grangier 2024).
+ *
+ *	m ← lerp(m, x, weight1)
+ *	slow ← lerp(slow, x, weight3)
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	p ← p - ((m·step + slow·mix) / (√(v·unbias + eps_in) + eps) + p·decay)
+ *
+ * list: p (changed), g (read), m (changed), slow (changed), v (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_ademamix_scalars *c);
 
 /*
  * lockstep_ada_belief_scalars are the numbers of one AdaBelief step.
@@ -153,6 +288,33 @@ typedef struct lockstep_adagrad_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_adagrad(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adagrad_scalars *c);
 
 /*
+ * lockstep_adagrad_da_scalars are the numbers of one AdaGradDA step.
+ */
+typedef struct lockstep_adagrad_da_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	uint32_t small; /* the gradients whose squares do not count */
+	float step; /* lr */
+	float prox_l1; /* t·l1 */
+	float prox_l2; /* t·lr·l2 */
+} lockstep_adagrad_da_scalars;
+
+/*
+ * AdaGradDA is AdaGrad by dual averaging (Duchi, Hazan, Singer 2011): it makes parameters
+ * of the sum of all gradients. Its decay is not heeded.
+ *
+ *	s ← s + x
+ *	a ← a + drop(x, small)²
+ *	p ← soft(-s, proxL1)·step / (√a + proxL2)
+ *
+ * list: p (changed), g (read), s (changed), a (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adagrad_da(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adagrad_da_scalars *c);
+
+/*
  * lockstep_adagrad_prox_scalars are the numbers of one AdaGradProx step.
  */
 typedef struct lockstep_adagrad_prox_scalars {
@@ -179,6 +341,197 @@ typedef struct lockstep_adagrad_prox_scalars {
  * list: p (changed), g (read), a (changed)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_adagrad_prox(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adagrad_prox_scalars *c);
+
+/*
+ * lockstep_adadelta_scalars are the numbers of one Adadelta step.
+ */
+typedef struct lockstep_adadelta_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients and steps, times root2, whose squares do not count */
+	float eps_in; /* added inside both roots */
+	float step; /* lr */
+} lockstep_adadelta_scalars;
+
+/*
+ * Adadelta has for its step size the root of the mean square of its own steps, over that
+ * of gradients (Zeiler 2012).
+ *
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	u = x·(√(delta + eps_in) / √(v + eps_in))
+ *	delta ← delta·beta2 + drop(u·root2, small)²
+ *	p ← p - (u·step + p·decay)
+ *
+ * list: p (changed), g (read), v (changed), delta (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adadelta(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adadelta_scalars *c);
+
+/*
+ * lockstep_adafactor_scalars are the numbers of Adafactor.
+ */
+typedef struct lockstep_adafactor_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float added; /* to the mean of squares */
+	float least; /* the least divisor */
+} lockstep_adafactor_scalars;
+
+/*
+ * Adafactor is the first pass of Adafactor over a vector, whose second moment is not
+ * factored (Shazeer, Stern 2018): it updates v and adds up the squares of the direction u
+ * and of the parameters.
+ *
+ *	v ← v·beta2 + (drop(x·root2, small)² + added)
+ *	u = x / max(√v, least)
+ *
+ * list: p (read), g (read), v (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adafactor(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_scalars *c, double updates[LOCKSTEP_LANES], double params[LOCKSTEP_LANES]);
+
+/*
+ * lockstep_adafactor_factored_scalars are the numbers of AdafactorFactored.
+ */
+typedef struct lockstep_adafactor_factored_scalars {
+	float scale; /* the gradient's factor */
+	uint32_t drop; /* the gradients, scaled, that are taken for 0 */
+	float most; /* the largest factor */
+} lockstep_adafactor_factored_scalars;
+
+/*
+ * AdafactorFactored measures the direction u of a matrix, row-major with len(column)
+ * columns, whose gradient is multiplied by the factors of its row and its column: it adds
+ * up the squares of u and of the parameters.
+ *
+ *	u = drop(g·scale, drop)·min(row·column, most)
+ *
+ * list: p (read, rows × columns), g (read, rows × columns), row (read, one for each row), column (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adafactor_factored(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_factored_scalars *c, double updates[LOCKSTEP_LANES], double params[LOCKSTEP_LANES]);
+
+/*
+ * lockstep_adafactor_factored_momentum_scalars are the numbers of AdafactorFactoredMomentum.
+ */
+typedef struct lockstep_adafactor_factored_momentum_scalars {
+	float scale; /* as in AdafactorFactored */
+	uint32_t drop; /* as in AdafactorFactored */
+	float most; /* as in AdafactorFactored */
+	float decay; /* lr·(weight decay) */
+	float step; /* what u is multiplied by */
+	float weight1; /* of the step in m: see lockstep_weight */
+} lockstep_adafactor_factored_momentum_scalars;
+
+/*
+ * AdafactorFactoredMomentum is AdafactorFactoredMove with a running mean of its steps.
+ *
+ *	u = drop(g·scale, drop)·min(row·column, most)
+ *	m ← lerp(m, u·step, weight1)
+ *	p ← p - (m + p·decay)
+ *
+ * list: p (changed, rows × columns), g (read, rows × columns), m (changed, rows × columns), row (read, one for each row), column (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adafactor_factored_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_factored_momentum_scalars *c);
+
+/*
+ * lockstep_adafactor_factored_move_scalars are the numbers of AdafactorFactoredMove.
+ */
+typedef struct lockstep_adafactor_factored_move_scalars {
+	float scale; /* as in AdafactorFactored */
+	uint32_t drop; /* as in AdafactorFactored */
+	float most; /* as in AdafactorFactored */
+	float decay; /* lr·(weight decay) */
+	float step; /* what u is multiplied by */
+} lockstep_adafactor_factored_move_scalars;
+
+/*
+ * AdafactorFactoredMove moves a matrix, row-major with len(column) columns.
+ *
+ *	u = drop(g·scale, drop)·min(row·column, most)
+ *	p ← p - (u·step + p·decay)
+ *
+ * list: p (changed, rows × columns), g (read, rows × columns), row (read, one for each row), column (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adafactor_factored_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_factored_move_scalars *c);
+
+/*
+ * lockstep_adafactor_momentum_scalars are the numbers of AdafactorMomentum.
+ */
+typedef struct lockstep_adafactor_momentum_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float least; /* as in Adafactor */
+	float step; /* what u is multiplied by */
+	float weight1; /* of the step in m: see lockstep_weight */
+} lockstep_adafactor_momentum_scalars;
+
+/*
+ * AdafactorMomentum is AdafactorMove with a running mean of its steps.
+ *
+ *	u = x / max(√v, least)
+ *	m ← lerp(m, u·step, weight1)
+ *	p ← p - (m + p·decay)
+ *
+ * list: p (changed), g (read), m (changed), v (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adafactor_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_momentum_scalars *c);
+
+/*
+ * lockstep_adafactor_move_scalars are the numbers of AdafactorMove.
+ */
+typedef struct lockstep_adafactor_move_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float least; /* as in Adafactor */
+	float step; /* what u is multiplied by */
+} lockstep_adafactor_move_scalars;
+
+/*
+ * AdafactorMove is the second pass of Adafactor over a vector.
+ *
+ *	u = x / max(√v, least)
+ *	p ← p - (u·step + p·decay)
+ *
+ * list: p (changed), g (read), v (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adafactor_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_move_scalars *c);
+
+/*
+ * lockstep_adafactor_squares_scalars are the numbers of AdafactorSquares.
+ */
+typedef struct lockstep_adafactor_squares_scalars {
+	float scale; /* the gradient's factor */
+	float root; /* a factor that keeps sums of squares finite */
+	uint32_t small; /* the gradients, times root, whose squares do not count */
+} lockstep_adafactor_squares_scalars;
+
+/*
+ * AdafactorSquares is what the factors of a matrix' second moment are made of: its squares,
+ * summed up by row, in 32 lanes and these in the order of lockstep_total, and added up by column.
+ * The matrix is row-major with len(column) columns.
+ *
+ *	y = drop(g·scale·root, small)²
+ *	row ← Σ y of it
+ *	column ← column + y, one row after the other
+ *
+ * list: row (written, one for each row), g (read, rows × columns), column (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adafactor_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_squares_scalars *c);
 
 /*
  * lockstep_adam_scalars are the numbers of one Adam step.
@@ -243,6 +596,190 @@ typedef struct lockstep_adam_prox_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_adam_prox(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_prox_scalars *c);
 
 /*
+ * lockstep_adamax_scalars are the numbers of one Adamax step.
+ */
+typedef struct lockstep_adamax_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float beta2;
+	float eps_in; /* added to the gradient's magnitude */
+	float eps; /* added to u */
+	float step; /* lr/(1-β₁ᵗ) */
+} lockstep_adamax_scalars;
+
+/*
+ * Adamax is Adam in the infinity norm (Kingma, Ba 2015): it divides by the largest
+ * magnitude of a gradient, of which each step forgets a part. A NaN stays in m.
+ *
+ *	m ← lerp(m, x, weight1)
+ *	u ← max(u·beta2, |x| + eps_in)
+ *	p ← p - (m·step / (u + eps) + p·decay)
+ *
+ * list: p (changed), g (read), m (changed), u (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adamax(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adamax_scalars *c);
+
+/*
+ * lockstep_adan_scalars are the numbers of one Adan step.
+ */
+typedef struct lockstep_adan_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float started; /* 0 in the first step, which has no gradient before it, or else 1 */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float weight2; /* of its change in diff */
+	float beta3;
+	float root3; /* √(1 - β₃) */
+	uint32_t small; /* what is squared, times root3, whose squares do not count */
+	float ahead; /* the change's factor beside the gradient: β₂ */
+	float unbias; /* the factor inside the root */
+	float eps_in; /* added inside the root */
+	float eps; /* added outside */
+	float step; /* m's factor: the learning rate, with its corrections */
+	float direct; /* diff's */
+} lockstep_adan_scalars;
+
+/*
+ * Adan is Adam whose means are of the gradient and of its change too, as Nesterov's
+ * momentum would have it (Xie et al. 2022).
+ *
+ *	y = (x - prev)·started
+ *	m ← lerp(m, x, weight1)
+ *	diff ← lerp(diff, y, weight2)
+ *	v ← v·beta3 + drop((x + y·ahead)·root3, small)²
+ *	prev ← x
+ *	p ← p - ((m·step + diff·direct) / (√(v·unbias + eps_in) + eps) + p·decay)
+ *
+ * list: p (changed), g (read), m (changed), diff (changed), v (changed), prev (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adan(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adan_scalars *c);
+
+/*
+ * lockstep_add2_scalars are the numbers of Add2.
+ */
+typedef struct lockstep_add2_scalars {
+	float scale1; /* g1's factor */
+	float scale2; /* g2's */
+} lockstep_add2_scalars;
+
+/*
+ * Add2 adds two gradients up, each with a factor.
+ *
+ *	x ← g1·scale1 + g2·scale2
+ *
+ * list: x (written), g1 (read), g2 (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_add2(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add2_scalars *c);
+
+/*
+ * lockstep_add3_scalars are the numbers of Add3.
+ */
+typedef struct lockstep_add3_scalars {
+	float scale1;
+	float scale2;
+	float scale3;
+} lockstep_add3_scalars;
+
+/*
+ * Add3 adds three gradients up, one after the other.
+ *
+ *	x ← (g1·scale1 + g2·scale2) + g3·scale3
+ *
+ * list: x (written), g1 (read), g2 (read), g3 (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_add3(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add3_scalars *c);
+
+/*
+ * lockstep_add4_scalars are the numbers of Add4.
+ */
+typedef struct lockstep_add4_scalars {
+	float scale1;
+	float scale2;
+	float scale3;
+	float scale4;
+} lockstep_add4_scalars;
+
+/*
+ * Add4 adds four gradients up, one after the other.
+ *
+ *	x ← ((g1·scale1 + g2·scale2) + g3·scale3) + g4·scale4
+ *
+ * list: x (written), g1 (read), g2 (read), g3 (read), g4 (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_add4(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add4_scalars *c);
+
+/*
+ * lockstep_add_sign_scalars are the numbers of one AddSign step.
+ */
+typedef struct lockstep_add_sign_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float agree; /* the gradient's factor where its sign is that of m */
+	float differ; /* where it is the other */
+	float neither; /* where one of them is 0 */
+	float weight; /* of the gradient in m: see lockstep_weight */
+} lockstep_add_sign_scalars;
+
+/*
+ * AddSign takes a longer step where the gradient's sign is that of its mean; with other
+ * scalars it is PowerSign (Bello, Zoph, Vasudevan, Le 2017).
+ *
+ *	m ← lerp(m, x, weight)
+ *	same = sign(m)·sign(x)
+ *	p ← p - (x·(agree if same > 0, differ if same < 0, else neither) + p·decay)
+ *
+ * list: p (changed), g (read), m (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_add_sign(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add_sign_scalars *c);
+
+/*
+ * lockstep_agree_scalars are the numbers of Agree.
+ */
+typedef struct lockstep_agree_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+} lockstep_agree_scalars;
+
+/*
+ * Agree counts the elements whose mean of gradients will have the sign of the gradient.
+ *
+ *	agree += 0 < x·lerp(m, x, weight1)
+ *
+ * list: p (read), g (read), m (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_agree(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_agree_scalars *c, double agree[LOCKSTEP_LANES]);
+
+/*
+ * lockstep_average_scalars are the numbers of Average.
+ */
+typedef struct lockstep_average_scalars {
+	float weight; /* of the parameters */
+} lockstep_average_scalars;
+
+/*
+ * Average moves a running mean of parameters towards them.
+ *
+ *	a ← a + (p - a)·weight
+ *
+ * list: a (changed), p (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_average(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_average_scalars *c);
+
+/*
  * lockstep_bce_scalars are the numbers of the cross-entropies of probabilities.
  */
 typedef struct lockstep_bce_scalars {
@@ -295,6 +832,104 @@ typedef struct lockstep_bce_with_logits_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_bce_with_logits(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_bce_with_logits_scalars *c, double sum[LOCKSTEP_LANES]);
 
 /*
+ * lockstep_cautious_adam_scalars are the numbers of one CautiousAdam step.
+ */
+typedef struct lockstep_cautious_adam_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float eps; /* with its correction */
+	float step; /* the learning rate, with its corrections */
+	float trust; /* the step's factor where gradient and m agree */
+	float distrust; /* and where they do not */
+	float growth; /* the decay where step and parameter do not agree */
+} lockstep_cautious_adam_scalars;
+
+/*
+ * CautiousAdam is Adam with other factors where the mean of gradients has not the sign of
+ * the gradient (Liang et al. 2024), and another decay where the step has not the sign of the
+ * parameter (Chen et al. 2025). Numbers agree that have one sign, as if no product vanished.
+ *
+ *	m ← lerp(m, x, weight1)
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	u = m·step / (√v + eps)
+ *	p ← p - (u·(0 < x·m ? trust : distrust) + p·(0 < p·u ? decay : growth))
+ *
+ * list: p (changed), g (read), m (changed), v (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_cautious_adam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_cautious_adam_scalars *c);
+
+/*
+ * lockstep_cautious_lion_scalars are the numbers of one CautiousLion step.
+ */
+typedef struct lockstep_cautious_lion_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in the direction: see lockstep_weight */
+	float weight2; /* and in m */
+	float step; /* lr */
+	float trust; /* the step's factor where gradient and direction agree */
+	float distrust; /* and where they do not */
+	float growth; /* the decay where step and parameter do not agree */
+} lockstep_cautious_lion_scalars;
+
+/*
+ * CautiousLion is Lion with such factors and such a decay. It takes every gradient for
+ * what it is: drop is not heeded.
+ *
+ *	y = lerp(m, x, weight1)
+ *	u = sign(y)·step
+ *	m ← lerp(m, x, weight2)
+ *	p ← p - (u·(0 < x·y ? trust : distrust) + p·(0 < p·u ? decay : growth))
+ *
+ * list: p (changed), g (read), m (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_cautious_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_cautious_lion_scalars *c);
+
+/*
+ * lockstep_center_scalars are the numbers of Center.
+ */
+typedef struct lockstep_center_scalars {
+	float mean;
+} lockstep_center_scalars;
+
+/*
+ * Center takes a mean off a gradient.
+ *
+ *	x ← g - mean
+ *
+ * list: x (written), g (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_center(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_center_scalars *c);
+
+/*
+ * lockstep_clip_scalars are the numbers of Clip.
+ */
+typedef struct lockstep_clip_scalars {
+	float part; /* of the gradient's factor, where one float32 is too few */
+	float scale; /* the rest of it */
+	float limit; /* the largest magnitude */
+} lockstep_clip_scalars;
+
+/*
+ * Clip scales a gradient and holds it within a limit. NaN stays NaN.
+ *
+ *	x ← clamp(g·part·scale, ±limit)
+ *
+ * list: x (written), g (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_clip(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_clip_scalars *c);
+
+/*
  * lockstep_count_beyond_scalars are the numbers of CountBeyond.
  */
 typedef struct lockstep_count_beyond_scalars {
@@ -323,6 +958,37 @@ LOCKSTEP_API lockstep_status lockstep_kernel_dots(const lockstep_table *table, c
  * list: y (written), x (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
+
+/*
+ * lockstep_ftrl_scalars are the numbers of one FTRL step.
+ */
+typedef struct lockstep_ftrl_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	uint32_t small; /* the gradients whose squares do not count */
+	float input; /* the gradient's factor in z: 1, or lr */
+	float shrink; /* the parameter's: l2 shrinkage, times that */
+	float inverse; /* 1/lr, or 1 */
+	float prox_l1; /* of what z has */
+	float prox_l2; /* and what is added to the root of a, eps */
+} lockstep_ftrl_scalars;
+
+/*
+ * FTRL is follow the regularized leader, with a learning rate of each parameter's own
+ * (McMahan et al. 2013): the parameter that is best for the sum of all gradients so far,
+ * penalties and the distance from where it has been. Its decay is not heeded.
+ *
+ *	a' = a + drop(x, small)²
+ *	z ← z + ((x·input + p·shrink) - (√a' - √a)·inverse·p)
+ *	p ← soft(-z, proxL1) / (√a'·inverse + proxL2)
+ *	a ← a'
+ *
+ * list: p (changed), g (read), a (changed), z (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_ftrl(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_ftrl_scalars *c);
 
 /*
  * lockstep_fade_scalars are the numbers of Fade.
@@ -359,6 +1025,27 @@ typedef struct lockstep_flush_scalars {
  * list: x (changed)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_flush(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_flush_scalars *c);
+
+/*
+ * lockstep_grad_norm_scalars are the numbers of GradNorm, of which Scale and L2 count.
+ */
+typedef struct lockstep_grad_norm_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+} lockstep_grad_norm_scalars;
+
+/*
+ * GradNorm adds up the squares of the gradient: NovoGrad's second moment (Ginsburg et al.
+ * 2019) is of these.
+ *
+ *	grads += x²
+ *
+ * list: p (read), g (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_grad_norm(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_grad_norm_scalars *c, double grads[LOCKSTEP_LANES]);
 
 /*
  * lockstep_hinge_scalars are the numbers of the hinge losses. The label of an element is
@@ -433,6 +1120,36 @@ typedef struct lockstep_lamb_move_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_lamb_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_move_scalars *c);
 
 /*
+ * lockstep_laprop_scalars are the numbers of one LaProp step.
+ */
+typedef struct lockstep_laprop_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float input; /* the gradient's factor: √(1-β₂ᵗ) */
+	float eps; /* times √(1-β₂ᵗ) */
+	float weight1; /* of the quotient in m: see lockstep_weight */
+	float step; /* lr/(1-β₁ᵗ) */
+} lockstep_laprop_scalars;
+
+/*
+ * LaProp takes the mean of gradients that are divided by the root already (Ziyin, Wang,
+ * Ueda 2020).
+ *
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	m ← lerp(m, x·input / (√v + eps), weight1)
+ *	p ← p - (m·step + p·decay)
+ *
+ * list: p (changed), g (read), m (changed), v (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c);
+
+/*
  * lockstep_lion_scalars are the numbers of one Lion step.
  */
 typedef struct lockstep_lion_scalars {
@@ -470,6 +1187,35 @@ LOCKSTEP_API lockstep_status lockstep_kernel_log(const lockstep_table *table, co
  * list: y (written), x (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_log1p(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
+
+/*
+ * lockstep_madgrad_scalars are the numbers of one MADGRAD step.
+ */
+typedef struct lockstep_madgrad_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float root; /* √λ, which the gradient is multiplied by before it is squared */
+	uint32_t small; /* of products with root whose squares do not count */
+	float lambda; /* of the gradient in the sum */
+	float eps;
+	float weight; /* of the new parameters: 1 - momentum */
+} lockstep_madgrad_scalars;
+
+/*
+ * MADGRAD steps towards what dual averaging makes of the first parameters, the origin (Defazio,
+ * Jelassi 2021). A is the sum of squares.
+ *
+ *	a ← a + drop(x·root, small)²
+ *	s ← s + x·lambda
+ *	u = (p - origin) + s / (∛a + eps)
+ *	p ← p - (u·weight + p·decay)
+ *
+ * list: p (changed), g (read), s (changed), a (changed), origin (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_madgrad(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_madgrad_scalars *c);
 
 /*
  * lockstep_mse_scalars are the numbers of MSE.
@@ -518,6 +1264,59 @@ typedef struct lockstep_momentum_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_scalars *c);
 
 /*
+ * lockstep_muon_scalars are the numbers of Muon.
+ */
+typedef struct lockstep_muon_scalars {
+	float scale; /* the gradient's factor */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float ahead; /* what m counts in u */
+	float direct; /* and the gradient */
+} lockstep_muon_scalars;
+
+/*
+ * Muon is the first pass of Muon (Jordan et al. 2024): it moves the mean of gradients and
+ * makes the direction u, whose squares it adds up.
+ *
+ *	m ← lerp(m, x, weight1)
+ *	u ← x·direct + m·ahead
+ *
+ * list: g (read), m (changed), u (written)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_muon(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_muon_scalars *c, double squares[LOCKSTEP_LANES]);
+
+/*
+ * lockstep_nadam_scalars are the numbers of one NAdam step.
+ */
+typedef struct lockstep_nadam_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float unbias; /* the factor inside the root */
+	float eps_in; /* added inside the root */
+	float eps; /* added outside */
+	float direct; /* the gradient's factor in the step: lr(1-μ)/(1-Πμ) */
+	float step; /* m's: lr·μ/(1-Πμ) of the next step's momentum μ */
+} lockstep_nadam_scalars;
+
+/*
+ * NAdam is Adam whose step is of the gradient too, which looks ahead (Dozat 2016).
+ *
+ *	m ← lerp(m, x, weight1)
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	p ← p - ((x·direct + m·step) / (√(v·unbias + eps_in) + eps) + p·decay)
+ *
+ * list: p (changed), g (read), m (changed), v (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_nadam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nadam_scalars *c);
+
+/*
  * lockstep_nesterov_scalars are the numbers of one Nesterov step.
  */
 typedef struct lockstep_nesterov_scalars {
@@ -543,6 +1342,30 @@ typedef struct lockstep_nesterov_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_nesterov(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nesterov_scalars *c);
 
 /*
+ * lockstep_noise_scalars are the numbers of Noise.
+ */
+typedef struct lockstep_noise_scalars {
+	float std; /* the standard deviation */
+	uint32_t base; /* added to all numbers of elements */
+	uint32_t high; /* the upper half of these */
+	uint32_t key1; /* of the stream */
+	uint32_t key2;
+} lockstep_noise_scalars;
+
+/*
+ * Noise adds normal noise that follows from the number of the element, whose bits are in
+ * index: the counter-based generator Threefry-2x32 of 20 rounds (Salmon et al. 2011) makes two
+ * numbers u in (0, 1] and v in [-1, 1) of each, and the method of Box and Muller (1958) a
+ * normal one of these. It is within 6 deviations.
+ *
+ *	u, v = threefry(index + base, high)
+ *	x ← x + √(-2·log u)·cos(π·v)·std
+ *
+ * list: x (changed), index (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_noise(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_noise_scalars *c);
+
+/*
  * lockstep_penalty_scalars are the numbers of Penalty.
  */
 typedef struct lockstep_penalty_scalars {
@@ -558,6 +1381,76 @@ typedef struct lockstep_penalty_scalars {
  * list: g (changed), p (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_penalty(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_penalty_scalars *c, double absolute[LOCKSTEP_LANES], double squares[LOCKSTEP_LANES]);
+
+/*
+ * lockstep_prodigy_scalars are the numbers of Prodigy, the first of two passes, of which LAMBMove is
+ * the second.
+ */
+typedef struct lockstep_prodigy_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float distance; /* to the solution, as it is known: d */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times distance and root2, whose squares do not count */
+	float weight; /* of the gradient in the numerator */
+	float beta3;
+	float input; /* of the gradient in s */
+} lockstep_prodigy_scalars;
+
+/*
+ * Prodigy is the first pass of Prodigy (Mishchenko, Defazio 2023): it updates the moments and
+ * adds up what the distance is estimated from, how far parameters have come from p0 where
+ * gradients point, and the magnitudes of s.
+ *
+ *	y = x·distance
+ *	m ← lerp(m, y, weight1)
+ *	v ← v·beta2 + drop(y·root2, small)²
+ *	numerator += (x·weight)·(p0 - p)
+ *	s ← s·beta3 + x·input
+ *	denominator += |s|
+ *
+ * list: p (read), g (read), p0 (read), s (changed), m (changed), v (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_prodigy(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_prodigy_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]);
+
+/*
+ * lockstep_radam_scalars are the numbers of one RAdam step.
+ */
+typedef struct lockstep_radam_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float unbias; /* the factor inside the root */
+	float eps_in; /* added inside the root */
+	float eps; /* added outside */
+	float direct; /* the gradient's factor in the step, 0 without Nesterov */
+	float step; /* m's: the learning rate, with its corrections */
+	float adapts; /* 0 if the step is not divided by the root */
+} lockstep_radam_scalars;
+
+/*
+ * RAdam is Adam that divides by the root in steps alone in which v is of gradients enough
+ * (Liu et al. 2020).
+ *
+ *	m ← lerp(m, x, weight1)
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	d = √(v·unbias + eps_in) + eps, or 1 if adapts is 0
+ *	p ← p - ((x·direct + m·step) / d + p·decay)
+ *
+ * list: p (changed), g (read), m (changed), v (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_radam_scalars *c);
 
 /*
  * lockstep_rmsprop_scalars are the numbers of one RMSprop step.
@@ -701,6 +1594,40 @@ typedef struct lockstep_regularize_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c);
 
 /*
+ * lockstep_rprop_scalars are the numbers of one Rprop step.
+ */
+typedef struct lockstep_rprop_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float eta_minus; /* the step size's factor where the gradient's sign has changed */
+	float eta_plus; /* and where it has not */
+	float min_step; /* the least step size */
+	float max_step; /* the largest */
+	float late; /* 0, or the step before is taken now */
+} lockstep_rprop_scalars;
+
+/*
+ * Rprop steps along the sign of the gradient, by a length of each element's own, which
+ * grows while that sign stays and shrinks where it changes (Riedmiller, Braun 1993); there
+ * the gradient is forgotten (Riedmiller 1994). It takes every gradient for what it is: drop
+ * is not heeded.
+ *
+ *	same = sign(prev)·sign(x)
+ *	step ← step                                          if same is 0
+ *	       max(min(step·etaMinus, maxStep), minStep)     below
+ *	       max(min(step·etaPlus, maxStep), minStep)      above
+ *	prev ← 0 if same < 0, else x
+ *	p ← p - (sign(prev)·step + p·decay)                  if late is 0
+ *	    p - (sign(prev before)·(step before) + p·decay)  otherwise, 0 for that sign if same < 0
+ *
+ * list: p (changed), g (read), prev (changed), step (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c);
+
+/*
  * lockstep_sgd_scalars are the numbers of one SGD step.
  */
 typedef struct lockstep_sgd_scalars {
@@ -722,6 +1649,75 @@ typedef struct lockstep_sgd_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c);
 
 /*
+ * lockstep_schedule_free_adamw_scalars are the numbers of one ScheduleFreeAdamW step.
+ */
+typedef struct lockstep_schedule_free_adamw_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float eps; /* with its correction */
+	float step; /* the learning rate, with its correction */
+	float rest; /* what the mean's new weight leaves of behind: 1 - c */
+	float input; /* and of the step in it: β₁(1 - c) */
+	float direct; /* the step's factor: 1 - β₁, or 1 where c is 1 */
+	float mix; /* behind's: c/(1 - c), or 0 where c is 1 */
+} lockstep_schedule_free_adamw_scalars;
+
+/*
+ * ScheduleFreeAdamW is Adam without a mean of gradients whose parameters are averaged
+ * instead of its learning rate scheduled (Defazio et al. 2024). behind is how far
+ * they are from the point that takes the steps.
+ *
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	u = x·step / (√v + eps) + p·decay
+ *	behind ← behind·rest + u·input
+ *	p ← p - (u·direct + behind·mix)
+ *
+ * list: p (changed), g (read), behind (changed), v (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c);
+
+/*
+ * lockstep_schedule_free_radam_scalars are the numbers of one ScheduleFreeRAdam step.
+ */
+typedef struct lockstep_schedule_free_radam_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float eps; /* with its correction */
+	float step; /* the learning rate, rectified and with its correction */
+	float adapts; /* 0 if the step is not divided by the root */
+	float rest; /* what the mean's new weight leaves of behind: 1 - c */
+	float input; /* and of the step in it: β₁(1 - c) */
+	float direct; /* the step's factor: 1 - β₁, or 1 where c is 1 */
+	float mix; /* behind's: c/(1 - c), or 0 where c is 1 */
+} lockstep_schedule_free_radam_scalars;
+
+/*
+ * ScheduleFreeRAdam is ScheduleFreeAdamW that divides by the root in steps alone in which v
+ * is of gradients enough (Liu et al. 2020).
+ *
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	d = √v + eps, or 1 if adapts is 0
+ *	u = x·step / d + p·decay
+ *	behind ← behind·rest + u·input
+ *	p ← p - (u·direct + behind·mix)
+ *
+ * list: p (changed), g (read), behind (changed), v (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c);
+
+/*
  * lockstep_shrink_scalars are the numbers of Shrink.
  */
 typedef struct lockstep_shrink_scalars {
@@ -737,6 +1733,88 @@ typedef struct lockstep_shrink_scalars {
  * list: p (changed)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c);
+
+/*
+ * lockstep_sign_sgd_scalars are the numbers of one SignSGD step.
+ */
+typedef struct lockstep_sign_sgd_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float step; /* lr */
+} lockstep_sign_sgd_scalars;
+
+/*
+ * SignSGD steps along the sign of the gradient (Bernstein et al. 2018). It takes every
+ * gradient for what it is: drop is not heeded.
+ *
+ *	p ← p - (sign(x)·step + p·decay)
+ *
+ * list: p (changed), g (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c);
+
+/*
+ * lockstep_simplified_ademamix_scalars are the numbers of one SimplifiedAdEMAMix step.
+ */
+typedef struct lockstep_simplified_ademamix_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float beta1;
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float unbias; /* the factor inside the root */
+	float eps_in; /* added inside the root */
+	float eps; /* added outside */
+	float alpha; /* the gradient's factor */
+	float step; /* the learning rate */
+} lockstep_simplified_ademamix_scalars;
+
+/*
+ * SimplifiedAdEMAMix has a sum of gradients and the gradient itself for the two means of
+ * AdEMAMix (Morwani et al. 2025).
+ *
+ *	m ← m·beta1 + x
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	p ← p - ((m + x·alpha)·step / (√(v·unbias + eps_in) + eps) + p·decay)
+ *
+ * list: p (changed), g (read), m (changed), v (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c);
+
+/*
+ * lockstep_sophia_scalars are the numbers of one Sophia step.
+ */
+typedef struct lockstep_sophia_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float gamma; /* of h in the divisor */
+	float eps; /* the least divisor */
+	float step; /* lr, times what corrects m's bias */
+	float clip; /* lr, times the largest quotient */
+} lockstep_sophia_scalars;
+
+/*
+ * Sophia divides the mean of gradients by an estimate of the Hessian's diagonal, and clips
+ * what comes of it (Liu et al. 2023).
+ *
+ *	m ← lerp(m, x, weight1)
+ *	u = m·step / max(h·gamma, eps)
+ *	p ← p - (clamp(u, clip) + p·decay)
+ *
+ * list: p (changed), g (read), m (changed), h (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c);
 
 /*
  * Sqrt stores the square root of x, correctly rounded.
@@ -762,6 +1840,37 @@ typedef struct lockstep_squared_hinge_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_squared_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_squared_hinge_scalars *c, double sum[LOCKSTEP_LANES]);
 
 /*
+ * lockstep_stable_adamw_scalars are the numbers of StableAdamW, the first of two passes, of which
+ * LAMBMove is the second.
+ */
+typedef struct lockstep_stable_adamw_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float eps; /* times √(1-β₂ᵗ) */
+} lockstep_stable_adamw_scalars;
+
+/*
+ * StableAdamW is the first pass of AdamW with update clipping (Wortsman et al. 2023): it
+ * updates the moments and adds up the squares of u, the gradient in units of the root of
+ * v.
+ *
+ *	m ← lerp(m, x, weight1)
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	u = x / max(√v, eps)
+ *	updates += u²
+ *
+ * list: p (read), g (read), m (changed), v (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_stable_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_stable_adamw_scalars *c, double updates[LOCKSTEP_LANES]);
+
+/*
  * Sum adds the elements to the lanes.
  *
  * list: x (read)
@@ -782,6 +1891,58 @@ LOCKSTEP_API lockstep_status lockstep_kernel_sum_abs(const lockstep_table *table
  * list: x (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_sum_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]);
+
+/*
+ * lockstep_tensor_norms_scalars are the numbers of TensorNorms, of which Scale and L2 count.
+ */
+typedef struct lockstep_tensor_norms_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+} lockstep_tensor_norms_scalars;
+
+/*
+ * TensorNorms adds up the squares of the parameters and of the gradient, whose norms are
+ * the layer's trust ratio in LARS (You, Gitman, Ginsburg 2017).
+ *
+ *	params += p², grads += x²
+ *
+ * list: p (read), g (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_tensor_norms(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_tensor_norms_scalars *c, double params[LOCKSTEP_LANES], double grads[LOCKSTEP_LANES]);
+
+/*
+ * lockstep_yogi_scalars are the numbers of one Yogi step.
+ */
+typedef struct lockstep_yogi_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float unbias; /* the factor inside the root */
+	float eps_in; /* added inside the root */
+	float eps; /* added outside */
+	float step; /* the learning rate, with the corrections of bias that are not in unbias */
+} lockstep_yogi_scalars;
+
+/*
+ * Yogi is Adam whose v approaches the square of the gradient by a part of the square,
+ * whichever is larger (Zaheer et al. 2018).
+ *
+ *	m ← lerp(m, x, weight1)
+ *	y = drop(x·root2, small)²
+ *	v ← v + y if v < x², v - y if v > x²
+ *	p ← p - (m·step / (√(v·unbias + eps_in) + eps) + p·decay)
+ *
+ * list: p (changed), g (read), m (changed), v (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_yogi(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_yogi_scalars *c);
 
 #ifdef __cplusplus
 }

@@ -9,6 +9,9 @@ static const char *const messages[] = {
 	[LOCKSTEP_SHORT_BUFFER] = "a buffer is shorter than the first of its tensor asks for",
 	[LOCKSTEP_LONG_BUFFER] = "a buffer is longer than memory",
 	[LOCKSTEP_NULL] = "a buffer, the scalars or lanes are NULL",
+	[LOCKSTEP_BAD_ARGUMENT] = "an argument is refused: its lockstep_error says why",
+	[LOCKSTEP_NO_MEMORY] = "no memory",
+	[LOCKSTEP_NON_FINITE] = "gradients are not finite, which the policy refuses",
 };
 
 const char *lockstep_message(lockstep_status status) {
@@ -88,11 +91,9 @@ static lockstep_status check_rest(const lockstep_kernel *kernel, const void *sca
 	return LOCKSTEP_OK;
 }
 
-/* Whether the rows of a matrix are better handed to a kernel one by one: see RowsApart in
- * Go's internal/tune. */
-static int rows_apart(extent size) {
+int lockstep_rows_apart(size_t rows, size_t columns) {
 	const size_t large = 4 << 20, lines = 128, page = 1024;
-	return size.columns >= lines && size.columns < page && size.rows >= large / size.columns;
+	return columns >= lines && columns < page && rows >= large / columns;
 }
 
 #define BUFFERS 8 /* at most, of a matrix */
@@ -123,7 +124,7 @@ lockstep_status lockstep_run(const lockstep_table *table, const lockstep_kernel 
 	int matrix = is_matrix(kernel);
 	status = matrix ? check_matrix(kernel, list, buffers, &size) : check_list(kernel, list, buffers);
 	if (status) return status;
-	if (matrix && rows_apart(size))
+	if (matrix && lockstep_rows_apart(size.rows, size.columns))
 		by_rows(bare, kernel, list, size, scalars, lanes);
 	else
 		bare(list, (int64_t)buffers, scalars, lanes);

@@ -15,21 +15,21 @@ static const struct {
 	{"AVX512F", LOCKSTEP_AVX512F}, {"AVX512VL", LOCKSTEP_AVX512VL}, {"AVX512DQ", LOCKSTEP_AVX512DQ}, {"AVX512BW", LOCKSTEP_AVX512BW},
 };
 
-#define FOR_AVX2 (LOCKSTEP_AVX | LOCKSTEP_AVX2)
+#define FOR_AVX2 (LOCKSTEP_AVX | LOCKSTEP_AVX2 | LOCKSTEP_FMA3)
 #define FOR_AVX512 (FOR_AVX2 | LOCKSTEP_BMI2 | LOCKSTEP_AVX512F | LOCKSTEP_AVX512VL | LOCKSTEP_AVX512DQ | LOCKSTEP_AVX512BW)
 
 /* Newton's iteration pays where the divider is slow beside the multipliers; elsewhere the
  * tables of each width change places. */
 static const lockstep_candidate candidates[] = {
 #if LOCKSTEP_X86_64
-	{{"avx512newton", lockstep_avx512newton_kernels}, FOR_AVX512},
-	{{"avx512", lockstep_avx512_kernels}, FOR_AVX512},
-	{{"avx2newton", lockstep_avx2newton_kernels}, FOR_AVX2 | LOCKSTEP_FMA3},
-	{{"avx2", lockstep_avx2_kernels}, FOR_AVX2},
+	{{"avx512newton", lockstep_avx512newton_kernels, &lockstep_avx512_tile}, FOR_AVX512},
+	{{"avx512", lockstep_avx512_kernels, &lockstep_avx512_tile}, FOR_AVX512},
+	{{"avx2newton", lockstep_avx2newton_kernels, &lockstep_avx2_tile}, FOR_AVX2},
+	{{"avx2", lockstep_avx2_kernels, &lockstep_avx2_tile}, FOR_AVX2},
 #elif LOCKSTEP_AARCH64
-	{{"neon", lockstep_neon_kernels}, 0},
+	{{"neon", lockstep_neon_kernels, &lockstep_neon_tile}, 0},
 #endif
-	{{"portable", lockstep_portable_kernels}, 0},
+	{{"portable", lockstep_portable_kernels, &lockstep_portable_tile}, 0},
 };
 
 enum { COUNT = sizeof candidates / sizeof *candidates };

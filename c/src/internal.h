@@ -8,23 +8,43 @@
 /* A kernel without checks. */
 typedef void lockstep_bare(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes);
 
+/* The kernel of products of matrices, of so many rows and columns at once. Its list is the
+ * columns of A and the rows of B, one after the other, as many as A's length says, then C and
+ * D, whose lengths are the elements from one row to the next; its scalars are lockstep_matmul_scalars. */
+typedef struct lockstep_tile {
+	size_t rows, columns;
+	lockstep_bare *multiply;
+} lockstep_tile;
+
+typedef struct lockstep_matmul_scalars {
+	float alpha, beta;
+} lockstep_matmul_scalars;
+
 struct lockstep_table {
 	const char *isa;
 	lockstep_bare *const *kernels; /* in the order of lockstep_all */
+	const lockstep_tile *tile;
 };
 
 extern const lockstep_kernel lockstep_all[];
 extern const size_t lockstep_all_count;
 
 extern lockstep_bare *const lockstep_portable_kernels[];
+extern const lockstep_tile lockstep_portable_tile;
 #if LOCKSTEP_X86_64
 extern lockstep_bare *const lockstep_avx512newton_kernels[];
 extern lockstep_bare *const lockstep_avx512_kernels[];
 extern lockstep_bare *const lockstep_avx2newton_kernels[];
 extern lockstep_bare *const lockstep_avx2_kernels[];
+extern const lockstep_tile lockstep_avx512_tile, lockstep_avx2_tile;
 #elif LOCKSTEP_AARCH64
 extern lockstep_bare *const lockstep_neon_kernels[];
+extern const lockstep_tile lockstep_neon_tile;
 #endif
+
+/* Whether the rows of a matrix are better handed to a kernel one by one: see RowsApart in
+ * Go's internal/tune. */
+int lockstep_rows_apart(size_t rows, size_t columns);
 
 /* What tables ask of a CPU. */
 typedef enum lockstep_feature {

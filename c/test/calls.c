@@ -72,6 +72,7 @@ static void check_small_functions(void) {
 	CHECK(lockstep_total(lanes) == 1, "the lanes are added in another order");
 	CHECK(lockstep_weight(0.75) == 0.25f && lockstep_weight(0.25) == -0.25f, "weights");
 	CHECK(!strcmp(lockstep_version(), LOCKSTEP_VERSION), "the header is of another version");
+	CHECK(!strcmp(lockstep_message(LOCKSTEP_NO_MEMORY), "no memory"), "a message");
 	CHECK(!strcmp(lockstep_message((lockstep_status)99), "no such status"), "a message of nothing");
 }
 

@@ -1,4 +1,4 @@
-/* The cases of gen/vectors: the same random numbers, draw by draw. */
+/* The cases of gen/vectors, draw by draw. */
 #include "test.h"
 
 #include <string.h>
@@ -61,37 +61,8 @@ void free_arena(arena *a) {
 /* The beginning of slot k. */
 static char *slot_of(const arena *a, size_t k) { return a->slots + k * (a->room + a->page) + a->page; }
 
-static uint64_t hash_word(uint64_t h, uint64_t w) { return (h ^ w) * UINT64_C(0x100000001b3); }
-
-static const uint64_t hash_start = UINT64_C(0xcbf29ce484222325);
-
-typedef struct source {
-	uint64_t state;
-	int number;
-} source;
-
-static uint32_t next(source *s) {
-	uint64_t z = s->state += UINT64_C(0x9e3779b97f4a7c15);
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return (uint32_t)((z ^ z >> 31) >> 32);
-}
-
-static uint32_t below(source *s, uint32_t n) { return next(s) % n; }
-
-static uint32_t bits_of(float x) {
-	uint32_t b;
-	memcpy(&b, &x, sizeof b);
-	return b;
-}
-
-static uint32_t ordinary(source *s) {
-	return bits_of((float)((int32_t)(next(s) >> 8) - (1 << 23)) * 0x1p-21f);
-}
-
-/* The bits of a value. */
-static uint32_t value(source *s) {
-	if (s->number % 2 == 0) return ordinary(s);
+uint32_t value(source *s) {
+	if (s->number % 2 == 0) return bits_of(ordinary(s));
 	uint32_t bits = next(s), sign = bits & UINT32_C(0x80000000), mantissa = bits & 0x7fffff;
 	switch (below(s, 16)) {
 	case 0: return sign;
@@ -101,7 +72,7 @@ static uint32_t value(source *s) {
 	case 4: return sign | 0x10000000;
 	case 5:
 	case 6:
-	case 7: return ordinary(s);
+	case 7: return bits_of(ordinary(s));
 	case 8:
 	case 9: return bits_of((float)((int)below(s, 5) - 2));
 	}
@@ -146,8 +117,7 @@ static int is_matrix(const lockstep_kernel *kernel) {
 	return 0;
 }
 
-/* Puts a buffer next to one of the pages around its slot, or some elements away. */
-static float *place_buffer(const arena *a, size_t slot, size_t n, int number, int place) {
+float *place_buffer(const arena *a, size_t slot, size_t n, int number, int place) {
 	size_t away = place < 2 ? 0 : 4 * (size_t)(number % 16 + place - 2);
 	char *begin = slot_of(a, slot);
 	return (float *)(place % 2 ? begin + a->room - 4 * n - away : begin + away);
@@ -208,31 +178,13 @@ static void put_buffers(arena *a, source *s, arguments *x, int place) {
 	}
 }
 
-static uint64_t hash_floats(uint64_t h, const float *list, size_t n) {
-	for (size_t i = 0; i < n; i++) {
-		uint32_t bits = bits_of(list[i]);
-		h = hash_word(h, (bits & 0x7fffffff) > 0x7f800000 ? 0x7fc00000 : bits);
-	}
-	return h;
-}
-
-static uint64_t hash_doubles(uint64_t h, const double *list, size_t n) {
-	for (size_t i = 0; i < n; i++) {
-		uint64_t bits;
-		memcpy(&bits, &list[i], sizeof bits);
-		if (list[i] != list[i]) bits = UINT64_C(0x7ff8) << 48;
-		h = hash_word(hash_word(h, bits & UINT32_C(0xffffffff)), bits >> 32);
-	}
-	return h;
-}
-
 static uint32_t hash_of(const arguments *x) {
-	uint64_t h = hash_start;
+	uint64_t h = HASH_START;
 	for (size_t k = 0; k < x->buffers; k++) h = hash_floats(h, x->list[k].data, x->list[k].len);
 	for (size_t k = 0; k < x->kernel->lane_count; k++)
 		h = x->kernel->lanes[k].kind == LOCKSTEP_LANES_FLOAT ? hash_floats(h, (const float *)x->lanes[k], LOCKSTEP_LANES)
 								     : hash_doubles(h, x->lanes[k], LOCKSTEP_LANES);
-	return (uint32_t)(h >> 32 ^ h);
+	return hash_sum(h);
 }
 
 static void check_canaries(const unsigned char *bytes, size_t n, const char *kernel, int number) {
@@ -241,9 +193,7 @@ static void check_canaries(const unsigned char *bytes, size_t n, const char *ker
 
 uint32_t run_case(arena *a, const lockstep_table *table, const lockstep_kernel *kernel, int number, int place, caller *call) {
 	static _Thread_local arguments x;
-	source s = {hash_start, number};
-	for (const char *c = kernel->name; *c; c++) s.state = hash_word(s.state, (unsigned char)*c);
-	s.state += (uint64_t)number;
+	source s = new_source(kernel->name, number);
 	x.table = table;
 	x.kernel = kernel;
 	x.buffers = 0;

@@ -1,4 +1,4 @@
-/* usage: test [vectors.txt [name...]] */
+/* usage: test [folder [name...]]: the folder has the files of gen/vectors */
 #include "test.h"
 
 #include <string.h>
@@ -11,7 +11,12 @@ static const struct {
 	/* First those that need a process in which no table has been chosen. */
 	{"choice", test_choice}, {"threads", test_threads}, {"fork", test_fork}, {"unwind", test_unwind},
 #endif
-	{"calls", test_calls}, {"vectors", test_vectors}, {"registers", test_registers},
+	{"calls", test_calls}, {"vectors", test_vectors}, {"losses", test_losses}, {"matmul", test_matmul}, {"verify", test_verify}, {"registers", test_registers},
+	{"rules", test_rules}, {"presets", test_presets}, {"refusals", test_refusals}, {"settings", test_settings},
+	{"places", test_places}, {"ranges", test_ranges}, {"observe", test_observe}, {"rows", test_rows}, {"trajectories", test_trajectories}, {"modes", test_modes},
+#ifndef _WIN32
+	{"pool", test_pool}, {"pool_fork", test_pool_fork},
+#endif
 };
 
 static int wanted(const char *name, int argc, char **argv) {
@@ -33,7 +38,8 @@ static void check_required(void) {
 int main(int argc, char **argv) {
 	setvbuf(stdout, NULL, _IONBF, 0);
 	int ran = 0;
-	read_vectors(argc > 1 ? argv[1] : "test/vectors.txt");
+	if (argc > 1) folder = argv[1];
+	read_vectors();
 	check_required();
 	for (size_t k = 0; k < sizeof tests / sizeof *tests; k++) {
 		if (!wanted(tests[k].name, argc, argv)) continue;

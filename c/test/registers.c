@@ -34,14 +34,30 @@ static int dirty(void) { return 0; }
 
 #endif
 
-static void call_in_assembly(arguments *x) {
-	lockstep_bare *bare = x->table->kernels[x->kernel - lockstep_all];
+static void call(const char *name, const char *isa, lockstep_bare *kernel, const lockstep_buffer *list, size_t buffers, const void *scalars, void *const *lanes) {
 	unsigned before = modes();
-	int broken = lockstep_test_call(bare, x->list, (int64_t)x->buffers, x->scalars, x->lane_pointers);
+	int broken = lockstep_test_call(kernel, list, (int64_t)buffers, scalars, lanes);
 	int used = dirty();
-	CHECK(!broken, "%s of %s: %d registers of the caller's changed", x->kernel->name, x->table->isa, broken);
-	CHECK(modes() == before, "%s of %s: the modes of floats changed", x->kernel->name, x->table->isa);
-	CHECK(!used, "%s of %s: no VZEROUPPER", x->kernel->name, x->table->isa);
+	CHECK(!broken, "%s of %s: %d registers of the caller's changed", name, isa, broken);
+	CHECK(modes() == before, "%s of %s: the modes of floats changed", name, isa);
+	CHECK(!used, "%s of %s: no VZEROUPPER", name, isa);
+}
+
+static void call_in_assembly(arguments *x) {
+	call(x->kernel->name, x->table->isa, x->table->kernels[x->kernel - lockstep_all], x->list, x->buffers, x->scalars, x->lane_pointers);
+}
+
+/* The kernel of products of matrices, with no products, some, and as many as it takes at a time,
+ * and with C alone or D too. */
+static void call_tile(const lockstep_table *table) {
+	static float x[4][16 * 32];
+	for (size_t n = 0; n < 10; n++)
+		for (int beta = 0; beta < 2; beta++) {
+			size_t row = table->tile->columns;
+			lockstep_buffer list[] = {{x[0], n, 0}, {x[1], n, 0}, {x[2], row, 0}, {x[3], row, 0}};
+			lockstep_matmul_scalars s = {1, (float)beta};
+			call("the tile", table->isa, table->tile->multiply, list, 4, &s, NULL);
+		}
 }
 
 void test_registers(void) {
@@ -49,8 +65,10 @@ void test_registers(void) {
 	size_t n = tables(list), count;
 	const lockstep_kernel *all = lockstep_kernels(&count);
 	arena *a = new_arena();
-	for (size_t t = 0; t + 1 < n; t++)
+	for (size_t t = 0; t + 1 < n; t++) {
 		for (size_t k = 0; k < count; k++) compare_vectors(a, list[t], &all[k], 5, call_in_assembly);
+		call_tile(list[t]);
+	}
 	free_arena(a);
 }
 

@@ -15,9 +15,9 @@ static sigjmp_buf back;
 static volatile int found;
 static volatile int faults;
 
-__attribute__((noinline)) static void call_bare(const lockstep_table *table, size_t k, lockstep_buffer *list, void *const *lanes) {
+__attribute__((noinline)) static void call_bare(lockstep_bare *kernel, size_t buffers, lockstep_buffer *list, void *const *lanes) {
 	static const uint32_t scalars[32];
-	table->kernels[k](list, (int64_t)lockstep_all[k].buffer_count, scalars, lanes);
+	kernel(list, (int64_t)buffers, scalars, lanes);
 	__asm__ volatile(""); /* no tail call */
 }
 
@@ -35,16 +35,27 @@ static void handle(int signal) {
 	siglongjmp(back, 1);
 }
 
-static void check_kernel(const lockstep_table *table, size_t k, float *forbidden, size_t n) {
+static void check_kernel(const char *name, lockstep_bare *kernel, size_t buffers, float *forbidden, size_t n) {
 	double lanes[4][LOCKSTEP_LANES] = {{0}};
 	void *pointers[] = {lanes[0], lanes[1], lanes[2], lanes[3]};
 	lockstep_buffer list[8];
-	for (size_t b = 0; b < lockstep_all[k].buffer_count; b++) list[b] = (lockstep_buffer){forbidden, n, 0};
+	for (size_t b = 0; b < buffers; b++) list[b] = (lockstep_buffer){forbidden, n, 0};
 	found = 0;
 	int before = faults;
-	if (!sigsetjmp(back, 1)) call_bare(table, k, list, pointers);
-	CHECK(faults == before + 1, "%s of %s touched nothing", lockstep_all[k].name, table->isa);
-	CHECK(found == 2, "%s of %s: its callers were not found", lockstep_all[k].name, table->isa);
+	if (!sigsetjmp(back, 1)) call_bare(kernel, buffers, list, pointers);
+	CHECK(faults == before + 1, "%s touched nothing", name);
+	CHECK(found == 2, "%s: its callers were not found", name);
+}
+
+static void check_table(const lockstep_table *table, float *forbidden) {
+	char name[80];
+	for (size_t k = 0; k < lockstep_all_count; k++)
+		for (size_t n = 5; n <= 128; n += 123) {
+			snprintf(name, sizeof name, "%s of %s", lockstep_all[k].name, table->isa);
+			check_kernel(name, table->kernels[k], lockstep_all[k].buffer_count, forbidden, n);
+		}
+	snprintf(name, sizeof name, "the tile of %s", table->isa);
+	for (size_t n = 0; n <= 5; n++) check_kernel(name, table->tile->multiply, 4, forbidden, n);
 }
 
 void test_unwind(void) {
@@ -54,11 +65,7 @@ void test_unwind(void) {
 	struct sigaction action = {.sa_handler = handle}, old[2];
 	sigaction(SIGSEGV, &action, &old[0]);
 	sigaction(SIGBUS, &action, &old[1]);
-	for (size_t t = 0; t + 1 < n; t++)
-		for (size_t k = 0; k < lockstep_all_count; k++) {
-			check_kernel(list[t], k, forbidden, 5);
-			check_kernel(list[t], k, forbidden, 128);
-		}
+	for (size_t t = 0; t + 1 < n; t++) check_table(list[t], forbidden);
 	sigaction(SIGSEGV, &old[0], NULL);
 	sigaction(SIGBUS, &old[1], NULL);
 	munmap(forbidden, page);

@@ -3,6 +3,7 @@ package amd64
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/lockstep-go/lockstep/gen/loop"
@@ -26,21 +27,46 @@ func Compile(r *rule.Rule, t ISA) *ir.File {
 	return f
 }
 
-// Print returns Go's assembly of r.
-func Print(r *rule.Rule, f *ir.File) []byte {
-	b, err := printer.NewGoAsm(printer.Config{Name: "gen"}).Print(f)
+// Print returns Go's assembly of rules as one file. It leaves out of what they require what
+// every amd64 CPU has: prefetches.
+func Print(all []*rule.Rule, kernels []*ir.File) []byte {
+	b, err := printer.NewGoAsm(printer.Config{Name: "gen"}).Print(joined(kernels))
 	if err != nil {
-		panic(fmt.Errorf("amd64: %s: %w", r.Name, err))
+		panic(fmt.Errorf("amd64: %w", err))
 	}
-	return headed(r, b)
+	b = bytes.ReplaceAll(b, []byte(", MMX+"), nil)
+	for _, r := range all {
+		b = headed(r, b)
+	}
+	return b
 }
 
-// headed puts the formula above the function, and leaves out of what it requires what
-// every amd64 CPU has: prefetches.
+// joined is the kernels as one file, in which data that several have are there once.
+func joined(kernels []*ir.File) *ir.File {
+	f := &ir.File{Constraints: kernels[0].Constraints, Includes: kernels[0].Includes}
+	data := map[string]*ir.Global{}
+	var functions []ir.Section
+	for _, k := range kernels {
+		for _, s := range k.Sections {
+			switch g, ok := s.(*ir.Global); {
+			case !ok:
+				functions = append(functions, s)
+			case data[g.Symbol.Name] == nil:
+				data[g.Symbol.Name] = g
+				f.Sections = append(f.Sections, g)
+			case !reflect.DeepEqual(g, data[g.Symbol.Name]):
+				panic("amd64: " + g.Symbol.Name + " is two things")
+			}
+		}
+	}
+	f.Sections = append(f.Sections, functions...)
+	return f
+}
+
+// headed puts the formula above the function.
 func headed(r *rule.Rule, text []byte) []byte {
 	head := "// func " + r.Name + "("
 	doc := "//" + strings.ReplaceAll(strings.Trim(r.Doc, "\n"), "\n", "\n//") + "\n//\n"
-	text = bytes.Replace(text, []byte(", MMX+"), nil, 1)
 	return bytes.Replace(text, []byte(head), []byte(doc+head), 1)
 }
 

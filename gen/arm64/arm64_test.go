@@ -188,7 +188,7 @@ func TestResident(t *testing.T) {
 	for _, m := range regexp.MustCompile(`FMOVQ (\d+)\(R0\)`).FindAllStringSubmatch(body, -1) {
 		fetched[m[1]] = true
 	}
-	if !strings.Contains(text(k.Code()), "MOVD $constants<>(SB), R0\n") || len(used) != len(registers[loop.Vector]) {
+	if !strings.Contains(text(k.Code()), "MOVD $constantsOfCrowded<>(SB), R0\n") || len(used) != len(registers[loop.Vector]) {
 		t.Errorf("%d vectors are used", len(used))
 	}
 	if resident := len(k.constants) - len(fetched); resident < 10 || resident > 20 {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -110,7 +111,13 @@ var number = regexp.MustCompile(`(\bv|#)\d+`)
 // comment. The disassembler knows Armv8.0 and little more; of what it knows all
 // that is not in the table is refused, for FMLA rounds as the language does on
 // one arrangement and not on the other.
-func Check(text []byte) error {
+func Check(text []byte) error { return check(text, table) }
+
+// CheckMatMul is Check for the kernel of matrix products, whose products are fused with
+// additions.
+func CheckMatMul(text []byte) error { return check(text, append(slices.Clone(table), fused...)) }
+
+func check(text []byte, table []*inst) error {
 	known := map[string]bool{"mov v.16b, v.16b": true}
 	for _, in := range table {
 		var args []string

@@ -32,7 +32,7 @@ type (
 	Bits      uint32                 // the bits of one
 	Jump      string                 // to a label
 	Hint      string                 // what is fetched for what
-	Constants struct{}               // the address of the file's vectors
+	Constants string                 // the address of the kernel's vectors, by their symbol
 	Locals    int                    // the address of the kernel's own memory, of so many bytes
 	Shifted   struct{ N, By int }    // a register whose bits go to the left
 	Mem       struct{ Base, At int } // what is so many bytes behind a register
@@ -56,7 +56,7 @@ func (x Pair) String() string      { return fmt.Sprintf("(%v, %v)", x[0], x[1]) 
 func (x Immediate) String() string { return fmt.Sprintf("$%d", int64(x)) }
 func (x Bits) String() string      { return fmt.Sprintf("$0x%x", uint32(x)) }
 func (x Jump) String() string      { return string(x) }
-func (x Constants) String() string { return "$constants<>(SB)" }
+func (x Constants) String() string { return "$" + string(x) + "<>(SB)" }
 func (x Locals) String() string    { return fmt.Sprintf("$locals-%d(SP)", int(x)) }
 func (x V) String() string         { return fmt.Sprintf("V%d.%s", x.N, x.Arrangement) }
 func (x Shifted) String() string   { return fmt.Sprintf("R%d<<%d", x.N, x.By) }

@@ -25,8 +25,8 @@ type laneRun struct {
 }
 
 var (
-	constantData = regexp.MustCompile(`(?m)^DATA constants<>\+(\d+)\(SB\)/8, \$0x([0-9a-f]{8})`)
-	constantBase = regexp.MustCompile(`(?m)^\tMOVD \$constants<>\(SB\), (R\d+)$`)
+	constantData = regexp.MustCompile(`(?m)^DATA \w+<>\+(\d+)\(SB\)/8, \$0x([0-9a-f]{8})`)
+	constantBase = regexp.MustCompile(`(?m)^\tMOVD \$\w+<>\(SB\), (R\d+)$`)
 	constantLoad = regexp.MustCompile(`^FMOVQ (\d+)\((R\d+)\), F(\d+)$`)
 	pointerLoad  = regexp.MustCompile(`(?m)^\tMOVD (\d+)\(R\d+\), (R\d+)$`)
 	element      = regexp.MustCompile(`^F(?:MOVS|MOVQ|LDPQ)(?:\.P)? -?\d+\((R\d+)\), \(?F(\d+)(?:, F(\d+)\))?$`)
@@ -220,13 +220,16 @@ func TestLanes(t *testing.T) {
 	}
 }
 
+// printed is the text of a rule's kernel.
+func printed(r *rule.Rule) string { return string(Print([]*rule.Rule{r}, []*Kernel{Compile(r)})) }
+
 func wantLanes(t *testing.T, what string, rng *rand.Rand, build func(r *rule.Rule, x, y, z rule.Value) rule.Value) {
 	t.Helper()
 	r := new(rule.Set).Define("Hand", "", func(r *rule.Rule) {
 		x, y, z, to := r.Buffer("x"), r.Buffer("y"), r.Buffer("z"), r.Buffer("to")
 		to.Set(build(r, x, y, z))
 	})
-	text := string(Print(r, Compile(r)))
+	text := printed(r)
 	for range 40 {
 		in := make([]uint32, 4)
 		for k := range in {
@@ -280,7 +283,7 @@ func isNaN(x uint32) bool { return x&^(1<<31) > 0x7f800000 }
 // TestMaxAbsLanes runs the reduction that keeps the largest magnitude.
 func TestMaxAbsLanes(t *testing.T) {
 	r := new(rule.Set).Define("Most", "", func(r *rule.Rule) { r.MaxAbs("most", r.Buffer("x")) })
-	text := string(Print(r, Compile(r)))
+	text := printed(r)
 	for _, before := range awkward {
 		if isNaN(before) || before>>31 > 0 { // no lane becomes that
 			continue

@@ -24,7 +24,7 @@ type selection struct {
 	p         *loop.Program
 	lines     []line
 	temps     int
-	constants []uint32 // each a vector of the file's
+	constants []uint32 // each a vector of the kernel's
 	frame     int      // bytes of the kernel's own memory
 	locals    []int    // where each is in it
 }
@@ -61,7 +61,7 @@ func (s *selection) begin() {
 		}
 	}
 	if len(s.constants) > 0 {
-		s.op(writes(constants), nil, "MOVD", is(Constants{}), gp(constants))
+		s.op(writes(constants), nil, "MOVD", is(Constants(s.symbol())), gp(constants))
 	}
 	align := 16
 	for _, l := range s.p.Locals {
@@ -76,6 +76,9 @@ func (s *selection) begin() {
 		s.op(writes(frame), reads(frame), "AND", imm(-align), gp(frame), gp(frame))
 	}
 }
+
+// symbol is the name of the constants, which is a file's and so has the kernel's in it.
+func (s *selection) symbol() string { return "constantsOf" + s.p.Rule.Name }
 
 // writes and reads are lists of registers.
 func writes(list ...loop.Reg) []loop.Reg { return list }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/lockstep-go/lockstep/gen/rule"
+	"github.com/lockstep-go/lockstep/internal/names"
 )
 
 func TestName(t *testing.T) {
@@ -14,7 +15,7 @@ func TestName(t *testing.T) {
 		"RMSpropCenteredMomentum": "rmsprop_centered_momentum", "LAMBMove": "lamb_move", "MSE": "mse", "Log1p": "log1p",
 		"epsIn": "eps_in", "proxL1": "prox_l1", "p": "p", "AdaGrad": "adagrad",
 	} {
-		if got := Name(name); got != want {
+		if got := names.C(name); got != want {
 			t.Errorf("%s is %s, want %s", name, got, want)
 		}
 	}

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/gen/rule"
+	"github.com/lockstep-go/lockstep/internal/names"
 )
 
 // calls is what holds of the calls of all kernels.
@@ -46,7 +48,7 @@ extern "C" {
 func (ref *Reference) masksOf(b *bytes.Buffer) {
 	b.WriteString(block(ref.docs["Mask"]))
 	for _, m := range ref.masks {
-		fmt.Fprintf(b, "#define LOCKSTEP_%s UINT32_C(%s) /* %s */\n", strings.ToUpper(Name(m.Name)), m.Type, m.Doc)
+		fmt.Fprintf(b, "#define LOCKSTEP_%s UINT32_C(%s) /* %s */\n", strings.ToUpper(names.C(m.Name)), m.Type, m.Doc)
 	}
 }
 
@@ -59,7 +61,7 @@ func (ref *Reference) scalars(b *bytes.Buffer, r *rule.Rule) {
 	b.WriteString(block(ref.docs[r.Name+"Scalars"]))
 	fmt.Fprintf(b, "typedef struct %s {\n", name)
 	for _, f := range ref.Fields(r) {
-		fmt.Fprintf(b, "\t%s %s;", f.Type, Name(f.Name))
+		fmt.Fprintf(b, "\t%s %s;", f.Type, names.C(f.Name))
 		if f.Doc != "" {
 			fmt.Fprintf(b, " /* %s */", f.Doc)
 		}
@@ -112,18 +114,22 @@ func prototype(r *rule.Rule) string {
 		params = append(params, "const "+structName(r.Name)+" *c")
 	}
 	for _, d := range r.Reductions {
-		params = append(params, lane(d.Kind)+" "+Name(d.Name)+"[LOCKSTEP_LANES]")
+		params = append(params, lane(d.Kind)+" "+names.C(d.Name)+"[LOCKSTEP_LANES]")
 	}
 	return function(r) + "(" + strings.Join(params, ", ") + ")"
 }
 
-func function(r *rule.Rule) string { return "lockstep_kernel_" + Name(r.Name) }
+func function(r *rule.Rule) string { return "lockstep_kernel_" + names.C(r.Name) }
 
 // A Table is the kernels of an instruction set. Those that it has not are its base's.
 type Table struct {
 	ISA, Base string
 	Platform  string // the macro of the builds that have it, or "" for all
 	Has       func(r *rule.Rule) bool
+
+	// TileRows and TileColumns are what its kernel of matrix products makes at once. A table
+	// with a base has its.
+	TileRows, TileColumns int
 }
 
 // Tables is the file of the kernels' descriptions, of the tables and of the functions that
@@ -138,7 +144,7 @@ func (ref *Reference) Tables(all []*rule.Rule, tables []Table) []byte {
 		fmt.Fprintf(b, "\t{%q, %s, %s, %s},\n", r.Name, some(r, "buffers", len(r.Buffers)), some(r, "scalars", len(r.Scalars)), some(r, "lanes", len(r.Reductions)))
 	}
 	fmt.Fprintf(b, "};\nconst size_t lockstep_all_count = %d;\n", len(all))
-	table(b, Table{ISA: "portable"}, all)
+	table(b, Table{ISA: "portable", TileRows: fallback.MatMulRows, TileColumns: fallback.MatMulColumns}, all)
 	tables = slices.Clone(tables) // a base before those that have its kernels
 	slices.SortStableFunc(tables, func(a, b Table) int { return strings.Compare(a.Base, b.Base) })
 	for _, t := range tables {
@@ -155,7 +161,7 @@ func some(r *rule.Rule, what string, n int) string {
 	if n == 0 {
 		return "NULL, 0"
 	}
-	return fmt.Sprintf("%s_%s, %d", Name(r.Name), what, n)
+	return fmt.Sprintf("%s_%s, %d", names.C(r.Name), what, n)
 }
 
 // description prints the arrays of a kernel's description.
@@ -165,17 +171,17 @@ func (ref *Reference) description(b *bytes.Buffer, r *rule.Rule) {
 		buffers = append(buffers, fmt.Sprintf("{%q, %s}", f.Name, shapes[f.Shape].constant))
 	}
 	for _, f := range ref.Fields(r) {
-		scalars = append(scalars, fmt.Sprintf("{%q, %s}", Name(f.Name), map[string]string{"float": "LOCKSTEP_FLOAT", "uint32_t": "LOCKSTEP_MASK"}[f.Type]))
+		scalars = append(scalars, fmt.Sprintf("{%q, %s}", names.C(f.Name), map[string]string{"float": "LOCKSTEP_FLOAT", "uint32_t": "LOCKSTEP_MASK"}[f.Type]))
 	}
 	for _, d := range r.Reductions {
-		lanes = append(lanes, fmt.Sprintf("{%q, LOCKSTEP_LANES_%s}", Name(d.Name), strings.ToUpper(lane(d.Kind))))
+		lanes = append(lanes, fmt.Sprintf("{%q, LOCKSTEP_LANES_%s}", names.C(d.Name), strings.ToUpper(lane(d.Kind))))
 	}
 	for _, a := range []struct {
 		what string
 		list []string
 	}{{"buffers", buffers}, {"scalars", scalars}, {"lanes", lanes}} {
 		if len(a.list) > 0 {
-			fmt.Fprintf(b, "static const lockstep_parameter %s_%s[] = {%s};\n", Name(r.Name), a.what, strings.Join(a.list, ", "))
+			fmt.Fprintf(b, "static const lockstep_parameter %s_%s[] = {%s};\n", names.C(r.Name), a.what, strings.Join(a.list, ", "))
 		}
 	}
 }
@@ -188,7 +194,7 @@ func table(b *bytes.Buffer, t Table, all []*rule.Rule) {
 		if t.Has != nil && !t.Has(r) {
 			isa = t.Base
 		}
-		symbol := "lockstep_" + isa + "_" + Name(r.Name)
+		symbol := "lockstep_" + isa + "_" + names.C(r.Name)
 		entries = append(entries, symbol)
 		if isa == t.ISA {
 			own = append(own, symbol)
@@ -199,6 +205,9 @@ func table(b *bytes.Buffer, t Table, all []*rule.Rule) {
 	}
 	fmt.Fprintf(b, "\nlockstep_bare %s;\n", strings.Join(own, ",\n\t"))
 	fmt.Fprintf(b, "lockstep_bare *const lockstep_%s_kernels[] = {\n\t%s,\n};\n", t.ISA, strings.Join(entries, ",\n\t"))
+	if t.TileRows > 0 {
+		fmt.Fprintf(b, "\nlockstep_bare lockstep_%s_matmul_tile;\nconst lockstep_tile lockstep_%[1]s_tile = {%d, %d, lockstep_%[1]s_matmul_tile};\n", t.ISA, t.TileRows, t.TileColumns)
+	}
 	if t.Platform != "" {
 		b.WriteString("\n#endif\n")
 	}
@@ -212,12 +221,12 @@ func call(b *bytes.Buffer, k int, r *rule.Rule) {
 	}
 	fmt.Fprintf(b, "\nlockstep_status %s {\n", prototype(r))
 	if len(r.Reductions) > 0 {
-		var names []string
+		var all []string
 		for _, d := range r.Reductions {
-			names = append(names, Name(d.Name))
+			all = append(all, names.C(d.Name))
 		}
 		lanes = "lanes"
-		fmt.Fprintf(b, "\tvoid *const lanes[] = {%s};\n", strings.Join(names, ", "))
+		fmt.Fprintf(b, "\tvoid *const lanes[] = {%s};\n", strings.Join(all, ", "))
 	}
 	fmt.Fprintf(b, "\treturn lockstep_run(table, &lockstep_all[%d], list, buffers, %s, %s);\n}\n", k, scalars, lanes)
 }

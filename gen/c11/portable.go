@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/lockstep-go/lockstep/gen/rule"
+	"github.com/lockstep-go/lockstep/internal/names"
 )
 
 // header heads each generated file.
@@ -27,7 +28,7 @@ func (ref *Reference) Portable(r *rule.Rule) []byte {
 	p := &portable{r: r, fields: ref.Fields(r), indent: "\t"}
 	p.WriteString(header + "#include \"../portable.h\"\n\n")
 	p.WriteString(comment(r.Doc))
-	fmt.Fprintf(p, "void lockstep_portable_%s(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes) {\n", Name(r.Name))
+	fmt.Fprintf(p, "void lockstep_portable_%s(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes) {\n", names.C(r.Name))
 	p.arguments()
 	if r.IsMatrix() {
 		p.matrix()
@@ -56,7 +57,7 @@ func (p *portable) arguments() {
 		p.line("(void)scalars;")
 	}
 	for k, d := range p.r.Reductions {
-		p.line("%s *restrict %s = lanes[%d];", lane(d.Kind), Name(d.Name), k)
+		p.line("%s *restrict %s = lanes[%d];", lane(d.Kind), names.C(d.Name), k)
 	}
 	if len(p.r.Reductions) == 0 {
 		p.line("(void)lanes;")
@@ -99,7 +100,7 @@ func lane(k rule.Kind) string {
 func (p *portable) list() {
 	p.loop("for (int64_t at = 0; at < buffers; at += %d) {", func() {
 		for k, b := range p.r.Buffers {
-			p.line("%s%s = list[at + %d].data;", p.pointer(k), Name(b.Name), k)
+			p.line("%s%s = list[at + %d].data;", p.pointer(k), names.C(b.Name), k)
 		}
 		p.line("const int64_t n = (int64_t)list[at].len;")
 		p.loop("for (int64_t i = 0; i < n; i++) {", p.tasks)
@@ -110,22 +111,22 @@ func (p *portable) list() {
 func (p *portable) matrix() {
 	p.line("(void)buffers;")
 	for k, b := range p.r.Buffers {
-		name := Name(b.Name)
+		name := names.C(b.Name)
 		if b.Shape == rule.Matrix {
 			name += "_rows"
 		}
 		p.line("%s%s = list[%d].data;", p.pointer(k), name, k)
 	}
 	p.line("const int64_t n = (int64_t)list[%d].len, rows = (int64_t)list[%d].len;", p.r.First(rule.Stream), p.r.First(rule.PerRow))
-	p.loop("for (int64_t row = 0; row < rows; row++) {", func() {
+	p.loop("for (int64_t k = 0; k < rows; k++) {", func() {
 		for k, b := range p.r.Buffers {
 			if b.Shape == rule.Matrix {
-				p.line("%s%s = %[2]s_rows + row * n;", p.pointer(k), Name(b.Name))
+				p.line("%s%s = %[2]s_rows + k * n;", p.pointer(k), names.C(b.Name))
 			}
 		}
 		p.folds("float fold_%s[LOCKSTEP_LANES] = {0};")
 		p.loop("for (int64_t i = 0; i < n; i++) {", p.tasks)
-		p.folds("%s[row] = fold(fold_%[1]s);")
+		p.folds("%s[k] = fold(fold_%[1]s);")
 	})
 }
 
@@ -141,7 +142,7 @@ func (p *portable) pointer(buffer int) string {
 func (p *portable) folds(format string) {
 	for _, e := range p.r.Effects {
 		if e.Reduce && e.Kind == rule.Fold {
-			p.line(format, Name(p.r.Buffers[e.To].Name))
+			p.line(format, names.C(p.r.Buffers[e.To].Name))
 		}
 	}
 }
@@ -173,23 +174,23 @@ func (p *portable) effect(e rule.Effect) {
 	case !e.Reduce:
 		p.line("%s = %s;", p.element(e.To), x)
 	case e.Kind == rule.Sum:
-		p.line("%s[i %% LOCKSTEP_LANES] += (double)%s;", Name(p.r.Reductions[e.To].Name), x)
+		p.line("%s[i %% LOCKSTEP_LANES] += (double)%s;", names.C(p.r.Reductions[e.To].Name), x)
 	case e.Kind == rule.Dot:
-		p.line("%s[i %% LOCKSTEP_LANES] += (double)%s * (double)%s;", Name(p.r.Reductions[e.To].Name), x, p.number(e.Y))
+		p.line("%s[i %% LOCKSTEP_LANES] += (double)%s * (double)%s;", names.C(p.r.Reductions[e.To].Name), x, p.number(e.Y))
 	case e.Kind == rule.MaxAbs:
-		to := Name(p.r.Reductions[e.To].Name) + "[i % LOCKSTEP_LANES]"
+		to := names.C(p.r.Reductions[e.To].Name) + "[i % LOCKSTEP_LANES]"
 		p.line("%s = larger(number(magnitude(bits(%s))), %s);", to, x, to)
 	default:
-		p.line("fold_%s[i %% LOCKSTEP_LANES] += %s;", Name(p.r.Buffers[e.To].Name), x)
+		p.line("fold_%s[i %% LOCKSTEP_LANES] += %s;", names.C(p.r.Buffers[e.To].Name), x)
 	}
 }
 
 // element is the present element of a buffer.
 func (p *portable) element(buffer int) string {
 	if b := p.r.Buffers[buffer]; b.Shape == rule.PerRow {
-		return Name(b.Name) + "[row]"
+		return names.C(b.Name) + "[k]"
 	}
-	return Name(p.r.Buffers[buffer].Name) + "[i]"
+	return names.C(p.r.Buffers[buffer].Name) + "[i]"
 }
 
 // isBits reports whether a node is computed as bits and not as a number.
@@ -264,7 +265,7 @@ func (p *portable) value(n rule.Node) string {
 	case rule.Load:
 		return p.element(n.X)
 	case rule.Scalar:
-		return "c->" + Name(p.fields[n.X].Name)
+		return "c->" + names.C(p.fields[n.X].Name)
 	case rule.Select:
 		return fmt.Sprintf("x%d ? %s : %s", n.X, p.number(n.Y), p.number(n.Z))
 	case rule.Sqrt:

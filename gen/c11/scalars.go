@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/lockstep-go/lockstep/gen/rule"
+	"github.com/lockstep-go/lockstep/internal/names"
 )
 
 // A Field is a scalar of a kernel.
@@ -149,11 +150,11 @@ func inC(doc string) string {
 		case strings.HasSuffix(name, "Scalars"):
 			return structName(strings.TrimSuffix(name, "Scalars"))
 		case name == "Weight" || name == "Total":
-			return "lockstep_" + Name(name)
+			return "lockstep_" + names.C(name)
 		}
-		return Name(name)
+		return names.C(name)
 	})
 }
 
 // structName is that of the scalars of a kernel.
-func structName(kernel string) string { return "lockstep_" + Name(kernel) + "_scalars" }
+func structName(kernel string) string { return "lockstep_" + names.C(kernel) + "_scalars" }

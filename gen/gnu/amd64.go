@@ -18,8 +18,13 @@ type printer struct {
 }
 
 // AMD64 is the file of a kernel for an instruction set of x86-64.
-func AMD64(isa string, r *rule.Rule, f *ir.File) []byte {
-	p := &printer{file: newFile(isa, r)}
+func AMD64(isa string, r *rule.Rule, f *ir.File) []byte { return printAMD64(isa, kernelOf(r), f) }
+
+// TileAMD64 is that of the kernel of matrix products.
+func TileAMD64(isa string, f *ir.File) []byte { return printAMD64(isa, tile, f) }
+
+func printAMD64(isa string, k kernel, f *ir.File) []byte {
+	p := &printer{file: newFile(isa, k)}
 	for _, fn := range f.Functions() {
 		p.frame = newFrame(fn)
 		p.head(isa, need{"LOCKSTEP_X86_64", requires(fn), append(p.frame.saved, "rsp")})
@@ -98,10 +103,10 @@ func (p *printer) instruction(i *ir.Instruction) {
 // renamed are the instructions without vectors, by their names in Go: one that is not
 // here may have its operands in another order.
 var renamed = map[string]string{
-	"ADDQ": "addq", "ANDQ": "andq", "BZHIL": "bzhil", "CMPL": "cmpl", "CMPQ": "cmpq", "IMUL3Q": "imulq",
+	"ADDL": "addl", "ADDQ": "addq", "ANDQ": "andq", "BZHIL": "bzhil", "CMPL": "cmpl", "CMPQ": "cmpq", "IMUL3Q": "imulq",
 	"JCC": "jnc", "JE": "je", "JG": "jg", "JGE": "jge", "JLE": "jle", "JLT": "jl", "JMP": "jmp", "JNE": "jne",
 	"KMOVW": "kmovw", "KORTESTW": "kortestw", "LEAQ": "leaq", "MOVL": "movl", "MOVQ": "movq",
-	"PREFETCHT0": "prefetcht0", "SUBQ": "subq", "XORQ": "xorq",
+	"PREFETCHT0": "prefetcht0", "SHLQ": "shlq", "SUBQ": "subq", "XORQ": "xorq",
 }
 
 // mnemonic is the name of an instruction. Those of vectors have Go's.

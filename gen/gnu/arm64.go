@@ -15,19 +15,32 @@ import (
 // register, so that it needs no signature.
 type armPrinter struct {
 	file
-	kernel *arm64.Kernel
-	saved  []string // registers that are the caller's
-	spare  int      // a register that the kernel does not use
+	code  armCode
+	saved []string // registers that are the caller's
+	spare int      // a register that the kernel does not use
+}
+
+// An armCode is a kernel's instructions, with the registers that they use and what memory.
+type armCode interface {
+	Code() []arm64.Instruction
+	Constants() []uint32
+	Locals() int
+	Registers(kind loop.Kind) []int
 }
 
 // ARM64 is the file of a kernel for an instruction set of AArch64.
-func ARM64(isa string, r *rule.Rule, k *arm64.Kernel) []byte {
-	p := newArmPrinter(isa, r, k)
+func ARM64(isa string, r *rule.Rule, k *arm64.Kernel) []byte { return printARM64(isa, kernelOf(r), k) }
+
+// TileARM64 is that of the kernel of matrix products.
+func TileARM64(isa string, t *arm64.Tile) []byte { return printARM64(isa, tile, t) }
+
+func printARM64(isa string, k kernel, code armCode) []byte {
+	p := newArmPrinter(isa, k, code)
 	p.head(isa, need{"LOCKSTEP_AARCH64", []string{"ASIMD"}, append(slices.Clone(p.saved), "sp")})
 	p.vectors()
 	fmt.Fprintf(p, "\n\tBEGIN(%s)\n", p.name)
 	p.enter()
-	for _, i := range k.Code() {
+	for _, i := range code.Code() {
 		p.instruction(i)
 	}
 	fmt.Fprintf(p, "\tEND(%s)\n#endif\nNOTES\n", p.name)
@@ -36,9 +49,9 @@ func ARM64(isa string, r *rule.Rule, k *arm64.Kernel) []byte {
 
 // newArmPrinter finds the registers to be saved: x19 to x28, and of v8 to v15 the lower
 // halves.
-func newArmPrinter(isa string, r *rule.Rule, k *arm64.Kernel) *armPrinter {
-	p := &armPrinter{file: newFile(isa, r), kernel: k}
-	used := k.Registers(loop.Address)
+func newArmPrinter(isa string, k kernel, code armCode) *armPrinter {
+	p := &armPrinter{file: newFile(isa, k), code: code}
+	used := code.Registers(loop.Address)
 	for slices.Contains(used, p.spare) || p.spare == 18 { // which is the platform's
 		p.spare++
 	}
@@ -48,7 +61,7 @@ func newArmPrinter(isa string, r *rule.Rule, k *arm64.Kernel) *armPrinter {
 		}
 	}
 	for n := 8; n <= 15; n++ {
-		if slices.Contains(k.Registers(loop.Vector), n) {
+		if slices.Contains(code.Registers(loop.Vector), n) {
 			p.saved = append(p.saved, fmt.Sprintf("d%d", n))
 		}
 	}
@@ -57,11 +70,11 @@ func newArmPrinter(isa string, r *rule.Rule, k *arm64.Kernel) *armPrinter {
 
 // vectors prints the file's data.
 func (p *armPrinter) vectors() {
-	if len(p.kernel.Constants()) == 0 {
+	if len(p.code.Constants()) == 0 {
 		return
 	}
 	p.WriteString("\n\tCONSTANTS\n\t.balign 16\nVECTORS:\n")
-	for _, bits := range p.kernel.Constants() {
+	for _, bits := range p.code.Constants() {
 		fmt.Fprintf(p, "\t.long %#[1]x, %#[1]x, %#[1]x, %#[1]x\n", bits)
 	}
 }
@@ -71,7 +84,7 @@ func (p *armPrinter) own() int { return (word*(arguments+len(p.saved)) + 15) / 1
 
 // size is that of all that a kernel has on the stack.
 func (p *armPrinter) size() int {
-	size := p.own() + (p.kernel.Locals()+15)/16*16
+	size := p.own() + (p.code.Locals()+15)/16*16
 	if size > longest {
 		panic(fmt.Errorf("gnu: %s: %d bytes of stack", p.name, size))
 	}
@@ -127,11 +140,11 @@ type spelling struct{ name, memory, number, vector string }
 // spellings are those of all instructions that Go has names for: one that is not here may
 // have its operands in another order.
 var spellings = map[string]spelling{
-	"ADD": {name: "add", number: "x"}, "SUB": {name: "sub", number: "x"}, "SUBS": {name: "subs", number: "x"},
+	"ADD": {name: "add", number: "x"}, "ADDS": {name: "adds", number: "x"}, "SUB": {name: "sub", number: "x"}, "SUBS": {name: "subs", number: "x"},
 	"AND": {name: "and", number: "x"}, "MUL": {name: "mul", number: "x"},
 	"LSL": {name: "lsl", number: "x"}, "LSR": {name: "lsr", number: "x"},
 	"CMP": {name: "cmp", number: "x"}, "CMPW": {name: "cmp", number: "w"},
-	"JMP": {name: "b"}, "BEQ": {name: "b.eq"}, "BNE": {name: "b.ne"}, "BLT": {name: "b.lt"},
+	"CBNZ": {name: "cbnz", number: "x"}, "JMP": {name: "b"}, "BEQ": {name: "b.eq"}, "BNE": {name: "b.ne"}, "BLT": {name: "b.lt"},
 	"BLE": {name: "b.le"}, "BGT": {name: "b.gt"}, "BGE": {name: "b.ge"},
 	"VDUP": {name: "dup"}, "VEOR": {name: "eor"}, "VEXT": {name: "ext"}, "PRFM": {name: "prfm"},
 	"MOVD": {"mov", "r", "x", ""}, "MOVWU": {"", "r", "w", ""}, "MOVH": {"", "rh", "w", ""}, "MOVHU": {"", "rh", "w", ""},
@@ -202,7 +215,7 @@ func (p *armPrinter) plain(i arm64.Instruction) {
 			name = "st" + s.memory
 		}
 	}
-	if !stores {
+	if !stores && name != "cbnz" { // whose label comes last
 		slices.Reverse(operands)
 	}
 	if !ok || name == "" {
@@ -244,7 +257,7 @@ func (p *armPrinter) operand(s spelling, op arm64.Operand, after bool) string {
 // immediate is a number. What is added has twelve bits, of which assemblers would make
 // more with a shift, and Go's with a register.
 func (p *armPrinter) immediate(s spelling, x int64) string {
-	if slices.Contains([]string{"add", "sub", "subs"}, s.name) && (x < 0 || x > longest) {
+	if slices.Contains([]string{"add", "adds", "sub", "subs"}, s.name) && (x < 0 || x > longest) {
 		panic(fmt.Errorf("gnu: %s: %s by %d", p.name, s.name, x))
 	}
 	return fmt.Sprintf("#%d", x)

@@ -24,6 +24,7 @@ func TestSpellingOfArm(t *testing.T) {
 		want     string
 	}{
 		{"ADD", ops{arm64.Shifted{N: 4, By: 2}, arm64.R(5), arm64.R(6)}, "add x6, x5, x4, lsl #2"},
+		{"ADDS", ops{arm64.Immediate(2), arm64.R(1), arm64.R(2)}, "adds x2, x1, #2"},
 		{"SUBS", ops{arm64.Immediate(16), arm64.R(1), arm64.R(2)}, "subs x2, x1, #16"},
 		{"AND", ops{arm64.Immediate(-64), arm64.R(1), arm64.R(1)}, "and x1, x1, #-64"},
 		{"MUL", ops{arm64.R(1), arm64.R(2), arm64.R(3)}, "mul x3, x2, x1"},
@@ -34,7 +35,7 @@ func TestSpellingOfArm(t *testing.T) {
 		{"MOVD", ops{arm64.R(1), arm64.R(2)}, "mov x2, x1"},
 		{"MOVD", ops{arm64.Immediate(24), arm64.R(2)}, "mov x2, #24"},
 		{"MOVD", ops{at, arm64.R(2)}, "ldr x2, [x3, #-16]"},
-		{"MOVD", ops{arm64.Constants{}, arm64.R(2)}, "ADDRESS x2"},
+		{"MOVD", ops{arm64.Constants("constants"), arm64.R(2)}, "ADDRESS x2"},
 		{"MOVWU", ops{at, arm64.R(2)}, "ldr w2, [x3, #-16]"},
 		{"MOVHU.P", ops{at, arm64.R(2)}, "ldrh w2, [x3], #-16"},
 		{"MOVH.P", ops{arm64.R(2), at}, "strh w2, [x3], #-16"},
@@ -50,6 +51,7 @@ func TestSpellingOfArm(t *testing.T) {
 		{"VEOR", ops{v(1, "B16"), v(2, "B16"), v(3, "B16")}, "eor v3.16b, v2.16b, v1.16b"},
 		{"VEXT", ops{arm64.Immediate(8), v(1, "B16"), v(2, "B16"), v(3, "B16")}, "ext v3.16b, v2.16b, v1.16b, #8"},
 		{"PRFM", ops{at, arm64.Hint("PLDL1KEEP")}, "prfm pldl1keep, [x3, #-16]"},
+		{"CBNZ", ops{arm64.R(8), arm64.Jump("reads")}, "cbnz x8, L(reads)"},
 		{"BLT", ops{arm64.Jump("loop")}, "b.lt L(loop)"},
 		{"JMP", ops{arm64.Jump("end")}, "b L(end)"},
 	} {
@@ -91,19 +93,25 @@ var (
 // are saved, each in a place of its own, and none is the platform's.
 func TestSaved(t *testing.T) {
 	saved := 0
+	texts := map[string]string{}
 	for _, r := range slices.Concat(rules.All.Rules(), typetest.All.Rules(), []*rule.Rule{wide(16)}) {
-		_, code, _ := strings.Cut(string(ARM64("neon", r, arm64.Compile(r))), "BEGIN(")
+		texts[r.Name] = string(ARM64("neon", r, arm64.Compile(r)))
+	}
+	_, _, products := arm64.MatMul()
+	texts[tile.goName] = string(TileARM64("neon", products))
+	for name, text := range texts {
+		_, code, _ := strings.Cut(text, "BEGIN(")
 		places := map[string]string{}
 		for _, m := range saves.FindAllStringSubmatch(code, -1) {
 			if places[m[2]] != "" {
-				t.Errorf("%s: %s is where %s is", r.Name, m[1], places[m[2]])
+				t.Errorf("%s: %s is where %s is", name, m[1], places[m[2]])
 			}
 			places[m[2]] = m[1]
 			saved++
 		}
 		for _, m := range numbered.FindAllStringSubmatch(code, -1) {
-			if name := callers(m[1], m[2]); name != "" && !strings.Contains(code, ".cfi_offset "+name+",") {
-				t.Errorf("%s: %s is not saved", r.Name, name)
+			if saved := callers(m[1], m[2]); saved != "" && !strings.Contains(code, ".cfi_offset "+saved+",") {
+				t.Errorf("%s: %s is not saved", name, saved)
 			}
 		}
 	}
@@ -143,7 +151,7 @@ func TestSpare(t *testing.T) {
 	spares := map[bool]int{}
 	for _, r := range append(rules.All.Rules(), wide(14), wide(16), wide(18)) {
 		k := arm64.Compile(r)
-		p := newArmPrinter("neon", r, k)
+		p := newArmPrinter("neon", kernelOf(r), k)
 		if slices.Contains(k.Registers(loop.Address), p.spare) || p.spare == 18 || p.spare > 28 {
 			t.Errorf("%s: x%d is not free", r.Name, p.spare)
 		}

@@ -21,6 +21,8 @@ func TestSpelling(t *testing.T) {
 		{"CMPQ", "", []operand.Op{reg.RCX, reg.RDX}, "cmpq %rdx, %rcx"},
 		{"CMPL", "", []operand.Op{at, operand.U32(1 << 31)}, "cmpl $0x80000000, 64(%rsi, %r9, 4)"},
 		{"IMUL3Q", "", []operand.Op{operand.I32(24), reg.RDX, reg.RDX}, "imulq $24, %rdx, %rdx"},
+		{"ADDL", "", []operand.Op{reg.EAX, reg.EAX}, "addl %eax, %eax"},
+		{"SHLQ", "", []operand.Op{operand.U8(2), reg.RDX}, "shlq $0x02, %rdx"},
 		{"BZHIL", "", []operand.Op{reg.R10L, reg.EAX, reg.EBP}, "bzhil %r10d, %eax, %ebp"},
 		{"VPTESTMD", "", []operand.Op{at, reg.Z1, reg.K1}, "vptestmd 64(%rsi, %r9, 4), %zmm1, %k1"},
 		{"VMOVUPS", "Z", []operand.Op{at, reg.K1, reg.Z30}, "vmovups 64(%rsi, %r9, 4), %zmm30{%k1}{z}"},

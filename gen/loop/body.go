@@ -95,7 +95,7 @@ func (l *lowering) phases() [][]rule.Task {
 }
 
 // lower writes some tasks for a row. What does not depend on the row is computed for
-// the first; a buffer that all rows change is stored by the last.
+// the first; a stream, which all rows change, is stored by the last.
 func (b *body) lower(tasks []rule.Task, row int, last bool) {
 	for _, t := range tasks {
 		b.fetched = map[int]Reg{}
@@ -118,7 +118,7 @@ func (b *body) effect(id, row int, last bool) {
 	switch {
 	case f.Reduce:
 		b.reduce(id, row, list)
-	case last:
+	case last || b.r.Buffers[f.To].Shape == rule.Matrix: // of which each row has elements of its own
 		b.store(list, f.To, row)
 	default:
 		b.stored[f.To] = list

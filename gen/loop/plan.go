@@ -33,8 +33,11 @@ type choice struct{ usual, general *plan }
 
 // plans lists the choices for a rule, the best first, but for what is resident.
 func (m Machine) plans(r *rule.Rule) []plan {
-	sums := []bool{false}
-	if reduces(r) && !r.Long() {
+	sums, main := []bool{false}, r
+	if len(r.Usual) > 0 { // whose main loop has its gradients scaled in one part
+		main = r.Specialize(r.Scaled())
+	}
+	if reduces(r) && !main.Long() {
 		sums = []bool{true, false}
 	}
 	var list []plan

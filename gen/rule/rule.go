@@ -206,9 +206,6 @@ func (s *Set) Rules() []*Rule {
 	return rules
 }
 
-// File is the rule's name as part of a file name.
-func (r *Rule) File() string { return strings.ToLower(r.Name) }
-
 // IsMatrix reports whether the kernel walks rows.
 func (r *Rule) IsMatrix() bool {
 	return slices.ContainsFunc(r.Buffers, func(b Buffer) bool { return b.Shape == Matrix })
@@ -279,8 +276,11 @@ func (r *Rule) Uniform(id int) bool {
 }
 
 // Long reports whether a vector is work enough for an iteration of the kernel: a rule of
-// many operations, or with more sums than registers are there for.
-func (r *Rule) Long() bool { return len(r.Schedule()) > tune.LongBody || len(r.Reductions) > 1 }
+// many operations, or with more sums than registers are there for. Beside operations the
+// lanes of one, 8 registers of AVX2 with what is added to them, count as ten.
+func (r *Rule) Long() bool {
+	return len(r.Schedule())+10*len(r.Reductions) > tune.LongBody || len(r.Reductions) > 1
+}
 
 // A Value is a node under construction.
 type Value struct {

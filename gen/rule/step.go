@@ -71,13 +71,18 @@ func (r *Rule) Drop(x, mask Value) Value {
 // other, however much larger that is.
 func (s *Step) Lerp(m, x, weight Value) Value {
 	s.Usually(weight, IsPositive, 0)
-	from := s.Const(0).Less(weight).Select(m, x)
+	return s.Rule.Lerp(m, x, weight)
+}
+
+// Lerp is Step's for kernels of matrices, which have one loop for all scalars.
+func (r *Rule) Lerp(m, x, weight Value) Value {
+	from := r.Const(0).Less(weight).Select(m, x)
 	return from.Add(x.Sub(m).Mul(weight))
 }
 
 // Square is the square of x·root for a running mean, 0 where that would be subnormal.
-func (s *Step) Square(x, root, mask Value) Value {
-	y := s.Drop(x.Mul(root), mask)
+func (r *Rule) Square(x, root, mask Value) Value {
+	y := r.Drop(x.Mul(root), mask)
 	return y.Mul(y)
 }
 

@@ -49,15 +49,33 @@ var AMSGradProx = All.Step("AMSGradProx", `
 	proximal(s, m1, largest(s, v1))
 })
 
+// AMSGradCorrected is AMSGrad that corrects the bias of each v before it is compared.
+var AMSGradCorrected = All.Step("AMSGradCorrected", `
+	m ← lerp(m, x, weight1)
+	v ← v·beta2 + drop(x·root2, small)²
+	h ← max(h, v·unbias)
+	p ← p - (m·step / (√(h + epsIn) + eps) + p·decay)`, func(s *rule.Step) {
+	m1, v1 := moments(s)
+	h1 := largest(s, v1.Mul(s.Scalar("unbias")))
+	epsIn, eps, step := s.Scalar("epsIn"), s.Scalar("eps"), s.Scalar("step")
+
+	s.Move(m1.Mul(step).Div(h1.Add(epsIn).Sqrt().Add(eps)))
+})
+
 // moments are the running means of the gradient and of its square.
 func moments(s *rule.Step) (m1, v1 rule.Value) {
+	_, m1, v1 = gradientAndMoments(s)
+	return m1, v1
+}
+
+func gradientAndMoments(s *rule.Step) (x, m1, v1 rule.Value) {
 	x, m, v := s.Gradient(), s.State("m"), s.State("v")
 	weight1 := s.Scalar("weight1")
 	m1 = s.Lerp(m, x, weight1)
 	v1 = meanSquare(s, v, x)
 	m.Set(m1)
 	v.Set(v1)
-	return m1, v1
+	return x, m1, v1
 }
 
 // meanSquare is the running mean of the square of x.

@@ -46,6 +46,18 @@ func log(r *rule.Rule, x rule.Value) rule.Value {
 	return zero.Less(x).Select(y, x.Equal(zero).Select(r.Bits(negativeInfinity), r.Bits(nan)))
 }
 
+// cbrt is the cube root of x ≥ 0.
+func cbrt(r *rule.Rule, x rule.Value) rule.Value {
+	small, third, integer := x.Less(r.Const(0x1p-126)), r.Const(1./3), r.Const(0x1.8p23)
+	z := small.Select(x.Mul(r.Const(0x1p24)), x)
+	y := z.FromInt().Mul(r.Const(0x1p-8 / 3)).Add(integer).SubInt(integer).ShiftLeft(8).AddInt(r.Bits(0x2a5119f2))
+	for range 3 {
+		y = y.Sub(y.Sub(z.Div(y.Mul(y))).Mul(third))
+	}
+	y = small.Select(y.Mul(r.Const(0x1p-8)), y)
+	return x.Add(x).Equal(x).Select(x, y)
+}
+
 // log1p is the natural logarithm of 1 + x.
 func log1p(r *rule.Rule, x rule.Value) rule.Value {
 	zero, one, minusOne := r.Const(0), r.Const(1), r.Const(-1)

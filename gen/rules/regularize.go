@@ -11,6 +11,15 @@ var Regularize = All.Define("Regularize", `
 	x.Set(g.Mul(scale).Add(p.Mul(l2)).Add(signTimes(r, p, l1)))
 })
 
+// Clip scales a gradient in two parts and holds it within a limit; NaN stays NaN.
+var Clip = All.Define("Clip", `
+	x ← clamp(g·part·scale, ±limit)`, func(r *rule.Rule) {
+	x, g := r.Buffer("x"), r.Buffer("g")
+	part, scale, limit := r.Scalar("part"), r.Scalar("scale"), r.Scalar("limit")
+
+	x.Set(limit.Neg().Max(limit.Min(g.Mul(part).Mul(scale))))
+})
+
 // Shrink is the proximal step of L1 and L2 with one step size for all.
 var Shrink = All.Define("Shrink", `
 	p ← soft(p, threshold)·shrink`, func(r *rule.Rule) {

@@ -6,13 +6,15 @@ import (
 	"testing"
 )
 
-// TestFresh compares the file on disk with what the reference gives now.
+// TestFresh compares the files on disk with what the reference gives now.
 func TestFresh(t *testing.T) {
-	got, err := os.ReadFile("../" + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, vectors()) {
-		t.Error("c/test/vectors.txt is stale: run go generate ./...")
+	for path, content := range files {
+		got, err := os.ReadFile("../" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, content()) {
+			t.Errorf("%s is stale: run go generate ./...", path)
+		}
 	}
 }

@@ -166,6 +166,15 @@ func (x Number) Sqrt() Number {
 	return of(root, float32(math.Sqrt(float64(max(x.Single, 0)))), bound, x, x)
 }
 
+// Cbrt is the cube root of x ≥ 0, which programs have within a unit.
+func (x Number) Cbrt() Number {
+	root, bound := math.Cbrt(x.Exact), 0.
+	if x.Bound > 0 {
+		bound = max(math.Cbrt(x.Exact+x.Bound)-root, root-math.Cbrt(max(0, x.Exact-x.Bound)))
+	}
+	return of(root, float32(math.Cbrt(float64(x.Single))), bound+halfUnit(root), x, x)
+}
+
 // Max is the larger of x and y.
 func (x Number) Max(y Number) Number {
 	if x.Exact < y.Exact {
@@ -191,6 +200,30 @@ func (x Number) Sign() Number {
 	return s
 }
 
+// Pick is one of three numbers by the sign of x, and may be any of them where x may have
+// another sign.
+func (x Number) Pick(negative, zero, positive Number) Number {
+	three := []Number{negative, zero, positive}
+	at := func(x float64) Number {
+		if x == x {
+			return three[1+int(sign(x))]
+		}
+		return zero
+	}
+	y := at(x.Exact)
+	y.Single = at(float64(x.Single)).Single
+	for _, other := range three {
+		if x.Bound > 0 && !(x.Bound < math.Abs(x.Exact)) {
+			y.Bound = math.Max(y.Bound, math.Abs(other.Exact-y.Exact)+other.Bound)
+		}
+		y.flushes = y.flushes || other.flushes
+	}
+	if math.IsInf(x.Bound, 1) || math.IsNaN(y.Bound) {
+		y.Bound = math.Inf(1)
+	}
+	return y
+}
+
 func sign(x float64) float64 {
 	switch {
 	case x > 0:
@@ -209,14 +242,47 @@ func (x Number) Soft(t Number) Number {
 
 func soft[F float32 | float64](x, t F) F { return x - max(-t, min(x, t)) }
 
+// Sum is that of a list, which float32 adds up in an order that is not known.
+func Sum(list []Number) Number {
+	var sum Number
+	size := 0.
+	for _, x := range list {
+		sum.Exact += x.Exact
+		sum.Single += x.Single
+		sum.Bound += x.Bound
+		sum.flushes = sum.flushes || x.flushes
+		size += math.Abs(x.Exact) + x.Bound
+	}
+	return of(sum.Exact, sum.Single, sum.Bound+float64(len(list))*0x1p-24*size, sum, sum)
+}
+
+// Total is Sum of what is added up in float64.
+func Total(list []Number) Number {
+	var sum Number
+	size, single := 0., 0.
+	for _, x := range list {
+		sum.Exact += x.Exact
+		single += float64(x.Single)
+		sum.Bound += x.Bound
+		sum.flushes = sum.flushes || x.flushes
+		size += math.Abs(x.Exact) + x.Bound
+	}
+	return of(sum.Exact, float32(single), sum.Bound+size*0x1p-40, sum, sum)
+}
+
 // Norm is the root of the sum of squares, which are added up in float64.
-func Norm(list []Number) Number {
+func Norm(list []Number) Number { return rootOfSquares(list, 1) }
+
+// RMS is the root of their mean.
+func RMS(list []Number) Number { return rootOfSquares(list, float64(len(list))) }
+
+func rootOfSquares(list []Number, by float64) Number {
 	var exact, single, bound float64
 	for _, x := range list {
 		exact += x.Exact * x.Exact
 		single += float64(x.Single) * float64(x.Single)
 		bound += x.Bound * x.Bound
 	}
-	root := math.Sqrt(exact)
-	return Number{Exact: root, Single: float32(math.Sqrt(single)), Bound: math.Sqrt(bound) + root*0x1p-40}
+	root := math.Sqrt(exact / by)
+	return Number{Exact: root, Single: float32(math.Sqrt(single / by)), Bound: math.Sqrt(bound/by) + root*0x1p-40}
 }

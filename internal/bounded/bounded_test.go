@@ -25,6 +25,15 @@ var operations = []operation{
 		return z * z
 	}},
 	{"Sign", func(x, y Number) Number { return x.Sign() }, func(x, y float32) float32 { return float32(sign(float64(x))) }},
+	{"Pick", func(x, y Number) Number { return x.Pick(y.Neg(), x, y) }, func(x, y float32) float32 {
+		switch {
+		case x < 0:
+			return -y
+		case x > 0:
+			return y
+		}
+		return x
+	}},
 	{"Soft", func(x, y Number) Number { return x.Soft(y.Max(y.Neg())) }, func(x, y float32) float32 { return soft(x, max(y, -y)) }},
 	{"Neg", func(x, y Number) Number { return x.Neg() }, func(x, y float32) float32 { return -x }},
 }
@@ -98,5 +107,18 @@ func TestFlushing(t *testing.T) {
 	x := Float(0x1p-64)
 	if x.Mul(x).Contains(0) || !x.Flushing().Mul(x).Contains(0) || x.Flushing().Mul(Float(1)).Contains(0) {
 		t.Error("0 is wrong where it should not be, or right")
+	}
+}
+
+// TestTotal adds up numbers of which most cancels: in float64 what is left is right, and the
+// bound is that of the numbers and of one rounding.
+func TestTotal(t *testing.T) {
+	list := []Number{Float(1e8), Scalar(.1), Float(1), Float(-1e8)}
+	total := Total(list)
+	if want := float32(float64(float32(.1)) + 1); total.Single != want || !total.Contains(want) || total.Bound > 1e-3 {
+		t.Errorf("the total is %+v, want %g", total, want)
+	}
+	if total.Contains(1.2) || !Sum(list).Contains(Sum(list).Single) {
+		t.Errorf("the bound of %+v says nothing", total)
 	}
 }

@@ -33,7 +33,7 @@ func TestAlike(t *testing.T) {
 			}
 		}
 		calls, numbers = 0, nil
-		e.Place(params, list)
+		e.Place(params, list, e.Steps() == 0)
 		e.Begin(1, list)
 		e.Run(params, list)
 		return calls, numbers

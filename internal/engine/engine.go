@@ -2,7 +2,9 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 
+	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/tune"
 	"github.com/lockstep-go/lockstep/internal/workers"
 	"github.com/lockstep-go/lockstep/kernels"
@@ -18,12 +20,15 @@ type Engine struct {
 	passes  int // of the rule that has most
 
 	step    int64
-	apart   bool   // tensors have taken different numbers of steps
-	missing bool   // some tensors are left out of this step
-	absent  []bool // without a gradient in this step
-	late    bool   // some tensors have yet to begin as their parameters
-	owns    bool   // some passes have scalars of each tensor
-	placed  int    // counts how often buffers were elsewhere than before, or what is flushed of them
+	apart   bool      // tensors have taken different numbers of steps
+	missing bool      // some tensors are left out of this step
+	absent  []bool    // without a gradient in this step
+	late    bool      // some tensors have yet to begin as their parameters
+	owns    bool      // some passes have scalars of each tensor
+	shards  shards    // of the gradients
+	numbers []float32 // of elements, as bits, if there is noise
+	zeroes  bool      // steps leave zeros of the gradients
+	placed  int       // counts how often buffers were elsewhere than before, or what is flushed of them
 
 	partial [][MaxSums]float64 // by unit
 	many    [][MaxSums]float64 // room for the sums of tensors
@@ -33,9 +38,22 @@ type Engine struct {
 	pool    *workers.Pool
 	workers []*Worker // the caller's first
 
+	clipping  clipping // of all groups
+	following following
+
+	team      Team
 	stepping  stepping
 	squaring  squaring
+	measuring measuring
 	exceeding exceeding
+	observing observing
+	zeroing   zeroing
+	swapping  swapping
+
+	estimating estimating
+
+	accumulating accumulating
+	rows         rowSet
 }
 
 // A tensor is a Tensor whose State is there.
@@ -44,9 +62,14 @@ type tensor struct {
 	begins   bool   // slots have yet to begin as the parameters
 	missed   int64  // steps of the engine
 	units    [2]int // the first of its units and the one behind the last, of its own
+	number   int    // its place among all
 	listed   int    // place among the small tensors of its group, or -1
 	own      []call // of each pass, while it has scalars of its own
 	sums     [MaxSums]float64
+	factor   float64 // what clips its gradient in this step, if tensors are clipped
+	clip     fallback.ClipScalars
+	average  []float32 // of its parameters
+	slow     []float32
 	byColumn []float64 // sums by column, of each unit; after the pass the first are the tensor's
 }
 
@@ -58,7 +81,9 @@ type group struct {
 	fades  float64 // what a step leaves of the state that fades fastest
 	input  StepInput
 	scale  float64 // of the gradients that input is for
-	stages
+	clipping
+	clip fallback.ClipScalars // which has all of the gradient's scale
+	Stages
 
 	shared []int       // tensors that share calls
 	list   [][]float32 // the buffers of these, one tensor after the other
@@ -66,17 +91,19 @@ type group struct {
 
 // New makes an engine of tensors, each with one of the rules.
 func New(tensors []Tensor, rules []Rule) *Engine {
-	e := &Engine{table: kernels.Active()}
+	e := &Engine{table: kernels.Active(), clipping: unclipped()}
 	for _, r := range rules {
 		e.groups = append(e.groups, newGroup(r))
 	}
 	e.survey()
 	room := newRoom(tensors, e.groups)
-	for _, t := range tensors {
+	for k, t := range tensors {
 		g := &e.groups[t.Rule]
-		s := tensor{Tensor: t, listed: -1}
+		s := tensor{Tensor: t, number: k, listed: -1}
 		if t.State == nil {
 			s.State, s.begins = g.allocate(t, room), g.beginsAsParams()
+		} else {
+			s.State = append(slices.Clip(t.State), g.scratch(t)...)
 		}
 		e.late = e.late || s.begins
 		e.total += t.Size
@@ -87,20 +114,27 @@ func New(tensors []Tensor, rules []Rule) *Engine {
 	e.growLists()
 	e.growSums()
 	e.absent = make([]bool, len(tensors))
-	e.stepping.e, e.squaring.e, e.exceeding.e = e, e, e
+	e.stepping.e, e.squaring.e, e.measuring.e, e.exceeding.e, e.zeroing.e, e.accumulating.e, e.swapping.e, e.estimating.e = e, e, e, e, e, e, e, e
 	e.pool = workers.New(tune.ParallelLen)
+	e.team.pool = e.pool
+	e.growRoom()
 	e.SetWorkers(1)
 	return e
 }
 
 func newGroup(r Rule) group {
-	g := group{Rule: r, passes: r.Plan.passes(), fades: 1, plain: len(r.Passes) == 1}
+	g := group{Rule: r, passes: r.Plan.passes(), clipping: unclipped(), fades: 1, plain: len(r.Passes) == 1}
 	for _, s := range g.State {
 		switch {
 		case s.Extent == PerElement:
 			g.fades = min(g.fades, s.Fades)
 		case s.First.params:
 			panic(fmt.Sprintf("engine: the slot %q begins as the parameters, but is not PerElement", s.Name))
+		}
+	}
+	for _, s := range g.State[len(g.Kept()):] {
+		if !s.Scratch {
+			panic(fmt.Sprintf("engine: the slot %q comes after scratch", s.Name))
 		}
 	}
 	for _, p := range g.passes {
@@ -124,10 +158,12 @@ func (e *Engine) survey() {
 // SetRule changes a rule to one whose plan has the same slots and kinds of passes.
 func (e *Engine) SetRule(rule int, to Rule) {
 	next := newGroup(to)
+	next.clipping = e.groups[rule].clipping
 	next.shared, next.list = e.groups[rule].shared, e.groups[rule].list
 	e.groups[rule] = next
 	e.placed++ // other slots may be flushed
 	e.survey()
+	e.growRoom()
 	for k := range e.tensors {
 		if e.tensors[k].Rule == rule {
 			e.tensors[k].own = nil
@@ -136,7 +172,10 @@ func (e *Engine) SetRule(rule int, to Rule) {
 }
 
 // SetTable sets the table of kernels, which can run here.
-func (e *Engine) SetTable(t kernels.Table) { e.table = t }
+func (e *Engine) SetTable(t kernels.Table) {
+	e.table = t
+	e.growRoom()
+}
 
 // Table is the table of kernels.
 func (e *Engine) Table() kernels.Table { return e.table }

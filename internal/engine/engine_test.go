@@ -152,7 +152,7 @@ func (r *run) take(step int, scale float64, penalty func(p, g float64) float64) 
 			exact[k][i] = penalty(r.model.params[k][i], exact[k][i]*scale)
 		}
 	}
-	r.Place(r.params, grads)
+	r.Place(r.params, grads, true)
 	if r.missing {
 		r.Begin(scale, grads)
 	} else {

@@ -34,13 +34,17 @@ func (e *Engine) CountBeyond(grads [][]float32, scale float64) (count int64, fir
 // Limit is the largest gradient, before it is scaled, that a rule can take: beyond it
 // the scaled one is no float32, or its square is none where the rule squares it.
 func (e *Engine) Limit(rule int, scale float64) float32 {
-	most := math.MaxFloat32
+	return float32(min(e.largest(rule)/math.Abs(scale), math.MaxFloat32))
+}
+
+// largest is the largest scaled gradient that a rule can take.
+func (e *Engine) largest(rule int) float64 {
 	for _, s := range e.groups[rule].State {
 		if s.Square {
-			most = 0x1p63
+			return 0x1p63
 		}
 	}
-	return float32(min(most/math.Abs(scale), math.MaxFloat32))
+	return math.MaxFloat32
 }
 
 // firstBeyond is the tensor of a unit, or of a unit that has some.
@@ -48,9 +52,9 @@ func (e *Engine) firstBeyond(u *unit, grads [][]float32, scale float64) int {
 	if u.tensor >= 0 {
 		return u.tensor
 	}
-	limit := e.Limit(u.group, scale)
 	for _, tensor := range e.groups[u.group].shared[u.lo:u.hi] {
-		for _, x := range grads[tensor] {
+		limit := e.limitOf(tensor, scale)
+		for _, x := range e.gradient(e.workers[0], grads, tensor, 0, len(grads[tensor])) {
 			if !(math.Abs(float64(x)) <= float64(limit)) {
 				return tensor
 			}
@@ -67,7 +71,7 @@ type squaring struct {
 
 func (s *squaring) Do(k, worker int) {
 	w := s.e.workers[worker]
-	s.e.reduce(k, s.grads, w, func(lanes *[fallback.Lanes]float64) {
+	s.e.reduce(k, s.grads, w, func(_ int, lanes *[fallback.Lanes]float64) {
 		kernels.SumSquares(s.e.table, &w.list, lanes)
 	})
 }
@@ -81,26 +85,26 @@ type exceeding struct {
 
 func (x *exceeding) Do(k, worker int) {
 	w := x.e.workers[worker]
-	c := fallback.CountBeyondScalars{Limit: x.e.Limit(x.e.units[k].group, x.scale)}
-	x.e.reduce(k, x.grads, w, func(lanes *[fallback.Lanes]float64) {
+	x.e.reduce(k, x.grads, w, func(tensor int, lanes *[fallback.Lanes]float64) {
+		c := fallback.CountBeyondScalars{Limit: x.e.limitOf(tensor, x.scale)}
 		kernels.CountBeyond(x.e.table, &w.list, &c, lanes)
 	})
 }
 
 // reduce sums up the gradients of a unit, of which each is set as the worker's list.
-func (e *Engine) reduce(k int, grads [][]float32, w *Worker, add func(lanes *[fallback.Lanes]float64)) {
+func (e *Engine) reduce(k int, grads [][]float32, w *Worker, add func(tensor int, lanes *[fallback.Lanes]float64)) {
 	u := &e.units[k]
 	lanes := &w.sums[0]
 	*lanes = [fallback.Lanes]float64{}
 	if u.tensor >= 0 {
-		if g := grads[u.tensor]; g != nil {
-			w.list.Set(g[u.lo:u.hi])
-			add(lanes)
+		if grads[u.tensor] != nil {
+			w.list.Set(e.gradient(w, grads, u.tensor, u.lo, u.hi))
+			add(u.tensor, lanes)
 		}
 	} else {
 		for _, tensor := range e.groups[u.group].shared[u.lo:u.hi] {
-			w.list.Set(grads[tensor])
-			add(lanes)
+			w.list.Set(e.gradient(w, grads, tensor, 0, len(grads[tensor])))
+			add(tensor, lanes)
 		}
 	}
 	e.partial[k] = [MaxSums]float64{fallback.Total(lanes)}

@@ -2,15 +2,20 @@
 // keeps and which passes a step takes over parameters, gradients and state.
 //
 // It cuts the work into units, shares them among goroutines, hands small tensors to a
-// kernel in lists, applies the penalties that the kernel does not, makes zeros of state
-// that has faded, and adds up what passes measure. The bits of a result depend on the
+// kernel in lists, has stages around the kernel, block by block (sums of gradients, clipping,
+// penalties, averages of parameters, zeros for gradients), makes zeros of state that has
+// faded, and adds up what passes measure. The bits of a result depend on the
 // plan and the numbers alone, not on the number of goroutines.
 //
 // What it is called with it takes for checked: buffers have the lengths of their tensors,
 // those that are written overlap no others, and one goroutine at a time is in a step.
 package engine
 
-import "github.com/lockstep-go/lockstep/fallback"
+import (
+	"slices"
+
+	"github.com/lockstep-go/lockstep/fallback"
+)
 
 // A Plan is a rule as data. Most have one pass:
 //
@@ -25,6 +30,14 @@ type Plan struct {
 	// FusesProximal says that the kernel applies L1 and L2 of a proximal step itself, as
 	// StepInput gives them. Otherwise a stage does after the last pass.
 	FusesProximal bool
+
+	// Hessian is for a rule whose second slot is a mean of estimates that the caller makes:
+	// the part by which one of them moves it. It is 0 for others.
+	Hessian float64
+
+	// Mean is for a rule that takes gradients elsewhere than it is evaluated: the factor
+	// of its first slot that the parameters lack to their mean. It is 0 for others.
+	Mean float64
 }
 
 // A Slot is a state buffer, which a rule keeps of each of its tensors.
@@ -42,6 +55,19 @@ type Slot struct {
 	// such mask.
 	Square  bool
 	Flushes fallback.Mask
+
+	// Scratch says that it holds what a step's passes make for one another and that no
+	// step begins with: nobody gives or keeps it. Such slots are the last of a plan.
+	Scratch bool
+}
+
+// Kept are the slots whose content lasts from step to step.
+func (p *Plan) Kept() []Slot {
+	n := slices.IndexFunc(p.State, func(s Slot) bool { return s.Scratch })
+	if n < 0 {
+		return p.State
+	}
+	return p.State[:n:n]
 }
 
 // An Extent is what a slot has one number of. The engine flushes only slots of the extent

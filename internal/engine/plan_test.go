@@ -26,6 +26,28 @@ func TestExtents(t *testing.T) {
 	}
 }
 
+// TestScratch has scratch beside state of the engine's own and of the caller's: the caller
+// neither sees nor gives it.
+func TestScratch(t *testing.T) {
+	plan := Plan{State: []Slot{{Name: "v"}, {Name: "row", Extent: PerRow, Scratch: true}}}
+	own := make([]float32, 12)
+	e := New([]Tensor{{Size: 12, Columns: 3}, {Size: 12, Columns: 3, State: [][]float32{own}}}, []Rule{{Plan: plan}})
+	for k := range 2 {
+		if list := e.Buffers(k); len(list) != 1 || len(list[0]) != 12 {
+			t.Errorf("tensor %d has the buffers %v, want one of 12", k, list)
+		}
+		if list := e.tensors[k].State; len(list) != 2 || len(list[1]) != 4 {
+			t.Errorf("tensor %d has the state %v, want a row's 4 beside", k, list)
+		}
+	}
+	if &e.Buffers(1)[0][0] != &own[0] {
+		t.Error("the caller's state is not where it was")
+	}
+	if n := len(plan.Kept()); n != 1 {
+		t.Errorf("%d slots are kept", n)
+	}
+}
+
 // TestPlain knows the rules of which a step can be taken in parts.
 func TestPlain(t *testing.T) {
 	for name, p := range proofs {
@@ -53,6 +75,7 @@ func TestWrongPlans(t *testing.T) {
 		`"w"`:      {Passes: []Pass{Elements(nothing, nil, "w")}},
 		"ByColumn": {Passes: []Pass{Whole(ByColumn, func(kernels.Table, *Matrix, *int) {}, nil)}},
 		`"z"`:      {State: []Slot{{Name: "z", Extent: PerRow, First: Params}}},
+		`"y"`:      {State: []Slot{{Name: "x", Scratch: true}, {Name: "y"}}},
 	} {
 		func() {
 			defer func() {

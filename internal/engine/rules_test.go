@@ -175,7 +175,6 @@ func adafactorReference(m *model, rule, tensor int, g []float64) {
 func prodigy(o Options) Rule {
 	type scalars struct {
 		lr, scale, d float64
-		sums         [MaxSums]float64
 	}
 	root := math.Sqrt(prodigyBeta2)
 	moments := func(_ kernels.Table, list *kernels.List, c *scalars, s *Sums) {
@@ -191,12 +190,13 @@ func prodigy(o Options) Rule {
 			}
 		})
 	}
-	distance := func(_ kernels.Table, m *Matrix, c *scalars) {
-		d, r := &m.State[4][0], &m.State[5][0]
-		*r = float32(root*float64(*r) + (1-root)*c.d*c.d*c.sums[0])
-		if c.sums[1] > 0 {
-			*d = max(*d, float32(float64(*r)/c.sums[1]))
+	distance := func(in *StepInput) Kept {
+		d, r := in.PerTensor[0], in.PerTensor[1]
+		r = float32(root*float64(r) + (1-root)*float64(d)*float64(d)*in.Sums[0])
+		if in.Sums[1] > 0 {
+			d = max(d, float32(float64(r)/in.Sums[1]))
 		}
+		return Kept{First: d, Second: r}
 	}
 	move := func(_ kernels.Table, list *kernels.List, c *scalars) {
 		parts(list, 3, func(b [][]float32) {
@@ -206,13 +206,13 @@ func prodigy(o Options) Rule {
 		})
 	}
 	of := func(in *StepInput) scalars {
-		return scalars{in.LR, float64(in.Scale), float64(in.PerTensor[0]), in.Sums}
+		return scalars{in.LR, float64(in.Scale), float64(in.PerTensor[0])}
 	}
 	return Rule{Plan{
 		State: []Slot{{Name: "start", First: Params, Fades: 1}, {Name: "s", Fades: root}, {Name: "m", Fades: prodigyBeta1}, {Name: "v", Fades: prodigyBeta2, Square: true},
 			{Name: "d", Extent: PerTensor, First: Constant(prodigyFirst)}, {Name: "r", Extent: PerTensor}},
 		Passes: []Pass{
-			Summing(OverAll, moments, of), Whole(NoSums, distance, of), Elements(move, of, ParamsName, "m", "v"),
+			Summing(OverAll, moments, of), Keep(distance), Elements(move, of, ParamsName, "m", "v"),
 		}}, o}
 }
 

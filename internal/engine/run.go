@@ -16,7 +16,7 @@ type stepping struct {
 func (s *stepping) Do(k, worker int) {
 	u, w := &s.e.units[k], s.e.workers[worker]
 	switch g := &s.e.groups[u.group]; {
-	case s.pass >= len(g.passes):
+	case s.pass >= len(g.passes) || g.passes[s.pass].walk == together:
 	case u.tensor < 0:
 		s.small(u, g, w)
 	default:
@@ -27,20 +27,35 @@ func (s *stepping) Do(k, worker int) {
 // small takes a step of small tensors: in one call, unless some are left out or for
 // themselves.
 func (s *stepping) small(u *unit, g *group, w *Worker) {
-	e := s.e
-	if e.apart && !u.alike || g.penalized() {
-		for _, k := range g.shared[u.lo:u.hi] {
+	e, list := s.e, g.shared[u.lo:u.hi]
+	follows := e.following.follows()
+	if e.apart && !u.alike || g.penalized() || e.shards.on() {
+		for _, k := range list {
+			t := &e.tensors[k]
 			if e.present(k) {
-				t := &e.tensors[k]
+				w.setShards(&e.shards, k, 0, t.Size)
 				e.apply(w, t, 0, 0, t.Size, s.params[k], s.grads[k])
+			} else if follows {
+				e.follow(w, t, 0, t.Size, s.params[k])
 			}
 		}
 		return
 	}
-	first := &e.tensors[g.shared[u.lo]]
+	first := &e.tensors[list[0]]
 	g.call(first, 0).run(e.table, u.list, nil, &w.sums)
 	if g.flushes(e.step - first.missed) {
 		e.flushSmall(u)
+	}
+	if !follows && !e.zeroes {
+		return
+	}
+	for _, k := range list {
+		if follows {
+			e.follow(w, &e.tensors[k], 0, e.tensors[k].Size, s.params[k])
+		}
+		if e.zeroes {
+			clear(s.grads[k])
+		}
 	}
 }
 
@@ -48,6 +63,9 @@ func (s *stepping) small(u *unit, g *group, w *Worker) {
 func (s *stepping) large(k int, u *unit, g *group, w *Worker) {
 	e, t, p := s.e, &s.e.tensors[u.tensor], &g.passes[s.pass]
 	if !e.runs(u.tensor, p) {
+		if p.last && e.following.follows() {
+			e.follow(w, t, u.lo, u.hi, s.params[u.tensor][u.lo:u.hi])
+		}
 		return
 	}
 	if p.hasSums() {
@@ -55,7 +73,12 @@ func (s *stepping) large(k int, u *unit, g *group, w *Worker) {
 	}
 	switch {
 	case p.walk != whole:
-		w.matrix.ColumnSums = t.beginColumns(p, k)
+		w.matrix.ColumnSums, w.matrix.Room = t.beginColumns(p, k), nil
+		if p.sums == ByColumn {
+			w.matrix.Room = w.rowRoom(t.columns())
+			clear(w.matrix.Room)
+		}
+		w.setShards(&e.shards, u.tensor, u.lo, u.hi)
 		e.apply(w, t, s.pass, u.lo, u.hi, s.params[u.tensor][u.lo:u.hi], s.grads[u.tensor][u.lo:u.hi])
 	case k == t.units[0]: // which has all of it
 		e.wholeTensor(w, t, s.pass)
@@ -71,42 +94,141 @@ func (s *stepping) large(k int, u *unit, g *group, w *Worker) {
 // are p and grad, and after the last one the stages of its state.
 func (e *Engine) apply(w *Worker, t *tensor, k, lo, hi int, p, grad []float32) {
 	g := &e.groups[t.Rule]
-	if g.penalized() {
-		e.blocks(w, t, k, lo, p, grad)
+	flushes := g.passes[k].last && g.flushes(e.step-t.missed)
+	if e.staged(g) || len(w.shards) > 0 {
+		e.blocks(w, t, k, lo, p, grad, flushes)
+		return
+	}
+	if g.passes[k].sums == ByColumn {
+		piece := tune.FactorRows * t.columns()
+		for at := 0; at < len(p); at += piece {
+			end := min(at+piece, len(p))
+			e.runPass(w, t, k, lo+at, lo+end, p[at:end], grad[at:end])
+			w.matrix.fold()
+		}
 	} else {
 		e.runPass(w, t, k, lo, hi, p, grad)
 	}
-	if g.passes[k].last && g.flushes(e.step-t.missed) {
+	if flushes {
 		g.flush(e.table, w, t, lo, hi, p, grad)
 	}
 }
 
+// fold adds what a piece of tune.FactorRows rows has left in Room up by column.
+func (m *Matrix) fold() {
+	for j, x := range m.Room {
+		m.ColumnSums[j] += float64(x)
+	}
+	clear(m.Room)
+}
+
+// staged reports whether there are stages around the passes of a group, beside shards.
+func (e *Engine) staged(g *group) bool {
+	return g.penalized() || e.zeroes || e.following.follows()
+}
+
 // blocks runs a pass with the stages around it.
-func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32) {
+func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32, flushes bool) {
 	g := &e.groups[t.Rule]
 	pass := &g.passes[k]
-	length := tune.BlockLen
-	if pass.walk == rows {
-		columns := t.columns()
-		length = max(1, tune.BlockLen/columns) * columns
-	}
-	for at := 0; at < len(p); at += length {
-		end := min(at+length, len(p))
-		q, d := p[at:end], grad[at:end]
-		if pass.takesGrads {
-			d = e.staged(w, g, q, d)
+	length, looks := w.blockLen(g, pass, t), pass.takesGrads || flushes
+	piece := tune.FactorRows * t.columns()
+	for at, end := 0, 0; at < len(p); at = end {
+		end = min(at+length, len(p))
+		if pass.sums == ByColumn {
+			end = min(end, (at/piece+1)*piece)
 		}
-		e.runPass(w, t, k, lo+at, lo+end, q, d)
-		if g.shrinks && pass.last {
-			w.list.Set(q)
-			kernels.Shrink(e.table, &w.list, &g.shrink)
+		if w.long {
+			if end = min(end, (at/t.columns()+1)*t.columns()); at%t.columns() == 0 && looks {
+				e.measureRow(w, g, t, at, at+t.columns(), p, grad)
+			}
+		}
+		d := grad[at:end]
+		if looks {
+			d = e.given(w, g, t, at, end, grad)
+		}
+		e.block(w, t, k, lo+at, p[at:end], d, flushes)
+		if pass.sums == ByColumn && (end%piece == 0 || end == len(p)) {
+			w.matrix.fold()
+		}
+		if e.zeroes && g.zeroes(k, e.step-t.missed) {
+			w.zero(grad, at, end)
 		}
 	}
 }
 
-// staged is a block of the gradient as the stages before the kernel leave it.
-func (e *Engine) staged(w *Worker, g *group, p, grad []float32) []float32 {
-	room, n := w.scratch(2*len(p)), len(p)
+// blockLen is the length of blocks, of whole rows where rows are looked at: but those that
+// are longer, which are then measured beforehand.
+func (w *Worker) blockLen(g *group, pass *pass, t *tensor) int {
+	length := tune.BlockLen
+	if len(w.shards) > 0 {
+		length = tune.ShardLen
+	}
+	w.long = false
+	switch {
+	case pass.walk == rows:
+		return rowsOf(length, t.columns())
+	case !g.clipping.byRows(t):
+	case t.columns() > length:
+		w.long = true
+	default:
+		return rowsOf(length, t.columns())
+	}
+	return length
+}
+
+// given is a block of the gradient as the rule is given it: added up and centered.
+func (e *Engine) given(w *Worker, g *group, t *tensor, at, end int, grad []float32) []float32 {
+	d, n := grad[at:end], end-at
+	if len(w.shards) > 0 {
+		room := w.rooms(n)
+		d = e.sum(w, room[:n], room[n:2*n], at, end)
+	}
+	if g.clipping.centers && t.Columns > 0 {
+		d = e.centered(w, t, w.rooms(n)[2*n:], d)
+	}
+	return d
+}
+
+// block runs a pass on a block, from an element on, between the stages around it.
+func (e *Engine) block(w *Worker, t *tensor, k, lo int, p, grad []float32, flushes bool) {
+	g := &e.groups[t.Rule]
+	pass, hi, x := &g.passes[k], lo+len(p), grad
+	if pass.takesGrads {
+		x = e.before(w, g, t, lo, p, grad)
+	}
+	e.runPass(w, t, k, lo, hi, p, x)
+	if g.shrinks && pass.last {
+		w.list.Set(p)
+		kernels.Shrink(e.table, &w.list, &g.shrink)
+	}
+	if flushes {
+		g.flush(e.table, w, t, lo, hi, p, grad)
+	}
+	if pass.last && e.following.follows() {
+		e.follow(w, t, lo, hi, p)
+	}
+}
+
+// before is a block of the gradient, from element lo on, as the stages before the kernel leave it.
+func (e *Engine) before(w *Worker, g *group, t *tensor, lo int, p, grad []float32) []float32 {
+	n := len(p)
+	room := w.rooms(n)[3*n:]
+	switch {
+	case g.clipping.ratio > 0:
+		grad = e.clippedRows(w, g, t, room[:n], p, grad)
+	case g.clipping.on():
+		c := &g.clip
+		if g.clipping.norm > 0 {
+			c = &t.clip
+		}
+		w.list.Set(room[:n], grad)
+		kernels.Clip(e.table, &w.list, c)
+		grad = room[:n]
+	}
+	if n := g.clipping.noise; n != nil {
+		e.addNoise(w, n, t, lo, grad)
+	}
 	if g.splits {
 		grad = e.regularized(w, room[:n], grad, p, &g.split)
 	}

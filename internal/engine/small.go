@@ -28,10 +28,10 @@ func (e *Engine) listSmall() {
 // buffers is how many a tensor of a group with lists has.
 func (g *group) buffers() int { return 2 + len(g.State) }
 
-// Place takes note of where buffers are, if any is elsewhere than in the step before. It
-// keeps those of small tensors, because it lists them for the kernels once and not in each
-// step.
-func (e *Engine) Place(params, grads [][]float32) {
+// Place takes note of where buffers are, if any is elsewhere than in the step before:
+// gradients, or parameters too if moved says so. It keeps those of small tensors, because it
+// lists them for the kernels once and not in each step.
+func (e *Engine) Place(params, grads [][]float32, moved bool) {
 	e.placed++
 	if len(e.tensors) == 1 && e.groups[e.tensors[0].Rule].plain && e.total < tune.ParallelLen && len(grads[0]) == e.total {
 		all := append(e.workers[0].buffers[:0], params[0], grads[0])
@@ -39,17 +39,28 @@ func (e *Engine) Place(params, grads [][]float32) {
 	}
 	for k := range e.groups {
 		g := &e.groups[k]
+		n := g.buffers()
 		for at, tensor := range g.shared {
-			g.list[at*g.buffers()], g.list[at*g.buffers()+1] = params[tensor], grads[tensor]
+			g.list[at*n+1] = grads[tensor]
+			if moved {
+				g.list[at*n] = params[tensor]
+			}
 		}
 	}
-	lacks := func(k int) bool { return grads[k] == nil && e.tensors[k].Size > 0 }
 	for k := range e.units {
-		u := &e.units[k]
-		if u.tensor < 0 && !slices.ContainsFunc(e.groups[u.group].shared[u.lo:u.hi], lacks) {
-			g := &e.groups[u.group]
-			u.list.Reset(g.buffers(), g.list[u.lo*g.buffers():u.hi*g.buffers()])
+		if u := &e.units[k]; u.tensor < 0 && (moved || !u.listed) {
+			e.relist(u, grads)
 		}
+	}
+}
+
+// relist makes the list of a unit whose tensors all have a gradient. Gradients that are
+// elsewhere later are put into it.
+func (e *Engine) relist(u *unit, grads [][]float32) {
+	g := &e.groups[u.group]
+	lacks := func(k int) bool { return grads[k] == nil && e.tensors[k].Size > 0 }
+	if u.listed = !slices.ContainsFunc(g.shared[u.lo:u.hi], lacks); u.listed {
+		u.list.Reset(g.buffers(), g.list[u.lo*g.buffers():u.hi*g.buffers()])
 	}
 }
 
@@ -69,21 +80,32 @@ func (e *Engine) flushSmall(u *unit) {
 	if f.placed != e.placed || f.decays != g.decays {
 		f.list(e, g, u)
 	}
+	f.run(e.table, g)
+}
+
+// run flushes what is listed.
+func (f *flushed) run(table kernels.Table, g *group) {
 	if len(f.smalls) > 0 {
-		kernels.Flush(e.table, &f.small, &g.small)
+		kernels.Flush(table, &f.small, &g.small)
 	}
 	if len(f.fades) > 0 {
-		kernels.Fade(e.table, &f.fade, &g.fade)
+		kernels.Fade(table, &f.fade, &g.fade)
 	}
 }
 
 // list lists the buffers where they are now.
 func (f *flushed) list(e *Engine, g *group, u *unit) {
 	f.placed, f.decays = e.placed, g.decays
+	n := g.buffers()
+	f.fill(g, g.list[u.lo*n:u.hi*n])
+}
+
+// fill lists what is flushed of buffers, those of one tensor after those of another.
+func (f *flushed) fill(g *group, list [][]float32) {
 	f.smalls, f.fades = f.smalls[:0], f.fades[:0]
 	n := g.buffers()
-	for at := u.lo; at < u.hi; at++ {
-		of := g.list[at*n : (at+1)*n]
+	for at := 0; at < len(list); at += n {
+		of := list[at : at+n]
 		for j, s := range g.State {
 			switch {
 			case s.goes():
@@ -100,12 +122,26 @@ func (f *flushed) list(e *Engine, g *group, u *unit) {
 	f.fade.Reset(2, f.fades)
 }
 
+// forget lets go of the buffers.
+func (f *flushed) forget() {
+	clear(f.smalls[:cap(f.smalls)])
+	clear(f.fades[:cap(f.fades)])
+	f.small.Forget()
+	f.fade.Forget()
+	f.smalls, f.fades = f.smalls[:0], f.fades[:0]
+}
+
 // growLists makes room for the lists of what is flushed.
 func (e *Engine) growLists() {
 	for k := range e.units {
 		if u := &e.units[k]; u.tensor < 0 {
-			n, slots := u.hi-u.lo, len(e.groups[u.group].State)
-			u.flushed = &flushed{placed: -1, smalls: make([][]float32, 0, n), fades: make([][]float32, 0, 2*n*(slots+1))}
+			u.flushed = &flushed{placed: -1}
+			u.flushed.grow(u.hi-u.lo, len(e.groups[u.group].State))
 		}
 	}
+}
+
+// grow makes room for so many tensors.
+func (f *flushed) grow(tensors, slots int) {
+	f.smalls, f.fades = make([][]float32, 0, tensors), make([][]float32, 0, 2*tensors*(slots+1))
 }

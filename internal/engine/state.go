@@ -93,6 +93,15 @@ func (g *group) allocateLarge(t Tensor, s [][]float32) {
 	}
 }
 
+// scratch makes the scratch of a tensor whose caller owns its state.
+func (g *group) scratch(t Tensor) [][]float32 {
+	var list [][]float32
+	for _, slot := range g.State[len(g.Kept()):] {
+		list = append(list, Alloc(slot.Len(t), 1)[0])
+	}
+	return list
+}
+
 // fill writes a constant's first values.
 func (f First) fill(s []float32) {
 	if f.value == 0 {
@@ -121,8 +130,11 @@ func (t *tensor) beginAs(p *Plan, lo int, params []float32) {
 	}
 }
 
-// Buffers are the state buffers of a tensor, whether they have begun or not.
-func (e *Engine) Buffers(tensor int) [][]float32 { return e.tensors[tensor].State }
+// Buffers are the state buffers of a tensor but for scratch, whether they have begun or not.
+func (e *Engine) Buffers(tensor int) [][]float32 {
+	t := &e.tensors[tensor]
+	return t.State[:len(e.groups[t.Rule].Kept())]
+}
 
 // State is a state buffer of a tensor, and whether it has begun: one that begins as the
 // parameters has not before the tensor's first step.

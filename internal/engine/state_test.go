@@ -17,7 +17,7 @@ func TestBeginsAsParams(t *testing.T) {
 	}
 	p := [][]float32{{1, 2}, {3, 4}, {5, 6}}
 	step := func(grads ...[]float32) {
-		e.Place(p, grads)
+		e.Place(p, grads, true)
 		e.Begin(1, grads)
 		e.Run(p, grads)
 	}

@@ -4,7 +4,7 @@ import "slices"
 
 // Begin counts a step and computes what depends on it. scale is the factor of all
 // gradients. Of grads, if they are given, those that are nil leave their tensors out. Then
-// follows either Run, or RunSmall, or Parts and End.
+// follows either Run, or RunSmall, or RunRows, or Parts and End.
 func (e *Engine) Begin(scale float64, grads [][]float32) {
 	e.step++
 	if e.missing = grads != nil; e.missing {
@@ -15,6 +15,9 @@ func (e *Engine) Begin(scale float64, grads [][]float32) {
 	}
 	for k := range e.groups {
 		e.groups[k].begin(e.step, scale)
+	}
+	if f := &e.following; f.Every > 0 || f.Period > 0 {
+		f.begin(e.step)
 	}
 	e.prepare(0)
 }
@@ -97,6 +100,7 @@ func (e *Engine) inputOf(t *tensor, k int) *StepInput {
 		}
 	}
 	e.input.T -= t.missed
+	e.input.Rows, e.input.Columns = t.rows(), t.columns()
 	e.input.PerTensor = e.values
 	if k > 0 && g.passes[k-1].sums == OverTensor {
 		e.input.Sums, e.input.Elements = t.sums, t.Size
@@ -107,6 +111,7 @@ func (e *Engine) inputOf(t *tensor, k int) *StepInput {
 // Run carries out the step that was begun.
 func (e *Engine) Run(params, grads [][]float32) {
 	e.beginAsParams(params)
+	e.beginFollowing(params)
 	s := &e.stepping
 	s.params, s.grads = params, grads
 	for k := range e.passes {
@@ -115,6 +120,7 @@ func (e *Engine) Run(params, grads [][]float32) {
 			e.prepare(k)
 		}
 		s.pass = k
+		e.together(k)
 		e.share(s, k+1 < e.passes)
 	}
 	s.params, s.grads = nil, nil
@@ -141,7 +147,7 @@ func (e *Engine) beginAsParams(params [][]float32) {
 func (e *Engine) RunSmall(params, grads []float32) {
 	t := &e.tensors[0]
 	g, w := &e.groups[t.Rule], e.workers[0]
-	if g.penalized() || t.missed != 0 || t.begins {
+	if e.staged(g) || e.following.starts() || t.missed != 0 || t.begins {
 		e.Part(w, 0, 0, params, grads)
 		e.End()
 		return
@@ -159,6 +165,7 @@ func (e *Engine) Part(w *Worker, tensor, lo int, params, grads []float32) {
 	if t.begins {
 		t.beginAs(&e.groups[t.Rule].Plan, lo, params)
 	}
+	e.following.beginAs(t, lo, params)
 	e.apply(w, t, 0, lo, lo+len(params), params, grads)
 }
 

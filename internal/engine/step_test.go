@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/lockstep-go/lockstep/internal/allocs"
 	"github.com/lockstep-go/lockstep/internal/tune"
 )
 
@@ -14,7 +15,7 @@ func TestWays(t *testing.T) {
 	for name, take := range map[string]func(r *run, g []float32){
 		"Run": func(r *run, g []float32) { r.Run(r.params, [][]float32{g}) },
 		"RunSmall": func(r *run, g []float32) {
-			r.Place(r.params, [][]float32{g})
+			r.Place(r.params, [][]float32{g}, true)
 			r.RunSmall(r.params[0], g)
 		},
 		"Part": func(r *run, g []float32) {
@@ -45,7 +46,7 @@ func TestAllocs(t *testing.T) {
 	r := newRun(proofs["Adafactor"], tensorsOf(tune.ParallelLen), Options{LR: .1, L1: .1}, true)
 	r.SetWorkers(2)
 	grads := r.gradients(3)
-	if n := testing.AllocsPerRun(3, func() {
+	if n := allocs.PerRun(3, func() {
 		r.Begin(1, grads)
 		r.Run(r.params, grads)
 	}); n != 0 {

@@ -56,7 +56,7 @@ func TestScopes(t *testing.T) {
 		}
 		some := slices.Clone(b)
 		some[0] = nil
-		e.Place(b, b)
+		e.Place(b, b, true)
 		for _, grads := range [][][]float32{b, some} {
 			e.Begin(1, grads)
 			e.Run(b, b)

@@ -14,6 +14,7 @@ type unit struct {
 	tensor int // -1 for small tensors
 	lo, hi int // elements of the tensor, or the places of tensors among the small
 	list   *kernels.List
+	listed bool // list has the tensors' buffers
 	alike  bool // its small tensors take this step together, all with one count
 	*flushed
 }
@@ -53,6 +54,9 @@ func split(tensors []tensor, groups []group) []unit {
 // rows, and then of so many that sums by column are small beside the tensor.
 func (g *group) unitLen(t *tensor) int {
 	if !slices.ContainsFunc(g.passes, func(p pass) bool { return p.walk == rows }) {
+		if g.clipping.byRows(t) {
+			return rowsOf(tune.UnitLen, t.columns())
+		}
 		return tune.UnitLen
 	}
 	columns := max(1, t.columns())

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/tune"
 	"github.com/lockstep-go/lockstep/kernels"
 )
@@ -9,17 +10,42 @@ import (
 type Worker struct {
 	list    kernels.List
 	buffers [8][]float32
+	kept    [8][]float32
 	matrix  Matrix
 	sums    Sums
 	block   []float32
+	room    []float32
+	ready   []int       // units to sum up
+	shards  []shard     // of the range at work
+	calls   []any       // of calls that make scalars of rows
+	rows    [][]float32 // buffers of rows, and what is flushed of them
+	flushed flushed
+
+	lanes       [fallback.Lanes]float64 // of a row
+	noise       fallback.NoiseScalars
+	adding      adding
+	approaching approaching
+	row         rowState
+	long        bool // a row is longer than a block, and row is of it
 }
 
 // Forget lets go of the caller's buffers, which are not ours to keep alive.
 func (w *Worker) Forget() {
 	w.list.Forget()
 	clear(w.buffers[:])
+	clear(w.kept[:])
 	w.matrix = Matrix{}
+	clear(w.shards)
+	clear(w.adding.terms[:])
+	w.shards = w.shards[:0]
+	clear(w.rows[:cap(w.rows)])
+	w.rows = w.rows[:0]
+	w.flushed.forget()
 }
+
+// rooms are five blocks for the stages before a kernel: two for the sum of shards, one for
+// what is centered, two for what is clipped and regularized.
+func (w *Worker) rooms(n int) []float32 { return w.scratch(5 * n) }
 
 // scratch is a block that stays in the cache.
 func (w *Worker) scratch(n int) []float32 {
@@ -27,6 +53,14 @@ func (w *Worker) scratch(n int) []float32 {
 		w.block = make([]float32, max(n, tune.BlockLen))
 	}
 	return w.block[:n]
+}
+
+// rowRoom is a row's room for a kernel that sums by column.
+func (w *Worker) rowRoom(n int) []float32 {
+	if len(w.room) < n {
+		w.room = make([]float32, n)
+	}
+	return w.room[:n]
 }
 
 // pick is the buffers that a pass takes.
@@ -48,15 +82,17 @@ func (w *Worker) pick(buffers []int, t *tensor, lo, hi int, p, grad []float32) [
 // setMatrix makes the rows from element lo to hi what a kernel sees.
 func (w *Worker) setMatrix(g *group, t *tensor, lo, hi int) {
 	m := &w.matrix
-	m.Columns, m.Sums = t.columns(), &w.sums
+	m.Columns, m.Sums, m.slots, m.calls = t.columns(), &w.sums, g.State, &w.calls
 	first, end := lo/m.Columns, hi/m.Columns
-	m.Rows, m.State = end-first, w.buffers[:0]
+	m.Rows, m.State, m.PerTensor = end-first, w.buffers[:0], w.kept[:0]
 	for j, s := range t.State {
 		switch g.State[j].Extent {
 		case PerElement:
 			s = s[lo:hi]
 		case PerRow:
 			s = s[first:end]
+		case PerTensor:
+			m.PerTensor = append(m.PerTensor, s)
 		}
 		m.State = append(m.State, s)
 	}

@@ -26,11 +26,13 @@ var _ = register(&Entry{
 		{"amsgrad", update.Adam{Options: update.Options{LR: .01}, Beta1: .9, Beta2: .99, Eps: 1e-8, AMSGrad: true}, 0x555f6dfccb5fdfb4},
 		{"amsgrad l1", update.Adam{Options: update.Options{LR: .01, L1: .1}, Beta1: .9, Beta2: .99, Eps: 1e-8, AMSGrad: true}, 0x07ef40e3e0b6859c},
 		{"amsgrad proximal", update.Adam{Options: update.Options{LR: .01, L1: .1, L2: .1, Proximal: true}, Beta1: .9, Beta2: .99, Eps: 1e-8, AMSGrad: true}, 0x4b0d10bef7668158},
+		{"amsgrad corrected", update.Adam{Options: update.Options{LR: .01, WeightDecay: .1}, Beta1: .9, Beta2: .99, Eps: 1e-8, EpsRoot: 1e-6, AMSGrad: true, CorrectedMax: true}, 0xa84f6013929d710b},
 	},
 	Refused: []Refused{
 		{"LR", "1e+38", update.Adam{Options: update.Options{LR: 1e38}, Beta1: .9999, Beta2: .999, Eps: 1e-8}},
 		{"LR", "1", update.Adam{Options: update.Options{LR: 1, L1: 1, Proximal: true}, Beta1: .9, Beta2: .999, Eps: 1e-40}},
 		{"LR", "1e+37", update.Adam{Options: update.Options{LR: 1e37}, Beta1: .9, Beta2: .999, Eps: 1e-8, EpsRoot: 1e-6}},
+		{"CorrectedMax", "true", update.Adam{Beta1: .9, Beta2: .999, Eps: 1e-8, CorrectedMax: true}},
 		{"EpsRoot", "1", update.Adam{Beta1: .9, Beta2: .999, Eps: 1e-8, EpsRoot: 1, EpsHat: true}},
 	},
 	Formula: adamFormula,
@@ -40,13 +42,14 @@ var _ = register(&Entry{
 		{"AMSGrad", func(d Draw) update.Rule {
 			r := d.adam()
 			r.AMSGrad = true
+			r.CorrectedMax = !r.EpsHat && !r.NoBiasCorrection && d.IntN(2) == 0
 			return r
 		}},
 	},
 	Presets: []Preset{
-		{"torch", "Adam", torch.Adam()}, {"torch", "AdamW", torch.AdamW()},
+		{"torch", "Adam", torch.Adam()}, {"torch", "AdamW", torch.AdamW()}, {"torch", "SparseAdam", torch.SparseAdam()},
 		{"keras", "Adam", keras.Adam()}, {"keras", "AdamW", keras.AdamW()},
-		{"optax", "Adam", optax.Adam(0)}, {"optax", "AdamW", optax.AdamW(0)},
+		{"optax", "Adam", optax.Adam(0)}, {"optax", "AdamW", optax.AdamW(0)}, {"optax", "AMSGrad", optax.AMSGrad(0)},
 		{"tensorflow", "Adam", tensorflow.Adam(0, single(.9), single(.999), single(1e-8))},
 		{Textbook, "Adam", textbook.Adam(0)},
 	},
@@ -60,6 +63,7 @@ var _ = register(&Entry{
 		timed("AdamW", 4, kernels.Adam, fallback.AdamScalars{Common: decaying, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8}),
 		timed("AdamProx", 4, kernels.AdamProx, timedAdamProx),
 		timed("AMSGrad", 5, kernels.AMSGrad, fallback.AMSGradScalars{Common: usual, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Unbias: 1, Eps: 1e-8, Step: 1e-8}),
+		timed("AMSGradCorrected", 5, kernels.AMSGradCorrected, fallback.AMSGradCorrectedScalars{Common: usual, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Unbias: 1, Eps: 1e-8, Step: 1e-8}).inFull(),
 		timed("AMSGradProx", 5, kernels.AMSGradProx, timedAdamProx).inFull(),
 	},
 })
@@ -91,7 +95,11 @@ func adamFormula(s *Step, tensor []Element) {
 		e := &tensor[i]
 		m, v := s.moments(e, r.Beta1, r.Beta2, visible)
 		if r.AMSGrad {
-			e.State[2] = e.State[2].Max(*v)
+			largest := *v
+			if r.CorrectedMax {
+				largest = v.Mul(s.scalar(1/c2.value, c2.off))
+			}
+			e.State[2] = e.State[2].Max(largest)
 			v = &e.State[2]
 		}
 		if root, step, off := adamRoot(s, r, *v, c2); r.Proximal || r.EpsRoot != 0 && !r.AMSGrad {
@@ -108,6 +116,9 @@ func adamFormula(s *Step, tensor []Element) {
 // adamRoot is what m is divided by, and the step size but for c₁, which is off by that
 // much relative to itself.
 func adamRoot(s *Step, r update.Adam, v bounded.Number, c2 correction) (root bounded.Number, step, off float64) {
+	if r.CorrectedMax {
+		return v.Add(bounded.Scalar(r.EpsRoot)).Sqrt().Add(bounded.Scalar(r.Eps)), s.LR, 0
+	}
 	if r.EpsRoot != 0 {
 		v = v.Mul(s.scalar(1/c2.value, c2.off)).Add(bounded.Scalar(r.EpsRoot))
 		return v.Sqrt().Add(bounded.Scalar(r.Eps)), s.LR, 0

@@ -20,8 +20,8 @@ func TestBits(t *testing.T) {
 		}
 		h := fnv.New64a()
 		must(t, binary.Write(h, binary.LittleEndian, p))
-		for _, name := range o.Buffers(0) {
-			must(t, binary.Write(h, binary.LittleEndian, o.Buffer(0, name)))
+		for _, name := range slotNames(o, 0) {
+			must(t, binary.Write(h, binary.LittleEndian, buffer(o, 0, name)))
 		}
 		switch got := h.Sum64(); {
 		case s.Bits == 0:

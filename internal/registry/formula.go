@@ -26,6 +26,11 @@ type Step struct {
 	T     int64 // its number, from 1
 	LR    float64
 	Scale float64 // of gradients
+
+	// Columns are those of a row-major matrix that the rule factors, 0 of a vector. Of what
+	// is of a row or a column, all its elements have the same.
+	Columns int
+
 	Dialect
 
 	update.Options
@@ -38,6 +43,9 @@ type Dialect struct {
 	DecayFactor bool // decoupled decay is a factor 1 - lr·decay of float32
 	ScalarsIn32 bool // what follows from others is float32: powers of β, norms
 	Flushes     bool // subnormal results are 0
+	RatesIn32   bool // the 1-β of NAdam and Schedule-Free are of β in float32
+	ProductIn32 bool // the product of NAdam's momenta is multiplied in float32
+	LateZ       bool // Schedule-Free's mean is that of parameters and a z which has taken the step
 }
 
 // Take takes a step of a rule.

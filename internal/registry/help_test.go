@@ -46,7 +46,13 @@ func must(t testing.TB, err error) {
 
 func mustNew(t testing.TB, n int, r update.Rule) *update.Optimizer {
 	t.Helper()
-	o, err := update.New(n, r)
+	return mustNewMatrix(t, n, 0, r)
+}
+
+// mustNewMatrix makes an optimizer of one matrix, or with 0 columns of a vector.
+func mustNewMatrix(t testing.TB, n, columns int, r update.Rule) *update.Optimizer {
+	t.Helper()
+	o, err := update.NewSet([]update.Tensor{{Size: n, Columns: columns}}, r)
 	must(t, err)
 	return o
 }
@@ -78,8 +84,8 @@ func wantSame(t *testing.T, what string, a, b *update.Optimizer, p, q []float32)
 	if a.Steps() != b.Steps() {
 		t.Errorf("%s: %d steps and %d", what, a.Steps(), b.Steps())
 	}
-	for _, name := range a.Buffers(0) {
-		if !sameBits(a.Buffer(0, name), b.Buffer(0, name)) {
+	for _, name := range slotNames(a, 0) {
+		if !sameBits(buffer(a, 0, name), buffer(b, 0, name)) {
 			t.Errorf("%s: %s differs", what, name)
 		}
 	}
@@ -105,17 +111,58 @@ func wantArg(t *testing.T, err error, arg, value string) {
 }
 
 // tensor are the elements of an optimizer's first tensor as they are now.
-func tensor(o *update.Optimizer, p, g []float32) []Element {
+func tensor(o *update.Optimizer, p, g []float32) []Element { return matrix(o, p, g, 0) }
+
+// matrix is tensor of a matrix that is factored.
+func matrix(o *update.Optimizer, p, g []float32, columns int) []Element {
 	list := make([]Element, len(p))
-	names := o.Buffers(0)
+	names := slotNames(o, 0)
 	room := make([]bounded.Number, len(p)*len(names))
 	for i := range list {
 		list[i] = Element{P: bounded.Float(p[i]), G: bounded.Float(g[i]), State: room[i*len(names):][:len(names)]}
 	}
 	for k, name := range names {
-		for i, x := range o.Buffer(0, name) {
-			list[i].State[k] = bounded.Float(x)
+		b, err := o.Buffer(0, name)
+		if err != nil {
+			b = p // as which it begins
+		}
+		for i := range list {
+			list[i].State[k] = bounded.Float(b[place(i, len(p), columns, len(b))])
 		}
 	}
 	return list
+}
+
+// place is where a state buffer of some length has an element of a tensor: each has its own,
+// or a matrix one of each column, or of each row, of which there are not as many, or all
+// have one.
+func place(i, n, columns, length int) int {
+	switch {
+	case length == 1:
+		return 0
+	case columns == 0 || length == n:
+		return i
+	case n == columns*columns:
+		panic("registry: rows and columns of a square matrix cannot be told apart")
+	case length == columns:
+		return i % columns
+	}
+	return i / columns
+}
+
+// buffer is a state buffer that is there, slotNames the names of those of a tensor.
+func buffer(o *update.Optimizer, tensor int, name string) []float32 {
+	b, err := o.Buffer(tensor, name)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func slotNames(o *update.Optimizer, tensor int) []string {
+	names, err := o.Buffers(tensor)
+	if err != nil {
+		panic(err)
+	}
+	return names
 }

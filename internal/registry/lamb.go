@@ -61,13 +61,18 @@ func lambFormula(s *Step, tensor []Element) {
 
 // trust is ‖w‖/‖u‖.
 func (s *Step) trust(params, updates []bounded.Number) bounded.Number {
-	w, u := bounded.Norm(params), bounded.Norm(updates)
-	if s.ScalarsIn32 { // in sums of n terms, whose order is unknown, each may have rounded n times
-		off := float64(len(params)+4) / 2 * 0x1p-24
-		w, u = w.Off(w.Exact*off), u.Off(u.Exact*off)
-	}
+	w, u := s.norm(params), s.norm(updates)
 	if w.Exact == 0 || u.Exact == 0 {
 		return bounded.Float(1)
 	}
 	return w.Div(u)
+}
+
+// norm is that of a tensor.
+func (s *Step) norm(list []bounded.Number) bounded.Number {
+	x := bounded.Norm(list)
+	if s.ScalarsIn32 { // in a sum of n terms, whose order is unknown, each may have rounded n times
+		x = x.Off(x.Exact * float64(len(list)+4) / 2 * 0x1p-24)
+	}
+	return x
 }

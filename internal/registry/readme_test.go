@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -47,7 +48,19 @@ func table(of map[[2]string]float64) string {
 	return b.String()
 }
 
-// TestReadme compares the README's table with what is measured, or with -write writes it.
+// configurations counts those of the campaign as the README does.
+func configurations() string {
+	n := 0
+	for _, e := range All() {
+		n += len(kinds(e)) * campaignRuns
+	}
+	return fmt.Sprintf("%d,%03d random configurations", n/1000, n%1000)
+}
+
+var counted = regexp.MustCompile(`[0-9,]+ random configurations`)
+
+// TestReadme compares the README's table with what is measured and its number of random
+// configurations with those there are, or with -write writes them.
 func TestReadme(t *testing.T) {
 	if emulated {
 		t.Skip("TestGolden has followed the same trajectories")
@@ -55,16 +68,20 @@ func TestReadme(t *testing.T) {
 	want := table(deviations(t))
 	text, err := os.ReadFile(readme)
 	must(t, err)
+	if *write {
+		text = counted.ReplaceAll(text, []byte(configurations()))
+	} else if is := counted.Find(text); string(is) != configurations() {
+		t.Errorf("the README has %q, want %q: go test ./internal/registry -run Readme -write", is, configurations())
+	}
 	before, rest, found := strings.Cut(string(text), "| rule | PyTorch |")
 	if !found {
 		t.Fatal("the README has no table of deviations")
 	}
 	old, after, _ := strings.Cut("| rule | PyTorch |"+rest, "\n\n")
 	switch {
-	case old+"\n" == want:
 	case *write:
 		must(t, os.WriteFile(readme, []byte(before+want+"\n"+after), 0o644))
-	default:
+	case old+"\n" != want:
 		t.Errorf("the README's table is stale: go test ./internal/registry -run Readme -write makes\n%s", want)
 	}
 }

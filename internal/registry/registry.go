@@ -25,6 +25,18 @@ type Entry struct {
 	// options can be: see TestRefuses.
 	Refused []Refused
 
+	// Factored are samples of a rule to which matrices are no vectors: it has another state of
+	// them, or one of their rows. Tests go over matrices with these too: their Bits are of such.
+	Factored []Sample
+
+	// Apart says why tests that go through samples and formulas do not suit the rule: it has
+	// neither, nor random options, and tests of its own.
+	Apart string
+
+	// Shares says that tensors share what follows from sums over all of them, so that what one
+	// does depends on the others.
+	Shares bool
+
 	// Formula is a step as papers and frameworks write it.
 	Formula Formula
 
@@ -42,7 +54,7 @@ type Entry struct {
 	// Verified are trained on real data and hashed in the README.
 	Verified []Sample
 
-	// Timed are the kernels of the rule's steps.
+	// Timed are the kernels of the rule's steps, but for those that other rules have too.
 	Timed []Timed
 }
 
@@ -84,7 +96,7 @@ var entries []*Entry
 
 // register is called by each rule's file.
 func register(e *Entry) *Entry {
-	if len(e.Random) == 0 {
+	if len(e.Random) == 0 && e.Apart == "" {
 		e.Random = []Kind{{e.Name, func(d Draw) update.Rule { return d.byName(e.Samples[0].Rule) }}}
 	}
 	entries = append(entries, e)
@@ -94,6 +106,21 @@ func register(e *Entry) *Entry {
 
 // All are the entries, by name.
 func All() []*Entry { return entries }
+
+// Columns is how many columns a tensor of so many elements has where a rule takes matrices
+// alone: as near to a square as can be. Others take it for a vector.
+func (e *Entry) Columns(n int) int {
+	if e.Apart == "" {
+		return 0
+	}
+	columns := 1
+	for k := 1; k*k <= n; k++ {
+		if n%k == 0 {
+			columns = k
+		}
+	}
+	return columns
+}
 
 // Of is the entry of a rule.
 func Of(r update.Rule) *Entry { return named(reflect.TypeOf(r).Name()) }

@@ -36,6 +36,7 @@ var _ = register(&Entry{
 		{"keras", "SGD", keras.SGD()},
 		{"optax", "SGD", optax.SGD(0)},
 		{"tensorflow", "GradientDescent", tensorflow.GradientDescent(0)},
+		{"tensorflow", "ProximalGradientDescent", tensorflow.ProximalGradientDescent(0, single(.01), single(.02))},
 		{Textbook, "SGD", textbook.SGD(0)},
 	},
 	Verified: []Sample{

@@ -39,6 +39,13 @@ func timedSums[C any](name string, buffers int, kernel func(kernels.Table, *kern
 	return Timed{Name: name, Buffers: buffers, Scalars: &c, Run: func(t kernels.Table, list *kernels.List) { kernel(t, list, &c, &first, &second) }}
 }
 
+// timedSum is timedSums for a kernel with one.
+func timedSum[C any](name string, buffers int, kernel func(kernels.Table, *kernels.List, *C, *[fallback.Lanes]float64), c C) Timed {
+	return timedSums(name, buffers, func(t kernels.Table, list *kernels.List, c *C, sum, _ *[fallback.Lanes]float64) {
+		kernel(t, list, c, sum)
+	}, c)
+}
+
 func (t Timed) inFull() Timed {
 	t.Full = true
 	return t

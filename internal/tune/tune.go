@@ -60,9 +60,19 @@ const (
 	UnitRows = 32
 	RowUnits = 64
 
+	// FactorRows is how many rows of a matrix' squares are added up by column as float32
+	// before they are as float64, and FactorPiece the most columns of a row. Other values
+	// change bits.
+	FactorRows  = 256
+	FactorPiece = 16 << 10
+
 	// ParallelLen is the number of elements from which on a step is worth a second
 	// goroutine: waking an idle processor takes some 100 microseconds.
 	ParallelLen = 256 << 10
+
+	// ProductsPerElement is how many products of matrices take as long as an element of a
+	// step: a product of 256 × 256 matrices is worth a second goroutine.
+	ProductsPerElement = 64
 
 	// Close is how soon after a step the next one has to begin so that helpers stay awake
 	// for others like it. To wake one costs some 15 microseconds of processor time, and so
@@ -79,6 +89,11 @@ const (
 	// BlockLen is the number of elements that the kernels around a rule's own share
 	// while they are in the L1 cache: 512 took 0.6 times as long as 2048, in memory too.
 	BlockLen = 512
+
+	// ShardLen is that of blocks of which gradients are added up first: buffer after buffer,
+	// each long enough for the processor to foresee its reads, and all within the L2 cache.
+	// With 512 elements the sum of eight took three times as long.
+	ShardLen = 8 << 10
 )
 
 // Buffers of update.Alloc, and state.

@@ -11,6 +11,8 @@ golden/gradients.bin   60 rows x 257 columns, row t-1 is the gradient of step t
 golden/tiny.bin        the same, for gradients of about 1e-20 and 1e-38, whose squares underflow
 golden/huge.bin        the same, for gradients up to 1e22, whose squares overflow
 golden/params.bin      257 initial parameters
+golden/rows.json       the rows that each step of a case with columns takes, see row_gradients
+golden/matrix.bin      the gradients of a matrix of 17 x 33, matrix_params.bin its parameters
 golden/FRAMEWORK.json  one object and line per case, see write_update_case in tables/common.py
 golden/CASE.bin        parameters after each recorded step, then each state buffer
 
@@ -21,6 +23,10 @@ and in loss/testdata/golden
 FRAMEWORK.json         one object per case, see write_loss_case, and the gradient that the
                        framework picks where none is unique
 linear.json            linear models: data, values and gradients in float64, of PyTorch
+
+and in schedules/FRAMEWORK.json the learning rates of schedules, see tables/schedules.py;
+scaler.json has the scales of a loss, see tables/scaler.py, around/*.bin averages, lookahead and
+accumulation, see tables/around.py, muon/ Muon's steps, see tables/muon.py, and sophia/ Sophia's, see tables/sophia.py.
 
 Nothing is random beyond one fixed seed: two runs give the same bytes. PyTorch's AVX2 and
 AVX-512 kernels agree bit for bit here; a CPU without either may change last bits.
@@ -58,6 +64,14 @@ def main() -> None:
     for framework in [options.framework] if options.framework else FRAMEWORKS:
         python = options.python or interpreter(framework)
         subprocess.run([python, HERE / "tables" / f"{framework}_cases.py", UPDATE, LOSS], check=True)
+        subprocess.run([python, HERE / "tables" / "around.py", framework, HERE / "around"], check=True)
+        if framework == "torch":
+            subprocess.run([python, HERE / "tables" / "scaler.py", HERE / "scaler.json"], check=True)
+        if framework == "optax":
+            subprocess.run([python, HERE / "tables" / "sophia.py", HERE / "sophia"], check=True)
+        if framework != "tensorflow":  # whose schedules and Muon are Keras'
+            subprocess.run([python, HERE / "tables" / "schedules.py", framework, HERE / "schedules"], check=True)
+            subprocess.run([python, HERE / "tables" / "muon.py", framework, HERE / "muon"], check=True)
 
 
 if __name__ == "__main__":

@@ -21,3 +21,61 @@ func AdaGrad(lr float64) update.AdaGrad {
 func Adam(lr float64) update.Adam {
 	return update.Adam{Options: update.Options{LR: lr}, Beta1: .9, Beta2: .999, Eps: 1e-8}
 }
+
+// Adan is Adan with its authors' defaults: betas .98, .92 and .99, eps 1e-8.
+func Adan(lr float64) update.Adan {
+	return update.Adan{Options: update.Options{LR: lr}, Beta1: .98, Beta2: .92, Beta3: .99, Eps: 1e-8}
+}
+
+// LARS is LARS with the paper's trust coefficient of .001 and momentum of .9, the learning
+// rate inside the buffer and a weight decay β, .0005 in its experiments.
+func LARS(lr, beta float64) update.LARS {
+	return update.LARS{Options: update.Options{LR: lr, L2: beta}, Momentum: .9, LRInside: true, Trust: 1e-3, SeparateNorms: true}
+}
+
+// StableAdamW is StableAdamW with its authors' defaults: betas .9 and .99, eps 1e-8, weight
+// decay .2.
+func StableAdamW(lr float64) update.StableAdamW {
+	return update.StableAdamW{Options: update.Options{LR: lr, WeightDecay: .2}, Beta1: .9, Beta2: .99, Eps: 1e-8}
+}
+
+// LaProp is LaProp with its authors' defaults: betas .9 and .999, eps 1e-15.
+func LaProp(lr float64) update.LaProp {
+	return update.LaProp{Options: update.Options{LR: lr}, Beta1: .9, Beta2: .999, Eps: 1e-15}
+}
+
+// CautiousAdamW is C-AdamW of Liang et al. 2024: AdamW that moves nothing where the mean of
+// gradients has not the sign of the gradient, beta1 .9, beta2 .999, eps 1e-6, and no weight
+// decay, as in their program. For cautious weight decay (Chen et al. 2025) set CautiousDecay.
+func CautiousAdamW(lr float64) update.CautiousAdam {
+	return update.CautiousAdam{Options: update.Options{LR: lr}, Beta1: .9, Beta2: .999, Eps: 1e-6, CautiousUpdate: true}
+}
+
+// CautiousLion is C-Lion of Liang et al. 2024: Lion that moves nothing where its direction
+// has not the sign of the gradient, beta1 .9, beta2 .99.
+func CautiousLion(lr float64) update.CautiousLion {
+	return update.CautiousLion{Options: update.Options{LR: lr}, Beta1: .9, Beta2: .99, CautiousUpdate: true}
+}
+
+// NovoGrad is NovoGrad with the paper's defaults: betas .95 and .98, eps 1e-8.
+func NovoGrad(lr float64) update.NovoGrad {
+	return update.NovoGrad{Options: update.Options{LR: lr}, Beta1: .95, Beta2: .98, Eps: 1e-8}
+}
+
+// SophiaG is Sophia as its authors' program is for estimates that are squares of gradients:
+// betas .965 and .99, rho .04, weight decay .1, and an eps of 1e-15,
+// which they add where here it is the least divisor. batch is the number of examples, or
+// tokens, of which a gradient is the mean.
+func SophiaG(lr, batch float64) update.Sophia {
+	return update.Sophia{Options: update.Options{LR: lr, WeightDecay: .1}, Beta1: .965, Beta2: .99, Gamma: .04 * batch, Eps: 1e-15, Clip: 1}
+}
+
+// RowwiseAdaGrad is FBGEMM's exact row-wise AdaGrad with its default eps of 1e-8.
+func RowwiseAdaGrad(lr float64) update.RowwiseAdaGrad {
+	return update.RowwiseAdaGrad{Options: update.Options{LR: lr}, Eps: 1e-8}
+}
+
+// RowwiseAdam is FBGEMM's partial row-wise Adam with its defaults: betas .9 and .999, eps 1e-8.
+func RowwiseAdam(lr float64) update.RowwiseAdam {
+	return update.RowwiseAdam{Options: update.Options{LR: lr}, Beta1: .9, Beta2: .999, Eps: 1e-8}
+}

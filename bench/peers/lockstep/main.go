@@ -6,6 +6,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lockstep-go/lockstep/bench/peers/worker"
 	"github.com/lockstep-go/lockstep/kernels"
@@ -17,7 +18,7 @@ import (
 // optimizers are the rules of all systems here, works what Lockstep's do beyond.
 var (
 	optimizers = []string{"adamw", "adam", "momentum", "adagrad", "sgd"}
-	works      = []string{"adam+l2", "momentum+l2", "adamw+clip", "sgd+clip", "adamw+new", "linear"}
+	works      = []string{"adam+l2", "momentum+l2", "adamw+clip", "sgd+clip", "adamw+new", "adamw+around", "sgd+around", "linear"}
 )
 
 func main() {
@@ -48,12 +49,37 @@ func lockstep(t worker.Task, layout worker.Layout) (*worker.Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t.Work == "around" {
+		return around(b, o)
+	}
 	grads := newTurning(t, b.g)
 	return &worker.Job{
 		Step:   func() error { return o.StepSet(b.p, grads.now) },
 		Result: func() []float32 { return worker.Joined(b.p) },
 		Refill: grads.refill,
 	}, nil
+}
+
+// around has the loss' scale, a policy, a norm, an average and zeros in the step.
+func around(b buffers, o *update.Optimizer) (*worker.Job, error) {
+	err := errors.Join(o.SetGradScale(1./worker.LossScale), o.SetPolicy(update.Skip), o.SetMaxNorm(worker.MaxNorm),
+		o.SetAverage(update.TorchEMA(worker.AverageDecay)), o.SetZeroGrads(true))
+	var scaled [][]float32
+	for _, g := range b.g {
+		scaled = append(scaled, slices.Clone(g))
+		for i := range g {
+			scaled[len(scaled)-1][i] *= worker.LossScale
+		}
+	}
+	return &worker.Job{
+		Step:   func() error { return o.StepSet(b.p, b.g) },
+		Result: func() []float32 { return worker.Joined(b.p) },
+		Refill: func() {
+			for k := range b.g {
+				copy(b.g[k], scaled[k])
+			}
+		},
+	}, err
 }
 
 func optimizer(t worker.Task, layout worker.Layout, rule update.Rule) (*update.Optimizer, error) {

@@ -19,6 +19,7 @@ MOMENTUM_LR, MOMENTUM = 1e-3, 0.9
 ADAGRAD_LR, ADAGRAD_EPS = 1e-3, 1e-10
 SGD_LR = 1e-2
 MAX_NORM = 10.0
+LOSS_SCALE, AVERAGE_DECAY = 1024.0, 0.999  # of the work around
 COLUMNS = 256
 SAMPLES = 3  # parts of a turn, of which the best counts
 

@@ -5,7 +5,7 @@ import torch
 import protocol as p
 
 RULES = ["adamw", "adam", "momentum", "adagrad", "sgd", "adam+l2", "momentum+l2",
-         "adamw+clip", "sgd+clip", "adamw+new"]
+         "adamw+clip", "sgd+clip", "adamw+new", "adamw+around", "sgd+around"]
 
 # The state that PyTorch makes at the first step, by rule.
 STATE = {"adamw": ["exp_avg", "exp_avg_sq"], "adam": ["exp_avg", "exp_avg_sq"],
@@ -55,6 +55,8 @@ def job(make, foreach_norm=False, layout=plain, step_count=lambda: torch.tensor(
         step, refill = o.step, None
         if task.work == "clip":
             step = clipped(o.step, tensors, foreach_norm)
+        elif task.work == "around":
+            step, refill = around(o, tensors, buffers, foreach_norm)
         elif task.work == "new":
             refill = turning(tensors, buffers)
         return p.Job(step, lambda: torch.cat([t.detach() for t in tensors]).numpy(), refill)
@@ -73,6 +75,29 @@ def clipped(step, tensors, foreach):
         step()
 
     return clip_and_step
+
+
+def around(o, tensors, buffers, foreach):
+    """What a loop does with mixed precision and an average of the parameters, in place."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=p.LOSS_SCALE, growth_interval=1 << 30)
+    scaler.scale(torch.zeros(1))  # which makes its state
+    model = torch.nn.ParameterList(tensors)
+    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(p.AVERAGE_DECAY))
+    scaled = [b * p.LOSS_SCALE for b in buffers]
+
+    def step():
+        scaler.unscale_(o)
+        torch.nn.utils.clip_grad_norm_(tensors, p.MAX_NORM, foreach=foreach)
+        scaler.step(o)
+        scaler.update()
+        average.update_parameters(model)
+        o.zero_grad(set_to_none=False)
+
+    def refill():
+        for buffer, x in zip(buffers, scaled):
+            buffer.copy_(x)
+
+    return step, refill
 
 
 def turning(tensors, buffers):

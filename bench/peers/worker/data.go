@@ -20,6 +20,8 @@ const (
 	SGDLR = 1e-2
 
 	MaxNorm = 10 // of the work clip
+
+	LossScale, AverageDecay = 1024, .999 // of the work around
 )
 
 // Columns is the width of the matrix of the rule linear.

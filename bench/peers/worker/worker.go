@@ -15,6 +15,10 @@
 //	adam+l2     WeightDecay times the parameter is added to the gradient
 //	adamw+clip  the gradients of all tensors are scaled to a norm of at most MaxNorm
 //	adamw+new   each step finds every gradient in another buffer
+//	adamw+around  all that mixed precision and averaging put around a step: the gradients,
+//	            LossScale times as large, are unscaled and looked at for infinities, then as
+//	            with clip; an average of the parameters with AverageDecay follows them, and the
+//	            gradients are zeros in the end
 package worker
 
 import (
@@ -54,7 +58,7 @@ const (
 // elements of the matrix.
 type Task struct {
 	Rule    string
-	Work    string // l2, clip, new, or nothing more than the rule's own
+	Work    string // l2, clip, new, around, or nothing more than the rule's own
 	Tensors int
 	Size    int // of each tensor
 	Threads int

@@ -12,8 +12,8 @@ void lockstep_portable_dots(const lockstep_buffer *list, int64_t buffers, const 
 	const float *restrict x_rows = list[1].data;
 	const float *restrict w = list[2].data;
 	const int64_t n = (int64_t)list[2].len, rows = (int64_t)list[0].len;
-	for (int64_t row = 0; row < rows; row++) {
-		const float *restrict x = x_rows + row * n;
+	for (int64_t k = 0; k < rows; k++) {
+		const float *restrict x = x_rows + k * n;
 		float fold_z[LOCKSTEP_LANES] = {0};
 		for (int64_t i = 0; i < n; i++) {
 			const float x1 = x[i];
@@ -21,6 +21,6 @@ void lockstep_portable_dots(const lockstep_buffer *list, int64_t buffers, const 
 			const float x3 = x1 * x2;
 			fold_z[i % LOCKSTEP_LANES] += x3;
 		}
-		z[row] = fold(fold_z);
+		z[k] = fold(fold_z);
 	}
 }

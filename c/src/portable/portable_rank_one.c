@@ -12,12 +12,12 @@ void lockstep_portable_rank_one(const lockstep_buffer *list, int64_t buffers, co
 	const float *restrict x_rows = list[1].data;
 	const float *restrict z = list[2].data;
 	const int64_t n = (int64_t)list[0].len, rows = (int64_t)list[2].len;
-	for (int64_t row = 0; row < rows; row++) {
-		const float *restrict x = x_rows + row * n;
+	for (int64_t k = 0; k < rows; k++) {
+		const float *restrict x = x_rows + k * n;
 		for (int64_t i = 0; i < n; i++) {
 			const float x0 = g[i];
 			const float x1 = x[i];
-			const float x2 = z[row];
+			const float x2 = z[k];
 			const float x3 = x1 * x2;
 			const float x4 = x0 + x3;
 			g[i] = x4;

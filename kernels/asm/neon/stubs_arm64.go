@@ -6,6 +6,16 @@ package neon
 
 import "github.com/lockstep-go/lockstep/fallback"
 
+// ADOPT is
+//
+//	u = clamp(x / max(√v, eps), clip)
+//	m ← lerp(m, u, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - (u·direct + m·step + p·decay)
+//
+//go:noescape
+func ADOPT(list [][]float32, c *fallback.ADOPTScalars)
+
 // AMSGrad is
 //
 //	m ← lerp(m, x, weight1)
@@ -15,6 +25,16 @@ import "github.com/lockstep-go/lockstep/fallback"
 //
 //go:noescape
 func AMSGrad(list [][]float32, c *fallback.AMSGradScalars)
+
+// AMSGradCorrected is
+//
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	h ← max(h, v·unbias)
+//	p ← p - (m·step / (√(h + epsIn) + eps) + p·decay)
+//
+//go:noescape
+func AMSGradCorrected(list [][]float32, c *fallback.AMSGradCorrectedScalars)
 
 // AMSGradProx is
 //
@@ -26,6 +46,31 @@ func AMSGrad(list [][]float32, c *fallback.AMSGradScalars)
 //
 //go:noescape
 func AMSGradProx(list [][]float32, c *fallback.AMSGradProxScalars)
+
+// ASGD is
+//
+//	p ← p - (x·step + p·decay)
+//	ax ← lerp(ax, p, weight)
+//
+//go:noescape
+func ASGD(list [][]float32, c *fallback.ASGDScalars)
+
+// Accumulate is
+//
+//	x ← x + g·scale
+//
+//go:noescape
+func Accumulate(list [][]float32, c *fallback.AccumulateScalars)
+
+// AdEMAMix is
+//
+//	m ← lerp(m, x, weight1)
+//	slow ← lerp(slow, x, weight3)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - ((m·step + slow·mix) / (√(v·unbias + epsIn) + eps) + p·decay)
+//
+//go:noescape
+func AdEMAMix(list [][]float32, c *fallback.AdEMAMixScalars)
 
 // AdaBelief is
 //
@@ -44,6 +89,15 @@ func AdaBelief(list [][]float32, c *fallback.AdaBeliefScalars)
 //go:noescape
 func AdaGrad(list [][]float32, c *fallback.AdaGradScalars)
 
+// AdaGradDA is
+//
+//	s ← s + x
+//	a ← a + drop(x, small)²
+//	p ← soft(-s, proxL1)·step / (√a + proxL2)
+//
+//go:noescape
+func AdaGradDA(list [][]float32, c *fallback.AdaGradDAScalars)
+
 // AdaGradProx is
 //
 //	a ← a + drop(x, small)²
@@ -52,6 +106,76 @@ func AdaGrad(list [][]float32, c *fallback.AdaGradScalars)
 //
 //go:noescape
 func AdaGradProx(list [][]float32, c *fallback.AdaGradProxScalars)
+
+// Adadelta is
+//
+//	v ← v·beta2 + drop(x·root2, small)²
+//	u = x·(√(delta + epsIn) / √(v + epsIn))
+//	delta ← delta·beta2 + drop(u·root2, small)²
+//	p ← p - (u·step + p·decay)
+//
+//go:noescape
+func Adadelta(list [][]float32, c *fallback.AdadeltaScalars)
+
+// Adafactor is
+//
+//	v ← v·beta2 + (drop(x·root2, small)² + added)
+//	u = x / max(√v, least)
+//	updates += u², params += p²
+//
+//go:noescape
+func Adafactor(list [][]float32, c *fallback.AdafactorScalars, updates *[32]float64, params *[32]float64)
+
+// AdafactorFactored is
+//
+//	u = drop(g·scale, drop)·min(row·column, most)
+//	updates += u², params += p²
+//
+//go:noescape
+func AdafactorFactored(p, g, row, column []float32, c *fallback.AdafactorFactoredScalars, updates *[32]float64, params *[32]float64)
+
+// AdafactorFactoredMomentum is
+//
+//	u = drop(g·scale, drop)·min(row·column, most)
+//	m ← lerp(m, u·step, weight1)
+//	p ← p - (m + p·decay)
+//
+//go:noescape
+func AdafactorFactoredMomentum(p, g, m, row, column []float32, c *fallback.AdafactorFactoredMomentumScalars)
+
+// AdafactorFactoredMove is
+//
+//	u = drop(g·scale, drop)·min(row·column, most)
+//	p ← p - (u·step + p·decay)
+//
+//go:noescape
+func AdafactorFactoredMove(p, g, row, column []float32, c *fallback.AdafactorFactoredMoveScalars)
+
+// AdafactorMomentum is
+//
+//	u = x / max(√v, least)
+//	m ← lerp(m, u·step, weight1)
+//	p ← p - (m + p·decay)
+//
+//go:noescape
+func AdafactorMomentum(list [][]float32, c *fallback.AdafactorMomentumScalars)
+
+// AdafactorMove is
+//
+//	u = x / max(√v, least)
+//	p ← p - (u·step + p·decay)
+//
+//go:noescape
+func AdafactorMove(list [][]float32, c *fallback.AdafactorMoveScalars)
+
+// AdafactorSquares is
+//
+//	y = drop(g·scale·root, small)²
+//	row ← Σ y of it
+//	column ← column + y, one row after the other
+//
+//go:noescape
+func AdafactorSquares(row, g, column []float32, c *fallback.AdafactorSquaresScalars)
 
 // Adam is
 //
@@ -71,6 +195,71 @@ func Adam(list [][]float32, c *fallback.AdamScalars)
 //
 //go:noescape
 func AdamProx(list [][]float32, c *fallback.AdamProxScalars)
+
+// Adamax is
+//
+//	m ← lerp(m, x, weight1)
+//	u ← max(u·beta2, |x| + epsIn)
+//	p ← p - (m·step / (u + eps) + p·decay)
+//
+//go:noescape
+func Adamax(list [][]float32, c *fallback.AdamaxScalars)
+
+// Adan is
+//
+//	y = (x - prev)·started
+//	m ← lerp(m, x, weight1)
+//	diff ← lerp(diff, y, weight2)
+//	v ← v·beta3 + drop((x + y·ahead)·root3, small)²
+//	prev ← x
+//	p ← p - ((m·step + diff·direct) / (√(v·unbias + epsIn) + eps) + p·decay)
+//
+//go:noescape
+func Adan(list [][]float32, c *fallback.AdanScalars)
+
+// Add2 is
+//
+//	x ← g1·scale1 + g2·scale2
+//
+//go:noescape
+func Add2(list [][]float32, c *fallback.Add2Scalars)
+
+// Add3 is
+//
+//	x ← (g1·scale1 + g2·scale2) + g3·scale3
+//
+//go:noescape
+func Add3(list [][]float32, c *fallback.Add3Scalars)
+
+// Add4 is
+//
+//	x ← ((g1·scale1 + g2·scale2) + g3·scale3) + g4·scale4
+//
+//go:noescape
+func Add4(list [][]float32, c *fallback.Add4Scalars)
+
+// AddSign is
+//
+//	m ← lerp(m, x, weight)
+//	same = sign(m)·sign(x)
+//	p ← p - (x·(agree if same > 0, differ if same < 0, else neither) + p·decay)
+//
+//go:noescape
+func AddSign(list [][]float32, c *fallback.AddSignScalars)
+
+// Agree is
+//
+//	agree += 0 < x·lerp(m, x, weight1)
+//
+//go:noescape
+func Agree(list [][]float32, c *fallback.AgreeScalars, agree *[32]float64)
+
+// Average is
+//
+//	a ← a + (p - a)·weight
+//
+//go:noescape
+func Average(list [][]float32, c *fallback.AverageScalars)
 
 // BCE is
 //
@@ -100,6 +289,40 @@ func BCEClip(list [][]float32, c *fallback.BCEClipScalars, sum *[32]float64)
 //go:noescape
 func BCEWithLogits(list [][]float32, c *fallback.BCEWithLogitsScalars, sum *[32]float64)
 
+// CautiousAdam is
+//
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	u = m·step / (√v + eps)
+//	p ← p - (u·(0 < x·m ? trust : distrust) + p·(0 < p·u ? decay : growth))
+//
+//go:noescape
+func CautiousAdam(list [][]float32, c *fallback.CautiousAdamScalars)
+
+// CautiousLion is
+//
+//	y = lerp(m, x, weight1)
+//	u = sign(y)·step
+//	m ← lerp(m, x, weight2)
+//	p ← p - (u·(0 < x·y ? trust : distrust) + p·(0 < p·u ? decay : growth))
+//
+//go:noescape
+func CautiousLion(list [][]float32, c *fallback.CautiousLionScalars)
+
+// Center is
+//
+//	x ← g - mean
+//
+//go:noescape
+func Center(list [][]float32, c *fallback.CenterScalars)
+
+// Clip is
+//
+//	x ← clamp(g·part·scale, ±limit)
+//
+//go:noescape
+func Clip(list [][]float32, c *fallback.ClipScalars)
+
 // CountBeyond is
 //
 //	count += 1 unless |x| ≤ limit
@@ -121,6 +344,16 @@ func Dots(z, x, w []float32)
 //go:noescape
 func Exp(list [][]float32)
 
+// FTRL is
+//
+//	a' = a + drop(x, small)²
+//	z ← z + ((x·input + p·shrink) - (√a' - √a)·inverse·p)
+//	p ← soft(-z, proxL1) / (√a'·inverse + proxL2)
+//	a ← a'
+//
+//go:noescape
+func FTRL(list [][]float32, c *fallback.FTRLScalars)
+
 // Fade is
 //
 //	x ← drop(x, small) if drop(g·scale, drop) is 0
@@ -134,6 +367,13 @@ func Fade(list [][]float32, c *fallback.FadeScalars)
 //
 //go:noescape
 func Flush(list [][]float32, c *fallback.FlushScalars)
+
+// GradNorm is
+//
+//	grads += x²
+//
+//go:noescape
+func GradNorm(list [][]float32, c *fallback.GradNormScalars, grads *[32]float64)
 
 // Hinge is
 //
@@ -162,6 +402,15 @@ func LAMB(list [][]float32, c *fallback.LAMBScalars, params *[32]float64, update
 //go:noescape
 func LAMBMove(list [][]float32, c *fallback.LAMBMoveScalars)
 
+// LaProp is
+//
+//	v ← v·beta2 + drop(x·root2, small)²
+//	m ← lerp(m, x·input / (√v + eps), weight1)
+//	p ← p - (m·step + p·decay)
+//
+//go:noescape
+func LaProp(list [][]float32, c *fallback.LaPropScalars)
+
 // Lion is
 //
 //	p ← p - (sign(lerp(m, x, weight1))·step + p·decay)
@@ -183,6 +432,16 @@ func Log(list [][]float32)
 //
 //go:noescape
 func Log1p(list [][]float32)
+
+// MADGRAD is
+//
+//	a ← a + drop(x·root, small)²
+//	s ← s + x·lambda
+//	u = (p - origin) + s / (∛a + eps)
+//	p ← p - (u·weight + p·decay)
+//
+//go:noescape
+func MADGRAD(list [][]float32, c *fallback.MADGRADScalars)
 
 // MSE is
 //
@@ -206,6 +465,25 @@ func MaxAbs(list [][]float32, max *[32]float32)
 //go:noescape
 func Momentum(list [][]float32, c *fallback.MomentumScalars)
 
+// Muon is
+//
+//	x = drop(g·scale, drop)
+//	m ← lerp(m, x, weight1)
+//	u ← x·direct + m·ahead
+//	squares += u²
+//
+//go:noescape
+func Muon(list [][]float32, c *fallback.MuonScalars, squares *[32]float64)
+
+// NAdam is
+//
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - ((x·direct + m·step) / (√(v·unbias + epsIn) + eps) + p·decay)
+//
+//go:noescape
+func NAdam(list [][]float32, c *fallback.NAdamScalars)
+
 // Nesterov is
 //
 //	m ← m·beta + x·input
@@ -214,6 +492,14 @@ func Momentum(list [][]float32, c *fallback.MomentumScalars)
 //go:noescape
 func Nesterov(list [][]float32, c *fallback.NesterovScalars)
 
+// Noise is
+//
+//	u, v = threefry(index + base, high)
+//	x ← x + √(-2·log u)·cos(π·v)·std
+//
+//go:noescape
+func Noise(list [][]float32, c *fallback.NoiseScalars)
+
 // Penalty is
 //
 //	g ← g + p·l2 + sign(p)·l1
@@ -221,6 +507,28 @@ func Nesterov(list [][]float32, c *fallback.NesterovScalars)
 //
 //go:noescape
 func Penalty(list [][]float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64)
+
+// Prodigy is
+//
+//	y = x·distance
+//	m ← lerp(m, y, weight1)
+//	v ← v·beta2 + drop(y·root2, small)²
+//	numerator += (x·weight)·(p0 - p)
+//	s ← s·beta3 + x·input
+//	denominator += |s|
+//
+//go:noescape
+func Prodigy(list [][]float32, c *fallback.ProdigyScalars, numerator *[32]float64, denominator *[32]float64)
+
+// RAdam is
+//
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	d = √(v·unbias + epsIn) + eps, or 1 if adapts is 0
+//	p ← p - ((x·direct + m·step) / d + p·decay)
+//
+//go:noescape
+func RAdam(list [][]float32, c *fallback.RAdamScalars)
 
 // RMSprop is
 //
@@ -272,6 +580,19 @@ func RankOne(g, x, z []float32)
 //go:noescape
 func Regularize(list [][]float32, c *fallback.RegularizeScalars)
 
+// Rprop is
+//
+//	same = sign(prev)·sign(x)
+//	step ← step                                          if same is 0
+//	       max(min(step·etaMinus, maxStep), minStep)     below
+//	       max(min(step·etaPlus, maxStep), minStep)      above
+//	prev ← 0 if same < 0, else x
+//	p ← p - (sign(prev)·step + p·decay)                  if late is 0
+//	    p - (sign(prev before)·(step before) + p·decay)  otherwise, 0 for that sign if same < 0
+//
+//go:noescape
+func Rprop(list [][]float32, c *fallback.RpropScalars)
+
 // SGD is
 //
 //	p ← p - (x·step + p·decay)
@@ -279,12 +600,58 @@ func Regularize(list [][]float32, c *fallback.RegularizeScalars)
 //go:noescape
 func SGD(list [][]float32, c *fallback.SGDScalars)
 
+// ScheduleFreeAdamW is
+//
+//	v ← v·beta2 + drop(x·root2, small)²
+//	u = x·step / (√v + eps) + p·decay
+//	behind ← behind·rest + u·input
+//	p ← p - (u·direct + behind·mix)
+//
+//go:noescape
+func ScheduleFreeAdamW(list [][]float32, c *fallback.ScheduleFreeAdamWScalars)
+
+// ScheduleFreeRAdam is
+//
+//	v ← v·beta2 + drop(x·root2, small)²
+//	d = √v + eps, or 1 if adapts is 0
+//	u = x·step / d + p·decay
+//	behind ← behind·rest + u·input
+//	p ← p - (u·direct + behind·mix)
+//
+//go:noescape
+func ScheduleFreeRAdam(list [][]float32, c *fallback.ScheduleFreeRAdamScalars)
+
 // Shrink is
 //
 //	p ← soft(p, threshold)·shrink
 //
 //go:noescape
 func Shrink(list [][]float32, c *fallback.ShrinkScalars)
+
+// SignSGD is
+//
+//	p ← p - (sign(x)·step + p·decay)
+//
+//go:noescape
+func SignSGD(list [][]float32, c *fallback.SignSGDScalars)
+
+// SimplifiedAdEMAMix is
+//
+//	m ← m·beta1 + x
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - ((m + x·alpha)·step / (√(v·unbias + epsIn) + eps) + p·decay)
+//
+//go:noescape
+func SimplifiedAdEMAMix(list [][]float32, c *fallback.SimplifiedAdEMAMixScalars)
+
+// Sophia is
+//
+//	m ← lerp(m, x, weight1)
+//	u = m·step / max(h·gamma, eps)
+//	p ← p - (clamp(u, clip) + p·decay)
+//
+//go:noescape
+func Sophia(list [][]float32, c *fallback.SophiaScalars)
 
 // Sqrt is
 //
@@ -300,6 +667,16 @@ func Sqrt(list [][]float32)
 //
 //go:noescape
 func SquaredHinge(list [][]float32, c *fallback.SquaredHingeScalars, sum *[32]float64)
+
+// StableAdamW is
+//
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	u = x / max(√v, eps)
+//	updates += u²
+//
+//go:noescape
+func StableAdamW(list [][]float32, c *fallback.StableAdamWScalars, updates *[32]float64)
 
 // Sum is
 //
@@ -321,3 +698,20 @@ func SumAbs(list [][]float32, sum *[32]float64)
 //
 //go:noescape
 func SumSquares(list [][]float32, sum *[32]float64)
+
+// TensorNorms is
+//
+//	params += p², grads += x²
+//
+//go:noescape
+func TensorNorms(list [][]float32, c *fallback.TensorNormsScalars, params *[32]float64, grads *[32]float64)
+
+// Yogi is
+//
+//	m ← lerp(m, x, weight1)
+//	y = drop(x·root2, small)²
+//	v ← v + y if v < x², v - y if v > x²
+//	p ← p - (m·step / (√(v·unbias + epsIn) + eps) + p·decay)
+//
+//go:noescape
+func Yogi(list [][]float32, c *fallback.YogiScalars)

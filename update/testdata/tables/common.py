@@ -15,8 +15,12 @@ import numpy as np
 SEED = 20240607
 STEPS = 60
 SIZE = 257
+SHAPE = (17, 33)  # of matrices
 RECORDED = (1, 2, 3, 10, 30, 60)
-PEAK = {"SGD": 0.05, "Momentum": 0.05, "AdaGrad": 0.05}  # 0.01 for the others
+PEAK = {"SGD": 0.05, "Momentum": 0.05, "AdaGrad": 0.05, "Adafactor": 0.3, "Prodigy": 1.0}  # 0.01 for the others
+
+# Cases of rows: a table of so many, of which each step takes a list, some of them twice.
+ROWS, COLUMNS, LISTED = 42, 6, 21
 
 F32 = np.dtype("<f4")
 
@@ -94,6 +98,31 @@ def make_params(rng: np.random.Generator) -> np.ndarray:
     return w.astype(F32)
 
 
+def make_rows(rng: np.random.Generator) -> np.ndarray:
+    """The rows of all steps. None is there more than twice, so that sums have one order."""
+    return np.stack([rng.permutation(np.repeat(np.arange(ROWS), 2))[:LISTED] for _ in range(STEPS)])
+
+
+def row_gradients(gradient: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of a step and the gradient of each, which is a part of the step's."""
+    return make_rows(np.random.default_rng(SEED + 4))[t - 1], gradient[:LISTED * COLUMNS].reshape(LISTED, COLUMNS)
+
+
+def make_table(initial: np.ndarray) -> np.ndarray:
+    return initial[:ROWS * COLUMNS].reshape(ROWS, COLUMNS)
+
+
+def make_matrix(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Gradients and parameters of a matrix, with rows and columns of other sizes and of zeros."""
+    rows, columns = SHAPE
+    g = rng.normal(size=(STEPS, rows, columns)) * 10.0 ** rng.uniform(-3, 0, size=(STEPS, rows, columns))
+    g *= 10.0 ** rng.uniform(-2, 2, size=(rows, 1)) * 10.0 ** rng.uniform(-2, 2, size=columns)
+    g[rng.uniform(size=g.shape) < 0.1] = 0
+    g[:, 3], g[:, :, 7] = 0, 0
+    w = rng.normal(size=SHAPE) * 10.0 ** rng.uniform(-2, 0.5, size=SHAPE)
+    return {"matrix.bin": g.astype(F32).reshape(STEPS, -1), "matrix_params.bin": w.astype(F32).reshape(-1)}
+
+
 def make_schedule(peak: float) -> list[float]:
     """Ten warm-up steps, constant to step 30, then a cosine down to a tenth."""
     rates = []
@@ -105,6 +134,15 @@ def make_schedule(peak: float) -> list[float]:
     return rates
 
 
+def falling(peak: float) -> list[float]:
+    """make_schedule without its warm-up."""
+    return [single(peak)] * 10 + make_schedule(peak)[10:]
+
+
+def constant(peak: float) -> list[float]:
+    return [single(peak)] * STEPS
+
+
 # ---------------------------------------------------------------- update cases
 #
 # A runner holds one parameter vector and its optimizer. It has
@@ -112,6 +150,7 @@ def make_schedule(peak: float) -> list[float]:
 #   params()                 the parameters now
 #   state()                  the optimizer's buffers under the names of our rules
 #   options()                the options as the optimizer itself holds them, defaults included
+#   numbers()                if it has some, what it keeps of the vector as a whole
 
 
 @dataclass
@@ -122,7 +161,11 @@ class UpdateCase:
     start: Callable[[np.ndarray], Any]
     grad_scale: float = 1.0
     gradients: str = "gradients.bin"
+    schedule: Callable[[float], list[float]] = make_schedule
+    matrix: bool = False  # of SHAPE
+    steady: bool = False  # the rate stays what it is
     preset: str = ""  # of ours, if the framework was called with nothing but what its function takes
+    columns: int = 0  # of the table, if each step takes some of its rows alone
 
 
 def preset(name, case):
@@ -130,18 +173,30 @@ def preset(name, case):
     return replace(case, preset=name)
 
 
+def steady(case):
+    return replace(case, steady=True)
+
+
 def extreme(kind, case):
     return replace(case, name=f"{case.name}_{kind}", gradients=f"{kind}.bin")
 
 
+def matrix(case):
+    return replace(case, name=f"{case.name}_matrix", gradients="matrix.bin", matrix=True)
+
+
 def write_update_case(folder, case, inputs, initial):
     gradients = inputs[case.gradients]
+    if case.matrix:
+        gradients, initial = gradients.reshape(STEPS, *SHAPE), inputs["matrix_params.bin"].reshape(SHAPE)
     runner = case.start(initial)
     peak = PEAK.get(case.rule, 0.01)
-    rates = make_schedule(peak)
-    recorded = []
+    rates = [single(peak)] * STEPS if case.steady else case.schedule(peak)
+    recorded, numbers = [], {}
     for t, rate in enumerate(rates, start=1):
         runner.step(gradients[t - 1], rate, t)
+        for name, x in runner.numbers().items() if hasattr(runner, "numbers") else ():
+            numbers.setdefault(name, []).append(float(x))
         if t in RECORDED:
             recorded.append(runner.params())
     state = runner.state()
@@ -159,9 +214,11 @@ def write_update_case(folder, case, inputs, initial):
         **nonzero({"defaultLR": getattr(runner, "default_rate", None)}),
         "lr": rates,
         "gradients": case.gradients,
+        **nonzero({"columns": SHAPE[1] if case.matrix else case.columns}),
         "gradScale": case.grad_scale,
         "steps": list(RECORDED),
         "state": list(state),
+        **nonzero({"numbers": numbers}),
     }
 
 
@@ -174,9 +231,12 @@ def write_updates(folder: Path, name: str, cases: list[UpdateCase]) -> None:
     inputs["tiny.bin"] = make_extreme_gradients(rng, [1e-20, 1e-38])
     # 5e19 is small enough for sums of (1 - beta2)*g*g to stay finite and too big for g*g.
     inputs["huge.bin"] = make_extreme_gradients(rng, [1e15, 5e19, 1e22])
+    inputs |= make_matrix(np.random.default_rng(SEED + 4))
     folder.mkdir(parents=True, exist_ok=True)
     for file, values in (inputs | {"params.bin": initial}).items():
         write_array(folder / file, values)
+    rows = make_rows(np.random.default_rng(SEED + 4)).tolist()
+    (folder / "rows.json").write_text("[\n" + ",\n".join(map(str, rows)) + "\n]\n")
     assert len({c.name for c in cases}) == len(cases)
     lines = [json.dumps(write_update_case(folder, c, inputs, initial), allow_nan=False) for c in cases]
     (folder / f"{name}.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")

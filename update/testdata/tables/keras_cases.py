@@ -48,6 +48,18 @@ class KerasRunner:
             if o.momentum:
                 buffers["momentum"] = o._momentums[0].numpy()
             return buffers
+        if isinstance(o, keras.optimizers.Adadelta):
+            return {"v": o._accumulated_grads[0].numpy(), "delta": o._accumulated_delta_vars[0].numpy()}
+        if isinstance(o, keras.optimizers.Adamax):
+            return {"m": o._m[0].numpy(), "u": o._u[0].numpy()}
+        if isinstance(o, keras.optimizers.ScheduleFreeAdamW):
+            return {"v": o._velocities[0].numpy()}
+        if isinstance(o, keras.optimizers.Ftrl):
+            return {"accumulator": o._accumulators[0].numpy(), "linear": o._linears[0].numpy()}
+        if isinstance(o, keras.optimizers.Adafactor):
+            if len(self.w.shape) > 1:
+                return {"row_var": o._r[0].numpy(), "col_var": o._c[0].numpy()}
+            return {"variance": o._v[0].numpy()}
         if isinstance(o, keras.optimizers.Lion):
             return {"m": o._momentums[0].numpy()}
         buffers = {"m": o._momentums[0].numpy(), "v": o._velocities[0].numpy()}
@@ -58,6 +70,16 @@ class KerasRunner:
     def options(self):
         """The options as the optimizer itself holds them, defaults included."""
         config, o = self.optimizer.get_config(), keras.optimizers
+        if isinstance(self.optimizer, o.Adafactor):
+            return nonzero({
+                "WeightDecay": config["weight_decay"],
+                "DecayRate": -config["beta_2_decay"],
+                "EpsSquare": config["epsilon_1"],
+                "EpsParam": config["epsilon_2"],
+                "ClipThreshold": config["clip_threshold"],
+                "DecayedScale": True,
+                "RelativeStep": True,  # whatever relative_step says
+            })
         return nonzero({
             "WeightDecay": config["weight_decay"],
             "Momentum": config.get("momentum"),
@@ -72,7 +94,17 @@ class KerasRunner:
             "EpsInside": isinstance(self.optimizer, (o.Adagrad, o.RMSprop)),
             "EpsHat": isinstance(self.optimizer, o.Adam),
             "AMSGrad": config.get("amsgrad"),
+            "WarmupSteps": config.get("warmup_steps"),
+            "MomentumDecay": isinstance(self.optimizer, o.Nadam) and 1.0,
+            **(self.ftrl_options(config) if isinstance(self.optimizer, o.Ftrl) else {}),
         })
+
+    def ftrl_options(self, config):
+        """Those of Ftrl, of which the squares have no half."""
+        assert config["learning_rate_power"] == -0.5
+        return {"Proximal": True, "Eps": config["beta"], "L1": config["l1_regularization_strength"],
+                "L2": 2 * config["l2_regularization_strength"],
+                "L2Shrinkage": 2 * config["l2_shrinkage_regularization_strength"]}
 
 
 def keras_case(name, rule, optimizer_class, **arguments):
@@ -124,6 +156,61 @@ def newer_cases():
         keras_case("lion_weight_decay", "Lion", lion, weight_decay=0.01, beta_1=0.95, beta_2=0.98),
         preset("Lamb", keras_case("lamb", "LAMB", lamb)),
         keras_case("lamb_dyadic", "LAMB", lamb, beta_1=0.875, beta_2=1 - 2**-10),
+    ] + adamax_cases() + nadam_cases() + adadelta_cases() + schedule_free_cases() + ftrl_cases() + adafactor_cases()
+
+
+def ftrl_cases():
+    ftrl = keras.optimizers.Ftrl
+    return [
+        preset("Ftrl", keras_case("ftrl", "FTRL", ftrl)),
+        keras_case("ftrl_all", "FTRL", ftrl, beta=0.1, l1_regularization_strength=0.01, l2_regularization_strength=0.02,
+                   l2_shrinkage_regularization_strength=0.03),
+        extreme("tiny", keras_case("ftrl", "FTRL", ftrl)),
+    ]
+
+
+def nadam_cases():
+    nadam = keras.optimizers.Nadam
+    return [
+        preset("Nadam", keras_case("nadam", "NAdam", nadam)),
+        keras_case("nadam_weight_decay", "NAdam", nadam, weight_decay=0.01, epsilon=1e-3, beta_1=0.5, beta_2=0.99),
+        extreme("tiny", keras_case("nadam_dyadic", "NAdam", nadam, beta_1=0.875, beta_2=1 - 2**-10)),
+    ]
+
+
+def adafactor_cases():
+    adafactor = keras.optimizers.Adafactor
+    default = keras_case("adafactor", "Adafactor", adafactor)
+    other = keras_case("adafactor_options", "Adafactor", adafactor, beta_2_decay=-0.6, epsilon_1=1e-4, epsilon_2=0.5, clip_threshold=0.5,
+                       relative_step=False, weight_decay=0.1)
+    # With 1e-30 the element of a row and a column of zeros is 0/0 in Keras.
+    added = keras_case("adafactor_added", "Adafactor", adafactor, epsilon_1=1e-12)
+    return [preset("Adafactor", default), other, matrix(added), matrix(other)]
+
+
+def adadelta_cases():
+    adadelta = keras.optimizers.Adadelta
+    return [
+        preset("Adadelta", keras_case("adadelta", "Adadelta", adadelta)),
+        keras_case("adadelta_weight_decay", "Adadelta", adadelta, weight_decay=0.01, rho=0.9, epsilon=1e-3),
+    ]
+
+
+def schedule_free_cases():
+    adamw = keras.optimizers.ScheduleFreeAdamW
+    return [
+        preset("ScheduleFreeAdamW", keras_case("schedule_free_adamw", "ScheduleFreeAdamW", adamw)),
+        keras_case("schedule_free_adamw_warm_up", "ScheduleFreeAdamW", adamw, beta_1=0.75, beta_2=0.99, epsilon=1e-3,
+                   warmup_steps=15),
+    ]
+
+
+def adamax_cases():
+    adamax = keras.optimizers.Adamax
+    return [
+        preset("Adamax", keras_case("adamax", "Adamax", adamax)),
+        keras_case("adamax_weight_decay", "Adamax", adamax, weight_decay=0.01, epsilon=1e-3, beta_2=0.9),
+        extreme("tiny", keras_case("adamax", "Adamax", adamax)),
     ]
 
 

@@ -9,6 +9,8 @@ check_versions(Path(__file__).with_name("torch.txt"))
 
 import inspect
 
+import prodigyopt
+import schedulefree
 import torch
 
 FRAMEWORK = f"pytorch {version('torch').split('+')[0]}"
@@ -53,6 +55,14 @@ class TorchRunner:
             "max_exp_avg_sq": "max_v",
             "square_avg": "v",
             "grad_avg": "mean",
+            "exp_inf": "u",
+            "acc_delta": "delta",
+            "ax": "ax",
+            "prev": "prev",
+            "step_size": "step",
+            "row_var": "row_var",
+            "col_var": "col_var",
+            "variance": "variance",
         }
         held = self.optimizer.state[self.w]
         return {ours: held[theirs].numpy() for theirs, ours in names.items() if held.get(theirs) is not None}
@@ -60,12 +70,28 @@ class TorchRunner:
     def options(self):
         """The options as the optimizer itself holds them, defaults included."""
         group = self.optimizer.param_groups[0]
-        decay = "WeightDecay" if isinstance(self.optimizer, torch.optim.AdamW) else "L2"
+        if isinstance(self.optimizer, torch.optim.Adafactor):
+            floor, least = group["eps"]
+            return nonzero({
+                "WeightDecay": group["weight_decay"],
+                "Maximize": group["maximize"],
+                "DecayRate": -group["beta2_decay"],
+                "EpsFloor": floor or torch.finfo(torch.float32).eps,
+                "EpsParam": least,
+                "ClipThreshold": group["d"],
+                "RelativeStep": True,
+            })
+        decay = "WeightDecay" if group.get("decoupled_weight_decay") else "L2"
+        if isinstance(self.optimizer, torch.optim.ASGD):
+            return nonzero({"L2": group["weight_decay"], "Maximize": group["maximize"], "Lambda": group["lambd"],
+                            "Alpha": group["alpha"], "T0": group["t0"]})
         beta1, beta2 = group.get("betas", (0, 0))
+        if isinstance(self.optimizer, torch.optim.Rprop):
+            return self.rprop_options(group)
         return nonzero({
-            decay: group["weight_decay"],
+            decay: group.get("weight_decay"),
             "L1": self.l1,
-            "Maximize": group["maximize"],
+            "Maximize": group.get("maximize"),
             "Momentum": group.get("momentum"),
             "Dampening": group.get("dampening"),
             "Nesterov": group.get("nesterov"),
@@ -73,11 +99,141 @@ class TorchRunner:
             "InitialAccumulator": group.get("initial_accumulator_value"),
             "Beta1": beta1,
             "Beta2": beta2,
-            "Rho": group.get("alpha"),
+            "Rho": group.get("alpha", group.get("rho")),
             "Centered": group.get("centered"),
             "Eps": group.get("eps"),
+            "EpsInside": isinstance(self.optimizer, torch.optim.Adamax),
             "AMSGrad": group.get("amsgrad"),
+            "MomentumDecay": group.get("momentum_decay"),
+            "EpsHat": isinstance(self.optimizer, (torch.optim.RAdam, torch.optim.SparseAdam)),
+            "Threshold": isinstance(self.optimizer, torch.optim.RAdam) and 5.0,
         })
+
+    def rprop_options(self, group):
+        """Step sizes begin at the rate of the first step."""
+        (minus, plus), (least, most) = group["etas"], group["step_sizes"]
+        return nonzero({"LR": make_schedule(0.01)[0], "Maximize": group["maximize"], "EtaMinus": minus, "EtaPlus": plus,
+                        "MinStep": least, "MaxStep": most, "ClampFirst": True})
+
+
+class TorchRowsRunner(TorchRunner):
+    """Takes steps with sparse gradients of a table."""
+
+    def __init__(self, optimizer_class, arguments, initial):
+        super().__init__(optimizer_class, arguments, make_table(initial))
+
+    def step(self, gradient, rate, t):
+        rows, values = row_gradients(gradient, t)
+        self.w.grad = torch.sparse_coo_tensor(
+            torch.tensor(rows[None]), torch.tensor(values), self.w.shape, check_invariants=True)
+        self.optimizer.param_groups[0]["lr"] = rate
+        self.optimizer.step()
+
+
+def torch_rows_case(name, rule, optimizer_class, **arguments):
+    def start(initial):
+        return TorchRowsRunner(optimizer_class, arguments, initial)
+
+    return UpdateCase("torch_rows_" + name, FRAMEWORK, rule, start, columns=COLUMNS)
+
+
+class ScheduleFreeRunner(TorchRunner):
+    """An optimizer of the package schedulefree, by the authors of the method."""
+
+    def __init__(self, optimizer_class, arguments, initial):
+        super().__init__(optimizer_class, arguments, initial)
+        self.optimizer.train()
+
+    def options(self):
+        group = self.optimizer.param_groups[0]
+        options = super().options()
+        if "betas" in group and group["weight_decay"]:
+            options["WeightDecay"] = options.pop("L2")
+        return options | nonzero({
+            "WarmupSteps": group.get("warmup_steps"),
+            "SilentSGDPhase": group.get("silent_sgd_phase"),
+            "WeightPower": group["r"],
+            "WeightLRPower": group["weight_lr_power"],
+        })
+
+
+class ProdigyRunner(TorchRunner):
+    """The optimizer of the package prodigyopt, by the authors of the method."""
+
+    def state(self):
+        held = self.optimizer.state[self.w]
+        return {name: held[name].numpy() for name in ("p0", "s")} | super().state()
+
+    def numbers(self):
+        group = self.optimizer.param_groups[0]
+        return {"d": group["d"], "numerator": group["d_numerator"], "d_max": group["d_max"]}
+
+    def options(self):
+        group = self.optimizer.param_groups[0]
+        beta1, beta2 = group["betas"]
+        return nonzero({
+            "WeightDecay" if group["decouple"] else "L2": group["weight_decay"],
+            "Beta1": beta1,
+            "Beta2": beta2,
+            "Beta3": group["beta3"],
+            "Eps": group["eps"],
+            "D0": group["d0"],
+            "DCoef": group["d_coef"],
+            "GrowthRate": group["growth_rate"] if math.isfinite(group["growth_rate"]) else 0.0,
+            "NoBiasCorrection": not group["use_bias_correction"],
+            "SafeguardWarmup": group["safeguard_warmup"],
+        })
+
+
+def prodigy_case(name, **arguments):
+    framework = f"prodigyopt {version('prodigyopt')} on {FRAMEWORK}"
+
+    def start(initial):
+        return ProdigyRunner(prodigyopt.Prodigy, arguments, initial)
+
+    return UpdateCase("torch_" + name, framework, "Prodigy", start)
+
+
+def prodigy_cases():
+    return [
+        preset("Prodigy", prodigy_case("prodigy")),
+        prodigy_case("prodigy_corrected", betas=(0.8, 0.99), beta3=0.9, eps=1e-6, weight_decay=0.1, d0=1e-3, d_coef=0.5,
+                     use_bias_correction=True, safeguard_warmup=True),
+        prodigy_case("prodigy_limited", d0=1e-3, growth_rate=1.1),
+    ]
+
+
+def schedule_free_case(name, rule, optimizer_class, schedule=falling, **arguments):
+    framework = f"schedulefree {version('schedulefree')} on {FRAMEWORK}"
+
+    def start(initial):
+        return ScheduleFreeRunner(optimizer_class, {"foreach": False} | arguments, initial)
+
+    return UpdateCase("torch_" + name, framework, rule, start, schedule=schedule)
+
+
+def schedule_free_cases():
+    sgd, adamw = schedulefree.SGDScheduleFree, schedulefree.AdamWScheduleFree
+    return [
+        preset("SGDScheduleFree", schedule_free_case("schedule_free_sgd", "ScheduleFreeSGD", sgd)),
+        schedule_free_case("schedule_free_sgd_warm_up", "ScheduleFreeSGD", sgd, momentum=0.75, weight_decay=0.01,
+                           warmup_steps=20, r=0.75),
+        preset("AdamWScheduleFree", schedule_free_case("schedule_free_adamw", "ScheduleFreeAdamW", adamw)),
+        schedule_free_case("schedule_free_adamw_warm_up", "ScheduleFreeAdamW", adamw, betas=(0.75, 0.99), eps=1e-3,
+                           weight_decay=0.1, warmup_steps=15, r=1.5, weight_lr_power=1.0),
+    ] + schedule_free_radam_cases()
+
+
+def schedule_free_radam_cases():
+    """Weights follow a product of the rate and its rectification, whose greatest is the last where the rate stays."""
+    radam, at = schedulefree.RAdamScheduleFree, {"rule": "ScheduleFreeRAdam", "schedule": constant}
+    return [
+        preset("RAdamScheduleFree", schedule_free_case("schedule_free_radam", optimizer_class=radam, **at)),
+        schedule_free_case("schedule_free_radam_loud", optimizer_class=radam, betas=(0.75, 0.9), eps=1e-3,
+                           weight_decay=0.1, r=1.5, silent_sgd_phase=False, **at),
+        schedule_free_case("schedule_free_radam_powers", optimizer_class=radam, betas=(0.9, 0.95), r=0.75,
+                           weight_lr_power=1.0, **at),
+    ]
 
 
 def torch_case(name, rule, optimizer_class, l1=0.0, loss_scale=0.0, fused=False, **arguments):
@@ -162,7 +318,19 @@ def torch_cases():
         torch_case("adam_amsgrad_elastic_maximize", "Adam", adam, amsgrad=True, l1=0.01, weight_decay=0.02,
                    maximize=True),
         torch_case("adamw_amsgrad_maximize", "Adam", adamw, amsgrad=True, maximize=True),
-    ] + rmsprop_cases() + torch_scaled_cases() + [case for kind in ("tiny", "huge") for case in torch_extreme_cases(kind)]
+    ] + rmsprop_cases() + adamax_cases() + nadam_cases() + radam_cases() + adadelta_cases() + schedule_free_cases() + prodigy_cases() + rprop_cases() + adafactor_cases() + asgd_cases() + torch_scaled_cases() + rows_cases() + [case for kind in ("tiny", "huge") for case in torch_extreme_cases(kind)]
+
+
+def rows_cases():
+    adam, adagrad = torch.optim.SparseAdam, torch.optim.Adagrad
+    return [
+        torch_rows_case("sgd", "SGD", torch.optim.SGD),
+        preset("SparseAdam", torch_rows_case("sparse_adam", "Adam", adam)),
+        torch_rows_case("sparse_adam_maximize", "Adam", adam, betas=(0.8, 0.99), eps=1e-3, maximize=True),
+        torch_rows_case("adagrad", "AdaGrad", adagrad),
+        torch_rows_case("adagrad_all", "AdaGrad", adagrad, lr_decay=0.01, initial_accumulator_value=0.1, eps=1e-6,
+                        maximize=True),
+    ]
 
 
 def rmsprop_cases():
@@ -179,6 +347,87 @@ def rmsprop_cases():
         extreme("huge", torch_case("rmsprop", "RMSprop", rmsprop)),
         extreme("tiny", torch_case("rmsprop_momentum", "RMSprop", rmsprop, momentum=0.9)),
     ]
+
+
+def adamax_cases():
+    adamax = torch.optim.Adamax
+    return [
+        preset("Adamax", torch_case("adamax", "Adamax", adamax)),
+        torch_case("adamax_l2_maximize", "Adamax", adamax, weight_decay=0.01, maximize=True),
+        torch_case("adamax_betas_eps", "Adamax", adamax, betas=(0.3, 0.9), eps=1e-3),
+        extreme("tiny", torch_case("adamax", "Adamax", adamax)),
+        extreme("huge", torch_case("adamax", "Adamax", adamax)),
+    ]
+
+
+def nadam_cases():
+    nadam = torch.optim.NAdam
+    return [
+        preset("NAdam", torch_case("nadam", "NAdam", nadam)),
+        torch_case("nadam_l2_maximize", "NAdam", nadam, weight_decay=0.01, maximize=True),
+        torch_case("nadam_decoupled", "NAdam", nadam, weight_decay=0.01, decoupled_weight_decay=True),
+        torch_case("nadam_betas_decay", "NAdam", nadam, betas=(0.5, 0.99), eps=1e-3, momentum_decay=0.3),
+        extreme("tiny", torch_case("nadam", "NAdam", nadam)),
+        extreme("huge", torch_case("nadam", "NAdam", nadam)),
+    ]
+
+
+def radam_cases():
+    radam = torch.optim.RAdam
+    return [
+        preset("RAdam", torch_case("radam", "RAdam", radam)),
+        torch_case("radam_l2_maximize", "RAdam", radam, weight_decay=0.01, maximize=True),
+        torch_case("radam_decoupled", "RAdam", radam, weight_decay=0.01, decoupled_weight_decay=True),
+        torch_case("radam_betas_eps", "RAdam", radam, betas=(0.5, 0.95), eps=1e-3),
+        extreme("tiny", torch_case("radam", "RAdam", radam)),
+        extreme("huge", torch_case("radam", "RAdam", radam)),
+    ]
+
+
+def adafactor_cases():
+    adafactor = torch.optim.Adafactor
+    default = torch_case("adafactor", "Adafactor", adafactor)
+    other = torch_case("adafactor_options", "Adafactor", adafactor, beta2_decay=-0.6, eps=(1e-2, 0.5), d=1.25, weight_decay=0.1)
+    return [
+        preset("Adafactor", default),
+        other,
+        torch_case("adafactor_maximize", "Adafactor", adafactor, eps=(1e-12, 1e3), d=2.0, maximize=True),
+        matrix(default),
+        matrix(other),
+    ]
+
+
+def adadelta_cases():
+    adadelta = torch.optim.Adadelta
+    return [
+        preset("Adadelta", torch_case("adadelta", "Adadelta", adadelta)),
+        torch_case("adadelta_l2_maximize", "Adadelta", adadelta, weight_decay=0.01, maximize=True),
+        torch_case("adadelta_rho_eps", "Adadelta", adadelta, rho=0.99, eps=1e-3),
+        extreme("tiny", torch_case("adadelta", "Adadelta", adadelta)),
+        extreme("huge", torch_case("adadelta", "Adadelta", adadelta)),
+    ]
+
+
+def rprop_cases():
+    """No tiny gradients: PyTorch takes the product of two for 0 where float32 does."""
+    rprop = torch.optim.Rprop
+    return [
+        preset("Rprop", torch_case("rprop", "Rprop", rprop)),
+        torch_case("rprop_clamped_maximize", "Rprop", rprop, etas=(0.7, 1.5), step_sizes=(0.002, 0.01), maximize=True),
+        extreme("huge", torch_case("rprop", "Rprop", rprop)),
+    ]
+
+
+def asgd_cases():
+    """Rates that stay: PyTorch's eta is of the rate of the step before."""
+    asgd = torch.optim.ASGD
+    return [steady(case) for case in (
+        preset("ASGD", torch_case("asgd", "ASGD", asgd)),
+        torch_case("asgd_mean", "ASGD", asgd, lambd=0.01, alpha=0.6, t0=20.5),
+        torch_case("asgd_l2_maximize", "ASGD", asgd, lambd=0.1, t0=5, weight_decay=0.01, maximize=True),
+        extreme("tiny", torch_case("asgd_mean", "ASGD", asgd, lambd=0.01, t0=20)),
+        extreme("huge", torch_case("asgd_mean", "ASGD", asgd, lambd=0.01, t0=20)),
+    )]
 
 
 def torch_scaled_cases():

@@ -1,0 +1,136 @@
+/*
+ * Losses with their gradients in one pass over float32 buffers: of predictions, penalties of
+ * parameters, and linear models. They give the bits of Go's package loss: losses are added in
+ * double in a fixed order, so that a result depends on the inputs alone.
+ *
+ *	lockstep_predictions p = {.pred = logits, .target = y, .n = n, .grad = grad};
+ *	double value;
+ *	lockstep_error error;
+ *	if (lockstep_loss_bce_with_logits(NULL, &p, 1, &value, &error)) fprintf(stderr, "%s\n", error.message);
+ *
+ * Where a table is an argument, NULL stands for the one in use. What is refused has written
+ * nothing, and says why in the error, of which the caller may give NULL. Any function may be
+ * called from any number of threads; only lockstep_linear_new allocates, and
+ * lockstep_linear_gradient_shared where it says so. Like optimizers they compute in the usual mode
+ * of arithmetic.
+ */
+#ifndef LOCKSTEP_LOSS_H
+#define LOCKSTEP_LOSS_H
+
+#include "lockstep.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What becomes of the losses of the elements. */
+typedef enum lockstep_reduction {
+	LOCKSTEP_REDUCE_MEAN, /* their mean; the mean of no elements is NaN */
+	LOCKSTEP_REDUCE_SUM,
+	LOCKSTEP_REDUCE_NONE  /* themselves, one by one: the value is their sum and the gradient that of the sum */
+} lockstep_reduction;
+
+/*
+ * Predictions, targets, and where what is computed goes. Numbers are not looked at: a NaN
+ * reaches the value and its own loss and gradient, and a target that the loss is not made for
+ * goes through the formula like any other. What is written overlaps nothing else.
+ */
+typedef struct lockstep_predictions {
+	const float *pred, *target; /* n elements each */
+	size_t n;
+	lockstep_reduction reduction;
+	float *grad; /* of the value, by pred; NULL if it is not wanted */
+	float *each; /* the losses of the elements; NULL, but for LOCKSTEP_REDUCE_NONE, if they are not wanted */
+} lockstep_predictions;
+
+/* The squared error (pred - target)². The value is of squares in double; the loss of an
+ * element is infinite where float does not hold it. */
+LOCKSTEP_API lockstep_status lockstep_loss_mse(const lockstep_table *table, const lockstep_predictions *p, double *value, lockstep_error *error);
+
+/* How a cross-entropy keeps the logarithm of 0 finite. */
+typedef enum lockstep_clamp {
+	LOCKSTEP_CLAMP_LOG,        /* logarithms stay above -100 and the gradient's divisor above 1e-12, as in PyTorch */
+	LOCKSTEP_CLAMP_PROBABILITY /* probabilities are clipped to [1e-7, 1-1e-7], and outside the gradient is 0, as in Keras */
+} lockstep_clamp;
+
+/*
+ * The binary cross-entropy of probabilities, -target·log pred - (1-target)·log(1-pred). A
+ * prediction outside of [0, 1] makes the value, its own loss and its own gradient NaN; with
+ * LOCKSTEP_CLAMP_PROBABILITY it counts as the nearer of 0 and 1.
+ */
+LOCKSTEP_API lockstep_status lockstep_loss_bce(const lockstep_table *table, const lockstep_predictions *p, lockstep_clamp clamp, double *value, lockstep_error *error);
+
+/*
+ * The binary cross-entropy of σ(pred), right to a few units in the last place for any
+ * prediction. pos_weight multiplies the loss of positive targets: usually 1, at least 0.
+ */
+LOCKSTEP_API lockstep_status lockstep_loss_bce_with_logits(const lockstep_table *table, const lockstep_predictions *p, double pos_weight, double *value, lockstep_error *error);
+
+/* Which numbers stand for the two classes of a hinge loss. */
+typedef enum lockstep_labels {
+	LOCKSTEP_PLUS_MINUS, /* 1 and -1 */
+	LOCKSTEP_ZERO_ONE    /* 1 and 0 */
+} lockstep_labels;
+
+/* max(1 - label·pred, 0). At the kink its gradient is 0. */
+LOCKSTEP_API lockstep_status lockstep_loss_hinge(const lockstep_table *table, const lockstep_predictions *p, lockstep_labels labels, double *value, lockstep_error *error);
+
+/* max(1 - label·pred, 0)². */
+LOCKSTEP_API lockstep_status lockstep_loss_squared_hinge(const lockstep_table *table, const lockstep_predictions *p, lockstep_labels labels, double *value, lockstep_error *error);
+
+/*
+ * The elastic net l1·‖w‖₁ + ½l2·‖w‖² of n parameters, whose gradient is added to grad unless
+ * that is NULL. The gradient of |0| is 0. Both coefficients are at least 0, and both parts are
+ * computed even where one is 0, so that an infinite parameter shows as NaN.
+ */
+LOCKSTEP_API lockstep_status lockstep_penalty(const lockstep_table *table, double l1, double l2, const float *w, size_t n, float *grad, double *value, lockstep_error *error);
+
+/* The loss of a linear model's prediction x·w. */
+typedef enum lockstep_model {
+	LOCKSTEP_LINEAR_SQUARED,      /* (x·w - y)²: linear regression */
+	LOCKSTEP_LINEAR_LOGISTIC,     /* cross-entropy of σ(x·w), y in [0, 1]: logistic regression */
+	LOCKSTEP_LINEAR_HINGE,        /* max(1 - y·x·w, 0): linear support vector machine */
+	LOCKSTEP_LINEAR_SQUARED_HINGE /* max(1 - y·x·w, 0)² */
+} lockstep_model;
+
+/*
+ * A linear model of so many columns. With an intercept, w and its gradient have one element
+ * more, the last one. It belongs to one thread at a time.
+ */
+typedef struct lockstep_linear lockstep_linear;
+
+/*
+ * Makes a model, with all the memory that it needs on one thread. labels are those of y in a
+ * hinge model.
+ */
+LOCKSTEP_API lockstep_status lockstep_linear_new(lockstep_model model, size_t columns, int intercept, lockstep_labels labels,
+	lockstep_linear **l, lockstep_error *error);
+LOCKSTEP_API void lockstep_linear_free(lockstep_linear *l);
+
+/*
+ * The mean loss of w over the rows of x, which is row-major without gaps, with a row for each
+ * element of y; its gradient goes to grad. The mean over no rows is NaN, and its gradient 0.
+ * A y that the model has no meaning for is refused.
+ */
+LOCKSTEP_API lockstep_status lockstep_linear_gradient(lockstep_linear *l, const lockstep_table *table, const float *x, const float *y, size_t rows,
+	const float *w, float *grad, double *value, lockstep_error *error);
+
+/*
+ * lockstep_linear_gradient on the threads of a pool, with the same bits. pool may be NULL: without
+ * one the gradient is computed on the calling thread, as are those of matrices of fewer than
+ * 1048576 elements, and any that finds its pool taken. Threads have sums of up to 64 parts of the
+ * rows to themselves, 12 bytes a column and part, which the model keeps from the first call on
+ * that wants so many; a call that has no memory for them stays on its own thread.
+ */
+LOCKSTEP_API lockstep_status lockstep_linear_gradient_shared(lockstep_linear *l, const lockstep_table *table, const float *x, const float *y, size_t rows,
+	const float *w, float *grad, lockstep_pool *pool, double *value, lockstep_error *error);
+
+/* Stores x·w, the intercept included, for each row of x in z. */
+LOCKSTEP_API lockstep_status lockstep_linear_predict(lockstep_linear *l, const lockstep_table *table, const float *x, size_t rows,
+	const float *w, float *z, lockstep_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,346 @@
+/*
+ * Optimizers: rules with their options over one flat buffer or thousands of tensors.
+ *
+ *	lockstep_adam_options options;
+ *	lockstep_preset("torch", "AdamW", &options, sizeof options, NULL);
+ *	options.lr = 1e-3;
+ *	lockstep_group group = {"Adam", &options, sizeof options};
+ *	lockstep_tensor tensor = {.name = "weights", .size = n};
+ *	lockstep_optimizer *o;
+ *	lockstep_error error;
+ *	if (lockstep_optimizer_new(&group, 1, &tensor, 1, &o, &error)) fprintf(stderr, "%s\n", error.message);
+ *	for (...) lockstep_optimizer_step(o, &params, &grads, NULL, &error);
+ *	lockstep_optimizer_free(o);
+ *
+ * An optimizer gives the bits of Go's package update, for any number of threads. It belongs to
+ * one thread at a time, but for lockstep_optimizer_apply and lockstep_optimizer_observe; different
+ * ones do not know of one another. Only lockstep_optimizer_new, lockstep_slots,
+ * lockstep_matrix_slots, lockstep_pool_new, steps on more rows than before and gradients observed
+ * in more parts than before allocate. What is refused has changed nothing, and says why in the
+ * error, of which the caller may give NULL.
+ *
+ * On x86 and AArch64 optimizers compute in the usual mode of arithmetic, whatever the calling
+ * thread has set (FTZ, DAZ, another rounding), and leave it as it was.
+ */
+#ifndef LOCKSTEP_OPTIMIZER_H
+#define LOCKSTEP_OPTIMIZER_H
+
+#include "lockstep.h"
+#include "lockstep_rules.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What kind an option is. */
+typedef enum lockstep_option_kind {
+	LOCKSTEP_DOUBLE,
+	LOCKSTEP_FLAG,   /* int, 0 or 1 */
+	LOCKSTEP_INTEGER /* int */
+} lockstep_option_kind;
+
+/* An option of a rule: a field of its struct in lockstep_rules.h. */
+typedef struct lockstep_option {
+	const char *name;
+	lockstep_option_kind kind;
+	size_t offset;
+} lockstep_option;
+
+/* A rule as data, for bindings. Its options begin with those of lockstep_options. */
+typedef struct lockstep_rule {
+	const char *name; /* of its type in Go's package update: "Adam" */
+	size_t size;      /* of its struct */
+	const lockstep_option *options;
+	size_t option_count;
+} lockstep_rule;
+
+/* All rules, in the order of their names; how many goes to count. */
+LOCKSTEP_API const lockstep_rule *lockstep_rules(size_t *count);
+
+/*
+ * Writes what a framework has by default for one of its optimizers ("torch", "AdamW"): the
+ * learning rate is 0 where it has none by default. framework is torch, keras, optax, tensorflow
+ * or textbook. options is the struct of the preset's rule, of so many bytes; it may be NULL to
+ * ask for the rule alone, which goes to rule unless that is NULL.
+ * Returns LOCKSTEP_BAD_ARGUMENT, and has written nothing, if there is no such preset, or if it
+ * has options that are not among so many bytes.
+ */
+LOCKSTEP_API lockstep_status lockstep_preset(const char *framework, const char *name, void *options, size_t size, const lockstep_rule **rule);
+
+/* A preset as data. Its options are of its rule's size. */
+typedef struct lockstep_preset_entry {
+	const char *framework, *name;
+	const lockstep_rule *rule;
+	const void *options;
+} lockstep_preset_entry;
+
+/* All presets, by framework and name. */
+LOCKSTEP_API const lockstep_preset_entry *lockstep_presets(size_t *count);
+
+/* A rule with its options, for some of the tensors. */
+typedef struct lockstep_group {
+	const char *rule;    /* of lockstep_rules */
+	const void *options; /* its struct */
+	size_t size;         /* of the struct: a caller built with an older header has fewer options,
+	                        and the others are 0 */
+} lockstep_group;
+
+/* A tensor of parameters. */
+typedef struct lockstep_tensor {
+	const char *name;    /* in errors and for finding it; NULL for none */
+	size_t size;         /* elements */
+	size_t group;        /* index */
+	float *const *state; /* a buffer for each slot, where the caller owns the state: of a vector in
+	                        the order of lockstep_slots and with size elements each, or one where
+	                        a rule has one number for a tensor or a row; of a matrix in the order and
+	                        with the lengths of lockstep_matrix_slots, such as one for each row.
+	                        What is in it counts, and must be finite and of squares not negative.
+	                        NULL: the optimizer allocates it, and it begins as the rule says. */
+	size_t columns;      /* the last dimension of a row-major matrix, of which size is a multiple;
+	                        0 for a vector. It matters to rules whose state has a number for each
+	                        row or column, such as RowwiseAdaGrad and Adafactor (see
+	                        lockstep_matrix_slots), and to rules that are for matrices alone, such
+	                        as Muon. */
+} lockstep_tensor;
+
+typedef struct lockstep_optimizer lockstep_optimizer;
+
+/*
+ * Makes an optimizer. What groups and tensors point to is copied, but for the tensors' state,
+ * which must live as long.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_new(const lockstep_group *groups, size_t group_count,
+	const lockstep_tensor *tensors, size_t tensor_count, lockstep_optimizer **o, lockstep_error *error);
+LOCKSTEP_API void lockstep_optimizer_free(lockstep_optimizer *o);
+
+/*
+ * Takes a step over all tensors: params and grads have a pointer for each. A gradient that is
+ * NULL leaves its tensor out of the step, as in PyTorch; the tensor's own count of steps stays.
+ * The gradients are only read, and may be elsewhere in each step; those of two tensors may be
+ * the same. Parameters and state must not overlap one another or gradients: what is where it
+ * was is not looked at again, and a gradient that has moved is found in the gap where it was.
+ * pool may be NULL: without one the step is taken on the calling thread, as are those of fewer
+ * than 262144 elements.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_step(lockstep_optimizer *o, float *const *params, const float *const *grads,
+	lockstep_pool *pool, lockstep_error *error);
+
+/*
+ * A step on some rows alone of the only tensor, a row-major matrix of rows of so many columns,
+ * such as an embedding table of which a batch uses few. indices are count rows, in any order,
+ * and grads their gradients, one after the other: count * columns. No other row of params or
+ * state is read or written. Rules of several passes look at whole tensors and are refused: LAMB,
+ * LARS, NovoGrad, StableAdamW, Prodigy, Muon and Adafactor, and CautiousAdam and CautiousLion with
+ * cautious_update; and so are a max_tensor_norm, a max_value and a policy that are set. A rule
+ * that has a number of state for each row wants the tensor's columns to be these.
+ *
+ * Where a row appears more than once its gradients are added up first, in order of appearance;
+ * every index is checked before anything is written. A row that is left out stays as it is, as
+ * in torch.optim.SparseAdam: its means do not fade, and neither decay nor penalty applies to
+ * it. What depends on the step's number goes by the steps of the tensor. A max_norm clips the
+ * sums. The bits depend on neither the order of different rows nor the number of threads, and
+ * are those of lockstep_optimizer_step where all rows are given.
+ *
+ * A list that is longer than those before allocates room for it: LOCKSTEP_NO_MEMORY, if there
+ * is none, has changed nothing.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_step_rows(lockstep_optimizer *o, float *params, size_t columns,
+	const int64_t *indices, size_t count, const float *grads, lockstep_pool *pool, lockstep_error *error);
+LOCKSTEP_API lockstep_status lockstep_optimizer_step_rows32(lockstep_optimizer *o, float *params, size_t columns,
+	const int32_t *indices, size_t count, const float *grads, lockstep_pool *pool, lockstep_error *error);
+
+/*
+ * A step on threads of the caller's: begin, then apply on ranges that cover each tensor once,
+ * in any order, from any threads at the same time, then end. Together they give the bits of
+ * lockstep_optimizer_step. Rules of several passes are refused, as by
+ * lockstep_optimizer_step_rows, and so are a max_tensor_norm and a policy that are set. A range
+ * that overlaps one before it is refused; end refuses a step that is not whole, which can be
+ * completed yet. As long as a step goes on, so many ranges of a tensor may lie apart from one
+ * another as it has elements by 16384, and 16 more.
+ *
+ * sum_squares is what max_norm clips by: the sum of squares of all gradients as they are given,
+ * such as the sum of lockstep_sum_squares of each tensor. Without a max_norm it may be less
+ * than 0, for none, and with one for what lockstep_optimizer_observe has seen.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_begin(lockstep_optimizer *o, double sum_squares, lockstep_error *error);
+LOCKSTEP_API lockstep_status lockstep_optimizer_apply(lockstep_optimizer *o, size_t tensor, size_t first, size_t count,
+	float *params, const float *grads, lockstep_error *error); /* params and grads of the range */
+LOCKSTEP_API lockstep_status lockstep_optimizer_end(lockstep_optimizer *o, lockstep_error *error);
+
+/*
+ * Takes a part of the gradients of the next step as it arrives: count elements of a tensor from
+ * the first on. Once all have arrived, the step has the norm that max_norm clips to without
+ * reading the gradients again, with the same bits in any order of arrival and for any parts. Any
+ * threads may call it at the same time: a lock is held while a part is noted, and not while its
+ * squares are added up.
+ *
+ * The gradients must stay what and where they are until the step, lockstep_optimizer_step or
+ * lockstep_optimizer_begin, which is refused while one of them has not arrived: parts of all
+ * tensors but of those whose gradient is NULL. A part that overlaps one before it is refused, as
+ * is one without a norm to clip to. Steps on rows have no use for what was observed, and are
+ * refused. After a step, or once one has begun, what was observed is forgotten and the next
+ * gradients can arrive, also where the policy has skipped or refused the step; an error in the
+ * arguments forgets nothing. A sum of squares that begin is given, a max_norm of 0 and
+ * forget_observed let go of those that no step will have: they wait for parts that are being taken,
+ * for which a step is refused.
+ *
+ * Where more parts than before wait for the rest of their 16384 elements, it allocates room for
+ * them: LOCKSTEP_NO_MEMORY, if there is none, has changed nothing.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_observe(lockstep_optimizer *o, size_t tensor, size_t first, size_t count,
+	const float *grads, lockstep_error *error); /* grads of the range */
+LOCKSTEP_API void lockstep_optimizer_forget_observed(lockstep_optimizer *o);
+
+/*
+ * Parameters as they are evaluated and shipped: eval makes those of rules that take gradients
+ * elsewhere, the Schedule-Free ones, the mean of where they have been, and train makes them
+ * again what a step wants. Parameters of other rules stay. At first they are those of
+ * training. Within a step, in the mode that is asked for, and of steps and options in that of
+ * eval, it is an error. Each number is computed in double and rounded once: a parameter between
+ * two powers of two comes back to the bit if its mean is not beyond the larger one, and else
+ * within half of the mean's last bit. State belongs to the parameters of training.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_eval(lockstep_optimizer *o, float *const *params, lockstep_error *error);
+LOCKSTEP_API lockstep_status lockstep_optimizer_train(lockstep_optimizer *o, float *const *params, lockstep_error *error);
+
+/*
+ * Moves the estimates that Sophia divides by towards new ones, h ← h + (1-beta2)·(estimate - h):
+ * a pointer for each tensor, NULL for one that keeps its own, such as those of other rules. The
+ * caller makes them, every ten steps or so, of gradients at the parameters of the time: by
+ * Hutchinson's estimator, or as squares of gradients for labels that the model has drawn. No
+ * scale of gradients touches them.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_update_hessian(lockstep_optimizer *o, const float *const *estimates, lockstep_error *error);
+
+/*
+ * The norm of gradients, scaled, as a step with a max_norm measures it: for those who clip in
+ * another way, with a scale. Nothing is written but the norm.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_measure(lockstep_optimizer *o, const float *const *grads, lockstep_pool *pool,
+	double *norm, lockstep_error *error);
+
+/* The sum of squares of n numbers, in double and in one order. */
+LOCKSTEP_API double lockstep_sum_squares(const float *x, size_t n);
+
+/*
+ * Settings, from the next step on. Rates: of one group. scale multiplies all gradients before
+ * penalties are added (1 at first). max_norm clips all gradients, scaled, by their global norm;
+ * 0 and infinity do not: they are read once more, unless they were observed, and are not written.
+ * options of a group may change, its rate with them, but not its rule nor what changes its state.
+ * table is that of the steps, which is the one in use when the optimizer is made; NULL sets that
+ * again.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_lr(lockstep_optimizer *o, size_t group, double lr, lockstep_error *error);
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_options(lockstep_optimizer *o, size_t group, const void *options, size_t size, lockstep_error *error);
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_grad_scale(lockstep_optimizer *o, double scale, lockstep_error *error);
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_max_norm(lockstep_optimizer *o, double max_norm, lockstep_error *error);
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_table(lockstep_optimizer *o, const lockstep_table *table, lockstep_error *error);
+
+/*
+ * More clipping, from the next step on, of gradients as they are scaled and before penalties are
+ * added, block by block within the step. 0 and infinity, at first, are for none. Neither may
+ * change while a step is begun.
+ *
+ * max_tensor_norm clips the gradient of each tensor for itself: where its Euclidean norm is
+ * above it, it is multiplied by max_tensor_norm/norm, as Keras' clipnorm does. The gradients are
+ * read once before the step, and so none can be begun. Only one of it and max_norm can be set.
+ *
+ * max_value then clips each element to at most so large a magnitude, as clip_grad_value_ of
+ * PyTorch, Keras' clipvalue and optax.clip do. NaN stays NaN.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_max_tensor_norm(lockstep_optimizer *o, double max_norm, lockstep_error *error);
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_max_value(lockstep_optimizer *o, double limit, lockstep_error *error);
+
+/* What a step does when a gradient has a NaN or an infinity, scaled and clipped, or for a rule
+ * that squares it a number whose square is infinite. */
+typedef enum lockstep_policy {
+	LOCKSTEP_PROPAGATE, /* lets them through to the parameters, at first: the others read the
+	                       gradients once more before the step, unless a norm says enough */
+	LOCKSTEP_SKIP,      /* leaves everything as it is, the counts of steps included */
+	LOCKSTEP_REFUSE     /* is LOCKSTEP_SKIP that returns LOCKSTEP_NON_FINITE, with a message */
+} lockstep_policy;
+
+/* Sets the policy. A step that is begun sees no gradients, and heeds LOCKSTEP_PROPAGATE alone. */
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_policy(lockstep_optimizer *o, lockstep_policy policy, lockstep_error *error);
+/* How many steps were skipped or refused, and how many NaN and infinities there were in the
+ * gradients of the last step, if the policy is not LOCKSTEP_PROPAGATE. */
+LOCKSTEP_API int64_t lockstep_optimizer_skipped(const lockstep_optimizer *o);
+LOCKSTEP_API int64_t lockstep_optimizer_non_finite(const lockstep_optimizer *o);
+
+/*
+ * A loss scaler finds the factor of a loss whose gradients, computed in a narrow type, then
+ * neither overflow nor vanish: as large as it can be, since it grows until a gradient is
+ * infinite, and then falls. It is PyTorch's GradScaler, with its scale of float32.
+ *
+ *	lockstep_loss_scaler s = LOCKSTEP_TORCH_LOSS_SCALER;
+ *	... gradients of the loss times s.scale ...
+ *	lockstep_loss_scaler_step(&s, o, params, grads, NULL, &error);
+ *	lockstep_loss_scaler_update(&s, &error);
+ *
+ * It is the caller's, and what it remembers, to be set and saved: scale is a float from 2^-126
+ * on, growth a float above 1, backoff above 0 and below 1, interval at least 1.
+ */
+typedef struct lockstep_loss_scaler {
+	double scale;
+	double growth;        /* the scale's factor after so many updates in a row as interval says */
+	double backoff;       /* and after a step that was skipped */
+	int64_t interval;
+	int64_t good;         /* updates in a row without a step that was skipped */
+	int stepped, skipped; /* whether there was a step, or one that was skipped, since the last update */
+} lockstep_loss_scaler;
+
+/* The defaults of torch.amp.GradScaler and keras.optimizers.LossScaleOptimizer. */
+#define LOCKSTEP_TORCH_LOSS_SCALER {65536, 2, 0.5, 2000, 0, 0, 0}
+#define LOCKSTEP_KERAS_LOSS_SCALER {32768, 2, 0.5, 2000, 0, 0, 0}
+
+/*
+ * lockstep_optimizer_step with gradients of the scaled loss. They are unscaled by the step
+ * itself, in double together with the optimizer's own scale, which is for the unscaled ones.
+ * The policy must be LOCKSTEP_SKIP or LOCKSTEP_REFUSE; a step that is skipped lets the next
+ * update lower the scale. Several optimizers may step before an update, as in PyTorch. A step
+ * is skipped too where a finite gradient has a square that is none and the rule takes squares,
+ * which PyTorch does not see.
+ */
+LOCKSTEP_API lockstep_status lockstep_loss_scaler_step(lockstep_loss_scaler *s, lockstep_optimizer *o, float *const *params, const float *const *grads,
+	lockstep_pool *pool, lockstep_error *error);
+
+/*
+ * Makes the scale of the next loss, after the steps of all optimizers. Without a step before it
+ * is refused, as is a scale that has fallen so far that something else must be wrong: the scale
+ * is then left as it is. One that grows beyond the floats stays.
+ */
+LOCKSTEP_API lockstep_status lockstep_loss_scaler_update(lockstep_loss_scaler *s, lockstep_error *error);
+
+LOCKSTEP_API double lockstep_optimizer_lr(const lockstep_optimizer *o, size_t group);
+/* The norm of the last step's gradients, scaled, before clipping; 0 without a max_norm. */
+LOCKSTEP_API double lockstep_optimizer_norm(const lockstep_optimizer *o);
+
+/*
+ * Steps: a tensor's own count, which is what corrects its bias. To set it, at most to 2^62, is
+ * to go on from a checkpoint.
+ */
+LOCKSTEP_API int64_t lockstep_optimizer_steps(const lockstep_optimizer *o, size_t tensor);
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_steps(lockstep_optimizer *o, size_t tensor, int64_t steps, lockstep_error *error);
+
+/*
+ * State by name. The slots of a group are known before an optimizer is made: at most room names
+ * go to names, which are constants; the number of slots is returned, 0 for bad options.
+ */
+LOCKSTEP_API size_t lockstep_slots(const lockstep_group *group, const char **names, size_t room);
+/* The same of a matrix, or with 0 columns of a vector of rows elements, and how many elements each
+ * slot has; either list may be NULL. */
+LOCKSTEP_API size_t lockstep_matrix_slots(const lockstep_group *group, size_t rows, size_t columns, const char **names, size_t *lengths, size_t room);
+/* A state buffer of a tensor, not a copy; NULL if there is none. It has an element for each
+ * parameter, or as many as lockstep_optimizer_state_len says where a rule has a number for each
+ * row or column of a matrix, or one for a tensor. One that begins as the parameters does in the
+ * tensor's first step, unless its steps have been set to more than 0. */
+LOCKSTEP_API float *lockstep_optimizer_state(const lockstep_optimizer *o, size_t tensor, const char *slot);
+LOCKSTEP_API size_t lockstep_optimizer_state_len(const lockstep_optimizer *o, size_t tensor, const char *slot);
+/* What an exported state calls the rule of a group, with all that changes the state: "rmsprop, centered". */
+LOCKSTEP_API const char *lockstep_optimizer_rule(const lockstep_optimizer *o, size_t group);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,342 @@
+/* What the files of optimizers share. */
+#ifndef LOCKSTEP_SRC_OPTIMIZER_H
+#define LOCKSTEP_SRC_OPTIMIZER_H
+
+#include "lockstep_matmul.h"
+#include "lockstep_optimizer.h"
+#include "rule.h"
+
+/* Sizes, in elements: see Go's internal/tune, which has the reasons. UNIT_LEN decides the
+ * bits of norms and of other sums. */
+enum {
+	SMALL_LEN = 4 << 10,
+	UNIT_LEN = 16 << 10,
+	PARALLEL_LEN = 256 << 10,
+	BLOCK_LEN = 512,
+	UNIT_ROWS = 32,
+	ROW_UNITS = 64,
+	FACTOR_ROWS = 256,
+	FACTOR_PIECE = 16 << 10
+};
+
+/* Steps apart at which state that has faded becomes zeros: see Go's internal/engine. */
+enum { FLUSH_EVERY = 16 };
+
+enum { MAX_SCALARS = 32, NAME_LEN = 96 };
+
+/* The scalars of a kernel. */
+typedef struct lockstep_scalars {
+	uint32_t words[MAX_SCALARS];
+} lockstep_scalars;
+
+/* What gradients are clipped to, beside the norm of all. */
+typedef struct lockstep_clipping {
+	double value; /* the largest magnitude of an element, infinite for none; 0 if nothing is clipped */
+	double norm;  /* the largest norm of a tensor, 0 for none */
+} lockstep_clipping;
+
+/* A rule at work. */
+typedef struct lockstep_rule_group {
+	const lockstep_rule *rule;
+	const lockstep_rule_code *code;
+	void *options, *next, *prepared; /* next: room for options to be checked */
+	lockstep_options common;
+	int is_factored;     /* it is for the matrices of another group, with its rule's other plan */
+	size_t factored;     /* the group that is for this one's, or 0 */
+	char name[NAME_LEN]; /* in exported state */
+	lockstep_plan plan;
+	double lr;
+	double fades; /* what a step leaves of the state that fades fastest */
+	int keeps;    /* it has slots of a number for each tensor, and so each tensor scalars of its own */
+	int plain;    /* its one kernel takes elements of all buffers in any parts, and has no sums */
+
+	lockstep_step_input input;
+	double scale; /* of the gradients that input is for */
+	lockstep_stages stages;
+	lockstep_clipping clipping;
+	lockstep_clip_scalars clip; /* which has all of the gradient's scale */
+	lockstep_scalars scalars[LOCKSTEP_MAX_PASSES];
+
+	size_t *shared; /* tensors that share calls */
+	size_t shared_count;
+} lockstep_rule_group;
+
+/* What of a tensor every step looks at. */
+typedef struct lockstep_place {
+	size_t size;
+	float *state[LOCKSTEP_MAX_SLOTS];
+	const float *params, *grads; /* where they were in the last step */
+	uint32_t group;
+	uint32_t gap; /* where its gradient was among the blocks */
+} lockstep_place;
+
+/* What a unit of a matrix has for itself: two rows, of which the second is a block at least. */
+static inline size_t lockstep_row_room(size_t columns) { return columns + (columns > BLOCK_LEN ? columns : BLOCK_LEN); }
+
+/* The rest of it. */
+typedef struct lockstep_record {
+	const char *name;
+	int64_t missed;                /* steps of the optimizer */
+	size_t units[2];               /* the first of its own units and the one behind the last */
+	size_t columns;                /* of a matrix, or 0 */
+	double *by_column;             /* sums of each unit; after the pass the first are the tensor's */
+	float *row_room;               /* lockstep_row_room for each unit */
+	const lockstep_scalars *own;   /* while it has others than its group */
+	double sums[LOCKSTEP_MAX_SUMS];
+	double factor; /* what clips its gradient in this step, if tensors are clipped */
+	lockstep_clip_scalars clip;
+	int owned;                     /* its state is the caller's */
+	int listed;
+	int begins; /* slots have yet to begin as the parameters */
+} lockstep_record;
+
+/* Work for one thread: a range of a tensor, or some of a group's small tensors. */
+typedef struct lockstep_unit {
+	uint32_t group;
+	size_t tensor; /* or SHARED */
+	size_t lo, hi; /* elements of the tensor, or places among the group's shared */
+} lockstep_unit;
+
+#define SHARED SIZE_MAX
+
+/* A buffer's place in memory, and whose it is: see lockstep_disjoint. */
+typedef struct lockstep_interval {
+	uintptr_t at, end;
+	size_t of;
+} lockstep_interval;
+
+struct lockstep_optimizer {
+	const lockstep_table *table;
+	lockstep_rule_group *groups; /* the caller's, then those of their matrices */
+	size_t group_count, rule_count; /* of all, and of the caller's */
+	lockstep_place *places;
+	lockstep_record *records;
+	size_t count, total; /* tensors, elements of all */
+	char *names;
+
+	lockstep_unit *units;
+	size_t unit_count;
+	double (*partial)[LOCKSTEP_MAX_SUMS]; /* by unit */
+	double (*many)[LOCKSTEP_MAX_SUMS];    /* room for the sums of tensors */
+	int passes;                           /* of the rule that has most */
+	lockstep_scalars *own;                /* by tensor */
+
+	int64_t step;
+	int apart;   /* tensors have taken different numbers of steps */
+	int missing; /* some are left out of this one */
+	double grad_scale, max_norm, norm;
+	double max_value, max_tensor_norm; /* 0 for none */
+	lockstep_policy policy;
+	int64_t skipped, non_finite;
+
+	void *room; /* what all state that is not the caller's lies in */
+	size_t room_size;
+	int room_mapped;
+	float *together; /* the room of passes together */
+
+	lockstep_interval *states, *owned; /* what is written but parameters, and with them; in order */
+	size_t state_count, owned_count;
+	lockstep_interval *blocks; /* memory with what is owned, and nothing between that has room for a gradient */
+	size_t block_count;
+
+	struct lockstep_rows *rows; /* room for steps on rows, once there was one */
+
+	int begun;
+	int evaluated; /* the parameters are what lockstep_optimizer_eval has made of them */
+	struct lockstep_ranges *ranges; /* what a step on the caller's threads was applied to */
+	struct lockstep_observing *observing; /* what has arrived of the next step's gradients */
+	double *sums_room; /* what by_column of all tensors is in, and row_room */
+	float *rows_room;
+};
+
+/* error.c */
+#if defined(_WIN32) && !defined(__clang__)
+#define LOCKSTEP_PRINTF gnu_printf
+#else
+#define LOCKSTEP_PRINTF printf
+#endif
+lockstep_status lockstep_reject(lockstep_error *error, lockstep_status status, const char *format, ...)
+	__attribute__((format(LOCKSTEP_PRINTF, 3, 4)));
+
+/* The name of a tensor in brackets, if it has one, in a room of NAME_LEN. */
+const char *lockstep_quoted(const lockstep_optimizer *o, size_t tensor, char *room);
+
+/* Says which of several groups was refused. */
+void lockstep_prefix(lockstep_error *error, size_t group);
+
+/* group.c */
+lockstep_status lockstep_open_group(lockstep_rule_group *g, const lockstep_group *from, lockstep_error *error);
+void lockstep_close_group(lockstep_rule_group *g);
+lockstep_status lockstep_change_group(lockstep_rule_group *g, const void *options, size_t size, lockstep_error *error);
+
+/* Checks options that a group is to have: they are in next then. */
+lockstep_status lockstep_take_options(lockstep_rule_group *g, const void *options, size_t size, lockstep_error *error);
+
+/* Whether a rule has another plan for a tensor. */
+int lockstep_factors(const lockstep_rule_group *g, const void *options, size_t size, size_t columns);
+
+/* The slots that are not scratch. */
+int lockstep_kept_slots(const lockstep_plan *plan);
+/* Whether a slot begins as the parameters, with the first step of a tensor. */
+int lockstep_begins_as_params(const lockstep_plan *plan);
+
+/* Makes what the scalars of step t are made from, and the stages that go with it. */
+void lockstep_begin_group(lockstep_rule_group *g, int64_t t, double scale);
+
+/* Whether the group's state is looked at in a step. */
+int lockstep_flushes(const lockstep_rule_group *g, int64_t t);
+
+/* state.c */
+lockstep_status lockstep_make_state(lockstep_optimizer *o, const lockstep_tensor *tensors, lockstep_error *error);
+void lockstep_free_state(lockstep_optimizer *o);
+
+/* How many numbers a slot has of a tensor. */
+size_t lockstep_slot_len(const lockstep_slot *slot, size_t size, size_t columns);
+
+/* overlap.c */
+
+/* Finds the places of the buffers of a step, and which gradients are missing. */
+lockstep_status lockstep_find_places(lockstep_optimizer *o, float *const *params, const float *const *grads, lockstep_error *error);
+
+/* Takes note of where parameters are, all of them. */
+lockstep_status lockstep_own_params(lockstep_optimizer *o, float *const *params, lockstep_error *error);
+
+/* Finds the places of the parameters of the only tensor and of n gradients for some of its rows. */
+lockstep_status lockstep_find_rows(lockstep_optimizer *o, float *params, const float *grads, size_t n, lockstep_error *error);
+
+/* Sorts what is written, of which no two may overlap. */
+lockstep_status lockstep_disjoint(const lockstep_optimizer *o, lockstep_interval *list, size_t count, lockstep_error *error);
+
+/* Notes a buffer of a tensor: part is LOCKSTEP_PARAMS or LOCKSTEP_SLOT and above. */
+lockstep_interval lockstep_interval_of(size_t tensor, int part, const float *data, size_t n);
+
+/* Refuses a range that overlaps any state, or whose gradients are parameters. */
+lockstep_status lockstep_apart_from_state(const lockstep_optimizer *o, size_t tensor, size_t n, const float *params, const float *grads, lockstep_error *error);
+lockstep_status lockstep_estimates_apart(const lockstep_optimizer *o, size_t tensor, const float *estimates, lockstep_error *error);
+
+/* clip.c */
+
+/* The stage that clips gradients of a group with a factor. */
+lockstep_clip_scalars lockstep_clip_by(const lockstep_rule_group *g, double scale);
+
+struct lockstep_job;
+
+/* Finds what clips each tensor's gradient, if tensors are clipped by their norms. */
+void lockstep_clip_tensors(struct lockstep_job *job, lockstep_pool *pool);
+
+/* Applies the policy to gradients with a factor that clips them all; *skips says whether the
+ * step is left out. */
+lockstep_status lockstep_heed_policy(struct lockstep_job *job, double factor, lockstep_pool *pool, int *skips, lockstep_error *error);
+
+/* optimizer.c */
+lockstep_status lockstep_check_not_begun(const lockstep_optimizer *o, lockstep_error *error);
+
+/* unit.c */
+
+/* A pass over all tensors. */
+typedef struct lockstep_job {
+	lockstep_optimizer *o;
+	int pass;
+	float *const *params;
+	const float *const *grads;
+	double scale; /* of the gradients, where they are looked at before the step */
+} lockstep_job;
+
+void lockstep_split(lockstep_optimizer *o); /* units are counted, and written if there is room */
+
+/* Whether a tensor's passes go by its rows. */
+int lockstep_by_rows(const lockstep_optimizer *o, size_t tensor);
+void lockstep_step_unit(void *job, size_t unit);
+
+/* Runs a pass together on all of a tensor. */
+void lockstep_step_together(const lockstep_job *job, size_t tensor, lockstep_pool *pool);
+void lockstep_square_unit(void *job, size_t unit);
+
+/* Adds up a unit's gradients, each tensor's by add, which has the range that is the unit's. */
+typedef void lockstep_add(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, double lanes[LOCKSTEP_LANES]);
+void lockstep_square(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, double lanes[LOCKSTEP_LANES]);
+void lockstep_reduce(const lockstep_job *job, size_t unit, lockstep_add *add);
+void lockstep_step_range(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, float *params, const float *grads);
+
+/* A row of a table with its gradient. */
+typedef struct lockstep_row {
+	size_t index;
+	const float *grads;
+} lockstep_row;
+
+/* Takes a step of rows of the only tensor, whose rule lockstep_takes_rows. */
+void lockstep_step_some(const lockstep_optimizer *o, const lockstep_row *rows, size_t count, size_t columns, float *params);
+
+/* Whether a step can be taken on some rows alone: the rule has one pass, and sums of no more
+ * than a row. */
+int lockstep_takes_rows(const lockstep_rule_group *g);
+
+/* Whether a pass follows sums that each tensor has for itself, and whether it has scalars of
+ * each tensor: such as passes together, and what follows one. */
+int lockstep_follows_own(const lockstep_rule_group *g, int pass);
+int lockstep_scales_own(const lockstep_rule_group *g, int pass);
+
+/* The scalars of a tensor in a pass. */
+const lockstep_scalars *lockstep_scalars_for(const lockstep_optimizer *o, size_t tensor, int pass);
+
+/* mean.c */
+
+/* Refuses what is not to be done with parameters that are evaluated. */
+lockstep_status lockstep_check_training(const lockstep_optimizer *o, lockstep_error *error);
+
+/* range.c */
+lockstep_status lockstep_open_ranges(lockstep_optimizer *o);
+void lockstep_close_ranges(lockstep_optimizer *o);
+
+/* Refuses a range that is not one of a tensor's elements. */
+lockstep_status lockstep_check_range(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, lockstep_error *error);
+
+/* observe.c */
+lockstep_status lockstep_open_observing(lockstep_optimizer *o);
+void lockstep_close_observing(lockstep_optimizer *o);
+
+/* Sets max_norm, 0 for none. */
+void lockstep_clip_to(lockstep_optimizer *o, double max_norm);
+
+/* Whether gradients have arrived since the last step. */
+int lockstep_is_observed(const lockstep_optimizer *o);
+
+/* Has the sum of squares of gradients that have arrived, and forgets them. They must be whole, but
+ * for those of tensors without a gradient if grads are given. */
+lockstep_status lockstep_take_observed(lockstep_optimizer *o, const float *const *grads, double *squares, lockstep_error *error);
+
+/* rows.c */
+void lockstep_free_rows(lockstep_optimizer *o);
+
+/* step.c */
+/* Adds neighbours, then neighbours of those: the order depends on the number alone. */
+double lockstep_sum_pairs(double (*x)[LOCKSTEP_MAX_SUMS], size_t n, int sum);
+
+/* Begins a step: counts it and computes what depends on it. Without gradients all tensors
+ * take part. */
+void lockstep_begin_step(lockstep_optimizer *o, double scale, const float *const *grads);
+
+/* Lets state begin as the parameters, of the tensors whose first step it is. */
+void lockstep_begin_as_params(lockstep_optimizer *o, float *const *params, const float *const *grads);
+
+/* The factor that clips gradients with so large a sum of squares. */
+double lockstep_clip(lockstep_optimizer *o, double squares);
+
+/* matmul.c */
+
+/* lockstep_matmul of what has been checked, in the usual mode. */
+void lockstep_multiply(const lockstep_table *table, const lockstep_product *p, float *room, lockstep_pool *pool);
+
+/* pool.c */
+typedef void lockstep_work(void *context, size_t unit);
+
+/* Does all units of a size, on the threads of a pool, which may be NULL. */
+void lockstep_share(lockstep_pool *pool, lockstep_work *work, void *context, size_t units, size_t size);
+
+/* Whether so many units of a size are worth the threads of a pool. */
+int lockstep_shares(const lockstep_pool *pool, size_t units, size_t size);
+
+/* Has a pool share steps of so many elements, at first PARALLEL_LEN. */
+void lockstep_share_from(lockstep_pool *pool, size_t least);
+
+#endif

@@ -1,0 +1,195 @@
+/* Where buffers are: those that are written must overlap no others. */
+#define __USE_MINGW_ANSI_STDIO 1 /* %zu on Windows */
+#include "optimizer.h"
+
+#include <stdio.h>
+
+/* Whose an interval is: a part of a tensor, or the optimizer's own state. */
+enum { ESTIMATES = LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS, PARTS };
+
+lockstep_interval lockstep_interval_of(size_t tensor, int part, const float *data, size_t n) {
+	uintptr_t at = (uintptr_t)data;
+	return (lockstep_interval){at, at + n * sizeof(float), tensor * PARTS + (size_t)part};
+}
+
+/* What an interval is called, in a room of 2·NAME_LEN. */
+static const char *title(const lockstep_optimizer *o, lockstep_interval x, char *room) {
+	static const char *const names[] = {"params", "grads"};
+	size_t tensor = x.of / PARTS, part = x.of % PARTS;
+	char name[NAME_LEN];
+	if (tensor >= o->count) return "the optimizer's own state";
+	const lockstep_slot *slots = o->groups[o->places[tensor].group].plan.slots;
+	const char *what = part < LOCKSTEP_SLOT ? names[part] : part == ESTIMATES ? "estimates" : slots[part - LOCKSTEP_SLOT].name;
+	snprintf(room, 2 * NAME_LEN, "%s of tensor %zu%s", what, tensor, lockstep_quoted(o, tensor, name));
+	return room;
+}
+
+static lockstep_status overlap(const lockstep_optimizer *o, lockstep_interval x, lockstep_interval y, lockstep_error *error) {
+	char one[2 * NAME_LEN], other[2 * NAME_LEN];
+	return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "%s is %zu elements at %#zx, want a buffer apart from %s at %#zx",
+		title(o, x, one), (size_t)(x.end - x.at) / sizeof(float), (size_t)x.at, title(o, y, other), (size_t)y.at);
+}
+
+/* Has the largest of a heap from k on rise to k: libc's qsort may allocate. */
+static void sink(lockstep_interval *list, size_t k, size_t count) {
+	for (size_t child = 2 * k + 1; child < count; k = child, child = 2 * k + 1) {
+		if (child + 1 < count && list[child + 1].at > list[child].at) child++;
+		if (list[k].at >= list[child].at) return;
+		lockstep_interval x = list[k];
+		list[k] = list[child];
+		list[child] = x;
+	}
+}
+
+static void sort(lockstep_interval *list, size_t count) {
+	for (size_t k = count / 2; k > 0; k--) sink(list, k - 1, count);
+	for (size_t n = count; n > 1; n--) {
+		lockstep_interval x = list[0];
+		list[0] = list[n - 1];
+		list[n - 1] = x;
+		sink(list, 0, n - 1);
+	}
+}
+
+lockstep_status lockstep_disjoint(const lockstep_optimizer *o, lockstep_interval *list, size_t count, lockstep_error *error) {
+	sort(list, count);
+	for (size_t k = 1; k < count; k++)
+		if (list[k].at < list[k - 1].end) return overlap(o, list[k - 1], list[k], error);
+	return LOCKSTEP_OK;
+}
+
+/* Joins what is written to blocks between which there is room for a gradient: thousands of
+ * buffers are few blocks, which are faster looked through. */
+static void find_blocks(lockstep_optimizer *o) {
+	size_t least = SIZE_MAX;
+	for (size_t k = 0; k < o->count; k++)
+		if (o->places[k].size && o->places[k].size * sizeof(float) < least) least = o->places[k].size * sizeof(float);
+	o->block_count = 0;
+	for (size_t k = 0; k < o->owned_count; k++) {
+		lockstep_interval *last = &o->blocks[o->block_count - 1];
+		if (o->block_count && o->owned[k].at - last->end < least)
+			last->end = o->owned[k].end;
+		else
+			o->blocks[o->block_count++] = o->owned[k];
+	}
+}
+
+/* Notes where parameters and state are. */
+static lockstep_status own(lockstep_optimizer *o, float *const *params, lockstep_error *error) {
+	size_t n = 0;
+	for (; n < o->state_count; n++) o->owned[n] = o->states[n];
+	for (size_t k = 0; k < o->count; k++)
+		if (o->places[k].size) o->owned[n++] = lockstep_interval_of(k, LOCKSTEP_PARAMS, params[k], o->places[k].size);
+	o->owned_count = 0; /* until they are known to be apart */
+	lockstep_status status = lockstep_disjoint(o, o->owned, n, error);
+	if (status) return status;
+	o->owned_count = n;
+	find_blocks(o);
+	for (size_t k = 0; k < o->count; k++) {
+		o->places[k].params = params[k];
+		o->places[k].grads = NULL; /* which was apart from others */
+	}
+	return LOCKSTEP_OK;
+}
+
+/* The first of some intervals that ends behind an address. */
+static size_t first_behind(const lockstep_interval *list, size_t count, uintptr_t at) {
+	size_t low = 0;
+	while (low < count) {
+		size_t middle = low + (count - low) / 2;
+		if (list[middle].end <= at)
+			low = middle + 1;
+		else
+			count = middle;
+	}
+	return low;
+}
+
+/* Whether an interval lies between the blocks before a gap and behind it. */
+static int fits(const lockstep_optimizer *o, size_t gap, lockstep_interval x) {
+	return gap <= o->block_count && (gap == 0 || o->blocks[gap - 1].end <= x.at) && (gap == o->block_count || x.end <= o->blocks[gap].at);
+}
+
+/* Checks a gradient that is elsewhere than in the last step, which is the rule in
+ * frameworks: mostly it lies where it did, among the blocks, or beside the one that was looked
+ * at before it. */
+static lockstep_status move(lockstep_optimizer *o, size_t tensor, const float *grads, size_t beside, lockstep_error *error) {
+	lockstep_place *place = &o->places[tensor];
+	lockstep_interval x = lockstep_interval_of(tensor, LOCKSTEP_GRADS, grads, place->size);
+	size_t gap = place->gap;
+	if (!fits(o, gap, x)) gap = beside;
+	if (!fits(o, gap, x)) gap = first_behind(o->blocks, o->block_count, x.at);
+	if (!fits(o, gap, x)) return overlap(o, x, o->owned[first_behind(o->owned, o->owned_count, x.at)], error);
+	place->gap = (uint32_t)gap;
+	place->grads = grads;
+	return LOCKSTEP_OK;
+}
+
+static lockstep_status move_all(lockstep_optimizer *o, const float *const *grads, lockstep_error *error) {
+	lockstep_status status = LOCKSTEP_OK;
+	size_t beside = 0;
+	for (size_t k = 0; k < o->count && !status; k++) {
+		if (!grads[k] || !o->places[k].size || grads[k] == o->places[k].grads) continue;
+		status = move(o, k, grads[k], beside, error);
+		beside = o->places[k].gap;
+	}
+	return status;
+}
+
+static lockstep_status no_params(const lockstep_optimizer *o, size_t tensor, lockstep_error *error) {
+	char name[NAME_LEN];
+	return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "params[%zu]%s is NULL, want %zu parameters", tensor, lockstep_quoted(o, tensor, name), o->places[tensor].size);
+}
+
+lockstep_status lockstep_own_params(lockstep_optimizer *o, float *const *params, lockstep_error *error) {
+	for (size_t k = 0; k < o->count; k++)
+		if (o->places[k].size && !params[k]) return no_params(o, k, error);
+	return own(o, params, error);
+}
+
+lockstep_status lockstep_find_places(lockstep_optimizer *o, float *const *params, const float *const *grads, lockstep_error *error) {
+	int params_moved = !o->owned_count, grads_moved = 0;
+	o->missing = 0;
+	for (size_t k = 0; k < o->count; k++) {
+		const lockstep_place *place = &o->places[k];
+		if (!place->size) continue;
+		if (!params[k]) return no_params(o, k, error);
+		params_moved |= params[k] != place->params;
+		grads_moved |= grads[k] != place->grads;
+		o->missing |= !grads[k];
+	}
+	lockstep_status status = params_moved ? own(o, params, error) : LOCKSTEP_OK;
+	if (!status && (params_moved || grads_moved)) status = move_all(o, grads, error);
+	return status;
+}
+
+static lockstep_status state_apart(const lockstep_optimizer *o, lockstep_interval x, lockstep_error *error) {
+	size_t behind = first_behind(o->states, o->state_count, x.at);
+	if (behind < o->state_count && o->states[behind].at < x.end) return overlap(o, x, o->states[behind], error);
+	return LOCKSTEP_OK;
+}
+
+lockstep_status lockstep_apart_from_state(const lockstep_optimizer *o, size_t tensor, size_t n, const float *params, const float *grads, lockstep_error *error) {
+	const lockstep_interval both[] = {lockstep_interval_of(tensor, LOCKSTEP_PARAMS, params, n), lockstep_interval_of(tensor, LOCKSTEP_GRADS, grads, n)};
+	if (both[0].at < both[1].end && both[1].at < both[0].end) return overlap(o, both[0], both[1], error);
+	lockstep_status status = state_apart(o, both[0], error);
+	return status ? status : state_apart(o, both[1], error);
+}
+
+lockstep_status lockstep_estimates_apart(const lockstep_optimizer *o, size_t tensor, const float *estimates, lockstep_error *error) {
+	return state_apart(o, lockstep_interval_of(tensor, ESTIMATES, estimates, o->places[tensor].size), error);
+}
+
+lockstep_status lockstep_find_rows(lockstep_optimizer *o, float *params, const float *grads, size_t n, lockstep_error *error) {
+	lockstep_place *place = &o->places[0];
+	o->missing = 0;
+	if (!o->owned_count || params != place->params) {
+		lockstep_status status = own(o, &params, error);
+		if (status) return status;
+	}
+	place->grads = NULL; /* of which there are others */
+	lockstep_interval x = lockstep_interval_of(0, LOCKSTEP_GRADS, grads, n);
+	size_t behind = first_behind(o->owned, o->owned_count, x.at);
+	if (n && behind < o->owned_count && o->owned[behind].at < x.end) return overlap(o, x, o->owned[behind], error);
+	return LOCKSTEP_OK;
+}

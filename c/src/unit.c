@@ -1,0 +1,502 @@
+/* The work of one thread at a time: units, and what a step does with one. */
+#include "optimizer.h"
+
+#include <string.h>
+
+/* Unit k, of which there may be no more than their number yet. */
+static void put_unit(lockstep_optimizer *o, lockstep_unit u) {
+	if (o->units) o->units[o->unit_count] = u;
+	o->unit_count++;
+}
+
+int lockstep_by_rows(const lockstep_optimizer *o, size_t tensor) {
+	const lockstep_plan *plan = &o->groups[o->places[tensor].group].plan;
+	for (int k = 0; k < plan->pass_count; k++)
+		if (plan->passes[k].walk == LOCKSTEP_ROWS) return 1;
+	return 0;
+}
+
+/* So many that sums by column are small beside the matrix. */
+static size_t rows_of_unit(size_t rows, size_t columns) {
+	size_t n = UNIT_LEN / columns, part = (rows + ROW_UNITS - 1) / ROW_UNITS;
+	if (n < UNIT_ROWS) n = UNIT_ROWS;
+	return n < part ? part : n;
+}
+
+static void split_tensor(lockstep_optimizer *o, size_t tensor) {
+	lockstep_record *r = &o->records[tensor];
+	size_t size = o->places[tensor].size;
+	size_t length = size && lockstep_by_rows(o, tensor) ? rows_of_unit(size / r->columns, r->columns) * r->columns : UNIT_LEN;
+	r->units[0] = o->unit_count;
+	for (size_t lo = 0; lo < size; lo += length) {
+		size_t hi = size - lo < length ? size : lo + length;
+		put_unit(o, (lockstep_unit){o->places[tensor].group, tensor, lo, hi});
+	}
+	r->units[1] = o->unit_count;
+}
+
+static void split_shared(lockstep_optimizer *o, uint32_t group) {
+	const lockstep_rule_group *g = &o->groups[group];
+	size_t lo = 0, size = 0;
+	for (size_t at = 0; at < g->shared_count; at++) {
+		size += o->places[g->shared[at]].size;
+		if (size < UNIT_LEN && at + 1 < g->shared_count) continue;
+		put_unit(o, (lockstep_unit){group, SHARED, lo, at + 1});
+		lo = at + 1;
+		size = 0;
+	}
+}
+
+void lockstep_split(lockstep_optimizer *o) {
+	o->unit_count = 0;
+	for (size_t k = 0; k < o->count; k++)
+		if (!o->records[k].listed) split_tensor(o, k);
+	for (size_t g = 0; g < o->group_count; g++) split_shared(o, (uint32_t)g);
+}
+
+int lockstep_takes_rows(const lockstep_rule_group *g) {
+	return g->plain || (g->plan.pass_count == 1 && g->plan.passes[0].row);
+}
+
+int lockstep_follows_own(const lockstep_rule_group *g, int pass) {
+	return pass > 0 && g->plan.passes[pass - 1].sums == LOCKSTEP_OVER_TENSOR;
+}
+
+static int is_together(const lockstep_rule_group *g, int pass) { return pass >= 0 && g->plan.passes[pass].walk == LOCKSTEP_TOGETHER; }
+
+int lockstep_scales_own(const lockstep_rule_group *g, int pass) {
+	return g->keeps || lockstep_follows_own(g, pass) || is_together(g, pass) || is_together(g, pass - 1);
+}
+
+const lockstep_scalars *lockstep_scalars_for(const lockstep_optimizer *o, size_t tensor, int pass) {
+	const lockstep_rule_group *g = &o->groups[o->places[tensor].group];
+	if (lockstep_scales_own(g, pass) || (o->apart && o->records[tensor].missed != 0)) return o->records[tensor].own;
+	return &g->scalars[pass];
+}
+
+/* Tensors, or ranges of them, that take a pass together, of which each has its parameters,
+ * its gradient and all of its slots in the list. Many have no sums and one pass. */
+enum { LIST_LEN = 512 };
+typedef struct portion {
+	const lockstep_optimizer *o;
+	const lockstep_rule_group *g;
+	int pass;
+	const lockstep_scalars *scalars;
+	const lockstep_clip_scalars *clip; /* of the tensors that are put, if there is a stage that clips */
+	int64_t t;
+	size_t columns; /* of the tensor that was put last */
+	double lanes[LOCKSTEP_MAX_SUMS][LOCKSTEP_LANES];
+	size_t stride, count; /* buffers of a tensor, and of all */
+	lockstep_buffer list[LIST_LEN], few[LIST_LEN];
+} portion;
+
+static void open_portion(portion *x, const lockstep_optimizer *o, uint32_t group, int pass) {
+	x->o = o;
+	x->g = &o->groups[group];
+	x->pass = pass;
+	x->stride = LOCKSTEP_SLOT + (size_t)x->g->plan.slot_count;
+	x->count = 0;
+	if (!x->g->plain) memset(x->lanes, 0, sizeof x->lanes);
+}
+
+/* Adds elements of a tensor from the first on, at p and g. */
+static void put_tensor(portion *x, size_t tensor, size_t first, size_t n, float *p, const float *g) {
+	const lockstep_place *place = &x->o->places[tensor];
+	lockstep_buffer *b = &x->list[x->count];
+	x->columns = x->o->records[tensor].columns;
+	b[LOCKSTEP_PARAMS] = (lockstep_buffer){p, n, 0};
+	b[LOCKSTEP_GRADS] = (lockstep_buffer){(float *)g, n, 0}; /* which kernels of rules only read */
+	for (size_t k = LOCKSTEP_SLOT; k < x->stride; k++) {
+		size_t j = k - LOCKSTEP_SLOT;
+		b[k] = (lockstep_buffer){place->state[j], 0, 0}; /* which no kernel takes */
+		if (x->g->plan.slots[j].extent == LOCKSTEP_OF_ELEMENTS) b[k] = (lockstep_buffer){place->state[j] + first, n, 0};
+		if (x->g->plan.slots[j].extent == LOCKSTEP_OF_ROWS) b[k].data += first / x->columns;
+	}
+	x->count += x->stride;
+}
+
+static void run_kernel(portion *x, const lockstep_buffer *list, size_t count, const lockstep_scalars *scalars) {
+	const lockstep_kernel *kernel = x->g->plan.passes[x->pass].kernel;
+	void *lanes[LOCKSTEP_MAX_SUMS] = {x->lanes[0], x->lanes[1]};
+	x->o->table->kernels[kernel - lockstep_all](list, (int64_t)count, scalars->words, lanes);
+}
+
+/* Runs the kernel of a pass on tensors, that of a pass over some buffers on one. */
+static void run_pass(portion *x, const lockstep_buffer *list, size_t count) {
+	const lockstep_pass *pass = &x->g->plan.passes[x->pass];
+	if (x->g->plain) {
+		run_kernel(x, list, count, x->scalars);
+		return;
+	}
+	lockstep_buffer some[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS];
+	size_t n = pass->kernel->buffer_count;
+	for (size_t b = 0; b < n; b++) some[b] = list[pass->buffers[b]];
+	run_kernel(x, some, n, x->scalars);
+}
+
+static int takes_grads(const lockstep_pass *pass) {
+	for (size_t b = 0; b < pass->kernel->buffer_count; b++)
+		if (pass->buffers[b] == LOCKSTEP_GRADS) return 1;
+	return 0;
+}
+
+/* Has a block's gradient be what a stage leaves of it. */
+static void regularize(const portion *x, lockstep_buffer *block, float *room, const lockstep_regularize_scalars *c) {
+	lockstep_buffer list[] = {{room, block->len, 0}, block[LOCKSTEP_GRADS], block[LOCKSTEP_PARAMS]};
+	lockstep_kernel_regularize(x->o->table, list, 3, c);
+	block[LOCKSTEP_GRADS].data = room;
+}
+
+static void clip(const portion *x, lockstep_buffer *block, float *room) {
+	lockstep_buffer list[] = {{room, block->len, 0}, block[LOCKSTEP_GRADS]};
+	lockstep_kernel_clip(x->o->table, list, 2, x->clip);
+	block[LOCKSTEP_GRADS].data = room;
+}
+
+/* Has a block's gradient be what the stages before a kernel leave of it. */
+static void stage(const portion *x, lockstep_buffer *block, float room[2][BLOCK_LEN]) {
+	const lockstep_stages *s = &x->g->stages;
+	if (x->g->clipping.value) clip(x, block, room[0]);
+	if (s->splits) regularize(x, block, room[0], &s->split);
+	if (s->regularizes) regularize(x, block, room[1], &s->regularize);
+}
+
+/* Runs a pass with the stages around it. */
+static void run_block(portion *x, lockstep_buffer *block) {
+	const lockstep_stages *s = &x->g->stages;
+	float room[2][BLOCK_LEN];
+	if (takes_grads(&x->g->plan.passes[x->pass])) stage(x, block, room);
+	run_pass(x, block, x->stride);
+	if (s->shrinks && x->pass + 1 == x->g->plan.pass_count) lockstep_kernel_shrink(x->o->table, block, 1, &s->shrink);
+}
+
+/* The elements of a tensor from one on, at most so many: of each buffer that has such. Returns
+ * how many there are. */
+static size_t cut(const portion *x, const lockstep_buffer *tensor, size_t at, size_t most, lockstep_buffer *block) {
+	size_t n = tensor->len - at < most ? tensor->len - at : most;
+	for (size_t b = 0; b < x->stride; b++) block[b] = tensor[b].len ? (lockstep_buffer){tensor[b].data + at, n, 0} : tensor[b];
+	return n;
+}
+
+static void run_blocks(portion *x, const lockstep_buffer *tensor) {
+	lockstep_buffer block[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS];
+	for (size_t at = 0; at < tensor->len;) {
+		at += cut(x, tensor, at, BLOCK_LEN, block);
+		run_block(x, block);
+	}
+}
+
+/* Whether there are stages around the passes of a group. */
+static int is_staged(const lockstep_rule_group *g) {
+	return g->stages.splits || g->stages.regularizes || g->stages.shrinks || g->clipping.value != 0;
+}
+
+/* Runs the kernel of a pass on a part of a row. */
+static void run_part(portion *x, const lockstep_buffer *part, const lockstep_scalars *scalars) {
+	lockstep_buffer list[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS];
+	size_t n = 0;
+	for (size_t b = 0; b < x->stride; b++)
+		if (part[b].len) list[n++] = part[b];
+	run_kernel(x, list, n, scalars);
+}
+
+/* Takes a row, in parts of which each has whole lanes: the mean of the gradient's squares, then
+ * the kernel with what follows from it. A row of several parts has its stages twice. */
+static void run_row(portion *x, const lockstep_buffer *row) {
+	const lockstep_pass *pass = &x->g->plan.passes[x->pass];
+	lockstep_buffer part[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS];
+	lockstep_scalars scalars;
+	float room[2][BLOCK_LEN], *slot = row[LOCKSTEP_SLOT].data;
+	double lanes[LOCKSTEP_LANES] = {0};
+	int staged = is_staged(x->g);
+	size_t most = staged ? BLOCK_LEN : UNIT_LEN, n = 0;
+	for (size_t at = 0; at < row->len;) {
+		at += n = cut(x, row, at, most, part);
+		if (staged) stage(x, part, room);
+		lockstep_kernel_sum_squares(x->o->table, &part[LOCKSTEP_GRADS], 1, lanes);
+	}
+	double kept = pass->keep * (double)*slot, added = pass->add * (lockstep_total(lanes) / (double)row->len);
+	*slot = (float)(kept + added);
+	pass->row(x->scalars->words, (double)*slot, scalars.words);
+	if (n == row->len) {
+		run_part(x, part, &scalars);
+		return;
+	}
+	for (size_t at = 0; at < row->len;) {
+		at += cut(x, row, at, most, part);
+		if (staged) stage(x, part, room);
+		run_part(x, part, &scalars);
+	}
+}
+
+/* Takes the rows of a range of a tensor. */
+static void run_each_row(portion *x, const lockstep_buffer *tensor, size_t columns) {
+	lockstep_buffer row[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS];
+	for (size_t k = 0; k < tensor->len / columns; k++) {
+		cut(x, tensor, k * columns, columns, row);
+		for (size_t b = LOCKSTEP_SLOT; b < x->stride; b++)
+			if (!row[b].len) row[b].data += k;
+		run_row(x, row);
+	}
+}
+
+/* Reads what rows that lie apart have, so that it is in the cache: a kernel with a list looks
+ * ahead, one that has a row does not. */
+static void fetch(portion *x) {
+	double lanes[LOCKSTEP_LANES] = {0};
+	size_t n = 0;
+	for (size_t at = 0; at < x->count; at++) {
+		if (at % x->stride == LOCKSTEP_GRADS) continue;
+		x->few[n] = x->list[at];
+		if (!x->few[n].len) x->few[n].len = 1;
+		n++;
+	}
+	lockstep_kernel_sum_squares(x->o->table, x->few, n, lanes);
+}
+
+/* Takes what was put row by row. */
+static void run_rows_apart(portion *x) {
+	if (x->count > x->stride) fetch(x);
+	for (size_t at = 0; at < x->count; at += x->stride) run_each_row(x, &x->list[at], x->columns);
+}
+
+/* Makes zeros of what has faded in a buffer of all tensors where the gradient is 0. */
+static void fade(portion *x, size_t buffer) {
+	size_t n = 0;
+	for (size_t at = 0; at < x->count; at += x->stride) {
+		x->few[n++] = x->list[at + buffer];
+		x->few[n++] = x->list[at + LOCKSTEP_GRADS];
+	}
+	lockstep_kernel_fade(x->o->table, x->few, n, &x->g->stages.fade);
+}
+
+/* Makes zeros of what is small in a buffer of all tensors. */
+static void flush(portion *x, size_t buffer) {
+	size_t n = 0;
+	for (size_t at = 0; at < x->count; at += x->stride) x->few[n++] = x->list[at + buffer];
+	lockstep_kernel_flush(x->o->table, x->few, n, &x->g->stages.small);
+}
+
+static void flush_state(portion *x) {
+	for (int j = 0; j < x->g->plan.slot_count; j++) {
+		const lockstep_slot *s = &x->g->plan.slots[j];
+		if (s->extent != LOCKSTEP_OF_ELEMENTS) continue;
+		if (s->square && s->flushes) flush(x, LOCKSTEP_SLOT + (size_t)j);
+		if (!s->square && s->fades < 1) fade(x, LOCKSTEP_SLOT + (size_t)j);
+	}
+	if (x->g->stages.decays) fade(x, LOCKSTEP_PARAMS);
+}
+
+/* Runs the pass on what was put, and after the last one looks at the state. */
+static void run(portion *x) {
+	if (!x->count) return;
+	if (x->g->plan.passes[x->pass].row)
+		run_rows_apart(x);
+	else if (is_staged(x->g))
+		for (size_t at = 0; at < x->count; at += x->stride) run_blocks(x, &x->list[at]);
+	else
+		run_pass(x, x->list, x->count);
+	if (x->pass + 1 == x->g->plan.pass_count && lockstep_flushes(x->g, x->t)) flush_state(x);
+	x->count = 0;
+}
+
+/* Has what is put next take the step of a tensor, apart from what was put if that is another. */
+static void follow(portion *x, size_t tensor) {
+	const lockstep_scalars *scalars = lockstep_scalars_for(x->o, tensor, x->pass);
+	int alone = x->g->clipping.norm != 0;
+	if (x->count && scalars == x->scalars && x->count + x->stride <= LIST_LEN && !alone) return;
+	run(x);
+	x->clip = alone ? &x->o->records[tensor].clip : &x->g->clip;
+	x->scalars = scalars;
+	x->t = x->o->step - x->o->records[tensor].missed;
+}
+
+static void step_shared(const lockstep_job *job, const lockstep_unit *u) {
+	portion x;
+	open_portion(&x, job->o, u->group, job->pass);
+	for (size_t at = u->lo; at < u->hi; at++) {
+		size_t k = x.g->shared[at], n = job->o->places[k].size;
+		if (!n || !job->grads[k]) continue;
+		follow(&x, k);
+		put_tensor(&x, k, 0, n, job->params[k], job->grads[k]);
+	}
+	run(&x);
+}
+
+/* Rows of a matrix, from element lo to hi, as a pass over matrices sees them. */
+static lockstep_row_range matrix_of(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, float *p, const float *g) {
+	const lockstep_place *place = &job->o->places[tensor];
+	const lockstep_record *r = &job->o->records[tensor];
+	const lockstep_plan *plan = &job->o->groups[place->group].plan;
+	lockstep_row_range m = {.table = job->o->table, .rows = (hi - lo) / r->columns, .columns = r->columns, .params = p, .grads = g,
+		.slot_count = plan->slot_count};
+	for (int j = 0; j < plan->slot_count; j++) {
+		lockstep_extent extent = plan->slots[j].extent;
+		m.state[j] = place->state[j] + (extent == LOCKSTEP_OF_ROWS ? lo / r->columns : extent == LOCKSTEP_OF_ELEMENTS ? lo : 0);
+	}
+	return m;
+}
+
+/* Where a unit's sums by column are, and its room. */
+static void give_room(lockstep_row_range *m, const lockstep_record *r, size_t unit) {
+	m->column_sums = r->by_column + (unit - r->units[0]) * r->columns;
+	m->room = r->row_room + (unit - r->units[0]) * lockstep_row_room(r->columns);
+}
+
+/* Adds what a piece of FACTOR_ROWS rows has left in the room up by column. */
+static void fold(const lockstep_row_range *m) {
+	for (size_t j = 0; j < m->columns; j++) {
+		m->column_sums[j] += (double)m->room[j];
+		m->room[j] = 0;
+	}
+}
+
+/* Where a piece of rows ends that begins at or before an element of a unit. */
+static size_t end_of_piece(const lockstep_unit *u, size_t lo, size_t columns) {
+	size_t row = (lo - u->lo) / columns, end = (row / FACTOR_ROWS + 1) * FACTOR_ROWS;
+	return end < (u->hi - u->lo) / columns ? u->lo + end * columns : u->hi;
+}
+
+/* Has the stages before a kernel leave the gradient in the second row of the room. A rule that
+ * factors matrices has no others, and its gradient either is clipped or may have a factor in two
+ * parts. */
+static void stage_rows(const lockstep_optimizer *o, const lockstep_rule_group *g, const lockstep_record *r, lockstep_row_range *m) {
+	size_t n = m->rows * m->columns;
+	lockstep_buffer list[] = {{m->room + m->columns, n, 0}, {(float *)m->grads, n, 0}, {m->params, n, 0}};
+	if (g->clipping.value)
+		lockstep_kernel_clip(o->table, list, 2, g->clipping.norm != 0 ? &r->clip : &g->clip);
+	else
+		lockstep_kernel_regularize(o->table, list, 3, &g->stages.split);
+	m->grads = list[0].data;
+}
+
+/* Runs a pass on the rows of a unit, block by block if there are stages before it. */
+static void run_rows(const lockstep_job *job, const lockstep_unit *u, size_t unit, double (*lanes)[LOCKSTEP_LANES]) {
+	const lockstep_optimizer *o = job->o;
+	const lockstep_rule_group *g = &o->groups[u->group];
+	const lockstep_record *r = &o->records[u->tensor];
+	const lockstep_scalars *scalars = lockstep_scalars_for(o, u->tensor, job->pass);
+	int by_column = g->plan.passes[job->pass].sums == LOCKSTEP_BY_COLUMN, staged = g->stages.splits || g->clipping.value != 0;
+	size_t rows = BLOCK_LEN / r->columns, length = staged ? (rows ? rows : 1) * r->columns : u->hi - u->lo;
+	for (size_t lo = u->lo, hi; lo < u->hi; lo = hi) {
+		hi = u->hi - lo < length ? u->hi : lo + length;
+		size_t end = end_of_piece(u, lo, r->columns);
+		if (by_column && hi > end) hi = end;
+		lockstep_row_range m = matrix_of(job, u->tensor, lo, hi, job->params[u->tensor] + lo, job->grads[u->tensor] + lo);
+		give_room(&m, r, unit);
+		if (lo == u->lo && by_column) {
+			memset(m.column_sums, 0, m.columns * sizeof *m.column_sums);
+			memset(m.room, 0, m.columns * sizeof *m.room);
+		}
+		m.lanes = lanes;
+		if (staged) stage_rows(o, g, r, &m);
+		g->plan.passes[job->pass].matrix(&m, scalars->words);
+		if (by_column && hi == end) fold(&m);
+	}
+}
+
+/* Looks at the state of rows after the last pass. */
+static void flush_rows(const lockstep_job *job, const lockstep_unit *u) {
+	const lockstep_rule_group *g = &job->o->groups[u->group];
+	size_t n = u->hi - u->lo;
+	lockstep_buffer list[] = {{NULL, n, 0}, {(float *)job->grads[u->tensor] + u->lo, n, 0}};
+	for (int j = 0; j < g->plan.slot_count; j++) {
+		const lockstep_slot *s = &g->plan.slots[j];
+		if (s->extent != LOCKSTEP_OF_ELEMENTS || s->square || s->fades >= 1) continue;
+		list[0].data = job->o->places[u->tensor].state[j] + u->lo;
+		lockstep_kernel_fade(job->o->table, list, 2, &g->stages.fade);
+	}
+	list[0].data = job->params[u->tensor] + u->lo;
+	if (g->stages.decays) lockstep_kernel_fade(job->o->table, list, 2, &g->stages.fade);
+}
+
+/* Runs a pass over matrices on a unit. */
+static void step_matrix(const lockstep_job *job, const lockstep_unit *u, size_t unit, double sums[LOCKSTEP_MAX_SUMS]) {
+	const lockstep_optimizer *o = job->o;
+	const lockstep_rule_group *g = &o->groups[u->group];
+	const lockstep_record *r = &o->records[u->tensor];
+	double lanes[LOCKSTEP_MAX_SUMS][LOCKSTEP_LANES] = {{0}};
+	if (!job->grads[u->tensor]) return;
+	if (g->plan.passes[job->pass].walk == LOCKSTEP_ROWS) {
+		run_rows(job, u, unit, lanes);
+		if (job->pass + 1 == g->plan.pass_count && lockstep_flushes(g, o->step - r->missed)) flush_rows(job, u);
+	} else if (unit == r->units[0]) { /* which has all of it */
+		lockstep_row_range m = matrix_of(job, u->tensor, 0, o->places[u->tensor].size, NULL, NULL);
+		give_room(&m, r, unit);
+		m.lanes = lanes;
+		g->plan.passes[job->pass].matrix(&m, lockstep_scalars_for(o, u->tensor, job->pass)->words);
+	}
+	for (int s = 0; s < LOCKSTEP_MAX_SUMS; s++) sums[s] = lockstep_total(lanes[s]);
+}
+
+/* Runs a pass on a range of a tensor, and notes what it has measured there. */
+static void step_part(const lockstep_job *job, const lockstep_unit *u, double sums[LOCKSTEP_MAX_SUMS]) {
+	size_t k = u->tensor;
+	if (!job->grads[k]) return;
+	portion x;
+	open_portion(&x, job->o, u->group, job->pass);
+	follow(&x, k);
+	put_tensor(&x, k, u->lo, u->hi - u->lo, job->params[k] + u->lo, job->grads[k] + u->lo);
+	run(&x);
+	for (int s = 0; s < LOCKSTEP_MAX_SUMS && !x.g->plain; s++) sums[s] = lockstep_total(x.lanes[s]);
+}
+
+void lockstep_step_together(const lockstep_job *job, size_t tensor, lockstep_pool *pool) {
+	const lockstep_optimizer *o = job->o;
+	const lockstep_rule_group *g = &o->groups[o->places[tensor].group];
+	lockstep_row_range m = matrix_of(job, tensor, 0, o->places[tensor].size, NULL, NULL);
+	m.room = o->together;
+	m.pool = pool;
+	g->plan.passes[job->pass].matrix(&m, lockstep_scalars_for(o, tensor, job->pass)->words);
+}
+
+void lockstep_step_unit(void *context, size_t unit) {
+	const lockstep_job *job = context;
+	const lockstep_unit *u = &job->o->units[unit];
+	const lockstep_plan *plan = &job->o->groups[u->group].plan;
+	if (job->pass >= plan->pass_count || lockstep_keeps(&plan->passes[job->pass]) || plan->passes[job->pass].walk == LOCKSTEP_TOGETHER) return;
+	if (u->tensor == SHARED)
+		step_shared(job, u);
+	else if (plan->passes[job->pass].matrix)
+		step_matrix(job, u, unit, job->o->partial[unit]);
+	else
+		step_part(job, u, job->o->partial[unit]);
+}
+
+void lockstep_step_range(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, float *params, const float *grads) {
+	portion x;
+	open_portion(&x, o, o->places[tensor].group, 0);
+	follow(&x, tensor);
+	put_tensor(&x, tensor, first, count, params, grads);
+	run(&x);
+}
+
+void lockstep_step_some(const lockstep_optimizer *o, const lockstep_row *rows, size_t count, size_t columns, float *params) {
+	portion x;
+	open_portion(&x, o, o->places[0].group, 0);
+	for (size_t k = 0; k < count; k++) {
+		size_t first = rows[k].index * columns;
+		follow(&x, 0);
+		put_tensor(&x, 0, first, columns, params + first, rows[k].grads);
+	}
+	run(&x);
+}
+
+void lockstep_reduce(const lockstep_job *job, size_t unit, lockstep_add *add) {
+	const lockstep_optimizer *o = job->o;
+	const lockstep_unit *u = &o->units[unit];
+	double lanes[LOCKSTEP_LANES] = {0};
+	if (u->tensor != SHARED && job->grads[u->tensor]) add(job, u->tensor, u->lo, u->hi, lanes);
+	for (size_t at = u->lo; u->tensor == SHARED && at < u->hi; at++) {
+		size_t k = o->groups[u->group].shared[at];
+		if (job->grads[k] && o->places[k].size) add(job, k, 0, o->places[k].size, lanes);
+	}
+	o->partial[unit][0] = lockstep_total(lanes);
+}
+
+void lockstep_square(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, double lanes[LOCKSTEP_LANES]) {
+	lockstep_buffer b = {(float *)job->grads[tensor] + lo, hi - lo, 0};
+	lockstep_kernel_sum_squares(job->o->table, &b, 1, lanes);
+}
+
+void lockstep_square_unit(void *context, size_t unit) { lockstep_reduce(context, unit, lockstep_square); }

@@ -1,0 +1,284 @@
+/* Losses and linear models give the bits of Go's package loss, on every table, and refuse what
+ * they must. */
+#include "lockstep_loss.h"
+#include "test.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { LOSSES = 7, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
+static const char *const loss_names[LOSSES] = {"loss_mse", "loss_bce", "loss_bce_with_logits", "loss_hinge", "loss_squared_hinge", "penalty", "linear"};
+static uint32_t expected[LOSSES][LOSS_CASES];
+
+static float from_bits(uint32_t bits) {
+	float x;
+	memcpy(&x, &bits, sizeof x);
+	return x;
+}
+
+static float draw_unit(source *s) { return fabsf(ordinary(s)) / 4; }
+
+static size_t draw_size(source *s) { return s->number < SHORT_LOSSES ? 3 * (size_t)s->number : 60000 + below(s, 80000); }
+
+/* Room for n elements, at its end memory that a sanitizer guards. */
+static float *room(size_t n) {
+	float *x = calloc(n + 1, sizeof *x);
+	CHECK(x, "no memory");
+	return x;
+}
+
+static float *draw_values(source *s, size_t n) {
+	float *x = room(n);
+	for (size_t i = 0; i < n; i++) x[i] = from_bits(value(s));
+	return x;
+}
+
+static uint64_t hash_value(double value) { return hash_doubles(HASH_START, &value, 1); }
+
+/* The options that losses have. */
+typedef struct loss_options {
+	int option;
+	double weight;
+} loss_options;
+
+static lockstep_status eval(int kind, const lockstep_table *table, const lockstep_predictions *p, loss_options o, double *value, lockstep_error *error) {
+	switch (kind) {
+	case 0: return lockstep_loss_mse(table, p, value, error);
+	case 1: return lockstep_loss_bce(table, p, (lockstep_clamp)o.option, value, error);
+	case 2: return lockstep_loss_bce_with_logits(table, p, o.weight, value, error);
+	case 3: return lockstep_loss_hinge(table, p, (lockstep_labels)o.option, value, error);
+	}
+	return lockstep_loss_squared_hinge(table, p, (lockstep_labels)o.option, value, error);
+}
+
+/* Draws predictions and targets, half of the time probabilities. */
+static void draw_predictions(source *s, lockstep_predictions *p) {
+	int probable = below(s, 2) > 0;
+	float *pred = draw_values(s, p->n), *target = draw_values(s, p->n);
+	for (size_t i = 0; probable && i < p->n; i++) {
+		pred[i] = draw_unit(s);
+		target[i] = draw_unit(s);
+	}
+	p->pred = pred;
+	p->target = target;
+}
+
+static uint64_t run_loss(int kind, const lockstep_table *table, source *s) {
+	lockstep_predictions p = {.n = draw_size(s)};
+	p.reduction = (lockstep_reduction)below(s, 3);
+	loss_options o = {.option = (int)below(s, 2)};
+	o.weight = draw_unit(s);
+	if (below(s, 4) > 0) p.grad = room(p.n);
+	if (below(s, 2) > 0 || p.reduction == LOCKSTEP_REDUCE_NONE) p.each = room(p.n);
+	draw_predictions(s, &p);
+	double value;
+	lockstep_error error;
+	CHECK(!eval(kind, table, &p, o, &value, &error), "%s: %s", loss_names[kind], error.message);
+	uint64_t h = hash_value(value);
+	if (p.grad) h = hash_floats(h, p.grad, p.n);
+	if (p.each) h = hash_floats(h, p.each, p.n);
+	free(p.grad), free(p.each), free((void *)p.pred), free((void *)p.target);
+	return h;
+}
+
+static uint64_t run_penalty(const lockstep_table *table, source *s) {
+	size_t n = draw_size(s);
+	float *w = draw_values(s, n), *grad = NULL;
+	double l1 = draw_unit(s), l2 = draw_unit(s), value;
+	if (below(s, 2) > 0) grad = draw_values(s, n);
+	lockstep_error error;
+	CHECK(!lockstep_penalty(table, l1, l2, w, n, grad, &value, &error), "penalty: %s", error.message);
+	uint64_t h = hash_value(value);
+	if (grad) h = hash_floats(h, grad, n);
+	free(w), free(grad);
+	return h;
+}
+
+static float draw_label(source *s, lockstep_model model, lockstep_labels labels) {
+	if (model == LOCKSTEP_LINEAR_SQUARED) return from_bits(value(s));
+	if (model == LOCKSTEP_LINEAR_LOGISTIC) return draw_unit(s);
+	return below(s, 2) > 0 ? 1 : (float)labels - 1;
+}
+
+/* A linear model with its data. */
+typedef struct problem {
+	size_t columns, rows, length;
+	float *x, *w, *y, *grad, *z;
+	lockstep_linear *l;
+} problem;
+
+static problem draw_problem(source *s) {
+	static const uint32_t sizes[][2] = {{64, 40000}, {40, 3000}, {40, 60}, {600, 300}, {20000, 12}};
+	const uint32_t *size = sizes[below(s, 5)];
+	problem p = {.columns = below(s, size[0])};
+	p.rows = below(s, size[1]);
+	lockstep_model model = (lockstep_model)below(s, 4);
+	lockstep_labels labels = (lockstep_labels)below(s, 2);
+	int intercept = below(s, 2) > 0;
+	p.length = p.columns + (size_t)intercept;
+	p.x = draw_values(s, p.rows * p.columns);
+	p.w = draw_values(s, p.length);
+	p.y = room(p.rows);
+	for (size_t i = 0; i < p.rows; i++) p.y[i] = draw_label(s, model, labels);
+	p.grad = room(p.length);
+	p.z = room(p.rows);
+	CHECK(!lockstep_linear_new(model, p.columns, intercept, labels, &p.l, NULL), "no model");
+	return p;
+}
+
+static void free_problem(problem *p) {
+	free(p->x), free(p->w), free(p->y), free(p->grad), free(p->z);
+	lockstep_linear_free(p->l);
+}
+
+/* Pools that share all gradients. */
+enum { POOLS = 2 };
+static lockstep_pool *pools[POOLS];
+
+/* Checks that a gradient is the same on the threads of a pool, and with the room that it leaves. */
+static void check_shared(const problem *p, const lockstep_table *table, lockstep_pool *pool, double want) {
+	float *grad = room(p->length);
+	double value = 0;
+	lockstep_error e;
+	CHECK(!lockstep_linear_gradient_shared(p->l, table, p->x, p->y, p->rows, p->w, grad, pool, &value, &e), "shared: %s", e.message);
+	CHECK(hash_floats(hash_value(value), grad, p->length) == hash_floats(hash_value(want), p->grad, p->length), "%zu rows of %zu columns: other bits on more threads", p->rows, p->columns);
+	free(grad);
+}
+
+static uint64_t run_linear(const lockstep_table *table, source *s) {
+	problem p = draw_problem(s);
+	double value;
+	lockstep_error e;
+	CHECK(!lockstep_linear_gradient(p.l, table, p.x, p.y, p.rows, p.w, p.grad, &value, &e), "linear: %s", e.message);
+	CHECK(!lockstep_linear_predict(p.l, table, p.x, p.rows, p.w, p.z, &e), "linear: %s", e.message);
+	for (int k = 0; k < POOLS; k++) check_shared(&p, table, pools[k], value);
+	uint64_t h = hash_floats(hash_floats(hash_value(value), p.grad, p.length), p.z, p.rows);
+	free_problem(&p);
+	return h;
+}
+
+static uint32_t run(int kind, const lockstep_table *table, int number) {
+	source s = new_source(loss_names[kind], number);
+	if (kind == 5) return hash_sum(run_penalty(table, &s));
+	if (kind == 6) return hash_sum(run_linear(table, &s));
+	return hash_sum(run_loss(kind, table, &s));
+}
+
+static void compare(const lockstep_table *table) {
+	for (int kind = 0; kind < LOSSES; kind++)
+		for (int number = 0; number < LOSS_CASES; number++)
+			CHECK(run(kind, table, number) == expected[kind][number], "%s of %s, case %d: other bits than Go's", loss_names[kind], lockstep_isa(table), number);
+	printf("  %s: %d losses, %d cases\n", lockstep_isa(table), LOSSES, LOSS_CASES);
+}
+
+static void read_line(FILE *f, const char *want, uint32_t *hashes) {
+	char name[64] = "";
+	CHECK(fscanf(f, "%63s", name) == 1 && !strcmp(name, want), "vectors of '%s', want %s", name, want);
+	for (int c = 0; c < LOSS_CASES; c++) CHECK(fscanf(f, "%8x", &hashes[c]) == 1, "%s has %d cases", name, c);
+}
+
+static void read_losses(void) {
+	char path[400], more[64];
+	snprintf(path, sizeof path, "%s/losses.txt", folder);
+	FILE *f = fopen(path, "r");
+	CHECK(f, "cannot open %s", path);
+	while (fgetc(f) != '\n');
+	for (int kind = 0; kind < LOSSES; kind++) read_line(f, loss_names[kind], expected[kind]);
+	CHECK(fscanf(f, "%63s", more) != 1, "%s has vectors of %s, which is unknown here", path, more);
+	fclose(f);
+}
+
+/* That something was refused, with a status and a message that begins so. */
+static void refused(lockstep_status got, const lockstep_error *error, lockstep_status want, const char *message) {
+	CHECK(got == want && error->status == want, "status %d, want %d: %s", (int)got, (int)want, message);
+	CHECK(!strncmp(error->message, message, strlen(message)), "'%s', want '%s'", error->message, message);
+}
+
+static void refuse_losses(void) {
+	float x[8] = {0}, grad[4] = {5};
+	double v = 5;
+	lockstep_error e;
+	const lockstep_predictions good = {.pred = x, .target = x + 4, .n = 4, .grad = grad};
+	lockstep_predictions p = good;
+	refused(lockstep_loss_bce(NULL, &p, (lockstep_clamp)2, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "clamp is 2, want");
+	refused(lockstep_loss_hinge(NULL, &p, (lockstep_labels)-1, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "labels is -1, want");
+	refused(lockstep_loss_bce_with_logits(NULL, &p, -1, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "pos_weight is -1, want");
+	refused(lockstep_loss_bce_with_logits(NULL, &p, (double)NAN, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "pos_weight is ");
+	p.reduction = LOCKSTEP_REDUCE_NONE;
+	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_NULL, "each is NULL");
+	p.reduction = (lockstep_reduction)3;
+	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "reduction is 3");
+	p = good, p.target = NULL;
+	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_NULL, "target is NULL");
+	p = good, p.grad = x + 1;
+	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "grad is 4 elements at ");
+	p = good, p.each = grad + 3;
+	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "each is 4 elements at ");
+	p = good, p.n = SIZE_MAX;
+	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_LONG_BUFFER, "grad has ");
+	refused(lockstep_penalty(NULL, -1, 0, x, 4, NULL, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "l1 is -1");
+	refused(lockstep_penalty(NULL, 0, INFINITY, x, 4, NULL, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "l2 is inf");
+	refused(lockstep_penalty(NULL, 0, 0, x, 4, x + 3, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "grad is 4 elements at ");
+	CHECK(v == 5 && grad[0] == 5, "what was refused has written");
+	p = good, p.target = x, p.grad = x + 4;
+	CHECK(!lockstep_loss_mse(NULL, &p, NULL, NULL), "buffers that touch were refused");
+	CHECK(lockstep_penalty(NULL, -1, 0, x, 4, NULL, NULL, NULL) == LOCKSTEP_BAD_ARGUMENT, "without an error to write to");
+}
+
+static void refuse_models(void) {
+	lockstep_linear *l;
+	lockstep_error e;
+	refused(lockstep_linear_new((lockstep_model)4, 2, 0, LOCKSTEP_PLUS_MINUS, &l, &e), &e, LOCKSTEP_BAD_ARGUMENT, "model is 4");
+	refused(lockstep_linear_new(LOCKSTEP_LINEAR_HINGE, 2, 0, (lockstep_labels)2, &l, &e), &e, LOCKSTEP_BAD_ARGUMENT, "labels is 2");
+	refused(lockstep_linear_new(LOCKSTEP_LINEAR_HINGE, SIZE_MAX, 0, LOCKSTEP_PLUS_MINUS, &l, &e), &e, LOCKSTEP_BAD_ARGUMENT, "columns is ");
+}
+
+static void refuse_gradients(lockstep_model model, lockstep_labels labels, float bad, const char *message) {
+	lockstep_linear *l;
+	lockstep_error e;
+	float x[4] = {1, 2, 3, 4}, y[2] = {1, bad}, w[2] = {0}, grad[2] = {5};
+	double v = 5;
+	CHECK(!lockstep_linear_new(model, 2, 0, labels, &l, &e), "%s", e.message);
+	refused(lockstep_linear_gradient(l, NULL, x, y, 2, w, grad, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, message);
+	refused(lockstep_linear_gradient(l, NULL, x, y, 1, w, w + 1, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "grad is 2 elements");
+	refused(lockstep_linear_gradient(l, NULL, x, NULL, 1, w, grad, &v, &e), &e, LOCKSTEP_NULL, "y is NULL");
+	refused(lockstep_linear_gradient(l, NULL, x, y, SIZE_MAX / 4, w, grad, &v, &e), &e, LOCKSTEP_LONG_BUFFER, "x has ");
+	refused(lockstep_linear_predict(l, NULL, x, 2, w, x + 3, &e), &e, LOCKSTEP_BAD_ARGUMENT, "z is 2 elements");
+	lockstep_pool *pool = busy_pool(2, 0);
+	refused(lockstep_linear_gradient_shared(l, NULL, x, y, 2, w, grad, pool, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, message);
+	lockstep_pool_free(pool);
+	CHECK(v == 5 && grad[0] == 5, "what was refused has written");
+	lockstep_linear_free(l);
+}
+
+/* A matrix whose rows are better taken one by one has the products of its rows. */
+static void compare_rows_apart(void) {
+	enum { ROWS = 1 << 15, COLUMNS = 128 };
+	lockstep_linear *l;
+	float *x = room(ROWS * COLUMNS), w[COLUMNS], *z = room(ROWS), one;
+	for (size_t i = 0; i < ROWS * COLUMNS; i++) x[i] = (float)(i % 1013) / 512 - 1;
+	for (size_t j = 0; j < COLUMNS; j++) w[j] = (float)j / 64 - 1;
+	CHECK(!lockstep_linear_new(LOCKSTEP_LINEAR_SQUARED, COLUMNS, 0, LOCKSTEP_PLUS_MINUS, &l, NULL), "no model");
+	CHECK(!lockstep_linear_predict(l, NULL, x, ROWS, w, z, NULL), "no prediction");
+	for (size_t i = 0; i < ROWS; i++) {
+		lockstep_buffer row[] = {{&one, 1, 0}, {x + i * COLUMNS, COLUMNS, 0}, {w, COLUMNS, 0}};
+		CHECK(!lockstep_kernel_dots(NULL, row, 3) && one == z[i], "row %zu is %g, want %g", i, (double)z[i], (double)one);
+	}
+	free(x), free(z);
+	lockstep_linear_free(l);
+}
+
+void test_losses(void) {
+	read_losses();
+	const lockstep_table *list[TABLES];
+	pools[0] = busy_pool(2, 0), pools[1] = busy_pool(7, 0);
+	for (size_t n = tables(list); n > 0; n--) compare(list[n - 1]);
+	for (int k = 0; k < POOLS; k++) lockstep_pool_free(pools[k]);
+	compare_rows_apart();
+	refuse_losses();
+	refuse_models();
+	refuse_gradients(LOCKSTEP_LINEAR_LOGISTIC, LOCKSTEP_PLUS_MINUS, 1.5f, "y[1] is 1.5, want a probability");
+	refuse_gradients(LOCKSTEP_LINEAR_LOGISTIC, LOCKSTEP_PLUS_MINUS, NAN, "y[1] is ");
+	refuse_gradients(LOCKSTEP_LINEAR_HINGE, LOCKSTEP_PLUS_MINUS, 0, "y[1] is 0, want 1 or -1");
+	refuse_gradients(LOCKSTEP_LINEAR_SQUARED_HINGE, LOCKSTEP_ZERO_ONE, -1, "y[1] is -1, want 1 or 0");
+}

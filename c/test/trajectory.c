@@ -1,0 +1,320 @@
+/* Trajectories of optimizers: gen/vectors/optimizers.go takes the same steps. */
+#include "test.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The parameters of one tensor are so small that they fade, before it has gradients; the
+ * gradients of another are at first so small that their squares are flushed. */
+enum { TENSORS = 8, GROUPS = 2, STEPS = 50, PERIOD = 997, FADING = 4, FAINT = 5, APPEARS = 20, HASHES = 7 };
+
+static const size_t sizes[TENSORS] = {17161, 5, 64, 0, 1000, 4096, 4097, 33};
+
+/* Of those that are matrices, where a line is of these: of "one_row" each has one row. */
+static const size_t columns[TENSORS] = {131, 5, 16, 0, 1000, 64, 4097, 11};
+
+static size_t group_of(size_t tensor) { return tensor % 3 == 2; }
+
+typedef struct trajectory {
+	source s;
+	const way *w;
+	lockstep_optimizer *o;
+	options rules[GROUPS];
+	float *params[TENSORS], *grads[TENSORS];
+	const float *given[TENSORS];
+	float *state[TENSORS][LOCKSTEP_MAX_SLOTS];
+	float *const *owned[TENSORS];
+	size_t slots[TENSORS], lengths[TENSORS][LOCKSTEP_MAX_SLOTS];
+	const char *names[TENSORS][LOCKSTEP_MAX_SLOTS];
+	double exponent;
+	enum { WHOLE, MISSING, CLIPPED, OBSERVED } kind;
+	const size_t *columns; /* or NULL */
+} trajectory;
+
+static void must(lockstep_status status, const lockstep_error *error) { CHECK(!status, "refused: %s", error->message); }
+
+static float draw(source *s, float factor, int sparse) {
+	float x = ordinary(s);
+	return !sparse || below(s, 4) > 0 ? x * factor : 0;
+}
+
+static void repeat(source *s, float *x, size_t n, float factor, int sparse) {
+	for (size_t i = 0; i < n; i++) x[i] = i < PERIOD ? draw(s, factor, sparse) : x[i - PERIOD];
+}
+
+static lockstep_group group(const options *o) { return (lockstep_group){o->rule->name, o->bytes, o->rule->size}; }
+
+static lockstep_optimizer *make(const trajectory *t, int owned) {
+	lockstep_group groups[GROUPS] = {group(&t->rules[0]), group(&t->rules[1])};
+	lockstep_tensor tensors[TENSORS];
+	for (size_t k = 0; k < TENSORS; k++)
+		tensors[k] = (lockstep_tensor){NULL, sizes[k], group_of(k), owned ? t->owned[k] : NULL, t->columns ? t->columns[k] : 0};
+	lockstep_optimizer *o;
+	lockstep_error error;
+	lockstep_mode before = change_mode(t->w->mode);
+	must(lockstep_optimizer_new(groups, GROUPS, tensors, TENSORS, &o, &error), &error);
+	lockstep_set_mode(before);
+	return o;
+}
+
+/* Places all buffers, and begins state of the caller's as the optimizer begins its own. */
+static void place_all(trajectory *t, arena *a) {
+	lockstep_group g = group(&t->rules[0]);
+	lockstep_optimizer *o = make(t, 0);
+	for (size_t k = 0, slot = 0; k < TENSORS; k++) {
+		t->params[k] = place_buffer(a, slot++, sizes[k], 0, t->w->place);
+		t->grads[k] = place_buffer(a, slot++, sizes[k], 0, t->w->place);
+		t->owned[k] = t->state[k];
+		if (t->columns && t->columns[k])
+			t->slots[k] = lockstep_matrix_slots(&g, sizes[k] / t->columns[k], t->columns[k], t->names[k], NULL, LOCKSTEP_MAX_SLOTS);
+		else
+			t->slots[k] = lockstep_slots(&g, t->names[k], LOCKSTEP_MAX_SLOTS);
+		for (size_t j = 0; j < t->slots[k]; j++) {
+			size_t n = t->lengths[k][j] = lockstep_optimizer_state_len(o, k, t->names[k][j]);
+			t->state[k][j] = place_buffer(a, slot++, n, 0, t->w->place);
+			memcpy(t->state[k][j], lockstep_optimizer_state(o, k, t->names[k][j]), n * sizeof(float));
+		}
+	}
+	lockstep_optimizer_free(o);
+}
+
+static void begin(trajectory *t, arena *a, const line *l) {
+	t->s = new_source(l->words[1], 0);
+	t->columns = strstr(l->words[0], "matrices") ? columns : !strcmp(l->words[0], "one_row") ? sizes : NULL;
+	t->kind = strstr(l->words[0], "clipped") ? CLIPPED : strstr(l->words[0], "observed") ? OBSERVED : t->columns || !strcmp(l->words[0], "missing") ? MISSING : WHOLE;
+	t->exponent = 1;
+	t->rules[0] = t->rules[1] = read_options(l, 2 + HASHES);
+	set_option(&t->rules[1], "lr", get_option(&t->rules[0], "lr") / 2);
+	place_all(t, a);
+	t->o = make(t, t->w->owned);
+	lockstep_optimizer_set_table(t->o, t->w->table, NULL);
+	for (size_t k = 0; k < TENSORS; k++) repeat(&t->s, t->params[k], sizes[k], 1, 0);
+	for (size_t i = 0; i < sizes[FADING]; i++) t->params[FADING][i] *= 0x1p-96f;
+	for (size_t k = 0; t->w->owned && k < TENSORS; k++)
+		for (size_t j = 0; j < t->slots[k]; j++)
+			if (t->o->groups[t->o->places[k].group].plan.slots[j].begins_as_params) memcpy(t->state[k][j], t->params[k], sizes[k] * sizeof(float));
+}
+
+static void set_scale(trajectory *t, double by) {
+	lockstep_error error;
+	must(lockstep_optimizer_set_grad_scale(t->o, by, &error), &error);
+	t->exponent = by == 0.5 ? 1 : 1 / by;
+}
+
+static void set_maximize(trajectory *t, lockstep_error *error) {
+	options changed = t->rules[0];
+	set_option(&changed, "maximize", 1);
+	lockstep_mode before = change_mode(t->w->mode);
+	must(lockstep_optimizer_set_options(t->o, 0, changed.bytes, changed.rule->size, error), error);
+	lockstep_set_mode(before);
+}
+
+static void change_clipping(trajectory *t, int step) {
+	lockstep_error error;
+	switch (step) {
+	case 1: must(lockstep_optimizer_set_policy(t->o, LOCKSTEP_SKIP, &error), &error); break;
+	case 3: must(lockstep_optimizer_set_max_value(t->o, 0.5, &error), &error); break;
+	case 12: must(lockstep_optimizer_set_max_tensor_norm(t->o, 2, &error), &error); break;
+	case 17: must(lockstep_optimizer_set_max_value(t->o, 0, &error), &error); break;
+	case 28: must(lockstep_optimizer_set_max_value(t->o, 0.25, &error), &error); break;
+	case 41:
+		must(lockstep_optimizer_set_max_tensor_norm(t->o, 0, &error), &error);
+		must(lockstep_optimizer_set_max_norm(t->o, 3, &error), &error);
+		break;
+	case 48: must(lockstep_optimizer_set_policy(t->o, LOCKSTEP_PROPAGATE, &error), &error);
+	}
+}
+
+static void change_observing(trajectory *t, int step) {
+	lockstep_error error;
+	if (step == 1) must(lockstep_optimizer_set_policy(t->o, LOCKSTEP_SKIP, &error), &error);
+	if (step == 1 || step == 42) must(lockstep_optimizer_set_max_norm(t->o, step == 1 ? 3 : 2, &error), &error);
+}
+
+/* Changes what can be changed between steps. */
+static void change(trajectory *t, int step) {
+	lockstep_error error;
+	switch (step) {
+	case 10: set_scale(t, 0.5); break;
+	case 12:
+		if (t->kind == MISSING) must(lockstep_optimizer_set_max_norm(t->o, 3, &error), &error);
+		break;
+	case 20: set_scale(t, 0x1p-110); break;
+	case 25: set_scale(t, 0x1p110); break;
+	case 30: set_scale(t, 1); break;
+	case 35: set_maximize(t, &error); break;
+	case 40: must(lockstep_optimizer_set_max_norm(t->o, 0, &error), &error); break;
+	case 45:
+		for (size_t k = 0; k < TENSORS; k++) must(lockstep_optimizer_set_steps(t->o, k, 1000, &error), &error);
+	}
+	if (t->kind == CLIPPED) change_clipping(t, step);
+	if (t->kind == OBSERVED) change_observing(t, step);
+	for (size_t g = 0; g < GROUPS; g++) {
+		double lr = get_option(&t->rules[0], "lr") / (g ? 2 : 1) * (1 - (double)step / 64);
+		must(lockstep_optimizer_set_lr(t->o, g, lr, &error), &error);
+	}
+}
+
+/* Ordinary gradients and zeros, or such as fade, or vanish. */
+static void make_gradients(trajectory *t, int step) {
+	static const double factors[8] = {0, 0x1p-70, 0x1p-126, 1, 1, 1, 1, 1};
+	for (size_t k = 0; k < TENSORS; k++) {
+		double size = factors[below(&t->s, 8)];
+		if (step < APPEARS) size *= k == FADING ? 0 : k == FAINT ? 0x1p-50 : 1;
+		repeat(&t->s, t->grads[k], sizes[k], (float)(size * t->exponent), 1);
+		t->given[k] = below(&t->s, 4) > 0 || t->kind == WHOLE ? t->grads[k] : NULL;
+	}
+}
+
+/* Whether steps are skipped. */
+static int leaves_out(const trajectory *t) { return t->kind == CLIPPED || t->kind == OBSERVED; }
+
+/* Makes a gradient infinite, or a finite one so large that its square is not. */
+static void spoil(trajectory *t, int step) {
+	switch (step) {
+	case 5: case 15: case 21: case 43: t->grads[0][9999] = INFINITY; break;
+	case 2: case 6: case 16: case 18: case 29: case 44: t->grads[7][3] = (float)(0x1p66 * t->exponent); break;
+	case 46: t->grads[4][500] = NAN;
+	}
+}
+
+/* Applies the step to every other range of some hundred or thousand elements, from the last
+ * tensor on. */
+static void apply(trajectory *t, size_t first) {
+	lockstep_error error;
+	for (size_t k = TENSORS; k-- > 0;) {
+		size_t length = 1 + (k * 1531 + 977) % 4000;
+		for (size_t lo = first * length; lo < sizes[k]; lo += 2 * length) {
+			size_t n = sizes[k] - lo < length ? sizes[k] - lo : length;
+			must(lockstep_optimizer_apply(t->o, k, lo, n, t->params[k] + lo, t->grads[k] + lo, &error), &error);
+		}
+	}
+}
+
+/* Observes the gradients as parts cut anywhere, in any order and on the threads of the pool, in
+ * the host's mode. Go cuts them otherwise. */
+static void observe(trajectory *t, int step) {
+	source s = new_source("observed", step);
+	lockstep_mode before = change_mode(t->w->mode);
+	observe_parts(t->o, t->given, &s, t->w->pool);
+	lockstep_set_mode(before);
+}
+
+static void take_step(trajectory *t) {
+	lockstep_error error;
+	if (t->w->ranges) {
+		must(lockstep_optimizer_begin(t->o, -1, &error), &error);
+		apply(t, 1);
+		apply(t, 0);
+		must(lockstep_optimizer_end(t->o, &error), &error);
+	} else {
+		must(lockstep_optimizer_step(t->o, t->params, t->given, t->w->pool, &error), &error);
+	}
+}
+
+/* Takes a step in the host's mode, which stays as it is. */
+static void take_step_as_host(trajectory *t) {
+	lockstep_mode before = change_mode(t->w->mode), host = lockstep_get_mode();
+	size_t allocated = allocations();
+	take_step(t);
+	CHECK(allocations() == allocated, "a step has allocated");
+	CHECK(((lockstep_get_mode() ^ host) & LOCKSTEP_MODE_MASK) == 0, "a step has changed the mode");
+	lockstep_set_mode(before);
+}
+
+/* Gradients are as good as any estimates. */
+static void estimate(trajectory *t) {
+	lockstep_error error;
+	lockstep_mode before = change_mode(t->w->mode);
+	must(lockstep_optimizer_update_hessian(t->o, t->given, &error), &error);
+	lockstep_set_mode(before);
+}
+
+static uint32_t hash(const trajectory *t) {
+	uint64_t h = HASH_START;
+	double norm = lockstep_optimizer_norm(t->o);
+	for (size_t k = 0; k < TENSORS; k++) {
+		h = hash_floats(h, t->params[k], sizes[k]);
+		for (size_t j = 0; j < t->slots[k]; j++) h = hash_floats(h, lockstep_optimizer_state(t->o, k, t->names[k][j]), t->lengths[k][j]);
+	}
+	h = hash_doubles(h, &norm, 1);
+	double left_out[] = {(double)lockstep_optimizer_skipped(t->o), (double)lockstep_optimizer_non_finite(t->o)};
+	return hash_sum(leaves_out(t) ? hash_doubles(h, left_out, 2) : h);
+}
+
+void follow_line(arena *a, const line *l, const way *w) {
+	static trajectory t;
+	memset(&t, 0, sizeof t);
+	t.w = w;
+	begin(&t, a, l);
+	int whole = w->ranges && !t.o->groups[0].plain; /* of several passes */
+	for (int step = 1, k = 2; step <= STEPS && !whole; step++) {
+		change(&t, step);
+		make_gradients(&t, step);
+		if (leaves_out(&t)) spoil(&t, step);
+		if (t.kind == OBSERVED && t.o->max_norm) observe(&t, step);
+		if (t.o->groups[0].plan.hessian != 0 && step % 4 == 0 && !leaves_out(&t)) estimate(&t);
+		take_step_as_host(&t);
+		if (step % 8 && step != STEPS) continue;
+		uint32_t got = hash(&t), want = (uint32_t)strtoul(l->words[k++], NULL, 16);
+		CHECK(got == want, "%s %s of %s at step %d: other bits than Go's", l->words[0], l->words[1], lockstep_isa(w->table), step);
+	}
+	lockstep_optimizer_free(t.o);
+}
+
+static arena *memory;
+static way now;
+
+static void follow(const line *l) { follow_line(memory, l, &now); }
+
+/* Emulation is slow: what rests on the same C for all rules is done by each fourth of them. */
+static void follow_some(const line *l) {
+	static size_t number;
+	if (!getenv("LOCKSTEP_EMULATED") || number++ % 4 == 0) follow(l);
+}
+
+static void do_nothing(void *context, size_t unit) {
+	(void)context;
+	(void)unit;
+}
+
+lockstep_pool *busy_pool(size_t threads, lockstep_mode mode) {
+	lockstep_pool *pool;
+	CHECK(!lockstep_pool_new(threads, &pool), "no pool");
+	lockstep_share_from(pool, 0);
+	lockstep_mode before = change_mode(mode);
+	lockstep_share(pool, do_nothing, NULL, threads, 0);
+	lockstep_set_mode(before);
+	return pool;
+}
+
+static void follow_on(const lockstep_table *table, lockstep_pool *two, lockstep_pool *seven) {
+	const way ways[] = {{.table = table}, {table, two, 0, 1, 0, 0}, {table, seven, 0, 1, 1, 0}};
+	printf("  %s\n", table->isa);
+	/* Where steps are slow, the most threads tell the most. */
+	for (size_t k = getenv("LOCKSTEP_EMULATED") ? 2 : 0; k < sizeof ways / sizeof *ways; k++) {
+		now = ways[k];
+		each_line("whole", follow);
+		each_line("missing", follow_some);
+		each_line("matrices", follow);
+		each_line("clipped_matrices", follow_some);
+		each_line("one_row", follow_some);
+		each_line("clipped", follow_some);
+		each_line("observed", follow_some);
+		each_line("observed_matrices", follow_some);
+	}
+	for (int owned = 0; owned < 2; owned++) {
+		now = (way){table, NULL, 1, owned, 1, 0};
+		each_line("whole", follow_some);
+	}
+}
+
+void test_trajectories(void) {
+	const lockstep_table *list[TABLES];
+	lockstep_pool *two = busy_pool(2, 0), *seven = busy_pool(7, 0);
+	memory = new_arena();
+	for (size_t n = tables(list), k = 0; k < n; k++) follow_on(list[k], two, seven);
+	free_arena(memory);
+	lockstep_pool_free(two);
+	lockstep_pool_free(seven);
+}

@@ -1,0 +1,55 @@
+package engine
+
+import (
+	"math"
+
+	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/kernels"
+)
+
+// Accumulate adds gradients with a factor to sums, of the tensors that have some; those that
+// have not begun it begins.
+func (e *Engine) Accumulate(sums, grads [][]float32, factor float64, begun []bool) {
+	a := &e.accumulating
+	a.sums, a.grads, a.begun = sums, grads, begun
+	a.first = fallback.ClipScalars{Part: 1, Scale: float32(factor), Limit: float32(math.Inf(1))}
+	a.next = fallback.AccumulateScalars{Scale: float32(factor)}
+	e.share(a, false)
+	a.sums, a.grads, a.begun = nil, nil, nil
+	for k, g := range grads {
+		begun[k] = begun[k] || g != nil
+	}
+}
+
+// accumulating adds a unit's gradients to sums.
+type accumulating struct {
+	e           *Engine
+	sums, grads [][]float32
+	begun       []bool
+	first       fallback.ClipScalars
+	next        fallback.AccumulateScalars
+}
+
+func (a *accumulating) Do(k, worker int) {
+	w := a.e.workers[worker]
+	u := &a.e.units[k]
+	if u.tensor >= 0 {
+		a.add(w, u.tensor, u.lo, u.hi)
+		return
+	}
+	for _, tensor := range a.e.groups[u.group].shared[u.lo:u.hi] {
+		a.add(w, tensor, 0, a.e.tensors[tensor].Size)
+	}
+}
+
+func (a *accumulating) add(w *Worker, tensor, lo, hi int) {
+	if a.grads[tensor] == nil {
+		return
+	}
+	w.list.Set(a.sums[tensor][lo:hi], a.grads[tensor][lo:hi])
+	if a.begun[tensor] {
+		kernels.Accumulate(a.e.table, &w.list, &a.next)
+	} else {
+		kernels.Clip(a.e.table, &w.list, &a.first)
+	}
+}

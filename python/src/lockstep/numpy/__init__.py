@@ -1,0 +1,32 @@
+"""Lockstep over NumPy arrays, in place and without copies.
+
+Arrays are float32, C-contiguous and aligned; what is written is writable and overlaps nothing else. Others are
+refused with an ArgumentError, a ValueError, that names the argument.
+"""
+
+from .._library import Rule, preset
+from ._functions import add_rows, dots, exp, log, log1p, matmul, sqrt, sum_squares
+from ._loss import Linear, bce, bce_with_logits, hinge, mse, penalty, squared_hinge
+from ._optimizer import Group, Optimizer
+
+__all__ = [
+    "Group",
+    "Linear",
+    "Optimizer",
+    "Rule",
+    "add_rows",
+    "bce",
+    "bce_with_logits",
+    "dots",
+    "exp",
+    "hinge",
+    "log",
+    "log1p",
+    "matmul",
+    "mse",
+    "penalty",
+    "preset",
+    "sqrt",
+    "squared_hinge",
+    "sum_squares",
+]

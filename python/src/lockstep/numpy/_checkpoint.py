@@ -1,0 +1,40 @@
+"""The state of optimizers over NumPy arrays, for lockstep.checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._library import Rule, first_state
+from ..checkpoint import State, Tensor, check_fits, group_of
+from ._optimizer import Optimizer
+
+
+def export(optimizer: Optimizer) -> State:
+    """A copy of the state."""
+    saved = optimizer.state_dict()
+    tensors = [
+        Tensor(name, array["group"], array["steps"], optimizer.params[name].shape, array["state"])
+        for name, array in saved["arrays"].items()
+    ]
+    steps = max((tensor.steps for tensor in tensors), default=0)
+    groups = [group_of(group.rule) for group in optimizer.groups]
+    return State(groups, tensors, steps, saved["grad_scale"], saved["max_norm"])
+
+
+def load(optimizer: Optimizer, state: State) -> None:
+    """Sets the state. Raises ArgumentError, and has changed nothing, if it is another optimizer's."""
+    rules = [group.rule for group in optimizer.groups]
+    check_fits(state, rules, [{name: optimizer.params[name].shape for name in g.names} for g in optimizer.groups])
+    groups = [{"rule": g.rule, "options": g.options, "state": g.state} for g in state.groups]
+    arrays = {t.name: _array(t, rules[t.group]) for t in state.tensors}
+    settings = {"grad_scale": state.grad_scale, "max_norm": state.max_norm}
+    optimizer.load_state_dict({"groups": groups, "arrays": arrays, **settings})
+
+
+def _array(tensor: Tensor, rule: Rule) -> dict[str, Any]:
+    first = first_state(rule)
+    shapes = rule.state_shapes(tensor.shape)
+    begun = {slot: np.full(shape, first.get(slot, 0), np.float32) for slot, shape in shapes.items()}
+    return {"group": tensor.group, "steps": tensor.steps, "state": begun | tensor.buffers}

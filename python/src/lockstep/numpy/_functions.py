@@ -1,0 +1,100 @@
+"""Elementary functions and products, as the kernels have them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import _library as c
+from .._library import ArgumentError
+from ._arrays import Array, address, address_of, apart
+
+
+def exp(x: Array, out: Array | None = None) -> Array:
+    """e^x of each element, at most 1 ulp off, with the same bits on every CPU."""
+    return _each("Exp", x, out)
+
+
+def log(x: Array, out: Array | None = None) -> Array:
+    """The natural logarithm of each element, at most 1 ulp off, with the same bits on every CPU."""
+    return _each("Log", x, out)
+
+
+def log1p(x: Array, out: Array | None = None) -> Array:
+    """The natural logarithm of 1 + x of each element, at most 1 ulp off, with the same bits on every CPU."""
+    return _each("Log1p", x, out)
+
+
+def sqrt(x: Array, out: Array | None = None) -> Array:
+    """The square root of each element, correctly rounded."""
+    return _each("Sqrt", x, out)
+
+
+def _each(name: str, x: Array, out: Array | None) -> Array:
+    """Runs a kernel of one argument. out has x's shape and is apart from it; it is made if it is None."""
+    source = address(x, "x")
+    if out is None:
+        out = np.empty(x.shape, np.float32)
+    target = address_of(out, "out", x.shape, writable=True)
+    apart([("x", x), ("out", out)])
+    c.kernels()[name].run([(target, x.size), (source, x.size)])
+    return out
+
+
+def dots(x: Array, w: Array, out: Array | None = None) -> Array:
+    """The product x @ w of a matrix and a vector, each row summed in 32 lanes: the same bits on every CPU."""
+    rows, columns = _matrix(x)
+    matrix, vector = address(x, "x"), address_of(w, "w", (columns,))
+    if out is None:
+        out = np.empty(rows, np.float32)
+    target = address_of(out, "out", (rows,), writable=True)
+    apart([("x", x), ("out", out)])
+    apart([("w", w), ("out", out)])
+    c.kernels()["Dots"].run([(target, rows), (matrix, x.size), (vector, columns)])
+    return out
+
+
+def add_rows(g: Array, x: Array, z: Array) -> None:
+    """Adds the rows of a matrix, each times its number: g += z @ x, one row after the other."""
+    rows, columns = _matrix(x)
+    target = address_of(g, "g", (columns,), writable=True)
+    matrix, factors = address(x, "x"), address_of(z, "z", (rows,))
+    apart([("x", x), ("g", g)])
+    apart([("z", z), ("g", g)])
+    c.kernels()["RankOne"].run([(target, columns), (matrix, x.size), (factors, rows)])
+
+
+def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
+    """The product a @ b of two matrices, which may be transposed: with the same bits on every CPU.
+
+    Products are added without being rounded (fused multiply-add), 256 of them in one sum, in one order.
+    """
+    (rows, count), (others, columns) = _matrix(a, "a"), _matrix(b, "b")
+    if count != others:
+        raise ArgumentError(f"b has the shape {b.shape}, want {(count, columns)}")
+    left, right = _either_order(a, "a"), _either_order(b, "b")
+    if out is None:
+        out = np.empty((rows, columns), np.float32)
+    target = c.Matrix(address_of(out, "out", (rows, columns), writable=True), rows, columns, columns, 1)
+    apart([("a", a), ("out", out)])
+    apart([("b", b), ("out", out)])
+    c.multiply(target, left, right)
+    return out
+
+
+def _either_order(x: Array, name: str) -> c.Matrix:
+    """A matrix in C's order, or in Fortran's."""
+    rows, columns = x.shape
+    if x.flags.f_contiguous and not x.flags.c_contiguous:
+        return c.Matrix(address(x.T, name), rows, columns, 1, rows)
+    return c.Matrix(address(x, name), rows, columns, columns, 1)
+
+
+def _matrix(x: Array, name: str = "x") -> tuple[int, int]:
+    if not isinstance(x, np.ndarray) or x.ndim != 2:
+        raise ArgumentError(f"{name} has the shape {np.shape(x)}, want a matrix")
+    return x.shape[0], x.shape[1]
+
+
+def sum_squares(x: Array) -> float:
+    """The sum of squares in float64 and in one order: the square of a norm."""
+    return c.sum_squares(address(x, "x"), x.size)

@@ -1,0 +1,196 @@
+"""Losses with their gradients, penalties and linear models."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from typing import Any, Literal
+
+import numpy as np
+
+from .. import _library as c
+from .._library import ArgumentError, Pool
+from ._arrays import Array, address, address_of
+
+Reduction = Literal["mean", "sum", "none"]
+Labels = Literal["plus-minus", "zero-one"]
+Model = Literal["squared", "logistic", "hinge", "squared hinge"]
+
+
+def mse(
+    pred: Array, target: Array, *, reduction: Reduction = "mean", grad: Array | None = None, each: Array | None = None
+) -> float:
+    """The squared error (pred - target)².
+
+    Of this and the other losses: ``pred`` and ``target`` have one shape. ``grad``, if it is given, is overwritten
+    with the gradient of the value by ``pred``, and ``each`` with the losses of the elements. With the reduction
+    "none", which wants ``each``, the value is the sum and the gradient that of the sum. The mean of no elements is
+    NaN. Numbers are not looked at: a NaN reaches the value.
+    """
+    return _eval("lockstep_loss_mse", pred, target, reduction, grad, each)
+
+
+def bce(
+    pred: Array,
+    target: Array,
+    *,
+    clamp: Literal["log", "probability"] = "log",
+    reduction: Reduction = "mean",
+    grad: Array | None = None,
+    each: Array | None = None,
+) -> float:
+    """The binary cross-entropy of probabilities, -target·log pred - (1-target)·log(1-pred).
+
+    The clamp "log" keeps logarithms above -100 and the gradient's divisor above 1e-12, as PyTorch does;
+    "probability" clips probabilities to [1e-7, 1-1e-7], outside which the gradient is 0, as Keras does. A prediction
+    outside of [0, 1] is NaN with the first, and counts as the nearer of 0 and 1 with the second.
+    """
+    return _eval("lockstep_loss_bce", pred, target, reduction, grad, each, _choice("clamp", clamp))
+
+
+def bce_with_logits(
+    pred: Array,
+    target: Array,
+    *,
+    pos_weight: float = 1,
+    reduction: Reduction = "mean",
+    grad: Array | None = None,
+    each: Array | None = None,
+) -> float:
+    """The binary cross-entropy of σ(pred), right to a few units in the last place for any prediction.
+
+    ``pos_weight`` multiplies the loss of positive targets.
+    """
+    return _eval("lockstep_loss_bce_with_logits", pred, target, reduction, grad, each, ctypes.c_double(pos_weight))
+
+
+def hinge(
+    pred: Array,
+    target: Array,
+    *,
+    labels: Labels = "plus-minus",
+    reduction: Reduction = "mean",
+    grad: Array | None = None,
+    each: Array | None = None,
+) -> float:
+    """The hinge loss max(1 - label·pred, 0), whose gradient at the kink is 0.
+
+    Targets are 1 and -1, or with "zero-one" 1 and 0.
+    """
+    return _eval("lockstep_loss_hinge", pred, target, reduction, grad, each, _choice("labels", labels))
+
+
+def squared_hinge(
+    pred: Array,
+    target: Array,
+    *,
+    labels: Labels = "plus-minus",
+    reduction: Reduction = "mean",
+    grad: Array | None = None,
+    each: Array | None = None,
+) -> float:
+    """The squared hinge loss max(1 - label·pred, 0)², with targets as hinge has them."""
+    return _eval("lockstep_loss_squared_hinge", pred, target, reduction, grad, each, _choice("labels", labels))
+
+
+def penalty(w: Array, *, l1: float = 0, l2: float = 0, grad: Array | None = None) -> float:
+    """The elastic net l1·‖w‖₁ + ½l2·‖w‖², whose gradient is added to ``grad``, if it is given.
+
+    The gradient of |0| is 0. Both parts are computed even where a coefficient is 0, so that an infinite parameter
+    shows as NaN.
+    """
+    source = address(w, "w")
+    target = None if grad is None else address_of(grad, "grad", w.shape, writable=True)
+    return c.penalty(l1, l2, source, w.size, target)
+
+
+_CHOICES = {
+    "reduction": ("mean", "sum", "none"),
+    "clamp": ("log", "probability"),
+    "labels": ("plus-minus", "zero-one"),
+    "model": ("squared", "logistic", "hinge", "squared hinge"),
+}
+
+
+def _choice(argument: str, value: str) -> int:
+    """The number that an option has in C."""
+    choices = _CHOICES[argument]
+    if value not in choices:
+        raise ArgumentError(f"{argument} is {value!r}, want {', '.join(map(repr, choices))}")
+    return choices.index(value)
+
+
+def _eval(
+    name: str, pred: Array, target: Array, reduction: str, grad: Array | None, each: Array | None, *option: Any
+) -> float:
+    p = c.Predictions(
+        address(pred, "pred"),
+        address_of(target, "target", pred.shape),
+        pred.size,
+        _choice("reduction", reduction),
+        None if grad is None else address_of(grad, "grad", pred.shape, writable=True),
+        None if each is None else address_of(each, "each", pred.shape, writable=True),
+    )
+    return c.loss(name, p, *option)
+
+
+class Linear:
+    """The mean loss of a linear model over the rows of a matrix, with its gradient, in one pass over the matrix.
+
+    The model "squared" is linear regression; "logistic" logistic regression, with targets from 0 to 1; "hinge" and
+    "squared hinge" are linear support vector machines, with targets as ``labels`` says: 1 and -1, or for "zero-one"
+    1 and 0. With an intercept, parameters have one element more than there are columns, the last one.
+
+    The bits depend on the inputs alone. Any thread may use it, one at a time: others wait.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        columns: int,
+        *,
+        intercept: bool = False,
+        labels: Labels = "plus-minus",
+        threads: int = 1,
+    ) -> None:
+        """Makes a model; gradients of large matrices are shared by so many threads, of which the caller's is one."""
+        self._arguments = (model, columns, intercept, labels, threads)
+        if columns < 0:
+            raise ArgumentError(f"columns is {columns}, want at least 0")
+        self._linear = c.Linear(_choice("model", model), columns, intercept, _choice("labels", labels))
+        self._columns, self._length = columns, columns + bool(intercept)
+        self._pool = None if threads == 1 else Pool(threads)
+        self._lock = threading.Lock()
+
+    def gradient(self, x: Array, y: Array, w: Array, grad: Array) -> float:
+        """The mean loss of w over the rows of x, whose gradient is written to grad.
+
+        The mean over no rows is NaN, and its gradient 0. Raises ArgumentError for a y that the model has no meaning
+        for, and has written nothing.
+        """
+        matrix, rows = self._matrix(x)
+        targets, parameters = address_of(y, "y", (rows,)), address_of(w, "w", (self._length,))
+        out = address_of(grad, "grad", (self._length,), writable=True)
+        with self._lock:
+            return self._linear.gradient(matrix, targets, rows, parameters, out, self._pool)
+
+    def predict(self, x: Array, w: Array, out: Array | None = None) -> Array:
+        """The products x @ w, the intercept included, for each row of x."""
+        matrix, rows = self._matrix(x)
+        parameters = address_of(w, "w", (self._length,))
+        if out is None:
+            out = np.empty(rows, np.float32)
+        self._linear.predict(matrix, rows, parameters, address_of(out, "out", (rows,), writable=True))
+        return out
+
+    def _matrix(self, x: Array) -> tuple[int, int]:
+        if not isinstance(x, np.ndarray) or x.ndim != 2:
+            raise ArgumentError(f"x has the shape {np.shape(x)}, want rows of {self._columns} columns")
+        return address_of(x, "x", (x.shape[0], self._columns)), x.shape[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _linear, self._arguments
+
+
+def _linear(model: Model, columns: int, intercept: bool, labels: Labels, threads: int) -> Linear:
+    return Linear(model, columns, intercept=intercept, labels=labels, threads=threads)

@@ -1,0 +1,501 @@
+"""Optimizers over NumPy arrays."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Optional, Union
+
+import numpy as np
+
+from .. import _library as c
+from .._library import ArgumentError, Pool, Rule
+from ._arrays import Array, Arrays, Indices, address, address_of, apart, rows_of, view
+
+Policy = Literal["propagate", "skip", "refuse"]
+_POLICIES = ("propagate", "skip", "refuse")
+_SETTINGS = ("grad_scale", "max_norm", "max_tensor_norm", "max_value", "policy")
+Gradients = Union[Array, Sequence[Optional[Array]], Mapping[str, Optional[Array]]]
+
+
+class Group:
+    """Some of an optimizer's arrays, with one rule."""
+
+    __slots__ = ("_index", "_owner", "names")
+
+    def __init__(self, owner: Optimizer, index: int, names: tuple[str, ...]) -> None:
+        """Is for Optimizer."""
+        self._owner, self._index, self.names = owner, index, names
+
+    @property
+    def rule(self) -> Rule:
+        """The rule with its options as they are now. Set it to change options, but not those that change the state."""
+        return self._owner._rules[self._index]
+
+    @rule.setter
+    def rule(self, rule: Rule) -> None:
+        if rule.name != self.rule.name:
+            raise ArgumentError(f"rule is {rule}, want one of {self.rule.name}")
+        with self._owner._lock:
+            self._owner._optimizer.set_rule(self._index, rule)
+            self._owner._rules[self._index] = rule
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of its rule. Set it from step to step."""
+        return float(self.rule.options["lr"])
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        rule = self.rule.replace(lr=lr)
+        with self._owner._lock:
+            self._owner._optimizer.set_lr(self._index, lr)
+            self._owner._rules[self._index] = rule
+
+    def __repr__(self) -> str:
+        return f"<{self.rule} of {', '.join(self.names)}>"
+
+
+class Optimizer:
+    """A rule over arrays of parameters, which its steps change in place.
+
+    ``params`` is an array, a sequence of arrays or a mapping of names to arrays: float32, C-contiguous, aligned,
+    writable, and apart from one another. They are kept, and may not be resized. State is the optimizer's own, at
+    first as the rule says. What has two dimensions is a matrix to rules that have another state of these.
+
+        opt = Optimizer({"weights": w, "bias": b}, preset("torch", "AdamW", lr=1e-3))
+        opt.step({"weights": dw, "bias": db})
+
+    Any thread may use it, one at a time: others wait. It can be copied and pickled, with its parameters.
+    """
+
+    def __init__(self, params: Arrays, rule: Rule, *, threads: int = 1) -> None:
+        """Makes an optimizer of one rule; large steps are shared by so many threads, of which the caller's is one."""
+        self._make([(_named(params, "params"), rule)], threads)
+
+    @classmethod
+    def of_groups(cls, groups: Sequence[tuple[Arrays, Rule]], *, threads: int = 1) -> Optimizer:
+        """Makes an optimizer of arrays with several rules, or with several learning rates of one.
+
+        Arrays without names are called "0", "1" and so on, counted through all groups.
+        """
+        self = cls.__new__(cls)
+        named, first = [], 0
+        for params, rule in groups:
+            named.append((_named(params, "params", first), rule))
+            first += len(named[-1][0])
+        self._make(named, threads)
+        return self
+
+    def _make(self, groups: Sequence[tuple[Mapping[str, Array], Rule]], threads: int) -> None:
+        arrays = [(name, array) for params, _ in groups for name, array in params.items()]
+        self.params: Mapping[str, Array] = dict(arrays)
+        if len(self.params) < len(arrays):
+            raise ArgumentError("a name is in two groups, want different ones")
+        self._params, self._grads = c.pointers(len(arrays)), c.pointers(len(arrays))
+        self._params[:] = [address(array, _item("params", name), writable=True) for name, array in arrays]
+        self._shapes = [array.shape for _, array in arrays]
+        apart((_item("params", name), array) for name, array in arrays)
+        tensors = [
+            c.Tensor(a.size, k, n, columns=c.columns_of(a.shape))
+            for k, (params, _) in enumerate(groups)
+            for n, a in params.items()
+        ]
+        self._rules = [rule for _, rule in groups]
+        self._optimizer = c.Optimizer(self._rules, tensors)
+        self._group_of = [t.group for t in tensors]
+        self._labels = [_item("grads", name) for name, _ in arrays]
+        self._names = [tuple(params) for params, _ in groups]
+        self._index = {name: k for k, name in enumerate(self.params)}
+        self._last: list[Array | None] = [None] * len(arrays)
+        self._pool = None if threads == 1 else Pool(threads)
+        self._grad_scale, self._max_norm = 1.0, 0.0
+        self._max_tensor_norm = self._max_value = 0.0
+        self._policy: Policy = "propagate"
+        self._table: str | None = None
+        self._training = True
+        self._observed: list[Array] = []  # which C points to until the step
+        self._lock = threading.Lock()
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The groups, with their names, rules and learning rates."""
+        return tuple(Group(self, k, names) for k, names in enumerate(self._names))
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of all groups. Set it from step to step."""
+        rates = {group.lr for group in self.groups}
+        if len(rates) != 1:
+            raise ArgumentError(f"there are {len(rates)} learning rates, those of the groups: want one")
+        return rates.pop()
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        for group in self.groups:
+            group.lr = lr
+
+    @property
+    def grad_scale(self) -> float:
+        """A factor of all gradients, before penalties are added: 1 at first."""
+        return self._grad_scale
+
+    @grad_scale.setter
+    def grad_scale(self, scale: float) -> None:
+        with self._lock:
+            self._optimizer.set_grad_scale(scale)
+            self._grad_scale = float(scale)
+
+    @property
+    def max_norm(self) -> float:
+        """What all gradients together are clipped to by their norm, without being written: 0, at first, is no limit."""
+        return self._max_norm
+
+    @max_norm.setter
+    def max_norm(self, max_norm: float) -> None:
+        with self._lock:
+            self._optimizer.set_max_norm(max_norm)
+            self._max_norm = float(max_norm)
+            if self._max_norm in (0, math.inf):
+                self._observed = []
+
+    @property
+    def max_tensor_norm(self) -> float:
+        """What the gradient of each array is clipped to by its own norm, as Keras' clipnorm does: 0 is no limit.
+
+        There can be only one of this and max_norm.
+        """
+        return self._max_tensor_norm
+
+    @max_tensor_norm.setter
+    def max_tensor_norm(self, max_norm: float) -> None:
+        with self._lock:
+            self._optimizer.set_max_tensor_norm(max_norm)
+            self._max_tensor_norm = float(max_norm)
+
+    @property
+    def max_value(self) -> float:
+        """What the magnitude of each element of the gradients is clipped to, once norms are: 0 is no limit."""
+        return self._max_value
+
+    @max_value.setter
+    def max_value(self, limit: float) -> None:
+        with self._lock:
+            self._optimizer.set_max_value(limit)
+            self._max_value = float(limit)
+
+    @property
+    def policy(self) -> Policy:
+        """What a step does with gradients that are not finite, or whose squares are not where the rule squares them.
+
+        "propagate", at first, lets them through; "skip" leaves everything as it is; "refuse" does, and raises
+        NonFiniteError. Gradients are judged as they are scaled and clipped, and read once more for it.
+        """
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        number = _policy(policy)
+        with self._lock:
+            self._optimizer.set_policy(number)
+            self._policy = policy
+
+    @property
+    def skipped(self) -> int:
+        """How many steps were skipped or refused."""
+        return self._optimizer.skipped()
+
+    @property
+    def non_finite(self) -> int:
+        """How many NaN and infinities there were in the last step's gradients, if the policy looks for them."""
+        return self._optimizer.non_finite()
+
+    @property
+    def norm(self) -> float:
+        """The norm of the last step's gradients, scaled, before clipping, if there is a max_norm."""
+        return self._optimizer.norm()
+
+    @property
+    def table(self) -> str | None:
+        """The table of kernels that is forced for this optimizer, such as "avx2"; None is the one in use."""
+        return self._table
+
+    @table.setter
+    def table(self, name: str | None) -> None:
+        with self._lock:
+            self._optimizer.set_table(name)
+            self._table = name
+
+    def step(self, grads: Gradients) -> None:
+        """Takes a step: gradients are as params were given, each of its parameters' shape.
+
+        Where one is None, or missing from a mapping, its array is left out, and so is its count of steps. They are
+        only read, and may overlap one another, but no parameters. Raises ArgumentError, and has done nothing.
+        """
+        in_order = self._in_order(grads)
+        with self._lock:
+            self._point(in_order)
+            observed, self._observed = self._observed, []
+            try:
+                self._optimizer.step(self._params, self._grads, self._pool)
+            except BaseException:  # an interrupt, too: C may still point to them
+                self._observed += observed
+                raise
+
+    def observe(self, name: str, grad: Array, *, first: int | None = None) -> None:
+        """Takes the gradient of an array for the next step as it arrives, which max_norm clips to then.
+
+        Once all have arrived, the step has their norm without reading them again, with the same bits in any order.
+        With ``first``, ``grad`` is of any shape: a part of the gradient from that element on, in C's order. Threads
+        may observe at the same time. What is observed must stay as it is until the step, which raises ArgumentError
+        if a part of its gradients is missing, or one was observed that it is not given. A part that overlaps one
+        before it is an ArgumentError, as are parts without a max_norm. After a step, also one that the policy skipped
+        or refused, what was observed is forgotten, and the next gradients can arrive.
+        """
+        k = self._find(name)
+        if first is None:
+            at = address_of(grad, self._labels[k], self._shapes[k])
+        else:
+            at = address(grad, self._labels[k])
+            if first < 0:
+                raise ArgumentError(f"first is {first}, want at least 0")
+        try:
+            self._optimizer.observe(k, first or 0, grad.size, at)
+        finally:  # whatever interrupts it; and not before, so that a step that ends meanwhile leaves it here
+            self._observed.append(grad)
+
+    def forget_observed(self) -> None:
+        """Lets go of what was observed since the last step."""
+        with self._lock:
+            observed, self._observed = self._observed, []
+            try:
+                self._optimizer.forget_observed()
+            except BaseException:
+                self._observed += observed
+                raise
+
+    @property
+    def training(self) -> bool:
+        """Whether parameters are what a step wants: see eval."""
+        return self._training
+
+    def eval(self) -> None:
+        """Makes the parameters what is to be evaluated and shipped.
+
+        Those of the Schedule-Free rules become the mean of where they have been, and those of other
+        rules stay. Until train, which makes them again what a step wants, a step, state_dict, a copy and a change of
+        a rule raise ArgumentError. A parameter between two powers of two comes back to the bit if its mean is not
+        beyond the larger one, and else within half of the mean's last bit.
+        """
+        with self._lock:
+            self._optimizer.eval(self._params)
+            self._training = False
+
+    def train(self) -> None:
+        """Makes parameters that eval has turned again what a step wants."""
+        with self._lock:
+            self._optimizer.train(self._params)
+            self._training = True
+
+    def update_hessian(self, estimates: Gradients) -> None:
+        """Moves the estimates that Sophia divides by towards new ones, ``h ← h + (1-beta2)·(estimate - h)``.
+
+        They are given as the gradients of a step: None, or missing from a mapping, is for an array that keeps its
+        own, such as those of other rules. The caller makes them, every ten steps or so, of gradients at the
+        parameters of the time: by Hutchinson's estimator, or as squares of gradients for labels that the model has
+        drawn. Raises ArgumentError, and has done nothing.
+        """
+        pointers = c.pointers(len(self._shapes))
+        for k, (name, estimate) in enumerate(zip(self.params, self._in_order(estimates, "estimates"))):
+            if estimate is not None:
+                pointers[k] = address_of(estimate, _item("estimates", name), self._shapes[k])
+        with self._lock:
+            self._optimizer.update_hessian(pointers)
+
+    def step_rows(self, indices: Indices, grads: Array) -> None:
+        """Takes a step on some rows alone of the only array, such as an embedding table of which a batch uses few.
+
+        indices are rows, int32 or int64, in any order; grads has the gradient of each, ``(len(indices), *shape[1:])``.
+        Where a row appears more than once its gradients are added up first, in order of appearance. A row that is
+        left out stays as it is, as in ``torch.optim.SparseAdam``: its state does not fade, and no decay applies to
+        it. max_norm clips by the norm of the sums. Raises ArgumentError, and has done nothing, for an index that is
+        none, with its place; where max_tensor_norm, max_value or a policy is set; for arrays that have not two
+        dimensions, of a rule with a number of state for each row; and for rules of several passes, which look at
+        whole arrays: LAMB, LARS, NovoGrad, StableAdamW, Prodigy, Muon and Adafactor, and CautiousAdam and
+        CautiousLion with cautious_update.
+        """
+        if len(self._shapes) != 1 or not self._shapes[0]:
+            raise ArgumentError(f"params is {len(self._shapes)} arrays, want one, of rows, to take steps on some")
+        width = self._shapes[0][1:]
+        rows = rows_of(indices, "indices")
+        at = address_of(grads, "grads", (rows.length, *width))
+        with self._lock:
+            self._optimizer.step_rows(self._params[0] or 0, math.prod(width), rows, at, self._pool)
+
+    def _in_order(self, grads: Gradients, argument: str = "grads") -> Sequence[Array | None]:
+        if isinstance(grads, np.ndarray):
+            grads = (grads,)
+        elif not isinstance(grads, (list, tuple)) and isinstance(grads, Mapping):
+            for name in grads.keys() - self.params.keys():
+                raise ArgumentError(f"{_item(argument, name)} is of no parameters, want {', '.join(self.params)}")
+            grads = [grads.get(name) for name in self.params]
+        if len(grads) != len(self._last):
+            raise ArgumentError(f"len({argument}) is {len(grads)}, want the number of params, {len(self._last)}")
+        return grads
+
+    def _point(self, grads: Sequence[Array | None]) -> None:
+        """Has the addresses of gradients, looking only at those that are not the last step's."""
+        for k, (grad, last) in enumerate(zip(grads, self._last)):
+            if grad is not last:
+                self._grads[k] = None if grad is None else address_of(grad, self._labels[k], self._shapes[k])
+                self._last[k] = grad
+
+    def steps(self, name: str) -> int:
+        """How many steps an array has taken, which is what corrects its bias."""
+        return self._optimizer.steps(self._find(name))
+
+    def set_steps(self, name: str, steps: int) -> None:
+        """Sets how many steps an array has taken."""
+        with self._lock:
+            self._optimizer.set_steps(self._find(name), steps)
+
+    def state(self, name: str) -> dict[str, Array]:
+        """The state of an array by slot: no copies, and to write to them changes it.
+
+        Each has the array's shape, or one of its own: see Rule.state_shapes.
+        """
+        k = self._find(name)
+        return {slot: self._view(k, slot, shape) for slot, shape in self._state_shapes(k).items()}
+
+    def _state_shapes(self, k: int) -> dict[str, tuple[int, ...]]:
+        return self._rules[self._group_of[k]].state_shapes(self._shapes[k])
+
+    def _view(self, k: int, slot: str, shape: tuple[int, ...]) -> Array:
+        return view(self._optimizer.state(k, slot) or 0, shape, self._optimizer)
+
+    def _find(self, name: str) -> int:
+        if name not in self._index:
+            raise ArgumentError(f"name is {name!r}, want one of {', '.join(self.params)}")
+        return self._index[name]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies all but the parameters: rules and their options, and by name the steps and the state of each array."""
+        if not self._training:
+            raise ArgumentError("the mode of the parameters is eval, want that of train, to which state belongs")
+        return {
+            "groups": [
+                {"rule": rule.name, "options": dict(rule.options), "state": self._optimizer.state_name(k)}
+                for k, rule in enumerate(self._rules)
+            ],
+            "grad_scale": self._grad_scale,
+            "max_norm": self._max_norm,
+            "max_tensor_norm": self._max_tensor_norm,
+            "max_value": self._max_value,
+            "policy": self._policy,
+            "arrays": {name: self._saved(name, k) for name, k in self._index.items()},
+        }
+
+    def _saved(self, name: str, k: int) -> dict[str, Any]:
+        state = {slot: array.copy() for slot, array in self.state(name).items()}
+        return {"group": self._group_of[k], "steps": self.steps(name), "state": state}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Goes on from a state_dict of an optimizer of the same arrays and rules.
+
+        Settings that it lacks stay as they are: those of lockstep.checkpoint's files are grad_scale and max_norm,
+        and max_tensor_norm, max_value and policy are the optimizer's own. Raises ArgumentError if it is of others,
+        or has a max_norm beside the optimizer's own max_tensor_norm, and has changed nothing then.
+        """
+        rules = list(self._loadable(saved))
+        if not self._training:
+            raise ArgumentError("the mode of the parameters is eval, want that of train, to which state belongs")
+        settings = self._settings(saved)
+        self.max_norm = self.max_tensor_norm = 0  # of which only one can be set
+        for name, value in settings.items():
+            setattr(self, name, value)
+        for group, rule in zip(self.groups, rules):
+            group.rule = rule
+        for name, entry in saved["arrays"].items():
+            self.set_steps(name, entry["steps"])
+            for slot, array in self.state(name).items():
+                array[...] = entry["state"][slot]
+
+    def _loadable(self, saved: Mapping[str, Any]) -> Iterator[Rule]:
+        """The rules of a state_dict, once all of it is checked."""
+        if len(saved["groups"]) != len(self._rules) or saved["arrays"].keys() != self.params.keys():
+            raise ArgumentError(
+                f"the state is of {len(saved['groups'])} groups with {', '.join(saved['arrays'])}, "
+                f"want {len(self._rules)} with {', '.join(self.params)}"
+            )
+        for k, group in enumerate(saved["groups"]):
+            if (own := self._optimizer.state_name(k)) != group["state"]:
+                raise ArgumentError(f"the state of group {k} is of {group['state']}, want {own}")
+        for name, entry in saved["arrays"].items():
+            self._check_saved(name, entry)
+        self._check_settings(saved)
+        # A rule that is refused is refused here: it changes nothing to set what is set.
+        for group in saved["groups"]:
+            rule = Rule(group["rule"], **group["options"])
+            c.Optimizer([rule], [])
+            yield rule
+
+    def _settings(self, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of a state_dict, and of what it lacks the optimizer's own."""
+        return {name: saved.get(name, getattr(self, name)) for name in _SETTINGS}
+
+    def _check_settings(self, saved: Mapping[str, Any]) -> None:
+        settings = self._settings(saved)
+        settings["policy"] = _policy(settings["policy"])
+        trial = c.Optimizer(self._rules[:1], [])
+        for name, value in settings.items():
+            getattr(trial, f"set_{name}")(value)
+
+    def _check_saved(self, name: str, entry: Mapping[str, Any]) -> None:
+        k = self._index[name]
+        if entry["group"] != self._group_of[k]:
+            raise ArgumentError(f"{name} is of group {entry['group']} in the state, want {self._group_of[k]}")
+        own = self._state_shapes(k)
+        if not (isinstance(entry["steps"], int) and entry["steps"] >= 0):
+            raise ArgumentError(f"the steps of {name} are {entry['steps']!r} in the state, want at least 0")
+        if [*entry["state"]] != [*own]:
+            raise ArgumentError(f"the state of {name} has {', '.join(entry['state'])}, want {', '.join(own)}")
+        for slot, array in entry["state"].items():
+            address_of(array, f"the state {slot} of {name}", own[slot])
+
+    def __getstate__(self) -> dict[str, Any]:
+        groups = [({name: self.params[name] for name in group.names}, group.rule) for group in self.groups]
+        threads = 1 if self._pool is None else self._pool.threads
+        return {"groups": groups, "threads": threads, "table": self._table, "state": self.state_dict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._make(state["groups"], state["threads"])
+        self.table = state["table"]
+        self.load_state_dict(state["state"])
+
+    def __repr__(self) -> str:
+        return f"<lockstep.numpy.Optimizer {', '.join(map(repr, self.groups))}>"
+
+
+def _policy(policy: Any) -> int:
+    """The number that a policy has in C."""
+    if policy not in _POLICIES:
+        raise ArgumentError(f"policy is {policy!r}, want {', '.join(map(repr, _POLICIES))}")
+    return _POLICIES.index(policy)
+
+
+def _named(params: Arrays, argument: str, first: int = 0) -> Mapping[str, Array]:
+    """Arrays by name: their own, or a number."""
+    if isinstance(params, Mapping):
+        return dict(params)
+    if isinstance(params, np.ndarray):
+        params = [params]
+    if not isinstance(params, Sequence) or isinstance(params, str):
+        raise ArgumentError(
+            f"{argument} is a {type(params).__name__}, want an array, a sequence or a mapping of arrays"
+        )
+    return {str(first + k): array for k, array in enumerate(params)}
+
+
+def _item(argument: str, name: str) -> str:
+    return f"{argument}[{name if name.isdigit() else repr(name)}]"

@@ -1,0 +1,55 @@
+"""Optimizers for PyTorch: subclasses of ``torch.optim.Optimizer`` whose steps are Lockstep's.
+
+    import lockstep.torch
+
+    optimizer = lockstep.torch.AdamW(model.parameters(), lr=3e-4, weight_decay=0.1)
+
+They have the constructors, parameter groups and state of ``torch.optim``, so that schedulers, hooks and checkpoints
+work as they do there, and ``state_dict`` goes both ways in the middle of a run. They step float32 parameters in the
+CPU's memory, on as many threads as ``torch.get_num_threads()`` says; ``fallback=True`` leaves others to torch.
+
+What is refused raises ``UnsupportedError``, a NotImplementedError, or for a number that cannot be
+``lockstep.ArgumentError``, a ValueError. Nothing was stepped then.
+"""
+
+from ._optimizer import LockstepOptimizer, clip_grad_norm_and_step, clip_grad_value_and_step
+from ._rules import (
+    LAMB,
+    SGD,
+    AdaBelief,
+    Adafactor,
+    Adagrad,
+    Adam,
+    AdamW,
+    AdamWScheduleFree,
+    Lion,
+    Muon,
+    RAdamScheduleFree,
+    RMSprop,
+    Rprop,
+    SGDScheduleFree,
+    SparseAdam,
+)
+from ._tensors import UnsupportedError
+
+__all__ = [
+    "LAMB",
+    "SGD",
+    "AdaBelief",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "AdamWScheduleFree",
+    "Lion",
+    "LockstepOptimizer",
+    "Muon",
+    "RAdamScheduleFree",
+    "RMSprop",
+    "Rprop",
+    "SGDScheduleFree",
+    "SparseAdam",
+    "UnsupportedError",
+    "clip_grad_norm_and_step",
+    "clip_grad_value_and_step",
+]

@@ -1,0 +1,103 @@
+"""The state of optimizers over PyTorch's tensors, for lockstep.checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._library import ArgumentError, Rule
+from ..checkpoint import State, Tensor, check_fits, group_of
+from ._optimizer import LockstepOptimizer
+from ._tensors import UnsupportedError, is_sharded, local, refusal, torch_shape
+
+
+def export(optimizer: LockstepOptimizer) -> State:
+    """The state, without copies."""
+    optimizer._convert_state()
+    groups, tensors = [], []
+    for k, (group, names) in enumerate(zip(optimizer.param_groups, _names(optimizer))):
+        rule = optimizer._checked_rule(group)
+        groups.append(group_of(rule))
+        groups[-1].framework["torch"] = {name: _plain(value) for name, value in group.items() if name not in _PARAMS}
+        tensors += [_tensor(optimizer, rule, k, *named) for named in zip(names, group["params"])]
+    return State(groups, tensors, max((tensor.steps for tensor in tensors), default=0))
+
+
+_PARAMS = ("params", "param_names")
+
+
+def _names(optimizer: LockstepOptimizer) -> list[list[str]]:
+    """The names of parameters, as they were given, or their number through all groups."""
+    names, first = [], 0
+    for group in optimizer.param_groups:
+        numbers = range(first, first + len(group["params"]))
+        names.append(list(group.get("param_names", map(str, numbers))))
+        first = numbers.stop
+    if len(set(chain.from_iterable(names))) < first:
+        raise ArgumentError(f"param_names are {names}, want different ones")
+    return names
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, torch.Tensor) else value
+
+
+def _tensor(optimizer: LockstepOptimizer, rule: Rule, group: int, name: str, param: torch.Tensor) -> Tensor:
+    if is_sharded(param):
+        raise UnsupportedError(f"{name} is sharded, want it whole: torch.distributed.checkpoint saves shards")
+    state = optimizer.state.get(param, {})
+    shapes = rule.state_shapes(tuple(param.shape))
+    keys = {slot: optimizer._state_names[slot] for slot in shapes}
+    begun = "step" in state and all(state.get(key) is not None for key in keys.values())
+    buffers = {s: _buffer(name, key, state[key]).reshape(shapes[s]) for s, key in keys.items()} if begun else {}
+    return Tensor(name, group, int(state["step"]) if begun else 0, tuple(param.shape), buffers)
+
+
+def _buffer(name: str, key: str, tensor: torch.Tensor) -> Any:
+    tensor = local(tensor)
+    why = refusal(tensor)
+    if why:
+        raise UnsupportedError(f"the state {key} of {name} {why}")
+    return np.ascontiguousarray(tensor.detach().numpy()).reshape(tensor.shape)
+
+
+def load(optimizer: LockstepOptimizer, state: State) -> None:
+    """Sets the state. Raises ArgumentError, and has changed nothing, if it is another optimizer's."""
+    params = [dict(zip(names, g["params"])) for names, g in zip(_names(optimizer), optimizer.param_groups)]
+    for name, param in (item for group in params for item in group.items()):
+        if is_sharded(param):
+            raise UnsupportedError(f"{name} is sharded, want it whole: torch.distributed.checkpoint loads shards")
+    rules = [optimizer._checked_rule(group) for group in optimizer.param_groups]
+    check_fits(state, rules, [{name: tuple(p.shape) for name, p in group.items()} for group in params])
+    groups = [_group(optimizer, k, state) for k in range(len(rules))]
+    numbers = {name: n for n, name in enumerate(name for group in params for name in group)}
+    for group, named in zip(groups, params):
+        group["params"] = [numbers[name] for name in named]
+    states = {numbers[t.name]: _state(optimizer, t) for t in state.tensors if t.buffers or t.steps}
+    optimizer.load_state_dict({"state": states, "param_groups": groups})
+
+
+def _group(optimizer: LockstepOptimizer, k: int, state: State) -> dict[str, Any]:
+    """A group with the options that were saved: those of torch, or from elsewhere the learning rate alone."""
+    own, saved = optimizer.param_groups[k], state.groups[k]
+    options: Mapping[str, Any] = saved.framework.get("torch") or {"lr": saved.options["lr"]}
+    group = {**own, **{name: _like(own.get(name), value) for name, value in options.items()}}
+    optimizer._checked_rule(group)
+    return group
+
+
+def _like(own: Any, value: Any) -> Any:
+    """An option as JSON has it, of the type that it is of here. Tensors come back as numbers, which are exact."""
+    return tuple(value) if isinstance(own, tuple) else value
+
+
+def _state(optimizer: LockstepOptimizer, tensor: Tensor) -> dict[str, torch.Tensor]:
+    state = {
+        optimizer._state_names[slot]: torch.from_numpy(buffer).reshape(torch_shape(slot, buffer.shape))
+        for slot, buffer in tensor.buffers.items()
+    }
+    return {"step": torch.tensor(float(tensor.steps)), **state}

@@ -1,0 +1,244 @@
+"""What the optimizers of this package share: torch's interface over a prepared step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.autograd import profiler
+from torch.optim import optimizer as base
+
+from .. import _library as c
+from ._group import Group
+from ._plan import Clip, Entry, Plan, StaleError, ValueClip
+from ._state import State
+from ._tensors import UnsupportedError, is_sharded, local, param_refusal, refusal
+
+
+class LockstepOptimizer(base.Optimizer):
+    """An optimizer of torch whose steps are Lockstep's.
+
+    A subclass says what rule a group's options make (``_rule``) and what torch calls the rule's state
+    (``_state_names``). If it is a subclass of an optimizer of torch too, it has the constructor of that and its
+    checks, and may leave to it what it does not do itself: see ``fallback``.
+    """
+
+    fallback: bool = False
+    """Whether parameters and options that this package does not have are left to torch, instead of refused."""
+
+    _state_names: ClassVar[Mapping[str, str]]
+    _torch_class: ClassVar[type[base.Optimizer] | None] = None
+    _steps_if_unknown: ClassVar[int | None] = None  # in a state without a count
+    _needs_whole_tensors: ClassVar[bool] = False
+    _plan_class: ClassVar[type[Plan]] = Plan
+    _step_supports_amp_scaling = True
+    _plan: Plan | None = None
+    _clip: Clip | ValueClip | None = None
+
+    @staticmethod
+    def _rule(group: Mapping[str, Any]) -> c.Rule:
+        """The rule that the options of a group make."""
+        raise NotImplementedError
+
+    def _construct(self, arguments: dict[str, Any]) -> None:
+        """Takes over the arguments of a constructor: torch's own checks them if there is one."""
+        own = ("self", "params", "fallback", "__class__")
+        options = {name: value for name, value in arguments.items() if name not in own}
+        self.fallback = arguments.get("fallback", False)
+        if self._torch_class:
+            super().__init__(arguments["params"], **options)
+        else:
+            super().__init__(arguments["params"], options)
+        self.state = State(dict, self.state)
+
+    def _checked_rule(self, group: Mapping[str, Any]) -> c.Rule:
+        """The rule of a group. Raises UnsupportedError or ArgumentError."""
+        for option in ("differentiable", "capturable"):
+            if group.get(option):
+                raise UnsupportedError(f"{option} is True, want False: a step here is no part of a graph")
+        rule = self._rule(group)
+        c.Optimizer([rule], [])
+        return rule
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a group, as torch does. Raises UnsupportedError or ArgumentError for what cannot be stepped."""
+        super().add_param_group(param_group)
+        try:
+            self._check_group(len(self.param_groups) - 1)
+        except Exception:
+            self.param_groups.pop()
+            raise
+
+    def _check_group(self, k: int) -> None:
+        group = Group(self, self.param_groups[k])
+        for j, param in enumerate(group.params):
+            why = None if self.fallback or param.device.type == "meta" else self._refusal(param)
+            if why:
+                raise UnsupportedError(f"{self._title(k, j)} {why}")
+
+    def _refusal(self, param: Tensor) -> str | None:
+        """Why a parameter cannot be stepped, or None if it can."""
+        if self._needs_whole_tensors and is_sharded(param):
+            return f"is sharded, want it whole: {type(self).__name__} takes norms of tensors"
+        return param_refusal(param)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "fallback": self.fallback}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.state = State(dict, self.state)
+        self._plan = None
+
+    # The step.
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Takes a step. A closure computes the loss and the gradients first, and the loss is returned."""
+        hooks = self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or profiler._is_profiler_enabled
+        if hooks or base._global_optimizer_pre_hooks or base._global_optimizer_post_hooks:
+            return self._hooked_step() if closure is None else self._hooked_step(closure)
+        return self._bare_step(closure)
+
+    step.hooked = True  # type: ignore[attr-defined] # torch need not wrap it, which costs more than a small step
+
+    def _bare_step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        overflowed = getattr(self, "found_inf", None)  # by torch.amp.GradScaler, for one step
+        if overflowed is None or not overflowed.item():
+            self._take_step()
+        return loss
+
+    _hooked_step = base.Optimizer.profile_hook_step(_bare_step)
+
+    def _take_step(self) -> None:
+        plan = self._plan
+        if plan is None or not plan.is_current(self):
+            plan = self._prepare()
+        try:
+            plan.step(self, self._clip)
+        except StaleError:
+            self._prepare().step(self, self._clip)
+
+    @torch.no_grad()
+    def _prepare(self) -> Plan:
+        self._convert_state()
+        self._plan = self._plan_class(self, self._plan.kept if self._plan else frozenset())
+        return self._plan
+
+    def _step_by_torch(self, params: Mapping[int, list[Tensor]]) -> None:
+        """Has torch's class step some parameters of some groups, with their state here."""
+        assert self._torch_class
+        other = self._torch_class.__new__(self._torch_class)
+        groups = [{**self.param_groups[k], "params": p} for k, p in params.items()]
+        other.__setstate__({"defaults": dict(self.defaults), "state": self.state, "param_groups": groups})
+        type(other).step.__wrapped__(other)  # type: ignore[attr-defined] # without hooks, which were called
+
+    def _convert_state(self) -> None:
+        """Has state in the form of other optimizers, which load_state_dict may have brought, be as it is here."""
+
+    # What a plan asks for.
+
+    def watched_state(self) -> State:
+        """The state, which a user may have replaced."""
+        if not isinstance(self.state, State):
+            self.state = State(dict, self.state)
+            self.state.touched = True
+        return self.state
+
+    def _unscaling(self) -> float:
+        """What gradients are to be multiplied by, where torch.amp.GradScaler says so for one step."""
+        scale = getattr(self, "grad_scale", None)
+        return 1.0 if scale is None else 1 / float(scale)
+
+    def _title(self, k: int, j: int) -> str:
+        """What parameter j of group k is called in errors."""
+        names = self.param_groups[k].get("param_names")
+        return f"parameter {names[j]}" if names else f"parameter {j} of group {k}"
+
+    def _state_of(self, e: Entry) -> list[Tensor]:
+        """The state of a parameter, slot by slot, if it has any; notes its steps."""
+        shapes = {self._state_names[slot]: shape.size for slot, shape in e.slots.items()}
+        names = list(shapes)
+        state = {k: v for k, v in dict.get(self.watched_state(), e.param, {}).items() if v is not None}
+        e.begun = any(name in state for name in names) if names else "step" in state
+        if not e.begun:
+            return []
+        if self._steps_if_unknown is not None:
+            state.setdefault("step", self._steps_if_unknown)
+        lacks = [name for name in [*names, "step"] if name not in state]
+        if lacks:
+            raise ValueError(f"the state of {e.title} has no {lacks[0]}, which {type(self).__name__} needs")
+        e.steps = int(state["step"])
+        for name in names:
+            _check_state(e, name, local(state[name]), shapes[name])
+        return [state[name] for name in names]
+
+
+def _check_state(e: Entry, name: str, tensor: Tensor, size: tuple[int, ...]) -> None:
+    why = refusal(tensor)
+    if why is None and tuple(tensor.shape) != size:
+        of = "that of its parameter, " if size == e.shape.size else ""
+        why = f"has shape {tuple(tensor.shape)}, want {of}{size}"
+    if why:
+        raise UnsupportedError(f"the state {name} of {e.title} {why}")
+
+
+def clip_grad_norm_and_step(
+    optimizer: LockstepOptimizer,
+    max_norm: float,
+    *,
+    error_if_nonfinite: bool = False,
+    scaler: torch.amp.GradScaler | None = None,
+) -> Tensor:
+    """Clips the gradients of an optimizer's parameters by their global norm and takes a step, in one.
+
+    The same as ``torch.nn.utils.clip_grad_norm_`` and ``optimizer.step()``, but gradients are read once more instead
+    of written: they stay as they are. (Those of parameters that an optimizer leaves to torch are clipped in place.)
+    Sharded parameters are refused: a process does not know their norms, and torch's function does. Under ZeRO the
+    norm is that of the parameters which this process steps. Returns the norm before clipping. With
+    error_if_nonfinite a norm that is infinite or NaN raises RuntimeError, and nothing is stepped.
+
+    With a scaler the step is ``scaler.step(optimizer)``, whose gradients are unscaled before their norm is taken,
+    in the step or by ``scaler.unscale_(optimizer)`` before; ``scaler.update()`` follows, as after any. A step that it
+    skips has the norm NaN. Without one gradients must not be scaled, and those that overflow are not skipped.
+    """
+    clip = Clip(float(max_norm), error_if_nonfinite)
+    _step_clipped(optimizer, clip, scaler)
+    clip.check()
+    return torch.tensor(clip.norm, dtype=torch.float32)
+
+
+def clip_grad_value_and_step(
+    optimizer: LockstepOptimizer, clip_value: float, *, scaler: torch.amp.GradScaler | None = None
+) -> None:
+    """Clips each element of the gradients of an optimizer's parameters and takes a step, in one.
+
+    The same as ``torch.nn.utils.clip_grad_value_`` and ``optimizer.step()``, but gradients are clipped as they are
+    read: they stay as they are. (Those of parameters that an optimizer leaves to torch are clipped in place.)
+    With a scaler the step is ``scaler.step(optimizer)``, as clip_grad_norm_and_step has it; without one gradients
+    must not be scaled. Raises ArgumentError for a clip_value that is no float32 above 0.
+    """
+    if not clip_value > 0:  # 0 is none where it is set
+        raise c.ArgumentError(f"clip_value is {clip_value}, want a number above 0")
+    _step_clipped(optimizer, ValueClip(float(clip_value)), scaler)
+
+
+def _step_clipped(optimizer: LockstepOptimizer, clip: Clip | ValueClip, scaler: torch.amp.GradScaler | None) -> None:
+    optimizer._clip = clip
+    try:
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+    except BaseException:
+        if scaler is not None:  # it leaves them behind, and its next step would multiply the scale by the old one
+            vars(optimizer).pop("grad_scale", None)
+            vars(optimizer).pop("found_inf", None)
+        raise
+    finally:
+        optimizer._clip = None

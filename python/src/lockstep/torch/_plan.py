@@ -1,0 +1,468 @@
+"""A step that is prepared once, and what tells that something which it was prepared for has changed."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from operator import is_
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import increment_version
+
+from .. import _library as c
+from ._group import Group
+from ._layout import Shape, lay_out
+from ._state import of, values
+from ._tensors import (
+    UnsupportedError,
+    grad_refusal,
+    is_distributed,
+    is_sharded,
+    local,
+    param_refusal,
+    torch_shape,
+    wrapped,
+)
+from ._walk import Walk, walk_over
+
+if TYPE_CHECKING:
+    from ._optimizer import LockstepOptimizer
+
+MANY = 256  # counts for which tensors are faster than bytes, whose memory would have to be found
+SHARED_LEAST = 256 << 10  # elements of a step that is shared by threads
+
+_END = object()
+_pack = struct.Struct("f").pack
+
+
+class StaleError(Exception):
+    """A parameter is not what the plan was made for."""
+
+
+_pool: c.Pool | None = None
+
+
+def shared_pool() -> c.Pool | None:
+    """The pool of all optimizers, with as many threads as torch has, or None for one thread."""
+    global _pool
+    threads = torch.get_num_threads()
+    if threads == 1:
+        return None
+    if _pool is None or _pool.threads != threads:
+        _pool = c.Pool(threads)
+    return _pool
+
+
+class Entry:
+    """A parameter that is stepped here."""
+
+    __slots__ = ("begun", "group", "has_gaps", "param", "shape", "slots", "steps", "storage", "title", "views")
+
+    def __init__(self, param: Tensor, group: int, title: str) -> None:
+        """Looks at a parameter that can be stepped."""
+        self.param, self.group, self.title = param, group, title
+        part = local(param)
+        self.storage = part.untyped_storage()  # which keeps another from being where this one was
+        shape = Shape.of(part)
+        self.has_gaps = not shape.is_dense()
+        self.shape = Shape.of(torch.empty(shape.size, device="meta")) if self.has_gaps else shape
+        self.steps, self.begun = 0, False
+        self.views: list[Tensor] = []
+        self.slots: dict[str, Shape] = {}
+
+    def measure(self, rule: c.Rule) -> None:
+        """Notes the shapes of its state."""
+        sizes = rule.state_shapes(self.shape.size)
+        self.slots = {slot: self.shape if s == self.shape.size else _by_line(slot, s) for slot, s in sizes.items()}
+
+    def placed(self) -> Iterable[tuple[Tensor, Shape]]:
+        """Its state with the shapes that this should have."""
+        return zip(self.views, self.slots.values())
+
+    def part(self) -> Tensor:
+        """What of the parameter is on this process. Raises StaleError if it has another shape than before."""
+        part = local(self.param)
+        if tuple(part.shape) != self.shape.size or (not self.has_gaps and part.stride() != self.shape.stride):
+            raise StaleError
+        if param_refusal(self.param):
+            raise StaleError
+        self.storage = part.untyped_storage()
+        return part
+
+    def in_order(self, tensor: Tensor) -> Tensor:
+        """A tensor, or a copy of it that has its elements in the order of this one's memory."""
+        tensor = tensor.resolve_neg()
+        if self.shape.same_order(tensor.stride()):
+            return tensor
+        return torch.empty_strided(self.shape.size, self.shape.stride).copy_(tensor)
+
+
+def _by_line(slot: str, size: tuple[int, ...]) -> Shape:
+    """The shape that torch gives a number for each row or column of a matrix."""
+    return Shape.of(torch.empty(torch_shape(slot, size), device="meta"))
+
+
+class _Counts:
+    """The steps of all tensors, in one tensor of which each has a view, and as they were when they were noted."""
+
+    __slots__ = ("_bytes", "_common", "_noted", "_seen", "cells", "tensor")
+
+    def __init__(self, n: int) -> None:
+        self.tensor = torch.zeros(n)
+        self.cells = (ctypes.c_float * n).from_address(self.tensor.data_ptr())
+        self._bytes = memoryview(self.cells).cast("B")
+        self._seen = torch.zeros(n) if n >= MANY else None
+        self._noted = b""
+        self._common: float | None = None
+
+    def note(self) -> None:
+        """Notes the counts, and whether they are all the same one."""
+        if self._seen is None:
+            self._noted = bytes(self._bytes)
+            alike = self._noted[:4] * len(self.cells) == self._noted
+        else:
+            self._seen.copy_(self.tensor)
+            alike = bool((self.tensor == self.tensor[0]).all())
+        self._common = self.cells[0] if alike and self.cells else None
+
+    def have_changed(self) -> bool:
+        """Whether they are others than those that were noted."""
+        return bytes(self._bytes) != self._noted if self._seen is None else not torch.equal(self._seen, self.tensor)
+
+    def count_all(self) -> None:
+        """Counts a step of every tensor, and notes it."""
+        if self._common is None:
+            self.tensor.add_(1)
+            self.note()
+            return
+        self._common += 1
+        if self._seen is None:
+            self._noted = _pack(self._common) * len(self.cells)
+            self._bytes[:] = self._noted
+        else:
+            self._seen.fill_(self._common)
+            self.tensor.fill_(self._common)
+
+
+def _lay_out(entries: Sequence[tuple[Entry, Mapping[str, float]]]) -> list[list[Tensor]]:
+    """State for each entry, of the parameter's shape side by side, with what it begins as."""
+    parts: list[tuple[Shape, list[float]]] = []
+    counts = []
+    for e, first in entries:
+        shapes = list(dict.fromkeys(e.slots.values()))
+        counts.append([(slot, len(parts) + shapes.index(s)) for slot, s in e.slots.items()])
+        parts += [(s, [first.get(slot, 0.0) for slot, of in e.slots.items() if of == s]) for s in shapes]
+    rooms = [iter(views) for views in lay_out(parts)]
+    return [[next(rooms[k]) for _, k in places] for places in counts]
+
+
+class Plan:
+    """A prepared step of an optimizer."""
+
+    def __init__(self, optimizer: LockstepOptimizer, kept: frozenset[int] = frozenset()) -> None:
+        """Looks at everything, and lays state out anew but for that in storages which are kept as they are."""
+        self.groups = [Group(optimizer, group) for group in optimizer.param_groups]
+        self.foreign: dict[int, list[Tensor]] = {}
+        self.entries: list[Entry] = []
+        self._collect(optimizer)
+        self._adopt(optimizer, kept)
+        self._open()
+        self._publish(optimizer)
+        self._watch(optimizer)
+
+    def _collect(self, optimizer: LockstepOptimizer) -> None:
+        """Sorts parameters into those that are stepped here and those that torch steps."""
+        for k, group in enumerate(self.groups):
+            for j, param in enumerate(group.params):
+                title = optimizer._title(k, j)
+                why = group.refusal or optimizer._refusal(param)
+                if why is None:
+                    self.entries.append(Entry(param, k, title))
+                elif optimizer.fallback:
+                    self.foreign.setdefault(k, []).append(param)
+                else:
+                    raise UnsupportedError(f"{title} {why}")
+
+    # State.
+
+    def _adopt(self, optimizer: LockstepOptimizer, kept: frozenset[int]) -> None:
+        """Finds the state of every parameter a place, and copies what there is to it."""
+        firsts = [c.first_state(g.rule) if g.rule else {} for g in self.groups]
+        for e in self.entries:
+            if rule := self.groups[e.group].rule:
+                e.measure(rule)
+        found = [optimizer._state_of(e) for e in self.entries]
+        apart = []
+        for e, tensors in zip(self.entries, found):
+            e.views = [local(t) for t in tensors]
+            if not (tensors and all(_may_stay(v, kept) and s.same_order(v.stride()) for v, s in e.placed())):
+                apart.append(e)
+        for e, views in zip(apart, _lay_out([(e, firsts[e.group]) for e in apart])):
+            for view, old in zip(views, e.views):
+                view.copy_(old)
+            e.views = views
+        self._note_rooms()
+
+    def _note_rooms(self) -> None:
+        """Notes in which storages the state is."""
+        rooms = {v.untyped_storage().data_ptr(): v.untyped_storage() for e in self.entries for v in e.views}
+        self.kept, self._rooms = frozenset(rooms), list(rooms.items())
+
+    def _open(self) -> None:
+        """Makes the C optimizer, and room for its arguments."""
+        rules = [g.rule for g in self.groups if g.rule]
+        for index, group in enumerate(g for g in self.groups if g.rule):
+            group.index = index
+        self.core = c.Optimizer(rules, [self._c_tensor(e) for e in self.entries])
+        for k, e in enumerate(self.entries):
+            if e.steps:
+                self.core.set_steps(k, e.steps)
+        n = len(self.entries)
+        self._where, self._grads = c.pointers(n), c.pointers(n)
+        self._scale = 1.0
+        self.total = sum(e.shape.numel for e in self.entries)
+        self._is_plain = not any(e.has_gaps or is_distributed(e.param) for e in self.entries)
+        self._sharded = next((e.title for e in self.entries if is_sharded(e.param)), None)
+        self._params = [e.param for e in self.entries]
+        self._walk: Walk | None = None
+
+    def _c_tensor(self, e: Entry) -> c.Tensor:
+        columns = c.columns_of(e.shape.size)
+        return c.Tensor(
+            e.shape.numel, self.groups[e.group].index, e.title, list(map(Tensor.data_ptr, e.views)), columns
+        )
+
+    def _publish(self, optimizer: LockstepOptimizer) -> None:
+        """Puts the state where torch has it. Counts are views of one tensor, which a step changes at once."""
+        self._counts = _Counts(len(self.entries))
+        for k, e in enumerate(self.entries):
+            self._counts.cells[k] = e.steps
+            if e.begun:
+                self._show(optimizer, k)
+        self._counts.note()
+
+    def _show(self, optimizer: LockstepOptimizer, k: int) -> None:
+        e = self.entries[k]
+        state = of(optimizer.watched_state(), e.param)
+        state["step"] = self._counts.tensor[k]
+        for slot, view in zip(e.slots, e.views):
+            name = optimizer._state_names[slot]
+            if state.get(name) is not view:
+                state[name] = wrapped(view, e.param)
+        e.begun = True
+
+    # What may change.
+
+    def _watch(self, optimizer: LockstepOptimizer) -> None:
+        """Notes the state as it is."""
+        self._state = optimizer.watched_state()
+        self._all_begun = all(e.begun for e in self.entries)
+        self._values = [*values(self._state), _END]
+
+    def is_current(self, optimizer: LockstepOptimizer) -> bool:
+        """Whether all is as it was but for options that the C optimizer can follow, and does now."""
+        groups = optimizer.param_groups
+        if len(groups) != len(self.groups) or not self._has_same_state(optimizer.state):
+            return False
+        for mine, group in zip(self.groups, groups):
+            if not (mine.is_same(group) and mine.follow(optimizer, self.core)):
+                return False
+        return True
+
+    def _has_same_state(self, state: Any) -> bool:
+        if state is not self._state:
+            return False
+        if self._state.touched and not all(map(is_, chain(values(self._state), (_END,)), self._values)):
+            return False
+        for address, room in self._rooms:
+            if room.data_ptr() != address:  # it is shared with other processes since
+                return False
+        if self._counts.have_changed():
+            self._recount()
+        return True
+
+    def _recount(self) -> None:
+        """Goes on with counts of steps that somebody has set."""
+        for k, steps in enumerate(self._counts.cells):
+            self.core.set_steps(k, int(steps))
+        self._counts.note()
+
+    # The step.
+
+    def step(self, optimizer: LockstepOptimizer, clip: Clip | ValueClip | None) -> None:
+        """Takes the step. Raises StaleError, having changed nothing, if a parameter is not what it was."""
+        if self._is_plain and self._all_begun and not self.foreign and self._find_usual():
+            self._run(optimizer, clip, [])
+            self._counts.count_all()
+        else:
+            with torch.no_grad():
+                self._step_unusual(optimizer, clip)
+
+    def _find_usual(self) -> bool:
+        """Finds the gradients where all parameters have one and nothing else is new."""
+        if self._walk is None:
+            self._where[:] = [e.part().data_ptr() for e in self.entries]
+            self._walk = walk_over(self._params, self._where)
+        return self._walk.find(self._grads)
+
+    def _step_unusual(self, optimizer: LockstepOptimizer, clip: Clip | ValueClip | None) -> None:
+        found = _Found(self, optimizer)
+        self._walk = None  # parameters may have moved
+        self._where[:], self._grads[:] = found.where, found.grads
+        self._run(optimizer, clip, [p.grad for params in found.foreign.values() for p in params if p.grad is not None])
+        for part, copy in found.copies:
+            part.copy_(copy)
+        increment_version([self._params[k] for k in found.present])
+        for k in found.present:
+            self._counts.cells[k] += 1
+            if not self.entries[k].begun:
+                self._show(optimizer, k)
+        self._counts.note()
+        if any(found.foreign.values()):
+            optimizer._step_by_torch(found.foreign)
+        self._watch(optimizer)
+
+    def _run(self, optimizer: LockstepOptimizer, clip: Clip | ValueClip | None, foreign: Sequence[Tensor]) -> None:
+        pool = shared_pool() if self.total >= SHARED_LEAST else None
+        scale = optimizer._unscaling()
+        if scale != 1:
+            _check_unscalable(foreign)
+        if isinstance(clip, ValueClip):
+            self._step_clipped(scale, clip, pool)
+            _multiply(foreign, scale)
+            clip.clamp(foreign)
+            return
+        if clip is not None:
+            self._check_whole()
+            self._set_scale(scale)
+            scale *= clip.factor(self.core.measure(self._grads, pool), foreign, scale)
+        if scale > 0:
+            self._set_scale(scale)
+            self.core.step(self._where, self._grads, pool)
+        else:
+            self._step_nonfinite(pool)
+        _multiply(foreign, scale)
+
+    def _step_clipped(self, scale: float, clip: ValueClip, pool: c.Pool | None) -> None:
+        self._set_scale(scale)
+        self.core.set_max_value(clip.limit)
+        try:
+            self.core.step(self._where, self._grads, pool)
+        finally:
+            self.core.set_max_value(0)
+
+    def _check_whole(self) -> None:
+        if self._sharded:
+            wish = "want it whole for its norm: use torch.nn.utils.clip_grad_norm_ and step"
+            raise UnsupportedError(f"{self._sharded} is sharded, {wish}")
+
+    def _step_nonfinite(self, pool: c.Pool | None) -> None:
+        """Takes a step with gradients whose norm is infinite or NaN: the factor is 0 or NaN, which is no scale."""
+        self.core.set_max_norm(1)
+        try:
+            self.core.step(self._where, self._grads, pool)
+        finally:
+            self.core.set_max_norm(0)
+
+    def _set_scale(self, scale: float) -> None:
+        if scale != self._scale:
+            self.core.set_grad_scale(scale)
+            self._scale = scale
+
+
+class _Found:
+    """What a step finds when it looks at every parameter by itself."""
+
+    def __init__(self, plan: Plan, optimizer: LockstepOptimizer) -> None:
+        self.where: list[Any] = [0] * len(plan.entries)
+        self.grads: list[Any] = [0] * len(plan.entries)
+        self.present: list[int] = []
+        self.copies: list[tuple[Tensor, Tensor]] = []  # parameters with gaps, and copies without
+        self.foreign = {k: list(params) for k, params in plan.foreign.items()}
+        self._held: list[Tensor] = []
+        for k, e in enumerate(plan.entries):
+            self._look(k, e, optimizer.fallback)
+
+    def _look(self, k: int, e: Entry, fallback: bool) -> None:
+        part, grad = e.part(), e.param.grad
+        self.where[k] = part.data_ptr()
+        if grad is None:
+            return
+        why = grad_refusal(e.param, grad)
+        if why is None:
+            self._take(k, e, part, local(grad))
+        elif fallback:
+            self.foreign.setdefault(e.group, []).append(e.param)
+        else:
+            raise UnsupportedError(f"the gradient of {e.title} {why}")
+
+    def _take(self, k: int, e: Entry, part: Tensor, grad: Tensor) -> None:
+        self.present.append(k)
+        grad = e.in_order(grad)
+        self._held.append(grad)
+        self.grads[k] = grad.data_ptr()
+        if e.has_gaps:
+            copy = part.contiguous()
+            self.copies.append((part, copy))
+            self.where[k] = copy.data_ptr()
+
+
+class Clip:
+    """Clipping by the global norm, as torch.nn.utils.clip_grad_norm_ does it, without writing gradients."""
+
+    def __init__(self, max_norm: float, error_if_nonfinite: bool) -> None:
+        """Is for one step. The norm is NaN until it is taken, and where torch.amp.GradScaler skips the step."""
+        self.max_norm, self.error_if_nonfinite, self.norm = max_norm, error_if_nonfinite, math.nan
+
+    def factor(self, norm: float, foreign: Sequence[Tensor], scale: float) -> float:
+        """The factor of gradients: the norm is of those here, scaled; those that torch steps are not scaled yet."""
+        others = [scale * float(torch.linalg.vector_norm(local(g), dtype=torch.float64)) for g in foreign]
+        self.norm = math.hypot(norm, *others)
+        self.check()
+        factor = self.max_norm / (self.norm + 1e-6)
+        return 1.0 if factor > 1 else factor  # NaN stays
+
+    def check(self) -> None:
+        """Raises if the norm is to be finite and is not."""
+        if self.error_if_nonfinite and not math.isfinite(self.norm):
+            raise RuntimeError(f"the norm of the gradients is {self.norm}: nothing was stepped")
+
+
+class ValueClip:
+    """Clipping of each element, as torch.nn.utils.clip_grad_value_ does it, without writing gradients."""
+
+    def __init__(self, limit: float) -> None:
+        """Is for one step."""
+        self.limit = limit
+
+    def clamp(self, foreign: Sequence[Tensor]) -> None:
+        """Clips the gradients that torch steps, in place, once they are unscaled."""
+        for g in foreign:
+            local(g).clamp_(-self.limit, self.limit)
+
+
+def _check_unscalable(foreign: Sequence[Tensor]) -> None:
+    """Refuses gradients that torch.amp.GradScaler would not unscale, because what the scale was for would be lost."""
+    if any(g.dtype is torch.float16 for g in foreign):
+        raise UnsupportedError(
+            "the gradient of a parameter that is left to torch is torch.float16, want torch.float32 to unscale it"
+        )
+
+
+def _multiply(foreign: Sequence[Tensor], factor: float) -> None:
+    """Multiplies gradients that torch steps, in place."""
+    if factor != 1:
+        for g in foreign:
+            local(g).mul_(factor)
+
+
+def _may_stay(tensor: Tensor, kept: frozenset[int]) -> bool:
+    """Whether state may stay where it is: laid out before, or shared with other processes."""
+    if tensor.is_neg():
+        return False
+    return tensor.untyped_storage().data_ptr() in kept or bool(tensor.is_shared())  # type: ignore[no-untyped-call]

@@ -1,0 +1,127 @@
+"""Steps on the rows of tables that have sparse gradients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import increment_version
+
+from .. import _library as c
+from ._plan import SHARED_LEAST, Clip, Entry, Plan, ValueClip, shared_pool
+from ._tensors import UnsupportedError, is_distributed
+
+if TYPE_CHECKING:
+    from ._optimizer import LockstepOptimizer
+
+
+class _Tables:
+    """An optimizer of the library for each table, which a plan has as one."""
+
+    def __init__(self, optimizers: list[c.Optimizer], groups: list[int]) -> None:
+        self.optimizers, self._groups = optimizers, groups
+
+    def set_lr(self, group: int, lr: float) -> None:
+        for o in self._of(group):
+            o.set_lr(0, lr)
+
+    def set_rule(self, group: int, rule: c.Rule) -> None:
+        for o in self._of(group):
+            o.set_rule(0, rule)
+
+    def _of(self, group: int) -> list[c.Optimizer]:
+        return [o for o, g in zip(self.optimizers, self._groups) if g == group]
+
+    def set_steps(self, table: int, steps: int) -> None:
+        self.optimizers[table].set_steps(0, steps)
+
+
+class RowsPlan(Plan):
+    """A prepared step of an optimizer that takes sparse gradients."""
+
+    def _adopt(self, optimizer: LockstepOptimizer, kept: frozenset[int]) -> None:
+        """Has state of one dimension begin its storage, which may be torch's class' later.
+
+        Where a sparse tensor of one dimension is added to a view, PyTorch 2.15 adds it to the beginning of the
+        view's storage, wherever the view begins.
+        """
+        super()._adopt(optimizer, kept)
+        for e in self.entries:
+            if len(e.shape.size) == 1:
+                e.views = [v.clone() if v.storage_offset() else v for v in e.views]
+        self._note_rooms()
+
+    def _open(self) -> None:
+        super()._open()
+        rules = [group.rule for group in self.groups]
+        optimizers = []
+        for k, e in enumerate(self.entries):
+            rule = rules[e.group]
+            assert rule
+            optimizers.append(c.Optimizer([rule], [self._c_tensor(e)._replace(group=0)]))
+            optimizers[k].set_steps(0, e.steps)
+        self.core = _Tables(optimizers, [self.groups[e.group].index for e in self.entries])  # type: ignore[assignment]
+
+    @torch.no_grad()
+    def step(self, optimizer: LockstepOptimizer, clip: Clip | ValueClip | None) -> None:
+        """Takes the step. Raises StaleError, having changed nothing, if a parameter is not what it was."""
+        if clip is not None:
+            raise UnsupportedError(
+                "clipping within the step is of dense gradients, want torch.nn.utils.clip_grad_norm_"
+            )
+        found = [(k, _found(e, e.param.grad)) for k, e in enumerate(self.entries) if e.param.grad is not None]
+        scale = optimizer._unscaling()
+        for k, rows in found:
+            self._step_table(k, rows, scale)
+        self._counts.note()
+        self._watch(optimizer)
+        for k, _ in found:
+            if not self.entries[k].begun:
+                self._show(optimizer, k)
+                self._watch(optimizer)
+
+    def _step_table(self, k: int, rows: _Rows, scale: float) -> None:
+        core: c.Optimizer = self.core.optimizers[k]  # type: ignore[attr-defined]
+        pool = shared_pool() if rows.values.numel() >= SHARED_LEAST else None
+        core.set_grad_scale(scale)
+        core.step_rows(rows.table.data_ptr(), rows.columns, rows.indices, rows.values.data_ptr(), pool)
+        increment_version([self.entries[k].param])
+        self._counts.cells[k] += 1
+
+
+class _Rows:
+    """The rows of a table that have a gradient."""
+
+    def __init__(self, table: Tensor, places: Tensor, values: Tensor) -> None:
+        self.table, self.values, self._places = table, values, places
+        self.columns = table[0].numel() if len(table) else max(1, table.shape[1:].numel())
+        self.indices = c.Rows(places.data_ptr(), len(places), 8)
+
+
+def _found(e: Entry, grad: Tensor | None) -> _Rows:
+    """What a sparse gradient has of a table, or what refuses it."""
+    table = e.part()
+    why = _refusal(e, table, grad)
+    if why:
+        raise UnsupportedError(f"the gradient of {e.title} {why}")
+    assert grad is not None
+    places, values = (t.resolve_neg().contiguous() for t in (grad._indices()[0], grad._values()))
+    if len(places) and not 0 <= int(places.min()) <= int(places.max()) < len(table):
+        found = f"rows from {int(places.min())} to {int(places.max())}"
+        raise IndexError(f"the gradient of {e.title} has {found}, want some of {len(table)}")
+    return _Rows(table, places, values)
+
+
+def _refusal(e: Entry, table: Tensor, grad: Tensor | None) -> str | None:
+    """Why a gradient cannot be taken, or None if it can."""
+    if grad is None or grad.layout is not torch.sparse_coo:
+        return "is dense, want torch.sparse_coo: take Adam for it"
+    if is_distributed(e.param) or not table.is_contiguous():
+        return "is of a table that is sharded or not contiguous, want one whole, row after row"
+    if grad.sparse_dim() != 1 or grad.shape != table.shape:
+        has = f"{grad.sparse_dim()} sparse dimensions and the shape {tuple(grad.shape)}"
+        return f"has {has}, want 1 and {tuple(table.shape)}"
+    if grad.device.type != "cpu" or grad.dtype is not torch.float32:
+        return f"is {grad.dtype} on {grad.device}, want torch.float32 on the CPU"
+    return None

@@ -1,0 +1,82 @@
+"""Which tensors can be stepped over: float32 in the memory of the CPU, each element once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class UnsupportedError(NotImplementedError):
+    """A tensor or an option that this package does not have. Nothing was changed."""
+
+
+def is_distributed(tensor: Tensor) -> bool:
+    """Whether it is a DTensor, of which a part is on this process."""
+    return hasattr(type(tensor), "to_local")
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether other processes have other parts of it."""
+    return is_distributed(tensor) and not all(p.is_replicate() for p in tensor.placements)  # type: ignore[attr-defined]
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a DTensor that is on this process; any other tensor itself."""
+    if not is_distributed(tensor):
+        return tensor
+    with torch.no_grad():
+        part: Tensor = tensor.to_local()  # type: ignore[attr-defined]
+    return part
+
+
+def wrapped(part: Tensor, like: Tensor) -> Tensor:
+    """A tensor that is to part as a parameter is to its local part."""
+    if not is_distributed(like):
+        return part
+    options: dict[str, Any] = {"run_check": False, "shape": like.shape, "stride": like.stride()}
+    whole: Tensor = type(like).from_local(part, like.device_mesh, like.placements, **options)  # type: ignore[attr-defined]
+    return whole
+
+
+def torch_shape(slot: str, size: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that torch gives to a slot, which here has one dimension if it is of rows or columns."""
+    if slot == "row_var":
+        return (*size, 1)
+    return (1, *size) if slot == "col_var" else size
+
+
+def refusal(tensor: Tensor) -> str | None:
+    """Why the memory of a tensor cannot be read as float32, or None if it can."""
+    if tensor.layout is not torch.strided:
+        return f"is {tensor.layout}, want a dense tensor"
+    if tensor.device.type != "cpu":
+        return f"is on {tensor.device}, want the CPU"
+    if tensor.dtype is not torch.float32:
+        return f"is {tensor.dtype}, want torch.float32"
+    if tensor.numel() and not tensor.data_ptr():
+        return f"is a {type(tensor).__name__} without memory of its own"
+    return None
+
+
+def param_refusal(param: Tensor) -> str | None:
+    """Why a parameter cannot be stepped, or None if it can. Where it is a DTensor, its part is looked at."""
+    part = local(param)
+    why = refusal(part)
+    if why is None and any(stride == 0 and size > 1 for stride, size in zip(part.stride(), part.shape)):
+        return "is expanded: several elements are one number"
+    if why is None and (part.is_neg() or part.is_conj()):
+        return "is a view with the opposite sign"
+    return why
+
+
+def grad_refusal(param: Tensor, grad: Tensor) -> str | None:
+    """Why a parameter's gradient cannot be taken, or None if it can."""
+    if is_distributed(param) != is_distributed(grad):
+        return f"is a {type(grad).__name__}, want a {type(param).__name__}, as its parameter"
+    if is_distributed(param) and (param.placements, param.device_mesh) != (grad.placements, grad.device_mesh):  # type: ignore[attr-defined]
+        return f"has placements {grad.placements}, want those of its parameter, {param.placements}"  # type: ignore[attr-defined]
+    if grad.shape != param.shape:
+        return f"has shape {tuple(grad.shape)}, want that of its parameter, {tuple(param.shape)}"
+    return refusal(local(grad))

@@ -1,0 +1,60 @@
+"""A worker killed in the middle of a run under torchrun, which starts all again from the checkpoint."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "torchrun_fsdp.py"
+PATIENCE = 300  # seconds
+
+
+def _start(folder: Path, log: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    own = {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            [*command, str(EXAMPLE), f"--folder={folder}", *options], env={**os.environ, **own}, stdout=out, stderr=out
+        )
+
+
+def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not path.exists():
+        assert process.poll() is None, "ended before it could be disturbed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _hash(process: subprocess.Popen[bytes], log: Path) -> str:
+    status = process.wait(PATIENCE)
+    assert status == 0, log.read_text()
+    (found,) = re.findall("parameters: ([0-9a-f]{64})", log.read_text())
+    return str(found)
+
+
+def test_a_killed_worker_leaves_no_trace(tmp_path: Path) -> None:
+    """SIGKILL after the first checkpoint: the job ends with the bits of one that nothing happened to."""
+    log = tmp_path / "killed.log"
+    job = _start(tmp_path / "killed", log, "--pause=0.2")
+    try:
+        _wait_for(tmp_path / "killed" / "step-5", job)
+        worker = int(re.findall(r"rank 1, process (\d+): from step 0", log.read_text())[0])
+        os.kill(worker, signal.SIGKILL)
+        disturbed = _hash(job, log)
+    finally:
+        job.kill()
+    assert re.search("rank 0, process [0-9]+: from step [1-9]", log.read_text()), log.read_text()
+
+    log = tmp_path / "undisturbed.log"
+    assert _hash(_start(tmp_path / "undisturbed", log), log) == disturbed
+    assert not re.search("from step [1-9]", log.read_text())

@@ -1,0 +1,52 @@
+"""Elementary functions and products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lockstep.numpy as ln
+from lockstep import ArgumentError
+
+X = np.random.default_rng(0).standard_normal((300, 7), np.float32) * 9
+FUNCTIONS: dict[str, tuple[Callable[..., Any], Any, Any]] = {
+    "exp": (ln.exp, np.exp, X),
+    "log": (ln.log, np.log, np.abs(X)),
+    "log1p": (ln.log1p, np.log1p, np.abs(X)),
+    "sqrt": (ln.sqrt, np.sqrt, np.abs(X)),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_function(name: str) -> None:
+    f, exact, x = FUNCTIONS[name]
+    want = exact(x.astype(np.float64)).astype(np.float32)
+    out = np.full_like(x, np.nan)
+    assert f(x, out) is out
+    np.testing.assert_array_max_ulp(out, want, maxulp=0 if name == "sqrt" else 1)
+    np.testing.assert_array_equal(f(x), out)
+    with pytest.raises(ArgumentError, match="^(x|out) is at .*, want memory apart from (x|out)"):
+        f(x, x)
+    with pytest.raises(ArgumentError, match=r"^out has the shape \(3,\), want \(300, 7\)"):
+        f(x, out[0, :3])
+
+
+def test_products() -> None:
+    w, z = X[0].copy(), X[:, 0].copy()
+    np.testing.assert_allclose(ln.dots(X, w), X @ w, rtol=1e-4, atol=1e-4)
+    g = np.ones(7, np.float32)
+    ln.add_rows(g, X, z)
+    np.testing.assert_allclose(g, 1 + z @ X, rtol=1e-4, atol=1e-2)
+    with pytest.raises(ArgumentError, match=r"^w has the shape \(300,\), want \(7,\)"):
+        ln.dots(X, z)
+    with pytest.raises(ArgumentError, match=r"^x has the shape \(7,\), want a matrix"):
+        ln.dots(w, w)
+    with pytest.raises(ArgumentError, match="apart from"):
+        ln.add_rows(X[0], X, z)
+
+
+def test_sum_squares() -> None:
+    assert ln.sum_squares(X) == pytest.approx((X.astype(np.float64) ** 2).sum(), rel=1e-12)

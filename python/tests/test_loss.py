@@ -1,0 +1,203 @@
+"""Losses, penalties and linear models beside their formulas in float64, and what they refuse."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import lockstep.numpy as ln
+from lockstep import ArgumentError
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Formula = Callable[[Doubles, Doubles], tuple[Doubles, Doubles]]
+
+N = 70001  # more than a block
+RANDOM = np.random.default_rng(0)
+LOGITS = 3 * RANDOM.standard_normal(N, np.float32)
+PROBABILITIES = RANDOM.random(N, np.float32) * np.float32(0.98) + np.float32(0.01)
+CLASSES = (RANDOM.random(N) < 0.3).astype(np.float32)
+
+
+def mse(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    return (x - y) ** 2, 2 * (x - y)
+
+
+def bce(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    return -y * np.log(x) - (1 - y) * np.log1p(-x), (x - y) / (x * (1 - x))
+
+
+def bce_with_logits(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    sigmoid = 1 / (1 + np.exp(-x))
+    loss = (1 - y) * np.logaddexp(0, x) + 3 * y * np.logaddexp(0, -x)
+    return loss, (1 - y) * sigmoid - 3 * y * (1 - sigmoid)
+
+
+def hinge(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    label = 2 * y - 1
+    return np.maximum(1 - label * x, 0), np.where(label * x < 1, -label, 0)
+
+
+def squared_hinge(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    loss, slope = hinge(x, y)
+    return loss**2, 2 * loss * slope
+
+
+LOSSES: dict[str, tuple[Callable[..., float], Floats, dict[str, Any], Formula]] = {
+    "mse": (ln.mse, LOGITS, {}, mse),
+    "bce": (ln.bce, PROBABILITIES, {}, bce),
+    "bce, clamped": (ln.bce, PROBABILITIES, {"clamp": "probability"}, bce),
+    "bce_with_logits": (ln.bce_with_logits, LOGITS, {"pos_weight": 3}, bce_with_logits),
+    "hinge": (ln.hinge, LOGITS, {"labels": "zero-one"}, hinge),
+    "squared_hinge": (ln.squared_hinge, LOGITS, {"labels": "zero-one"}, squared_hinge),
+}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_formula(name: str, reduction: str) -> None:
+    loss, x, options, formula = LOSSES[name]
+    losses, slopes = formula(x.astype(np.float64), CLASSES.astype(np.float64))
+    factor = 1 / N if reduction == "mean" else 1
+    grad, each = np.full((2, N), np.nan, np.float32)
+    value = loss(x, CLASSES, reduction=reduction, grad=grad, each=each, **options)
+    assert value == pytest.approx(losses.sum() * factor, rel=1e-6)
+    np.testing.assert_allclose(each, losses, rtol=2e-6, atol=1e-7)
+    np.testing.assert_allclose(grad, slopes * factor, rtol=2e-5, atol=1e-7 * factor)
+    alone = loss(x, CLASSES, reduction="sum" if reduction == "none" else reduction, **options)
+    assert alone == value
+
+
+def test_labels_are_signs_by_default() -> None:
+    x, signs = LOGITS[:100], 2 * CLASSES[:100] - 1
+    assert ln.hinge(x, signs) == ln.hinge(x, CLASSES[:100], labels="zero-one")
+
+
+def test_extremes() -> None:
+    x = np.array([-0.5, 0, 1, 1.5], np.float32)
+    y, grad = np.ones(4, np.float32), np.zeros(4, np.float32)
+    assert np.isnan(ln.bce(x, y, grad=grad))
+    np.testing.assert_array_equal(np.isnan(grad), [True, False, False, True])
+    assert np.isfinite(ln.bce(x, y, clamp="probability", grad=grad))
+    assert np.isnan(ln.mse(x[:0], y[:0]))
+    assert ln.mse(x[:0], y[:0], reduction="sum") == 0
+
+
+def test_matrices() -> None:
+    x, y = LOGITS[:12].reshape(3, 4), CLASSES[:12].reshape(3, 4)
+    grad = np.zeros((3, 4), np.float32)
+    assert ln.mse(x, y, grad=grad) == ln.mse(x.ravel(), y.ravel())
+    np.testing.assert_allclose(grad, (x - y) / 6, rtol=1e-6)
+
+
+def test_penalty() -> None:
+    w, grad = LOGITS.copy(), np.ones(N, np.float32)
+    d = w.astype(np.float64)
+    want = 0.5 * np.abs(d).sum() + 0.25 / 2 * (d * d).sum()
+    assert ln.penalty(w, l1=0.5, l2=0.25, grad=grad) == ln.penalty(w, l1=0.5, l2=0.25) == pytest.approx(want, rel=1e-12)
+    np.testing.assert_allclose(grad, 1 + 0.25 * d + 0.5 * np.sign(d), rtol=1e-6, atol=1e-6)
+
+
+def linear(model: str, z: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    if model == "squared":
+        return mse(z, y)
+    if model == "logistic":
+        sigmoid = 1 / (1 + np.exp(-z))
+        return (1 - y) * np.logaddexp(0, z) + y * np.logaddexp(0, -z), sigmoid - y
+    return (hinge if model == "hinge" else squared_hinge)(z, y)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(700, 30), (5, 20000), (40, 0)])
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("model", ["squared", "logistic", "hinge", "squared hinge"])
+def test_linear(model: Any, intercept: bool, rows: int, columns: int) -> None:
+    x = RANDOM.standard_normal((rows, columns), np.float32) / np.float32(max(columns, 1)) ** np.float32(0.5)
+    w, y = RANDOM.standard_normal(columns + intercept, np.float32), CLASSES[:rows]
+    one = np.concatenate([x, np.ones((rows, int(intercept)))], axis=1, dtype=np.float64)
+    z = one @ w.astype(np.float64)
+    losses, slopes = linear(model, z, y.astype(np.float64))
+    grad = np.full(columns + intercept, np.nan, np.float32)
+    fit = ln.Linear(model, columns, intercept=intercept, labels="zero-one")
+    assert fit.gradient(x, y, w, grad) == pytest.approx(losses.mean(), rel=1e-5)
+    np.testing.assert_allclose(grad, one.T @ slopes / rows, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(fit.predict(x, w), z, rtol=1e-4, atol=1e-5)
+    assert copy.deepcopy(fit).gradient(x, y, w, grad) == fit.gradient(x, y, w, grad)
+
+
+def test_linear_in_threads() -> None:
+    x, y, w = LOGITS[:60000].reshape(2000, 30), CLASSES[:2000], np.zeros(30, np.float32)
+    fit, want, got = ln.Linear("logistic", 30), np.zeros(30, np.float32), np.zeros((4, 200, 30), np.float32)
+    fit.gradient(x, y, w, want)
+    together = threading.Barrier(4)
+
+    def gradients(out: Floats) -> None:
+        together.wait()
+        for grad in out:
+            fit.gradient(x, y, w, grad)
+
+    threads = [threading.Thread(target=gradients, args=(out,)) for out in got]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    np.testing.assert_array_equal(got, np.broadcast_to(want, got.shape))
+
+
+def fit_large(fit: ln.Linear) -> tuple[float, bytes]:
+    """The loss and the gradient of a matrix that is just large enough to be shared."""
+    x = np.resize(LOGITS, (1 << 14, 64))
+    grad = np.full(65, np.nan, np.float32)
+    return fit.gradient(x, CLASSES[: 1 << 14], LOGITS[-65:], grad), grad.tobytes()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
+def test_linear_shares_threads() -> None:
+    want = fit_large(ln.Linear("logistic", 64, intercept=True))
+    before = len(os.listdir("/proc/self/task"))
+    fit = ln.Linear("logistic", 64, intercept=True, threads=3)
+    assert fit.gradient(np.ones((2, 64), np.float32), CLASSES[:2], LOGITS[:65], np.empty(65, np.float32)) > 0
+    assert len(os.listdir("/proc/self/task")) == before
+    assert fit_large(fit) == want
+    assert len(os.listdir("/proc/self/task")) == before + 2
+    assert fit_large(copy.deepcopy(fit)) == want
+    del fit
+    assert len(os.listdir("/proc/self/task")) == before
+
+
+def test_what_is_refused() -> None:
+    x, y, out = LOGITS[:6].copy(), CLASSES[:6].copy(), np.full(6, 5, np.float32)
+    fit: Any = ln.Linear("hinge", 2)
+    loss: Any = ln
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (lambda: loss.mse(x.astype(float), y), "^pred is an array of float64"),
+        (lambda: loss.mse(x, y[:3]), r"^target has the shape \(3,\), want \(6,\)"),
+        (lambda: loss.mse(x, y, grad=out[:3]), r"^grad has the shape \(3,\), want \(6,\)"),
+        (lambda: loss.mse(x, y, reduction="avg"), "^reduction is 'avg', want 'mean', 'sum', 'none'"),
+        (lambda: loss.mse(x, y, reduction="none"), "^each is NULL"),
+        (lambda: loss.mse(x, y, grad=x), "^grad is 6 elements at .*, want a buffer apart from pred"),
+        (lambda: loss.bce(x, y, clamp="no"), "^clamp is 'no'"),
+        (lambda: loss.hinge(x, y, labels="no"), "^labels is 'no'"),
+        (lambda: loss.bce_with_logits(x, y, pos_weight=-1, grad=out), "^pos_weight is -1"),
+        (lambda: loss.penalty(x, l1=-1, grad=out), "^l1 is -1"),
+        (lambda: loss.penalty(x, l2=float("nan"), grad=out), "^l2 is "),
+        (lambda: loss.Linear("cubic", 2), "^model is 'cubic'"),
+        (lambda: loss.Linear("squared", -1), "^columns is -1"),
+        (lambda: loss.Linear("squared", 2, threads=0), "^threads is 0, want at least 1"),
+        (lambda: fit.gradient(x, y, x[:2], out[:2]), r"^x has the shape \(6,\), want rows of 2 columns"),
+        (lambda: fit.gradient(x.reshape(2, 3), y[:2], x[:2], out[:2]), r"^x has the shape \(2, 3\), want \(2, 2\)"),
+        (lambda: fit.gradient(x.reshape(3, 2), y[:2], x[:2], out[:2]), r"^y has the shape \(2,\), want \(3,\)"),
+        (lambda: fit.gradient(x.reshape(3, 2), out[:3], x[:2], out[4:]), r"^y\[0\] is 5, want 1 or -1"),
+        (lambda: fit.predict(x.reshape(3, 2), out[:2], x[:3]), "^z is 3 elements at .*, want a buffer apart from x"),
+    ]
+    for call, message in calls:
+        with pytest.raises(ArgumentError, match=message):
+            call()
+    np.testing.assert_array_equal(out, 5)
