@@ -26,15 +26,27 @@ const (
 func (h *helper) live() {
 	for {
 		h.p.work(h.worker)
-		h.state.Store(awake)
-		for turns := 0; h.state.Load() == awake; turns++ {
-			leaves := turns > tune.Patience || !h.p.stay.Load()
-			if leaves && h.state.CompareAndSwap(awake, gone) {
-				return
-			}
-			runtime.Gosched()
+		if !h.rest() {
+			return
 		}
 	}
+}
+
+// rest waits for work, after some, and says whether it has come.
+func (h *helper) rest() bool {
+	h.state.Store(awake)
+	// A call that began in between has seen a helper at work, and counts on it.
+	if h.p.left.Load() > 0 && h.state.CompareAndSwap(awake, busy) {
+		return true
+	}
+	for turns := 0; h.state.Load() == awake; turns++ {
+		leaves := turns > tune.Patience || !h.p.stay.Load()
+		if leaves && h.state.CompareAndSwap(awake, gone) {
+			return false
+		}
+		runtime.Gosched()
+	}
+	return true
 }
 
 // await returns when all units are done.

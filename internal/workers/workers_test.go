@@ -77,6 +77,29 @@ func TestBubbles(t *testing.T) {
 	}
 }
 
+// TestLast has a call begin while a helper is done with the last one, and has not said so.
+func TestLast(t *testing.T) {
+	p := newPool(2)
+	h := p.helpers[0]
+	h.state.Store(busy)
+	var inside atomic.Int64
+	p.Run(each(func(_, worker int) {
+		if inside.Add(1); worker == 0 {
+			go func() {
+				if h.rest() {
+					h.live()
+				}
+			}()
+		}
+		for since := time.Now(); inside.Load() < 2; runtime.Gosched() {
+			if time.Since(since) > 10*time.Second {
+				t.Error("the helper has not come")
+				return
+			}
+		}
+	}), 2, 1, false)
+}
+
 // TestPanics has a worker panic among others: they leave what none has begun, and the
 // caller gets the value once none is at work.
 func TestPanics(t *testing.T) {
