@@ -714,7 +714,7 @@ def test_after_fork() -> None:
     queue = context.Queue()
     process = context.Process(target=child, args=(queue,))
     process.start()
-    assert queue.get(timeout=60) == (True, True)
+    assert queue.get(timeout=300) == (True, True)
     process.join()
 
 

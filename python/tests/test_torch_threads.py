@@ -50,8 +50,8 @@ def stepped(n_threads: int, steps: int = 4) -> torch.Tensor:
     return p.detach()
 
 
-def system_threads() -> int:
-    return len(os.listdir("/proc/self/task"))
+def system_threads() -> set[str]:
+    return set(os.listdir("/proc/self/task"))
 
 
 def test_same_bits() -> None:
@@ -66,11 +66,11 @@ def test_threads_begin_when_needed() -> None:
     stepped(1)
     small, optimizer = lt.AdamW([large(1000)]), lt.AdamW([large()])
     torch.set_num_threads(4)
-    before = system_threads()
+    before = system_threads()  # some of which may have ended, and be there for a moment yet
     small.step()
-    assert system_threads() == before
+    assert system_threads() <= before
     optimizer.step()
-    assert before < system_threads() <= before + 3
+    assert 1 <= len(system_threads() - before) <= 3
 
 
 def test_threads_sleep() -> None:
@@ -106,7 +106,7 @@ def test_fork() -> None:
     for process in children:
         process.start()
     for process in children:
-        process.join(60)
+        process.join(300)
     assert [process.exitcode for process in children] == [0] * 4
     assert [queue.get() for _ in children] == [want] * 4
     assert stepped(2).sum().item() == want
