@@ -43,8 +43,8 @@ type Tensor struct {
 }
 
 // An Optimizer applies rules to parameters: it has their state and counts the
-// steps. One goroutine at a time may call its methods, but for Apply; a second one in a
-// step gets an error.
+// steps. One goroutine at a time may call its methods, but for Apply and Observe; a second
+// one in a step gets an error.
 type Optimizer struct {
 	engine  *engine.Engine
 	groups  []group
