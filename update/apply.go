@@ -3,7 +3,6 @@ package update
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"sync"
 
@@ -64,7 +63,7 @@ func (o *Optimizer) begin(measure func() (float64, error)) error {
 		return &ArgError{"MaxTensorNorm", o.maxTensorNorm, "+Inf with Begin, which sees no gradients"}
 	case o.policy != Propagate:
 		return &ArgError{"policy", o.policy, "Propagate with Begin, which sees no gradients"}
-	case o.Steps() == math.MaxInt64:
+	case o.Steps() >= mostSteps:
 		return &ArgError{"the number of steps", o.Steps(), "one that can be counted on"}
 	}
 	for k := range o.groups {

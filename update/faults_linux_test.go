@@ -92,6 +92,40 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestFaultsObserved has a mapped gradient truncated while it is observed. Once it is there
+// again the step has its norm; or it is forgotten.
+func TestFaultsObserved(t *testing.T) {
+	if os.Getenv("LOCKSTEP_EMULATED") != "" {
+		t.Skip("an emulator's faults are its own")
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	const n = 5 * tune.UnitLen
+	o, plain, p, q, g := newOne(t, n, plainAdam), newOne(t, n, plainAdam), uniform(n, 1), uniform(n, 1), uniform(n, 2)
+	must(t, o.SetMaxNorm(1))
+	must(t, plain.SetMaxNorm(1))
+	m := newMapped(t, n)
+	for _, forgets := range []bool{false, true} {
+		must(t, m.file.Truncate(0))
+		if fault := caught(func() { _ = o.Observe(0, 0, m.floats) }); !m.has(fault) {
+			t.Errorf("the part is taken with %v", fault)
+		}
+		must(t, m.file.Truncate(4*n))
+		copy(m.floats, g)
+		if forgets {
+			o.ForgetObserved()
+			must(t, o.Observe(0, 0, g))
+			must(t, o.Step(p, g))
+		} else {
+			must(t, o.Step(p, m.floats))
+		}
+		must(t, plain.Step(q, g))
+		wantEqual(t, "after a fault", o, plain, 0, 0, p, q)
+		if o.GradNorm() != plain.GradNorm() {
+			t.Errorf("the norm is %g, want %g", o.GradNorm(), plain.GradNorm())
+		}
+	}
+}
+
 func caught(f func()) (v any) {
 	defer func() { v = recover() }()
 	f()

@@ -34,7 +34,8 @@ func (o *Optimizer) Observe(tensor, offset int, grads []float32) error {
 	return nil
 }
 
-// ForgetObserved forgets all parts that Observe has taken since the last step.
+// ForgetObserved forgets all parts that Observe has taken since the last step, and those that
+// it is taking, for which it waits.
 func (o *Optimizer) ForgetObserved() { o.engine.ForgetObserved() }
 
 // observed is the sum of the squares of the gradients that were observed, which must be all

@@ -73,7 +73,7 @@ func (o *Optimizer) checkRows(params []float32, rows int, grads []float32) error
 		return &ArgError{"len(params)" + quoted(t.name), len(params), fmt.Sprintf("the tensor's size, %d", t.size)}
 	case len(grads)%t.columns != 0 || len(grads)/t.columns != rows:
 		return &ArgError{"len(grads)" + quoted(t.name), len(grads), fmt.Sprintf("%d indices times %d columns", rows, t.columns)}
-	case o.Steps() == math.MaxInt64:
+	case o.Steps() >= mostSteps:
 		return &ArgError{"the number of steps", o.Steps(), "one that can be counted on"}
 	}
 	return firstError(o.checkTraining(), o.placeRows(params, grads))

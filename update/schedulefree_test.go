@@ -173,7 +173,7 @@ func TestRectifiedWeights(t *testing.T) {
 				t.Fatalf("%+v, step %d: a part of %g in another order, want %g", c, step, moved, want)
 			}
 		}
-		must(t, o.SetSteps(math.MaxInt64-1)) // which takes no longer than others
+		must(t, o.SetSteps(math.MaxInt64-2)) // which takes no longer than others
 		must(t, o.Step([]float32{0}, []float32{0}))
 	}
 }
@@ -206,7 +206,7 @@ func TestWeights(t *testing.T) {
 				}
 			}
 		}
-		must(t, o.SetSteps(math.MaxInt64-1)) // which takes no longer than others
+		must(t, o.SetSteps(math.MaxInt64-2)) // which takes no longer than others
 		must(t, o.Step([]float32{0}, []float32{0}))
 	}
 }

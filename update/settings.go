@@ -163,6 +163,9 @@ func (o *Optimizer) GradScale() float64 { return o.scale }
 // Steps is the number of steps taken, those that were skipped not counted.
 func (o *Optimizer) Steps() int64 { return o.engine.Steps() }
 
+// mostSteps can be taken: some rules ask for what the step after has.
+const mostSteps = math.MaxInt64 - 1
+
 // SetSteps sets the number of steps taken, by all tensors, as when the caller counts for
 // itself. The next step is number steps+1. After 0, state that begins as the parameters, such
 // as Prodigy's w₀, begins anew in that step, unless it is the caller's; all other stays.

@@ -43,8 +43,8 @@ type Tensor struct {
 }
 
 // An Optimizer applies rules to parameters: it has their state and counts the
-// steps. One goroutine at a time may call its methods, but for Apply; a second one in a
-// step gets an error.
+// steps. One goroutine at a time may call its methods, but for Apply and Observe; a second
+// one in a step gets an error.
 type Optimizer struct {
 	engine  *engine.Engine
 	groups  []group
@@ -376,7 +376,7 @@ func (o *Optimizer) Step(params, grads []float32) error {
 func (o *Optimizer) isSimple(params, grads []float32) bool {
 	n := o.sizes[0]
 	return n < tune.ParallelLen && len(params) == n && len(grads) == n && o.known[0] == (known{address(params), address(grads)}) &&
-		!o.evaluated && o.policy == Propagate && !o.clips() && !o.clipsTensors() && o.begun == nil && o.engine.IsPlain(o.tensors[0].group) && o.engine.Steps() < math.MaxInt64
+		!o.evaluated && o.policy == Propagate && !o.clips() && !o.clipsTensors() && o.begun == nil && o.engine.IsPlain(o.tensors[0].group) && o.engine.Steps() < mostSteps
 }
 
 // simple takes such a step, without all that others ask for.
@@ -418,7 +418,7 @@ func (o *Optimizer) stepSet(params, grads [][]float32) error {
 	if err := o.checkShards(); err != nil {
 		return err
 	}
-	if o.Steps() == math.MaxInt64 {
+	if o.Steps() >= mostSteps {
 		return &ArgError{"the number of steps", o.Steps(), "one that can be counted on"}
 	}
 	if err := o.measure(grads); err != nil {

@@ -140,7 +140,7 @@ static void check_columns(void) {
 	CHECK(lockstep_optimizer_state_len(o, 0, "v") == 6 && lockstep_optimizer_state_len(vector, 0, "v") == 1, "numbers for each row");
 	refused(lockstep_optimizer_step_rows(o, q, 3, some, 3, d, NULL, &error), "columns is 3, want those of the tensor, 5");
 	refused(lockstep_optimizer_step_rows(vector, q, 5, some, 3, d, NULL, &error), "columns is 5, want those of the tensor, 30");
-	refused(lockstep_optimizer_begin(o, -1, &error), "rule is rowwise adam, want one of a single pass");
+	refused(lockstep_optimizer_begin(o, -1, &error), "rule is rowwise adam, want one of a single pass over elements, without sums");
 	must(lockstep_optimizer_step_rows(o, q, 5, some, 3, d, NULL, &error));
 	const float *v = lockstep_optimizer_state(o, 0, "v");
 	for (int row = 0; row < 6; row++) CHECK((v[row] > 0) == (row == 5), "v of row %d is %g", row, (double)v[row]);

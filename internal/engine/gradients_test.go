@@ -3,6 +3,9 @@ package engine
 import (
 	"math"
 	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/lockstep-go/lockstep/internal/tune"
@@ -40,5 +43,29 @@ func TestGradients(t *testing.T) {
 			t.Errorf("%d scaled gradients are beyond the limits, the first in tensor %d, want 2 and 9", n, tensor)
 		}
 		grads[9][3], grads[11][5] = kept[1], kept[2]
+	}
+}
+
+// TestForgetWaits has a part that is being taken while all are forgotten.
+func TestForgetWaits(t *testing.T) {
+	var turns, forgotten atomic.Int64
+	wait := meeting{want: 1}
+	e := New([]Tensor{{Size: 5}}, []Rule{{Plan: Plan{Passes: One(wait.run, wait.begin)}}})
+	o := &e.observing
+	w, _, _ := o.enter(e, 0, piece{0, make([]float32, 5)})
+	var running sync.WaitGroup
+	running.Go(func() {
+		e.ForgetObserved()
+		forgotten.Store(turns.Load())
+	})
+	for turns.Load() < 1000 {
+		turns.Add(1)
+		runtime.Gosched()
+	}
+	turns.Add(1)
+	o.leave(w)
+	running.Wait()
+	if forgotten.Load() != 1001 || e.Observed() {
+		t.Errorf("forgotten in turn %d, want the last one", forgotten.Load())
 	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 
@@ -46,11 +47,17 @@ func (e *Engine) growObserving() {
 	}
 }
 
-// ForgetObserved begins anew.
+// ForgetObserved begins anew, once no part is being taken: one that is would be summed up
+// among those that arrive next.
 func (e *Engine) ForgetObserved() {
 	o := &e.observing
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	for o.running > 0 {
+		o.mu.Unlock()
+		runtime.Gosched()
+		o.mu.Lock()
+	}
 	if !o.begun {
 		return
 	}
@@ -88,10 +95,11 @@ func (e *Engine) Observe(tensor, lo int, grads []float32) (from, to int, apart b
 	if !apart {
 		return before.lo, before.hi(), false
 	}
-	for _, k := range w.ready {
-		e.sumObserved(k, w)
+	defer o.leave(w)
+	for last := len(w.ready) - 1; last >= 0; last-- {
+		e.sumObserved(w.ready[last], w)
+		w.ready = w.ready[:last]
 	}
-	o.leave(w)
 	return 0, 0, true
 }
 
@@ -142,10 +150,13 @@ func (o *observing) count(e *Engine, tensor int, x piece, w *Worker) {
 	}
 }
 
-// leave takes back what was lent.
+// leave takes back what was lent. Units that a panic has left unsummed are the step's to sum.
 func (o *observing) leave(w *Worker) {
 	w.Forget()
 	o.mu.Lock()
+	for _, k := range w.ready {
+		o.missing[k] = 1
+	}
 	o.running--
 	o.workers = append(o.workers, w)
 	o.mu.Unlock()

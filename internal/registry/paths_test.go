@@ -305,3 +305,31 @@ func TestJudgesScaled(t *testing.T) {
 		}
 	})
 }
+
+// TestLastStep takes the last step that can be counted, in which parameters stay finite.
+func TestLastStep(t *testing.T) {
+	const n = 12
+	for _, e := range All() {
+		var rules []update.Rule
+		for _, s := range slices.Concat(e.Samples, e.Factored) {
+			rules = append(rules, s.Rule)
+		}
+		for _, p := range e.Presets {
+			rules = append(rules, With(p.Rule, func(o *update.Options) { o.LR = max(o.LR, 1e-3) }))
+		}
+		for _, r := range rules {
+			o, err := update.NewSet([]update.Tensor{{Size: n, Columns: 4}}, r)
+			must(t, err)
+			p, g := uniform(n, 1), uniform(n, 2)
+			must(t, o.Step(p, g))
+			must(t, o.SetSteps(math.MaxInt64-2))
+			must(t, o.Step(p, g))
+			if slices.ContainsFunc(p, func(x float32) bool { return !(math.Abs(float64(x)) <= math.MaxFloat32) }) {
+				t.Errorf("%s: %+v leaves %g", e.Name, r, p)
+			}
+			if err := o.Step(p, g); err == nil {
+				t.Errorf("%s: a step after the last one", e.Name)
+			}
+		}
+	}
+}
