@@ -37,6 +37,7 @@ from ._authors import (
     StableAdamW,
     Yogi,
 )
+from ._observed import GradientObserver
 from ._optimizer import LockstepOptimizer, clip_grad_norm_and_step, clip_grad_value_and_step
 from ._rules import (
     ASGD,
@@ -79,6 +80,7 @@ __all__ = [
     "AddSign",
     "CautiousAdamW",
     "CautiousLion",
+    "GradientObserver",
     "LaProp",
     "Lion",
     "LockstepOptimizer",

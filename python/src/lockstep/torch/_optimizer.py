@@ -13,6 +13,7 @@ from torch.optim import optimizer as base
 
 from .. import _library as c
 from ._group import Group
+from ._observed import GradientObserver
 from ._plan import Clip, Entry, Plan, StaleError, ValueClip
 from ._state import State
 from ._tensors import UnsupportedError, is_sharded, local, param_refusal, refusal
@@ -39,6 +40,7 @@ class LockstepOptimizer(base.Optimizer):
     _step_supports_amp_scaling = True
     _plan: Plan | None = None
     _clip: Clip | ValueClip | None = None
+    _observer: GradientObserver | None = None
 
     @staticmethod
     def _rule(group: Mapping[str, Any]) -> c.Rule:
@@ -73,6 +75,8 @@ class LockstepOptimizer(base.Optimizer):
         except Exception:
             self.param_groups.pop()
             raise
+        if self._observer is not None:
+            self._observer.watch(self.param_groups[-1]["params"])
 
     def _check_group(self, k: int) -> None:
         group = Group(self, self.param_groups[k])
@@ -98,6 +102,29 @@ class LockstepOptimizer(base.Optimizer):
             for name, value in self.defaults.items():
                 if name != "differentiable":  # which torch adds to all defaults
                     group.setdefault(name, value)
+
+    def observe_gradients(self) -> GradientObserver:
+        """Observes gradients from now on as backward makes them, so that clip_grad_norm_and_step need not read them.
+
+        Their squares are added up in hooks of the parameters while the gradients are in the cache; norms and steps
+        have the same bits. A gradient that another call of backward adds to is observed anew; where one is replaced,
+        or an operation of PyTorch writes to it, or ``GradScaler.unscale_`` to all, the step reads all of them, as it
+        reads those that were not observed. What is written to ``grad.data`` or through NumPy is not noticed: call
+        ``forget()`` of what is returned after it. ``remove()`` ends the observation, and ``paused()`` is a context for
+        those calls of backward that others add to.
+
+        Gradients that were observed are held until the step, or until backward is called again. Nothing is observed
+        before the first step, nor where torch.distributed has several processes, which add to gradients that have
+        arrived. Copies and pickles of the optimizer observe nothing until they are told to. Raises UnsupportedError
+        for optimizers whose steps do not clip, and returns the same observer if there is one.
+        """
+        if not self._plan_class.clips:
+            raise UnsupportedError(
+                f"clipping is no part of a step of {type(self).__name__}: there is no use for a norm"
+            )
+        if self._observer is None:
+            self._observer = GradientObserver(self)
+        return self._observer
 
     # The step.
 
@@ -236,9 +263,10 @@ def clip_grad_norm_and_step(
 
     The same as ``torch.nn.utils.clip_grad_norm_`` and ``optimizer.step()``, but gradients are read once more instead
     of written: they stay as they are. (Those of parameters that an optimizer leaves to torch are clipped in place.)
-    Sharded parameters are refused: a process does not know their norms, and torch's function does. Under ZeRO the
-    norm is that of the parameters which this process steps. Returns the norm before clipping. With
-    error_if_nonfinite a norm that is infinite or NaN raises RuntimeError, and nothing is stepped.
+    What ``optimizer.observe_gradients()`` has observed is not read for its norm. Sharded parameters are refused: a
+    process does not know their norms, and torch's function does. Under ZeRO the norm is that of the parameters which
+    this process steps. Returns the norm before clipping. With error_if_nonfinite a norm that is infinite or NaN raises
+    RuntimeError, and nothing is stepped.
 
     With a scaler the step is ``scaler.step(optimizer)``, whose gradients are unscaled before their norm is taken,
     in the step or by ``scaler.unscale_(optimizer)`` before; ``scaler.update()`` follows, as after any. A step that it

@@ -164,6 +164,8 @@ def _lay_out(entries: Sequence[tuple[Entry, Mapping[str, float]]]) -> list[list[
 class Plan:
     """A prepared step of an optimizer."""
 
+    clips = True  # within the step
+
     def __init__(self, optimizer: LockstepOptimizer, kept: frozenset[int] = frozenset()) -> None:
         """Looks at everything, and lays state out anew but for that in storages which are kept as they are."""
         self.groups = [Group(optimizer, group) for group in optimizer.param_groups]
@@ -238,6 +240,7 @@ class Plan:
         self._sharded = next((e.title for e in self.entries if is_sharded(e.param)), None)
         self._params = [e.param for e in self.entries]
         self._walk: Walk | None = None
+        self._places: dict[Tensor, int] | None = None
 
     def _c_tensor(self, e: Entry) -> c.Tensor:
         columns = c.columns_of(e.shape.size)
@@ -263,6 +266,12 @@ class Plan:
             if state.get(name) is not view:
                 state[name] = wrapped(view, e.param)
         e.begun = True
+
+    def places(self) -> dict[Tensor, int]:
+        """Which tensor of the library's optimizer each parameter is."""
+        if self._places is None:
+            self._places = {e.param: k for k, e in enumerate(self.entries)}
+        return self._places
 
     def begun(self) -> Iterator[tuple[Entry, int]]:
         """The parameters that have taken steps, and how many."""
@@ -370,6 +379,9 @@ class Plan:
     def _run(self, optimizer: LockstepOptimizer, clip: Clip | ValueClip | None, foreign: Sequence[Tensor]) -> None:
         pool = shared_pool() if self.total >= SHARED_LEAST else None
         scale = optimizer._unscaling()
+        observer = optimizer._observer
+        if observer is not None and not isinstance(clip, Clip):
+            observer.forget()
         if scale != 1:
             _check_unscalable(foreign)
         if isinstance(clip, ValueClip):
@@ -380,7 +392,8 @@ class Plan:
         if clip is not None:
             self._check_whole()
             self._set_scale(scale)
-            scale *= clip.factor(self.core.measure(self._grads, pool), foreign, scale)
+            measured = observer.measure(self, self._grads, pool) if observer else self.core.measure(self._grads, pool)
+            scale *= clip.factor(measured, foreign, scale)
         if scale > 0:
             self._set_scale(scale)
             self.core.step(self._where, self._grads, pool)

@@ -41,6 +41,8 @@ class _Tables:
 class RowsPlan(Plan):
     """A prepared step of an optimizer that takes sparse gradients."""
 
+    clips = False
+
     def _adopt(self, optimizer: LockstepOptimizer, kept: frozenset[int]) -> None:
         """Has state of one dimension begin its storage, which may be torch's class' later.
 
