@@ -214,7 +214,8 @@ LOCKSTEP_API lockstep_status lockstep_optimizer_update_hessian(lockstep_optimize
 
 /*
  * The norm of gradients, scaled, as a step with a max_norm measures it: for those who clip in
- * another way, with a scale. Nothing is written but the norm.
+ * another way, with a scale. Nothing is written but the norm. Once gradients were observed it is
+ * that of what was observed, which a step that follows can take; it is refused as a step is.
  */
 LOCKSTEP_API lockstep_status lockstep_optimizer_measure(lockstep_optimizer *o, const float *const *grads, lockstep_pool *pool,
 	double *norm, lockstep_error *error);

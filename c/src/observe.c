@@ -306,7 +306,7 @@ static lockstep_status check_whole(const lockstep_optimizer *o, const float *con
 	return LOCKSTEP_OK;
 }
 
-static lockstep_status take_observed(lockstep_optimizer *o, const float *const *grads, double *squares, lockstep_error *error) {
+static lockstep_status add_observed(lockstep_optimizer *o, const float *const *grads, double *squares, lockstep_error *error) {
 	observing *x = o->observing;
 	if (x->running) return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "the gradients are being observed, want them observed before the step");
 	lockstep_status status = check_whole(o, grads, error);
@@ -314,13 +314,20 @@ static lockstep_status take_observed(lockstep_optimizer *o, const float *const *
 	for (size_t k = 0; k < o->unit_count; k++)
 		if (x->missing[k]) sum_unit(o, k); /* of tensors without a gradient */
 	*squares = lockstep_sum_pairs(x->partial, o->unit_count, 0);
-	forget(o);
 	return LOCKSTEP_OK;
+}
+
+lockstep_status lockstep_look_at_observed(lockstep_optimizer *o, const float *const *grads, double *squares, lockstep_error *error) {
+	lockstep_take_lock(&o->observing->lock);
+	lockstep_status status = add_observed(o, grads, squares, error);
+	lockstep_give_lock(&o->observing->lock);
+	return status;
 }
 
 lockstep_status lockstep_take_observed(lockstep_optimizer *o, const float *const *grads, double *squares, lockstep_error *error) {
 	lockstep_take_lock(&o->observing->lock);
-	lockstep_status status = take_observed(o, grads, squares, error);
+	lockstep_status status = add_observed(o, grads, squares, error);
+	if (!status) forget(o);
 	lockstep_give_lock(&o->observing->lock);
 	return status;
 }

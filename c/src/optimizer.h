@@ -301,8 +301,9 @@ void lockstep_clip_to(lockstep_optimizer *o, double max_norm);
 /* Whether gradients have arrived since the last step. */
 int lockstep_is_observed(const lockstep_optimizer *o);
 
-/* Has the sum of squares of gradients that have arrived, and forgets them. They must be whole, but
- * for those of tensors without a gradient if grads are given. */
+/* Has the sum of squares of gradients that have arrived, and forgets them, or only looks. They must be
+ * whole, but for those of tensors without a gradient if grads are given. */
+lockstep_status lockstep_look_at_observed(lockstep_optimizer *o, const float *const *grads, double *squares, lockstep_error *error);
 lockstep_status lockstep_take_observed(lockstep_optimizer *o, const float *const *grads, double *squares, lockstep_error *error);
 
 /* rows.c */

@@ -268,7 +268,12 @@ lockstep_status lockstep_optimizer_step(lockstep_optimizer *o, float *const *par
 
 static LOCKSTEP_NOT_INLINED lockstep_status norm(lockstep_job *job, lockstep_pool *pool, double *norm, lockstep_error *error) {
 	lockstep_status status = check_pointers(job->o, "grads", job->grads, error);
-	if (!status) *norm = sqrt(squares(job, pool)) * fabs(job->o->grad_scale);
+	double sum = 0;
+	if (!status && lockstep_is_observed(job->o))
+		status = lockstep_look_at_observed(job->o, job->grads, &sum, error);
+	else if (!status)
+		sum = squares(job, pool);
+	if (!status) *norm = sqrt(sum) * fabs(job->o->grad_scale);
 	return status;
 }
 

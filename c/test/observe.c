@@ -142,7 +142,11 @@ static void check_order(lockstep_pool *pool) {
 		source s = new_source("observed parts", step);
 		draw(whole, step), draw(split, step);
 		if (step == 7) whole->grads[3][5] = split->grads[3][5] = INFINITY;
+		double read = 0, seen = 0;
+		must(lockstep_optimizer_measure(split->o, split->given, pool, &read, &error));
 		observe_parts(split->o, split->given, &s, step % 2 ? pool : NULL);
+		must(lockstep_optimizer_measure(split->o, split->given, pool, &seen, &error));
+		CHECK(seen == read, "step %d: the norm is %a, want %a", step, seen, read);
 		must(lockstep_optimizer_step(split->o, split->params, split->given, pool, &error));
 		must(lockstep_optimizer_step(whole->o, whole->params, whole->given, NULL, &error));
 		compare(split, whole, "observed", step);
@@ -219,7 +223,10 @@ static void check_refusals(void) {
 	const float *some[] = {g, g + L, NULL};
 	lockstep_optimizer *o = make("AdamW");
 	check_refused_parts(o);
+	double norm = -1;
 	refused_step(o, grads, "tensor 0 is not observed from 0 on, want all of its 100 elements");
+	refused(lockstep_optimizer_measure(o, grads, NULL, &norm, &error), "tensor 0 is not observed from 0 on");
+	CHECK(norm == -1, "a norm that was refused is written");
 	must(observe(o, 0, 0, L));
 	must(observe(o, 2, 0, M));
 	refused(observe(o, 2, 3, 4), "apart from 0 to 10");

@@ -586,7 +586,7 @@ class Optimizer:
         self._check(f(self._handle, params, columns, rows.address, rows.length, grads, handle, self._error_ref))
 
     def measure(self, grads: Pointers, pool: Pool | None = None) -> float:
-        """The norm of gradients, scaled, as a step with a max_norm measures it."""
+        """The norm of gradients, scaled, as a step with a max_norm measures it, or has observed it."""
         norm = c_double()
         handle = None if pool is None else pool.handle
         self._check(_measure(self._handle, grads, handle, byref(norm), self._error_ref))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import is_
 from typing import TYPE_CHECKING, Any
@@ -164,6 +164,8 @@ def _lay_out(entries: Sequence[tuple[Entry, Mapping[str, float]]]) -> list[list[
 class Plan:
     """A prepared step of an optimizer."""
 
+    clips = True  # within the step
+
     def __init__(self, optimizer: LockstepOptimizer, kept: frozenset[int] = frozenset()) -> None:
         """Looks at everything, and lays state out anew but for that in storages which are kept as they are."""
         self.groups = [Group(optimizer, group) for group in optimizer.param_groups]
@@ -206,7 +208,15 @@ class Plan:
             for view, old in zip(views, e.views):
                 view.copy_(old)
             e.views = views
+        self._share(optimizer._common_slots)
         self._note_rooms()
+
+    def _share(self, slots: frozenset[str]) -> None:
+        """Has tensors that have not begun know the numbers that are the same for all."""
+        begun = [e for e in self.entries if e.begun and e.shape.numel]
+        for e in self.entries if begun else ():
+            for slot in () if e.begun else slots:
+                e.views[list(e.slots).index(slot)].copy_(begun[0].views[list(begun[0].slots).index(slot)])
 
     def _note_rooms(self) -> None:
         """Notes in which storages the state is."""
@@ -230,6 +240,7 @@ class Plan:
         self._sharded = next((e.title for e in self.entries if is_sharded(e.param)), None)
         self._params = [e.param for e in self.entries]
         self._walk: Walk | None = None
+        self._places: dict[Tensor, int] | None = None
 
     def _c_tensor(self, e: Entry) -> c.Tensor:
         columns = c.columns_of(e.shape.size)
@@ -255,6 +266,35 @@ class Plan:
             if state.get(name) is not view:
                 state[name] = wrapped(view, e.param)
         e.begun = True
+
+    def places(self) -> dict[Tensor, int]:
+        """Which tensor of the library's optimizer each parameter is."""
+        if self._places is None:
+            self._places = {e.param: k for k, e in enumerate(self.entries)}
+        return self._places
+
+    def begun(self) -> Iterator[tuple[Entry, int]]:
+        """The parameters that have taken steps, and how many."""
+        for e, steps in zip(self.entries, self._counts.cells):
+            if e.begun:
+                yield e, int(steps)
+
+    def update_hessian(self, optimizer: LockstepOptimizer, estimates: Mapping[Tensor, Tensor]) -> None:
+        """Moves the estimates of a rule that has such, of the parameters that new ones are given for."""
+        pointers, held = c.pointers(len(self.entries)), []
+        for k, e in enumerate(self.entries):
+            if e.param in estimates:
+                why = grad_refusal(e.param, estimates[e.param])
+                if why:
+                    raise UnsupportedError(f"the estimate of {e.title} {why}")
+                e.part()
+                held.append((k, e.in_order(local(estimates[e.param]))))
+                pointers[k] = held[-1][1].data_ptr()
+        self.core.update_hessian(pointers)
+        for k, _ in held:
+            if not self.entries[k].begun:
+                self._show(optimizer, k)
+        self._watch(optimizer)
 
     # What may change.
 
@@ -314,6 +354,7 @@ class Plan:
         found = _Found(self, optimizer)
         self._walk = None  # parameters may have moved
         self._where[:], self._grads[:] = found.where, found.grads
+        self._begin_as_params(optimizer, found.present)
         self._run(optimizer, clip, [p.grad for params in found.foreign.values() for p in params if p.grad is not None])
         for part, copy in found.copies:
             part.copy_(copy)
@@ -327,9 +368,20 @@ class Plan:
             optimizer._step_by_torch(found.foreign)
         self._watch(optimizer)
 
+    def _begin_as_params(self, optimizer: LockstepOptimizer, present: Sequence[int]) -> None:
+        """Fills the state that begins as the parameters, of those whose first step it is."""
+        for k in present if optimizer._slots_as_params else ():
+            e = self.entries[k]
+            for slot, view in zip(e.slots, e.views):
+                if slot in optimizer._slots_as_params and not e.begun:
+                    view.copy_(local(e.param))
+
     def _run(self, optimizer: LockstepOptimizer, clip: Clip | ValueClip | None, foreign: Sequence[Tensor]) -> None:
         pool = shared_pool() if self.total >= SHARED_LEAST else None
         scale = optimizer._unscaling()
+        observer = optimizer._observer
+        if observer is not None and not isinstance(clip, Clip):
+            observer.forget()
         if scale != 1:
             _check_unscalable(foreign)
         if isinstance(clip, ValueClip):
@@ -340,7 +392,8 @@ class Plan:
         if clip is not None:
             self._check_whole()
             self._set_scale(scale)
-            scale *= clip.factor(self.core.measure(self._grads, pool), foreign, scale)
+            measured = observer.measure(self, self._grads, pool) if observer else self.core.measure(self._grads, pool)
+            scale *= clip.factor(measured, foreign, scale)
         if scale > 0:
             self._set_scale(scale)
             self.core.step(self._where, self._grads, pool)
