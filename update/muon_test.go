@@ -464,6 +464,33 @@ func TestMuonAllocs(t *testing.T) {
 	}
 }
 
+// TestMuonExtremes has rows of zeros, tiny and huge gradients, and no gradient at all leave
+// finite parameters, and zeros where they were.
+func TestMuonExtremes(t *testing.T) {
+	for name, r := range muons() {
+		for _, scale := range []float32{0, 1e-38, 1e-20, 1e20, 1e37} {
+			r.LR, r.WeightDecay = 1e-38, 0
+			o := newMuon(t, r, 4, 6)
+			p := make([]float32, 24)
+			g := uniform(24, 9)
+			for i := range g {
+				g[i] *= scale
+			}
+			clear(g[6:12])
+			for range 3 {
+				if err := o.Step(p, g); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, x := range p {
+				if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) || i/6 == 1 && x != 0 {
+					t.Fatalf("%s, gradients of %g: element %d is %g", name, scale, i, x)
+				}
+			}
+		}
+	}
+}
+
 // TestMuonVectors refuses them.
 func TestMuonVectors(t *testing.T) {
 	_, err := update.New(10, torch.Muon())

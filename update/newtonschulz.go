@@ -173,7 +173,7 @@ func total(list []float32) float64 {
 // norm of a matrix that has been squared often enough is the largest alone: within
 // n^(2⁻²⁶) after 24 times, and before once a square of norm 1 is as long as what it is of.
 func (o *orthogonalizer) largest() float64 {
-	const most, near = 24, 1 - 0x1p-16
+	const most, asLong = 24, 1 - 0x1p-16
 	var alphas [most]float64
 	o.square()
 	norm, n := o.norm(o.s), 0
@@ -184,7 +184,7 @@ func (o *orthogonalizer) largest() float64 {
 		o.multiply(o.p, o.p, o.s, o.s, alpha, 0, true)
 		o.s, o.p = o.p, o.s
 		norm = o.norm(o.s)
-		if norm >= near {
+		if norm >= asLong {
 			break
 		}
 	}
@@ -200,7 +200,7 @@ func (o *orthogonalizer) scaleEach(c *newtonSchulz) {
 	by := o.numbers[:o.s.Rows]
 	o.team.Sizes(by, o.s)
 	for i, x := range by {
-		by[i] = float32(c.scaleTo1(math.Sqrt(float64(x))))
+		by[i] = finiteFactor(c.scaleTo1(math.Sqrt(float64(x))))
 	}
 	o.team.ScaleBoth(o.s, by)
 	if o.high {
@@ -209,6 +209,9 @@ func (o *orthogonalizer) scaleEach(c *newtonSchulz) {
 		o.team.ScaleRows(o.x, by)
 	}
 }
+
+// finiteFactor leaves zeros of rows as they are.
+func finiteFactor(x float64) float32 { return float32(min(x, math.MaxFloat32)) }
 
 // lengthen makes the direction as long as Adaptive and Beta2 say.
 func (o *orthogonalizer) lengthen(m *engine.Matrix, c *newtonSchulz, first, direction fallback.Matrix) {
@@ -244,7 +247,7 @@ func (c *newtonSchulz) rowFactors(row, v []float32, columns int, scale float64) 
 	}
 	scale *= size / (math.Sqrt(after) + c.epsRow)
 	for i := range row {
-		row[i] = float32(c.rowFactor(v[i]) * scale)
+		row[i] = finiteFactor(c.rowFactor(v[i]) * scale)
 	}
 }
 

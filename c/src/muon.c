@@ -1,6 +1,7 @@
 /* The pass of Muon over matrices, function by function that of Go's package update. */
 #include "optimizer.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -20,7 +21,7 @@ static size_t product_room(const lockstep_table *table, size_t rows, size_t colu
  * number for each row or column. */
 size_t lockstep_newton_schulz_room(const lockstep_table *table, size_t rows, size_t columns) {
 	size_t small = least(rows, columns);
-	return sum(2 * rows * columns + 2 * small * small + greatest(rows, columns), product_room(table, rows, columns));
+	return sum(sum(2 * rows * columns, 2 * small * small + greatest(rows, columns)), product_room(table, rows, columns));
 }
 
 /* Elements of a matrix times a factor, each rounded once. */
@@ -163,7 +164,7 @@ static double norm_of(const orthogonalizer *o, lockstep_matrix m) {
 /* The largest singular value of X: see Go's, which has the reasons. */
 static double largest(orthogonalizer *o) {
 	enum { MOST = 24 };
-	const double near = 1 - 0x1p-16;
+	const double as_long = 1 - 0x1p-16;
 	double alphas[MOST];
 	square(o);
 	double norm = norm_of(o, o->s);
@@ -174,16 +175,19 @@ static double largest(orthogonalizer *o) {
 		n++;
 		swap(&o->s, &o->p);
 		norm = norm_of(o, o->s);
-		if (norm >= near) break;
+		if (norm >= as_long) break;
 	}
 	while (n > 0) norm = sqrt(norm / alphas[--n]);
 	return sqrt(norm);
 }
 
+/* Leaves zeros of rows as they are. */
+static float finite_factor(double x) { return x > (double)FLT_MAX ? FLT_MAX : (float)x; }
+
 /* Scales the rows of X, or its columns, each by a norm of its own, and S with them. */
 static void scale_each(const orthogonalizer *o, const lockstep_newton_schulz *c) {
 	each_row(o->pool, (rowing){.x = o->s, .numbers = o->numbers, .work = size_of});
-	for (size_t i = 0; i < o->s.rows; i++) o->numbers[i] = (float)scale_to_1(c, sqrt((double)o->numbers[i]));
+	for (size_t i = 0; i < o->s.rows; i++) o->numbers[i] = finite_factor(scale_to_1(c, sqrt((double)o->numbers[i])));
 	each_row(o->pool, (rowing){.x = o->s, .numbers = o->numbers, .work = scale_both});
 	each_row(o->pool, (rowing){.x = o->x, .numbers = o->numbers, .work = o->high ? scale_columns : scale_row});
 }
@@ -204,7 +208,7 @@ static void row_factors(const lockstep_newton_schulz *c, float *row, float *v, s
 	}
 	double size = c->exact_rms ? sqrt((double)rows * (double)columns) : sqrt(before);
 	by *= size / (sqrt(after) + c->eps_row);
-	for (size_t i = 0; i < rows; i++) row[i] = (float)(row_factor(c, v[i]) * by);
+	for (size_t i = 0; i < rows; i++) row[i] = finite_factor(row_factor(c, v[i]) * by);
 }
 
 /* Makes the direction as long as adaptive and beta2 say. */
