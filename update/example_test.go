@@ -10,6 +10,7 @@ import (
 
 	"github.com/lockstep-go/lockstep/loss"
 	"github.com/lockstep-go/lockstep/update"
+	"github.com/lockstep-go/lockstep/update/textbook"
 	"github.com/lockstep-go/lockstep/update/torch"
 )
 
@@ -104,6 +105,24 @@ func ExampleMuon() {
 	check(o.StepSet(params, grads))
 	fmt.Printf("%.4f\n", params)
 	// Output: [[0.9997 1.9998 2.9997 3.9996 4.9995 5.9992] [-0.0010 -0.0010 -0.0010]]
+}
+
+// NorMuon gives the rows of a matrix about the same share of a step. Its state is a mean of
+// squares of each, beside the momentum.
+func ExampleMuon_norMuon() {
+	r := textbook.NorMuon(.02)
+	o, err := update.NewSet([]update.Tensor{{Name: "weights", Size: 6, Columns: 2}}, r)
+	check(err)
+
+	params := [][]float32{{1, 1, 1, 1, 1, 1}}
+	check(o.StepSet(params, [][]float32{{1, 1, 0, 3, .01, 0}}))
+	v, err := o.Buffer(0, "row_var")
+	check(err)
+	fmt.Printf("%.3f\n", v)
+	fmt.Printf("%.3f\n", params[0])
+	// Output:
+	// [0.020 0.015 0.000]
+	// [0.984 0.997 1.005 0.984 0.983 1.001]
 }
 
 // A step on the caller's goroutines has the bits of Step.

@@ -14,6 +14,7 @@ import (
 	"github.com/lockstep-go/lockstep/update"
 	"github.com/lockstep-go/lockstep/update/keras"
 	"github.com/lockstep-go/lockstep/update/optax"
+	"github.com/lockstep-go/lockstep/update/textbook"
 	"github.com/lockstep-go/lockstep/update/torch"
 )
 
@@ -23,9 +24,19 @@ func muons() map[string]update.Muon {
 	unclamped.Unclamped = true
 	plain.Nesterov, plain.RMS = false, 0
 	even.Nesterov, even.Iterations = false, 4
+	adaptive, schatten, spectral, aol := optax.Muon(.01), optax.Muon(.02), optax.Muon(.02), optax.Muon(.02)
+	adaptive.Adaptive, adaptive.Dion, adaptive.A, adaptive.B, adaptive.C = true, true, 0, 0, 0
+	schatten.SchattenNorm, schatten.Eps, schatten.EpsFloor, schatten.Iterations = true, 0, 1e-4, 4
+	spectral.SpectralNorm = true
+	aol.AOL, aol.Eps, aol.EpsFloor, aol.Adaptive = true, 0, 1e-4, true
+	exact, long := textbook.NorMuon(.02), torch.Muon()
+	exact.Spectral, exact.RMS, exact.ExactRMS, exact.WeightDecay = false, .2, true, .1
+	long.Beta2, long.EpsRow, long.Adaptive, long.Spectral, long.RMS = .9, 1e-8, true, false, .2
 	return map[string]update.Muon{
 		"torch": torch.Muon(), "keras": keras.Muon(), "optax": optax.Muon(.02),
 		"torch, unclamped": unclamped, "keras, plain": plain, "optax, 4 iterations, no Nesterov": even,
+		"optax, adaptive, of Dion": adaptive, "optax, schatten": schatten, "optax, spectral": spectral, "optax, aol": aol,
+		"NorMuon": textbook.NorMuon(.02), "NorMuon, exact": exact, "NorMuon, adaptive": long,
 	}
 }
 
@@ -69,43 +80,164 @@ func (m matrix64) norm() float64 {
 	return math.Sqrt(sum)
 }
 
-// muon64 takes Muon's step in float64, as Jordan's text has it, with products on the left
+// eigenvalues are those of a symmetric matrix, by Jacobi's rotations.
+func (m matrix64) eigenvalues() []float64 {
+	a, n := slices.Clone(m.data), m.rows
+	for range 60 {
+		for i := range n {
+			for j := range i {
+				if a[i*n+j] == 0 {
+					continue
+				}
+				theta := math.Atan2(2*a[i*n+j], a[i*n+i]-a[j*n+j]) / 2
+				c, s := math.Cos(theta), math.Sin(theta)
+				for k := range n {
+					x, y := a[k*n+i], a[k*n+j]
+					a[k*n+i], a[k*n+j] = c*x+s*y, c*y-s*x
+				}
+				for k := range n {
+					x, y := a[i*n+k], a[j*n+k]
+					a[i*n+k], a[j*n+k] = c*x+s*y, c*y-s*x
+				}
+			}
+		}
+	}
+	list := make([]float64, n)
+	for i := range n {
+		list[i] = a[i*n+i]
+	}
+	return list
+}
+
+// A muon64 takes Muon's steps in float64, as Jordan's text has them, with products on the left
 // whatever the shape.
-func muon64(r update.Muon, t int, p, m, g matrix64) {
-	mu := r.Momentum
-	x := newMatrix64(p.rows, p.columns)
+type muon64 struct {
+	update.Muon
+	p, m matrix64
+	v    []float64 // of rows
+	t    int
+	size float64 // of the last step beside an orthogonal one
+}
+
+func newMuon64(r update.Muon, p []float32, columns int) *muon64 {
+	rows := len(p) / columns
+	s := &muon64{Muon: r, p: newMatrix64(rows, columns), m: newMatrix64(rows, columns), v: make([]float64, rows)}
+	for i, x := range p {
+		s.p.data[i] = float64(x)
+	}
+	return s
+}
+
+// direction is u.
+func (r *muon64) direction(g []float32) matrix64 {
+	mu, x := r.Momentum, newMatrix64(r.p.rows, r.p.columns)
 	c, direct := 1., 1.
 	if r.BiasCorrection {
-		c, direct = 1-math.Pow(mu, float64(t)), 1-math.Pow(mu, float64(t))
+		c, direct = 1-math.Pow(mu, float64(r.t)), 1-math.Pow(mu, float64(r.t))
 		if r.Nesterov {
-			c = 1 - math.Pow(mu, float64(t+1))
+			c = 1 - math.Pow(mu, float64(r.t+1))
 		}
 	}
-	for i, y := range g.data {
-		m.data[i] = mu*m.data[i] + (1-mu)*y
-		x.data[i] = m.data[i] / c
+	for i := range g {
+		y := float64(g[i])
+		r.m.data[i] = mu*r.m.data[i] + (1-mu)*y
+		x.data[i] = r.m.data[i] / c
 		if r.Nesterov {
-			x.data[i] = mu*m.data[i]/c + (1-mu)*y/direct
+			x.data[i] = mu*r.m.data[i]/c + (1-mu)*y/direct
 		}
 	}
-	norm := max(x.norm()+r.Eps, r.EpsFloor)
+	return x
+}
+
+// begin divides u by its norm, or norms.
+func (r *muon64) begin(u matrix64) matrix64 {
+	if r.AOL && u.rows > u.columns {
+		return r.begin(u.transposed()).transposed()
+	}
+	x, s := matrix64{u.rows, u.columns, slices.Clone(u.data)}, u.times(u.transposed())
+	norm := u.norm()
+	switch {
+	case r.SchattenNorm:
+		norm = math.Sqrt(s.norm())
+	case r.SpectralNorm:
+		norm = math.Sqrt(slices.Max(s.eigenvalues()))
+	}
 	for i := range x.data {
-		x.data[i] /= norm
+		if r.AOL {
+			sum := 0.
+			for _, y := range s.data[i/u.columns*s.columns:][:s.columns] {
+				sum += math.Abs(y)
+			}
+			norm = math.Sqrt(sum)
+		}
+		x.data[i] /= max(norm+r.Eps, r.EpsFloor)
 	}
-	for range r.Iterations {
+	return x
+}
+
+// orthogonal is X after its iterations.
+func (r *muon64) orthogonal(u matrix64) matrix64 {
+	x := r.begin(u)
+	for k := range r.Iterations {
+		a, b, c := r.A, r.B, r.C
+		if r.Dion {
+			a, b, c = dion[k][0], dion[k][1], dion[k][2]
+		}
 		s := x.times(x.transposed())
 		once := s.times(x)
 		twice := s.times(once)
 		for i := range x.data {
-			x.data[i] = r.A*x.data[i] + r.B*once.data[i] + r.C*twice.data[i]
+			x.data[i] = a*x.data[i] + b*once.data[i] + c*twice.data[i]
 		}
 	}
-	rows, columns := float64(p.rows), float64(p.columns)
+	return x
+}
+
+// dion are optax.contrib._muon._DION_NS_COEFFS.
+var dion = [][]float64{{4.0848, -6.8946, 2.9270}, {3.9505, -6.3029, 2.6377}, {3.7418, -5.5913, 2.3037}, {2.8769, -3.1427, 1.2046}, {2.8366, -3.0525, 1.2012}}
+
+// normalize is NorMuon's part of a step, as its authors' program has it.
+func (r *muon64) normalize(x matrix64) {
+	before := x.norm()
+	for i := range x.rows {
+		row := matrix64{1, x.columns, x.data[i*x.columns:][:x.columns]}
+		mean := row.norm() * row.norm() / float64(x.columns)
+		r.v[i] += (1 - r.Beta2) * (mean - r.v[i])
+		for j := range row.data {
+			row.data[j] *= 1 / (math.Sqrt(r.v[i]) + r.EpsRow)
+		}
+	}
+	if r.ExactRMS {
+		before = math.Sqrt(float64(x.rows * x.columns))
+	}
+	by := before / (x.norm() + r.EpsRow)
+	for i := range x.data {
+		x.data[i] *= by
+	}
+}
+
+func (r *muon64) step(g []float32) {
+	r.t++
+	u := r.direction(g)
+	x := r.orthogonal(u)
+	dual := 1.
+	if r.Adaptive {
+		dual = 0
+		for i, y := range x.data {
+			dual += u.data[i] * y
+		}
+	}
+	if r.Beta2 > 0 {
+		r.normalize(x)
+	}
+	rows, columns := float64(r.p.rows), float64(r.p.columns)
 	if r.Transposed {
 		rows, columns = columns, rows
 	}
 	length := 1.
 	switch {
+	case r.ExactRMS:
+		length = r.RMS
 	case r.RMS > 0:
 		length = r.RMS * math.Sqrt(max(rows, columns))
 	case r.Unclamped:
@@ -113,8 +245,13 @@ func muon64(r update.Muon, t int, p, m, g matrix64) {
 	case r.Spectral:
 		length = math.Sqrt(max(1, rows/columns))
 	}
-	for i := range p.data {
-		p.data[i] -= r.LR * (length*x.data[i] + r.WeightDecay*p.data[i])
+	length *= dual
+	r.size = length
+	if r.ExactRMS {
+		r.size *= math.Sqrt(max(rows, columns))
+	}
+	for i := range r.p.data {
+		r.p.data[i] -= r.LR * (length*x.data[i] + r.WeightDecay*r.p.data[i])
 	}
 }
 
@@ -132,36 +269,48 @@ func TestMuon(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(rows), uint64(columns)))
 			o := newMuon(t, r, rows, columns)
 			p, g := make([]float32, rows*columns), make([]float32, rows*columns)
-			p64, m64, g64 := newMatrix64(rows, columns), newMatrix64(rows, columns), newMatrix64(rows, columns)
 			for i := range p {
 				p[i] = float32(rng.NormFloat64())
-				p64.data[i] = float64(p[i])
 			}
+			want, size := newMuon64(r, p, columns), 1.
 			for step := 1; step <= 5; step++ {
 				for i := range g {
 					g[i] = float32(rng.NormFloat64() * math.Pow(10, float64(step-3)))
-					g64.data[i] = float64(g[i])
 				}
 				if err := o.Step(p, g); err != nil {
 					t.Fatal(err)
 				}
-				muon64(r, step, p64, m64, g64)
+				want.step(g)
+				size = max(size, want.size)
 			}
 			worst := 0.
 			for i, x := range p {
-				worst = max(worst, math.Abs(float64(x)-p64.data[i])/(1+math.Abs(p64.data[i])))
+				worst = max(worst, math.Abs(float64(x)-want.p.data[i])/(1+math.Abs(want.p.data[i])))
 			}
-			if limit := 5 * (40*r.LR*max(1, r.RMS*math.Sqrt(float64(max(rows, columns)))) + 1) * 0x1p-24; worst > limit {
+			if limit := 5 * (40*r.LR*size + 1) * 0x1p-24; worst > limit {
 				t.Errorf("%s, %d × %d: a parameter is %.3g off, want at most %.3g", name, rows, columns, worst, limit)
 			}
-			m, err := o.Buffer(0, "momentum")
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i, x := range m {
-				if math.Abs(float64(x)-m64.data[i]) > 1e-6*math.Abs(m64.data[i])+1e-4*m64.norm()/math.Sqrt(float64(len(m))) {
-					t.Fatalf("%s, %d × %d: the momentum is %g, want %g", name, rows, columns, x, m64.data[i])
-				}
+			compareMuon(t, o, want, name)
+		}
+	}
+}
+
+// compareMuon compares state with that of float64.
+func compareMuon(t *testing.T, o *update.Optimizer, want *muon64, name string) {
+	t.Helper()
+	list := map[string][]float64{"momentum": want.m.data}
+	if want.Beta2 > 0 {
+		list["row_var"] = want.v
+	}
+	for buffer, want := range list {
+		got, err := o.Buffer(0, buffer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scale := matrix64{1, len(want), want}.norm() / math.Sqrt(float64(len(want)))
+		for i, x := range got {
+			if math.Abs(float64(x)-want[i]) > 1e-6*math.Abs(want[i])+1e-4*scale {
+				t.Fatalf("%s, %d elements: %s is %g, want %g", name, len(want), buffer, x, want[i])
 			}
 		}
 	}
@@ -254,14 +403,18 @@ func TestMuonBits(t *testing.T) {
 		t.Skip("plain Go multiplies for some seconds")
 	}
 	shapes := [][2]int{{5, 7}, {270, 260}, {64, 130}, {1, 30}}
+	all := muons()["NorMuon, adaptive"]
+	all.AOL, all.Iterations = true, 2
 	tables := kernels.Available()
-	want := trainMuon(t, torch.Muon(), shapes, tables[len(tables)-1], 1)
-	for _, table := range tables[:len(tables)-1] {
-		for _, workers := range []int{1, 2, 5} {
-			for k, p := range trainMuon(t, torch.Muon(), shapes, table, workers) {
-				for i, x := range p {
-					if math.Float32bits(x) != math.Float32bits(want[k][i]) {
-						t.Fatalf("%v, %d workers: element %d of tensor %d is %g, want %g", table, workers, i, k, x, want[k][i])
+	for name, r := range map[string]update.Rule{"torch": torch.Muon(), "NorMuon, adaptive, AOL": all} {
+		want := trainMuon(t, r, shapes, tables[len(tables)-1], 1)
+		for _, table := range tables[:len(tables)-1] {
+			for _, workers := range []int{1, 2, 5} {
+				for k, p := range trainMuon(t, r, shapes, table, workers) {
+					for i, x := range p {
+						if math.Float32bits(x) != math.Float32bits(want[k][i]) {
+							t.Fatalf("%s, %v, %d workers: element %d of tensor %d is %g, want %g", name, table, workers, i, k, x, want[k][i])
+						}
 					}
 				}
 			}
@@ -275,6 +428,9 @@ func TestMuonPinned(t *testing.T) {
 		"torch": 0x79f51debb0bde617, "torch, unclamped": 0xffd67e08eb228ea7,
 		"keras": 0xeb7ef703cdff5d8b, "keras, plain": 0x867eb96abc741b92,
 		"optax": 0xff3b278dcb9d48dc, "optax, 4 iterations, no Nesterov": 0x7c89ceea1e1c23cc,
+		"optax, adaptive, of Dion": 0xab103cece66cd38c, "optax, schatten": 0xe995ff86eebbd6df,
+		"optax, spectral": 0xa273df65c5d0e53c, "optax, aol": 0xa23a9941c5677056,
+		"NorMuon": 0x821852b28d6de2a1, "NorMuon, exact": 0x5f0466416d005a17, "NorMuon, adaptive": 0x91b99972811792a1,
 	}
 	for name, r := range muons() {
 		for _, table := range kernels.Available() {
@@ -293,16 +449,45 @@ func TestMuonPinned(t *testing.T) {
 
 // TestMuonAllocs steps without allocating.
 func TestMuonAllocs(t *testing.T) {
-	o := newMuon(t, torch.Muon(), 60, 90)
-	p, g := make([]float32, 60*90), make([]float32, 60*90)
-	step := func() {
-		if err := o.Step(p, g); err != nil {
-			t.Fatal(err)
+	for name, r := range muons() {
+		o := newMuon(t, r, 60, 90)
+		p, g := make([]float32, 60*90), uniform(60*90, 1)
+		step := func() {
+			if err := o.Step(p, g); err != nil {
+				t.Fatal(err)
+			}
+		}
+		step()
+		if n := allocs.PerRun(5, step); n != 0 {
+			t.Errorf("%s: %g allocations", name, n)
 		}
 	}
-	step()
-	if n := allocs.PerRun(5, step); n != 0 {
-		t.Errorf("%g allocations", n)
+}
+
+// TestMuonExtremes has rows of zeros, tiny and huge gradients, and no gradient at all leave
+// finite parameters, and zeros where they were.
+func TestMuonExtremes(t *testing.T) {
+	for name, r := range muons() {
+		for _, scale := range []float32{0, 1e-38, 1e-20, 1e20, 1e37} {
+			r.LR, r.WeightDecay = 1e-38, 0
+			o := newMuon(t, r, 4, 6)
+			p := make([]float32, 24)
+			g := uniform(24, 9)
+			for i := range g {
+				g[i] *= scale
+			}
+			clear(g[6:12])
+			for range 3 {
+				if err := o.Step(p, g); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, x := range p {
+				if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) || i/6 == 1 && x != 0 {
+					t.Fatalf("%s, gradients of %g: element %d is %g", name, scale, i, x)
+				}
+			}
+		}
 	}
 }
 
@@ -368,10 +553,18 @@ func muonMutants(r update.Muon) map[string]update.Muon {
 	}
 	change("Momentum", func(r *update.Muon) { r.Momentum *= .99 })
 	change("Nesterov", func(r *update.Muon) { r.Nesterov = !r.Nesterov })
-	change("A", func(r *update.Muon) { r.A *= 1.01 })
-	change("B", func(r *update.Muon) { r.B *= 1.01 })
-	change("C", func(r *update.Muon) { r.C *= 1.01 })
-	change("Iterations", func(r *update.Muon) { r.Iterations++ })
+	change("Adaptive", func(r *update.Muon) { r.Adaptive = !r.Adaptive })
+	if r.Dion {
+		change("Dion", func(r *update.Muon) { r.Dion, r.A, r.B, r.C = false, 3.4445, -4.775, 2.0315 })
+	} else {
+		change("A", func(r *update.Muon) { r.A *= 1.01 })
+		change("B", func(r *update.Muon) { r.B *= 1.01 })
+		change("C", func(r *update.Muon) { r.C *= 1.01 })
+		change("Iterations", func(r *update.Muon) { r.Iterations++ })
+	}
+	change("SchattenNorm", func(r *update.Muon) { r.SchattenNorm, r.SpectralNorm, r.AOL = !r.SchattenNorm, false, false })
+	change("SpectralNorm", func(r *update.Muon) { r.SchattenNorm, r.SpectralNorm, r.AOL = false, !r.SpectralNorm, false })
+	change("AOL", func(r *update.Muon) { r.SchattenNorm, r.SpectralNorm, r.AOL = false, false, !r.AOL })
 	if r.WeightDecay > 0 {
 		change("WeightDecay", func(r *update.Muon) { r.WeightDecay *= 1.1 })
 	}
@@ -392,26 +585,20 @@ func (c muonCase) follow(t *testing.T) (far, exact float64) {
 	t.Helper()
 	gradients, p := readFloats(t, "golden/matrix.bin"), readFloats(t, "golden/matrix_params.bin")
 	want := readFloats(t, "muon/"+c.Name+".bin")
-	rows := len(p) / c.Columns
-	o := newMuon(t, c.Options, rows, c.Columns)
-	p64, m64, g64 := newMatrix64(rows, c.Columns), newMatrix64(rows, c.Columns), newMatrix64(rows, c.Columns)
-	for i, x := range p {
-		p64.data[i] = float64(x)
-	}
-	step := c.Options.LR * max(1, c.Options.RMS*math.Sqrt(float64(max(rows, c.Columns))))
+	o := newMuon(t, c.Options, len(p)/c.Columns, c.Columns)
+	p64 := newMuon64(c.Options, p, c.Columns)
+	size := 1.
 	for k := 1; k <= c.Steps[len(c.Steps)-1]; k++ {
 		g := gradients[(k-1)*len(p):][:len(p)]
-		for i, x := range g {
-			g64.data[i] = float64(x)
-		}
 		if err := o.Step(p, g); err != nil {
 			t.Fatal(err)
 		}
-		muon64(c.Options, k, p64, m64, g64)
+		p64.step(g)
+		size = max(size, p64.size)
 		if slices.Contains(c.Steps, k) {
 			for i, x := range want[:len(p)] {
-				far = max(far, math.Abs(float64(p[i])-float64(x))/step)
-				exact = max(exact, math.Abs(p64.data[i]-float64(x))/step)
+				far = max(far, math.Abs(float64(p[i])-float64(x))/(c.Options.LR*size))
+				exact = max(exact, math.Abs(p64.p.data[i]-float64(x))/(c.Options.LR*size))
 			}
 			want = want[len(p):]
 		}

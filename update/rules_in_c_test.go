@@ -75,7 +75,7 @@ func hashes(t *testing.T, e *registry.Entry, want []string) string {
 			t.Fatalf("%s, block %d: other bits than %s has: if that is meant, go test ./update -run RulesInC -write", e.Name, block, inC)
 		}
 	}
-	if of := cases * ((blocks + by - 1) / by); taken < of/20 || taken > of*19/20 {
+	if of := cases * ((blocks + by - 1) / by); taken < of/100 || taken > of*19/20 {
 		t.Errorf("%s: of %d random options %d are taken, which tests either side little", e.Name, of, taken)
 	}
 	return line + "\n"

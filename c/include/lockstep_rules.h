@@ -628,26 +628,34 @@ typedef struct lockstep_momentum_options {
 /*
  * "Muon" takes the mean of a matrix' gradients to the orthogonal matrix next to it, or near
  * it, and a step in its direction (Jordan et al. 2024). μ is momentum, ‖·‖ the root of the
- * sum of squares.
+ * sum of squares, or what schatten_norm, spectral_norm or aol say.
  *
  *	m ← μ·m + (1-μ)·g
  *	u = m, or with nesterov μ·m + (1-μ)·g
  *	X = u / max(‖u‖ + eps, eps_floor)
  *	X ← a·X + (b·XXᵀ + c·(XXᵀ)²)·X                iterations times
+ *	X ← (sum of u·X, element by element)·X        with adaptive
  *	w ← w - lr·(ρ·X + weight_decay·w)
  *
  * ρ is 1, or with spectral √max(1, rows/columns), or rms·√max(rows, columns).
+ *
+ * With beta2 it is NorMuon (Li et al. 2025), in which all rows get about the same share of a
+ * step. Before the step, of each row with its v,
+ *
+ *	v ← beta2·v + (1-beta2)·(mean of X² over the row)
+ *	Y = X / (√v + eps_row)
+ *	X ← Y·‖X‖/(‖Y‖ + eps_row), norms of the matrix
  *
  * It is for matrices, tensors with Columns, of hidden layers: other tensors of a set, and
  * embeddings, have a rule of their own, such as AdamW, as Keras and Optax give them one.
  *
  * Its state is "momentum", m, which begins at 0: 4 bytes a parameter, and 4 more that nobody
- * keeps; the products take room for some matrices of the size of the largest. A step is
- * three passes, and so none by ranges (Apply): the first and the last read and write 24
- * bytes a parameter, and the products between are what takes time. They are float32, each
- * sum in one order (see fallback.MatMul), so that the bits are the same on every CPU and for
- * any number of workers; PyTorch multiplies in bfloat16, whose steps are off by some
- * hundredths.
+ * keeps; with beta2 "row_var", v, 4 bytes a row, which begins at 0 too. The products take room
+ * for some matrices of the size of the largest. A step is three passes, and so none by ranges
+ * (Apply): the first and the last read and write 24 bytes a parameter, and the products
+ * between are what takes time. They are float32, each sum in one order (see fallback.MatMul),
+ * so that the bits are the same on every CPU and for any number of workers; PyTorch multiplies
+ * in bfloat16, whose steps are off by some hundredths.
  */
 typedef struct lockstep_muon_options {
 	/* As in lockstep_options. */
@@ -663,8 +671,21 @@ typedef struct lockstep_muon_options {
 	 * 2.0315, and iterations, from 1 to 99, how often it is made. */
 	double a, b, c;
 	int iterations;
+	/* dion has coefficients for each of 5 iterations, those that Optax calls "dion" (Ahn et al.
+	 * 2025): a, b and c are 0 then, and iterations is 5. */
+	int dion;
 	/* eps is added to the norm, eps_floor is the least that it counts as: one is above 0. */
 	double eps, eps_floor;
+	/* schatten_norm is for the root of ‖uuᵀ‖ as the norm (Grishina et al. 2025), which leaves
+	 * singular values nearer to 1 for the iteration to begin with, and costs nothing.
+	 * spectral_norm is for the largest singular value, from uuᵀ squared up to 24 times, of which
+	 * each takes a product. aol divides each row by a norm of its own, the root of the sum of
+	 * its products with all rows without their signs (Boissin et al. 2025), or each column if
+	 * these are fewer. One of them at most, as one of Optax' preconditionings. */
+	int schatten_norm, spectral_norm, aol;
+	/* adaptive makes steps longer where gradients are larger, by the dual norm of u (Bernstein
+	 * and Newhouse 2024). */
+	int adaptive;
 	/* spectral lengthens the steps of high matrices (of weights output × input), or with
 	 * unclamped shortens those of wide ones too. With transposed, of weights input × output,
 	 * it is columns/rows instead. */
@@ -672,6 +693,12 @@ typedef struct lockstep_muon_options {
 	/* rms makes steps as long as those of AdamW where it is .2 (Liu et al. 2025); 0 is for
 	 * none, and other than 0 it goes without spectral. */
 	double rms;
+	/* beta2, in [0, 1), is how long NorMuon remembers the size of rows, .95 in its authors'
+	 * program; 0 is for Muon. eps_row, a normal float32, is 1e-10 there, and 0 without beta2. */
+	double beta2, eps_row;
+	/* exact_rms, with beta2 and rms, makes the root mean square of ρ·X just rms, as NorMuon's
+	 * paper does; its authors' program leaves X as long as it was. */
+	int exact_rms;
 } lockstep_muon_options;
 
 /*

@@ -117,9 +117,14 @@ typedef struct lockstep_adafactor_factors_scalars {
 
 /* The same of Muon's products: see Go's package update. */
 typedef struct lockstep_newton_schulz {
-	double factor;
+	double size, factor;
 	float a, b, c;
 	int64_t iterations;
+	int dion;
+	int schatten, spectral, aol;
+	double eps, eps_floor;
+	int adaptive, normalizes, exact_rms;
+	double beta2, eps_row;
 } lockstep_newton_schulz;
 
 /* muon.c */

@@ -2318,9 +2318,12 @@ static void momentum_options_plan(const void *options, void *prepared, lockstep_
 	return;
 }
 
-/* muon_options_name is "muon". */
-static void muon_options_name(lockstep_muon_options self, char *text, size_t room) {
-	(void)self;
+/* muon_options_name is "muon", with beta2 "normuon". */
+static void muon_options_name(lockstep_muon_options r, char *text, size_t room) {
+	if (r.beta2 > 0.0) {
+		snprintf(text, room, "normuon");
+		return;
+	}
 	snprintf(text, room, "muon");
 	return;
 }
@@ -2350,6 +2353,30 @@ static lockstep_status update_finite(const char *arg, double x, lockstep_error *
 	return LOCKSTEP_OK;
 }
 
+static lockstep_status muon_options_check_iteration(lockstep_muon_options r, lockstep_error *error) {
+	if (r.iterations < 1 || r.iterations > 99) {
+		return lockstep_refuse(error, "iterations", lockstep_decimal(r.iterations).text, "from 1 to 99");
+	} else if (r.dion && (r.iterations != 5 || r.a != 0.0 || r.b != 0.0 || r.c != 0.0)) {
+		return lockstep_refuse(error, "dion", r.dion ? "true" : "false", "false, unless iterations is 5 and A, B and C are 0");
+	} else if ((r.schatten_norm && r.spectral_norm) || (r.schatten_norm && r.aol)) {
+		return lockstep_refuse(error, "schatten_norm", r.schatten_norm ? "true" : "false", "false with spectral_norm or AOL");
+	} else if (r.spectral_norm && r.aol) {
+		return lockstep_refuse(error, "spectral_norm", r.spectral_norm ? "true" : "false", "false with AOL");
+	}
+	return LOCKSTEP_OK;
+}
+
+static lockstep_status muon_options_check_rows(lockstep_muon_options r, lockstep_error *error) {
+	if (r.beta2 > 0.0 && r.eps_row < 0x1p-126) {
+		return lockstep_refuse(error, "eps_row", lockstep_shortest(r.eps_row).text, "a normal float32 above 0");
+	} else if (r.beta2 == 0.0 && r.eps_row > 0.0) {
+		return lockstep_refuse(error, "eps_row", lockstep_shortest(r.eps_row).text, "0 without beta2");
+	} else if (r.exact_rms && (r.beta2 == 0.0 || r.rms == 0.0)) {
+		return lockstep_refuse(error, "exact_rms", r.exact_rms ? "true" : "false", "false without beta2 and RMS");
+	}
+	return LOCKSTEP_OK;
+}
+
 static lockstep_status muon_options_check_numbers(lockstep_muon_options r, lockstep_error *error) {
 	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
 	if (!status) status = muon_options_no_penalties(r, error);
@@ -2360,6 +2387,10 @@ static lockstep_status muon_options_check_numbers(lockstep_muon_options r, locks
 	if (!status) status = update_not_negative("eps", r.eps, error);
 	if (!status) status = update_not_negative("eps_floor", r.eps_floor, error);
 	if (!status) status = update_not_negative("rms", r.rms, error);
+	if (!status) status = update_decay_rate("beta2", r.beta2, error);
+	if (!status) status = update_not_negative("eps_row", r.eps_row, error);
+	if (!status) status = muon_options_check_iteration(r, error);
+	if (!status) status = muon_options_check_rows(r, error);
 	return status;
 }
 
@@ -2368,9 +2399,7 @@ static lockstep_status muon_options_check(lockstep_muon_options r, lockstep_erro
 	if (err != LOCKSTEP_OK) {
 		return err;
 	}
-	if (r.iterations < 1 || r.iterations > 99) {
-		return lockstep_refuse(error, "iterations", lockstep_decimal(r.iterations).text, "from 1 to 99");
-	} else if (greatest_of(r.eps, r.eps_floor) < 0x1p-126) {
+	if (greatest_of(r.eps, r.eps_floor) < 0x1p-126) {
 		return lockstep_refuse(error, "eps", lockstep_shortest(r.eps).text, "a normal float32 above 0, unless eps_floor is one");
 	} else if ((r.rms != 0.0 && r.spectral) || (r.rms == 0.0 && !r.spectral && (r.unclamped || r.transposed))) {
 		return lockstep_refuse(error, "spectral", r.spectral ? "true" : "false", "false with RMS, and true with unclamped or transposed");
@@ -2409,8 +2438,15 @@ static void muon_scalars_into(void *prepared, const lockstep_step_input *in, voi
 }
 
 static lockstep_newton_schulz muon_newton_schulz(muon *s, const lockstep_step_input *in) {
-	double norm = greatest_of(sqrt(in->sums[0]) + s->muon.eps, s->muon.eps_floor);
-	return (lockstep_newton_schulz){.factor = 1.0 / norm, .a = (float)s->muon.a, .b = (float)s->muon.b, .c = (float)s->muon.c, .iterations = s->muon.iterations};
+	double size = sqrt(in->sums[0]);
+	if (!s->muon.schatten_norm && !s->muon.spectral_norm && !s->muon.aol) {
+		size = greatest_of(size + s->muon.eps, s->muon.eps_floor);
+	}
+	double factor = 0.0;
+	if (size != 0.0) {
+		factor = 1.0 / size;
+	}
+	return (lockstep_newton_schulz){.size = size, .factor = factor, .a = (float)s->muon.a, .b = (float)s->muon.b, .c = (float)s->muon.c, .iterations = s->muon.iterations, .dion = s->muon.dion, .schatten = s->muon.schatten_norm, .spectral = s->muon.spectral_norm, .aol = s->muon.aol, .eps = s->muon.eps, .eps_floor = s->muon.eps_floor, .adaptive = s->muon.adaptive, .normalizes = s->muon.beta2 > 0.0, .exact_rms = s->muon.exact_rms, .beta2 = s->muon.beta2, .eps_row = s->muon.eps_row};
 }
 
 static void muon_newton_schulz_into(void *prepared, const lockstep_step_input *in, void *scalars) {
@@ -2420,6 +2456,9 @@ static void muon_newton_schulz_into(void *prepared, const lockstep_step_input *i
 
 /* muon_options_length is ρ. */
 static double muon_options_length(lockstep_muon_options r, int64_t rows, int64_t columns) {
+	if (r.exact_rms) {
+		return r.rms;
+	}
 	if (r.rms != 0.0) {
 		return r.rms * sqrt(greatest_of((double)rows, (double)columns));
 	}
@@ -2452,8 +2491,11 @@ static void muon_options_plan(const void *options, void *prepared, lockstep_plan
 	*s = (muon){.muon = *r, .powers = update_new_power(r->momentum)};
 	*plan = (lockstep_plan){0};
 	plan->slots[0] = (lockstep_slot){.name = "momentum", .fades = r->momentum};
-	plan->slots[1] = (lockstep_slot){.name = "direction", .fades = 1.0, .scratch = true};
-	plan->slot_count = 2;
+	plan->slot_count = 1;
+	if (r->beta2 > 0.0) {
+		plan->slots[plan->slot_count++] = (lockstep_slot){.name = "row_var", .extent = LOCKSTEP_OF_ROWS, .fades = r->beta2, .square = true};
+	}
+	plan->slots[plan->slot_count++] = (lockstep_slot){.name = "direction", .fades = 1.0, .scratch = true};
 	plan->passes[0] = (lockstep_pass){.kernel = &lockstep_all[muon_kernel], .scalars = muon_scalars_into, .sums = LOCKSTEP_OVER_TENSOR, .buffers = {LOCKSTEP_GRADS, slot_of(plan, "momentum"), slot_of(plan, "direction")}};
 	plan->passes[1] = (lockstep_pass){.kernel = NULL, .scalars = muon_newton_schulz_into, .walk = LOCKSTEP_TOGETHER, .matrix = lockstep_orthogonalize, .room = lockstep_newton_schulz_room};
 	plan->passes[2] = (lockstep_pass){.kernel = &lockstep_all[sgd_kernel], .scalars = muon_move_into, .sums = LOCKSTEP_NO_SUMS, .buffers = {LOCKSTEP_PARAMS, slot_of(plan, "direction")}};
@@ -4846,12 +4888,20 @@ static const lockstep_option muon_fields[] = {
 	{"b", LOCKSTEP_DOUBLE, offsetof(lockstep_muon_options, b)},
 	{"c", LOCKSTEP_DOUBLE, offsetof(lockstep_muon_options, c)},
 	{"iterations", LOCKSTEP_INTEGER, offsetof(lockstep_muon_options, iterations)},
+	{"dion", LOCKSTEP_FLAG, offsetof(lockstep_muon_options, dion)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_muon_options, eps)},
 	{"eps_floor", LOCKSTEP_DOUBLE, offsetof(lockstep_muon_options, eps_floor)},
+	{"schatten_norm", LOCKSTEP_FLAG, offsetof(lockstep_muon_options, schatten_norm)},
+	{"spectral_norm", LOCKSTEP_FLAG, offsetof(lockstep_muon_options, spectral_norm)},
+	{"aol", LOCKSTEP_FLAG, offsetof(lockstep_muon_options, aol)},
+	{"adaptive", LOCKSTEP_FLAG, offsetof(lockstep_muon_options, adaptive)},
 	{"spectral", LOCKSTEP_FLAG, offsetof(lockstep_muon_options, spectral)},
 	{"unclamped", LOCKSTEP_FLAG, offsetof(lockstep_muon_options, unclamped)},
 	{"transposed", LOCKSTEP_FLAG, offsetof(lockstep_muon_options, transposed)},
 	{"rms", LOCKSTEP_DOUBLE, offsetof(lockstep_muon_options, rms)},
+	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_muon_options, beta2)},
+	{"eps_row", LOCKSTEP_DOUBLE, offsetof(lockstep_muon_options, eps_row)},
+	{"exact_rms", LOCKSTEP_FLAG, offsetof(lockstep_muon_options, exact_rms)},
 };
 
 static void name_muon(const void *options, char *name, size_t room) {
@@ -5770,6 +5820,7 @@ static const lockstep_cautious_lion_options textbook_cautious_lion = {.beta1 = 0
 static const lockstep_lars_options textbook_lars = {.momentum = 0x1.ccccccccccccdp-01, .lr_inside = 1, .trust = 0x1.0624dd2f1a9fcp-10, .separate_norms = 1};
 static const lockstep_laprop_options textbook_laprop = {.beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.203af9ee75616p-50};
 static const lockstep_momentum_options textbook_momentum = {.momentum = 0x1.ccccccccccccdp-01, .lr_inside = 1};
+static const lockstep_muon_options textbook_nor_muon = {.momentum = 0x1.e666666666666p-01, .nesterov = 1, .a = 0x1.b8e5604189375p+01, .b = -0x1.319999999999ap+02, .c = 0x1.04083126e978dp+01, .iterations = 5, .eps = 0x1.ad7f29abcaf48p-24, .spectral = 1, .beta2 = 0x1.e666666666666p-01, .eps_row = 0x1.b7cdfd9d7bdbbp-34};
 static const lockstep_novograd_options textbook_novograd = {.beta1 = 0x1.e666666666666p-01, .beta2 = 0x1.f5c28f5c28f5cp-01, .eps = 0x1.5798ee2308c3ap-27};
 static const lockstep_rowwise_adagrad_options textbook_rowwise_adagrad = {.eps = 0x1.5798ee2308c3ap-27};
 static const lockstep_rowwise_adam_options textbook_rowwise_adam = {.beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.5798ee2308c3ap-27};
@@ -5870,6 +5921,7 @@ const lockstep_preset_entry lockstep_all_presets[] = {
 	{"textbook", "LARS", &lockstep_all_rules[16], &textbook_lars},
 	{"textbook", "LaProp", &lockstep_all_rules[17], &textbook_laprop},
 	{"textbook", "Momentum", &lockstep_all_rules[20], &textbook_momentum},
+	{"textbook", "NorMuon", &lockstep_all_rules[21], &textbook_nor_muon},
 	{"textbook", "NovoGrad", &lockstep_all_rules[23], &textbook_novograd},
 	{"textbook", "RowwiseAdaGrad", &lockstep_all_rules[28], &textbook_rowwise_adagrad},
 	{"textbook", "RowwiseAdam", &lockstep_all_rules[29], &textbook_rowwise_adam},

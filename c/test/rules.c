@@ -219,11 +219,23 @@ static void hash_doubles_of(rule_case *c, const lockstep_pass *pass, const locks
 static void hash_newton_schulz(rule_case *c, const lockstep_pass *pass, const lockstep_step_input *in) {
 	lockstep_newton_schulz x;
 	pass->scalars(c->prepared, in, &x);
+	hash_float(c, (float)x.size);
 	hash_float(c, (float)x.factor);
 	hash_float(c, x.a);
 	hash_float(c, x.b);
 	hash_float(c, x.c);
 	c->hash = hash_word(c->hash, (uint64_t)x.iterations);
+	hash_truth(c, x.dion);
+	hash_truth(c, x.schatten);
+	hash_truth(c, x.spectral);
+	hash_truth(c, x.aol);
+	hash_float(c, (float)x.eps);
+	hash_float(c, (float)x.eps_floor);
+	hash_truth(c, x.adaptive);
+	hash_truth(c, x.normalizes);
+	hash_truth(c, x.exact_rms);
+	hash_float(c, (float)x.beta2);
+	hash_float(c, (float)x.eps_row);
 }
 
 static void hash_scalars(rule_case *c, const lockstep_pass *pass, const lockstep_step_input *in) {

@@ -16,6 +16,7 @@ import (
 	"github.com/lockstep-go/lockstep/update"
 	"github.com/lockstep-go/lockstep/update/keras"
 	"github.com/lockstep-go/lockstep/update/optax"
+	"github.com/lockstep-go/lockstep/update/textbook"
 	"github.com/lockstep-go/lockstep/update/torch"
 )
 
@@ -83,9 +84,16 @@ func muons() []registry.Sample {
 	plain, unclamped := few(keras.Muon(), 3), few(torch.Muon(), 1)
 	plain.Nesterov, plain.RMS, plain.KeepSubnormals = false, 0, true
 	unclamped.Unclamped, unclamped.BiasCorrection, unclamped.Nesterov = true, true, false
+	adaptive, schatten, spectral, aol := optax.Muon(.02), few(optax.Muon(.02), 1), few(optax.Muon(.02), 1), few(textbook.NorMuon(.02), 2)
+	adaptive.Adaptive, adaptive.Dion, adaptive.A, adaptive.B, adaptive.C = true, true, 0, 0, 0
+	schatten.SchattenNorm, schatten.Eps, schatten.EpsFloor = true, 0, 1e-4
+	spectral.SpectralNorm = true
+	aol.AOL, aol.Adaptive, aol.Spectral, aol.RMS, aol.ExactRMS = true, true, false, .2, true
 	return []registry.Sample{
 		{Name: "muon", Rule: torch.Muon()}, {Name: "muon_keras", Rule: few(keras.Muon(), 1)},
 		{Name: "muon_optax", Rule: few(optax.Muon(.02), 2)}, {Name: "muon_plain", Rule: plain}, {Name: "muon_unclamped", Rule: unclamped},
+		{Name: "muon_adaptive", Rule: adaptive}, {Name: "muon_schatten", Rule: schatten}, {Name: "muon_spectral", Rule: spectral},
+		{Name: "normuon", Rule: few(textbook.NorMuon(.02), 2)}, {Name: "normuon_aol", Rule: aol},
 	}
 }
 

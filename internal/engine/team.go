@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"math"
+
+	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/tune"
 	"github.com/lockstep-go/lockstep/internal/workers"
 	"github.com/lockstep-go/lockstep/kernels"
@@ -14,6 +17,7 @@ type Team struct {
 	packing packing
 	tiling  tiling
 	scaling scaling
+	rowing  rowing
 }
 
 // Multiply carries out a product, with room for as many elements as kernels.MatMulRoom says.
@@ -54,6 +58,93 @@ func (s *scaling) Do(unit, _ int) {
 	to := s.to[lo:hi]
 	for i, x := range s.from[lo:hi] {
 		to[i] = float32(float64(x) * s.factor)
+	}
+}
+
+// Dots makes of each row of two matrices, whose rows are contiguous, the sum of its products:
+// in float64, one after the other, rounded once. Sizes makes sums of magnitudes.
+func (t *Team) Dots(to []float32, x, y fallback.Matrix) {
+	t.row(rowing{x: x, y: y, numbers: to, do: dot})
+}
+
+// Sizes is said with Dots.
+func (t *Team) Sizes(to []float32, x fallback.Matrix) { t.row(rowing{x: x, numbers: to, do: size}) }
+
+// ScaleRows multiplies each row by a number, ScaleColumns each column, and ScaleBoth both of a
+// square matrix: a symmetric one remains so. Each element is rounded once.
+func (t *Team) ScaleRows(x fallback.Matrix, by []float32) {
+	t.row(rowing{x: x, numbers: by, do: scaleRow})
+}
+
+// ScaleColumns is said with ScaleRows.
+func (t *Team) ScaleColumns(x fallback.Matrix, by []float32) {
+	t.row(rowing{x: x, numbers: by, do: scaleColumns})
+}
+
+// ScaleBoth is said with ScaleRows.
+func (t *Team) ScaleBoth(x fallback.Matrix, by []float32) {
+	t.row(rowing{x: x, numbers: by, do: scaleBoth})
+}
+
+// row has rows done, each by one goroutine.
+func (t *Team) row(r rowing) {
+	t.rowing = r
+	t.rowing.rows = rowsOf(tune.UnitLen, max(1, r.x.Columns)) / max(1, r.x.Columns)
+	t.pool.Run(&t.rowing, (r.x.Rows+t.rowing.rows-1)/t.rowing.rows, r.x.Rows*r.x.Columns, true)
+	t.rowing = rowing{}
+}
+
+// rowing is the task of what does something with each row.
+type rowing struct {
+	x, y    fallback.Matrix
+	numbers []float32 // of rows or columns
+	do      func(r *rowing, i int)
+	rows    int // of a unit
+}
+
+func (r *rowing) Do(unit, _ int) {
+	for i := unit * r.rows; i < min((unit+1)*r.rows, r.x.Rows); i++ {
+		r.do(r, i)
+	}
+}
+
+// at is a row of a matrix.
+func at(m *fallback.Matrix, i int) []float32 { return m.Data[i*m.RowStride:][:m.Columns] }
+
+func dot(r *rowing, i int) {
+	sum, x := 0.0, at(&r.x, i)
+	for j, y := range at(&r.y, i) {
+		sum += float64(float64(x[j]) * float64(y))
+	}
+	r.numbers[i] = float32(sum)
+}
+
+func size(r *rowing, i int) {
+	sum := 0.0
+	for _, x := range at(&r.x, i) {
+		sum += math.Abs(float64(x))
+	}
+	r.numbers[i] = float32(sum)
+}
+
+func scaleRow(r *rowing, i int) {
+	x := at(&r.x, i)
+	for j := range x {
+		x[j] *= r.numbers[i]
+	}
+}
+
+func scaleColumns(r *rowing, i int) {
+	x := at(&r.x, i)
+	for j, by := range r.numbers[:len(x)] {
+		x[j] *= by
+	}
+}
+
+func scaleBoth(r *rowing, i int) {
+	x := at(&r.x, i)
+	for j, by := range r.numbers[:len(x)] {
+		x[j] = float32(float64(x[j]) * (float64(by) * float64(r.numbers[i])))
 	}
 }
 

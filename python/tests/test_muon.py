@@ -21,8 +21,8 @@ def random(seed: int, *shape: int) -> Floats:
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
 
-def step(rule: Rule, p: Doubles, m: Doubles, g: Doubles) -> None:
-    """A step of PyTorch's or Keras' Muon in float64."""
+def step(rule: Rule, p: Doubles, m: Doubles, v: Doubles, g: Doubles) -> None:
+    """A step of PyTorch's or Keras' Muon, or of NorMuon's authors, in float64."""
     o = rule.options
     m += (1 - o["momentum"]) * (g - m)
     x = o["momentum"] * m + (1 - o["momentum"]) * g
@@ -30,25 +30,33 @@ def step(rule: Rule, p: Doubles, m: Doubles, g: Doubles) -> None:
     for _ in range(int(o["iterations"])):
         s = x @ x.T
         x = o["a"] * x + (o["b"] * s + o["c"] * s @ s) @ x
+    if o["beta2"]:
+        before = np.linalg.norm(x)
+        v += (1 - o["beta2"]) * ((x * x).mean(axis=1) - v)
+        x = x / (np.sqrt(v)[:, None] + o["eps_row"])
+        x *= before / (np.linalg.norm(x) + o["eps_row"])
     rows, columns = p.shape
     length = o["rms"] * max(rows, columns) ** 0.5 if o["rms"] else max(1, rows / columns) ** 0.5
     p -= o["lr"] * (length * x + o["weight_decay"] * p)
 
 
-@pytest.mark.parametrize("framework", ["torch", "keras"])
-def test_formula(framework: str) -> None:
-    rule = preset(framework, "Muon", lr=0.02)
+@pytest.mark.parametrize(("framework", "name"), [("torch", "Muon"), ("keras", "Muon"), ("textbook", "NorMuon")])
+def test_formula(framework: str, name: str) -> None:
+    rule = preset(framework, name, lr=0.02)
     params = [random(k, *shape) for k, shape in enumerate(SHAPES)]
     want, means = [p.astype(np.float64) for p in params], [np.zeros(shape) for shape in SHAPES]
+    squares = [np.zeros(shape[0]) for shape in SHAPES]
     opt = ln.Optimizer(params, rule)
     for t in range(10):
         grads = [random(10 * t + k, *shape) for k, shape in enumerate(SHAPES)]
         opt.step(grads)
-        for p, m, g in zip(want, means, grads):
-            step(rule, p, m, g.astype(np.float64))
+        for p, m, v, g in zip(want, means, squares, grads):
+            step(rule, p, m, v, g.astype(np.float64))
     for k, (p, m) in enumerate(zip(want, means)):
         np.testing.assert_allclose(params[k], p, rtol=1e-6, atol=2e-6)
-        assert [*opt.state(str(k))] == ["momentum"]
+        assert [*opt.state(str(k))] == (["momentum", "row_var"] if name == "NorMuon" else ["momentum"])
+        if name == "NorMuon":
+            np.testing.assert_allclose(opt.state(str(k))["row_var"].ravel(), squares[k], rtol=1e-3)
         np.testing.assert_allclose(opt.state(str(k))["momentum"], m, rtol=1e-5, atol=1e-6)
 
 
@@ -68,6 +76,7 @@ def test_options() -> None:
 def test_only_matrices() -> None:
     rule = preset("torch", "Muon")
     assert rule.state_shapes((3, 4)) == {"momentum": (3, 4)}
+    assert preset("textbook", "NorMuon").state_shapes((3, 4)) == {"momentum": (3, 4), "row_var": (3,)}
     for shape in [(12,), (2, 3, 2), ()]:
         with pytest.raises(ArgumentError, match="the muon rule has no step of vectors"):
             ln.Optimizer(np.asarray(random(0, *shape)), rule)
@@ -78,21 +87,29 @@ def test_only_matrices() -> None:
     assert [*opt.state("b")] == ["m", "v"]
 
 
-def trained(table: str, threads: int = 1) -> bytes:
+def trained(rule: Rule, table: str, threads: int = 1) -> bytes:
     shapes = [(5, 7), (270, 260), (64, 130), (600, 500)]
     params = [random(k, *shape) for k, shape in enumerate(shapes)]
-    opt = ln.Optimizer(params, preset("torch", "Muon", iterations=2), threads=threads)
+    opt = ln.Optimizer(params, rule, threads=threads)
     opt.table = table
     for t in range(2):
         opt.step([None if (t, k) == (1, 0) else random(10 * t + k, *shape) for k, shape in enumerate(shapes)])
     return b"".join(p.tobytes() for p in params)
 
 
-def test_the_same_bits() -> None:
-    want = trained("portable")
+@pytest.mark.parametrize(
+    "rule",
+    [
+        preset("torch", "Muon", iterations=2),
+        preset("textbook", "NorMuon", iterations=1, aol=True, adaptive=True),
+    ],
+    ids=["Muon", "NorMuon"],
+)
+def test_the_same_bits(rule: Rule) -> None:
+    want = trained(rule, "portable")
     for table in lockstep.available():
-        assert trained(table) == want
-        assert trained(table, threads=3) == want
+        assert trained(rule, table) == want
+        assert trained(rule, table, threads=3) == want
 
 
 def test_state_goes_on() -> None:

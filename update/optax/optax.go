@@ -170,8 +170,11 @@ func Signum(lr float64) update.SignSGD {
 // Muon is optax.contrib.muon, of the parameters that are matrices: ns_coeffs (A, B, C),
 // ns_steps 5 (Iterations), beta .95 (Momentum), nesterov, eps 1e-8. The others are Adam's,
 // with a rule of their own. Steps are as long as Spectral and Transposed say; consistent_rms
-// is RMS in their place. Neither adaptive nor another preconditioning than "frobenius" is
-// there.
+// is RMS in their place. adaptive is Adaptive, and ns_coeffs "dion" is Dion; no other list of
+// coefficients by iteration is there. preconditioning "spectral" is SpectralNorm, "schatten"
+// and "aol" are SchattenNorm and AOL with an EpsFloor of 1e-4 and an Eps of 0, since Optax has
+// its eps aside there and takes 1e-8 for the least square of a norm. Tensors of more dimensions
+// are the caller's to reshape, as muon_weight_dimension_numbers says.
 func Muon(lr float64) update.Muon {
 	return update.Muon{
 		Options: update.Options{LR: lr}, Momentum: .95, Nesterov: true, BiasCorrection: true,

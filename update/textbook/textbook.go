@@ -70,6 +70,18 @@ func SophiaG(lr, batch float64) update.Sophia {
 	return update.Sophia{Options: update.Options{LR: lr, WeightDecay: .1}, Beta1: .965, Beta2: .99, Gamma: .04 * batch, Eps: 1e-15, Clip: 1}
 }
 
+// NorMuon is NorMuon as its authors' program has it (Li et al. 2025): Muon of matrices of
+// weights output × input, beta (Momentum) .95, Nesterov, ns_steps 5 (Iterations), beta2 .95,
+// and no weight decay; the Eps of its norm is 1e-7, EpsRow 1e-10. In the paper ρ·X has the root
+// mean square .2 instead: that is RMS .2 with ExactRMS, without Spectral. Other tensors are
+// AdamW's, with a rule of their own.
+func NorMuon(lr float64) update.Muon {
+	return update.Muon{
+		Options: update.Options{LR: lr}, Momentum: .95, Nesterov: true, A: 3.4445, B: -4.775, C: 2.0315, Iterations: 5,
+		Eps: 1e-7, Spectral: true, Beta2: .95, EpsRow: 1e-10,
+	}
+}
+
 // RowwiseAdaGrad is FBGEMM's exact row-wise AdaGrad with its default eps of 1e-8.
 func RowwiseAdaGrad(lr float64) update.RowwiseAdaGrad {
 	return update.RowwiseAdaGrad{Options: update.Options{LR: lr}, Eps: 1e-8}

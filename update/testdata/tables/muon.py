@@ -109,18 +109,29 @@ def optax_cases():
         return start
 
     def options(held):
-        a, b, c = held["ns_coeffs"]
+        dion = held["ns_coeffs"] == "dion"
+        a, b, c = (0.0, 0.0, 0.0) if dion else held["ns_coeffs"]
+        norm = held["preconditioning"]
+        given = norm in ("frobenius", "spectral")  # the others have an eps of their own, below a square
         return {
             "LR": LR, "WeightDecay": held["weight_decay"], "Momentum": held["beta"], "Nesterov": held["nesterov"],
-            "BiasCorrection": True, "A": a, "B": b, "C": c, "Iterations": held["ns_steps"], "Eps": held["eps"],
-            "Spectral": held["consistent_rms"] is None, "Transposed": held["consistent_rms"] is None,
-            "RMS": held["consistent_rms"] or 0.0,
+            "BiasCorrection": True, "A": a, "B": b, "C": c, "Dion": dion, "Iterations": held["ns_steps"],
+            "Eps": held["eps"] if given else 0.0, "EpsFloor": 0.0 if given else 1e-4,
+            "SchattenNorm": norm == "schatten", "SpectralNorm": norm == "spectral", "AOL": norm == "aol",
+            "Adaptive": held["adaptive"], "Spectral": held["consistent_rms"] is None,
+            "Transposed": held["consistent_rms"] is None, "RMS": held["consistent_rms"] or 0.0,
         }
 
     return options, {
         "optax": (33, run()),
         "optax_tall": (17, run(weight_decay=0.1)),
         "optax_rms": (33, run(nesterov=False, consistent_rms=0.2, beta=0.9)),
+        "optax_adaptive": (33, run(adaptive=True, eps=1e-3)),
+        "optax_dion": (17, run(ns_coeffs="dion", adaptive=True, weight_decay=0.1)),
+        "optax_schatten": (33, run(preconditioning="schatten", ns_steps=4)),
+        "optax_aol": (17, run(preconditioning="aol", nesterov=False)),
+        "optax_aol_wide": (33, run(preconditioning="aol", ns_steps=4)),
+        "optax_spectral": (17, run(preconditioning="spectral")),
     }
 
 
