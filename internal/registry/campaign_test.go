@@ -230,7 +230,7 @@ func TestSmallDecay(t *testing.T) {
 			continue // its parameters are nearly a mean of all that they have been
 		case update.CautiousAdam, update.CautiousLion:
 			continue // they do not decay, or nothing else moves them, in many steps
-		case update.Prodigy:
+		case update.Prodigy, update.DAdaptAdamW:
 			continue // its rate is not LR
 		case update.MADGRAD:
 			continue // it is drawn back to where it would be
