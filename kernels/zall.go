@@ -129,6 +129,11 @@ func All() []Kernel {
 				runCountBeyond(t, list, c, count)
 			}
 		}},
+		{"DAdaptAdamW", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}, {"s", Stream}}, DAdaptAdamW, fallback.DAdaptAdamW, func(t Table) any {
+			return func(list [][]float32, c *fallback.DAdaptAdamWScalars, numerator *[32]float64, denominator *[32]float64) {
+				runDAdaptAdamW(t, list, c, numerator, denominator)
+			}
+		}},
 		{"Dots", []Buffer{{"z", PerRow}, {"x", Matrix}, {"w", Stream}}, Dots, fallback.Dots, func(t Table) any {
 			return func(z, x, w []float32) { runDots(t, z, x, w) }
 		}},

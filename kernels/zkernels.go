@@ -543,6 +543,20 @@ func referenceCountBeyond(list [][]float32, c *fallback.CountBeyondScalars, coun
 	}
 }
 
+// DAdaptAdamW runs the kernel of a table over the tensors of a list, p, g, m, v, s of each:
+// see fallback.DAdaptAdamW.
+func DAdaptAdamW(t Table, list *List, c *fallback.DAdaptAdamWScalars, numerator *[32]float64, denominator *[32]float64) {
+	for _, part := range list.of(5) {
+		runDAdaptAdamW(t, part, c, numerator, denominator)
+	}
+}
+
+func referenceDAdaptAdamW(list [][]float32, c *fallback.DAdaptAdamWScalars, numerator *[32]float64, denominator *[32]float64) {
+	for at := 0; at < len(list); at += 5 {
+		fallback.DAdaptAdamW(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], c, numerator, denominator)
+	}
+}
+
 // Dots runs the kernel of a table over the rows of a matrix, of at most MaxLen
 // columns: see fallback.Dots.
 func Dots(t Table, z, x, w []float32) {

@@ -726,6 +726,27 @@ func runCountBeyond(t Table, list [][]float32, c *fallback.CountBeyondScalars, c
 }
 
 //go:noinline
+func runDAdaptAdamW(t Table, list [][]float32, c *fallback.DAdaptAdamWScalars, numerator *[32]float64, denominator *[32]float64) {
+	if unusual() {
+		asUsual(func() { runDAdaptAdamW(t, list, c, numerator, denominator) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads, reads|writes, reads|writes, reads|writes)
+		touchLanes(numerator)
+		touchLanes(denominator)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.DAdaptAdamW(list, c, numerator, denominator)
+	case avx2Table, avx2newtonTable:
+		avx2.DAdaptAdamW(list, c, numerator, denominator)
+	default:
+		referenceDAdaptAdamW(list, c, numerator, denominator)
+	}
+}
+
+//go:noinline
 func runDots(t Table, z, x, w []float32) {
 	if unusual() {
 		asUsual(func() { runDots(t, z, x, w) })

@@ -189,6 +189,11 @@ func runCountBeyond(t Table, list [][]float32, c *fallback.CountBeyondScalars, c
 }
 
 //go:noinline
+func runDAdaptAdamW(t Table, list [][]float32, c *fallback.DAdaptAdamWScalars, numerator *[32]float64, denominator *[32]float64) {
+	referenceDAdaptAdamW(list, c, numerator, denominator)
+}
+
+//go:noinline
 func runDots(t Table, z, x, w []float32) {
 	fallback.Dots(z, x, w)
 }

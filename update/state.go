@@ -245,6 +245,7 @@ var frameworkNames = map[string]map[string]map[string]string{
 		"schedule-free adamw":         {"v": "exp_avg_sq"},
 		"schedule-free radam":         {"v": "exp_avg_sq"},
 		"prodigy":                     {"p0": "p0", "s": "s", "m": "exp_avg", "v": "exp_avg_sq", "d": "d", "numerator": "d_numerator", "d_max": "d_max"}, // the last three of its group
+		"d-adapt adamw":               {"m": "exp_avg", "v": "exp_avg_sq", "s": "s", "d": "d", "numerator": "numerator_weighted"},                        // the last two of its group
 		"adadelta":                    {"v": "square_avg", "delta": "acc_delta"},
 		"asgd":                        {"ax": "ax"},
 		"rprop":                       {"prev": "prev", "step": "step_size"},
@@ -290,6 +291,7 @@ var frameworkNames = map[string]map[string]map[string]string{
 		"radam":                                  {"m": "mu", "v": "nu"},
 		"schedule-free adamw":                    {"v": "nu"},
 		"prodigy":                                {"p0": "params0", "s": "grad_sum", "m": "exp_avg", "v": "exp_avg_sq", "d": "estim_lr", "d_max": "estim_lr", "numerator": "numerator_weighted"},
+		"d-adapt adamw":                          {"m": "exp_avg", "v": "exp_avg_sq", "s": "grad_sum", "d": "estim_lr", "numerator": "numerator_weighted"},
 		"adadelta":                               {"v": "e_g", "delta": "e_x"},
 		"adafactor":                              {"row_var": "v_row", "col_var": "v_col", "variance": "v"},
 		"adafactor, momentum":                    {"row_var": "v_row", "col_var": "v_col", "variance": "v", "momentum": "ema"},

@@ -184,7 +184,7 @@ func (o *Optimizer) takeRules(rules []Rule) ([]engine.Rule, error) {
 }
 
 func newGroup(r Rule) (group, engine.Rule) {
-	plan := engine.Rule{Plan: r.plan(), Options: engine.Options(r.options())}
+	plan := engine.Rule{Plan: r.plan(), Options: engine.Options(r.options()), Name: r.Name()}
 	return group{rule: r, slots: plan.Kept(), base: plan.LR}, plan
 }
 
@@ -194,7 +194,7 @@ func factoredPlan(r Rule) (plan engine.Rule, ok bool) {
 	if !ok {
 		return engine.Rule{}, false
 	}
-	return engine.Rule{Plan: f.factoredPlan(), Options: engine.Options(r.options())}, true
+	return engine.Rule{Plan: f.factoredPlan(), Options: engine.Options(r.options()), Name: r.Name()}, true
 }
 
 // factors reports whether the rule factors a tensor.

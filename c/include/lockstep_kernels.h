@@ -899,6 +899,45 @@ typedef struct lockstep_count_beyond_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_count_beyond(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_count_beyond_scalars *c, double count[LOCKSTEP_LANES]);
 
 /*
+ * lockstep_d_adapt_adamw_scalars are the numbers of D-Adapt AdamW.
+ */
+typedef struct lockstep_d_adapt_adamw_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float before; /* added to the root of v before the step */
+	float weight; /* of the gradient in the numerator */
+	float input; /* the step size in m */
+	float eps;
+	float step; /* of m, which has the step size: 1, or what makes up for beta2 */
+	float weight3; /* of the gradient in s: see lockstep_weight */
+	float rate; /* the step size in s */
+	float layer; /* of s in the denominator */
+} lockstep_d_adapt_adamw_scalars;
+
+/*
+ * DAdaptAdamW is AdamW with D-Adaptation (Defazio, Mishchenko 2023): it adds up what the next
+ * distance is estimated from, how gradients agree with s, the mean of those before, and the
+ * magnitudes of s.
+ *
+ *	numerator += (x·weight)·(s / (√v + before))
+ *	m ← lerp(m, x·input, weight1)
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	s ← lerp(s, x·rate, weight3)
+ *	denominator += |s·layer|
+ *	p ← p - (m·step / (√v + eps) + p·decay)
+ *
+ * list: p (changed), g (read), m (changed), v (changed), s (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_d_adapt_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_d_adapt_adamw_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]);
+
+/*
  * Dots multiplies a matrix, row-major with len(w) columns, by a vector:
  * z = x·w. A row is summed in 32 lanes, and these in the order of lockstep_total.
  *

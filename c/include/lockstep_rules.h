@@ -416,6 +416,48 @@ typedef struct lockstep_add_sign_options {
 } lockstep_add_sign_options;
 
 /*
+ * "DAdaptAdamW" is AdamW with D-Adaptation (Defazio, Mishchenko 2023): d is a lower bound on the
+ * distance from the first parameters to a solution, in the largest of its elements, and grows
+ * from d0. lr, 1 as a rule, and its schedule multiply it.
+ *
+ *	η = d·lr·√(1-β₂ᵗ)/(1-β₁ᵗ)                 d·lr with no_bias_correction
+ *	r ← √β₂·r + (1-√β₂)·Σ layer_scale·η·g·s/(√v + eps)
+ *	m ← m + (1-β₁)(layer_scale·η·g - m)
+ *	v ← β₂·v + (1-β₂)·g²
+ *	s ← s + (1-√β₂)(η·g - s)
+ *	d ← max(d, r / ((1-√β₂)·Σ layer_scale·|s|))     but not above growth_rate·d
+ *	w ← w - m/(√v + eps) - weight_decay·η·w         η of the d before
+ *
+ * The authors' package, whose Adam this is too, has no correction of bias unless it is told
+ * to, and calls l2 weight_decay where it does not decouple it. Optax always corrects.
+ *
+ * Sums are over all tensors of the optimizer that take the step and whose rule is DAdaptAdamW,
+ * of all groups: they have one d, of which d0, beta2 and growth_rate should be the same. Where
+ * Σ|s| is 0, or r no float32, d and r stay.
+ *
+ * Its state is "m", "v" and "s", which begin at 0, and, as one number for each tensor, the same
+ * for all, "d", which begins at d0, and "numerator", r, from 0. A step takes one pass, but d
+ * follows from all tensors, and so there is none by ranges (Apply).
+ */
+typedef struct lockstep_d_adapt_adamw_options {
+	/* As in lockstep_options. */
+	double lr, weight_decay, l2, l1;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
+	/* in [0, 1 - 3e-8); as those of Adam */
+	double beta1, beta2;
+	/* eps keeps the divisor from 0. It must not be 0, since in the first step r divides by
+	 * nothing else. */
+	double eps;
+	/* the first d, from 1e-30 to 1e30; 0 is 1e-6 */
+	double d0;
+	/* growth_rate is the most by which a step multiplies d, from 1 on; 0 is no such limit. */
+	double growth_rate;
+	/* a factor of the rate, from 1e-30 to 1e30, to tell groups apart; 0 is 1 */
+	double layer_scale;
+	int no_bias_correction;
+} lockstep_d_adapt_adamw_options;
+
+/*
  * "FTRL" is follow the regularized leader with a learning rate of each parameter's own
  * (McMahan et al. 2013, algorithm 1), as large linear models over sparse features are
  * trained. It makes parameters anew in each step, so that where they begin is soon

@@ -46,7 +46,7 @@ typedef struct lockstep_step_input {
 	float per_tensor[LOCKSTEP_MAX_KEPT]; /* the tensor's slots of this extent, in order */
 } lockstep_step_input;
 
-/* What the sums of a pass are of. */
+/* What the sums of a pass are of: with OVER_ALL, of the tensors of all groups with the rule. */
 typedef enum lockstep_scope { LOCKSTEP_NO_SUMS, LOCKSTEP_BY_COLUMN, LOCKSTEP_OVER_TENSOR, LOCKSTEP_OVER_RULE, LOCKSTEP_OVER_ALL } lockstep_scope;
 
 /* What a pass that keeps something gives the slots of a tensor that have one number, in order. */

@@ -159,7 +159,7 @@ static int is_summed(const lockstep_optimizer *o, size_t tensor, int pass, const
 	return pass < plan->pass_count && plan->passes[pass].sums >= LOCKSTEP_OVER_TENSOR && is_present(o, grads, tensor);
 }
 
-/* Gives the next pass of a rule the sums over its tensors, or over those of all. */
+/* Gives the next pass of a rule the sums over its tensors, or over those of all groups with it. */
 static void add_over(lockstep_optimizer *o, size_t group, int pass, const float *const *grads) {
 	lockstep_rule_group *g = &o->groups[group];
 	lockstep_scope scope = g->plan.passes[pass].sums;
@@ -167,7 +167,8 @@ static void add_over(lockstep_optimizer *o, size_t group, int pass, const float 
 	g->input.elements = 0;
 	for (size_t k = 0; k < o->count; k++) {
 		size_t of = o->places[k].group;
-		if (!is_summed(o, k, pass, grads) || o->groups[of].plan.passes[pass].sums != scope || (scope == LOCKSTEP_OVER_RULE && of != group)) continue;
+		if (of != group && (scope == LOCKSTEP_OVER_RULE || o->groups[of].rule != g->rule)) continue;
+		if (!is_summed(o, k, pass, grads) || o->groups[of].plan.passes[pass].sums != scope) continue;
 		memcpy(o->many[n++], o->records[k].sums, sizeof *o->many);
 		g->input.elements += (int64_t)o->places[k].size;
 	}

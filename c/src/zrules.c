@@ -26,33 +26,34 @@ enum {
 	adamax_kernel = 21,
 	adan_kernel = 22,
 	add_sign_kernel = 26,
-	ftrl_kernel = 38,
-	lamb_kernel = 43,
-	lamb_move_kernel = 44,
-	tensor_norms_kernel = 80,
-	nesterov_kernel = 55,
-	momentum_kernel = 52,
-	laprop_kernel = 45,
-	lion_kernel = 46,
-	madgrad_kernel = 49,
-	muon_kernel = 53,
-	sgd_kernel = 67,
-	nadam_kernel = 54,
-	grad_norm_kernel = 41,
-	prodigy_kernel = 58,
-	radam_kernel = 59,
-	rmsprop_centered_momentum_kernel = 62,
-	rmsprop_centered_kernel = 61,
-	rmsprop_momentum_kernel = 63,
-	rmsprop_kernel = 60,
-	rprop_kernel = 66,
-	schedule_free_adamw_kernel = 68,
-	schedule_free_radam_kernel = 69,
-	sign_sgd_kernel = 71,
-	simplified_ademamix_kernel = 72,
-	sophia_kernel = 73,
-	stable_adamw_kernel = 76,
-	yogi_kernel = 81,
+	d_adapt_adamw_kernel = 36,
+	ftrl_kernel = 39,
+	lamb_kernel = 44,
+	lamb_move_kernel = 45,
+	tensor_norms_kernel = 81,
+	nesterov_kernel = 56,
+	momentum_kernel = 53,
+	laprop_kernel = 46,
+	lion_kernel = 47,
+	madgrad_kernel = 50,
+	muon_kernel = 54,
+	sgd_kernel = 68,
+	nadam_kernel = 55,
+	grad_norm_kernel = 42,
+	prodigy_kernel = 59,
+	radam_kernel = 60,
+	rmsprop_centered_momentum_kernel = 63,
+	rmsprop_centered_kernel = 62,
+	rmsprop_momentum_kernel = 64,
+	rmsprop_kernel = 61,
+	rprop_kernel = 67,
+	schedule_free_adamw_kernel = 69,
+	schedule_free_radam_kernel = 70,
+	sign_sgd_kernel = 72,
+	simplified_ademamix_kernel = 73,
+	sophia_kernel = 74,
+	stable_adamw_kernel = 77,
+	yogi_kernel = 82,
 };
 
 typedef struct update_square_masks_results {
@@ -166,6 +167,16 @@ typedef struct adan {
 	moments moments;
 	power power_diff;
 } adan;
+
+/* A d_adapt makes the scalars of both passes. */
+typedef struct d_adapt {
+	lockstep_d_adapt_adamw_options d_adapt_adamw;
+	moments moments;
+	power given;
+	double root;
+	double layer;
+	float weight3;
+} d_adapt;
 
 /* A lamb makes the scalars of both passes. */
 typedef struct lamb {
@@ -1738,6 +1749,136 @@ static void add_sign_options_plan(const void *options, void *prepared, lockstep_
 	return;
 }
 
+/* d_adapt_adamw_options_name is "d-adapt adamw". */
+static void d_adapt_adamw_options_name(lockstep_d_adapt_adamw_options self, char *text, size_t room) {
+	(void)self;
+	snprintf(text, room, "d-adapt adamw");
+	return;
+}
+
+/* update_check_distance refuses what float32 has no room to multiply. */
+static lockstep_status update_check_distance(const char *arg, double d, lockstep_error *error) {
+	if (!(d == 0.0 || (d >= 1e-30 && d <= 1e+30))) {
+		return lockstep_refuse(error, arg, lockstep_shortest(d).text, "a number from 1e-30 to 1e30, or 0");
+	}
+	return LOCKSTEP_OK;
+}
+
+static lockstep_status update_check_growth(double rate, lockstep_error *error) {
+	if (!(rate == 0.0 || (rate >= 1.0 && rate <= 0x1.fffffffffffffp+1023))) {
+		return lockstep_refuse(error, "growth_rate", lockstep_shortest(rate).text, "a number from 1 on, or 0");
+	}
+	return LOCKSTEP_OK;
+}
+
+static lockstep_status d_adapt_adamw_options_check_divisor(lockstep_d_adapt_adamw_options r, lockstep_error *error) {
+	if (!((float)r.eps > 0.0f && r.eps <= 0x1.fffffep+127)) {
+		return lockstep_refuse(error, "eps", lockstep_shortest(r.eps).text, "a finite number that float32 tells from 0 (the first step divides by nothing else)");
+	}
+	return LOCKSTEP_OK;
+}
+
+static lockstep_status d_adapt_adamw_options_check(lockstep_d_adapt_adamw_options r, lockstep_error *error) {
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
+	if (!status) status = update_check_distance("d0", r.d0, error);
+	if (!status) status = update_check_growth(r.growth_rate, error);
+	if (!status) status = update_check_distance("layer_scale", r.layer_scale, error);
+	if (!status) status = d_adapt_adamw_options_check_divisor(r, error);
+	return status;
+}
+
+/* update_unless0 is an option, or what 0 stands for. */
+static double update_unless0(double x, double otherwise) {
+	if (x == 0.0) {
+		return otherwise;
+	}
+	return x;
+}
+
+/* d_adapt_rate is η. */
+static double d_adapt_rate(d_adapt *s, const lockstep_step_input *in) {
+	double d = (double)in->per_tensor[0];
+	if (s->d_adapt_adamw.no_bias_correction) {
+		return d * in->lr;
+	}
+	const moments_corrections_results both = moments_corrections(&s->moments, in->t);
+	double c1 = both.c1;
+	return d * in->lr * sqrt(power_one_minus(&s->given, in->t)) / c1;
+}
+
+/* d_adapt_more is the root of what v has more at step t for being of a float32. */
+static double d_adapt_more(d_adapt *s, int64_t t) {
+	if (s->d_adapt_adamw.no_bias_correction || t == 0) {
+		return 1.0;
+	}
+	const moments_corrections_results both = moments_corrections(&s->moments, t);
+	double c2 = both.c2;
+	return sqrt(c2 / power_one_minus(&s->given, t));
+}
+
+/* update_largest32 is a float32, at most the largest with x's sign: beyond, a gradient of 0 would
+ * give NaN. */
+static float update_largest32(double x) {
+	return (float)greatest_of(-0x1.fffffep+127, least_of(x, 0x1.fffffep+127));
+}
+
+static lockstep_d_adapt_adamw_scalars d_adapt_scalars(d_adapt *s, const lockstep_step_input *in) {
+	double eta = d_adapt_rate(s, in);
+	double before = d_adapt_more(s, in->t - 1);
+	double more = d_adapt_more(s, in->t);
+	lockstep_common common = in->common;
+	common.decay = update_largest32(s->d_adapt_adamw.weight_decay * eta);
+	return (lockstep_d_adapt_adamw_scalars){.scale = common.scale, .l2 = common.l2, .decay = common.decay, .drop = common.drop, .first = common.first, .weight1 = s->moments.weight1, .beta2 = (float)s->d_adapt_adamw.beta2, .root2 = s->moments.root2, .small = s->moments.small, .before = (float)(s->d_adapt_adamw.eps * before), .weight = update_largest32(s->layer * eta * before), .input = update_largest32(s->layer * eta), .eps = (float)(s->d_adapt_adamw.eps * more), .step = (float)more, .weight3 = s->weight3, .rate = update_largest32(eta), .layer = (float)s->layer};
+}
+
+static void d_adapt_scalars_into(void *prepared, const lockstep_step_input *in, void *scalars) {
+	const lockstep_d_adapt_adamw_scalars c = d_adapt_scalars(prepared, in);
+	memcpy(scalars, &c, sizeof c);
+}
+
+/* d_adapt_keep estimates the distance. */
+static lockstep_kept d_adapt_keep(d_adapt *s, const lockstep_step_input *in) {
+	double d = (double)in->per_tensor[0];
+	double weight = 1.0 - s->root;
+	lockstep_kept kept = (lockstep_kept){.first = in->per_tensor[0], .second = in->per_tensor[1]};
+	double r = (double)(s->root * (double)in->per_tensor[1]) + (double)(weight * in->sums[0]);
+	if (!(in->sums[1] > 0.0 && fabs(r) <= 0x1.fffffep+127)) {
+		return kept;
+	}
+	double estimate = least_of(r / (weight * in->sums[1]), 0x1.fffffep+127);
+	if (s->d_adapt_adamw.growth_rate != 0.0) {
+		estimate = least_of(estimate, s->d_adapt_adamw.growth_rate * d);
+	}
+	kept.first = (float)greatest_of(d, estimate);
+	kept.second = (float)r;
+	return kept;
+}
+
+static void d_adapt_keep_into(void *prepared, const lockstep_step_input *in, void *scalars) {
+	const lockstep_kept c = d_adapt_keep(prepared, in);
+	memcpy(scalars, &c, sizeof c);
+}
+
+static void d_adapt_adamw_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
+	const lockstep_d_adapt_adamw_options *r = options;
+	d_adapt *s = prepared;
+	double first = update_unless0(r->d0, 1e-06);
+	double root = sqrt(r->beta2);
+	*s = (d_adapt){.d_adapt_adamw = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, r->beta1, r->beta2, r->eps, r->no_bias_correction), .given = update_new_power(r->beta2), .root = root, .layer = update_unless0(r->layer_scale, 1.0), .weight3 = fallback_weight(root)};
+	*plan = (lockstep_plan){0};
+	plan->slots[0] = (lockstep_slot){.name = "m", .fades = r->beta1};
+	plan->slots[1] = (lockstep_slot){.name = "v", .fades = r->beta2, .square = true, .flushes = s->moments.flush};
+	plan->slots[2] = (lockstep_slot){.name = "s", .fades = root};
+	plan->slots[3] = (lockstep_slot){.name = "d", .extent = LOCKSTEP_OF_TENSOR, .first = first};
+	plan->slots[4] = (lockstep_slot){.name = "numerator", .extent = LOCKSTEP_OF_TENSOR};
+	plan->slot_count = 5;
+	plan->passes[0] = (lockstep_pass){.kernel = &lockstep_all[d_adapt_adamw_kernel], .scalars = d_adapt_scalars_into, .sums = LOCKSTEP_OVER_ALL, .buffers = {LOCKSTEP_PARAMS, LOCKSTEP_GRADS, slot_of(plan, "m"), slot_of(plan, "v"), slot_of(plan, "s")}};
+	plan->passes[1] = (lockstep_pass){.scalars = d_adapt_keep_into, .walk = LOCKSTEP_WHOLE};
+	plan->pass_count = 2;
+	return;
+}
+
 /* ftrl_options_name is "ftrl", or "ftrl, multiplied". */
 static void ftrl_options_name(lockstep_ftrl_options r, char *text, size_t room) {
 	if (r.multiply_linear_by_lr) {
@@ -2546,12 +2687,6 @@ static void novograd_options_keep_into(void *prepared, const lockstep_step_input
 	memcpy(scalars, &c, sizeof c);
 }
 
-/* update_largest32 is a float32, at most the largest with x's sign: beyond, a gradient of 0 would
- * give NaN. */
-static float update_largest32(double x) {
-	return (float)greatest_of(-0x1.fffffep+127, least_of(x, 0x1.fffffep+127));
-}
-
 static lockstep_momentum_scalars novograd_options_scalars(lockstep_novograd_options r, const lockstep_step_input *in) {
 	double root = sqrt((double)in->per_tensor[0] + r.eps_root) + r.eps;
 	double scale = (double)in->common.scale / root;
@@ -2640,29 +2775,6 @@ static void prodigy_options_name(lockstep_prodigy_options self, char *text, size
 	(void)self;
 	snprintf(text, room, "prodigy");
 	return;
-}
-
-/* update_check_distance refuses what float32 has no room to multiply. */
-static lockstep_status update_check_distance(const char *arg, double d, lockstep_error *error) {
-	if (!(d == 0.0 || (d >= 1e-30 && d <= 1e+30))) {
-		return lockstep_refuse(error, arg, lockstep_shortest(d).text, "a number from 1e-30 to 1e30, or 0");
-	}
-	return LOCKSTEP_OK;
-}
-
-static lockstep_status update_check_growth(double rate, lockstep_error *error) {
-	if (!(rate == 0.0 || (rate >= 1.0 && rate <= 0x1.fffffffffffffp+1023))) {
-		return lockstep_refuse(error, "growth_rate", lockstep_shortest(rate).text, "a number from 1 on, or 0");
-	}
-	return LOCKSTEP_OK;
-}
-
-/* update_unless0 is an option, or what 0 stands for. */
-static double update_unless0(double x, double otherwise) {
-	if (x == 0.0) {
-		return otherwise;
-	}
-	return x;
 }
 
 static lockstep_status prodigy_options_check(lockstep_prodigy_options r, lockstep_error *error) {
@@ -4447,6 +4559,48 @@ static lockstep_status check_add_sign_lr(const void *options, double lr, lockste
 	return status;
 }
 
+static const lockstep_option d_adapt_adamw_fields[] = {
+	{"lr", LOCKSTEP_DOUBLE, offsetof(lockstep_d_adapt_adamw_options, lr)},
+	{"weight_decay", LOCKSTEP_DOUBLE, offsetof(lockstep_d_adapt_adamw_options, weight_decay)},
+	{"l2", LOCKSTEP_DOUBLE, offsetof(lockstep_d_adapt_adamw_options, l2)},
+	{"l1", LOCKSTEP_DOUBLE, offsetof(lockstep_d_adapt_adamw_options, l1)},
+	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_d_adapt_adamw_options, proximal)},
+	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_d_adapt_adamw_options, maximize)},
+	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_d_adapt_adamw_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_d_adapt_adamw_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_d_adapt_adamw_options, cautious_decay)},
+	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_d_adapt_adamw_options, beta1)},
+	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_d_adapt_adamw_options, beta2)},
+	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_d_adapt_adamw_options, eps)},
+	{"d0", LOCKSTEP_DOUBLE, offsetof(lockstep_d_adapt_adamw_options, d0)},
+	{"growth_rate", LOCKSTEP_DOUBLE, offsetof(lockstep_d_adapt_adamw_options, growth_rate)},
+	{"layer_scale", LOCKSTEP_DOUBLE, offsetof(lockstep_d_adapt_adamw_options, layer_scale)},
+	{"no_bias_correction", LOCKSTEP_FLAG, offsetof(lockstep_d_adapt_adamw_options, no_bias_correction)},
+};
+
+static void name_d_adapt_adamw(const void *options, char *name, size_t room) {
+	const lockstep_d_adapt_adamw_options *r = options;
+	d_adapt_adamw_options_name(*r, name, room);
+}
+
+static lockstep_options common_d_adapt_adamw(const void *options) {
+	const lockstep_d_adapt_adamw_options *r = options;
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
+}
+
+static lockstep_status check_d_adapt_adamw(const void *options, lockstep_error *error) {
+	const lockstep_d_adapt_adamw_options *r = options;
+	lockstep_status status = update_options_check(common_d_adapt_adamw(options), error);
+	if (!status) status = d_adapt_adamw_options_check(*r, error);
+	return status;
+}
+
+static lockstep_status check_d_adapt_adamw_lr(const void *options, double lr, lockstep_error *error) {
+	lockstep_status status = update_not_negative("lr", lr, error);
+	if (!status) status = update_options_check_rate(common_d_adapt_adamw(options), "lr", lr, error);
+	return status;
+}
+
 static const lockstep_option ftrl_fields[] = {
 	{"lr", LOCKSTEP_DOUBLE, offsetof(lockstep_ftrl_options, lr)},
 	{"weight_decay", LOCKSTEP_DOUBLE, offsetof(lockstep_ftrl_options, weight_decay)},
@@ -5567,6 +5721,7 @@ const lockstep_rule lockstep_all_rules[] = {
 	{"Adamax", sizeof(lockstep_adamax_options), adamax_fields, sizeof adamax_fields / sizeof *adamax_fields},
 	{"Adan", sizeof(lockstep_adan_options), adan_fields, sizeof adan_fields / sizeof *adan_fields},
 	{"AddSign", sizeof(lockstep_add_sign_options), add_sign_fields, sizeof add_sign_fields / sizeof *add_sign_fields},
+	{"DAdaptAdamW", sizeof(lockstep_d_adapt_adamw_options), d_adapt_adamw_fields, sizeof d_adapt_adamw_fields / sizeof *d_adapt_adamw_fields},
 	{"FTRL", sizeof(lockstep_ftrl_options), ftrl_fields, sizeof ftrl_fields / sizeof *ftrl_fields},
 	{"LAMB", sizeof(lockstep_lamb_options), lamb_fields, sizeof lamb_fields / sizeof *lamb_fields},
 	{"LARS", sizeof(lockstep_lars_options), lars_fields, sizeof lars_fields / sizeof *lars_fields},
@@ -5608,6 +5763,7 @@ const lockstep_rule_code lockstep_all_codes[] = {
 	{sizeof(adamax), adamax_options_plan, common_adamax, name_adamax, check_adamax, check_adamax_lr, NULL, NULL, 0},
 	{sizeof(adan), adan_options_plan, common_adan, name_adan, check_adan, check_adan_lr, NULL, NULL, 0},
 	{sizeof(lockstep_add_sign_options), add_sign_options_plan, common_add_sign, name_add_sign, check_add_sign, check_add_sign_lr, NULL, NULL, 0},
+	{sizeof(d_adapt), d_adapt_adamw_options_plan, common_d_adapt_adamw, name_d_adapt_adamw, check_d_adapt_adamw, check_d_adapt_adamw_lr, NULL, NULL, 0},
 	{sizeof(lockstep_ftrl_options), ftrl_options_plan, common_ftrl, name_ftrl, check_ftrl, check_ftrl_lr, NULL, NULL, 0},
 	{sizeof(lamb), lamb_options_plan, common_lamb, name_lamb, check_lamb, check_lamb_lr, NULL, NULL, 0},
 	{sizeof(lockstep_lars_options), lars_options_plan, common_lars, name_lars, check_lars, check_lars_lr, NULL, NULL, 0},
@@ -5665,6 +5821,7 @@ static const lockstep_adam_options optax_adamw = {.weight_decay = 0x1.a36e2eb1c4
 static const lockstep_adamax_options optax_adamax = {.beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.5798ee2308c3ap-27, .eps_inside = 1};
 static const lockstep_adamax_options optax_adamax_w = {.weight_decay = 0x1.a36e2eb1c432dp-14, .beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.5798ee2308c3ap-27, .eps_inside = 1};
 static const lockstep_adan_options optax_adan = {.beta1 = 0x1.f5c28f5c28f5cp-01, .beta2 = 0x1.d70a3d70a3d71p-01, .beta3 = 0x1.fae147ae147aep-01, .optax_ahead = 1, .eps = 0x1.5798ee2308c3ap-27, .eps_root = 0x1.5798ee2308c3ap-27};
+static const lockstep_d_adapt_adamw_options optax_d_adapt_adamw = {.lr = 0x1p+00, .beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.5798ee2308c3ap-27, .d0 = 0x1.0c6f7a0b5ed8dp-20};
 static const lockstep_lamb_options optax_lamb = {.beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.0c6f7a0b5ed8dp-20};
 static const lockstep_lars_options optax_lars = {.momentum = 0x1.ccccccccccccdp-01, .lr_inside = 1, .trust = 0x1.0624dd2f1a9fcp-10};
 static const lockstep_lion_options optax_lion = {.weight_decay = 0x1.0624dd2f1a9fcp-10, .beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.fae147ae147aep-01};
@@ -5726,6 +5883,7 @@ static const lockstep_adam_options torch_adam = {.lr = 0x1.0624dd2f1a9fcp-10, .b
 static const lockstep_adam_options torch_adamw = {.lr = 0x1.0624dd2f1a9fcp-10, .weight_decay = 0x1.47ae147ae147bp-07, .beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.5798ee2308c3ap-27};
 static const lockstep_schedule_free_adamw_options torch_adamw_schedule_free = {.lr = 0x1.47ae147ae147bp-09, .beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.5798ee2308c3ap-27, .weight_lr_power = 0x1p+01};
 static const lockstep_adamax_options torch_adamax = {.lr = 0x1.0624dd2f1a9fcp-09, .beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.5798ee2308c3ap-27, .eps_inside = 1};
+static const lockstep_d_adapt_adamw_options torch_d_adapt_adam = {.lr = 0x1p+00, .beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.5798ee2308c3ap-27, .d0 = 0x1.0c6f7a0b5ed8dp-20, .no_bias_correction = 1};
 static const lockstep_momentum_options torch_momentum = {.lr = 0x1.0624dd2f1a9fcp-10, .momentum = 0x1.ccccccccccccdp-01};
 static const lockstep_muon_options torch_muon = {.lr = 0x1.0624dd2f1a9fcp-10, .weight_decay = 0x1.999999999999ap-04, .momentum = 0x1.e666666666666p-01, .nesterov = 1, .a = 0x1.b8e5604189375p+01, .b = -0x1.319999999999ap+02, .c = 0x1.04083126e978dp+01, .iterations = 5, .eps_floor = 0x1.ad7f29abcaf48p-24, .spectral = 1};
 static const lockstep_nadam_options torch_nadam = {.lr = 0x1.0624dd2f1a9fcp-09, .beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.5798ee2308c3ap-27, .momentum_decay = 0x1.0624dd2f1a9fcp-08};
@@ -5745,15 +5903,15 @@ const lockstep_preset_entry lockstep_all_presets[] = {
 	{"keras", "Adam", &lockstep_all_rules[8], &keras_adam},
 	{"keras", "AdamW", &lockstep_all_rules[8], &keras_adamw},
 	{"keras", "Adamax", &lockstep_all_rules[9], &keras_adamax},
-	{"keras", "Ftrl", &lockstep_all_rules[12], &keras_ftrl},
-	{"keras", "Lamb", &lockstep_all_rules[13], &keras_lamb},
-	{"keras", "Lion", &lockstep_all_rules[16], &keras_lion},
-	{"keras", "Momentum", &lockstep_all_rules[18], &keras_momentum},
-	{"keras", "Muon", &lockstep_all_rules[19], &keras_muon},
-	{"keras", "Nadam", &lockstep_all_rules[20], &keras_nadam},
-	{"keras", "RMSprop", &lockstep_all_rules[25], &keras_rmsprop},
-	{"keras", "SGD", &lockstep_all_rules[29], &keras_sgd},
-	{"keras", "ScheduleFreeAdamW", &lockstep_all_rules[30], &keras_schedule_free_adamw},
+	{"keras", "Ftrl", &lockstep_all_rules[13], &keras_ftrl},
+	{"keras", "Lamb", &lockstep_all_rules[14], &keras_lamb},
+	{"keras", "Lion", &lockstep_all_rules[17], &keras_lion},
+	{"keras", "Momentum", &lockstep_all_rules[19], &keras_momentum},
+	{"keras", "Muon", &lockstep_all_rules[20], &keras_muon},
+	{"keras", "Nadam", &lockstep_all_rules[21], &keras_nadam},
+	{"keras", "RMSprop", &lockstep_all_rules[26], &keras_rmsprop},
+	{"keras", "SGD", &lockstep_all_rules[30], &keras_sgd},
+	{"keras", "ScheduleFreeAdamW", &lockstep_all_rules[31], &keras_schedule_free_adamw},
 	{"optax", "ADOPT", &lockstep_all_rules[0], &optax_adopt},
 	{"optax", "AMSGrad", &lockstep_all_rules[8], &optax_amsgrad},
 	{"optax", "AdEMAMix", &lockstep_all_rules[2], &optax_ademamix},
@@ -5766,77 +5924,79 @@ const lockstep_preset_entry lockstep_all_presets[] = {
 	{"optax", "Adamax", &lockstep_all_rules[9], &optax_adamax},
 	{"optax", "AdamaxW", &lockstep_all_rules[9], &optax_adamax_w},
 	{"optax", "Adan", &lockstep_all_rules[10], &optax_adan},
-	{"optax", "Lamb", &lockstep_all_rules[13], &optax_lamb},
-	{"optax", "Lars", &lockstep_all_rules[14], &optax_lars},
-	{"optax", "Lion", &lockstep_all_rules[16], &optax_lion},
-	{"optax", "MADGRAD", &lockstep_all_rules[17], &optax_madgrad},
-	{"optax", "Momentum", &lockstep_all_rules[18], &optax_momentum},
-	{"optax", "Muon", &lockstep_all_rules[19], &optax_muon},
-	{"optax", "NAdam", &lockstep_all_rules[20], &optax_nadam},
-	{"optax", "NAdamW", &lockstep_all_rules[20], &optax_nadam_w},
-	{"optax", "Novograd", &lockstep_all_rules[21], &optax_novograd},
-	{"optax", "Prodigy", &lockstep_all_rules[23], &optax_prodigy},
-	{"optax", "RAdam", &lockstep_all_rules[24], &optax_radam},
-	{"optax", "RMSprop", &lockstep_all_rules[25], &optax_rmsprop},
-	{"optax", "Rprop", &lockstep_all_rules[28], &optax_rprop},
-	{"optax", "SGD", &lockstep_all_rules[29], &optax_sgd},
-	{"optax", "ScheduleFreeAdamW", &lockstep_all_rules[30], &optax_schedule_free_adamw},
-	{"optax", "ScheduleFreeSGD", &lockstep_all_rules[32], &optax_schedule_free_sgd},
-	{"optax", "SignSGD", &lockstep_all_rules[33], &optax_sign_sgd},
-	{"optax", "Signum", &lockstep_all_rules[33], &optax_signum},
-	{"optax", "SimplifiedAdEMAMix", &lockstep_all_rules[34], &optax_simplified_ademamix},
-	{"optax", "Sophia", &lockstep_all_rules[35], &optax_sophia},
-	{"optax", "Yogi", &lockstep_all_rules[37], &optax_yogi},
+	{"optax", "DAdaptAdamW", &lockstep_all_rules[12], &optax_d_adapt_adamw},
+	{"optax", "Lamb", &lockstep_all_rules[14], &optax_lamb},
+	{"optax", "Lars", &lockstep_all_rules[15], &optax_lars},
+	{"optax", "Lion", &lockstep_all_rules[17], &optax_lion},
+	{"optax", "MADGRAD", &lockstep_all_rules[18], &optax_madgrad},
+	{"optax", "Momentum", &lockstep_all_rules[19], &optax_momentum},
+	{"optax", "Muon", &lockstep_all_rules[20], &optax_muon},
+	{"optax", "NAdam", &lockstep_all_rules[21], &optax_nadam},
+	{"optax", "NAdamW", &lockstep_all_rules[21], &optax_nadam_w},
+	{"optax", "Novograd", &lockstep_all_rules[22], &optax_novograd},
+	{"optax", "Prodigy", &lockstep_all_rules[24], &optax_prodigy},
+	{"optax", "RAdam", &lockstep_all_rules[25], &optax_radam},
+	{"optax", "RMSprop", &lockstep_all_rules[26], &optax_rmsprop},
+	{"optax", "Rprop", &lockstep_all_rules[29], &optax_rprop},
+	{"optax", "SGD", &lockstep_all_rules[30], &optax_sgd},
+	{"optax", "ScheduleFreeAdamW", &lockstep_all_rules[31], &optax_schedule_free_adamw},
+	{"optax", "ScheduleFreeSGD", &lockstep_all_rules[33], &optax_schedule_free_sgd},
+	{"optax", "SignSGD", &lockstep_all_rules[34], &optax_sign_sgd},
+	{"optax", "Signum", &lockstep_all_rules[34], &optax_signum},
+	{"optax", "SimplifiedAdEMAMix", &lockstep_all_rules[35], &optax_simplified_ademamix},
+	{"optax", "Sophia", &lockstep_all_rules[36], &optax_sophia},
+	{"optax", "Yogi", &lockstep_all_rules[38], &optax_yogi},
 	{"tensorflow", "AdaMax", &lockstep_all_rules[9], &tensorflow_ada_max},
 	{"tensorflow", "Adadelta", &lockstep_all_rules[6], &tensorflow_adadelta},
 	{"tensorflow", "AdagradDA", &lockstep_all_rules[5], &tensorflow_adagrad_da},
 	{"tensorflow", "AdagradV2", &lockstep_all_rules[4], &tensorflow_adagrad_v2},
 	{"tensorflow", "Adam", &lockstep_all_rules[8], &tensorflow_adam},
 	{"tensorflow", "AddSign", &lockstep_all_rules[11], &tensorflow_add_sign},
-	{"tensorflow", "CenteredRMSProp", &lockstep_all_rules[25], &tensorflow_centered_rms_prop},
-	{"tensorflow", "Ftrl", &lockstep_all_rules[12], &tensorflow_ftrl},
-	{"tensorflow", "FtrlV2", &lockstep_all_rules[12], &tensorflow_ftrl_v2},
-	{"tensorflow", "GradientDescent", &lockstep_all_rules[29], &tensorflow_gradient_descent},
-	{"tensorflow", "KerasMomentum", &lockstep_all_rules[18], &tensorflow_keras_momentum},
-	{"tensorflow", "Momentum", &lockstep_all_rules[18], &tensorflow_momentum},
-	{"tensorflow", "NesterovAdam", &lockstep_all_rules[20], &tensorflow_nesterov_adam},
-	{"tensorflow", "PowerSign", &lockstep_all_rules[22], &tensorflow_power_sign},
+	{"tensorflow", "CenteredRMSProp", &lockstep_all_rules[26], &tensorflow_centered_rms_prop},
+	{"tensorflow", "Ftrl", &lockstep_all_rules[13], &tensorflow_ftrl},
+	{"tensorflow", "FtrlV2", &lockstep_all_rules[13], &tensorflow_ftrl_v2},
+	{"tensorflow", "GradientDescent", &lockstep_all_rules[30], &tensorflow_gradient_descent},
+	{"tensorflow", "KerasMomentum", &lockstep_all_rules[19], &tensorflow_keras_momentum},
+	{"tensorflow", "Momentum", &lockstep_all_rules[19], &tensorflow_momentum},
+	{"tensorflow", "NesterovAdam", &lockstep_all_rules[21], &tensorflow_nesterov_adam},
+	{"tensorflow", "PowerSign", &lockstep_all_rules[23], &tensorflow_power_sign},
 	{"tensorflow", "ProximalAdagrad", &lockstep_all_rules[4], &tensorflow_proximal_adagrad},
-	{"tensorflow", "ProximalGradientDescent", &lockstep_all_rules[29], &tensorflow_proximal_gradient_descent},
-	{"tensorflow", "RMSProp", &lockstep_all_rules[25], &tensorflow_rms_prop},
+	{"tensorflow", "ProximalGradientDescent", &lockstep_all_rules[30], &tensorflow_proximal_gradient_descent},
+	{"tensorflow", "RMSProp", &lockstep_all_rules[26], &tensorflow_rms_prop},
 	{"textbook", "AdaGrad", &lockstep_all_rules[4], &textbook_adagrad},
 	{"textbook", "Adam", &lockstep_all_rules[8], &textbook_adam},
 	{"textbook", "Adan", &lockstep_all_rules[10], &textbook_adan},
-	{"textbook", "CautiousAdamW", &lockstep_all_rules[12], &textbook_cautious_adamw},
-	{"textbook", "CautiousLion", &lockstep_all_rules[13], &textbook_cautious_lion},
-	{"textbook", "LARS", &lockstep_all_rules[16], &textbook_lars},
-	{"textbook", "LaProp", &lockstep_all_rules[17], &textbook_laprop},
-	{"textbook", "Momentum", &lockstep_all_rules[20], &textbook_momentum},
-	{"textbook", "NorMuon", &lockstep_all_rules[21], &textbook_nor_muon},
-	{"textbook", "NovoGrad", &lockstep_all_rules[23], &textbook_novograd},
-	{"textbook", "RowwiseAdaGrad", &lockstep_all_rules[28], &textbook_rowwise_adagrad},
-	{"textbook", "RowwiseAdam", &lockstep_all_rules[29], &textbook_rowwise_adam},
-	{"textbook", "SGD", &lockstep_all_rules[31], &textbook_sgd},
-	{"textbook", "SophiaG", &lockstep_all_rules[37], &textbook_sophia_g},
-	{"textbook", "StableAdamW", &lockstep_all_rules[38], &textbook_stable_adamw},
+	{"textbook", "CautiousAdamW", &lockstep_all_rules[8], &textbook_cautious_adamw},
+	{"textbook", "CautiousLion", &lockstep_all_rules[17], &textbook_cautious_lion},
+	{"textbook", "LARS", &lockstep_all_rules[15], &textbook_lars},
+	{"textbook", "LaProp", &lockstep_all_rules[16], &textbook_laprop},
+	{"textbook", "Momentum", &lockstep_all_rules[19], &textbook_momentum},
+	{"textbook", "NorMuon", &lockstep_all_rules[20], &textbook_nor_muon},
+	{"textbook", "NovoGrad", &lockstep_all_rules[22], &textbook_novograd},
+	{"textbook", "RowwiseAdaGrad", &lockstep_all_rules[27], &textbook_rowwise_adagrad},
+	{"textbook", "RowwiseAdam", &lockstep_all_rules[28], &textbook_rowwise_adam},
+	{"textbook", "SGD", &lockstep_all_rules[30], &textbook_sgd},
+	{"textbook", "SophiaG", &lockstep_all_rules[36], &textbook_sophia_g},
+	{"textbook", "StableAdamW", &lockstep_all_rules[37], &textbook_stable_adamw},
 	{"torch", "ASGD", &lockstep_all_rules[1], &torch_asgd},
 	{"torch", "Adadelta", &lockstep_all_rules[6], &torch_adadelta},
 	{"torch", "Adafactor", &lockstep_all_rules[7], &torch_adafactor},
 	{"torch", "Adagrad", &lockstep_all_rules[4], &torch_adagrad},
 	{"torch", "Adam", &lockstep_all_rules[8], &torch_adam},
 	{"torch", "AdamW", &lockstep_all_rules[8], &torch_adamw},
-	{"torch", "AdamWScheduleFree", &lockstep_all_rules[30], &torch_adamw_schedule_free},
+	{"torch", "AdamWScheduleFree", &lockstep_all_rules[31], &torch_adamw_schedule_free},
 	{"torch", "Adamax", &lockstep_all_rules[9], &torch_adamax},
-	{"torch", "Momentum", &lockstep_all_rules[18], &torch_momentum},
-	{"torch", "Muon", &lockstep_all_rules[19], &torch_muon},
-	{"torch", "NAdam", &lockstep_all_rules[20], &torch_nadam},
-	{"torch", "Prodigy", &lockstep_all_rules[23], &torch_prodigy},
-	{"torch", "RAdam", &lockstep_all_rules[24], &torch_radam},
-	{"torch", "RAdamScheduleFree", &lockstep_all_rules[31], &torch_radam_schedule_free},
-	{"torch", "RMSprop", &lockstep_all_rules[25], &torch_rmsprop},
-	{"torch", "Rprop", &lockstep_all_rules[28], &torch_rprop},
-	{"torch", "SGD", &lockstep_all_rules[29], &torch_sgd},
-	{"torch", "SGDScheduleFree", &lockstep_all_rules[32], &torch_sgd_schedule_free},
+	{"torch", "DAdaptAdam", &lockstep_all_rules[12], &torch_d_adapt_adam},
+	{"torch", "Momentum", &lockstep_all_rules[19], &torch_momentum},
+	{"torch", "Muon", &lockstep_all_rules[20], &torch_muon},
+	{"torch", "NAdam", &lockstep_all_rules[21], &torch_nadam},
+	{"torch", "Prodigy", &lockstep_all_rules[24], &torch_prodigy},
+	{"torch", "RAdam", &lockstep_all_rules[25], &torch_radam},
+	{"torch", "RAdamScheduleFree", &lockstep_all_rules[32], &torch_radam_schedule_free},
+	{"torch", "RMSprop", &lockstep_all_rules[26], &torch_rmsprop},
+	{"torch", "Rprop", &lockstep_all_rules[29], &torch_rprop},
+	{"torch", "SGD", &lockstep_all_rules[30], &torch_sgd},
+	{"torch", "SGDScheduleFree", &lockstep_all_rules[33], &torch_sgd_schedule_free},
 	{"torch", "SparseAdam", &lockstep_all_rules[8], &torch_sparse_adam},
 };
 

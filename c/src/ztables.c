@@ -80,6 +80,9 @@ static const lockstep_parameter clip_scalars[] = {{"part", LOCKSTEP_FLOAT}, {"sc
 static const lockstep_parameter count_beyond_buffers[] = {{"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter count_beyond_scalars[] = {{"limit", LOCKSTEP_FLOAT}};
 static const lockstep_parameter count_beyond_lanes[] = {{"count", LOCKSTEP_LANES_DOUBLE}};
+static const lockstep_parameter d_adapt_adamw_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}, {"s", LOCKSTEP_STREAM}};
+static const lockstep_parameter d_adapt_adamw_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"before", LOCKSTEP_FLOAT}, {"weight", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"weight3", LOCKSTEP_FLOAT}, {"rate", LOCKSTEP_FLOAT}, {"layer", LOCKSTEP_FLOAT}};
+static const lockstep_parameter d_adapt_adamw_lanes[] = {{"numerator", LOCKSTEP_LANES_DOUBLE}, {"denominator", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter dots_buffers[] = {{"z", LOCKSTEP_PER_ROW}, {"x", LOCKSTEP_MATRIX}, {"w", LOCKSTEP_STREAM}};
 static const lockstep_parameter exp_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter ftrl_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"a", LOCKSTEP_STREAM}, {"z", LOCKSTEP_STREAM}};
@@ -213,6 +216,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"Center", center_buffers, 2, center_scalars, 1, NULL, 0},
 	{"Clip", clip_buffers, 2, clip_scalars, 3, NULL, 0},
 	{"CountBeyond", count_beyond_buffers, 1, count_beyond_scalars, 1, count_beyond_lanes, 1},
+	{"DAdaptAdamW", d_adapt_adamw_buffers, 5, d_adapt_adamw_scalars, 17, d_adapt_adamw_lanes, 2},
 	{"Dots", dots_buffers, 3, NULL, 0, NULL, 0},
 	{"Exp", exp_buffers, 2, NULL, 0, NULL, 0},
 	{"FTRL", ftrl_buffers, 4, ftrl_scalars, 11, NULL, 0},
@@ -260,7 +264,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"TensorNorms", tensor_norms_buffers, 2, tensor_norms_scalars, 5, tensor_norms_lanes, 2},
 	{"Yogi", yogi_buffers, 4, yogi_scalars, 12, NULL, 0},
 };
-const size_t lockstep_all_count = 82;
+const size_t lockstep_all_count = 83;
 
 lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_amsgrad,
@@ -298,6 +302,7 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_center,
 	lockstep_portable_clip,
 	lockstep_portable_count_beyond,
+	lockstep_portable_d_adapt_adamw,
 	lockstep_portable_dots,
 	lockstep_portable_exp,
 	lockstep_portable_ftrl,
@@ -381,6 +386,7 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_center,
 	lockstep_portable_clip,
 	lockstep_portable_count_beyond,
+	lockstep_portable_d_adapt_adamw,
 	lockstep_portable_dots,
 	lockstep_portable_exp,
 	lockstep_portable_ftrl,
@@ -470,6 +476,7 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_center,
 	lockstep_avx512_clip,
 	lockstep_avx512_count_beyond,
+	lockstep_avx512_d_adapt_adamw,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
 	lockstep_avx512_ftrl,
@@ -553,6 +560,7 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_center,
 	lockstep_avx512_clip,
 	lockstep_avx512_count_beyond,
+	lockstep_avx512_d_adapt_adamw,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
 	lockstep_avx512_ftrl,
@@ -644,6 +652,7 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_center,
 	lockstep_avx2_clip,
 	lockstep_avx2_count_beyond,
+	lockstep_avx2_d_adapt_adamw,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
 	lockstep_avx2_ftrl,
@@ -727,6 +736,7 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_center,
 	lockstep_avx2_clip,
 	lockstep_avx2_count_beyond,
+	lockstep_avx2_d_adapt_adamw,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
 	lockstep_avx2_ftrl,
@@ -818,6 +828,7 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_center,
 	lockstep_neon_clip,
 	lockstep_neon_count_beyond,
+	lockstep_neon_d_adapt_adamw,
 	lockstep_neon_dots,
 	lockstep_neon_exp,
 	lockstep_neon_ftrl,
@@ -901,6 +912,7 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_center,
 	lockstep_neon_clip,
 	lockstep_neon_count_beyond,
+	lockstep_neon_d_adapt_adamw,
 	lockstep_neon_dots,
 	lockstep_neon_exp,
 	lockstep_neon_ftrl,
@@ -996,6 +1008,7 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_center,
 	lockstep_avx2_clip,
 	lockstep_avx2_count_beyond,
+	lockstep_avx2_d_adapt_adamw,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
 	lockstep_avx2_ftrl,
@@ -1088,6 +1101,7 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_center,
 	lockstep_avx512_clip,
 	lockstep_avx512_count_beyond,
+	lockstep_avx512_d_adapt_adamw,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
 	lockstep_avx512_ftrl,
@@ -1289,200 +1303,205 @@ lockstep_status lockstep_kernel_count_beyond(const lockstep_table *table, const 
 	return lockstep_run(table, &lockstep_all[35], list, buffers, c, lanes);
 }
 
-lockstep_status lockstep_kernel_dots(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[36], list, buffers, NULL, NULL);
+lockstep_status lockstep_kernel_d_adapt_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_d_adapt_adamw_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]) {
+	void *const lanes[] = {numerator, denominator};
+	return lockstep_run(table, &lockstep_all[36], list, buffers, c, lanes);
 }
 
-lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_dots(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[37], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_ftrl(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_ftrl_scalars *c) {
-	return lockstep_run(table, &lockstep_all[38], list, buffers, c, NULL);
+lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[38], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_fade(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_fade_scalars *c) {
+lockstep_status lockstep_kernel_ftrl(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_ftrl_scalars *c) {
 	return lockstep_run(table, &lockstep_all[39], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_flush(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_flush_scalars *c) {
+lockstep_status lockstep_kernel_fade(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_fade_scalars *c) {
 	return lockstep_run(table, &lockstep_all[40], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_flush(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_flush_scalars *c) {
+	return lockstep_run(table, &lockstep_all[41], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_grad_norm(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_grad_norm_scalars *c, double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {grads};
-	return lockstep_run(table, &lockstep_all[41], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[42], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[42], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[43], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_scalars *c, double params[LOCKSTEP_LANES], double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, updates};
-	return lockstep_run(table, &lockstep_all[43], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[44], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_move_scalars *c) {
-	return lockstep_run(table, &lockstep_all[44], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[45], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
+lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[46], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_log(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[47], list, buffers, NULL, NULL);
+lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
+	return lockstep_run(table, &lockstep_all[47], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_log1p(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_log(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[48], list, buffers, NULL, NULL);
 }
 
+lockstep_status lockstep_kernel_log1p(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[49], list, buffers, NULL, NULL);
+}
+
 lockstep_status lockstep_kernel_madgrad(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_madgrad_scalars *c) {
-	return lockstep_run(table, &lockstep_all[49], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[50], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_mse(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_mse_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[50], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[51], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_max_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, float max[LOCKSTEP_LANES]) {
 	void *const lanes[] = {max};
-	return lockstep_run(table, &lockstep_all[51], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[52], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[52], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[53], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_muon(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_muon_scalars *c, double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {squares};
-	return lockstep_run(table, &lockstep_all[53], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[54], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_nadam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nadam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[54], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_nesterov(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nesterov_scalars *c) {
 	return lockstep_run(table, &lockstep_all[55], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_noise(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_noise_scalars *c) {
+lockstep_status lockstep_kernel_nesterov(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nesterov_scalars *c) {
 	return lockstep_run(table, &lockstep_all[56], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_noise(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_noise_scalars *c) {
+	return lockstep_run(table, &lockstep_all[57], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_penalty(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_penalty_scalars *c, double absolute[LOCKSTEP_LANES], double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {absolute, squares};
-	return lockstep_run(table, &lockstep_all[57], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[58], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_prodigy(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_prodigy_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]) {
 	void *const lanes[] = {numerator, denominator};
-	return lockstep_run(table, &lockstep_all[58], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[59], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_radam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[59], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[60], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[61], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
 	return lockstep_run(table, &lockstep_all[62], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
 	return lockstep_run(table, &lockstep_all[63], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
+	return lockstep_run(table, &lockstep_all[64], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[64], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[65], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
-	return lockstep_run(table, &lockstep_all[65], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[66], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
+lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[67], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
+lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[68], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
+lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
 	return lockstep_run(table, &lockstep_all[69], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
+lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
 	return lockstep_run(table, &lockstep_all[70], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
+lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
 	return lockstep_run(table, &lockstep_all[71], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
+lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[72], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
 	return lockstep_run(table, &lockstep_all[73], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+	return lockstep_run(table, &lockstep_all[74], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_sqrt(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[74], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[75], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_squared_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_squared_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[75], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[76], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_stable_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_stable_adamw_scalars *c, double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {updates};
-	return lockstep_run(table, &lockstep_all[76], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[77], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_sum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[77], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[78], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[78], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[79], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[79], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[80], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_tensor_norms(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_tensor_norms_scalars *c, double params[LOCKSTEP_LANES], double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, grads};
-	return lockstep_run(table, &lockstep_all[80], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[81], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_yogi(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_yogi_scalars *c) {
-	return lockstep_run(table, &lockstep_all[81], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[82], list, buffers, c, NULL);
 }

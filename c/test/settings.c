@@ -251,6 +251,48 @@ static void check_kept(void) {
 	lockstep_optimizer_free(made);
 }
 
+/* The groups of a rule whose sums are over all tensors have one d, in which those of another
+ * such rule have no part. */
+static void check_rules_apart(void) {
+	options prodigy = preset("torch", "Prodigy"), d_adapt = preset("torch", "DAdaptAdam");
+	options *rules[] = {&prodigy, &d_adapt};
+	float p[2][8] = {{1, 2, 3, 4, 5, 6, 7, 8}, {1, 2, 3, 4, 5, 6, 7, 8}}, g[] = {1, -1, 100, 50, 2, 3, -40, 30};
+	lockstep_group groups[4];
+	lockstep_tensor tensors[4] = {{0}};
+	for (size_t k = 0; k < 4; k++) {
+		options *o = rules[k % 2];
+		set_option(o, "lr", 1);
+		set_option(o, "d0", 0.01);
+		groups[k] = (lockstep_group){o->rule->name, o->bytes, o->rule->size};
+		tensors[k].size = 2, tensors[k].group = k;
+	}
+	float *together[] = {p[0], p[0] + 2, p[0] + 4, p[0] + 6};
+	const float *grads[] = {g, g + 2, g + 4, g + 6};
+	lockstep_optimizer *all, *apart[2];
+	must(lockstep_optimizer_new(groups, 4, tensors, 4, &all, &error));
+	for (size_t r = 0; r < 2; r++) {
+		lockstep_group own[] = {groups[r], groups[r + 2]};
+		lockstep_tensor pair[] = {{.size = 2}, {.size = 2, .group = 1}};
+		must(lockstep_optimizer_new(own, 2, pair, 2, &apart[r], &error));
+	}
+	for (int k = 0; k < 9; k++) {
+		must(lockstep_optimizer_step(all, together, grads, NULL, &error));
+		for (size_t r = 0; r < 2; r++) {
+			float *params[] = {p[1] + 2 * r, p[1] + 2 * r + 4};
+			const float *of[] = {grads[r], grads[r + 2]};
+			must(lockstep_optimizer_step(apart[r], params, of, NULL, &error));
+		}
+	}
+	for (size_t k = 0; k < 4; k++) {
+		float d = lockstep_optimizer_state(all, k, "d")[0], alone = lockstep_optimizer_state(apart[k % 2], k / 2, "d")[0];
+		CHECK(d == alone && d > 0.01f, "tensor %zu: d is %g, and %g without another rule", k, d, alone);
+		CHECK(d == lockstep_optimizer_state(all, k % 2, "d")[0], "two groups have a d each");
+	}
+	CHECK(!memcmp(p[0], p[1], sizeof p[0]), "a rule moves another's parameters");
+	lockstep_optimizer_free(all);
+	for (size_t r = 0; r < 2; r++) lockstep_optimizer_free(apart[r]);
+}
+
 /* Sums over tensors are those of one tensor that has all their units. No rule of today has
  * them, and so LAMB's are taken for such. */
 static void check_scopes(void) {
@@ -284,6 +326,7 @@ static void check_scopes(void) {
 		lockstep_optimizer_free(a);
 		lockstep_optimizer_free(b);
 	}
+	check_rules_apart();
 }
 
 static void check_tables(void) {

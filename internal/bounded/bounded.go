@@ -270,6 +270,21 @@ func Total(list []Number) Number {
 	return of(sum.Exact, float32(single), sum.Bound+size*0x1p-40, sum, sum)
 }
 
+// Dot is the sum of the products of two lists, which are made and added up in float64.
+func Dot(x, y []Number) Number {
+	var sum Number
+	size, single := 0., 0.
+	for i := range x {
+		product := x[i].Exact * y[i].Exact
+		sum.Exact += product
+		single += float64(x[i].Single) * float64(y[i].Single)
+		sum.Bound += times(x[i], y[i])
+		sum.flushes = sum.flushes || x[i].flushes || y[i].flushes
+		size += math.Abs(product) + times(x[i], y[i])
+	}
+	return of(sum.Exact, float32(single), sum.Bound+size*0x1p-40, sum, sum)
+}
+
 // Norm is the root of the sum of squares, which are added up in float64.
 func Norm(list []Number) Number { return rootOfSquares(list, 1) }
 

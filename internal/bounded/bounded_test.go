@@ -122,3 +122,22 @@ func TestTotal(t *testing.T) {
 		t.Errorf("the bound of %+v says nothing", total)
 	}
 }
+
+// TestDot makes products that no float32 is, of which most cancels.
+func TestDot(t *testing.T) {
+	x, y := []Number{Float(1e30), Scalar(.1), Float(-1e30)}, []Number{Float(1e30), Float(3), Float(1e30)}
+	dot := Dot(x, y)
+	if want := float32(float64(float32(.1)) * 3); dot.Single != want && dot.Single != 0 || !math.IsInf(dot.Bound, 1) && !dot.Contains(dot.Single) {
+		t.Errorf("the product is %+v, want %g", dot, want)
+	}
+	dot = Dot(x[:2], []Number{Float(1), Float(3e30)})
+	if want := float32(1.3e30); !dot.Contains(want) || dot.Contains(1.31e30) {
+		t.Errorf("the product is %+v, want %g", dot, want)
+	}
+	if dot = Dot(x[:1], y[:1]); !math.IsInf(dot.Exact, 1) || dot.Bound != 0 {
+		t.Errorf("the product is %+v, want what no float32 is", dot)
+	}
+	if dot = Dot([]Number{Float(1).Off(.25), Float(2)}, []Number{Float(3), Float(5).Off(.5)}); dot.Exact != 13 || math.Abs(dot.Bound-1.75) > 1e-5 {
+		t.Errorf("the product is %g within %g, want 13 within 1.75", dot.Exact, dot.Bound)
+	}
+}

@@ -52,7 +52,7 @@ const (
 	ByColumn         // a number for each column of each tensor: see Matrix
 	OverTensor       // for each tensor
 	OverRule         // over all tensors of the rule
-	OverAll          // over all tensors of all rules whose pass of this number has this Scope
+	OverAll          // over all tensors of all rules of this name, whose options differ
 )
 
 // MaxSums is the most sums that a pass leaves, beside those by column.

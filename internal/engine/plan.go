@@ -124,6 +124,7 @@ type Options struct {
 type Rule struct {
 	Plan
 	Options
+	Name string // what rules share that have sums OverAll together
 }
 
 // A Tensor is one parameter tensor.

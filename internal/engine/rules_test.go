@@ -61,10 +61,10 @@ func lars(o Options) Rule {
 		}
 		return r
 	}
-	return Rule{Plan{State: []Slot{{Name: "momentum", Fades: momentum}}, Passes: []Pass{
+	return Rule{Plan: Plan{State: []Slot{{Name: "momentum", Fades: momentum}}, Passes: []Pass{
 		Summing(OverTensor, norms, newRate, ParamsName, GradsName),
 		Elements(move, trust),
-	}}, o}
+	}}, Options: o}
 }
 
 // larsReference is LARS in float64.
@@ -134,11 +134,11 @@ func adafactor(o Options) Rule {
 		}
 		return s
 	}
-	return Rule{Plan{
+	return Rule{Plan: Plan{
 		State: []Slot{{Name: "row", Extent: PerRow, Square: true}, {Name: "column", Extent: PerColumn, Square: true}, {Name: "mean", Extent: PerTensor, Square: true}},
 		Passes: []Pass{
 			ByRows(ByColumn, moments, of), Whole(NoSums, columns, of), ByRows(OverTensor, length, of), ByRows(NoSums, move, of),
-		}}, o}
+		}}, Options: o}
 }
 
 func adafactorReference(m *model, rule, tensor int, g []float64) {
@@ -208,12 +208,12 @@ func prodigy(o Options) Rule {
 	of := func(in *StepInput) scalars {
 		return scalars{in.LR, float64(in.Scale), float64(in.PerTensor[0])}
 	}
-	return Rule{Plan{
+	return Rule{Plan: Plan{
 		State: []Slot{{Name: "start", First: Params, Fades: 1}, {Name: "s", Fades: root}, {Name: "m", Fades: prodigyBeta1}, {Name: "v", Fades: prodigyBeta2, Square: true},
 			{Name: "d", Extent: PerTensor, First: Constant(prodigyFirst)}, {Name: "r", Extent: PerTensor}},
 		Passes: []Pass{
 			Summing(OverAll, moments, of), Keep(distance), Elements(move, of, ParamsName, "m", "v"),
-		}}, o}
+		}}, Options: o}
 }
 
 const prodigyBeta1, prodigyBeta2, prodigyEps, prodigyFirst = .8, .9, 1e-3, .0625
@@ -269,7 +269,7 @@ func scheduleFree(o Options) Rule {
 			}
 		})
 	}
-	return Rule{Plan{State: []Slot{{Name: "z", First: Params, Fades: 1}}, Passes: One(move, newRate)}, o}
+	return Rule{Plan: Plan{State: []Slot{{Name: "z", First: Params, Fades: 1}}, Passes: One(move, newRate)}, Options: o}
 }
 
 func scheduleFreeStep(y, z, g, lr, t float64) (nextY, nextZ float64) {

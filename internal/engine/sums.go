@@ -49,14 +49,17 @@ func (e *Engine) addUp(k int) {
 	}
 }
 
-// over is the sums over the tensors of a rule, or over those of all.
+// over is the sums over the tensors of a rule, or over those of all of its name.
 func (e *Engine) over(rule, k int) (sums [MaxSums]float64, elements int) {
-	scope := e.groups[rule].passes[k].sums
+	scope, name := e.groups[rule].passes[k].sums, e.groups[rule].Name
 	e.many = e.many[:0]
 	for j := range e.tensors {
 		t := &e.tensors[j]
 		g := &e.groups[t.Rule]
-		if k >= len(g.passes) || g.passes[k].sums != scope || scope == OverRule && t.Rule != rule || !e.runs(j, &g.passes[k]) {
+		if t.Rule != rule && (scope == OverRule || g.Name != name) {
+			continue
+		}
+		if k >= len(g.passes) || g.passes[k].sums != scope || !e.runs(j, &g.passes[k]) {
 			continue
 		}
 		e.many = append(e.many, t.sums)

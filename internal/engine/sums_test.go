@@ -35,21 +35,24 @@ func counting(over Scope, given *[]string) Rule {
 	return Rule{Plan: Plan{Passes: []Pass{Summing(over, count, none, ParamsName), Elements(nothing, note), Elements(nothing, stale)}}}
 }
 
-// TestScopes counts over each scope, in tensors of two rules of which one takes no part in
-// the second step, beside a rule of one pass.
+// TestScopes counts over each scope, in tensors of two rules of one name, of which one takes no
+// part in the second step, beside a rule of one pass and one of another name with such sums.
 func TestScopes(t *testing.T) {
 	const large = 2*tune.UnitLen + 5
-	tensors := []Tensor{{Size: 3}, {Size: large, Rule: 1}, {Size: 40, Rule: 2}, {Size: 5}, {Size: 7, Rule: 1}}
-	for over, want := range map[Scope][2][]string{
-		NoSums:     {{"1 [0 0] 0", "2 [0 0] 0"}, {"1 [0 0] 0", "2 [0 0] 0"}},
-		OverTensor: {{"1 [0 3] 3", "1 [0 5] 5", "2 [0 5] 5"}, {fmt.Sprintf("1 [0 %d] %d", large, large), "1 [0 7] 7", fmt.Sprintf("2 [0 %d] %d", large, large), "2 [0 7] 7"}},
+	tensors := []Tensor{{Size: 3}, {Size: large, Rule: 1}, {Size: 40, Rule: 2}, {Size: 5}, {Size: 7, Rule: 1}, {Size: 9, Rule: 3}}
+	alone := []string{"1 [0 9] 9", "2 [0 9] 9"}
+	for over, want := range map[Scope][3][]string{
+		NoSums:     {{"1 [0 0] 0", "2 [0 0] 0"}, {"1 [0 0] 0", "2 [0 0] 0"}, {"1 [0 0] 0", "2 [0 0] 0"}},
+		OverTensor: {{"1 [0 3] 3", "1 [0 5] 5", "2 [0 5] 5"}, {fmt.Sprintf("1 [0 %d] %d", large, large), "1 [0 7] 7", fmt.Sprintf("2 [0 %d] %d", large, large), "2 [0 7] 7"}, alone},
 		OverRule: {{"1 [0 8] 8", "2 [0 5] 5"},
-			{fmt.Sprintf("1 [0 %d] %d", large+7, large+7), fmt.Sprintf("2 [0 %d] %d", large+7, large+7)}},
+			{fmt.Sprintf("1 [0 %d] %d", large+7, large+7), fmt.Sprintf("2 [0 %d] %d", large+7, large+7)}, alone},
 		OverAll: {{fmt.Sprintf("1 [0 %d] %d", large+15, large+15), fmt.Sprintf("2 [0 %d] %d", large+12, large+12)},
-			{fmt.Sprintf("1 [0 %d] %d", large+15, large+15), fmt.Sprintf("2 [0 %d] %d", large+12, large+12)}},
+			{fmt.Sprintf("1 [0 %d] %d", large+15, large+15), fmt.Sprintf("2 [0 %d] %d", large+12, large+12)}, alone},
 	} {
-		var given [2][]string
-		e := New(tensors, []Rule{counting(over, &given[0]), counting(over, &given[1]), scheduleFree(Options{})})
+		var given [3][]string
+		other := counting(over, &given[2])
+		other.Name = "other"
+		e := New(tensors, []Rule{counting(over, &given[0]), counting(over, &given[1]), scheduleFree(Options{}), other})
 		var b [][]float32
 		for _, x := range tensors {
 			b = append(b, make([]float32, x.Size))

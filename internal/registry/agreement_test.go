@@ -190,6 +190,7 @@ var idle = map[string][]string{
 	"adafactor": {"EpsParam"}, "adafactor decayed": {"MinDim", "RelativeStep"}, // parameters are larger, and the rate smaller
 	"adafactor momentum": {"EpsParam", "DecayedScale", "RelativeStep"},   // nothing is relative to parameters
 	"rmsprop":            {"LRInside"}, "rmsprop centered": {"LRInside"}, // there is no buffer
+	"d-adapt adamw": {"D0"}, "d-adapt adamw corrected": {"D0"}, "d-adapt adamw limited": {"D0"}, // d is what it is
 	"sophia": {"Beta2", "Gamma"}, "sophia authors": {"Beta2", "Gamma"}, // nobody estimates h: see TestSophia of update
 }
 

@@ -231,7 +231,7 @@ func TestSmallDecay(t *testing.T) {
 		switch sample.Rule.(type) {
 		case update.ScheduleFreeAdamW, update.ScheduleFreeRAdam:
 			continue // its parameters are nearly a mean of all that they have been
-		case update.Prodigy:
+		case update.Prodigy, update.DAdaptAdamW:
 			continue // its rate is not LR
 		case update.MADGRAD:
 			continue // it is drawn back to where it would be

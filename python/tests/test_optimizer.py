@@ -223,6 +223,19 @@ def prodigy(p: Doubles, g: Doubles, state: list[Doubles], t: int) -> Doubles:
     return np.asarray(eta * m / (np.sqrt(v) + d * 1e-8))
 
 
+def d_adapt(p: Doubles, g: Doubles, state: list[Doubles], t: int) -> Doubles:
+    if t == 1:
+        state[:] = [*zeros(1000, 3), np.array([0.01]), np.array([0.0])]
+    m, v, s, d, r = state
+    root = np.sqrt(0.999)
+    state[4] = r = root * r + (1 - root) * d * np.sum(g * s / (np.sqrt(v) + 1e-8))
+    state[0] = m = 0.9 * m + 0.1 * d * g
+    state[1] = v = 0.999 * v + 0.001 * g * g
+    state[2] = s = root * s + (1 - root) * d * g
+    state[3] = np.maximum(d, r / ((1 - root) * np.sum(np.abs(s))))
+    return np.asarray(m / (np.sqrt(v) + 1e-8))
+
+
 FORMULAS: dict[str, tuple[Rule, Step]] = {
     "SGD": (preset("torch", "SGD", lr=0.1), sgd),
     "Momentum": (preset("torch", "Momentum", lr=0.1), momentum),
@@ -246,6 +259,7 @@ FORMULAS: dict[str, tuple[Rule, Step]] = {
     "StableAdamW": (preset("textbook", "StableAdamW", lr=1e-3), stable_adamw),
     "NovoGrad": (preset("optax", "Novograd", lr=1e-3), novograd),
     "Prodigy": (preset("torch", "Prodigy", d0=0.01), prodigy),
+    "DAdaptAdamW": (preset("torch", "DAdaptAdam", d0=0.01), d_adapt),
     "RowwiseAdaGrad": (preset("textbook", "RowwiseAdaGrad", lr=0.01), rowwise_adagrad),
     "RowwiseAdam": (preset("textbook", "RowwiseAdam", lr=1e-3), rowwise_adam),
     "LARS": (preset("optax", "Lars", lr=100), lars),

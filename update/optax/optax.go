@@ -189,6 +189,12 @@ func Prodigy() update.Prodigy {
 	return update.Prodigy{Options: update.Options{LR: 1}, Beta1: .9, Beta2: .999, Eps: 1e-8, D0: 1e-6, DCoef: 1}
 }
 
+// DAdaptAdamW is optax.contrib.dadapt_adamw: learning_rate 1, betas .9 and .999, eps 1e-8,
+// estim_lr0 (D0) 1e-6, weight_decay 0.
+func DAdaptAdamW() update.DAdaptAdamW {
+	return update.DAdaptAdamW{Options: update.Options{LR: 1}, Beta1: .9, Beta2: .999, Eps: 1e-8, D0: 1e-6}
+}
+
 // Sophia is optax.contrib.sophia: b1 .965, b2 .99, eps 1e-8, weight decay .0001, gamma
 // .01, clip_threshold (Clip) 1. It updates its Hessian every ten steps: see
 // update.Optimizer.UpdateHessian.

@@ -125,3 +125,11 @@ func ASGD() update.ASGD {
 func Prodigy() update.Prodigy {
 	return update.Prodigy{Options: update.Options{LR: 1}, Beta1: .9, Beta2: .999, Eps: 1e-8, D0: 1e-6, DCoef: 1, NoBiasCorrection: true}
 }
+
+// DAdaptAdam is DAdaptAdam of the package dadaptation by the authors of the method: lr 1, betas
+// .9 and .999, eps 1e-8, d0 1e-6, growth_rate inf (GrowthRate 0), use_bias_correction False
+// (NoBiasCorrection). Its weight_decay, 0, is L2, or with decouple WeightDecay; layer_scale of a
+// group is LayerScale.
+func DAdaptAdam() update.DAdaptAdamW {
+	return update.DAdaptAdamW{Options: update.Options{LR: 1}, Beta1: .9, Beta2: .999, Eps: 1e-8, D0: 1e-6, NoBiasCorrection: true}
+}

@@ -11335,6 +11335,474 @@ end:
 	VZEROUPPER
 	RET
 
+//	numerator += (x·weight)·(s / (√v + before))
+//	m ← lerp(m, x·input, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	s ← lerp(s, x·rate, weight3)
+//	denominator += |s·layer|
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//
+// func DAdaptAdamW(list [][]float32, c *[17]float32, numerator *[32]float64, denominator *[32]float64)
+// Requires: AVX, AVX2
+TEXT ·DAdaptAdamW(SB), NOSPLIT, $736-48
+	MOVQ         c+24(FP), AX
+	MOVQ         numerator+32(FP), CX
+	MOVQ         denominator+40(FP), DX
+	MOVQ         list_base+0(FP), BX
+	MOVQ         list_len+8(FP), SI
+	IMUL3Q       $+24, SI, SI
+	ADDQ         BX, SI
+	CMPQ         BX, SI
+	JGE          end
+	CMPL         (AX), $0x3f800000
+	JNE          general
+	CMPL         4(AX), $0x00000000
+	JNE          general
+	CMPL         20(AX), $+0
+	JLE          general
+	CMPL         56(AX), $+0
+	JLE          general
+	VBROADCASTSS 8(AX), Y0
+	VBROADCASTSS word7fffffff<>+0(SB), Y1
+	VBROADCASTSS 12(AX), Y2
+	VBROADCASTSS wordffffffff<>+0(SB), Y3
+	VXORPS       Y3, Y2, Y2
+	VANDPS       Y1, Y2, Y2
+	VBROADCASTSS 20(AX), Y3
+	VBROADCASTSS 24(AX), Y4
+	VBROADCASTSS 28(AX), Y5
+	VBROADCASTSS 32(AX), Y6
+	VBROADCASTSS wordffffffff<>+0(SB), Y7
+	VXORPS       Y7, Y6, Y6
+	VANDPS       Y1, Y6, Y6
+	VBROADCASTSS 36(AX), Y7
+	VMOVUPS      Y7, (SP)
+	VBROADCASTSS 40(AX), Y7
+	VMOVUPS      Y7, 32(SP)
+	VBROADCASTSS 44(AX), Y7
+	VMOVUPS      Y7, 64(SP)
+	VBROADCASTSS 48(AX), Y7
+	VMOVUPS      Y7, 96(SP)
+	VBROADCASTSS 52(AX), Y7
+	VMOVUPS      Y7, 128(SP)
+	VBROADCASTSS 56(AX), Y7
+	VMOVUPS      Y7, 160(SP)
+	VBROADCASTSS 60(AX), Y7
+	VMOVUPS      Y7, 192(SP)
+	VBROADCASTSS 64(AX), Y7
+	VMOVUPS      Y7, 224(SP)
+	LEAQ         -120(SI), AX
+
+usualentry:
+	MOVQ 8(BX), AX
+	MOVQ (BX), DI
+	MOVQ 24(BX), R8
+	MOVQ 48(BX), R9
+	MOVQ 72(BX), R10
+	MOVQ 96(BX), R11
+	XORQ R12, R12
+	MOVQ AX, R13
+	ANDQ $-8, R13
+	CMPQ R12, R13
+	JGE  usualloopend
+
+usualloop:
+	MOVQ         R12, R14
+	ANDQ         $+31, R14
+	VMOVUPS      (R8)(R12*4), Y7
+	VANDPS       Y2, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       32(SP), Y7, Y8
+	VMOVUPS      (R11)(R12*4), Y9
+	VMOVUPS      (R10)(R12*4), Y10
+	VSQRTPS      Y10, Y11
+	VADDPS       (SP), Y11, Y11
+	VDIVPS       Y11, Y9, Y11
+	VCVTPS2PD    X8, Y12
+	VEXTRACTF128 $0x01, Y8, X8
+	VCVTPS2PD    X8, Y8
+	VCVTPS2PD    X11, Y13
+	VEXTRACTF128 $0x01, Y11, X11
+	VCVTPS2PD    X11, Y11
+	VMOVUPS      (CX)(R14*8), Y14
+	VMULPD       Y13, Y12, Y12
+	VADDPD       Y12, Y14, Y14
+	VMOVUPS      Y14, (CX)(R14*8)
+	VMOVUPS      32(CX)(R14*8), Y12
+	VMULPD       Y11, Y8, Y8
+	VADDPD       Y8, Y12, Y12
+	VMOVUPS      Y12, 32(CX)(R14*8)
+	VMULPS       192(SP), Y7, Y8
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       160(SP), Y8, Y8
+	VADDPS       Y8, Y9, Y8
+	VMULPS       224(SP), Y8, Y9
+	VANDPS       Y1, Y9, Y9
+	VCVTPS2PD    X9, Y11
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VMOVUPS      (DX)(R14*8), Y12
+	VADDPD       Y11, Y12, Y12
+	VMOVUPS      Y12, (DX)(R14*8)
+	VMOVUPS      32(DX)(R14*8), Y11
+	VADDPD       Y9, Y11, Y11
+	VMOVUPS      Y11, 32(DX)(R14*8)
+	VMOVUPS      (R9)(R12*4), Y9
+	VMULPS       64(SP), Y7, Y11
+	VSUBPS       Y9, Y11, Y11
+	VMULPS       Y3, Y11, Y11
+	VADDPS       Y11, Y9, Y9
+	VMOVUPS      Y9, (R9)(R12*4)
+	VMULPS       Y4, Y10, Y10
+	VMULPS       Y5, Y7, Y7
+	VANDPS       Y6, Y7, Y11
+	VPSIGND      Y11, Y7, Y7
+	VMULPS       Y7, Y7, Y7
+	VADDPS       Y7, Y10, Y7
+	VMOVUPS      Y7, (R10)(R12*4)
+	VMOVUPS      Y8, (R11)(R12*4)
+	VMOVUPS      (DI)(R12*4), Y8
+	VMULPS       128(SP), Y9, Y9
+	VSQRTPS      Y7, Y7
+	VADDPS       96(SP), Y7, Y7
+	VDIVPS       Y7, Y9, Y7
+	VMULPS       Y0, Y8, Y9
+	VADDPS       Y9, Y7, Y7
+	VSUBPS       Y7, Y8, Y7
+	VMOVUPS      Y7, (DI)(R12*4)
+	ADDQ         $+8, R12
+	CMPQ         R12, R13
+	JLT          usualloop
+
+usualloopend:
+	SUBQ         R12, AX
+	JE           usualdone
+	VMOVD        AX, X7
+	VPBROADCASTD X7, Y7
+	VPCMPGTD     lanes<>+0(SB), Y7, Y7
+	MOVQ         R12, AX
+	ANDQ         $+31, AX
+	VMASKMOVPS   (R8)(R12*4), Y7, Y8
+	VANDPS       Y2, Y8, Y9
+	VPSIGND      Y9, Y8, Y8
+	VMULPS       32(SP), Y8, Y9
+	VMASKMOVPS   (R11)(R12*4), Y7, Y10
+	VMASKMOVPS   (R10)(R12*4), Y7, Y11
+	VSQRTPS      Y11, Y12
+	VADDPS       (SP), Y12, Y12
+	VDIVPS       Y12, Y10, Y12
+	VANDPS       Y7, Y9, Y9
+	VCVTPS2PD    X9, Y13
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VANDPS       Y7, Y12, Y12
+	VCVTPS2PD    X12, Y14
+	VEXTRACTF128 $0x01, Y12, X12
+	VCVTPS2PD    X12, Y12
+	VMOVUPS      (CX)(AX*8), Y15
+	VMULPD       Y14, Y13, Y13
+	VADDPD       Y13, Y15, Y15
+	VMOVUPS      Y15, (CX)(AX*8)
+	VMOVUPS      32(CX)(AX*8), Y13
+	VMULPD       Y12, Y9, Y9
+	VADDPD       Y9, Y13, Y13
+	VMOVUPS      Y13, 32(CX)(AX*8)
+	VMULPS       192(SP), Y8, Y9
+	VSUBPS       Y10, Y9, Y9
+	VMULPS       160(SP), Y9, Y9
+	VADDPS       Y9, Y10, Y9
+	VMULPS       224(SP), Y9, Y10
+	VANDPS       Y1, Y10, Y10
+	VANDPS       Y7, Y10, Y10
+	VCVTPS2PD    X10, Y12
+	VEXTRACTF128 $0x01, Y10, X10
+	VCVTPS2PD    X10, Y10
+	VMOVUPS      (DX)(AX*8), Y13
+	VADDPD       Y12, Y13, Y13
+	VMOVUPS      Y13, (DX)(AX*8)
+	VMOVUPS      32(DX)(AX*8), Y12
+	VADDPD       Y10, Y12, Y12
+	VMOVUPS      Y12, 32(DX)(AX*8)
+	VMASKMOVPS   (R9)(R12*4), Y7, Y10
+	VMULPS       64(SP), Y8, Y12
+	VSUBPS       Y10, Y12, Y12
+	VMULPS       Y3, Y12, Y12
+	VADDPS       Y12, Y10, Y10
+	VMASKMOVPS   Y10, Y7, (R9)(R12*4)
+	VMULPS       Y4, Y11, Y11
+	VMULPS       Y5, Y8, Y8
+	VANDPS       Y6, Y8, Y12
+	VPSIGND      Y12, Y8, Y8
+	VMULPS       Y8, Y8, Y8
+	VADDPS       Y8, Y11, Y8
+	VMASKMOVPS   Y8, Y7, (R10)(R12*4)
+	VMASKMOVPS   Y9, Y7, (R11)(R12*4)
+	VMASKMOVPS   (DI)(R12*4), Y7, Y9
+	VMULPS       128(SP), Y10, Y10
+	VSQRTPS      Y8, Y8
+	VADDPS       96(SP), Y8, Y8
+	VDIVPS       Y8, Y10, Y8
+	VMULPS       Y0, Y9, Y10
+	VADDPS       Y10, Y8, Y8
+	VSUBPS       Y8, Y9, Y8
+	VMASKMOVPS   Y8, Y7, (DI)(R12*4)
+
+usualdone:
+	ADDQ $+120, BX
+	CMPQ BX, SI
+	JLT  usualentry
+	JMP  end
+
+general:
+	XORQ DI, DI
+	CMPL 4(AX), $0x00000000
+	JNE  asked
+	CMPL 20(AX), $+0
+	JLE  asked
+	CMPL 56(AX), $+0
+	JLE  asked
+	MOVQ $-32, DI
+
+asked:
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 8(AX), Y1
+	VBROADCASTSS word7fffffff<>+0(SB), Y2
+	VBROADCASTSS 16(AX), Y3
+	VBROADCASTSS 12(AX), Y4
+	VANDPS       Y4, Y3, Y3
+	VBROADCASTSS wordffffffff<>+0(SB), Y4
+	VXORPS       Y4, Y3, Y3
+	VANDPS       Y2, Y3, Y3
+	VBROADCASTSS 12(AX), Y4
+	VBROADCASTSS wordffffffff<>+0(SB), Y5
+	VXORPS       Y5, Y4, Y4
+	VANDPS       Y2, Y4, Y4
+	VBROADCASTSS 20(AX), Y5
+	VBROADCASTSS 24(AX), Y6
+	VMOVUPS      Y6, 256(SP)
+	VBROADCASTSS 28(AX), Y6
+	VMOVUPS      Y6, 288(SP)
+	VBROADCASTSS 32(AX), Y6
+	VBROADCASTSS wordffffffff<>+0(SB), Y7
+	VXORPS       Y7, Y6, Y6
+	VANDPS       Y2, Y6, Y6
+	VMOVUPS      Y6, 320(SP)
+	VBROADCASTSS 36(AX), Y6
+	VMOVUPS      Y6, 352(SP)
+	VBROADCASTSS 40(AX), Y6
+	VMOVUPS      Y6, 384(SP)
+	VBROADCASTSS 44(AX), Y6
+	VMOVUPS      Y6, 416(SP)
+	VBROADCASTSS 48(AX), Y6
+	VMOVUPS      Y6, 448(SP)
+	VBROADCASTSS 52(AX), Y6
+	VMOVUPS      Y6, 480(SP)
+	VBROADCASTSS 56(AX), Y6
+	VMOVUPS      Y6, 512(SP)
+	VBROADCASTSS 60(AX), Y6
+	VMOVUPS      Y6, 544(SP)
+	VBROADCASTSS 64(AX), Y6
+	VMOVUPS      Y6, 576(SP)
+	VBROADCASTSS 4(AX), Y6
+	VMOVUPS      Y6, 608(SP)
+	VBROADCASTSS 4(AX), Y6
+	VBROADCASTSS word00000000<>+0(SB), Y7
+	VCMPPS       $0x00, Y7, Y6, Y6
+	VMOVUPS      Y6, 640(SP)
+	VBROADCASTSS word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, Y5, Y6, Y6
+	VMOVUPS      Y6, 672(SP)
+	VBROADCASTSS word00000000<>+0(SB), Y6
+	VBROADCASTSS 56(AX), Y7
+	VCMPPS       $0x11, Y7, Y6, Y6
+	VMOVUPS      Y6, 704(SP)
+	LEAQ         -120(SI), AX
+
+entry:
+	MOVQ 8(BX), AX
+	MOVQ (BX), DI
+	MOVQ 24(BX), R8
+	MOVQ 48(BX), R9
+	MOVQ 72(BX), R10
+	MOVQ 96(BX), R11
+	XORQ R12, R12
+	MOVQ AX, R13
+	ANDQ $-8, R13
+	CMPQ R12, R13
+	JGE  loopend
+
+loop:
+	MOVQ         R12, R14
+	ANDQ         $+31, R14
+	VMOVUPS      (R8)(R12*4), Y6
+	VANDPS       Y3, Y6, Y7
+	VPSIGND      Y7, Y6, Y6
+	VMULPS       Y0, Y6, Y6
+	VMOVUPS      (DI)(R12*4), Y7
+	VMULPS       608(SP), Y7, Y8
+	VADDPS       Y8, Y6, Y8
+	VMOVUPS      640(SP), Y9
+	VBLENDVPS    Y9, Y6, Y8, Y6
+	VANDPS       Y4, Y6, Y8
+	VPSIGND      Y8, Y6, Y6
+	VMULPS       384(SP), Y6, Y8
+	VMOVUPS      (R11)(R12*4), Y9
+	VMOVUPS      (R10)(R12*4), Y10
+	VSQRTPS      Y10, Y11
+	VADDPS       352(SP), Y11, Y11
+	VDIVPS       Y11, Y9, Y11
+	VCVTPS2PD    X8, Y12
+	VEXTRACTF128 $0x01, Y8, X8
+	VCVTPS2PD    X8, Y8
+	VCVTPS2PD    X11, Y13
+	VEXTRACTF128 $0x01, Y11, X11
+	VCVTPS2PD    X11, Y11
+	VMOVUPS      (CX)(R14*8), Y14
+	VMULPD       Y13, Y12, Y12
+	VADDPD       Y12, Y14, Y14
+	VMOVUPS      Y14, (CX)(R14*8)
+	VMOVUPS      32(CX)(R14*8), Y12
+	VMULPD       Y11, Y8, Y8
+	VADDPD       Y8, Y12, Y12
+	VMOVUPS      Y12, 32(CX)(R14*8)
+	VMULPS       544(SP), Y6, Y8
+	VMOVUPS      704(SP), Y11
+	VBLENDVPS    Y11, Y9, Y8, Y11
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       512(SP), Y8, Y8
+	VADDPS       Y8, Y11, Y8
+	VMULPS       576(SP), Y8, Y9
+	VANDPS       Y2, Y9, Y9
+	VCVTPS2PD    X9, Y11
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VMOVUPS      (DX)(R14*8), Y12
+	VADDPD       Y11, Y12, Y12
+	VMOVUPS      Y12, (DX)(R14*8)
+	VMOVUPS      32(DX)(R14*8), Y11
+	VADDPD       Y9, Y11, Y11
+	VMOVUPS      Y11, 32(DX)(R14*8)
+	VMOVUPS      (R9)(R12*4), Y9
+	VMULPS       416(SP), Y6, Y11
+	VMOVUPS      672(SP), Y12
+	VBLENDVPS    Y12, Y9, Y11, Y12
+	VSUBPS       Y9, Y11, Y9
+	VMULPS       Y5, Y9, Y9
+	VADDPS       Y9, Y12, Y9
+	VMOVUPS      Y9, (R9)(R12*4)
+	VMULPS       256(SP), Y10, Y10
+	VMULPS       288(SP), Y6, Y6
+	VANDPS       320(SP), Y6, Y11
+	VPSIGND      Y11, Y6, Y6
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y10, Y6
+	VMOVUPS      Y6, (R10)(R12*4)
+	VMOVUPS      Y8, (R11)(R12*4)
+	VMULPS       480(SP), Y9, Y8
+	VSQRTPS      Y6, Y6
+	VADDPS       448(SP), Y6, Y6
+	VDIVPS       Y6, Y8, Y6
+	VMULPS       Y1, Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VSUBPS       Y6, Y7, Y6
+	VMOVUPS      Y6, (DI)(R12*4)
+	ADDQ         $+8, R12
+	CMPQ         R12, R13
+	JLT          loop
+
+loopend:
+	SUBQ         R12, AX
+	JE           done
+	VMOVD        AX, X6
+	VPBROADCASTD X6, Y6
+	VPCMPGTD     lanes<>+0(SB), Y6, Y6
+	MOVQ         R12, AX
+	ANDQ         $+31, AX
+	VMASKMOVPS   (R8)(R12*4), Y6, Y7
+	VANDPS       Y3, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VMASKMOVPS   (DI)(R12*4), Y6, Y8
+	VMULPS       608(SP), Y8, Y9
+	VADDPS       Y9, Y7, Y9
+	VMOVUPS      640(SP), Y10
+	VBLENDVPS    Y10, Y7, Y9, Y7
+	VANDPS       Y4, Y7, Y9
+	VPSIGND      Y9, Y7, Y7
+	VMULPS       384(SP), Y7, Y9
+	VMASKMOVPS   (R11)(R12*4), Y6, Y10
+	VMASKMOVPS   (R10)(R12*4), Y6, Y11
+	VSQRTPS      Y11, Y12
+	VADDPS       352(SP), Y12, Y12
+	VDIVPS       Y12, Y10, Y12
+	VANDPS       Y6, Y9, Y9
+	VCVTPS2PD    X9, Y13
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VANDPS       Y6, Y12, Y12
+	VCVTPS2PD    X12, Y14
+	VEXTRACTF128 $0x01, Y12, X12
+	VCVTPS2PD    X12, Y12
+	VMOVUPS      (CX)(AX*8), Y15
+	VMULPD       Y14, Y13, Y13
+	VADDPD       Y13, Y15, Y15
+	VMOVUPS      Y15, (CX)(AX*8)
+	VMOVUPS      32(CX)(AX*8), Y13
+	VMULPD       Y12, Y9, Y9
+	VADDPD       Y9, Y13, Y13
+	VMOVUPS      Y13, 32(CX)(AX*8)
+	VMULPS       544(SP), Y7, Y9
+	VMOVUPS      704(SP), Y12
+	VBLENDVPS    Y12, Y10, Y9, Y12
+	VSUBPS       Y10, Y9, Y9
+	VMULPS       512(SP), Y9, Y9
+	VADDPS       Y9, Y12, Y9
+	VMULPS       576(SP), Y9, Y10
+	VANDPS       Y2, Y10, Y10
+	VANDPS       Y6, Y10, Y10
+	VCVTPS2PD    X10, Y12
+	VEXTRACTF128 $0x01, Y10, X10
+	VCVTPS2PD    X10, Y10
+	VMOVUPS      (DX)(AX*8), Y13
+	VADDPD       Y12, Y13, Y13
+	VMOVUPS      Y13, (DX)(AX*8)
+	VMOVUPS      32(DX)(AX*8), Y12
+	VADDPD       Y10, Y12, Y12
+	VMOVUPS      Y12, 32(DX)(AX*8)
+	VMASKMOVPS   (R9)(R12*4), Y6, Y10
+	VMULPS       416(SP), Y7, Y12
+	VMOVUPS      672(SP), Y13
+	VBLENDVPS    Y13, Y10, Y12, Y13
+	VSUBPS       Y10, Y12, Y10
+	VMULPS       Y5, Y10, Y10
+	VADDPS       Y10, Y13, Y10
+	VMASKMOVPS   Y10, Y6, (R9)(R12*4)
+	VMULPS       256(SP), Y11, Y11
+	VMULPS       288(SP), Y7, Y7
+	VANDPS       320(SP), Y7, Y12
+	VPSIGND      Y12, Y7, Y7
+	VMULPS       Y7, Y7, Y7
+	VADDPS       Y7, Y11, Y7
+	VMASKMOVPS   Y7, Y6, (R10)(R12*4)
+	VMASKMOVPS   Y9, Y6, (R11)(R12*4)
+	VMULPS       480(SP), Y10, Y9
+	VSQRTPS      Y7, Y7
+	VADDPS       448(SP), Y7, Y7
+	VDIVPS       Y7, Y9, Y7
+	VMULPS       Y1, Y8, Y9
+	VADDPS       Y9, Y7, Y7
+	VSUBPS       Y7, Y8, Y7
+	VMASKMOVPS   Y7, Y6, (DI)(R12*4)
+
+done:
+	ADDQ $+120, BX
+	CMPQ BX, SI
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
 //	z ← x·w, row by row
 //
 // func Dots(z []float32, x []float32, w []float32)

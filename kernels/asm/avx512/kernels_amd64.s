@@ -11340,6 +11340,437 @@ end:
 	VZEROUPPER
 	RET
 
+//	numerator += (x·weight)·(s / (√v + before))
+//	m ← lerp(m, x·input, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	s ← lerp(s, x·rate, weight3)
+//	denominator += |s·layer|
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//
+// func DAdaptAdamW(list [][]float32, c *[17]float32, numerator *[32]float64, denominator *[32]float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·DAdaptAdamW(SB), NOSPLIT, $0-48
+	MOVQ         c+24(FP), AX
+	MOVQ         numerator+32(FP), CX
+	MOVQ         denominator+40(FP), DX
+	MOVQ         list_base+0(FP), BX
+	MOVQ         list_len+8(FP), SI
+	IMUL3Q       $+24, SI, SI
+	ADDQ         BX, SI
+	CMPQ         BX, SI
+	JGE          end
+	CMPL         (AX), $0x3f800000
+	JNE          general
+	CMPL         4(AX), $0x00000000
+	JNE          general
+	CMPL         20(AX), $+0
+	JLE          general
+	CMPL         56(AX), $+0
+	JLE          general
+	VBROADCASTSS 8(AX), Z0
+	VBROADCASTSS word7fffffff<>+0(SB), Z1
+	VBROADCASTSS 12(AX), Z2
+	VBROADCASTSS wordffffffff<>+0(SB), Z3
+	VXORPS       Z3, Z2, Z2
+	VANDPS       Z1, Z2, Z2
+	VBROADCASTSS 20(AX), Z3
+	VBROADCASTSS 24(AX), Z4
+	VBROADCASTSS 28(AX), Z5
+	VBROADCASTSS 32(AX), Z6
+	VBROADCASTSS wordffffffff<>+0(SB), Z7
+	VXORPS       Z7, Z6, Z6
+	VANDPS       Z1, Z6, Z6
+	VBROADCASTSS 36(AX), Z7
+	VBROADCASTSS 40(AX), Z8
+	VBROADCASTSS 44(AX), Z9
+	VBROADCASTSS 48(AX), Z10
+	VBROADCASTSS 52(AX), Z11
+	VBROADCASTSS 56(AX), Z12
+	VBROADCASTSS 60(AX), Z13
+	VBROADCASTSS 64(AX), Z14
+	VBROADCASTSS word80000000<>+0(SB), Z15
+	LEAQ         -120(SI), AX
+
+usualentry:
+	MOVQ 8(BX), AX
+	MOVQ (BX), DI
+	MOVQ 24(BX), R8
+	MOVQ 48(BX), R9
+	MOVQ 72(BX), R10
+	MOVQ 96(BX), R11
+	XORQ R12, R12
+	MOVQ AX, R13
+	ANDQ $-16, R13
+	CMPQ R12, R13
+	JGE  usualloopend
+
+usualloop:
+	MOVQ          R12, R14
+	ANDQ          $+31, R14
+	VPTESTMD      (R8)(R12*4), Z2, K1
+	VMOVUPS.Z     (R8)(R12*4), K1, Z16
+	VMULPS        Z8, Z16, Z17
+	VMOVUPS       (R11)(R12*4), Z18
+	VMOVUPS       (R10)(R12*4), Z19
+	VSQRTPS       Z19, Z20
+	VADDPS        Z7, Z20, Z20
+	VDIVPS        Z20, Z18, Z20
+	VCVTPS2PD     Y17, Z21
+	VEXTRACTF64X4 $0x01, Z17, Y17
+	VCVTPS2PD     Y17, Z17
+	VCVTPS2PD     Y20, Z22
+	VEXTRACTF64X4 $0x01, Z20, Y20
+	VCVTPS2PD     Y20, Z20
+	VMOVUPS       (CX)(R14*8), Z23
+	VFMADD231PD   Z22, Z21, Z23
+	VMOVUPS       Z23, (CX)(R14*8)
+	VMOVUPS       64(CX)(R14*8), Z21
+	VFMADD231PD   Z20, Z17, Z21
+	VMOVUPS       Z21, 64(CX)(R14*8)
+	VMULPS        Z13, Z16, Z17
+	VSUBPS        Z18, Z17, Z17
+	VMULPS        Z12, Z17, Z17
+	VADDPS        Z17, Z18, Z17
+	VMULPS        Z14, Z17, Z18
+	VANDPS        Z1, Z18, Z18
+	VCVTPS2PD     Y18, Z20
+	VEXTRACTF64X4 $0x01, Z18, Y18
+	VCVTPS2PD     Y18, Z18
+	VMOVUPS       (DX)(R14*8), Z21
+	VADDPD        Z20, Z21, Z21
+	VMOVUPS       Z21, (DX)(R14*8)
+	VMOVUPS       64(DX)(R14*8), Z20
+	VADDPD        Z18, Z20, Z20
+	VMOVUPS       Z20, 64(DX)(R14*8)
+	VMOVUPS       (R9)(R12*4), Z18
+	VMULPS        Z9, Z16, Z20
+	VSUBPS        Z18, Z20, Z20
+	VMULPS        Z3, Z20, Z20
+	VADDPS        Z20, Z18, Z18
+	VMOVUPS       Z18, (R9)(R12*4)
+	VMULPS        Z4, Z19, Z19
+	VMULPS        Z5, Z16, Z16
+	VPTESTMD      Z6, Z16, K1
+	VMULPS.Z      Z16, Z16, K1, Z16
+	VADDPS        Z16, Z19, Z16
+	VMOVUPS       Z16, (R10)(R12*4)
+	VMOVUPS       Z17, (R11)(R12*4)
+	VMOVUPS       (DI)(R12*4), Z17
+	VMULPS        Z11, Z18, Z18
+	VSQRTPS       Z16, Z16
+	VADDPS        Z10, Z16, Z16
+	VDIVPS        Z16, Z18, Z16
+	VMULPS        Z0, Z17, Z18
+	VADDPS        Z18, Z16, Z16
+	VSUBPS        Z16, Z17, Z16
+	VMOVUPS       Z16, (DI)(R12*4)
+	ADDQ          $+16, R12
+	CMPQ          R12, R13
+	JLT           usualloop
+
+usualloopend:
+	SUBQ          R12, AX
+	JE            usualdone
+	MOVL          $0x0000ffff, R13
+	BZHIL         AX, R13, R13
+	KMOVW         R13, K1
+	MOVQ          R12, AX
+	ANDQ          $+31, AX
+	VMOVUPS.Z     (R8)(R12*4), K1, Z16
+	VPTESTMD      Z2, Z16, K2
+	VADDPS.Z      Z15, Z16, K2, Z16
+	VMULPS        Z8, Z16, Z17
+	VMOVUPS.Z     (R11)(R12*4), K1, Z18
+	VMOVUPS.Z     (R10)(R12*4), K1, Z19
+	VSQRTPS       Z19, Z20
+	VADDPS        Z7, Z20, Z20
+	VDIVPS        Z20, Z18, Z20
+	VMOVAPS.Z     Z17, K1, Z17
+	VCVTPS2PD     Y17, Z21
+	VEXTRACTF64X4 $0x01, Z17, Y17
+	VCVTPS2PD     Y17, Z17
+	VMOVAPS.Z     Z20, K1, Z20
+	VCVTPS2PD     Y20, Z22
+	VEXTRACTF64X4 $0x01, Z20, Y20
+	VCVTPS2PD     Y20, Z20
+	VMOVUPS       (CX)(AX*8), Z23
+	VFMADD231PD   Z22, Z21, Z23
+	VMOVUPS       Z23, (CX)(AX*8)
+	VMOVUPS       64(CX)(AX*8), Z21
+	VFMADD231PD   Z20, Z17, Z21
+	VMOVUPS       Z21, 64(CX)(AX*8)
+	VMULPS        Z13, Z16, Z17
+	VSUBPS        Z18, Z17, Z17
+	VMULPS        Z12, Z17, Z17
+	VADDPS        Z17, Z18, Z17
+	VMULPS        Z14, Z17, Z18
+	VANDPS        Z1, Z18, Z18
+	VMOVAPS.Z     Z18, K1, Z18
+	VCVTPS2PD     Y18, Z20
+	VEXTRACTF64X4 $0x01, Z18, Y18
+	VCVTPS2PD     Y18, Z18
+	VMOVUPS       (DX)(AX*8), Z21
+	VADDPD        Z20, Z21, Z21
+	VMOVUPS       Z21, (DX)(AX*8)
+	VMOVUPS       64(DX)(AX*8), Z20
+	VADDPD        Z18, Z20, Z20
+	VMOVUPS       Z20, 64(DX)(AX*8)
+	VMOVUPS.Z     (R9)(R12*4), K1, Z18
+	VMULPS        Z9, Z16, Z20
+	VSUBPS        Z18, Z20, Z20
+	VMULPS        Z3, Z20, Z20
+	VADDPS        Z20, Z18, Z18
+	VMOVUPS       Z18, K1, (R9)(R12*4)
+	VMULPS        Z4, Z19, Z19
+	VMULPS        Z5, Z16, Z16
+	VPTESTMD      Z6, Z16, K2
+	VMULPS.Z      Z16, Z16, K2, Z16
+	VADDPS        Z16, Z19, Z16
+	VMOVUPS       Z16, K1, (R10)(R12*4)
+	VMOVUPS       Z17, K1, (R11)(R12*4)
+	VMOVUPS.Z     (DI)(R12*4), K1, Z17
+	VMULPS        Z11, Z18, Z18
+	VSQRTPS       Z16, Z16
+	VADDPS        Z10, Z16, Z16
+	VDIVPS        Z16, Z18, Z16
+	VMULPS        Z0, Z17, Z18
+	VADDPS        Z18, Z16, Z16
+	VSUBPS        Z16, Z17, Z16
+	VMOVUPS       Z16, K1, (DI)(R12*4)
+
+usualdone:
+	ADDQ $+120, BX
+	CMPQ BX, SI
+	JLT  usualentry
+	JMP  end
+
+general:
+	XORQ DI, DI
+	CMPL 4(AX), $0x00000000
+	JNE  asked
+	CMPL 20(AX), $+0
+	JLE  asked
+	CMPL 56(AX), $+0
+	JLE  asked
+	MOVQ $-64, DI
+
+asked:
+	VBROADCASTSS (AX), Z0
+	VBROADCASTSS 8(AX), Z1
+	VBROADCASTSS word7fffffff<>+0(SB), Z2
+	VBROADCASTSS 16(AX), Z3
+	VBROADCASTSS 12(AX), Z4
+	VANDPS       Z4, Z3, Z3
+	VBROADCASTSS wordffffffff<>+0(SB), Z4
+	VXORPS       Z4, Z3, Z3
+	VANDPS       Z2, Z3, Z3
+	VBROADCASTSS 12(AX), Z4
+	VBROADCASTSS wordffffffff<>+0(SB), Z5
+	VXORPS       Z5, Z4, Z4
+	VANDPS       Z2, Z4, Z4
+	VBROADCASTSS 20(AX), Z5
+	VBROADCASTSS 24(AX), Z6
+	VBROADCASTSS 28(AX), Z7
+	VBROADCASTSS 32(AX), Z8
+	VBROADCASTSS wordffffffff<>+0(SB), Z9
+	VXORPS       Z9, Z8, Z8
+	VANDPS       Z2, Z8, Z8
+	VBROADCASTSS 36(AX), Z9
+	VBROADCASTSS 40(AX), Z10
+	VBROADCASTSS 44(AX), Z11
+	VBROADCASTSS 48(AX), Z12
+	VBROADCASTSS 52(AX), Z13
+	VBROADCASTSS 56(AX), Z14
+	VBROADCASTSS 60(AX), Z15
+	VBROADCASTSS 64(AX), Z16
+	VBROADCASTSS 4(AX), Z17
+	VBROADCASTSS word00000000<>+0(SB), Z18
+	VCMPPS       $0x00, Z18, Z17, K1
+	VBROADCASTSS word00000000<>+0(SB), Z18
+	VCMPPS       $0x11, Z5, Z18, K2
+	VBROADCASTSS word00000000<>+0(SB), Z18
+	VCMPPS       $0x11, Z14, Z18, K3
+	VBROADCASTSS word80000000<>+0(SB), Z18
+	LEAQ         -120(SI), AX
+
+entry:
+	MOVQ 8(BX), AX
+	MOVQ (BX), DI
+	MOVQ 24(BX), R8
+	MOVQ 48(BX), R9
+	MOVQ 72(BX), R10
+	MOVQ 96(BX), R11
+	XORQ R12, R12
+	MOVQ AX, R13
+	ANDQ $-16, R13
+	CMPQ R12, R13
+	JGE  loopend
+
+loop:
+	MOVQ          R12, R14
+	ANDQ          $+31, R14
+	VPTESTMD      (R8)(R12*4), Z3, K4
+	VMOVUPS.Z     (R8)(R12*4), K4, Z19
+	VMULPS        Z0, Z19, Z19
+	VMOVUPS       (DI)(R12*4), Z20
+	VMULPS        Z17, Z20, Z21
+	VADDPS        Z21, Z19, Z21
+	VMOVAPS       Z21, Z21
+	VMOVAPS       Z19, K1, Z21
+	VPTESTMD      Z4, Z21, K4
+	VADDPS.Z      Z18, Z21, K4, Z19
+	VMULPS        Z10, Z19, Z21
+	VMOVUPS       (R11)(R12*4), Z22
+	VMOVUPS       (R10)(R12*4), Z23
+	VSQRTPS       Z23, Z24
+	VADDPS        Z9, Z24, Z24
+	VDIVPS        Z24, Z22, Z24
+	VCVTPS2PD     Y21, Z25
+	VEXTRACTF64X4 $0x01, Z21, Y21
+	VCVTPS2PD     Y21, Z21
+	VCVTPS2PD     Y24, Z26
+	VEXTRACTF64X4 $0x01, Z24, Y24
+	VCVTPS2PD     Y24, Z24
+	VMOVUPS       (CX)(R14*8), Z27
+	VFMADD231PD   Z26, Z25, Z27
+	VMOVUPS       Z27, (CX)(R14*8)
+	VMOVUPS       64(CX)(R14*8), Z25
+	VFMADD231PD   Z24, Z21, Z25
+	VMOVUPS       Z25, 64(CX)(R14*8)
+	VMULPS        Z15, Z19, Z21
+	VMOVAPS       Z21, Z24
+	VMOVAPS       Z22, K3, Z24
+	VSUBPS        Z22, Z21, Z21
+	VMULPS        Z14, Z21, Z21
+	VADDPS        Z21, Z24, Z21
+	VMULPS        Z16, Z21, Z22
+	VANDPS        Z2, Z22, Z22
+	VCVTPS2PD     Y22, Z24
+	VEXTRACTF64X4 $0x01, Z22, Y22
+	VCVTPS2PD     Y22, Z22
+	VMOVUPS       (DX)(R14*8), Z25
+	VADDPD        Z24, Z25, Z25
+	VMOVUPS       Z25, (DX)(R14*8)
+	VMOVUPS       64(DX)(R14*8), Z24
+	VADDPD        Z22, Z24, Z24
+	VMOVUPS       Z24, 64(DX)(R14*8)
+	VMOVUPS       (R9)(R12*4), Z22
+	VMULPS        Z11, Z19, Z24
+	VMOVAPS       Z24, Z25
+	VMOVAPS       Z22, K2, Z25
+	VSUBPS        Z22, Z24, Z22
+	VMULPS        Z5, Z22, Z22
+	VADDPS        Z22, Z25, Z22
+	VMOVUPS       Z22, (R9)(R12*4)
+	VMULPS        Z6, Z23, Z23
+	VMULPS        Z7, Z19, Z19
+	VPTESTMD      Z8, Z19, K4
+	VMULPS.Z      Z19, Z19, K4, Z19
+	VADDPS        Z19, Z23, Z19
+	VMOVUPS       Z19, (R10)(R12*4)
+	VMOVUPS       Z21, (R11)(R12*4)
+	VMULPS        Z13, Z22, Z21
+	VSQRTPS       Z19, Z19
+	VADDPS        Z12, Z19, Z19
+	VDIVPS        Z19, Z21, Z19
+	VMULPS        Z1, Z20, Z21
+	VADDPS        Z21, Z19, Z19
+	VSUBPS        Z19, Z20, Z19
+	VMOVUPS       Z19, (DI)(R12*4)
+	ADDQ          $+16, R12
+	CMPQ          R12, R13
+	JLT           loop
+
+loopend:
+	SUBQ          R12, AX
+	JE            done
+	MOVL          $0x0000ffff, R13
+	BZHIL         AX, R13, R13
+	KMOVW         R13, K4
+	MOVQ          R12, AX
+	ANDQ          $+31, AX
+	VMOVUPS.Z     (R8)(R12*4), K4, Z19
+	VPTESTMD      Z3, Z19, K5
+	VADDPS.Z      Z18, Z19, K5, Z19
+	VMULPS        Z0, Z19, Z19
+	VMOVUPS.Z     (DI)(R12*4), K4, Z20
+	VMULPS        Z17, Z20, Z21
+	VADDPS        Z21, Z19, Z21
+	VMOVAPS       Z21, Z21
+	VMOVAPS       Z19, K1, Z21
+	VPTESTMD      Z4, Z21, K5
+	VADDPS.Z      Z18, Z21, K5, Z19
+	VMULPS        Z10, Z19, Z21
+	VMOVUPS.Z     (R11)(R12*4), K4, Z22
+	VMOVUPS.Z     (R10)(R12*4), K4, Z23
+	VSQRTPS       Z23, Z24
+	VADDPS        Z9, Z24, Z24
+	VDIVPS        Z24, Z22, Z24
+	VMOVAPS.Z     Z21, K4, Z21
+	VCVTPS2PD     Y21, Z25
+	VEXTRACTF64X4 $0x01, Z21, Y21
+	VCVTPS2PD     Y21, Z21
+	VMOVAPS.Z     Z24, K4, Z24
+	VCVTPS2PD     Y24, Z26
+	VEXTRACTF64X4 $0x01, Z24, Y24
+	VCVTPS2PD     Y24, Z24
+	VMOVUPS       (CX)(AX*8), Z27
+	VFMADD231PD   Z26, Z25, Z27
+	VMOVUPS       Z27, (CX)(AX*8)
+	VMOVUPS       64(CX)(AX*8), Z25
+	VFMADD231PD   Z24, Z21, Z25
+	VMOVUPS       Z25, 64(CX)(AX*8)
+	VMULPS        Z15, Z19, Z21
+	VMOVAPS       Z21, Z24
+	VMOVAPS       Z22, K3, Z24
+	VSUBPS        Z22, Z21, Z21
+	VMULPS        Z14, Z21, Z21
+	VADDPS        Z21, Z24, Z21
+	VMULPS        Z16, Z21, Z22
+	VANDPS        Z2, Z22, Z22
+	VMOVAPS.Z     Z22, K4, Z22
+	VCVTPS2PD     Y22, Z24
+	VEXTRACTF64X4 $0x01, Z22, Y22
+	VCVTPS2PD     Y22, Z22
+	VMOVUPS       (DX)(AX*8), Z25
+	VADDPD        Z24, Z25, Z25
+	VMOVUPS       Z25, (DX)(AX*8)
+	VMOVUPS       64(DX)(AX*8), Z24
+	VADDPD        Z22, Z24, Z24
+	VMOVUPS       Z24, 64(DX)(AX*8)
+	VMOVUPS.Z     (R9)(R12*4), K4, Z22
+	VMULPS        Z11, Z19, Z24
+	VMOVAPS       Z24, Z25
+	VMOVAPS       Z22, K2, Z25
+	VSUBPS        Z22, Z24, Z22
+	VMULPS        Z5, Z22, Z22
+	VADDPS        Z22, Z25, Z22
+	VMOVUPS       Z22, K4, (R9)(R12*4)
+	VMULPS        Z6, Z23, Z23
+	VMULPS        Z7, Z19, Z19
+	VPTESTMD      Z8, Z19, K5
+	VMULPS.Z      Z19, Z19, K5, Z19
+	VADDPS        Z19, Z23, Z19
+	VMOVUPS       Z19, K4, (R10)(R12*4)
+	VMOVUPS       Z21, K4, (R11)(R12*4)
+	VMULPS        Z13, Z22, Z21
+	VSQRTPS       Z19, Z19
+	VADDPS        Z12, Z19, Z19
+	VDIVPS        Z19, Z21, Z19
+	VMULPS        Z1, Z20, Z21
+	VADDPS        Z21, Z19, Z19
+	VSUBPS        Z19, Z20, Z19
+	VMOVUPS       Z19, K4, (DI)(R12*4)
+
+done:
+	ADDQ $+120, BX
+	CMPQ BX, SI
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
 //	z ← x·w, row by row
 //
 // func Dots(z []float32, x []float32, w []float32)

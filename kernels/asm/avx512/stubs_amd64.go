@@ -318,6 +318,18 @@ func Clip(list [][]float32, c *fallback.ClipScalars)
 //go:noescape
 func CountBeyond(list [][]float32, c *fallback.CountBeyondScalars, count *[32]float64)
 
+// DAdaptAdamW is
+//
+//	numerator += (x·weight)·(s / (√v + before))
+//	m ← lerp(m, x·input, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	s ← lerp(s, x·rate, weight3)
+//	denominator += |s·layer|
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//
+//go:noescape
+func DAdaptAdamW(list [][]float32, c *fallback.DAdaptAdamWScalars, numerator *[32]float64, denominator *[32]float64)
+
 // Dots is
 //
 //	z ← x·w, row by row

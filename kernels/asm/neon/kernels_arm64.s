@@ -14123,6 +14123,679 @@ singleend:
 end:
 	RET
 
+DATA constantsOfDAdaptAdamW<>+0(SB)/8, $0xffffffffffffffff
+DATA constantsOfDAdaptAdamW<>+8(SB)/8, $0xffffffffffffffff
+DATA constantsOfDAdaptAdamW<>+16(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfDAdaptAdamW<>+24(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfDAdaptAdamW<>+32(SB)/8, $0x0000000000000000
+DATA constantsOfDAdaptAdamW<>+40(SB)/8, $0x0000000000000000
+GLOBL constantsOfDAdaptAdamW<>(SB), RODATA|NOPTR, $48
+
+//	numerator += (x·weight)·(s / (√v + before))
+//	m ← lerp(m, x·input, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	s ← lerp(s, x·rate, weight3)
+//	denominator += |s·layer|
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//
+// func DAdaptAdamW(list [][]float32, c *[17]float32, numerator *[32]float64, denominator *[32]float64)
+// Requires: ASIMD
+TEXT ·DAdaptAdamW(SB), NOSPLIT, $48-48
+	MOVD $constantsOfDAdaptAdamW<>(SB), R0
+	MOVD $locals-48(SP), R1
+	ADD $15, R1, R1
+	AND $-16, R1, R1
+	MOVD c+24(FP), R2
+	MOVD numerator+32(FP), R3
+	MOVD denominator+40(FP), R4
+	MOVD list_base+0(FP), R5
+	MOVD list_len+8(FP), R6
+	MOVD $24, R7
+	MUL R7, R6, R6
+	ADD R5, R6, R6
+	CMP R6, R5
+	BGE end
+	MOVWU 0(R2), R7
+	CMPW $0x3f800000, R7
+	BNE general
+	MOVWU 4(R2), R7
+	CMPW $0x0, R7
+	BNE general
+	MOVWU 20(R2), R7
+	CMPW $0x0, R7
+	BLE general
+	MOVWU 56(R2), R7
+	CMPW $0x0, R7
+	BLE general
+	FMOVS 8(R2), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 12(R2), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 0(R0), F2
+	WORD $0x6e221c21 // eor v1.16b, v1.16b, v2.16b
+	FMOVQ 16(R0), F2
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FMOVS 20(R2), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 24(R2), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 28(R2), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 32(R2), F5
+	VDUP V5.S[0], V5.S4
+	FMOVQ 0(R0), F6
+	WORD $0x6e261ca5 // eor v5.16b, v5.16b, v6.16b
+	FMOVQ 16(R0), F6
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
+	FMOVS 36(R2), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 40(R2), F7
+	VDUP V7.S[0], V7.S4
+	FMOVS 44(R2), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 48(R2), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 52(R2), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS 56(R2), F11
+	VDUP V11.S[0], V11.S4
+	FMOVS 60(R2), F12
+	VDUP V12.S[0], V12.S4
+	FMOVS 64(R2), F13
+	VDUP V13.S[0], V13.S4
+	SUB $120, R6, R0
+
+usualentry:
+	MOVD 8(R5), R0
+	MOVD 0(R5), R2
+	MOVD 24(R5), R7
+	MOVD 48(R5), R8
+	MOVD 72(R5), R9
+	MOVD 96(R5), R10
+	MOVD $0, R1
+	SUBS $8, R0, R0
+	BLT usualmainend
+
+usualmain:
+	FLDPQ.P 32(R7), (F14, F15)
+	WORD $0x4ea18dd0 // cmtst v16.4s, v14.4s, v1.4s
+	WORD $0x4e2e1e0e // and v14.16b, v16.16b, v14.16b
+	WORD $0x4ea18df0 // cmtst v16.4s, v15.4s, v1.4s
+	WORD $0x4e2f1e0f // and v15.16b, v16.16b, v15.16b
+	WORD $0x6e27ddd0 // fmul v16.4s, v14.4s, v7.4s
+	WORD $0x6e27ddf1 // fmul v17.4s, v15.4s, v7.4s
+	FLDPQ.P 32(R10), (F18, F19)
+	FLDPQ.P 32(R9), (F20, F21)
+	WORD $0x6ea1fa96 // fsqrt v22.4s, v20.4s
+	WORD $0x6ea1fab7 // fsqrt v23.4s, v21.4s
+	WORD $0x4e26d6d6 // fadd v22.4s, v22.4s, v6.4s
+	WORD $0x4e26d6f7 // fadd v23.4s, v23.4s, v6.4s
+	WORD $0x6e36fe56 // fdiv v22.4s, v18.4s, v22.4s
+	WORD $0x6e37fe77 // fdiv v23.4s, v19.4s, v23.4s
+	ADD R1<<3, R3, R11
+	WORD $0x0e617a18 // fcvtl v24.2d, v16.2s
+	WORD $0x4e617a10 // fcvtl2 v16.2d, v16.4s
+	WORD $0x0e617ad9 // fcvtl v25.2d, v22.2s
+	WORD $0x4e617ad6 // fcvtl2 v22.2d, v22.4s
+	FLDPQ 0(R11), (F26, F27)
+	WORD $0x4e79cf1a // fmla v26.2d, v24.2d, v25.2d
+	WORD $0x4e76ce1b // fmla v27.2d, v16.2d, v22.2d
+	FSTPQ (F26, F27), 0(R11)
+	WORD $0x0e617a30 // fcvtl v16.2d, v17.2s
+	WORD $0x4e617a31 // fcvtl2 v17.2d, v17.4s
+	WORD $0x0e617af6 // fcvtl v22.2d, v23.2s
+	WORD $0x4e617af7 // fcvtl2 v23.2d, v23.4s
+	FLDPQ 32(R11), (F24, F25)
+	WORD $0x4e76ce18 // fmla v24.2d, v16.2d, v22.2d
+	WORD $0x4e77ce39 // fmla v25.2d, v17.2d, v23.2d
+	FSTPQ (F24, F25), 32(R11)
+	WORD $0x6e2cddd0 // fmul v16.4s, v14.4s, v12.4s
+	WORD $0x6e2cddf1 // fmul v17.4s, v15.4s, v12.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
+	WORD $0x6e2bde10 // fmul v16.4s, v16.4s, v11.4s
+	WORD $0x6e2bde31 // fmul v17.4s, v17.4s, v11.4s
+	WORD $0x4e30d650 // fadd v16.4s, v18.4s, v16.4s
+	WORD $0x4e31d671 // fadd v17.4s, v19.4s, v17.4s
+	WORD $0x6e2dde12 // fmul v18.4s, v16.4s, v13.4s
+	WORD $0x6e2dde33 // fmul v19.4s, v17.4s, v13.4s
+	WORD $0x4ea0fa52 // fabs v18.4s, v18.4s
+	WORD $0x4ea0fa73 // fabs v19.4s, v19.4s
+	ADD R1<<3, R4, R11
+	WORD $0x0e617a56 // fcvtl v22.2d, v18.2s
+	WORD $0x4e617a52 // fcvtl2 v18.2d, v18.4s
+	FLDPQ 0(R11), (F23, F24)
+	WORD $0x4e76d6f7 // fadd v23.2d, v23.2d, v22.2d
+	WORD $0x4e72d718 // fadd v24.2d, v24.2d, v18.2d
+	FSTPQ (F23, F24), 0(R11)
+	WORD $0x0e617a72 // fcvtl v18.2d, v19.2s
+	WORD $0x4e617a73 // fcvtl2 v19.2d, v19.4s
+	FLDPQ 32(R11), (F22, F23)
+	WORD $0x4e72d6d6 // fadd v22.2d, v22.2d, v18.2d
+	WORD $0x4e73d6f7 // fadd v23.2d, v23.2d, v19.2d
+	FSTPQ (F22, F23), 32(R11)
+	FLDPQ.P 32(R8), (F18, F19)
+	WORD $0x6e28ddd6 // fmul v22.4s, v14.4s, v8.4s
+	WORD $0x6e28ddf7 // fmul v23.4s, v15.4s, v8.4s
+	WORD $0x4eb2d6d6 // fsub v22.4s, v22.4s, v18.4s
+	WORD $0x4eb3d6f7 // fsub v23.4s, v23.4s, v19.4s
+	WORD $0x6e22ded6 // fmul v22.4s, v22.4s, v2.4s
+	WORD $0x6e22def7 // fmul v23.4s, v23.4s, v2.4s
+	WORD $0x4e36d652 // fadd v18.4s, v18.4s, v22.4s
+	WORD $0x4e37d673 // fadd v19.4s, v19.4s, v23.4s
+	FSTPQ (F18, F19), -32(R8)
+	WORD $0x6e23de94 // fmul v20.4s, v20.4s, v3.4s
+	WORD $0x6e23deb5 // fmul v21.4s, v21.4s, v3.4s
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	WORD $0x4ea58dd6 // cmtst v22.4s, v14.4s, v5.4s
+	WORD $0x4e2e1ece // and v14.16b, v22.16b, v14.16b
+	WORD $0x4ea58df6 // cmtst v22.4s, v15.4s, v5.4s
+	WORD $0x4e2f1ecf // and v15.16b, v22.16b, v15.16b
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x4e2ed68e // fadd v14.4s, v20.4s, v14.4s
+	WORD $0x4e2fd6af // fadd v15.4s, v21.4s, v15.4s
+	FSTPQ (F14, F15), -32(R9)
+	FSTPQ (F16, F17), -32(R10)
+	FLDPQ.P 32(R2), (F16, F17)
+	WORD $0x6e2ade52 // fmul v18.4s, v18.4s, v10.4s
+	WORD $0x6e2ade73 // fmul v19.4s, v19.4s, v10.4s
+	WORD $0x6ea1f9ce // fsqrt v14.4s, v14.4s
+	WORD $0x6ea1f9ef // fsqrt v15.4s, v15.4s
+	WORD $0x4e29d5ce // fadd v14.4s, v14.4s, v9.4s
+	WORD $0x4e29d5ef // fadd v15.4s, v15.4s, v9.4s
+	WORD $0x6e2efe4e // fdiv v14.4s, v18.4s, v14.4s
+	WORD $0x6e2ffe6f // fdiv v15.4s, v19.4s, v15.4s
+	WORD $0x6e20de12 // fmul v18.4s, v16.4s, v0.4s
+	WORD $0x6e20de33 // fmul v19.4s, v17.4s, v0.4s
+	WORD $0x4e32d5ce // fadd v14.4s, v14.4s, v18.4s
+	WORD $0x4e33d5ef // fadd v15.4s, v15.4s, v19.4s
+	WORD $0x4eaed60e // fsub v14.4s, v16.4s, v14.4s
+	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
+	FSTPQ (F14, F15), -32(R2)
+	ADD $8, R1, R1
+	AND $31, R1, R1
+	SUBS $8, R0, R0
+	BGE usualmain
+
+usualmainend:
+	ADD $8, R0, R0
+	SUBS $4, R0, R0
+	BLT usualloopend
+
+usualloop:
+	FMOVQ.P 16(R7), F14
+	WORD $0x4ea18dcf // cmtst v15.4s, v14.4s, v1.4s
+	WORD $0x4e2e1dee // and v14.16b, v15.16b, v14.16b
+	WORD $0x6e27ddcf // fmul v15.4s, v14.4s, v7.4s
+	FMOVQ.P 16(R10), F16
+	FMOVQ.P 16(R9), F17
+	WORD $0x6ea1fa32 // fsqrt v18.4s, v17.4s
+	WORD $0x4e26d652 // fadd v18.4s, v18.4s, v6.4s
+	WORD $0x6e32fe12 // fdiv v18.4s, v16.4s, v18.4s
+	ADD R1<<3, R3, R11
+	WORD $0x0e6179f3 // fcvtl v19.2d, v15.2s
+	WORD $0x4e6179ef // fcvtl2 v15.2d, v15.4s
+	WORD $0x0e617a54 // fcvtl v20.2d, v18.2s
+	WORD $0x4e617a52 // fcvtl2 v18.2d, v18.4s
+	FLDPQ 0(R11), (F21, F22)
+	WORD $0x4e74ce75 // fmla v21.2d, v19.2d, v20.2d
+	WORD $0x4e72cdf6 // fmla v22.2d, v15.2d, v18.2d
+	FSTPQ (F21, F22), 0(R11)
+	WORD $0x6e2cddcf // fmul v15.4s, v14.4s, v12.4s
+	WORD $0x4eb0d5ef // fsub v15.4s, v15.4s, v16.4s
+	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
+	WORD $0x4e2fd60f // fadd v15.4s, v16.4s, v15.4s
+	WORD $0x6e2dddf0 // fmul v16.4s, v15.4s, v13.4s
+	WORD $0x4ea0fa10 // fabs v16.4s, v16.4s
+	ADD R1<<3, R4, R11
+	WORD $0x0e617a12 // fcvtl v18.2d, v16.2s
+	WORD $0x4e617a10 // fcvtl2 v16.2d, v16.4s
+	FLDPQ 0(R11), (F19, F20)
+	WORD $0x4e72d673 // fadd v19.2d, v19.2d, v18.2d
+	WORD $0x4e70d694 // fadd v20.2d, v20.2d, v16.2d
+	FSTPQ (F19, F20), 0(R11)
+	FMOVQ.P 16(R8), F16
+	WORD $0x6e28ddd2 // fmul v18.4s, v14.4s, v8.4s
+	WORD $0x4eb0d652 // fsub v18.4s, v18.4s, v16.4s
+	WORD $0x6e22de52 // fmul v18.4s, v18.4s, v2.4s
+	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
+	FMOVQ F16, -16(R8)
+	WORD $0x6e23de31 // fmul v17.4s, v17.4s, v3.4s
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4ea58dd2 // cmtst v18.4s, v14.4s, v5.4s
+	WORD $0x4e2e1e4e // and v14.16b, v18.16b, v14.16b
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x4e2ed62e // fadd v14.4s, v17.4s, v14.4s
+	FMOVQ F14, -16(R9)
+	FMOVQ F15, -16(R10)
+	FMOVQ.P 16(R2), F15
+	WORD $0x6e2ade10 // fmul v16.4s, v16.4s, v10.4s
+	WORD $0x6ea1f9ce // fsqrt v14.4s, v14.4s
+	WORD $0x4e29d5ce // fadd v14.4s, v14.4s, v9.4s
+	WORD $0x6e2efe0e // fdiv v14.4s, v16.4s, v14.4s
+	WORD $0x6e20ddf0 // fmul v16.4s, v15.4s, v0.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4eaed5ee // fsub v14.4s, v15.4s, v14.4s
+	FMOVQ F14, -16(R2)
+	ADD $4, R1, R1
+	AND $31, R1, R1
+	SUBS $4, R0, R0
+	BGE usualloop
+
+usualloopend:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT usualsingleend
+
+usualsingle:
+	FMOVS.P 4(R7), F14
+	WORD $0x4ea18dcf // cmtst v15.4s, v14.4s, v1.4s
+	WORD $0x4e2e1dee // and v14.16b, v15.16b, v14.16b
+	WORD $0x6e27ddcf // fmul v15.4s, v14.4s, v7.4s
+	FMOVS.P 4(R10), F16
+	FMOVS.P 4(R9), F17
+	WORD $0x6ea1fa32 // fsqrt v18.4s, v17.4s
+	WORD $0x4e26d652 // fadd v18.4s, v18.4s, v6.4s
+	WORD $0x6e32fe12 // fdiv v18.4s, v16.4s, v18.4s
+	ADD R1<<3, R3, R11
+	WORD $0x0e6179ef // fcvtl v15.2d, v15.2s
+	WORD $0x0e617a52 // fcvtl v18.2d, v18.2s
+	FMOVD 0(R11), F19
+	WORD $0x4e72cdf3 // fmla v19.2d, v15.2d, v18.2d
+	FMOVD F19, 0(R11)
+	WORD $0x6e2cddcf // fmul v15.4s, v14.4s, v12.4s
+	WORD $0x4eb0d5ef // fsub v15.4s, v15.4s, v16.4s
+	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
+	WORD $0x4e2fd60f // fadd v15.4s, v16.4s, v15.4s
+	WORD $0x6e2dddf0 // fmul v16.4s, v15.4s, v13.4s
+	WORD $0x4ea0fa10 // fabs v16.4s, v16.4s
+	ADD R1<<3, R4, R11
+	WORD $0x0e617a10 // fcvtl v16.2d, v16.2s
+	FMOVD 0(R11), F18
+	WORD $0x4e70d652 // fadd v18.2d, v18.2d, v16.2d
+	FMOVD F18, 0(R11)
+	FMOVS.P 4(R8), F16
+	WORD $0x6e28ddd2 // fmul v18.4s, v14.4s, v8.4s
+	WORD $0x4eb0d652 // fsub v18.4s, v18.4s, v16.4s
+	WORD $0x6e22de52 // fmul v18.4s, v18.4s, v2.4s
+	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
+	FMOVS F16, -4(R8)
+	WORD $0x6e23de31 // fmul v17.4s, v17.4s, v3.4s
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4ea58dd2 // cmtst v18.4s, v14.4s, v5.4s
+	WORD $0x4e2e1e4e // and v14.16b, v18.16b, v14.16b
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x4e2ed62e // fadd v14.4s, v17.4s, v14.4s
+	FMOVS F14, -4(R9)
+	FMOVS F15, -4(R10)
+	FMOVS.P 4(R2), F15
+	WORD $0x6e2ade10 // fmul v16.4s, v16.4s, v10.4s
+	WORD $0x6ea1f9ce // fsqrt v14.4s, v14.4s
+	WORD $0x4e29d5ce // fadd v14.4s, v14.4s, v9.4s
+	WORD $0x6e2efe0e // fdiv v14.4s, v16.4s, v14.4s
+	WORD $0x6e20ddf0 // fmul v16.4s, v15.4s, v0.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4eaed5ee // fsub v14.4s, v15.4s, v14.4s
+	FMOVS F14, -4(R2)
+	ADD $1, R1, R1
+	AND $31, R1, R1
+	SUBS $1, R0, R0
+	BGE usualsingle
+
+usualsingleend:
+	ADD $120, R5, R5
+	CMP R6, R5
+	BLT usualentry
+	JMP end
+
+general:
+	MOVD $4611686018427387904, R11
+	MOVWU 4(R2), R7
+	CMPW $0x0, R7
+	BNE asked
+	MOVWU 20(R2), R7
+	CMPW $0x0, R7
+	BLE asked
+	MOVWU 56(R2), R7
+	CMPW $0x0, R7
+	BLE asked
+	MOVD $8, R11
+
+asked:
+	FMOVS 0(R2), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 8(R2), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 16(R2), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 12(R2), F3
+	VDUP V3.S[0], V3.S4
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	FMOVQ 0(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 16(R0), F3
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	FMOVS 12(R2), F3
+	VDUP V3.S[0], V3.S4
+	FMOVQ 0(R0), F4
+	WORD $0x6e241c63 // eor v3.16b, v3.16b, v4.16b
+	FMOVQ 16(R0), F4
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	FMOVS 20(R2), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 24(R2), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 28(R2), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 32(R2), F7
+	VDUP V7.S[0], V7.S4
+	FMOVQ 0(R0), F8
+	WORD $0x6e281ce7 // eor v7.16b, v7.16b, v8.16b
+	FMOVQ 16(R0), F8
+	WORD $0x4e281ce7 // and v7.16b, v7.16b, v8.16b
+	FMOVS 36(R2), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 40(R2), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 44(R2), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS 48(R2), F11
+	VDUP V11.S[0], V11.S4
+	FMOVS 52(R2), F12
+	VDUP V12.S[0], V12.S4
+	FMOVS 56(R2), F13
+	VDUP V13.S[0], V13.S4
+	FMOVS 60(R2), F14
+	VDUP V14.S[0], V14.S4
+	FMOVS 64(R2), F15
+	VDUP V15.S[0], V15.S4
+	FMOVS 4(R2), F16
+	VDUP V16.S[0], V16.S4
+	FMOVQ 32(R0), F17
+	WORD $0x4e31e611 // fcmeq v17.4s, v16.4s, v17.4s
+	FMOVQ 32(R0), F18
+	WORD $0x6eb2e492 // fcmgt v18.4s, v4.4s, v18.4s
+	FMOVQ F18, 0(R1)
+	FMOVQ 32(R0), F18
+	WORD $0x6eb2e5b2 // fcmgt v18.4s, v13.4s, v18.4s
+	FMOVQ F18, 16(R1)
+	SUB $120, R6, R0
+
+entry:
+	MOVD 8(R5), R0
+	MOVD 0(R5), R2
+	MOVD 24(R5), R7
+	MOVD 48(R5), R8
+	MOVD 72(R5), R9
+	MOVD 96(R5), R10
+	MOVD $0, R12
+	SUBS R11, R0, R0
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R7), (F18, F19)
+	WORD $0x4ea28e54 // cmtst v20.4s, v18.4s, v2.4s
+	WORD $0x4e321e92 // and v18.16b, v20.16b, v18.16b
+	WORD $0x4ea28e74 // cmtst v20.4s, v19.4s, v2.4s
+	WORD $0x4e331e93 // and v19.16b, v20.16b, v19.16b
+	WORD $0x6e20de52 // fmul v18.4s, v18.4s, v0.4s
+	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
+	WORD $0x4ea38e54 // cmtst v20.4s, v18.4s, v3.4s
+	WORD $0x4e321e92 // and v18.16b, v20.16b, v18.16b
+	WORD $0x4ea38e74 // cmtst v20.4s, v19.4s, v3.4s
+	WORD $0x4e331e93 // and v19.16b, v20.16b, v19.16b
+	WORD $0x6e29de54 // fmul v20.4s, v18.4s, v9.4s
+	WORD $0x6e29de75 // fmul v21.4s, v19.4s, v9.4s
+	FLDPQ.P 32(R10), (F22, F23)
+	FLDPQ.P 32(R9), (F24, F25)
+	WORD $0x6ea1fb1a // fsqrt v26.4s, v24.4s
+	WORD $0x6ea1fb3b // fsqrt v27.4s, v25.4s
+	WORD $0x4e28d75a // fadd v26.4s, v26.4s, v8.4s
+	WORD $0x4e28d77b // fadd v27.4s, v27.4s, v8.4s
+	WORD $0x6e3afeda // fdiv v26.4s, v22.4s, v26.4s
+	WORD $0x6e3bfefb // fdiv v27.4s, v23.4s, v27.4s
+	ADD R12<<3, R3, R13
+	WORD $0x0e617a9c // fcvtl v28.2d, v20.2s
+	WORD $0x4e617a94 // fcvtl2 v20.2d, v20.4s
+	WORD $0x0e617b5d // fcvtl v29.2d, v26.2s
+	WORD $0x4e617b5a // fcvtl2 v26.2d, v26.4s
+	FLDPQ 0(R13), (F30, F31)
+	WORD $0x4e7dcf9e // fmla v30.2d, v28.2d, v29.2d
+	WORD $0x4e7ace9f // fmla v31.2d, v20.2d, v26.2d
+	FSTPQ (F30, F31), 0(R13)
+	WORD $0x0e617ab4 // fcvtl v20.2d, v21.2s
+	WORD $0x4e617ab5 // fcvtl2 v21.2d, v21.4s
+	WORD $0x0e617b7a // fcvtl v26.2d, v27.2s
+	WORD $0x4e617b7b // fcvtl2 v27.2d, v27.4s
+	FLDPQ 32(R13), (F28, F29)
+	WORD $0x4e7ace9c // fmla v28.2d, v20.2d, v26.2d
+	WORD $0x4e7bcebd // fmla v29.2d, v21.2d, v27.2d
+	FSTPQ (F28, F29), 32(R13)
+	WORD $0x6e2ede54 // fmul v20.4s, v18.4s, v14.4s
+	WORD $0x6e2ede75 // fmul v21.4s, v19.4s, v14.4s
+	WORD $0x4eb6d694 // fsub v20.4s, v20.4s, v22.4s
+	WORD $0x4eb7d6b5 // fsub v21.4s, v21.4s, v23.4s
+	WORD $0x6e2dde94 // fmul v20.4s, v20.4s, v13.4s
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	WORD $0x4e34d6d4 // fadd v20.4s, v22.4s, v20.4s
+	WORD $0x4e35d6f5 // fadd v21.4s, v23.4s, v21.4s
+	WORD $0x6e2fde96 // fmul v22.4s, v20.4s, v15.4s
+	WORD $0x6e2fdeb7 // fmul v23.4s, v21.4s, v15.4s
+	WORD $0x4ea0fad6 // fabs v22.4s, v22.4s
+	WORD $0x4ea0faf7 // fabs v23.4s, v23.4s
+	ADD R12<<3, R4, R13
+	WORD $0x0e617ada // fcvtl v26.2d, v22.2s
+	WORD $0x4e617ad6 // fcvtl2 v22.2d, v22.4s
+	FLDPQ 0(R13), (F27, F28)
+	WORD $0x4e7ad77b // fadd v27.2d, v27.2d, v26.2d
+	WORD $0x4e76d79c // fadd v28.2d, v28.2d, v22.2d
+	FSTPQ (F27, F28), 0(R13)
+	WORD $0x0e617af6 // fcvtl v22.2d, v23.2s
+	WORD $0x4e617af7 // fcvtl2 v23.2d, v23.4s
+	FLDPQ 32(R13), (F26, F27)
+	WORD $0x4e76d75a // fadd v26.2d, v26.2d, v22.2d
+	WORD $0x4e77d77b // fadd v27.2d, v27.2d, v23.2d
+	FSTPQ (F26, F27), 32(R13)
+	FLDPQ.P 32(R8), (F22, F23)
+	WORD $0x6e2ade5a // fmul v26.4s, v18.4s, v10.4s
+	WORD $0x6e2ade7b // fmul v27.4s, v19.4s, v10.4s
+	WORD $0x4eb6d75a // fsub v26.4s, v26.4s, v22.4s
+	WORD $0x4eb7d77b // fsub v27.4s, v27.4s, v23.4s
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	WORD $0x6e24df7b // fmul v27.4s, v27.4s, v4.4s
+	WORD $0x4e3ad6d6 // fadd v22.4s, v22.4s, v26.4s
+	WORD $0x4e3bd6f7 // fadd v23.4s, v23.4s, v27.4s
+	FSTPQ (F22, F23), -32(R8)
+	WORD $0x6e25df18 // fmul v24.4s, v24.4s, v5.4s
+	WORD $0x6e25df39 // fmul v25.4s, v25.4s, v5.4s
+	WORD $0x6e26de52 // fmul v18.4s, v18.4s, v6.4s
+	WORD $0x6e26de73 // fmul v19.4s, v19.4s, v6.4s
+	WORD $0x4ea78e5a // cmtst v26.4s, v18.4s, v7.4s
+	WORD $0x4e321f52 // and v18.16b, v26.16b, v18.16b
+	WORD $0x4ea78e7a // cmtst v26.4s, v19.4s, v7.4s
+	WORD $0x4e331f53 // and v19.16b, v26.16b, v19.16b
+	WORD $0x6e32de52 // fmul v18.4s, v18.4s, v18.4s
+	WORD $0x6e33de73 // fmul v19.4s, v19.4s, v19.4s
+	WORD $0x4e32d712 // fadd v18.4s, v24.4s, v18.4s
+	WORD $0x4e33d733 // fadd v19.4s, v25.4s, v19.4s
+	FSTPQ (F18, F19), -32(R9)
+	FSTPQ (F20, F21), -32(R10)
+	FLDPQ.P 32(R2), (F20, F21)
+	WORD $0x6e2cded6 // fmul v22.4s, v22.4s, v12.4s
+	WORD $0x6e2cdef7 // fmul v23.4s, v23.4s, v12.4s
+	WORD $0x6ea1fa52 // fsqrt v18.4s, v18.4s
+	WORD $0x6ea1fa73 // fsqrt v19.4s, v19.4s
+	WORD $0x4e2bd652 // fadd v18.4s, v18.4s, v11.4s
+	WORD $0x4e2bd673 // fadd v19.4s, v19.4s, v11.4s
+	WORD $0x6e32fed2 // fdiv v18.4s, v22.4s, v18.4s
+	WORD $0x6e33fef3 // fdiv v19.4s, v23.4s, v19.4s
+	WORD $0x6e21de96 // fmul v22.4s, v20.4s, v1.4s
+	WORD $0x6e21deb7 // fmul v23.4s, v21.4s, v1.4s
+	WORD $0x4e36d652 // fadd v18.4s, v18.4s, v22.4s
+	WORD $0x4e37d673 // fadd v19.4s, v19.4s, v23.4s
+	WORD $0x4eb2d692 // fsub v18.4s, v20.4s, v18.4s
+	WORD $0x4eb3d6b3 // fsub v19.4s, v21.4s, v19.4s
+	FSTPQ (F18, F19), -32(R2)
+	ADD $8, R12, R12
+	AND $31, R12, R12
+	SUBS $8, R0, R0
+	BGE main
+
+mainend:
+	ADD R11, R0, R0
+	SUBS $4, R0, R0
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R7), F18
+	WORD $0x4ea28e53 // cmtst v19.4s, v18.4s, v2.4s
+	WORD $0x4e321e72 // and v18.16b, v19.16b, v18.16b
+	WORD $0x6e20de52 // fmul v18.4s, v18.4s, v0.4s
+	FMOVQ.P 16(R2), F19
+	WORD $0x6e30de74 // fmul v20.4s, v19.4s, v16.4s
+	WORD $0x4e34d654 // fadd v20.4s, v18.4s, v20.4s
+	WORD $0x6ef11e92 // bif v18.16b, v20.16b, v17.16b
+	WORD $0x4ea38e54 // cmtst v20.4s, v18.4s, v3.4s
+	WORD $0x4e321e92 // and v18.16b, v20.16b, v18.16b
+	WORD $0x6e29de54 // fmul v20.4s, v18.4s, v9.4s
+	FMOVQ.P 16(R10), F21
+	FMOVQ.P 16(R9), F22
+	WORD $0x6ea1fad7 // fsqrt v23.4s, v22.4s
+	WORD $0x4e28d6f7 // fadd v23.4s, v23.4s, v8.4s
+	WORD $0x6e37feb7 // fdiv v23.4s, v21.4s, v23.4s
+	ADD R12<<3, R3, R13
+	WORD $0x0e617a98 // fcvtl v24.2d, v20.2s
+	WORD $0x4e617a94 // fcvtl2 v20.2d, v20.4s
+	WORD $0x0e617af9 // fcvtl v25.2d, v23.2s
+	WORD $0x4e617af7 // fcvtl2 v23.2d, v23.4s
+	FLDPQ 0(R13), (F26, F27)
+	WORD $0x4e79cf1a // fmla v26.2d, v24.2d, v25.2d
+	WORD $0x4e77ce9b // fmla v27.2d, v20.2d, v23.2d
+	FSTPQ (F26, F27), 0(R13)
+	WORD $0x6e2ede54 // fmul v20.4s, v18.4s, v14.4s
+	FMOVQ 16(R1), F23
+	WORD $0x6e741eb7 // bsl v23.16b, v21.16b, v20.16b
+	WORD $0x4eb5d694 // fsub v20.4s, v20.4s, v21.4s
+	WORD $0x6e2dde94 // fmul v20.4s, v20.4s, v13.4s
+	WORD $0x4e34d6f4 // fadd v20.4s, v23.4s, v20.4s
+	WORD $0x6e2fde95 // fmul v21.4s, v20.4s, v15.4s
+	WORD $0x4ea0fab5 // fabs v21.4s, v21.4s
+	ADD R12<<3, R4, R13
+	WORD $0x0e617ab7 // fcvtl v23.2d, v21.2s
+	WORD $0x4e617ab5 // fcvtl2 v21.2d, v21.4s
+	FLDPQ 0(R13), (F24, F25)
+	WORD $0x4e77d718 // fadd v24.2d, v24.2d, v23.2d
+	WORD $0x4e75d739 // fadd v25.2d, v25.2d, v21.2d
+	FSTPQ (F24, F25), 0(R13)
+	FMOVQ.P 16(R8), F21
+	WORD $0x6e2ade57 // fmul v23.4s, v18.4s, v10.4s
+	FMOVQ 0(R1), F24
+	WORD $0x6e771eb8 // bsl v24.16b, v21.16b, v23.16b
+	WORD $0x4eb5d6f5 // fsub v21.4s, v23.4s, v21.4s
+	WORD $0x6e24deb5 // fmul v21.4s, v21.4s, v4.4s
+	WORD $0x4e35d715 // fadd v21.4s, v24.4s, v21.4s
+	FMOVQ F21, -16(R8)
+	WORD $0x6e25ded6 // fmul v22.4s, v22.4s, v5.4s
+	WORD $0x6e26de52 // fmul v18.4s, v18.4s, v6.4s
+	WORD $0x4ea78e57 // cmtst v23.4s, v18.4s, v7.4s
+	WORD $0x4e321ef2 // and v18.16b, v23.16b, v18.16b
+	WORD $0x6e32de52 // fmul v18.4s, v18.4s, v18.4s
+	WORD $0x4e32d6d2 // fadd v18.4s, v22.4s, v18.4s
+	FMOVQ F18, -16(R9)
+	FMOVQ F20, -16(R10)
+	WORD $0x6e2cdeb4 // fmul v20.4s, v21.4s, v12.4s
+	WORD $0x6ea1fa52 // fsqrt v18.4s, v18.4s
+	WORD $0x4e2bd652 // fadd v18.4s, v18.4s, v11.4s
+	WORD $0x6e32fe92 // fdiv v18.4s, v20.4s, v18.4s
+	WORD $0x6e21de74 // fmul v20.4s, v19.4s, v1.4s
+	WORD $0x4e34d652 // fadd v18.4s, v18.4s, v20.4s
+	WORD $0x4eb2d672 // fsub v18.4s, v19.4s, v18.4s
+	FMOVQ F18, -16(R2)
+	ADD $4, R12, R12
+	AND $31, R12, R12
+	SUBS $4, R0, R0
+	BGE loop
+
+loopend:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT singleend
+
+single:
+	FMOVS.P 4(R7), F18
+	WORD $0x4ea28e53 // cmtst v19.4s, v18.4s, v2.4s
+	WORD $0x4e321e72 // and v18.16b, v19.16b, v18.16b
+	WORD $0x6e20de52 // fmul v18.4s, v18.4s, v0.4s
+	FMOVS.P 4(R2), F19
+	WORD $0x6e30de74 // fmul v20.4s, v19.4s, v16.4s
+	WORD $0x4e34d654 // fadd v20.4s, v18.4s, v20.4s
+	WORD $0x6ef11e92 // bif v18.16b, v20.16b, v17.16b
+	WORD $0x4ea38e54 // cmtst v20.4s, v18.4s, v3.4s
+	WORD $0x4e321e92 // and v18.16b, v20.16b, v18.16b
+	WORD $0x6e29de54 // fmul v20.4s, v18.4s, v9.4s
+	FMOVS.P 4(R10), F21
+	FMOVS.P 4(R9), F22
+	WORD $0x6ea1fad7 // fsqrt v23.4s, v22.4s
+	WORD $0x4e28d6f7 // fadd v23.4s, v23.4s, v8.4s
+	WORD $0x6e37feb7 // fdiv v23.4s, v21.4s, v23.4s
+	ADD R12<<3, R3, R13
+	WORD $0x0e617a94 // fcvtl v20.2d, v20.2s
+	WORD $0x0e617af7 // fcvtl v23.2d, v23.2s
+	FMOVD 0(R13), F24
+	WORD $0x4e77ce98 // fmla v24.2d, v20.2d, v23.2d
+	FMOVD F24, 0(R13)
+	WORD $0x6e2ede54 // fmul v20.4s, v18.4s, v14.4s
+	FMOVQ 16(R1), F23
+	WORD $0x6e741eb7 // bsl v23.16b, v21.16b, v20.16b
+	WORD $0x4eb5d694 // fsub v20.4s, v20.4s, v21.4s
+	WORD $0x6e2dde94 // fmul v20.4s, v20.4s, v13.4s
+	WORD $0x4e34d6f4 // fadd v20.4s, v23.4s, v20.4s
+	WORD $0x6e2fde95 // fmul v21.4s, v20.4s, v15.4s
+	WORD $0x4ea0fab5 // fabs v21.4s, v21.4s
+	ADD R12<<3, R4, R13
+	WORD $0x0e617ab5 // fcvtl v21.2d, v21.2s
+	FMOVD 0(R13), F23
+	WORD $0x4e75d6f7 // fadd v23.2d, v23.2d, v21.2d
+	FMOVD F23, 0(R13)
+	FMOVS.P 4(R8), F21
+	WORD $0x6e2ade57 // fmul v23.4s, v18.4s, v10.4s
+	FMOVQ 0(R1), F24
+	WORD $0x6e771eb8 // bsl v24.16b, v21.16b, v23.16b
+	WORD $0x4eb5d6f5 // fsub v21.4s, v23.4s, v21.4s
+	WORD $0x6e24deb5 // fmul v21.4s, v21.4s, v4.4s
+	WORD $0x4e35d715 // fadd v21.4s, v24.4s, v21.4s
+	FMOVS F21, -4(R8)
+	WORD $0x6e25ded6 // fmul v22.4s, v22.4s, v5.4s
+	WORD $0x6e26de52 // fmul v18.4s, v18.4s, v6.4s
+	WORD $0x4ea78e57 // cmtst v23.4s, v18.4s, v7.4s
+	WORD $0x4e321ef2 // and v18.16b, v23.16b, v18.16b
+	WORD $0x6e32de52 // fmul v18.4s, v18.4s, v18.4s
+	WORD $0x4e32d6d2 // fadd v18.4s, v22.4s, v18.4s
+	FMOVS F18, -4(R9)
+	FMOVS F20, -4(R10)
+	WORD $0x6e2cdeb4 // fmul v20.4s, v21.4s, v12.4s
+	WORD $0x6ea1fa52 // fsqrt v18.4s, v18.4s
+	WORD $0x4e2bd652 // fadd v18.4s, v18.4s, v11.4s
+	WORD $0x6e32fe92 // fdiv v18.4s, v20.4s, v18.4s
+	WORD $0x6e21de74 // fmul v20.4s, v19.4s, v1.4s
+	WORD $0x4e34d652 // fadd v18.4s, v18.4s, v20.4s
+	WORD $0x4eb2d672 // fsub v18.4s, v19.4s, v18.4s
+	FMOVS F18, -4(R2)
+	ADD $1, R12, R12
+	AND $31, R12, R12
+	SUBS $1, R0, R0
+	BGE single
+
+singleend:
+	ADD $120, R5, R5
+	CMP R6, R5
+	BLT entry
+
+end:
+	RET
+
 //	z ← x·w, row by row
 //
 // func Dots(z, x, w []float32)

@@ -17,7 +17,7 @@ STEPS = 60
 SIZE = 257
 SHAPE = (17, 33)  # of matrices
 RECORDED = (1, 2, 3, 10, 30, 60)
-PEAK = {"SGD": 0.05, "Momentum": 0.05, "AdaGrad": 0.05, "Adafactor": 0.3, "Prodigy": 1.0}  # 0.01 for the others
+PEAK = {"SGD": 0.05, "Momentum": 0.05, "AdaGrad": 0.05, "Adafactor": 0.3, "Prodigy": 1.0, "DAdaptAdamW": 1.0}  # 0.01 for the others
 
 # Cases of rows: a table of so many, of which each step takes a list, some of them twice.
 ROWS, COLUMNS, LISTED = 42, 6, 21

@@ -211,7 +211,7 @@ def optax_cases():
         preset("Lamb", optax_case("lamb", "LAMB", optax.lamb, moments)),
         optax_case("lamb_decay", "LAMB", optax.lamb, moments, weight_decay=0.01),
         optax_case("lamb_dyadic", "LAMB", optax.lamb, moments, b1=0.875, b2=1 - 2**-10),
-    ] + adamax_cases() + nadam_cases() + radam_cases() + adadelta_cases() + yogi_cases() + amsgrad_cases() + adopt_cases() + ademamix_cases() + adan_cases() + lars_cases() + novograd_cases() + prodigy_cases() + schedule_free_cases() + rprop_cases() + sign_cases() + adafactor_cases() + sophia_cases() + madgrad_cases()
+    ] + adamax_cases() + nadam_cases() + radam_cases() + adadelta_cases() + yogi_cases() + amsgrad_cases() + adopt_cases() + ademamix_cases() + adan_cases() + lars_cases() + novograd_cases() + prodigy_cases() + dadapt_cases() + schedule_free_cases() + rprop_cases() + sign_cases() + adafactor_cases() + sophia_cases() + madgrad_cases()
 
 
 class ProdigyRunner(OptaxRunner):
@@ -243,6 +243,35 @@ def prodigy_cases():
         preset("Prodigy", case("prodigy")),
         case("prodigy_decay", betas=(0.8, 0.99), beta3=0.9, eps=1e-6, weight_decay=0.1, estim_lr0=1e-3, estim_lr_coef=0.5,
              safeguard_warmup=True),
+    ]
+
+
+class DAdaptRunner(OptaxRunner):
+    """D-Adapt AdamW's arguments and state have names of their own, and its learning rate is 1 if nobody gives it."""
+
+    default_rate = 1.0
+
+    def state(self):
+        held = self.held
+        return {"m": np.array(held.exp_avg), "v": np.array(held.exp_avg_sq), "s": np.array(held.grad_sum)}
+
+    def numbers(self):
+        return {"d": self.held.estim_lr, "numerator": self.held.numerator_weighted}
+
+    def options(self):
+        a = self.arguments
+        beta1, beta2 = a["betas"]
+        return nonzero({"WeightDecay": a["weight_decay"], "Beta1": beta1, "Beta2": beta2, "Eps": a["eps"], "D0": a["estim_lr0"]})
+
+
+def dadapt_cases():
+    def case(name, **arguments):
+        return UpdateCase("optax_" + name, FRAMEWORK, "DAdaptAdamW",
+                          lambda initial: DAdaptRunner(optax.contrib.dadapt_adamw, arguments, {}, initial))
+
+    return [
+        preset("DAdaptAdamW", case("dadapt_adamw")),
+        case("dadapt_adamw_decay", betas=(0.8, 0.99), eps=1e-6, weight_decay=0.1, estim_lr0=1e-3),
     ]
 
 

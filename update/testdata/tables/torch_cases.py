@@ -9,6 +9,7 @@ check_versions(Path(__file__).with_name("torch.txt"))
 
 import inspect
 
+import dadaptation
 import prodigyopt
 import schedulefree
 import torch
@@ -185,6 +186,53 @@ class ProdigyRunner(TorchRunner):
         })
 
 
+class DAdaptRunner(TorchRunner):
+    """The optimizer of the package dadaptation, by the authors of the method. It prints that its decay is
+    decoupled."""
+
+    def __init__(self, arguments, initial):
+        arguments = dict(arguments)
+        layer = arguments.pop("layer_scale", None)
+        super().__init__(dadaptation.DAdaptAdam, arguments, initial)
+        if layer is not None:
+            self.optimizer.param_groups[0]["layer_scale"] = layer
+
+    def state(self):
+        return super().state() | {"s": self.optimizer.state[self.w]["s"].numpy()}
+
+    def numbers(self):
+        group = self.optimizer.param_groups[0]
+        return {"d": group["d"], "numerator": group["numerator_weighted"]}
+
+    def options(self):
+        group = self.optimizer.param_groups[0]
+        beta1, beta2 = group["betas"]
+        return nonzero({
+            "WeightDecay" if group["decouple"] else "L2": group["weight_decay"],
+            "Beta1": beta1,
+            "Beta2": beta2,
+            "Eps": group["eps"],
+            "D0": self.optimizer.d0,
+            "GrowthRate": group["growth_rate"] if math.isfinite(group["growth_rate"]) else 0.0,
+            "LayerScale": group["layer_scale"] if group["layer_scale"] != 1 else 0.0,
+            "NoBiasCorrection": not group["use_bias_correction"],
+        })
+
+
+def dadapt_cases():
+    def case(name, **arguments):
+        framework = f"dadaptation {version('dadaptation')} on {FRAMEWORK}"
+        return UpdateCase("torch_" + name, framework, "DAdaptAdamW", lambda initial: DAdaptRunner(arguments, initial))
+
+    return [
+        preset("DAdaptAdam", case("dadapt_adam")),
+        case("dadapt_adam_l2", weight_decay=0.01, d0=1e-4, growth_rate=1.05, layer_scale=0.5),
+        case("dadapt_adamw_corrected", betas=(0.8, 0.99), eps=1e-6, weight_decay=0.1, decouple=True, use_bias_correction=True,
+             d0=1e-3),
+        case("dadapt_adam_limited", d0=1e-3, growth_rate=1.1),
+    ]
+
+
 def prodigy_case(name, **arguments):
     framework = f"prodigyopt {version('prodigyopt')} on {FRAMEWORK}"
 
@@ -318,7 +366,7 @@ def torch_cases():
         torch_case("adam_amsgrad_elastic_maximize", "Adam", adam, amsgrad=True, l1=0.01, weight_decay=0.02,
                    maximize=True),
         torch_case("adamw_amsgrad_maximize", "Adam", adamw, amsgrad=True, maximize=True),
-    ] + rmsprop_cases() + adamax_cases() + nadam_cases() + radam_cases() + adadelta_cases() + schedule_free_cases() + prodigy_cases() + rprop_cases() + adafactor_cases() + asgd_cases() + torch_scaled_cases() + rows_cases() + [case for kind in ("tiny", "huge") for case in torch_extreme_cases(kind)]
+    ] + rmsprop_cases() + adamax_cases() + nadam_cases() + radam_cases() + adadelta_cases() + schedule_free_cases() + prodigy_cases() + dadapt_cases() + rprop_cases() + adafactor_cases() + asgd_cases() + torch_scaled_cases() + rows_cases() + [case for kind in ("tiny", "huge") for case in torch_extreme_cases(kind)]
 
 
 def rows_cases():
