@@ -119,12 +119,14 @@ static void engage(lockstep_pool *p, size_t helpers) {
 	while (p->started < helpers && lockstep_start_thread(&p->threads[p->started], help, p)) p->started++;
 }
 
-/* Waits until all units are done. */
+/* Waits until all units are done. That the caller waits is exchanged and not stored: QEMU has loads
+ * overtake AArch64's stores that none may overtake, and then neither it nor the thread with the last
+ * unit sees what the other did. */
 static void await(lockstep_pool *p) {
 	for (int turn = 0; turn < TURNS && atomic_load(&p->pending); turn++) lockstep_pause();
 	if (!atomic_load(&p->pending)) return;
 	lockstep_take_lock(&p->lock);
-	atomic_store(&p->waits, 1);
+	atomic_exchange(&p->waits, 1);
 	while (atomic_load(&p->pending)) lockstep_wait_for(&p->done, &p->lock);
 	atomic_store(&p->waits, 0);
 	lockstep_give_lock(&p->lock);

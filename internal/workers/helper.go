@@ -50,7 +50,7 @@ func (h *helper) comes() bool {
 
 // rest waits for work, after some, and says whether it has come.
 func (h *helper) rest() bool {
-	h.state.Store(awake)
+	h.state.Swap(awake) // no Store: see share
 	// A call that began in between has seen a helper at work, and counts on it.
 	if h.p.left.Load() > 0 && h.state.CompareAndSwap(awake, busy) {
 		return true
@@ -72,7 +72,7 @@ func (p *Pool) await() {
 			runtime.Gosched()
 			continue
 		}
-		p.waiting.Store(true)
+		p.waiting.Swap(true) // no Store: see share
 		if p.pending.Load() > 0 || !p.waiting.Swap(false) {
 			p.word.Lock()
 		}

@@ -110,7 +110,7 @@ func (p *Pool) share(t Task, units, helpers int) {
 	debug.SetPanicOnFault(p.faults)
 	p.caught.Store(nil)
 	p.pending.Store(int64(units))
-	p.left.Store(int64(units))
+	p.left.Swap(int64(units)) // QEMU has loads overtake arm64's stores that none may overtake, but no swap
 	p.engage(helpers)
 	p.join()
 	if v := p.caught.Load(); v != nil {
