@@ -92,14 +92,13 @@ var (
 	threeToOne = pattern{"three to one", 4, 16, false, nil}
 	fourToOne  = pattern{"four to one", 5, 20, false, nil}
 
-	// Reductions keep what they read in lanes of their own, as Agree does, and the passes of
-	// LAMB and Adafactor store a part of their buffers.
+	// Reductions keep what they read in lanes of their own, and the passes of LAMB and
+	// Adafactor, and Cautious, store a part of their buffers.
 	read      = pattern{"read", 1, 4, false, nil}
 	readGrad  = pattern{"read gradient", 2, 4, false, nil}
 	readTwo   = pattern{"read two", 2, 8, false, nil}
 	moments   = pattern{"moments", 4, 24, true, nil}
 	parameter = pattern{"parameter", 3, 16, true, nil}
-	read3     = pattern{"read3", 3, 12, false, nil}
 )
 
 // last is the stream after those of any op: a row, and an element for each row.
@@ -146,7 +145,7 @@ var tunedLoops = map[string]func(b streams){
 func steps() []op {
 	byBuffers := map[int]pattern{2: update1, 3: update2, 4: update3, 5: update4, 6: update5}
 	apart := map[string]pattern{"Adafactor": parameter, "AdafactorMove": parameter, "AdafactorMomentum": moments,
-		"LAMB": moments, "StableAdamW": moments, "LAMBMove": parameter, "Agree": read3, "TensorNorms": readTwo, "GradNorm": readGrad} // which store a part of theirs
+		"LAMB": moments, "StableAdamW": moments, "LAMBMove": parameter, "TensorNorms": readTwo, "GradNorm": readGrad} // which store a part of theirs
 	var list []op
 	for _, e := range registry.All() {
 		for _, k := range e.Timed {
@@ -161,24 +160,26 @@ func steps() []op {
 }
 
 var (
-	logitsC  = fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1}
-	hingeC   = fallback.HingeScalars{Scale: 1, LabelScale: 2, LabelShift: -1}
-	bceC     = fallback.BCEScalars{Scale: 1}
-	oneC     = fallback.MSEScalars{Scale: 1}
-	penaltyC = fallback.PenaltyScalars{L2: 1e-9, L1: 1e-9}
-	regularC = fallback.RegularizeScalars{Scale: 1, L2: 1e-3, L1: 1e-3}
-	clipC    = fallback.ClipScalars{Part: 1, Scale: 1, Limit: .5}
-	add2C    = fallback.Add2Scalars{Scale1: 1, Scale2: 1}
-	add3C    = fallback.Add3Scalars{Scale1: 1, Scale2: 1, Scale3: 1}
-	add4C    = fallback.Add4Scalars{Scale1: 1, Scale2: 1, Scale3: 1, Scale4: 1}
-	sumC     = fallback.AccumulateScalars{Scale: 1e-9}
-	centerC  = fallback.CenterScalars{Mean: 1e-3}
-	noiseC   = fallback.NoiseScalars{Std: 1e-9}
-	averageC = fallback.AverageScalars{Weight: 1e-3}
-	shrinkC  = fallback.ShrinkScalars{Threshold: 1e-9, Shrink: 1}
-	fadeC    = fallback.FadeScalars{Scale: 1, Drop: fallback.DropSubnormal, Small: fallback.DropSmall}
-	flushC   = fallback.FlushScalars{Small: fallback.DropSmall}
-	beyondC  = fallback.CountBeyondScalars{Limit: 1e30}
+	logitsC   = fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1}
+	hingeC    = fallback.HingeScalars{Scale: 1, LabelScale: 2, LabelShift: -1}
+	bceC      = fallback.BCEScalars{Scale: 1}
+	oneC      = fallback.MSEScalars{Scale: 1}
+	penaltyC  = fallback.PenaltyScalars{L2: 1e-9, L1: 1e-9}
+	regularC  = fallback.RegularizeScalars{Scale: 1, L2: 1e-3, L1: 1e-3}
+	clipC     = fallback.ClipScalars{Part: 1, Scale: 1, Limit: .5}
+	add2C     = fallback.Add2Scalars{Scale1: 1, Scale2: 1}
+	add3C     = fallback.Add3Scalars{Scale1: 1, Scale2: 1, Scale3: 1}
+	add4C     = fallback.Add4Scalars{Scale1: 1, Scale2: 1, Scale3: 1, Scale4: 1}
+	sumC      = fallback.AccumulateScalars{Scale: 1e-9}
+	centerC   = fallback.CenterScalars{Mean: 1e-3}
+	noiseC    = fallback.NoiseScalars{Std: 1e-9}
+	averageC  = fallback.AverageScalars{Weight: 1e-3}
+	agreeC    = fallback.AgreeScalars{Scale: 1}
+	cautiousC = fallback.CautiousScalars{Scale: 1, Trust: 1e-9, Decay: 1e-9}
+	shrinkC   = fallback.ShrinkScalars{Threshold: 1e-9, Shrink: 1}
+	fadeC     = fallback.FadeScalars{Scale: 1, Drop: fallback.DropSubnormal, Small: fallback.DropSmall}
+	flushC    = fallback.FlushScalars{Small: fallback.DropSmall}
+	beyondC   = fallback.CountBeyondScalars{Limit: 1e30}
 
 	squaresC          = fallback.AdafactorSquaresScalars{Scale: 1e-9, Root: 1}
 	factoredC         = fallback.AdafactorFactoredScalars{Scale: 1, Drop: fallback.DropSubnormal, Most: 1}
@@ -201,6 +202,8 @@ var ops = append(steps(), []op{
 	{"Center", oneToOne, with(kernels.Center, &centerC), nil, false},
 	{"Noise", update1, with(kernels.Noise, &noiseC), nil, false},
 	{"Average", update1, with(kernels.Average, &averageC), nil, false},
+	{"Agree", readTwo, adding(kernels.Agree, &agreeC, &lanes), nil, false},
+	{"Cautious", parameter, with(kernels.Cautious, &cautiousC), nil, false},
 	{"Shrink", flip, with(kernels.Shrink, &shrinkC), nil, false},
 	{"Fade", update1, with(kernels.Fade, &fadeC), nil, false},
 	{"Flush", flip, with(kernels.Flush, &flushC), nil, false},

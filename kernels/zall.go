@@ -98,7 +98,7 @@ func All() []Kernel {
 		{"AddSign", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}}, AddSign, fallback.AddSign, func(t Table) any {
 			return func(list [][]float32, c *fallback.AddSignScalars) { runAddSign(t, list, c) }
 		}},
-		{"Agree", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}}, Agree, fallback.Agree, func(t Table) any {
+		{"Agree", []Buffer{{"g", Stream}, {"d", Stream}}, Agree, fallback.Agree, func(t Table) any {
 			return func(list [][]float32, c *fallback.AgreeScalars, agree *[32]float64) { runAgree(t, list, c, agree) }
 		}},
 		{"Average", []Buffer{{"a", Stream}, {"p", Stream}}, Average, fallback.Average, func(t Table) any {
@@ -115,11 +115,8 @@ func All() []Kernel {
 				runBCEWithLogits(t, list, c, sum)
 			}
 		}},
-		{"CautiousAdam", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, CautiousAdam, fallback.CautiousAdam, func(t Table) any {
-			return func(list [][]float32, c *fallback.CautiousAdamScalars) { runCautiousAdam(t, list, c) }
-		}},
-		{"CautiousLion", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}}, CautiousLion, fallback.CautiousLion, func(t Table) any {
-			return func(list [][]float32, c *fallback.CautiousLionScalars) { runCautiousLion(t, list, c) }
+		{"Cautious", []Buffer{{"p", Stream}, {"g", Stream}, {"d", Stream}}, Cautious, fallback.Cautious, func(t Table) any {
+			return func(list [][]float32, c *fallback.CautiousScalars) { runCautious(t, list, c) }
 		}},
 		{"Center", []Buffer{{"x", Stream}, {"g", Stream}}, Center, fallback.Center, func(t Table) any {
 			return func(list [][]float32, c *fallback.CenterScalars) { runCenter(t, list, c) }

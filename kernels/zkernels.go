@@ -417,17 +417,17 @@ func referenceAddSign(list [][]float32, c *fallback.AddSignScalars) {
 	}
 }
 
-// Agree runs the kernel of a table over the tensors of a list, p, g, m of each:
+// Agree runs the kernel of a table over the tensors of a list, g, d of each:
 // see fallback.Agree.
 func Agree(t Table, list *List, c *fallback.AgreeScalars, agree *[32]float64) {
-	for _, part := range list.of(3) {
+	for _, part := range list.of(2) {
 		runAgree(t, part, c, agree)
 	}
 }
 
 func referenceAgree(list [][]float32, c *fallback.AgreeScalars, agree *[32]float64) {
-	for at := 0; at < len(list); at += 3 {
-		fallback.Agree(list[at+0], list[at+1], list[at+2], c, agree)
+	for at := 0; at < len(list); at += 2 {
+		fallback.Agree(list[at+0], list[at+1], c, agree)
 	}
 }
 
@@ -487,31 +487,17 @@ func referenceBCEWithLogits(list [][]float32, c *fallback.BCEWithLogitsScalars, 
 	}
 }
 
-// CautiousAdam runs the kernel of a table over the tensors of a list, p, g, m, v of each:
-// see fallback.CautiousAdam.
-func CautiousAdam(t Table, list *List, c *fallback.CautiousAdamScalars) {
-	for _, part := range list.of(4) {
-		runCautiousAdam(t, part, c)
-	}
-}
-
-func referenceCautiousAdam(list [][]float32, c *fallback.CautiousAdamScalars) {
-	for at := 0; at < len(list); at += 4 {
-		fallback.CautiousAdam(list[at+0], list[at+1], list[at+2], list[at+3], c)
-	}
-}
-
-// CautiousLion runs the kernel of a table over the tensors of a list, p, g, m of each:
-// see fallback.CautiousLion.
-func CautiousLion(t Table, list *List, c *fallback.CautiousLionScalars) {
+// Cautious runs the kernel of a table over the tensors of a list, p, g, d of each:
+// see fallback.Cautious.
+func Cautious(t Table, list *List, c *fallback.CautiousScalars) {
 	for _, part := range list.of(3) {
-		runCautiousLion(t, part, c)
+		runCautious(t, part, c)
 	}
 }
 
-func referenceCautiousLion(list [][]float32, c *fallback.CautiousLionScalars) {
+func referenceCautious(list [][]float32, c *fallback.CautiousScalars) {
 	for at := 0; at < len(list); at += 3 {
-		fallback.CautiousLion(list[at+0], list[at+1], list[at+2], c)
+		fallback.Cautious(list[at+0], list[at+1], list[at+2], c)
 	}
 }
 

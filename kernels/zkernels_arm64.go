@@ -491,7 +491,7 @@ func runAgree(t Table, list [][]float32, c *fallback.AgreeScalars, agree *[32]fl
 		return
 	}
 	if sanitized && t != goTable {
-		touch(list, reads, reads, reads)
+		touch(list, reads, reads)
 		touchLanes(agree)
 	}
 	switch t {
@@ -574,36 +574,19 @@ func runBCEWithLogits(t Table, list [][]float32, c *fallback.BCEWithLogitsScalar
 }
 
 //go:noinline
-func runCautiousAdam(t Table, list [][]float32, c *fallback.CautiousAdamScalars) {
+func runCautious(t Table, list [][]float32, c *fallback.CautiousScalars) {
 	if unusual() {
-		asUsual(func() { runCautiousAdam(t, list, c) })
+		asUsual(func() { runCautious(t, list, c) })
 		return
 	}
 	if sanitized && t != goTable {
-		touch(list, reads|writes, reads, reads|writes, reads|writes)
+		touch(list, reads|writes, reads, reads)
 	}
 	switch t {
 	case neonTable:
-		neon.CautiousAdam(list, c)
+		neon.Cautious(list, c)
 	default:
-		referenceCautiousAdam(list, c)
-	}
-}
-
-//go:noinline
-func runCautiousLion(t Table, list [][]float32, c *fallback.CautiousLionScalars) {
-	if unusual() {
-		asUsual(func() { runCautiousLion(t, list, c) })
-		return
-	}
-	if sanitized && t != goTable {
-		touch(list, reads|writes, reads, reads|writes)
-	}
-	switch t {
-	case neonTable:
-		neon.CautiousLion(list, c)
-	default:
-		referenceCautiousLion(list, c)
+		referenceCautious(list, c)
 	}
 }
 

@@ -169,13 +169,8 @@ func runBCEWithLogits(t Table, list [][]float32, c *fallback.BCEWithLogitsScalar
 }
 
 //go:noinline
-func runCautiousAdam(t Table, list [][]float32, c *fallback.CautiousAdamScalars) {
-	referenceCautiousAdam(list, c)
-}
-
-//go:noinline
-func runCautiousLion(t Table, list [][]float32, c *fallback.CautiousLionScalars) {
-	referenceCautiousLion(list, c)
+func runCautious(t Table, list [][]float32, c *fallback.CautiousScalars) {
+	referenceCautious(list, c)
 }
 
 //go:noinline

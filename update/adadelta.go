@@ -27,7 +27,7 @@ type Adadelta struct {
 func (Adadelta) Name() string { return "adadelta" }
 
 func (r Adadelta) check() error {
-	return firstError(r.noProximal(), decayRate("Rho", r.Rho), r.checkEps())
+	return firstError(r.noProximal(), r.noCautiousUpdate(), decayRate("Rho", r.Rho), r.checkEps())
 }
 
 func (r Adadelta) checkEps() error {

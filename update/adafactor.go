@@ -74,7 +74,7 @@ func (r Adafactor) Name() string {
 }
 
 func (r Adafactor) check() error {
-	return firstError(r.noProximal(), r.noPenalties(),
+	return firstError(r.noProximal(), r.noCaution(), r.noPenalties(),
 		notNegative("DecayRate", r.DecayRate),
 		notNegative("EpsSquare", r.EpsSquare),
 		notNegative("EpsFloor", r.EpsFloor),

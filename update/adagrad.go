@@ -34,6 +34,7 @@ func (AdaGrad) Name() string { return "adagrad" }
 
 func (r AdaGrad) check() error {
 	return firstError(
+		r.noCautiousUpdate(),
 		notNegative("LRDecay", r.LRDecay),
 		notNegative("InitialAccumulator", r.InitialAccumulator),
 		checkEps(r.Eps, 1, r.AllowZeroEps || float32(r.InitialAccumulator) > 0, "AllowZeroEps, or an InitialAccumulator above 0"))

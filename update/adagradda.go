@@ -29,7 +29,7 @@ type AdaGradDA struct {
 func (AdaGradDA) Name() string { return "adagradda" }
 
 func (r AdaGradDA) check() error {
-	return firstError(r.noDecay(), notNegative("InitialAccumulator", r.InitialAccumulator), r.checkInitial())
+	return firstError(r.noDecay(), r.noCaution(), notNegative("InitialAccumulator", r.InitialAccumulator), r.checkInitial())
 }
 
 // checkInitial refuses an accumulator of 0, of which a gradient of 0 would make 0/0.

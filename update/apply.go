@@ -69,7 +69,7 @@ func (o *Optimizer) begin(measure func() (float64, error)) error {
 	}
 	for k := range o.groups {
 		if !o.engine.IsPlain(k) {
-			return &ArgError{"rule", o.groups[k].rule.Name(), "one of a single pass over elements, without sums, with Begin: take StepSet"}
+			return &ArgError{"rule", o.groups[k].rule.Name(), "one of a single pass over elements, without sums or CautiousUpdate, with Begin: take StepSet"}
 		}
 	}
 	squares, err := measure()

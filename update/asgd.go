@@ -27,7 +27,7 @@ type ASGD struct {
 func (ASGD) Name() string { return "asgd" }
 
 func (r ASGD) check() error {
-	return firstError(r.noProximal(), notNegative("Lambda", r.Lambda), notNegative("Alpha", r.Alpha), notNegative("T0", r.T0))
+	return firstError(r.noProximal(), r.noCaution(), notNegative("Lambda", r.Lambda), notNegative("Alpha", r.Alpha), notNegative("T0", r.T0))
 }
 
 func (r ASGD) checkOwnRate(arg string, lr float64) error {

@@ -50,6 +50,7 @@ func (r FTRL) Name() string {
 func (r FTRL) check() error {
 	return firstError(
 		r.noDecay(),
+		r.noCaution(),
 		notNegative("InitialAccumulator", r.InitialAccumulator),
 		notNegative("L2Shrinkage", r.L2Shrinkage),
 		checkEps(r.Eps, 1, float32(r.InitialAccumulator) > 0, "an InitialAccumulator above 0"))

@@ -39,7 +39,7 @@ func (r LAMB) check() error {
 	if r.WeightDecay != 0 {
 		return &ArgError{"WeightDecay", r.WeightDecay, "0: LAMB's is Decay"}
 	}
-	return firstError(r.noProximal(), r.noL1(),
+	return firstError(r.noProximal(), r.noCaution(), r.noL1(),
 		checkRates(r.Beta1, r.Beta2),
 		notNegative("Decay", r.Decay),
 		checkEps(r.Eps, leastRoot(r.Beta2, r.NoBiasCorrection), r.AllowZeroEps, "AllowZeroEps"))

@@ -50,7 +50,7 @@ func (r LARS) check() error {
 	if r.Nesterov && r.Momentum == 0 {
 		return &ArgError{"Momentum", r.Momentum, "a number above 0 with Nesterov"}
 	}
-	return firstError(r.noProximal(), decayRate("Momentum", r.Momentum), notNegative("Trust", r.Trust), notNegative("TrustEps", r.TrustEps))
+	return firstError(r.noProximal(), r.noCaution(), decayRate("Momentum", r.Momentum), notNegative("Trust", r.Trust), notNegative("TrustEps", r.TrustEps))
 }
 
 func (r LARS) plan() engine.Plan {

@@ -34,7 +34,7 @@ type MADGRAD struct {
 func (MADGRAD) Name() string { return "madgrad" }
 
 func (r MADGRAD) check() error {
-	return firstError(r.noProximal(), decayRate("Momentum", r.Momentum), checkEps(r.Eps, 1, r.AllowZeroEps, "AllowZeroEps"))
+	return firstError(r.noProximal(), r.noCaution(), decayRate("Momentum", r.Momentum), checkEps(r.Eps, 1, r.AllowZeroEps, "AllowZeroEps"))
 }
 
 // checkOwnRate refuses a λ that is no float32 in the last step that can be counted.

@@ -49,7 +49,7 @@ func (r Momentum) check() error {
 	case r.Nesterov && r.Momentum == 0:
 		return &ArgError{"Momentum", r.Momentum, "a number above 0 with Nesterov"}
 	}
-	return nil
+	return r.noCautionWithout(r.Momentum)
 }
 
 func (r Momentum) plan() engine.Plan {

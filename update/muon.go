@@ -76,7 +76,7 @@ func (r Muon) check() error {
 }
 
 func (r Muon) checkNumbers() error {
-	return firstError(r.noProximal(), r.noPenalties(), decayRate("Momentum", r.Momentum),
+	return firstError(r.noProximal(), r.noCaution(), r.noPenalties(), decayRate("Momentum", r.Momentum),
 		finite("A", r.A), finite("B", r.B), finite("C", r.C),
 		notNegative("Eps", r.Eps), notNegative("EpsFloor", r.EpsFloor), notNegative("RMS", r.RMS))
 }

@@ -47,7 +47,7 @@ func (r NovoGrad) check() error {
 	case r.L2 != 0:
 		return &ArgError{"L2", r.L2, "0: this rule's is Decay"}
 	}
-	return firstError(r.noProximal(),
+	return firstError(r.noProximal(), r.noCaution(),
 		checkRates(r.Beta1, r.Beta2),
 		notNegative("EpsRoot", r.EpsRoot),
 		notNegative("Decay", r.Decay),

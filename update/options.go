@@ -54,8 +54,8 @@ type Options struct {
 	// times slower where they are subnormal. By default
 	//
 	//   - gradients below 2⁻¹²⁷ (5.9e-39) in magnitude, scaled, are taken for 0, but by
-	//     Lion, SignSGD, Rprop and cautious rules, which look at signs, and LAMB, LARS and
-	//     NovoGrad, whose steps are as long for them;
+	//     Lion, SignSGD and Rprop, which look at signs, and LAMB, LARS and NovoGrad, whose
+	//     steps are as long for them;
 	//   - squares that would be subnormal do not count, and in every 16th step (whose
 	//     number is a multiple of it) small means of squares are made 0, both where it
 	//     is invisible beside Eps;
@@ -63,6 +63,27 @@ type Options struct {
 	//     (2.5e-29) where the gradient is 0;
 	//   - in every step instead, if one keeps less than half of itself in it.
 	KeepSubnormals bool
+
+	// CautiousUpdate takes no step where it has not the sign of the gradient (Liang et al.
+	// 2024), and makes up for that with longer ones in the rest of the tensor. With u for the
+	// step that the rule would take from w, its decay apart, and g for the gradient as clipping
+	// and L1 or L2 leave it,
+	//
+	//	w ← w - u·[u, g have one sign] / max(the part of the tensor where they have, .001)
+	//
+	// as in the authors' program, for rules with a momentum whose steps do not depend on the
+	// parameters: others refuse it. 0 and NaN have no sign; the smallest number has one. A step
+	// reads gradients and state twice, since it counts in whole tensors first, and so there is
+	// none by ranges or by rows.
+	CautiousUpdate bool
+
+	// CautiousDecay has WeightDecay apply where the step u does not enlarge the parameter (Chen
+	// et al. 2025), whether it is taken or not:
+	//
+	//	w ← w - (u + lr·WeightDecay·w·[u·w ≥ 0])
+	//
+	// A rule whose step depends on the parameters refuses it.
+	CautiousDecay bool
 }
 
 func (o Options) options() Options { return o }
@@ -74,7 +95,46 @@ func (o Options) check() error {
 		notNegative("L2", o.L2),
 		notNegative("L1", o.L1),
 		o.checkRate("LR", o.LR),
+		o.checkCaution(),
 	)
+}
+
+// checkCaution refuses it beside a proximal step, whose size is that of the step.
+func (o Options) checkCaution() error {
+	switch {
+	case o.Proximal && o.CautiousUpdate:
+		return &ArgError{"CautiousUpdate", true, "false with Proximal"}
+	case o.Proximal && o.CautiousDecay:
+		return &ArgError{"CautiousDecay", true, "false with Proximal"}
+	}
+	return nil
+}
+
+// noCaution refuses it for rules whose steps are not those that parameters of 0 would take.
+func (o Options) noCaution() error {
+	switch {
+	case o.CautiousUpdate:
+		return &ArgError{"CautiousUpdate", true, "false: this rule's step depends on parameters, or on whole rows or tensors"}
+	case o.CautiousDecay:
+		return &ArgError{"CautiousDecay", true, "false: this rule's step depends on parameters, or on whole rows or tensors"}
+	}
+	return nil
+}
+
+// noCautiousUpdate refuses it for rules without a momentum.
+func (o Options) noCautiousUpdate() error {
+	if o.CautiousUpdate {
+		return &ArgError{"CautiousUpdate", true, "false: this rule has no momentum, and its steps have the sign of the gradient"}
+	}
+	return nil
+}
+
+// noCautionWithout refuses it for rules whose momentum is off.
+func (o Options) noCautionWithout(momentum float64) error {
+	if o.CautiousUpdate && momentum == 0 {
+		return &ArgError{"CautiousUpdate", true, "false without a Momentum"}
+	}
+	return nil
 }
 
 // checkRate refuses a learning rate whose product with a decay or a penalty overflows.

@@ -53,7 +53,7 @@ type Prodigy struct {
 func (Prodigy) Name() string { return "prodigy" }
 
 func (r Prodigy) check() error {
-	return firstError(r.noProximal(), checkRates(r.Beta1, r.Beta2), decayRate("Beta3", r.Beta3),
+	return firstError(r.noProximal(), r.noCaution(), checkRates(r.Beta1, r.Beta2), decayRate("Beta3", r.Beta3),
 		checkDistance("D0", r.D0), checkDistance("DCoef", r.DCoef), checkGrowth(r.GrowthRate),
 		checkEps(r.Eps, unless0(r.D0, 1e-6), r.AllowZeroEps, "AllowZeroEps"))
 }

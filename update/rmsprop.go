@@ -57,6 +57,7 @@ func (r RMSprop) check() error {
 	return firstError(r.noProximal(),
 		decayRate("Rho", r.Rho),
 		decayRate("Momentum", r.Momentum),
+		r.noCautionWithout(r.Momentum),
 		notNegative("InitialScale", r.InitialScale),
 		checkEps(r.Eps, 1, r.AllowZeroEps, "AllowZeroEps"))
 }

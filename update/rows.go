@@ -23,7 +23,7 @@ import (
 // number, such as the correction of Adam's bias, goes by the steps of the optimizer and not
 // by those of the row.
 //
-// A rule of more than one pass, such as LAMB, is refused: it needs the whole tensor. What a rule does
+// A rule of more than one pass, such as LAMB, is refused, and so is CautiousUpdate: they need the whole tensor. What a rule does
 // in its first step alone, as ADOPT and Adan do, it does to the rows of the optimizer's first
 // step. RowwiseAdaGrad and RowwiseAdam keep a number for each row where others keep one for
 // each element.
@@ -62,7 +62,7 @@ func (o *Optimizer) checkRows(params []float32, rows int, grads []float32) error
 	case t.columns == 0:
 		return &ArgError{"tensors[0].Columns", 0, "the length of a row with StepRows"}
 	case !o.engine.TakesRows(t.group):
-		return &ArgError{"rule", o.groups[t.group].rule.Name(), "one of a single pass without sums with StepRows"}
+		return &ArgError{"rule", o.groups[t.group].rule.Name(), "one of a single pass without sums or CautiousUpdate with StepRows"}
 	case o.begun != nil:
 		return &ArgError{"step", o.Steps(), "one that is not begun: its ranges are the caller's to Apply"}
 	case o.takesAll():

@@ -31,7 +31,7 @@ type RowwiseAdaGrad struct {
 func (RowwiseAdaGrad) Name() string { return "rowwise adagrad" }
 
 func (r RowwiseAdaGrad) check() error {
-	return firstError(r.noProximal(),
+	return firstError(r.noProximal(), r.noCaution(),
 		notNegative("InitialAccumulator", r.InitialAccumulator),
 		checkEps(r.Eps, 1, float32(r.InitialAccumulator) > 0, "an InitialAccumulator above 0"))
 }
@@ -93,7 +93,7 @@ type RowwiseAdam struct {
 func (RowwiseAdam) Name() string { return "rowwise adam" }
 
 func (r RowwiseAdam) check() error {
-	return firstError(r.noProximal(), checkRates(r.Beta1, r.Beta2), checkEps(r.Eps, 1, false, "larger"))
+	return firstError(r.noProximal(), r.noCaution(), checkRates(r.Beta1, r.Beta2), checkEps(r.Eps, 1, false, "larger"))
 }
 
 func (r RowwiseAdam) checkOwnRate(arg string, lr float64) error {

@@ -42,7 +42,7 @@ type Rprop struct {
 func (Rprop) Name() string { return "rprop" }
 
 func (r Rprop) check() error {
-	return firstError(r.noProximal(), r.checkEtas(), notNegative("MinStep", r.MinStep), notNegative("MaxStep", r.MaxStep), r.checkLimits())
+	return firstError(r.noProximal(), r.noCautiousUpdate(), r.checkEtas(), notNegative("MinStep", r.MinStep), notNegative("MaxStep", r.MaxStep), r.checkLimits())
 }
 
 // checkEtas refuses factors of which the one grows, or more than the other.

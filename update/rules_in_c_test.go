@@ -129,7 +129,7 @@ func (c *ruleCase) options(v reflect.Value) {
 		case reflect.Struct:
 			c.options(f)
 		case reflect.Bool:
-			f.SetBool(c.Below(4) == 0)
+			f.SetBool(c.Below(8) == 0)
 		case reflect.Int:
 			f.SetInt(int64(c.Below(104) - 2))
 		default:
@@ -196,7 +196,7 @@ func (c *ruleCase) truths(list ...bool) {
 
 func (c *ruleCase) common(o update.Options) {
 	c.Doubles(o.LR, o.WeightDecay, o.L2, o.L1)
-	c.truths(o.Proximal, o.Maximize, o.KeepSubnormals)
+	c.truths(o.Proximal, o.Maximize, o.KeepSubnormals, o.CautiousUpdate, o.CautiousDecay)
 }
 
 func (c *ruleCase) plan(p engine.Plan) {

@@ -47,7 +47,7 @@ func (r ScheduleFreeSGD) check() error {
 	if r.WeightDecay != 0 {
 		return &ArgError{"WeightDecay", r.WeightDecay, "0: that of Schedule-Free SGD is L2"}
 	}
-	return firstError(r.noProximal(), checkPosition("Momentum", r.Momentum),
+	return firstError(r.noProximal(), r.noCaution(), checkPosition("Momentum", r.Momentum),
 		checkWeights(r.WarmupSteps, r.WeightPower, r.WeightLRPower))
 }
 
@@ -107,7 +107,7 @@ type ScheduleFreeAdamW struct {
 func (ScheduleFreeAdamW) Name() string { return "schedule-free adamw" }
 
 func (r ScheduleFreeAdamW) check() error {
-	return firstError(r.noProximal(), checkPosition("Beta1", r.Beta1),
+	return firstError(r.noProximal(), r.noCaution(), checkPosition("Beta1", r.Beta1),
 		decayRate("Beta2", r.Beta2),
 		checkEps(r.Eps, leastRoot(r.Beta2, false), r.AllowZeroEps, "AllowZeroEps"),
 		checkWeights(r.WarmupSteps, r.WeightPower, r.WeightLRPower))

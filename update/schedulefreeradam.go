@@ -47,7 +47,7 @@ type ScheduleFreeRAdam struct {
 func (ScheduleFreeRAdam) Name() string { return "schedule-free radam" }
 
 func (r ScheduleFreeRAdam) check() error {
-	return firstError(r.noProximal(), checkPosition("Beta1", r.Beta1),
+	return firstError(r.noProximal(), r.noCaution(), checkPosition("Beta1", r.Beta1),
 		decayRate("Beta2", r.Beta2), r.checkSilent(),
 		checkEps(r.Eps, leastRoot(r.Beta2, false), r.AllowZeroEps, "AllowZeroEps"),
 		checkWeights(0, r.WeightPower, r.WeightLRPower))

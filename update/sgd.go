@@ -15,7 +15,7 @@ type SGD struct {
 // Name is "sgd".
 func (SGD) Name() string { return "sgd" }
 
-func (SGD) check() error { return nil }
+func (r SGD) check() error { return r.noCautiousUpdate() }
 
 func (r SGD) plan() engine.Plan {
 	return engine.Plan{Passes: engine.One(kernels.SGD, r.scalars)}

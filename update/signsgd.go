@@ -27,7 +27,7 @@ func (r SignSGD) Name() string {
 }
 
 func (r SignSGD) check() error {
-	return firstError(r.noProximal(), decayRate("Momentum", r.Momentum))
+	return firstError(r.noProximal(), decayRate("Momentum", r.Momentum), r.noCautionWithout(r.Momentum))
 }
 
 func (r SignSGD) plan() engine.Plan {

@@ -33,7 +33,7 @@ type StableAdamW struct {
 func (StableAdamW) Name() string { return "stable adamw" }
 
 func (r StableAdamW) check() error {
-	return firstError(r.noProximal(), checkRates(r.Beta1, r.Beta2),
+	return firstError(r.noProximal(), r.noCaution(), checkRates(r.Beta1, r.Beta2),
 		checkEps(r.Eps, leastRoot(r.Beta2, false), r.AllowZeroEps, "AllowZeroEps"))
 }
 

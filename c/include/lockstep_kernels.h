@@ -746,20 +746,15 @@ LOCKSTEP_API lockstep_status lockstep_kernel_add_sign(const lockstep_table *tabl
  * lockstep_agree_scalars are the numbers of Agree.
  */
 typedef struct lockstep_agree_scalars {
-	float scale; /* the gradient's factor */
-	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
-	float decay; /* lr·(weight decay) */
-	uint32_t drop; /* the gradients that are taken for 0 */
-	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
-	float weight1; /* of the gradient in m: see lockstep_weight */
+	float scale; /* of the gradient */
 } lockstep_agree_scalars;
 
 /*
- * Agree counts the elements whose mean of gradients will have the sign of the gradient.
+ * Agree counts the elements whose step, -d, has the sign of the gradient.
  *
- *	agree += 0 < x·lerp(m, x, weight1)
+ *	agree += 0 < -d·(g·scale)
  *
- * list: p (read), g (read), m (read)
+ * list: g (read), d (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_agree(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_agree_scalars *c, double agree[LOCKSTEP_LANES]);
 
@@ -832,68 +827,27 @@ typedef struct lockstep_bce_with_logits_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_bce_with_logits(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_bce_with_logits_scalars *c, double sum[LOCKSTEP_LANES]);
 
 /*
- * lockstep_cautious_adam_scalars are the numbers of one CautiousAdam step.
+ * lockstep_cautious_scalars are the numbers of Cautious.
  */
-typedef struct lockstep_cautious_adam_scalars {
-	float scale; /* the gradient's factor */
-	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+typedef struct lockstep_cautious_scalars {
+	float scale; /* of the gradient */
+	float trust; /* the step's factor where it has the sign of the gradient */
+	float distrust; /* and where it has not */
 	float decay; /* lr·(weight decay) */
-	uint32_t drop; /* the gradients that are taken for 0 */
-	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
-	float weight1; /* of the gradient in m: see lockstep_weight */
-	float beta2;
-	float root2; /* √(1 - β₂) */
-	uint32_t small; /* the gradients, times root2, whose squares do not count */
-	float eps; /* with its correction */
-	float step; /* the learning rate, with its corrections */
-	float trust; /* the step's factor where gradient and m agree */
-	float distrust; /* and where they do not */
-	float growth; /* the decay where step and parameter do not agree */
-} lockstep_cautious_adam_scalars;
+	float growth; /* that where the step and the parameter have opposite signs */
+} lockstep_cautious_scalars;
 
 /*
- * CautiousAdam is Adam with other factors where the mean of gradients has not the sign of
- * the gradient (Liang et al. 2024), and another decay where the step has not the sign of the
- * parameter (Chen et al. 2025). Numbers agree that have one sign, as if no product vanished.
+ * Cautious has parameters take a step, -d, with another factor where it has not the sign of
+ * the gradient (Liang et al. 2024), and another decay where the parameter has the other one
+ * (Chen et al. 2025). Numbers have signs as if no product of them vanished.
  *
- *	m ← lerp(m, x, weight1)
- *	v ← v·beta2 + drop(x·root2, small)²
- *	u = m·step / (√v + eps)
- *	p ← p - (u·(0 < x·m ? trust : distrust) + p·(0 < p·u ? decay : growth))
+ *	u = -d
+ *	p ← p - (u·(0 < u·(g·scale) ? trust : distrust) + p·(u·p < 0 ? growth : decay))
  *
- * list: p (changed), g (read), m (changed), v (changed)
+ * list: p (changed), g (read), d (read)
  */
-LOCKSTEP_API lockstep_status lockstep_kernel_cautious_adam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_cautious_adam_scalars *c);
-
-/*
- * lockstep_cautious_lion_scalars are the numbers of one CautiousLion step.
- */
-typedef struct lockstep_cautious_lion_scalars {
-	float scale; /* the gradient's factor */
-	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
-	float decay; /* lr·(weight decay) */
-	uint32_t drop; /* the gradients that are taken for 0 */
-	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
-	float weight1; /* of the gradient in the direction: see lockstep_weight */
-	float weight2; /* and in m */
-	float step; /* lr */
-	float trust; /* the step's factor where gradient and direction agree */
-	float distrust; /* and where they do not */
-	float growth; /* the decay where step and parameter do not agree */
-} lockstep_cautious_lion_scalars;
-
-/*
- * CautiousLion is Lion with such factors and such a decay. It takes every gradient for
- * what it is: drop is not heeded.
- *
- *	y = lerp(m, x, weight1)
- *	u = sign(y)·step
- *	m ← lerp(m, x, weight2)
- *	p ← p - (u·(0 < x·y ? trust : distrust) + p·(0 < p·u ? decay : growth))
- *
- * list: p (changed), g (read), m (changed)
- */
-LOCKSTEP_API lockstep_status lockstep_kernel_cautious_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_cautious_lion_scalars *c);
+LOCKSTEP_API lockstep_status lockstep_kernel_cautious(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_cautious_scalars *c);
 
 /*
  * lockstep_center_scalars are the numbers of Center.

@@ -130,9 +130,9 @@ LOCKSTEP_API lockstep_status lockstep_optimizer_step(lockstep_optimizer *o, floa
  * such as an embedding table of which a batch uses few. indices are count rows, in any order,
  * and grads their gradients, one after the other: count * columns. No other row of params or
  * state is read or written. Rules of several passes look at whole tensors and are refused: LAMB,
- * LARS, NovoGrad, StableAdamW, Prodigy, Muon and Adafactor, and CautiousAdam and CautiousLion with
- * cautious_update; and so are a max_tensor_norm, a max_value and a policy that are set. A rule
- * that has a number of state for each row wants the tensor's columns to be these.
+ * LARS, NovoGrad, StableAdamW, Prodigy, Muon and Adafactor, and any with cautious_update; and so
+ * are a max_tensor_norm, a max_value and a policy that are set. A rule that has a number of state
+ * for each row wants the tensor's columns to be these.
  *
  * Where a row appears more than once its gradients are added up first, in order of appearance;
  * every index is checked before anything is written. A row that is left out stays as it is, as

@@ -42,8 +42,8 @@ typedef struct lockstep_options {
 	 * times slower where they are subnormal. By default
 	 *
 	 *   - gradients below 2⁻¹²⁷ (5.9e-39) in magnitude, scaled, are taken for 0, but by
-	 *     Lion, SignSGD, Rprop and cautious rules, which look at signs, and LAMB, LARS and
-	 *     NovoGrad, whose steps are as long for them;
+	 *     Lion, SignSGD and Rprop, which look at signs, and LAMB, LARS and NovoGrad, whose
+	 *     steps are as long for them;
 	 *   - squares that would be subnormal do not count, and in every 16th step (whose
 	 *     number is a multiple of it) small means of squares are made 0, both where it
 	 *     is invisible beside eps;
@@ -51,6 +51,25 @@ typedef struct lockstep_options {
 	 *     (2.5e-29) where the gradient is 0;
 	 *   - in every step instead, if one keeps less than half of itself in it. */
 	int keep_subnormals;
+	/* cautious_update takes no step where it has not the sign of the gradient (Liang et al.
+	 * 2024), and makes up for that with longer ones in the rest of the tensor. With u for the
+	 * step that the rule would take from w, its decay apart, and g for the gradient as clipping
+	 * and l1 or l2 leave it,
+	 *
+	 * 	w ← w - u·[u, g have one sign] / max(the part of the tensor where they have, .001)
+	 *
+	 * as in the authors' program, for rules with a momentum whose steps do not depend on the
+	 * parameters: others refuse it. 0 and NaN have no sign; the smallest number has one. A step
+	 * reads gradients and state twice, since it counts in whole tensors first, and so there is
+	 * none by ranges or by rows. */
+	int cautious_update;
+	/* cautious_decay has weight_decay apply where the step u does not enlarge the parameter (Chen
+	 * et al. 2025), whether it is taken or not:
+	 *
+	 * 	w ← w - (u + lr·weight_decay·w·[u·w ≥ 0])
+	 *
+	 * A rule whose step depends on the parameters refuses it. */
+	int cautious_decay;
 } lockstep_options;
 
 /*
@@ -68,7 +87,7 @@ typedef struct lockstep_options {
 typedef struct lockstep_adopt_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8) */
 	double beta1, beta2;
 	/* eps is the least divisor. It may be 0 where allow_zero_eps says that no gradient is 0. */
@@ -96,7 +115,7 @@ typedef struct lockstep_adopt_options {
 typedef struct lockstep_asgd_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* decay, which falls with η */
 	double lambda;
 	/* the power by which η falls */
@@ -119,7 +138,7 @@ typedef struct lockstep_asgd_options {
 typedef struct lockstep_ademamix_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8); as those of Adam */
 	double beta1, beta2, beta3;
 	/* the slow mean's factor */
@@ -150,7 +169,7 @@ typedef struct lockstep_ademamix_options {
 typedef struct lockstep_ada_belief_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8) */
 	double beta1, beta2;
 	/* eps keeps the divisor from 0. It may be 0 where eps_root is not, or where
@@ -175,7 +194,7 @@ typedef struct lockstep_ada_belief_options {
 typedef struct lockstep_adagrad_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	double lr_decay;
 	/* where a begins */
 	double initial_accumulator;
@@ -204,7 +223,7 @@ typedef struct lockstep_adagrad_options {
 typedef struct lockstep_adagrad_da_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* where a begins, above 0 */
 	double initial_accumulator;
 } lockstep_adagrad_da_options;
@@ -223,7 +242,7 @@ typedef struct lockstep_adagrad_da_options {
 typedef struct lockstep_adadelta_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8) */
 	double rho;
 	/* above 0, or nothing would ever move */
@@ -254,7 +273,7 @@ typedef struct lockstep_adadelta_options {
 typedef struct lockstep_adafactor_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* decay_rate is minus PyTorch's beta2_decay: the larger, the sooner squares are forgotten. */
 	double decay_rate;
 	/* eps_square is added to each square, as Keras and Optax do. With eps_floor a tensor's numbers
@@ -294,7 +313,7 @@ typedef struct lockstep_adafactor_options {
 typedef struct lockstep_adam_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* beta1 and beta2 are in [0, 1 - 3e-8). β₂ is the float32 nearest to beta2, in 1-β₂
 	 * and c₂ too, so that v settles at the mean square of a steady gradient; without c₂,
 	 * which makes up for it, 1-β₂ is that of beta2 as given. */
@@ -333,7 +352,7 @@ typedef struct lockstep_adam_options {
 typedef struct lockstep_adamax_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8) */
 	double beta1, beta2;
 	/* eps keeps the divisor from 0. It may be 0 where allow_zero_eps says that no
@@ -361,7 +380,7 @@ typedef struct lockstep_adamax_options {
 typedef struct lockstep_adan_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* beta1, beta2 and beta3 are in [0, 1 - 3e-8). β₃ is the float32 nearest to beta3. */
 	double beta1, beta2, beta3;
 	/* optax_ahead has 1-β₂ where the formula multiplies y and diff by β₂, as Optax does. */
@@ -386,7 +405,7 @@ typedef struct lockstep_adan_options {
 typedef struct lockstep_add_sign_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8) */
 	double beta;
 	/* the factor without the signs */
@@ -395,54 +414,6 @@ typedef struct lockstep_add_sign_options {
 	 * sign_decay_steps: the paper's linear decay, and none where sign_decay_steps is 0. */
 	double sign_decay, sign_decay_steps;
 } lockstep_add_sign_options;
-
-/*
- * "CautiousAdam" is Adam that is cautious in either of two ways, or both. c₁ = 1-β₁ᵗ and c₂ =
- * 1-β₂ᵗ correct the bias. Numbers agree that have one sign; neither 0 nor NaN agrees with any.
- *
- *	m, v as in Adam
- *	u = m/c₁ / (√(v/c₂) + eps)
- *	u ← u·[m, g agree] / max(the part of the tensor that agrees, .001)     cautious_update
- *	w ← w - lr·(u + weight_decay·w·[u, w agree])                           cautious_decay
- *
- * The first is C-AdamW (Liang et al. 2024), the second cautious weight decay (Chen et al.
- * 2025), for which u is that of Adam in either case. Its state is "m" and "v", which begin at
- * 0. With cautious_update a step takes two passes, the second by what the first has counted in
- * whole tensors, and so none by ranges (Apply). keep_subnormals is always set: the smallest
- * number has a sign.
- */
-typedef struct lockstep_cautious_adam_options {
-	/* As in lockstep_options. */
-	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
-	/* in [0, 1 - 3e-8); as those of Adam */
-	double beta1, beta2;
-	/* eps keeps the divisor from 0. It may be 0 where allow_zero_eps says that no gradient is
-	 * 0 from the first step on. */
-	double eps;
-	int allow_zero_eps;
-	int cautious_update;
-	int cautious_decay;
-} lockstep_cautious_adam_options;
-
-/*
- * "CautiousLion" is Lion that is cautious as CautiousAdam is, with the sign of the mean of
- * momentum and gradient for u (C-Lion of Liang et al. 2024).
- *
- *	u = sign(β₁·m + (1-β₁)·g)
- *	m ← β₂·m + (1-β₂)·g
- *
- * Its state is "m", which begins at 0.
- */
-typedef struct lockstep_cautious_lion_options {
-	/* As in lockstep_options. */
-	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
-	/* in [0, 1 - 3e-8) */
-	double beta1, beta2;
-	int cautious_update;
-	int cautious_decay;
-} lockstep_cautious_lion_options;
 
 /*
  * "FTRL" is follow the regularized leader with a learning rate of each parameter's own
@@ -464,7 +435,7 @@ typedef struct lockstep_cautious_lion_options {
 typedef struct lockstep_ftrl_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* where a begins */
 	double initial_accumulator;
 	/* eps, the paper's β, keeps the divisor from 0. It may be 0 where initial_accumulator
@@ -492,7 +463,7 @@ typedef struct lockstep_ftrl_options {
 typedef struct lockstep_lamb_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8) */
 	double beta1, beta2;
 	double eps;
@@ -520,7 +491,7 @@ typedef struct lockstep_lamb_options {
 typedef struct lockstep_lars_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* μ, in [0, 1) */
 	double momentum;
 	/* as that of momentum */
@@ -549,7 +520,7 @@ typedef struct lockstep_lars_options {
 typedef struct lockstep_laprop_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8); as those of Adam */
 	double beta1, beta2;
 	/* eps keeps the divisor from 0. It may be 0 where allow_zero_eps says that no
@@ -569,7 +540,7 @@ typedef struct lockstep_laprop_options {
 typedef struct lockstep_lion_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8) */
 	double beta1, beta2;
 } lockstep_lion_options;
@@ -591,7 +562,7 @@ typedef struct lockstep_lion_options {
 typedef struct lockstep_madgrad_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8) */
 	double momentum;
 	/* eps is added to the root, and to the learning rate, as the authors do. It may be 0
@@ -612,7 +583,7 @@ typedef struct lockstep_madgrad_options {
 typedef struct lockstep_momentum_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* μ, in [0, 1) */
 	double momentum;
 	/* dampening weakens the gradient in the buffer, but not on the first step,
@@ -652,7 +623,7 @@ typedef struct lockstep_momentum_options {
 typedef struct lockstep_muon_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1) */
 	double momentum;
 	int nesterov;
@@ -691,7 +662,7 @@ typedef struct lockstep_muon_options {
 typedef struct lockstep_nadam_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8); as those of Adam */
 	double beta1, beta2;
 	/* eps keeps the divisor from 0. It may be 0 where eps_root is not, or where
@@ -726,7 +697,7 @@ typedef struct lockstep_nadam_options {
 typedef struct lockstep_novograd_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8) */
 	double beta1, beta2;
 	/* eps keeps the divisor from 0. It may be 0 where eps_root is not, or where
@@ -753,7 +724,7 @@ typedef struct lockstep_novograd_options {
 typedef struct lockstep_power_sign_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8) */
 	double beta;
 	/* the logarithm of the power's base: 1 for e */
@@ -787,7 +758,7 @@ typedef struct lockstep_power_sign_options {
 typedef struct lockstep_prodigy_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8); as those of Adam */
 	double beta1, beta2;
 	/* of s and r, as those; 0 is √beta2 */
@@ -825,7 +796,7 @@ typedef struct lockstep_prodigy_options {
 typedef struct lockstep_radam_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8); as those of Adam, but ρ is of beta2 as given */
 	double beta1, beta2;
 	/* eps keeps the divisor from 0. It may be 0 where eps_root is not, or where
@@ -859,7 +830,7 @@ typedef struct lockstep_radam_options {
 typedef struct lockstep_rmsprop_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8) */
 	double rho;
 	/* in [0, 1) */
@@ -895,7 +866,7 @@ typedef struct lockstep_rmsprop_options {
 typedef struct lockstep_rowwise_adagrad_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* where a begins */
 	double initial_accumulator;
 	/* eps keeps the divisor from 0. It may be 0 where initial_accumulator is not. */
@@ -919,7 +890,7 @@ typedef struct lockstep_rowwise_adagrad_options {
 typedef struct lockstep_rowwise_adam_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8) */
 	double beta1, beta2;
 	/* keeps the divisor from 0 */
@@ -946,7 +917,7 @@ typedef struct lockstep_rowwise_adam_options {
 typedef struct lockstep_rprop_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* the step size's factor where signs differ, above 0 and at most 1 */
 	double eta_minus;
 	/* and where they are the same, above 1 if it is to grow */
@@ -968,7 +939,7 @@ typedef struct lockstep_rprop_options {
 typedef struct lockstep_sgd_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 } lockstep_sgd_options;
 
 /*
@@ -986,7 +957,7 @@ typedef struct lockstep_sgd_options {
 typedef struct lockstep_schedule_free_adamw_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in (0, 1 - 3e-8) */
 	double beta1;
 	/* in [0, 1 - 3e-8); as that of Adam */
@@ -1022,7 +993,7 @@ typedef struct lockstep_schedule_free_adamw_options {
 typedef struct lockstep_schedule_free_radam_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in (0, 1 - 3e-8) */
 	double beta1;
 	/* beta2 is in [0, 1 - 3e-8), as that of RAdam; with silent_sgd_phase above .6, up to which
@@ -1062,7 +1033,7 @@ typedef struct lockstep_schedule_free_radam_options {
 typedef struct lockstep_schedule_free_sgd_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* β, in (0, 1 - 3e-8) */
 	double momentum;
 	/* warmup_steps is the number of steps in which the rate rises in proportion to t. */
@@ -1087,7 +1058,7 @@ typedef struct lockstep_schedule_free_sgd_options {
 typedef struct lockstep_sign_sgd_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8); 0 for the gradient itself */
 	double momentum;
 } lockstep_sign_sgd_options;
@@ -1105,7 +1076,7 @@ typedef struct lockstep_sign_sgd_options {
 typedef struct lockstep_simplified_ademamix_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8); as those of Adam */
 	double beta1, beta2;
 	/* the gradient's factor */
@@ -1133,7 +1104,7 @@ typedef struct lockstep_simplified_ademamix_options {
 typedef struct lockstep_sophia_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* of m, and of h where an estimate moves it; in [0, 1 - 3e-8) */
 	double beta1, beta2;
 	/* gamma is of h in the divisor, not negative: of their estimates, which are squares of
@@ -1166,7 +1137,7 @@ typedef struct lockstep_sophia_options {
 typedef struct lockstep_stable_adamw_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8); as those of Adam */
 	double beta1, beta2;
 	/* eps keeps the divisor from 0. It may be 0 where allow_zero_eps says that no gradient is
@@ -1189,7 +1160,7 @@ typedef struct lockstep_stable_adamw_options {
 typedef struct lockstep_yogi_options {
 	/* As in lockstep_options. */
 	double lr, weight_decay, l2, l1;
-	int proximal, maximize, keep_subnormals;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
 	/* in [0, 1 - 3e-8) */
 	double beta1, beta2;
 	/* initial_accumulator is where m and v begin: Optax's initial_accumulator_value. */

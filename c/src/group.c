@@ -122,7 +122,8 @@ size_t lockstep_slots(const lockstep_group *group, const char **names, size_t ro
 	return lockstep_matrix_slots(group, 0, 0, names, NULL, room);
 }
 
-/* Has a stage make the whole gradient, for a pass that takes the mean of its squares. */
+/* Has a stage make the whole gradient, for a pass that takes the mean of its squares, or for a
+ * kernel that does not see the parameters. */
 static void regularize_all(lockstep_rule_group *g) {
 	lockstep_common *c = &g->input.common;
 	if (g->stages.regularizes || (c->scale == 1 && c->l2 == 0)) return;
@@ -144,7 +145,7 @@ static void renew(lockstep_rule_group *g, double scale) {
 	} else {
 		lockstep_make_stages(options, scale, g->plan.fuses_proximal, &g->input, &g->stages);
 	}
-	if (g->plan.passes[0].row) regularize_all(g);
+	if (g->plan.passes[0].row || (lockstep_is_cautious(&g->common) && g->input.common.l2 != 0)) regularize_all(g);
 	for (int j = 0; j < g->plan.slot_count; j++)
 		if (g->plan.slots[j].square && g->plan.slots[j].flushes) g->stages.small.small = g->plan.slots[j].flushes;
 }

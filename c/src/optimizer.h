@@ -85,6 +85,7 @@ typedef struct lockstep_record {
 	double sums[LOCKSTEP_MAX_SUMS];
 	double factor; /* what clips its gradient in this step, if tensors are clipped */
 	lockstep_clip_scalars clip;
+	float trust; /* the factor of what agrees in this step, if it is cautious */
 	int owned;                     /* its state is the caller's */
 	int listed;
 	int begins; /* slots have yet to begin as the parameters */
@@ -183,6 +184,9 @@ int lockstep_begins_as_params(const lockstep_plan *plan);
 /* Makes what the scalars of step t are made from, and the stages that go with it. */
 void lockstep_begin_group(lockstep_rule_group *g, int64_t t, double scale);
 
+/* Whether steps are cautious in either way. */
+static inline int lockstep_is_cautious(const lockstep_options *o) { return o->cautious_update || o->cautious_decay; }
+
 /* Whether the group's state is looked at in a step. */
 int lockstep_flushes(const lockstep_rule_group *g, int64_t t);
 
@@ -252,6 +256,9 @@ void lockstep_step_unit(void *job, size_t unit);
 void lockstep_step_together(const lockstep_job *job, size_t tensor, lockstep_pool *pool);
 void lockstep_square_unit(void *job, size_t unit);
 
+/* Counts the elements of a unit that agree, if its step is as cautious as that says. */
+void lockstep_agree_unit(void *job, size_t unit);
+
 /* Adds up a unit's gradients, each tensor's by add, which has the range that is the unit's. */
 typedef void lockstep_add(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, double lanes[LOCKSTEP_LANES]);
 void lockstep_square(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, double lanes[LOCKSTEP_LANES]);
@@ -268,7 +275,7 @@ typedef struct lockstep_row {
 void lockstep_step_some(const lockstep_optimizer *o, const lockstep_row *rows, size_t count, size_t columns, float *params);
 
 /* Whether a step can be taken on some rows alone: the rule has one pass, and sums of no more
- * than a row. */
+ * than a row, and nothing is counted in whole tensors. */
 int lockstep_takes_rows(const lockstep_rule_group *g);
 
 /* Whether a pass follows sums that each tensor has for itself, and whether it has scalars of

@@ -51,7 +51,8 @@ static lockstep_status check_begin(const lockstep_optimizer *o, double squares, 
 	if (o->max_tensor_norm) return lockstep_bad_argument(error, "max_tensor_norm", "set", "0 in a step that sees no gradients when it begins");
 	if (o->policy != LOCKSTEP_PROPAGATE) return lockstep_bad_argument(error, "policy", "to skip or refuse", "LOCKSTEP_PROPAGATE in a step that sees no gradients when it begins");
 	for (size_t k = 0; k < o->group_count; k++)
-		if (!o->groups[k].plain) return lockstep_bad_argument(error, "rule", o->groups[k].name, "one of a single pass: take lockstep_optimizer_step");
+		if (!o->groups[k].plain || o->groups[k].common.cautious_update)
+			return lockstep_bad_argument(error, "rule", o->groups[k].name, "one of a single pass, without cautious_update: take lockstep_optimizer_step");
 	return lockstep_check_training(o, error);
 }
 

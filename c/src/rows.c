@@ -187,7 +187,7 @@ static lockstep_status check(const lockstep_optimizer *o, size_t columns, const 
 	if (o->begun) return lockstep_bad_argument(error, "step", "begun", "one that is not: its ranges are yours to apply");
 	if (lockstep_is_observed(o)) return lockstep_bad_argument(error, "the gradient", "observed", "not observed with steps on rows: see lockstep_optimizer_forget_observed");
 	if (!lockstep_takes_rows(&o->groups[o->places[0].group]))
-		return lockstep_bad_argument(error, "rule", o->groups[o->places[0].group].name, "one of a single pass without sums");
+		return lockstep_bad_argument(error, "rule", o->groups[o->places[0].group].name, "one of a single pass without sums or cautious_update");
 	if (o->max_value || o->max_tensor_norm || o->policy)
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "clipping by value or by tensor, or a policy, is set, want none of them with steps on rows");
 	if (!columns || size % columns) return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "columns is %zu, want a number that divides the tensor's size, %zu", columns, size);

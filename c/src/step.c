@@ -197,6 +197,22 @@ static void add_up(lockstep_optimizer *o, int pass, const float *const *grads) {
 	}
 }
 
+/* Finds what steps that agree with the gradient are multiplied by, tensor by tensor. */
+static void count_agreeing(lockstep_job *job, lockstep_pool *pool) {
+	const double least = 1e-3; /* what the part that agrees is taken for at least */
+	lockstep_optimizer *o = job->o;
+	int counts = 0;
+	for (size_t k = 0; k < o->group_count; k++) counts |= o->groups[k].common.cautious_update;
+	if (!counts) return;
+	lockstep_share(pool, lockstep_agree_unit, job, o->unit_count, o->total);
+	for (size_t k = 0; k < o->count; k++) {
+		lockstep_record *r = &o->records[k];
+		if (!o->groups[o->places[k].group].common.cautious_update || !is_present(o, job->grads, k)) continue;
+		if (!r->listed) r->sums[0] = lockstep_sum_pairs(o->partial + r->units[0], r->units[1] - r->units[0], 0);
+		r->trust = (float)(1 / fmax(r->sums[0] / (double)o->places[k].size, least));
+	}
+}
+
 double lockstep_clip(lockstep_optimizer *o, double squares) {
 	o->norm = sqrt(squares) * fabs(o->grad_scale);
 	return o->norm <= o->max_norm ? 1 : o->max_norm / o->norm;
@@ -246,6 +262,7 @@ static LOCKSTEP_NOT_INLINED lockstep_status step(lockstep_job *job, lockstep_poo
 	if (status || skips) return status;
 	lockstep_begin_step(o, o->grad_scale * factor, job->grads);
 	lockstep_begin_as_params(o, job->params, job->grads);
+	count_agreeing(job, pool);
 	for (job->pass = 0; job->pass < o->passes; job->pass++) {
 		if (job->pass > 0) {
 			add_up(o, job->pass - 1, job->grads);

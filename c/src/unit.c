@@ -55,7 +55,7 @@ void lockstep_split(lockstep_optimizer *o) {
 }
 
 int lockstep_takes_rows(const lockstep_rule_group *g) {
-	return g->plain || (g->plan.pass_count == 1 && g->plan.passes[0].row);
+	return !g->common.cautious_update && (g->plain || (g->plan.pass_count == 1 && g->plan.passes[0].row));
 }
 
 int lockstep_follows_own(const lockstep_rule_group *g, int pass) {
@@ -83,6 +83,7 @@ typedef struct portion {
 	int pass;
 	const lockstep_scalars *scalars;
 	const lockstep_clip_scalars *clip; /* of the tensors that are put, if there is a stage that clips */
+	float trust;                       /* of the tensor that is put, if its step counts what agrees */
 	int64_t t;
 	size_t columns; /* of the tensor that was put last */
 	double lanes[LOCKSTEP_MAX_SUMS][LOCKSTEP_LANES];
@@ -161,12 +162,51 @@ static void stage(const portion *x, lockstep_buffer *block, float room[2][BLOCK_
 	if (s->regularizes) regularize(x, block, room[1], &s->regularize);
 }
 
+/* Parameters of -0, of which a kernel that does nothing with parameters but decay them makes
+ * its step with the other sign: see Go's internal/engine/cautious.go. */
+static lockstep_buffer unmoved(float room[BLOCK_LEN], size_t n) {
+	for (size_t i = 0; i < n; i++) room[i] = -0.0f;
+	return (lockstep_buffer){room, n, 0};
+}
+
+/* Takes the cautious step of a block. */
+static void move_cautiously(portion *x, lockstep_buffer *block) {
+	const lockstep_options *o = &x->g->common;
+	const lockstep_common *in = &x->g->input.common;
+	lockstep_cautious_scalars c = {.scale = in->scale, .trust = 1, .distrust = 1, .decay = in->decay, .growth = in->decay};
+	if (o->cautious_update) c.trust = x->trust, c.distrust = 0;
+	if (o->cautious_decay) c.growth = 0;
+	float room[BLOCK_LEN];
+	lockstep_buffer params = block[LOCKSTEP_PARAMS];
+	block[LOCKSTEP_PARAMS] = unmoved(room, params.len);
+	run_pass(x, block, x->stride);
+	lockstep_buffer list[] = {params, block[LOCKSTEP_GRADS], block[LOCKSTEP_PARAMS]};
+	lockstep_kernel_cautious(x->o->table, list, 3, &c);
+	block[LOCKSTEP_PARAMS] = params;
+}
+
+/* Adds up how many elements of a block agree, by a step of copies of its state. */
+static void count_agreeing(portion *x, lockstep_buffer *block, double lanes[LOCKSTEP_LANES]) {
+	float room[2][BLOCK_LEN], moves[LOCKSTEP_MAX_SLOTS + 1][BLOCK_LEN];
+	stage(x, block, room);
+	block[LOCKSTEP_PARAMS] = unmoved(moves[LOCKSTEP_MAX_SLOTS], block->len);
+	for (size_t b = LOCKSTEP_SLOT; b < x->stride; b++)
+		block[b].data = memcpy(moves[b - LOCKSTEP_SLOT], block[b].data, block->len * sizeof(float));
+	run_pass(x, block, x->stride);
+	lockstep_agree_scalars c = {.scale = x->g->input.common.scale};
+	lockstep_buffer list[] = {block[LOCKSTEP_GRADS], block[LOCKSTEP_PARAMS]};
+	lockstep_kernel_agree(x->o->table, list, 2, &c, lanes);
+}
+
 /* Runs a pass with the stages around it. */
 static void run_block(portion *x, lockstep_buffer *block) {
 	const lockstep_stages *s = &x->g->stages;
 	float room[2][BLOCK_LEN];
 	if (takes_grads(&x->g->plan.passes[x->pass])) stage(x, block, room);
-	run_pass(x, block, x->stride);
+	if (lockstep_is_cautious(&x->g->common))
+		move_cautiously(x, block);
+	else
+		run_pass(x, block, x->stride);
 	if (s->shrinks && x->pass + 1 == x->g->plan.pass_count) lockstep_kernel_shrink(x->o->table, block, 1, &s->shrink);
 }
 
@@ -188,7 +228,7 @@ static void run_blocks(portion *x, const lockstep_buffer *tensor) {
 
 /* Whether there are stages around the passes of a group. */
 static int is_staged(const lockstep_rule_group *g) {
-	return g->stages.splits || g->stages.regularizes || g->stages.shrinks || g->clipping.value != 0;
+	return g->stages.splits || g->stages.regularizes || g->stages.shrinks || g->clipping.value != 0 || lockstep_is_cautious(&g->common);
 }
 
 /* Runs the kernel of a pass on a part of a row. */
@@ -303,10 +343,11 @@ static void run(portion *x) {
 /* Has what is put next take the step of a tensor, apart from what was put if that is another. */
 static void follow(portion *x, size_t tensor) {
 	const lockstep_scalars *scalars = lockstep_scalars_for(x->o, tensor, x->pass);
-	int alone = x->g->clipping.norm != 0;
+	int clipped = x->g->clipping.norm != 0, alone = clipped || x->g->common.cautious_update;
 	if (x->count && scalars == x->scalars && x->count + x->stride <= LIST_LEN && !alone) return;
 	run(x);
-	x->clip = alone ? &x->o->records[tensor].clip : &x->g->clip;
+	x->clip = clipped ? &x->o->records[tensor].clip : &x->g->clip;
+	x->trust = x->o->records[tensor].trust;
 	x->scalars = scalars;
 	x->t = x->o->step - x->o->records[tensor].missed;
 }
@@ -500,3 +541,30 @@ void lockstep_square(const lockstep_job *job, size_t tensor, size_t lo, size_t h
 }
 
 void lockstep_square_unit(void *context, size_t unit) { lockstep_reduce(context, unit, lockstep_square); }
+
+/* Counts the elements of a range of a tensor that agree. */
+static void agree(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, double lanes[LOCKSTEP_LANES]) {
+	lockstep_buffer block[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS];
+	portion x;
+	open_portion(&x, job->o, job->o->places[tensor].group, 0);
+	follow(&x, tensor);
+	put_tensor(&x, tensor, lo, hi - lo, job->params[tensor] + lo, job->grads[tensor] + lo);
+	for (size_t at = 0; at < hi - lo;) {
+		at += cut(&x, x.list, at, BLOCK_LEN, block);
+		count_agreeing(&x, block, lanes);
+	}
+}
+
+/* The same of a tensor that shares its unit, apart from the others. */
+static void agree_apart(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, double lanes[LOCKSTEP_LANES]) {
+	double own[LOCKSTEP_LANES] = {0};
+	(void)lanes;
+	agree(job, tensor, lo, hi, own);
+	job->o->records[tensor].sums[0] = lockstep_total(own);
+}
+
+void lockstep_agree_unit(void *context, size_t unit) {
+	const lockstep_job *job = context;
+	const lockstep_unit *u = &job->o->units[unit];
+	if (job->o->groups[u->group].common.cautious_update) lockstep_reduce(job, unit, u->tensor == SHARED ? agree_apart : agree);
+}

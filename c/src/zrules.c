@@ -26,36 +26,33 @@ enum {
 	adamax_kernel = 21,
 	adan_kernel = 22,
 	add_sign_kernel = 26,
-	agree_kernel = 27,
-	cautious_adam_kernel = 32,
-	cautious_lion_kernel = 33,
-	ftrl_kernel = 39,
-	lamb_kernel = 44,
-	lamb_move_kernel = 45,
-	tensor_norms_kernel = 81,
-	nesterov_kernel = 56,
-	momentum_kernel = 53,
-	laprop_kernel = 46,
-	lion_kernel = 47,
-	madgrad_kernel = 50,
-	muon_kernel = 54,
-	sgd_kernel = 68,
-	nadam_kernel = 55,
-	grad_norm_kernel = 42,
-	prodigy_kernel = 59,
-	radam_kernel = 60,
-	rmsprop_centered_momentum_kernel = 63,
-	rmsprop_centered_kernel = 62,
-	rmsprop_momentum_kernel = 64,
-	rmsprop_kernel = 61,
-	rprop_kernel = 67,
-	schedule_free_adamw_kernel = 69,
-	schedule_free_radam_kernel = 70,
-	sign_sgd_kernel = 72,
-	simplified_ademamix_kernel = 73,
-	sophia_kernel = 74,
-	stable_adamw_kernel = 77,
-	yogi_kernel = 82,
+	ftrl_kernel = 38,
+	lamb_kernel = 43,
+	lamb_move_kernel = 44,
+	tensor_norms_kernel = 80,
+	nesterov_kernel = 55,
+	momentum_kernel = 52,
+	laprop_kernel = 45,
+	lion_kernel = 46,
+	madgrad_kernel = 49,
+	muon_kernel = 53,
+	sgd_kernel = 67,
+	nadam_kernel = 54,
+	grad_norm_kernel = 41,
+	prodigy_kernel = 58,
+	radam_kernel = 59,
+	rmsprop_centered_momentum_kernel = 62,
+	rmsprop_centered_kernel = 61,
+	rmsprop_momentum_kernel = 63,
+	rmsprop_kernel = 60,
+	rprop_kernel = 66,
+	schedule_free_adamw_kernel = 68,
+	schedule_free_radam_kernel = 69,
+	sign_sgd_kernel = 71,
+	simplified_ademamix_kernel = 72,
+	sophia_kernel = 73,
+	stable_adamw_kernel = 76,
+	yogi_kernel = 81,
 };
 
 typedef struct update_square_masks_results {
@@ -169,17 +166,6 @@ typedef struct adan {
 	moments moments;
 	power power_diff;
 } adan;
-
-/* A cautious_adam makes the scalars of both passes. */
-typedef struct cautious_adam {
-	lockstep_cautious_adam_options cautious_adam;
-	moments moments;
-} cautious_adam;
-
-typedef struct update_trusts_results {
-	float trust;
-	float distrust;
-} update_trusts_results;
 
 /* A lamb makes the scalars of both passes. */
 typedef struct lamb {
@@ -447,12 +433,23 @@ static lockstep_status update_options_check_rate(lockstep_options o, const char 
 	return status;
 }
 
+/* update_options_check_caution refuses it beside a proximal step, whose size is that of the step. */
+static lockstep_status update_options_check_caution(lockstep_options o, lockstep_error *error) {
+	if (o.proximal && o.cautious_update) {
+		return lockstep_refuse(error, "cautious_update", "true", "false with proximal");
+	} else if (o.proximal && o.cautious_decay) {
+		return lockstep_refuse(error, "cautious_decay", "true", "false with proximal");
+	}
+	return LOCKSTEP_OK;
+}
+
 static lockstep_status update_options_check(lockstep_options o, lockstep_error *error) {
 	lockstep_status status = update_not_negative("lr", o.lr, error);
 	if (!status) status = update_not_negative("weight_decay", o.weight_decay, error);
 	if (!status) status = update_not_negative("l2", o.l2, error);
 	if (!status) status = update_not_negative("l1", o.l1, error);
 	if (!status) status = update_options_check_rate(o, "lr", o.lr, error);
+	if (!status) status = update_options_check_caution(o, error);
 	return status;
 }
 
@@ -494,7 +491,7 @@ static lockstep_status update_check_eps(double eps, double factor, bool allowed,
 }
 
 static lockstep_status adopt_options_check(lockstep_adopt_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_check_eps(r.eps, 1.0, r.allow_zero_eps, "allow_zero_eps", error);
 	return status;
@@ -562,7 +559,7 @@ static float fallback_weight(double beta) {
 }
 
 static lockstep_adopt_scalars adopt_options_scalars(lockstep_adopt_options r, const lockstep_step_input *in) {
-	const update_square_masks_results both = update_square_masks((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, r.beta2, r.eps);
+	const update_square_masks_results both = update_square_masks((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, r.beta2, r.eps);
 	uint32_t small = both.drop;
 	double beta2 = r.beta2;
 	double root = sqrt(1.0 - r.beta2);
@@ -587,7 +584,7 @@ static void adopt_options_scalars_into(void *prepared, const lockstep_step_input
 static void adopt_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
 	lockstep_adopt_options *r = prepared;
 	*r = *(const lockstep_adopt_options *)options;
-	const update_square_masks_results both = update_square_masks((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals}, r->beta2, r->eps);
+	const update_square_masks_results both = update_square_masks((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, r->beta2, r->eps);
 	uint32_t flush = both.flush;
 	*plan = (lockstep_plan){0};
 	plan->slots[0] = (lockstep_slot){.name = "m", .fades = r->beta1};
@@ -605,8 +602,19 @@ static void asgd_options_name(lockstep_asgd_options self, char *text, size_t roo
 	return;
 }
 
+/* update_options_no_caution refuses it for rules whose steps are not those that parameters of 0 would take. */
+static lockstep_status update_options_no_caution(lockstep_options o, lockstep_error *error) {
+	if (o.cautious_update) {
+		return lockstep_refuse(error, "cautious_update", "true", "false: this rule's step depends on parameters, or on whole rows or tensors");
+	} else if (o.cautious_decay) {
+		return lockstep_refuse(error, "cautious_decay", "true", "false: this rule's step depends on parameters, or on whole rows or tensors");
+	}
+	return LOCKSTEP_OK;
+}
+
 static lockstep_status asgd_options_check(lockstep_asgd_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_not_negative("lambda", r.lambda, error);
 	if (!status) status = update_not_negative("alpha", r.alpha, error);
 	if (!status) status = update_not_negative("t0", r.t0, error);
@@ -720,7 +728,7 @@ static double update_least_root(double b2, bool uncorrected) {
 }
 
 static lockstep_status ademamix_options_check(lockstep_ademamix_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_decay_rate("beta3", r.beta3, error);
 	if (!status) status = update_not_negative("alpha", r.alpha, error);
@@ -901,7 +909,7 @@ static void ad_ema_mix_scalars_into(void *prepared, const lockstep_step_input *i
 static void ademamix_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
 	const lockstep_ademamix_options *r = options;
 	ad_ema_mix *s = prepared;
-	*s = (ad_ema_mix){.ademamix = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals}, r->beta1, r->beta2, greatest_of(r->eps, sqrt(r->eps_root)), false), .log1 = update_inverse_log(r->beta1), .log3 = update_inverse_log(r->beta3)};
+	*s = (ad_ema_mix){.ademamix = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, r->beta1, r->beta2, greatest_of(r->eps, sqrt(r->eps_root)), false), .log1 = update_inverse_log(r->beta1), .log3 = update_inverse_log(r->beta3)};
 	*plan = (lockstep_plan){0};
 	plan->slots[0] = (lockstep_slot){.name = "m", .fades = r->beta1};
 	plan->slots[1] = (lockstep_slot){.name = "slow", .fades = ademamix_options_least_beta3(*r)};
@@ -925,7 +933,7 @@ static float ada_belief_options_eps_in(lockstep_ada_belief_options r) {
 }
 
 static lockstep_status ada_belief_options_check(lockstep_ada_belief_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_not_negative("eps_root", r.eps_root, error);
 	if (!status) status = update_check_eps(r.eps, update_least_root(r.beta2, false), r.allow_zero_eps || ada_belief_options_eps_in(r) > 0.0f, "allow_zero_eps, or an eps_root above 0", error);
@@ -969,7 +977,7 @@ static void ada_belief_scalars_into(void *prepared, const lockstep_step_input *i
 static void ada_belief_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
 	const lockstep_ada_belief_options *r = options;
 	ada_belief *s = prepared;
-	*s = (ada_belief){.ada_belief = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals}, r->beta1, r->beta2, greatest_of(r->eps, sqrt(r->eps_root)), false)};
+	*s = (ada_belief){.ada_belief = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, r->beta1, r->beta2, greatest_of(r->eps, sqrt(r->eps_root)), false)};
 	*plan = (lockstep_plan){0};
 	plan->slot_count = moments_slots(&s->moments, "s", plan->slots);
 	plan->passes[0] = (lockstep_pass){.kernel = &lockstep_all[ada_belief_kernel], .scalars = ada_belief_scalars_into, .sums = LOCKSTEP_NO_SUMS, .buffers = {LOCKSTEP_PARAMS, LOCKSTEP_GRADS, LOCKSTEP_SLOT + 0, LOCKSTEP_SLOT + 1}};
@@ -984,8 +992,17 @@ static void adagrad_options_name(lockstep_adagrad_options self, char *text, size
 	return;
 }
 
+/* update_options_no_cautious_update refuses it for rules without a momentum. */
+static lockstep_status update_options_no_cautious_update(lockstep_options o, lockstep_error *error) {
+	if (o.cautious_update) {
+		return lockstep_refuse(error, "cautious_update", "true", "false: this rule has no momentum, and its steps have the sign of the gradient");
+	}
+	return LOCKSTEP_OK;
+}
+
 static lockstep_status adagrad_options_check(lockstep_adagrad_options r, lockstep_error *error) {
-	lockstep_status status = update_not_negative("lr_decay", r.lr_decay, error);
+	lockstep_status status = update_options_no_cautious_update((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_not_negative("lr_decay", r.lr_decay, error);
 	if (!status) status = update_not_negative("initial_accumulator", r.initial_accumulator, error);
 	if (!status) status = update_check_eps(r.eps, 1.0, r.allow_zero_eps || (float)r.initial_accumulator > 0.0f, "allow_zero_eps, or an initial_accumulator above 0", error);
 	return status;
@@ -997,7 +1014,7 @@ static bool update_options_penalties(lockstep_options o) {
 }
 
 static bool adagrad_options_proximal(lockstep_adagrad_options r) {
-	return r.proximal && update_options_penalties((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals});
+	return r.proximal && update_options_penalties((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay});
 }
 
 /* update_place_eps is eps inside the root and outside. */
@@ -1102,7 +1119,8 @@ static lockstep_status adagrad_da_options_check_initial(lockstep_adagrad_da_opti
 }
 
 static lockstep_status adagrad_da_options_check(lockstep_adagrad_da_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_decay((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_decay((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_not_negative("initial_accumulator", r.initial_accumulator, error);
 	if (!status) status = adagrad_da_options_check_initial(r, error);
 	return status;
@@ -1154,14 +1172,15 @@ static lockstep_status adadelta_options_check_eps(lockstep_adadelta_options r, l
 }
 
 static lockstep_status adadelta_options_check(lockstep_adadelta_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_cautious_update((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_decay_rate("rho", r.rho, error);
 	if (!status) status = adadelta_options_check_eps(r, error);
 	return status;
 }
 
 static lockstep_adadelta_scalars adadelta_options_scalars(lockstep_adadelta_options r, const lockstep_step_input *in) {
-	const update_square_masks_results both = update_square_masks((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, r.rho, sqrt(r.eps));
+	const update_square_masks_results both = update_square_masks((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, r.rho, sqrt(r.eps));
 	uint32_t small = both.drop;
 	return (lockstep_adadelta_scalars){.scale = in->common.scale, .l2 = in->common.l2, .decay = in->common.decay, .drop = in->common.drop, .first = in->common.first, .beta2 = (float)r.rho, .root2 = (float)sqrt(1.0 - r.rho), .small = small, .eps_in = (float)r.eps, .step = (float)in->lr};
 }
@@ -1174,7 +1193,7 @@ static void adadelta_options_scalars_into(void *prepared, const lockstep_step_in
 static void adadelta_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
 	lockstep_adadelta_options *r = prepared;
 	*r = *(const lockstep_adadelta_options *)options;
-	const update_square_masks_results both = update_square_masks((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals}, r->rho, sqrt(r->eps));
+	const update_square_masks_results both = update_square_masks((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, r->rho, sqrt(r->eps));
 	uint32_t flush = both.flush;
 	*plan = (lockstep_plan){0};
 	plan->slots[0] = (lockstep_slot){.name = "v", .fades = r->rho, .square = true, .flushes = flush};
@@ -1207,7 +1226,8 @@ static lockstep_status adafactor_options_no_penalties(lockstep_adafactor_options
 }
 
 static lockstep_status adafactor_options_check(lockstep_adafactor_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = adafactor_options_no_penalties(r, error);
 	if (!status) status = update_not_negative("decay_rate", r.decay_rate, error);
 	if (!status) status = update_not_negative("eps_square", r.eps_square, error);
@@ -1431,7 +1451,7 @@ static lockstep_status update_check_eps_root(double eps_root, bool hat, lockstep
 }
 
 static bool adam_options_proximal(lockstep_adam_options r) {
-	return r.proximal && update_options_penalties((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals});
+	return r.proximal && update_options_penalties((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay});
 }
 
 /* adam_options_check_corrected_max refuses what no framework has. */
@@ -1530,7 +1550,7 @@ static void adam_scalars_into(void *prepared, const lockstep_step_input *in, voi
 static void adam_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
 	const lockstep_adam_options *r = options;
 	adam *s = prepared;
-	*s = (adam){.adam = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals}, r->beta1, r->beta2, greatest_of(r->eps, sqrt(r->eps_root)), r->no_bias_correction)};
+	*s = (adam){.adam = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, r->beta1, r->beta2, greatest_of(r->eps, sqrt(r->eps_root)), r->no_bias_correction)};
 	*plan = (lockstep_plan){0};
 	plan->slot_count = moments_slots(&s->moments, "v", plan->slots);
 	if (r->amsgrad) {
@@ -1565,7 +1585,7 @@ static void adamax_options_name(lockstep_adamax_options self, char *text, size_t
 }
 
 static lockstep_status adamax_options_check(lockstep_adamax_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_check_eps(r.eps, 1.0, r.allow_zero_eps, "allow_zero_eps", error);
 	return status;
@@ -1616,7 +1636,7 @@ static void adan_options_name(lockstep_adan_options self, char *text, size_t roo
 }
 
 static lockstep_status adan_options_check(lockstep_adan_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_decay_rate("beta3", r.beta3, error);
 	if (!status) status = update_not_negative("eps_root", r.eps_root, error);
@@ -1657,7 +1677,7 @@ static void adan_scalars_into(void *prepared, const lockstep_step_input *in, voi
 static void adan_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
 	const lockstep_adan_options *r = options;
 	adan *s = prepared;
-	*s = (adan){.adan = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals}, r->beta1, r->beta3, greatest_of(r->eps, sqrt(r->eps_root)), false), .power_diff = update_new_power(r->beta2)};
+	*s = (adan){.adan = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, r->beta1, r->beta3, greatest_of(r->eps, sqrt(r->eps_root)), false), .power_diff = update_new_power(r->beta2)};
 	*plan = (lockstep_plan){0};
 	plan->slots[0] = (lockstep_slot){.name = "m", .fades = r->beta1};
 	plan->slots[1] = (lockstep_slot){.name = "diff", .fades = r->beta2};
@@ -1677,7 +1697,7 @@ static void add_sign_options_name(lockstep_add_sign_options self, char *text, si
 }
 
 static lockstep_status add_sign_options_check(lockstep_add_sign_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_decay_rate("beta", r.beta, error);
 	if (!status) status = update_not_negative("alpha", r.alpha, error);
 	if (!status) status = update_not_negative("sign_decay", r.sign_decay, error);
@@ -1718,150 +1738,6 @@ static void add_sign_options_plan(const void *options, void *prepared, lockstep_
 	return;
 }
 
-/* cautious_adam_options_name is "adam, cautious decay", or with cautious_update "cautious adam", which takes more
- * passes. */
-static void cautious_adam_options_name(lockstep_cautious_adam_options r, char *text, size_t room) {
-	if (r.cautious_update) {
-		snprintf(text, room, "cautious adam");
-		return;
-	}
-	snprintf(text, room, "adam, cautious decay");
-	return;
-}
-
-static lockstep_options cautious_adam_options_options(lockstep_cautious_adam_options r) {
-	lockstep_options o = (lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals};
-	o.keep_subnormals = true;
-	return o;
-}
-
-static lockstep_status cautious_adam_options_check(lockstep_cautious_adam_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
-	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
-	if (!status) status = update_check_eps(r.eps, update_least_root(r.beta2, false), r.allow_zero_eps, "allow_zero_eps", error);
-	return status;
-}
-
-static lockstep_status cautious_adam_options_check_own_rate(lockstep_cautious_adam_options r, const char *arg, double lr, lockstep_error *error) {
-	return update_check_first(arg, lr, r.beta1, false, error);
-}
-
-static lockstep_agree_scalars cautious_adam_agree(cautious_adam *s, const lockstep_step_input *in) {
-	return (lockstep_agree_scalars){.scale = in->common.scale, .l2 = in->common.l2, .decay = in->common.decay, .drop = in->common.drop, .first = in->common.first, .weight1 = s->moments.weight1};
-}
-
-static void cautious_adam_agree_into(void *prepared, const lockstep_step_input *in, void *scalars) {
-	const lockstep_agree_scalars c = cautious_adam_agree(prepared, in);
-	memcpy(scalars, &c, sizeof c);
-}
-
-/* update_trusts are the factors of steps that agree with the gradient, and of others. */
-static update_trusts_results update_trusts(const lockstep_step_input *in, bool cautious) {
-	if (!cautious) {
-		return (update_trusts_results){1.0f, 1.0f};
-	}
-	return (update_trusts_results){(float)(1.0 / greatest_of(in->sums[0] / greatest_of((double)in->elements, 1.0), 0.001)), 0.0f};
-}
-
-/* update_growth is the decay of parameters that a step enlarges. */
-static float update_growth(const lockstep_step_input *in, bool cautious) {
-	if (cautious) {
-		return 0.0f;
-	}
-	return in->common.decay;
-}
-
-static lockstep_cautious_adam_scalars cautious_adam_scalars(cautious_adam *s, const lockstep_step_input *in) {
-	const moments_step_results both = moments_step(&s->moments, in->t, s->cautious_adam.eps, in->lr);
-	float eps = both.folded_eps;
-	float step = both.step;
-	const update_trusts_results both2 = update_trusts(in, s->cautious_adam.cautious_update);
-	float trust = both2.trust;
-	float distrust = both2.distrust;
-	return (lockstep_cautious_adam_scalars){.scale = in->common.scale, .l2 = in->common.l2, .decay = in->common.decay, .drop = in->common.drop, .first = in->common.first, .weight1 = s->moments.weight1, .beta2 = (float)s->cautious_adam.beta2, .root2 = s->moments.root2, .small = s->moments.small, .eps = eps, .step = step, .trust = trust, .distrust = distrust, .growth = update_growth(in, s->cautious_adam.cautious_decay)};
-}
-
-static void cautious_adam_scalars_into(void *prepared, const lockstep_step_input *in, void *scalars) {
-	const lockstep_cautious_adam_scalars c = cautious_adam_scalars(prepared, in);
-	memcpy(scalars, &c, sizeof c);
-}
-
-static void cautious_adam_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
-	const lockstep_cautious_adam_options *r = options;
-	cautious_adam *s = prepared;
-	*s = (cautious_adam){.cautious_adam = *r, .moments = update_new_moments(cautious_adam_options_options(*r), r->beta1, r->beta2, r->eps, false)};
-	*plan = (lockstep_plan){0};
-	plan->slot_count = moments_slots(&s->moments, "v", plan->slots);
-	if (r->cautious_update) {
-		plan->passes[0] = (lockstep_pass){.kernel = &lockstep_all[agree_kernel], .scalars = cautious_adam_agree_into, .sums = LOCKSTEP_OVER_TENSOR, .buffers = {LOCKSTEP_PARAMS, LOCKSTEP_GRADS, slot_of(plan, "m")}};
-		plan->passes[1] = (lockstep_pass){.kernel = &lockstep_all[cautious_adam_kernel], .scalars = cautious_adam_scalars_into, .sums = LOCKSTEP_NO_SUMS, .buffers = {LOCKSTEP_PARAMS, LOCKSTEP_GRADS, LOCKSTEP_SLOT + 0, LOCKSTEP_SLOT + 1}};
-		plan->pass_count = 2;
-	} else {
-		plan->passes[0] = (lockstep_pass){.kernel = &lockstep_all[cautious_adam_kernel], .scalars = cautious_adam_scalars_into, .sums = LOCKSTEP_NO_SUMS, .buffers = {LOCKSTEP_PARAMS, LOCKSTEP_GRADS, LOCKSTEP_SLOT + 0, LOCKSTEP_SLOT + 1}};
-		plan->pass_count = 1;
-	}
-	return;
-}
-
-/* cautious_lion_options_name is "lion, cautious decay", or with cautious_update "cautious lion", which takes more
- * passes. */
-static void cautious_lion_options_name(lockstep_cautious_lion_options r, char *text, size_t room) {
-	if (r.cautious_update) {
-		snprintf(text, room, "cautious lion");
-		return;
-	}
-	snprintf(text, room, "lion, cautious decay");
-	return;
-}
-
-static lockstep_status cautious_lion_options_check(lockstep_cautious_lion_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
-	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
-	return status;
-}
-
-/* cautious_lion_options_agree has the smallest gradient count, as the second pass does. */
-static lockstep_agree_scalars cautious_lion_options_agree(lockstep_cautious_lion_options r, const lockstep_step_input *in) {
-	lockstep_common common = in->common;
-	common.drop = UINT32_C(0);
-	common.first = UINT32_C(0);
-	return (lockstep_agree_scalars){.scale = common.scale, .l2 = common.l2, .decay = common.decay, .drop = common.drop, .first = common.first, .weight1 = fallback_weight(r.beta1)};
-}
-
-static void cautious_lion_options_agree_into(void *prepared, const lockstep_step_input *in, void *scalars) {
-	const lockstep_agree_scalars c = cautious_lion_options_agree(*(const lockstep_cautious_lion_options *)prepared, in);
-	memcpy(scalars, &c, sizeof c);
-}
-
-static lockstep_cautious_lion_scalars cautious_lion_options_scalars(lockstep_cautious_lion_options r, const lockstep_step_input *in) {
-	const update_trusts_results both = update_trusts(in, r.cautious_update);
-	float trust = both.trust;
-	float distrust = both.distrust;
-	return (lockstep_cautious_lion_scalars){.scale = in->common.scale, .l2 = in->common.l2, .decay = in->common.decay, .drop = in->common.drop, .first = in->common.first, .weight1 = fallback_weight(r.beta1), .weight2 = fallback_weight(r.beta2), .step = (float)in->lr, .trust = trust, .distrust = distrust, .growth = update_growth(in, r.cautious_decay)};
-}
-
-static void cautious_lion_options_scalars_into(void *prepared, const lockstep_step_input *in, void *scalars) {
-	const lockstep_cautious_lion_scalars c = cautious_lion_options_scalars(*(const lockstep_cautious_lion_options *)prepared, in);
-	memcpy(scalars, &c, sizeof c);
-}
-
-static void cautious_lion_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
-	lockstep_cautious_lion_options *r = prepared;
-	*r = *(const lockstep_cautious_lion_options *)options;
-	*plan = (lockstep_plan){0};
-	plan->slots[0] = (lockstep_slot){.name = "m", .fades = 1.0};
-	plan->slot_count = 1;
-	if (r->cautious_update) {
-		plan->passes[0] = (lockstep_pass){.kernel = &lockstep_all[agree_kernel], .scalars = cautious_lion_options_agree_into, .sums = LOCKSTEP_OVER_TENSOR, .buffers = {LOCKSTEP_PARAMS, LOCKSTEP_GRADS, slot_of(plan, "m")}};
-		plan->passes[1] = (lockstep_pass){.kernel = &lockstep_all[cautious_lion_kernel], .scalars = cautious_lion_options_scalars_into, .sums = LOCKSTEP_NO_SUMS, .buffers = {LOCKSTEP_PARAMS, LOCKSTEP_GRADS, LOCKSTEP_SLOT + 0}};
-		plan->pass_count = 2;
-	} else {
-		plan->passes[0] = (lockstep_pass){.kernel = &lockstep_all[cautious_lion_kernel], .scalars = cautious_lion_options_scalars_into, .sums = LOCKSTEP_NO_SUMS, .buffers = {LOCKSTEP_PARAMS, LOCKSTEP_GRADS, LOCKSTEP_SLOT + 0}};
-		plan->pass_count = 1;
-	}
-	return;
-}
-
 /* ftrl_options_name is "ftrl", or "ftrl, multiplied". */
 static void ftrl_options_name(lockstep_ftrl_options r, char *text, size_t room) {
 	if (r.multiply_linear_by_lr) {
@@ -1873,7 +1749,8 @@ static void ftrl_options_name(lockstep_ftrl_options r, char *text, size_t room) 
 }
 
 static lockstep_status ftrl_options_check(lockstep_ftrl_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_decay((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_decay((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_not_negative("initial_accumulator", r.initial_accumulator, error);
 	if (!status) status = update_not_negative("l2_shrinkage", r.l2_shrinkage, error);
 	if (!status) status = update_check_eps(r.eps, 1.0, (float)r.initial_accumulator > 0.0f, "an initial_accumulator above 0", error);
@@ -1945,7 +1822,7 @@ static void lamb_options_name(lockstep_lamb_options self, char *text, size_t roo
 }
 
 static lockstep_options lamb_options_options(lockstep_lamb_options r) {
-	lockstep_options o = (lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals};
+	lockstep_options o = (lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay};
 	o.keep_subnormals = true;
 	return o;
 }
@@ -1962,7 +1839,8 @@ static lockstep_status lamb_options_check(lockstep_lamb_options r, lockstep_erro
 	if (r.weight_decay != 0.0) {
 		return lockstep_refuse(error, "weight_decay", lockstep_shortest(r.weight_decay).text, "0: LAMB's is decay");
 	}
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = lamb_options_no_l1(r, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_not_negative("decay", r.decay, error);
@@ -2030,7 +1908,8 @@ static lockstep_status lars_options_check(lockstep_lars_options r, lockstep_erro
 	if (r.nesterov && r.momentum == 0.0) {
 		return lockstep_refuse(error, "momentum", lockstep_shortest(r.momentum).text, "a number above 0 with nesterov");
 	}
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_decay_rate("momentum", r.momentum, error);
 	if (!status) status = update_not_negative("trust", r.trust, error);
 	if (!status) status = update_not_negative("trust_eps", r.trust_eps, error);
@@ -2125,7 +2004,7 @@ static void laprop_options_name(lockstep_laprop_options self, char *text, size_t
 }
 
 static lockstep_status laprop_options_check(lockstep_laprop_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_check_eps(r.eps, update_least_root(r.beta2, false), r.allow_zero_eps, "allow_zero_eps", error);
 	return status;
@@ -2151,7 +2030,7 @@ static void la_prop_scalars_into(void *prepared, const lockstep_step_input *in, 
 static void laprop_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
 	const lockstep_laprop_options *r = options;
 	la_prop *s = prepared;
-	*s = (la_prop){.laprop = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals}, r->beta1, r->beta2, r->eps, false)};
+	*s = (la_prop){.laprop = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, r->beta1, r->beta2, r->eps, false)};
 	*plan = (lockstep_plan){0};
 	plan->slot_count = moments_slots(&s->moments, "v", plan->slots);
 	plan->passes[0] = (lockstep_pass){.kernel = &lockstep_all[laprop_kernel], .scalars = la_prop_scalars_into, .sums = LOCKSTEP_NO_SUMS, .buffers = {LOCKSTEP_PARAMS, LOCKSTEP_GRADS, LOCKSTEP_SLOT + 0, LOCKSTEP_SLOT + 1}};
@@ -2167,7 +2046,7 @@ static void lion_options_name(lockstep_lion_options self, char *text, size_t roo
 }
 
 static lockstep_status lion_options_check(lockstep_lion_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	return status;
 }
@@ -2200,7 +2079,8 @@ static void madgrad_options_name(lockstep_madgrad_options self, char *text, size
 }
 
 static lockstep_status madgrad_options_check(lockstep_madgrad_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_decay_rate("momentum", r.momentum, error);
 	if (!status) status = update_check_eps(r.eps, 1.0, r.allow_zero_eps, "allow_zero_eps", error);
 	return status;
@@ -2253,6 +2133,14 @@ static void momentum_options_name(lockstep_momentum_options r, char *text, size_
 	return;
 }
 
+/* update_options_no_caution_without refuses it for rules whose momentum is off. */
+static lockstep_status update_options_no_caution_without(lockstep_options o, double momentum, lockstep_error *error) {
+	if (o.cautious_update && momentum == 0.0) {
+		return lockstep_refuse(error, "cautious_update", "true", "false without a momentum");
+	}
+	return LOCKSTEP_OK;
+}
+
 static lockstep_status momentum_options_check(lockstep_momentum_options r, lockstep_error *error) {
 	lockstep_status err = update_decay_rate("momentum", r.momentum, error);
 	if (err != LOCKSTEP_OK) {
@@ -2264,7 +2152,7 @@ static lockstep_status momentum_options_check(lockstep_momentum_options r, locks
 	} else if (r.nesterov && r.momentum == 0.0) {
 		return lockstep_refuse(error, "momentum", lockstep_shortest(r.momentum).text, "a number above 0 with nesterov");
 	}
-	return LOCKSTEP_OK;
+	return update_options_no_caution_without((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, r.momentum, error);
 }
 
 /* momentum_options_input is the gradient's factor in the buffer, outside the learning rate that is left to
@@ -2327,7 +2215,7 @@ static void muon_options_name(lockstep_muon_options self, char *text, size_t roo
 
 /* muon_options_options keep small numbers where the least norm does not hide them. */
 static lockstep_options muon_options_options(lockstep_muon_options r) {
-	lockstep_options o = (lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals};
+	lockstep_options o = (lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay};
 	o.keep_subnormals = o.keep_subnormals || greatest_of(r.eps, r.eps_floor) < 0x1p-64;
 	return o;
 }
@@ -2351,7 +2239,8 @@ static lockstep_status update_finite(const char *arg, double x, lockstep_error *
 }
 
 static lockstep_status muon_options_check_numbers(lockstep_muon_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = muon_options_no_penalties(r, error);
 	if (!status) status = update_decay_rate("momentum", r.momentum, error);
 	if (!status) status = update_finite("a", r.a, error);
@@ -2476,7 +2365,7 @@ static lockstep_status nadam_options_check_momentum(lockstep_nadam_options r, lo
 }
 
 static lockstep_status nadam_options_check(lockstep_nadam_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_not_negative("eps_root", r.eps_root, error);
 	if (!status) status = update_check_eps_root(r.eps_root, r.eps_hat, error);
@@ -2554,7 +2443,7 @@ static void nadam_scalars_into(void *prepared, const lockstep_step_input *in, vo
 static void nadam_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
 	const lockstep_nadam_options *r = options;
 	nadam *s = prepared;
-	*s = (nadam){.nadam = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals}, r->beta1, r->beta2, greatest_of(r->eps, sqrt(r->eps_root)), false), .momenta = update_new_momenta(r->momentum_decay, r->constant_momentum)};
+	*s = (nadam){.nadam = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, r->beta1, r->beta2, greatest_of(r->eps, sqrt(r->eps_root)), false), .momenta = update_new_momenta(r->momentum_decay, r->constant_momentum)};
 	*plan = (lockstep_plan){0};
 	plan->slot_count = moments_slots(&s->moments, "v", plan->slots);
 	plan->passes[0] = (lockstep_pass){.kernel = &lockstep_all[nadam_kernel], .scalars = nadam_scalars_into, .sums = LOCKSTEP_NO_SUMS, .buffers = {LOCKSTEP_PARAMS, LOCKSTEP_GRADS, LOCKSTEP_SLOT + 0, LOCKSTEP_SLOT + 1}};
@@ -2575,7 +2464,8 @@ static lockstep_status novograd_options_check(lockstep_novograd_options r, locks
 	} else if (r.l2 != 0.0) {
 		return lockstep_refuse(error, "l2", lockstep_shortest(r.l2).text, "0: this rule's is decay");
 	}
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_not_negative("eps_root", r.eps_root, error);
 	if (!status) status = update_not_negative("decay", r.decay, error);
@@ -2666,7 +2556,7 @@ static void power_sign_options_name(lockstep_power_sign_options self, char *text
 }
 
 static lockstep_status power_sign_options_check(lockstep_power_sign_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_decay_rate("beta", r.beta, error);
 	if (!status) status = update_not_negative("log_base", r.log_base, error);
 	if (!status) status = update_not_negative("sign_decay", r.sign_decay, error);
@@ -2734,7 +2624,8 @@ static double update_unless0(double x, double otherwise) {
 }
 
 static lockstep_status prodigy_options_check(lockstep_prodigy_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_decay_rate("beta3", r.beta3, error);
 	if (!status) status = update_check_distance("d0", r.d0, error);
@@ -2821,7 +2712,7 @@ static void prodigy_options_plan(const void *options, void *prepared, lockstep_p
 	const lockstep_prodigy_options *r = options;
 	prodigy *s = prepared;
 	double first = update_unless0(r->d0, 1e-06);
-	*s = (prodigy){.prodigy = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals}, r->beta1, r->beta2, r->eps * first, r->no_bias_correction), .given = update_new_power(r->beta2), .beta3 = update_unless0(r->beta3, sqrt(r->beta2)), .first = first, .coef = update_unless0(r->d_coef, 1.0)};
+	*s = (prodigy){.prodigy = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, r->beta1, r->beta2, r->eps * first, r->no_bias_correction), .given = update_new_power(r->beta2), .beta3 = update_unless0(r->beta3, sqrt(r->beta2)), .first = first, .coef = update_unless0(r->d_coef, 1.0)};
 	*plan = (lockstep_plan){0};
 	plan->slots[0] = (lockstep_slot){.name = "p0", .begins_as_params = 1, .fades = 1.0};
 	plan->slots[1] = (lockstep_slot){.name = "s", .fades = s->beta3};
@@ -2847,7 +2738,7 @@ static void radam_options_name(lockstep_radam_options self, char *text, size_t r
 }
 
 static lockstep_status radam_options_check(lockstep_radam_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_not_negative("eps_root", r.eps_root, error);
 	if (!status) status = update_check_eps_root(r.eps_root, r.eps_hat, error);
@@ -2920,7 +2811,7 @@ static void radam_scalars_into(void *prepared, const lockstep_step_input *in, vo
 static void radam_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
 	const lockstep_radam_options *r = options;
 	radam *s = prepared;
-	*s = (radam){.radam = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals}, r->beta1, r->beta2, greatest_of(r->eps, sqrt(r->eps_root)), false), .rectification = update_new_rectification(r->beta2)};
+	*s = (radam){.radam = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, r->beta1, r->beta2, greatest_of(r->eps, sqrt(r->eps_root)), false), .rectification = update_new_rectification(r->beta2)};
 	*plan = (lockstep_plan){0};
 	plan->slot_count = moments_slots(&s->moments, "v", plan->slots);
 	plan->passes[0] = (lockstep_pass){.kernel = &lockstep_all[radam_kernel], .scalars = radam_scalars_into, .sums = LOCKSTEP_NO_SUMS, .buffers = {LOCKSTEP_PARAMS, LOCKSTEP_GRADS, LOCKSTEP_SLOT + 0, LOCKSTEP_SLOT + 1}};
@@ -2943,9 +2834,10 @@ static void rmsprop_options_name(lockstep_rmsprop_options r, char *text, size_t 
 }
 
 static lockstep_status rmsprop_options_check(lockstep_rmsprop_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_decay_rate("rho", r.rho, error);
 	if (!status) status = update_decay_rate("momentum", r.momentum, error);
+	if (!status) status = update_options_no_caution_without((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, r.momentum, error);
 	if (!status) status = update_not_negative("initial_scale", r.initial_scale, error);
 	if (!status) status = update_check_eps(r.eps, 1.0, r.allow_zero_eps, "allow_zero_eps", error);
 	return status;
@@ -2957,7 +2849,7 @@ static rmsprop_options_masks_results rmsprop_options_masks(lockstep_rmsprop_opti
 	if (r.eps_inside) {
 		eps = sqrt(eps);
 	}
-	const update_square_masks_results both = update_square_masks((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, r.rho, eps);
+	const update_square_masks_results both = update_square_masks((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, r.rho, eps);
 	return (rmsprop_options_masks_results){both.drop, both.flush};
 }
 
@@ -3057,7 +2949,8 @@ static void rowwise_adagrad_options_name(lockstep_rowwise_adagrad_options self, 
 }
 
 static lockstep_status rowwise_adagrad_options_check(lockstep_rowwise_adagrad_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_not_negative("initial_accumulator", r.initial_accumulator, error);
 	if (!status) status = update_check_eps(r.eps, 1.0, (float)r.initial_accumulator > 0.0f, "an initial_accumulator above 0", error);
 	return status;
@@ -3111,7 +3004,8 @@ static void rowwise_adam_options_name(lockstep_rowwise_adam_options self, char *
 }
 
 static lockstep_status rowwise_adam_options_check(lockstep_rowwise_adam_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_check_eps(r.eps, 1.0, false, "larger", error);
 	return status;
@@ -3189,7 +3083,8 @@ static lockstep_status rprop_options_check_limits(lockstep_rprop_options r, lock
 }
 
 static lockstep_status rprop_options_check(lockstep_rprop_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_cautious_update((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = rprop_options_check_etas(r, error);
 	if (!status) status = update_not_negative("min_step", r.min_step, error);
 	if (!status) status = update_not_negative("max_step", r.max_step, error);
@@ -3237,10 +3132,8 @@ static void sgd_options_name(lockstep_sgd_options self, char *text, size_t room)
 	return;
 }
 
-static lockstep_status sgd_options_check(lockstep_sgd_options self, lockstep_error *error) {
-	(void)self;
-	(void)error;
-	return LOCKSTEP_OK;
+static lockstep_status sgd_options_check(lockstep_sgd_options r, lockstep_error *error) {
+	return update_options_no_cautious_update((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 }
 
 static lockstep_sgd_scalars sgd_options_scalars(lockstep_sgd_options self, const lockstep_step_input *in) {
@@ -3296,7 +3189,8 @@ static lockstep_status update_check_weights(double steps, double power, double l
 }
 
 static lockstep_status schedule_free_adamw_options_check(lockstep_schedule_free_adamw_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_position("beta1", r.beta1, error);
 	if (!status) status = update_decay_rate("beta2", r.beta2, error);
 	if (!status) status = update_check_eps(r.eps, update_least_root(r.beta2, false), r.allow_zero_eps, "allow_zero_eps", error);
@@ -3431,7 +3325,7 @@ static double update_to_mean(double beta) {
 static void schedule_free_adamw_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
 	const lockstep_schedule_free_adamw_options *r = options;
 	schedule_free_adamw *s = prepared;
-	*s = (schedule_free_adamw){.schedule_free_adamw = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals}, 0.0, r->beta2, r->eps, false), .weighting = update_new_weighting(r->warmup_steps, r->warmup_from_zero, r->weight_power, r->weight_lr_power)};
+	*s = (schedule_free_adamw){.schedule_free_adamw = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, 0.0, r->beta2, r->eps, false), .weighting = update_new_weighting(r->warmup_steps, r->warmup_from_zero, r->weight_power, r->weight_lr_power)};
 	*plan = (lockstep_plan){0};
 	plan->slots[0] = (lockstep_slot){.name = "behind", .fades = 1.0};
 	plan->slots[1] = (lockstep_slot){.name = "v", .fades = r->beta2, .square = true, .flushes = s->moments.flush};
@@ -3458,7 +3352,8 @@ static lockstep_status schedule_free_radam_options_check_silent(lockstep_schedul
 }
 
 static lockstep_status schedule_free_radam_options_check(lockstep_schedule_free_radam_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_position("beta1", r.beta1, error);
 	if (!status) status = update_decay_rate("beta2", r.beta2, error);
 	if (!status) status = schedule_free_radam_options_check_silent(r, error);
@@ -3585,7 +3480,7 @@ static void schedule_free_radam_scalars_into(void *prepared, const lockstep_step
 static void schedule_free_radam_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
 	const lockstep_schedule_free_radam_options *r = options;
 	schedule_free_radam *s = prepared;
-	*s = (schedule_free_radam){.schedule_free_radam = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals}, 0.0, r->beta2, r->eps, false), .weights = update_new_rectified_weights(r->beta2, r->weight_power, r->weight_lr_power, r->silent_sgd_phase)};
+	*s = (schedule_free_radam){.schedule_free_radam = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, 0.0, r->beta2, r->eps, false), .weights = update_new_rectified_weights(r->beta2, r->weight_power, r->weight_lr_power, r->silent_sgd_phase)};
 	*plan = (lockstep_plan){0};
 	plan->slots[0] = (lockstep_slot){.name = "behind", .fades = 1.0};
 	plan->slots[1] = (lockstep_slot){.name = "v", .fades = r->beta2, .square = true, .flushes = s->moments.flush};
@@ -3607,7 +3502,8 @@ static lockstep_status schedule_free_sgd_options_check(lockstep_schedule_free_sg
 	if (r.weight_decay != 0.0) {
 		return lockstep_refuse(error, "weight_decay", lockstep_shortest(r.weight_decay).text, "0: that of Schedule-Free SGD is l2");
 	}
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_position("momentum", r.momentum, error);
 	if (!status) status = update_check_weights(r.warmup_steps, r.weight_power, r.weight_lr_power, error);
 	return status;
@@ -3651,8 +3547,9 @@ static void sign_sgd_options_name(lockstep_sign_sgd_options r, char *text, size_
 }
 
 static lockstep_status sign_sgd_options_check(lockstep_sign_sgd_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_decay_rate("momentum", r.momentum, error);
+	if (!status) status = update_options_no_caution_without((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, r.momentum, error);
 	return status;
 }
 
@@ -3699,7 +3596,7 @@ static void simplified_ademamix_options_name(lockstep_simplified_ademamix_option
 }
 
 static lockstep_status simplified_ademamix_options_check(lockstep_simplified_ademamix_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_not_negative("alpha", r.alpha, error);
 	if (!status) status = update_not_negative("eps_root", r.eps_root, error);
@@ -3729,7 +3626,7 @@ static void simplified_ademamix_scalars_into(void *prepared, const lockstep_step
 static void simplified_ademamix_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
 	const lockstep_simplified_ademamix_options *r = options;
 	simplified_ademamix *s = prepared;
-	*s = (simplified_ademamix){.simplified_ademamix = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals}, r->beta1, r->beta2, greatest_of(r->eps, sqrt(r->eps_root)), false)};
+	*s = (simplified_ademamix){.simplified_ademamix = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, r->beta1, r->beta2, greatest_of(r->eps, sqrt(r->eps_root)), false)};
 	*plan = (lockstep_plan){0};
 	plan->slot_count = moments_slots(&s->moments, "v", plan->slots);
 	plan->passes[0] = (lockstep_pass){.kernel = &lockstep_all[simplified_ademamix_kernel], .scalars = simplified_ademamix_scalars_into, .sums = LOCKSTEP_NO_SUMS, .buffers = {LOCKSTEP_PARAMS, LOCKSTEP_GRADS, LOCKSTEP_SLOT + 0, LOCKSTEP_SLOT + 1}};
@@ -3753,7 +3650,7 @@ static lockstep_status sophia_options_check_clip(lockstep_sophia_options r, lock
 }
 
 static lockstep_status sophia_options_check(lockstep_sophia_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_not_negative("gamma", r.gamma, error);
 	if (!status) status = update_check_eps(r.eps, 1.0, r.allow_zero_eps, "allow_zero_eps", error);
@@ -3808,7 +3705,8 @@ static void stable_adamw_options_name(lockstep_stable_adamw_options self, char *
 }
 
 static lockstep_status stable_adamw_options_check(lockstep_stable_adamw_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_check_eps(r.eps, update_least_root(r.beta2, false), r.allow_zero_eps, "allow_zero_eps", error);
 	return status;
@@ -3845,7 +3743,7 @@ static void stable_adamw_move_into(void *prepared, const lockstep_step_input *in
 static void stable_adamw_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
 	const lockstep_stable_adamw_options *r = options;
 	stable_adamw *s = prepared;
-	*s = (stable_adamw){.stable_adamw = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals}, r->beta1, r->beta2, r->eps, false)};
+	*s = (stable_adamw){.stable_adamw = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, r->beta1, r->beta2, r->eps, false)};
 	*plan = (lockstep_plan){0};
 	plan->slot_count = moments_slots(&s->moments, "v", plan->slots);
 	plan->passes[0] = (lockstep_pass){.kernel = &lockstep_all[stable_adamw_kernel], .scalars = stable_adamw_scalars_into, .sums = LOCKSTEP_OVER_TENSOR, .buffers = {LOCKSTEP_PARAMS, LOCKSTEP_GRADS, LOCKSTEP_SLOT + 0, LOCKSTEP_SLOT + 1}};
@@ -3870,7 +3768,7 @@ static double yogi_options_least_root(lockstep_yogi_options r) {
 }
 
 static lockstep_status yogi_options_check(lockstep_yogi_options r, lockstep_error *error) {
-	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals}, error);
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_not_negative("initial_accumulator", r.initial_accumulator, error);
 	if (!status) status = update_not_negative("eps_root", r.eps_root, error);
@@ -3883,7 +3781,7 @@ static lockstep_status yogi_options_check_own_rate(lockstep_yogi_options r, cons
 }
 
 static lockstep_yogi_scalars yogi_scalars(yogi *s, const lockstep_step_input *in) {
-	const update_square_masks_results both = update_square_masks((lockstep_options){.lr = s->yogi.lr, .weight_decay = s->yogi.weight_decay, .l2 = s->yogi.l2, .l1 = s->yogi.l1, .proximal = s->yogi.proximal, .maximize = s->yogi.maximize, .keep_subnormals = s->yogi.keep_subnormals}, s->yogi.beta2, greatest_of(s->yogi.eps, sqrt(s->yogi.eps_root)));
+	const update_square_masks_results both = update_square_masks((lockstep_options){.lr = s->yogi.lr, .weight_decay = s->yogi.weight_decay, .l2 = s->yogi.l2, .l1 = s->yogi.l1, .proximal = s->yogi.proximal, .maximize = s->yogi.maximize, .keep_subnormals = s->yogi.keep_subnormals, .cautious_update = s->yogi.cautious_update, .cautious_decay = s->yogi.cautious_decay}, s->yogi.beta2, greatest_of(s->yogi.eps, sqrt(s->yogi.eps_root)));
 	uint32_t small = both.drop;
 	const update_in_root_results both2 = update_in_root(power_one_minus(&s->power2, in->t), s->yogi.eps, s->yogi.eps_root, in->lr, false);
 	double unbias = both2.unbias;
@@ -3999,6 +3897,8 @@ static const lockstep_option adopt_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_adopt_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_adopt_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_adopt_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_adopt_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_adopt_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_adopt_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_adopt_options, beta2)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_adopt_options, eps)},
@@ -4014,7 +3914,7 @@ static void name_adopt(const void *options, char *name, size_t room) {
 
 static lockstep_options common_adopt(const void *options) {
 	const lockstep_adopt_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_adopt(const void *options, lockstep_error *error) {
@@ -4038,6 +3938,8 @@ static const lockstep_option asgd_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_asgd_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_asgd_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_asgd_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_asgd_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_asgd_options, cautious_decay)},
 	{"lambda", LOCKSTEP_DOUBLE, offsetof(lockstep_asgd_options, lambda)},
 	{"alpha", LOCKSTEP_DOUBLE, offsetof(lockstep_asgd_options, alpha)},
 	{"t0", LOCKSTEP_DOUBLE, offsetof(lockstep_asgd_options, t0)},
@@ -4050,7 +3952,7 @@ static void name_asgd(const void *options, char *name, size_t room) {
 
 static lockstep_options common_asgd(const void *options) {
 	const lockstep_asgd_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_asgd(const void *options, lockstep_error *error) {
@@ -4077,6 +3979,8 @@ static const lockstep_option ademamix_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_ademamix_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_ademamix_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_ademamix_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_ademamix_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_ademamix_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_ademamix_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_ademamix_options, beta2)},
 	{"beta3", LOCKSTEP_DOUBLE, offsetof(lockstep_ademamix_options, beta3)},
@@ -4095,7 +3999,7 @@ static void name_ademamix(const void *options, char *name, size_t room) {
 
 static lockstep_options common_ademamix(const void *options) {
 	const lockstep_ademamix_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_ademamix(const void *options, lockstep_error *error) {
@@ -4122,6 +4026,8 @@ static const lockstep_option ada_belief_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_ada_belief_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_ada_belief_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_ada_belief_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_ada_belief_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_ada_belief_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_ada_belief_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_ada_belief_options, beta2)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_ada_belief_options, eps)},
@@ -4136,7 +4042,7 @@ static void name_ada_belief(const void *options, char *name, size_t room) {
 
 static lockstep_options common_ada_belief(const void *options) {
 	const lockstep_ada_belief_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_ada_belief(const void *options, lockstep_error *error) {
@@ -4163,6 +4069,8 @@ static const lockstep_option adagrad_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_adagrad_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_adagrad_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_adagrad_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_adagrad_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_adagrad_options, cautious_decay)},
 	{"lr_decay", LOCKSTEP_DOUBLE, offsetof(lockstep_adagrad_options, lr_decay)},
 	{"initial_accumulator", LOCKSTEP_DOUBLE, offsetof(lockstep_adagrad_options, initial_accumulator)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_adagrad_options, eps)},
@@ -4177,7 +4085,7 @@ static void name_adagrad(const void *options, char *name, size_t room) {
 
 static lockstep_options common_adagrad(const void *options) {
 	const lockstep_adagrad_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_adagrad(const void *options, lockstep_error *error) {
@@ -4204,6 +4112,8 @@ static const lockstep_option adagrad_da_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_adagrad_da_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_adagrad_da_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_adagrad_da_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_adagrad_da_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_adagrad_da_options, cautious_decay)},
 	{"initial_accumulator", LOCKSTEP_DOUBLE, offsetof(lockstep_adagrad_da_options, initial_accumulator)},
 };
 
@@ -4214,7 +4124,7 @@ static void name_adagrad_da(const void *options, char *name, size_t room) {
 
 static lockstep_options common_adagrad_da(const void *options) {
 	const lockstep_adagrad_da_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_adagrad_da(const void *options, lockstep_error *error) {
@@ -4238,6 +4148,8 @@ static const lockstep_option adadelta_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_adadelta_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_adadelta_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_adadelta_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_adadelta_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_adadelta_options, cautious_decay)},
 	{"rho", LOCKSTEP_DOUBLE, offsetof(lockstep_adadelta_options, rho)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_adadelta_options, eps)},
 };
@@ -4249,7 +4161,7 @@ static void name_adadelta(const void *options, char *name, size_t room) {
 
 static lockstep_options common_adadelta(const void *options) {
 	const lockstep_adadelta_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_adadelta(const void *options, lockstep_error *error) {
@@ -4273,6 +4185,8 @@ static const lockstep_option adafactor_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_adafactor_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_adafactor_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_adafactor_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_adafactor_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_adafactor_options, cautious_decay)},
 	{"decay_rate", LOCKSTEP_DOUBLE, offsetof(lockstep_adafactor_options, decay_rate)},
 	{"eps_square", LOCKSTEP_DOUBLE, offsetof(lockstep_adafactor_options, eps_square)},
 	{"eps_floor", LOCKSTEP_DOUBLE, offsetof(lockstep_adafactor_options, eps_floor)},
@@ -4293,7 +4207,7 @@ static void name_adafactor(const void *options, char *name, size_t room) {
 
 static lockstep_options common_adafactor(const void *options) {
 	const lockstep_adafactor_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_adafactor(const void *options, lockstep_error *error) {
@@ -4322,6 +4236,8 @@ static const lockstep_option adam_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_adam_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_adam_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_adam_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_adam_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_adam_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_adam_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_adam_options, beta2)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_adam_options, eps)},
@@ -4340,7 +4256,7 @@ static void name_adam(const void *options, char *name, size_t room) {
 
 static lockstep_options common_adam(const void *options) {
 	const lockstep_adam_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_adam(const void *options, lockstep_error *error) {
@@ -4367,6 +4283,8 @@ static const lockstep_option adamax_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_adamax_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_adamax_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_adamax_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_adamax_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_adamax_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_adamax_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_adamax_options, beta2)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_adamax_options, eps)},
@@ -4381,7 +4299,7 @@ static void name_adamax(const void *options, char *name, size_t room) {
 
 static lockstep_options common_adamax(const void *options) {
 	const lockstep_adamax_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_adamax(const void *options, lockstep_error *error) {
@@ -4408,6 +4326,8 @@ static const lockstep_option adan_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_adan_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_adan_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_adan_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_adan_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_adan_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_adan_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_adan_options, beta2)},
 	{"beta3", LOCKSTEP_DOUBLE, offsetof(lockstep_adan_options, beta3)},
@@ -4424,7 +4344,7 @@ static void name_adan(const void *options, char *name, size_t room) {
 
 static lockstep_options common_adan(const void *options) {
 	const lockstep_adan_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_adan(const void *options, lockstep_error *error) {
@@ -4451,6 +4371,8 @@ static const lockstep_option add_sign_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_add_sign_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_add_sign_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_add_sign_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_add_sign_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_add_sign_options, cautious_decay)},
 	{"beta", LOCKSTEP_DOUBLE, offsetof(lockstep_add_sign_options, beta)},
 	{"alpha", LOCKSTEP_DOUBLE, offsetof(lockstep_add_sign_options, alpha)},
 	{"sign_decay", LOCKSTEP_DOUBLE, offsetof(lockstep_add_sign_options, sign_decay)},
@@ -4464,7 +4386,7 @@ static void name_add_sign(const void *options, char *name, size_t room) {
 
 static lockstep_options common_add_sign(const void *options) {
 	const lockstep_add_sign_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_add_sign(const void *options, lockstep_error *error) {
@@ -4483,85 +4405,6 @@ static lockstep_status check_add_sign_lr(const void *options, double lr, lockste
 	return status;
 }
 
-static const lockstep_option cautious_adam_fields[] = {
-	{"lr", LOCKSTEP_DOUBLE, offsetof(lockstep_cautious_adam_options, lr)},
-	{"weight_decay", LOCKSTEP_DOUBLE, offsetof(lockstep_cautious_adam_options, weight_decay)},
-	{"l2", LOCKSTEP_DOUBLE, offsetof(lockstep_cautious_adam_options, l2)},
-	{"l1", LOCKSTEP_DOUBLE, offsetof(lockstep_cautious_adam_options, l1)},
-	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_cautious_adam_options, proximal)},
-	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_cautious_adam_options, maximize)},
-	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_cautious_adam_options, keep_subnormals)},
-	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_cautious_adam_options, beta1)},
-	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_cautious_adam_options, beta2)},
-	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_cautious_adam_options, eps)},
-	{"allow_zero_eps", LOCKSTEP_FLAG, offsetof(lockstep_cautious_adam_options, allow_zero_eps)},
-	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_cautious_adam_options, cautious_update)},
-	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_cautious_adam_options, cautious_decay)},
-};
-
-static void name_cautious_adam(const void *options, char *name, size_t room) {
-	const lockstep_cautious_adam_options *r = options;
-	cautious_adam_options_name(*r, name, room);
-}
-
-static lockstep_options common_cautious_adam(const void *options) {
-	const lockstep_cautious_adam_options *r = options;
-	return cautious_adam_options_options(*r);
-}
-
-static lockstep_status check_cautious_adam(const void *options, lockstep_error *error) {
-	const lockstep_cautious_adam_options *r = options;
-	lockstep_status status = update_options_check(common_cautious_adam(options), error);
-	if (!status) status = cautious_adam_options_check(*r, error);
-	if (!status) status = cautious_adam_options_check_own_rate(*r, "lr", r->lr, error);
-	return status;
-}
-
-static lockstep_status check_cautious_adam_lr(const void *options, double lr, lockstep_error *error) {
-	lockstep_status status = update_not_negative("lr", lr, error);
-	if (!status) status = update_options_check_rate(common_cautious_adam(options), "lr", lr, error);
-	const lockstep_cautious_adam_options *r = options;
-	if (!status) status = cautious_adam_options_check_own_rate(*r, "lr", lr, error);
-	return status;
-}
-
-static const lockstep_option cautious_lion_fields[] = {
-	{"lr", LOCKSTEP_DOUBLE, offsetof(lockstep_cautious_lion_options, lr)},
-	{"weight_decay", LOCKSTEP_DOUBLE, offsetof(lockstep_cautious_lion_options, weight_decay)},
-	{"l2", LOCKSTEP_DOUBLE, offsetof(lockstep_cautious_lion_options, l2)},
-	{"l1", LOCKSTEP_DOUBLE, offsetof(lockstep_cautious_lion_options, l1)},
-	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_cautious_lion_options, proximal)},
-	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_cautious_lion_options, maximize)},
-	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_cautious_lion_options, keep_subnormals)},
-	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_cautious_lion_options, beta1)},
-	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_cautious_lion_options, beta2)},
-	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_cautious_lion_options, cautious_update)},
-	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_cautious_lion_options, cautious_decay)},
-};
-
-static void name_cautious_lion(const void *options, char *name, size_t room) {
-	const lockstep_cautious_lion_options *r = options;
-	cautious_lion_options_name(*r, name, room);
-}
-
-static lockstep_options common_cautious_lion(const void *options) {
-	const lockstep_cautious_lion_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
-}
-
-static lockstep_status check_cautious_lion(const void *options, lockstep_error *error) {
-	const lockstep_cautious_lion_options *r = options;
-	lockstep_status status = update_options_check(common_cautious_lion(options), error);
-	if (!status) status = cautious_lion_options_check(*r, error);
-	return status;
-}
-
-static lockstep_status check_cautious_lion_lr(const void *options, double lr, lockstep_error *error) {
-	lockstep_status status = update_not_negative("lr", lr, error);
-	if (!status) status = update_options_check_rate(common_cautious_lion(options), "lr", lr, error);
-	return status;
-}
-
 static const lockstep_option ftrl_fields[] = {
 	{"lr", LOCKSTEP_DOUBLE, offsetof(lockstep_ftrl_options, lr)},
 	{"weight_decay", LOCKSTEP_DOUBLE, offsetof(lockstep_ftrl_options, weight_decay)},
@@ -4570,6 +4413,8 @@ static const lockstep_option ftrl_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_ftrl_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_ftrl_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_ftrl_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_ftrl_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_ftrl_options, cautious_decay)},
 	{"initial_accumulator", LOCKSTEP_DOUBLE, offsetof(lockstep_ftrl_options, initial_accumulator)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_ftrl_options, eps)},
 	{"l2_shrinkage", LOCKSTEP_DOUBLE, offsetof(lockstep_ftrl_options, l2_shrinkage)},
@@ -4583,7 +4428,7 @@ static void name_ftrl(const void *options, char *name, size_t room) {
 
 static lockstep_options common_ftrl(const void *options) {
 	const lockstep_ftrl_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_ftrl(const void *options, lockstep_error *error) {
@@ -4610,6 +4455,8 @@ static const lockstep_option lamb_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_lamb_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_lamb_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_lamb_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_lamb_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_lamb_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_lamb_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_lamb_options, beta2)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_lamb_options, eps)},
@@ -4649,6 +4496,8 @@ static const lockstep_option lars_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_lars_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_lars_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_lars_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_lars_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_lars_options, cautious_decay)},
 	{"momentum", LOCKSTEP_DOUBLE, offsetof(lockstep_lars_options, momentum)},
 	{"nesterov", LOCKSTEP_FLAG, offsetof(lockstep_lars_options, nesterov)},
 	{"lr_inside", LOCKSTEP_FLAG, offsetof(lockstep_lars_options, lr_inside)},
@@ -4664,7 +4513,7 @@ static void name_lars(const void *options, char *name, size_t room) {
 
 static lockstep_options common_lars(const void *options) {
 	const lockstep_lars_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_lars(const void *options, lockstep_error *error) {
@@ -4688,6 +4537,8 @@ static const lockstep_option laprop_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_laprop_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_laprop_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_laprop_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_laprop_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_laprop_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_laprop_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_laprop_options, beta2)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_laprop_options, eps)},
@@ -4701,7 +4552,7 @@ static void name_laprop(const void *options, char *name, size_t room) {
 
 static lockstep_options common_laprop(const void *options) {
 	const lockstep_laprop_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_laprop(const void *options, lockstep_error *error) {
@@ -4728,6 +4579,8 @@ static const lockstep_option lion_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_lion_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_lion_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_lion_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_lion_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_lion_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_lion_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_lion_options, beta2)},
 };
@@ -4739,7 +4592,7 @@ static void name_lion(const void *options, char *name, size_t room) {
 
 static lockstep_options common_lion(const void *options) {
 	const lockstep_lion_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_lion(const void *options, lockstep_error *error) {
@@ -4763,6 +4616,8 @@ static const lockstep_option madgrad_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_madgrad_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_madgrad_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_madgrad_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_madgrad_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_madgrad_options, cautious_decay)},
 	{"momentum", LOCKSTEP_DOUBLE, offsetof(lockstep_madgrad_options, momentum)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_madgrad_options, eps)},
 	{"allow_zero_eps", LOCKSTEP_FLAG, offsetof(lockstep_madgrad_options, allow_zero_eps)},
@@ -4775,7 +4630,7 @@ static void name_madgrad(const void *options, char *name, size_t room) {
 
 static lockstep_options common_madgrad(const void *options) {
 	const lockstep_madgrad_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_madgrad(const void *options, lockstep_error *error) {
@@ -4802,6 +4657,8 @@ static const lockstep_option momentum_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_momentum_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_momentum_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_momentum_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_momentum_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_momentum_options, cautious_decay)},
 	{"momentum", LOCKSTEP_DOUBLE, offsetof(lockstep_momentum_options, momentum)},
 	{"dampening", LOCKSTEP_DOUBLE, offsetof(lockstep_momentum_options, dampening)},
 	{"nesterov", LOCKSTEP_FLAG, offsetof(lockstep_momentum_options, nesterov)},
@@ -4815,7 +4672,7 @@ static void name_momentum(const void *options, char *name, size_t room) {
 
 static lockstep_options common_momentum(const void *options) {
 	const lockstep_momentum_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_momentum(const void *options, lockstep_error *error) {
@@ -4839,6 +4696,8 @@ static const lockstep_option muon_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_muon_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_muon_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_muon_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_muon_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_muon_options, cautious_decay)},
 	{"momentum", LOCKSTEP_DOUBLE, offsetof(lockstep_muon_options, momentum)},
 	{"nesterov", LOCKSTEP_FLAG, offsetof(lockstep_muon_options, nesterov)},
 	{"bias_correction", LOCKSTEP_FLAG, offsetof(lockstep_muon_options, bias_correction)},
@@ -4890,6 +4749,8 @@ static const lockstep_option nadam_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_nadam_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_nadam_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_nadam_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_nadam_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_nadam_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_nadam_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_nadam_options, beta2)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_nadam_options, eps)},
@@ -4908,7 +4769,7 @@ static void name_nadam(const void *options, char *name, size_t room) {
 
 static lockstep_options common_nadam(const void *options) {
 	const lockstep_nadam_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_nadam(const void *options, lockstep_error *error) {
@@ -4935,6 +4796,8 @@ static const lockstep_option novograd_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_novograd_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_novograd_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_novograd_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_novograd_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_novograd_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_novograd_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_novograd_options, beta2)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_novograd_options, eps)},
@@ -4951,7 +4814,7 @@ static void name_novograd(const void *options, char *name, size_t room) {
 
 static lockstep_options common_novograd(const void *options) {
 	const lockstep_novograd_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_novograd(const void *options, lockstep_error *error) {
@@ -4975,6 +4838,8 @@ static const lockstep_option power_sign_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_power_sign_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_power_sign_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_power_sign_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_power_sign_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_power_sign_options, cautious_decay)},
 	{"beta", LOCKSTEP_DOUBLE, offsetof(lockstep_power_sign_options, beta)},
 	{"log_base", LOCKSTEP_DOUBLE, offsetof(lockstep_power_sign_options, log_base)},
 	{"sign_decay", LOCKSTEP_DOUBLE, offsetof(lockstep_power_sign_options, sign_decay)},
@@ -4988,7 +4853,7 @@ static void name_power_sign(const void *options, char *name, size_t room) {
 
 static lockstep_options common_power_sign(const void *options) {
 	const lockstep_power_sign_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_power_sign(const void *options, lockstep_error *error) {
@@ -5015,6 +4880,8 @@ static const lockstep_option prodigy_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_prodigy_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_prodigy_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_prodigy_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_prodigy_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_prodigy_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_prodigy_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_prodigy_options, beta2)},
 	{"beta3", LOCKSTEP_DOUBLE, offsetof(lockstep_prodigy_options, beta3)},
@@ -5034,7 +4901,7 @@ static void name_prodigy(const void *options, char *name, size_t room) {
 
 static lockstep_options common_prodigy(const void *options) {
 	const lockstep_prodigy_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_prodigy(const void *options, lockstep_error *error) {
@@ -5058,6 +4925,8 @@ static const lockstep_option radam_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_radam_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_radam_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_radam_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_radam_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_radam_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_radam_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_radam_options, beta2)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_radam_options, eps)},
@@ -5075,7 +4944,7 @@ static void name_radam(const void *options, char *name, size_t room) {
 
 static lockstep_options common_radam(const void *options) {
 	const lockstep_radam_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_radam(const void *options, lockstep_error *error) {
@@ -5102,6 +4971,8 @@ static const lockstep_option rmsprop_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_rmsprop_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_rmsprop_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_rmsprop_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_rmsprop_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_rmsprop_options, cautious_decay)},
 	{"rho", LOCKSTEP_DOUBLE, offsetof(lockstep_rmsprop_options, rho)},
 	{"momentum", LOCKSTEP_DOUBLE, offsetof(lockstep_rmsprop_options, momentum)},
 	{"centered", LOCKSTEP_FLAG, offsetof(lockstep_rmsprop_options, centered)},
@@ -5119,7 +4990,7 @@ static void name_rmsprop(const void *options, char *name, size_t room) {
 
 static lockstep_options common_rmsprop(const void *options) {
 	const lockstep_rmsprop_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_rmsprop(const void *options, lockstep_error *error) {
@@ -5143,6 +5014,8 @@ static const lockstep_option rowwise_adagrad_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_rowwise_adagrad_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_rowwise_adagrad_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_rowwise_adagrad_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_rowwise_adagrad_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_rowwise_adagrad_options, cautious_decay)},
 	{"initial_accumulator", LOCKSTEP_DOUBLE, offsetof(lockstep_rowwise_adagrad_options, initial_accumulator)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_rowwise_adagrad_options, eps)},
 };
@@ -5154,7 +5027,7 @@ static void name_rowwise_adagrad(const void *options, char *name, size_t room) {
 
 static lockstep_options common_rowwise_adagrad(const void *options) {
 	const lockstep_rowwise_adagrad_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_rowwise_adagrad(const void *options, lockstep_error *error) {
@@ -5181,6 +5054,8 @@ static const lockstep_option rowwise_adam_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_rowwise_adam_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_rowwise_adam_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_rowwise_adam_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_rowwise_adam_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_rowwise_adam_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_rowwise_adam_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_rowwise_adam_options, beta2)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_rowwise_adam_options, eps)},
@@ -5193,7 +5068,7 @@ static void name_rowwise_adam(const void *options, char *name, size_t room) {
 
 static lockstep_options common_rowwise_adam(const void *options) {
 	const lockstep_rowwise_adam_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_rowwise_adam(const void *options, lockstep_error *error) {
@@ -5220,6 +5095,8 @@ static const lockstep_option rprop_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_rprop_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_rprop_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_rprop_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_rprop_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_rprop_options, cautious_decay)},
 	{"eta_minus", LOCKSTEP_DOUBLE, offsetof(lockstep_rprop_options, eta_minus)},
 	{"eta_plus", LOCKSTEP_DOUBLE, offsetof(lockstep_rprop_options, eta_plus)},
 	{"min_step", LOCKSTEP_DOUBLE, offsetof(lockstep_rprop_options, min_step)},
@@ -5235,7 +5112,7 @@ static void name_rprop(const void *options, char *name, size_t room) {
 
 static lockstep_options common_rprop(const void *options) {
 	const lockstep_rprop_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_rprop(const void *options, lockstep_error *error) {
@@ -5259,6 +5136,8 @@ static const lockstep_option sgd_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_sgd_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_sgd_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_sgd_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_sgd_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_sgd_options, cautious_decay)},
 };
 
 static void name_sgd(const void *options, char *name, size_t room) {
@@ -5268,7 +5147,7 @@ static void name_sgd(const void *options, char *name, size_t room) {
 
 static lockstep_options common_sgd(const void *options) {
 	const lockstep_sgd_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_sgd(const void *options, lockstep_error *error) {
@@ -5292,6 +5171,8 @@ static const lockstep_option schedule_free_adamw_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_schedule_free_adamw_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_schedule_free_adamw_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_schedule_free_adamw_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_schedule_free_adamw_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_schedule_free_adamw_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_schedule_free_adamw_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_schedule_free_adamw_options, beta2)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_schedule_free_adamw_options, eps)},
@@ -5309,7 +5190,7 @@ static void name_schedule_free_adamw(const void *options, char *name, size_t roo
 
 static lockstep_options common_schedule_free_adamw(const void *options) {
 	const lockstep_schedule_free_adamw_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_schedule_free_adamw(const void *options, lockstep_error *error) {
@@ -5333,6 +5214,8 @@ static const lockstep_option schedule_free_radam_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_schedule_free_radam_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_schedule_free_radam_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_schedule_free_radam_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_schedule_free_radam_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_schedule_free_radam_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_schedule_free_radam_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_schedule_free_radam_options, beta2)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_schedule_free_radam_options, eps)},
@@ -5349,7 +5232,7 @@ static void name_schedule_free_radam(const void *options, char *name, size_t roo
 
 static lockstep_options common_schedule_free_radam(const void *options) {
 	const lockstep_schedule_free_radam_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_schedule_free_radam(const void *options, lockstep_error *error) {
@@ -5373,6 +5256,8 @@ static const lockstep_option schedule_free_sgd_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_schedule_free_sgd_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_schedule_free_sgd_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_schedule_free_sgd_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_schedule_free_sgd_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_schedule_free_sgd_options, cautious_decay)},
 	{"momentum", LOCKSTEP_DOUBLE, offsetof(lockstep_schedule_free_sgd_options, momentum)},
 	{"warmup_steps", LOCKSTEP_DOUBLE, offsetof(lockstep_schedule_free_sgd_options, warmup_steps)},
 	{"warmup_from_zero", LOCKSTEP_FLAG, offsetof(lockstep_schedule_free_sgd_options, warmup_from_zero)},
@@ -5387,7 +5272,7 @@ static void name_schedule_free_sgd(const void *options, char *name, size_t room)
 
 static lockstep_options common_schedule_free_sgd(const void *options) {
 	const lockstep_schedule_free_sgd_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_schedule_free_sgd(const void *options, lockstep_error *error) {
@@ -5411,6 +5296,8 @@ static const lockstep_option sign_sgd_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_sign_sgd_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_sign_sgd_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_sign_sgd_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_sign_sgd_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_sign_sgd_options, cautious_decay)},
 	{"momentum", LOCKSTEP_DOUBLE, offsetof(lockstep_sign_sgd_options, momentum)},
 };
 
@@ -5421,7 +5308,7 @@ static void name_sign_sgd(const void *options, char *name, size_t room) {
 
 static lockstep_options common_sign_sgd(const void *options) {
 	const lockstep_sign_sgd_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_sign_sgd(const void *options, lockstep_error *error) {
@@ -5445,6 +5332,8 @@ static const lockstep_option simplified_ademamix_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_simplified_ademamix_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_simplified_ademamix_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_simplified_ademamix_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_simplified_ademamix_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_simplified_ademamix_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_simplified_ademamix_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_simplified_ademamix_options, beta2)},
 	{"alpha", LOCKSTEP_DOUBLE, offsetof(lockstep_simplified_ademamix_options, alpha)},
@@ -5460,7 +5349,7 @@ static void name_simplified_ademamix(const void *options, char *name, size_t roo
 
 static lockstep_options common_simplified_ademamix(const void *options) {
 	const lockstep_simplified_ademamix_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_simplified_ademamix(const void *options, lockstep_error *error) {
@@ -5487,6 +5376,8 @@ static const lockstep_option sophia_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_sophia_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_sophia_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_sophia_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_sophia_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_sophia_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_sophia_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_sophia_options, beta2)},
 	{"gamma", LOCKSTEP_DOUBLE, offsetof(lockstep_sophia_options, gamma)},
@@ -5503,7 +5394,7 @@ static void name_sophia(const void *options, char *name, size_t room) {
 
 static lockstep_options common_sophia(const void *options) {
 	const lockstep_sophia_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_sophia(const void *options, lockstep_error *error) {
@@ -5530,6 +5421,8 @@ static const lockstep_option stable_adamw_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_stable_adamw_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_stable_adamw_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_stable_adamw_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_stable_adamw_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_stable_adamw_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_stable_adamw_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_stable_adamw_options, beta2)},
 	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_stable_adamw_options, eps)},
@@ -5543,7 +5436,7 @@ static void name_stable_adamw(const void *options, char *name, size_t room) {
 
 static lockstep_options common_stable_adamw(const void *options) {
 	const lockstep_stable_adamw_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_stable_adamw(const void *options, lockstep_error *error) {
@@ -5567,6 +5460,8 @@ static const lockstep_option yogi_fields[] = {
 	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_yogi_options, proximal)},
 	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_yogi_options, maximize)},
 	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_yogi_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_yogi_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_yogi_options, cautious_decay)},
 	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_yogi_options, beta1)},
 	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_yogi_options, beta2)},
 	{"initial_accumulator", LOCKSTEP_DOUBLE, offsetof(lockstep_yogi_options, initial_accumulator)},
@@ -5582,7 +5477,7 @@ static void name_yogi(const void *options, char *name, size_t room) {
 
 static lockstep_options common_yogi(const void *options) {
 	const lockstep_yogi_options *r = options;
-	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals});
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
 }
 
 static lockstep_status check_yogi(const void *options, lockstep_error *error) {
@@ -5622,8 +5517,6 @@ const lockstep_rule lockstep_all_rules[] = {
 	{"Adamax", sizeof(lockstep_adamax_options), adamax_fields, sizeof adamax_fields / sizeof *adamax_fields},
 	{"Adan", sizeof(lockstep_adan_options), adan_fields, sizeof adan_fields / sizeof *adan_fields},
 	{"AddSign", sizeof(lockstep_add_sign_options), add_sign_fields, sizeof add_sign_fields / sizeof *add_sign_fields},
-	{"CautiousAdam", sizeof(lockstep_cautious_adam_options), cautious_adam_fields, sizeof cautious_adam_fields / sizeof *cautious_adam_fields},
-	{"CautiousLion", sizeof(lockstep_cautious_lion_options), cautious_lion_fields, sizeof cautious_lion_fields / sizeof *cautious_lion_fields},
 	{"FTRL", sizeof(lockstep_ftrl_options), ftrl_fields, sizeof ftrl_fields / sizeof *ftrl_fields},
 	{"LAMB", sizeof(lockstep_lamb_options), lamb_fields, sizeof lamb_fields / sizeof *lamb_fields},
 	{"LARS", sizeof(lockstep_lars_options), lars_fields, sizeof lars_fields / sizeof *lars_fields},
@@ -5665,8 +5558,6 @@ const lockstep_rule_code lockstep_all_codes[] = {
 	{sizeof(adamax), adamax_options_plan, common_adamax, name_adamax, check_adamax, check_adamax_lr, NULL, NULL, 0},
 	{sizeof(adan), adan_options_plan, common_adan, name_adan, check_adan, check_adan_lr, NULL, NULL, 0},
 	{sizeof(lockstep_add_sign_options), add_sign_options_plan, common_add_sign, name_add_sign, check_add_sign, check_add_sign_lr, NULL, NULL, 0},
-	{sizeof(cautious_adam), cautious_adam_options_plan, common_cautious_adam, name_cautious_adam, check_cautious_adam, check_cautious_adam_lr, NULL, NULL, 0},
-	{sizeof(lockstep_cautious_lion_options), cautious_lion_options_plan, common_cautious_lion, name_cautious_lion, check_cautious_lion, check_cautious_lion_lr, NULL, NULL, 0},
 	{sizeof(lockstep_ftrl_options), ftrl_options_plan, common_ftrl, name_ftrl, check_ftrl, check_ftrl_lr, NULL, NULL, 0},
 	{sizeof(lamb), lamb_options_plan, common_lamb, name_lamb, check_lamb, check_lamb_lr, NULL, NULL, 0},
 	{sizeof(lockstep_lars_options), lars_options_plan, common_lars, name_lars, check_lars, check_lars_lr, NULL, NULL, 0},
@@ -5765,8 +5656,8 @@ static const lockstep_rmsprop_options tensorflow_rms_prop = {.rho = 0x1.ccccccp-
 static const lockstep_adagrad_options textbook_adagrad = {.eps = 0x1.5798ee2308c3ap-27};
 static const lockstep_adam_options textbook_adam = {.beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.5798ee2308c3ap-27};
 static const lockstep_adan_options textbook_adan = {.beta1 = 0x1.f5c28f5c28f5cp-01, .beta2 = 0x1.d70a3d70a3d71p-01, .beta3 = 0x1.fae147ae147aep-01, .eps = 0x1.5798ee2308c3ap-27};
-static const lockstep_cautious_adam_options textbook_cautious_adamw = {.beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.0c6f7a0b5ed8dp-20, .cautious_update = 1};
-static const lockstep_cautious_lion_options textbook_cautious_lion = {.beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.fae147ae147aep-01, .cautious_update = 1};
+static const lockstep_adam_options textbook_cautious_adamw = {.cautious_update = 1, .beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.0c6f7a0b5ed8dp-20};
+static const lockstep_lion_options textbook_cautious_lion = {.cautious_update = 1, .beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.fae147ae147aep-01};
 static const lockstep_lars_options textbook_lars = {.momentum = 0x1.ccccccccccccdp-01, .lr_inside = 1, .trust = 0x1.0624dd2f1a9fcp-10, .separate_norms = 1};
 static const lockstep_laprop_options textbook_laprop = {.beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.203af9ee75616p-50};
 static const lockstep_momentum_options textbook_momentum = {.momentum = 0x1.ccccccccccccdp-01, .lr_inside = 1};
@@ -5803,15 +5694,15 @@ const lockstep_preset_entry lockstep_all_presets[] = {
 	{"keras", "Adam", &lockstep_all_rules[8], &keras_adam},
 	{"keras", "AdamW", &lockstep_all_rules[8], &keras_adamw},
 	{"keras", "Adamax", &lockstep_all_rules[9], &keras_adamax},
-	{"keras", "Ftrl", &lockstep_all_rules[14], &keras_ftrl},
-	{"keras", "Lamb", &lockstep_all_rules[15], &keras_lamb},
-	{"keras", "Lion", &lockstep_all_rules[18], &keras_lion},
-	{"keras", "Momentum", &lockstep_all_rules[20], &keras_momentum},
-	{"keras", "Muon", &lockstep_all_rules[21], &keras_muon},
-	{"keras", "Nadam", &lockstep_all_rules[22], &keras_nadam},
-	{"keras", "RMSprop", &lockstep_all_rules[27], &keras_rmsprop},
-	{"keras", "SGD", &lockstep_all_rules[31], &keras_sgd},
-	{"keras", "ScheduleFreeAdamW", &lockstep_all_rules[32], &keras_schedule_free_adamw},
+	{"keras", "Ftrl", &lockstep_all_rules[12], &keras_ftrl},
+	{"keras", "Lamb", &lockstep_all_rules[13], &keras_lamb},
+	{"keras", "Lion", &lockstep_all_rules[16], &keras_lion},
+	{"keras", "Momentum", &lockstep_all_rules[18], &keras_momentum},
+	{"keras", "Muon", &lockstep_all_rules[19], &keras_muon},
+	{"keras", "Nadam", &lockstep_all_rules[20], &keras_nadam},
+	{"keras", "RMSprop", &lockstep_all_rules[25], &keras_rmsprop},
+	{"keras", "SGD", &lockstep_all_rules[29], &keras_sgd},
+	{"keras", "ScheduleFreeAdamW", &lockstep_all_rules[30], &keras_schedule_free_adamw},
 	{"optax", "ADOPT", &lockstep_all_rules[0], &optax_adopt},
 	{"optax", "AMSGrad", &lockstep_all_rules[8], &optax_amsgrad},
 	{"optax", "AdEMAMix", &lockstep_all_rules[2], &optax_ademamix},
@@ -5824,76 +5715,76 @@ const lockstep_preset_entry lockstep_all_presets[] = {
 	{"optax", "Adamax", &lockstep_all_rules[9], &optax_adamax},
 	{"optax", "AdamaxW", &lockstep_all_rules[9], &optax_adamax_w},
 	{"optax", "Adan", &lockstep_all_rules[10], &optax_adan},
-	{"optax", "Lamb", &lockstep_all_rules[15], &optax_lamb},
-	{"optax", "Lars", &lockstep_all_rules[16], &optax_lars},
-	{"optax", "Lion", &lockstep_all_rules[18], &optax_lion},
-	{"optax", "MADGRAD", &lockstep_all_rules[19], &optax_madgrad},
-	{"optax", "Momentum", &lockstep_all_rules[20], &optax_momentum},
-	{"optax", "Muon", &lockstep_all_rules[21], &optax_muon},
-	{"optax", "NAdam", &lockstep_all_rules[22], &optax_nadam},
-	{"optax", "NAdamW", &lockstep_all_rules[22], &optax_nadam_w},
-	{"optax", "Novograd", &lockstep_all_rules[23], &optax_novograd},
-	{"optax", "Prodigy", &lockstep_all_rules[25], &optax_prodigy},
-	{"optax", "RAdam", &lockstep_all_rules[26], &optax_radam},
-	{"optax", "RMSprop", &lockstep_all_rules[27], &optax_rmsprop},
-	{"optax", "Rprop", &lockstep_all_rules[30], &optax_rprop},
-	{"optax", "SGD", &lockstep_all_rules[31], &optax_sgd},
-	{"optax", "ScheduleFreeAdamW", &lockstep_all_rules[32], &optax_schedule_free_adamw},
-	{"optax", "ScheduleFreeSGD", &lockstep_all_rules[34], &optax_schedule_free_sgd},
-	{"optax", "SignSGD", &lockstep_all_rules[35], &optax_sign_sgd},
-	{"optax", "Signum", &lockstep_all_rules[35], &optax_signum},
-	{"optax", "SimplifiedAdEMAMix", &lockstep_all_rules[36], &optax_simplified_ademamix},
-	{"optax", "Sophia", &lockstep_all_rules[37], &optax_sophia},
-	{"optax", "Yogi", &lockstep_all_rules[39], &optax_yogi},
+	{"optax", "Lamb", &lockstep_all_rules[13], &optax_lamb},
+	{"optax", "Lars", &lockstep_all_rules[14], &optax_lars},
+	{"optax", "Lion", &lockstep_all_rules[16], &optax_lion},
+	{"optax", "MADGRAD", &lockstep_all_rules[17], &optax_madgrad},
+	{"optax", "Momentum", &lockstep_all_rules[18], &optax_momentum},
+	{"optax", "Muon", &lockstep_all_rules[19], &optax_muon},
+	{"optax", "NAdam", &lockstep_all_rules[20], &optax_nadam},
+	{"optax", "NAdamW", &lockstep_all_rules[20], &optax_nadam_w},
+	{"optax", "Novograd", &lockstep_all_rules[21], &optax_novograd},
+	{"optax", "Prodigy", &lockstep_all_rules[23], &optax_prodigy},
+	{"optax", "RAdam", &lockstep_all_rules[24], &optax_radam},
+	{"optax", "RMSprop", &lockstep_all_rules[25], &optax_rmsprop},
+	{"optax", "Rprop", &lockstep_all_rules[28], &optax_rprop},
+	{"optax", "SGD", &lockstep_all_rules[29], &optax_sgd},
+	{"optax", "ScheduleFreeAdamW", &lockstep_all_rules[30], &optax_schedule_free_adamw},
+	{"optax", "ScheduleFreeSGD", &lockstep_all_rules[32], &optax_schedule_free_sgd},
+	{"optax", "SignSGD", &lockstep_all_rules[33], &optax_sign_sgd},
+	{"optax", "Signum", &lockstep_all_rules[33], &optax_signum},
+	{"optax", "SimplifiedAdEMAMix", &lockstep_all_rules[34], &optax_simplified_ademamix},
+	{"optax", "Sophia", &lockstep_all_rules[35], &optax_sophia},
+	{"optax", "Yogi", &lockstep_all_rules[37], &optax_yogi},
 	{"tensorflow", "AdaMax", &lockstep_all_rules[9], &tensorflow_ada_max},
 	{"tensorflow", "Adadelta", &lockstep_all_rules[6], &tensorflow_adadelta},
 	{"tensorflow", "AdagradDA", &lockstep_all_rules[5], &tensorflow_adagrad_da},
 	{"tensorflow", "AdagradV2", &lockstep_all_rules[4], &tensorflow_adagrad_v2},
 	{"tensorflow", "Adam", &lockstep_all_rules[8], &tensorflow_adam},
 	{"tensorflow", "AddSign", &lockstep_all_rules[11], &tensorflow_add_sign},
-	{"tensorflow", "CenteredRMSProp", &lockstep_all_rules[27], &tensorflow_centered_rms_prop},
-	{"tensorflow", "Ftrl", &lockstep_all_rules[14], &tensorflow_ftrl},
-	{"tensorflow", "FtrlV2", &lockstep_all_rules[14], &tensorflow_ftrl_v2},
-	{"tensorflow", "GradientDescent", &lockstep_all_rules[31], &tensorflow_gradient_descent},
-	{"tensorflow", "KerasMomentum", &lockstep_all_rules[20], &tensorflow_keras_momentum},
-	{"tensorflow", "Momentum", &lockstep_all_rules[20], &tensorflow_momentum},
-	{"tensorflow", "NesterovAdam", &lockstep_all_rules[22], &tensorflow_nesterov_adam},
-	{"tensorflow", "PowerSign", &lockstep_all_rules[24], &tensorflow_power_sign},
+	{"tensorflow", "CenteredRMSProp", &lockstep_all_rules[25], &tensorflow_centered_rms_prop},
+	{"tensorflow", "Ftrl", &lockstep_all_rules[12], &tensorflow_ftrl},
+	{"tensorflow", "FtrlV2", &lockstep_all_rules[12], &tensorflow_ftrl_v2},
+	{"tensorflow", "GradientDescent", &lockstep_all_rules[29], &tensorflow_gradient_descent},
+	{"tensorflow", "KerasMomentum", &lockstep_all_rules[18], &tensorflow_keras_momentum},
+	{"tensorflow", "Momentum", &lockstep_all_rules[18], &tensorflow_momentum},
+	{"tensorflow", "NesterovAdam", &lockstep_all_rules[20], &tensorflow_nesterov_adam},
+	{"tensorflow", "PowerSign", &lockstep_all_rules[22], &tensorflow_power_sign},
 	{"tensorflow", "ProximalAdagrad", &lockstep_all_rules[4], &tensorflow_proximal_adagrad},
-	{"tensorflow", "ProximalGradientDescent", &lockstep_all_rules[31], &tensorflow_proximal_gradient_descent},
-	{"tensorflow", "RMSProp", &lockstep_all_rules[27], &tensorflow_rms_prop},
+	{"tensorflow", "ProximalGradientDescent", &lockstep_all_rules[29], &tensorflow_proximal_gradient_descent},
+	{"tensorflow", "RMSProp", &lockstep_all_rules[25], &tensorflow_rms_prop},
 	{"textbook", "AdaGrad", &lockstep_all_rules[4], &textbook_adagrad},
 	{"textbook", "Adam", &lockstep_all_rules[8], &textbook_adam},
 	{"textbook", "Adan", &lockstep_all_rules[10], &textbook_adan},
-	{"textbook", "CautiousAdamW", &lockstep_all_rules[12], &textbook_cautious_adamw},
-	{"textbook", "CautiousLion", &lockstep_all_rules[13], &textbook_cautious_lion},
-	{"textbook", "LARS", &lockstep_all_rules[16], &textbook_lars},
-	{"textbook", "LaProp", &lockstep_all_rules[17], &textbook_laprop},
-	{"textbook", "Momentum", &lockstep_all_rules[20], &textbook_momentum},
-	{"textbook", "NovoGrad", &lockstep_all_rules[23], &textbook_novograd},
-	{"textbook", "RowwiseAdaGrad", &lockstep_all_rules[28], &textbook_rowwise_adagrad},
-	{"textbook", "RowwiseAdam", &lockstep_all_rules[29], &textbook_rowwise_adam},
-	{"textbook", "SGD", &lockstep_all_rules[31], &textbook_sgd},
-	{"textbook", "SophiaG", &lockstep_all_rules[37], &textbook_sophia_g},
-	{"textbook", "StableAdamW", &lockstep_all_rules[38], &textbook_stable_adamw},
+	{"textbook", "CautiousAdamW", &lockstep_all_rules[8], &textbook_cautious_adamw},
+	{"textbook", "CautiousLion", &lockstep_all_rules[16], &textbook_cautious_lion},
+	{"textbook", "LARS", &lockstep_all_rules[14], &textbook_lars},
+	{"textbook", "LaProp", &lockstep_all_rules[15], &textbook_laprop},
+	{"textbook", "Momentum", &lockstep_all_rules[18], &textbook_momentum},
+	{"textbook", "NovoGrad", &lockstep_all_rules[21], &textbook_novograd},
+	{"textbook", "RowwiseAdaGrad", &lockstep_all_rules[26], &textbook_rowwise_adagrad},
+	{"textbook", "RowwiseAdam", &lockstep_all_rules[27], &textbook_rowwise_adam},
+	{"textbook", "SGD", &lockstep_all_rules[29], &textbook_sgd},
+	{"textbook", "SophiaG", &lockstep_all_rules[35], &textbook_sophia_g},
+	{"textbook", "StableAdamW", &lockstep_all_rules[36], &textbook_stable_adamw},
 	{"torch", "ASGD", &lockstep_all_rules[1], &torch_asgd},
 	{"torch", "Adadelta", &lockstep_all_rules[6], &torch_adadelta},
 	{"torch", "Adafactor", &lockstep_all_rules[7], &torch_adafactor},
 	{"torch", "Adagrad", &lockstep_all_rules[4], &torch_adagrad},
 	{"torch", "Adam", &lockstep_all_rules[8], &torch_adam},
 	{"torch", "AdamW", &lockstep_all_rules[8], &torch_adamw},
-	{"torch", "AdamWScheduleFree", &lockstep_all_rules[32], &torch_adamw_schedule_free},
+	{"torch", "AdamWScheduleFree", &lockstep_all_rules[30], &torch_adamw_schedule_free},
 	{"torch", "Adamax", &lockstep_all_rules[9], &torch_adamax},
-	{"torch", "Momentum", &lockstep_all_rules[20], &torch_momentum},
-	{"torch", "Muon", &lockstep_all_rules[21], &torch_muon},
-	{"torch", "NAdam", &lockstep_all_rules[22], &torch_nadam},
-	{"torch", "Prodigy", &lockstep_all_rules[25], &torch_prodigy},
-	{"torch", "RAdam", &lockstep_all_rules[26], &torch_radam},
-	{"torch", "RAdamScheduleFree", &lockstep_all_rules[33], &torch_radam_schedule_free},
-	{"torch", "RMSprop", &lockstep_all_rules[27], &torch_rmsprop},
-	{"torch", "Rprop", &lockstep_all_rules[30], &torch_rprop},
-	{"torch", "SGD", &lockstep_all_rules[31], &torch_sgd},
-	{"torch", "SGDScheduleFree", &lockstep_all_rules[34], &torch_sgd_schedule_free},
+	{"torch", "Momentum", &lockstep_all_rules[18], &torch_momentum},
+	{"torch", "Muon", &lockstep_all_rules[19], &torch_muon},
+	{"torch", "NAdam", &lockstep_all_rules[20], &torch_nadam},
+	{"torch", "Prodigy", &lockstep_all_rules[23], &torch_prodigy},
+	{"torch", "RAdam", &lockstep_all_rules[24], &torch_radam},
+	{"torch", "RAdamScheduleFree", &lockstep_all_rules[31], &torch_radam_schedule_free},
+	{"torch", "RMSprop", &lockstep_all_rules[25], &torch_rmsprop},
+	{"torch", "Rprop", &lockstep_all_rules[28], &torch_rprop},
+	{"torch", "SGD", &lockstep_all_rules[29], &torch_sgd},
+	{"torch", "SGDScheduleFree", &lockstep_all_rules[32], &torch_sgd_schedule_free},
 	{"torch", "SparseAdam", &lockstep_all_rules[8], &torch_sparse_adam},
 };
 

@@ -57,8 +57,8 @@ static const lockstep_parameter add4_buffers[] = {{"x", LOCKSTEP_STREAM}, {"g1",
 static const lockstep_parameter add4_scalars[] = {{"scale1", LOCKSTEP_FLOAT}, {"scale2", LOCKSTEP_FLOAT}, {"scale3", LOCKSTEP_FLOAT}, {"scale4", LOCKSTEP_FLOAT}};
 static const lockstep_parameter add_sign_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}};
 static const lockstep_parameter add_sign_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"agree", LOCKSTEP_FLOAT}, {"differ", LOCKSTEP_FLOAT}, {"neither", LOCKSTEP_FLOAT}, {"weight", LOCKSTEP_FLOAT}};
-static const lockstep_parameter agree_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}};
-static const lockstep_parameter agree_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}};
+static const lockstep_parameter agree_buffers[] = {{"g", LOCKSTEP_STREAM}, {"d", LOCKSTEP_STREAM}};
+static const lockstep_parameter agree_scalars[] = {{"scale", LOCKSTEP_FLOAT}};
 static const lockstep_parameter agree_lanes[] = {{"agree", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter average_buffers[] = {{"a", LOCKSTEP_STREAM}, {"p", LOCKSTEP_STREAM}};
 static const lockstep_parameter average_scalars[] = {{"weight", LOCKSTEP_FLOAT}};
@@ -71,10 +71,8 @@ static const lockstep_parameter bce_clip_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBL
 static const lockstep_parameter bce_with_logits_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}};
 static const lockstep_parameter bce_with_logits_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"positive", LOCKSTEP_FLOAT}};
 static const lockstep_parameter bce_with_logits_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
-static const lockstep_parameter cautious_adam_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
-static const lockstep_parameter cautious_adam_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"trust", LOCKSTEP_FLOAT}, {"distrust", LOCKSTEP_FLOAT}, {"growth", LOCKSTEP_FLOAT}};
-static const lockstep_parameter cautious_lion_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}};
-static const lockstep_parameter cautious_lion_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"weight2", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"trust", LOCKSTEP_FLOAT}, {"distrust", LOCKSTEP_FLOAT}, {"growth", LOCKSTEP_FLOAT}};
+static const lockstep_parameter cautious_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"d", LOCKSTEP_STREAM}};
+static const lockstep_parameter cautious_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"trust", LOCKSTEP_FLOAT}, {"distrust", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"growth", LOCKSTEP_FLOAT}};
 static const lockstep_parameter center_buffers[] = {{"x", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}};
 static const lockstep_parameter center_scalars[] = {{"mean", LOCKSTEP_FLOAT}};
 static const lockstep_parameter clip_buffers[] = {{"x", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}};
@@ -206,13 +204,12 @@ const lockstep_kernel lockstep_all[] = {
 	{"Add3", add3_buffers, 4, add3_scalars, 3, NULL, 0},
 	{"Add4", add4_buffers, 5, add4_scalars, 4, NULL, 0},
 	{"AddSign", add_sign_buffers, 3, add_sign_scalars, 9, NULL, 0},
-	{"Agree", agree_buffers, 3, agree_scalars, 6, agree_lanes, 1},
+	{"Agree", agree_buffers, 2, agree_scalars, 1, agree_lanes, 1},
 	{"Average", average_buffers, 2, average_scalars, 1, NULL, 0},
 	{"BCE", bce_buffers, 4, bce_scalars, 1, bce_lanes, 1},
 	{"BCEClip", bce_clip_buffers, 4, bce_clip_scalars, 1, bce_clip_lanes, 1},
 	{"BCEWithLogits", bce_with_logits_buffers, 4, bce_with_logits_scalars, 2, bce_with_logits_lanes, 1},
-	{"CautiousAdam", cautious_adam_buffers, 4, cautious_adam_scalars, 14, NULL, 0},
-	{"CautiousLion", cautious_lion_buffers, 3, cautious_lion_scalars, 11, NULL, 0},
+	{"Cautious", cautious_buffers, 3, cautious_scalars, 5, NULL, 0},
 	{"Center", center_buffers, 2, center_scalars, 1, NULL, 0},
 	{"Clip", clip_buffers, 2, clip_scalars, 3, NULL, 0},
 	{"CountBeyond", count_beyond_buffers, 1, count_beyond_scalars, 1, count_beyond_lanes, 1},
@@ -263,7 +260,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"TensorNorms", tensor_norms_buffers, 2, tensor_norms_scalars, 5, tensor_norms_lanes, 2},
 	{"Yogi", yogi_buffers, 4, yogi_scalars, 12, NULL, 0},
 };
-const size_t lockstep_all_count = 83;
+const size_t lockstep_all_count = 82;
 
 lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_amsgrad,
@@ -297,8 +294,7 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_bce,
 	lockstep_portable_bce_clip,
 	lockstep_portable_bce_with_logits,
-	lockstep_portable_cautious_adam,
-	lockstep_portable_cautious_lion,
+	lockstep_portable_cautious,
 	lockstep_portable_center,
 	lockstep_portable_clip,
 	lockstep_portable_count_beyond,
@@ -381,8 +377,7 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_bce,
 	lockstep_portable_bce_clip,
 	lockstep_portable_bce_with_logits,
-	lockstep_portable_cautious_adam,
-	lockstep_portable_cautious_lion,
+	lockstep_portable_cautious,
 	lockstep_portable_center,
 	lockstep_portable_clip,
 	lockstep_portable_count_beyond,
@@ -471,8 +466,7 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_bce,
 	lockstep_avx512_bce_clip,
 	lockstep_avx512_bce_with_logits,
-	lockstep_avx512_cautious_adam,
-	lockstep_avx512_cautious_lion,
+	lockstep_avx512_cautious,
 	lockstep_avx512_center,
 	lockstep_avx512_clip,
 	lockstep_avx512_count_beyond,
@@ -555,8 +549,7 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_bce,
 	lockstep_avx512_bce_clip,
 	lockstep_avx512_bce_with_logits,
-	lockstep_avx512_cautious_adam,
-	lockstep_avx512_cautious_lion,
+	lockstep_avx512_cautious,
 	lockstep_avx512_center,
 	lockstep_avx512_clip,
 	lockstep_avx512_count_beyond,
@@ -647,8 +640,7 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_bce,
 	lockstep_avx2_bce_clip,
 	lockstep_avx2_bce_with_logits,
-	lockstep_avx2_cautious_adam,
-	lockstep_avx2_cautious_lion,
+	lockstep_avx2_cautious,
 	lockstep_avx2_center,
 	lockstep_avx2_clip,
 	lockstep_avx2_count_beyond,
@@ -731,8 +723,7 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_bce,
 	lockstep_avx2_bce_clip,
 	lockstep_avx2_bce_with_logits,
-	lockstep_avx2_cautious_adam,
-	lockstep_avx2_cautious_lion,
+	lockstep_avx2_cautious,
 	lockstep_avx2_center,
 	lockstep_avx2_clip,
 	lockstep_avx2_count_beyond,
@@ -823,8 +814,7 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_bce,
 	lockstep_neon_bce_clip,
 	lockstep_neon_bce_with_logits,
-	lockstep_neon_cautious_adam,
-	lockstep_neon_cautious_lion,
+	lockstep_neon_cautious,
 	lockstep_neon_center,
 	lockstep_neon_clip,
 	lockstep_neon_count_beyond,
@@ -907,8 +897,7 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_bce,
 	lockstep_neon_bce_clip,
 	lockstep_neon_bce_with_logits,
-	lockstep_neon_cautious_adam,
-	lockstep_neon_cautious_lion,
+	lockstep_neon_cautious,
 	lockstep_neon_center,
 	lockstep_neon_clip,
 	lockstep_neon_count_beyond,
@@ -1003,8 +992,7 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_bce,
 	lockstep_avx2_bce_clip,
 	lockstep_avx2_bce_with_logits,
-	lockstep_avx2_cautious_adam,
-	lockstep_avx2_cautious_lion,
+	lockstep_avx2_cautious,
 	lockstep_avx2_center,
 	lockstep_avx2_clip,
 	lockstep_avx2_count_beyond,
@@ -1096,8 +1084,7 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_bce,
 	lockstep_avx512_bce_clip,
 	lockstep_avx512_bce_with_logits,
-	lockstep_avx512_cautious_adam,
-	lockstep_avx512_cautious_lion,
+	lockstep_avx512_cautious,
 	lockstep_avx512_center,
 	lockstep_avx512_clip,
 	lockstep_avx512_count_beyond,
@@ -1285,221 +1272,217 @@ lockstep_status lockstep_kernel_bce_with_logits(const lockstep_table *table, con
 	return lockstep_run(table, &lockstep_all[31], list, buffers, c, lanes);
 }
 
-lockstep_status lockstep_kernel_cautious_adam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_cautious_adam_scalars *c) {
+lockstep_status lockstep_kernel_cautious(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_cautious_scalars *c) {
 	return lockstep_run(table, &lockstep_all[32], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_cautious_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_cautious_lion_scalars *c) {
+lockstep_status lockstep_kernel_center(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_center_scalars *c) {
 	return lockstep_run(table, &lockstep_all[33], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_center(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_center_scalars *c) {
-	return lockstep_run(table, &lockstep_all[34], list, buffers, c, NULL);
-}
-
 lockstep_status lockstep_kernel_clip(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_clip_scalars *c) {
-	return lockstep_run(table, &lockstep_all[35], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[34], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_count_beyond(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_count_beyond_scalars *c, double count[LOCKSTEP_LANES]) {
 	void *const lanes[] = {count};
-	return lockstep_run(table, &lockstep_all[36], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[35], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_dots(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[37], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[36], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[38], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[37], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_ftrl(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_ftrl_scalars *c) {
-	return lockstep_run(table, &lockstep_all[39], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[38], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_fade(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_fade_scalars *c) {
-	return lockstep_run(table, &lockstep_all[40], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[39], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_flush(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_flush_scalars *c) {
-	return lockstep_run(table, &lockstep_all[41], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[40], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_grad_norm(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_grad_norm_scalars *c, double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {grads};
-	return lockstep_run(table, &lockstep_all[42], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[41], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[43], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[42], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_scalars *c, double params[LOCKSTEP_LANES], double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, updates};
-	return lockstep_run(table, &lockstep_all[44], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[43], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_move_scalars *c) {
-	return lockstep_run(table, &lockstep_all[45], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[44], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[46], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[45], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
-	return lockstep_run(table, &lockstep_all[47], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[46], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_log(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[48], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[47], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_log1p(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[49], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[48], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_madgrad(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_madgrad_scalars *c) {
-	return lockstep_run(table, &lockstep_all[50], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[49], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_mse(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_mse_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[51], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[50], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_max_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, float max[LOCKSTEP_LANES]) {
 	void *const lanes[] = {max};
-	return lockstep_run(table, &lockstep_all[52], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[51], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[53], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[52], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_muon(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_muon_scalars *c, double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {squares};
-	return lockstep_run(table, &lockstep_all[54], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[53], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_nadam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nadam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[55], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[54], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_nesterov(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nesterov_scalars *c) {
-	return lockstep_run(table, &lockstep_all[56], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[55], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_noise(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_noise_scalars *c) {
-	return lockstep_run(table, &lockstep_all[57], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[56], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_penalty(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_penalty_scalars *c, double absolute[LOCKSTEP_LANES], double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {absolute, squares};
-	return lockstep_run(table, &lockstep_all[58], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[57], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_prodigy(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_prodigy_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]) {
 	void *const lanes[] = {numerator, denominator};
-	return lockstep_run(table, &lockstep_all[59], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[58], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_radam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[60], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[59], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[61], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[60], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
-	return lockstep_run(table, &lockstep_all[62], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[61], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[63], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[62], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[64], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[63], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[65], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[64], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
-	return lockstep_run(table, &lockstep_all[66], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[65], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[67], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[66], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
-	return lockstep_run(table, &lockstep_all[68], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[67], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
-	return lockstep_run(table, &lockstep_all[69], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[68], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[70], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[69], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
-	return lockstep_run(table, &lockstep_all[71], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[70], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
-	return lockstep_run(table, &lockstep_all[72], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[71], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
-	return lockstep_run(table, &lockstep_all[73], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[72], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
-	return lockstep_run(table, &lockstep_all[74], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[73], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_sqrt(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[75], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[74], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_squared_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_squared_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[76], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[75], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_stable_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_stable_adamw_scalars *c, double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {updates};
-	return lockstep_run(table, &lockstep_all[77], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[76], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_sum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[78], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[77], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[79], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[78], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[80], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[79], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_tensor_norms(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_tensor_norms_scalars *c, double params[LOCKSTEP_LANES], double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, grads};
-	return lockstep_run(table, &lockstep_all[81], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[80], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_yogi(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_yogi_scalars *c) {
-	return lockstep_run(table, &lockstep_all[82], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[81], list, buffers, c, NULL);
 }

@@ -61,7 +61,7 @@ static void draw_options(rule_case *c) {
 	for (size_t k = 0; k < c->rule->option_count; k++) {
 		char *at = c->options.bytes + c->rule->options[k].offset;
 		if (c->rule->options[k].kind == LOCKSTEP_FLAG) {
-			int flag = below(&c->s, 4) == 0 ? set[k % 4] : 0;
+			int flag = below(&c->s, 8) == 0 ? set[k % 4] : 0;
 			memcpy(at, &flag, sizeof flag);
 		} else if (c->rule->options[k].kind == LOCKSTEP_INTEGER) {
 			int x = (int)below(&c->s, 104) - 2;
@@ -94,6 +94,8 @@ static void hash_common(rule_case *c, lockstep_options o) {
 	hash_truth(c, o.proximal);
 	hash_truth(c, o.maximize);
 	hash_truth(c, o.keep_subnormals);
+	hash_truth(c, o.cautious_update);
+	hash_truth(c, o.cautious_decay);
 }
 
 static void hash_plan(rule_case *c, const lockstep_plan *plan) {

@@ -247,7 +247,7 @@ void follow_line(arena *a, const line *l, const way *w) {
 	memset(&t, 0, sizeof t);
 	t.w = w;
 	begin(&t, a, l);
-	int whole = w->ranges && !t.o->groups[0].plain; /* of several passes */
+	int whole = w->ranges && (!t.o->groups[0].plain || t.o->groups[0].common.cautious_update); /* of several passes, or counted */
 	for (int step = 1, k = 2; step <= STEPS && !whole; step++) {
 		change(&t, step);
 		make_gradients(&t, step);

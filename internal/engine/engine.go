@@ -25,6 +25,7 @@ type Engine struct {
 	absent  []bool    // without a gradient in this step
 	late    bool      // some tensors have yet to begin as their parameters
 	owns    bool      // some passes have scalars of each tensor
+	counts  bool      // some steps are as cautious as a part of their tensor agrees
 	shards  shards    // of the gradients
 	numbers []float32 // of elements, as bits, if there is noise
 	zeroes  bool      // steps leave zeros of the gradients
@@ -51,6 +52,7 @@ type Engine struct {
 	swapping  swapping
 
 	estimating estimating
+	agreeing   agreeing
 
 	accumulating accumulating
 	rows         rowSet
@@ -69,6 +71,7 @@ type tensor struct {
 	sums     [MaxSums]float64
 	factor   float64 // what clips its gradient in this step, if tensors are clipped
 	clip     fallback.ClipScalars
+	trust    float32   // the factor of what agrees in this step, if it is cautious
 	average  []float32 // of its parameters
 	slow     []float32
 	byColumn []float64 // sums by column, of each unit; after the pass the first are the tensor's
@@ -115,7 +118,7 @@ func New(tensors []Tensor, rules []Rule) *Engine {
 	e.growLists()
 	e.growSums()
 	e.absent = make([]bool, len(tensors))
-	e.stepping.e, e.squaring.e, e.measuring.e, e.exceeding.e, e.zeroing.e, e.accumulating.e, e.swapping.e, e.estimating.e = e, e, e, e, e, e, e, e
+	e.stepping.e, e.squaring.e, e.measuring.e, e.exceeding.e, e.zeroing.e, e.accumulating.e, e.swapping.e, e.estimating.e, e.agreeing.e = e, e, e, e, e, e, e, e, e
 	e.pool = workers.New(tune.ParallelLen)
 	e.team.pool = e.pool
 	e.growRoom()
@@ -141,14 +144,18 @@ func newGroup(r Rule) group {
 	for _, p := range g.passes {
 		g.plain = g.plain && p.walk == elements && p.sums == NoSums && p.buffers == nil
 	}
+	if g.cautious() && !g.plain {
+		panic("engine: a cautious step takes more than a pass over elements")
+	}
 	return g
 }
 
 // survey looks at what the rules ask for.
 func (e *Engine) survey() {
-	e.passes, e.owns = 0, false
+	e.passes, e.owns, e.counts = 0, false, false
 	for k := range e.groups {
 		g := &e.groups[k]
+		e.counts = e.counts || g.CautiousUpdate
 		e.passes = max(e.passes, len(g.passes))
 		for _, p := range g.passes {
 			e.owns = e.owns || p.own
@@ -207,8 +214,10 @@ func (e *Engine) share(t workers.Task, more bool) {
 }
 
 // IsPlain reports whether a step of the rule can be taken in parts, one apart from the
-// other: its one kernel takes elements and leaves no sums.
-func (e *Engine) IsPlain(rule int) bool { return e.groups[rule].plain }
+// other: its one kernel takes elements and leaves no sums, and nothing is counted.
+func (e *Engine) IsPlain(rule int) bool {
+	return e.groups[rule].plain && !e.groups[rule].CautiousUpdate
+}
 
 // Len is the number of elements of all tensors.
 func (e *Engine) Len() int { return e.total }

@@ -117,6 +117,7 @@ type Options struct {
 	L2                                 float64
 	L1                                 float64
 	Proximal, Maximize, KeepSubnormals bool
+	CautiousUpdate, CautiousDecay      bool // of a plan whose one kernel takes elements and looks at parameters for nothing but their decay
 }
 
 // A Rule is a plan with its options.

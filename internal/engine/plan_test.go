@@ -109,3 +109,18 @@ func TestSetRule(t *testing.T) {
 		t.Errorf("the rate is %g, want the new rule's 0", e.LR(0))
 	}
 }
+
+// TestCautionIsPlain has no engine whose cautious steps would take more than one kernel.
+func TestCautionIsPlain(t *testing.T) {
+	for name, p := range proofs {
+		func() {
+			defer func() {
+				s, _ := recover().(string)
+				if plain := name == "Schedule-Free"; plain != (s == "") || !plain && !strings.Contains(s, "cautious") {
+					t.Errorf("%s: the panic is %q", name, s)
+				}
+			}()
+			New(nil, []Rule{p.rule(Options{CautiousDecay: true})})
+		}()
+	}
+}

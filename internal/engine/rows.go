@@ -39,10 +39,11 @@ type row struct {
 type place struct{ row, at int }
 
 // TakesRows reports whether a step of the rule can be taken on some rows alone: it has one
-// pass, over elements or rows, that leaves no sums and asks for none of other rows.
+// pass, over elements or rows, that leaves no sums and asks for none of other rows, and nothing
+// is counted in all of them.
 func (e *Engine) TakesRows(rule int) bool {
 	g := &e.groups[rule]
-	if len(g.passes) != 1 || g.passes[0].sums != NoSums || !g.plain && g.passes[0].walk != rows {
+	if g.CautiousUpdate || len(g.passes) != 1 || g.passes[0].sums != NoSums || !g.plain && g.passes[0].walk != rows {
 		return false
 	}
 	return !slices.ContainsFunc(g.State, func(s Slot) bool { return s.Extent > PerRow })

@@ -96,7 +96,7 @@ func (e *Engine) apply(w *Worker, t *tensor, k, lo, hi int, p, grad []float32) {
 	g := &e.groups[t.Rule]
 	flushes := g.passes[k].last && g.flushes(e.step-t.missed)
 	if e.staged(g) || len(w.shards) > 0 {
-		e.blocks(w, t, k, lo, p, grad, flushes)
+		e.blocks(w, t, k, lo, p, grad, blockOf{flushes: flushes})
 		return
 	}
 	if g.passes[k].sums == ByColumn {
@@ -127,11 +127,15 @@ func (e *Engine) staged(g *group) bool {
 	return g.penalized() || e.zeroes || e.following.follows()
 }
 
+// blockOf is what is done with blocks: a pass, after which small state is flushed, or
+// elements that agree are counted.
+type blockOf struct{ flushes, counts bool }
+
 // blocks runs a pass with the stages around it.
-func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32, flushes bool) {
+func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32, of blockOf) {
 	g := &e.groups[t.Rule]
 	pass := &g.passes[k]
-	length, looks := w.blockLen(g, pass, t), pass.takesGrads || flushes
+	length, looks := w.blockLen(g, pass, t), pass.takesGrads || of.flushes
 	piece := tune.FactorRows * t.columns()
 	for at, end := 0, 0; at < len(p); at = end {
 		end = min(at+length, len(p))
@@ -147,7 +151,11 @@ func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32, flus
 		if looks {
 			d = e.given(w, g, t, at, end, grad)
 		}
-		e.block(w, t, k, lo+at, p[at:end], d, flushes)
+		if of.counts {
+			e.agree(w, t, lo+at, e.before(w, g, t, lo+at, p[at:end], d))
+			continue
+		}
+		e.block(w, t, k, lo+at, p[at:end], d, of.flushes)
 		if pass.sums == ByColumn && (end%piece == 0 || end == len(p)) {
 			w.matrix.fold()
 		}
@@ -197,7 +205,11 @@ func (e *Engine) block(w *Worker, t *tensor, k, lo int, p, grad []float32, flush
 	if pass.takesGrads {
 		x = e.before(w, g, t, lo, p, grad)
 	}
-	e.runPass(w, t, k, lo, hi, p, x)
+	if g.cautious() {
+		e.cautiously(w, t, lo, p, x)
+	} else {
+		e.runPass(w, t, k, lo, hi, p, x)
+	}
 	if g.shrinks && pass.last {
 		w.list.Set(p)
 		kernels.Shrink(e.table, &w.list, &g.shrink)

@@ -42,7 +42,7 @@ func (g *group) renew(scale float64) {
 	} else {
 		g.input, g.Stages = g.Options.Begin(scale, g.FusesProximal)
 	}
-	if g.passes[0].mean {
+	if g.passes[0].mean || g.cautious() && g.input.L2 != 0 {
 		g.regularizeAll()
 	}
 	for _, s := range g.State {
@@ -60,7 +60,8 @@ func (g *group) renewClipped(scale float64) {
 	g.clip, g.fade.Scale = g.clipping.scalars(scale), float32(scale)
 }
 
-// regularizeAll has a stage make the whole gradient, for a pass that sums its squares.
+// regularizeAll has a stage make the whole gradient, for a pass that sums its squares, or for
+// a kernel that does not see the parameters.
 func (g *group) regularizeAll() {
 	in := &g.input
 	if !g.regularizes && (in.Scale != 1 || in.L2 != 0) {
@@ -71,7 +72,7 @@ func (g *group) regularizeAll() {
 
 // penalized reports whether there is a stage around the kernel.
 func (g *group) penalized() bool {
-	return g.clipping.on() || g.clipping.centers || g.Stages.penalized()
+	return g.clipping.on() || g.clipping.centers || g.cautious() || g.Stages.penalized()
 }
 
 // Begin makes the input of scalars, but for the step's number, and the stages.

@@ -112,6 +112,9 @@ func (e *Engine) inputOf(t *tensor, k int) *StepInput {
 func (e *Engine) Run(params, grads [][]float32) {
 	e.beginAsParams(params)
 	e.beginFollowing(params)
+	if e.counts {
+		e.countAgreeing(params, grads)
+	}
 	s := &e.stepping
 	s.params, s.grads = params, grads
 	for k := range e.passes {

@@ -15,6 +15,8 @@ type Worker struct {
 	sums    Sums
 	block   []float32
 	room    []float32
+	still   []float32   // -0
+	moves   []float32   // steps of a cautious rule, and copies of its state
 	ready   []int       // units to sum up
 	shards  []shard     // of the range at work
 	calls   []any       // of calls that make scalars of rows
@@ -25,6 +27,8 @@ type Worker struct {
 	noise       fallback.NoiseScalars
 	adding      adding
 	approaching approaching
+	agrees      fallback.AgreeScalars
+	cautious    fallback.CautiousScalars
 	row         rowState
 	long        bool // a row is longer than a block, and row is of it
 }

@@ -27,6 +27,9 @@ var _ = register(&Entry{
 		{"amsgrad l1", update.Adam{Options: update.Options{LR: .01, L1: .1}, Beta1: .9, Beta2: .99, Eps: 1e-8, AMSGrad: true}, 0x07ef40e3e0b6859c},
 		{"amsgrad proximal", update.Adam{Options: update.Options{LR: .01, L1: .1, L2: .1, Proximal: true}, Beta1: .9, Beta2: .99, Eps: 1e-8, AMSGrad: true}, 0x4b0d10bef7668158},
 		{"amsgrad corrected", update.Adam{Options: update.Options{LR: .01, WeightDecay: .1}, Beta1: .9, Beta2: .99, Eps: 1e-8, EpsRoot: 1e-6, AMSGrad: true, CorrectedMax: true}, 0xa84f6013929d710b},
+		{"cautious adam", update.Adam{Options: update.Options{LR: .01, WeightDecay: .1, KeepSubnormals: true, CautiousUpdate: true, CautiousDecay: true}, Beta1: .9, Beta2: .99, Eps: 1e-8}, 0x90f32fdeffcaaf85},
+		{"cautious adam beta1 small", update.Adam{Options: update.Options{LR: .01, WeightDecay: 10, L2: .1, KeepSubnormals: true, CautiousUpdate: true}, Beta1: .3, Beta2: .4, Eps: 1e-8}, 0x347d87624ec9c200},
+		{"adam cautious decay", update.Adam{Options: update.Options{LR: .01, WeightDecay: 10, L1: .01, KeepSubnormals: true, CautiousDecay: true}, Beta1: .9, Beta2: .99, Eps: 1e-8}, 0xd1cb714097277955},
 	},
 	Refused: []Refused{
 		{"LR", "1e+38", update.Adam{Options: update.Options{LR: 1e38}, Beta1: .9999, Beta2: .999, Eps: 1e-8}},
@@ -45,19 +48,21 @@ var _ = register(&Entry{
 			r.CorrectedMax = !r.EpsHat && !r.NoBiasCorrection && d.IntN(2) == 0
 			return r
 		}},
+		{"Adam, cautious", func(d Draw) update.Rule { return d.cautious(d.adam()) }},
 	},
 	Presets: []Preset{
 		{"torch", "Adam", torch.Adam()}, {"torch", "AdamW", torch.AdamW()}, {"torch", "SparseAdam", torch.SparseAdam()},
 		{"keras", "Adam", keras.Adam()}, {"keras", "AdamW", keras.AdamW()},
 		{"optax", "Adam", optax.Adam(0)}, {"optax", "AdamW", optax.AdamW(0)}, {"optax", "AMSGrad", optax.AMSGrad(0)},
 		{"tensorflow", "Adam", tensorflow.Adam(0, single(.9), single(.999), single(1e-8))},
-		{Textbook, "Adam", textbook.Adam(0)},
+		{Textbook, "Adam", textbook.Adam(0)}, {Textbook, "CautiousAdamW", textbook.CautiousAdamW(0)},
 	},
 	Verified: []Sample{
 		{Name: "torch Adam", Rule: torch.Adam()}, {Name: "torch AdamW", Rule: torch.AdamW()}, {Name: "keras AdamW", Rule: keras.AdamW()},
 		{Name: "torch Adam, AMSGrad, L1", Rule: update.Adam{Options: update.Options{LR: 1e-3, L1: 1e-4}, Beta1: .9, Beta2: .999, Eps: 1e-8, AMSGrad: true}},
 		{Name: "optax Adam, eps_root", Rule: update.Adam{Options: update.Options{LR: 1e-2}, Beta1: .9, Beta2: .999, Eps: 1e-8, EpsRoot: 1e-8}},
 		{Name: "AMSGrad, proximal L1", Rule: update.Adam{Options: update.Options{LR: 1e-3, L1: 1e-3, Proximal: true}, Beta1: .9, Beta2: .999, Eps: 1e-8, AMSGrad: true}},
+		{Name: "CautiousAdamW", Rule: update.Adam{Options: update.Options{LR: 1e-3, WeightDecay: .01, KeepSubnormals: true, CautiousUpdate: true, CautiousDecay: true}, Beta1: .9, Beta2: .999, Eps: 1e-8}},
 	},
 	Timed: []Timed{
 		timed("AdamW", 4, kernels.Adam, fallback.AdamScalars{Common: decaying, Weight1: .1, Beta2: .999, Root2: .0316, Small: fallback.DropSquare, Eps: 1e-8, Step: 1e-8}),

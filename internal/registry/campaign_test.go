@@ -225,11 +225,12 @@ func TestSmallDecay(t *testing.T) {
 		if r, ok := sample.Rule.(update.AdaGrad); ok && r.LRDecay > 0 {
 			continue // its steps soon move nothing on
 		}
+		if o := Options(sample.Rule); o.CautiousUpdate || o.CautiousDecay {
+			continue // they do not decay, or nothing else moves them, in many steps
+		}
 		switch sample.Rule.(type) {
 		case update.ScheduleFreeAdamW, update.ScheduleFreeRAdam:
 			continue // its parameters are nearly a mean of all that they have been
-		case update.CautiousAdam, update.CautiousLion:
-			continue // they do not decay, or nothing else moves them, in many steps
 		case update.Prodigy:
 			continue // its rate is not LR
 		case update.MADGRAD:

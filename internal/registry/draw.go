@@ -72,6 +72,14 @@ func (d Draw) options() update.Options {
 	return o
 }
 
+// cautious is a rule that is so in some way.
+func (d Draw) cautious(r update.Rule) update.Rule {
+	return With(r, func(o *update.Options) {
+		o.CautiousUpdate = d.IntN(3) > 0
+		o.CautiousDecay = !o.CautiousUpdate || d.IntN(2) == 0
+	})
+}
+
 // Penalized is a rule with more of the options that all rules have, if it has them.
 func (d Draw) Penalized(r update.Rule) update.Rule {
 	q := With(r, func(o *update.Options) {

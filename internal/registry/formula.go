@@ -18,6 +18,8 @@ type Element struct {
 	State []bounded.Number
 
 	ceased bool // the gradient may be taken for 0
+
+	caution // of a cautious step
 }
 
 // A Step is what the elements of a tensor share.
@@ -63,6 +65,7 @@ func (e *Entry) Take(s Step, tensor []Element) {
 		s.l1, s.l2 = bounded.Scalar(s.L1), bounded.Scalar(s.L2)
 	}
 	e.Formula(&s, tensor)
+	s.takeCautiously(tensor)
 }
 
 // gradient is what comes in: scaled, with the gradients of its penalties, and nothing
@@ -73,7 +76,12 @@ func (s *Step) gradient(e *Element) bounded.Number { return s.counted(s.whole(e,
 func (s *Step) whole(e *Element, counted func(x bounded.Number) bounded.Number) bounded.Number {
 	x := e.G.Mul(s.scale)
 	e.ceased = x.Below(0x1p-127)
-	x = counted(x)
+	e.x = s.penalized(e, x)
+	return s.penalized(e, counted(x))
+}
+
+// penalized is a gradient with those of the penalties.
+func (s *Step) penalized(e *Element, x bounded.Number) bounded.Number {
 	if s.l2.Exact != 0 {
 		x = x.Add(e.P.Mul(s.l2))
 	}
@@ -114,6 +122,9 @@ func (s *Step) moveProximally(e *Element, u, rate bounded.Number) {
 
 func (s *Step) descend(e *Element, u bounded.Number) {
 	switch {
+	case s.cautious():
+		e.u = u
+		return
 	case s.WeightDecay == 0:
 	case s.DecayFactor:
 		e.P = e.P.Mul(bounded.Scalar(1 - s.LR*s.WeightDecay))
@@ -171,7 +182,9 @@ func (s *Step) fade(e *Element, keeps float64, state ...*bounded.Number) {
 		return
 	}
 	if s.WeightDecay+s.L2 != 0 || s.Proximal && s.L1 != 0 {
-		state = append(state, &e.P)
+		if e.fades = s.cautious(); !e.fades {
+			state = append(state, &e.P)
+		}
 	}
 	for _, x := range state {
 		if x.Below(0x1p-95) {

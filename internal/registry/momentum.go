@@ -20,6 +20,7 @@ var _ = register(&Entry{
 		{"nesterov", update.Momentum{Options: update.Options{LR: .1}, Momentum: .9, Nesterov: true}, 0x0ff351361da4d7a1},
 		{"nesterov inside", update.Momentum{Options: update.Options{LR: .1, WeightDecay: .02}, Momentum: .9, Nesterov: true, LRInside: true}, 0x9ad3bb71c027a7fa},
 		{"nesterov proximal", update.Momentum{Options: update.Options{LR: .1, L1: .01, Proximal: true}, Momentum: .9, Nesterov: true}, 0x38c649e653cc8621},
+		{"cautious nesterov", update.Momentum{Options: update.Options{LR: .1, L2: .01, WeightDecay: .2, CautiousUpdate: true, CautiousDecay: true}, Momentum: .9, Nesterov: true}, 0x002115051a98e90f},
 	},
 	Refused: []Refused{
 		{"Momentum", "0", update.Momentum{Nesterov: true}},

@@ -249,7 +249,7 @@ FORMULAS: dict[str, tuple[Rule, Step]] = {
     "RowwiseAdaGrad": (preset("textbook", "RowwiseAdaGrad", lr=0.01), rowwise_adagrad),
     "RowwiseAdam": (preset("textbook", "RowwiseAdam", lr=1e-3), rowwise_adam),
     "LARS": (preset("optax", "Lars", lr=100), lars),
-    "CautiousAdam": (preset("textbook", "CautiousAdamW", lr=1e-3), cautious),
+    "Adam, cautious": (preset("textbook", "CautiousAdamW", lr=1e-3), cautious),
     "ScheduleFreeAdamW": (preset("torch", "AdamWScheduleFree"), schedule_free),
     "Adafactor": (preset("torch", "Adafactor"), adafactor),
 }

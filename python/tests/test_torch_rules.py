@@ -100,16 +100,16 @@ CASES: list[tuple[str, dict[str, Any], Rule]] = [
     ("NovoGrad", {**TAKEN, "weight_decay": 0.1}, Rule("NovoGrad", **ADAM, **ZERO, decay=0.1)),
     ("NovoGrad", {**TAKEN, "grad_averaging": True}, Rule("NovoGrad", **ADAM, **ZERO, averaging=True)),
     ("StableAdamW", TAKEN, Rule("StableAdamW", **ADAM, **ZERO, weight_decay=0.2)),
-    ("CautiousAdamW", TAKEN, Rule("CautiousAdam", **ADAM, **ZERO, cautious_update=True)),
+    ("CautiousAdamW", TAKEN, Rule("Adam", **ADAM, **ZERO, cautious_update=True)),
     (
         "CautiousAdamW",
         {**TAKEN, "weight_decay": 0.1, "cautious_update": False, "cautious_decay": True},
-        Rule("CautiousAdam", **ADAM, **ZERO, weight_decay=0.1, cautious_decay=True),
+        Rule("Adam", **ADAM, **ZERO, weight_decay=0.1, cautious_decay=True),
     ),
     (
         "CautiousLion",
         {"weight_decay": 0.1},
-        Rule("CautiousLion", lr=1e-4, beta1=0.9, beta2=0.99, weight_decay=0.1, cautious_update=True),
+        Rule("Lion", lr=1e-4, beta1=0.9, beta2=0.99, weight_decay=0.1, cautious_update=True),
     ),
     ("ADOPT", {**TAKEN, "weight_decay": 0.1}, Rule("ADOPT", **ADAM, **ZERO, l2=0.1)),
     (

@@ -47,14 +47,14 @@ func LaProp(lr float64) update.LaProp {
 // CautiousAdamW is C-AdamW of Liang et al. 2024: AdamW that moves nothing where the mean of
 // gradients has not the sign of the gradient, beta1 .9, beta2 .999, eps 1e-6, and no weight
 // decay, as in their program. For cautious weight decay (Chen et al. 2025) set CautiousDecay.
-func CautiousAdamW(lr float64) update.CautiousAdam {
-	return update.CautiousAdam{Options: update.Options{LR: lr}, Beta1: .9, Beta2: .999, Eps: 1e-6, CautiousUpdate: true}
+func CautiousAdamW(lr float64) update.Adam {
+	return update.Adam{Options: update.Options{LR: lr, CautiousUpdate: true}, Beta1: .9, Beta2: .999, Eps: 1e-6}
 }
 
 // CautiousLion is C-Lion of Liang et al. 2024: Lion that moves nothing where its direction
 // has not the sign of the gradient, beta1 .9, beta2 .99.
-func CautiousLion(lr float64) update.CautiousLion {
-	return update.CautiousLion{Options: update.Options{LR: lr}, Beta1: .9, Beta2: .99, CautiousUpdate: true}
+func CautiousLion(lr float64) update.Lion {
+	return update.Lion{Options: update.Options{LR: lr, CautiousUpdate: true}, Beta1: .9, Beta2: .99}
 }
 
 // NovoGrad is NovoGrad with the paper's defaults: betas .95 and .98, eps 1e-8.

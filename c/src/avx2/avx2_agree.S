@@ -2,16 +2,16 @@
  *
  * Agree for avx2
  *
- *	agree += 0 < x·lerp(m, x, weight1)
+ *	agree += 0 < -d·(g·scale)
  *
  * void lockstep_avx2_agree(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
- * list     p, g, m
- * scalars  scale, l2, decay, drop, first, weight1
+ * list     g, d
+ * scalars  scale
  * lanes    agree
  *
  * Requires: AVX, AVX2
- * Saves: rbx, r12, r13, rsp
+ * Saves: rbx, rsp
  */
 #include "../asm.h"
 #if LOCKSTEP_X86_64
@@ -31,329 +31,58 @@ L(lanes):
 L(word00000000):
 	.long 0x0
 	.balign 4
-L(word3f800000):
-	.long 0x3f800000
-	.balign 4
-L(wordffffffff):
-	.long 0xffffffff
-	.balign 4
-L(word7fffffff):
-	.long 0x7fffffff
-	.balign 4
 L(word80000000):
 	.long 0x80000000
+	.balign 4
+L(word3f800000):
+	.long 0x3f800000
 
 	BEGIN(avx2_agree)
 	ENTER
 	PUSH(rbx)
-	PUSH(r12)
-	PUSH(r13)
-	ALLOCATE(192, 0)
-	movq ARGUMENT0, 160(%rsp)
-	movq ARGUMENT1, 168(%rsp)
-	movq ARGUMENT2, 176(%rsp)
-	movq ARGUMENT3, 184(%rsp)
-	movq 176(%rsp), %rax
-	movq 184(%rsp), %rcx
+	ALLOCATE(32, 0)
+	movq ARGUMENT0, 0(%rsp)
+	movq ARGUMENT1, 8(%rsp)
+	movq ARGUMENT2, 16(%rsp)
+	movq ARGUMENT3, 24(%rsp)
+	movq 16(%rsp), %rax
+	movq 24(%rsp), %rcx
 	movq 0(%rcx), %rcx
-	movq 160(%rsp), %rdx
-	movq 168(%rsp), %rbx
+	movq 0(%rsp), %rdx
+	movq 8(%rsp), %rbx
 	imulq $24, %rbx, %rbx
 	addq %rdx, %rbx
 	cmpq %rbx, %rdx
 	jge L(end)
-	cmpl $0x3f800000, (%rax)
-	jne L(general)
-	cmpl $0x00000000, 4(%rax)
-	jne L(general)
-	cmpl $0, 20(%rax)
-	jle L(general)
 	vbroadcastss L(word00000000)+0(%rip), %ymm0
-	vbroadcastss L(word3f800000)+0(%rip), %ymm1
-	vbroadcastss 12(%rax), %ymm2
-	vbroadcastss L(wordffffffff)+0(%rip), %ymm3
-	vxorps %ymm3, %ymm2, %ymm2
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm3
-	vandps %ymm3, %ymm2, %ymm2
-	vbroadcastss 20(%rax), %ymm3
-	leaq -72(%rbx), %rsi
-
-L(usualentry):
-	leaq 432(%rdx), %rax
-	cmpq %rsi, %rax
-	jg L(usualnear)
-	movq (%rax), %rdi
-	prefetcht0 (%rdi)
-	prefetcht0 64(%rdi)
-	prefetcht0 128(%rdi)
-	prefetcht0 192(%rdi)
-	movq 24(%rax), %rdi
-	prefetcht0 (%rdi)
-	prefetcht0 64(%rdi)
-	prefetcht0 128(%rdi)
-	prefetcht0 192(%rdi)
-	movq 48(%rax), %rdi
-	prefetcht0 (%rdi)
-	prefetcht0 64(%rdi)
-	prefetcht0 128(%rdi)
-	prefetcht0 192(%rdi)
-
-L(usualnear):
-	movq 8(%rdx), %r10
-	movq (%rdx), %rax
-	movq 24(%rdx), %rdi
-	movq 48(%rdx), %r8
-	xorq %r9, %r9
-	movq %r10, %rax
-	andq $-32, %rax
-	cmpq %rax, %r9
-	jge L(usualmainend)
-	vmovups (%rcx), %ymm4
-	vmovups 32(%rcx), %ymm5
-	vmovups 64(%rcx), %ymm6
-	vmovups 96(%rcx), %ymm7
-	vmovups 128(%rcx), %ymm8
-	vmovups 160(%rcx), %ymm9
-	vmovups 192(%rcx), %ymm10
-	vmovups 224(%rcx), %ymm11
-
-L(usualmain):
-	vmovups (%r8, %r9, 4), %ymm12
-	vmovups (%rdi, %r9, 4), %ymm13
-	vandps %ymm2, %ymm13, %ymm14
-	vpsignd %ymm14, %ymm13, %ymm13
-	vsubps %ymm12, %ymm13, %ymm14
-	vmulps %ymm3, %ymm14, %ymm14
-	vaddps %ymm14, %ymm12, %ymm12
-	vbroadcastss L(word80000000)+0(%rip), %ymm14
-	vxorps %ymm14, %ymm12, %ymm14
-	vcmpps $0x11, %ymm0, %ymm13, %ymm15
-	vblendvps %ymm15, %ymm14, %ymm13, %ymm14
-	vcmpps $0x11, %ymm13, %ymm0, %ymm13
-	vblendvps %ymm13, %ymm12, %ymm14, %ymm12
-	vcmpps $0x11, %ymm12, %ymm0, %ymm12
-	vblendvps %ymm12, %ymm1, %ymm0, %ymm12
-	vcvtps2pd %xmm12, %ymm13
-	vextractf128 $0x01, %ymm12, %xmm12
-	vcvtps2pd %xmm12, %ymm12
-	vaddpd %ymm13, %ymm4, %ymm4
-	vaddpd %ymm12, %ymm5, %ymm5
-	vmovups 32(%r8, %r9, 4), %ymm12
-	vmovups 32(%rdi, %r9, 4), %ymm13
-	vandps %ymm2, %ymm13, %ymm14
-	vpsignd %ymm14, %ymm13, %ymm13
-	vsubps %ymm12, %ymm13, %ymm14
-	vmulps %ymm3, %ymm14, %ymm14
-	vaddps %ymm14, %ymm12, %ymm12
-	vbroadcastss L(word80000000)+0(%rip), %ymm14
-	vxorps %ymm14, %ymm12, %ymm14
-	vcmpps $0x11, %ymm0, %ymm13, %ymm15
-	vblendvps %ymm15, %ymm14, %ymm13, %ymm14
-	vcmpps $0x11, %ymm13, %ymm0, %ymm13
-	vblendvps %ymm13, %ymm12, %ymm14, %ymm12
-	vcmpps $0x11, %ymm12, %ymm0, %ymm12
-	vblendvps %ymm12, %ymm1, %ymm0, %ymm12
-	vcvtps2pd %xmm12, %ymm13
-	vextractf128 $0x01, %ymm12, %xmm12
-	vcvtps2pd %xmm12, %ymm12
-	vaddpd %ymm13, %ymm6, %ymm6
-	vaddpd %ymm12, %ymm7, %ymm7
-	vmovups 64(%r8, %r9, 4), %ymm12
-	vmovups 64(%rdi, %r9, 4), %ymm13
-	vandps %ymm2, %ymm13, %ymm14
-	vpsignd %ymm14, %ymm13, %ymm13
-	vsubps %ymm12, %ymm13, %ymm14
-	vmulps %ymm3, %ymm14, %ymm14
-	vaddps %ymm14, %ymm12, %ymm12
-	vbroadcastss L(word80000000)+0(%rip), %ymm14
-	vxorps %ymm14, %ymm12, %ymm14
-	vcmpps $0x11, %ymm0, %ymm13, %ymm15
-	vblendvps %ymm15, %ymm14, %ymm13, %ymm14
-	vcmpps $0x11, %ymm13, %ymm0, %ymm13
-	vblendvps %ymm13, %ymm12, %ymm14, %ymm12
-	vcmpps $0x11, %ymm12, %ymm0, %ymm12
-	vblendvps %ymm12, %ymm1, %ymm0, %ymm12
-	vcvtps2pd %xmm12, %ymm13
-	vextractf128 $0x01, %ymm12, %xmm12
-	vcvtps2pd %xmm12, %ymm12
-	vaddpd %ymm13, %ymm8, %ymm8
-	vaddpd %ymm12, %ymm9, %ymm9
-	vmovups 96(%r8, %r9, 4), %ymm12
-	vmovups 96(%rdi, %r9, 4), %ymm13
-	vandps %ymm2, %ymm13, %ymm14
-	vpsignd %ymm14, %ymm13, %ymm13
-	vsubps %ymm12, %ymm13, %ymm14
-	vmulps %ymm3, %ymm14, %ymm14
-	vaddps %ymm14, %ymm12, %ymm12
-	vbroadcastss L(word80000000)+0(%rip), %ymm14
-	vxorps %ymm14, %ymm12, %ymm14
-	vcmpps $0x11, %ymm0, %ymm13, %ymm15
-	vblendvps %ymm15, %ymm14, %ymm13, %ymm14
-	vcmpps $0x11, %ymm13, %ymm0, %ymm13
-	vblendvps %ymm13, %ymm12, %ymm14, %ymm12
-	vcmpps $0x11, %ymm12, %ymm0, %ymm12
-	vblendvps %ymm12, %ymm1, %ymm0, %ymm12
-	vcvtps2pd %xmm12, %ymm13
-	vextractf128 $0x01, %ymm12, %xmm12
-	vcvtps2pd %xmm12, %ymm12
-	vaddpd %ymm13, %ymm10, %ymm10
-	vaddpd %ymm12, %ymm11, %ymm11
-	addq $32, %r9
-	cmpq %rax, %r9
-	jl L(usualmain)
-	vmovups %ymm4, (%rcx)
-	vmovups %ymm5, 32(%rcx)
-	vmovups %ymm6, 64(%rcx)
-	vmovups %ymm7, 96(%rcx)
-	vmovups %ymm8, 128(%rcx)
-	vmovups %ymm9, 160(%rcx)
-	vmovups %ymm10, 192(%rcx)
-	vmovups %ymm11, 224(%rcx)
-
-L(usualmainend):
-	movq %r10, %rax
-	andq $-8, %rax
-	cmpq %rax, %r9
-	jge L(usualloopend)
-
-L(usualloop):
-	movq %r9, %r11
-	andq $31, %r11
-	vmovups (%r8, %r9, 4), %ymm4
-	vmovups (%rdi, %r9, 4), %ymm5
-	vandps %ymm2, %ymm5, %ymm6
-	vpsignd %ymm6, %ymm5, %ymm5
-	vsubps %ymm4, %ymm5, %ymm6
-	vmulps %ymm3, %ymm6, %ymm6
-	vaddps %ymm6, %ymm4, %ymm4
-	vbroadcastss L(word80000000)+0(%rip), %ymm6
-	vxorps %ymm6, %ymm4, %ymm6
-	vcmpps $0x11, %ymm0, %ymm5, %ymm7
-	vblendvps %ymm7, %ymm6, %ymm5, %ymm6
-	vcmpps $0x11, %ymm5, %ymm0, %ymm5
-	vblendvps %ymm5, %ymm4, %ymm6, %ymm4
-	vcmpps $0x11, %ymm4, %ymm0, %ymm4
-	vblendvps %ymm4, %ymm1, %ymm0, %ymm4
-	vcvtps2pd %xmm4, %ymm5
-	vextractf128 $0x01, %ymm4, %xmm4
-	vcvtps2pd %xmm4, %ymm4
-	vmovups (%rcx, %r11, 8), %ymm6
-	vaddpd %ymm5, %ymm6, %ymm6
-	vmovups %ymm6, (%rcx, %r11, 8)
-	vmovups 32(%rcx, %r11, 8), %ymm5
-	vaddpd %ymm4, %ymm5, %ymm5
-	vmovups %ymm5, 32(%rcx, %r11, 8)
-	addq $8, %r9
-	cmpq %rax, %r9
-	jl L(usualloop)
-
-L(usualloopend):
-	movq %r10, %rax
-	subq %r9, %rax
-	je L(usualdone)
-	vmovd %eax, %xmm4
-	vpbroadcastd %xmm4, %ymm4
-	vpcmpgtd L(lanes)+0(%rip), %ymm4, %ymm4
-	movq %r9, %rax
-	andq $31, %rax
-	vmaskmovps (%r8, %r9, 4), %ymm4, %ymm5
-	vmaskmovps (%rdi, %r9, 4), %ymm4, %ymm6
-	vandps %ymm2, %ymm6, %ymm7
-	vpsignd %ymm7, %ymm6, %ymm6
-	vsubps %ymm5, %ymm6, %ymm7
-	vmulps %ymm3, %ymm7, %ymm7
-	vaddps %ymm7, %ymm5, %ymm5
-	vbroadcastss L(word80000000)+0(%rip), %ymm7
-	vxorps %ymm7, %ymm5, %ymm7
-	vcmpps $0x11, %ymm0, %ymm6, %ymm8
-	vblendvps %ymm8, %ymm7, %ymm6, %ymm7
-	vcmpps $0x11, %ymm6, %ymm0, %ymm6
-	vblendvps %ymm6, %ymm5, %ymm7, %ymm5
-	vcmpps $0x11, %ymm5, %ymm0, %ymm5
-	vblendvps %ymm5, %ymm1, %ymm0, %ymm5
-	vandps %ymm4, %ymm5, %ymm4
-	vcvtps2pd %xmm4, %ymm5
-	vextractf128 $0x01, %ymm4, %xmm4
-	vcvtps2pd %xmm4, %ymm4
-	vmovups (%rcx, %rax, 8), %ymm6
-	vaddpd %ymm5, %ymm6, %ymm6
-	vmovups %ymm6, (%rcx, %rax, 8)
-	vmovups 32(%rcx, %rax, 8), %ymm5
-	vaddpd %ymm4, %ymm5, %ymm5
-	vmovups %ymm5, 32(%rcx, %rax, 8)
-
-L(usualdone):
-	addq $72, %rdx
-	cmpq %rbx, %rdx
-	jl L(usualentry)
-	jmp L(end)
-
-L(general):
-	xorq %rsi, %rsi
-	cmpl $0x00000000, 4(%rax)
-	jne L(asked)
-	cmpl $0, 20(%rax)
-	jle L(asked)
-	movq $-32, %rsi
-
-L(asked):
-	vbroadcastss L(word00000000)+0(%rip), %ymm0
-	vbroadcastss (%rax), %ymm1
-	vbroadcastss 16(%rax), %ymm2
-	vbroadcastss 12(%rax), %ymm3
-	vandps %ymm3, %ymm2, %ymm2
-	vbroadcastss L(wordffffffff)+0(%rip), %ymm3
-	vxorps %ymm3, %ymm2, %ymm2
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm3
-	vandps %ymm3, %ymm2, %ymm2
+	vbroadcastss L(word80000000)+0(%rip), %ymm1
+	vbroadcastss (%rax), %ymm2
 	vbroadcastss L(word3f800000)+0(%rip), %ymm3
-	vbroadcastss 12(%rax), %ymm4
-	vbroadcastss L(wordffffffff)+0(%rip), %ymm5
-	vxorps %ymm5, %ymm4, %ymm4
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm5
-	vandps %ymm5, %ymm4, %ymm4
-	vmovups %ymm4, (%rsp)
-	vbroadcastss 20(%rax), %ymm4
-	vmovups %ymm4, 32(%rsp)
-	vbroadcastss 4(%rax), %ymm4
-	vmovups %ymm4, 64(%rsp)
-	vbroadcastss 4(%rax), %ymm4
-	vcmpps $0x00, %ymm0, %ymm4, %ymm4
-	vmovups %ymm4, 96(%rsp)
-	vbroadcastss 20(%rax), %ymm4
-	vcmpps $0x11, %ymm4, %ymm0, %ymm4
-	vmovups %ymm4, 128(%rsp)
-	leaq -72(%rbx), %r10
+	leaq -48(%rbx), %rax
 
 L(entry):
-	leaq 432(%rdx), %rax
-	cmpq %r10, %rax
+	leaq 288(%rdx), %rsi
+	cmpq %rax, %rsi
 	jg L(near)
-	movq (%rax), %rdi
+	movq (%rsi), %rdi
 	prefetcht0 (%rdi)
 	prefetcht0 64(%rdi)
 	prefetcht0 128(%rdi)
 	prefetcht0 192(%rdi)
-	movq 24(%rax), %rdi
-	prefetcht0 (%rdi)
-	prefetcht0 64(%rdi)
-	prefetcht0 128(%rdi)
-	prefetcht0 192(%rdi)
-	movq 48(%rax), %rdi
+	movq 24(%rsi), %rdi
 	prefetcht0 (%rdi)
 	prefetcht0 64(%rdi)
 	prefetcht0 128(%rdi)
 	prefetcht0 192(%rdi)
 
 L(near):
-	movq 8(%rdx), %r11
-	movq (%rdx), %rax
-	movq 24(%rdx), %rdi
-	movq 48(%rdx), %r8
+	movq 8(%rdx), %rsi
+	movq (%rdx), %rdi
+	movq 24(%rdx), %r8
 	xorq %r9, %r9
-	movq %r11, %r12
-	andq %rsi, %r12
-	cmpq %r12, %r9
+	movq %rsi, %r10
+	andq $-32, %r10
+	cmpq %r10, %r9
 	jge L(mainend)
 	vmovups (%rcx), %ymm4
 	vmovups 32(%rcx), %ymm5
@@ -365,22 +94,13 @@ L(near):
 	vmovups 224(%rcx), %ymm11
 
 L(main):
-	vmovups (%r8, %r9, 4), %ymm12
-	vmovups (%rdi, %r9, 4), %ymm13
-	vandps %ymm2, %ymm13, %ymm14
-	vpsignd %ymm14, %ymm13, %ymm13
-	vmulps %ymm1, %ymm13, %ymm13
-	vandps (%rsp), %ymm13, %ymm14
-	vpsignd %ymm14, %ymm13, %ymm13
-	vsubps %ymm12, %ymm13, %ymm14
-	vmulps 32(%rsp), %ymm14, %ymm14
-	vaddps %ymm14, %ymm12, %ymm12
-	vbroadcastss L(word80000000)+0(%rip), %ymm14
-	vxorps %ymm14, %ymm12, %ymm14
-	vcmpps $0x11, %ymm0, %ymm13, %ymm15
-	vblendvps %ymm15, %ymm14, %ymm13, %ymm14
-	vcmpps $0x11, %ymm13, %ymm0, %ymm13
-	vblendvps %ymm13, %ymm12, %ymm14, %ymm12
+	vxorps (%r8, %r9, 4), %ymm1, %ymm12
+	vxorps %ymm1, %ymm12, %ymm13
+	vmulps (%rdi, %r9, 4), %ymm2, %ymm14
+	vcmpps $0x11, %ymm0, %ymm14, %ymm15
+	vblendvps %ymm15, %ymm13, %ymm14, %ymm13
+	vcmpps $0x11, %ymm14, %ymm0, %ymm14
+	vblendvps %ymm14, %ymm12, %ymm13, %ymm12
 	vcmpps $0x11, %ymm12, %ymm0, %ymm12
 	vblendvps %ymm12, %ymm3, %ymm0, %ymm12
 	vcvtps2pd %xmm12, %ymm13
@@ -388,22 +108,13 @@ L(main):
 	vcvtps2pd %xmm12, %ymm12
 	vaddpd %ymm13, %ymm4, %ymm4
 	vaddpd %ymm12, %ymm5, %ymm5
-	vmovups 32(%r8, %r9, 4), %ymm12
-	vmovups 32(%rdi, %r9, 4), %ymm13
-	vandps %ymm2, %ymm13, %ymm14
-	vpsignd %ymm14, %ymm13, %ymm13
-	vmulps %ymm1, %ymm13, %ymm13
-	vandps (%rsp), %ymm13, %ymm14
-	vpsignd %ymm14, %ymm13, %ymm13
-	vsubps %ymm12, %ymm13, %ymm14
-	vmulps 32(%rsp), %ymm14, %ymm14
-	vaddps %ymm14, %ymm12, %ymm12
-	vbroadcastss L(word80000000)+0(%rip), %ymm14
-	vxorps %ymm14, %ymm12, %ymm14
-	vcmpps $0x11, %ymm0, %ymm13, %ymm15
-	vblendvps %ymm15, %ymm14, %ymm13, %ymm14
-	vcmpps $0x11, %ymm13, %ymm0, %ymm13
-	vblendvps %ymm13, %ymm12, %ymm14, %ymm12
+	vxorps 32(%r8, %r9, 4), %ymm1, %ymm12
+	vxorps %ymm1, %ymm12, %ymm13
+	vmulps 32(%rdi, %r9, 4), %ymm2, %ymm14
+	vcmpps $0x11, %ymm0, %ymm14, %ymm15
+	vblendvps %ymm15, %ymm13, %ymm14, %ymm13
+	vcmpps $0x11, %ymm14, %ymm0, %ymm14
+	vblendvps %ymm14, %ymm12, %ymm13, %ymm12
 	vcmpps $0x11, %ymm12, %ymm0, %ymm12
 	vblendvps %ymm12, %ymm3, %ymm0, %ymm12
 	vcvtps2pd %xmm12, %ymm13
@@ -411,22 +122,13 @@ L(main):
 	vcvtps2pd %xmm12, %ymm12
 	vaddpd %ymm13, %ymm6, %ymm6
 	vaddpd %ymm12, %ymm7, %ymm7
-	vmovups 64(%r8, %r9, 4), %ymm12
-	vmovups 64(%rdi, %r9, 4), %ymm13
-	vandps %ymm2, %ymm13, %ymm14
-	vpsignd %ymm14, %ymm13, %ymm13
-	vmulps %ymm1, %ymm13, %ymm13
-	vandps (%rsp), %ymm13, %ymm14
-	vpsignd %ymm14, %ymm13, %ymm13
-	vsubps %ymm12, %ymm13, %ymm14
-	vmulps 32(%rsp), %ymm14, %ymm14
-	vaddps %ymm14, %ymm12, %ymm12
-	vbroadcastss L(word80000000)+0(%rip), %ymm14
-	vxorps %ymm14, %ymm12, %ymm14
-	vcmpps $0x11, %ymm0, %ymm13, %ymm15
-	vblendvps %ymm15, %ymm14, %ymm13, %ymm14
-	vcmpps $0x11, %ymm13, %ymm0, %ymm13
-	vblendvps %ymm13, %ymm12, %ymm14, %ymm12
+	vxorps 64(%r8, %r9, 4), %ymm1, %ymm12
+	vxorps %ymm1, %ymm12, %ymm13
+	vmulps 64(%rdi, %r9, 4), %ymm2, %ymm14
+	vcmpps $0x11, %ymm0, %ymm14, %ymm15
+	vblendvps %ymm15, %ymm13, %ymm14, %ymm13
+	vcmpps $0x11, %ymm14, %ymm0, %ymm14
+	vblendvps %ymm14, %ymm12, %ymm13, %ymm12
 	vcmpps $0x11, %ymm12, %ymm0, %ymm12
 	vblendvps %ymm12, %ymm3, %ymm0, %ymm12
 	vcvtps2pd %xmm12, %ymm13
@@ -434,22 +136,13 @@ L(main):
 	vcvtps2pd %xmm12, %ymm12
 	vaddpd %ymm13, %ymm8, %ymm8
 	vaddpd %ymm12, %ymm9, %ymm9
-	vmovups 96(%r8, %r9, 4), %ymm12
-	vmovups 96(%rdi, %r9, 4), %ymm13
-	vandps %ymm2, %ymm13, %ymm14
-	vpsignd %ymm14, %ymm13, %ymm13
-	vmulps %ymm1, %ymm13, %ymm13
-	vandps (%rsp), %ymm13, %ymm14
-	vpsignd %ymm14, %ymm13, %ymm13
-	vsubps %ymm12, %ymm13, %ymm14
-	vmulps 32(%rsp), %ymm14, %ymm14
-	vaddps %ymm14, %ymm12, %ymm12
-	vbroadcastss L(word80000000)+0(%rip), %ymm14
-	vxorps %ymm14, %ymm12, %ymm14
-	vcmpps $0x11, %ymm0, %ymm13, %ymm15
-	vblendvps %ymm15, %ymm14, %ymm13, %ymm14
-	vcmpps $0x11, %ymm13, %ymm0, %ymm13
-	vblendvps %ymm13, %ymm12, %ymm14, %ymm12
+	vxorps 96(%r8, %r9, 4), %ymm1, %ymm12
+	vxorps %ymm1, %ymm12, %ymm13
+	vmulps 96(%rdi, %r9, 4), %ymm2, %ymm14
+	vcmpps $0x11, %ymm0, %ymm14, %ymm15
+	vblendvps %ymm15, %ymm13, %ymm14, %ymm13
+	vcmpps $0x11, %ymm14, %ymm0, %ymm14
+	vblendvps %ymm14, %ymm12, %ymm13, %ymm12
 	vcmpps $0x11, %ymm12, %ymm0, %ymm12
 	vblendvps %ymm12, %ymm3, %ymm0, %ymm12
 	vcvtps2pd %xmm12, %ymm13
@@ -458,7 +151,7 @@ L(main):
 	vaddpd %ymm13, %ymm10, %ymm10
 	vaddpd %ymm12, %ymm11, %ymm11
 	addq $32, %r9
-	cmpq %r12, %r9
+	cmpq %r10, %r9
 	jl L(main)
 	vmovups %ymm4, (%rcx)
 	vmovups %ymm5, 32(%rcx)
@@ -470,86 +163,23 @@ L(main):
 	vmovups %ymm11, 224(%rcx)
 
 L(mainend):
-	movq %r11, %r12
-	andq $-8, %r12
-	cmpq %r12, %r9
+	movq %rsi, %r10
+	andq $-8, %r10
+	cmpq %r10, %r9
 	jge L(loopend)
 
 L(loop):
-	movq %r9, %r13
-	andq $31, %r13
-	vmovups (%r8, %r9, 4), %ymm4
-	vmovups (%rdi, %r9, 4), %ymm5
-	vandps %ymm2, %ymm5, %ymm6
-	vpsignd %ymm6, %ymm5, %ymm5
-	vmulps %ymm1, %ymm5, %ymm5
-	vmovups 64(%rsp), %ymm6
-	vmulps (%rax, %r9, 4), %ymm6, %ymm6
-	vaddps %ymm6, %ymm5, %ymm6
-	vmovups 96(%rsp), %ymm7
-	vblendvps %ymm7, %ymm5, %ymm6, %ymm5
-	vandps (%rsp), %ymm5, %ymm6
-	vpsignd %ymm6, %ymm5, %ymm5
-	vmovups 128(%rsp), %ymm6
-	vblendvps %ymm6, %ymm4, %ymm5, %ymm6
-	vsubps %ymm4, %ymm5, %ymm4
-	vmulps 32(%rsp), %ymm4, %ymm4
-	vaddps %ymm4, %ymm6, %ymm4
-	vbroadcastss L(word80000000)+0(%rip), %ymm6
-	vxorps %ymm6, %ymm4, %ymm6
-	vcmpps $0x11, %ymm0, %ymm5, %ymm7
-	vblendvps %ymm7, %ymm6, %ymm5, %ymm6
-	vcmpps $0x11, %ymm5, %ymm0, %ymm5
-	vblendvps %ymm5, %ymm4, %ymm6, %ymm4
-	vcmpps $0x11, %ymm4, %ymm0, %ymm4
-	vblendvps %ymm4, %ymm3, %ymm0, %ymm4
-	vcvtps2pd %xmm4, %ymm5
-	vextractf128 $0x01, %ymm4, %xmm4
-	vcvtps2pd %xmm4, %ymm4
-	vmovups (%rcx, %r13, 8), %ymm6
-	vaddpd %ymm5, %ymm6, %ymm6
-	vmovups %ymm6, (%rcx, %r13, 8)
-	vmovups 32(%rcx, %r13, 8), %ymm5
-	vaddpd %ymm4, %ymm5, %ymm5
-	vmovups %ymm5, 32(%rcx, %r13, 8)
-	addq $8, %r9
-	cmpq %r12, %r9
-	jl L(loop)
-
-L(loopend):
-	subq %r9, %r11
-	je L(done)
-	vmovd %r11d, %xmm4
-	vpbroadcastd %xmm4, %ymm4
-	vpcmpgtd L(lanes)+0(%rip), %ymm4, %ymm4
 	movq %r9, %r11
 	andq $31, %r11
-	vmaskmovps (%r8, %r9, 4), %ymm4, %ymm5
-	vmaskmovps (%rdi, %r9, 4), %ymm4, %ymm6
-	vandps %ymm2, %ymm6, %ymm7
-	vpsignd %ymm7, %ymm6, %ymm6
-	vmulps %ymm1, %ymm6, %ymm6
-	vmaskmovps (%rax, %r9, 4), %ymm4, %ymm7
-	vmulps 64(%rsp), %ymm7, %ymm7
-	vaddps %ymm7, %ymm6, %ymm7
-	vmovups 96(%rsp), %ymm8
-	vblendvps %ymm8, %ymm6, %ymm7, %ymm6
-	vandps (%rsp), %ymm6, %ymm7
-	vpsignd %ymm7, %ymm6, %ymm6
-	vmovups 128(%rsp), %ymm7
-	vblendvps %ymm7, %ymm5, %ymm6, %ymm7
-	vsubps %ymm5, %ymm6, %ymm5
-	vmulps 32(%rsp), %ymm5, %ymm5
-	vaddps %ymm5, %ymm7, %ymm5
-	vbroadcastss L(word80000000)+0(%rip), %ymm7
-	vxorps %ymm7, %ymm5, %ymm7
-	vcmpps $0x11, %ymm0, %ymm6, %ymm8
-	vblendvps %ymm8, %ymm7, %ymm6, %ymm7
+	vxorps (%r8, %r9, 4), %ymm1, %ymm4
+	vxorps %ymm1, %ymm4, %ymm5
+	vmulps (%rdi, %r9, 4), %ymm2, %ymm6
+	vcmpps $0x11, %ymm0, %ymm6, %ymm7
+	vblendvps %ymm7, %ymm5, %ymm6, %ymm5
 	vcmpps $0x11, %ymm6, %ymm0, %ymm6
-	vblendvps %ymm6, %ymm5, %ymm7, %ymm5
-	vcmpps $0x11, %ymm5, %ymm0, %ymm5
-	vblendvps %ymm5, %ymm3, %ymm0, %ymm5
-	vandps %ymm4, %ymm5, %ymm4
+	vblendvps %ymm6, %ymm4, %ymm5, %ymm4
+	vcmpps $0x11, %ymm4, %ymm0, %ymm4
+	vblendvps %ymm4, %ymm3, %ymm0, %ymm4
 	vcvtps2pd %xmm4, %ymm5
 	vextractf128 $0x01, %ymm4, %xmm4
 	vcvtps2pd %xmm4, %ymm4
@@ -559,17 +189,48 @@ L(loopend):
 	vmovups 32(%rcx, %r11, 8), %ymm5
 	vaddpd %ymm4, %ymm5, %ymm5
 	vmovups %ymm5, 32(%rcx, %r11, 8)
+	addq $8, %r9
+	cmpq %r10, %r9
+	jl L(loop)
+
+L(loopend):
+	subq %r9, %rsi
+	je L(done)
+	vmovd %esi, %xmm4
+	vpbroadcastd %xmm4, %ymm4
+	vpcmpgtd L(lanes)+0(%rip), %ymm4, %ymm4
+	movq %r9, %rsi
+	andq $31, %rsi
+	vmaskmovps (%r8, %r9, 4), %ymm4, %ymm5
+	vxorps %ymm1, %ymm5, %ymm5
+	vxorps %ymm1, %ymm5, %ymm6
+	vmaskmovps (%rdi, %r9, 4), %ymm4, %ymm7
+	vmulps %ymm2, %ymm7, %ymm7
+	vcmpps $0x11, %ymm0, %ymm7, %ymm8
+	vblendvps %ymm8, %ymm6, %ymm7, %ymm6
+	vcmpps $0x11, %ymm7, %ymm0, %ymm7
+	vblendvps %ymm7, %ymm5, %ymm6, %ymm5
+	vcmpps $0x11, %ymm5, %ymm0, %ymm5
+	vblendvps %ymm5, %ymm3, %ymm0, %ymm5
+	vandps %ymm4, %ymm5, %ymm4
+	vcvtps2pd %xmm4, %ymm5
+	vextractf128 $0x01, %ymm4, %xmm4
+	vcvtps2pd %xmm4, %ymm4
+	vmovups (%rcx, %rsi, 8), %ymm6
+	vaddpd %ymm5, %ymm6, %ymm6
+	vmovups %ymm6, (%rcx, %rsi, 8)
+	vmovups 32(%rcx, %rsi, 8), %ymm5
+	vaddpd %ymm4, %ymm5, %ymm5
+	vmovups %ymm5, 32(%rcx, %rsi, 8)
 
 L(done):
-	addq $72, %rdx
+	addq $48, %rdx
 	cmpq %rbx, %rdx
 	jl L(entry)
 
 L(end):
 	vzeroupper
-	FREE(192, 0)
-	POP(r13)
-	POP(r12)
+	FREE(32, 0)
 	POP(rbx)
 	LEAVE
 	END(avx2_agree)

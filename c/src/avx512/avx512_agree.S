@@ -2,16 +2,16 @@
  *
  * Agree for avx512
  *
- *	agree += 0 < x·lerp(m, x, weight1)
+ *	agree += 0 < -d·(g·scale)
  *
  * void lockstep_avx512_agree(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
- * list     p, g, m
- * scalars  scale, l2, decay, drop, first, weight1
+ * list     g, d
+ * scalars  scale
  * lanes    agree
  *
  * Requires: AVX, AVX512DQ, AVX512F, BMI2
- * Saves: rbx, r12, r13, rsp
+ * Saves: rbx, rsp
  */
 #include "../asm.h"
 #if LOCKSTEP_X86_64
@@ -21,23 +21,15 @@
 L(word00000000):
 	.long 0x0
 	.balign 4
-L(word3f800000):
-	.long 0x3f800000
-	.balign 4
-L(wordffffffff):
-	.long 0xffffffff
-	.balign 4
-L(word7fffffff):
-	.long 0x7fffffff
-	.balign 4
 L(word80000000):
 	.long 0x80000000
+	.balign 4
+L(word3f800000):
+	.long 0x3f800000
 
 	BEGIN(avx512_agree)
 	ENTER
 	PUSH(rbx)
-	PUSH(r12)
-	PUSH(r13)
 	ALLOCATE(32, 0)
 	movq ARGUMENT0, 0(%rsp)
 	movq ARGUMENT1, 8(%rsp)
@@ -52,508 +44,193 @@ L(word80000000):
 	addq %rdx, %rbx
 	cmpq %rbx, %rdx
 	jge L(end)
-	cmpl $0x3f800000, (%rax)
-	jne L(general)
-	cmpl $0x00000000, 4(%rax)
-	jne L(general)
-	cmpl $0, 20(%rax)
-	jle L(general)
 	vbroadcastss L(word00000000)+0(%rip), %zmm0
-	vbroadcastss L(word3f800000)+0(%rip), %zmm1
-	vbroadcastss 12(%rax), %zmm2
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm3
-	vxorps %zmm3, %zmm2, %zmm2
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm3
-	vandps %zmm3, %zmm2, %zmm2
-	vbroadcastss 20(%rax), %zmm3
-	vbroadcastss L(word80000000)+0(%rip), %zmm4
-	vbroadcastss L(word80000000)+0(%rip), %zmm5
-	leaq -72(%rbx), %rsi
-
-L(usualentry):
-	leaq 432(%rdx), %rax
-	cmpq %rsi, %rax
-	jg L(usualnear)
-	movq (%rax), %rdi
-	prefetcht0 (%rdi)
-	prefetcht0 64(%rdi)
-	prefetcht0 128(%rdi)
-	prefetcht0 192(%rdi)
-	movq 24(%rax), %rdi
-	prefetcht0 (%rdi)
-	prefetcht0 64(%rdi)
-	prefetcht0 128(%rdi)
-	prefetcht0 192(%rdi)
-	movq 48(%rax), %rdi
-	prefetcht0 (%rdi)
-	prefetcht0 64(%rdi)
-	prefetcht0 128(%rdi)
-	prefetcht0 192(%rdi)
-
-L(usualnear):
-	movq 8(%rdx), %r10
-	movq (%rdx), %rax
-	movq 24(%rdx), %rdi
-	movq 48(%rdx), %r8
-	xorq %r9, %r9
-	movq %r10, %rax
-	andq $-64, %rax
-	cmpq %rax, %r9
-	jge L(usualmainend)
-	vmovups (%rcx), %zmm6
-	vmovups 64(%rcx), %zmm7
-	vmovups 128(%rcx), %zmm8
-	vmovups 192(%rcx), %zmm9
-
-L(usualmain):
-	vmovups (%r8, %r9, 4), %zmm10
-	vptestmd (%rdi, %r9, 4), %zmm2, %k1
-	vmovups (%rdi, %r9, 4), %zmm11{%k1}{z}
-	vsubps %zmm10, %zmm11, %zmm12
-	vmulps %zmm3, %zmm12, %zmm12
-	vaddps %zmm12, %zmm10, %zmm10
-	vxorps %zmm4, %zmm10, %zmm12
-	vcmpps $0x11, %zmm0, %zmm11, %k1
-	vmovaps %zmm11, %zmm13
-	vmovaps %zmm12, %zmm13{%k1}
-	vcmpps $0x11, %zmm11, %zmm0, %k1
-	vmovaps %zmm13, %zmm11
-	vmovaps %zmm10, %zmm11{%k1}
-	vcmpps $0x11, %zmm11, %zmm0, %k1
-	vmovaps %zmm0, %zmm10
-	vmovaps %zmm1, %zmm10{%k1}
-	vcvtps2pd %ymm10, %zmm11
-	vextractf64x4 $0x01, %zmm10, %ymm10
-	vcvtps2pd %ymm10, %zmm10
-	vaddpd %zmm11, %zmm6, %zmm6
-	vaddpd %zmm10, %zmm7, %zmm7
-	vmovups 64(%r8, %r9, 4), %zmm10
-	vptestmd 64(%rdi, %r9, 4), %zmm2, %k1
-	vmovups 64(%rdi, %r9, 4), %zmm11{%k1}{z}
-	vsubps %zmm10, %zmm11, %zmm12
-	vmulps %zmm3, %zmm12, %zmm12
-	vaddps %zmm12, %zmm10, %zmm10
-	vxorps %zmm4, %zmm10, %zmm12
-	vcmpps $0x11, %zmm0, %zmm11, %k1
-	vmovaps %zmm11, %zmm13
-	vmovaps %zmm12, %zmm13{%k1}
-	vcmpps $0x11, %zmm11, %zmm0, %k1
-	vmovaps %zmm13, %zmm11
-	vmovaps %zmm10, %zmm11{%k1}
-	vcmpps $0x11, %zmm11, %zmm0, %k1
-	vmovaps %zmm0, %zmm10
-	vmovaps %zmm1, %zmm10{%k1}
-	vcvtps2pd %ymm10, %zmm11
-	vextractf64x4 $0x01, %zmm10, %ymm10
-	vcvtps2pd %ymm10, %zmm10
-	vaddpd %zmm11, %zmm8, %zmm8
-	vaddpd %zmm10, %zmm9, %zmm9
-	vmovups 128(%r8, %r9, 4), %zmm10
-	vptestmd 128(%rdi, %r9, 4), %zmm2, %k1
-	vmovups 128(%rdi, %r9, 4), %zmm11{%k1}{z}
-	vsubps %zmm10, %zmm11, %zmm12
-	vmulps %zmm3, %zmm12, %zmm12
-	vaddps %zmm12, %zmm10, %zmm10
-	vxorps %zmm4, %zmm10, %zmm12
-	vcmpps $0x11, %zmm0, %zmm11, %k1
-	vmovaps %zmm11, %zmm13
-	vmovaps %zmm12, %zmm13{%k1}
-	vcmpps $0x11, %zmm11, %zmm0, %k1
-	vmovaps %zmm13, %zmm11
-	vmovaps %zmm10, %zmm11{%k1}
-	vcmpps $0x11, %zmm11, %zmm0, %k1
-	vmovaps %zmm0, %zmm10
-	vmovaps %zmm1, %zmm10{%k1}
-	vcvtps2pd %ymm10, %zmm11
-	vextractf64x4 $0x01, %zmm10, %ymm10
-	vcvtps2pd %ymm10, %zmm10
-	vaddpd %zmm11, %zmm6, %zmm6
-	vaddpd %zmm10, %zmm7, %zmm7
-	vmovups 192(%r8, %r9, 4), %zmm10
-	vptestmd 192(%rdi, %r9, 4), %zmm2, %k1
-	vmovups 192(%rdi, %r9, 4), %zmm11{%k1}{z}
-	vsubps %zmm10, %zmm11, %zmm12
-	vmulps %zmm3, %zmm12, %zmm12
-	vaddps %zmm12, %zmm10, %zmm10
-	vxorps %zmm4, %zmm10, %zmm12
-	vcmpps $0x11, %zmm0, %zmm11, %k1
-	vmovaps %zmm11, %zmm13
-	vmovaps %zmm12, %zmm13{%k1}
-	vcmpps $0x11, %zmm11, %zmm0, %k1
-	vmovaps %zmm13, %zmm11
-	vmovaps %zmm10, %zmm11{%k1}
-	vcmpps $0x11, %zmm11, %zmm0, %k1
-	vmovaps %zmm0, %zmm10
-	vmovaps %zmm1, %zmm10{%k1}
-	vcvtps2pd %ymm10, %zmm11
-	vextractf64x4 $0x01, %zmm10, %ymm10
-	vcvtps2pd %ymm10, %zmm10
-	vaddpd %zmm11, %zmm8, %zmm8
-	vaddpd %zmm10, %zmm9, %zmm9
-	addq $64, %r9
-	cmpq %rax, %r9
-	jl L(usualmain)
-	vmovups %zmm6, (%rcx)
-	vmovups %zmm7, 64(%rcx)
-	vmovups %zmm8, 128(%rcx)
-	vmovups %zmm9, 192(%rcx)
-
-L(usualmainend):
-	movq %r10, %rax
-	andq $-16, %rax
-	cmpq %rax, %r9
-	jge L(usualloopend)
-
-L(usualloop):
-	movq %r9, %r11
-	andq $31, %r11
-	vmovups (%r8, %r9, 4), %zmm6
-	vptestmd (%rdi, %r9, 4), %zmm2, %k1
-	vmovups (%rdi, %r9, 4), %zmm7{%k1}{z}
-	vsubps %zmm6, %zmm7, %zmm8
-	vmulps %zmm3, %zmm8, %zmm8
-	vaddps %zmm8, %zmm6, %zmm6
-	vxorps %zmm4, %zmm6, %zmm8
-	vcmpps $0x11, %zmm0, %zmm7, %k1
-	vmovaps %zmm7, %zmm9
-	vmovaps %zmm8, %zmm9{%k1}
-	vcmpps $0x11, %zmm7, %zmm0, %k1
-	vmovaps %zmm9, %zmm7
-	vmovaps %zmm6, %zmm7{%k1}
-	vcmpps $0x11, %zmm7, %zmm0, %k1
-	vmovaps %zmm0, %zmm6
-	vmovaps %zmm1, %zmm6{%k1}
-	vcvtps2pd %ymm6, %zmm7
-	vextractf64x4 $0x01, %zmm6, %ymm6
-	vcvtps2pd %ymm6, %zmm6
-	vmovups (%rcx, %r11, 8), %zmm8
-	vaddpd %zmm7, %zmm8, %zmm8
-	vmovups %zmm8, (%rcx, %r11, 8)
-	vmovups 64(%rcx, %r11, 8), %zmm7
-	vaddpd %zmm6, %zmm7, %zmm7
-	vmovups %zmm7, 64(%rcx, %r11, 8)
-	addq $16, %r9
-	cmpq %rax, %r9
-	jl L(usualloop)
-
-L(usualloopend):
-	movq %r10, %rax
-	subq %r9, %rax
-	je L(usualdone)
-	movl $0x0000ffff, %r10d
-	bzhil %eax, %r10d, %r10d
-	kmovw %r10d, %k1
-	movq %r9, %rax
-	andq $31, %rax
-	vmovups (%r8, %r9, 4), %zmm6{%k1}{z}
-	vmovups (%rdi, %r9, 4), %zmm7{%k1}{z}
-	vptestmd %zmm2, %zmm7, %k2
-	vaddps %zmm5, %zmm7, %zmm7{%k2}{z}
-	vsubps %zmm6, %zmm7, %zmm8
-	vmulps %zmm3, %zmm8, %zmm8
-	vaddps %zmm8, %zmm6, %zmm6
-	vxorps %zmm4, %zmm6, %zmm8
-	vcmpps $0x11, %zmm0, %zmm7, %k2
-	vmovaps %zmm7, %zmm9
-	vmovaps %zmm8, %zmm9{%k2}
-	vcmpps $0x11, %zmm7, %zmm0, %k2
-	vmovaps %zmm9, %zmm7
-	vmovaps %zmm6, %zmm7{%k2}
-	vcmpps $0x11, %zmm7, %zmm0, %k2
-	vmovaps %zmm0, %zmm6
-	vmovaps %zmm1, %zmm6{%k2}
-	vmovaps %zmm6, %zmm6{%k1}{z}
-	vcvtps2pd %ymm6, %zmm7
-	vextractf64x4 $0x01, %zmm6, %ymm6
-	vcvtps2pd %ymm6, %zmm6
-	vmovups (%rcx, %rax, 8), %zmm8
-	vaddpd %zmm7, %zmm8, %zmm8
-	vmovups %zmm8, (%rcx, %rax, 8)
-	vmovups 64(%rcx, %rax, 8), %zmm7
-	vaddpd %zmm6, %zmm7, %zmm7
-	vmovups %zmm7, 64(%rcx, %rax, 8)
-
-L(usualdone):
-	addq $72, %rdx
-	cmpq %rbx, %rdx
-	jl L(usualentry)
-	jmp L(end)
-
-L(general):
-	xorq %rsi, %rsi
-	cmpl $0x00000000, 4(%rax)
-	jne L(asked)
-	cmpl $0, 20(%rax)
-	jle L(asked)
-	movq $-64, %rsi
-
-L(asked):
-	vbroadcastss L(word00000000)+0(%rip), %zmm0
-	vbroadcastss (%rax), %zmm1
-	vbroadcastss 16(%rax), %zmm2
-	vbroadcastss 12(%rax), %zmm3
-	vandps %zmm3, %zmm2, %zmm2
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm3
-	vxorps %zmm3, %zmm2, %zmm2
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm3
-	vandps %zmm3, %zmm2, %zmm2
+	vbroadcastss L(word80000000)+0(%rip), %zmm1
+	vbroadcastss (%rax), %zmm2
 	vbroadcastss L(word3f800000)+0(%rip), %zmm3
-	vbroadcastss 12(%rax), %zmm4
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm5
-	vxorps %zmm5, %zmm4, %zmm4
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm5
-	vandps %zmm5, %zmm4, %zmm4
-	vbroadcastss 20(%rax), %zmm5
-	vbroadcastss L(word80000000)+0(%rip), %zmm6
-	vbroadcastss 4(%rax), %zmm7
-	vcmpps $0x00, %zmm0, %zmm7, %k1
-	vcmpps $0x11, %zmm5, %zmm0, %k2
-	vbroadcastss L(word80000000)+0(%rip), %zmm8
-	leaq -72(%rbx), %r10
+	leaq -48(%rbx), %rax
 
 L(entry):
-	leaq 432(%rdx), %rax
-	cmpq %r10, %rax
+	leaq 288(%rdx), %rsi
+	cmpq %rax, %rsi
 	jg L(near)
-	movq (%rax), %rdi
+	movq (%rsi), %rdi
 	prefetcht0 (%rdi)
 	prefetcht0 64(%rdi)
 	prefetcht0 128(%rdi)
 	prefetcht0 192(%rdi)
-	movq 24(%rax), %rdi
-	prefetcht0 (%rdi)
-	prefetcht0 64(%rdi)
-	prefetcht0 128(%rdi)
-	prefetcht0 192(%rdi)
-	movq 48(%rax), %rdi
+	movq 24(%rsi), %rdi
 	prefetcht0 (%rdi)
 	prefetcht0 64(%rdi)
 	prefetcht0 128(%rdi)
 	prefetcht0 192(%rdi)
 
 L(near):
-	movq 8(%rdx), %r11
-	movq (%rdx), %rax
-	movq 24(%rdx), %rdi
-	movq 48(%rdx), %r8
+	movq 8(%rdx), %rsi
+	movq (%rdx), %rdi
+	movq 24(%rdx), %r8
 	xorq %r9, %r9
-	movq %r11, %r12
-	andq %rsi, %r12
-	cmpq %r12, %r9
+	movq %rsi, %r10
+	andq $-64, %r10
+	cmpq %r10, %r9
 	jge L(mainend)
-	vmovups (%rcx), %zmm9
-	vmovups 64(%rcx), %zmm10
-	vmovups 128(%rcx), %zmm11
-	vmovups 192(%rcx), %zmm12
+	vmovups (%rcx), %zmm4
+	vmovups 64(%rcx), %zmm5
+	vmovups 128(%rcx), %zmm6
+	vmovups 192(%rcx), %zmm7
 
 L(main):
-	vmovups (%r8, %r9, 4), %zmm13
-	vptestmd (%rdi, %r9, 4), %zmm2, %k3
-	vmovups (%rdi, %r9, 4), %zmm14{%k3}{z}
-	vmulps %zmm1, %zmm14, %zmm14
-	vptestmd %zmm4, %zmm14, %k3
-	vaddps %zmm8, %zmm14, %zmm14{%k3}{z}
-	vsubps %zmm13, %zmm14, %zmm15
-	vmulps %zmm5, %zmm15, %zmm15
-	vaddps %zmm15, %zmm13, %zmm13
-	vxorps %zmm6, %zmm13, %zmm15
-	vcmpps $0x11, %zmm0, %zmm14, %k3
-	vmovaps %zmm14, %zmm16
-	vmovaps %zmm15, %zmm16{%k3}
-	vcmpps $0x11, %zmm14, %zmm0, %k3
-	vmovaps %zmm16, %zmm14
-	vmovaps %zmm13, %zmm14{%k3}
-	vcmpps $0x11, %zmm14, %zmm0, %k3
-	vmovaps %zmm0, %zmm13
-	vmovaps %zmm3, %zmm13{%k3}
-	vcvtps2pd %ymm13, %zmm14
-	vextractf64x4 $0x01, %zmm13, %ymm13
-	vcvtps2pd %ymm13, %zmm13
-	vaddpd %zmm14, %zmm9, %zmm9
-	vaddpd %zmm13, %zmm10, %zmm10
-	vmovups 64(%r8, %r9, 4), %zmm13
-	vptestmd 64(%rdi, %r9, 4), %zmm2, %k3
-	vmovups 64(%rdi, %r9, 4), %zmm14{%k3}{z}
-	vmulps %zmm1, %zmm14, %zmm14
-	vptestmd %zmm4, %zmm14, %k3
-	vaddps %zmm8, %zmm14, %zmm14{%k3}{z}
-	vsubps %zmm13, %zmm14, %zmm15
-	vmulps %zmm5, %zmm15, %zmm15
-	vaddps %zmm15, %zmm13, %zmm13
-	vxorps %zmm6, %zmm13, %zmm15
-	vcmpps $0x11, %zmm0, %zmm14, %k3
-	vmovaps %zmm14, %zmm16
-	vmovaps %zmm15, %zmm16{%k3}
-	vcmpps $0x11, %zmm14, %zmm0, %k3
-	vmovaps %zmm16, %zmm14
-	vmovaps %zmm13, %zmm14{%k3}
-	vcmpps $0x11, %zmm14, %zmm0, %k3
-	vmovaps %zmm0, %zmm13
-	vmovaps %zmm3, %zmm13{%k3}
-	vcvtps2pd %ymm13, %zmm14
-	vextractf64x4 $0x01, %zmm13, %ymm13
-	vcvtps2pd %ymm13, %zmm13
-	vaddpd %zmm14, %zmm11, %zmm11
-	vaddpd %zmm13, %zmm12, %zmm12
-	vmovups 128(%r8, %r9, 4), %zmm13
-	vptestmd 128(%rdi, %r9, 4), %zmm2, %k3
-	vmovups 128(%rdi, %r9, 4), %zmm14{%k3}{z}
-	vmulps %zmm1, %zmm14, %zmm14
-	vptestmd %zmm4, %zmm14, %k3
-	vaddps %zmm8, %zmm14, %zmm14{%k3}{z}
-	vsubps %zmm13, %zmm14, %zmm15
-	vmulps %zmm5, %zmm15, %zmm15
-	vaddps %zmm15, %zmm13, %zmm13
-	vxorps %zmm6, %zmm13, %zmm15
-	vcmpps $0x11, %zmm0, %zmm14, %k3
-	vmovaps %zmm14, %zmm16
-	vmovaps %zmm15, %zmm16{%k3}
-	vcmpps $0x11, %zmm14, %zmm0, %k3
-	vmovaps %zmm16, %zmm14
-	vmovaps %zmm13, %zmm14{%k3}
-	vcmpps $0x11, %zmm14, %zmm0, %k3
-	vmovaps %zmm0, %zmm13
-	vmovaps %zmm3, %zmm13{%k3}
-	vcvtps2pd %ymm13, %zmm14
-	vextractf64x4 $0x01, %zmm13, %ymm13
-	vcvtps2pd %ymm13, %zmm13
-	vaddpd %zmm14, %zmm9, %zmm9
-	vaddpd %zmm13, %zmm10, %zmm10
-	vmovups 192(%r8, %r9, 4), %zmm13
-	vptestmd 192(%rdi, %r9, 4), %zmm2, %k3
-	vmovups 192(%rdi, %r9, 4), %zmm14{%k3}{z}
-	vmulps %zmm1, %zmm14, %zmm14
-	vptestmd %zmm4, %zmm14, %k3
-	vaddps %zmm8, %zmm14, %zmm14{%k3}{z}
-	vsubps %zmm13, %zmm14, %zmm15
-	vmulps %zmm5, %zmm15, %zmm15
-	vaddps %zmm15, %zmm13, %zmm13
-	vxorps %zmm6, %zmm13, %zmm15
-	vcmpps $0x11, %zmm0, %zmm14, %k3
-	vmovaps %zmm14, %zmm16
-	vmovaps %zmm15, %zmm16{%k3}
-	vcmpps $0x11, %zmm14, %zmm0, %k3
-	vmovaps %zmm16, %zmm14
-	vmovaps %zmm13, %zmm14{%k3}
-	vcmpps $0x11, %zmm14, %zmm0, %k3
-	vmovaps %zmm0, %zmm13
-	vmovaps %zmm3, %zmm13{%k3}
-	vcvtps2pd %ymm13, %zmm14
-	vextractf64x4 $0x01, %zmm13, %ymm13
-	vcvtps2pd %ymm13, %zmm13
-	vaddpd %zmm14, %zmm11, %zmm11
-	vaddpd %zmm13, %zmm12, %zmm12
+	vxorps (%r8, %r9, 4), %zmm1, %zmm8
+	vxorps %zmm1, %zmm8, %zmm9
+	vmulps (%rdi, %r9, 4), %zmm2, %zmm10
+	vcmpps $0x11, %zmm0, %zmm10, %k1
+	vmovaps %zmm10, %zmm11
+	vmovaps %zmm9, %zmm11{%k1}
+	vcmpps $0x11, %zmm10, %zmm0, %k1
+	vmovaps %zmm11, %zmm9
+	vmovaps %zmm8, %zmm9{%k1}
+	vcmpps $0x11, %zmm9, %zmm0, %k1
+	vmovaps %zmm0, %zmm8
+	vmovaps %zmm3, %zmm8{%k1}
+	vcvtps2pd %ymm8, %zmm9
+	vextractf64x4 $0x01, %zmm8, %ymm8
+	vcvtps2pd %ymm8, %zmm8
+	vaddpd %zmm9, %zmm4, %zmm4
+	vaddpd %zmm8, %zmm5, %zmm5
+	vxorps 64(%r8, %r9, 4), %zmm1, %zmm8
+	vxorps %zmm1, %zmm8, %zmm9
+	vmulps 64(%rdi, %r9, 4), %zmm2, %zmm10
+	vcmpps $0x11, %zmm0, %zmm10, %k1
+	vmovaps %zmm10, %zmm11
+	vmovaps %zmm9, %zmm11{%k1}
+	vcmpps $0x11, %zmm10, %zmm0, %k1
+	vmovaps %zmm11, %zmm9
+	vmovaps %zmm8, %zmm9{%k1}
+	vcmpps $0x11, %zmm9, %zmm0, %k1
+	vmovaps %zmm0, %zmm8
+	vmovaps %zmm3, %zmm8{%k1}
+	vcvtps2pd %ymm8, %zmm9
+	vextractf64x4 $0x01, %zmm8, %ymm8
+	vcvtps2pd %ymm8, %zmm8
+	vaddpd %zmm9, %zmm6, %zmm6
+	vaddpd %zmm8, %zmm7, %zmm7
+	vxorps 128(%r8, %r9, 4), %zmm1, %zmm8
+	vxorps %zmm1, %zmm8, %zmm9
+	vmulps 128(%rdi, %r9, 4), %zmm2, %zmm10
+	vcmpps $0x11, %zmm0, %zmm10, %k1
+	vmovaps %zmm10, %zmm11
+	vmovaps %zmm9, %zmm11{%k1}
+	vcmpps $0x11, %zmm10, %zmm0, %k1
+	vmovaps %zmm11, %zmm9
+	vmovaps %zmm8, %zmm9{%k1}
+	vcmpps $0x11, %zmm9, %zmm0, %k1
+	vmovaps %zmm0, %zmm8
+	vmovaps %zmm3, %zmm8{%k1}
+	vcvtps2pd %ymm8, %zmm9
+	vextractf64x4 $0x01, %zmm8, %ymm8
+	vcvtps2pd %ymm8, %zmm8
+	vaddpd %zmm9, %zmm4, %zmm4
+	vaddpd %zmm8, %zmm5, %zmm5
+	vxorps 192(%r8, %r9, 4), %zmm1, %zmm8
+	vxorps %zmm1, %zmm8, %zmm9
+	vmulps 192(%rdi, %r9, 4), %zmm2, %zmm10
+	vcmpps $0x11, %zmm0, %zmm10, %k1
+	vmovaps %zmm10, %zmm11
+	vmovaps %zmm9, %zmm11{%k1}
+	vcmpps $0x11, %zmm10, %zmm0, %k1
+	vmovaps %zmm11, %zmm9
+	vmovaps %zmm8, %zmm9{%k1}
+	vcmpps $0x11, %zmm9, %zmm0, %k1
+	vmovaps %zmm0, %zmm8
+	vmovaps %zmm3, %zmm8{%k1}
+	vcvtps2pd %ymm8, %zmm9
+	vextractf64x4 $0x01, %zmm8, %ymm8
+	vcvtps2pd %ymm8, %zmm8
+	vaddpd %zmm9, %zmm6, %zmm6
+	vaddpd %zmm8, %zmm7, %zmm7
 	addq $64, %r9
-	cmpq %r12, %r9
+	cmpq %r10, %r9
 	jl L(main)
-	vmovups %zmm9, (%rcx)
-	vmovups %zmm10, 64(%rcx)
-	vmovups %zmm11, 128(%rcx)
-	vmovups %zmm12, 192(%rcx)
+	vmovups %zmm4, (%rcx)
+	vmovups %zmm5, 64(%rcx)
+	vmovups %zmm6, 128(%rcx)
+	vmovups %zmm7, 192(%rcx)
 
 L(mainend):
-	movq %r11, %r12
-	andq $-16, %r12
-	cmpq %r12, %r9
+	movq %rsi, %r10
+	andq $-16, %r10
+	cmpq %r10, %r9
 	jge L(loopend)
 
 L(loop):
-	movq %r9, %r13
-	andq $31, %r13
-	vmovups (%r8, %r9, 4), %zmm9
-	vptestmd (%rdi, %r9, 4), %zmm2, %k3
-	vmovups (%rdi, %r9, 4), %zmm10{%k3}{z}
-	vmulps %zmm1, %zmm10, %zmm10
-	vmulps (%rax, %r9, 4), %zmm7, %zmm11
-	vaddps %zmm11, %zmm10, %zmm11
-	vmovaps %zmm11, %zmm11
-	vmovaps %zmm10, %zmm11{%k1}
-	vptestmd %zmm4, %zmm11, %k3
-	vaddps %zmm8, %zmm11, %zmm10{%k3}{z}
-	vmovaps %zmm10, %zmm11
-	vmovaps %zmm9, %zmm11{%k2}
-	vsubps %zmm9, %zmm10, %zmm9
-	vmulps %zmm5, %zmm9, %zmm9
-	vaddps %zmm9, %zmm11, %zmm9
-	vxorps %zmm6, %zmm9, %zmm11
-	vcmpps $0x11, %zmm0, %zmm10, %k3
-	vmovaps %zmm10, %zmm12
-	vmovaps %zmm11, %zmm12{%k3}
-	vcmpps $0x11, %zmm10, %zmm0, %k3
-	vmovaps %zmm12, %zmm10
-	vmovaps %zmm9, %zmm10{%k3}
-	vcmpps $0x11, %zmm10, %zmm0, %k3
-	vmovaps %zmm0, %zmm9
-	vmovaps %zmm3, %zmm9{%k3}
-	vcvtps2pd %ymm9, %zmm10
-	vextractf64x4 $0x01, %zmm9, %ymm9
-	vcvtps2pd %ymm9, %zmm9
-	vmovups (%rcx, %r13, 8), %zmm11
-	vaddpd %zmm10, %zmm11, %zmm11
-	vmovups %zmm11, (%rcx, %r13, 8)
-	vmovups 64(%rcx, %r13, 8), %zmm10
-	vaddpd %zmm9, %zmm10, %zmm10
-	vmovups %zmm10, 64(%rcx, %r13, 8)
+	movq %r9, %r11
+	andq $31, %r11
+	vxorps (%r8, %r9, 4), %zmm1, %zmm4
+	vxorps %zmm1, %zmm4, %zmm5
+	vmulps (%rdi, %r9, 4), %zmm2, %zmm6
+	vcmpps $0x11, %zmm0, %zmm6, %k1
+	vmovaps %zmm6, %zmm7
+	vmovaps %zmm5, %zmm7{%k1}
+	vcmpps $0x11, %zmm6, %zmm0, %k1
+	vmovaps %zmm7, %zmm5
+	vmovaps %zmm4, %zmm5{%k1}
+	vcmpps $0x11, %zmm5, %zmm0, %k1
+	vmovaps %zmm0, %zmm4
+	vmovaps %zmm3, %zmm4{%k1}
+	vcvtps2pd %ymm4, %zmm5
+	vextractf64x4 $0x01, %zmm4, %ymm4
+	vcvtps2pd %ymm4, %zmm4
+	vmovups (%rcx, %r11, 8), %zmm6
+	vaddpd %zmm5, %zmm6, %zmm6
+	vmovups %zmm6, (%rcx, %r11, 8)
+	vmovups 64(%rcx, %r11, 8), %zmm5
+	vaddpd %zmm4, %zmm5, %zmm5
+	vmovups %zmm5, 64(%rcx, %r11, 8)
 	addq $16, %r9
-	cmpq %r12, %r9
+	cmpq %r10, %r9
 	jl L(loop)
 
 L(loopend):
-	subq %r9, %r11
+	subq %r9, %rsi
 	je L(done)
-	movl $0x0000ffff, %r12d
-	bzhil %r11d, %r12d, %r12d
-	kmovw %r12d, %k3
-	movq %r9, %r11
-	andq $31, %r11
-	vmovups (%r8, %r9, 4), %zmm9{%k3}{z}
-	vmovups (%rdi, %r9, 4), %zmm10{%k3}{z}
-	vptestmd %zmm2, %zmm10, %k4
-	vaddps %zmm8, %zmm10, %zmm10{%k4}{z}
-	vmulps %zmm1, %zmm10, %zmm10
-	vmovups (%rax, %r9, 4), %zmm11{%k3}{z}
-	vmulps %zmm7, %zmm11, %zmm11
-	vaddps %zmm11, %zmm10, %zmm11
-	vmovaps %zmm11, %zmm11
-	vmovaps %zmm10, %zmm11{%k1}
-	vptestmd %zmm4, %zmm11, %k4
-	vaddps %zmm8, %zmm11, %zmm10{%k4}{z}
-	vmovaps %zmm10, %zmm11
-	vmovaps %zmm9, %zmm11{%k2}
-	vsubps %zmm9, %zmm10, %zmm9
-	vmulps %zmm5, %zmm9, %zmm9
-	vaddps %zmm9, %zmm11, %zmm9
-	vxorps %zmm6, %zmm9, %zmm11
-	vcmpps $0x11, %zmm0, %zmm10, %k4
-	vmovaps %zmm10, %zmm12
-	vmovaps %zmm11, %zmm12{%k4}
-	vcmpps $0x11, %zmm10, %zmm0, %k4
-	vmovaps %zmm12, %zmm10
-	vmovaps %zmm9, %zmm10{%k4}
-	vcmpps $0x11, %zmm10, %zmm0, %k4
-	vmovaps %zmm0, %zmm9
-	vmovaps %zmm3, %zmm9{%k4}
-	vmovaps %zmm9, %zmm9{%k3}{z}
-	vcvtps2pd %ymm9, %zmm10
-	vextractf64x4 $0x01, %zmm9, %ymm9
-	vcvtps2pd %ymm9, %zmm9
-	vmovups (%rcx, %r11, 8), %zmm11
-	vaddpd %zmm10, %zmm11, %zmm11
-	vmovups %zmm11, (%rcx, %r11, 8)
-	vmovups 64(%rcx, %r11, 8), %zmm10
-	vaddpd %zmm9, %zmm10, %zmm10
-	vmovups %zmm10, 64(%rcx, %r11, 8)
+	movl $0x0000ffff, %r10d
+	bzhil %esi, %r10d, %r10d
+	kmovw %r10d, %k1
+	movq %r9, %rsi
+	andq $31, %rsi
+	vmovups (%r8, %r9, 4), %zmm4{%k1}{z}
+	vxorps %zmm1, %zmm4, %zmm4
+	vxorps %zmm1, %zmm4, %zmm5
+	vmovups (%rdi, %r9, 4), %zmm6{%k1}{z}
+	vmulps %zmm2, %zmm6, %zmm6
+	vcmpps $0x11, %zmm0, %zmm6, %k2
+	vmovaps %zmm6, %zmm7
+	vmovaps %zmm5, %zmm7{%k2}
+	vcmpps $0x11, %zmm6, %zmm0, %k2
+	vmovaps %zmm7, %zmm5
+	vmovaps %zmm4, %zmm5{%k2}
+	vcmpps $0x11, %zmm5, %zmm0, %k2
+	vmovaps %zmm0, %zmm4
+	vmovaps %zmm3, %zmm4{%k2}
+	vmovaps %zmm4, %zmm4{%k1}{z}
+	vcvtps2pd %ymm4, %zmm5
+	vextractf64x4 $0x01, %zmm4, %ymm4
+	vcvtps2pd %ymm4, %zmm4
+	vmovups (%rcx, %rsi, 8), %zmm6
+	vaddpd %zmm5, %zmm6, %zmm6
+	vmovups %zmm6, (%rcx, %rsi, 8)
+	vmovups 64(%rcx, %rsi, 8), %zmm5
+	vaddpd %zmm4, %zmm5, %zmm5
+	vmovups %zmm5, 64(%rcx, %rsi, 8)
 
 L(done):
-	addq $72, %rdx
+	addq $48, %rdx
 	cmpq %rbx, %rdx
 	jl L(entry)
 
 L(end):
 	vzeroupper
 	FREE(32, 0)
-	POP(r13)
-	POP(r12)
 	POP(rbx)
 	LEAVE
 	END(avx512_agree)

@@ -2,12 +2,12 @@
  *
  * Agree for neon
  *
- *	agree += 0 < x·lerp(m, x, weight1)
+ *	agree += 0 < -d·(g·scale)
  *
  * void lockstep_neon_agree(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
- * list     p, g, m
- * scalars  scale, l2, decay, drop, first, weight1
+ * list     g, d
+ * scalars  scale
  * lanes    agree
  *
  * Requires: ASIMD
@@ -21,646 +21,255 @@
 VECTORS:
 	.long 0x0, 0x0, 0x0, 0x0
 	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
-	.long 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff
-	.long 0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff
 
 	BEGIN(neon_agree)
-	sub sp, sp, #128
-	.cfi_def_cfa_offset 128
+	sub sp, sp, #96
+	.cfi_def_cfa_offset 96
 	stp x0, x1, [sp, #0]
 	stp x2, x3, [sp, #16]
 	stp d8, d9, [sp, #32]
 	stp d10, d11, [sp, #48]
 	stp d12, d13, [sp, #64]
 	stp d14, d15, [sp, #80]
-	.cfi_offset d8, -96
-	.cfi_offset d9, -88
-	.cfi_offset d10, -80
-	.cfi_offset d11, -72
-	.cfi_offset d12, -64
-	.cfi_offset d13, -56
-	.cfi_offset d14, -48
-	.cfi_offset d15, -40
+	.cfi_offset d8, -64
+	.cfi_offset d9, -56
+	.cfi_offset d10, -48
+	.cfi_offset d11, -40
+	.cfi_offset d12, -32
+	.cfi_offset d13, -24
+	.cfi_offset d14, -16
+	.cfi_offset d15, -8
 	ADDRESS x0
-	add x1, sp, #96
-	add x1, x1, #15
-	and x1, x1, #-16
-	ldr x2, [sp, #16]
-	ldr x3, [sp, #24]
-	ldr x3, [x3, #0]
-	ldr x4, [sp, #0]
-	ldr x5, [sp, #8]
-	mov x6, #24
-	mul x5, x5, x6
-	add x5, x5, x4
-	cmp x4, x5
+	ldr x1, [sp, #16]
+	ldr x2, [sp, #24]
+	ldr x2, [x2, #0]
+	ldr x3, [sp, #0]
+	ldr x4, [sp, #8]
+	mov x5, #24
+	mul x4, x4, x5
+	add x4, x4, x3
+	cmp x3, x4
 	b.ge L(end)
-	ldr w6, [x2, #0]
-	mov w12, #0x3f800000
-	cmp w6, w12
-	b.ne L(general)
-	ldr w6, [x2, #4]
-	cmp w6, #0
-	b.ne L(general)
-	ldr w6, [x2, #20]
-	cmp w6, #0
-	b.le L(general)
 	ldr q0, [x0, #0]
-	ldr q1, [x0, #16]
-	ldr s2, [x2, #12]
-	dup v2.4s, v2.s[0]
-	ldr q3, [x0, #32]
-	eor v2.16b, v2.16b, v3.16b
-	ldr q3, [x0, #48]
-	and v2.16b, v2.16b, v3.16b
-	ldr s3, [x2, #20]
-	dup v3.4s, v3.s[0]
-	sub x0, x5, #72
-
-L(usualentry):
-	add x1, x4, #432
-	cmp x1, x0
-	b.gt L(usualnear)
-	ldr x2, [x1, #0]
-	prfm pldl1keep, [x2, #0]
-	prfm pldl1keep, [x2, #64]
-	prfm pldl1keep, [x2, #128]
-	prfm pldl1keep, [x2, #192]
-	ldr x2, [x1, #24]
-	prfm pldl1keep, [x2, #0]
-	prfm pldl1keep, [x2, #64]
-	prfm pldl1keep, [x2, #128]
-	prfm pldl1keep, [x2, #192]
-	ldr x2, [x1, #48]
-	prfm pldl1keep, [x2, #0]
-	prfm pldl1keep, [x2, #64]
-	prfm pldl1keep, [x2, #128]
-	prfm pldl1keep, [x2, #192]
-
-L(usualnear):
-	ldr x1, [x4, #8]
-	ldr x2, [x4, #0]
-	ldr x6, [x4, #24]
-	ldr x7, [x4, #48]
-	mov x2, #0
-	subs x1, x1, #32
-	b.lt L(usualmainend)
-	ldp q4, q5, [x3, #0]
-	ldp q6, q7, [x3, #32]
-	ldp q8, q9, [x3, #64]
-	ldp q10, q11, [x3, #96]
-	ldp q12, q13, [x3, #128]
-	ldp q14, q15, [x3, #160]
-	ldp q16, q17, [x3, #192]
-	ldp q18, q19, [x3, #224]
-
-L(usualmain):
-	ldp q20, q21, [x7], #128
-	ldp q22, q23, [x6], #128
-	cmtst v24.4s, v22.4s, v2.4s
-	and v22.16b, v24.16b, v22.16b
-	cmtst v24.4s, v23.4s, v2.4s
-	and v23.16b, v24.16b, v23.16b
-	fsub v24.4s, v22.4s, v20.4s
-	fsub v25.4s, v23.4s, v21.4s
-	fmul v24.4s, v24.4s, v3.4s
-	fmul v25.4s, v25.4s, v3.4s
-	fadd v20.4s, v20.4s, v24.4s
-	fadd v21.4s, v21.4s, v25.4s
-	fneg v24.4s, v20.4s
-	fneg v25.4s, v21.4s
-	fcmgt v26.4s, v0.4s, v22.4s
-	fcmgt v27.4s, v0.4s, v23.4s
-	bsl v26.16b, v24.16b, v22.16b
-	bsl v27.16b, v25.16b, v23.16b
-	fcmgt v22.4s, v22.4s, v0.4s
-	fcmgt v23.4s, v23.4s, v0.4s
-	bsl v22.16b, v20.16b, v26.16b
-	bsl v23.16b, v21.16b, v27.16b
-	fcmgt v20.4s, v22.4s, v0.4s
-	fcmgt v21.4s, v23.4s, v0.4s
-	bsl v20.16b, v1.16b, v0.16b
-	bsl v21.16b, v1.16b, v0.16b
-	fcvtl v22.2d, v20.2s
-	fcvtl2 v20.2d, v20.4s
-	fadd v4.2d, v4.2d, v22.2d
-	fadd v5.2d, v5.2d, v20.2d
-	fcvtl v20.2d, v21.2s
-	fcvtl2 v21.2d, v21.4s
-	fadd v6.2d, v6.2d, v20.2d
-	fadd v7.2d, v7.2d, v21.2d
-	ldp q20, q21, [x7, #-96]
-	ldp q22, q23, [x6, #-96]
-	cmtst v24.4s, v22.4s, v2.4s
-	and v22.16b, v24.16b, v22.16b
-	cmtst v24.4s, v23.4s, v2.4s
-	and v23.16b, v24.16b, v23.16b
-	fsub v24.4s, v22.4s, v20.4s
-	fsub v25.4s, v23.4s, v21.4s
-	fmul v24.4s, v24.4s, v3.4s
-	fmul v25.4s, v25.4s, v3.4s
-	fadd v20.4s, v20.4s, v24.4s
-	fadd v21.4s, v21.4s, v25.4s
-	fneg v24.4s, v20.4s
-	fneg v25.4s, v21.4s
-	fcmgt v26.4s, v0.4s, v22.4s
-	fcmgt v27.4s, v0.4s, v23.4s
-	bsl v26.16b, v24.16b, v22.16b
-	bsl v27.16b, v25.16b, v23.16b
-	fcmgt v22.4s, v22.4s, v0.4s
-	fcmgt v23.4s, v23.4s, v0.4s
-	bsl v22.16b, v20.16b, v26.16b
-	bsl v23.16b, v21.16b, v27.16b
-	fcmgt v20.4s, v22.4s, v0.4s
-	fcmgt v21.4s, v23.4s, v0.4s
-	bsl v20.16b, v1.16b, v0.16b
-	bsl v21.16b, v1.16b, v0.16b
-	fcvtl v22.2d, v20.2s
-	fcvtl2 v20.2d, v20.4s
-	fadd v8.2d, v8.2d, v22.2d
-	fadd v9.2d, v9.2d, v20.2d
-	fcvtl v20.2d, v21.2s
-	fcvtl2 v21.2d, v21.4s
-	fadd v10.2d, v10.2d, v20.2d
-	fadd v11.2d, v11.2d, v21.2d
-	ldp q20, q21, [x7, #-64]
-	ldp q22, q23, [x6, #-64]
-	cmtst v24.4s, v22.4s, v2.4s
-	and v22.16b, v24.16b, v22.16b
-	cmtst v24.4s, v23.4s, v2.4s
-	and v23.16b, v24.16b, v23.16b
-	fsub v24.4s, v22.4s, v20.4s
-	fsub v25.4s, v23.4s, v21.4s
-	fmul v24.4s, v24.4s, v3.4s
-	fmul v25.4s, v25.4s, v3.4s
-	fadd v20.4s, v20.4s, v24.4s
-	fadd v21.4s, v21.4s, v25.4s
-	fneg v24.4s, v20.4s
-	fneg v25.4s, v21.4s
-	fcmgt v26.4s, v0.4s, v22.4s
-	fcmgt v27.4s, v0.4s, v23.4s
-	bsl v26.16b, v24.16b, v22.16b
-	bsl v27.16b, v25.16b, v23.16b
-	fcmgt v22.4s, v22.4s, v0.4s
-	fcmgt v23.4s, v23.4s, v0.4s
-	bsl v22.16b, v20.16b, v26.16b
-	bsl v23.16b, v21.16b, v27.16b
-	fcmgt v20.4s, v22.4s, v0.4s
-	fcmgt v21.4s, v23.4s, v0.4s
-	bsl v20.16b, v1.16b, v0.16b
-	bsl v21.16b, v1.16b, v0.16b
-	fcvtl v22.2d, v20.2s
-	fcvtl2 v20.2d, v20.4s
-	fadd v12.2d, v12.2d, v22.2d
-	fadd v13.2d, v13.2d, v20.2d
-	fcvtl v20.2d, v21.2s
-	fcvtl2 v21.2d, v21.4s
-	fadd v14.2d, v14.2d, v20.2d
-	fadd v15.2d, v15.2d, v21.2d
-	ldp q20, q21, [x7, #-32]
-	ldp q22, q23, [x6, #-32]
-	cmtst v24.4s, v22.4s, v2.4s
-	and v22.16b, v24.16b, v22.16b
-	cmtst v24.4s, v23.4s, v2.4s
-	and v23.16b, v24.16b, v23.16b
-	fsub v24.4s, v22.4s, v20.4s
-	fsub v25.4s, v23.4s, v21.4s
-	fmul v24.4s, v24.4s, v3.4s
-	fmul v25.4s, v25.4s, v3.4s
-	fadd v20.4s, v20.4s, v24.4s
-	fadd v21.4s, v21.4s, v25.4s
-	fneg v24.4s, v20.4s
-	fneg v25.4s, v21.4s
-	fcmgt v26.4s, v0.4s, v22.4s
-	fcmgt v27.4s, v0.4s, v23.4s
-	bsl v26.16b, v24.16b, v22.16b
-	bsl v27.16b, v25.16b, v23.16b
-	fcmgt v22.4s, v22.4s, v0.4s
-	fcmgt v23.4s, v23.4s, v0.4s
-	bsl v22.16b, v20.16b, v26.16b
-	bsl v23.16b, v21.16b, v27.16b
-	fcmgt v20.4s, v22.4s, v0.4s
-	fcmgt v21.4s, v23.4s, v0.4s
-	bsl v20.16b, v1.16b, v0.16b
-	bsl v21.16b, v1.16b, v0.16b
-	fcvtl v22.2d, v20.2s
-	fcvtl2 v20.2d, v20.4s
-	fadd v16.2d, v16.2d, v22.2d
-	fadd v17.2d, v17.2d, v20.2d
-	fcvtl v20.2d, v21.2s
-	fcvtl2 v21.2d, v21.4s
-	fadd v18.2d, v18.2d, v20.2d
-	fadd v19.2d, v19.2d, v21.2d
-	subs x1, x1, #32
-	b.ge L(usualmain)
-	stp q4, q5, [x3, #0]
-	stp q6, q7, [x3, #32]
-	stp q8, q9, [x3, #64]
-	stp q10, q11, [x3, #96]
-	stp q12, q13, [x3, #128]
-	stp q14, q15, [x3, #160]
-	stp q16, q17, [x3, #192]
-	stp q18, q19, [x3, #224]
-
-L(usualmainend):
-	add x1, x1, #32
-	subs x1, x1, #4
-	b.lt L(usualloopend)
-
-L(usualloop):
-	ldr q4, [x7], #16
-	ldr q5, [x6], #16
-	cmtst v6.4s, v5.4s, v2.4s
-	and v5.16b, v6.16b, v5.16b
-	fsub v6.4s, v5.4s, v4.4s
-	fmul v6.4s, v6.4s, v3.4s
-	fadd v4.4s, v4.4s, v6.4s
-	fneg v6.4s, v4.4s
-	fcmgt v7.4s, v0.4s, v5.4s
-	bsl v7.16b, v6.16b, v5.16b
-	fcmgt v5.4s, v5.4s, v0.4s
-	bsl v5.16b, v4.16b, v7.16b
-	fcmgt v4.4s, v5.4s, v0.4s
-	bsl v4.16b, v1.16b, v0.16b
-	add x8, x3, x2, lsl #3
-	fcvtl v5.2d, v4.2s
-	fcvtl2 v4.2d, v4.4s
-	ldp q6, q7, [x8, #0]
-	fadd v6.2d, v6.2d, v5.2d
-	fadd v7.2d, v7.2d, v4.2d
-	stp q6, q7, [x8, #0]
-	add x2, x2, #4
-	and x2, x2, #31
-	subs x1, x1, #4
-	b.ge L(usualloop)
-
-L(usualloopend):
-	add x1, x1, #4
-	subs x1, x1, #1
-	b.lt L(usualsingleend)
-
-L(usualsingle):
-	ldr s4, [x7], #4
-	ldr s5, [x6], #4
-	cmtst v6.4s, v5.4s, v2.4s
-	and v5.16b, v6.16b, v5.16b
-	fsub v6.4s, v5.4s, v4.4s
-	fmul v6.4s, v6.4s, v3.4s
-	fadd v4.4s, v4.4s, v6.4s
-	fneg v6.4s, v4.4s
-	fcmgt v7.4s, v0.4s, v5.4s
-	bsl v7.16b, v6.16b, v5.16b
-	fcmgt v5.4s, v5.4s, v0.4s
-	bsl v5.16b, v4.16b, v7.16b
-	fcmgt v4.4s, v5.4s, v0.4s
-	bsl v4.16b, v1.16b, v0.16b
-	add x8, x3, x2, lsl #3
-	fcvtl v4.2d, v4.2s
-	ldr d5, [x8, #0]
-	fadd v5.2d, v5.2d, v4.2d
-	str d5, [x8, #0]
-	add x2, x2, #1
-	and x2, x2, #31
-	subs x1, x1, #1
-	b.ge L(usualsingle)
-
-L(usualsingleend):
-	add x4, x4, #72
-	cmp x4, x5
-	b.lt L(usualentry)
-	b L(end)
-
-L(general):
-	mov x8, #4611686018427387904
-	ldr w6, [x2, #4]
-	cmp w6, #0
-	b.ne L(asked)
-	ldr w6, [x2, #20]
-	cmp w6, #0
-	b.le L(asked)
-	mov x8, #32
-
-L(asked):
-	ldr q0, [x0, #0]
-	ldr s1, [x2, #0]
+	ldr s1, [x1, #0]
 	dup v1.4s, v1.s[0]
-	ldr s2, [x2, #16]
-	dup v2.4s, v2.s[0]
-	ldr s3, [x2, #12]
-	dup v3.4s, v3.s[0]
-	and v2.16b, v2.16b, v3.16b
-	ldr q3, [x0, #32]
-	eor v2.16b, v2.16b, v3.16b
-	ldr q3, [x0, #48]
-	and v2.16b, v2.16b, v3.16b
-	ldr q3, [x0, #16]
-	ldr s4, [x2, #12]
-	dup v4.4s, v4.s[0]
-	ldr q5, [x0, #32]
-	eor v4.16b, v4.16b, v5.16b
-	ldr q5, [x0, #48]
-	and v4.16b, v4.16b, v5.16b
-	ldr s5, [x2, #20]
-	dup v5.4s, v5.s[0]
-	ldr s6, [x2, #4]
-	dup v6.4s, v6.s[0]
-	fcmeq v7.4s, v6.4s, v0.4s
-	fcmgt v8.4s, v5.4s, v0.4s
-	str q8, [x1, #0]
-	sub x0, x5, #72
+	ldr q2, [x0, #16]
+	sub x0, x4, #48
 
 L(entry):
-	add x2, x4, #432
-	cmp x2, x0
+	add x1, x3, #288
+	cmp x1, x0
 	b.gt L(near)
-	ldr x6, [x2, #0]
-	prfm pldl1keep, [x6, #0]
-	prfm pldl1keep, [x6, #64]
-	prfm pldl1keep, [x6, #128]
-	prfm pldl1keep, [x6, #192]
-	ldr x6, [x2, #24]
-	prfm pldl1keep, [x6, #0]
-	prfm pldl1keep, [x6, #64]
-	prfm pldl1keep, [x6, #128]
-	prfm pldl1keep, [x6, #192]
-	ldr x6, [x2, #48]
-	prfm pldl1keep, [x6, #0]
-	prfm pldl1keep, [x6, #64]
-	prfm pldl1keep, [x6, #128]
-	prfm pldl1keep, [x6, #192]
+	ldr x5, [x1, #0]
+	prfm pldl1keep, [x5, #0]
+	prfm pldl1keep, [x5, #64]
+	prfm pldl1keep, [x5, #128]
+	prfm pldl1keep, [x5, #192]
+	ldr x5, [x1, #24]
+	prfm pldl1keep, [x5, #0]
+	prfm pldl1keep, [x5, #64]
+	prfm pldl1keep, [x5, #128]
+	prfm pldl1keep, [x5, #192]
 
 L(near):
-	ldr x9, [x4, #8]
-	ldr x2, [x4, #0]
-	ldr x6, [x4, #24]
-	ldr x7, [x4, #48]
-	mov x10, #0
-	subs x9, x9, x8
+	ldr x1, [x3, #8]
+	ldr x5, [x3, #0]
+	ldr x6, [x3, #24]
+	mov x7, #0
+	subs x1, x1, #32
 	b.lt L(mainend)
-	ldp q8, q9, [x3, #0]
-	ldp q10, q11, [x3, #32]
-	ldp q12, q13, [x3, #64]
-	ldp q14, q15, [x3, #96]
-	ldp q16, q17, [x3, #128]
-	ldp q18, q19, [x3, #160]
-	ldp q20, q21, [x3, #192]
-	ldp q22, q23, [x3, #224]
+	ldp q3, q4, [x2, #0]
+	ldp q5, q6, [x2, #32]
+	ldp q7, q8, [x2, #64]
+	ldp q9, q10, [x2, #96]
+	ldp q11, q12, [x2, #128]
+	ldp q13, q14, [x2, #160]
+	ldp q15, q16, [x2, #192]
+	ldp q17, q18, [x2, #224]
 
 L(main):
-	ldp q24, q25, [x7], #128
-	ldp q26, q27, [x6], #128
-	cmtst v28.4s, v26.4s, v2.4s
-	and v26.16b, v28.16b, v26.16b
-	cmtst v28.4s, v27.4s, v2.4s
-	and v27.16b, v28.16b, v27.16b
-	fmul v26.4s, v26.4s, v1.4s
-	fmul v27.4s, v27.4s, v1.4s
-	cmtst v28.4s, v26.4s, v4.4s
-	and v26.16b, v28.16b, v26.16b
-	cmtst v28.4s, v27.4s, v4.4s
-	and v27.16b, v28.16b, v27.16b
-	fsub v28.4s, v26.4s, v24.4s
-	fsub v29.4s, v27.4s, v25.4s
-	fmul v28.4s, v28.4s, v5.4s
-	fmul v29.4s, v29.4s, v5.4s
-	fadd v24.4s, v24.4s, v28.4s
-	fadd v25.4s, v25.4s, v29.4s
-	fneg v28.4s, v24.4s
-	fneg v29.4s, v25.4s
-	fcmgt v30.4s, v0.4s, v26.4s
-	fcmgt v31.4s, v0.4s, v27.4s
-	bsl v30.16b, v28.16b, v26.16b
-	bsl v31.16b, v29.16b, v27.16b
-	fcmgt v26.4s, v26.4s, v0.4s
-	fcmgt v27.4s, v27.4s, v0.4s
-	bsl v26.16b, v24.16b, v30.16b
-	bsl v27.16b, v25.16b, v31.16b
-	fcmgt v24.4s, v26.4s, v0.4s
-	fcmgt v25.4s, v27.4s, v0.4s
-	bsl v24.16b, v3.16b, v0.16b
-	bsl v25.16b, v3.16b, v0.16b
-	fcvtl v26.2d, v24.2s
-	fcvtl2 v24.2d, v24.4s
-	fadd v8.2d, v8.2d, v26.2d
-	fadd v9.2d, v9.2d, v24.2d
-	fcvtl v24.2d, v25.2s
-	fcvtl2 v25.2d, v25.4s
-	fadd v10.2d, v10.2d, v24.2d
-	fadd v11.2d, v11.2d, v25.2d
-	ldp q24, q25, [x7, #-96]
-	ldp q26, q27, [x6, #-96]
-	cmtst v28.4s, v26.4s, v2.4s
-	and v26.16b, v28.16b, v26.16b
-	cmtst v28.4s, v27.4s, v2.4s
-	and v27.16b, v28.16b, v27.16b
-	fmul v26.4s, v26.4s, v1.4s
-	fmul v27.4s, v27.4s, v1.4s
-	cmtst v28.4s, v26.4s, v4.4s
-	and v26.16b, v28.16b, v26.16b
-	cmtst v28.4s, v27.4s, v4.4s
-	and v27.16b, v28.16b, v27.16b
-	fsub v28.4s, v26.4s, v24.4s
-	fsub v29.4s, v27.4s, v25.4s
-	fmul v28.4s, v28.4s, v5.4s
-	fmul v29.4s, v29.4s, v5.4s
-	fadd v24.4s, v24.4s, v28.4s
-	fadd v25.4s, v25.4s, v29.4s
-	fneg v28.4s, v24.4s
-	fneg v29.4s, v25.4s
-	fcmgt v30.4s, v0.4s, v26.4s
-	fcmgt v31.4s, v0.4s, v27.4s
-	bsl v30.16b, v28.16b, v26.16b
-	bsl v31.16b, v29.16b, v27.16b
-	fcmgt v26.4s, v26.4s, v0.4s
-	fcmgt v27.4s, v27.4s, v0.4s
-	bsl v26.16b, v24.16b, v30.16b
-	bsl v27.16b, v25.16b, v31.16b
-	fcmgt v24.4s, v26.4s, v0.4s
-	fcmgt v25.4s, v27.4s, v0.4s
-	bsl v24.16b, v3.16b, v0.16b
-	bsl v25.16b, v3.16b, v0.16b
-	fcvtl v26.2d, v24.2s
-	fcvtl2 v24.2d, v24.4s
-	fadd v12.2d, v12.2d, v26.2d
-	fadd v13.2d, v13.2d, v24.2d
-	fcvtl v24.2d, v25.2s
-	fcvtl2 v25.2d, v25.4s
-	fadd v14.2d, v14.2d, v24.2d
-	fadd v15.2d, v15.2d, v25.2d
-	ldp q24, q25, [x7, #-64]
-	ldp q26, q27, [x6, #-64]
-	cmtst v28.4s, v26.4s, v2.4s
-	and v26.16b, v28.16b, v26.16b
-	cmtst v28.4s, v27.4s, v2.4s
-	and v27.16b, v28.16b, v27.16b
-	fmul v26.4s, v26.4s, v1.4s
-	fmul v27.4s, v27.4s, v1.4s
-	cmtst v28.4s, v26.4s, v4.4s
-	and v26.16b, v28.16b, v26.16b
-	cmtst v28.4s, v27.4s, v4.4s
-	and v27.16b, v28.16b, v27.16b
-	fsub v28.4s, v26.4s, v24.4s
-	fsub v29.4s, v27.4s, v25.4s
-	fmul v28.4s, v28.4s, v5.4s
-	fmul v29.4s, v29.4s, v5.4s
-	fadd v24.4s, v24.4s, v28.4s
-	fadd v25.4s, v25.4s, v29.4s
-	fneg v28.4s, v24.4s
-	fneg v29.4s, v25.4s
-	fcmgt v30.4s, v0.4s, v26.4s
-	fcmgt v31.4s, v0.4s, v27.4s
-	bsl v30.16b, v28.16b, v26.16b
-	bsl v31.16b, v29.16b, v27.16b
-	fcmgt v26.4s, v26.4s, v0.4s
-	fcmgt v27.4s, v27.4s, v0.4s
-	bsl v26.16b, v24.16b, v30.16b
-	bsl v27.16b, v25.16b, v31.16b
-	fcmgt v24.4s, v26.4s, v0.4s
-	fcmgt v25.4s, v27.4s, v0.4s
-	bsl v24.16b, v3.16b, v0.16b
-	bsl v25.16b, v3.16b, v0.16b
-	fcvtl v26.2d, v24.2s
-	fcvtl2 v24.2d, v24.4s
-	fadd v16.2d, v16.2d, v26.2d
-	fadd v17.2d, v17.2d, v24.2d
-	fcvtl v24.2d, v25.2s
-	fcvtl2 v25.2d, v25.4s
-	fadd v18.2d, v18.2d, v24.2d
-	fadd v19.2d, v19.2d, v25.2d
-	ldp q24, q25, [x7, #-32]
-	ldp q26, q27, [x6, #-32]
-	cmtst v28.4s, v26.4s, v2.4s
-	and v26.16b, v28.16b, v26.16b
-	cmtst v28.4s, v27.4s, v2.4s
-	and v27.16b, v28.16b, v27.16b
-	fmul v26.4s, v26.4s, v1.4s
-	fmul v27.4s, v27.4s, v1.4s
-	cmtst v28.4s, v26.4s, v4.4s
-	and v26.16b, v28.16b, v26.16b
-	cmtst v28.4s, v27.4s, v4.4s
-	and v27.16b, v28.16b, v27.16b
-	fsub v28.4s, v26.4s, v24.4s
-	fsub v29.4s, v27.4s, v25.4s
-	fmul v28.4s, v28.4s, v5.4s
-	fmul v29.4s, v29.4s, v5.4s
-	fadd v24.4s, v24.4s, v28.4s
-	fadd v25.4s, v25.4s, v29.4s
-	fneg v28.4s, v24.4s
-	fneg v29.4s, v25.4s
-	fcmgt v30.4s, v0.4s, v26.4s
-	fcmgt v31.4s, v0.4s, v27.4s
-	bsl v30.16b, v28.16b, v26.16b
-	bsl v31.16b, v29.16b, v27.16b
-	fcmgt v26.4s, v26.4s, v0.4s
-	fcmgt v27.4s, v27.4s, v0.4s
-	bsl v26.16b, v24.16b, v30.16b
-	bsl v27.16b, v25.16b, v31.16b
-	fcmgt v24.4s, v26.4s, v0.4s
-	fcmgt v25.4s, v27.4s, v0.4s
-	bsl v24.16b, v3.16b, v0.16b
-	bsl v25.16b, v3.16b, v0.16b
-	fcvtl v26.2d, v24.2s
-	fcvtl2 v24.2d, v24.4s
-	fadd v20.2d, v20.2d, v26.2d
-	fadd v21.2d, v21.2d, v24.2d
-	fcvtl v24.2d, v25.2s
-	fcvtl2 v25.2d, v25.4s
-	fadd v22.2d, v22.2d, v24.2d
-	fadd v23.2d, v23.2d, v25.2d
-	subs x9, x9, #32
+	ldp q19, q20, [x6], #128
+	fneg v19.4s, v19.4s
+	fneg v20.4s, v20.4s
+	fneg v21.4s, v19.4s
+	fneg v22.4s, v20.4s
+	ldp q23, q24, [x5], #128
+	fmul v23.4s, v23.4s, v1.4s
+	fmul v24.4s, v24.4s, v1.4s
+	fcmgt v25.4s, v0.4s, v23.4s
+	fcmgt v26.4s, v0.4s, v24.4s
+	bsl v25.16b, v21.16b, v23.16b
+	bsl v26.16b, v22.16b, v24.16b
+	fcmgt v21.4s, v23.4s, v0.4s
+	fcmgt v22.4s, v24.4s, v0.4s
+	bsl v21.16b, v19.16b, v25.16b
+	bsl v22.16b, v20.16b, v26.16b
+	fcmgt v19.4s, v21.4s, v0.4s
+	fcmgt v20.4s, v22.4s, v0.4s
+	bsl v19.16b, v2.16b, v0.16b
+	bsl v20.16b, v2.16b, v0.16b
+	fcvtl v21.2d, v19.2s
+	fcvtl2 v19.2d, v19.4s
+	fadd v3.2d, v3.2d, v21.2d
+	fadd v4.2d, v4.2d, v19.2d
+	fcvtl v19.2d, v20.2s
+	fcvtl2 v20.2d, v20.4s
+	fadd v5.2d, v5.2d, v19.2d
+	fadd v6.2d, v6.2d, v20.2d
+	ldp q19, q20, [x6, #-96]
+	fneg v19.4s, v19.4s
+	fneg v20.4s, v20.4s
+	fneg v21.4s, v19.4s
+	fneg v22.4s, v20.4s
+	ldp q23, q24, [x5, #-96]
+	fmul v23.4s, v23.4s, v1.4s
+	fmul v24.4s, v24.4s, v1.4s
+	fcmgt v25.4s, v0.4s, v23.4s
+	fcmgt v26.4s, v0.4s, v24.4s
+	bsl v25.16b, v21.16b, v23.16b
+	bsl v26.16b, v22.16b, v24.16b
+	fcmgt v21.4s, v23.4s, v0.4s
+	fcmgt v22.4s, v24.4s, v0.4s
+	bsl v21.16b, v19.16b, v25.16b
+	bsl v22.16b, v20.16b, v26.16b
+	fcmgt v19.4s, v21.4s, v0.4s
+	fcmgt v20.4s, v22.4s, v0.4s
+	bsl v19.16b, v2.16b, v0.16b
+	bsl v20.16b, v2.16b, v0.16b
+	fcvtl v21.2d, v19.2s
+	fcvtl2 v19.2d, v19.4s
+	fadd v7.2d, v7.2d, v21.2d
+	fadd v8.2d, v8.2d, v19.2d
+	fcvtl v19.2d, v20.2s
+	fcvtl2 v20.2d, v20.4s
+	fadd v9.2d, v9.2d, v19.2d
+	fadd v10.2d, v10.2d, v20.2d
+	ldp q19, q20, [x6, #-64]
+	fneg v19.4s, v19.4s
+	fneg v20.4s, v20.4s
+	fneg v21.4s, v19.4s
+	fneg v22.4s, v20.4s
+	ldp q23, q24, [x5, #-64]
+	fmul v23.4s, v23.4s, v1.4s
+	fmul v24.4s, v24.4s, v1.4s
+	fcmgt v25.4s, v0.4s, v23.4s
+	fcmgt v26.4s, v0.4s, v24.4s
+	bsl v25.16b, v21.16b, v23.16b
+	bsl v26.16b, v22.16b, v24.16b
+	fcmgt v21.4s, v23.4s, v0.4s
+	fcmgt v22.4s, v24.4s, v0.4s
+	bsl v21.16b, v19.16b, v25.16b
+	bsl v22.16b, v20.16b, v26.16b
+	fcmgt v19.4s, v21.4s, v0.4s
+	fcmgt v20.4s, v22.4s, v0.4s
+	bsl v19.16b, v2.16b, v0.16b
+	bsl v20.16b, v2.16b, v0.16b
+	fcvtl v21.2d, v19.2s
+	fcvtl2 v19.2d, v19.4s
+	fadd v11.2d, v11.2d, v21.2d
+	fadd v12.2d, v12.2d, v19.2d
+	fcvtl v19.2d, v20.2s
+	fcvtl2 v20.2d, v20.4s
+	fadd v13.2d, v13.2d, v19.2d
+	fadd v14.2d, v14.2d, v20.2d
+	ldp q19, q20, [x6, #-32]
+	fneg v19.4s, v19.4s
+	fneg v20.4s, v20.4s
+	fneg v21.4s, v19.4s
+	fneg v22.4s, v20.4s
+	ldp q23, q24, [x5, #-32]
+	fmul v23.4s, v23.4s, v1.4s
+	fmul v24.4s, v24.4s, v1.4s
+	fcmgt v25.4s, v0.4s, v23.4s
+	fcmgt v26.4s, v0.4s, v24.4s
+	bsl v25.16b, v21.16b, v23.16b
+	bsl v26.16b, v22.16b, v24.16b
+	fcmgt v21.4s, v23.4s, v0.4s
+	fcmgt v22.4s, v24.4s, v0.4s
+	bsl v21.16b, v19.16b, v25.16b
+	bsl v22.16b, v20.16b, v26.16b
+	fcmgt v19.4s, v21.4s, v0.4s
+	fcmgt v20.4s, v22.4s, v0.4s
+	bsl v19.16b, v2.16b, v0.16b
+	bsl v20.16b, v2.16b, v0.16b
+	fcvtl v21.2d, v19.2s
+	fcvtl2 v19.2d, v19.4s
+	fadd v15.2d, v15.2d, v21.2d
+	fadd v16.2d, v16.2d, v19.2d
+	fcvtl v19.2d, v20.2s
+	fcvtl2 v20.2d, v20.4s
+	fadd v17.2d, v17.2d, v19.2d
+	fadd v18.2d, v18.2d, v20.2d
+	subs x1, x1, #32
 	b.ge L(main)
-	stp q8, q9, [x3, #0]
-	stp q10, q11, [x3, #32]
-	stp q12, q13, [x3, #64]
-	stp q14, q15, [x3, #96]
-	stp q16, q17, [x3, #128]
-	stp q18, q19, [x3, #160]
-	stp q20, q21, [x3, #192]
-	stp q22, q23, [x3, #224]
+	stp q3, q4, [x2, #0]
+	stp q5, q6, [x2, #32]
+	stp q7, q8, [x2, #64]
+	stp q9, q10, [x2, #96]
+	stp q11, q12, [x2, #128]
+	stp q13, q14, [x2, #160]
+	stp q15, q16, [x2, #192]
+	stp q17, q18, [x2, #224]
 
 L(mainend):
-	add x9, x9, x8
-	subs x9, x9, #4
+	add x1, x1, #32
+	subs x1, x1, #4
 	b.lt L(loopend)
 
 L(loop):
-	ldr q8, [x7], #16
-	ldr q9, [x6], #16
-	cmtst v10.4s, v9.4s, v2.4s
-	and v9.16b, v10.16b, v9.16b
-	fmul v9.4s, v9.4s, v1.4s
-	ldr q10, [x2], #16
-	fmul v10.4s, v10.4s, v6.4s
-	fadd v10.4s, v9.4s, v10.4s
-	bif v9.16b, v10.16b, v7.16b
-	cmtst v10.4s, v9.4s, v4.4s
-	and v9.16b, v10.16b, v9.16b
-	ldr q10, [x1, #0]
-	bsl v10.16b, v8.16b, v9.16b
-	fsub v8.4s, v9.4s, v8.4s
-	fmul v8.4s, v8.4s, v5.4s
-	fadd v8.4s, v10.4s, v8.4s
-	fneg v10.4s, v8.4s
-	fcmgt v11.4s, v0.4s, v9.4s
-	bsl v11.16b, v10.16b, v9.16b
-	fcmgt v9.4s, v9.4s, v0.4s
-	bsl v9.16b, v8.16b, v11.16b
-	fcmgt v8.4s, v9.4s, v0.4s
-	bsl v8.16b, v3.16b, v0.16b
-	add x11, x3, x10, lsl #3
-	fcvtl v9.2d, v8.2s
-	fcvtl2 v8.2d, v8.4s
-	ldp q10, q11, [x11, #0]
-	fadd v10.2d, v10.2d, v9.2d
-	fadd v11.2d, v11.2d, v8.2d
-	stp q10, q11, [x11, #0]
-	add x10, x10, #4
-	and x10, x10, #31
-	subs x9, x9, #4
+	ldr q3, [x6], #16
+	fneg v3.4s, v3.4s
+	fneg v4.4s, v3.4s
+	ldr q5, [x5], #16
+	fmul v5.4s, v5.4s, v1.4s
+	fcmgt v6.4s, v0.4s, v5.4s
+	bsl v6.16b, v4.16b, v5.16b
+	fcmgt v4.4s, v5.4s, v0.4s
+	bsl v4.16b, v3.16b, v6.16b
+	fcmgt v3.4s, v4.4s, v0.4s
+	bsl v3.16b, v2.16b, v0.16b
+	add x8, x2, x7, lsl #3
+	fcvtl v4.2d, v3.2s
+	fcvtl2 v3.2d, v3.4s
+	ldp q5, q6, [x8, #0]
+	fadd v5.2d, v5.2d, v4.2d
+	fadd v6.2d, v6.2d, v3.2d
+	stp q5, q6, [x8, #0]
+	add x7, x7, #4
+	and x7, x7, #31
+	subs x1, x1, #4
 	b.ge L(loop)
 
 L(loopend):
-	add x9, x9, #4
-	subs x9, x9, #1
+	add x1, x1, #4
+	subs x1, x1, #1
 	b.lt L(singleend)
 
 L(single):
-	ldr s8, [x7], #4
-	ldr s9, [x6], #4
-	cmtst v10.4s, v9.4s, v2.4s
-	and v9.16b, v10.16b, v9.16b
-	fmul v9.4s, v9.4s, v1.4s
-	ldr s10, [x2], #4
-	fmul v10.4s, v10.4s, v6.4s
-	fadd v10.4s, v9.4s, v10.4s
-	bif v9.16b, v10.16b, v7.16b
-	cmtst v10.4s, v9.4s, v4.4s
-	and v9.16b, v10.16b, v9.16b
-	ldr q10, [x1, #0]
-	bsl v10.16b, v8.16b, v9.16b
-	fsub v8.4s, v9.4s, v8.4s
-	fmul v8.4s, v8.4s, v5.4s
-	fadd v8.4s, v10.4s, v8.4s
-	fneg v10.4s, v8.4s
-	fcmgt v11.4s, v0.4s, v9.4s
-	bsl v11.16b, v10.16b, v9.16b
-	fcmgt v9.4s, v9.4s, v0.4s
-	bsl v9.16b, v8.16b, v11.16b
-	fcmgt v8.4s, v9.4s, v0.4s
-	bsl v8.16b, v3.16b, v0.16b
-	add x11, x3, x10, lsl #3
-	fcvtl v8.2d, v8.2s
-	ldr d9, [x11, #0]
-	fadd v9.2d, v9.2d, v8.2d
-	str d9, [x11, #0]
-	add x10, x10, #1
-	and x10, x10, #31
-	subs x9, x9, #1
+	ldr s3, [x6], #4
+	fneg v3.4s, v3.4s
+	fneg v4.4s, v3.4s
+	ldr s5, [x5], #4
+	fmul v5.4s, v5.4s, v1.4s
+	fcmgt v6.4s, v0.4s, v5.4s
+	bsl v6.16b, v4.16b, v5.16b
+	fcmgt v4.4s, v5.4s, v0.4s
+	bsl v4.16b, v3.16b, v6.16b
+	fcmgt v3.4s, v4.4s, v0.4s
+	bsl v3.16b, v2.16b, v0.16b
+	add x8, x2, x7, lsl #3
+	fcvtl v3.2d, v3.2s
+	ldr d4, [x8, #0]
+	fadd v4.2d, v4.2d, v3.2d
+	str d4, [x8, #0]
+	add x7, x7, #1
+	and x7, x7, #31
+	subs x1, x1, #1
 	b.ge L(single)
 
 L(singleend):
-	add x4, x4, #72
-	cmp x4, x5
+	add x3, x3, #48
+	cmp x3, x4
 	b.lt L(entry)
 
 L(end):
@@ -669,7 +278,7 @@ L(end):
 	ldp d10, d11, [sp, #48]
 	ldp d12, d13, [sp, #64]
 	ldp d14, d15, [sp, #80]
-	add sp, sp, #128
+	add sp, sp, #96
 	.cfi_def_cfa_offset 0
 	.cfi_restore d8
 	.cfi_restore d9

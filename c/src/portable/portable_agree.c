@@ -2,50 +2,29 @@
 #include "../portable.h"
 
 /*
- *	agree += 0 < x·lerp(m, x, weight1)
+ *	agree += 0 < -d·(g·scale)
  */
 void lockstep_portable_agree(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes) {
 	const lockstep_agree_scalars *c = scalars;
 	double *restrict agree = lanes[0];
-	const float x1 = c->scale;
-	const float x2 = c->l2;
-	const uint32_t x4 = c->drop;
-	const uint32_t x5 = c->first;
-	const uint32_t x7 = x5 & x4;
-	const uint32_t x9 = x7 ^ UINT32_C(0xffffffff);
-	const uint32_t x11 = x9 & UINT32_C(0x7fffffff);
-	const int x18 = x2 == 0.0f;
-	const uint32_t x20 = x4 ^ UINT32_C(0xffffffff);
-	const uint32_t x21 = x20 & UINT32_C(0x7fffffff);
-	const float x24 = c->weight1;
-	const int x25 = 0.0f < x24;
-	for (int64_t at = 0; at < buffers; at += 3) {
-		const float *restrict p = list[at + 0].data;
-		const float *restrict g = list[at + 1].data;
-		const float *restrict m = list[at + 2].data;
+	const float x2 = c->scale;
+	for (int64_t at = 0; at < buffers; at += 2) {
+		const float *restrict g = list[at + 0].data;
+		const float *restrict d = list[at + 1].data;
 		const int64_t n = (int64_t)list[at].len;
 		for (int64_t i = 0; i < n; i++) {
-			const float x23 = m[i];
-			const float x6 = g[i];
-			const uint32_t x12 = flush(bits(x6), x11);
-			const float x15 = number(x12) * x1;
-			const float x0 = p[i];
-			const float x16 = x0 * x2;
-			const float x17 = x15 + x16;
-			const float x19 = x18 ? x15 : x17;
-			const uint32_t x22 = flush(bits(x19), x21);
-			const float x26 = x25 ? x23 : number(x22);
-			const float x27 = number(x22) - x23;
-			const float x28 = x27 * x24;
-			const float x29 = x26 + x28;
-			const uint32_t x32 = bits(x29) ^ SIGN;
-			const int x31 = number(x22) < 0.0f;
-			const float x33 = x31 ? number(x32) : number(x22);
-			const int x30 = 0.0f < number(x22);
-			const float x34 = x30 ? x29 : x33;
-			const int x35 = 0.0f < x34;
-			const float x36 = x35 ? 1.0f : 0.0f;
-			agree[i % LOCKSTEP_LANES] += (double)x36;
+			const float x1 = d[i];
+			const uint32_t x5 = bits(x1) ^ SIGN;
+			const uint32_t x8 = x5 ^ SIGN;
+			const float x0 = g[i];
+			const float x3 = x0 * x2;
+			const int x7 = x3 < 0.0f;
+			const float x9 = x7 ? number(x8) : x3;
+			const int x6 = 0.0f < x3;
+			const float x10 = x6 ? number(x5) : x9;
+			const int x11 = 0.0f < x10;
+			const float x13 = x11 ? 1.0f : 0.0f;
+			agree[i % LOCKSTEP_LANES] += (double)x13;
 		}
 	}
 }

@@ -249,7 +249,7 @@ func AddSign(list [][]float32, c *fallback.AddSignScalars)
 
 // Agree is
 //
-//	agree += 0 < x·lerp(m, x, weight1)
+//	agree += 0 < -d·(g·scale)
 //
 //go:noescape
 func Agree(list [][]float32, c *fallback.AgreeScalars, agree *[32]float64)
@@ -289,25 +289,13 @@ func BCEClip(list [][]float32, c *fallback.BCEClipScalars, sum *[32]float64)
 //go:noescape
 func BCEWithLogits(list [][]float32, c *fallback.BCEWithLogitsScalars, sum *[32]float64)
 
-// CautiousAdam is
+// Cautious is
 //
-//	m ← lerp(m, x, weight1)
-//	v ← v·beta2 + drop(x·root2, small)²
-//	u = m·step / (√v + eps)
-//	p ← p - (u·(0 < x·m ? trust : distrust) + p·(0 < p·u ? decay : growth))
+//	u = -d
+//	p ← p - (u·(0 < u·(g·scale) ? trust : distrust) + p·(u·p < 0 ? growth : decay))
 //
 //go:noescape
-func CautiousAdam(list [][]float32, c *fallback.CautiousAdamScalars)
-
-// CautiousLion is
-//
-//	y = lerp(m, x, weight1)
-//	u = sign(y)·step
-//	m ← lerp(m, x, weight2)
-//	p ← p - (u·(0 < x·y ? trust : distrust) + p·(0 < p·u ? decay : growth))
-//
-//go:noescape
-func CautiousLion(list [][]float32, c *fallback.CautiousLionScalars)
+func Cautious(list [][]float32, c *fallback.CautiousScalars)
 
 // Center is
 //

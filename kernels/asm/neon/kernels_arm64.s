@@ -11630,635 +11630,243 @@ DATA constantsOfAgree<>+0(SB)/8, $0x0000000000000000
 DATA constantsOfAgree<>+8(SB)/8, $0x0000000000000000
 DATA constantsOfAgree<>+16(SB)/8, $0x3f8000003f800000
 DATA constantsOfAgree<>+24(SB)/8, $0x3f8000003f800000
-DATA constantsOfAgree<>+32(SB)/8, $0xffffffffffffffff
-DATA constantsOfAgree<>+40(SB)/8, $0xffffffffffffffff
-DATA constantsOfAgree<>+48(SB)/8, $0x7fffffff7fffffff
-DATA constantsOfAgree<>+56(SB)/8, $0x7fffffff7fffffff
-GLOBL constantsOfAgree<>(SB), RODATA|NOPTR, $64
+GLOBL constantsOfAgree<>(SB), RODATA|NOPTR, $32
 
-//	agree += 0 < x·lerp(m, x, weight1)
+//	agree += 0 < -d·(g·scale)
 //
-// func Agree(list [][]float32, c *[6]float32, agree *[32]float64)
+// func Agree(list [][]float32, c *[1]float32, agree *[32]float64)
 // Requires: ASIMD
-TEXT ·Agree(SB), NOSPLIT, $32-40
+TEXT ·Agree(SB), NOSPLIT, $0-40
 	MOVD $constantsOfAgree<>(SB), R0
-	MOVD $locals-32(SP), R1
-	ADD $15, R1, R1
-	AND $-16, R1, R1
-	MOVD c+24(FP), R2
-	MOVD agree+32(FP), R3
-	MOVD list_base+0(FP), R4
-	MOVD list_len+8(FP), R5
-	MOVD $24, R6
-	MUL R6, R5, R5
-	ADD R4, R5, R5
-	CMP R5, R4
+	MOVD c+24(FP), R1
+	MOVD agree+32(FP), R2
+	MOVD list_base+0(FP), R3
+	MOVD list_len+8(FP), R4
+	MOVD $24, R5
+	MUL R5, R4, R4
+	ADD R3, R4, R4
+	CMP R4, R3
 	BGE end
-	MOVWU 0(R2), R6
-	CMPW $0x3f800000, R6
-	BNE general
-	MOVWU 4(R2), R6
-	CMPW $0x0, R6
-	BNE general
-	MOVWU 20(R2), R6
-	CMPW $0x0, R6
-	BLE general
 	FMOVQ 0(R0), F0
-	FMOVQ 16(R0), F1
-	FMOVS 12(R2), F2
-	VDUP V2.S[0], V2.S4
-	FMOVQ 32(R0), F3
-	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
-	FMOVQ 48(R0), F3
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	FMOVS 20(R2), F3
-	VDUP V3.S[0], V3.S4
-	SUB $72, R5, R0
-
-usualentry:
-	ADD $432, R4, R1
-	CMP R0, R1
-	BGT usualnear
-	MOVD 0(R1), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 24(R1), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-	MOVD 48(R1), R2
-	PRFM 0(R2), PLDL1KEEP
-	PRFM 64(R2), PLDL1KEEP
-	PRFM 128(R2), PLDL1KEEP
-	PRFM 192(R2), PLDL1KEEP
-
-usualnear:
-	MOVD 8(R4), R1
-	MOVD 0(R4), R2
-	MOVD 24(R4), R6
-	MOVD 48(R4), R7
-	MOVD $0, R2
-	SUBS $32, R1, R1
-	BLT usualmainend
-	FLDPQ 0(R3), (F4, F5)
-	FLDPQ 32(R3), (F6, F7)
-	FLDPQ 64(R3), (F8, F9)
-	FLDPQ 96(R3), (F10, F11)
-	FLDPQ 128(R3), (F12, F13)
-	FLDPQ 160(R3), (F14, F15)
-	FLDPQ 192(R3), (F16, F17)
-	FLDPQ 224(R3), (F18, F19)
-
-usualmain:
-	FLDPQ.P 128(R7), (F20, F21)
-	FLDPQ.P 128(R6), (F22, F23)
-	WORD $0x4ea28ed8 // cmtst v24.4s, v22.4s, v2.4s
-	WORD $0x4e361f16 // and v22.16b, v24.16b, v22.16b
-	WORD $0x4ea28ef8 // cmtst v24.4s, v23.4s, v2.4s
-	WORD $0x4e371f17 // and v23.16b, v24.16b, v23.16b
-	WORD $0x4eb4d6d8 // fsub v24.4s, v22.4s, v20.4s
-	WORD $0x4eb5d6f9 // fsub v25.4s, v23.4s, v21.4s
-	WORD $0x6e23df18 // fmul v24.4s, v24.4s, v3.4s
-	WORD $0x6e23df39 // fmul v25.4s, v25.4s, v3.4s
-	WORD $0x4e38d694 // fadd v20.4s, v20.4s, v24.4s
-	WORD $0x4e39d6b5 // fadd v21.4s, v21.4s, v25.4s
-	WORD $0x6ea0fa98 // fneg v24.4s, v20.4s
-	WORD $0x6ea0fab9 // fneg v25.4s, v21.4s
-	WORD $0x6eb6e41a // fcmgt v26.4s, v0.4s, v22.4s
-	WORD $0x6eb7e41b // fcmgt v27.4s, v0.4s, v23.4s
-	WORD $0x6e761f1a // bsl v26.16b, v24.16b, v22.16b
-	WORD $0x6e771f3b // bsl v27.16b, v25.16b, v23.16b
-	WORD $0x6ea0e6d6 // fcmgt v22.4s, v22.4s, v0.4s
-	WORD $0x6ea0e6f7 // fcmgt v23.4s, v23.4s, v0.4s
-	WORD $0x6e7a1e96 // bsl v22.16b, v20.16b, v26.16b
-	WORD $0x6e7b1eb7 // bsl v23.16b, v21.16b, v27.16b
-	WORD $0x6ea0e6d4 // fcmgt v20.4s, v22.4s, v0.4s
-	WORD $0x6ea0e6f5 // fcmgt v21.4s, v23.4s, v0.4s
-	WORD $0x6e601c34 // bsl v20.16b, v1.16b, v0.16b
-	WORD $0x6e601c35 // bsl v21.16b, v1.16b, v0.16b
-	WORD $0x0e617a96 // fcvtl v22.2d, v20.2s
-	WORD $0x4e617a94 // fcvtl2 v20.2d, v20.4s
-	WORD $0x4e76d484 // fadd v4.2d, v4.2d, v22.2d
-	WORD $0x4e74d4a5 // fadd v5.2d, v5.2d, v20.2d
-	WORD $0x0e617ab4 // fcvtl v20.2d, v21.2s
-	WORD $0x4e617ab5 // fcvtl2 v21.2d, v21.4s
-	WORD $0x4e74d4c6 // fadd v6.2d, v6.2d, v20.2d
-	WORD $0x4e75d4e7 // fadd v7.2d, v7.2d, v21.2d
-	FLDPQ -96(R7), (F20, F21)
-	FLDPQ -96(R6), (F22, F23)
-	WORD $0x4ea28ed8 // cmtst v24.4s, v22.4s, v2.4s
-	WORD $0x4e361f16 // and v22.16b, v24.16b, v22.16b
-	WORD $0x4ea28ef8 // cmtst v24.4s, v23.4s, v2.4s
-	WORD $0x4e371f17 // and v23.16b, v24.16b, v23.16b
-	WORD $0x4eb4d6d8 // fsub v24.4s, v22.4s, v20.4s
-	WORD $0x4eb5d6f9 // fsub v25.4s, v23.4s, v21.4s
-	WORD $0x6e23df18 // fmul v24.4s, v24.4s, v3.4s
-	WORD $0x6e23df39 // fmul v25.4s, v25.4s, v3.4s
-	WORD $0x4e38d694 // fadd v20.4s, v20.4s, v24.4s
-	WORD $0x4e39d6b5 // fadd v21.4s, v21.4s, v25.4s
-	WORD $0x6ea0fa98 // fneg v24.4s, v20.4s
-	WORD $0x6ea0fab9 // fneg v25.4s, v21.4s
-	WORD $0x6eb6e41a // fcmgt v26.4s, v0.4s, v22.4s
-	WORD $0x6eb7e41b // fcmgt v27.4s, v0.4s, v23.4s
-	WORD $0x6e761f1a // bsl v26.16b, v24.16b, v22.16b
-	WORD $0x6e771f3b // bsl v27.16b, v25.16b, v23.16b
-	WORD $0x6ea0e6d6 // fcmgt v22.4s, v22.4s, v0.4s
-	WORD $0x6ea0e6f7 // fcmgt v23.4s, v23.4s, v0.4s
-	WORD $0x6e7a1e96 // bsl v22.16b, v20.16b, v26.16b
-	WORD $0x6e7b1eb7 // bsl v23.16b, v21.16b, v27.16b
-	WORD $0x6ea0e6d4 // fcmgt v20.4s, v22.4s, v0.4s
-	WORD $0x6ea0e6f5 // fcmgt v21.4s, v23.4s, v0.4s
-	WORD $0x6e601c34 // bsl v20.16b, v1.16b, v0.16b
-	WORD $0x6e601c35 // bsl v21.16b, v1.16b, v0.16b
-	WORD $0x0e617a96 // fcvtl v22.2d, v20.2s
-	WORD $0x4e617a94 // fcvtl2 v20.2d, v20.4s
-	WORD $0x4e76d508 // fadd v8.2d, v8.2d, v22.2d
-	WORD $0x4e74d529 // fadd v9.2d, v9.2d, v20.2d
-	WORD $0x0e617ab4 // fcvtl v20.2d, v21.2s
-	WORD $0x4e617ab5 // fcvtl2 v21.2d, v21.4s
-	WORD $0x4e74d54a // fadd v10.2d, v10.2d, v20.2d
-	WORD $0x4e75d56b // fadd v11.2d, v11.2d, v21.2d
-	FLDPQ -64(R7), (F20, F21)
-	FLDPQ -64(R6), (F22, F23)
-	WORD $0x4ea28ed8 // cmtst v24.4s, v22.4s, v2.4s
-	WORD $0x4e361f16 // and v22.16b, v24.16b, v22.16b
-	WORD $0x4ea28ef8 // cmtst v24.4s, v23.4s, v2.4s
-	WORD $0x4e371f17 // and v23.16b, v24.16b, v23.16b
-	WORD $0x4eb4d6d8 // fsub v24.4s, v22.4s, v20.4s
-	WORD $0x4eb5d6f9 // fsub v25.4s, v23.4s, v21.4s
-	WORD $0x6e23df18 // fmul v24.4s, v24.4s, v3.4s
-	WORD $0x6e23df39 // fmul v25.4s, v25.4s, v3.4s
-	WORD $0x4e38d694 // fadd v20.4s, v20.4s, v24.4s
-	WORD $0x4e39d6b5 // fadd v21.4s, v21.4s, v25.4s
-	WORD $0x6ea0fa98 // fneg v24.4s, v20.4s
-	WORD $0x6ea0fab9 // fneg v25.4s, v21.4s
-	WORD $0x6eb6e41a // fcmgt v26.4s, v0.4s, v22.4s
-	WORD $0x6eb7e41b // fcmgt v27.4s, v0.4s, v23.4s
-	WORD $0x6e761f1a // bsl v26.16b, v24.16b, v22.16b
-	WORD $0x6e771f3b // bsl v27.16b, v25.16b, v23.16b
-	WORD $0x6ea0e6d6 // fcmgt v22.4s, v22.4s, v0.4s
-	WORD $0x6ea0e6f7 // fcmgt v23.4s, v23.4s, v0.4s
-	WORD $0x6e7a1e96 // bsl v22.16b, v20.16b, v26.16b
-	WORD $0x6e7b1eb7 // bsl v23.16b, v21.16b, v27.16b
-	WORD $0x6ea0e6d4 // fcmgt v20.4s, v22.4s, v0.4s
-	WORD $0x6ea0e6f5 // fcmgt v21.4s, v23.4s, v0.4s
-	WORD $0x6e601c34 // bsl v20.16b, v1.16b, v0.16b
-	WORD $0x6e601c35 // bsl v21.16b, v1.16b, v0.16b
-	WORD $0x0e617a96 // fcvtl v22.2d, v20.2s
-	WORD $0x4e617a94 // fcvtl2 v20.2d, v20.4s
-	WORD $0x4e76d58c // fadd v12.2d, v12.2d, v22.2d
-	WORD $0x4e74d5ad // fadd v13.2d, v13.2d, v20.2d
-	WORD $0x0e617ab4 // fcvtl v20.2d, v21.2s
-	WORD $0x4e617ab5 // fcvtl2 v21.2d, v21.4s
-	WORD $0x4e74d5ce // fadd v14.2d, v14.2d, v20.2d
-	WORD $0x4e75d5ef // fadd v15.2d, v15.2d, v21.2d
-	FLDPQ -32(R7), (F20, F21)
-	FLDPQ -32(R6), (F22, F23)
-	WORD $0x4ea28ed8 // cmtst v24.4s, v22.4s, v2.4s
-	WORD $0x4e361f16 // and v22.16b, v24.16b, v22.16b
-	WORD $0x4ea28ef8 // cmtst v24.4s, v23.4s, v2.4s
-	WORD $0x4e371f17 // and v23.16b, v24.16b, v23.16b
-	WORD $0x4eb4d6d8 // fsub v24.4s, v22.4s, v20.4s
-	WORD $0x4eb5d6f9 // fsub v25.4s, v23.4s, v21.4s
-	WORD $0x6e23df18 // fmul v24.4s, v24.4s, v3.4s
-	WORD $0x6e23df39 // fmul v25.4s, v25.4s, v3.4s
-	WORD $0x4e38d694 // fadd v20.4s, v20.4s, v24.4s
-	WORD $0x4e39d6b5 // fadd v21.4s, v21.4s, v25.4s
-	WORD $0x6ea0fa98 // fneg v24.4s, v20.4s
-	WORD $0x6ea0fab9 // fneg v25.4s, v21.4s
-	WORD $0x6eb6e41a // fcmgt v26.4s, v0.4s, v22.4s
-	WORD $0x6eb7e41b // fcmgt v27.4s, v0.4s, v23.4s
-	WORD $0x6e761f1a // bsl v26.16b, v24.16b, v22.16b
-	WORD $0x6e771f3b // bsl v27.16b, v25.16b, v23.16b
-	WORD $0x6ea0e6d6 // fcmgt v22.4s, v22.4s, v0.4s
-	WORD $0x6ea0e6f7 // fcmgt v23.4s, v23.4s, v0.4s
-	WORD $0x6e7a1e96 // bsl v22.16b, v20.16b, v26.16b
-	WORD $0x6e7b1eb7 // bsl v23.16b, v21.16b, v27.16b
-	WORD $0x6ea0e6d4 // fcmgt v20.4s, v22.4s, v0.4s
-	WORD $0x6ea0e6f5 // fcmgt v21.4s, v23.4s, v0.4s
-	WORD $0x6e601c34 // bsl v20.16b, v1.16b, v0.16b
-	WORD $0x6e601c35 // bsl v21.16b, v1.16b, v0.16b
-	WORD $0x0e617a96 // fcvtl v22.2d, v20.2s
-	WORD $0x4e617a94 // fcvtl2 v20.2d, v20.4s
-	WORD $0x4e76d610 // fadd v16.2d, v16.2d, v22.2d
-	WORD $0x4e74d631 // fadd v17.2d, v17.2d, v20.2d
-	WORD $0x0e617ab4 // fcvtl v20.2d, v21.2s
-	WORD $0x4e617ab5 // fcvtl2 v21.2d, v21.4s
-	WORD $0x4e74d652 // fadd v18.2d, v18.2d, v20.2d
-	WORD $0x4e75d673 // fadd v19.2d, v19.2d, v21.2d
-	SUBS $32, R1, R1
-	BGE usualmain
-	FSTPQ (F4, F5), 0(R3)
-	FSTPQ (F6, F7), 32(R3)
-	FSTPQ (F8, F9), 64(R3)
-	FSTPQ (F10, F11), 96(R3)
-	FSTPQ (F12, F13), 128(R3)
-	FSTPQ (F14, F15), 160(R3)
-	FSTPQ (F16, F17), 192(R3)
-	FSTPQ (F18, F19), 224(R3)
-
-usualmainend:
-	ADD $32, R1, R1
-	SUBS $4, R1, R1
-	BLT usualloopend
-
-usualloop:
-	FMOVQ.P 16(R7), F4
-	FMOVQ.P 16(R6), F5
-	WORD $0x4ea28ca6 // cmtst v6.4s, v5.4s, v2.4s
-	WORD $0x4e251cc5 // and v5.16b, v6.16b, v5.16b
-	WORD $0x4ea4d4a6 // fsub v6.4s, v5.4s, v4.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
-	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
-	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
-	WORD $0x6ea5e407 // fcmgt v7.4s, v0.4s, v5.4s
-	WORD $0x6e651cc7 // bsl v7.16b, v6.16b, v5.16b
-	WORD $0x6ea0e4a5 // fcmgt v5.4s, v5.4s, v0.4s
-	WORD $0x6e671c85 // bsl v5.16b, v4.16b, v7.16b
-	WORD $0x6ea0e4a4 // fcmgt v4.4s, v5.4s, v0.4s
-	WORD $0x6e601c24 // bsl v4.16b, v1.16b, v0.16b
-	ADD R2<<3, R3, R8
-	WORD $0x0e617885 // fcvtl v5.2d, v4.2s
-	WORD $0x4e617884 // fcvtl2 v4.2d, v4.4s
-	FLDPQ 0(R8), (F6, F7)
-	WORD $0x4e65d4c6 // fadd v6.2d, v6.2d, v5.2d
-	WORD $0x4e64d4e7 // fadd v7.2d, v7.2d, v4.2d
-	FSTPQ (F6, F7), 0(R8)
-	ADD $4, R2, R2
-	AND $31, R2, R2
-	SUBS $4, R1, R1
-	BGE usualloop
-
-usualloopend:
-	ADD $4, R1, R1
-	SUBS $1, R1, R1
-	BLT usualsingleend
-
-usualsingle:
-	FMOVS.P 4(R7), F4
-	FMOVS.P 4(R6), F5
-	WORD $0x4ea28ca6 // cmtst v6.4s, v5.4s, v2.4s
-	WORD $0x4e251cc5 // and v5.16b, v6.16b, v5.16b
-	WORD $0x4ea4d4a6 // fsub v6.4s, v5.4s, v4.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
-	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
-	WORD $0x6ea0f886 // fneg v6.4s, v4.4s
-	WORD $0x6ea5e407 // fcmgt v7.4s, v0.4s, v5.4s
-	WORD $0x6e651cc7 // bsl v7.16b, v6.16b, v5.16b
-	WORD $0x6ea0e4a5 // fcmgt v5.4s, v5.4s, v0.4s
-	WORD $0x6e671c85 // bsl v5.16b, v4.16b, v7.16b
-	WORD $0x6ea0e4a4 // fcmgt v4.4s, v5.4s, v0.4s
-	WORD $0x6e601c24 // bsl v4.16b, v1.16b, v0.16b
-	ADD R2<<3, R3, R8
-	WORD $0x0e617884 // fcvtl v4.2d, v4.2s
-	FMOVD 0(R8), F5
-	WORD $0x4e64d4a5 // fadd v5.2d, v5.2d, v4.2d
-	FMOVD F5, 0(R8)
-	ADD $1, R2, R2
-	AND $31, R2, R2
-	SUBS $1, R1, R1
-	BGE usualsingle
-
-usualsingleend:
-	ADD $72, R4, R4
-	CMP R5, R4
-	BLT usualentry
-	JMP end
-
-general:
-	MOVD $4611686018427387904, R8
-	MOVWU 4(R2), R6
-	CMPW $0x0, R6
-	BNE asked
-	MOVWU 20(R2), R6
-	CMPW $0x0, R6
-	BLE asked
-	MOVD $32, R8
-
-asked:
-	FMOVQ 0(R0), F0
-	FMOVS 0(R2), F1
+	FMOVS 0(R1), F1
 	VDUP V1.S[0], V1.S4
-	FMOVS 16(R2), F2
-	VDUP V2.S[0], V2.S4
-	FMOVS 12(R2), F3
-	VDUP V3.S[0], V3.S4
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	FMOVQ 32(R0), F3
-	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
-	FMOVQ 48(R0), F3
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	FMOVQ 16(R0), F3
-	FMOVS 12(R2), F4
-	VDUP V4.S[0], V4.S4
-	FMOVQ 32(R0), F5
-	WORD $0x6e251c84 // eor v4.16b, v4.16b, v5.16b
-	FMOVQ 48(R0), F5
-	WORD $0x4e251c84 // and v4.16b, v4.16b, v5.16b
-	FMOVS 20(R2), F5
-	VDUP V5.S[0], V5.S4
-	FMOVS 4(R2), F6
-	VDUP V6.S[0], V6.S4
-	WORD $0x4e20e4c7 // fcmeq v7.4s, v6.4s, v0.4s
-	WORD $0x6ea0e4a8 // fcmgt v8.4s, v5.4s, v0.4s
-	FMOVQ F8, 0(R1)
-	SUB $72, R5, R0
+	FMOVQ 16(R0), F2
+	SUB $48, R4, R0
 
 entry:
-	ADD $432, R4, R2
-	CMP R0, R2
+	ADD $288, R3, R1
+	CMP R0, R1
 	BGT near
-	MOVD 0(R2), R6
-	PRFM 0(R6), PLDL1KEEP
-	PRFM 64(R6), PLDL1KEEP
-	PRFM 128(R6), PLDL1KEEP
-	PRFM 192(R6), PLDL1KEEP
-	MOVD 24(R2), R6
-	PRFM 0(R6), PLDL1KEEP
-	PRFM 64(R6), PLDL1KEEP
-	PRFM 128(R6), PLDL1KEEP
-	PRFM 192(R6), PLDL1KEEP
-	MOVD 48(R2), R6
-	PRFM 0(R6), PLDL1KEEP
-	PRFM 64(R6), PLDL1KEEP
-	PRFM 128(R6), PLDL1KEEP
-	PRFM 192(R6), PLDL1KEEP
+	MOVD 0(R1), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 24(R1), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
 
 near:
-	MOVD 8(R4), R9
-	MOVD 0(R4), R2
-	MOVD 24(R4), R6
-	MOVD 48(R4), R7
-	MOVD $0, R10
-	SUBS R8, R9, R9
+	MOVD 8(R3), R1
+	MOVD 0(R3), R5
+	MOVD 24(R3), R6
+	MOVD $0, R7
+	SUBS $32, R1, R1
 	BLT mainend
-	FLDPQ 0(R3), (F8, F9)
-	FLDPQ 32(R3), (F10, F11)
-	FLDPQ 64(R3), (F12, F13)
-	FLDPQ 96(R3), (F14, F15)
-	FLDPQ 128(R3), (F16, F17)
-	FLDPQ 160(R3), (F18, F19)
-	FLDPQ 192(R3), (F20, F21)
-	FLDPQ 224(R3), (F22, F23)
+	FLDPQ 0(R2), (F3, F4)
+	FLDPQ 32(R2), (F5, F6)
+	FLDPQ 64(R2), (F7, F8)
+	FLDPQ 96(R2), (F9, F10)
+	FLDPQ 128(R2), (F11, F12)
+	FLDPQ 160(R2), (F13, F14)
+	FLDPQ 192(R2), (F15, F16)
+	FLDPQ 224(R2), (F17, F18)
 
 main:
-	FLDPQ.P 128(R7), (F24, F25)
-	FLDPQ.P 128(R6), (F26, F27)
-	WORD $0x4ea28f5c // cmtst v28.4s, v26.4s, v2.4s
-	WORD $0x4e3a1f9a // and v26.16b, v28.16b, v26.16b
-	WORD $0x4ea28f7c // cmtst v28.4s, v27.4s, v2.4s
-	WORD $0x4e3b1f9b // and v27.16b, v28.16b, v27.16b
-	WORD $0x6e21df5a // fmul v26.4s, v26.4s, v1.4s
-	WORD $0x6e21df7b // fmul v27.4s, v27.4s, v1.4s
-	WORD $0x4ea48f5c // cmtst v28.4s, v26.4s, v4.4s
-	WORD $0x4e3a1f9a // and v26.16b, v28.16b, v26.16b
-	WORD $0x4ea48f7c // cmtst v28.4s, v27.4s, v4.4s
-	WORD $0x4e3b1f9b // and v27.16b, v28.16b, v27.16b
-	WORD $0x4eb8d75c // fsub v28.4s, v26.4s, v24.4s
-	WORD $0x4eb9d77d // fsub v29.4s, v27.4s, v25.4s
-	WORD $0x6e25df9c // fmul v28.4s, v28.4s, v5.4s
-	WORD $0x6e25dfbd // fmul v29.4s, v29.4s, v5.4s
-	WORD $0x4e3cd718 // fadd v24.4s, v24.4s, v28.4s
-	WORD $0x4e3dd739 // fadd v25.4s, v25.4s, v29.4s
-	WORD $0x6ea0fb1c // fneg v28.4s, v24.4s
-	WORD $0x6ea0fb3d // fneg v29.4s, v25.4s
-	WORD $0x6ebae41e // fcmgt v30.4s, v0.4s, v26.4s
-	WORD $0x6ebbe41f // fcmgt v31.4s, v0.4s, v27.4s
-	WORD $0x6e7a1f9e // bsl v30.16b, v28.16b, v26.16b
-	WORD $0x6e7b1fbf // bsl v31.16b, v29.16b, v27.16b
-	WORD $0x6ea0e75a // fcmgt v26.4s, v26.4s, v0.4s
-	WORD $0x6ea0e77b // fcmgt v27.4s, v27.4s, v0.4s
-	WORD $0x6e7e1f1a // bsl v26.16b, v24.16b, v30.16b
-	WORD $0x6e7f1f3b // bsl v27.16b, v25.16b, v31.16b
-	WORD $0x6ea0e758 // fcmgt v24.4s, v26.4s, v0.4s
-	WORD $0x6ea0e779 // fcmgt v25.4s, v27.4s, v0.4s
-	WORD $0x6e601c78 // bsl v24.16b, v3.16b, v0.16b
-	WORD $0x6e601c79 // bsl v25.16b, v3.16b, v0.16b
-	WORD $0x0e617b1a // fcvtl v26.2d, v24.2s
-	WORD $0x4e617b18 // fcvtl2 v24.2d, v24.4s
-	WORD $0x4e7ad508 // fadd v8.2d, v8.2d, v26.2d
-	WORD $0x4e78d529 // fadd v9.2d, v9.2d, v24.2d
-	WORD $0x0e617b38 // fcvtl v24.2d, v25.2s
-	WORD $0x4e617b39 // fcvtl2 v25.2d, v25.4s
-	WORD $0x4e78d54a // fadd v10.2d, v10.2d, v24.2d
-	WORD $0x4e79d56b // fadd v11.2d, v11.2d, v25.2d
-	FLDPQ -96(R7), (F24, F25)
-	FLDPQ -96(R6), (F26, F27)
-	WORD $0x4ea28f5c // cmtst v28.4s, v26.4s, v2.4s
-	WORD $0x4e3a1f9a // and v26.16b, v28.16b, v26.16b
-	WORD $0x4ea28f7c // cmtst v28.4s, v27.4s, v2.4s
-	WORD $0x4e3b1f9b // and v27.16b, v28.16b, v27.16b
-	WORD $0x6e21df5a // fmul v26.4s, v26.4s, v1.4s
-	WORD $0x6e21df7b // fmul v27.4s, v27.4s, v1.4s
-	WORD $0x4ea48f5c // cmtst v28.4s, v26.4s, v4.4s
-	WORD $0x4e3a1f9a // and v26.16b, v28.16b, v26.16b
-	WORD $0x4ea48f7c // cmtst v28.4s, v27.4s, v4.4s
-	WORD $0x4e3b1f9b // and v27.16b, v28.16b, v27.16b
-	WORD $0x4eb8d75c // fsub v28.4s, v26.4s, v24.4s
-	WORD $0x4eb9d77d // fsub v29.4s, v27.4s, v25.4s
-	WORD $0x6e25df9c // fmul v28.4s, v28.4s, v5.4s
-	WORD $0x6e25dfbd // fmul v29.4s, v29.4s, v5.4s
-	WORD $0x4e3cd718 // fadd v24.4s, v24.4s, v28.4s
-	WORD $0x4e3dd739 // fadd v25.4s, v25.4s, v29.4s
-	WORD $0x6ea0fb1c // fneg v28.4s, v24.4s
-	WORD $0x6ea0fb3d // fneg v29.4s, v25.4s
-	WORD $0x6ebae41e // fcmgt v30.4s, v0.4s, v26.4s
-	WORD $0x6ebbe41f // fcmgt v31.4s, v0.4s, v27.4s
-	WORD $0x6e7a1f9e // bsl v30.16b, v28.16b, v26.16b
-	WORD $0x6e7b1fbf // bsl v31.16b, v29.16b, v27.16b
-	WORD $0x6ea0e75a // fcmgt v26.4s, v26.4s, v0.4s
-	WORD $0x6ea0e77b // fcmgt v27.4s, v27.4s, v0.4s
-	WORD $0x6e7e1f1a // bsl v26.16b, v24.16b, v30.16b
-	WORD $0x6e7f1f3b // bsl v27.16b, v25.16b, v31.16b
-	WORD $0x6ea0e758 // fcmgt v24.4s, v26.4s, v0.4s
-	WORD $0x6ea0e779 // fcmgt v25.4s, v27.4s, v0.4s
-	WORD $0x6e601c78 // bsl v24.16b, v3.16b, v0.16b
-	WORD $0x6e601c79 // bsl v25.16b, v3.16b, v0.16b
-	WORD $0x0e617b1a // fcvtl v26.2d, v24.2s
-	WORD $0x4e617b18 // fcvtl2 v24.2d, v24.4s
-	WORD $0x4e7ad58c // fadd v12.2d, v12.2d, v26.2d
-	WORD $0x4e78d5ad // fadd v13.2d, v13.2d, v24.2d
-	WORD $0x0e617b38 // fcvtl v24.2d, v25.2s
-	WORD $0x4e617b39 // fcvtl2 v25.2d, v25.4s
-	WORD $0x4e78d5ce // fadd v14.2d, v14.2d, v24.2d
-	WORD $0x4e79d5ef // fadd v15.2d, v15.2d, v25.2d
-	FLDPQ -64(R7), (F24, F25)
-	FLDPQ -64(R6), (F26, F27)
-	WORD $0x4ea28f5c // cmtst v28.4s, v26.4s, v2.4s
-	WORD $0x4e3a1f9a // and v26.16b, v28.16b, v26.16b
-	WORD $0x4ea28f7c // cmtst v28.4s, v27.4s, v2.4s
-	WORD $0x4e3b1f9b // and v27.16b, v28.16b, v27.16b
-	WORD $0x6e21df5a // fmul v26.4s, v26.4s, v1.4s
-	WORD $0x6e21df7b // fmul v27.4s, v27.4s, v1.4s
-	WORD $0x4ea48f5c // cmtst v28.4s, v26.4s, v4.4s
-	WORD $0x4e3a1f9a // and v26.16b, v28.16b, v26.16b
-	WORD $0x4ea48f7c // cmtst v28.4s, v27.4s, v4.4s
-	WORD $0x4e3b1f9b // and v27.16b, v28.16b, v27.16b
-	WORD $0x4eb8d75c // fsub v28.4s, v26.4s, v24.4s
-	WORD $0x4eb9d77d // fsub v29.4s, v27.4s, v25.4s
-	WORD $0x6e25df9c // fmul v28.4s, v28.4s, v5.4s
-	WORD $0x6e25dfbd // fmul v29.4s, v29.4s, v5.4s
-	WORD $0x4e3cd718 // fadd v24.4s, v24.4s, v28.4s
-	WORD $0x4e3dd739 // fadd v25.4s, v25.4s, v29.4s
-	WORD $0x6ea0fb1c // fneg v28.4s, v24.4s
-	WORD $0x6ea0fb3d // fneg v29.4s, v25.4s
-	WORD $0x6ebae41e // fcmgt v30.4s, v0.4s, v26.4s
-	WORD $0x6ebbe41f // fcmgt v31.4s, v0.4s, v27.4s
-	WORD $0x6e7a1f9e // bsl v30.16b, v28.16b, v26.16b
-	WORD $0x6e7b1fbf // bsl v31.16b, v29.16b, v27.16b
-	WORD $0x6ea0e75a // fcmgt v26.4s, v26.4s, v0.4s
-	WORD $0x6ea0e77b // fcmgt v27.4s, v27.4s, v0.4s
-	WORD $0x6e7e1f1a // bsl v26.16b, v24.16b, v30.16b
-	WORD $0x6e7f1f3b // bsl v27.16b, v25.16b, v31.16b
-	WORD $0x6ea0e758 // fcmgt v24.4s, v26.4s, v0.4s
-	WORD $0x6ea0e779 // fcmgt v25.4s, v27.4s, v0.4s
-	WORD $0x6e601c78 // bsl v24.16b, v3.16b, v0.16b
-	WORD $0x6e601c79 // bsl v25.16b, v3.16b, v0.16b
-	WORD $0x0e617b1a // fcvtl v26.2d, v24.2s
-	WORD $0x4e617b18 // fcvtl2 v24.2d, v24.4s
-	WORD $0x4e7ad610 // fadd v16.2d, v16.2d, v26.2d
-	WORD $0x4e78d631 // fadd v17.2d, v17.2d, v24.2d
-	WORD $0x0e617b38 // fcvtl v24.2d, v25.2s
-	WORD $0x4e617b39 // fcvtl2 v25.2d, v25.4s
-	WORD $0x4e78d652 // fadd v18.2d, v18.2d, v24.2d
-	WORD $0x4e79d673 // fadd v19.2d, v19.2d, v25.2d
-	FLDPQ -32(R7), (F24, F25)
-	FLDPQ -32(R6), (F26, F27)
-	WORD $0x4ea28f5c // cmtst v28.4s, v26.4s, v2.4s
-	WORD $0x4e3a1f9a // and v26.16b, v28.16b, v26.16b
-	WORD $0x4ea28f7c // cmtst v28.4s, v27.4s, v2.4s
-	WORD $0x4e3b1f9b // and v27.16b, v28.16b, v27.16b
-	WORD $0x6e21df5a // fmul v26.4s, v26.4s, v1.4s
-	WORD $0x6e21df7b // fmul v27.4s, v27.4s, v1.4s
-	WORD $0x4ea48f5c // cmtst v28.4s, v26.4s, v4.4s
-	WORD $0x4e3a1f9a // and v26.16b, v28.16b, v26.16b
-	WORD $0x4ea48f7c // cmtst v28.4s, v27.4s, v4.4s
-	WORD $0x4e3b1f9b // and v27.16b, v28.16b, v27.16b
-	WORD $0x4eb8d75c // fsub v28.4s, v26.4s, v24.4s
-	WORD $0x4eb9d77d // fsub v29.4s, v27.4s, v25.4s
-	WORD $0x6e25df9c // fmul v28.4s, v28.4s, v5.4s
-	WORD $0x6e25dfbd // fmul v29.4s, v29.4s, v5.4s
-	WORD $0x4e3cd718 // fadd v24.4s, v24.4s, v28.4s
-	WORD $0x4e3dd739 // fadd v25.4s, v25.4s, v29.4s
-	WORD $0x6ea0fb1c // fneg v28.4s, v24.4s
-	WORD $0x6ea0fb3d // fneg v29.4s, v25.4s
-	WORD $0x6ebae41e // fcmgt v30.4s, v0.4s, v26.4s
-	WORD $0x6ebbe41f // fcmgt v31.4s, v0.4s, v27.4s
-	WORD $0x6e7a1f9e // bsl v30.16b, v28.16b, v26.16b
-	WORD $0x6e7b1fbf // bsl v31.16b, v29.16b, v27.16b
-	WORD $0x6ea0e75a // fcmgt v26.4s, v26.4s, v0.4s
-	WORD $0x6ea0e77b // fcmgt v27.4s, v27.4s, v0.4s
-	WORD $0x6e7e1f1a // bsl v26.16b, v24.16b, v30.16b
-	WORD $0x6e7f1f3b // bsl v27.16b, v25.16b, v31.16b
-	WORD $0x6ea0e758 // fcmgt v24.4s, v26.4s, v0.4s
-	WORD $0x6ea0e779 // fcmgt v25.4s, v27.4s, v0.4s
-	WORD $0x6e601c78 // bsl v24.16b, v3.16b, v0.16b
-	WORD $0x6e601c79 // bsl v25.16b, v3.16b, v0.16b
-	WORD $0x0e617b1a // fcvtl v26.2d, v24.2s
-	WORD $0x4e617b18 // fcvtl2 v24.2d, v24.4s
-	WORD $0x4e7ad694 // fadd v20.2d, v20.2d, v26.2d
-	WORD $0x4e78d6b5 // fadd v21.2d, v21.2d, v24.2d
-	WORD $0x0e617b38 // fcvtl v24.2d, v25.2s
-	WORD $0x4e617b39 // fcvtl2 v25.2d, v25.4s
-	WORD $0x4e78d6d6 // fadd v22.2d, v22.2d, v24.2d
-	WORD $0x4e79d6f7 // fadd v23.2d, v23.2d, v25.2d
-	SUBS $32, R9, R9
+	FLDPQ.P 128(R6), (F19, F20)
+	WORD $0x6ea0fa73 // fneg v19.4s, v19.4s
+	WORD $0x6ea0fa94 // fneg v20.4s, v20.4s
+	WORD $0x6ea0fa75 // fneg v21.4s, v19.4s
+	WORD $0x6ea0fa96 // fneg v22.4s, v20.4s
+	FLDPQ.P 128(R5), (F23, F24)
+	WORD $0x6e21def7 // fmul v23.4s, v23.4s, v1.4s
+	WORD $0x6e21df18 // fmul v24.4s, v24.4s, v1.4s
+	WORD $0x6eb7e419 // fcmgt v25.4s, v0.4s, v23.4s
+	WORD $0x6eb8e41a // fcmgt v26.4s, v0.4s, v24.4s
+	WORD $0x6e771eb9 // bsl v25.16b, v21.16b, v23.16b
+	WORD $0x6e781eda // bsl v26.16b, v22.16b, v24.16b
+	WORD $0x6ea0e6f5 // fcmgt v21.4s, v23.4s, v0.4s
+	WORD $0x6ea0e716 // fcmgt v22.4s, v24.4s, v0.4s
+	WORD $0x6e791e75 // bsl v21.16b, v19.16b, v25.16b
+	WORD $0x6e7a1e96 // bsl v22.16b, v20.16b, v26.16b
+	WORD $0x6ea0e6b3 // fcmgt v19.4s, v21.4s, v0.4s
+	WORD $0x6ea0e6d4 // fcmgt v20.4s, v22.4s, v0.4s
+	WORD $0x6e601c53 // bsl v19.16b, v2.16b, v0.16b
+	WORD $0x6e601c54 // bsl v20.16b, v2.16b, v0.16b
+	WORD $0x0e617a75 // fcvtl v21.2d, v19.2s
+	WORD $0x4e617a73 // fcvtl2 v19.2d, v19.4s
+	WORD $0x4e75d463 // fadd v3.2d, v3.2d, v21.2d
+	WORD $0x4e73d484 // fadd v4.2d, v4.2d, v19.2d
+	WORD $0x0e617a93 // fcvtl v19.2d, v20.2s
+	WORD $0x4e617a94 // fcvtl2 v20.2d, v20.4s
+	WORD $0x4e73d4a5 // fadd v5.2d, v5.2d, v19.2d
+	WORD $0x4e74d4c6 // fadd v6.2d, v6.2d, v20.2d
+	FLDPQ -96(R6), (F19, F20)
+	WORD $0x6ea0fa73 // fneg v19.4s, v19.4s
+	WORD $0x6ea0fa94 // fneg v20.4s, v20.4s
+	WORD $0x6ea0fa75 // fneg v21.4s, v19.4s
+	WORD $0x6ea0fa96 // fneg v22.4s, v20.4s
+	FLDPQ -96(R5), (F23, F24)
+	WORD $0x6e21def7 // fmul v23.4s, v23.4s, v1.4s
+	WORD $0x6e21df18 // fmul v24.4s, v24.4s, v1.4s
+	WORD $0x6eb7e419 // fcmgt v25.4s, v0.4s, v23.4s
+	WORD $0x6eb8e41a // fcmgt v26.4s, v0.4s, v24.4s
+	WORD $0x6e771eb9 // bsl v25.16b, v21.16b, v23.16b
+	WORD $0x6e781eda // bsl v26.16b, v22.16b, v24.16b
+	WORD $0x6ea0e6f5 // fcmgt v21.4s, v23.4s, v0.4s
+	WORD $0x6ea0e716 // fcmgt v22.4s, v24.4s, v0.4s
+	WORD $0x6e791e75 // bsl v21.16b, v19.16b, v25.16b
+	WORD $0x6e7a1e96 // bsl v22.16b, v20.16b, v26.16b
+	WORD $0x6ea0e6b3 // fcmgt v19.4s, v21.4s, v0.4s
+	WORD $0x6ea0e6d4 // fcmgt v20.4s, v22.4s, v0.4s
+	WORD $0x6e601c53 // bsl v19.16b, v2.16b, v0.16b
+	WORD $0x6e601c54 // bsl v20.16b, v2.16b, v0.16b
+	WORD $0x0e617a75 // fcvtl v21.2d, v19.2s
+	WORD $0x4e617a73 // fcvtl2 v19.2d, v19.4s
+	WORD $0x4e75d4e7 // fadd v7.2d, v7.2d, v21.2d
+	WORD $0x4e73d508 // fadd v8.2d, v8.2d, v19.2d
+	WORD $0x0e617a93 // fcvtl v19.2d, v20.2s
+	WORD $0x4e617a94 // fcvtl2 v20.2d, v20.4s
+	WORD $0x4e73d529 // fadd v9.2d, v9.2d, v19.2d
+	WORD $0x4e74d54a // fadd v10.2d, v10.2d, v20.2d
+	FLDPQ -64(R6), (F19, F20)
+	WORD $0x6ea0fa73 // fneg v19.4s, v19.4s
+	WORD $0x6ea0fa94 // fneg v20.4s, v20.4s
+	WORD $0x6ea0fa75 // fneg v21.4s, v19.4s
+	WORD $0x6ea0fa96 // fneg v22.4s, v20.4s
+	FLDPQ -64(R5), (F23, F24)
+	WORD $0x6e21def7 // fmul v23.4s, v23.4s, v1.4s
+	WORD $0x6e21df18 // fmul v24.4s, v24.4s, v1.4s
+	WORD $0x6eb7e419 // fcmgt v25.4s, v0.4s, v23.4s
+	WORD $0x6eb8e41a // fcmgt v26.4s, v0.4s, v24.4s
+	WORD $0x6e771eb9 // bsl v25.16b, v21.16b, v23.16b
+	WORD $0x6e781eda // bsl v26.16b, v22.16b, v24.16b
+	WORD $0x6ea0e6f5 // fcmgt v21.4s, v23.4s, v0.4s
+	WORD $0x6ea0e716 // fcmgt v22.4s, v24.4s, v0.4s
+	WORD $0x6e791e75 // bsl v21.16b, v19.16b, v25.16b
+	WORD $0x6e7a1e96 // bsl v22.16b, v20.16b, v26.16b
+	WORD $0x6ea0e6b3 // fcmgt v19.4s, v21.4s, v0.4s
+	WORD $0x6ea0e6d4 // fcmgt v20.4s, v22.4s, v0.4s
+	WORD $0x6e601c53 // bsl v19.16b, v2.16b, v0.16b
+	WORD $0x6e601c54 // bsl v20.16b, v2.16b, v0.16b
+	WORD $0x0e617a75 // fcvtl v21.2d, v19.2s
+	WORD $0x4e617a73 // fcvtl2 v19.2d, v19.4s
+	WORD $0x4e75d56b // fadd v11.2d, v11.2d, v21.2d
+	WORD $0x4e73d58c // fadd v12.2d, v12.2d, v19.2d
+	WORD $0x0e617a93 // fcvtl v19.2d, v20.2s
+	WORD $0x4e617a94 // fcvtl2 v20.2d, v20.4s
+	WORD $0x4e73d5ad // fadd v13.2d, v13.2d, v19.2d
+	WORD $0x4e74d5ce // fadd v14.2d, v14.2d, v20.2d
+	FLDPQ -32(R6), (F19, F20)
+	WORD $0x6ea0fa73 // fneg v19.4s, v19.4s
+	WORD $0x6ea0fa94 // fneg v20.4s, v20.4s
+	WORD $0x6ea0fa75 // fneg v21.4s, v19.4s
+	WORD $0x6ea0fa96 // fneg v22.4s, v20.4s
+	FLDPQ -32(R5), (F23, F24)
+	WORD $0x6e21def7 // fmul v23.4s, v23.4s, v1.4s
+	WORD $0x6e21df18 // fmul v24.4s, v24.4s, v1.4s
+	WORD $0x6eb7e419 // fcmgt v25.4s, v0.4s, v23.4s
+	WORD $0x6eb8e41a // fcmgt v26.4s, v0.4s, v24.4s
+	WORD $0x6e771eb9 // bsl v25.16b, v21.16b, v23.16b
+	WORD $0x6e781eda // bsl v26.16b, v22.16b, v24.16b
+	WORD $0x6ea0e6f5 // fcmgt v21.4s, v23.4s, v0.4s
+	WORD $0x6ea0e716 // fcmgt v22.4s, v24.4s, v0.4s
+	WORD $0x6e791e75 // bsl v21.16b, v19.16b, v25.16b
+	WORD $0x6e7a1e96 // bsl v22.16b, v20.16b, v26.16b
+	WORD $0x6ea0e6b3 // fcmgt v19.4s, v21.4s, v0.4s
+	WORD $0x6ea0e6d4 // fcmgt v20.4s, v22.4s, v0.4s
+	WORD $0x6e601c53 // bsl v19.16b, v2.16b, v0.16b
+	WORD $0x6e601c54 // bsl v20.16b, v2.16b, v0.16b
+	WORD $0x0e617a75 // fcvtl v21.2d, v19.2s
+	WORD $0x4e617a73 // fcvtl2 v19.2d, v19.4s
+	WORD $0x4e75d5ef // fadd v15.2d, v15.2d, v21.2d
+	WORD $0x4e73d610 // fadd v16.2d, v16.2d, v19.2d
+	WORD $0x0e617a93 // fcvtl v19.2d, v20.2s
+	WORD $0x4e617a94 // fcvtl2 v20.2d, v20.4s
+	WORD $0x4e73d631 // fadd v17.2d, v17.2d, v19.2d
+	WORD $0x4e74d652 // fadd v18.2d, v18.2d, v20.2d
+	SUBS $32, R1, R1
 	BGE main
-	FSTPQ (F8, F9), 0(R3)
-	FSTPQ (F10, F11), 32(R3)
-	FSTPQ (F12, F13), 64(R3)
-	FSTPQ (F14, F15), 96(R3)
-	FSTPQ (F16, F17), 128(R3)
-	FSTPQ (F18, F19), 160(R3)
-	FSTPQ (F20, F21), 192(R3)
-	FSTPQ (F22, F23), 224(R3)
+	FSTPQ (F3, F4), 0(R2)
+	FSTPQ (F5, F6), 32(R2)
+	FSTPQ (F7, F8), 64(R2)
+	FSTPQ (F9, F10), 96(R2)
+	FSTPQ (F11, F12), 128(R2)
+	FSTPQ (F13, F14), 160(R2)
+	FSTPQ (F15, F16), 192(R2)
+	FSTPQ (F17, F18), 224(R2)
 
 mainend:
-	ADD R8, R9, R9
-	SUBS $4, R9, R9
+	ADD $32, R1, R1
+	SUBS $4, R1, R1
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R7), F8
-	FMOVQ.P 16(R6), F9
-	WORD $0x4ea28d2a // cmtst v10.4s, v9.4s, v2.4s
-	WORD $0x4e291d49 // and v9.16b, v10.16b, v9.16b
-	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
-	FMOVQ.P 16(R2), F10
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	WORD $0x4e2ad52a // fadd v10.4s, v9.4s, v10.4s
-	WORD $0x6ee71d49 // bif v9.16b, v10.16b, v7.16b
-	WORD $0x4ea48d2a // cmtst v10.4s, v9.4s, v4.4s
-	WORD $0x4e291d49 // and v9.16b, v10.16b, v9.16b
-	FMOVQ 0(R1), F10
-	WORD $0x6e691d0a // bsl v10.16b, v8.16b, v9.16b
-	WORD $0x4ea8d528 // fsub v8.4s, v9.4s, v8.4s
-	WORD $0x6e25dd08 // fmul v8.4s, v8.4s, v5.4s
-	WORD $0x4e28d548 // fadd v8.4s, v10.4s, v8.4s
-	WORD $0x6ea0f90a // fneg v10.4s, v8.4s
-	WORD $0x6ea9e40b // fcmgt v11.4s, v0.4s, v9.4s
-	WORD $0x6e691d4b // bsl v11.16b, v10.16b, v9.16b
-	WORD $0x6ea0e529 // fcmgt v9.4s, v9.4s, v0.4s
-	WORD $0x6e6b1d09 // bsl v9.16b, v8.16b, v11.16b
-	WORD $0x6ea0e528 // fcmgt v8.4s, v9.4s, v0.4s
-	WORD $0x6e601c68 // bsl v8.16b, v3.16b, v0.16b
-	ADD R10<<3, R3, R11
-	WORD $0x0e617909 // fcvtl v9.2d, v8.2s
-	WORD $0x4e617908 // fcvtl2 v8.2d, v8.4s
-	FLDPQ 0(R11), (F10, F11)
-	WORD $0x4e69d54a // fadd v10.2d, v10.2d, v9.2d
-	WORD $0x4e68d56b // fadd v11.2d, v11.2d, v8.2d
-	FSTPQ (F10, F11), 0(R11)
-	ADD $4, R10, R10
-	AND $31, R10, R10
-	SUBS $4, R9, R9
+	FMOVQ.P 16(R6), F3
+	WORD $0x6ea0f863 // fneg v3.4s, v3.4s
+	WORD $0x6ea0f864 // fneg v4.4s, v3.4s
+	FMOVQ.P 16(R5), F5
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	WORD $0x6ea5e406 // fcmgt v6.4s, v0.4s, v5.4s
+	WORD $0x6e651c86 // bsl v6.16b, v4.16b, v5.16b
+	WORD $0x6ea0e4a4 // fcmgt v4.4s, v5.4s, v0.4s
+	WORD $0x6e661c64 // bsl v4.16b, v3.16b, v6.16b
+	WORD $0x6ea0e483 // fcmgt v3.4s, v4.4s, v0.4s
+	WORD $0x6e601c43 // bsl v3.16b, v2.16b, v0.16b
+	ADD R7<<3, R2, R8
+	WORD $0x0e617864 // fcvtl v4.2d, v3.2s
+	WORD $0x4e617863 // fcvtl2 v3.2d, v3.4s
+	FLDPQ 0(R8), (F5, F6)
+	WORD $0x4e64d4a5 // fadd v5.2d, v5.2d, v4.2d
+	WORD $0x4e63d4c6 // fadd v6.2d, v6.2d, v3.2d
+	FSTPQ (F5, F6), 0(R8)
+	ADD $4, R7, R7
+	AND $31, R7, R7
+	SUBS $4, R1, R1
 	BGE loop
 
 loopend:
-	ADD $4, R9, R9
-	SUBS $1, R9, R9
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
 	BLT singleend
 
 single:
-	FMOVS.P 4(R7), F8
-	FMOVS.P 4(R6), F9
-	WORD $0x4ea28d2a // cmtst v10.4s, v9.4s, v2.4s
-	WORD $0x4e291d49 // and v9.16b, v10.16b, v9.16b
-	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
-	FMOVS.P 4(R2), F10
-	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	WORD $0x4e2ad52a // fadd v10.4s, v9.4s, v10.4s
-	WORD $0x6ee71d49 // bif v9.16b, v10.16b, v7.16b
-	WORD $0x4ea48d2a // cmtst v10.4s, v9.4s, v4.4s
-	WORD $0x4e291d49 // and v9.16b, v10.16b, v9.16b
-	FMOVQ 0(R1), F10
-	WORD $0x6e691d0a // bsl v10.16b, v8.16b, v9.16b
-	WORD $0x4ea8d528 // fsub v8.4s, v9.4s, v8.4s
-	WORD $0x6e25dd08 // fmul v8.4s, v8.4s, v5.4s
-	WORD $0x4e28d548 // fadd v8.4s, v10.4s, v8.4s
-	WORD $0x6ea0f90a // fneg v10.4s, v8.4s
-	WORD $0x6ea9e40b // fcmgt v11.4s, v0.4s, v9.4s
-	WORD $0x6e691d4b // bsl v11.16b, v10.16b, v9.16b
-	WORD $0x6ea0e529 // fcmgt v9.4s, v9.4s, v0.4s
-	WORD $0x6e6b1d09 // bsl v9.16b, v8.16b, v11.16b
-	WORD $0x6ea0e528 // fcmgt v8.4s, v9.4s, v0.4s
-	WORD $0x6e601c68 // bsl v8.16b, v3.16b, v0.16b
-	ADD R10<<3, R3, R11
-	WORD $0x0e617908 // fcvtl v8.2d, v8.2s
-	FMOVD 0(R11), F9
-	WORD $0x4e68d529 // fadd v9.2d, v9.2d, v8.2d
-	FMOVD F9, 0(R11)
-	ADD $1, R10, R10
-	AND $31, R10, R10
-	SUBS $1, R9, R9
+	FMOVS.P 4(R6), F3
+	WORD $0x6ea0f863 // fneg v3.4s, v3.4s
+	WORD $0x6ea0f864 // fneg v4.4s, v3.4s
+	FMOVS.P 4(R5), F5
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	WORD $0x6ea5e406 // fcmgt v6.4s, v0.4s, v5.4s
+	WORD $0x6e651c86 // bsl v6.16b, v4.16b, v5.16b
+	WORD $0x6ea0e4a4 // fcmgt v4.4s, v5.4s, v0.4s
+	WORD $0x6e661c64 // bsl v4.16b, v3.16b, v6.16b
+	WORD $0x6ea0e483 // fcmgt v3.4s, v4.4s, v0.4s
+	WORD $0x6e601c43 // bsl v3.16b, v2.16b, v0.16b
+	ADD R7<<3, R2, R8
+	WORD $0x0e617863 // fcvtl v3.2d, v3.2s
+	FMOVD 0(R8), F4
+	WORD $0x4e63d484 // fadd v4.2d, v4.2d, v3.2d
+	FMOVD F4, 0(R8)
+	ADD $1, R7, R7
+	AND $31, R7, R7
+	SUBS $1, R1, R1
 	BGE single
 
 singleend:
-	ADD $72, R4, R4
-	CMP R5, R4
+	ADD $48, R3, R3
+	CMP R4, R3
 	BLT entry
 
 end:
@@ -13920,23 +13528,17 @@ singleend:
 end:
 	RET
 
-DATA constantsOfCautiousAdam<>+0(SB)/8, $0x0000000000000000
-DATA constantsOfCautiousAdam<>+8(SB)/8, $0x0000000000000000
-DATA constantsOfCautiousAdam<>+16(SB)/8, $0xffffffffffffffff
-DATA constantsOfCautiousAdam<>+24(SB)/8, $0xffffffffffffffff
-DATA constantsOfCautiousAdam<>+32(SB)/8, $0x7fffffff7fffffff
-DATA constantsOfCautiousAdam<>+40(SB)/8, $0x7fffffff7fffffff
-GLOBL constantsOfCautiousAdam<>(SB), RODATA|NOPTR, $48
+DATA constantsOfCautious<>+0(SB)/8, $0x0000000000000000
+DATA constantsOfCautious<>+8(SB)/8, $0x0000000000000000
+GLOBL constantsOfCautious<>(SB), RODATA|NOPTR, $16
 
-//	m ← lerp(m, x, weight1)
-//	v ← v·beta2 + drop(x·root2, small)²
-//	u = m·step / (√v + eps)
-//	p ← p - (u·(0 < x·m ? trust : distrust) + p·(0 < p·u ? decay : growth))
+//	u = -d
+//	p ← p - (u·(0 < u·(g·scale) ? trust : distrust) + p·(u·p < 0 ? growth : decay))
 //
-// func CautiousAdam(list [][]float32, c *[14]float32)
+// func Cautious(list [][]float32, c *[5]float32)
 // Requires: ASIMD
-TEXT ·CautiousAdam(SB), NOSPLIT, $0-32
-	MOVD $constantsOfCautiousAdam<>(SB), R0
+TEXT ·Cautious(SB), NOSPLIT, $0-32
+	MOVD $constantsOfCautious<>(SB), R0
 	MOVD c+24(FP), R1
 	MOVD list_base+0(FP), R2
 	MOVD list_len+8(FP), R3
@@ -13945,943 +13547,197 @@ TEXT ·CautiousAdam(SB), NOSPLIT, $0-32
 	ADD R2, R3, R3
 	CMP R3, R2
 	BGE end
-	MOVWU 0(R1), R4
-	CMPW $0x3f800000, R4
-	BNE general
-	MOVWU 4(R1), R4
-	CMPW $0x0, R4
-	BNE general
-	MOVWU 20(R1), R4
-	CMPW $0x0, R4
-	BLE general
-	FMOVQ 0(R0), F0
-	FMOVS 8(R1), F1
-	VDUP V1.S[0], V1.S4
-	FMOVS 12(R1), F2
-	VDUP V2.S[0], V2.S4
-	FMOVQ 16(R0), F3
-	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
-	FMOVQ 32(R0), F3
-	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
-	FMOVS 20(R1), F3
-	VDUP V3.S[0], V3.S4
-	FMOVS 24(R1), F4
-	VDUP V4.S[0], V4.S4
-	FMOVS 28(R1), F5
-	VDUP V5.S[0], V5.S4
-	FMOVS 32(R1), F6
-	VDUP V6.S[0], V6.S4
-	FMOVQ 16(R0), F7
-	WORD $0x6e271cc6 // eor v6.16b, v6.16b, v7.16b
-	FMOVQ 32(R0), F7
-	WORD $0x4e271cc6 // and v6.16b, v6.16b, v7.16b
-	FMOVS 36(R1), F7
-	VDUP V7.S[0], V7.S4
-	FMOVS 40(R1), F8
-	VDUP V8.S[0], V8.S4
-	FMOVS 44(R1), F9
-	VDUP V9.S[0], V9.S4
-	FMOVS 48(R1), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 52(R1), F11
-	VDUP V11.S[0], V11.S4
-	SUB $96, R3, R0
-
-usualentry:
-	MOVD 8(R2), R0
-	MOVD 0(R2), R1
-	MOVD 24(R2), R4
-	MOVD 48(R2), R5
-	MOVD 72(R2), R6
-	SUBS $8, R0, R0
-	BLT usualmainend
-
-usualmain:
-	FLDPQ.P 32(R5), (F12, F13)
-	FLDPQ.P 32(R4), (F14, F15)
-	WORD $0x4ea28dd0 // cmtst v16.4s, v14.4s, v2.4s
-	WORD $0x4e2e1e0e // and v14.16b, v16.16b, v14.16b
-	WORD $0x4ea28df0 // cmtst v16.4s, v15.4s, v2.4s
-	WORD $0x4e2f1e0f // and v15.16b, v16.16b, v15.16b
-	WORD $0x4eacd5d0 // fsub v16.4s, v14.4s, v12.4s
-	WORD $0x4eadd5f1 // fsub v17.4s, v15.4s, v13.4s
-	WORD $0x6e23de10 // fmul v16.4s, v16.4s, v3.4s
-	WORD $0x6e23de31 // fmul v17.4s, v17.4s, v3.4s
-	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
-	WORD $0x4e31d5ad // fadd v13.4s, v13.4s, v17.4s
-	FSTPQ (F12, F13), -32(R5)
-	FLDPQ.P 32(R6), (F16, F17)
-	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
-	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
-	WORD $0x6e25ddd2 // fmul v18.4s, v14.4s, v5.4s
-	WORD $0x6e25ddf3 // fmul v19.4s, v15.4s, v5.4s
-	WORD $0x4ea68e54 // cmtst v20.4s, v18.4s, v6.4s
-	WORD $0x4e321e92 // and v18.16b, v20.16b, v18.16b
-	WORD $0x4ea68e74 // cmtst v20.4s, v19.4s, v6.4s
-	WORD $0x4e331e93 // and v19.16b, v20.16b, v19.16b
-	WORD $0x6e32de52 // fmul v18.4s, v18.4s, v18.4s
-	WORD $0x6e33de73 // fmul v19.4s, v19.4s, v19.4s
-	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
-	WORD $0x4e33d631 // fadd v17.4s, v17.4s, v19.4s
-	FSTPQ (F16, F17), -32(R6)
-	FLDPQ.P 32(R1), (F18, F19)
-	WORD $0x6e28dd94 // fmul v20.4s, v12.4s, v8.4s
-	WORD $0x6e28ddb5 // fmul v21.4s, v13.4s, v8.4s
-	WORD $0x6ea1fa10 // fsqrt v16.4s, v16.4s
-	WORD $0x6ea1fa31 // fsqrt v17.4s, v17.4s
-	WORD $0x4e27d610 // fadd v16.4s, v16.4s, v7.4s
-	WORD $0x4e27d631 // fadd v17.4s, v17.4s, v7.4s
-	WORD $0x6e30fe90 // fdiv v16.4s, v20.4s, v16.4s
-	WORD $0x6e31feb1 // fdiv v17.4s, v21.4s, v17.4s
-	WORD $0x6ea0f994 // fneg v20.4s, v12.4s
-	WORD $0x6ea0f9b5 // fneg v21.4s, v13.4s
-	WORD $0x6eaee416 // fcmgt v22.4s, v0.4s, v14.4s
-	WORD $0x6eafe417 // fcmgt v23.4s, v0.4s, v15.4s
-	WORD $0x6e6e1e96 // bsl v22.16b, v20.16b, v14.16b
-	WORD $0x6e6f1eb7 // bsl v23.16b, v21.16b, v15.16b
-	WORD $0x6ea0e5ce // fcmgt v14.4s, v14.4s, v0.4s
-	WORD $0x6ea0e5ef // fcmgt v15.4s, v15.4s, v0.4s
-	WORD $0x6e761d8e // bsl v14.16b, v12.16b, v22.16b
-	WORD $0x6e771daf // bsl v15.16b, v13.16b, v23.16b
-	WORD $0x6ea0e5cc // fcmgt v12.4s, v14.4s, v0.4s
-	WORD $0x6ea0e5ed // fcmgt v13.4s, v15.4s, v0.4s
-	WORD $0x6e6a1d2c // bsl v12.16b, v9.16b, v10.16b
-	WORD $0x6e6a1d2d // bsl v13.16b, v9.16b, v10.16b
-	WORD $0x6e2cde0c // fmul v12.4s, v16.4s, v12.4s
-	WORD $0x6e2dde2d // fmul v13.4s, v17.4s, v13.4s
-	WORD $0x6e21de4e // fmul v14.4s, v18.4s, v1.4s
-	WORD $0x6e21de6f // fmul v15.4s, v19.4s, v1.4s
-	WORD $0x6e2bde54 // fmul v20.4s, v18.4s, v11.4s
-	WORD $0x6e2bde75 // fmul v21.4s, v19.4s, v11.4s
-	WORD $0x6ea0fa16 // fneg v22.4s, v16.4s
-	WORD $0x6ea0fa37 // fneg v23.4s, v17.4s
-	WORD $0x6eb2e418 // fcmgt v24.4s, v0.4s, v18.4s
-	WORD $0x6eb3e419 // fcmgt v25.4s, v0.4s, v19.4s
-	WORD $0x6e721ed8 // bsl v24.16b, v22.16b, v18.16b
-	WORD $0x6e731ef9 // bsl v25.16b, v23.16b, v19.16b
-	WORD $0x6ea0e656 // fcmgt v22.4s, v18.4s, v0.4s
-	WORD $0x6ea0e677 // fcmgt v23.4s, v19.4s, v0.4s
-	WORD $0x6e781e16 // bsl v22.16b, v16.16b, v24.16b
-	WORD $0x6e791e37 // bsl v23.16b, v17.16b, v25.16b
-	WORD $0x6ea0e6d0 // fcmgt v16.4s, v22.4s, v0.4s
-	WORD $0x6ea0e6f1 // fcmgt v17.4s, v23.4s, v0.4s
-	WORD $0x6e741dd0 // bsl v16.16b, v14.16b, v20.16b
-	WORD $0x6e751df1 // bsl v17.16b, v15.16b, v21.16b
-	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
-	WORD $0x4e31d5ad // fadd v13.4s, v13.4s, v17.4s
-	WORD $0x4eacd64c // fsub v12.4s, v18.4s, v12.4s
-	WORD $0x4eadd66d // fsub v13.4s, v19.4s, v13.4s
-	FSTPQ (F12, F13), -32(R1)
-	SUBS $8, R0, R0
-	BGE usualmain
-
-usualmainend:
-	ADD $8, R0, R0
-	SUBS $4, R0, R0
-	BLT usualloopend
-
-usualloop:
-	FMOVQ.P 16(R5), F12
-	FMOVQ.P 16(R4), F13
-	WORD $0x4ea28dae // cmtst v14.4s, v13.4s, v2.4s
-	WORD $0x4e2d1dcd // and v13.16b, v14.16b, v13.16b
-	WORD $0x4eacd5ae // fsub v14.4s, v13.4s, v12.4s
-	WORD $0x6e23ddce // fmul v14.4s, v14.4s, v3.4s
-	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
-	FMOVQ F12, -16(R5)
-	FMOVQ.P 16(R6), F14
-	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
-	WORD $0x6e25ddaf // fmul v15.4s, v13.4s, v5.4s
-	WORD $0x4ea68df0 // cmtst v16.4s, v15.4s, v6.4s
-	WORD $0x4e2f1e0f // and v15.16b, v16.16b, v15.16b
-	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
-	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
-	FMOVQ F14, -16(R6)
-	FMOVQ.P 16(R1), F15
-	WORD $0x6e28dd90 // fmul v16.4s, v12.4s, v8.4s
-	WORD $0x6ea1f9ce // fsqrt v14.4s, v14.4s
-	WORD $0x4e27d5ce // fadd v14.4s, v14.4s, v7.4s
-	WORD $0x6e2efe0e // fdiv v14.4s, v16.4s, v14.4s
-	WORD $0x6ea0f990 // fneg v16.4s, v12.4s
-	WORD $0x6eade411 // fcmgt v17.4s, v0.4s, v13.4s
-	WORD $0x6e6d1e11 // bsl v17.16b, v16.16b, v13.16b
-	WORD $0x6ea0e5ad // fcmgt v13.4s, v13.4s, v0.4s
-	WORD $0x6e711d8d // bsl v13.16b, v12.16b, v17.16b
-	WORD $0x6ea0e5ac // fcmgt v12.4s, v13.4s, v0.4s
-	WORD $0x6e6a1d2c // bsl v12.16b, v9.16b, v10.16b
-	WORD $0x6e2cddcc // fmul v12.4s, v14.4s, v12.4s
-	WORD $0x6e21dded // fmul v13.4s, v15.4s, v1.4s
-	WORD $0x6e2bddf0 // fmul v16.4s, v15.4s, v11.4s
-	WORD $0x6ea0f9d1 // fneg v17.4s, v14.4s
-	WORD $0x6eafe412 // fcmgt v18.4s, v0.4s, v15.4s
-	WORD $0x6e6f1e32 // bsl v18.16b, v17.16b, v15.16b
-	WORD $0x6ea0e5f1 // fcmgt v17.4s, v15.4s, v0.4s
-	WORD $0x6e721dd1 // bsl v17.16b, v14.16b, v18.16b
-	WORD $0x6ea0e62e // fcmgt v14.4s, v17.4s, v0.4s
-	WORD $0x6e701dae // bsl v14.16b, v13.16b, v16.16b
-	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
-	WORD $0x4eacd5ec // fsub v12.4s, v15.4s, v12.4s
-	FMOVQ F12, -16(R1)
-	SUBS $4, R0, R0
-	BGE usualloop
-
-usualloopend:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT usualsingleend
-
-usualsingle:
-	FMOVS.P 4(R5), F12
-	FMOVS.P 4(R4), F13
-	WORD $0x4ea28dae // cmtst v14.4s, v13.4s, v2.4s
-	WORD $0x4e2d1dcd // and v13.16b, v14.16b, v13.16b
-	WORD $0x4eacd5ae // fsub v14.4s, v13.4s, v12.4s
-	WORD $0x6e23ddce // fmul v14.4s, v14.4s, v3.4s
-	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
-	FMOVS F12, -4(R5)
-	FMOVS.P 4(R6), F14
-	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
-	WORD $0x6e25ddaf // fmul v15.4s, v13.4s, v5.4s
-	WORD $0x4ea68df0 // cmtst v16.4s, v15.4s, v6.4s
-	WORD $0x4e2f1e0f // and v15.16b, v16.16b, v15.16b
-	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
-	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
-	FMOVS F14, -4(R6)
-	FMOVS.P 4(R1), F15
-	WORD $0x6e28dd90 // fmul v16.4s, v12.4s, v8.4s
-	WORD $0x6ea1f9ce // fsqrt v14.4s, v14.4s
-	WORD $0x4e27d5ce // fadd v14.4s, v14.4s, v7.4s
-	WORD $0x6e2efe0e // fdiv v14.4s, v16.4s, v14.4s
-	WORD $0x6ea0f990 // fneg v16.4s, v12.4s
-	WORD $0x6eade411 // fcmgt v17.4s, v0.4s, v13.4s
-	WORD $0x6e6d1e11 // bsl v17.16b, v16.16b, v13.16b
-	WORD $0x6ea0e5ad // fcmgt v13.4s, v13.4s, v0.4s
-	WORD $0x6e711d8d // bsl v13.16b, v12.16b, v17.16b
-	WORD $0x6ea0e5ac // fcmgt v12.4s, v13.4s, v0.4s
-	WORD $0x6e6a1d2c // bsl v12.16b, v9.16b, v10.16b
-	WORD $0x6e2cddcc // fmul v12.4s, v14.4s, v12.4s
-	WORD $0x6e21dded // fmul v13.4s, v15.4s, v1.4s
-	WORD $0x6e2bddf0 // fmul v16.4s, v15.4s, v11.4s
-	WORD $0x6ea0f9d1 // fneg v17.4s, v14.4s
-	WORD $0x6eafe412 // fcmgt v18.4s, v0.4s, v15.4s
-	WORD $0x6e6f1e32 // bsl v18.16b, v17.16b, v15.16b
-	WORD $0x6ea0e5f1 // fcmgt v17.4s, v15.4s, v0.4s
-	WORD $0x6e721dd1 // bsl v17.16b, v14.16b, v18.16b
-	WORD $0x6ea0e62e // fcmgt v14.4s, v17.4s, v0.4s
-	WORD $0x6e701dae // bsl v14.16b, v13.16b, v16.16b
-	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
-	WORD $0x4eacd5ec // fsub v12.4s, v15.4s, v12.4s
-	FMOVS F12, -4(R1)
-	SUBS $1, R0, R0
-	BGE usualsingle
-
-usualsingleend:
-	ADD $96, R2, R2
-	CMP R3, R2
-	BLT usualentry
-	JMP end
-
-general:
-	MOVD $4611686018427387904, R7
-	MOVWU 4(R1), R4
-	CMPW $0x0, R4
-	BNE asked
-	MOVWU 20(R1), R4
-	CMPW $0x0, R4
-	BLE asked
-	MOVD $8, R7
-
-asked:
 	FMOVQ 0(R0), F0
 	FMOVS 0(R1), F1
 	VDUP V1.S[0], V1.S4
-	FMOVS 8(R1), F2
+	FMOVS 4(R1), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 16(R1), F3
+	FMOVS 8(R1), F3
 	VDUP V3.S[0], V3.S4
 	FMOVS 12(R1), F4
 	VDUP V4.S[0], V4.S4
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	FMOVQ 16(R0), F4
-	WORD $0x6e241c63 // eor v3.16b, v3.16b, v4.16b
-	FMOVQ 32(R0), F4
-	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
-	FMOVS 12(R1), F4
-	VDUP V4.S[0], V4.S4
-	FMOVQ 16(R0), F5
-	WORD $0x6e251c84 // eor v4.16b, v4.16b, v5.16b
-	FMOVQ 32(R0), F5
-	WORD $0x4e251c84 // and v4.16b, v4.16b, v5.16b
-	FMOVS 20(R1), F5
+	FMOVS 16(R1), F5
 	VDUP V5.S[0], V5.S4
-	FMOVS 24(R1), F6
-	VDUP V6.S[0], V6.S4
-	FMOVS 28(R1), F7
-	VDUP V7.S[0], V7.S4
-	FMOVS 32(R1), F8
-	VDUP V8.S[0], V8.S4
-	FMOVQ 16(R0), F9
-	WORD $0x6e291d08 // eor v8.16b, v8.16b, v9.16b
-	FMOVQ 32(R0), F9
-	WORD $0x4e291d08 // and v8.16b, v8.16b, v9.16b
-	FMOVS 36(R1), F9
-	VDUP V9.S[0], V9.S4
-	FMOVS 40(R1), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 44(R1), F11
-	VDUP V11.S[0], V11.S4
-	FMOVS 48(R1), F12
-	VDUP V12.S[0], V12.S4
-	FMOVS 52(R1), F13
-	VDUP V13.S[0], V13.S4
-	FMOVS 4(R1), F14
-	VDUP V14.S[0], V14.S4
-	WORD $0x4e20e5cf // fcmeq v15.4s, v14.4s, v0.4s
-	WORD $0x6ea0e4b0 // fcmgt v16.4s, v5.4s, v0.4s
-	SUB $96, R3, R0
+	SUB $72, R3, R0
 
 entry:
-	MOVD 8(R2), R0
-	MOVD 0(R2), R1
-	MOVD 24(R2), R4
-	MOVD 48(R2), R5
-	MOVD 72(R2), R6
-	SUBS R7, R0, R0
+	ADD $432, R2, R1
+	CMP R0, R1
+	BGT near
+	MOVD 0(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 24(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 48(R1), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+
+near:
+	MOVD 8(R2), R1
+	MOVD 0(R2), R4
+	MOVD 24(R2), R5
+	MOVD 48(R2), R6
+	SUBS $16, R1, R1
 	BLT mainend
 
 main:
-	FLDPQ.P 32(R5), (F17, F18)
-	FLDPQ.P 32(R4), (F19, F20)
-	WORD $0x4ea38e75 // cmtst v21.4s, v19.4s, v3.4s
-	WORD $0x4e331eb3 // and v19.16b, v21.16b, v19.16b
-	WORD $0x4ea38e95 // cmtst v21.4s, v20.4s, v3.4s
-	WORD $0x4e341eb4 // and v20.16b, v21.16b, v20.16b
-	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
-	WORD $0x6e21de94 // fmul v20.4s, v20.4s, v1.4s
-	WORD $0x4ea48e75 // cmtst v21.4s, v19.4s, v4.4s
-	WORD $0x4e331eb3 // and v19.16b, v21.16b, v19.16b
-	WORD $0x4ea48e95 // cmtst v21.4s, v20.4s, v4.4s
-	WORD $0x4e341eb4 // and v20.16b, v21.16b, v20.16b
-	WORD $0x4eb1d675 // fsub v21.4s, v19.4s, v17.4s
-	WORD $0x4eb2d696 // fsub v22.4s, v20.4s, v18.4s
-	WORD $0x6e25deb5 // fmul v21.4s, v21.4s, v5.4s
-	WORD $0x6e25ded6 // fmul v22.4s, v22.4s, v5.4s
-	WORD $0x4e35d631 // fadd v17.4s, v17.4s, v21.4s
-	WORD $0x4e36d652 // fadd v18.4s, v18.4s, v22.4s
-	FSTPQ (F17, F18), -32(R5)
-	FLDPQ.P 32(R6), (F21, F22)
-	WORD $0x6e26deb5 // fmul v21.4s, v21.4s, v6.4s
-	WORD $0x6e26ded6 // fmul v22.4s, v22.4s, v6.4s
-	WORD $0x6e27de77 // fmul v23.4s, v19.4s, v7.4s
-	WORD $0x6e27de98 // fmul v24.4s, v20.4s, v7.4s
-	WORD $0x4ea88ef9 // cmtst v25.4s, v23.4s, v8.4s
-	WORD $0x4e371f37 // and v23.16b, v25.16b, v23.16b
-	WORD $0x4ea88f19 // cmtst v25.4s, v24.4s, v8.4s
-	WORD $0x4e381f38 // and v24.16b, v25.16b, v24.16b
-	WORD $0x6e37def7 // fmul v23.4s, v23.4s, v23.4s
-	WORD $0x6e38df18 // fmul v24.4s, v24.4s, v24.4s
-	WORD $0x4e37d6b5 // fadd v21.4s, v21.4s, v23.4s
-	WORD $0x4e38d6d6 // fadd v22.4s, v22.4s, v24.4s
-	FSTPQ (F21, F22), -32(R6)
-	FLDPQ.P 32(R1), (F23, F24)
-	WORD $0x6e2ade39 // fmul v25.4s, v17.4s, v10.4s
-	WORD $0x6e2ade5a // fmul v26.4s, v18.4s, v10.4s
-	WORD $0x6ea1fab5 // fsqrt v21.4s, v21.4s
-	WORD $0x6ea1fad6 // fsqrt v22.4s, v22.4s
-	WORD $0x4e29d6b5 // fadd v21.4s, v21.4s, v9.4s
-	WORD $0x4e29d6d6 // fadd v22.4s, v22.4s, v9.4s
-	WORD $0x6e35ff35 // fdiv v21.4s, v25.4s, v21.4s
-	WORD $0x6e36ff56 // fdiv v22.4s, v26.4s, v22.4s
-	WORD $0x6ea0fa39 // fneg v25.4s, v17.4s
-	WORD $0x6ea0fa5a // fneg v26.4s, v18.4s
-	WORD $0x6eb3e41b // fcmgt v27.4s, v0.4s, v19.4s
-	WORD $0x6eb4e41c // fcmgt v28.4s, v0.4s, v20.4s
-	WORD $0x6e731f3b // bsl v27.16b, v25.16b, v19.16b
-	WORD $0x6e741f5c // bsl v28.16b, v26.16b, v20.16b
-	WORD $0x6ea0e673 // fcmgt v19.4s, v19.4s, v0.4s
-	WORD $0x6ea0e694 // fcmgt v20.4s, v20.4s, v0.4s
-	WORD $0x6e7b1e33 // bsl v19.16b, v17.16b, v27.16b
-	WORD $0x6e7c1e54 // bsl v20.16b, v18.16b, v28.16b
-	WORD $0x6ea0e671 // fcmgt v17.4s, v19.4s, v0.4s
-	WORD $0x6ea0e692 // fcmgt v18.4s, v20.4s, v0.4s
-	WORD $0x6e6c1d71 // bsl v17.16b, v11.16b, v12.16b
-	WORD $0x6e6c1d72 // bsl v18.16b, v11.16b, v12.16b
-	WORD $0x6e31deb1 // fmul v17.4s, v21.4s, v17.4s
-	WORD $0x6e32ded2 // fmul v18.4s, v22.4s, v18.4s
-	WORD $0x6e22def3 // fmul v19.4s, v23.4s, v2.4s
-	WORD $0x6e22df14 // fmul v20.4s, v24.4s, v2.4s
-	WORD $0x6e2ddef9 // fmul v25.4s, v23.4s, v13.4s
-	WORD $0x6e2ddf1a // fmul v26.4s, v24.4s, v13.4s
-	WORD $0x6ea0fabb // fneg v27.4s, v21.4s
-	WORD $0x6ea0fadc // fneg v28.4s, v22.4s
-	WORD $0x6eb7e41d // fcmgt v29.4s, v0.4s, v23.4s
-	WORD $0x6eb8e41e // fcmgt v30.4s, v0.4s, v24.4s
-	WORD $0x6e771f7d // bsl v29.16b, v27.16b, v23.16b
-	WORD $0x6e781f9e // bsl v30.16b, v28.16b, v24.16b
-	WORD $0x6ea0e6fb // fcmgt v27.4s, v23.4s, v0.4s
-	WORD $0x6ea0e71c // fcmgt v28.4s, v24.4s, v0.4s
-	WORD $0x6e7d1ebb // bsl v27.16b, v21.16b, v29.16b
-	WORD $0x6e7e1edc // bsl v28.16b, v22.16b, v30.16b
-	WORD $0x6ea0e775 // fcmgt v21.4s, v27.4s, v0.4s
-	WORD $0x6ea0e796 // fcmgt v22.4s, v28.4s, v0.4s
-	WORD $0x6e791e75 // bsl v21.16b, v19.16b, v25.16b
-	WORD $0x6e7a1e96 // bsl v22.16b, v20.16b, v26.16b
-	WORD $0x4e35d631 // fadd v17.4s, v17.4s, v21.4s
-	WORD $0x4e36d652 // fadd v18.4s, v18.4s, v22.4s
-	WORD $0x4eb1d6f1 // fsub v17.4s, v23.4s, v17.4s
-	WORD $0x4eb2d712 // fsub v18.4s, v24.4s, v18.4s
-	FSTPQ (F17, F18), -32(R1)
-	SUBS $8, R0, R0
-	BGE main
-
-mainend:
-	ADD R7, R0, R0
-	SUBS $4, R0, R0
-	BLT loopend
-
-loop:
-	FMOVQ.P 16(R5), F17
-	FMOVQ.P 16(R4), F18
-	WORD $0x4ea38e53 // cmtst v19.4s, v18.4s, v3.4s
-	WORD $0x4e321e72 // and v18.16b, v19.16b, v18.16b
-	WORD $0x6e21de52 // fmul v18.4s, v18.4s, v1.4s
-	FMOVQ.P 16(R1), F19
-	WORD $0x6e2ede74 // fmul v20.4s, v19.4s, v14.4s
-	WORD $0x4e34d654 // fadd v20.4s, v18.4s, v20.4s
-	WORD $0x6eef1e92 // bif v18.16b, v20.16b, v15.16b
-	WORD $0x4ea48e54 // cmtst v20.4s, v18.4s, v4.4s
-	WORD $0x4e321e92 // and v18.16b, v20.16b, v18.16b
-	WORD $0x4eb01e14 // mov v20.16b, v16.16b
-	WORD $0x6e721e34 // bsl v20.16b, v17.16b, v18.16b
-	WORD $0x4eb1d651 // fsub v17.4s, v18.4s, v17.4s
-	WORD $0x6e25de31 // fmul v17.4s, v17.4s, v5.4s
-	WORD $0x4e31d691 // fadd v17.4s, v20.4s, v17.4s
-	FMOVQ F17, -16(R5)
-	FMOVQ.P 16(R6), F20
-	WORD $0x6e26de94 // fmul v20.4s, v20.4s, v6.4s
-	WORD $0x6e27de55 // fmul v21.4s, v18.4s, v7.4s
-	WORD $0x4ea88eb6 // cmtst v22.4s, v21.4s, v8.4s
-	WORD $0x4e351ed5 // and v21.16b, v22.16b, v21.16b
-	WORD $0x6e35deb5 // fmul v21.4s, v21.4s, v21.4s
-	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
-	FMOVQ F20, -16(R6)
-	WORD $0x6e2ade35 // fmul v21.4s, v17.4s, v10.4s
-	WORD $0x6ea1fa94 // fsqrt v20.4s, v20.4s
-	WORD $0x4e29d694 // fadd v20.4s, v20.4s, v9.4s
-	WORD $0x6e34feb4 // fdiv v20.4s, v21.4s, v20.4s
-	WORD $0x6ea0fa35 // fneg v21.4s, v17.4s
-	WORD $0x6eb2e416 // fcmgt v22.4s, v0.4s, v18.4s
-	WORD $0x6e721eb6 // bsl v22.16b, v21.16b, v18.16b
-	WORD $0x6ea0e652 // fcmgt v18.4s, v18.4s, v0.4s
-	WORD $0x6e761e32 // bsl v18.16b, v17.16b, v22.16b
-	WORD $0x6ea0e651 // fcmgt v17.4s, v18.4s, v0.4s
-	WORD $0x6e6c1d71 // bsl v17.16b, v11.16b, v12.16b
-	WORD $0x6e31de91 // fmul v17.4s, v20.4s, v17.4s
-	WORD $0x6e22de72 // fmul v18.4s, v19.4s, v2.4s
-	WORD $0x6e2dde75 // fmul v21.4s, v19.4s, v13.4s
-	WORD $0x6ea0fa96 // fneg v22.4s, v20.4s
-	WORD $0x6eb3e417 // fcmgt v23.4s, v0.4s, v19.4s
-	WORD $0x6e731ed7 // bsl v23.16b, v22.16b, v19.16b
-	WORD $0x6ea0e676 // fcmgt v22.4s, v19.4s, v0.4s
-	WORD $0x6e771e96 // bsl v22.16b, v20.16b, v23.16b
-	WORD $0x6ea0e6d4 // fcmgt v20.4s, v22.4s, v0.4s
-	WORD $0x6e751e54 // bsl v20.16b, v18.16b, v21.16b
-	WORD $0x4e34d631 // fadd v17.4s, v17.4s, v20.4s
-	WORD $0x4eb1d671 // fsub v17.4s, v19.4s, v17.4s
-	FMOVQ F17, -16(R1)
-	SUBS $4, R0, R0
-	BGE loop
-
-loopend:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT singleend
-
-single:
-	FMOVS.P 4(R5), F17
-	FMOVS.P 4(R4), F18
-	WORD $0x4ea38e53 // cmtst v19.4s, v18.4s, v3.4s
-	WORD $0x4e321e72 // and v18.16b, v19.16b, v18.16b
-	WORD $0x6e21de52 // fmul v18.4s, v18.4s, v1.4s
-	FMOVS.P 4(R1), F19
-	WORD $0x6e2ede74 // fmul v20.4s, v19.4s, v14.4s
-	WORD $0x4e34d654 // fadd v20.4s, v18.4s, v20.4s
-	WORD $0x6eef1e92 // bif v18.16b, v20.16b, v15.16b
-	WORD $0x4ea48e54 // cmtst v20.4s, v18.4s, v4.4s
-	WORD $0x4e321e92 // and v18.16b, v20.16b, v18.16b
-	WORD $0x4eb01e14 // mov v20.16b, v16.16b
-	WORD $0x6e721e34 // bsl v20.16b, v17.16b, v18.16b
-	WORD $0x4eb1d651 // fsub v17.4s, v18.4s, v17.4s
-	WORD $0x6e25de31 // fmul v17.4s, v17.4s, v5.4s
-	WORD $0x4e31d691 // fadd v17.4s, v20.4s, v17.4s
-	FMOVS F17, -4(R5)
-	FMOVS.P 4(R6), F20
-	WORD $0x6e26de94 // fmul v20.4s, v20.4s, v6.4s
-	WORD $0x6e27de55 // fmul v21.4s, v18.4s, v7.4s
-	WORD $0x4ea88eb6 // cmtst v22.4s, v21.4s, v8.4s
-	WORD $0x4e351ed5 // and v21.16b, v22.16b, v21.16b
-	WORD $0x6e35deb5 // fmul v21.4s, v21.4s, v21.4s
-	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
-	FMOVS F20, -4(R6)
-	WORD $0x6e2ade35 // fmul v21.4s, v17.4s, v10.4s
-	WORD $0x6ea1fa94 // fsqrt v20.4s, v20.4s
-	WORD $0x4e29d694 // fadd v20.4s, v20.4s, v9.4s
-	WORD $0x6e34feb4 // fdiv v20.4s, v21.4s, v20.4s
-	WORD $0x6ea0fa35 // fneg v21.4s, v17.4s
-	WORD $0x6eb2e416 // fcmgt v22.4s, v0.4s, v18.4s
-	WORD $0x6e721eb6 // bsl v22.16b, v21.16b, v18.16b
-	WORD $0x6ea0e652 // fcmgt v18.4s, v18.4s, v0.4s
-	WORD $0x6e761e32 // bsl v18.16b, v17.16b, v22.16b
-	WORD $0x6ea0e651 // fcmgt v17.4s, v18.4s, v0.4s
-	WORD $0x6e6c1d71 // bsl v17.16b, v11.16b, v12.16b
-	WORD $0x6e31de91 // fmul v17.4s, v20.4s, v17.4s
-	WORD $0x6e22de72 // fmul v18.4s, v19.4s, v2.4s
-	WORD $0x6e2dde75 // fmul v21.4s, v19.4s, v13.4s
-	WORD $0x6ea0fa96 // fneg v22.4s, v20.4s
-	WORD $0x6eb3e417 // fcmgt v23.4s, v0.4s, v19.4s
-	WORD $0x6e731ed7 // bsl v23.16b, v22.16b, v19.16b
-	WORD $0x6ea0e676 // fcmgt v22.4s, v19.4s, v0.4s
-	WORD $0x6e771e96 // bsl v22.16b, v20.16b, v23.16b
-	WORD $0x6ea0e6d4 // fcmgt v20.4s, v22.4s, v0.4s
-	WORD $0x6e751e54 // bsl v20.16b, v18.16b, v21.16b
-	WORD $0x4e34d631 // fadd v17.4s, v17.4s, v20.4s
-	WORD $0x4eb1d671 // fsub v17.4s, v19.4s, v17.4s
-	FMOVS F17, -4(R1)
-	SUBS $1, R0, R0
-	BGE single
-
-singleend:
-	ADD $96, R2, R2
-	CMP R3, R2
-	BLT entry
-
-end:
-	RET
-
-DATA constantsOfCautiousLion<>+0(SB)/8, $0x0000000000000000
-DATA constantsOfCautiousLion<>+8(SB)/8, $0x0000000000000000
-GLOBL constantsOfCautiousLion<>(SB), RODATA|NOPTR, $16
-
-//	y = lerp(m, x, weight1)
-//	u = sign(y)·step
-//	m ← lerp(m, x, weight2)
-//	p ← p - (u·(0 < x·y ? trust : distrust) + p·(0 < p·u ? decay : growth))
-//
-// func CautiousLion(list [][]float32, c *[11]float32)
-// Requires: ASIMD
-TEXT ·CautiousLion(SB), NOSPLIT, $0-32
-	MOVD $constantsOfCautiousLion<>(SB), R0
-	MOVD c+24(FP), R1
-	MOVD list_base+0(FP), R2
-	MOVD list_len+8(FP), R3
-	MOVD $24, R4
-	MUL R4, R3, R3
-	ADD R2, R3, R3
-	CMP R3, R2
-	BGE end
-	MOVWU 0(R1), R4
-	CMPW $0x3f800000, R4
-	BNE general
-	MOVWU 4(R1), R4
-	CMPW $0x0, R4
-	BNE general
-	MOVWU 20(R1), R4
-	CMPW $0x0, R4
-	BLE general
-	MOVWU 24(R1), R4
-	CMPW $0x0, R4
-	BLE general
-	FMOVQ 0(R0), F0
-	FMOVS 8(R1), F1
-	VDUP V1.S[0], V1.S4
-	FMOVS 20(R1), F2
-	VDUP V2.S[0], V2.S4
-	FMOVS 24(R1), F3
-	VDUP V3.S[0], V3.S4
-	FMOVS 28(R1), F4
-	VDUP V4.S[0], V4.S4
-	WORD $0x6ea0f885 // fneg v5.4s, v4.4s
-	FMOVS 32(R1), F6
-	VDUP V6.S[0], V6.S4
-	FMOVS 36(R1), F7
-	VDUP V7.S[0], V7.S4
-	FMOVS 40(R1), F8
-	VDUP V8.S[0], V8.S4
-	SUB $72, R3, R0
-
-usualentry:
-	MOVD 8(R2), R0
-	MOVD 0(R2), R1
-	MOVD 24(R2), R4
-	MOVD 48(R2), R5
-	SUBS $8, R0, R0
-	BLT usualmainend
-
-usualmain:
-	FLDPQ.P 32(R5), (F9, F10)
-	FLDPQ.P 32(R4), (F11, F12)
-	WORD $0x4ea9d56d // fsub v13.4s, v11.4s, v9.4s
-	WORD $0x4eaad58e // fsub v14.4s, v12.4s, v10.4s
-	WORD $0x6e23ddaf // fmul v15.4s, v13.4s, v3.4s
-	WORD $0x6e23ddd0 // fmul v16.4s, v14.4s, v3.4s
-	WORD $0x4e2fd52f // fadd v15.4s, v9.4s, v15.4s
-	WORD $0x4e30d550 // fadd v16.4s, v10.4s, v16.4s
-	FSTPQ (F15, F16), -32(R5)
-	FLDPQ.P 32(R1), (F15, F16)
-	WORD $0x6e22ddad // fmul v13.4s, v13.4s, v2.4s
-	WORD $0x6e22ddce // fmul v14.4s, v14.4s, v2.4s
-	WORD $0x4e2dd529 // fadd v9.4s, v9.4s, v13.4s
-	WORD $0x4e2ed54a // fadd v10.4s, v10.4s, v14.4s
-	WORD $0x6ea9e40d // fcmgt v13.4s, v0.4s, v9.4s
-	WORD $0x6eaae40e // fcmgt v14.4s, v0.4s, v10.4s
-	WORD $0x6e691cad // bsl v13.16b, v5.16b, v9.16b
-	WORD $0x6e6a1cae // bsl v14.16b, v5.16b, v10.16b
-	WORD $0x6ea0e531 // fcmgt v17.4s, v9.4s, v0.4s
-	WORD $0x6ea0e552 // fcmgt v18.4s, v10.4s, v0.4s
-	WORD $0x6e6d1c91 // bsl v17.16b, v4.16b, v13.16b
-	WORD $0x6e6e1c92 // bsl v18.16b, v4.16b, v14.16b
-	WORD $0x6ea0f92d // fneg v13.4s, v9.4s
-	WORD $0x6ea0f94e // fneg v14.4s, v10.4s
-	WORD $0x6eabe413 // fcmgt v19.4s, v0.4s, v11.4s
-	WORD $0x6eace414 // fcmgt v20.4s, v0.4s, v12.4s
-	WORD $0x6e6b1db3 // bsl v19.16b, v13.16b, v11.16b
-	WORD $0x6e6c1dd4 // bsl v20.16b, v14.16b, v12.16b
-	WORD $0x6ea0e56b // fcmgt v11.4s, v11.4s, v0.4s
+	FLDPQ.P 64(R4), (F6, F7)
+	FLDPQ.P 64(R6), (F8, F9)
+	WORD $0x6ea0f908 // fneg v8.4s, v8.4s
+	WORD $0x6ea0f929 // fneg v9.4s, v9.4s
+	WORD $0x6ea0f90a // fneg v10.4s, v8.4s
+	WORD $0x6ea0f92b // fneg v11.4s, v9.4s
+	FLDPQ.P 64(R5), (F12, F13)
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	WORD $0x6eace40e // fcmgt v14.4s, v0.4s, v12.4s
+	WORD $0x6eade40f // fcmgt v15.4s, v0.4s, v13.4s
+	WORD $0x6e6c1d4e // bsl v14.16b, v10.16b, v12.16b
+	WORD $0x6e6d1d6f // bsl v15.16b, v11.16b, v13.16b
 	WORD $0x6ea0e58c // fcmgt v12.4s, v12.4s, v0.4s
-	WORD $0x6e731d2b // bsl v11.16b, v9.16b, v19.16b
-	WORD $0x6e741d4c // bsl v12.16b, v10.16b, v20.16b
-	WORD $0x6ea0e569 // fcmgt v9.4s, v11.4s, v0.4s
-	WORD $0x6ea0e58a // fcmgt v10.4s, v12.4s, v0.4s
-	WORD $0x6e671cc9 // bsl v9.16b, v6.16b, v7.16b
-	WORD $0x6e671cca // bsl v10.16b, v6.16b, v7.16b
-	WORD $0x6e29de29 // fmul v9.4s, v17.4s, v9.4s
-	WORD $0x6e2ade4a // fmul v10.4s, v18.4s, v10.4s
-	WORD $0x6e21ddeb // fmul v11.4s, v15.4s, v1.4s
-	WORD $0x6e21de0c // fmul v12.4s, v16.4s, v1.4s
-	WORD $0x6e28dded // fmul v13.4s, v15.4s, v8.4s
-	WORD $0x6e28de0e // fmul v14.4s, v16.4s, v8.4s
-	WORD $0x6ea0fa33 // fneg v19.4s, v17.4s
-	WORD $0x6ea0fa54 // fneg v20.4s, v18.4s
-	WORD $0x6eafe415 // fcmgt v21.4s, v0.4s, v15.4s
-	WORD $0x6eb0e416 // fcmgt v22.4s, v0.4s, v16.4s
-	WORD $0x6e6f1e75 // bsl v21.16b, v19.16b, v15.16b
-	WORD $0x6e701e96 // bsl v22.16b, v20.16b, v16.16b
-	WORD $0x6ea0e5f3 // fcmgt v19.4s, v15.4s, v0.4s
-	WORD $0x6ea0e614 // fcmgt v20.4s, v16.4s, v0.4s
-	WORD $0x6e751e33 // bsl v19.16b, v17.16b, v21.16b
-	WORD $0x6e761e54 // bsl v20.16b, v18.16b, v22.16b
-	WORD $0x6ea0e671 // fcmgt v17.4s, v19.4s, v0.4s
-	WORD $0x6ea0e692 // fcmgt v18.4s, v20.4s, v0.4s
-	WORD $0x6e6d1d71 // bsl v17.16b, v11.16b, v13.16b
-	WORD $0x6e6e1d92 // bsl v18.16b, v12.16b, v14.16b
-	WORD $0x4e31d529 // fadd v9.4s, v9.4s, v17.4s
-	WORD $0x4e32d54a // fadd v10.4s, v10.4s, v18.4s
-	WORD $0x4ea9d5e9 // fsub v9.4s, v15.4s, v9.4s
-	WORD $0x4eaad60a // fsub v10.4s, v16.4s, v10.4s
-	FSTPQ (F9, F10), -32(R1)
-	SUBS $8, R0, R0
-	BGE usualmain
-
-usualmainend:
-	ADD $8, R0, R0
-	SUBS $4, R0, R0
-	BLT usualloopend
-
-usualloop:
-	FMOVQ.P 16(R5), F9
-	FMOVQ.P 16(R4), F10
-	WORD $0x4ea9d54b // fsub v11.4s, v10.4s, v9.4s
-	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
-	WORD $0x4e2cd52c // fadd v12.4s, v9.4s, v12.4s
-	FMOVQ F12, -16(R5)
-	FMOVQ.P 16(R1), F12
-	WORD $0x6e22dd6b // fmul v11.4s, v11.4s, v2.4s
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	WORD $0x6ea9e40b // fcmgt v11.4s, v0.4s, v9.4s
-	WORD $0x6e691cab // bsl v11.16b, v5.16b, v9.16b
-	WORD $0x6ea0e52d // fcmgt v13.4s, v9.4s, v0.4s
-	WORD $0x6e6b1c8d // bsl v13.16b, v4.16b, v11.16b
+	WORD $0x6ea0e5ad // fcmgt v13.4s, v13.4s, v0.4s
+	WORD $0x6e6e1d0c // bsl v12.16b, v8.16b, v14.16b
+	WORD $0x6e6f1d2d // bsl v13.16b, v9.16b, v15.16b
+	WORD $0x6ea0e58c // fcmgt v12.4s, v12.4s, v0.4s
+	WORD $0x6ea0e5ad // fcmgt v13.4s, v13.4s, v0.4s
+	WORD $0x6e631c4c // bsl v12.16b, v2.16b, v3.16b
+	WORD $0x6e631c4d // bsl v13.16b, v2.16b, v3.16b
+	WORD $0x6e2cdd0c // fmul v12.4s, v8.4s, v12.4s
+	WORD $0x6e2ddd2d // fmul v13.4s, v9.4s, v13.4s
+	WORD $0x6ea6e40e // fcmgt v14.4s, v0.4s, v6.4s
+	WORD $0x6ea7e40f // fcmgt v15.4s, v0.4s, v7.4s
+	WORD $0x6e661d4e // bsl v14.16b, v10.16b, v6.16b
+	WORD $0x6e671d6f // bsl v15.16b, v11.16b, v7.16b
+	WORD $0x6ea0e4ca // fcmgt v10.4s, v6.4s, v0.4s
+	WORD $0x6ea0e4eb // fcmgt v11.4s, v7.4s, v0.4s
+	WORD $0x6e6e1d0a // bsl v10.16b, v8.16b, v14.16b
+	WORD $0x6e6f1d2b // bsl v11.16b, v9.16b, v15.16b
+	WORD $0x6eaae408 // fcmgt v8.4s, v0.4s, v10.4s
+	WORD $0x6eabe409 // fcmgt v9.4s, v0.4s, v11.4s
+	WORD $0x6e641ca8 // bsl v8.16b, v5.16b, v4.16b
+	WORD $0x6e641ca9 // bsl v9.16b, v5.16b, v4.16b
+	WORD $0x6e28dcc8 // fmul v8.4s, v6.4s, v8.4s
+	WORD $0x6e29dce9 // fmul v9.4s, v7.4s, v9.4s
+	WORD $0x4e28d588 // fadd v8.4s, v12.4s, v8.4s
+	WORD $0x4e29d5a9 // fadd v9.4s, v13.4s, v9.4s
+	WORD $0x4ea8d4c6 // fsub v6.4s, v6.4s, v8.4s
+	WORD $0x4ea9d4e7 // fsub v7.4s, v7.4s, v9.4s
+	FSTPQ (F6, F7), -64(R4)
+	FLDPQ -32(R4), (F6, F7)
+	FLDPQ -32(R6), (F8, F9)
+	WORD $0x6ea0f908 // fneg v8.4s, v8.4s
+	WORD $0x6ea0f929 // fneg v9.4s, v9.4s
+	WORD $0x6ea0f90a // fneg v10.4s, v8.4s
 	WORD $0x6ea0f92b // fneg v11.4s, v9.4s
-	WORD $0x6eaae40e // fcmgt v14.4s, v0.4s, v10.4s
-	WORD $0x6e6a1d6e // bsl v14.16b, v11.16b, v10.16b
-	WORD $0x6ea0e54a // fcmgt v10.4s, v10.4s, v0.4s
-	WORD $0x6e6e1d2a // bsl v10.16b, v9.16b, v14.16b
-	WORD $0x6ea0e549 // fcmgt v9.4s, v10.4s, v0.4s
-	WORD $0x6e671cc9 // bsl v9.16b, v6.16b, v7.16b
-	WORD $0x6e29dda9 // fmul v9.4s, v13.4s, v9.4s
-	WORD $0x6e21dd8a // fmul v10.4s, v12.4s, v1.4s
-	WORD $0x6e28dd8b // fmul v11.4s, v12.4s, v8.4s
-	WORD $0x6ea0f9ae // fneg v14.4s, v13.4s
-	WORD $0x6eace40f // fcmgt v15.4s, v0.4s, v12.4s
-	WORD $0x6e6c1dcf // bsl v15.16b, v14.16b, v12.16b
-	WORD $0x6ea0e58e // fcmgt v14.4s, v12.4s, v0.4s
-	WORD $0x6e6f1dae // bsl v14.16b, v13.16b, v15.16b
-	WORD $0x6ea0e5cd // fcmgt v13.4s, v14.4s, v0.4s
-	WORD $0x6e6b1d4d // bsl v13.16b, v10.16b, v11.16b
-	WORD $0x4e2dd529 // fadd v9.4s, v9.4s, v13.4s
-	WORD $0x4ea9d589 // fsub v9.4s, v12.4s, v9.4s
-	FMOVQ F9, -16(R1)
-	SUBS $4, R0, R0
-	BGE usualloop
-
-usualloopend:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT usualsingleend
-
-usualsingle:
-	FMOVS.P 4(R5), F9
-	FMOVS.P 4(R4), F10
-	WORD $0x4ea9d54b // fsub v11.4s, v10.4s, v9.4s
-	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
-	WORD $0x4e2cd52c // fadd v12.4s, v9.4s, v12.4s
-	FMOVS F12, -4(R5)
-	FMOVS.P 4(R1), F12
-	WORD $0x6e22dd6b // fmul v11.4s, v11.4s, v2.4s
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	WORD $0x6ea9e40b // fcmgt v11.4s, v0.4s, v9.4s
-	WORD $0x6e691cab // bsl v11.16b, v5.16b, v9.16b
-	WORD $0x6ea0e52d // fcmgt v13.4s, v9.4s, v0.4s
-	WORD $0x6e6b1c8d // bsl v13.16b, v4.16b, v11.16b
-	WORD $0x6ea0f92b // fneg v11.4s, v9.4s
-	WORD $0x6eaae40e // fcmgt v14.4s, v0.4s, v10.4s
-	WORD $0x6e6a1d6e // bsl v14.16b, v11.16b, v10.16b
-	WORD $0x6ea0e54a // fcmgt v10.4s, v10.4s, v0.4s
-	WORD $0x6e6e1d2a // bsl v10.16b, v9.16b, v14.16b
-	WORD $0x6ea0e549 // fcmgt v9.4s, v10.4s, v0.4s
-	WORD $0x6e671cc9 // bsl v9.16b, v6.16b, v7.16b
-	WORD $0x6e29dda9 // fmul v9.4s, v13.4s, v9.4s
-	WORD $0x6e21dd8a // fmul v10.4s, v12.4s, v1.4s
-	WORD $0x6e28dd8b // fmul v11.4s, v12.4s, v8.4s
-	WORD $0x6ea0f9ae // fneg v14.4s, v13.4s
-	WORD $0x6eace40f // fcmgt v15.4s, v0.4s, v12.4s
-	WORD $0x6e6c1dcf // bsl v15.16b, v14.16b, v12.16b
-	WORD $0x6ea0e58e // fcmgt v14.4s, v12.4s, v0.4s
-	WORD $0x6e6f1dae // bsl v14.16b, v13.16b, v15.16b
-	WORD $0x6ea0e5cd // fcmgt v13.4s, v14.4s, v0.4s
-	WORD $0x6e6b1d4d // bsl v13.16b, v10.16b, v11.16b
-	WORD $0x4e2dd529 // fadd v9.4s, v9.4s, v13.4s
-	WORD $0x4ea9d589 // fsub v9.4s, v12.4s, v9.4s
-	FMOVS F9, -4(R1)
-	SUBS $1, R0, R0
-	BGE usualsingle
-
-usualsingleend:
-	ADD $72, R2, R2
-	CMP R3, R2
-	BLT usualentry
-	JMP end
-
-general:
-	MOVD $4611686018427387904, R6
-	MOVWU 4(R1), R4
-	CMPW $0x0, R4
-	BNE asked
-	MOVWU 20(R1), R4
-	CMPW $0x0, R4
-	BLE asked
-	MOVWU 24(R1), R4
-	CMPW $0x0, R4
-	BLE asked
-	MOVD $8, R6
-
-asked:
-	FMOVQ 0(R0), F0
-	FMOVS 0(R1), F1
-	VDUP V1.S[0], V1.S4
-	FMOVS 8(R1), F2
-	VDUP V2.S[0], V2.S4
-	FMOVS 20(R1), F3
-	VDUP V3.S[0], V3.S4
-	FMOVS 24(R1), F4
-	VDUP V4.S[0], V4.S4
-	FMOVS 28(R1), F5
-	VDUP V5.S[0], V5.S4
-	WORD $0x6ea0f8a6 // fneg v6.4s, v5.4s
-	FMOVS 32(R1), F7
-	VDUP V7.S[0], V7.S4
-	FMOVS 36(R1), F8
-	VDUP V8.S[0], V8.S4
-	FMOVS 40(R1), F9
-	VDUP V9.S[0], V9.S4
-	FMOVS 4(R1), F10
-	VDUP V10.S[0], V10.S4
-	WORD $0x4e20e54b // fcmeq v11.4s, v10.4s, v0.4s
-	WORD $0x6ea0e46c // fcmgt v12.4s, v3.4s, v0.4s
-	WORD $0x6ea0e48d // fcmgt v13.4s, v4.4s, v0.4s
-	SUB $72, R3, R0
-
-entry:
-	MOVD 8(R2), R0
-	MOVD 0(R2), R1
-	MOVD 24(R2), R4
-	MOVD 48(R2), R5
-	SUBS R6, R0, R0
-	BLT mainend
-
-main:
-	FLDPQ.P 32(R5), (F14, F15)
-	FLDPQ.P 32(R4), (F16, F17)
-	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
-	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
-	WORD $0x4eaed612 // fsub v18.4s, v16.4s, v14.4s
-	WORD $0x4eafd633 // fsub v19.4s, v17.4s, v15.4s
-	WORD $0x6e24de54 // fmul v20.4s, v18.4s, v4.4s
-	WORD $0x6e24de75 // fmul v21.4s, v19.4s, v4.4s
-	WORD $0x4e34d5d4 // fadd v20.4s, v14.4s, v20.4s
-	WORD $0x4e35d5f5 // fadd v21.4s, v15.4s, v21.4s
-	FSTPQ (F20, F21), -32(R5)
-	FLDPQ.P 32(R1), (F20, F21)
-	WORD $0x6e23de52 // fmul v18.4s, v18.4s, v3.4s
-	WORD $0x6e23de73 // fmul v19.4s, v19.4s, v3.4s
-	WORD $0x4e32d5ce // fadd v14.4s, v14.4s, v18.4s
-	WORD $0x4e33d5ef // fadd v15.4s, v15.4s, v19.4s
-	WORD $0x6eaee412 // fcmgt v18.4s, v0.4s, v14.4s
-	WORD $0x6eafe413 // fcmgt v19.4s, v0.4s, v15.4s
-	WORD $0x6e6e1cd2 // bsl v18.16b, v6.16b, v14.16b
-	WORD $0x6e6f1cd3 // bsl v19.16b, v6.16b, v15.16b
-	WORD $0x6ea0e5d6 // fcmgt v22.4s, v14.4s, v0.4s
-	WORD $0x6ea0e5f7 // fcmgt v23.4s, v15.4s, v0.4s
-	WORD $0x6e721cb6 // bsl v22.16b, v5.16b, v18.16b
-	WORD $0x6e731cb7 // bsl v23.16b, v5.16b, v19.16b
-	WORD $0x6ea0f9d2 // fneg v18.4s, v14.4s
-	WORD $0x6ea0f9f3 // fneg v19.4s, v15.4s
-	WORD $0x6eb0e418 // fcmgt v24.4s, v0.4s, v16.4s
-	WORD $0x6eb1e419 // fcmgt v25.4s, v0.4s, v17.4s
-	WORD $0x6e701e58 // bsl v24.16b, v18.16b, v16.16b
-	WORD $0x6e711e79 // bsl v25.16b, v19.16b, v17.16b
-	WORD $0x6ea0e610 // fcmgt v16.4s, v16.4s, v0.4s
-	WORD $0x6ea0e631 // fcmgt v17.4s, v17.4s, v0.4s
-	WORD $0x6e781dd0 // bsl v16.16b, v14.16b, v24.16b
-	WORD $0x6e791df1 // bsl v17.16b, v15.16b, v25.16b
-	WORD $0x6ea0e60e // fcmgt v14.4s, v16.4s, v0.4s
-	WORD $0x6ea0e62f // fcmgt v15.4s, v17.4s, v0.4s
-	WORD $0x6e681cee // bsl v14.16b, v7.16b, v8.16b
-	WORD $0x6e681cef // bsl v15.16b, v7.16b, v8.16b
-	WORD $0x6e2edece // fmul v14.4s, v22.4s, v14.4s
-	WORD $0x6e2fdeef // fmul v15.4s, v23.4s, v15.4s
-	WORD $0x6e22de90 // fmul v16.4s, v20.4s, v2.4s
-	WORD $0x6e22deb1 // fmul v17.4s, v21.4s, v2.4s
-	WORD $0x6e29de92 // fmul v18.4s, v20.4s, v9.4s
-	WORD $0x6e29deb3 // fmul v19.4s, v21.4s, v9.4s
-	WORD $0x6ea0fad8 // fneg v24.4s, v22.4s
-	WORD $0x6ea0faf9 // fneg v25.4s, v23.4s
-	WORD $0x6eb4e41a // fcmgt v26.4s, v0.4s, v20.4s
-	WORD $0x6eb5e41b // fcmgt v27.4s, v0.4s, v21.4s
-	WORD $0x6e741f1a // bsl v26.16b, v24.16b, v20.16b
-	WORD $0x6e751f3b // bsl v27.16b, v25.16b, v21.16b
-	WORD $0x6ea0e698 // fcmgt v24.4s, v20.4s, v0.4s
-	WORD $0x6ea0e6b9 // fcmgt v25.4s, v21.4s, v0.4s
-	WORD $0x6e7a1ed8 // bsl v24.16b, v22.16b, v26.16b
-	WORD $0x6e7b1ef9 // bsl v25.16b, v23.16b, v27.16b
-	WORD $0x6ea0e716 // fcmgt v22.4s, v24.4s, v0.4s
-	WORD $0x6ea0e737 // fcmgt v23.4s, v25.4s, v0.4s
-	WORD $0x6e721e16 // bsl v22.16b, v16.16b, v18.16b
-	WORD $0x6e731e37 // bsl v23.16b, v17.16b, v19.16b
-	WORD $0x4e36d5ce // fadd v14.4s, v14.4s, v22.4s
-	WORD $0x4e37d5ef // fadd v15.4s, v15.4s, v23.4s
-	WORD $0x4eaed68e // fsub v14.4s, v20.4s, v14.4s
-	WORD $0x4eafd6af // fsub v15.4s, v21.4s, v15.4s
-	FSTPQ (F14, F15), -32(R1)
-	SUBS $8, R0, R0
+	FLDPQ -32(R5), (F12, F13)
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	WORD $0x6eace40e // fcmgt v14.4s, v0.4s, v12.4s
+	WORD $0x6eade40f // fcmgt v15.4s, v0.4s, v13.4s
+	WORD $0x6e6c1d4e // bsl v14.16b, v10.16b, v12.16b
+	WORD $0x6e6d1d6f // bsl v15.16b, v11.16b, v13.16b
+	WORD $0x6ea0e58c // fcmgt v12.4s, v12.4s, v0.4s
+	WORD $0x6ea0e5ad // fcmgt v13.4s, v13.4s, v0.4s
+	WORD $0x6e6e1d0c // bsl v12.16b, v8.16b, v14.16b
+	WORD $0x6e6f1d2d // bsl v13.16b, v9.16b, v15.16b
+	WORD $0x6ea0e58c // fcmgt v12.4s, v12.4s, v0.4s
+	WORD $0x6ea0e5ad // fcmgt v13.4s, v13.4s, v0.4s
+	WORD $0x6e631c4c // bsl v12.16b, v2.16b, v3.16b
+	WORD $0x6e631c4d // bsl v13.16b, v2.16b, v3.16b
+	WORD $0x6e2cdd0c // fmul v12.4s, v8.4s, v12.4s
+	WORD $0x6e2ddd2d // fmul v13.4s, v9.4s, v13.4s
+	WORD $0x6ea6e40e // fcmgt v14.4s, v0.4s, v6.4s
+	WORD $0x6ea7e40f // fcmgt v15.4s, v0.4s, v7.4s
+	WORD $0x6e661d4e // bsl v14.16b, v10.16b, v6.16b
+	WORD $0x6e671d6f // bsl v15.16b, v11.16b, v7.16b
+	WORD $0x6ea0e4ca // fcmgt v10.4s, v6.4s, v0.4s
+	WORD $0x6ea0e4eb // fcmgt v11.4s, v7.4s, v0.4s
+	WORD $0x6e6e1d0a // bsl v10.16b, v8.16b, v14.16b
+	WORD $0x6e6f1d2b // bsl v11.16b, v9.16b, v15.16b
+	WORD $0x6eaae408 // fcmgt v8.4s, v0.4s, v10.4s
+	WORD $0x6eabe409 // fcmgt v9.4s, v0.4s, v11.4s
+	WORD $0x6e641ca8 // bsl v8.16b, v5.16b, v4.16b
+	WORD $0x6e641ca9 // bsl v9.16b, v5.16b, v4.16b
+	WORD $0x6e28dcc8 // fmul v8.4s, v6.4s, v8.4s
+	WORD $0x6e29dce9 // fmul v9.4s, v7.4s, v9.4s
+	WORD $0x4e28d588 // fadd v8.4s, v12.4s, v8.4s
+	WORD $0x4e29d5a9 // fadd v9.4s, v13.4s, v9.4s
+	WORD $0x4ea8d4c6 // fsub v6.4s, v6.4s, v8.4s
+	WORD $0x4ea9d4e7 // fsub v7.4s, v7.4s, v9.4s
+	FSTPQ (F6, F7), -32(R4)
+	SUBS $16, R1, R1
 	BGE main
 
 mainend:
-	ADD R6, R0, R0
-	SUBS $4, R0, R0
+	ADD $16, R1, R1
+	SUBS $4, R1, R1
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R5), F14
-	FMOVQ.P 16(R4), F15
-	WORD $0x6e21ddef // fmul v15.4s, v15.4s, v1.4s
-	FMOVQ.P 16(R1), F16
-	WORD $0x6e2ade11 // fmul v17.4s, v16.4s, v10.4s
-	WORD $0x4e31d5f1 // fadd v17.4s, v15.4s, v17.4s
-	WORD $0x6eeb1e2f // bif v15.16b, v17.16b, v11.16b
-	WORD $0x4ead1db1 // mov v17.16b, v13.16b
-	WORD $0x6e6f1dd1 // bsl v17.16b, v14.16b, v15.16b
-	WORD $0x4eaed5f2 // fsub v18.4s, v15.4s, v14.4s
-	WORD $0x6e24de53 // fmul v19.4s, v18.4s, v4.4s
-	WORD $0x4e33d631 // fadd v17.4s, v17.4s, v19.4s
-	FMOVQ F17, -16(R5)
-	WORD $0x6eec1dee // bif v14.16b, v15.16b, v12.16b
-	WORD $0x6e23de51 // fmul v17.4s, v18.4s, v3.4s
-	WORD $0x4e31d5ce // fadd v14.4s, v14.4s, v17.4s
-	WORD $0x6eaee411 // fcmgt v17.4s, v0.4s, v14.4s
-	WORD $0x6e6e1cd1 // bsl v17.16b, v6.16b, v14.16b
-	WORD $0x6ea0e5d2 // fcmgt v18.4s, v14.4s, v0.4s
-	WORD $0x6e711cb2 // bsl v18.16b, v5.16b, v17.16b
-	WORD $0x6ea0f9d1 // fneg v17.4s, v14.4s
-	WORD $0x6eafe413 // fcmgt v19.4s, v0.4s, v15.4s
-	WORD $0x6e6f1e33 // bsl v19.16b, v17.16b, v15.16b
-	WORD $0x6ea0e5ef // fcmgt v15.4s, v15.4s, v0.4s
-	WORD $0x6e731dcf // bsl v15.16b, v14.16b, v19.16b
-	WORD $0x6ea0e5ee // fcmgt v14.4s, v15.4s, v0.4s
-	WORD $0x6e681cee // bsl v14.16b, v7.16b, v8.16b
-	WORD $0x6e2ede4e // fmul v14.4s, v18.4s, v14.4s
-	WORD $0x6e22de0f // fmul v15.4s, v16.4s, v2.4s
-	WORD $0x6e29de11 // fmul v17.4s, v16.4s, v9.4s
-	WORD $0x6ea0fa53 // fneg v19.4s, v18.4s
-	WORD $0x6eb0e414 // fcmgt v20.4s, v0.4s, v16.4s
-	WORD $0x6e701e74 // bsl v20.16b, v19.16b, v16.16b
-	WORD $0x6ea0e613 // fcmgt v19.4s, v16.4s, v0.4s
-	WORD $0x6e741e53 // bsl v19.16b, v18.16b, v20.16b
-	WORD $0x6ea0e672 // fcmgt v18.4s, v19.4s, v0.4s
-	WORD $0x6e711df2 // bsl v18.16b, v15.16b, v17.16b
-	WORD $0x4e32d5ce // fadd v14.4s, v14.4s, v18.4s
-	WORD $0x4eaed60e // fsub v14.4s, v16.4s, v14.4s
-	FMOVQ F14, -16(R1)
-	SUBS $4, R0, R0
+	FMOVQ.P 16(R4), F6
+	FMOVQ.P 16(R6), F7
+	WORD $0x6ea0f8e7 // fneg v7.4s, v7.4s
+	WORD $0x6ea0f8e8 // fneg v8.4s, v7.4s
+	FMOVQ.P 16(R5), F9
+	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
+	WORD $0x6ea9e40a // fcmgt v10.4s, v0.4s, v9.4s
+	WORD $0x6e691d0a // bsl v10.16b, v8.16b, v9.16b
+	WORD $0x6ea0e529 // fcmgt v9.4s, v9.4s, v0.4s
+	WORD $0x6e6a1ce9 // bsl v9.16b, v7.16b, v10.16b
+	WORD $0x6ea0e529 // fcmgt v9.4s, v9.4s, v0.4s
+	WORD $0x6e631c49 // bsl v9.16b, v2.16b, v3.16b
+	WORD $0x6e29dce9 // fmul v9.4s, v7.4s, v9.4s
+	WORD $0x6ea6e40a // fcmgt v10.4s, v0.4s, v6.4s
+	WORD $0x6e661d0a // bsl v10.16b, v8.16b, v6.16b
+	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
+	WORD $0x6e6a1ce8 // bsl v8.16b, v7.16b, v10.16b
+	WORD $0x6ea8e407 // fcmgt v7.4s, v0.4s, v8.4s
+	WORD $0x6e641ca7 // bsl v7.16b, v5.16b, v4.16b
+	WORD $0x6e27dcc7 // fmul v7.4s, v6.4s, v7.4s
+	WORD $0x4e27d527 // fadd v7.4s, v9.4s, v7.4s
+	WORD $0x4ea7d4c6 // fsub v6.4s, v6.4s, v7.4s
+	FMOVQ F6, -16(R4)
+	SUBS $4, R1, R1
 	BGE loop
 
 loopend:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
 	BLT singleend
 
 single:
-	FMOVS.P 4(R5), F14
-	FMOVS.P 4(R4), F15
-	WORD $0x6e21ddef // fmul v15.4s, v15.4s, v1.4s
-	FMOVS.P 4(R1), F16
-	WORD $0x6e2ade11 // fmul v17.4s, v16.4s, v10.4s
-	WORD $0x4e31d5f1 // fadd v17.4s, v15.4s, v17.4s
-	WORD $0x6eeb1e2f // bif v15.16b, v17.16b, v11.16b
-	WORD $0x4ead1db1 // mov v17.16b, v13.16b
-	WORD $0x6e6f1dd1 // bsl v17.16b, v14.16b, v15.16b
-	WORD $0x4eaed5f2 // fsub v18.4s, v15.4s, v14.4s
-	WORD $0x6e24de53 // fmul v19.4s, v18.4s, v4.4s
-	WORD $0x4e33d631 // fadd v17.4s, v17.4s, v19.4s
-	FMOVS F17, -4(R5)
-	WORD $0x6eec1dee // bif v14.16b, v15.16b, v12.16b
-	WORD $0x6e23de51 // fmul v17.4s, v18.4s, v3.4s
-	WORD $0x4e31d5ce // fadd v14.4s, v14.4s, v17.4s
-	WORD $0x6eaee411 // fcmgt v17.4s, v0.4s, v14.4s
-	WORD $0x6e6e1cd1 // bsl v17.16b, v6.16b, v14.16b
-	WORD $0x6ea0e5d2 // fcmgt v18.4s, v14.4s, v0.4s
-	WORD $0x6e711cb2 // bsl v18.16b, v5.16b, v17.16b
-	WORD $0x6ea0f9d1 // fneg v17.4s, v14.4s
-	WORD $0x6eafe413 // fcmgt v19.4s, v0.4s, v15.4s
-	WORD $0x6e6f1e33 // bsl v19.16b, v17.16b, v15.16b
-	WORD $0x6ea0e5ef // fcmgt v15.4s, v15.4s, v0.4s
-	WORD $0x6e731dcf // bsl v15.16b, v14.16b, v19.16b
-	WORD $0x6ea0e5ee // fcmgt v14.4s, v15.4s, v0.4s
-	WORD $0x6e681cee // bsl v14.16b, v7.16b, v8.16b
-	WORD $0x6e2ede4e // fmul v14.4s, v18.4s, v14.4s
-	WORD $0x6e22de0f // fmul v15.4s, v16.4s, v2.4s
-	WORD $0x6e29de11 // fmul v17.4s, v16.4s, v9.4s
-	WORD $0x6ea0fa53 // fneg v19.4s, v18.4s
-	WORD $0x6eb0e414 // fcmgt v20.4s, v0.4s, v16.4s
-	WORD $0x6e701e74 // bsl v20.16b, v19.16b, v16.16b
-	WORD $0x6ea0e613 // fcmgt v19.4s, v16.4s, v0.4s
-	WORD $0x6e741e53 // bsl v19.16b, v18.16b, v20.16b
-	WORD $0x6ea0e672 // fcmgt v18.4s, v19.4s, v0.4s
-	WORD $0x6e711df2 // bsl v18.16b, v15.16b, v17.16b
-	WORD $0x4e32d5ce // fadd v14.4s, v14.4s, v18.4s
-	WORD $0x4eaed60e // fsub v14.4s, v16.4s, v14.4s
-	FMOVS F14, -4(R1)
-	SUBS $1, R0, R0
+	FMOVS.P 4(R4), F6
+	FMOVS.P 4(R6), F7
+	WORD $0x6ea0f8e7 // fneg v7.4s, v7.4s
+	WORD $0x6ea0f8e8 // fneg v8.4s, v7.4s
+	FMOVS.P 4(R5), F9
+	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
+	WORD $0x6ea9e40a // fcmgt v10.4s, v0.4s, v9.4s
+	WORD $0x6e691d0a // bsl v10.16b, v8.16b, v9.16b
+	WORD $0x6ea0e529 // fcmgt v9.4s, v9.4s, v0.4s
+	WORD $0x6e6a1ce9 // bsl v9.16b, v7.16b, v10.16b
+	WORD $0x6ea0e529 // fcmgt v9.4s, v9.4s, v0.4s
+	WORD $0x6e631c49 // bsl v9.16b, v2.16b, v3.16b
+	WORD $0x6e29dce9 // fmul v9.4s, v7.4s, v9.4s
+	WORD $0x6ea6e40a // fcmgt v10.4s, v0.4s, v6.4s
+	WORD $0x6e661d0a // bsl v10.16b, v8.16b, v6.16b
+	WORD $0x6ea0e4c8 // fcmgt v8.4s, v6.4s, v0.4s
+	WORD $0x6e6a1ce8 // bsl v8.16b, v7.16b, v10.16b
+	WORD $0x6ea8e407 // fcmgt v7.4s, v0.4s, v8.4s
+	WORD $0x6e641ca7 // bsl v7.16b, v5.16b, v4.16b
+	WORD $0x6e27dcc7 // fmul v7.4s, v6.4s, v7.4s
+	WORD $0x4e27d527 // fadd v7.4s, v9.4s, v7.4s
+	WORD $0x4ea7d4c6 // fsub v6.4s, v6.4s, v7.4s
+	FMOVS F6, -4(R4)
+	SUBS $1, R1, R1
 	BGE single
 
 singleend:

@@ -378,7 +378,7 @@ class CautiousAdamW(LockstepOptimizer):
     @staticmethod
     def _rule(group: Mapping[str, Any]) -> Rule:
         options = common(group) | means(group) | _caution(group)
-        return Rule("CautiousAdam", **options, eps=group["eps"], allow_zero_eps=True)
+        return Rule("Adam", **options, eps=group["eps"], allow_zero_eps=True)
 
 
 class CautiousLion(LockstepOptimizer):
@@ -403,7 +403,7 @@ class CautiousLion(LockstepOptimizer):
 
     @staticmethod
     def _rule(group: Mapping[str, Any]) -> Rule:
-        return Rule("CautiousLion", **common(group), **means(group), **_caution(group))
+        return Rule("Lion", **common(group), **means(group), **_caution(group))
 
 
 def _caution(group: Mapping[str, Any]) -> dict[str, Any]:
