@@ -39,6 +39,21 @@ func Example() {
 	// Output: [1.00 -1.99 2.98] after 200 steps
 }
 
+// A cautious update: where the gradient opposes the momentum nothing moves, and the rest of the
+// tensor makes up for it.
+func ExampleOptions() {
+	rule := torch.Momentum(0.9)
+	rule.LR, rule.CautiousUpdate = 0.1, true
+	optimizer, err := update.New(2, rule)
+	check(err)
+
+	params := []float32{0, 0}
+	check(optimizer.Step(params, []float32{1, 1}))
+	check(optimizer.Step(params, []float32{1, -0.5}))
+	fmt.Printf("%.2f\n", params)
+	// Output: [-0.48 -0.10]
+}
+
 // Parameter groups: weights decay, biases do not.
 func ExampleNewSet() {
 	weights := update.SGD{Options: update.Options{LR: 0.5, WeightDecay: 0.1}}
