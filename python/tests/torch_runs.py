@@ -22,8 +22,12 @@ PAIRS: list[tuple[type[Optimizer], type[lt.LockstepOptimizer]]] = [
     (torch.optim.Adagrad, lt.Adagrad),
     (torch.optim.RMSprop, lt.RMSprop),
     (torch.optim.Rprop, lt.Rprop),
+    (torch.optim.Adadelta, lt.Adadelta),
+    (torch.optim.Adamax, lt.Adamax),
+    (torch.optim.RAdam, lt.RAdam),
+    (torch.optim.NAdam, lt.NAdam),
+    (torch.optim.ASGD, lt.ASGD),
 ]
-OURS: list[Any] = [ours for _, ours in PAIRS] + [lt.Lion, lt.LAMB, lt.AdaBelief]
 
 # One or two of each optimizer that differ in their state.
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -37,6 +41,40 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("RMSprop", {"weight_decay": 0.1, "eps": 0.1}),
     ("RMSprop", {"momentum": 0.9, "centered": True}),
     ("Rprop", {"lr": 0.03, "etas": (0.6, 1.3), "step_sizes": (1e-3, 0.2)}),
+    ("Adadelta", {"weight_decay": 0.1, "eps": 1e-3}),
+    ("Adamax", {"lr": 0.02, "weight_decay": 0.1}),
+    ("RAdam", {"lr": 0.02, "betas": (0.8, 0.9), "weight_decay": 0.1}),
+    ("RAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
+    ("NAdam", {"lr": 0.02, "momentum_decay": 0.1, "weight_decay": 0.1}),
+    ("NAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("ASGD", {"lr": 0.1, "lambd": 0.1, "t0": 4, "weight_decay": 0.1}),
+]
+
+# One of each optimizer that torch does not have, for parameters of any shapes.
+OTHERS: list[tuple[str, dict[str, Any]]] = [
+    ("Lion", {}),
+    ("LAMB", {}),
+    ("AdaBelief", {}),
+    ("LARS", {"lr": 1.0, "weight_decay": 0.1, "nesterov": True}),
+    ("NovoGrad", {"weight_decay": 0.1, "grad_averaging": True}),
+    ("StableAdamW", {}),
+    ("CautiousAdamW", {"weight_decay": 0.1, "cautious_decay": True}),
+    ("CautiousLion", {"weight_decay": 0.1}),
+    ("ADOPT", {"weight_decay": 0.1, "decouple": True}),
+    ("AdEMAMix", {"alpha_warmup": 10, "beta3_warmup": 10, "weight_decay": 0.1}),
+    ("SimplifiedAdEMAMix", {"alpha": 0.5, "weight_decay": 0.1}),
+    ("Adan", {"weight_decay": 0.1}),
+    ("LaProp", {"weight_decay": 0.1}),
+    ("Yogi", {"weight_decay": 0.1}),
+    ("SignSGD", {"momentum": 0.9, "weight_decay": 0.1}),
+    ("AddSign", {"sign_decay_steps": 20}),
+    ("PowerSign", {"weight_decay": 0.1}),
+    ("FTRL", {"l1": 0.01, "l2": 0.1, "lr": 0.1}),
+    ("AdagradDA", {"l1": 0.01, "lr": 0.1}),
+    ("MADGRAD", {"weight_decay": 0.1}),
+    ("Prodigy", {"weight_decay": 0.1, "d0": 1e-3}),
+    ("DAdaptAdam", {"weight_decay": 0.1, "d0": 1e-3}),
+    ("SophiaG", {"bs": 7}),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import chain
 from typing import Any
@@ -43,7 +44,9 @@ def _names(optimizer: LockstepOptimizer) -> list[list[str]]:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, torch.Tensor) else value
+    """An option as JSON can hold it, which has no infinite numbers."""
+    number = value.item() if isinstance(value, torch.Tensor) else value
+    return str(number) if isinstance(number, float) and math.isinf(number) else number
 
 
 def _tensor(optimizer: LockstepOptimizer, rule: Rule, group: int, name: str, param: torch.Tensor) -> Tensor:
@@ -92,6 +95,8 @@ def _group(optimizer: LockstepOptimizer, k: int, state: State) -> dict[str, Any]
 
 def _like(own: Any, value: Any) -> Any:
     """An option as JSON has it, of the type that it is of here. Tensors come back as numbers, which are exact."""
+    if isinstance(own, float) and isinstance(value, str):
+        return float(value)
     return tuple(value) if isinstance(own, tuple) else value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import is_
 from typing import Any, ClassVar
 
 import torch
@@ -32,6 +33,8 @@ class LockstepOptimizer(base.Optimizer):
     _torch_class: ClassVar[type[base.Optimizer] | None] = None
     _steps_if_unknown: ClassVar[int | None] = None  # in a state without a count
     _needs_whole_tensors: ClassVar[bool] = False
+    _slots_as_params: ClassVar[frozenset[str]] = frozenset()  # which begin as the parameters
+    _common_slots: ClassVar[frozenset[str]] = frozenset()  # numbers that all tensors have alike
     _plan_class: ClassVar[type[Plan]] = Plan
     _step_supports_amp_scaling = True
     _plan: Plan | None = None
@@ -81,7 +84,7 @@ class LockstepOptimizer(base.Optimizer):
     def _refusal(self, param: Tensor) -> str | None:
         """Why a parameter cannot be stepped, or None if it can."""
         if self._needs_whole_tensors and is_sharded(param):
-            return f"is sharded, want it whole: {type(self).__name__} takes norms of tensors"
+            return f"is sharded, want it whole: {type(self).__name__} looks at whole tensors"
         return param_refusal(param)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,6 +94,10 @@ class LockstepOptimizer(base.Optimizer):
         super().__setstate__(state)
         self.state = State(dict, self.state)
         self._plan = None
+        for group in self.param_groups:  # which may be of an author's optimizer that has fewer options
+            for name, value in self.defaults.items():
+                if name != "differentiable":  # which torch adds to all defaults
+                    group.setdefault(name, value)
 
     # The step.
 
@@ -116,13 +123,15 @@ class LockstepOptimizer(base.Optimizer):
     _hooked_step = base.Optimizer.profile_hook_step(_bare_step)
 
     def _take_step(self) -> None:
-        plan = self._plan
-        if plan is None or not plan.is_current(self):
-            plan = self._prepare()
+        plan = self._current_plan()
         try:
             plan.step(self, self._clip)
         except StaleError:
             self._prepare().step(self, self._clip)
+
+    def _current_plan(self) -> Plan:
+        plan = self._plan
+        return plan if plan is not None and plan.is_current(self) else self._prepare()
 
     @torch.no_grad()
     def _prepare(self) -> Plan:
@@ -138,8 +147,36 @@ class LockstepOptimizer(base.Optimizer):
         other.__setstate__({"defaults": dict(self.defaults), "state": self.state, "param_groups": groups})
         type(other).step.__wrapped__(other)  # type: ignore[attr-defined] # without hooks, which were called
 
+    def state_dict(self) -> dict[str, Any]:
+        """As torch's, with the state itself, where the authors of an optimizer have no other form of it."""
+        if type(self)._export is LockstepOptimizer._export:
+            return super().state_dict()
+        self._convert_state()
+        saved = super().state_dict()
+        params = [p for group in self.param_groups for p in group["params"]]
+        for group in saved["param_groups"]:
+            for k in group["params"]:
+                if saved["state"].get(k):
+                    saved["state"][k] = dict(saved["state"][k])
+                    self._export(group, params[k], saved["state"][k])
+        return saved
+
+    def _export(self, group: dict[str, Any], param: Tensor, state: dict[str, Any]) -> None:
+        """Has copies of a parameter's state, which is not empty, and of its group be as their authors have them."""
+
+    @torch.no_grad()
     def _convert_state(self) -> None:
         """Has state in the form of other optimizers, which load_state_dict may have brought, be as it is here."""
+        states = self.watched_state()
+        for group in self.param_groups if type(self)._convert is not LockstepOptimizer._convert else ():
+            for param in group["params"]:
+                state = dict.get(states, param, {})
+                before = list(state.values())
+                self._convert(group, param, state)
+                states.touched |= len(before) != len(state) or not all(map(is_, before, state.values()))
+
+    def _convert(self, group: Mapping[str, Any], param: Tensor, state: dict[str, Any]) -> None:
+        """Has the state of a parameter in the form of another optimizer be as it is here."""
 
     # What a plan asks for.
 

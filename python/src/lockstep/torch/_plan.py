@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import is_
 from typing import TYPE_CHECKING, Any
@@ -206,7 +206,15 @@ class Plan:
             for view, old in zip(views, e.views):
                 view.copy_(old)
             e.views = views
+        self._share(optimizer._common_slots)
         self._note_rooms()
+
+    def _share(self, slots: frozenset[str]) -> None:
+        """Has tensors that have not begun know the numbers that are the same for all."""
+        begun = [e for e in self.entries if e.begun and e.shape.numel]
+        for e in self.entries if begun else ():
+            for slot in () if e.begun else slots:
+                e.views[list(e.slots).index(slot)].copy_(begun[0].views[list(begun[0].slots).index(slot)])
 
     def _note_rooms(self) -> None:
         """Notes in which storages the state is."""
@@ -255,6 +263,29 @@ class Plan:
             if state.get(name) is not view:
                 state[name] = wrapped(view, e.param)
         e.begun = True
+
+    def begun(self) -> Iterator[tuple[Entry, int]]:
+        """The parameters that have taken steps, and how many."""
+        for e, steps in zip(self.entries, self._counts.cells):
+            if e.begun:
+                yield e, int(steps)
+
+    def update_hessian(self, optimizer: LockstepOptimizer, estimates: Mapping[Tensor, Tensor]) -> None:
+        """Moves the estimates of a rule that has such, of the parameters that new ones are given for."""
+        pointers, held = c.pointers(len(self.entries)), []
+        for k, e in enumerate(self.entries):
+            if e.param in estimates:
+                why = grad_refusal(e.param, estimates[e.param])
+                if why:
+                    raise UnsupportedError(f"the estimate of {e.title} {why}")
+                e.part()
+                held.append((k, e.in_order(local(estimates[e.param]))))
+                pointers[k] = held[-1][1].data_ptr()
+        self.core.update_hessian(pointers)
+        for k, _ in held:
+            if not self.entries[k].begun:
+                self._show(optimizer, k)
+        self._watch(optimizer)
 
     # What may change.
 
@@ -314,6 +345,7 @@ class Plan:
         found = _Found(self, optimizer)
         self._walk = None  # parameters may have moved
         self._where[:], self._grads[:] = found.where, found.grads
+        self._begin_as_params(optimizer, found.present)
         self._run(optimizer, clip, [p.grad for params in found.foreign.values() for p in params if p.grad is not None])
         for part, copy in found.copies:
             part.copy_(copy)
@@ -326,6 +358,14 @@ class Plan:
         if any(found.foreign.values()):
             optimizer._step_by_torch(found.foreign)
         self._watch(optimizer)
+
+    def _begin_as_params(self, optimizer: LockstepOptimizer, present: Sequence[int]) -> None:
+        """Fills the state that begins as the parameters, of those whose first step it is."""
+        for k in present if optimizer._slots_as_params else ():
+            e = self.entries[k]
+            for slot, view in zip(e.slots, e.views):
+                if slot in optimizer._slots_as_params and not e.begun:
+                    view.copy_(local(e.param))
 
     def _run(self, optimizer: LockstepOptimizer, clip: Clip | ValueClip | None, foreign: Sequence[Tensor]) -> None:
         pool = shared_pool() if self.total >= SHARED_LEAST else None

@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from .. import _library as c
+from ._options import row_major_refusal
 from ._plan import SHARED_LEAST, Clip, Entry, Plan, ValueClip, shared_pool
-from ._tensors import UnsupportedError, is_distributed
+from ._tensors import UnsupportedError, grad_refusal, is_distributed, local
 
 if TYPE_CHECKING:
     from ._optimizer import LockstepOptimizer
@@ -67,13 +68,15 @@ class RowsPlan(Plan):
     def step(self, optimizer: LockstepOptimizer, clip: Clip | ValueClip | None) -> None:
         """Takes the step. Raises StaleError, having changed nothing, if a parameter is not what it was."""
         if clip is not None:
-            raise UnsupportedError(
-                "clipping within the step is of dense gradients, want torch.nn.utils.clip_grad_norm_"
-            )
-        found = [(k, _found(e, e.param.grad)) for k, e in enumerate(self.entries) if e.param.grad is not None]
+            raise UnsupportedError(f"clipping is no part of a step of {type(optimizer).__name__}, {_BEFORE}")
+        found = [(k, self._find(e, e.param.grad)) for k, e in enumerate(self.entries) if e.param.grad is not None]
         scale = optimizer._unscaling()
-        for k, rows in found:
-            self._step_table(k, rows, scale)
+        for k, gradient in found:
+            core: c.Optimizer = self.core.optimizers[k]  # type: ignore[attr-defined]
+            core.set_grad_scale(scale)
+            gradient.step(core)
+            increment_version([self.entries[k].param])
+            self._counts.cells[k] += 1
         self._counts.note()
         self._watch(optimizer)
         for k, _ in found:
@@ -81,13 +84,42 @@ class RowsPlan(Plan):
                 self._show(optimizer, k)
                 self._watch(optimizer)
 
-    def _step_table(self, k: int, rows: _Rows, scale: float) -> None:
-        core: c.Optimizer = self.core.optimizers[k]  # type: ignore[attr-defined]
-        pool = shared_pool() if rows.values.numel() >= SHARED_LEAST else None
-        core.set_grad_scale(scale)
-        core.step_rows(rows.table.data_ptr(), rows.columns, rows.indices, rows.values.data_ptr(), pool)
-        increment_version([self.entries[k].param])
-        self._counts.cells[k] += 1
+    def _find(self, e: Entry, grad: Tensor) -> _Rows | _Whole:
+        return _found(e, grad)
+
+
+class TablesPlan(RowsPlan):
+    """A prepared step of an optimizer of tables whose gradients are sparse or dense."""
+
+    def _find(self, e: Entry, grad: Tensor) -> _Rows | _Whole:
+        if grad.layout is torch.sparse_coo:
+            return _found(e, grad)
+        table, why = e.part(), grad_refusal(e.param, grad)
+        if why is None and not table.is_contiguous():
+            why = "is of a table that is not contiguous, want one row after row"
+        if why:
+            raise UnsupportedError(f"the gradient of {e.title} {why}")
+        return _Whole(table, e.in_order(local(grad)))
+
+
+_BEFORE = "want torch.nn.utils.clip_grad_norm_ before it"
+
+
+def table_refusal(param: Tensor) -> str | None:
+    """Why a parameter has no rows that lie one after the other, or None if it has."""
+    return row_major_refusal(param) if param.dim() == 2 else f"has {param.dim()} dimensions, want a table of 2"
+
+
+class _Whole:
+    """A table and its dense gradient."""
+
+    def __init__(self, table: Tensor, grad: Tensor) -> None:
+        self._table, self._grad = table, grad
+
+    def step(self, core: c.Optimizer) -> None:
+        where, grads = c.pointers(1), c.pointers(1)
+        where[0], grads[0] = self._table.data_ptr(), self._grad.data_ptr()
+        core.step(where, grads, shared_pool() if self._grad.numel() >= SHARED_LEAST else None)
 
 
 class _Rows:
@@ -97,6 +129,10 @@ class _Rows:
         self.table, self.values, self._places = table, values, places
         self.columns = table[0].numel() if len(table) else max(1, table.shape[1:].numel())
         self.indices = c.Rows(places.data_ptr(), len(places), 8)
+
+    def step(self, core: c.Optimizer) -> None:
+        pool = shared_pool() if self.values.numel() >= SHARED_LEAST else None
+        core.step_rows(self.table.data_ptr(), self.columns, self.indices, self.values.data_ptr(), pool)
 
 
 def _found(e: Entry, grad: Tensor | None) -> _Rows:

@@ -1,38 +1,23 @@
-"""The optimizers, each a table from torch's options and names to those of a rule."""
+"""The optimizers of torch, each a table from its options and names to those of a rule."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Union
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from .._library import Rule
-from ._averaged import ScheduleFreeOptimizer
+from ._numbers import NumbersOfSteps
 from ._optimizer import LockstepOptimizer
+from ._options import Betas, Names, Number, Params, common, means, row_major_refusal
 from ._rows import RowsPlan
-
-Params = Union[Iterable[Tensor], Iterable[dict[str, Any]], Iterable[tuple[str, Tensor]]]
-Number = Union[float, Tensor]
-Betas = tuple[Number, Number]
-Names = Mapping[str, str]
-
-
-def _common(group: Mapping[str, Any], decay: str = "weight_decay") -> dict[str, Any]:
-    """The options that all rules have, where weight_decay has another name in some."""
-    return {"lr": group["lr"], "maximize": group["maximize"], decay: group["weight_decay"]}
-
-
-def _means(group: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of rules with two running means."""
-    beta1, beta2 = group["betas"]
-    return {"beta1": beta1, "beta2": beta2}
 
 
 def _adam(group: Mapping[str, Any]) -> Rule:
     decay = "weight_decay" if group["decoupled_weight_decay"] else "l2"
-    options = _common(group, decay) | _means(group)
+    options = common(group, decay) | means(group)
     return Rule("Adam", **options, eps=group["eps"], allow_zero_eps=True, amsgrad=group["amsgrad"])
 
 
@@ -116,7 +101,7 @@ class SparseAdam(LockstepOptimizer, torch.optim.SparseAdam):
     @staticmethod
     def _rule(group: Mapping[str, Any]) -> Rule:
         options = {"lr": group["lr"], "maximize": group["maximize"], "eps": group["eps"]}
-        return Rule("Adam", **options, **_means(group), eps_hat=True)
+        return Rule("Adam", **options, **means(group), eps_hat=True)
 
     def _check_group(self, k: int) -> None:
         params = self.param_groups[k]["params"]
@@ -157,7 +142,7 @@ class SGD(LockstepOptimizer, torch.optim.SGD):
 
     @staticmethod
     def _rule(group: Mapping[str, Any]) -> Rule:
-        options = _common(group, "l2")
+        options = common(group, "l2")
         if not group["momentum"]:
             return Rule("SGD", **options)
         buffer = {name: group[name] for name in ("momentum", "dampening", "nesterov")}
@@ -193,7 +178,7 @@ class Adagrad(LockstepOptimizer, torch.optim.Adagrad):
     @staticmethod
     def _rule(group: Mapping[str, Any]) -> Rule:
         first = {"initial_accumulator": group["initial_accumulator_value"]}
-        options = _common(group, "l2") | first | {name: group[name] for name in ("lr_decay", "eps")}
+        options = common(group, "l2") | first | {name: group[name] for name in ("lr_decay", "eps")}
         return Rule("AdaGrad", **options, allow_zero_eps=True)
 
 
@@ -226,7 +211,7 @@ class RMSprop(LockstepOptimizer, torch.optim.RMSprop):
 
     @staticmethod
     def _rule(group: Mapping[str, Any]) -> Rule:
-        options = _common(group, "l2") | {name: group[name] for name in ("momentum", "centered", "eps")}
+        options = common(group, "l2") | {name: group[name] for name in ("momentum", "centered", "eps")}
         return Rule("RMSprop", **options, rho=group["alpha"], allow_zero_eps=True)
 
 
@@ -262,6 +247,176 @@ class Rprop(LockstepOptimizer, torch.optim.Rprop):
         return Rule("Rprop", lr=group["lr"], maximize=group["maximize"], **sizes, clamp_first=True)
 
 
+class Adadelta(LockstepOptimizer, torch.optim.Adadelta):
+    """``torch.optim.Adadelta``, with its arguments and defaults.
+
+    foreach changes nothing. fallback leaves to torch what is not here: a rho of 1, and an eps of 0.
+    """
+
+    _torch_class = torch.optim.Adadelta
+    _state_names: ClassVar[Names] = {"v": "square_avg", "delta": "acc_delta"}
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Number = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        *,
+        capturable: bool = False,
+        maximize: bool = False,
+        differentiable: bool = False,
+        fallback: bool = False,
+    ) -> None:
+        self._construct(locals())
+
+    @staticmethod
+    def _rule(group: Mapping[str, Any]) -> Rule:
+        return Rule("Adadelta", **common(group, "l2"), rho=group["rho"], eps=group["eps"])
+
+
+class Adamax(LockstepOptimizer, torch.optim.Adamax):
+    """``torch.optim.Adamax``, with its arguments and defaults.
+
+    foreach changes nothing. fallback leaves to torch what is not here.
+    """
+
+    _torch_class = torch.optim.Adamax
+    _state_names: ClassVar[Names] = {"m": "exp_avg", "u": "exp_inf"}
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Number = 2e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+        fallback: bool = False,
+    ) -> None:
+        self._construct(locals())
+
+    @staticmethod
+    def _rule(group: Mapping[str, Any]) -> Rule:
+        inside = {"eps": group["eps"], "eps_inside": True, "allow_zero_eps": True}
+        return Rule("Adamax", **common(group, "l2"), **means(group), **inside)
+
+
+class RAdam(LockstepOptimizer, torch.optim.RAdam):
+    """``torch.optim.RAdam``, with its arguments and defaults.
+
+    foreach changes nothing. fallback leaves to torch what is not here.
+    """
+
+    _torch_class, _state_names = torch.optim.RAdam, _ADAM_STATE
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Number = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        decoupled_weight_decay: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fallback: bool = False,
+    ) -> None:
+        self._construct(locals())
+
+    @staticmethod
+    def _rule(group: Mapping[str, Any]) -> Rule:
+        options = common(group, "weight_decay" if group["decoupled_weight_decay"] else "l2") | means(group)
+        return Rule("RAdam", **options, eps=group["eps"], eps_hat=True, allow_zero_eps=True, threshold=5)
+
+
+class NAdam(NumbersOfSteps, torch.optim.NAdam):
+    """``torch.optim.NAdam``, with its arguments and defaults.
+
+    torch's mu_product follows from the step here, as if momentum_decay and betas had been the same from the first on;
+    it is in the state as ``state_dict`` and copies have it. foreach changes nothing. fallback leaves to torch what is
+    not here.
+    """
+
+    _torch_class, _state_names = torch.optim.NAdam, _ADAM_STATE
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Number = 2e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fallback: bool = False,
+    ) -> None:
+        self._construct(locals())
+
+    @staticmethod
+    def _rule(group: Mapping[str, Any]) -> Rule:
+        options = common(group, "weight_decay" if group["decoupled_weight_decay"] else "l2") | means(group)
+        eps, decay = group["eps"], group["momentum_decay"]
+        return Rule("NAdam", **options, eps=eps, allow_zero_eps=True, momentum_decay=decay)
+
+    def _numbers(self, group: Mapping[str, Any], steps: int) -> dict[str, float]:
+        powers = torch.arange(1, steps + 1, dtype=torch.float64) * group["momentum_decay"]
+        momenta = group["betas"][0] * (1 - 0.5 * 0.96**powers)
+        return {"mu_product": float(momenta.prod())}
+
+
+class ASGD(NumbersOfSteps, torch.optim.ASGD):
+    """``torch.optim.ASGD``, with its arguments and defaults. ``state[p]["ax"]`` is the mean, as there.
+
+    The rate of a step follows from the group's learning rate, in torch from that of the step before. eta and mu are in
+    the state as ``state_dict`` and copies have it. foreach changes nothing. fallback leaves to torch what is not here.
+    """
+
+    _torch_class = torch.optim.ASGD
+    _state_names: ClassVar[Names] = {"ax": "ax"}
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Number = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+        *,
+        fallback: bool = False,
+    ) -> None:
+        self._construct(locals())
+
+    @staticmethod
+    def _rule(group: Mapping[str, Any]) -> Rule:
+        falls = {"lambda": group["lambd"], "alpha": group["alpha"], "t0": group["t0"]}
+        return Rule("ASGD", **common(group, "l2"), **falls)
+
+    def _numbers(self, group: Mapping[str, Any], steps: int) -> dict[str, float]:
+        lr = float(group["lr"])
+        eta = lr / (1 + group["lambd"] * lr * steps) ** group["alpha"]
+        return {"eta": eta, "mu": 1 / max(1, steps - group["t0"])}
+
+
 class Adafactor(LockstepOptimizer, torch.optim.Adafactor):
     """``torch.optim.Adafactor``, with its arguments and defaults.
 
@@ -293,7 +448,7 @@ class Adafactor(LockstepOptimizer, torch.optim.Adafactor):
         floor, least = group["eps"]
         return Rule(
             "Adafactor",
-            **_common(group),
+            **common(group),
             decay_rate=-group["beta2_decay"],
             eps_floor=torch.finfo(torch.float32).eps if floor is None else floor,
             eps_param=least,
@@ -306,7 +461,7 @@ class Adafactor(LockstepOptimizer, torch.optim.Adafactor):
             return f"is {param.dtype}: Adafactor does not support complex parameters"  # as torch says
         if param.dim() > 2:
             return f"has {param.dim()} dimensions, want at most 2"
-        return _row_major_refusal(param) or super()._refusal(param)
+        return row_major_refusal(param) or super()._refusal(param)
 
 
 _ADJUSTMENTS: dict[str | None, dict[str, Any]] = {
@@ -362,187 +517,4 @@ class Muon(LockstepOptimizer, torch.optim.Muon):
     def _refusal(self, param: Tensor) -> str | None:
         if param.is_complex():
             return f"is {param.dtype}: Muon does not support complex parameters"  # as torch says
-        return _row_major_refusal(param) or super()._refusal(param)
-
-
-def _row_major_refusal(param: Tensor) -> str | None:
-    """Why a matrix cannot be stepped that lies column after column."""
-    if param.dim() == 2 and param.stride(1) != 1 and min(param.shape) > 1:
-        return f"has strides {param.stride()}, want a row-major matrix"
-    return None
-
-
-class Lion(LockstepOptimizer):
-    """Lion (Chen et al. 2023): steps along the sign of a mean of momentum and gradient.
-
-    Arguments, defaults and state are those of the authors' optimizer for PyTorch. Weight decay is decoupled.
-    """
-
-    _state_names: ClassVar[Names] = {"m": "exp_avg"}
-
-    def __init__(
-        self,
-        params: Params,
-        lr: Number = 1e-4,
-        betas: Betas = (0.9, 0.99),
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        self._construct(locals())
-
-    @staticmethod
-    def _rule(group: Mapping[str, Any]) -> Rule:
-        return Rule("Lion", **_common(group), **_means(group))
-
-
-class LAMB(LockstepOptimizer):
-    """LAMB (You et al. 2020): Adam whose step is as long as the parameters of its tensor are large.
-
-    Defaults are the paper's. Weight decay is within what the trust ratio scales, as there; norms are of each tensor
-    as a whole, and gradients are not clipped.
-    """
-
-    _state_names = _ADAM_STATE
-    _needs_whole_tensors = True
-
-    def __init__(
-        self,
-        params: Params,
-        lr: Number = 1e-3,
-        betas: Betas = (0.9, 0.999),
-        eps: float = 1e-6,
-        weight_decay: float = 0.01,
-        *,
-        bias_correction: bool = True,
-        maximize: bool = False,
-    ) -> None:
-        self._construct(locals())
-
-    @staticmethod
-    def _rule(group: Mapping[str, Any]) -> Rule:
-        options = _common(group, "decay") | _means(group)
-        return Rule("LAMB", **options, eps=group["eps"], no_bias_correction=not group["bias_correction"])
-
-
-class AdaBelief(LockstepOptimizer):
-    """AdaBelief (Zhuang et al. 2020): Adam that divides by the root of what gradients are away from their mean.
-
-    Arguments, defaults and state are those of the authors' optimizer for PyTorch without its rectification, and with
-    its weight_decouple; eps is added to the state in every step, and to its root, as there.
-    """
-
-    _state_names: ClassVar[Names] = {"m": "exp_avg", "s": "exp_avg_var"}
-
-    def __init__(
-        self,
-        params: Params,
-        lr: Number = 1e-3,
-        betas: Betas = (0.9, 0.999),
-        eps: float = 1e-16,
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        self._construct(locals())
-
-    @staticmethod
-    def _rule(group: Mapping[str, Any]) -> Rule:
-        eps = group["eps"]
-        return Rule("AdaBelief", **_common(group), **_means(group), eps=eps, eps_root=eps, allow_zero_eps=True)
-
-
-class AdamWScheduleFree(ScheduleFreeOptimizer):
-    """Schedule-Free AdamW (Defazio et al. 2024): parameters are averaged instead of the learning rate scheduled.
-
-    Arguments and defaults are those of the authors' optimizer of this name, and so are ``train`` and ``eval``. foreach
-    changes nothing.
-    """
-
-    _state_names: ClassVar[Names] = {"behind": "behind", "v": "exp_avg_sq"}
-
-    def __init__(
-        self,
-        params: Params,
-        lr: Number = 0.0025,
-        betas: Betas = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0,
-        warmup_steps: int = 0,
-        r: float = 0.0,
-        weight_lr_power: float = 2.0,
-        foreach: bool | None = None,
-    ) -> None:
-        self._construct_averaged(locals())
-
-    @staticmethod
-    def _rule(group: Mapping[str, Any]) -> Rule:
-        options = {"weight_decay": group["weight_decay"], "eps": group["eps"], "allow_zero_eps": True}
-        return Rule("ScheduleFreeAdamW", **options, **_means(group), **_averaging(group), **_warmup(group))
-
-
-class RAdamScheduleFree(ScheduleFreeOptimizer):
-    """Schedule-Free RAdam (Defazio et al. 2024): AdamWScheduleFree with rectified steps in place of a warm-up.
-
-    Arguments and defaults are those of the authors' optimizer of this name, and so are ``train`` and ``eval``. foreach
-    changes nothing.
-    """
-
-    _state_names: ClassVar[Names] = {"behind": "behind", "v": "exp_avg_sq"}
-
-    def __init__(
-        self,
-        params: Params,
-        lr: Number = 0.0025,
-        betas: Betas = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0,
-        r: float = 0.0,
-        weight_lr_power: float = 2.0,
-        foreach: bool | None = None,
-        silent_sgd_phase: bool = True,
-    ) -> None:
-        self._construct_averaged(locals())
-
-    @staticmethod
-    def _rule(group: Mapping[str, Any]) -> Rule:
-        options = {"weight_decay": group["weight_decay"], "eps": group["eps"], "allow_zero_eps": True}
-        silent = group["silent_sgd_phase"]
-        return Rule("ScheduleFreeRAdam", **options, **_means(group), **_averaging(group), silent_sgd_phase=silent)
-
-
-class SGDScheduleFree(ScheduleFreeOptimizer):
-    """Schedule-Free SGD (Defazio et al. 2024): parameters are averaged instead of the learning rate scheduled.
-
-    Arguments and defaults are those of the authors' optimizer of this name, and so are ``train`` and ``eval``. foreach
-    changes nothing.
-    """
-
-    _state_names: ClassVar[Names] = {"behind": "behind"}
-
-    def __init__(
-        self,
-        params: Params,
-        lr: Number = 1.0,
-        momentum: float = 0.9,
-        weight_decay: float = 0,
-        warmup_steps: int = 0,
-        r: float = 0.0,
-        weight_lr_power: float = 2.0,
-        foreach: bool | None = None,
-    ) -> None:
-        self._construct_averaged(locals())
-
-    @staticmethod
-    def _rule(group: Mapping[str, Any]) -> Rule:
-        options = {"l2": group["weight_decay"], "momentum": group["momentum"]}
-        return Rule("ScheduleFreeSGD", **options, **_averaging(group), **_warmup(group))
-
-
-def _averaging(group: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that all of them have."""
-    return {"lr": group["lr"], "weight_lr_power": group["weight_lr_power"], "weight_power": group["r"]}
-
-
-def _warmup(group: Mapping[str, Any]) -> dict[str, Any]:
-    return {"warmup_steps": group["warmup_steps"]}
+        return row_major_refusal(param) or super()._refusal(param)

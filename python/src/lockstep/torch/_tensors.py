@@ -64,7 +64,8 @@ def param_refusal(param: Tensor) -> str | None:
     """Why a parameter cannot be stepped, or None if it can. Where it is a DTensor, its part is looked at."""
     part = local(param)
     why = refusal(part)
-    if why is None and any(stride == 0 and size > 1 for stride, size in zip(part.stride(), part.shape)):
+    strides = zip(part.stride(), part.shape) if part.numel() else ()
+    if why is None and any(stride == 0 and size > 1 for stride, size in strides):
         return "is expanded: several elements are one number"
     if why is None and (part.is_neg() or part.is_conj()):
         return "is a view with the opposite sign"

@@ -1,0 +1,31 @@
+"""What the optimizers' arguments are, and the options that many rules have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Union
+
+from torch import Tensor
+
+Params = Union[Iterable[Tensor], Iterable[dict[str, Any]], Iterable[tuple[str, Tensor]]]
+Number = Union[float, Tensor]
+Betas = tuple[Number, Number]
+Names = Mapping[str, str]
+
+
+def common(group: Mapping[str, Any], decay: str = "weight_decay") -> dict[str, Any]:
+    """The options that all rules have, where weight_decay has another name in some."""
+    return {"lr": group["lr"], "maximize": group["maximize"], decay: group["weight_decay"]}
+
+
+def means(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of rules with two running means."""
+    beta1, beta2 = group["betas"]
+    return {"beta1": beta1, "beta2": beta2}
+
+
+def row_major_refusal(param: Tensor) -> str | None:
+    """Why a matrix cannot be stepped that lies column after column."""
+    if param.dim() == 2 and param.stride(1) != 1 and min(param.shape) > 1:
+        return f"has strides {param.stride()}, want a row-major matrix"
+    return None
