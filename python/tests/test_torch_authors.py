@@ -24,12 +24,20 @@ import lockstep.numpy as ln
 import lockstep.torch as lt
 from lockstep import ArgumentError, Rule, checkpoint
 
+# A second beta that float32 has: where the bias is corrected, v is of the nearest that it has, and so off by up to 1e-5
+# for others who go on with it.
+EXACT = 1 - 2**-10
+
 # Packages of authors, which .ci/run installs.
 PACKAGES: list[tuple[str, str, dict[str, Any]]] = [
     ("prodigyopt", "Prodigy", {"d0": 1e-3}),
     ("prodigyopt", "Prodigy", {"d0": 1e-3, "d_coef": 2.0, "use_bias_correction": True, "weight_decay": 0.1}),
     ("prodigyopt", "Prodigy", {"weight_decay": 0.1, "decouple": False, "growth_rate": 1.5, "safeguard_warmup": True}),
     ("prodigyopt", "Prodigy", {"d0": 1e-3, "betas": (0.5, 0.99), "beta3": 0.9}),
+    ("dadaptation", "DAdaptAdam", {"d0": 1e-3}),
+    ("dadaptation", "DAdaptAdam", {"d0": 1e-3, "use_bias_correction": True, "betas": (0.9, EXACT)}),
+    ("dadaptation", "DAdaptAdam", {"d0": 1e-3, "weight_decay": 0.01, "decouple": True}),
+    ("dadaptation", "DAdaptAdam", {"d0": 1e-3, "weight_decay": 0.1, "growth_rate": 1.02, "betas": (0.5, 0.99)}),
     ("madgrad", "MADGRAD", {}),
     ("madgrad", "MADGRAD", {"momentum": 0.0, "weight_decay": 0.1}),
     ("madgrad", "MADGRAD", {"lr": 0.1, "weight_decay": 0.1, "decouple_decay": True}),
@@ -97,6 +105,21 @@ def test_prodigys_groups_show_d() -> None:
     assert set(saved["state"][0]) == {"step", "s", "p0", "exp_avg", "exp_avg_sq"}
     assert saved["state"][0]["s"].shape == (50,)
     assert saved["param_groups"][0]["d_numerator"] == float(optimizer.state[p]["d_numerator"])
+
+
+def test_layer_scales() -> None:
+    """A group's steps are as much longer, and count as much for d, which has no more than one value."""
+    theirs = authors("dadaptation", "DAdaptAdam")
+    ways = []
+    for cls, dtype in ((lt.DAdaptAdam, torch.float32), (theirs, torch.float32), (theirs, torch.float64)):
+        params = parameters(dtype)
+        groups = [{"params": params[:3]}, {"params": params[3:], "layer_scale": 0.25}]
+        optimizer = cls(groups, d0=1e-3, growth_rate=1.1)
+        ways.append(runs.run(optimizer, range(40)))
+        (d,) = {group["d"] for group in optimizer.param_groups}
+        assert d > 1e-3
+        assert {group["k"] for group in optimizer.param_groups} == {40}
+    runs.assert_as_close(*ways)
 
 
 def test_prodigy_has_one_d() -> None:

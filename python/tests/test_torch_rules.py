@@ -189,6 +189,24 @@ CASES: list[tuple[str, dict[str, Any], Rule]] = [
         ),
     ),
     (
+        "DAdaptAdam",
+        {"weight_decay": 0.1, "d0": 1e-3, "growth_rate": 1.5, "use_bias_correction": True, "decouple": True},
+        Rule(
+            "DAdaptAdamW",
+            **{"lr": 1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.1, "d0": 1e-3},
+            **{"growth_rate": 1.5, "layer_scale": 1},
+        ),
+    ),
+    (
+        "DAdaptAdam",
+        {"weight_decay": 0.1},
+        Rule(
+            "DAdaptAdamW",
+            **{"lr": 1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "l2": 0.1, "d0": 1e-6},
+            **{"no_bias_correction": True, "layer_scale": 1},
+        ),
+    ),
+    (
         "SophiaG",
         {"rho": 0.5, "bs": 10},
         Rule("Sophia", lr=1e-4, beta1=0.965, beta2=0.99, weight_decay=0.1, gamma=5, eps=1e-15, clip=1),
@@ -300,7 +318,7 @@ def test_maximize_and_options_that_change(name: str, kwargs: dict[str, Any], rul
 
 @EACH
 def test_groups_that_are_added(name: str, kwargs: dict[str, Any], rule: Rule) -> None:
-    """In the middle of a run, as those of an optimizer of its own; of Prodigy as of one that has its d."""
+    """In the middle of a run, as those of an optimizer of its own, or as of one that has the d of Prodigy or D-Adaptation."""
     optimizer = made(name, kwargs)
     for t in range(4):
         step(optimizer, list(gradients(name, t)))
@@ -313,8 +331,8 @@ def test_groups_that_are_added(name: str, kwargs: dict[str, Any], rule: Rule) ->
             step(o, [*gradients(name, t), np.ones((3, 4), np.float32)])
     assert int(optimizer.state[late]["step"]) == 4
     assert torch.equal(late, others.param_groups[1]["params"][0])
-    if name == "Prodigy":
-        assert len({float(optimizer.state[p]["d"]) for p in optimizer.state}) == 1
+    if name in ("Prodigy", "DAdaptAdam"):
+        assert len({float(s["d"]) for p, s in optimizer.state.items() if p.numel()}) == 1
         return
     alone = Parameter(torch.linspace(-1, 1, 12).reshape(3, 4).clone())
     own: Any = OPTIMIZERS[name]([alone], **kwargs)
@@ -357,6 +375,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("MADGRAD", {"momentum": 1.0}, "momentum is 1, want"),
     ("Prodigy", {"d0": -1.0}, "d0 is -1, want"),
     ("Prodigy", {"growth_rate": 0.5}, "growth_rate is 0.5, want"),
+    ("DAdaptAdam", {"d0": -1.0}, "d0 is -1, want"),
+    ("DAdaptAdam", {"eps": 0.0}, "eps is 0, want"),
     ("SophiaG", {"rho": -1.0}, "gamma is -5120, want"),
     ("RowWiseAdagrad", {"eps": 0.0}, "eps is 0, want"),
     ("RowWiseAdam", {"eps": 0.0}, "eps is 0, want"),

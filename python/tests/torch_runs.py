@@ -73,6 +73,7 @@ OTHERS: list[tuple[str, dict[str, Any]]] = [
     ("AdagradDA", {"l1": 0.01, "lr": 0.1}),
     ("MADGRAD", {"weight_decay": 0.1}),
     ("Prodigy", {"weight_decay": 0.1, "d0": 1e-3}),
+    ("DAdaptAdam", {"weight_decay": 0.1, "d0": 1e-3}),
     ("SophiaG", {"bs": 7}),
 ]
 

@@ -55,7 +55,7 @@ from ._rules import (
     Rprop,
     SparseAdam,
 )
-from ._special import MADGRAD, Adan, Prodigy, SophiaG
+from ._special import MADGRAD, Adan, DAdaptAdam, Prodigy, SophiaG
 from ._tensors import UnsupportedError
 
 __all__ = [
@@ -80,6 +80,7 @@ __all__ = [
     "AddSign",
     "CautiousAdamW",
     "CautiousLion",
+    "DAdaptAdam",
     "GradientObserver",
     "LaProp",
     "Lion",

@@ -13,8 +13,6 @@ from .._library import ArgumentError, Rule
 from ._optimizer import LockstepOptimizer
 from ._options import Betas, Names, Number, Params, common, means
 
-_NUMBERS = ("d", "numerator", "d_max")  # slots of Prodigy that all tensors have alike
-
 
 def _count_on(states: Sequence[dict[str, Any]], steps: int) -> None:
     """Has states count as an optimizer that has gone on with them, and which counts elsewhere."""
@@ -117,7 +115,47 @@ class MADGRAD(LockstepOptimizer):
         return saved
 
 
-class Prodigy(LockstepOptimizer):
+class EstimatingOptimizer(LockstepOptimizer):
+    """What estimates its step size from sums over all parameters. Its authors have such numbers in groups."""
+
+    _needs_whole_tensors = True
+
+    def _take_step(self) -> None:
+        super()._take_step()
+        begun = [(e, steps) for e, steps in self._plan.begun() if e.shape.numel] if self._plan else []
+        if begun:
+            entry, _ = begun[0]
+            shared = ((s, v) for s, v in zip(entry.slots, entry.views) if s in self._common_slots)
+            numbers = {self._state_names[s]: float(v) for s, v in shared}
+            numbers["k"] = max(steps for _, steps in begun)
+            for group in self.param_groups:
+                group.update(numbers)
+
+    def _convert(self, group: Mapping[str, Any], param: Tensor, state: dict[str, Any]) -> None:
+        if "s" in state and "d" not in state:
+            for slot in self._common_slots:
+                name = self._state_names[slot]
+                state[name] = torch.tensor([float(group[name])])
+
+    def _export(self, group: dict[str, Any], param: Tensor, state: dict[str, Any]) -> None:
+        for slot in self._common_slots:
+            name = self._state_names[slot]
+            value = float(state.pop(name))
+            if param.numel():  # others take no part in steps
+                group[name] = value
+        group["fsdp_in_use"] = False
+        state["step"] = int(state["step"])
+
+
+def _estimate(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that all of them have."""
+    most, corrects = group["growth_rate"], group["use_bias_correction"]
+    options = common(group, "weight_decay" if group["decouple"] else "l2") | means(group)
+    options |= {"eps": group["eps"], "d0": group["d0"], "growth_rate": 0.0 if math.isinf(most) else most}
+    return options | {"no_bias_correction": not corrects}
+
+
+class Prodigy(EstimatingOptimizer):
     """Prodigy (Mishchenko, Defazio 2023): Adam that estimates its step size, d, from how far it has come.
 
     Arguments and defaults are those of the authors' optimizer, without its fsdp_in_use and slice_p, and so is
@@ -133,7 +171,6 @@ class Prodigy(LockstepOptimizer):
     }
     _slots_as_params = frozenset({"p0"})
     _common_slots = frozenset({"d", "numerator", "d_max"})
-    _needs_whole_tensors = True
 
     def __init__(
         self,
@@ -156,28 +193,11 @@ class Prodigy(LockstepOptimizer):
 
     @staticmethod
     def _rule(group: Mapping[str, Any]) -> Rule:
-        options = common(group, "weight_decay" if group["decouple"] else "l2") | means(group)
-        estimate = {name: group[name] for name in ("eps", "d0", "d_coef", "safeguard_warmup")}
-        beta3, most = group["beta3"], group["growth_rate"]
+        options = {name: group[name] for name in ("d_coef", "safeguard_warmup")}
+        beta3 = group["beta3"]
         return Rule(
-            "Prodigy",
-            **options,
-            **estimate,
-            beta3=0.0 if beta3 is None else beta3,
-            growth_rate=0.0 if math.isinf(most) else most,
-            no_bias_correction=not group["use_bias_correction"],
-            allow_zero_eps=True,
+            "Prodigy", **_estimate(group), **options, beta3=0.0 if beta3 is None else beta3, allow_zero_eps=True
         )
-
-    def _take_step(self) -> None:
-        super()._take_step()
-        begun = [(e, steps) for e, steps in self._plan.begun() if e.shape.numel] if self._plan else []
-        if begun:
-            entry, _ = begun[0]
-            numbers = {self._state_names[s]: float(v) for s, v in zip(entry.slots, entry.views) if s in _NUMBERS}
-            numbers["k"] = max(steps for _, steps in begun)
-            for group in self.param_groups:
-                group.update(numbers)
 
     def _convert(self, group: Mapping[str, Any], param: Tensor, state: dict[str, Any]) -> None:
         if "s" not in state or "d" in state:
@@ -188,19 +208,51 @@ class Prodigy(LockstepOptimizer):
         for name in ("s", "p0"):  # flat, and p0 one number where all of it is 0
             state[name] = state[name].flatten().expand(param.numel()).reshape(param.shape)
         state.setdefault("exp_avg", torch.zeros_like(param))  # which the authors lack without beta1
-        for slot in _NUMBERS:
-            name = self._state_names[slot]
-            state[name] = torch.tensor([float(group[name])])
+        super()._convert(group, param, state)
 
     def _export(self, group: dict[str, Any], param: Tensor, state: dict[str, Any]) -> None:
-        for name in ("d", "d_max", "d_numerator"):
-            value = float(state.pop(name))
-            if param.numel():  # others take no part in steps
-                group[name] = value
-        group.update(fsdp_in_use=False, slice_p=1)
-        state["step"] = int(state["step"])
+        super()._export(group, param, state)
+        group["slice_p"] = 1
         for name in ("s", "p0"):
             state[name] = state[name].flatten()
+
+
+class DAdaptAdam(EstimatingOptimizer):
+    """Adam with D-Adaptation (Defazio, Mishchenko 2023): estimates its step size, d, from how gradients agree.
+
+    Arguments and defaults are those of the authors' optimizer, without its fsdp_in_use, and so is ``state_dict``;
+    weight_decay is L2's, or with decouple AdamW's. All groups have one d, and the options betas, d0 and growth_rate
+    should be the same in them; ``lr``, 1 as a rule, and its schedule multiply it, and ``layer_scale``, an option of
+    groups, the steps of each. After a step each group has "d", "numerator_weighted" and "k", as theirs, for who prints
+    them: log_every changes nothing. An eps of 0 is refused.
+    """
+
+    _state_names: ClassVar[Names] = {
+        **{"m": "exp_avg", "v": "exp_avg_sq", "s": "s"},
+        **{"d": "d", "numerator": "numerator_weighted"},
+    }
+    _common_slots = frozenset({"d", "numerator"})
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Number = 1.0,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        log_every: int = 0,
+        decouple: bool = False,
+        use_bias_correction: bool = False,
+        d0: float = 1e-6,
+        growth_rate: float = math.inf,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        self._construct(locals() | {"d": d0, "numerator_weighted": 0.0, "k": 0, "layer_scale": 1.0})
+
+    @staticmethod
+    def _rule(group: Mapping[str, Any]) -> Rule:
+        return Rule("DAdaptAdamW", **_estimate(group), layer_scale=group["layer_scale"])
 
 
 class SophiaG(LockstepOptimizer):
