@@ -52,7 +52,7 @@ type DAdaptAdamW struct {
 func (DAdaptAdamW) Name() string { return "d-adapt adamw" }
 
 func (r DAdaptAdamW) check() error {
-	return firstError(r.noProximal(), checkRates(r.Beta1, r.Beta2), checkDistance("D0", r.D0),
+	return firstError(r.noProximal(), r.noCaution(), checkRates(r.Beta1, r.Beta2), checkDistance("D0", r.D0),
 		checkGrowth(r.GrowthRate), checkDistance("LayerScale", r.LayerScale), r.checkDivisor())
 }
 

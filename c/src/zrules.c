@@ -1780,6 +1780,7 @@ static lockstep_status d_adapt_adamw_options_check_divisor(lockstep_d_adapt_adam
 
 static lockstep_status d_adapt_adamw_options_check(lockstep_d_adapt_adamw_options r, lockstep_error *error) {
 	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
 	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
 	if (!status) status = update_check_distance("d0", r.d0, error);
 	if (!status) status = update_check_growth(r.growth_rate, error);
