@@ -113,7 +113,7 @@ def test_layer_scales() -> None:
     ways = []
     for cls, dtype in ((lt.DAdaptAdam, torch.float32), (theirs, torch.float32), (theirs, torch.float64)):
         params = parameters(dtype)
-        groups = [{"params": params[:3]}, {"params": params[3:], "layer_scale": 0.25}]
+        groups: list[dict[str, Any]] = [{"params": params[:3]}, {"params": params[3:], "layer_scale": 0.25}]
         optimizer = cls(groups, d0=1e-3, growth_rate=1.1)
         ways.append(runs.run(optimizer, range(40)))
         (d,) = {group["d"] for group in optimizer.param_groups}

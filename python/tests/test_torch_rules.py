@@ -318,7 +318,7 @@ def test_maximize_and_options_that_change(name: str, kwargs: dict[str, Any], rul
 
 @EACH
 def test_groups_that_are_added(name: str, kwargs: dict[str, Any], rule: Rule) -> None:
-    """In the middle of a run, as those of an optimizer of its own, or of one that has the d of Prodigy or D-Adaptation."""
+    """In the middle of a run, as those of an optimizer of its own; of those that estimate d as of one that has it."""
     optimizer = made(name, kwargs)
     for t in range(4):
         step(optimizer, list(gradients(name, t)))
