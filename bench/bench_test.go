@@ -177,16 +177,24 @@ func TestQuantile(t *testing.T) {
 	}
 }
 
-// TestMeasure times something whose time is known.
+// TestMeasure times something whose time is known. Where others have the processor nothing
+// takes long, but not in all tries.
 func TestMeasure(t *testing.T) {
-	slow := &candidate{call: func() { time.Sleep(3 * time.Millisecond) }}
-	fast := &candidate{call: func() {}, even: true, every: 2}
-	measure(4, slow, fast)
-	if got := slow.result(); got.Median < .003 || got.Rounds != 4 {
-		t.Errorf("3 ms take %+v", got)
-	}
-	if got := fast.result(); got.Median > 1e-6 || got.Rounds != 2 || fast.inner%2 != 0 {
-		t.Errorf("nothing takes %+v in calls of %d", got, fast.inner)
+	for try := 1; ; try++ {
+		slow := &candidate{call: func() { time.Sleep(3 * time.Millisecond) }}
+		fast := &candidate{call: func() {}, even: true, every: 2}
+		measure(4, slow, fast)
+		if got := slow.result(); got.Median < .003 || got.Rounds != 4 {
+			t.Errorf("3 ms take %+v", got)
+		}
+		got := fast.result()
+		if got.Median > 1e-6 && try < 20 {
+			continue
+		}
+		if got.Median > 1e-6 || got.Rounds != 2 || fast.inner%2 != 0 {
+			t.Errorf("nothing takes %+v in calls of %d", got, fast.inner)
+		}
+		return
 	}
 }
 

@@ -166,7 +166,7 @@ func TestPrepareFailsAtOnce(t *testing.T) {
 			t.Errorf("%+v is understood", o)
 		}
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("after %v", took)
 	}
 }

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// TestCosts compares processor time with what it gains.
+// TestCosts compares processor time with what it gains. Others that have the processor make
+// one slower than the other in some tries, and not in all.
 func TestCosts(t *testing.T) {
 	if processorTime() == 0 {
 		t.Skip("the system does not tell how long a program has been at work")
@@ -22,7 +23,11 @@ func TestCosts(t *testing.T) {
 		p := pending{Claim: Claim{Goal: mostCost}, costs: true, pair: func() (it, other *candidate) {
 			return &candidate{call: c.it}, &candidate{call: c.other}
 		}}
-		if got := p.measure(3, nil); got.OK() != c.ok || got.Ratio <= 0 {
+		got := p.measure(3, nil)
+		for try := 1; try < 10 && got.OK() != c.ok; try++ {
+			got = p.measure(3, nil)
+		}
+		if got.OK() != c.ok || got.Ratio <= 0 {
 			t.Errorf("%s: %.2f times, at most %.2f", name, got.Ratio, got.Goal)
 		}
 	}

@@ -164,7 +164,8 @@ func (o *Optimizer) GradScale() float64 { return o.scale }
 func (o *Optimizer) Steps() int64 { return o.engine.Steps() }
 
 // SetSteps sets the number of steps taken, by all tensors, as when the caller counts for
-// itself. The next step is number steps+1.
+// itself. The next step is number steps+1. After 0, state that begins as the parameters, such
+// as Prodigy's w₀, begins anew in that step, unless it is the caller's; all other stays.
 func (o *Optimizer) SetSteps(steps int64) error {
 	if steps < 0 {
 		return &ArgError{"steps", steps, "at least 0"}

@@ -317,7 +317,8 @@ LOCKSTEP_API double lockstep_optimizer_norm(const lockstep_optimizer *o);
 
 /*
  * Steps: a tensor's own count, which is what corrects its bias. To set it, at most to 2^62, is
- * to go on from a checkpoint.
+ * to go on from a checkpoint. After 0, state that begins as the parameters, such as Prodigy's p0,
+ * begins anew in the next step, unless it is the caller's; all other stays.
  */
 LOCKSTEP_API int64_t lockstep_optimizer_steps(const lockstep_optimizer *o, size_t tensor);
 LOCKSTEP_API lockstep_status lockstep_optimizer_set_steps(lockstep_optimizer *o, size_t tensor, int64_t steps, lockstep_error *error);

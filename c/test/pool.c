@@ -217,30 +217,30 @@ static void check_ranges(void) {
 	CHECK(hashes[0] == hashes[1], "ranges at the same time have other bits");
 }
 
-/* Which threads of the process have done what. */
-static atomic_int helped;
+/* Which threads of the process have done what: the caller waits for the others as long as none
+ * has a processor. */
+enum { UNITS = 64, PATIENCE = 60000 /* turns of a millisecond at least */ };
+static atomic_int helped, turns;
 static pthread_t calling;
 static void look(void *context, size_t unit) {
-	(void)context;
+	int most = *(int *)context;
 	(void)unit;
 	if (!pthread_equal(pthread_self(), calling)) helped++;
-	usleep(1000);
+	else
+		while (!helped && turns++ < most) usleep(1000);
 }
 
-static void check_helped(lockstep_pool *pool) {
+static int others(lockstep_pool *pool, size_t size, int most) {
 	calling = pthread_self();
-	helped = 0;
-	lockstep_share(pool, look, NULL, 64, N);
-	CHECK(helped > 0, "no other thread has helped");
+	helped = turns = 0;
+	lockstep_share(pool, look, &most, UNITS, size);
+	return helped;
 }
+
+static void check_helped(lockstep_pool *pool) { CHECK(others(pool, N, PATIENCE) > 0, "no other thread has helped"); }
 
 /* Small steps stay with their callers. */
-static void check_small(lockstep_pool *pool) {
-	calling = pthread_self();
-	helped = 0;
-	lockstep_share(pool, look, NULL, 64, (256 << 10) - 1);
-	CHECK(helped == 0, "a small step was shared");
-}
+static void check_small(lockstep_pool *pool) { CHECK(others(pool, (256 << 10) - 1, UNITS) == 0, "a small step was shared"); }
 
 void test_pool(void) {
 	check_threads();

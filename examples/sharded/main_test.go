@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -98,9 +99,23 @@ var process = regexp.MustCompile(`^rank (\d) is process (\d+)$`)
 // TestKilled kills two ranks, rank 0 between checkpoints.
 func TestKilled(t *testing.T) {
 	want := run(t, t.TempDir(), 1, 4*steps, nil)
+	got, began, late := killed(t)
+	for try := 1; late && try < 5; try++ {
+		got, began, late = killed(t)
+	}
+	if began != 6 {
+		t.Errorf("%d processes began, want 6", began)
+	}
+	if got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// killed runs the program, kills two ranks, and counts those that began. It is late if one had
+// ended: who kills had no processor meanwhile.
+func killed(t *testing.T) (hash string, began int, late bool) {
 	pids, kills := map[string]int{}, map[string]string{"step 60:": "2", "step 200:": "0"}
-	began := 0
-	got := run(t, t.TempDir(), 4, 4*steps, func(line string) {
+	hash = run(t, t.TempDir(), 4, 4*steps, func(line string) {
 		if m := process.FindStringSubmatch(line); m != nil {
 			pids[m[1]], _ = strconv.Atoi(m[2])
 			began++
@@ -114,17 +129,12 @@ func TestKilled(t *testing.T) {
 			if err == nil {
 				err = p.Kill()
 			}
-			if err != nil {
+			if late = late || errors.Is(err, os.ErrProcessDone); err != nil && !late {
 				t.Error(err)
 			}
 		}
 	})
-	if began != 6 {
-		t.Errorf("%d processes began, want 6", began)
-	}
-	if got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
+	return hash, began, late
 }
 
 // TestKilledAtTheEnd kills a rank when others may have nothing left to do.

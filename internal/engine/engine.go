@@ -59,6 +59,7 @@ type Engine struct {
 // A tensor is a Tensor whose State is there.
 type tensor struct {
 	Tensor
+	owned    bool   // its state is the caller's
 	begins   bool   // slots have yet to begin as the parameters
 	missed   int64  // steps of the engine
 	units    [2]int // the first of its units and the one behind the last, of its own
@@ -99,7 +100,7 @@ func New(tensors []Tensor, rules []Rule) *Engine {
 	room := newRoom(tensors, e.groups)
 	for k, t := range tensors {
 		g := &e.groups[t.Rule]
-		s := tensor{Tensor: t, number: k, listed: -1}
+		s := tensor{Tensor: t, number: k, listed: -1, owned: t.State != nil}
 		if t.State == nil {
 			s.State, s.begins = g.allocate(t, room), g.beginsAsParams()
 		} else {
@@ -218,10 +219,14 @@ func (e *Engine) Steps() int64 { return e.step }
 // TensorSteps is the number of those that a tensor took part in.
 func (e *Engine) TensorSteps(tensor int) int64 { return e.step - e.tensors[tensor].missed }
 
-// SetSteps sets the number of steps that all tensors have taken.
+// SetSteps sets the number of steps that all tensors have taken. After none, slots that begin
+// as the parameters have not begun, but for those of tensors whose state is the caller's.
 func (e *Engine) SetSteps(steps int64) {
 	e.step, e.apart = steps, false
 	for k := range e.tensors {
-		e.tensors[k].missed = 0
+		t := &e.tensors[k]
+		t.missed = 0
+		t.begins = t.begins || steps == 0 && !t.owned && e.groups[t.Rule].beginsAsParams()
+		e.late = e.late || t.begins
 	}
 }

@@ -32,6 +32,22 @@ func (h *helper) live() {
 	}
 }
 
+// comes has a helper who is there work, and says whether there is one. Who is at work comes
+// back: see rest.
+func (h *helper) comes() bool {
+	for {
+		switch h.state.Load() {
+		case gone:
+			return false
+		case busy:
+			return true
+		}
+		if h.state.CompareAndSwap(awake, busy) {
+			return true
+		}
+	}
+}
+
 // rest waits for work, after some, and says whether it has come.
 func (h *helper) rest() bool {
 	h.state.Store(awake)

@@ -128,7 +128,7 @@ func (p *Pool) join() {
 // unit, and no one has waited for him.
 func (p *Pool) engage(want int) {
 	for _, h := range p.helpers[:p.limit-1] {
-		if want > 0 && (h.state.CompareAndSwap(awake, busy) || h.state.Load() == busy) {
+		if want > 0 && h.comes() {
 			want--
 		}
 	}

@@ -91,37 +91,30 @@ func TestLast(t *testing.T) {
 				}
 			}()
 		}
-		for since := time.Now(); inside.Load() < 2; runtime.Gosched() {
-			if time.Since(since) > 10*time.Second {
-				t.Error("the helper has not come")
-				return
-			}
-		}
+		soon(t, "the helper comes", func() bool { return inside.Load() == 2 })
 	}), 2, 1, false)
 }
 
-// TestPanics has a worker panic among others: they leave what none has begun, and the
-// caller gets the value once none is at work.
+// TestPanics has a worker panic among others, who are in a unit each until the panic has
+// taken the rest: they do no other, and the caller gets the value once none is at work.
 func TestPanics(t *testing.T) {
 	const units, workers = 1000, 3
 	fault := errors.New("a fault")
 	for who := range workers {
 		p := newPool(workers)
 		for range 3 {
-			var met [workers]sync.Once
 			var here, inside, done atomic.Int64
 			got := caught(func() {
 				p.Run(each(func(_, worker int) {
 					inside.Add(1)
 					defer inside.Add(-1)
-					met[worker].Do(func() { here.Add(1) })
-					for here.Load() < workers {
+					for here.Add(1); here.Load() < workers; {
 						runtime.Gosched()
 					}
 					if worker == who {
 						panic(fault)
 					}
-					time.Sleep(time.Millisecond)
+					soon(t, "the panic takes what is left", func() bool { return p.left.Load() <= 0 })
 					done.Add(1)
 				}), units, 1, true)
 			})
@@ -130,11 +123,22 @@ func TestPanics(t *testing.T) {
 				t.Errorf("worker %d panics with %v, want %v", who, got, fault)
 			case inside.Load() != 0:
 				t.Errorf("worker %d: %d are at work after the panic", who, inside.Load())
-			case done.Load() > units/2:
+			case done.Load() != workers-1:
 				t.Errorf("worker %d: %d units were done after the panic", who, done.Load())
 			}
 		}
 		meet(p, workers)
+	}
+}
+
+// soon waits for what others do, for longer than they are kept from it anywhere.
+func soon(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for since := time.Now(); !ok() && !t.Failed(); runtime.Gosched() {
+		if time.Since(since) > time.Minute {
+			t.Errorf("in vain until %s", what)
+			return
+		}
 	}
 }
 
@@ -199,10 +203,6 @@ func TestStay(t *testing.T) {
 		if p.stay.Load() != closely {
 			t.Errorf("helpers stay: %v, and calls follow closely: %v", !closely, closely)
 		}
-		for since := time.Now(); p.helpers[0].state.Load() != gone; time.Sleep(time.Millisecond) {
-			if time.Since(since) > 10*time.Second {
-				t.Fatal("the helper has not left")
-			}
-		}
+		soon(t, "the helper leaves", func() bool { return p.helpers[0].state.Load() == gone })
 	}
 }

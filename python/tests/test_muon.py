@@ -133,6 +133,8 @@ def test_matmul() -> None:
     assert ln.matmul(np.asfortranarray(a), np.asfortranarray(b), out) is out
     np.testing.assert_array_equal(out, product)
     np.testing.assert_array_equal(ln.matmul(b.T, a.T), product.T)
+    large = random(2, 520, 300)  # enough to be shared
+    np.testing.assert_array_equal(ln.matmul(a, large, pool=lockstep.Pool(3)), ln.matmul(a, large))
     assert not ln.matmul(a[:, :0], b[:0]).any()
     assert ln.matmul(a[:0], b).shape == (0, 70)
     fused = np.array([[1 + 2**-12, -1]], np.float32)  # whose first product has more bits than a float32

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import multiprocessing
-import os
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ import pytest
 pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import torch
+from threads import counted, threads
 from torch.nn import Parameter
 
 import lockstep.torch as lt
@@ -25,7 +25,7 @@ from lockstep.torch import _layout, _plan
 
 
 @pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
+def torch_threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -50,27 +50,23 @@ def stepped(n_threads: int, steps: int = 4) -> torch.Tensor:
     return p.detach()
 
 
-def system_threads() -> int:
-    return len(os.listdir("/proc/self/task"))
-
-
 def test_same_bits() -> None:
     one = stepped(1)
     for n in (2, 3):
         assert torch.equal(stepped(n), one)
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads as Linux shows them")
+@counted
 def test_threads_begin_when_needed() -> None:
     torch.set_num_threads(1)
     stepped(1)
     small, optimizer = lt.AdamW([large(1000)]), lt.AdamW([large()])
     torch.set_num_threads(4)
-    before = system_threads()
+    before = threads()
     small.step()
-    assert system_threads() == before
+    assert threads() <= before
     optimizer.step()
-    assert before < system_threads() <= before + 3
+    assert 1 <= len(threads() - before) <= 3
 
 
 def test_threads_sleep() -> None:
@@ -106,7 +102,7 @@ def test_fork() -> None:
     for process in children:
         process.start()
     for process in children:
-        process.join(60)
+        process.join(300)
     assert [process.exitcode for process in children] == [0] * 4
     assert [queue.get() for _ in children] == [want] * 4
     assert stepped(2).sum().item() == want

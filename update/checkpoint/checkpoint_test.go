@@ -453,3 +453,24 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestNoSteps has an optimizer go back to no step, by rules whose state begins as the parameters:
+// with the next step it does so anew, in this one and in one that has its file.
+func TestNoSteps(t *testing.T) {
+	rules := []update.Rule{torch.Prodigy(), registry.Get("madgrad")}
+	first, second := newRun(t, shapes, rules...), newRun(t, shapes, rules...)
+	first.steps(t, 5)
+	must(t, first.SetSteps(0))
+	path := filepath.Join(t.TempDir(), "state")
+	must(t, Save(path, first.Optimizer, Options{}))
+	_, err := Load(path, second.Optimizer)
+	must(t, err)
+	for k, p := range first.params {
+		copy(second.params[k], p)
+	}
+	first.steps(t, 3)
+	second.steps(t, 3)
+	if want, got := state(t, first.Optimizer), state(t, second.Optimizer); got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+}

@@ -520,7 +520,7 @@ def pointers(n: int) -> Pointers:
 
 
 class Pool:
-    """Threads that share the work of large steps and of gradients of linear models, of which the caller's is one.
+    """Threads that share the work of large steps, products and gradients of linear models: the caller's is one.
 
     They begin with the first call that is worth it, sleep when there is nothing to do, and begin anew in a
     child after fork. Any number of optimizers and models may use one.
@@ -720,7 +720,7 @@ def first_state(rule: Rule) -> dict[str, float]:
     return {slot: c_float.from_address(o.state(0, slot) or 0).value for slot in rule.state_shapes((1, 1))}
 
 
-def multiply(out: Matrix, a: Matrix, b: Matrix) -> None:
+def multiply(out: Matrix, a: Matrix, b: Matrix, pool: Pool | None = None) -> None:
     """Makes out the product of two matrices."""
     error, product = _Error(), _Product(c=out, a=a, b=b, alpha=1)
     n = int(_matmul_room(None, out.rows, out.columns, a.columns))
@@ -728,7 +728,8 @@ def multiply(out: Matrix, a: Matrix, b: Matrix) -> None:
         room = (c_float * n)()
     except (MemoryError, OverflowError):
         raise OutOfMemoryError(f"no memory for a product of {out.rows} x {out.columns} elements") from None
-    _check(_matmul(None, byref(product), room, n, None, byref(error)), error)
+    handle = None if pool is None else pool.handle
+    _check(_matmul(None, byref(product), room, n, handle, byref(error)), error)
 
 
 def sum_squares(address: int, n: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -42,18 +43,27 @@ def _hash(process: subprocess.Popen[bytes], log: Path) -> str:
     return str(found)
 
 
-def test_a_killed_worker_leaves_no_trace(tmp_path: Path) -> None:
-    """SIGKILL after the first checkpoint: the job ends with the bits of one that nothing happened to."""
-    log = tmp_path / "killed.log"
-    job = _start(tmp_path / "killed", log, "--pause=0.2")
+def _kill_one(folder: Path, log: Path) -> tuple[str, bool]:
+    """The hash of a job of which a worker is killed after the first checkpoint, and whether it went back to one."""
+    job = _start(folder, log, "--pause=0.2")
     try:
-        _wait_for(tmp_path / "killed" / "step-5", job)
+        _wait_for(folder / "step-5", job)
         worker = int(re.findall(r"rank 1, process (\d+): from step 0", log.read_text())[0])
-        os.kill(worker, signal.SIGKILL)
-        disturbed = _hash(job, log)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+        return _hash(job, log), bool(re.search("rank 0, process [0-9]+: from step [1-9]", log.read_text()))
     finally:
         job.kill()
-    assert re.search("rank 0, process [0-9]+: from step [1-9]", log.read_text()), log.read_text()
+
+
+def test_a_killed_worker_leaves_no_trace(tmp_path: Path) -> None:
+    """SIGKILL after the first checkpoint: the job ends with the bits of one that nothing happened to."""
+    for attempt in range(3):  # a job may end before who is to kill it has a processor
+        log = tmp_path / f"killed-{attempt}.log"
+        disturbed, went_back = _kill_one(tmp_path / f"killed-{attempt}", log)
+        if went_back:
+            break
+    assert went_back, log.read_text()
 
     log = tmp_path / "undisturbed.log"
     assert _hash(_start(tmp_path / "undisturbed", log), log) == disturbed

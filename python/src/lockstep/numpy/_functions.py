@@ -63,10 +63,11 @@ def add_rows(g: Array, x: Array, z: Array) -> None:
     c.kernels()["RankOne"].run([(target, columns), (matrix, x.size), (factors, rows)])
 
 
-def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
+def matmul(a: Array, b: Array, out: Array | None = None, *, pool: c.Pool | None = None) -> Array:
     """The product a @ b of two matrices, which may be transposed: with the same bits on every CPU.
 
-    Products are added without being rounded (fused multiply-add), 256 of them in one sum, in one order.
+    Products are added without being rounded (fused multiply-add), 256 of them in one sum, in one order. The
+    threads of a ``lockstep.Pool`` share those that are as large as 256 x 256 matrices, with the same bits.
     """
     (rows, count), (others, columns) = _matrix(a, "a"), _matrix(b, "b")
     if count != others:
@@ -77,7 +78,7 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     target = c.Matrix(address_of(out, "out", (rows, columns), writable=True), rows, columns, columns, 1)
     apart([("a", a), ("out", out)])
     apart([("b", b), ("out", out)])
-    c.multiply(target, left, right)
+    c.multiply(target, left, right, pool)
     return out
 
 
