@@ -250,7 +250,11 @@ func TestCount(t *testing.T) {
 }
 
 func TestPause(t *testing.T) {
-	if p := pause(1<<20, 1); p.Stops == 0 || p.Worst <= 0 {
+	p := pause(1<<20, 1)
+	for try := 1; try < 10 && p.Stops == 0; try++ {
+		p = pause(1<<20, 1) // others had the processor
+	}
+	if p.Stops == 0 || p.Worst <= 0 {
 		t.Errorf("no stops: %+v", p)
 	}
 }
