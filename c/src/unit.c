@@ -198,6 +198,13 @@ static void count_agreeing(portion *x, lockstep_buffer *block, double lanes[LOCK
 	lockstep_kernel_agree(x->o->table, list, 2, &c, lanes);
 }
 
+/* Whether a pass is the last one over parameters: others keep numbers of tensors. */
+static int is_last(const lockstep_plan *plan, int pass) {
+	for (int k = pass + 1; k < plan->pass_count; k++)
+		if (!lockstep_keeps(&plan->passes[k])) return 0;
+	return 1;
+}
+
 /* Runs a pass with the stages around it. */
 static void run_block(portion *x, lockstep_buffer *block) {
 	const lockstep_stages *s = &x->g->stages;
@@ -207,7 +214,7 @@ static void run_block(portion *x, lockstep_buffer *block) {
 		move_cautiously(x, block);
 	else
 		run_pass(x, block, x->stride);
-	if (s->shrinks && x->pass + 1 == x->g->plan.pass_count) lockstep_kernel_shrink(x->o->table, block, 1, &s->shrink);
+	if (s->shrinks && is_last(&x->g->plan, x->pass)) lockstep_kernel_shrink(x->o->table, block, 1, &s->shrink);
 }
 
 /* The elements of a tensor from one on, at most so many: of each buffer that has such. Returns
@@ -336,7 +343,7 @@ static void run(portion *x) {
 		for (size_t at = 0; at < x->count; at += x->stride) run_blocks(x, &x->list[at]);
 	else
 		run_pass(x, x->list, x->count);
-	if (x->pass + 1 == x->g->plan.pass_count && lockstep_flushes(x->g, x->t)) flush_state(x);
+	if (is_last(&x->g->plan, x->pass) && lockstep_flushes(x->g, x->t)) flush_state(x);
 	x->count = 0;
 }
 
@@ -460,7 +467,7 @@ static void step_matrix(const lockstep_job *job, const lockstep_unit *u, size_t 
 	if (!job->grads[u->tensor]) return;
 	if (g->plan.passes[job->pass].walk == LOCKSTEP_ROWS) {
 		run_rows(job, u, unit, lanes);
-		if (job->pass + 1 == g->plan.pass_count && lockstep_flushes(g, o->step - r->missed)) flush_rows(job, u);
+		if (is_last(&g->plan, job->pass) && lockstep_flushes(g, o->step - r->missed)) flush_rows(job, u);
 	} else if (unit == r->units[0]) { /* which has all of it */
 		lockstep_row_range m = matrix_of(job, u->tensor, 0, o->places[u->tensor].size, NULL, NULL);
 		give_room(&m, r, unit);
