@@ -61,7 +61,8 @@ typedef struct lockstep_options {
 	 * as in the authors' program, for rules with a momentum whose steps do not depend on the
 	 * parameters: others refuse it. 0 and NaN have no sign; the smallest number has one. A step
 	 * reads gradients and state twice, since it counts in whole tensors first, and so there is
-	 * none by ranges or by rows. */
+	 * none by ranges or by rows. What is taken for 0 has no sign either: where many elements of
+	 * a tensor have nearly vanished, keep_subnormals has them counted. */
 	int cautious_update;
 	/* cautious_decay has weight_decay apply where the step u does not enlarge the parameter (Chen
 	 * et al. 2025), whether it is taken or not:

@@ -5864,7 +5864,7 @@ static const lockstep_rmsprop_options tensorflow_rms_prop = {.rho = 0x1.ccccccp-
 static const lockstep_adagrad_options textbook_adagrad = {.eps = 0x1.5798ee2308c3ap-27};
 static const lockstep_adam_options textbook_adam = {.beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.5798ee2308c3ap-27};
 static const lockstep_adan_options textbook_adan = {.beta1 = 0x1.f5c28f5c28f5cp-01, .beta2 = 0x1.d70a3d70a3d71p-01, .beta3 = 0x1.fae147ae147aep-01, .eps = 0x1.5798ee2308c3ap-27};
-static const lockstep_adam_options textbook_cautious_adamw = {.cautious_update = 1, .beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.0c6f7a0b5ed8dp-20};
+static const lockstep_adam_options textbook_cautious_adamw = {.keep_subnormals = 1, .cautious_update = 1, .beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.0c6f7a0b5ed8dp-20};
 static const lockstep_lion_options textbook_cautious_lion = {.cautious_update = 1, .beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.fae147ae147aep-01};
 static const lockstep_lars_options textbook_lars = {.momentum = 0x1.ccccccccccccdp-01, .lr_inside = 1, .trust = 0x1.0624dd2f1a9fcp-10, .separate_norms = 1};
 static const lockstep_laprop_options textbook_laprop = {.beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.203af9ee75616p-50};

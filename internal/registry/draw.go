@@ -75,6 +75,7 @@ func (d Draw) options() update.Options {
 // cautious is a rule that is so in some way.
 func (d Draw) cautious(r update.Rule) update.Rule {
 	return With(r, func(o *update.Options) {
+		o.KeepSubnormals = true
 		o.CautiousUpdate = d.IntN(3) > 0
 		o.CautiousDecay = !o.CautiousUpdate || d.IntN(2) == 0
 	})

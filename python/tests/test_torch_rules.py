@@ -100,11 +100,11 @@ CASES: list[tuple[str, dict[str, Any], Rule]] = [
     ("NovoGrad", {**TAKEN, "weight_decay": 0.1}, Rule("NovoGrad", **ADAM, **ZERO, decay=0.1)),
     ("NovoGrad", {**TAKEN, "grad_averaging": True}, Rule("NovoGrad", **ADAM, **ZERO, averaging=True)),
     ("StableAdamW", TAKEN, Rule("StableAdamW", **ADAM, **ZERO, weight_decay=0.2)),
-    ("CautiousAdamW", TAKEN, Rule("Adam", **ADAM, **ZERO, cautious_update=True)),
+    ("CautiousAdamW", TAKEN, Rule("Adam", **ADAM, **ZERO, keep_subnormals=True, cautious_update=True)),
     (
         "CautiousAdamW",
         {**TAKEN, "weight_decay": 0.1, "cautious_update": False, "cautious_decay": True},
-        Rule("Adam", **ADAM, **ZERO, weight_decay=0.1, cautious_decay=True),
+        Rule("Adam", **ADAM, **ZERO, weight_decay=0.1, keep_subnormals=True, cautious_decay=True),
     ),
     (
         "CautiousLion",

@@ -46,9 +46,10 @@ func LaProp(lr float64) update.LaProp {
 
 // CautiousAdamW is C-AdamW of Liang et al. 2024: AdamW that moves nothing where the mean of
 // gradients has not the sign of the gradient, beta1 .9, beta2 .999, eps 1e-6, and no weight
-// decay, as in their program. For cautious weight decay (Chen et al. 2025) set CautiousDecay.
+// decay, as in their program; KeepSubnormals has the smallest numbers counted. For cautious weight
+// decay (Chen et al. 2025) set CautiousDecay.
 func CautiousAdamW(lr float64) update.Adam {
-	return update.Adam{Options: update.Options{LR: lr, CautiousUpdate: true}, Beta1: .9, Beta2: .999, Eps: 1e-6}
+	return update.Adam{Options: update.Options{LR: lr, CautiousUpdate: true, KeepSubnormals: true}, Beta1: .9, Beta2: .999, Eps: 1e-6}
 }
 
 // CautiousLion is C-Lion of Liang et al. 2024: Lion that moves nothing where its direction

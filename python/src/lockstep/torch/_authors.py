@@ -378,7 +378,7 @@ class CautiousAdamW(LockstepOptimizer):
     @staticmethod
     def _rule(group: Mapping[str, Any]) -> Rule:
         options = common(group) | means(group) | _caution(group)
-        return Rule("Adam", **options, eps=group["eps"], allow_zero_eps=True)
+        return Rule("Adam", **options, eps=group["eps"], allow_zero_eps=True, keep_subnormals=True)
 
 
 class CautiousLion(LockstepOptimizer):
