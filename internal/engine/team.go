@@ -164,8 +164,12 @@ func (e *Engine) growRoom() {
 	}
 }
 
-// together runs passes Together of this number.
+// together runs passes Together of this number. Most steps have none, and do not look at
+// thousands of tensors for them.
 func (e *Engine) together(k int) {
+	if !e.hasTogether(k) {
+		return
+	}
 	for j := range e.tensors {
 		t := &e.tensors[j]
 		g := &e.groups[t.Rule]
@@ -180,4 +184,13 @@ func (e *Engine) together(k int) {
 		w.Forget()
 		e.team.product = kernels.MatMul{}
 	}
+}
+
+func (e *Engine) hasTogether(k int) bool {
+	for j := range e.groups {
+		if p := e.groups[j].passes; k < len(p) && p[k].walk == together {
+			return true
+		}
+	}
+	return false
 }
