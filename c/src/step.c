@@ -111,18 +111,35 @@ static void prepare(lockstep_optimizer *o, int pass, const float *const *grads) 
 	if (own) prepare_own(o, pass, grads);
 }
 
-/* Has tensors keep what a pass makes for that. Reports whether there are units to share. */
-static int keep(lockstep_optimizer *o, int pass, const float *const *grads) {
-	int others = 0;
+/* What the passes of a number are in all groups: a step has no loop over thousands of tensors
+ * for what none has. */
+typedef struct {
+	int shares;   /* there are units to share */
+	int together; /* on whole matrices, with all threads */
+	int keeps;    /* tensors keep what it makes */
+} passes;
+
+static passes passes_of(const lockstep_optimizer *o, int pass) {
+	passes some = {0};
+	for (size_t k = 0; k < o->group_count; k++) {
+		const lockstep_plan *plan = &o->groups[k].plan;
+		if (pass >= plan->pass_count) continue;
+		int together = plan->passes[pass].walk == LOCKSTEP_TOGETHER, keeps = lockstep_keeps(&plan->passes[pass]);
+		some.together |= together;
+		some.keeps |= keeps;
+		some.shares |= !together && !keeps;
+	}
+	return some;
+}
+
+/* Has tensors keep what a pass makes for that. */
+static void keep(lockstep_optimizer *o, int pass, const float *const *grads) {
 	for (size_t k = 0; k < o->count; k++) {
 		const lockstep_plan *plan = &o->groups[o->places[k].group].plan;
-		int keeps = pass < plan->pass_count && lockstep_keeps(&plan->passes[pass]);
-		if (pass < plan->pass_count && !keeps && plan->passes[pass].walk != LOCKSTEP_TOGETHER) others = 1;
-		if (!keeps || !runs(o, grads, k, pass)) continue;
+		if (pass >= plan->pass_count || !lockstep_keeps(&plan->passes[pass]) || !runs(o, grads, k, pass)) continue;
 		for (int j = 0, kept = 0; j < plan->slot_count; j++)
 			if (plan->slots[j].extent == LOCKSTEP_OF_TENSOR) memcpy(o->places[k].state[j], &lockstep_scalars_for(o, k, pass)->words[kept++], sizeof(float));
 	}
-	return others;
 }
 
 /* Runs passes together of this number, on one tensor after the other. */
@@ -134,8 +151,16 @@ static void run_together(const lockstep_job *job, lockstep_pool *pool) {
 	}
 }
 
+/* Whether some state begins as the parameters. */
+static int some_begin(const lockstep_optimizer *o) {
+	for (size_t k = 0; k < o->group_count; k++)
+		if (lockstep_begins_as_params(&o->groups[k].plan)) return 1;
+	return 0;
+}
+
 /* Lets state begin as the parameters, of the tensors whose first step it is. */
 void lockstep_begin_as_params(lockstep_optimizer *o, float *const *params, const float *const *grads) {
+	if (!some_begin(o)) return;
 	for (size_t k = 0; k < o->count; k++) {
 		const lockstep_plan *plan = &o->groups[o->places[k].group].plan;
 		if (!o->records[k].begins || !is_present(o, grads, k)) continue;
@@ -269,8 +294,10 @@ static LOCKSTEP_NOT_INLINED lockstep_status step(lockstep_job *job, lockstep_poo
 			add_up(o, job->pass - 1, job->grads);
 			prepare(o, job->pass, job->grads);
 		}
-		run_together(job, pool);
-		if (keep(o, job->pass, job->grads)) lockstep_share(pool, lockstep_step_unit, job, o->unit_count, o->total);
+		passes some = passes_of(o, job->pass);
+		if (some.together) run_together(job, pool);
+		if (some.keeps) keep(o, job->pass, job->grads);
+		if (some.shares) lockstep_share(pool, lockstep_step_unit, job, o->unit_count, o->total);
 	}
 	return LOCKSTEP_OK;
 }
