@@ -179,6 +179,7 @@ var cliffList = []cliff{
 	{name: "zeros", prepare: filled(0, 0)},
 	{name: "no gradients for 100,000 steps", prepare: func(t *trainee) { t.step(); clear(t.grads); t.steps(100_000) }},
 	{name: "gradients always 1e-14", prepare: always(1e-14)},
+	{name: "gradients always 1e-16", prepare: always(1e-16)}, // what Newton's steps leave of the root is subnormal
 	{name: "gradients always 1e-20", prepare: always(1e-20)}, // squares are subnormal
 	{name: "gradients always 1e-30", prepare: always(1e-30)},
 	{name: "gradients always 1e-35", prepare: always(1e-35), slow: true},

@@ -100,26 +100,27 @@ var AVX2Newton = withRoots(AVX2, func(k int) rootFunc {
 // newton256 is the correctly rounded square root of x for any estimate of its
 // reciprocal that is within 1.5·2⁻¹², which is what AVX promises: see
 // TestNewton256. It is newton512 with one step more. What is not from 2⁻⁹⁵ to the
-// largest number leaves that range as an integer, moved so that its end is the largest
+// largest number is told as an integer, moved so that the end of that range is the largest
 // one: then code aside puts zeros in, and if there is something else, the divider's
 // root replaces the vector.
 func newton256(e *emitter, x, dst reg.VecVirtual) {
 	oneHalf := e.vectorOf(half)
-	y, g, h, r, d := e.YMM(), e.YMM(), e.YMM(), e.YMM(), e.YMM()
-	e.VRSQRTPS(x, y)
-	e.VMULPS(x, y, g)
+	enough, y, g, h, r, d := e.YMM(), e.YMM(), e.YMM(), e.YMM(), e.YMM(), e.YMM()
+	e.VMAXPS(e.vectorOf(leastSteps), x, enough)
+	e.VRSQRTPS(enough, y)
+	e.VMULPS(enough, y, g)
 	e.VMULPS(oneHalf, y, h)
 	e.VMOVUPS(oneHalf, r)
 	e.VFNMADD231PS(g, h, r)
 	e.VFMADD213PS(h, r, h)
 	e.VFMADD213PS(g, r, g)
-	e.VMOVAPS(x, d)
+	e.VMOVAPS(enough, d)
 	e.VFNMADD231PS(g, g, d)
 	e.VFMADD231PS(d, h, g)
 	e.VMOVUPS(oneHalf, r)
 	e.VFNMADD231PS(g, h, r)
 	e.VFMADD213PS(h, r, h)
-	e.VMOVAPS(x, dst)
+	e.VMOVAPS(enough, dst)
 	e.VFNMADD231PS(g, g, dst)
 	e.VFMADD213PS(g, h, dst)
 

@@ -143,7 +143,7 @@ func newtons512(n int) ISA {
 			return newton512
 		}
 		return nil
-	}, half, leastQuick)
+	}, half, leastQuick, leastSteps)
 }
 
 func withRoots(t ISA, root func(k int) rootFunc, constants ...uint32) ISA {
@@ -163,23 +163,23 @@ func withRoots(t ISA, root func(k int) rootFunc, constants ...uint32) ISA {
 //	h ← h + h·r, g ← g + g·r    g is √x to the last bit or two
 //	√x = g + (x - g²)·h         the rest is exact, so that the sum rounds once
 //
-// Of zeros, infinities, negative numbers and NaN these steps make NaN. The rest of a
-// number x below 2⁻¹⁰¹ is subnormal and not exact, but what it lacks, 2⁻¹⁵⁰ at most,
-// times an h of (½ + 2⁻¹⁴)/√x at most is no more than 0.26·√x, as x is 2⁻¹⁴⁹ at least: the
-// result is below 2⁻⁴⁹. So one from 2⁻⁴⁸ on is right, which takes a single comparison a
+// The rest of a number below 2⁻¹⁰¹ would be subnormal, which costs some CPUs a hundred
+// cycles. So what is below 2⁻⁹⁷, or negative or NaN, is taken for 2⁻⁹⁷, whose root is below
+// 2⁻⁴⁸, and infinity makes NaN. One from 2⁻⁴⁸ on is right, which takes a single comparison a
 // vector, and one jump for all roots of an iteration: on Emerald Rapids AdamW is 6 % and
 // AdaGrad 11 % faster in cache than with a test for each root of x itself.
 func newton512(e *emitter, x, dst reg.VecVirtual) {
-	oneHalf := e.helpers[half]
+	oneHalf, enough := e.helpers[half], e.ZMM()
 	y, g, h, r := e.ZMM(), e.ZMM(), e.ZMM(), dst
-	e.VRSQRT14PS(x, y)
-	e.VMULPS(x, y, g)
+	e.VMAXPS(e.helpers[leastSteps], x, enough)
+	e.VRSQRT14PS(enough, y)
+	e.VMULPS(enough, y, g)
 	e.VMULPS(oneHalf, y, h)
 	e.VMOVAPS(oneHalf, r)
 	e.VFNMADD231PS(g, h, r)
 	e.VFMADD213PS(h, r, h)
 	e.VFMADD213PS(g, r, g)
-	e.VMOVAPS(x, r)
+	e.VMOVAPS(enough, r)
 	e.VFNMADD231PS(g, g, r)
 	e.VFMADD213PS(g, h, r)
 	e.unsure = append(e.unsure, root{x, dst})
@@ -238,6 +238,7 @@ const fixUp = 0x03530122
 const (
 	half       = 0x3f000000 // ½
 	leastQuick = 0x27800000 // 2⁻⁴⁸
+	leastSteps = 0x0f000000 // 2⁻⁹⁷
 	minusOne   = 1<<32 - 1  // as an integer
 	below      = 1          // of VPCMPUD
 )

@@ -44,6 +44,16 @@ L(all3f000000):
 	.long 0x3f000000
 	.long 0x3f000000
 	.balign 32
+L(all0f000000):
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.balign 32
 L(all00800000):
 	.long 0x800000
 	.long 0x800000
@@ -71,14 +81,14 @@ L(word00000000):
 	ENTER
 	PUSH(rbx)
 	PUSH(r12)
-	ALLOCATE(160, 8)
-	movq ARGUMENT0, 128(%rsp)
-	movq ARGUMENT1, 136(%rsp)
-	movq ARGUMENT2, 144(%rsp)
-	movq ARGUMENT3, 152(%rsp)
-	movq 144(%rsp), %rax
-	movq 128(%rsp), %rcx
-	movq 136(%rsp), %rdx
+	ALLOCATE(192, 8)
+	movq ARGUMENT0, 160(%rsp)
+	movq ARGUMENT1, 168(%rsp)
+	movq ARGUMENT2, 176(%rsp)
+	movq ARGUMENT3, 184(%rsp)
+	movq 176(%rsp), %rax
+	movq 160(%rsp), %rcx
+	movq 168(%rsp), %rdx
 	imulq $24, %rdx, %rdx
 	addq %rcx, %rdx
 	cmpq %rdx, %rcx
@@ -145,20 +155,21 @@ L(usualmain):
 	vaddps (%rdi, %r8, 4), %ymm6, %ymm6
 	vmovups %ymm6, (%rdi, %r8, 4)
 	vaddps %ymm1, %ymm6, %ymm6
-	vrsqrtps %ymm6, %ymm7
-	vmulps %ymm6, %ymm7, %ymm8
-	vmulps L(all3f000000)+0(%rip), %ymm7, %ymm9
-	vmovups L(all3f000000)+0(%rip), %ymm7
-	vfnmadd231ps %ymm8, %ymm9, %ymm7
-	vfmadd213ps %ymm9, %ymm7, %ymm9
-	vfmadd213ps %ymm8, %ymm7, %ymm8
-	vmovaps %ymm6, %ymm7
-	vfnmadd231ps %ymm8, %ymm8, %ymm7
-	vfmadd231ps %ymm7, %ymm9, %ymm8
-	vmovups L(all3f000000)+0(%rip), %ymm7
-	vfnmadd231ps %ymm8, %ymm9, %ymm7
-	vfmadd213ps %ymm9, %ymm7, %ymm9
-	vmovaps %ymm6, %ymm7
+	vmaxps L(all0f000000)+0(%rip), %ymm6, %ymm7
+	vrsqrtps %ymm7, %ymm9
+	vmulps %ymm7, %ymm9, %ymm8
+	vmulps L(all3f000000)+0(%rip), %ymm9, %ymm9
+	vmovups L(all3f000000)+0(%rip), %ymm10
+	vfnmadd231ps %ymm8, %ymm9, %ymm10
+	vfmadd213ps %ymm9, %ymm10, %ymm9
+	vfmadd213ps %ymm8, %ymm10, %ymm8
+	vmovaps %ymm7, %ymm10
+	vfnmadd231ps %ymm8, %ymm8, %ymm10
+	vfmadd231ps %ymm10, %ymm9, %ymm8
+	vmovups L(all3f000000)+0(%rip), %ymm10
+	vfnmadd231ps %ymm8, %ymm9, %ymm10
+	vfmadd213ps %ymm9, %ymm10, %ymm9
+	vmovaps %ymm7, %ymm7
 	vfnmadd231ps %ymm8, %ymm8, %ymm7
 	vfmadd213ps %ymm8, %ymm9, %ymm7
 	vpaddd L(all00800000)+0(%rip), %ymm6, %ymm8
@@ -187,20 +198,21 @@ L(back2):
 	vaddps 64(%rdi, %r8, 4), %ymm10, %ymm10
 	vmovups %ymm10, 64(%rdi, %r8, 4)
 	vaddps %ymm1, %ymm10, %ymm10
-	vrsqrtps %ymm10, %ymm11
-	vmulps %ymm10, %ymm11, %ymm12
-	vmulps L(all3f000000)+0(%rip), %ymm11, %ymm13
-	vmovups L(all3f000000)+0(%rip), %ymm11
-	vfnmadd231ps %ymm12, %ymm13, %ymm11
-	vfmadd213ps %ymm13, %ymm11, %ymm13
-	vfmadd213ps %ymm12, %ymm11, %ymm12
-	vmovaps %ymm10, %ymm11
-	vfnmadd231ps %ymm12, %ymm12, %ymm11
-	vfmadd231ps %ymm11, %ymm13, %ymm12
-	vmovups L(all3f000000)+0(%rip), %ymm11
-	vfnmadd231ps %ymm12, %ymm13, %ymm11
-	vfmadd213ps %ymm13, %ymm11, %ymm13
-	vmovaps %ymm10, %ymm11
+	vmaxps L(all0f000000)+0(%rip), %ymm10, %ymm11
+	vrsqrtps %ymm11, %ymm13
+	vmulps %ymm11, %ymm13, %ymm12
+	vmulps L(all3f000000)+0(%rip), %ymm13, %ymm13
+	vmovups L(all3f000000)+0(%rip), %ymm14
+	vfnmadd231ps %ymm12, %ymm13, %ymm14
+	vfmadd213ps %ymm13, %ymm14, %ymm13
+	vfmadd213ps %ymm12, %ymm14, %ymm12
+	vmovaps %ymm11, %ymm14
+	vfnmadd231ps %ymm12, %ymm12, %ymm14
+	vfmadd231ps %ymm14, %ymm13, %ymm12
+	vmovups L(all3f000000)+0(%rip), %ymm14
+	vfnmadd231ps %ymm12, %ymm13, %ymm14
+	vfmadd213ps %ymm13, %ymm14, %ymm13
+	vmovaps %ymm11, %ymm11
 	vfnmadd231ps %ymm12, %ymm12, %ymm11
 	vfmadd213ps %ymm12, %ymm13, %ymm11
 	vpaddd L(all00800000)+0(%rip), %ymm10, %ymm12
@@ -335,18 +347,19 @@ L(asked):
 	vxorps %ymm7, %ymm6, %ymm6
 	vbroadcastss L(word7fffffff)+0(%rip), %ymm7
 	vandps %ymm7, %ymm6, %ymm6
-	vbroadcastss 4(%rax), %ymm7
-	vmovups %ymm7, (%rsp)
-	vbroadcastss 8(%rax), %ymm7
-	vmovups %ymm7, 32(%rsp)
-	vbroadcastss 4(%rax), %ymm7
-	vbroadcastss L(word00000000)+0(%rip), %ymm8
-	vcmpps $0x00, %ymm8, %ymm7, %ymm7
-	vmovups %ymm7, 64(%rsp)
-	vbroadcastss 8(%rax), %ymm7
-	vbroadcastss L(word00000000)+0(%rip), %ymm8
-	vcmpps $0x00, %ymm8, %ymm7, %ymm7
-	vmovups %ymm7, 96(%rsp)
+	vmovups %ymm6, (%rsp)
+	vbroadcastss 4(%rax), %ymm6
+	vmovups %ymm6, 32(%rsp)
+	vbroadcastss 8(%rax), %ymm6
+	vmovups %ymm6, 64(%rsp)
+	vbroadcastss 4(%rax), %ymm6
+	vbroadcastss L(word00000000)+0(%rip), %ymm7
+	vcmpps $0x00, %ymm7, %ymm6, %ymm6
+	vmovups %ymm6, 96(%rsp)
+	vbroadcastss 8(%rax), %ymm6
+	vbroadcastss L(word00000000)+0(%rip), %ymm7
+	vcmpps $0x00, %ymm7, %ymm6, %ymm6
+	vmovups %ymm6, 128(%rsp)
 	leaq -72(%rdx), %r9
 
 L(entry):
@@ -381,126 +394,128 @@ L(near):
 	jge L(mainend)
 
 L(main):
-	vmovups (%rsi, %r8, 4), %ymm7
-	vandps %ymm1, %ymm7, %ymm8
-	vpsignd %ymm8, %ymm7, %ymm7
-	vmulps %ymm0, %ymm7, %ymm7
-	vandps %ymm2, %ymm7, %ymm8
-	vpsignd %ymm8, %ymm7, %ymm7
-	vandps %ymm6, %ymm7, %ymm8
-	vpsignd %ymm8, %ymm7, %ymm8
-	vmulps %ymm8, %ymm8, %ymm8
-	vaddps (%rdi, %r8, 4), %ymm8, %ymm8
-	vmovups %ymm8, (%rdi, %r8, 4)
-	vaddps %ymm3, %ymm8, %ymm8
-	vrsqrtps %ymm8, %ymm9
-	vmulps %ymm8, %ymm9, %ymm10
-	vmulps L(all3f000000)+0(%rip), %ymm9, %ymm11
-	vmovups L(all3f000000)+0(%rip), %ymm9
-	vfnmadd231ps %ymm10, %ymm11, %ymm9
-	vfmadd213ps %ymm11, %ymm9, %ymm11
-	vfmadd213ps %ymm10, %ymm9, %ymm10
-	vmovaps %ymm8, %ymm9
-	vfnmadd231ps %ymm10, %ymm10, %ymm9
-	vfmadd231ps %ymm9, %ymm11, %ymm10
-	vmovups L(all3f000000)+0(%rip), %ymm9
-	vfnmadd231ps %ymm10, %ymm11, %ymm9
-	vfmadd213ps %ymm11, %ymm9, %ymm11
-	vmovaps %ymm8, %ymm9
-	vfnmadd231ps %ymm10, %ymm10, %ymm9
-	vfmadd213ps %ymm10, %ymm11, %ymm9
-	vpaddd L(all00800000)+0(%rip), %ymm8, %ymm10
-	vpcmpgtd L(all107fffff)+0(%rip), %ymm10, %ymm10
-	vmovmskps %ymm10, %r12d
+	vmovups (%rsi, %r8, 4), %ymm6
+	vandps %ymm1, %ymm6, %ymm7
+	vpsignd %ymm7, %ymm6, %ymm6
+	vmulps %ymm0, %ymm6, %ymm6
+	vandps %ymm2, %ymm6, %ymm7
+	vpsignd %ymm7, %ymm6, %ymm6
+	vandps (%rsp), %ymm6, %ymm7
+	vpsignd %ymm7, %ymm6, %ymm7
+	vmulps %ymm7, %ymm7, %ymm7
+	vaddps (%rdi, %r8, 4), %ymm7, %ymm7
+	vmovups %ymm7, (%rdi, %r8, 4)
+	vaddps %ymm3, %ymm7, %ymm7
+	vmaxps L(all0f000000)+0(%rip), %ymm7, %ymm8
+	vrsqrtps %ymm8, %ymm10
+	vmulps %ymm8, %ymm10, %ymm9
+	vmulps L(all3f000000)+0(%rip), %ymm10, %ymm10
+	vmovups L(all3f000000)+0(%rip), %ymm11
+	vfnmadd231ps %ymm9, %ymm10, %ymm11
+	vfmadd213ps %ymm10, %ymm11, %ymm10
+	vfmadd213ps %ymm9, %ymm11, %ymm9
+	vmovaps %ymm8, %ymm11
+	vfnmadd231ps %ymm9, %ymm9, %ymm11
+	vfmadd231ps %ymm11, %ymm10, %ymm9
+	vmovups L(all3f000000)+0(%rip), %ymm11
+	vfnmadd231ps %ymm9, %ymm10, %ymm11
+	vfmadd213ps %ymm10, %ymm11, %ymm10
+	vmovaps %ymm8, %ymm8
+	vfnmadd231ps %ymm9, %ymm9, %ymm8
+	vfmadd213ps %ymm9, %ymm10, %ymm8
+	vpaddd L(all00800000)+0(%rip), %ymm7, %ymm9
+	vpcmpgtd L(all107fffff)+0(%rip), %ymm9, %ymm9
+	vmovmskps %ymm9, %r12d
 	cmpl $0x000000ff, %r12d
 	jne L(aside5)
 
 L(back6):
-	vmovups 32(%rsi, %r8, 4), %ymm8
-	vandps %ymm1, %ymm8, %ymm10
-	vpsignd %ymm10, %ymm8, %ymm8
-	vmulps %ymm0, %ymm8, %ymm8
-	vandps %ymm2, %ymm8, %ymm10
-	vpsignd %ymm10, %ymm8, %ymm8
-	vandps %ymm6, %ymm8, %ymm10
-	vpsignd %ymm10, %ymm8, %ymm10
-	vmulps %ymm10, %ymm10, %ymm10
-	vaddps 32(%rdi, %r8, 4), %ymm10, %ymm10
-	vmovups %ymm10, 32(%rdi, %r8, 4)
-	vaddps %ymm3, %ymm10, %ymm10
-	vsqrtps %ymm10, %ymm10
-	vmovups 64(%rsi, %r8, 4), %ymm11
-	vandps %ymm1, %ymm11, %ymm12
-	vpsignd %ymm12, %ymm11, %ymm11
-	vmulps %ymm0, %ymm11, %ymm11
-	vandps %ymm2, %ymm11, %ymm12
-	vpsignd %ymm12, %ymm11, %ymm11
-	vandps %ymm6, %ymm11, %ymm12
-	vpsignd %ymm12, %ymm11, %ymm12
-	vmulps %ymm12, %ymm12, %ymm12
-	vaddps 64(%rdi, %r8, 4), %ymm12, %ymm12
-	vmovups %ymm12, 64(%rdi, %r8, 4)
-	vaddps %ymm3, %ymm12, %ymm12
-	vrsqrtps %ymm12, %ymm13
-	vmulps %ymm12, %ymm13, %ymm14
-	vmulps L(all3f000000)+0(%rip), %ymm13, %ymm15
-	vmovups L(all3f000000)+0(%rip), %ymm13
-	vfnmadd231ps %ymm14, %ymm15, %ymm13
-	vfmadd213ps %ymm15, %ymm13, %ymm15
-	vfmadd213ps %ymm14, %ymm13, %ymm14
-	vmovaps %ymm12, %ymm13
-	vfnmadd231ps %ymm14, %ymm14, %ymm13
-	vfmadd231ps %ymm13, %ymm15, %ymm14
-	vmovups L(all3f000000)+0(%rip), %ymm13
-	vfnmadd231ps %ymm14, %ymm15, %ymm13
-	vfmadd213ps %ymm15, %ymm13, %ymm15
-	vmovaps %ymm12, %ymm13
-	vfnmadd231ps %ymm14, %ymm14, %ymm13
-	vfmadd213ps %ymm14, %ymm15, %ymm13
-	vpaddd L(all00800000)+0(%rip), %ymm12, %ymm14
-	vpcmpgtd L(all107fffff)+0(%rip), %ymm14, %ymm14
-	vmovmskps %ymm14, %r12d
+	vmovups 32(%rsi, %r8, 4), %ymm7
+	vandps %ymm1, %ymm7, %ymm9
+	vpsignd %ymm9, %ymm7, %ymm7
+	vmulps %ymm0, %ymm7, %ymm7
+	vandps %ymm2, %ymm7, %ymm9
+	vpsignd %ymm9, %ymm7, %ymm7
+	vandps (%rsp), %ymm7, %ymm9
+	vpsignd %ymm9, %ymm7, %ymm9
+	vmulps %ymm9, %ymm9, %ymm9
+	vaddps 32(%rdi, %r8, 4), %ymm9, %ymm9
+	vmovups %ymm9, 32(%rdi, %r8, 4)
+	vaddps %ymm3, %ymm9, %ymm9
+	vsqrtps %ymm9, %ymm9
+	vmovups 64(%rsi, %r8, 4), %ymm10
+	vandps %ymm1, %ymm10, %ymm11
+	vpsignd %ymm11, %ymm10, %ymm10
+	vmulps %ymm0, %ymm10, %ymm10
+	vandps %ymm2, %ymm10, %ymm11
+	vpsignd %ymm11, %ymm10, %ymm10
+	vandps (%rsp), %ymm10, %ymm11
+	vpsignd %ymm11, %ymm10, %ymm11
+	vmulps %ymm11, %ymm11, %ymm11
+	vaddps 64(%rdi, %r8, 4), %ymm11, %ymm11
+	vmovups %ymm11, 64(%rdi, %r8, 4)
+	vaddps %ymm3, %ymm11, %ymm11
+	vmaxps L(all0f000000)+0(%rip), %ymm11, %ymm12
+	vrsqrtps %ymm12, %ymm14
+	vmulps %ymm12, %ymm14, %ymm13
+	vmulps L(all3f000000)+0(%rip), %ymm14, %ymm14
+	vmovups L(all3f000000)+0(%rip), %ymm15
+	vfnmadd231ps %ymm13, %ymm14, %ymm15
+	vfmadd213ps %ymm14, %ymm15, %ymm14
+	vfmadd213ps %ymm13, %ymm15, %ymm13
+	vmovaps %ymm12, %ymm15
+	vfnmadd231ps %ymm13, %ymm13, %ymm15
+	vfmadd231ps %ymm15, %ymm14, %ymm13
+	vmovups L(all3f000000)+0(%rip), %ymm15
+	vfnmadd231ps %ymm13, %ymm14, %ymm15
+	vfmadd213ps %ymm14, %ymm15, %ymm14
+	vmovaps %ymm12, %ymm12
+	vfnmadd231ps %ymm13, %ymm13, %ymm12
+	vfmadd213ps %ymm13, %ymm14, %ymm12
+	vpaddd L(all00800000)+0(%rip), %ymm11, %ymm13
+	vpcmpgtd L(all107fffff)+0(%rip), %ymm13, %ymm13
+	vmovmskps %ymm13, %r12d
 	cmpl $0x000000ff, %r12d
 	jne L(aside7)
 
 L(back8):
-	vmovups 96(%rsi, %r8, 4), %ymm12
-	vandps %ymm1, %ymm12, %ymm14
-	vpsignd %ymm14, %ymm12, %ymm12
-	vmulps %ymm0, %ymm12, %ymm12
-	vandps %ymm2, %ymm12, %ymm14
-	vpsignd %ymm14, %ymm12, %ymm12
-	vandps %ymm6, %ymm12, %ymm14
-	vpsignd %ymm14, %ymm12, %ymm14
-	vmulps %ymm14, %ymm14, %ymm14
-	vaddps 96(%rdi, %r8, 4), %ymm14, %ymm14
-	vmovups %ymm14, 96(%rdi, %r8, 4)
-	vaddps %ymm3, %ymm14, %ymm14
-	vsqrtps %ymm14, %ymm14
-	vmovups (%rax, %r8, 4), %ymm15
+	vmovups 96(%rsi, %r8, 4), %ymm11
+	vandps %ymm1, %ymm11, %ymm13
+	vpsignd %ymm13, %ymm11, %ymm11
+	vmulps %ymm0, %ymm11, %ymm11
+	vandps %ymm2, %ymm11, %ymm13
+	vpsignd %ymm13, %ymm11, %ymm11
+	vandps (%rsp), %ymm11, %ymm13
+	vpsignd %ymm13, %ymm11, %ymm13
+	vmulps %ymm13, %ymm13, %ymm13
+	vaddps 96(%rdi, %r8, 4), %ymm13, %ymm13
+	vmovups %ymm13, 96(%rdi, %r8, 4)
+	vaddps %ymm3, %ymm13, %ymm13
+	vsqrtps %ymm13, %ymm13
+	vmovups (%rax, %r8, 4), %ymm14
+	vmulps %ymm5, %ymm6, %ymm6
+	vaddps %ymm4, %ymm8, %ymm8
+	vdivps %ymm8, %ymm6, %ymm6
+	vsubps %ymm6, %ymm14, %ymm6
+	vmovups %ymm6, (%rax, %r8, 4)
+	vmovups 32(%rax, %r8, 4), %ymm6
 	vmulps %ymm5, %ymm7, %ymm7
-	vaddps %ymm4, %ymm9, %ymm9
-	vdivps %ymm9, %ymm7, %ymm7
-	vsubps %ymm7, %ymm15, %ymm7
-	vmovups %ymm7, (%rax, %r8, 4)
-	vmovups 32(%rax, %r8, 4), %ymm7
-	vmulps %ymm5, %ymm8, %ymm8
-	vaddps %ymm4, %ymm10, %ymm9
-	vdivps %ymm9, %ymm8, %ymm8
-	vsubps %ymm8, %ymm7, %ymm7
-	vmovups %ymm7, 32(%rax, %r8, 4)
-	vmovups 64(%rax, %r8, 4), %ymm7
-	vmulps %ymm5, %ymm11, %ymm8
-	vaddps %ymm4, %ymm13, %ymm9
-	vdivps %ymm9, %ymm8, %ymm8
-	vsubps %ymm8, %ymm7, %ymm7
-	vmovups %ymm7, 64(%rax, %r8, 4)
-	vmovups 96(%rax, %r8, 4), %ymm7
-	vmulps %ymm5, %ymm12, %ymm8
-	vaddps %ymm4, %ymm14, %ymm9
-	vdivps %ymm9, %ymm8, %ymm8
-	vsubps %ymm8, %ymm7, %ymm7
-	vmovups %ymm7, 96(%rax, %r8, 4)
+	vaddps %ymm4, %ymm9, %ymm8
+	vdivps %ymm8, %ymm7, %ymm7
+	vsubps %ymm7, %ymm6, %ymm6
+	vmovups %ymm6, 32(%rax, %r8, 4)
+	vmovups 64(%rax, %r8, 4), %ymm6
+	vmulps %ymm5, %ymm10, %ymm7
+	vaddps %ymm4, %ymm12, %ymm8
+	vdivps %ymm8, %ymm7, %ymm7
+	vsubps %ymm7, %ymm6, %ymm6
+	vmovups %ymm6, 64(%rax, %r8, 4)
+	vmovups 96(%rax, %r8, 4), %ymm6
+	vmulps %ymm5, %ymm11, %ymm7
+	vaddps %ymm4, %ymm13, %ymm8
+	vdivps %ymm8, %ymm7, %ymm7
+	vsubps %ymm7, %ymm6, %ymm6
+	vmovups %ymm6, 96(%rax, %r8, 4)
 	addq $32, %r8
 	cmpq %r11, %r8
 	jl L(main)
@@ -512,33 +527,33 @@ L(mainend):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rsi, %r8, 4), %ymm7
-	vandps %ymm1, %ymm7, %ymm8
-	vpsignd %ymm8, %ymm7, %ymm7
-	vmulps %ymm0, %ymm7, %ymm7
-	vmovups (%rax, %r8, 4), %ymm8
-	vmulps (%rsp), %ymm8, %ymm9
-	vaddps %ymm9, %ymm7, %ymm9
-	vmovups 64(%rsp), %ymm10
-	vblendvps %ymm10, %ymm7, %ymm9, %ymm7
-	vandps %ymm2, %ymm7, %ymm9
-	vpsignd %ymm9, %ymm7, %ymm7
-	vandps %ymm6, %ymm7, %ymm9
-	vpsignd %ymm9, %ymm7, %ymm9
-	vmulps %ymm9, %ymm9, %ymm9
-	vaddps (%rdi, %r8, 4), %ymm9, %ymm9
-	vmovups %ymm9, (%rdi, %r8, 4)
-	vmulps %ymm5, %ymm7, %ymm7
-	vaddps %ymm3, %ymm9, %ymm9
-	vsqrtps %ymm9, %ymm9
-	vaddps %ymm4, %ymm9, %ymm9
-	vdivps %ymm9, %ymm7, %ymm7
-	vmulps 32(%rsp), %ymm8, %ymm9
-	vaddps %ymm9, %ymm7, %ymm9
-	vmovups 96(%rsp), %ymm10
-	vblendvps %ymm10, %ymm7, %ymm9, %ymm7
-	vsubps %ymm7, %ymm8, %ymm7
-	vmovups %ymm7, (%rax, %r8, 4)
+	vmovups (%rsi, %r8, 4), %ymm6
+	vandps %ymm1, %ymm6, %ymm7
+	vpsignd %ymm7, %ymm6, %ymm6
+	vmulps %ymm0, %ymm6, %ymm6
+	vmovups (%rax, %r8, 4), %ymm7
+	vmulps 32(%rsp), %ymm7, %ymm8
+	vaddps %ymm8, %ymm6, %ymm8
+	vmovups 96(%rsp), %ymm9
+	vblendvps %ymm9, %ymm6, %ymm8, %ymm6
+	vandps %ymm2, %ymm6, %ymm8
+	vpsignd %ymm8, %ymm6, %ymm6
+	vandps (%rsp), %ymm6, %ymm8
+	vpsignd %ymm8, %ymm6, %ymm8
+	vmulps %ymm8, %ymm8, %ymm8
+	vaddps (%rdi, %r8, 4), %ymm8, %ymm8
+	vmovups %ymm8, (%rdi, %r8, 4)
+	vmulps %ymm5, %ymm6, %ymm6
+	vaddps %ymm3, %ymm8, %ymm8
+	vsqrtps %ymm8, %ymm8
+	vaddps %ymm4, %ymm8, %ymm8
+	vdivps %ymm8, %ymm6, %ymm6
+	vmulps 64(%rsp), %ymm7, %ymm8
+	vaddps %ymm8, %ymm6, %ymm8
+	vmovups 128(%rsp), %ymm9
+	vblendvps %ymm9, %ymm6, %ymm8, %ymm6
+	vsubps %ymm6, %ymm7, %ymm6
+	vmovups %ymm6, (%rax, %r8, 4)
 	addq $8, %r8
 	cmpq %r11, %r8
 	jl L(loop)
@@ -546,37 +561,37 @@ L(loop):
 L(loopend):
 	subq %r8, %r10
 	je L(done)
-	vmovd %r10d, %xmm7
-	vpbroadcastd %xmm7, %ymm7
-	vpcmpgtd L(lanes)+0(%rip), %ymm7, %ymm7
-	vmaskmovps (%rdi, %r8, 4), %ymm7, %ymm8
-	vmaskmovps (%rsi, %r8, 4), %ymm7, %ymm9
-	vandps %ymm1, %ymm9, %ymm10
-	vpsignd %ymm10, %ymm9, %ymm9
-	vmulps %ymm0, %ymm9, %ymm9
-	vmaskmovps (%rax, %r8, 4), %ymm7, %ymm10
-	vmulps (%rsp), %ymm10, %ymm11
-	vaddps %ymm11, %ymm9, %ymm11
-	vmovups 64(%rsp), %ymm12
-	vblendvps %ymm12, %ymm9, %ymm11, %ymm9
-	vandps %ymm2, %ymm9, %ymm11
-	vpsignd %ymm11, %ymm9, %ymm9
-	vandps %ymm6, %ymm9, %ymm11
-	vpsignd %ymm11, %ymm9, %ymm11
-	vmulps %ymm11, %ymm11, %ymm11
-	vaddps %ymm11, %ymm8, %ymm8
-	vmaskmovps %ymm8, %ymm7, (%rdi, %r8, 4)
-	vmulps %ymm5, %ymm9, %ymm9
-	vaddps %ymm3, %ymm8, %ymm8
-	vsqrtps %ymm8, %ymm8
-	vaddps %ymm4, %ymm8, %ymm8
-	vdivps %ymm8, %ymm9, %ymm8
-	vmulps 32(%rsp), %ymm10, %ymm9
-	vaddps %ymm9, %ymm8, %ymm9
+	vmovd %r10d, %xmm6
+	vpbroadcastd %xmm6, %ymm6
+	vpcmpgtd L(lanes)+0(%rip), %ymm6, %ymm6
+	vmaskmovps (%rdi, %r8, 4), %ymm6, %ymm7
+	vmaskmovps (%rsi, %r8, 4), %ymm6, %ymm8
+	vandps %ymm1, %ymm8, %ymm9
+	vpsignd %ymm9, %ymm8, %ymm8
+	vmulps %ymm0, %ymm8, %ymm8
+	vmaskmovps (%rax, %r8, 4), %ymm6, %ymm9
+	vmulps 32(%rsp), %ymm9, %ymm10
+	vaddps %ymm10, %ymm8, %ymm10
 	vmovups 96(%rsp), %ymm11
-	vblendvps %ymm11, %ymm8, %ymm9, %ymm8
-	vsubps %ymm8, %ymm10, %ymm8
-	vmaskmovps %ymm8, %ymm7, (%rax, %r8, 4)
+	vblendvps %ymm11, %ymm8, %ymm10, %ymm8
+	vandps %ymm2, %ymm8, %ymm10
+	vpsignd %ymm10, %ymm8, %ymm8
+	vandps (%rsp), %ymm8, %ymm10
+	vpsignd %ymm10, %ymm8, %ymm10
+	vmulps %ymm10, %ymm10, %ymm10
+	vaddps %ymm10, %ymm7, %ymm7
+	vmaskmovps %ymm7, %ymm6, (%rdi, %r8, 4)
+	vmulps %ymm5, %ymm8, %ymm8
+	vaddps %ymm3, %ymm7, %ymm7
+	vsqrtps %ymm7, %ymm7
+	vaddps %ymm4, %ymm7, %ymm7
+	vdivps %ymm7, %ymm8, %ymm7
+	vmulps 64(%rsp), %ymm9, %ymm8
+	vaddps %ymm8, %ymm7, %ymm8
+	vmovups 128(%rsp), %ymm10
+	vblendvps %ymm10, %ymm7, %ymm8, %ymm7
+	vsubps %ymm7, %ymm9, %ymm7
+	vmaskmovps %ymm7, %ymm6, (%rax, %r8, 4)
 
 L(done):
 	addq $72, %rcx
@@ -585,7 +600,7 @@ L(done):
 
 L(end):
 	vzeroupper
-	FREE(160, 8)
+	FREE(192, 8)
 	POP(r12)
 	POP(rbx)
 	LEAVE
@@ -617,27 +632,27 @@ L(next10):
 	jmp L(back4)
 
 L(aside5):
-	vpxor %ymm11, %ymm11, %ymm11
-	vpcmpeqd %ymm8, %ymm11, %ymm11
-	vpandn %ymm9, %ymm11, %ymm9
-	vpor %ymm11, %ymm10, %ymm10
-	vmovmskps %ymm10, %r12d
+	vpxor %ymm10, %ymm10, %ymm10
+	vpcmpeqd %ymm7, %ymm10, %ymm10
+	vpandn %ymm8, %ymm10, %ymm8
+	vpor %ymm10, %ymm9, %ymm9
+	vmovmskps %ymm9, %r12d
 	cmpl $0x000000ff, %r12d
 	je L(next11)
-	vsqrtps %ymm8, %ymm9
+	vsqrtps %ymm7, %ymm8
 
 L(next11):
 	jmp L(back6)
 
 L(aside7):
-	vpxor %ymm15, %ymm15, %ymm15
-	vpcmpeqd %ymm12, %ymm15, %ymm15
-	vpandn %ymm13, %ymm15, %ymm13
-	vpor %ymm15, %ymm14, %ymm14
-	vmovmskps %ymm14, %r12d
+	vpxor %ymm14, %ymm14, %ymm14
+	vpcmpeqd %ymm11, %ymm14, %ymm14
+	vpandn %ymm12, %ymm14, %ymm12
+	vpor %ymm14, %ymm13, %ymm13
+	vmovmskps %ymm13, %r12d
 	cmpl $0x000000ff, %r12d
 	je L(next12)
-	vsqrtps %ymm12, %ymm13
+	vsqrtps %ymm11, %ymm12
 
 L(next12):
 	jmp L(back8)

@@ -45,6 +45,16 @@ L(all3f000000):
 	.long 0x3f000000
 	.long 0x3f000000
 	.balign 32
+L(all0f000000):
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.balign 32
 L(all00800000):
 	.long 0x800000
 	.long 0x800000
@@ -164,20 +174,21 @@ L(usualmain):
 	vmulps %ymm7, %ymm7, %ymm7
 	vaddps %ymm7, %ymm8, %ymm7
 	vmovups %ymm7, (%r8, %r9, 4)
-	vrsqrtps %ymm7, %ymm8
-	vmulps %ymm7, %ymm8, %ymm9
-	vmulps L(all3f000000)+0(%rip), %ymm8, %ymm10
-	vmovups L(all3f000000)+0(%rip), %ymm8
-	vfnmadd231ps %ymm9, %ymm10, %ymm8
-	vfmadd213ps %ymm10, %ymm8, %ymm10
-	vfmadd213ps %ymm9, %ymm8, %ymm9
-	vmovaps %ymm7, %ymm8
-	vfnmadd231ps %ymm9, %ymm9, %ymm8
-	vfmadd231ps %ymm8, %ymm10, %ymm9
-	vmovups L(all3f000000)+0(%rip), %ymm8
-	vfnmadd231ps %ymm9, %ymm10, %ymm8
-	vfmadd213ps %ymm10, %ymm8, %ymm10
-	vmovaps %ymm7, %ymm8
+	vmaxps L(all0f000000)+0(%rip), %ymm7, %ymm8
+	vrsqrtps %ymm8, %ymm10
+	vmulps %ymm8, %ymm10, %ymm9
+	vmulps L(all3f000000)+0(%rip), %ymm10, %ymm10
+	vmovups L(all3f000000)+0(%rip), %ymm11
+	vfnmadd231ps %ymm9, %ymm10, %ymm11
+	vfmadd213ps %ymm10, %ymm11, %ymm10
+	vfmadd213ps %ymm9, %ymm11, %ymm9
+	vmovaps %ymm8, %ymm11
+	vfnmadd231ps %ymm9, %ymm9, %ymm11
+	vfmadd231ps %ymm11, %ymm10, %ymm9
+	vmovups L(all3f000000)+0(%rip), %ymm11
+	vfnmadd231ps %ymm9, %ymm10, %ymm11
+	vfmadd213ps %ymm10, %ymm11, %ymm10
+	vmovaps %ymm8, %ymm8
 	vfnmadd231ps %ymm9, %ymm9, %ymm8
 	vfmadd213ps %ymm9, %ymm10, %ymm8
 	vpaddd L(all00800000)+0(%rip), %ymm7, %ymm9
@@ -218,20 +229,21 @@ L(back2):
 	vmulps %ymm11, %ymm11, %ymm11
 	vaddps %ymm11, %ymm12, %ymm11
 	vmovups %ymm11, 64(%r8, %r9, 4)
-	vrsqrtps %ymm11, %ymm12
-	vmulps %ymm11, %ymm12, %ymm13
-	vmulps L(all3f000000)+0(%rip), %ymm12, %ymm14
-	vmovups L(all3f000000)+0(%rip), %ymm12
-	vfnmadd231ps %ymm13, %ymm14, %ymm12
-	vfmadd213ps %ymm14, %ymm12, %ymm14
-	vfmadd213ps %ymm13, %ymm12, %ymm13
-	vmovaps %ymm11, %ymm12
-	vfnmadd231ps %ymm13, %ymm13, %ymm12
-	vfmadd231ps %ymm12, %ymm14, %ymm13
-	vmovups L(all3f000000)+0(%rip), %ymm12
-	vfnmadd231ps %ymm13, %ymm14, %ymm12
-	vfmadd213ps %ymm14, %ymm12, %ymm14
-	vmovaps %ymm11, %ymm12
+	vmaxps L(all0f000000)+0(%rip), %ymm11, %ymm12
+	vrsqrtps %ymm12, %ymm14
+	vmulps %ymm12, %ymm14, %ymm13
+	vmulps L(all3f000000)+0(%rip), %ymm14, %ymm14
+	vmovups L(all3f000000)+0(%rip), %ymm15
+	vfnmadd231ps %ymm13, %ymm14, %ymm15
+	vfmadd213ps %ymm14, %ymm15, %ymm14
+	vfmadd213ps %ymm13, %ymm15, %ymm13
+	vmovaps %ymm12, %ymm15
+	vfnmadd231ps %ymm13, %ymm13, %ymm15
+	vfmadd231ps %ymm15, %ymm14, %ymm13
+	vmovups L(all3f000000)+0(%rip), %ymm15
+	vfnmadd231ps %ymm13, %ymm14, %ymm15
+	vfmadd213ps %ymm14, %ymm15, %ymm14
+	vmovaps %ymm12, %ymm12
 	vfnmadd231ps %ymm13, %ymm13, %ymm12
 	vfmadd213ps %ymm13, %ymm14, %ymm12
 	vpaddd L(all00800000)+0(%rip), %ymm11, %ymm13
@@ -470,20 +482,21 @@ L(main):
 	vmulps %ymm7, %ymm7, %ymm7
 	vaddps %ymm7, %ymm8, %ymm7
 	vmovups %ymm7, (%r8, %r9, 4)
-	vrsqrtps %ymm7, %ymm8
-	vmulps %ymm7, %ymm8, %ymm9
-	vmulps L(all3f000000)+0(%rip), %ymm8, %ymm10
-	vmovups L(all3f000000)+0(%rip), %ymm8
-	vfnmadd231ps %ymm9, %ymm10, %ymm8
-	vfmadd213ps %ymm10, %ymm8, %ymm10
-	vfmadd213ps %ymm9, %ymm8, %ymm9
-	vmovaps %ymm7, %ymm8
-	vfnmadd231ps %ymm9, %ymm9, %ymm8
-	vfmadd231ps %ymm8, %ymm10, %ymm9
-	vmovups L(all3f000000)+0(%rip), %ymm8
-	vfnmadd231ps %ymm9, %ymm10, %ymm8
-	vfmadd213ps %ymm10, %ymm8, %ymm10
-	vmovaps %ymm7, %ymm8
+	vmaxps L(all0f000000)+0(%rip), %ymm7, %ymm8
+	vrsqrtps %ymm8, %ymm10
+	vmulps %ymm8, %ymm10, %ymm9
+	vmulps L(all3f000000)+0(%rip), %ymm10, %ymm10
+	vmovups L(all3f000000)+0(%rip), %ymm11
+	vfnmadd231ps %ymm9, %ymm10, %ymm11
+	vfmadd213ps %ymm10, %ymm11, %ymm10
+	vfmadd213ps %ymm9, %ymm11, %ymm9
+	vmovaps %ymm8, %ymm11
+	vfnmadd231ps %ymm9, %ymm9, %ymm11
+	vfmadd231ps %ymm11, %ymm10, %ymm9
+	vmovups L(all3f000000)+0(%rip), %ymm11
+	vfnmadd231ps %ymm9, %ymm10, %ymm11
+	vfmadd213ps %ymm10, %ymm11, %ymm10
+	vmovaps %ymm8, %ymm8
 	vfnmadd231ps %ymm9, %ymm9, %ymm8
 	vfmadd213ps %ymm9, %ymm10, %ymm8
 	vpaddd L(all00800000)+0(%rip), %ymm7, %ymm9
@@ -530,20 +543,21 @@ L(back6):
 	vmulps %ymm11, %ymm11, %ymm11
 	vaddps %ymm11, %ymm12, %ymm11
 	vmovups %ymm11, 64(%r8, %r9, 4)
-	vrsqrtps %ymm11, %ymm12
-	vmulps %ymm11, %ymm12, %ymm13
-	vmulps L(all3f000000)+0(%rip), %ymm12, %ymm14
-	vmovups L(all3f000000)+0(%rip), %ymm12
-	vfnmadd231ps %ymm13, %ymm14, %ymm12
-	vfmadd213ps %ymm14, %ymm12, %ymm14
-	vfmadd213ps %ymm13, %ymm12, %ymm13
-	vmovaps %ymm11, %ymm12
-	vfnmadd231ps %ymm13, %ymm13, %ymm12
-	vfmadd231ps %ymm12, %ymm14, %ymm13
-	vmovups L(all3f000000)+0(%rip), %ymm12
-	vfnmadd231ps %ymm13, %ymm14, %ymm12
-	vfmadd213ps %ymm14, %ymm12, %ymm14
-	vmovaps %ymm11, %ymm12
+	vmaxps L(all0f000000)+0(%rip), %ymm11, %ymm12
+	vrsqrtps %ymm12, %ymm14
+	vmulps %ymm12, %ymm14, %ymm13
+	vmulps L(all3f000000)+0(%rip), %ymm14, %ymm14
+	vmovups L(all3f000000)+0(%rip), %ymm15
+	vfnmadd231ps %ymm13, %ymm14, %ymm15
+	vfmadd213ps %ymm14, %ymm15, %ymm14
+	vfmadd213ps %ymm13, %ymm15, %ymm13
+	vmovaps %ymm12, %ymm15
+	vfnmadd231ps %ymm13, %ymm13, %ymm15
+	vfmadd231ps %ymm15, %ymm14, %ymm13
+	vmovups L(all3f000000)+0(%rip), %ymm15
+	vfnmadd231ps %ymm13, %ymm14, %ymm15
+	vfmadd213ps %ymm14, %ymm15, %ymm14
+	vmovaps %ymm12, %ymm12
 	vfnmadd231ps %ymm13, %ymm13, %ymm12
 	vfmadd213ps %ymm13, %ymm14, %ymm12
 	vpaddd L(all00800000)+0(%rip), %ymm11, %ymm13

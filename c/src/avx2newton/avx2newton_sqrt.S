@@ -36,6 +36,16 @@ L(all3f000000):
 	.long 0x3f000000
 	.long 0x3f000000
 	.balign 32
+L(all0f000000):
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.long 0xf000000
+	.balign 32
 L(all00800000):
 	.long 0x800000
 	.long 0x800000
@@ -99,20 +109,21 @@ L(near):
 
 L(main):
 	vmovups (%rdi, %r8, 4), %ymm0
-	vrsqrtps %ymm0, %ymm1
-	vmulps %ymm0, %ymm1, %ymm2
-	vmulps L(all3f000000)+0(%rip), %ymm1, %ymm3
-	vmovups L(all3f000000)+0(%rip), %ymm1
-	vfnmadd231ps %ymm2, %ymm3, %ymm1
-	vfmadd213ps %ymm3, %ymm1, %ymm3
-	vfmadd213ps %ymm2, %ymm1, %ymm2
-	vmovaps %ymm0, %ymm1
-	vfnmadd231ps %ymm2, %ymm2, %ymm1
-	vfmadd231ps %ymm1, %ymm3, %ymm2
-	vmovups L(all3f000000)+0(%rip), %ymm1
-	vfnmadd231ps %ymm2, %ymm3, %ymm1
-	vfmadd213ps %ymm3, %ymm1, %ymm3
-	vmovaps %ymm0, %ymm1
+	vmaxps L(all0f000000)+0(%rip), %ymm0, %ymm1
+	vrsqrtps %ymm1, %ymm3
+	vmulps %ymm1, %ymm3, %ymm2
+	vmulps L(all3f000000)+0(%rip), %ymm3, %ymm3
+	vmovups L(all3f000000)+0(%rip), %ymm4
+	vfnmadd231ps %ymm2, %ymm3, %ymm4
+	vfmadd213ps %ymm3, %ymm4, %ymm3
+	vfmadd213ps %ymm2, %ymm4, %ymm2
+	vmovaps %ymm1, %ymm4
+	vfnmadd231ps %ymm2, %ymm2, %ymm4
+	vfmadd231ps %ymm4, %ymm3, %ymm2
+	vmovups L(all3f000000)+0(%rip), %ymm4
+	vfnmadd231ps %ymm2, %ymm3, %ymm4
+	vfmadd213ps %ymm3, %ymm4, %ymm3
+	vmovaps %ymm1, %ymm1
 	vfnmadd231ps %ymm2, %ymm2, %ymm1
 	vfmadd213ps %ymm2, %ymm3, %ymm1
 	vpaddd L(all00800000)+0(%rip), %ymm0, %ymm2
@@ -127,20 +138,21 @@ L(back2):
 	vsqrtps %ymm0, %ymm0
 	vmovups %ymm0, 32(%rsi, %r8, 4)
 	vmovups 64(%rdi, %r8, 4), %ymm0
-	vrsqrtps %ymm0, %ymm1
-	vmulps %ymm0, %ymm1, %ymm2
-	vmulps L(all3f000000)+0(%rip), %ymm1, %ymm3
-	vmovups L(all3f000000)+0(%rip), %ymm1
-	vfnmadd231ps %ymm2, %ymm3, %ymm1
-	vfmadd213ps %ymm3, %ymm1, %ymm3
-	vfmadd213ps %ymm2, %ymm1, %ymm2
-	vmovaps %ymm0, %ymm1
-	vfnmadd231ps %ymm2, %ymm2, %ymm1
-	vfmadd231ps %ymm1, %ymm3, %ymm2
-	vmovups L(all3f000000)+0(%rip), %ymm1
-	vfnmadd231ps %ymm2, %ymm3, %ymm1
-	vfmadd213ps %ymm3, %ymm1, %ymm3
-	vmovaps %ymm0, %ymm1
+	vmaxps L(all0f000000)+0(%rip), %ymm0, %ymm1
+	vrsqrtps %ymm1, %ymm3
+	vmulps %ymm1, %ymm3, %ymm2
+	vmulps L(all3f000000)+0(%rip), %ymm3, %ymm3
+	vmovups L(all3f000000)+0(%rip), %ymm4
+	vfnmadd231ps %ymm2, %ymm3, %ymm4
+	vfmadd213ps %ymm3, %ymm4, %ymm3
+	vfmadd213ps %ymm2, %ymm4, %ymm2
+	vmovaps %ymm1, %ymm4
+	vfnmadd231ps %ymm2, %ymm2, %ymm4
+	vfmadd231ps %ymm4, %ymm3, %ymm2
+	vmovups L(all3f000000)+0(%rip), %ymm4
+	vfnmadd231ps %ymm2, %ymm3, %ymm4
+	vfmadd213ps %ymm3, %ymm4, %ymm3
+	vmovaps %ymm1, %ymm1
 	vfnmadd231ps %ymm2, %ymm2, %ymm1
 	vfmadd213ps %ymm2, %ymm3, %ymm1
 	vpaddd L(all00800000)+0(%rip), %ymm0, %ymm2

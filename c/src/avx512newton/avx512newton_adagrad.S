@@ -30,6 +30,9 @@ L(word3f000000):
 L(word27800000):
 	.long 0x27800000
 	.balign 4
+L(word0f000000):
+	.long 0xf000000
+	.balign 4
 L(word80000000):
 	.long 0x80000000
 	.balign 4
@@ -78,7 +81,8 @@ L(word0fffffff):
 	vandps %zmm5, %zmm4, %zmm4
 	vbroadcastss L(word3f000000)+0(%rip), %zmm5
 	vbroadcastss L(word27800000)+0(%rip), %zmm6
-	vbroadcastss L(word80000000)+0(%rip), %zmm7
+	vbroadcastss L(word0f000000)+0(%rip), %zmm7
+	vbroadcastss L(word80000000)+0(%rip), %zmm8
 	leaq -72(%rdx), %rbx
 
 L(usualentry):
@@ -114,95 +118,98 @@ L(usualnear):
 
 L(usualmain):
 	vptestmd (%rsi, %r8, 4), %zmm0, %k1
-	vmovups (%rsi, %r8, 4), %zmm8{%k1}{z}
-	vptestmd %zmm4, %zmm8, %k1
-	vmulps %zmm8, %zmm8, %zmm9{%k1}{z}
-	vaddps (%rdi, %r8, 4), %zmm9, %zmm9
-	vmovups %zmm9, (%rdi, %r8, 4)
-	vaddps %zmm1, %zmm9, %zmm9
-	vrsqrt14ps %zmm9, %zmm10
-	vmulps %zmm9, %zmm10, %zmm11
-	vmulps %zmm5, %zmm10, %zmm12
-	vmovaps %zmm5, %zmm10
-	vfnmadd231ps %zmm11, %zmm12, %zmm10
-	vfmadd213ps %zmm12, %zmm10, %zmm12
-	vfmadd213ps %zmm11, %zmm10, %zmm11
-	vmovaps %zmm9, %zmm10
-	vfnmadd231ps %zmm11, %zmm11, %zmm10
-	vfmadd213ps %zmm11, %zmm12, %zmm10
+	vmovups (%rsi, %r8, 4), %zmm9{%k1}{z}
+	vptestmd %zmm4, %zmm9, %k1
+	vmulps %zmm9, %zmm9, %zmm10{%k1}{z}
+	vaddps (%rdi, %r8, 4), %zmm10, %zmm10
+	vmovups %zmm10, (%rdi, %r8, 4)
+	vaddps %zmm1, %zmm10, %zmm10
+	vmaxps %zmm7, %zmm10, %zmm12
+	vrsqrt14ps %zmm12, %zmm11
+	vmulps %zmm12, %zmm11, %zmm13
+	vmulps %zmm5, %zmm11, %zmm14
+	vmovaps %zmm5, %zmm11
+	vfnmadd231ps %zmm13, %zmm14, %zmm11
+	vfmadd213ps %zmm14, %zmm11, %zmm14
+	vfmadd213ps %zmm13, %zmm11, %zmm13
+	vmovaps %zmm12, %zmm11
+	vfnmadd231ps %zmm13, %zmm13, %zmm11
+	vfmadd213ps %zmm13, %zmm14, %zmm11
 	vptestmd 64(%rsi, %r8, 4), %zmm0, %k1
-	vmovups 64(%rsi, %r8, 4), %zmm11{%k1}{z}
-	vptestmd %zmm4, %zmm11, %k1
-	vmulps %zmm11, %zmm11, %zmm12{%k1}{z}
-	vaddps 64(%rdi, %r8, 4), %zmm12, %zmm12
-	vmovups %zmm12, 64(%rdi, %r8, 4)
-	vaddps %zmm1, %zmm12, %zmm12
-	vrsqrt14ps %zmm12, %zmm13
-	vmulps %zmm12, %zmm13, %zmm14
-	vmulps %zmm5, %zmm13, %zmm15
-	vmovaps %zmm5, %zmm13
-	vfnmadd231ps %zmm14, %zmm15, %zmm13
-	vfmadd213ps %zmm15, %zmm13, %zmm15
-	vfmadd213ps %zmm14, %zmm13, %zmm14
-	vmovaps %zmm12, %zmm13
-	vfnmadd231ps %zmm14, %zmm14, %zmm13
-	vfmadd213ps %zmm14, %zmm15, %zmm13
+	vmovups 64(%rsi, %r8, 4), %zmm12{%k1}{z}
+	vptestmd %zmm4, %zmm12, %k1
+	vmulps %zmm12, %zmm12, %zmm13{%k1}{z}
+	vaddps 64(%rdi, %r8, 4), %zmm13, %zmm13
+	vmovups %zmm13, 64(%rdi, %r8, 4)
+	vaddps %zmm1, %zmm13, %zmm13
+	vmaxps %zmm7, %zmm13, %zmm15
+	vrsqrt14ps %zmm15, %zmm14
+	vmulps %zmm15, %zmm14, %zmm16
+	vmulps %zmm5, %zmm14, %zmm17
+	vmovaps %zmm5, %zmm14
+	vfnmadd231ps %zmm16, %zmm17, %zmm14
+	vfmadd213ps %zmm17, %zmm14, %zmm17
+	vfmadd213ps %zmm16, %zmm14, %zmm16
+	vmovaps %zmm15, %zmm14
+	vfnmadd231ps %zmm16, %zmm16, %zmm14
+	vfmadd213ps %zmm16, %zmm17, %zmm14
 	vptestmd 128(%rsi, %r8, 4), %zmm0, %k1
-	vmovups 128(%rsi, %r8, 4), %zmm14{%k1}{z}
-	vptestmd %zmm4, %zmm14, %k1
-	vmulps %zmm14, %zmm14, %zmm15{%k1}{z}
-	vaddps 128(%rdi, %r8, 4), %zmm15, %zmm15
-	vmovups %zmm15, 128(%rdi, %r8, 4)
-	vaddps %zmm1, %zmm15, %zmm15
-	vrsqrt14ps %zmm15, %zmm16
-	vmulps %zmm15, %zmm16, %zmm17
-	vmulps %zmm5, %zmm16, %zmm18
-	vmovaps %zmm5, %zmm16
-	vfnmadd231ps %zmm17, %zmm18, %zmm16
-	vfmadd213ps %zmm18, %zmm16, %zmm18
-	vfmadd213ps %zmm17, %zmm16, %zmm17
-	vmovaps %zmm15, %zmm16
-	vfnmadd231ps %zmm17, %zmm17, %zmm16
-	vfmadd213ps %zmm17, %zmm18, %zmm16
+	vmovups 128(%rsi, %r8, 4), %zmm15{%k1}{z}
+	vptestmd %zmm4, %zmm15, %k1
+	vmulps %zmm15, %zmm15, %zmm16{%k1}{z}
+	vaddps 128(%rdi, %r8, 4), %zmm16, %zmm16
+	vmovups %zmm16, 128(%rdi, %r8, 4)
+	vaddps %zmm1, %zmm16, %zmm16
+	vmaxps %zmm7, %zmm16, %zmm18
+	vrsqrt14ps %zmm18, %zmm17
+	vmulps %zmm18, %zmm17, %zmm19
+	vmulps %zmm5, %zmm17, %zmm20
+	vmovaps %zmm5, %zmm17
+	vfnmadd231ps %zmm19, %zmm20, %zmm17
+	vfmadd213ps %zmm20, %zmm17, %zmm20
+	vfmadd213ps %zmm19, %zmm17, %zmm19
+	vmovaps %zmm18, %zmm17
+	vfnmadd231ps %zmm19, %zmm19, %zmm17
+	vfmadd213ps %zmm19, %zmm20, %zmm17
 	vptestmd 192(%rsi, %r8, 4), %zmm0, %k1
-	vmovups 192(%rsi, %r8, 4), %zmm17{%k1}{z}
-	vptestmd %zmm4, %zmm17, %k1
-	vmulps %zmm17, %zmm17, %zmm18{%k1}{z}
-	vaddps 192(%rdi, %r8, 4), %zmm18, %zmm18
-	vmovups %zmm18, 192(%rdi, %r8, 4)
-	vaddps %zmm1, %zmm18, %zmm18
-	vsqrtps %zmm18, %zmm18
-	vmovups (%rax, %r8, 4), %zmm19
-	vmulps %zmm3, %zmm8, %zmm8
-	vcmpps $0x12, %zmm10, %zmm6, %k1
-	vcmpps $0x12, %zmm13, %zmm6, %k1{%k1}
-	vcmpps $0x12, %zmm16, %zmm6, %k1{%k1}
+	vmovups 192(%rsi, %r8, 4), %zmm18{%k1}{z}
+	vptestmd %zmm4, %zmm18, %k1
+	vmulps %zmm18, %zmm18, %zmm19{%k1}{z}
+	vaddps 192(%rdi, %r8, 4), %zmm19, %zmm19
+	vmovups %zmm19, 192(%rdi, %r8, 4)
+	vaddps %zmm1, %zmm19, %zmm19
+	vsqrtps %zmm19, %zmm19
+	vmovups (%rax, %r8, 4), %zmm20
+	vmulps %zmm3, %zmm9, %zmm9
+	vcmpps $0x12, %zmm11, %zmm6, %k1
+	vcmpps $0x12, %zmm14, %zmm6, %k1{%k1}
+	vcmpps $0x12, %zmm17, %zmm6, %k1{%k1}
 	kortestw %k1, %k1
 	jnc L(aside1)
 
 L(back2):
-	vaddps %zmm2, %zmm10, %zmm9
-	vdivps %zmm9, %zmm8, %zmm8
-	vsubps %zmm8, %zmm19, %zmm8
-	vmovups %zmm8, (%rax, %r8, 4)
-	vmovups 64(%rax, %r8, 4), %zmm8
-	vmulps %zmm3, %zmm11, %zmm9
-	vaddps %zmm2, %zmm13, %zmm10
+	vaddps %zmm2, %zmm11, %zmm10
 	vdivps %zmm10, %zmm9, %zmm9
-	vsubps %zmm9, %zmm8, %zmm8
-	vmovups %zmm8, 64(%rax, %r8, 4)
-	vmovups 128(%rax, %r8, 4), %zmm8
-	vmulps %zmm3, %zmm14, %zmm9
-	vaddps %zmm2, %zmm16, %zmm10
-	vdivps %zmm10, %zmm9, %zmm9
-	vsubps %zmm9, %zmm8, %zmm8
-	vmovups %zmm8, 128(%rax, %r8, 4)
-	vmovups 192(%rax, %r8, 4), %zmm8
-	vmulps %zmm3, %zmm17, %zmm9
-	vaddps %zmm2, %zmm18, %zmm10
-	vdivps %zmm10, %zmm9, %zmm9
-	vsubps %zmm9, %zmm8, %zmm8
-	vmovups %zmm8, 192(%rax, %r8, 4)
+	vsubps %zmm9, %zmm20, %zmm9
+	vmovups %zmm9, (%rax, %r8, 4)
+	vmovups 64(%rax, %r8, 4), %zmm9
+	vmulps %zmm3, %zmm12, %zmm10
+	vaddps %zmm2, %zmm14, %zmm11
+	vdivps %zmm11, %zmm10, %zmm10
+	vsubps %zmm10, %zmm9, %zmm9
+	vmovups %zmm9, 64(%rax, %r8, 4)
+	vmovups 128(%rax, %r8, 4), %zmm9
+	vmulps %zmm3, %zmm15, %zmm10
+	vaddps %zmm2, %zmm17, %zmm11
+	vdivps %zmm11, %zmm10, %zmm10
+	vsubps %zmm10, %zmm9, %zmm9
+	vmovups %zmm9, 128(%rax, %r8, 4)
+	vmovups 192(%rax, %r8, 4), %zmm9
+	vmulps %zmm3, %zmm18, %zmm10
+	vaddps %zmm2, %zmm19, %zmm11
+	vdivps %zmm11, %zmm10, %zmm10
+	vsubps %zmm10, %zmm9, %zmm9
+	vmovups %zmm9, 192(%rax, %r8, 4)
 	addq $64, %r8
 	cmpq %r10, %r8
 	jl L(usualmain)
@@ -215,19 +222,19 @@ L(usualmainend):
 
 L(usualloop):
 	vptestmd (%rsi, %r8, 4), %zmm0, %k1
-	vmovups (%rsi, %r8, 4), %zmm8{%k1}{z}
-	vptestmd %zmm4, %zmm8, %k1
-	vmulps %zmm8, %zmm8, %zmm9{%k1}{z}
-	vaddps (%rdi, %r8, 4), %zmm9, %zmm9
-	vmovups %zmm9, (%rdi, %r8, 4)
-	vmovups (%rax, %r8, 4), %zmm10
-	vmulps %zmm3, %zmm8, %zmm8
-	vaddps %zmm1, %zmm9, %zmm9
-	vsqrtps %zmm9, %zmm9
-	vaddps %zmm2, %zmm9, %zmm9
-	vdivps %zmm9, %zmm8, %zmm8
-	vsubps %zmm8, %zmm10, %zmm8
-	vmovups %zmm8, (%rax, %r8, 4)
+	vmovups (%rsi, %r8, 4), %zmm9{%k1}{z}
+	vptestmd %zmm4, %zmm9, %k1
+	vmulps %zmm9, %zmm9, %zmm10{%k1}{z}
+	vaddps (%rdi, %r8, 4), %zmm10, %zmm10
+	vmovups %zmm10, (%rdi, %r8, 4)
+	vmovups (%rax, %r8, 4), %zmm11
+	vmulps %zmm3, %zmm9, %zmm9
+	vaddps %zmm1, %zmm10, %zmm10
+	vsqrtps %zmm10, %zmm10
+	vaddps %zmm2, %zmm10, %zmm10
+	vdivps %zmm10, %zmm9, %zmm9
+	vsubps %zmm9, %zmm11, %zmm9
+	vmovups %zmm9, (%rax, %r8, 4)
 	addq $16, %r8
 	cmpq %r10, %r8
 	jl L(usualloop)
@@ -238,22 +245,22 @@ L(usualloopend):
 	movl $0x0000ffff, %r10d
 	bzhil %r9d, %r10d, %r10d
 	kmovw %r10d, %k1
-	vmovups (%rdi, %r8, 4), %zmm8{%k1}{z}
-	vmovups (%rsi, %r8, 4), %zmm9{%k1}{z}
-	vptestmd %zmm0, %zmm9, %k2
-	vaddps %zmm7, %zmm9, %zmm9{%k2}{z}
-	vptestmd %zmm4, %zmm9, %k2
-	vmulps %zmm9, %zmm9, %zmm10{%k2}{z}
-	vaddps %zmm10, %zmm8, %zmm8
-	vmovups %zmm8, (%rdi, %r8, 4){%k1}
-	vmovups (%rax, %r8, 4), %zmm10{%k1}{z}
-	vmulps %zmm3, %zmm9, %zmm9
-	vaddps %zmm1, %zmm8, %zmm8
-	vsqrtps %zmm8, %zmm8
-	vaddps %zmm2, %zmm8, %zmm8
-	vdivps %zmm8, %zmm9, %zmm8
-	vsubps %zmm8, %zmm10, %zmm8
-	vmovups %zmm8, (%rax, %r8, 4){%k1}
+	vmovups (%rdi, %r8, 4), %zmm9{%k1}{z}
+	vmovups (%rsi, %r8, 4), %zmm10{%k1}{z}
+	vptestmd %zmm0, %zmm10, %k2
+	vaddps %zmm8, %zmm10, %zmm10{%k2}{z}
+	vptestmd %zmm4, %zmm10, %k2
+	vmulps %zmm10, %zmm10, %zmm11{%k2}{z}
+	vaddps %zmm11, %zmm9, %zmm9
+	vmovups %zmm9, (%rdi, %r8, 4){%k1}
+	vmovups (%rax, %r8, 4), %zmm11{%k1}{z}
+	vmulps %zmm3, %zmm10, %zmm10
+	vaddps %zmm1, %zmm9, %zmm9
+	vsqrtps %zmm9, %zmm9
+	vaddps %zmm2, %zmm9, %zmm9
+	vdivps %zmm9, %zmm10, %zmm9
+	vsubps %zmm9, %zmm11, %zmm9
+	vmovups %zmm9, (%rax, %r8, 4){%k1}
 
 L(usualdone):
 	addq $72, %rcx
@@ -299,7 +306,8 @@ L(asked):
 	vcmpps $0x00, %zmm9, %zmm8, %k2
 	vbroadcastss L(word3f000000)+0(%rip), %zmm9
 	vbroadcastss L(word27800000)+0(%rip), %zmm10
-	vbroadcastss L(word80000000)+0(%rip), %zmm11
+	vbroadcastss L(word0f000000)+0(%rip), %zmm11
+	vbroadcastss L(word80000000)+0(%rip), %zmm12
 	leaq -72(%rdx), %r9
 
 L(entry):
@@ -335,107 +343,110 @@ L(near):
 
 L(main):
 	vptestmd (%rsi, %r8, 4), %zmm1, %k3
-	vmovups (%rsi, %r8, 4), %zmm12{%k3}{z}
-	vmulps %zmm0, %zmm12, %zmm12
-	vptestmd %zmm2, %zmm12, %k3
-	vaddps %zmm11, %zmm12, %zmm12{%k3}{z}
-	vptestmd %zmm6, %zmm12, %k3
-	vmulps %zmm12, %zmm12, %zmm13{%k3}{z}
-	vaddps (%rdi, %r8, 4), %zmm13, %zmm13
-	vmovups %zmm13, (%rdi, %r8, 4)
-	vaddps %zmm3, %zmm13, %zmm13
-	vrsqrt14ps %zmm13, %zmm14
-	vmulps %zmm13, %zmm14, %zmm15
-	vmulps %zmm9, %zmm14, %zmm16
-	vmovaps %zmm9, %zmm14
-	vfnmadd231ps %zmm15, %zmm16, %zmm14
-	vfmadd213ps %zmm16, %zmm14, %zmm16
-	vfmadd213ps %zmm15, %zmm14, %zmm15
-	vmovaps %zmm13, %zmm14
-	vfnmadd231ps %zmm15, %zmm15, %zmm14
-	vfmadd213ps %zmm15, %zmm16, %zmm14
+	vmovups (%rsi, %r8, 4), %zmm13{%k3}{z}
+	vmulps %zmm0, %zmm13, %zmm13
+	vptestmd %zmm2, %zmm13, %k3
+	vaddps %zmm12, %zmm13, %zmm13{%k3}{z}
+	vptestmd %zmm6, %zmm13, %k3
+	vmulps %zmm13, %zmm13, %zmm14{%k3}{z}
+	vaddps (%rdi, %r8, 4), %zmm14, %zmm14
+	vmovups %zmm14, (%rdi, %r8, 4)
+	vaddps %zmm3, %zmm14, %zmm14
+	vmaxps %zmm11, %zmm14, %zmm16
+	vrsqrt14ps %zmm16, %zmm15
+	vmulps %zmm16, %zmm15, %zmm17
+	vmulps %zmm9, %zmm15, %zmm18
+	vmovaps %zmm9, %zmm15
+	vfnmadd231ps %zmm17, %zmm18, %zmm15
+	vfmadd213ps %zmm18, %zmm15, %zmm18
+	vfmadd213ps %zmm17, %zmm15, %zmm17
+	vmovaps %zmm16, %zmm15
+	vfnmadd231ps %zmm17, %zmm17, %zmm15
+	vfmadd213ps %zmm17, %zmm18, %zmm15
 	vptestmd 64(%rsi, %r8, 4), %zmm1, %k3
-	vmovups 64(%rsi, %r8, 4), %zmm15{%k3}{z}
-	vmulps %zmm0, %zmm15, %zmm15
-	vptestmd %zmm2, %zmm15, %k3
-	vaddps %zmm11, %zmm15, %zmm15{%k3}{z}
-	vptestmd %zmm6, %zmm15, %k3
-	vmulps %zmm15, %zmm15, %zmm16{%k3}{z}
-	vaddps 64(%rdi, %r8, 4), %zmm16, %zmm16
-	vmovups %zmm16, 64(%rdi, %r8, 4)
-	vaddps %zmm3, %zmm16, %zmm16
-	vrsqrt14ps %zmm16, %zmm17
-	vmulps %zmm16, %zmm17, %zmm18
-	vmulps %zmm9, %zmm17, %zmm19
-	vmovaps %zmm9, %zmm17
-	vfnmadd231ps %zmm18, %zmm19, %zmm17
-	vfmadd213ps %zmm19, %zmm17, %zmm19
-	vfmadd213ps %zmm18, %zmm17, %zmm18
-	vmovaps %zmm16, %zmm17
-	vfnmadd231ps %zmm18, %zmm18, %zmm17
-	vfmadd213ps %zmm18, %zmm19, %zmm17
+	vmovups 64(%rsi, %r8, 4), %zmm16{%k3}{z}
+	vmulps %zmm0, %zmm16, %zmm16
+	vptestmd %zmm2, %zmm16, %k3
+	vaddps %zmm12, %zmm16, %zmm16{%k3}{z}
+	vptestmd %zmm6, %zmm16, %k3
+	vmulps %zmm16, %zmm16, %zmm17{%k3}{z}
+	vaddps 64(%rdi, %r8, 4), %zmm17, %zmm17
+	vmovups %zmm17, 64(%rdi, %r8, 4)
+	vaddps %zmm3, %zmm17, %zmm17
+	vmaxps %zmm11, %zmm17, %zmm19
+	vrsqrt14ps %zmm19, %zmm18
+	vmulps %zmm19, %zmm18, %zmm20
+	vmulps %zmm9, %zmm18, %zmm21
+	vmovaps %zmm9, %zmm18
+	vfnmadd231ps %zmm20, %zmm21, %zmm18
+	vfmadd213ps %zmm21, %zmm18, %zmm21
+	vfmadd213ps %zmm20, %zmm18, %zmm20
+	vmovaps %zmm19, %zmm18
+	vfnmadd231ps %zmm20, %zmm20, %zmm18
+	vfmadd213ps %zmm20, %zmm21, %zmm18
 	vptestmd 128(%rsi, %r8, 4), %zmm1, %k3
-	vmovups 128(%rsi, %r8, 4), %zmm18{%k3}{z}
-	vmulps %zmm0, %zmm18, %zmm18
-	vptestmd %zmm2, %zmm18, %k3
-	vaddps %zmm11, %zmm18, %zmm18{%k3}{z}
-	vptestmd %zmm6, %zmm18, %k3
-	vmulps %zmm18, %zmm18, %zmm19{%k3}{z}
-	vaddps 128(%rdi, %r8, 4), %zmm19, %zmm19
-	vmovups %zmm19, 128(%rdi, %r8, 4)
-	vaddps %zmm3, %zmm19, %zmm19
-	vrsqrt14ps %zmm19, %zmm20
-	vmulps %zmm19, %zmm20, %zmm21
-	vmulps %zmm9, %zmm20, %zmm22
-	vmovaps %zmm9, %zmm20
-	vfnmadd231ps %zmm21, %zmm22, %zmm20
-	vfmadd213ps %zmm22, %zmm20, %zmm22
-	vfmadd213ps %zmm21, %zmm20, %zmm21
-	vmovaps %zmm19, %zmm20
-	vfnmadd231ps %zmm21, %zmm21, %zmm20
-	vfmadd213ps %zmm21, %zmm22, %zmm20
+	vmovups 128(%rsi, %r8, 4), %zmm19{%k3}{z}
+	vmulps %zmm0, %zmm19, %zmm19
+	vptestmd %zmm2, %zmm19, %k3
+	vaddps %zmm12, %zmm19, %zmm19{%k3}{z}
+	vptestmd %zmm6, %zmm19, %k3
+	vmulps %zmm19, %zmm19, %zmm20{%k3}{z}
+	vaddps 128(%rdi, %r8, 4), %zmm20, %zmm20
+	vmovups %zmm20, 128(%rdi, %r8, 4)
+	vaddps %zmm3, %zmm20, %zmm20
+	vmaxps %zmm11, %zmm20, %zmm22
+	vrsqrt14ps %zmm22, %zmm21
+	vmulps %zmm22, %zmm21, %zmm23
+	vmulps %zmm9, %zmm21, %zmm24
+	vmovaps %zmm9, %zmm21
+	vfnmadd231ps %zmm23, %zmm24, %zmm21
+	vfmadd213ps %zmm24, %zmm21, %zmm24
+	vfmadd213ps %zmm23, %zmm21, %zmm23
+	vmovaps %zmm22, %zmm21
+	vfnmadd231ps %zmm23, %zmm23, %zmm21
+	vfmadd213ps %zmm23, %zmm24, %zmm21
 	vptestmd 192(%rsi, %r8, 4), %zmm1, %k3
-	vmovups 192(%rsi, %r8, 4), %zmm21{%k3}{z}
-	vmulps %zmm0, %zmm21, %zmm21
-	vptestmd %zmm2, %zmm21, %k3
-	vaddps %zmm11, %zmm21, %zmm21{%k3}{z}
-	vptestmd %zmm6, %zmm21, %k3
-	vmulps %zmm21, %zmm21, %zmm22{%k3}{z}
-	vaddps 192(%rdi, %r8, 4), %zmm22, %zmm22
-	vmovups %zmm22, 192(%rdi, %r8, 4)
-	vaddps %zmm3, %zmm22, %zmm22
-	vsqrtps %zmm22, %zmm22
-	vmovups (%rax, %r8, 4), %zmm23
-	vmulps %zmm5, %zmm12, %zmm12
-	vcmpps $0x12, %zmm14, %zmm10, %k3
-	vcmpps $0x12, %zmm17, %zmm10, %k3{%k3}
-	vcmpps $0x12, %zmm20, %zmm10, %k3{%k3}
+	vmovups 192(%rsi, %r8, 4), %zmm22{%k3}{z}
+	vmulps %zmm0, %zmm22, %zmm22
+	vptestmd %zmm2, %zmm22, %k3
+	vaddps %zmm12, %zmm22, %zmm22{%k3}{z}
+	vptestmd %zmm6, %zmm22, %k3
+	vmulps %zmm22, %zmm22, %zmm23{%k3}{z}
+	vaddps 192(%rdi, %r8, 4), %zmm23, %zmm23
+	vmovups %zmm23, 192(%rdi, %r8, 4)
+	vaddps %zmm3, %zmm23, %zmm23
+	vsqrtps %zmm23, %zmm23
+	vmovups (%rax, %r8, 4), %zmm24
+	vmulps %zmm5, %zmm13, %zmm13
+	vcmpps $0x12, %zmm15, %zmm10, %k3
+	vcmpps $0x12, %zmm18, %zmm10, %k3{%k3}
+	vcmpps $0x12, %zmm21, %zmm10, %k3{%k3}
 	kortestw %k3, %k3
 	jnc L(aside3)
 
 L(back4):
-	vaddps %zmm4, %zmm14, %zmm13
-	vdivps %zmm13, %zmm12, %zmm12
-	vsubps %zmm12, %zmm23, %zmm12
-	vmovups %zmm12, (%rax, %r8, 4)
-	vmovups 64(%rax, %r8, 4), %zmm12
-	vmulps %zmm5, %zmm15, %zmm13
-	vaddps %zmm4, %zmm17, %zmm14
+	vaddps %zmm4, %zmm15, %zmm14
 	vdivps %zmm14, %zmm13, %zmm13
-	vsubps %zmm13, %zmm12, %zmm12
-	vmovups %zmm12, 64(%rax, %r8, 4)
-	vmovups 128(%rax, %r8, 4), %zmm12
-	vmulps %zmm5, %zmm18, %zmm13
-	vaddps %zmm4, %zmm20, %zmm14
-	vdivps %zmm14, %zmm13, %zmm13
-	vsubps %zmm13, %zmm12, %zmm12
-	vmovups %zmm12, 128(%rax, %r8, 4)
-	vmovups 192(%rax, %r8, 4), %zmm12
-	vmulps %zmm5, %zmm21, %zmm13
-	vaddps %zmm4, %zmm22, %zmm14
-	vdivps %zmm14, %zmm13, %zmm13
-	vsubps %zmm13, %zmm12, %zmm12
-	vmovups %zmm12, 192(%rax, %r8, 4)
+	vsubps %zmm13, %zmm24, %zmm13
+	vmovups %zmm13, (%rax, %r8, 4)
+	vmovups 64(%rax, %r8, 4), %zmm13
+	vmulps %zmm5, %zmm16, %zmm14
+	vaddps %zmm4, %zmm18, %zmm15
+	vdivps %zmm15, %zmm14, %zmm14
+	vsubps %zmm14, %zmm13, %zmm13
+	vmovups %zmm13, 64(%rax, %r8, 4)
+	vmovups 128(%rax, %r8, 4), %zmm13
+	vmulps %zmm5, %zmm19, %zmm14
+	vaddps %zmm4, %zmm21, %zmm15
+	vdivps %zmm15, %zmm14, %zmm14
+	vsubps %zmm14, %zmm13, %zmm13
+	vmovups %zmm13, 128(%rax, %r8, 4)
+	vmovups 192(%rax, %r8, 4), %zmm13
+	vmulps %zmm5, %zmm22, %zmm14
+	vaddps %zmm4, %zmm23, %zmm15
+	vdivps %zmm15, %zmm14, %zmm14
+	vsubps %zmm14, %zmm13, %zmm13
+	vmovups %zmm13, 192(%rax, %r8, 4)
 	addq $64, %r8
 	cmpq %r11, %r8
 	jl L(main)
@@ -448,30 +459,30 @@ L(mainend):
 
 L(loop):
 	vptestmd (%rsi, %r8, 4), %zmm1, %k3
-	vmovups (%rsi, %r8, 4), %zmm12{%k3}{z}
-	vmulps %zmm0, %zmm12, %zmm12
-	vmovups (%rax, %r8, 4), %zmm13
-	vmulps %zmm7, %zmm13, %zmm14
-	vaddps %zmm14, %zmm12, %zmm14
-	vmovaps %zmm14, %zmm14
-	vmovaps %zmm12, %zmm14{%k1}
-	vptestmd %zmm2, %zmm14, %k3
-	vaddps %zmm11, %zmm14, %zmm12{%k3}{z}
-	vptestmd %zmm6, %zmm12, %k3
-	vmulps %zmm12, %zmm12, %zmm14{%k3}{z}
-	vaddps (%rdi, %r8, 4), %zmm14, %zmm14
-	vmovups %zmm14, (%rdi, %r8, 4)
-	vmulps %zmm5, %zmm12, %zmm12
-	vaddps %zmm3, %zmm14, %zmm14
-	vsqrtps %zmm14, %zmm14
-	vaddps %zmm4, %zmm14, %zmm14
-	vdivps %zmm14, %zmm12, %zmm12
-	vmulps %zmm8, %zmm13, %zmm14
-	vaddps %zmm14, %zmm12, %zmm14
-	vmovaps %zmm14, %zmm14
-	vmovaps %zmm12, %zmm14{%k2}
-	vsubps %zmm14, %zmm13, %zmm12
-	vmovups %zmm12, (%rax, %r8, 4)
+	vmovups (%rsi, %r8, 4), %zmm13{%k3}{z}
+	vmulps %zmm0, %zmm13, %zmm13
+	vmovups (%rax, %r8, 4), %zmm14
+	vmulps %zmm7, %zmm14, %zmm15
+	vaddps %zmm15, %zmm13, %zmm15
+	vmovaps %zmm15, %zmm15
+	vmovaps %zmm13, %zmm15{%k1}
+	vptestmd %zmm2, %zmm15, %k3
+	vaddps %zmm12, %zmm15, %zmm13{%k3}{z}
+	vptestmd %zmm6, %zmm13, %k3
+	vmulps %zmm13, %zmm13, %zmm15{%k3}{z}
+	vaddps (%rdi, %r8, 4), %zmm15, %zmm15
+	vmovups %zmm15, (%rdi, %r8, 4)
+	vmulps %zmm5, %zmm13, %zmm13
+	vaddps %zmm3, %zmm15, %zmm15
+	vsqrtps %zmm15, %zmm15
+	vaddps %zmm4, %zmm15, %zmm15
+	vdivps %zmm15, %zmm13, %zmm13
+	vmulps %zmm8, %zmm14, %zmm15
+	vaddps %zmm15, %zmm13, %zmm15
+	vmovaps %zmm15, %zmm15
+	vmovaps %zmm13, %zmm15{%k2}
+	vsubps %zmm15, %zmm14, %zmm13
+	vmovups %zmm13, (%rax, %r8, 4)
 	addq $16, %r8
 	cmpq %r11, %r8
 	jl L(loop)
@@ -482,33 +493,33 @@ L(loopend):
 	movl $0x0000ffff, %r11d
 	bzhil %r10d, %r11d, %r11d
 	kmovw %r11d, %k3
-	vmovups (%rdi, %r8, 4), %zmm12{%k3}{z}
-	vmovups (%rsi, %r8, 4), %zmm13{%k3}{z}
-	vptestmd %zmm1, %zmm13, %k4
-	vaddps %zmm11, %zmm13, %zmm13{%k4}{z}
-	vmulps %zmm0, %zmm13, %zmm13
-	vmovups (%rax, %r8, 4), %zmm14{%k3}{z}
-	vmulps %zmm7, %zmm14, %zmm15
-	vaddps %zmm15, %zmm13, %zmm15
-	vmovaps %zmm15, %zmm15
-	vmovaps %zmm13, %zmm15{%k1}
-	vptestmd %zmm2, %zmm15, %k4
-	vaddps %zmm11, %zmm15, %zmm13{%k4}{z}
-	vptestmd %zmm6, %zmm13, %k4
-	vmulps %zmm13, %zmm13, %zmm15{%k4}{z}
-	vaddps %zmm15, %zmm12, %zmm12
-	vmovups %zmm12, (%rdi, %r8, 4){%k3}
-	vmulps %zmm5, %zmm13, %zmm13
-	vaddps %zmm3, %zmm12, %zmm12
-	vsqrtps %zmm12, %zmm12
-	vaddps %zmm4, %zmm12, %zmm12
-	vdivps %zmm12, %zmm13, %zmm12
-	vmulps %zmm8, %zmm14, %zmm13
-	vaddps %zmm13, %zmm12, %zmm13
-	vmovaps %zmm13, %zmm13
-	vmovaps %zmm12, %zmm13{%k2}
-	vsubps %zmm13, %zmm14, %zmm12
-	vmovups %zmm12, (%rax, %r8, 4){%k3}
+	vmovups (%rdi, %r8, 4), %zmm13{%k3}{z}
+	vmovups (%rsi, %r8, 4), %zmm14{%k3}{z}
+	vptestmd %zmm1, %zmm14, %k4
+	vaddps %zmm12, %zmm14, %zmm14{%k4}{z}
+	vmulps %zmm0, %zmm14, %zmm14
+	vmovups (%rax, %r8, 4), %zmm15{%k3}{z}
+	vmulps %zmm7, %zmm15, %zmm16
+	vaddps %zmm16, %zmm14, %zmm16
+	vmovaps %zmm16, %zmm16
+	vmovaps %zmm14, %zmm16{%k1}
+	vptestmd %zmm2, %zmm16, %k4
+	vaddps %zmm12, %zmm16, %zmm14{%k4}{z}
+	vptestmd %zmm6, %zmm14, %k4
+	vmulps %zmm14, %zmm14, %zmm16{%k4}{z}
+	vaddps %zmm16, %zmm13, %zmm13
+	vmovups %zmm13, (%rdi, %r8, 4){%k3}
+	vmulps %zmm5, %zmm14, %zmm14
+	vaddps %zmm3, %zmm13, %zmm13
+	vsqrtps %zmm13, %zmm13
+	vaddps %zmm4, %zmm13, %zmm13
+	vdivps %zmm13, %zmm14, %zmm13
+	vmulps %zmm8, %zmm15, %zmm14
+	vaddps %zmm14, %zmm13, %zmm14
+	vmovaps %zmm14, %zmm14
+	vmovaps %zmm13, %zmm14{%k2}
+	vsubps %zmm14, %zmm15, %zmm13
+	vmovups %zmm13, (%rax, %r8, 4){%k3}
 
 L(done):
 	addq $72, %rcx
@@ -522,73 +533,73 @@ L(end):
 	LEAVE
 
 L(aside1):
-	vbroadcastss L(word03530122)+0(%rip), %zmm20
-	vfixupimmps $0x00, %zmm20, %zmm9, %zmm10
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm20
-	vpaddd %zmm20, %zmm9, %zmm20
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm21
-	vpcmpud $0x01, %zmm21, %zmm20, %k1
+	vbroadcastss L(word03530122)+0(%rip), %zmm21
+	vfixupimmps $0x00, %zmm21, %zmm10, %zmm11
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm21
+	vpaddd %zmm21, %zmm10, %zmm21
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm22
+	vpcmpud $0x01, %zmm22, %zmm21, %k1
 	kortestw %k1, %k1
 	je L(next5)
-	vsqrtps %zmm9, %zmm10
+	vsqrtps %zmm10, %zmm11
 
 L(next5):
-	vbroadcastss L(word03530122)+0(%rip), %zmm9
-	vfixupimmps $0x00, %zmm9, %zmm12, %zmm13
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm9
-	vpaddd %zmm9, %zmm12, %zmm9
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm20
-	vpcmpud $0x01, %zmm20, %zmm9, %k1
+	vbroadcastss L(word03530122)+0(%rip), %zmm10
+	vfixupimmps $0x00, %zmm10, %zmm13, %zmm14
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm10
+	vpaddd %zmm10, %zmm13, %zmm10
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm21
+	vpcmpud $0x01, %zmm21, %zmm10, %k1
 	kortestw %k1, %k1
 	je L(next6)
-	vsqrtps %zmm12, %zmm13
+	vsqrtps %zmm13, %zmm14
 
 L(next6):
-	vbroadcastss L(word03530122)+0(%rip), %zmm9
-	vfixupimmps $0x00, %zmm9, %zmm15, %zmm16
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm9
-	vpaddd %zmm9, %zmm15, %zmm9
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm12
-	vpcmpud $0x01, %zmm12, %zmm9, %k1
+	vbroadcastss L(word03530122)+0(%rip), %zmm10
+	vfixupimmps $0x00, %zmm10, %zmm16, %zmm17
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm10
+	vpaddd %zmm10, %zmm16, %zmm10
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm13
+	vpcmpud $0x01, %zmm13, %zmm10, %k1
 	kortestw %k1, %k1
 	je L(next7)
-	vsqrtps %zmm15, %zmm16
+	vsqrtps %zmm16, %zmm17
 
 L(next7):
 	jmp L(back2)
 
 L(aside3):
-	vbroadcastss L(word03530122)+0(%rip), %zmm24
-	vfixupimmps $0x00, %zmm24, %zmm13, %zmm14
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm24
-	vpaddd %zmm24, %zmm13, %zmm24
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm25
-	vpcmpud $0x01, %zmm25, %zmm24, %k3
+	vbroadcastss L(word03530122)+0(%rip), %zmm25
+	vfixupimmps $0x00, %zmm25, %zmm14, %zmm15
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm25
+	vpaddd %zmm25, %zmm14, %zmm25
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm26
+	vpcmpud $0x01, %zmm26, %zmm25, %k3
 	kortestw %k3, %k3
 	je L(next8)
-	vsqrtps %zmm13, %zmm14
+	vsqrtps %zmm14, %zmm15
 
 L(next8):
-	vbroadcastss L(word03530122)+0(%rip), %zmm13
-	vfixupimmps $0x00, %zmm13, %zmm16, %zmm17
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm13
-	vpaddd %zmm13, %zmm16, %zmm13
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm24
-	vpcmpud $0x01, %zmm24, %zmm13, %k3
+	vbroadcastss L(word03530122)+0(%rip), %zmm14
+	vfixupimmps $0x00, %zmm14, %zmm17, %zmm18
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm14
+	vpaddd %zmm14, %zmm17, %zmm14
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm25
+	vpcmpud $0x01, %zmm25, %zmm14, %k3
 	kortestw %k3, %k3
 	je L(next9)
-	vsqrtps %zmm16, %zmm17
+	vsqrtps %zmm17, %zmm18
 
 L(next9):
-	vbroadcastss L(word03530122)+0(%rip), %zmm13
-	vfixupimmps $0x00, %zmm13, %zmm19, %zmm20
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm13
-	vpaddd %zmm13, %zmm19, %zmm13
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm16
-	vpcmpud $0x01, %zmm16, %zmm13, %k3
+	vbroadcastss L(word03530122)+0(%rip), %zmm14
+	vfixupimmps $0x00, %zmm14, %zmm20, %zmm21
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm14
+	vpaddd %zmm14, %zmm20, %zmm14
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm17
+	vpcmpud $0x01, %zmm17, %zmm14, %k3
 	kortestw %k3, %k3
 	je L(next10)
-	vsqrtps %zmm19, %zmm20
+	vsqrtps %zmm20, %zmm21
 
 L(next10):
 	jmp L(back4)

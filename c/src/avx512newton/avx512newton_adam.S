@@ -31,6 +31,9 @@ L(word3f000000):
 L(word27800000):
 	.long 0x27800000
 	.balign 4
+L(word0f000000):
+	.long 0xf000000
+	.balign 4
 L(word80000000):
 	.long 0x80000000
 	.balign 4
@@ -83,7 +86,8 @@ L(word0fffffff):
 	vbroadcastss 40(%rax), %zmm7
 	vbroadcastss L(word3f000000)+0(%rip), %zmm8
 	vbroadcastss L(word27800000)+0(%rip), %zmm9
-	vbroadcastss L(word80000000)+0(%rip), %zmm10
+	vbroadcastss L(word0f000000)+0(%rip), %zmm10
+	vbroadcastss L(word80000000)+0(%rip), %zmm11
 	leaq -96(%rdx), %rbx
 
 L(usualentry):
@@ -124,128 +128,131 @@ L(usualnear):
 	jge L(usualmainend)
 
 L(usualmain):
-	vmovups (%rdi, %r9, 4), %zmm11
+	vmovups (%rdi, %r9, 4), %zmm12
 	vptestmd (%rsi, %r9, 4), %zmm1, %k1
-	vmovups (%rsi, %r9, 4), %zmm12{%k1}{z}
-	vsubps %zmm11, %zmm12, %zmm13
-	vmulps %zmm2, %zmm13, %zmm13
-	vaddps %zmm13, %zmm11, %zmm11
-	vmovups %zmm11, (%rdi, %r9, 4)
-	vmulps (%r8, %r9, 4), %zmm3, %zmm13
-	vmulps %zmm4, %zmm12, %zmm12
-	vptestmd %zmm5, %zmm12, %k1
-	vmulps %zmm12, %zmm12, %zmm12{%k1}{z}
-	vaddps %zmm12, %zmm13, %zmm12
-	vmovups %zmm12, (%r8, %r9, 4)
-	vrsqrt14ps %zmm12, %zmm13
-	vmulps %zmm12, %zmm13, %zmm14
-	vmulps %zmm8, %zmm13, %zmm15
-	vmovaps %zmm8, %zmm13
-	vfnmadd231ps %zmm14, %zmm15, %zmm13
-	vfmadd213ps %zmm15, %zmm13, %zmm15
-	vfmadd213ps %zmm14, %zmm13, %zmm14
-	vmovaps %zmm12, %zmm13
-	vfnmadd231ps %zmm14, %zmm14, %zmm13
-	vfmadd213ps %zmm14, %zmm15, %zmm13
-	vmovups 64(%rdi, %r9, 4), %zmm14
+	vmovups (%rsi, %r9, 4), %zmm13{%k1}{z}
+	vsubps %zmm12, %zmm13, %zmm14
+	vmulps %zmm2, %zmm14, %zmm14
+	vaddps %zmm14, %zmm12, %zmm12
+	vmovups %zmm12, (%rdi, %r9, 4)
+	vmulps (%r8, %r9, 4), %zmm3, %zmm14
+	vmulps %zmm4, %zmm13, %zmm13
+	vptestmd %zmm5, %zmm13, %k1
+	vmulps %zmm13, %zmm13, %zmm13{%k1}{z}
+	vaddps %zmm13, %zmm14, %zmm13
+	vmovups %zmm13, (%r8, %r9, 4)
+	vmaxps %zmm10, %zmm13, %zmm15
+	vrsqrt14ps %zmm15, %zmm14
+	vmulps %zmm15, %zmm14, %zmm16
+	vmulps %zmm8, %zmm14, %zmm17
+	vmovaps %zmm8, %zmm14
+	vfnmadd231ps %zmm16, %zmm17, %zmm14
+	vfmadd213ps %zmm17, %zmm14, %zmm17
+	vfmadd213ps %zmm16, %zmm14, %zmm16
+	vmovaps %zmm15, %zmm14
+	vfnmadd231ps %zmm16, %zmm16, %zmm14
+	vfmadd213ps %zmm16, %zmm17, %zmm14
+	vmovups 64(%rdi, %r9, 4), %zmm15
 	vptestmd 64(%rsi, %r9, 4), %zmm1, %k1
-	vmovups 64(%rsi, %r9, 4), %zmm15{%k1}{z}
-	vsubps %zmm14, %zmm15, %zmm16
-	vmulps %zmm2, %zmm16, %zmm16
-	vaddps %zmm16, %zmm14, %zmm14
-	vmovups %zmm14, 64(%rdi, %r9, 4)
-	vmulps 64(%r8, %r9, 4), %zmm3, %zmm16
-	vmulps %zmm4, %zmm15, %zmm15
-	vptestmd %zmm5, %zmm15, %k1
-	vmulps %zmm15, %zmm15, %zmm15{%k1}{z}
-	vaddps %zmm15, %zmm16, %zmm15
-	vmovups %zmm15, 64(%r8, %r9, 4)
-	vrsqrt14ps %zmm15, %zmm16
-	vmulps %zmm15, %zmm16, %zmm17
-	vmulps %zmm8, %zmm16, %zmm18
-	vmovaps %zmm8, %zmm16
-	vfnmadd231ps %zmm17, %zmm18, %zmm16
-	vfmadd213ps %zmm18, %zmm16, %zmm18
-	vfmadd213ps %zmm17, %zmm16, %zmm17
-	vmovaps %zmm15, %zmm16
-	vfnmadd231ps %zmm17, %zmm17, %zmm16
-	vfmadd213ps %zmm17, %zmm18, %zmm16
-	vmovups 128(%rdi, %r9, 4), %zmm17
+	vmovups 64(%rsi, %r9, 4), %zmm16{%k1}{z}
+	vsubps %zmm15, %zmm16, %zmm17
+	vmulps %zmm2, %zmm17, %zmm17
+	vaddps %zmm17, %zmm15, %zmm15
+	vmovups %zmm15, 64(%rdi, %r9, 4)
+	vmulps 64(%r8, %r9, 4), %zmm3, %zmm17
+	vmulps %zmm4, %zmm16, %zmm16
+	vptestmd %zmm5, %zmm16, %k1
+	vmulps %zmm16, %zmm16, %zmm16{%k1}{z}
+	vaddps %zmm16, %zmm17, %zmm16
+	vmovups %zmm16, 64(%r8, %r9, 4)
+	vmaxps %zmm10, %zmm16, %zmm18
+	vrsqrt14ps %zmm18, %zmm17
+	vmulps %zmm18, %zmm17, %zmm19
+	vmulps %zmm8, %zmm17, %zmm20
+	vmovaps %zmm8, %zmm17
+	vfnmadd231ps %zmm19, %zmm20, %zmm17
+	vfmadd213ps %zmm20, %zmm17, %zmm20
+	vfmadd213ps %zmm19, %zmm17, %zmm19
+	vmovaps %zmm18, %zmm17
+	vfnmadd231ps %zmm19, %zmm19, %zmm17
+	vfmadd213ps %zmm19, %zmm20, %zmm17
+	vmovups 128(%rdi, %r9, 4), %zmm18
 	vptestmd 128(%rsi, %r9, 4), %zmm1, %k1
-	vmovups 128(%rsi, %r9, 4), %zmm18{%k1}{z}
-	vsubps %zmm17, %zmm18, %zmm19
-	vmulps %zmm2, %zmm19, %zmm19
-	vaddps %zmm19, %zmm17, %zmm17
-	vmovups %zmm17, 128(%rdi, %r9, 4)
-	vmulps 128(%r8, %r9, 4), %zmm3, %zmm19
-	vmulps %zmm4, %zmm18, %zmm18
-	vptestmd %zmm5, %zmm18, %k1
-	vmulps %zmm18, %zmm18, %zmm18{%k1}{z}
-	vaddps %zmm18, %zmm19, %zmm18
-	vmovups %zmm18, 128(%r8, %r9, 4)
-	vrsqrt14ps %zmm18, %zmm19
-	vmulps %zmm18, %zmm19, %zmm20
-	vmulps %zmm8, %zmm19, %zmm21
-	vmovaps %zmm8, %zmm19
-	vfnmadd231ps %zmm20, %zmm21, %zmm19
-	vfmadd213ps %zmm21, %zmm19, %zmm21
-	vfmadd213ps %zmm20, %zmm19, %zmm20
-	vmovaps %zmm18, %zmm19
-	vfnmadd231ps %zmm20, %zmm20, %zmm19
-	vfmadd213ps %zmm20, %zmm21, %zmm19
-	vmovups 192(%rdi, %r9, 4), %zmm20
+	vmovups 128(%rsi, %r9, 4), %zmm19{%k1}{z}
+	vsubps %zmm18, %zmm19, %zmm20
+	vmulps %zmm2, %zmm20, %zmm20
+	vaddps %zmm20, %zmm18, %zmm18
+	vmovups %zmm18, 128(%rdi, %r9, 4)
+	vmulps 128(%r8, %r9, 4), %zmm3, %zmm20
+	vmulps %zmm4, %zmm19, %zmm19
+	vptestmd %zmm5, %zmm19, %k1
+	vmulps %zmm19, %zmm19, %zmm19{%k1}{z}
+	vaddps %zmm19, %zmm20, %zmm19
+	vmovups %zmm19, 128(%r8, %r9, 4)
+	vmaxps %zmm10, %zmm19, %zmm21
+	vrsqrt14ps %zmm21, %zmm20
+	vmulps %zmm21, %zmm20, %zmm22
+	vmulps %zmm8, %zmm20, %zmm23
+	vmovaps %zmm8, %zmm20
+	vfnmadd231ps %zmm22, %zmm23, %zmm20
+	vfmadd213ps %zmm23, %zmm20, %zmm23
+	vfmadd213ps %zmm22, %zmm20, %zmm22
+	vmovaps %zmm21, %zmm20
+	vfnmadd231ps %zmm22, %zmm22, %zmm20
+	vfmadd213ps %zmm22, %zmm23, %zmm20
+	vmovups 192(%rdi, %r9, 4), %zmm21
 	vptestmd 192(%rsi, %r9, 4), %zmm1, %k1
-	vmovups 192(%rsi, %r9, 4), %zmm21{%k1}{z}
-	vsubps %zmm20, %zmm21, %zmm22
-	vmulps %zmm2, %zmm22, %zmm22
-	vaddps %zmm22, %zmm20, %zmm20
-	vmovups %zmm20, 192(%rdi, %r9, 4)
-	vmulps 192(%r8, %r9, 4), %zmm3, %zmm22
-	vmulps %zmm4, %zmm21, %zmm21
-	vptestmd %zmm5, %zmm21, %k1
-	vmulps %zmm21, %zmm21, %zmm21{%k1}{z}
-	vaddps %zmm21, %zmm22, %zmm21
-	vmovups %zmm21, 192(%r8, %r9, 4)
-	vsqrtps %zmm21, %zmm21
-	vmovups (%rax, %r9, 4), %zmm22
-	vmulps %zmm7, %zmm11, %zmm11
-	vcmpps $0x12, %zmm13, %zmm9, %k1
-	vcmpps $0x12, %zmm16, %zmm9, %k1{%k1}
-	vcmpps $0x12, %zmm19, %zmm9, %k1{%k1}
+	vmovups 192(%rsi, %r9, 4), %zmm22{%k1}{z}
+	vsubps %zmm21, %zmm22, %zmm23
+	vmulps %zmm2, %zmm23, %zmm23
+	vaddps %zmm23, %zmm21, %zmm21
+	vmovups %zmm21, 192(%rdi, %r9, 4)
+	vmulps 192(%r8, %r9, 4), %zmm3, %zmm23
+	vmulps %zmm4, %zmm22, %zmm22
+	vptestmd %zmm5, %zmm22, %k1
+	vmulps %zmm22, %zmm22, %zmm22{%k1}{z}
+	vaddps %zmm22, %zmm23, %zmm22
+	vmovups %zmm22, 192(%r8, %r9, 4)
+	vsqrtps %zmm22, %zmm22
+	vmovups (%rax, %r9, 4), %zmm23
+	vmulps %zmm7, %zmm12, %zmm12
+	vcmpps $0x12, %zmm14, %zmm9, %k1
+	vcmpps $0x12, %zmm17, %zmm9, %k1{%k1}
+	vcmpps $0x12, %zmm20, %zmm9, %k1{%k1}
 	kortestw %k1, %k1
 	jnc L(aside1)
 
 L(back2):
-	vaddps %zmm6, %zmm13, %zmm12
-	vdivps %zmm12, %zmm11, %zmm11
-	vmulps %zmm0, %zmm22, %zmm12
-	vaddps %zmm12, %zmm11, %zmm11
-	vsubps %zmm11, %zmm22, %zmm11
-	vmovups %zmm11, (%rax, %r9, 4)
-	vmovups 64(%rax, %r9, 4), %zmm11
-	vmulps %zmm7, %zmm14, %zmm12
-	vaddps %zmm6, %zmm16, %zmm13
+	vaddps %zmm6, %zmm14, %zmm13
 	vdivps %zmm13, %zmm12, %zmm12
-	vmulps %zmm0, %zmm11, %zmm13
+	vmulps %zmm0, %zmm23, %zmm13
 	vaddps %zmm13, %zmm12, %zmm12
-	vsubps %zmm12, %zmm11, %zmm11
-	vmovups %zmm11, 64(%rax, %r9, 4)
-	vmovups 128(%rax, %r9, 4), %zmm11
-	vmulps %zmm7, %zmm17, %zmm12
-	vaddps %zmm6, %zmm19, %zmm13
-	vdivps %zmm13, %zmm12, %zmm12
-	vmulps %zmm0, %zmm11, %zmm13
-	vaddps %zmm13, %zmm12, %zmm12
-	vsubps %zmm12, %zmm11, %zmm11
-	vmovups %zmm11, 128(%rax, %r9, 4)
-	vmovups 192(%rax, %r9, 4), %zmm11
-	vmulps %zmm7, %zmm20, %zmm12
-	vaddps %zmm6, %zmm21, %zmm13
-	vdivps %zmm13, %zmm12, %zmm12
-	vmulps %zmm0, %zmm11, %zmm13
-	vaddps %zmm13, %zmm12, %zmm12
-	vsubps %zmm12, %zmm11, %zmm11
-	vmovups %zmm11, 192(%rax, %r9, 4)
+	vsubps %zmm12, %zmm23, %zmm12
+	vmovups %zmm12, (%rax, %r9, 4)
+	vmovups 64(%rax, %r9, 4), %zmm12
+	vmulps %zmm7, %zmm15, %zmm13
+	vaddps %zmm6, %zmm17, %zmm14
+	vdivps %zmm14, %zmm13, %zmm13
+	vmulps %zmm0, %zmm12, %zmm14
+	vaddps %zmm14, %zmm13, %zmm13
+	vsubps %zmm13, %zmm12, %zmm12
+	vmovups %zmm12, 64(%rax, %r9, 4)
+	vmovups 128(%rax, %r9, 4), %zmm12
+	vmulps %zmm7, %zmm18, %zmm13
+	vaddps %zmm6, %zmm20, %zmm14
+	vdivps %zmm14, %zmm13, %zmm13
+	vmulps %zmm0, %zmm12, %zmm14
+	vaddps %zmm14, %zmm13, %zmm13
+	vsubps %zmm13, %zmm12, %zmm12
+	vmovups %zmm12, 128(%rax, %r9, 4)
+	vmovups 192(%rax, %r9, 4), %zmm12
+	vmulps %zmm7, %zmm21, %zmm13
+	vaddps %zmm6, %zmm22, %zmm14
+	vdivps %zmm14, %zmm13, %zmm13
+	vmulps %zmm0, %zmm12, %zmm14
+	vaddps %zmm14, %zmm13, %zmm13
+	vsubps %zmm13, %zmm12, %zmm12
+	vmovups %zmm12, 192(%rax, %r9, 4)
 	addq $64, %r9
 	cmpq %r11, %r9
 	jl L(usualmain)
@@ -257,28 +264,28 @@ L(usualmainend):
 	jge L(usualloopend)
 
 L(usualloop):
-	vmovups (%rdi, %r9, 4), %zmm11
+	vmovups (%rdi, %r9, 4), %zmm12
 	vptestmd (%rsi, %r9, 4), %zmm1, %k1
-	vmovups (%rsi, %r9, 4), %zmm12{%k1}{z}
-	vsubps %zmm11, %zmm12, %zmm13
-	vmulps %zmm2, %zmm13, %zmm13
-	vaddps %zmm13, %zmm11, %zmm11
-	vmovups %zmm11, (%rdi, %r9, 4)
-	vmulps (%r8, %r9, 4), %zmm3, %zmm13
-	vmulps %zmm4, %zmm12, %zmm12
-	vptestmd %zmm5, %zmm12, %k1
-	vmulps %zmm12, %zmm12, %zmm12{%k1}{z}
-	vaddps %zmm12, %zmm13, %zmm12
-	vmovups %zmm12, (%r8, %r9, 4)
-	vmovups (%rax, %r9, 4), %zmm13
-	vmulps %zmm7, %zmm11, %zmm11
-	vsqrtps %zmm12, %zmm12
-	vaddps %zmm6, %zmm12, %zmm12
-	vdivps %zmm12, %zmm11, %zmm11
-	vmulps %zmm0, %zmm13, %zmm12
-	vaddps %zmm12, %zmm11, %zmm11
-	vsubps %zmm11, %zmm13, %zmm11
-	vmovups %zmm11, (%rax, %r9, 4)
+	vmovups (%rsi, %r9, 4), %zmm13{%k1}{z}
+	vsubps %zmm12, %zmm13, %zmm14
+	vmulps %zmm2, %zmm14, %zmm14
+	vaddps %zmm14, %zmm12, %zmm12
+	vmovups %zmm12, (%rdi, %r9, 4)
+	vmulps (%r8, %r9, 4), %zmm3, %zmm14
+	vmulps %zmm4, %zmm13, %zmm13
+	vptestmd %zmm5, %zmm13, %k1
+	vmulps %zmm13, %zmm13, %zmm13{%k1}{z}
+	vaddps %zmm13, %zmm14, %zmm13
+	vmovups %zmm13, (%r8, %r9, 4)
+	vmovups (%rax, %r9, 4), %zmm14
+	vmulps %zmm7, %zmm12, %zmm12
+	vsqrtps %zmm13, %zmm13
+	vaddps %zmm6, %zmm13, %zmm13
+	vdivps %zmm13, %zmm12, %zmm12
+	vmulps %zmm0, %zmm14, %zmm13
+	vaddps %zmm13, %zmm12, %zmm12
+	vsubps %zmm12, %zmm14, %zmm12
+	vmovups %zmm12, (%rax, %r9, 4)
 	addq $16, %r9
 	cmpq %r11, %r9
 	jl L(usualloop)
@@ -289,30 +296,30 @@ L(usualloopend):
 	movl $0x0000ffff, %r11d
 	bzhil %r10d, %r11d, %r11d
 	kmovw %r11d, %k1
-	vmovups (%rdi, %r9, 4), %zmm11{%k1}{z}
-	vmovups (%rsi, %r9, 4), %zmm12{%k1}{z}
-	vptestmd %zmm1, %zmm12, %k2
-	vaddps %zmm10, %zmm12, %zmm12{%k2}{z}
-	vsubps %zmm11, %zmm12, %zmm13
-	vmulps %zmm2, %zmm13, %zmm13
-	vaddps %zmm13, %zmm11, %zmm11
-	vmovups %zmm11, (%rdi, %r9, 4){%k1}
-	vmovups (%r8, %r9, 4), %zmm13{%k1}{z}
-	vmulps %zmm3, %zmm13, %zmm13
-	vmulps %zmm4, %zmm12, %zmm12
-	vptestmd %zmm5, %zmm12, %k2
-	vmulps %zmm12, %zmm12, %zmm12{%k2}{z}
-	vaddps %zmm12, %zmm13, %zmm12
-	vmovups %zmm12, (%r8, %r9, 4){%k1}
-	vmovups (%rax, %r9, 4), %zmm13{%k1}{z}
-	vmulps %zmm7, %zmm11, %zmm11
-	vsqrtps %zmm12, %zmm12
-	vaddps %zmm6, %zmm12, %zmm12
-	vdivps %zmm12, %zmm11, %zmm11
-	vmulps %zmm0, %zmm13, %zmm12
-	vaddps %zmm12, %zmm11, %zmm11
-	vsubps %zmm11, %zmm13, %zmm11
-	vmovups %zmm11, (%rax, %r9, 4){%k1}
+	vmovups (%rdi, %r9, 4), %zmm12{%k1}{z}
+	vmovups (%rsi, %r9, 4), %zmm13{%k1}{z}
+	vptestmd %zmm1, %zmm13, %k2
+	vaddps %zmm11, %zmm13, %zmm13{%k2}{z}
+	vsubps %zmm12, %zmm13, %zmm14
+	vmulps %zmm2, %zmm14, %zmm14
+	vaddps %zmm14, %zmm12, %zmm12
+	vmovups %zmm12, (%rdi, %r9, 4){%k1}
+	vmovups (%r8, %r9, 4), %zmm14{%k1}{z}
+	vmulps %zmm3, %zmm14, %zmm14
+	vmulps %zmm4, %zmm13, %zmm13
+	vptestmd %zmm5, %zmm13, %k2
+	vmulps %zmm13, %zmm13, %zmm13{%k2}{z}
+	vaddps %zmm13, %zmm14, %zmm13
+	vmovups %zmm13, (%r8, %r9, 4){%k1}
+	vmovups (%rax, %r9, 4), %zmm14{%k1}{z}
+	vmulps %zmm7, %zmm12, %zmm12
+	vsqrtps %zmm13, %zmm13
+	vaddps %zmm6, %zmm13, %zmm13
+	vdivps %zmm13, %zmm12, %zmm12
+	vmulps %zmm0, %zmm14, %zmm13
+	vaddps %zmm13, %zmm12, %zmm12
+	vsubps %zmm12, %zmm14, %zmm12
+	vmovups %zmm12, (%rax, %r9, 4){%k1}
 
 L(usualdone):
 	addq $96, %rcx
@@ -360,7 +367,8 @@ L(asked):
 	vcmpps $0x11, %zmm4, %zmm11, %k2
 	vbroadcastss L(word3f000000)+0(%rip), %zmm11
 	vbroadcastss L(word27800000)+0(%rip), %zmm12
-	vbroadcastss L(word80000000)+0(%rip), %zmm13
+	vbroadcastss L(word0f000000)+0(%rip), %zmm13
+	vbroadcastss L(word80000000)+0(%rip), %zmm14
 	leaq -96(%rdx), %r10
 
 L(entry):
@@ -401,140 +409,143 @@ L(near):
 	jge L(mainend)
 
 L(main):
-	vmovups (%rdi, %r9, 4), %zmm14
+	vmovups (%rdi, %r9, 4), %zmm15
 	vptestmd (%rsi, %r9, 4), %zmm2, %k3
-	vmovups (%rsi, %r9, 4), %zmm15{%k3}{z}
-	vmulps %zmm0, %zmm15, %zmm15
-	vptestmd %zmm3, %zmm15, %k3
-	vaddps %zmm13, %zmm15, %zmm15{%k3}{z}
-	vsubps %zmm14, %zmm15, %zmm16
-	vmulps %zmm4, %zmm16, %zmm16
-	vaddps %zmm16, %zmm14, %zmm14
-	vmovups %zmm14, (%rdi, %r9, 4)
-	vmulps (%r8, %r9, 4), %zmm5, %zmm16
-	vmulps %zmm6, %zmm15, %zmm15
-	vptestmd %zmm7, %zmm15, %k3
-	vmulps %zmm15, %zmm15, %zmm15{%k3}{z}
-	vaddps %zmm15, %zmm16, %zmm15
-	vmovups %zmm15, (%r8, %r9, 4)
-	vrsqrt14ps %zmm15, %zmm16
-	vmulps %zmm15, %zmm16, %zmm17
-	vmulps %zmm11, %zmm16, %zmm18
-	vmovaps %zmm11, %zmm16
-	vfnmadd231ps %zmm17, %zmm18, %zmm16
-	vfmadd213ps %zmm18, %zmm16, %zmm18
-	vfmadd213ps %zmm17, %zmm16, %zmm17
-	vmovaps %zmm15, %zmm16
-	vfnmadd231ps %zmm17, %zmm17, %zmm16
-	vfmadd213ps %zmm17, %zmm18, %zmm16
-	vmovups 64(%rdi, %r9, 4), %zmm17
+	vmovups (%rsi, %r9, 4), %zmm16{%k3}{z}
+	vmulps %zmm0, %zmm16, %zmm16
+	vptestmd %zmm3, %zmm16, %k3
+	vaddps %zmm14, %zmm16, %zmm16{%k3}{z}
+	vsubps %zmm15, %zmm16, %zmm17
+	vmulps %zmm4, %zmm17, %zmm17
+	vaddps %zmm17, %zmm15, %zmm15
+	vmovups %zmm15, (%rdi, %r9, 4)
+	vmulps (%r8, %r9, 4), %zmm5, %zmm17
+	vmulps %zmm6, %zmm16, %zmm16
+	vptestmd %zmm7, %zmm16, %k3
+	vmulps %zmm16, %zmm16, %zmm16{%k3}{z}
+	vaddps %zmm16, %zmm17, %zmm16
+	vmovups %zmm16, (%r8, %r9, 4)
+	vmaxps %zmm13, %zmm16, %zmm18
+	vrsqrt14ps %zmm18, %zmm17
+	vmulps %zmm18, %zmm17, %zmm19
+	vmulps %zmm11, %zmm17, %zmm20
+	vmovaps %zmm11, %zmm17
+	vfnmadd231ps %zmm19, %zmm20, %zmm17
+	vfmadd213ps %zmm20, %zmm17, %zmm20
+	vfmadd213ps %zmm19, %zmm17, %zmm19
+	vmovaps %zmm18, %zmm17
+	vfnmadd231ps %zmm19, %zmm19, %zmm17
+	vfmadd213ps %zmm19, %zmm20, %zmm17
+	vmovups 64(%rdi, %r9, 4), %zmm18
 	vptestmd 64(%rsi, %r9, 4), %zmm2, %k3
-	vmovups 64(%rsi, %r9, 4), %zmm18{%k3}{z}
-	vmulps %zmm0, %zmm18, %zmm18
-	vptestmd %zmm3, %zmm18, %k3
-	vaddps %zmm13, %zmm18, %zmm18{%k3}{z}
-	vsubps %zmm17, %zmm18, %zmm19
-	vmulps %zmm4, %zmm19, %zmm19
-	vaddps %zmm19, %zmm17, %zmm17
-	vmovups %zmm17, 64(%rdi, %r9, 4)
-	vmulps 64(%r8, %r9, 4), %zmm5, %zmm19
-	vmulps %zmm6, %zmm18, %zmm18
-	vptestmd %zmm7, %zmm18, %k3
-	vmulps %zmm18, %zmm18, %zmm18{%k3}{z}
-	vaddps %zmm18, %zmm19, %zmm18
-	vmovups %zmm18, 64(%r8, %r9, 4)
-	vrsqrt14ps %zmm18, %zmm19
-	vmulps %zmm18, %zmm19, %zmm20
-	vmulps %zmm11, %zmm19, %zmm21
-	vmovaps %zmm11, %zmm19
-	vfnmadd231ps %zmm20, %zmm21, %zmm19
-	vfmadd213ps %zmm21, %zmm19, %zmm21
-	vfmadd213ps %zmm20, %zmm19, %zmm20
-	vmovaps %zmm18, %zmm19
-	vfnmadd231ps %zmm20, %zmm20, %zmm19
-	vfmadd213ps %zmm20, %zmm21, %zmm19
-	vmovups 128(%rdi, %r9, 4), %zmm20
+	vmovups 64(%rsi, %r9, 4), %zmm19{%k3}{z}
+	vmulps %zmm0, %zmm19, %zmm19
+	vptestmd %zmm3, %zmm19, %k3
+	vaddps %zmm14, %zmm19, %zmm19{%k3}{z}
+	vsubps %zmm18, %zmm19, %zmm20
+	vmulps %zmm4, %zmm20, %zmm20
+	vaddps %zmm20, %zmm18, %zmm18
+	vmovups %zmm18, 64(%rdi, %r9, 4)
+	vmulps 64(%r8, %r9, 4), %zmm5, %zmm20
+	vmulps %zmm6, %zmm19, %zmm19
+	vptestmd %zmm7, %zmm19, %k3
+	vmulps %zmm19, %zmm19, %zmm19{%k3}{z}
+	vaddps %zmm19, %zmm20, %zmm19
+	vmovups %zmm19, 64(%r8, %r9, 4)
+	vmaxps %zmm13, %zmm19, %zmm21
+	vrsqrt14ps %zmm21, %zmm20
+	vmulps %zmm21, %zmm20, %zmm22
+	vmulps %zmm11, %zmm20, %zmm23
+	vmovaps %zmm11, %zmm20
+	vfnmadd231ps %zmm22, %zmm23, %zmm20
+	vfmadd213ps %zmm23, %zmm20, %zmm23
+	vfmadd213ps %zmm22, %zmm20, %zmm22
+	vmovaps %zmm21, %zmm20
+	vfnmadd231ps %zmm22, %zmm22, %zmm20
+	vfmadd213ps %zmm22, %zmm23, %zmm20
+	vmovups 128(%rdi, %r9, 4), %zmm21
 	vptestmd 128(%rsi, %r9, 4), %zmm2, %k3
-	vmovups 128(%rsi, %r9, 4), %zmm21{%k3}{z}
-	vmulps %zmm0, %zmm21, %zmm21
-	vptestmd %zmm3, %zmm21, %k3
-	vaddps %zmm13, %zmm21, %zmm21{%k3}{z}
-	vsubps %zmm20, %zmm21, %zmm22
-	vmulps %zmm4, %zmm22, %zmm22
-	vaddps %zmm22, %zmm20, %zmm20
-	vmovups %zmm20, 128(%rdi, %r9, 4)
-	vmulps 128(%r8, %r9, 4), %zmm5, %zmm22
-	vmulps %zmm6, %zmm21, %zmm21
-	vptestmd %zmm7, %zmm21, %k3
-	vmulps %zmm21, %zmm21, %zmm21{%k3}{z}
-	vaddps %zmm21, %zmm22, %zmm21
-	vmovups %zmm21, 128(%r8, %r9, 4)
-	vrsqrt14ps %zmm21, %zmm22
-	vmulps %zmm21, %zmm22, %zmm23
-	vmulps %zmm11, %zmm22, %zmm24
-	vmovaps %zmm11, %zmm22
-	vfnmadd231ps %zmm23, %zmm24, %zmm22
-	vfmadd213ps %zmm24, %zmm22, %zmm24
-	vfmadd213ps %zmm23, %zmm22, %zmm23
-	vmovaps %zmm21, %zmm22
-	vfnmadd231ps %zmm23, %zmm23, %zmm22
-	vfmadd213ps %zmm23, %zmm24, %zmm22
-	vmovups 192(%rdi, %r9, 4), %zmm23
+	vmovups 128(%rsi, %r9, 4), %zmm22{%k3}{z}
+	vmulps %zmm0, %zmm22, %zmm22
+	vptestmd %zmm3, %zmm22, %k3
+	vaddps %zmm14, %zmm22, %zmm22{%k3}{z}
+	vsubps %zmm21, %zmm22, %zmm23
+	vmulps %zmm4, %zmm23, %zmm23
+	vaddps %zmm23, %zmm21, %zmm21
+	vmovups %zmm21, 128(%rdi, %r9, 4)
+	vmulps 128(%r8, %r9, 4), %zmm5, %zmm23
+	vmulps %zmm6, %zmm22, %zmm22
+	vptestmd %zmm7, %zmm22, %k3
+	vmulps %zmm22, %zmm22, %zmm22{%k3}{z}
+	vaddps %zmm22, %zmm23, %zmm22
+	vmovups %zmm22, 128(%r8, %r9, 4)
+	vmaxps %zmm13, %zmm22, %zmm24
+	vrsqrt14ps %zmm24, %zmm23
+	vmulps %zmm24, %zmm23, %zmm25
+	vmulps %zmm11, %zmm23, %zmm26
+	vmovaps %zmm11, %zmm23
+	vfnmadd231ps %zmm25, %zmm26, %zmm23
+	vfmadd213ps %zmm26, %zmm23, %zmm26
+	vfmadd213ps %zmm25, %zmm23, %zmm25
+	vmovaps %zmm24, %zmm23
+	vfnmadd231ps %zmm25, %zmm25, %zmm23
+	vfmadd213ps %zmm25, %zmm26, %zmm23
+	vmovups 192(%rdi, %r9, 4), %zmm24
 	vptestmd 192(%rsi, %r9, 4), %zmm2, %k3
-	vmovups 192(%rsi, %r9, 4), %zmm24{%k3}{z}
-	vmulps %zmm0, %zmm24, %zmm24
-	vptestmd %zmm3, %zmm24, %k3
-	vaddps %zmm13, %zmm24, %zmm24{%k3}{z}
-	vsubps %zmm23, %zmm24, %zmm25
-	vmulps %zmm4, %zmm25, %zmm25
-	vaddps %zmm25, %zmm23, %zmm23
-	vmovups %zmm23, 192(%rdi, %r9, 4)
-	vmulps 192(%r8, %r9, 4), %zmm5, %zmm25
-	vmulps %zmm6, %zmm24, %zmm24
-	vptestmd %zmm7, %zmm24, %k3
-	vmulps %zmm24, %zmm24, %zmm24{%k3}{z}
-	vaddps %zmm24, %zmm25, %zmm24
-	vmovups %zmm24, 192(%r8, %r9, 4)
-	vsqrtps %zmm24, %zmm24
-	vmovups (%rax, %r9, 4), %zmm25
-	vmulps %zmm9, %zmm14, %zmm14
-	vcmpps $0x12, %zmm16, %zmm12, %k3
-	vcmpps $0x12, %zmm19, %zmm12, %k3{%k3}
-	vcmpps $0x12, %zmm22, %zmm12, %k3{%k3}
+	vmovups 192(%rsi, %r9, 4), %zmm25{%k3}{z}
+	vmulps %zmm0, %zmm25, %zmm25
+	vptestmd %zmm3, %zmm25, %k3
+	vaddps %zmm14, %zmm25, %zmm25{%k3}{z}
+	vsubps %zmm24, %zmm25, %zmm26
+	vmulps %zmm4, %zmm26, %zmm26
+	vaddps %zmm26, %zmm24, %zmm24
+	vmovups %zmm24, 192(%rdi, %r9, 4)
+	vmulps 192(%r8, %r9, 4), %zmm5, %zmm26
+	vmulps %zmm6, %zmm25, %zmm25
+	vptestmd %zmm7, %zmm25, %k3
+	vmulps %zmm25, %zmm25, %zmm25{%k3}{z}
+	vaddps %zmm25, %zmm26, %zmm25
+	vmovups %zmm25, 192(%r8, %r9, 4)
+	vsqrtps %zmm25, %zmm25
+	vmovups (%rax, %r9, 4), %zmm26
+	vmulps %zmm9, %zmm15, %zmm15
+	vcmpps $0x12, %zmm17, %zmm12, %k3
+	vcmpps $0x12, %zmm20, %zmm12, %k3{%k3}
+	vcmpps $0x12, %zmm23, %zmm12, %k3{%k3}
 	kortestw %k3, %k3
 	jnc L(aside3)
 
 L(back4):
-	vaddps %zmm8, %zmm16, %zmm15
-	vdivps %zmm15, %zmm14, %zmm14
-	vmulps %zmm1, %zmm25, %zmm15
-	vaddps %zmm15, %zmm14, %zmm14
-	vsubps %zmm14, %zmm25, %zmm14
-	vmovups %zmm14, (%rax, %r9, 4)
-	vmovups 64(%rax, %r9, 4), %zmm14
-	vmulps %zmm9, %zmm17, %zmm15
-	vaddps %zmm8, %zmm19, %zmm16
+	vaddps %zmm8, %zmm17, %zmm16
 	vdivps %zmm16, %zmm15, %zmm15
-	vmulps %zmm1, %zmm14, %zmm16
+	vmulps %zmm1, %zmm26, %zmm16
 	vaddps %zmm16, %zmm15, %zmm15
-	vsubps %zmm15, %zmm14, %zmm14
-	vmovups %zmm14, 64(%rax, %r9, 4)
-	vmovups 128(%rax, %r9, 4), %zmm14
-	vmulps %zmm9, %zmm20, %zmm15
-	vaddps %zmm8, %zmm22, %zmm16
-	vdivps %zmm16, %zmm15, %zmm15
-	vmulps %zmm1, %zmm14, %zmm16
-	vaddps %zmm16, %zmm15, %zmm15
-	vsubps %zmm15, %zmm14, %zmm14
-	vmovups %zmm14, 128(%rax, %r9, 4)
-	vmovups 192(%rax, %r9, 4), %zmm14
-	vmulps %zmm9, %zmm23, %zmm15
-	vaddps %zmm8, %zmm24, %zmm16
-	vdivps %zmm16, %zmm15, %zmm15
-	vmulps %zmm1, %zmm14, %zmm16
-	vaddps %zmm16, %zmm15, %zmm15
-	vsubps %zmm15, %zmm14, %zmm14
-	vmovups %zmm14, 192(%rax, %r9, 4)
+	vsubps %zmm15, %zmm26, %zmm15
+	vmovups %zmm15, (%rax, %r9, 4)
+	vmovups 64(%rax, %r9, 4), %zmm15
+	vmulps %zmm9, %zmm18, %zmm16
+	vaddps %zmm8, %zmm20, %zmm17
+	vdivps %zmm17, %zmm16, %zmm16
+	vmulps %zmm1, %zmm15, %zmm17
+	vaddps %zmm17, %zmm16, %zmm16
+	vsubps %zmm16, %zmm15, %zmm15
+	vmovups %zmm15, 64(%rax, %r9, 4)
+	vmovups 128(%rax, %r9, 4), %zmm15
+	vmulps %zmm9, %zmm21, %zmm16
+	vaddps %zmm8, %zmm23, %zmm17
+	vdivps %zmm17, %zmm16, %zmm16
+	vmulps %zmm1, %zmm15, %zmm17
+	vaddps %zmm17, %zmm16, %zmm16
+	vsubps %zmm16, %zmm15, %zmm15
+	vmovups %zmm15, 128(%rax, %r9, 4)
+	vmovups 192(%rax, %r9, 4), %zmm15
+	vmulps %zmm9, %zmm24, %zmm16
+	vaddps %zmm8, %zmm25, %zmm17
+	vdivps %zmm17, %zmm16, %zmm16
+	vmulps %zmm1, %zmm15, %zmm17
+	vaddps %zmm17, %zmm16, %zmm16
+	vsubps %zmm16, %zmm15, %zmm15
+	vmovups %zmm15, 192(%rax, %r9, 4)
 	addq $64, %r9
 	cmpq %r12, %r9
 	jl L(main)
@@ -546,37 +557,37 @@ L(mainend):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rdi, %r9, 4), %zmm14
+	vmovups (%rdi, %r9, 4), %zmm15
 	vptestmd (%rsi, %r9, 4), %zmm2, %k3
-	vmovups (%rsi, %r9, 4), %zmm15{%k3}{z}
-	vmulps %zmm0, %zmm15, %zmm15
-	vmovups (%rax, %r9, 4), %zmm16
-	vmulps %zmm10, %zmm16, %zmm17
-	vaddps %zmm17, %zmm15, %zmm17
-	vmovaps %zmm17, %zmm17
-	vmovaps %zmm15, %zmm17{%k1}
-	vptestmd %zmm3, %zmm17, %k3
-	vaddps %zmm13, %zmm17, %zmm15{%k3}{z}
-	vmovaps %zmm15, %zmm17
-	vmovaps %zmm14, %zmm17{%k2}
-	vsubps %zmm14, %zmm15, %zmm14
-	vmulps %zmm4, %zmm14, %zmm14
-	vaddps %zmm14, %zmm17, %zmm14
-	vmovups %zmm14, (%rdi, %r9, 4)
-	vmulps (%r8, %r9, 4), %zmm5, %zmm17
-	vmulps %zmm6, %zmm15, %zmm15
-	vptestmd %zmm7, %zmm15, %k3
-	vmulps %zmm15, %zmm15, %zmm15{%k3}{z}
-	vaddps %zmm15, %zmm17, %zmm15
-	vmovups %zmm15, (%r8, %r9, 4)
-	vmulps %zmm9, %zmm14, %zmm14
-	vsqrtps %zmm15, %zmm15
-	vaddps %zmm8, %zmm15, %zmm15
-	vdivps %zmm15, %zmm14, %zmm14
-	vmulps %zmm1, %zmm16, %zmm15
-	vaddps %zmm15, %zmm14, %zmm14
-	vsubps %zmm14, %zmm16, %zmm14
-	vmovups %zmm14, (%rax, %r9, 4)
+	vmovups (%rsi, %r9, 4), %zmm16{%k3}{z}
+	vmulps %zmm0, %zmm16, %zmm16
+	vmovups (%rax, %r9, 4), %zmm17
+	vmulps %zmm10, %zmm17, %zmm18
+	vaddps %zmm18, %zmm16, %zmm18
+	vmovaps %zmm18, %zmm18
+	vmovaps %zmm16, %zmm18{%k1}
+	vptestmd %zmm3, %zmm18, %k3
+	vaddps %zmm14, %zmm18, %zmm16{%k3}{z}
+	vmovaps %zmm16, %zmm18
+	vmovaps %zmm15, %zmm18{%k2}
+	vsubps %zmm15, %zmm16, %zmm15
+	vmulps %zmm4, %zmm15, %zmm15
+	vaddps %zmm15, %zmm18, %zmm15
+	vmovups %zmm15, (%rdi, %r9, 4)
+	vmulps (%r8, %r9, 4), %zmm5, %zmm18
+	vmulps %zmm6, %zmm16, %zmm16
+	vptestmd %zmm7, %zmm16, %k3
+	vmulps %zmm16, %zmm16, %zmm16{%k3}{z}
+	vaddps %zmm16, %zmm18, %zmm16
+	vmovups %zmm16, (%r8, %r9, 4)
+	vmulps %zmm9, %zmm15, %zmm15
+	vsqrtps %zmm16, %zmm16
+	vaddps %zmm8, %zmm16, %zmm16
+	vdivps %zmm16, %zmm15, %zmm15
+	vmulps %zmm1, %zmm17, %zmm16
+	vaddps %zmm16, %zmm15, %zmm15
+	vsubps %zmm15, %zmm17, %zmm15
+	vmovups %zmm15, (%rax, %r9, 4)
 	addq $16, %r9
 	cmpq %r12, %r9
 	jl L(loop)
@@ -587,39 +598,39 @@ L(loopend):
 	movl $0x0000ffff, %r12d
 	bzhil %r11d, %r12d, %r12d
 	kmovw %r12d, %k3
-	vmovups (%rdi, %r9, 4), %zmm14{%k3}{z}
-	vmovups (%rsi, %r9, 4), %zmm15{%k3}{z}
-	vptestmd %zmm2, %zmm15, %k4
-	vaddps %zmm13, %zmm15, %zmm15{%k4}{z}
-	vmulps %zmm0, %zmm15, %zmm15
-	vmovups (%rax, %r9, 4), %zmm16{%k3}{z}
-	vmulps %zmm10, %zmm16, %zmm17
-	vaddps %zmm17, %zmm15, %zmm17
-	vmovaps %zmm17, %zmm17
-	vmovaps %zmm15, %zmm17{%k1}
-	vptestmd %zmm3, %zmm17, %k4
-	vaddps %zmm13, %zmm17, %zmm15{%k4}{z}
-	vmovaps %zmm15, %zmm17
-	vmovaps %zmm14, %zmm17{%k2}
-	vsubps %zmm14, %zmm15, %zmm14
-	vmulps %zmm4, %zmm14, %zmm14
-	vaddps %zmm14, %zmm17, %zmm14
-	vmovups %zmm14, (%rdi, %r9, 4){%k3}
-	vmovups (%r8, %r9, 4), %zmm17{%k3}{z}
-	vmulps %zmm5, %zmm17, %zmm17
-	vmulps %zmm6, %zmm15, %zmm15
-	vptestmd %zmm7, %zmm15, %k4
-	vmulps %zmm15, %zmm15, %zmm15{%k4}{z}
-	vaddps %zmm15, %zmm17, %zmm15
-	vmovups %zmm15, (%r8, %r9, 4){%k3}
-	vmulps %zmm9, %zmm14, %zmm14
-	vsqrtps %zmm15, %zmm15
-	vaddps %zmm8, %zmm15, %zmm15
-	vdivps %zmm15, %zmm14, %zmm14
-	vmulps %zmm1, %zmm16, %zmm15
-	vaddps %zmm15, %zmm14, %zmm14
-	vsubps %zmm14, %zmm16, %zmm14
-	vmovups %zmm14, (%rax, %r9, 4){%k3}
+	vmovups (%rdi, %r9, 4), %zmm15{%k3}{z}
+	vmovups (%rsi, %r9, 4), %zmm16{%k3}{z}
+	vptestmd %zmm2, %zmm16, %k4
+	vaddps %zmm14, %zmm16, %zmm16{%k4}{z}
+	vmulps %zmm0, %zmm16, %zmm16
+	vmovups (%rax, %r9, 4), %zmm17{%k3}{z}
+	vmulps %zmm10, %zmm17, %zmm18
+	vaddps %zmm18, %zmm16, %zmm18
+	vmovaps %zmm18, %zmm18
+	vmovaps %zmm16, %zmm18{%k1}
+	vptestmd %zmm3, %zmm18, %k4
+	vaddps %zmm14, %zmm18, %zmm16{%k4}{z}
+	vmovaps %zmm16, %zmm18
+	vmovaps %zmm15, %zmm18{%k2}
+	vsubps %zmm15, %zmm16, %zmm15
+	vmulps %zmm4, %zmm15, %zmm15
+	vaddps %zmm15, %zmm18, %zmm15
+	vmovups %zmm15, (%rdi, %r9, 4){%k3}
+	vmovups (%r8, %r9, 4), %zmm18{%k3}{z}
+	vmulps %zmm5, %zmm18, %zmm18
+	vmulps %zmm6, %zmm16, %zmm16
+	vptestmd %zmm7, %zmm16, %k4
+	vmulps %zmm16, %zmm16, %zmm16{%k4}{z}
+	vaddps %zmm16, %zmm18, %zmm16
+	vmovups %zmm16, (%r8, %r9, 4){%k3}
+	vmulps %zmm9, %zmm15, %zmm15
+	vsqrtps %zmm16, %zmm16
+	vaddps %zmm8, %zmm16, %zmm16
+	vdivps %zmm16, %zmm15, %zmm15
+	vmulps %zmm1, %zmm17, %zmm16
+	vaddps %zmm16, %zmm15, %zmm15
+	vsubps %zmm15, %zmm17, %zmm15
+	vmovups %zmm15, (%rax, %r9, 4){%k3}
 
 L(done):
 	addq $96, %rcx
@@ -634,73 +645,73 @@ L(end):
 	LEAVE
 
 L(aside1):
-	vbroadcastss L(word03530122)+0(%rip), %zmm23
-	vfixupimmps $0x00, %zmm23, %zmm12, %zmm13
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm23
-	vpaddd %zmm23, %zmm12, %zmm23
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm24
-	vpcmpud $0x01, %zmm24, %zmm23, %k1
+	vbroadcastss L(word03530122)+0(%rip), %zmm24
+	vfixupimmps $0x00, %zmm24, %zmm13, %zmm14
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm24
+	vpaddd %zmm24, %zmm13, %zmm24
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm25
+	vpcmpud $0x01, %zmm25, %zmm24, %k1
 	kortestw %k1, %k1
 	je L(next5)
-	vsqrtps %zmm12, %zmm13
+	vsqrtps %zmm13, %zmm14
 
 L(next5):
-	vbroadcastss L(word03530122)+0(%rip), %zmm12
-	vfixupimmps $0x00, %zmm12, %zmm15, %zmm16
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm12
-	vpaddd %zmm12, %zmm15, %zmm12
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm23
-	vpcmpud $0x01, %zmm23, %zmm12, %k1
+	vbroadcastss L(word03530122)+0(%rip), %zmm13
+	vfixupimmps $0x00, %zmm13, %zmm16, %zmm17
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm13
+	vpaddd %zmm13, %zmm16, %zmm13
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm24
+	vpcmpud $0x01, %zmm24, %zmm13, %k1
 	kortestw %k1, %k1
 	je L(next6)
-	vsqrtps %zmm15, %zmm16
+	vsqrtps %zmm16, %zmm17
 
 L(next6):
-	vbroadcastss L(word03530122)+0(%rip), %zmm12
-	vfixupimmps $0x00, %zmm12, %zmm18, %zmm19
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm12
-	vpaddd %zmm12, %zmm18, %zmm12
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm15
-	vpcmpud $0x01, %zmm15, %zmm12, %k1
+	vbroadcastss L(word03530122)+0(%rip), %zmm13
+	vfixupimmps $0x00, %zmm13, %zmm19, %zmm20
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm13
+	vpaddd %zmm13, %zmm19, %zmm13
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm16
+	vpcmpud $0x01, %zmm16, %zmm13, %k1
 	kortestw %k1, %k1
 	je L(next7)
-	vsqrtps %zmm18, %zmm19
+	vsqrtps %zmm19, %zmm20
 
 L(next7):
 	jmp L(back2)
 
 L(aside3):
-	vbroadcastss L(word03530122)+0(%rip), %zmm26
-	vfixupimmps $0x00, %zmm26, %zmm15, %zmm16
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm26
-	vpaddd %zmm26, %zmm15, %zmm26
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm27
-	vpcmpud $0x01, %zmm27, %zmm26, %k3
+	vbroadcastss L(word03530122)+0(%rip), %zmm27
+	vfixupimmps $0x00, %zmm27, %zmm16, %zmm17
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm27
+	vpaddd %zmm27, %zmm16, %zmm27
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm28
+	vpcmpud $0x01, %zmm28, %zmm27, %k3
 	kortestw %k3, %k3
 	je L(next8)
-	vsqrtps %zmm15, %zmm16
+	vsqrtps %zmm16, %zmm17
 
 L(next8):
-	vbroadcastss L(word03530122)+0(%rip), %zmm15
-	vfixupimmps $0x00, %zmm15, %zmm18, %zmm19
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm15
-	vpaddd %zmm15, %zmm18, %zmm15
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm26
-	vpcmpud $0x01, %zmm26, %zmm15, %k3
+	vbroadcastss L(word03530122)+0(%rip), %zmm16
+	vfixupimmps $0x00, %zmm16, %zmm19, %zmm20
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm16
+	vpaddd %zmm16, %zmm19, %zmm16
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm27
+	vpcmpud $0x01, %zmm27, %zmm16, %k3
 	kortestw %k3, %k3
 	je L(next9)
-	vsqrtps %zmm18, %zmm19
+	vsqrtps %zmm19, %zmm20
 
 L(next9):
-	vbroadcastss L(word03530122)+0(%rip), %zmm15
-	vfixupimmps $0x00, %zmm15, %zmm21, %zmm22
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm15
-	vpaddd %zmm15, %zmm21, %zmm15
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm18
-	vpcmpud $0x01, %zmm18, %zmm15, %k3
+	vbroadcastss L(word03530122)+0(%rip), %zmm16
+	vfixupimmps $0x00, %zmm16, %zmm22, %zmm23
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm16
+	vpaddd %zmm16, %zmm22, %zmm16
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm19
+	vpcmpud $0x01, %zmm19, %zmm16, %k3
 	kortestw %k3, %k3
 	je L(next10)
-	vsqrtps %zmm21, %zmm22
+	vsqrtps %zmm22, %zmm23
 
 L(next10):
 	jmp L(back4)

@@ -22,6 +22,9 @@ L(word3f000000):
 L(word27800000):
 	.long 0x27800000
 	.balign 4
+L(word0f000000):
+	.long 0xf000000
+	.balign 4
 L(word03530122):
 	.long 0x3530122
 	.balign 4
@@ -47,6 +50,7 @@ L(word0fffffff):
 	jge L(end)
 	vbroadcastss L(word3f000000)+0(%rip), %zmm0
 	vbroadcastss L(word27800000)+0(%rip), %zmm1
+	vbroadcastss L(word0f000000)+0(%rip), %zmm2
 	leaq -48(%rcx), %rdx
 
 L(entry):
@@ -75,60 +79,63 @@ L(near):
 	jge L(mainend)
 
 L(main):
-	vmovups (%rdi, %r8, 4), %zmm2
-	vrsqrt14ps %zmm2, %zmm3
-	vmulps %zmm2, %zmm3, %zmm4
-	vmulps %zmm0, %zmm3, %zmm5
-	vmovaps %zmm0, %zmm3
-	vfnmadd231ps %zmm4, %zmm5, %zmm3
-	vfmadd213ps %zmm5, %zmm3, %zmm5
-	vfmadd213ps %zmm4, %zmm3, %zmm4
-	vmovaps %zmm2, %zmm3
-	vfnmadd231ps %zmm4, %zmm4, %zmm3
-	vfmadd213ps %zmm4, %zmm5, %zmm3
-	vcmpps $0x12, %zmm3, %zmm1, %k1
+	vmovups (%rdi, %r8, 4), %zmm3
+	vmaxps %zmm2, %zmm3, %zmm5
+	vrsqrt14ps %zmm5, %zmm4
+	vmulps %zmm5, %zmm4, %zmm6
+	vmulps %zmm0, %zmm4, %zmm7
+	vmovaps %zmm0, %zmm4
+	vfnmadd231ps %zmm6, %zmm7, %zmm4
+	vfmadd213ps %zmm7, %zmm4, %zmm7
+	vfmadd213ps %zmm6, %zmm4, %zmm6
+	vmovaps %zmm5, %zmm4
+	vfnmadd231ps %zmm6, %zmm6, %zmm4
+	vfmadd213ps %zmm6, %zmm7, %zmm4
+	vcmpps $0x12, %zmm4, %zmm1, %k1
 	kortestw %k1, %k1
 	jnc L(aside1)
 
 L(back2):
-	vmovups %zmm3, (%rsi, %r8, 4)
-	vmovups 64(%rdi, %r8, 4), %zmm2
-	vrsqrt14ps %zmm2, %zmm3
-	vmulps %zmm2, %zmm3, %zmm4
-	vmulps %zmm0, %zmm3, %zmm5
-	vmovaps %zmm0, %zmm3
-	vfnmadd231ps %zmm4, %zmm5, %zmm3
-	vfmadd213ps %zmm5, %zmm3, %zmm5
-	vfmadd213ps %zmm4, %zmm3, %zmm4
-	vmovaps %zmm2, %zmm3
-	vfnmadd231ps %zmm4, %zmm4, %zmm3
-	vfmadd213ps %zmm4, %zmm5, %zmm3
-	vcmpps $0x12, %zmm3, %zmm1, %k1
+	vmovups %zmm4, (%rsi, %r8, 4)
+	vmovups 64(%rdi, %r8, 4), %zmm3
+	vmaxps %zmm2, %zmm3, %zmm5
+	vrsqrt14ps %zmm5, %zmm4
+	vmulps %zmm5, %zmm4, %zmm6
+	vmulps %zmm0, %zmm4, %zmm7
+	vmovaps %zmm0, %zmm4
+	vfnmadd231ps %zmm6, %zmm7, %zmm4
+	vfmadd213ps %zmm7, %zmm4, %zmm7
+	vfmadd213ps %zmm6, %zmm4, %zmm6
+	vmovaps %zmm5, %zmm4
+	vfnmadd231ps %zmm6, %zmm6, %zmm4
+	vfmadd213ps %zmm6, %zmm7, %zmm4
+	vcmpps $0x12, %zmm4, %zmm1, %k1
 	kortestw %k1, %k1
 	jnc L(aside3)
 
 L(back4):
-	vmovups %zmm3, 64(%rsi, %r8, 4)
-	vmovups 128(%rdi, %r8, 4), %zmm2
-	vrsqrt14ps %zmm2, %zmm3
-	vmulps %zmm2, %zmm3, %zmm4
-	vmulps %zmm0, %zmm3, %zmm5
-	vmovaps %zmm0, %zmm3
-	vfnmadd231ps %zmm4, %zmm5, %zmm3
-	vfmadd213ps %zmm5, %zmm3, %zmm5
-	vfmadd213ps %zmm4, %zmm3, %zmm4
-	vmovaps %zmm2, %zmm3
-	vfnmadd231ps %zmm4, %zmm4, %zmm3
-	vfmadd213ps %zmm4, %zmm5, %zmm3
-	vcmpps $0x12, %zmm3, %zmm1, %k1
+	vmovups %zmm4, 64(%rsi, %r8, 4)
+	vmovups 128(%rdi, %r8, 4), %zmm3
+	vmaxps %zmm2, %zmm3, %zmm5
+	vrsqrt14ps %zmm5, %zmm4
+	vmulps %zmm5, %zmm4, %zmm6
+	vmulps %zmm0, %zmm4, %zmm7
+	vmovaps %zmm0, %zmm4
+	vfnmadd231ps %zmm6, %zmm7, %zmm4
+	vfmadd213ps %zmm7, %zmm4, %zmm7
+	vfmadd213ps %zmm6, %zmm4, %zmm6
+	vmovaps %zmm5, %zmm4
+	vfnmadd231ps %zmm6, %zmm6, %zmm4
+	vfmadd213ps %zmm6, %zmm7, %zmm4
+	vcmpps $0x12, %zmm4, %zmm1, %k1
 	kortestw %k1, %k1
 	jnc L(aside5)
 
 L(back6):
-	vmovups %zmm3, 128(%rsi, %r8, 4)
-	vmovups 192(%rdi, %r8, 4), %zmm2
-	vsqrtps %zmm2, %zmm2
-	vmovups %zmm2, 192(%rsi, %r8, 4)
+	vmovups %zmm4, 128(%rsi, %r8, 4)
+	vmovups 192(%rdi, %r8, 4), %zmm3
+	vsqrtps %zmm3, %zmm3
+	vmovups %zmm3, 192(%rsi, %r8, 4)
 	addq $64, %r8
 	cmpq %r9, %r8
 	jl L(main)
@@ -140,9 +147,9 @@ L(mainend):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rdi, %r8, 4), %zmm2
-	vsqrtps %zmm2, %zmm2
-	vmovups %zmm2, (%rsi, %r8, 4)
+	vmovups (%rdi, %r8, 4), %zmm3
+	vsqrtps %zmm3, %zmm3
+	vmovups %zmm3, (%rsi, %r8, 4)
 	addq $16, %r8
 	cmpq %r9, %r8
 	jl L(loop)
@@ -153,9 +160,9 @@ L(loopend):
 	movl $0x0000ffff, %r9d
 	bzhil %ebx, %r9d, %r9d
 	kmovw %r9d, %k1
-	vmovups (%rdi, %r8, 4), %zmm2{%k1}{z}
-	vsqrtps %zmm2, %zmm2
-	vmovups %zmm2, (%rsi, %r8, 4){%k1}
+	vmovups (%rdi, %r8, 4), %zmm3{%k1}{z}
+	vsqrtps %zmm3, %zmm3
+	vmovups %zmm3, (%rsi, %r8, 4){%k1}
 
 L(done):
 	addq $48, %rax
@@ -169,43 +176,43 @@ L(end):
 	LEAVE
 
 L(aside1):
-	vbroadcastss L(word03530122)+0(%rip), %zmm4
-	vfixupimmps $0x00, %zmm4, %zmm2, %zmm3
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm4
-	vpaddd %zmm4, %zmm2, %zmm4
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm5
-	vpcmpud $0x01, %zmm5, %zmm4, %k1
+	vbroadcastss L(word03530122)+0(%rip), %zmm5
+	vfixupimmps $0x00, %zmm5, %zmm3, %zmm4
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm5
+	vpaddd %zmm5, %zmm3, %zmm5
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm6
+	vpcmpud $0x01, %zmm6, %zmm5, %k1
 	kortestw %k1, %k1
 	je L(next7)
-	vsqrtps %zmm2, %zmm3
+	vsqrtps %zmm3, %zmm4
 
 L(next7):
 	jmp L(back2)
 
 L(aside3):
-	vbroadcastss L(word03530122)+0(%rip), %zmm4
-	vfixupimmps $0x00, %zmm4, %zmm2, %zmm3
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm4
-	vpaddd %zmm4, %zmm2, %zmm4
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm5
-	vpcmpud $0x01, %zmm5, %zmm4, %k1
+	vbroadcastss L(word03530122)+0(%rip), %zmm5
+	vfixupimmps $0x00, %zmm5, %zmm3, %zmm4
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm5
+	vpaddd %zmm5, %zmm3, %zmm5
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm6
+	vpcmpud $0x01, %zmm6, %zmm5, %k1
 	kortestw %k1, %k1
 	je L(next8)
-	vsqrtps %zmm2, %zmm3
+	vsqrtps %zmm3, %zmm4
 
 L(next8):
 	jmp L(back4)
 
 L(aside5):
-	vbroadcastss L(word03530122)+0(%rip), %zmm4
-	vfixupimmps $0x00, %zmm4, %zmm2, %zmm3
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm4
-	vpaddd %zmm4, %zmm2, %zmm4
-	vbroadcastss L(word0fffffff)+0(%rip), %zmm5
-	vpcmpud $0x01, %zmm5, %zmm4, %k1
+	vbroadcastss L(word03530122)+0(%rip), %zmm5
+	vfixupimmps $0x00, %zmm5, %zmm3, %zmm4
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm5
+	vpaddd %zmm5, %zmm3, %zmm5
+	vbroadcastss L(word0fffffff)+0(%rip), %zmm6
+	vpcmpud $0x01, %zmm6, %zmm5, %k1
 	kortestw %k1, %k1
 	je L(next9)
-	vsqrtps %zmm2, %zmm3
+	vsqrtps %zmm3, %zmm4
 
 L(next9):
 	jmp L(back6)
