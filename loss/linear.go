@@ -70,7 +70,7 @@ func NewLinear(model Model, columns int, intercept bool) (*Linear, error) {
 	if columns < 0 || columns > maxColumns {
 		return nil, &ArgError{"columns", columns, fmt.Sprintf("from 0 to %d", maxColumns)}
 	}
-	l := &Linear{model: model, columns: columns, intercept: intercept, pool: workers.New(tune.LinearParallel)}
+	l := &Linear{model: model, columns: columns, intercept: intercept, pool: workers.New(tune.LinearParallel, tune.LinearParallel)}
 	return l, l.SetWorkers(0)
 }
 

@@ -23,7 +23,7 @@ func bubbled(t *testing.T, within bool, f func()) {
 // TestBubbles takes steps of two workers in testing/synctest bubbles and outside, in every
 // order, with optimizers that were made on either side.
 func TestBubbles(t *testing.T) {
-	sizes := []int{tune.ParallelLen, tune.ParallelLen + 1, 4 * tune.ParallelLen}
+	sizes := []int{tune.ApartLen, tune.ApartLen + 1, 4 * tune.ApartLen}
 	if testing.Short() || os.Getenv("LOCKSTEP_EMULATED") != "" {
 		sizes = sizes[:1]
 	}

@@ -27,7 +27,7 @@ func clamped(g []float32, scale, limit float64) []float32 {
 }
 
 // eachSize are tensors small and large, of units that end anywhere.
-var eachSize = []int{70, 3, 0, 3*tune.UnitLen + 5, tune.SmallLen, tune.SmallLen + 1, 1, tune.ParallelLen}
+var eachSize = []int{70, 3, 0, 3*tune.UnitLen + 5, tune.SmallLen, tune.SmallLen + 1, 1, tune.ApartLen}
 
 func sizesFor() []int {
 	if testing.Short() {

@@ -52,7 +52,7 @@ func TestFaults(t *testing.T) {
 		t.Skip("an emulator's faults are its own")
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	const n = tune.ParallelLen
+	const n = tune.ApartLen
 	for name, rule := range map[string]update.Rule{"Adam": plainAdam, "LAMB": update.LAMB{Options: update.Options{LR: .01}, Beta1: .9, Beta2: .99, Eps: 1e-6}} {
 		for round := range 12 {
 			clips := round%3 == 2

@@ -13,7 +13,7 @@ import (
 // TestForget has no step keep the buffers of large tensors alive.
 func TestForget(t *testing.T) {
 	var table *update.Optimizer
-	for _, n := range []int{10_000, 300_000} {
+	for _, n := range []int{10_000, 600_000} {
 		for name, step := range map[string]func(o *update.Optimizer, p, g []float32) error{
 			"StepSet": func(o *update.Optimizer, p, g []float32) error {
 				return o.StepSet([][]float32{p, nil}, [][]float32{g, nil})

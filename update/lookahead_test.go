@@ -119,7 +119,7 @@ func TestLookaheadLater(t *testing.T) {
 // TestAroundWorkers shares steps that have all stages at once among goroutines: sums of
 // shards and of micro-batches, rows that are looked at, averages, swaps and zeros.
 func TestAroundWorkers(t *testing.T) {
-	const n = tune.ParallelLen + 64
+	const n = tune.ApartLen + 64
 	lamb := update.LAMB{Options: update.Options{LR: .01}, Beta1: .9, Beta2: .99, Eps: 1e-6}
 	for _, r := range []update.Rule{plainAdam, lamb} {
 		var all []*update.Optimizer

@@ -12,7 +12,7 @@ import (
 // TestMaxNorm compares clipped steps with steps whose gradients are scaled by the
 // factor that the norm gives, for tensors large and small and any workers.
 func TestMaxNorm(t *testing.T) {
-	sizes := []int{70, 3, 0, 3 * tune.UnitLen, tune.SmallLen, tune.SmallLen + 1, 1, tune.ParallelLen}
+	sizes := []int{70, 3, 0, 3 * tune.UnitLen, tune.SmallLen, tune.SmallLen + 1, 1, tune.ApartLen}
 	if testing.Short() {
 		sizes = sizes[:7]
 	}

@@ -47,7 +47,7 @@ func (r normalized) plan() engine.Plan {
 // passes has rules of several passes and of state that is not one number an element or
 // begins as the parameters.
 func passes(t *testing.T) (o *Optimizer, params, grads [][]float32) {
-	return set(t, []int{100, 33, 1, 0, 6000, 5, tune.UnitLen + 1, 70, tune.ParallelLen},
+	return set(t, []int{100, 33, 1, 0, 6000, 5, tune.UnitLen + 1, 70, tune.ApartLen},
 		rules["lamb"], fromParams{Momentum{Options: Options{LR: .1}, Momentum: .9}}, normalized{SGD{Options{LR: .1}}})
 }
 

@@ -119,7 +119,7 @@ func New(tensors []Tensor, rules []Rule) *Engine {
 	e.growSums()
 	e.absent = make([]bool, len(tensors))
 	e.stepping.e, e.squaring.e, e.measuring.e, e.exceeding.e, e.zeroing.e, e.accumulating.e, e.swapping.e, e.estimating.e, e.agreeing.e = e, e, e, e, e, e, e, e, e
-	e.pool = workers.New(tune.ParallelLen)
+	e.pool = workers.New(tune.ParallelLen, tune.ApartLen)
 	e.team.pool = e.pool
 	e.growRoom()
 	e.SetWorkers(1)

@@ -200,7 +200,7 @@ func eachProof(t *testing.T, test func(t *testing.T, p proof, missing bool)) {
 // TestProofs compares rules of all kinds with their references, and any number of
 // goroutines with one.
 func TestProofs(t *testing.T) {
-	elements, steps := tune.ParallelLen, 8
+	elements, steps := tune.ApartLen, 8
 	if testing.Short() {
 		steps = 3
 	}

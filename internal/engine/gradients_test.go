@@ -13,7 +13,7 @@ import (
 
 // TestGradients adds up and counts in gradients of all kinds of tensors.
 func TestGradients(t *testing.T) {
-	tensors := tensorsOf(tune.ParallelLen)
+	tensors := tensorsOf(tune.ApartLen)
 	rng := rand.New(rand.NewPCG(5, 6))
 	var grads [][]float32
 	want := 0.

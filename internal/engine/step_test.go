@@ -43,7 +43,7 @@ func TestWays(t *testing.T) {
 
 // TestAllocs takes steps of several passes.
 func TestAllocs(t *testing.T) {
-	r := newRun(proofs["Adafactor"], tensorsOf(tune.ParallelLen), Options{LR: .1, L1: .1}, true)
+	r := newRun(proofs["Adafactor"], tensorsOf(tune.ApartLen), Options{LR: .1, L1: .1}, true)
 	r.SetWorkers(2)
 	grads := r.gradients(3)
 	if n := allocs.PerRun(3, func() {

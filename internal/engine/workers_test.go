@@ -61,7 +61,7 @@ func (m *meeting) end() {
 func TestWorkersMeet(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for _, c := range []struct{ n, workers, want int }{
-		{tune.ParallelLen, 1, 1}, {tune.ParallelLen, 2, 2}, {4 * tune.ParallelLen, 3, 3}, {tune.ParallelLen - 1, 3, 1},
+		{tune.ApartLen, 1, 1}, {tune.ApartLen, 2, 2}, {4 * tune.ApartLen, 3, 3}, {tune.ParallelLen - 1, 3, 1},
 	} {
 		p, g := make([]float32, c.n), make([]float32, c.n)
 		for m, wait := range map[*meeting]time.Duration{

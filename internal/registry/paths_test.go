@@ -18,7 +18,7 @@ func TestWorkers(t *testing.T) {
 	const before, steps = 9, 2 // the first ones of some rules move nothing
 	n := 1363148               // 1.3 Mi and some
 	if testing.Short() {
-		n = tune.ParallelLen + 77
+		n = tune.ApartLen + 77
 	}
 	start, g := uniform(n, 1), uniform(n, 2)
 	eachSample(t, func(t *testing.T, r update.Rule) {
@@ -115,7 +115,7 @@ func TestSet(t *testing.T) {
 	sizes := []int{0, 1, 0, tune.UnitLen - 1, 1, tune.UnitLen, 1, tune.UnitLen + 1, 5, 0, 2*tune.UnitLen - 1, 2 * tune.UnitLen, 2*tune.UnitLen + 1,
 		3000, 1, 2, 3, tune.UnitLen / 2, tune.UnitLen/2 + 1, 0}
 	if !testing.Short() {
-		sizes = append(sizes, tune.ParallelLen) // so that workers are at work
+		sizes = append(sizes, tune.ApartLen) // so that workers are at work
 	}
 	var rules []update.Rule
 	for _, s := range Samples() {
@@ -182,9 +182,9 @@ func TestAllocs(t *testing.T) {
 	}
 	eachSample(t, func(t *testing.T, r update.Rule) {
 		small, p, g := set(t, []int{5000}, r)
-		large, lp, lg := set(t, []int{tune.ParallelLen}, r)
+		large, lp, lg := set(t, []int{tune.ApartLen}, r)
 		many, mp, mg := set(t, slices.Repeat([]int{7, 6000, 0, 3000}, 25), r, Get("sgd"))
-		big, bp, bg := set(t, slices.Repeat([]int{tune.ParallelLen / 100, tune.ParallelLen/100 + 1}, 50), r)
+		big, bp, bg := set(t, slices.Repeat([]int{tune.ApartLen / 100, tune.ApartLen/100 + 1}, 50), r)
 		must(t, large.SetWorkers(2))
 		must(t, big.SetWorkers(2))
 		q := slices.Clone(p[0])

@@ -133,9 +133,9 @@ func TestAllRows(t *testing.T) {
 // TestRowsWorkers has the same bits for any number of workers and any table, with norms,
 // limits and policies too, and for other rows in between.
 func TestRowsWorkers(t *testing.T) {
-	columns, n := 64, tune.ParallelLen/64+100
+	columns, n := 64, tune.ApartLen/64+100
 	if emulated {
-		columns, n = 512, tune.ParallelLen/512+100
+		columns, n = 512, tune.ApartLen/512+100
 	}
 	rows := 3 * n
 	settings := map[string]func(o *update.Optimizer) error{
@@ -179,7 +179,7 @@ func TestRowsAllocs(t *testing.T) {
 			must(t, o.SetWorkers(workers))
 			must(t, o.SetMaxNorm(100))
 			must(t, o.SetPolicy(update.Skip))
-			indices, grads := someRows(rand.New(rand.NewPCG(1, 0)), rows, columns, 2*tune.ParallelLen/columns)
+			indices, grads := someRows(rand.New(rand.NewPCG(1, 0)), rows, columns, 2*tune.ApartLen/columns)
 			n := 0
 			step := func() {
 				at := len(indices) >> (n % 5)

@@ -23,6 +23,7 @@ type Task interface{ Do(unit, worker int) }
 // A Pool shares the units of a call. One goroutine at a time may use it.
 type Pool struct {
 	least   int // size of a call that is shared
+	apart   int // and of one that does not come soon after another
 	limit   int // goroutines, the caller's included
 	helpers []*helper
 
@@ -46,9 +47,10 @@ type Pool struct {
 // atWork counts the calls of all pools that are large enough to be shared.
 var atWork atomic.Int64
 
-// New makes a pool. Calls of a size below the least are left to the caller.
-func New(least int) *Pool {
-	p := &Pool{least: least, limit: 1}
+// New makes a pool. Calls of a size below the least are left to the caller, and those below
+// apart that do not come soon after another: helpers would have to be woken for them.
+func New(least, apart int) *Pool {
+	p := &Pool{least: least, apart: apart, limit: 1}
 	p.word.Lock()
 	return p
 }
@@ -80,7 +82,7 @@ func (p *Pool) Run(t Task, units, size int, more bool) {
 	if !p.follows {
 		p.closely = time.Since(p.ended) < tune.Close
 	}
-	if n <= 1 {
+	if n <= 1 || size < p.apart && !p.closely && !p.follows && !more {
 		alone(t, units)
 		return
 	}

@@ -18,7 +18,7 @@ func (f each) Do(unit, worker int) { f(unit, worker) }
 
 // newPool shares calls of any size.
 func newPool(limit int) *Pool {
-	p := New(1)
+	p := New(1, 1)
 	p.SetLimit(limit)
 	return p
 }
@@ -178,7 +178,7 @@ func TestTogether(t *testing.T) {
 		size, others int
 		want         int64
 	}{{least - 1, 0, 1}, {least, 0, 4}, {least, 1, 2}, {least, 3, 1}, {least, 9, 1}, {least - 1, 3, 1}} {
-		p := New(least)
+		p := New(least, least)
 		p.SetLimit(4)
 		atWork.Add(int64(c.others))
 		if got := together(p, c.size, c.want); got != c.want {
@@ -188,6 +188,30 @@ func TestTogether(t *testing.T) {
 	}
 	if n := atWork.Load(); n != 0 {
 		t.Errorf("%d calls are at work", n)
+	}
+}
+
+// TestApart shares calls that come soon after another, and goes on with what it shares, but
+// wakes nobody for one that comes late and is small.
+func TestApart(t *testing.T) {
+	const least, apart = 10, 30
+	for _, c := range []struct {
+		size          int
+		soon, follows bool
+		want          int64
+	}{
+		{least, false, false, 1}, {apart - 1, false, false, 1}, {apart, false, false, 4},
+		{least, true, false, 4}, {least, false, true, 4}, {least - 1, true, false, 1},
+	} {
+		p := New(least, apart)
+		p.SetLimit(4)
+		p.follows = c.follows
+		if c.soon {
+			p.ended = time.Now().Add(time.Minute)
+		}
+		if got := together(p, c.size, c.want); got != c.want {
+			t.Errorf("%+v: %d at the same time", c, got)
+		}
 	}
 }
 
