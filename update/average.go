@@ -103,11 +103,13 @@ type averager struct {
 
 // decay is d after n averages, at least 1.
 func (a *averager) decay(n int64) float64 {
-	switch x := float64(n); {
+	x := float64(n)
+	switch {
 	case a.Equal:
 		return x / (x + 1)
 	case a.BiasCorrected:
-		return a.Decay * (a.powers.oneMinus(n) / a.powers.oneMinus(n+1))
+		before := a.powers.oneMinus(n)
+		return a.Decay * (before / a.powers.oneMinus(n+1))
 	case a.WarmUp:
 		return min(a.Decay, (1+x)/(10+x))
 	}

@@ -15,8 +15,8 @@
  * An optimizer gives the bits of Go's package update, for any number of threads. It belongs to
  * one thread at a time, but for lockstep_optimizer_apply and lockstep_optimizer_observe; different
  * ones do not know of one another. Only lockstep_optimizer_new, lockstep_slots,
- * lockstep_matrix_slots, lockstep_pool_new, steps on more rows than before and gradients observed
- * in more parts than before allocate. What is refused has changed nothing, and says why in the
+ * lockstep_matrix_slots, lockstep_pool_new, what sets an average or lookahead, steps on more rows
+ * than before and gradients observed in more parts than before allocate. What is refused has changed nothing, and says why in the
  * error, of which the caller may give NULL.
  *
  * On x86 and AArch64 optimizers compute in the usual mode of arithmetic, whatever the calling
@@ -202,6 +202,97 @@ LOCKSTEP_API void lockstep_optimizer_forget_observed(lockstep_optimizer *o);
  */
 LOCKSTEP_API lockstep_status lockstep_optimizer_eval(lockstep_optimizer *o, float *const *params, lockstep_error *error);
 LOCKSTEP_API lockstep_status lockstep_optimizer_train(lockstep_optimizer *o, float *const *params, lockstep_error *error);
+
+/*
+ * How a running average of the parameters is kept, beside them and in the same pass over memory:
+ *
+ *	a = a + (1 - d)·(p - a)
+ *
+ * where d is decay, unless one of the other fields has it be less. The first average is a copy of
+ * the parameters. Begin with one of the macros below, and change what differs.
+ */
+typedef struct lockstep_averaging {
+	int64_t every, after; /* steps between averages, 0 for none, and steps that come before: averages
+	                         are taken after the steps after + every, after + 2·every, ... */
+	double decay;         /* what an average leaves of the one before, from 0 to 1 */
+	int equal;            /* all parameters have the same weight: d = n/(n+1) after n averages, as in
+	                         stochastic weight averaging (Izmailov et al. 2018). decay must be 0 */
+	int bias_corrected;   /* the average is what one that begins at 0 is once it is divided by
+	                         1 - decay^n: d = decay·(1 - decay^n)/(1 - decay^(n+1)) */
+	int warm_up;          /* d is at most (1+n)/(10+n), as in TensorFlow with num_updates */
+	int from_start;       /* the average begins as the parameters before the first step behind after,
+	                         which count as the first average */
+	int64_t overwrite;    /* steps between those after which the parameters become the average, as
+	                         Keras' ema_overwrite_frequency; 0 for never */
+} lockstep_averaging;
+
+/* torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn, whose decay is 0.999 there, and
+ * with get_swa_multi_avg_fn after so many steps; use_ema of Keras' optimizers; optax.ema of the
+ * parameters; tf.train.ExponentialMovingAverage, which is warm_up with num_updates. */
+#define LOCKSTEP_TORCH_EMA(of) {.every = 1, .decay = (of)}
+#define LOCKSTEP_TORCH_SWA(behind) {.every = 1, .after = (behind), .equal = 1}
+#define LOCKSTEP_KERAS_EMA {.every = 1, .decay = 0.99}
+#define LOCKSTEP_OPTAX_EMA(of) {.every = 1, .decay = (of), .bias_corrected = 1}
+#define LOCKSTEP_TENSORFLOW_EMA(of) {.every = 1, .decay = (of), .from_start = 1}
+
+/*
+ * Has each step keep an average of the parameters, of all tensors and also of those without a
+ * gradient. Steps that are skipped are no steps. An average that is kept already goes on, its
+ * number too, with what has changed; NULL, or one of zeros, gives it up. Within a step and while
+ * parameters are swapped it is an error, and LOCKSTEP_NO_MEMORY if there is no memory for one.
+ *
+ * lockstep_optimizer_state has the average of a tensor as "params_average", whose content counts
+ * once lockstep_progress says that there are averages. Small numbers of an average become 0 where
+ * the parameter is 0, unless keep_subnormals says otherwise. Steps on rows are refused with one.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_average(lockstep_optimizer *o, const lockstep_averaging *a, lockstep_error *error);
+
+/*
+ * Exchanges the parameters with their averages, for an evaluation, after which the same call
+ * exchanges them again. Between the two steps are errors, and so are eval, train and set_average.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_swap_average(lockstep_optimizer *o, float *const *params, lockstep_pool *pool, lockstep_error *error);
+
+/*
+ * Slow parameters follow those that steps move, the fast ones, which every period steps begin anew
+ * from there (Zhang, Lucas, Hinton, Ba 2019):
+ *
+ *	s = s + step·(p - s)
+ *	p = s
+ *
+ * It is optax.lookahead with its sync_period and slow_step_size, and without reset_state: the
+ * rule's own state goes on.
+ */
+typedef struct lockstep_lookahead {
+	int64_t period; /* steps between synchronizations; 0 for none */
+	double step;    /* above 0, at most 1 */
+} lockstep_lookahead;
+
+/*
+ * Has slow parameters follow. They begin as the parameters before the first step, are those to
+ * evaluate, which the fast ones are after a step whose number is a multiple of period, and are
+ * "params_slow" of lockstep_optimizer_state. Every tensor is synchronized, also one without a
+ * gradient; an average takes the parameters as they are then. What has begun goes on with other
+ * numbers; NULL, or zeros, give it up. Errors are those of lockstep_optimizer_set_average.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_lookahead(lockstep_optimizer *o, const lockstep_lookahead *l, lockstep_error *error);
+
+/*
+ * What an optimizer counts beside the steps of each tensor: for checkpoints, together with what
+ * lockstep_optimizer_state has as "params_average" and "params_slow".
+ */
+typedef struct lockstep_progress {
+	int64_t steps;    /* that it has taken, which averages and lookahead go by; a tensor that was left
+	                     out of some has fewer */
+	int64_t averages; /* that there are, the parameters from the start included */
+	int slow;         /* whether slow parameters have begun */
+} lockstep_progress;
+LOCKSTEP_API void lockstep_optimizer_progress(const lockstep_optimizer *o, lockstep_progress *p);
+
+/* Sets it, to go on from a checkpoint, after the steps of all tensors, which leave steps at least
+ * as large as theirs. What the optimizer does not keep must be 0. Parameters that were swapped are
+ * taken for those of the last step. */
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_progress(lockstep_optimizer *o, const lockstep_progress *p, lockstep_error *error);
 
 /*
  * Moves the estimates that Sophia divides by towards new ones, h ← h + (1-beta2)·(estimate - h):

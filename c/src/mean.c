@@ -9,6 +9,8 @@ lockstep_status lockstep_check_training(const lockstep_optimizer *o, lockstep_er
 
 static lockstep_status check_turn(lockstep_optimizer *o, int evaluated, float *const *params, lockstep_error *error) {
 	if (o->begun) return lockstep_bad_argument(error, "step", "begun", "one that is not");
+	lockstep_status status = lockstep_check_own(o, error);
+	if (status) return status;
 	if (o->evaluated == evaluated)
 		return lockstep_bad_argument(error, "the mode of the parameters", evaluated ? "eval" : "train", evaluated ? "that of train" : "that of eval");
 	if (o->count && !params) return lockstep_bad_argument(error, "params", "NULL", "a pointer for each tensor");

@@ -59,6 +59,7 @@ static lockstep_status check_tensors(lockstep_optimizer *o, const lockstep_tenso
 /* Room for what there is one of for each tensor. */
 static lockstep_status get_tensors(lockstep_optimizer *o, const lockstep_tensor *tensors, size_t count) {
 	lockstep_status status = LOCKSTEP_OK;
+	const size_t own = 3; /* rooms: of state, and of what is beside it */
 	size_t length = 0;
 	for (size_t k = 0; k < count; k++) length += tensors[k].name ? strlen(tensors[k].name) + 1 : 0;
 	o->count = count;
@@ -67,9 +68,9 @@ static lockstep_status get_tensors(lockstep_optimizer *o, const lockstep_tensor 
 	o->records = get(&status, count, sizeof *o->records);
 	o->many = get(&status, count, sizeof *o->many);
 	o->own = get(&status, count, sizeof *o->own);
-	o->states = get(&status, count * LOCKSTEP_MAX_SLOTS + 1, sizeof *o->states);
-	o->owned = get(&status, count * (LOCKSTEP_MAX_SLOTS + 1) + 1, sizeof *o->owned);
-	o->blocks = get(&status, count * (LOCKSTEP_MAX_SLOTS + 1) + 1, sizeof *o->blocks);
+	o->states = get(&status, count * LOCKSTEP_MAX_SLOTS + own, sizeof *o->states);
+	o->owned = get(&status, count * (LOCKSTEP_MAX_SLOTS + 1) + own, sizeof *o->owned);
+	o->blocks = get(&status, count * (LOCKSTEP_MAX_SLOTS + 1) + own, sizeof *o->blocks);
 	return status;
 }
 
@@ -181,6 +182,7 @@ lockstep_status lockstep_optimizer_new(const lockstep_group *groups, size_t grou
 void lockstep_optimizer_free(lockstep_optimizer *o) {
 	if (!o) return;
 	for (size_t k = 0; k < o->group_count; k++) lockstep_close_group(&o->groups[k]);
+	lockstep_close_following(o);
 	lockstep_free_state(o);
 	lockstep_close_ranges(o);
 	lockstep_close_observing(o);
@@ -283,6 +285,7 @@ lockstep_status lockstep_optimizer_set_steps(lockstep_optimizer *o, size_t tenso
 	if (steps < 0 || steps > most)
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "steps is %lld, want at least 0 and at most 2^62", (long long)steps);
 	o->records[tensor].missed = o->step - steps;
+	if (o->taken < steps) o->taken = steps;
 	o->records[tensor].begins = steps == 0 && !o->records[tensor].owned && lockstep_begins_as_params(&o->groups[o->places[tensor].group].plan);
 	o->apart = 1;
 	return LOCKSTEP_OK;
@@ -293,7 +296,7 @@ float *lockstep_optimizer_state(const lockstep_optimizer *o, size_t tensor, cons
 	const lockstep_plan *plan = &o->groups[o->places[tensor].group].plan;
 	for (int j = 0; j < lockstep_kept_slots(plan); j++)
 		if (!strcmp(plan->slots[j].name, slot)) return o->places[tensor].state[j];
-	return NULL;
+	return lockstep_beside(o, tensor, slot);
 }
 
 size_t lockstep_optimizer_state_len(const lockstep_optimizer *o, size_t tensor, const char *slot) {
@@ -301,7 +304,7 @@ size_t lockstep_optimizer_state_len(const lockstep_optimizer *o, size_t tensor, 
 	const lockstep_plan *plan = &o->groups[o->places[tensor].group].plan;
 	for (int j = 0; j < lockstep_kept_slots(plan); j++)
 		if (!strcmp(plan->slots[j].name, slot)) return lockstep_slot_len(&plan->slots[j], o->places[tensor].size, o->records[tensor].columns);
-	return 0;
+	return lockstep_beside(o, tensor, slot) ? o->places[tensor].size : 0;
 }
 
 const char *lockstep_optimizer_rule(const lockstep_optimizer *o, size_t group) {

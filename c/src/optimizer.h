@@ -35,6 +35,32 @@ typedef struct lockstep_clipping {
 	double norm;  /* the largest norm of a tensor, 0 for none */
 } lockstep_clipping;
 
+/* Memory that is zeros at first. */
+typedef struct lockstep_room {
+	void *memory;
+	size_t size;
+	int mapped;
+} lockstep_room;
+
+/* What follows the parameters, behind a rule's last pass: slow ones, which they then become, and
+ * their average. A tensor that is left out of a step has it too. See Go's internal/engine. */
+typedef struct lockstep_following {
+	lockstep_averaging average;
+	lockstep_lookahead lookahead;
+	int64_t averages; /* taken, the parameters from the start included */
+	int slow_has;     /* slow parameters have begun */
+	lockstep_room rooms[2]; /* of averages and of slow parameters */
+
+	/* In this step. */
+	int begins, looks;            /* average, slow begin as the parameters before it */
+	int takes, copies;            /* the average takes the parameters, and is they */
+	int overwrites, synchronizes;
+	double keeps, slow_keeps;
+	int flushes, slow_flushes;
+
+	double averager[]; /* see rule.h */
+} lockstep_following;
+
 /* A rule at work. */
 typedef struct lockstep_rule_group {
 	const lockstep_rule *rule;
@@ -86,6 +112,7 @@ typedef struct lockstep_record {
 	double factor; /* what clips its gradient in this step, if tensors are clipped */
 	lockstep_clip_scalars clip;
 	float trust; /* the factor of what agrees in this step, if it is cautious */
+	float *beside[2]; /* the average of its parameters, and the slow ones, where they are kept */
 	int owned;                     /* its state is the caller's */
 	int listed;
 	int begins; /* slots have yet to begin as the parameters */
@@ -122,7 +149,7 @@ struct lockstep_optimizer {
 	int passes;                           /* of the rule that has most */
 	lockstep_scalars *own;                /* by tensor */
 
-	int64_t step;
+	int64_t step, taken; /* that tensors count from, and that were taken */
 	int apart;   /* tensors have taken different numbers of steps */
 	int missing; /* some are left out of this one */
 	double grad_scale, max_norm, norm;
@@ -130,9 +157,8 @@ struct lockstep_optimizer {
 	lockstep_policy policy;
 	int64_t skipped, non_finite;
 
-	void *room; /* what all state that is not the caller's lies in */
-	size_t room_size;
-	int room_mapped;
+	lockstep_room room; /* what all state that is not the caller's lies in */
+	lockstep_following *following; /* while there is an average or lookahead */
 	float *together; /* the room of passes together */
 
 	lockstep_interval *states, *owned; /* what is written but parameters, and with them; in order */
@@ -144,6 +170,7 @@ struct lockstep_optimizer {
 
 	int begun;
 	int evaluated; /* the parameters are what lockstep_optimizer_eval has made of them */
+	int swapped;   /* the parameters are their averages */
 	struct lockstep_ranges *ranges; /* what a step on the caller's threads was applied to */
 	struct lockstep_observing *observing; /* what has arrived of the next step's gradients */
 	double *sums_room; /* what by_column of all tensors is in, and row_room */
@@ -193,6 +220,11 @@ int lockstep_flushes(const lockstep_rule_group *g, int64_t t);
 /* state.c */
 lockstep_status lockstep_make_state(lockstep_optimizer *o, const lockstep_tensor *tensors, lockstep_error *error);
 void lockstep_free_state(lockstep_optimizer *o);
+
+/* Makes a buffer for each tensor beside its state, the first or the second such, or does away with
+ * all of them. */
+lockstep_status lockstep_make_beside(lockstep_optimizer *o, int which, lockstep_error *error);
+void lockstep_free_beside(lockstep_optimizer *o, int which);
 
 /* How many numbers a slot has of a tensor. */
 size_t lockstep_slot_len(const lockstep_slot *slot, size_t size, size_t columns);
@@ -290,6 +322,31 @@ const lockstep_scalars *lockstep_scalars_for(const lockstep_optimizer *o, size_t
 
 /* Refuses what is not to be done with parameters that are evaluated. */
 lockstep_status lockstep_check_training(const lockstep_optimizer *o, lockstep_error *error);
+
+/* follow.c */
+enum { LOCKSTEP_AVERAGE, LOCKSTEP_SLOW }; /* of beside and rooms */
+void lockstep_close_following(lockstep_optimizer *o);
+
+/* What errors and exported state call a buffer beside the state, or NULL; the buffer by its name. */
+float *lockstep_beside(const lockstep_optimizer *o, size_t tensor, const char *name);
+
+/* Refuses steps, and what goes with them, while parameters and averages are swapped. */
+lockstep_status lockstep_check_own(const lockstep_optimizer *o, lockstep_error *error);
+
+/* Finds what there is to do in the step that was counted. */
+void lockstep_begin_following(lockstep_optimizer *o);
+
+/* Begins what begins as the parameters of all tensors, or of a range of one. */
+void lockstep_begin_beside(const lockstep_optimizer *o, float *const *params);
+void lockstep_begin_beside_range(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, const float *params);
+
+/* Whether there is something to do with parameters that have been moved. */
+static inline int lockstep_follows(const lockstep_optimizer *o) {
+	return o->following && (o->following->takes || o->following->overwrites || o->following->synchronizes);
+}
+
+/* Has what follows a range of a tensor's parameters do so. */
+void lockstep_follow(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, float *params);
 
 /* range.c */
 lockstep_status lockstep_open_ranges(lockstep_optimizer *o);

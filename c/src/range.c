@@ -46,6 +46,8 @@ void lockstep_close_ranges(lockstep_optimizer *o) {
 
 static lockstep_status check_begin(const lockstep_optimizer *o, double squares, lockstep_error *error) {
 	if (o->begun) return lockstep_bad_argument(error, "step", "begun", "one that lockstep_optimizer_end has ended, before another begins");
+	lockstep_status status = lockstep_check_own(o, error);
+	if (status) return status;
 	if (!(squares >= 0) && ((o->max_norm && !lockstep_is_observed(o)) || squares != squares))
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "sum_squares is %g, want a number of at least 0%s", squares, o->max_norm ? " to clip to max_norm, or gradients that were observed" : "");
 	if (o->max_tensor_norm) return lockstep_bad_argument(error, "max_tensor_norm", "set", "0 in a step that sees no gradients when it begins");
@@ -137,6 +139,7 @@ lockstep_status lockstep_optimizer_apply(lockstep_optimizer *o, size_t tensor, s
 	if (status) return status;
 	lockstep_mode before = lockstep_enter_mode();
 	if (o->records[tensor].begins) begin_as_params(o, tensor, s, params);
+	if (o->following) lockstep_begin_beside_range(o, tensor, first, count, params);
 	lockstep_step_range(o, tensor, first, count, params, grads);
 	lockstep_leave_mode(before);
 	return LOCKSTEP_OK;

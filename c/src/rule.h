@@ -165,6 +165,12 @@ void lockstep_make_stages(lockstep_options options, double scale, int fuses_prox
 /* The part of a scale that is applied first, 1 if all is one normal float. */
 double lockstep_part_of(double scale);
 
+/* What an average of parameters leaves of the one before it, as Go's package update has it: an
+ * averager is made of what is set, once it is checked. Its size is a multiple of that of double. */
+extern const size_t lockstep_averager_size;
+void lockstep_make_averager(const lockstep_averaging *a, void *averager);
+double lockstep_decay(void *averager, int64_t averages);
+
 /* The code of a rule. Options are the rule's struct of lockstep_rules.h, whole: of the size
  * that this build knows. */
 typedef struct lockstep_rule_code {

@@ -90,27 +90,36 @@ static size_t lay_out(lockstep_optimizer *o, char *base) {
 	return end;
 }
 
-/* Zeros, on huge pages where the system has them on request. */
-static void *get_room(lockstep_optimizer *o, size_t size) {
-	o->room_size = size;
+/* Zeros, on huge pages where the system has them on request. Returns where they begin, aligned, or
+ * NULL if there is no memory. */
+static char *get_room(lockstep_room *r, size_t size) {
+	size_t boundary = size >= HUGE_LEAST ? HUGE_PAGE : PAGE;
+	void *room = NULL;
+	int mapped = 0;
+	size += boundary;
 #ifdef __linux__
 	if (size >= 2 * HUGE_PAGE) {
-		void *room = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		room = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (room == MAP_FAILED) return NULL;
 		madvise(room, size, MADV_HUGEPAGE);
-		o->room_mapped = 1;
-		return room;
+		mapped = 1;
 	}
 #endif
-	return calloc(size, 1);
+	if (!mapped) room = calloc(size, 1);
+	if (!room) return NULL;
+	*r = (lockstep_room){room, size, mapped};
+	return (char *)round_up((uintptr_t)room, boundary);
 }
 
-void lockstep_free_state(lockstep_optimizer *o) {
+static void free_room(lockstep_room *r) {
 #ifdef __linux__
-	if (o->room_mapped) munmap(o->room, o->room_size);
+	if (r->mapped) munmap(r->memory, r->size);
 #endif
-	if (!o->room_mapped) free(o->room);
+	if (!r->mapped) free(r->memory);
+	*r = (lockstep_room){NULL, 0, 0};
 }
+
+void lockstep_free_state(lockstep_optimizer *o) { free_room(&o->room); }
 
 /* Writes the first values that are not 0. */
 static void fill(lockstep_optimizer *o) {
@@ -144,11 +153,9 @@ static lockstep_status allocate(lockstep_optimizer *o, lockstep_error *error) {
 	size_t size = lay_out(o, NULL), together = together_room(o), from = round_up(size, PAGE);
 	if (together > (PTRDIFF_MAX - from) / (2 * sizeof(float))) return lockstep_reject(error, LOCKSTEP_NO_MEMORY, "no memory for the products of a matrix");
 	if (together) size = from + together * sizeof(float);
-	size_t boundary = size >= HUGE_LEAST ? HUGE_PAGE : PAGE;
 	if (!size) return LOCKSTEP_OK;
-	o->room = get_room(o, size + boundary);
-	if (!o->room) return lockstep_reject(error, LOCKSTEP_NO_MEMORY, "no memory for %zu bytes of state", size);
-	char *base = (char *)round_up((uintptr_t)o->room, boundary);
+	char *base = get_room(&o->room, size);
+	if (!base) return lockstep_reject(error, LOCKSTEP_NO_MEMORY, "no memory for %zu bytes of state", size);
 	lay_out(o, base);
 	o->together = (float *)(base + from);
 	fill(o);
@@ -194,4 +201,44 @@ lockstep_status lockstep_make_state(lockstep_optimizer *o, const lockstep_tensor
 		if (tensors[k].state) status = take_over(o, k, tensors[k].state, error);
 	if (!status) status = allocate(o, error);
 	return status ? status : lockstep_disjoint(o, o->states, o->state_count, error);
+}
+
+/* Lays out a buffer for each tensor, beside its state and so many buffers before it, from a base on
+ * if there is one. Returns the size of all. */
+static size_t lay_out_beside(lockstep_optimizer *o, int which, char *base) {
+	size_t end = 0;
+	for (size_t k = 0; k < o->count; k++) {
+		size_t size = o->places[k].size * sizeof(float);
+		size_t before = LOCKSTEP_SLOT + (size_t)o->groups[o->places[k].group].plan.slot_count + (size_t)which;
+		if (size >= PAGE && (o->count == 1 || o->places[k].size > ROOM_LEN))
+			end = round_up(end, PAGE) + before % (PAGE / STAGGER) * STAGGER;
+		else if (size >= PAGE)
+			end = staggered(end, NULL, 0);
+		if (base) o->records[k].beside[which] = (float *)(base + end);
+		end += round_up(size, LINE);
+	}
+	return end;
+}
+
+lockstep_status lockstep_make_beside(lockstep_optimizer *o, int which, lockstep_error *error) {
+	size_t size = lay_out_beside(o, which, NULL);
+	lockstep_room *room = &o->following->rooms[which];
+	char *base = get_room(room, size);
+	if (!base) return lockstep_reject(error, LOCKSTEP_NO_MEMORY, "no memory for %zu bytes beside the state", size);
+	lay_out_beside(o, which, base);
+	if (size) o->states[o->state_count++] = (lockstep_interval){(uintptr_t)base, (uintptr_t)base + size, SIZE_MAX};
+	o->owned_count = 0; /* so that the next step finds all places */
+	return lockstep_disjoint(o, o->states, o->state_count, error);
+}
+
+void lockstep_free_beside(lockstep_optimizer *o, int which) {
+	lockstep_room *room = &o->following->rooms[which];
+	uintptr_t at = (uintptr_t)room->memory;
+	size_t n = 0;
+	for (size_t k = 0; k < o->state_count; k++)
+		if (o->states[k].at < at || o->states[k].at - at >= room->size) o->states[n++] = o->states[k];
+	o->state_count = n;
+	for (size_t k = 0; k < o->count; k++) o->records[k].beside[which] = NULL;
+	free_room(room);
+	o->owned_count = 0;
 }

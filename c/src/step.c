@@ -172,9 +172,11 @@ void lockstep_begin_as_params(lockstep_optimizer *o, float *const *params, const
 
 void lockstep_begin_step(lockstep_optimizer *o, double scale, const float *const *grads) {
 	o->step++;
+	o->taken++;
 	if (o->missing) leave_out(o, grads);
 	if (o->apart) come_together(o);
 	for (size_t k = 0; k < o->group_count; k++) lockstep_begin_group(&o->groups[k], o->step, scale);
+	if (o->following) lockstep_begin_following(o);
 	prepare(o, 0, grads);
 }
 
@@ -271,6 +273,7 @@ static lockstep_status check_pointers(const lockstep_optimizer *o, const char *n
 static lockstep_status check_step(const lockstep_optimizer *o, const void *params, const void *grads, lockstep_error *error) {
 	if (o->begun) return lockstep_bad_argument(error, "step", "begun", "one that is not: its ranges are yours to apply");
 	lockstep_status status = lockstep_check_training(o, error);
+	if (!status) status = lockstep_check_own(o, error);
 	if (!status) status = check_pointers(o, "params", params, error);
 	return status ? status : check_pointers(o, "grads", grads, error);
 }
@@ -288,6 +291,7 @@ static LOCKSTEP_NOT_INLINED lockstep_status step(lockstep_job *job, lockstep_poo
 	if (status || skips) return status;
 	lockstep_begin_step(o, o->grad_scale * factor, job->grads);
 	lockstep_begin_as_params(o, job->params, job->grads);
+	if (o->following) lockstep_begin_beside(o, job->params);
 	count_agreeing(job, pool);
 	for (job->pass = 0; job->pass < o->passes; job->pass++) {
 		if (job->pass > 0) {

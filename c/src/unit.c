@@ -85,7 +85,9 @@ typedef struct portion {
 	const lockstep_clip_scalars *clip; /* of the tensors that are put, if there is a stage that clips */
 	float trust;                       /* of the tensor that is put, if its step counts what agrees */
 	int64_t t;
-	size_t columns; /* of the tensor that was put last */
+	int alone;       /* what is put goes by itself, block by block with all that is around a kernel */
+	size_t tensor, first; /* what was put last, and its first element */
+	size_t columns;       /* of that tensor */
 	double lanes[LOCKSTEP_MAX_SUMS][LOCKSTEP_LANES];
 	size_t stride, count; /* buffers of a tensor, and of all */
 	lockstep_buffer list[LIST_LEN], few[LIST_LEN];
@@ -97,6 +99,7 @@ static void open_portion(portion *x, const lockstep_optimizer *o, uint32_t group
 	x->pass = pass;
 	x->stride = LOCKSTEP_SLOT + (size_t)x->g->plan.slot_count;
 	x->count = 0;
+	x->alone = lockstep_follows(o);
 	if (!x->g->plain) memset(x->lanes, 0, sizeof x->lanes);
 }
 
@@ -104,6 +107,8 @@ static void open_portion(portion *x, const lockstep_optimizer *o, uint32_t group
 static void put_tensor(portion *x, size_t tensor, size_t first, size_t n, float *p, const float *g) {
 	const lockstep_place *place = &x->o->places[tensor];
 	lockstep_buffer *b = &x->list[x->count];
+	x->tensor = tensor;
+	x->first = first;
 	x->columns = x->o->records[tensor].columns;
 	b[LOCKSTEP_PARAMS] = (lockstep_buffer){p, n, 0};
 	b[LOCKSTEP_GRADS] = (lockstep_buffer){(float *)g, n, 0}; /* which kernels of rules only read */
@@ -205,16 +210,54 @@ static int is_last(const lockstep_plan *plan, int pass) {
 	return 1;
 }
 
+/* Makes zeros of what has faded in a buffer of all tensors where the gradient is 0. */
+static void fade(portion *x, const lockstep_buffer *list, size_t count, size_t buffer) {
+	size_t n = 0;
+	for (size_t at = 0; at < count; at += x->stride) {
+		x->few[n++] = list[at + buffer];
+		x->few[n++] = list[at + LOCKSTEP_GRADS];
+	}
+	lockstep_kernel_fade(x->o->table, x->few, n, &x->g->stages.fade);
+}
+
+/* Makes zeros of what is small in a buffer of all tensors. */
+static void flush(portion *x, const lockstep_buffer *list, size_t count, size_t buffer) {
+	size_t n = 0;
+	for (size_t at = 0; at < count; at += x->stride) x->few[n++] = list[at + buffer];
+	lockstep_kernel_flush(x->o->table, x->few, n, &x->g->stages.small);
+}
+
+/* Looks at the state of tensors after the last pass. */
+static void flush_state(portion *x, const lockstep_buffer *list, size_t count) {
+	if (!is_last(&x->g->plan, x->pass) || !lockstep_flushes(x->g, x->t)) return;
+	for (int j = 0; j < x->g->plan.slot_count; j++) {
+		const lockstep_slot *s = &x->g->plan.slots[j];
+		if (s->extent != LOCKSTEP_OF_ELEMENTS) continue;
+		if (s->square && s->flushes) flush(x, list, count, LOCKSTEP_SLOT + (size_t)j);
+		if (!s->square && s->fades < 1) fade(x, list, count, LOCKSTEP_SLOT + (size_t)j);
+	}
+	if (x->g->stages.decays) fade(x, list, count, LOCKSTEP_PARAMS);
+}
+
+/* Does what comes behind a pass, of a block from an element of its tensor on that went alone. */
+static void end_block(portion *x, const lockstep_buffer *block, size_t at) {
+	flush_state(x, block, x->stride);
+	if (lockstep_follows(x->o) && is_last(&x->g->plan, x->pass))
+		lockstep_follow(x->o, x->tensor, x->first + at, block->len, block[LOCKSTEP_PARAMS].data);
+}
+
 /* Runs a pass with the stages around it. */
-static void run_block(portion *x, lockstep_buffer *block) {
+static void run_block(portion *x, lockstep_buffer *block, size_t at) {
 	const lockstep_stages *s = &x->g->stages;
-	float room[2][BLOCK_LEN];
+	float room[2][BLOCK_LEN], *grads = block[LOCKSTEP_GRADS].data;
 	if (takes_grads(&x->g->plan.passes[x->pass])) stage(x, block, room);
 	if (lockstep_is_cautious(&x->g->common))
 		move_cautiously(x, block);
 	else
 		run_pass(x, block, x->stride);
 	if (s->shrinks && is_last(&x->g->plan, x->pass)) lockstep_kernel_shrink(x->o->table, block, 1, &s->shrink);
+	block[LOCKSTEP_GRADS].data = grads;
+	if (x->alone) end_block(x, block, at);
 }
 
 /* The elements of a tensor from one on, at most so many: of each buffer that has such. Returns
@@ -227,9 +270,9 @@ static size_t cut(const portion *x, const lockstep_buffer *tensor, size_t at, si
 
 static void run_blocks(portion *x, const lockstep_buffer *tensor) {
 	lockstep_buffer block[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS];
-	for (size_t at = 0; at < tensor->len;) {
-		at += cut(x, tensor, at, BLOCK_LEN, block);
-		run_block(x, block);
+	for (size_t at = 0, n; at < tensor->len; at += n) {
+		n = cut(x, tensor, at, BLOCK_LEN, block);
+		run_block(x, block, at);
 	}
 }
 
@@ -284,6 +327,7 @@ static void run_each_row(portion *x, const lockstep_buffer *tensor, size_t colum
 		for (size_t b = LOCKSTEP_SLOT; b < x->stride; b++)
 			if (!row[b].len) row[b].data += k;
 		run_row(x, row);
+		if (x->alone) end_block(x, row, k * columns);
 	}
 }
 
@@ -307,50 +351,23 @@ static void run_rows_apart(portion *x) {
 	for (size_t at = 0; at < x->count; at += x->stride) run_each_row(x, &x->list[at], x->columns);
 }
 
-/* Makes zeros of what has faded in a buffer of all tensors where the gradient is 0. */
-static void fade(portion *x, size_t buffer) {
-	size_t n = 0;
-	for (size_t at = 0; at < x->count; at += x->stride) {
-		x->few[n++] = x->list[at + buffer];
-		x->few[n++] = x->list[at + LOCKSTEP_GRADS];
-	}
-	lockstep_kernel_fade(x->o->table, x->few, n, &x->g->stages.fade);
-}
-
-/* Makes zeros of what is small in a buffer of all tensors. */
-static void flush(portion *x, size_t buffer) {
-	size_t n = 0;
-	for (size_t at = 0; at < x->count; at += x->stride) x->few[n++] = x->list[at + buffer];
-	lockstep_kernel_flush(x->o->table, x->few, n, &x->g->stages.small);
-}
-
-static void flush_state(portion *x) {
-	for (int j = 0; j < x->g->plan.slot_count; j++) {
-		const lockstep_slot *s = &x->g->plan.slots[j];
-		if (s->extent != LOCKSTEP_OF_ELEMENTS) continue;
-		if (s->square && s->flushes) flush(x, LOCKSTEP_SLOT + (size_t)j);
-		if (!s->square && s->fades < 1) fade(x, LOCKSTEP_SLOT + (size_t)j);
-	}
-	if (x->g->stages.decays) fade(x, LOCKSTEP_PARAMS);
-}
-
 /* Runs the pass on what was put, and after the last one looks at the state. */
 static void run(portion *x) {
 	if (!x->count) return;
 	if (x->g->plan.passes[x->pass].row)
 		run_rows_apart(x);
-	else if (is_staged(x->g))
+	else if (x->alone || is_staged(x->g))
 		for (size_t at = 0; at < x->count; at += x->stride) run_blocks(x, &x->list[at]);
 	else
 		run_pass(x, x->list, x->count);
-	if (is_last(&x->g->plan, x->pass) && lockstep_flushes(x->g, x->t)) flush_state(x);
+	if (!x->alone) flush_state(x, x->list, x->count);
 	x->count = 0;
 }
 
 /* Has what is put next take the step of a tensor, apart from what was put if that is another. */
-static void follow(portion *x, size_t tensor) {
+static void turn_to(portion *x, size_t tensor) {
 	const lockstep_scalars *scalars = lockstep_scalars_for(x->o, tensor, x->pass);
-	int clipped = x->g->clipping.norm != 0, alone = clipped || x->g->common.cautious_update;
+	int clipped = x->g->clipping.norm != 0, alone = clipped || x->g->common.cautious_update || x->alone;
 	if (x->count && scalars == x->scalars && x->count + x->stride <= LIST_LEN && !alone) return;
 	run(x);
 	x->clip = clipped ? &x->o->records[tensor].clip : &x->g->clip;
@@ -359,16 +376,29 @@ static void follow(portion *x, size_t tensor) {
 	x->t = x->o->step - x->o->records[tensor].missed;
 }
 
+/* Has what follows a range of a tensor do so behind the last pass, in which it has no part. */
+static void follow_without(const lockstep_job *job, size_t tensor, size_t lo, size_t hi) {
+	const lockstep_optimizer *o = job->o;
+	if (lockstep_follows(o) && is_last(&o->groups[o->places[tensor].group].plan, job->pass))
+		lockstep_follow(o, tensor, lo, hi - lo, job->params[tensor] + lo);
+}
+
+/* Small tensors share calls, after which what follows them does so. */
 static void step_shared(const lockstep_job *job, const lockstep_unit *u) {
 	portion x;
 	open_portion(&x, job->o, u->group, job->pass);
+	x.alone = 0;
 	for (size_t at = u->lo; at < u->hi; at++) {
 		size_t k = x.g->shared[at], n = job->o->places[k].size;
 		if (!n || !job->grads[k]) continue;
-		follow(&x, k);
+		turn_to(&x, k);
 		put_tensor(&x, k, 0, n, job->params[k], job->grads[k]);
 	}
 	run(&x);
+	for (size_t at = u->lo; lockstep_follows(job->o) && at < u->hi; at++) {
+		size_t k = x.g->shared[at];
+		lockstep_follow(job->o, k, 0, job->o->places[k].size, job->params[k]);
+	}
 }
 
 /* Rows of a matrix, from element lo to hi, as a pass over matrices sees them. */
@@ -418,14 +448,32 @@ static void stage_rows(const lockstep_optimizer *o, const lockstep_rule_group *g
 	m->grads = list[0].data;
 }
 
-/* Runs a pass on the rows of a unit, block by block if there are stages before it. */
+/* Looks at the state of rows after the last pass, from element lo to hi. */
+static void flush_rows(const lockstep_job *job, size_t tensor, size_t lo, size_t hi) {
+	const lockstep_optimizer *o = job->o;
+	const lockstep_rule_group *g = &o->groups[o->places[tensor].group];
+	size_t n = hi - lo;
+	lockstep_buffer list[] = {{NULL, n, 0}, {(float *)job->grads[tensor] + lo, n, 0}};
+	if (!is_last(&g->plan, job->pass) || !lockstep_flushes(g, o->step - o->records[tensor].missed)) return;
+	for (int j = 0; j < g->plan.slot_count; j++) {
+		const lockstep_slot *s = &g->plan.slots[j];
+		if (s->extent != LOCKSTEP_OF_ELEMENTS || s->square || s->fades >= 1) continue;
+		list[0].data = o->places[tensor].state[j] + lo;
+		lockstep_kernel_fade(o->table, list, 2, &g->stages.fade);
+	}
+	list[0].data = job->params[tensor] + lo;
+	if (g->stages.decays) lockstep_kernel_fade(o->table, list, 2, &g->stages.fade);
+}
+
+/* Runs a pass on the rows of a unit, block by block if there are stages around it. */
 static void run_rows(const lockstep_job *job, const lockstep_unit *u, size_t unit, double (*lanes)[LOCKSTEP_LANES]) {
 	const lockstep_optimizer *o = job->o;
 	const lockstep_rule_group *g = &o->groups[u->group];
 	const lockstep_record *r = &o->records[u->tensor];
 	const lockstep_scalars *scalars = lockstep_scalars_for(o, u->tensor, job->pass);
 	int by_column = g->plan.passes[job->pass].sums == LOCKSTEP_BY_COLUMN, staged = g->stages.splits || g->clipping.value != 0;
-	size_t rows = BLOCK_LEN / r->columns, length = staged ? (rows ? rows : 1) * r->columns : u->hi - u->lo;
+	int blockwise = staged || lockstep_follows(o);
+	size_t rows = BLOCK_LEN / r->columns, length = blockwise ? (rows ? rows : 1) * r->columns : u->hi - u->lo;
 	for (size_t lo = u->lo, hi; lo < u->hi; lo = hi) {
 		hi = u->hi - lo < length ? u->hi : lo + length;
 		size_t end = end_of_piece(u, lo, r->columns);
@@ -440,22 +488,9 @@ static void run_rows(const lockstep_job *job, const lockstep_unit *u, size_t uni
 		if (staged) stage_rows(o, g, r, &m);
 		g->plan.passes[job->pass].matrix(&m, scalars->words);
 		if (by_column && hi == end) fold(&m);
+		flush_rows(job, u->tensor, lo, hi);
+		follow_without(job, u->tensor, lo, hi);
 	}
-}
-
-/* Looks at the state of rows after the last pass. */
-static void flush_rows(const lockstep_job *job, const lockstep_unit *u) {
-	const lockstep_rule_group *g = &job->o->groups[u->group];
-	size_t n = u->hi - u->lo;
-	lockstep_buffer list[] = {{NULL, n, 0}, {(float *)job->grads[u->tensor] + u->lo, n, 0}};
-	for (int j = 0; j < g->plan.slot_count; j++) {
-		const lockstep_slot *s = &g->plan.slots[j];
-		if (s->extent != LOCKSTEP_OF_ELEMENTS || s->square || s->fades >= 1) continue;
-		list[0].data = job->o->places[u->tensor].state[j] + u->lo;
-		lockstep_kernel_fade(job->o->table, list, 2, &g->stages.fade);
-	}
-	list[0].data = job->params[u->tensor] + u->lo;
-	if (g->stages.decays) lockstep_kernel_fade(job->o->table, list, 2, &g->stages.fade);
 }
 
 /* Runs a pass over matrices on a unit. */
@@ -464,10 +499,12 @@ static void step_matrix(const lockstep_job *job, const lockstep_unit *u, size_t 
 	const lockstep_rule_group *g = &o->groups[u->group];
 	const lockstep_record *r = &o->records[u->tensor];
 	double lanes[LOCKSTEP_MAX_SUMS][LOCKSTEP_LANES] = {{0}};
-	if (!job->grads[u->tensor]) return;
+	if (!job->grads[u->tensor]) {
+		follow_without(job, u->tensor, u->lo, u->hi);
+		return;
+	}
 	if (g->plan.passes[job->pass].walk == LOCKSTEP_ROWS) {
 		run_rows(job, u, unit, lanes);
-		if (is_last(&g->plan, job->pass) && lockstep_flushes(g, o->step - r->missed)) flush_rows(job, u);
 	} else if (unit == r->units[0]) { /* which has all of it */
 		lockstep_row_range m = matrix_of(job, u->tensor, 0, o->places[u->tensor].size, NULL, NULL);
 		give_room(&m, r, unit);
@@ -480,10 +517,13 @@ static void step_matrix(const lockstep_job *job, const lockstep_unit *u, size_t 
 /* Runs a pass on a range of a tensor, and notes what it has measured there. */
 static void step_part(const lockstep_job *job, const lockstep_unit *u, double sums[LOCKSTEP_MAX_SUMS]) {
 	size_t k = u->tensor;
-	if (!job->grads[k]) return;
+	if (!job->grads[k]) {
+		follow_without(job, k, u->lo, u->hi);
+		return;
+	}
 	portion x;
 	open_portion(&x, job->o, u->group, job->pass);
-	follow(&x, k);
+	turn_to(&x, k);
 	put_tensor(&x, k, u->lo, u->hi - u->lo, job->params[k] + u->lo, job->grads[k] + u->lo);
 	run(&x);
 	for (int s = 0; s < LOCKSTEP_MAX_SUMS && !x.g->plain; s++) sums[s] = lockstep_total(x.lanes[s]);
@@ -514,7 +554,7 @@ void lockstep_step_unit(void *context, size_t unit) {
 void lockstep_step_range(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, float *params, const float *grads) {
 	portion x;
 	open_portion(&x, o, o->places[tensor].group, 0);
-	follow(&x, tensor);
+	turn_to(&x, tensor);
 	put_tensor(&x, tensor, first, count, params, grads);
 	run(&x);
 }
@@ -524,7 +564,7 @@ void lockstep_step_some(const lockstep_optimizer *o, const lockstep_row *rows, s
 	open_portion(&x, o, o->places[0].group, 0);
 	for (size_t k = 0; k < count; k++) {
 		size_t first = rows[k].index * columns;
-		follow(&x, 0);
+		turn_to(&x, 0);
 		put_tensor(&x, 0, first, columns, params + first, rows[k].grads);
 	}
 	run(&x);
@@ -554,7 +594,7 @@ static void agree(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, 
 	lockstep_buffer block[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS];
 	portion x;
 	open_portion(&x, job->o, job->o->places[tensor].group, 0);
-	follow(&x, tensor);
+	turn_to(&x, tensor);
 	put_tensor(&x, tensor, lo, hi - lo, job->params[tensor] + lo, job->grads[tensor] + lo);
 	for (size_t at = 0; at < hi - lo;) {
 		at += cut(&x, x.list, at, BLOCK_LEN, block);

@@ -411,6 +411,31 @@ typedef struct engine_take_scale_results {
 	lockstep_stages around;
 } engine_take_scale_results;
 
+/* An averaging says how a running average of the parameters is kept, beside them and in the
+ * same pass over memory:
+ *
+ * 	a ← a + (1 - d)·(p - a)
+ *
+ * where d is decay, unless one of the other fields has it be less. The first average is a
+ * copy of the parameters. Begin with TorchEMA, TorchSWA, KerasEMA, OptaxEMA or TensorFlowEMA,
+ * and change what differs. */
+typedef struct averaging {
+	int64_t every;
+	int64_t after;
+	double decay;
+	bool equal;
+	bool bias_corrected;
+	bool warm_up;
+	bool from_start;
+	int64_t overwrite;
+} averaging;
+
+/* An averager has the decay of each average. */
+typedef struct averager {
+	averaging averaging;
+	power powers;
+} averager;
+
 /* adopt_options_name is "adopt". */
 static void adopt_options_name(lockstep_adopt_options self, char *text, size_t room) {
 	(void)self;
@@ -4044,6 +4069,20 @@ static engine_options_begin_results engine_options_begin(lockstep_options o, dou
 	return (engine_options_begin_results){both2.input, both2.around};
 }
 
+/* averager_decay is d after n averages, at least 1. */
+static double averager_decay(averager *a, int64_t n) {
+	double x = (double)n;
+	if (a->averaging.equal) {
+		return x / (x + 1.0);
+	} else if (a->averaging.bias_corrected) {
+		double before = power_one_minus(&a->powers, n);
+		return a->averaging.decay * (before / power_one_minus(&a->powers, n + 1));
+	} else if (a->averaging.warm_up) {
+		return least_of(a->averaging.decay, (1.0 + x) / (10.0 + x));
+	}
+	return a->averaging.decay;
+}
+
 static const lockstep_option adopt_fields[] = {
 	{"lr", LOCKSTEP_DOUBLE, offsetof(lockstep_adopt_options, lr)},
 	{"weight_decay", LOCKSTEP_DOUBLE, offsetof(lockstep_adopt_options, weight_decay)},
@@ -5708,6 +5747,15 @@ void lockstep_make_stages(lockstep_options options, double scale, int fuses_prox
 }
 
 double lockstep_part_of(double scale) { return engine_part_of(scale); }
+
+const size_t lockstep_averager_size = sizeof(averager);
+
+void lockstep_make_averager(const lockstep_averaging *a, void *of) {
+	const averaging as = {.every = a->every, .after = a->after, .decay = a->decay, .equal = a->equal != 0, .bias_corrected = a->bias_corrected != 0, .warm_up = a->warm_up != 0, .from_start = a->from_start != 0, .overwrite = a->overwrite};
+	*(averager *)of = (averager){.averaging = as, .powers = update_new_power(a->decay)};
+}
+
+double lockstep_decay(void *of, int64_t averages) { return averager_decay(of, averages); }
 
 const lockstep_rule lockstep_all_rules[] = {
 	{"ADOPT", sizeof(lockstep_adopt_options), adopt_fields, sizeof adopt_fields / sizeof *adopt_fields},

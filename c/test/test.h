@@ -135,6 +135,7 @@ void test_places(void);
 void test_ranges(void);
 void test_observe(void);
 void test_rows(void);
+void test_follow(void);
 void test_modes(void);
 void test_pool(void);
 void test_pool_fork(void);

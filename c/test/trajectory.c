@@ -27,7 +27,7 @@ typedef struct trajectory {
 	size_t slots[TENSORS], lengths[TENSORS][LOCKSTEP_MAX_SLOTS];
 	const char *names[TENSORS][LOCKSTEP_MAX_SLOTS];
 	double exponent;
-	enum { WHOLE, MISSING, CLIPPED, OBSERVED } kind;
+	enum { WHOLE, MISSING, CLIPPED, OBSERVED, FOLLOWED, FOLLOWED_WHOLE } kind;
 	const size_t *columns; /* or NULL */
 } trajectory;
 
@@ -78,10 +78,20 @@ static void place_all(trajectory *t, arena *a) {
 	lockstep_optimizer_free(o);
 }
 
+static int kind_of(const char *word) {
+	static const struct {
+		const char *begins;
+		int kind;
+	} kinds[] = {{"clipped", CLIPPED}, {"observed", OBSERVED}, {"followed_whole", FOLLOWED_WHOLE}, {"followed", FOLLOWED}, {"whole", WHOLE}, {"verified", WHOLE}};
+	for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+		if (!strncmp(word, kinds[k].begins, strlen(kinds[k].begins))) return kinds[k].kind;
+	return MISSING;
+}
+
 static void begin(trajectory *t, arena *a, const line *l) {
 	t->s = new_source(l->words[1], 0);
 	t->columns = strstr(l->words[0], "matrices") ? columns : !strcmp(l->words[0], "one_row") ? sizes : NULL;
-	t->kind = strstr(l->words[0], "clipped") ? CLIPPED : strstr(l->words[0], "observed") ? OBSERVED : t->columns || !strcmp(l->words[0], "missing") ? MISSING : WHOLE;
+	t->kind = kind_of(l->words[0]);
 	t->exponent = 1;
 	t->rules[0] = t->rules[1] = read_options(l, 2 + HASHES);
 	set_option(&t->rules[1], "lr", get_option(&t->rules[0], "lr") / 2);
@@ -94,6 +104,8 @@ static void begin(trajectory *t, arena *a, const line *l) {
 		for (size_t j = 0; j < t->slots[k]; j++)
 			if (t->o->groups[t->o->places[k].group].plan.slots[j].begins_as_params) memcpy(t->state[k][j], t->params[k], sizes[k] * sizeof(float));
 }
+
+static int follows(const trajectory *t) { return t->kind == FOLLOWED || t->kind == FOLLOWED_WHOLE; }
 
 static void set_scale(trajectory *t, double by) {
 	lockstep_error error;
@@ -131,6 +143,45 @@ static void change_observing(trajectory *t, int step) {
 	if (step == 1 || step == 42) must(lockstep_optimizer_set_max_norm(t->o, step == 1 ? 3 : 2, &error), &error);
 }
 
+static void set_average(trajectory *t, const lockstep_averaging *a) {
+	lockstep_error error;
+	lockstep_mode before = change_mode(t->w->mode);
+	must(lockstep_optimizer_set_average(t->o, a, &error), &error);
+	lockstep_set_mode(before);
+}
+
+static void set_lookahead(trajectory *t, int64_t period, double step) {
+	lockstep_error error;
+	const lockstep_lookahead l = {period, step};
+	must(lockstep_optimizer_set_lookahead(t->o, &l, &error), &error);
+}
+
+static void change_following(trajectory *t, int step) {
+	const lockstep_averaging torch = LOCKSTEP_TORCH_SWA(0), optax = LOCKSTEP_OPTAX_EMA(0.999);
+	const lockstep_averaging late = {.every = 2, .after = 5, .decay = 0.9}, little = {.every = 1, .decay = 0.25};
+	const lockstep_averaging all = {.every = 1, .after = 21, .decay = 0.99, .warm_up = 1, .from_start = 1, .overwrite = 7};
+	lockstep_error error;
+	switch (step) {
+	case 1: set_lookahead(t, 3, 0.5); break;
+	case 4: set_average(t, &late); break;
+	case 13: set_average(t, &torch); break;
+	case 17:
+		set_average(t, &optax);
+		set_lookahead(t, 2, 0.75);
+		break;
+	case 22:
+		set_average(t, NULL);
+		set_average(t, &all);
+		break;
+	case 30:
+		must(lockstep_optimizer_swap_average(t->o, t->params, t->w->pool, &error), &error);
+		must(lockstep_optimizer_swap_average(t->o, t->params, t->w->pool, &error), &error);
+		break;
+	case 42: set_average(t, &little); break;
+	case 43: set_lookahead(t, 0, 0); break;
+	}
+}
+
 /* Changes what can be changed between steps. */
 static void change(trajectory *t, int step) {
 	lockstep_error error;
@@ -149,6 +200,7 @@ static void change(trajectory *t, int step) {
 	}
 	if (t->kind == CLIPPED) change_clipping(t, step);
 	if (t->kind == OBSERVED) change_observing(t, step);
+	if (follows(t)) change_following(t, step);
 	for (size_t g = 0; g < GROUPS; g++) {
 		double lr = get_option(&t->rules[0], "lr") / (g ? 2 : 1) * (1 - (double)step / 64);
 		must(lockstep_optimizer_set_lr(t->o, g, lr, &error), &error);
@@ -162,7 +214,7 @@ static void make_gradients(trajectory *t, int step) {
 		double size = factors[below(&t->s, 8)];
 		if (step < APPEARS) size *= k == FADING ? 0 : k == FAINT ? 0x1p-50 : 1;
 		repeat(&t->s, t->grads[k], sizes[k], (float)(size * t->exponent), 1);
-		t->given[k] = below(&t->s, 4) > 0 || t->kind == WHOLE ? t->grads[k] : NULL;
+		t->given[k] = below(&t->s, 4) > 0 || t->kind == WHOLE || t->kind == FOLLOWED_WHOLE ? t->grads[k] : NULL;
 	}
 }
 
@@ -233,9 +285,13 @@ static void estimate(trajectory *t) {
 static uint32_t hash(const trajectory *t) {
 	uint64_t h = HASH_START;
 	double norm = lockstep_optimizer_norm(t->o);
+	lockstep_progress progress;
+	lockstep_optimizer_progress(t->o, &progress);
 	for (size_t k = 0; k < TENSORS; k++) {
 		h = hash_floats(h, t->params[k], sizes[k]);
 		for (size_t j = 0; j < t->slots[k]; j++) h = hash_floats(h, lockstep_optimizer_state(t->o, k, t->names[k][j]), t->lengths[k][j]);
+		if (progress.averages) h = hash_floats(h, lockstep_optimizer_state(t->o, k, "params_average"), sizes[k]);
+		if (progress.slow) h = hash_floats(h, lockstep_optimizer_state(t->o, k, "params_slow"), sizes[k]);
 	}
 	h = hash_doubles(h, &norm, 1);
 	double left_out[] = {(double)lockstep_optimizer_skipped(t->o), (double)lockstep_optimizer_non_finite(t->o)};
@@ -302,10 +358,14 @@ static void follow_on(const lockstep_table *table, lockstep_pool *two, lockstep_
 		each_line("clipped", follow_some);
 		each_line("observed", follow_some);
 		each_line("observed_matrices", follow_some);
+		each_line("followed", follow_some);
+		each_line("followed_whole", follow_some);
+		each_line("followed_matrices", follow_some);
 	}
 	for (int owned = 0; owned < 2; owned++) {
 		now = (way){table, NULL, 1, owned, 1, 0};
 		each_line("whole", follow_some);
+		each_line("followed_whole", follow_some);
 	}
 }
 

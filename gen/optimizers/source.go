@@ -29,6 +29,7 @@ func (g *generator) source() []byte {
 		fmt.Fprintf(&codes, "\t{sizeof(%s), %s, common_%s, name_%[3]s, check_%[3]s, check_%[3]s_lr, %s, %s, %d},\n", plan.Prepared, plan.Function, name, factors, factored, matrices)
 	}
 	g.begin(&glue)
+	g.averages(&glue)
 	b := bytes.NewBufferString(header + "#include \"go.h\"\n")
 	b.Write(g.p.Text())
 	b.Write(glue.Bytes())
@@ -47,6 +48,18 @@ func (g *generator) begin(b *bytes.Buffer) {
 	fmt.Fprintf(b, "\tconst %s_results begun = %[1]s(options, scale, fuses_proximal);\n\t*in = begun.in;\n\t*stages = begun.s;\n}\n", name)
 	part := g.p.Package("internal/engine").Scope().Lookup("partOf").(*types.Func)
 	fmt.Fprintf(b, "\ndouble lockstep_part_of(double scale) { return %s(scale); }\n", g.p.Function(nil, part))
+}
+
+// averages prints what an average of parameters leaves of the one before it.
+func (g *generator) averages(b *bytes.Buffer) {
+	update := g.p.Package("update")
+	fn, _, _ := types.LookupFieldOrMethod(update.Scope().Lookup("averager").Type(), true, update, "decay")
+	decay, powers := g.p.Function(nil, fn.(*types.Func)), g.p.Function(nil, update.Scope().Lookup("newPower").(*types.Func))
+	b.WriteString("\nconst size_t lockstep_averager_size = sizeof(averager);\n")
+	b.WriteString("\nvoid lockstep_make_averager(const lockstep_averaging *a, void *of) {\n")
+	b.WriteString("\tconst averaging as = {.every = a->every, .after = a->after, .decay = a->decay, .equal = a->equal != 0, .bias_corrected = a->bias_corrected != 0, .warm_up = a->warm_up != 0, .from_start = a->from_start != 0, .overwrite = a->overwrite};\n")
+	fmt.Fprintf(b, "\t*(averager *)of = (averager){.averaging = as, .powers = %s(a->decay)};\n}\n", powers)
+	fmt.Fprintf(b, "\ndouble lockstep_decay(void *of, int64_t averages) { return %s(of, averages); }\n", decay)
 }
 
 // glue prints what the engine calls with options of any rule, and the list of these.

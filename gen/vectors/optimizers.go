@@ -46,18 +46,22 @@ func optimizers() []byte {
 		for _, s := range e.Samples[:min(1, len(e.Samples))] {
 			name := strings.ReplaceAll(s.Name, " ", "_")
 			fmt.Fprintf(b, "observed %s%s %s\n", name, newTrajectory(name, s.Rule, observed, nil).run(), options(s.Rule))
+			fmt.Fprintf(b, "followed %s%s %s\n", name, newTrajectory(name, s.Rule, followed, nil).run(), options(s.Rule))
+			fmt.Fprintf(b, "followed_whole %s%s %s\n", name, newTrajectory(name, s.Rule, followedWhole, nil).run(), options(s.Rule))
 		}
 		for _, s := range e.Factored {
 			name := strings.ReplaceAll(s.Name, " ", "_")
 			fmt.Fprintf(b, "matrices %s%s %s\n", name, newTrajectory(name, s.Rule, missing, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "clipped_matrices %s%s %s\n", name, newTrajectory(name, s.Rule, clipped, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "observed_matrices %s%s %s\n", name, newTrajectory(name, s.Rule, observed, columns).run(), options(s.Rule))
+			fmt.Fprintf(b, "followed_matrices %s%s %s\n", name, newTrajectory(name, s.Rule, followed, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "one_row %s%s %s\n", name, newTrajectory(name, s.Rule, missing, sizes).run(), options(s.Rule))
 		}
 	}
 	for _, s := range muons() {
 		if s.Name == "muon_keras" {
 			fmt.Fprintf(b, "clipped_matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, clipped, columns).run(), options(s.Rule))
+			fmt.Fprintf(b, "followed_matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, followed, columns).run(), options(s.Rule))
 		}
 		fmt.Fprintf(b, "matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, missing, columns).run(), options(s.Rule))
 		fmt.Fprintf(b, "one_row %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, missing, sizes).run(), options(s.Rule))
@@ -169,7 +173,12 @@ const (
 	missing       // some gradients are, and are clipped by the norm of all for a while
 	clipped       // gradients are clipped element by element and tensor by tensor, and some are not finite
 	observed      // gradients, of which some are missing and some not finite, are observed in parts
+	followed      // some are missing, and averages of the parameters and slow ones follow
+	followedWhole // the same of all
 )
+
+// isWhole reports whether all gradients are there.
+func (k kind) isWhole() bool { return k == whole || k == followedWhole }
 
 // A trajectory is steps of a rule, and of the same with half the rate for every third
 // tensor.
@@ -274,6 +283,8 @@ func (t *trajectory) change(step int) {
 		t.changeClipping(step)
 	case observed:
 		t.changeObserving(step)
+	case followed, followedWhole:
+		t.changeFollowing(step)
 	}
 	must(t.o.SetRuleLR(0, lr*(1-float64(step)/64)))
 	must(t.o.SetRuleLR(1, lr/2*(1-float64(step)/64)))
@@ -306,6 +317,30 @@ func (t *trajectory) changeObserving(step int) {
 		must(t.o.SetMaxNorm(3))
 	case 42:
 		must(t.o.SetMaxNorm(2))
+	}
+}
+
+func (t *trajectory) changeFollowing(step int) {
+	switch step {
+	case 1:
+		must(t.o.SetLookahead(update.Lookahead{Period: 3, Step: .5}))
+	case 4:
+		must(t.o.SetAverage(update.Averaging{Every: 2, After: 5, Decay: .9}))
+	case 13:
+		must(t.o.SetAverage(update.TorchSWA(0)))
+	case 17:
+		must(t.o.SetAverage(update.OptaxEMA(.999)))
+		must(t.o.SetLookahead(update.Lookahead{Period: 2, Step: .75}))
+	case 22:
+		must(t.o.SetAverage(update.Averaging{}))
+		must(t.o.SetAverage(update.Averaging{Every: 1, After: 21, Decay: .99, WarmUp: true, FromStart: true, Overwrite: 7}))
+	case 30: // what is exchanged twice is what it was
+		must(t.o.SwapAverage(t.params))
+		must(t.o.SwapAverage(t.params))
+	case 42:
+		must(t.o.SetAverage(update.Averaging{Every: 1, Decay: .25}))
+	case 43:
+		must(t.o.SetLookahead(update.Lookahead{}))
 	}
 }
 
@@ -351,7 +386,7 @@ func (t *trajectory) gradients(step int) [][]float32 {
 			}
 			return 0
 		})
-		if t.Below(4) > 0 || t.kind == whole {
+		if t.Below(4) > 0 || t.kind.isWhole() {
 			list[k] = g
 		}
 	}

@@ -21,7 +21,7 @@ from clone import ROOT
 import lockstep
 from lockstep import checkpoint
 from lockstep.checkpoint import CheckpointError
-from lockstep.numpy import Optimizer
+from lockstep.numpy import Averaging, Lookahead, Optimizer
 
 safetensors = pytest.importorskip("safetensors")
 
@@ -182,12 +182,27 @@ def test_state_by_row_goes_both_ways(tmp_path: Path) -> None:
 
 
 def test_keeps_averages_of_go(tmp_path: Path) -> None:
-    """What Go keeps beside state goes through as it is, and no optimizer takes it for its own."""
+    """What Go keeps beside state goes through as it is, and only an optimizer that keeps it, too, takes it."""
     path, optimizer = ROOT / "update/checkpoint/testdata/go_averages.safetensors", _optimizer(_parameters())
     state = checkpoint.read(path)
     assert state.averages == 2
     assert [*state.tensors[0].buffers] == ["m", "v", "max_v", "params_average", "params_slow"]
-    _refuses(path, optimizer, "'weights' has params_average, which optimizers of Python do not keep")
+    _refuses(path, optimizer, "'weights' has params_average, which this optimizer does not keep")
+    keeps = _optimizer(_parameters())
+    keeps.average = Averaging(every=2, decay=0.9)
+    _refuses(path, keeps, "'weights' has params_slow, which this optimizer does not keep")
+    keeps.lookahead = Lookahead(3, 0.5)
+    checkpoint.load(path, keeps)
+    assert keeps.averages == 2
+    for tensor in state.tensors:
+        _same(keeps.state(tensor.name), tensor.buffers)
+    checkpoint.save(tmp_path / "ours", keeps, extra=state.extra)
+    ours = checkpoint.read(tmp_path / "ours")
+    assert (ours.steps, ours.averages) == (state.steps, 2)
+    written = {tensor.name: tensor.buffers for tensor in ours.tensors}
+    for tensor in state.tensors:
+        assert [*written[tensor.name]] == [*tensor.buffers]
+        _same(tensor.buffers, written[tensor.name])
     checkpoint.write(tmp_path / "again", state)
     np.testing.assert_equal(asdict(checkpoint.read(tmp_path / "again")), asdict(state))
     kept = path.with_name("python_averages.safetensors")

@@ -227,6 +227,6 @@ def test_averages_are_refused(tmp_path: Path) -> None:
         tensor.buffers["params_slow"] = np.zeros(tensor.shape, np.float32)
     checkpoint.write(tmp_path / "file", state)
     before = copy.deepcopy(optimizer.state_dict()["state"])
-    with pytest.raises(CheckpointError, match="'weights' has params_slow, which optimizers of Python do not keep"):
+    with pytest.raises(CheckpointError, match="'weights' has params_slow, which this optimizer does not keep"):
         checkpoint.load(tmp_path / "file", optimizer)
     torch.testing.assert_close(optimizer.state_dict()["state"], before, rtol=0, atol=0)

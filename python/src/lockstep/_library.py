@@ -26,6 +26,7 @@ from ctypes import (
     c_size_t,
     c_void_p,
 )
+from dataclasses import astuple, dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -143,6 +144,27 @@ class _Product(Structure):
     ]
 
 
+class _Averaging(Structure):
+    _fields_ = [
+        ("every", c_int64),
+        ("after", c_int64),
+        ("decay", c_double),
+        ("equal", c_int),
+        ("bias_corrected", c_int),
+        ("warm_up", c_int),
+        ("from_start", c_int),
+        ("overwrite", c_int64),
+    ]
+
+
+class _Lookahead(Structure):
+    _fields_ = [("period", c_int64), ("step", c_double)]
+
+
+class _Progress(Structure):
+    _fields_ = [("steps", c_int64), ("averages", c_int64), ("slow", c_int)]
+
+
 class _Error(Structure):
     _fields_ = [("status", c_int), ("message", c_char * 236)]
 
@@ -203,6 +225,11 @@ _observe = _function("lockstep_optimizer_observe", c_int, _P, c_size_t, c_size_t
 _forget_observed = _function("lockstep_optimizer_forget_observed", None, _P)
 _eval = _function("lockstep_optimizer_eval", c_int, _P, _P, POINTER(_Error))
 _train = _function("lockstep_optimizer_train", c_int, _P, _P, POINTER(_Error))
+_set_average = _function("lockstep_optimizer_set_average", c_int, _P, POINTER(_Averaging), POINTER(_Error))
+_swap_average = _function("lockstep_optimizer_swap_average", c_int, _P, _P, _P, POINTER(_Error))
+_set_lookahead = _function("lockstep_optimizer_set_lookahead", c_int, _P, POINTER(_Lookahead), POINTER(_Error))
+_progress = _function("lockstep_optimizer_progress", None, _P, POINTER(_Progress))
+_set_progress = _function("lockstep_optimizer_set_progress", c_int, _P, POINTER(_Progress), POINTER(_Error))
 _update_hessian = _function("lockstep_optimizer_update_hessian", c_int, _P, _P, POINTER(_Error))
 _sum_squares = _function("lockstep_sum_squares", c_double, _P, c_size_t)
 _set_lr = _function("lockstep_optimizer_set_lr", c_int, _P, c_size_t, c_double, POINTER(_Error))
@@ -503,6 +530,94 @@ class Tensor(NamedTuple):
     columns: int = 0  # of a row-major matrix
 
 
+@dataclass(frozen=True)
+class Averaging:
+    """How a running average of the parameters is kept, beside them: ``a ← a + (1 - d)·(p - a)``.
+
+    d is decay, unless one of the other fields has it be less. The first average is a copy of the parameters. Begin
+    with ``torch_ema``, ``torch_swa``, ``keras_ema``, ``optax_ema`` or ``tensorflow_ema``, and change what differs
+    with ``dataclasses.replace``.
+    """
+
+    every: int = 1
+    """How many steps lie between averages, at least 1."""
+    after: int = 0
+    """How many steps come before: averages are taken after the steps after + every, after + 2·every, ..."""
+    decay: float = 0.0
+    """What an average leaves of the one before, from 0 to 1."""
+    equal: bool = False
+    """All parameters have the same weight, as in stochastic weight averaging; decay must be 0."""
+    bias_corrected: bool = False
+    """The average is what one that begins at 0 is once it is divided by 1 - decayⁿ."""
+    warm_up: bool = False
+    """d is at most (1+n)/(10+n) after n averages, as in TensorFlow with num_updates."""
+    from_start: bool = False
+    """The average begins as the parameters before the first step behind after, which count as the first one."""
+    overwrite: int = 0
+    """How many steps lie between those after which the parameters become the average; 0 is for never."""
+
+    def __post_init__(self) -> None:
+        for name in ("every", "after", "overwrite"):
+            _checked_count(name, getattr(self, name))
+        if self.every < 1:
+            raise ArgumentError(f"every is {self.every}, want at least 1")
+
+    @classmethod
+    def torch_ema(cls, decay: float = 0.999) -> Averaging:
+        """What AveragedModel with get_ema_multi_avg_fn keeps, whose update_parameters follows every step."""
+        return cls(decay=decay)
+
+    @classmethod
+    def torch_swa(cls, after: int = 0) -> Averaging:
+        """What AveragedModel with get_swa_multi_avg_fn keeps, after so many steps."""
+        return cls(after=after, equal=True)
+
+    @classmethod
+    def keras_ema(cls) -> Averaging:
+        """What Keras' optimizers keep with use_ema=True, without ema_overwrite_frequency (overwrite)."""
+        return cls(decay=0.99)
+
+    @classmethod
+    def optax_ema(cls, decay: float) -> Averaging:
+        """What optax.ema makes of the parameters, with debias=True."""
+        return cls(decay=decay, bias_corrected=True)
+
+    @classmethod
+    def tensorflow_ema(cls, decay: float) -> Averaging:
+        """What tf.train.ExponentialMovingAverage keeps; with num_updates, the number of steps, it is warm_up."""
+        return cls(decay=decay, from_start=True)
+
+
+@dataclass(frozen=True)
+class Lookahead:
+    """Slow parameters that follow, and from which those that steps move begin anew every period steps.
+
+    ``s ← s + step·(p - s)``, and then ``p ← s``: optax.lookahead with its sync_period and slow_step_size.
+    """
+
+    period: int
+    step: float
+    """Above 0, and at most 1."""
+
+    def __post_init__(self) -> None:
+        _checked_count("period", self.period)
+        if self.period < 1:
+            raise ArgumentError(f"period is {self.period}, want at least 1")
+
+
+def _checked_count(name: str, n: int) -> None:
+    if not isinstance(n, int) or not -(1 << 63) <= n < 1 << 63:
+        raise ArgumentError(f"{name} is {n!r}, want an integer of 64 bits")
+
+
+class Progress(NamedTuple):
+    """What an optimizer counts beside the steps of each tensor."""
+
+    steps: int  # that it has taken
+    averages: int
+    slow: bool  # whether slow parameters have begun
+
+
 class Rows(NamedTuple):
     """A list of rows of a table: where it is, how many there are, and the bytes of each."""
 
@@ -621,6 +736,30 @@ class Optimizer:
     def train(self, params: Pointers) -> None:
         """Makes parameters that eval has turned again what a step wants."""
         self._check(_train(self._handle, params, self._error_ref))
+
+    def set_average(self, a: Averaging | None) -> None:
+        """Has steps keep an average of the parameters, or with None gives it up."""
+        struct = None if a is None else _Averaging(*astuple(a))
+        self._check(_set_average(self._handle, struct, self._error_ref))
+
+    def swap_average(self, params: Pointers, pool: Pool | None = None) -> None:
+        """Exchanges the parameters with their averages."""
+        self._check(_swap_average(self._handle, params, None if pool is None else pool.handle, self._error_ref))
+
+    def set_lookahead(self, lookahead: Lookahead | None) -> None:
+        """Has slow parameters follow, or with None gives them up."""
+        struct = None if lookahead is None else _Lookahead(*astuple(lookahead))
+        self._check(_set_lookahead(self._handle, struct, self._error_ref))
+
+    def progress(self) -> Progress:
+        """How many steps and averages there were, and whether slow parameters have begun."""
+        p = _Progress()
+        _progress(self._handle, byref(p))
+        return Progress(p.steps, p.averages, bool(p.slow))
+
+    def set_progress(self, p: Progress) -> None:
+        """Sets it, to go on from a checkpoint, after the steps of all tensors."""
+        self._check(_set_progress(self._handle, _Progress(*p), self._error_ref))
 
     def update_hessian(self, estimates: Pointers) -> None:
         """Moves the estimates that a rule divides by towards new ones."""

@@ -36,7 +36,7 @@ MOST = (1 << 63) - 1  # of anything that is counted: other readers have 64 bits
 KEY = "lockstep"  # one alone: the library writes several in any order, and equal states should be equal files
 
 AVERAGE, SLOW = "params_average", "params_slow"
-BESIDE = (AVERAGE, SLOW)  # what optimizers of Go may keep beside the slots of rules
+BESIDE = (AVERAGE, SLOW)  # what optimizers of Go and of lockstep.numpy may keep beside the slots of rules
 
 Buffer = npt.NDArray[np.float32]
 
@@ -64,7 +64,7 @@ class Tensor:
     steps: int  # its own, which correct its bias
     shape: tuple[int, ...]  # of the parameters, and of each buffer that has an element for each
     buffers: dict[str, Buffer]  # by slot: "m", "v"; none if it has taken no step, and begins as the rule says; then
-    # what Go's steps keep beside them, if they do: "params_average" and "params_slow", as each tensor or none has
+    # what steps keep beside them, if they do: "params_average" and "params_slow", as each tensor or none has
 
 
 @dataclass
@@ -85,29 +85,36 @@ def group_of(rule: Rule) -> Group:
     return Group(rule.name, Optimizer([rule], []).state_name(0), dict(rule.options))
 
 
-def check_fits(state: State, rules: Sequence[Rule], shapes: Sequence[Mapping[str, tuple[int, ...]]]) -> None:
-    """Refuses a state that is of other rules than an optimizer's groups, or of others than their parameters."""
+def check_fits(
+    state: State, rules: Sequence[Rule], shapes: Sequence[Mapping[str, tuple[int, ...]]], kept: Sequence[str] = ()
+) -> None:
+    """Refuses a state that is of other rules than an optimizer's groups, or of others than their parameters.
+
+    kept is what the optimizer keeps of BESIDE.
+    """
     if len(state.groups) != len(rules):
         raise ArgumentError(f"it is of {len(state.groups)} groups, want {len(rules)}")
     for k, (rule, own) in enumerate(zip(rules, shapes)):
         wanted, saved = group_of(rule), state.groups[k]
         if (saved.rule, saved.state) != (wanted.rule, wanted.state):
             raise ArgumentError(f"group {k} is of {saved.state}, want {wanted.state}")
-        _check_tensors(k, rule, [t for t in state.tensors if t.group == k], own)
+        _check_tensors(k, rule, [t for t in state.tensors if t.group == k], own, kept)
 
 
-def _check_tensors(k: int, rule: Rule, tensors: list[Tensor], own: Mapping[str, tuple[int, ...]]) -> None:
+def _check_tensors(
+    k: int, rule: Rule, tensors: list[Tensor], own: Mapping[str, tuple[int, ...]], kept: Sequence[str]
+) -> None:
     names = {tensor.name for tensor in tensors}
     if names != own.keys():
         raise ArgumentError(f"group {k} lacks {sorted(own.keys() - names)}, and has {sorted(names - own.keys())}")
     for t in tensors:
         if t.shape != own[t.name]:
             raise ArgumentError(f"{t.name!r} has the shape {list(t.shape)}, want {list(own[t.name])}")
-        if beside := [name for name in BESIDE if name in t.buffers]:
+        if foreign := [name for name in BESIDE if name in t.buffers and name not in kept]:
             wish = "want none: checkpoint.read has it, and checkpoint.write makes a file without it"
-            raise ArgumentError(f"{t.name!r} has {beside[0]}, which optimizers of Python do not keep, {wish}")
-        slots = [*rule.state_shapes(t.shape)]
-        if [*t.buffers] != (slots if t.steps else [slot for slot in slots if slot in t.buffers]):
+            raise ArgumentError(f"{t.name!r} has {foreign[0]}, which this optimizer does not keep, {wish}")
+        slots, own_state = [*rule.state_shapes(t.shape)], [slot for slot in t.buffers if slot not in kept]
+        if own_state != (slots if t.steps else [slot for slot in slots if slot in t.buffers]):
             raise ArgumentError(f"{t.name!r} has the state {list(t.buffers)}, want {slots}")
 
 
@@ -121,10 +128,10 @@ def save(path: str | os.PathLike[str], optimizer: Any, *, extra: Mapping[str, An
 def load(path: str | os.PathLike[str], optimizer: Any) -> dict[str, Any]:
     """Sets the state of an optimizer from a file, and returns the extra that was saved with it.
 
-    Of the settings of lockstep.numpy's optimizers the file has grad_scale and max_norm; max_tensor_norm, max_value
-    and policy stay the optimizer's own. Those of lockstep.torch have all of theirs in their groups.
+    Of the settings of lockstep.numpy's optimizers the file has grad_scale and max_norm; all others, average and
+    lookahead among them, stay the optimizer's own. Those of lockstep.torch have all of theirs in their groups.
     Raises CheckpointError, with the optimizer as it was, where the file is damaged, or of tensors with
-    other names, shapes or rules, or has what optimizers of Go alone keep beside state: see Tensor.buffers.
+    other names, shapes or rules, or has what the optimizer does not keep beside state: see Tensor.buffers.
     """
     adapter = _adapter(optimizer)
     state = read(path)

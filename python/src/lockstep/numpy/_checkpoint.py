@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._library import Rule, first_state
-from ..checkpoint import State, Tensor, check_fits, group_of
+from ..checkpoint import AVERAGE, SLOW, State, Tensor, check_fits, group_of
 from ._optimizer import Optimizer
 
 
@@ -18,19 +18,22 @@ def export(optimizer: Optimizer) -> State:
         Tensor(name, array["group"], array["steps"], optimizer.params[name].shape, array["state"])
         for name, array in saved["arrays"].items()
     ]
-    steps = max((tensor.steps for tensor in tensors), default=0)
+    steps = max(saved["steps"], max((tensor.steps for tensor in tensors), default=0))
     groups = [group_of(group.rule) for group in optimizer.groups]
-    return State(groups, tensors, steps, saved["grad_scale"], saved["max_norm"])
+    return State(groups, tensors, steps, saved["grad_scale"], saved["max_norm"], averages=saved["averages"])
 
 
 def load(optimizer: Optimizer, state: State) -> None:
     """Sets the state. Raises ArgumentError, and has changed nothing, if it is another optimizer's."""
     rules = [group.rule for group in optimizer.groups]
-    check_fits(state, rules, [{name: optimizer.params[name].shape for name in g.names} for g in optimizer.groups])
+    shapes = [{name: optimizer.params[name].shape for name in g.names} for g in optimizer.groups]
+    kept = {AVERAGE: optimizer.average, SLOW: optimizer.lookahead}
+    check_fits(state, rules, shapes, [name for name, setting in kept.items() if setting is not None])
     groups = [{"rule": g.rule, "options": g.options, "state": g.state} for g in state.groups]
     arrays = {t.name: _array(t, rules[t.group]) for t in state.tensors}
     settings = {"grad_scale": state.grad_scale, "max_norm": state.max_norm}
-    optimizer.load_state_dict({"groups": groups, "arrays": arrays, **settings})
+    counts = {"steps": state.steps, "averages": state.averages}
+    optimizer.load_state_dict({"groups": groups, "arrays": arrays, **counts, **settings})
 
 
 def _array(tensor: Tensor, rule: Rule) -> dict[str, Any]:

@@ -10,12 +10,14 @@ from typing import Any, Literal, Optional, Union
 import numpy as np
 
 from .. import _library as c
-from .._library import ArgumentError, Pool, Rule
+from .._library import ArgumentError, Averaging, Lookahead, Pool, Progress, Rule
 from ._arrays import Array, Arrays, Indices, address, address_of, apart, rows_of, view
 
 Policy = Literal["propagate", "skip", "refuse"]
 _POLICIES = ("propagate", "skip", "refuse")
 _SETTINGS = ("grad_scale", "max_norm", "max_tensor_norm", "max_value", "policy")
+_FOLLOWING = ("average", "lookahead")
+_BESIDE = ("params_average", "params_slow")  # of what follows
 Gradients = Union[Array, Sequence[Optional[Array]], Mapping[str, Optional[Array]]]
 
 
@@ -114,7 +116,9 @@ class Optimizer:
         self._max_tensor_norm = self._max_value = 0.0
         self._policy: Policy = "propagate"
         self._table: str | None = None
-        self._training = True
+        self._training, self._swapped = True, False
+        self._average: Averaging | None = None
+        self._lookahead: Lookahead | None = None
         self._observed: list[Array] = []  # which C points to until the step
         self._lock = threading.Lock()
 
@@ -215,6 +219,52 @@ class Optimizer:
     def norm(self) -> float:
         """The norm of the last step's gradients, scaled, before clipping, if there is a max_norm."""
         return self._optimizer.norm()
+
+    @property
+    def average(self) -> Averaging | None:
+        """How each step keeps an average of the parameters, of all arrays and also of those without a gradient.
+
+        None, at first, keeps none. An average that is kept already goes on, its number too, with what is set; None
+        gives it up. state has it as "params_average" once there is one, and swap_average puts it in place of the
+        parameters. step_rows is refused with one.
+        """
+        return self._average
+
+    @average.setter
+    def average(self, average: Averaging | None) -> None:
+        with self._lock:
+            self._optimizer.set_average(average)
+            self._average = average
+
+    @property
+    def averages(self) -> int:
+        """How many averages have been taken since there is one, the parameters from the start included."""
+        return self._optimizer.progress().averages
+
+    def swap_average(self) -> None:
+        """Exchanges the parameters with their averages, for an evaluation, and the next time back.
+
+        Between the two a step, state_dict, a copy, eval, train and a change of average raise ArgumentError.
+        """
+        with self._lock:
+            self._optimizer.swap_average(self._params, self._pool)
+            self._swapped = not self._swapped
+
+    @property
+    def lookahead(self) -> Lookahead | None:
+        """How slow parameters follow those that steps move: None, at first, is for none.
+
+        They begin as the parameters before the first step, and are those to evaluate: state has them as
+        "params_slow", and after a step whose number is a multiple of period the parameters are they. An average
+        takes the parameters as they are then. step_rows is refused with it.
+        """
+        return self._lookahead
+
+    @lookahead.setter
+    def lookahead(self, lookahead: Lookahead | None) -> None:
+        with self._lock:
+            self._optimizer.set_lookahead(lookahead)
+            self._lookahead = lookahead
 
     @property
     def table(self) -> str | None:
@@ -363,10 +413,17 @@ class Optimizer:
     def state(self, name: str) -> dict[str, Array]:
         """The state of an array by slot: no copies, and to write to them changes it.
 
-        Each has the array's shape, or one of its own: see Rule.state_shapes.
+        Each has the array's shape, or one of its own: see Rule.state_shapes. Then come "params_average" and
+        "params_slow", where there are an average and slow parameters: see average and lookahead.
         """
         k = self._find(name)
-        return {slot: self._view(k, slot, shape) for slot, shape in self._state_shapes(k).items()}
+        shapes = self._state_shapes(k) | dict.fromkeys(self._beside(self._optimizer.progress()), self._shapes[k])
+        return {slot: self._view(k, slot, shape) for slot, shape in shapes.items()}
+
+    @staticmethod
+    def _beside(progress: Progress) -> list[str]:
+        """The names of what there is beside the rules' state."""
+        return [name for name, begun in zip(_BESIDE, (progress.averages, progress.slow)) if begun]
 
     def _state_shapes(self, k: int) -> dict[str, tuple[int, ...]]:
         return self._rules[self._group_of[k]].state_shapes(self._shapes[k])
@@ -381,8 +438,8 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Copies all but the parameters: rules and their options, and by name the steps and the state of each array."""
-        if not self._training:
-            raise ArgumentError("the mode of the parameters is eval, want that of train, to which state belongs")
+        self._check_own()
+        progress = self._optimizer.progress()
         return {
             "groups": [
                 {"rule": rule.name, "options": dict(rule.options), "state": self._optimizer.state_name(k)}
@@ -393,8 +450,18 @@ class Optimizer:
             "max_tensor_norm": self._max_tensor_norm,
             "max_value": self._max_value,
             "policy": self._policy,
+            "average": self._average,
+            "lookahead": self._lookahead,
+            "steps": progress.steps,
+            "averages": progress.averages,
             "arrays": {name: self._saved(name, k) for name, k in self._index.items()},
         }
+
+    def _check_own(self) -> None:
+        if not self._training:
+            raise ArgumentError("the mode of the parameters is eval, want that of train, to which state belongs")
+        if self._swapped:
+            raise ArgumentError("the parameters are swapped for their averages, want those of the last step")
 
     def _saved(self, name: str, k: int) -> dict[str, Any]:
         state = {slot: array.copy() for slot, array in self.state(name).items()}
@@ -404,22 +471,27 @@ class Optimizer:
         """Goes on from a state_dict of an optimizer of the same arrays and rules.
 
         Settings that it lacks stay as they are: those of lockstep.checkpoint's files are grad_scale and max_norm,
-        and max_tensor_norm, max_value and policy are the optimizer's own. Raises ArgumentError if it is of others,
-        or has a max_norm beside the optimizer's own max_tensor_norm, and has changed nothing then.
+        and max_tensor_norm, max_value, policy, average and lookahead are the optimizer's own. Raises ArgumentError if
+        it is of others, or has a max_norm beside the optimizer's own max_tensor_norm, or averages or slow parameters
+        that the optimizer does not keep, and has changed nothing then.
         """
         rules = list(self._loadable(saved))
-        if not self._training:
-            raise ArgumentError("the mode of the parameters is eval, want that of train, to which state belongs")
+        self._check_own()
         settings = self._settings(saved)
         self.max_norm = self.max_tensor_norm = 0  # of which only one can be set
         for name, value in settings.items():
             setattr(self, name, value)
         for group, rule in zip(self.groups, rules):
             group.rule = rule
+        beside = _saved_beside(saved)
         for name, entry in saved["arrays"].items():
             self.set_steps(name, entry["steps"])
-            for slot, array in self.state(name).items():
-                array[...] = entry["state"][slot]
+            k = self._index[name]
+            for slot, shape in (self._state_shapes(k) | dict.fromkeys(beside, self._shapes[k])).items():
+                self._view(k, slot, shape)[...] = entry["state"][slot]
+        steps = saved.get("steps", max((entry["steps"] for entry in saved["arrays"].values()), default=0))
+        with self._lock:
+            self._optimizer.set_progress(Progress(steps, saved.get("averages", 0), _BESIDE[1] in beside))
 
     def _loadable(self, saved: Mapping[str, Any]) -> Iterator[Rule]:
         """The rules of a state_dict, once all of it is checked."""
@@ -431,9 +503,11 @@ class Optimizer:
         for k, group in enumerate(saved["groups"]):
             if (own := self._optimizer.state_name(k)) != group["state"]:
                 raise ArgumentError(f"the state of group {k} is of {group['state']}, want {own}")
+        beside = _saved_beside(saved)
         for name, entry in saved["arrays"].items():
-            self._check_saved(name, entry)
+            self._check_saved(name, entry, beside)
         self._check_settings(saved)
+        self._check_following(saved, beside)
         # A rule that is refused is refused here: it changes nothing to set what is set.
         for group in saved["groups"]:
             rule = Rule(group["rule"], **group["options"])
@@ -442,7 +516,7 @@ class Optimizer:
 
     def _settings(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         """Those of a state_dict, and of what it lacks the optimizer's own."""
-        return {name: saved.get(name, getattr(self, name)) for name in _SETTINGS}
+        return {name: saved.get(name, getattr(self, name)) for name in (*_SETTINGS, *_FOLLOWING)}
 
     def _check_settings(self, saved: Mapping[str, Any]) -> None:
         settings = self._settings(saved)
@@ -451,11 +525,22 @@ class Optimizer:
         for name, value in settings.items():
             getattr(trial, f"set_{name}")(value)
 
-    def _check_saved(self, name: str, entry: Mapping[str, Any]) -> None:
+    def _check_following(self, saved: Mapping[str, Any], beside: Sequence[str]) -> None:
+        settings, averages, steps = self._settings(saved), saved.get("averages", 0), saved.get("steps", 0)
+        for name, setting in zip(_BESIDE, _FOLLOWING):
+            if name in beside and settings[setting] is None:
+                raise ArgumentError(f"the state has {name}, want none: the optimizer's {setting} is None")
+        for name, n in (("averages", averages), ("steps", steps)):
+            if type(n) is not int or n < 0:
+                raise ArgumentError(f"{name} is {n!r} in the state, want at least 0")
+        if (averages > 0) != (_BESIDE[0] in beside):
+            raise ArgumentError(f"averages is {averages} in the state, want above 0 with {_BESIDE[0]}, and 0 without")
+
+    def _check_saved(self, name: str, entry: Mapping[str, Any], beside: Sequence[str]) -> None:
         k = self._index[name]
         if entry["group"] != self._group_of[k]:
             raise ArgumentError(f"{name} is of group {entry['group']} in the state, want {self._group_of[k]}")
-        own = self._state_shapes(k)
+        own = self._state_shapes(k) | dict.fromkeys(beside, self._shapes[k])
         if not (isinstance(entry["steps"], int) and entry["steps"] >= 0):
             raise ArgumentError(f"the steps of {name} are {entry['steps']!r} in the state, want at least 0")
         if [*entry["state"]] != [*own]:
@@ -475,6 +560,12 @@ class Optimizer:
 
     def __repr__(self) -> str:
         return f"<lockstep.numpy.Optimizer {', '.join(map(repr, self.groups))}>"
+
+
+def _saved_beside(saved: Mapping[str, Any]) -> list[str]:
+    """What a state_dict has beside the rules' state, of its first array."""
+    first: Mapping[str, Any] = next(iter(saved["arrays"].values()), {"state": {}})
+    return [name for name in _BESIDE if name in first["state"]]
 
 
 def _policy(policy: Any) -> int:
