@@ -10,7 +10,7 @@ from torch import Tensor
 from .._library import Rule
 from ._averaged import ScheduleFreeOptimizer
 from ._optimizer import LockstepOptimizer
-from ._options import Betas, Names, Number, Params, common, means
+from ._options import CAUTIONS, Betas, Names, Number, Params, common, means
 from ._rows import TablesPlan, table_refusal
 
 _ADAM_STATE = {"m": "exp_avg", "v": "exp_avg_sq"}
@@ -23,6 +23,7 @@ class Lion(LockstepOptimizer):
     """
 
     _state_names: ClassVar[Names] = {"m": "exp_avg"}
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -32,6 +33,8 @@ class Lion(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -77,6 +80,7 @@ class AdaBelief(LockstepOptimizer):
     """
 
     _state_names: ClassVar[Names] = {"m": "exp_avg", "s": "exp_avg_var"}
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -87,6 +91,8 @@ class AdaBelief(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -359,7 +365,7 @@ class CautiousAdamW(LockstepOptimizer):
     """
 
     _state_names = _ADAM_STATE
-    _needs_whole_tensors = True
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -377,7 +383,7 @@ class CautiousAdamW(LockstepOptimizer):
 
     @staticmethod
     def _rule(group: Mapping[str, Any]) -> Rule:
-        options = common(group) | means(group) | _caution(group)
+        options = common(group) | means(group)
         return Rule("Adam", **options, eps=group["eps"], allow_zero_eps=True, keep_subnormals=True)
 
 
@@ -386,7 +392,7 @@ class CautiousLion(LockstepOptimizer):
 
     _state_names: ClassVar[Names] = {"m": "exp_avg"}
     _steps_if_unknown = 1  # which the authors do not count, and nothing depends on
-    _needs_whole_tensors = True
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -403,11 +409,7 @@ class CautiousLion(LockstepOptimizer):
 
     @staticmethod
     def _rule(group: Mapping[str, Any]) -> Rule:
-        return Rule("Lion", **common(group), **means(group), **_caution(group))
-
-
-def _caution(group: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: group[name] for name in ("cautious_update", "cautious_decay")}
+        return Rule("Lion", **common(group), **means(group))
 
 
 class ADOPT(LockstepOptimizer):
@@ -419,6 +421,7 @@ class ADOPT(LockstepOptimizer):
     """
 
     _state_names = _ADAM_STATE
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -431,6 +434,8 @@ class ADOPT(LockstepOptimizer):
         weight_decay: float = 0.0,
         decouple: bool = False,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -448,6 +453,7 @@ class AdEMAMix(LockstepOptimizer):
     """
 
     _state_names: ClassVar[Names] = {"m": "exp_avg_fast", "slow": "exp_avg_slow", "v": "exp_avg_sq"}
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -461,6 +467,8 @@ class AdEMAMix(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -480,6 +488,7 @@ class SimplifiedAdEMAMix(LockstepOptimizer):
     """
 
     _state_names = _ADAM_STATE
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -491,6 +500,8 @@ class SimplifiedAdEMAMix(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -508,6 +519,7 @@ class LaProp(LockstepOptimizer):
     """
 
     _state_names: ClassVar[Names] = {"m": "mean", "v": "exp_avg_sq"}
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -518,6 +530,8 @@ class LaProp(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -533,6 +547,7 @@ class Yogi(LockstepOptimizer):
     """
 
     _state_names = _ADAM_STATE
+    _cautions = CAUTIONS[:1]
 
     def __init__(
         self,
@@ -544,6 +559,7 @@ class Yogi(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -560,6 +576,7 @@ class SignSGD(LockstepOptimizer):
     """
 
     _state_names: ClassVar[Names] = {"m": "exp_avg"}
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -569,6 +586,8 @@ class SignSGD(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -585,6 +604,7 @@ class AddSign(LockstepOptimizer):
     """
 
     _state_names: ClassVar[Names] = {"m": "exp_avg"}
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -597,6 +617,8 @@ class AddSign(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -610,6 +632,7 @@ class PowerSign(LockstepOptimizer):
     """PowerSign (Bello et al. 2017): AddSign with ``exp(log_base * d * sign(grad) * sign(mean)) * grad``."""
 
     _state_names: ClassVar[Names] = {"m": "exp_avg"}
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -622,6 +645,8 @@ class PowerSign(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
