@@ -66,6 +66,24 @@ CASES: list[tuple[str, dict[str, Any], Rule]] = [
             **{"c": 2.0315, "eps_floor": 1e-7, "iterations": 2, "spectral": True},
         ),
     ),
+    (
+        "NorMuon",
+        {"lr": 0.1, "weight_decay": 0.1, "ns_steps": 2, "beta2": 0.9, "momentum": 0.8},
+        Rule(
+            "Muon",
+            **{"lr": 0.1, "weight_decay": 0.1, "momentum": 0.8, "nesterov": True, "a": 3.4445, "b": -4.775},
+            **{"c": 2.0315, "eps": 1e-7, "iterations": 2, "spectral": True, "beta2": 0.9, "eps_row": 1e-10},
+        ),
+    ),
+    (
+        "NorMuon",
+        {"nesterov": False, "rms": 0.2, "eps": 1e-3, "eps_row": 1e-4},
+        Rule(
+            "Muon",
+            **{"lr": 0.02, "momentum": 0.95, "a": 3.4445, "b": -4.775, "c": 2.0315, "eps": 1e-3, "iterations": 5},
+            **{"rms": 0.2, "exact_rms": True, "beta2": 0.95, "eps_row": 1e-4},
+        ),
+    ),
     ("Adadelta", {"eps": 1e-3, "rho": 0.8}, Rule("Adadelta", lr=1, rho=0.8, eps=1e-3)),
     ("Adamax", {**TAKEN, "weight_decay": 0.1}, Rule("Adamax", **ADAM, **ZERO, l2=0.1, eps_inside=True)),
     ("RAdam", TAKEN, Rule("RAdam", **ADAM, **ZERO, eps_hat=True, threshold=5)),
@@ -229,7 +247,7 @@ CASES: list[tuple[str, dict[str, Any], Rule]] = [
 EACH = pytest.mark.parametrize(
     ("name", "kwargs", "rule"), CASES, ids=[" ".join([name, *map(str, kwargs)]) for name, kwargs, _ in CASES]
 )
-MATRICES_ALONE = ("Muon", "RowWiseAdagrad", "RowWiseAdam")
+MATRICES_ALONE = ("Muon", "NorMuon", "RowWiseAdagrad", "RowWiseAdam")
 OPTIMIZERS: dict[str, Any] = {
     name: value
     for name, value in vars(lt).items()
@@ -370,6 +388,10 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     *((name, {"lr": -1.0}, "lr is -1, want|[Ll]earning rate") for name in OPTIMIZERS),
     ("LARS", {"momentum": 1.0}, "momentum is 1, want"),
     ("NovoGrad", {"betas": (0.9, 1.0)}, "beta2 is 1, want"),
+    ("NorMuon", {"beta2": 0.0}, "beta2 is 0, want"),
+    ("NorMuon", {"beta2": 1.0}, "beta2 is 1, want"),
+    ("NorMuon", {"eps_row": 0.0}, "eps_row is 0, want"),
+    ("NorMuon", {"ns_steps": 100}, "iterations is 100, want from 1 to 99"),
     ("StableAdamW", {"betas": (1.0, 0.9)}, "beta1 is 1, want"),
     ("CautiousLion", {"betas": (1.0, 0.9)}, "beta1 is 1, want"),
     ("ADOPT", {"eps": -1.0}, "eps is -1, want"),

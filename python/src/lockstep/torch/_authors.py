@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from .._library import Rule
+from .._library import ArgumentError, Rule
 from ._averaged import ScheduleFreeOptimizer
 from ._optimizer import LockstepOptimizer
-from ._options import CAUTIONS, Betas, Names, Number, Params, common, means
+from ._options import CAUTIONS, Betas, Names, Number, Params, common, means, row_major_refusal
 from ._rows import TablesPlan, table_refusal
 
 _ADAM_STATE = {"m": "exp_avg", "v": "exp_avg_sq"}
@@ -329,6 +329,53 @@ class NovoGrad(LockstepOptimizer):
         square = state.get("exp_avg_sq")
         if square is not None and square.dim() == 0:
             state["exp_avg_sq"] = square.reshape(1)
+
+
+class NorMuon(LockstepOptimizer):
+    """NorMuon (Li et al. 2025): Muon whose rows are scaled by a mean of their squares. For matrices, as Muon.
+
+    The first arguments, defaults and state are those of the authors' program, and the others what it has written into
+    it. With an rms steps have that root mean square, 0.2 in the paper; with 0 they are as long as Muon's. It multiplies
+    in float32, where they round to bfloat16 in between, and a matrix without a gradient stays, where they step it by
+    its momentum.
+    """
+
+    _state_names: ClassVar[Names] = {"momentum": "momentum_buffer", "row_var": "second_momentum_buffer"}
+    _steps_if_unknown = 1  # which the authors do not count, and nothing depends on
+    _needs_whole_tensors = True
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Number = 0.02,
+        weight_decay: float = 0.0,
+        momentum: float = 0.95,
+        beta2: float = 0.95,
+        *,
+        nesterov: bool = True,
+        ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
+        ns_steps: int = 5,
+        eps: float = 1e-7,
+        eps_row: float = 1e-10,
+        rms: float = 0.0,
+        maximize: bool = False,
+    ) -> None:
+        self._construct(locals())
+
+    @staticmethod
+    def _rule(group: Mapping[str, Any]) -> Rule:
+        beta2, rms = group["beta2"], group["rms"]
+        if beta2 == 0:
+            raise ArgumentError("beta2 is 0, want a number above 0 and below 1: without it Muon is the class")
+        a, b, c = group["ns_coefficients"]
+        options = common(group) | {name: group[name] for name in ("momentum", "nesterov", "eps", "eps_row")}
+        length: dict[str, Any] = {"rms": rms, "exact_rms": True} if rms else {"spectral": True}
+        return Rule("Muon", **options, **length, beta2=beta2, a=a, b=b, c=c, iterations=group["ns_steps"])
+
+    def _refusal(self, param: Tensor) -> str | None:
+        if param.dim() != 2:
+            return f"has {param.dim()} dimensions, want a matrix: give others to AdamW"
+        return row_major_refusal(param) or super()._refusal(param)
 
 
 class StableAdamW(LockstepOptimizer):
