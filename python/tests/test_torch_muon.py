@@ -180,3 +180,108 @@ def test_what_is_refused_goes_to_torch() -> None:
     mine, theirs = runs.run(ours, range(5)), runs.run(torch.optim.Muon(torchs, lr=0.1), range(5))
     assert torch.equal(mine[-1][0], theirs[-1][0])
     assert distance(mine, [[p.double() for p in params] for params in theirs], {"lr": 0.1}) < BFLOAT16
+
+
+# NorMuon, beside its authors' program.
+
+
+class Authors(torch.optim.Optimizer):
+    """NorMuon of the authors' program, in the precision of its parameters where that rounds to bfloat16."""
+
+    def __init__(self, params: Any, lr: float = 0.02, weight_decay: float = 0.0, beta2: float = 0.95) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": 0.95, "beta2": beta2})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                if not state:
+                    state["momentum_buffer"] = torch.zeros_like(p)
+                    state["second_momentum_buffer"] = torch.zeros_like(p[:, :1])
+                mean, squares = state["momentum_buffer"], state["second_momentum_buffer"]
+                mean.lerp_(p.grad, 1 - group["momentum"])
+                x = p.grad.lerp(mean, group["momentum"])
+                x = x / (x.norm() + 1e-7)
+                for _ in range(5):
+                    s = x @ x.T
+                    x = 3.4445 * x + (-4.775 * s + 2.0315 * s @ s) @ x
+                squares.lerp_(x.square().mean(1, keepdim=True), 1 - group["beta2"])
+                y = x / (squares.sqrt() + 1e-10)
+                y *= x.norm() / (y.norm() + 1e-10) * max(1, p.shape[0] / p.shape[1]) ** 0.5
+                p.sub_(group["lr"] * (y + group["weight_decay"] * p))
+
+
+NORMUON: list[dict[str, Any]] = [{}, {"lr": 0.1, "weight_decay": 0.1}, {"lr": 0.1, "beta2": 0.5}]
+
+
+@pytest.mark.parametrize("kwargs", NORMUON)
+def test_normuon(kwargs: dict[str, Any]) -> None:
+    exact = trained(Authors, kwargs, torch.float64)
+    kwargs = {"lr": 0.02, **kwargs}
+    assert distance(trained(lt.NorMuon, kwargs), exact, kwargs) < FLOAT32
+    assert distance(trained(Authors, kwargs), exact, kwargs) < FLOAT32
+    assert distance(trained(lt.NorMuon, {**kwargs, "beta2": 0.9}), exact, kwargs) > FLOAT32
+
+
+def test_normuon_of_the_paper() -> None:
+    """Steps have the root mean square that is asked for, whatever the shape."""
+    params = parameters()
+    before = [p.detach().clone() for p in params]
+    runs.run(lt.NorMuon(params, lr=0.5, rms=0.2, weight_decay=0.1), range(1))
+    for p, q in zip(params, before):
+        taken = (q * (1 - 0.5 * 0.1) - p.detach()).double()
+        assert abs(float(taken.square().mean().sqrt()) - 0.1) < 1e-5
+
+
+@pytest.mark.parametrize("to_ours", [True, False])
+def test_normuons_state_goes_over(to_ours: bool) -> None:
+    first, second = (Authors, lt.NorMuon) if to_ours else (lt.NorMuon, Authors)
+    begun = first(parameters(), lr=0.1)
+    runs.run(begun, range(5))
+    saved = copy.deepcopy(begun.state_dict())
+    assert {"momentum_buffer", "second_momentum_buffer"} <= saved["state"][0].keys()
+    assert saved["state"][0]["second_momentum_buffer"].shape == (10, 1)
+    moved = second([Parameter(p.detach().clone()) for p in runs.params_of(begun)])
+    moved.load_state_dict(
+        saved
+        if to_ours
+        else {
+            **saved,
+            "param_groups": [
+                {
+                    k: v
+                    for k, v in saved["param_groups"][0].items()
+                    if k in ("lr", "weight_decay", "momentum", "beta2", "params")
+                }
+            ],
+        }
+    )
+    on, over = runs.run(begun, range(5, 15)), runs.run(moved, range(5, 15))
+    assert distance(over, [[p.double() for p in params] for params in on], {"lr": 0.1}) < 2 * FLOAT32
+
+
+def test_normuons_checkpoint_goes_to_numpy(tmp_path: Path) -> None:
+    path, optimizer = tmp_path / "state", lt.NorMuon(parameters()[:3], lr=0.1)
+    runs.run(optimizer, range(4))
+    lockstep.checkpoint.save(path, optimizer)
+    arrays = [p.detach().numpy().copy() for p in runs.params_of(optimizer)]
+    other = ln.Optimizer(arrays, preset("textbook", "NorMuon", lr=0.1))
+    lockstep.checkpoint.load(path, other)
+    squares = optimizer.state_dict()["state"][0]["second_momentum_buffer"]
+    np.testing.assert_array_equal(other.state("0")["row_var"], squares.numpy().ravel())
+    lockstep.checkpoint.save(path, other)
+    again = lt.NorMuon([Parameter(torch.from_numpy(a)) for a in arrays], lr=0.1)
+    lockstep.checkpoint.load(path, again)
+    one, two = runs.run(optimizer, range(4, 9)), runs.run(again, range(4, 9))
+    assert all(torch.equal(a, b) for a, b in zip(one[-1], two[-1]))
+
+
+def test_what_normuon_refuses() -> None:
+    for made, message in [
+        (torch.ones(3), "parameter 0 of group 0 has 1 dimensions, want a matrix"),
+        (torch.ones(2, 3, 1), "parameter 0 of group 0 has 3 dimensions, want a matrix"),
+        (torch.ones(3, 4).t(), "want a row-major matrix"),
+    ]:
+        with pytest.raises(lt.UnsupportedError, match=message):
+            lt.NorMuon([Parameter(made)])

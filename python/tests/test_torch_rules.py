@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,11 +36,17 @@ TAKEN_AVERAGED = {"weight_lr_power": 1.5, "r": 0.5}
 # Arguments of classes, and the rules that they stand for in the options of C.
 CASES: list[tuple[str, dict[str, Any], Rule]] = [
     ("Adam", {**TAKEN, "weight_decay": 0.1}, Rule("Adam", **ADAM, **ZERO, l2=0.1)),
+    (
+        "Adam",
+        {**TAKEN, "weight_decay": 0.1, "decoupled_weight_decay": True},
+        Rule("Adam", **ADAM, **ZERO, weight_decay=0.1),
+    ),
     ("AdamW", {**TAKEN, "amsgrad": True}, Rule("Adam", **ADAM, **ZERO, weight_decay=0.01, amsgrad=True)),
     ("SGD", {"lr": 0.1, "weight_decay": 0.1}, Rule("SGD", lr=0.1, l2=0.1)),
     ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}, Rule("Momentum", lr=0.1, momentum=0.9, nesterov=True)),
     ("Adagrad", {"lr": 0.1, "lr_decay": 0.1}, Rule("AdaGrad", lr=0.1, lr_decay=0.1, eps=1e-10, **ZERO)),
     ("RMSprop", {"alpha": 0.9, "eps": 1e-3}, Rule("RMSprop", lr=0.01, rho=0.9, eps=1e-3, **ZERO)),
+    ("RMSprop", {"momentum": 0.9}, Rule("RMSprop", lr=0.01, rho=0.99, momentum=0.9, eps=1e-8, **ZERO)),
     (
         "Rprop",
         {"lr": 0.1},
@@ -56,6 +64,24 @@ CASES: list[tuple[str, dict[str, Any], Rule]] = [
             "Muon",
             **{"lr": 0.1, "weight_decay": 0.1, "momentum": 0.95, "nesterov": True, "a": 3.4445, "b": -4.775},
             **{"c": 2.0315, "eps_floor": 1e-7, "iterations": 2, "spectral": True},
+        ),
+    ),
+    (
+        "NorMuon",
+        {"lr": 0.1, "weight_decay": 0.1, "ns_steps": 2, "beta2": 0.9, "momentum": 0.8},
+        Rule(
+            "Muon",
+            **{"lr": 0.1, "weight_decay": 0.1, "momentum": 0.8, "nesterov": True, "a": 3.4445, "b": -4.775},
+            **{"c": 2.0315, "eps": 1e-7, "iterations": 2, "spectral": True, "beta2": 0.9, "eps_row": 1e-10},
+        ),
+    ),
+    (
+        "NorMuon",
+        {"nesterov": False, "rms": 0.2, "eps": 1e-3, "eps_row": 1e-4},
+        Rule(
+            "Muon",
+            **{"lr": 0.02, "momentum": 0.95, "a": 3.4445, "b": -4.775, "c": 2.0315, "eps": 1e-3, "iterations": 5},
+            **{"rms": 0.2, "exact_rms": True, "beta2": 0.95, "eps_row": 1e-4},
         ),
     ),
     ("Adadelta", {"eps": 1e-3, "rho": 0.8}, Rule("Adadelta", lr=1, rho=0.8, eps=1e-3)),
@@ -221,7 +247,7 @@ CASES: list[tuple[str, dict[str, Any], Rule]] = [
 EACH = pytest.mark.parametrize(
     ("name", "kwargs", "rule"), CASES, ids=[" ".join([name, *map(str, kwargs)]) for name, kwargs, _ in CASES]
 )
-MATRICES_ALONE = ("Muon", "RowWiseAdagrad", "RowWiseAdam")
+MATRICES_ALONE = ("Muon", "NorMuon", "RowWiseAdagrad", "RowWiseAdam")
 OPTIMIZERS: dict[str, Any] = {
     name: value
     for name, value in vars(lt).items()
@@ -362,6 +388,10 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     *((name, {"lr": -1.0}, "lr is -1, want|[Ll]earning rate") for name in OPTIMIZERS),
     ("LARS", {"momentum": 1.0}, "momentum is 1, want"),
     ("NovoGrad", {"betas": (0.9, 1.0)}, "beta2 is 1, want"),
+    ("NorMuon", {"beta2": 0.0}, "beta2 is 0, want"),
+    ("NorMuon", {"beta2": 1.0}, "beta2 is 1, want"),
+    ("NorMuon", {"eps_row": 0.0}, "eps_row is 0, want"),
+    ("NorMuon", {"ns_steps": 100}, "iterations is 100, want from 1 to 99"),
     ("StableAdamW", {"betas": (1.0, 0.9)}, "beta1 is 1, want"),
     ("CautiousLion", {"betas": (1.0, 0.9)}, "beta1 is 1, want"),
     ("ADOPT", {"eps": -1.0}, "eps is -1, want"),
@@ -389,6 +419,204 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 def test_refused(name: str, kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         OPTIMIZERS[name]([Parameter(torch.ones(2, 2))], **kwargs)
+
+
+CAUTIONS = ({"cautious_update": True}, {"cautious_decay": True}, {"cautious_update": True, "cautious_decay": True})
+
+
+def is_made(rule: Rule) -> bool:
+    try:
+        ln.Optimizer([np.ones(2, np.float32)], rule)
+    except lockstep.ArgumentError:
+        return False
+    return True
+
+
+def cautious() -> Iterator[Any]:
+    """Cases of classes that can be cautious, in each way that says something of them."""
+    for name, kwargs, rule in CASES:
+        parameters = inspect.signature(OPTIMIZERS[name]).parameters
+        off = {option: False for option in ("cautious_update", "cautious_decay") if option in parameters}
+        for caution in CAUTIONS:
+            given = rule.replace(**{**off, **caution})
+            decays = rule.options["weight_decay"] or not caution.get("cautious_decay")
+            if decays and caution.keys() <= off.keys() and is_made(given):
+                title = " ".join([name, *map(str, {**kwargs, **caution})])
+                yield pytest.param(name, {**kwargs, **off, **caution}, given, id=title)
+
+
+CAUTIOUS = list(cautious())
+
+
+def test_every_class_that_can_be_cautious_takes_it() -> None:
+    """Where any case of a class can have it: a cautious decay of a decay that is decoupled."""
+    for name, cls in OPTIMIZERS.items():
+        rules = [rule for of, _, rule in CASES if of == name]
+        decays = [r for r in rules if r.options["weight_decay"]]
+        can = {
+            "cautious_update": any(is_made(r.replace(cautious_update=True)) for r in rules),
+            "cautious_decay": any(is_made(r.replace(cautious_decay=True)) for r in decays),
+        }
+        parameters = inspect.signature(cls).parameters
+        for option, is_there in can.items():
+            assert (option in parameters) == is_there, (name, option)
+            if is_there:
+                assert parameters[option].default is (name.startswith("Cautious") and option == "cautious_update")
+                assert parameters[option].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+@pytest.mark.parametrize(("name", "kwargs", "rule"), CAUTIOUS)
+def test_cautious_bits(name: str, kwargs: dict[str, Any], rule: Rule) -> None:
+    test_bits(name, kwargs, rule)
+
+
+MOMENTA: list[tuple[str, dict[str, Any], float]] = [
+    ("Adam", {"betas": (0.8, 0.9), "amsgrad": True}, 0.0),
+    ("Adam", {"decoupled_weight_decay": True}, 0.3),
+    ("AdamW", {"betas": (0.5, 0.9), "maximize": True}, 0.3),
+    ("SGD", {"momentum": 0.8, "nesterov": True}, 0.0),
+    ("SGD", {"momentum": 0.9, "dampening": 0.5}, 0.0),
+    ("RMSprop", {"momentum": 0.8, "centered": True}, 0.0),
+    ("Adamax", {}, 0.0),
+    ("RAdam", {"decoupled_weight_decay": True}, 0.3),
+    ("NAdam", {"decoupled_weight_decay": True, "momentum_decay": 0.1}, 0.3),
+]
+
+
+BESIDE_TORCH = [(*case, c) for case in MOMENTA for c in CAUTIONS if case[2] or not c.get("cautious_decay")]
+
+
+@pytest.mark.parametrize(("name", "kwargs", "decay", "caution"), BESIDE_TORCH)
+def test_cautious_formula(name: str, kwargs: dict[str, Any], decay: float, caution: dict[str, bool]) -> None:
+    """Beside torch's class, of which float64's steps from 0 say where a cautious one goes."""
+    optimizer: Any = OPTIMIZERS[name]
+    ours = optimizer([Parameter(torch.from_numpy(a)) for a in arrays(name, 1)], weight_decay=decay, **kwargs, **caution)
+    params = ours.param_groups[0]["params"]
+    lr, sign = 0.05, -1.0 if kwargs.get("maximize") else 1.0
+    ours.param_groups[0]["lr"] = lr
+    exact = [p.detach().double() for p in params]
+    zeros = [Parameter(torch.zeros_like(p)) for p in exact]
+    torchs = getattr(torch.optim, name)(zeros, lr=lr, weight_decay=0, **kwargs)
+    held = 0
+    for t in range(20):
+        grads = list(gradients(name, t))
+        step(ours, grads)
+        for z in zeros:
+            torch.nn.init.zeros_(z)
+        step(torchs, [None if g is None else g.astype(np.float64) for g in grads])
+        for k, (g, z) in enumerate(zip(grads, zeros)):
+            if g is None:
+                continue
+            p, u = exact[k], -z.detach()
+            factor, decays = torch.ones_like(u), torch.ones_like(u)
+            if caution.get("cautious_update"):
+                agrees = (u * sign * torch.from_numpy(g) > 0).double()
+                factor = agrees / agrees.mean().clamp_min(1e-3) if agrees.numel() else agrees
+                held += int((factor == 0).sum())
+            if caution.get("cautious_decay"):
+                decays = (u * p >= 0).double()
+                held += int((decays == 0).sum())
+            exact[k] = p - (factor * u + lr * decay * decays * p)
+    assert held > 1000
+    for p, want in zip(params, exact):
+        torch.testing.assert_close(p.detach().double(), want, rtol=1e-4, atol=1e-4)
+
+
+def test_caution_is_an_option_of_groups() -> None:
+    """Of one group alone; changed between steps, saved, pickled, and set by the constructor over torch's state."""
+
+    def new(**kwargs: Any) -> lt.AdamW:
+        tensors = [Parameter(torch.tensor(a)) for a in arrays("AdamW", 1)]
+        groups: list[dict[str, Any]] = [{"params": tensors[:3], "cautious_update": True}, {"params": tensors[3:]}]
+        return lt.AdamW(groups, lr=0.1, **kwargs)
+
+    def after(optimizer: Any, steps: range) -> list[Tensor]:
+        for t in steps:
+            step(optimizer, list(gradients("AdamW", t)))
+        return [p.detach().clone() for group in optimizer.param_groups for p in group["params"]]
+
+    def same(x: list[Tensor], y: list[Tensor]) -> bool:
+        return all(map(torch.equal, x, y))
+
+    optimizer = new()
+    assert [group["cautious_update"] for group in optimizer.param_groups] == [True, False]
+    params = arrays("AdamW", 1)
+    rule = Rule("Adam", lr=0.1, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01, allow_zero_eps=True)
+    numpys = ln.Optimizer.of_groups([(params[:3], rule.replace(cautious_update=True)), (params[3:], rule)])
+    after(optimizer, range(6))
+    for t in range(6):
+        numpys.step(list(gradients("AdamW", t)))
+    for p, array in zip([p for g in optimizer.param_groups for p in g["params"]], params):
+        np.testing.assert_array_equal(p.detach().numpy(), array)
+
+    optimizer.param_groups[0]["cautious_update"] = False
+    optimizer.param_groups[1]["cautious_decay"] = True
+    saved, copied = copy.deepcopy(optimizer.state_dict()), pickle.loads(pickle.dumps(optimizer))
+    want = after(optimizer, range(6, 12))
+    assert same(after(copied, range(6, 12)), want)
+    loaded = new()
+    for p, q in zip([p for g in loaded.param_groups for p in g["params"]], params):
+        p.detach().copy_(torch.from_numpy(q))
+    loaded.load_state_dict(saved)
+    assert [(g["cautious_update"], g["cautious_decay"]) for g in loaded.param_groups] == [(False, False), (False, True)]
+    assert same(after(loaded, range(6, 12)), want)
+
+    torchs = torch.optim.AdamW([Parameter(torch.ones(2))])
+    ours = lt.AdamW([Parameter(torch.ones(2))], cautious_decay=True)
+    ours.load_state_dict(torchs.state_dict())
+    assert ours.param_groups[0]["cautious_decay"] is True
+    torchs.load_state_dict(ours.state_dict())
+    ours.add_param_group({"params": [Parameter(torch.ones(1))]})
+    assert ours.param_groups[1]["cautious_decay"] is True
+    late = copy.deepcopy(ours)
+    late.add_param_group({"params": [Parameter(torch.ones(1))]})
+    assert late.param_groups[2]["cautious_decay"] is True
+
+
+def test_pickles_from_before_there_was_caution() -> None:
+    for cls in (lt.AdamW, lt.Lion):
+        optimizer: Any = cls([Parameter(torch.ones(2))])
+        state = copy.deepcopy(optimizer.__getstate__())
+        for options in (state["defaults"], state["param_groups"][0]):
+            del options["cautious_update"], options["cautious_decay"]
+        again = cls.__new__(cls)
+        again.__setstate__(state)
+        assert again.param_groups[0]["cautious_update"] is again.defaults["cautious_decay"] is False
+        step(again, [np.ones(2, np.float32)])
+        step(optimizer, [np.ones(2, np.float32)])
+        assert torch.equal(again.param_groups[0]["params"][0], optimizer.param_groups[0]["params"][0])
+
+
+def test_caution_that_is_refused() -> None:
+    """Where there is no momentum, or a decay that is L2's; and it is not left to torch, which does not know it."""
+    p = Parameter(torch.ones(2))
+    with pytest.raises(lockstep.ArgumentError, match="cautious_update is true, want false: this rule has no momentum"):
+        lt.SGD([p], cautious_update=True)
+    with pytest.raises(lockstep.ArgumentError, match="cautious_decay is True, want False: weight_decay is L2's"):
+        lt.Adam([p], cautious_decay=True, fallback=True)
+    for momentum in (0.0, 1.5):
+        with pytest.raises(lockstep.ArgumentError, match="cautious_update is|momentum is"):
+            lt.SGD([p], momentum=momentum, cautious_update=True, fallback=True)
+    with pytest.raises(TypeError, match="params argument given to the optimizer"):
+        lt.AdamW(torch.ones(2), cautious_update=True)
+    with pytest.raises(TypeError, match="param_group must be a dict"):
+        lt.AdamW([p]).add_param_group([p])  # type: ignore[arg-type]
+    doubles = [p, Parameter(torch.ones(2, dtype=torch.float64))]
+    with pytest.raises(lt.UnsupportedError, match=r"is torch.float64, want torch.float32"):
+        lt.AdamW(doubles, cautious_update=True, fallback=True)
+    optimizer = lt.AdamW(doubles, fallback=True)
+    for q in doubles:
+        q.grad = torch.ones_like(q)
+    optimizer.step()
+    before = [q.detach().clone() for q in doubles]
+    optimizer.param_groups[0]["cautious_decay"] = True
+    with pytest.raises(lt.UnsupportedError, match=r"is torch.float64, want torch.float32"):
+        optimizer.step()
+    assert all(map(torch.equal, doubles, before))
+    sparse = lt.AdamW([p], fallback=True, cautious_decay=True)
+    p.grad = torch.ones(2).to_sparse()
+    with pytest.raises(lt.UnsupportedError, match=r"is torch.sparse_coo, want a dense tensor"):
+        sparse.step()
 
 
 def test_fallback_of_torchs() -> None:

@@ -15,6 +15,7 @@ FEATURES, CLASSES = 13, 5
 # Rules that look at one element at a time, so that it does not matter how tensors are sharded.
 BY_ELEMENT: list[tuple[Any, dict[str, Any]]] = [
     (AdamW, {"lr": 1e-2}),
+    (AdamW, {"lr": 1e-2, "cautious_decay": True}),
     (Adam, {"lr": 1e-2, "amsgrad": True}),
     (AdaBelief, {"lr": 1e-2}),
     (Adagrad, {"lr": 1e-2}),
@@ -23,7 +24,7 @@ BY_ELEMENT: list[tuple[Any, dict[str, Any]]] = [
     (SGD, {"lr": 0.1, "momentum": 0.9}),
     (SGD, {"lr": 0.1}),
 ]
-BY_TENSOR: list[tuple[Any, dict[str, Any]]] = [(LAMB, {"lr": 1e-2})]
+BY_TENSOR: list[tuple[Any, dict[str, Any]]] = [(LAMB, {"lr": 1e-2}), (AdamW, {"lr": 1e-2, "cautious_update": True})]
 
 
 def build() -> nn.Sequential:

@@ -66,7 +66,7 @@ def _beside_whole() -> None:
 
 
 def test_norms_of_a_shard_are_refused() -> None:
-    """LAMB and clipping need whole tensors, of which a rank has a part."""
+    """LAMB, cautious updates and clipping need whole tensors, of which a rank has a part."""
     launch(2, _refused)
 
 
@@ -76,6 +76,11 @@ def _refused() -> None:
     before = [p.full_tensor() for p in model.parameters()]
     with pytest.raises(UnsupportedError, match="parameter 0 of group 0 is sharded, want it whole: LAMB"):
         LAMB(model.parameters()).step()
+    cautious = AdamW(model.parameters())
+    cautious.param_groups[0]["cautious_update"] = True
+    for take in (cautious.step, lambda: AdamW(model.parameters(), cautious_update=True)):
+        with pytest.raises(UnsupportedError, match="parameter 0 of group 0 is sharded, want it whole: cautious_update"):
+            take()
     with pytest.raises(UnsupportedError, match="clip_grad_norm_"):
         clip_grad_norm_and_step(AdamW(model.parameters()), 1.0)
     for p, whole in zip(model.parameters(), before):

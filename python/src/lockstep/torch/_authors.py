@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from .._library import Rule
+from .._library import ArgumentError, Rule
 from ._averaged import ScheduleFreeOptimizer
 from ._optimizer import LockstepOptimizer
-from ._options import Betas, Names, Number, Params, common, means
+from ._options import CAUTIONS, Betas, Names, Number, Params, common, means, row_major_refusal
 from ._rows import TablesPlan, table_refusal
 
 _ADAM_STATE = {"m": "exp_avg", "v": "exp_avg_sq"}
@@ -23,6 +23,7 @@ class Lion(LockstepOptimizer):
     """
 
     _state_names: ClassVar[Names] = {"m": "exp_avg"}
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -32,6 +33,8 @@ class Lion(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -77,6 +80,7 @@ class AdaBelief(LockstepOptimizer):
     """
 
     _state_names: ClassVar[Names] = {"m": "exp_avg", "s": "exp_avg_var"}
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -87,6 +91,8 @@ class AdaBelief(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -325,6 +331,53 @@ class NovoGrad(LockstepOptimizer):
             state["exp_avg_sq"] = square.reshape(1)
 
 
+class NorMuon(LockstepOptimizer):
+    """NorMuon (Li et al. 2025): Muon whose rows are scaled by a mean of their squares. For matrices, as Muon.
+
+    The first arguments, defaults and state are those of the authors' program, and the others what it has written into
+    it. With an rms steps have that root mean square, 0.2 in the paper; with 0 they are as long as Muon's. It multiplies
+    in float32, where they round to bfloat16 in between, and a matrix without a gradient stays, where they step it by
+    its momentum.
+    """
+
+    _state_names: ClassVar[Names] = {"momentum": "momentum_buffer", "row_var": "second_momentum_buffer"}
+    _steps_if_unknown = 1  # which the authors do not count, and nothing depends on
+    _needs_whole_tensors = True
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Number = 0.02,
+        weight_decay: float = 0.0,
+        momentum: float = 0.95,
+        beta2: float = 0.95,
+        *,
+        nesterov: bool = True,
+        ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
+        ns_steps: int = 5,
+        eps: float = 1e-7,
+        eps_row: float = 1e-10,
+        rms: float = 0.0,
+        maximize: bool = False,
+    ) -> None:
+        self._construct(locals())
+
+    @staticmethod
+    def _rule(group: Mapping[str, Any]) -> Rule:
+        beta2, rms = group["beta2"], group["rms"]
+        if beta2 == 0:
+            raise ArgumentError("beta2 is 0, want a number above 0 and below 1: without it Muon is the class")
+        a, b, c = group["ns_coefficients"]
+        options = common(group) | {name: group[name] for name in ("momentum", "nesterov", "eps", "eps_row")}
+        length: dict[str, Any] = {"rms": rms, "exact_rms": True} if rms else {"spectral": True}
+        return Rule("Muon", **options, **length, beta2=beta2, a=a, b=b, c=c, iterations=group["ns_steps"])
+
+    def _refusal(self, param: Tensor) -> str | None:
+        if param.dim() != 2:
+            return f"has {param.dim()} dimensions, want a matrix: give others to AdamW"
+        return row_major_refusal(param) or super()._refusal(param)
+
+
 class StableAdamW(LockstepOptimizer):
     """StableAdamW (Wortsman et al. 2023): AdamW that clips the update of a tensor as Adafactor does.
 
@@ -359,7 +412,7 @@ class CautiousAdamW(LockstepOptimizer):
     """
 
     _state_names = _ADAM_STATE
-    _needs_whole_tensors = True
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -377,7 +430,7 @@ class CautiousAdamW(LockstepOptimizer):
 
     @staticmethod
     def _rule(group: Mapping[str, Any]) -> Rule:
-        options = common(group) | means(group) | _caution(group)
+        options = common(group) | means(group)
         return Rule("Adam", **options, eps=group["eps"], allow_zero_eps=True, keep_subnormals=True)
 
 
@@ -386,7 +439,7 @@ class CautiousLion(LockstepOptimizer):
 
     _state_names: ClassVar[Names] = {"m": "exp_avg"}
     _steps_if_unknown = 1  # which the authors do not count, and nothing depends on
-    _needs_whole_tensors = True
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -403,11 +456,7 @@ class CautiousLion(LockstepOptimizer):
 
     @staticmethod
     def _rule(group: Mapping[str, Any]) -> Rule:
-        return Rule("Lion", **common(group), **means(group), **_caution(group))
-
-
-def _caution(group: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: group[name] for name in ("cautious_update", "cautious_decay")}
+        return Rule("Lion", **common(group), **means(group))
 
 
 class ADOPT(LockstepOptimizer):
@@ -419,6 +468,7 @@ class ADOPT(LockstepOptimizer):
     """
 
     _state_names = _ADAM_STATE
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -431,6 +481,8 @@ class ADOPT(LockstepOptimizer):
         weight_decay: float = 0.0,
         decouple: bool = False,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -448,6 +500,7 @@ class AdEMAMix(LockstepOptimizer):
     """
 
     _state_names: ClassVar[Names] = {"m": "exp_avg_fast", "slow": "exp_avg_slow", "v": "exp_avg_sq"}
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -461,6 +514,8 @@ class AdEMAMix(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -480,6 +535,7 @@ class SimplifiedAdEMAMix(LockstepOptimizer):
     """
 
     _state_names = _ADAM_STATE
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -491,6 +547,8 @@ class SimplifiedAdEMAMix(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -508,6 +566,7 @@ class LaProp(LockstepOptimizer):
     """
 
     _state_names: ClassVar[Names] = {"m": "mean", "v": "exp_avg_sq"}
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -518,6 +577,8 @@ class LaProp(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -533,6 +594,7 @@ class Yogi(LockstepOptimizer):
     """
 
     _state_names = _ADAM_STATE
+    _cautions = CAUTIONS[:1]
 
     def __init__(
         self,
@@ -544,6 +606,7 @@ class Yogi(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -560,6 +623,7 @@ class SignSGD(LockstepOptimizer):
     """
 
     _state_names: ClassVar[Names] = {"m": "exp_avg"}
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -569,6 +633,8 @@ class SignSGD(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -585,6 +651,7 @@ class AddSign(LockstepOptimizer):
     """
 
     _state_names: ClassVar[Names] = {"m": "exp_avg"}
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -597,6 +664,8 @@ class AddSign(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -610,6 +679,7 @@ class PowerSign(LockstepOptimizer):
     """PowerSign (Bello et al. 2017): AddSign with ``exp(log_base * d * sign(grad) * sign(mean)) * grad``."""
 
     _state_names: ClassVar[Names] = {"m": "exp_avg"}
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -622,6 +692,8 @@ class PowerSign(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 

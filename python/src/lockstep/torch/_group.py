@@ -6,6 +6,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from .. import _library as c
+from ._options import is_cautious
 from ._tensors import UnsupportedError
 from ._walk import same_list
 
@@ -54,9 +55,10 @@ class Group:
         try:
             self.rule = optimizer._checked_rule(reads)
         except (c.ArgumentError, UnsupportedError) as e:
-            if not optimizer.fallback:
+            if not optimizer.leaves_to_torch(self.group):
                 raise
             self.refusal = str(e)
+        self._cautious = is_cautious(self.group)
         self.slots = self.rule.slots if self.rule else ()
         others = [name for name in reads.noted if name != "lr"]
         self._get = itemgetter("lr", *others, "lr")  # two at least, so that it gives a tuple
@@ -79,16 +81,16 @@ class Group:
                 return True
             return self._follow_all(optimizer, core)
         except c.ArgumentError:
-            if not optimizer.fallback:
+            if not optimizer.leaves_to_torch(self.group):
                 raise
             return False
 
     def _follow_all(self, optimizer: LockstepOptimizer, core: c.Optimizer) -> bool:
-        before, slots = self.rule, self.slots
+        before, slots, cautious = self.rule, self.slots, self._cautious
         self._derive(optimizer)
         if before is None or self.rule is None:
             return before is self.rule
-        if (self.rule.name, self.slots) != (before.name, slots):
+        if (self.rule.name, self.slots, self._cautious) != (before.name, slots, cautious):
             return False
         core.set_rule(self.index, self.rule)
         return True

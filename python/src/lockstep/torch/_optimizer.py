@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from operator import is_
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +15,7 @@ from torch.optim import optimizer as base
 from .. import _library as c
 from ._group import Group
 from ._observed import GradientObserver
+from ._options import is_cautious
 from ._plan import Clip, Entry, Plan, StaleError, ValueClip
 from ._state import State
 from ._tensors import UnsupportedError, is_sharded, local, param_refusal, refusal
@@ -25,6 +27,12 @@ class LockstepOptimizer(base.Optimizer):
     A subclass says what rule a group's options make (``_rule``) and what torch calls the rule's state
     (``_state_names``). If it is a subclass of an optimizer of torch too, it has the constructor of that and its
     checks, and may leave to it what it does not do itself: see ``fallback``.
+
+    Classes whose steps have a momentum take ``cautious_update``, False by default, and where they have decoupled weight
+    decay ``cautious_decay``. With the first an element stays where its step, the decay apart, has not the sign of its
+    gradient, and the others of its tensor move further, by the part of them that agree (Liang et al. 2024); with the
+    second parameters decay where the step does not take them further from 0 (Chen et al. 2025). Both are options of
+    groups. Nothing is left to torch then, whose classes know neither.
     """
 
     fallback: bool = False
@@ -34,10 +42,12 @@ class LockstepOptimizer(base.Optimizer):
     _torch_class: ClassVar[type[base.Optimizer] | None] = None
     _steps_if_unknown: ClassVar[int | None] = None  # in a state without a count
     _needs_whole_tensors: ClassVar[bool] = False
+    _cautions: ClassVar[tuple[str, ...]] = ()  # options that torch's class has not
     _slots_as_params: ClassVar[frozenset[str]] = frozenset()  # which begin as the parameters
     _common_slots: ClassVar[frozenset[str]] = frozenset()  # numbers that all tensors have alike
     _plan_class: ClassVar[type[Plan]] = Plan
     _step_supports_amp_scaling = True
+    _own_defaults: Mapping[str, bool] = MappingProxyType({})  # of these, while torch's constructor makes the groups
     _plan: Plan | None = None
     _clip: Clip | ValueClip | None = None
     _observer: GradientObserver | None = None
@@ -53,7 +63,9 @@ class LockstepOptimizer(base.Optimizer):
         options = {name: value for name, value in arguments.items() if name not in own}
         self.fallback = arguments.get("fallback", False)
         if self._torch_class:
+            self._own_defaults = {name: options.pop(name) for name in self._cautions}
             super().__init__(arguments["params"], **options)
+            self.defaults.update(self._own_defaults)
         else:
             super().__init__(arguments["params"], options)
         self.state = State(dict, self.state)
@@ -69,6 +81,9 @@ class LockstepOptimizer(base.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds a group, as torch does. Raises UnsupportedError or ArgumentError for what cannot be stepped."""
+        if isinstance(param_group, dict):
+            for name, value in self._own_defaults.items():
+                param_group.setdefault(name, value)
         super().add_param_group(param_group)
         try:
             self._check_group(len(self.param_groups) - 1)
@@ -81,12 +96,23 @@ class LockstepOptimizer(base.Optimizer):
     def _check_group(self, k: int) -> None:
         group = Group(self, self.param_groups[k])
         for j, param in enumerate(group.params):
-            why = None if self.fallback or param.device.type == "meta" else self._refusal(param)
+            left = self.leaves_to_torch(group.group) or param.device.type == "meta"
+            why = None if left else self.refusal_of(param, group.group)
             if why:
                 raise UnsupportedError(f"{self._title(k, j)} {why}")
 
+    def leaves_to_torch(self, group: Mapping[str, Any]) -> bool:
+        """Whether what cannot be stepped here is left to torch's class, which knows no caution."""
+        return self.fallback and not is_cautious(group)
+
+    def refusal_of(self, param: Tensor, group: Mapping[str, Any]) -> str | None:
+        """Why a parameter cannot be stepped with the options of a group, or None if it can."""
+        if group.get("cautious_update") and is_sharded(param):
+            return "is sharded, want it whole: cautious_update counts in whole tensors"
+        return self._refusal(param)
+
     def _refusal(self, param: Tensor) -> str | None:
-        """Why a parameter cannot be stepped, or None if it can."""
+        """Why a parameter cannot be stepped with any options, or None if it can."""
         if self._needs_whole_tensors and is_sharded(param):
             return f"is sharded, want it whole: {type(self).__name__} looks at whole tensors"
         return param_refusal(param)
@@ -98,6 +124,8 @@ class LockstepOptimizer(base.Optimizer):
         super().__setstate__(state)
         self.state = State(dict, self.state)
         self._plan = None
+        for name in self._cautions:  # which older pickles lack
+            self.defaults.setdefault(name, False)
         for group in self.param_groups:  # which may be of an author's optimizer that has fewer options
             for name, value in self.defaults.items():
                 if name != "differentiable":  # which torch adds to all defaults

@@ -7,15 +7,27 @@ from typing import Any, Union
 
 from torch import Tensor
 
+from .._library import ArgumentError
+
 Params = Union[Iterable[Tensor], Iterable[dict[str, Any]], Iterable[tuple[str, Tensor]]]
 Number = Union[float, Tensor]
 Betas = tuple[Number, Number]
 Names = Mapping[str, str]
 
+CAUTIONS = ("cautious_update", "cautious_decay")
+
 
 def common(group: Mapping[str, Any], decay: str = "weight_decay") -> dict[str, Any]:
-    """The options that all rules have, where weight_decay has another name in some."""
-    return {"lr": group["lr"], "maximize": group["maximize"], decay: group["weight_decay"]}
+    """The options that all rules have, where weight_decay has another name in some, and caution of classes that can."""
+    cautions = {name: group[name] for name in CAUTIONS if name in group}
+    if cautions.get("cautious_decay") and decay == "l2":
+        raise ArgumentError("cautious_decay is True, want False: weight_decay is L2's here, a part of the gradient")
+    return {"lr": group["lr"], "maximize": group["maximize"], decay: group["weight_decay"], **cautions}
+
+
+def is_cautious(group: Mapping[str, Any]) -> bool:
+    """Whether steps of a group are cautious in any way."""
+    return any(group.get(name) for name in CAUTIONS)
 
 
 def means(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -182,10 +182,10 @@ class Plan:
         for k, group in enumerate(self.groups):
             for j, param in enumerate(group.params):
                 title = optimizer._title(k, j)
-                why = group.refusal or optimizer._refusal(param)
+                why = group.refusal or optimizer.refusal_of(param, group.group)
                 if why is None:
                     self.entries.append(Entry(param, k, title))
-                elif optimizer.fallback:
+                elif optimizer.leaves_to_torch(group.group):
                     self.foreign.setdefault(k, []).append(param)
                 else:
                     raise UnsupportedError(f"{title} {why}")
@@ -439,9 +439,9 @@ class _Found:
         self.foreign = {k: list(params) for k, params in plan.foreign.items()}
         self._held: list[Tensor] = []
         for k, e in enumerate(plan.entries):
-            self._look(k, e, optimizer.fallback)
+            self._look(k, e, optimizer)
 
-    def _look(self, k: int, e: Entry, fallback: bool) -> None:
+    def _look(self, k: int, e: Entry, optimizer: LockstepOptimizer) -> None:
         part, grad = e.part(), e.param.grad
         self.where[k] = part.data_ptr()
         if grad is None:
@@ -449,7 +449,7 @@ class _Found:
         why = grad_refusal(e.param, grad)
         if why is None:
             self._take(k, e, part, local(grad))
-        elif fallback:
+        elif optimizer.leaves_to_torch(optimizer.param_groups[e.group]):
             self.foreign.setdefault(e.group, []).append(e.param)
         else:
             raise UnsupportedError(f"the gradient of {e.title} {why}")

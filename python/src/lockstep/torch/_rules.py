@@ -11,7 +11,7 @@ from torch import Tensor
 from .._library import Rule
 from ._numbers import NumbersOfSteps
 from ._optimizer import LockstepOptimizer
-from ._options import Betas, Names, Number, Params, common, means, row_major_refusal
+from ._options import CAUTIONS, Betas, Names, Number, Params, common, means, row_major_refusal
 from ._rows import RowsPlan
 
 
@@ -31,6 +31,7 @@ class Adam(LockstepOptimizer, torch.optim.Adam):
     """
 
     _torch_class, _rule, _state_names = torch.optim.Adam, staticmethod(_adam), _ADAM_STATE
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -47,6 +48,8 @@ class Adam(LockstepOptimizer, torch.optim.Adam):
         differentiable: bool = False,
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -59,6 +62,7 @@ class AdamW(LockstepOptimizer, torch.optim.AdamW):
     """
 
     _torch_class, _rule, _state_names = torch.optim.AdamW, staticmethod(_adam), _ADAM_STATE
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -74,6 +78,8 @@ class AdamW(LockstepOptimizer, torch.optim.AdamW):
         capturable: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -122,6 +128,7 @@ class SGD(LockstepOptimizer, torch.optim.SGD):
     _torch_class = torch.optim.SGD
     _state_names: ClassVar[Names] = {"momentum": "momentum_buffer"}
     _steps_if_unknown = 1  # torch does not count, and the first step makes the buffer
+    _cautions = CAUTIONS[:1]
 
     def __init__(
         self,
@@ -136,6 +143,7 @@ class SGD(LockstepOptimizer, torch.optim.SGD):
         foreach: bool | None = None,
         differentiable: bool = False,
         fused: bool | None = None,
+        cautious_update: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -190,6 +198,7 @@ class RMSprop(LockstepOptimizer, torch.optim.RMSprop):
 
     _torch_class = torch.optim.RMSprop
     _state_names: ClassVar[Names] = {"v": "square_avg", "mean": "grad_avg", "momentum": "momentum_buffer"}
+    _cautions = CAUTIONS[:1]
 
     def __init__(
         self,
@@ -205,6 +214,7 @@ class RMSprop(LockstepOptimizer, torch.optim.RMSprop):
         maximize: bool = False,
         differentiable: bool = False,
         *,
+        cautious_update: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -285,6 +295,7 @@ class Adamax(LockstepOptimizer, torch.optim.Adamax):
 
     _torch_class = torch.optim.Adamax
     _state_names: ClassVar[Names] = {"m": "exp_avg", "u": "exp_inf"}
+    _cautions = CAUTIONS[:1]
 
     def __init__(
         self,
@@ -298,6 +309,7 @@ class Adamax(LockstepOptimizer, torch.optim.Adamax):
         maximize: bool = False,
         differentiable: bool = False,
         capturable: bool = False,
+        cautious_update: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -315,6 +327,7 @@ class RAdam(LockstepOptimizer, torch.optim.RAdam):
     """
 
     _torch_class, _state_names = torch.optim.RAdam, _ADAM_STATE
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -329,6 +342,8 @@ class RAdam(LockstepOptimizer, torch.optim.RAdam):
         maximize: bool = False,
         capturable: bool = False,
         differentiable: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -348,6 +363,7 @@ class NAdam(NumbersOfSteps, torch.optim.NAdam):
     """
 
     _torch_class, _state_names = torch.optim.NAdam, _ADAM_STATE
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -363,6 +379,8 @@ class NAdam(NumbersOfSteps, torch.optim.NAdam):
         maximize: bool = False,
         capturable: bool = False,
         differentiable: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())

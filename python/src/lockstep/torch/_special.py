@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .._library import ArgumentError, Rule
 from ._optimizer import LockstepOptimizer
-from ._options import Betas, Names, Number, Params, common, means
+from ._options import CAUTIONS, Betas, Names, Number, Params, common, means
 
 
 def _count_on(states: Sequence[dict[str, Any]], steps: int) -> None:
@@ -29,6 +29,7 @@ class Adan(LockstepOptimizer):
     """
 
     _state_names: ClassVar[Names] = {"m": "exp_avg", "diff": "exp_avg_diff", "v": "exp_avg_sq", "prev": "pre_grad"}
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -39,6 +40,8 @@ class Adan(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -264,6 +267,7 @@ class SophiaG(LockstepOptimizer):
     """
 
     _state_names: ClassVar[Names] = {"m": "exp_avg", "h": "hessian"}
+    _cautions = CAUTIONS
 
     def __init__(
         self,
@@ -275,6 +279,8 @@ class SophiaG(LockstepOptimizer):
         *,
         bs: float = 5120,
         maximize: bool = False,
+        cautious_update: bool = False,
+        cautious_decay: bool = False,
     ) -> None:
         self._construct(locals())
 
