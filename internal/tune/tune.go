@@ -72,7 +72,7 @@ const (
 
 	// ApartLen is the same of a step that does not come soon after another, for which
 	// helpers have to be woken: 256 Ki elements, 100 microseconds after the step before, took
-	// 1.26 times the processor time of one worker on Emerald Rapids, 512 Ki 1.1 to 1.2 times.
+	// 1.26 times the processor time of one worker on a Xeon with AVX10, 512 Ki 1.1 to 1.2 times.
 	ApartLen = 512 << 10
 
 	// ProductsPerElement is how many products of matrices take as long as an element of a
@@ -93,14 +93,14 @@ const (
 
 	// BlockLen is the number of elements that the kernels around a rule's own share
 	// while they are in the L1 cache: 2048 took 1.7 times as long on Zen 4, whose cache is
-	// 32 KiB, and in memory 512 took 1.08 to 1.14 times as long on Emerald Rapids, where the
+	// 32 KiB, and in memory 512 took 1.08 to 1.14 times as long on a Xeon with AVX10, where the
 	// processor has to foresee the reads of each block anew.
 	BlockLen = 1024
 
 	// ShardLen is that of blocks of which gradients are added up first: buffer after buffer,
 	// each long enough for the processor to foresee its reads, and all within the L2 cache.
 	// With 512 elements the sum of eight took three times as long; half as many took a
-	// twentieth more on Emerald Rapids.
+	// twentieth more on a Xeon with AVX10.
 	ShardLen = 16 << 10
 )
 
