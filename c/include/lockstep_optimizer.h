@@ -15,8 +15,8 @@
  * An optimizer gives the bits of Go's package update, for any number of threads. It belongs to
  * one thread at a time, but for lockstep_optimizer_apply and lockstep_optimizer_observe; different
  * ones do not know of one another. Only lockstep_optimizer_new, lockstep_slots,
- * lockstep_matrix_slots, lockstep_pool_new, what sets an average or lookahead, steps on more rows
- * than before and gradients observed in more parts than before allocate. What is refused has changed nothing, and says why in the
+ * lockstep_matrix_slots, lockstep_pool_new, what sets an average, lookahead or zeros for gradients,
+ * steps on more rows or shards than before and gradients observed in more parts than before allocate. What is refused has changed nothing, and says why in the
  * error, of which the caller may give NULL.
  *
  * On x86 and AArch64 optimizers compute in the usual mode of arithmetic, whatever the calling
@@ -116,8 +116,8 @@ LOCKSTEP_API void lockstep_optimizer_free(lockstep_optimizer *o);
 /*
  * Takes a step over all tensors: params and grads have a pointer for each. A gradient that is
  * NULL leaves its tensor out of the step, as in PyTorch; the tensor's own count of steps stays.
- * The gradients are only read, and may be elsewhere in each step; those of two tensors may be
- * the same. Parameters and state must not overlap one another or gradients: what is where it
+ * The gradients are only read, unless lockstep_optimizer_set_zero_grads says otherwise, and may be
+ * elsewhere in each step; those of two tensors may be the same. Parameters and state must not overlap one another or gradients: what is where it
  * was is not looked at again, and a gradient that has moved is found in the gap where it was.
  * pool may be NULL: without one the step is taken on the calling thread, as are those of fewer
  * than 262144 elements.
@@ -126,13 +126,41 @@ LOCKSTEP_API lockstep_status lockstep_optimizer_step(lockstep_optimizer *o, floa
 	lockstep_pool *pool, lockstep_error *error);
 
 /*
+ * lockstep_optimizer_step with gradients that are sums: shards[j][k] is what the j-th of count
+ * threads, each with samples of its own, has for the k-th tensor. They are added within the step,
+ * block by block, so that memory is crossed once, in the order of the shards and in float: the bits
+ * are those of lockstep_optimizer_step with
+ *
+ *	((shards[0][k] + shards[1][k]) + shards[2][k]) + ...
+ *
+ * A scale of gradients makes a mean of the sum. A shard that is NULL is none of a tensor's, and a
+ * tensor without any is left out of the step. Norms, policies and all else look at the sums, for
+ * which a step with a norm or a policy reads the shards twice. lockstep_optimizer_observe has not
+ * seen sums: what it has observed is an error. A first step, or one with more shards than before,
+ * may allocate: LOCKSTEP_NO_MEMORY, if there is none, has changed nothing.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_step_shards(lockstep_optimizer *o, float *const *params,
+	const float *const *const *shards, size_t count, lockstep_pool *pool, lockstep_error *error);
+
+/*
+ * Has steps leave zeros of the gradients that they have taken, for a backward pass that adds to
+ * them: each block while it is in the cache. Gradients are then written, though their pointers are
+ * to const, and those of two tensors must not overlap; at first they are only read. A step that
+ * LOCKSTEP_SKIP leaves out makes zeros of them too, since what is not finite would spoil all that
+ * is added to it; an error leaves them as they are, that of LOCKSTEP_REFUSE too. Parts that
+ * lockstep_optimizer_apply is given are the caller's to keep apart. Steps on rows are refused.
+ * Within a step it is an error, and LOCKSTEP_NO_MEMORY if there is no memory to look for overlaps.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_zero_grads(lockstep_optimizer *o, int on, lockstep_error *error);
+
+/*
  * A step on some rows alone of the only tensor, a row-major matrix of rows of so many columns,
  * such as an embedding table of which a batch uses few. indices are count rows, in any order,
  * and grads their gradients, one after the other: count * columns. No other row of params or
  * state is read or written. Rules of several passes look at whole tensors and are refused: LAMB,
  * LARS, NovoGrad, StableAdamW, Prodigy, DAdaptAdamW, Muon and Adafactor, and any with
- * cautious_update; and so are a max_tensor_norm, a max_value and a policy that are set. A rule that
- * has a number of state for each row wants the tensor's columns to be these.
+ * cautious_update; and so are a max_tensor_norm, a max_value and a policy that are set, and what is
+ * about all rows: averages, lookahead and zeros for gradients. A rule that has a number of state for each row wants the tensor's columns to be these.
  *
  * Where a row appears more than once its gradients are added up first, in order of appearance;
  * every index is checked before anything is written. A row that is left out stays as it is, as

@@ -107,8 +107,12 @@ static float limit_of(const lockstep_job *job, size_t tensor) {
 
 static void count_beyond(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, double lanes[LOCKSTEP_LANES]) {
 	lockstep_count_beyond_scalars c = {limit_of(job, tensor)};
-	lockstep_buffer b = {(float *)job->grads[tensor] + lo, hi - lo, 0};
-	lockstep_kernel_count_beyond(job->o->table, &b, 1, &c, lanes);
+	float room[2][BLOCK_LEN];
+	for (size_t n; lo < hi; lo += n) {
+		n = lockstep_piece(job->o, hi - lo);
+		lockstep_buffer b = {(float *)lockstep_gradient(job->o, job->grads[tensor], tensor, lo, n, room), n, 0};
+		lockstep_kernel_count_beyond(job->o->table, &b, 1, &c, lanes);
+	}
 }
 
 static void count_unit(void *context, size_t unit) { lockstep_reduce(context, unit, count_beyond); }

@@ -23,8 +23,9 @@ const char *lockstep_quoted(const lockstep_optimizer *o, size_t tensor, char *ro
 	return room;
 }
 
-void lockstep_prefix(lockstep_error *error, size_t group) {
+void lockstep_prefix(lockstep_error *error, const char *of, size_t k) {
 	char message[sizeof error->message];
+	if (!error) return;
 	strcpy(message, error->message);
-	snprintf(error->message, sizeof error->message, "groups[%zu]: %.*s", group, (int)sizeof message - 32, message);
+	snprintf(error->message, sizeof error->message, "%s[%zu]: %.*s", of, k, (int)sizeof message - 32, message);
 }

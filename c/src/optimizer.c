@@ -32,7 +32,7 @@ static lockstep_status open_groups(lockstep_optimizer *o, const lockstep_group *
 	for (size_t k = 0; k < count && !status; k++) {
 		o->group_count = o->rule_count = k + 1;
 		status = lockstep_open_group(&o->groups[k], &groups[k], error);
-		if (status == LOCKSTEP_BAD_ARGUMENT && count > 1) lockstep_prefix(error, k);
+		if (status == LOCKSTEP_BAD_ARGUMENT && count > 1) lockstep_prefix(error, "groups", k);
 	}
 	for (size_t k = 0; k < count && !status; k++)
 		if (o->groups[k].code->factors) status = open_factored(o, k, &groups[k], error);
@@ -187,7 +187,7 @@ void lockstep_optimizer_free(lockstep_optimizer *o) {
 	lockstep_close_ranges(o);
 	lockstep_close_observing(o);
 	lockstep_free_rows(o);
-	void *all[] = {o->groups, o->names, o->places, o->records, o->many, o->own, o->states, o->owned, o->blocks, o->units, o->partial, o->sums_room, o->rows_room, o};
+	void *all[] = {o->groups, o->names, o->places, o->records, o->many, o->own, o->states, o->owned, o->blocks, o->units, o->partial, o->sums_room, o->rows_room, o->first, o->grads, o};
 	for (size_t k = 0; k < sizeof all / sizeof *all; k++) free(all[k]);
 }
 

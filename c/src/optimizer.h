@@ -96,8 +96,9 @@ typedef struct lockstep_place {
 	uint32_t gap; /* where its gradient was among the blocks */
 } lockstep_place;
 
-/* What a unit of a matrix has for itself: two rows, of which the second is a block at least. */
-static inline size_t lockstep_row_room(size_t columns) { return columns + (columns > BLOCK_LEN ? columns : BLOCK_LEN); }
+/* What a unit of a matrix has for itself: three rows, of which the last two are a block at least. */
+static inline size_t lockstep_row_length(size_t columns) { return columns > BLOCK_LEN ? columns : BLOCK_LEN; }
+static inline size_t lockstep_row_room(size_t columns) { return columns + 2 * lockstep_row_length(columns); }
 
 /* The rest of it. */
 typedef struct lockstep_record {
@@ -156,6 +157,10 @@ struct lockstep_optimizer {
 	double max_value, max_tensor_norm; /* 0 for none */
 	lockstep_policy policy;
 	int64_t skipped, non_finite;
+	int zeroes; /* steps leave zeros of gradients */
+	const float *const *const *shards; /* of this step's gradients, by shard and tensor */
+	size_t shard_count;                /* 0 in a step without */
+	const float **first;               /* room for the first shard of each tensor */
 
 	lockstep_room room; /* what all state that is not the caller's lies in */
 	lockstep_following *following; /* while there is an average or lookahead */
@@ -165,6 +170,9 @@ struct lockstep_optimizer {
 	size_t state_count, owned_count;
 	lockstep_interval *blocks; /* memory with what is owned, and nothing between that has room for a gradient */
 	size_t block_count;
+
+	lockstep_interval *grads; /* room for those of all gradients that become zeros */
+	size_t grads_room;
 
 	struct lockstep_rows *rows; /* room for steps on rows, once there was one */
 
@@ -189,8 +197,8 @@ lockstep_status lockstep_reject(lockstep_error *error, lockstep_status status, c
 /* The name of a tensor in brackets, if it has one, in a room of NAME_LEN. */
 const char *lockstep_quoted(const lockstep_optimizer *o, size_t tensor, char *room);
 
-/* Says which of several groups was refused. */
-void lockstep_prefix(lockstep_error *error, size_t group);
+/* Says which of several groups or others was refused. */
+void lockstep_prefix(lockstep_error *error, const char *of, size_t k);
 
 /* group.c */
 lockstep_status lockstep_open_group(lockstep_rule_group *g, const lockstep_group *from, lockstep_error *error);
@@ -237,6 +245,13 @@ lockstep_status lockstep_find_places(lockstep_optimizer *o, float *const *params
 /* Takes note of where parameters are, all of them. */
 lockstep_status lockstep_own_params(lockstep_optimizer *o, float *const *params, lockstep_error *error);
 
+/* Has room for the places of so many gradients, and refuses such as overlap one another. */
+int lockstep_has_room_for_grads(lockstep_optimizer *o, size_t count);
+lockstep_status lockstep_grads_apart(lockstep_optimizer *o, const float *const *const *shards, size_t count, lockstep_error *error);
+
+/* Refuses a gradient that overlaps what is written. */
+lockstep_status lockstep_apart_from_owned(const lockstep_optimizer *o, size_t tensor, const float *grads, lockstep_error *error);
+
 /* Finds the places of the parameters of the only tensor and of n gradients for some of its rows. */
 lockstep_status lockstep_find_rows(lockstep_optimizer *o, float *params, const float *grads, size_t n, lockstep_error *error);
 
@@ -267,8 +282,6 @@ lockstep_status lockstep_heed_policy(struct lockstep_job *job, double factor, lo
 /* optimizer.c */
 lockstep_status lockstep_check_not_begun(const lockstep_optimizer *o, lockstep_error *error);
 
-/* unit.c */
-
 /* A pass over all tensors. */
 typedef struct lockstep_job {
 	lockstep_optimizer *o;
@@ -278,6 +291,24 @@ typedef struct lockstep_job {
 	double scale; /* of the gradients, where they are looked at before the step */
 } lockstep_job;
 
+/* shards.c */
+
+/* A range of a tensor's gradient, which is added up in the first room, or the second, if there are shards. */
+const float *lockstep_gradient(const lockstep_optimizer *o, const float *grads, size_t tensor, size_t lo, size_t n, float room[2][BLOCK_LEN]);
+lockstep_status lockstep_check_shards(lockstep_optimizer *o, lockstep_error *error);
+
+/* What of a gradient is looked at in one go: a block of sums. */
+static inline size_t lockstep_piece(const lockstep_optimizer *o, size_t n) { return o->shard_count && n > BLOCK_LEN ? BLOCK_LEN : n; }
+
+/* zero.c */
+
+/* Makes zeros of a range of a gradient, or of all its shards. */
+void lockstep_zero(const lockstep_optimizer *o, float *grads, size_t tensor, size_t lo, size_t n);
+
+/* The same of all gradients, without a step. */
+void lockstep_zero_all(lockstep_job *job, lockstep_pool *pool);
+
+/* unit.c */
 void lockstep_split(lockstep_optimizer *o); /* units are counted, and written if there is room */
 
 /* Whether a tensor's passes go by its rows. */
@@ -374,6 +405,10 @@ lockstep_status lockstep_take_observed(lockstep_optimizer *o, const float *const
 void lockstep_free_rows(lockstep_optimizer *o);
 
 /* step.c */
+
+/* A step of what a job has, in the usual mode. */
+lockstep_status lockstep_take_step(lockstep_job *job, lockstep_pool *pool, lockstep_error *error);
+
 /* Adds neighbours, then neighbours of those: the order depends on the number alone. */
 double lockstep_sum_pairs(double (*x)[LOCKSTEP_MAX_SUMS], size_t n, int sum);
 

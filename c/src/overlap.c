@@ -3,6 +3,7 @@
 #include "optimizer.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* Whose an interval is: a part of a tensor, or the optimizer's own state. */
 enum { ESTIMATES = LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS, PARTS };
@@ -147,6 +148,29 @@ lockstep_status lockstep_own_params(lockstep_optimizer *o, float *const *params,
 	return own(o, params, error);
 }
 
+int lockstep_has_room_for_grads(lockstep_optimizer *o, size_t count) {
+	if (count <= o->grads_room) return 1;
+	void *room = count <= SIZE_MAX / sizeof *o->grads ? realloc(o->grads, count * sizeof *o->grads) : NULL;
+	if (!room) return 0;
+	o->grads = room;
+	o->grads_room = count;
+	return 1;
+}
+
+lockstep_status lockstep_grads_apart(lockstep_optimizer *o, const float *const *const *shards, size_t count, lockstep_error *error) {
+	size_t n = 0;
+	for (size_t j = 0; j < count; j++)
+		for (size_t k = 0; k < o->count; k++)
+			if (shards[j][k] && o->places[k].size) o->grads[n++] = lockstep_interval_of(k, LOCKSTEP_GRADS, shards[j][k], o->places[k].size);
+	return lockstep_disjoint(o, o->grads, n, error);
+}
+
+lockstep_status lockstep_apart_from_owned(const lockstep_optimizer *o, size_t tensor, const float *grads, lockstep_error *error) {
+	lockstep_interval x = lockstep_interval_of(tensor, LOCKSTEP_GRADS, grads, o->places[tensor].size);
+	size_t behind = first_behind(o->owned, o->owned_count, x.at);
+	return behind < o->owned_count && o->owned[behind].at < x.end ? overlap(o, x, o->owned[behind], error) : LOCKSTEP_OK;
+}
+
 lockstep_status lockstep_find_places(lockstep_optimizer *o, float *const *params, const float *const *grads, lockstep_error *error) {
 	int params_moved = !o->owned_count, grads_moved = 0;
 	o->missing = 0;
@@ -159,7 +183,12 @@ lockstep_status lockstep_find_places(lockstep_optimizer *o, float *const *params
 		o->missing |= !grads[k];
 	}
 	lockstep_status status = params_moved ? own(o, params, error) : LOCKSTEP_OK;
-	if (!status && (params_moved || grads_moved)) status = move_all(o, grads, error);
+	if (o->shard_count || !(params_moved || grads_moved)) return status; /* lockstep_check_shards looks at shards */
+	if (!status) status = move_all(o, grads, error);
+	if (!status && o->zeroes) {
+		status = lockstep_grads_apart(o, &grads, 1, error);
+		if (status) o->owned_count = 0; /* what is known is that of an earlier step */
+	}
 	return status;
 }
 

@@ -282,12 +282,14 @@ static LOCKSTEP_NOT_INLINED lockstep_status step(lockstep_job *job, lockstep_poo
 	lockstep_optimizer *o = job->o;
 	lockstep_status status = check_step(o, job->params, job->grads, error);
 	if (!status) status = lockstep_find_places(o, job->params, job->grads, error);
+	if (!status && o->shard_count) status = lockstep_check_shards(o, error);
 	double factor;
 	if (!status) status = measure(job, pool, &factor, error);
 	if (status) return status;
 	int skips = 0;
 	if (o->max_tensor_norm) lockstep_clip_tensors(job, pool);
 	if (o->policy != LOCKSTEP_PROPAGATE) status = lockstep_heed_policy(job, factor, pool, &skips, error);
+	if (skips && !status && o->zeroes) lockstep_zero_all(job, pool);
 	if (status || skips) return status;
 	lockstep_begin_step(o, o->grad_scale * factor, job->grads);
 	lockstep_begin_as_params(o, job->params, job->grads);
@@ -306,13 +308,17 @@ static LOCKSTEP_NOT_INLINED lockstep_status step(lockstep_job *job, lockstep_poo
 	return LOCKSTEP_OK;
 }
 
+lockstep_status lockstep_take_step(lockstep_job *job, lockstep_pool *pool, lockstep_error *error) {
+	lockstep_mode before = lockstep_enter_mode();
+	lockstep_status status = step(job, pool, error);
+	lockstep_leave_mode(before);
+	return status;
+}
+
 lockstep_status lockstep_optimizer_step(lockstep_optimizer *o, float *const *params, const float *const *grads,
 	lockstep_pool *pool, lockstep_error *error) {
 	lockstep_job job = {o, 0, params, grads, 1};
-	lockstep_mode before = lockstep_enter_mode();
-	lockstep_status status = step(&job, pool, error);
-	lockstep_leave_mode(before);
-	return status;
+	return lockstep_take_step(&job, pool, error);
 }
 
 static LOCKSTEP_NOT_INLINED lockstep_status norm(lockstep_job *job, lockstep_pool *pool, double *norm, lockstep_error *error) {

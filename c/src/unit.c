@@ -99,7 +99,7 @@ static void open_portion(portion *x, const lockstep_optimizer *o, uint32_t group
 	x->pass = pass;
 	x->stride = LOCKSTEP_SLOT + (size_t)x->g->plan.slot_count;
 	x->count = 0;
-	x->alone = lockstep_follows(o);
+	x->alone = lockstep_follows(o) || o->zeroes || o->shard_count;
 	if (!x->g->plain) memset(x->lanes, 0, sizeof x->lanes);
 }
 
@@ -159,12 +159,22 @@ static void clip(const portion *x, lockstep_buffer *block, float *room) {
 	block[LOCKSTEP_GRADS].data = room;
 }
 
+/* Room for the stages before a kernel: for sums of shards, and for what becomes of gradients. */
+typedef struct stage_room {
+	float sums[2][BLOCK_LEN], staged[2][BLOCK_LEN];
+} stage_room;
+
+/* Has a block's gradient be as the rule is given it, of the elements from one of its tensor on. */
+static void give(const portion *x, lockstep_buffer *block, size_t at, stage_room *room) {
+	if (x->o->shard_count) block[LOCKSTEP_GRADS].data = (float *)lockstep_gradient(x->o, NULL, x->tensor, x->first + at, block->len, room->sums);
+}
+
 /* Has a block's gradient be what the stages before a kernel leave of it. */
-static void stage(const portion *x, lockstep_buffer *block, float room[2][BLOCK_LEN]) {
+static void stage(const portion *x, lockstep_buffer *block, stage_room *room) {
 	const lockstep_stages *s = &x->g->stages;
-	if (x->g->clipping.value) clip(x, block, room[0]);
-	if (s->splits) regularize(x, block, room[0], &s->split);
-	if (s->regularizes) regularize(x, block, room[1], &s->regularize);
+	if (x->g->clipping.value) clip(x, block, room->staged[0]);
+	if (s->splits) regularize(x, block, room->staged[0], &s->split);
+	if (s->regularizes) regularize(x, block, room->staged[1], &s->regularize);
 }
 
 /* Parameters of -0, of which a kernel that does nothing with parameters but decay them makes
@@ -191,9 +201,11 @@ static void move_cautiously(portion *x, lockstep_buffer *block) {
 }
 
 /* Adds up how many elements of a block agree, by a step of copies of its state. */
-static void count_agreeing(portion *x, lockstep_buffer *block, double lanes[LOCKSTEP_LANES]) {
-	float room[2][BLOCK_LEN], moves[LOCKSTEP_MAX_SLOTS + 1][BLOCK_LEN];
-	stage(x, block, room);
+static void count_agreeing(portion *x, lockstep_buffer *block, size_t at, double lanes[LOCKSTEP_LANES]) {
+	float moves[LOCKSTEP_MAX_SLOTS + 1][BLOCK_LEN];
+	stage_room room;
+	give(x, block, at, &room);
+	stage(x, block, &room);
 	block[LOCKSTEP_PARAMS] = unmoved(moves[LOCKSTEP_MAX_SLOTS], block->len);
 	for (size_t b = LOCKSTEP_SLOT; b < x->stride; b++)
 		block[b].data = memcpy(moves[b - LOCKSTEP_SLOT], block[b].data, block->len * sizeof(float));
@@ -239,25 +251,48 @@ static void flush_state(portion *x, const lockstep_buffer *list, size_t count) {
 	if (x->g->stages.decays) fade(x, list, count, LOCKSTEP_PARAMS);
 }
 
-/* Does what comes behind a pass, of a block from an element of its tensor on that went alone. */
-static void end_block(portion *x, const lockstep_buffer *block, size_t at) {
+/* Whether no pass after one takes gradients. */
+static int is_last_of_grads(const lockstep_plan *plan, int pass) {
+	for (int k = pass + 1; k < plan->pass_count; k++) {
+		const lockstep_pass *p = &plan->passes[k];
+		if (p->walk == LOCKSTEP_ROWS || (p->walk == LOCKSTEP_ELEMENTS && takes_grads(p))) return 0;
+	}
+	return 1;
+}
+
+/* Whether a pass of a step leaves zeros of the gradients: the last one that takes them, or where
+ * state is flushed, for which they are looked at, the last. */
+static int zeroes(const lockstep_optimizer *o, const lockstep_rule_group *g, int pass, int64_t t) {
+	if (!o->zeroes || !is_last_of_grads(&g->plan, pass)) return 0;
+	if (lockstep_flushes(g, t)) return is_last(&g->plan, pass);
+	return pass == 0 || !is_last_of_grads(&g->plan, pass - 1);
+}
+
+/* Does what comes behind a pass, of a block from an element of its tensor on that went alone, whose
+ * gradient lies elsewhere. */
+static void end_block(portion *x, const lockstep_buffer *block, size_t at, float *grads) {
+	size_t first = x->first + at;
 	flush_state(x, block, x->stride);
-	if (lockstep_follows(x->o) && is_last(&x->g->plan, x->pass))
-		lockstep_follow(x->o, x->tensor, x->first + at, block->len, block[LOCKSTEP_PARAMS].data);
+	if (lockstep_follows(x->o) && is_last(&x->g->plan, x->pass)) lockstep_follow(x->o, x->tensor, first, block->len, block[LOCKSTEP_PARAMS].data);
+	if (zeroes(x->o, x->g, x->pass, x->t)) lockstep_zero(x->o, grads, x->tensor, x->o->shard_count ? first : 0, block->len);
 }
 
 /* Runs a pass with the stages around it. */
 static void run_block(portion *x, lockstep_buffer *block, size_t at) {
 	const lockstep_stages *s = &x->g->stages;
-	float room[2][BLOCK_LEN], *grads = block[LOCKSTEP_GRADS].data;
-	if (takes_grads(&x->g->plan.passes[x->pass])) stage(x, block, room);
+	float *grads = block[LOCKSTEP_GRADS].data, *given;
+	stage_room room;
+	int takes = takes_grads(&x->g->plan.passes[x->pass]);
+	if (takes || is_last(&x->g->plan, x->pass)) give(x, block, at, &room);
+	given = block[LOCKSTEP_GRADS].data;
+	if (takes) stage(x, block, &room);
 	if (lockstep_is_cautious(&x->g->common))
 		move_cautiously(x, block);
 	else
 		run_pass(x, block, x->stride);
 	if (s->shrinks && is_last(&x->g->plan, x->pass)) lockstep_kernel_shrink(x->o->table, block, 1, &s->shrink);
-	block[LOCKSTEP_GRADS].data = grads;
-	if (x->alone) end_block(x, block, at);
+	block[LOCKSTEP_GRADS].data = given;
+	if (x->alone) end_block(x, block, at, grads);
 }
 
 /* The elements of a tensor from one on, at most so many: of each buffer that has such. Returns
@@ -290,19 +325,39 @@ static void run_part(portion *x, const lockstep_buffer *part, const lockstep_sca
 	run_kernel(x, list, n, scalars);
 }
 
+static void stage_part(const portion *x, lockstep_buffer *part, size_t at, stage_room *room) {
+	give(x, part, at, room);
+	stage(x, part, room);
+}
+
+/* Looks at the state of a row that went alone, from an element of its tensor on, part by part where
+ * its gradient is added up. */
+static void end_row(portion *x, const lockstep_buffer *row, size_t first) {
+	lockstep_buffer part[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS];
+	stage_room room;
+	for (size_t at = 0, n; at < row->len; at += n) {
+		n = cut(x, row, at, lockstep_piece(x->o, row->len), part);
+		float *grads = part[LOCKSTEP_GRADS].data;
+		give(x, part, first + at, &room);
+		end_block(x, part, first + at, grads);
+	}
+}
+
 /* Takes a row, in parts of which each has whole lanes: the mean of the gradient's squares, then
  * the kernel with what follows from it. A row of several parts has its stages twice. */
-static void run_row(portion *x, const lockstep_buffer *row) {
+static void run_row(portion *x, const lockstep_buffer *row, size_t first) {
 	const lockstep_pass *pass = &x->g->plan.passes[x->pass];
 	lockstep_buffer part[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS];
 	lockstep_scalars scalars;
-	float room[2][BLOCK_LEN], *slot = row[LOCKSTEP_SLOT].data;
+	float *slot = row[LOCKSTEP_SLOT].data;
+	stage_room room;
 	double lanes[LOCKSTEP_LANES] = {0};
-	int staged = is_staged(x->g);
+	int staged = is_staged(x->g) || x->o->shard_count;
 	size_t most = staged ? BLOCK_LEN : UNIT_LEN, n = 0;
 	for (size_t at = 0; at < row->len;) {
-		at += n = cut(x, row, at, most, part);
-		if (staged) stage(x, part, room);
+		n = cut(x, row, at, most, part);
+		if (staged) stage_part(x, part, first + at, &room);
+		at += n;
 		lockstep_kernel_sum_squares(x->o->table, &part[LOCKSTEP_GRADS], 1, lanes);
 	}
 	double kept = pass->keep * (double)*slot, added = pass->add * (lockstep_total(lanes) / (double)row->len);
@@ -312,9 +367,9 @@ static void run_row(portion *x, const lockstep_buffer *row) {
 		run_part(x, part, &scalars);
 		return;
 	}
-	for (size_t at = 0; at < row->len;) {
-		at += cut(x, row, at, most, part);
-		if (staged) stage(x, part, room);
+	for (size_t at = 0; at < row->len; at += n) {
+		n = cut(x, row, at, most, part);
+		if (staged) stage_part(x, part, first + at, &room);
 		run_part(x, part, &scalars);
 	}
 }
@@ -326,8 +381,8 @@ static void run_each_row(portion *x, const lockstep_buffer *tensor, size_t colum
 		cut(x, tensor, k * columns, columns, row);
 		for (size_t b = LOCKSTEP_SLOT; b < x->stride; b++)
 			if (!row[b].len) row[b].data += k;
-		run_row(x, row);
-		if (x->alone) end_block(x, row, k * columns);
+		run_row(x, row, k * columns);
+		if (x->alone) end_row(x, row, k * columns);
 	}
 }
 
@@ -383,21 +438,27 @@ static void follow_without(const lockstep_job *job, size_t tensor, size_t lo, si
 		lockstep_follow(o, tensor, lo, hi - lo, job->params[tensor] + lo);
 }
 
-/* Small tensors share calls, after which what follows them does so. */
+/* Small tensors share calls, after which comes what would come behind a block, unless each needs a
+ * call of its own. */
 static void step_shared(const lockstep_job *job, const lockstep_unit *u) {
+	const lockstep_optimizer *o = job->o;
 	portion x;
-	open_portion(&x, job->o, u->group, job->pass);
-	x.alone = 0;
+	open_portion(&x, o, u->group, job->pass);
+	x.alone = o->shard_count > 0;
 	for (size_t at = u->lo; at < u->hi; at++) {
-		size_t k = x.g->shared[at], n = job->o->places[k].size;
-		if (!n || !job->grads[k]) continue;
+		size_t k = x.g->shared[at], n = o->places[k].size;
+		if (!n || !job->grads[k]) {
+			if (n && x.alone) follow_without(job, k, 0, n);
+			continue;
+		}
 		turn_to(&x, k);
 		put_tensor(&x, k, 0, n, job->params[k], job->grads[k]);
 	}
 	run(&x);
-	for (size_t at = u->lo; lockstep_follows(job->o) && at < u->hi; at++) {
-		size_t k = x.g->shared[at];
-		lockstep_follow(job->o, k, 0, job->o->places[k].size, job->params[k]);
+	for (size_t at = u->lo; !x.alone && (lockstep_follows(o) || o->zeroes) && at < u->hi; at++) {
+		size_t k = x.g->shared[at], n = o->places[k].size;
+		if (lockstep_follows(o)) lockstep_follow(o, k, 0, n, job->params[k]);
+		if (o->zeroes && job->grads[k]) lockstep_zero(o, (float *)job->grads[k], k, 0, n);
 	}
 }
 
@@ -435,12 +496,24 @@ static size_t end_of_piece(const lockstep_unit *u, size_t lo, size_t columns) {
 	return end < (u->hi - u->lo) / columns ? u->lo + end * columns : u->hi;
 }
 
-/* Has the stages before a kernel leave the gradient in the second row of the room. A rule that
+/* Has the gradient of rows from element lo on be added up in the second row of the room, if it is a
+ * sum. */
+static void give_rows(const lockstep_optimizer *o, size_t tensor, size_t lo, lockstep_row_range *m) {
+	size_t n = m->rows * m->columns;
+	float *to = m->room + m->columns, room[2][BLOCK_LEN];
+	for (size_t at = 0; o->shard_count && at < n; at += BLOCK_LEN) {
+		size_t length = n - at < BLOCK_LEN ? n - at : BLOCK_LEN;
+		memcpy(to + at, lockstep_gradient(o, NULL, tensor, lo + at, length, room), length * sizeof *to);
+	}
+	if (o->shard_count) m->grads = to;
+}
+
+/* Has the stages before a kernel leave the gradient in the third row of the room. A rule that
  * factors matrices has no others, and its gradient either is clipped or may have a factor in two
  * parts. */
 static void stage_rows(const lockstep_optimizer *o, const lockstep_rule_group *g, const lockstep_record *r, lockstep_row_range *m) {
 	size_t n = m->rows * m->columns;
-	lockstep_buffer list[] = {{m->room + m->columns, n, 0}, {(float *)m->grads, n, 0}, {m->params, n, 0}};
+	lockstep_buffer list[] = {{m->room + m->columns + lockstep_row_length(m->columns), n, 0}, {(float *)m->grads, n, 0}, {m->params, n, 0}};
 	if (g->clipping.value)
 		lockstep_kernel_clip(o->table, list, 2, g->clipping.norm != 0 ? &r->clip : &g->clip);
 	else
@@ -448,12 +521,12 @@ static void stage_rows(const lockstep_optimizer *o, const lockstep_rule_group *g
 	m->grads = list[0].data;
 }
 
-/* Looks at the state of rows after the last pass, from element lo to hi. */
-static void flush_rows(const lockstep_job *job, size_t tensor, size_t lo, size_t hi) {
+/* Looks at the state of rows after the last pass, from element lo to hi, whose gradient is grads. */
+static void flush_rows(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, const float *grads) {
 	const lockstep_optimizer *o = job->o;
 	const lockstep_rule_group *g = &o->groups[o->places[tensor].group];
 	size_t n = hi - lo;
-	lockstep_buffer list[] = {{NULL, n, 0}, {(float *)job->grads[tensor] + lo, n, 0}};
+	lockstep_buffer list[] = {{NULL, n, 0}, {(float *)grads, n, 0}};
 	if (!is_last(&g->plan, job->pass) || !lockstep_flushes(g, o->step - o->records[tensor].missed)) return;
 	for (int j = 0; j < g->plan.slot_count; j++) {
 		const lockstep_slot *s = &g->plan.slots[j];
@@ -472,7 +545,7 @@ static void run_rows(const lockstep_job *job, const lockstep_unit *u, size_t uni
 	const lockstep_record *r = &o->records[u->tensor];
 	const lockstep_scalars *scalars = lockstep_scalars_for(o, u->tensor, job->pass);
 	int by_column = g->plan.passes[job->pass].sums == LOCKSTEP_BY_COLUMN, staged = g->stages.splits || g->clipping.value != 0;
-	int blockwise = staged || lockstep_follows(o);
+	int blockwise = staged || lockstep_follows(o) || o->zeroes || o->shard_count;
 	size_t rows = BLOCK_LEN / r->columns, length = blockwise ? (rows ? rows : 1) * r->columns : u->hi - u->lo;
 	for (size_t lo = u->lo, hi; lo < u->hi; lo = hi) {
 		hi = u->hi - lo < length ? u->hi : lo + length;
@@ -485,11 +558,14 @@ static void run_rows(const lockstep_job *job, const lockstep_unit *u, size_t uni
 			memset(m.room, 0, m.columns * sizeof *m.room);
 		}
 		m.lanes = lanes;
+		give_rows(o, u->tensor, lo, &m);
+		const float *given = m.grads;
 		if (staged) stage_rows(o, g, r, &m);
 		g->plan.passes[job->pass].matrix(&m, scalars->words);
 		if (by_column && hi == end) fold(&m);
-		flush_rows(job, u->tensor, lo, hi);
+		flush_rows(job, u->tensor, lo, hi, given);
 		follow_without(job, u->tensor, lo, hi);
+		if (zeroes(o, g, job->pass, o->step - r->missed)) lockstep_zero(o, (float *)job->grads[u->tensor], u->tensor, lo, hi - lo);
 	}
 }
 
@@ -583,8 +659,12 @@ void lockstep_reduce(const lockstep_job *job, size_t unit, lockstep_add *add) {
 }
 
 void lockstep_square(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, double lanes[LOCKSTEP_LANES]) {
-	lockstep_buffer b = {(float *)job->grads[tensor] + lo, hi - lo, 0};
-	lockstep_kernel_sum_squares(job->o->table, &b, 1, lanes);
+	float room[2][BLOCK_LEN];
+	for (size_t n; lo < hi; lo += n) {
+		n = lockstep_piece(job->o, hi - lo);
+		lockstep_buffer b = {(float *)lockstep_gradient(job->o, job->grads[tensor], tensor, lo, n, room), n, 0};
+		lockstep_kernel_sum_squares(job->o->table, &b, 1, lanes);
+	}
 }
 
 void lockstep_square_unit(void *context, size_t unit) { lockstep_reduce(context, unit, lockstep_square); }
@@ -596,9 +676,9 @@ static void agree(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, 
 	open_portion(&x, job->o, job->o->places[tensor].group, 0);
 	turn_to(&x, tensor);
 	put_tensor(&x, tensor, lo, hi - lo, job->params[tensor] + lo, job->grads[tensor] + lo);
-	for (size_t at = 0; at < hi - lo;) {
-		at += cut(&x, x.list, at, BLOCK_LEN, block);
-		count_agreeing(&x, block, lanes);
+	for (size_t at = 0, n; at < hi - lo; at += n) {
+		n = cut(&x, x.list, at, BLOCK_LEN, block);
+		count_agreeing(&x, block, at, lanes);
 	}
 }
 

@@ -6,7 +6,7 @@
 
 /* The parameters of one tensor are so small that they fade, before it has gradients; the
  * gradients of another are at first so small that their squares are flushed. */
-enum { TENSORS = 8, GROUPS = 2, STEPS = 50, PERIOD = 997, FADING = 4, FAINT = 5, APPEARS = 20, HASHES = 7 };
+enum { TENSORS = 8, GROUPS = 2, STEPS = 50, SHARDS = 6, PERIOD = 997, FADING = 4, FAINT = 5, APPEARS = 20, HASHES = 7 };
 
 static const size_t sizes[TENSORS] = {17161, 5, 64, 0, 1000, 4096, 4097, 33};
 
@@ -20,14 +20,14 @@ typedef struct trajectory {
 	const way *w;
 	lockstep_optimizer *o;
 	options rules[GROUPS];
-	float *params[TENSORS], *grads[TENSORS];
-	const float *given[TENSORS];
+	float *params[TENSORS], *grads[TENSORS], *shards[SHARDS][TENSORS]; /* of which grads is one at a time */
+	const float *given[TENSORS], *sharded[SHARDS][TENSORS];
 	float *state[TENSORS][LOCKSTEP_MAX_SLOTS];
 	float *const *owned[TENSORS];
 	size_t slots[TENSORS], lengths[TENSORS][LOCKSTEP_MAX_SLOTS];
 	const char *names[TENSORS][LOCKSTEP_MAX_SLOTS];
 	double exponent;
-	enum { WHOLE, MISSING, CLIPPED, OBSERVED, FOLLOWED, FOLLOWED_WHOLE } kind;
+	enum { WHOLE, MISSING, CLIPPED, OBSERVED, FOLLOWED, FOLLOWED_WHOLE, SHARDED } kind;
 	const size_t *columns; /* or NULL */
 } trajectory;
 
@@ -57,13 +57,17 @@ static lockstep_optimizer *make(const trajectory *t, int owned) {
 	return o;
 }
 
+/* Shards beside the first. */
+static float more[SHARDS][32 << 10];
+
 /* Places all buffers, and begins state of the caller's as the optimizer begins its own. */
 static void place_all(trajectory *t, arena *a) {
 	lockstep_group g = group(&t->rules[0]);
 	lockstep_optimizer *o = make(t, 0);
-	for (size_t k = 0, slot = 0; k < TENSORS; k++) {
+	for (size_t k = 0, slot = 0, first = 0; k < TENSORS; first += sizes[k++]) {
 		t->params[k] = place_buffer(a, slot++, sizes[k], 0, t->w->place);
-		t->grads[k] = place_buffer(a, slot++, sizes[k], 0, t->w->place);
+		t->grads[k] = t->shards[0][k] = place_buffer(a, slot++, sizes[k], 0, t->w->place);
+		for (size_t j = 1; j < SHARDS; j++) t->shards[j][k] = more[j] + first;
 		t->owned[k] = t->state[k];
 		if (t->columns && t->columns[k])
 			t->slots[k] = lockstep_matrix_slots(&g, sizes[k] / t->columns[k], t->columns[k], t->names[k], NULL, LOCKSTEP_MAX_SLOTS);
@@ -82,7 +86,7 @@ static int kind_of(const char *word) {
 	static const struct {
 		const char *begins;
 		int kind;
-	} kinds[] = {{"clipped", CLIPPED}, {"observed", OBSERVED}, {"followed_whole", FOLLOWED_WHOLE}, {"followed", FOLLOWED}, {"whole", WHOLE}, {"verified", WHOLE}};
+	} kinds[] = {{"clipped", CLIPPED}, {"observed", OBSERVED}, {"followed_whole", FOLLOWED_WHOLE}, {"followed", FOLLOWED}, {"sharded", SHARDED}, {"whole", WHOLE}, {"verified", WHOLE}};
 	for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
 		if (!strncmp(word, kinds[k].begins, strlen(kinds[k].begins))) return kinds[k].kind;
 	return MISSING;
@@ -198,7 +202,8 @@ static void change(trajectory *t, int step) {
 	case 45:
 		for (size_t k = 0; k < TENSORS; k++) must(lockstep_optimizer_set_steps(t->o, k, 1000, &error), &error);
 	}
-	if (t->kind == CLIPPED) change_clipping(t, step);
+	if (t->kind == CLIPPED || t->kind == SHARDED) change_clipping(t, step);
+	if (step == 8 && (t->kind == SHARDED || follows(t))) must(lockstep_optimizer_set_zero_grads(t->o, 1, &error), &error);
 	if (t->kind == OBSERVED) change_observing(t, step);
 	if (follows(t)) change_following(t, step);
 	for (size_t g = 0; g < GROUPS; g++) {
@@ -219,7 +224,7 @@ static void make_gradients(trajectory *t, int step) {
 }
 
 /* Whether steps are skipped. */
-static int leaves_out(const trajectory *t) { return t->kind == CLIPPED || t->kind == OBSERVED; }
+static int leaves_out(const trajectory *t) { return t->kind == CLIPPED || t->kind == OBSERVED || t->kind == SHARDED; }
 
 /* Makes a gradient infinite, or a finite one so large that its square is not. */
 static void spoil(trajectory *t, int step) {
@@ -252,24 +257,51 @@ static void observe(trajectory *t, int step) {
 	lockstep_set_mode(before);
 }
 
-static void take_step(trajectory *t) {
+/* How many shards a step has. */
+static size_t shards_of(int step) { return 1 + (size_t)step % SHARDS; }
+
+/* Draws the other shards of a step, after the first. */
+static void make_shards(trajectory *t, int step) {
+	for (size_t j = 0; j < shards_of(step); j++) {
+		memcpy(t->grads, t->shards[j], sizeof t->grads);
+		if (j > 0) make_gradients(t, step);
+		if (j > 0) spoil(t, step);
+		memcpy(t->sharded[j], t->given, sizeof t->given);
+	}
+	memcpy(t->grads, t->shards[0], sizeof t->grads);
+}
+
+static void take_step(trajectory *t, int step) {
 	lockstep_error error;
 	if (t->w->ranges) {
 		must(lockstep_optimizer_begin(t->o, -1, &error), &error);
 		apply(t, 1);
 		apply(t, 0);
 		must(lockstep_optimizer_end(t->o, &error), &error);
+	} else if (t->kind == SHARDED) {
+		const float *const *list[SHARDS];
+		for (size_t j = 0; j < SHARDS; j++) list[j] = t->sharded[j];
+		must(lockstep_optimizer_step_shards(t->o, t->params, list, shards_of(step), t->w->pool, &error), &error);
 	} else {
 		must(lockstep_optimizer_step(t->o, t->params, t->given, t->w->pool, &error), &error);
 	}
 }
 
+/* Gradients that were taken are zeros, if that is what steps leave of them. */
+static void check_zeros(const trajectory *t, size_t shards) {
+	for (size_t j = 0; j < shards && t->o->zeroes; j++)
+		for (size_t k = 0; k < TENSORS; k++) {
+			const float *g = t->kind == SHARDED ? t->sharded[j][k] : t->given[k];
+			for (size_t i = 0; g && i < sizes[k]; i++) CHECK(bits_of(g[i]) == 0, "the gradient %zu of tensor %zu is %g, not 0", i, k, (double)g[i]);
+		}
+}
+
 /* Takes a step in the host's mode, which stays as it is. */
-static void take_step_as_host(trajectory *t) {
+static void take_step_as_host(trajectory *t, int step) {
 	lockstep_mode before = change_mode(t->w->mode), host = lockstep_get_mode();
 	size_t allocated = allocations();
-	take_step(t);
-	CHECK(allocations() == allocated, "a step has allocated");
+	take_step(t, step);
+	CHECK(allocations() == allocated || (t->kind == SHARDED && step < 8 + SHARDS), "a step has allocated"); /* for more shards than before */
 	CHECK(((lockstep_get_mode() ^ host) & LOCKSTEP_MODE_MASK) == 0, "a step has changed the mode");
 	lockstep_set_mode(before);
 }
@@ -310,7 +342,9 @@ void follow_line(arena *a, const line *l, const way *w) {
 		if (leaves_out(&t)) spoil(&t, step);
 		if (t.kind == OBSERVED && t.o->max_norm) observe(&t, step);
 		if (t.o->groups[0].plan.hessian != 0 && step % 4 == 0 && !leaves_out(&t)) estimate(&t);
-		take_step_as_host(&t);
+		if (t.kind == SHARDED) make_shards(&t, step);
+		take_step_as_host(&t, step);
+		check_zeros(&t, t.kind == SHARDED ? shards_of(step) : 1);
 		if (step % 8 && step != STEPS) continue;
 		uint32_t got = hash(&t), want = (uint32_t)strtoul(l->words[k++], NULL, 16);
 		CHECK(got == want, "%s %s of %s at step %d: other bits than Go's", l->words[0], l->words[1], lockstep_isa(w->table), step);
@@ -361,6 +395,8 @@ static void follow_on(const lockstep_table *table, lockstep_pool *two, lockstep_
 		each_line("followed", follow_some);
 		each_line("followed_whole", follow_some);
 		each_line("followed_matrices", follow_some);
+		each_line("sharded", follow_some);
+		each_line("sharded_matrices", follow_some);
 	}
 	for (int owned = 0; owned < 2; owned++) {
 		now = (way){table, NULL, 1, owned, 1, 0};

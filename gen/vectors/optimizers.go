@@ -47,6 +47,7 @@ func optimizers() []byte {
 			name := strings.ReplaceAll(s.Name, " ", "_")
 			fmt.Fprintf(b, "observed %s%s %s\n", name, newTrajectory(name, s.Rule, observed, nil).run(), options(s.Rule))
 			fmt.Fprintf(b, "followed %s%s %s\n", name, newTrajectory(name, s.Rule, followed, nil).run(), options(s.Rule))
+			fmt.Fprintf(b, "sharded %s%s %s\n", name, newTrajectory(name, s.Rule, sharded, nil).run(), options(s.Rule))
 			fmt.Fprintf(b, "followed_whole %s%s %s\n", name, newTrajectory(name, s.Rule, followedWhole, nil).run(), options(s.Rule))
 		}
 		for _, s := range e.Factored {
@@ -55,6 +56,7 @@ func optimizers() []byte {
 			fmt.Fprintf(b, "clipped_matrices %s%s %s\n", name, newTrajectory(name, s.Rule, clipped, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "observed_matrices %s%s %s\n", name, newTrajectory(name, s.Rule, observed, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "followed_matrices %s%s %s\n", name, newTrajectory(name, s.Rule, followed, columns).run(), options(s.Rule))
+			fmt.Fprintf(b, "sharded_matrices %s%s %s\n", name, newTrajectory(name, s.Rule, sharded, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "one_row %s%s %s\n", name, newTrajectory(name, s.Rule, missing, sizes).run(), options(s.Rule))
 		}
 	}
@@ -62,6 +64,7 @@ func optimizers() []byte {
 		if s.Name == "muon_keras" {
 			fmt.Fprintf(b, "clipped_matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, clipped, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "followed_matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, followed, columns).run(), options(s.Rule))
+			fmt.Fprintf(b, "sharded_matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, sharded, columns).run(), options(s.Rule))
 		}
 		fmt.Fprintf(b, "matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, missing, columns).run(), options(s.Rule))
 		fmt.Fprintf(b, "one_row %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, missing, sizes).run(), options(s.Rule))
@@ -175,6 +178,7 @@ const (
 	observed      // gradients, of which some are missing and some not finite, are observed in parts
 	followed      // some are missing, and averages of the parameters and slow ones follow
 	followedWhole // the same of all
+	sharded       // gradients are sums of up to six, of which some are missing, and clipped as above
 )
 
 // isWhole reports whether all gradients are there.
@@ -187,9 +191,13 @@ type trajectory struct {
 	o             *update.Optimizer
 	rule          update.Rule
 	params, grads [][]float32
-	exponent      float64 // the gradients' factor
+	shards        [][][]float32 // of the gradients, each with memory of its own
+	exponent      float64       // the gradients' factor
 	kind          kind
 }
+
+// shardsOf is how many a step has.
+func shardsOf(step int) int { return 1 + step%6 }
 
 func newTrajectory(name string, rule update.Rule, kind kind, columns []int) *trajectory {
 	t := &trajectory{source: newSource(name, 0), rule: rule, kind: kind, exponent: 1}
@@ -247,7 +255,11 @@ func (t *trajectory) run() string {
 		if _, ok := t.rule.(update.Sophia); ok && step%4 == 0 && !t.leavesOut() {
 			must(t.o.UpdateHessian(grads))
 		}
-		must(t.o.StepSet(t.params, grads))
+		if t.kind == sharded {
+			must(t.o.StepShards(t.params, t.shardsFrom(grads, step)))
+		} else {
+			must(t.o.StepSet(t.params, grads))
+		}
 		if step%8 == 0 || step == steps {
 			text += fmt.Sprintf(" %08x", t.hash())
 		}
@@ -279,7 +291,7 @@ func (t *trajectory) change(step int) {
 		must(t.o.SetSteps(1000))
 	}
 	switch t.kind {
-	case clipped:
+	case clipped, sharded:
 		t.changeClipping(step)
 	case observed:
 		t.changeObserving(step)
@@ -344,6 +356,24 @@ func (t *trajectory) changeFollowing(step int) {
 	}
 }
 
+// shardsFrom are a step's, of which the first has been drawn.
+func (t *trajectory) shardsFrom(first [][]float32, step int) [][][]float32 {
+	list := [][][]float32{first}
+	own := t.grads
+	for j := 1; j < shardsOf(step); j++ {
+		if len(t.shards) < j {
+			t.shards = append(t.shards, nil)
+			for _, n := range sizes {
+				t.shards[j-1] = append(t.shards[j-1], make([]float32, n))
+			}
+		}
+		t.grads = t.shards[j-1]
+		list = append(list, t.gradients(step))
+	}
+	t.grads = own
+	return list
+}
+
 // observe has gradients arrive in parts, every other one first: C cuts them otherwise, which
 // changes no bit.
 func (t *trajectory) observe(grads [][]float32) {
@@ -397,7 +427,9 @@ func (t *trajectory) gradients(step int) [][]float32 {
 }
 
 // leavesOut reports whether steps are skipped.
-func (t *trajectory) leavesOut() bool { return t.kind == clipped || t.kind == observed }
+func (t *trajectory) leavesOut() bool {
+	return t.kind == clipped || t.kind == observed || t.kind == sharded
+}
 
 // spoil makes a gradient infinite, or a finite one so large that its square is not.
 func (t *trajectory) spoil(step int) {

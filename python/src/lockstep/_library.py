@@ -225,6 +225,8 @@ _observe = _function("lockstep_optimizer_observe", c_int, _P, c_size_t, c_size_t
 _forget_observed = _function("lockstep_optimizer_forget_observed", None, _P)
 _eval = _function("lockstep_optimizer_eval", c_int, _P, _P, POINTER(_Error))
 _train = _function("lockstep_optimizer_train", c_int, _P, _P, POINTER(_Error))
+_step_shards = _function("lockstep_optimizer_step_shards", c_int, _P, _P, _P, c_size_t, _P, POINTER(_Error))
+_set_zero_grads = _function("lockstep_optimizer_set_zero_grads", c_int, _P, c_int, POINTER(_Error))
 _set_average = _function("lockstep_optimizer_set_average", c_int, _P, POINTER(_Averaging), POINTER(_Error))
 _swap_average = _function("lockstep_optimizer_swap_average", c_int, _P, _P, _P, POINTER(_Error))
 _set_lookahead = _function("lockstep_optimizer_set_lookahead", c_int, _P, POINTER(_Lookahead), POINTER(_Error))
@@ -694,6 +696,12 @@ class Optimizer:
         if _step(self._handle, params, grads, None if pool is None else pool.handle, self._error_ref):
             _check(self._error.status, self._error)
 
+    def step_shards(self, params: Pointers, shards: Sequence[Pointers], pool: Pool | None = None) -> None:
+        """Takes a step over all tensors by the sums of several lists of gradients."""
+        lists = (c_void_p * len(shards))(*map(ctypes.addressof, shards))
+        handle = None if pool is None else pool.handle
+        self._check(_step_shards(self._handle, params, lists, len(shards), handle, self._error_ref))
+
     def step_rows(self, params: int, columns: int, rows: Rows, grads: int, pool: Pool | None = None) -> None:
         """Takes a step on some rows alone of the only tensor, of which these are addresses."""
         f = _step_rows if rows.itemsize == 8 else _step_rows32
@@ -793,6 +801,10 @@ class Optimizer:
     def set_max_value(self, limit: float) -> None:
         """Clips each element of the gradients, without writing it; 0 does not."""
         self._check(_set_max_value(self._handle, limit, self._error_ref))
+
+    def set_zero_grads(self, on: bool) -> None:
+        """Has steps leave zeros of the gradients that they have taken."""
+        self._check(_set_zero_grads(self._handle, on, self._error_ref))
 
     def set_policy(self, policy: int) -> None:
         """Sets what steps do with gradients that are not finite: 0 lets them through, 1 skips, 2 refuses."""

@@ -15,7 +15,7 @@ from ._arrays import Array, Arrays, Indices, address, address_of, apart, rows_of
 
 Policy = Literal["propagate", "skip", "refuse"]
 _POLICIES = ("propagate", "skip", "refuse")
-_SETTINGS = ("grad_scale", "max_norm", "max_tensor_norm", "max_value", "policy")
+_SETTINGS = ("grad_scale", "max_norm", "max_tensor_norm", "max_value", "policy", "zero_grads")
 _FOLLOWING = ("average", "lookahead")
 _BESIDE = ("params_average", "params_slow")  # of what follows
 Gradients = Union[Array, Sequence[Optional[Array]], Mapping[str, Optional[Array]]]
@@ -115,6 +115,7 @@ class Optimizer:
         self._grad_scale, self._max_norm = 1.0, 0.0
         self._max_tensor_norm = self._max_value = 0.0
         self._policy: Policy = "propagate"
+        self._zero_grads = False
         self._table: str | None = None
         self._training, self._swapped = True, False
         self._average: Averaging | None = None
@@ -206,6 +207,23 @@ class Optimizer:
             self._policy = policy
 
     @property
+    def zero_grads(self) -> bool:
+        """Whether steps leave zeros of the gradients that they have taken, for what adds to them next; not at first.
+
+        Each block becomes zeros while it is in the cache. Gradients must be writable then, and apart from one
+        another. A step that the policy skips makes zeros of them, too; an exception leaves them as they are.
+        step_rows is refused.
+        """
+        return self._zero_grads
+
+    @zero_grads.setter
+    def zero_grads(self, on: bool) -> None:
+        with self._lock:
+            self._optimizer.set_zero_grads(bool(on))
+            self._zero_grads = bool(on)
+            self._last = [None] * len(self._last)  # of which nobody knows whether they may be written
+
+    @property
     def skipped(self) -> int:
         """How many steps were skipped or refused."""
         return self._optimizer.skipped()
@@ -292,6 +310,28 @@ class Optimizer:
             except BaseException:  # an interrupt, too: C may still point to them
                 self._observed += observed
                 raise
+
+    def step_shards(self, shards: Sequence[Gradients]) -> None:
+        """Takes a step by gradients that are sums: each shard is as the gradients of step, such as those of a thread.
+
+        They are added within the step, block by block, in the order of the shards and in float32: the bits are those
+        of step with ``(shards[0] + shards[1]) + shards[2]``, and so on. None of a shard, or what a mapping lacks, adds
+        nothing, and an array without any is left out. A grad_scale makes a mean of the sum. What was observed is
+        refused. Raises ArgumentError, and has done nothing.
+        """
+        if isinstance(shards, np.ndarray) or not isinstance(shards, Sequence):
+            raise ArgumentError(f"shards is a {type(shards).__name__}, want a sequence of gradients")
+        in_order = [self._in_order(shard, f"shards[{j}]") for j, shard in enumerate(shards)]
+        with self._lock:
+            pointers = [self._pointers(shard, f"shards[{j}]") for j, shard in enumerate(in_order)]
+            self._optimizer.step_shards(self._params, pointers, self._pool)
+
+    def _pointers(self, grads: Sequence[Array | None], argument: str) -> c.Pointers:
+        pointers = c.pointers(len(self._shapes))
+        for k, (name, grad) in enumerate(zip(self.params, grads)):
+            if grad is not None:
+                pointers[k] = address_of(grad, _item(argument, name), self._shapes[k], writable=self._zero_grads)
+        return pointers
 
     def observe(self, name: str, grad: Array, *, first: int | None = None) -> None:
         """Takes the gradient of an array for the next step as it arrives, which max_norm clips to then.
@@ -398,7 +438,9 @@ class Optimizer:
         """Has the addresses of gradients, looking only at those that are not the last step's."""
         for k, (grad, last) in enumerate(zip(grads, self._last)):
             if grad is not last:
-                self._grads[k] = None if grad is None else address_of(grad, self._labels[k], self._shapes[k])
+                writable = self._zero_grads
+                at = None if grad is None else address_of(grad, self._labels[k], self._shapes[k], writable=writable)
+                self._grads[k] = at
                 self._last[k] = grad
 
     def steps(self, name: str) -> int:
@@ -450,6 +492,7 @@ class Optimizer:
             "max_tensor_norm": self._max_tensor_norm,
             "max_value": self._max_value,
             "policy": self._policy,
+            "zero_grads": self._zero_grads,
             "average": self._average,
             "lookahead": self._lookahead,
             "steps": progress.steps,
@@ -471,9 +514,9 @@ class Optimizer:
         """Goes on from a state_dict of an optimizer of the same arrays and rules.
 
         Settings that it lacks stay as they are: those of lockstep.checkpoint's files are grad_scale and max_norm,
-        and max_tensor_norm, max_value, policy, average and lookahead are the optimizer's own. Raises ArgumentError if
-        it is of others, or has a max_norm beside the optimizer's own max_tensor_norm, or averages or slow parameters
-        that the optimizer does not keep, and has changed nothing then.
+        and all others are the optimizer's own, average and lookahead among them. Raises ArgumentError if it is of
+        others, or has a max_norm beside the optimizer's own max_tensor_norm, or averages or slow parameters that the
+        optimizer does not keep, and has changed nothing then.
         """
         rules = list(self._loadable(saved))
         self._check_own()
