@@ -64,16 +64,26 @@ const (
 	PerRow              // one element for each row
 )
 
+// An Element says what a buffer's elements are.
+type Element uint8
+
+const (
+	Float32  Element = iota
+	Bfloat16         // fallback.BF16
+	Float16          // fallback.F16
+)
+
 // A Buffer is a parameter of a kernel.
 type Buffer struct {
 	Name  string
 	Shape Shape
+	Type  Element
 }
 
 // A Kernel is a kernel by its name, for tests and benchmarks of all.
 type Kernel struct {
 	Name    string
-	Buffers []Buffer // in the order of a list, or of the parameters if one is a matrix
+	Buffers []Buffer // in the order of a list, or of the parameters if one is a matrix or not of float32
 
 	Func      any // the function of this name: the safe call
 	Reference any // of this name in package fallback

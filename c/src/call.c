@@ -113,6 +113,18 @@ static void by_rows(lockstep_bare *bare, const lockstep_kernel *kernel, const lo
 	}
 }
 
+static int is_typed(const lockstep_kernel *kernel) {
+	for (size_t k = 0; k < kernel->buffer_count; k++)
+		if (kernel->buffers[k].kind == LOCKSTEP_STREAM_BF16 || kernel->buffers[k].kind == LOCKSTEP_STREAM_F16) return 1;
+	return 0;
+}
+
+/* Kernels of buffers of several types take tensors one by one. */
+static void by_tensors(lockstep_bare *bare, const lockstep_kernel *kernel, const lockstep_buffer *list, size_t buffers,
+	const void *scalars, void *const *lanes) {
+	for (size_t at = 0; at < buffers; at += kernel->buffer_count) bare(list + at, (int64_t)kernel->buffer_count, scalars, lanes);
+}
+
 lockstep_status lockstep_run(const lockstep_table *table, const lockstep_kernel *kernel,
 	const lockstep_buffer *list, size_t buffers, const void *scalars, void *const *lanes) {
 	lockstep_status status = table ? LOCKSTEP_OK : lockstep_active(&table);
@@ -126,6 +138,8 @@ lockstep_status lockstep_run(const lockstep_table *table, const lockstep_kernel 
 	if (status) return status;
 	if (matrix && lockstep_rows_apart(size.rows, size.columns))
 		by_rows(bare, kernel, list, size, scalars, lanes);
+	else if (is_typed(kernel))
+		by_tensors(bare, kernel, list, buffers, scalars, lanes);
 	else
 		bare(list, (int64_t)buffers, scalars, lanes);
 	return LOCKSTEP_OK;

@@ -55,7 +55,8 @@ typedef enum lockstep_feature {
 	LOCKSTEP_AVX512F = 1 << 4,
 	LOCKSTEP_AVX512VL = 1 << 5,
 	LOCKSTEP_AVX512DQ = 1 << 6,
-	LOCKSTEP_AVX512BW = 1 << 7
+	LOCKSTEP_AVX512BW = 1 << 7,
+	LOCKSTEP_F16C = 1 << 8
 } lockstep_feature;
 
 typedef struct lockstep_cpu {
