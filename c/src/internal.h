@@ -46,6 +46,10 @@ extern const lockstep_tile lockstep_neon_tile;
  * Go's internal/tune. */
 int lockstep_rows_apart(size_t rows, size_t columns);
 
+/* How many buffers of a list a kernel takes at once: all, or those of one tensor if they are
+ * of several types. */
+size_t lockstep_per_call(const lockstep_kernel *kernel, size_t buffers);
+
 /* What tables ask of a CPU. */
 typedef enum lockstep_feature {
 	LOCKSTEP_AVX = 1 << 0,
