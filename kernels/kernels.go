@@ -69,9 +69,21 @@ type Element uint8
 
 const (
 	Float32  Element = iota
-	Bfloat16         // fallback.BF16
-	Float16          // fallback.F16
+	Bfloat16         // BF16
+	Float16          // F16
 )
+
+func (e Element) String() string {
+	return [...]string{Float32: "float32", Bfloat16: "bfloat16", Float16: "float16"}[e]
+}
+
+// Bytes is the size of an element.
+func (e Element) Bytes() int {
+	if e == Float32 {
+		return 4
+	}
+	return 2
+}
 
 // A Buffer is a parameter of a kernel.
 type Buffer struct {

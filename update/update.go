@@ -85,8 +85,11 @@ type Optimizer struct {
 	missing bool            // some gradients of this step are nil
 	first   [][]float32     // room for the first shard of each tensor
 	one     [2][1][]float32 // params and grads of the only tensor
+	single  [1][]Typed      // the only shard
 
 	shards     [][][]float32 // of the gradients of this step
+	typed      [][]Typed     // or these
+	standing   bool          // what was placed last stands in for gradients
 	shardNames []string      // in errors
 	numbered   []string      // room for such names
 }
@@ -376,7 +379,7 @@ func (o *Optimizer) Step(params, grads []float32) error {
 func (o *Optimizer) isSimple(params, grads []float32) bool {
 	n := o.sizes[0]
 	return n < tune.ParallelLen && len(params) == n && len(grads) == n && o.known[0] == (known{address(params), address(grads)}) &&
-		!o.evaluated && o.policy == Propagate && !o.clips() && !o.clipsTensors() && o.begun == nil && o.engine.IsPlain(o.tensors[0].group) && o.engine.Steps() < mostSteps
+		!o.standing && !o.evaluated && o.policy == Propagate && !o.clips() && !o.clipsTensors() && o.begun == nil && o.engine.IsPlain(o.tensors[0].group) && o.engine.Steps() < mostSteps
 }
 
 // simple takes such a step, without all that others ask for.
