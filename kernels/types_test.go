@@ -232,7 +232,7 @@ func (n *narrow) compare(t *testing.T) {
 }
 
 // casts are hashes of what PyTorch's casts make of all numbers but NaN, or of every 4093rd:
-// see testdata/casts/torch.py.
+// see testdata/casts/casts.py.
 type casts struct {
 	Torch       string
 	Widened     map[string]string

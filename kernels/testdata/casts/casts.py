@@ -1,6 +1,6 @@
 """Writes torch.json: hashes of what PyTorch's casts on a CPU make of all numbers but NaN.
 
-    python torch.py
+    python casts.py
 
 Numbers come in the order of their bits, and a result is hashed as it is in memory, little
 endian. The hashes of every 4093rd number are for tests that have no minutes.
