@@ -6,6 +6,11 @@
 // nothing, and steps small work on the caller's goroutine. Gradients are only
 // read, unless SetZeroGrads says otherwise. An error means that nothing was written.
 //
+// Gradients are float32, bfloat16 or float16 (StepTyped, StepShardsTyped, ApplyTyped), made
+// float32 block by block within the step, which can leave the parameters as bfloat16 or
+// float16 beside the float32 ones (SetCopies). All arithmetic is float32: the bits are those of
+// float32 gradients with the same numbers.
+//
 // A rule is a struct of options, and the packages torch, keras, optax, tensorflow and
 // textbook below this one have the rules of each framework under its own names and with
 // its defaults.
