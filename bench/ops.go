@@ -101,6 +101,29 @@ var (
 	parameter = pattern{"parameter", 3, 16, true, nil}
 )
 
+// Conversions have a buffer of two bytes an element.
+var (
+	widened  = pattern{"widened", 2, 6, false, nil}
+	narrowed = pattern{"narrowed", 2, 6, false, nil}
+)
+
+// widening and narrowing bind kernels that convert the second stream, which is narrowed
+// before or in each call.
+func widening[T any](narrow func(kernels.Table, []T, []float32), kernel func(kernels.Table, []float32, []T)) binder {
+	return func(t kernels.Table, b streams, _ int) func() {
+		h := make([]T, len(b[0]))
+		narrow(t, h, b[1])
+		return func() { kernel(t, b[0], h) }
+	}
+}
+
+func narrowing[T any](kernel func(kernels.Table, []T, []float32)) binder {
+	return func(t kernels.Table, b streams, _ int) func() {
+		h := make([]T, len(b[0]))
+		return func() { kernel(t, h, b[1]) }
+	}
+}
+
 // last is the stream after those of any op: a row, and an element for each row.
 const last = 6
 
@@ -220,6 +243,11 @@ var ops = append(steps(), []op{
 	{"Log", oneToOne, alone(kernels.Log), nil, true},
 	{"Log1p", oneToOne, alone(kernels.Log1p), nil, true},
 	{"Sqrt", oneToOne, alone(kernels.Sqrt), nil, false},
+
+	{"WidenBF16", widened, widening(kernels.NarrowBF16, kernels.WidenBF16), nil, false},
+	{"WidenF16", widened, widening(kernels.NarrowF16, kernels.WidenF16), nil, false},
+	{"NarrowBF16", narrowed, narrowing(kernels.NarrowBF16), nil, false},
+	{"NarrowF16", narrowed, narrowing(kernels.NarrowF16), nil, false},
 
 	{"SumSquares", read, summing(kernels.SumSquares, &lanes), nil, true},
 	{"Sum", read, summing(kernels.Sum, &lanes), nil, false},

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/gen/arm64"
 	"github.com/lockstep-go/lockstep/gen/rule"
 	"github.com/lockstep-go/lockstep/gen/rules"
@@ -160,6 +161,7 @@ func evaluator(r *rule.Rule, like any) any {
 	return reflect.MakeFunc(reflect.TypeOf(like), func(values []reflect.Value) []reflect.Value {
 		a := rule.Args{Sums: map[int]*[rule.Lanes]float64{}, Maxima: map[int]*[rule.Lanes]float32{}}
 		var list [][]float32
+		var back []func()
 		reductions := 0
 		for _, v := range values {
 			switch x := v.Interface().(type) {
@@ -167,6 +169,12 @@ func evaluator(r *rule.Rule, like any) any {
 				list = x
 			case []float32:
 				list = append(list, x)
+			case []fallback.BF16:
+				list = append(list, wide(x, fallback.BF16.Float32))
+				back = append(back, narrowed(r.Stores(len(list)-1), list[len(list)-1], x, fallback.ToBF16))
+			case []fallback.F16:
+				list = append(list, wide(x, fallback.F16.Float32))
+				back = append(back, narrowed(r.Stores(len(list)-1), list[len(list)-1], x, fallback.ToF16))
 			case *[rule.Lanes]float64:
 				a.Sums[reductions] = x
 				reductions++
@@ -181,8 +189,31 @@ func evaluator(r *rule.Rule, like any) any {
 			a.Buffers = list[at : at+len(r.Buffers)]
 			eval(r, a)
 		}
+		for _, f := range back {
+			f()
+		}
 		return nil
 	}).Interface()
+}
+
+// wide is what elements stand for.
+func wide[T ~uint16](x []T, widen func(T) float32) []float32 {
+	list := make([]float32, len(x))
+	for i, h := range x {
+		list[i] = widen(h)
+	}
+	return list
+}
+
+// narrowed puts back what a rule has stored, which Eval has rounded.
+func narrowed[T ~uint16](stored bool, list []float32, x []T, narrow func(float32) T) func() {
+	return func() {
+		for i := range x {
+			if stored {
+				x[i] = narrow(list[i])
+			}
+		}
+	}
 }
 
 // eval runs the rule, or what it comes to where its assumptions hold.

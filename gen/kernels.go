@@ -21,7 +21,7 @@ func params(r *rule.Rule) string { return r.Params("*fallback." + r.Name + "Scal
 // args are the arguments of a call that passes on its parameters.
 func args(r *rule.Rule) []string {
 	names := []string{rule.List}
-	if r.IsMatrix() {
+	if r.IsApart() {
 		names = r.BufferNames()
 	}
 	return append(names, tail(r)...)
@@ -52,12 +52,15 @@ func calls(all []*rule.Rule) []byte {
 	}
 	b.WriteString("}\n")
 	for _, r := range all {
-		if r.IsMatrix() {
+		switch {
+		case r.IsMatrix():
 			matrixCall(b, r)
-			continue
+		case r.IsTyped():
+			typedCall(b, r)
+		default:
+			listCall(b, r)
+			reference(b, r)
 		}
-		listCall(b, r)
-		reference(b, r)
 	}
 	return gofmt(b)
 }
@@ -82,6 +85,20 @@ func reference(b *bytes.Buffer, r *rule.Rule) {
 	passed = append(passed, tail(r)...)
 	fmt.Fprintf(b, "\nfunc %s(%s) {\nfor at := 0; at < len(%s); at += %d {\nfallback.%s(%s)\n}\n}\n",
 		referenceName(r), params(r), rule.List, len(r.Buffers), r.Name, strings.Join(passed, ", "))
+}
+
+// typedCall writes the call of a kernel for one tensor of buffers of several types, part by
+// part.
+func typedCall(b *bytes.Buffer, r *rule.Rule) {
+	names := r.BufferNames()
+	fmt.Fprintf(b, "\n// %s runs the kernel of a table over a tensor: see fallback.%s.\nfunc %s(t Table, %s) {\n", r.Name, r.Name, r.Name, params(r))
+	equalLengths(b, names)
+	var parts, rests []string
+	for _, name := range names {
+		parts, rests = append(parts, name+"[:MaxLen]"), append(rests, name+"[MaxLen:]")
+	}
+	fmt.Fprintf(b, "for len(%s) > MaxLen {\n%s(t, %s)\n", names[0], runName(r), strings.Join(append(parts, tail(r)...), ", "))
+	fmt.Fprintf(b, "%s = %s\n}\n%s(t, %s)\n}\n", strings.Join(names, ", "), strings.Join(rests, ", "), runName(r), strings.Join(args(r), ", "))
 }
 
 // matrixCall writes the call of a kernel for a matrix, which is split between rows.
@@ -188,7 +205,7 @@ func choice(b *bytes.Buffer, arch string, r *rule.Rule) {
 	fmt.Fprintf(b, "\n//go:noinline\nfunc %s(t Table, %s) {\n", runName(r), params(r))
 	passed := strings.Join(args(r), ", ")
 	plain := fmt.Sprintf("%s(%s)", referenceName(r), passed)
-	if r.IsMatrix() {
+	if r.IsApart() {
 		plain = fmt.Sprintf("fallback.%s(%s)", r.Name, passed)
 	}
 	if arch == portable {
@@ -221,17 +238,17 @@ func (t target) cases(own func(target) bool) string {
 }
 
 // touches writes what tells sanitizers of the memory that assembly reads and writes. The
-// buffers of a matrix have lengths of their own.
+// buffers that are no list have lengths of their own.
 func touches(b *bytes.Buffer, r *rule.Rule) {
 	fmt.Fprintf(b, "if sanitized && t != %s {\n", constant(portable))
 	var does []string
 	for k, name := range r.BufferNames() {
 		does = append(does, access(r.Loads(k), r.Stores(k)))
-		if r.IsMatrix() {
-			fmt.Fprintf(b, "touch([][]float32{%s}, %s)\n", name, does[k])
+		if r.IsApart() {
+			fmt.Fprintf(b, "touchBuffer(%s, %s)\n", name, does[k])
 		}
 	}
-	if !r.IsMatrix() {
+	if !r.IsApart() {
 		fmt.Fprintf(b, "touch(%s, %s)\n", rule.List, strings.Join(does, ", "))
 	}
 	for _, d := range r.Reductions {
@@ -267,9 +284,10 @@ func list(all []*rule.Rule) []byte {
 // buffers writes the buffers of a kernel.
 func buffers(r *rule.Rule) string {
 	shapes := [...]string{rule.Stream: "Stream", rule.Matrix: "Matrix", rule.PerRow: "PerRow"}
+	types := [...]string{rule.F32: "Float32", rule.BF16: "Bfloat16", rule.F16: "Float16"}
 	var list []string
 	for _, f := range r.Buffers {
-		list = append(list, fmt.Sprintf("{%q, %s}", f.Name, shapes[f.Shape]))
+		list = append(list, fmt.Sprintf("{%q, %s, %s}", f.Name, shapes[f.Shape], types[f.Type]))
 	}
 	return strings.Join(list, ", ")
 }

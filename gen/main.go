@@ -233,7 +233,7 @@ func generated(root string) []string {
 
 func stubs(t target, all []*rule.Rule) []byte {
 	b := bytes.NewBufferString(header + "//go:build !purego && !noasm\n\npackage " + t.isa + "\n")
-	if slices.ContainsFunc(all, func(r *rule.Rule) bool { return len(r.Scalars) > 0 }) {
+	if slices.ContainsFunc(all, func(r *rule.Rule) bool { return len(r.Scalars) > 0 || r.IsTyped() }) {
 		fmt.Fprintf(b, "\nimport %q\n", module+"fallback")
 	}
 	for _, r := range all {

@@ -24,11 +24,11 @@ var modes = []mode{
 		mask:     0xffc0, usual: 0x1f80,
 	},
 	{
-		arch:     "arm64", // FPCR: FZ, RMode, the traps, and AH, FIZ, NEP of later CPUs
+		arch:     "arm64", // FPCR: AHP, DN, FZ, RMode, the traps, and AH, FIZ, NEP of later CPUs
 		requires: "ASIMD",
 		get:      []string{"MOVD FPCR, R0", "MOVW R0, ret+0(FP)"},
 		set:      []string{"MOVWU mode+0(FP), R0", "MOVD R0, FPCR"},
-		mask:     0x01c09f07, usual: 0,
+		mask:     0x07c09f07, usual: 0,
 	},
 }
 

@@ -20,6 +20,7 @@ var (
 		has("AVX", cpuid.AVX, cpu.X86.HasAVX),
 		has("AVX2", cpuid.AVX2, cpu.X86.HasAVX2),
 		has("FMA3", cpuid.FMA3, cpu.X86.HasFMA),
+		has("F16C", cpuid.F16C, true), // of which GODEBUG knows nothing
 	}
 	forAVX512 = append(slices.Clone(forAVX2),
 		has("BMI2", cpuid.BMI2, cpu.X86.HasBMI2),

@@ -64,16 +64,38 @@ const (
 	PerRow              // one element for each row
 )
 
+// An Element says what a buffer's elements are.
+type Element uint8
+
+const (
+	Float32  Element = iota
+	Bfloat16         // BF16
+	Float16          // F16
+)
+
+func (e Element) String() string {
+	return [...]string{Float32: "float32", Bfloat16: "bfloat16", Float16: "float16"}[e]
+}
+
+// Bytes is the size of an element.
+func (e Element) Bytes() int {
+	if e == Float32 {
+		return 4
+	}
+	return 2
+}
+
 // A Buffer is a parameter of a kernel.
 type Buffer struct {
 	Name  string
 	Shape Shape
+	Type  Element
 }
 
 // A Kernel is a kernel by its name, for tests and benchmarks of all.
 type Kernel struct {
 	Name    string
-	Buffers []Buffer // in the order of a list, or of the parameters if one is a matrix
+	Buffers []Buffer // in the order of a list, or of the parameters if one is a matrix or not of float32
 
 	Func      any // the function of this name: the safe call
 	Reference any // of this name in package fallback

@@ -15,7 +15,7 @@ import (
 )
 
 // odd are modes of arithmetic that a library in C may have left to a thread, and what
-// Info says of them.
+// Info says of them, if it sees them.
 var odd = map[string][]struct {
 	name string
 	mode uint32
@@ -27,6 +27,7 @@ var odd = map[string][]struct {
 	},
 	"arm64": {
 		{"FZ", 1 << 24, "FTZ"}, {"up", 1 << 22, "rounded up"}, {"down", 2 << 22, "rounded down"}, {"to 0", 3 << 22, "rounded to 0"},
+		{"AHP", 1 << 26, ""}, {"DN", 1 << 25, ""}, // which conversions of F16 alone would show, and a NaN's bits
 	},
 }[runtime.GOARCH]
 
@@ -73,7 +74,7 @@ func TestModes(t *testing.T) {
 			}
 			var info string
 			inMode(t, odd.mode, func() { info = Info() })
-			if !strings.Contains(info, odd.info) || strings.Contains(Info(), odd.info) {
+			if odd.info != "" && (!strings.Contains(info, odd.info) || strings.Contains(Info(), odd.info)) {
 				t.Errorf("Info says %q, and %q in the usual mode", info, Info())
 			}
 		})

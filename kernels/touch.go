@@ -28,6 +28,12 @@ func touch(list [][]float32, does ...access) {
 	}
 }
 
+// touchBuffer does so of a buffer that is a parameter of its own.
+func touchBuffer[T any](x []T, does access) {
+	var element T
+	touchRange(unsafe.Pointer(unsafe.SliceData(x)), len(x)*int(unsafe.Sizeof(element)), does)
+}
+
 // touchLanes does so of the lanes of a sum.
 func touchLanes[T any](p *T) { touchRange(unsafe.Pointer(p), int(unsafe.Sizeof(*p)), reads|writes) }
 

@@ -7,285 +7,297 @@ import "github.com/lockstep-go/lockstep/fallback"
 // All lists the kernels by name. A program that calls it links all of them.
 func All() []Kernel {
 	return []Kernel{
-		{"ADOPT", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, ADOPT, fallback.ADOPT, func(t Table) any {
+		{"ADOPT", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, ADOPT, fallback.ADOPT, func(t Table) any {
 			return func(list [][]float32, c *fallback.ADOPTScalars) { runADOPT(t, list, c) }
 		}},
-		{"AMSGrad", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}, {"h", Stream}}, AMSGrad, fallback.AMSGrad, func(t Table) any {
+		{"AMSGrad", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}, {"h", Stream, Float32}}, AMSGrad, fallback.AMSGrad, func(t Table) any {
 			return func(list [][]float32, c *fallback.AMSGradScalars) { runAMSGrad(t, list, c) }
 		}},
-		{"AMSGradCorrected", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}, {"h", Stream}}, AMSGradCorrected, fallback.AMSGradCorrected, func(t Table) any {
+		{"AMSGradCorrected", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}, {"h", Stream, Float32}}, AMSGradCorrected, fallback.AMSGradCorrected, func(t Table) any {
 			return func(list [][]float32, c *fallback.AMSGradCorrectedScalars) { runAMSGradCorrected(t, list, c) }
 		}},
-		{"AMSGradProx", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}, {"h", Stream}}, AMSGradProx, fallback.AMSGradProx, func(t Table) any {
+		{"AMSGradProx", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}, {"h", Stream, Float32}}, AMSGradProx, fallback.AMSGradProx, func(t Table) any {
 			return func(list [][]float32, c *fallback.AMSGradProxScalars) { runAMSGradProx(t, list, c) }
 		}},
-		{"ASGD", []Buffer{{"p", Stream}, {"g", Stream}, {"ax", Stream}}, ASGD, fallback.ASGD, func(t Table) any {
+		{"ASGD", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"ax", Stream, Float32}}, ASGD, fallback.ASGD, func(t Table) any {
 			return func(list [][]float32, c *fallback.ASGDScalars) { runASGD(t, list, c) }
 		}},
-		{"Accumulate", []Buffer{{"x", Stream}, {"g", Stream}}, Accumulate, fallback.Accumulate, func(t Table) any {
+		{"Accumulate", []Buffer{{"x", Stream, Float32}, {"g", Stream, Float32}}, Accumulate, fallback.Accumulate, func(t Table) any {
 			return func(list [][]float32, c *fallback.AccumulateScalars) { runAccumulate(t, list, c) }
 		}},
-		{"AdEMAMix", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"slow", Stream}, {"v", Stream}}, AdEMAMix, fallback.AdEMAMix, func(t Table) any {
+		{"AdEMAMix", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"slow", Stream, Float32}, {"v", Stream, Float32}}, AdEMAMix, fallback.AdEMAMix, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdEMAMixScalars) { runAdEMAMix(t, list, c) }
 		}},
-		{"AdaBelief", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"s", Stream}}, AdaBelief, fallback.AdaBelief, func(t Table) any {
+		{"AdaBelief", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"s", Stream, Float32}}, AdaBelief, fallback.AdaBelief, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdaBeliefScalars) { runAdaBelief(t, list, c) }
 		}},
-		{"AdaGrad", []Buffer{{"p", Stream}, {"g", Stream}, {"a", Stream}}, AdaGrad, fallback.AdaGrad, func(t Table) any {
+		{"AdaGrad", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"a", Stream, Float32}}, AdaGrad, fallback.AdaGrad, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdaGradScalars) { runAdaGrad(t, list, c) }
 		}},
-		{"AdaGradDA", []Buffer{{"p", Stream}, {"g", Stream}, {"s", Stream}, {"a", Stream}}, AdaGradDA, fallback.AdaGradDA, func(t Table) any {
+		{"AdaGradDA", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"s", Stream, Float32}, {"a", Stream, Float32}}, AdaGradDA, fallback.AdaGradDA, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdaGradDAScalars) { runAdaGradDA(t, list, c) }
 		}},
-		{"AdaGradProx", []Buffer{{"p", Stream}, {"g", Stream}, {"a", Stream}}, AdaGradProx, fallback.AdaGradProx, func(t Table) any {
+		{"AdaGradProx", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"a", Stream, Float32}}, AdaGradProx, fallback.AdaGradProx, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdaGradProxScalars) { runAdaGradProx(t, list, c) }
 		}},
-		{"Adadelta", []Buffer{{"p", Stream}, {"g", Stream}, {"v", Stream}, {"delta", Stream}}, Adadelta, fallback.Adadelta, func(t Table) any {
+		{"Adadelta", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"v", Stream, Float32}, {"delta", Stream, Float32}}, Adadelta, fallback.Adadelta, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdadeltaScalars) { runAdadelta(t, list, c) }
 		}},
-		{"Adafactor", []Buffer{{"p", Stream}, {"g", Stream}, {"v", Stream}}, Adafactor, fallback.Adafactor, func(t Table) any {
+		{"Adafactor", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"v", Stream, Float32}}, Adafactor, fallback.Adafactor, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdafactorScalars, updates *[32]float64, params *[32]float64) {
 				runAdafactor(t, list, c, updates, params)
 			}
 		}},
-		{"AdafactorFactored", []Buffer{{"p", Matrix}, {"g", Matrix}, {"row", PerRow}, {"column", Stream}}, AdafactorFactored, fallback.AdafactorFactored, func(t Table) any {
+		{"AdafactorFactored", []Buffer{{"p", Matrix, Float32}, {"g", Matrix, Float32}, {"row", PerRow, Float32}, {"column", Stream, Float32}}, AdafactorFactored, fallback.AdafactorFactored, func(t Table) any {
 			return func(p, g, row, column []float32, c *fallback.AdafactorFactoredScalars, updates *[32]float64, params *[32]float64) {
 				runAdafactorFactored(t, p, g, row, column, c, updates, params)
 			}
 		}},
-		{"AdafactorFactoredMomentum", []Buffer{{"p", Matrix}, {"g", Matrix}, {"m", Matrix}, {"row", PerRow}, {"column", Stream}}, AdafactorFactoredMomentum, fallback.AdafactorFactoredMomentum, func(t Table) any {
+		{"AdafactorFactoredMomentum", []Buffer{{"p", Matrix, Float32}, {"g", Matrix, Float32}, {"m", Matrix, Float32}, {"row", PerRow, Float32}, {"column", Stream, Float32}}, AdafactorFactoredMomentum, fallback.AdafactorFactoredMomentum, func(t Table) any {
 			return func(p, g, m, row, column []float32, c *fallback.AdafactorFactoredMomentumScalars) {
 				runAdafactorFactoredMomentum(t, p, g, m, row, column, c)
 			}
 		}},
-		{"AdafactorFactoredMove", []Buffer{{"p", Matrix}, {"g", Matrix}, {"row", PerRow}, {"column", Stream}}, AdafactorFactoredMove, fallback.AdafactorFactoredMove, func(t Table) any {
+		{"AdafactorFactoredMove", []Buffer{{"p", Matrix, Float32}, {"g", Matrix, Float32}, {"row", PerRow, Float32}, {"column", Stream, Float32}}, AdafactorFactoredMove, fallback.AdafactorFactoredMove, func(t Table) any {
 			return func(p, g, row, column []float32, c *fallback.AdafactorFactoredMoveScalars) {
 				runAdafactorFactoredMove(t, p, g, row, column, c)
 			}
 		}},
-		{"AdafactorMomentum", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, AdafactorMomentum, fallback.AdafactorMomentum, func(t Table) any {
+		{"AdafactorMomentum", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, AdafactorMomentum, fallback.AdafactorMomentum, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdafactorMomentumScalars) { runAdafactorMomentum(t, list, c) }
 		}},
-		{"AdafactorMove", []Buffer{{"p", Stream}, {"g", Stream}, {"v", Stream}}, AdafactorMove, fallback.AdafactorMove, func(t Table) any {
+		{"AdafactorMove", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"v", Stream, Float32}}, AdafactorMove, fallback.AdafactorMove, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdafactorMoveScalars) { runAdafactorMove(t, list, c) }
 		}},
-		{"AdafactorSquares", []Buffer{{"row", PerRow}, {"g", Matrix}, {"column", Stream}}, AdafactorSquares, fallback.AdafactorSquares, func(t Table) any {
+		{"AdafactorSquares", []Buffer{{"row", PerRow, Float32}, {"g", Matrix, Float32}, {"column", Stream, Float32}}, AdafactorSquares, fallback.AdafactorSquares, func(t Table) any {
 			return func(row, g, column []float32, c *fallback.AdafactorSquaresScalars) {
 				runAdafactorSquares(t, row, g, column, c)
 			}
 		}},
-		{"Adam", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, Adam, fallback.Adam, func(t Table) any {
+		{"Adam", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, Adam, fallback.Adam, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdamScalars) { runAdam(t, list, c) }
 		}},
-		{"AdamProx", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, AdamProx, fallback.AdamProx, func(t Table) any {
+		{"AdamProx", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, AdamProx, fallback.AdamProx, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdamProxScalars) { runAdamProx(t, list, c) }
 		}},
-		{"Adamax", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"u", Stream}}, Adamax, fallback.Adamax, func(t Table) any {
+		{"Adamax", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"u", Stream, Float32}}, Adamax, fallback.Adamax, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdamaxScalars) { runAdamax(t, list, c) }
 		}},
-		{"Adan", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"diff", Stream}, {"v", Stream}, {"prev", Stream}}, Adan, fallback.Adan, func(t Table) any {
+		{"Adan", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"diff", Stream, Float32}, {"v", Stream, Float32}, {"prev", Stream, Float32}}, Adan, fallback.Adan, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdanScalars) { runAdan(t, list, c) }
 		}},
-		{"Add2", []Buffer{{"x", Stream}, {"g1", Stream}, {"g2", Stream}}, Add2, fallback.Add2, func(t Table) any {
+		{"Add2", []Buffer{{"x", Stream, Float32}, {"g1", Stream, Float32}, {"g2", Stream, Float32}}, Add2, fallback.Add2, func(t Table) any {
 			return func(list [][]float32, c *fallback.Add2Scalars) { runAdd2(t, list, c) }
 		}},
-		{"Add3", []Buffer{{"x", Stream}, {"g1", Stream}, {"g2", Stream}, {"g3", Stream}}, Add3, fallback.Add3, func(t Table) any {
+		{"Add3", []Buffer{{"x", Stream, Float32}, {"g1", Stream, Float32}, {"g2", Stream, Float32}, {"g3", Stream, Float32}}, Add3, fallback.Add3, func(t Table) any {
 			return func(list [][]float32, c *fallback.Add3Scalars) { runAdd3(t, list, c) }
 		}},
-		{"Add4", []Buffer{{"x", Stream}, {"g1", Stream}, {"g2", Stream}, {"g3", Stream}, {"g4", Stream}}, Add4, fallback.Add4, func(t Table) any {
+		{"Add4", []Buffer{{"x", Stream, Float32}, {"g1", Stream, Float32}, {"g2", Stream, Float32}, {"g3", Stream, Float32}, {"g4", Stream, Float32}}, Add4, fallback.Add4, func(t Table) any {
 			return func(list [][]float32, c *fallback.Add4Scalars) { runAdd4(t, list, c) }
 		}},
-		{"AddSign", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}}, AddSign, fallback.AddSign, func(t Table) any {
+		{"AddSign", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}}, AddSign, fallback.AddSign, func(t Table) any {
 			return func(list [][]float32, c *fallback.AddSignScalars) { runAddSign(t, list, c) }
 		}},
-		{"Agree", []Buffer{{"g", Stream}, {"d", Stream}}, Agree, fallback.Agree, func(t Table) any {
+		{"Agree", []Buffer{{"g", Stream, Float32}, {"d", Stream, Float32}}, Agree, fallback.Agree, func(t Table) any {
 			return func(list [][]float32, c *fallback.AgreeScalars, agree *[32]float64) { runAgree(t, list, c, agree) }
 		}},
-		{"Average", []Buffer{{"a", Stream}, {"p", Stream}}, Average, fallback.Average, func(t Table) any {
+		{"Average", []Buffer{{"a", Stream, Float32}, {"p", Stream, Float32}}, Average, fallback.Average, func(t Table) any {
 			return func(list [][]float32, c *fallback.AverageScalars) { runAverage(t, list, c) }
 		}},
-		{"BCE", []Buffer{{"grad", Stream}, {"each", Stream}, {"x", Stream}, {"y", Stream}}, BCE, fallback.BCE, func(t Table) any {
+		{"BCE", []Buffer{{"grad", Stream, Float32}, {"each", Stream, Float32}, {"x", Stream, Float32}, {"y", Stream, Float32}}, BCE, fallback.BCE, func(t Table) any {
 			return func(list [][]float32, c *fallback.BCEScalars, sum *[32]float64) { runBCE(t, list, c, sum) }
 		}},
-		{"BCEClip", []Buffer{{"grad", Stream}, {"each", Stream}, {"x", Stream}, {"y", Stream}}, BCEClip, fallback.BCEClip, func(t Table) any {
+		{"BCEClip", []Buffer{{"grad", Stream, Float32}, {"each", Stream, Float32}, {"x", Stream, Float32}, {"y", Stream, Float32}}, BCEClip, fallback.BCEClip, func(t Table) any {
 			return func(list [][]float32, c *fallback.BCEClipScalars, sum *[32]float64) { runBCEClip(t, list, c, sum) }
 		}},
-		{"BCEWithLogits", []Buffer{{"grad", Stream}, {"each", Stream}, {"x", Stream}, {"y", Stream}}, BCEWithLogits, fallback.BCEWithLogits, func(t Table) any {
+		{"BCEWithLogits", []Buffer{{"grad", Stream, Float32}, {"each", Stream, Float32}, {"x", Stream, Float32}, {"y", Stream, Float32}}, BCEWithLogits, fallback.BCEWithLogits, func(t Table) any {
 			return func(list [][]float32, c *fallback.BCEWithLogitsScalars, sum *[32]float64) {
 				runBCEWithLogits(t, list, c, sum)
 			}
 		}},
-		{"Cautious", []Buffer{{"p", Stream}, {"g", Stream}, {"d", Stream}}, Cautious, fallback.Cautious, func(t Table) any {
+		{"Cautious", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"d", Stream, Float32}}, Cautious, fallback.Cautious, func(t Table) any {
 			return func(list [][]float32, c *fallback.CautiousScalars) { runCautious(t, list, c) }
 		}},
-		{"Center", []Buffer{{"x", Stream}, {"g", Stream}}, Center, fallback.Center, func(t Table) any {
+		{"Center", []Buffer{{"x", Stream, Float32}, {"g", Stream, Float32}}, Center, fallback.Center, func(t Table) any {
 			return func(list [][]float32, c *fallback.CenterScalars) { runCenter(t, list, c) }
 		}},
-		{"Clip", []Buffer{{"x", Stream}, {"g", Stream}}, Clip, fallback.Clip, func(t Table) any {
+		{"Clip", []Buffer{{"x", Stream, Float32}, {"g", Stream, Float32}}, Clip, fallback.Clip, func(t Table) any {
 			return func(list [][]float32, c *fallback.ClipScalars) { runClip(t, list, c) }
 		}},
-		{"CountBeyond", []Buffer{{"x", Stream}}, CountBeyond, fallback.CountBeyond, func(t Table) any {
+		{"CountBeyond", []Buffer{{"x", Stream, Float32}}, CountBeyond, fallback.CountBeyond, func(t Table) any {
 			return func(list [][]float32, c *fallback.CountBeyondScalars, count *[32]float64) {
 				runCountBeyond(t, list, c, count)
 			}
 		}},
-		{"DAdaptAdamW", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}, {"s", Stream}}, DAdaptAdamW, fallback.DAdaptAdamW, func(t Table) any {
+		{"DAdaptAdamW", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}, {"s", Stream, Float32}}, DAdaptAdamW, fallback.DAdaptAdamW, func(t Table) any {
 			return func(list [][]float32, c *fallback.DAdaptAdamWScalars, numerator *[32]float64, denominator *[32]float64) {
 				runDAdaptAdamW(t, list, c, numerator, denominator)
 			}
 		}},
-		{"Dots", []Buffer{{"z", PerRow}, {"x", Matrix}, {"w", Stream}}, Dots, fallback.Dots, func(t Table) any {
+		{"Dots", []Buffer{{"z", PerRow, Float32}, {"x", Matrix, Float32}, {"w", Stream, Float32}}, Dots, fallback.Dots, func(t Table) any {
 			return func(z, x, w []float32) { runDots(t, z, x, w) }
 		}},
-		{"Exp", []Buffer{{"y", Stream}, {"x", Stream}}, Exp, fallback.Exp, func(t Table) any {
+		{"Exp", []Buffer{{"y", Stream, Float32}, {"x", Stream, Float32}}, Exp, fallback.Exp, func(t Table) any {
 			return func(list [][]float32) { runExp(t, list) }
 		}},
-		{"FTRL", []Buffer{{"p", Stream}, {"g", Stream}, {"a", Stream}, {"z", Stream}}, FTRL, fallback.FTRL, func(t Table) any {
+		{"FTRL", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"a", Stream, Float32}, {"z", Stream, Float32}}, FTRL, fallback.FTRL, func(t Table) any {
 			return func(list [][]float32, c *fallback.FTRLScalars) { runFTRL(t, list, c) }
 		}},
-		{"Fade", []Buffer{{"x", Stream}, {"g", Stream}}, Fade, fallback.Fade, func(t Table) any {
+		{"Fade", []Buffer{{"x", Stream, Float32}, {"g", Stream, Float32}}, Fade, fallback.Fade, func(t Table) any {
 			return func(list [][]float32, c *fallback.FadeScalars) { runFade(t, list, c) }
 		}},
-		{"Flush", []Buffer{{"x", Stream}}, Flush, fallback.Flush, func(t Table) any {
+		{"Flush", []Buffer{{"x", Stream, Float32}}, Flush, fallback.Flush, func(t Table) any {
 			return func(list [][]float32, c *fallback.FlushScalars) { runFlush(t, list, c) }
 		}},
-		{"GradNorm", []Buffer{{"p", Stream}, {"g", Stream}}, GradNorm, fallback.GradNorm, func(t Table) any {
+		{"GradNorm", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}}, GradNorm, fallback.GradNorm, func(t Table) any {
 			return func(list [][]float32, c *fallback.GradNormScalars, grads *[32]float64) {
 				runGradNorm(t, list, c, grads)
 			}
 		}},
-		{"Hinge", []Buffer{{"grad", Stream}, {"each", Stream}, {"x", Stream}, {"y", Stream}}, Hinge, fallback.Hinge, func(t Table) any {
+		{"Hinge", []Buffer{{"grad", Stream, Float32}, {"each", Stream, Float32}, {"x", Stream, Float32}, {"y", Stream, Float32}}, Hinge, fallback.Hinge, func(t Table) any {
 			return func(list [][]float32, c *fallback.HingeScalars, sum *[32]float64) { runHinge(t, list, c, sum) }
 		}},
-		{"LAMB", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, LAMB, fallback.LAMB, func(t Table) any {
+		{"LAMB", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, LAMB, fallback.LAMB, func(t Table) any {
 			return func(list [][]float32, c *fallback.LAMBScalars, params *[32]float64, updates *[32]float64) {
 				runLAMB(t, list, c, params, updates)
 			}
 		}},
-		{"LAMBMove", []Buffer{{"p", Stream}, {"m", Stream}, {"v", Stream}}, LAMBMove, fallback.LAMBMove, func(t Table) any {
+		{"LAMBMove", []Buffer{{"p", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, LAMBMove, fallback.LAMBMove, func(t Table) any {
 			return func(list [][]float32, c *fallback.LAMBMoveScalars) { runLAMBMove(t, list, c) }
 		}},
-		{"LaProp", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, LaProp, fallback.LaProp, func(t Table) any {
+		{"LaProp", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, LaProp, fallback.LaProp, func(t Table) any {
 			return func(list [][]float32, c *fallback.LaPropScalars) { runLaProp(t, list, c) }
 		}},
-		{"Lion", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}}, Lion, fallback.Lion, func(t Table) any {
+		{"Lion", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}}, Lion, fallback.Lion, func(t Table) any {
 			return func(list [][]float32, c *fallback.LionScalars) { runLion(t, list, c) }
 		}},
-		{"Log", []Buffer{{"y", Stream}, {"x", Stream}}, Log, fallback.Log, func(t Table) any {
+		{"Log", []Buffer{{"y", Stream, Float32}, {"x", Stream, Float32}}, Log, fallback.Log, func(t Table) any {
 			return func(list [][]float32) { runLog(t, list) }
 		}},
-		{"Log1p", []Buffer{{"y", Stream}, {"x", Stream}}, Log1p, fallback.Log1p, func(t Table) any {
+		{"Log1p", []Buffer{{"y", Stream, Float32}, {"x", Stream, Float32}}, Log1p, fallback.Log1p, func(t Table) any {
 			return func(list [][]float32) { runLog1p(t, list) }
 		}},
-		{"MADGRAD", []Buffer{{"p", Stream}, {"g", Stream}, {"s", Stream}, {"a", Stream}, {"origin", Stream}}, MADGRAD, fallback.MADGRAD, func(t Table) any {
+		{"MADGRAD", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"s", Stream, Float32}, {"a", Stream, Float32}, {"origin", Stream, Float32}}, MADGRAD, fallback.MADGRAD, func(t Table) any {
 			return func(list [][]float32, c *fallback.MADGRADScalars) { runMADGRAD(t, list, c) }
 		}},
-		{"MSE", []Buffer{{"grad", Stream}, {"each", Stream}, {"x", Stream}, {"y", Stream}}, MSE, fallback.MSE, func(t Table) any {
+		{"MSE", []Buffer{{"grad", Stream, Float32}, {"each", Stream, Float32}, {"x", Stream, Float32}, {"y", Stream, Float32}}, MSE, fallback.MSE, func(t Table) any {
 			return func(list [][]float32, c *fallback.MSEScalars, sum *[32]float64) { runMSE(t, list, c, sum) }
 		}},
-		{"MaxAbs", []Buffer{{"x", Stream}}, MaxAbs, fallback.MaxAbs, func(t Table) any {
+		{"MaxAbs", []Buffer{{"x", Stream, Float32}}, MaxAbs, fallback.MaxAbs, func(t Table) any {
 			return func(list [][]float32, max *[32]float32) { runMaxAbs(t, list, max) }
 		}},
-		{"Momentum", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}}, Momentum, fallback.Momentum, func(t Table) any {
+		{"Momentum", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}}, Momentum, fallback.Momentum, func(t Table) any {
 			return func(list [][]float32, c *fallback.MomentumScalars) { runMomentum(t, list, c) }
 		}},
-		{"Muon", []Buffer{{"g", Stream}, {"m", Stream}, {"u", Stream}}, Muon, fallback.Muon, func(t Table) any {
+		{"Muon", []Buffer{{"g", Stream, Float32}, {"m", Stream, Float32}, {"u", Stream, Float32}}, Muon, fallback.Muon, func(t Table) any {
 			return func(list [][]float32, c *fallback.MuonScalars, squares *[32]float64) { runMuon(t, list, c, squares) }
 		}},
-		{"NAdam", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, NAdam, fallback.NAdam, func(t Table) any {
+		{"NAdam", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, NAdam, fallback.NAdam, func(t Table) any {
 			return func(list [][]float32, c *fallback.NAdamScalars) { runNAdam(t, list, c) }
 		}},
-		{"Nesterov", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}}, Nesterov, fallback.Nesterov, func(t Table) any {
+		{"NarrowBF16", []Buffer{{"h", Stream, Bfloat16}, {"x", Stream, Float32}}, NarrowBF16, fallback.NarrowBF16, func(t Table) any {
+			return func(h []fallback.BF16, x []float32) { runNarrowBF16(t, h, x) }
+		}},
+		{"NarrowF16", []Buffer{{"h", Stream, Float16}, {"x", Stream, Float32}}, NarrowF16, fallback.NarrowF16, func(t Table) any {
+			return func(h []fallback.F16, x []float32) { runNarrowF16(t, h, x) }
+		}},
+		{"Nesterov", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}}, Nesterov, fallback.Nesterov, func(t Table) any {
 			return func(list [][]float32, c *fallback.NesterovScalars) { runNesterov(t, list, c) }
 		}},
-		{"Noise", []Buffer{{"x", Stream}, {"index", Stream}}, Noise, fallback.Noise, func(t Table) any {
+		{"Noise", []Buffer{{"x", Stream, Float32}, {"index", Stream, Float32}}, Noise, fallback.Noise, func(t Table) any {
 			return func(list [][]float32, c *fallback.NoiseScalars) { runNoise(t, list, c) }
 		}},
-		{"Penalty", []Buffer{{"g", Stream}, {"p", Stream}}, Penalty, fallback.Penalty, func(t Table) any {
+		{"Penalty", []Buffer{{"g", Stream, Float32}, {"p", Stream, Float32}}, Penalty, fallback.Penalty, func(t Table) any {
 			return func(list [][]float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64) {
 				runPenalty(t, list, c, absolute, squares)
 			}
 		}},
-		{"Prodigy", []Buffer{{"p", Stream}, {"g", Stream}, {"p0", Stream}, {"s", Stream}, {"m", Stream}, {"v", Stream}}, Prodigy, fallback.Prodigy, func(t Table) any {
+		{"Prodigy", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"p0", Stream, Float32}, {"s", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, Prodigy, fallback.Prodigy, func(t Table) any {
 			return func(list [][]float32, c *fallback.ProdigyScalars, numerator *[32]float64, denominator *[32]float64) {
 				runProdigy(t, list, c, numerator, denominator)
 			}
 		}},
-		{"RAdam", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, RAdam, fallback.RAdam, func(t Table) any {
+		{"RAdam", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, RAdam, fallback.RAdam, func(t Table) any {
 			return func(list [][]float32, c *fallback.RAdamScalars) { runRAdam(t, list, c) }
 		}},
-		{"RMSprop", []Buffer{{"p", Stream}, {"g", Stream}, {"v", Stream}}, RMSprop, fallback.RMSprop, func(t Table) any {
+		{"RMSprop", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"v", Stream, Float32}}, RMSprop, fallback.RMSprop, func(t Table) any {
 			return func(list [][]float32, c *fallback.RMSpropScalars) { runRMSprop(t, list, c) }
 		}},
-		{"RMSpropCentered", []Buffer{{"p", Stream}, {"g", Stream}, {"v", Stream}, {"a", Stream}}, RMSpropCentered, fallback.RMSpropCentered, func(t Table) any {
+		{"RMSpropCentered", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"v", Stream, Float32}, {"a", Stream, Float32}}, RMSpropCentered, fallback.RMSpropCentered, func(t Table) any {
 			return func(list [][]float32, c *fallback.RMSpropCenteredScalars) { runRMSpropCentered(t, list, c) }
 		}},
-		{"RMSpropCenteredMomentum", []Buffer{{"p", Stream}, {"g", Stream}, {"v", Stream}, {"a", Stream}, {"b", Stream}}, RMSpropCenteredMomentum, fallback.RMSpropCenteredMomentum, func(t Table) any {
+		{"RMSpropCenteredMomentum", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"v", Stream, Float32}, {"a", Stream, Float32}, {"b", Stream, Float32}}, RMSpropCenteredMomentum, fallback.RMSpropCenteredMomentum, func(t Table) any {
 			return func(list [][]float32, c *fallback.RMSpropCenteredMomentumScalars) {
 				runRMSpropCenteredMomentum(t, list, c)
 			}
 		}},
-		{"RMSpropMomentum", []Buffer{{"p", Stream}, {"g", Stream}, {"v", Stream}, {"b", Stream}}, RMSpropMomentum, fallback.RMSpropMomentum, func(t Table) any {
+		{"RMSpropMomentum", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"v", Stream, Float32}, {"b", Stream, Float32}}, RMSpropMomentum, fallback.RMSpropMomentum, func(t Table) any {
 			return func(list [][]float32, c *fallback.RMSpropMomentumScalars) { runRMSpropMomentum(t, list, c) }
 		}},
-		{"RankOne", []Buffer{{"g", Stream}, {"x", Matrix}, {"z", PerRow}}, RankOne, fallback.RankOne, func(t Table) any {
+		{"RankOne", []Buffer{{"g", Stream, Float32}, {"x", Matrix, Float32}, {"z", PerRow, Float32}}, RankOne, fallback.RankOne, func(t Table) any {
 			return func(g, x, z []float32) { runRankOne(t, g, x, z) }
 		}},
-		{"Regularize", []Buffer{{"x", Stream}, {"g", Stream}, {"p", Stream}}, Regularize, fallback.Regularize, func(t Table) any {
+		{"Regularize", []Buffer{{"x", Stream, Float32}, {"g", Stream, Float32}, {"p", Stream, Float32}}, Regularize, fallback.Regularize, func(t Table) any {
 			return func(list [][]float32, c *fallback.RegularizeScalars) { runRegularize(t, list, c) }
 		}},
-		{"Rprop", []Buffer{{"p", Stream}, {"g", Stream}, {"prev", Stream}, {"step", Stream}}, Rprop, fallback.Rprop, func(t Table) any {
+		{"Rprop", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"prev", Stream, Float32}, {"step", Stream, Float32}}, Rprop, fallback.Rprop, func(t Table) any {
 			return func(list [][]float32, c *fallback.RpropScalars) { runRprop(t, list, c) }
 		}},
-		{"SGD", []Buffer{{"p", Stream}, {"g", Stream}}, SGD, fallback.SGD, func(t Table) any {
+		{"SGD", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}}, SGD, fallback.SGD, func(t Table) any {
 			return func(list [][]float32, c *fallback.SGDScalars) { runSGD(t, list, c) }
 		}},
-		{"ScheduleFreeAdamW", []Buffer{{"p", Stream}, {"g", Stream}, {"behind", Stream}, {"v", Stream}}, ScheduleFreeAdamW, fallback.ScheduleFreeAdamW, func(t Table) any {
+		{"ScheduleFreeAdamW", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"behind", Stream, Float32}, {"v", Stream, Float32}}, ScheduleFreeAdamW, fallback.ScheduleFreeAdamW, func(t Table) any {
 			return func(list [][]float32, c *fallback.ScheduleFreeAdamWScalars) { runScheduleFreeAdamW(t, list, c) }
 		}},
-		{"ScheduleFreeRAdam", []Buffer{{"p", Stream}, {"g", Stream}, {"behind", Stream}, {"v", Stream}}, ScheduleFreeRAdam, fallback.ScheduleFreeRAdam, func(t Table) any {
+		{"ScheduleFreeRAdam", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"behind", Stream, Float32}, {"v", Stream, Float32}}, ScheduleFreeRAdam, fallback.ScheduleFreeRAdam, func(t Table) any {
 			return func(list [][]float32, c *fallback.ScheduleFreeRAdamScalars) { runScheduleFreeRAdam(t, list, c) }
 		}},
-		{"Shrink", []Buffer{{"p", Stream}}, Shrink, fallback.Shrink, func(t Table) any {
+		{"Shrink", []Buffer{{"p", Stream, Float32}}, Shrink, fallback.Shrink, func(t Table) any {
 			return func(list [][]float32, c *fallback.ShrinkScalars) { runShrink(t, list, c) }
 		}},
-		{"SignSGD", []Buffer{{"p", Stream}, {"g", Stream}}, SignSGD, fallback.SignSGD, func(t Table) any {
+		{"SignSGD", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}}, SignSGD, fallback.SignSGD, func(t Table) any {
 			return func(list [][]float32, c *fallback.SignSGDScalars) { runSignSGD(t, list, c) }
 		}},
-		{"SimplifiedAdEMAMix", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, SimplifiedAdEMAMix, fallback.SimplifiedAdEMAMix, func(t Table) any {
+		{"SimplifiedAdEMAMix", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, SimplifiedAdEMAMix, fallback.SimplifiedAdEMAMix, func(t Table) any {
 			return func(list [][]float32, c *fallback.SimplifiedAdEMAMixScalars) { runSimplifiedAdEMAMix(t, list, c) }
 		}},
-		{"Sophia", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"h", Stream}}, Sophia, fallback.Sophia, func(t Table) any {
+		{"Sophia", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"h", Stream, Float32}}, Sophia, fallback.Sophia, func(t Table) any {
 			return func(list [][]float32, c *fallback.SophiaScalars) { runSophia(t, list, c) }
 		}},
-		{"Sqrt", []Buffer{{"y", Stream}, {"x", Stream}}, Sqrt, fallback.Sqrt, func(t Table) any {
+		{"Sqrt", []Buffer{{"y", Stream, Float32}, {"x", Stream, Float32}}, Sqrt, fallback.Sqrt, func(t Table) any {
 			return func(list [][]float32) { runSqrt(t, list) }
 		}},
-		{"SquaredHinge", []Buffer{{"grad", Stream}, {"each", Stream}, {"x", Stream}, {"y", Stream}}, SquaredHinge, fallback.SquaredHinge, func(t Table) any {
+		{"SquaredHinge", []Buffer{{"grad", Stream, Float32}, {"each", Stream, Float32}, {"x", Stream, Float32}, {"y", Stream, Float32}}, SquaredHinge, fallback.SquaredHinge, func(t Table) any {
 			return func(list [][]float32, c *fallback.SquaredHingeScalars, sum *[32]float64) {
 				runSquaredHinge(t, list, c, sum)
 			}
 		}},
-		{"StableAdamW", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, StableAdamW, fallback.StableAdamW, func(t Table) any {
+		{"StableAdamW", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, StableAdamW, fallback.StableAdamW, func(t Table) any {
 			return func(list [][]float32, c *fallback.StableAdamWScalars, updates *[32]float64) {
 				runStableAdamW(t, list, c, updates)
 			}
 		}},
-		{"Sum", []Buffer{{"x", Stream}}, Sum, fallback.Sum, func(t Table) any {
+		{"Sum", []Buffer{{"x", Stream, Float32}}, Sum, fallback.Sum, func(t Table) any {
 			return func(list [][]float32, sum *[32]float64) { runSum(t, list, sum) }
 		}},
-		{"SumAbs", []Buffer{{"x", Stream}}, SumAbs, fallback.SumAbs, func(t Table) any {
+		{"SumAbs", []Buffer{{"x", Stream, Float32}}, SumAbs, fallback.SumAbs, func(t Table) any {
 			return func(list [][]float32, sum *[32]float64) { runSumAbs(t, list, sum) }
 		}},
-		{"SumSquares", []Buffer{{"x", Stream}}, SumSquares, fallback.SumSquares, func(t Table) any {
+		{"SumSquares", []Buffer{{"x", Stream, Float32}}, SumSquares, fallback.SumSquares, func(t Table) any {
 			return func(list [][]float32, sum *[32]float64) { runSumSquares(t, list, sum) }
 		}},
-		{"TensorNorms", []Buffer{{"p", Stream}, {"g", Stream}}, TensorNorms, fallback.TensorNorms, func(t Table) any {
+		{"TensorNorms", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}}, TensorNorms, fallback.TensorNorms, func(t Table) any {
 			return func(list [][]float32, c *fallback.TensorNormsScalars, params *[32]float64, grads *[32]float64) {
 				runTensorNorms(t, list, c, params, grads)
 			}
 		}},
-		{"Yogi", []Buffer{{"p", Stream}, {"g", Stream}, {"m", Stream}, {"v", Stream}}, Yogi, fallback.Yogi, func(t Table) any {
+		{"WidenBF16", []Buffer{{"x", Stream, Float32}, {"h", Stream, Bfloat16}}, WidenBF16, fallback.WidenBF16, func(t Table) any {
+			return func(x []float32, h []fallback.BF16) { runWidenBF16(t, x, h) }
+		}},
+		{"WidenF16", []Buffer{{"x", Stream, Float32}, {"h", Stream, Float16}}, WidenF16, fallback.WidenF16, func(t Table) any {
+			return func(x []float32, h []fallback.F16) { runWidenF16(t, x, h) }
+		}},
+		{"Yogi", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, Yogi, fallback.Yogi, func(t Table) any {
 			return func(list [][]float32, c *fallback.YogiScalars) { runYogi(t, list, c) }
 		}},
 	}

@@ -822,6 +822,26 @@ func referenceNAdam(list [][]float32, c *fallback.NAdamScalars) {
 	}
 }
 
+// NarrowBF16 runs the kernel of a table over a tensor: see fallback.NarrowBF16.
+func NarrowBF16(t Table, h []fallback.BF16, x []float32) {
+	x = x[:len(x):len(x)][:len(h)]
+	for len(h) > MaxLen {
+		runNarrowBF16(t, h[:MaxLen], x[:MaxLen])
+		h, x = h[MaxLen:], x[MaxLen:]
+	}
+	runNarrowBF16(t, h, x)
+}
+
+// NarrowF16 runs the kernel of a table over a tensor: see fallback.NarrowF16.
+func NarrowF16(t Table, h []fallback.F16, x []float32) {
+	x = x[:len(x):len(x)][:len(h)]
+	for len(h) > MaxLen {
+		runNarrowF16(t, h[:MaxLen], x[:MaxLen])
+		h, x = h[MaxLen:], x[MaxLen:]
+	}
+	runNarrowF16(t, h, x)
+}
+
 // Nesterov runs the kernel of a table over the tensors of a list, p, g, m of each:
 // see fallback.Nesterov.
 func Nesterov(t Table, list *List, c *fallback.NesterovScalars) {
@@ -1191,6 +1211,26 @@ func referenceTensorNorms(list [][]float32, c *fallback.TensorNormsScalars, para
 	for at := 0; at < len(list); at += 2 {
 		fallback.TensorNorms(list[at+0], list[at+1], c, params, grads)
 	}
+}
+
+// WidenBF16 runs the kernel of a table over a tensor: see fallback.WidenBF16.
+func WidenBF16(t Table, x []float32, h []fallback.BF16) {
+	h = h[:len(h):len(h)][:len(x)]
+	for len(x) > MaxLen {
+		runWidenBF16(t, x[:MaxLen], h[:MaxLen])
+		x, h = x[MaxLen:], h[MaxLen:]
+	}
+	runWidenBF16(t, x, h)
+}
+
+// WidenF16 runs the kernel of a table over a tensor: see fallback.WidenF16.
+func WidenF16(t Table, x []float32, h []fallback.F16) {
+	h = h[:len(h):len(h)][:len(x)]
+	for len(x) > MaxLen {
+		runWidenF16(t, x[:MaxLen], h[:MaxLen])
+		x, h = x[MaxLen:], h[MaxLen:]
+	}
+	runWidenF16(t, x, h)
 }
 
 // Yogi runs the kernel of a table over the tensors of a list, p, g, m, v of each:

@@ -272,10 +272,10 @@ func runAdafactorFactored(t Table, p, g, row, column []float32, c *fallback.Adaf
 		return
 	}
 	if sanitized && t != goTable {
-		touch([][]float32{p}, reads)
-		touch([][]float32{g}, reads)
-		touch([][]float32{row}, reads)
-		touch([][]float32{column}, reads)
+		touchBuffer(p, reads)
+		touchBuffer(g, reads)
+		touchBuffer(row, reads)
+		touchBuffer(column, reads)
 		touchLanes(updates)
 		touchLanes(params)
 	}
@@ -296,11 +296,11 @@ func runAdafactorFactoredMomentum(t Table, p, g, m, row, column []float32, c *fa
 		return
 	}
 	if sanitized && t != goTable {
-		touch([][]float32{p}, reads|writes)
-		touch([][]float32{g}, reads)
-		touch([][]float32{m}, reads|writes)
-		touch([][]float32{row}, reads)
-		touch([][]float32{column}, reads)
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(m, reads|writes)
+		touchBuffer(row, reads)
+		touchBuffer(column, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -319,10 +319,10 @@ func runAdafactorFactoredMove(t Table, p, g, row, column []float32, c *fallback.
 		return
 	}
 	if sanitized && t != goTable {
-		touch([][]float32{p}, reads|writes)
-		touch([][]float32{g}, reads)
-		touch([][]float32{row}, reads)
-		touch([][]float32{column}, reads)
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(row, reads)
+		touchBuffer(column, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -379,9 +379,9 @@ func runAdafactorSquares(t Table, row, g, column []float32, c *fallback.Adafacto
 		return
 	}
 	if sanitized && t != goTable {
-		touch([][]float32{row}, writes)
-		touch([][]float32{g}, reads)
-		touch([][]float32{column}, reads|writes)
+		touchBuffer(row, writes)
+		touchBuffer(g, reads)
+		touchBuffer(column, reads|writes)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -753,9 +753,9 @@ func runDots(t Table, z, x, w []float32) {
 		return
 	}
 	if sanitized && t != goTable {
-		touch([][]float32{z}, writes)
-		touch([][]float32{x}, reads)
-		touch([][]float32{w}, reads)
+		touchBuffer(z, writes)
+		touchBuffer(x, reads)
+		touchBuffer(w, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -1117,6 +1117,46 @@ func runNAdam(t Table, list [][]float32, c *fallback.NAdamScalars) {
 }
 
 //go:noinline
+func runNarrowBF16(t Table, h []fallback.BF16, x []float32) {
+	if unusual() {
+		asUsual(func() { runNarrowBF16(t, h, x) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(h, writes)
+		touchBuffer(x, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.NarrowBF16(h, x)
+	case avx2Table, avx2newtonTable:
+		avx2.NarrowBF16(h, x)
+	default:
+		fallback.NarrowBF16(h, x)
+	}
+}
+
+//go:noinline
+func runNarrowF16(t Table, h []fallback.F16, x []float32) {
+	if unusual() {
+		asUsual(func() { runNarrowF16(t, h, x) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(h, writes)
+		touchBuffer(x, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.NarrowF16(h, x)
+	case avx2Table, avx2newtonTable:
+		avx2.NarrowF16(h, x)
+	default:
+		fallback.NarrowF16(h, x)
+	}
+}
+
+//go:noinline
 func runNesterov(t Table, list [][]float32, c *fallback.NesterovScalars) {
 	if unusual() {
 		asUsual(func() { runNesterov(t, list, c) })
@@ -1298,9 +1338,9 @@ func runRankOne(t Table, g, x, z []float32) {
 		return
 	}
 	if sanitized && t != goTable {
-		touch([][]float32{g}, reads|writes)
-		touch([][]float32{x}, reads)
-		touch([][]float32{z}, reads)
+		touchBuffer(g, reads|writes)
+		touchBuffer(x, reads)
+		touchBuffer(z, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -1624,6 +1664,46 @@ func runTensorNorms(t Table, list [][]float32, c *fallback.TensorNormsScalars, p
 		avx2.TensorNorms(list, c, params, grads)
 	default:
 		referenceTensorNorms(list, c, params, grads)
+	}
+}
+
+//go:noinline
+func runWidenBF16(t Table, x []float32, h []fallback.BF16) {
+	if unusual() {
+		asUsual(func() { runWidenBF16(t, x, h) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(x, writes)
+		touchBuffer(h, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.WidenBF16(x, h)
+	case avx2Table, avx2newtonTable:
+		avx2.WidenBF16(x, h)
+	default:
+		fallback.WidenBF16(x, h)
+	}
+}
+
+//go:noinline
+func runWidenF16(t Table, x []float32, h []fallback.F16) {
+	if unusual() {
+		asUsual(func() { runWidenF16(t, x, h) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(x, writes)
+		touchBuffer(h, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.WidenF16(x, h)
+	case avx2Table, avx2newtonTable:
+		avx2.WidenF16(x, h)
+	default:
+		fallback.WidenF16(x, h)
 	}
 }
 

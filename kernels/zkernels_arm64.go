@@ -239,10 +239,10 @@ func runAdafactorFactored(t Table, p, g, row, column []float32, c *fallback.Adaf
 		return
 	}
 	if sanitized && t != goTable {
-		touch([][]float32{p}, reads)
-		touch([][]float32{g}, reads)
-		touch([][]float32{row}, reads)
-		touch([][]float32{column}, reads)
+		touchBuffer(p, reads)
+		touchBuffer(g, reads)
+		touchBuffer(row, reads)
+		touchBuffer(column, reads)
 		touchLanes(updates)
 		touchLanes(params)
 	}
@@ -261,11 +261,11 @@ func runAdafactorFactoredMomentum(t Table, p, g, m, row, column []float32, c *fa
 		return
 	}
 	if sanitized && t != goTable {
-		touch([][]float32{p}, reads|writes)
-		touch([][]float32{g}, reads)
-		touch([][]float32{m}, reads|writes)
-		touch([][]float32{row}, reads)
-		touch([][]float32{column}, reads)
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(m, reads|writes)
+		touchBuffer(row, reads)
+		touchBuffer(column, reads)
 	}
 	switch t {
 	case neonTable:
@@ -282,10 +282,10 @@ func runAdafactorFactoredMove(t Table, p, g, row, column []float32, c *fallback.
 		return
 	}
 	if sanitized && t != goTable {
-		touch([][]float32{p}, reads|writes)
-		touch([][]float32{g}, reads)
-		touch([][]float32{row}, reads)
-		touch([][]float32{column}, reads)
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(row, reads)
+		touchBuffer(column, reads)
 	}
 	switch t {
 	case neonTable:
@@ -336,9 +336,9 @@ func runAdafactorSquares(t Table, row, g, column []float32, c *fallback.Adafacto
 		return
 	}
 	if sanitized && t != goTable {
-		touch([][]float32{row}, writes)
-		touch([][]float32{g}, reads)
-		touch([][]float32{column}, reads|writes)
+		touchBuffer(row, writes)
+		touchBuffer(g, reads)
+		touchBuffer(column, reads|writes)
 	}
 	switch t {
 	case neonTable:
@@ -668,9 +668,9 @@ func runDots(t Table, z, x, w []float32) {
 		return
 	}
 	if sanitized && t != goTable {
-		touch([][]float32{z}, writes)
-		touch([][]float32{x}, reads)
-		touch([][]float32{w}, reads)
+		touchBuffer(z, writes)
+		touchBuffer(x, reads)
+		touchBuffer(w, reads)
 	}
 	switch t {
 	case neonTable:
@@ -994,6 +994,42 @@ func runNAdam(t Table, list [][]float32, c *fallback.NAdamScalars) {
 }
 
 //go:noinline
+func runNarrowBF16(t Table, h []fallback.BF16, x []float32) {
+	if unusual() {
+		asUsual(func() { runNarrowBF16(t, h, x) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(h, writes)
+		touchBuffer(x, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.NarrowBF16(h, x)
+	default:
+		fallback.NarrowBF16(h, x)
+	}
+}
+
+//go:noinline
+func runNarrowF16(t Table, h []fallback.F16, x []float32) {
+	if unusual() {
+		asUsual(func() { runNarrowF16(t, h, x) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(h, writes)
+		touchBuffer(x, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.NarrowF16(h, x)
+	default:
+		fallback.NarrowF16(h, x)
+	}
+}
+
+//go:noinline
 func runNesterov(t Table, list [][]float32, c *fallback.NesterovScalars) {
 	if unusual() {
 		asUsual(func() { runNesterov(t, list, c) })
@@ -1157,9 +1193,9 @@ func runRankOne(t Table, g, x, z []float32) {
 		return
 	}
 	if sanitized && t != goTable {
-		touch([][]float32{g}, reads|writes)
-		touch([][]float32{x}, reads)
-		touch([][]float32{z}, reads)
+		touchBuffer(g, reads|writes)
+		touchBuffer(x, reads)
+		touchBuffer(z, reads)
 	}
 	switch t {
 	case neonTable:
@@ -1445,6 +1481,42 @@ func runTensorNorms(t Table, list [][]float32, c *fallback.TensorNormsScalars, p
 		neon.TensorNorms(list, c, params, grads)
 	default:
 		referenceTensorNorms(list, c, params, grads)
+	}
+}
+
+//go:noinline
+func runWidenBF16(t Table, x []float32, h []fallback.BF16) {
+	if unusual() {
+		asUsual(func() { runWidenBF16(t, x, h) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(x, writes)
+		touchBuffer(h, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.WidenBF16(x, h)
+	default:
+		fallback.WidenBF16(x, h)
+	}
+}
+
+//go:noinline
+func runWidenF16(t Table, x []float32, h []fallback.F16) {
+	if unusual() {
+		asUsual(func() { runWidenF16(t, x, h) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(x, writes)
+		touchBuffer(h, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.WidenF16(x, h)
+	default:
+		fallback.WidenF16(x, h)
 	}
 }
 

@@ -289,6 +289,16 @@ func runNAdam(t Table, list [][]float32, c *fallback.NAdamScalars) {
 }
 
 //go:noinline
+func runNarrowBF16(t Table, h []fallback.BF16, x []float32) {
+	fallback.NarrowBF16(h, x)
+}
+
+//go:noinline
+func runNarrowF16(t Table, h []fallback.F16, x []float32) {
+	fallback.NarrowF16(h, x)
+}
+
+//go:noinline
 func runNesterov(t Table, list [][]float32, c *fallback.NesterovScalars) {
 	referenceNesterov(list, c)
 }
@@ -416,6 +426,16 @@ func runSumSquares(t Table, list [][]float32, sum *[32]float64) {
 //go:noinline
 func runTensorNorms(t Table, list [][]float32, c *fallback.TensorNormsScalars, params *[32]float64, grads *[32]float64) {
 	referenceTensorNorms(list, c, params, grads)
+}
+
+//go:noinline
+func runWidenBF16(t Table, x []float32, h []fallback.BF16) {
+	fallback.WidenBF16(x, h)
+}
+
+//go:noinline
+func runWidenF16(t Table, x []float32, h []fallback.F16) {
+	fallback.WidenF16(x, h)
 }
 
 //go:noinline

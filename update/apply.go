@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/lockstep-go/lockstep/internal/engine"
+	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // begun is a step that the caller carries out with Apply.
@@ -92,6 +93,12 @@ func (o *Optimizer) begin(measure func() (float64, error)) error {
 // same time; together they are the same bits as one Step. A part that overlaps one
 // before it is an error.
 func (o *Optimizer) Apply(tensor, offset int, params, grads []float32) error {
+	return o.ApplyTyped(tensor, offset, params, kernels.TypedOf(grads))
+}
+
+// ApplyTyped is Apply with a gradient of any type: the bits are those of Apply with the same
+// numbers as float32.
+func (o *Optimizer) ApplyTyped(tensor, offset int, params []float32, grads Typed) error {
 	if err := o.checkTensorIndex(tensor); err != nil {
 		return err
 	}
@@ -102,8 +109,8 @@ func (o *Optimizer) Apply(tensor, offset int, params, grads []float32) error {
 	if len(params) > t.size-offset {
 		return &ArgError{"len(params)", len(params), fmt.Sprintf("at most the %d elements from the offset on", t.size-offset)}
 	}
-	if len(grads) != len(params) {
-		return &ArgError{"len(grads)", len(grads), fmt.Sprintf("len(params) = %d", len(params))}
+	if grads.Len() != len(params) {
+		return &ArgError{"len(grads)", length(grads), fmt.Sprintf("len(params) = %d", len(params))}
 	}
 	if o.begun == nil {
 		return &ArgError{"step", o.Steps(), "one that Begin began"}
@@ -189,9 +196,8 @@ func (o *Optimizer) End() error {
 }
 
 // apartFromState checks that a part's buffers overlap neither each other nor any state.
-func (o *Optimizer) apartFromState(tensor int, params, grads []float32) error {
-	p := interval{address(params), len(params), "params", tensor, o.tensors[tensor].name}
-	g := interval{address(grads), len(grads), "grads", tensor, o.tensors[tensor].name}
+func (o *Optimizer) apartFromState(tensor int, params []float32, grads Typed) error {
+	p, g := o.interval(kernels.TypedOf(params), "params", tensor), o.interval(grads, "grads", tensor)
 	if p.overlaps(g) {
 		return overlap(p, g)
 	}

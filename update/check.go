@@ -126,9 +126,6 @@ type known struct{ params, grads uintptr }
 // nowhere is where no buffer is.
 const nowhere = 1
 
-// gradNames is what errors call gradients.
-var gradNames = []string{"grads"}
-
 // checkSet checks the arguments of a step.
 func (o *Optimizer) checkSet(params, grads [][]float32) error {
 	if len(params) != len(o.tensors) {
@@ -137,7 +134,7 @@ func (o *Optimizer) checkSet(params, grads [][]float32) error {
 	if len(grads) != len(o.tensors) {
 		return &ArgError{"len(grads)", len(grads), fmt.Sprintf("the number of tensors, %d", len(o.tensors))}
 	}
-	movedParams, movedGrads := len(o.owned) == 0, false
+	movedParams, movedGrads := len(o.owned) == 0, o.standIns()
 	o.missing = false
 	list := o.known[:len(params)]
 	grads = grads[:len(params)]
@@ -160,8 +157,8 @@ func (o *Optimizer) checkSet(params, grads [][]float32) error {
 	if !movedParams && !movedGrads {
 		return nil
 	}
-	if o.zeroes && o.shards == nil { // or checkShards does
-		if err := o.gradsApart(gradNames, grads); err != nil {
+	if o.zeroes && !o.sums() { // or checkShards does
+		if err := o.gradsApart(grads); err != nil {
 			o.owned = nil
 			return err
 		}
@@ -172,12 +169,15 @@ func (o *Optimizer) checkSet(params, grads [][]float32) error {
 // stateIntervals are where all state is.
 func (o *Optimizer) stateIntervals() []interval {
 	var list []interval
-	for k, t := range o.tensors {
+	for k := range o.tensors {
 		for j, s := range o.engine.Buffers(k) {
-			list = append(list, interval{address(s), len(s), o.slotsOf(&o.tensors[k])[j].Name, k, t.name})
+			list = append(list, o.interval(kernels.TypedOf(s), o.slotsOf(&o.tensors[k])[j].Name, k))
 		}
 		for _, b := range o.besides(k) {
-			list = append(list, interval{address(b.buffer), len(b.buffer), b.name, k, t.name})
+			list = append(list, o.interval(kernels.TypedOf(b.buffer), b.name, k))
+		}
+		if c := o.engine.Copied(k); !c.IsNil() {
+			list = append(list, o.interval(c, "copies", k))
 		}
 	}
 	return list
@@ -188,7 +188,7 @@ func (o *Optimizer) own(params [][]float32) error {
 	list := o.owned[:0]
 	o.owned = nil // until they are known to be apart
 	for k := range o.tensors {
-		list = append(list, interval{address(params[k]), o.sizes[k], "params", k, o.tensors[k].name})
+		list = append(list, o.interval(kernels.TypedOf(params[k]), "params", k))
 	}
 	list = append(list, o.states...)
 	list, err := disjoint(list)
@@ -209,8 +209,8 @@ func (o *Optimizer) own(params [][]float32) error {
 func (o *Optimizer) moveGrads(params, grads [][]float32, movedParams bool) error {
 	gap := 0
 	for k := range grads {
-		if at := address(grads[k]); at != o.known[k].grads && grads[k] != nil && o.shards == nil {
-			g := interval{at, len(grads[k]), "grads", k, o.tensors[k].name}
+		if at := address(grads[k]); at != o.known[k].grads && grads[k] != nil && !o.sums() {
+			g := o.interval(kernels.TypedOf(grads[k]), "grads", k)
 			if gap = o.gapOf(g, gap); gap < 0 {
 				if err := apartFrom(o.owned, g); err != nil {
 					o.owned = nil // what is known is that of an earlier step
@@ -234,7 +234,7 @@ type block struct{ at, end uintptr }
 func (o *Optimizer) findBlocks() {
 	least := uintptr(math.MaxUint)
 	for _, x := range o.owned {
-		least = min(least, 4*uintptr(x.n))
+		least = min(least, x.size())
 	}
 	o.blocks = o.blocks[:0]
 	for _, x := range o.owned {
@@ -299,11 +299,19 @@ type interval struct {
 	name   string
 	tensor int
 	of     string // the tensor's name
+	kind   kernels.Element
+}
+
+// interval is that of a buffer of any type.
+func (o *Optimizer) interval(x Typed, name string, tensor int) interval {
+	return interval{x.Address(), x.Len(), name, tensor, o.tensors[tensor].name, x.Element()}
 }
 
 func address(s []float32) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(s))) }
 
-func (x interval) end() uintptr { return x.at + 4*uintptr(x.n) }
+func (x interval) size() uintptr { return uintptr(x.kind.Bytes()) * uintptr(x.n) }
+
+func (x interval) end() uintptr { return x.at + x.size() }
 
 func (x interval) overlaps(y interval) bool {
 	return x.n > 0 && y.n > 0 && x.at < y.end() && y.at < x.end()
@@ -314,8 +322,15 @@ func (x interval) String() string {
 }
 
 func overlap(x, y interval) error {
-	return &ArgError{x.String(), fmt.Sprintf("%d elements at %#x", x.n, x.at),
-		fmt.Sprintf("a buffer apart from %v, %d elements at %#x", y, y.n, y.at)}
+	return &ArgError{x.String(), x.place(), fmt.Sprintf("a buffer apart from %v, %s", y, y.place())}
+}
+
+// place is where a buffer is, with its type if that is not the usual one.
+func (x interval) place() string {
+	if x.kind == kernels.Float32 {
+		return fmt.Sprintf("%d elements at %#x", x.n, x.at)
+	}
+	return fmt.Sprintf("%d elements of %v at %#x", x.n, x.kind, x.at)
 }
 
 // disjoint sorts buffers and checks that no two overlap. Of two at the same place it

@@ -8,6 +8,7 @@ import (
 	"math"
 	"sync"
 
+	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/loss"
 	"github.com/lockstep-go/lockstep/update"
 	"github.com/lockstep-go/lockstep/update/textbook"
@@ -177,6 +178,30 @@ func ExampleOptimizer_Observe() {
 	check(optimizer.StepSet(params, grads))
 	fmt.Printf("norm %g, %.3f\n", optimizer.GradNorm(), params)
 	// Output: norm 7, [[-0.286 -0.429] [-0.857]]
+}
+
+// Mixed precision: the model computes with weights of BF16 and has gradients of it, and the
+// step moves float32 ones, of which it leaves the model's as it goes. Steps of a rate that a
+// weight of BF16 would not feel add up.
+func ExampleOptimizer_StepTyped() {
+	const n = 1000
+	optimizer, err := update.New(n, update.SGD{Options: update.Options{LR: 0.001}})
+	check(err)
+
+	master, weights, grads := make([]float32, n), make([]update.BF16, n), make([]update.BF16, n)
+	for i := range master {
+		master[i] = 1
+	}
+	check(optimizer.SetCopies([]update.Typed{update.TypedOf(weights)}))
+	check(optimizer.WriteCopies([][]float32{master})) // before the first step
+	for range 8 {
+		for i, w := range weights {
+			grads[i] = fallback.ToBF16(w.Float32() / 2)
+		}
+		check(optimizer.StepTyped([][]float32{master}, []update.Typed{update.TypedOf(grads)}))
+	}
+	fmt.Printf("%.4f, of which the model has %v\n", master[0], weights[0].Float32())
+	// Output: 0.9960, of which the model has 0.99609375
 }
 
 // A backward pass that adds to the gradients finds zeros after each step.

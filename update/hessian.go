@@ -1,6 +1,10 @@
 package update
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/lockstep-go/lockstep/kernels"
+)
 
 // UpdateHessian moves the estimates that Sophia divides by towards new ones: all
 // estimates[k] are of the k-th tensor's elements, or nil for one that keeps its own, such as
@@ -42,7 +46,7 @@ func (o *Optimizer) checkEstimates(estimates [][]float32) error {
 		if len(x) != o.sizes[k] {
 			return &ArgError{what, len(x), fmt.Sprintf("the tensor's size, %d", o.sizes[k])}
 		}
-		if err := apartFrom(o.states, interval{address(x), len(x), "estimates", k, o.tensors[k].name}); err != nil {
+		if err := apartFrom(o.states, o.interval(kernels.TypedOf(x), "estimates", k)); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,10 @@
 package update
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/lockstep-go/lockstep/kernels"
+)
 
 // Eval makes the parameters, those of each tensor in order, what is to be evaluated or
 // shipped: the mean of rules that take gradients elsewhere, which are the
@@ -62,7 +66,7 @@ func (o *Optimizer) checkParams(params [][]float32) error {
 		if len(p) != o.sizes[k] {
 			return o.wrongLength(k, p, nil)
 		}
-		list = append(list, interval{address(p), len(p), "params", k, o.tensors[k].name})
+		list = append(list, o.interval(kernels.TypedOf(p), "params", k))
 	}
 	_, err := disjoint(list)
 	return err

@@ -1,6 +1,10 @@
 package update
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/lockstep-go/lockstep/kernels"
+)
 
 // Observe takes a part of the gradients of the next step as it arrives: that of a tensor
 // which starts at an offset and is as long as grads. Once all have arrived, the step has
@@ -15,6 +19,11 @@ import "fmt"
 // gradients can arrive, also where the policy has skipped or refused the step; an ArgError
 // forgets nothing. ForgetObserved lets go of those that no step will have.
 func (o *Optimizer) Observe(tensor, offset int, grads []float32) error {
+	return o.ObserveTyped(tensor, offset, kernels.TypedOf(grads))
+}
+
+// ObserveTyped is Observe for a gradient of any type.
+func (o *Optimizer) ObserveTyped(tensor, offset int, grads Typed) error {
 	if err := o.checkTensorIndex(tensor); err != nil {
 		return err
 	}
@@ -22,8 +31,8 @@ func (o *Optimizer) Observe(tensor, offset int, grads []float32) error {
 	if offset < 0 || offset > t.size {
 		return &ArgError{"offset", offset, fmt.Sprintf("within the %d elements of the tensor", t.size)}
 	}
-	if len(grads) > t.size-offset {
-		return &ArgError{"len(grads)", len(grads), fmt.Sprintf("at most the %d elements from the offset on", t.size-offset)}
+	if grads.Len() > t.size-offset {
+		return &ArgError{"len(grads)", length(grads), fmt.Sprintf("at most the %d elements from the offset on", t.size-offset)}
 	}
 	if !o.clips() {
 		return &ArgError{"MaxNorm", o.maxNorm, "a number with Observe, which is for clipping to it"}

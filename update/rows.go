@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/lockstep-go/lockstep/internal/engine"
+	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // StepRows is a step on some rows of a matrix alone, such as an embedding table of which a
@@ -95,7 +96,7 @@ func (o *Optimizer) placeRows(params, grads []float32) error {
 		}
 	}
 	o.known[0].grads = nowhere
-	return apartFrom(o.owned, interval{address(grads), len(grads), "grads", 0, o.tensors[0].name})
+	return apartFrom(o.owned, o.interval(kernels.TypedOf(grads), "grads", 0))
 }
 
 // stepRows takes the step on rows that the engine has.

@@ -1,6 +1,10 @@
 package update
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/lockstep-go/lockstep/kernels"
+)
 
 // StepShards is StepSet with gradients that are sums: shards[j][k] is what the j-th of
 // several goroutines, each with samples of its own, has for the k-th tensor. They are added
@@ -18,10 +22,15 @@ func (o *Optimizer) StepShards(params [][]float32, shards [][][]float32) error {
 		return err
 	}
 	defer o.leave()
-	for j := len(o.numbered); j < len(shards); j++ {
+	return o.stepShards(params, shards, o.numbers(len(shards)), nil)
+}
+
+// numbers are what errors call so many shards.
+func (o *Optimizer) numbers(n int) []string {
+	for j := len(o.numbered); j < n; j++ {
 		o.numbered = append(o.numbered, fmt.Sprintf("shards[%d]", j))
 	}
-	return o.stepShards(params, shards, o.numbered, nil)
+	return o.numbered
 }
 
 // stepShards is StepShards with what errors call each shard, and a factor of each, or nil
@@ -78,22 +87,38 @@ func (o *Optimizer) checkShards() (err error) {
 			o.owned = nil // checkSet has noted the first of each tensor
 		}
 	}()
-	if o.zeroes && o.shards != nil {
-		if err := o.gradsApart(o.shardNames, o.shards...); err != nil {
+	if o.zeroes && o.sums() {
+		if err := o.shardsApart(); err != nil {
 			return err
 		}
 	}
+	gap := 0
+	return o.eachShard(func(x interval) error {
+		if gap = o.gapOf(x, gap); gap >= 0 {
+			return nil
+		}
+		gap = 0
+		return apartFrom(o.owned, x)
+	})
+}
+
+// sums reports whether the gradients of this step are shards, or of several types.
+func (o *Optimizer) sums() bool { return o.shards != nil || o.typed != nil }
+
+// eachShard calls f with where each shard is of each tensor, up to an error.
+func (o *Optimizer) eachShard(f func(x interval) error) error {
 	for j, grads := range o.shards {
-		gap := 0
 		for k, g := range grads {
-			x := interval{address(g), len(g), o.shardNames[j], k, o.tensors[k].name}
-			if gap = o.gapOf(x, gap); gap >= 0 {
-				continue
-			}
-			if err := apartFrom(o.owned, x); err != nil {
+			if err := f(o.interval(kernels.TypedOf(g), o.shardNames[j], k)); err != nil {
 				return err
 			}
-			gap = 0
+		}
+	}
+	for j, grads := range o.typed {
+		for k, g := range grads {
+			if err := f(o.interval(g, o.shardNames[j], k)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -6,6 +6,11 @@
 // nothing, and steps small work on the caller's goroutine. Gradients are only
 // read, unless SetZeroGrads says otherwise. An error means that nothing was written.
 //
+// Gradients are float32, bfloat16 or float16 (StepTyped, StepShardsTyped, ApplyTyped), made
+// float32 block by block within the step, which can leave the parameters as bfloat16 or
+// float16 beside the float32 ones (SetCopies). All arithmetic is float32: the bits are those of
+// float32 gradients with the same numbers.
+//
 // A rule is a struct of options, and the packages torch, keras, optax, tensorflow and
 // textbook below this one have the rules of each framework under its own names and with
 // its defaults.
@@ -85,8 +90,11 @@ type Optimizer struct {
 	missing bool            // some gradients of this step are nil
 	first   [][]float32     // room for the first shard of each tensor
 	one     [2][1][]float32 // params and grads of the only tensor
+	single  [1][]Typed      // the only shard
 
 	shards     [][][]float32 // of the gradients of this step
+	typed      [][]Typed     // or these
+	standing   bool          // what was placed last stands in for gradients
 	shardNames []string      // in errors
 	numbered   []string      // room for such names
 }
@@ -376,7 +384,7 @@ func (o *Optimizer) Step(params, grads []float32) error {
 func (o *Optimizer) isSimple(params, grads []float32) bool {
 	n := o.sizes[0]
 	return n < tune.ParallelLen && len(params) == n && len(grads) == n && o.known[0] == (known{address(params), address(grads)}) &&
-		!o.evaluated && o.policy == Propagate && !o.clips() && !o.clipsTensors() && o.begun == nil && o.engine.IsPlain(o.tensors[0].group) && o.engine.Steps() < mostSteps
+		!o.standing && !o.evaluated && o.policy == Propagate && !o.clips() && !o.clipsTensors() && o.begun == nil && o.engine.IsPlain(o.tensors[0].group) && o.engine.Steps() < mostSteps
 }
 
 // simple takes such a step, without all that others ask for.

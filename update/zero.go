@@ -1,5 +1,7 @@
 package update
 
+import "github.com/lockstep-go/lockstep/kernels"
+
 // SetZeroGrads has steps leave zeros of the gradients that they have taken, for a backward
 // pass that adds to them: PyTorch's zero_grad(set_to_none=False) without a pass of its own
 // over memory, since each block becomes zeros while it is in the cache. At first gradients
@@ -23,13 +25,22 @@ func (o *Optimizer) SetZeroGrads(on bool) error {
 func (o *Optimizer) ZeroGrads() bool { return o.zeroes }
 
 // gradsApart checks that no gradients overlap, which will be written.
-func (o *Optimizer) gradsApart(names []string, shards ...[][]float32) error {
+func (o *Optimizer) gradsApart(grads [][]float32) error {
 	o.apart = o.apart[:0]
-	for j, grads := range shards {
-		for k, g := range grads {
-			o.apart = append(o.apart, interval{address(g), len(g), names[j], k, o.tensors[k].name})
-		}
+	for k, g := range grads {
+		o.apart = append(o.apart, o.interval(kernels.TypedOf(g), "grads", k))
 	}
+	_, err := disjoint(o.apart)
+	return err
+}
+
+// shardsApart is gradsApart of shards.
+func (o *Optimizer) shardsApart() error {
+	o.apart = o.apart[:0]
+	o.eachShard(func(x interval) error {
+		o.apart = append(o.apart, x)
+		return nil
+	})
 	_, err := disjoint(o.apart)
 	return err
 }

@@ -116,8 +116,9 @@ LOCKSTEP_API size_t lockstep_info(char *text, size_t room);
  *
  * A list is the buffers of one tensor after those of another, in the order that the
  * kernel's documentation gives. A tensor has as many elements as the first of its buffers;
- * the others may be longer. Buffers need no alignment beyond that of a float. Those of a
- * call that are written must not overlap others.
+ * the others may be longer. Buffers need no alignment beyond that of an element. Those of a
+ * call that are written must not overlap others. Elements of 16 bits, bf16 and f16, are a
+ * uint16_t each, and their address is cast to a float's.
  *
  * A kernel for a matrix takes the buffers of one. Its first buffer with an element for each
  * row says how many rows there are, the first that has one for each column how many columns;
@@ -148,7 +149,9 @@ typedef enum lockstep_kind {
 	LOCKSTEP_FLOAT,        /* a scalar: float */
 	LOCKSTEP_MASK,         /* a scalar: uint32_t */
 	LOCKSTEP_LANES_DOUBLE, /* double[LOCKSTEP_LANES] */
-	LOCKSTEP_LANES_FLOAT   /* float[LOCKSTEP_LANES] */
+	LOCKSTEP_LANES_FLOAT,  /* float[LOCKSTEP_LANES] */
+	LOCKSTEP_STREAM_BF16,  /* LOCKSTEP_STREAM of bfloat16: the upper halves of floats */
+	LOCKSTEP_STREAM_F16    /* LOCKSTEP_STREAM of binary16 */
 } lockstep_kind;
 
 typedef struct lockstep_parameter {

@@ -1310,6 +1310,24 @@ typedef struct lockstep_nadam_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_nadam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nadam_scalars *c);
 
 /*
+ * NarrowBF16 rounds float32 to BF16, each as ToBF16 does.
+ *
+ *	h ← x, rounded to nearest even
+ *
+ * list: h (written, of bf16), x (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_narrow_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
+
+/*
+ * NarrowF16 rounds float32 to F16, each as ToF16 does.
+ *
+ *	h ← x, rounded to nearest even
+ *
+ * list: h (written, of f16), x (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_narrow_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
+
+/*
  * lockstep_nesterov_scalars are the numbers of one Nesterov step.
  */
 typedef struct lockstep_nesterov_scalars {
@@ -1905,6 +1923,24 @@ typedef struct lockstep_tensor_norms_scalars {
  * list: p (read), g (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_tensor_norms(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_tensor_norms_scalars *c, double params[LOCKSTEP_LANES], double grads[LOCKSTEP_LANES]);
+
+/*
+ * WidenBF16 makes float32 of BF16, each as its Float32.
+ *
+ *	x ← h
+ *
+ * list: x (written), h (read, of bf16)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_widen_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
+
+/*
+ * WidenF16 makes float32 of F16, each as its Float32.
+ *
+ *	x ← h
+ *
+ * list: x (written), h (read, of f16)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_widen_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
 
 /*
  * lockstep_yogi_scalars are the numbers of one Yogi step.

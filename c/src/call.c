@@ -113,6 +113,19 @@ static void by_rows(lockstep_bare *bare, const lockstep_kernel *kernel, const lo
 	}
 }
 
+size_t lockstep_per_call(const lockstep_kernel *kernel, size_t buffers) {
+	for (size_t k = 0; k < kernel->buffer_count; k++)
+		if (kernel->buffers[k].kind == LOCKSTEP_STREAM_BF16 || kernel->buffers[k].kind == LOCKSTEP_STREAM_F16) return kernel->buffer_count;
+	return buffers;
+}
+
+/* Walks a list in as many calls as the kernel needs. */
+static void by_parts(lockstep_bare *bare, const lockstep_kernel *kernel, const lockstep_buffer *list, size_t buffers,
+	const void *scalars, void *const *lanes) {
+	size_t each = lockstep_per_call(kernel, buffers);
+	for (size_t at = 0; at < buffers; at += each) bare(list + at, (int64_t)each, scalars, lanes);
+}
+
 lockstep_status lockstep_run(const lockstep_table *table, const lockstep_kernel *kernel,
 	const lockstep_buffer *list, size_t buffers, const void *scalars, void *const *lanes) {
 	lockstep_status status = table ? LOCKSTEP_OK : lockstep_active(&table);
@@ -127,6 +140,6 @@ lockstep_status lockstep_run(const lockstep_table *table, const lockstep_kernel 
 	if (matrix && lockstep_rows_apart(size.rows, size.columns))
 		by_rows(bare, kernel, list, size, scalars, lanes);
 	else
-		bare(list, (int64_t)buffers, scalars, lanes);
+		by_parts(bare, kernel, list, buffers, scalars, lanes);
 	return LOCKSTEP_OK;
 }

@@ -32,7 +32,8 @@ static unsigned features(void) {
 	leaf one = cpuid(1), seven = cpuid(7);
 	unsigned has = feature(seven.b, 8, LOCKSTEP_BMI2);
 	if ((saved(one) & ymm) == ymm)
-		has |= feature(one.c, 28, LOCKSTEP_AVX) | feature(one.c, 12, LOCKSTEP_FMA3) | feature(seven.b, 5, LOCKSTEP_AVX2);
+		has |= feature(one.c, 28, LOCKSTEP_AVX) | feature(one.c, 12, LOCKSTEP_FMA3) | feature(one.c, 29, LOCKSTEP_F16C) |
+			feature(seven.b, 5, LOCKSTEP_AVX2);
 	if ((saved(one) & zmm) == zmm)
 		has |= feature(seven.b, 16, LOCKSTEP_AVX512F) | feature(seven.b, 17, LOCKSTEP_AVX512DQ) |
 			feature(seven.b, 30, LOCKSTEP_AVX512BW) | feature(seven.b, 31, LOCKSTEP_AVX512VL);

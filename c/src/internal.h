@@ -46,6 +46,10 @@ extern const lockstep_tile lockstep_neon_tile;
  * Go's internal/tune. */
 int lockstep_rows_apart(size_t rows, size_t columns);
 
+/* How many buffers of a list a kernel takes at once: all, or those of one tensor if they are
+ * of several types. */
+size_t lockstep_per_call(const lockstep_kernel *kernel, size_t buffers);
+
 /* What tables ask of a CPU. */
 typedef enum lockstep_feature {
 	LOCKSTEP_AVX = 1 << 0,
@@ -55,7 +59,8 @@ typedef enum lockstep_feature {
 	LOCKSTEP_AVX512F = 1 << 4,
 	LOCKSTEP_AVX512VL = 1 << 5,
 	LOCKSTEP_AVX512DQ = 1 << 6,
-	LOCKSTEP_AVX512BW = 1 << 7
+	LOCKSTEP_AVX512BW = 1 << 7,
+	LOCKSTEP_F16C = 1 << 8
 } lockstep_feature;
 
 typedef struct lockstep_cpu {

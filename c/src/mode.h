@@ -19,7 +19,7 @@ static inline void lockstep_set_mode(lockstep_mode mode) { __asm__ volatile("ldm
 
 #elif defined(__aarch64__)
 
-enum { LOCKSTEP_USUAL_MODE = 0, LOCKSTEP_MODE_MASK = 0x1c09f07 };
+enum { LOCKSTEP_USUAL_MODE = 0, LOCKSTEP_MODE_MASK = 0x7c09f07 };
 
 typedef uint64_t lockstep_mode;
 static inline lockstep_mode lockstep_get_mode(void) {

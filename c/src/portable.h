@@ -57,6 +57,33 @@ static inline float from_int(uint32_t x) {
 /* x where it has a bit in common with keep, else +0. */
 static inline uint32_t flush(uint32_t x, uint32_t keep) { return x & keep ? x : 0; }
 
+/* The bits of the float that a bf16 is, and those of the bf16 nearest to a float, of two the
+ * even one. A NaN keeps its sign and the upper part of its payload, and is quiet. */
+static inline uint32_t from_bf16(uint16_t h) { return (uint32_t)h << 16; }
+
+static inline uint16_t to_bf16(uint32_t x) {
+	if (magnitude(x) > UINT32_C(0x7f800000)) return (uint16_t)(x >> 16 | 0x40);
+	return (uint16_t)((x + 0x7fff + (x >> 16 & 1)) >> 16);
+}
+
+/* The same of f16, subnormal numbers too. A NaN that is widened is quiet. */
+static inline uint32_t from_f16(uint16_t h) {
+	uint32_t sign = (uint32_t)(h >> 15) << 31, exponent = h >> 10 & 31, fraction = h & 1023;
+	if (exponent == 31) return sign | UINT32_C(0x7f800000) | (fraction ? UINT32_C(0x400000) | fraction << 13 : 0);
+	if (exponent == 0) return sign | bits((float)fraction * 0x1p-24f);
+	return sign | (exponent + 112) << 23 | fraction << 13;
+}
+
+static inline uint16_t to_f16(uint32_t x) {
+	uint32_t sign = x >> 31 << 15, size = magnitude(x), exponent = size >> 23;
+	if (size > UINT32_C(0x7f800000)) return (uint16_t)(sign | 0x7e00 | (size >> 13 & 511));
+	if (size >= UINT32_C(0x477ff000)) return (uint16_t)(sign | 0x7c00); /* 65520 */
+	if (exponent >= 113) return (uint16_t)(sign | (size - (UINT32_C(112) << 23) + 0xfff + (size >> 13 & 1)) >> 13);
+	if (exponent < 102) return (uint16_t)sign; /* less than half of the smallest */
+	uint32_t fraction = (size & 0x7fffff) | 0x800000, last = 126 - exponent; /* in units of 2^-24 */
+	return (uint16_t)(sign | (fraction + (UINT32_C(1) << (last - 1)) - 1 + (fraction >> last & 1)) >> last);
+}
+
 /* The sum of the lanes: j and j+16, then j and j+8, 4, 2, 1. */
 static inline float fold(float lanes[LOCKSTEP_LANES]) {
 	for (int half = LOCKSTEP_LANES / 2; half > 0; half /= 2)

@@ -122,6 +122,8 @@ static const lockstep_parameter muon_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"d
 static const lockstep_parameter muon_lanes[] = {{"squares", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter nadam_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter nadam_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"unbias", LOCKSTEP_FLOAT}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"direct", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
+static const lockstep_parameter narrow_bf16_buffers[] = {{"h", LOCKSTEP_STREAM_BF16}, {"x", LOCKSTEP_STREAM}};
+static const lockstep_parameter narrow_f16_buffers[] = {{"h", LOCKSTEP_STREAM_F16}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter nesterov_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}};
 static const lockstep_parameter nesterov_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"beta", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}, {"direct", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter noise_buffers[] = {{"x", LOCKSTEP_STREAM}, {"index", LOCKSTEP_STREAM}};
@@ -177,6 +179,8 @@ static const lockstep_parameter sum_squares_lanes[] = {{"sum", LOCKSTEP_LANES_DO
 static const lockstep_parameter tensor_norms_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}};
 static const lockstep_parameter tensor_norms_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}};
 static const lockstep_parameter tensor_norms_lanes[] = {{"params", LOCKSTEP_LANES_DOUBLE}, {"grads", LOCKSTEP_LANES_DOUBLE}};
+static const lockstep_parameter widen_bf16_buffers[] = {{"x", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM_BF16}};
+static const lockstep_parameter widen_f16_buffers[] = {{"x", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM_F16}};
 static const lockstep_parameter yogi_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter yogi_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"unbias", LOCKSTEP_FLOAT}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 const lockstep_kernel lockstep_all[] = {
@@ -236,6 +240,8 @@ const lockstep_kernel lockstep_all[] = {
 	{"Momentum", momentum_buffers, 3, momentum_scalars, 8, NULL, 0},
 	{"Muon", muon_buffers, 3, muon_scalars, 5, muon_lanes, 1},
 	{"NAdam", nadam_buffers, 4, nadam_scalars, 14, NULL, 0},
+	{"NarrowBF16", narrow_bf16_buffers, 2, NULL, 0, NULL, 0},
+	{"NarrowF16", narrow_f16_buffers, 2, NULL, 0, NULL, 0},
 	{"Nesterov", nesterov_buffers, 3, nesterov_scalars, 9, NULL, 0},
 	{"Noise", noise_buffers, 2, noise_scalars, 5, NULL, 0},
 	{"Penalty", penalty_buffers, 2, penalty_scalars, 2, penalty_lanes, 2},
@@ -262,9 +268,11 @@ const lockstep_kernel lockstep_all[] = {
 	{"SumAbs", sum_abs_buffers, 1, NULL, 0, sum_abs_lanes, 1},
 	{"SumSquares", sum_squares_buffers, 1, NULL, 0, sum_squares_lanes, 1},
 	{"TensorNorms", tensor_norms_buffers, 2, tensor_norms_scalars, 5, tensor_norms_lanes, 2},
+	{"WidenBF16", widen_bf16_buffers, 2, NULL, 0, NULL, 0},
+	{"WidenF16", widen_f16_buffers, 2, NULL, 0, NULL, 0},
 	{"Yogi", yogi_buffers, 4, yogi_scalars, 12, NULL, 0},
 };
-const size_t lockstep_all_count = 83;
+const size_t lockstep_all_count = 87;
 
 lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_amsgrad,
@@ -322,6 +330,8 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_momentum,
 	lockstep_portable_muon,
 	lockstep_portable_nadam,
+	lockstep_portable_narrow_bf16,
+	lockstep_portable_narrow_f16,
 	lockstep_portable_nesterov,
 	lockstep_portable_noise,
 	lockstep_portable_penalty,
@@ -348,6 +358,8 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_sum_abs,
 	lockstep_portable_sum_squares,
 	lockstep_portable_tensor_norms,
+	lockstep_portable_widen_bf16,
+	lockstep_portable_widen_f16,
 	lockstep_portable_yogi;
 lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_adopt,
@@ -406,6 +418,8 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_momentum,
 	lockstep_portable_muon,
 	lockstep_portable_nadam,
+	lockstep_portable_narrow_bf16,
+	lockstep_portable_narrow_f16,
 	lockstep_portable_nesterov,
 	lockstep_portable_noise,
 	lockstep_portable_penalty,
@@ -432,6 +446,8 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_sum_abs,
 	lockstep_portable_sum_squares,
 	lockstep_portable_tensor_norms,
+	lockstep_portable_widen_bf16,
+	lockstep_portable_widen_f16,
 	lockstep_portable_yogi,
 };
 
@@ -496,6 +512,8 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_momentum,
 	lockstep_avx512_muon,
 	lockstep_avx512_nadam,
+	lockstep_avx512_narrow_bf16,
+	lockstep_avx512_narrow_f16,
 	lockstep_avx512_nesterov,
 	lockstep_avx512_noise,
 	lockstep_avx512_penalty,
@@ -522,6 +540,8 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_sum_abs,
 	lockstep_avx512_sum_squares,
 	lockstep_avx512_tensor_norms,
+	lockstep_avx512_widen_bf16,
+	lockstep_avx512_widen_f16,
 	lockstep_avx512_yogi;
 lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_adopt,
@@ -580,6 +600,8 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_momentum,
 	lockstep_avx512_muon,
 	lockstep_avx512_nadam,
+	lockstep_avx512_narrow_bf16,
+	lockstep_avx512_narrow_f16,
 	lockstep_avx512_nesterov,
 	lockstep_avx512_noise,
 	lockstep_avx512_penalty,
@@ -606,6 +628,8 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_sum_abs,
 	lockstep_avx512_sum_squares,
 	lockstep_avx512_tensor_norms,
+	lockstep_avx512_widen_bf16,
+	lockstep_avx512_widen_f16,
 	lockstep_avx512_yogi,
 };
 
@@ -672,6 +696,8 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_momentum,
 	lockstep_avx2_muon,
 	lockstep_avx2_nadam,
+	lockstep_avx2_narrow_bf16,
+	lockstep_avx2_narrow_f16,
 	lockstep_avx2_nesterov,
 	lockstep_avx2_noise,
 	lockstep_avx2_penalty,
@@ -698,6 +724,8 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_sum_abs,
 	lockstep_avx2_sum_squares,
 	lockstep_avx2_tensor_norms,
+	lockstep_avx2_widen_bf16,
+	lockstep_avx2_widen_f16,
 	lockstep_avx2_yogi;
 lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_adopt,
@@ -756,6 +784,8 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_momentum,
 	lockstep_avx2_muon,
 	lockstep_avx2_nadam,
+	lockstep_avx2_narrow_bf16,
+	lockstep_avx2_narrow_f16,
 	lockstep_avx2_nesterov,
 	lockstep_avx2_noise,
 	lockstep_avx2_penalty,
@@ -782,6 +812,8 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_sum_abs,
 	lockstep_avx2_sum_squares,
 	lockstep_avx2_tensor_norms,
+	lockstep_avx2_widen_bf16,
+	lockstep_avx2_widen_f16,
 	lockstep_avx2_yogi,
 };
 
@@ -848,6 +880,8 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_momentum,
 	lockstep_neon_muon,
 	lockstep_neon_nadam,
+	lockstep_neon_narrow_bf16,
+	lockstep_neon_narrow_f16,
 	lockstep_neon_nesterov,
 	lockstep_neon_noise,
 	lockstep_neon_penalty,
@@ -874,6 +908,8 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_sum_abs,
 	lockstep_neon_sum_squares,
 	lockstep_neon_tensor_norms,
+	lockstep_neon_widen_bf16,
+	lockstep_neon_widen_f16,
 	lockstep_neon_yogi;
 lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_adopt,
@@ -932,6 +968,8 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_momentum,
 	lockstep_neon_muon,
 	lockstep_neon_nadam,
+	lockstep_neon_narrow_bf16,
+	lockstep_neon_narrow_f16,
 	lockstep_neon_nesterov,
 	lockstep_neon_noise,
 	lockstep_neon_penalty,
@@ -958,6 +996,8 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_sum_abs,
 	lockstep_neon_sum_squares,
 	lockstep_neon_tensor_norms,
+	lockstep_neon_widen_bf16,
+	lockstep_neon_widen_f16,
 	lockstep_neon_yogi,
 };
 
@@ -1028,6 +1068,8 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_momentum,
 	lockstep_avx2_muon,
 	lockstep_avx2_nadam,
+	lockstep_avx2_narrow_bf16,
+	lockstep_avx2_narrow_f16,
 	lockstep_avx2_nesterov,
 	lockstep_avx2_noise,
 	lockstep_avx2_penalty,
@@ -1054,6 +1096,8 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_sum_abs,
 	lockstep_avx2_sum_squares,
 	lockstep_avx2_tensor_norms,
+	lockstep_avx2_widen_bf16,
+	lockstep_avx2_widen_f16,
 	lockstep_avx2_yogi,
 };
 
@@ -1121,6 +1165,8 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_momentum,
 	lockstep_avx512_muon,
 	lockstep_avx512_nadam,
+	lockstep_avx512_narrow_bf16,
+	lockstep_avx512_narrow_f16,
 	lockstep_avx512_nesterov,
 	lockstep_avx512_noise,
 	lockstep_avx512_penalty,
@@ -1147,6 +1193,8 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_sum_abs,
 	lockstep_avx512_sum_squares,
 	lockstep_avx512_tensor_norms,
+	lockstep_avx512_widen_bf16,
+	lockstep_avx512_widen_f16,
 	lockstep_avx512_yogi,
 };
 
@@ -1390,118 +1438,134 @@ lockstep_status lockstep_kernel_nadam(const lockstep_table *table, const lockste
 	return lockstep_run(table, &lockstep_all[55], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_narrow_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[56], list, buffers, NULL, NULL);
+}
+
+lockstep_status lockstep_kernel_narrow_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[57], list, buffers, NULL, NULL);
+}
+
 lockstep_status lockstep_kernel_nesterov(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nesterov_scalars *c) {
-	return lockstep_run(table, &lockstep_all[56], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[58], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_noise(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_noise_scalars *c) {
-	return lockstep_run(table, &lockstep_all[57], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[59], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_penalty(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_penalty_scalars *c, double absolute[LOCKSTEP_LANES], double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {absolute, squares};
-	return lockstep_run(table, &lockstep_all[58], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[60], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_prodigy(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_prodigy_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]) {
 	void *const lanes[] = {numerator, denominator};
-	return lockstep_run(table, &lockstep_all[59], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[61], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_radam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[60], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[61], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
 	return lockstep_run(table, &lockstep_all[62], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[63], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
 	return lockstep_run(table, &lockstep_all[64], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[65], list, buffers, NULL, NULL);
+lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
+	return lockstep_run(table, &lockstep_all[65], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
 	return lockstep_run(table, &lockstep_all[66], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[67], list, buffers, c, NULL);
+lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[67], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
+lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
 	return lockstep_run(table, &lockstep_all[68], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
+lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[69], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
+lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[70], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
+lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
 	return lockstep_run(table, &lockstep_all[71], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
+lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
 	return lockstep_run(table, &lockstep_all[72], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
+lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
 	return lockstep_run(table, &lockstep_all[73], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[74], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
+	return lockstep_run(table, &lockstep_all[75], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+	return lockstep_run(table, &lockstep_all[76], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_sqrt(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[75], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[77], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_squared_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_squared_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[76], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[78], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_stable_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_stable_adamw_scalars *c, double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {updates};
-	return lockstep_run(table, &lockstep_all[77], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[79], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_sum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[78], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[80], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[79], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[81], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[80], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[82], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_tensor_norms(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_tensor_norms_scalars *c, double params[LOCKSTEP_LANES], double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, grads};
-	return lockstep_run(table, &lockstep_all[81], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[83], list, buffers, c, lanes);
+}
+
+lockstep_status lockstep_kernel_widen_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[84], list, buffers, NULL, NULL);
+}
+
+lockstep_status lockstep_kernel_widen_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[85], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_yogi(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_yogi_scalars *c) {
-	return lockstep_run(table, &lockstep_all[82], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[86], list, buffers, c, NULL);
 }

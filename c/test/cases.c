@@ -117,10 +117,21 @@ static int is_matrix(const lockstep_kernel *kernel) {
 	return 0;
 }
 
-float *place_buffer(const arena *a, size_t slot, size_t n, int number, int place) {
-	size_t away = place < 2 ? 0 : 4 * (size_t)(number % 16 + place - 2);
+/* The size of an element of a kernel's buffer, of which a list has those of several tensors. */
+static size_t element_size(const lockstep_kernel *kernel, size_t k) {
+	lockstep_kind kind = kernel->buffers[k % kernel->buffer_count].kind;
+	return kind == LOCKSTEP_STREAM_BF16 || kind == LOCKSTEP_STREAM_F16 ? 2 : 4;
+}
+
+/* Room for so many elements of a size. */
+static char *place_elements(const arena *a, size_t slot, size_t n, size_t size, int number, int place) {
+	size_t away = place < 2 ? 0 : size * (size_t)(number % 16 + place - 2);
 	char *begin = slot_of(a, slot);
-	return (float *)(place % 2 ? begin + a->room - 4 * n - away : begin + away);
+	return place % 2 ? begin + a->room - size * n - away : begin + away;
+}
+
+float *place_buffer(const arena *a, size_t slot, size_t n, int number, int place) {
+	return (float *)place_elements(a, slot, n, sizeof(float), number, place);
 }
 
 /* The bytes around a buffer that belong to its slot. */
@@ -131,8 +142,8 @@ typedef struct surroundings {
 
 static size_t least(size_t x, size_t y) { return x < y ? x : y; }
 
-static surroundings around(const arena *a, size_t slot, const lockstep_buffer *b) {
-	char *data = (char *)b->data, *begin = slot_of(a, slot), *end = data + 4 * b->len;
+static surroundings around(const arena *a, size_t slot, const lockstep_buffer *b, size_t size) {
+	char *data = (char *)b->data, *begin = slot_of(a, slot), *end = data + size * b->len;
 	surroundings s;
 	s.before_size = least((size_t)(data - begin), 4 * CANARIES);
 	s.before = (unsigned char *)data - s.before_size;
@@ -142,16 +153,18 @@ static surroundings around(const arena *a, size_t slot, const lockstep_buffer *b
 }
 
 static void put_buffer(arena *a, source *s, arguments *x, size_t n, int place) {
-	size_t slot = x->buffers++;
+	size_t slot = x->buffers++, size = element_size(x->kernel, slot);
 	lockstep_buffer *b = &x->list[slot];
 	CHECK(slot < SLOTS && 4 * n + 256 < a->room, "case %d has no room", s->number);
-	b->data = place_buffer(a, slot, n, s->number, place);
+	char *data = place_elements(a, slot, n, size, s->number, place);
+	b->data = (float *)data;
 	b->len = n;
 	for (size_t i = 0; i < n; i++) {
 		uint32_t bits = value(s);
-		memcpy(&b->data[i], &bits, sizeof bits);
+		uint16_t upper = (uint16_t)(bits >> 16);
+		memcpy(data + size * i, size == 2 ? (void *)&upper : &bits, size);
 	}
-	surroundings r = around(a, slot, b);
+	surroundings r = around(a, slot, b, size);
 	memset(r.before, CANARY, r.before_size);
 	memset(r.after, CANARY, r.after_size);
 }
@@ -178,9 +191,20 @@ static void put_buffers(arena *a, source *s, arguments *x, int place) {
 	}
 }
 
+/* The bits as numbers. */
+static uint64_t hash_halves(uint64_t h, const uint16_t *x, size_t n) {
+	for (size_t i = 0; i < n; i++) {
+		float bits = x[i];
+		h = hash_floats(h, &bits, 1);
+	}
+	return h;
+}
+
 static uint32_t hash_of(const arguments *x) {
 	uint64_t h = HASH_START;
-	for (size_t k = 0; k < x->buffers; k++) h = hash_floats(h, x->list[k].data, x->list[k].len);
+	for (size_t k = 0; k < x->buffers; k++)
+		h = element_size(x->kernel, k) == 2 ? hash_halves(h, (const uint16_t *)x->list[k].data, x->list[k].len)
+						    : hash_floats(h, x->list[k].data, x->list[k].len);
 	for (size_t k = 0; k < x->kernel->lane_count; k++)
 		h = x->kernel->lanes[k].kind == LOCKSTEP_LANES_FLOAT ? hash_floats(h, (const float *)x->lanes[k], LOCKSTEP_LANES)
 								     : hash_doubles(h, x->lanes[k], LOCKSTEP_LANES);
@@ -202,7 +226,7 @@ uint32_t run_case(arena *a, const lockstep_table *table, const lockstep_kernel *
 	fill_lanes(&s, &x);
 	call(&x);
 	for (size_t k = 0; k < x.buffers; k++) {
-		surroundings r = around(a, k, &x.list[k]);
+		surroundings r = around(a, k, &x.list[k], element_size(kernel, k));
 		check_canaries(r.before, r.before_size, kernel->name, number);
 		check_canaries(r.after, r.after_size, kernel->name, number);
 	}

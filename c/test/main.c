@@ -11,7 +11,7 @@ static const struct {
 	/* First those that need a process in which no table has been chosen. */
 	{"choice", test_choice}, {"threads", test_threads}, {"fork", test_fork}, {"unwind", test_unwind},
 #endif
-	{"calls", test_calls}, {"vectors", test_vectors}, {"losses", test_losses}, {"matmul", test_matmul}, {"verify", test_verify}, {"registers", test_registers},
+	{"calls", test_calls}, {"vectors", test_vectors}, {"types", test_types}, {"losses", test_losses}, {"matmul", test_matmul}, {"verify", test_verify}, {"registers", test_registers},
 	{"rules", test_rules}, {"presets", test_presets}, {"refusals", test_refusals}, {"settings", test_settings},
 	{"places", test_places}, {"ranges", test_ranges}, {"observe", test_observe}, {"rows", test_rows}, {"follow", test_follow}, {"shards", test_shards}, {"trajectories", test_trajectories}, {"modes", test_modes},
 #ifndef _WIN32

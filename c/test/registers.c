@@ -44,7 +44,9 @@ static void call(const char *name, const char *isa, lockstep_bare *kernel, const
 }
 
 static void call_in_assembly(arguments *x) {
-	call(x->kernel->name, x->table->isa, x->table->kernels[x->kernel - lockstep_all], x->list, x->buffers, x->scalars, x->lane_pointers);
+	size_t each = lockstep_per_call(x->kernel, x->buffers);
+	for (size_t at = 0; at < x->buffers; at += each)
+		call(x->kernel->name, x->table->isa, x->table->kernels[x->kernel - lockstep_all], x->list + at, each, x->scalars, x->lane_pointers);
 }
 
 /* The kernel of products of matrices, with no products, some, and as many as it takes at a time,

@@ -141,6 +141,7 @@ void test_modes(void);
 void test_pool(void);
 void test_pool_fork(void);
 void test_vectors(void);
+void test_types(void);
 void test_losses(void);
 void test_matmul(void);
 void test_verify(void);

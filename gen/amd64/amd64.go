@@ -42,7 +42,7 @@ type ISA struct {
 }
 
 // types is how many types elements have in memory.
-const types = rule.BF16 + 1
+const types = rule.F16 + 1
 
 // A rootFunc emits a square root of x.
 type rootFunc func(e *emitter, x, dst reg.VecVirtual)

@@ -36,6 +36,12 @@ var AVX2 = ISA{
 			e.VPMOVZXWD(m, dst)
 			e.VPSLLD(operand.U8(16), dst, dst)
 		},
+		rule.F16: func(e *emitter, m operand.Mem, part loop.Reg, dst reg.VecVirtual) {
+			if part.Kind != loop.None {
+				m = e.halves(part, m, nil)
+			}
+			e.VCVTPH2PS(m, dst)
+		},
 	},
 	store: [types]func(*emitter, reg.VecVirtual, loop.Reg, operand.Mem){
 		rule.F32: func(e *emitter, x reg.VecVirtual, part loop.Reg, m operand.Mem) {
@@ -55,6 +61,15 @@ var AVX2 = ISA{
 			} else {
 				e.halves(part, m, high)
 			}
+		},
+		rule.F16: func(e *emitter, x reg.VecVirtual, part loop.Reg, m operand.Mem) {
+			if part.Kind == loop.None {
+				e.VCVTPS2PH(nearestEven, x, m)
+				return
+			}
+			rounded := e.XMM()
+			e.VCVTPS2PH(nearestEven, x, rounded)
+			e.halves(part, m, rounded)
 		},
 	},
 	lower: func(e *emitter, n rule.Node, x reg.Register, y operand.Op, z, dst reg.Register) {
@@ -88,6 +103,9 @@ var AVX2 = ISA{
 		e.VADDPD(product, sum, sum)
 	},
 }
+
+// nearestEven has VCVTPS2PH round so, whatever the mode of arithmetic says.
+const nearestEven = operand.U8(0)
 
 // AVX2Newton takes half of the square roots from the multipliers.
 var AVX2Newton = withRoots(AVX2, func(k int) rootFunc {

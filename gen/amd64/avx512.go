@@ -41,6 +41,13 @@ var AVX512 = ISA{
 			}
 			e.VPSLLD(operand.U8(16), dst, dst)
 		},
+		rule.F16: func(e *emitter, m operand.Mem, part loop.Reg, dst reg.VecVirtual) {
+			if part.Kind == loop.None {
+				e.VCVTPH2PS(m, dst)
+			} else {
+				e.VCVTPH2PS_Z(m, e.register(part), dst)
+			}
+		},
 	},
 	store: [types]func(*emitter, reg.VecVirtual, loop.Reg, operand.Mem){
 		rule.F32: func(e *emitter, x reg.VecVirtual, part loop.Reg, m operand.Mem) {
@@ -57,6 +64,13 @@ var AVX512 = ISA{
 				e.VPMOVDW(upper, m)
 			} else {
 				e.VPMOVDW(upper, e.register(part), m)
+			}
+		},
+		rule.F16: func(e *emitter, x reg.VecVirtual, part loop.Reg, m operand.Mem) {
+			if part.Kind == loop.None {
+				e.VCVTPS2PH(nearestEven, x, m)
+			} else {
+				e.VCVTPS2PH(nearestEven, x, e.register(part), m)
 			}
 		},
 	},

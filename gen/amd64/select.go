@@ -2,6 +2,7 @@ package amd64
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/lockstep-go/lockstep/gen/loop"
 	"github.com/lockstep-go/lockstep/gen/rule"
@@ -46,12 +47,15 @@ func newEmitter(p *loop.Program, t ISA) *emitter {
 	}
 	e.Function(p.Rule.Name)
 	e.Attributes(attr.NOSPLIT)
-	e.SignatureExpr("func(" + p.Rule.Params(fmt.Sprintf("*[%d]float32", len(p.Rule.Scalars))) + ")")
+	e.SignatureExpr("func(" + plain.Replace(p.Rule.Params(fmt.Sprintf("*[%d]float32", len(p.Rule.Scalars)))) + ")")
 	for _, l := range p.Locals {
 		e.locals = append(e.locals, e.AllocLocal(l.Size+l.Align))
 	}
 	return e
 }
+
+// plain has what avo knows in the place of named types.
+var plain = strings.NewReplacer(rule.BF16.Go(), "uint16", rule.F16.Go(), "uint16")
 
 // data puts words into a read-only symbol of the file.
 func (e *emitter) data(name string, words []uint32) operand.Mem {

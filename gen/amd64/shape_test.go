@@ -79,7 +79,7 @@ func TestFetchAhead(t *testing.T) {
 		}
 		want := 0
 		for _, main := range loops {
-			if !r.IsMatrix() && !main.Long() {
+			if !r.IsApart() && !main.Long() {
 				want += tune.FetchLines * len(r.Buffers)
 			}
 		}
@@ -218,7 +218,7 @@ func TestInvariants(t *testing.T) {
 // TestSums finds the lanes of reductions in registers: a main loop stores the vectors of
 // the buffers that its rule stores to, those of a matrix for each row, and nothing else.
 func TestSums(t *testing.T) {
-	stores := regexp.MustCompile(`(?m)^\tVMOV\w+ +[XYZ]\d+, .*\)$`)
+	stores := regexp.MustCompile(`(?m)^\t(VMOV\w+|VPMOVDW|VCVTPS2PH +\$0x00,) +[XYZ]\d+, .*\)$`)
 	seen := map[string]bool{}
 	eachKernel(t, func(isa string, r *rule.Rule, text string) {
 		for label, rows := range map[string]int{"usualmain": 1, "main": 1, "rows4main": 4, "rows3main": 3, "rows2main": 2} {

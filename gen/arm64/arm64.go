@@ -147,7 +147,7 @@ const header = 24 // bytes of a slice
 
 // buffersSize is the size of the parameters that are buffers, which come first.
 func buffersSize(r *rule.Rule) int {
-	if r.IsMatrix() {
+	if r.IsApart() {
 		return header * len(r.Buffers)
 	}
 	return header
@@ -166,7 +166,7 @@ func size(r *rule.Rule) int {
 func parameter(r *rule.Rule, name string, p loop.Piece) Param {
 	at := 0
 	for k, b := range r.Buffers {
-		if r.IsMatrix() && b.Name == name {
+		if r.IsApart() && b.Name == name {
 			at = header * k
 		}
 	}

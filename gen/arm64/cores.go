@@ -19,7 +19,7 @@ import (
 type core struct {
 	name string
 
-	// In a cycle: instructions on vectors, conversions to float64, registers
+	// In a cycle: instructions on vectors, conversions to another size, registers
 	// loaded, registers stored, and operations of loading and storing together.
 	vectors, widenings, loads, stores, moves float64
 

@@ -16,7 +16,7 @@ type Count struct {
 	Steps          float64 // moves that step a pointer on
 	Float          float64 // instructions that round or convert, of which
 	Divides, Roots float64
-	Widenings      float64 // to float64
+	Widenings      float64 // to numbers of another size, or from them
 	Vector         float64 // comparisons, choices, bits, integers
 	Scalar         float64 // the counter, its branch, the lane
 	Side, Elements int     // of an iteration: rows, and columns of each
@@ -30,7 +30,7 @@ func (c *Count) fields() []*float64 {
 	return []*float64{&c.Loads, &c.Stores, &c.Loaded, &c.Stored, &c.Steps, &c.Float, &c.Divides, &c.Roots, &c.Widenings, &c.Vector, &c.Scalar}
 }
 
-var isFloat = regexp.MustCompile(`^(fadd|fsub|fmul|fmla|fdiv|fsqrt|fcvtl2?|scvtf)$`)
+var isFloat = regexp.MustCompile(`^(fadd|fsub|fmul|fmla|fdiv|fsqrt|fcvt[ln]2?|scvtf)$`)
 
 // count reads a loop, of which it is the text without the label. A line is an
 // instruction.
@@ -71,7 +71,7 @@ func count(text string, l loop.Loop) Count {
 				c.Divides++
 			case "fsqrt":
 				c.Roots++
-			case "fcvtl", "fcvtl2":
+			case "fcvtl", "fcvtl2", "fcvtn", "fcvtn2":
 				c.Widenings++
 			}
 		case "VDUP":
@@ -86,6 +86,40 @@ func count(text string, l loop.Loop) Count {
 	return c
 }
 
+// load and store add what moves an element of each lane: two registers in an instruction, or
+// one that is a half of them. Elements of F16 are converted, those of BF16 are moved to their
+// half of a lane, and there are two of them in an instruction that moves them back.
+func (c *Count) load(t rule.Type) {
+	switch t {
+	case rule.F32:
+		c.Loaded += vectors
+	case rule.BF16:
+		c.Loaded += vectors / 2
+		c.Vector += vectors
+	case rule.F16:
+		c.Loaded += vectors / 2
+		c.Widenings += vectors
+	}
+	c.Loads += vectors / 2
+}
+
+func (c *Count) store(t rule.Type) {
+	switch t {
+	case rule.F32:
+		c.Stored += vectors
+	case rule.BF16:
+		const rounding = 7 // instructions: see loop's
+		c.Stored += vectors / 2
+		c.Vector += rounding*vectors + vectors/2
+	case rule.F16:
+		c.Stored += vectors / 2
+		c.Widenings += vectors
+	}
+	c.Stores += vectors / 2
+}
+
+const vectors = 4 // of 16 lanes
+
 // bound is what no kernel for NEON can do without: each element loaded once if
 // the rule reads it and stored once if the rule writes it, two registers in an
 // instruction; one instruction for each operation whose operands change in the
@@ -94,19 +128,17 @@ func count(text string, l loop.Loop) Count {
 func bound(r *rule.Rule) Count {
 	var c Count
 	changes := changing(r)
-	const vectors = 4
 	for j, b := range r.Buffers {
 		if r.IsMatrix() != (b.Shape == rule.Matrix) {
 			continue
 		}
 		if r.Loads(j) {
-			c.Loaded += vectors
+			c.load(b.Type)
 		}
 		if r.Stores(j) {
-			c.Stored += vectors
+			c.store(b.Type)
 		}
 	}
-	c.Loads, c.Stores = c.Loaded/2, c.Stored/2
 	for _, step := range r.Schedule() {
 		if step.IsEffect {
 			switch e := r.Effects[step.ID]; {

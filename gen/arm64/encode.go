@@ -65,6 +65,12 @@ var (
 	shll2 = row("shll2", 0x6e613800, "4s", "8h", sixteen)
 	uzp2  = row("uzp2", 0x4e405800, "8h", "8h", "8h")
 
+	// Elements of F16 are converted, and rounded to nearest even.
+	fcvtlh  = row("fcvtl", 0x0e217800, "4s", "4h")
+	fcvtlh2 = row("fcvtl2", 0x4e217800, "4s", "8h")
+	fcvtnh  = row("fcvtn", 0x0e216800, "4h", "4s")
+	fcvtnh2 = row("fcvtn2", 0x4e216800, "8h", "4s")
+
 	fcvtl  = row("fcvtl", 0x0e617800, "2d", "2s")
 	fcvtl2 = row("fcvtl2", 0x4e617800, "2d", "4s")
 	faddd  = row("fadd", 0x4e60d400, "2d", "2d", "2d")

@@ -21,10 +21,12 @@ func (s *selection) move(in loop.Inst) {
 		m.at, m.suffix, m.steps = in.Step, ".P", true
 	}
 	switch load := in.Op == loop.Load; {
-	case in.Type == rule.BF16 && load:
+	case in.Type != rule.F32 && load:
 		s.loadHalves(in, m)
 	case in.Type == rule.BF16:
 		s.storeHalves(in, m)
+	case in.Type == rule.F16:
+		s.storeRounded(in, m)
 	case load && in.Dst2.Kind != loop.None:
 		s.op(m.writes(in.Dst, in.Dst2), reads(m.base), "FLDPQ"+m.suffix, mem(m.base, m.at), pair(in.Dst, in.Dst2))
 	case load:
@@ -59,24 +61,43 @@ func (s *selection) store(name string, m move, x loop.Reg) {
 
 // loadHalves selects the load of elements of 16 bits.
 func (s *selection) loadHalves(in loop.Inst, m move) {
+	first, second := shll, shll2
+	if in.Type == rule.F16 {
+		first, second = fcvtlh, fcvtlh2
+	}
 	t := s.temp(loop.Vector)
 	switch {
 	case in.Bytes > 0:
 		bits := s.temp(loop.Address)
 		s.op(m.writes(bits), reads(m.base), "MOVHU"+m.suffix, mem(m.base, m.at), gp(bits))
-		s.op(writes(bits), reads(bits), "LSL", imm(16), gp(bits), gp(bits))
-		s.op(writes(in.Dst), reads(bits), "FMOVS", gp(bits), fp(in.Dst))
+		s.op(writes(t), reads(bits), "FMOVS", gp(bits), fp(t))
 	case in.Dst2.Kind != loop.None:
 		s.load("FMOVQ", m, t)
-		s.word(shll2, in.Dst2, t)
-		s.word(shll, in.Dst, t)
+		s.word(second, in.Dst2, t)
 	default:
 		s.load("FMOVD", m, t)
-		s.word(shll, in.Dst, t)
+	}
+	s.word(first, in.Dst, t)
+}
+
+// storeRounded selects the store of elements of F16.
+func (s *selection) storeRounded(in loop.Inst, m move) {
+	t := s.temp(loop.Vector)
+	s.word(fcvtnh, t, in.Y)
+	switch {
+	case in.Bytes > 0:
+		bits := s.temp(loop.Address)
+		s.op(writes(bits), reads(t), "FMOVS", fp(t), gp(bits))
+		s.op(m.writes(), reads(m.base, bits), "MOVH"+m.suffix, gp(bits), mem(m.base, m.at))
+	case in.Z.Kind != loop.None:
+		s.word(fcvtnh2, t, in.Z)
+		s.store("FMOVQ", m, t)
+	default:
+		s.store("FMOVD", m, t)
 	}
 }
 
-// storeHalves selects the store of some.
+// storeHalves selects the store of some of BF16.
 func (s *selection) storeHalves(in loop.Inst, m move) {
 	if in.Bytes > 0 {
 		bits := s.temp(loop.Address)

@@ -108,7 +108,7 @@ func (s *selection) word(in *inst, d loop.Reg, x ...loop.Reg) { s.shift(in, d, x
 // shift is word for instructions with a distance.
 func (s *selection) shift(in *inst, d loop.Reg, x []loop.Reg, distance ...int) {
 	read := x
-	if in == fmlad {
+	if in == fmlad || in == fcvtnh2 {
 		read = append(reads(d), x...)
 	}
 	s.lines = append(s.lines, line{writes: writes(d), reads: read, number: func(n numbering) []Instruction {

@@ -95,7 +95,7 @@ func arguments(r *rule.Rule) string {
 		case r.Stores(k):
 			does = "written"
 		}
-		list = append(list, f.Name+" ("+does+shapes[f.Shape].doc+")")
+		list = append(list, f.Name+" ("+does+shapes[f.Shape].doc+typesOf[f.Type].doc+")")
 	}
 	return "list: " + strings.Join(list, ", ")
 }
@@ -105,6 +105,13 @@ var shapes = [...]struct{ constant, doc string }{
 	rule.Stream: {"LOCKSTEP_STREAM", ""},
 	rule.Matrix: {"LOCKSTEP_MATRIX", ", rows × columns"},
 	rule.PerRow: {"LOCKSTEP_PER_ROW", ", one for each row"},
+}
+
+// typesOf are what elements are, and the constant of a stream of them.
+var typesOf = [...]struct{ constant, doc string }{
+	rule.F32:  {"LOCKSTEP_STREAM", ""},
+	rule.BF16: {"LOCKSTEP_STREAM_BF16", ", of bf16"},
+	rule.F16:  {"LOCKSTEP_STREAM_F16", ", of f16"},
 }
 
 // prototype is the function that users call.
@@ -168,7 +175,11 @@ func some(r *rule.Rule, what string, n int) string {
 func (ref *Reference) description(b *bytes.Buffer, r *rule.Rule) {
 	var buffers, scalars, lanes []string
 	for _, f := range r.Buffers {
-		buffers = append(buffers, fmt.Sprintf("{%q, %s}", f.Name, shapes[f.Shape].constant))
+		kind := shapes[f.Shape].constant
+		if f.Shape == rule.Stream {
+			kind = typesOf[f.Type].constant
+		}
+		buffers = append(buffers, fmt.Sprintf("{%q, %s}", f.Name, kind))
 	}
 	for _, f := range ref.Fields(r) {
 		scalars = append(scalars, fmt.Sprintf("{%q, %s}", names.C(f.Name), map[string]string{"float": "LOCKSTEP_FLOAT", "uint32_t": "LOCKSTEP_MASK"}[f.Type]))

@@ -100,7 +100,7 @@ func lane(k rule.Kind) string {
 func (p *portable) list() {
 	p.loop("for (int64_t at = 0; at < buffers; at += %d) {", func() {
 		for k, b := range p.r.Buffers {
-			p.line("%s%s = list[at + %d].data;", p.pointer(k), names.C(b.Name), k)
+			p.line("%s%s = %slist[at + %d].data;", p.pointer(k), names.C(b.Name), p.cast(k), k)
 		}
 		p.line("const int64_t n = (int64_t)list[at].len;")
 		p.loop("for (int64_t i = 0; i < n; i++) {", p.tasks)
@@ -132,10 +132,27 @@ func (p *portable) matrix() {
 
 // pointer is the type of a buffer.
 func (p *portable) pointer(buffer int) string {
+	kind := elements[p.r.Buffers[buffer].Type].c
 	if p.r.Stores(buffer) {
-		return "float *restrict "
+		return kind + " *restrict "
 	}
-	return "const float *restrict "
+	return "const " + kind + " *restrict "
+}
+
+// cast is what makes a buffer's pointer of the list's.
+func (p *portable) cast(buffer int) string {
+	if p.r.Buffers[buffer].Type == rule.F32 {
+		return ""
+	}
+	return "(" + strings.TrimSuffix(p.pointer(buffer), "restrict ") + ")"
+}
+
+// elements are the types of elements in C, and the functions of portable.h that make the bits
+// of a float of them, and them of those.
+var elements = [...]struct{ c, widen, narrow string }{
+	rule.F32:  {c: "float"},
+	rule.BF16: {"uint16_t", "from_bf16", "to_bf16"},
+	rule.F16:  {"uint16_t", "from_f16", "to_f16"},
 }
 
 // folds prints a line for each buffer that is given the sums of rows.
@@ -171,6 +188,8 @@ func (p *portable) tasks() {
 func (p *portable) effect(e rule.Effect) {
 	x := p.number(e.X)
 	switch {
+	case !e.Reduce && p.r.Buffers[e.To].Type != rule.F32:
+		p.line("%s = %s(%s);", p.element(e.To), elements[p.r.Buffers[e.To].Type].narrow, p.bits(e.X))
 	case !e.Reduce:
 		p.line("%s = %s;", p.element(e.To), x)
 	case e.Kind == rule.Sum:
@@ -199,6 +218,8 @@ func (p *portable) isBits(id int) bool {
 	case rule.Abs, rule.Neg, rule.And, rule.Or, rule.Xor, rule.AddInt, rule.SubInt,
 		rule.ShiftLeft, rule.ShiftRight, rule.ShiftArith, rule.Flush:
 		return true
+	case rule.Load:
+		return p.r.Buffers[n.X].Type != rule.F32
 	case rule.Scalar:
 		return p.fields[n.X].Type == "uint32_t"
 	}
@@ -263,6 +284,9 @@ func (p *portable) value(n rule.Node) string {
 	}
 	switch n.Op {
 	case rule.Load:
+		if t := p.r.Buffers[n.X].Type; t != rule.F32 {
+			return fmt.Sprintf("%s(%s)", elements[t].widen, p.element(n.X))
+		}
 		return p.element(n.X)
 	case rule.Scalar:
 		return "c->" + names.C(p.fields[n.X].Name)

@@ -91,6 +91,9 @@ func (p *printer) instruction(i *ir.Instruction) {
 	}
 	var operands []string
 	for _, op := range i.Operands {
+		if r, ok := op.(reg.Register); ok && r.Size() == 2 && r.Kind() == reg.KindGP && i.Opcode != "MOVW" {
+			panic("gnu: a register of 16 bits in " + i.Opcode)
+		}
 		operands = append(operands, p.operand(op))
 	}
 	fmt.Fprintf(p, "\t%s", mnemonic(i.Opcode))
@@ -103,9 +106,9 @@ func (p *printer) instruction(i *ir.Instruction) {
 // renamed are the instructions without vectors, by their names in Go: one that is not
 // here may have its operands in another order.
 var renamed = map[string]string{
-	"ADDL": "addl", "ADDQ": "addq", "ANDQ": "andq", "BZHIL": "bzhil", "CMPL": "cmpl", "CMPQ": "cmpq", "IMUL3Q": "imulq",
+	"ADDL": "addl", "ADDQ": "addq", "ANDQ": "andq", "BZHIL": "bzhil", "CMPL": "cmpl", "CMPQ": "cmpq", "DECQ": "decq", "IMUL3Q": "imulq",
 	"JCC": "jnc", "JE": "je", "JG": "jg", "JGE": "jge", "JLE": "jle", "JLT": "jl", "JMP": "jmp", "JNE": "jne",
-	"KMOVW": "kmovw", "KORTESTW": "kortestw", "LEAQ": "leaq", "MOVL": "movl", "MOVQ": "movq",
+	"KMOVW": "kmovw", "KORTESTW": "kortestw", "LEAQ": "leaq", "MOVL": "movl", "MOVQ": "movq", "MOVW": "movw", "MOVWLZX": "movzwl",
 	"PREFETCHT0": "prefetcht0", "SHLQ": "shlq", "SUBQ": "subq", "XORQ": "xorq",
 }
 
@@ -193,6 +196,10 @@ func register(r reg.Register) string {
 		return name + "d"
 	case r.Size() == 4:
 		return "e" + name
+	case r.Size() == 2 && name[0] == 'r':
+		return name + "w"
+	case r.Size() == 2:
+		return name
 	}
 	panic("gnu: no name for a register of this size: " + name)
 }

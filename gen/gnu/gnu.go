@@ -6,8 +6,8 @@
 //
 //	void kernel(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
 //
-// A lockstep_buffer is a slice of Go, so that a list is one in both languages, and the
-// buffers of a matrix, which are Go's parameters, are the list of one tensor. So is what the
+// A lockstep_buffer is a slice of Go, so that a list is one in both languages, and buffers
+// that are Go's parameters, of a matrix or of several types, are the list of one tensor. So is what the
 // kernel of matrix products takes: see tile.
 package gnu
 
@@ -114,11 +114,11 @@ func (f *file) describe(argument string, has []string) {
 // place is that of a rule's parameters.
 func place(r *rule.Rule, at int) (argument, within int) {
 	buffers := slice
-	if r.IsMatrix() {
+	if r.IsApart() {
 		buffers = slice * len(r.Buffers)
 	}
 	switch rest := at - buffers; {
-	case rest < 0 && r.IsMatrix():
+	case rest < 0 && r.IsApart():
 		return list, at
 	case rest < 0:
 		return [...]int{list, length}[at/word], -1

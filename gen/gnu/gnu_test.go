@@ -31,6 +31,10 @@ func TestSpelling(t *testing.T) {
 		{"VBROADCASTSS", "", []operand.Op{operand.NewDataAddr(operand.NewStaticSymbol("half"), 0), reg.X2}, "vbroadcastss L(half)+0(%rip), %xmm2"},
 		{"JLT", "", []operand.Op{operand.LabelRef("loop")}, "jl L(loop)"},
 		{"VZEROUPPER", "", nil, "vzeroupper"},
+		{"MOVWLZX", "", []operand.Op{at, reg.R9L}, "movzwl 64(%rsi, %r9, 4), %r9d"},
+		{"MOVW", "", []operand.Op{reg.R9W, at}, "movw %r9w, 64(%rsi, %r9, 4)"},
+		{"MOVW", "", []operand.Op{reg.BX, at}, "movw %bx, 64(%rsi, %r9, 4)"},
+		{"VCVTPS2PH", "", []operand.Op{operand.U8(0), reg.Z3, reg.K2, at}, "vcvtps2ph $0x00, %zmm3, 64(%rsi, %r9, 4){%k2}"},
 	} {
 		i := &ir.Instruction{Opcode: c.opcode, Operands: c.operands}
 		if c.suffix != "" {
@@ -51,6 +55,7 @@ func TestRefuses(t *testing.T) {
 		{Opcode: "VADDPS", Suffixes: []string{"RN_SAE"}, Operands: []operand.Op{reg.Z0, reg.Z1, reg.Z2}},
 		{Opcode: "MOVQ", Operands: []operand.Op{reg.RAX, operand.NewParamAddr("list_len", 8)}},
 		{Opcode: "MOVQ", Operands: []operand.Op{reg.AX, reg.RCX}},
+		{Opcode: "MOVW", Operands: []operand.Op{reg.AL, reg.CX}},
 	} {
 		func() {
 			defer func() {

@@ -180,7 +180,7 @@ func (b *body) store(list []Reg, buffer, row int) {
 // on steps by all of it, so that the others need not.
 func (b *body) move(op Op, buffer, row int) Inst {
 	in := Inst{Op: op, Mem: b.walked[row][buffer], Type: b.r.Buffers[buffer].Type, X: b.part}
-	size := bytes(in.Type)
+	size := in.Type.Bytes()
 	if b.single {
 		in.Bytes = size
 	}

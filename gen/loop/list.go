@@ -21,11 +21,29 @@ func (l *lowering) list(c choice) {
 	}
 	l.walked = [][]Mem{l.buffers}
 	l.do(Inst{Op: JumpIf, X: entry.Base, Cond: GreaterEqual, Y: end, Label: "end"})
+	l.parts(c, func(prefix string) { l.tensors(prefix, entry, end) })
+	l.label("end")
+}
+
+// tensor lowers the kernel of one tensor, whose buffers are parameters.
+func (l *lowering) tensor(c choice) {
+	columns := l.set(Address, Inst{Op: Param, Label: l.Rule.Buffers[0].Name, Piece: Len})
+	for k, b := range l.Rule.Buffers {
+		base := l.set(Address, Inst{Op: Param, Label: b.Name, Piece: Base})
+		l.buffers = append(l.buffers, l.buffer(k, base))
+	}
+	l.walked = [][]Mem{l.buffers}
+	l.parts(c, func(prefix string) { l.columns(prefix, columns, 1) })
+	l.label("end")
+}
+
+// parts writes the loops of a kernel, of which it asks once which it takes.
+func (l *lowering) parts(c choice, loops func(prefix string)) {
 	if c.usual != nil {
 		l.unless(l.Rule.Usual, "general")
 		l.use(l.Rule.Specialize(l.Rule.Usual), *c.usual)
 		l.invariants()
-		l.tensors("usual", entry, end)
+		loops("usual")
 		l.do(Inst{Op: Jump, Label: "end"})
 		l.label("general")
 	}
@@ -33,9 +51,8 @@ func (l *lowering) list(c choice) {
 		l.use(l.Rule, *c.general)
 		l.askScaled()
 		l.invariants()
-		l.tensors("", entry, end)
+		loops("")
 	}
-	l.label("end")
 }
 
 // unless writes jumps where assumptions do not hold.

@@ -129,9 +129,12 @@ func lower(r *rule.Rule, m Machine, c choice) *Program {
 		l.do(Inst{Op: Param, Dst: base, Label: d.Name})
 		l.reductions = append(l.reductions, Mem{Base: base})
 	}
-	if r.IsMatrix() {
+	switch {
+	case r.IsMatrix():
 		l.matrix(*c.general)
-	} else {
+	case r.IsTyped():
+		l.tensor(c)
+	default:
 		l.list(c)
 	}
 	l.do(Inst{Op: Return})
@@ -171,18 +174,10 @@ func (l *lowering) use(r *rule.Rule, p plan) {
 // vector is the size of a vector in bytes.
 func (l *lowering) vector() int { return 4 * l.m.Lanes }
 
-// bytes is the size of an element.
-func bytes(t rule.Type) int {
-	if t == rule.BF16 {
-		return 2
-	}
-	return 4
-}
-
 // buffer is a buffer at an address, to be walked by the index if there is one.
 func (l *lowering) buffer(k int, base Reg) Mem {
 	if l.m.Steps {
 		return Mem{Base: base}
 	}
-	return Mem{Base: base, Index: l.index, Scale: bytes(l.Rule.Buffers[k].Type)}
+	return Mem{Base: base, Index: l.index, Scale: l.Rule.Buffers[k].Type.Bytes()}
 }

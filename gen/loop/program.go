@@ -107,7 +107,7 @@ type Inst struct {
 	Label      string
 	Cond       Cond
 	Piece      Piece
-	Type       rule.Type // of the elements that Load and Store move, whose bits are the upper ones of a float32
+	Type       rule.Type // of the elements that Load and Store move; what is stored of BF16 has been rounded, of F16 the move rounds
 	Bytes      int       // that Load and Store move, if neither vectors nor a Part
 	Step       int       // by which Load and Store move Mem.Base on afterwards
 	Node       rule.Node // of Compute: its operation and distance

@@ -45,7 +45,7 @@ func (l *lowering) rows(columns Reg) {
 func (l *lowering) sides() {
 	for k, b := range l.r.Buffers {
 		if b.Shape == rule.PerRow {
-			l.buffers[k].Index, l.buffers[k].Scale = l.row, bytes(b.Type)
+			l.buffers[k].Index, l.buffers[k].Scale = l.row, b.Type.Bytes()
 		}
 	}
 	l.further = [][]Mem{l.buffers}
@@ -54,7 +54,7 @@ func (l *lowering) sides() {
 		for k, b := range l.r.Buffers {
 			switch b.Shape {
 			case rule.PerRow:
-				next[k] = next[k].plus(bytes(b.Type) * row)
+				next[k] = next[k].plus(b.Type.Bytes() * row)
 			case rule.Matrix:
 				next[k].Base = l.new(Address)
 			}
@@ -109,7 +109,7 @@ func (l *lowering) own(row int) map[int]Reg {
 func (l *lowering) nextRow(columns Reg, row, next []Mem) {
 	for k, b := range l.r.Buffers {
 		if b.Shape == rule.Matrix {
-			l.do(Inst{Op: Locate, Dst: next[k].Base, Mem: Mem{Base: row[k].Base, Index: columns, Scale: bytes(b.Type)}})
+			l.do(Inst{Op: Locate, Dst: next[k].Base, Mem: Mem{Base: row[k].Base, Index: columns, Scale: b.Type.Bytes()}})
 		}
 	}
 }

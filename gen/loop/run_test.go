@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/gen/rule"
 )
 
@@ -22,26 +23,45 @@ type computer struct {
 // place puts words into memory, a few bytes behind what is there, and returns where.
 func (c *computer) place(words []uint32) int64 { return c.placeOf(words, rule.F32) }
 
-// placeOf puts elements there, of which memory has the upper bytes.
+// placeOf puts elements there, which stand for floats of these bits.
 func (c *computer) placeOf(words []uint32, t rule.Type) int64 {
 	const guard = 24
 	c.memory = append(c.memory, make([]byte, guard+(-len(c.memory)&63))...)
 	at := int64(len(c.memory))
 	for _, w := range words {
-		c.memory = append(c.memory, binary.LittleEndian.AppendUint32(nil, w)[4-bytes(t):]...)
+		c.memory = append(c.memory, make([]byte, t.Bytes())...)
+		store(c.memory[len(c.memory)-t.Bytes():], w, t)
 	}
 	return at
 }
 
 // element is an element of a buffer.
 func (c *computer) element(at int64, i int, t rule.Type) float32 {
-	var word [4]byte
-	copy(word[4-bytes(t):], c.memory[at+int64(bytes(t)*i):][:bytes(t)])
-	return float(word[:], 0)
+	return math.Float32frombits(load(c.memory[at+int64(t.Bytes()*i):], t))
 }
 
-// upper has the bits of a float32 that an element has.
-func upper(t rule.Type) uint32 { return math.MaxUint32 << (32 - 8*bytes(t)) }
+// load is the bits of the float that an element stands for, and store makes it one that has
+// the upper bits, or is the nearest of F16.
+func load(memory []byte, t rule.Type) uint32 {
+	switch t {
+	case rule.BF16:
+		return uint32(binary.LittleEndian.Uint16(memory)) << 16
+	case rule.F16:
+		return math.Float32bits(fallback.F16(binary.LittleEndian.Uint16(memory)).Float32())
+	}
+	return binary.LittleEndian.Uint32(memory)
+}
+
+func store(memory []byte, bits uint32, t rule.Type) {
+	switch t {
+	case rule.BF16:
+		binary.LittleEndian.PutUint16(memory, uint16(bits>>16))
+	case rule.F16:
+		binary.LittleEndian.PutUint16(memory, uint16(fallback.ToF16(math.Float32frombits(bits))))
+	default:
+		binary.LittleEndian.PutUint32(memory, bits)
+	}
+}
 
 func (c *computer) at(m Mem) int64 {
 	return c.address[m.Base] + c.address[m.Index]*int64(m.Scale) + int64(m.Disp)
@@ -189,7 +209,7 @@ func double(v []byte, lane int) float64 {
 
 // move loads or stores vectors or a part of one.
 func (c *computer) move(in Inst) {
-	size, at := bytes(in.Type), c.at(in.Mem)
+	size, at := in.Type.Bytes(), c.at(in.Mem)
 	n := c.m.Lanes * size
 	switch {
 	case in.X.Kind != None:
@@ -203,23 +223,23 @@ func (c *computer) move(in Inst) {
 	}
 	for k, r := range regs {
 		if r.Kind != None {
-			c.moveOne(in.Op, r, c.memory[at+int64(n*k):][:n], size)
+			c.moveOne(in.Op, r, c.memory[at+int64(n*k):][:n], in.Type)
 		}
 	}
 	c.address[in.Mem.Base] += int64(in.Step)
 }
 
-// moveOne moves some elements, which are the upper bytes of their lanes.
-func (c *computer) moveOne(op Op, r Reg, memory []byte, size int) {
+// moveOne moves some elements.
+func (c *computer) moveOne(op Op, r Reg, memory []byte, t rule.Type) {
 	if op == Load {
 		c.vectors[r] = c.all(0)
 	}
-	for k := 0; k < len(memory); k += size {
-		element, upper := memory[k:k+size], c.vectors[r][4*k/size+4-size:][:size]
+	for k := 0; k < len(memory)/t.Bytes(); k++ {
+		element, lane := memory[k*t.Bytes():], c.vectors[r][4*k:]
 		if op == Load {
-			copy(upper, element)
+			binary.LittleEndian.PutUint32(lane, load(element, t))
 		} else {
-			copy(element, upper)
+			store(element, binary.LittleEndian.Uint32(lane), t)
 		}
 	}
 }

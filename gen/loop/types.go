@@ -6,8 +6,8 @@ import (
 	"github.com/lockstep-go/lockstep/gen/rule"
 )
 
-// roundStores is the rule with what it stores rounded to the type of its buffer: of a BF16
-// the bits are the upper ones, rounded to nearest even, and a NaN's are still a NaN's.
+// roundStores is the rule with what it stores of BF16 rounded: the bits are the upper ones,
+// rounded to nearest even, and a NaN's are still a NaN's. Moves of F16 round themselves.
 func roundStores(r *rule.Rule) *rule.Rule {
 	c := *r
 	c.Nodes, c.Effects = slices.Clone(r.Nodes), slices.Clone(r.Effects)

@@ -3,7 +3,7 @@ package rule
 import "math"
 
 // Args are the arguments of a call for one tensor: the buffers (elements of another
-// type than float32 as the float32 they stand for), the bits of the scalars and the
+// type than float32 as the float32 they stand for, rounded when stored), the bits of the scalars and the
 // lanes of the reductions (Sums for Sum and Dot, Maxima for MaxAbs, by the reduction's
 // slot).
 type Args struct {
@@ -71,7 +71,7 @@ func (r *Rule) Eval(a Args) {
 				e := r.Effects[s.ID]
 				switch {
 				case !e.Reduce:
-					*at(e.To, i) = f(e.X)
+					*at(e.To, i) = math.Float32frombits(r.Buffers[e.To].Type.Stored(bits[e.X]))
 				case e.Kind == Sum:
 					a.Sums[e.To][lane] += float64(f(e.X))
 				case e.Kind == Dot:

@@ -114,7 +114,19 @@ type Type uint8
 const (
 	F32  Type = iota // float32
 	BF16             // the upper half of a float32, stored rounded to nearest even
+	F16              // binary16 of IEEE 754, stored rounded to nearest even
 )
+
+// Go is the type in Go.
+func (t Type) Go() string { return [...]string{"float32", "fallback.BF16", "fallback.F16"}[t] }
+
+// Bytes is the size of an element.
+func (t Type) Bytes() int {
+	if t == F32 {
+		return 4
+	}
+	return 2
+}
 
 // A Buffer is a parameter: the elements of one tensor, or of a matrix.
 type Buffer struct {
@@ -211,6 +223,15 @@ func (r *Rule) IsMatrix() bool {
 	return slices.ContainsFunc(r.Buffers, func(b Buffer) bool { return b.Shape == Matrix })
 }
 
+// IsTyped reports whether the kernel has buffers of another type than float32.
+func (r *Rule) IsTyped() bool {
+	return slices.ContainsFunc(r.Buffers, func(b Buffer) bool { return b.Type != F32 })
+}
+
+// IsApart reports whether the buffers are parameters of their own, and not a list: those
+// of a matrix, or of one tensor if they are of several types.
+func (r *Rule) IsApart() bool { return r.IsMatrix() || r.IsTyped() }
+
 // Has reports whether the kernel has an operation.
 func (r *Rule) Has(op Op) bool {
 	return slices.ContainsFunc(r.Nodes, func(n Node) bool { return n.Op == op })
@@ -226,12 +247,12 @@ func (r *Rule) First(s Shape) int {
 const List = "list"
 
 // Params is the kernel's Go parameter list, c being the type of the scalars. The
-// buffers are a list, those of one tensor after those of another; those of a matrix
-// are parameters of their own.
+// buffers are a list, those of one tensor after those of another, or IsApart parameters
+// of their own.
 func (r *Rule) Params(c string) string {
 	params := []string{List + " [][]float32"}
-	if r.IsMatrix() {
-		params[0] = strings.Join(r.BufferNames(), ", ") + " []float32"
+	if r.IsApart() {
+		params = r.typedBuffers()
 	}
 	if len(r.Scalars) > 0 {
 		params = append(params, "c "+c)
@@ -240,6 +261,19 @@ func (r *Rule) Params(c string) string {
 		params = append(params, d.Name+" "+d.Type())
 	}
 	return strings.Join(params, ", ")
+}
+
+// typedBuffers are the buffers as parameters.
+func (r *Rule) typedBuffers() []string {
+	var list []string
+	for k, b := range r.Buffers {
+		if last := k+1 == len(r.Buffers); last || r.Buffers[k+1].Type != b.Type {
+			list = append(list, b.Name+" []"+b.Type.Go())
+		} else {
+			list = append(list, b.Name) // whose type is the next one's
+		}
+	}
+	return list
 }
 
 // BufferNames names the buffers in their order.

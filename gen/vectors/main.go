@@ -11,7 +11,9 @@ import (
 	"log"
 	"os"
 	"reflect"
+	"slices"
 
+	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/agree"
 	"github.com/lockstep-go/lockstep/internal/draws"
 	"github.com/lockstep-go/lockstep/kernels"
@@ -51,26 +53,28 @@ func result(k kernels.Kernel, number int) uint32 {
 	f := reflect.ValueOf(k.Bare(kernels.Table(0)))
 	s := newSource(k.Name, number)
 	buffers := s.buffers(k)
-	var values []reflect.Value
-	if agree.IsMatrix(k.Buffers) {
-		for _, b := range buffers {
-			values = append(values, reflect.ValueOf(b))
+	calls := [][]reflect.Value{{reflect.ValueOf(floats(buffers))}}
+	if agree.IsApart(k.Buffers) { // of a matrix, or of each tensor
+		calls = nil
+		for tensor := range slices.Chunk(buffers, len(k.Buffers)) {
+			calls = append(calls, values(tensor))
 		}
-	} else {
-		values = append(values, reflect.ValueOf(buffers))
 	}
-	for i := len(values); i < f.Type().NumIn(); i++ {
+	var rest []reflect.Value
+	for i := len(calls[0]); i < f.Type().NumIn(); i++ {
 		v := reflect.New(f.Type().In(i).Elem())
 		s.fill(v.Elem())
-		values = append(values, v)
+		rest = append(rest, v)
 	}
-	f.Call(values)
+	for _, call := range calls {
+		f.Call(append(call, rest...))
+	}
 
 	h := draws.NewHash()
 	for _, b := range buffers {
-		h.Floats(b...)
+		hash(h, b)
 	}
-	for _, v := range values[1:] {
+	for _, v := range rest {
 		switch x := v.Interface().(type) {
 		case *[32]float32:
 			h.Floats(x[:]...)
@@ -79,4 +83,37 @@ func result(k kernels.Kernel, number int) uint32 {
 		}
 	}
 	return h.Sum()
+}
+
+// floats are buffers of float32, those of other types left out.
+func floats(buffers []any) (list [][]float32) {
+	for _, b := range buffers {
+		if x, ok := b.([]float32); ok {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+func values(buffers []any) (list []reflect.Value) {
+	for _, b := range buffers {
+		list = append(list, reflect.ValueOf(b))
+	}
+	return list
+}
+
+// hash adds a buffer; of elements of 16 bits the bits as numbers.
+func hash(h *draws.Hash, buffer any) {
+	switch x := buffer.(type) {
+	case []float32:
+		h.Floats(x...)
+	case []fallback.BF16:
+		for _, b := range x {
+			h.Floats(float32(b))
+		}
+	case []fallback.F16:
+		for _, b := range x {
+			h.Floats(float32(b))
+		}
+	}
 }

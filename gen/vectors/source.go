@@ -37,7 +37,7 @@ func (s *source) length() int {
 }
 
 // buffers makes those of a list, or of a matrix.
-func (s *source) buffers(k kernels.Kernel) [][]float32 {
+func (s *source) buffers(k kernels.Kernel) []any {
 	n := s.length()
 	if agree.IsMatrix(k.Buffers) {
 		rows := s.Below(9)
@@ -47,7 +47,7 @@ func (s *source) buffers(k kernels.Kernel) [][]float32 {
 	if s.number%8 >= 6 {
 		tensors += s.Below(12)
 	}
-	var list [][]float32
+	var list []any
 	for range tensors {
 		list = append(list, s.tensor(k, map[kernels.Shape]int{kernels.Stream: n})...)
 		n = s.Below(70)
@@ -55,16 +55,29 @@ func (s *source) buffers(k kernels.Kernel) [][]float32 {
 	return list
 }
 
-func (s *source) tensor(k kernels.Kernel, lengths map[kernels.Shape]int) [][]float32 {
-	var list [][]float32
+// tensor makes the buffers of one. An element of 16 bits is the upper half of a value.
+func (s *source) tensor(k kernels.Kernel, lengths map[kernels.Shape]int) []any {
+	var list []any
 	for _, b := range k.Buffers {
-		x := make([]float32, lengths[b.Shape])
-		for i := range x {
-			x[i] = s.value()
+		n := lengths[b.Shape]
+		switch b.Type {
+		case kernels.Bfloat16:
+			list = append(list, made(n, func() fallback.BF16 { return fallback.BF16(math.Float32bits(s.value()) >> 16) }))
+		case kernels.Float16:
+			list = append(list, made(n, func() fallback.F16 { return fallback.F16(math.Float32bits(s.value()) >> 16) }))
+		default:
+			list = append(list, made(n, s.value))
 		}
-		list = append(list, x)
 	}
 	return list
+}
+
+func made[T any](n int, value func() T) []T {
+	x := make([]T, n)
+	for i := range x {
+		x[i] = value()
+	}
+	return x
 }
 
 // value is an ordinary number, or random bits among which NaN, infinities, zeros and

@@ -56,6 +56,12 @@ func IsMatrix(buffers []kernels.Buffer) bool {
 	return slices.ContainsFunc(buffers, func(b kernels.Buffer) bool { return b.Shape == kernels.Matrix })
 }
 
+// IsApart reports whether a kernel takes these buffers as parameters of their own, of a
+// matrix or of one tensor, and not as a list.
+func IsApart(buffers []kernels.Buffer) bool {
+	return slices.ContainsFunc(buffers, func(b kernels.Buffer) bool { return b.Shape == kernels.Matrix || b.Type != kernels.Float32 })
+}
+
 // arguments are those of a call, and what it might write to.
 type arguments struct {
 	values []reflect.Value
@@ -75,7 +81,7 @@ func newArguments(t reflect.Type, buffers []kernels.Buffer, c Case) *arguments {
 	if first := t.In(0); first.Kind() == reflect.Slice && first.Elem().Kind() == reflect.Slice {
 		a.list(from, buffers)
 	} else {
-		a.matrix(from, buffers)
+		a.apart(from, buffers)
 	}
 	for k := len(a.values); k < t.NumIn(); k++ {
 		v := reflect.New(t.In(k).Elem())
@@ -98,12 +104,40 @@ func (a *arguments) list(from source, buffers []kernels.Buffer) {
 	a.values = append(a.values, reflect.ValueOf(list))
 }
 
-// matrix makes each buffer an argument.
-func (a *arguments) matrix(from source, buffers []kernels.Buffer) {
+// apart makes each buffer an argument.
+func (a *arguments) apart(from source, buffers []kernels.Buffer) {
 	lengths := map[kernels.Shape]int{kernels.Stream: from.N, kernels.Matrix: from.N * from.Rows, kernels.PerRow: from.Rows}
 	for _, b := range buffers {
-		a.values = append(a.values, reflect.ValueOf(a.buffer(from, b.Name, lengths[b.Shape])))
+		var v any
+		switch n := lengths[b.Shape]; b.Type {
+		case kernels.Bfloat16:
+			v = halves(a, from, b.Name, n, func(x float32) fallback.BF16 { return fallback.BF16(math.Float32bits(x) >> 16) })
+		case kernels.Float16:
+			v = halves(a, from, b.Name, n, from.half)
+		default:
+			v = a.buffer(from, b.Name, n)
+		}
+		a.values = append(a.values, reflect.ValueOf(v))
 	}
+}
+
+// halves makes a buffer of elements of 16 bits with guards around it.
+func halves[T fallback.BF16 | fallback.F16](a *arguments, from source, name string, n int, of func(x float32) T) []T {
+	memory := make([]T, from.Offset+Guard+n+Guard)
+	for i := range memory {
+		memory[i] = of(from.value())
+	}
+	a.memory = append(a.memory, reflect.ValueOf(memory))
+	a.names = append(a.names, name)
+	return memory[from.Offset+Guard:][:n]
+}
+
+// half is an F16: where values are random, any.
+func (s source) half(x float32) fallback.F16 {
+	if s.Random {
+		return fallback.F16(s.Uint32())
+	}
+	return fallback.ToF16(x)
 }
 
 // buffer makes a buffer with guards around it.
@@ -211,6 +245,14 @@ func equal(got, want reflect.Value) (compared int, err error) {
 		}
 		return len(x), nil
 	}
+	if got.Kind() == reflect.Slice { // elements of 16 bits, whose every bit is promised
+		for i := range got.Len() {
+			if x, y := got.Index(i).Uint(), want.Index(i).Uint(); x != y {
+				return i, fmt.Errorf("element %d of memory is %#x, want %#x", i, x, y)
+			}
+		}
+		return got.Len(), nil
+	}
 	for i := range got.Len() {
 		if !same(got.Index(i), want.Index(i)) {
 			return i, fmt.Errorf("lane %d is %g, want %g", i, got.Index(i).Float(), want.Index(i).Float())
@@ -229,7 +271,7 @@ func same(x, y reflect.Value) bool {
 func Call(kernel any, buffers []kernels.Buffer, c Case) (call func(), bytes int) {
 	a := newArguments(reflect.TypeOf(kernel), buffers, c)
 	for _, m := range a.memory[:len(buffers)] {
-		bytes += 4 * (m.Len() - c.Offset - 2*Guard)
+		bytes += int(m.Type().Elem().Size()) * (m.Len() - c.Offset - 2*Guard)
 	}
 	f := reflect.ValueOf(kernel)
 	return func() { f.Call(a.values) }, bytes

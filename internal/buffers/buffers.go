@@ -18,7 +18,7 @@ func Overlap(x, y []float32) bool {
 
 // Clear makes x zeros, in parts: the scheduler stops a goroutine where a function
 // begins, and nowhere within the assembly of clear.
-func Clear[T float32 | float64](x []T) {
+func Clear[T number](x []T) {
 	for len(x) > tune.MaxLen {
 		clearPart(x[:tune.MaxLen])
 		x = x[tune.MaxLen:]
@@ -27,7 +27,9 @@ func Clear[T float32 | float64](x []T) {
 }
 
 //go:noinline
-func clearPart[T float32 | float64](x []T) { clear(x) }
+func clearPart[T number](x []T) { clear(x) }
+
+type number interface{ float32 | float64 | ~uint16 }
 
 // Copy copies as many elements of from to to as both have, in parts for the same reason.
 func Copy(to, from []float32) {

@@ -29,6 +29,7 @@ type Engine struct {
 	shards  shards    // of the gradients
 	numbers []float32 // of elements, as bits, if there is noise
 	zeroes  bool      // steps leave zeros of the gradients
+	copies  bool      // some tensors have copies of their parameters
 	placed  int       // counts how often buffers were elsewhere than before, or what is flushed of them
 
 	partial [][MaxSums]float64 // by unit
@@ -50,6 +51,7 @@ type Engine struct {
 	observing observing
 	zeroing   zeroing
 	swapping  swapping
+	copying   copying
 
 	estimating estimating
 	agreeing   agreeing
@@ -74,7 +76,8 @@ type tensor struct {
 	trust    float32   // the factor of what agrees in this step, if it is cautious
 	average  []float32 // of its parameters
 	slow     []float32
-	byColumn []float64 // sums by column, of each unit; after the pass the first are the tensor's
+	copied   kernels.Typed // its parameters in another type, the caller's
+	byColumn []float64     // sums by column, of each unit; after the pass the first are the tensor's
 }
 
 // A group is a rule at work.
@@ -118,7 +121,7 @@ func New(tensors []Tensor, rules []Rule) *Engine {
 	e.growLists()
 	e.growSums()
 	e.absent = make([]bool, len(tensors))
-	e.stepping.e, e.squaring.e, e.measuring.e, e.exceeding.e, e.zeroing.e, e.accumulating.e, e.swapping.e, e.estimating.e, e.agreeing.e = e, e, e, e, e, e, e, e, e
+	e.stepping.e, e.squaring.e, e.measuring.e, e.exceeding.e, e.zeroing.e, e.accumulating.e, e.swapping.e, e.copying.e, e.estimating.e, e.agreeing.e = e, e, e, e, e, e, e, e, e, e
 	e.pool = workers.New(tune.ParallelLen, tune.ApartLen)
 	e.team.pool = e.pool
 	e.growRoom()

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/lockstep-go/lockstep/internal/tune"
+	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // TestGradients adds up and counts in gradients of all kinds of tensors.
@@ -52,7 +53,7 @@ func TestForgetWaits(t *testing.T) {
 	wait := meeting{want: 1}
 	e := New([]Tensor{{Size: 5}}, []Rule{{Plan: Plan{Passes: One(wait.run, wait.begin)}}})
 	o := &e.observing
-	w, _, _ := o.enter(e, 0, piece{0, make([]float32, 5)})
+	w, _, _ := o.enter(e, 0, piece{0, kernels.TypedOf(make([]float32, 5))})
 	var running sync.WaitGroup
 	running.Go(func() {
 		e.ForgetObserved()

@@ -25,10 +25,10 @@ type observing struct {
 // A piece is a part of a tensor's gradient, from an element on.
 type piece struct {
 	lo    int
-	grads []float32
+	grads kernels.Typed
 }
 
-func (p piece) hi() int { return p.lo + len(p.grads) }
+func (p piece) hi() int { return p.lo + p.grads.Len() }
 
 // growObserving makes room for a sum of squares.
 func (e *Engine) growObserving() {
@@ -89,7 +89,7 @@ func (o *observing) begin(e *Engine) {
 // Observe takes a part of a tensor's gradient, which must stay as it is until the step. Any
 // goroutines may call it at the same time. Of a part that overlaps one before, it reports
 // where that one is.
-func (e *Engine) Observe(tensor, lo int, grads []float32) (from, to int, apart bool) {
+func (e *Engine) Observe(tensor, lo int, grads kernels.Typed) (from, to int, apart bool) {
 	o := &e.observing
 	w, before, apart := o.enter(e, tensor, piece{lo, grads})
 	if !apart {
@@ -112,11 +112,11 @@ func (o *observing) enter(e *Engine, tensor int, x piece) (w *Worker, before pie
 	}
 	list := o.pieces[tensor]
 	at := from(list, x.lo)
-	if len(x.grads) > 0 && at < len(list) && list[at].lo < x.hi() {
+	if x.grads.Len() > 0 && at < len(list) && list[at].lo < x.hi() {
 		return nil, list[at], false
 	}
 	w = o.lend()
-	if w.ready = w.ready[:0]; len(x.grads) > 0 {
+	if w.ready = w.ready[:0]; x.grads.Len() > 0 {
 		o.pieces[tensor] = slices.Insert(list, at, x)
 		o.count(e, tensor, x, w)
 	}
@@ -179,10 +179,17 @@ func (e *Engine) sumObserved(k int, w *Worker) {
 	lanes := &w.sums[0]
 	*lanes = [fallback.Lanes]float64{}
 	add := func(tensor, lo, hi int) {
-		if x := e.observing.join(tensor, lo, hi, w); x != nil {
-			w.list.Set(x)
-			kernels.SumSquares(e.table, &w.list, lanes)
+		x := e.observing.join(e.table, tensor, lo, hi, w)
+		if x.IsNil() {
+			return
 		}
+		if x.Element() != kernels.Float32 {
+			room := w.scratch(hi - lo)
+			x.Widen(e.table, room)
+			x = kernels.TypedOf(room)
+		}
+		w.list.Set(x.Float32())
+		kernels.SumSquares(e.table, &w.list, lanes)
 	}
 	if u.tensor >= 0 {
 		add(u.tensor, u.lo, u.hi)
@@ -194,28 +201,28 @@ func (e *Engine) sumObserved(k int, w *Worker) {
 	e.observing.partial[k] = [MaxSums]float64{fallback.Total(lanes)}
 }
 
-// join is a range of a gradient that has arrived: a part of a piece, or a copy of several.
-// It is nil if none has.
-func (o *observing) join(tensor, lo, hi int, w *Worker) []float32 {
+// join is a range of a gradient that has arrived: a part of a piece, or a copy of several, of
+// float32. It is nil if none has.
+func (o *observing) join(table kernels.Table, tensor, lo, hi int, w *Worker) kernels.Typed {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	list := o.pieces[tensor]
 	at := from(list, lo)
 	if at == len(list) || list[at].lo >= hi {
-		return nil
+		return kernels.Typed{}
 	}
 	if p := list[at]; p.hi() >= hi {
-		return p.grads[lo-p.lo : hi-p.lo]
+		return p.grads.Slice(lo-p.lo, hi-p.lo)
 	}
 	room := w.scratch(hi - lo)
 	for _, p := range list[at:] {
 		if p.lo >= hi {
 			break
 		}
-		first := max(lo, p.lo)
-		copy(room[first-lo:], p.grads[first-p.lo:])
+		first, end := max(lo, p.lo), min(hi, p.hi())
+		p.grads.Slice(first-p.lo, end-p.lo).Widen(table, room[first-lo:])
 	}
-	return room
+	return kernels.TypedOf(room)
 }
 
 // Observed reports whether parts have arrived since the last step.

@@ -308,6 +308,10 @@ func (s *steppingRows) Do(k, worker int) {
 		w.flushed.fill(g, w.rows)
 		w.flushed.run(e.table, g)
 	}
+	for k := range list {
+		lo := list[k].index * s.columns
+		e.copyOut(t, lo, lo+s.columns, s.params[lo:][:s.columns])
+	}
 }
 
 // fetch reads the parameters and the state of rows that are taken one by one, so that they

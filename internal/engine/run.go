@@ -29,6 +29,7 @@ func (s *stepping) Do(k, worker int) {
 func (s *stepping) small(u *unit, g *group, w *Worker) {
 	e, list := s.e, g.shared[u.lo:u.hi]
 	follows := e.following.follows()
+	trails := follows || e.copies
 	if e.apart && !u.alike || g.penalized() || e.shards.on() {
 		for _, k := range list {
 			t := &e.tensors[k]
@@ -36,7 +37,7 @@ func (s *stepping) small(u *unit, g *group, w *Worker) {
 				w.setShards(&e.shards, k, 0, t.Size)
 				e.apply(w, t, 0, 0, t.Size, s.params[k], s.grads[k])
 			} else if follows {
-				e.follow(w, t, 0, t.Size, s.params[k])
+				e.followApart(w, t, 0, t.Size, s.params[k])
 			}
 		}
 		return
@@ -46,12 +47,12 @@ func (s *stepping) small(u *unit, g *group, w *Worker) {
 	if g.flushes(e.step - first.missed) {
 		e.flushSmall(u)
 	}
-	if !follows && !e.zeroes {
+	if !trails && !e.zeroes {
 		return
 	}
 	for _, k := range list {
-		if follows {
-			e.follow(w, &e.tensors[k], 0, e.tensors[k].Size, s.params[k])
+		if trails {
+			e.trail(w, &e.tensors[k], 0, e.tensors[k].Size, s.params[k])
 		}
 		if e.zeroes {
 			clear(s.grads[k])
@@ -64,7 +65,7 @@ func (s *stepping) large(k int, u *unit, g *group, w *Worker) {
 	e, t, p := s.e, &s.e.tensors[u.tensor], &g.passes[s.pass]
 	if !e.runs(u.tensor, p) {
 		if p.last && e.following.follows() {
-			e.follow(w, t, u.lo, u.hi, s.params[u.tensor][u.lo:u.hi])
+			e.followApart(w, t, u.lo, u.hi, s.params[u.tensor][u.lo:u.hi])
 		}
 		return
 	}
@@ -124,7 +125,7 @@ func (m *Matrix) fold() {
 
 // staged reports whether there are stages around the passes of a group, beside shards.
 func (e *Engine) staged(g *group) bool {
-	return g.penalized() || e.zeroes || e.following.follows()
+	return g.penalized() || e.zeroes || e.copies || e.following.follows()
 }
 
 // blockOf is what is done with blocks: a pass, after which small state is flushed, or
@@ -169,7 +170,7 @@ func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32, of b
 // are longer, which are then measured beforehand.
 func (w *Worker) blockLen(g *group, pass *pass, t *tensor) int {
 	length := tune.BlockLen
-	if len(w.shards) > 0 {
+	if len(w.shards) > 1 {
 		length = tune.ShardLen
 	}
 	w.long = false
@@ -217,8 +218,8 @@ func (e *Engine) block(w *Worker, t *tensor, k, lo int, p, grad []float32, flush
 	if flushes {
 		g.flush(e.table, w, t, lo, hi, p, grad)
 	}
-	if pass.last && e.following.follows() {
-		e.follow(w, t, lo, hi, p)
+	if pass.last {
+		e.trail(w, t, lo, hi, p)
 	}
 }
 

@@ -4,25 +4,39 @@ import (
 	"math"
 
 	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/tune"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // shards are parts of the gradients of a step, which has their sum: of each tensor those
 // that are not nil, in their order and each with its factor.
 type shards struct {
-	list    [][][]float32 // by shard and tensor
+	list    [][][]float32     // by shard and tensor
+	typed   [][]kernels.Typed // or these
 	factors []float32
 }
 
-func (s *shards) on() bool { return len(s.list) > 0 }
+func (s *shards) on() bool { return len(s.list)+len(s.typed) > 0 }
 
 // SetShards says of what gradients those of the next steps are the sum, until it is called
 // with none. What steps and measures take for the gradients has then their lengths, and is
 // nil where all shards are. Factors that are absent are 1.
 func (e *Engine) SetShards(list [][][]float32, factors []float64) {
+	e.shards.list = list
+	e.setFactors(len(list), factors)
+}
+
+// SetTyped is SetShards for gradients of several types, of which blocks are made float32 as
+// they are added up.
+func (e *Engine) SetTyped(list [][]kernels.Typed) {
+	e.shards.typed = list
+	e.setFactors(len(list), nil)
+}
+
+func (e *Engine) setFactors(n int, factors []float64) {
 	s := &e.shards
-	s.list, s.factors = list, s.factors[:0]
-	for j := range list {
+	s.factors = s.factors[:0]
+	for j := range n {
 		factor := 1.
 		if factors != nil {
 			factor = factors[j]
@@ -30,15 +44,14 @@ func (e *Engine) SetShards(list [][][]float32, factors []float64) {
 		s.factors = append(s.factors, float32(factor))
 	}
 	for _, w := range e.workers { // which a panic has left with the last ones
-		clear(w.shards)
-		w.shards = w.shards[:0]
+		w.forgetShards()
 	}
 }
 
-// A shard is a range of one of those of a tensor, with its number.
+// A shard is a range of one of those of a tensor, with its factor.
 type shard struct {
-	number int
-	grads  []float32
+	factor float32
+	grads  kernels.Typed
 }
 
 // setShards lists the shards of a range of a tensor.
@@ -46,9 +59,34 @@ func (w *Worker) setShards(s *shards, tensor, lo, hi int) {
 	w.shards = w.shards[:0]
 	for j, grads := range s.list {
 		if g := grads[tensor]; g != nil {
-			w.shards = append(w.shards, shard{j, g[lo:hi]})
+			w.shards = append(w.shards, shard{s.factors[j], kernels.TypedOf(g[lo:hi])})
 		}
 	}
+	for j, grads := range s.typed {
+		if g := grads[tensor]; !g.IsNil() {
+			w.shards = append(w.shards, shard{s.factors[j], g.Slice(lo, hi)})
+		}
+	}
+}
+
+func (w *Worker) forgetShards() {
+	clear(w.shards)
+	w.shards = w.shards[:0]
+}
+
+// floats is a range of a shard as float32, in room of a term's own if it is of another type.
+func (e *Engine) floats(w *Worker, s *shard, lo, hi, term int) []float32 {
+	x := s.grads.Slice(lo, hi)
+	if x.Element() == kernels.Float32 {
+		return x.Float32()
+	}
+	n := hi - lo
+	if need := min(len(w.shards), len(w.adding.terms)) * n; len(w.widened) < need {
+		w.widened = make([]float32, max(need, tune.BlockLen))
+	}
+	room := w.widened[term*n:][:n]
+	x.Widen(e.table, room)
+	return room
 }
 
 // sum adds up a range of the worker's shards, in x or y unless it is one of them. As many as
@@ -56,8 +94,9 @@ func (w *Worker) setShards(s *shards, tensor, lo, hi int) {
 func (e *Engine) sum(w *Worker, x, y []float32, lo, hi int) []float32 {
 	a := &w.adding
 	a.n = 0
-	for _, s := range w.shards {
-		a.take(s.grads[lo:hi], e.shards.factors[s.number])
+	for k := range w.shards {
+		s := &w.shards[k]
+		a.take(e.floats(w, s, lo, hi, a.n), s.factor)
 		if a.n == len(a.terms) {
 			e.add(w, x)
 			a.take(x, 1)
@@ -123,6 +162,6 @@ func (e *Engine) gradient(w *Worker, grads [][]float32, tensor, lo, hi int) []fl
 	room := w.scratch(2 * n)
 	w.setShards(&e.shards, tensor, lo, hi)
 	x := e.sum(w, room[:n], room[n:], 0, n)
-	w.shards = w.shards[:0]
+	w.forgetShards()
 	return x
 }

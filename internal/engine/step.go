@@ -1,6 +1,10 @@
 package engine
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/lockstep-go/lockstep/kernels"
+)
 
 // Begin counts a step and computes what depends on it. scale is the factor of all
 // gradients. Of grads, if they are given, those that are nil leave their tensors out. Then
@@ -151,7 +155,7 @@ func (e *Engine) RunSmall(params, grads []float32) {
 	t := &e.tensors[0]
 	g, w := &e.groups[t.Rule], e.workers[0]
 	if e.staged(g) || e.following.starts() || t.missed != 0 || t.begins {
-		e.Part(w, 0, 0, params, grads)
+		e.Part(w, 0, 0, params, kernels.TypedOf(grads))
 		e.End()
 		return
 	}
@@ -163,13 +167,20 @@ func (e *Engine) RunSmall(params, grads []float32) {
 
 // Part carries out the step that was begun on a part of a tensor of a plain rule, from the
 // element lo on. Parts may be carried out at the same time, each with a Worker.
-func (e *Engine) Part(w *Worker, tensor, lo int, params, grads []float32) {
+func (e *Engine) Part(w *Worker, tensor, lo int, params []float32, grads kernels.Typed) {
 	t := &e.tensors[tensor]
+	given := params // or else what stands in for it, of which no element is read
+	if grads.Element() == kernels.Float32 {
+		given = grads.Float32()
+	} else {
+		w.shards = append(w.shards[:0], shard{1, grads})
+	}
 	if t.begins {
 		t.beginAs(&e.groups[t.Rule].Plan, lo, params)
 	}
 	e.following.beginAs(t, lo, params)
-	e.apply(w, t, 0, lo, lo+len(params), params, grads)
+	e.apply(w, t, 0, lo, lo+len(params), params, given)
+	w.forgetShards()
 }
 
 // End ends a step of which all parts have been carried out.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/lockstep-go/lockstep/internal/allocs"
 	"github.com/lockstep-go/lockstep/internal/tune"
+	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // TestWays takes the same steps by Run, RunSmall and Parts.
@@ -22,7 +23,7 @@ func TestWays(t *testing.T) {
 			var w Worker
 			for _, lo := range []int{600, 0} {
 				hi := min(n, lo+600)
-				r.Part(&w, 0, lo, r.params[0][lo:hi], g[lo:hi])
+				r.Part(&w, 0, lo, r.params[0][lo:hi], kernels.TypedOf(g[lo:hi]))
 			}
 			r.End()
 		},

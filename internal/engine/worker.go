@@ -19,6 +19,7 @@ type Worker struct {
 	moves   []float32   // steps of a cautious rule, and copies of its state
 	ready   []int       // units to sum up
 	shards  []shard     // of the range at work
+	widened []float32   // blocks of shards that are not of float32
 	calls   []any       // of calls that make scalars of rows
 	rows    [][]float32 // buffers of rows, and what is flushed of them
 	flushed flushed
@@ -39,9 +40,8 @@ func (w *Worker) Forget() {
 	clear(w.buffers[:])
 	clear(w.kept[:])
 	w.matrix = Matrix{}
-	clear(w.shards)
+	w.forgetShards()
 	clear(w.adding.terms[:])
-	w.shards = w.shards[:0]
 	clear(w.rows[:cap(w.rows)])
 	w.rows = w.rows[:0]
 	w.flushed.forget()

@@ -21,7 +21,7 @@ func (w *Worker) zero(grad []float32, lo, hi int) {
 		buffers.Clear(grad[lo:hi])
 	}
 	for _, s := range w.shards {
-		buffers.Clear(s.grads[lo:hi])
+		s.grads.Slice(lo, hi).Clear()
 	}
 }
 

@@ -26,261 +26,139 @@ GLOBL word00007fff<>(SB), RODATA|NOPTR, $4
 DATA word00400000<>+0(SB)/4, $0x00400000
 GLOBL word00400000<>(SB), RODATA|NOPTR, $4
 
-//	p ← p - g·¾, half ← p, sum += g; g and half of BF16
+//	p ← p - (g·¾ + f), half ← p, rounded ← p, sum += g; g and half of BF16, f and rounded of F16
 //
-// func Mixed(list [][]float32, sum *[32]float64)
-// Requires: AVX, AVX2
-TEXT ·Mixed(SB), NOSPLIT, $32-32
-	MOVQ         sum+24(FP), AX
-	MOVQ         list_base+0(FP), CX
-	MOVQ         list_len+8(FP), DX
-	IMUL3Q       $+24, DX, DX
-	ADDQ         CX, DX
-	CMPQ         CX, DX
-	JGE          end
+// func Mixed(p []float32, g []uint16, half []uint16, f []uint16, rounded []uint16, sum *[32]float64)
+// Requires: AVX, AVX2, F16C
+TEXT ·Mixed(SB), NOSPLIT, $64-128
+	MOVQ         sum+120(FP), AX
+	MOVQ         p_len+8(FP), CX
+	MOVQ         p_base+0(FP), DX
+	MOVQ         g_base+24(FP), BX
+	MOVQ         half_base+48(FP), SI
+	MOVQ         f_base+72(FP), DI
+	MOVQ         rounded_base+96(FP), R8
 	VBROADCASTSS word3f400000<>+0(SB), Y0
 	VBROADCASTSS word00000001<>+0(SB), Y1
 	VBROADCASTSS word00007fff<>+0(SB), Y2
 	VBROADCASTSS word00400000<>+0(SB), Y3
-	LEAQ         -72(DX), BX
-
-entry:
-	LEAQ       432(CX), SI
-	CMPQ       SI, BX
-	JG         near
-	MOVQ       (SI), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-	MOVQ       24(SI), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-	MOVQ       48(SI), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-
-near:
-	MOVQ    8(CX), SI
-	MOVQ    (CX), DI
-	MOVQ    24(CX), R8
-	MOVQ    48(CX), R9
-	XORQ    R10, R10
-	MOVQ    SI, R11
-	ANDQ    $-32, R11
-	CMPQ    R10, R11
-	JGE     mainend
-	VMOVUPS (AX), Y4
-	VMOVUPS 32(AX), Y5
-	VMOVUPS 64(AX), Y6
-	VMOVUPS 96(AX), Y7
-	VMOVUPS 128(AX), Y8
-	VMOVUPS 160(AX), Y9
-	VMOVUPS 192(AX), Y10
-	VMOVUPS 224(AX), Y11
-
-main:
-	VMOVUPS      (DI)(R10*4), Y12
-	VPMOVZXWD    (R8)(R10*2), Y13
-	VPSLLD       $0x10, Y13, Y13
-	VMULPS       Y0, Y13, Y14
-	VSUBPS       Y14, Y12, Y12
-	VMOVUPS      Y12, (DI)(R10*4)
-	VPADDD       Y2, Y12, Y14
-	VPSRLD       $0x10, Y12, Y15
-	VANDPS       Y1, Y15, Y15
-	VPADDD       Y15, Y14, Y14
-	VORPS        Y3, Y12, Y15
-	VCMPPS       $0x00, Y12, Y12, Y12
-	VBLENDVPS    Y12, Y14, Y15, Y12
-	VPSRLD       $0x10, Y12, Y12
-	VEXTRACTI128 $0x01, Y12, X14
-	VPACKUSDW    X14, X12, X14
-	VMOVDQU      X14, (R9)(R10*2)
-	VCVTPS2PD    X13, Y12
-	VEXTRACTF128 $0x01, Y13, X13
-	VCVTPS2PD    X13, Y13
-	VADDPD       Y12, Y4, Y4
-	VADDPD       Y13, Y5, Y5
-	VMOVUPS      32(DI)(R10*4), Y12
-	VPMOVZXWD    16(R8)(R10*2), Y13
-	VPSLLD       $0x10, Y13, Y13
-	VMULPS       Y0, Y13, Y14
-	VSUBPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 32(DI)(R10*4)
-	VPADDD       Y2, Y12, Y14
-	VPSRLD       $0x10, Y12, Y15
-	VANDPS       Y1, Y15, Y15
-	VPADDD       Y15, Y14, Y14
-	VORPS        Y3, Y12, Y15
-	VCMPPS       $0x00, Y12, Y12, Y12
-	VBLENDVPS    Y12, Y14, Y15, Y12
-	VPSRLD       $0x10, Y12, Y12
-	VEXTRACTI128 $0x01, Y12, X14
-	VPACKUSDW    X14, X12, X14
-	VMOVDQU      X14, 16(R9)(R10*2)
-	VCVTPS2PD    X13, Y12
-	VEXTRACTF128 $0x01, Y13, X13
-	VCVTPS2PD    X13, Y13
-	VADDPD       Y12, Y6, Y6
-	VADDPD       Y13, Y7, Y7
-	VMOVUPS      64(DI)(R10*4), Y12
-	VPMOVZXWD    32(R8)(R10*2), Y13
-	VPSLLD       $0x10, Y13, Y13
-	VMULPS       Y0, Y13, Y14
-	VSUBPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 64(DI)(R10*4)
-	VPADDD       Y2, Y12, Y14
-	VPSRLD       $0x10, Y12, Y15
-	VANDPS       Y1, Y15, Y15
-	VPADDD       Y15, Y14, Y14
-	VORPS        Y3, Y12, Y15
-	VCMPPS       $0x00, Y12, Y12, Y12
-	VBLENDVPS    Y12, Y14, Y15, Y12
-	VPSRLD       $0x10, Y12, Y12
-	VEXTRACTI128 $0x01, Y12, X14
-	VPACKUSDW    X14, X12, X14
-	VMOVDQU      X14, 32(R9)(R10*2)
-	VCVTPS2PD    X13, Y12
-	VEXTRACTF128 $0x01, Y13, X13
-	VCVTPS2PD    X13, Y13
-	VADDPD       Y12, Y8, Y8
-	VADDPD       Y13, Y9, Y9
-	VMOVUPS      96(DI)(R10*4), Y12
-	VPMOVZXWD    48(R8)(R10*2), Y13
-	VPSLLD       $0x10, Y13, Y13
-	VMULPS       Y0, Y13, Y14
-	VSUBPS       Y14, Y12, Y12
-	VMOVUPS      Y12, 96(DI)(R10*4)
-	VPADDD       Y2, Y12, Y14
-	VPSRLD       $0x10, Y12, Y15
-	VANDPS       Y1, Y15, Y15
-	VPADDD       Y15, Y14, Y14
-	VORPS        Y3, Y12, Y15
-	VCMPPS       $0x00, Y12, Y12, Y12
-	VBLENDVPS    Y12, Y14, Y15, Y12
-	VPSRLD       $0x10, Y12, Y12
-	VEXTRACTI128 $0x01, Y12, X14
-	VPACKUSDW    X14, X12, X14
-	VMOVDQU      X14, 48(R9)(R10*2)
-	VCVTPS2PD    X13, Y12
-	VEXTRACTF128 $0x01, Y13, X13
-	VCVTPS2PD    X13, Y13
-	VADDPD       Y12, Y10, Y10
-	VADDPD       Y13, Y11, Y11
-	ADDQ         $+32, R10
-	CMPQ         R10, R11
-	JLT          main
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y5, 32(AX)
-	VMOVUPS      Y6, 64(AX)
-	VMOVUPS      Y7, 96(AX)
-	VMOVUPS      Y8, 128(AX)
-	VMOVUPS      Y9, 160(AX)
-	VMOVUPS      Y10, 192(AX)
-	VMOVUPS      Y11, 224(AX)
-
-mainend:
-	MOVQ SI, R11
-	ANDQ $-8, R11
-	CMPQ R10, R11
-	JGE  loopend
+	XORQ         R9, R9
+	MOVQ         CX, R10
+	ANDQ         $-8, R10
+	CMPQ         R9, R10
+	JGE          loopend
 
 loop:
-	MOVQ         R10, R12
-	ANDQ         $+31, R12
-	VMOVUPS      (DI)(R10*4), Y4
-	VPMOVZXWD    (R8)(R10*2), Y5
+	MOVQ         R9, R11
+	ANDQ         $+31, R11
+	VMOVUPS      (DX)(R9*4), Y4
+	VPMOVZXWD    (BX)(R9*2), Y5
 	VPSLLD       $0x10, Y5, Y5
 	VMULPS       Y0, Y5, Y6
+	VCVTPH2PS    (DI)(R9*2), Y7
+	VADDPS       Y7, Y6, Y6
 	VSUBPS       Y6, Y4, Y4
-	VMOVUPS      Y4, (DI)(R10*4)
+	VMOVUPS      Y4, (DX)(R9*4)
 	VPADDD       Y2, Y4, Y6
 	VPSRLD       $0x10, Y4, Y7
 	VANDPS       Y1, Y7, Y7
 	VPADDD       Y7, Y6, Y6
 	VORPS        Y3, Y4, Y7
-	VCMPPS       $0x00, Y4, Y4, Y4
-	VBLENDVPS    Y4, Y6, Y7, Y4
-	VPSRLD       $0x10, Y4, Y4
-	VEXTRACTI128 $0x01, Y4, X6
-	VPACKUSDW    X6, X4, X6
-	VMOVDQU      X6, (R9)(R10*2)
+	VCMPPS       $0x00, Y4, Y4, Y8
+	VBLENDVPS    Y8, Y6, Y7, Y6
+	VPSRLD       $0x10, Y6, Y6
+	VEXTRACTI128 $0x01, Y6, X7
+	VPACKUSDW    X7, X6, X7
+	VMOVDQU      X7, (SI)(R9*2)
+	VCVTPS2PH    $0x00, Y4, (R8)(R9*2)
 	VCVTPS2PD    X5, Y4
 	VEXTRACTF128 $0x01, Y5, X5
 	VCVTPS2PD    X5, Y5
-	VMOVUPS      (AX)(R12*8), Y6
+	VMOVUPS      (AX)(R11*8), Y6
 	VADDPD       Y4, Y6, Y6
-	VMOVUPS      Y6, (AX)(R12*8)
-	VMOVUPS      32(AX)(R12*8), Y4
+	VMOVUPS      Y6, (AX)(R11*8)
+	VMOVUPS      32(AX)(R11*8), Y4
 	VADDPD       Y5, Y4, Y4
-	VMOVUPS      Y4, 32(AX)(R12*8)
-	ADDQ         $+8, R10
-	CMPQ         R10, R11
+	VMOVUPS      Y4, 32(AX)(R11*8)
+	ADDQ         $+8, R9
+	CMPQ         R9, R10
 	JLT          loop
 
 loopend:
-	SUBQ         R10, SI
+	SUBQ         R9, CX
 	JE           done
-	VMOVD        SI, X4
+	VMOVD        CX, X4
 	VPBROADCASTD X4, Y4
 	VPCMPGTD     lanes<>+0(SB), Y4, Y4
-	MOVQ         R10, R11
-	ANDQ         $+31, R11
-	VMASKMOVPS   (DI)(R10*4), Y4, Y5
-	LEAQ         (R8)(R10*2), R13
-	LEAQ         (SP), R14
-	MOVQ         SI, R8
+	MOVQ         R9, R10
+	ANDQ         $+31, R10
+	VMASKMOVPS   (DX)(R9*4), Y4, Y5
+	LEAQ         (BX)(R9*2), R12
+	LEAQ         (SP), R13
+	MOVQ         CX, BX
 
 half1:
-	MOVWLZX      -2(R13)(R8*2), R12
-	MOVW         R12, -2(R14)(R8*2)
-	DECQ         R8
-	JNE          half1
-	VPMOVZXWD    (SP), Y6
-	VPSLLD       $0x10, Y6, Y6
-	VMULPS       Y0, Y6, Y7
-	VSUBPS       Y7, Y5, Y5
-	VMASKMOVPS   Y5, Y4, (DI)(R10*4)
-	VPADDD       Y2, Y5, Y7
-	VPSRLD       $0x10, Y5, Y8
-	VANDPS       Y1, Y8, Y8
-	VPADDD       Y8, Y7, Y7
-	VORPS        Y3, Y5, Y8
-	VCMPPS       $0x00, Y5, Y5, Y5
-	VBLENDVPS    Y5, Y7, Y8, Y5
-	VPSRLD       $0x10, Y5, Y5
-	VEXTRACTI128 $0x01, Y5, X7
-	VPACKUSDW    X7, X5, X7
-	VMOVDQU      X7, 16(SP)
-	LEAQ         16(SP), DI
-	LEAQ         (R9)(R10*2), R8
+	MOVWLZX   -2(R12)(BX*2), R11
+	MOVW      R11, -2(R13)(BX*2)
+	DECQ      BX
+	JNE       half1
+	VPMOVZXWD (SP), Y6
+	VPSLLD    $0x10, Y6, Y6
+	VMULPS    Y0, Y6, Y0
+	LEAQ      (DI)(R9*2), R11
+	LEAQ      16(SP), R12
+	MOVQ      CX, BX
 
 half2:
-	MOVWLZX      -2(DI)(SI*2), R9
-	MOVW         R9, -2(R8)(SI*2)
-	DECQ         SI
+	MOVWLZX      -2(R11)(BX*2), DI
+	MOVW         DI, -2(R12)(BX*2)
+	DECQ         BX
 	JNE          half2
-	VANDPS       Y4, Y6, Y4
-	VCVTPS2PD    X4, Y5
-	VEXTRACTF128 $0x01, Y4, X4
-	VCVTPS2PD    X4, Y4
-	VMOVUPS      (AX)(R11*8), Y6
-	VADDPD       Y5, Y6, Y6
-	VMOVUPS      Y6, (AX)(R11*8)
-	VMOVUPS      32(AX)(R11*8), Y5
-	VADDPD       Y4, Y5, Y5
-	VMOVUPS      Y5, 32(AX)(R11*8)
+	VCVTPH2PS    16(SP), Y7
+	VADDPS       Y7, Y0, Y0
+	VSUBPS       Y0, Y5, Y0
+	VMASKMOVPS   Y0, Y4, (DX)(R9*4)
+	VPADDD       Y2, Y0, Y2
+	VPSRLD       $0x10, Y0, Y5
+	VANDPS       Y1, Y5, Y1
+	VPADDD       Y1, Y2, Y1
+	VORPS        Y3, Y0, Y2
+	VCMPPS       $0x00, Y0, Y0, Y3
+	VBLENDVPS    Y3, Y1, Y2, Y1
+	VPSRLD       $0x10, Y1, Y1
+	VEXTRACTI128 $0x01, Y1, X2
+	VPACKUSDW    X2, X1, X2
+	VMOVDQU      X2, 32(SP)
+	LEAQ         32(SP), DX
+	LEAQ         (SI)(R9*2), DI
+	MOVQ         CX, BX
+
+half3:
+	MOVWLZX   -2(DX)(BX*2), SI
+	MOVW      SI, -2(DI)(BX*2)
+	DECQ      BX
+	JNE       half3
+	VCVTPS2PH $0x00, Y0, X0
+	VMOVDQU   X0, 48(SP)
+	LEAQ      48(SP), DX
+	LEAQ      (R8)(R9*2), BX
+
+half4:
+	MOVWLZX      -2(DX)(CX*2), SI
+	MOVW         SI, -2(BX)(CX*2)
+	DECQ         CX
+	JNE          half4
+	VANDPS       Y4, Y6, Y0
+	VCVTPS2PD    X0, Y1
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VMOVUPS      (AX)(R10*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, (AX)(R10*8)
+	VMOVUPS      32(AX)(R10*8), Y1
+	VADDPD       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(AX)(R10*8)
 
 done:
-	ADDQ $+72, CX
-	CMPQ CX, DX
-	JLT  entry
-
-end:
 	VZEROUPPER
 	RET

@@ -16,230 +16,101 @@ GLOBL word00007fff<>(SB), RODATA|NOPTR, $4
 DATA word00400000<>+0(SB)/4, $0x00400000
 GLOBL word00400000<>(SB), RODATA|NOPTR, $4
 
-//	p ← p - g·¾, half ← p, sum += g; g and half of BF16
+//	p ← p - (g·¾ + f), half ← p, rounded ← p, sum += g; g and half of BF16, f and rounded of F16
 //
-// func Mixed(list [][]float32, sum *[32]float64)
+// func Mixed(p []float32, g []uint16, half []uint16, f []uint16, rounded []uint16, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·Mixed(SB), NOSPLIT, $0-32
-	MOVQ         sum+24(FP), AX
-	MOVQ         list_base+0(FP), CX
-	MOVQ         list_len+8(FP), DX
-	IMUL3Q       $+24, DX, DX
-	ADDQ         CX, DX
-	CMPQ         CX, DX
-	JGE          end
+TEXT ·Mixed(SB), NOSPLIT, $0-128
+	MOVQ         sum+120(FP), AX
+	MOVQ         p_len+8(FP), CX
+	MOVQ         p_base+0(FP), DX
+	MOVQ         g_base+24(FP), BX
+	MOVQ         half_base+48(FP), SI
+	MOVQ         f_base+72(FP), DI
+	MOVQ         rounded_base+96(FP), R8
 	VBROADCASTSS word3f400000<>+0(SB), Z0
 	VBROADCASTSS word00000001<>+0(SB), Z1
 	VBROADCASTSS word00007fff<>+0(SB), Z2
 	VBROADCASTSS word00400000<>+0(SB), Z3
-	LEAQ         -72(DX), BX
-
-entry:
-	LEAQ       432(CX), SI
-	CMPQ       SI, BX
-	JG         near
-	MOVQ       (SI), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-	MOVQ       24(SI), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-	MOVQ       48(SI), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-
-near:
-	MOVQ    8(CX), SI
-	MOVQ    (CX), DI
-	MOVQ    24(CX), R8
-	MOVQ    48(CX), R9
-	XORQ    R10, R10
-	MOVQ    SI, R11
-	ANDQ    $-64, R11
-	CMPQ    R10, R11
-	JGE     mainend
-	VMOVUPS (AX), Z4
-	VMOVUPS 64(AX), Z5
-	VMOVUPS 128(AX), Z6
-	VMOVUPS 192(AX), Z7
-
-main:
-	VMOVUPS       (DI)(R10*4), Z8
-	VPMOVZXWD     (R8)(R10*2), Z9
-	VPSLLD        $0x10, Z9, Z9
-	VMULPS        Z0, Z9, Z10
-	VSUBPS        Z10, Z8, Z8
-	VMOVUPS       Z8, (DI)(R10*4)
-	VPADDD        Z2, Z8, Z10
-	VPSRLD        $0x10, Z8, Z11
-	VANDPS        Z1, Z11, Z11
-	VPADDD        Z11, Z10, Z10
-	VORPS         Z3, Z8, Z11
-	VCMPPS        $0x00, Z8, Z8, K1
-	VMOVAPS       Z11, Z8
-	VMOVAPS       Z10, K1, Z8
-	VPSRLD        $0x10, Z8, Z8
-	VPMOVDW       Z8, (R9)(R10*2)
-	VCVTPS2PD     Y9, Z8
-	VEXTRACTF64X4 $0x01, Z9, Y9
-	VCVTPS2PD     Y9, Z9
-	VADDPD        Z8, Z4, Z4
-	VADDPD        Z9, Z5, Z5
-	VMOVUPS       64(DI)(R10*4), Z8
-	VPMOVZXWD     32(R8)(R10*2), Z9
-	VPSLLD        $0x10, Z9, Z9
-	VMULPS        Z0, Z9, Z10
-	VSUBPS        Z10, Z8, Z8
-	VMOVUPS       Z8, 64(DI)(R10*4)
-	VPADDD        Z2, Z8, Z10
-	VPSRLD        $0x10, Z8, Z11
-	VANDPS        Z1, Z11, Z11
-	VPADDD        Z11, Z10, Z10
-	VORPS         Z3, Z8, Z11
-	VCMPPS        $0x00, Z8, Z8, K1
-	VMOVAPS       Z11, Z8
-	VMOVAPS       Z10, K1, Z8
-	VPSRLD        $0x10, Z8, Z8
-	VPMOVDW       Z8, 32(R9)(R10*2)
-	VCVTPS2PD     Y9, Z8
-	VEXTRACTF64X4 $0x01, Z9, Y9
-	VCVTPS2PD     Y9, Z9
-	VADDPD        Z8, Z6, Z6
-	VADDPD        Z9, Z7, Z7
-	VMOVUPS       128(DI)(R10*4), Z8
-	VPMOVZXWD     64(R8)(R10*2), Z9
-	VPSLLD        $0x10, Z9, Z9
-	VMULPS        Z0, Z9, Z10
-	VSUBPS        Z10, Z8, Z8
-	VMOVUPS       Z8, 128(DI)(R10*4)
-	VPADDD        Z2, Z8, Z10
-	VPSRLD        $0x10, Z8, Z11
-	VANDPS        Z1, Z11, Z11
-	VPADDD        Z11, Z10, Z10
-	VORPS         Z3, Z8, Z11
-	VCMPPS        $0x00, Z8, Z8, K1
-	VMOVAPS       Z11, Z8
-	VMOVAPS       Z10, K1, Z8
-	VPSRLD        $0x10, Z8, Z8
-	VPMOVDW       Z8, 64(R9)(R10*2)
-	VCVTPS2PD     Y9, Z8
-	VEXTRACTF64X4 $0x01, Z9, Y9
-	VCVTPS2PD     Y9, Z9
-	VADDPD        Z8, Z4, Z4
-	VADDPD        Z9, Z5, Z5
-	VMOVUPS       192(DI)(R10*4), Z8
-	VPMOVZXWD     96(R8)(R10*2), Z9
-	VPSLLD        $0x10, Z9, Z9
-	VMULPS        Z0, Z9, Z10
-	VSUBPS        Z10, Z8, Z8
-	VMOVUPS       Z8, 192(DI)(R10*4)
-	VPADDD        Z2, Z8, Z10
-	VPSRLD        $0x10, Z8, Z11
-	VANDPS        Z1, Z11, Z11
-	VPADDD        Z11, Z10, Z10
-	VORPS         Z3, Z8, Z11
-	VCMPPS        $0x00, Z8, Z8, K1
-	VMOVAPS       Z11, Z8
-	VMOVAPS       Z10, K1, Z8
-	VPSRLD        $0x10, Z8, Z8
-	VPMOVDW       Z8, 96(R9)(R10*2)
-	VCVTPS2PD     Y9, Z8
-	VEXTRACTF64X4 $0x01, Z9, Y9
-	VCVTPS2PD     Y9, Z9
-	VADDPD        Z8, Z6, Z6
-	VADDPD        Z9, Z7, Z7
-	ADDQ          $+64, R10
-	CMPQ          R10, R11
-	JLT           main
-	VMOVUPS       Z4, (AX)
-	VMOVUPS       Z5, 64(AX)
-	VMOVUPS       Z6, 128(AX)
-	VMOVUPS       Z7, 192(AX)
-
-mainend:
-	MOVQ SI, R11
-	ANDQ $-16, R11
-	CMPQ R10, R11
-	JGE  loopend
+	XORQ         R9, R9
+	MOVQ         CX, R10
+	ANDQ         $-16, R10
+	CMPQ         R9, R10
+	JGE          loopend
 
 loop:
-	MOVQ          R10, R12
-	ANDQ          $+31, R12
-	VMOVUPS       (DI)(R10*4), Z4
-	VPMOVZXWD     (R8)(R10*2), Z5
+	MOVQ          R9, R11
+	ANDQ          $+31, R11
+	VMOVUPS       (DX)(R9*4), Z4
+	VPMOVZXWD     (BX)(R9*2), Z5
 	VPSLLD        $0x10, Z5, Z5
 	VMULPS        Z0, Z5, Z6
+	VCVTPH2PS     (DI)(R9*2), Z7
+	VADDPS        Z7, Z6, Z6
 	VSUBPS        Z6, Z4, Z4
-	VMOVUPS       Z4, (DI)(R10*4)
+	VMOVUPS       Z4, (DX)(R9*4)
 	VPADDD        Z2, Z4, Z6
 	VPSRLD        $0x10, Z4, Z7
 	VANDPS        Z1, Z7, Z7
 	VPADDD        Z7, Z6, Z6
 	VORPS         Z3, Z4, Z7
 	VCMPPS        $0x00, Z4, Z4, K1
-	VMOVAPS       Z7, Z4
-	VMOVAPS       Z6, K1, Z4
-	VPSRLD        $0x10, Z4, Z4
-	VPMOVDW       Z4, (R9)(R10*2)
+	VMOVAPS       Z7, Z7
+	VMOVAPS       Z6, K1, Z7
+	VPSRLD        $0x10, Z7, Z6
+	VPMOVDW       Z6, (SI)(R9*2)
+	VCVTPS2PH     $0x00, Z4, (R8)(R9*2)
 	VCVTPS2PD     Y5, Z4
 	VEXTRACTF64X4 $0x01, Z5, Y5
 	VCVTPS2PD     Y5, Z5
-	VMOVUPS       (AX)(R12*8), Z6
+	VMOVUPS       (AX)(R11*8), Z6
 	VADDPD        Z4, Z6, Z6
-	VMOVUPS       Z6, (AX)(R12*8)
-	VMOVUPS       64(AX)(R12*8), Z4
+	VMOVUPS       Z6, (AX)(R11*8)
+	VMOVUPS       64(AX)(R11*8), Z4
 	VADDPD        Z5, Z4, Z4
-	VMOVUPS       Z4, 64(AX)(R12*8)
-	ADDQ          $+16, R10
-	CMPQ          R10, R11
+	VMOVUPS       Z4, 64(AX)(R11*8)
+	ADDQ          $+16, R9
+	CMPQ          R9, R10
 	JLT           loop
 
 loopend:
-	SUBQ          R10, SI
+	SUBQ          R9, CX
 	JE            done
-	MOVL          $0x0000ffff, R11
-	BZHIL         SI, R11, R11
-	KMOVW         R11, K1
-	MOVQ          R10, SI
-	ANDQ          $+31, SI
-	VMOVUPS.Z     (DI)(R10*4), K1, Z4
-	VPMOVZXWD.Z   (R8)(R10*2), K1, Z5
+	MOVL          $0x0000ffff, R10
+	BZHIL         CX, R10, R10
+	KMOVW         R10, K1
+	MOVQ          R9, CX
+	ANDQ          $+31, CX
+	VMOVUPS.Z     (DX)(R9*4), K1, Z4
+	VPMOVZXWD.Z   (BX)(R9*2), K1, Z5
 	VPSLLD        $0x10, Z5, Z5
-	VMULPS        Z0, Z5, Z6
-	VSUBPS        Z6, Z4, Z4
-	VMOVUPS       Z4, K1, (DI)(R10*4)
-	VPADDD        Z2, Z4, Z6
-	VPSRLD        $0x10, Z4, Z7
-	VANDPS        Z1, Z7, Z7
-	VPADDD        Z7, Z6, Z6
-	VORPS         Z3, Z4, Z7
-	VCMPPS        $0x00, Z4, Z4, K2
-	VMOVAPS       Z7, Z4
-	VMOVAPS       Z6, K2, Z4
-	VPSRLD        $0x10, Z4, Z4
-	VPMOVDW       Z4, K1, (R9)(R10*2)
-	VMOVAPS.Z     Z5, K1, Z4
-	VCVTPS2PD     Y4, Z5
-	VEXTRACTF64X4 $0x01, Z4, Y4
-	VCVTPS2PD     Y4, Z4
-	VMOVUPS       (AX)(SI*8), Z6
-	VADDPD        Z5, Z6, Z6
-	VMOVUPS       Z6, (AX)(SI*8)
-	VMOVUPS       64(AX)(SI*8), Z5
-	VADDPD        Z4, Z5, Z5
-	VMOVUPS       Z5, 64(AX)(SI*8)
+	VMULPS        Z0, Z5, Z0
+	VCVTPH2PS.Z   (DI)(R9*2), K1, Z6
+	VADDPS        Z6, Z0, Z0
+	VSUBPS        Z0, Z4, Z0
+	VMOVUPS       Z0, K1, (DX)(R9*4)
+	VPADDD        Z2, Z0, Z2
+	VPSRLD        $0x10, Z0, Z4
+	VANDPS        Z1, Z4, Z1
+	VPADDD        Z1, Z2, Z1
+	VORPS         Z3, Z0, Z2
+	VCMPPS        $0x00, Z0, Z0, K2
+	VMOVAPS       Z2, Z2
+	VMOVAPS       Z1, K2, Z2
+	VPSRLD        $0x10, Z2, Z1
+	VPMOVDW       Z1, K1, (SI)(R9*2)
+	VCVTPS2PH     $0x00, Z0, K1, (R8)(R9*2)
+	VMOVAPS.Z     Z5, K1, Z0
+	VCVTPS2PD     Y0, Z1
+	VEXTRACTF64X4 $0x01, Z0, Y0
+	VCVTPS2PD     Y0, Z0
+	VMOVUPS       (AX)(CX*8), Z2
+	VADDPD        Z1, Z2, Z2
+	VMOVUPS       Z2, (AX)(CX*8)
+	VMOVUPS       64(AX)(CX*8), Z1
+	VADDPD        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(AX)(CX*8)
 
 done:
-	ADDQ $+72, CX
-	CMPQ CX, DX
-	JLT  entry
-
-end:
 	VZEROUPPER
 	RET

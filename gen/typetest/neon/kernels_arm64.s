@@ -14,277 +14,158 @@ DATA constantsOfMixed<>+48(SB)/8, $0x0040000000400000
 DATA constantsOfMixed<>+56(SB)/8, $0x0040000000400000
 GLOBL constantsOfMixed<>(SB), RODATA|NOPTR, $64
 
-//	p ← p - g·¾, half ← p, sum += g; g and half of BF16
+//	p ← p - (g·¾ + f), half ← p, rounded ← p, sum += g; g and half of BF16, f and rounded of F16
 //
-// func Mixed(list [][]float32, sum *[32]float64)
+// func Mixed(p []float32, g, half []fallback.BF16, f, rounded []fallback.F16, sum *[32]float64)
 // Requires: ASIMD
-TEXT ·Mixed(SB), NOSPLIT, $0-32
+TEXT ·Mixed(SB), NOSPLIT, $0-128
 	MOVD $constantsOfMixed<>(SB), R0
-	MOVD sum+24(FP), R1
-	MOVD list_base+0(FP), R2
-	MOVD list_len+8(FP), R3
-	MOVD $24, R4
-	MUL R4, R3, R3
-	ADD R2, R3, R3
-	CMP R3, R2
-	BGE end
+	MOVD sum+120(FP), R1
+	MOVD p_len+8(FP), R2
+	MOVD p_base+0(FP), R3
+	MOVD g_base+24(FP), R4
+	MOVD half_base+48(FP), R5
+	MOVD f_base+72(FP), R6
+	MOVD rounded_base+96(FP), R7
 	FMOVQ 0(R0), F0
 	FMOVQ 16(R0), F1
 	FMOVQ 32(R0), F2
 	FMOVQ 48(R0), F3
-	SUB $72, R3, R0
-
-entry:
-	ADD $432, R2, R4
-	CMP R0, R4
-	BGT near
-	MOVD 0(R4), R5
-	PRFM 0(R5), PLDL1KEEP
-	PRFM 64(R5), PLDL1KEEP
-	PRFM 128(R5), PLDL1KEEP
-	PRFM 192(R5), PLDL1KEEP
-	MOVD 24(R4), R5
-	PRFM 0(R5), PLDL1KEEP
-	PRFM 64(R5), PLDL1KEEP
-	PRFM 128(R5), PLDL1KEEP
-	PRFM 192(R5), PLDL1KEEP
-	MOVD 48(R4), R5
-	PRFM 0(R5), PLDL1KEEP
-	PRFM 64(R5), PLDL1KEEP
-	PRFM 128(R5), PLDL1KEEP
-	PRFM 192(R5), PLDL1KEEP
-
-near:
-	MOVD 8(R2), R4
-	MOVD 0(R2), R5
-	MOVD 24(R2), R6
-	MOVD 48(R2), R7
-	MOVD $0, R8
-	SUBS $32, R4, R4
+	MOVD $0, R0
+	SUBS $8, R2, R2
 	BLT mainend
-	FLDPQ 0(R1), (F4, F5)
-	FLDPQ 32(R1), (F6, F7)
-	FLDPQ 64(R1), (F8, F9)
-	FLDPQ 96(R1), (F10, F11)
-	FLDPQ 128(R1), (F12, F13)
-	FLDPQ 160(R1), (F14, F15)
-	FLDPQ 192(R1), (F16, F17)
-	FLDPQ 224(R1), (F18, F19)
 
 main:
-	FLDPQ.P 128(R5), (F20, F21)
-	FMOVQ.P 64(R6), F22
-	WORD $0x6e613ad7 // shll2 v23.4s, v22.8h, #16
-	WORD $0x2e613ad6 // shll v22.4s, v22.4h, #16
-	WORD $0x6e20ded8 // fmul v24.4s, v22.4s, v0.4s
-	WORD $0x6e20def9 // fmul v25.4s, v23.4s, v0.4s
-	WORD $0x4eb8d694 // fsub v20.4s, v20.4s, v24.4s
-	WORD $0x4eb9d6b5 // fsub v21.4s, v21.4s, v25.4s
-	FSTPQ (F20, F21), -128(R5)
-	WORD $0x4ea28698 // add v24.4s, v20.4s, v2.4s
-	WORD $0x4ea286b9 // add v25.4s, v21.4s, v2.4s
-	WORD $0x6f30069a // ushr v26.4s, v20.4s, #16
-	WORD $0x6f3006bb // ushr v27.4s, v21.4s, #16
-	WORD $0x4e211f5a // and v26.16b, v26.16b, v1.16b
-	WORD $0x4e211f7b // and v27.16b, v27.16b, v1.16b
-	WORD $0x4eba8718 // add v24.4s, v24.4s, v26.4s
-	WORD $0x4ebb8739 // add v25.4s, v25.4s, v27.4s
-	WORD $0x4ea31e9a // orr v26.16b, v20.16b, v3.16b
-	WORD $0x4ea31ebb // orr v27.16b, v21.16b, v3.16b
-	WORD $0x4e34e694 // fcmeq v20.4s, v20.4s, v20.4s
-	WORD $0x4e35e6b5 // fcmeq v21.4s, v21.4s, v21.4s
-	WORD $0x6e7a1f14 // bsl v20.16b, v24.16b, v26.16b
-	WORD $0x6e7b1f35 // bsl v21.16b, v25.16b, v27.16b
-	WORD $0x4e555a94 // uzp2 v20.8h, v20.8h, v21.8h
-	FMOVQ.P F20, 64(R7)
-	WORD $0x0e617ad4 // fcvtl v20.2d, v22.2s
-	WORD $0x4e617ad5 // fcvtl2 v21.2d, v22.4s
-	WORD $0x4e74d484 // fadd v4.2d, v4.2d, v20.2d
-	WORD $0x4e75d4a5 // fadd v5.2d, v5.2d, v21.2d
-	WORD $0x0e617af4 // fcvtl v20.2d, v23.2s
-	WORD $0x4e617af5 // fcvtl2 v21.2d, v23.4s
-	WORD $0x4e74d4c6 // fadd v6.2d, v6.2d, v20.2d
-	WORD $0x4e75d4e7 // fadd v7.2d, v7.2d, v21.2d
-	FLDPQ -96(R5), (F20, F21)
-	FMOVQ -48(R6), F22
-	WORD $0x6e613ad7 // shll2 v23.4s, v22.8h, #16
-	WORD $0x2e613ad6 // shll v22.4s, v22.4h, #16
-	WORD $0x6e20ded8 // fmul v24.4s, v22.4s, v0.4s
-	WORD $0x6e20def9 // fmul v25.4s, v23.4s, v0.4s
-	WORD $0x4eb8d694 // fsub v20.4s, v20.4s, v24.4s
-	WORD $0x4eb9d6b5 // fsub v21.4s, v21.4s, v25.4s
-	FSTPQ (F20, F21), -96(R5)
-	WORD $0x4ea28698 // add v24.4s, v20.4s, v2.4s
-	WORD $0x4ea286b9 // add v25.4s, v21.4s, v2.4s
-	WORD $0x6f30069a // ushr v26.4s, v20.4s, #16
-	WORD $0x6f3006bb // ushr v27.4s, v21.4s, #16
-	WORD $0x4e211f5a // and v26.16b, v26.16b, v1.16b
-	WORD $0x4e211f7b // and v27.16b, v27.16b, v1.16b
-	WORD $0x4eba8718 // add v24.4s, v24.4s, v26.4s
-	WORD $0x4ebb8739 // add v25.4s, v25.4s, v27.4s
-	WORD $0x4ea31e9a // orr v26.16b, v20.16b, v3.16b
-	WORD $0x4ea31ebb // orr v27.16b, v21.16b, v3.16b
-	WORD $0x4e34e694 // fcmeq v20.4s, v20.4s, v20.4s
-	WORD $0x4e35e6b5 // fcmeq v21.4s, v21.4s, v21.4s
-	WORD $0x6e7a1f14 // bsl v20.16b, v24.16b, v26.16b
-	WORD $0x6e7b1f35 // bsl v21.16b, v25.16b, v27.16b
-	WORD $0x4e555a94 // uzp2 v20.8h, v20.8h, v21.8h
-	FMOVQ F20, -48(R7)
-	WORD $0x0e617ad4 // fcvtl v20.2d, v22.2s
-	WORD $0x4e617ad5 // fcvtl2 v21.2d, v22.4s
-	WORD $0x4e74d508 // fadd v8.2d, v8.2d, v20.2d
-	WORD $0x4e75d529 // fadd v9.2d, v9.2d, v21.2d
-	WORD $0x0e617af4 // fcvtl v20.2d, v23.2s
-	WORD $0x4e617af5 // fcvtl2 v21.2d, v23.4s
-	WORD $0x4e74d54a // fadd v10.2d, v10.2d, v20.2d
-	WORD $0x4e75d56b // fadd v11.2d, v11.2d, v21.2d
-	FLDPQ -64(R5), (F20, F21)
-	FMOVQ -32(R6), F22
-	WORD $0x6e613ad7 // shll2 v23.4s, v22.8h, #16
-	WORD $0x2e613ad6 // shll v22.4s, v22.4h, #16
-	WORD $0x6e20ded8 // fmul v24.4s, v22.4s, v0.4s
-	WORD $0x6e20def9 // fmul v25.4s, v23.4s, v0.4s
-	WORD $0x4eb8d694 // fsub v20.4s, v20.4s, v24.4s
-	WORD $0x4eb9d6b5 // fsub v21.4s, v21.4s, v25.4s
-	FSTPQ (F20, F21), -64(R5)
-	WORD $0x4ea28698 // add v24.4s, v20.4s, v2.4s
-	WORD $0x4ea286b9 // add v25.4s, v21.4s, v2.4s
-	WORD $0x6f30069a // ushr v26.4s, v20.4s, #16
-	WORD $0x6f3006bb // ushr v27.4s, v21.4s, #16
-	WORD $0x4e211f5a // and v26.16b, v26.16b, v1.16b
-	WORD $0x4e211f7b // and v27.16b, v27.16b, v1.16b
-	WORD $0x4eba8718 // add v24.4s, v24.4s, v26.4s
-	WORD $0x4ebb8739 // add v25.4s, v25.4s, v27.4s
-	WORD $0x4ea31e9a // orr v26.16b, v20.16b, v3.16b
-	WORD $0x4ea31ebb // orr v27.16b, v21.16b, v3.16b
-	WORD $0x4e34e694 // fcmeq v20.4s, v20.4s, v20.4s
-	WORD $0x4e35e6b5 // fcmeq v21.4s, v21.4s, v21.4s
-	WORD $0x6e7a1f14 // bsl v20.16b, v24.16b, v26.16b
-	WORD $0x6e7b1f35 // bsl v21.16b, v25.16b, v27.16b
-	WORD $0x4e555a94 // uzp2 v20.8h, v20.8h, v21.8h
-	FMOVQ F20, -32(R7)
-	WORD $0x0e617ad4 // fcvtl v20.2d, v22.2s
-	WORD $0x4e617ad5 // fcvtl2 v21.2d, v22.4s
-	WORD $0x4e74d58c // fadd v12.2d, v12.2d, v20.2d
-	WORD $0x4e75d5ad // fadd v13.2d, v13.2d, v21.2d
-	WORD $0x0e617af4 // fcvtl v20.2d, v23.2s
-	WORD $0x4e617af5 // fcvtl2 v21.2d, v23.4s
-	WORD $0x4e74d5ce // fadd v14.2d, v14.2d, v20.2d
-	WORD $0x4e75d5ef // fadd v15.2d, v15.2d, v21.2d
-	FLDPQ -32(R5), (F20, F21)
-	FMOVQ -16(R6), F22
-	WORD $0x6e613ad7 // shll2 v23.4s, v22.8h, #16
-	WORD $0x2e613ad6 // shll v22.4s, v22.4h, #16
-	WORD $0x6e20ded8 // fmul v24.4s, v22.4s, v0.4s
-	WORD $0x6e20def9 // fmul v25.4s, v23.4s, v0.4s
-	WORD $0x4eb8d694 // fsub v20.4s, v20.4s, v24.4s
-	WORD $0x4eb9d6b5 // fsub v21.4s, v21.4s, v25.4s
-	FSTPQ (F20, F21), -32(R5)
-	WORD $0x4ea28698 // add v24.4s, v20.4s, v2.4s
-	WORD $0x4ea286b9 // add v25.4s, v21.4s, v2.4s
-	WORD $0x6f30069a // ushr v26.4s, v20.4s, #16
-	WORD $0x6f3006bb // ushr v27.4s, v21.4s, #16
-	WORD $0x4e211f5a // and v26.16b, v26.16b, v1.16b
-	WORD $0x4e211f7b // and v27.16b, v27.16b, v1.16b
-	WORD $0x4eba8718 // add v24.4s, v24.4s, v26.4s
-	WORD $0x4ebb8739 // add v25.4s, v25.4s, v27.4s
-	WORD $0x4ea31e9a // orr v26.16b, v20.16b, v3.16b
-	WORD $0x4ea31ebb // orr v27.16b, v21.16b, v3.16b
-	WORD $0x4e34e694 // fcmeq v20.4s, v20.4s, v20.4s
-	WORD $0x4e35e6b5 // fcmeq v21.4s, v21.4s, v21.4s
-	WORD $0x6e7a1f14 // bsl v20.16b, v24.16b, v26.16b
-	WORD $0x6e7b1f35 // bsl v21.16b, v25.16b, v27.16b
-	WORD $0x4e555a94 // uzp2 v20.8h, v20.8h, v21.8h
-	FMOVQ F20, -16(R7)
-	WORD $0x0e617ad4 // fcvtl v20.2d, v22.2s
-	WORD $0x4e617ad5 // fcvtl2 v21.2d, v22.4s
-	WORD $0x4e74d610 // fadd v16.2d, v16.2d, v20.2d
-	WORD $0x4e75d631 // fadd v17.2d, v17.2d, v21.2d
-	WORD $0x0e617af4 // fcvtl v20.2d, v23.2s
-	WORD $0x4e617af5 // fcvtl2 v21.2d, v23.4s
-	WORD $0x4e74d652 // fadd v18.2d, v18.2d, v20.2d
-	WORD $0x4e75d673 // fadd v19.2d, v19.2d, v21.2d
-	SUBS $32, R4, R4
+	FLDPQ.P 32(R3), (F4, F5)
+	FMOVQ.P 16(R4), F6
+	WORD $0x6e6138c7 // shll2 v7.4s, v6.8h, #16
+	WORD $0x2e6138c6 // shll v6.4s, v6.4h, #16
+	WORD $0x6e20dcc8 // fmul v8.4s, v6.4s, v0.4s
+	WORD $0x6e20dce9 // fmul v9.4s, v7.4s, v0.4s
+	FMOVQ.P 16(R6), F10
+	WORD $0x4e21794b // fcvtl2 v11.4s, v10.8h
+	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
+	WORD $0x4ea8d484 // fsub v4.4s, v4.4s, v8.4s
+	WORD $0x4ea9d4a5 // fsub v5.4s, v5.4s, v9.4s
+	FSTPQ (F4, F5), -32(R3)
+	WORD $0x4ea28488 // add v8.4s, v4.4s, v2.4s
+	WORD $0x4ea284a9 // add v9.4s, v5.4s, v2.4s
+	WORD $0x6f30048a // ushr v10.4s, v4.4s, #16
+	WORD $0x6f3004ab // ushr v11.4s, v5.4s, #16
+	WORD $0x4e211d4a // and v10.16b, v10.16b, v1.16b
+	WORD $0x4e211d6b // and v11.16b, v11.16b, v1.16b
+	WORD $0x4eaa8508 // add v8.4s, v8.4s, v10.4s
+	WORD $0x4eab8529 // add v9.4s, v9.4s, v11.4s
+	WORD $0x4ea31c8a // orr v10.16b, v4.16b, v3.16b
+	WORD $0x4ea31cab // orr v11.16b, v5.16b, v3.16b
+	WORD $0x4e24e48c // fcmeq v12.4s, v4.4s, v4.4s
+	WORD $0x4e25e4ad // fcmeq v13.4s, v5.4s, v5.4s
+	WORD $0x6e6a1d0c // bsl v12.16b, v8.16b, v10.16b
+	WORD $0x6e6b1d2d // bsl v13.16b, v9.16b, v11.16b
+	WORD $0x4e4d5988 // uzp2 v8.8h, v12.8h, v13.8h
+	FMOVQ.P F8, 16(R5)
+	WORD $0x0e216884 // fcvtn v4.4h, v4.4s
+	WORD $0x4e2168a4 // fcvtn2 v4.8h, v5.4s
+	FMOVQ.P F4, 16(R7)
+	ADD R0<<3, R1, R8
+	WORD $0x0e6178c4 // fcvtl v4.2d, v6.2s
+	WORD $0x4e6178c5 // fcvtl2 v5.2d, v6.4s
+	FLDPQ 0(R8), (F6, F8)
+	WORD $0x4e64d4c6 // fadd v6.2d, v6.2d, v4.2d
+	WORD $0x4e65d508 // fadd v8.2d, v8.2d, v5.2d
+	FSTPQ (F6, F8), 0(R8)
+	WORD $0x0e6178e4 // fcvtl v4.2d, v7.2s
+	WORD $0x4e6178e5 // fcvtl2 v5.2d, v7.4s
+	FLDPQ 32(R8), (F6, F7)
+	WORD $0x4e64d4c6 // fadd v6.2d, v6.2d, v4.2d
+	WORD $0x4e65d4e7 // fadd v7.2d, v7.2d, v5.2d
+	FSTPQ (F6, F7), 32(R8)
+	ADD $8, R0, R0
+	AND $31, R0, R0
+	SUBS $8, R2, R2
 	BGE main
-	FSTPQ (F4, F5), 0(R1)
-	FSTPQ (F6, F7), 32(R1)
-	FSTPQ (F8, F9), 64(R1)
-	FSTPQ (F10, F11), 96(R1)
-	FSTPQ (F12, F13), 128(R1)
-	FSTPQ (F14, F15), 160(R1)
-	FSTPQ (F16, F17), 192(R1)
-	FSTPQ (F18, F19), 224(R1)
 
 mainend:
-	ADD $32, R4, R4
-	SUBS $4, R4, R4
+	ADD $8, R2, R2
+	SUBS $4, R2, R2
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R5), F4
-	FMOVD.P 8(R6), F5
+	FMOVQ.P 16(R3), F4
+	FMOVD.P 8(R4), F5
 	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
 	WORD $0x6e20dca6 // fmul v6.4s, v5.4s, v0.4s
+	FMOVD.P 8(R6), F7
+	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
 	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
-	FMOVQ F4, -16(R5)
+	FMOVQ F4, -16(R3)
 	WORD $0x4ea28486 // add v6.4s, v4.4s, v2.4s
 	WORD $0x6f300487 // ushr v7.4s, v4.4s, #16
 	WORD $0x4e211ce7 // and v7.16b, v7.16b, v1.16b
 	WORD $0x4ea784c6 // add v6.4s, v6.4s, v7.4s
 	WORD $0x4ea31c87 // orr v7.16b, v4.16b, v3.16b
-	WORD $0x4e24e484 // fcmeq v4.4s, v4.4s, v4.4s
-	WORD $0x6e671cc4 // bsl v4.16b, v6.16b, v7.16b
-	WORD $0x4e445884 // uzp2 v4.8h, v4.8h, v4.8h
+	WORD $0x4e24e488 // fcmeq v8.4s, v4.4s, v4.4s
+	WORD $0x6e671cc8 // bsl v8.16b, v6.16b, v7.16b
+	WORD $0x4e485906 // uzp2 v6.8h, v8.8h, v8.8h
+	FMOVD.P F6, 8(R5)
+	WORD $0x0e216884 // fcvtn v4.4h, v4.4s
 	FMOVD.P F4, 8(R7)
-	ADD R8<<3, R1, R9
+	ADD R0<<3, R1, R8
 	WORD $0x0e6178a4 // fcvtl v4.2d, v5.2s
 	WORD $0x4e6178a5 // fcvtl2 v5.2d, v5.4s
-	FLDPQ 0(R9), (F6, F7)
+	FLDPQ 0(R8), (F6, F7)
 	WORD $0x4e64d4c6 // fadd v6.2d, v6.2d, v4.2d
 	WORD $0x4e65d4e7 // fadd v7.2d, v7.2d, v5.2d
-	FSTPQ (F6, F7), 0(R9)
-	ADD $4, R8, R8
-	AND $31, R8, R8
-	SUBS $4, R4, R4
+	FSTPQ (F6, F7), 0(R8)
+	ADD $4, R0, R0
+	AND $31, R0, R0
+	SUBS $4, R2, R2
 	BGE loop
 
 loopend:
-	ADD $4, R4, R4
-	SUBS $1, R4, R4
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
 	BLT singleend
 
 single:
-	FMOVS.P 4(R5), F4
-	MOVHU.P 2(R6), R9
-	LSL $16, R9, R9
-	FMOVS R9, F5
+	FMOVS.P 4(R3), F4
+	MOVHU.P 2(R4), R8
+	FMOVS R8, F5
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
 	WORD $0x6e20dca6 // fmul v6.4s, v5.4s, v0.4s
+	MOVHU.P 2(R6), R8
+	FMOVS R8, F7
+	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
 	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
-	FMOVS F4, -4(R5)
+	FMOVS F4, -4(R3)
 	WORD $0x4ea28486 // add v6.4s, v4.4s, v2.4s
 	WORD $0x6f300487 // ushr v7.4s, v4.4s, #16
 	WORD $0x4e211ce7 // and v7.16b, v7.16b, v1.16b
 	WORD $0x4ea784c6 // add v6.4s, v6.4s, v7.4s
 	WORD $0x4ea31c87 // orr v7.16b, v4.16b, v3.16b
-	WORD $0x4e24e484 // fcmeq v4.4s, v4.4s, v4.4s
-	WORD $0x6e671cc4 // bsl v4.16b, v6.16b, v7.16b
-	FMOVS F4, R9
-	LSR $16, R9, R9
-	MOVH.P R9, 2(R7)
-	ADD R8<<3, R1, R9
+	WORD $0x4e24e488 // fcmeq v8.4s, v4.4s, v4.4s
+	WORD $0x6e671cc8 // bsl v8.16b, v6.16b, v7.16b
+	FMOVS F8, R8
+	LSR $16, R8, R8
+	MOVH.P R8, 2(R5)
+	WORD $0x0e216884 // fcvtn v4.4h, v4.4s
+	FMOVS F4, R8
+	MOVH.P R8, 2(R7)
+	ADD R0<<3, R1, R8
 	WORD $0x0e6178a4 // fcvtl v4.2d, v5.2s
-	FMOVD 0(R9), F5
+	FMOVD 0(R8), F5
 	WORD $0x4e64d4a5 // fadd v5.2d, v5.2d, v4.2d
-	FMOVD F5, 0(R9)
-	ADD $1, R8, R8
-	AND $31, R8, R8
-	SUBS $1, R4, R4
+	FMOVD F5, 0(R8)
+	ADD $1, R0, R0
+	AND $31, R0, R0
+	SUBS $1, R2, R2
 	BGE single
 
 singleend:
-	ADD $72, R2, R2
-	CMP R3, R2
-	BLT entry
 
 end:
 	RET

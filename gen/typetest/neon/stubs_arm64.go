@@ -4,9 +4,11 @@
 
 package neon
 
+import "github.com/lockstep-go/lockstep/fallback"
+
 // Mixed is
 //
-//	p ← p - g·¾, half ← p, sum += g; g and half of BF16
+//	p ← p - (g·¾ + f), half ← p, rounded ← p, sum += g; g and half of BF16, f and rounded of F16
 //
 //go:noescape
-func Mixed(list [][]float32, sum *[32]float64)
+func Mixed(p []float32, g, half []fallback.BF16, f, rounded []fallback.F16, sum *[32]float64)

@@ -149,11 +149,17 @@ GLOBL word2a5119f2<>(SB), RODATA|NOPTR, $4
 DATA word3b800000<>+0(SB)/4, $0x3b800000
 GLOBL word3b800000<>(SB), RODATA|NOPTR, $4
 
-DATA word1bd11bda<>+0(SB)/4, $0x1bd11bda
-GLOBL word1bd11bda<>(SB), RODATA|NOPTR, $4
-
 DATA word00000001<>+0(SB)/4, $0x00000001
 GLOBL word00000001<>(SB), RODATA|NOPTR, $4
+
+DATA word00007fff<>+0(SB)/4, $0x00007fff
+GLOBL word00007fff<>(SB), RODATA|NOPTR, $4
+
+DATA word00400000<>+0(SB)/4, $0x00400000
+GLOBL word00400000<>(SB), RODATA|NOPTR, $4
+
+DATA word1bd11bda<>+0(SB)/4, $0x1bd11bda
+GLOBL word1bd11bda<>(SB), RODATA|NOPTR, $4
 
 DATA word00000002<>+0(SB)/4, $0x00000002
 GLOBL word00000002<>(SB), RODATA|NOPTR, $4
@@ -16988,6 +16994,192 @@ end:
 	VZEROUPPER
 	RET
 
+//	h ← x, rounded to nearest even
+//
+// func NarrowBF16(h []uint16, x []float32)
+// Requires: AVX, AVX2
+TEXT ·NarrowBF16(SB), NOSPLIT, $16-48
+	MOVQ         h_len+8(FP), AX
+	MOVQ         h_base+0(FP), CX
+	MOVQ         x_base+24(FP), DX
+	VBROADCASTSS word00000001<>+0(SB), Y0
+	VBROADCASTSS word00007fff<>+0(SB), Y1
+	VBROADCASTSS word00400000<>+0(SB), Y2
+	XORQ         BX, BX
+	MOVQ         AX, SI
+	ANDQ         $-32, SI
+	CMPQ         BX, SI
+	JGE          mainend
+
+main:
+	VMOVUPS      (DX)(BX*4), Y3
+	VPADDD       Y1, Y3, Y4
+	VPSRLD       $0x10, Y3, Y5
+	VANDPS       Y0, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VORPS        Y2, Y3, Y5
+	VCMPPS       $0x00, Y3, Y3, Y3
+	VBLENDVPS    Y3, Y4, Y5, Y3
+	VPSRLD       $0x10, Y3, Y3
+	VEXTRACTI128 $0x01, Y3, X4
+	VPACKUSDW    X4, X3, X4
+	VMOVDQU      X4, (CX)(BX*2)
+	VMOVUPS      32(DX)(BX*4), Y3
+	VPADDD       Y1, Y3, Y4
+	VPSRLD       $0x10, Y3, Y5
+	VANDPS       Y0, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VORPS        Y2, Y3, Y5
+	VCMPPS       $0x00, Y3, Y3, Y3
+	VBLENDVPS    Y3, Y4, Y5, Y3
+	VPSRLD       $0x10, Y3, Y3
+	VEXTRACTI128 $0x01, Y3, X4
+	VPACKUSDW    X4, X3, X4
+	VMOVDQU      X4, 16(CX)(BX*2)
+	VMOVUPS      64(DX)(BX*4), Y3
+	VPADDD       Y1, Y3, Y4
+	VPSRLD       $0x10, Y3, Y5
+	VANDPS       Y0, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VORPS        Y2, Y3, Y5
+	VCMPPS       $0x00, Y3, Y3, Y3
+	VBLENDVPS    Y3, Y4, Y5, Y3
+	VPSRLD       $0x10, Y3, Y3
+	VEXTRACTI128 $0x01, Y3, X4
+	VPACKUSDW    X4, X3, X4
+	VMOVDQU      X4, 32(CX)(BX*2)
+	VMOVUPS      96(DX)(BX*4), Y3
+	VPADDD       Y1, Y3, Y4
+	VPSRLD       $0x10, Y3, Y5
+	VANDPS       Y0, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VORPS        Y2, Y3, Y5
+	VCMPPS       $0x00, Y3, Y3, Y3
+	VBLENDVPS    Y3, Y4, Y5, Y3
+	VPSRLD       $0x10, Y3, Y3
+	VEXTRACTI128 $0x01, Y3, X4
+	VPACKUSDW    X4, X3, X4
+	VMOVDQU      X4, 48(CX)(BX*2)
+	ADDQ         $+32, BX
+	CMPQ         BX, SI
+	JLT          main
+
+mainend:
+	MOVQ AX, SI
+	ANDQ $-8, SI
+	CMPQ BX, SI
+	JGE  loopend
+
+loop:
+	VMOVUPS      (DX)(BX*4), Y3
+	VPADDD       Y1, Y3, Y4
+	VPSRLD       $0x10, Y3, Y5
+	VANDPS       Y0, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VORPS        Y2, Y3, Y5
+	VCMPPS       $0x00, Y3, Y3, Y3
+	VBLENDVPS    Y3, Y4, Y5, Y3
+	VPSRLD       $0x10, Y3, Y3
+	VEXTRACTI128 $0x01, Y3, X4
+	VPACKUSDW    X4, X3, X4
+	VMOVDQU      X4, (CX)(BX*2)
+	ADDQ         $+8, BX
+	CMPQ         BX, SI
+	JLT          loop
+
+loopend:
+	SUBQ         BX, AX
+	JE           done
+	VMOVD        AX, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     lanes<>+0(SB), Y3, Y3
+	VMASKMOVPS   (DX)(BX*4), Y3, Y3
+	VPADDD       Y1, Y3, Y1
+	VPSRLD       $0x10, Y3, Y4
+	VANDPS       Y0, Y4, Y0
+	VPADDD       Y0, Y1, Y0
+	VORPS        Y2, Y3, Y1
+	VCMPPS       $0x00, Y3, Y3, Y2
+	VBLENDVPS    Y2, Y0, Y1, Y0
+	VPSRLD       $0x10, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSDW    X1, X0, X1
+	VMOVDQU      X1, (SP)
+	LEAQ         (SP), DX
+	LEAQ         (CX)(BX*2), CX
+
+half1:
+	MOVWLZX -2(DX)(AX*2), BX
+	MOVW    BX, -2(CX)(AX*2)
+	DECQ    AX
+	JNE     half1
+
+done:
+	VZEROUPPER
+	RET
+
+//	h ← x, rounded to nearest even
+//
+// func NarrowF16(h []uint16, x []float32)
+// Requires: AVX, AVX2, F16C
+TEXT ·NarrowF16(SB), NOSPLIT, $16-48
+	MOVQ h_len+8(FP), AX
+	MOVQ h_base+0(FP), CX
+	MOVQ x_base+24(FP), DX
+	XORQ BX, BX
+	MOVQ AX, SI
+	ANDQ $-32, SI
+	CMPQ BX, SI
+	JGE  mainend
+
+main:
+	VMOVUPS   (DX)(BX*4), Y0
+	VCVTPS2PH $0x00, Y0, (CX)(BX*2)
+	VMOVUPS   32(DX)(BX*4), Y0
+	VCVTPS2PH $0x00, Y0, 16(CX)(BX*2)
+	VMOVUPS   64(DX)(BX*4), Y0
+	VCVTPS2PH $0x00, Y0, 32(CX)(BX*2)
+	VMOVUPS   96(DX)(BX*4), Y0
+	VCVTPS2PH $0x00, Y0, 48(CX)(BX*2)
+	ADDQ      $+32, BX
+	CMPQ      BX, SI
+	JLT       main
+
+mainend:
+	MOVQ AX, SI
+	ANDQ $-8, SI
+	CMPQ BX, SI
+	JGE  loopend
+
+loop:
+	VMOVUPS   (DX)(BX*4), Y0
+	VCVTPS2PH $0x00, Y0, (CX)(BX*2)
+	ADDQ      $+8, BX
+	CMPQ      BX, SI
+	JLT       loop
+
+loopend:
+	SUBQ         BX, AX
+	JE           done
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     lanes<>+0(SB), Y0, Y0
+	VMASKMOVPS   (DX)(BX*4), Y0, Y0
+	VCVTPS2PH    $0x00, Y0, X0
+	VMOVDQU      X0, (SP)
+	LEAQ         (SP), DX
+	LEAQ         (CX)(BX*2), CX
+
+half1:
+	MOVWLZX -2(DX)(AX*2), BX
+	MOVW    BX, -2(CX)(AX*2)
+	DECQ    AX
+	JNE     half1
+
+done:
+	VZEROUPPER
+	RET
+
 //	m ← m·beta + x·input
 //	p ← p - (x·direct + m·step + p·decay)
 //
@@ -24357,6 +24549,134 @@ done:
 	JLT  entry
 
 end:
+	VZEROUPPER
+	RET
+
+//	x ← h
+//
+// func WidenBF16(x []float32, h []uint16)
+// Requires: AVX, AVX2
+TEXT ·WidenBF16(SB), NOSPLIT, $16-48
+	MOVQ x_len+8(FP), AX
+	MOVQ x_base+0(FP), CX
+	MOVQ h_base+24(FP), DX
+	XORQ BX, BX
+	MOVQ AX, SI
+	ANDQ $-32, SI
+	CMPQ BX, SI
+	JGE  mainend
+
+main:
+	VPMOVZXWD (DX)(BX*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, (CX)(BX*4)
+	VPMOVZXWD 16(DX)(BX*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, 32(CX)(BX*4)
+	VPMOVZXWD 32(DX)(BX*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, 64(CX)(BX*4)
+	VPMOVZXWD 48(DX)(BX*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, 96(CX)(BX*4)
+	ADDQ      $+32, BX
+	CMPQ      BX, SI
+	JLT       main
+
+mainend:
+	MOVQ AX, SI
+	ANDQ $-8, SI
+	CMPQ BX, SI
+	JGE  loopend
+
+loop:
+	VPMOVZXWD (DX)(BX*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, (CX)(BX*4)
+	ADDQ      $+8, BX
+	CMPQ      BX, SI
+	JLT       loop
+
+loopend:
+	SUBQ         BX, AX
+	JE           done
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     lanes<>+0(SB), Y0, Y0
+	LEAQ         (DX)(BX*2), DX
+	LEAQ         (SP), SI
+
+half1:
+	MOVWLZX    -2(DX)(AX*2), DI
+	MOVW       DI, -2(SI)(AX*2)
+	DECQ       AX
+	JNE        half1
+	VPMOVZXWD  (SP), Y1
+	VPSLLD     $0x10, Y1, Y1
+	VMASKMOVPS Y1, Y0, (CX)(BX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+//	x ← h
+//
+// func WidenF16(x []float32, h []uint16)
+// Requires: AVX, AVX2, F16C
+TEXT ·WidenF16(SB), NOSPLIT, $16-48
+	MOVQ x_len+8(FP), AX
+	MOVQ x_base+0(FP), CX
+	MOVQ h_base+24(FP), DX
+	XORQ BX, BX
+	MOVQ AX, SI
+	ANDQ $-32, SI
+	CMPQ BX, SI
+	JGE  mainend
+
+main:
+	VCVTPH2PS (DX)(BX*2), Y0
+	VMOVUPS   Y0, (CX)(BX*4)
+	VCVTPH2PS 16(DX)(BX*2), Y0
+	VMOVUPS   Y0, 32(CX)(BX*4)
+	VCVTPH2PS 32(DX)(BX*2), Y0
+	VMOVUPS   Y0, 64(CX)(BX*4)
+	VCVTPH2PS 48(DX)(BX*2), Y0
+	VMOVUPS   Y0, 96(CX)(BX*4)
+	ADDQ      $+32, BX
+	CMPQ      BX, SI
+	JLT       main
+
+mainend:
+	MOVQ AX, SI
+	ANDQ $-8, SI
+	CMPQ BX, SI
+	JGE  loopend
+
+loop:
+	VCVTPH2PS (DX)(BX*2), Y0
+	VMOVUPS   Y0, (CX)(BX*4)
+	ADDQ      $+8, BX
+	CMPQ      BX, SI
+	JLT       loop
+
+loopend:
+	SUBQ         BX, AX
+	JE           done
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     lanes<>+0(SB), Y0, Y0
+	LEAQ         (DX)(BX*2), DX
+	LEAQ         (SP), SI
+
+half1:
+	MOVWLZX    -2(DX)(AX*2), DI
+	MOVW       DI, -2(SI)(AX*2)
+	DECQ       AX
+	JNE        half1
+	VCVTPH2PS  (SP), Y1
+	VMASKMOVPS Y1, Y0, (CX)(BX*4)
+
+done:
 	VZEROUPPER
 	RET
 

@@ -151,11 +151,17 @@ GLOBL word2a5119f2<>(SB), RODATA|NOPTR, $4
 DATA word3b800000<>+0(SB)/4, $0x3b800000
 GLOBL word3b800000<>(SB), RODATA|NOPTR, $4
 
-DATA word1bd11bda<>+0(SB)/4, $0x1bd11bda
-GLOBL word1bd11bda<>(SB), RODATA|NOPTR, $4
-
 DATA word00000001<>+0(SB)/4, $0x00000001
 GLOBL word00000001<>(SB), RODATA|NOPTR, $4
+
+DATA word00007fff<>+0(SB)/4, $0x00007fff
+GLOBL word00007fff<>(SB), RODATA|NOPTR, $4
+
+DATA word00400000<>+0(SB)/4, $0x00400000
+GLOBL word00400000<>(SB), RODATA|NOPTR, $4
+
+DATA word1bd11bda<>+0(SB)/4, $0x1bd11bda
+GLOBL word1bd11bda<>(SB), RODATA|NOPTR, $4
 
 DATA word00000002<>+0(SB)/4, $0x00000002
 GLOBL word00000002<>(SB), RODATA|NOPTR, $4
@@ -16835,6 +16841,169 @@ end:
 	VZEROUPPER
 	RET
 
+//	h ← x, rounded to nearest even
+//
+// func NarrowBF16(h []uint16, x []float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·NarrowBF16(SB), NOSPLIT, $0-48
+	MOVQ         h_len+8(FP), AX
+	MOVQ         h_base+0(FP), CX
+	MOVQ         x_base+24(FP), DX
+	VBROADCASTSS word00000001<>+0(SB), Z0
+	VBROADCASTSS word00007fff<>+0(SB), Z1
+	VBROADCASTSS word00400000<>+0(SB), Z2
+	XORQ         BX, BX
+	MOVQ         AX, SI
+	ANDQ         $-64, SI
+	CMPQ         BX, SI
+	JGE          mainend
+
+main:
+	VMOVUPS (DX)(BX*4), Z3
+	VPADDD  Z1, Z3, Z4
+	VPSRLD  $0x10, Z3, Z5
+	VANDPS  Z0, Z5, Z5
+	VPADDD  Z5, Z4, Z4
+	VORPS   Z2, Z3, Z5
+	VCMPPS  $0x00, Z3, Z3, K1
+	VMOVAPS Z5, Z3
+	VMOVAPS Z4, K1, Z3
+	VPSRLD  $0x10, Z3, Z3
+	VPMOVDW Z3, (CX)(BX*2)
+	VMOVUPS 64(DX)(BX*4), Z3
+	VPADDD  Z1, Z3, Z4
+	VPSRLD  $0x10, Z3, Z5
+	VANDPS  Z0, Z5, Z5
+	VPADDD  Z5, Z4, Z4
+	VORPS   Z2, Z3, Z5
+	VCMPPS  $0x00, Z3, Z3, K1
+	VMOVAPS Z5, Z3
+	VMOVAPS Z4, K1, Z3
+	VPSRLD  $0x10, Z3, Z3
+	VPMOVDW Z3, 32(CX)(BX*2)
+	VMOVUPS 128(DX)(BX*4), Z3
+	VPADDD  Z1, Z3, Z4
+	VPSRLD  $0x10, Z3, Z5
+	VANDPS  Z0, Z5, Z5
+	VPADDD  Z5, Z4, Z4
+	VORPS   Z2, Z3, Z5
+	VCMPPS  $0x00, Z3, Z3, K1
+	VMOVAPS Z5, Z3
+	VMOVAPS Z4, K1, Z3
+	VPSRLD  $0x10, Z3, Z3
+	VPMOVDW Z3, 64(CX)(BX*2)
+	VMOVUPS 192(DX)(BX*4), Z3
+	VPADDD  Z1, Z3, Z4
+	VPSRLD  $0x10, Z3, Z5
+	VANDPS  Z0, Z5, Z5
+	VPADDD  Z5, Z4, Z4
+	VORPS   Z2, Z3, Z5
+	VCMPPS  $0x00, Z3, Z3, K1
+	VMOVAPS Z5, Z3
+	VMOVAPS Z4, K1, Z3
+	VPSRLD  $0x10, Z3, Z3
+	VPMOVDW Z3, 96(CX)(BX*2)
+	ADDQ    $+64, BX
+	CMPQ    BX, SI
+	JLT     main
+
+mainend:
+	MOVQ AX, SI
+	ANDQ $-16, SI
+	CMPQ BX, SI
+	JGE  loopend
+
+loop:
+	VMOVUPS (DX)(BX*4), Z3
+	VPADDD  Z1, Z3, Z4
+	VPSRLD  $0x10, Z3, Z5
+	VANDPS  Z0, Z5, Z5
+	VPADDD  Z5, Z4, Z4
+	VORPS   Z2, Z3, Z5
+	VCMPPS  $0x00, Z3, Z3, K1
+	VMOVAPS Z5, Z3
+	VMOVAPS Z4, K1, Z3
+	VPSRLD  $0x10, Z3, Z3
+	VPMOVDW Z3, (CX)(BX*2)
+	ADDQ    $+16, BX
+	CMPQ    BX, SI
+	JLT     loop
+
+loopend:
+	SUBQ      BX, AX
+	JE        done
+	MOVL      $0x0000ffff, SI
+	BZHIL     AX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (DX)(BX*4), K1, Z3
+	VPADDD    Z1, Z3, Z1
+	VPSRLD    $0x10, Z3, Z4
+	VANDPS    Z0, Z4, Z0
+	VPADDD    Z0, Z1, Z0
+	VORPS     Z2, Z3, Z1
+	VCMPPS    $0x00, Z3, Z3, K2
+	VMOVAPS   Z1, Z1
+	VMOVAPS   Z0, K2, Z1
+	VPSRLD    $0x10, Z1, Z0
+	VPMOVDW   Z0, K1, (CX)(BX*2)
+
+done:
+	VZEROUPPER
+	RET
+
+//	h ← x, rounded to nearest even
+//
+// func NarrowF16(h []uint16, x []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·NarrowF16(SB), NOSPLIT, $0-48
+	MOVQ h_len+8(FP), AX
+	MOVQ h_base+0(FP), CX
+	MOVQ x_base+24(FP), DX
+	XORQ BX, BX
+	MOVQ AX, SI
+	ANDQ $-64, SI
+	CMPQ BX, SI
+	JGE  mainend
+
+main:
+	VMOVUPS   (DX)(BX*4), Z0
+	VCVTPS2PH $0x00, Z0, (CX)(BX*2)
+	VMOVUPS   64(DX)(BX*4), Z0
+	VCVTPS2PH $0x00, Z0, 32(CX)(BX*2)
+	VMOVUPS   128(DX)(BX*4), Z0
+	VCVTPS2PH $0x00, Z0, 64(CX)(BX*2)
+	VMOVUPS   192(DX)(BX*4), Z0
+	VCVTPS2PH $0x00, Z0, 96(CX)(BX*2)
+	ADDQ      $+64, BX
+	CMPQ      BX, SI
+	JLT       main
+
+mainend:
+	MOVQ AX, SI
+	ANDQ $-16, SI
+	CMPQ BX, SI
+	JGE  loopend
+
+loop:
+	VMOVUPS   (DX)(BX*4), Z0
+	VCVTPS2PH $0x00, Z0, (CX)(BX*2)
+	ADDQ      $+16, BX
+	CMPQ      BX, SI
+	JLT       loop
+
+loopend:
+	SUBQ      BX, AX
+	JE        done
+	MOVL      $0x0000ffff, SI
+	BZHIL     AX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (DX)(BX*4), K1, Z0
+	VCVTPS2PH $0x00, Z0, K1, (CX)(BX*2)
+
+done:
+	VZEROUPPER
+	RET
+
 //	m ← m·beta + x·input
 //	p ← p - (x·direct + m·step + p·decay)
 //
@@ -23986,6 +24155,118 @@ done:
 	JLT  entry
 
 end:
+	VZEROUPPER
+	RET
+
+//	x ← h
+//
+// func WidenBF16(x []float32, h []uint16)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·WidenBF16(SB), NOSPLIT, $0-48
+	MOVQ x_len+8(FP), AX
+	MOVQ x_base+0(FP), CX
+	MOVQ h_base+24(FP), DX
+	XORQ BX, BX
+	MOVQ AX, SI
+	ANDQ $-64, SI
+	CMPQ BX, SI
+	JGE  mainend
+
+main:
+	VPMOVZXWD (DX)(BX*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, (CX)(BX*4)
+	VPMOVZXWD 32(DX)(BX*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, 64(CX)(BX*4)
+	VPMOVZXWD 64(DX)(BX*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, 128(CX)(BX*4)
+	VPMOVZXWD 96(DX)(BX*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, 192(CX)(BX*4)
+	ADDQ      $+64, BX
+	CMPQ      BX, SI
+	JLT       main
+
+mainend:
+	MOVQ AX, SI
+	ANDQ $-16, SI
+	CMPQ BX, SI
+	JGE  loopend
+
+loop:
+	VPMOVZXWD (DX)(BX*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, (CX)(BX*4)
+	ADDQ      $+16, BX
+	CMPQ      BX, SI
+	JLT       loop
+
+loopend:
+	SUBQ        BX, AX
+	JE          done
+	MOVL        $0x0000ffff, SI
+	BZHIL       AX, SI, SI
+	KMOVW       SI, K1
+	VPMOVZXWD.Z (DX)(BX*2), K1, Z0
+	VPSLLD      $0x10, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)(BX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+//	x ← h
+//
+// func WidenF16(x []float32, h []uint16)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·WidenF16(SB), NOSPLIT, $0-48
+	MOVQ x_len+8(FP), AX
+	MOVQ x_base+0(FP), CX
+	MOVQ h_base+24(FP), DX
+	XORQ BX, BX
+	MOVQ AX, SI
+	ANDQ $-64, SI
+	CMPQ BX, SI
+	JGE  mainend
+
+main:
+	VCVTPH2PS (DX)(BX*2), Z0
+	VMOVUPS   Z0, (CX)(BX*4)
+	VCVTPH2PS 32(DX)(BX*2), Z0
+	VMOVUPS   Z0, 64(CX)(BX*4)
+	VCVTPH2PS 64(DX)(BX*2), Z0
+	VMOVUPS   Z0, 128(CX)(BX*4)
+	VCVTPH2PS 96(DX)(BX*2), Z0
+	VMOVUPS   Z0, 192(CX)(BX*4)
+	ADDQ      $+64, BX
+	CMPQ      BX, SI
+	JLT       main
+
+mainend:
+	MOVQ AX, SI
+	ANDQ $-16, SI
+	CMPQ BX, SI
+	JGE  loopend
+
+loop:
+	VCVTPH2PS (DX)(BX*2), Z0
+	VMOVUPS   Z0, (CX)(BX*4)
+	ADDQ      $+16, BX
+	CMPQ      BX, SI
+	JLT       loop
+
+loopend:
+	SUBQ        BX, AX
+	JE          done
+	MOVL        $0x0000ffff, SI
+	BZHIL       AX, SI, SI
+	KMOVW       SI, K1
+	VCVTPH2PS.Z (DX)(BX*2), K1, Z0
+	VMOVUPS     Z0, K1, (CX)(BX*4)
+
+done:
 	VZEROUPPER
 	RET
 

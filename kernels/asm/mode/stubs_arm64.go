@@ -5,7 +5,7 @@
 package mode
 
 // Usual is the mode of arithmetic that Go takes for granted, in the bits of Mask.
-const Usual, Mask uint32 = 0x0, 0x1c09f07
+const Usual, Mask uint32 = 0x0, 0x7c09f07
 
 // Get is the mode of arithmetic of this thread.
 func Get() uint32

@@ -21163,6 +21163,164 @@ singleend:
 end:
 	RET
 
+DATA constantsOfNarrowBF16<>+0(SB)/8, $0x0000000100000001
+DATA constantsOfNarrowBF16<>+8(SB)/8, $0x0000000100000001
+DATA constantsOfNarrowBF16<>+16(SB)/8, $0x00007fff00007fff
+DATA constantsOfNarrowBF16<>+24(SB)/8, $0x00007fff00007fff
+DATA constantsOfNarrowBF16<>+32(SB)/8, $0x0040000000400000
+DATA constantsOfNarrowBF16<>+40(SB)/8, $0x0040000000400000
+GLOBL constantsOfNarrowBF16<>(SB), RODATA|NOPTR, $48
+
+//	h ← x, rounded to nearest even
+//
+// func NarrowBF16(h []fallback.BF16, x []float32)
+// Requires: ASIMD
+TEXT ·NarrowBF16(SB), NOSPLIT, $0-48
+	MOVD $constantsOfNarrowBF16<>(SB), R0
+	MOVD h_len+8(FP), R1
+	MOVD h_base+0(FP), R2
+	MOVD x_base+24(FP), R3
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	SUBS $16, R1, R1
+	BLT mainend
+
+main:
+	FLDPQ.P 64(R3), (F3, F4)
+	WORD $0x4ea18465 // add v5.4s, v3.4s, v1.4s
+	WORD $0x4ea18486 // add v6.4s, v4.4s, v1.4s
+	WORD $0x6f300467 // ushr v7.4s, v3.4s, #16
+	WORD $0x6f300488 // ushr v8.4s, v4.4s, #16
+	WORD $0x4e201ce7 // and v7.16b, v7.16b, v0.16b
+	WORD $0x4e201d08 // and v8.16b, v8.16b, v0.16b
+	WORD $0x4ea784a5 // add v5.4s, v5.4s, v7.4s
+	WORD $0x4ea884c6 // add v6.4s, v6.4s, v8.4s
+	WORD $0x4ea21c67 // orr v7.16b, v3.16b, v2.16b
+	WORD $0x4ea21c88 // orr v8.16b, v4.16b, v2.16b
+	WORD $0x4e23e463 // fcmeq v3.4s, v3.4s, v3.4s
+	WORD $0x4e24e484 // fcmeq v4.4s, v4.4s, v4.4s
+	WORD $0x6e671ca3 // bsl v3.16b, v5.16b, v7.16b
+	WORD $0x6e681cc4 // bsl v4.16b, v6.16b, v8.16b
+	WORD $0x4e445863 // uzp2 v3.8h, v3.8h, v4.8h
+	FMOVQ.P F3, 32(R2)
+	FLDPQ -32(R3), (F3, F4)
+	WORD $0x4ea18465 // add v5.4s, v3.4s, v1.4s
+	WORD $0x4ea18486 // add v6.4s, v4.4s, v1.4s
+	WORD $0x6f300467 // ushr v7.4s, v3.4s, #16
+	WORD $0x6f300488 // ushr v8.4s, v4.4s, #16
+	WORD $0x4e201ce7 // and v7.16b, v7.16b, v0.16b
+	WORD $0x4e201d08 // and v8.16b, v8.16b, v0.16b
+	WORD $0x4ea784a5 // add v5.4s, v5.4s, v7.4s
+	WORD $0x4ea884c6 // add v6.4s, v6.4s, v8.4s
+	WORD $0x4ea21c67 // orr v7.16b, v3.16b, v2.16b
+	WORD $0x4ea21c88 // orr v8.16b, v4.16b, v2.16b
+	WORD $0x4e23e463 // fcmeq v3.4s, v3.4s, v3.4s
+	WORD $0x4e24e484 // fcmeq v4.4s, v4.4s, v4.4s
+	WORD $0x6e671ca3 // bsl v3.16b, v5.16b, v7.16b
+	WORD $0x6e681cc4 // bsl v4.16b, v6.16b, v8.16b
+	WORD $0x4e445863 // uzp2 v3.8h, v3.8h, v4.8h
+	FMOVQ F3, -16(R2)
+	SUBS $16, R1, R1
+	BGE main
+
+mainend:
+	ADD $16, R1, R1
+	SUBS $4, R1, R1
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R3), F3
+	WORD $0x4ea18464 // add v4.4s, v3.4s, v1.4s
+	WORD $0x6f300465 // ushr v5.4s, v3.4s, #16
+	WORD $0x4e201ca5 // and v5.16b, v5.16b, v0.16b
+	WORD $0x4ea58484 // add v4.4s, v4.4s, v5.4s
+	WORD $0x4ea21c65 // orr v5.16b, v3.16b, v2.16b
+	WORD $0x4e23e463 // fcmeq v3.4s, v3.4s, v3.4s
+	WORD $0x6e651c83 // bsl v3.16b, v4.16b, v5.16b
+	WORD $0x4e435863 // uzp2 v3.8h, v3.8h, v3.8h
+	FMOVD.P F3, 8(R2)
+	SUBS $4, R1, R1
+	BGE loop
+
+loopend:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT singleend
+
+single:
+	FMOVS.P 4(R3), F3
+	WORD $0x4ea18464 // add v4.4s, v3.4s, v1.4s
+	WORD $0x6f300465 // ushr v5.4s, v3.4s, #16
+	WORD $0x4e201ca5 // and v5.16b, v5.16b, v0.16b
+	WORD $0x4ea58484 // add v4.4s, v4.4s, v5.4s
+	WORD $0x4ea21c65 // orr v5.16b, v3.16b, v2.16b
+	WORD $0x4e23e463 // fcmeq v3.4s, v3.4s, v3.4s
+	WORD $0x6e651c83 // bsl v3.16b, v4.16b, v5.16b
+	FMOVS F3, R0
+	LSR $16, R0, R0
+	MOVH.P R0, 2(R2)
+	SUBS $1, R1, R1
+	BGE single
+
+singleend:
+
+end:
+	RET
+
+//	h ← x, rounded to nearest even
+//
+// func NarrowF16(h []fallback.F16, x []float32)
+// Requires: ASIMD
+TEXT ·NarrowF16(SB), NOSPLIT, $0-48
+	MOVD h_len+8(FP), R0
+	MOVD h_base+0(FP), R1
+	MOVD x_base+24(FP), R2
+	SUBS $16, R0, R0
+	BLT mainend
+
+main:
+	FLDPQ.P 64(R2), (F0, F1)
+	WORD $0x0e216800 // fcvtn v0.4h, v0.4s
+	WORD $0x4e216820 // fcvtn2 v0.8h, v1.4s
+	FMOVQ.P F0, 32(R1)
+	FLDPQ -32(R2), (F0, F1)
+	WORD $0x0e216800 // fcvtn v0.4h, v0.4s
+	WORD $0x4e216820 // fcvtn2 v0.8h, v1.4s
+	FMOVQ F0, -16(R1)
+	SUBS $16, R0, R0
+	BGE main
+
+mainend:
+	ADD $16, R0, R0
+	SUBS $4, R0, R0
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R2), F0
+	WORD $0x0e216800 // fcvtn v0.4h, v0.4s
+	FMOVD.P F0, 8(R1)
+	SUBS $4, R0, R0
+	BGE loop
+
+loopend:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT singleend
+
+single:
+	FMOVS.P 4(R2), F0
+	WORD $0x0e216800 // fcvtn v0.4h, v0.4s
+	FMOVS F0, R3
+	MOVH.P R3, 2(R1)
+	SUBS $1, R0, R0
+	BGE single
+
+singleend:
+
+end:
+	RET
+
 DATA constantsOfNesterov<>+0(SB)/8, $0xffffffffffffffff
 DATA constantsOfNesterov<>+8(SB)/8, $0xffffffffffffffff
 DATA constantsOfNesterov<>+16(SB)/8, $0x7fffffff7fffffff
@@ -30536,6 +30694,112 @@ singleend:
 	ADD $48, R4, R4
 	CMP R5, R4
 	BLT entry
+
+end:
+	RET
+
+//	x ← h
+//
+// func WidenBF16(x []float32, h []fallback.BF16)
+// Requires: ASIMD
+TEXT ·WidenBF16(SB), NOSPLIT, $0-48
+	MOVD x_len+8(FP), R0
+	MOVD x_base+0(FP), R1
+	MOVD h_base+24(FP), R2
+	SUBS $16, R0, R0
+	BLT mainend
+
+main:
+	FMOVQ.P 32(R2), F0
+	WORD $0x6e613801 // shll2 v1.4s, v0.8h, #16
+	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
+	FSTPQ.P (F0, F1), 64(R1)
+	FMOVQ -16(R2), F0
+	WORD $0x6e613801 // shll2 v1.4s, v0.8h, #16
+	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
+	FSTPQ (F0, F1), -32(R1)
+	SUBS $16, R0, R0
+	BGE main
+
+mainend:
+	ADD $16, R0, R0
+	SUBS $4, R0, R0
+	BLT loopend
+
+loop:
+	FMOVD.P 8(R2), F0
+	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
+	FMOVQ.P F0, 16(R1)
+	SUBS $4, R0, R0
+	BGE loop
+
+loopend:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT singleend
+
+single:
+	MOVHU.P 2(R2), R3
+	FMOVS R3, F0
+	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
+	FMOVS.P F0, 4(R1)
+	SUBS $1, R0, R0
+	BGE single
+
+singleend:
+
+end:
+	RET
+
+//	x ← h
+//
+// func WidenF16(x []float32, h []fallback.F16)
+// Requires: ASIMD
+TEXT ·WidenF16(SB), NOSPLIT, $0-48
+	MOVD x_len+8(FP), R0
+	MOVD x_base+0(FP), R1
+	MOVD h_base+24(FP), R2
+	SUBS $16, R0, R0
+	BLT mainend
+
+main:
+	FMOVQ.P 32(R2), F0
+	WORD $0x4e217801 // fcvtl2 v1.4s, v0.8h
+	WORD $0x0e217800 // fcvtl v0.4s, v0.4h
+	FSTPQ.P (F0, F1), 64(R1)
+	FMOVQ -16(R2), F0
+	WORD $0x4e217801 // fcvtl2 v1.4s, v0.8h
+	WORD $0x0e217800 // fcvtl v0.4s, v0.4h
+	FSTPQ (F0, F1), -32(R1)
+	SUBS $16, R0, R0
+	BGE main
+
+mainend:
+	ADD $16, R0, R0
+	SUBS $4, R0, R0
+	BLT loopend
+
+loop:
+	FMOVD.P 8(R2), F0
+	WORD $0x0e217800 // fcvtl v0.4s, v0.4h
+	FMOVQ.P F0, 16(R1)
+	SUBS $4, R0, R0
+	BGE loop
+
+loopend:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT singleend
+
+single:
+	MOVHU.P 2(R2), R3
+	FMOVS R3, F0
+	WORD $0x0e217800 // fcvtl v0.4s, v0.4h
+	FMOVS.P F0, 4(R1)
+	SUBS $1, R0, R0
+	BGE single
+
+singleend:
 
 end:
 	RET

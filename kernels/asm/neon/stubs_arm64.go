@@ -484,6 +484,20 @@ func Muon(list [][]float32, c *fallback.MuonScalars, squares *[32]float64)
 //go:noescape
 func NAdam(list [][]float32, c *fallback.NAdamScalars)
 
+// NarrowBF16 is
+//
+//	h ← x, rounded to nearest even
+//
+//go:noescape
+func NarrowBF16(h []fallback.BF16, x []float32)
+
+// NarrowF16 is
+//
+//	h ← x, rounded to nearest even
+//
+//go:noescape
+func NarrowF16(h []fallback.F16, x []float32)
+
 // Nesterov is
 //
 //	m ← m·beta + x·input
@@ -705,6 +719,20 @@ func SumSquares(list [][]float32, sum *[32]float64)
 //
 //go:noescape
 func TensorNorms(list [][]float32, c *fallback.TensorNormsScalars, params *[32]float64, grads *[32]float64)
+
+// WidenBF16 is
+//
+//	x ← h
+//
+//go:noescape
+func WidenBF16(x []float32, h []fallback.BF16)
+
+// WidenF16 is
+//
+//	x ← h
+//
+//go:noescape
+func WidenF16(x []float32, h []fallback.F16)
 
 // Yogi is
 //
