@@ -1,12 +1,19 @@
 package update_test
 
 import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"github.com/lockstep-go/lockstep/internal/allocs"
+	"github.com/lockstep-go/lockstep/kernels"
 	"github.com/lockstep-go/lockstep/update"
+	"github.com/lockstep-go/lockstep/update/torch"
 )
 
 // soaps are SOAP's variants. Some sides are too long for a preconditioner.
@@ -268,6 +275,353 @@ func TestSOAP(t *testing.T) {
 			t.Logf("%s, %d × %d: %.2g of the way off", name, rows, columns, worst)
 			if !(worst <= limit) {
 				t.Errorf("%s, %d × %d: a parameter is %.3g of its way off, want at most %.3g", name, rows, columns, worst, limit)
+			}
+		}
+	}
+}
+
+// A soapCase is a trajectory of a running framework: tables/soap.py of testdata made it.
+type soapCase struct {
+	Name          string
+	Rows, Columns int
+	Steps         []int
+	Options       update.SOAP
+}
+
+// drawsOf are the numbers of tables/soap.py.
+func drawsOf(n int, seed uint32) []float32 {
+	list := make([]float32, n)
+	for i := range list {
+		seed = seed*1664525 + 1013904223
+		list[i] = float32(seed>>8)*0x1p-23 - 1
+	}
+	return list
+}
+
+// TestSOAPGolden follows the authors' program, as pytorch_optimizer has it, for 40 steps.
+// Distances are in LR, about the length of a step's element: what 40 roundings of parameters
+// come to is .001 of it.
+func TestSOAPGolden(t *testing.T) {
+	const limit = 2e-3
+	var cases []soapCase
+	must(t, json.Unmarshal(readGolden(t, "soap/cases.json"), &cases))
+	for _, c := range cases {
+		far := c.follow(t)
+		t.Logf("%s: %.2g steps off", c.Name, far)
+		if !(far <= limit) {
+			t.Errorf("%s: %.3g steps off, want at most %g", c.Name, far, limit)
+		}
+		for option, told := range soapMutants(c) {
+			other := c
+			other.Options = told
+			if off := other.follow(t); off < limit {
+				t.Errorf("%s: nobody sees another %s, which is %.2g steps off", c.Name, option, off)
+			}
+		}
+	}
+}
+
+// soapMutants are the rule of a case with another number for each option.
+func soapMutants(c soapCase) map[string]update.SOAP {
+	list := map[string]update.SOAP{}
+	change := func(option string, f func(r *update.SOAP)) {
+		other := c.Options
+		f(&other)
+		list[option] = other
+	}
+	change("WeightDecay", func(r *update.SOAP) { r.WeightDecay *= 1.2 })
+	change("Beta1", func(r *update.SOAP) { r.Beta1 *= .99 })
+	change("Beta2", func(r *update.SOAP) { r.Beta2 *= .99 })
+	change("Eps", func(r *update.SOAP) { r.Eps = max(r.Eps*1.1, 1e-3) })
+	change("NoBiasCorrection", func(r *update.SOAP) { r.NoBiasCorrection = !r.NoBiasCorrection })
+	if !c.Options.NormalizeGrads || c.Name != "plain" {
+		change("NormalizeGrads", func(r *update.SOAP) { r.NormalizeGrads = !r.NormalizeGrads })
+	}
+	if most := c.Options.MaxPrecondDim; c.Columns > 0 && most > min(c.Rows, c.Columns) {
+		change("ShampooBeta", func(r *update.SOAP) { r.ShampooBeta *= .99 })
+		change("PreconditionFrequency", func(r *update.SOAP) { r.PreconditionFrequency++ })
+		change("MaxPrecondDim", func(r *update.SOAP) { r.MaxPrecondDim = min(c.Rows, c.Columns) - 1 })
+	}
+	return list
+}
+
+// follow is the largest distance of a parameter from the framework's.
+func (c soapCase) follow(t *testing.T) (far float64) {
+	t.Helper()
+	n := c.Rows * max(c.Columns, 1)
+	o, err := update.NewSet([]update.Tensor{{Size: n, Columns: c.Columns}}, c.Options)
+	must(t, err)
+	p, want := drawsOf(n, 1), readFloats(t, "soap/"+c.Name+".bin")
+	for k := 1; k <= c.Steps[len(c.Steps)-1]; k++ {
+		must(t, o.Step(p, drawsOf(n, uint32(1000+k))))
+		if slices.Contains(c.Steps, k) {
+			for i, x := range want[:n] {
+				far = max(far, math.Abs(float64(p[i])-float64(x))/c.Options.LR)
+			}
+			want = want[n:]
+		}
+	}
+	if len(want) != 0 {
+		t.Errorf("%s: %d numbers are left over", c.Name, len(want))
+	}
+	return far
+}
+
+// trainSOAP takes steps of matrices and vectors, of which some are missing, and with a vector of
+// another rule between them. After some steps it goes on with another optimizer if resumes says
+// so. It returns the parameters and the state.
+func trainSOAP(t *testing.T, r update.SOAP, shapes [][2]int, steps int, table kernels.Table, workers int, resumes bool) [][]float32 {
+	t.Helper()
+	tensors := []update.Tensor{{Size: 99, Rule: 1}, {Size: 45}}
+	for _, s := range shapes {
+		tensors = append(tensors, update.Tensor{Size: s[0] * s[1], Columns: s[1]})
+	}
+	fresh := func() *update.Optimizer {
+		o, err := update.NewSet(tensors, r, torch.AdamW())
+		must(t, err)
+		must(t, o.SetTable(table))
+		must(t, o.SetWorkers(workers))
+		return o
+	}
+	o, rng := fresh(), rand.New(rand.NewPCG(7, 7))
+	params, grads := make([][]float32, len(tensors)), make([][]float32, len(tensors))
+	for k, x := range tensors {
+		params[k], grads[k] = make([]float32, x.Size), make([]float32, x.Size)
+	}
+	for step := range steps {
+		some := slices.Clone(grads)
+		for k := range grads {
+			for i := range grads[k] {
+				grads[k][i] = float32(rng.Int32N(1<<24)-1<<23) * 0x1p-23
+			}
+			if (step+k)%5 == 2 {
+				some[k] = nil
+			}
+		}
+		must(t, o.StepSet(params, some))
+		if resumes && step == steps/2 {
+			state, err := o.Export()
+			must(t, err)
+			o = fresh()
+			must(t, o.Import(state))
+		}
+	}
+	state, err := o.Export()
+	must(t, err)
+	for k, x := range state.Tensors {
+		names, err := o.Buffers(k)
+		must(t, err)
+		for _, name := range names {
+			params = append(params, x.Buffers[name])
+		}
+	}
+	return params
+}
+
+func wantSameBits(t *testing.T, what string, got, want [][]float32) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d buffers, want %d", what, len(got), len(want))
+	}
+	for k := range want {
+		if !slices.EqualFunc(got[k], want[k], func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) }) {
+			t.Fatalf("%s: buffer %d differs", what, k)
+		}
+	}
+}
+
+// TestSOAPBits wants the same bits of every table and any number of workers, and from state
+// that another optimizer goes on with.
+func TestSOAPBits(t *testing.T) {
+	shapes, steps := [][2]int{{5, 7}, {1, 30}, {70, 40}, {260, 300}}, 5
+	if testing.Short() {
+		shapes, steps = shapes[:2], 13
+	}
+	tables := kernels.Available()
+	reference := tables[len(tables)-1]
+	for name, r := range soaps() {
+		r.PreconditionFrequency = min(r.PreconditionFrequency, 2)
+		want := trainSOAP(t, r, shapes, steps, reference, 1, false)
+		for _, table := range tables[:len(tables)-1] {
+			for _, workers := range []int{1, 2, 7} {
+				wantSameBits(t, fmt.Sprintf("%s, %v, %d workers", name, table, workers), trainSOAP(t, r, shapes, steps, table, workers, workers == 2), want)
+			}
+		}
+		if testing.Short() {
+			wantSameBits(t, name+", resumed", trainSOAP(t, r, shapes, steps, reference, 1, true), want)
+		}
+	}
+}
+
+// TestSOAPPinned has the bits that SOAP came to when it was written, on every CPU.
+func TestSOAPPinned(t *testing.T) {
+	pinned := map[string]uint64{
+		"usual": 0x95103440b57e50c1, "often": 0x9735398cb0b72cb9, "short": 0x16f12439bb7f2b9f,
+		"none": 0xa4e55929753feb13, "normalized": 0xc9aad299ef03f74e, "uncorrected": 0x79c354c3e3d0ff76,
+	}
+	for name, r := range soaps() {
+		for _, table := range kernels.Available() {
+			h := fnv.New64a()
+			for _, x := range trainSOAP(t, r, [][2]int{{5, 7}, {20, 33}, {9, 2}, {1, 30}}, 25, table, 2, false) {
+				must(t, binary.Write(h, binary.LittleEndian, x))
+			}
+			if h.Sum64() != pinned[name] {
+				t.Errorf("%s, %v: the bits are %#016x, want %#016x", name, table, h.Sum64(), pinned[name])
+			}
+		}
+	}
+}
+
+// TestSOAPAllocs steps without allocating, those that change the bases too.
+func TestSOAPAllocs(t *testing.T) {
+	for name, r := range soaps() {
+		r.PreconditionFrequency = 1
+		o := newMatrixOf(t, r, 60, 90)
+		must(t, o.SetWorkers(2))
+		p, g := make([]float32, 60*90), uniform(60*90, 1)
+		step := func() { must(t, o.Step(p, g)) }
+		step()
+		if n := allocs.PerRun(5, step); n != 0 {
+			t.Errorf("%s: %g allocations", name, n)
+		}
+	}
+}
+
+// TestSOAPExtremes has rows of zeros, tiny and huge gradients, and no gradient at all leave
+// finite parameters.
+func TestSOAPExtremes(t *testing.T) {
+	for name, r := range soaps() {
+		for _, scale := range []float32{0, 1e-45, 1e-38, 1e-20, 1e17} {
+			r.PreconditionFrequency = 2
+			o := newMatrixOf(t, r, 4, 6)
+			p, g := make([]float32, 24), uniform(24, 9)
+			for i := range g {
+				g[i] *= scale
+			}
+			clear(g[6:12])
+			for range 40 {
+				must(t, o.Step(p, g))
+			}
+			for _, x := range append(slices.Clone(p), buffer(o, 0, "m")...) {
+				if !(math.Abs(float64(x)) <= math.MaxFloat32) {
+					t.Fatalf("%s, gradients of %g: an element is %g", name, scale, x)
+				}
+			}
+		}
+	}
+}
+
+// TestSOAPFades has zeros be all that is left of m without gradients, and of L and R.
+func TestSOAPFades(t *testing.T) {
+	for name, r := range soaps() {
+		if r.KeepSubnormals {
+			continue
+		}
+		o := newMatrixOf(t, r, 4, 6)
+		p, g := make([]float32, 24), uniform(24, 9)
+		for range 3 {
+			must(t, o.Step(p, g))
+		}
+		clear(g)
+		for range 2500 {
+			must(t, o.Step(p, g))
+		}
+		for _, slot := range []string{"m", "v", "left", "right"} {
+			for i, x := range buffer(o, 0, slot) {
+				if slot == "v" && r.Beta2 > .98 { // which takes longer
+					continue
+				}
+				if math.Float32bits(x) != 0 {
+					t.Fatalf("%s: element %d of %s is %g, want 0", name, i, slot, x)
+				}
+			}
+		}
+	}
+}
+
+// TestSOAPNotFinite has a gradient that is not finite leave NaN, and no step that does not end;
+// vectors whose first it is are spared, because the first step takes nothing of it.
+func TestSOAPNotFinite(t *testing.T) {
+	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(-1)), 1e30} {
+		for at := range 4 {
+			r := soaps()["usual"]
+			r.PreconditionFrequency = 2
+			o, err := update.NewSet([]update.Tensor{{Size: 30, Columns: 6}, {Size: 30}}, r)
+			must(t, err)
+			params := [][]float32{make([]float32, 30), make([]float32, 30)}
+			for step := range 6 {
+				g := uniform(30, uint64(step))
+				if step == at {
+					g[7] = bad
+				}
+				must(t, o.StepSet(params, [][]float32{g, g}))
+			}
+			if x := params[0][0]; x == x {
+				t.Errorf("%g in step %d leaves %g, want NaN", bad, at, x)
+			}
+			if x := params[1][0]; x != x {
+				t.Errorf("%g in step %d leaves NaN in another element of a vector", bad, at)
+			}
+			if x := params[1][7]; (x == x) != (at == 0 || bad == 1e30) {
+				t.Errorf("%g in step %d leaves %g in a vector", bad, at, x)
+			}
+		}
+	}
+}
+
+// TestSOAPSetRule changes options within a run, but for what would make other state.
+func TestSOAPSetRule(t *testing.T) {
+	r := soaps()["usual"]
+	o := newMatrixOf(t, r, 6, 4)
+	p, g := make([]float32, 24), uniform(24, 1)
+	must(t, o.Step(p, g))
+	same, other := r, r
+	same.NormalizeGrads, same.MaxPrecondDim, same.Beta1 = true, 6, .5
+	other.MaxPrecondDim = 5
+	must(t, o.SetRule(0, same))
+	if err, ok := o.SetRule(0, other).(*update.ArgError); !ok || err.Arg != "to" {
+		t.Errorf("a rule without L: %v", err)
+	}
+	if got := o.Rules()[0]; got != update.Rule(same) {
+		t.Errorf("the rule is %+v", got)
+	}
+	must(t, o.Step(p, g))
+}
+
+// TestSOAPAgain has the first step of zeros for a state be a first one, wherever the count
+// is, and SetSteps(0) begin again.
+func TestSOAPAgain(t *testing.T) {
+	r := soaps()["usual"]
+	o := newMatrixOf(t, r, 6, 4)
+	must(t, o.SetSteps(100))
+	p, g := make([]float32, 24), uniform(24, 1)
+	must(t, o.Step(p, g))
+	if !slices.Equal(p, make([]float32, 24)) || slices.Equal(buffer(o, 0, "left_basis"), make([]float32, 36)) {
+		t.Errorf("after a first step there are the parameters %g", p)
+	}
+	must(t, o.Step(p, g))
+	moved := slices.Clone(p)
+	must(t, o.SetSteps(0))
+	must(t, o.Step(p, g))
+	if !slices.Equal(p, moved) || !slices.Equal(buffer(o, 0, "m"), make([]float32, 24)) {
+		t.Error("SetSteps(0) does not begin again")
+	}
+}
+
+// TestSOAPVectors has a vector take the steps of a matrix without preconditioners.
+func TestSOAPVectors(t *testing.T) {
+	for name, r := range soaps() {
+		r.MaxPrecondDim = 0
+		o, err := update.NewSet([]update.Tensor{{Size: 30, Columns: 6}, {Size: 30}}, r)
+		must(t, err)
+		params := [][]float32{make([]float32, 30), make([]float32, 30)}
+		for step := range 20 {
+			g := uniform(30, uint64(step))
+			must(t, o.StepSet(params, [][]float32{g, g}))
+		}
+		for i, x := range params[0] { // whose sums are by row
+			if y := params[1][i]; math.Abs(float64(x-y)) > 1e-6*math.Abs(float64(y)) {
+				t.Fatalf("%s: element %d is %g, and %g of a vector", name, i, x, y)
 			}
 		}
 	}
