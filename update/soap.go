@@ -154,7 +154,11 @@ type soap struct {
 
 // length is what D is multiplied by.
 func (s *soap) length(in *engine.StepInput) float32 {
-	c1, c2 := s.corrections(max(in.T-1, 1))
+	t := in.T - 1
+	if t == 0 {
+		t = 1 // whose parameters do not move
+	}
+	c1, c2 := s.corrections(t)
 	rest := 1 - float64(in.LR*s.WeightDecay)
 	return float32(min(in.LR*rest*math.Sqrt(c2)/c1, math.MaxFloat32))
 }
@@ -166,8 +170,9 @@ func (s *soap) gradient(in *engine.StepInput) fallback.ClipScalars {
 }
 
 func (s *soap) move(in *engine.StepInput) fallback.SGDScalars {
+	common, step := fallback.Common{Scale: 1, Decay: in.Decay}, s.length(in)
 	if in.T == 1 {
-		return fallback.SGDScalars{Common: fallback.Common{Scale: 1}}
+		common.Decay, step = 0, 0
 	}
-	return fallback.SGDScalars{Common: fallback.Common{Scale: 1, Decay: in.Decay}, Step: s.length(in)}
+	return fallback.SGDScalars{Common: common, Step: step}
 }

@@ -14,21 +14,27 @@ type basesStep struct {
 	weight1, beta2, root2, eps float32
 	drop, small, flush         fallback.Mask
 	shampooBeta                float64
-	begins                     bool // it is the first step
-	follows                    bool // the bases follow their preconditioners
-	fades                      bool // small state is looked at
+	t                          int64 // of the steps without the first
+	frequency                  int
+	most                       int  // the longest side with a preconditioner
+	looks                      bool // for small state
+	often                      bool // in every step
 	normalizes                 bool
 }
 
+// follows reports whether the bases follow their preconditioners.
+func (c *basesStep) follows() bool { return c.t > 0 && c.t%int64(c.frequency) == 0 }
+
+// fades reports whether small state is looked at.
+func (c *basesStep) fades() bool {
+	return c.looks && (c.often || (c.t+1)%engine.FlushEvery == 0)
+}
+
 func (s *soap) basesStep(in *engine.StepInput) basesStep {
-	t, fades := in.T-1, false
-	if !s.KeepSubnormals {
-		fades = in.T%engine.FlushEvery == 0 || s.Beta1 < .5
-	}
 	return basesStep{
 		weight1: s.weight1, beta2: float32(s.Beta2), root2: s.root2, eps: float32(s.Eps),
 		drop: in.Drop, small: s.small, flush: s.flush, shampooBeta: s.ShampooBeta,
-		begins: t == 0, follows: t > 0 && t%int64(s.PreconditionFrequency) == 0, fades: fades, normalizes: s.NormalizeGrads,
+		t: in.T - 1, frequency: s.PreconditionFrequency, most: s.MaxPrecondDim, looks: !s.KeepSubnormals, often: s.Beta1 < .5, normalizes: s.NormalizeGrads,
 	}
 }
 
@@ -65,9 +71,9 @@ func (s *side) isNew() bool {
 	return s.there()
 }
 
-// sideOf are slots of so many rows, if there are any.
-func sideOf(of, basis []float32, n int) side {
-	if len(of) == 0 {
+// sideOf are slots of so many rows, unless that is more than the most.
+func sideOf(of, basis []float32, n, most int) side {
+	if n > most {
 		return side{}
 	}
 	return side{fallback.RowMajor(n, n, of), fallback.RowMajor(n, n, basis)}
@@ -78,14 +84,14 @@ func soapDirection(t kernels.Table, m *engine.Matrix, c *basesStep) {
 	n, room, s := m.Rows*m.Columns, m.Room, turner{t: t, team: m.Team}
 	of := func(data []float32) fallback.Matrix { return fallback.RowMajor(m.Rows, m.Columns, data) }
 	if len(m.State) > 3 {
-		s.left, s.right = sideOf(m.State[2], m.State[4], m.Rows), sideOf(m.State[3], m.State[5], m.Columns)
+		s.left, s.right = sideOf(m.State[2], m.State[4], m.Rows, c.most), sideOf(m.State[3], m.State[5], m.Columns, c.most)
 	}
 	s.m, s.v, s.g = of(m.State[0]), of(m.State[1]), of(m.State[len(m.State)-1])
 	s.x, s.y = of(room[:n:n]), of(room[n:2*n:2*n])
 	side := max(s.left.of.Rows, s.right.of.Rows)
 	s.square, s.room = room[2*n:][:side*side], room[2*n+side*side:]
 	m.Team.Flush(t, s.g.Data[:n], &fallback.FlushScalars{Small: c.drop})
-	if c.begins || s.left.isNew() || s.right.isNew() {
+	if c.t == 0 || s.left.isNew() || s.right.isNew() {
 		s.begin(c)
 		return
 	}
@@ -95,7 +101,7 @@ func soapDirection(t kernels.Table, m *engine.Matrix, c *basesStep) {
 	if c.normalizes {
 		s.normalize()
 	}
-	if c.follows {
+	if c.follows() {
 		s.follow()
 	}
 }
@@ -164,7 +170,7 @@ func (s *turner) learn(c *basesStep) {
 		}
 		p.D, p.MatMulScalars, p.Symmetric = p.C, scalars, true
 		s.team.Multiply(s.t, p, s.room)
-		if c.fades {
+		if c.fades() {
 			s.team.Flush(s.t, p.C.Data, &fallback.FlushScalars{Small: c.flush})
 		}
 	}
@@ -177,7 +183,7 @@ func (s *turner) adam(c *basesStep) {
 	s.team.Adam(s.t, s.y.Data, s.x.Data, s.m.Data, s.v.Data, &fallback.AdamScalars{
 		Common: fallback.Common{Scale: 1, Drop: c.drop, First: c.drop}, Weight1: c.weight1, Beta2: c.beta2, Root2: c.root2, Small: c.small, Eps: c.eps, Step: 1,
 	})
-	if c.fades {
+	if c.fades() {
 		s.team.Fade(s.t, s.m.Data, s.x.Data, &fallback.FadeScalars{Scale: 1, Drop: c.drop, Small: fallback.DropSmall})
 	}
 }
