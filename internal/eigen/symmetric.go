@@ -140,7 +140,7 @@ func (b *Bases) turn(first, last int) {
 	g := d[last] - d[first] + off[first]/(half+root)
 	sine, cosine, less, from := 1.0, 1.0, 0.0, first
 	for i := last - 1; i >= first; i-- {
-		f, h := sine*off[i], cosine*off[i]
+		f, h := float64(sine*off[i]), float64(cosine*off[i])
 		r := math.Sqrt(float64(f*f) + float64(g*g))
 		off[i+1] = r
 		if r == 0 { // the block falls apart here
@@ -152,7 +152,7 @@ func (b *Bases) turn(first, last int) {
 		sine, cosine = f/r, g/r
 		g = d[i+1] - less
 		r = float64((d[i]-g)*sine) + float64(float64(2*cosine)*h)
-		less = sine * r
+		less = float64(sine * r)
 		d[i+1] = g + less
 		g = float64(cosine*r) - h
 		b.sine[i], b.cosine[i] = sine, cosine
