@@ -123,6 +123,31 @@ func ExampleMuon() {
 	// Output: [[0.9997 1.9998 2.9997 3.9996 4.9995 5.9992] [-0.0010 -0.0010 -0.0010]]
 }
 
+// All tensors of a network with SOAP: the weights have preconditioners of both sides, the
+// embedding of the shorter one alone, because a side of 50000 is longer than MaxPrecondDim, and
+// the biases take Adam's steps. The first step makes the bases and moves nothing.
+func ExampleSOAP() {
+	o, err := update.NewSet([]update.Tensor{
+		{Name: "embedding", Size: 50000 * 8, Columns: 8},
+		{Name: "weight", Size: 16 * 8, Columns: 8},
+		{Name: "bias", Size: 16},
+	}, textbook.SOAP())
+	check(err)
+	for k := range 2 {
+		names, err := o.Buffers(k)
+		check(err)
+		for _, name := range names {
+			b, err := o.Buffer(k, name)
+			check(err)
+			fmt.Print(name, " ", len(b), ", ")
+		}
+		fmt.Println()
+	}
+	// Output:
+	// m 400000, v 400000, left 0, right 64, left_basis 0, right_basis 64,
+	// m 128, v 128, left 256, right 64, left_basis 256, right_basis 64,
+}
+
 // NorMuon gives the rows of a matrix about the same share of a step. Its state is a mean of
 // squares of each, beside the momentum.
 func ExampleMuon_norMuon() {

@@ -61,7 +61,7 @@ func (c *newtonSchulz) scaleTo1(norm float64) float64 {
 
 // newtonSchulzRoom is the room for another X and that of the beginning, XXᵀ, the polynomial of
 // it, what products take, and a number for each row or column.
-func newtonSchulzRoom(t kernels.Table, rows, columns int) int {
+func newtonSchulzRoom(t kernels.Table, rows, columns, _ int) int {
 	return 2*rows*columns + 2*min(rows, columns)*min(rows, columns) + productRoom(t, rows, columns) + max(rows, columns)
 }
 

@@ -210,6 +210,7 @@ func (c *ruleCase) plan(p engine.Plan) {
 		if s.Extent != engine.PerElement {
 			c.Word(uint64(s.Extent))
 			c.truths(s.Scratch)
+			c.Word(uint64(s.Most))
 		}
 		if s.BeginsAsParams() {
 			c.Text("begins as params")
@@ -306,7 +307,7 @@ func (c *ruleCase) scalars(v reflect.Value) {
 			c.Word(f.Uint())
 		case reflect.Bool:
 			c.truths(f.Bool())
-		case reflect.Int:
+		case reflect.Int, reflect.Int64:
 			c.Word(uint64(f.Int()))
 		default:
 			c.Floats(float32(f.Float()))

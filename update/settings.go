@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -96,11 +97,20 @@ func (o *Optimizer) SetRule(rule int, to Rule) error {
 			return &ArgError{"to", fmt.Sprintf("%+v", to), fmt.Sprintf("a rule that factors the same tensors, of which the %d-th is another", k)}
 		}
 	}
-	next.factored = g.factored
+	factored, factors := factoredPlan(to)
+	if factors {
+		next.factored = g.factored
+		next.factored.slots = factored.Kept()
+	}
+	for k, t := range o.tensors {
+		if t.group == rule && !slices.EqualFunc(o.slotsOf(&t), next.slotsOf(&t), func(a, b engine.Slot) bool { return a.Len(t.shape()) == b.Len(t.shape()) }) {
+			return &ArgError{"to", fmt.Sprintf("%+v", to), fmt.Sprintf("a rule whose state of the %d-th tensor is as long as it was", k)}
+		}
+	}
 	*g = next
 	o.engine.SetRule(rule, plan)
-	if plan, ok := factoredPlan(to); ok {
-		o.engine.SetRule(g.factored.rule, plan)
+	if factors {
+		o.engine.SetRule(g.factored.rule, factored)
 	}
 	return nil
 }

@@ -235,7 +235,8 @@ var frameworkNames = map[string]map[string]map[string]string{
 	"torch": {
 		"momentum":                    {"momentum": "momentum_buffer"},
 		"muon":                        {"momentum": "momentum_buffer"},
-		"normuon":                     {"momentum": "momentum_buffer", "row_var": "second_momentum_buffer"}, // the authors'
+		"soap":                        {"m": "exp_avg", "v": "exp_avg_sq", "left": "GG[0]", "right": "GG[1]", "left_basis": "Q[0]", "right_basis": "Q[1]"}, // the authors', of lists
+		"normuon":                     {"momentum": "momentum_buffer", "row_var": "second_momentum_buffer"},                                                // the authors'
 		"adagrad":                     {"accumulator": "sum"},
 		"adam":                        {"m": "exp_avg", "v": "exp_avg_sq"},
 		"amsgrad":                     {"m": "exp_avg", "v": "exp_avg_sq", "max_v": "max_exp_avg_sq"},

@@ -36,7 +36,7 @@ type Tensor struct {
 
 	// Columns is the last dimension of a row-major matrix, of which Size is a multiple, and
 	// 0 for a vector. It matters to StepRows, SetAdaptiveClip, SetCentralize, rules whose state has a number for each
-	// row or column, such as Adafactor, and Muon, which takes matrices alone; the others take any tensor for a vector.
+	// row or column, such as Adafactor, SOAP, and Muon, which takes matrices alone; the others take any tensor for a vector.
 	Columns int
 
 	// State holds the state buffers by name, each of Size elements but for those of rows
@@ -213,10 +213,14 @@ func (g *group) factors(size, columns int) bool {
 
 // slotsOf are a tensor's.
 func (o *Optimizer) slotsOf(t *tensor) []engine.Slot {
+	return o.groups[t.group].slotsOf(t)
+}
+
+func (g *group) slotsOf(t *tensor) []engine.Slot {
 	if t.factored {
-		return o.groups[t.group].factored.slots
+		return g.factored.slots
 	}
-	return o.groups[t.group].slots
+	return g.slots
 }
 
 // shape is a tensor as slots measure it.

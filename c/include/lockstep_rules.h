@@ -1013,6 +1013,66 @@ typedef struct lockstep_sgd_options {
 } lockstep_sgd_options;
 
 /*
+ * "SOAP" is Adam among the eigenvectors of Shampoo's preconditioners (Vyas et al. 2024). The
+ * gradient G of a matrix is turned into the basis of the eigenvectors of L and R, where Adam
+ * makes a step that is turned back. c₁ = 1-β₁ᵗ and c₂ = 1-β₂ᵗ correct the bias, of t steps
+ * without the first, which only makes L, R and their eigenvectors.
+ *
+ *	X = QLᵀ·G·QR
+ *	m ← m + (1-β₁)(X - m)
+ *	v ← β₂·v + (1-β₂)·X²
+ *	D = QL·(m / (√v + eps))·QRᵀ
+ *	D ← D / (10⁻³⁰ + root of the mean of D²)        with normalize_grads
+ *	w ← (1 - lr·weight_decay)·(w - lr·√c₂/c₁ · D)
+ *	L ← shampoo_beta·L + (1-shampoo_beta)·G·Gᵀ
+ *	R ← shampoo_beta·R + (1-shampoo_beta)·Gᵀ·G
+ *
+ * QL and QR are the eigenvectors of L and R after the first step, from the largest eigenvalue
+ * to the smallest. Every precondition_frequency steps of t an iteration follows L and R: QL
+ * becomes the Q of a QR decomposition of L·QL, whose columns are put in the descending order
+ * of the diagonal of QLᵀ·L·QL; v's rows are put in this order too, and m is turned to the new
+ * basis. R and columns are likewise.
+ *
+ * A matrix is a Tensor with Columns. A vector takes the same steps without L and R, which are
+ * Adam's. Its state is "m" and "v", 4 bytes a parameter each, and of a matrix of r rows and c
+ * columns "left" and "left_basis", L and QL, 4·r² bytes each, "right" and "right_basis", R and
+ * QR, 4·c² each; all begin at 0. A basis that is 0 is made anew by the next step, which is a
+ * first one then. 4 bytes a parameter more nobody keeps, and all matrices share room of some
+ * 8 bytes a parameter and 12·n² for the longest side n that has a preconditioner.
+ *
+ * A step multiplies 2.5·r·c·(r+c) times, of float32s, each sum in one order (see
+ * fallback.MatMul); one that changes the bases 2·r·c·(r+c) + r³ + c³ times more, and takes
+ * 8/3·(r³+c³) operations in float64 without SIMD for QR; the first one takes some 9·(r³+c³).
+ * Of sides of some thousands these are seconds, and the first step's are minutes. The bits are
+ * the same on every CPU and for any number of workers. A step is three passes, and so none by
+ * ranges (Apply). A gradient that is not finite, or whose squares are not, leaves NaN in L, R,
+ * the bases and from then on in all parameters of its matrix: see SetPolicy.
+ */
+typedef struct lockstep_soap_options {
+	/* As in lockstep_options. */
+	double lr, weight_decay, l2, l1;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
+	/* beta1 and beta2 are in [0, 1 - 3e-8), as Adam's. */
+	double beta1, beta2;
+	/* shampoo_beta in [0, 1 - 3e-8) is how long L and R remember. In its authors' program it is
+	 * beta2 unless it is given. */
+	double shampoo_beta;
+	/* eps is added to the root of v before its bias is corrected, as Adam's with eps_hat. */
+	double eps;
+	/* precondition_frequency is how many steps apart the bases follow L and R, at least 1. */
+	int precondition_frequency;
+	/* max_precond_dim is the longest side of a matrix that has a preconditioner, from 0 to 32768.
+	 * Longer ones, such as those of embeddings, are left as they are: the unit matrix is their
+	 * basis, and their two buffers are empty. It is one of an optimizer for good. */
+	int max_precond_dim;
+	/* normalize_grads makes the root mean square of each tensor's D 1. Its authors found that it
+	 * helps where precondition_frequency is some 100. */
+	int normalize_grads;
+	/* no_bias_correction sets c₁ and c₂ to 1. */
+	int no_bias_correction;
+} lockstep_soap_options;
+
+/*
  * "ScheduleFreeAdamW" is ScheduleFreeSGD with the steps of Adam without a mean of gradients
  * (Defazio et al. 2024). c₂ = 1-β₂ᵗ.
  *

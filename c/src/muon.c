@@ -19,7 +19,8 @@ static size_t product_room(const lockstep_table *table, size_t rows, size_t colu
 
 /* Another X and that of the beginning, XXᵀ, the polynomial of it, what products take, and a
  * number for each row or column. */
-size_t lockstep_newton_schulz_room(const lockstep_table *table, size_t rows, size_t columns) {
+size_t lockstep_newton_schulz_room(const lockstep_table *table, size_t rows, size_t columns, size_t side) {
+	(void)side;
 	size_t small = least(rows, columns);
 	return sum(sum(2 * rows * columns, 2 * small * small + greatest(rows, columns)), product_room(table, rows, columns));
 }
@@ -37,7 +38,7 @@ static void scale_unit(void *context, size_t unit) {
 	for (size_t i = unit * UNIT_LEN; i < least((unit + 1) * UNIT_LEN, s->n); i++) s->to[i] = (float)((double)s->from[i] * s->factor);
 }
 
-static void scale(lockstep_pool *pool, float *to, const float *from, size_t n, double factor) {
+void lockstep_scale(lockstep_pool *pool, float *to, const float *from, size_t n, double factor) {
 	scaling s = {to, from, n, factor};
 	lockstep_share(pool, scale_unit, &s, (n + UNIT_LEN - 1) / UNIT_LEN, n);
 }
@@ -69,6 +70,10 @@ static void dot(const rowing *r, float *x, size_t i) {
 		sum += product;
 	}
 	r->numbers[i] = (float)sum;
+}
+
+void lockstep_dots(lockstep_pool *pool, float *numbers, lockstep_matrix x, lockstep_matrix y) {
+	each_row(pool, (rowing){.x = x, .y = y, .numbers = numbers, .work = dot});
 }
 
 /* The sum of magnitudes. */
@@ -149,7 +154,7 @@ static void iterate(orthogonalizer *o, const lockstep_newton_schulz *c, int64_t 
 	swap(&o->x, &o->y);
 }
 
-static double total(const float *list, size_t n) {
+double lockstep_total_of(const float *list, size_t n) {
 	double sum = 0;
 	for (size_t i = 0; i < n; i++) sum += (double)list[i];
 	return sum;
@@ -157,8 +162,8 @@ static double total(const float *list, size_t n) {
 
 /* The root of the sum of squares. */
 static double norm_of(const orthogonalizer *o, lockstep_matrix m) {
-	each_row(o->pool, (rowing){.x = m, .y = m, .numbers = o->numbers, .work = dot});
-	return sqrt(total(o->numbers, m.rows));
+	lockstep_dots(o->pool, o->numbers, m, m);
+	return sqrt(lockstep_total_of(o->numbers, m.rows));
 }
 
 /* The largest singular value of X: see Go's, which has the reasons. */
@@ -215,15 +220,15 @@ static void row_factors(const lockstep_newton_schulz *c, float *row, float *v, s
 static void lengthen(const orthogonalizer *o, const lockstep_row_range *m, const lockstep_newton_schulz *c, lockstep_matrix first, lockstep_matrix direction) {
 	double by = 1;
 	if (c->adaptive) {
-		each_row(o->pool, (rowing){.x = first, .y = direction, .numbers = o->numbers, .work = dot});
-		by = c->size * total(o->numbers, m->rows);
+		lockstep_dots(o->pool, o->numbers, first, direction);
+		by = c->size * lockstep_total_of(o->numbers, m->rows);
 	}
 	if (c->normalizes) {
-		each_row(o->pool, (rowing){.x = direction, .y = direction, .numbers = o->numbers, .work = dot});
+		lockstep_dots(o->pool, o->numbers, direction, direction);
 		row_factors(c, o->numbers, m->state[1], m->rows, m->columns, by);
 		each_row(o->pool, (rowing){.x = direction, .numbers = o->numbers, .work = scale_row});
 	} else if (c->adaptive) {
-		scale(o->pool, direction.data, direction.data, m->rows * m->columns, by);
+		lockstep_scale(o->pool, direction.data, direction.data, m->rows * m->columns, by);
 	}
 }
 
@@ -248,7 +253,7 @@ void lockstep_orthogonalize(const lockstep_row_range *m, const void *scalars) {
 	o.numbers = room += product_room(m->table, m->rows, m->columns);
 	lockstep_matrix first = row_major(room + greatest(m->rows, m->columns), m->rows, m->columns);
 	if (c.iterations % 2) swap(&o.x, &o.y); /* so that the last one ends in the state */
-	scale(o.pool, o.x.data, direction.data, size, c.factor);
+	lockstep_scale(o.pool, o.x.data, direction.data, size, c.factor);
 	if (c.adaptive) memcpy(first.data, o.x.data, size * sizeof(float));
 	double f = c.spectral ? scale_to_1(&c, largest(&o)) : 1;
 	for (int64_t k = 0; k < c.iterations; k++) {

@@ -216,6 +216,23 @@ lockstep_status lockstep_optimizer_set_lr(lockstep_optimizer *o, size_t group, d
 	return LOCKSTEP_OK;
 }
 
+/* Refuses options of a group, which are checked and in next, whose state of a tensor has other
+ * lengths than there are. */
+static lockstep_status check_lengths(const lockstep_optimizer *o, size_t group, lockstep_error *error) {
+	const lockstep_rule_group *g = &o->groups[group], *factored = &o->groups[g->factored];
+	void *prepared = malloc(g->code->prepared + 1);
+	if (!prepared) return lockstep_reject(error, LOCKSTEP_NO_MEMORY, "no memory for a rule");
+	lockstep_plan plan = {0};
+	g->code->factored_plan(g->next, prepared, &plan);
+	free(prepared);
+	for (size_t k = 0; k < o->count; k++)
+		for (int j = 0; o->places[k].group == g->factored && j < lockstep_kept_slots(&plan); j++)
+			if (lockstep_slot_len(&plan.slots[j], o->places[k].size, o->records[k].columns) !=
+				lockstep_slot_len(&factored->plan.slots[j], o->places[k].size, o->records[k].columns))
+				return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "options is those of a rule whose state of tensor %zu is of other lengths, want those of one whose is as long as it was", k);
+	return LOCKSTEP_OK;
+}
+
 /* Changes the options of a group, and of that of its matrices. */
 static LOCKSTEP_NOT_INLINED lockstep_status change_groups(lockstep_optimizer *o, size_t group, const void *options, size_t size, lockstep_error *error) {
 	lockstep_rule_group *g = &o->groups[group];
@@ -225,6 +242,7 @@ static LOCKSTEP_NOT_INLINED lockstep_status change_groups(lockstep_optimizer *o,
 		if ((of == group || of == g->factored) && lockstep_factors(g, g->next, o->places[k].size, o->records[k].columns) != (of == g->factored))
 			return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "options is those of a rule that has another state of tensor %zu, want those of one that factors the same tensors", k);
 	}
+	if (!status && g->factored) status = check_lengths(o, group, error);
 	if (!status) status = lockstep_change_group(g, options, size, error);
 	return status || !g->factored ? status : lockstep_change_group(&o->groups[g->factored], options, size, error);
 }

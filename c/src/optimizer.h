@@ -234,8 +234,9 @@ void lockstep_free_state(lockstep_optimizer *o);
 lockstep_status lockstep_make_beside(lockstep_optimizer *o, int which, lockstep_error *error);
 void lockstep_free_beside(lockstep_optimizer *o, int which);
 
-/* How many numbers a slot has of a tensor. */
+/* How many numbers a slot has of a tensor, and how many rows if it is a square matrix, else 0. */
 size_t lockstep_slot_len(const lockstep_slot *slot, size_t size, size_t columns);
+size_t lockstep_slot_side(const lockstep_slot *slot, size_t size, size_t columns);
 
 /* overlap.c */
 
@@ -426,6 +427,17 @@ double lockstep_clip(lockstep_optimizer *o, double squares);
 
 /* lockstep_matmul of what has been checked, in the usual mode. */
 void lockstep_multiply(const lockstep_table *table, const lockstep_product *p, float *room, lockstep_pool *pool);
+
+/* muon.c */
+
+/* Makes to from, each element times a factor, rounded once; both may be one. */
+void lockstep_scale(lockstep_pool *pool, float *to, const float *from, size_t n, double factor);
+
+/* Makes of each row of two matrices, whose rows are contiguous, the sum of its products. */
+void lockstep_dots(lockstep_pool *pool, float *numbers, lockstep_matrix x, lockstep_matrix y);
+
+/* The sum of a list, one after the other. */
+double lockstep_total_of(const float *list, size_t n);
 
 /* pool.c */
 typedef void lockstep_work(void *context, size_t unit);

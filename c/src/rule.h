@@ -19,7 +19,9 @@ typedef enum lockstep_extent {
 	LOCKSTEP_OF_ELEMENTS,
 	LOCKSTEP_OF_ROWS, /* of a row-major matrix */
 	LOCKSTEP_OF_COLUMNS,
-	LOCKSTEP_OF_TENSOR
+	LOCKSTEP_OF_TENSOR,
+	LOCKSTEP_OF_ROW_PAIRS,   /* a square matrix of as many rows and columns as the matrix has rows */
+	LOCKSTEP_OF_COLUMN_PAIRS /* the same of columns */
 } lockstep_extent;
 
 /* A state buffer. */
@@ -31,6 +33,7 @@ typedef struct lockstep_slot {
 	int square;           /* it holds squares, of which the small ones by flushes become zeros */
 	uint32_t flushes;
 	lockstep_extent extent;
+	int64_t most; /* rows or columns of which it has pairs: of more the slot is empty */
 	int scratch; /* it is what passes of a step make for one another: nobody gives or keeps it */
 } lockstep_slot;
 
@@ -85,8 +88,9 @@ typedef struct lockstep_row_range {
 
 typedef void lockstep_matrix_pass(const lockstep_row_range *m, const void *scalars);
 
-/* How many floats of room a pass together takes for a matrix. */
-typedef size_t lockstep_matrix_room(const lockstep_table *table, size_t rows, size_t columns);
+/* How many floats of room a pass together takes for a matrix, whose largest slot that is a square
+ * matrix has so many rows on its side. */
+typedef size_t lockstep_matrix_room(const lockstep_table *table, size_t rows, size_t columns, size_t side);
 
 /* Makes the scalars of a row from those of all rows and from what its slot has become. */
 typedef void lockstep_row_scalars(const void *shared, double slot, void *scalars);
@@ -126,6 +130,19 @@ typedef struct lockstep_newton_schulz {
 	int adaptive, normalizes, exact_rms;
 	double beta2, eps_row;
 } lockstep_newton_schulz;
+
+/* The same of SOAP's. */
+typedef struct lockstep_bases_step {
+	float weight1, beta2, root2, eps;
+	uint32_t drop, small, flush;
+	double shampoo_beta;
+	int64_t t, frequency, most;
+	int looks, often, normalizes;
+} lockstep_bases_step;
+
+/* soap.c */
+lockstep_matrix_pass lockstep_soap_direction;
+lockstep_matrix_room lockstep_soap_room;
 
 /* muon.c */
 lockstep_matrix_pass lockstep_orthogonalize;

@@ -47,8 +47,17 @@ size_t lockstep_slot_len(const lockstep_slot *slot, size_t size, size_t columns)
 	case LOCKSTEP_OF_ROWS: return size / (of ? of : 1);
 	case LOCKSTEP_OF_COLUMNS: return of;
 	case LOCKSTEP_OF_TENSOR: return 1;
+	case LOCKSTEP_OF_ROW_PAIRS:
+	case LOCKSTEP_OF_COLUMN_PAIRS: return lockstep_slot_side(slot, size, columns) * lockstep_slot_side(slot, size, columns);
 	default: return size;
 	}
+}
+
+size_t lockstep_slot_side(const lockstep_slot *slot, size_t size, size_t columns) {
+	size_t of = columns ? columns : size, n = 0;
+	if (size && slot->extent == LOCKSTEP_OF_ROW_PAIRS) n = size / of;
+	if (size && slot->extent == LOCKSTEP_OF_COLUMN_PAIRS) n = of;
+	return n <= (size_t)slot->most ? n : 0;
 }
 
 static size_t slot_len(const lockstep_optimizer *o, size_t tensor, int slot) {
@@ -139,10 +148,14 @@ static size_t together_room(const lockstep_optimizer *o) {
 	size_t most = 0, n = lockstep_available(tables, MOST_TABLES);
 	for (size_t k = 0; k < o->count; k++) {
 		const lockstep_plan *plan = &o->groups[o->places[k].group].plan;
-		size_t size = o->places[k].size, columns = o->records[k].columns;
+		size_t size = o->places[k].size, columns = o->records[k].columns ? o->records[k].columns : size, side = 0;
+		for (int j = 0; j < plan->slot_count; j++) {
+			size_t n = lockstep_slot_side(&plan->slots[j], size, columns);
+			if (n > side) side = n;
+		}
 		for (int pass = 0; pass < plan->pass_count; pass++)
 			for (size_t t = 0; t < n && size && plan->passes[pass].room; t++) {
-				size_t room = plan->passes[pass].room(tables[t], size / columns, columns);
+				size_t room = plan->passes[pass].room(tables[t], size / columns, columns, side);
 				if (room > most) most = room;
 			}
 	}

@@ -467,11 +467,12 @@ static lockstep_row_range matrix_of(const lockstep_job *job, size_t tensor, size
 	const lockstep_place *place = &job->o->places[tensor];
 	const lockstep_record *r = &job->o->records[tensor];
 	const lockstep_plan *plan = &job->o->groups[place->group].plan;
-	lockstep_row_range m = {.table = job->o->table, .rows = (hi - lo) / r->columns, .columns = r->columns, .params = p, .grads = g,
+	size_t columns = r->columns ? r->columns : place->size;
+	lockstep_row_range m = {.table = job->o->table, .rows = (hi - lo) / columns, .columns = columns, .params = p, .grads = g,
 		.slot_count = plan->slot_count};
 	for (int j = 0; j < plan->slot_count; j++) {
 		lockstep_extent extent = plan->slots[j].extent;
-		m.state[j] = place->state[j] + (extent == LOCKSTEP_OF_ROWS ? lo / r->columns : extent == LOCKSTEP_OF_ELEMENTS ? lo : 0);
+		m.state[j] = place->state[j] + (extent == LOCKSTEP_OF_ROWS ? lo / columns : extent == LOCKSTEP_OF_ELEMENTS ? lo : 0);
 	}
 	return m;
 }

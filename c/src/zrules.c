@@ -47,6 +47,7 @@ enum {
 	rmsprop_momentum_kernel = 64,
 	rmsprop_kernel = 61,
 	rprop_kernel = 67,
+	clip_kernel = 34,
 	schedule_free_adamw_kernel = 69,
 	schedule_free_radam_kernel = 70,
 	sign_sgd_kernel = 72,
@@ -293,6 +294,12 @@ typedef struct rowwise_adam {
 	power power1;
 	power power2;
 } rowwise_adam;
+
+/* A soap makes the scalars. */
+typedef struct soap {
+	lockstep_soap_options soap;
+	moments moments;
+} soap;
 
 /* A power_sum is sums of the first powers of numbers, (1/x)^p + (2/x)^p + ... + 1, each by
  * itself: of the first ones term by term, and of others by the formula of Euler and
@@ -3335,6 +3342,144 @@ static void sgd_options_plan(const void *options, void *prepared, lockstep_plan 
 	return;
 }
 
+/* soap_options_name is "soap". */
+static void soap_options_name(lockstep_soap_options self, char *text, size_t room) {
+	(void)self;
+	snprintf(text, room, "soap");
+	return;
+}
+
+/* soap_options_no_penalties refuses what its authors' program has not. */
+static lockstep_status soap_options_no_penalties(lockstep_soap_options r, lockstep_error *error) {
+	if (r.l1 != 0.0) {
+		return lockstep_refuse(error, "l1", lockstep_shortest(r.l1).text, "0: SOAP has weight_decay alone");
+	}
+	if (r.l2 != 0.0) {
+		return lockstep_refuse(error, "l2", lockstep_shortest(r.l2).text, "0: SOAP has weight_decay alone");
+	}
+	return LOCKSTEP_OK;
+}
+
+static lockstep_status soap_options_check_bases(lockstep_soap_options r, lockstep_error *error) {
+	if (r.precondition_frequency < 1) {
+		return lockstep_refuse(error, "precondition_frequency", lockstep_decimal(r.precondition_frequency).text, "at least 1");
+	}
+	if (r.max_precond_dim < 0 || r.max_precond_dim > 32768) {
+		return lockstep_refuse(error, "max_precond_dim", lockstep_decimal(r.max_precond_dim).text, "from 0 to 32768");
+	}
+	return LOCKSTEP_OK;
+}
+
+static lockstep_status soap_options_check(lockstep_soap_options r, lockstep_error *error) {
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = soap_options_no_penalties(r, error);
+	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
+	if (!status) status = update_decay_rate("shampoo_beta", r.shampoo_beta, error);
+	if (!status) status = update_check_eps(r.eps, 1.0, false, "one that is not below 1e-45", error);
+	if (!status) status = soap_options_check_bases(r, error);
+	return status;
+}
+
+static lockstep_status soap_options_check_own_rate(lockstep_soap_options r, const char *arg, double lr, lockstep_error *error) {
+	return update_check_first(arg, lr, r.beta1, r.no_bias_correction, error);
+}
+
+static bool soap_options_factors(lockstep_soap_options r, int64_t unused0, int64_t unused1) {
+	(void)r;
+	(void)unused0;
+	(void)unused1;
+	return true;
+}
+
+/* soap_gradient are the scalars of the first pass, which scales the gradient and limits nothing. */
+static lockstep_clip_scalars soap_gradient(soap *s, const lockstep_step_input *in) {
+	(void)s;
+	float most = 0x1.fffffep+127f;
+	return (lockstep_clip_scalars){.part = 1.0f, .scale = in->common.scale, .limit = most + most};
+}
+
+static void soap_gradient_into(void *prepared, const lockstep_step_input *in, void *scalars) {
+	const lockstep_clip_scalars c = soap_gradient(prepared, in);
+	memcpy(scalars, &c, sizeof c);
+}
+
+static lockstep_bases_step soap_bases_step(soap *s, const lockstep_step_input *in) {
+	return (lockstep_bases_step){.weight1 = s->moments.weight1, .beta2 = (float)s->soap.beta2, .root2 = s->moments.root2, .eps = (float)s->soap.eps, .drop = in->common.drop, .small = s->moments.small, .flush = s->moments.flush, .shampoo_beta = s->soap.shampoo_beta, .t = in->t - 1, .frequency = s->soap.precondition_frequency, .most = s->soap.max_precond_dim, .looks = !s->soap.keep_subnormals, .often = s->soap.beta1 < 0.5, .normalizes = s->soap.normalize_grads};
+}
+
+static void soap_bases_step_into(void *prepared, const lockstep_step_input *in, void *scalars) {
+	const lockstep_bases_step c = soap_bases_step(prepared, in);
+	memcpy(scalars, &c, sizeof c);
+}
+
+/* soap_length is what D is multiplied by. */
+static float soap_length(soap *s, const lockstep_step_input *in) {
+	int64_t t = in->t - 1;
+	if (t == 0) {
+		t = 1;
+	}
+	const moments_corrections_results both = moments_corrections(&s->moments, t);
+	double c1 = both.c1;
+	double c2 = both.c2;
+	double rest = 1.0 - (double)(in->lr * s->soap.weight_decay);
+	return (float)least_of(in->lr * rest * sqrt(c2) / c1, 0x1.fffffep+127);
+}
+
+static lockstep_sgd_scalars soap_move(soap *s, const lockstep_step_input *in) {
+	lockstep_common common = (lockstep_common){.scale = 1.0f, .decay = in->common.decay};
+	float step = soap_length(s, in);
+	if (in->t == 1) {
+		common.decay = 0.0f;
+		step = 0.0f;
+	}
+	return (lockstep_sgd_scalars){.scale = common.scale, .l2 = common.l2, .decay = common.decay, .drop = common.drop, .first = common.first, .step = step};
+}
+
+static void soap_move_into(void *prepared, const lockstep_step_input *in, void *scalars) {
+	const lockstep_sgd_scalars c = soap_move(prepared, in);
+	memcpy(scalars, &c, sizeof c);
+}
+
+/* soap_options_plan is that of vectors, which have no bases. What fades of m is seen where the gradient in
+ * the bases is, which is another place than the engine's. */
+static void soap_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
+	const lockstep_soap_options *r = options;
+	soap *s = prepared;
+	*s = (soap){.soap = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, r->beta1, r->beta2, r->eps, r->no_bias_correction)};
+	*plan = (lockstep_plan){0};
+	plan->slots[0] = (lockstep_slot){.name = "m", .fades = 1.0};
+	plan->slots[1] = (lockstep_slot){.name = "v", .fades = s->moments.beta2, .square = true, .flushes = s->moments.flush};
+	plan->slots[2] = (lockstep_slot){.name = "direction", .fades = 1.0, .scratch = true};
+	plan->slot_count = 3;
+	plan->passes[0] = (lockstep_pass){.kernel = &lockstep_all[clip_kernel], .scalars = soap_gradient_into, .sums = LOCKSTEP_NO_SUMS, .buffers = {slot_of(plan, "direction"), LOCKSTEP_GRADS}};
+	plan->passes[1] = (lockstep_pass){.kernel = NULL, .scalars = soap_bases_step_into, .walk = LOCKSTEP_TOGETHER, .matrix = lockstep_soap_direction, .room = lockstep_soap_room};
+	plan->passes[2] = (lockstep_pass){.kernel = &lockstep_all[sgd_kernel], .scalars = soap_move_into, .sums = LOCKSTEP_NO_SUMS, .buffers = {LOCKSTEP_PARAMS, slot_of(plan, "direction")}};
+	plan->pass_count = 3;
+	return;
+}
+
+/* soap_options_factored_plan is that of matrices. */
+static void soap_options_factored_plan(const void *options, void *prepared, lockstep_plan *plan) {
+	const lockstep_soap_options *r = options;
+	soap *s = prepared;
+	*s = (soap){.soap = *r, .moments = update_new_moments((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay}, r->beta1, r->beta2, r->eps, r->no_bias_correction)};
+	*plan = (lockstep_plan){0};
+	plan->slots[0] = (lockstep_slot){.name = "m", .fades = 1.0};
+	plan->slots[1] = (lockstep_slot){.name = "v", .fades = s->moments.beta2, .square = true, .flushes = s->moments.flush};
+	plan->slots[2] = (lockstep_slot){.name = "left", .extent = LOCKSTEP_OF_ROW_PAIRS, .most = r->max_precond_dim, .fades = r->shampoo_beta};
+	plan->slots[3] = (lockstep_slot){.name = "right", .extent = LOCKSTEP_OF_COLUMN_PAIRS, .most = r->max_precond_dim, .fades = r->shampoo_beta};
+	plan->slots[4] = (lockstep_slot){.name = "left_basis", .extent = LOCKSTEP_OF_ROW_PAIRS, .most = r->max_precond_dim, .fades = 1.0};
+	plan->slots[5] = (lockstep_slot){.name = "right_basis", .extent = LOCKSTEP_OF_COLUMN_PAIRS, .most = r->max_precond_dim, .fades = 1.0};
+	plan->slots[6] = (lockstep_slot){.name = "direction", .fades = 1.0, .scratch = true};
+	plan->slot_count = 7;
+	plan->passes[0] = (lockstep_pass){.kernel = &lockstep_all[clip_kernel], .scalars = soap_gradient_into, .sums = LOCKSTEP_NO_SUMS, .buffers = {slot_of(plan, "direction"), LOCKSTEP_GRADS}};
+	plan->passes[1] = (lockstep_pass){.kernel = NULL, .scalars = soap_bases_step_into, .walk = LOCKSTEP_TOGETHER, .matrix = lockstep_soap_direction, .room = lockstep_soap_room};
+	plan->passes[2] = (lockstep_pass){.kernel = &lockstep_all[sgd_kernel], .scalars = soap_move_into, .sums = LOCKSTEP_NO_SUMS, .buffers = {LOCKSTEP_PARAMS, slot_of(plan, "direction")}};
+	plan->pass_count = 3;
+	return;
+}
+
 /* schedule_free_adamw_options_name is "schedule-free adamw". */
 static void schedule_free_adamw_options_name(lockstep_schedule_free_adamw_options self, char *text, size_t room) {
 	(void)self;
@@ -5407,6 +5552,57 @@ static lockstep_status check_sgd_lr(const void *options, double lr, lockstep_err
 	return status;
 }
 
+static const lockstep_option soap_fields[] = {
+	{"lr", LOCKSTEP_DOUBLE, offsetof(lockstep_soap_options, lr)},
+	{"weight_decay", LOCKSTEP_DOUBLE, offsetof(lockstep_soap_options, weight_decay)},
+	{"l2", LOCKSTEP_DOUBLE, offsetof(lockstep_soap_options, l2)},
+	{"l1", LOCKSTEP_DOUBLE, offsetof(lockstep_soap_options, l1)},
+	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_soap_options, proximal)},
+	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_soap_options, maximize)},
+	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_soap_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_soap_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_soap_options, cautious_decay)},
+	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_soap_options, beta1)},
+	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_soap_options, beta2)},
+	{"shampoo_beta", LOCKSTEP_DOUBLE, offsetof(lockstep_soap_options, shampoo_beta)},
+	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_soap_options, eps)},
+	{"precondition_frequency", LOCKSTEP_INTEGER, offsetof(lockstep_soap_options, precondition_frequency)},
+	{"max_precond_dim", LOCKSTEP_INTEGER, offsetof(lockstep_soap_options, max_precond_dim)},
+	{"normalize_grads", LOCKSTEP_FLAG, offsetof(lockstep_soap_options, normalize_grads)},
+	{"no_bias_correction", LOCKSTEP_FLAG, offsetof(lockstep_soap_options, no_bias_correction)},
+};
+
+static void name_soap(const void *options, char *name, size_t room) {
+	const lockstep_soap_options *r = options;
+	soap_options_name(*r, name, room);
+}
+
+static lockstep_options common_soap(const void *options) {
+	const lockstep_soap_options *r = options;
+	return update_options_options((lockstep_options){.lr = r->lr, .weight_decay = r->weight_decay, .l2 = r->l2, .l1 = r->l1, .proximal = r->proximal, .maximize = r->maximize, .keep_subnormals = r->keep_subnormals, .cautious_update = r->cautious_update, .cautious_decay = r->cautious_decay});
+}
+
+static lockstep_status check_soap(const void *options, lockstep_error *error) {
+	const lockstep_soap_options *r = options;
+	lockstep_status status = update_options_check(common_soap(options), error);
+	if (!status) status = soap_options_check(*r, error);
+	if (!status) status = soap_options_check_own_rate(*r, "lr", r->lr, error);
+	return status;
+}
+
+static lockstep_status check_soap_lr(const void *options, double lr, lockstep_error *error) {
+	lockstep_status status = update_not_negative("lr", lr, error);
+	if (!status) status = update_options_check_rate(common_soap(options), "lr", lr, error);
+	const lockstep_soap_options *r = options;
+	if (!status) status = soap_options_check_own_rate(*r, "lr", lr, error);
+	return status;
+}
+
+static int factors_soap(const void *options, int64_t rows, int64_t columns) {
+	const lockstep_soap_options *r = options;
+	return soap_options_factors(*r, rows, columns);
+}
+
 static const lockstep_option schedule_free_adamw_fields[] = {
 	{"lr", LOCKSTEP_DOUBLE, offsetof(lockstep_schedule_free_adamw_options, lr)},
 	{"weight_decay", LOCKSTEP_DOUBLE, offsetof(lockstep_schedule_free_adamw_options, weight_decay)},
@@ -5789,6 +5985,7 @@ const lockstep_rule lockstep_all_rules[] = {
 	{"RowwiseAdam", sizeof(lockstep_rowwise_adam_options), rowwise_adam_fields, sizeof rowwise_adam_fields / sizeof *rowwise_adam_fields},
 	{"Rprop", sizeof(lockstep_rprop_options), rprop_fields, sizeof rprop_fields / sizeof *rprop_fields},
 	{"SGD", sizeof(lockstep_sgd_options), sgd_fields, sizeof sgd_fields / sizeof *sgd_fields},
+	{"SOAP", sizeof(lockstep_soap_options), soap_fields, sizeof soap_fields / sizeof *soap_fields},
 	{"ScheduleFreeAdamW", sizeof(lockstep_schedule_free_adamw_options), schedule_free_adamw_fields, sizeof schedule_free_adamw_fields / sizeof *schedule_free_adamw_fields},
 	{"ScheduleFreeRAdam", sizeof(lockstep_schedule_free_radam_options), schedule_free_radam_fields, sizeof schedule_free_radam_fields / sizeof *schedule_free_radam_fields},
 	{"ScheduleFreeSGD", sizeof(lockstep_schedule_free_sgd_options), schedule_free_sgd_fields, sizeof schedule_free_sgd_fields / sizeof *schedule_free_sgd_fields},
@@ -5831,6 +6028,7 @@ const lockstep_rule_code lockstep_all_codes[] = {
 	{sizeof(rowwise_adam), rowwise_adam_options_plan, common_rowwise_adam, name_rowwise_adam, check_rowwise_adam, check_rowwise_adam_lr, NULL, NULL, 0},
 	{sizeof(lockstep_rprop_options), rprop_options_plan, common_rprop, name_rprop, check_rprop, check_rprop_lr, NULL, NULL, 0},
 	{sizeof(lockstep_sgd_options), sgd_options_plan, common_sgd, name_sgd, check_sgd, check_sgd_lr, NULL, NULL, 0},
+	{sizeof(soap), soap_options_plan, common_soap, name_soap, check_soap, check_soap_lr, factors_soap, soap_options_factored_plan, 0},
 	{sizeof(schedule_free_adamw), schedule_free_adamw_options_plan, common_schedule_free_adamw, name_schedule_free_adamw, check_schedule_free_adamw, check_schedule_free_adamw_lr, NULL, NULL, 0},
 	{sizeof(schedule_free_radam), schedule_free_radam_options_plan, common_schedule_free_radam, name_schedule_free_radam, check_schedule_free_radam, check_schedule_free_radam_lr, NULL, NULL, 0},
 	{sizeof(schedule_free_sgd), schedule_free_sgd_options_plan, common_schedule_free_sgd, name_schedule_free_sgd, check_schedule_free_sgd, check_schedule_free_sgd_lr, NULL, NULL, 0},
@@ -5922,6 +6120,7 @@ static const lockstep_novograd_options textbook_novograd = {.beta1 = 0x1.e666666
 static const lockstep_rowwise_adagrad_options textbook_rowwise_adagrad = {.eps = 0x1.5798ee2308c3ap-27};
 static const lockstep_rowwise_adam_options textbook_rowwise_adam = {.beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.5798ee2308c3ap-27};
 static const lockstep_sgd_options textbook_sgd = {0};
+static const lockstep_soap_options textbook_soap = {.lr = 0x1.89374bc6a7efap-09, .weight_decay = 0x1.47ae147ae147bp-07, .beta1 = 0x1.e666666666666p-01, .beta2 = 0x1.e666666666666p-01, .shampoo_beta = 0x1.e666666666666p-01, .eps = 0x1.5798ee2308c3ap-27, .precondition_frequency = 10, .max_precond_dim = 10000};
 static const lockstep_sophia_options textbook_sophia_g = {.weight_decay = 0x1.999999999999ap-04, .beta1 = 0x1.ee147ae147ae1p-01, .beta2 = 0x1.fae147ae147aep-01, .gamma = 0x1.3333333333333p+04, .eps = 0x1.203af9ee75616p-50, .clip = 0x1p+00};
 static const lockstep_stable_adamw_options textbook_stable_adamw = {.weight_decay = 0x1.999999999999ap-03, .beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.fae147ae147aep-01, .eps = 0x1.5798ee2308c3ap-27};
 static const lockstep_asgd_options torch_asgd = {.lr = 0x1.47ae147ae147bp-07, .lambda = 0x1.a36e2eb1c432dp-14, .alpha = 0x1.8p-01, .t0 = 0x1.e848p+19};
@@ -5960,7 +6159,7 @@ const lockstep_preset_entry lockstep_all_presets[] = {
 	{"keras", "Nadam", &lockstep_all_rules[21], &keras_nadam},
 	{"keras", "RMSprop", &lockstep_all_rules[26], &keras_rmsprop},
 	{"keras", "SGD", &lockstep_all_rules[30], &keras_sgd},
-	{"keras", "ScheduleFreeAdamW", &lockstep_all_rules[31], &keras_schedule_free_adamw},
+	{"keras", "ScheduleFreeAdamW", &lockstep_all_rules[32], &keras_schedule_free_adamw},
 	{"optax", "ADOPT", &lockstep_all_rules[0], &optax_adopt},
 	{"optax", "AMSGrad", &lockstep_all_rules[8], &optax_amsgrad},
 	{"optax", "AdEMAMix", &lockstep_all_rules[2], &optax_ademamix},
@@ -5988,13 +6187,13 @@ const lockstep_preset_entry lockstep_all_presets[] = {
 	{"optax", "RMSprop", &lockstep_all_rules[26], &optax_rmsprop},
 	{"optax", "Rprop", &lockstep_all_rules[29], &optax_rprop},
 	{"optax", "SGD", &lockstep_all_rules[30], &optax_sgd},
-	{"optax", "ScheduleFreeAdamW", &lockstep_all_rules[31], &optax_schedule_free_adamw},
-	{"optax", "ScheduleFreeSGD", &lockstep_all_rules[33], &optax_schedule_free_sgd},
-	{"optax", "SignSGD", &lockstep_all_rules[34], &optax_sign_sgd},
-	{"optax", "Signum", &lockstep_all_rules[34], &optax_signum},
-	{"optax", "SimplifiedAdEMAMix", &lockstep_all_rules[35], &optax_simplified_ademamix},
-	{"optax", "Sophia", &lockstep_all_rules[36], &optax_sophia},
-	{"optax", "Yogi", &lockstep_all_rules[38], &optax_yogi},
+	{"optax", "ScheduleFreeAdamW", &lockstep_all_rules[32], &optax_schedule_free_adamw},
+	{"optax", "ScheduleFreeSGD", &lockstep_all_rules[34], &optax_schedule_free_sgd},
+	{"optax", "SignSGD", &lockstep_all_rules[35], &optax_sign_sgd},
+	{"optax", "Signum", &lockstep_all_rules[35], &optax_signum},
+	{"optax", "SimplifiedAdEMAMix", &lockstep_all_rules[36], &optax_simplified_ademamix},
+	{"optax", "Sophia", &lockstep_all_rules[37], &optax_sophia},
+	{"optax", "Yogi", &lockstep_all_rules[39], &optax_yogi},
 	{"tensorflow", "AdaMax", &lockstep_all_rules[9], &tensorflow_ada_max},
 	{"tensorflow", "Adadelta", &lockstep_all_rules[6], &tensorflow_adadelta},
 	{"tensorflow", "AdagradDA", &lockstep_all_rules[5], &tensorflow_adagrad_da},
@@ -6025,15 +6224,16 @@ const lockstep_preset_entry lockstep_all_presets[] = {
 	{"textbook", "RowwiseAdaGrad", &lockstep_all_rules[27], &textbook_rowwise_adagrad},
 	{"textbook", "RowwiseAdam", &lockstep_all_rules[28], &textbook_rowwise_adam},
 	{"textbook", "SGD", &lockstep_all_rules[30], &textbook_sgd},
-	{"textbook", "SophiaG", &lockstep_all_rules[36], &textbook_sophia_g},
-	{"textbook", "StableAdamW", &lockstep_all_rules[37], &textbook_stable_adamw},
+	{"textbook", "SOAP", &lockstep_all_rules[31], &textbook_soap},
+	{"textbook", "SophiaG", &lockstep_all_rules[37], &textbook_sophia_g},
+	{"textbook", "StableAdamW", &lockstep_all_rules[38], &textbook_stable_adamw},
 	{"torch", "ASGD", &lockstep_all_rules[1], &torch_asgd},
 	{"torch", "Adadelta", &lockstep_all_rules[6], &torch_adadelta},
 	{"torch", "Adafactor", &lockstep_all_rules[7], &torch_adafactor},
 	{"torch", "Adagrad", &lockstep_all_rules[4], &torch_adagrad},
 	{"torch", "Adam", &lockstep_all_rules[8], &torch_adam},
 	{"torch", "AdamW", &lockstep_all_rules[8], &torch_adamw},
-	{"torch", "AdamWScheduleFree", &lockstep_all_rules[31], &torch_adamw_schedule_free},
+	{"torch", "AdamWScheduleFree", &lockstep_all_rules[32], &torch_adamw_schedule_free},
 	{"torch", "Adamax", &lockstep_all_rules[9], &torch_adamax},
 	{"torch", "DAdaptAdam", &lockstep_all_rules[12], &torch_d_adapt_adam},
 	{"torch", "Momentum", &lockstep_all_rules[19], &torch_momentum},
@@ -6041,11 +6241,11 @@ const lockstep_preset_entry lockstep_all_presets[] = {
 	{"torch", "NAdam", &lockstep_all_rules[21], &torch_nadam},
 	{"torch", "Prodigy", &lockstep_all_rules[24], &torch_prodigy},
 	{"torch", "RAdam", &lockstep_all_rules[25], &torch_radam},
-	{"torch", "RAdamScheduleFree", &lockstep_all_rules[32], &torch_radam_schedule_free},
+	{"torch", "RAdamScheduleFree", &lockstep_all_rules[33], &torch_radam_schedule_free},
 	{"torch", "RMSprop", &lockstep_all_rules[26], &torch_rmsprop},
 	{"torch", "Rprop", &lockstep_all_rules[29], &torch_rprop},
 	{"torch", "SGD", &lockstep_all_rules[30], &torch_sgd},
-	{"torch", "SGDScheduleFree", &lockstep_all_rules[33], &torch_sgd_schedule_free},
+	{"torch", "SGDScheduleFree", &lockstep_all_rules[34], &torch_sgd_schedule_free},
 	{"torch", "SparseAdam", &lockstep_all_rules[8], &torch_sparse_adam},
 };
 

@@ -98,6 +98,9 @@ static void hash_common(rule_case *c, lockstep_options o) {
 	hash_truth(c, o.cautious_decay);
 }
 
+/* The type of Go's scalars of a pass together. */
+static const char *together_of(const lockstep_pass *pass) { return pass->matrix == lockstep_soap_direction ? "basesStep" : "newtonSchulz"; }
+
 static void hash_plan(rule_case *c, const lockstep_plan *plan) {
 	CHECK(plan->slot_count <= LOCKSTEP_MAX_SLOTS && plan->pass_count <= LOCKSTEP_MAX_PASSES, "%s: a large plan", c->rule->name);
 	for (int k = 0; k < plan->slot_count; k++) {
@@ -110,12 +113,13 @@ static void hash_plan(rule_case *c, const lockstep_plan *plan) {
 		if (slot->extent != LOCKSTEP_OF_ELEMENTS) {
 			c->hash = hash_word(c->hash, slot->extent);
 			hash_truth(c, slot->scratch);
+			c->hash = hash_word(c->hash, (uint64_t)slot->most);
 		}
 		if (slot->begins_as_params) hash_text(c, "begins as params");
 	}
 	for (int k = 0; k < plan->pass_count; k++) {
 		const lockstep_pass *pass = &plan->passes[k];
-		hash_text(c, lockstep_keeps(pass) ? "Kept" : pass->kernel ? pass->kernel->name : pass->walk == LOCKSTEP_TOGETHER ? "newtonSchulz" : "AdafactorFactors");
+		hash_text(c, lockstep_keeps(pass) ? "Kept" : pass->kernel ? pass->kernel->name : pass->walk == LOCKSTEP_TOGETHER ? together_of(pass) : "AdafactorFactors");
 		c->hash = hash_word(c->hash, pass->sums);
 		if (pass->row) {
 			hash_number(c, pass->keep);
@@ -240,10 +244,27 @@ static void hash_newton_schulz(rule_case *c, const lockstep_pass *pass, const lo
 	hash_float(c, (float)x.eps_row);
 }
 
+static void hash_bases_step(rule_case *c, const lockstep_pass *pass, const lockstep_step_input *in) {
+	lockstep_bases_step x;
+	pass->scalars(c->prepared, in, &x);
+	const float floats[] = {x.weight1, x.beta2, x.root2, x.eps};
+	for (size_t k = 0; k < sizeof floats / sizeof *floats; k++) hash_float(c, floats[k]);
+	const uint64_t words[] = {x.drop, x.small, x.flush}, more[] = {(uint64_t)x.t, (uint64_t)x.frequency, (uint64_t)x.most};
+	for (size_t k = 0; k < 3; k++) c->hash = hash_word(c->hash, words[k]);
+	hash_float(c, (float)x.shampoo_beta);
+	for (size_t k = 0; k < 3; k++) c->hash = hash_word(c->hash, more[k]);
+	hash_truth(c, x.looks);
+	hash_truth(c, x.often);
+	hash_truth(c, x.normalizes);
+}
+
 static void hash_scalars(rule_case *c, const lockstep_pass *pass, const lockstep_step_input *in) {
 	uint32_t scalars[32], shared[32];
 	if (pass->walk == LOCKSTEP_TOGETHER) {
-		hash_newton_schulz(c, pass, in);
+		if (pass->matrix == lockstep_soap_direction)
+			hash_bases_step(c, pass, in);
+		else
+			hash_newton_schulz(c, pass, in);
 		return;
 	}
 	if (!pass->kernel && !lockstep_keeps(pass)) {

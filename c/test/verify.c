@@ -146,11 +146,11 @@ typedef struct training {
 	float w[COLUMNS + 1], grad[COLUMNS + 1];
 } training;
 
-/* The columns of a tensor that is as near to a square as can be, for rules of matrices alone: as
+/* The columns of a tensor that is as near to a square as can be, for rules of matrices alone, and SOAP: as
  * Go's registry has them. */
 static size_t columns_for(const options *rule, size_t n) {
 	size_t columns = 1;
-	if (!lockstep_all_codes[rule->rule - lockstep_all_rules].matrices) return 0;
+	if (!lockstep_all_codes[rule->rule - lockstep_all_rules].matrices && strcmp(rule->rule->name, "SOAP")) return 0;
 	for (size_t k = 1; k * k <= n; k++)
 		if (n % k == 0) columns = k;
 	return columns;

@@ -227,7 +227,7 @@ func (f *function) special(of types.Type, field *types.Var, x ast.Expr) (string,
 }
 
 // extents are what a slot can have a number of.
-var extents = map[string]string{"PerElement": "LOCKSTEP_OF_ELEMENTS", "PerRow": "LOCKSTEP_OF_ROWS", "PerColumn": "LOCKSTEP_OF_COLUMNS", "PerTensor": "LOCKSTEP_OF_TENSOR"}
+var extents = map[string]string{"PerElement": "LOCKSTEP_OF_ELEMENTS", "PerRow": "LOCKSTEP_OF_ROWS", "PerColumn": "LOCKSTEP_OF_COLUMNS", "PerTensor": "LOCKSTEP_OF_TENSOR", "PerRowPair": "LOCKSTEP_OF_ROW_PAIRS", "PerColumnPair": "LOCKSTEP_OF_COLUMN_PAIRS"}
 
 // isSlots reports whether a function returns slots: in C it is given room for them, and
 // returns how many there are.

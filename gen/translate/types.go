@@ -19,7 +19,7 @@ var basics = map[types.BasicKind]string{
 var known = map[string]string{
 	"fallback.Common": "lockstep_common", "engine.StepInput": "lockstep_step_input", "engine.Slot": "lockstep_slot", "engine.Kept": "lockstep_kept",
 	"engine.Stages": "lockstep_stages", "update.Options": "lockstep_options", "engine.Options": "lockstep_options",
-	"update.newtonSchulz": "lockstep_newton_schulz",
+	"update.newtonSchulz": "lockstep_newton_schulz", "update.basesStep": "lockstep_bases_step",
 }
 
 // qualified is a type's name after that of its package.

@@ -69,6 +69,12 @@ func optimizers() []byte {
 		fmt.Fprintf(b, "matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, missing, columns).run(), options(s.Rule))
 		fmt.Fprintf(b, "one_row %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, missing, sizes).run(), options(s.Rule))
 	}
+	for _, s := range soaps() {
+		fmt.Fprintf(b, "missing %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, missing, nil).run(), options(s.Rule))
+		fmt.Fprintf(b, "matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, missing, columns).run(), options(s.Rule))
+		fmt.Fprintf(b, "clipped_matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, clipped, columns).run(), options(s.Rule))
+		fmt.Fprintf(b, "one_row %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, missing, sizes).run(), options(s.Rule))
+	}
 	for _, s := range registry.Samples() {
 		name := strings.ReplaceAll(s.Name, " ", "_")
 		if hashes := runRows(name, s.Rule); hashes != "" {
@@ -102,6 +108,18 @@ func muons() []registry.Sample {
 		{Name: "muon_adaptive", Rule: adaptive}, {Name: "muon_schatten", Rule: schatten}, {Name: "muon_spectral", Rule: spectral},
 		{Name: "normuon", Rule: few(textbook.NorMuon(.02), 2)}, {Name: "normuon_aol", Rule: aol},
 	}
+}
+
+// soaps are variants of SOAP, of which the registry has no samples. The longest matrices have
+// preconditioners of one side or none.
+func soaps() []registry.Sample {
+	usual := textbook.SOAP()
+	usual.MaxPrecondDim = 70
+	often := usual
+	often.PreconditionFrequency, often.MaxPrecondDim, often.NormalizeGrads, often.Beta1, often.ShampooBeta = 4, 131, true, .4, .8
+	uncorrected := usual
+	uncorrected.NoBiasCorrection, uncorrected.KeepSubnormals, uncorrected.MaxPrecondDim = true, true, 12
+	return []registry.Sample{{Name: "soap", Rule: usual}, {Name: "soap_often", Rule: often}, {Name: "soap_uncorrected", Rule: uncorrected}}
 }
 
 // scales is a hash of the scales of a loss, and of the parameter that steps leave.
@@ -172,13 +190,13 @@ const (
 type kind int
 
 const (
-	whole    kind = iota
-	missing       // some gradients are, and are clipped by the norm of all for a while
-	clipped       // gradients are clipped element by element and tensor by tensor, and some are not finite
-	observed      // gradients, of which some are missing and some not finite, are observed in parts
-	followed      // some are missing, and averages of the parameters and slow ones follow
-	followedWhole // the same of all
-	sharded       // gradients are sums of up to six, of which some are missing, and clipped as above
+	whole         kind = iota
+	missing            // some gradients are, and are clipped by the norm of all for a while
+	clipped            // gradients are clipped element by element and tensor by tensor, and some are not finite
+	observed           // gradients, of which some are missing and some not finite, are observed in parts
+	followed           // some are missing, and averages of the parameters and slow ones follow
+	followedWhole      // the same of all
+	sharded            // gradients are sums of up to six, of which some are missing, and clipped as above
 )
 
 // isWhole reports whether all gradients are there.

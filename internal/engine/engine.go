@@ -123,7 +123,8 @@ func New(tensors []Tensor, rules []Rule) *Engine {
 	e.absent = make([]bool, len(tensors))
 	e.stepping.e, e.squaring.e, e.measuring.e, e.exceeding.e, e.zeroing.e, e.accumulating.e, e.swapping.e, e.copying.e, e.estimating.e, e.agreeing.e = e, e, e, e, e, e, e, e, e, e
 	e.pool = workers.New(tune.ParallelLen, tune.ApartLen)
-	e.team.pool = e.pool
+	e.team.e, e.team.pool = e, e.pool
+	e.team.bases.Use(e.pool)
 	e.growRoom()
 	e.SetWorkers(1)
 	return e

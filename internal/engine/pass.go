@@ -16,8 +16,9 @@ type Pass struct {
 	mean  bool // it is MeanByRow
 	names []string
 
-	// room is how many elements of Room a matrix takes, in a pass together.
-	room func(t kernels.Table, rows, columns int) int
+	// room is how many elements of Room a matrix takes, in a pass together: side is the rows
+	// of its largest slot that is a square matrix, or 0.
+	room func(t kernels.Table, rows, columns, side int) int
 }
 
 // Scalars makes those of a step, a value of the kernel's type.
@@ -132,7 +133,7 @@ func Whole[C any](over Scope, kernel func(kernels.Table, *Matrix, *C), scalars f
 // after the other, and shares its work with the goroutines of the step itself: see Team. It
 // has the tensor's state, neither parameters nor gradients, and the room that it asks for,
 // which is that of all tensors in turn. It leaves no sums, and another pass follows.
-func Together[C any](kernel func(kernels.Table, *Matrix, *C), scalars func(*StepInput) C, room func(t kernels.Table, rows, columns int) int) Pass {
+func Together[C any](kernel func(kernels.Table, *Matrix, *C), scalars func(*StepInput) C, room func(t kernels.Table, rows, columns, side int) int) Pass {
 	return Pass{call: &matrixCall[C]{maker[C]{of: scalars}, kernel}, walk: together, room: room}
 }
 

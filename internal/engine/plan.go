@@ -56,6 +56,10 @@ type Slot struct {
 	Square  bool
 	Flushes fallback.Mask
 
+	// Most is the most rows of a slot PerRowPair, or columns of one PerColumnPair, that have
+	// any: of tensors with more the slot is empty.
+	Most int
+
 	// Scratch says that it holds what a step's passes make for one another and that no
 	// step begins with: nobody gives or keeps it. Such slots are the last of a plan.
 	Scratch bool
@@ -78,7 +82,9 @@ const (
 	PerElement Extent = iota
 	PerRow            // of a row-major matrix; a vector is one row
 	PerColumn
-	PerTensor // StepInput has these for the scalars
+	PerTensor     // StepInput has these for the scalars
+	PerRowPair    // a square matrix of as many rows and columns as the matrix has rows
+	PerColumnPair // the same of columns
 )
 
 // A First is what a slot holds before the first step; the zero First is zeros.
@@ -103,8 +109,35 @@ func (s *Slot) Len(t Tensor) int {
 		return t.columns()
 	case PerTensor:
 		return 1
+	case PerRowPair, PerColumnPair:
+		return s.side(t) * s.side(t)
 	}
 	return t.Size
+}
+
+// side is how many rows and columns a slot has that is a square matrix, and 0 of others.
+func (s *Slot) side(t Tensor) int {
+	n := 0
+	switch {
+	case t.Size == 0:
+	case s.Extent == PerRowPair:
+		n = t.rows()
+	case s.Extent == PerColumnPair:
+		n = t.columns()
+	}
+	if n > s.Most {
+		return 0
+	}
+	return n
+}
+
+// side is the longest of a tensor's slots.
+func (p *Plan) side(t Tensor) int {
+	n := 0
+	for k := range p.State {
+		n = max(n, p.State[k].side(t))
+	}
+	return n
 }
 
 // BeginsAsParams reports whether its First is Params.

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/eigen"
 	"github.com/lockstep-go/lockstep/internal/tune"
 	"github.com/lockstep-go/lockstep/internal/workers"
 	"github.com/lockstep-go/lockstep/kernels"
@@ -11,6 +12,7 @@ import (
 
 // A Team is the goroutines of a step, for a pass Together.
 type Team struct {
+	e       *Engine
 	pool    *workers.Pool
 	room    []float32 // of the tensor that asks for most
 	product kernels.MatMul
@@ -18,6 +20,65 @@ type Team struct {
 	tiling  tiling
 	scaling scaling
 	rowing  rowing
+	mapping mapping
+	bases   eigen.Bases
+}
+
+// Bases makes orthonormal bases, with room for the largest slot that is a square matrix.
+func (t *Team) Bases() *eigen.Bases { return &t.bases }
+
+// Adam, Fade and Flush are the kernels of these names, of buffers of any length.
+func (t *Team) Adam(table kernels.Table, p, g, m, v []float32, c *fallback.AdamScalars) {
+	t.each(mapping{table: table, buffers: [4][]float32{p, g, m, v}, adam: *c, do: adam})
+}
+
+// Fade is said with Adam.
+func (t *Team) Fade(table kernels.Table, x, g []float32, c *fallback.FadeScalars) {
+	t.each(mapping{table: table, buffers: [4][]float32{x, g}, fade: *c, do: fade})
+}
+
+// Flush is said with Adam.
+func (t *Team) Flush(table kernels.Table, x []float32, c *fallback.FlushScalars) {
+	t.each(mapping{table: table, buffers: [4][]float32{x}, flush: *c, do: flush})
+}
+
+func (t *Team) each(m mapping) {
+	m.e = t.e
+	t.mapping = m
+	n := len(m.buffers[0])
+	t.e.pool.Run(&t.mapping, (n+tune.UnitLen-1)/tune.UnitLen, n, true)
+	t.mapping = mapping{}
+}
+
+// mapping is the task of a kernel that takes elements in parts of any length.
+type mapping struct {
+	e       *Engine
+	table   kernels.Table
+	buffers [4][]float32
+	adam    fallback.AdamScalars
+	fade    fallback.FadeScalars
+	flush   fallback.FlushScalars
+	do      func(m *mapping, list *kernels.List, lo, hi int)
+}
+
+func (m *mapping) Do(unit, worker int) {
+	lo := unit * tune.UnitLen
+	m.do(m, &m.e.workers[worker].list, lo, min(lo+tune.UnitLen, len(m.buffers[0])))
+}
+
+func adam(m *mapping, list *kernels.List, lo, hi int) {
+	list.Set(m.buffers[0][lo:hi], m.buffers[1][lo:hi], m.buffers[2][lo:hi], m.buffers[3][lo:hi])
+	kernels.Adam(m.table, list, &m.adam)
+}
+
+func fade(m *mapping, list *kernels.List, lo, hi int) {
+	list.Set(m.buffers[0][lo:hi], m.buffers[1][lo:hi])
+	kernels.Fade(m.table, list, &m.fade)
+}
+
+func flush(m *mapping, list *kernels.List, lo, hi int) {
+	list.Set(m.buffers[0][lo:hi])
+	kernels.Flush(m.table, list, &m.flush)
 }
 
 // Multiply carries out a product, with room for as many elements as kernels.MatMulRoom says.
@@ -150,15 +211,17 @@ func scaleBoth(r *rowing, i int) {
 
 // growRoom makes room for the tensor that asks for most.
 func (e *Engine) growRoom() {
-	most := 0
+	most, side := 0, 0
 	for k := range e.tensors {
 		t := &e.tensors[k]
 		for _, p := range e.groups[t.Rule].passes {
 			if p.room != nil && t.Size > 0 {
-				most = max(most, p.room(e.table, t.rows(), t.columns()))
+				n := e.groups[t.Rule].side(t.Tensor)
+				most, side = max(most, p.room(e.table, t.rows(), t.columns(), n)), max(side, n)
 			}
 		}
 	}
+	e.team.bases.Grow(side)
 	if len(e.team.room) < most {
 		e.team.room = Alloc(most, 1)[0]
 	}

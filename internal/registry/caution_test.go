@@ -20,7 +20,7 @@ var cautions = map[string]func(o *update.Options){
 // refusers are the rules that refuse caution of both kinds, and momentumless those that refuse a
 // cautious update, whose steps have the sign of the gradient.
 var (
-	refusers = []string{"AdaGradDA", "Adafactor", "ASGD", "DAdaptAdamW", "FTRL", "LAMB", "LARS", "MADGRAD", "Muon", "NovoGrad", "Prodigy",
+	refusers = []string{"AdaGradDA", "Adafactor", "ASGD", "DAdaptAdamW", "FTRL", "LAMB", "LARS", "MADGRAD", "Muon", "NovoGrad", "Prodigy", "SOAP",
 		"RowwiseAdaGrad", "RowwiseAdam", "ScheduleFreeAdamW", "ScheduleFreeRAdam", "ScheduleFreeSGD", "StableAdamW"}
 	momentumless = []string{"AdaGrad", "Adadelta", "RMSprop", "Rprop", "SGD", "SignSGD"}
 )

@@ -108,7 +108,7 @@ func register(e *Entry) *Entry {
 func All() []*Entry { return entries }
 
 // Columns is how many columns a tensor of so many elements has where a rule takes matrices
-// alone: as near to a square as can be. Others take it for a vector.
+// alone or has other steps of them: as near to a square as can be. Others take it for a vector.
 func (e *Entry) Columns(n int) int {
 	if e.Apart == "" {
 		return 0

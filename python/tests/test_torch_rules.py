@@ -163,6 +163,18 @@ CASES: list[tuple[str, dict[str, Any], Rule]] = [
         Rule("Adan", **ADAM, **ZERO, beta3=0.7, weight_decay=0.1),
     ),
     ("LaProp", {**TAKEN, "weight_decay": 0.1}, Rule("LaProp", **ADAM, **ZERO, weight_decay=0.1)),
+    ("SOAP", {}, lockstep.preset("textbook", "SOAP")),
+    (
+        "SOAP",
+        {**TAKEN, "shampoo_beta": 0.5, "weight_decay": 0.1, "precondition_frequency": 3, "max_precond_dim": 7}
+        | {"normalize_grads": True, "correct_bias": False},
+        Rule(
+            "SOAP",
+            **ADAM,
+            **{"weight_decay": 0.1, "shampoo_beta": 0.5, "precondition_frequency": 3, "max_precond_dim": 7},
+            **{"normalize_grads": True, "no_bias_correction": True},
+        ),
+    ),
     (
         "Yogi",
         {**TAKEN, "weight_decay": 0.1, "initial_accumulator": 0.5},
@@ -399,6 +411,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("Adan", {"betas": (0.9, 0.9, 1.0)}, "beta3 is 1, want"),
     ("LaProp", {"eps": -1.0}, "eps is -1, want"),
     ("Yogi", {"initial_accumulator": -1.0}, "initial_accumulator is -1, want"),
+    ("SOAP", {"shampoo_beta": 1.0}, "shampoo_beta is 1, want"),
+    ("SOAP", {"precondition_frequency": 0}, "precondition_frequency is 0, want"),
     ("SignSGD", {"momentum": 1.0}, "momentum is 1, want"),
     ("FTRL", {"lr": 0.0}, "lr is 0, want"),
     ("AdagradDA", {"initial_accumulator_value": 0.0}, "initial_accumulator is 0, want"),

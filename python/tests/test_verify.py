@@ -37,7 +37,7 @@ def train(r: lockstep.Rule, table: str) -> str:
     columns = x.shape[1]
     w, grad = np.zeros((2, columns + 1), np.float32)
     model = ln.Linear("logistic", columns, intercept=True)
-    shapes = [(6, 5), (1, 1)] if r.name == "Muon" else [columns, 1]  # which is for matrices alone
+    shapes = [(6, 5), (1, 1)] if r.name in ("Muon", "SOAP") else [columns, 1]  # which are for matrices
     params, grads = (
         {"weights": a[:columns].reshape(shapes[0]), "intercept": a[columns:].reshape(shapes[1])} for a in (w, grad)
     )

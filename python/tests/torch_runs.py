@@ -65,6 +65,7 @@ OTHERS: list[tuple[str, dict[str, Any]]] = [
     ("SimplifiedAdEMAMix", {"alpha": 0.5, "weight_decay": 0.1}),
     ("Adan", {"weight_decay": 0.1}),
     ("LaProp", {"weight_decay": 0.1}),
+    ("SOAP", {"precondition_frequency": 2}),
     ("Yogi", {"weight_decay": 0.1}),
     ("SignSGD", {"momentum": 0.9, "weight_decay": 0.1}),
     ("AddSign", {"sign_decay_steps": 20}),

@@ -26,7 +26,7 @@ linear.json            linear models: data, values and gradients in float64, of 
 
 and in schedules/FRAMEWORK.json the learning rates of schedules, see tables/schedules.py;
 scaler.json has the scales of a loss, see tables/scaler.py, around/*.bin averages, lookahead and
-accumulation, see tables/around.py, muon/ Muon's steps, see tables/muon.py, and sophia/ Sophia's, see tables/sophia.py.
+accumulation, see tables/around.py, muon/ Muon's steps, see tables/muon.py, sophia/ Sophia's, see tables/sophia.py, and soap/ SOAP's, see tables/soap.py.
 
 Nothing is random beyond one fixed seed: two runs give the same bytes. PyTorch's AVX2 and
 AVX-512 kernels agree bit for bit here; a CPU without either may change last bits.
@@ -67,6 +67,7 @@ def main() -> None:
         subprocess.run([python, HERE / "tables" / "around.py", framework, HERE / "around"], check=True)
         if framework == "torch":
             subprocess.run([python, HERE / "tables" / "scaler.py", HERE / "scaler.json"], check=True)
+            subprocess.run([python, HERE / "tables" / "soap.py", HERE / "soap"], check=True)
         if framework == "optax":
             subprocess.run([python, HERE / "tables" / "sophia.py", HERE / "sophia"], check=True)
         if framework != "tensorflow":  # whose schedules and Muon are Keras'

@@ -83,6 +83,18 @@ func NorMuon(lr float64) update.Muon {
 	}
 }
 
+// SOAP is SOAP with the defaults of its authors' program (Vyas et al. 2024): lr .003, betas .95
+// and .95, shampoo_beta -1, which is the second of these, eps 1e-8, weight_decay .01,
+// precondition_frequency 10, max_precond_dim 10000. Tensors of more than two dimensions are the
+// caller's to make matrices of, as its merge_dims does; its precondition_1d is a vector as a
+// matrix of one column.
+func SOAP() update.SOAP {
+	return update.SOAP{
+		Options: update.Options{LR: .003, WeightDecay: .01}, Beta1: .95, Beta2: .95, ShampooBeta: .95, Eps: 1e-8,
+		PreconditionFrequency: 10, MaxPrecondDim: 10000,
+	}
+}
+
 // RowwiseAdaGrad is FBGEMM's exact row-wise AdaGrad with its default eps of 1e-8.
 func RowwiseAdaGrad(lr float64) update.RowwiseAdaGrad {
 	return update.RowwiseAdaGrad{Options: update.Options{LR: lr}, Eps: 1e-8}

@@ -442,7 +442,7 @@ class Rule:
 
         Adafactor has a number for each row and each column of what has two dimensions, RowwiseAdaGrad and
         RowwiseAdam one for each row, or for all of what has another number of dimensions, NovoGrad
-        one for all, DAdaptAdamW two, and Prodigy three.
+        one for all, DAdaptAdamW two, and Prodigy three. SOAP has one for each pair of rows and each pair of columns.
         """
         pair, columns = self._lengths(2, 0), columns_of(shape)
         lengths = self._lengths(shape[0] if columns else math.prod(shape), columns)

@@ -386,7 +386,7 @@ func (r Room) scalars(in *engine.StepInput) fallback.SGDScalars { return scale(i
 
 // want: what a pass over matrices calls must be a function of package update
 func (r Room) plan() engine.Plan {
-	return engine.Plan{Passes: []engine.Pass{engine.Together(rows, r.scalars, func(kernels.Table, int, int) int { return 0 }), engine.Elements(kernels.SGD, r.scalars)}}
+	return engine.Plan{Passes: []engine.Pass{engine.Together(rows, r.scalars, func(kernels.Table, int, int, int) int { return 0 }), engine.Elements(kernels.SGD, r.scalars)}}
 }
 
 type WholeColumns struct{ ByRows }

@@ -587,6 +587,50 @@ class LaProp(LockstepOptimizer):
         return Rule("LaProp", **common(group), **means(group), eps=group["eps"], allow_zero_eps=True)
 
 
+class SOAP(LockstepOptimizer):
+    """SOAP (Vyas et al. 2024): Adam among the eigenvectors of Shampoo's preconditioners.
+
+    Arguments and defaults are those of the authors' optimizer, without its merge_dims, precondition_1d and data_format:
+    tensors of more than two dimensions take the steps of vectors, which are Adam's, unless they are made matrices
+    first. A shampoo_beta below 0 is the second of betas. The first step moves nothing, and the state "step" counts it.
+    The states "left" and "right" are what the authors have in the list GG, "left_basis" and "right_basis" what they
+    have in Q; sides longer than max_precond_dim have none of them.
+    """
+
+    _state_names: ClassVar[Names] = {
+        **_ADAM_STATE,
+        **{name: name for name in ("left", "right", "left_basis", "right_basis")},
+    }
+    _needs_whole_tensors = True
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Number = 3e-3,
+        betas: Betas = (0.95, 0.95),
+        shampoo_beta: float = -1,
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        precondition_frequency: int = 10,
+        max_precond_dim: int = 10000,
+        normalize_grads: bool = False,
+        correct_bias: bool = True,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        self._construct(locals())
+
+    @staticmethod
+    def _rule(group: Mapping[str, Any]) -> Rule:
+        beta = group["shampoo_beta"]
+        options = {name: group[name] for name in ("eps", "precondition_frequency", "max_precond_dim", "normalize_grads")}
+        options |= {"shampoo_beta": beta if beta >= 0 else group["betas"][1]}
+        return Rule("SOAP", **common(group), **means(group), **options, no_bias_correction=not group["correct_bias"])
+
+    def _refusal(self, param: Tensor) -> str | None:
+        return row_major_refusal(param) or super()._refusal(param)
+
+
 class Yogi(LockstepOptimizer):
     """Yogi (Zaheer et al. 2018): Adam whose mean of squares changes by no more than a part of the squared gradient.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -41,9 +42,11 @@ def wrapped(part: Tensor, like: Tensor) -> Tensor:
 
 
 def torch_shape(slot: str, size: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that torch gives to a slot, which here has one dimension if it is of rows or columns."""
+    """The shape that torch gives to a slot, which here has one dimension if it is of rows, columns or pairs of them."""
     if slot == "row_var":
         return (*size, 1)
+    if slot in ("left", "right", "left_basis", "right_basis"):
+        return (math.isqrt(size[0]),) * 2
     return (1, *size) if slot == "col_var" else size
 
 
