@@ -39,10 +39,15 @@ func (s *soap) basesStep(in *engine.StepInput) basesStep {
 }
 
 // soapRoom is the room for two matrices, a preconditioner's product with its basis, and what
-// products take.
-func soapRoom(t kernels.Table, rows, columns, side int) int {
-	most := max(kernels.MatMulRoom(t, rows, columns, max(rows, columns)), kernels.MatMulRoom(t, side, side, max(rows, columns)))
-	return 2*rows*columns + side*side + most
+// products take: those of sides that have a preconditioner, which are none that is longer.
+func soapRoom(t kernels.Table, rows, columns, longest int) int {
+	most := 0
+	for _, n := range [...]int{rows, columns} {
+		if n <= longest {
+			most = max(most, kernels.MatMulRoom(t, rows, columns, n), kernels.MatMulRoom(t, n, n, max(rows, columns)))
+		}
+	}
+	return 2*rows*columns + longest*longest + most
 }
 
 // A turner turns a matrix to the bases of its preconditioners and back.

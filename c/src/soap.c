@@ -17,10 +17,16 @@ static size_t bases_room(size_t side) {
 	return sum(product(product(side, side), each), product(7 * side, each));
 }
 
-/* Bases, two matrices, a preconditioner's product with its basis, and what products take. */
+/* Bases, two matrices, a preconditioner's product with its basis, and what products take: those
+ * of sides that have a preconditioner, which are none that is longer than side. */
 size_t lockstep_soap_room(const lockstep_table *table, size_t rows, size_t columns, size_t side) {
-	size_t large = greatest(rows, columns);
-	size_t most = greatest(lockstep_matmul_room(table, rows, columns, large), lockstep_matmul_room(table, side, side, large));
+	const size_t sides[] = {rows, columns};
+	size_t most = 0;
+	for (int k = 0; k < 2; k++) {
+		if (sides[k] > side) continue;
+		most = greatest(most, lockstep_matmul_room(table, rows, columns, sides[k]));
+		most = greatest(most, lockstep_matmul_room(table, sides[k], sides[k], greatest(rows, columns)));
+	}
 	return sum(sum(bases_room(side), product(side, side)), sum(product(2, rows * columns), most));
 }
 
