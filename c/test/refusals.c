@@ -84,6 +84,26 @@ static lockstep_optimizer *two_tensors(options *o) {
 	return made;
 }
 
+/* SOAP's options may change, but for those that make other state. */
+static void check_lengths(void) {
+	options o = {0};
+	CHECK(!lockstep_preset("textbook", "SOAP", o.bytes, sizeof o.bytes, &o.rule), "no SOAP");
+	lockstep_group g = {"SOAP", o.bytes, o.rule->size};
+	lockstep_tensor tensors[] = {{.size = 5}, {.size = 12, .columns = 4}};
+	lockstep_optimizer *made;
+	CHECK(!lockstep_optimizer_new(&g, 1, tensors, 2, &made, &error), "%s", error.message);
+	CHECK(lockstep_optimizer_state_len(made, 1, "left") == 9 && lockstep_optimizer_state_len(made, 1, "right_basis") == 16, "pairs of other lengths");
+	set_option(&o, "max_precond_dim", 4);
+	set_option(&o, "beta1", 0.5);
+	CHECK(!lockstep_optimizer_set_options(made, 0, o.bytes, o.rule->size, &error), "%s", error.message);
+	set_option(&o, "max_precond_dim", 3);
+	refused(lockstep_optimizer_set_options(made, 0, o.bytes, o.rule->size, &error), "options is those of a rule whose state of tensor 1 is of other lengths");
+	lockstep_optimizer_free(made);
+	CHECK(!lockstep_optimizer_new(&g, 1, tensors, 2, &made, &error), "%s", error.message);
+	CHECK(lockstep_optimizer_state_len(made, 1, "left") == 9 && lockstep_optimizer_state_len(made, 1, "right") == 0, "a side that is too long");
+	lockstep_optimizer_free(made);
+}
+
 static void check_settings(void) {
 	options good = adam(), bad = adam(), other = adam();
 	set_option(&bad, "beta1", 1);
@@ -171,6 +191,7 @@ void test_refusals(void) {
 	each_line("refused", check_line);
 	check_groups();
 	check_tensors();
+	check_lengths();
 	check_settings();
 	check_steps();
 	check_policy();

@@ -185,12 +185,14 @@ static void train(training *t, const lockstep_table *table) {
 static void hash_training(const training *t, const options *rule, char text[65]) {
 	lockstep_group group = {rule->rule->name, rule->bytes, rule->rule->size};
 	const char *names[LOCKSTEP_MAX_SLOTS];
-	size_t slots = lockstep_slots(&group, names, LOCKSTEP_MAX_SLOTS);
 	sha256 s = {.bytes = 0};
 	fill(s.h, 8, 2);
 	put_floats(&s, t->w, COLUMNS + 1);
-	for (size_t tensor = 0; tensor < 2; tensor++)
+	for (size_t tensor = 0; tensor < 2; tensor++) {
+		size_t size = tensor ? 1 : COLUMNS, columns = columns_for(rule, size);
+		size_t slots = columns ? lockstep_matrix_slots(&group, size / columns, columns, names, NULL, LOCKSTEP_MAX_SLOTS) : lockstep_slots(&group, names, LOCKSTEP_MAX_SLOTS);
 		for (size_t k = 0; k < slots; k++) put_floats(&s, lockstep_optimizer_state(t->o, tensor, names[k]), lockstep_optimizer_state_len(t->o, tensor, names[k]));
+	}
 	end(&s, text);
 }
 

@@ -623,7 +623,9 @@ class SOAP(LockstepOptimizer):
     @staticmethod
     def _rule(group: Mapping[str, Any]) -> Rule:
         beta = group["shampoo_beta"]
-        options = {name: group[name] for name in ("eps", "precondition_frequency", "max_precond_dim", "normalize_grads")}
+        options = {
+            name: group[name] for name in ("eps", "precondition_frequency", "max_precond_dim", "normalize_grads")
+        }
         options |= {"shampoo_beta": beta if beta >= 0 else group["betas"][1]}
         return Rule("SOAP", **common(group), **means(group), **options, no_bias_correction=not group["correct_bias"])
 
