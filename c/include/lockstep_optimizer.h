@@ -15,8 +15,8 @@
  * An optimizer gives the bits of Go's package update, for any number of threads. It belongs to
  * one thread at a time, but for lockstep_optimizer_apply and lockstep_optimizer_observe; different
  * ones do not know of one another. Only lockstep_optimizer_new, lockstep_slots,
- * lockstep_matrix_slots, lockstep_pool_new, what sets an average, lookahead or zeros for gradients,
- * steps on more rows or shards than before and gradients observed in more parts than before allocate. What is refused has changed nothing, and says why in the
+ * lockstep_matrix_slots, lockstep_pool_new, what sets an average, lookahead, zeros for gradients,
+ * centralize or an adaptive clip, steps on more rows or shards than before and gradients observed in more parts than before allocate. What is refused has changed nothing, and says why in the
  * error, of which the caller may give NULL.
  *
  * On x86 and AArch64 optimizers compute in the usual mode of arithmetic, whatever the calling
@@ -160,7 +160,8 @@ LOCKSTEP_API lockstep_status lockstep_optimizer_set_zero_grads(lockstep_optimize
  * state is read or written. Rules of several passes look at whole tensors and are refused: LAMB,
  * LARS, NovoGrad, StableAdamW, Prodigy, DAdaptAdamW, Muon and Adafactor, and any with
  * cautious_update; and so are a max_tensor_norm, a max_value and a policy that are set, and what is
- * about all rows: averages, lookahead and zeros for gradients. A rule that has a number of state for each row wants the tensor's columns to be these.
+ * about all rows: averages, lookahead, zeros for gradients, noise, an adaptive clip and centralize. A
+ * rule that has a number of state for each row wants the tensor's columns to be these.
  *
  * Where a row appears more than once its gradients are added up first, in order of appearance;
  * every index is checked before anything is written. A row that is left out stays as it is, as
@@ -370,6 +371,55 @@ LOCKSTEP_API lockstep_status lockstep_optimizer_set_table(lockstep_optimizer *o,
  */
 LOCKSTEP_API lockstep_status lockstep_optimizer_set_max_tensor_norm(lockstep_optimizer *o, double max_norm, lockstep_error *error);
 LOCKSTEP_API lockstep_status lockstep_optimizer_set_max_value(lockstep_optimizer *o, double limit, lockstep_error *error);
+
+/*
+ * Clips the gradient of each unit, a row of a matrix (lockstep_tensor.columns) or a whole vector, by
+ * how large its parameters are (Brock, De, Smith, Simonyan 2021): where the Euclidean norm of a row,
+ * scaled and clipped to other norms, is not below
+ *
+ *	most = clipping·max(|w|, eps)
+ *
+ * it is multiplied by most/max(norm, 1e-6). It is optax.adaptive_grad_clip, with its eps of 1e-3, for
+ * matrices whose rows are what leads to one output. Clipping by value follows. 0 and infinity for
+ * clipping, at first, are for none; eps is a float of at least 0.
+ *
+ * A row is looked at while it is in the cache, so that memory is crossed no more often, unless the
+ * row is longer than that; short rows, of less than a few hundred elements, make steps slower. A
+ * range of lockstep_optimizer_apply must be of whole rows, and steps on rows are refused. What was
+ * observed is forgotten. Within a step it is an error, and LOCKSTEP_NO_MEMORY if there is no memory
+ * for other units of work.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_adaptive_clip(lockstep_optimizer *o, double clipping, double eps, lockstep_error *error);
+
+/*
+ * Takes the mean of each row off the gradient of a matrix, before all that follows but for norms of
+ * whole tensors, which are of the gradients as they are given (Yong, Huang, Hua, Zhang 2020). Vectors
+ * stay as they are. It is optax.centralize over rows. Means are double in a fixed order, rounded once;
+ * else all of lockstep_optimizer_set_adaptive_clip holds.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_centralize(lockstep_optimizer *o, int on, lockstep_error *error);
+
+/*
+ * Normal noise that steps add to gradients, of a standard deviation that falls (Neelakantan et al.
+ * 2015): in step t of a tensor, the first of which is 1,
+ *
+ *	g = g + sqrt(eta/t^gamma)·N(0, 1)
+ *
+ * It is added to gradients as their scale and clipping leave them, block by block within the step;
+ * what clipping, policies and norms look at is without it. That of an element is a function of seed,
+ * of the number of its tensor, of t and of its own number, by a counter-based generator: the same
+ * bits for any ranges, threads and tables, and again for a step that is taken again. Where several
+ * processes have parts of the parameters, each wants a seed of its own.
+ */
+typedef struct lockstep_noise {
+	double eta;   /* the variance at first, a float; 0, with gamma and seed, for none */
+	double gamma; /* the power by which it falls, from 0 to 8; 0.55 in the paper */
+	uint64_t seed;
+} lockstep_noise;
+
+/* Sets the noise, or with NULL none, which is so at first. Steps on rows are refused with it. Within a
+ * step it is an error. */
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_noise(lockstep_optimizer *o, const lockstep_noise *n, lockstep_error *error);
 
 /* What a step does when a gradient has a NaN or an infinity, scaled and clipped, or for a rule
  * that squares it a number whose square is infinite. */

@@ -6,10 +6,9 @@
 #include <float.h>
 #include <math.h>
 
-/* Has the groups clip to what is set. */
-static void set_clipping(lockstep_optimizer *o) {
-	lockstep_clipping c = {o->max_value, o->max_tensor_norm};
-	if (!c.value && c.norm) c.value = INFINITY;
+void lockstep_set_clipping(lockstep_optimizer *o) {
+	lockstep_clipping c = {o->max_value, o->max_tensor_norm, o->adaptive, o->adaptive_eps, o->centralizes, o->noise.eta != 0};
+	if (!c.value && (c.norm || c.ratio || c.noisy)) c.value = INFINITY; /* which only scales */
 	for (size_t k = 0; k < o->group_count; k++) {
 		o->groups[k].clipping = c;
 		o->groups[k].input.t = 0; /* its scalars are others */
@@ -23,7 +22,7 @@ lockstep_status lockstep_optimizer_set_max_value(lockstep_optimizer *o, double l
 	lockstep_status status = lockstep_check_not_begun(o, error);
 	if (status) return status;
 	o->max_value = isinf(limit) ? 0 : limit;
-	set_clipping(o);
+	lockstep_set_clipping(o);
 	return LOCKSTEP_OK;
 }
 
@@ -36,7 +35,7 @@ lockstep_status lockstep_optimizer_set_max_tensor_norm(lockstep_optimizer *o, do
 	lockstep_status status = lockstep_check_not_begun(o, error);
 	if (status) return status;
 	o->max_tensor_norm = max_norm;
-	set_clipping(o);
+	lockstep_set_clipping(o);
 	return LOCKSTEP_OK;
 }
 
@@ -101,7 +100,7 @@ static float limit_of(const lockstep_job *job, size_t tensor) {
 	const lockstep_optimizer *o = job->o;
 	const lockstep_rule_group *g = &o->groups[o->places[tensor].group];
 	double factor = o->records[tensor].factor;
-	if (g->clipping.value && g->clipping.value <= largest(g)) return FLT_MAX;
+	if (g->clipping.ratio || (g->clipping.value && g->clipping.value <= largest(g))) return FLT_MAX;
 	return limit(g, g->clipping.norm && factor > 0 ? job->scale * factor : job->scale);
 }
 

@@ -82,6 +82,7 @@ static void copy_tensors(lockstep_optimizer *o, const lockstep_tensor *tensors) 
 		if (lockstep_factors(g, g->options, size, columns)) group = g->factored;
 		o->places[k] = (lockstep_place){.size = size, .group = (uint32_t)group};
 		o->records[k].columns = columns || !o->groups[group].plan.passes[0].row ? columns : size; /* a vector is one row */
+		o->records[k].vector = !columns;
 		if (!tensors[k].name) continue;
 		o->records[k].name = strcpy(at, tensors[k].name);
 		at += strlen(at) + 1;
@@ -136,6 +137,39 @@ static lockstep_status make_units(lockstep_optimizer *o) {
 	o->partial = get(&status, o->unit_count, sizeof *o->partial);
 	if (!status) lockstep_split(o);
 	return status ? status : get_row_room(o);
+}
+
+lockstep_status lockstep_cut_anew(lockstep_optimizer *o) {
+	lockstep_status status = LOCKSTEP_OK;
+	lockstep_unit *units = o->units;
+	double (*partial)[LOCKSTEP_MAX_SUMS] = o->partial;
+	struct lockstep_observing *observing = o->observing;
+	lockstep_optimizer_forget_observed(o); /* which waits for parts that are being taken */
+	o->units = NULL;
+	lockstep_split(o); /* counts them */
+	o->units = get(&status, o->unit_count, sizeof *o->units);
+	o->partial = get(&status, o->unit_count, sizeof *o->partial);
+	o->observing = NULL;
+	if (!status) {
+		lockstep_split(o);
+		status = lockstep_open_observing(o);
+	}
+	if (!status) {
+		struct lockstep_observing *opened = o->observing;
+		o->observing = observing;
+		lockstep_close_observing(o);
+		o->observing = opened;
+		free(units);
+		free(partial);
+		return status;
+	}
+	lockstep_close_observing(o);
+	free(o->units);
+	free(o->partial);
+	o->units = units;
+	o->partial = partial;
+	o->observing = observing;
+	return status;
 }
 
 static lockstep_status make(lockstep_optimizer *o, const lockstep_group *groups, size_t group_count,

@@ -16,7 +16,8 @@ enum {
 	UNIT_ROWS = 32,
 	ROW_UNITS = 64,
 	FACTOR_ROWS = 256,
-	FACTOR_PIECE = 16 << 10
+	FACTOR_PIECE = 16 << 10,
+	SHARD_LEN = 8 << 10
 };
 
 /* Steps apart at which state that has faded becomes zeros: see Go's internal/engine. */
@@ -33,7 +34,17 @@ typedef struct lockstep_scalars {
 typedef struct lockstep_clipping {
 	double value; /* the largest magnitude of an element, infinite for none; 0 if nothing is clipped */
 	double norm;  /* the largest norm of a tensor, 0 for none */
+	double ratio, least; /* the largest norm of a row over that of its parameters, which counts as at
+	                        least so large; 0 for none */
+	int centers;         /* rows of a matrix are centered before */
+	int noisy;           /* noise follows */
 } lockstep_clipping;
+
+/* What the stages before a kernel know of a row. */
+typedef struct lockstep_row_state {
+	lockstep_center_scalars mean;
+	lockstep_clip_scalars clip;
+} lockstep_row_state;
 
 /* Memory that is zeros at first. */
 typedef struct lockstep_room {
@@ -106,6 +117,7 @@ typedef struct lockstep_record {
 	int64_t missed;                /* steps of the optimizer */
 	size_t units[2];               /* the first of its own units and the one behind the last */
 	size_t columns;                /* of a matrix, or 0 */
+	int vector;                    /* it is none, though it may have columns: one row */
 	double *by_column;             /* sums of each unit; after the pass the first are the tensor's */
 	float *row_room;               /* lockstep_row_room for each unit */
 	const lockstep_scalars *own;   /* while it has others than its group */
@@ -155,6 +167,9 @@ struct lockstep_optimizer {
 	int missing; /* some are left out of this one */
 	double grad_scale, max_norm, norm;
 	double max_value, max_tensor_norm; /* 0 for none */
+	double adaptive, adaptive_eps;     /* the clipping by units, 0 for none */
+	int centralizes;
+	lockstep_noise noise; /* its eta is 0 for none */
 	lockstep_policy policy;
 	int64_t skipped, non_finite;
 	int zeroes; /* steps leave zeros of gradients */
@@ -268,6 +283,9 @@ lockstep_status lockstep_estimates_apart(const lockstep_optimizer *o, size_t ten
 
 /* clip.c */
 
+/* Has the groups clip to what is set. */
+void lockstep_set_clipping(lockstep_optimizer *o);
+
 /* The stage that clips gradients of a group with a factor. */
 lockstep_clip_scalars lockstep_clip_by(const lockstep_rule_group *g, double scale);
 
@@ -281,6 +299,10 @@ void lockstep_clip_tensors(struct lockstep_job *job, lockstep_pool *pool);
 lockstep_status lockstep_heed_policy(struct lockstep_job *job, double factor, lockstep_pool *pool, int *skips, lockstep_error *error);
 
 /* optimizer.c */
+
+/* Cuts the tensors into units anew, and forgets what was observed; they stay as they are if there is no memory. */
+lockstep_status lockstep_cut_anew(lockstep_optimizer *o);
+
 lockstep_status lockstep_check_not_begun(const lockstep_optimizer *o, lockstep_error *error);
 
 /* A pass over all tensors. */
@@ -300,6 +322,25 @@ lockstep_status lockstep_check_shards(lockstep_optimizer *o, lockstep_error *err
 
 /* What of a gradient is looked at in one go: a block of sums. */
 static inline size_t lockstep_piece(const lockstep_optimizer *o, size_t n) { return o->shard_count && n > BLOCK_LEN ? BLOCK_LEN : n; }
+
+/* unitwise.c */
+
+/* The length of a tensor's rows where the stages before a kernel look at whole ones, or 0. */
+size_t lockstep_row_looked_at(const lockstep_optimizer *o, size_t tensor);
+
+/* The elements of whole rows that are about so many. */
+static inline size_t lockstep_rows_of(size_t length, size_t row) { return row < length ? length / row * row : row; }
+
+/* Measures a row of n elements from the first on, which begins at p and, if there are no shards, grads. */
+void lockstep_measure_row(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, const float *p, const float *grads, lockstep_row_state *row);
+
+/* noise.c */
+
+/* The scalars of a tensor's noise in a step, but for those of a block. */
+lockstep_noise_scalars lockstep_noise_of(const lockstep_optimizer *o, size_t tensor);
+
+/* Adds noise to a block of the gradient, from an element of its tensor on. */
+void lockstep_add_noise(const lockstep_table *table, const lockstep_noise_scalars *of, size_t first, float *x, size_t n);
 
 /* zero.c */
 

@@ -116,6 +116,9 @@ static lockstep_status check_part(const lockstep_optimizer *o, size_t tensor, sp
 	if (!o->begun) return lockstep_bad_argument(error, "step", "not begun", "one that lockstep_optimizer_begin began");
 	lockstep_status status = lockstep_check_range(o, tensor, s.lo, s.hi - s.lo, error);
 	if (status) return status;
+	size_t row = lockstep_row_looked_at(o, tensor);
+	if (row && (s.lo % row || s.hi % row))
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "first is %zu and count %zu, want multiples of the %zu elements of a row, with an adaptive clip or centralize", s.lo, s.hi - s.lo, row);
 	if (s.hi > s.lo && !params) return lockstep_bad_argument(error, "params", "NULL", "those of the range");
 	if (s.hi > s.lo && !grads) return lockstep_bad_argument(error, "grads", "NULL", "those of the range");
 	return lockstep_apart_from_state(o, tensor, s.hi - s.lo, params, grads, error);

@@ -185,7 +185,8 @@ static lockstep_status check(const lockstep_optimizer *o, size_t columns, const 
 	lockstep_status status = lockstep_check_training(o, error);
 	if (!status) status = lockstep_check_own(o, error);
 	if (status) return status;
-	if (o->following || o->zeroes) return lockstep_bad_argument(error, "an average, lookahead or zero_grads", "set", "none of them with steps on rows: they are about all rows");
+	if (o->following || o->zeroes || o->noise.eta != 0 || o->adaptive || o->centralizes)
+		return lockstep_bad_argument(error, "an average, lookahead, zero_grads, noise, an adaptive clip or centralize", "set", "none of them with steps on rows: they are about all rows");
 	if (o->begun) return lockstep_bad_argument(error, "step", "begun", "one that is not: its ranges are yours to apply");
 	if (lockstep_is_observed(o)) return lockstep_bad_argument(error, "the gradient", "observed", "not observed with steps on rows: see lockstep_optimizer_forget_observed");
 	if (!lockstep_takes_rows(&o->groups[o->places[0].group]))

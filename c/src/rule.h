@@ -188,6 +188,9 @@ extern const size_t lockstep_averager_size;
 void lockstep_make_averager(const lockstep_averaging *a, void *averager);
 double lockstep_decay(void *averager, int64_t averages);
 
+/* The standard deviation of noise in step t, as package update has it. */
+double lockstep_std_of(const lockstep_noise *n, int64_t t);
+
 /* The code of a rule. Options are the rule's struct of lockstep_rules.h, whole: of the size
  * that this build knows. */
 typedef struct lockstep_rule_code {

@@ -26,7 +26,11 @@ static size_t rows_of_unit(size_t rows, size_t columns) {
 static void split_tensor(lockstep_optimizer *o, size_t tensor) {
 	lockstep_record *r = &o->records[tensor];
 	size_t size = o->places[tensor].size;
-	size_t length = size && lockstep_by_rows(o, tensor) ? rows_of_unit(size / r->columns, r->columns) * r->columns : UNIT_LEN;
+	size_t length = UNIT_LEN, row = lockstep_row_looked_at(o, tensor);
+	if (size && lockstep_by_rows(o, tensor))
+		length = rows_of_unit(size / r->columns, r->columns) * r->columns;
+	else if (row)
+		length = lockstep_rows_of(UNIT_LEN, row);
 	r->units[0] = o->unit_count;
 	for (size_t lo = 0; lo < size; lo += length) {
 		size_t hi = size - lo < length ? size : lo + length;
@@ -88,10 +92,16 @@ typedef struct portion {
 	int alone;       /* what is put goes by itself, block by block with all that is around a kernel */
 	size_t tensor, first; /* what was put last, and its first element */
 	size_t columns;       /* of that tensor */
+	size_t row;           /* the length of its rows where they are looked at, or 0 */
+	lockstep_row_state measured; /* of the row at work */
+	lockstep_noise_scalars noise;
 	double lanes[LOCKSTEP_MAX_SUMS][LOCKSTEP_LANES];
 	size_t stride, count; /* buffers of a tensor, and of all */
 	lockstep_buffer list[LIST_LEN], few[LIST_LEN];
 } portion;
+
+/* Whether the stages before a kernel ask where in its tensor a block is. */
+static int needs_place(const lockstep_optimizer *o) { return o->shard_count || o->noise.eta != 0 || o->adaptive || o->centralizes; }
 
 static void open_portion(portion *x, const lockstep_optimizer *o, uint32_t group, int pass) {
 	x->o = o;
@@ -99,7 +109,7 @@ static void open_portion(portion *x, const lockstep_optimizer *o, uint32_t group
 	x->pass = pass;
 	x->stride = LOCKSTEP_SLOT + (size_t)x->g->plan.slot_count;
 	x->count = 0;
-	x->alone = lockstep_follows(o) || o->zeroes || o->shard_count;
+	x->alone = lockstep_follows(o) || o->zeroes || needs_place(o);
 	if (!x->g->plain) memset(x->lanes, 0, sizeof x->lanes);
 }
 
@@ -110,6 +120,7 @@ static void put_tensor(portion *x, size_t tensor, size_t first, size_t n, float 
 	x->tensor = tensor;
 	x->first = first;
 	x->columns = x->o->records[tensor].columns;
+	x->row = lockstep_row_looked_at(x->o, tensor);
 	b[LOCKSTEP_PARAMS] = (lockstep_buffer){p, n, 0};
 	b[LOCKSTEP_GRADS] = (lockstep_buffer){(float *)g, n, 0}; /* which kernels of rules only read */
 	for (size_t k = LOCKSTEP_SLOT; k < x->stride; k++) {
@@ -159,20 +170,47 @@ static void clip(const portion *x, lockstep_buffer *block, float *room) {
 	block[LOCKSTEP_GRADS].data = room;
 }
 
-/* Room for the stages before a kernel: for sums of shards, and for what becomes of gradients. */
+/* Room for the stages before a kernel: for sums of shards, what is centered, and what becomes of
+ * gradients. */
 typedef struct stage_room {
-	float sums[2][BLOCK_LEN], staged[2][BLOCK_LEN];
+	float sums[2][BLOCK_LEN], centered[BLOCK_LEN], staged[2][BLOCK_LEN];
 } stage_room;
 
-/* Has a block's gradient be as the rule is given it, of the elements from one of its tensor on. */
-static void give(const portion *x, lockstep_buffer *block, size_t at, stage_room *room) {
-	if (x->o->shard_count) block[LOCKSTEP_GRADS].data = (float *)lockstep_gradient(x->o, NULL, x->tensor, x->first + at, block->len, room->sums);
+/* Centers and clips a part of a row, which has been measured. */
+static void stage_part_of_row(const lockstep_optimizer *o, const lockstep_row_state *row, float *centered, float *clipped, const float *grads, size_t n) {
+	lockstep_buffer center[] = {{centered, n, 0}, {(float *)grads, n, 0}};
+	lockstep_buffer clip[] = {{clipped, n, 0}, {centered, n, 0}};
+	lockstep_kernel_center(o->table, center, 2, &row->mean);
+	if (o->adaptive) lockstep_kernel_clip(o->table, clip, 2, &row->clip);
 }
 
-/* Has a block's gradient be what the stages before a kernel leave of it. */
-static void stage(const portion *x, lockstep_buffer *block, stage_room *room) {
+/* Does it with all rows of a block, from an element of the portion's tensor on. */
+static void stage_each_row(portion *x, lockstep_buffer *block, size_t at, stage_room *room) {
+	const lockstep_buffer *tensor = x->list; /* which went alone */
+	const float *grads = block[LOCKSTEP_GRADS].data;
+	for (size_t i = 0, n; i < block->len; i += n) {
+		size_t in = (at + i) % x->row, begin = at + i - in;
+		n = x->row - in < block->len - i ? x->row - in : block->len - i;
+		if (!in) lockstep_measure_row(x->o, x->tensor, x->first + begin, x->row, tensor[LOCKSTEP_PARAMS].data + begin, tensor[LOCKSTEP_GRADS].data + begin, &x->measured);
+		stage_part_of_row(x->o, &x->measured, room->centered + i, room->staged[0] + i, grads + i, n);
+	}
+	block[LOCKSTEP_GRADS].data = room->centered;
+}
+
+/* Has a block's gradient be as the rule is given it, of the elements from one of its tensor on. */
+static void give(portion *x, lockstep_buffer *block, size_t at, stage_room *room) {
+	if (x->o->shard_count) block[LOCKSTEP_GRADS].data = (float *)lockstep_gradient(x->o, NULL, x->tensor, x->first + at, block->len, room->sums);
+	if (x->row) stage_each_row(x, block, at, room);
+}
+
+/* Has the gradient of a block from an element on be what the stages before a kernel leave of it. */
+static void stage(const portion *x, lockstep_buffer *block, size_t at, stage_room *room) {
 	const lockstep_stages *s = &x->g->stages;
-	if (x->g->clipping.value) clip(x, block, room->staged[0]);
+	if (x->g->clipping.ratio)
+		block[LOCKSTEP_GRADS].data = room->staged[0]; /* as stage_each_row has clipped it */
+	else if (x->g->clipping.value)
+		clip(x, block, room->staged[0]);
+	if (x->g->clipping.noisy) lockstep_add_noise(x->o->table, &x->noise, x->first + at, room->staged[0], block->len);
 	if (s->splits) regularize(x, block, room->staged[0], &s->split);
 	if (s->regularizes) regularize(x, block, room->staged[1], &s->regularize);
 }
@@ -205,7 +243,7 @@ static void count_agreeing(portion *x, lockstep_buffer *block, size_t at, double
 	float moves[LOCKSTEP_MAX_SLOTS + 1][BLOCK_LEN];
 	stage_room room;
 	give(x, block, at, &room);
-	stage(x, block, &room);
+	stage(x, block, at, &room);
 	block[LOCKSTEP_PARAMS] = unmoved(moves[LOCKSTEP_MAX_SLOTS], block->len);
 	for (size_t b = LOCKSTEP_SLOT; b < x->stride; b++)
 		block[b].data = memcpy(moves[b - LOCKSTEP_SLOT], block[b].data, block->len * sizeof(float));
@@ -285,7 +323,7 @@ static void run_block(portion *x, lockstep_buffer *block, size_t at) {
 	int takes = takes_grads(&x->g->plan.passes[x->pass]);
 	if (takes || is_last(&x->g->plan, x->pass)) give(x, block, at, &room);
 	given = block[LOCKSTEP_GRADS].data;
-	if (takes) stage(x, block, &room);
+	if (takes) stage(x, block, at, &room);
 	if (lockstep_is_cautious(&x->g->common))
 		move_cautiously(x, block);
 	else
@@ -303,17 +341,25 @@ static size_t cut(const portion *x, const lockstep_buffer *tensor, size_t at, si
 	return n;
 }
 
+/* How long a block from an element on may be. Lanes of sums begin anew with some rows, as many as
+ * Go takes at a time. */
+static size_t block_len(const portion *x, size_t at) {
+	if (!x->row) return BLOCK_LEN;
+	size_t some = lockstep_rows_of(x->o->shard_count ? SHARD_LEN : BLOCK_LEN, x->row), rest = some - at % some;
+	return rest < BLOCK_LEN ? rest : BLOCK_LEN;
+}
+
 static void run_blocks(portion *x, const lockstep_buffer *tensor) {
 	lockstep_buffer block[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS];
 	for (size_t at = 0, n; at < tensor->len; at += n) {
-		n = cut(x, tensor, at, BLOCK_LEN, block);
+		n = cut(x, tensor, at, block_len(x, at), block);
 		run_block(x, block, at);
 	}
 }
 
 /* Whether there are stages around the passes of a group. */
 static int is_staged(const lockstep_rule_group *g) {
-	return g->stages.splits || g->stages.regularizes || g->stages.shrinks || g->clipping.value != 0 || lockstep_is_cautious(&g->common);
+	return g->stages.splits || g->stages.regularizes || g->stages.shrinks || g->clipping.value != 0 || g->clipping.centers || lockstep_is_cautious(&g->common);
 }
 
 /* Runs the kernel of a pass on a part of a row. */
@@ -325,9 +371,9 @@ static void run_part(portion *x, const lockstep_buffer *part, const lockstep_sca
 	run_kernel(x, list, n, scalars);
 }
 
-static void stage_part(const portion *x, lockstep_buffer *part, size_t at, stage_room *room) {
+static void stage_part(portion *x, lockstep_buffer *part, size_t at, stage_room *room) {
 	give(x, part, at, room);
-	stage(x, part, room);
+	stage(x, part, at, room);
 }
 
 /* Looks at the state of a row that went alone, from an element of its tensor on, part by part where
@@ -336,7 +382,7 @@ static void end_row(portion *x, const lockstep_buffer *row, size_t first) {
 	lockstep_buffer part[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS];
 	stage_room room;
 	for (size_t at = 0, n; at < row->len; at += n) {
-		n = cut(x, row, at, lockstep_piece(x->o, row->len), part);
+		n = cut(x, row, at, needs_place(x->o) ? BLOCK_LEN : row->len, part);
 		float *grads = part[LOCKSTEP_GRADS].data;
 		give(x, part, first + at, &room);
 		end_block(x, part, first + at, grads);
@@ -429,6 +475,7 @@ static void turn_to(portion *x, size_t tensor) {
 	x->trust = x->o->records[tensor].trust;
 	x->scalars = scalars;
 	x->t = x->o->step - x->o->records[tensor].missed;
+	if (x->g->clipping.noisy) x->noise = lockstep_noise_of(x->o, tensor);
 }
 
 /* Has what follows a range of a tensor do so behind the last pass, in which it has no part. */
@@ -444,7 +491,7 @@ static void step_shared(const lockstep_job *job, const lockstep_unit *u) {
 	const lockstep_optimizer *o = job->o;
 	portion x;
 	open_portion(&x, o, u->group, job->pass);
-	x.alone = o->shard_count > 0;
+	x.alone = needs_place(o);
 	for (size_t at = u->lo; at < u->hi; at++) {
 		size_t k = x.g->shared[at], n = o->places[k].size;
 		if (!n || !job->grads[k]) {
@@ -497,28 +544,43 @@ static size_t end_of_piece(const lockstep_unit *u, size_t lo, size_t columns) {
 	return end < (u->hi - u->lo) / columns ? u->lo + end * columns : u->hi;
 }
 
-/* Has the gradient of rows from element lo on be added up in the second row of the room, if it is a
- * sum. */
+/* Has the gradient of rows from element lo on be added up and centered in the second row of the
+ * room, if it is a sum or rows are looked at, and clipped in the third if they are. */
 static void give_rows(const lockstep_optimizer *o, size_t tensor, size_t lo, lockstep_row_range *m) {
 	size_t n = m->rows * m->columns;
-	float *to = m->room + m->columns, room[2][BLOCK_LEN];
+	float *to = m->room + m->columns, *clipped = to + lockstep_row_length(m->columns), room[2][BLOCK_LEN];
+	const float *grads = m->grads;
+	size_t looked = lockstep_row_looked_at(o, tensor);
+	float *sums = looked ? clipped : to;
 	for (size_t at = 0; o->shard_count && at < n; at += BLOCK_LEN) {
 		size_t length = n - at < BLOCK_LEN ? n - at : BLOCK_LEN;
-		memcpy(to + at, lockstep_gradient(o, NULL, tensor, lo + at, length, room), length * sizeof *to);
+		memcpy(sums + at, lockstep_gradient(o, NULL, tensor, lo + at, length, room), length * sizeof *to);
 	}
-	if (o->shard_count) m->grads = to;
+	if (o->shard_count) m->grads = sums;
+	for (size_t at = 0; looked && at < n; at += m->columns) {
+		lockstep_row_state row;
+		lockstep_measure_row(o, tensor, lo + at, m->columns, m->params + at, grads + at, &row);
+		stage_part_of_row(o, &row, to + at, clipped + at, m->grads + at, m->columns);
+	}
+	if (looked) m->grads = to;
 }
 
 /* Has the stages before a kernel leave the gradient in the third row of the room. A rule that
  * factors matrices has no others, and its gradient either is clipped or may have a factor in two
  * parts. */
-static void stage_rows(const lockstep_optimizer *o, const lockstep_rule_group *g, const lockstep_record *r, lockstep_row_range *m) {
+static void stage_rows(const lockstep_optimizer *o, size_t tensor, size_t lo, lockstep_row_range *m) {
+	const lockstep_rule_group *g = &o->groups[o->places[tensor].group];
+	const lockstep_record *r = &o->records[tensor];
 	size_t n = m->rows * m->columns;
 	lockstep_buffer list[] = {{m->room + m->columns + lockstep_row_length(m->columns), n, 0}, {(float *)m->grads, n, 0}, {m->params, n, 0}};
-	if (g->clipping.value)
+	if (g->clipping.value && !g->clipping.ratio)
 		lockstep_kernel_clip(o->table, list, 2, g->clipping.norm != 0 ? &r->clip : &g->clip);
-	else
+	else if (!g->clipping.ratio) /* or give_rows has clipped it */
 		lockstep_kernel_regularize(o->table, list, 3, &g->stages.split);
+	if (g->clipping.noisy) {
+		lockstep_noise_scalars noise = lockstep_noise_of(o, tensor);
+		lockstep_add_noise(o->table, &noise, lo, list[0].data, n);
+	}
 	m->grads = list[0].data;
 }
 
@@ -546,7 +608,7 @@ static void run_rows(const lockstep_job *job, const lockstep_unit *u, size_t uni
 	const lockstep_record *r = &o->records[u->tensor];
 	const lockstep_scalars *scalars = lockstep_scalars_for(o, u->tensor, job->pass);
 	int by_column = g->plan.passes[job->pass].sums == LOCKSTEP_BY_COLUMN, staged = g->stages.splits || g->clipping.value != 0;
-	int blockwise = staged || lockstep_follows(o) || o->zeroes || o->shard_count;
+	int blockwise = staged || lockstep_follows(o) || o->zeroes || needs_place(o);
 	size_t rows = BLOCK_LEN / r->columns, length = blockwise ? (rows ? rows : 1) * r->columns : u->hi - u->lo;
 	for (size_t lo = u->lo, hi; lo < u->hi; lo = hi) {
 		hi = u->hi - lo < length ? u->hi : lo + length;
@@ -561,7 +623,7 @@ static void run_rows(const lockstep_job *job, const lockstep_unit *u, size_t uni
 		m.lanes = lanes;
 		give_rows(o, u->tensor, lo, &m);
 		const float *given = m.grads;
-		if (staged) stage_rows(o, g, r, &m);
+		if (staged) stage_rows(o, u->tensor, lo, &m);
 		g->plan.passes[job->pass].matrix(&m, scalars->words);
 		if (by_column && hi == end) fold(&m);
 		flush_rows(job, u->tensor, lo, hi, given);
@@ -678,7 +740,7 @@ static void agree(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, 
 	turn_to(&x, tensor);
 	put_tensor(&x, tensor, lo, hi - lo, job->params[tensor] + lo, job->grads[tensor] + lo);
 	for (size_t at = 0, n; at < hi - lo; at += n) {
-		n = cut(&x, x.list, at, BLOCK_LEN, block);
+		n = cut(&x, x.list, at, block_len(&x, at), block);
 		count_agreeing(&x, block, at, lanes);
 	}
 }

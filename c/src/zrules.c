@@ -443,6 +443,21 @@ typedef struct averager {
 	power powers;
 } averager;
 
+/* noise is normal noise that steps add to gradients, of a standard deviation that falls
+ * (Neelakantan et al. 2015): in step t, the first of which is 1,
+ *
+ * 	g ← g + √(Eta/t^gamma)·N(0, 1)
+ *
+ * The zero Noise is none. That of an element is a function of Seed, of the number of its tensor,
+ * of t and of its own number, by a counter-based generator: the same bits for any ranges,
+ * workers and tables, and again for a step that is taken again from a checkpoint. Where several processes have parts of
+ * the parameters, each wants a seed of its own. */
+typedef struct noise {
+	double eta;
+	double gamma;
+	uint64_t seed;
+} noise;
+
 /* adopt_options_name is "adopt". */
 static void adopt_options_name(lockstep_adopt_options self, char *text, size_t room) {
 	(void)self;
@@ -4228,6 +4243,11 @@ static double averager_decay(averager *a, int64_t n) {
 	return a->averaging.decay;
 }
 
+/* noise_std is the standard deviation in step t. */
+static double noise_std(noise *n, int64_t t) {
+	return sqrt(n->eta / update_power_of((double)t, n->gamma));
+}
+
 static const lockstep_option adopt_fields[] = {
 	{"lr", LOCKSTEP_DOUBLE, offsetof(lockstep_adopt_options, lr)},
 	{"weight_decay", LOCKSTEP_DOUBLE, offsetof(lockstep_adopt_options, weight_decay)},
@@ -5952,6 +5972,11 @@ void lockstep_make_averager(const lockstep_averaging *a, void *of) {
 }
 
 double lockstep_decay(void *of, int64_t averages) { return averager_decay(of, averages); }
+
+double lockstep_std_of(const lockstep_noise *n, int64_t t) {
+	noise as = {.eta = n->eta, .gamma = n->gamma, .seed = n->seed};
+	return noise_std(&as, t);
+}
 
 const lockstep_rule lockstep_all_rules[] = {
 	{"ADOPT", sizeof(lockstep_adopt_options), adopt_fields, sizeof adopt_fields / sizeof *adopt_fields},

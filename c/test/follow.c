@@ -120,7 +120,7 @@ static void check_swap(void) {
 	lockstep_group group = {adagrad.rule->name, adagrad.bytes, adagrad.rule->size};
 	must(lockstep_optimizer_new(&group, 1, tensors, 1, &o, &error));
 	must(lockstep_optimizer_set_lookahead(o, &l, &error));
-	refused(lockstep_optimizer_step_rows(o, p, 100, none, 1, before, NULL, &error), "an average, lookahead or zero_grads is set, want none of them with steps on rows");
+	refused(lockstep_optimizer_step_rows(o, p, 100, none, 1, before, NULL, &error), "centralize is set, want none of them with steps on rows");
 	must(lockstep_optimizer_set_lookahead(o, NULL, &error));
 	must(lockstep_optimizer_step_rows(o, p, 100, none, 1, before, NULL, &error));
 	lockstep_optimizer_free(o);

@@ -35,6 +35,8 @@ static void check_mode(lockstep_mode mode, lockstep_pool *pool, int ranges) {
 	CHECK(!lockstep_active(&now.table), "no table");
 	each_line(ranges ? "whole" : "missing", follow);
 	if (!ranges) each_line("observed", follow);
+	if (ranges) each_line("followed_whole", follow);
+	if (ranges) each_line("noisy_whole", follow);
 }
 
 void test_modes(void) {

@@ -157,7 +157,7 @@ static void check_zeros(void) {
 	lockstep_group group = {adagrad.rule->name, adagrad.bytes, adagrad.rule->size};
 	must(lockstep_optimizer_new(&group, 1, tensors, 1, &o, &error));
 	must(lockstep_optimizer_set_zero_grads(o, 1, &error));
-	refused(lockstep_optimizer_step_rows(o, p, 100, none, 1, g[0], NULL, &error), "zero_grads is set, want none of them with steps on rows");
+	refused(lockstep_optimizer_step_rows(o, p, 100, none, 1, g[0], NULL, &error), "centralize is set, want none of them with steps on rows");
 	lockstep_optimizer_free(o);
 }
 

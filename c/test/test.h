@@ -137,6 +137,7 @@ void test_observe(void);
 void test_rows(void);
 void test_follow(void);
 void test_shards(void);
+void test_unitwise(void);
 void test_modes(void);
 void test_pool(void);
 void test_pool_fork(void);

@@ -27,7 +27,7 @@ typedef struct trajectory {
 	size_t slots[TENSORS], lengths[TENSORS][LOCKSTEP_MAX_SLOTS];
 	const char *names[TENSORS][LOCKSTEP_MAX_SLOTS];
 	double exponent;
-	enum { WHOLE, MISSING, CLIPPED, OBSERVED, FOLLOWED, FOLLOWED_WHOLE, SHARDED } kind;
+	enum { WHOLE, MISSING, CLIPPED, OBSERVED, FOLLOWED, FOLLOWED_WHOLE, SHARDED, NOISY, NOISY_SHARDS, NOISY_WHOLE } kind;
 	const size_t *columns; /* or NULL */
 } trajectory;
 
@@ -86,7 +86,8 @@ static int kind_of(const char *word) {
 	static const struct {
 		const char *begins;
 		int kind;
-	} kinds[] = {{"clipped", CLIPPED}, {"observed", OBSERVED}, {"followed_whole", FOLLOWED_WHOLE}, {"followed", FOLLOWED}, {"sharded", SHARDED}, {"whole", WHOLE}, {"verified", WHOLE}};
+	} kinds[] = {{"clipped", CLIPPED}, {"observed", OBSERVED}, {"followed_whole", FOLLOWED_WHOLE}, {"followed", FOLLOWED}, {"sharded", SHARDED},
+		{"noisy_shards", NOISY_SHARDS}, {"noisy_whole", NOISY_WHOLE}, {"noisy", NOISY}, {"whole", WHOLE}, {"verified", WHOLE}};
 	for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
 		if (!strncmp(word, kinds[k].begins, strlen(kinds[k].begins))) return kinds[k].kind;
 	return MISSING;
@@ -94,7 +95,7 @@ static int kind_of(const char *word) {
 
 static void begin(trajectory *t, arena *a, const line *l) {
 	t->s = new_source(l->words[1], 0);
-	t->columns = strstr(l->words[0], "matrices") ? columns : !strcmp(l->words[0], "one_row") ? sizes : NULL;
+	t->columns = strstr(l->words[0], "matrices") || strstr(l->words[0], "noisy") ? columns : !strcmp(l->words[0], "one_row") ? sizes : NULL;
 	t->kind = kind_of(l->words[0]);
 	t->exponent = 1;
 	t->rules[0] = t->rules[1] = read_options(l, 2 + HASHES);
@@ -108,6 +109,10 @@ static void begin(trajectory *t, arena *a, const line *l) {
 		for (size_t j = 0; j < t->slots[k]; j++)
 			if (t->o->groups[t->o->places[k].group].plan.slots[j].begins_as_params) memcpy(t->state[k][j], t->params[k], sizes[k] * sizeof(float));
 }
+
+static int is_sharded(const trajectory *t) { return t->kind == SHARDED || t->kind == NOISY_SHARDS; }
+
+static int is_noisy(const trajectory *t) { return t->kind == NOISY || t->kind == NOISY_SHARDS || t->kind == NOISY_WHOLE; }
 
 static int follows(const trajectory *t) { return t->kind == FOLLOWED || t->kind == FOLLOWED_WHOLE; }
 
@@ -186,6 +191,47 @@ static void change_following(trajectory *t, int step) {
 	}
 }
 
+static void set_noise(trajectory *t, double eta, double gamma, uint64_t seed) {
+	lockstep_error error;
+	const lockstep_noise n = {eta, gamma, seed};
+	must(lockstep_optimizer_set_noise(t->o, &n, &error), &error);
+}
+
+static void change_rows(trajectory *t, int step) {
+	lockstep_error error;
+	lockstep_optimizer *o = t->o;
+	int whole = t->kind == NOISY_WHOLE;
+	switch (step) {
+	case 1: set_noise(t, 0.01, 0.55, 7); break;
+	case 2:
+		if (!whole) must(lockstep_optimizer_set_policy(o, LOCKSTEP_SKIP, &error), &error);
+		break;
+	case 4: must(lockstep_optimizer_set_adaptive_clip(o, 0.01, 1e-3, &error), &error); break;
+	case 9: must(lockstep_optimizer_set_centralize(o, 1, &error), &error); break;
+	case 14: must(lockstep_optimizer_set_noise(o, NULL, &error), &error); break;
+	case 16:
+		if (!whole) must(lockstep_optimizer_set_max_tensor_norm(o, 2, &error), &error);
+		break;
+	case 19: must(lockstep_optimizer_set_adaptive_clip(o, INFINITY, 0, &error), &error); break;
+	case 21: set_lookahead(t, 2, 0.5); break;
+	case 23:
+		must(lockstep_optimizer_set_adaptive_clip(o, 0.5, 0.1, &error), &error);
+		must(lockstep_optimizer_set_max_tensor_norm(o, 0, &error), &error);
+		break;
+	case 28: must(lockstep_optimizer_set_max_value(o, 0.25, &error), &error); break;
+	case 33: must(lockstep_optimizer_set_centralize(o, 0, &error), &error); break;
+	case 36: set_noise(t, 1e-4, 1, (UINT64_C(1) << 63) + 5); break;
+	case 41:
+		if (!whole) must(lockstep_optimizer_set_max_norm(o, 3, &error), &error);
+		break;
+	case 44:
+		must(lockstep_optimizer_set_centralize(o, 1, &error), &error);
+		must(lockstep_optimizer_set_max_value(o, 0, &error), &error);
+		break;
+	case 48: must(lockstep_optimizer_set_policy(o, LOCKSTEP_PROPAGATE, &error), &error);
+	}
+}
+
 /* Changes what can be changed between steps. */
 static void change(trajectory *t, int step) {
 	lockstep_error error;
@@ -203,7 +249,8 @@ static void change(trajectory *t, int step) {
 		for (size_t k = 0; k < TENSORS; k++) must(lockstep_optimizer_set_steps(t->o, k, 1000, &error), &error);
 	}
 	if (t->kind == CLIPPED || t->kind == SHARDED) change_clipping(t, step);
-	if (step == 8 && (t->kind == SHARDED || follows(t))) must(lockstep_optimizer_set_zero_grads(t->o, 1, &error), &error);
+	if (is_noisy(t)) change_rows(t, step);
+	if (step == 8 && (is_noisy(t) || t->kind == SHARDED || follows(t))) must(lockstep_optimizer_set_zero_grads(t->o, 1, &error), &error);
 	if (t->kind == OBSERVED) change_observing(t, step);
 	if (follows(t)) change_following(t, step);
 	for (size_t g = 0; g < GROUPS; g++) {
@@ -219,12 +266,12 @@ static void make_gradients(trajectory *t, int step) {
 		double size = factors[below(&t->s, 8)];
 		if (step < APPEARS) size *= k == FADING ? 0 : k == FAINT ? 0x1p-50 : 1;
 		repeat(&t->s, t->grads[k], sizes[k], (float)(size * t->exponent), 1);
-		t->given[k] = below(&t->s, 4) > 0 || t->kind == WHOLE || t->kind == FOLLOWED_WHOLE ? t->grads[k] : NULL;
+		t->given[k] = below(&t->s, 4) > 0 || t->kind == WHOLE || t->kind == FOLLOWED_WHOLE || t->kind == NOISY_WHOLE ? t->grads[k] : NULL;
 	}
 }
 
 /* Whether steps are skipped. */
-static int leaves_out(const trajectory *t) { return t->kind == CLIPPED || t->kind == OBSERVED || t->kind == SHARDED; }
+static int leaves_out(const trajectory *t) { return t->kind == CLIPPED || t->kind == OBSERVED || is_sharded(t) || t->kind == NOISY; }
 
 /* Makes a gradient infinite, or a finite one so large that its square is not. */
 static void spoil(trajectory *t, int step) {
@@ -241,6 +288,7 @@ static void apply(trajectory *t, size_t first) {
 	lockstep_error error;
 	for (size_t k = TENSORS; k-- > 0;) {
 		size_t length = 1 + (k * 1531 + 977) % 4000;
+		if (t->columns && t->columns[k]) length = (1 + length / t->columns[k]) * t->columns[k];
 		for (size_t lo = first * length; lo < sizes[k]; lo += 2 * length) {
 			size_t n = sizes[k] - lo < length ? sizes[k] - lo : length;
 			must(lockstep_optimizer_apply(t->o, k, lo, n, t->params[k] + lo, t->grads[k] + lo, &error), &error);
@@ -278,7 +326,7 @@ static void take_step(trajectory *t, int step) {
 		apply(t, 1);
 		apply(t, 0);
 		must(lockstep_optimizer_end(t->o, &error), &error);
-	} else if (t->kind == SHARDED) {
+	} else if (is_sharded(t)) {
 		const float *const *list[SHARDS];
 		for (size_t j = 0; j < SHARDS; j++) list[j] = t->sharded[j];
 		must(lockstep_optimizer_step_shards(t->o, t->params, list, shards_of(step), t->w->pool, &error), &error);
@@ -291,7 +339,7 @@ static void take_step(trajectory *t, int step) {
 static void check_zeros(const trajectory *t, size_t shards) {
 	for (size_t j = 0; j < shards && t->o->zeroes; j++)
 		for (size_t k = 0; k < TENSORS; k++) {
-			const float *g = t->kind == SHARDED ? t->sharded[j][k] : t->given[k];
+			const float *g = is_sharded(t) ? t->sharded[j][k] : t->given[k];
 			for (size_t i = 0; g && i < sizes[k]; i++) CHECK(bits_of(g[i]) == 0, "the gradient %zu of tensor %zu is %g, not 0", i, k, (double)g[i]);
 		}
 }
@@ -301,7 +349,7 @@ static void take_step_as_host(trajectory *t, int step) {
 	lockstep_mode before = change_mode(t->w->mode), host = lockstep_get_mode();
 	size_t allocated = allocations();
 	take_step(t, step);
-	CHECK(allocations() == allocated || (t->kind == SHARDED && step < 8 + SHARDS), "a step has allocated"); /* for more shards than before */
+	CHECK(allocations() == allocated || (is_sharded(t) && step < 8 + SHARDS), "a step has allocated"); /* for more shards than before */
 	CHECK(((lockstep_get_mode() ^ host) & LOCKSTEP_MODE_MASK) == 0, "a step has changed the mode");
 	lockstep_set_mode(before);
 }
@@ -342,9 +390,9 @@ void follow_line(arena *a, const line *l, const way *w) {
 		if (leaves_out(&t)) spoil(&t, step);
 		if (t.kind == OBSERVED && t.o->max_norm) observe(&t, step);
 		if (t.o->groups[0].plan.hessian != 0 && step % 4 == 0 && !leaves_out(&t)) estimate(&t);
-		if (t.kind == SHARDED) make_shards(&t, step);
+		if (is_sharded(&t)) make_shards(&t, step);
 		take_step_as_host(&t, step);
-		check_zeros(&t, t.kind == SHARDED ? shards_of(step) : 1);
+		check_zeros(&t, is_sharded(&t) ? shards_of(step) : 1);
 		if (step % 8 && step != STEPS) continue;
 		uint32_t got = hash(&t), want = (uint32_t)strtoul(l->words[k++], NULL, 16);
 		CHECK(got == want, "%s %s of %s at step %d: other bits than Go's", l->words[0], l->words[1], lockstep_isa(w->table), step);
@@ -397,11 +445,15 @@ static void follow_on(const lockstep_table *table, lockstep_pool *two, lockstep_
 		each_line("followed_matrices", follow_some);
 		each_line("sharded", follow_some);
 		each_line("sharded_matrices", follow_some);
+		each_line("noisy", follow_some);
+		each_line("noisy_shards", follow_some);
+		each_line("noisy_whole", follow_some);
 	}
 	for (int owned = 0; owned < 2; owned++) {
 		now = (way){table, NULL, 1, owned, 1, 0};
 		each_line("whole", follow_some);
 		each_line("followed_whole", follow_some);
+		each_line("noisy_whole", follow_some);
 	}
 }
 

@@ -29,7 +29,7 @@ func (g *generator) source() []byte {
 		fmt.Fprintf(&codes, "\t{sizeof(%s), %s, common_%s, name_%[3]s, check_%[3]s, check_%[3]s_lr, %s, %s, %d},\n", plan.Prepared, plan.Function, name, factors, factored, matrices)
 	}
 	g.begin(&glue)
-	g.averages(&glue)
+	g.around(&glue)
 	b := bytes.NewBufferString(header + "#include \"go.h\"\n")
 	b.Write(g.p.Text())
 	b.Write(glue.Bytes())
@@ -50,8 +50,8 @@ func (g *generator) begin(b *bytes.Buffer) {
 	fmt.Fprintf(b, "\ndouble lockstep_part_of(double scale) { return %s(scale); }\n", g.p.Function(nil, part))
 }
 
-// averages prints what an average of parameters leaves of the one before it.
-func (g *generator) averages(b *bytes.Buffer) {
+// around prints what an average of parameters leaves of the one before it, and how large noise is.
+func (g *generator) around(b *bytes.Buffer) {
 	update := g.p.Package("update")
 	fn, _, _ := types.LookupFieldOrMethod(update.Scope().Lookup("averager").Type(), true, update, "decay")
 	decay, powers := g.p.Function(nil, fn.(*types.Func)), g.p.Function(nil, update.Scope().Lookup("newPower").(*types.Func))
@@ -60,6 +60,9 @@ func (g *generator) averages(b *bytes.Buffer) {
 	b.WriteString("\tconst averaging as = {.every = a->every, .after = a->after, .decay = a->decay, .equal = a->equal != 0, .bias_corrected = a->bias_corrected != 0, .warm_up = a->warm_up != 0, .from_start = a->from_start != 0, .overwrite = a->overwrite};\n")
 	fmt.Fprintf(b, "\t*(averager *)of = (averager){.averaging = as, .powers = %s(a->decay)};\n}\n", powers)
 	fmt.Fprintf(b, "\ndouble lockstep_decay(void *of, int64_t averages) { return %s(of, averages); }\n", decay)
+	std, _, _ := types.LookupFieldOrMethod(update.Scope().Lookup("Noise").Type(), true, update, "std")
+	b.WriteString("\ndouble lockstep_std_of(const lockstep_noise *n, int64_t t) {\n\tnoise as = {.eta = n->eta, .gamma = n->gamma, .seed = n->seed};\n")
+	fmt.Fprintf(b, "\treturn %s(&as, t);\n}\n", g.p.Function(nil, std.(*types.Func)))
 }
 
 // glue prints what the engine calls with options of any rule, and the list of these.

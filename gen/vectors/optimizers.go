@@ -48,6 +48,9 @@ func optimizers() []byte {
 			fmt.Fprintf(b, "observed %s%s %s\n", name, newTrajectory(name, s.Rule, observed, nil).run(), options(s.Rule))
 			fmt.Fprintf(b, "followed %s%s %s\n", name, newTrajectory(name, s.Rule, followed, nil).run(), options(s.Rule))
 			fmt.Fprintf(b, "sharded %s%s %s\n", name, newTrajectory(name, s.Rule, sharded, nil).run(), options(s.Rule))
+			fmt.Fprintf(b, "noisy %s%s %s\n", name, newTrajectory(name, s.Rule, noisy, columns).run(), options(s.Rule))
+			fmt.Fprintf(b, "noisy_shards %s%s %s\n", name, newTrajectory(name, s.Rule, noisyShards, columns).run(), options(s.Rule))
+			fmt.Fprintf(b, "noisy_whole %s%s %s\n", name, newTrajectory(name, s.Rule, noisyWhole, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "followed_whole %s%s %s\n", name, newTrajectory(name, s.Rule, followedWhole, nil).run(), options(s.Rule))
 		}
 		for _, s := range e.Factored {
@@ -57,6 +60,8 @@ func optimizers() []byte {
 			fmt.Fprintf(b, "observed_matrices %s%s %s\n", name, newTrajectory(name, s.Rule, observed, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "followed_matrices %s%s %s\n", name, newTrajectory(name, s.Rule, followed, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "sharded_matrices %s%s %s\n", name, newTrajectory(name, s.Rule, sharded, columns).run(), options(s.Rule))
+			fmt.Fprintf(b, "noisy %s%s %s\n", name, newTrajectory(name, s.Rule, noisy, columns).run(), options(s.Rule))
+			fmt.Fprintf(b, "noisy_shards %s%s %s\n", name, newTrajectory(name, s.Rule, noisyShards, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "one_row %s%s %s\n", name, newTrajectory(name, s.Rule, missing, sizes).run(), options(s.Rule))
 		}
 	}
@@ -65,6 +70,7 @@ func optimizers() []byte {
 			fmt.Fprintf(b, "clipped_matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, clipped, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "followed_matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, followed, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "sharded_matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, sharded, columns).run(), options(s.Rule))
+			fmt.Fprintf(b, "noisy_shards %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, noisyShards, columns).run(), options(s.Rule))
 		}
 		fmt.Fprintf(b, "matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, missing, columns).run(), options(s.Rule))
 		fmt.Fprintf(b, "one_row %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, missing, sizes).run(), options(s.Rule))
@@ -197,10 +203,16 @@ const (
 	followed           // some are missing, and averages of the parameters and slow ones follow
 	followedWhole      // the same of all
 	sharded            // gradients are sums of up to six, of which some are missing, and clipped as above
+	noisy              // rows are clipped and centered, and there is noise, with some missing and some not finite
+	noisyShards        // the same of sums
+	noisyWhole         // the same of all gradients, which are finite
 )
 
 // isWhole reports whether all gradients are there.
-func (k kind) isWhole() bool { return k == whole || k == followedWhole }
+func (k kind) isWhole() bool { return k == whole || k == followedWhole || k == noisyWhole }
+
+// isSharded reports whether they are sums.
+func (k kind) isSharded() bool { return k == sharded || k == noisyShards }
 
 // A trajectory is steps of a rule, and of the same with half the rate for every third
 // tensor.
@@ -273,7 +285,7 @@ func (t *trajectory) run() string {
 		if _, ok := t.rule.(update.Sophia); ok && step%4 == 0 && !t.leavesOut() {
 			must(t.o.UpdateHessian(grads))
 		}
-		if t.kind == sharded {
+		if t.kind.isSharded() {
 			must(t.o.StepShards(t.params, t.shardsFrom(grads, step)))
 		} else {
 			must(t.o.StepSet(t.params, grads))
@@ -315,6 +327,8 @@ func (t *trajectory) change(step int) {
 		t.changeObserving(step)
 	case followed, followedWhole:
 		t.changeFollowing(step)
+	case noisy, noisyShards, noisyWhole:
+		t.changeRows(step)
 	}
 	must(t.o.SetRuleLR(0, lr*(1-float64(step)/64)))
 	must(t.o.SetRuleLR(1, lr/2*(1-float64(step)/64)))
@@ -371,6 +385,44 @@ func (t *trajectory) changeFollowing(step int) {
 		must(t.o.SetAverage(update.Averaging{Every: 1, Decay: .25}))
 	case 43:
 		must(t.o.SetLookahead(update.Lookahead{}))
+	}
+}
+
+func (t *trajectory) changeRows(step int) {
+	inf, whole := math.Inf(1), t.kind == noisyWhole
+	switch {
+	case step == 1:
+		must(t.o.SetNoise(update.OptaxNoise(.01, .55, 7)))
+	case step == 2 && !whole:
+		must(t.o.SetPolicy(update.Skip))
+	case step == 4:
+		must(t.o.SetAdaptiveClip(.01, 1e-3))
+	case step == 9:
+		must(t.o.SetCentralize(true))
+	case step == 14:
+		must(t.o.SetNoise(update.Noise{}))
+	case step == 16 && !whole:
+		must(t.o.SetMaxTensorNorm(2))
+	case step == 19:
+		must(t.o.SetAdaptiveClip(inf, 0))
+	case step == 21:
+		must(t.o.SetLookahead(update.Lookahead{Period: 2, Step: .5}))
+	case step == 23:
+		must(t.o.SetAdaptiveClip(.5, .1))
+		must(t.o.SetMaxTensorNorm(inf))
+	case step == 28:
+		must(t.o.SetMaxValue(.25))
+	case step == 33:
+		must(t.o.SetCentralize(false))
+	case step == 36:
+		must(t.o.SetNoise(update.Noise{Eta: 1e-4, Gamma: 1, Seed: 1<<63 + 5}))
+	case step == 41 && !whole:
+		must(t.o.SetMaxNorm(3))
+	case step == 44:
+		must(t.o.SetCentralize(true))
+		must(t.o.SetMaxValue(inf))
+	case step == 48:
+		must(t.o.SetPolicy(update.Propagate))
 	}
 }
 
@@ -446,7 +498,7 @@ func (t *trajectory) gradients(step int) [][]float32 {
 
 // leavesOut reports whether steps are skipped.
 func (t *trajectory) leavesOut() bool {
-	return t.kind == clipped || t.kind == observed || t.kind == sharded
+	return t.kind == clipped || t.kind == observed || t.kind == sharded || t.kind == noisy || t.kind == noisyShards
 }
 
 // spoil makes a gradient infinite, or a finite one so large that its square is not.

@@ -130,5 +130,5 @@ def test_zeros_refused() -> None:
     assert grads["table"].any()
     table = ln.Optimizer(np.zeros((10, 3), np.float32), preset("torch", "SGD"))
     table.zero_grads = True
-    with pytest.raises(ArgumentError, match="zero_grads is set, want none"):
+    with pytest.raises(ArgumentError, match="centralize is set, want none"):
         table.step_rows(np.array([1]), np.ones((1, 3), np.float32))

@@ -24,6 +24,7 @@ from ctypes import (
     c_int,
     c_int64,
     c_size_t,
+    c_uint64,
     c_void_p,
 )
 from dataclasses import astuple, dataclass
@@ -161,6 +162,10 @@ class _Lookahead(Structure):
     _fields_ = [("period", c_int64), ("step", c_double)]
 
 
+class _Noise(Structure):
+    _fields_ = [("eta", c_double), ("gamma", c_double), ("seed", c_uint64)]
+
+
 class _Progress(Structure):
     _fields_ = [("steps", c_int64), ("averages", c_int64), ("slow", c_int)]
 
@@ -227,6 +232,9 @@ _eval = _function("lockstep_optimizer_eval", c_int, _P, _P, POINTER(_Error))
 _train = _function("lockstep_optimizer_train", c_int, _P, _P, POINTER(_Error))
 _step_shards = _function("lockstep_optimizer_step_shards", c_int, _P, _P, _P, c_size_t, _P, POINTER(_Error))
 _set_zero_grads = _function("lockstep_optimizer_set_zero_grads", c_int, _P, c_int, POINTER(_Error))
+_set_noise = _function("lockstep_optimizer_set_noise", c_int, _P, POINTER(_Noise), POINTER(_Error))
+_set_adaptive_clip = _function("lockstep_optimizer_set_adaptive_clip", c_int, _P, c_double, c_double, POINTER(_Error))
+_set_centralize = _function("lockstep_optimizer_set_centralize", c_int, _P, c_int, POINTER(_Error))
 _set_average = _function("lockstep_optimizer_set_average", c_int, _P, POINTER(_Averaging), POINTER(_Error))
 _swap_average = _function("lockstep_optimizer_swap_average", c_int, _P, _P, _P, POINTER(_Error))
 _set_lookahead = _function("lockstep_optimizer_set_lookahead", c_int, _P, POINTER(_Lookahead), POINTER(_Error))
@@ -612,6 +620,46 @@ def _checked_count(name: str, n: int) -> None:
         raise ArgumentError(f"{name} is {n!r}, want an integer of 64 bits")
 
 
+@dataclass(frozen=True)
+class Noise:
+    """Normal noise that steps add to gradients, of the variance eta/t^gamma in step t of an array.
+
+    That of an element follows from seed, the number of its array, t and its own number: the same bits for any number
+    of threads, and again for a step that is taken again. Where several processes have parts of the parameters, each
+    wants a seed of its own. optax.add_noise has such, but with other numbers.
+    """
+
+    eta: float
+    """The variance at first, above 0."""
+    gamma: float = 0.55
+    """The power by which it falls, from 0 to 8."""
+    seed: int = 0
+    """From 0 to 2⁶⁴-1."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 1 << 64:
+            raise ArgumentError(f"seed is {self.seed!r}, want an integer from 0 to 2⁶⁴-1")
+        if self.eta == 0:
+            raise ArgumentError(f"eta is {self.eta}, want a number above 0")
+
+
+@dataclass(frozen=True)
+class AdaptiveClip:
+    """What the gradient of each row of a matrix, or of a whole other array, is clipped to, by its parameters.
+
+    Where its norm is not below ``clipping·max(‖w‖, eps)`` it is scaled to that, as optax.adaptive_grad_clip does.
+    """
+
+    clipping: float
+    """Above 0."""
+    eps: float = 1e-3
+    """What the norm of parameters counts as at least."""
+
+    def __post_init__(self) -> None:
+        if not self.clipping > 0:
+            raise ArgumentError(f"clipping is {self.clipping}, want a number above 0")
+
+
 class Progress(NamedTuple):
     """What an optimizer counts beside the steps of each tensor."""
 
@@ -805,6 +853,20 @@ class Optimizer:
     def set_zero_grads(self, on: bool) -> None:
         """Has steps leave zeros of the gradients that they have taken."""
         self._check(_set_zero_grads(self._handle, on, self._error_ref))
+
+    def set_noise(self, noise: Noise | None) -> None:
+        """Has steps add noise to gradients, or with None not."""
+        struct = None if noise is None else _Noise(*astuple(noise))
+        self._check(_set_noise(self._handle, struct, self._error_ref))
+
+    def set_adaptive_clip(self, clip: AdaptiveClip | None) -> None:
+        """Clips the gradient of each row by its parameters, without writing it; None does not."""
+        clipping, eps = (0, 0) if clip is None else astuple(clip)
+        self._check(_set_adaptive_clip(self._handle, clipping, eps, self._error_ref))
+
+    def set_centralize(self, on: bool) -> None:
+        """Takes the mean of each row off the gradient of a matrix, without writing it."""
+        self._check(_set_centralize(self._handle, on, self._error_ref))
 
     def set_policy(self, policy: int) -> None:
         """Sets what steps do with gradients that are not finite: 0 lets them through, 1 skips, 2 refuses."""

@@ -4,16 +4,18 @@ Arrays are float32, C-contiguous and aligned; what is written is writable and ov
 refused with an ArgumentError, a ValueError, that names the argument.
 """
 
-from .._library import Averaging, Lookahead, Rule, preset
+from .._library import AdaptiveClip, Averaging, Lookahead, Noise, Rule, preset
 from ._functions import add_rows, dots, exp, log, log1p, matmul, sqrt, sum_squares
 from ._loss import Linear, bce, bce_with_logits, hinge, mse, penalty, squared_hinge
 from ._optimizer import Group, Optimizer
 
 __all__ = [
+    "AdaptiveClip",
     "Averaging",
     "Group",
     "Linear",
     "Lookahead",
+    "Noise",
     "Optimizer",
     "Rule",
     "add_rows",

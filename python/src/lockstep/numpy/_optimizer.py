@@ -10,12 +10,15 @@ from typing import Any, Literal, Optional, Union
 import numpy as np
 
 from .. import _library as c
-from .._library import ArgumentError, Averaging, Lookahead, Pool, Progress, Rule
+from .._library import AdaptiveClip, ArgumentError, Averaging, Lookahead, Noise, Pool, Progress, Rule
 from ._arrays import Array, Arrays, Indices, address, address_of, apart, rows_of, view
 
 Policy = Literal["propagate", "skip", "refuse"]
 _POLICIES = ("propagate", "skip", "refuse")
-_SETTINGS = ("grad_scale", "max_norm", "max_tensor_norm", "max_value", "policy", "zero_grads")
+_SETTINGS = (
+    *("grad_scale", "max_norm", "max_tensor_norm", "max_value", "policy", "zero_grads"),
+    *("noise", "adaptive_clip", "centralize"),
+)
 _FOLLOWING = ("average", "lookahead")
 _BESIDE = ("params_average", "params_slow")  # of what follows
 Gradients = Union[Array, Sequence[Optional[Array]], Mapping[str, Optional[Array]]]
@@ -115,7 +118,9 @@ class Optimizer:
         self._grad_scale, self._max_norm = 1.0, 0.0
         self._max_tensor_norm = self._max_value = 0.0
         self._policy: Policy = "propagate"
-        self._zero_grads = False
+        self._zero_grads = self._centralize = False
+        self._noise: Noise | None = None
+        self._adaptive_clip: AdaptiveClip | None = None
         self._table: str | None = None
         self._training, self._swapped = True, False
         self._average: Averaging | None = None
@@ -222,6 +227,50 @@ class Optimizer:
             self._optimizer.set_zero_grads(bool(on))
             self._zero_grads = bool(on)
             self._last = [None] * len(self._last)  # of which nobody knows whether they may be written
+
+    @property
+    def noise(self) -> Noise | None:
+        """What noise steps add to the gradients as their scale and clipping leave them: None, at first, is for none.
+
+        What clipping, policy and norm look at is without it. step_rows is refused with it.
+        """
+        return self._noise
+
+    @noise.setter
+    def noise(self, noise: Noise | None) -> None:
+        with self._lock:
+            self._optimizer.set_noise(noise)
+            self._noise = noise
+
+    @property
+    def adaptive_clip(self) -> AdaptiveClip | None:
+        """What the gradient of each row is clipped to by its parameters, after other norms: None is no limit.
+
+        Rows are those of arrays with two dimensions; all others are one. A change forgets what was observed.
+        step_rows is refused with it.
+        """
+        return self._adaptive_clip
+
+    @adaptive_clip.setter
+    def adaptive_clip(self, clip: AdaptiveClip | None) -> None:
+        with self._lock:
+            self._optimizer.set_adaptive_clip(clip)
+            self._adaptive_clip, self._observed = clip, []
+
+    @property
+    def centralize(self) -> bool:
+        """Whether the mean of each row is taken off the gradient of arrays with two dimensions; not at first.
+
+        It is before all that follows but for norms of whole gradients, as in optax.centralize over rows. A change
+        forgets what was observed. step_rows is refused with it.
+        """
+        return self._centralize
+
+    @centralize.setter
+    def centralize(self, on: bool) -> None:
+        with self._lock:
+            self._optimizer.set_centralize(bool(on))
+            self._centralize, self._observed = bool(on), []
 
     @property
     def skipped(self) -> int:
@@ -493,6 +542,9 @@ class Optimizer:
             "max_value": self._max_value,
             "policy": self._policy,
             "zero_grads": self._zero_grads,
+            "noise": self._noise,
+            "adaptive_clip": self._adaptive_clip,
+            "centralize": self._centralize,
             "average": self._average,
             "lookahead": self._lookahead,
             "steps": progress.steps,
