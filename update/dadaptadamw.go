@@ -25,7 +25,8 @@ import (
 //
 // Sums are over all tensors of the optimizer that take the step and whose rule is DAdaptAdamW,
 // of all groups: they have one d, of which D0, Beta2 and GrowthRate should be the same. Where
-// Σ|s| is 0, or r no float32, d and r stay.
+// Σ|s| is 0, or r no float32, d and r stay; parameters decay by η of D0 all the same, where the
+// authors' package leaves them as they are until a gradient is not 0.
 //
 // Its state is "m", "v" and "s", which begin at 0, and, as one number for each tensor, the same
 // for all, "d", which begins at D0, and "numerator", r, from 0. A step takes one pass, but d

@@ -22,7 +22,9 @@ import (
 //
 // Sums are over all tensors of the optimizer that take the step and whose rule is Prodigy, of
 // all groups: as in the authors' package they have one d, of which DCoef, D0, Beta3 and
-// GrowthRate should be the same. Where Σ|s| is 0, or r no float32, d and r stay.
+// GrowthRate should be the same. Where r is no float32, d and r stay; where Σ|s| is 0, as before
+// the first gradient that is not 0, parameters stay too and do not decay, as in that package.
+// Here such a step counts, so that t goes on; Optax' d is NaN from then on.
 //
 // Its state is "p0", w₀, which begins as the parameters, "s", "m" and "v", which begin at 0,
 // and, as one number for each tensor, the same for all, "d", which begins at D0, "numerator",
@@ -151,6 +153,10 @@ func (s *prodigy) scalars(in *engine.StepInput) fallback.ProdigyScalars {
 func (s *prodigy) keep(in *engine.StepInput) engine.Kept {
 	d, most := float64(in.PerTensor[0]), float64(in.PerTensor[2])
 	kept := engine.Kept{First: in.PerTensor[0], Second: in.PerTensor[1], Third: in.PerTensor[2], Fourth: in.PerTensor[0]}
+	if in.Sums[1] == 0 {
+		kept.Fourth = 0
+		return kept
+	}
 	r := float64(s.beta3*float64(in.PerTensor[1])) + in.Sums[0]
 	if !(in.Sums[1] > 0 && math.Abs(r) <= math.MaxFloat32) {
 		return kept
@@ -168,8 +174,13 @@ func (s *prodigy) keep(in *engine.StepInput) engine.Kept {
 	return kept
 }
 
-// move is a step of the rate before and an eps of the new estimate.
+// move is a step of the rate before and an eps of the new estimate. Without a rate the divisor
+// is none that could be 0.
 func (s *prodigy) move(in *engine.StepInput) fallback.LAMBMoveScalars {
+	if in.PerTensor[3] == 0 {
+		still := fallback.Common{Scale: 1}
+		return fallback.LAMBMoveScalars{Common: still, Eps: 1, Step: 1}
+	}
 	eta, more := s.rate(in, float64(in.PerTensor[3]))
 	common := in.Common
 	common.Decay = largest32(s.WeightDecay / more)

@@ -134,10 +134,12 @@ func TestShares(t *testing.T) {
 }
 
 // TestProdigyStays has nothing to estimate from, and what is no number: d stays, and is
-// estimated again afterwards.
+// estimated again afterwards. Without anything to estimate from parameters do not decay either.
 func TestProdigyStays(t *testing.T) {
 	r := torch.Prodigy()
 	r.D0 = 0 // 1e-6
+	r.WeightDecay = 1e4
+	r.Eps, r.AllowZeroEps = 0, true
 	o, p := newOne(t, 2, r), []float32{1, 2}
 	d := func() string { return fmt.Sprint(buffer(o, 0, "d")[0], buffer(o, 0, "numerator")[0], p) }
 	for _, g := range []float32{0, 0} {
@@ -145,6 +147,13 @@ func TestProdigyStays(t *testing.T) {
 		if got := d(); got != "1e-06 0 [1 2]" {
 			t.Errorf("without a gradient: %s, want 1e-06 0 [1 2]", got)
 		}
+	}
+	must(t, o.SetLR(0))
+	must(t, o.Step(p, []float32{1, -1})) // which m and v remember
+	must(t, o.SetLR(1))
+	must(t, o.Step(p, []float32{0, 0}))
+	if got := d(); got != "1e-06 0 [1 2]" {
+		t.Errorf("with a gradient of the rate 0: %s, want 1e-06 0 [1 2]", got)
 	}
 	must(t, o.Step(p, []float32{1, float32(math.NaN())}))
 	if got := buffer(o, 0, "d")[0]; got != 1e-6 || p[1] == p[1] || p[0] != p[0] {

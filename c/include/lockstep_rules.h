@@ -434,7 +434,8 @@ typedef struct lockstep_add_sign_options {
  *
  * Sums are over all tensors of the optimizer that take the step and whose rule is DAdaptAdamW,
  * of all groups: they have one d, of which d0, beta2 and growth_rate should be the same. Where
- * Σ|s| is 0, or r no float32, d and r stay.
+ * Σ|s| is 0, or r no float32, d and r stay; parameters decay by η of d0 all the same, where the
+ * authors' package leaves them as they are until a gradient is not 0.
  *
  * Its state is "m", "v" and "s", which begin at 0, and, as one number for each tensor, the same
  * for all, "d", which begins at d0, and "numerator", r, from 0. A step takes one pass, but d
@@ -818,7 +819,9 @@ typedef struct lockstep_power_sign_options {
  *
  * Sums are over all tensors of the optimizer that take the step and whose rule is Prodigy, of
  * all groups: as in the authors' package they have one d, of which d_coef, d0, beta3 and
- * growth_rate should be the same. Where Σ|s| is 0, or r no float32, d and r stay.
+ * growth_rate should be the same. Where r is no float32, d and r stay; where Σ|s| is 0, as before
+ * the first gradient that is not 0, parameters stay too and do not decay, as in that package.
+ * Here such a step counts, so that t goes on; Optax' d is NaN from then on.
  *
  * Its state is "p0", w₀, which begins as the parameters, "s", "m" and "v", which begin at 0,
  * and, as one number for each tensor, the same for all, "d", which begins at d0, "numerator",

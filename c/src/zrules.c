@@ -2871,6 +2871,10 @@ static lockstep_kept prodigy_keep(prodigy *s, const lockstep_step_input *in) {
 	double d = (double)in->per_tensor[0];
 	double most = (double)in->per_tensor[2];
 	lockstep_kept kept = (lockstep_kept){.first = in->per_tensor[0], .second = in->per_tensor[1], .third = in->per_tensor[2], .fourth = in->per_tensor[0]};
+	if (in->sums[1] == 0.0) {
+		kept.fourth = 0.0f;
+		return kept;
+	}
 	double r = (double)(s->beta3 * (double)in->per_tensor[1]) + in->sums[0];
 	if (!(in->sums[1] > 0.0 && fabs(r) <= 0x1.fffffep+127)) {
 		return kept;
@@ -2895,8 +2899,13 @@ static void prodigy_keep_into(void *prepared, const lockstep_step_input *in, voi
 	memcpy(scalars, &c, sizeof c);
 }
 
-/* prodigy_move is a step of the rate before and an eps of the new estimate. */
+/* prodigy_move is a step of the rate before and an eps of the new estimate. Without a rate the divisor
+ * is none that could be 0. */
 static lockstep_lamb_move_scalars prodigy_move(prodigy *s, const lockstep_step_input *in) {
+	if (in->per_tensor[3] == 0.0f) {
+		lockstep_common still = (lockstep_common){.scale = 1.0f};
+		return (lockstep_lamb_move_scalars){.scale = still.scale, .l2 = still.l2, .decay = still.decay, .drop = still.drop, .first = still.first, .eps = 1.0f, .step = 1.0f};
+	}
 	const prodigy_rate_results both = prodigy_rate(s, in, (double)in->per_tensor[3]);
 	double eta = both.eta;
 	double more = both.more;

@@ -88,22 +88,31 @@ func prodigyFormula(s *Step, tensor []Element) {
 		up = append(up, x.Mul(weight).Mul(e.State[0].Sub(e.P)))
 		down = append(down, sum.Max(sum.Neg()))
 	}
-	numerator, d, most = s.distance(r, d, numerator.Mul(bounded.Scalar(beta3)).Add(s.total(up)), s.total(down), numerator, most)
+	sums := s.total(down)
+	stays := sums.Exact == 0 && sums.Bound == 0
+	numerator, d, most = s.distance(r, d, numerator.Mul(bounded.Scalar(beta3)).Add(s.total(up)), sums, numerator, most)
 	for i := range tensor {
 		e := &tensor[i]
-		u := e.State[2].Div(e.State[3].Sqrt().Add(d.Mul(bounded.Scalar(r.Eps * more))))
-		switch decay := e.P.Mul(bounded.Scalar(r.WeightDecay / more)); {
-		case r.WeightDecay == 0:
-		case s.DecayFactor:
-			e.P = e.P.Sub(decay.Mul(eta))
-		default:
-			u = u.Add(decay)
+		if !stays {
+			u := e.State[2].Div(e.State[3].Sqrt().Add(d.Mul(bounded.Scalar(r.Eps * more))))
+			s.moveDecaying(e, u, eta, r.WeightDecay/more)
 		}
-		e.P = e.P.Sub(u.Mul(eta))
 		e.State[4], e.State[5], e.State[6] = d, numerator, most
 		s.forget(&e.State[3], r.Beta2, visible, keeps)
 		s.fade(e, keeps, &e.State[1], &e.State[2])
 	}
+}
+
+// moveDecaying moves a parameter by eta·(u + decay·p), or as a framework with a factor of decay.
+func (s *Step) moveDecaying(e *Element, u, eta bounded.Number, decay float64) {
+	switch of := e.P.Mul(bounded.Scalar(decay)); {
+	case decay == 0:
+	case s.DecayFactor:
+		e.P = e.P.Sub(of.Mul(eta))
+	default:
+		u = u.Add(of)
+	}
+	e.P = e.P.Sub(u.Mul(eta))
 }
 
 // distance is the estimate of a step, of sums over all elements.

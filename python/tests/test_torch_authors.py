@@ -369,3 +369,20 @@ def test_files(name: str, kwargs: dict[str, Any], tmp_path: Path) -> None:
     checkpoint.load(tmp_path / "file", other)
     for mine, theirs in zip(runs.run(other, range(7, 14)), runs.run(optimizer, range(7, 14))):
         assert all(map(torch.equal, mine, theirs))
+
+
+def test_prodigy_waits_for_a_gradient() -> None:
+    """Where all gradients have been 0 nothing moves, and nothing decays, as of the authors' class."""
+    theirs = authors("prodigyopt", "Prodigy")
+    ways = []
+    for cls, dtype in ((lt.Prodigy, torch.float32), (theirs, torch.float32), (theirs, torch.float64)):
+        params = parameters(dtype)
+        before = [p.detach().clone() for p in params]
+        optimizer = cls(params, d0=1e-2, weight_decay=1.0)
+        for _ in range(3):
+            for p in params:
+                p.grad = torch.zeros_like(p)
+            optimizer.step()
+        assert all(map(torch.equal, params, before))
+        ways.append(runs.run(optimizer, range(20)))
+    runs.assert_as_close(*ways)

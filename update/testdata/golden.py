@@ -10,6 +10,7 @@ the packages, of exactly these versions. Every .bin file is float32, little endi
 golden/gradients.bin   60 rows x 257 columns, row t-1 is the gradient of step t
 golden/tiny.bin        the same, for gradients of about 1e-20 and 1e-38, whose squares underflow
 golden/huge.bin        the same, for gradients up to 1e22, whose squares overflow
+golden/still.bin       gradients.bin with zeros in the first 5 steps
 golden/params.bin      257 initial parameters
 golden/rows.json       the rows that each step of a case with columns takes, see row_gradients
 golden/matrix.bin      the gradients of a matrix of 17 x 33, matrix_params.bin its parameters

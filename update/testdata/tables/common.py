@@ -17,6 +17,7 @@ STEPS = 60
 SIZE = 257
 SHAPE = (17, 33)  # of matrices
 RECORDED = (1, 2, 3, 10, 30, 60)
+STILL = 5  # steps of still.bin in which all gradients are 0
 PEAK = {"SGD": 0.05, "Momentum": 0.05, "AdaGrad": 0.05, "Adafactor": 0.3, "Prodigy": 1.0, "DAdaptAdamW": 1.0}  # 0.01 for the others
 
 # Cases of rows: a table of so many, of which each step takes a list, some of them twice.
@@ -226,6 +227,8 @@ def write_updates(folder: Path, name: str, cases: list[UpdateCase]) -> None:
     """Write the inputs, which are the same for all, and the cases of one framework."""
     rng = np.random.default_rng(SEED)
     inputs = {"gradients.bin": make_gradients(rng)}
+    inputs["still.bin"] = inputs["gradients.bin"].copy()
+    inputs["still.bin"][:STILL] = 0
     initial = make_params(rng)
     rng = np.random.default_rng(SEED + 3)
     inputs["tiny.bin"] = make_extreme_gradients(rng, [1e-20, 1e-38])

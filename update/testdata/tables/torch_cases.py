@@ -248,6 +248,7 @@ def prodigy_cases():
         prodigy_case("prodigy_corrected", betas=(0.8, 0.99), beta3=0.9, eps=1e-6, weight_decay=0.1, d0=1e-3, d_coef=0.5,
                      use_bias_correction=True, safeguard_warmup=True),
         prodigy_case("prodigy_limited", d0=1e-3, growth_rate=1.1),
+        replace(prodigy_case("prodigy_still", d0=1e-2, growth_rate=1.02, weight_decay=0.1), gradients="still.bin"),
     ]
 
 
