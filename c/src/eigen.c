@@ -245,18 +245,11 @@ static void turn(const lockstep_bases *b, size_t first, size_t last) {
 	double *d = b->diagonal, *off = b->off;
 	double half = (d[first + 1] - d[first]) / (2 * off[first]), square = half * half, root = copysign(sqrt(square + 1), half);
 	double g = d[last] - d[first] + off[first] / (half + root), sine = 1, cosine = 1, less = 0;
-	size_t from = first;
 	for (size_t i = last; i-- > first;) {
 		double f = sine * off[i], h = cosine * off[i], ff = f * f, gg = g * g, r = sqrt(ff + gg);
 		off[i + 1] = r;
-		if (r == 0) { /* the block falls apart here */
-			d[i + 1] -= less;
-			off[last] = 0;
-			from = i + 1;
-			break;
-		}
-		sine = f / r;
-		cosine = g / r;
+		sine = r > 0 ? f / r : 0; /* nothing can be turned by any angle */
+		cosine = r > 0 ? g / r : 1;
 		g = d[i + 1] - less;
 		double up = (d[i] - g) * sine, along = 2 * cosine * h;
 		r = up + along;
@@ -267,13 +260,11 @@ static void turn(const lockstep_bases *b, size_t first, size_t last) {
 		b->sine[i] = sine;
 		b->cosine[i] = cosine;
 	}
-	if (from == first) {
-		d[first] -= less;
-		off[first] = g;
-		off[last] = 0;
-	}
-	rotating r = {b, from, last};
-	lockstep_share(b->pool, rotate_unit, &r, (b->n + UNIT_OF_ROWS - 1) / UNIT_OF_ROWS, b->n * (last - from) * 6 / WORK);
+	d[first] -= less;
+	off[first] = g;
+	off[last] = 0;
+	rotating r = {b, first, last};
+	lockstep_share(b->pool, rotate_unit, &r, (b->n + UNIT_OF_ROWS - 1) / UNIT_OF_ROWS, b->n * (last - first) * 6 / WORK);
 }
 
 /* Turns the columns until the diagonal beside the main one is 0. */

@@ -292,6 +292,31 @@ func TestNotFinite(t *testing.T) {
 	}
 }
 
+// TestSort puts values in order, and equal ones as they were.
+func TestSort(t *testing.T) {
+	b := newBases(6, 1)
+	b.Matrix(6)
+	copy(b.Values(), []float64{1, 3, 1, 3, math.Copysign(0, -1), 0})
+	b.Sort()
+	if got := fmt.Sprint(b.Values(), b.Places()); got != "[3 3 1 1 -0 0] [1 3 0 2 4 5]" {
+		t.Errorf("the order is %s", got)
+	}
+}
+
+// TestNothing turns what is so small that its squares are 0 by some angle.
+func TestNothing(t *testing.T) {
+	const n = 7
+	b := newBases(n, 1)
+	a := b.Matrix(n)
+	clear(a)
+	for k := range n {
+		a[k*n+k], b.off[k] = 1, 0x1p-700
+	}
+	b.off[n-1] = 0
+	b.diagonalize()
+	orthonormal(t, b)
+}
+
 // TestBits has the bits that bases came to when they were written, for any number of workers.
 func TestBits(t *testing.T) {
 	const n = 300

@@ -138,18 +138,14 @@ func (b *Bases) turn(first, last int) {
 	half := (d[first+1] - d[first]) / (2 * off[first])
 	root := math.Copysign(math.Sqrt(float64(half*half)+1), half)
 	g := d[last] - d[first] + off[first]/(half+root)
-	sine, cosine, less, from := 1.0, 1.0, 0.0, first
+	sine, cosine, less := 1.0, 1.0, 0.0
 	for i := last - 1; i >= first; i-- {
 		f, h := float64(sine*off[i]), float64(cosine*off[i])
 		r := math.Sqrt(float64(f*f) + float64(g*g))
 		off[i+1] = r
-		if r == 0 { // the block falls apart here
-			d[i+1] -= less
-			off[last] = 0
-			from = i + 1
-			break
+		if sine, cosine = 0, 1; r > 0 { // nothing can be turned by any angle
+			sine, cosine = f/r, g/r
 		}
-		sine, cosine = f/r, g/r
 		g = d[i+1] - less
 		r = float64((d[i]-g)*sine) + float64(float64(2*cosine)*h)
 		less = float64(sine * r)
@@ -157,12 +153,10 @@ func (b *Bases) turn(first, last int) {
 		g = float64(cosine*r) - h
 		b.sine[i], b.cosine[i] = sine, cosine
 	}
-	if from == first {
-		d[first] -= less
-		off[first], off[last] = g, 0
-	}
-	b.rotating = rotating{b, from, last}
-	b.pool.Run(&b.rotating, (b.n+unitRows-1)/unitRows, b.n*(last-from)*6/work, true)
+	d[first] -= less
+	off[first], off[last] = g, 0
+	b.rotating = rotating{b, first, last}
+	b.pool.Run(&b.rotating, (b.n+unitRows-1)/unitRows, b.n*(last-first)*6/work, true)
 }
 
 // rotating is the task of a sweep's rotations of columns next to each other.
