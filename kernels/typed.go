@@ -85,7 +85,7 @@ func as[T Number](x Typed, kind Element) []T {
 // Widen copies the buffer to one of float32, which has as many elements: see
 // fallback.WidenBF16.
 func (x Typed) Widen(t Table, to []float32) {
-	switch to = to[:x.n]; x.kind {
+	switch to = to[:len(to):len(to)][:x.n]; x.kind {
 	case Bfloat16:
 		WidenBF16(t, to, as[BF16](x, Bfloat16))
 	case Float16:
@@ -98,7 +98,7 @@ func (x Typed) Widen(t Table, to []float32) {
 // Narrow makes the buffer a copy of one of float32, which has as many elements, rounded to
 // its type: see fallback.NarrowBF16.
 func (x Typed) Narrow(t Table, from []float32) {
-	switch from = from[:x.n]; x.kind {
+	switch from = from[:len(from):len(from)][:x.n]; x.kind {
 	case Bfloat16:
 		NarrowBF16(t, as[BF16](x, Bfloat16), from)
 	case Float16:

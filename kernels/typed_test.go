@@ -48,8 +48,8 @@ func testTyped[T Number](t *testing.T, x []float32, kind Element, h []T, bytes i
 		"a part beyond the end":    func() { b.Slice(1, 5) },
 		"a part before the start":  func() { b.Slice(-1, 2) },
 		"a part that ends earlier": func() { b.Slice(2, 1) },
-		"a short buffer to widen":  func() { b.Widen(Active(), make([]float32, 3, 3)) },
-		"a short one to narrow":    func() { b.Narrow(Active(), make([]float32, 3, 3)) },
+		"a short buffer to widen":  func() { b.Widen(Active(), make([]float32, 3, 4)) },
+		"a short one to narrow":    func() { b.Narrow(Active(), make([]float32, 3, 4)) },
 		"another type": func() {
 			if kind == Float32 {
 				panic("it is float32")

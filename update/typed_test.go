@@ -136,7 +136,10 @@ func beside(n int, o *update.Optimizer) error {
 func TestStepTyped(t *testing.T) {
 	for n, sample := range registry.Samples() {
 		for k, with := range settings {
-			if k == n%len(settings) || !testing.Short() && n%5 == 0 {
+			if testing.Short() && n%6 > 0 {
+				continue
+			}
+			if k == n/6%len(settings) || !testing.Short() && (k == n%len(settings) || n%5 == 0) {
 				typedSteps(t, n, sample.Name+", "+with.name, sample.Rule, func(o *update.Optimizer) error { return errors.Join(with.set(o), beside(n, o)) })
 			}
 			if t.Failed() {
@@ -161,6 +164,9 @@ func TestTypedStages(t *testing.T) {
 	still.CautiousDecay, still.WeightDecay = true, .1
 	for n, stage := range stages {
 		for k, rule := range []update.Rule{plainAdam, cautious, still, registry.Get("lamb")} {
+			if testing.Short() && (n+k)%4 > 0 {
+				continue
+			}
 			typedSteps(t, n+k, fmt.Sprintf("stage %d of %s", n, rule.Name()), rule, stage)
 		}
 	}
@@ -234,8 +240,8 @@ func TestTypedMatrices(t *testing.T) {
 	}
 	for name, r := range rules {
 		for k, shape := range [][2]int{{17, 33}, {1, 5}, {300, 70}, {3, tune.UnitLen + 5}} {
-			if k > 2 && strings.HasPrefix(name, "Muon") {
-				continue // whose products would take long
+			if k > 2 && strings.HasPrefix(name, "Muon") || testing.Short() && k > 1 {
+				continue // their products would take long
 			}
 			n := shape[0] * shape[1]
 			newMatrix := func() *update.Optimizer {
@@ -269,7 +275,7 @@ func none(list [][]float32) [][]float32 { return make([][]float32, len(list)) }
 // TestStepShardsTyped compares steps along sums with those of the sums of the same numbers.
 func TestStepShardsTyped(t *testing.T) {
 	for n, sample := range registry.Samples() {
-		if n%4 > 0 {
+		if n%4 > 0 || testing.Short() && n%12 > 0 {
 			continue
 		}
 		o, params, _ := newSet(t, aroundSizes, sample.Rule)
@@ -307,7 +313,7 @@ func TestApplyTyped(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 0))
 	for number, sample := range registry.Samples() {
 		parts, p, _ := newSet(t, []int{n}, sample.Rule)
-		if parts.Begin() != nil {
+		if parts.Begin() != nil || testing.Short() && number%5 > 0 {
 			continue
 		}
 		parts, p, _ = newSet(t, []int{n}, sample.Rule)

@@ -3,9 +3,9 @@ package rule
 import "math"
 
 // Args are the arguments of a call for one tensor: the buffers (elements of another
-// type than float32 as the float32 they stand for, rounded when stored), the bits of the scalars and the
-// lanes of the reductions (Sums for Sum and Dot, Maxima for MaxAbs, by the reduction's
-// slot).
+// type than float32 as the float32 they stand for, rounded where they are stored), the
+// bits of the scalars and the lanes of the reductions (Sums for Sum and Dot, Maxima for
+// MaxAbs, by the reduction's slot).
 type Args struct {
 	Buffers [][]float32
 	Scalars []uint32

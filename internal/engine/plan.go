@@ -3,7 +3,7 @@
 //
 // It cuts the work into units, shares them among goroutines, hands small tensors to a
 // kernel in lists, has stages around the kernel, block by block (sums of gradients, clipping,
-// penalties, averages of parameters, zeros for gradients), makes zeros of state that has
+// penalties, averages and copies of parameters, zeros for gradients), makes zeros of state that has
 // faded, and adds up what passes measure. The bits of a result depend on the
 // plan and the numbers alone, not on the number of goroutines.
 //
