@@ -134,19 +134,19 @@ func ExampleSOAP() {
 	}, textbook.SOAP())
 	check(err)
 	for k := range 2 {
-		var sizes []any
+		sizes := map[string]int{}
 		names, err := o.Buffers(k)
 		check(err)
 		for _, name := range names {
 			b, err := o.Buffer(k, name)
 			check(err)
-			sizes = append(sizes, name, len(b))
+			sizes[name] = len(b)
 		}
-		fmt.Println(sizes...)
+		fmt.Println(sizes)
 	}
 	// Output:
-	// m 400000 v 400000 left 0 right 64 left_basis 0 right_basis 64
-	// m 128 v 128 left 256 right 64 left_basis 256 right_basis 64
+	// map[left:0 left_basis:0 m:400000 right:64 right_basis:64 v:400000]
+	// map[left:256 left_basis:256 m:128 right:64 right_basis:64 v:128]
 }
 
 // NorMuon gives the rows of a matrix about the same share of a step. Its state is a mean of

@@ -19,6 +19,7 @@ import (
 	"github.com/lockstep-go/lockstep/internal/registry"
 	"github.com/lockstep-go/lockstep/update"
 	"github.com/lockstep-go/lockstep/update/optax"
+	"github.com/lockstep-go/lockstep/update/textbook"
 	"github.com/lockstep-go/lockstep/update/torch"
 )
 
@@ -86,37 +87,43 @@ func adamAndLion() []update.Rule {
 func TestResumes(t *testing.T) {
 	for _, e := range registry.All() {
 		for _, s := range e.Samples {
-			t.Run(s.Name, func(t *testing.T) {
-				tensors := []update.Tensor{{Name: "a", Size: 20, Columns: 5}, {Name: "b", Size: 7}, {Name: "late", Size: 3}}
-				whole, first := newRun(t, tensors, s.Rule), newRun(t, tensors, s.Rule)
-				must(t, whole.SetLR(.003))
-				must(t, first.SetLR(.003))
-				whole.steps(t, 3)
-				first.steps(t, 3)
-				path := filepath.Join(t.TempDir(), "state.safetensors")
-				must(t, Save(path, first.Optimizer, Options{Extra: map[string]int{"epoch": 3}}))
+			t.Run(s.Name, func(t *testing.T) { resumes(t, s.Rule) })
+		}
+	}
+	soap := textbook.SOAP() // of which one side has no preconditioner, and so buffers of no elements
+	soap.MaxPrecondDim, soap.PreconditionFrequency = 4, 2
+	t.Run("SOAP", func(t *testing.T) { resumes(t, soap) })
+}
 
-				second := newRun(t, []update.Tensor{tensors[2], tensors[0], tensors[1]}, s.Rule)
-				second.params = [][]float32{first.params[2], first.params[0], first.params[1]}
-				f, err := Load(path, second.Optimizer)
-				must(t, err)
-				if string(f.Extra) != `{"epoch":3}` {
-					t.Errorf("extra is %s", f.Extra)
-				}
-				if second.LR() != .003 {
-					t.Errorf("the rate is %v", second.LR())
-				}
-				for range 4 {
-					grads := [][]float32{numbers(3, 7), numbers(20, uint64(second.Steps())), numbers(7, 9)}
-					must(t, second.StepSet(second.params, grads))
-					must(t, whole.StepSet(whole.params, [][]float32{grads[1], grads[2], grads[0]}))
-				}
-				for k, p := range [][]float32{second.params[1], second.params[2], second.params[0]} {
-					if !slices.Equal(p, whole.params[k]) {
-						t.Errorf("tensor %d differs", k)
-					}
-				}
-			})
+func resumes(t *testing.T, r update.Rule) {
+	t.Helper()
+	tensors := []update.Tensor{{Name: "a", Size: 20, Columns: 5}, {Name: "b", Size: 7}, {Name: "late", Size: 3}}
+	whole, first := newRun(t, tensors, r), newRun(t, tensors, r)
+	must(t, whole.SetLR(.003))
+	must(t, first.SetLR(.003))
+	whole.steps(t, 3)
+	first.steps(t, 3)
+	path := filepath.Join(t.TempDir(), "state.safetensors")
+	must(t, Save(path, first.Optimizer, Options{Extra: map[string]int{"epoch": 3}}))
+
+	second := newRun(t, []update.Tensor{tensors[2], tensors[0], tensors[1]}, r)
+	second.params = [][]float32{first.params[2], first.params[0], first.params[1]}
+	f, err := Load(path, second.Optimizer)
+	must(t, err)
+	if string(f.Extra) != `{"epoch":3}` {
+		t.Errorf("extra is %s", f.Extra)
+	}
+	if second.LR() != .003 {
+		t.Errorf("the rate is %v", second.LR())
+	}
+	for range 4 {
+		grads := [][]float32{numbers(3, 7), numbers(20, uint64(second.Steps())), numbers(7, 9)}
+		must(t, second.StepSet(second.params, grads))
+		must(t, whole.StepSet(whole.params, [][]float32{grads[1], grads[2], grads[0]}))
+	}
+	for k, p := range [][]float32{second.params[1], second.params[2], second.params[0]} {
+		if !slices.Equal(p, whole.params[k]) {
+			t.Errorf("tensor %d differs", k)
 		}
 	}
 }
