@@ -99,8 +99,8 @@ typedef struct lockstep_tensor {
 	size_t columns;      /* the last dimension of a row-major matrix, of which size is a multiple;
 	                        0 for a vector. It matters to rules whose state has a number for each
 	                        row or column, such as RowwiseAdaGrad and Adafactor (see
-	                        lockstep_matrix_slots), and to rules that are for matrices alone, such
-	                        as Muon. */
+	                        lockstep_matrix_slots), to rules that are for matrices alone, such as
+	                        Muon, and to an adaptive clip and centralize, which look at rows. */
 } lockstep_tensor;
 
 typedef struct lockstep_optimizer lockstep_optimizer;
