@@ -178,16 +178,16 @@ const (
 type kind int
 
 const (
-	whole    kind = iota
-	missing       // some gradients are, and are clipped by the norm of all for a while
-	clipped       // gradients are clipped element by element and tensor by tensor, and some are not finite
-	observed      // gradients, of which some are missing and some not finite, are observed in parts
-	followed      // some are missing, and averages of the parameters and slow ones follow
-	followedWhole // the same of all
-	sharded       // gradients are sums of up to six, of which some are missing, and clipped as above
-	noisy         // rows are clipped and centered, and there is noise, with some missing and some not finite
-	noisyShards   // the same of sums
-	noisyWhole    // the same of all gradients, which are finite
+	whole         kind = iota
+	missing            // some gradients are, and are clipped by the norm of all for a while
+	clipped            // gradients are clipped element by element and tensor by tensor, and some are not finite
+	observed           // gradients, of which some are missing and some not finite, are observed in parts
+	followed           // some are missing, and averages of the parameters and slow ones follow
+	followedWhole      // the same of all
+	sharded            // gradients are sums of up to six, of which some are missing, and clipped as above
+	noisy              // rows are clipped and centered, and there is noise, with some missing and some not finite
+	noisyShards        // the same of sums
+	noisyWhole         // the same of all gradients, which are finite
 )
 
 // isWhole reports whether all gradients are there.
