@@ -158,7 +158,7 @@ LOCKSTEP_API lockstep_status lockstep_optimizer_set_zero_grads(lockstep_optimize
  * such as an embedding table of which a batch uses few. indices are count rows, in any order,
  * and grads their gradients, one after the other: count * columns. No other row of params or
  * state is read or written. Rules of several passes look at whole tensors and are refused: LAMB,
- * LARS, NovoGrad, StableAdamW, Prodigy, DAdaptAdamW, Muon and Adafactor, and any with
+ * LARS, NovoGrad, StableAdamW, Prodigy, DAdaptAdamW, Muon, SOAP and Adafactor, and any with
  * cautious_update; and so are a max_tensor_norm, a max_value and a policy that are set, and what is
  * about all rows: averages, lookahead, zeros for gradients, noise, an adaptive clip and centralize. A
  * rule that has a number of state for each row wants the tensor's columns to be these.

@@ -461,7 +461,7 @@ class Optimizer:
         it. max_norm clips by the norm of the sums. Raises ArgumentError, and has done nothing, for an index that is
         none, with its place; where max_tensor_norm, max_value or a policy is set; for arrays that have not two
         dimensions, of a rule with a number of state for each row; and for rules of several passes, which look at
-        whole arrays: LAMB, LARS, NovoGrad, StableAdamW, Prodigy, DAdaptAdamW, Muon and Adafactor, and any with
+        whole arrays: LAMB, LARS, NovoGrad, StableAdamW, Prodigy, DAdaptAdamW, Muon, SOAP and Adafactor, and any with
         cautious_update.
         """
         if len(self._shapes) != 1 or not self._shapes[0]:
