@@ -366,8 +366,9 @@ func tensors(_ *Machine, short bool) []pending {
 		list = append(list, besideFlat("148 tensors of a transformer", transformer(), 1.05)...)
 	}
 	return append(list,
-		newGradients(smallName, small, 1.5),
-		newGradients("148 tensors of 4096", slices.Repeat([]int{4096}, 148), 1.05),
+		newGradients(smallName, small, inTurn, 1.5),
+		newGradients(smallName+" anywhere", small, anywhere, 1.5),
+		newGradients("148 tensors of 4096", slices.Repeat([]int{4096}, 148), inTurn, 1.05),
 		tiny("a step on 16 parameters", "the tuned Go loop", 2, func() (it, other *candidate) {
 			b := [][]float32{make([]float32, 16), make([]float32, 16), make([]float32, 16), make([]float32, 16)}
 			fill(b[0])
@@ -375,7 +376,7 @@ func tensors(_ *Machine, short bool) []pending {
 			return newTrainee(16, torch.AdamW(), 1).candidate(), &candidate{call: func() { tunedAdam(b[0], b[1], b[2], b[3], adamC) }}
 		}),
 		tiny("a list of one tensor of 16", "a buffer of 16", 1.05, func() (it, other *candidate) {
-			return many([]int{16}, torch.AdamW(), 1, 1), newTrainee(16, torch.AdamW(), 1).candidate()
+			return many([]int{16}, torch.AdamW(), 1, 1, inTurn), newTrainee(16, torch.AdamW(), 1).candidate()
 		}),
 	)
 }
@@ -391,7 +392,7 @@ func besideFlat(name string, sizes []int, goal float64) []pending {
 			Claim:  Claim{Section: manySection, Case: name, Beside: "one flat buffer", N: total, Workers: workers, Goal: goal},
 			kernel: adamW, bytes: total * stepBytes,
 			pair: func() (it, other *candidate) {
-				return many(sizes, torch.AdamW(), workers, 1), newTrainee(total, torch.AdamW(), workers).candidate()
+				return many(sizes, torch.AdamW(), workers, 1, inTurn), newTrainee(total, torch.AdamW(), workers).candidate()
 			},
 		})
 	}
@@ -399,13 +400,13 @@ func besideFlat(name string, sizes []int, goal float64) []pending {
 }
 
 // newGradients are gradients in other buffers in every step, as frameworks give them.
-func newGradients(name string, sizes []int, goal float64) pending {
+func newGradients(name string, sizes []int, place func([][]float32), goal float64) pending {
 	total := sum(sizes)
 	return pending{
 		Claim:  Claim{Section: manySection, Case: name + ", gradients in new buffers", Beside: "the same buffers", N: total, Workers: 1, Goal: goal},
 		kernel: adamW, bytes: total * stepBytes,
 		pair: func() (it, other *candidate) {
-			return many(sizes, torch.AdamW(), 1, 2), many(sizes, torch.AdamW(), 1, 1)
+			return many(sizes, torch.AdamW(), 1, 2, place), many(sizes, torch.AdamW(), 1, 1, place)
 		},
 	}
 }
@@ -417,36 +418,41 @@ func tiny(name, beside string, goal float64, pair func() (it, other *candidate))
 	}
 }
 
-// many is a step on tensors that were allocated one by one. Its gradients are in so many
-// sets of buffers, in turn.
-func many(sizes []int, r update.Rule, workers, sets int) *candidate {
+// many is a step on tensors that were allocated one by one, parameters first, unless they are
+// placed otherwise. Its gradients are in so many sets of buffers, in turn.
+func many(sizes []int, r update.Rule, workers, sets int, place func([][]float32)) *candidate {
 	var list []update.Tensor
 	for _, n := range sizes {
 		list = append(list, update.Tensor{Size: n})
 	}
-	params := buffersOf(sizes)
-	var grads [][][]float32
-	for range sets {
-		grads = append(grads, buffersOf(sizes))
+	var all [][]float32
+	for range 1 + sets {
+		for _, n := range sizes {
+			all = append(all, update.Alloc(n, 1)[0])
+		}
+	}
+	place(all)
+	for _, x := range all {
+		fill(x)
 	}
 	o, err := update.NewSet(list, r)
 	must(err)
 	must(o.SetWorkers(workers))
+	params, grads := all[:len(sizes)], all[len(sizes):]
 	step := 0
 	return &candidate{call: func() {
-		must(o.StepSet(params, grads[step%sets]))
+		from := step % sets * len(sizes)
+		must(o.StepSet(params, grads[from:from+len(sizes)]))
 		step++
 	}}
 }
 
-func buffersOf(sizes []int) [][]float32 {
-	var list [][]float32
-	for _, n := range sizes {
-		x := update.Alloc(n, 1)[0]
-		fill(x)
-		list = append(list, x)
-	}
-	return list
+func inTurn([][]float32) {}
+
+// anywhere has tensors of one size lie among each other, as a busy allocator leaves them.
+func anywhere(list [][]float32) {
+	rng := rand.New(rand.NewPCG(1, 7))
+	rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 }
 
 // penalties are steps with L2 beside steps without, in memory and on small tensors.
@@ -467,7 +473,7 @@ func penalties(_ *Machine, short bool) []pending {
 				pair: func() (it, other *candidate) { return make(c.with), make(c.without) },
 			}
 		}
-		list = append(list, claim(smallName, sum(small), 1.2, func(r update.Rule) *candidate { return many(small, r, 1, 1) }))
+		list = append(list, claim(smallName, sum(small), 1.2, func(r update.Rule) *candidate { return many(small, r, 1, 1, inTurn) }))
 		if !short {
 			list = append(list, claim("in memory", memoryLen, 1.03, func(r update.Rule) *candidate { return newTrainee(memoryLen, r, 1).candidate() }))
 		}

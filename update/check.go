@@ -207,19 +207,20 @@ func (o *Optimizer) own(params [][]float32) error {
 // in frameworks. Each must be apart from all that is written: checkShards looks at those of
 // shards.
 func (o *Optimizer) moveGrads(params, grads [][]float32, movedParams bool) error {
-	gap := 0
-	for k := range grads {
-		if at := address(grads[k]); at != o.known[k].grads && grads[k] != nil && !o.sums() {
-			g := o.interval(kernels.TypedOf(grads[k]), "grads", k)
-			if gap = o.gapOf(g, gap); gap < 0 {
-				if err := apartFrom(o.owned, g); err != nil {
-					o.owned = nil // what is known is that of an earlier step
-					return err
-				}
-				gap = 0
+	sums, list := o.sums(), o.known[:len(grads)]
+	last := lastGap{helps: true}
+	for k, g := range grads {
+		at := address(g)
+		if at == list[k].grads {
+			continue
+		}
+		if end := at + 4*uintptr(len(g)); !sums && !o.isApart(at, end, &last) {
+			if err := apartFrom(o.owned, o.interval(kernels.TypedOf(g), "grads", k)); err != nil {
+				o.owned = nil // what is known is that of an earlier step
+				return err
 			}
 		}
-		o.known[k].grads = address(grads[k])
+		list[k].grads = at
 	}
 	o.engine.Place(params, grads, movedParams)
 	return nil
@@ -244,27 +245,51 @@ func (o *Optimizer) findBlocks() {
 			o.blocks = append(o.blocks, block{x.at, x.end()})
 		}
 	}
+	o.chart.draw(o.blocks)
 }
 
-// gapOf is the number of blocks before a gradient that is apart from all of them, and less
-// than 0 if it is not. It looks first where the last one was.
-func (o *Optimizer) gapOf(g interval, last int) int {
-	fits := func(gap int) bool {
-		return (gap == 0 || o.blocks[gap-1].end <= g.at) && (gap == len(o.blocks) || g.end() <= o.blocks[gap].at)
+// A gap is memory between two blocks, or before or behind all.
+type gap struct{ from, to uintptr }
+
+// holds reports whether a buffer is within the gap, or empty.
+func (g gap) holds(at, end uintptr) bool { return g.from <= at && end <= g.to || at == end }
+
+// A lastGap is the one that a gradient was found in, and whether the next was there too.
+type lastGap struct {
+	gap
+	helps bool
+}
+
+// isApart reports whether a gradient is apart from all blocks. Those of many tensors mostly lie
+// side by side; where they do not, the chart is faster than a search for each.
+func (o *Optimizer) isApart(at, end uintptr, last *lastGap) bool {
+	if last.holds(at, end) {
+		last.helps = true
+		return true
 	}
-	if fits(last) || g.n == 0 {
-		return last
+	if !last.helps && o.chart.shows(at, end) {
+		return true
 	}
-	gap, _ := slices.BinarySearchFunc(o.blocks, g.at, func(x block, at uintptr) int {
+	*last = lastGap{gap: o.gapAt(at)}
+	return last.holds(at, end)
+}
+
+// gapAt is the gap in which a place is, or the one before the block that has it.
+func (o *Optimizer) gapAt(at uintptr) gap {
+	k, _ := slices.BinarySearchFunc(o.blocks, at, func(x block, at uintptr) int {
 		if x.end <= at {
 			return -1
 		}
 		return 1
 	})
-	if !fits(gap) {
-		return -1
+	g := gap{0, math.MaxUint}
+	if k > 0 {
+		g.from = o.blocks[k-1].end
 	}
-	return gap
+	if k < len(o.blocks) {
+		g.to = o.blocks[k].at
+	}
+	return g
 }
 
 // apartFrom checks a buffer against sorted others.

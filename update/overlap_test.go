@@ -112,6 +112,48 @@ func TestOverlaps(t *testing.T) {
 	}
 }
 
+// TestOverlapsOfMany has hundreds of parameters anywhere, and in each step all gradients
+// elsewhere between them. One of which an element is a parameter is told, wherever it is.
+func TestOverlapsOfMany(t *testing.T) {
+	const tensors, room = 300, 1 << 16
+	rng := rand.New(rand.NewPCG(3, 5))
+	arena, written := make([]float32, room), make([]bool, room)
+	var sizes []int
+	for range tensors {
+		sizes = append(sizes, 1+rng.IntN(90))
+	}
+	// put is where so many elements are anywhere, of which some are written or none.
+	put := func(n int, some bool) int {
+		for {
+			if lo := rng.IntN(room - n); slices.Contains(written[lo:lo+n], true) == some {
+				return lo
+			}
+		}
+	}
+	o, params, grads := newSet(t, sizes, update.SGD{Options: update.Options{LR: 1}})
+	for k, n := range sizes {
+		lo := put(n, false)
+		params[k] = arena[lo : lo+n]
+		for i := range n {
+			written[lo+i] = true
+		}
+	}
+	for step := range 100 {
+		for k, n := range sizes {
+			lo := put(n, false)
+			grads[k] = arena[lo : lo+n]
+		}
+		must(t, o.StepSet(params, grads))
+		k := rng.IntN(tensors)
+		lo := put(sizes[k], true)
+		grads[k] = arena[lo : lo+sizes[k]]
+		var e *update.ArgError
+		if err := o.StepSet(params, grads); !errors.As(err, &e) {
+			t.Fatalf("step %d, whose gradient of tensor %d is upon parameters: %v", step, k, err)
+		}
+	}
+}
+
 // stepped reports whether parameters and momentum are those of a step of heavyBall.
 func stepped(before, after []float32, p, g, m place) bool {
 	for i := range p.n {

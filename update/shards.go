@@ -92,12 +92,11 @@ func (o *Optimizer) checkShards() (err error) {
 			return err
 		}
 	}
-	gap := 0
+	last := lastGap{helps: true}
 	return o.eachShard(func(x interval) error {
-		if gap = o.gapOf(x, gap); gap >= 0 {
+		if o.isApart(x.at, x.end(), &last) {
 			return nil
 		}
-		gap = 0
 		return apartFrom(o.owned, x)
 	})
 }

@@ -86,6 +86,7 @@ type Optimizer struct {
 	owned   []interval // parameters and state, in order
 	apart   []interval // room for gradients, in order
 	blocks  []block    // what is owned, joined
+	chart   chart      // of them
 	known   []known
 	missing bool            // some gradients of this step are nil
 	first   [][]float32     // room for the first shard of each tensor
