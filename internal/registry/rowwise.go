@@ -12,10 +12,11 @@ var (
 	rowwiseAdaGradL1    = update.RowwiseAdaGrad{Options: update.Options{LR: .1, L1: .01}, Eps: 1e-7}
 
 	rowwiseAdamDecay = update.RowwiseAdam{Options: update.Options{LR: .01, WeightDecay: .1}, Beta1: .9, Beta2: .999, Eps: 1e-8}
-	rowwiseLAMBDecay = update.RowwiseLAMB{Options: update.Options{LR: .01}, Beta1: .9, Beta2: .999, Eps: 1e-8, Decay: .1}
-	rowwiseLAMBL2    = update.RowwiseLAMB{Options: update.Options{LR: .01, L1: .01, L2: .1}, Beta1: .5, Beta2: .9, Eps: 1e-3}
+	rowwiseAdamL2    = update.RowwiseAdam{Options: update.Options{LR: .01, L1: .01, L2: .1}, Beta1: .5, Beta2: .9, Eps: 1e-3}
 
-	rowwiseAdamL2 = update.RowwiseAdam{Options: update.Options{LR: .01, L1: .01, L2: .1}, Beta1: .5, Beta2: .9, Eps: 1e-3}
+	// Without a Decay v and Eps would show in rows of zeros alone.
+	rowwiseLAMBDecay = update.RowwiseLAMB{Options: update.Options{LR: .01}, Beta1: .9, Beta2: .999, Eps: 1e-8, Decay: .1}
+	rowwiseLAMBL2    = update.RowwiseLAMB{Options: update.Options{LR: .01, L1: .01, L2: .1}, Beta1: .5, Beta2: .9, Eps: 1e-3, Decay: .01}
 )
 
 var _ = register(&Entry{
@@ -65,11 +66,11 @@ var _ = register(&Entry{
 	Name: "RowwiseLAMB",
 	Samples: []Sample{
 		{"rowwise lamb", rowwiseLAMBDecay, 0x26cd92423d4d044c},
-		{"rowwise lamb l2", rowwiseLAMBL2, 0x7c00119d6aa1b356},
+		{"rowwise lamb l2", rowwiseLAMBL2, 0xd26a02d1d9c2f586},
 	},
 	Factored: []Sample{
 		{"rowwise lamb", rowwiseLAMBDecay, 0x0f13bb1beb6ad33c},
-		{"rowwise lamb l2", rowwiseLAMBL2, 0x0ce2f3682e73942f},
+		{"rowwise lamb l2", rowwiseLAMBL2, 0x218492a7de78db90},
 	},
 	Refused: []Refused{
 		{"WeightDecay", "0.1", update.RowwiseLAMB{Options: update.Options{WeightDecay: .1}, Beta2: .9, Eps: 1e-8}},
