@@ -982,7 +982,8 @@ typedef struct lockstep_rowwise_adam_options {
  *	w ← w - lr·‖w‖/‖u‖·u of the row
  *
  * The ratio is 1 where a norm is 0; in FBGEMM a row of zeros stays, and one without a direction
- * becomes NaN. g is the gradient with l2's term. Its state is "v", a number for each row, and
+ * becomes NaN. Where decay is 0 it cancels v and eps: steps are along m, and lr times the row's
+ * length. g is the gradient with l2's term. Its state is "v", a number for each row, and
  * "m", which begin at 0. The mean, the root, the quotients and the norms are float64, rounded
  * once. keep_subnormals is always set, as in LAMB.
  */
