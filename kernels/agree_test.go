@@ -169,14 +169,16 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-// TestListAllocs lists and calls without allocating.
+// TestListAllocs lists and calls without allocating, long tensors and short ones in turn.
 func TestListAllocs(t *testing.T) {
-	p, g := make([]float32, 100), make([]float32, 100)
+	p, g := make([]float32, 10*MaxLen), make([]float32, 10*MaxLen)
 	var list List
 	c := new(fallback.SGDScalars)
 	if n := allocs.PerRun(10, func() {
 		list.Set(p, g)
+		list.Set(p[:100], g[:100])
 		SGD(Active(), &list, c)
+		list.Forget()
 	}); n != 0 {
 		t.Errorf("%g allocations", n)
 	}

@@ -43,7 +43,8 @@ func (l *List) Set(buffers ...[]float32) {
 	}
 	l.buffers = n
 	l.measure(l.one[:n])
-	l.parts = append(l.few[:0], l.one[:n])
+	l.begin()
+	l.parts = append(l.parts, l.one[:n])
 }
 
 // Reset makes l the list that NewList would, without allocating if it has had as
@@ -52,9 +53,8 @@ func (l *List) Reset(buffers int, list [][]float32) {
 	if buffers < 1 || len(list)%buffers != 0 {
 		panic(fmt.Sprintf("kernels: %d buffers are not those of tensors with %d each", len(list), buffers))
 	}
-	if l.buffers, l.parts = buffers, l.parts[:0]; l.parts == nil {
-		l.parts = l.few[:0]
-	}
+	l.buffers = buffers
+	l.begin()
 	if l.measure(list) {
 		list = l.shorten(list)
 	}
@@ -72,11 +72,18 @@ func (l *List) Reset(buffers int, list [][]float32) {
 	}
 }
 
+// begin empties l, which keeps its room.
+func (l *List) begin() {
+	if l.parts = l.parts[:0]; l.parts == nil {
+		l.parts = l.few[:0]
+	}
+}
+
 // Forget lets go of the buffers, which a list keeps alive. What has none is Set or Reset
 // before it is a list again.
 func (l *List) Forget() {
 	clear(l.one[:])
-	clear(l.parts)
+	clear(l.parts[:cap(l.parts)])
 	clear(l.cut[:cap(l.cut)])
 	l.parts, l.cut = l.parts[:0], l.cut[:0]
 }

@@ -298,6 +298,18 @@ func ExampleRowwiseAdam() {
 	// Output: [1.00 0.86 2.00 2.00 2.92 2.89 4.00 4.00], of rows [0.0005 0.0000 0.0125 0.0000]
 }
 
+// Row-wise LAMB has the state of row-wise Adam, and steps of a tenth of a row's length.
+func ExampleRowwiseLAMB() {
+	optimizer, err := update.NewSet([]update.Tensor{{Size: 4 * 2, Columns: 2}}, textbook.RowwiseLAMB(0.1))
+	check(err)
+	table := []float32{1, 1, 2, 2, 3, 3, 4, 4}
+	check(update.StepRows(optimizer, table, []int32{2, 0}, []float32{3, 4, 0, 1}))
+	squares, err := optimizer.Buffer(0, "v")
+	check(err)
+	fmt.Printf("%.2f, of rows %.4f\n", table, squares)
+	// Output: [1.00 0.86 2.00 2.00 2.75 2.66 4.00 4.00], of rows [0.0005 0.0000 0.0125 0.0000]
+}
+
 // Rprop has a step of each element, which grows while the gradient keeps its sign: no size of a
 // gradient matters.
 func ExampleRprop() {

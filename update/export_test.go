@@ -87,6 +87,8 @@ type Call struct {
 
 	ByRow     bool // each row has scalars of its own
 	Keep, Add float64
+	Trusts    bool // it moves by its trust ratio
+	Decay     float64
 }
 
 // CallOf is that of a pass whose scalars are of a type.
@@ -100,6 +102,9 @@ func CallOf(p engine.Pass, scalars string) Call {
 	}
 	if keep := v.FieldByName("call").Elem().Elem().FieldByName("keep"); keep.IsValid() {
 		c.ByRow, c.Keep, c.Add = true, keep.Float(), v.FieldByName("call").Elem().Elem().FieldByName("add").Float()
+	}
+	if decay := v.FieldByName("call").Elem().Elem().FieldByName("decay"); decay.IsValid() {
+		c.Trusts, c.Decay = true, decay.Float()
 	}
 	if _, name, ok := strings.Cut(runtime.FuncForPC(kernel.Pointer()).Name(), "/kernels."); ok {
 		c.Kernel = name

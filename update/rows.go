@@ -26,8 +26,8 @@ import (
 //
 // A rule of more than one pass, such as LAMB, is refused, and so is CautiousUpdate: they need the whole tensor. What a rule does
 // in its first step alone, as ADOPT and Adan do, it does to the rows of the optimizer's first
-// step. RowwiseAdaGrad and RowwiseAdam keep a number for each row where others keep one for
-// each element.
+// step. RowwiseAdaGrad, RowwiseAdam and RowwiseLAMB keep a number for each row where others
+// keep one for each element.
 //
 // What clips, scales or looks at gradients takes the sums, where rows appear more than once: a
 // norm is that of the whole tensor's gradient, which is 0 in other rows. Of

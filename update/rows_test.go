@@ -188,7 +188,7 @@ func BenchmarkRows(b *testing.B) {
 		}
 	}
 	for _, r := range []Rule{rules["sgd"], rules["adagrad"], rules["adam"],
-		RowwiseAdaGrad{Options: Options{LR: .01}, Eps: 1e-8}, RowwiseAdam{Options: Options{LR: .01}, Beta1: .9, Beta2: .999, Eps: 1e-8}} {
+		RowwiseAdaGrad{Options: Options{LR: .01}, Eps: 1e-8}, RowwiseAdam{Options: Options{LR: .01}, Beta1: .9, Beta2: .999, Eps: 1e-8}, RowwiseLAMB{Options: Options{LR: .01}, Beta1: .9, Beta2: .999, Eps: 1e-8}} {
 		b.Run(r.Name(), func(b *testing.B) {
 			o, err := NewSet([]Tensor{{Size: rows * columns, Columns: columns}}, r)
 			must(b, err)

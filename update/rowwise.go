@@ -51,7 +51,7 @@ func (r RowwiseAdaGrad) plan() engine.Plan {
 type rowwiseStep struct {
 	common      fallback.Common
 	step, eps   float64
-	beta, input float32 // of m
+	beta, input float32 // of m: what it keeps, and what it takes of the gradient
 }
 
 func (r RowwiseAdaGrad) shared(in *engine.StepInput) rowwiseStep {
@@ -69,6 +69,10 @@ func (s *rowwiseStep) sgd(a float64) fallback.SGDScalars {
 
 func (s *rowwiseStep) momentum(v float64) fallback.MomentumScalars {
 	return fallback.MomentumScalars{Common: s.common, Beta: s.beta, Input: s.input, Step: s.rate(v)}
+}
+
+func (s *rowwiseStep) trust(v float64) fallback.MuonScalars {
+	return fallback.MuonScalars{Scale: 1, Weight1: s.input, Ahead: s.rate(v)}
 }
 
 // RowwiseAdam is Adam with one v for each row of a matrix, of the mean of its gradient's
@@ -117,4 +121,73 @@ type rowwiseAdam struct {
 func (s *rowwiseAdam) shared(in *engine.StepInput) rowwiseStep {
 	eps, step := folded(s.power2.oneMinus(in.T), s.Eps, in.LR)
 	return rowwiseStep{in.Common, step / s.power1.oneMinus(in.T), eps, float32(s.Beta1), float32(1 - s.Beta1)}
+}
+
+// RowwiseLAMB is LAMB of the rows of a matrix, each with a trust ratio and a v of its own
+// (FBGEMM's partial row-wise LAMB): steps are as long as rows are. It is for matrices, mostly in
+// steps on some of their rows, where c₁ = 1-β₁ᵗ and c₂ = 1-β₂ᵗ go by the steps of the matrix; a
+// vector is one row.
+//
+//	m ← β₁·m + (1-β₁)·g
+//	v ← β₂·v + (1-β₂)·mean(g²) of the row
+//	u = m/c₁ / (√(v/c₂) + Eps) + Decay·w
+//	w ← w - lr·‖w‖/‖u‖·u of the row
+//
+// The ratio is 1 where a norm is 0; in FBGEMM a row of zeros stays, and one without a direction
+// becomes NaN. Where Decay is 0 it cancels v and Eps: steps are along m, and lr times the row's
+// length. g is the gradient with L2's term. Its state is "v", a number for each row, and
+// "m", which begin at 0. The mean, the root, the quotients and the norms are float64, rounded
+// once. KeepSubnormals is always set, as in LAMB.
+type RowwiseLAMB struct {
+	Options
+	Beta1, Beta2 float64 // in [0, 1 - 3e-8)
+	Eps          float64 // keeps the divisor from 0
+
+	// Decay is FBGEMM's weight decay, inside of what the trust ratio scales. WeightDecay, apart
+	// from it, must be 0.
+	Decay float64
+}
+
+// Name is "rowwise lamb".
+func (RowwiseLAMB) Name() string { return "rowwise lamb" }
+
+func (r RowwiseLAMB) check() error {
+	if r.WeightDecay != 0 {
+		return &ArgError{"WeightDecay", r.WeightDecay, "0: LAMB's is Decay"}
+	}
+	return firstError(r.noProximal(), r.noCaution(), checkRates(r.Beta1, r.Beta2), notNegative("Decay", r.Decay),
+		checkEps(r.Eps, 1, false, "larger"), r.checkFactor())
+}
+
+// checkFactor refuses an Eps by which a mean of gradients is divided to more than a float32.
+func (r RowwiseLAMB) checkFactor() error {
+	if 1/(1-r.Beta1)/r.Eps > math.MaxFloat32 {
+		return &ArgError{"Eps", r.Eps, "one that divides 1/(1 - Beta1) to a float32"}
+	}
+	return nil
+}
+
+func (r RowwiseLAMB) options() Options {
+	o := r.Options
+	o.KeepSubnormals = true
+	return o
+}
+
+func (r RowwiseLAMB) plan() engine.Plan {
+	s := rowwiseLAMB{r, newPower(r.Beta1), newPower(r.Beta2)}
+	return engine.Plan{
+		State:  []engine.Slot{{Name: "v", Extent: engine.PerRow, Fades: r.Beta2, Square: true}, {Name: "m", Fades: r.Beta1}},
+		Passes: []engine.Pass{engine.TrustByRow(r.Beta2, 1-r.Beta2, r.Decay, s.shared, (*rowwiseStep).trust)},
+	}
+}
+
+// A rowwiseLAMB makes what rows share.
+type rowwiseLAMB struct {
+	RowwiseLAMB
+	power1, power2 power
+}
+
+func (s *rowwiseLAMB) shared(in *engine.StepInput) rowwiseStep {
+	eps, step := folded(s.power2.oneMinus(in.T), s.Eps, 1)
+	return rowwiseStep{common: in.Common, step: step / s.power1.oneMinus(in.T), eps: eps, input: fallback.Weight(s.Beta1)}
 }

@@ -222,6 +222,9 @@ func (c *ruleCase) plan(p engine.Plan) {
 		c.Word(call.Scope)
 		if call.ByRow {
 			c.Doubles(call.Keep, call.Add)
+			if call.Trusts {
+				c.Doubles(call.Decay)
+			}
 		}
 		buffers := call.Buffers
 		switch {

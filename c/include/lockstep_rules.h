@@ -971,6 +971,36 @@ typedef struct lockstep_rowwise_adam_options {
 } lockstep_rowwise_adam_options;
 
 /*
+ * "RowwiseLAMB" is LAMB of the rows of a matrix, each with a trust ratio and a v of its own
+ * (FBGEMM's partial row-wise LAMB): steps are as long as rows are. It is for matrices, mostly in
+ * steps on some of their rows, where c₁ = 1-β₁ᵗ and c₂ = 1-β₂ᵗ go by the steps of the matrix; a
+ * vector is one row.
+ *
+ *	m ← β₁·m + (1-β₁)·g
+ *	v ← β₂·v + (1-β₂)·mean(g²) of the row
+ *	u = m/c₁ / (√(v/c₂) + eps) + decay·w
+ *	w ← w - lr·‖w‖/‖u‖·u of the row
+ *
+ * The ratio is 1 where a norm is 0; in FBGEMM a row of zeros stays, and one without a direction
+ * becomes NaN. Where decay is 0 it cancels v and eps: steps are along m, and lr times the row's
+ * length. g is the gradient with l2's term. Its state is "v", a number for each row, and
+ * "m", which begin at 0. The mean, the root, the quotients and the norms are float64, rounded
+ * once. keep_subnormals is always set, as in LAMB.
+ */
+typedef struct lockstep_rowwise_lamb_options {
+	/* As in lockstep_options. */
+	double lr, weight_decay, l2, l1;
+	int proximal, maximize, keep_subnormals, cautious_update, cautious_decay;
+	/* in [0, 1 - 3e-8) */
+	double beta1, beta2;
+	/* keeps the divisor from 0 */
+	double eps;
+	/* decay is FBGEMM's weight decay, inside of what the trust ratio scales. weight_decay, apart
+	 * from it, must be 0. */
+	double decay;
+} lockstep_rowwise_lamb_options;
+
+/*
  * "Rprop" steps along the sign of the gradient, by a size of each parameter's own, which
  * grows while that sign stays and shrinks where it changes (Riedmiller, Braun 1993). There
  * the parameter stays where it is, and in the next step its size does (Riedmiller 1994:

@@ -109,6 +109,12 @@ typedef struct lockstep_pass {
 	 * parameters, gradients and the slots of elements. */
 	lockstep_row_scalars *row;
 	double keep, add;
+
+	/* Of such a pass whose rows take steps as long as they are, by their trust ratio: the kernel,
+	 * Muon's, takes the gradient into the second slot, and decay of the parameters is in the
+	 * direction. See Go's engine.TrustByRow. */
+	int trusts;
+	double decay;
 } lockstep_pass;
 
 /* Whether a pass makes a lockstep_kept and no more. */

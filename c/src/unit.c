@@ -1,6 +1,8 @@
 /* The work of one thread at a time: units, and what a step does with one. */
 #include "optimizer.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 /* Unit k, of which there may be no more than their number yet. */
@@ -389,6 +391,45 @@ static void end_row(portion *x, const lockstep_buffer *row, size_t first) {
 	}
 }
 
+/* Makes the direction of a part of a row whose step its trust ratio scales. */
+static lockstep_buffer direct(const portion *x, const lockstep_buffer *part, const lockstep_muon_scalars *c, float room[BLOCK_LEN]) {
+	lockstep_regularize_scalars by = {.scale = c->ahead, .l2 = (float)x->g->plan.passes[x->pass].decay};
+	lockstep_buffer u = {room, part->len, 0}, list[] = {u, part[LOCKSTEP_SLOT + 1], part[LOCKSTEP_PARAMS]};
+	lockstep_kernel_regularize(x->o->table, list, 3, &by);
+	return u;
+}
+
+/* lr times the ratio of two norms, of which the squares are given, or lr where one is 0. */
+static float trusted_rate(double lr, double params, double directions) {
+	double p = sqrt(params), u = sqrt(directions);
+	if (p > 0 && u > 0) lr *= p / u;
+	return (float)(lr > FLT_MAX ? FLT_MAX : lr); /* beyond, where u is 0 it would give NaN */
+}
+
+/* Takes a row by its trust ratio: see Go's engine.TrustByRow. */
+static void run_trusting(portion *x, const lockstep_buffer *row, size_t first, const lockstep_muon_scalars *c, int staged) {
+	lockstep_buffer part[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS], u;
+	double params[LOCKSTEP_LANES] = {0}, directions[LOCKSTEP_LANES] = {0}, unused[LOCKSTEP_LANES] = {0};
+	float direction[BLOCK_LEN];
+	stage_room room;
+	for (size_t at = 0, n; at < row->len; at += n) {
+		n = cut(x, row, at, BLOCK_LEN, part);
+		if (staged) stage_part(x, part, first + at, &room);
+		lockstep_buffer list[] = {part[LOCKSTEP_GRADS], part[LOCKSTEP_SLOT + 1], {direction, part->len, 0}};
+		lockstep_kernel_muon(x->o->table, list, 3, c, unused);
+		u = direct(x, part, c, direction);
+		lockstep_kernel_sum_squares(x->o->table, part, 1, params);
+		lockstep_kernel_sum_squares(x->o->table, &u, 1, directions);
+	}
+	lockstep_sgd_scalars move = {.scale = 1, .step = trusted_rate(x->g->input.lr, lockstep_total(params), lockstep_total(directions))};
+	for (size_t at = 0, n; at < row->len; at += n) {
+		n = cut(x, row, at, BLOCK_LEN, part);
+		if (row->len > BLOCK_LEN) u = direct(x, part, c, direction);
+		lockstep_buffer list[] = {part[LOCKSTEP_PARAMS], u};
+		lockstep_kernel_sgd(x->o->table, list, 2, &move);
+	}
+}
+
 /* Takes a row, in parts of which each has whole lanes: the mean of the gradient's squares, then
  * the kernel with what follows from it. A row of several parts has its stages twice. */
 static void run_row(portion *x, const lockstep_buffer *row, size_t first) {
@@ -409,6 +450,12 @@ static void run_row(portion *x, const lockstep_buffer *row, size_t first) {
 	double kept = pass->keep * (double)*slot, added = pass->add * (lockstep_total(lanes) / (double)row->len);
 	*slot = (float)(kept + added);
 	pass->row(x->scalars->words, (double)*slot, scalars.words);
+	if (pass->trusts) {
+		lockstep_muon_scalars c;
+		memcpy(&c, scalars.words, sizeof c);
+		run_trusting(x, n == row->len ? part : row, first, &c, staged && n < row->len);
+		return;
+	}
 	if (n == row->len) {
 		run_part(x, part, &scalars);
 		return;

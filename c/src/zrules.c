@@ -295,6 +295,13 @@ typedef struct rowwise_adam {
 	power power2;
 } rowwise_adam;
 
+/* A rowwise_lamb makes what rows share. */
+typedef struct rowwise_lamb {
+	lockstep_rowwise_lamb_options rowwise_lamb;
+	power power1;
+	power power2;
+} rowwise_lamb;
+
 /* A soap makes the scalars. */
 typedef struct soap {
 	lockstep_soap_options soap;
@@ -3264,6 +3271,76 @@ static void rowwise_adam_options_plan(const void *options, void *prepared, locks
 	return;
 }
 
+/* rowwise_lamb_options_name is "rowwise lamb". */
+static void rowwise_lamb_options_name(lockstep_rowwise_lamb_options self, char *text, size_t room) {
+	(void)self;
+	snprintf(text, room, "rowwise lamb");
+	return;
+}
+
+static lockstep_options rowwise_lamb_options_options(lockstep_rowwise_lamb_options r) {
+	lockstep_options o = (lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay};
+	o.keep_subnormals = true;
+	return o;
+}
+
+/* rowwise_lamb_options_check_factor refuses an eps by which a mean of gradients is divided to more than a float32. */
+static lockstep_status rowwise_lamb_options_check_factor(lockstep_rowwise_lamb_options r, lockstep_error *error) {
+	if (1.0 / (1.0 - r.beta1) / r.eps > 0x1.fffffep+127) {
+		return lockstep_refuse(error, "eps", lockstep_shortest(r.eps).text, "one that divides 1/(1 - beta1) to a float32");
+	}
+	return LOCKSTEP_OK;
+}
+
+static lockstep_status rowwise_lamb_options_check(lockstep_rowwise_lamb_options r, lockstep_error *error) {
+	if (r.weight_decay != 0.0) {
+		return lockstep_refuse(error, "weight_decay", lockstep_shortest(r.weight_decay).text, "0: LAMB's is decay");
+	}
+	lockstep_status status = update_options_no_proximal((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_options_no_caution((lockstep_options){.lr = r.lr, .weight_decay = r.weight_decay, .l2 = r.l2, .l1 = r.l1, .proximal = r.proximal, .maximize = r.maximize, .keep_subnormals = r.keep_subnormals, .cautious_update = r.cautious_update, .cautious_decay = r.cautious_decay}, error);
+	if (!status) status = update_check_rates(r.beta1, r.beta2, error);
+	if (!status) status = update_not_negative("decay", r.decay, error);
+	if (!status) status = update_check_eps(r.eps, 1.0, false, "larger", error);
+	if (!status) status = rowwise_lamb_options_check_factor(r, error);
+	return status;
+}
+
+static rowwise_step rowwise_lamb_shared(rowwise_lamb *s, const lockstep_step_input *in) {
+	const update_folded_results both = update_folded(power_one_minus(&s->power2, in->t), s->rowwise_lamb.eps, 1.0);
+	double eps = both.folded_eps;
+	double step = both.step;
+	return (rowwise_step){.common = in->common, .step = step / power_one_minus(&s->power1, in->t), .eps = eps, .input = fallback_weight(s->rowwise_lamb.beta1)};
+}
+
+static void rowwise_lamb_shared_into(void *prepared, const lockstep_step_input *in, void *scalars) {
+	const rowwise_step c = rowwise_lamb_shared(prepared, in);
+	memcpy(scalars, &c, sizeof c);
+}
+
+static lockstep_muon_scalars rowwise_step_trust(rowwise_step *s, double v) {
+	return (lockstep_muon_scalars){.scale = 1.0f, .weight1 = s->input, .ahead = rowwise_step_rate(s, v)};
+}
+
+static void rowwise_step_trust_into(const void *shared, double slot, void *scalars) {
+	rowwise_step s;
+	memcpy(&s, shared, sizeof s);
+	const lockstep_muon_scalars c = rowwise_step_trust(&s, slot);
+	memcpy(scalars, &c, sizeof c);
+}
+
+static void rowwise_lamb_options_plan(const void *options, void *prepared, lockstep_plan *plan) {
+	const lockstep_rowwise_lamb_options *r = options;
+	rowwise_lamb *s = prepared;
+	*s = (rowwise_lamb){.rowwise_lamb = *r, .power1 = update_new_power(r->beta1), .power2 = update_new_power(r->beta2)};
+	*plan = (lockstep_plan){0};
+	plan->slots[0] = (lockstep_slot){.name = "v", .extent = LOCKSTEP_OF_ROWS, .fades = r->beta2, .square = true};
+	plan->slots[1] = (lockstep_slot){.name = "m", .fades = r->beta1};
+	plan->slot_count = 2;
+	plan->passes[0] = (lockstep_pass){.kernel = &lockstep_all[muon_kernel], .scalars = rowwise_lamb_shared_into, .walk = LOCKSTEP_ROWS, .row = rowwise_step_trust_into, .keep = r->beta2, .add = 1.0 - r->beta2, .trusts = 1, .decay = r->decay};
+	plan->pass_count = 1;
+	return;
+}
+
 /* rprop_options_name is "rprop". */
 static void rprop_options_name(lockstep_rprop_options self, char *text, size_t room) {
 	(void)self;
@@ -5505,6 +5582,45 @@ static lockstep_status check_rowwise_adam_lr(const void *options, double lr, loc
 	return status;
 }
 
+static const lockstep_option rowwise_lamb_fields[] = {
+	{"lr", LOCKSTEP_DOUBLE, offsetof(lockstep_rowwise_lamb_options, lr)},
+	{"weight_decay", LOCKSTEP_DOUBLE, offsetof(lockstep_rowwise_lamb_options, weight_decay)},
+	{"l2", LOCKSTEP_DOUBLE, offsetof(lockstep_rowwise_lamb_options, l2)},
+	{"l1", LOCKSTEP_DOUBLE, offsetof(lockstep_rowwise_lamb_options, l1)},
+	{"proximal", LOCKSTEP_FLAG, offsetof(lockstep_rowwise_lamb_options, proximal)},
+	{"maximize", LOCKSTEP_FLAG, offsetof(lockstep_rowwise_lamb_options, maximize)},
+	{"keep_subnormals", LOCKSTEP_FLAG, offsetof(lockstep_rowwise_lamb_options, keep_subnormals)},
+	{"cautious_update", LOCKSTEP_FLAG, offsetof(lockstep_rowwise_lamb_options, cautious_update)},
+	{"cautious_decay", LOCKSTEP_FLAG, offsetof(lockstep_rowwise_lamb_options, cautious_decay)},
+	{"beta1", LOCKSTEP_DOUBLE, offsetof(lockstep_rowwise_lamb_options, beta1)},
+	{"beta2", LOCKSTEP_DOUBLE, offsetof(lockstep_rowwise_lamb_options, beta2)},
+	{"eps", LOCKSTEP_DOUBLE, offsetof(lockstep_rowwise_lamb_options, eps)},
+	{"decay", LOCKSTEP_DOUBLE, offsetof(lockstep_rowwise_lamb_options, decay)},
+};
+
+static void name_rowwise_lamb(const void *options, char *name, size_t room) {
+	const lockstep_rowwise_lamb_options *r = options;
+	rowwise_lamb_options_name(*r, name, room);
+}
+
+static lockstep_options common_rowwise_lamb(const void *options) {
+	const lockstep_rowwise_lamb_options *r = options;
+	return rowwise_lamb_options_options(*r);
+}
+
+static lockstep_status check_rowwise_lamb(const void *options, lockstep_error *error) {
+	const lockstep_rowwise_lamb_options *r = options;
+	lockstep_status status = update_options_check(common_rowwise_lamb(options), error);
+	if (!status) status = rowwise_lamb_options_check(*r, error);
+	return status;
+}
+
+static lockstep_status check_rowwise_lamb_lr(const void *options, double lr, lockstep_error *error) {
+	lockstep_status status = update_not_negative("lr", lr, error);
+	if (!status) status = update_options_check_rate(common_rowwise_lamb(options), "lr", lr, error);
+	return status;
+}
+
 static const lockstep_option rprop_fields[] = {
 	{"lr", LOCKSTEP_DOUBLE, offsetof(lockstep_rprop_options, lr)},
 	{"weight_decay", LOCKSTEP_DOUBLE, offsetof(lockstep_rprop_options, weight_decay)},
@@ -6017,6 +6133,7 @@ const lockstep_rule lockstep_all_rules[] = {
 	{"RMSprop", sizeof(lockstep_rmsprop_options), rmsprop_fields, sizeof rmsprop_fields / sizeof *rmsprop_fields},
 	{"RowwiseAdaGrad", sizeof(lockstep_rowwise_adagrad_options), rowwise_adagrad_fields, sizeof rowwise_adagrad_fields / sizeof *rowwise_adagrad_fields},
 	{"RowwiseAdam", sizeof(lockstep_rowwise_adam_options), rowwise_adam_fields, sizeof rowwise_adam_fields / sizeof *rowwise_adam_fields},
+	{"RowwiseLAMB", sizeof(lockstep_rowwise_lamb_options), rowwise_lamb_fields, sizeof rowwise_lamb_fields / sizeof *rowwise_lamb_fields},
 	{"Rprop", sizeof(lockstep_rprop_options), rprop_fields, sizeof rprop_fields / sizeof *rprop_fields},
 	{"SGD", sizeof(lockstep_sgd_options), sgd_fields, sizeof sgd_fields / sizeof *sgd_fields},
 	{"SOAP", sizeof(lockstep_soap_options), soap_fields, sizeof soap_fields / sizeof *soap_fields},
@@ -6060,6 +6177,7 @@ const lockstep_rule_code lockstep_all_codes[] = {
 	{sizeof(lockstep_rmsprop_options), rmsprop_options_plan, common_rmsprop, name_rmsprop, check_rmsprop, check_rmsprop_lr, NULL, NULL, 0},
 	{sizeof(lockstep_rowwise_adagrad_options), rowwise_adagrad_options_plan, common_rowwise_adagrad, name_rowwise_adagrad, check_rowwise_adagrad, check_rowwise_adagrad_lr, NULL, NULL, 0},
 	{sizeof(rowwise_adam), rowwise_adam_options_plan, common_rowwise_adam, name_rowwise_adam, check_rowwise_adam, check_rowwise_adam_lr, NULL, NULL, 0},
+	{sizeof(rowwise_lamb), rowwise_lamb_options_plan, common_rowwise_lamb, name_rowwise_lamb, check_rowwise_lamb, check_rowwise_lamb_lr, NULL, NULL, 0},
 	{sizeof(lockstep_rprop_options), rprop_options_plan, common_rprop, name_rprop, check_rprop, check_rprop_lr, NULL, NULL, 0},
 	{sizeof(lockstep_sgd_options), sgd_options_plan, common_sgd, name_sgd, check_sgd, check_sgd_lr, NULL, NULL, 0},
 	{sizeof(soap), soap_options_plan, common_soap, name_soap, check_soap, check_soap_lr, factors_soap, soap_options_factored_plan, 0},
@@ -6153,6 +6271,7 @@ static const lockstep_muon_options textbook_nor_muon = {.momentum = 0x1.e6666666
 static const lockstep_novograd_options textbook_novograd = {.beta1 = 0x1.e666666666666p-01, .beta2 = 0x1.f5c28f5c28f5cp-01, .eps = 0x1.5798ee2308c3ap-27};
 static const lockstep_rowwise_adagrad_options textbook_rowwise_adagrad = {.eps = 0x1.5798ee2308c3ap-27};
 static const lockstep_rowwise_adam_options textbook_rowwise_adam = {.beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.5798ee2308c3ap-27};
+static const lockstep_rowwise_lamb_options textbook_rowwise_lamb = {.beta1 = 0x1.ccccccccccccdp-01, .beta2 = 0x1.ff7ced916872bp-01, .eps = 0x1.5798ee2308c3ap-27};
 static const lockstep_sgd_options textbook_sgd = {0};
 static const lockstep_soap_options textbook_soap = {.lr = 0x1.89374bc6a7efap-09, .weight_decay = 0x1.47ae147ae147bp-07, .beta1 = 0x1.e666666666666p-01, .beta2 = 0x1.e666666666666p-01, .shampoo_beta = 0x1.e666666666666p-01, .eps = 0x1.5798ee2308c3ap-27, .precondition_frequency = 10, .max_precond_dim = 10000};
 static const lockstep_sophia_options textbook_sophia_g = {.weight_decay = 0x1.999999999999ap-04, .beta1 = 0x1.ee147ae147ae1p-01, .beta2 = 0x1.fae147ae147aep-01, .gamma = 0x1.3333333333333p+04, .eps = 0x1.203af9ee75616p-50, .clip = 0x1p+00};
@@ -6192,8 +6311,8 @@ const lockstep_preset_entry lockstep_all_presets[] = {
 	{"keras", "Muon", &lockstep_all_rules[20], &keras_muon},
 	{"keras", "Nadam", &lockstep_all_rules[21], &keras_nadam},
 	{"keras", "RMSprop", &lockstep_all_rules[26], &keras_rmsprop},
-	{"keras", "SGD", &lockstep_all_rules[30], &keras_sgd},
-	{"keras", "ScheduleFreeAdamW", &lockstep_all_rules[32], &keras_schedule_free_adamw},
+	{"keras", "SGD", &lockstep_all_rules[31], &keras_sgd},
+	{"keras", "ScheduleFreeAdamW", &lockstep_all_rules[33], &keras_schedule_free_adamw},
 	{"optax", "ADOPT", &lockstep_all_rules[0], &optax_adopt},
 	{"optax", "AMSGrad", &lockstep_all_rules[8], &optax_amsgrad},
 	{"optax", "AdEMAMix", &lockstep_all_rules[2], &optax_ademamix},
@@ -6219,15 +6338,15 @@ const lockstep_preset_entry lockstep_all_presets[] = {
 	{"optax", "Prodigy", &lockstep_all_rules[24], &optax_prodigy},
 	{"optax", "RAdam", &lockstep_all_rules[25], &optax_radam},
 	{"optax", "RMSprop", &lockstep_all_rules[26], &optax_rmsprop},
-	{"optax", "Rprop", &lockstep_all_rules[29], &optax_rprop},
-	{"optax", "SGD", &lockstep_all_rules[30], &optax_sgd},
-	{"optax", "ScheduleFreeAdamW", &lockstep_all_rules[32], &optax_schedule_free_adamw},
-	{"optax", "ScheduleFreeSGD", &lockstep_all_rules[34], &optax_schedule_free_sgd},
-	{"optax", "SignSGD", &lockstep_all_rules[35], &optax_sign_sgd},
-	{"optax", "Signum", &lockstep_all_rules[35], &optax_signum},
-	{"optax", "SimplifiedAdEMAMix", &lockstep_all_rules[36], &optax_simplified_ademamix},
-	{"optax", "Sophia", &lockstep_all_rules[37], &optax_sophia},
-	{"optax", "Yogi", &lockstep_all_rules[39], &optax_yogi},
+	{"optax", "Rprop", &lockstep_all_rules[30], &optax_rprop},
+	{"optax", "SGD", &lockstep_all_rules[31], &optax_sgd},
+	{"optax", "ScheduleFreeAdamW", &lockstep_all_rules[33], &optax_schedule_free_adamw},
+	{"optax", "ScheduleFreeSGD", &lockstep_all_rules[35], &optax_schedule_free_sgd},
+	{"optax", "SignSGD", &lockstep_all_rules[36], &optax_sign_sgd},
+	{"optax", "Signum", &lockstep_all_rules[36], &optax_signum},
+	{"optax", "SimplifiedAdEMAMix", &lockstep_all_rules[37], &optax_simplified_ademamix},
+	{"optax", "Sophia", &lockstep_all_rules[38], &optax_sophia},
+	{"optax", "Yogi", &lockstep_all_rules[40], &optax_yogi},
 	{"tensorflow", "AdaMax", &lockstep_all_rules[9], &tensorflow_ada_max},
 	{"tensorflow", "Adadelta", &lockstep_all_rules[6], &tensorflow_adadelta},
 	{"tensorflow", "AdagradDA", &lockstep_all_rules[5], &tensorflow_adagrad_da},
@@ -6237,13 +6356,13 @@ const lockstep_preset_entry lockstep_all_presets[] = {
 	{"tensorflow", "CenteredRMSProp", &lockstep_all_rules[26], &tensorflow_centered_rms_prop},
 	{"tensorflow", "Ftrl", &lockstep_all_rules[13], &tensorflow_ftrl},
 	{"tensorflow", "FtrlV2", &lockstep_all_rules[13], &tensorflow_ftrl_v2},
-	{"tensorflow", "GradientDescent", &lockstep_all_rules[30], &tensorflow_gradient_descent},
+	{"tensorflow", "GradientDescent", &lockstep_all_rules[31], &tensorflow_gradient_descent},
 	{"tensorflow", "KerasMomentum", &lockstep_all_rules[19], &tensorflow_keras_momentum},
 	{"tensorflow", "Momentum", &lockstep_all_rules[19], &tensorflow_momentum},
 	{"tensorflow", "NesterovAdam", &lockstep_all_rules[21], &tensorflow_nesterov_adam},
 	{"tensorflow", "PowerSign", &lockstep_all_rules[23], &tensorflow_power_sign},
 	{"tensorflow", "ProximalAdagrad", &lockstep_all_rules[4], &tensorflow_proximal_adagrad},
-	{"tensorflow", "ProximalGradientDescent", &lockstep_all_rules[30], &tensorflow_proximal_gradient_descent},
+	{"tensorflow", "ProximalGradientDescent", &lockstep_all_rules[31], &tensorflow_proximal_gradient_descent},
 	{"tensorflow", "RMSProp", &lockstep_all_rules[26], &tensorflow_rms_prop},
 	{"textbook", "AdaGrad", &lockstep_all_rules[4], &textbook_adagrad},
 	{"textbook", "Adam", &lockstep_all_rules[8], &textbook_adam},
@@ -6257,17 +6376,18 @@ const lockstep_preset_entry lockstep_all_presets[] = {
 	{"textbook", "NovoGrad", &lockstep_all_rules[22], &textbook_novograd},
 	{"textbook", "RowwiseAdaGrad", &lockstep_all_rules[27], &textbook_rowwise_adagrad},
 	{"textbook", "RowwiseAdam", &lockstep_all_rules[28], &textbook_rowwise_adam},
-	{"textbook", "SGD", &lockstep_all_rules[30], &textbook_sgd},
-	{"textbook", "SOAP", &lockstep_all_rules[31], &textbook_soap},
-	{"textbook", "SophiaG", &lockstep_all_rules[37], &textbook_sophia_g},
-	{"textbook", "StableAdamW", &lockstep_all_rules[38], &textbook_stable_adamw},
+	{"textbook", "RowwiseLAMB", &lockstep_all_rules[29], &textbook_rowwise_lamb},
+	{"textbook", "SGD", &lockstep_all_rules[31], &textbook_sgd},
+	{"textbook", "SOAP", &lockstep_all_rules[32], &textbook_soap},
+	{"textbook", "SophiaG", &lockstep_all_rules[38], &textbook_sophia_g},
+	{"textbook", "StableAdamW", &lockstep_all_rules[39], &textbook_stable_adamw},
 	{"torch", "ASGD", &lockstep_all_rules[1], &torch_asgd},
 	{"torch", "Adadelta", &lockstep_all_rules[6], &torch_adadelta},
 	{"torch", "Adafactor", &lockstep_all_rules[7], &torch_adafactor},
 	{"torch", "Adagrad", &lockstep_all_rules[4], &torch_adagrad},
 	{"torch", "Adam", &lockstep_all_rules[8], &torch_adam},
 	{"torch", "AdamW", &lockstep_all_rules[8], &torch_adamw},
-	{"torch", "AdamWScheduleFree", &lockstep_all_rules[32], &torch_adamw_schedule_free},
+	{"torch", "AdamWScheduleFree", &lockstep_all_rules[33], &torch_adamw_schedule_free},
 	{"torch", "Adamax", &lockstep_all_rules[9], &torch_adamax},
 	{"torch", "DAdaptAdam", &lockstep_all_rules[12], &torch_d_adapt_adam},
 	{"torch", "Momentum", &lockstep_all_rules[19], &torch_momentum},
@@ -6275,11 +6395,11 @@ const lockstep_preset_entry lockstep_all_presets[] = {
 	{"torch", "NAdam", &lockstep_all_rules[21], &torch_nadam},
 	{"torch", "Prodigy", &lockstep_all_rules[24], &torch_prodigy},
 	{"torch", "RAdam", &lockstep_all_rules[25], &torch_radam},
-	{"torch", "RAdamScheduleFree", &lockstep_all_rules[33], &torch_radam_schedule_free},
+	{"torch", "RAdamScheduleFree", &lockstep_all_rules[34], &torch_radam_schedule_free},
 	{"torch", "RMSprop", &lockstep_all_rules[26], &torch_rmsprop},
-	{"torch", "Rprop", &lockstep_all_rules[29], &torch_rprop},
-	{"torch", "SGD", &lockstep_all_rules[30], &torch_sgd},
-	{"torch", "SGDScheduleFree", &lockstep_all_rules[34], &torch_sgd_schedule_free},
+	{"torch", "Rprop", &lockstep_all_rules[30], &torch_rprop},
+	{"torch", "SGD", &lockstep_all_rules[31], &torch_sgd},
+	{"torch", "SGDScheduleFree", &lockstep_all_rules[35], &torch_sgd_schedule_free},
 	{"torch", "SparseAdam", &lockstep_all_rules[8], &torch_sparse_adam},
 };
 

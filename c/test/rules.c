@@ -124,6 +124,7 @@ static void hash_plan(rule_case *c, const lockstep_plan *plan) {
 		if (pass->row) {
 			hash_number(c, pass->keep);
 			hash_number(c, pass->add);
+			if (pass->trusts) hash_number(c, pass->decay);
 		}
 		if (pass->walk) c->hash = hash_word(c->hash, pass->walk);
 		for (size_t b = 0; !pass->walk && b < pass->kernel->buffer_count; b++) c->hash = hash_word(c->hash, (uint64_t)pass->buffers[b]);

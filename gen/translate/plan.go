@@ -294,6 +294,9 @@ func (f *function) pass(k int, e ast.Expr) {
 	case Module + "internal/engine.MeanByRow":
 		f.meanPass(k, args)
 		return
+	case Module + "internal/engine.TrustByRow":
+		f.trustPass(k, args)
+		return
 	case Module + "internal/engine.Whole":
 		f.refuseColumns(e, f.matrixPass(k, "LOCKSTEP_WHOLE", args))
 		return
@@ -333,6 +336,13 @@ func (f *function) meanPass(k int, args []ast.Expr) {
 	_, kernel := f.kernel(args[0])
 	f.line("plan->passes[%d] = (lockstep_pass){.kernel = &lockstep_all[%s], .scalars = %s, .walk = LOCKSTEP_ROWS, .row = %s, .keep = %s, .add = %s};",
 		k, kernel, f.maker(args[3]), f.rowMaker(args[4]), f.value(args[1]), f.value(args[2]))
+}
+
+// trustPass prints a pass that takes rows one by one, each by its trust ratio.
+func (f *function) trustPass(k int, args []ast.Expr) {
+	f.p.called("Muon")
+	f.line("plan->passes[%d] = (lockstep_pass){.kernel = &lockstep_all[%s], .scalars = %s, .walk = LOCKSTEP_ROWS, .row = %s, .keep = %s, .add = %s, .trusts = 1, .decay = %s};",
+		k, KernelName("Muon"), f.maker(args[3]), f.rowMaker(args[4]), f.value(args[0]), f.value(args[1]), f.value(args[2]))
 }
 
 // rowMaker is the function that makes a row's scalars where the engine wants them.

@@ -6,14 +6,14 @@ import (
 )
 
 // A Pass is one kernel over all tensors of a rule. It is made by Elements, Summing, MeanByRow,
-// ByRows, Whole, Together or Keep, of which each takes a function that makes the kernel's
+// TrustByRow, ByRows, Whole, Together or Keep, of which each takes a function that makes the kernel's
 // scalars: a function of nothing but StepInput and the rule's options, in float64 and rounded
 // once.
 type Pass struct {
 	call  call
 	walk  walk
 	sums  Scope
-	mean  bool // it is MeanByRow
+	mean  bool // it is MeanByRow or TrustByRow
 	names []string
 
 	// room is how many elements of Room a matrix takes, in a pass together: side is the rows
@@ -27,7 +27,7 @@ func (p *Pass) Scalars(in *StepInput) any {
 	return p.call.scalars()
 }
 
-// RowScalars makes those of a row of a pass MeanByRow whose slot has become s, a value of the
+// RowScalars makes those of a row of a pass by rows whose first slot has become s, a value of the
 // kernel's type.
 func (p *Pass) RowScalars(in *StepInput, s float64) any {
 	p.call.prepare(in)
@@ -119,6 +119,15 @@ func ByRows[C any](over Scope, kernel func(kernels.Table, *Matrix, *C), scalars 
 // makes for all rows. The kernel has parameters, gradients and the slots PerElement.
 func MeanByRow[S, C any](kernel func(kernels.Table, *kernels.List, *C), keep, add float64, scalars func(*StepInput) S, row func(*S, float64) C) Pass {
 	return Pass{call: &meanCall[S, C]{of: scalars, row: row, kernel: kernel, keep: keep, add: add}, walk: rows, mean: true}
+}
+
+// TrustByRow is MeanByRow of rows whose steps are as long as they are themselves, as those of
+// tensors in LAMB. The second slot, m, is PerElement and takes the gradient in as fallback.Muon
+// has it. The direction of a row is u = m·Ahead + p·decay, and its step LR·‖p‖/‖u‖·u, or LR·u
+// where a norm is 0.
+func TrustByRow[S any](keep, add, decay float64, scalars func(*StepInput) S, row func(*S, float64) fallback.MuonScalars) Pass {
+	call := &trustCall[S]{of: scalars, row: row, kernel: kernels.Muon, keep: keep, add: add, decay: decay}
+	return Pass{call: call, walk: rows, mean: true}
 }
 
 // Whole is a pass of a kernel that is called once for each tensor that is not empty, with

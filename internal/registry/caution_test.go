@@ -21,7 +21,7 @@ var cautions = map[string]func(o *update.Options){
 // cautious update, whose steps have the sign of the gradient.
 var (
 	refusers = []string{"AdaGradDA", "Adafactor", "ASGD", "DAdaptAdamW", "FTRL", "LAMB", "LARS", "MADGRAD", "Muon", "NovoGrad", "Prodigy", "SOAP",
-		"RowwiseAdaGrad", "RowwiseAdam", "ScheduleFreeAdamW", "ScheduleFreeRAdam", "ScheduleFreeSGD", "StableAdamW"}
+		"RowwiseAdaGrad", "RowwiseAdam", "RowwiseLAMB", "ScheduleFreeAdamW", "ScheduleFreeRAdam", "ScheduleFreeSGD", "StableAdamW"}
 	momentumless = []string{"AdaGrad", "Adadelta", "RMSprop", "Rprop", "SGD", "SignSGD"}
 )
 

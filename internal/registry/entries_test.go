@@ -55,7 +55,7 @@ func lacking(e *Entry) []string {
 	if e.Apart != "" {
 		may = append(may, "Samples", "Formula")
 	}
-	if slices.Contains([]string{"PowerSign", "RowwiseAdaGrad", "RowwiseAdam", "SOAP"}, e.Name) {
+	if slices.Contains([]string{"PowerSign", "RowwiseAdaGrad", "RowwiseAdam", "RowwiseLAMB", "SOAP"}, e.Name) {
 		may = append(may, "Timed")
 	}
 	var list []string

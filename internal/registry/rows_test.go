@@ -146,7 +146,7 @@ func TestRowsWorkers(t *testing.T) {
 		"policy":      func(o *update.Optimizer) error { return o.SetPolicy(update.Refuse) },
 	}
 	for what, set := range settings {
-		for _, r := range []update.Rule{Get("adam"), Get("amsgrad l1"), Get("rowwise adagrad"), Get("rowwise adam")} {
+		for _, r := range []update.Rule{Get("adam"), Get("amsgrad l1"), Get("rowwise adagrad"), Get("rowwise adam"), Get("rowwise lamb")} {
 			var one *update.Optimizer
 			var want []float32
 			for _, table := range kernels.Available() {
@@ -174,7 +174,7 @@ func TestRowsWorkers(t *testing.T) {
 func TestRowsAllocs(t *testing.T) {
 	const rows, columns = 30_000, 16
 	for _, workers := range []int{1, 2} {
-		for _, r := range []update.Rule{Get("adam"), Get("amsgrad l1"), Get("sgd"), Get("rowwise adagrad"), Get("rowwise adam")} {
+		for _, r := range []update.Rule{Get("adam"), Get("amsgrad l1"), Get("sgd"), Get("rowwise adagrad"), Get("rowwise adam"), Get("rowwise lamb")} {
 			o, p := mustNewMatrix(t, rows*columns, columns, r), uniform(rows*columns, 1)
 			must(t, o.SetWorkers(workers))
 			must(t, o.SetMaxNorm(100))

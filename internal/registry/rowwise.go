@@ -13,6 +13,10 @@ var (
 
 	rowwiseAdamDecay = update.RowwiseAdam{Options: update.Options{LR: .01, WeightDecay: .1}, Beta1: .9, Beta2: .999, Eps: 1e-8}
 	rowwiseAdamL2    = update.RowwiseAdam{Options: update.Options{LR: .01, L1: .01, L2: .1}, Beta1: .5, Beta2: .9, Eps: 1e-3}
+
+	// Without a Decay v and Eps would show in rows of zeros alone.
+	rowwiseLAMBDecay = update.RowwiseLAMB{Options: update.Options{LR: .01}, Beta1: .9, Beta2: .999, Eps: 1e-8, Decay: .1}
+	rowwiseLAMBL2    = update.RowwiseLAMB{Options: update.Options{LR: .01, L1: .01, L2: .1}, Beta1: .5, Beta2: .9, Eps: 1e-3, Decay: .01}
 )
 
 var _ = register(&Entry{
@@ -56,6 +60,31 @@ var _ = register(&Entry{
 	Formula:  eachRow(rowwiseAdamFormula),
 	Presets:  []Preset{{Textbook, "RowwiseAdam", textbook.RowwiseAdam(0)}},
 	Verified: []Sample{{Name: "RowwiseAdam", Rule: textbook.RowwiseAdam(.01)}},
+})
+
+var _ = register(&Entry{
+	Name: "RowwiseLAMB",
+	Samples: []Sample{
+		{"rowwise lamb", rowwiseLAMBDecay, 0x26cd92423d4d044c},
+		{"rowwise lamb l2", rowwiseLAMBL2, 0xd26a02d1d9c2f586},
+	},
+	Factored: []Sample{
+		{"rowwise lamb", rowwiseLAMBDecay, 0x0f13bb1beb6ad33c},
+		{"rowwise lamb l2", rowwiseLAMBL2, 0x218492a7de78db90},
+	},
+	Refused: []Refused{
+		{"WeightDecay", "0.1", update.RowwiseLAMB{Options: update.Options{WeightDecay: .1}, Beta2: .9, Eps: 1e-8}},
+		{"Eps", "1e-38", update.RowwiseLAMB{Beta1: .99, Beta2: .9, Eps: 1e-38}},
+	},
+	Formula: eachRow(rowwiseLAMBFormula),
+	Random: []Kind{{"RowwiseLAMB", func(d Draw) update.Rule {
+		o, beta1, beta2, eps := d.moments()
+		decay := o.WeightDecay
+		o.WeightDecay = 0
+		return update.RowwiseLAMB{Options: o, Beta1: beta1, Beta2: beta2, Eps: max(eps, 1e-12), Decay: min(decay, 10)}
+	}}},
+	Presets:  []Preset{{Textbook, "RowwiseLAMB", textbook.RowwiseLAMB(0)}},
+	Verified: []Sample{{Name: "RowwiseLAMB", Rule: textbook.RowwiseLAMB(.01)}},
 })
 
 // eachRow is a formula of rows, of which a vector is one.
@@ -108,5 +137,28 @@ func rowwiseAdamFormula(s *Step, row []Element) {
 		e.State[0], *m = v, m.Mul(bounded.Scalar(r.Beta1)).Add(x[i].Mul(bounded.Scalar(1-r.Beta1)))
 		s.move(e, m.Mul(rate))
 		s.fade(e, r.Beta1, m)
+	}
+}
+
+// rowwiseLAMBFormula is FBGEMM's u = m/c₁/(√(v/c₂) + eps) + decay·w, w ← w - lr·‖w‖/‖u‖·u of a
+// row, of which the ratio is 1 where a norm is 0.
+func rowwiseLAMBFormula(s *Step, row []Element) {
+	r := s.Rule.(update.RowwiseLAMB)
+	s.KeepSubnormals = true // a step is as long as w, however small gradients are
+	x, mean := s.meanSquare(row)
+	c1, c2 := s.correction(r.Beta1), s.correction(r.Beta2)
+	v := row[0].State[0].Mul(bounded.Scalar(r.Beta2)).Add(mean.Mul(bounded.Scalar(1 - r.Beta2)))
+	root := v.Div(s.scalar(c2.value, c2.off)).Sqrt().Add(bounded.Scalar(r.Eps))
+	factor := s.scalar(1/c1.value, c1.off).Div(root)
+	var params, directions []bounded.Number
+	for i := range row {
+		e := &row[i]
+		m := &e.State[1]
+		e.State[0], *m = v, m.Mul(bounded.Scalar(r.Beta1)).Add(x[i].Mul(bounded.Scalar(1-r.Beta1)))
+		params, directions = append(params, e.P), append(directions, m.Mul(factor).Add(e.P.Mul(bounded.Scalar(r.Decay))))
+	}
+	rate := s.trust(params, directions).Mul(bounded.Scalar(s.LR))
+	for i, u := range directions {
+		row[i].P = row[i].P.Sub(u.Mul(rate))
 	}
 }

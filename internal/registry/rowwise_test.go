@@ -12,7 +12,7 @@ import (
 )
 
 // rowwise are the entries of rules with state by row.
-var rowwise = []*Entry{named("RowwiseAdaGrad"), named("RowwiseAdam")}
+var rowwise = []*Entry{named("RowwiseAdaGrad"), named("RowwiseAdam"), named("RowwiseLAMB")}
 
 // eachRowwise runs a test for every sample of them.
 func eachRowwise(t *testing.T, test func(t *testing.T, e *Entry, s Sample)) {
@@ -90,6 +90,7 @@ func TestRowwise(t *testing.T) {
 var steppedBits = map[string]uint64{
 	"rowwise adagrad": 0xb3feb3cb0e3ee982, "rowwise adagrad decay": 0xa0cb2cdd0b7330bb, "rowwise adagrad l1": 0x6b009c9427508a36,
 	"rowwise adam": 0x42b78dbf8b7a2d3a, "rowwise adam l2": 0x8f0d4b9481be2c50,
+	"rowwise lamb": 0xc70d99a02c143d25, "rowwise lamb l2": 0xd9cc5d55fe6bfd86,
 }
 
 // TestRowwiseBits is TestBits for steps on rows.
@@ -130,6 +131,7 @@ func TestRowwiseByHand(t *testing.T) {
 		{update.RowwiseAdaGrad{Options: update.Options{LR: .1}, Eps: 1e-8}, 1 - .1*3/math.Sqrt(12.5) + .1/math.Sqrt(13.5)},
 		{update.RowwiseAdam{Options: update.Options{LR: .1}, Beta1: .9, Beta2: .99, Eps: 1e-8},
 			1 - .1*3/math.Sqrt(12.5) - .1*((.9*.3-.1)/(1-.81))/math.Sqrt((.99*.125+.01)/(1-.99*.99))},
+		{update.RowwiseLAMB{Options: update.Options{LR: .1}, Beta1: .9, Beta2: .99, Eps: 1e-8, Decay: .2}, rowwiseLAMBByHand()},
 	} {
 		o, p := mustNewMatrix(t, 6, 2, c.rule), []float32{5, 5, 1, 1, 7, 7}
 		must(t, update.StepRows(o, p, []int32{1, 1}, []float32{1, 4, 2, 0}))
@@ -141,6 +143,23 @@ func TestRowwiseByHand(t *testing.T) {
 			t.Errorf("%s has %d numbers for 3 rows", c.rule.Name(), n)
 		}
 	}
+}
+
+// rowwiseLAMBByHand is where the row above goes by LAMB.
+func rowwiseLAMBByHand() float64 {
+	w, m, v := [2]float64{1, 1}, [2]float64{}, 0.
+	for t, g := range [][2]float64{{3, 4}, {-1, 1}} {
+		v = .99*v + .01*(g[0]*g[0]+g[1]*g[1])/2
+		c1, c2 := 1-math.Pow(.9, float64(t+1)), 1-math.Pow(.99, float64(t+1))
+		var u [2]float64
+		for i := range u {
+			m[i] = .9*m[i] + .1*g[i]
+			u[i] = m[i]/c1/(math.Sqrt(v/c2)+1e-8) + .2*w[i]
+		}
+		rate := .1 * math.Hypot(w[0], w[1]) / math.Hypot(u[0], u[1])
+		w[0], w[1] = w[0]-rate*u[0], w[1]-rate*u[1]
+	}
+	return w[0]
 }
 
 // TestRowwiseState goes on with state elsewhere, and refuses that of other rows.

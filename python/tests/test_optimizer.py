@@ -63,6 +63,12 @@ def rowwise_adam(p: Doubles, g: Doubles, state: list[Doubles], t: int) -> Double
     return 0.001 / (1 - 0.9**t) * state[1] / (np.sqrt(state[0] / (1 - 0.999**t)) + 1e-8)
 
 
+def rowwise_lamb(p: Doubles, g: Doubles, state: list[Doubles], t: int) -> Doubles:
+    u = 1000 * rowwise_adam(p, g, state, t) + 0.1 * p
+    norms = [np.sqrt((x * x).sum(axis=-1, keepdims=True)) for x in (p, u)]
+    return np.asarray(0.001 * norms[0] / norms[1] * u)
+
+
 def rmsprop(p: Doubles, g: Doubles, state: list[Doubles], t: int) -> Doubles:
     state[0] = 0.99 * state[0] + 0.01 * g * g
     return 0.01 * g / (np.sqrt(state[0]) + 1e-8)
@@ -262,6 +268,7 @@ FORMULAS: dict[str, tuple[Rule, Step]] = {
     "DAdaptAdamW": (preset("torch", "DAdaptAdam", d0=0.01), d_adapt),
     "RowwiseAdaGrad": (preset("textbook", "RowwiseAdaGrad", lr=0.01), rowwise_adagrad),
     "RowwiseAdam": (preset("textbook", "RowwiseAdam", lr=1e-3), rowwise_adam),
+    "RowwiseLAMB": (preset("textbook", "RowwiseLAMB", lr=1e-3, decay=0.1), rowwise_lamb),
     "LARS": (preset("optax", "Lars", lr=100), lars),
     "Adam, cautious": (preset("textbook", "CautiousAdamW", lr=1e-3), cautious),
     "ScheduleFreeAdamW": (preset("torch", "AdamWScheduleFree"), schedule_free),
@@ -285,16 +292,17 @@ def test_formula(name: str) -> None:
         np.testing.assert_allclose(slot, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["RowwiseAdaGrad", "RowwiseAdam"])
+@pytest.mark.parametrize("name", ["RowwiseAdaGrad", "RowwiseAdam", "RowwiseLAMB"])
 def test_rows_of_a_matrix_have_a_number_each(name: str) -> None:
     rule, formula = FORMULAS[name]
     p = random(1, 40, 700)
     want, state = p.astype(np.float64), [np.zeros((40, 1)), np.zeros((40, 700))]
-    opt = ln.Optimizer({"table": p}, rule.replace(l2=0.1, weight_decay=0.01))
+    decoupled = 0 if name == "RowwiseLAMB" else 0.01
+    opt = ln.Optimizer({"table": p}, rule.replace(l2=0.1, weight_decay=decoupled))
     for t in range(1, 31):
         g = random(t, 40, 700)
         opt.step({"table": g})
-        decay = 0.01 * rule.options["lr"] * want
+        decay = decoupled * rule.options["lr"] * want
         want -= decay + formula(want, g + 0.1 * want, state, t)
     np.testing.assert_allclose(p, want, rtol=1e-6, atol=5e-6)
     first, *others = opt.state("table").values()

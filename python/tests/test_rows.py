@@ -24,6 +24,7 @@ RULES = [
 BY_ROW = [
     preset("textbook", "RowwiseAdaGrad", lr=0.1, l2=0.1),
     preset("textbook", "RowwiseAdam", lr=0.01, weight_decay=0.1),
+    preset("textbook", "RowwiseLAMB", lr=0.01, l2=0.1, decay=0.1),
 ]
 
 
@@ -79,11 +80,13 @@ def test_formulas_by_row(rule: Rule) -> None:
         if rule.name == "RowwiseAdaGrad":
             v[r] += square
             table[r] -= 0.1 * g / (np.sqrt(v[r]) + 1e-8)
-        else:
-            v[r] += 0.001 * (square - v[r])
-            m[r] += 0.1 * (g - m[r])
-            step = 0.01 / (1 - 0.9**t) * m[r] / (np.sqrt(v[r] / (1 - 0.999**t)) + 1e-8)
-            table[r] -= step + 0.01 * 0.1 * table[r]
+            continue
+        v[r] += 0.001 * (square - v[r])
+        m[r] += 0.1 * (g - m[r])
+        u = m[r] / (1 - 0.9**t) / (np.sqrt(v[r] / (1 - 0.999**t)) + 1e-8) + 0.1 * table[r]
+        if rule.name == "RowwiseLAMB":
+            u *= np.linalg.norm(table[r], axis=1, keepdims=True) / np.linalg.norm(u, axis=1, keepdims=True)
+        table[r] -= 0.01 * u
     assert np.abs(ours - table).max() < 1e-5
     assert np.abs(optimizer.state("0")[rule.slots[0]] - v[:, 0]).max() < 1e-5
 

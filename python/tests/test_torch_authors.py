@@ -283,6 +283,11 @@ def test_sophia_in_another_order_of_memory() -> None:
 TABLES: list[tuple[Any, dict[str, Any], Rule]] = [
     (lt.RowWiseAdagrad, {"lr": 0.1}, Rule("RowwiseAdaGrad", lr=0.1, eps=1e-10)),
     (lt.RowWiseAdam, {"lr": 0.1}, Rule("RowwiseAdam", lr=0.1, beta1=0.9, beta2=0.999, eps=1e-8)),
+    (
+        lt.RowWiseLAMB,
+        {"lr": 0.1, "weight_decay": 0.2},
+        Rule("RowwiseLAMB", lr=0.1, beta1=0.9, beta2=0.999, eps=1e-8, decay=0.2),
+    ),
 ]
 
 

@@ -255,11 +255,12 @@ CASES: list[tuple[str, dict[str, Any], Rule]] = [
         Rule("RowwiseAdaGrad", lr=0.01, l2=0.1, initial_accumulator=0.5, eps=1e-10),
     ),
     ("RowWiseAdam", {**TAKEN, "weight_decay": 0.1}, Rule("RowwiseAdam", **ADAM, weight_decay=0.1)),
+    ("RowWiseLAMB", {**TAKEN, "weight_decay": 0.1}, Rule("RowwiseLAMB", **ADAM, decay=0.1)),
 ]
 EACH = pytest.mark.parametrize(
     ("name", "kwargs", "rule"), CASES, ids=[" ".join([name, *map(str, kwargs)]) for name, kwargs, _ in CASES]
 )
-MATRICES_ALONE = ("Muon", "NorMuon", "RowWiseAdagrad", "RowWiseAdam")
+MATRICES_ALONE = ("Muon", "NorMuon", "RowWiseAdagrad", "RowWiseAdam", "RowWiseLAMB")
 OPTIMIZERS: dict[str, Any] = {
     name: value
     for name, value in vars(lt).items()
@@ -424,6 +425,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("SophiaG", {"rho": -1.0}, "gamma is -5120, want"),
     ("RowWiseAdagrad", {"eps": 0.0}, "eps is 0, want"),
     ("RowWiseAdam", {"eps": 0.0}, "eps is 0, want"),
+    ("RowWiseLAMB", {"eps": 1e-38}, "eps is 1e-38, want one that divides"),
     ("NAdam", {"betas": (0.9, 1.5)}, "Invalid beta parameter"),
     ("Adadelta", {"eps": 0.0}, "eps is 0, want"),
 ]

@@ -104,3 +104,9 @@ func RowwiseAdaGrad(lr float64) update.RowwiseAdaGrad {
 func RowwiseAdam(lr float64) update.RowwiseAdam {
 	return update.RowwiseAdam{Options: update.Options{LR: lr}, Beta1: .9, Beta2: .999, Eps: 1e-8}
 }
+
+// RowwiseLAMB is FBGEMM's partial row-wise LAMB with its defaults: betas .9 and .999, eps 1e-8,
+// no weight decay (Decay).
+func RowwiseLAMB(lr float64) update.RowwiseLAMB {
+	return update.RowwiseLAMB{Options: update.Options{LR: lr}, Beta1: .9, Beta2: .999, Eps: 1e-8}
+}

@@ -29,6 +29,7 @@ func TestFormulas(t *testing.T) {
 		"CautiousLion":   {CautiousLion(.1), 1 - .1 + .1},
 		"RowwiseAdaGrad": {RowwiseAdaGrad(.1), 1 - .1 + .1*2/math.Sqrt(5)},
 		"RowwiseAdam":    {RowwiseAdam(.1), 1 - .1 - .1*(.9*.1-.1*2)/(1-.81)/root},
+		"RowwiseLAMB":    {RowwiseLAMB(.1), .9 + .1*.9}, // by a tenth of its size
 	} {
 		o, err := update.New(1, c.rule)
 		if err != nil {

@@ -448,8 +448,8 @@ class Rule:
     def state_shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """The shapes of the state buffers of parameters of a shape, by name: that shape or a length.
 
-        Adafactor has a number for each row and each column of what has two dimensions, RowwiseAdaGrad and
-        RowwiseAdam one for each row, or for all of what has another number of dimensions, NovoGrad
+        Adafactor has a number for each row and each column of what has two dimensions, RowwiseAdaGrad,
+        RowwiseAdam and RowwiseLAMB one for each row, or for all of what has another number of dimensions, NovoGrad
         one for all, DAdaptAdamW two, and Prodigy three. SOAP has one for each pair of rows and each pair of columns.
         """
         pair, columns = self._lengths(2, 0), columns_of(shape)

@@ -264,6 +264,18 @@ class RowWiseAdam(LockstepOptimizer):
         return table_refusal(param) or super()._refusal(param)
 
 
+class RowWiseLAMB(RowWiseAdam):
+    """LAMB of each row of a table: its step is as long as the row is large, and its state that of RowWiseAdam.
+
+    It is FBGEMM's partial row-wise LAMB, whose weight decay is within what a row's ratio scales; without it steps are
+    along the mean of gradients, lr times as long as their rows. Of a row of zeros the ratio is 1.
+    """
+
+    @staticmethod
+    def _rule(group: Mapping[str, Any]) -> Rule:
+        return Rule("RowwiseLAMB", **common(group, "decay"), **means(group), eps=group["eps"])
+
+
 class LARS(LockstepOptimizer):
     """LARS (You, Gitman, Ginsburg 2017): momentum whose step is as long as the parameters of its tensor are large.
 
