@@ -35,6 +35,7 @@ class Lion(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -63,6 +64,7 @@ class LAMB(LockstepOptimizer):
         *,
         bias_correction: bool = True,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -93,6 +95,7 @@ class AdaBelief(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -122,6 +125,8 @@ class AdamWScheduleFree(ScheduleFreeOptimizer):
         r: float = 0.0,
         weight_lr_power: float = 2.0,
         foreach: bool | None = None,
+        *,
+        master_weights: bool = False,
     ) -> None:
         self._construct_averaged(locals())
 
@@ -151,6 +156,8 @@ class RAdamScheduleFree(ScheduleFreeOptimizer):
         weight_lr_power: float = 2.0,
         foreach: bool | None = None,
         silent_sgd_phase: bool = True,
+        *,
+        master_weights: bool = False,
     ) -> None:
         self._construct_averaged(locals())
 
@@ -180,6 +187,8 @@ class SGDScheduleFree(ScheduleFreeOptimizer):
         r: float = 0.0,
         weight_lr_power: float = 2.0,
         foreach: bool | None = None,
+        *,
+        master_weights: bool = False,
     ) -> None:
         self._construct_averaged(locals())
 
@@ -220,6 +229,7 @@ class RowWiseAdagrad(LockstepOptimizer):
         eps: float = 1e-10,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -253,6 +263,7 @@ class RowWiseAdam(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -287,6 +298,7 @@ class LARS(LockstepOptimizer):
         eps: float = 1e-8,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -317,6 +329,7 @@ class NovoGrad(LockstepOptimizer):
         grad_averaging: bool = False,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -359,6 +372,7 @@ class NorMuon(LockstepOptimizer):
         eps_row: float = 1e-10,
         rms: float = 0.0,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -396,6 +410,7 @@ class StableAdamW(LockstepOptimizer):
         weight_decay: float = 0.2,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -425,6 +440,7 @@ class CautiousAdamW(LockstepOptimizer):
         cautious_update: bool = True,
         cautious_decay: bool = False,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -451,6 +467,7 @@ class CautiousLion(LockstepOptimizer):
         cautious_update: bool = True,
         cautious_decay: bool = False,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -483,6 +500,7 @@ class ADOPT(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -516,6 +534,7 @@ class AdEMAMix(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -549,6 +568,7 @@ class SimplifiedAdEMAMix(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -579,6 +599,7 @@ class LaProp(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -617,6 +638,7 @@ class SOAP(LockstepOptimizer):
         correct_bias: bool = True,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -653,6 +675,7 @@ class Yogi(LockstepOptimizer):
         *,
         maximize: bool = False,
         cautious_update: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -681,6 +704,7 @@ class SignSGD(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -712,6 +736,7 @@ class AddSign(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -740,6 +765,7 @@ class PowerSign(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -770,6 +796,7 @@ class FTRL(LockstepOptimizer):
         beta: float = 0.0,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -797,6 +824,7 @@ class AdagradDA(LockstepOptimizer):
         l2: float = 0.0,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
