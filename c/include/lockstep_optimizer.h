@@ -171,8 +171,8 @@ typedef enum lockstep_element {
  * scaled once they are floats. Parameters, state and all arithmetic are of floats. Where zeros are left of
  * gradients, it is of theirs.
  *
- * What was observed is forgotten. Within a step it is an error, and so is another type. Nothing is
- * allocated: types may change with every step.
+ * What was observed is forgotten, and nothing may be observed meanwhile. Within a step it is an error,
+ * and so is another type. Nothing is allocated: types may change with every step.
  */
 LOCKSTEP_API lockstep_status lockstep_optimizer_set_grad_elements(lockstep_optimizer *o, const lockstep_element *elements, lockstep_error *error);
 
