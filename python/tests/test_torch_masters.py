@@ -428,6 +428,9 @@ def test_fallback_leaves_them_to_torch_without_masters() -> None:
     optimizer.step()
     assert optimizer.state[p]["exp_avg"].dtype is torch.bfloat16
     assert "master" not in optimizer.state[p]
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.step()
+    assert optimizer.state[p]["exp_avg"].dtype is torch.bfloat16
 
 
 def test_hessian() -> None:

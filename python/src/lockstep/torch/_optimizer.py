@@ -132,7 +132,10 @@ class LockstepOptimizer(base.Optimizer):
         return {**super().__getstate__(), "fallback": self.fallback, "master_weights": self.master_weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Loads a state, as torch does, but for that of parameters of 16 bits, which stays float32."""
+        """Loads a state, as torch does, but for that of masters, which stays float32."""
+        if not self.master_weights:
+            super().load_state_dict(state_dict)
+            return
         handle = self.register_load_state_dict_pre_hook(_hold_state)
         try:
             super().load_state_dict(state_dict)
