@@ -153,6 +153,51 @@ LOCKSTEP_API lockstep_status lockstep_optimizer_step_shards(lockstep_optimizer *
  */
 LOCKSTEP_API lockstep_status lockstep_optimizer_set_zero_grads(lockstep_optimizer *o, int on, lockstep_error *error);
 
+/* A type of elements: those of 16 bits are a uint16_t each. */
+typedef enum lockstep_element {
+	LOCKSTEP_FLOAT32,
+	LOCKSTEP_BF16, /* bfloat16: the upper half of a float */
+	LOCKSTEP_F16   /* binary16 of IEEE 754 */
+} lockstep_element;
+
+/*
+ * Says of what type gradients are from now on, those of each tensor: as many as there are tensors, which
+ * are copied, or NULL for floats, as at first. The address of a gradient of 16 bits is cast to a float's,
+ * wherever an optimizer takes one: in steps, of all shards of a tensor, in ranges, to be observed and
+ * measured, and of scaled losses. Estimates of a Hessian are floats, and steps on rows refuse others.
+ *
+ * Such gradients are only read, block by block as floats within the step, which crosses half the memory:
+ * the bits are those of the same numbers as floats, and so are norms and what policies see. They are
+ * scaled once they are floats. Parameters, state and all arithmetic are of floats. Where zeros are left of
+ * gradients, it is of theirs.
+ *
+ * What was observed is forgotten, and nothing may be observed meanwhile. Within a step it is an error,
+ * and so is another type. Nothing is allocated: types may change with every step.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_grad_elements(lockstep_optimizer *o, const lockstep_element *elements, lockstep_error *error);
+
+/*
+ * Has each step leave copies of the parameters in 16 bits, rounded to nearest even: the weights that a
+ * model computes with, beside the floats that it is trained in. Each block is copied in the pass over
+ * memory that moves it, once all else of the step is done to it. copies has a pointer for each tensor,
+ * to as many elements as it has, which are written in place from now on, or NULL for no copy of a tensor;
+ * elements their types, which is not looked at where there is none. The lists are copied. NULL for copies
+ * is for none at all, as at first.
+ *
+ * A step writes the copies of tensors that it moves: one that is left out, because its gradient is NULL,
+ * keeps its copy, as do all in a step that is skipped. lockstep_optimizer_apply writes the range that it
+ * is given, a step on rows its rows. Copies must not overlap parameters, state, gradients or each other.
+ * They are no state. Within a step it is an error.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_copies(lockstep_optimizer *o, uint16_t *const *copies, const lockstep_element *elements, lockstep_error *error);
+
+/*
+ * Makes the copies of all parameters: before the first step, and where parameters have changed otherwise,
+ * by lockstep_optimizer_swap_average, eval and train, or a checkpoint. Within a step, and without copies,
+ * it is an error.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_write_copies(lockstep_optimizer *o, float *const *params, lockstep_pool *pool, lockstep_error *error);
+
 /*
  * A step on some rows alone of the only tensor, a row-major matrix of rows of so many columns,
  * such as an embedding table of which a batch uses few. indices are count rows, in any order,

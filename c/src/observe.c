@@ -9,7 +9,7 @@
 
 /* A part of a tensor's gradient that waits for the rest of its unit. */
 typedef struct piece {
-	size_t lo, hi;
+	size_t tensor, lo, hi;
 	const float *grads; /* from lo on */
 	struct piece *next;
 } piece;
@@ -140,7 +140,7 @@ static void note(part *p) {
 			piece *new = x->free, **at = &x->waiting[r.list];
 			x->free = new->next;
 			while (*at && (*at)->lo < lo) at = &(*at)->next;
-			*new = (piece){lo, hi, p->grads + (lo - p->lo), *at};
+			*new = (piece){p->tensor, lo, hi, lockstep_grads_at(p->o, p->tensor, p->grads, lo - p->lo), *at};
 			*at = new;
 			if (!x->missing[r.unit]) p->ready[p->count++] = r.unit;
 		}
@@ -160,27 +160,40 @@ static lockstep_status enter(part *p, lockstep_error *error) {
 	return LOCKSTEP_OK;
 }
 
-static void square(const lockstep_optimizer *o, const float *x, size_t n, double lanes[LOCKSTEP_LANES]) {
+static void square_floats(const lockstep_optimizer *o, const float *x, size_t n, double lanes[LOCKSTEP_LANES]) {
 	lockstep_buffer b = {(float *)x, n, 0};
 	lockstep_kernel_sum_squares(o->table, &b, 1, lanes);
 }
 
+/* The same of elements from one on of a part of a tensor's gradient. */
+static void square(const lockstep_optimizer *o, size_t tensor, const float *grads, size_t at, size_t n, double lanes[LOCKSTEP_LANES]) {
+	float room[BLOCK_LEN];
+	for (size_t end = at + n, some; at < end; at += some) {
+		some = lockstep_piece(o, end - at);
+		square_floats(o, lockstep_widened(o, tensor, grads, at, some, room), some, lanes);
+	}
+}
+
 /* Squares a list of pieces as if they were one, of which each may begin in any lane. */
 static void square_pieces(const lockstep_optimizer *o, const piece *p, double lanes[LOCKSTEP_LANES]) {
-	float room[LOCKSTEP_LANES];
+	float room[LOCKSTEP_LANES], widened[BLOCK_LEN];
 	size_t filled = 0;
 	for (; p; p = p->next) {
-		const float *x = p->grads, *end = x + (p->hi - p->lo);
-		while (x < end) {
-			size_t whole = filled ? 0 : (size_t)(end - x) / LOCKSTEP_LANES * LOCKSTEP_LANES;
-			square(o, x, whole, lanes);
-			for (x += whole; x < end && filled < LOCKSTEP_LANES; x++) room[filled++] = *x;
+		size_t at = 0, end = p->hi - p->lo;
+		while (at < end) {
+			size_t whole = filled ? 0 : (end - at) / LOCKSTEP_LANES * LOCKSTEP_LANES;
+			square(o, p->tensor, p->grads, at, whole, lanes);
+			at += whole;
+			size_t some = end - at < LOCKSTEP_LANES - filled ? end - at : LOCKSTEP_LANES - filled;
+			memcpy(room + filled, lockstep_widened(o, p->tensor, p->grads, at, some, widened), some * sizeof *room);
+			at += some;
+			filled += some;
 			if (filled < LOCKSTEP_LANES) continue;
-			square(o, room, filled, lanes);
+			square_floats(o, room, filled, lanes);
 			filled = 0;
 		}
 	}
-	square(o, room, filled, lanes);
+	square_floats(o, room, filled, lanes);
 }
 
 /* Calls f for each list of a unit's pieces. */
@@ -206,7 +219,7 @@ static LOCKSTEP_NOT_INLINED void sum_units(const part *p) {
 		region r = region_at(p->o, p->tensor, lo);
 		double lanes[LOCKSTEP_LANES] = {0};
 		if (is_unit(p, r)) {
-			square(p->o, p->grads + (lo - p->lo), r.hi - r.lo, lanes);
+			square(p->o, p->tensor, p->grads, lo - p->lo, r.hi - r.lo, lanes);
 			p->o->observing->partial[r.unit][0] = lockstep_total(lanes);
 		}
 		lo = end_in(p, r);

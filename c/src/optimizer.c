@@ -59,7 +59,7 @@ static lockstep_status check_tensors(lockstep_optimizer *o, const lockstep_tenso
 /* Room for what there is one of for each tensor. */
 static lockstep_status get_tensors(lockstep_optimizer *o, const lockstep_tensor *tensors, size_t count) {
 	lockstep_status status = LOCKSTEP_OK;
-	const size_t own = 3; /* rooms: of state, and of what is beside it */
+	const size_t own = 3, beside = 2; /* rooms: of state, and of what is beside it. Parameters, and their copies */
 	size_t length = 0;
 	for (size_t k = 0; k < count; k++) length += tensors[k].name ? strlen(tensors[k].name) + 1 : 0;
 	o->count = count;
@@ -68,9 +68,9 @@ static lockstep_status get_tensors(lockstep_optimizer *o, const lockstep_tensor 
 	o->records = get(&status, count, sizeof *o->records);
 	o->many = get(&status, count, sizeof *o->many);
 	o->own = get(&status, count, sizeof *o->own);
-	o->states = get(&status, count * LOCKSTEP_MAX_SLOTS + own, sizeof *o->states);
-	o->owned = get(&status, count * (LOCKSTEP_MAX_SLOTS + 1) + own, sizeof *o->owned);
-	o->blocks = get(&status, count * (LOCKSTEP_MAX_SLOTS + 1) + own, sizeof *o->blocks);
+	o->states = get(&status, count * (LOCKSTEP_MAX_SLOTS + 1) + own, sizeof *o->states);
+	o->owned = get(&status, count * (LOCKSTEP_MAX_SLOTS + beside) + own, sizeof *o->owned);
+	o->blocks = get(&status, count * (LOCKSTEP_MAX_SLOTS + beside) + own, sizeof *o->blocks);
 	return status;
 }
 

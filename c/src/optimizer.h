@@ -129,6 +129,9 @@ typedef struct lockstep_record {
 	int owned;                     /* its state is the caller's */
 	int listed;
 	int begins; /* slots have yet to begin as the parameters */
+	lockstep_element element; /* of its gradient */
+	uint16_t *copied;         /* the copy of its parameters, or NULL */
+	lockstep_element copy_element;
 } lockstep_record;
 
 /* Work for one thread: a range of a tensor, or some of a group's small tensors. */
@@ -173,6 +176,8 @@ struct lockstep_optimizer {
 	lockstep_policy policy;
 	int64_t skipped, non_finite;
 	int zeroes; /* steps leave zeros of gradients */
+	int typed;  /* some gradients are of 16 bits */
+	int copies; /* there are copies of parameters */
 	const float *const *const *shards; /* of this step's gradients, by shard and tensor */
 	size_t shard_count;                /* 0 in a step without */
 	const float **first;               /* room for the first shard of each tensor */
@@ -277,6 +282,9 @@ lockstep_status lockstep_disjoint(const lockstep_optimizer *o, lockstep_interval
 /* Notes a buffer of a tensor: part is LOCKSTEP_PARAMS or LOCKSTEP_SLOT and above. */
 lockstep_interval lockstep_interval_of(size_t tensor, int part, const float *data, size_t n);
 
+/* Has the places of copies be those that are given, or with NULL those that there are. */
+lockstep_status lockstep_place_copies(lockstep_optimizer *o, uint16_t *const *copies, const lockstep_element *elements, lockstep_error *error);
+
 /* Refuses a range that overlaps any state, or whose gradients are parameters. */
 lockstep_status lockstep_apart_from_state(const lockstep_optimizer *o, size_t tensor, size_t n, const float *params, const float *grads, lockstep_error *error);
 lockstep_status lockstep_estimates_apart(const lockstep_optimizer *o, size_t tensor, const float *estimates, lockstep_error *error);
@@ -314,14 +322,35 @@ typedef struct lockstep_job {
 	double scale; /* of the gradients, where they are looked at before the step */
 } lockstep_job;
 
+/* typed.c */
+
+/* What messages call a type, and the bytes of an element. */
+const char *lockstep_element_name(lockstep_element element);
+static inline size_t lockstep_element_size(lockstep_element element) { return element == LOCKSTEP_FLOAT32 ? sizeof(float) : sizeof(uint16_t); }
+
+/* Where an element is of what begins at grads, a tensor's gradient or a part of it. */
+static inline const float *lockstep_grads_at(const lockstep_optimizer *o, size_t tensor, const float *grads, size_t at) {
+	return (const float *)((const char *)grads + at * lockstep_element_size(o->records[tensor].element));
+}
+
+/* So many elements from one on of what begins at grads, in the room unless they are floats. */
+const float *lockstep_widened(const lockstep_optimizer *o, size_t tensor, const float *grads, size_t at, size_t n, float room[BLOCK_LEN]);
+
+/* Copies a range of a tensor's parameters, if it has a copy. */
+void lockstep_copy_out(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, const float *params);
+
 /* shards.c */
 
-/* A range of a tensor's gradient, which is added up in the first room, or the second, if there are shards. */
+/* How many shards a tensor has. */
+size_t lockstep_shards_of(const lockstep_optimizer *o, size_t tensor);
+
+/* A range of a tensor's gradient, which is added up in the first room, or the second, if there are shards,
+ * and in the first if it is of 16 bits. */
 const float *lockstep_gradient(const lockstep_optimizer *o, const float *grads, size_t tensor, size_t lo, size_t n, float room[2][BLOCK_LEN]);
 lockstep_status lockstep_check_shards(lockstep_optimizer *o, lockstep_error *error);
 
 /* What of a gradient is looked at in one go: a block of sums. */
-static inline size_t lockstep_piece(const lockstep_optimizer *o, size_t n) { return o->shard_count && n > BLOCK_LEN ? BLOCK_LEN : n; }
+static inline size_t lockstep_piece(const lockstep_optimizer *o, size_t n) { return (o->shard_count || o->typed) && n > BLOCK_LEN ? BLOCK_LEN : n; }
 
 /* unitwise.c */
 

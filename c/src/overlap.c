@@ -6,11 +6,29 @@
 #include <stdlib.h>
 
 /* Whose an interval is: a part of a tensor, or the optimizer's own state. */
-enum { ESTIMATES = LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS, PARTS };
+enum { ESTIMATES = LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS, COPIES_BF16, COPIES_F16, PARTS };
 
 lockstep_interval lockstep_interval_of(size_t tensor, int part, const float *data, size_t n) {
 	uintptr_t at = (uintptr_t)data;
 	return (lockstep_interval){at, at + n * sizeof(float), tensor * PARTS + (size_t)part};
+}
+
+static int is_copy(lockstep_interval x) { return x.of != SIZE_MAX && x.of % PARTS >= COPIES_BF16; }
+
+static lockstep_interval copies_of(size_t tensor, const uint16_t *data, lockstep_element element, size_t n) {
+	uintptr_t at = (uintptr_t)data;
+	return (lockstep_interval){at, at + n * sizeof *data, tensor * PARTS + (element == LOCKSTEP_BF16 ? COPIES_BF16 : COPIES_F16)};
+}
+
+/* The place of n elements of a tensor's gradient. */
+static lockstep_interval grads_of(const lockstep_optimizer *o, size_t tensor, const float *data, size_t n) {
+	uintptr_t at = (uintptr_t)data;
+	return (lockstep_interval){at, at + n * lockstep_element_size(o->records[tensor].element), tensor * PARTS + LOCKSTEP_GRADS};
+}
+
+static lockstep_element element_of(const lockstep_optimizer *o, lockstep_interval x) {
+	if (is_copy(x)) return x.of % PARTS == COPIES_BF16 ? LOCKSTEP_BF16 : LOCKSTEP_F16;
+	return x.of != SIZE_MAX && x.of % PARTS == LOCKSTEP_GRADS ? o->records[x.of / PARTS].element : LOCKSTEP_FLOAT32;
 }
 
 /* What an interval is called, in a room of 2·NAME_LEN. */
@@ -20,15 +38,17 @@ static const char *title(const lockstep_optimizer *o, lockstep_interval x, char 
 	char name[NAME_LEN];
 	if (tensor >= o->count) return "the optimizer's own state";
 	const lockstep_slot *slots = o->groups[o->places[tensor].group].plan.slots;
-	const char *what = part < LOCKSTEP_SLOT ? names[part] : part == ESTIMATES ? "estimates" : slots[part - LOCKSTEP_SLOT].name;
+	const char *what = part < LOCKSTEP_SLOT ? names[part] : part == ESTIMATES ? "estimates" : is_copy(x) ? "copies" : slots[part - LOCKSTEP_SLOT].name;
 	snprintf(room, 2 * NAME_LEN, "%s of tensor %zu%s", what, tensor, lockstep_quoted(o, tensor, name));
 	return room;
 }
 
 static lockstep_status overlap(const lockstep_optimizer *o, lockstep_interval x, lockstep_interval y, lockstep_error *error) {
 	char one[2 * NAME_LEN], other[2 * NAME_LEN];
-	return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "%s is %zu elements at %#zx, want a buffer apart from %s at %#zx",
-		title(o, x, one), (size_t)(x.end - x.at) / sizeof(float), (size_t)x.at, title(o, y, other), (size_t)y.at);
+	lockstep_element element = element_of(o, x);
+	const char *of = element == LOCKSTEP_FLOAT32 ? "" : " of ", *type = *of ? lockstep_element_name(element) : "";
+	return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "%s is %zu elements%s%s at %#zx, want a buffer apart from %s at %#zx",
+		title(o, x, one), (size_t)(x.end - x.at) / lockstep_element_size(element), of, type, (size_t)x.at, title(o, y, other), (size_t)y.at);
 }
 
 /* Has the largest of a heap from k on rise to k: libc's qsort may allocate. */
@@ -63,8 +83,10 @@ lockstep_status lockstep_disjoint(const lockstep_optimizer *o, lockstep_interval
  * buffers are few blocks, which are faster looked through. */
 static void find_blocks(lockstep_optimizer *o) {
 	size_t least = SIZE_MAX;
-	for (size_t k = 0; k < o->count; k++)
-		if (o->places[k].size && o->places[k].size * sizeof(float) < least) least = o->places[k].size * sizeof(float);
+	for (size_t k = 0; k < o->count; k++) {
+		size_t size = o->places[k].size * lockstep_element_size(o->records[k].element);
+		if (size && size < least) least = size;
+	}
 	o->block_count = 0;
 	for (size_t k = 0; k < o->owned_count; k++) {
 		lockstep_interval *last = &o->blocks[o->block_count - 1];
@@ -116,7 +138,7 @@ static int fits(const lockstep_optimizer *o, size_t gap, lockstep_interval x) {
  * at before it. */
 static lockstep_status move(lockstep_optimizer *o, size_t tensor, const float *grads, size_t beside, lockstep_error *error) {
 	lockstep_place *place = &o->places[tensor];
-	lockstep_interval x = lockstep_interval_of(tensor, LOCKSTEP_GRADS, grads, place->size);
+	lockstep_interval x = grads_of(o, tensor, grads, place->size);
 	size_t gap = place->gap;
 	if (!fits(o, gap, x)) gap = beside;
 	if (!fits(o, gap, x)) gap = first_behind(o->blocks, o->block_count, x.at);
@@ -161,12 +183,12 @@ lockstep_status lockstep_grads_apart(lockstep_optimizer *o, const float *const *
 	size_t n = 0;
 	for (size_t j = 0; j < count; j++)
 		for (size_t k = 0; k < o->count; k++)
-			if (shards[j][k] && o->places[k].size) o->grads[n++] = lockstep_interval_of(k, LOCKSTEP_GRADS, shards[j][k], o->places[k].size);
+			if (shards[j][k] && o->places[k].size) o->grads[n++] = grads_of(o, k, shards[j][k], o->places[k].size);
 	return lockstep_disjoint(o, o->grads, n, error);
 }
 
 lockstep_status lockstep_apart_from_owned(const lockstep_optimizer *o, size_t tensor, const float *grads, lockstep_error *error) {
-	lockstep_interval x = lockstep_interval_of(tensor, LOCKSTEP_GRADS, grads, o->places[tensor].size);
+	lockstep_interval x = grads_of(o, tensor, grads, o->places[tensor].size);
 	size_t behind = first_behind(o->owned, o->owned_count, x.at);
 	return behind < o->owned_count && o->owned[behind].at < x.end ? overlap(o, x, o->owned[behind], error) : LOCKSTEP_OK;
 }
@@ -192,6 +214,25 @@ lockstep_status lockstep_find_places(lockstep_optimizer *o, float *const *params
 	return status;
 }
 
+/* Takes the places of copies away. */
+static void drop_copies(lockstep_optimizer *o) {
+	size_t n = 0;
+	for (size_t k = 0; k < o->state_count; k++)
+		if (!is_copy(o->states[k])) o->states[n++] = o->states[k];
+	o->state_count = n;
+}
+
+lockstep_status lockstep_place_copies(lockstep_optimizer *o, uint16_t *const *copies, const lockstep_element *elements, lockstep_error *error) {
+	drop_copies(o);
+	for (size_t k = 0; k < o->count; k++) {
+		uint16_t *at = copies ? copies[k] : o->records[k].copied;
+		lockstep_element element = copies ? elements[k] : o->records[k].copy_element;
+		if (at && o->places[k].size) o->states[o->state_count++] = copies_of(k, at, element, o->places[k].size);
+	}
+	o->owned_count = 0; /* so that the next step finds all places */
+	return lockstep_disjoint(o, o->states, o->state_count, error);
+}
+
 static lockstep_status state_apart(const lockstep_optimizer *o, lockstep_interval x, lockstep_error *error) {
 	size_t behind = first_behind(o->states, o->state_count, x.at);
 	if (behind < o->state_count && o->states[behind].at < x.end) return overlap(o, x, o->states[behind], error);
@@ -199,7 +240,7 @@ static lockstep_status state_apart(const lockstep_optimizer *o, lockstep_interva
 }
 
 lockstep_status lockstep_apart_from_state(const lockstep_optimizer *o, size_t tensor, size_t n, const float *params, const float *grads, lockstep_error *error) {
-	const lockstep_interval both[] = {lockstep_interval_of(tensor, LOCKSTEP_PARAMS, params, n), lockstep_interval_of(tensor, LOCKSTEP_GRADS, grads, n)};
+	const lockstep_interval both[] = {lockstep_interval_of(tensor, LOCKSTEP_PARAMS, params, n), grads_of(o, tensor, grads, n)};
 	if (both[0].at < both[1].end && both[1].at < both[0].end) return overlap(o, both[0], both[1], error);
 	lockstep_status status = state_apart(o, both[0], error);
 	return status ? status : state_apart(o, both[1], error);

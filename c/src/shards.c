@@ -17,12 +17,15 @@ static void add(const lockstep_table *table, const lockstep_buffer *list, size_t
  * memory can give. */
 static const float *sum(const lockstep_optimizer *o, size_t tensor, size_t lo, size_t n, float room[2][BLOCK_LEN]) {
 	enum { TERMS = 4 };
+	float widened[TERMS][BLOCK_LEN], *first = room[1]; /* which is free until there is a sum */
 	lockstep_buffer list[1 + TERMS] = {{room[0], n, 0}};
 	size_t terms = 0, at = 0;
 	for (size_t j = 0; j < o->shard_count; j++) {
 		const float *g = o->shards[j][tensor];
 		if (!g) continue;
-		list[++terms] = (lockstep_buffer){(float *)g + lo, n, 0};
+		const float *x = lockstep_widened(o, tensor, g, lo, n, first ? first : widened[terms]);
+		first = NULL;
+		list[++terms] = (lockstep_buffer){(float *)x, n, 0};
 		if (terms < TERMS) continue;
 		add(o->table, list, terms);
 		list[1] = list[0];
@@ -35,7 +38,13 @@ static const float *sum(const lockstep_optimizer *o, size_t tensor, size_t lo, s
 }
 
 const float *lockstep_gradient(const lockstep_optimizer *o, const float *grads, size_t tensor, size_t lo, size_t n, float room[2][BLOCK_LEN]) {
-	return o->shard_count ? sum(o, tensor, lo, n, room) : grads + lo;
+	return o->shard_count ? sum(o, tensor, lo, n, room) : lockstep_widened(o, tensor, grads, lo, n, room[0]);
+}
+
+size_t lockstep_shards_of(const lockstep_optimizer *o, size_t tensor) {
+	size_t n = 0;
+	for (size_t j = 0; j < o->shard_count; j++) n += o->shards[j][tensor] != NULL;
+	return n;
 }
 
 lockstep_status lockstep_check_shards(lockstep_optimizer *o, lockstep_error *error) {

@@ -103,7 +103,7 @@ typedef struct portion {
 } portion;
 
 /* Whether the stages before a kernel ask where in its tensor a block is. */
-static int needs_place(const lockstep_optimizer *o) { return o->shard_count || o->noise.eta != 0 || o->adaptive || o->centralizes; }
+static int needs_place(const lockstep_optimizer *o) { return o->shard_count || o->typed || o->noise.eta != 0 || o->adaptive || o->centralizes; }
 
 static void open_portion(portion *x, const lockstep_optimizer *o, uint32_t group, int pass) {
 	x->o = o;
@@ -111,7 +111,7 @@ static void open_portion(portion *x, const lockstep_optimizer *o, uint32_t group
 	x->pass = pass;
 	x->stride = LOCKSTEP_SLOT + (size_t)x->g->plan.slot_count;
 	x->count = 0;
-	x->alone = lockstep_follows(o) || o->zeroes || needs_place(o);
+	x->alone = lockstep_follows(o) || o->zeroes || o->copies || needs_place(o);
 	if (!x->g->plain) memset(x->lanes, 0, sizeof x->lanes);
 }
 
@@ -193,7 +193,7 @@ static void stage_each_row(portion *x, lockstep_buffer *block, size_t at, stage_
 	for (size_t i = 0, n; i < block->len; i += n) {
 		size_t in = (at + i) % x->row, begin = at + i - in;
 		n = x->row - in < block->len - i ? x->row - in : block->len - i;
-		if (!in) lockstep_measure_row(x->o, x->tensor, x->first + begin, x->row, tensor[LOCKSTEP_PARAMS].data + begin, tensor[LOCKSTEP_GRADS].data + begin, &x->measured);
+		if (!in) lockstep_measure_row(x->o, x->tensor, x->first + begin, x->row, tensor[LOCKSTEP_PARAMS].data + begin, lockstep_grads_at(x->o, x->tensor, tensor[LOCKSTEP_GRADS].data, begin), &x->measured);
 		stage_part_of_row(x->o, &x->measured, room->centered + i, room->staged[0] + i, grads + i, n);
 	}
 	block[LOCKSTEP_GRADS].data = room->centered;
@@ -201,7 +201,9 @@ static void stage_each_row(portion *x, lockstep_buffer *block, size_t at, stage_
 
 /* Has a block's gradient be as the rule is given it, of the elements from one of its tensor on. */
 static void give(portion *x, lockstep_buffer *block, size_t at, stage_room *room) {
-	if (x->o->shard_count) block[LOCKSTEP_GRADS].data = (float *)lockstep_gradient(x->o, NULL, x->tensor, x->first + at, block->len, room->sums);
+	const lockstep_optimizer *o = x->o;
+	float *grads = block[LOCKSTEP_GRADS].data;
+	if (o->shard_count || o->typed) block[LOCKSTEP_GRADS].data = (float *)lockstep_gradient(o, grads, x->tensor, o->shard_count ? x->first + at : 0, block->len, room->sums);
 	if (x->row) stage_each_row(x, block, at, room);
 }
 
@@ -308,12 +310,18 @@ static int zeroes(const lockstep_optimizer *o, const lockstep_rule_group *g, int
 	return pass == 0 || !is_last_of_grads(&g->plan, pass - 1);
 }
 
+/* Does what comes behind the last pass with a range of parameters that were moved. */
+static void trail(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, float *params) {
+	if (lockstep_follows(o)) lockstep_follow(o, tensor, first, n, params);
+	lockstep_copy_out(o, tensor, first, n, params);
+}
+
 /* Does what comes behind a pass, of a block from an element of its tensor on that went alone, whose
  * gradient lies elsewhere. */
 static void end_block(portion *x, const lockstep_buffer *block, size_t at, float *grads) {
 	size_t first = x->first + at;
 	flush_state(x, block, x->stride);
-	if (lockstep_follows(x->o) && is_last(&x->g->plan, x->pass)) lockstep_follow(x->o, x->tensor, first, block->len, block[LOCKSTEP_PARAMS].data);
+	if (is_last(&x->g->plan, x->pass)) trail(x->o, x->tensor, first, block->len, block[LOCKSTEP_PARAMS].data);
 	if (zeroes(x->o, x->g, x->pass, x->t)) lockstep_zero(x->o, grads, x->tensor, x->o->shard_count ? first : 0, block->len);
 }
 
@@ -339,7 +347,8 @@ static void run_block(portion *x, lockstep_buffer *block, size_t at) {
  * how many there are. */
 static size_t cut(const portion *x, const lockstep_buffer *tensor, size_t at, size_t most, lockstep_buffer *block) {
 	size_t n = tensor->len - at < most ? tensor->len - at : most;
-	for (size_t b = 0; b < x->stride; b++) block[b] = tensor[b].len ? (lockstep_buffer){tensor[b].data + at, n, 0} : tensor[b];
+	for (size_t b = 0; b < x->stride; b++) block[b] = tensor[b].len && b != LOCKSTEP_GRADS ? (lockstep_buffer){tensor[b].data + at, n, 0} : tensor[b];
+	block[LOCKSTEP_GRADS] = (lockstep_buffer){(float *)lockstep_grads_at(x->o, x->tensor, tensor[LOCKSTEP_GRADS].data, at), n, 0};
 	return n;
 }
 
@@ -347,7 +356,7 @@ static size_t cut(const portion *x, const lockstep_buffer *tensor, size_t at, si
  * Go takes at a time. */
 static size_t block_len(const portion *x, size_t at) {
 	if (!x->row) return BLOCK_LEN;
-	size_t some = lockstep_rows_of(x->o->shard_count ? SHARD_LEN : BLOCK_LEN, x->row), rest = some - at % some;
+	size_t some = lockstep_rows_of(lockstep_shards_of(x->o, x->tensor) > 1 ? SHARD_LEN : BLOCK_LEN, x->row), rest = some - at % some;
 	return rest < BLOCK_LEN ? rest : BLOCK_LEN;
 }
 
@@ -439,7 +448,7 @@ static void run_row(portion *x, const lockstep_buffer *row, size_t first) {
 	float *slot = row[LOCKSTEP_SLOT].data;
 	stage_room room;
 	double lanes[LOCKSTEP_LANES] = {0};
-	int staged = is_staged(x->g) || x->o->shard_count;
+	int staged = is_staged(x->g) || x->o->shard_count || x->o->typed;
 	size_t most = staged ? BLOCK_LEN : UNIT_LEN, n = 0;
 	for (size_t at = 0; at < row->len;) {
 		n = cut(x, row, at, most, part);
@@ -525,11 +534,13 @@ static void turn_to(portion *x, size_t tensor) {
 	if (x->g->clipping.noisy) x->noise = lockstep_noise_of(x->o, tensor);
 }
 
-/* Has what follows a range of a tensor do so behind the last pass, in which it has no part. */
+/* Has what follows a range of a tensor do so behind the last pass, in which it has no part. Its copy is
+ * another only where the parameters are. */
 static void follow_without(const lockstep_job *job, size_t tensor, size_t lo, size_t hi) {
 	const lockstep_optimizer *o = job->o;
-	if (lockstep_follows(o) && is_last(&o->groups[o->places[tensor].group].plan, job->pass))
-		lockstep_follow(o, tensor, lo, hi - lo, job->params[tensor] + lo);
+	if (!lockstep_follows(o) || !is_last(&o->groups[o->places[tensor].group].plan, job->pass)) return;
+	lockstep_follow(o, tensor, lo, hi - lo, job->params[tensor] + lo);
+	if (o->following->overwrites || o->following->synchronizes) lockstep_copy_out(o, tensor, lo, hi - lo, job->params[tensor] + lo);
 }
 
 /* Small tensors share calls, after which comes what would come behind a block, unless each needs a
@@ -549,9 +560,12 @@ static void step_shared(const lockstep_job *job, const lockstep_unit *u) {
 		put_tensor(&x, k, 0, n, job->params[k], job->grads[k]);
 	}
 	run(&x);
-	for (size_t at = u->lo; !x.alone && (lockstep_follows(o) || o->zeroes) && at < u->hi; at++) {
+	for (size_t at = u->lo; !x.alone && (lockstep_follows(o) || o->zeroes || o->copies) && at < u->hi; at++) {
 		size_t k = x.g->shared[at], n = o->places[k].size;
-		if (lockstep_follows(o)) lockstep_follow(o, k, 0, n, job->params[k]);
+		if (job->grads[k])
+			trail(o, k, 0, n, job->params[k]);
+		else
+			follow_without(job, k, 0, n);
 		if (o->zeroes && job->grads[k]) lockstep_zero(o, (float *)job->grads[k], k, 0, n);
 	}
 }
@@ -599,14 +613,15 @@ static void give_rows(const lockstep_optimizer *o, size_t tensor, size_t lo, loc
 	const float *grads = m->grads;
 	size_t looked = lockstep_row_looked_at(o, tensor);
 	float *sums = looked ? clipped : to;
-	for (size_t at = 0; o->shard_count && at < n; at += BLOCK_LEN) {
+	int made = o->shard_count || o->records[tensor].element != LOCKSTEP_FLOAT32;
+	for (size_t at = 0; made && at < n; at += BLOCK_LEN) {
 		size_t length = n - at < BLOCK_LEN ? n - at : BLOCK_LEN;
-		memcpy(sums + at, lockstep_gradient(o, NULL, tensor, lo + at, length, room), length * sizeof *to);
+		memcpy(sums + at, lockstep_gradient(o, grads, tensor, o->shard_count ? lo + at : at, length, room), length * sizeof *to);
 	}
-	if (o->shard_count) m->grads = sums;
+	if (made) m->grads = sums;
 	for (size_t at = 0; looked && at < n; at += m->columns) {
 		lockstep_row_state row;
-		lockstep_measure_row(o, tensor, lo + at, m->columns, m->params + at, grads + at, &row);
+		lockstep_measure_row(o, tensor, lo + at, m->columns, m->params + at, lockstep_grads_at(o, tensor, grads, at), &row);
 		stage_part_of_row(o, &row, to + at, clipped + at, m->grads + at, m->columns);
 	}
 	if (looked) m->grads = to;
@@ -655,13 +670,13 @@ static void run_rows(const lockstep_job *job, const lockstep_unit *u, size_t uni
 	const lockstep_record *r = &o->records[u->tensor];
 	const lockstep_scalars *scalars = lockstep_scalars_for(o, u->tensor, job->pass);
 	int by_column = g->plan.passes[job->pass].sums == LOCKSTEP_BY_COLUMN, staged = g->stages.splits || g->clipping.value != 0;
-	int blockwise = staged || lockstep_follows(o) || o->zeroes || needs_place(o);
+	int blockwise = staged || lockstep_follows(o) || o->zeroes || o->copies || needs_place(o);
 	size_t rows = BLOCK_LEN / r->columns, length = blockwise ? (rows ? rows : 1) * r->columns : u->hi - u->lo;
 	for (size_t lo = u->lo, hi; lo < u->hi; lo = hi) {
 		hi = u->hi - lo < length ? u->hi : lo + length;
 		size_t end = end_of_piece(u, lo, r->columns);
 		if (by_column && hi > end) hi = end;
-		lockstep_row_range m = matrix_of(job, u->tensor, lo, hi, job->params[u->tensor] + lo, job->grads[u->tensor] + lo);
+		lockstep_row_range m = matrix_of(job, u->tensor, lo, hi, job->params[u->tensor] + lo, lockstep_grads_at(o, u->tensor, job->grads[u->tensor], lo));
 		give_room(&m, r, unit);
 		if (lo == u->lo && by_column) {
 			memset(m.column_sums, 0, m.columns * sizeof *m.column_sums);
@@ -674,7 +689,7 @@ static void run_rows(const lockstep_job *job, const lockstep_unit *u, size_t uni
 		g->plan.passes[job->pass].matrix(&m, scalars->words);
 		if (by_column && hi == end) fold(&m);
 		flush_rows(job, u->tensor, lo, hi, given);
-		follow_without(job, u->tensor, lo, hi);
+		if (is_last(&g->plan, job->pass)) trail(o, u->tensor, lo, hi - lo, job->params[u->tensor] + lo);
 		if (zeroes(o, g, job->pass, o->step - r->missed)) lockstep_zero(o, (float *)job->grads[u->tensor], u->tensor, lo, hi - lo);
 	}
 }
@@ -710,7 +725,7 @@ static void step_part(const lockstep_job *job, const lockstep_unit *u, double su
 	portion x;
 	open_portion(&x, job->o, u->group, job->pass);
 	turn_to(&x, k);
-	put_tensor(&x, k, u->lo, u->hi - u->lo, job->params[k] + u->lo, job->grads[k] + u->lo);
+	put_tensor(&x, k, u->lo, u->hi - u->lo, job->params[k] + u->lo, lockstep_grads_at(job->o, k, job->grads[k], u->lo));
 	run(&x);
 	for (int s = 0; s < LOCKSTEP_MAX_SUMS && !x.g->plain; s++) sums[s] = lockstep_total(x.lanes[s]);
 }
@@ -748,12 +763,14 @@ void lockstep_step_range(const lockstep_optimizer *o, size_t tensor, size_t firs
 void lockstep_step_some(const lockstep_optimizer *o, const lockstep_row *rows, size_t count, size_t columns, float *params) {
 	portion x;
 	open_portion(&x, o, o->places[0].group, 0);
+	x.alone = needs_place(o); /* rows share calls, after which they are copied */
 	for (size_t k = 0; k < count; k++) {
 		size_t first = rows[k].index * columns;
 		turn_to(&x, 0);
 		put_tensor(&x, 0, first, columns, params + first, rows[k].grads);
 	}
 	run(&x);
+	for (size_t k = 0; o->copies && k < count; k++) lockstep_copy_out(o, 0, rows[k].index * columns, columns, params + rows[k].index * columns);
 }
 
 void lockstep_reduce(const lockstep_job *job, size_t unit, lockstep_add *add) {
@@ -785,7 +802,7 @@ static void agree(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, 
 	portion x;
 	open_portion(&x, job->o, job->o->places[tensor].group, 0);
 	turn_to(&x, tensor);
-	put_tensor(&x, tensor, lo, hi - lo, job->params[tensor] + lo, job->grads[tensor] + lo);
+	put_tensor(&x, tensor, lo, hi - lo, job->params[tensor] + lo, lockstep_grads_at(job->o, tensor, job->grads[tensor], lo));
 	for (size_t at = 0, n; at < hi - lo; at += n) {
 		n = cut(&x, x.list, at, block_len(&x, at), block);
 		count_agreeing(&x, block, at, lanes);

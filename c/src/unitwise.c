@@ -49,7 +49,7 @@ static double sum_row(const lockstep_optimizer *o, size_t tensor, size_t first, 
 	double lanes[LOCKSTEP_LANES] = {0};
 	for (size_t at = 0; at < n; at += BLOCK_LEN) {
 		size_t length = n - at < BLOCK_LEN ? n - at : BLOCK_LEN;
-		const float *x = o->shard_count ? lockstep_gradient(o, NULL, tensor, first + at, length, room) : grads + at;
+		const float *x = lockstep_gradient(o, grads, tensor, o->shard_count ? first + at : at, length, room);
 		lockstep_buffer list[] = {{room[2], length, 0}, {(float *)x, length, 0}};
 		if (mean->mean != 0) lockstep_kernel_center(o->table, list, 2, mean);
 		const lockstep_buffer *b = mean->mean != 0 ? &list[0] : &list[1];

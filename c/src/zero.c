@@ -13,9 +13,10 @@ lockstep_status lockstep_optimizer_set_zero_grads(lockstep_optimizer *o, int on,
 }
 
 void lockstep_zero(const lockstep_optimizer *o, float *grads, size_t tensor, size_t lo, size_t n) {
-	if (!o->shard_count && n) memset(grads + lo, 0, n * sizeof *grads);
+	size_t bytes = n * lockstep_element_size(o->records[tensor].element);
+	if (!o->shard_count && n) memset((void *)lockstep_grads_at(o, tensor, grads, lo), 0, bytes);
 	for (size_t j = 0; j < o->shard_count && n; j++)
-		if (o->shards[j][tensor]) memset((float *)o->shards[j][tensor] + lo, 0, n * sizeof *grads);
+		if (o->shards[j][tensor]) memset((void *)lockstep_grads_at(o, tensor, o->shards[j][tensor], lo), 0, bytes);
 }
 
 static void zero_unit(void *context, size_t unit) {

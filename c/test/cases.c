@@ -9,7 +9,7 @@
 #include <unistd.h>
 #endif
 
-enum { SLOTS = 80, CANARIES = 32, CANARY = 0xa5 };
+enum { SLOTS = 96, CANARIES = 32, CANARY = 0xa5 };
 
 /* A slot is room for one buffer between two pages without access. */
 struct arena {
@@ -132,6 +132,10 @@ static char *place_elements(const arena *a, size_t slot, size_t n, size_t size, 
 
 float *place_buffer(const arena *a, size_t slot, size_t n, int number, int place) {
 	return (float *)place_elements(a, slot, n, sizeof(float), number, place);
+}
+
+uint16_t *place_halves(const arena *a, size_t slot, size_t n, int number, int place) {
+	return (uint16_t *)(void *)place_elements(a, slot, n, sizeof(uint16_t), number, place);
 }
 
 /* The bytes around a buffer that belong to its slot. */

@@ -21,7 +21,7 @@ typedef struct part {
 typedef struct parts {
 	lockstep_optimizer *o;
 	const float *const *grads;
-	float *room; /* of all elements: some parts lie elsewhere than the rest of their gradient */
+	char *room; /* of all elements: some parts lie elsewhere than the rest of their gradient */
 	size_t count;
 	part *list;
 } parts;
@@ -62,10 +62,11 @@ static size_t start_of(const lockstep_optimizer *o, size_t tensor) {
 static void observe_part(void *context, size_t unit) {
 	const parts *p = context;
 	part x = p->list[unit];
-	const float *g = p->grads[x.tensor] + x.lo;
+	const float *g = lockstep_grads_at(p->o, x.tensor, p->grads[x.tensor], x.lo);
 	if (unit % 3 == 0) {
-		float *copy = p->room + start_of(p->o, x.tensor) + x.lo;
-		g = memcpy(copy, g, (x.hi - x.lo) * sizeof *g);
+		size_t size = lockstep_element_size(p->o->records[x.tensor].element);
+		char *copy = p->room + start_of(p->o, x.tensor) * sizeof *g + x.lo * size;
+		g = memcpy(copy, g, (x.hi - x.lo) * size);
 	}
 	lockstep_error e;
 	CHECK(!lockstep_optimizer_observe(p->o, x.tensor, x.lo, x.hi - x.lo, g, &e), "refused: %s", e.message);

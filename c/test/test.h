@@ -48,6 +48,10 @@ void free_arena(arena *a);
  * a number. */
 enum { PLACES = 4 };
 float *place_buffer(const arena *a, size_t slot, size_t n, int number, int place);
+uint16_t *place_halves(const arena *a, size_t slot, size_t n, int number, int place);
+
+/* Rounds floats to a type of 16 bits. */
+void narrow_to(lockstep_element element, uint16_t *to, const float *x, size_t n);
 
 /* How many cases a kernel has. */
 enum { SHORT_CASES = 300, CASES = SHORT_CASES + 8 };
@@ -119,7 +123,7 @@ lockstep_pool *busy_pool(size_t threads, lockstep_mode mode);
 /* Takes the steps of a line, and compares what they leave with what Go's leave. */
 void follow_line(arena *a, const line *l, const way *w);
 
-/* Observes gradients, in parts that a source draws, on the threads of a pool. */
+/* Observes gradients, of the types that were set, in parts that a source draws, on the threads of a pool. */
 void observe_parts(lockstep_optimizer *o, const float *const *grads, source *s, lockstep_pool *pool);
 
 /* So many calls of malloc and its like have been made. */
@@ -143,6 +147,7 @@ void test_pool(void);
 void test_pool_fork(void);
 void test_vectors(void);
 void test_types(void);
+void test_typed(void);
 void test_losses(void);
 void test_matmul(void);
 void test_verify(void);

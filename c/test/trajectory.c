@@ -29,6 +29,12 @@ typedef struct trajectory {
 	double exponent;
 	enum { WHOLE, MISSING, CLIPPED, OBSERVED, FOLLOWED, FOLLOWED_WHOLE, SHARDED, NOISY, NOISY_SHARDS, NOISY_WHOLE } kind;
 	const size_t *columns; /* or NULL */
+
+	/* Where gradients are of any types, and parameters have copies: room for them, and of what types they are. */
+	int typed;
+	uint16_t *halves[SHARDS][TENSORS], *copies[TENSORS];
+	lockstep_element elements[TENSORS], copied[TENSORS];
+	int copies_set;
 } trajectory;
 
 static void must(lockstep_status status, const lockstep_error *error) { CHECK(!status, "refused: %s", error->message); }
@@ -59,12 +65,14 @@ static lockstep_optimizer *make(const trajectory *t, int owned) {
 
 /* Shards beside the first. */
 static float more[SHARDS][32 << 10];
+static uint16_t more_halves[SHARDS][32 << 10];
 
 /* Places all buffers, and begins state of the caller's as the optimizer begins its own. */
 static void place_all(trajectory *t, arena *a) {
 	lockstep_group g = group(&t->rules[0]);
 	lockstep_optimizer *o = make(t, 0);
-	for (size_t k = 0, slot = 0, first = 0; k < TENSORS; first += sizes[k++]) {
+	size_t slot = 0;
+	for (size_t k = 0, first = 0; k < TENSORS; first += sizes[k++]) {
 		t->params[k] = place_buffer(a, slot++, sizes[k], 0, t->w->place);
 		t->grads[k] = t->shards[0][k] = place_buffer(a, slot++, sizes[k], 0, t->w->place);
 		for (size_t j = 1; j < SHARDS; j++) t->shards[j][k] = more[j] + first;
@@ -79,10 +87,16 @@ static void place_all(trajectory *t, arena *a) {
 			memcpy(t->state[k][j], lockstep_optimizer_state(o, k, t->names[k][j]), n * sizeof(float));
 		}
 	}
+	for (size_t k = 0, first = 0; k < TENSORS && t->typed; first += sizes[k++]) {
+		t->halves[0][k] = place_halves(a, slot++, sizes[k], 0, t->w->place);
+		t->copies[k] = place_halves(a, slot++, sizes[k], 0, t->w->place);
+		for (size_t j = 1; j < SHARDS; j++) t->halves[j][k] = more_halves[j] + first;
+	}
 	lockstep_optimizer_free(o);
 }
 
 static int kind_of(const char *word) {
+	if (!strncmp(word, "typed_", strlen("typed_"))) word += strlen("typed_");
 	static const struct {
 		const char *begins;
 		int kind;
@@ -97,6 +111,7 @@ static void begin(trajectory *t, arena *a, const line *l) {
 	t->s = new_source(l->words[1], 0);
 	t->columns = strstr(l->words[0], "matrices") || strstr(l->words[0], "noisy") ? columns : !strcmp(l->words[0], "one_row") ? sizes : NULL;
 	t->kind = kind_of(l->words[0]);
+	t->typed = !strncmp(l->words[0], "typed_", strlen("typed_"));
 	t->exponent = 1;
 	t->rules[0] = t->rules[1] = read_options(l, 2 + HASHES);
 	set_option(&t->rules[1], "lr", get_option(&t->rules[0], "lr") / 2);
@@ -232,6 +247,35 @@ static void change_rows(trajectory *t, int step) {
 	}
 }
 
+/* Has steps leave copies, which begin as zeros, of all tensors but one. */
+static void copy_to(trajectory *t, size_t first) {
+	enum { WITHOUT = 5 };
+	uint16_t *list[TENSORS];
+	lockstep_error error;
+	for (size_t k = 0; k < TENSORS; k++) {
+		t->copied[k] = k == WITHOUT ? LOCKSTEP_FLOAT32 : (k + first) % 2 == 0 ? LOCKSTEP_BF16 : LOCKSTEP_F16;
+		list[k] = k == WITHOUT ? NULL : memset(t->copies[k], 0, sizes[k] * sizeof *t->copies[k]);
+	}
+	must(lockstep_optimizer_set_copies(t->o, list, t->copied, &error), &error);
+	t->copies_set = 1;
+}
+
+static void change_copies(trajectory *t, int step) {
+	lockstep_error error;
+	switch (step) {
+	case 2:
+		copy_to(t, 0);
+		must(lockstep_optimizer_write_copies(t->o, t->params, t->w->pool, &error), &error);
+		break;
+	case 19: copy_to(t, 1); break;
+	case 33:
+		must(lockstep_optimizer_set_copies(t->o, NULL, NULL, &error), &error);
+		t->copies_set = 0;
+		break;
+	case 37: copy_to(t, 0); break;
+	}
+}
+
 /* Changes what can be changed between steps. */
 static void change(trajectory *t, int step) {
 	lockstep_error error;
@@ -250,9 +294,10 @@ static void change(trajectory *t, int step) {
 	}
 	if (t->kind == CLIPPED || t->kind == SHARDED) change_clipping(t, step);
 	if (is_noisy(t)) change_rows(t, step);
-	if (step == 8 && (is_noisy(t) || t->kind == SHARDED || follows(t))) must(lockstep_optimizer_set_zero_grads(t->o, 1, &error), &error);
+	if (step == 8 && (is_noisy(t) || t->kind == SHARDED || follows(t) || t->typed)) must(lockstep_optimizer_set_zero_grads(t->o, 1, &error), &error);
 	if (t->kind == OBSERVED) change_observing(t, step);
 	if (follows(t)) change_following(t, step);
+	if (t->typed) change_copies(t, step);
 	for (size_t g = 0; g < GROUPS; g++) {
 		double lr = get_option(&t->rules[0], "lr") / (g ? 2 : 1) * (1 - (double)step / 64);
 		must(lockstep_optimizer_set_lr(t->o, g, lr, &error), &error);
@@ -291,7 +336,7 @@ static void apply(trajectory *t, size_t first) {
 		if (t->columns && t->columns[k]) length = (1 + length / t->columns[k]) * t->columns[k];
 		for (size_t lo = first * length; lo < sizes[k]; lo += 2 * length) {
 			size_t n = sizes[k] - lo < length ? sizes[k] - lo : length;
-			must(lockstep_optimizer_apply(t->o, k, lo, n, t->params[k] + lo, t->grads[k] + lo, &error), &error);
+			must(lockstep_optimizer_apply(t->o, k, lo, n, t->params[k] + lo, lockstep_grads_at(t->o, k, t->given[k], lo), &error), &error);
 		}
 	}
 }
@@ -319,6 +364,32 @@ static void make_shards(trajectory *t, int step) {
 	memcpy(t->grads, t->shards[0], sizeof t->grads);
 }
 
+void narrow_to(lockstep_element element, uint16_t *to, const float *x, size_t n) {
+	const lockstep_table *table;
+	const lockstep_buffer list[] = {{(float *)(void *)to, n, 0}, {(float *)x, n, 0}};
+	CHECK(!lockstep_find("portable", &table), "no table");
+	CHECK(!(element == LOCKSTEP_BF16 ? lockstep_kernel_narrow_bf16 : lockstep_kernel_narrow_f16)(table, list, 2), "not narrowed");
+}
+
+/* Sets the types of gradients in a step: f16 where all are in its range. */
+static void set_elements(trajectory *t, int step) {
+	lockstep_error error;
+	for (size_t k = 0; k < TENSORS; k++) {
+		size_t kind = (k + (size_t)step) % 3;
+		t->elements[k] = kind == 2 ? LOCKSTEP_FLOAT32 : kind == 1 && t->exponent == 1 ? LOCKSTEP_F16 : LOCKSTEP_BF16;
+	}
+	must(lockstep_optimizer_set_grad_elements(t->o, t->elements, &error), &error);
+}
+
+/* Has a list of gradients be those of a shard in these types. */
+static void narrow(trajectory *t, const float *list[TENSORS], size_t shard) {
+	for (size_t k = 0; k < TENSORS; k++) {
+		if (!list[k] || t->elements[k] == LOCKSTEP_FLOAT32) continue;
+		narrow_to(t->elements[k], t->halves[shard][k], list[k], sizes[k]);
+		list[k] = (const float *)(const void *)t->halves[shard][k];
+	}
+}
+
 static void take_step(trajectory *t, int step) {
 	lockstep_error error;
 	if (t->w->ranges) {
@@ -340,7 +411,8 @@ static void check_zeros(const trajectory *t, size_t shards) {
 	for (size_t j = 0; j < shards && t->o->zeroes; j++)
 		for (size_t k = 0; k < TENSORS; k++) {
 			const float *g = is_sharded(t) ? t->sharded[j][k] : t->given[k];
-			for (size_t i = 0; g && i < sizes[k]; i++) CHECK(bits_of(g[i]) == 0, "the gradient %zu of tensor %zu is %g, not 0", i, k, (double)g[i]);
+			size_t bytes = sizes[k] * lockstep_element_size(t->o->records[k].element);
+			for (size_t i = 0; g && i < bytes; i++) CHECK(((const char *)g)[i] == 0, "byte %zu of the gradient of tensor %zu is not 0", i, k);
 		}
 }
 
@@ -372,6 +444,7 @@ static uint32_t hash(const trajectory *t) {
 		for (size_t j = 0; j < t->slots[k]; j++) h = hash_floats(h, lockstep_optimizer_state(t->o, k, t->names[k][j]), t->lengths[k][j]);
 		if (progress.averages) h = hash_floats(h, lockstep_optimizer_state(t->o, k, "params_average"), sizes[k]);
 		if (progress.slow) h = hash_floats(h, lockstep_optimizer_state(t->o, k, "params_slow"), sizes[k]);
+		for (size_t i = 0; t->copies_set && t->copied[k] != LOCKSTEP_FLOAT32 && i < sizes[k]; i++) h = hash_word(h, t->copies[k][i]);
 	}
 	h = hash_doubles(h, &norm, 1);
 	double left_out[] = {(double)lockstep_optimizer_skipped(t->o), (double)lockstep_optimizer_non_finite(t->o)};
@@ -388,9 +461,12 @@ void follow_line(arena *a, const line *l, const way *w) {
 		change(&t, step);
 		make_gradients(&t, step);
 		if (leaves_out(&t)) spoil(&t, step);
-		if (t.kind == OBSERVED && t.o->max_norm) observe(&t, step);
 		if (t.o->groups[0].plan.hessian != 0 && step % 4 == 0 && !leaves_out(&t)) estimate(&t);
 		if (is_sharded(&t)) make_shards(&t, step);
+		if (t.typed) set_elements(&t, step);
+		for (size_t j = 0; t.typed && is_sharded(&t) && j < shards_of(step); j++) narrow(&t, t.sharded[j], j);
+		if (t.typed && !is_sharded(&t)) narrow(&t, t.given, 0);
+		if (t.kind == OBSERVED && t.o->max_norm) observe(&t, step);
 		take_step_as_host(&t, step);
 		check_zeros(&t, is_sharded(&t) ? shards_of(step) : 1);
 		if (step % 8 && step != STEPS) continue;
@@ -448,12 +524,23 @@ static void follow_on(const lockstep_table *table, lockstep_pool *two, lockstep_
 		each_line("noisy", follow_some);
 		each_line("noisy_shards", follow_some);
 		each_line("noisy_whole", follow_some);
+		each_line("typed_clipped", follow_some);
+		each_line("typed_clipped_matrices", follow_some);
+		each_line("typed_observed", follow_some);
+		each_line("typed_followed", follow_some);
+		each_line("typed_followed_whole", follow_some);
+		each_line("typed_sharded", follow_some);
+		each_line("typed_noisy", follow_some);
+		each_line("typed_noisy_shards", follow_some);
+		each_line("typed_noisy_whole", follow_some);
 	}
 	for (int owned = 0; owned < 2; owned++) {
 		now = (way){table, NULL, 1, owned, 1, 0};
 		each_line("whole", follow_some);
 		each_line("followed_whole", follow_some);
 		each_line("noisy_whole", follow_some);
+		each_line("typed_followed_whole", follow_some);
+		each_line("typed_noisy_whole", follow_some);
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/draws"
 	"github.com/lockstep-go/lockstep/internal/names"
 	"github.com/lockstep-go/lockstep/internal/registry"
@@ -36,7 +37,7 @@ func optimizers() []byte {
 			fmt.Fprintf(b, "verified %s %s\n", strings.ReplaceAll(r.Name, " ", "_"), options(r.Rule))
 		}
 	}
-	for _, e := range registry.All() {
+	for k, e := range registry.All() {
 		for _, s := range e.Samples {
 			name := strings.ReplaceAll(s.Name, " ", "_")
 			fmt.Fprintf(b, "whole %s%s %s\n", name, newTrajectory(name, s.Rule, whole, nil).run(), options(s.Rule))
@@ -52,6 +53,7 @@ func optimizers() []byte {
 			fmt.Fprintf(b, "noisy_shards %s%s %s\n", name, newTrajectory(name, s.Rule, noisyShards, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "noisy_whole %s%s %s\n", name, newTrajectory(name, s.Rule, noisyWhole, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "followed_whole %s%s %s\n", name, newTrajectory(name, s.Rule, followedWhole, nil).run(), options(s.Rule))
+			b.WriteString(typedLines(name, s.Rule, k%3 == 0))
 		}
 		for _, s := range e.Factored {
 			name := strings.ReplaceAll(s.Name, " ", "_")
@@ -63,10 +65,14 @@ func optimizers() []byte {
 			fmt.Fprintf(b, "noisy %s%s %s\n", name, newTrajectory(name, s.Rule, noisy, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "noisy_shards %s%s %s\n", name, newTrajectory(name, s.Rule, noisyShards, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "one_row %s%s %s\n", name, newTrajectory(name, s.Rule, missing, sizes).run(), options(s.Rule))
+			fmt.Fprintf(b, "typed_clipped_matrices %s%s %s\n", name, newTyped(name, s.Rule, clipped, columns).run(), options(s.Rule))
+			fmt.Fprintf(b, "typed_noisy_shards %s%s %s\n", name, newTyped(name, s.Rule, noisyShards, columns).run(), options(s.Rule))
 		}
 	}
 	for _, s := range muons() {
 		if s.Name == "muon_keras" {
+			fmt.Fprintf(b, "typed_clipped_matrices %s%s %s\n", s.Name, newTyped(s.Name, s.Rule, clipped, columns).run(), options(s.Rule))
+			fmt.Fprintf(b, "typed_noisy_shards %s%s %s\n", s.Name, newTyped(s.Name, s.Rule, noisyShards, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "clipped_matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, clipped, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "followed_matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, followed, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "sharded_matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, sharded, columns).run(), options(s.Rule))
@@ -79,6 +85,7 @@ func optimizers() []byte {
 		fmt.Fprintf(b, "missing %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, missing, nil).run(), options(s.Rule))
 		fmt.Fprintf(b, "matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, missing, columns).run(), options(s.Rule))
 		fmt.Fprintf(b, "clipped_matrices %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, clipped, columns).run(), options(s.Rule))
+		fmt.Fprintf(b, "typed_clipped_matrices %s%s %s\n", s.Name, newTyped(s.Name, s.Rule, clipped, columns).run(), options(s.Rule))
 		fmt.Fprintf(b, "one_row %s%s %s\n", s.Name, newTrajectory(s.Name, s.Rule, missing, sizes).run(), options(s.Rule))
 	}
 	for _, s := range registry.Samples() {
@@ -91,6 +98,25 @@ func optimizers() []byte {
 		fmt.Fprintf(b, "scaler %x %x %x %d %08x\n", s.Scale, s.Growth, s.Backoff, s.Interval, scales(s))
 	}
 	return b.Bytes()
+}
+
+// typedLines are trajectories of gradients of any types, and of copies of parameters: some, or all.
+func typedLines(name string, r update.Rule, all bool) string {
+	lines := []struct {
+		title   string
+		kind    kind
+		columns []int
+	}{
+		{"clipped", clipped, nil}, {"followed_whole", followedWhole, nil}, {"noisy_shards", noisyShards, columns},
+		{"observed", observed, nil}, {"followed", followed, nil}, {"sharded", sharded, nil}, {"noisy", noisy, columns}, {"noisy_whole", noisyWhole, columns},
+	}
+	text := ""
+	for k, l := range lines {
+		if all || k < 3 {
+			text += fmt.Sprintf("typed_%s %s%s %s\n", l.title, name, newTyped(name, r, l.kind, l.columns).run(), options(r))
+		}
+	}
+	return text
 }
 
 // muons are variants of Muon, of which the registry has no samples. Products take time: most
@@ -224,6 +250,15 @@ type trajectory struct {
 	shards        [][][]float32 // of the gradients, each with memory of its own
 	exponent      float64       // the gradients' factor
 	kind          kind
+
+	typed  bool     // gradients are of any types, and parameters have copies
+	copies []halves // of each tensor
+}
+
+// halves are numbers of 16 bits, of one of two types.
+type halves struct {
+	bf16 []update.BF16
+	f16  []update.F16
 }
 
 // shardsOf is how many a step has.
@@ -247,6 +282,12 @@ func newTrajectory(name string, rule update.Rule, kind kind, columns []int) *tra
 	must(err)
 	must(o.SetTable(kernels.Available()[len(kernels.Available())-1])) // the reference
 	t.o = o
+	return t
+}
+
+func newTyped(name string, rule update.Rule, kind kind, columns []int) *trajectory {
+	t := newTrajectory(name, rule, kind, columns)
+	t.typed = true
 	return t
 }
 
@@ -280,21 +321,95 @@ func (t *trajectory) run() string {
 		t.change(step)
 		grads := t.gradients(step)
 		if t.kind == observed && !math.IsInf(t.o.MaxNorm(), 1) {
-			t.observe(grads)
+			t.observe(grads, step)
 		}
 		if _, ok := t.rule.(update.Sophia); ok && step%4 == 0 && !t.leavesOut() {
 			must(t.o.UpdateHessian(grads))
 		}
-		if t.kind.isSharded() {
-			must(t.o.StepShards(t.params, t.shardsFrom(grads, step)))
-		} else {
-			must(t.o.StepSet(t.params, grads))
-		}
+		t.step(grads, step)
 		if step%8 == 0 || step == steps {
 			text += fmt.Sprintf(" %08x", t.hash())
 		}
 	}
 	return text
+}
+
+// step takes a step.
+func (t *trajectory) step(grads [][]float32, step int) {
+	list := [][][]float32{grads}
+	if t.kind.isSharded() {
+		list = t.shardsFrom(grads, step)
+	}
+	switch {
+	case t.typed && t.kind.isSharded():
+		var shards [][]update.Typed
+		for _, grads := range list {
+			shards = append(shards, t.narrowed(grads, step))
+		}
+		must(t.o.StepShardsTyped(t.params, shards))
+	case t.typed:
+		must(t.o.StepTyped(t.params, t.narrowed(grads, step)))
+	case t.kind.isSharded():
+		must(t.o.StepShards(t.params, list))
+	default:
+		must(t.o.StepSet(t.params, grads))
+	}
+}
+
+// narrowed are gradients of the types that they have in a step: f16 where all are in its range.
+func (t *trajectory) narrowed(grads [][]float32, step int) (list []update.Typed) {
+	for k, g := range grads {
+		switch kind := (k + step) % 3; {
+		case g == nil:
+			list = append(list, update.Typed{})
+		case kind == 2:
+			list = append(list, update.TypedOf(g))
+		case kind == 1 && t.exponent == 1:
+			h := make([]update.F16, len(g))
+			fallback.NarrowF16(h, g)
+			list = append(list, update.TypedOf(h))
+		default:
+			h := make([]update.BF16, len(g))
+			fallback.NarrowBF16(h, g)
+			list = append(list, update.TypedOf(h))
+		}
+	}
+	return list
+}
+
+// changeCopies sets copies, of all tensors but one and of other types, and gives them up.
+func (t *trajectory) changeCopies(step int) {
+	switch step {
+	case 2:
+		t.copyTo(0)
+		must(t.o.WriteCopies(t.params))
+	case 19:
+		t.copyTo(1)
+	case 33:
+		t.copies = nil
+		must(t.o.SetCopies(nil))
+	case 37:
+		t.copyTo(0)
+	}
+}
+
+// copyTo sets copies of zeros.
+func (t *trajectory) copyTo(first int) {
+	const without = 5
+	t.copies = make([]halves, len(sizes))
+	list := make([]update.Typed, len(sizes))
+	for k, n := range sizes {
+		switch c := &t.copies[k]; {
+		case k == without:
+		case (k+first)%2 == 0:
+			c.bf16 = make([]update.BF16, n)
+			list[k] = update.TypedOf(c.bf16)
+		default:
+			c.f16 = make([]update.F16, n)
+			list[k] = update.TypedOf(c.f16)
+		}
+	}
+	must(t.o.SetCopies(list))
 }
 
 // change changes what can be changed between steps.
@@ -329,6 +444,9 @@ func (t *trajectory) change(step int) {
 		t.changeFollowing(step)
 	case noisy, noisyShards, noisyWhole:
 		t.changeRows(step)
+	}
+	if t.typed {
+		t.changeCopies(step)
 	}
 	must(t.o.SetRuleLR(0, lr*(1-float64(step)/64)))
 	must(t.o.SetRuleLR(1, lr/2*(1-float64(step)/64)))
@@ -446,12 +564,16 @@ func (t *trajectory) shardsFrom(first [][]float32, step int) [][][]float32 {
 
 // observe has gradients arrive in parts, every other one first: C cuts them otherwise, which
 // changes no bit.
-func (t *trajectory) observe(grads [][]float32) {
+func (t *trajectory) observe(grads [][]float32, step int) {
+	list := update.TypedList(grads)
+	if t.typed {
+		list = t.narrowed(grads, step)
+	}
 	for first := range 2 {
 		for k, g := range grads {
 			length := 1 + (k*1531+977)%4000
 			for lo := first * length; lo < len(g); lo += 2 * length {
-				must(t.o.Observe(k, lo, g[lo:min(lo+length, len(g))]))
+				must(t.o.ObserveTyped(k, lo, list[k].Slice(lo, min(lo+length, len(g)))))
 			}
 		}
 	}
@@ -534,6 +656,14 @@ func (t *trajectory) hash() uint32 {
 		must(err)
 		for _, name := range names {
 			h.Floats(state.Tensors[k].Buffers[name]...)
+		}
+		if t.copies != nil {
+			for _, x := range t.copies[k].bf16 {
+				h.Word(uint64(x))
+			}
+			for _, x := range t.copies[k].f16 {
+				h.Word(uint64(x))
+			}
 		}
 	}
 	h.Doubles(t.o.GradNorm())

@@ -23,7 +23,7 @@ typedef struct dl_tensor {
 	uint64_t offset; /* in bytes */
 } dl_tensor;
 
-enum { DL_CPU = 1, DL_FLOAT = 2 };
+enum { DL_CPU = 1, DL_FLOAT = 2, DL_BFLOAT = 4 };
 
 /* What is called, in the order of lockstep.torch._walk. */
 typedef struct lockstep_python {
@@ -51,6 +51,7 @@ typedef struct lockstep_walk {
 	size_t part;
 	const void **grads; /* where their gradients are goes here */
 	const char *const *hints; /* where PyTorch keeps what it knows of each one's memory, or nearly */
+	const uint8_t *elements;  /* their types, of lockstep_element, which their gradients have too */
 } lockstep_walk;
 
 LOCKSTEP_API int lockstep_python_same(const lockstep_python *py, void *list, void *const *objects, size_t count);
@@ -74,26 +75,27 @@ static int has_shape(const dl_tensor *t, const int64_t *shape) {
 	return 1;
 }
 
-static int is_float(const dl_tensor *t) {
-	return t->device.type == DL_CPU && t->type.code == DL_FLOAT && t->type.bits == 32 && t->type.lanes == 1 && t->offset == 0;
+static int is_of(const dl_tensor *t, uint8_t element) {
+	uint8_t code = element == LOCKSTEP_BF16 ? DL_BFLOAT : DL_FLOAT, bits = element == LOCKSTEP_FLOAT32 ? 32 : 16;
+	return t->device.type == DL_CPU && t->type.code == code && t->type.bits == bits && t->type.lanes == 1 && t->offset == 0;
 }
 
-/* Finds a tensor of a shape. */
-static int find(const lockstep_python *py, void *object, const int64_t *shape, dl_tensor *t) {
-	if (!py->tensor_of(object, t)) return is_float(t) && has_shape(t, shape);
+/* Finds a tensor of a type and a shape. */
+static int find(const lockstep_python *py, void *object, uint8_t element, const int64_t *shape, dl_tensor *t) {
+	if (!py->tensor_of(object, t)) return is_of(t, element) && has_shape(t, shape);
 	py->forget_error(); /* it has no memory, as sparse ones */
 	return 0;
 }
 
 /* Finds the gradient of a parameter, which the parameter keeps alive. */
-static int find_grad(const lockstep_python *py, void *param, const int64_t *shape, dl_tensor *t) {
+static int find_grad(const lockstep_python *py, void *param, uint8_t element, const int64_t *shape, dl_tensor *t) {
 	void *grad = py->attribute(param, py->grad);
 	if (!grad) {
 		py->forget_error();
 		return 0;
 	}
 	void *type = py->type_of(grad);
-	int found = type == py->tensor_type && find(py, grad, shape, t);
+	int found = type == py->tensor_type && find(py, grad, element, shape, t);
 	py->release(type);
 	py->release(grad);
 	return found;
@@ -119,9 +121,10 @@ static int walk(const lockstep_python *py, const lockstep_walk *w) {
 	const int64_t *shape = w->shapes;
 	for (size_t k = 0; k < w->count; k++) {
 		dl_tensor param, grad;
+		uint8_t element = w->elements[k];
 		if (k + ahead < w->count) fetch(w, k + ahead);
-		if (!find(py, w->params[k], shape, &param) || param.data != w->data[k]) return 0;
-		if (!find_grad(py, w->params[k], shape, &grad) || !grad.data != !param.data) return 0;
+		if (!find(py, w->params[k], element, shape, &param) || param.data != w->data[k]) return 0;
+		if (!find_grad(py, w->params[k], element, shape, &grad) || !grad.data != !param.data) return 0;
 		w->grads[k] = grad.data;
 		shape += 1 + 2 * shape[0];
 		if (((k + 1) % w->part == 0 || k + 1 == w->count) && !note_change(py, w->parts[k / w->part])) return 0;
@@ -131,7 +134,7 @@ static int walk(const lockstep_python *py, const lockstep_walk *w) {
 
 /*
  * Finds the gradients of all parameters and notes that these change, if they are what they were
- * and each has a gradient of float32 with its shape and its order of elements in the memory of
+ * and each has a gradient of its type with its shape and its order of elements in the memory of
  * the CPU. Otherwise 0 is returned, and Python is to find out why, or it has an error already.
  *
  * A new gradient gets an object of Python when it is asked for. The collector would go through

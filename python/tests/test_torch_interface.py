@@ -36,6 +36,8 @@ def with_grad(*values: float) -> Parameter:
 def test_signatures(torchs: Any, ours: Any) -> None:
     expected = list(inspect.signature(torchs).parameters.values())
     mine = [p for p in inspect.signature(ours).parameters.values() if not p.name.startswith("cautious_")]
+    masters = mine.pop(-2)
+    assert (masters.name, masters.default, masters.kind) == ("master_weights", False, inspect.Parameter.KEYWORD_ONLY)
     assert [(p.name, p.default, p.kind) for p in mine[:-1]] == [(p.name, p.default, p.kind) for p in expected]
     assert (mine[-1].name, mine[-1].default, mine[-1].kind) == ("fallback", False, inspect.Parameter.KEYWORD_ONLY)
     assert issubclass(ours, torchs)

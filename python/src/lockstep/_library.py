@@ -65,6 +65,9 @@ _EXCEPTIONS = {
 }
 
 
+FLOAT32, BF16, F16 = range(3)  # types of elements: lockstep_element
+
+
 class _Option(Structure):
     _fields_ = [("name", c_char_p), ("kind", c_int), ("offset", c_size_t)]
 
@@ -232,6 +235,9 @@ _eval = _function("lockstep_optimizer_eval", c_int, _P, _P, POINTER(_Error))
 _train = _function("lockstep_optimizer_train", c_int, _P, _P, POINTER(_Error))
 _step_shards = _function("lockstep_optimizer_step_shards", c_int, _P, _P, _P, c_size_t, _P, POINTER(_Error))
 _set_zero_grads = _function("lockstep_optimizer_set_zero_grads", c_int, _P, c_int, POINTER(_Error))
+_set_grad_elements = _function("lockstep_optimizer_set_grad_elements", c_int, _P, _P, POINTER(_Error))
+_set_copies = _function("lockstep_optimizer_set_copies", c_int, _P, _P, _P, POINTER(_Error))
+_write_copies = _function("lockstep_optimizer_write_copies", c_int, _P, _P, _P, POINTER(_Error))
 _set_noise = _function("lockstep_optimizer_set_noise", c_int, _P, POINTER(_Noise), POINTER(_Error))
 _set_adaptive_clip = _function("lockstep_optimizer_set_adaptive_clip", c_int, _P, c_double, c_double, POINTER(_Error))
 _set_centralize = _function("lockstep_optimizer_set_centralize", c_int, _P, c_int, POINTER(_Error))
@@ -854,6 +860,20 @@ class Optimizer:
         """Has steps leave zeros of the gradients that they have taken."""
         self._check(_set_zero_grads(self._handle, on, self._error_ref))
 
+    def set_grad_elements(self, elements: Sequence[int]) -> None:
+        """Says of what types gradients are from now on, one for each tensor."""
+        self._check(_set_grad_elements(self._handle, (c_int * len(elements))(*elements), self._error_ref))
+
+    def set_copies(self, copies: Sequence[int], elements: Sequence[int]) -> None:
+        """Has steps leave copies of 16 bits at addresses, one for each tensor, or 0 for none of it."""
+        to = pointers(len(copies))
+        to[:] = list(copies)
+        self._check(_set_copies(self._handle, to, (c_int * len(elements))(*elements), self._error_ref))
+
+    def write_copies(self, params: Pointers, pool: Pool | None = None) -> None:
+        """Makes the copies of all parameters."""
+        self._check(_write_copies(self._handle, params, None if pool is None else pool.handle, self._error_ref))
+
     def set_noise(self, noise: Noise | None) -> None:
         """Has steps add noise to gradients, or with None not."""
         struct = None if noise is None else _Noise(*astuple(noise))
@@ -948,6 +968,15 @@ def multiply(out: Matrix, a: Matrix, b: Matrix, pool: Pool | None = None) -> Non
 def sum_squares(address: int, n: int) -> float:
     """The sum of squares of n float32, in float64 and in one order."""
     return float(_sum_squares(address, n))
+
+
+def sum_squares_of(address: int, n: int, element: int) -> float:
+    """The same of a few numbers of any type."""
+    if element == FLOAT32:
+        return sum_squares(address, n)
+    wide = (c_float * n)()
+    kernels()["WidenBF16" if element == BF16 else "WidenF16"].run([(ctypes.addressof(wide), n), (address, n)])
+    return sum_squares(ctypes.addressof(wide), n)
 
 
 # Kernels.

@@ -9,14 +9,18 @@ from typing import Any, Union
 import numpy as np
 import numpy.typing as npt
 
-from .._library import ArgumentError, Rows
+from .._library import BF16, F16, FLOAT32, ArgumentError, Rows
 
 Array = npt.NDArray[np.float32]
 Arrays = Union[Array, Sequence[Array], Mapping[str, Array]]
 
+Half = Union[npt.NDArray[np.float16], npt.NDArray[np.uint16], npt.NDArray[Any]]
+"""An array of float16, of ml_dtypes.bfloat16, or of uint16, which are taken for bfloat16's bits."""
+
 Indices = Union[npt.NDArray[np.int32], npt.NDArray[np.int64]]
 
 _FLOAT32 = np.dtype(np.float32).str
+_FLOAT16, _UINT16 = np.dtype(np.float16).str, np.dtype(np.uint16).str
 _INDICES = (np.dtype(np.int32).str, np.dtype(np.int64).str)
 
 
@@ -29,6 +33,36 @@ def address(array: Array, name: str, *, writable: bool = False) -> int:
     if writable and read_only:
         raise ArgumentError(f"{name} is read-only, want a writable array")
     return data
+
+
+def half_address(array: Any, name: str, shape: tuple[int, ...], *, writable: bool = False) -> tuple[int, int]:
+    """The address of an array of 16 bits and a shape, and its type, as the library has it."""
+    return _typed(array, name, shape, (_FLOAT16, _UINT16), "float16, bfloat16 or uint16", writable)
+
+
+def typed_address(array: Any, name: str, shape: tuple[int, ...], *, writable: bool = False) -> tuple[int, int]:
+    """The same of an array of float32 or 16 bits."""
+    wish = "float32, float16, bfloat16 or uint16"
+    return _typed(array, name, shape, (_FLOAT32, _FLOAT16, _UINT16), wish, writable)
+
+
+def typed_part(array: Any, name: str) -> tuple[int, int]:
+    """The same of any shape."""
+    return typed_address(array, name, getattr(array, "shape", ()))
+
+
+def _typed(
+    array: Any, name: str, shape: tuple[int, ...], types: tuple[str, ...], wish: str, writable: bool
+) -> tuple[int, int]:
+    dtype: Any = getattr(array, "dtype", None)
+    if getattr(dtype, "name", "") == "bfloat16":  # of ml_dtypes, which NumPy takes for some bytes
+        types = (*types, dtype.str)
+    data, read_only = _memory(array, name, types, wish)
+    if writable and read_only:
+        raise ArgumentError(f"{name} is read-only, want a writable array")
+    if array.shape != shape:
+        raise ArgumentError(f"{name} has the shape {array.shape}, want {shape}")
+    return data, {_FLOAT32: FLOAT32, _FLOAT16: F16}.get(array.dtype.str, BF16)
 
 
 def _memory(array: npt.NDArray[Any], name: str, types: tuple[str, ...], wish: str) -> tuple[int, bool]:
@@ -63,7 +97,7 @@ def address_of(array: Array, name: str, shape: tuple[int, ...], *, writable: boo
     return data
 
 
-def apart(arrays: Iterable[tuple[str, Array]]) -> None:
+def apart(arrays: Iterable[tuple[str, Array | Half]]) -> None:
     """Refuses arrays that overlap others."""
     intervals = sorted((a.__array_interface__["data"][0], a.nbytes, name) for name, a in arrays if a.size)
     for (first, size, name), (second, _, other) in zip(intervals, intervals[1:]):

@@ -11,7 +11,20 @@ import numpy as np
 
 from .. import _library as c
 from .._library import AdaptiveClip, ArgumentError, Averaging, Lookahead, Noise, Pool, Progress, Rule
-from ._arrays import Array, Arrays, Indices, address, address_of, apart, rows_of, view
+from ._arrays import (
+    Array,
+    Arrays,
+    Half,
+    Indices,
+    address,
+    address_of,
+    apart,
+    half_address,
+    rows_of,
+    typed_address,
+    typed_part,
+    view,
+)
 
 Policy = Literal["propagate", "skip", "refuse"]
 _POLICIES = ("propagate", "skip", "refuse")
@@ -21,7 +34,10 @@ _SETTINGS = (
 )
 _FOLLOWING = ("average", "lookahead")
 _BESIDE = ("params_average", "params_slow")  # of what follows
-Gradients = Union[Array, Sequence[Optional[Array]], Mapping[str, Optional[Array]]]
+Gradient = Union[Array, Half]
+Gradients = Union[Gradient, Sequence[Optional[Gradient]], Mapping[str, Optional[Gradient]]]
+Estimates = Union[Array, Sequence[Optional[Array]], Mapping[str, Optional[Array]]]
+_TYPES = ("float32", "bfloat16", "float16")  # in the order of the library
 
 
 class Group:
@@ -113,7 +129,10 @@ class Optimizer:
         self._labels = [_item("grads", name) for name, _ in arrays]
         self._names = [tuple(params) for params, _ in groups]
         self._index = {name: k for k, name in enumerate(self.params)}
-        self._last: list[Array | None] = [None] * len(arrays)
+        self._last: list[Gradient | None] = [None] * len(arrays)
+        self._last_elements: list[int | None] = [None] * len(arrays)
+        self._elements = [c.FLOAT32] * len(arrays)
+        self._copies: Mapping[str, Half] = {}
         self._pool = None if threads == 1 else Pool(threads)
         self._grad_scale, self._max_norm = 1.0, 0.0
         self._max_tensor_norm = self._max_value = 0.0
@@ -125,7 +144,7 @@ class Optimizer:
         self._training, self._swapped = True, False
         self._average: Averaging | None = None
         self._lookahead: Lookahead | None = None
-        self._observed: list[Array] = []  # which C points to until the step
+        self._observed: list[Gradient] = []  # which C points to until the step
         self._lock = threading.Lock()
 
     @property
@@ -273,6 +292,59 @@ class Optimizer:
             self._centralize, self._observed = bool(on), []
 
     @property
+    def grad_types(self) -> dict[str, str]:
+        """The types of gradients by name: "float32", at first, "bfloat16" or "float16".
+
+        A step makes them those of what it is given. To observe gradients of other types, set them before, to a mapping
+        or to one type of all: what was observed is forgotten then.
+        """
+        return {name: _TYPES[self._elements[k]] for name, k in self._index.items()}
+
+    @grad_types.setter
+    def grad_types(self, types: str | Mapping[str, str]) -> None:
+        by_name = dict.fromkeys(self.params, types) if isinstance(types, str) else types
+        elements = list(self._elements)
+        for name, of in by_name.items():
+            if of not in _TYPES:
+                raise ArgumentError(f"{_item('grad_types', name)} is {of!r}, want {', '.join(map(repr, _TYPES))}")
+            elements[self._find(name)] = _TYPES.index(of)
+        with self._lock:
+            self._set_elements(elements)
+
+    def _set_elements(self, elements: list[int]) -> None:
+        if elements != self._elements:
+            self._optimizer.set_grad_elements(elements)
+            self._elements, self._observed = elements, []
+
+    @property
+    def copies(self) -> Mapping[str, Half]:
+        """Arrays of 16 bits by name that steps make copies of the parameters, rounded to nearest even: none at first.
+
+        They are float16, bfloat16 of ml_dtypes, or uint16 for bfloat16's bits, of their parameters' shapes, and are
+        written in place, in the pass over memory that moves the parameters. An array that a step leaves out keeps its
+        copy, and so do all where it is skipped. write_copies makes them before the first step, and where parameters
+        have changed otherwise, as by swap_average, eval and train. They are no state.
+        """
+        return dict(self._copies)
+
+    @copies.setter
+    def copies(self, copies: Mapping[str, Half]) -> None:
+        copies = dict(copies)
+        at, elements = [0] * len(self._shapes), [c.FLOAT32] * len(self._shapes)
+        for name, array in copies.items():
+            k = self._find(name)
+            at[k], elements[k] = half_address(array, _item("copies", name), self._shapes[k], writable=True)
+        apart((_item("copies", name), array) for name, array in copies.items())
+        with self._lock:
+            self._optimizer.set_copies(at, elements)
+            self._copies = copies
+
+    def write_copies(self) -> None:
+        """Makes the copies of all parameters that have one. Without any it is an ArgumentError."""
+        with self._lock:
+            self._optimizer.write_copies(self._params, self._pool)
+
+    @property
     def skipped(self) -> int:
         """How many steps were skipped or refused."""
         return self._optimizer.skipped()
@@ -348,7 +420,9 @@ class Optimizer:
         """Takes a step: gradients are as params were given, each of its parameters' shape.
 
         Where one is None, or missing from a mapping, its array is left out, and so is its count of steps. They are
-        only read, and may overlap one another, but no parameters. Raises ArgumentError, and has done nothing.
+        only read, and may overlap one another, but no parameters. Those of float16, of ml_dtypes.bfloat16, and of
+        uint16, which are taken for bfloat16's bits, are read as they are, with the bits of the same numbers as
+        float32. Raises ArgumentError, and has done nothing.
         """
         in_order = self._in_order(grads)
         with self._lock:
@@ -372,17 +446,23 @@ class Optimizer:
             raise ArgumentError(f"shards is a {type(shards).__name__}, want a sequence of gradients")
         in_order = [self._in_order(shard, f"shards[{j}]") for j, shard in enumerate(shards)]
         with self._lock:
-            pointers = [self._pointers(shard, f"shards[{j}]") for j, shard in enumerate(in_order)]
+            elements: dict[int, int] = {}
+            pointers = [self._pointers(shard, f"shards[{j}]", elements) for j, shard in enumerate(in_order)]
+            self._set_elements([elements.get(k, of) for k, of in enumerate(self._elements)])
             self._optimizer.step_shards(self._params, pointers, self._pool)
 
-    def _pointers(self, grads: Sequence[Array | None], argument: str) -> c.Pointers:
+    def _pointers(self, grads: Sequence[Gradient | None], argument: str, elements: dict[int, int]) -> c.Pointers:
+        """Where the gradients of a shard are, whose types must be those of other shards."""
         pointers = c.pointers(len(self._shapes))
         for k, (name, grad) in enumerate(zip(self.params, grads)):
             if grad is not None:
-                pointers[k] = address_of(grad, _item(argument, name), self._shapes[k], writable=self._zero_grads)
+                label = _item(argument, name)
+                pointers[k], of = typed_address(grad, label, self._shapes[k], writable=self._zero_grads)
+                if elements.setdefault(k, of) != of:
+                    raise ArgumentError(f"{label} is of {_TYPES[of]}, want {_TYPES[elements[k]]}, as shards before it")
         return pointers
 
-    def observe(self, name: str, grad: Array, *, first: int | None = None) -> None:
+    def observe(self, name: str, grad: Gradient, *, first: int | None = None) -> None:
         """Takes the gradient of an array for the next step as it arrives, which max_norm clips to then.
 
         Once all have arrived, the step has their norm without reading them again, with the same bits in any order.
@@ -390,15 +470,20 @@ class Optimizer:
         may observe at the same time. What is observed must stay as it is until the step, which raises ArgumentError
         if a part of its gradients is missing, or one was observed that it is not given. A part that overlaps one
         before it is an ArgumentError, as are parts without a max_norm. After a step, also one that the policy skipped
-        or refused, what was observed is forgotten, and the next gradients can arrive.
+        or refused, what was observed is forgotten, and the next gradients can arrive. They are of the type that
+        grad_types says.
         """
         k = self._find(name)
         if first is None:
-            at = address_of(grad, self._labels[k], self._shapes[k])
+            at, of = typed_address(grad, self._labels[k], self._shapes[k])
         else:
-            at = address(grad, self._labels[k])
+            at, of = typed_part(grad, self._labels[k])
             if first < 0:
                 raise ArgumentError(f"first is {first}, want at least 0")
+        if of != self._elements[k]:
+            raise ArgumentError(
+                f"{self._labels[k]} is of {_TYPES[of]}, want {_TYPES[self._elements[k]]}: see grad_types"
+            )
         try:
             self._optimizer.observe(k, first or 0, grad.size, at)
         finally:  # whatever interrupts it; and not before, so that a step that ends meanwhile leaves it here
@@ -437,7 +522,7 @@ class Optimizer:
             self._optimizer.train(self._params)
             self._training = True
 
-    def update_hessian(self, estimates: Gradients) -> None:
+    def update_hessian(self, estimates: Estimates) -> None:
         """Moves the estimates that Sophia divides by towards new ones, ``h ← h + (1-beta2)·(estimate - h)``.
 
         They are given as the gradients of a step: None, or missing from a mapping, is for an array that keeps its
@@ -446,7 +531,8 @@ class Optimizer:
         drawn. Raises ArgumentError, and has done nothing.
         """
         pointers = c.pointers(len(self._shapes))
-        for k, (name, estimate) in enumerate(zip(self.params, self._in_order(estimates, "estimates"))):
+        in_order: Sequence[Any] = self._in_order(estimates, "estimates")
+        for k, (name, estimate) in enumerate(zip(self.params, in_order)):
             if estimate is not None:
                 pointers[k] = address_of(estimate, _item("estimates", name), self._shapes[k])
         with self._lock:
@@ -470,9 +556,10 @@ class Optimizer:
         rows = rows_of(indices, "indices")
         at = address_of(grads, "grads", (rows.length, *width))
         with self._lock:
+            self._set_elements([c.FLOAT32])
             self._optimizer.step_rows(self._params[0] or 0, math.prod(width), rows, at, self._pool)
 
-    def _in_order(self, grads: Gradients, argument: str = "grads") -> Sequence[Array | None]:
+    def _in_order(self, grads: Gradients, argument: str = "grads") -> Sequence[Gradient | None]:
         if isinstance(grads, np.ndarray):
             grads = (grads,)
         elif not isinstance(grads, (list, tuple)) and isinstance(grads, Mapping):
@@ -483,14 +570,17 @@ class Optimizer:
             raise ArgumentError(f"len({argument}) is {len(grads)}, want the number of params, {len(self._last)}")
         return grads
 
-    def _point(self, grads: Sequence[Array | None]) -> None:
-        """Has the addresses of gradients, looking only at those that are not the last step's."""
+    def _point(self, grads: Sequence[Gradient | None]) -> None:
+        """Has the addresses and types of gradients, looking only at those that are not the last step's."""
         for k, (grad, last) in enumerate(zip(grads, self._last)):
             if grad is not last:
-                writable = self._zero_grads
-                at = None if grad is None else address_of(grad, self._labels[k], self._shapes[k], writable=writable)
+                at, of = None, None
+                if grad is not None:
+                    at, of = typed_address(grad, self._labels[k], self._shapes[k], writable=self._zero_grads)
                 self._grads[k] = at
-                self._last[k] = grad
+                self._last[k], self._last_elements[k] = grad, of
+        if self._last_elements != self._elements:
+            self._set_elements([own if of is None else of for own, of in zip(self._elements, self._last_elements)])
 
     def steps(self, name: str) -> int:
         """How many steps an array has taken, which is what corrects its bias."""
@@ -646,12 +736,14 @@ class Optimizer:
     def __getstate__(self) -> dict[str, Any]:
         groups = [({name: self.params[name] for name in group.names}, group.rule) for group in self.groups]
         threads = 1 if self._pool is None else self._pool.threads
-        return {"groups": groups, "threads": threads, "table": self._table, "state": self.state_dict()}
+        state = {"groups": groups, "threads": threads, "table": self._table, "state": self.state_dict()}
+        return {**state, "copies": dict(self._copies)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._make(state["groups"], state["threads"])
         self.table = state["table"]
         self.load_state_dict(state["state"])
+        self.copies = state.get("copies", {})  # which older pickles lack
 
     def __repr__(self) -> str:
         return f"<lockstep.numpy.Optimizer {', '.join(map(repr, self.groups))}>"

@@ -35,6 +35,7 @@ class Lion(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -63,6 +64,7 @@ class LAMB(LockstepOptimizer):
         *,
         bias_correction: bool = True,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -93,6 +95,7 @@ class AdaBelief(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -122,6 +125,8 @@ class AdamWScheduleFree(ScheduleFreeOptimizer):
         r: float = 0.0,
         weight_lr_power: float = 2.0,
         foreach: bool | None = None,
+        *,
+        master_weights: bool = False,
     ) -> None:
         self._construct_averaged(locals())
 
@@ -151,6 +156,8 @@ class RAdamScheduleFree(ScheduleFreeOptimizer):
         weight_lr_power: float = 2.0,
         foreach: bool | None = None,
         silent_sgd_phase: bool = True,
+        *,
+        master_weights: bool = False,
     ) -> None:
         self._construct_averaged(locals())
 
@@ -180,6 +187,8 @@ class SGDScheduleFree(ScheduleFreeOptimizer):
         r: float = 0.0,
         weight_lr_power: float = 2.0,
         foreach: bool | None = None,
+        *,
+        master_weights: bool = False,
     ) -> None:
         self._construct_averaged(locals())
 
@@ -220,6 +229,7 @@ class RowWiseAdagrad(LockstepOptimizer):
         eps: float = 1e-10,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -253,6 +263,7 @@ class RowWiseAdam(LockstepOptimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -299,6 +310,7 @@ class LARS(LockstepOptimizer):
         eps: float = 1e-8,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -329,6 +341,7 @@ class NovoGrad(LockstepOptimizer):
         grad_averaging: bool = False,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -371,6 +384,7 @@ class NorMuon(LockstepOptimizer):
         eps_row: float = 1e-10,
         rms: float = 0.0,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -408,6 +422,7 @@ class StableAdamW(LockstepOptimizer):
         weight_decay: float = 0.2,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -437,6 +452,7 @@ class CautiousAdamW(LockstepOptimizer):
         cautious_update: bool = True,
         cautious_decay: bool = False,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -463,6 +479,7 @@ class CautiousLion(LockstepOptimizer):
         cautious_update: bool = True,
         cautious_decay: bool = False,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -495,6 +512,7 @@ class ADOPT(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -528,6 +546,7 @@ class AdEMAMix(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -561,6 +580,7 @@ class SimplifiedAdEMAMix(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -591,6 +611,7 @@ class LaProp(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -629,6 +650,7 @@ class SOAP(LockstepOptimizer):
         correct_bias: bool = True,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -665,6 +687,7 @@ class Yogi(LockstepOptimizer):
         *,
         maximize: bool = False,
         cautious_update: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -693,6 +716,7 @@ class SignSGD(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -724,6 +748,7 @@ class AddSign(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -752,6 +777,7 @@ class PowerSign(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -782,6 +808,7 @@ class FTRL(LockstepOptimizer):
         beta: float = 0.0,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -809,6 +836,7 @@ class AdagradDA(LockstepOptimizer):
         l2: float = 0.0,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ._optimizer import LockstepOptimizer
+from ._tensors import MASTER
 
 
 class ScheduleFreeOptimizer(LockstepOptimizer):
@@ -41,9 +42,13 @@ class ScheduleFreeOptimizer(LockstepOptimizer):
                 continue
             mean = _to_mean(group)
             for param in group["params"]:
-                behind = dict.get(self.watched_state(), param, {}).get("behind")
+                state = dict.get(self.watched_state(), param, {})
+                behind = state.get("behind")
                 if behind is not None:
-                    param.copy_(param.double().add_(behind.double().mul_(-mean if training else mean)))
+                    trained = state.get(MASTER, param)
+                    trained.copy_(trained.double().add_(behind.double().mul_(-mean if training else mean)))
+                    if trained is not param:
+                        param.copy_(trained)
             group["train_mode"] = training
 
     def _take_step(self) -> None:
@@ -61,7 +66,8 @@ class ScheduleFreeOptimizer(LockstepOptimizer):
                 state = dict.get(self.watched_state(), param, {})
                 if "z" in state and "behind" not in state:
                     part = 1.0 if group["train_mode"] else _beta(group)  # of x - z
-                    state["behind"] = (param.double() - state.pop("z").double()).mul_(part).to(param.dtype)
+                    trained = state.get(MASTER, param)
+                    state["behind"] = (trained.double() - state.pop("z").double()).mul_(part).float()
                     state.setdefault("step", torch.tensor(float(group.get("k", 0))))
                     self.watched_state().touched = True
 

@@ -13,7 +13,7 @@ import torch
 from .._library import ArgumentError, Rule
 from ..checkpoint import State, Tensor, check_fits, group_of
 from ._optimizer import LockstepOptimizer
-from ._tensors import UnsupportedError, is_sharded, local, refusal, torch_shape
+from ._tensors import HALVES, UnsupportedError, is_sharded, local, refusal, torch_shape
 
 
 def export(optimizer: LockstepOptimizer) -> State:
@@ -52,6 +52,8 @@ def _plain(value: Any) -> Any:
 def _tensor(optimizer: LockstepOptimizer, rule: Rule, group: int, name: str, param: torch.Tensor) -> Tensor:
     if is_sharded(param):
         raise UnsupportedError(f"{name} is sharded, want it whole: torch.distributed.checkpoint saves shards")
+    if local(param).dtype in HALVES:
+        raise UnsupportedError(f"{name} is {param.dtype}, want torch.float32: torch.save of state_dict() has masters")
     state = optimizer.state.get(param, {})
     shapes = rule.state_shapes(tuple(param.shape))
     keys = {slot: optimizer._state_names[slot] for slot in shapes}
@@ -74,6 +76,10 @@ def load(optimizer: LockstepOptimizer, state: State) -> None:
     for name, param in (item for group in params for item in group.items()):
         if is_sharded(param):
             raise UnsupportedError(f"{name} is sharded, want it whole: torch.distributed.checkpoint loads shards")
+        if param.dtype in HALVES:
+            raise UnsupportedError(
+                f"{name} is {param.dtype}, want torch.float32: torch.load of a state_dict() has masters"
+            )
     rules = [optimizer._checked_rule(group) for group in optimizer.param_groups]
     check_fits(state, rules, [{name: tuple(p.shape) for name, p in group.items()} for group in params])
     groups = [_group(optimizer, k, state) for k in range(len(rules))]

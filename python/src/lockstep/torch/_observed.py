@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .. import _library as c
-from ._tensors import is_distributed, refusal
+from ._tensors import element_of, is_distributed, refusal
 
 if TYPE_CHECKING:
     from ._optimizer import LockstepOptimizer
@@ -37,7 +37,9 @@ class GradientObserver:
         self._plan: Plan | None = None  # whose library's optimizer has observed
         self._places: dict[Tensor, int] = {}  # of the parameters in that plan
         self._seen: dict[int, tuple[Tensor, int, int]] = {}  # gradients, their versions, and where they lay
-        self._witnesses: list[tuple[int, int, float]] = []  # elements, by address and number, and their squares' sum
+        self._witnesses: list[
+            tuple[int, int, int, float]
+        ] = []  # elements: address, number, type, and their squares' sum
         for group in optimizer.param_groups:
             self.watch(group["params"])
 
@@ -102,24 +104,24 @@ class GradientObserver:
 
     def _observe(self, plan: Plan, k: int, grad: Tensor) -> None:
         e = plan.entries[k]
-        if not _fits(e, grad):
+        if not _fits(e, grad) or element_of(grad) != plan.elements()[k]:
             return
         at = grad.data_ptr()
         self._seen[k] = grad, grad._version, at
         try:
             if e.shape.numel:
                 plan.core.observe(k, 0, e.shape.numel, at)
-                self._note_witness(at, min(SAMPLE, e.shape.numel))
+                self._note_witness(at, min(SAMPLE, e.shape.numel), element_of(grad))
         except BaseException:  # an interrupt, too
             self._forget()
             raise
 
-    def _note_witness(self, at: int, n: int) -> None:
+    def _note_witness(self, at: int, n: int, element: int) -> None:
         """Notes some elements of the first gradients: GradScaler multiplies all, and no version tells of it."""
         if len(self._witnesses) < WITNESSES:
-            squares = c.sum_squares(at, n)
+            squares = c.sum_squares_of(at, n, element)
             if 0 < squares < math.inf:
-                self._witnesses.append((at, n, squares))
+                self._witnesses.append((at, n, element, squares))
 
     # In a step.
 
@@ -137,7 +139,11 @@ class GradientObserver:
 
     def _is_as_it_was(self, grads: c.Pointers) -> bool:
         there = all((grads[k] or 0) == at and g._version == version for k, (g, version, at) in self._seen.items())
-        return there and bool(self._witnesses) and all(c.sum_squares(at, n) == s for at, n, s in self._witnesses)
+        return (
+            there
+            and bool(self._witnesses)
+            and all(c.sum_squares_of(at, n, element) == s for at, n, element, s in self._witnesses)
+        )
 
     def _observe_rest(self, plan: Plan, grads: c.Pointers) -> None:
         for k, at in enumerate(grads):
@@ -154,6 +160,6 @@ def _has_others() -> bool:
 
 def _fits(e: Entry, grad: Tensor) -> bool:
     """Whether a gradient lies in memory as a step reads it."""
-    if is_distributed(grad) or refusal(grad) or grad.is_neg():
+    if is_distributed(grad) or refusal(grad, e.dtype) or grad.is_neg():
         return False
     return tuple(grad.shape) == e.shape.size and e.shape.same_order(grad.stride())

@@ -18,7 +18,7 @@ from ._observed import GradientObserver
 from ._options import is_cautious
 from ._plan import Clip, Entry, Plan, StaleError, ValueClip
 from ._state import State
-from ._tensors import UnsupportedError, is_sharded, local, param_refusal, refusal
+from ._tensors import HALVES, MASTER, UnsupportedError, is_sharded, local, param_refusal, refusal
 
 
 class LockstepOptimizer(base.Optimizer):
@@ -33,7 +33,17 @@ class LockstepOptimizer(base.Optimizer):
     gradient, and the others of its tensor move further, by the part of them that agree (Liang et al. 2024); with the
     second parameters decay where the step does not take them further from 0 (Chen et al. 2025). Both are options of
     groups. Nothing is left to torch then, whose classes know neither.
+
+    All classes take ``master_weights``. With it parameters may be bfloat16 or float16: what is trained is a float32
+    copy of each, the state "master", which begins as the parameter in its first step. Gradients of 16 bits are read as
+    they are, and steps are those of float32 parameters with the same gradients; the parameter is the master, rounded
+    to nearest even in the same pass over memory. Where something else has written to a parameter, such as
+    ``load_state_dict`` of a model, its master follows it; what is written to ``param.data`` or through NumPy is not
+    noticed. All state is float32, also what ``load_state_dict`` brings.
     """
+
+    master_weights: bool = False
+    """Whether parameters of bfloat16 and float16 are stepped: see the class."""
 
     fallback: bool = False
     """Whether parameters and options that this package does not have are left to torch, instead of refused."""
@@ -59,9 +69,10 @@ class LockstepOptimizer(base.Optimizer):
 
     def _construct(self, arguments: dict[str, Any]) -> None:
         """Takes over the arguments of a constructor: torch's own checks them if there is one."""
-        own = ("self", "params", "fallback", "__class__")
+        own = ("self", "params", "fallback", "master_weights", "__class__")
         options = {name: value for name, value in arguments.items() if name not in own}
         self.fallback = arguments.get("fallback", False)
+        self.master_weights = arguments.get("master_weights", False)
         if self._torch_class:
             self._own_defaults = {name: options.pop(name) for name in self._cautions}
             super().__init__(arguments["params"], **options)
@@ -115,12 +126,24 @@ class LockstepOptimizer(base.Optimizer):
         """Why a parameter cannot be stepped with any options, or None if it can."""
         if self._needs_whole_tensors and is_sharded(param):
             return f"is sharded, want it whole: {type(self).__name__} looks at whole tensors"
-        return param_refusal(param)
+        return param_refusal(param, self.master_weights)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "fallback": self.fallback}
+        return {**super().__getstate__(), "fallback": self.fallback, "master_weights": self.master_weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Loads a state, as torch does, but for that of masters, which stays float32."""
+        if not self.master_weights:
+            super().load_state_dict(state_dict)
+            return
+        handle = self.register_load_state_dict_pre_hook(_hold_state)
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            handle.remove()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        _release_state(state["state"])
         super().__setstate__(state)
         self.state = State(dict, self.state)
         self._plan = None
@@ -252,11 +275,17 @@ class LockstepOptimizer(base.Optimizer):
         names = self.param_groups[k].get("param_names")
         return f"parameter {names[j]}" if names else f"parameter {j} of group {k}"
 
+    def state_name(self, slot: str) -> str:
+        """What torch calls a slot."""
+        return slot if slot == MASTER else self._state_names[slot]
+
     def _state_of(self, e: Entry) -> list[Tensor]:
         """The state of a parameter, slot by slot, if it has any; notes its steps."""
-        shapes = {self._state_names[slot]: shape.size for slot, shape in e.slots.items()}
+        shapes = {self.state_name(slot): shape.size for slot, shape in e.slots.items()}
         names = list(shapes)
         state = {k: v for k, v in dict.get(self.watched_state(), e.param, {}).items() if v is not None}
+        if e.has_master and "step" in state:  # of an optimizer that has none
+            state.setdefault(MASTER, e.param.detach().float())
         e.begun = any(name in state for name in names) if names else "step" in state
         if not e.begun:
             return []
@@ -269,6 +298,38 @@ class LockstepOptimizer(base.Optimizer):
         for name in names:
             _check_state(e, name, local(state[name]), shapes[name])
         return [state[name] for name in names]
+
+
+class _Held:
+    """A tensor that torch does not see, which would cast it to its parameter's type."""
+
+    def __init__(self, tensor: Tensor, param: Tensor) -> None:
+        self._tensor, self._param = tensor, param
+
+    def released(self) -> Tensor:
+        dtype = torch.float32 if self._tensor.is_floating_point() else self._tensor.dtype
+        return self._tensor.to(device=self._param.device, dtype=dtype)
+
+
+def _hold_state(optimizer: base.Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+    """A state dict in which the state of parameters of 16 bits is held, as the last hook before it is loaded."""
+    saved = (k for group in state_dict["param_groups"] for k in group["params"])
+    params = dict(zip(saved, (p for group in optimizer.param_groups for p in group["params"])))
+    state = dict(state_dict["state"])
+    for k, param in params.items():
+        if param.dtype in HALVES and isinstance(state.get(k), dict):
+            state[k] = {
+                name: _Held(value, param) if isinstance(value, Tensor) and name != "step" else value
+                for name, value in state[k].items()
+            }
+    return {**state_dict, "state": state}
+
+
+def _release_state(state: dict[Any, Any]) -> None:
+    for values in dict.values(state):  # without a note that somebody has looked
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, _Held):
+                values[name] = value.released()
 
 
 def _check_state(e: Entry, name: str, tensor: Tensor, size: tuple[int, ...]) -> None:

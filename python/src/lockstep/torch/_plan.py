@@ -19,7 +19,10 @@ from ._group import Group
 from ._layout import Shape, lay_out
 from ._state import of, values
 from ._tensors import (
+    HALVES,
+    MASTER,
     UnsupportedError,
+    element_of,
     grad_refusal,
     is_distributed,
     is_sharded,
@@ -61,7 +64,10 @@ def shared_pool() -> c.Pool | None:
 class Entry:
     """A parameter that is stepped here."""
 
-    __slots__ = ("begun", "group", "has_gaps", "param", "shape", "slots", "steps", "storage", "title", "views")
+    __slots__ = (
+        *("begun", "dtype", "group", "has_gaps", "has_master", "param", "shape", "slots", "steps", "storage"),
+        *("title", "views"),
+    )
 
     def __init__(self, param: Tensor, group: int, title: str) -> None:
         """Looks at a parameter that can be stepped."""
@@ -70,6 +76,7 @@ class Entry:
         self.storage = part.untyped_storage()  # which keeps another from being where this one was
         shape = Shape.of(part)
         self.has_gaps = not shape.is_dense()
+        self.dtype, self.has_master = part.dtype, part.dtype in HALVES
         self.shape = Shape.of(torch.empty(shape.size, device="meta")) if self.has_gaps else shape
         self.steps, self.begun = 0, False
         self.views: list[Tensor] = []
@@ -79,6 +86,24 @@ class Entry:
         """Notes the shapes of its state."""
         sizes = rule.state_shapes(self.shape.size)
         self.slots = {slot: self.shape if s == self.shape.size else _by_line(slot, s) for slot, s in sizes.items()}
+        if self.has_master:
+            self.slots[MASTER] = self.shape
+
+    @property
+    def master(self) -> Tensor:
+        """The float32 parameter that is trained in place of one of 16 bits."""
+        return self.views[-1]
+
+    def rule_views(self) -> list[Tensor]:
+        """The state that the rule has."""
+        return self.views[:-1] if self.has_master else self.views
+
+    def follow_param(self) -> None:
+        """Has the master be what somebody has made of the parameter, where that is another."""
+        part, master = local(self.param), self.master
+        changed = part.ne(master.to(self.dtype))
+        if bool(changed.any()):
+            master.copy_(torch.where(changed, part.float(), master))
 
     def placed(self) -> Iterable[tuple[Tensor, Shape]]:
         """Its state with the shapes that this should have."""
@@ -89,7 +114,7 @@ class Entry:
         part = local(self.param)
         if tuple(part.shape) != self.shape.size or (not self.has_gaps and part.stride() != self.shape.stride):
             raise StaleError
-        if param_refusal(self.param):
+        if part.dtype is not self.dtype or param_refusal(self.param, self.has_master):
             raise StaleError
         self.storage = part.untyped_storage()
         return part
@@ -99,7 +124,7 @@ class Entry:
         tensor = tensor.resolve_neg()
         if self.shape.same_order(tensor.stride()):
             return tensor
-        return torch.empty_strided(self.shape.size, self.shape.stride).copy_(tensor)
+        return torch.empty_strided(self.shape.size, self.shape.stride, dtype=tensor.dtype).copy_(tensor)
 
 
 def _by_line(slot: str, size: tuple[int, ...]) -> Shape:
@@ -234,7 +259,12 @@ class Plan:
                 self.core.set_steps(k, e.steps)
         n = len(self.entries)
         self._where, self._grads = c.pointers(n), c.pointers(n)
+        self._own = c.pointers(n)  # where parameters themselves are
         self._scale = 1.0
+        self._masters = [(k, e) for k, e in enumerate(self.entries) if e.has_master]
+        self._elements, self._copies = [c.FLOAT32] * n, [0] * n
+        self._versions: list[int] = []
+        self._set_elements([element_of(e.param) for e in self.entries])
         self.total = sum(e.shape.numel for e in self.entries)
         self._is_plain = not any(e.has_gaps or is_distributed(e.param) for e in self.entries)
         self._sharded = next((e.title for e in self.entries if is_sharded(e.param)), None)
@@ -245,8 +275,12 @@ class Plan:
     def _c_tensor(self, e: Entry) -> c.Tensor:
         columns = c.columns_of(e.shape.size)
         return c.Tensor(
-            e.shape.numel, self.groups[e.group].index, e.title, list(map(Tensor.data_ptr, e.views)), columns
+            e.shape.numel, self.groups[e.group].index, e.title, list(map(Tensor.data_ptr, e.rule_views())), columns
         )
+
+    def elements(self) -> list[int]:
+        """The types of gradients that the library expects."""
+        return self._elements
 
     def _publish(self, optimizer: LockstepOptimizer) -> None:
         """Puts the state where torch has it. Counts are views of one tensor, which a step changes at once."""
@@ -262,7 +296,7 @@ class Plan:
         state = of(optimizer.watched_state(), e.param)
         state["step"] = self._counts.tensor[k]
         for slot, view in zip(e.slots, e.views):
-            name = optimizer._state_names[slot]
+            name = optimizer.state_name(slot)
             if state.get(name) is not view:
                 state[name] = wrapped(view, e.param)
         e.begun = True
@@ -288,12 +322,15 @@ class Plan:
                 if why:
                     raise UnsupportedError(f"the estimate of {e.title} {why}")
                 e.part()
-                held.append((k, e.in_order(local(estimates[e.param]))))
+                held.append((k, e.in_order(local(estimates[e.param]).float())))
                 pointers[k] = held[-1][1].data_ptr()
         self.core.update_hessian(pointers)
         for k, _ in held:
             if not self.entries[k].begun:
+                if self.entries[k].has_master:
+                    self.entries[k].master.copy_(local(self.entries[k].param))
                 self._show(optimizer, k)
+        self._note_versions()
         self._watch(optimizer)
 
     # What may change.
@@ -336,24 +373,68 @@ class Plan:
 
     def step(self, optimizer: LockstepOptimizer, clip: Clip | ValueClip | None) -> None:
         """Takes the step. Raises StaleError, having changed nothing, if a parameter is not what it was."""
+        if self._masters:
+            self._follow_params()
         if self._is_plain and self._all_begun and not self.foreign and self._find_usual():
             self._run(optimizer, clip, [])
             self._counts.count_all()
         else:
             with torch.no_grad():
                 self._step_unusual(optimizer, clip)
+        if self._masters:
+            self._note_versions()
+
+    def _note_versions(self) -> None:
+        self._versions = [e.param._version for _, e in self._masters]
+
+    @torch.no_grad()
+    def _follow_params(self) -> None:
+        """Has masters follow parameters that something else than a step has written to."""
+        versions = [e.param._version for _, e in self._masters]
+        if versions != self._versions:
+            before = self._versions or [-1] * len(versions)
+            for (_, e), now, then in zip(self._masters, versions, before):
+                if now != then and e.begun:
+                    e.part()
+                    e.follow_param()
+
+    def _place(self, own: Sequence[int]) -> None:
+        """Says where parameters are: the library steps masters, of which they are copies."""
+        where: list[Any] = list(own)
+        to = [0] * len(own)
+        for k, e in self._masters:
+            where[k], to[k] = e.master.data_ptr(), own[k]
+        self._where[:] = where
+        self._set_copies(to)
+
+    def _set_copies(self, to: list[int]) -> None:
+        if self._masters and to != self._copies:
+            self.core.set_copies(to, [element_of(e.param) if e.has_master else c.FLOAT32 for e in self.entries])
+            self._copies = to
+
+    def _set_elements(self, elements: list[int]) -> None:
+        if elements != self._elements:
+            self.core.set_grad_elements(elements)
+            self._elements = elements
 
     def _find_usual(self) -> bool:
         """Finds the gradients where all parameters have one and nothing else is new."""
         if self._walk is None:
-            self._where[:] = [e.part().data_ptr() for e in self.entries]
-            self._walk = walk_over(self._params, self._where)
+            own: list[Any] = [e.part().data_ptr() for e in self.entries]
+            self._own[:] = own
+            self._place(own)
+            self._set_elements([element_of(e.param) for e in self.entries])
+            self._walk = walk_over(self._params, self._own)
         return self._walk.find(self._grads)
 
     def _step_unusual(self, optimizer: LockstepOptimizer, clip: Clip | ValueClip | None) -> None:
         found = _Found(self, optimizer)
         self._walk = None  # parameters may have moved
-        self._where[:], self._grads[:] = found.where, found.grads
+        self._place(found.where)
+        self._grads[:] = found.grads
+        if found.elements != self._elements and optimizer._observer is not None:
+            optimizer._observer.forget()
+        self._set_elements(found.elements)
         self._begin_as_params(optimizer, found.present)
         self._run(optimizer, clip, [p.grad for params in found.foreign.values() for p in params if p.grad is not None])
         for part, copy in found.copies:
@@ -370,10 +451,11 @@ class Plan:
 
     def _begin_as_params(self, optimizer: LockstepOptimizer, present: Sequence[int]) -> None:
         """Fills the state that begins as the parameters, of those whose first step it is."""
-        for k in present if optimizer._slots_as_params else ():
+        slots = {*optimizer._slots_as_params, MASTER}
+        for k in present if optimizer._slots_as_params or self._masters else ():
             e = self.entries[k]
             for slot, view in zip(e.slots, e.views):
-                if slot in optimizer._slots_as_params and not e.begun:
+                if slot in slots and not e.begun:
                     view.copy_(local(e.param))
 
     def _run(self, optimizer: LockstepOptimizer, clip: Clip | ValueClip | None, foreign: Sequence[Tensor]) -> None:
@@ -436,6 +518,7 @@ class _Found:
         self.grads: list[Any] = [0] * len(plan.entries)
         self.present: list[int] = []
         self.copies: list[tuple[Tensor, Tensor]] = []  # parameters with gaps, and copies without
+        self.elements = [element_of(e.param) for e in plan.entries]
         self.foreign = {k: list(params) for k, params in plan.foreign.items()}
         self._held: list[Tensor] = []
         for k, e in enumerate(plan.entries):
@@ -458,7 +541,7 @@ class _Found:
         self.present.append(k)
         grad = e.in_order(grad)
         self._held.append(grad)
-        self.grads[k] = grad.data_ptr()
+        self.grads[k], self.elements[k] = grad.data_ptr(), element_of(grad)
         if e.has_gaps:
             copy = part.contiguous()
             self.copies.append((part, copy))

@@ -11,7 +11,7 @@ from torch.autograd.graph import increment_version
 from .. import _library as c
 from ._options import row_major_refusal
 from ._plan import SHARED_LEAST, Clip, Entry, Plan, ValueClip, shared_pool
-from ._tensors import UnsupportedError, grad_refusal, is_distributed, local
+from ._tensors import UnsupportedError, element_of, grad_refusal, is_distributed, local
 
 if TYPE_CHECKING:
     from ._optimizer import LockstepOptimizer
@@ -71,20 +71,33 @@ class RowsPlan(Plan):
         """Takes the step. Raises StaleError, having changed nothing, if a parameter is not what it was."""
         if clip is not None:
             raise UnsupportedError(f"clipping is no part of a step of {type(optimizer).__name__}, {_BEFORE}")
+        if self._masters:
+            self._follow_params()
         found = [(k, self._find(e, e.param.grad)) for k, e in enumerate(self.entries) if e.param.grad is not None]
         scale = optimizer._unscaling()
         for k, gradient in found:
             core: c.Optimizer = self.core.optimizers[k]  # type: ignore[attr-defined]
             core.set_grad_scale(scale)
-            gradient.step(core)
+            gradient.step(core, self._table(core, self.entries[k]))
             increment_version([self.entries[k].param])
             self._counts.cells[k] += 1
         self._counts.note()
+        self._note_versions()
         self._watch(optimizer)
         for k, _ in found:
             if not self.entries[k].begun:
                 self._show(optimizer, k)
                 self._watch(optimizer)
+
+    def _table(self, core: c.Optimizer, e: Entry) -> int:
+        """Where the table is that is stepped: the parameter, or its master, whose copy it is."""
+        table = e.part()
+        if not e.has_master:
+            return table.data_ptr()
+        if not e.begun:
+            e.master.copy_(table)
+        core.set_copies([table.data_ptr()], [element_of(table)])
+        return e.master.data_ptr()
 
     def _find(self, e: Entry, grad: Tensor) -> _Rows | _Whole:
         return _found(e, grad)
@@ -101,7 +114,7 @@ class TablesPlan(RowsPlan):
             why = "is of a table that is not contiguous, want one row after row"
         if why:
             raise UnsupportedError(f"the gradient of {e.title} {why}")
-        return _Whole(table, e.in_order(local(grad)))
+        return _Whole(e.in_order(local(grad)))
 
 
 _BEFORE = "want torch.nn.utils.clip_grad_norm_ before it"
@@ -113,14 +126,15 @@ def table_refusal(param: Tensor) -> str | None:
 
 
 class _Whole:
-    """A table and its dense gradient."""
+    """The dense gradient of a table."""
 
-    def __init__(self, table: Tensor, grad: Tensor) -> None:
-        self._table, self._grad = table, grad
+    def __init__(self, grad: Tensor) -> None:
+        self._grad = grad
 
-    def step(self, core: c.Optimizer) -> None:
+    def step(self, core: c.Optimizer, table: int) -> None:
         where, grads = c.pointers(1), c.pointers(1)
-        where[0], grads[0] = self._table.data_ptr(), self._grad.data_ptr()
+        where[0], grads[0] = table, self._grad.data_ptr()
+        core.set_grad_elements([element_of(self._grad)])
         core.step(where, grads, shared_pool() if self._grad.numel() >= SHARED_LEAST else None)
 
 
@@ -128,13 +142,14 @@ class _Rows:
     """The rows of a table that have a gradient."""
 
     def __init__(self, table: Tensor, places: Tensor, values: Tensor) -> None:
-        self.table, self.values, self._places = table, values, places
+        self.values, self._places = values.float(), places
         self.columns = table[0].numel() if len(table) else max(1, table.shape[1:].numel())
         self.indices = c.Rows(places.data_ptr(), len(places), 8)
 
-    def step(self, core: c.Optimizer) -> None:
+    def step(self, core: c.Optimizer, table: int) -> None:
         pool = shared_pool() if self.values.numel() >= SHARED_LEAST else None
-        core.step_rows(self.table.data_ptr(), self.columns, self.indices, self.values.data_ptr(), pool)
+        core.set_grad_elements([c.FLOAT32])
+        core.step_rows(table, self.columns, self.indices, self.values.data_ptr(), pool)
 
 
 def _found(e: Entry, grad: Tensor | None) -> _Rows:
@@ -160,6 +175,6 @@ def _refusal(e: Entry, table: Tensor, grad: Tensor | None) -> str | None:
     if grad.sparse_dim() != 1 or grad.shape != table.shape:
         has = f"{grad.sparse_dim()} sparse dimensions and the shape {tuple(grad.shape)}"
         return f"has {has}, want 1 and {tuple(table.shape)}"
-    if grad.device.type != "cpu" or grad.dtype is not torch.float32:
-        return f"is {grad.dtype} on {grad.device}, want torch.float32 on the CPU"
+    if grad.device.type != "cpu" or grad.dtype not in (torch.float32, e.dtype):
+        return f"is {grad.dtype} on {grad.device}, want {e.dtype} on the CPU"
     return None

@@ -50,6 +50,7 @@ class Adam(LockstepOptimizer, torch.optim.Adam):
         decoupled_weight_decay: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -80,6 +81,7 @@ class AdamW(LockstepOptimizer, torch.optim.AdamW):
         fused: bool | None = None,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -101,6 +103,8 @@ class SparseAdam(LockstepOptimizer, torch.optim.SparseAdam):
         betas: Betas = (0.9, 0.999),
         eps: float = 1e-8,
         maximize: bool = False,
+        *,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -144,6 +148,7 @@ class SGD(LockstepOptimizer, torch.optim.SGD):
         differentiable: bool = False,
         fused: bool | None = None,
         cautious_update: bool = False,
+        master_weights: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -179,9 +184,15 @@ class Adagrad(LockstepOptimizer, torch.optim.Adagrad):
         maximize: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
+        master_weights: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
+        for group in self.param_groups if self.master_weights else ():
+            for param in group["params"]:
+                if "sum" in self.state[param]:  # torch's class makes it of the parameter's type
+                    first = group["initial_accumulator_value"]
+                    self.state[param]["sum"] = torch.full_like(param, first, dtype=torch.float32, requires_grad=False)
 
     @staticmethod
     def _rule(group: Mapping[str, Any]) -> Rule:
@@ -215,6 +226,7 @@ class RMSprop(LockstepOptimizer, torch.optim.RMSprop):
         differentiable: bool = False,
         *,
         cautious_update: bool = False,
+        master_weights: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -246,6 +258,7 @@ class Rprop(LockstepOptimizer, torch.optim.Rprop):
         foreach: bool | None = None,
         maximize: bool = False,
         differentiable: bool = False,
+        master_weights: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -278,6 +291,7 @@ class Adadelta(LockstepOptimizer, torch.optim.Adadelta):
         capturable: bool = False,
         maximize: bool = False,
         differentiable: bool = False,
+        master_weights: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -310,6 +324,7 @@ class Adamax(LockstepOptimizer, torch.optim.Adamax):
         differentiable: bool = False,
         capturable: bool = False,
         cautious_update: bool = False,
+        master_weights: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -344,6 +359,7 @@ class RAdam(LockstepOptimizer, torch.optim.RAdam):
         differentiable: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -381,6 +397,7 @@ class NAdam(NumbersOfSteps, torch.optim.NAdam):
         differentiable: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -420,6 +437,7 @@ class ASGD(NumbersOfSteps, torch.optim.ASGD):
         differentiable: bool = False,
         capturable: bool = False,
         *,
+        master_weights: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -457,6 +475,7 @@ class Adafactor(LockstepOptimizer, torch.optim.Adafactor):
         *,
         foreach: bool | None = None,
         maximize: bool = False,
+        master_weights: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -515,6 +534,7 @@ class Muon(LockstepOptimizer, torch.optim.Muon):
         ns_steps: int = 5,
         adjust_lr_fn: str | None = None,
         *,
+        master_weights: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())

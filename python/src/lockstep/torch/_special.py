@@ -12,6 +12,7 @@ from torch import Tensor
 from .._library import ArgumentError, Rule
 from ._optimizer import LockstepOptimizer
 from ._options import CAUTIONS, Betas, Names, Number, Params, common, means
+from ._tensors import MASTER
 
 
 def _count_on(states: Sequence[dict[str, Any]], steps: int) -> None:
@@ -42,6 +43,7 @@ class Adan(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -88,6 +90,7 @@ class MADGRAD(LockstepOptimizer):
         decouple_decay: bool = False,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -105,7 +108,7 @@ class MADGRAD(LockstepOptimizer):
         loaded = [(p, g, dict.get(states, p)) for g in self.param_groups for p in g["params"]]
         for param, group, state in loaded:
             if state and "x0" not in state:  # of the authors', without momentum
-                state["x0"] = param + state["s"] / (state["grad_sum_sq"].pow(1 / 3) + group["eps"])
+                state["x0"] = state.get(MASTER, param) + state["s"] / (state["grad_sum_sq"].pow(1 / 3) + group["eps"])
         _count_on([state for _, _, state in loaded if state], int(steps))
         self.watched_state().touched = True
 
@@ -191,6 +194,7 @@ class Prodigy(EstimatingOptimizer):
         growth_rate: float = math.inf,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals() | {"d": d0, "d_max": d0, "d_numerator": 0.0, "k": 0})
 
@@ -210,7 +214,9 @@ class Prodigy(EstimatingOptimizer):
             raise ValueError(f"the state s of a parameter has {found}: slice_p is no option here")
         for name in ("s", "p0"):  # flat, and p0 one number where all of it is 0
             state[name] = state[name].flatten().expand(param.numel()).reshape(param.shape)
-        state.setdefault("exp_avg", torch.zeros_like(param))  # which the authors lack without beta1
+        state.setdefault(
+            "exp_avg", torch.zeros_like(param, dtype=torch.float32)
+        )  # which the authors lack without beta1
         super()._convert(group, param, state)
 
     def _export(self, group: dict[str, Any], param: Tensor, state: dict[str, Any]) -> None:
@@ -250,6 +256,7 @@ class DAdaptAdam(EstimatingOptimizer):
         growth_rate: float = math.inf,
         *,
         maximize: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals() | {"d": d0, "numerator_weighted": 0.0, "k": 0, "layer_scale": 1.0})
 
@@ -281,6 +288,7 @@ class SophiaG(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
+        master_weights: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -307,7 +315,7 @@ class SophiaG(LockstepOptimizer):
         """
         params = [p for group in self.param_groups for p in group["params"]]
         if estimates is None:
-            estimates = [None if p.grad is None else p.grad.square() for p in params]
+            estimates = [None if p.grad is None else p.grad.float().square() for p in params]
         if len(estimates) != len(params):
             raise ArgumentError(f"len(estimates) is {len(estimates)}, want the number of parameters, {len(params)}")
         self._current_plan().update_hessian(self, {p: e for p, e in zip(params, estimates) if e is not None})

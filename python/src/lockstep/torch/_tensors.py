@@ -1,4 +1,4 @@
-"""Which tensors can be stepped over: float32 in the memory of the CPU, each element once."""
+"""Which tensors can be stepped over: in the memory of the CPU, float32 or 16 bits, each element once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from .. import _library as c
+
+HALVES = {torch.bfloat16: c.BF16, torch.float16: c.F16}
+"""Types of 16 bits."""
+
+MASTER = "master"
+"""The state of a parameter of 16 bits that is the float32 one which is trained."""
 
 
 class UnsupportedError(NotImplementedError):
@@ -50,23 +58,32 @@ def torch_shape(slot: str, size: tuple[int, ...]) -> tuple[int, ...]:
     return (1, *size) if slot == "col_var" else size
 
 
-def refusal(tensor: Tensor) -> str | None:
-    """Why the memory of a tensor cannot be read as float32, or None if it can."""
+def element_of(tensor: Tensor) -> int:
+    """The type of a tensor's elements, as the library has it."""
+    return HALVES.get(tensor.dtype, c.FLOAT32)
+
+
+def refusal(tensor: Tensor, dtype: torch.dtype = torch.float32) -> str | None:
+    """Why the memory of a tensor cannot be read as float32 or another type, or None if it can."""
     if tensor.layout is not torch.strided:
         return f"is {tensor.layout}, want a dense tensor"
     if tensor.device.type != "cpu":
         return f"is on {tensor.device}, want the CPU"
-    if tensor.dtype is not torch.float32:
-        return f"is {tensor.dtype}, want torch.float32"
+    if tensor.dtype is not torch.float32 and tensor.dtype is not dtype:
+        or_dtype = "" if dtype is torch.float32 else f" or {dtype}"
+        return f"is {tensor.dtype}, want torch.float32{or_dtype}"
     if tensor.numel() and not tensor.data_ptr():
         return f"is a {type(tensor).__name__} without memory of its own"
     return None
 
 
-def param_refusal(param: Tensor) -> str | None:
+def param_refusal(param: Tensor, masters: bool) -> str | None:
     """Why a parameter cannot be stepped, or None if it can. Where it is a DTensor, its part is looked at."""
     part = local(param)
-    why = refusal(part)
+    half = part.dtype in HALVES
+    why = refusal(part, part.dtype if half and masters else torch.float32)
+    if why and half and not masters and part.device.type == "cpu" and part.layout is torch.strided:
+        why += ", or master_weights=True, which trains a float32 copy of it"
     strides = zip(part.stride(), part.shape) if part.numel() else ()
     if why is None and any(stride == 0 and size > 1 for stride, size in strides):
         return "is expanded: several elements are one number"
@@ -83,4 +100,4 @@ def grad_refusal(param: Tensor, grad: Tensor) -> str | None:
         return f"has placements {grad.placements}, want those of its parameter, {param.placements}"  # type: ignore[attr-defined]
     if grad.shape != param.shape:
         return f"has shape {tuple(grad.shape)}, want that of its parameter, {tuple(param.shape)}"
-    return refusal(local(grad))
+    return refusal(local(grad), local(param).dtype)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from ctypes import Structure, addressof, byref, c_int64, c_size_t, c_uint32, c_void_p
+from ctypes import Structure, addressof, byref, c_int64, c_size_t, c_uint8, c_uint32, c_void_p
 from functools import cache
 from operator import attrgetter, is_
 from typing import Any, NamedTuple, Protocol
 
-import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from .. import _library as c
+from ._tensors import element_of
 
 PART = 32  # tensors whose change is noted together, while they are in the cache
 CHUNK = 128  # tensors that Python looks at together
@@ -32,12 +32,12 @@ class Walk(Protocol):
         """Writes where the gradients are, and notes that the parameters change, or is False.
 
         It is True if parameters lie where they did, with the shapes that they had, and each has a gradient that is
-        float32 in the CPU's memory, of its shape and order of elements.
+        of its type in the CPU's memory, of its shape and order of elements.
         """
 
 
 def walk_over(params: Sequence[Tensor], where: c.Pointers) -> Walk:
-    """A walk over parameters, which are float32 without gaps and lie at these addresses."""
+    """A walk over parameters, which are without gaps and lie at these addresses."""
     interface = _interface()
     if interface and all(getattr(type(p), _EXCHANGE, None) is getattr(Tensor, _EXCHANGE) for p in params):
         return _InC(interface, params, where)
@@ -88,6 +88,7 @@ class _Arguments(Structure):
         ("part", c_size_t),
         ("grads", c_void_p),
         ("hints", c_void_p),
+        ("elements", c_void_p),
     ]
 
 
@@ -141,10 +142,11 @@ class _InC:
         shapes = (c_int64 * len(numbers))(*numbers)
         objects, arguments = _addresses(map(id, params)), _addresses(map(id, parts))
         hints = _addresses(getattr(p.untyped_storage(), "_cdata", 0) for p in params)
-        self._held = (parts, shapes, objects, arguments, where, hints)
+        elements = (c_uint8 * len(params))(*map(element_of, params))
+        self._held = (parts, shapes, objects, arguments, where, hints, elements)
         self._arguments = _Arguments(
             *(addressof(objects), addressof(where), addressof(shapes), len(params)),
-            *(addressof(arguments), PART, None, addressof(hints)),
+            *(addressof(arguments), PART, None, addressof(hints), addressof(elements)),
         )
         self._walk, self._first, self._second = interface.walk, byref(interface.python), byref(self._arguments)
         self._numbers = [p for p in params if p.numel() == 1]
@@ -175,12 +177,13 @@ def same_list(params: Sequence[Tensor]) -> Callable[[Any], bool]:
 class _Chunk:
     """Some tensors after one another."""
 
-    __slots__ = ("empty", "first", "has_numbers", "last", "nbytes", "params", "strides", "where")
+    __slots__ = ("dtypes", "empty", "first", "has_numbers", "last", "nbytes", "params", "strides", "where")
 
     def __init__(self, params: list[Tensor], first: int) -> None:
         self.first, self.last, self.params = first, first + len(params), params
         self.where = list(map(_data_ptr, params))
         self.nbytes = list(map(_get_nbytes, params))
+        self.dtypes = list(map(_get_dtype, params))
         self.has_numbers = any(p.numel() == 1 for p in params)
         self.empty = self.where.count(0)  # which have no memory
         self.strides = None if all(map(_is_contiguous, params)) else list(map(_stride, params))
@@ -189,7 +192,7 @@ class _Chunk:
         grads = list(map(_get_grad, self.params))
         if list(map(_data_ptr, self.params)) != self.where or list(map(_get_nbytes, grads)) != self.nbytes:
             return False
-        if _has_any_type and not all(dtype is torch.float32 for dtype in map(_get_dtype, grads)):
+        if _has_any_type and list(map(_get_dtype, grads)) != self.dtypes:
             return False
         if self.has_numbers and _any_negative(grads):
             return False
