@@ -188,6 +188,28 @@ func runAdaGrad(t Table, list [][]float32, c *fallback.AdaGradScalars) {
 }
 
 //go:noinline
+func runAdaGradBF16(t Table, p []float32, g []fallback.BF16, a []float32, h []fallback.BF16, c *fallback.AdaGradBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runAdaGradBF16(t, p, g, a, h, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(a, reads|writes)
+		touchBuffer(h, writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.AdaGradBF16(p, g, a, h, c)
+	case avx2Table, avx2newtonTable:
+		avx2.AdaGradBF16(p, g, a, h, c)
+	default:
+		fallback.AdaGradBF16(p, g, a, h, c)
+	}
+}
+
+//go:noinline
 func runAdaGradDA(t Table, list [][]float32, c *fallback.AdaGradDAScalars) {
 	if unusual() {
 		asUsual(func() { runAdaGradDA(t, list, c) })
@@ -413,6 +435,33 @@ func runAdam(t Table, list [][]float32, c *fallback.AdamScalars) {
 		avx2.Adam(list, c)
 	default:
 		referenceAdam(list, c)
+	}
+}
+
+//go:noinline
+func runAdamBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, h []fallback.BF16, c *fallback.AdamBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runAdamBF16(t, p, g, m, v, h, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(m, reads|writes)
+		touchBuffer(v, reads|writes)
+		touchBuffer(h, writes)
+	}
+	switch t {
+	case avx512newtonTable:
+		avx512newton.AdamBF16(p, g, m, v, h, c)
+	case avx512Table:
+		avx512.AdamBF16(p, g, m, v, h, c)
+	case avx2newtonTable:
+		avx2newton.AdamBF16(p, g, m, v, h, c)
+	case avx2Table:
+		avx2.AdamBF16(p, g, m, v, h, c)
+	default:
+		fallback.AdamBF16(p, g, m, v, h, c)
 	}
 }
 
@@ -962,6 +1011,28 @@ func runLion(t Table, list [][]float32, c *fallback.LionScalars) {
 }
 
 //go:noinline
+func runLionBF16(t Table, p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *fallback.LionBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runLionBF16(t, p, g, m, h, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(m, reads|writes)
+		touchBuffer(h, writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.LionBF16(p, g, m, h, c)
+	case avx2Table, avx2newtonTable:
+		avx2.LionBF16(p, g, m, h, c)
+	default:
+		fallback.LionBF16(p, g, m, h, c)
+	}
+}
+
+//go:noinline
 func runLog(t Table, list [][]float32) {
 	if unusual() {
 		asUsual(func() { runLog(t, list) })
@@ -1074,6 +1145,28 @@ func runMomentum(t Table, list [][]float32, c *fallback.MomentumScalars) {
 		avx2.Momentum(list, c)
 	default:
 		referenceMomentum(list, c)
+	}
+}
+
+//go:noinline
+func runMomentumBF16(t Table, p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *fallback.MomentumBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runMomentumBF16(t, p, g, m, h, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(m, reads|writes)
+		touchBuffer(h, writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.MomentumBF16(p, g, m, h, c)
+	case avx2Table, avx2newtonTable:
+		avx2.MomentumBF16(p, g, m, h, c)
+	default:
+		fallback.MomentumBF16(p, g, m, h, c)
 	}
 }
 

@@ -54,6 +54,11 @@ func runAdaGrad(t Table, list [][]float32, c *fallback.AdaGradScalars) {
 }
 
 //go:noinline
+func runAdaGradBF16(t Table, p []float32, g []fallback.BF16, a []float32, h []fallback.BF16, c *fallback.AdaGradBF16Scalars) {
+	fallback.AdaGradBF16(p, g, a, h, c)
+}
+
+//go:noinline
 func runAdaGradDA(t Table, list [][]float32, c *fallback.AdaGradDAScalars) {
 	referenceAdaGradDA(list, c)
 }
@@ -106,6 +111,11 @@ func runAdafactorSquares(t Table, row, g, column []float32, c *fallback.Adafacto
 //go:noinline
 func runAdam(t Table, list [][]float32, c *fallback.AdamScalars) {
 	referenceAdam(list, c)
+}
+
+//go:noinline
+func runAdamBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, h []fallback.BF16, c *fallback.AdamBF16Scalars) {
+	fallback.AdamBF16(p, g, m, v, h, c)
 }
 
 //go:noinline
@@ -249,6 +259,11 @@ func runLion(t Table, list [][]float32, c *fallback.LionScalars) {
 }
 
 //go:noinline
+func runLionBF16(t Table, p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *fallback.LionBF16Scalars) {
+	fallback.LionBF16(p, g, m, h, c)
+}
+
+//go:noinline
 func runLog(t Table, list [][]float32) {
 	referenceLog(list)
 }
@@ -276,6 +291,11 @@ func runMaxAbs(t Table, list [][]float32, max *[32]float32) {
 //go:noinline
 func runMomentum(t Table, list [][]float32, c *fallback.MomentumScalars) {
 	referenceMomentum(list, c)
+}
+
+//go:noinline
+func runMomentumBF16(t Table, p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *fallback.MomentumBF16Scalars) {
+	fallback.MomentumBF16(p, g, m, h, c)
 }
 
 //go:noinline
