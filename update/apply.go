@@ -93,12 +93,19 @@ func (o *Optimizer) begin(measure func() (float64, error)) error {
 // same time; together they are the same bits as one Step. A part that overlaps one
 // before it is an error.
 func (o *Optimizer) Apply(tensor, offset int, params, grads []float32) error {
-	return o.ApplyTyped(tensor, offset, params, kernels.TypedOf(grads))
+	return o.applyRange(tensor, offset, params, kernels.TypedOf(grads))
 }
 
 // ApplyTyped is Apply with a gradient of any type: the bits are those of Apply with the same
 // numbers as float32.
 func (o *Optimizer) ApplyTyped(tensor, offset int, params []float32, grads Typed) error {
+	if o.begun != nil {
+		o.fusing.Do(o.fuse)
+	}
+	return o.applyRange(tensor, offset, params, grads)
+}
+
+func (o *Optimizer) applyRange(tensor, offset int, params []float32, grads Typed) error {
 	if err := o.checkTensorIndex(tensor); err != nil {
 		return err
 	}

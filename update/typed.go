@@ -63,6 +63,7 @@ func (o *Optimizer) stepTyped(params [][]float32, shards [][]Typed, names []stri
 	if err := o.standIn(params, shards, names); err != nil {
 		return err
 	}
+	o.fusing.Do(o.fuse)
 	o.typed, o.shardNames = shards, names
 	o.engine.SetTyped(shards)
 	defer func() { // also if it panics

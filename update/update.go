@@ -22,6 +22,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/internal/tune"
@@ -94,6 +95,7 @@ type Optimizer struct {
 
 	shards     [][][]float32 // of the gradients of this step
 	typed      [][]Typed     // or these
+	fusing     sync.Once     // kernels for their types, until rules are others
 	standing   bool          // what was placed last stands in for gradients
 	shardNames []string      // in errors
 	numbered   []string      // room for such names

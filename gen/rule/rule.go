@@ -311,9 +311,16 @@ func (r *Rule) Uniform(id int) bool {
 
 // Long reports whether a vector is work enough for an iteration of the kernel: a rule of
 // many operations, or with more sums than registers are there for. Beside operations the
-// lanes of one, 8 registers of AVX2 with what is added to them, count as ten.
+// lanes of one, 8 registers of AVX2 with what is added to them, count as ten, and so does a
+// buffer of another type than float32, which takes several instructions to move.
 func (r *Rule) Long() bool {
-	return len(r.Schedule())+10*len(r.Reductions) > tune.LongBody || len(r.Reductions) > 1
+	typed := 0
+	for _, b := range r.Buffers {
+		if b.Type != F32 {
+			typed++
+		}
+	}
+	return len(r.Schedule())+10*(len(r.Reductions)+typed) > tune.LongBody || len(r.Reductions) > 1
 }
 
 // A Value is a node under construction.

@@ -28,6 +28,7 @@ type Worker struct {
 	noise       fallback.NoiseScalars
 	adding      adding
 	approaching approaching
+	fusing      fusing
 	agrees      fallback.AgreeScalars
 	cautious    fallback.CautiousScalars
 	row         rowState
@@ -45,6 +46,7 @@ func (w *Worker) Forget() {
 	clear(w.rows[:cap(w.rows)])
 	w.rows = w.rows[:0]
 	w.flushed.forget()
+	w.fusing = fusing{}
 }
 
 // rooms are five blocks for the stages before a kernel: two for the sum of shards, one for
