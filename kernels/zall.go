@@ -167,6 +167,9 @@ func All() []Kernel {
 		{"Hinge", []Buffer{{"grad", Stream, Float32}, {"each", Stream, Float32}, {"x", Stream, Float32}, {"y", Stream, Float32}}, Hinge, fallback.Hinge, func(t Table) any {
 			return func(list [][]float32, c *fallback.HingeScalars, sum *[32]float64) { runHinge(t, list, c, sum) }
 		}},
+		{"JoinBF16", []Buffer{{"x", Stream, Float32}, {"h", Stream, Bfloat16}, {"r", Stream, Bfloat16}}, JoinBF16, fallback.JoinBF16, func(t Table) any {
+			return func(x []float32, h, r []fallback.BF16) { runJoinBF16(t, x, h, r) }
+		}},
 		{"LAMB", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, LAMB, fallback.LAMB, func(t Table) any {
 			return func(list [][]float32, c *fallback.LAMBScalars, params *[32]float64, updates *[32]float64) {
 				runLAMB(t, list, c, params, updates)
@@ -283,6 +286,9 @@ func All() []Kernel {
 		}},
 		{"Sophia", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"h", Stream, Float32}}, Sophia, fallback.Sophia, func(t Table) any {
 			return func(list [][]float32, c *fallback.SophiaScalars) { runSophia(t, list, c) }
+		}},
+		{"SplitBF16", []Buffer{{"h", Stream, Bfloat16}, {"r", Stream, Bfloat16}, {"x", Stream, Float32}}, SplitBF16, fallback.SplitBF16, func(t Table) any {
+			return func(h, r []fallback.BF16, x []float32) { runSplitBF16(t, h, r, x) }
 		}},
 		{"Sqrt", []Buffer{{"y", Stream, Float32}, {"x", Stream, Float32}}, Sqrt, fallback.Sqrt, func(t Table) any {
 			return func(list [][]float32) { runSqrt(t, list) }

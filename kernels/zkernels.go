@@ -679,6 +679,17 @@ func referenceHinge(list [][]float32, c *fallback.HingeScalars, sum *[32]float64
 	}
 }
 
+// JoinBF16 runs the kernel of a table over a tensor: see fallback.JoinBF16.
+func JoinBF16(t Table, x []float32, h, r []fallback.BF16) {
+	h = h[:len(h):len(h)][:len(x)]
+	r = r[:len(r):len(r)][:len(x)]
+	for len(x) > MaxLen {
+		runJoinBF16(t, x[:MaxLen], h[:MaxLen], r[:MaxLen])
+		x, h, r = x[MaxLen:], h[MaxLen:], r[MaxLen:]
+	}
+	runJoinBF16(t, x, h, r)
+}
+
 // LAMB runs the kernel of a table over the tensors of a list, p, g, m, v of each:
 // see fallback.LAMB.
 func LAMB(t Table, list *List, c *fallback.LAMBScalars, params *[32]float64, updates *[32]float64) {
@@ -1162,6 +1173,17 @@ func referenceSophia(list [][]float32, c *fallback.SophiaScalars) {
 	for at := 0; at < len(list); at += 4 {
 		fallback.Sophia(list[at+0], list[at+1], list[at+2], list[at+3], c)
 	}
+}
+
+// SplitBF16 runs the kernel of a table over a tensor: see fallback.SplitBF16.
+func SplitBF16(t Table, h, r []fallback.BF16, x []float32) {
+	r = r[:len(r):len(r)][:len(h)]
+	x = x[:len(x):len(x)][:len(h)]
+	for len(h) > MaxLen {
+		runSplitBF16(t, h[:MaxLen], r[:MaxLen], x[:MaxLen])
+		h, r, x = h[MaxLen:], r[MaxLen:], x[MaxLen:]
+	}
+	runSplitBF16(t, h, r, x)
 }
 
 // Sqrt runs the kernel of a table over the tensors of a list, y, x of each:

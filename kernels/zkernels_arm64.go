@@ -826,6 +826,25 @@ func runHinge(t Table, list [][]float32, c *fallback.HingeScalars, sum *[32]floa
 }
 
 //go:noinline
+func runJoinBF16(t Table, x []float32, h, r []fallback.BF16) {
+	if unusual() {
+		asUsual(func() { runJoinBF16(t, x, h, r) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(x, writes)
+		touchBuffer(h, reads)
+		touchBuffer(r, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.JoinBF16(x, h, r)
+	default:
+		fallback.JoinBF16(x, h, r)
+	}
+}
+
+//go:noinline
 func runLAMB(t Table, list [][]float32, c *fallback.LAMBScalars, params *[32]float64, updates *[32]float64) {
 	if unusual() {
 		asUsual(func() { runLAMB(t, list, c, params, updates) })
@@ -1436,6 +1455,25 @@ func runSophia(t Table, list [][]float32, c *fallback.SophiaScalars) {
 		neon.Sophia(list, c)
 	default:
 		referenceSophia(list, c)
+	}
+}
+
+//go:noinline
+func runSplitBF16(t Table, h, r []fallback.BF16, x []float32) {
+	if unusual() {
+		asUsual(func() { runSplitBF16(t, h, r, x) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(h, writes)
+		touchBuffer(r, writes)
+		touchBuffer(x, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.SplitBF16(h, r, x)
+	default:
+		fallback.SplitBF16(h, r, x)
 	}
 }
 

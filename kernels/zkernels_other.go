@@ -239,6 +239,11 @@ func runHinge(t Table, list [][]float32, c *fallback.HingeScalars, sum *[32]floa
 }
 
 //go:noinline
+func runJoinBF16(t Table, x []float32, h, r []fallback.BF16) {
+	fallback.JoinBF16(x, h, r)
+}
+
+//go:noinline
 func runLAMB(t Table, list [][]float32, c *fallback.LAMBScalars, params *[32]float64, updates *[32]float64) {
 	referenceLAMB(list, c, params, updates)
 }
@@ -411,6 +416,11 @@ func runSimplifiedAdEMAMix(t Table, list [][]float32, c *fallback.SimplifiedAdEM
 //go:noinline
 func runSophia(t Table, list [][]float32, c *fallback.SophiaScalars) {
 	referenceSophia(list, c)
+}
+
+//go:noinline
+func runSplitBF16(t Table, h, r []fallback.BF16, x []float32) {
+	fallback.SplitBF16(h, r, x)
 }
 
 //go:noinline

@@ -1113,6 +1113,16 @@ typedef struct lockstep_hinge_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_hinge_scalars *c, double sum[LOCKSTEP_LANES]);
 
 /*
+ * JoinBF16 makes float32 of the halves that SplitBF16 leaves: every one that there is, NaN of
+ * any bits too.
+ *
+ *	x ← bits(h)·2¹⁶ + bits(r), which have a sign
+ *
+ * list: x (written), h (read, of bf16), r (read, of bf16)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_join_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
+
+/*
  * lockstep_lamb_scalars are the numbers of LAMB, the first of two passes. decay is the weight
  * decay alone here.
  */
@@ -1931,6 +1941,19 @@ typedef struct lockstep_sophia_scalars {
  * list: p (changed), g (read), m (changed), h (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c);
+
+/*
+ * SplitBF16 splits float32 into the nearest BF16, of two the one of larger magnitude, and what
+ * the bits lack then, an int16, which is kept in a BF16 because kernels know no other type of
+ * 16 bits. A number is infinite in h where it is within half a unit of what would be next, and
+ * a NaN whose payload is below 2¹⁵ too; r still has what makes it what it was.
+ *
+ *	h ← (bits(x) + 2¹⁵) / 2¹⁶
+ *	r ← bits(x) - h·2¹⁶
+ *
+ * list: h (written, of bf16), r (written, of bf16), x (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_split_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
 
 /*
  * Sqrt stores the square root of x, correctly rounded.

@@ -101,6 +101,7 @@ static const lockstep_parameter grad_norm_lanes[] = {{"grads", LOCKSTEP_LANES_DO
 static const lockstep_parameter hinge_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}};
 static const lockstep_parameter hinge_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"label_scale", LOCKSTEP_FLOAT}, {"label_shift", LOCKSTEP_FLOAT}};
 static const lockstep_parameter hinge_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
+static const lockstep_parameter join_bf16_buffers[] = {{"x", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM_BF16}, {"r", LOCKSTEP_STREAM_BF16}};
 static const lockstep_parameter lamb_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter lamb_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter lamb_lanes[] = {{"params", LOCKSTEP_LANES_DOUBLE}, {"updates", LOCKSTEP_LANES_DOUBLE}};
@@ -171,6 +172,7 @@ static const lockstep_parameter simplified_ademamix_buffers[] = {{"p", LOCKSTEP_
 static const lockstep_parameter simplified_ademamix_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"beta1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"unbias", LOCKSTEP_FLOAT}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"alpha", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter sophia_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM}};
 static const lockstep_parameter sophia_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"gamma", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"clip", LOCKSTEP_FLOAT}};
+static const lockstep_parameter split_bf16_buffers[] = {{"h", LOCKSTEP_STREAM_BF16}, {"r", LOCKSTEP_STREAM_BF16}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter sqrt_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter squared_hinge_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}};
 static const lockstep_parameter squared_hinge_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"label_scale", LOCKSTEP_FLOAT}, {"label_shift", LOCKSTEP_FLOAT}};
@@ -238,6 +240,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"Flush", flush_buffers, 1, flush_scalars, 1, NULL, 0},
 	{"GradNorm", grad_norm_buffers, 2, grad_norm_scalars, 5, grad_norm_lanes, 1},
 	{"Hinge", hinge_buffers, 4, hinge_scalars, 3, hinge_lanes, 1},
+	{"JoinBF16", join_bf16_buffers, 3, NULL, 0, NULL, 0},
 	{"LAMB", lamb_buffers, 4, lamb_scalars, 11, lamb_lanes, 2},
 	{"LAMBMove", lamb_move_buffers, 3, lamb_move_scalars, 8, NULL, 0},
 	{"LaProp", laprop_buffers, 4, laprop_scalars, 12, NULL, 0},
@@ -273,6 +276,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"SignSGD", sign_sgd_buffers, 2, sign_sgd_scalars, 6, NULL, 0},
 	{"SimplifiedAdEMAMix", simplified_ademamix_buffers, 4, simplified_ademamix_scalars, 14, NULL, 0},
 	{"Sophia", sophia_buffers, 4, sophia_scalars, 10, NULL, 0},
+	{"SplitBF16", split_bf16_buffers, 3, NULL, 0, NULL, 0},
 	{"Sqrt", sqrt_buffers, 2, NULL, 0, NULL, 0},
 	{"SquaredHinge", squared_hinge_buffers, 4, squared_hinge_scalars, 3, squared_hinge_lanes, 1},
 	{"StableAdamW", stable_adamw_buffers, 4, stable_adamw_scalars, 10, stable_adamw_lanes, 1},
@@ -284,7 +288,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"WidenF16", widen_f16_buffers, 2, NULL, 0, NULL, 0},
 	{"Yogi", yogi_buffers, 4, yogi_scalars, 12, NULL, 0},
 };
-const size_t lockstep_all_count = 91;
+const size_t lockstep_all_count = 93;
 
 lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_amsgrad,
@@ -332,6 +336,7 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_flush,
 	lockstep_portable_grad_norm,
 	lockstep_portable_hinge,
+	lockstep_portable_join_bf16,
 	lockstep_portable_lamb,
 	lockstep_portable_lamb_move,
 	lockstep_portable_laprop,
@@ -367,6 +372,7 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_sign_sgd,
 	lockstep_portable_simplified_ademamix,
 	lockstep_portable_sophia,
+	lockstep_portable_split_bf16,
 	lockstep_portable_sqrt,
 	lockstep_portable_squared_hinge,
 	lockstep_portable_stable_adamw,
@@ -424,6 +430,7 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_flush,
 	lockstep_portable_grad_norm,
 	lockstep_portable_hinge,
+	lockstep_portable_join_bf16,
 	lockstep_portable_lamb,
 	lockstep_portable_lamb_move,
 	lockstep_portable_laprop,
@@ -459,6 +466,7 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_sign_sgd,
 	lockstep_portable_simplified_ademamix,
 	lockstep_portable_sophia,
+	lockstep_portable_split_bf16,
 	lockstep_portable_sqrt,
 	lockstep_portable_squared_hinge,
 	lockstep_portable_stable_adamw,
@@ -522,6 +530,7 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_flush,
 	lockstep_avx512_grad_norm,
 	lockstep_avx512_hinge,
+	lockstep_avx512_join_bf16,
 	lockstep_avx512_lamb,
 	lockstep_avx512_lamb_move,
 	lockstep_avx512_laprop,
@@ -557,6 +566,7 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_sign_sgd,
 	lockstep_avx512_simplified_ademamix,
 	lockstep_avx512_sophia,
+	lockstep_avx512_split_bf16,
 	lockstep_avx512_sqrt,
 	lockstep_avx512_squared_hinge,
 	lockstep_avx512_stable_adamw,
@@ -614,6 +624,7 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_flush,
 	lockstep_avx512_grad_norm,
 	lockstep_avx512_hinge,
+	lockstep_avx512_join_bf16,
 	lockstep_avx512_lamb,
 	lockstep_avx512_lamb_move,
 	lockstep_avx512_laprop,
@@ -649,6 +660,7 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_sign_sgd,
 	lockstep_avx512_simplified_ademamix,
 	lockstep_avx512_sophia,
+	lockstep_avx512_split_bf16,
 	lockstep_avx512_sqrt,
 	lockstep_avx512_squared_hinge,
 	lockstep_avx512_stable_adamw,
@@ -714,6 +726,7 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_flush,
 	lockstep_avx2_grad_norm,
 	lockstep_avx2_hinge,
+	lockstep_avx2_join_bf16,
 	lockstep_avx2_lamb,
 	lockstep_avx2_lamb_move,
 	lockstep_avx2_laprop,
@@ -749,6 +762,7 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_sign_sgd,
 	lockstep_avx2_simplified_ademamix,
 	lockstep_avx2_sophia,
+	lockstep_avx2_split_bf16,
 	lockstep_avx2_sqrt,
 	lockstep_avx2_squared_hinge,
 	lockstep_avx2_stable_adamw,
@@ -806,6 +820,7 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_flush,
 	lockstep_avx2_grad_norm,
 	lockstep_avx2_hinge,
+	lockstep_avx2_join_bf16,
 	lockstep_avx2_lamb,
 	lockstep_avx2_lamb_move,
 	lockstep_avx2_laprop,
@@ -841,6 +856,7 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_sign_sgd,
 	lockstep_avx2_simplified_ademamix,
 	lockstep_avx2_sophia,
+	lockstep_avx2_split_bf16,
 	lockstep_avx2_sqrt,
 	lockstep_avx2_squared_hinge,
 	lockstep_avx2_stable_adamw,
@@ -906,6 +922,7 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_flush,
 	lockstep_neon_grad_norm,
 	lockstep_neon_hinge,
+	lockstep_neon_join_bf16,
 	lockstep_neon_lamb,
 	lockstep_neon_lamb_move,
 	lockstep_neon_laprop,
@@ -941,6 +958,7 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_sign_sgd,
 	lockstep_neon_simplified_ademamix,
 	lockstep_neon_sophia,
+	lockstep_neon_split_bf16,
 	lockstep_neon_sqrt,
 	lockstep_neon_squared_hinge,
 	lockstep_neon_stable_adamw,
@@ -998,6 +1016,7 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_flush,
 	lockstep_neon_grad_norm,
 	lockstep_neon_hinge,
+	lockstep_neon_join_bf16,
 	lockstep_neon_lamb,
 	lockstep_neon_lamb_move,
 	lockstep_neon_laprop,
@@ -1033,6 +1052,7 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_sign_sgd,
 	lockstep_neon_simplified_ademamix,
 	lockstep_neon_sophia,
+	lockstep_neon_split_bf16,
 	lockstep_neon_sqrt,
 	lockstep_neon_squared_hinge,
 	lockstep_neon_stable_adamw,
@@ -1103,6 +1123,7 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_flush,
 	lockstep_avx2_grad_norm,
 	lockstep_avx2_hinge,
+	lockstep_avx2_join_bf16,
 	lockstep_avx2_lamb,
 	lockstep_avx2_lamb_move,
 	lockstep_avx2_laprop,
@@ -1138,6 +1159,7 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_sign_sgd,
 	lockstep_avx2_simplified_ademamix,
 	lockstep_avx2_sophia,
+	lockstep_avx2_split_bf16,
 	lockstep_avx2newton_sqrt,
 	lockstep_avx2_squared_hinge,
 	lockstep_avx2_stable_adamw,
@@ -1205,6 +1227,7 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_flush,
 	lockstep_avx512_grad_norm,
 	lockstep_avx512_hinge,
+	lockstep_avx512_join_bf16,
 	lockstep_avx512_lamb,
 	lockstep_avx512_lamb_move,
 	lockstep_avx512_laprop,
@@ -1240,6 +1263,7 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_sign_sgd,
 	lockstep_avx512_simplified_ademamix,
 	lockstep_avx512_sophia,
+	lockstep_avx512_split_bf16,
 	lockstep_avx512newton_sqrt,
 	lockstep_avx512_squared_hinge,
 	lockstep_avx512_stable_adamw,
@@ -1448,194 +1472,202 @@ lockstep_status lockstep_kernel_hinge(const lockstep_table *table, const lockste
 	return lockstep_run(table, &lockstep_all[45], list, buffers, c, lanes);
 }
 
+lockstep_status lockstep_kernel_join_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[46], list, buffers, NULL, NULL);
+}
+
 lockstep_status lockstep_kernel_lamb(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_scalars *c, double params[LOCKSTEP_LANES], double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, updates};
-	return lockstep_run(table, &lockstep_all[46], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[47], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_move_scalars *c) {
-	return lockstep_run(table, &lockstep_all[47], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[48], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
+lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[49], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_lion_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_bf16_scalars *c) {
+lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
 	return lockstep_run(table, &lockstep_all[50], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_log(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[51], list, buffers, NULL, NULL);
+lockstep_status lockstep_kernel_lion_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_bf16_scalars *c) {
+	return lockstep_run(table, &lockstep_all[51], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_log1p(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_log(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[52], list, buffers, NULL, NULL);
 }
 
+lockstep_status lockstep_kernel_log1p(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[53], list, buffers, NULL, NULL);
+}
+
 lockstep_status lockstep_kernel_madgrad(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_madgrad_scalars *c) {
-	return lockstep_run(table, &lockstep_all[53], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[54], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_mse(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_mse_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[54], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[55], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_max_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, float max[LOCKSTEP_LANES]) {
 	void *const lanes[] = {max};
-	return lockstep_run(table, &lockstep_all[55], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[56], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[56], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[57], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_momentum_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_bf16_scalars *c) {
-	return lockstep_run(table, &lockstep_all[57], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[58], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_muon(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_muon_scalars *c, double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {squares};
-	return lockstep_run(table, &lockstep_all[58], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[59], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_nadam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nadam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[59], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[60], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_narrow_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[60], list, buffers, NULL, NULL);
-}
-
-lockstep_status lockstep_kernel_narrow_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[61], list, buffers, NULL, NULL);
 }
 
+lockstep_status lockstep_kernel_narrow_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[62], list, buffers, NULL, NULL);
+}
+
 lockstep_status lockstep_kernel_nesterov(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nesterov_scalars *c) {
-	return lockstep_run(table, &lockstep_all[62], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[63], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_noise(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_noise_scalars *c) {
-	return lockstep_run(table, &lockstep_all[63], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[64], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_penalty(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_penalty_scalars *c, double absolute[LOCKSTEP_LANES], double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {absolute, squares};
-	return lockstep_run(table, &lockstep_all[64], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[65], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_prodigy(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_prodigy_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]) {
 	void *const lanes[] = {numerator, denominator};
-	return lockstep_run(table, &lockstep_all[65], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[66], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_radam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[66], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[67], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[68], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
 	return lockstep_run(table, &lockstep_all[69], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
 	return lockstep_run(table, &lockstep_all[70], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
+	return lockstep_run(table, &lockstep_all[71], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[71], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[72], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
-	return lockstep_run(table, &lockstep_all[72], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[73], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
+lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[74], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
+lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[75], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
+lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
 	return lockstep_run(table, &lockstep_all[76], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
+lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
 	return lockstep_run(table, &lockstep_all[77], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
+lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
 	return lockstep_run(table, &lockstep_all[78], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
+lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[79], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
 	return lockstep_run(table, &lockstep_all[80], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+	return lockstep_run(table, &lockstep_all[81], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_split_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[82], list, buffers, NULL, NULL);
+}
+
 lockstep_status lockstep_kernel_sqrt(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[81], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[83], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_squared_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_squared_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[82], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[84], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_stable_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_stable_adamw_scalars *c, double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {updates};
-	return lockstep_run(table, &lockstep_all[83], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[85], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_sum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[84], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[86], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[85], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[87], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[86], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[88], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_tensor_norms(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_tensor_norms_scalars *c, double params[LOCKSTEP_LANES], double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, grads};
-	return lockstep_run(table, &lockstep_all[87], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[89], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_widen_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[88], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[90], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_widen_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[89], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[91], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_yogi(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_yogi_scalars *c) {
-	return lockstep_run(table, &lockstep_all[90], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[92], list, buffers, c, NULL);
 }

@@ -197,6 +197,12 @@ GLOBL wordc0a55de1<>(SB), RODATA|NOPTR, $4
 DATA word40490fdb<>+0(SB)/4, $0x40490fdb
 GLOBL word40490fdb<>(SB), RODATA|NOPTR, $4
 
+DATA word00008000<>+0(SB)/4, $0x00008000
+GLOBL word00008000<>(SB), RODATA|NOPTR, $4
+
+DATA wordffff0000<>+0(SB)/4, $0xffff0000
+GLOBL wordffff0000<>(SB), RODATA|NOPTR, $4
+
 //	u = clamp(x / max(√v, eps), clip)
 //	m ← lerp(m, u, weight1)
 //	v ← v·beta2 + drop(x·root2, small)²
@@ -13975,6 +13981,107 @@ end:
 	VZEROUPPER
 	RET
 
+//	x ← bits(h)·2¹⁶ + bits(r), which have a sign
+//
+// func JoinBF16(x []float32, h []uint16, r []uint16)
+// Requires: AVX, AVX2
+TEXT ·JoinBF16(SB), NOSPLIT, $32-72
+	MOVQ x_len+8(FP), AX
+	MOVQ x_base+0(FP), CX
+	MOVQ h_base+24(FP), DX
+	MOVQ r_base+48(FP), BX
+	XORQ SI, SI
+	MOVQ AX, DI
+	ANDQ $-32, DI
+	CMPQ SI, DI
+	JGE  mainend
+
+main:
+	VPMOVZXWD (DX)(SI*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD (BX)(SI*2), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VPSRAD    $0x10, Y1, Y1
+	VPADDD    Y1, Y0, Y0
+	VMOVUPS   Y0, (CX)(SI*4)
+	VPMOVZXWD 16(DX)(SI*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD 16(BX)(SI*2), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VPSRAD    $0x10, Y1, Y1
+	VPADDD    Y1, Y0, Y0
+	VMOVUPS   Y0, 32(CX)(SI*4)
+	VPMOVZXWD 32(DX)(SI*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD 32(BX)(SI*2), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VPSRAD    $0x10, Y1, Y1
+	VPADDD    Y1, Y0, Y0
+	VMOVUPS   Y0, 64(CX)(SI*4)
+	VPMOVZXWD 48(DX)(SI*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD 48(BX)(SI*2), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VPSRAD    $0x10, Y1, Y1
+	VPADDD    Y1, Y0, Y0
+	VMOVUPS   Y0, 96(CX)(SI*4)
+	ADDQ      $+32, SI
+	CMPQ      SI, DI
+	JLT       main
+
+mainend:
+	MOVQ AX, DI
+	ANDQ $-8, DI
+	CMPQ SI, DI
+	JGE  loopend
+
+loop:
+	VPMOVZXWD (DX)(SI*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD (BX)(SI*2), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VPSRAD    $0x10, Y1, Y1
+	VPADDD    Y1, Y0, Y0
+	VMOVUPS   Y0, (CX)(SI*4)
+	ADDQ      $+8, SI
+	CMPQ      SI, DI
+	JLT       loop
+
+loopend:
+	SUBQ         SI, AX
+	JE           done
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     lanes<>+0(SB), Y0, Y0
+	LEAQ         (DX)(SI*2), R8
+	LEAQ         (SP), R9
+	MOVQ         AX, DX
+
+half1:
+	MOVWLZX   -2(R8)(DX*2), DI
+	MOVW      DI, -2(R9)(DX*2)
+	DECQ      DX
+	JNE       half1
+	VPMOVZXWD (SP), Y1
+	VPSLLD    $0x10, Y1, Y1
+	LEAQ      (BX)(SI*2), DX
+	LEAQ      16(SP), BX
+
+half2:
+	MOVWLZX    -2(DX)(AX*2), DI
+	MOVW       DI, -2(BX)(AX*2)
+	DECQ       AX
+	JNE        half2
+	VPMOVZXWD  16(SP), Y2
+	VPSLLD     $0x10, Y2, Y2
+	VPSRAD     $0x10, Y2, Y2
+	VPADDD     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (CX)(SI*4)
+
+done:
+	VZEROUPPER
+	RET
+
 //	m ← lerp(m, x, weight1)
 //	v ← v·beta2 + drop(x·root2, small)²
 //	u = m·step / (√v + eps) + p·decay
@@ -24489,6 +24596,83 @@ done:
 	JLT  entry
 
 end:
+	VZEROUPPER
+	RET
+
+//	h ← (bits(x) + 2¹⁵) / 2¹⁶
+//	r ← bits(x) - h·2¹⁶
+//
+// func SplitBF16(h []uint16, r []uint16, x []float32)
+// Requires: AVX, AVX2
+TEXT ·SplitBF16(SB), NOSPLIT, $32-72
+	MOVQ         h_len+8(FP), AX
+	MOVQ         h_base+0(FP), CX
+	MOVQ         r_base+24(FP), DX
+	MOVQ         x_base+48(FP), BX
+	VBROADCASTSS word00008000<>+0(SB), Y0
+	VBROADCASTSS wordffff0000<>+0(SB), Y1
+	XORQ         SI, SI
+	MOVQ         AX, DI
+	ANDQ         $-8, DI
+	CMPQ         SI, DI
+	JGE          loopend
+
+loop:
+	VMOVUPS      (BX)(SI*4), Y2
+	VPADDD       Y0, Y2, Y3
+	VPSRLD       $0x10, Y3, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X5
+	VMOVDQU      X5, (CX)(SI*2)
+	VANDPS       Y1, Y3, Y3
+	VPSUBD       Y3, Y2, Y2
+	VPSLLD       $0x10, Y2, Y2
+	VPSRLD       $0x10, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X3
+	VPACKUSDW    X3, X2, X3
+	VMOVDQU      X3, (DX)(SI*2)
+	ADDQ         $+8, SI
+	CMPQ         SI, DI
+	JLT          loop
+
+loopend:
+	SUBQ         SI, AX
+	JE           done
+	VMOVD        AX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     lanes<>+0(SB), Y2, Y2
+	VMASKMOVPS   (BX)(SI*4), Y2, Y2
+	VPADDD       Y0, Y2, Y0
+	VPSRLD       $0x10, Y0, Y3
+	VEXTRACTI128 $0x01, Y3, X4
+	VPACKUSDW    X4, X3, X4
+	VMOVDQU      X4, (SP)
+	LEAQ         (SP), BX
+	LEAQ         (CX)(SI*2), R8
+	MOVQ         AX, CX
+
+half1:
+	MOVWLZX      -2(BX)(CX*2), DI
+	MOVW         DI, -2(R8)(CX*2)
+	DECQ         CX
+	JNE          half1
+	VANDPS       Y1, Y0, Y0
+	VPSUBD       Y0, Y2, Y0
+	VPSLLD       $0x10, Y0, Y0
+	VPSRLD       $0x10, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSDW    X1, X0, X1
+	VMOVDQU      X1, 16(SP)
+	LEAQ         16(SP), CX
+	LEAQ         (DX)(SI*2), DX
+
+half2:
+	MOVWLZX -2(CX)(AX*2), BX
+	MOVW    BX, -2(DX)(AX*2)
+	DECQ    AX
+	JNE     half2
+
+done:
 	VZEROUPPER
 	RET
 

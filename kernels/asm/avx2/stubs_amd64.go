@@ -403,6 +403,13 @@ func GradNorm(list [][]float32, c *fallback.GradNormScalars, grads *[32]float64)
 //go:noescape
 func Hinge(list [][]float32, c *fallback.HingeScalars, sum *[32]float64)
 
+// JoinBF16 is
+//
+//	x ← bits(h)·2¹⁶ + bits(r), which have a sign
+//
+//go:noescape
+func JoinBF16(x []float32, h, r []fallback.BF16)
+
 // LAMB is
 //
 //	m ← lerp(m, x, weight1)
@@ -703,6 +710,14 @@ func SimplifiedAdEMAMix(list [][]float32, c *fallback.SimplifiedAdEMAMixScalars)
 //
 //go:noescape
 func Sophia(list [][]float32, c *fallback.SophiaScalars)
+
+// SplitBF16 is
+//
+//	h ← (bits(x) + 2¹⁵) / 2¹⁶
+//	r ← bits(x) - h·2¹⁶
+//
+//go:noescape
+func SplitBF16(h, r []fallback.BF16, x []float32)
 
 // Sqrt is
 //

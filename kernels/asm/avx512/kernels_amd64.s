@@ -199,6 +199,12 @@ GLOBL wordc0a55de1<>(SB), RODATA|NOPTR, $4
 DATA word40490fdb<>+0(SB)/4, $0x40490fdb
 GLOBL word40490fdb<>(SB), RODATA|NOPTR, $4
 
+DATA word00008000<>+0(SB)/4, $0x00008000
+GLOBL word00008000<>(SB), RODATA|NOPTR, $4
+
+DATA wordffff0000<>+0(SB)/4, $0xffff0000
+GLOBL wordffff0000<>(SB), RODATA|NOPTR, $4
+
 //	u = clamp(x / max(√v, eps), clip)
 //	m ← lerp(m, u, weight1)
 //	v ← v·beta2 + drop(x·root2, small)²
@@ -13881,6 +13887,90 @@ end:
 	VZEROUPPER
 	RET
 
+//	x ← bits(h)·2¹⁶ + bits(r), which have a sign
+//
+// func JoinBF16(x []float32, h []uint16, r []uint16)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·JoinBF16(SB), NOSPLIT, $0-72
+	MOVQ x_len+8(FP), AX
+	MOVQ x_base+0(FP), CX
+	MOVQ h_base+24(FP), DX
+	MOVQ r_base+48(FP), BX
+	XORQ SI, SI
+	MOVQ AX, DI
+	ANDQ $-64, DI
+	CMPQ SI, DI
+	JGE  mainend
+
+main:
+	VPMOVZXWD (DX)(SI*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPMOVZXWD (BX)(SI*2), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPSRAD    $0x10, Z1, Z1
+	VPADDD    Z1, Z0, Z0
+	VMOVUPS   Z0, (CX)(SI*4)
+	VPMOVZXWD 32(DX)(SI*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPMOVZXWD 32(BX)(SI*2), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPSRAD    $0x10, Z1, Z1
+	VPADDD    Z1, Z0, Z0
+	VMOVUPS   Z0, 64(CX)(SI*4)
+	VPMOVZXWD 64(DX)(SI*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPMOVZXWD 64(BX)(SI*2), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPSRAD    $0x10, Z1, Z1
+	VPADDD    Z1, Z0, Z0
+	VMOVUPS   Z0, 128(CX)(SI*4)
+	VPMOVZXWD 96(DX)(SI*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPMOVZXWD 96(BX)(SI*2), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPSRAD    $0x10, Z1, Z1
+	VPADDD    Z1, Z0, Z0
+	VMOVUPS   Z0, 192(CX)(SI*4)
+	ADDQ      $+64, SI
+	CMPQ      SI, DI
+	JLT       main
+
+mainend:
+	MOVQ AX, DI
+	ANDQ $-16, DI
+	CMPQ SI, DI
+	JGE  loopend
+
+loop:
+	VPMOVZXWD (DX)(SI*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPMOVZXWD (BX)(SI*2), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPSRAD    $0x10, Z1, Z1
+	VPADDD    Z1, Z0, Z0
+	VMOVUPS   Z0, (CX)(SI*4)
+	ADDQ      $+16, SI
+	CMPQ      SI, DI
+	JLT       loop
+
+loopend:
+	SUBQ        SI, AX
+	JE          done
+	MOVL        $0x0000ffff, DI
+	BZHIL       AX, DI, DI
+	KMOVW       DI, K1
+	VPMOVZXWD.Z (DX)(SI*2), K1, Z0
+	VPSLLD      $0x10, Z0, Z0
+	VPMOVZXWD.Z (BX)(SI*2), K1, Z1
+	VPSLLD      $0x10, Z1, Z1
+	VPSRAD      $0x10, Z1, Z1
+	VPADDD      Z1, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)(SI*4)
+
+done:
+	VZEROUPPER
+	RET
+
 //	m ← lerp(m, x, weight1)
 //	v ← v·beta2 + drop(x·root2, small)²
 //	u = m·step / (√v + eps) + p·decay
@@ -24027,6 +24117,58 @@ done:
 	JLT  entry
 
 end:
+	VZEROUPPER
+	RET
+
+//	h ← (bits(x) + 2¹⁵) / 2¹⁶
+//	r ← bits(x) - h·2¹⁶
+//
+// func SplitBF16(h []uint16, r []uint16, x []float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·SplitBF16(SB), NOSPLIT, $0-72
+	MOVQ         h_len+8(FP), AX
+	MOVQ         h_base+0(FP), CX
+	MOVQ         r_base+24(FP), DX
+	MOVQ         x_base+48(FP), BX
+	VBROADCASTSS word00008000<>+0(SB), Z0
+	VBROADCASTSS wordffff0000<>+0(SB), Z1
+	XORQ         SI, SI
+	MOVQ         AX, DI
+	ANDQ         $-16, DI
+	CMPQ         SI, DI
+	JGE          loopend
+
+loop:
+	VMOVUPS (BX)(SI*4), Z2
+	VPADDD  Z0, Z2, Z3
+	VPSRLD  $0x10, Z3, Z4
+	VPMOVDW Z4, (CX)(SI*2)
+	VANDPS  Z1, Z3, Z3
+	VPSUBD  Z3, Z2, Z2
+	VPSLLD  $0x10, Z2, Z2
+	VPSRLD  $0x10, Z2, Z2
+	VPMOVDW Z2, (DX)(SI*2)
+	ADDQ    $+16, SI
+	CMPQ    SI, DI
+	JLT     loop
+
+loopend:
+	SUBQ      SI, AX
+	JE        done
+	MOVL      $0x0000ffff, DI
+	BZHIL     AX, DI, DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (BX)(SI*4), K1, Z2
+	VPADDD    Z0, Z2, Z0
+	VPSRLD    $0x10, Z0, Z3
+	VPMOVDW   Z3, K1, (CX)(SI*2)
+	VANDPS    Z1, Z0, Z0
+	VPSUBD    Z0, Z2, Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPSRLD    $0x10, Z0, Z0
+	VPMOVDW   Z0, K1, (DX)(SI*2)
+
+done:
 	VZEROUPPER
 	RET
 

@@ -17678,6 +17678,83 @@ singleend:
 end:
 	RET
 
+//	x ← bits(h)·2¹⁶ + bits(r), which have a sign
+//
+// func JoinBF16(x []float32, h, r []fallback.BF16)
+// Requires: ASIMD
+TEXT ·JoinBF16(SB), NOSPLIT, $0-72
+	MOVD x_len+8(FP), R0
+	MOVD x_base+0(FP), R1
+	MOVD h_base+24(FP), R2
+	MOVD r_base+48(FP), R3
+	SUBS $16, R0, R0
+	BLT mainend
+
+main:
+	FMOVQ.P 32(R2), F0
+	WORD $0x6e613801 // shll2 v1.4s, v0.8h, #16
+	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
+	FMOVQ.P 32(R3), F2
+	WORD $0x6e613843 // shll2 v3.4s, v2.8h, #16
+	WORD $0x2e613842 // shll v2.4s, v2.4h, #16
+	WORD $0x4f300442 // sshr v2.4s, v2.4s, #16
+	WORD $0x4f300463 // sshr v3.4s, v3.4s, #16
+	WORD $0x4ea28400 // add v0.4s, v0.4s, v2.4s
+	WORD $0x4ea38421 // add v1.4s, v1.4s, v3.4s
+	FSTPQ.P (F0, F1), 64(R1)
+	FMOVQ -16(R2), F0
+	WORD $0x6e613801 // shll2 v1.4s, v0.8h, #16
+	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
+	FMOVQ -16(R3), F2
+	WORD $0x6e613843 // shll2 v3.4s, v2.8h, #16
+	WORD $0x2e613842 // shll v2.4s, v2.4h, #16
+	WORD $0x4f300442 // sshr v2.4s, v2.4s, #16
+	WORD $0x4f300463 // sshr v3.4s, v3.4s, #16
+	WORD $0x4ea28400 // add v0.4s, v0.4s, v2.4s
+	WORD $0x4ea38421 // add v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -32(R1)
+	SUBS $16, R0, R0
+	BGE main
+
+mainend:
+	ADD $16, R0, R0
+	SUBS $4, R0, R0
+	BLT loopend
+
+loop:
+	FMOVD.P 8(R2), F0
+	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
+	FMOVD.P 8(R3), F1
+	WORD $0x2e613821 // shll v1.4s, v1.4h, #16
+	WORD $0x4f300421 // sshr v1.4s, v1.4s, #16
+	WORD $0x4ea18400 // add v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R1)
+	SUBS $4, R0, R0
+	BGE loop
+
+loopend:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT singleend
+
+single:
+	MOVHU.P 2(R2), R4
+	FMOVS R4, F0
+	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
+	MOVHU.P 2(R3), R4
+	FMOVS R4, F1
+	WORD $0x2e613821 // shll v1.4s, v1.4h, #16
+	WORD $0x4f300421 // sshr v1.4s, v1.4s, #16
+	WORD $0x4ea18400 // add v0.4s, v0.4s, v1.4s
+	FMOVS.P F0, 4(R1)
+	SUBS $1, R0, R0
+	BGE single
+
+singleend:
+
+end:
+	RET
+
 DATA constantsOfLAMB<>+0(SB)/8, $0xffffffffffffffff
 DATA constantsOfLAMB<>+8(SB)/8, $0xffffffffffffffff
 DATA constantsOfLAMB<>+16(SB)/8, $0x7fffffff7fffffff
@@ -30817,6 +30894,88 @@ singleend:
 	ADD $96, R2, R2
 	CMP R3, R2
 	BLT entry
+
+end:
+	RET
+
+DATA constantsOfSplitBF16<>+0(SB)/8, $0x0000800000008000
+DATA constantsOfSplitBF16<>+8(SB)/8, $0x0000800000008000
+DATA constantsOfSplitBF16<>+16(SB)/8, $0xffff0000ffff0000
+DATA constantsOfSplitBF16<>+24(SB)/8, $0xffff0000ffff0000
+GLOBL constantsOfSplitBF16<>(SB), RODATA|NOPTR, $32
+
+//	h ← (bits(x) + 2¹⁵) / 2¹⁶
+//	r ← bits(x) - h·2¹⁶
+//
+// func SplitBF16(h, r []fallback.BF16, x []float32)
+// Requires: ASIMD
+TEXT ·SplitBF16(SB), NOSPLIT, $0-72
+	MOVD $constantsOfSplitBF16<>(SB), R0
+	MOVD h_len+8(FP), R1
+	MOVD h_base+0(FP), R2
+	MOVD r_base+24(FP), R3
+	MOVD x_base+48(FP), R4
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	SUBS $8, R1, R1
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R4), (F2, F3)
+	WORD $0x4ea08444 // add v4.4s, v2.4s, v0.4s
+	WORD $0x4ea08465 // add v5.4s, v3.4s, v0.4s
+	WORD $0x4e455886 // uzp2 v6.8h, v4.8h, v5.8h
+	FMOVQ.P F6, 16(R2)
+	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
+	WORD $0x4e211ca5 // and v5.16b, v5.16b, v1.16b
+	WORD $0x6ea48442 // sub v2.4s, v2.4s, v4.4s
+	WORD $0x6ea58463 // sub v3.4s, v3.4s, v5.4s
+	WORD $0x4f305442 // shl v2.4s, v2.4s, #16
+	WORD $0x4f305463 // shl v3.4s, v3.4s, #16
+	WORD $0x4e435842 // uzp2 v2.8h, v2.8h, v3.8h
+	FMOVQ.P F2, 16(R3)
+	SUBS $8, R1, R1
+	BGE main
+
+mainend:
+	ADD $8, R1, R1
+	SUBS $4, R1, R1
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R4), F2
+	WORD $0x4ea08443 // add v3.4s, v2.4s, v0.4s
+	WORD $0x4e435864 // uzp2 v4.8h, v3.8h, v3.8h
+	FMOVD.P F4, 8(R2)
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x6ea38442 // sub v2.4s, v2.4s, v3.4s
+	WORD $0x4f305442 // shl v2.4s, v2.4s, #16
+	WORD $0x4e425842 // uzp2 v2.8h, v2.8h, v2.8h
+	FMOVD.P F2, 8(R3)
+	SUBS $4, R1, R1
+	BGE loop
+
+loopend:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT singleend
+
+single:
+	FMOVS.P 4(R4), F2
+	WORD $0x4ea08443 // add v3.4s, v2.4s, v0.4s
+	FMOVS F3, R0
+	LSR $16, R0, R0
+	MOVH.P R0, 2(R2)
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x6ea38442 // sub v2.4s, v2.4s, v3.4s
+	WORD $0x4f305442 // shl v2.4s, v2.4s, #16
+	FMOVS F2, R0
+	LSR $16, R0, R0
+	MOVH.P R0, 2(R3)
+	SUBS $1, R1, R1
+	BGE single
+
+singleend:
 
 end:
 	RET
