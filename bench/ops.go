@@ -105,6 +105,9 @@ var (
 var (
 	widened  = pattern{"widened", 2, 6, false, nil}
 	narrowed = pattern{"narrowed", 2, 6, false, nil}
+
+	widenedTwo  = pattern{"widened from two", 2, 8, false, nil}
+	narrowedTwo = pattern{"narrowed to two", 2, 8, false, nil}
 )
 
 // Steps along gradients of BF16 that leave a copy of the parameters are bound with both.
@@ -277,6 +280,16 @@ var ops = append(steps(), []op{
 	{"WidenF16", widened, widening(kernels.NarrowF16, kernels.WidenF16), nil, false},
 	{"NarrowBF16", narrowed, narrowing(kernels.NarrowBF16), nil, false},
 	{"NarrowF16", narrowed, narrowing(kernels.NarrowF16), nil, false},
+
+	{"JoinBF16", widenedTwo, func(t kernels.Table, b streams, _ int) func() {
+		h, r := make([]kernels.BF16, len(b[0])), make([]kernels.BF16, len(b[0]))
+		kernels.SplitBF16(t, h, r, b[1])
+		return func() { kernels.JoinBF16(t, b[0], h, r) }
+	}, nil, false},
+	{"SplitBF16", narrowedTwo, func(t kernels.Table, b streams, _ int) func() {
+		h, r := make([]kernels.BF16, len(b[0])), make([]kernels.BF16, len(b[0]))
+		return func() { kernels.SplitBF16(t, h, r, b[1]) }
+	}, nil, false},
 
 	{"AdamBF16", fused2, fusedTwo(kernels.AdamBF16, adamW), nil, false},
 	{"MomentumBF16", fused1, fusedOne(kernels.MomentumBF16, "Momentum"), nil, false},

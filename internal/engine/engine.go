@@ -52,6 +52,7 @@ type Engine struct {
 	zeroing   zeroing
 	swapping  swapping
 	copying   copying
+	splitting workers.Task // a splitting, whose kernels all programs would link if its type were here
 
 	estimating estimating
 	agreeing   agreeing
