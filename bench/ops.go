@@ -105,7 +105,39 @@ var (
 var (
 	widened  = pattern{"widened", 2, 6, false, nil}
 	narrowed = pattern{"narrowed", 2, 6, false, nil}
+
+	widenedTwo  = pattern{"widened from two", 2, 8, false, nil}
+	narrowedTwo = pattern{"narrowed to two", 2, 8, false, nil}
 )
+
+// Steps along gradients of BF16 that leave a copy of the parameters are bound with both.
+var (
+	fused1 = pattern{"fused update1", 3, 20, true, nil}
+	fused2 = pattern{"fused update2", 4, 28, true, nil}
+)
+
+func fusedOne[C any](kernel func(kernels.Table, []float32, []kernels.BF16, []float32, []kernels.BF16, *C), name string) binder {
+	c := scalarsOf[C](name)
+	return func(t kernels.Table, b streams, _ int) func() {
+		g, h := halves(t, b[1]), make([]kernels.BF16, len(b[0]))
+		return func() { kernel(t, b[0], g, b[2], h, c) }
+	}
+}
+
+func fusedTwo[C any](kernel func(kernels.Table, []float32, []kernels.BF16, []float32, []float32, []kernels.BF16, *C), name string) binder {
+	c := scalarsOf[C](name)
+	return func(t kernels.Table, b streams, _ int) func() {
+		g, h := halves(t, b[1]), make([]kernels.BF16, len(b[0]))
+		return func() { kernel(t, b[0], g, b[2], b[3], h, c) }
+	}
+}
+
+// halves is a stream in BF16.
+func halves(t kernels.Table, x []float32) []kernels.BF16 {
+	h := make([]kernels.BF16, len(x))
+	kernels.NarrowBF16(t, h, x)
+	return h
+}
 
 // widening and narrowing bind kernels that convert the second stream, which is narrowed
 // before or in each call.
@@ -248,6 +280,21 @@ var ops = append(steps(), []op{
 	{"WidenF16", widened, widening(kernels.NarrowF16, kernels.WidenF16), nil, false},
 	{"NarrowBF16", narrowed, narrowing(kernels.NarrowBF16), nil, false},
 	{"NarrowF16", narrowed, narrowing(kernels.NarrowF16), nil, false},
+
+	{"JoinBF16", widenedTwo, func(t kernels.Table, b streams, _ int) func() {
+		h, r := make([]kernels.BF16, len(b[0])), make([]kernels.BF16, len(b[0]))
+		kernels.SplitBF16(t, h, r, b[1])
+		return func() { kernels.JoinBF16(t, b[0], h, r) }
+	}, nil, false},
+	{"SplitBF16", narrowedTwo, func(t kernels.Table, b streams, _ int) func() {
+		h, r := make([]kernels.BF16, len(b[0])), make([]kernels.BF16, len(b[0]))
+		return func() { kernels.SplitBF16(t, h, r, b[1]) }
+	}, nil, false},
+
+	{"AdamBF16", fused2, fusedTwo(kernels.AdamBF16, adamW), nil, false},
+	{"MomentumBF16", fused1, fusedOne(kernels.MomentumBF16, "Momentum"), nil, false},
+	{"LionBF16", fused1, fusedOne(kernels.LionBF16, "Lion"), nil, false},
+	{"AdaGradBF16", fused1, fusedOne(kernels.AdaGradBF16, "AdaGrad"), nil, false},
 
 	{"SumSquares", read, summing(kernels.SumSquares, &lanes), nil, true},
 	{"Sum", read, summing(kernels.Sum, &lanes), nil, false},

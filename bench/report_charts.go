@@ -175,9 +175,16 @@ var families = []family{
 	{"losses", "Buffers are read into others, and a sum is taken.", "Gelement/s",
 		func(o *op) bool { return !o.inPlace && o.moved > 8 }},
 	{"functions", "A buffer is read into another.", "Gelement/s",
-		func(o *op) bool { return o.moved == 6 || !o.inPlace && o.moved == 8 && o.limit != nil }},
+		func(o *op) bool { return converts(o) || !o.inPlace && o.moved == 8 && o.limit != nil }},
 	{"sums and matrices", "A buffer or two are read, and little is written.", "Gelement/s",
-		func(o *op) bool { return o.moved == 4 || !o.inPlace && o.moved == 8 && o.limit == nil }},
+		func(o *op) bool {
+			return o.moved == 4 || !o.inPlace && o.moved == 8 && o.limit == nil && !converts(o)
+		}},
+}
+
+// converts reports whether a kernel makes elements of one type of those of another.
+func converts(o *op) bool {
+	return slices.Contains([]string{widened.name, narrowed.name, widenedTwo.name, narrowedTwo.name}, o.pattern.name)
 }
 
 // sizes has charts of each table's kernels.

@@ -23,6 +23,24 @@ func AdaGrad(p, g, a []float32, c *AdaGradScalars) {
 	}
 }
 
+// AdaGradBF16Scalars are the numbers of one AdaGradBF16 step.
+type AdaGradBF16Scalars = AdaGradScalars
+
+// AdaGradBF16 is AdaGrad along gradients of BF16, which leaves a copy of the parameters.
+//
+//	a ← a + drop(x, small)²
+//	p ← p - (x·step / (√(a + epsIn) + eps) + p·decay)
+//	h ← p, rounded to nearest even
+func AdaGradBF16(p []float32, g []BF16, a []float32, h []BF16, c *AdaGradBF16Scalars) {
+	for i := range p {
+		x := c.gradient(g[i].Float32(), p[i])
+		y := drop(x, c.Small)
+		a[i] += float32(y * y)
+		p[i] = c.still(p[i], float32(x*c.Step)/(sqrt(a[i]+c.EpsIn)+c.Eps))
+		h[i] = ToBF16(p[i])
+	}
+}
+
 // AdaGradProxScalars are the numbers of one AdaGradProx step.
 type AdaGradProxScalars struct {
 	Common

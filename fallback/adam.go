@@ -26,6 +26,25 @@ func Adam(p, g, m, v []float32, c *AdamScalars) {
 	}
 }
 
+// AdamBF16Scalars are the numbers of one AdamBF16 step.
+type AdamBF16Scalars = AdamScalars
+
+// AdamBF16 is Adam along gradients of BF16, which leaves a copy of the parameters.
+//
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//	h ← p, rounded to nearest even
+func AdamBF16(p []float32, g []BF16, m, v []float32, h []BF16, c *AdamBF16Scalars) {
+	for i := range p {
+		x := c.gradient(g[i].Float32(), p[i])
+		m[i] = lerp(m[i], x, c.Weight1)
+		v[i] = float32(v[i]*c.Beta2) + square(x, c.Root2, c.Small)
+		p[i] = c.decayed(p[i], float32(m[i]*c.Step)/(sqrt(v[i])+c.Eps))
+		h[i] = ToBF16(p[i])
+	}
+}
+
 // AdamProxScalars are the numbers of one AdamProx step.
 type AdamProxScalars struct {
 	Common

@@ -20,3 +20,20 @@ func Lion(p, g, m []float32, c *LionScalars) {
 		m[i] = lerp(m[i], x, c.Weight2)
 	}
 }
+
+// LionBF16Scalars are the numbers of one LionBF16 step.
+type LionBF16Scalars = LionScalars
+
+// LionBF16 is Lion along gradients of BF16, which leaves a copy of the parameters.
+//
+//	p ← p - (sign(lerp(m, x, weight1))·step + p·decay)
+//	m ← lerp(m, x, weight2)
+//	h ← p, rounded to nearest even
+func LionBF16(p []float32, g []BF16, m []float32, h []BF16, c *LionBF16Scalars) {
+	for i := range p {
+		x := c.wholeGradient(g[i].Float32(), p[i])
+		p[i] = c.decayed(p[i], signTimes(lerp(m[i], x, c.Weight1), c.Step))
+		m[i] = lerp(m[i], x, c.Weight2)
+		h[i] = ToBF16(p[i])
+	}
+}

@@ -20,6 +20,23 @@ func Momentum(p, g, m []float32, c *MomentumScalars) {
 	}
 }
 
+// MomentumBF16Scalars are the numbers of one MomentumBF16 step.
+type MomentumBF16Scalars = MomentumScalars
+
+// MomentumBF16 is Momentum along gradients of BF16, which leaves a copy of the parameters.
+//
+//	m ← m·beta + x·input
+//	p ← p - (m·step + p·decay)
+//	h ← p, rounded to nearest even
+func MomentumBF16(p []float32, g []BF16, m []float32, h []BF16, c *MomentumBF16Scalars) {
+	for i := range p {
+		x := c.gradient(g[i].Float32(), p[i])
+		m[i] = float32(m[i]*c.Beta) + float32(x*c.Input)
+		p[i] = c.still(p[i], float32(m[i]*c.Step))
+		h[i] = ToBF16(p[i])
+	}
+}
+
 // NesterovScalars are the numbers of one Nesterov step.
 type NesterovScalars struct {
 	Common

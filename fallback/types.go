@@ -91,3 +91,28 @@ func NarrowF16(h []F16, x []float32) {
 		h[i] = ToF16(x[i])
 	}
 }
+
+// JoinBF16 makes float32 of the halves that SplitBF16 leaves: every one that there is, NaN of
+// any bits too.
+//
+//	x ← bits(h)·2¹⁶ + bits(r), which have a sign
+func JoinBF16(x []float32, h, r []BF16) {
+	for i := range x {
+		x[i] = math.Float32frombits(uint32(h[i])<<16 + uint32(int32(int16(r[i]))))
+	}
+}
+
+// SplitBF16 splits float32 into the nearest BF16, of two the one of larger magnitude, and what
+// the bits lack then, an int16, which is kept in a BF16 because kernels know no other type of
+// 16 bits. A number is infinite in h where it is within half a unit of what would be next, and
+// a NaN whose payload is below 2¹⁵ too; r still has what makes it what it was.
+//
+//	h ← (bits(x) + 2¹⁵) / 2¹⁶
+//	r ← bits(x) - h·2¹⁶
+func SplitBF16(h, r []BF16, x []float32) {
+	for i := range h {
+		bits := math.Float32bits(x[i])
+		h[i] = BF16((bits + 1<<15) >> 16)
+		r[i] = BF16(bits - uint32(h[i])<<16)
+	}
+}

@@ -171,7 +171,7 @@ func evaluator(r *rule.Rule, like any) any {
 				list = append(list, x)
 			case []fallback.BF16:
 				list = append(list, wide(x, fallback.BF16.Float32))
-				back = append(back, narrowed(r.Stores(len(list)-1), list[len(list)-1], x, fallback.ToBF16))
+				back = append(back, narrowed(r.Stores(len(list)-1), list[len(list)-1], x, upper))
 			case []fallback.F16:
 				list = append(list, wide(x, fallback.F16.Float32))
 				back = append(back, narrowed(r.Stores(len(list)-1), list[len(list)-1], x, fallback.ToF16))
@@ -204,6 +204,9 @@ func wide[T ~uint16](x []T, widen func(T) float32) []float32 {
 	}
 	return list
 }
+
+// upper is a number that is one of BF16.
+func upper(x float32) fallback.BF16 { return fallback.BF16(math.Float32bits(x) >> 16) }
 
 // narrowed puts back what a rule has stored, which Eval has rounded.
 func narrowed[T ~uint16](stored bool, list []float32, x []T, narrow func(float32) T) func() {

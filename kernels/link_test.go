@@ -11,13 +11,20 @@ import (
 )
 
 // TestLinks builds a program that uses AdamW, which must link the kernels of Adam's
-// family and of the engine's stages, and no others.
+// family and of the engine's stages, and no others: but one more where gradients are of BF16.
 func TestLinks(t *testing.T) {
 	if testing.Short() || len(native()) == 0 {
 		t.Skip("builds a program of assembly")
 	}
-	program := filepath.Join(t.TempDir(), "adamw")
-	if out, err := exec.Command("go", "build", "-o", program, "./testdata/adamw").CombinedOutput(); err != nil {
+	wantLinked(t, "adamw")
+	wantLinked(t, "adamw_bf16", "AdamBF16")
+}
+
+// wantLinked builds a program of AdamW that links further kernels.
+func wantLinked(t *testing.T, name string, further ...string) {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), name)
+	if out, err := exec.Command("go", "build", "-o", program, "./testdata/"+name).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	symbols, err := exec.Command("go", "tool", "nm", program).CombinedOutput()
@@ -25,6 +32,7 @@ func TestLinks(t *testing.T) {
 		t.Fatalf("%v\n%s", err, symbols)
 	}
 	want := []string{"AMSGrad", "AMSGradCorrected", "AMSGradProx", "Accumulate", "Adam", "AdamProx", "Add2", "Add3", "Add4", "Agree", "Average", "Cautious", "Center", "Clip", "CountBeyond", "Fade", "Flush", "NarrowBF16", "NarrowF16", "Noise", "Regularize", "Shrink", "Sum", "SumSquares", "WidenBF16", "WidenF16"}
+	want = append(want, further...)
 	linked := map[string]bool{}
 	for _, m := range regexp.MustCompile(`kernels/asm/\w+\.(\w+)\.abi0\b|kernels/asm/\w+\.(\w+)\n`).FindAllStringSubmatch(string(symbols), -1) {
 		linked[m[1]+m[2]] = true
@@ -34,7 +42,7 @@ func TestLinks(t *testing.T) {
 	}
 	for _, k := range All() {
 		if linked[k.Name] != slices.Contains(want, k.Name) {
-			t.Errorf("%s: linked is %v", k.Name, linked[k.Name])
+			t.Errorf("%s: %s: linked is %v", name, k.Name, linked[k.Name])
 		}
 	}
 }

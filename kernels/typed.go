@@ -74,6 +74,9 @@ func (x Typed) Slice(lo, hi int) Typed {
 // Float32 is a buffer of float32 as a slice, and panics for another.
 func (x Typed) Float32() []float32 { return as[float32](x, Float32) }
 
+// BF16 is a buffer of BF16 as a slice, and panics for another.
+func (x Typed) BF16() []BF16 { return as[BF16](x, Bfloat16) }
+
 // as is a buffer as a slice of its type.
 func as[T Number](x Typed, kind Element) []T {
 	if x.kind != kind {
@@ -87,7 +90,7 @@ func as[T Number](x Typed, kind Element) []T {
 func (x Typed) Widen(t Table, to []float32) {
 	switch to = to[:len(to):len(to)][:x.n]; x.kind {
 	case Bfloat16:
-		WidenBF16(t, to, as[BF16](x, Bfloat16))
+		WidenBF16(t, to, x.BF16())
 	case Float16:
 		WidenF16(t, to, as[F16](x, Float16))
 	default:
@@ -100,7 +103,7 @@ func (x Typed) Widen(t Table, to []float32) {
 func (x Typed) Narrow(t Table, from []float32) {
 	switch from = from[:len(from):len(from)][:x.n]; x.kind {
 	case Bfloat16:
-		NarrowBF16(t, as[BF16](x, Bfloat16), from)
+		NarrowBF16(t, x.BF16(), from)
 	case Float16:
 		NarrowF16(t, as[F16](x, Float16), from)
 	default:
@@ -112,7 +115,7 @@ func (x Typed) Narrow(t Table, from []float32) {
 func (x Typed) Clear() {
 	switch x.kind {
 	case Bfloat16:
-		buffers.Clear(as[BF16](x, Bfloat16))
+		buffers.Clear(x.BF16())
 	case Float16:
 		buffers.Clear(as[F16](x, Float16))
 	default:

@@ -34,6 +34,11 @@ func All() []Kernel {
 		{"AdaGrad", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"a", Stream, Float32}}, AdaGrad, fallback.AdaGrad, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdaGradScalars) { runAdaGrad(t, list, c) }
 		}},
+		{"AdaGradBF16", []Buffer{{"p", Stream, Float32}, {"g", Stream, Bfloat16}, {"a", Stream, Float32}, {"h", Stream, Bfloat16}}, AdaGradBF16, fallback.AdaGradBF16, func(t Table) any {
+			return func(p []float32, g []fallback.BF16, a []float32, h []fallback.BF16, c *fallback.AdaGradBF16Scalars) {
+				runAdaGradBF16(t, p, g, a, h, c)
+			}
+		}},
 		{"AdaGradDA", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"s", Stream, Float32}, {"a", Stream, Float32}}, AdaGradDA, fallback.AdaGradDA, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdaGradDAScalars) { runAdaGradDA(t, list, c) }
 		}},
@@ -76,6 +81,11 @@ func All() []Kernel {
 		}},
 		{"Adam", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, Adam, fallback.Adam, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdamScalars) { runAdam(t, list, c) }
+		}},
+		{"AdamBF16", []Buffer{{"p", Stream, Float32}, {"g", Stream, Bfloat16}, {"m", Stream, Float32}, {"v", Stream, Float32}, {"h", Stream, Bfloat16}}, AdamBF16, fallback.AdamBF16, func(t Table) any {
+			return func(p []float32, g []fallback.BF16, m, v []float32, h []fallback.BF16, c *fallback.AdamBF16Scalars) {
+				runAdamBF16(t, p, g, m, v, h, c)
+			}
 		}},
 		{"AdamProx", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, AdamProx, fallback.AdamProx, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdamProxScalars) { runAdamProx(t, list, c) }
@@ -157,6 +167,9 @@ func All() []Kernel {
 		{"Hinge", []Buffer{{"grad", Stream, Float32}, {"each", Stream, Float32}, {"x", Stream, Float32}, {"y", Stream, Float32}}, Hinge, fallback.Hinge, func(t Table) any {
 			return func(list [][]float32, c *fallback.HingeScalars, sum *[32]float64) { runHinge(t, list, c, sum) }
 		}},
+		{"JoinBF16", []Buffer{{"x", Stream, Float32}, {"h", Stream, Bfloat16}, {"r", Stream, Bfloat16}}, JoinBF16, fallback.JoinBF16, func(t Table) any {
+			return func(x []float32, h, r []fallback.BF16) { runJoinBF16(t, x, h, r) }
+		}},
 		{"LAMB", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, LAMB, fallback.LAMB, func(t Table) any {
 			return func(list [][]float32, c *fallback.LAMBScalars, params *[32]float64, updates *[32]float64) {
 				runLAMB(t, list, c, params, updates)
@@ -170,6 +183,11 @@ func All() []Kernel {
 		}},
 		{"Lion", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}}, Lion, fallback.Lion, func(t Table) any {
 			return func(list [][]float32, c *fallback.LionScalars) { runLion(t, list, c) }
+		}},
+		{"LionBF16", []Buffer{{"p", Stream, Float32}, {"g", Stream, Bfloat16}, {"m", Stream, Float32}, {"h", Stream, Bfloat16}}, LionBF16, fallback.LionBF16, func(t Table) any {
+			return func(p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *fallback.LionBF16Scalars) {
+				runLionBF16(t, p, g, m, h, c)
+			}
 		}},
 		{"Log", []Buffer{{"y", Stream, Float32}, {"x", Stream, Float32}}, Log, fallback.Log, func(t Table) any {
 			return func(list [][]float32) { runLog(t, list) }
@@ -188,6 +206,11 @@ func All() []Kernel {
 		}},
 		{"Momentum", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}}, Momentum, fallback.Momentum, func(t Table) any {
 			return func(list [][]float32, c *fallback.MomentumScalars) { runMomentum(t, list, c) }
+		}},
+		{"MomentumBF16", []Buffer{{"p", Stream, Float32}, {"g", Stream, Bfloat16}, {"m", Stream, Float32}, {"h", Stream, Bfloat16}}, MomentumBF16, fallback.MomentumBF16, func(t Table) any {
+			return func(p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *fallback.MomentumBF16Scalars) {
+				runMomentumBF16(t, p, g, m, h, c)
+			}
 		}},
 		{"Muon", []Buffer{{"g", Stream, Float32}, {"m", Stream, Float32}, {"u", Stream, Float32}}, Muon, fallback.Muon, func(t Table) any {
 			return func(list [][]float32, c *fallback.MuonScalars, squares *[32]float64) { runMuon(t, list, c, squares) }
@@ -263,6 +286,9 @@ func All() []Kernel {
 		}},
 		{"Sophia", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"h", Stream, Float32}}, Sophia, fallback.Sophia, func(t Table) any {
 			return func(list [][]float32, c *fallback.SophiaScalars) { runSophia(t, list, c) }
+		}},
+		{"SplitBF16", []Buffer{{"h", Stream, Bfloat16}, {"r", Stream, Bfloat16}, {"x", Stream, Float32}}, SplitBF16, fallback.SplitBF16, func(t Table) any {
+			return func(h, r []fallback.BF16, x []float32) { runSplitBF16(t, h, r, x) }
 		}},
 		{"Sqrt", []Buffer{{"y", Stream, Float32}, {"x", Stream, Float32}}, Sqrt, fallback.Sqrt, func(t Table) any {
 			return func(list [][]float32) { runSqrt(t, list) }

@@ -141,6 +141,18 @@ func referenceAdaGrad(list [][]float32, c *fallback.AdaGradScalars) {
 	}
 }
 
+// AdaGradBF16 runs the kernel of a table over a tensor: see fallback.AdaGradBF16.
+func AdaGradBF16(t Table, p []float32, g []fallback.BF16, a []float32, h []fallback.BF16, c *fallback.AdaGradBF16Scalars) {
+	g = g[:len(g):len(g)][:len(p)]
+	a = a[:len(a):len(a)][:len(p)]
+	h = h[:len(h):len(h)][:len(p)]
+	for len(p) > MaxLen {
+		runAdaGradBF16(t, p[:MaxLen], g[:MaxLen], a[:MaxLen], h[:MaxLen], c)
+		p, g, a, h = p[MaxLen:], g[MaxLen:], a[MaxLen:], h[MaxLen:]
+	}
+	runAdaGradBF16(t, p, g, a, h, c)
+}
+
 // AdaGradDA runs the kernel of a table over the tensors of a list, p, g, s, a of each:
 // see fallback.AdaGradDA.
 func AdaGradDA(t Table, list *List, c *fallback.AdaGradDAScalars) {
@@ -317,6 +329,19 @@ func referenceAdam(list [][]float32, c *fallback.AdamScalars) {
 	for at := 0; at < len(list); at += 4 {
 		fallback.Adam(list[at+0], list[at+1], list[at+2], list[at+3], c)
 	}
+}
+
+// AdamBF16 runs the kernel of a table over a tensor: see fallback.AdamBF16.
+func AdamBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, h []fallback.BF16, c *fallback.AdamBF16Scalars) {
+	g = g[:len(g):len(g)][:len(p)]
+	m = m[:len(m):len(m)][:len(p)]
+	v = v[:len(v):len(v)][:len(p)]
+	h = h[:len(h):len(h)][:len(p)]
+	for len(p) > MaxLen {
+		runAdamBF16(t, p[:MaxLen], g[:MaxLen], m[:MaxLen], v[:MaxLen], h[:MaxLen], c)
+		p, g, m, v, h = p[MaxLen:], g[MaxLen:], m[MaxLen:], v[MaxLen:], h[MaxLen:]
+	}
+	runAdamBF16(t, p, g, m, v, h, c)
 }
 
 // AdamProx runs the kernel of a table over the tensors of a list, p, g, m, v of each:
@@ -654,6 +679,17 @@ func referenceHinge(list [][]float32, c *fallback.HingeScalars, sum *[32]float64
 	}
 }
 
+// JoinBF16 runs the kernel of a table over a tensor: see fallback.JoinBF16.
+func JoinBF16(t Table, x []float32, h, r []fallback.BF16) {
+	h = h[:len(h):len(h)][:len(x)]
+	r = r[:len(r):len(r)][:len(x)]
+	for len(x) > MaxLen {
+		runJoinBF16(t, x[:MaxLen], h[:MaxLen], r[:MaxLen])
+		x, h, r = x[MaxLen:], h[MaxLen:], r[MaxLen:]
+	}
+	runJoinBF16(t, x, h, r)
+}
+
 // LAMB runs the kernel of a table over the tensors of a list, p, g, m, v of each:
 // see fallback.LAMB.
 func LAMB(t Table, list *List, c *fallback.LAMBScalars, params *[32]float64, updates *[32]float64) {
@@ -708,6 +744,18 @@ func referenceLion(list [][]float32, c *fallback.LionScalars) {
 	for at := 0; at < len(list); at += 3 {
 		fallback.Lion(list[at+0], list[at+1], list[at+2], c)
 	}
+}
+
+// LionBF16 runs the kernel of a table over a tensor: see fallback.LionBF16.
+func LionBF16(t Table, p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *fallback.LionBF16Scalars) {
+	g = g[:len(g):len(g)][:len(p)]
+	m = m[:len(m):len(m)][:len(p)]
+	h = h[:len(h):len(h)][:len(p)]
+	for len(p) > MaxLen {
+		runLionBF16(t, p[:MaxLen], g[:MaxLen], m[:MaxLen], h[:MaxLen], c)
+		p, g, m, h = p[MaxLen:], g[MaxLen:], m[MaxLen:], h[MaxLen:]
+	}
+	runLionBF16(t, p, g, m, h, c)
 }
 
 // Log runs the kernel of a table over the tensors of a list, y, x of each:
@@ -792,6 +840,18 @@ func referenceMomentum(list [][]float32, c *fallback.MomentumScalars) {
 	for at := 0; at < len(list); at += 3 {
 		fallback.Momentum(list[at+0], list[at+1], list[at+2], c)
 	}
+}
+
+// MomentumBF16 runs the kernel of a table over a tensor: see fallback.MomentumBF16.
+func MomentumBF16(t Table, p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *fallback.MomentumBF16Scalars) {
+	g = g[:len(g):len(g)][:len(p)]
+	m = m[:len(m):len(m)][:len(p)]
+	h = h[:len(h):len(h)][:len(p)]
+	for len(p) > MaxLen {
+		runMomentumBF16(t, p[:MaxLen], g[:MaxLen], m[:MaxLen], h[:MaxLen], c)
+		p, g, m, h = p[MaxLen:], g[MaxLen:], m[MaxLen:], h[MaxLen:]
+	}
+	runMomentumBF16(t, p, g, m, h, c)
 }
 
 // Muon runs the kernel of a table over the tensors of a list, g, m, u of each:
@@ -1113,6 +1173,17 @@ func referenceSophia(list [][]float32, c *fallback.SophiaScalars) {
 	for at := 0; at < len(list); at += 4 {
 		fallback.Sophia(list[at+0], list[at+1], list[at+2], list[at+3], c)
 	}
+}
+
+// SplitBF16 runs the kernel of a table over a tensor: see fallback.SplitBF16.
+func SplitBF16(t Table, h, r []fallback.BF16, x []float32) {
+	r = r[:len(r):len(r)][:len(h)]
+	x = x[:len(x):len(x)][:len(h)]
+	for len(h) > MaxLen {
+		runSplitBF16(t, h[:MaxLen], r[:MaxLen], x[:MaxLen])
+		h, r, x = h[MaxLen:], r[MaxLen:], x[MaxLen:]
+	}
+	runSplitBF16(t, h, r, x)
 }
 
 // Sqrt runs the kernel of a table over the tensors of a list, y, x of each:

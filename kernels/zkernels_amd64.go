@@ -188,6 +188,28 @@ func runAdaGrad(t Table, list [][]float32, c *fallback.AdaGradScalars) {
 }
 
 //go:noinline
+func runAdaGradBF16(t Table, p []float32, g []fallback.BF16, a []float32, h []fallback.BF16, c *fallback.AdaGradBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runAdaGradBF16(t, p, g, a, h, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(a, reads|writes)
+		touchBuffer(h, writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.AdaGradBF16(p, g, a, h, c)
+	case avx2Table, avx2newtonTable:
+		avx2.AdaGradBF16(p, g, a, h, c)
+	default:
+		fallback.AdaGradBF16(p, g, a, h, c)
+	}
+}
+
+//go:noinline
 func runAdaGradDA(t Table, list [][]float32, c *fallback.AdaGradDAScalars) {
 	if unusual() {
 		asUsual(func() { runAdaGradDA(t, list, c) })
@@ -413,6 +435,33 @@ func runAdam(t Table, list [][]float32, c *fallback.AdamScalars) {
 		avx2.Adam(list, c)
 	default:
 		referenceAdam(list, c)
+	}
+}
+
+//go:noinline
+func runAdamBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, h []fallback.BF16, c *fallback.AdamBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runAdamBF16(t, p, g, m, v, h, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(m, reads|writes)
+		touchBuffer(v, reads|writes)
+		touchBuffer(h, writes)
+	}
+	switch t {
+	case avx512newtonTable:
+		avx512newton.AdamBF16(p, g, m, v, h, c)
+	case avx512Table:
+		avx512.AdamBF16(p, g, m, v, h, c)
+	case avx2newtonTable:
+		avx2newton.AdamBF16(p, g, m, v, h, c)
+	case avx2Table:
+		avx2.AdamBF16(p, g, m, v, h, c)
+	default:
+		fallback.AdamBF16(p, g, m, v, h, c)
 	}
 }
 
@@ -884,6 +933,27 @@ func runHinge(t Table, list [][]float32, c *fallback.HingeScalars, sum *[32]floa
 }
 
 //go:noinline
+func runJoinBF16(t Table, x []float32, h, r []fallback.BF16) {
+	if unusual() {
+		asUsual(func() { runJoinBF16(t, x, h, r) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(x, writes)
+		touchBuffer(h, reads)
+		touchBuffer(r, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.JoinBF16(x, h, r)
+	case avx2Table, avx2newtonTable:
+		avx2.JoinBF16(x, h, r)
+	default:
+		fallback.JoinBF16(x, h, r)
+	}
+}
+
+//go:noinline
 func runLAMB(t Table, list [][]float32, c *fallback.LAMBScalars, params *[32]float64, updates *[32]float64) {
 	if unusual() {
 		asUsual(func() { runLAMB(t, list, c, params, updates) })
@@ -958,6 +1028,28 @@ func runLion(t Table, list [][]float32, c *fallback.LionScalars) {
 		avx2.Lion(list, c)
 	default:
 		referenceLion(list, c)
+	}
+}
+
+//go:noinline
+func runLionBF16(t Table, p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *fallback.LionBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runLionBF16(t, p, g, m, h, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(m, reads|writes)
+		touchBuffer(h, writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.LionBF16(p, g, m, h, c)
+	case avx2Table, avx2newtonTable:
+		avx2.LionBF16(p, g, m, h, c)
+	default:
+		fallback.LionBF16(p, g, m, h, c)
 	}
 }
 
@@ -1074,6 +1166,28 @@ func runMomentum(t Table, list [][]float32, c *fallback.MomentumScalars) {
 		avx2.Momentum(list, c)
 	default:
 		referenceMomentum(list, c)
+	}
+}
+
+//go:noinline
+func runMomentumBF16(t Table, p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *fallback.MomentumBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runMomentumBF16(t, p, g, m, h, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(m, reads|writes)
+		touchBuffer(h, writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.MomentumBF16(p, g, m, h, c)
+	case avx2Table, avx2newtonTable:
+		avx2.MomentumBF16(p, g, m, h, c)
+	default:
+		fallback.MomentumBF16(p, g, m, h, c)
 	}
 }
 
@@ -1520,6 +1634,27 @@ func runSophia(t Table, list [][]float32, c *fallback.SophiaScalars) {
 		avx2.Sophia(list, c)
 	default:
 		referenceSophia(list, c)
+	}
+}
+
+//go:noinline
+func runSplitBF16(t Table, h, r []fallback.BF16, x []float32) {
+	if unusual() {
+		asUsual(func() { runSplitBF16(t, h, r, x) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(h, writes)
+		touchBuffer(r, writes)
+		touchBuffer(x, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.SplitBF16(h, r, x)
+	case avx2Table, avx2newtonTable:
+		avx2.SplitBF16(h, r, x)
+	default:
+		fallback.SplitBF16(h, r, x)
 	}
 }
 

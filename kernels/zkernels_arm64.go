@@ -163,6 +163,26 @@ func runAdaGrad(t Table, list [][]float32, c *fallback.AdaGradScalars) {
 }
 
 //go:noinline
+func runAdaGradBF16(t Table, p []float32, g []fallback.BF16, a []float32, h []fallback.BF16, c *fallback.AdaGradBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runAdaGradBF16(t, p, g, a, h, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(a, reads|writes)
+		touchBuffer(h, writes)
+	}
+	switch t {
+	case neonTable:
+		neon.AdaGradBF16(p, g, a, h, c)
+	default:
+		fallback.AdaGradBF16(p, g, a, h, c)
+	}
+}
+
+//go:noinline
 func runAdaGradDA(t Table, list [][]float32, c *fallback.AdaGradDAScalars) {
 	if unusual() {
 		asUsual(func() { runAdaGradDA(t, list, c) })
@@ -362,6 +382,27 @@ func runAdam(t Table, list [][]float32, c *fallback.AdamScalars) {
 		neon.Adam(list, c)
 	default:
 		referenceAdam(list, c)
+	}
+}
+
+//go:noinline
+func runAdamBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, h []fallback.BF16, c *fallback.AdamBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runAdamBF16(t, p, g, m, v, h, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(m, reads|writes)
+		touchBuffer(v, reads|writes)
+		touchBuffer(h, writes)
+	}
+	switch t {
+	case neonTable:
+		neon.AdamBF16(p, g, m, v, h, c)
+	default:
+		fallback.AdamBF16(p, g, m, v, h, c)
 	}
 }
 
@@ -785,6 +826,25 @@ func runHinge(t Table, list [][]float32, c *fallback.HingeScalars, sum *[32]floa
 }
 
 //go:noinline
+func runJoinBF16(t Table, x []float32, h, r []fallback.BF16) {
+	if unusual() {
+		asUsual(func() { runJoinBF16(t, x, h, r) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(x, writes)
+		touchBuffer(h, reads)
+		touchBuffer(r, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.JoinBF16(x, h, r)
+	default:
+		fallback.JoinBF16(x, h, r)
+	}
+}
+
+//go:noinline
 func runLAMB(t Table, list [][]float32, c *fallback.LAMBScalars, params *[32]float64, updates *[32]float64) {
 	if unusual() {
 		asUsual(func() { runLAMB(t, list, c, params, updates) })
@@ -851,6 +911,26 @@ func runLion(t Table, list [][]float32, c *fallback.LionScalars) {
 		neon.Lion(list, c)
 	default:
 		referenceLion(list, c)
+	}
+}
+
+//go:noinline
+func runLionBF16(t Table, p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *fallback.LionBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runLionBF16(t, p, g, m, h, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(m, reads|writes)
+		touchBuffer(h, writes)
+	}
+	switch t {
+	case neonTable:
+		neon.LionBF16(p, g, m, h, c)
+	default:
+		fallback.LionBF16(p, g, m, h, c)
 	}
 }
 
@@ -955,6 +1035,26 @@ func runMomentum(t Table, list [][]float32, c *fallback.MomentumScalars) {
 		neon.Momentum(list, c)
 	default:
 		referenceMomentum(list, c)
+	}
+}
+
+//go:noinline
+func runMomentumBF16(t Table, p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *fallback.MomentumBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runMomentumBF16(t, p, g, m, h, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(m, reads|writes)
+		touchBuffer(h, writes)
+	}
+	switch t {
+	case neonTable:
+		neon.MomentumBF16(p, g, m, h, c)
+	default:
+		fallback.MomentumBF16(p, g, m, h, c)
 	}
 }
 
@@ -1355,6 +1455,25 @@ func runSophia(t Table, list [][]float32, c *fallback.SophiaScalars) {
 		neon.Sophia(list, c)
 	default:
 		referenceSophia(list, c)
+	}
+}
+
+//go:noinline
+func runSplitBF16(t Table, h, r []fallback.BF16, x []float32) {
+	if unusual() {
+		asUsual(func() { runSplitBF16(t, h, r, x) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(h, writes)
+		touchBuffer(r, writes)
+		touchBuffer(x, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.SplitBF16(h, r, x)
+	default:
+		fallback.SplitBF16(h, r, x)
 	}
 }
 

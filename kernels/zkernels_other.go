@@ -54,6 +54,11 @@ func runAdaGrad(t Table, list [][]float32, c *fallback.AdaGradScalars) {
 }
 
 //go:noinline
+func runAdaGradBF16(t Table, p []float32, g []fallback.BF16, a []float32, h []fallback.BF16, c *fallback.AdaGradBF16Scalars) {
+	fallback.AdaGradBF16(p, g, a, h, c)
+}
+
+//go:noinline
 func runAdaGradDA(t Table, list [][]float32, c *fallback.AdaGradDAScalars) {
 	referenceAdaGradDA(list, c)
 }
@@ -106,6 +111,11 @@ func runAdafactorSquares(t Table, row, g, column []float32, c *fallback.Adafacto
 //go:noinline
 func runAdam(t Table, list [][]float32, c *fallback.AdamScalars) {
 	referenceAdam(list, c)
+}
+
+//go:noinline
+func runAdamBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, h []fallback.BF16, c *fallback.AdamBF16Scalars) {
+	fallback.AdamBF16(p, g, m, v, h, c)
 }
 
 //go:noinline
@@ -229,6 +239,11 @@ func runHinge(t Table, list [][]float32, c *fallback.HingeScalars, sum *[32]floa
 }
 
 //go:noinline
+func runJoinBF16(t Table, x []float32, h, r []fallback.BF16) {
+	fallback.JoinBF16(x, h, r)
+}
+
+//go:noinline
 func runLAMB(t Table, list [][]float32, c *fallback.LAMBScalars, params *[32]float64, updates *[32]float64) {
 	referenceLAMB(list, c, params, updates)
 }
@@ -246,6 +261,11 @@ func runLaProp(t Table, list [][]float32, c *fallback.LaPropScalars) {
 //go:noinline
 func runLion(t Table, list [][]float32, c *fallback.LionScalars) {
 	referenceLion(list, c)
+}
+
+//go:noinline
+func runLionBF16(t Table, p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *fallback.LionBF16Scalars) {
+	fallback.LionBF16(p, g, m, h, c)
 }
 
 //go:noinline
@@ -276,6 +296,11 @@ func runMaxAbs(t Table, list [][]float32, max *[32]float32) {
 //go:noinline
 func runMomentum(t Table, list [][]float32, c *fallback.MomentumScalars) {
 	referenceMomentum(list, c)
+}
+
+//go:noinline
+func runMomentumBF16(t Table, p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *fallback.MomentumBF16Scalars) {
+	fallback.MomentumBF16(p, g, m, h, c)
 }
 
 //go:noinline
@@ -391,6 +416,11 @@ func runSimplifiedAdEMAMix(t Table, list [][]float32, c *fallback.SimplifiedAdEM
 //go:noinline
 func runSophia(t Table, list [][]float32, c *fallback.SophiaScalars) {
 	referenceSophia(list, c)
+}
+
+//go:noinline
+func runSplitBF16(t Table, h, r []fallback.BF16, x []float32) {
+	fallback.SplitBF16(h, r, x)
 }
 
 //go:noinline

@@ -93,41 +93,60 @@ func (o *Optimizer) begin(measure func() (float64, error)) error {
 // same time; together they are the same bits as one Step. A part that overlaps one
 // before it is an error.
 func (o *Optimizer) Apply(tensor, offset int, params, grads []float32) error {
-	return o.ApplyTyped(tensor, offset, params, kernels.TypedOf(grads))
+	return o.applyPart(&portion{tensor: tensor, offset: offset, params: kernels.TypedOf(params), grads: kernels.TypedOf(grads)})
 }
 
 // ApplyTyped is Apply with a gradient of any type: the bits are those of Apply with the same
 // numbers as float32.
 func (o *Optimizer) ApplyTyped(tensor, offset int, params []float32, grads Typed) error {
-	if err := o.checkTensorIndex(tensor); err != nil {
+	if o.begun != nil {
+		o.fusing.Do(o.fuse)
+	}
+	return o.applyPart(&portion{tensor: tensor, offset: offset, params: kernels.TypedOf(params), grads: grads})
+}
+
+// A portion is what Apply and its like carry a step out on.
+type portion struct {
+	tensor, offset int
+	params         Typed   // float32, or BF16 with rests
+	rests          []int16 // the other halves of parameters
+	grads          Typed
+}
+
+func (o *Optimizer) applyPart(x *portion) error {
+	if err := o.checkTensorIndex(x.tensor); err != nil {
 		return err
 	}
-	t := &o.tensors[tensor]
-	if offset < 0 || offset > t.size {
-		return &ArgError{"offset", offset, fmt.Sprintf("within the %d elements of the tensor", t.size)}
+	t, n := &o.tensors[x.tensor], x.params.Len()
+	if x.offset < 0 || x.offset > t.size {
+		return &ArgError{"offset", x.offset, fmt.Sprintf("within the %d elements of the tensor", t.size)}
 	}
-	if len(params) > t.size-offset {
-		return &ArgError{"len(params)", len(params), fmt.Sprintf("at most the %d elements from the offset on", t.size-offset)}
+	if n > t.size-x.offset {
+		return &ArgError{"len(params)", n, fmt.Sprintf("at most the %d elements from the offset on", t.size-x.offset)}
 	}
-	if grads.Len() != len(params) {
-		return &ArgError{"len(grads)", length(grads), fmt.Sprintf("len(params) = %d", len(params))}
+	if x.grads.Len() != n {
+		return &ArgError{"len(grads)", length(x.grads), fmt.Sprintf("len(params) = %d", n)}
 	}
 	if o.begun == nil {
 		return &ArgError{"step", o.Steps(), "one that Begin began"}
 	}
-	if err := o.checkWholeRows(t, offset, len(params)); err != nil {
+	if err := o.checkWholeRows(t, x.offset, n); err != nil {
 		return err
 	}
-	if err := o.apartFromState(tensor, params, grads); err != nil {
+	if err := o.apartFromState(x); err != nil {
 		return err
 	}
-	w, err := o.begun.take(tensor, span{offset, offset + len(params)})
+	w, err := o.begun.take(x.tensor, span{x.offset, x.offset + n})
 	if err != nil {
 		return err
 	}
 	whole := false
 	defer func() { o.begun.give(w, whole) }()
-	o.engine.Part(w, tensor, offset, params, grads)
+	if x.params.Element() == kernels.Float32 {
+		o.engine.Part(w, x.tensor, x.offset, x.params.Float32(), x.grads)
+	} else {
+		o.engine.PartSplit(w, x.tensor, x.offset, x.params.BF16(), x.rests, x.grads)
+	}
 	whole = true
 	return nil
 }
@@ -196,15 +215,21 @@ func (o *Optimizer) End() error {
 }
 
 // apartFromState checks that a part's buffers overlap neither each other nor any state.
-func (o *Optimizer) apartFromState(tensor int, params []float32, grads Typed) error {
-	p, g := o.interval(kernels.TypedOf(params), "params", tensor), o.interval(grads, "grads", tensor)
-	if p.overlaps(g) {
-		return overlap(p, g)
+func (o *Optimizer) apartFromState(x *portion) error {
+	list := [...]interval{
+		o.interval(x.params, "params", x.tensor),
+		o.interval(x.grads, "grads", x.tensor),
+		o.interval(kernels.TypedOf(engine.Uppers(x.rests)), "rests", x.tensor),
 	}
-	for _, x := range []interval{p, g} {
-		k, _ := slices.BinarySearchFunc(o.states, x.at, func(s interval, at uintptr) int { return cmp.Compare(s.end(), at+1) })
-		if k < len(o.states) && x.overlaps(o.states[k]) {
-			return overlap(x, o.states[k])
+	for j, a := range list {
+		for _, b := range list[j+1:] {
+			if a.overlaps(b) {
+				return overlap(a, b)
+			}
+		}
+		k, _ := slices.BinarySearchFunc(o.states, a.at, func(s interval, at uintptr) int { return cmp.Compare(s.end(), at+1) })
+		if k < len(o.states) && a.overlaps(o.states[k]) {
+			return overlap(a, o.states[k])
 		}
 	}
 	return nil

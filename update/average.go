@@ -179,6 +179,7 @@ func (o *Optimizer) placeStates() (err error) {
 	if o.states, err = disjoint(o.stateIntervals()); err != nil {
 		return err
 	}
+	o.split.owned = nil
 	o.owned = make([]interval, 0, len(o.tensors)+len(o.states))
 	o.blocks = make([]block, 0, cap(o.owned))
 	return nil

@@ -5,8 +5,11 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 
+	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/engine"
+	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // Passes are the types of the calls of a rule's passes.
@@ -123,3 +126,25 @@ func TakesMatrices(r Rule) bool {
 
 // FirstOf is what a slot begins with.
 func FirstOf(s engine.Slot) float64 { return reflect.ValueOf(s.First).FieldByName("value").Float() }
+
+// IsFused reports whether a rule has a kernel of its own for BF16, which its optimizer finds.
+func IsFused(r Rule) bool {
+	o, err := New(1, r)
+	if err != nil {
+		panic(err)
+	}
+	o.fuse()
+	return !reflect.ValueOf(o.engine).Elem().FieldByName("groups").Index(0).FieldByName("fused").FieldByName("run").IsNil()
+}
+
+// Unfused has an optimizer go block by block.
+func Unfused(o *Optimizer) { o.fusing.Do(func() {}) }
+
+// CountFused counts what goes through the fused kernel of an optimizer of Adam.
+func CountFused(o *Optimizer, elements *atomic.Int64) {
+	Unfused(o)
+	o.engine.Fuse(0, engine.FuseTwo(func(t kernels.Table, p []float32, g []BF16, m, v []float32, h []BF16, c *fallback.AdamScalars) {
+		elements.Add(int64(len(p)))
+		kernels.AdamBF16(t, p, g, m, v, h, c)
+	}))
+}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"sync"
 
 	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/kernels"
@@ -108,6 +109,7 @@ func (o *Optimizer) SetRule(rule int, to Rule) error {
 		}
 	}
 	*g = next
+	o.fusing = sync.Once{}
 	o.engine.SetRule(rule, plan)
 	if factors {
 		o.engine.SetRule(g.factored.rule, factored)

@@ -29,7 +29,9 @@ func TypedList[T kernels.Number](list [][]T) []Typed { return kernels.TypedList(
 // what policies see. A gradient of 16 bits is scaled once it is float32.
 //
 // Parameters, state and all arithmetic are float32. SetCopies has the step leave the
-// parameters in 16 bits too.
+// parameters in 16 bits too: along gradients of BF16 and with copies in BF16, Adam, Momentum
+// without Nesterov, Lion, SignSGD with momentum and AdaGrad have kernels that do all of it in
+// one loop. StepSplit keeps the parameters themselves in two halves of 16 bits.
 func (o *Optimizer) StepTyped(params [][]float32, grads []Typed) error {
 	if err := o.enter(); err != nil {
 		return err
@@ -63,6 +65,7 @@ func (o *Optimizer) stepTyped(params [][]float32, shards [][]Typed, names []stri
 	if err := o.standIn(params, shards, names); err != nil {
 		return err
 	}
+	o.fusing.Do(o.fuse)
 	o.typed, o.shardNames = shards, names
 	o.engine.SetTyped(shards)
 	defer func() { // also if it panics

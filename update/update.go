@@ -8,8 +8,9 @@
 //
 // Gradients are float32, bfloat16 or float16 (StepTyped, StepShardsTyped, ApplyTyped), made
 // float32 block by block within the step, which can leave the parameters as bfloat16 or
-// float16 beside the float32 ones (SetCopies). All arithmetic is float32: the bits are those of
-// float32 gradients with the same numbers.
+// float16 beside the float32 ones (SetCopies), or be given them as bfloat16 and what that lacks
+// (StepSplit). All arithmetic is float32: the bits are those of float32 gradients with the
+// same numbers.
 //
 // A rule is a struct of options, and the packages torch, keras, optax, tensorflow and
 // textbook below this one have the rules of each framework under its own names and with
@@ -22,6 +23,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/internal/tune"
@@ -95,6 +97,8 @@ type Optimizer struct {
 
 	shards     [][][]float32 // of the gradients of this step
 	typed      [][]Typed     // or these
+	split      split         // what steps on halves of parameters know
+	fusing     sync.Once     // kernels for their types, until rules are others
 	standing   bool          // what was placed last stands in for gradients
 	shardNames []string      // in errors
 	numbered   []string      // room for such names

@@ -288,6 +288,32 @@ typedef struct lockstep_adagrad_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_adagrad(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adagrad_scalars *c);
 
 /*
+ * lockstep_adagrad_bf16_scalars are the numbers of one AdaGradBF16 step.
+ */
+typedef struct lockstep_adagrad_bf16_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	uint32_t small; /* the gradients whose squares do not count */
+	float eps_in; /* added inside the root */
+	float eps; /* added outside */
+	float step; /* lr / (1 + (t-1)·lr decay) */
+} lockstep_adagrad_bf16_scalars;
+
+/*
+ * AdaGradBF16 is AdaGrad along gradients of BF16, which leaves a copy of the parameters.
+ *
+ *	a ← a + drop(x, small)²
+ *	p ← p - (x·step / (√(a + eps_in) + eps) + p·decay)
+ *	h ← p, rounded to nearest even
+ *
+ * list: p (changed), g (read, of bf16), a (changed), h (written, of bf16)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adagrad_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adagrad_bf16_scalars *c);
+
+/*
  * lockstep_adagrad_da_scalars are the numbers of one AdaGradDA step.
  */
 typedef struct lockstep_adagrad_da_scalars {
@@ -561,6 +587,35 @@ typedef struct lockstep_adam_scalars {
  * list: p (changed), g (read), m (changed), v (changed)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_adam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_scalars *c);
+
+/*
+ * lockstep_adam_bf16_scalars are the numbers of one AdamBF16 step.
+ */
+typedef struct lockstep_adam_bf16_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float eps; /* times √(1-β₂ᵗ) where it is meant for the corrected root */
+	float step; /* lr·√(1-β₂ᵗ)/(1-β₁ᵗ) */
+} lockstep_adam_bf16_scalars;
+
+/*
+ * AdamBF16 is Adam along gradients of BF16, which leaves a copy of the parameters.
+ *
+ *	m ← lerp(m, x, weight1)
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	p ← p - (m·step / (√v + eps) + p·decay)
+ *	h ← p, rounded to nearest even
+ *
+ * list: p (changed), g (read, of bf16), m (changed), v (changed), h (written, of bf16)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adam_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_bf16_scalars *c);
 
 /*
  * lockstep_adam_prox_scalars are the numbers of one AdamProx step.
@@ -1058,6 +1113,16 @@ typedef struct lockstep_hinge_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_hinge_scalars *c, double sum[LOCKSTEP_LANES]);
 
 /*
+ * JoinBF16 makes float32 of the halves that SplitBF16 leaves: every one that there is, NaN of
+ * any bits too.
+ *
+ *	x ← bits(h)·2¹⁶ + bits(r), which have a sign
+ *
+ * list: x (written), h (read, of bf16), r (read, of bf16)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_join_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
+
+/*
  * lockstep_lamb_scalars are the numbers of LAMB, the first of two passes. decay is the weight
  * decay alone here.
  */
@@ -1168,6 +1233,31 @@ typedef struct lockstep_lion_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c);
 
 /*
+ * lockstep_lion_bf16_scalars are the numbers of one LionBF16 step.
+ */
+typedef struct lockstep_lion_bf16_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in the direction: see lockstep_weight */
+	float weight2; /* and in m */
+	float step; /* lr */
+} lockstep_lion_bf16_scalars;
+
+/*
+ * LionBF16 is Lion along gradients of BF16, which leaves a copy of the parameters.
+ *
+ *	p ← p - (sign(lerp(m, x, weight1))·step + p·decay)
+ *	m ← lerp(m, x, weight2)
+ *	h ← p, rounded to nearest even
+ *
+ * list: p (changed), g (read, of bf16), m (changed), h (written, of bf16)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_lion_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_bf16_scalars *c);
+
+/*
  * Log stores the natural logarithm of x, at most 1 ulp off.
  *
  * list: y (written), x (read)
@@ -1255,6 +1345,31 @@ typedef struct lockstep_momentum_scalars {
  * list: p (changed), g (read), m (changed)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_scalars *c);
+
+/*
+ * lockstep_momentum_bf16_scalars are the numbers of one MomentumBF16 step.
+ */
+typedef struct lockstep_momentum_bf16_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float beta;
+	float input; /* the gradient's factor in the buffer: 1 - dampening, or lr */
+	float step; /* lr, or 1 if it is in the buffer */
+} lockstep_momentum_bf16_scalars;
+
+/*
+ * MomentumBF16 is Momentum along gradients of BF16, which leaves a copy of the parameters.
+ *
+ *	m ← m·beta + x·input
+ *	p ← p - (m·step + p·decay)
+ *	h ← p, rounded to nearest even
+ *
+ * list: p (changed), g (read, of bf16), m (changed), h (written, of bf16)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_momentum_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_bf16_scalars *c);
 
 /*
  * lockstep_muon_scalars are the numbers of Muon.
@@ -1826,6 +1941,19 @@ typedef struct lockstep_sophia_scalars {
  * list: p (changed), g (read), m (changed), h (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c);
+
+/*
+ * SplitBF16 splits float32 into the nearest BF16, of two the one of larger magnitude, and what
+ * the bits lack then, an int16, which is kept in a BF16 because kernels know no other type of
+ * 16 bits. A number is infinite in h where it is within half a unit of what would be next, and
+ * a NaN whose payload is below 2¹⁵ too; r still has what makes it what it was.
+ *
+ *	h ← (bits(x) + 2¹⁵) / 2¹⁶
+ *	r ← bits(x) - h·2¹⁶
+ *
+ * list: h (written, of bf16), r (written, of bf16), x (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_split_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
 
 /*
  * Sqrt stores the square root of x, correctly rounded.

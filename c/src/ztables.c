@@ -19,6 +19,8 @@ static const lockstep_parameter ada_belief_buffers[] = {{"p", LOCKSTEP_STREAM}, 
 static const lockstep_parameter ada_belief_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"eps_in", LOCKSTEP_FLOAT}, {"weight1", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter adagrad_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"a", LOCKSTEP_STREAM}};
 static const lockstep_parameter adagrad_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"small", LOCKSTEP_MASK}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
+static const lockstep_parameter adagrad_bf16_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM_BF16}, {"a", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM_BF16}};
+static const lockstep_parameter adagrad_bf16_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"small", LOCKSTEP_MASK}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter adagrad_da_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"s", LOCKSTEP_STREAM}, {"a", LOCKSTEP_STREAM}};
 static const lockstep_parameter adagrad_da_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"small", LOCKSTEP_MASK}, {"step", LOCKSTEP_FLOAT}, {"prox_l1", LOCKSTEP_FLOAT}, {"prox_l2", LOCKSTEP_FLOAT}};
 static const lockstep_parameter adagrad_prox_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"a", LOCKSTEP_STREAM}};
@@ -43,6 +45,8 @@ static const lockstep_parameter adafactor_squares_buffers[] = {{"row", LOCKSTEP_
 static const lockstep_parameter adafactor_squares_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"root", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}};
 static const lockstep_parameter adam_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter adam_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
+static const lockstep_parameter adam_bf16_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM_BF16}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM_BF16}};
+static const lockstep_parameter adam_bf16_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter adam_prox_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter adam_prox_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"unbias", LOCKSTEP_FLOAT}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"moment", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"prox_l1", LOCKSTEP_FLOAT}, {"prox_l2", LOCKSTEP_FLOAT}};
 static const lockstep_parameter adamax_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"u", LOCKSTEP_STREAM}};
@@ -97,6 +101,7 @@ static const lockstep_parameter grad_norm_lanes[] = {{"grads", LOCKSTEP_LANES_DO
 static const lockstep_parameter hinge_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}};
 static const lockstep_parameter hinge_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"label_scale", LOCKSTEP_FLOAT}, {"label_shift", LOCKSTEP_FLOAT}};
 static const lockstep_parameter hinge_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
+static const lockstep_parameter join_bf16_buffers[] = {{"x", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM_BF16}, {"r", LOCKSTEP_STREAM_BF16}};
 static const lockstep_parameter lamb_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter lamb_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter lamb_lanes[] = {{"params", LOCKSTEP_LANES_DOUBLE}, {"updates", LOCKSTEP_LANES_DOUBLE}};
@@ -106,6 +111,8 @@ static const lockstep_parameter laprop_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g"
 static const lockstep_parameter laprop_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"input", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"weight1", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter lion_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}};
 static const lockstep_parameter lion_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"weight2", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
+static const lockstep_parameter lion_bf16_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM_BF16}, {"m", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM_BF16}};
+static const lockstep_parameter lion_bf16_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"weight2", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter log_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter log1p_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter madgrad_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"s", LOCKSTEP_STREAM}, {"a", LOCKSTEP_STREAM}, {"origin", LOCKSTEP_STREAM}};
@@ -117,6 +124,8 @@ static const lockstep_parameter max_abs_buffers[] = {{"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter max_abs_lanes[] = {{"max", LOCKSTEP_LANES_FLOAT}};
 static const lockstep_parameter momentum_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}};
 static const lockstep_parameter momentum_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"beta", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
+static const lockstep_parameter momentum_bf16_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM_BF16}, {"m", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM_BF16}};
+static const lockstep_parameter momentum_bf16_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"beta", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter muon_buffers[] = {{"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"u", LOCKSTEP_STREAM}};
 static const lockstep_parameter muon_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"ahead", LOCKSTEP_FLOAT}, {"direct", LOCKSTEP_FLOAT}};
 static const lockstep_parameter muon_lanes[] = {{"squares", LOCKSTEP_LANES_DOUBLE}};
@@ -163,6 +172,7 @@ static const lockstep_parameter simplified_ademamix_buffers[] = {{"p", LOCKSTEP_
 static const lockstep_parameter simplified_ademamix_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"beta1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"unbias", LOCKSTEP_FLOAT}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"alpha", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter sophia_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM}};
 static const lockstep_parameter sophia_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"gamma", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"clip", LOCKSTEP_FLOAT}};
+static const lockstep_parameter split_bf16_buffers[] = {{"h", LOCKSTEP_STREAM_BF16}, {"r", LOCKSTEP_STREAM_BF16}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter sqrt_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter squared_hinge_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}};
 static const lockstep_parameter squared_hinge_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"label_scale", LOCKSTEP_FLOAT}, {"label_shift", LOCKSTEP_FLOAT}};
@@ -193,6 +203,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"AdEMAMix", ademamix_buffers, 5, ademamix_scalars, 15, NULL, 0},
 	{"AdaBelief", ada_belief_buffers, 4, ada_belief_scalars, 12, NULL, 0},
 	{"AdaGrad", adagrad_buffers, 3, adagrad_scalars, 9, NULL, 0},
+	{"AdaGradBF16", adagrad_bf16_buffers, 4, adagrad_bf16_scalars, 9, NULL, 0},
 	{"AdaGradDA", adagrad_da_buffers, 4, adagrad_da_scalars, 9, NULL, 0},
 	{"AdaGradProx", adagrad_prox_buffers, 3, adagrad_prox_scalars, 11, NULL, 0},
 	{"Adadelta", adadelta_buffers, 4, adadelta_scalars, 10, NULL, 0},
@@ -204,6 +215,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"AdafactorMove", adafactor_move_buffers, 3, adafactor_move_scalars, 7, NULL, 0},
 	{"AdafactorSquares", adafactor_squares_buffers, 3, adafactor_squares_scalars, 3, NULL, 0},
 	{"Adam", adam_buffers, 4, adam_scalars, 11, NULL, 0},
+	{"AdamBF16", adam_bf16_buffers, 5, adam_bf16_scalars, 11, NULL, 0},
 	{"AdamProx", adam_prox_buffers, 4, adam_prox_scalars, 16, NULL, 0},
 	{"Adamax", adamax_buffers, 4, adamax_scalars, 10, NULL, 0},
 	{"Adan", adan_buffers, 6, adan_scalars, 17, NULL, 0},
@@ -228,16 +240,19 @@ const lockstep_kernel lockstep_all[] = {
 	{"Flush", flush_buffers, 1, flush_scalars, 1, NULL, 0},
 	{"GradNorm", grad_norm_buffers, 2, grad_norm_scalars, 5, grad_norm_lanes, 1},
 	{"Hinge", hinge_buffers, 4, hinge_scalars, 3, hinge_lanes, 1},
+	{"JoinBF16", join_bf16_buffers, 3, NULL, 0, NULL, 0},
 	{"LAMB", lamb_buffers, 4, lamb_scalars, 11, lamb_lanes, 2},
 	{"LAMBMove", lamb_move_buffers, 3, lamb_move_scalars, 8, NULL, 0},
 	{"LaProp", laprop_buffers, 4, laprop_scalars, 12, NULL, 0},
 	{"Lion", lion_buffers, 3, lion_scalars, 8, NULL, 0},
+	{"LionBF16", lion_bf16_buffers, 4, lion_bf16_scalars, 8, NULL, 0},
 	{"Log", log_buffers, 2, NULL, 0, NULL, 0},
 	{"Log1p", log1p_buffers, 2, NULL, 0, NULL, 0},
 	{"MADGRAD", madgrad_buffers, 5, madgrad_scalars, 10, NULL, 0},
 	{"MSE", mse_buffers, 4, mse_scalars, 1, mse_lanes, 1},
 	{"MaxAbs", max_abs_buffers, 1, NULL, 0, max_abs_lanes, 1},
 	{"Momentum", momentum_buffers, 3, momentum_scalars, 8, NULL, 0},
+	{"MomentumBF16", momentum_bf16_buffers, 4, momentum_bf16_scalars, 8, NULL, 0},
 	{"Muon", muon_buffers, 3, muon_scalars, 5, muon_lanes, 1},
 	{"NAdam", nadam_buffers, 4, nadam_scalars, 14, NULL, 0},
 	{"NarrowBF16", narrow_bf16_buffers, 2, NULL, 0, NULL, 0},
@@ -261,6 +276,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"SignSGD", sign_sgd_buffers, 2, sign_sgd_scalars, 6, NULL, 0},
 	{"SimplifiedAdEMAMix", simplified_ademamix_buffers, 4, simplified_ademamix_scalars, 14, NULL, 0},
 	{"Sophia", sophia_buffers, 4, sophia_scalars, 10, NULL, 0},
+	{"SplitBF16", split_bf16_buffers, 3, NULL, 0, NULL, 0},
 	{"Sqrt", sqrt_buffers, 2, NULL, 0, NULL, 0},
 	{"SquaredHinge", squared_hinge_buffers, 4, squared_hinge_scalars, 3, squared_hinge_lanes, 1},
 	{"StableAdamW", stable_adamw_buffers, 4, stable_adamw_scalars, 10, stable_adamw_lanes, 1},
@@ -272,7 +288,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"WidenF16", widen_f16_buffers, 2, NULL, 0, NULL, 0},
 	{"Yogi", yogi_buffers, 4, yogi_scalars, 12, NULL, 0},
 };
-const size_t lockstep_all_count = 87;
+const size_t lockstep_all_count = 93;
 
 lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_amsgrad,
@@ -283,6 +299,7 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_ademamix,
 	lockstep_portable_ada_belief,
 	lockstep_portable_adagrad,
+	lockstep_portable_adagrad_bf16,
 	lockstep_portable_adagrad_da,
 	lockstep_portable_adagrad_prox,
 	lockstep_portable_adadelta,
@@ -294,6 +311,7 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_adafactor_move,
 	lockstep_portable_adafactor_squares,
 	lockstep_portable_adam,
+	lockstep_portable_adam_bf16,
 	lockstep_portable_adam_prox,
 	lockstep_portable_adamax,
 	lockstep_portable_adan,
@@ -318,16 +336,19 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_flush,
 	lockstep_portable_grad_norm,
 	lockstep_portable_hinge,
+	lockstep_portable_join_bf16,
 	lockstep_portable_lamb,
 	lockstep_portable_lamb_move,
 	lockstep_portable_laprop,
 	lockstep_portable_lion,
+	lockstep_portable_lion_bf16,
 	lockstep_portable_log,
 	lockstep_portable_log1p,
 	lockstep_portable_madgrad,
 	lockstep_portable_mse,
 	lockstep_portable_max_abs,
 	lockstep_portable_momentum,
+	lockstep_portable_momentum_bf16,
 	lockstep_portable_muon,
 	lockstep_portable_nadam,
 	lockstep_portable_narrow_bf16,
@@ -351,6 +372,7 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_sign_sgd,
 	lockstep_portable_simplified_ademamix,
 	lockstep_portable_sophia,
+	lockstep_portable_split_bf16,
 	lockstep_portable_sqrt,
 	lockstep_portable_squared_hinge,
 	lockstep_portable_stable_adamw,
@@ -371,6 +393,7 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_ademamix,
 	lockstep_portable_ada_belief,
 	lockstep_portable_adagrad,
+	lockstep_portable_adagrad_bf16,
 	lockstep_portable_adagrad_da,
 	lockstep_portable_adagrad_prox,
 	lockstep_portable_adadelta,
@@ -382,6 +405,7 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_adafactor_move,
 	lockstep_portable_adafactor_squares,
 	lockstep_portable_adam,
+	lockstep_portable_adam_bf16,
 	lockstep_portable_adam_prox,
 	lockstep_portable_adamax,
 	lockstep_portable_adan,
@@ -406,16 +430,19 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_flush,
 	lockstep_portable_grad_norm,
 	lockstep_portable_hinge,
+	lockstep_portable_join_bf16,
 	lockstep_portable_lamb,
 	lockstep_portable_lamb_move,
 	lockstep_portable_laprop,
 	lockstep_portable_lion,
+	lockstep_portable_lion_bf16,
 	lockstep_portable_log,
 	lockstep_portable_log1p,
 	lockstep_portable_madgrad,
 	lockstep_portable_mse,
 	lockstep_portable_max_abs,
 	lockstep_portable_momentum,
+	lockstep_portable_momentum_bf16,
 	lockstep_portable_muon,
 	lockstep_portable_nadam,
 	lockstep_portable_narrow_bf16,
@@ -439,6 +466,7 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_sign_sgd,
 	lockstep_portable_simplified_ademamix,
 	lockstep_portable_sophia,
+	lockstep_portable_split_bf16,
 	lockstep_portable_sqrt,
 	lockstep_portable_squared_hinge,
 	lockstep_portable_stable_adamw,
@@ -465,6 +493,7 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_ademamix,
 	lockstep_avx512_ada_belief,
 	lockstep_avx512_adagrad,
+	lockstep_avx512_adagrad_bf16,
 	lockstep_avx512_adagrad_da,
 	lockstep_avx512_adagrad_prox,
 	lockstep_avx512_adadelta,
@@ -476,6 +505,7 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_adafactor_move,
 	lockstep_avx512_adafactor_squares,
 	lockstep_avx512_adam,
+	lockstep_avx512_adam_bf16,
 	lockstep_avx512_adam_prox,
 	lockstep_avx512_adamax,
 	lockstep_avx512_adan,
@@ -500,16 +530,19 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_flush,
 	lockstep_avx512_grad_norm,
 	lockstep_avx512_hinge,
+	lockstep_avx512_join_bf16,
 	lockstep_avx512_lamb,
 	lockstep_avx512_lamb_move,
 	lockstep_avx512_laprop,
 	lockstep_avx512_lion,
+	lockstep_avx512_lion_bf16,
 	lockstep_avx512_log,
 	lockstep_avx512_log1p,
 	lockstep_avx512_madgrad,
 	lockstep_avx512_mse,
 	lockstep_avx512_max_abs,
 	lockstep_avx512_momentum,
+	lockstep_avx512_momentum_bf16,
 	lockstep_avx512_muon,
 	lockstep_avx512_nadam,
 	lockstep_avx512_narrow_bf16,
@@ -533,6 +566,7 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_sign_sgd,
 	lockstep_avx512_simplified_ademamix,
 	lockstep_avx512_sophia,
+	lockstep_avx512_split_bf16,
 	lockstep_avx512_sqrt,
 	lockstep_avx512_squared_hinge,
 	lockstep_avx512_stable_adamw,
@@ -553,6 +587,7 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_ademamix,
 	lockstep_avx512_ada_belief,
 	lockstep_avx512_adagrad,
+	lockstep_avx512_adagrad_bf16,
 	lockstep_avx512_adagrad_da,
 	lockstep_avx512_adagrad_prox,
 	lockstep_avx512_adadelta,
@@ -564,6 +599,7 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_adafactor_move,
 	lockstep_avx512_adafactor_squares,
 	lockstep_avx512_adam,
+	lockstep_avx512_adam_bf16,
 	lockstep_avx512_adam_prox,
 	lockstep_avx512_adamax,
 	lockstep_avx512_adan,
@@ -588,16 +624,19 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_flush,
 	lockstep_avx512_grad_norm,
 	lockstep_avx512_hinge,
+	lockstep_avx512_join_bf16,
 	lockstep_avx512_lamb,
 	lockstep_avx512_lamb_move,
 	lockstep_avx512_laprop,
 	lockstep_avx512_lion,
+	lockstep_avx512_lion_bf16,
 	lockstep_avx512_log,
 	lockstep_avx512_log1p,
 	lockstep_avx512_madgrad,
 	lockstep_avx512_mse,
 	lockstep_avx512_max_abs,
 	lockstep_avx512_momentum,
+	lockstep_avx512_momentum_bf16,
 	lockstep_avx512_muon,
 	lockstep_avx512_nadam,
 	lockstep_avx512_narrow_bf16,
@@ -621,6 +660,7 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_sign_sgd,
 	lockstep_avx512_simplified_ademamix,
 	lockstep_avx512_sophia,
+	lockstep_avx512_split_bf16,
 	lockstep_avx512_sqrt,
 	lockstep_avx512_squared_hinge,
 	lockstep_avx512_stable_adamw,
@@ -649,6 +689,7 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_ademamix,
 	lockstep_avx2_ada_belief,
 	lockstep_avx2_adagrad,
+	lockstep_avx2_adagrad_bf16,
 	lockstep_avx2_adagrad_da,
 	lockstep_avx2_adagrad_prox,
 	lockstep_avx2_adadelta,
@@ -660,6 +701,7 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_adafactor_move,
 	lockstep_avx2_adafactor_squares,
 	lockstep_avx2_adam,
+	lockstep_avx2_adam_bf16,
 	lockstep_avx2_adam_prox,
 	lockstep_avx2_adamax,
 	lockstep_avx2_adan,
@@ -684,16 +726,19 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_flush,
 	lockstep_avx2_grad_norm,
 	lockstep_avx2_hinge,
+	lockstep_avx2_join_bf16,
 	lockstep_avx2_lamb,
 	lockstep_avx2_lamb_move,
 	lockstep_avx2_laprop,
 	lockstep_avx2_lion,
+	lockstep_avx2_lion_bf16,
 	lockstep_avx2_log,
 	lockstep_avx2_log1p,
 	lockstep_avx2_madgrad,
 	lockstep_avx2_mse,
 	lockstep_avx2_max_abs,
 	lockstep_avx2_momentum,
+	lockstep_avx2_momentum_bf16,
 	lockstep_avx2_muon,
 	lockstep_avx2_nadam,
 	lockstep_avx2_narrow_bf16,
@@ -717,6 +762,7 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_sign_sgd,
 	lockstep_avx2_simplified_ademamix,
 	lockstep_avx2_sophia,
+	lockstep_avx2_split_bf16,
 	lockstep_avx2_sqrt,
 	lockstep_avx2_squared_hinge,
 	lockstep_avx2_stable_adamw,
@@ -737,6 +783,7 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_ademamix,
 	lockstep_avx2_ada_belief,
 	lockstep_avx2_adagrad,
+	lockstep_avx2_adagrad_bf16,
 	lockstep_avx2_adagrad_da,
 	lockstep_avx2_adagrad_prox,
 	lockstep_avx2_adadelta,
@@ -748,6 +795,7 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_adafactor_move,
 	lockstep_avx2_adafactor_squares,
 	lockstep_avx2_adam,
+	lockstep_avx2_adam_bf16,
 	lockstep_avx2_adam_prox,
 	lockstep_avx2_adamax,
 	lockstep_avx2_adan,
@@ -772,16 +820,19 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_flush,
 	lockstep_avx2_grad_norm,
 	lockstep_avx2_hinge,
+	lockstep_avx2_join_bf16,
 	lockstep_avx2_lamb,
 	lockstep_avx2_lamb_move,
 	lockstep_avx2_laprop,
 	lockstep_avx2_lion,
+	lockstep_avx2_lion_bf16,
 	lockstep_avx2_log,
 	lockstep_avx2_log1p,
 	lockstep_avx2_madgrad,
 	lockstep_avx2_mse,
 	lockstep_avx2_max_abs,
 	lockstep_avx2_momentum,
+	lockstep_avx2_momentum_bf16,
 	lockstep_avx2_muon,
 	lockstep_avx2_nadam,
 	lockstep_avx2_narrow_bf16,
@@ -805,6 +856,7 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_sign_sgd,
 	lockstep_avx2_simplified_ademamix,
 	lockstep_avx2_sophia,
+	lockstep_avx2_split_bf16,
 	lockstep_avx2_sqrt,
 	lockstep_avx2_squared_hinge,
 	lockstep_avx2_stable_adamw,
@@ -833,6 +885,7 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_ademamix,
 	lockstep_neon_ada_belief,
 	lockstep_neon_adagrad,
+	lockstep_neon_adagrad_bf16,
 	lockstep_neon_adagrad_da,
 	lockstep_neon_adagrad_prox,
 	lockstep_neon_adadelta,
@@ -844,6 +897,7 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_adafactor_move,
 	lockstep_neon_adafactor_squares,
 	lockstep_neon_adam,
+	lockstep_neon_adam_bf16,
 	lockstep_neon_adam_prox,
 	lockstep_neon_adamax,
 	lockstep_neon_adan,
@@ -868,16 +922,19 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_flush,
 	lockstep_neon_grad_norm,
 	lockstep_neon_hinge,
+	lockstep_neon_join_bf16,
 	lockstep_neon_lamb,
 	lockstep_neon_lamb_move,
 	lockstep_neon_laprop,
 	lockstep_neon_lion,
+	lockstep_neon_lion_bf16,
 	lockstep_neon_log,
 	lockstep_neon_log1p,
 	lockstep_neon_madgrad,
 	lockstep_neon_mse,
 	lockstep_neon_max_abs,
 	lockstep_neon_momentum,
+	lockstep_neon_momentum_bf16,
 	lockstep_neon_muon,
 	lockstep_neon_nadam,
 	lockstep_neon_narrow_bf16,
@@ -901,6 +958,7 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_sign_sgd,
 	lockstep_neon_simplified_ademamix,
 	lockstep_neon_sophia,
+	lockstep_neon_split_bf16,
 	lockstep_neon_sqrt,
 	lockstep_neon_squared_hinge,
 	lockstep_neon_stable_adamw,
@@ -921,6 +979,7 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_ademamix,
 	lockstep_neon_ada_belief,
 	lockstep_neon_adagrad,
+	lockstep_neon_adagrad_bf16,
 	lockstep_neon_adagrad_da,
 	lockstep_neon_adagrad_prox,
 	lockstep_neon_adadelta,
@@ -932,6 +991,7 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_adafactor_move,
 	lockstep_neon_adafactor_squares,
 	lockstep_neon_adam,
+	lockstep_neon_adam_bf16,
 	lockstep_neon_adam_prox,
 	lockstep_neon_adamax,
 	lockstep_neon_adan,
@@ -956,16 +1016,19 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_flush,
 	lockstep_neon_grad_norm,
 	lockstep_neon_hinge,
+	lockstep_neon_join_bf16,
 	lockstep_neon_lamb,
 	lockstep_neon_lamb_move,
 	lockstep_neon_laprop,
 	lockstep_neon_lion,
+	lockstep_neon_lion_bf16,
 	lockstep_neon_log,
 	lockstep_neon_log1p,
 	lockstep_neon_madgrad,
 	lockstep_neon_mse,
 	lockstep_neon_max_abs,
 	lockstep_neon_momentum,
+	lockstep_neon_momentum_bf16,
 	lockstep_neon_muon,
 	lockstep_neon_nadam,
 	lockstep_neon_narrow_bf16,
@@ -989,6 +1052,7 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_sign_sgd,
 	lockstep_neon_simplified_ademamix,
 	lockstep_neon_sophia,
+	lockstep_neon_split_bf16,
 	lockstep_neon_sqrt,
 	lockstep_neon_squared_hinge,
 	lockstep_neon_stable_adamw,
@@ -1010,6 +1074,7 @@ const lockstep_tile lockstep_neon_tile = {8, 12, lockstep_neon_matmul_tile};
 
 lockstep_bare lockstep_avx2newton_adagrad,
 	lockstep_avx2newton_adam,
+	lockstep_avx2newton_adam_bf16,
 	lockstep_avx2newton_sqrt;
 lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_adopt,
@@ -1021,6 +1086,7 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_ademamix,
 	lockstep_avx2_ada_belief,
 	lockstep_avx2newton_adagrad,
+	lockstep_avx2_adagrad_bf16,
 	lockstep_avx2_adagrad_da,
 	lockstep_avx2_adagrad_prox,
 	lockstep_avx2_adadelta,
@@ -1032,6 +1098,7 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_adafactor_move,
 	lockstep_avx2_adafactor_squares,
 	lockstep_avx2newton_adam,
+	lockstep_avx2newton_adam_bf16,
 	lockstep_avx2_adam_prox,
 	lockstep_avx2_adamax,
 	lockstep_avx2_adan,
@@ -1056,16 +1123,19 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_flush,
 	lockstep_avx2_grad_norm,
 	lockstep_avx2_hinge,
+	lockstep_avx2_join_bf16,
 	lockstep_avx2_lamb,
 	lockstep_avx2_lamb_move,
 	lockstep_avx2_laprop,
 	lockstep_avx2_lion,
+	lockstep_avx2_lion_bf16,
 	lockstep_avx2_log,
 	lockstep_avx2_log1p,
 	lockstep_avx2_madgrad,
 	lockstep_avx2_mse,
 	lockstep_avx2_max_abs,
 	lockstep_avx2_momentum,
+	lockstep_avx2_momentum_bf16,
 	lockstep_avx2_muon,
 	lockstep_avx2_nadam,
 	lockstep_avx2_narrow_bf16,
@@ -1089,6 +1159,7 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_sign_sgd,
 	lockstep_avx2_simplified_ademamix,
 	lockstep_avx2_sophia,
+	lockstep_avx2_split_bf16,
 	lockstep_avx2newton_sqrt,
 	lockstep_avx2_squared_hinge,
 	lockstep_avx2_stable_adamw,
@@ -1107,6 +1178,7 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 
 lockstep_bare lockstep_avx512newton_adagrad,
 	lockstep_avx512newton_adam,
+	lockstep_avx512newton_adam_bf16,
 	lockstep_avx512newton_sqrt;
 lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_adopt,
@@ -1118,6 +1190,7 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_ademamix,
 	lockstep_avx512_ada_belief,
 	lockstep_avx512newton_adagrad,
+	lockstep_avx512_adagrad_bf16,
 	lockstep_avx512_adagrad_da,
 	lockstep_avx512_adagrad_prox,
 	lockstep_avx512_adadelta,
@@ -1129,6 +1202,7 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_adafactor_move,
 	lockstep_avx512_adafactor_squares,
 	lockstep_avx512newton_adam,
+	lockstep_avx512newton_adam_bf16,
 	lockstep_avx512_adam_prox,
 	lockstep_avx512_adamax,
 	lockstep_avx512_adan,
@@ -1153,16 +1227,19 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_flush,
 	lockstep_avx512_grad_norm,
 	lockstep_avx512_hinge,
+	lockstep_avx512_join_bf16,
 	lockstep_avx512_lamb,
 	lockstep_avx512_lamb_move,
 	lockstep_avx512_laprop,
 	lockstep_avx512_lion,
+	lockstep_avx512_lion_bf16,
 	lockstep_avx512_log,
 	lockstep_avx512_log1p,
 	lockstep_avx512_madgrad,
 	lockstep_avx512_mse,
 	lockstep_avx512_max_abs,
 	lockstep_avx512_momentum,
+	lockstep_avx512_momentum_bf16,
 	lockstep_avx512_muon,
 	lockstep_avx512_nadam,
 	lockstep_avx512_narrow_bf16,
@@ -1186,6 +1263,7 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_sign_sgd,
 	lockstep_avx512_simplified_ademamix,
 	lockstep_avx512_sophia,
+	lockstep_avx512_split_bf16,
 	lockstep_avx512newton_sqrt,
 	lockstep_avx512_squared_hinge,
 	lockstep_avx512_stable_adamw,
@@ -1236,336 +1314,360 @@ lockstep_status lockstep_kernel_adagrad(const lockstep_table *table, const locks
 	return lockstep_run(table, &lockstep_all[8], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adagrad_da(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adagrad_da_scalars *c) {
+lockstep_status lockstep_kernel_adagrad_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adagrad_bf16_scalars *c) {
 	return lockstep_run(table, &lockstep_all[9], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adagrad_prox(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adagrad_prox_scalars *c) {
+lockstep_status lockstep_kernel_adagrad_da(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adagrad_da_scalars *c) {
 	return lockstep_run(table, &lockstep_all[10], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adadelta(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adadelta_scalars *c) {
+lockstep_status lockstep_kernel_adagrad_prox(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adagrad_prox_scalars *c) {
 	return lockstep_run(table, &lockstep_all[11], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_adadelta(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adadelta_scalars *c) {
+	return lockstep_run(table, &lockstep_all[12], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_adafactor(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_scalars *c, double updates[LOCKSTEP_LANES], double params[LOCKSTEP_LANES]) {
 	void *const lanes[] = {updates, params};
-	return lockstep_run(table, &lockstep_all[12], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[13], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_adafactor_factored(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_factored_scalars *c, double updates[LOCKSTEP_LANES], double params[LOCKSTEP_LANES]) {
 	void *const lanes[] = {updates, params};
-	return lockstep_run(table, &lockstep_all[13], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[14], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_adafactor_factored_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_factored_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[14], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_adafactor_factored_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_factored_move_scalars *c) {
 	return lockstep_run(table, &lockstep_all[15], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adafactor_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_momentum_scalars *c) {
+lockstep_status lockstep_kernel_adafactor_factored_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_factored_move_scalars *c) {
 	return lockstep_run(table, &lockstep_all[16], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adafactor_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_move_scalars *c) {
+lockstep_status lockstep_kernel_adafactor_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_momentum_scalars *c) {
 	return lockstep_run(table, &lockstep_all[17], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adafactor_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_squares_scalars *c) {
+lockstep_status lockstep_kernel_adafactor_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_move_scalars *c) {
 	return lockstep_run(table, &lockstep_all[18], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_scalars *c) {
+lockstep_status lockstep_kernel_adafactor_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adafactor_squares_scalars *c) {
 	return lockstep_run(table, &lockstep_all[19], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adam_prox(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_prox_scalars *c) {
+lockstep_status lockstep_kernel_adam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_scalars *c) {
 	return lockstep_run(table, &lockstep_all[20], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adamax(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adamax_scalars *c) {
+lockstep_status lockstep_kernel_adam_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_bf16_scalars *c) {
 	return lockstep_run(table, &lockstep_all[21], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adan(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adan_scalars *c) {
+lockstep_status lockstep_kernel_adam_prox(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_prox_scalars *c) {
 	return lockstep_run(table, &lockstep_all[22], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_add2(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add2_scalars *c) {
+lockstep_status lockstep_kernel_adamax(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adamax_scalars *c) {
 	return lockstep_run(table, &lockstep_all[23], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_add3(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add3_scalars *c) {
+lockstep_status lockstep_kernel_adan(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adan_scalars *c) {
 	return lockstep_run(table, &lockstep_all[24], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_add4(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add4_scalars *c) {
+lockstep_status lockstep_kernel_add2(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add2_scalars *c) {
 	return lockstep_run(table, &lockstep_all[25], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_add_sign(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add_sign_scalars *c) {
+lockstep_status lockstep_kernel_add3(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add3_scalars *c) {
 	return lockstep_run(table, &lockstep_all[26], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_add4(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add4_scalars *c) {
+	return lockstep_run(table, &lockstep_all[27], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_add_sign(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add_sign_scalars *c) {
+	return lockstep_run(table, &lockstep_all[28], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_agree(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_agree_scalars *c, double agree[LOCKSTEP_LANES]) {
 	void *const lanes[] = {agree};
-	return lockstep_run(table, &lockstep_all[27], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[29], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_average(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_average_scalars *c) {
-	return lockstep_run(table, &lockstep_all[28], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[30], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_bce(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_bce_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[29], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[31], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_bce_clip(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_bce_clip_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[30], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[32], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_bce_with_logits(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_bce_with_logits_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[31], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[33], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_cautious(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_cautious_scalars *c) {
-	return lockstep_run(table, &lockstep_all[32], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[34], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_center(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_center_scalars *c) {
-	return lockstep_run(table, &lockstep_all[33], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[35], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_clip(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_clip_scalars *c) {
-	return lockstep_run(table, &lockstep_all[34], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[36], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_count_beyond(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_count_beyond_scalars *c, double count[LOCKSTEP_LANES]) {
 	void *const lanes[] = {count};
-	return lockstep_run(table, &lockstep_all[35], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[37], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_d_adapt_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_d_adapt_adamw_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]) {
 	void *const lanes[] = {numerator, denominator};
-	return lockstep_run(table, &lockstep_all[36], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[38], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_dots(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[37], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[39], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[38], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[40], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_ftrl(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_ftrl_scalars *c) {
-	return lockstep_run(table, &lockstep_all[39], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[41], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_fade(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_fade_scalars *c) {
-	return lockstep_run(table, &lockstep_all[40], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[42], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_flush(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_flush_scalars *c) {
-	return lockstep_run(table, &lockstep_all[41], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[43], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_grad_norm(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_grad_norm_scalars *c, double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {grads};
-	return lockstep_run(table, &lockstep_all[42], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[44], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[43], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[45], list, buffers, c, lanes);
+}
+
+lockstep_status lockstep_kernel_join_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[46], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_lamb(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_scalars *c, double params[LOCKSTEP_LANES], double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, updates};
-	return lockstep_run(table, &lockstep_all[44], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[47], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_move_scalars *c) {
-	return lockstep_run(table, &lockstep_all[45], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[48], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[46], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[49], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
-	return lockstep_run(table, &lockstep_all[47], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[50], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_lion_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_bf16_scalars *c) {
+	return lockstep_run(table, &lockstep_all[51], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_log(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[48], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[52], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_log1p(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[49], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[53], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_madgrad(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_madgrad_scalars *c) {
-	return lockstep_run(table, &lockstep_all[50], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[54], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_mse(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_mse_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[51], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[55], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_max_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, float max[LOCKSTEP_LANES]) {
 	void *const lanes[] = {max};
-	return lockstep_run(table, &lockstep_all[52], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[56], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[53], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[57], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_momentum_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_bf16_scalars *c) {
+	return lockstep_run(table, &lockstep_all[58], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_muon(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_muon_scalars *c, double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {squares};
-	return lockstep_run(table, &lockstep_all[54], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[59], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_nadam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nadam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[55], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[60], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_narrow_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[56], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[61], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_narrow_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[57], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[62], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_nesterov(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nesterov_scalars *c) {
-	return lockstep_run(table, &lockstep_all[58], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[63], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_noise(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_noise_scalars *c) {
-	return lockstep_run(table, &lockstep_all[59], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[64], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_penalty(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_penalty_scalars *c, double absolute[LOCKSTEP_LANES], double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {absolute, squares};
-	return lockstep_run(table, &lockstep_all[60], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[65], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_prodigy(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_prodigy_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]) {
 	void *const lanes[] = {numerator, denominator};
-	return lockstep_run(table, &lockstep_all[61], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[66], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_radam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[62], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[67], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[63], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
-	return lockstep_run(table, &lockstep_all[64], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[65], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[66], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[67], list, buffers, NULL, NULL);
-}
-
-lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
 	return lockstep_run(table, &lockstep_all[68], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
 	return lockstep_run(table, &lockstep_all[69], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
 	return lockstep_run(table, &lockstep_all[70], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
 	return lockstep_run(table, &lockstep_all[71], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[72], list, buffers, c, NULL);
+lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[72], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
+lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
 	return lockstep_run(table, &lockstep_all[73], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
+lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[74], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
+lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[75], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
 	return lockstep_run(table, &lockstep_all[76], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
+	return lockstep_run(table, &lockstep_all[77], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
+	return lockstep_run(table, &lockstep_all[78], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
+	return lockstep_run(table, &lockstep_all[79], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
+	return lockstep_run(table, &lockstep_all[80], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+	return lockstep_run(table, &lockstep_all[81], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_split_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[82], list, buffers, NULL, NULL);
+}
+
 lockstep_status lockstep_kernel_sqrt(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[77], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[83], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_squared_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_squared_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[78], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[84], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_stable_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_stable_adamw_scalars *c, double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {updates};
-	return lockstep_run(table, &lockstep_all[79], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[85], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_sum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[80], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[86], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[81], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[87], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[82], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[88], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_tensor_norms(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_tensor_norms_scalars *c, double params[LOCKSTEP_LANES], double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, grads};
-	return lockstep_run(table, &lockstep_all[83], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[89], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_widen_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[84], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[90], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_widen_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[85], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[91], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_yogi(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_yogi_scalars *c) {
-	return lockstep_run(table, &lockstep_all[86], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[92], list, buffers, c, NULL);
 }

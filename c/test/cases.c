@@ -195,10 +195,10 @@ static void put_buffers(arena *a, source *s, arguments *x, int place) {
 	}
 }
 
-/* The bits as numbers. */
-static uint64_t hash_halves(uint64_t h, const uint16_t *x, size_t n) {
+/* The bits as numbers, but of a NaN in bf16 that may have been computed those of one. */
+static uint64_t hash_halves(uint64_t h, const uint16_t *x, size_t n, int computed) {
 	for (size_t i = 0; i < n; i++) {
-		float bits = x[i];
+		float bits = computed && (x[i] & 0x7fff) > 0x7f80 ? 0x7fc0 : x[i];
 		h = hash_floats(h, &bits, 1);
 	}
 	return h;
@@ -207,7 +207,7 @@ static uint64_t hash_halves(uint64_t h, const uint16_t *x, size_t n) {
 static uint32_t hash_of(const arguments *x) {
 	uint64_t h = HASH_START;
 	for (size_t k = 0; k < x->buffers; k++)
-		h = element_size(x->kernel, k) == 2 ? hash_halves(h, (const uint16_t *)x->list[k].data, x->list[k].len)
+		h = element_size(x->kernel, k) == 2 ? hash_halves(h, (const uint16_t *)x->list[k].data, x->list[k].len, x->kernel->scalar_count > 0)
 						    : hash_floats(h, x->list[k].data, x->list[k].len);
 	for (size_t k = 0; k < x->kernel->lane_count; k++)
 		h = x->kernel->lanes[k].kind == LOCKSTEP_LANES_FLOAT ? hash_floats(h, (const float *)x->lanes[k], LOCKSTEP_LANES)

@@ -188,6 +188,8 @@ func (p *portable) tasks() {
 func (p *portable) effect(e rule.Effect) {
 	x := p.number(e.X)
 	switch {
+	case e.Raw:
+		p.line("%s = (uint16_t)(%s >> 16);", p.element(e.To), p.bits(e.X))
 	case !e.Reduce && p.r.Buffers[e.To].Type != rule.F32:
 		p.line("%s = %s(%s);", p.element(e.To), elements[p.r.Buffers[e.To].Type].narrow, p.bits(e.X))
 	case !e.Reduce:

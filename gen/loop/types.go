@@ -12,7 +12,7 @@ func roundStores(r *rule.Rule) *rule.Rule {
 	c := *r
 	c.Nodes, c.Effects = slices.Clone(r.Nodes), slices.Clone(r.Effects)
 	for k, e := range c.Effects {
-		if !e.Reduce && r.Buffers[e.To].Type == rule.BF16 {
+		if !e.Reduce && !e.Raw && r.Buffers[e.To].Type == rule.BF16 {
 			c.Effects[k].X = rounded(&c, e.X)
 		}
 	}

@@ -70,6 +70,8 @@ func (r *Rule) Eval(a Args) {
 				}
 				e := r.Effects[s.ID]
 				switch {
+				case e.Raw:
+					*at(e.To, i) = math.Float32frombits(bits[e.X] >> 16 << 16)
 				case !e.Reduce:
 					*at(e.To, i) = math.Float32frombits(r.Buffers[e.To].Type.Stored(bits[e.X]))
 				case e.Kind == Sum:

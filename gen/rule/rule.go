@@ -156,8 +156,9 @@ const (
 type Effect struct {
 	Reduce bool
 	Kind   Kind
-	To     int // the buffer stored to, or the reduction's slot
-	X, Y   int // the nodes; Y for Dot only
+	Raw    bool // a store of the upper halves of the bits to a buffer of BF16, as they are
+	To     int  // the buffer stored to, or the reduction's slot
+	X, Y   int  // the nodes; Y for Dot only
 }
 
 // A Rule is a kernel: its parameters, its graph and its effects. Doc is its formula,
@@ -311,9 +312,16 @@ func (r *Rule) Uniform(id int) bool {
 
 // Long reports whether a vector is work enough for an iteration of the kernel: a rule of
 // many operations, or with more sums than registers are there for. Beside operations the
-// lanes of one, 8 registers of AVX2 with what is added to them, count as ten.
+// lanes of one, 8 registers of AVX2 with what is added to them, count as ten, and so does a
+// buffer of another type than float32, which takes several instructions to move.
 func (r *Rule) Long() bool {
-	return len(r.Schedule())+10*len(r.Reductions) > tune.LongBody || len(r.Reductions) > 1
+	typed := 0
+	for _, b := range r.Buffers {
+		if b.Type != F32 {
+			typed++
+		}
+	}
+	return len(r.Schedule())+10*(len(r.Reductions)+typed) > tune.LongBody || len(r.Reductions) > 1
 }
 
 // A Value is a node under construction.
@@ -400,6 +408,12 @@ func (mask Value) Select(yes, no Value) Value {
 // Set stores v to the buffer that x stands for.
 func (x Value) Set(v Value) {
 	x.r.Effects = append(x.r.Effects, Effect{To: x.r.Nodes[x.id].X, X: v.id, Y: v.id})
+}
+
+// SetUpper stores the upper halves of the bits of v to the buffer of BF16 that x stands for, and
+// rounds nothing.
+func (x Value) SetUpper(v Value) {
+	x.r.Effects = append(x.r.Effects, Effect{Raw: true, To: x.r.Nodes[x.id].X, X: v.id, Y: v.id})
 }
 
 // SetFold stores the Fold of v over a row to the PerRow buffer x.

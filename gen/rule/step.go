@@ -11,6 +11,7 @@ type Step struct {
 	p                             Value
 	scale, l2, decay, drop, first Value
 	still                         bool // usually parameters do not decay
+	gradients                     Type
 }
 
 // CommonScalars are the scalars that every step has first: Common in package fallback.
@@ -18,8 +19,13 @@ var CommonScalars = []string{"scale", "l2", "decay", "drop", "first"}
 
 // Step defines the rule of a step, whose first buffer is p.
 func (s *Set) Step(name, doc string, build func(s *Step)) *Rule {
+	return s.StepOf(name, doc, F32, build)
+}
+
+// StepOf is Step with gradients of a type.
+func (s *Set) StepOf(name, doc string, gradients Type, build func(s *Step)) *Rule {
 	return s.Define(name, doc, func(r *Rule) {
-		step := &Step{Rule: r, p: r.Buffer("p")}
+		step := &Step{Rule: r, p: r.Buffer("p"), gradients: gradients}
 		for k, v := range []*Value{&step.scale, &step.l2, &step.decay, &step.drop, &step.first} {
 			*v = r.Scalar(CommonScalars[k])
 		}
@@ -32,7 +38,7 @@ func (s *Step) Param() Value { return s.p }
 
 // Gradient declares the next buffer, the gradient, and is what a step takes it for.
 func (s *Step) Gradient() Value {
-	g := s.Buffer("g")
+	g := s.BufferOf("g", s.gradients)
 	first := s.Drop(g, s.first.And(s.drop))
 	// What is dropped before it is multiplied by 1 is dropped afterwards too.
 	s.Redundant(first, s.scale, 1)
@@ -41,7 +47,7 @@ func (s *Step) Gradient() Value {
 
 // WholeGradient is Gradient for rules to which the smallest number is as good as the
 // largest, such as those that look at signs: none is dropped.
-func (s *Step) WholeGradient() Value { return s.scaled(s.Buffer("g")) }
+func (s *Step) WholeGradient() Value { return s.scaled(s.BufferOf("g", s.gradients)) }
 
 // scaled is the gradient with its factor and the penalty's.
 func (s *Step) scaled(g Value) Value {
@@ -107,3 +113,9 @@ func (s *Step) Moved(u Value) Value {
 
 // Move takes a step of u.
 func (s *Step) Move(u Value) { s.p.Set(s.Moved(u)) }
+
+// MoveAndCopy is Move, and leaves the parameter in the next buffer too, of a type.
+func (s *Step) MoveAndCopy(u Value, name string, t Type) {
+	s.Move(u)
+	s.BufferOf(name, t).Set(s.Moved(u))
+}

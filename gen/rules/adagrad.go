@@ -6,14 +6,27 @@ import "github.com/lockstep-go/lockstep/gen/rule"
 var AdaGrad = All.Step("AdaGrad", `
 	a ← a + drop(x, small)²
 	p ← p - (x·step / (√(a + epsIn) + eps) + p·decay)`, func(s *rule.Step) {
+	s.Move(adaGrad(s))
+})
+
+// AdaGradBF16 is AdaGrad along gradients of BF16, which leaves a copy of the parameters.
+var AdaGradBF16 = All.StepOf("AdaGradBF16", `
+	a ← a + drop(x, small)²
+	p ← p - (x·step / (√(a + epsIn) + eps) + p·decay)
+	h ← p, rounded to nearest even`, rule.BF16, func(s *rule.Step) {
+	s.MoveAndCopy(adaGrad(s), "h", rule.BF16)
+})
+
+// adaGrad is the step that AdaGrad takes.
+func adaGrad(s *rule.Step) rule.Value {
 	x, a := s.Gradient(), s.State("a")
 	small, epsIn, eps, step := s.Scalar("small"), s.Scalar("epsIn"), s.Scalar("eps"), s.Scalar("step")
 
 	s.Still()
 	a1 := addSquare(s, a, x, small)
 	a.Set(a1)
-	s.Move(x.Mul(step).Div(a1.Add(epsIn).Sqrt().Add(eps)))
-})
+	return x.Mul(step).Div(a1.Add(epsIn).Sqrt().Add(eps))
+}
 
 // AdaGradProx is AdaGrad with a proximal step for L1 and L2, whose strength
 // follows each element's own step size.

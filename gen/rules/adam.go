@@ -7,11 +7,24 @@ var Adam = All.Step("Adam", `
 	m ← lerp(m, x, weight1)
 	v ← v·beta2 + drop(x·root2, small)²
 	p ← p - (m·step / (√v + eps) + p·decay)`, func(s *rule.Step) {
+	s.Move(adam(s))
+})
+
+// AdamBF16 is Adam along gradients of BF16, which leaves a copy of the parameters.
+var AdamBF16 = All.StepOf("AdamBF16", `
+	m ← lerp(m, x, weight1)
+	v ← v·beta2 + drop(x·root2, small)²
+	p ← p - (m·step / (√v + eps) + p·decay)
+	h ← p, rounded to nearest even`, rule.BF16, func(s *rule.Step) {
+	s.MoveAndCopy(adam(s), "h", rule.BF16)
+})
+
+// adam is the step that Adam takes.
+func adam(s *rule.Step) rule.Value {
 	m1, v1 := moments(s)
 	eps, step := s.Scalar("eps"), s.Scalar("step")
-
-	s.Move(m1.Mul(step).Div(v1.Sqrt().Add(eps)))
-})
+	return m1.Mul(step).Div(v1.Sqrt().Add(eps))
+}
 
 // AdamProx is Adam with a term inside the root and a proximal step for L1 and
 // L2, whose strength follows each element's own step size.

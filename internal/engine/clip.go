@@ -110,7 +110,7 @@ func (m *measuring) Do(k, worker int) {
 	for _, tensor := range e.groups[u.group].shared[u.lo:u.hi] {
 		lanes := &w.sums[0]
 		*lanes = [fallback.Lanes]float64{}
-		w.list.Set(e.gradient(w, m.grads, tensor, 0, len(m.grads[tensor])))
+		w.list.Set(e.gradient(w, m.grads, tensor, 0, e.lenOf(m.grads[tensor], tensor)))
 		kernels.SumSquares(e.table, &w.list, lanes)
 		e.tensors[tensor].sums = [MaxSums]float64{fallback.Total(lanes)}
 	}

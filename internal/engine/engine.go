@@ -52,6 +52,7 @@ type Engine struct {
 	zeroing   zeroing
 	swapping  swapping
 	copying   copying
+	splitting workers.Task // a splitting, whose kernels all programs would link if its type were here
 
 	estimating estimating
 	agreeing   agreeing
@@ -91,6 +92,7 @@ type group struct {
 	clipping
 	clip fallback.ClipScalars // which has all of the gradient's scale
 	Stages
+	fused Fused // if the rule has one
 
 	shared []int       // tensors that share calls
 	list   [][]float32 // the buffers of these, one tensor after the other

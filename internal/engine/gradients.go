@@ -54,7 +54,7 @@ func (e *Engine) firstBeyond(u *unit, grads [][]float32, scale float64) int {
 	}
 	for _, tensor := range e.groups[u.group].shared[u.lo:u.hi] {
 		limit := e.limitOf(tensor, scale)
-		for _, x := range e.gradient(e.workers[0], grads, tensor, 0, len(grads[tensor])) {
+		for _, x := range e.gradient(e.workers[0], grads, tensor, 0, e.lenOf(grads[tensor], tensor)) {
 			if !(math.Abs(float64(x)) <= float64(limit)) {
 				return tensor
 			}
@@ -103,9 +103,18 @@ func (e *Engine) reduce(k int, grads [][]float32, w *Worker, add func(tensor int
 		}
 	} else {
 		for _, tensor := range e.groups[u.group].shared[u.lo:u.hi] {
-			w.list.Set(e.gradient(w, grads, tensor, 0, len(grads[tensor])))
+			w.list.Set(e.gradient(w, grads, tensor, 0, e.lenOf(grads[tensor], tensor)))
 			add(tensor, lanes)
 		}
 	}
 	e.partial[k] = [MaxSums]float64{fallback.Total(lanes)}
+}
+
+// lenOf is the length of a tensor's gradient, which is 0 where there is none. What stands in for
+// one may be of another.
+func (e *Engine) lenOf(grad []float32, tensor int) int {
+	if grad == nil {
+		return 0
+	}
+	return e.tensors[tensor].Size
 }

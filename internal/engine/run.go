@@ -96,6 +96,10 @@ func (s *stepping) large(k int, u *unit, g *group, w *Worker) {
 func (e *Engine) apply(w *Worker, t *tensor, k, lo, hi int, p, grad []float32) {
 	g := &e.groups[t.Rule]
 	flushes := g.passes[k].last && g.flushes(e.step-t.missed)
+	if !flushes && e.fuses(g, t, w) {
+		e.fuse(w, t, lo, p)
+		return
+	}
 	if e.staged(g) || len(w.shards) > 0 {
 		e.blocks(w, t, k, lo, p, grad, blockOf{flushes: flushes})
 		return

@@ -175,12 +175,17 @@ func (e *Engine) Part(w *Worker, tensor, lo int, params []float32, grads kernels
 	} else {
 		w.shards = append(w.shards[:0], shard{1, grads})
 	}
+	e.part(w, t, lo, params, given)
+	w.forgetShards()
+}
+
+// part is Part once the worker has the shards.
+func (e *Engine) part(w *Worker, t *tensor, lo int, params, grads []float32) {
 	if t.begins {
 		t.beginAs(&e.groups[t.Rule].Plan, lo, params)
 	}
 	e.following.beginAs(t, lo, params)
-	e.apply(w, t, 0, lo, lo+len(params), params, given)
-	w.forgetShards()
+	e.apply(w, t, 0, lo, lo+len(params), params, grads)
 }
 
 // End ends a step of which all parts have been carried out.

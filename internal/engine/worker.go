@@ -19,6 +19,7 @@ type Worker struct {
 	moves   []float32   // steps of a cautious rule, and copies of its state
 	ready   []int       // units to sum up
 	shards  []shard     // of the range at work
+	joined  []float32   // a block of parameters in two halves
 	widened []float32   // blocks of shards that are not of float32
 	calls   []any       // of calls that make scalars of rows
 	rows    [][]float32 // buffers of rows, and what is flushed of them
@@ -28,6 +29,7 @@ type Worker struct {
 	noise       fallback.NoiseScalars
 	adding      adding
 	approaching approaching
+	fusing      fusing
 	agrees      fallback.AgreeScalars
 	cautious    fallback.CautiousScalars
 	row         rowState
@@ -45,6 +47,7 @@ func (w *Worker) Forget() {
 	clear(w.rows[:cap(w.rows)])
 	w.rows = w.rows[:0]
 	w.flushed.forget()
+	w.fusing = fusing{}
 }
 
 // rooms are five blocks for the stages before a kernel: two for the sum of shards, one for

@@ -52,7 +52,9 @@ func (z *zeroing) Do(k, worker int) {
 
 func (e *Engine) zeroRange(w *Worker, grads [][]float32, tensor, lo, hi int) {
 	if g := grads[tensor]; g != nil {
-		w.setShards(&e.shards, tensor, lo, hi)
-		w.zero(g[lo:hi], 0, hi-lo)
+		if w.setShards(&e.shards, tensor, lo, hi); !e.shards.on() {
+			g = g[lo:hi]
+		}
+		w.zero(g, 0, hi-lo)
 	}
 }

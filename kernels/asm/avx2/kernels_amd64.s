@@ -29,6 +29,15 @@ GLOBL word00000000<>(SB), RODATA|NOPTR, $4
 DATA word3f800000<>+0(SB)/4, $0x3f800000
 GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
 
+DATA word00000001<>+0(SB)/4, $0x00000001
+GLOBL word00000001<>(SB), RODATA|NOPTR, $4
+
+DATA word00007fff<>+0(SB)/4, $0x00007fff
+GLOBL word00007fff<>(SB), RODATA|NOPTR, $4
+
+DATA word00400000<>+0(SB)/4, $0x00400000
+GLOBL word00400000<>(SB), RODATA|NOPTR, $4
+
 DATA word3f3504f3<>+0(SB)/4, $0x3f3504f3
 GLOBL word3f3504f3<>(SB), RODATA|NOPTR, $4
 
@@ -149,15 +158,6 @@ GLOBL word2a5119f2<>(SB), RODATA|NOPTR, $4
 DATA word3b800000<>+0(SB)/4, $0x3b800000
 GLOBL word3b800000<>(SB), RODATA|NOPTR, $4
 
-DATA word00000001<>+0(SB)/4, $0x00000001
-GLOBL word00000001<>(SB), RODATA|NOPTR, $4
-
-DATA word00007fff<>+0(SB)/4, $0x00007fff
-GLOBL word00007fff<>(SB), RODATA|NOPTR, $4
-
-DATA word00400000<>+0(SB)/4, $0x00400000
-GLOBL word00400000<>(SB), RODATA|NOPTR, $4
-
 DATA word1bd11bda<>+0(SB)/4, $0x1bd11bda
 GLOBL word1bd11bda<>(SB), RODATA|NOPTR, $4
 
@@ -196,6 +196,12 @@ GLOBL wordc0a55de1<>(SB), RODATA|NOPTR, $4
 
 DATA word40490fdb<>+0(SB)/4, $0x40490fdb
 GLOBL word40490fdb<>(SB), RODATA|NOPTR, $4
+
+DATA word00008000<>+0(SB)/4, $0x00008000
+GLOBL word00008000<>(SB), RODATA|NOPTR, $4
+
+DATA wordffff0000<>+0(SB)/4, $0xffff0000
+GLOBL wordffff0000<>(SB), RODATA|NOPTR, $4
 
 //	u = clamp(x / max(√v, eps), clip)
 //	m ← lerp(m, u, weight1)
@@ -3203,6 +3209,296 @@ done:
 	CMPQ CX, DX
 	JLT  entry
 
+end:
+	VZEROUPPER
+	RET
+
+//	a ← a + drop(x, small)²
+//	p ← p - (x·step / (√(a + epsIn) + eps) + p·decay)
+//	h ← p, rounded to nearest even
+//
+// func AdaGradBF16(p []float32, g []uint16, a []float32, h []uint16, c *[9]float32)
+// Requires: AVX, AVX2
+TEXT ·AdaGradBF16(SB), NOSPLIT, $128-104
+	MOVQ         c+96(FP), AX
+	MOVQ         p_len+8(FP), CX
+	MOVQ         p_base+0(FP), DX
+	MOVQ         g_base+24(FP), BX
+	MOVQ         a_base+48(FP), SI
+	MOVQ         h_base+72(FP), DI
+	CMPL         (AX), $0x3f800000
+	JNE          general
+	CMPL         4(AX), $0x00000000
+	JNE          general
+	CMPL         8(AX), $0x00000000
+	JNE          general
+	VBROADCASTSS 12(AX), Y0
+	VBROADCASTSS wordffffffff<>+0(SB), Y1
+	VXORPS       Y1, Y0, Y0
+	VBROADCASTSS word7fffffff<>+0(SB), Y1
+	VANDPS       Y1, Y0, Y0
+	VBROADCASTSS 24(AX), Y1
+	VBROADCASTSS 28(AX), Y2
+	VBROADCASTSS 32(AX), Y3
+	VBROADCASTSS 20(AX), Y4
+	VBROADCASTSS wordffffffff<>+0(SB), Y5
+	VXORPS       Y5, Y4, Y4
+	VBROADCASTSS word7fffffff<>+0(SB), Y5
+	VANDPS       Y5, Y4, Y4
+	VBROADCASTSS word00000001<>+0(SB), Y5
+	VBROADCASTSS word00007fff<>+0(SB), Y6
+	VBROADCASTSS word00400000<>+0(SB), Y7
+	XORQ         AX, AX
+	MOVQ         CX, R8
+	ANDQ         $-8, R8
+	CMPQ         AX, R8
+	JGE          usualloopend
+
+usualloop:
+	VPMOVZXWD    (BX)(AX*2), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VANDPS       Y0, Y8, Y9
+	VPSIGND      Y9, Y8, Y8
+	VANDPS       Y4, Y8, Y9
+	VPSIGND      Y9, Y8, Y9
+	VMULPS       Y9, Y9, Y9
+	VADDPS       (SI)(AX*4), Y9, Y9
+	VMOVUPS      Y9, (SI)(AX*4)
+	VMOVUPS      (DX)(AX*4), Y10
+	VMULPS       Y3, Y8, Y8
+	VADDPS       Y1, Y9, Y9
+	VSQRTPS      Y9, Y9
+	VADDPS       Y2, Y9, Y9
+	VDIVPS       Y9, Y8, Y8
+	VSUBPS       Y8, Y10, Y8
+	VMOVUPS      Y8, (DX)(AX*4)
+	VPADDD       Y6, Y8, Y9
+	VPSRLD       $0x10, Y8, Y10
+	VANDPS       Y5, Y10, Y10
+	VPADDD       Y10, Y9, Y9
+	VORPS        Y7, Y8, Y10
+	VCMPPS       $0x00, Y8, Y8, Y8
+	VBLENDVPS    Y8, Y9, Y10, Y8
+	VPSRLD       $0x10, Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X9
+	VPACKUSDW    X9, X8, X9
+	VMOVDQU      X9, (DI)(AX*2)
+	ADDQ         $+8, AX
+	CMPQ         AX, R8
+	JLT          usualloop
+
+usualloopend:
+	SUBQ         AX, CX
+	JE           usualdone
+	VMOVD        CX, X8
+	VPBROADCASTD X8, Y8
+	VPCMPGTD     lanes<>+0(SB), Y8, Y8
+	VMASKMOVPS   (SI)(AX*4), Y8, Y9
+	LEAQ         (BX)(AX*2), R9
+	LEAQ         64(SP), R10
+	MOVQ         CX, BX
+
+half1:
+	MOVWLZX      -2(R9)(BX*2), R8
+	MOVW         R8, -2(R10)(BX*2)
+	DECQ         BX
+	JNE          half1
+	VPMOVZXWD    64(SP), Y10
+	VPSLLD       $0x10, Y10, Y10
+	VANDPS       Y0, Y10, Y0
+	VPSIGND      Y0, Y10, Y0
+	VANDPS       Y4, Y0, Y4
+	VPSIGND      Y4, Y0, Y4
+	VMULPS       Y4, Y4, Y4
+	VADDPS       Y4, Y9, Y4
+	VMASKMOVPS   Y4, Y8, (SI)(AX*4)
+	VMASKMOVPS   (DX)(AX*4), Y8, Y9
+	VMULPS       Y3, Y0, Y0
+	VADDPS       Y1, Y4, Y1
+	VSQRTPS      Y1, Y1
+	VADDPS       Y2, Y1, Y1
+	VDIVPS       Y1, Y0, Y0
+	VSUBPS       Y0, Y9, Y0
+	VMASKMOVPS   Y0, Y8, (DX)(AX*4)
+	VPADDD       Y6, Y0, Y1
+	VPSRLD       $0x10, Y0, Y2
+	VANDPS       Y5, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	VORPS        Y7, Y0, Y2
+	VCMPPS       $0x00, Y0, Y0, Y0
+	VBLENDVPS    Y0, Y1, Y2, Y0
+	VPSRLD       $0x10, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSDW    X1, X0, X1
+	VMOVDQU      X1, 80(SP)
+	LEAQ         80(SP), DX
+	LEAQ         (DI)(AX*2), AX
+
+half2:
+	MOVWLZX -2(DX)(CX*2), BX
+	MOVW    BX, -2(AX)(CX*2)
+	DECQ    CX
+	JNE     half2
+
+usualdone:
+	JMP end
+
+general:
+	XORQ R8, R8
+	CMPL 4(AX), $0x00000000
+	JNE  asked
+	CMPL 8(AX), $0x00000000
+	JNE  asked
+	MOVQ $-32, R8
+
+asked:
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 16(AX), Y1
+	VBROADCASTSS 12(AX), Y2
+	VANDPS       Y2, Y1, Y1
+	VBROADCASTSS wordffffffff<>+0(SB), Y2
+	VXORPS       Y2, Y1, Y1
+	VBROADCASTSS word7fffffff<>+0(SB), Y2
+	VANDPS       Y2, Y1, Y1
+	VBROADCASTSS 12(AX), Y2
+	VBROADCASTSS wordffffffff<>+0(SB), Y3
+	VXORPS       Y3, Y2, Y2
+	VBROADCASTSS word7fffffff<>+0(SB), Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS 24(AX), Y3
+	VBROADCASTSS 28(AX), Y4
+	VBROADCASTSS 32(AX), Y5
+	VBROADCASTSS 20(AX), Y6
+	VBROADCASTSS wordffffffff<>+0(SB), Y7
+	VXORPS       Y7, Y6, Y6
+	VBROADCASTSS word7fffffff<>+0(SB), Y7
+	VANDPS       Y7, Y6, Y6
+	VBROADCASTSS word00000001<>+0(SB), Y7
+	VBROADCASTSS word00007fff<>+0(SB), Y8
+	VBROADCASTSS word00400000<>+0(SB), Y9
+	VBROADCASTSS 4(AX), Y10
+	VBROADCASTSS 8(AX), Y11
+	VBROADCASTSS word00000000<>+0(SB), Y12
+	VCMPPS       $0x00, Y12, Y10, Y12
+	VMOVUPS      Y12, (SP)
+	VBROADCASTSS word00000000<>+0(SB), Y12
+	VCMPPS       $0x00, Y12, Y11, Y12
+	VMOVUPS      Y12, 32(SP)
+	XORQ         AX, AX
+	MOVQ         CX, R8
+	ANDQ         $-8, R8
+	CMPQ         AX, R8
+	JGE          loopend
+
+loop:
+	VPMOVZXWD    (BX)(AX*2), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VANDPS       Y1, Y12, Y13
+	VPSIGND      Y13, Y12, Y12
+	VMULPS       Y0, Y12, Y12
+	VMOVUPS      (DX)(AX*4), Y13
+	VMULPS       Y10, Y13, Y14
+	VADDPS       Y14, Y12, Y14
+	VMOVUPS      (SP), Y15
+	VBLENDVPS    Y15, Y12, Y14, Y12
+	VANDPS       Y2, Y12, Y14
+	VPSIGND      Y14, Y12, Y12
+	VANDPS       Y6, Y12, Y14
+	VPSIGND      Y14, Y12, Y14
+	VMULPS       Y14, Y14, Y14
+	VADDPS       (SI)(AX*4), Y14, Y14
+	VMOVUPS      Y14, (SI)(AX*4)
+	VMULPS       Y5, Y12, Y12
+	VADDPS       Y3, Y14, Y14
+	VSQRTPS      Y14, Y14
+	VADDPS       Y4, Y14, Y14
+	VDIVPS       Y14, Y12, Y12
+	VMULPS       Y11, Y13, Y14
+	VADDPS       Y14, Y12, Y14
+	VMOVUPS      32(SP), Y15
+	VBLENDVPS    Y15, Y12, Y14, Y12
+	VSUBPS       Y12, Y13, Y12
+	VMOVUPS      Y12, (DX)(AX*4)
+	VPADDD       Y8, Y12, Y13
+	VPSRLD       $0x10, Y12, Y14
+	VANDPS       Y7, Y14, Y14
+	VPADDD       Y14, Y13, Y13
+	VORPS        Y9, Y12, Y14
+	VCMPPS       $0x00, Y12, Y12, Y12
+	VBLENDVPS    Y12, Y13, Y14, Y12
+	VPSRLD       $0x10, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPACKUSDW    X13, X12, X13
+	VMOVDQU      X13, (DI)(AX*2)
+	ADDQ         $+8, AX
+	CMPQ         AX, R8
+	JLT          loop
+
+loopend:
+	SUBQ         AX, CX
+	JE           done
+	VMOVD        CX, X12
+	VPBROADCASTD X12, Y12
+	VPCMPGTD     lanes<>+0(SB), Y12, Y12
+	VMASKMOVPS   (SI)(AX*4), Y12, Y13
+	LEAQ         (BX)(AX*2), R9
+	LEAQ         96(SP), R10
+	MOVQ         CX, BX
+
+half3:
+	MOVWLZX      -2(R9)(BX*2), R8
+	MOVW         R8, -2(R10)(BX*2)
+	DECQ         BX
+	JNE          half3
+	VPMOVZXWD    96(SP), Y14
+	VPSLLD       $0x10, Y14, Y14
+	VANDPS       Y1, Y14, Y1
+	VPSIGND      Y1, Y14, Y1
+	VMULPS       Y0, Y1, Y0
+	VMASKMOVPS   (DX)(AX*4), Y12, Y1
+	VMULPS       Y10, Y1, Y10
+	VADDPS       Y10, Y0, Y10
+	VMOVUPS      (SP), Y14
+	VBLENDVPS    Y14, Y0, Y10, Y0
+	VANDPS       Y2, Y0, Y2
+	VPSIGND      Y2, Y0, Y0
+	VANDPS       Y6, Y0, Y2
+	VPSIGND      Y2, Y0, Y2
+	VMULPS       Y2, Y2, Y2
+	VADDPS       Y2, Y13, Y2
+	VMASKMOVPS   Y2, Y12, (SI)(AX*4)
+	VMULPS       Y5, Y0, Y0
+	VADDPS       Y3, Y2, Y2
+	VSQRTPS      Y2, Y2
+	VADDPS       Y4, Y2, Y2
+	VDIVPS       Y2, Y0, Y0
+	VMULPS       Y11, Y1, Y2
+	VADDPS       Y2, Y0, Y2
+	VMOVUPS      32(SP), Y3
+	VBLENDVPS    Y3, Y0, Y2, Y0
+	VSUBPS       Y0, Y1, Y0
+	VMASKMOVPS   Y0, Y12, (DX)(AX*4)
+	VPADDD       Y8, Y0, Y1
+	VPSRLD       $0x10, Y0, Y2
+	VANDPS       Y7, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	VORPS        Y9, Y0, Y2
+	VCMPPS       $0x00, Y0, Y0, Y0
+	VBLENDVPS    Y0, Y1, Y2, Y0
+	VPSRLD       $0x10, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSDW    X1, X0, X1
+	VMOVDQU      X1, 112(SP)
+	LEAQ         112(SP), DX
+	LEAQ         (DI)(AX*2), AX
+
+half4:
+	MOVWLZX -2(DX)(CX*2), BX
+	MOVW    BX, -2(AX)(CX*2)
+	DECQ    CX
+	JNE     half4
+
+done:
 end:
 	VZEROUPPER
 	RET
@@ -7292,6 +7588,335 @@ done:
 	CMPQ CX, DX
 	JLT  entry
 
+end:
+	VZEROUPPER
+	RET
+
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//	h ← p, rounded to nearest even
+//
+// func AdamBF16(p []float32, g []uint16, m []float32, v []float32, h []uint16, c *[11]float32)
+// Requires: AVX, AVX2
+TEXT ·AdamBF16(SB), NOSPLIT, $160-128
+	MOVQ         c+120(FP), AX
+	MOVQ         p_len+8(FP), CX
+	MOVQ         p_base+0(FP), DX
+	MOVQ         g_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         v_base+72(FP), DI
+	MOVQ         h_base+96(FP), R8
+	CMPL         (AX), $0x3f800000
+	JNE          general
+	CMPL         4(AX), $0x00000000
+	JNE          general
+	CMPL         20(AX), $+0
+	JLE          general
+	VBROADCASTSS 8(AX), Y0
+	VBROADCASTSS 12(AX), Y1
+	VBROADCASTSS wordffffffff<>+0(SB), Y2
+	VXORPS       Y2, Y1, Y1
+	VBROADCASTSS word7fffffff<>+0(SB), Y2
+	VANDPS       Y2, Y1, Y1
+	VBROADCASTSS 20(AX), Y2
+	VBROADCASTSS 24(AX), Y3
+	VBROADCASTSS 28(AX), Y4
+	VBROADCASTSS 32(AX), Y5
+	VBROADCASTSS wordffffffff<>+0(SB), Y6
+	VXORPS       Y6, Y5, Y5
+	VBROADCASTSS word7fffffff<>+0(SB), Y6
+	VANDPS       Y6, Y5, Y5
+	VBROADCASTSS 36(AX), Y6
+	VBROADCASTSS 40(AX), Y7
+	VBROADCASTSS word00000001<>+0(SB), Y8
+	VBROADCASTSS word00007fff<>+0(SB), Y9
+	VBROADCASTSS word00400000<>+0(SB), Y10
+	XORQ         AX, AX
+	MOVQ         CX, R9
+	ANDQ         $-8, R9
+	CMPQ         AX, R9
+	JGE          usualloopend
+
+usualloop:
+	VMOVUPS      (SI)(AX*4), Y11
+	VPMOVZXWD    (BX)(AX*2), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VANDPS       Y1, Y12, Y13
+	VPSIGND      Y13, Y12, Y12
+	VSUBPS       Y11, Y12, Y13
+	VMULPS       Y2, Y13, Y13
+	VADDPS       Y13, Y11, Y11
+	VMOVUPS      Y11, (SI)(AX*4)
+	VMULPS       (DI)(AX*4), Y3, Y13
+	VMULPS       Y4, Y12, Y12
+	VANDPS       Y5, Y12, Y14
+	VPSIGND      Y14, Y12, Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y13, Y12
+	VMOVUPS      Y12, (DI)(AX*4)
+	VMOVUPS      (DX)(AX*4), Y13
+	VMULPS       Y7, Y11, Y11
+	VSQRTPS      Y12, Y12
+	VADDPS       Y6, Y12, Y12
+	VDIVPS       Y12, Y11, Y11
+	VMULPS       Y0, Y13, Y12
+	VADDPS       Y12, Y11, Y11
+	VSUBPS       Y11, Y13, Y11
+	VMOVUPS      Y11, (DX)(AX*4)
+	VPADDD       Y9, Y11, Y12
+	VPSRLD       $0x10, Y11, Y13
+	VANDPS       Y8, Y13, Y13
+	VPADDD       Y13, Y12, Y12
+	VORPS        Y10, Y11, Y13
+	VCMPPS       $0x00, Y11, Y11, Y11
+	VBLENDVPS    Y11, Y12, Y13, Y11
+	VPSRLD       $0x10, Y11, Y11
+	VEXTRACTI128 $0x01, Y11, X12
+	VPACKUSDW    X12, X11, X12
+	VMOVDQU      X12, (R8)(AX*2)
+	ADDQ         $+8, AX
+	CMPQ         AX, R9
+	JLT          usualloop
+
+usualloopend:
+	SUBQ         AX, CX
+	JE           usualdone
+	VMOVD        CX, X11
+	VPBROADCASTD X11, Y11
+	VPCMPGTD     lanes<>+0(SB), Y11, Y11
+	VMASKMOVPS   (SI)(AX*4), Y11, Y12
+	LEAQ         (BX)(AX*2), R10
+	LEAQ         96(SP), R11
+	MOVQ         CX, BX
+
+half1:
+	MOVWLZX      -2(R10)(BX*2), R9
+	MOVW         R9, -2(R11)(BX*2)
+	DECQ         BX
+	JNE          half1
+	VPMOVZXWD    96(SP), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VANDPS       Y1, Y13, Y1
+	VPSIGND      Y1, Y13, Y1
+	VSUBPS       Y12, Y1, Y13
+	VMULPS       Y2, Y13, Y2
+	VADDPS       Y2, Y12, Y2
+	VMASKMOVPS   Y2, Y11, (SI)(AX*4)
+	VMASKMOVPS   (DI)(AX*4), Y11, Y12
+	VMULPS       Y3, Y12, Y3
+	VMULPS       Y4, Y1, Y1
+	VANDPS       Y5, Y1, Y4
+	VPSIGND      Y4, Y1, Y1
+	VMULPS       Y1, Y1, Y1
+	VADDPS       Y1, Y3, Y1
+	VMASKMOVPS   Y1, Y11, (DI)(AX*4)
+	VMASKMOVPS   (DX)(AX*4), Y11, Y3
+	VMULPS       Y7, Y2, Y2
+	VSQRTPS      Y1, Y1
+	VADDPS       Y6, Y1, Y1
+	VDIVPS       Y1, Y2, Y1
+	VMULPS       Y0, Y3, Y0
+	VADDPS       Y0, Y1, Y0
+	VSUBPS       Y0, Y3, Y0
+	VMASKMOVPS   Y0, Y11, (DX)(AX*4)
+	VPADDD       Y9, Y0, Y1
+	VPSRLD       $0x10, Y0, Y2
+	VANDPS       Y8, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	VORPS        Y10, Y0, Y2
+	VCMPPS       $0x00, Y0, Y0, Y0
+	VBLENDVPS    Y0, Y1, Y2, Y0
+	VPSRLD       $0x10, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSDW    X1, X0, X1
+	VMOVDQU      X1, 112(SP)
+	LEAQ         112(SP), DX
+	LEAQ         (R8)(AX*2), AX
+
+half2:
+	MOVWLZX -2(DX)(CX*2), BX
+	MOVW    BX, -2(AX)(CX*2)
+	DECQ    CX
+	JNE     half2
+
+usualdone:
+	JMP end
+
+general:
+	XORQ R9, R9
+	CMPL 4(AX), $0x00000000
+	JNE  asked
+	CMPL 20(AX), $+0
+	JLE  asked
+	MOVQ $-32, R9
+
+asked:
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 8(AX), Y1
+	VBROADCASTSS 16(AX), Y2
+	VBROADCASTSS 12(AX), Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS wordffffffff<>+0(SB), Y3
+	VXORPS       Y3, Y2, Y2
+	VBROADCASTSS word7fffffff<>+0(SB), Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS 12(AX), Y3
+	VBROADCASTSS wordffffffff<>+0(SB), Y4
+	VXORPS       Y4, Y3, Y3
+	VBROADCASTSS word7fffffff<>+0(SB), Y4
+	VANDPS       Y4, Y3, Y3
+	VBROADCASTSS 20(AX), Y4
+	VBROADCASTSS 24(AX), Y5
+	VBROADCASTSS 28(AX), Y6
+	VBROADCASTSS 32(AX), Y7
+	VBROADCASTSS wordffffffff<>+0(SB), Y8
+	VXORPS       Y8, Y7, Y7
+	VBROADCASTSS word7fffffff<>+0(SB), Y8
+	VANDPS       Y8, Y7, Y7
+	VBROADCASTSS 36(AX), Y8
+	VBROADCASTSS 40(AX), Y9
+	VBROADCASTSS word00000001<>+0(SB), Y10
+	VBROADCASTSS 4(AX), Y11
+	VMOVUPS      Y11, (SP)
+	VBROADCASTSS 4(AX), Y11
+	VBROADCASTSS word00000000<>+0(SB), Y12
+	VCMPPS       $0x00, Y12, Y11, Y11
+	VMOVUPS      Y11, 32(SP)
+	VBROADCASTSS word00000000<>+0(SB), Y11
+	VCMPPS       $0x11, Y4, Y11, Y11
+	VMOVUPS      Y11, 64(SP)
+	XORQ         AX, AX
+	MOVQ         CX, R9
+	ANDQ         $-8, R9
+	CMPQ         AX, R9
+	JGE          loopend
+
+loop:
+	VMOVUPS      (SI)(AX*4), Y11
+	VPMOVZXWD    (BX)(AX*2), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VANDPS       Y2, Y12, Y13
+	VPSIGND      Y13, Y12, Y12
+	VMULPS       Y0, Y12, Y12
+	VMOVUPS      (DX)(AX*4), Y13
+	VMULPS       (SP), Y13, Y14
+	VADDPS       Y14, Y12, Y14
+	VMOVUPS      32(SP), Y15
+	VBLENDVPS    Y15, Y12, Y14, Y12
+	VANDPS       Y3, Y12, Y14
+	VPSIGND      Y14, Y12, Y12
+	VMOVUPS      64(SP), Y14
+	VBLENDVPS    Y14, Y11, Y12, Y14
+	VSUBPS       Y11, Y12, Y11
+	VMULPS       Y4, Y11, Y11
+	VADDPS       Y11, Y14, Y11
+	VMOVUPS      Y11, (SI)(AX*4)
+	VMULPS       (DI)(AX*4), Y5, Y14
+	VMULPS       Y6, Y12, Y12
+	VANDPS       Y7, Y12, Y15
+	VPSIGND      Y15, Y12, Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y14, Y12
+	VMOVUPS      Y12, (DI)(AX*4)
+	VMULPS       Y9, Y11, Y11
+	VSQRTPS      Y12, Y12
+	VADDPS       Y8, Y12, Y12
+	VDIVPS       Y12, Y11, Y11
+	VMULPS       Y1, Y13, Y12
+	VADDPS       Y12, Y11, Y11
+	VSUBPS       Y11, Y13, Y11
+	VMOVUPS      Y11, (DX)(AX*4)
+	VBROADCASTSS word00007fff<>+0(SB), Y12
+	VPADDD       Y12, Y11, Y12
+	VPSRLD       $0x10, Y11, Y13
+	VANDPS       Y10, Y13, Y13
+	VPADDD       Y13, Y12, Y12
+	VBROADCASTSS word00400000<>+0(SB), Y13
+	VORPS        Y13, Y11, Y13
+	VCMPPS       $0x00, Y11, Y11, Y11
+	VBLENDVPS    Y11, Y12, Y13, Y11
+	VPSRLD       $0x10, Y11, Y11
+	VEXTRACTI128 $0x01, Y11, X12
+	VPACKUSDW    X12, X11, X12
+	VMOVDQU      X12, (R8)(AX*2)
+	ADDQ         $+8, AX
+	CMPQ         AX, R9
+	JLT          loop
+
+loopend:
+	SUBQ         AX, CX
+	JE           done
+	VMOVD        CX, X11
+	VPBROADCASTD X11, Y11
+	VPCMPGTD     lanes<>+0(SB), Y11, Y11
+	VMASKMOVPS   (SI)(AX*4), Y11, Y12
+	LEAQ         (BX)(AX*2), R10
+	LEAQ         128(SP), R11
+	MOVQ         CX, BX
+
+half3:
+	MOVWLZX      -2(R10)(BX*2), R9
+	MOVW         R9, -2(R11)(BX*2)
+	DECQ         BX
+	JNE          half3
+	VPMOVZXWD    128(SP), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VANDPS       Y2, Y13, Y2
+	VPSIGND      Y2, Y13, Y2
+	VMULPS       Y0, Y2, Y0
+	VMASKMOVPS   (DX)(AX*4), Y11, Y2
+	VMULPS       (SP), Y2, Y13
+	VADDPS       Y13, Y0, Y13
+	VMOVUPS      32(SP), Y14
+	VBLENDVPS    Y14, Y0, Y13, Y0
+	VANDPS       Y3, Y0, Y3
+	VPSIGND      Y3, Y0, Y0
+	VMOVUPS      64(SP), Y3
+	VBLENDVPS    Y3, Y12, Y0, Y3
+	VSUBPS       Y12, Y0, Y12
+	VMULPS       Y4, Y12, Y4
+	VADDPS       Y4, Y3, Y3
+	VMASKMOVPS   Y3, Y11, (SI)(AX*4)
+	VMASKMOVPS   (DI)(AX*4), Y11, Y4
+	VMULPS       Y5, Y4, Y4
+	VMULPS       Y6, Y0, Y0
+	VANDPS       Y7, Y0, Y5
+	VPSIGND      Y5, Y0, Y0
+	VMULPS       Y0, Y0, Y0
+	VADDPS       Y0, Y4, Y0
+	VMASKMOVPS   Y0, Y11, (DI)(AX*4)
+	VMULPS       Y9, Y3, Y3
+	VSQRTPS      Y0, Y0
+	VADDPS       Y8, Y0, Y0
+	VDIVPS       Y0, Y3, Y0
+	VMULPS       Y1, Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VSUBPS       Y0, Y2, Y0
+	VMASKMOVPS   Y0, Y11, (DX)(AX*4)
+	VBROADCASTSS word00007fff<>+0(SB), Y1
+	VPADDD       Y1, Y0, Y1
+	VPSRLD       $0x10, Y0, Y2
+	VANDPS       Y10, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	VBROADCASTSS word00400000<>+0(SB), Y2
+	VORPS        Y2, Y0, Y2
+	VCMPPS       $0x00, Y0, Y0, Y0
+	VBLENDVPS    Y0, Y1, Y2, Y0
+	VPSRLD       $0x10, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSDW    X1, X0, X1
+	VMOVDQU      X1, 144(SP)
+	LEAQ         144(SP), DX
+	LEAQ         (R8)(AX*2), AX
+
+half4:
+	MOVWLZX -2(DX)(CX*2), BX
+	MOVW    BX, -2(AX)(CX*2)
+	DECQ    CX
+	JNE     half4
+
+done:
 end:
 	VZEROUPPER
 	RET
@@ -13356,6 +13981,107 @@ end:
 	VZEROUPPER
 	RET
 
+//	x ← bits(h)·2¹⁶ + bits(r), which have a sign
+//
+// func JoinBF16(x []float32, h []uint16, r []uint16)
+// Requires: AVX, AVX2
+TEXT ·JoinBF16(SB), NOSPLIT, $32-72
+	MOVQ x_len+8(FP), AX
+	MOVQ x_base+0(FP), CX
+	MOVQ h_base+24(FP), DX
+	MOVQ r_base+48(FP), BX
+	XORQ SI, SI
+	MOVQ AX, DI
+	ANDQ $-32, DI
+	CMPQ SI, DI
+	JGE  mainend
+
+main:
+	VPMOVZXWD (DX)(SI*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD (BX)(SI*2), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VPSRAD    $0x10, Y1, Y1
+	VPADDD    Y1, Y0, Y0
+	VMOVUPS   Y0, (CX)(SI*4)
+	VPMOVZXWD 16(DX)(SI*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD 16(BX)(SI*2), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VPSRAD    $0x10, Y1, Y1
+	VPADDD    Y1, Y0, Y0
+	VMOVUPS   Y0, 32(CX)(SI*4)
+	VPMOVZXWD 32(DX)(SI*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD 32(BX)(SI*2), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VPSRAD    $0x10, Y1, Y1
+	VPADDD    Y1, Y0, Y0
+	VMOVUPS   Y0, 64(CX)(SI*4)
+	VPMOVZXWD 48(DX)(SI*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD 48(BX)(SI*2), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VPSRAD    $0x10, Y1, Y1
+	VPADDD    Y1, Y0, Y0
+	VMOVUPS   Y0, 96(CX)(SI*4)
+	ADDQ      $+32, SI
+	CMPQ      SI, DI
+	JLT       main
+
+mainend:
+	MOVQ AX, DI
+	ANDQ $-8, DI
+	CMPQ SI, DI
+	JGE  loopend
+
+loop:
+	VPMOVZXWD (DX)(SI*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD (BX)(SI*2), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VPSRAD    $0x10, Y1, Y1
+	VPADDD    Y1, Y0, Y0
+	VMOVUPS   Y0, (CX)(SI*4)
+	ADDQ      $+8, SI
+	CMPQ      SI, DI
+	JLT       loop
+
+loopend:
+	SUBQ         SI, AX
+	JE           done
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     lanes<>+0(SB), Y0, Y0
+	LEAQ         (DX)(SI*2), R8
+	LEAQ         (SP), R9
+	MOVQ         AX, DX
+
+half1:
+	MOVWLZX   -2(R8)(DX*2), DI
+	MOVW      DI, -2(R9)(DX*2)
+	DECQ      DX
+	JNE       half1
+	VPMOVZXWD (SP), Y1
+	VPSLLD    $0x10, Y1, Y1
+	LEAQ      (BX)(SI*2), DX
+	LEAQ      16(SP), BX
+
+half2:
+	MOVWLZX    -2(DX)(AX*2), DI
+	MOVW       DI, -2(BX)(AX*2)
+	DECQ       AX
+	JNE        half2
+	VPMOVZXWD  16(SP), Y2
+	VPSLLD     $0x10, Y2, Y2
+	VPSRAD     $0x10, Y2, Y2
+	VPADDD     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (CX)(SI*4)
+
+done:
+	VZEROUPPER
+	RET
+
 //	m ← lerp(m, x, weight1)
 //	v ← v·beta2 + drop(x·root2, small)²
 //	u = m·step / (√v + eps) + p·decay
@@ -14821,6 +15547,280 @@ end:
 	VZEROUPPER
 	RET
 
+//	p ← p - (sign(lerp(m, x, weight1))·step + p·decay)
+//	m ← lerp(m, x, weight2)
+//	h ← p, rounded to nearest even
+//
+// func LionBF16(p []float32, g []uint16, m []float32, h []uint16, c *[8]float32)
+// Requires: AVX, AVX2
+TEXT ·LionBF16(SB), NOSPLIT, $192-104
+	MOVQ         c+96(FP), AX
+	MOVQ         p_len+8(FP), CX
+	MOVQ         p_base+0(FP), DX
+	MOVQ         g_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         h_base+72(FP), DI
+	CMPL         (AX), $0x3f800000
+	JNE          general
+	CMPL         4(AX), $0x00000000
+	JNE          general
+	CMPL         20(AX), $+0
+	JLE          general
+	CMPL         24(AX), $+0
+	JLE          general
+	VBROADCASTSS word00000000<>+0(SB), Y0
+	VBROADCASTSS 8(AX), Y1
+	VBROADCASTSS 20(AX), Y2
+	VBROADCASTSS 24(AX), Y3
+	VBROADCASTSS 28(AX), Y4
+	VBROADCASTSS word80000000<>+0(SB), Y5
+	VXORPS       Y5, Y4, Y5
+	VBROADCASTSS word00000001<>+0(SB), Y6
+	VBROADCASTSS word00007fff<>+0(SB), Y7
+	VBROADCASTSS word00400000<>+0(SB), Y8
+	XORQ         AX, AX
+	MOVQ         CX, R8
+	ANDQ         $-8, R8
+	CMPQ         AX, R8
+	JGE          usualloopend
+
+usualloop:
+	VMOVUPS      (DX)(AX*4), Y9
+	VMOVUPS      (SI)(AX*4), Y10
+	VPMOVZXWD    (BX)(AX*2), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VSUBPS       Y10, Y11, Y11
+	VMULPS       Y2, Y11, Y12
+	VADDPS       Y12, Y10, Y12
+	VCMPPS       $0x11, Y0, Y12, Y13
+	VBLENDVPS    Y13, Y5, Y12, Y13
+	VCMPPS       $0x11, Y12, Y0, Y12
+	VBLENDVPS    Y12, Y4, Y13, Y12
+	VMULPS       Y1, Y9, Y13
+	VADDPS       Y13, Y12, Y12
+	VSUBPS       Y12, Y9, Y9
+	VMOVUPS      Y9, (DX)(AX*4)
+	VPADDD       Y7, Y9, Y12
+	VPSRLD       $0x10, Y9, Y13
+	VANDPS       Y6, Y13, Y13
+	VPADDD       Y13, Y12, Y12
+	VORPS        Y8, Y9, Y13
+	VCMPPS       $0x00, Y9, Y9, Y9
+	VBLENDVPS    Y9, Y12, Y13, Y9
+	VPSRLD       $0x10, Y9, Y9
+	VEXTRACTI128 $0x01, Y9, X12
+	VPACKUSDW    X12, X9, X12
+	VMOVDQU      X12, (DI)(AX*2)
+	VMULPS       Y3, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VMOVUPS      Y9, (SI)(AX*4)
+	ADDQ         $+8, AX
+	CMPQ         AX, R8
+	JLT          usualloop
+
+usualloopend:
+	SUBQ         AX, CX
+	JE           usualdone
+	VMOVD        CX, X9
+	VPBROADCASTD X9, Y9
+	VPCMPGTD     lanes<>+0(SB), Y9, Y9
+	VMASKMOVPS   (DX)(AX*4), Y9, Y10
+	VMASKMOVPS   (SI)(AX*4), Y9, Y11
+	LEAQ         (BX)(AX*2), R9
+	LEAQ         128(SP), R10
+	MOVQ         CX, BX
+
+half1:
+	MOVWLZX      -2(R9)(BX*2), R8
+	MOVW         R8, -2(R10)(BX*2)
+	DECQ         BX
+	JNE          half1
+	VPMOVZXWD    128(SP), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VSUBPS       Y11, Y12, Y12
+	VMULPS       Y2, Y12, Y2
+	VADDPS       Y2, Y11, Y2
+	VCMPPS       $0x11, Y0, Y2, Y13
+	VBLENDVPS    Y13, Y5, Y2, Y5
+	VCMPPS       $0x11, Y2, Y0, Y0
+	VBLENDVPS    Y0, Y4, Y5, Y0
+	VMULPS       Y1, Y10, Y1
+	VADDPS       Y1, Y0, Y0
+	VSUBPS       Y0, Y10, Y0
+	VMASKMOVPS   Y0, Y9, (DX)(AX*4)
+	VPADDD       Y7, Y0, Y1
+	VPSRLD       $0x10, Y0, Y2
+	VANDPS       Y6, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	VORPS        Y8, Y0, Y2
+	VCMPPS       $0x00, Y0, Y0, Y0
+	VBLENDVPS    Y0, Y1, Y2, Y0
+	VPSRLD       $0x10, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSDW    X1, X0, X1
+	VMOVDQU      X1, 144(SP)
+	LEAQ         144(SP), DX
+	LEAQ         (DI)(AX*2), BX
+
+half2:
+	MOVWLZX    -2(DX)(CX*2), DI
+	MOVW       DI, -2(BX)(CX*2)
+	DECQ       CX
+	JNE        half2
+	VMULPS     Y3, Y12, Y0
+	VADDPS     Y0, Y11, Y0
+	VMASKMOVPS Y0, Y9, (SI)(AX*4)
+
+usualdone:
+	JMP end
+
+general:
+	XORQ R8, R8
+	CMPL 4(AX), $0x00000000
+	JNE  asked
+	CMPL 20(AX), $+0
+	JLE  asked
+	CMPL 24(AX), $+0
+	JLE  asked
+	MOVQ $-32, R8
+
+asked:
+	VBROADCASTSS word00000000<>+0(SB), Y0
+	VBROADCASTSS (AX), Y1
+	VBROADCASTSS 8(AX), Y2
+	VBROADCASTSS 20(AX), Y3
+	VBROADCASTSS 24(AX), Y4
+	VBROADCASTSS 28(AX), Y5
+	VBROADCASTSS word80000000<>+0(SB), Y6
+	VXORPS       Y6, Y5, Y6
+	VBROADCASTSS word00000001<>+0(SB), Y7
+	VBROADCASTSS word00007fff<>+0(SB), Y8
+	VBROADCASTSS word00400000<>+0(SB), Y9
+	VBROADCASTSS 4(AX), Y10
+	VMOVUPS      Y10, (SP)
+	VBROADCASTSS 4(AX), Y10
+	VCMPPS       $0x00, Y0, Y10, Y10
+	VMOVUPS      Y10, 32(SP)
+	VCMPPS       $0x11, Y3, Y0, Y10
+	VMOVUPS      Y10, 64(SP)
+	VCMPPS       $0x11, Y4, Y0, Y10
+	VMOVUPS      Y10, 96(SP)
+	XORQ         AX, AX
+	MOVQ         CX, R8
+	ANDQ         $-8, R8
+	CMPQ         AX, R8
+	JGE          loopend
+
+loop:
+	VMOVUPS      (DX)(AX*4), Y10
+	VMOVUPS      (SI)(AX*4), Y11
+	VPMOVZXWD    (BX)(AX*2), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VMULPS       Y1, Y12, Y12
+	VMULPS       (SP), Y10, Y13
+	VADDPS       Y13, Y12, Y13
+	VMOVUPS      32(SP), Y14
+	VBLENDVPS    Y14, Y12, Y13, Y12
+	VMOVUPS      64(SP), Y13
+	VBLENDVPS    Y13, Y11, Y12, Y13
+	VSUBPS       Y11, Y12, Y14
+	VMULPS       Y3, Y14, Y15
+	VADDPS       Y15, Y13, Y13
+	VCMPPS       $0x11, Y0, Y13, Y15
+	VBLENDVPS    Y15, Y6, Y13, Y15
+	VCMPPS       $0x11, Y13, Y0, Y13
+	VBLENDVPS    Y13, Y5, Y15, Y13
+	VMULPS       Y2, Y10, Y15
+	VADDPS       Y15, Y13, Y13
+	VSUBPS       Y13, Y10, Y10
+	VMOVUPS      Y10, (DX)(AX*4)
+	VPADDD       Y8, Y10, Y13
+	VPSRLD       $0x10, Y10, Y15
+	VANDPS       Y7, Y15, Y15
+	VPADDD       Y15, Y13, Y13
+	VORPS        Y9, Y10, Y15
+	VCMPPS       $0x00, Y10, Y10, Y10
+	VBLENDVPS    Y10, Y13, Y15, Y10
+	VPSRLD       $0x10, Y10, Y10
+	VEXTRACTI128 $0x01, Y10, X13
+	VPACKUSDW    X13, X10, X13
+	VMOVDQU      X13, (DI)(AX*2)
+	VMOVUPS      96(SP), Y10
+	VBLENDVPS    Y10, Y11, Y12, Y10
+	VMULPS       Y4, Y14, Y11
+	VADDPS       Y11, Y10, Y10
+	VMOVUPS      Y10, (SI)(AX*4)
+	ADDQ         $+8, AX
+	CMPQ         AX, R8
+	JLT          loop
+
+loopend:
+	SUBQ         AX, CX
+	JE           done
+	VMOVD        CX, X10
+	VPBROADCASTD X10, Y10
+	VPCMPGTD     lanes<>+0(SB), Y10, Y10
+	VMASKMOVPS   (DX)(AX*4), Y10, Y11
+	VMASKMOVPS   (SI)(AX*4), Y10, Y12
+	LEAQ         (BX)(AX*2), R9
+	LEAQ         160(SP), R10
+	MOVQ         CX, BX
+
+half3:
+	MOVWLZX      -2(R9)(BX*2), R8
+	MOVW         R8, -2(R10)(BX*2)
+	DECQ         BX
+	JNE          half3
+	VPMOVZXWD    160(SP), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VMULPS       Y1, Y13, Y1
+	VMULPS       (SP), Y11, Y13
+	VADDPS       Y13, Y1, Y13
+	VMOVUPS      32(SP), Y14
+	VBLENDVPS    Y14, Y1, Y13, Y1
+	VMOVUPS      64(SP), Y13
+	VBLENDVPS    Y13, Y12, Y1, Y13
+	VSUBPS       Y12, Y1, Y14
+	VMULPS       Y3, Y14, Y3
+	VADDPS       Y3, Y13, Y3
+	VCMPPS       $0x11, Y0, Y3, Y13
+	VBLENDVPS    Y13, Y6, Y3, Y6
+	VCMPPS       $0x11, Y3, Y0, Y0
+	VBLENDVPS    Y0, Y5, Y6, Y0
+	VMULPS       Y2, Y11, Y2
+	VADDPS       Y2, Y0, Y0
+	VSUBPS       Y0, Y11, Y0
+	VMASKMOVPS   Y0, Y10, (DX)(AX*4)
+	VPADDD       Y8, Y0, Y2
+	VPSRLD       $0x10, Y0, Y3
+	VANDPS       Y7, Y3, Y3
+	VPADDD       Y3, Y2, Y2
+	VORPS        Y9, Y0, Y3
+	VCMPPS       $0x00, Y0, Y0, Y0
+	VBLENDVPS    Y0, Y2, Y3, Y0
+	VPSRLD       $0x10, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X2
+	VPACKUSDW    X2, X0, X2
+	VMOVDQU      X2, 176(SP)
+	LEAQ         176(SP), DX
+	LEAQ         (DI)(AX*2), BX
+
+half4:
+	MOVWLZX    -2(DX)(CX*2), DI
+	MOVW       DI, -2(BX)(CX*2)
+	DECQ       CX
+	JNE        half4
+	VMOVUPS    96(SP), Y0
+	VBLENDVPS  Y0, Y12, Y1, Y0
+	VMULPS     Y4, Y14, Y1
+	VADDPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y10, (SI)(AX*4)
+
+done:
+end:
+	VZEROUPPER
+	RET
+
 //	y ← log x
 //
 // func Log(list [][]float32)
@@ -16234,6 +17234,264 @@ done:
 	CMPQ CX, DX
 	JLT  entry
 
+end:
+	VZEROUPPER
+	RET
+
+//	m ← m·beta + x·input
+//	p ← p - (m·step + p·decay)
+//	h ← p, rounded to nearest even
+//
+// func MomentumBF16(p []float32, g []uint16, m []float32, h []uint16, c *[8]float32)
+// Requires: AVX, AVX2
+TEXT ·MomentumBF16(SB), NOSPLIT, $96-104
+	MOVQ         c+96(FP), AX
+	MOVQ         p_len+8(FP), CX
+	MOVQ         p_base+0(FP), DX
+	MOVQ         g_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         h_base+72(FP), DI
+	CMPL         (AX), $0x3f800000
+	JNE          general
+	CMPL         4(AX), $0x00000000
+	JNE          general
+	CMPL         8(AX), $0x00000000
+	JNE          general
+	CMPL         24(AX), $0x3f800000
+	JNE          general
+	VBROADCASTSS 12(AX), Y0
+	VBROADCASTSS wordffffffff<>+0(SB), Y1
+	VXORPS       Y1, Y0, Y0
+	VBROADCASTSS word7fffffff<>+0(SB), Y1
+	VANDPS       Y1, Y0, Y0
+	VBROADCASTSS 20(AX), Y1
+	VBROADCASTSS 28(AX), Y2
+	VBROADCASTSS word00000001<>+0(SB), Y3
+	VBROADCASTSS word00007fff<>+0(SB), Y4
+	VBROADCASTSS word00400000<>+0(SB), Y5
+	XORQ         AX, AX
+	MOVQ         CX, R8
+	ANDQ         $-8, R8
+	CMPQ         AX, R8
+	JGE          usualloopend
+
+usualloop:
+	VMULPS       (SI)(AX*4), Y1, Y6
+	VPMOVZXWD    (BX)(AX*2), Y7
+	VPSLLD       $0x10, Y7, Y7
+	VANDPS       Y0, Y7, Y8
+	VPSIGND      Y8, Y7, Y7
+	VADDPS       Y7, Y6, Y6
+	VMOVUPS      Y6, (SI)(AX*4)
+	VMOVUPS      (DX)(AX*4), Y7
+	VMULPS       Y2, Y6, Y6
+	VSUBPS       Y6, Y7, Y6
+	VMOVUPS      Y6, (DX)(AX*4)
+	VPADDD       Y4, Y6, Y7
+	VPSRLD       $0x10, Y6, Y8
+	VANDPS       Y3, Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VORPS        Y5, Y6, Y8
+	VCMPPS       $0x00, Y6, Y6, Y6
+	VBLENDVPS    Y6, Y7, Y8, Y6
+	VPSRLD       $0x10, Y6, Y6
+	VEXTRACTI128 $0x01, Y6, X7
+	VPACKUSDW    X7, X6, X7
+	VMOVDQU      X7, (DI)(AX*2)
+	ADDQ         $+8, AX
+	CMPQ         AX, R8
+	JLT          usualloop
+
+usualloopend:
+	SUBQ         AX, CX
+	JE           usualdone
+	VMOVD        CX, X6
+	VPBROADCASTD X6, Y6
+	VPCMPGTD     lanes<>+0(SB), Y6, Y6
+	VMASKMOVPS   (SI)(AX*4), Y6, Y7
+	VMULPS       Y1, Y7, Y1
+	LEAQ         (BX)(AX*2), R9
+	LEAQ         32(SP), R10
+	MOVQ         CX, BX
+
+half1:
+	MOVWLZX      -2(R9)(BX*2), R8
+	MOVW         R8, -2(R10)(BX*2)
+	DECQ         BX
+	JNE          half1
+	VPMOVZXWD    32(SP), Y7
+	VPSLLD       $0x10, Y7, Y7
+	VANDPS       Y0, Y7, Y0
+	VPSIGND      Y0, Y7, Y0
+	VADDPS       Y0, Y1, Y0
+	VMASKMOVPS   Y0, Y6, (SI)(AX*4)
+	VMASKMOVPS   (DX)(AX*4), Y6, Y1
+	VMULPS       Y2, Y0, Y0
+	VSUBPS       Y0, Y1, Y0
+	VMASKMOVPS   Y0, Y6, (DX)(AX*4)
+	VPADDD       Y4, Y0, Y1
+	VPSRLD       $0x10, Y0, Y2
+	VANDPS       Y3, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	VORPS        Y5, Y0, Y2
+	VCMPPS       $0x00, Y0, Y0, Y0
+	VBLENDVPS    Y0, Y1, Y2, Y0
+	VPSRLD       $0x10, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSDW    X1, X0, X1
+	VMOVDQU      X1, 48(SP)
+	LEAQ         48(SP), DX
+	LEAQ         (DI)(AX*2), AX
+
+half2:
+	MOVWLZX -2(DX)(CX*2), BX
+	MOVW    BX, -2(AX)(CX*2)
+	DECQ    CX
+	JNE     half2
+
+usualdone:
+	JMP end
+
+general:
+	XORQ R8, R8
+	CMPL 4(AX), $0x00000000
+	JNE  asked
+	CMPL 8(AX), $0x00000000
+	JNE  asked
+	CMPL 24(AX), $0x3f800000
+	JNE  asked
+	MOVQ $-32, R8
+
+asked:
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 16(AX), Y1
+	VBROADCASTSS 12(AX), Y2
+	VANDPS       Y2, Y1, Y1
+	VBROADCASTSS wordffffffff<>+0(SB), Y2
+	VXORPS       Y2, Y1, Y1
+	VBROADCASTSS word7fffffff<>+0(SB), Y2
+	VANDPS       Y2, Y1, Y1
+	VBROADCASTSS 12(AX), Y2
+	VBROADCASTSS wordffffffff<>+0(SB), Y3
+	VXORPS       Y3, Y2, Y2
+	VBROADCASTSS word7fffffff<>+0(SB), Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS 20(AX), Y3
+	VBROADCASTSS 28(AX), Y4
+	VBROADCASTSS word00000001<>+0(SB), Y5
+	VBROADCASTSS word00007fff<>+0(SB), Y6
+	VBROADCASTSS word00400000<>+0(SB), Y7
+	VBROADCASTSS 4(AX), Y8
+	VBROADCASTSS 8(AX), Y9
+	VBROADCASTSS word00000000<>+0(SB), Y10
+	VCMPPS       $0x00, Y10, Y8, Y10
+	VBROADCASTSS 24(AX), Y11
+	VBROADCASTSS word00000000<>+0(SB), Y12
+	VCMPPS       $0x00, Y12, Y9, Y12
+	VMOVUPS      Y12, (SP)
+	XORQ         AX, AX
+	MOVQ         CX, R8
+	ANDQ         $-8, R8
+	CMPQ         AX, R8
+	JGE          loopend
+
+loop:
+	VMULPS       (SI)(AX*4), Y3, Y12
+	VPMOVZXWD    (BX)(AX*2), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VANDPS       Y1, Y13, Y14
+	VPSIGND      Y14, Y13, Y13
+	VMULPS       Y0, Y13, Y13
+	VMOVUPS      (DX)(AX*4), Y14
+	VMULPS       Y8, Y14, Y15
+	VADDPS       Y15, Y13, Y15
+	VBLENDVPS    Y10, Y13, Y15, Y13
+	VANDPS       Y2, Y13, Y15
+	VPSIGND      Y15, Y13, Y13
+	VMULPS       Y11, Y13, Y13
+	VADDPS       Y13, Y12, Y12
+	VMOVUPS      Y12, (SI)(AX*4)
+	VMULPS       Y4, Y12, Y12
+	VMULPS       Y9, Y14, Y13
+	VADDPS       Y13, Y12, Y13
+	VMOVUPS      (SP), Y15
+	VBLENDVPS    Y15, Y12, Y13, Y12
+	VSUBPS       Y12, Y14, Y12
+	VMOVUPS      Y12, (DX)(AX*4)
+	VPADDD       Y6, Y12, Y13
+	VPSRLD       $0x10, Y12, Y14
+	VANDPS       Y5, Y14, Y14
+	VPADDD       Y14, Y13, Y13
+	VORPS        Y7, Y12, Y14
+	VCMPPS       $0x00, Y12, Y12, Y12
+	VBLENDVPS    Y12, Y13, Y14, Y12
+	VPSRLD       $0x10, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPACKUSDW    X13, X12, X13
+	VMOVDQU      X13, (DI)(AX*2)
+	ADDQ         $+8, AX
+	CMPQ         AX, R8
+	JLT          loop
+
+loopend:
+	SUBQ         AX, CX
+	JE           done
+	VMOVD        CX, X12
+	VPBROADCASTD X12, Y12
+	VPCMPGTD     lanes<>+0(SB), Y12, Y12
+	VMASKMOVPS   (SI)(AX*4), Y12, Y13
+	VMULPS       Y3, Y13, Y3
+	LEAQ         (BX)(AX*2), R9
+	LEAQ         64(SP), R10
+	MOVQ         CX, BX
+
+half3:
+	MOVWLZX      -2(R9)(BX*2), R8
+	MOVW         R8, -2(R10)(BX*2)
+	DECQ         BX
+	JNE          half3
+	VPMOVZXWD    64(SP), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VANDPS       Y1, Y13, Y1
+	VPSIGND      Y1, Y13, Y1
+	VMULPS       Y0, Y1, Y0
+	VMASKMOVPS   (DX)(AX*4), Y12, Y1
+	VMULPS       Y8, Y1, Y8
+	VADDPS       Y8, Y0, Y8
+	VBLENDVPS    Y10, Y0, Y8, Y0
+	VANDPS       Y2, Y0, Y2
+	VPSIGND      Y2, Y0, Y0
+	VMULPS       Y11, Y0, Y0
+	VADDPS       Y0, Y3, Y0
+	VMASKMOVPS   Y0, Y12, (SI)(AX*4)
+	VMULPS       Y4, Y0, Y0
+	VMULPS       Y9, Y1, Y2
+	VADDPS       Y2, Y0, Y2
+	VMOVUPS      (SP), Y3
+	VBLENDVPS    Y3, Y0, Y2, Y0
+	VSUBPS       Y0, Y1, Y0
+	VMASKMOVPS   Y0, Y12, (DX)(AX*4)
+	VPADDD       Y6, Y0, Y1
+	VPSRLD       $0x10, Y0, Y2
+	VANDPS       Y5, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	VORPS        Y7, Y0, Y2
+	VCMPPS       $0x00, Y0, Y0, Y0
+	VBLENDVPS    Y0, Y1, Y2, Y0
+	VPSRLD       $0x10, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSDW    X1, X0, X1
+	VMOVDQU      X1, 80(SP)
+	LEAQ         80(SP), DX
+	LEAQ         (DI)(AX*2), AX
+
+half4:
+	MOVWLZX -2(DX)(CX*2), BX
+	MOVW    BX, -2(AX)(CX*2)
+	DECQ    CX
+	JNE     half4
+
+done:
 end:
 	VZEROUPPER
 	RET
@@ -23338,6 +24596,83 @@ done:
 	JLT  entry
 
 end:
+	VZEROUPPER
+	RET
+
+//	h ← (bits(x) + 2¹⁵) / 2¹⁶
+//	r ← bits(x) - h·2¹⁶
+//
+// func SplitBF16(h []uint16, r []uint16, x []float32)
+// Requires: AVX, AVX2
+TEXT ·SplitBF16(SB), NOSPLIT, $32-72
+	MOVQ         h_len+8(FP), AX
+	MOVQ         h_base+0(FP), CX
+	MOVQ         r_base+24(FP), DX
+	MOVQ         x_base+48(FP), BX
+	VBROADCASTSS word00008000<>+0(SB), Y0
+	VBROADCASTSS wordffff0000<>+0(SB), Y1
+	XORQ         SI, SI
+	MOVQ         AX, DI
+	ANDQ         $-8, DI
+	CMPQ         SI, DI
+	JGE          loopend
+
+loop:
+	VMOVUPS      (BX)(SI*4), Y2
+	VPADDD       Y0, Y2, Y3
+	VPSRLD       $0x10, Y3, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X5
+	VMOVDQU      X5, (CX)(SI*2)
+	VANDPS       Y1, Y3, Y3
+	VPSUBD       Y3, Y2, Y2
+	VPSLLD       $0x10, Y2, Y2
+	VPSRLD       $0x10, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X3
+	VPACKUSDW    X3, X2, X3
+	VMOVDQU      X3, (DX)(SI*2)
+	ADDQ         $+8, SI
+	CMPQ         SI, DI
+	JLT          loop
+
+loopend:
+	SUBQ         SI, AX
+	JE           done
+	VMOVD        AX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     lanes<>+0(SB), Y2, Y2
+	VMASKMOVPS   (BX)(SI*4), Y2, Y2
+	VPADDD       Y0, Y2, Y0
+	VPSRLD       $0x10, Y0, Y3
+	VEXTRACTI128 $0x01, Y3, X4
+	VPACKUSDW    X4, X3, X4
+	VMOVDQU      X4, (SP)
+	LEAQ         (SP), BX
+	LEAQ         (CX)(SI*2), R8
+	MOVQ         AX, CX
+
+half1:
+	MOVWLZX      -2(BX)(CX*2), DI
+	MOVW         DI, -2(R8)(CX*2)
+	DECQ         CX
+	JNE          half1
+	VANDPS       Y1, Y0, Y0
+	VPSUBD       Y0, Y2, Y0
+	VPSLLD       $0x10, Y0, Y0
+	VPSRLD       $0x10, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSDW    X1, X0, X1
+	VMOVDQU      X1, 16(SP)
+	LEAQ         16(SP), CX
+	LEAQ         (DX)(SI*2), DX
+
+half2:
+	MOVWLZX -2(CX)(AX*2), BX
+	MOVW    BX, -2(DX)(AX*2)
+	DECQ    AX
+	JNE     half2
+
+done:
 	VZEROUPPER
 	RET
 

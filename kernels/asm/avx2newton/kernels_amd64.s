@@ -63,6 +63,15 @@ GLOBL all107fffff<>(SB), RODATA|NOPTR, $32
 DATA word00000000<>+0(SB)/4, $0x00000000
 GLOBL word00000000<>(SB), RODATA|NOPTR, $4
 
+DATA word00000001<>+0(SB)/4, $0x00000001
+GLOBL word00000001<>(SB), RODATA|NOPTR, $4
+
+DATA word00007fff<>+0(SB)/4, $0x00007fff
+GLOBL word00007fff<>(SB), RODATA|NOPTR, $4
+
+DATA word00400000<>+0(SB)/4, $0x00400000
+GLOBL word00400000<>(SB), RODATA|NOPTR, $4
+
 //	a ← a + drop(x, small)²
 //	p ← p - (x·step / (√(a + epsIn) + eps) + p·decay)
 //
@@ -1323,6 +1332,335 @@ aside7:
 
 next12:
 	JMP back8
+
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//	h ← p, rounded to nearest even
+//
+// func AdamBF16(p []float32, g []uint16, m []float32, v []float32, h []uint16, c *[11]float32)
+// Requires: AVX, AVX2
+TEXT ·AdamBF16(SB), NOSPLIT, $160-128
+	MOVQ         c+120(FP), AX
+	MOVQ         p_len+8(FP), CX
+	MOVQ         p_base+0(FP), DX
+	MOVQ         g_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         v_base+72(FP), DI
+	MOVQ         h_base+96(FP), R8
+	CMPL         (AX), $0x3f800000
+	JNE          general
+	CMPL         4(AX), $0x00000000
+	JNE          general
+	CMPL         20(AX), $+0
+	JLE          general
+	VBROADCASTSS 8(AX), Y0
+	VBROADCASTSS 12(AX), Y1
+	VBROADCASTSS wordffffffff<>+0(SB), Y2
+	VXORPS       Y2, Y1, Y1
+	VBROADCASTSS word7fffffff<>+0(SB), Y2
+	VANDPS       Y2, Y1, Y1
+	VBROADCASTSS 20(AX), Y2
+	VBROADCASTSS 24(AX), Y3
+	VBROADCASTSS 28(AX), Y4
+	VBROADCASTSS 32(AX), Y5
+	VBROADCASTSS wordffffffff<>+0(SB), Y6
+	VXORPS       Y6, Y5, Y5
+	VBROADCASTSS word7fffffff<>+0(SB), Y6
+	VANDPS       Y6, Y5, Y5
+	VBROADCASTSS 36(AX), Y6
+	VBROADCASTSS 40(AX), Y7
+	VBROADCASTSS word00000001<>+0(SB), Y8
+	VBROADCASTSS word00007fff<>+0(SB), Y9
+	VBROADCASTSS word00400000<>+0(SB), Y10
+	XORQ         AX, AX
+	MOVQ         CX, R9
+	ANDQ         $-8, R9
+	CMPQ         AX, R9
+	JGE          usualloopend
+
+usualloop:
+	VMOVUPS      (SI)(AX*4), Y11
+	VPMOVZXWD    (BX)(AX*2), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VANDPS       Y1, Y12, Y13
+	VPSIGND      Y13, Y12, Y12
+	VSUBPS       Y11, Y12, Y13
+	VMULPS       Y2, Y13, Y13
+	VADDPS       Y13, Y11, Y11
+	VMOVUPS      Y11, (SI)(AX*4)
+	VMULPS       (DI)(AX*4), Y3, Y13
+	VMULPS       Y4, Y12, Y12
+	VANDPS       Y5, Y12, Y14
+	VPSIGND      Y14, Y12, Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y13, Y12
+	VMOVUPS      Y12, (DI)(AX*4)
+	VMOVUPS      (DX)(AX*4), Y13
+	VMULPS       Y7, Y11, Y11
+	VSQRTPS      Y12, Y12
+	VADDPS       Y6, Y12, Y12
+	VDIVPS       Y12, Y11, Y11
+	VMULPS       Y0, Y13, Y12
+	VADDPS       Y12, Y11, Y11
+	VSUBPS       Y11, Y13, Y11
+	VMOVUPS      Y11, (DX)(AX*4)
+	VPADDD       Y9, Y11, Y12
+	VPSRLD       $0x10, Y11, Y13
+	VANDPS       Y8, Y13, Y13
+	VPADDD       Y13, Y12, Y12
+	VORPS        Y10, Y11, Y13
+	VCMPPS       $0x00, Y11, Y11, Y11
+	VBLENDVPS    Y11, Y12, Y13, Y11
+	VPSRLD       $0x10, Y11, Y11
+	VEXTRACTI128 $0x01, Y11, X12
+	VPACKUSDW    X12, X11, X12
+	VMOVDQU      X12, (R8)(AX*2)
+	ADDQ         $+8, AX
+	CMPQ         AX, R9
+	JLT          usualloop
+
+usualloopend:
+	SUBQ         AX, CX
+	JE           usualdone
+	VMOVD        CX, X11
+	VPBROADCASTD X11, Y11
+	VPCMPGTD     lanes<>+0(SB), Y11, Y11
+	VMASKMOVPS   (SI)(AX*4), Y11, Y12
+	LEAQ         (BX)(AX*2), R10
+	LEAQ         96(SP), R11
+	MOVQ         CX, BX
+
+half1:
+	MOVWLZX      -2(R10)(BX*2), R9
+	MOVW         R9, -2(R11)(BX*2)
+	DECQ         BX
+	JNE          half1
+	VPMOVZXWD    96(SP), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VANDPS       Y1, Y13, Y1
+	VPSIGND      Y1, Y13, Y1
+	VSUBPS       Y12, Y1, Y13
+	VMULPS       Y2, Y13, Y2
+	VADDPS       Y2, Y12, Y2
+	VMASKMOVPS   Y2, Y11, (SI)(AX*4)
+	VMASKMOVPS   (DI)(AX*4), Y11, Y12
+	VMULPS       Y3, Y12, Y3
+	VMULPS       Y4, Y1, Y1
+	VANDPS       Y5, Y1, Y4
+	VPSIGND      Y4, Y1, Y1
+	VMULPS       Y1, Y1, Y1
+	VADDPS       Y1, Y3, Y1
+	VMASKMOVPS   Y1, Y11, (DI)(AX*4)
+	VMASKMOVPS   (DX)(AX*4), Y11, Y3
+	VMULPS       Y7, Y2, Y2
+	VSQRTPS      Y1, Y1
+	VADDPS       Y6, Y1, Y1
+	VDIVPS       Y1, Y2, Y1
+	VMULPS       Y0, Y3, Y0
+	VADDPS       Y0, Y1, Y0
+	VSUBPS       Y0, Y3, Y0
+	VMASKMOVPS   Y0, Y11, (DX)(AX*4)
+	VPADDD       Y9, Y0, Y1
+	VPSRLD       $0x10, Y0, Y2
+	VANDPS       Y8, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	VORPS        Y10, Y0, Y2
+	VCMPPS       $0x00, Y0, Y0, Y0
+	VBLENDVPS    Y0, Y1, Y2, Y0
+	VPSRLD       $0x10, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSDW    X1, X0, X1
+	VMOVDQU      X1, 112(SP)
+	LEAQ         112(SP), DX
+	LEAQ         (R8)(AX*2), AX
+
+half2:
+	MOVWLZX -2(DX)(CX*2), BX
+	MOVW    BX, -2(AX)(CX*2)
+	DECQ    CX
+	JNE     half2
+
+usualdone:
+	JMP end
+
+general:
+	XORQ R9, R9
+	CMPL 4(AX), $0x00000000
+	JNE  asked
+	CMPL 20(AX), $+0
+	JLE  asked
+	MOVQ $-32, R9
+
+asked:
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 8(AX), Y1
+	VBROADCASTSS 16(AX), Y2
+	VBROADCASTSS 12(AX), Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS wordffffffff<>+0(SB), Y3
+	VXORPS       Y3, Y2, Y2
+	VBROADCASTSS word7fffffff<>+0(SB), Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS 12(AX), Y3
+	VBROADCASTSS wordffffffff<>+0(SB), Y4
+	VXORPS       Y4, Y3, Y3
+	VBROADCASTSS word7fffffff<>+0(SB), Y4
+	VANDPS       Y4, Y3, Y3
+	VBROADCASTSS 20(AX), Y4
+	VBROADCASTSS 24(AX), Y5
+	VBROADCASTSS 28(AX), Y6
+	VBROADCASTSS 32(AX), Y7
+	VBROADCASTSS wordffffffff<>+0(SB), Y8
+	VXORPS       Y8, Y7, Y7
+	VBROADCASTSS word7fffffff<>+0(SB), Y8
+	VANDPS       Y8, Y7, Y7
+	VBROADCASTSS 36(AX), Y8
+	VBROADCASTSS 40(AX), Y9
+	VBROADCASTSS word00000001<>+0(SB), Y10
+	VBROADCASTSS 4(AX), Y11
+	VMOVUPS      Y11, (SP)
+	VBROADCASTSS 4(AX), Y11
+	VBROADCASTSS word00000000<>+0(SB), Y12
+	VCMPPS       $0x00, Y12, Y11, Y11
+	VMOVUPS      Y11, 32(SP)
+	VBROADCASTSS word00000000<>+0(SB), Y11
+	VCMPPS       $0x11, Y4, Y11, Y11
+	VMOVUPS      Y11, 64(SP)
+	XORQ         AX, AX
+	MOVQ         CX, R9
+	ANDQ         $-8, R9
+	CMPQ         AX, R9
+	JGE          loopend
+
+loop:
+	VMOVUPS      (SI)(AX*4), Y11
+	VPMOVZXWD    (BX)(AX*2), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VANDPS       Y2, Y12, Y13
+	VPSIGND      Y13, Y12, Y12
+	VMULPS       Y0, Y12, Y12
+	VMOVUPS      (DX)(AX*4), Y13
+	VMULPS       (SP), Y13, Y14
+	VADDPS       Y14, Y12, Y14
+	VMOVUPS      32(SP), Y15
+	VBLENDVPS    Y15, Y12, Y14, Y12
+	VANDPS       Y3, Y12, Y14
+	VPSIGND      Y14, Y12, Y12
+	VMOVUPS      64(SP), Y14
+	VBLENDVPS    Y14, Y11, Y12, Y14
+	VSUBPS       Y11, Y12, Y11
+	VMULPS       Y4, Y11, Y11
+	VADDPS       Y11, Y14, Y11
+	VMOVUPS      Y11, (SI)(AX*4)
+	VMULPS       (DI)(AX*4), Y5, Y14
+	VMULPS       Y6, Y12, Y12
+	VANDPS       Y7, Y12, Y15
+	VPSIGND      Y15, Y12, Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y14, Y12
+	VMOVUPS      Y12, (DI)(AX*4)
+	VMULPS       Y9, Y11, Y11
+	VSQRTPS      Y12, Y12
+	VADDPS       Y8, Y12, Y12
+	VDIVPS       Y12, Y11, Y11
+	VMULPS       Y1, Y13, Y12
+	VADDPS       Y12, Y11, Y11
+	VSUBPS       Y11, Y13, Y11
+	VMOVUPS      Y11, (DX)(AX*4)
+	VBROADCASTSS word00007fff<>+0(SB), Y12
+	VPADDD       Y12, Y11, Y12
+	VPSRLD       $0x10, Y11, Y13
+	VANDPS       Y10, Y13, Y13
+	VPADDD       Y13, Y12, Y12
+	VBROADCASTSS word00400000<>+0(SB), Y13
+	VORPS        Y13, Y11, Y13
+	VCMPPS       $0x00, Y11, Y11, Y11
+	VBLENDVPS    Y11, Y12, Y13, Y11
+	VPSRLD       $0x10, Y11, Y11
+	VEXTRACTI128 $0x01, Y11, X12
+	VPACKUSDW    X12, X11, X12
+	VMOVDQU      X12, (R8)(AX*2)
+	ADDQ         $+8, AX
+	CMPQ         AX, R9
+	JLT          loop
+
+loopend:
+	SUBQ         AX, CX
+	JE           done
+	VMOVD        CX, X11
+	VPBROADCASTD X11, Y11
+	VPCMPGTD     lanes<>+0(SB), Y11, Y11
+	VMASKMOVPS   (SI)(AX*4), Y11, Y12
+	LEAQ         (BX)(AX*2), R10
+	LEAQ         128(SP), R11
+	MOVQ         CX, BX
+
+half3:
+	MOVWLZX      -2(R10)(BX*2), R9
+	MOVW         R9, -2(R11)(BX*2)
+	DECQ         BX
+	JNE          half3
+	VPMOVZXWD    128(SP), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VANDPS       Y2, Y13, Y2
+	VPSIGND      Y2, Y13, Y2
+	VMULPS       Y0, Y2, Y0
+	VMASKMOVPS   (DX)(AX*4), Y11, Y2
+	VMULPS       (SP), Y2, Y13
+	VADDPS       Y13, Y0, Y13
+	VMOVUPS      32(SP), Y14
+	VBLENDVPS    Y14, Y0, Y13, Y0
+	VANDPS       Y3, Y0, Y3
+	VPSIGND      Y3, Y0, Y0
+	VMOVUPS      64(SP), Y3
+	VBLENDVPS    Y3, Y12, Y0, Y3
+	VSUBPS       Y12, Y0, Y12
+	VMULPS       Y4, Y12, Y4
+	VADDPS       Y4, Y3, Y3
+	VMASKMOVPS   Y3, Y11, (SI)(AX*4)
+	VMASKMOVPS   (DI)(AX*4), Y11, Y4
+	VMULPS       Y5, Y4, Y4
+	VMULPS       Y6, Y0, Y0
+	VANDPS       Y7, Y0, Y5
+	VPSIGND      Y5, Y0, Y0
+	VMULPS       Y0, Y0, Y0
+	VADDPS       Y0, Y4, Y0
+	VMASKMOVPS   Y0, Y11, (DI)(AX*4)
+	VMULPS       Y9, Y3, Y3
+	VSQRTPS      Y0, Y0
+	VADDPS       Y8, Y0, Y0
+	VDIVPS       Y0, Y3, Y0
+	VMULPS       Y1, Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VSUBPS       Y0, Y2, Y0
+	VMASKMOVPS   Y0, Y11, (DX)(AX*4)
+	VBROADCASTSS word00007fff<>+0(SB), Y1
+	VPADDD       Y1, Y0, Y1
+	VPSRLD       $0x10, Y0, Y2
+	VANDPS       Y10, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	VBROADCASTSS word00400000<>+0(SB), Y2
+	VORPS        Y2, Y0, Y2
+	VCMPPS       $0x00, Y0, Y0, Y0
+	VBLENDVPS    Y0, Y1, Y2, Y0
+	VPSRLD       $0x10, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSDW    X1, X0, X1
+	VMOVDQU      X1, 144(SP)
+	LEAQ         144(SP), DX
+	LEAQ         (R8)(AX*2), AX
+
+half4:
+	MOVWLZX -2(DX)(CX*2), BX
+	MOVW    BX, -2(AX)(CX*2)
+	DECQ    CX
+	JNE     half4
+
+done:
+end:
+	VZEROUPPER
+	RET
 
 //	y ← √x
 //

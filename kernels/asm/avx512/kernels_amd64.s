@@ -34,6 +34,15 @@ GLOBL word03530122<>(SB), RODATA|NOPTR, $4
 DATA word0fffffff<>+0(SB)/4, $0x0fffffff
 GLOBL word0fffffff<>(SB), RODATA|NOPTR, $4
 
+DATA word00000001<>+0(SB)/4, $0x00000001
+GLOBL word00000001<>(SB), RODATA|NOPTR, $4
+
+DATA word00007fff<>+0(SB)/4, $0x00007fff
+GLOBL word00007fff<>(SB), RODATA|NOPTR, $4
+
+DATA word00400000<>+0(SB)/4, $0x00400000
+GLOBL word00400000<>(SB), RODATA|NOPTR, $4
+
 DATA word3f3504f3<>+0(SB)/4, $0x3f3504f3
 GLOBL word3f3504f3<>(SB), RODATA|NOPTR, $4
 
@@ -151,15 +160,6 @@ GLOBL word2a5119f2<>(SB), RODATA|NOPTR, $4
 DATA word3b800000<>+0(SB)/4, $0x3b800000
 GLOBL word3b800000<>(SB), RODATA|NOPTR, $4
 
-DATA word00000001<>+0(SB)/4, $0x00000001
-GLOBL word00000001<>(SB), RODATA|NOPTR, $4
-
-DATA word00007fff<>+0(SB)/4, $0x00007fff
-GLOBL word00007fff<>(SB), RODATA|NOPTR, $4
-
-DATA word00400000<>+0(SB)/4, $0x00400000
-GLOBL word00400000<>(SB), RODATA|NOPTR, $4
-
 DATA word1bd11bda<>+0(SB)/4, $0x1bd11bda
 GLOBL word1bd11bda<>(SB), RODATA|NOPTR, $4
 
@@ -198,6 +198,12 @@ GLOBL wordc0a55de1<>(SB), RODATA|NOPTR, $4
 
 DATA word40490fdb<>+0(SB)/4, $0x40490fdb
 GLOBL word40490fdb<>(SB), RODATA|NOPTR, $4
+
+DATA word00008000<>+0(SB)/4, $0x00008000
+GLOBL word00008000<>(SB), RODATA|NOPTR, $4
+
+DATA wordffff0000<>+0(SB)/4, $0xffff0000
+GLOBL wordffff0000<>(SB), RODATA|NOPTR, $4
 
 //	u = clamp(x / max(√v, eps), clip)
 //	m ← lerp(m, u, weight1)
@@ -3179,6 +3185,260 @@ next7:
 
 next8:
 	JMP back4
+
+//	a ← a + drop(x, small)²
+//	p ← p - (x·step / (√(a + epsIn) + eps) + p·decay)
+//	h ← p, rounded to nearest even
+//
+// func AdaGradBF16(p []float32, g []uint16, a []float32, h []uint16, c *[9]float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·AdaGradBF16(SB), NOSPLIT, $0-104
+	MOVQ         c+96(FP), AX
+	MOVQ         p_len+8(FP), CX
+	MOVQ         p_base+0(FP), DX
+	MOVQ         g_base+24(FP), BX
+	MOVQ         a_base+48(FP), SI
+	MOVQ         h_base+72(FP), DI
+	CMPL         (AX), $0x3f800000
+	JNE          general
+	CMPL         4(AX), $0x00000000
+	JNE          general
+	CMPL         8(AX), $0x00000000
+	JNE          general
+	VBROADCASTSS 12(AX), Z0
+	VBROADCASTSS wordffffffff<>+0(SB), Z1
+	VXORPS       Z1, Z0, Z0
+	VBROADCASTSS word7fffffff<>+0(SB), Z1
+	VANDPS       Z1, Z0, Z0
+	VBROADCASTSS 24(AX), Z1
+	VBROADCASTSS 28(AX), Z2
+	VBROADCASTSS 32(AX), Z3
+	VBROADCASTSS 20(AX), Z4
+	VBROADCASTSS wordffffffff<>+0(SB), Z5
+	VXORPS       Z5, Z4, Z4
+	VBROADCASTSS word7fffffff<>+0(SB), Z5
+	VANDPS       Z5, Z4, Z4
+	VBROADCASTSS word00000001<>+0(SB), Z5
+	VBROADCASTSS word00007fff<>+0(SB), Z6
+	VBROADCASTSS word00400000<>+0(SB), Z7
+	VBROADCASTSS word3f000000<>+0(SB), Z8
+	VBROADCASTSS word27800000<>+0(SB), Z8
+	VBROADCASTSS word0f000000<>+0(SB), Z8
+	VBROADCASTSS word80000000<>+0(SB), Z8
+	XORQ         AX, AX
+	MOVQ         CX, R8
+	ANDQ         $-16, R8
+	CMPQ         AX, R8
+	JGE          usualloopend
+
+usualloop:
+	VPMOVZXWD (BX)(AX*2), Z9
+	VPSLLD    $0x10, Z9, Z9
+	VPTESTMD  Z0, Z9, K1
+	VADDPS.Z  Z8, Z9, K1, Z9
+	VPTESTMD  Z4, Z9, K1
+	VMULPS.Z  Z9, Z9, K1, Z10
+	VADDPS    (SI)(AX*4), Z10, Z10
+	VMOVUPS   Z10, (SI)(AX*4)
+	VMOVUPS   (DX)(AX*4), Z11
+	VMULPS    Z3, Z9, Z9
+	VADDPS    Z1, Z10, Z10
+	VSQRTPS   Z10, Z10
+	VADDPS    Z2, Z10, Z10
+	VDIVPS    Z10, Z9, Z9
+	VSUBPS    Z9, Z11, Z9
+	VMOVUPS   Z9, (DX)(AX*4)
+	VPADDD    Z6, Z9, Z10
+	VPSRLD    $0x10, Z9, Z11
+	VANDPS    Z5, Z11, Z11
+	VPADDD    Z11, Z10, Z10
+	VORPS     Z7, Z9, Z11
+	VCMPPS    $0x00, Z9, Z9, K1
+	VMOVAPS   Z11, Z9
+	VMOVAPS   Z10, K1, Z9
+	VPSRLD    $0x10, Z9, Z9
+	VPMOVDW   Z9, (DI)(AX*2)
+	ADDQ      $+16, AX
+	CMPQ      AX, R8
+	JLT       usualloop
+
+usualloopend:
+	SUBQ        AX, CX
+	JE          usualdone
+	MOVL        $0x0000ffff, R8
+	BZHIL       CX, R8, R8
+	KMOVW       R8, K1
+	VMOVUPS.Z   (SI)(AX*4), K1, Z9
+	VPMOVZXWD.Z (BX)(AX*2), K1, Z10
+	VPSLLD      $0x10, Z10, Z10
+	VPTESTMD    Z0, Z10, K2
+	VADDPS.Z    Z8, Z10, K2, Z0
+	VPTESTMD    Z4, Z0, K2
+	VMULPS.Z    Z0, Z0, K2, Z4
+	VADDPS      Z4, Z9, Z4
+	VMOVUPS     Z4, K1, (SI)(AX*4)
+	VMOVUPS.Z   (DX)(AX*4), K1, Z8
+	VMULPS      Z3, Z0, Z0
+	VADDPS      Z1, Z4, Z1
+	VSQRTPS     Z1, Z1
+	VADDPS      Z2, Z1, Z1
+	VDIVPS      Z1, Z0, Z0
+	VSUBPS      Z0, Z8, Z0
+	VMOVUPS     Z0, K1, (DX)(AX*4)
+	VPADDD      Z6, Z0, Z1
+	VPSRLD      $0x10, Z0, Z2
+	VANDPS      Z5, Z2, Z2
+	VPADDD      Z2, Z1, Z1
+	VORPS       Z7, Z0, Z2
+	VCMPPS      $0x00, Z0, Z0, K2
+	VMOVAPS     Z2, Z0
+	VMOVAPS     Z1, K2, Z0
+	VPSRLD      $0x10, Z0, Z0
+	VPMOVDW     Z0, K1, (DI)(AX*2)
+
+usualdone:
+	JMP end
+
+general:
+	XORQ R8, R8
+	CMPL 4(AX), $0x00000000
+	JNE  asked
+	CMPL 8(AX), $0x00000000
+	JNE  asked
+	MOVQ $-64, R8
+
+asked:
+	VBROADCASTSS (AX), Z0
+	VBROADCASTSS 16(AX), Z1
+	VBROADCASTSS 12(AX), Z2
+	VANDPS       Z2, Z1, Z1
+	VBROADCASTSS wordffffffff<>+0(SB), Z2
+	VXORPS       Z2, Z1, Z1
+	VBROADCASTSS word7fffffff<>+0(SB), Z2
+	VANDPS       Z2, Z1, Z1
+	VBROADCASTSS 12(AX), Z2
+	VBROADCASTSS wordffffffff<>+0(SB), Z3
+	VXORPS       Z3, Z2, Z2
+	VBROADCASTSS word7fffffff<>+0(SB), Z3
+	VANDPS       Z3, Z2, Z2
+	VBROADCASTSS 24(AX), Z3
+	VBROADCASTSS 28(AX), Z4
+	VBROADCASTSS 32(AX), Z5
+	VBROADCASTSS 20(AX), Z6
+	VBROADCASTSS wordffffffff<>+0(SB), Z7
+	VXORPS       Z7, Z6, Z6
+	VBROADCASTSS word7fffffff<>+0(SB), Z7
+	VANDPS       Z7, Z6, Z6
+	VBROADCASTSS word00000001<>+0(SB), Z7
+	VBROADCASTSS word00007fff<>+0(SB), Z8
+	VBROADCASTSS word00400000<>+0(SB), Z9
+	VBROADCASTSS 4(AX), Z10
+	VBROADCASTSS 8(AX), Z11
+	VBROADCASTSS word00000000<>+0(SB), Z12
+	VCMPPS       $0x00, Z12, Z10, K1
+	VBROADCASTSS word00000000<>+0(SB), Z12
+	VCMPPS       $0x00, Z12, Z11, K2
+	VBROADCASTSS word3f000000<>+0(SB), Z12
+	VBROADCASTSS word27800000<>+0(SB), Z12
+	VBROADCASTSS word0f000000<>+0(SB), Z12
+	VBROADCASTSS word80000000<>+0(SB), Z12
+	XORQ         AX, AX
+	MOVQ         CX, R8
+	ANDQ         $-16, R8
+	CMPQ         AX, R8
+	JGE          loopend
+
+loop:
+	VPMOVZXWD (BX)(AX*2), Z13
+	VPSLLD    $0x10, Z13, Z13
+	VPTESTMD  Z1, Z13, K3
+	VADDPS.Z  Z12, Z13, K3, Z13
+	VMULPS    Z0, Z13, Z13
+	VMOVUPS   (DX)(AX*4), Z14
+	VMULPS    Z10, Z14, Z15
+	VADDPS    Z15, Z13, Z15
+	VMOVAPS   Z15, Z15
+	VMOVAPS   Z13, K1, Z15
+	VPTESTMD  Z2, Z15, K3
+	VADDPS.Z  Z12, Z15, K3, Z13
+	VPTESTMD  Z6, Z13, K3
+	VMULPS.Z  Z13, Z13, K3, Z15
+	VADDPS    (SI)(AX*4), Z15, Z15
+	VMOVUPS   Z15, (SI)(AX*4)
+	VMULPS    Z5, Z13, Z13
+	VADDPS    Z3, Z15, Z15
+	VSQRTPS   Z15, Z15
+	VADDPS    Z4, Z15, Z15
+	VDIVPS    Z15, Z13, Z13
+	VMULPS    Z11, Z14, Z15
+	VADDPS    Z15, Z13, Z15
+	VMOVAPS   Z15, Z15
+	VMOVAPS   Z13, K2, Z15
+	VSUBPS    Z15, Z14, Z13
+	VMOVUPS   Z13, (DX)(AX*4)
+	VPADDD    Z8, Z13, Z14
+	VPSRLD    $0x10, Z13, Z15
+	VANDPS    Z7, Z15, Z15
+	VPADDD    Z15, Z14, Z14
+	VORPS     Z9, Z13, Z15
+	VCMPPS    $0x00, Z13, Z13, K3
+	VMOVAPS   Z15, Z13
+	VMOVAPS   Z14, K3, Z13
+	VPSRLD    $0x10, Z13, Z13
+	VPMOVDW   Z13, (DI)(AX*2)
+	ADDQ      $+16, AX
+	CMPQ      AX, R8
+	JLT       loop
+
+loopend:
+	SUBQ        AX, CX
+	JE          done
+	MOVL        $0x0000ffff, R8
+	BZHIL       CX, R8, R8
+	KMOVW       R8, K3
+	VMOVUPS.Z   (SI)(AX*4), K3, Z13
+	VPMOVZXWD.Z (BX)(AX*2), K3, Z14
+	VPSLLD      $0x10, Z14, Z14
+	VPTESTMD    Z1, Z14, K4
+	VADDPS.Z    Z12, Z14, K4, Z1
+	VMULPS      Z0, Z1, Z0
+	VMOVUPS.Z   (DX)(AX*4), K3, Z1
+	VMULPS      Z10, Z1, Z10
+	VADDPS      Z10, Z0, Z10
+	VMOVAPS     Z10, Z10
+	VMOVAPS     Z0, K1, Z10
+	VPTESTMD    Z2, Z10, K1
+	VADDPS.Z    Z12, Z10, K1, Z0
+	VPTESTMD    Z6, Z0, K1
+	VMULPS.Z    Z0, Z0, K1, Z2
+	VADDPS      Z2, Z13, Z2
+	VMOVUPS     Z2, K3, (SI)(AX*4)
+	VMULPS      Z5, Z0, Z0
+	VADDPS      Z3, Z2, Z2
+	VSQRTPS     Z2, Z2
+	VADDPS      Z4, Z2, Z2
+	VDIVPS      Z2, Z0, Z0
+	VMULPS      Z11, Z1, Z2
+	VADDPS      Z2, Z0, Z2
+	VMOVAPS     Z2, Z2
+	VMOVAPS     Z0, K2, Z2
+	VSUBPS      Z2, Z1, Z0
+	VMOVUPS     Z0, K3, (DX)(AX*4)
+	VPADDD      Z8, Z0, Z1
+	VPSRLD      $0x10, Z0, Z2
+	VANDPS      Z7, Z2, Z2
+	VPADDD      Z2, Z1, Z1
+	VORPS       Z9, Z0, Z2
+	VCMPPS      $0x00, Z0, Z0, K1
+	VMOVAPS     Z2, Z0
+	VMOVAPS     Z1, K1, Z0
+	VPSRLD      $0x10, Z0, Z0
+	VPMOVDW     Z0, K3, (DI)(AX*2)
+
+done:
+end:
+	VZEROUPPER
+	RET
 
 //	s ← s + x
 //	a ← a + drop(x, small)²
@@ -7377,6 +7637,295 @@ aside3:
 
 next6:
 	JMP back4
+
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//	h ← p, rounded to nearest even
+//
+// func AdamBF16(p []float32, g []uint16, m []float32, v []float32, h []uint16, c *[11]float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·AdamBF16(SB), NOSPLIT, $0-128
+	MOVQ         c+120(FP), AX
+	MOVQ         p_len+8(FP), CX
+	MOVQ         p_base+0(FP), DX
+	MOVQ         g_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         v_base+72(FP), DI
+	MOVQ         h_base+96(FP), R8
+	CMPL         (AX), $0x3f800000
+	JNE          general
+	CMPL         4(AX), $0x00000000
+	JNE          general
+	CMPL         20(AX), $+0
+	JLE          general
+	VBROADCASTSS 8(AX), Z0
+	VBROADCASTSS 12(AX), Z1
+	VBROADCASTSS wordffffffff<>+0(SB), Z2
+	VXORPS       Z2, Z1, Z1
+	VBROADCASTSS word7fffffff<>+0(SB), Z2
+	VANDPS       Z2, Z1, Z1
+	VBROADCASTSS 20(AX), Z2
+	VBROADCASTSS 24(AX), Z3
+	VBROADCASTSS 28(AX), Z4
+	VBROADCASTSS 32(AX), Z5
+	VBROADCASTSS wordffffffff<>+0(SB), Z6
+	VXORPS       Z6, Z5, Z5
+	VBROADCASTSS word7fffffff<>+0(SB), Z6
+	VANDPS       Z6, Z5, Z5
+	VBROADCASTSS 36(AX), Z6
+	VBROADCASTSS 40(AX), Z7
+	VBROADCASTSS word00000001<>+0(SB), Z8
+	VBROADCASTSS word00007fff<>+0(SB), Z9
+	VBROADCASTSS word00400000<>+0(SB), Z10
+	VBROADCASTSS word3f000000<>+0(SB), Z11
+	VBROADCASTSS word27800000<>+0(SB), Z11
+	VBROADCASTSS word0f000000<>+0(SB), Z11
+	VBROADCASTSS word80000000<>+0(SB), Z11
+	XORQ         AX, AX
+	MOVQ         CX, R9
+	ANDQ         $-16, R9
+	CMPQ         AX, R9
+	JGE          usualloopend
+
+usualloop:
+	VMOVUPS   (SI)(AX*4), Z12
+	VPMOVZXWD (BX)(AX*2), Z13
+	VPSLLD    $0x10, Z13, Z13
+	VPTESTMD  Z1, Z13, K1
+	VADDPS.Z  Z11, Z13, K1, Z13
+	VSUBPS    Z12, Z13, Z14
+	VMULPS    Z2, Z14, Z14
+	VADDPS    Z14, Z12, Z12
+	VMOVUPS   Z12, (SI)(AX*4)
+	VMULPS    (DI)(AX*4), Z3, Z14
+	VMULPS    Z4, Z13, Z13
+	VPTESTMD  Z5, Z13, K1
+	VMULPS.Z  Z13, Z13, K1, Z13
+	VADDPS    Z13, Z14, Z13
+	VMOVUPS   Z13, (DI)(AX*4)
+	VMOVUPS   (DX)(AX*4), Z14
+	VMULPS    Z7, Z12, Z12
+	VSQRTPS   Z13, Z13
+	VADDPS    Z6, Z13, Z13
+	VDIVPS    Z13, Z12, Z12
+	VMULPS    Z0, Z14, Z13
+	VADDPS    Z13, Z12, Z12
+	VSUBPS    Z12, Z14, Z12
+	VMOVUPS   Z12, (DX)(AX*4)
+	VPADDD    Z9, Z12, Z13
+	VPSRLD    $0x10, Z12, Z14
+	VANDPS    Z8, Z14, Z14
+	VPADDD    Z14, Z13, Z13
+	VORPS     Z10, Z12, Z14
+	VCMPPS    $0x00, Z12, Z12, K1
+	VMOVAPS   Z14, Z12
+	VMOVAPS   Z13, K1, Z12
+	VPSRLD    $0x10, Z12, Z12
+	VPMOVDW   Z12, (R8)(AX*2)
+	ADDQ      $+16, AX
+	CMPQ      AX, R9
+	JLT       usualloop
+
+usualloopend:
+	SUBQ        AX, CX
+	JE          usualdone
+	MOVL        $0x0000ffff, R9
+	BZHIL       CX, R9, R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (SI)(AX*4), K1, Z12
+	VPMOVZXWD.Z (BX)(AX*2), K1, Z13
+	VPSLLD      $0x10, Z13, Z13
+	VPTESTMD    Z1, Z13, K2
+	VADDPS.Z    Z11, Z13, K2, Z1
+	VSUBPS      Z12, Z1, Z11
+	VMULPS      Z2, Z11, Z2
+	VADDPS      Z2, Z12, Z2
+	VMOVUPS     Z2, K1, (SI)(AX*4)
+	VMOVUPS.Z   (DI)(AX*4), K1, Z11
+	VMULPS      Z3, Z11, Z3
+	VMULPS      Z4, Z1, Z1
+	VPTESTMD    Z5, Z1, K2
+	VMULPS.Z    Z1, Z1, K2, Z1
+	VADDPS      Z1, Z3, Z1
+	VMOVUPS     Z1, K1, (DI)(AX*4)
+	VMOVUPS.Z   (DX)(AX*4), K1, Z3
+	VMULPS      Z7, Z2, Z2
+	VSQRTPS     Z1, Z1
+	VADDPS      Z6, Z1, Z1
+	VDIVPS      Z1, Z2, Z1
+	VMULPS      Z0, Z3, Z0
+	VADDPS      Z0, Z1, Z0
+	VSUBPS      Z0, Z3, Z0
+	VMOVUPS     Z0, K1, (DX)(AX*4)
+	VPADDD      Z9, Z0, Z1
+	VPSRLD      $0x10, Z0, Z2
+	VANDPS      Z8, Z2, Z2
+	VPADDD      Z2, Z1, Z1
+	VORPS       Z10, Z0, Z2
+	VCMPPS      $0x00, Z0, Z0, K2
+	VMOVAPS     Z2, Z0
+	VMOVAPS     Z1, K2, Z0
+	VPSRLD      $0x10, Z0, Z0
+	VPMOVDW     Z0, K1, (R8)(AX*2)
+
+usualdone:
+	JMP end
+
+general:
+	XORQ R9, R9
+	CMPL 4(AX), $0x00000000
+	JNE  asked
+	CMPL 20(AX), $+0
+	JLE  asked
+	MOVQ $-64, R9
+
+asked:
+	VBROADCASTSS (AX), Z0
+	VBROADCASTSS 8(AX), Z1
+	VBROADCASTSS 16(AX), Z2
+	VBROADCASTSS 12(AX), Z3
+	VANDPS       Z3, Z2, Z2
+	VBROADCASTSS wordffffffff<>+0(SB), Z3
+	VXORPS       Z3, Z2, Z2
+	VBROADCASTSS word7fffffff<>+0(SB), Z3
+	VANDPS       Z3, Z2, Z2
+	VBROADCASTSS 12(AX), Z3
+	VBROADCASTSS wordffffffff<>+0(SB), Z4
+	VXORPS       Z4, Z3, Z3
+	VBROADCASTSS word7fffffff<>+0(SB), Z4
+	VANDPS       Z4, Z3, Z3
+	VBROADCASTSS 20(AX), Z4
+	VBROADCASTSS 24(AX), Z5
+	VBROADCASTSS 28(AX), Z6
+	VBROADCASTSS 32(AX), Z7
+	VBROADCASTSS wordffffffff<>+0(SB), Z8
+	VXORPS       Z8, Z7, Z7
+	VBROADCASTSS word7fffffff<>+0(SB), Z8
+	VANDPS       Z8, Z7, Z7
+	VBROADCASTSS 36(AX), Z8
+	VBROADCASTSS 40(AX), Z9
+	VBROADCASTSS word00000001<>+0(SB), Z10
+	VBROADCASTSS word00007fff<>+0(SB), Z11
+	VBROADCASTSS word00400000<>+0(SB), Z12
+	VBROADCASTSS 4(AX), Z13
+	VBROADCASTSS word00000000<>+0(SB), Z14
+	VCMPPS       $0x00, Z14, Z13, K1
+	VBROADCASTSS word00000000<>+0(SB), Z14
+	VCMPPS       $0x11, Z4, Z14, K2
+	VBROADCASTSS word3f000000<>+0(SB), Z14
+	VBROADCASTSS word27800000<>+0(SB), Z14
+	VBROADCASTSS word0f000000<>+0(SB), Z14
+	VBROADCASTSS word80000000<>+0(SB), Z14
+	XORQ         AX, AX
+	MOVQ         CX, R9
+	ANDQ         $-16, R9
+	CMPQ         AX, R9
+	JGE          loopend
+
+loop:
+	VMOVUPS   (SI)(AX*4), Z15
+	VPMOVZXWD (BX)(AX*2), Z16
+	VPSLLD    $0x10, Z16, Z16
+	VPTESTMD  Z2, Z16, K3
+	VADDPS.Z  Z14, Z16, K3, Z16
+	VMULPS    Z0, Z16, Z16
+	VMOVUPS   (DX)(AX*4), Z17
+	VMULPS    Z13, Z17, Z18
+	VADDPS    Z18, Z16, Z18
+	VMOVAPS   Z18, Z18
+	VMOVAPS   Z16, K1, Z18
+	VPTESTMD  Z3, Z18, K3
+	VADDPS.Z  Z14, Z18, K3, Z16
+	VMOVAPS   Z16, Z18
+	VMOVAPS   Z15, K2, Z18
+	VSUBPS    Z15, Z16, Z15
+	VMULPS    Z4, Z15, Z15
+	VADDPS    Z15, Z18, Z15
+	VMOVUPS   Z15, (SI)(AX*4)
+	VMULPS    (DI)(AX*4), Z5, Z18
+	VMULPS    Z6, Z16, Z16
+	VPTESTMD  Z7, Z16, K3
+	VMULPS.Z  Z16, Z16, K3, Z16
+	VADDPS    Z16, Z18, Z16
+	VMOVUPS   Z16, (DI)(AX*4)
+	VMULPS    Z9, Z15, Z15
+	VSQRTPS   Z16, Z16
+	VADDPS    Z8, Z16, Z16
+	VDIVPS    Z16, Z15, Z15
+	VMULPS    Z1, Z17, Z16
+	VADDPS    Z16, Z15, Z15
+	VSUBPS    Z15, Z17, Z15
+	VMOVUPS   Z15, (DX)(AX*4)
+	VPADDD    Z11, Z15, Z16
+	VPSRLD    $0x10, Z15, Z17
+	VANDPS    Z10, Z17, Z17
+	VPADDD    Z17, Z16, Z16
+	VORPS     Z12, Z15, Z17
+	VCMPPS    $0x00, Z15, Z15, K3
+	VMOVAPS   Z17, Z15
+	VMOVAPS   Z16, K3, Z15
+	VPSRLD    $0x10, Z15, Z15
+	VPMOVDW   Z15, (R8)(AX*2)
+	ADDQ      $+16, AX
+	CMPQ      AX, R9
+	JLT       loop
+
+loopend:
+	SUBQ        AX, CX
+	JE          done
+	MOVL        $0x0000ffff, R9
+	BZHIL       CX, R9, R9
+	KMOVW       R9, K3
+	VMOVUPS.Z   (SI)(AX*4), K3, Z15
+	VPMOVZXWD.Z (BX)(AX*2), K3, Z16
+	VPSLLD      $0x10, Z16, Z16
+	VPTESTMD    Z2, Z16, K4
+	VADDPS.Z    Z14, Z16, K4, Z2
+	VMULPS      Z0, Z2, Z0
+	VMOVUPS.Z   (DX)(AX*4), K3, Z2
+	VMULPS      Z13, Z2, Z13
+	VADDPS      Z13, Z0, Z13
+	VMOVAPS     Z13, Z13
+	VMOVAPS     Z0, K1, Z13
+	VPTESTMD    Z3, Z13, K1
+	VADDPS.Z    Z14, Z13, K1, Z0
+	VMOVAPS     Z0, Z3
+	VMOVAPS     Z15, K2, Z3
+	VSUBPS      Z15, Z0, Z13
+	VMULPS      Z4, Z13, Z4
+	VADDPS      Z4, Z3, Z3
+	VMOVUPS     Z3, K3, (SI)(AX*4)
+	VMOVUPS.Z   (DI)(AX*4), K3, Z4
+	VMULPS      Z5, Z4, Z4
+	VMULPS      Z6, Z0, Z0
+	VPTESTMD    Z7, Z0, K1
+	VMULPS.Z    Z0, Z0, K1, Z0
+	VADDPS      Z0, Z4, Z0
+	VMOVUPS     Z0, K3, (DI)(AX*4)
+	VMULPS      Z9, Z3, Z3
+	VSQRTPS     Z0, Z0
+	VADDPS      Z8, Z0, Z0
+	VDIVPS      Z0, Z3, Z0
+	VMULPS      Z1, Z2, Z1
+	VADDPS      Z1, Z0, Z0
+	VSUBPS      Z0, Z2, Z0
+	VMOVUPS     Z0, K3, (DX)(AX*4)
+	VPADDD      Z11, Z0, Z1
+	VPSRLD      $0x10, Z0, Z2
+	VANDPS      Z10, Z2, Z2
+	VPADDD      Z2, Z1, Z1
+	VORPS       Z12, Z0, Z2
+	VCMPPS      $0x00, Z0, Z0, K1
+	VMOVAPS     Z2, Z0
+	VMOVAPS     Z1, K1, Z0
+	VPSRLD      $0x10, Z0, Z0
+	VPMOVDW     Z0, K3, (R8)(AX*2)
+
+done:
+end:
+	VZEROUPPER
+	RET
 
 //	m ← lerp(m, x, weight1)
 //	v ← v·beta2 + drop(x·root2, small)²
@@ -13338,6 +13887,90 @@ end:
 	VZEROUPPER
 	RET
 
+//	x ← bits(h)·2¹⁶ + bits(r), which have a sign
+//
+// func JoinBF16(x []float32, h []uint16, r []uint16)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·JoinBF16(SB), NOSPLIT, $0-72
+	MOVQ x_len+8(FP), AX
+	MOVQ x_base+0(FP), CX
+	MOVQ h_base+24(FP), DX
+	MOVQ r_base+48(FP), BX
+	XORQ SI, SI
+	MOVQ AX, DI
+	ANDQ $-64, DI
+	CMPQ SI, DI
+	JGE  mainend
+
+main:
+	VPMOVZXWD (DX)(SI*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPMOVZXWD (BX)(SI*2), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPSRAD    $0x10, Z1, Z1
+	VPADDD    Z1, Z0, Z0
+	VMOVUPS   Z0, (CX)(SI*4)
+	VPMOVZXWD 32(DX)(SI*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPMOVZXWD 32(BX)(SI*2), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPSRAD    $0x10, Z1, Z1
+	VPADDD    Z1, Z0, Z0
+	VMOVUPS   Z0, 64(CX)(SI*4)
+	VPMOVZXWD 64(DX)(SI*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPMOVZXWD 64(BX)(SI*2), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPSRAD    $0x10, Z1, Z1
+	VPADDD    Z1, Z0, Z0
+	VMOVUPS   Z0, 128(CX)(SI*4)
+	VPMOVZXWD 96(DX)(SI*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPMOVZXWD 96(BX)(SI*2), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPSRAD    $0x10, Z1, Z1
+	VPADDD    Z1, Z0, Z0
+	VMOVUPS   Z0, 192(CX)(SI*4)
+	ADDQ      $+64, SI
+	CMPQ      SI, DI
+	JLT       main
+
+mainend:
+	MOVQ AX, DI
+	ANDQ $-16, DI
+	CMPQ SI, DI
+	JGE  loopend
+
+loop:
+	VPMOVZXWD (DX)(SI*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPMOVZXWD (BX)(SI*2), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPSRAD    $0x10, Z1, Z1
+	VPADDD    Z1, Z0, Z0
+	VMOVUPS   Z0, (CX)(SI*4)
+	ADDQ      $+16, SI
+	CMPQ      SI, DI
+	JLT       loop
+
+loopend:
+	SUBQ        SI, AX
+	JE          done
+	MOVL        $0x0000ffff, DI
+	BZHIL       AX, DI, DI
+	KMOVW       DI, K1
+	VPMOVZXWD.Z (DX)(SI*2), K1, Z0
+	VPSLLD      $0x10, Z0, Z0
+	VPMOVZXWD.Z (BX)(SI*2), K1, Z1
+	VPSLLD      $0x10, Z1, Z1
+	VPSRAD      $0x10, Z1, Z1
+	VPADDD      Z1, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)(SI*4)
+
+done:
+	VZEROUPPER
+	RET
+
 //	m ← lerp(m, x, weight1)
 //	v ← v·beta2 + drop(x·root2, small)²
 //	u = m·step / (√v + eps) + p·decay
@@ -14769,6 +15402,245 @@ end:
 	VZEROUPPER
 	RET
 
+//	p ← p - (sign(lerp(m, x, weight1))·step + p·decay)
+//	m ← lerp(m, x, weight2)
+//	h ← p, rounded to nearest even
+//
+// func LionBF16(p []float32, g []uint16, m []float32, h []uint16, c *[8]float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·LionBF16(SB), NOSPLIT, $0-104
+	MOVQ         c+96(FP), AX
+	MOVQ         p_len+8(FP), CX
+	MOVQ         p_base+0(FP), DX
+	MOVQ         g_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         h_base+72(FP), DI
+	CMPL         (AX), $0x3f800000
+	JNE          general
+	CMPL         4(AX), $0x00000000
+	JNE          general
+	CMPL         20(AX), $+0
+	JLE          general
+	CMPL         24(AX), $+0
+	JLE          general
+	VBROADCASTSS word00000000<>+0(SB), Z0
+	VBROADCASTSS 8(AX), Z1
+	VBROADCASTSS 20(AX), Z2
+	VBROADCASTSS 24(AX), Z3
+	VBROADCASTSS 28(AX), Z4
+	VBROADCASTSS word80000000<>+0(SB), Z5
+	VXORPS       Z5, Z4, Z5
+	VBROADCASTSS word00000001<>+0(SB), Z6
+	VBROADCASTSS word00007fff<>+0(SB), Z7
+	VBROADCASTSS word00400000<>+0(SB), Z8
+	XORQ         AX, AX
+	MOVQ         CX, R8
+	ANDQ         $-16, R8
+	CMPQ         AX, R8
+	JGE          usualloopend
+
+usualloop:
+	VMOVUPS   (DX)(AX*4), Z9
+	VMOVUPS   (SI)(AX*4), Z10
+	VPMOVZXWD (BX)(AX*2), Z11
+	VPSLLD    $0x10, Z11, Z11
+	VSUBPS    Z10, Z11, Z11
+	VMULPS    Z2, Z11, Z12
+	VADDPS    Z12, Z10, Z12
+	VCMPPS    $0x11, Z0, Z12, K1
+	VMOVAPS   Z12, Z13
+	VMOVAPS   Z5, K1, Z13
+	VCMPPS    $0x11, Z12, Z0, K1
+	VMOVAPS   Z13, Z12
+	VMOVAPS   Z4, K1, Z12
+	VMULPS    Z1, Z9, Z13
+	VADDPS    Z13, Z12, Z12
+	VSUBPS    Z12, Z9, Z9
+	VMOVUPS   Z9, (DX)(AX*4)
+	VPADDD    Z7, Z9, Z12
+	VPSRLD    $0x10, Z9, Z13
+	VANDPS    Z6, Z13, Z13
+	VPADDD    Z13, Z12, Z12
+	VORPS     Z8, Z9, Z13
+	VCMPPS    $0x00, Z9, Z9, K1
+	VMOVAPS   Z13, Z9
+	VMOVAPS   Z12, K1, Z9
+	VPSRLD    $0x10, Z9, Z9
+	VPMOVDW   Z9, (DI)(AX*2)
+	VMULPS    Z3, Z11, Z9
+	VADDPS    Z9, Z10, Z9
+	VMOVUPS   Z9, (SI)(AX*4)
+	ADDQ      $+16, AX
+	CMPQ      AX, R8
+	JLT       usualloop
+
+usualloopend:
+	SUBQ        AX, CX
+	JE          usualdone
+	MOVL        $0x0000ffff, R8
+	BZHIL       CX, R8, R8
+	KMOVW       R8, K1
+	VMOVUPS.Z   (DX)(AX*4), K1, Z9
+	VMOVUPS.Z   (SI)(AX*4), K1, Z10
+	VPMOVZXWD.Z (BX)(AX*2), K1, Z11
+	VPSLLD      $0x10, Z11, Z11
+	VSUBPS      Z10, Z11, Z11
+	VMULPS      Z2, Z11, Z2
+	VADDPS      Z2, Z10, Z2
+	VCMPPS      $0x11, Z0, Z2, K2
+	VMOVAPS     Z2, Z12
+	VMOVAPS     Z5, K2, Z12
+	VCMPPS      $0x11, Z2, Z0, K2
+	VMOVAPS     Z12, Z0
+	VMOVAPS     Z4, K2, Z0
+	VMULPS      Z1, Z9, Z1
+	VADDPS      Z1, Z0, Z0
+	VSUBPS      Z0, Z9, Z0
+	VMOVUPS     Z0, K1, (DX)(AX*4)
+	VPADDD      Z7, Z0, Z1
+	VPSRLD      $0x10, Z0, Z2
+	VANDPS      Z6, Z2, Z2
+	VPADDD      Z2, Z1, Z1
+	VORPS       Z8, Z0, Z2
+	VCMPPS      $0x00, Z0, Z0, K2
+	VMOVAPS     Z2, Z0
+	VMOVAPS     Z1, K2, Z0
+	VPSRLD      $0x10, Z0, Z0
+	VPMOVDW     Z0, K1, (DI)(AX*2)
+	VMULPS      Z3, Z11, Z0
+	VADDPS      Z0, Z10, Z0
+	VMOVUPS     Z0, K1, (SI)(AX*4)
+
+usualdone:
+	JMP end
+
+general:
+	XORQ R8, R8
+	CMPL 4(AX), $0x00000000
+	JNE  asked
+	CMPL 20(AX), $+0
+	JLE  asked
+	CMPL 24(AX), $+0
+	JLE  asked
+	MOVQ $-64, R8
+
+asked:
+	VBROADCASTSS word00000000<>+0(SB), Z0
+	VBROADCASTSS (AX), Z1
+	VBROADCASTSS 8(AX), Z2
+	VBROADCASTSS 20(AX), Z3
+	VBROADCASTSS 24(AX), Z4
+	VBROADCASTSS 28(AX), Z5
+	VBROADCASTSS word80000000<>+0(SB), Z6
+	VXORPS       Z6, Z5, Z6
+	VBROADCASTSS word00000001<>+0(SB), Z7
+	VBROADCASTSS word00007fff<>+0(SB), Z8
+	VBROADCASTSS word00400000<>+0(SB), Z9
+	VBROADCASTSS 4(AX), Z10
+	VCMPPS       $0x00, Z0, Z10, K1
+	VCMPPS       $0x11, Z3, Z0, K2
+	VCMPPS       $0x11, Z4, Z0, K3
+	XORQ         AX, AX
+	MOVQ         CX, R8
+	ANDQ         $-16, R8
+	CMPQ         AX, R8
+	JGE          loopend
+
+loop:
+	VMOVUPS   (DX)(AX*4), Z11
+	VMOVUPS   (SI)(AX*4), Z12
+	VPMOVZXWD (BX)(AX*2), Z13
+	VPSLLD    $0x10, Z13, Z13
+	VMULPS    Z1, Z13, Z13
+	VMULPS    Z10, Z11, Z14
+	VADDPS    Z14, Z13, Z14
+	VMOVAPS   Z14, Z14
+	VMOVAPS   Z13, K1, Z14
+	VMOVAPS   Z14, Z13
+	VMOVAPS   Z12, K2, Z13
+	VSUBPS    Z12, Z14, Z15
+	VMULPS    Z3, Z15, Z16
+	VADDPS    Z16, Z13, Z13
+	VCMPPS    $0x11, Z0, Z13, K4
+	VMOVAPS   Z13, Z16
+	VMOVAPS   Z6, K4, Z16
+	VCMPPS    $0x11, Z13, Z0, K4
+	VMOVAPS   Z16, Z13
+	VMOVAPS   Z5, K4, Z13
+	VMULPS    Z2, Z11, Z16
+	VADDPS    Z16, Z13, Z13
+	VSUBPS    Z13, Z11, Z11
+	VMOVUPS   Z11, (DX)(AX*4)
+	VPADDD    Z8, Z11, Z13
+	VPSRLD    $0x10, Z11, Z16
+	VANDPS    Z7, Z16, Z16
+	VPADDD    Z16, Z13, Z13
+	VORPS     Z9, Z11, Z16
+	VCMPPS    $0x00, Z11, Z11, K4
+	VMOVAPS   Z16, Z11
+	VMOVAPS   Z13, K4, Z11
+	VPSRLD    $0x10, Z11, Z11
+	VPMOVDW   Z11, (DI)(AX*2)
+	VMOVAPS   Z14, Z11
+	VMOVAPS   Z12, K3, Z11
+	VMULPS    Z4, Z15, Z12
+	VADDPS    Z12, Z11, Z11
+	VMOVUPS   Z11, (SI)(AX*4)
+	ADDQ      $+16, AX
+	CMPQ      AX, R8
+	JLT       loop
+
+loopend:
+	SUBQ        AX, CX
+	JE          done
+	MOVL        $0x0000ffff, R8
+	BZHIL       CX, R8, R8
+	KMOVW       R8, K4
+	VMOVUPS.Z   (DX)(AX*4), K4, Z11
+	VMOVUPS.Z   (SI)(AX*4), K4, Z12
+	VPMOVZXWD.Z (BX)(AX*2), K4, Z13
+	VPSLLD      $0x10, Z13, Z13
+	VMULPS      Z1, Z13, Z1
+	VMULPS      Z10, Z11, Z10
+	VADDPS      Z10, Z1, Z10
+	VMOVAPS     Z10, Z10
+	VMOVAPS     Z1, K1, Z10
+	VMOVAPS     Z10, Z1
+	VMOVAPS     Z12, K2, Z1
+	VSUBPS      Z12, Z10, Z13
+	VMULPS      Z3, Z13, Z3
+	VADDPS      Z3, Z1, Z1
+	VCMPPS      $0x11, Z0, Z1, K1
+	VMOVAPS     Z1, Z3
+	VMOVAPS     Z6, K1, Z3
+	VCMPPS      $0x11, Z1, Z0, K1
+	VMOVAPS     Z3, Z0
+	VMOVAPS     Z5, K1, Z0
+	VMULPS      Z2, Z11, Z1
+	VADDPS      Z1, Z0, Z0
+	VSUBPS      Z0, Z11, Z0
+	VMOVUPS     Z0, K4, (DX)(AX*4)
+	VPADDD      Z8, Z0, Z1
+	VPSRLD      $0x10, Z0, Z2
+	VANDPS      Z7, Z2, Z2
+	VPADDD      Z2, Z1, Z1
+	VORPS       Z9, Z0, Z2
+	VCMPPS      $0x00, Z0, Z0, K1
+	VMOVAPS     Z2, Z0
+	VMOVAPS     Z1, K1, Z0
+	VPSRLD      $0x10, Z0, Z0
+	VPMOVDW     Z0, K4, (DI)(AX*2)
+	VMOVAPS     Z10, Z0
+	VMOVAPS     Z12, K3, Z0
+	VMULPS      Z4, Z13, Z1
+	VADDPS      Z1, Z0, Z0
+	VMOVUPS     Z0, K4, (SI)(AX*4)
+
+done:
+end:
+	VZEROUPPER
+	RET
+
 //	y ← log x
 //
 // func Log(list [][]float32)
@@ -16134,6 +17006,229 @@ done:
 	CMPQ CX, DX
 	JLT  entry
 
+end:
+	VZEROUPPER
+	RET
+
+//	m ← m·beta + x·input
+//	p ← p - (m·step + p·decay)
+//	h ← p, rounded to nearest even
+//
+// func MomentumBF16(p []float32, g []uint16, m []float32, h []uint16, c *[8]float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·MomentumBF16(SB), NOSPLIT, $0-104
+	MOVQ         c+96(FP), AX
+	MOVQ         p_len+8(FP), CX
+	MOVQ         p_base+0(FP), DX
+	MOVQ         g_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         h_base+72(FP), DI
+	CMPL         (AX), $0x3f800000
+	JNE          general
+	CMPL         4(AX), $0x00000000
+	JNE          general
+	CMPL         8(AX), $0x00000000
+	JNE          general
+	CMPL         24(AX), $0x3f800000
+	JNE          general
+	VBROADCASTSS 12(AX), Z0
+	VBROADCASTSS wordffffffff<>+0(SB), Z1
+	VXORPS       Z1, Z0, Z0
+	VBROADCASTSS word7fffffff<>+0(SB), Z1
+	VANDPS       Z1, Z0, Z0
+	VBROADCASTSS 20(AX), Z1
+	VBROADCASTSS 28(AX), Z2
+	VBROADCASTSS word00000001<>+0(SB), Z3
+	VBROADCASTSS word00007fff<>+0(SB), Z4
+	VBROADCASTSS word00400000<>+0(SB), Z5
+	VBROADCASTSS word80000000<>+0(SB), Z6
+	XORQ         AX, AX
+	MOVQ         CX, R8
+	ANDQ         $-16, R8
+	CMPQ         AX, R8
+	JGE          usualloopend
+
+usualloop:
+	VMULPS    (SI)(AX*4), Z1, Z7
+	VPMOVZXWD (BX)(AX*2), Z8
+	VPSLLD    $0x10, Z8, Z8
+	VPTESTMD  Z0, Z8, K1
+	VADDPS.Z  Z6, Z8, K1, Z8
+	VADDPS    Z8, Z7, Z7
+	VMOVUPS   Z7, (SI)(AX*4)
+	VMOVUPS   (DX)(AX*4), Z8
+	VMULPS    Z2, Z7, Z7
+	VSUBPS    Z7, Z8, Z7
+	VMOVUPS   Z7, (DX)(AX*4)
+	VPADDD    Z4, Z7, Z8
+	VPSRLD    $0x10, Z7, Z9
+	VANDPS    Z3, Z9, Z9
+	VPADDD    Z9, Z8, Z8
+	VORPS     Z5, Z7, Z9
+	VCMPPS    $0x00, Z7, Z7, K1
+	VMOVAPS   Z9, Z7
+	VMOVAPS   Z8, K1, Z7
+	VPSRLD    $0x10, Z7, Z7
+	VPMOVDW   Z7, (DI)(AX*2)
+	ADDQ      $+16, AX
+	CMPQ      AX, R8
+	JLT       usualloop
+
+usualloopend:
+	SUBQ        AX, CX
+	JE          usualdone
+	MOVL        $0x0000ffff, R8
+	BZHIL       CX, R8, R8
+	KMOVW       R8, K1
+	VMOVUPS.Z   (SI)(AX*4), K1, Z7
+	VMULPS      Z1, Z7, Z1
+	VPMOVZXWD.Z (BX)(AX*2), K1, Z7
+	VPSLLD      $0x10, Z7, Z7
+	VPTESTMD    Z0, Z7, K2
+	VADDPS.Z    Z6, Z7, K2, Z0
+	VADDPS      Z0, Z1, Z0
+	VMOVUPS     Z0, K1, (SI)(AX*4)
+	VMOVUPS.Z   (DX)(AX*4), K1, Z1
+	VMULPS      Z2, Z0, Z0
+	VSUBPS      Z0, Z1, Z0
+	VMOVUPS     Z0, K1, (DX)(AX*4)
+	VPADDD      Z4, Z0, Z1
+	VPSRLD      $0x10, Z0, Z2
+	VANDPS      Z3, Z2, Z2
+	VPADDD      Z2, Z1, Z1
+	VORPS       Z5, Z0, Z2
+	VCMPPS      $0x00, Z0, Z0, K2
+	VMOVAPS     Z2, Z0
+	VMOVAPS     Z1, K2, Z0
+	VPSRLD      $0x10, Z0, Z0
+	VPMOVDW     Z0, K1, (DI)(AX*2)
+
+usualdone:
+	JMP end
+
+general:
+	XORQ R8, R8
+	CMPL 4(AX), $0x00000000
+	JNE  asked
+	CMPL 8(AX), $0x00000000
+	JNE  asked
+	CMPL 24(AX), $0x3f800000
+	JNE  asked
+	MOVQ $-64, R8
+
+asked:
+	VBROADCASTSS (AX), Z0
+	VBROADCASTSS 16(AX), Z1
+	VBROADCASTSS 12(AX), Z2
+	VANDPS       Z2, Z1, Z1
+	VBROADCASTSS wordffffffff<>+0(SB), Z2
+	VXORPS       Z2, Z1, Z1
+	VBROADCASTSS word7fffffff<>+0(SB), Z2
+	VANDPS       Z2, Z1, Z1
+	VBROADCASTSS 12(AX), Z2
+	VBROADCASTSS wordffffffff<>+0(SB), Z3
+	VXORPS       Z3, Z2, Z2
+	VBROADCASTSS word7fffffff<>+0(SB), Z3
+	VANDPS       Z3, Z2, Z2
+	VBROADCASTSS 20(AX), Z3
+	VBROADCASTSS 28(AX), Z4
+	VBROADCASTSS word00000001<>+0(SB), Z5
+	VBROADCASTSS word00007fff<>+0(SB), Z6
+	VBROADCASTSS word00400000<>+0(SB), Z7
+	VBROADCASTSS 4(AX), Z8
+	VBROADCASTSS 8(AX), Z9
+	VBROADCASTSS word00000000<>+0(SB), Z10
+	VCMPPS       $0x00, Z10, Z8, K1
+	VBROADCASTSS 24(AX), Z10
+	VBROADCASTSS word00000000<>+0(SB), Z11
+	VCMPPS       $0x00, Z11, Z9, K2
+	VBROADCASTSS word80000000<>+0(SB), Z11
+	XORQ         AX, AX
+	MOVQ         CX, R8
+	ANDQ         $-16, R8
+	CMPQ         AX, R8
+	JGE          loopend
+
+loop:
+	VMULPS    (SI)(AX*4), Z3, Z12
+	VPMOVZXWD (BX)(AX*2), Z13
+	VPSLLD    $0x10, Z13, Z13
+	VPTESTMD  Z1, Z13, K3
+	VADDPS.Z  Z11, Z13, K3, Z13
+	VMULPS    Z0, Z13, Z13
+	VMOVUPS   (DX)(AX*4), Z14
+	VMULPS    Z8, Z14, Z15
+	VADDPS    Z15, Z13, Z15
+	VMOVAPS   Z15, Z15
+	VMOVAPS   Z13, K1, Z15
+	VPTESTMD  Z2, Z15, K3
+	VADDPS.Z  Z11, Z15, K3, Z13
+	VMULPS    Z10, Z13, Z13
+	VADDPS    Z13, Z12, Z12
+	VMOVUPS   Z12, (SI)(AX*4)
+	VMULPS    Z4, Z12, Z12
+	VMULPS    Z9, Z14, Z13
+	VADDPS    Z13, Z12, Z13
+	VMOVAPS   Z13, Z13
+	VMOVAPS   Z12, K2, Z13
+	VSUBPS    Z13, Z14, Z12
+	VMOVUPS   Z12, (DX)(AX*4)
+	VPADDD    Z6, Z12, Z13
+	VPSRLD    $0x10, Z12, Z14
+	VANDPS    Z5, Z14, Z14
+	VPADDD    Z14, Z13, Z13
+	VORPS     Z7, Z12, Z14
+	VCMPPS    $0x00, Z12, Z12, K3
+	VMOVAPS   Z14, Z12
+	VMOVAPS   Z13, K3, Z12
+	VPSRLD    $0x10, Z12, Z12
+	VPMOVDW   Z12, (DI)(AX*2)
+	ADDQ      $+16, AX
+	CMPQ      AX, R8
+	JLT       loop
+
+loopend:
+	SUBQ        AX, CX
+	JE          done
+	MOVL        $0x0000ffff, R8
+	BZHIL       CX, R8, R8
+	KMOVW       R8, K3
+	VMOVUPS.Z   (SI)(AX*4), K3, Z12
+	VMULPS      Z3, Z12, Z3
+	VPMOVZXWD.Z (BX)(AX*2), K3, Z12
+	VPSLLD      $0x10, Z12, Z12
+	VPTESTMD    Z1, Z12, K4
+	VADDPS.Z    Z11, Z12, K4, Z1
+	VMULPS      Z0, Z1, Z0
+	VMOVUPS.Z   (DX)(AX*4), K3, Z1
+	VMULPS      Z8, Z1, Z8
+	VADDPS      Z8, Z0, Z8
+	VMOVAPS     Z8, Z8
+	VMOVAPS     Z0, K1, Z8
+	VPTESTMD    Z2, Z8, K1
+	VADDPS.Z    Z11, Z8, K1, Z0
+	VMULPS      Z10, Z0, Z0
+	VADDPS      Z0, Z3, Z0
+	VMOVUPS     Z0, K3, (SI)(AX*4)
+	VMULPS      Z4, Z0, Z0
+	VMULPS      Z9, Z1, Z2
+	VADDPS      Z2, Z0, Z2
+	VMOVAPS     Z2, Z2
+	VMOVAPS     Z0, K2, Z2
+	VSUBPS      Z2, Z1, Z0
+	VMOVUPS     Z0, K3, (DX)(AX*4)
+	VPADDD      Z6, Z0, Z1
+	VPSRLD      $0x10, Z0, Z2
+	VANDPS      Z5, Z2, Z2
+	VPADDD      Z2, Z1, Z1
+	VORPS       Z7, Z0, Z2
+	VCMPPS      $0x00, Z0, Z0, K1
+	VMOVAPS     Z2, Z0
+	VMOVAPS     Z1, K1, Z0
+	VPSRLD      $0x10, Z0, Z0
+	VPMOVDW     Z0, K3, (DI)(AX*2)
+
+done:
 end:
 	VZEROUPPER
 	RET
@@ -23022,6 +24117,58 @@ done:
 	JLT  entry
 
 end:
+	VZEROUPPER
+	RET
+
+//	h ← (bits(x) + 2¹⁵) / 2¹⁶
+//	r ← bits(x) - h·2¹⁶
+//
+// func SplitBF16(h []uint16, r []uint16, x []float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·SplitBF16(SB), NOSPLIT, $0-72
+	MOVQ         h_len+8(FP), AX
+	MOVQ         h_base+0(FP), CX
+	MOVQ         r_base+24(FP), DX
+	MOVQ         x_base+48(FP), BX
+	VBROADCASTSS word00008000<>+0(SB), Z0
+	VBROADCASTSS wordffff0000<>+0(SB), Z1
+	XORQ         SI, SI
+	MOVQ         AX, DI
+	ANDQ         $-16, DI
+	CMPQ         SI, DI
+	JGE          loopend
+
+loop:
+	VMOVUPS (BX)(SI*4), Z2
+	VPADDD  Z0, Z2, Z3
+	VPSRLD  $0x10, Z3, Z4
+	VPMOVDW Z4, (CX)(SI*2)
+	VANDPS  Z1, Z3, Z3
+	VPSUBD  Z3, Z2, Z2
+	VPSLLD  $0x10, Z2, Z2
+	VPSRLD  $0x10, Z2, Z2
+	VPMOVDW Z2, (DX)(SI*2)
+	ADDQ    $+16, SI
+	CMPQ    SI, DI
+	JLT     loop
+
+loopend:
+	SUBQ      SI, AX
+	JE        done
+	MOVL      $0x0000ffff, DI
+	BZHIL     AX, DI, DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (BX)(SI*4), K1, Z2
+	VPADDD    Z0, Z2, Z0
+	VPSRLD    $0x10, Z0, Z3
+	VPMOVDW   Z3, K1, (CX)(SI*2)
+	VANDPS    Z1, Z0, Z0
+	VPSUBD    Z0, Z2, Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPSRLD    $0x10, Z0, Z0
+	VPMOVDW   Z0, K1, (DX)(SI*2)
+
+done:
 	VZEROUPPER
 	RET
 

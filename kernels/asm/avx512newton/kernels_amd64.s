@@ -31,6 +31,15 @@ GLOBL word03530122<>(SB), RODATA|NOPTR, $4
 DATA word0fffffff<>+0(SB)/4, $0x0fffffff
 GLOBL word0fffffff<>(SB), RODATA|NOPTR, $4
 
+DATA word00000001<>+0(SB)/4, $0x00000001
+GLOBL word00000001<>(SB), RODATA|NOPTR, $4
+
+DATA word00007fff<>+0(SB)/4, $0x00007fff
+GLOBL word00007fff<>(SB), RODATA|NOPTR, $4
+
+DATA word00400000<>+0(SB)/4, $0x00400000
+GLOBL word00400000<>(SB), RODATA|NOPTR, $4
+
 //	a ← a + drop(x, small)²
 //	p ← p - (x·step / (√(a + epsIn) + eps) + p·decay)
 //
@@ -1250,6 +1259,295 @@ next9:
 
 next10:
 	JMP back4
+
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//	h ← p, rounded to nearest even
+//
+// func AdamBF16(p []float32, g []uint16, m []float32, v []float32, h []uint16, c *[11]float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·AdamBF16(SB), NOSPLIT, $0-128
+	MOVQ         c+120(FP), AX
+	MOVQ         p_len+8(FP), CX
+	MOVQ         p_base+0(FP), DX
+	MOVQ         g_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         v_base+72(FP), DI
+	MOVQ         h_base+96(FP), R8
+	CMPL         (AX), $0x3f800000
+	JNE          general
+	CMPL         4(AX), $0x00000000
+	JNE          general
+	CMPL         20(AX), $+0
+	JLE          general
+	VBROADCASTSS 8(AX), Z0
+	VBROADCASTSS 12(AX), Z1
+	VBROADCASTSS wordffffffff<>+0(SB), Z2
+	VXORPS       Z2, Z1, Z1
+	VBROADCASTSS word7fffffff<>+0(SB), Z2
+	VANDPS       Z2, Z1, Z1
+	VBROADCASTSS 20(AX), Z2
+	VBROADCASTSS 24(AX), Z3
+	VBROADCASTSS 28(AX), Z4
+	VBROADCASTSS 32(AX), Z5
+	VBROADCASTSS wordffffffff<>+0(SB), Z6
+	VXORPS       Z6, Z5, Z5
+	VBROADCASTSS word7fffffff<>+0(SB), Z6
+	VANDPS       Z6, Z5, Z5
+	VBROADCASTSS 36(AX), Z6
+	VBROADCASTSS 40(AX), Z7
+	VBROADCASTSS word00000001<>+0(SB), Z8
+	VBROADCASTSS word00007fff<>+0(SB), Z9
+	VBROADCASTSS word00400000<>+0(SB), Z10
+	VBROADCASTSS word3f000000<>+0(SB), Z11
+	VBROADCASTSS word27800000<>+0(SB), Z11
+	VBROADCASTSS word0f000000<>+0(SB), Z11
+	VBROADCASTSS word80000000<>+0(SB), Z11
+	XORQ         AX, AX
+	MOVQ         CX, R9
+	ANDQ         $-16, R9
+	CMPQ         AX, R9
+	JGE          usualloopend
+
+usualloop:
+	VMOVUPS   (SI)(AX*4), Z12
+	VPMOVZXWD (BX)(AX*2), Z13
+	VPSLLD    $0x10, Z13, Z13
+	VPTESTMD  Z1, Z13, K1
+	VADDPS.Z  Z11, Z13, K1, Z13
+	VSUBPS    Z12, Z13, Z14
+	VMULPS    Z2, Z14, Z14
+	VADDPS    Z14, Z12, Z12
+	VMOVUPS   Z12, (SI)(AX*4)
+	VMULPS    (DI)(AX*4), Z3, Z14
+	VMULPS    Z4, Z13, Z13
+	VPTESTMD  Z5, Z13, K1
+	VMULPS.Z  Z13, Z13, K1, Z13
+	VADDPS    Z13, Z14, Z13
+	VMOVUPS   Z13, (DI)(AX*4)
+	VMOVUPS   (DX)(AX*4), Z14
+	VMULPS    Z7, Z12, Z12
+	VSQRTPS   Z13, Z13
+	VADDPS    Z6, Z13, Z13
+	VDIVPS    Z13, Z12, Z12
+	VMULPS    Z0, Z14, Z13
+	VADDPS    Z13, Z12, Z12
+	VSUBPS    Z12, Z14, Z12
+	VMOVUPS   Z12, (DX)(AX*4)
+	VPADDD    Z9, Z12, Z13
+	VPSRLD    $0x10, Z12, Z14
+	VANDPS    Z8, Z14, Z14
+	VPADDD    Z14, Z13, Z13
+	VORPS     Z10, Z12, Z14
+	VCMPPS    $0x00, Z12, Z12, K1
+	VMOVAPS   Z14, Z12
+	VMOVAPS   Z13, K1, Z12
+	VPSRLD    $0x10, Z12, Z12
+	VPMOVDW   Z12, (R8)(AX*2)
+	ADDQ      $+16, AX
+	CMPQ      AX, R9
+	JLT       usualloop
+
+usualloopend:
+	SUBQ        AX, CX
+	JE          usualdone
+	MOVL        $0x0000ffff, R9
+	BZHIL       CX, R9, R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (SI)(AX*4), K1, Z12
+	VPMOVZXWD.Z (BX)(AX*2), K1, Z13
+	VPSLLD      $0x10, Z13, Z13
+	VPTESTMD    Z1, Z13, K2
+	VADDPS.Z    Z11, Z13, K2, Z1
+	VSUBPS      Z12, Z1, Z11
+	VMULPS      Z2, Z11, Z2
+	VADDPS      Z2, Z12, Z2
+	VMOVUPS     Z2, K1, (SI)(AX*4)
+	VMOVUPS.Z   (DI)(AX*4), K1, Z11
+	VMULPS      Z3, Z11, Z3
+	VMULPS      Z4, Z1, Z1
+	VPTESTMD    Z5, Z1, K2
+	VMULPS.Z    Z1, Z1, K2, Z1
+	VADDPS      Z1, Z3, Z1
+	VMOVUPS     Z1, K1, (DI)(AX*4)
+	VMOVUPS.Z   (DX)(AX*4), K1, Z3
+	VMULPS      Z7, Z2, Z2
+	VSQRTPS     Z1, Z1
+	VADDPS      Z6, Z1, Z1
+	VDIVPS      Z1, Z2, Z1
+	VMULPS      Z0, Z3, Z0
+	VADDPS      Z0, Z1, Z0
+	VSUBPS      Z0, Z3, Z0
+	VMOVUPS     Z0, K1, (DX)(AX*4)
+	VPADDD      Z9, Z0, Z1
+	VPSRLD      $0x10, Z0, Z2
+	VANDPS      Z8, Z2, Z2
+	VPADDD      Z2, Z1, Z1
+	VORPS       Z10, Z0, Z2
+	VCMPPS      $0x00, Z0, Z0, K2
+	VMOVAPS     Z2, Z0
+	VMOVAPS     Z1, K2, Z0
+	VPSRLD      $0x10, Z0, Z0
+	VPMOVDW     Z0, K1, (R8)(AX*2)
+
+usualdone:
+	JMP end
+
+general:
+	XORQ R9, R9
+	CMPL 4(AX), $0x00000000
+	JNE  asked
+	CMPL 20(AX), $+0
+	JLE  asked
+	MOVQ $-64, R9
+
+asked:
+	VBROADCASTSS (AX), Z0
+	VBROADCASTSS 8(AX), Z1
+	VBROADCASTSS 16(AX), Z2
+	VBROADCASTSS 12(AX), Z3
+	VANDPS       Z3, Z2, Z2
+	VBROADCASTSS wordffffffff<>+0(SB), Z3
+	VXORPS       Z3, Z2, Z2
+	VBROADCASTSS word7fffffff<>+0(SB), Z3
+	VANDPS       Z3, Z2, Z2
+	VBROADCASTSS 12(AX), Z3
+	VBROADCASTSS wordffffffff<>+0(SB), Z4
+	VXORPS       Z4, Z3, Z3
+	VBROADCASTSS word7fffffff<>+0(SB), Z4
+	VANDPS       Z4, Z3, Z3
+	VBROADCASTSS 20(AX), Z4
+	VBROADCASTSS 24(AX), Z5
+	VBROADCASTSS 28(AX), Z6
+	VBROADCASTSS 32(AX), Z7
+	VBROADCASTSS wordffffffff<>+0(SB), Z8
+	VXORPS       Z8, Z7, Z7
+	VBROADCASTSS word7fffffff<>+0(SB), Z8
+	VANDPS       Z8, Z7, Z7
+	VBROADCASTSS 36(AX), Z8
+	VBROADCASTSS 40(AX), Z9
+	VBROADCASTSS word00000001<>+0(SB), Z10
+	VBROADCASTSS word00007fff<>+0(SB), Z11
+	VBROADCASTSS word00400000<>+0(SB), Z12
+	VBROADCASTSS 4(AX), Z13
+	VBROADCASTSS word00000000<>+0(SB), Z14
+	VCMPPS       $0x00, Z14, Z13, K1
+	VBROADCASTSS word00000000<>+0(SB), Z14
+	VCMPPS       $0x11, Z4, Z14, K2
+	VBROADCASTSS word3f000000<>+0(SB), Z14
+	VBROADCASTSS word27800000<>+0(SB), Z14
+	VBROADCASTSS word0f000000<>+0(SB), Z14
+	VBROADCASTSS word80000000<>+0(SB), Z14
+	XORQ         AX, AX
+	MOVQ         CX, R9
+	ANDQ         $-16, R9
+	CMPQ         AX, R9
+	JGE          loopend
+
+loop:
+	VMOVUPS   (SI)(AX*4), Z15
+	VPMOVZXWD (BX)(AX*2), Z16
+	VPSLLD    $0x10, Z16, Z16
+	VPTESTMD  Z2, Z16, K3
+	VADDPS.Z  Z14, Z16, K3, Z16
+	VMULPS    Z0, Z16, Z16
+	VMOVUPS   (DX)(AX*4), Z17
+	VMULPS    Z13, Z17, Z18
+	VADDPS    Z18, Z16, Z18
+	VMOVAPS   Z18, Z18
+	VMOVAPS   Z16, K1, Z18
+	VPTESTMD  Z3, Z18, K3
+	VADDPS.Z  Z14, Z18, K3, Z16
+	VMOVAPS   Z16, Z18
+	VMOVAPS   Z15, K2, Z18
+	VSUBPS    Z15, Z16, Z15
+	VMULPS    Z4, Z15, Z15
+	VADDPS    Z15, Z18, Z15
+	VMOVUPS   Z15, (SI)(AX*4)
+	VMULPS    (DI)(AX*4), Z5, Z18
+	VMULPS    Z6, Z16, Z16
+	VPTESTMD  Z7, Z16, K3
+	VMULPS.Z  Z16, Z16, K3, Z16
+	VADDPS    Z16, Z18, Z16
+	VMOVUPS   Z16, (DI)(AX*4)
+	VMULPS    Z9, Z15, Z15
+	VSQRTPS   Z16, Z16
+	VADDPS    Z8, Z16, Z16
+	VDIVPS    Z16, Z15, Z15
+	VMULPS    Z1, Z17, Z16
+	VADDPS    Z16, Z15, Z15
+	VSUBPS    Z15, Z17, Z15
+	VMOVUPS   Z15, (DX)(AX*4)
+	VPADDD    Z11, Z15, Z16
+	VPSRLD    $0x10, Z15, Z17
+	VANDPS    Z10, Z17, Z17
+	VPADDD    Z17, Z16, Z16
+	VORPS     Z12, Z15, Z17
+	VCMPPS    $0x00, Z15, Z15, K3
+	VMOVAPS   Z17, Z15
+	VMOVAPS   Z16, K3, Z15
+	VPSRLD    $0x10, Z15, Z15
+	VPMOVDW   Z15, (R8)(AX*2)
+	ADDQ      $+16, AX
+	CMPQ      AX, R9
+	JLT       loop
+
+loopend:
+	SUBQ        AX, CX
+	JE          done
+	MOVL        $0x0000ffff, R9
+	BZHIL       CX, R9, R9
+	KMOVW       R9, K3
+	VMOVUPS.Z   (SI)(AX*4), K3, Z15
+	VPMOVZXWD.Z (BX)(AX*2), K3, Z16
+	VPSLLD      $0x10, Z16, Z16
+	VPTESTMD    Z2, Z16, K4
+	VADDPS.Z    Z14, Z16, K4, Z2
+	VMULPS      Z0, Z2, Z0
+	VMOVUPS.Z   (DX)(AX*4), K3, Z2
+	VMULPS      Z13, Z2, Z13
+	VADDPS      Z13, Z0, Z13
+	VMOVAPS     Z13, Z13
+	VMOVAPS     Z0, K1, Z13
+	VPTESTMD    Z3, Z13, K1
+	VADDPS.Z    Z14, Z13, K1, Z0
+	VMOVAPS     Z0, Z3
+	VMOVAPS     Z15, K2, Z3
+	VSUBPS      Z15, Z0, Z13
+	VMULPS      Z4, Z13, Z4
+	VADDPS      Z4, Z3, Z3
+	VMOVUPS     Z3, K3, (SI)(AX*4)
+	VMOVUPS.Z   (DI)(AX*4), K3, Z4
+	VMULPS      Z5, Z4, Z4
+	VMULPS      Z6, Z0, Z0
+	VPTESTMD    Z7, Z0, K1
+	VMULPS.Z    Z0, Z0, K1, Z0
+	VADDPS      Z0, Z4, Z0
+	VMOVUPS     Z0, K3, (DI)(AX*4)
+	VMULPS      Z9, Z3, Z3
+	VSQRTPS     Z0, Z0
+	VADDPS      Z8, Z0, Z0
+	VDIVPS      Z0, Z3, Z0
+	VMULPS      Z1, Z2, Z1
+	VADDPS      Z1, Z0, Z0
+	VSUBPS      Z0, Z2, Z0
+	VMOVUPS     Z0, K3, (DX)(AX*4)
+	VPADDD      Z11, Z0, Z1
+	VPSRLD      $0x10, Z0, Z2
+	VANDPS      Z10, Z2, Z2
+	VPADDD      Z2, Z1, Z1
+	VORPS       Z12, Z0, Z2
+	VCMPPS      $0x00, Z0, Z0, K1
+	VMOVAPS     Z2, Z0
+	VMOVAPS     Z1, K1, Z0
+	VPSRLD      $0x10, Z0, Z0
+	VPMOVDW     Z0, K3, (R8)(AX*2)
+
+done:
+end:
+	VZEROUPPER
+	RET
 
 //	y ← √x
 //

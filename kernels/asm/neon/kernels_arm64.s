@@ -3879,6 +3879,403 @@ singleend:
 end:
 	RET
 
+DATA constantsOfAdaGradBF16<>+0(SB)/8, $0xffffffffffffffff
+DATA constantsOfAdaGradBF16<>+8(SB)/8, $0xffffffffffffffff
+DATA constantsOfAdaGradBF16<>+16(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfAdaGradBF16<>+24(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfAdaGradBF16<>+32(SB)/8, $0x0000000100000001
+DATA constantsOfAdaGradBF16<>+40(SB)/8, $0x0000000100000001
+DATA constantsOfAdaGradBF16<>+48(SB)/8, $0x00007fff00007fff
+DATA constantsOfAdaGradBF16<>+56(SB)/8, $0x00007fff00007fff
+DATA constantsOfAdaGradBF16<>+64(SB)/8, $0x0040000000400000
+DATA constantsOfAdaGradBF16<>+72(SB)/8, $0x0040000000400000
+DATA constantsOfAdaGradBF16<>+80(SB)/8, $0x0000000000000000
+DATA constantsOfAdaGradBF16<>+88(SB)/8, $0x0000000000000000
+GLOBL constantsOfAdaGradBF16<>(SB), RODATA|NOPTR, $96
+
+//	a ← a + drop(x, small)²
+//	p ← p - (x·step / (√(a + epsIn) + eps) + p·decay)
+//	h ← p, rounded to nearest even
+//
+// func AdaGradBF16(p []float32, g []fallback.BF16, a []float32, h []fallback.BF16, c *[9]float32)
+// Requires: ASIMD
+TEXT ·AdaGradBF16(SB), NOSPLIT, $0-104
+	MOVD $constantsOfAdaGradBF16<>(SB), R0
+	MOVD c+96(FP), R1
+	MOVD p_len+8(FP), R2
+	MOVD p_base+0(FP), R3
+	MOVD g_base+24(FP), R4
+	MOVD a_base+48(FP), R5
+	MOVD h_base+72(FP), R6
+	MOVWU 0(R1), R7
+	CMPW $0x3f800000, R7
+	BNE general
+	MOVWU 4(R1), R7
+	CMPW $0x0, R7
+	BNE general
+	MOVWU 8(R1), R7
+	CMPW $0x0, R7
+	BNE general
+	FMOVS 12(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVQ 0(R0), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ 16(R0), F1
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FMOVS 24(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 28(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 32(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 20(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ 0(R0), F5
+	WORD $0x6e251c84 // eor v4.16b, v4.16b, v5.16b
+	FMOVQ 16(R0), F5
+	WORD $0x4e251c84 // and v4.16b, v4.16b, v5.16b
+	FMOVQ 32(R0), F5
+	FMOVQ 48(R0), F6
+	FMOVQ 64(R0), F7
+	SUBS $8, R2, R2
+	BLT usualmainend
+
+usualmain:
+	FLDPQ.P 32(R5), (F8, F9)
+	FMOVQ.P 16(R4), F10
+	WORD $0x6e61394b // shll2 v11.4s, v10.8h, #16
+	WORD $0x2e61394a // shll v10.4s, v10.4h, #16
+	WORD $0x4ea08d4c // cmtst v12.4s, v10.4s, v0.4s
+	WORD $0x4e2a1d8a // and v10.16b, v12.16b, v10.16b
+	WORD $0x4ea08d6c // cmtst v12.4s, v11.4s, v0.4s
+	WORD $0x4e2b1d8b // and v11.16b, v12.16b, v11.16b
+	WORD $0x4ea48d4c // cmtst v12.4s, v10.4s, v4.4s
+	WORD $0x4e2a1d8c // and v12.16b, v12.16b, v10.16b
+	WORD $0x4ea48d6d // cmtst v13.4s, v11.4s, v4.4s
+	WORD $0x4e2b1dad // and v13.16b, v13.16b, v11.16b
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x6e2dddad // fmul v13.4s, v13.4s, v13.4s
+	WORD $0x4e2cd508 // fadd v8.4s, v8.4s, v12.4s
+	WORD $0x4e2dd529 // fadd v9.4s, v9.4s, v13.4s
+	FSTPQ (F8, F9), -32(R5)
+	FLDPQ.P 32(R3), (F12, F13)
+	WORD $0x6e23dd4a // fmul v10.4s, v10.4s, v3.4s
+	WORD $0x6e23dd6b // fmul v11.4s, v11.4s, v3.4s
+	WORD $0x4e21d508 // fadd v8.4s, v8.4s, v1.4s
+	WORD $0x4e21d529 // fadd v9.4s, v9.4s, v1.4s
+	WORD $0x6ea1f908 // fsqrt v8.4s, v8.4s
+	WORD $0x6ea1f929 // fsqrt v9.4s, v9.4s
+	WORD $0x4e22d508 // fadd v8.4s, v8.4s, v2.4s
+	WORD $0x4e22d529 // fadd v9.4s, v9.4s, v2.4s
+	WORD $0x6e28fd48 // fdiv v8.4s, v10.4s, v8.4s
+	WORD $0x6e29fd69 // fdiv v9.4s, v11.4s, v9.4s
+	WORD $0x4ea8d588 // fsub v8.4s, v12.4s, v8.4s
+	WORD $0x4ea9d5a9 // fsub v9.4s, v13.4s, v9.4s
+	FSTPQ (F8, F9), -32(R3)
+	WORD $0x4ea6850a // add v10.4s, v8.4s, v6.4s
+	WORD $0x4ea6852b // add v11.4s, v9.4s, v6.4s
+	WORD $0x6f30050c // ushr v12.4s, v8.4s, #16
+	WORD $0x6f30052d // ushr v13.4s, v9.4s, #16
+	WORD $0x4e251d8c // and v12.16b, v12.16b, v5.16b
+	WORD $0x4e251dad // and v13.16b, v13.16b, v5.16b
+	WORD $0x4eac854a // add v10.4s, v10.4s, v12.4s
+	WORD $0x4ead856b // add v11.4s, v11.4s, v13.4s
+	WORD $0x4ea71d0c // orr v12.16b, v8.16b, v7.16b
+	WORD $0x4ea71d2d // orr v13.16b, v9.16b, v7.16b
+	WORD $0x4e28e508 // fcmeq v8.4s, v8.4s, v8.4s
+	WORD $0x4e29e529 // fcmeq v9.4s, v9.4s, v9.4s
+	WORD $0x6e6c1d48 // bsl v8.16b, v10.16b, v12.16b
+	WORD $0x6e6d1d69 // bsl v9.16b, v11.16b, v13.16b
+	WORD $0x4e495908 // uzp2 v8.8h, v8.8h, v9.8h
+	FMOVQ.P F8, 16(R6)
+	SUBS $8, R2, R2
+	BGE usualmain
+
+usualmainend:
+	ADD $8, R2, R2
+	SUBS $4, R2, R2
+	BLT usualloopend
+
+usualloop:
+	FMOVQ.P 16(R5), F8
+	FMOVD.P 8(R4), F9
+	WORD $0x2e613929 // shll v9.4s, v9.4h, #16
+	WORD $0x4ea08d2a // cmtst v10.4s, v9.4s, v0.4s
+	WORD $0x4e291d49 // and v9.16b, v10.16b, v9.16b
+	WORD $0x4ea48d2a // cmtst v10.4s, v9.4s, v4.4s
+	WORD $0x4e291d4a // and v10.16b, v10.16b, v9.16b
+	WORD $0x6e2add4a // fmul v10.4s, v10.4s, v10.4s
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	FMOVQ F8, -16(R5)
+	FMOVQ.P 16(R3), F10
+	WORD $0x6e23dd29 // fmul v9.4s, v9.4s, v3.4s
+	WORD $0x4e21d508 // fadd v8.4s, v8.4s, v1.4s
+	WORD $0x6ea1f908 // fsqrt v8.4s, v8.4s
+	WORD $0x4e22d508 // fadd v8.4s, v8.4s, v2.4s
+	WORD $0x6e28fd28 // fdiv v8.4s, v9.4s, v8.4s
+	WORD $0x4ea8d548 // fsub v8.4s, v10.4s, v8.4s
+	FMOVQ F8, -16(R3)
+	WORD $0x4ea68509 // add v9.4s, v8.4s, v6.4s
+	WORD $0x6f30050a // ushr v10.4s, v8.4s, #16
+	WORD $0x4e251d4a // and v10.16b, v10.16b, v5.16b
+	WORD $0x4eaa8529 // add v9.4s, v9.4s, v10.4s
+	WORD $0x4ea71d0a // orr v10.16b, v8.16b, v7.16b
+	WORD $0x4e28e508 // fcmeq v8.4s, v8.4s, v8.4s
+	WORD $0x6e6a1d28 // bsl v8.16b, v9.16b, v10.16b
+	WORD $0x4e485908 // uzp2 v8.8h, v8.8h, v8.8h
+	FMOVD.P F8, 8(R6)
+	SUBS $4, R2, R2
+	BGE usualloop
+
+usualloopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT usualsingleend
+
+usualsingle:
+	FMOVS.P 4(R5), F8
+	MOVHU.P 2(R4), R0
+	FMOVS R0, F9
+	WORD $0x2e613929 // shll v9.4s, v9.4h, #16
+	WORD $0x4ea08d2a // cmtst v10.4s, v9.4s, v0.4s
+	WORD $0x4e291d49 // and v9.16b, v10.16b, v9.16b
+	WORD $0x4ea48d2a // cmtst v10.4s, v9.4s, v4.4s
+	WORD $0x4e291d4a // and v10.16b, v10.16b, v9.16b
+	WORD $0x6e2add4a // fmul v10.4s, v10.4s, v10.4s
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	FMOVS F8, -4(R5)
+	FMOVS.P 4(R3), F10
+	WORD $0x6e23dd29 // fmul v9.4s, v9.4s, v3.4s
+	WORD $0x4e21d508 // fadd v8.4s, v8.4s, v1.4s
+	WORD $0x6ea1f908 // fsqrt v8.4s, v8.4s
+	WORD $0x4e22d508 // fadd v8.4s, v8.4s, v2.4s
+	WORD $0x6e28fd28 // fdiv v8.4s, v9.4s, v8.4s
+	WORD $0x4ea8d548 // fsub v8.4s, v10.4s, v8.4s
+	FMOVS F8, -4(R3)
+	WORD $0x4ea68509 // add v9.4s, v8.4s, v6.4s
+	WORD $0x6f30050a // ushr v10.4s, v8.4s, #16
+	WORD $0x4e251d4a // and v10.16b, v10.16b, v5.16b
+	WORD $0x4eaa8529 // add v9.4s, v9.4s, v10.4s
+	WORD $0x4ea71d0a // orr v10.16b, v8.16b, v7.16b
+	WORD $0x4e28e508 // fcmeq v8.4s, v8.4s, v8.4s
+	WORD $0x6e6a1d28 // bsl v8.16b, v9.16b, v10.16b
+	FMOVS F8, R0
+	LSR $16, R0, R0
+	MOVH.P R0, 2(R6)
+	SUBS $1, R2, R2
+	BGE usualsingle
+
+usualsingleend:
+	JMP end
+
+general:
+	MOVD $4611686018427387904, R7
+	MOVWU 4(R1), R8
+	CMPW $0x0, R8
+	BNE asked
+	MOVWU 8(R1), R8
+	CMPW $0x0, R8
+	BNE asked
+	MOVD $8, R7
+
+asked:
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 16(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 12(R1), F2
+	VDUP V2.S[0], V2.S4
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FMOVQ 0(R0), F2
+	WORD $0x6e221c21 // eor v1.16b, v1.16b, v2.16b
+	FMOVQ 16(R0), F2
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FMOVS 12(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVQ 0(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 16(R0), F3
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	FMOVS 24(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 28(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 32(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 20(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVQ 0(R0), F7
+	WORD $0x6e271cc6 // eor v6.16b, v6.16b, v7.16b
+	FMOVQ 16(R0), F7
+	WORD $0x4e271cc6 // and v6.16b, v6.16b, v7.16b
+	FMOVQ 32(R0), F7
+	FMOVQ 48(R0), F8
+	FMOVQ 64(R0), F9
+	FMOVS 4(R1), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS 8(R1), F11
+	VDUP V11.S[0], V11.S4
+	FMOVQ 80(R0), F12
+	WORD $0x4e2ce54c // fcmeq v12.4s, v10.4s, v12.4s
+	FMOVQ 80(R0), F13
+	WORD $0x4e2de56d // fcmeq v13.4s, v11.4s, v13.4s
+	SUBS R7, R2, R2
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R5), (F14, F15)
+	FMOVQ.P 16(R4), F16
+	WORD $0x6e613a11 // shll2 v17.4s, v16.8h, #16
+	WORD $0x2e613a10 // shll v16.4s, v16.4h, #16
+	WORD $0x4ea18e12 // cmtst v18.4s, v16.4s, v1.4s
+	WORD $0x4e301e50 // and v16.16b, v18.16b, v16.16b
+	WORD $0x4ea18e32 // cmtst v18.4s, v17.4s, v1.4s
+	WORD $0x4e311e51 // and v17.16b, v18.16b, v17.16b
+	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
+	WORD $0x6e20de31 // fmul v17.4s, v17.4s, v0.4s
+	WORD $0x4ea28e12 // cmtst v18.4s, v16.4s, v2.4s
+	WORD $0x4e301e50 // and v16.16b, v18.16b, v16.16b
+	WORD $0x4ea28e32 // cmtst v18.4s, v17.4s, v2.4s
+	WORD $0x4e311e51 // and v17.16b, v18.16b, v17.16b
+	WORD $0x4ea68e12 // cmtst v18.4s, v16.4s, v6.4s
+	WORD $0x4e301e52 // and v18.16b, v18.16b, v16.16b
+	WORD $0x4ea68e33 // cmtst v19.4s, v17.4s, v6.4s
+	WORD $0x4e311e73 // and v19.16b, v19.16b, v17.16b
+	WORD $0x6e32de52 // fmul v18.4s, v18.4s, v18.4s
+	WORD $0x6e33de73 // fmul v19.4s, v19.4s, v19.4s
+	WORD $0x4e32d5ce // fadd v14.4s, v14.4s, v18.4s
+	WORD $0x4e33d5ef // fadd v15.4s, v15.4s, v19.4s
+	FSTPQ (F14, F15), -32(R5)
+	FLDPQ.P 32(R3), (F18, F19)
+	WORD $0x6e25de10 // fmul v16.4s, v16.4s, v5.4s
+	WORD $0x6e25de31 // fmul v17.4s, v17.4s, v5.4s
+	WORD $0x4e23d5ce // fadd v14.4s, v14.4s, v3.4s
+	WORD $0x4e23d5ef // fadd v15.4s, v15.4s, v3.4s
+	WORD $0x6ea1f9ce // fsqrt v14.4s, v14.4s
+	WORD $0x6ea1f9ef // fsqrt v15.4s, v15.4s
+	WORD $0x4e24d5ce // fadd v14.4s, v14.4s, v4.4s
+	WORD $0x4e24d5ef // fadd v15.4s, v15.4s, v4.4s
+	WORD $0x6e2efe0e // fdiv v14.4s, v16.4s, v14.4s
+	WORD $0x6e2ffe2f // fdiv v15.4s, v17.4s, v15.4s
+	WORD $0x4eaed64e // fsub v14.4s, v18.4s, v14.4s
+	WORD $0x4eafd66f // fsub v15.4s, v19.4s, v15.4s
+	FSTPQ (F14, F15), -32(R3)
+	WORD $0x4ea885d0 // add v16.4s, v14.4s, v8.4s
+	WORD $0x4ea885f1 // add v17.4s, v15.4s, v8.4s
+	WORD $0x6f3005d2 // ushr v18.4s, v14.4s, #16
+	WORD $0x6f3005f3 // ushr v19.4s, v15.4s, #16
+	WORD $0x4e271e52 // and v18.16b, v18.16b, v7.16b
+	WORD $0x4e271e73 // and v19.16b, v19.16b, v7.16b
+	WORD $0x4eb28610 // add v16.4s, v16.4s, v18.4s
+	WORD $0x4eb38631 // add v17.4s, v17.4s, v19.4s
+	WORD $0x4ea91dd2 // orr v18.16b, v14.16b, v9.16b
+	WORD $0x4ea91df3 // orr v19.16b, v15.16b, v9.16b
+	WORD $0x4e2ee5ce // fcmeq v14.4s, v14.4s, v14.4s
+	WORD $0x4e2fe5ef // fcmeq v15.4s, v15.4s, v15.4s
+	WORD $0x6e721e0e // bsl v14.16b, v16.16b, v18.16b
+	WORD $0x6e731e2f // bsl v15.16b, v17.16b, v19.16b
+	WORD $0x4e4f59ce // uzp2 v14.8h, v14.8h, v15.8h
+	FMOVQ.P F14, 16(R6)
+	SUBS $8, R2, R2
+	BGE main
+
+mainend:
+	ADD R7, R2, R2
+	SUBS $4, R2, R2
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R5), F14
+	FMOVD.P 8(R4), F15
+	WORD $0x2e6139ef // shll v15.4s, v15.4h, #16
+	WORD $0x4ea18df0 // cmtst v16.4s, v15.4s, v1.4s
+	WORD $0x4e2f1e0f // and v15.16b, v16.16b, v15.16b
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	FMOVQ.P 16(R3), F16
+	WORD $0x6e2ade11 // fmul v17.4s, v16.4s, v10.4s
+	WORD $0x4e31d5f1 // fadd v17.4s, v15.4s, v17.4s
+	WORD $0x6eec1e2f // bif v15.16b, v17.16b, v12.16b
+	WORD $0x4ea28df1 // cmtst v17.4s, v15.4s, v2.4s
+	WORD $0x4e2f1e2f // and v15.16b, v17.16b, v15.16b
+	WORD $0x4ea68df1 // cmtst v17.4s, v15.4s, v6.4s
+	WORD $0x4e2f1e31 // and v17.16b, v17.16b, v15.16b
+	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x4e31d5ce // fadd v14.4s, v14.4s, v17.4s
+	FMOVQ F14, -16(R5)
+	WORD $0x6e25ddef // fmul v15.4s, v15.4s, v5.4s
+	WORD $0x4e23d5ce // fadd v14.4s, v14.4s, v3.4s
+	WORD $0x6ea1f9ce // fsqrt v14.4s, v14.4s
+	WORD $0x4e24d5ce // fadd v14.4s, v14.4s, v4.4s
+	WORD $0x6e2efdee // fdiv v14.4s, v15.4s, v14.4s
+	WORD $0x6e2bde0f // fmul v15.4s, v16.4s, v11.4s
+	WORD $0x4e2fd5cf // fadd v15.4s, v14.4s, v15.4s
+	WORD $0x6eed1dee // bif v14.16b, v15.16b, v13.16b
+	WORD $0x4eaed60e // fsub v14.4s, v16.4s, v14.4s
+	FMOVQ F14, -16(R3)
+	WORD $0x4ea885cf // add v15.4s, v14.4s, v8.4s
+	WORD $0x6f3005d0 // ushr v16.4s, v14.4s, #16
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x4eb085ef // add v15.4s, v15.4s, v16.4s
+	WORD $0x4ea91dd0 // orr v16.16b, v14.16b, v9.16b
+	WORD $0x4e2ee5ce // fcmeq v14.4s, v14.4s, v14.4s
+	WORD $0x6e701dee // bsl v14.16b, v15.16b, v16.16b
+	WORD $0x4e4e59ce // uzp2 v14.8h, v14.8h, v14.8h
+	FMOVD.P F14, 8(R6)
+	SUBS $4, R2, R2
+	BGE loop
+
+loopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT singleend
+
+single:
+	FMOVS.P 4(R5), F14
+	MOVHU.P 2(R4), R0
+	FMOVS R0, F15
+	WORD $0x2e6139ef // shll v15.4s, v15.4h, #16
+	WORD $0x4ea18df0 // cmtst v16.4s, v15.4s, v1.4s
+	WORD $0x4e2f1e0f // and v15.16b, v16.16b, v15.16b
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	FMOVS.P 4(R3), F16
+	WORD $0x6e2ade11 // fmul v17.4s, v16.4s, v10.4s
+	WORD $0x4e31d5f1 // fadd v17.4s, v15.4s, v17.4s
+	WORD $0x6eec1e2f // bif v15.16b, v17.16b, v12.16b
+	WORD $0x4ea28df1 // cmtst v17.4s, v15.4s, v2.4s
+	WORD $0x4e2f1e2f // and v15.16b, v17.16b, v15.16b
+	WORD $0x4ea68df1 // cmtst v17.4s, v15.4s, v6.4s
+	WORD $0x4e2f1e31 // and v17.16b, v17.16b, v15.16b
+	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x4e31d5ce // fadd v14.4s, v14.4s, v17.4s
+	FMOVS F14, -4(R5)
+	WORD $0x6e25ddef // fmul v15.4s, v15.4s, v5.4s
+	WORD $0x4e23d5ce // fadd v14.4s, v14.4s, v3.4s
+	WORD $0x6ea1f9ce // fsqrt v14.4s, v14.4s
+	WORD $0x4e24d5ce // fadd v14.4s, v14.4s, v4.4s
+	WORD $0x6e2efdee // fdiv v14.4s, v15.4s, v14.4s
+	WORD $0x6e2bde0f // fmul v15.4s, v16.4s, v11.4s
+	WORD $0x4e2fd5cf // fadd v15.4s, v14.4s, v15.4s
+	WORD $0x6eed1dee // bif v14.16b, v15.16b, v13.16b
+	WORD $0x4eaed60e // fsub v14.4s, v16.4s, v14.4s
+	FMOVS F14, -4(R3)
+	WORD $0x4ea885cf // add v15.4s, v14.4s, v8.4s
+	WORD $0x6f3005d0 // ushr v16.4s, v14.4s, #16
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x4eb085ef // add v15.4s, v15.4s, v16.4s
+	WORD $0x4ea91dd0 // orr v16.16b, v14.16b, v9.16b
+	WORD $0x4e2ee5ce // fcmeq v14.4s, v14.4s, v14.4s
+	WORD $0x6e701dee // bsl v14.16b, v15.16b, v16.16b
+	FMOVS F14, R0
+	LSR $16, R0, R0
+	MOVH.P R0, 2(R6)
+	SUBS $1, R2, R2
+	BGE single
+
+singleend:
+
+end:
+	RET
+
 DATA constantsOfAdaGradDA<>+0(SB)/8, $0xffffffffffffffff
 DATA constantsOfAdaGradDA<>+8(SB)/8, $0xffffffffffffffff
 DATA constantsOfAdaGradDA<>+16(SB)/8, $0x7fffffff7fffffff
@@ -9174,6 +9571,473 @@ singleend:
 	ADD $96, R2, R2
 	CMP R3, R2
 	BLT entry
+
+end:
+	RET
+
+DATA constantsOfAdamBF16<>+0(SB)/8, $0xffffffffffffffff
+DATA constantsOfAdamBF16<>+8(SB)/8, $0xffffffffffffffff
+DATA constantsOfAdamBF16<>+16(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfAdamBF16<>+24(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfAdamBF16<>+32(SB)/8, $0x0000000100000001
+DATA constantsOfAdamBF16<>+40(SB)/8, $0x0000000100000001
+DATA constantsOfAdamBF16<>+48(SB)/8, $0x00007fff00007fff
+DATA constantsOfAdamBF16<>+56(SB)/8, $0x00007fff00007fff
+DATA constantsOfAdamBF16<>+64(SB)/8, $0x0040000000400000
+DATA constantsOfAdamBF16<>+72(SB)/8, $0x0040000000400000
+DATA constantsOfAdamBF16<>+80(SB)/8, $0x0000000000000000
+DATA constantsOfAdamBF16<>+88(SB)/8, $0x0000000000000000
+GLOBL constantsOfAdamBF16<>(SB), RODATA|NOPTR, $96
+
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//	h ← p, rounded to nearest even
+//
+// func AdamBF16(p []float32, g []fallback.BF16, m, v []float32, h []fallback.BF16, c *[11]float32)
+// Requires: ASIMD
+TEXT ·AdamBF16(SB), NOSPLIT, $0-128
+	MOVD $constantsOfAdamBF16<>(SB), R0
+	MOVD c+120(FP), R1
+	MOVD p_len+8(FP), R2
+	MOVD p_base+0(FP), R3
+	MOVD g_base+24(FP), R4
+	MOVD m_base+48(FP), R5
+	MOVD v_base+72(FP), R6
+	MOVD h_base+96(FP), R7
+	MOVWU 0(R1), R8
+	CMPW $0x3f800000, R8
+	BNE general
+	MOVWU 4(R1), R8
+	CMPW $0x0, R8
+	BNE general
+	MOVWU 20(R1), R8
+	CMPW $0x0, R8
+	BLE general
+	FMOVS 8(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 12(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 0(R0), F2
+	WORD $0x6e221c21 // eor v1.16b, v1.16b, v2.16b
+	FMOVQ 16(R0), F2
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FMOVS 20(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 24(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 28(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 32(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVQ 0(R0), F6
+	WORD $0x6e261ca5 // eor v5.16b, v5.16b, v6.16b
+	FMOVQ 16(R0), F6
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
+	FMOVS 36(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 40(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVQ 32(R0), F8
+	FMOVQ 48(R0), F9
+	FMOVQ 64(R0), F10
+	SUBS $8, R2, R2
+	BLT usualmainend
+
+usualmain:
+	FLDPQ.P 32(R5), (F11, F12)
+	FMOVQ.P 16(R4), F13
+	WORD $0x6e6139ae // shll2 v14.4s, v13.8h, #16
+	WORD $0x2e6139ad // shll v13.4s, v13.4h, #16
+	WORD $0x4ea18daf // cmtst v15.4s, v13.4s, v1.4s
+	WORD $0x4e2d1ded // and v13.16b, v15.16b, v13.16b
+	WORD $0x4ea18dcf // cmtst v15.4s, v14.4s, v1.4s
+	WORD $0x4e2e1dee // and v14.16b, v15.16b, v14.16b
+	WORD $0x4eabd5af // fsub v15.4s, v13.4s, v11.4s
+	WORD $0x4eacd5d0 // fsub v16.4s, v14.4s, v12.4s
+	WORD $0x6e22ddef // fmul v15.4s, v15.4s, v2.4s
+	WORD $0x6e22de10 // fmul v16.4s, v16.4s, v2.4s
+	WORD $0x4e2fd56b // fadd v11.4s, v11.4s, v15.4s
+	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+	FSTPQ (F11, F12), -32(R5)
+	FLDPQ.P 32(R6), (F15, F16)
+	WORD $0x6e23ddef // fmul v15.4s, v15.4s, v3.4s
+	WORD $0x6e23de10 // fmul v16.4s, v16.4s, v3.4s
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4ea58db1 // cmtst v17.4s, v13.4s, v5.4s
+	WORD $0x4e2d1e2d // and v13.16b, v17.16b, v13.16b
+	WORD $0x4ea58dd1 // cmtst v17.4s, v14.4s, v5.4s
+	WORD $0x4e2e1e2e // and v14.16b, v17.16b, v14.16b
+	WORD $0x6e2dddad // fmul v13.4s, v13.4s, v13.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x4e2dd5ed // fadd v13.4s, v15.4s, v13.4s
+	WORD $0x4e2ed60e // fadd v14.4s, v16.4s, v14.4s
+	FSTPQ (F13, F14), -32(R6)
+	FLDPQ.P 32(R3), (F15, F16)
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
+	WORD $0x6e27dd8c // fmul v12.4s, v12.4s, v7.4s
+	WORD $0x6ea1f9ad // fsqrt v13.4s, v13.4s
+	WORD $0x6ea1f9ce // fsqrt v14.4s, v14.4s
+	WORD $0x4e26d5ad // fadd v13.4s, v13.4s, v6.4s
+	WORD $0x4e26d5ce // fadd v14.4s, v14.4s, v6.4s
+	WORD $0x6e2dfd6b // fdiv v11.4s, v11.4s, v13.4s
+	WORD $0x6e2efd8c // fdiv v12.4s, v12.4s, v14.4s
+	WORD $0x6e20dded // fmul v13.4s, v15.4s, v0.4s
+	WORD $0x6e20de0e // fmul v14.4s, v16.4s, v0.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4eabd5eb // fsub v11.4s, v15.4s, v11.4s
+	WORD $0x4eacd60c // fsub v12.4s, v16.4s, v12.4s
+	FSTPQ (F11, F12), -32(R3)
+	WORD $0x4ea9856d // add v13.4s, v11.4s, v9.4s
+	WORD $0x4ea9858e // add v14.4s, v12.4s, v9.4s
+	WORD $0x6f30056f // ushr v15.4s, v11.4s, #16
+	WORD $0x6f300590 // ushr v16.4s, v12.4s, #16
+	WORD $0x4e281def // and v15.16b, v15.16b, v8.16b
+	WORD $0x4e281e10 // and v16.16b, v16.16b, v8.16b
+	WORD $0x4eaf85ad // add v13.4s, v13.4s, v15.4s
+	WORD $0x4eb085ce // add v14.4s, v14.4s, v16.4s
+	WORD $0x4eaa1d6f // orr v15.16b, v11.16b, v10.16b
+	WORD $0x4eaa1d90 // orr v16.16b, v12.16b, v10.16b
+	WORD $0x4e2be56b // fcmeq v11.4s, v11.4s, v11.4s
+	WORD $0x4e2ce58c // fcmeq v12.4s, v12.4s, v12.4s
+	WORD $0x6e6f1dab // bsl v11.16b, v13.16b, v15.16b
+	WORD $0x6e701dcc // bsl v12.16b, v14.16b, v16.16b
+	WORD $0x4e4c596b // uzp2 v11.8h, v11.8h, v12.8h
+	FMOVQ.P F11, 16(R7)
+	SUBS $8, R2, R2
+	BGE usualmain
+
+usualmainend:
+	ADD $8, R2, R2
+	SUBS $4, R2, R2
+	BLT usualloopend
+
+usualloop:
+	FMOVQ.P 16(R5), F11
+	FMOVD.P 8(R4), F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	WORD $0x4ea18d8d // cmtst v13.4s, v12.4s, v1.4s
+	WORD $0x4e2c1dac // and v12.16b, v13.16b, v12.16b
+	WORD $0x4eabd58d // fsub v13.4s, v12.4s, v11.4s
+	WORD $0x6e22ddad // fmul v13.4s, v13.4s, v2.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVQ F11, -16(R5)
+	FMOVQ.P 16(R6), F13
+	WORD $0x6e23ddad // fmul v13.4s, v13.4s, v3.4s
+	WORD $0x6e24dd8c // fmul v12.4s, v12.4s, v4.4s
+	WORD $0x4ea58d8e // cmtst v14.4s, v12.4s, v5.4s
+	WORD $0x4e2c1dcc // and v12.16b, v14.16b, v12.16b
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x4e2cd5ac // fadd v12.4s, v13.4s, v12.4s
+	FMOVQ F12, -16(R6)
+	FMOVQ.P 16(R3), F13
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
+	WORD $0x6ea1f98c // fsqrt v12.4s, v12.4s
+	WORD $0x4e26d58c // fadd v12.4s, v12.4s, v6.4s
+	WORD $0x6e2cfd6b // fdiv v11.4s, v11.4s, v12.4s
+	WORD $0x6e20ddac // fmul v12.4s, v13.4s, v0.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	FMOVQ F11, -16(R3)
+	WORD $0x4ea9856c // add v12.4s, v11.4s, v9.4s
+	WORD $0x6f30056d // ushr v13.4s, v11.4s, #16
+	WORD $0x4e281dad // and v13.16b, v13.16b, v8.16b
+	WORD $0x4ead858c // add v12.4s, v12.4s, v13.4s
+	WORD $0x4eaa1d6d // orr v13.16b, v11.16b, v10.16b
+	WORD $0x4e2be56b // fcmeq v11.4s, v11.4s, v11.4s
+	WORD $0x6e6d1d8b // bsl v11.16b, v12.16b, v13.16b
+	WORD $0x4e4b596b // uzp2 v11.8h, v11.8h, v11.8h
+	FMOVD.P F11, 8(R7)
+	SUBS $4, R2, R2
+	BGE usualloop
+
+usualloopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT usualsingleend
+
+usualsingle:
+	FMOVS.P 4(R5), F11
+	MOVHU.P 2(R4), R0
+	FMOVS R0, F12
+	WORD $0x2e61398c // shll v12.4s, v12.4h, #16
+	WORD $0x4ea18d8d // cmtst v13.4s, v12.4s, v1.4s
+	WORD $0x4e2c1dac // and v12.16b, v13.16b, v12.16b
+	WORD $0x4eabd58d // fsub v13.4s, v12.4s, v11.4s
+	WORD $0x6e22ddad // fmul v13.4s, v13.4s, v2.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVS F11, -4(R5)
+	FMOVS.P 4(R6), F13
+	WORD $0x6e23ddad // fmul v13.4s, v13.4s, v3.4s
+	WORD $0x6e24dd8c // fmul v12.4s, v12.4s, v4.4s
+	WORD $0x4ea58d8e // cmtst v14.4s, v12.4s, v5.4s
+	WORD $0x4e2c1dcc // and v12.16b, v14.16b, v12.16b
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x4e2cd5ac // fadd v12.4s, v13.4s, v12.4s
+	FMOVS F12, -4(R6)
+	FMOVS.P 4(R3), F13
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
+	WORD $0x6ea1f98c // fsqrt v12.4s, v12.4s
+	WORD $0x4e26d58c // fadd v12.4s, v12.4s, v6.4s
+	WORD $0x6e2cfd6b // fdiv v11.4s, v11.4s, v12.4s
+	WORD $0x6e20ddac // fmul v12.4s, v13.4s, v0.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	FMOVS F11, -4(R3)
+	WORD $0x4ea9856c // add v12.4s, v11.4s, v9.4s
+	WORD $0x6f30056d // ushr v13.4s, v11.4s, #16
+	WORD $0x4e281dad // and v13.16b, v13.16b, v8.16b
+	WORD $0x4ead858c // add v12.4s, v12.4s, v13.4s
+	WORD $0x4eaa1d6d // orr v13.16b, v11.16b, v10.16b
+	WORD $0x4e2be56b // fcmeq v11.4s, v11.4s, v11.4s
+	WORD $0x6e6d1d8b // bsl v11.16b, v12.16b, v13.16b
+	FMOVS F11, R0
+	LSR $16, R0, R0
+	MOVH.P R0, 2(R7)
+	SUBS $1, R2, R2
+	BGE usualsingle
+
+usualsingleend:
+	JMP end
+
+general:
+	MOVD $4611686018427387904, R8
+	MOVWU 4(R1), R9
+	CMPW $0x0, R9
+	BNE asked
+	MOVWU 20(R1), R9
+	CMPW $0x0, R9
+	BLE asked
+	MOVD $8, R8
+
+asked:
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 8(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 16(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 12(R1), F3
+	VDUP V3.S[0], V3.S4
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	FMOVQ 0(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 16(R0), F3
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	FMOVS 12(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVQ 0(R0), F4
+	WORD $0x6e241c63 // eor v3.16b, v3.16b, v4.16b
+	FMOVQ 16(R0), F4
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	FMOVS 20(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 24(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 28(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 32(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVQ 0(R0), F8
+	WORD $0x6e281ce7 // eor v7.16b, v7.16b, v8.16b
+	FMOVQ 16(R0), F8
+	WORD $0x4e281ce7 // and v7.16b, v7.16b, v8.16b
+	FMOVS 36(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 40(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVQ 32(R0), F10
+	FMOVQ 48(R0), F11
+	FMOVQ 64(R0), F12
+	FMOVS 4(R1), F13
+	VDUP V13.S[0], V13.S4
+	FMOVQ 80(R0), F14
+	WORD $0x4e2ee5ae // fcmeq v14.4s, v13.4s, v14.4s
+	FMOVQ 80(R0), F15
+	WORD $0x6eafe48f // fcmgt v15.4s, v4.4s, v15.4s
+	SUBS R8, R2, R2
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R5), (F16, F17)
+	FMOVQ.P 16(R4), F18
+	WORD $0x6e613a53 // shll2 v19.4s, v18.8h, #16
+	WORD $0x2e613a52 // shll v18.4s, v18.4h, #16
+	WORD $0x4ea28e54 // cmtst v20.4s, v18.4s, v2.4s
+	WORD $0x4e321e92 // and v18.16b, v20.16b, v18.16b
+	WORD $0x4ea28e74 // cmtst v20.4s, v19.4s, v2.4s
+	WORD $0x4e331e93 // and v19.16b, v20.16b, v19.16b
+	WORD $0x6e20de52 // fmul v18.4s, v18.4s, v0.4s
+	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
+	WORD $0x4ea38e54 // cmtst v20.4s, v18.4s, v3.4s
+	WORD $0x4e321e92 // and v18.16b, v20.16b, v18.16b
+	WORD $0x4ea38e74 // cmtst v20.4s, v19.4s, v3.4s
+	WORD $0x4e331e93 // and v19.16b, v20.16b, v19.16b
+	WORD $0x4eb0d654 // fsub v20.4s, v18.4s, v16.4s
+	WORD $0x4eb1d675 // fsub v21.4s, v19.4s, v17.4s
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	WORD $0x6e24deb5 // fmul v21.4s, v21.4s, v4.4s
+	WORD $0x4e34d610 // fadd v16.4s, v16.4s, v20.4s
+	WORD $0x4e35d631 // fadd v17.4s, v17.4s, v21.4s
+	FSTPQ (F16, F17), -32(R5)
+	FLDPQ.P 32(R6), (F20, F21)
+	WORD $0x6e25de94 // fmul v20.4s, v20.4s, v5.4s
+	WORD $0x6e25deb5 // fmul v21.4s, v21.4s, v5.4s
+	WORD $0x6e26de52 // fmul v18.4s, v18.4s, v6.4s
+	WORD $0x6e26de73 // fmul v19.4s, v19.4s, v6.4s
+	WORD $0x4ea78e56 // cmtst v22.4s, v18.4s, v7.4s
+	WORD $0x4e321ed2 // and v18.16b, v22.16b, v18.16b
+	WORD $0x4ea78e76 // cmtst v22.4s, v19.4s, v7.4s
+	WORD $0x4e331ed3 // and v19.16b, v22.16b, v19.16b
+	WORD $0x6e32de52 // fmul v18.4s, v18.4s, v18.4s
+	WORD $0x6e33de73 // fmul v19.4s, v19.4s, v19.4s
+	WORD $0x4e32d692 // fadd v18.4s, v20.4s, v18.4s
+	WORD $0x4e33d6b3 // fadd v19.4s, v21.4s, v19.4s
+	FSTPQ (F18, F19), -32(R6)
+	FLDPQ.P 32(R3), (F20, F21)
+	WORD $0x6e29de10 // fmul v16.4s, v16.4s, v9.4s
+	WORD $0x6e29de31 // fmul v17.4s, v17.4s, v9.4s
+	WORD $0x6ea1fa52 // fsqrt v18.4s, v18.4s
+	WORD $0x6ea1fa73 // fsqrt v19.4s, v19.4s
+	WORD $0x4e28d652 // fadd v18.4s, v18.4s, v8.4s
+	WORD $0x4e28d673 // fadd v19.4s, v19.4s, v8.4s
+	WORD $0x6e32fe10 // fdiv v16.4s, v16.4s, v18.4s
+	WORD $0x6e33fe31 // fdiv v17.4s, v17.4s, v19.4s
+	WORD $0x6e21de92 // fmul v18.4s, v20.4s, v1.4s
+	WORD $0x6e21deb3 // fmul v19.4s, v21.4s, v1.4s
+	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
+	WORD $0x4e33d631 // fadd v17.4s, v17.4s, v19.4s
+	WORD $0x4eb0d690 // fsub v16.4s, v20.4s, v16.4s
+	WORD $0x4eb1d6b1 // fsub v17.4s, v21.4s, v17.4s
+	FSTPQ (F16, F17), -32(R3)
+	WORD $0x4eab8612 // add v18.4s, v16.4s, v11.4s
+	WORD $0x4eab8633 // add v19.4s, v17.4s, v11.4s
+	WORD $0x6f300614 // ushr v20.4s, v16.4s, #16
+	WORD $0x6f300635 // ushr v21.4s, v17.4s, #16
+	WORD $0x4e2a1e94 // and v20.16b, v20.16b, v10.16b
+	WORD $0x4e2a1eb5 // and v21.16b, v21.16b, v10.16b
+	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
+	WORD $0x4eb58673 // add v19.4s, v19.4s, v21.4s
+	WORD $0x4eac1e14 // orr v20.16b, v16.16b, v12.16b
+	WORD $0x4eac1e35 // orr v21.16b, v17.16b, v12.16b
+	WORD $0x4e30e610 // fcmeq v16.4s, v16.4s, v16.4s
+	WORD $0x4e31e631 // fcmeq v17.4s, v17.4s, v17.4s
+	WORD $0x6e741e50 // bsl v16.16b, v18.16b, v20.16b
+	WORD $0x6e751e71 // bsl v17.16b, v19.16b, v21.16b
+	WORD $0x4e515a10 // uzp2 v16.8h, v16.8h, v17.8h
+	FMOVQ.P F16, 16(R7)
+	SUBS $8, R2, R2
+	BGE main
+
+mainend:
+	ADD R8, R2, R2
+	SUBS $4, R2, R2
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R5), F16
+	FMOVD.P 8(R4), F17
+	WORD $0x2e613a31 // shll v17.4s, v17.4h, #16
+	WORD $0x4ea28e32 // cmtst v18.4s, v17.4s, v2.4s
+	WORD $0x4e311e51 // and v17.16b, v18.16b, v17.16b
+	WORD $0x6e20de31 // fmul v17.4s, v17.4s, v0.4s
+	FMOVQ.P 16(R3), F18
+	WORD $0x6e2dde53 // fmul v19.4s, v18.4s, v13.4s
+	WORD $0x4e33d633 // fadd v19.4s, v17.4s, v19.4s
+	WORD $0x6eee1e71 // bif v17.16b, v19.16b, v14.16b
+	WORD $0x4ea38e33 // cmtst v19.4s, v17.4s, v3.4s
+	WORD $0x4e311e71 // and v17.16b, v19.16b, v17.16b
+	WORD $0x4eaf1df3 // mov v19.16b, v15.16b
+	WORD $0x6e711e13 // bsl v19.16b, v16.16b, v17.16b
+	WORD $0x4eb0d630 // fsub v16.4s, v17.4s, v16.4s
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	FMOVQ F16, -16(R5)
+	FMOVQ.P 16(R6), F19
+	WORD $0x6e25de73 // fmul v19.4s, v19.4s, v5.4s
+	WORD $0x6e26de31 // fmul v17.4s, v17.4s, v6.4s
+	WORD $0x4ea78e34 // cmtst v20.4s, v17.4s, v7.4s
+	WORD $0x4e311e91 // and v17.16b, v20.16b, v17.16b
+	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x4e31d671 // fadd v17.4s, v19.4s, v17.4s
+	FMOVQ F17, -16(R6)
+	WORD $0x6e29de10 // fmul v16.4s, v16.4s, v9.4s
+	WORD $0x6ea1fa31 // fsqrt v17.4s, v17.4s
+	WORD $0x4e28d631 // fadd v17.4s, v17.4s, v8.4s
+	WORD $0x6e31fe10 // fdiv v16.4s, v16.4s, v17.4s
+	WORD $0x6e21de51 // fmul v17.4s, v18.4s, v1.4s
+	WORD $0x4e31d610 // fadd v16.4s, v16.4s, v17.4s
+	WORD $0x4eb0d650 // fsub v16.4s, v18.4s, v16.4s
+	FMOVQ F16, -16(R3)
+	WORD $0x4eab8611 // add v17.4s, v16.4s, v11.4s
+	WORD $0x6f300612 // ushr v18.4s, v16.4s, #16
+	WORD $0x4e2a1e52 // and v18.16b, v18.16b, v10.16b
+	WORD $0x4eb28631 // add v17.4s, v17.4s, v18.4s
+	WORD $0x4eac1e12 // orr v18.16b, v16.16b, v12.16b
+	WORD $0x4e30e610 // fcmeq v16.4s, v16.4s, v16.4s
+	WORD $0x6e721e30 // bsl v16.16b, v17.16b, v18.16b
+	WORD $0x4e505a10 // uzp2 v16.8h, v16.8h, v16.8h
+	FMOVD.P F16, 8(R7)
+	SUBS $4, R2, R2
+	BGE loop
+
+loopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT singleend
+
+single:
+	FMOVS.P 4(R5), F16
+	MOVHU.P 2(R4), R0
+	FMOVS R0, F17
+	WORD $0x2e613a31 // shll v17.4s, v17.4h, #16
+	WORD $0x4ea28e32 // cmtst v18.4s, v17.4s, v2.4s
+	WORD $0x4e311e51 // and v17.16b, v18.16b, v17.16b
+	WORD $0x6e20de31 // fmul v17.4s, v17.4s, v0.4s
+	FMOVS.P 4(R3), F18
+	WORD $0x6e2dde53 // fmul v19.4s, v18.4s, v13.4s
+	WORD $0x4e33d633 // fadd v19.4s, v17.4s, v19.4s
+	WORD $0x6eee1e71 // bif v17.16b, v19.16b, v14.16b
+	WORD $0x4ea38e33 // cmtst v19.4s, v17.4s, v3.4s
+	WORD $0x4e311e71 // and v17.16b, v19.16b, v17.16b
+	WORD $0x4eaf1df3 // mov v19.16b, v15.16b
+	WORD $0x6e711e13 // bsl v19.16b, v16.16b, v17.16b
+	WORD $0x4eb0d630 // fsub v16.4s, v17.4s, v16.4s
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	FMOVS F16, -4(R5)
+	FMOVS.P 4(R6), F19
+	WORD $0x6e25de73 // fmul v19.4s, v19.4s, v5.4s
+	WORD $0x6e26de31 // fmul v17.4s, v17.4s, v6.4s
+	WORD $0x4ea78e34 // cmtst v20.4s, v17.4s, v7.4s
+	WORD $0x4e311e91 // and v17.16b, v20.16b, v17.16b
+	WORD $0x6e31de31 // fmul v17.4s, v17.4s, v17.4s
+	WORD $0x4e31d671 // fadd v17.4s, v19.4s, v17.4s
+	FMOVS F17, -4(R6)
+	WORD $0x6e29de10 // fmul v16.4s, v16.4s, v9.4s
+	WORD $0x6ea1fa31 // fsqrt v17.4s, v17.4s
+	WORD $0x4e28d631 // fadd v17.4s, v17.4s, v8.4s
+	WORD $0x6e31fe10 // fdiv v16.4s, v16.4s, v17.4s
+	WORD $0x6e21de51 // fmul v17.4s, v18.4s, v1.4s
+	WORD $0x4e31d610 // fadd v16.4s, v16.4s, v17.4s
+	WORD $0x4eb0d650 // fsub v16.4s, v18.4s, v16.4s
+	FMOVS F16, -4(R3)
+	WORD $0x4eab8611 // add v17.4s, v16.4s, v11.4s
+	WORD $0x6f300612 // ushr v18.4s, v16.4s, #16
+	WORD $0x4e2a1e52 // and v18.16b, v18.16b, v10.16b
+	WORD $0x4eb28631 // add v17.4s, v17.4s, v18.4s
+	WORD $0x4eac1e12 // orr v18.16b, v16.16b, v12.16b
+	WORD $0x4e30e610 // fcmeq v16.4s, v16.4s, v16.4s
+	WORD $0x6e721e30 // bsl v16.16b, v17.16b, v18.16b
+	FMOVS F16, R0
+	LSR $16, R0, R0
+	MOVH.P R0, 2(R7)
+	SUBS $1, R2, R2
+	BGE single
+
+singleend:
 
 end:
 	RET
@@ -16814,6 +17678,83 @@ singleend:
 end:
 	RET
 
+//	x ← bits(h)·2¹⁶ + bits(r), which have a sign
+//
+// func JoinBF16(x []float32, h, r []fallback.BF16)
+// Requires: ASIMD
+TEXT ·JoinBF16(SB), NOSPLIT, $0-72
+	MOVD x_len+8(FP), R0
+	MOVD x_base+0(FP), R1
+	MOVD h_base+24(FP), R2
+	MOVD r_base+48(FP), R3
+	SUBS $16, R0, R0
+	BLT mainend
+
+main:
+	FMOVQ.P 32(R2), F0
+	WORD $0x6e613801 // shll2 v1.4s, v0.8h, #16
+	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
+	FMOVQ.P 32(R3), F2
+	WORD $0x6e613843 // shll2 v3.4s, v2.8h, #16
+	WORD $0x2e613842 // shll v2.4s, v2.4h, #16
+	WORD $0x4f300442 // sshr v2.4s, v2.4s, #16
+	WORD $0x4f300463 // sshr v3.4s, v3.4s, #16
+	WORD $0x4ea28400 // add v0.4s, v0.4s, v2.4s
+	WORD $0x4ea38421 // add v1.4s, v1.4s, v3.4s
+	FSTPQ.P (F0, F1), 64(R1)
+	FMOVQ -16(R2), F0
+	WORD $0x6e613801 // shll2 v1.4s, v0.8h, #16
+	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
+	FMOVQ -16(R3), F2
+	WORD $0x6e613843 // shll2 v3.4s, v2.8h, #16
+	WORD $0x2e613842 // shll v2.4s, v2.4h, #16
+	WORD $0x4f300442 // sshr v2.4s, v2.4s, #16
+	WORD $0x4f300463 // sshr v3.4s, v3.4s, #16
+	WORD $0x4ea28400 // add v0.4s, v0.4s, v2.4s
+	WORD $0x4ea38421 // add v1.4s, v1.4s, v3.4s
+	FSTPQ (F0, F1), -32(R1)
+	SUBS $16, R0, R0
+	BGE main
+
+mainend:
+	ADD $16, R0, R0
+	SUBS $4, R0, R0
+	BLT loopend
+
+loop:
+	FMOVD.P 8(R2), F0
+	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
+	FMOVD.P 8(R3), F1
+	WORD $0x2e613821 // shll v1.4s, v1.4h, #16
+	WORD $0x4f300421 // sshr v1.4s, v1.4s, #16
+	WORD $0x4ea18400 // add v0.4s, v0.4s, v1.4s
+	FMOVQ.P F0, 16(R1)
+	SUBS $4, R0, R0
+	BGE loop
+
+loopend:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT singleend
+
+single:
+	MOVHU.P 2(R2), R4
+	FMOVS R4, F0
+	WORD $0x2e613800 // shll v0.4s, v0.4h, #16
+	MOVHU.P 2(R3), R4
+	FMOVS R4, F1
+	WORD $0x2e613821 // shll v1.4s, v1.4h, #16
+	WORD $0x4f300421 // sshr v1.4s, v1.4s, #16
+	WORD $0x4ea18400 // add v0.4s, v0.4s, v1.4s
+	FMOVS.P F0, 4(R1)
+	SUBS $1, R0, R0
+	BGE single
+
+singleend:
+
+end:
+	RET
+
 DATA constantsOfLAMB<>+0(SB)/8, $0xffffffffffffffff
 DATA constantsOfLAMB<>+8(SB)/8, $0xffffffffffffffff
 DATA constantsOfLAMB<>+16(SB)/8, $0x7fffffff7fffffff
@@ -18403,6 +19344,369 @@ singleend:
 	ADD $72, R2, R2
 	CMP R3, R2
 	BLT entry
+
+end:
+	RET
+
+DATA constantsOfLionBF16<>+0(SB)/8, $0x0000000000000000
+DATA constantsOfLionBF16<>+8(SB)/8, $0x0000000000000000
+DATA constantsOfLionBF16<>+16(SB)/8, $0x0000000100000001
+DATA constantsOfLionBF16<>+24(SB)/8, $0x0000000100000001
+DATA constantsOfLionBF16<>+32(SB)/8, $0x00007fff00007fff
+DATA constantsOfLionBF16<>+40(SB)/8, $0x00007fff00007fff
+DATA constantsOfLionBF16<>+48(SB)/8, $0x0040000000400000
+DATA constantsOfLionBF16<>+56(SB)/8, $0x0040000000400000
+GLOBL constantsOfLionBF16<>(SB), RODATA|NOPTR, $64
+
+//	p ← p - (sign(lerp(m, x, weight1))·step + p·decay)
+//	m ← lerp(m, x, weight2)
+//	h ← p, rounded to nearest even
+//
+// func LionBF16(p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *[8]float32)
+// Requires: ASIMD
+TEXT ·LionBF16(SB), NOSPLIT, $0-104
+	MOVD $constantsOfLionBF16<>(SB), R0
+	MOVD c+96(FP), R1
+	MOVD p_len+8(FP), R2
+	MOVD p_base+0(FP), R3
+	MOVD g_base+24(FP), R4
+	MOVD m_base+48(FP), R5
+	MOVD h_base+72(FP), R6
+	MOVWU 0(R1), R7
+	CMPW $0x3f800000, R7
+	BNE general
+	MOVWU 4(R1), R7
+	CMPW $0x0, R7
+	BNE general
+	MOVWU 20(R1), R7
+	CMPW $0x0, R7
+	BLE general
+	MOVWU 24(R1), R7
+	CMPW $0x0, R7
+	BLE general
+	FMOVQ 0(R0), F0
+	FMOVS 8(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 20(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 24(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 28(R1), F4
+	VDUP V4.S[0], V4.S4
+	WORD $0x6ea0f885 // fneg v5.4s, v4.4s
+	FMOVQ 16(R0), F6
+	FMOVQ 32(R0), F7
+	FMOVQ 48(R0), F8
+	SUBS $8, R2, R2
+	BLT usualmainend
+
+usualmain:
+	FLDPQ.P 32(R3), (F9, F10)
+	FLDPQ.P 32(R5), (F11, F12)
+	FMOVQ.P 16(R4), F13
+	WORD $0x6e6139ae // shll2 v14.4s, v13.8h, #16
+	WORD $0x2e6139ad // shll v13.4s, v13.4h, #16
+	WORD $0x4eabd5ad // fsub v13.4s, v13.4s, v11.4s
+	WORD $0x4eacd5ce // fsub v14.4s, v14.4s, v12.4s
+	WORD $0x6e22ddaf // fmul v15.4s, v13.4s, v2.4s
+	WORD $0x6e22ddd0 // fmul v16.4s, v14.4s, v2.4s
+	WORD $0x4e2fd56f // fadd v15.4s, v11.4s, v15.4s
+	WORD $0x4e30d590 // fadd v16.4s, v12.4s, v16.4s
+	WORD $0x6eafe411 // fcmgt v17.4s, v0.4s, v15.4s
+	WORD $0x6eb0e412 // fcmgt v18.4s, v0.4s, v16.4s
+	WORD $0x6e6f1cb1 // bsl v17.16b, v5.16b, v15.16b
+	WORD $0x6e701cb2 // bsl v18.16b, v5.16b, v16.16b
+	WORD $0x6ea0e5ef // fcmgt v15.4s, v15.4s, v0.4s
+	WORD $0x6ea0e610 // fcmgt v16.4s, v16.4s, v0.4s
+	WORD $0x6e711c8f // bsl v15.16b, v4.16b, v17.16b
+	WORD $0x6e721c90 // bsl v16.16b, v4.16b, v18.16b
+	WORD $0x6e21dd31 // fmul v17.4s, v9.4s, v1.4s
+	WORD $0x6e21dd52 // fmul v18.4s, v10.4s, v1.4s
+	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
+	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
+	WORD $0x4eafd529 // fsub v9.4s, v9.4s, v15.4s
+	WORD $0x4eb0d54a // fsub v10.4s, v10.4s, v16.4s
+	FSTPQ (F9, F10), -32(R3)
+	WORD $0x4ea7852f // add v15.4s, v9.4s, v7.4s
+	WORD $0x4ea78550 // add v16.4s, v10.4s, v7.4s
+	WORD $0x6f300531 // ushr v17.4s, v9.4s, #16
+	WORD $0x6f300552 // ushr v18.4s, v10.4s, #16
+	WORD $0x4e261e31 // and v17.16b, v17.16b, v6.16b
+	WORD $0x4e261e52 // and v18.16b, v18.16b, v6.16b
+	WORD $0x4eb185ef // add v15.4s, v15.4s, v17.4s
+	WORD $0x4eb28610 // add v16.4s, v16.4s, v18.4s
+	WORD $0x4ea81d31 // orr v17.16b, v9.16b, v8.16b
+	WORD $0x4ea81d52 // orr v18.16b, v10.16b, v8.16b
+	WORD $0x4e29e529 // fcmeq v9.4s, v9.4s, v9.4s
+	WORD $0x4e2ae54a // fcmeq v10.4s, v10.4s, v10.4s
+	WORD $0x6e711de9 // bsl v9.16b, v15.16b, v17.16b
+	WORD $0x6e721e0a // bsl v10.16b, v16.16b, v18.16b
+	WORD $0x4e4a5929 // uzp2 v9.8h, v9.8h, v10.8h
+	FMOVQ.P F9, 16(R6)
+	WORD $0x6e23dda9 // fmul v9.4s, v13.4s, v3.4s
+	WORD $0x6e23ddca // fmul v10.4s, v14.4s, v3.4s
+	WORD $0x4e29d569 // fadd v9.4s, v11.4s, v9.4s
+	WORD $0x4e2ad58a // fadd v10.4s, v12.4s, v10.4s
+	FSTPQ (F9, F10), -32(R5)
+	SUBS $8, R2, R2
+	BGE usualmain
+
+usualmainend:
+	ADD $8, R2, R2
+	SUBS $4, R2, R2
+	BLT usualloopend
+
+usualloop:
+	FMOVQ.P 16(R3), F9
+	FMOVQ.P 16(R5), F10
+	FMOVD.P 8(R4), F11
+	WORD $0x2e61396b // shll v11.4s, v11.4h, #16
+	WORD $0x4eaad56b // fsub v11.4s, v11.4s, v10.4s
+	WORD $0x6e22dd6c // fmul v12.4s, v11.4s, v2.4s
+	WORD $0x4e2cd54c // fadd v12.4s, v10.4s, v12.4s
+	WORD $0x6eace40d // fcmgt v13.4s, v0.4s, v12.4s
+	WORD $0x6e6c1cad // bsl v13.16b, v5.16b, v12.16b
+	WORD $0x6ea0e58c // fcmgt v12.4s, v12.4s, v0.4s
+	WORD $0x6e6d1c8c // bsl v12.16b, v4.16b, v13.16b
+	WORD $0x6e21dd2d // fmul v13.4s, v9.4s, v1.4s
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x4eacd529 // fsub v9.4s, v9.4s, v12.4s
+	FMOVQ F9, -16(R3)
+	WORD $0x4ea7852c // add v12.4s, v9.4s, v7.4s
+	WORD $0x6f30052d // ushr v13.4s, v9.4s, #16
+	WORD $0x4e261dad // and v13.16b, v13.16b, v6.16b
+	WORD $0x4ead858c // add v12.4s, v12.4s, v13.4s
+	WORD $0x4ea81d2d // orr v13.16b, v9.16b, v8.16b
+	WORD $0x4e29e529 // fcmeq v9.4s, v9.4s, v9.4s
+	WORD $0x6e6d1d89 // bsl v9.16b, v12.16b, v13.16b
+	WORD $0x4e495929 // uzp2 v9.8h, v9.8h, v9.8h
+	FMOVD.P F9, 8(R6)
+	WORD $0x6e23dd69 // fmul v9.4s, v11.4s, v3.4s
+	WORD $0x4e29d549 // fadd v9.4s, v10.4s, v9.4s
+	FMOVQ F9, -16(R5)
+	SUBS $4, R2, R2
+	BGE usualloop
+
+usualloopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT usualsingleend
+
+usualsingle:
+	FMOVS.P 4(R3), F9
+	FMOVS.P 4(R5), F10
+	MOVHU.P 2(R4), R0
+	FMOVS R0, F11
+	WORD $0x2e61396b // shll v11.4s, v11.4h, #16
+	WORD $0x4eaad56b // fsub v11.4s, v11.4s, v10.4s
+	WORD $0x6e22dd6c // fmul v12.4s, v11.4s, v2.4s
+	WORD $0x4e2cd54c // fadd v12.4s, v10.4s, v12.4s
+	WORD $0x6eace40d // fcmgt v13.4s, v0.4s, v12.4s
+	WORD $0x6e6c1cad // bsl v13.16b, v5.16b, v12.16b
+	WORD $0x6ea0e58c // fcmgt v12.4s, v12.4s, v0.4s
+	WORD $0x6e6d1c8c // bsl v12.16b, v4.16b, v13.16b
+	WORD $0x6e21dd2d // fmul v13.4s, v9.4s, v1.4s
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x4eacd529 // fsub v9.4s, v9.4s, v12.4s
+	FMOVS F9, -4(R3)
+	WORD $0x4ea7852c // add v12.4s, v9.4s, v7.4s
+	WORD $0x6f30052d // ushr v13.4s, v9.4s, #16
+	WORD $0x4e261dad // and v13.16b, v13.16b, v6.16b
+	WORD $0x4ead858c // add v12.4s, v12.4s, v13.4s
+	WORD $0x4ea81d2d // orr v13.16b, v9.16b, v8.16b
+	WORD $0x4e29e529 // fcmeq v9.4s, v9.4s, v9.4s
+	WORD $0x6e6d1d89 // bsl v9.16b, v12.16b, v13.16b
+	FMOVS F9, R0
+	LSR $16, R0, R0
+	MOVH.P R0, 2(R6)
+	WORD $0x6e23dd69 // fmul v9.4s, v11.4s, v3.4s
+	WORD $0x4e29d549 // fadd v9.4s, v10.4s, v9.4s
+	FMOVS F9, -4(R5)
+	SUBS $1, R2, R2
+	BGE usualsingle
+
+usualsingleend:
+	JMP end
+
+general:
+	MOVD $4611686018427387904, R7
+	MOVWU 4(R1), R8
+	CMPW $0x0, R8
+	BNE asked
+	MOVWU 20(R1), R8
+	CMPW $0x0, R8
+	BLE asked
+	MOVWU 24(R1), R8
+	CMPW $0x0, R8
+	BLE asked
+	MOVD $8, R7
+
+asked:
+	FMOVQ 0(R0), F0
+	FMOVS 0(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 8(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 20(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 24(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 28(R1), F5
+	VDUP V5.S[0], V5.S4
+	WORD $0x6ea0f8a6 // fneg v6.4s, v5.4s
+	FMOVQ 16(R0), F7
+	FMOVQ 32(R0), F8
+	FMOVQ 48(R0), F9
+	FMOVS 4(R1), F10
+	VDUP V10.S[0], V10.S4
+	WORD $0x4e20e54b // fcmeq v11.4s, v10.4s, v0.4s
+	WORD $0x6ea0e46c // fcmgt v12.4s, v3.4s, v0.4s
+	WORD $0x6ea0e48d // fcmgt v13.4s, v4.4s, v0.4s
+	SUBS R7, R2, R2
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R3), (F14, F15)
+	FLDPQ.P 32(R5), (F16, F17)
+	FMOVQ.P 16(R4), F18
+	WORD $0x6e613a53 // shll2 v19.4s, v18.8h, #16
+	WORD $0x2e613a52 // shll v18.4s, v18.4h, #16
+	WORD $0x6e21de52 // fmul v18.4s, v18.4s, v1.4s
+	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
+	WORD $0x4eb0d652 // fsub v18.4s, v18.4s, v16.4s
+	WORD $0x4eb1d673 // fsub v19.4s, v19.4s, v17.4s
+	WORD $0x6e23de54 // fmul v20.4s, v18.4s, v3.4s
+	WORD $0x6e23de75 // fmul v21.4s, v19.4s, v3.4s
+	WORD $0x4e34d614 // fadd v20.4s, v16.4s, v20.4s
+	WORD $0x4e35d635 // fadd v21.4s, v17.4s, v21.4s
+	WORD $0x6eb4e416 // fcmgt v22.4s, v0.4s, v20.4s
+	WORD $0x6eb5e417 // fcmgt v23.4s, v0.4s, v21.4s
+	WORD $0x6e741cd6 // bsl v22.16b, v6.16b, v20.16b
+	WORD $0x6e751cd7 // bsl v23.16b, v6.16b, v21.16b
+	WORD $0x6ea0e694 // fcmgt v20.4s, v20.4s, v0.4s
+	WORD $0x6ea0e6b5 // fcmgt v21.4s, v21.4s, v0.4s
+	WORD $0x6e761cb4 // bsl v20.16b, v5.16b, v22.16b
+	WORD $0x6e771cb5 // bsl v21.16b, v5.16b, v23.16b
+	WORD $0x6e22ddd6 // fmul v22.4s, v14.4s, v2.4s
+	WORD $0x6e22ddf7 // fmul v23.4s, v15.4s, v2.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x4e37d6b5 // fadd v21.4s, v21.4s, v23.4s
+	WORD $0x4eb4d5ce // fsub v14.4s, v14.4s, v20.4s
+	WORD $0x4eb5d5ef // fsub v15.4s, v15.4s, v21.4s
+	FSTPQ (F14, F15), -32(R3)
+	WORD $0x4ea885d4 // add v20.4s, v14.4s, v8.4s
+	WORD $0x4ea885f5 // add v21.4s, v15.4s, v8.4s
+	WORD $0x6f3005d6 // ushr v22.4s, v14.4s, #16
+	WORD $0x6f3005f7 // ushr v23.4s, v15.4s, #16
+	WORD $0x4e271ed6 // and v22.16b, v22.16b, v7.16b
+	WORD $0x4e271ef7 // and v23.16b, v23.16b, v7.16b
+	WORD $0x4eb68694 // add v20.4s, v20.4s, v22.4s
+	WORD $0x4eb786b5 // add v21.4s, v21.4s, v23.4s
+	WORD $0x4ea91dd6 // orr v22.16b, v14.16b, v9.16b
+	WORD $0x4ea91df7 // orr v23.16b, v15.16b, v9.16b
+	WORD $0x4e2ee5ce // fcmeq v14.4s, v14.4s, v14.4s
+	WORD $0x4e2fe5ef // fcmeq v15.4s, v15.4s, v15.4s
+	WORD $0x6e761e8e // bsl v14.16b, v20.16b, v22.16b
+	WORD $0x6e771eaf // bsl v15.16b, v21.16b, v23.16b
+	WORD $0x4e4f59ce // uzp2 v14.8h, v14.8h, v15.8h
+	FMOVQ.P F14, 16(R6)
+	WORD $0x6e24de4e // fmul v14.4s, v18.4s, v4.4s
+	WORD $0x6e24de6f // fmul v15.4s, v19.4s, v4.4s
+	WORD $0x4e2ed60e // fadd v14.4s, v16.4s, v14.4s
+	WORD $0x4e2fd62f // fadd v15.4s, v17.4s, v15.4s
+	FSTPQ (F14, F15), -32(R5)
+	SUBS $8, R2, R2
+	BGE main
+
+mainend:
+	ADD R7, R2, R2
+	SUBS $4, R2, R2
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R3), F14
+	FMOVQ.P 16(R5), F15
+	FMOVD.P 8(R4), F16
+	WORD $0x2e613a10 // shll v16.4s, v16.4h, #16
+	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
+	WORD $0x6e2addd1 // fmul v17.4s, v14.4s, v10.4s
+	WORD $0x4e31d611 // fadd v17.4s, v16.4s, v17.4s
+	WORD $0x6eeb1e30 // bif v16.16b, v17.16b, v11.16b
+	WORD $0x4eac1d91 // mov v17.16b, v12.16b
+	WORD $0x6e701df1 // bsl v17.16b, v15.16b, v16.16b
+	WORD $0x4eafd612 // fsub v18.4s, v16.4s, v15.4s
+	WORD $0x6e23de53 // fmul v19.4s, v18.4s, v3.4s
+	WORD $0x4e33d631 // fadd v17.4s, v17.4s, v19.4s
+	WORD $0x6eb1e413 // fcmgt v19.4s, v0.4s, v17.4s
+	WORD $0x6e711cd3 // bsl v19.16b, v6.16b, v17.16b
+	WORD $0x6ea0e631 // fcmgt v17.4s, v17.4s, v0.4s
+	WORD $0x6e731cb1 // bsl v17.16b, v5.16b, v19.16b
+	WORD $0x6e22ddd3 // fmul v19.4s, v14.4s, v2.4s
+	WORD $0x4e33d631 // fadd v17.4s, v17.4s, v19.4s
+	WORD $0x4eb1d5ce // fsub v14.4s, v14.4s, v17.4s
+	FMOVQ F14, -16(R3)
+	WORD $0x4ea885d1 // add v17.4s, v14.4s, v8.4s
+	WORD $0x6f3005d3 // ushr v19.4s, v14.4s, #16
+	WORD $0x4e271e73 // and v19.16b, v19.16b, v7.16b
+	WORD $0x4eb38631 // add v17.4s, v17.4s, v19.4s
+	WORD $0x4ea91dd3 // orr v19.16b, v14.16b, v9.16b
+	WORD $0x4e2ee5ce // fcmeq v14.4s, v14.4s, v14.4s
+	WORD $0x6e731e2e // bsl v14.16b, v17.16b, v19.16b
+	WORD $0x4e4e59ce // uzp2 v14.8h, v14.8h, v14.8h
+	FMOVD.P F14, 8(R6)
+	WORD $0x6eed1e0f // bif v15.16b, v16.16b, v13.16b
+	WORD $0x6e24de4e // fmul v14.4s, v18.4s, v4.4s
+	WORD $0x4e2ed5ee // fadd v14.4s, v15.4s, v14.4s
+	FMOVQ F14, -16(R5)
+	SUBS $4, R2, R2
+	BGE loop
+
+loopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT singleend
+
+single:
+	FMOVS.P 4(R3), F14
+	FMOVS.P 4(R5), F15
+	MOVHU.P 2(R4), R0
+	FMOVS R0, F16
+	WORD $0x2e613a10 // shll v16.4s, v16.4h, #16
+	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
+	WORD $0x6e2addd1 // fmul v17.4s, v14.4s, v10.4s
+	WORD $0x4e31d611 // fadd v17.4s, v16.4s, v17.4s
+	WORD $0x6eeb1e30 // bif v16.16b, v17.16b, v11.16b
+	WORD $0x4eac1d91 // mov v17.16b, v12.16b
+	WORD $0x6e701df1 // bsl v17.16b, v15.16b, v16.16b
+	WORD $0x4eafd612 // fsub v18.4s, v16.4s, v15.4s
+	WORD $0x6e23de53 // fmul v19.4s, v18.4s, v3.4s
+	WORD $0x4e33d631 // fadd v17.4s, v17.4s, v19.4s
+	WORD $0x6eb1e413 // fcmgt v19.4s, v0.4s, v17.4s
+	WORD $0x6e711cd3 // bsl v19.16b, v6.16b, v17.16b
+	WORD $0x6ea0e631 // fcmgt v17.4s, v17.4s, v0.4s
+	WORD $0x6e731cb1 // bsl v17.16b, v5.16b, v19.16b
+	WORD $0x6e22ddd3 // fmul v19.4s, v14.4s, v2.4s
+	WORD $0x4e33d631 // fadd v17.4s, v17.4s, v19.4s
+	WORD $0x4eb1d5ce // fsub v14.4s, v14.4s, v17.4s
+	FMOVS F14, -4(R3)
+	WORD $0x4ea885d1 // add v17.4s, v14.4s, v8.4s
+	WORD $0x6f3005d3 // ushr v19.4s, v14.4s, #16
+	WORD $0x4e271e73 // and v19.16b, v19.16b, v7.16b
+	WORD $0x4eb38631 // add v17.4s, v17.4s, v19.4s
+	WORD $0x4ea91dd3 // orr v19.16b, v14.16b, v9.16b
+	WORD $0x4e2ee5ce // fcmeq v14.4s, v14.4s, v14.4s
+	WORD $0x6e731e2e // bsl v14.16b, v17.16b, v19.16b
+	FMOVS F14, R0
+	LSR $16, R0, R0
+	MOVH.P R0, 2(R6)
+	WORD $0x6eed1e0f // bif v15.16b, v16.16b, v13.16b
+	WORD $0x6e24de4e // fmul v14.4s, v18.4s, v4.4s
+	WORD $0x4e2ed5ee // fadd v14.4s, v15.4s, v14.4s
+	FMOVS F14, -4(R5)
+	SUBS $1, R2, R2
+	BGE single
+
+singleend:
 
 end:
 	RET
@@ -20172,6 +21476,349 @@ singleend:
 	ADD $72, R2, R2
 	CMP R3, R2
 	BLT entry
+
+end:
+	RET
+
+DATA constantsOfMomentumBF16<>+0(SB)/8, $0xffffffffffffffff
+DATA constantsOfMomentumBF16<>+8(SB)/8, $0xffffffffffffffff
+DATA constantsOfMomentumBF16<>+16(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfMomentumBF16<>+24(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfMomentumBF16<>+32(SB)/8, $0x0000000100000001
+DATA constantsOfMomentumBF16<>+40(SB)/8, $0x0000000100000001
+DATA constantsOfMomentumBF16<>+48(SB)/8, $0x00007fff00007fff
+DATA constantsOfMomentumBF16<>+56(SB)/8, $0x00007fff00007fff
+DATA constantsOfMomentumBF16<>+64(SB)/8, $0x0040000000400000
+DATA constantsOfMomentumBF16<>+72(SB)/8, $0x0040000000400000
+DATA constantsOfMomentumBF16<>+80(SB)/8, $0x0000000000000000
+DATA constantsOfMomentumBF16<>+88(SB)/8, $0x0000000000000000
+GLOBL constantsOfMomentumBF16<>(SB), RODATA|NOPTR, $96
+
+//	m ← m·beta + x·input
+//	p ← p - (m·step + p·decay)
+//	h ← p, rounded to nearest even
+//
+// func MomentumBF16(p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *[8]float32)
+// Requires: ASIMD
+TEXT ·MomentumBF16(SB), NOSPLIT, $0-104
+	MOVD $constantsOfMomentumBF16<>(SB), R0
+	MOVD c+96(FP), R1
+	MOVD p_len+8(FP), R2
+	MOVD p_base+0(FP), R3
+	MOVD g_base+24(FP), R4
+	MOVD m_base+48(FP), R5
+	MOVD h_base+72(FP), R6
+	MOVWU 0(R1), R7
+	CMPW $0x3f800000, R7
+	BNE general
+	MOVWU 4(R1), R7
+	CMPW $0x0, R7
+	BNE general
+	MOVWU 8(R1), R7
+	CMPW $0x0, R7
+	BNE general
+	MOVWU 24(R1), R7
+	CMPW $0x3f800000, R7
+	BNE general
+	FMOVS 12(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVQ 0(R0), F1
+	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	FMOVQ 16(R0), F1
+	WORD $0x4e211c00 // and v0.16b, v0.16b, v1.16b
+	FMOVS 20(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 28(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVQ 32(R0), F3
+	FMOVQ 48(R0), F4
+	FMOVQ 64(R0), F5
+	SUBS $8, R2, R2
+	BLT usualmainend
+
+usualmain:
+	FLDPQ.P 32(R5), (F6, F7)
+	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	FMOVQ.P 16(R4), F8
+	WORD $0x6e613909 // shll2 v9.4s, v8.8h, #16
+	WORD $0x2e613908 // shll v8.4s, v8.4h, #16
+	WORD $0x4ea08d0a // cmtst v10.4s, v8.4s, v0.4s
+	WORD $0x4e281d48 // and v8.16b, v10.16b, v8.16b
+	WORD $0x4ea08d2a // cmtst v10.4s, v9.4s, v0.4s
+	WORD $0x4e291d49 // and v9.16b, v10.16b, v9.16b
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
+	FSTPQ (F6, F7), -32(R5)
+	FLDPQ.P 32(R3), (F8, F9)
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x6e22dce7 // fmul v7.4s, v7.4s, v2.4s
+	WORD $0x4ea6d506 // fsub v6.4s, v8.4s, v6.4s
+	WORD $0x4ea7d527 // fsub v7.4s, v9.4s, v7.4s
+	FSTPQ (F6, F7), -32(R3)
+	WORD $0x4ea484c8 // add v8.4s, v6.4s, v4.4s
+	WORD $0x4ea484e9 // add v9.4s, v7.4s, v4.4s
+	WORD $0x6f3004ca // ushr v10.4s, v6.4s, #16
+	WORD $0x6f3004eb // ushr v11.4s, v7.4s, #16
+	WORD $0x4e231d4a // and v10.16b, v10.16b, v3.16b
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	WORD $0x4eaa8508 // add v8.4s, v8.4s, v10.4s
+	WORD $0x4eab8529 // add v9.4s, v9.4s, v11.4s
+	WORD $0x4ea51cca // orr v10.16b, v6.16b, v5.16b
+	WORD $0x4ea51ceb // orr v11.16b, v7.16b, v5.16b
+	WORD $0x4e26e4c6 // fcmeq v6.4s, v6.4s, v6.4s
+	WORD $0x4e27e4e7 // fcmeq v7.4s, v7.4s, v7.4s
+	WORD $0x6e6a1d06 // bsl v6.16b, v8.16b, v10.16b
+	WORD $0x6e6b1d27 // bsl v7.16b, v9.16b, v11.16b
+	WORD $0x4e4758c6 // uzp2 v6.8h, v6.8h, v7.8h
+	FMOVQ.P F6, 16(R6)
+	SUBS $8, R2, R2
+	BGE usualmain
+
+usualmainend:
+	ADD $8, R2, R2
+	SUBS $4, R2, R2
+	BLT usualloopend
+
+usualloop:
+	FMOVQ.P 16(R5), F6
+	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
+	FMOVD.P 8(R4), F7
+	WORD $0x2e6138e7 // shll v7.4s, v7.4h, #16
+	WORD $0x4ea08ce8 // cmtst v8.4s, v7.4s, v0.4s
+	WORD $0x4e271d07 // and v7.16b, v8.16b, v7.16b
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
+	FMOVQ F6, -16(R5)
+	FMOVQ.P 16(R3), F7
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4ea6d4e6 // fsub v6.4s, v7.4s, v6.4s
+	FMOVQ F6, -16(R3)
+	WORD $0x4ea484c7 // add v7.4s, v6.4s, v4.4s
+	WORD $0x6f3004c8 // ushr v8.4s, v6.4s, #16
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4ea884e7 // add v7.4s, v7.4s, v8.4s
+	WORD $0x4ea51cc8 // orr v8.16b, v6.16b, v5.16b
+	WORD $0x4e26e4c6 // fcmeq v6.4s, v6.4s, v6.4s
+	WORD $0x6e681ce6 // bsl v6.16b, v7.16b, v8.16b
+	WORD $0x4e4658c6 // uzp2 v6.8h, v6.8h, v6.8h
+	FMOVD.P F6, 8(R6)
+	SUBS $4, R2, R2
+	BGE usualloop
+
+usualloopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT usualsingleend
+
+usualsingle:
+	FMOVS.P 4(R5), F6
+	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
+	MOVHU.P 2(R4), R0
+	FMOVS R0, F7
+	WORD $0x2e6138e7 // shll v7.4s, v7.4h, #16
+	WORD $0x4ea08ce8 // cmtst v8.4s, v7.4s, v0.4s
+	WORD $0x4e271d07 // and v7.16b, v8.16b, v7.16b
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
+	FMOVS F6, -4(R5)
+	FMOVS.P 4(R3), F7
+	WORD $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD $0x4ea6d4e6 // fsub v6.4s, v7.4s, v6.4s
+	FMOVS F6, -4(R3)
+	WORD $0x4ea484c7 // add v7.4s, v6.4s, v4.4s
+	WORD $0x6f3004c8 // ushr v8.4s, v6.4s, #16
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4ea884e7 // add v7.4s, v7.4s, v8.4s
+	WORD $0x4ea51cc8 // orr v8.16b, v6.16b, v5.16b
+	WORD $0x4e26e4c6 // fcmeq v6.4s, v6.4s, v6.4s
+	WORD $0x6e681ce6 // bsl v6.16b, v7.16b, v8.16b
+	FMOVS F6, R0
+	LSR $16, R0, R0
+	MOVH.P R0, 2(R6)
+	SUBS $1, R2, R2
+	BGE usualsingle
+
+usualsingleend:
+	JMP end
+
+general:
+	MOVD $4611686018427387904, R7
+	MOVWU 4(R1), R8
+	CMPW $0x0, R8
+	BNE asked
+	MOVWU 8(R1), R8
+	CMPW $0x0, R8
+	BNE asked
+	MOVWU 24(R1), R8
+	CMPW $0x3f800000, R8
+	BNE asked
+	MOVD $8, R7
+
+asked:
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 16(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 12(R1), F2
+	VDUP V2.S[0], V2.S4
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FMOVQ 0(R0), F2
+	WORD $0x6e221c21 // eor v1.16b, v1.16b, v2.16b
+	FMOVQ 16(R0), F2
+	WORD $0x4e221c21 // and v1.16b, v1.16b, v2.16b
+	FMOVS 12(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVQ 0(R0), F3
+	WORD $0x6e231c42 // eor v2.16b, v2.16b, v3.16b
+	FMOVQ 16(R0), F3
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	FMOVS 20(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 28(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ 32(R0), F5
+	FMOVQ 48(R0), F6
+	FMOVQ 64(R0), F7
+	FMOVS 4(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 8(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVQ 80(R0), F10
+	WORD $0x4e2ae50a // fcmeq v10.4s, v8.4s, v10.4s
+	FMOVS 24(R1), F11
+	VDUP V11.S[0], V11.S4
+	FMOVQ 80(R0), F12
+	WORD $0x4e2ce52c // fcmeq v12.4s, v9.4s, v12.4s
+	SUBS R7, R2, R2
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R5), (F13, F14)
+	WORD $0x6e23ddad // fmul v13.4s, v13.4s, v3.4s
+	WORD $0x6e23ddce // fmul v14.4s, v14.4s, v3.4s
+	FMOVQ.P 16(R4), F15
+	WORD $0x6e6139f0 // shll2 v16.4s, v15.8h, #16
+	WORD $0x2e6139ef // shll v15.4s, v15.4h, #16
+	WORD $0x4ea18df1 // cmtst v17.4s, v15.4s, v1.4s
+	WORD $0x4e2f1e2f // and v15.16b, v17.16b, v15.16b
+	WORD $0x4ea18e11 // cmtst v17.4s, v16.4s, v1.4s
+	WORD $0x4e301e30 // and v16.16b, v17.16b, v16.16b
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
+	WORD $0x4ea28df1 // cmtst v17.4s, v15.4s, v2.4s
+	WORD $0x4e2f1e2f // and v15.16b, v17.16b, v15.16b
+	WORD $0x4ea28e11 // cmtst v17.4s, v16.4s, v2.4s
+	WORD $0x4e301e30 // and v16.16b, v17.16b, v16.16b
+	WORD $0x4e2fd5ad // fadd v13.4s, v13.4s, v15.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	FSTPQ (F13, F14), -32(R5)
+	FLDPQ.P 32(R3), (F15, F16)
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4eadd5ed // fsub v13.4s, v15.4s, v13.4s
+	WORD $0x4eaed60e // fsub v14.4s, v16.4s, v14.4s
+	FSTPQ (F13, F14), -32(R3)
+	WORD $0x4ea685af // add v15.4s, v13.4s, v6.4s
+	WORD $0x4ea685d0 // add v16.4s, v14.4s, v6.4s
+	WORD $0x6f3005b1 // ushr v17.4s, v13.4s, #16
+	WORD $0x6f3005d2 // ushr v18.4s, v14.4s, #16
+	WORD $0x4e251e31 // and v17.16b, v17.16b, v5.16b
+	WORD $0x4e251e52 // and v18.16b, v18.16b, v5.16b
+	WORD $0x4eb185ef // add v15.4s, v15.4s, v17.4s
+	WORD $0x4eb28610 // add v16.4s, v16.4s, v18.4s
+	WORD $0x4ea71db1 // orr v17.16b, v13.16b, v7.16b
+	WORD $0x4ea71dd2 // orr v18.16b, v14.16b, v7.16b
+	WORD $0x4e2de5ad // fcmeq v13.4s, v13.4s, v13.4s
+	WORD $0x4e2ee5ce // fcmeq v14.4s, v14.4s, v14.4s
+	WORD $0x6e711ded // bsl v13.16b, v15.16b, v17.16b
+	WORD $0x6e721e0e // bsl v14.16b, v16.16b, v18.16b
+	WORD $0x4e4e59ad // uzp2 v13.8h, v13.8h, v14.8h
+	FMOVQ.P F13, 16(R6)
+	SUBS $8, R2, R2
+	BGE main
+
+mainend:
+	ADD R7, R2, R2
+	SUBS $4, R2, R2
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R5), F13
+	WORD $0x6e23ddad // fmul v13.4s, v13.4s, v3.4s
+	FMOVD.P 8(R4), F14
+	WORD $0x2e6139ce // shll v14.4s, v14.4h, #16
+	WORD $0x4ea18dcf // cmtst v15.4s, v14.4s, v1.4s
+	WORD $0x4e2e1dee // and v14.16b, v15.16b, v14.16b
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVQ.P 16(R3), F15
+	WORD $0x6e28ddf0 // fmul v16.4s, v15.4s, v8.4s
+	WORD $0x4e30d5d0 // fadd v16.4s, v14.4s, v16.4s
+	WORD $0x6eea1e0e // bif v14.16b, v16.16b, v10.16b
+	WORD $0x4ea28dd0 // cmtst v16.4s, v14.4s, v2.4s
+	WORD $0x4e2e1e0e // and v14.16b, v16.16b, v14.16b
+	WORD $0x6e2bddce // fmul v14.4s, v14.4s, v11.4s
+	WORD $0x4e2ed5ad // fadd v13.4s, v13.4s, v14.4s
+	FMOVQ F13, -16(R5)
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x6e29ddee // fmul v14.4s, v15.4s, v9.4s
+	WORD $0x4e2ed5ae // fadd v14.4s, v13.4s, v14.4s
+	WORD $0x6eec1dcd // bif v13.16b, v14.16b, v12.16b
+	WORD $0x4eadd5ed // fsub v13.4s, v15.4s, v13.4s
+	FMOVQ F13, -16(R3)
+	WORD $0x4ea685ae // add v14.4s, v13.4s, v6.4s
+	WORD $0x6f3005af // ushr v15.4s, v13.4s, #16
+	WORD $0x4e251def // and v15.16b, v15.16b, v5.16b
+	WORD $0x4eaf85ce // add v14.4s, v14.4s, v15.4s
+	WORD $0x4ea71daf // orr v15.16b, v13.16b, v7.16b
+	WORD $0x4e2de5ad // fcmeq v13.4s, v13.4s, v13.4s
+	WORD $0x6e6f1dcd // bsl v13.16b, v14.16b, v15.16b
+	WORD $0x4e4d59ad // uzp2 v13.8h, v13.8h, v13.8h
+	FMOVD.P F13, 8(R6)
+	SUBS $4, R2, R2
+	BGE loop
+
+loopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT singleend
+
+single:
+	FMOVS.P 4(R5), F13
+	WORD $0x6e23ddad // fmul v13.4s, v13.4s, v3.4s
+	MOVHU.P 2(R4), R0
+	FMOVS R0, F14
+	WORD $0x2e6139ce // shll v14.4s, v14.4h, #16
+	WORD $0x4ea18dcf // cmtst v15.4s, v14.4s, v1.4s
+	WORD $0x4e2e1dee // and v14.16b, v15.16b, v14.16b
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVS.P 4(R3), F15
+	WORD $0x6e28ddf0 // fmul v16.4s, v15.4s, v8.4s
+	WORD $0x4e30d5d0 // fadd v16.4s, v14.4s, v16.4s
+	WORD $0x6eea1e0e // bif v14.16b, v16.16b, v10.16b
+	WORD $0x4ea28dd0 // cmtst v16.4s, v14.4s, v2.4s
+	WORD $0x4e2e1e0e // and v14.16b, v16.16b, v14.16b
+	WORD $0x6e2bddce // fmul v14.4s, v14.4s, v11.4s
+	WORD $0x4e2ed5ad // fadd v13.4s, v13.4s, v14.4s
+	FMOVS F13, -4(R5)
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x6e29ddee // fmul v14.4s, v15.4s, v9.4s
+	WORD $0x4e2ed5ae // fadd v14.4s, v13.4s, v14.4s
+	WORD $0x6eec1dcd // bif v13.16b, v14.16b, v12.16b
+	WORD $0x4eadd5ed // fsub v13.4s, v15.4s, v13.4s
+	FMOVS F13, -4(R3)
+	WORD $0x4ea685ae // add v14.4s, v13.4s, v6.4s
+	WORD $0x6f3005af // ushr v15.4s, v13.4s, #16
+	WORD $0x4e251def // and v15.16b, v15.16b, v5.16b
+	WORD $0x4eaf85ce // add v14.4s, v14.4s, v15.4s
+	WORD $0x4ea71daf // orr v15.16b, v13.16b, v7.16b
+	WORD $0x4e2de5ad // fcmeq v13.4s, v13.4s, v13.4s
+	WORD $0x6e6f1dcd // bsl v13.16b, v14.16b, v15.16b
+	FMOVS F13, R0
+	LSR $16, R0, R0
+	MOVH.P R0, 2(R6)
+	SUBS $1, R2, R2
+	BGE single
+
+singleend:
 
 end:
 	RET
@@ -29247,6 +30894,88 @@ singleend:
 	ADD $96, R2, R2
 	CMP R3, R2
 	BLT entry
+
+end:
+	RET
+
+DATA constantsOfSplitBF16<>+0(SB)/8, $0x0000800000008000
+DATA constantsOfSplitBF16<>+8(SB)/8, $0x0000800000008000
+DATA constantsOfSplitBF16<>+16(SB)/8, $0xffff0000ffff0000
+DATA constantsOfSplitBF16<>+24(SB)/8, $0xffff0000ffff0000
+GLOBL constantsOfSplitBF16<>(SB), RODATA|NOPTR, $32
+
+//	h ← (bits(x) + 2¹⁵) / 2¹⁶
+//	r ← bits(x) - h·2¹⁶
+//
+// func SplitBF16(h, r []fallback.BF16, x []float32)
+// Requires: ASIMD
+TEXT ·SplitBF16(SB), NOSPLIT, $0-72
+	MOVD $constantsOfSplitBF16<>(SB), R0
+	MOVD h_len+8(FP), R1
+	MOVD h_base+0(FP), R2
+	MOVD r_base+24(FP), R3
+	MOVD x_base+48(FP), R4
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	SUBS $8, R1, R1
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R4), (F2, F3)
+	WORD $0x4ea08444 // add v4.4s, v2.4s, v0.4s
+	WORD $0x4ea08465 // add v5.4s, v3.4s, v0.4s
+	WORD $0x4e455886 // uzp2 v6.8h, v4.8h, v5.8h
+	FMOVQ.P F6, 16(R2)
+	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
+	WORD $0x4e211ca5 // and v5.16b, v5.16b, v1.16b
+	WORD $0x6ea48442 // sub v2.4s, v2.4s, v4.4s
+	WORD $0x6ea58463 // sub v3.4s, v3.4s, v5.4s
+	WORD $0x4f305442 // shl v2.4s, v2.4s, #16
+	WORD $0x4f305463 // shl v3.4s, v3.4s, #16
+	WORD $0x4e435842 // uzp2 v2.8h, v2.8h, v3.8h
+	FMOVQ.P F2, 16(R3)
+	SUBS $8, R1, R1
+	BGE main
+
+mainend:
+	ADD $8, R1, R1
+	SUBS $4, R1, R1
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R4), F2
+	WORD $0x4ea08443 // add v3.4s, v2.4s, v0.4s
+	WORD $0x4e435864 // uzp2 v4.8h, v3.8h, v3.8h
+	FMOVD.P F4, 8(R2)
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x6ea38442 // sub v2.4s, v2.4s, v3.4s
+	WORD $0x4f305442 // shl v2.4s, v2.4s, #16
+	WORD $0x4e425842 // uzp2 v2.8h, v2.8h, v2.8h
+	FMOVD.P F2, 8(R3)
+	SUBS $4, R1, R1
+	BGE loop
+
+loopend:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT singleend
+
+single:
+	FMOVS.P 4(R4), F2
+	WORD $0x4ea08443 // add v3.4s, v2.4s, v0.4s
+	FMOVS F3, R0
+	LSR $16, R0, R0
+	MOVH.P R0, 2(R2)
+	WORD $0x4e211c63 // and v3.16b, v3.16b, v1.16b
+	WORD $0x6ea38442 // sub v2.4s, v2.4s, v3.4s
+	WORD $0x4f305442 // shl v2.4s, v2.4s, #16
+	FMOVS F2, R0
+	LSR $16, R0, R0
+	MOVH.P R0, 2(R3)
+	SUBS $1, R1, R1
+	BGE single
+
+singleend:
 
 end:
 	RET

@@ -89,6 +89,15 @@ func AdaBelief(list [][]float32, c *fallback.AdaBeliefScalars)
 //go:noescape
 func AdaGrad(list [][]float32, c *fallback.AdaGradScalars)
 
+// AdaGradBF16 is
+//
+//	a ← a + drop(x, small)²
+//	p ← p - (x·step / (√(a + epsIn) + eps) + p·decay)
+//	h ← p, rounded to nearest even
+//
+//go:noescape
+func AdaGradBF16(p []float32, g []fallback.BF16, a []float32, h []fallback.BF16, c *fallback.AdaGradBF16Scalars)
+
 // AdaGradDA is
 //
 //	s ← s + x
@@ -185,6 +194,16 @@ func AdafactorSquares(row, g, column []float32, c *fallback.AdafactorSquaresScal
 //
 //go:noescape
 func Adam(list [][]float32, c *fallback.AdamScalars)
+
+// AdamBF16 is
+//
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//	h ← p, rounded to nearest even
+//
+//go:noescape
+func AdamBF16(p []float32, g []fallback.BF16, m, v []float32, h []fallback.BF16, c *fallback.AdamBF16Scalars)
 
 // AdamProx is
 //
@@ -384,6 +403,13 @@ func GradNorm(list [][]float32, c *fallback.GradNormScalars, grads *[32]float64)
 //go:noescape
 func Hinge(list [][]float32, c *fallback.HingeScalars, sum *[32]float64)
 
+// JoinBF16 is
+//
+//	x ← bits(h)·2¹⁶ + bits(r), which have a sign
+//
+//go:noescape
+func JoinBF16(x []float32, h, r []fallback.BF16)
+
 // LAMB is
 //
 //	m ← lerp(m, x, weight1)
@@ -418,6 +444,15 @@ func LaProp(list [][]float32, c *fallback.LaPropScalars)
 //
 //go:noescape
 func Lion(list [][]float32, c *fallback.LionScalars)
+
+// LionBF16 is
+//
+//	p ← p - (sign(lerp(m, x, weight1))·step + p·decay)
+//	m ← lerp(m, x, weight2)
+//	h ← p, rounded to nearest even
+//
+//go:noescape
+func LionBF16(p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *fallback.LionBF16Scalars)
 
 // Log is
 //
@@ -464,6 +499,15 @@ func MaxAbs(list [][]float32, max *[32]float32)
 //
 //go:noescape
 func Momentum(list [][]float32, c *fallback.MomentumScalars)
+
+// MomentumBF16 is
+//
+//	m ← m·beta + x·input
+//	p ← p - (m·step + p·decay)
+//	h ← p, rounded to nearest even
+//
+//go:noescape
+func MomentumBF16(p []float32, g []fallback.BF16, m []float32, h []fallback.BF16, c *fallback.MomentumBF16Scalars)
 
 // Muon is
 //
@@ -666,6 +710,14 @@ func SimplifiedAdEMAMix(list [][]float32, c *fallback.SimplifiedAdEMAMixScalars)
 //
 //go:noescape
 func Sophia(list [][]float32, c *fallback.SophiaScalars)
+
+// SplitBF16 is
+//
+//	h ← (bits(x) + 2¹⁵) / 2¹⁶
+//	r ← bits(x) - h·2¹⁶
+//
+//go:noescape
+func SplitBF16(h, r []fallback.BF16, x []float32)
 
 // Sqrt is
 //

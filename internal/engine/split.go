@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"unsafe"
+
+	"github.com/lockstep-go/lockstep/internal/tune"
+	"github.com/lockstep-go/lockstep/kernels"
+)
+
+// RunSplit carries out the step that was begun, of plain rules and along shards, on parameters
+// in two halves: see kernels.SplitBF16. They are joined block by block in the cache.
+func (e *Engine) RunSplit(params [][]kernels.BF16, rests [][]int16) {
+	s, ok := e.splitting.(*splitting)
+	if !ok {
+		s = &splitting{e: e}
+		e.splitting = s
+	}
+	s.params, s.rests = params, rests
+	e.share(s, false)
+	s.params, s.rests = nil, nil
+	if e.late {
+		e.late = false
+		for k := range e.tensors {
+			t := &e.tensors[k]
+			t.begins = t.begins && !e.present(k)
+			e.late = e.late || t.begins
+		}
+	}
+}
+
+// PartSplit is Part of parameters in two halves.
+func (e *Engine) PartSplit(w *Worker, tensor, lo int, params []kernels.BF16, rests []int16, grads kernels.Typed) {
+	length := e.splitLen(&e.tensors[tensor])
+	for at, end := 0, 0; at < len(params); at = end {
+		end = min(at+length, len(params))
+		h, r, p := params[at:end], Uppers(rests[at:end]), w.joinedRoom(end-at)
+		kernels.JoinBF16(e.table, p, h, r)
+		e.Part(w, tensor, lo+at, p, grads.Slice(at, end))
+		kernels.SplitBF16(e.table, h, r, p)
+	}
+}
+
+// splitLen is the length of a tensor's blocks, of whole rows where rows are looked at.
+func (e *Engine) splitLen(t *tensor) int {
+	if e.groups[t.Rule].clipping.byRows(t) {
+		return rowsOf(tune.BlockLen, t.columns())
+	}
+	return tune.BlockLen
+}
+
+// splitting takes a step of a unit's parameters.
+type splitting struct {
+	e      *Engine
+	params [][]kernels.BF16
+	rests  [][]int16
+}
+
+func (s *splitting) Do(k, worker int) {
+	e, w := s.e, s.e.workers[worker]
+	u := &e.units[k]
+	if u.tensor >= 0 {
+		s.run(w, u.tensor, u.lo, u.hi)
+		return
+	}
+	for _, tensor := range e.groups[u.group].shared[u.lo:u.hi] {
+		s.run(w, tensor, 0, e.tensors[tensor].Size)
+	}
+}
+
+// run takes a step of a range of a tensor.
+func (s *splitting) run(w *Worker, tensor, lo, hi int) {
+	e, t := s.e, &s.e.tensors[tensor]
+	present := e.present(tensor)
+	follows := e.following.follows()
+	if !present && !follows && !e.following.starts() {
+		return
+	}
+	length := e.splitLen(t)
+	for at, end := lo, 0; at < hi; at = end {
+		end = min(at+length, hi)
+		h, r := s.params[tensor][at:end], Uppers(s.rests[tensor][at:end])
+		p := w.joinedRoom(end - at)
+		kernels.JoinBF16(e.table, p, h, r)
+		if present {
+			w.setShards(&e.shards, tensor, at, end)
+			e.part(w, t, at, p, p)
+		} else if e.following.beginAs(t, at, p); follows {
+			e.followApart(w, t, at, end, p)
+		}
+		kernels.SplitBF16(e.table, h, r, p)
+	}
+}
+
+// joinedRoom is a block for parameters.
+func (w *Worker) joinedRoom(n int) []float32 {
+	if len(w.joined) < n {
+		w.joined = make([]float32, max(n, tune.BlockLen))
+	}
+	return w.joined[:n]
+}
+
+// Uppers are integers as what kernels take them for.
+func Uppers(x []int16) []kernels.BF16 {
+	return unsafe.Slice((*kernels.BF16)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
+}

@@ -1,0 +1,29 @@
+package update
+
+import (
+	"github.com/lockstep-go/lockstep/internal/engine"
+	"github.com/lockstep-go/lockstep/kernels"
+)
+
+// Which rules have a kernel for which types, beside that of float32, is said here alone. All
+// of them are for a gradient of BF16 with a copy of the parameters in BF16: along such a
+// gradient without a copy, blocks that are widened in the cache are faster than a copy that
+// nobody wants. What has no line here goes block by block, with the same bits.
+//
+// No rule is asked but by a step with a gradient of another type, so that a program without
+// such steps links none of these kernels.
+
+func (Adam) fused() engine.Fused     { return engine.FuseTwo(kernels.AdamBF16) }
+func (Momentum) fused() engine.Fused { return engine.FuseOne(kernels.MomentumBF16) }
+func (Lion) fused() engine.Fused     { return engine.FuseOne(kernels.LionBF16) }
+func (SignSGD) fused() engine.Fused  { return engine.FuseOne(kernels.LionBF16) } // with a momentum
+func (AdaGrad) fused() engine.Fused  { return engine.FuseOne(kernels.AdaGradBF16) }
+
+// fuse gives the engine the kernels of rules that have one.
+func (o *Optimizer) fuse() {
+	for k := range o.groups {
+		if r, ok := o.groups[k].rule.(interface{ fused() engine.Fused }); ok {
+			o.engine.Fuse(k, r.fused())
+		}
+	}
+}

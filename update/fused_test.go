@@ -1,0 +1,266 @@
+package update_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/agree"
+	"github.com/lockstep-go/lockstep/internal/registry"
+	"github.com/lockstep-go/lockstep/internal/tune"
+	"github.com/lockstep-go/lockstep/kernels"
+	"github.com/lockstep-go/lockstep/update"
+)
+
+// TestFusedRules has a kernel for just those passes that one was made for.
+func TestFusedRules(t *testing.T) {
+	made := map[string]bool{"Adam": true, "AdaGrad": true, "Lion": true, "Momentum": true}
+	found := map[string]bool{}
+	for _, s := range registry.Samples() {
+		list, passes := update.Kernels(s.Rule), update.Passes(s.Rule)
+		want := len(passes) == 1 && strings.HasPrefix(passes[0], "*engine.elementCall") && made[list[0]]
+		if got := update.IsFused(s.Rule); got != want {
+			t.Errorf("%s, with the passes %v: fused is %v", s.Name, list, got)
+		}
+		if want {
+			found[list[0]] = true
+		}
+	}
+	if len(found) != len(made) {
+		t.Errorf("no sample but of %v", found)
+	}
+}
+
+// fusedSizes are all that a loop may leave over, tensors that are cut into units, and some
+// whose copy is of another type or none.
+func fusedSizes() []int {
+	var sizes []int
+	for n := range 68 {
+		sizes = append(sizes, n)
+	}
+	return append(sizes, 1000, 5000, 2*tune.UnitLen+7, 300, 5001)
+}
+
+// fusedCopies are copies in BF16 of all tensors but the last two.
+func fusedCopies(t *testing.T, o *update.Optimizer, sizes []int) [][]update.BF16 {
+	t.Helper()
+	copies, list := make([][]update.BF16, len(sizes)), make([]update.Typed, len(sizes))
+	for k, n := range sizes {
+		copies[k] = slices.Repeat([]update.BF16{0x1234}, n)
+		list[k] = update.TypedOf(copies[k])
+	}
+	list[len(sizes)-2] = update.TypedOf(make([]update.F16, sizes[len(sizes)-2]))
+	list[len(sizes)-1] = update.Typed{}
+	must(t, o.SetCopies(list))
+	return copies
+}
+
+// fusedGrads are gradients of BF16: in some tensors of any bits, in others ordinary ones that
+// cease, and none of some in some steps.
+func fusedGrads(sizes []int, step int, anyBits bool) []update.Typed {
+	list := make([]update.Typed, len(sizes))
+	for k, n := range sizes {
+		if n > 0 && step > 3 && (step*7+k*5)%9 == 0 {
+			continue
+		}
+		g, rng := make([]update.BF16, n), rand.New(rand.NewPCG(uint64(step), uint64(k)))
+		for i := range g {
+			if step < 11 || i > n/2 {
+				g[i] = fallback.ToBF16(agree.Value(rng, anyBits && k%5 == 3))
+			}
+		}
+		list[k] = update.TypedOf(g)
+	}
+	return list
+}
+
+// likeBits compares float32 of which a NaN is like another.
+func likeBits(x, y []float32) bool {
+	return slices.EqualFunc(x, y, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) || a != a && b != b })
+}
+
+// wantFused compares an optimizer with one that goes block by block.
+func wantFused(t *testing.T, what string, o, blocks *update.Optimizer, p, q [][]float32, c, d [][]update.BF16) {
+	t.Helper()
+	for k := range p {
+		if !likeBits(p[k], q[k]) {
+			t.Errorf("%s: the parameters of tensor %d differ", what, k)
+		}
+		for i, x := range c[k] {
+			if y := d[k][i]; x != y && (x.Float32() == x.Float32() || y.Float32() == y.Float32()) {
+				t.Errorf("%s: element %d of the copy of tensor %d is %#x, want %#x", what, i, k, x, y)
+				break
+			}
+		}
+		for _, name := range slotNames(blocks, k) {
+			x, err := o.Buffer(k, name)
+			y, other := blocks.Buffer(k, name)
+			if (err == nil) != (other == nil) || !likeBits(x, y) {
+				t.Errorf("%s: %s of tensor %d differs", what, name, k)
+			}
+		}
+	}
+}
+
+// fusedSettings are what a fused kernel has to get along with, or leaves to blocks.
+var fusedSettings = []struct {
+	name string
+	set  func(o *update.Optimizer) error
+}{
+	{"alone", func(*update.Optimizer) error { return nil }},
+	{"scaled", func(o *update.Optimizer) error { return o.SetGradScale(.3) }},
+	{"with a tiny scale", func(o *update.Optimizer) error { return o.SetGradScale(0x1p-110) }},
+	{"to a norm", func(o *update.Optimizer) error { return o.SetMaxNorm(.5) }},
+	{"clipped", func(o *update.Optimizer) error { return o.SetMaxValue(.3) }},
+	{"skipping", func(o *update.Optimizer) error { return o.SetPolicy(update.Skip) }},
+	{"zeroing", func(o *update.Optimizer) error { return o.SetZeroGrads(true) }},
+	{"with slow parameters", func(o *update.Optimizer) error { return o.SetLookahead(update.Lookahead{Period: 3, Step: .5}) }},
+	{"averaging", func(o *update.Optimizer) error { return o.SetAverage(update.Averaging{Every: 2, Decay: .75}) }},
+}
+
+// TestFused compares steps of all rules that have a fused kernel with the same block by block.
+func TestFused(t *testing.T) {
+	sizes, tables, n := fusedSizes(), kernels.Available(), 0
+	for _, s := range registry.Samples() {
+		if !update.IsFused(s.Rule) {
+			continue
+		}
+		for k, with := range fusedSettings {
+			n++
+			if testing.Short() && n%5 > 0 {
+				continue
+			}
+			o, p, _ := newSet(t, sizes, s.Rule)
+			blocks, q, _ := newSet(t, sizes, s.Rule)
+			update.Unfused(blocks)
+			for _, x := range []*update.Optimizer{o, blocks} {
+				must(t, x.SetTable(tables[(n+k)%len(tables)]))
+				must(t, x.SetWorkers([]int{1, 2, 7}[n%3]))
+				must(t, with.set(x))
+			}
+			c, d := fusedCopies(t, o, sizes), fusedCopies(t, blocks, sizes)
+			anyBits := with.name != "to a norm" && with.name != "skipping"
+			for step := 1; step <= 18 && !t.Failed(); step++ {
+				what := fmt.Sprintf("%s, %s, table %v, step %d", s.Name, with.name, o.Table(), step)
+				grads, same := fusedGrads(sizes, step, anyBits), fusedGrads(sizes, step, anyBits)
+				if step == 7 { // options of the same kernel, or of another
+					to := o.Rules()[0]
+					must(t, o.SetRule(0, to))
+				}
+				must(t, o.StepTyped(p, grads))
+				must(t, blocks.StepTyped(q, same))
+				wantFused(t, what, o, blocks, p, q, c, d)
+				for j, g := range grads {
+					if !slices.Equal(bitsOf(g), bitsOf(same[j])) {
+						t.Errorf("%s: the gradient of tensor %d is another", what, j)
+					}
+				}
+			}
+		}
+	}
+	if n == 0 {
+		t.Error("no rule has a fused kernel")
+	}
+}
+
+func bitsOf(g update.Typed) []update.BF16 {
+	if g.IsNil() {
+		return nil
+	}
+	return g.BF16()
+}
+
+// TestFusedRanges carries out a step in ranges, by goroutines.
+func TestFusedRanges(t *testing.T) {
+	sizes := []int{5, 40, 3*tune.UnitLen + 11, 0, 1000}
+	for n, rule := range []update.Rule{plainAdam, registry.Get("lion"), registry.Get("momentum"), registry.Get("adagrad")} {
+		o, p, _ := newSet(t, sizes, rule)
+		blocks, q, _ := newSet(t, sizes, rule)
+		update.Unfused(blocks)
+		copies := func(o *update.Optimizer) [][]update.BF16 {
+			var list [][]update.BF16
+			for _, n := range sizes {
+				list = append(list, make([]update.BF16, n))
+			}
+			must(t, o.SetCopies(update.TypedList(list)))
+			return list
+		}
+		c, d := copies(o), copies(blocks)
+		for step := 1; step <= 17; step++ {
+			rng := rand.New(rand.NewPCG(uint64(n), uint64(step)))
+			grads := make([][]update.BF16, len(sizes))
+			for k, size := range sizes {
+				grads[k] = make([]update.BF16, size)
+				fallback.NarrowBF16(grads[k], uniform(size, rng.Uint64()))
+			}
+			must(t, o.Begin())
+			var running sync.WaitGroup
+			for k, size := range sizes {
+				for at := 0; at < size; {
+					lo, hi := at, min(size, at+1+rng.IntN(size))
+					running.Go(func() {
+						if err := o.ApplyTyped(k, lo, p[k][lo:hi], update.TypedOf(grads[k][lo:hi])); err != nil {
+							t.Error(err)
+						}
+					})
+					at = hi
+				}
+			}
+			running.Wait()
+			must(t, o.End())
+			must(t, blocks.StepTyped(q, update.TypedList(grads)))
+			wantFused(t, fmt.Sprintf("%s, step %d", rule.Name(), step), o, blocks, p, q, c, d)
+		}
+	}
+}
+
+// TestFusedRuns has the fused kernel take what it can and no more.
+func TestFusedRuns(t *testing.T) {
+	sizes := []int{5, 40, 3*tune.UnitLen + 11}
+	for name, c := range map[string]struct {
+		set     func(o *update.Optimizer) error
+		share   func(k int) bool // of a tensor's copy
+		grads   func(n int) update.Typed
+		step    int
+		tensors []int
+	}{
+		"alone":                    {tensors: []int{0, 1, 2}},
+		"to a norm":                {set: func(o *update.Optimizer) error { return o.SetMaxNorm(1e-3) }, tensors: []int{0, 1, 2}},
+		"where state is looked at": {step: 15},
+		"along float16":            {grads: func(n int) update.Typed { return update.TypedOf(make([]update.F16, n)) }},
+		"with some copies":         {share: func(k int) bool { return k == 1 }, tensors: []int{1}},
+		"clipped":                  {set: func(o *update.Optimizer) error { return o.SetMaxValue(1) }},
+		"averaging":                {set: func(o *update.Optimizer) error { return o.SetAverage(update.Averaging{Every: 1, Decay: .5}) }},
+	} {
+		o, p, _ := newSet(t, sizes, plainAdam)
+		var elements atomic.Int64
+		update.CountFused(o, &elements)
+		list, grads, want := make([]update.Typed, len(sizes)), make([]update.Typed, len(sizes)), int64(0)
+		for k, n := range sizes {
+			if grads[k] = update.TypedOf(make([]update.BF16, n)); c.grads != nil {
+				grads[k] = c.grads(n)
+			}
+			if c.share == nil || c.share(k) {
+				list[k] = update.TypedOf(make([]update.BF16, n))
+			}
+		}
+		must(t, o.SetCopies(list))
+		if c.set != nil {
+			must(t, c.set(o))
+		}
+		must(t, o.SetSteps(int64(c.step)))
+		must(t, o.StepTyped(p, grads))
+		for _, k := range c.tensors {
+			want += int64(sizes[k])
+		}
+		if got := elements.Load(); got != want {
+			t.Errorf("%s: %d elements went through the fused kernel, want %d", name, got, want)
+		}
+	}
+}
