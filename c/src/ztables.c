@@ -85,6 +85,7 @@ static const lockstep_parameter d_adapt_adamw_scalars[] = {{"scale", LOCKSTEP_FL
 static const lockstep_parameter d_adapt_adamw_lanes[] = {{"numerator", LOCKSTEP_LANES_DOUBLE}, {"denominator", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter dots_buffers[] = {{"z", LOCKSTEP_PER_ROW}, {"x", LOCKSTEP_MATRIX}, {"w", LOCKSTEP_STREAM}};
 static const lockstep_parameter exp_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
+static const lockstep_parameter expm1_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter ftrl_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"a", LOCKSTEP_STREAM}, {"z", LOCKSTEP_STREAM}};
 static const lockstep_parameter ftrl_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"small", LOCKSTEP_MASK}, {"input", LOCKSTEP_FLOAT}, {"shrink", LOCKSTEP_FLOAT}, {"inverse", LOCKSTEP_FLOAT}, {"prox_l1", LOCKSTEP_FLOAT}, {"prox_l2", LOCKSTEP_FLOAT}};
 static const lockstep_parameter fade_buffers[] = {{"x", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}};
@@ -157,10 +158,12 @@ static const lockstep_parameter schedule_free_radam_buffers[] = {{"p", LOCKSTEP_
 static const lockstep_parameter schedule_free_radam_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"adapts", LOCKSTEP_FLOAT}, {"rest", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}, {"direct", LOCKSTEP_FLOAT}, {"mix", LOCKSTEP_FLOAT}};
 static const lockstep_parameter shrink_buffers[] = {{"p", LOCKSTEP_STREAM}};
 static const lockstep_parameter shrink_scalars[] = {{"threshold", LOCKSTEP_FLOAT}, {"shrink", LOCKSTEP_FLOAT}};
+static const lockstep_parameter sigmoid_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter sign_sgd_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}};
 static const lockstep_parameter sign_sgd_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter simplified_ademamix_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter simplified_ademamix_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"beta1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"unbias", LOCKSTEP_FLOAT}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"alpha", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
+static const lockstep_parameter softplus_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter sophia_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM}};
 static const lockstep_parameter sophia_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"gamma", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"clip", LOCKSTEP_FLOAT}};
 static const lockstep_parameter sqrt_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
@@ -176,6 +179,7 @@ static const lockstep_parameter sum_abs_buffers[] = {{"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter sum_abs_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter sum_squares_buffers[] = {{"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter sum_squares_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
+static const lockstep_parameter tanh_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter tensor_norms_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}};
 static const lockstep_parameter tensor_norms_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}};
 static const lockstep_parameter tensor_norms_lanes[] = {{"params", LOCKSTEP_LANES_DOUBLE}, {"grads", LOCKSTEP_LANES_DOUBLE}};
@@ -223,6 +227,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"DAdaptAdamW", d_adapt_adamw_buffers, 5, d_adapt_adamw_scalars, 17, d_adapt_adamw_lanes, 2},
 	{"Dots", dots_buffers, 3, NULL, 0, NULL, 0},
 	{"Exp", exp_buffers, 2, NULL, 0, NULL, 0},
+	{"Expm1", expm1_buffers, 2, NULL, 0, NULL, 0},
 	{"FTRL", ftrl_buffers, 4, ftrl_scalars, 11, NULL, 0},
 	{"Fade", fade_buffers, 2, fade_scalars, 3, NULL, 0},
 	{"Flush", flush_buffers, 1, flush_scalars, 1, NULL, 0},
@@ -258,8 +263,10 @@ const lockstep_kernel lockstep_all[] = {
 	{"ScheduleFreeAdamW", schedule_free_adamw_buffers, 4, schedule_free_adamw_scalars, 14, NULL, 0},
 	{"ScheduleFreeRAdam", schedule_free_radam_buffers, 4, schedule_free_radam_scalars, 15, NULL, 0},
 	{"Shrink", shrink_buffers, 1, shrink_scalars, 2, NULL, 0},
+	{"Sigmoid", sigmoid_buffers, 2, NULL, 0, NULL, 0},
 	{"SignSGD", sign_sgd_buffers, 2, sign_sgd_scalars, 6, NULL, 0},
 	{"SimplifiedAdEMAMix", simplified_ademamix_buffers, 4, simplified_ademamix_scalars, 14, NULL, 0},
+	{"Softplus", softplus_buffers, 2, NULL, 0, NULL, 0},
 	{"Sophia", sophia_buffers, 4, sophia_scalars, 10, NULL, 0},
 	{"Sqrt", sqrt_buffers, 2, NULL, 0, NULL, 0},
 	{"SquaredHinge", squared_hinge_buffers, 4, squared_hinge_scalars, 3, squared_hinge_lanes, 1},
@@ -267,12 +274,13 @@ const lockstep_kernel lockstep_all[] = {
 	{"Sum", sum_buffers, 1, NULL, 0, sum_lanes, 1},
 	{"SumAbs", sum_abs_buffers, 1, NULL, 0, sum_abs_lanes, 1},
 	{"SumSquares", sum_squares_buffers, 1, NULL, 0, sum_squares_lanes, 1},
+	{"Tanh", tanh_buffers, 2, NULL, 0, NULL, 0},
 	{"TensorNorms", tensor_norms_buffers, 2, tensor_norms_scalars, 5, tensor_norms_lanes, 2},
 	{"WidenBF16", widen_bf16_buffers, 2, NULL, 0, NULL, 0},
 	{"WidenF16", widen_f16_buffers, 2, NULL, 0, NULL, 0},
 	{"Yogi", yogi_buffers, 4, yogi_scalars, 12, NULL, 0},
 };
-const size_t lockstep_all_count = 87;
+const size_t lockstep_all_count = 91;
 
 lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_amsgrad,
@@ -313,6 +321,7 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_d_adapt_adamw,
 	lockstep_portable_dots,
 	lockstep_portable_exp,
+	lockstep_portable_expm1,
 	lockstep_portable_ftrl,
 	lockstep_portable_fade,
 	lockstep_portable_flush,
@@ -348,8 +357,10 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_schedule_free_adamw,
 	lockstep_portable_schedule_free_radam,
 	lockstep_portable_shrink,
+	lockstep_portable_sigmoid,
 	lockstep_portable_sign_sgd,
 	lockstep_portable_simplified_ademamix,
+	lockstep_portable_softplus,
 	lockstep_portable_sophia,
 	lockstep_portable_sqrt,
 	lockstep_portable_squared_hinge,
@@ -357,6 +368,7 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_sum,
 	lockstep_portable_sum_abs,
 	lockstep_portable_sum_squares,
+	lockstep_portable_tanh,
 	lockstep_portable_tensor_norms,
 	lockstep_portable_widen_bf16,
 	lockstep_portable_widen_f16,
@@ -401,6 +413,7 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_d_adapt_adamw,
 	lockstep_portable_dots,
 	lockstep_portable_exp,
+	lockstep_portable_expm1,
 	lockstep_portable_ftrl,
 	lockstep_portable_fade,
 	lockstep_portable_flush,
@@ -436,8 +449,10 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_schedule_free_adamw,
 	lockstep_portable_schedule_free_radam,
 	lockstep_portable_shrink,
+	lockstep_portable_sigmoid,
 	lockstep_portable_sign_sgd,
 	lockstep_portable_simplified_ademamix,
+	lockstep_portable_softplus,
 	lockstep_portable_sophia,
 	lockstep_portable_sqrt,
 	lockstep_portable_squared_hinge,
@@ -445,6 +460,7 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_sum,
 	lockstep_portable_sum_abs,
 	lockstep_portable_sum_squares,
+	lockstep_portable_tanh,
 	lockstep_portable_tensor_norms,
 	lockstep_portable_widen_bf16,
 	lockstep_portable_widen_f16,
@@ -495,6 +511,7 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_d_adapt_adamw,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
+	lockstep_avx512_expm1,
 	lockstep_avx512_ftrl,
 	lockstep_avx512_fade,
 	lockstep_avx512_flush,
@@ -530,8 +547,10 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_schedule_free_adamw,
 	lockstep_avx512_schedule_free_radam,
 	lockstep_avx512_shrink,
+	lockstep_avx512_sigmoid,
 	lockstep_avx512_sign_sgd,
 	lockstep_avx512_simplified_ademamix,
+	lockstep_avx512_softplus,
 	lockstep_avx512_sophia,
 	lockstep_avx512_sqrt,
 	lockstep_avx512_squared_hinge,
@@ -539,6 +558,7 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_sum,
 	lockstep_avx512_sum_abs,
 	lockstep_avx512_sum_squares,
+	lockstep_avx512_tanh,
 	lockstep_avx512_tensor_norms,
 	lockstep_avx512_widen_bf16,
 	lockstep_avx512_widen_f16,
@@ -583,6 +603,7 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_d_adapt_adamw,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
+	lockstep_avx512_expm1,
 	lockstep_avx512_ftrl,
 	lockstep_avx512_fade,
 	lockstep_avx512_flush,
@@ -618,8 +639,10 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_schedule_free_adamw,
 	lockstep_avx512_schedule_free_radam,
 	lockstep_avx512_shrink,
+	lockstep_avx512_sigmoid,
 	lockstep_avx512_sign_sgd,
 	lockstep_avx512_simplified_ademamix,
+	lockstep_avx512_softplus,
 	lockstep_avx512_sophia,
 	lockstep_avx512_sqrt,
 	lockstep_avx512_squared_hinge,
@@ -627,6 +650,7 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_sum,
 	lockstep_avx512_sum_abs,
 	lockstep_avx512_sum_squares,
+	lockstep_avx512_tanh,
 	lockstep_avx512_tensor_norms,
 	lockstep_avx512_widen_bf16,
 	lockstep_avx512_widen_f16,
@@ -679,6 +703,7 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_d_adapt_adamw,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
+	lockstep_avx2_expm1,
 	lockstep_avx2_ftrl,
 	lockstep_avx2_fade,
 	lockstep_avx2_flush,
@@ -714,8 +739,10 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_schedule_free_adamw,
 	lockstep_avx2_schedule_free_radam,
 	lockstep_avx2_shrink,
+	lockstep_avx2_sigmoid,
 	lockstep_avx2_sign_sgd,
 	lockstep_avx2_simplified_ademamix,
+	lockstep_avx2_softplus,
 	lockstep_avx2_sophia,
 	lockstep_avx2_sqrt,
 	lockstep_avx2_squared_hinge,
@@ -723,6 +750,7 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_sum,
 	lockstep_avx2_sum_abs,
 	lockstep_avx2_sum_squares,
+	lockstep_avx2_tanh,
 	lockstep_avx2_tensor_norms,
 	lockstep_avx2_widen_bf16,
 	lockstep_avx2_widen_f16,
@@ -767,6 +795,7 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_d_adapt_adamw,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
+	lockstep_avx2_expm1,
 	lockstep_avx2_ftrl,
 	lockstep_avx2_fade,
 	lockstep_avx2_flush,
@@ -802,8 +831,10 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_schedule_free_adamw,
 	lockstep_avx2_schedule_free_radam,
 	lockstep_avx2_shrink,
+	lockstep_avx2_sigmoid,
 	lockstep_avx2_sign_sgd,
 	lockstep_avx2_simplified_ademamix,
+	lockstep_avx2_softplus,
 	lockstep_avx2_sophia,
 	lockstep_avx2_sqrt,
 	lockstep_avx2_squared_hinge,
@@ -811,6 +842,7 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_sum,
 	lockstep_avx2_sum_abs,
 	lockstep_avx2_sum_squares,
+	lockstep_avx2_tanh,
 	lockstep_avx2_tensor_norms,
 	lockstep_avx2_widen_bf16,
 	lockstep_avx2_widen_f16,
@@ -863,6 +895,7 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_d_adapt_adamw,
 	lockstep_neon_dots,
 	lockstep_neon_exp,
+	lockstep_neon_expm1,
 	lockstep_neon_ftrl,
 	lockstep_neon_fade,
 	lockstep_neon_flush,
@@ -898,8 +931,10 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_schedule_free_adamw,
 	lockstep_neon_schedule_free_radam,
 	lockstep_neon_shrink,
+	lockstep_neon_sigmoid,
 	lockstep_neon_sign_sgd,
 	lockstep_neon_simplified_ademamix,
+	lockstep_neon_softplus,
 	lockstep_neon_sophia,
 	lockstep_neon_sqrt,
 	lockstep_neon_squared_hinge,
@@ -907,6 +942,7 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_sum,
 	lockstep_neon_sum_abs,
 	lockstep_neon_sum_squares,
+	lockstep_neon_tanh,
 	lockstep_neon_tensor_norms,
 	lockstep_neon_widen_bf16,
 	lockstep_neon_widen_f16,
@@ -951,6 +987,7 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_d_adapt_adamw,
 	lockstep_neon_dots,
 	lockstep_neon_exp,
+	lockstep_neon_expm1,
 	lockstep_neon_ftrl,
 	lockstep_neon_fade,
 	lockstep_neon_flush,
@@ -986,8 +1023,10 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_schedule_free_adamw,
 	lockstep_neon_schedule_free_radam,
 	lockstep_neon_shrink,
+	lockstep_neon_sigmoid,
 	lockstep_neon_sign_sgd,
 	lockstep_neon_simplified_ademamix,
+	lockstep_neon_softplus,
 	lockstep_neon_sophia,
 	lockstep_neon_sqrt,
 	lockstep_neon_squared_hinge,
@@ -995,6 +1034,7 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_sum,
 	lockstep_neon_sum_abs,
 	lockstep_neon_sum_squares,
+	lockstep_neon_tanh,
 	lockstep_neon_tensor_norms,
 	lockstep_neon_widen_bf16,
 	lockstep_neon_widen_f16,
@@ -1051,6 +1091,7 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_d_adapt_adamw,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
+	lockstep_avx2_expm1,
 	lockstep_avx2_ftrl,
 	lockstep_avx2_fade,
 	lockstep_avx2_flush,
@@ -1086,8 +1127,10 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_schedule_free_adamw,
 	lockstep_avx2_schedule_free_radam,
 	lockstep_avx2_shrink,
+	lockstep_avx2_sigmoid,
 	lockstep_avx2_sign_sgd,
 	lockstep_avx2_simplified_ademamix,
+	lockstep_avx2_softplus,
 	lockstep_avx2_sophia,
 	lockstep_avx2newton_sqrt,
 	lockstep_avx2_squared_hinge,
@@ -1095,6 +1138,7 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_sum,
 	lockstep_avx2_sum_abs,
 	lockstep_avx2_sum_squares,
+	lockstep_avx2_tanh,
 	lockstep_avx2_tensor_norms,
 	lockstep_avx2_widen_bf16,
 	lockstep_avx2_widen_f16,
@@ -1148,6 +1192,7 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_d_adapt_adamw,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
+	lockstep_avx512_expm1,
 	lockstep_avx512_ftrl,
 	lockstep_avx512_fade,
 	lockstep_avx512_flush,
@@ -1183,8 +1228,10 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_schedule_free_adamw,
 	lockstep_avx512_schedule_free_radam,
 	lockstep_avx512_shrink,
+	lockstep_avx512_sigmoid,
 	lockstep_avx512_sign_sgd,
 	lockstep_avx512_simplified_ademamix,
+	lockstep_avx512_softplus,
 	lockstep_avx512_sophia,
 	lockstep_avx512newton_sqrt,
 	lockstep_avx512_squared_hinge,
@@ -1192,6 +1239,7 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_sum,
 	lockstep_avx512_sum_abs,
 	lockstep_avx512_sum_squares,
+	lockstep_avx512_tanh,
 	lockstep_avx512_tensor_norms,
 	lockstep_avx512_widen_bf16,
 	lockstep_avx512_widen_f16,
@@ -1364,208 +1412,224 @@ lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_
 	return lockstep_run(table, &lockstep_all[38], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_ftrl(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_ftrl_scalars *c) {
-	return lockstep_run(table, &lockstep_all[39], list, buffers, c, NULL);
+lockstep_status lockstep_kernel_expm1(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[39], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_fade(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_fade_scalars *c) {
+lockstep_status lockstep_kernel_ftrl(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_ftrl_scalars *c) {
 	return lockstep_run(table, &lockstep_all[40], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_flush(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_flush_scalars *c) {
+lockstep_status lockstep_kernel_fade(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_fade_scalars *c) {
 	return lockstep_run(table, &lockstep_all[41], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_flush(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_flush_scalars *c) {
+	return lockstep_run(table, &lockstep_all[42], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_grad_norm(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_grad_norm_scalars *c, double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {grads};
-	return lockstep_run(table, &lockstep_all[42], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[43], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[43], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[44], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_scalars *c, double params[LOCKSTEP_LANES], double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, updates};
-	return lockstep_run(table, &lockstep_all[44], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[45], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_move_scalars *c) {
-	return lockstep_run(table, &lockstep_all[45], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[46], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
+lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[47], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_log(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[48], list, buffers, NULL, NULL);
+lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
+	return lockstep_run(table, &lockstep_all[48], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_log1p(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_log(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[49], list, buffers, NULL, NULL);
 }
 
+lockstep_status lockstep_kernel_log1p(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[50], list, buffers, NULL, NULL);
+}
+
 lockstep_status lockstep_kernel_madgrad(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_madgrad_scalars *c) {
-	return lockstep_run(table, &lockstep_all[50], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[51], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_mse(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_mse_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[51], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[52], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_max_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, float max[LOCKSTEP_LANES]) {
 	void *const lanes[] = {max};
-	return lockstep_run(table, &lockstep_all[52], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[53], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[53], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[54], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_muon(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_muon_scalars *c, double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {squares};
-	return lockstep_run(table, &lockstep_all[54], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[55], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_nadam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nadam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[55], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[56], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_narrow_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[56], list, buffers, NULL, NULL);
-}
-
-lockstep_status lockstep_kernel_narrow_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[57], list, buffers, NULL, NULL);
 }
 
+lockstep_status lockstep_kernel_narrow_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[58], list, buffers, NULL, NULL);
+}
+
 lockstep_status lockstep_kernel_nesterov(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nesterov_scalars *c) {
-	return lockstep_run(table, &lockstep_all[58], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[59], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_noise(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_noise_scalars *c) {
-	return lockstep_run(table, &lockstep_all[59], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[60], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_penalty(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_penalty_scalars *c, double absolute[LOCKSTEP_LANES], double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {absolute, squares};
-	return lockstep_run(table, &lockstep_all[60], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[61], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_prodigy(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_prodigy_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]) {
 	void *const lanes[] = {numerator, denominator};
-	return lockstep_run(table, &lockstep_all[61], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[62], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_radam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[62], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[63], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[64], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
 	return lockstep_run(table, &lockstep_all[65], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
 	return lockstep_run(table, &lockstep_all[66], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
+	return lockstep_run(table, &lockstep_all[67], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[67], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[68], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
-	return lockstep_run(table, &lockstep_all[68], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[69], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
+lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[70], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
+lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[71], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
+lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
 	return lockstep_run(table, &lockstep_all[72], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
+lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
 	return lockstep_run(table, &lockstep_all[73], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
+lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
 	return lockstep_run(table, &lockstep_all[74], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
-	return lockstep_run(table, &lockstep_all[75], list, buffers, c, NULL);
+lockstep_status lockstep_kernel_sigmoid(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[75], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[76], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
+	return lockstep_run(table, &lockstep_all[77], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_softplus(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[78], list, buffers, NULL, NULL);
+}
+
+lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+	return lockstep_run(table, &lockstep_all[79], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_sqrt(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[77], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[80], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_squared_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_squared_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[78], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[81], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_stable_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_stable_adamw_scalars *c, double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {updates};
-	return lockstep_run(table, &lockstep_all[79], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[82], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_sum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[80], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[83], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[81], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[84], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[82], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[85], list, buffers, NULL, lanes);
+}
+
+lockstep_status lockstep_kernel_tanh(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[86], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_tensor_norms(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_tensor_norms_scalars *c, double params[LOCKSTEP_LANES], double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, grads};
-	return lockstep_run(table, &lockstep_all[83], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[87], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_widen_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[84], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[88], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_widen_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[85], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[89], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_yogi(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_yogi_scalars *c) {
-	return lockstep_run(table, &lockstep_all[86], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[90], list, buffers, c, NULL);
 }

@@ -113,8 +113,8 @@ GLOBL word42b20000<>(SB), RODATA|NOPTR, $4
 DATA word3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
 GLOBL word3fb8aa3b<>(SB), RODATA|NOPTR, $4
 
-DATA word4b400000<>+0(SB)/4, $0x4b400000
-GLOBL word4b400000<>(SB), RODATA|NOPTR, $4
+DATA word4b4000fe<>+0(SB)/4, $0x4b4000fe
+GLOBL word4b4000fe<>(SB), RODATA|NOPTR, $4
 
 DATA word3ab50f6b<>+0(SB)/4, $0x3ab50f6b
 GLOBL word3ab50f6b<>(SB), RODATA|NOPTR, $4
@@ -131,11 +131,38 @@ GLOBL word3e2aaa47<>(SB), RODATA|NOPTR, $4
 DATA word3efffffe<>+0(SB)/4, $0x3efffffe
 GLOBL word3efffffe<>(SB), RODATA|NOPTR, $4
 
-DATA word0000007f<>+0(SB)/4, $0x0000007f
-GLOBL word0000007f<>(SB), RODATA|NOPTR, $4
+DATA word4b40007e<>+0(SB)/4, $0x4b40007e
+GLOBL word4b40007e<>(SB), RODATA|NOPTR, $4
+
+DATA wordc18b0000<>+0(SB)/4, $0xc18b0000
+GLOBL wordc18b0000<>(SB), RODATA|NOPTR, $4
+
+DATA word0000013d<>+0(SB)/4, $0x0000013d
+GLOBL word0000013d<>(SB), RODATA|NOPTR, $4
+
+DATA word1f800000<>+0(SB)/4, $0x1f800000
+GLOBL word1f800000<>(SB), RODATA|NOPTR, $4
+
+DATA word394f3646<>+0(SB)/4, $0x394f3646
+GLOBL word394f3646<>(SB), RODATA|NOPTR, $4
+
+DATA word3ab69d2b<>+0(SB)/4, $0x3ab69d2b
+GLOBL word3ab69d2b<>(SB), RODATA|NOPTR, $4
+
+DATA word3c08896d<>+0(SB)/4, $0x3c08896d
+GLOBL word3c08896d<>(SB), RODATA|NOPTR, $4
+
+DATA word3d2aaa7c<>+0(SB)/4, $0x3d2aaa7c
+GLOBL word3d2aaa7c<>(SB), RODATA|NOPTR, $4
+
+DATA word3e2aaaaa<>+0(SB)/4, $0x3e2aaaaa
+GLOBL word3e2aaaaa<>(SB), RODATA|NOPTR, $4
 
 DATA word3eaaaaab<>+0(SB)/4, $0x3eaaaaab
 GLOBL word3eaaaaab<>(SB), RODATA|NOPTR, $4
+
+DATA word4b400000<>+0(SB)/4, $0x4b400000
+GLOBL word4b400000<>(SB), RODATA|NOPTR, $4
 
 DATA word4b800000<>+0(SB)/4, $0x4b800000
 GLOBL word4b800000<>(SB), RODATA|NOPTR, $4
@@ -196,6 +223,21 @@ GLOBL wordc0a55de1<>(SB), RODATA|NOPTR, $4
 
 DATA word40490fdb<>+0(SB)/4, $0x40490fdb
 GLOBL word40490fdb<>(SB), RODATA|NOPTR, $4
+
+DATA word4b4000bf<>+0(SB)/4, $0x4b4000bf
+GLOBL word4b4000bf<>(SB), RODATA|NOPTR, $4
+
+DATA wordfffff000<>+0(SB)/4, $0xfffff000
+GLOBL wordfffff000<>(SB), RODATA|NOPTR, $4
+
+DATA word41900000<>+0(SB)/4, $0x41900000
+GLOBL word41900000<>(SB), RODATA|NOPTR, $4
+
+DATA word4b40007f<>+0(SB)/4, $0x4b40007f
+GLOBL word4b40007f<>(SB), RODATA|NOPTR, $4
+
+DATA wordc1110000<>+0(SB)/4, $0xc1110000
+GLOBL wordc1110000<>(SB), RODATA|NOPTR, $4
 
 //	u = clamp(x / max(√v, eps), clip)
 //	m ← lerp(m, u, weight1)
@@ -10437,9 +10479,9 @@ loop:
 	VMINPS       Y5, Y6, Y5
 	VBROADCASTSS word3fb8aa3b<>+0(SB), Y6
 	VMULPS       Y6, Y5, Y6
-	VBROADCASTSS word4b400000<>+0(SB), Y7
+	VBROADCASTSS word4b4000fe<>+0(SB), Y7
 	VADDPS       Y7, Y6, Y6
-	VBROADCASTSS word4b400000<>+0(SB), Y7
+	VBROADCASTSS word4b4000fe<>+0(SB), Y7
 	VSUBPS       Y7, Y6, Y7
 	VBROADCASTSS word3f317200<>+0(SB), Y8
 	VMULPS       Y8, Y7, Y8
@@ -10467,16 +10509,10 @@ loop:
 	VADDPS       Y5, Y9, Y5
 	VADDPS       Y5, Y8, Y5
 	VADDPS       Y5, Y0, Y5
-	VBROADCASTSS word4b400000<>+0(SB), Y7
-	VPSUBD       Y7, Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VBROADCASTSS word0000007f<>+0(SB), Y8
-	VPADDD       Y8, Y7, Y8
-	VPSLLD       $0x17, Y8, Y8
+	VPSRLD       $0x01, Y6, Y7
+	VPSLLD       $0x17, Y7, Y8
 	VMULPS       Y8, Y5, Y5
 	VPSUBD       Y7, Y6, Y6
-	VBROADCASTSS word0000007f<>+0(SB), Y7
-	VPADDD       Y7, Y6, Y6
 	VPSLLD       $0x17, Y6, Y6
 	VMULPS       Y6, Y5, Y5
 	VADDPS       Y0, Y5, Y6
@@ -10617,9 +10653,9 @@ loopend:
 	VMINPS       Y6, Y7, Y6
 	VBROADCASTSS word3fb8aa3b<>+0(SB), Y7
 	VMULPS       Y7, Y6, Y7
-	VBROADCASTSS word4b400000<>+0(SB), Y8
+	VBROADCASTSS word4b4000fe<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
-	VBROADCASTSS word4b400000<>+0(SB), Y8
+	VBROADCASTSS word4b4000fe<>+0(SB), Y8
 	VSUBPS       Y8, Y7, Y8
 	VBROADCASTSS word3f317200<>+0(SB), Y9
 	VMULPS       Y9, Y8, Y9
@@ -10647,16 +10683,10 @@ loopend:
 	VADDPS       Y6, Y10, Y6
 	VADDPS       Y6, Y9, Y6
 	VADDPS       Y6, Y0, Y6
-	VBROADCASTSS word4b400000<>+0(SB), Y8
-	VPSUBD       Y8, Y7, Y7
-	VPSRAD       $0x01, Y7, Y8
-	VBROADCASTSS word0000007f<>+0(SB), Y9
-	VPADDD       Y9, Y8, Y9
-	VPSLLD       $0x17, Y9, Y9
+	VPSRLD       $0x01, Y7, Y8
+	VPSLLD       $0x17, Y8, Y9
 	VMULPS       Y9, Y6, Y6
 	VPSUBD       Y8, Y7, Y7
-	VBROADCASTSS word0000007f<>+0(SB), Y8
-	VPADDD       Y8, Y7, Y7
 	VPSLLD       $0x17, Y7, Y7
 	VMULPS       Y7, Y6, Y6
 	VADDPS       Y0, Y6, Y7
@@ -12070,13 +12100,13 @@ TEXT ·Exp(SB), NOSPLIT, $0-24
 	ADDQ         AX, CX
 	CMPQ         AX, CX
 	JGE          end
-	VBROADCASTSS word4b400000<>+0(SB), Y0
-	VBROADCASTSS word0000007f<>+0(SB), Y1
-	VBROADCASTSS word42b20000<>+0(SB), Y2
-	VBROADCASTSS wordc2d00000<>+0(SB), Y3
-	VBROADCASTSS word3fb8aa3b<>+0(SB), Y4
-	VBROADCASTSS word3f317200<>+0(SB), Y5
-	VBROADCASTSS word35bfbe8e<>+0(SB), Y6
+	VBROADCASTSS word4b4000fe<>+0(SB), Y0
+	VBROADCASTSS word42b20000<>+0(SB), Y1
+	VBROADCASTSS wordc2d00000<>+0(SB), Y2
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y3
+	VBROADCASTSS word3f317200<>+0(SB), Y4
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y5
+	VBROADCASTSS word3f800000<>+0(SB), Y6
 	VBROADCASTSS word3ab50f6b<>+0(SB), Y7
 	VBROADCASTSS word3c091e90<>+0(SB), Y8
 	LEAQ         -48(CX), DX
@@ -12092,14 +12122,14 @@ entry:
 	JGE  loopend
 
 loop:
-	VMAXPS       (SI)(DI*4), Y3, Y9
-	VMINPS       Y9, Y2, Y9
-	VMULPS       Y4, Y9, Y10
+	VMAXPS       (SI)(DI*4), Y2, Y9
+	VMINPS       Y9, Y1, Y9
+	VMULPS       Y3, Y9, Y10
 	VADDPS       Y0, Y10, Y10
 	VSUBPS       Y0, Y10, Y11
-	VMULPS       Y5, Y11, Y12
+	VMULPS       Y4, Y11, Y12
 	VSUBPS       Y12, Y9, Y9
-	VMULPS       Y6, Y11, Y11
+	VMULPS       Y5, Y11, Y11
 	VSUBPS       Y11, Y9, Y12
 	VMULPS       Y12, Y7, Y13
 	VADDPS       Y8, Y13, Y13
@@ -12118,15 +12148,11 @@ loop:
 	VSUBPS       Y11, Y9, Y9
 	VADDPS       Y9, Y13, Y9
 	VADDPS       Y9, Y12, Y9
-	VBROADCASTSS word3f800000<>+0(SB), Y11
-	VADDPS       Y9, Y11, Y9
-	VPSUBD       Y0, Y10, Y10
-	VPSRAD       $0x01, Y10, Y11
-	VPADDD       Y1, Y11, Y12
-	VPSLLD       $0x17, Y12, Y12
+	VADDPS       Y9, Y6, Y9
+	VPSRLD       $0x01, Y10, Y11
+	VPSLLD       $0x17, Y11, Y12
 	VMULPS       Y12, Y9, Y9
 	VPSUBD       Y11, Y10, Y10
-	VPADDD       Y1, Y10, Y10
 	VPSLLD       $0x17, Y10, Y10
 	VMULPS       Y10, Y9, Y9
 	VMOVUPS      Y9, (BX)(DI*4)
@@ -12141,14 +12167,14 @@ loopend:
 	VPBROADCASTD X9, Y9
 	VPCMPGTD     lanes<>+0(SB), Y9, Y9
 	VMASKMOVPS   (SI)(DI*4), Y9, Y10
-	VMAXPS       Y10, Y3, Y10
-	VMINPS       Y10, Y2, Y10
-	VMULPS       Y4, Y10, Y11
+	VMAXPS       Y10, Y2, Y10
+	VMINPS       Y10, Y1, Y10
+	VMULPS       Y3, Y10, Y11
 	VADDPS       Y0, Y11, Y11
 	VSUBPS       Y0, Y11, Y12
-	VMULPS       Y5, Y12, Y13
+	VMULPS       Y4, Y12, Y13
 	VSUBPS       Y13, Y10, Y10
-	VMULPS       Y6, Y12, Y12
+	VMULPS       Y5, Y12, Y12
 	VSUBPS       Y12, Y10, Y13
 	VMULPS       Y13, Y7, Y14
 	VADDPS       Y8, Y14, Y14
@@ -12167,18 +12193,181 @@ loopend:
 	VSUBPS       Y12, Y10, Y10
 	VADDPS       Y10, Y14, Y10
 	VADDPS       Y10, Y13, Y10
-	VBROADCASTSS word3f800000<>+0(SB), Y12
-	VADDPS       Y10, Y12, Y10
-	VPSUBD       Y0, Y11, Y11
-	VPSRAD       $0x01, Y11, Y12
-	VPADDD       Y1, Y12, Y13
-	VPSLLD       $0x17, Y13, Y13
+	VADDPS       Y10, Y6, Y10
+	VPSRLD       $0x01, Y11, Y12
+	VPSLLD       $0x17, Y12, Y13
 	VMULPS       Y13, Y10, Y10
 	VPSUBD       Y12, Y11, Y11
-	VPADDD       Y1, Y11, Y11
 	VPSLLD       $0x17, Y11, Y11
 	VMULPS       Y11, Y10, Y10
 	VMASKMOVPS   Y10, Y9, (BX)(DI*4)
+
+done:
+	ADDQ $+48, AX
+	CMPQ AX, CX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	y ← e^x - 1
+//
+// func Expm1(list [][]float32)
+// Requires: AVX, AVX2
+TEXT ·Expm1(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Y0
+	VBROADCASTSS word4b40007e<>+0(SB), Y1
+	VBROADCASTSS word42b20000<>+0(SB), Y2
+	LEAQ         -48(CX), DX
+
+entry:
+	MOVQ 8(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	XORQ DI, DI
+	MOVQ DX, R8
+	ANDQ $-8, R8
+	CMPQ DI, R8
+	JGE  loopend
+
+loop:
+	VMOVUPS      (SI)(DI*4), Y3
+	VBROADCASTSS wordc18b0000<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y4
+	VMINPS       Y4, Y2, Y4
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y5
+	VADDPS       Y1, Y5, Y5
+	VBROADCASTSS word0000013d<>+0(SB), Y6
+	VPSUBD       Y5, Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VBROADCASTSS word1f800000<>+0(SB), Y7
+	VMULPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y0, Y7
+	VSUBPS       Y1, Y5, Y8
+	VBROADCASTSS word3f317200<>+0(SB), Y9
+	VMULPS       Y9, Y8, Y9
+	VSUBPS       Y9, Y4, Y4
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y9
+	VMULPS       Y9, Y8, Y8
+	VSUBPS       Y8, Y4, Y9
+	VADDPS       Y9, Y7, Y10
+	VMULPS       Y9, Y9, Y11
+	VBROADCASTSS word3f000000<>+0(SB), Y12
+	VMULPS       Y12, Y11, Y12
+	VADDPS       Y12, Y10, Y13
+	VSUBPS       Y7, Y0, Y14
+	VSUBPS       Y6, Y14, Y6
+	VSUBPS       Y10, Y7, Y7
+	VADDPS       Y9, Y7, Y7
+	VSUBPS       Y13, Y10, Y10
+	VADDPS       Y12, Y10, Y10
+	VADDPS       Y10, Y7, Y7
+	VADDPS       Y7, Y6, Y6
+	VBROADCASTSS word394f3646<>+0(SB), Y7
+	VMULPS       Y9, Y7, Y7
+	VBROADCASTSS word3ab69d2b<>+0(SB), Y10
+	VADDPS       Y10, Y7, Y7
+	VMULPS       Y9, Y7, Y7
+	VBROADCASTSS word3c08896d<>+0(SB), Y10
+	VADDPS       Y10, Y7, Y7
+	VMULPS       Y9, Y7, Y7
+	VBROADCASTSS word3d2aaa7c<>+0(SB), Y10
+	VADDPS       Y10, Y7, Y7
+	VMULPS       Y9, Y7, Y7
+	VBROADCASTSS word3e2aaaaa<>+0(SB), Y10
+	VADDPS       Y10, Y7, Y7
+	VMULPS       Y9, Y11, Y10
+	VMULPS       Y10, Y7, Y7
+	VSUBPS       Y9, Y4, Y4
+	VSUBPS       Y8, Y4, Y4
+	VADDPS       Y4, Y7, Y4
+	VADDPS       Y4, Y6, Y4
+	VADDPS       Y4, Y13, Y4
+	VADDPS       Y4, Y4, Y4
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VBROADCASTSS word80000000<>+0(SB), Y5
+	VANDPS       Y5, Y3, Y3
+	VORPS        Y3, Y4, Y3
+	VMOVUPS      Y3, (BX)(DI*4)
+	ADDQ         $+8, DI
+	CMPQ         DI, R8
+	JLT          loop
+
+loopend:
+	SUBQ         DI, DX
+	JE           done
+	VMOVD        DX, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     lanes<>+0(SB), Y3, Y3
+	VMASKMOVPS   (SI)(DI*4), Y3, Y4
+	VBROADCASTSS wordc18b0000<>+0(SB), Y5
+	VMAXPS       Y4, Y5, Y5
+	VMINPS       Y5, Y2, Y5
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VADDPS       Y1, Y6, Y6
+	VBROADCASTSS word0000013d<>+0(SB), Y7
+	VPSUBD       Y6, Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VBROADCASTSS word1f800000<>+0(SB), Y8
+	VMULPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y0, Y8
+	VSUBPS       Y1, Y6, Y9
+	VBROADCASTSS word3f317200<>+0(SB), Y10
+	VMULPS       Y10, Y9, Y10
+	VSUBPS       Y10, Y5, Y5
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y10
+	VMULPS       Y10, Y9, Y9
+	VSUBPS       Y9, Y5, Y10
+	VADDPS       Y10, Y8, Y11
+	VMULPS       Y10, Y10, Y12
+	VBROADCASTSS word3f000000<>+0(SB), Y13
+	VMULPS       Y13, Y12, Y13
+	VADDPS       Y13, Y11, Y14
+	VSUBPS       Y8, Y0, Y15
+	VSUBPS       Y7, Y15, Y7
+	VSUBPS       Y11, Y8, Y8
+	VADDPS       Y10, Y8, Y8
+	VSUBPS       Y14, Y11, Y11
+	VADDPS       Y13, Y11, Y11
+	VADDPS       Y11, Y8, Y8
+	VADDPS       Y8, Y7, Y7
+	VBROADCASTSS word394f3646<>+0(SB), Y8
+	VMULPS       Y10, Y8, Y8
+	VBROADCASTSS word3ab69d2b<>+0(SB), Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       Y10, Y8, Y8
+	VBROADCASTSS word3c08896d<>+0(SB), Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       Y10, Y8, Y8
+	VBROADCASTSS word3d2aaa7c<>+0(SB), Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       Y10, Y8, Y8
+	VBROADCASTSS word3e2aaaaa<>+0(SB), Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       Y10, Y12, Y11
+	VMULPS       Y11, Y8, Y8
+	VSUBPS       Y10, Y5, Y5
+	VSUBPS       Y9, Y5, Y5
+	VADDPS       Y5, Y8, Y5
+	VADDPS       Y5, Y7, Y5
+	VADDPS       Y5, Y14, Y5
+	VADDPS       Y5, Y5, Y5
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS word80000000<>+0(SB), Y6
+	VANDPS       Y6, Y4, Y4
+	VORPS        Y4, Y5, Y4
+	VMASKMOVPS   Y4, Y3, (BX)(DI*4)
 
 done:
 	ADDQ $+48, AX
@@ -22181,6 +22370,168 @@ end:
 	VZEROUPPER
 	RET
 
+//	y ← 1/(1 + e^-x)
+//
+// func Sigmoid(list [][]float32)
+// Requires: AVX, AVX2
+TEXT ·Sigmoid(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Y0
+	VBROADCASTSS word1f800000<>+0(SB), Y1
+	VBROADCASTSS word4b4000bf<>+0(SB), Y2
+	VBROADCASTSS wordfffff000<>+0(SB), Y3
+	VBROADCASTSS word41900000<>+0(SB), Y4
+	LEAQ         -48(CX), DX
+
+entry:
+	MOVQ 8(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	XORQ DI, DI
+	MOVQ DX, R8
+	ANDQ $-8, R8
+	CMPQ DI, R8
+	JGE  loopend
+
+loop:
+	VBROADCASTSS wordc2d00000<>+0(SB), Y5
+	VMAXPS       (SI)(DI*4), Y5, Y5
+	VMINPS       Y5, Y4, Y5
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VADDPS       Y2, Y6, Y6
+	VPSLLD       $0x17, Y6, Y7
+	VMULPS       Y1, Y7, Y8
+	VSUBPS       Y2, Y6, Y6
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y9
+	VMULPS       Y9, Y6, Y9
+	VBROADCASTSS word3f317200<>+0(SB), Y10
+	VMULPS       Y10, Y6, Y6
+	VSUBPS       Y6, Y5, Y5
+	VSUBPS       Y5, Y9, Y6
+	VBROADCASTSS word3ab50f6b<>+0(SB), Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS word3c091e90<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS word3d2aac83<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS word3efffffe<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y6, Y6, Y11
+	VMULPS       Y11, Y10, Y10
+	VADDPS       Y6, Y5, Y5
+	VSUBPS       Y5, Y9, Y5
+	VADDPS       Y5, Y10, Y5
+	VADDPS       Y5, Y6, Y9
+	VADDPS       Y9, Y0, Y9
+	VADDPS       Y9, Y8, Y10
+	VDIVPS       Y10, Y0, Y11
+	VANDPS       Y3, Y11, Y12
+	VANDPS       Y3, Y10, Y10
+	VMULPS       Y10, Y12, Y13
+	VSUBPS       Y13, Y0, Y13
+	VMAXPS       Y9, Y8, Y14
+	VSUBPS       Y10, Y14, Y10
+	VMINPS       Y8, Y9, Y8
+	VADDPS       Y8, Y10, Y8
+	VSUBPS       Y9, Y0, Y9
+	VADDPS       Y6, Y9, Y6
+	VADDPS       Y5, Y6, Y5
+	VADDPS       Y5, Y8, Y5
+	VMULPS       Y5, Y12, Y5
+	VSUBPS       Y5, Y13, Y5
+	VMULPS       Y11, Y5, Y5
+	VADDPS       Y5, Y12, Y5
+	VMULPS       Y7, Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VMOVUPS      Y5, (BX)(DI*4)
+	ADDQ         $+8, DI
+	CMPQ         DI, R8
+	JLT          loop
+
+loopend:
+	SUBQ         DI, DX
+	JE           done
+	VMOVD        DX, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     lanes<>+0(SB), Y5, Y5
+	VMASKMOVPS   (SI)(DI*4), Y5, Y6
+	VBROADCASTSS wordc2d00000<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VMINPS       Y6, Y4, Y6
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y7
+	VMULPS       Y7, Y6, Y7
+	VADDPS       Y2, Y7, Y7
+	VPSLLD       $0x17, Y7, Y8
+	VMULPS       Y1, Y8, Y9
+	VSUBPS       Y2, Y7, Y7
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y10
+	VMULPS       Y10, Y7, Y10
+	VBROADCASTSS word3f317200<>+0(SB), Y11
+	VMULPS       Y11, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y10, Y7
+	VBROADCASTSS word3ab50f6b<>+0(SB), Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS word3c091e90<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS word3d2aac83<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS word3efffffe<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y7, Y12
+	VMULPS       Y12, Y11, Y11
+	VADDPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y10, Y6
+	VADDPS       Y6, Y11, Y6
+	VADDPS       Y6, Y7, Y10
+	VADDPS       Y10, Y0, Y10
+	VADDPS       Y10, Y9, Y11
+	VDIVPS       Y11, Y0, Y12
+	VANDPS       Y3, Y12, Y13
+	VANDPS       Y3, Y11, Y11
+	VMULPS       Y11, Y13, Y14
+	VSUBPS       Y14, Y0, Y14
+	VMAXPS       Y10, Y9, Y15
+	VSUBPS       Y11, Y15, Y11
+	VMINPS       Y9, Y10, Y9
+	VADDPS       Y9, Y11, Y9
+	VSUBPS       Y10, Y0, Y10
+	VADDPS       Y7, Y10, Y7
+	VADDPS       Y6, Y7, Y6
+	VADDPS       Y6, Y9, Y6
+	VMULPS       Y6, Y13, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMULPS       Y12, Y6, Y6
+	VADDPS       Y6, Y13, Y6
+	VMULPS       Y8, Y6, Y6
+	VMULPS       Y1, Y6, Y6
+	VMASKMOVPS   Y6, Y5, (BX)(DI*4)
+
+done:
+	ADDQ $+48, AX
+	CMPQ AX, CX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
 //	p ← p - (sign(x)·step + p·decay)
 //
 // func SignSGD(list [][]float32, c *[6]float32)
@@ -22864,6 +23215,279 @@ loopend:
 done:
 	ADDQ $+96, CX
 	CMPQ CX, DX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	y ← log(1 + e^x)
+//
+// func Softplus(list [][]float32)
+// Requires: AVX, AVX2
+TEXT ·Softplus(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Y0
+	VBROADCASTSS word00000000<>+0(SB), Y1
+	VBROADCASTSS word1f800000<>+0(SB), Y2
+	VBROADCASTSS word4b4000bf<>+0(SB), Y3
+	VBROADCASTSS word3f317200<>+0(SB), Y4
+	LEAQ         -48(CX), DX
+
+entry:
+	MOVQ 8(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	XORQ DI, DI
+	MOVQ DX, R8
+	ANDQ $-8, R8
+	CMPQ DI, R8
+	JGE  loopend
+
+loop:
+	VMOVUPS      (SI)(DI*4), Y5
+	VBROADCASTSS word80000000<>+0(SB), Y6
+	VORPS        Y6, Y5, Y6
+	VBROADCASTSS wordc2d00000<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y7
+	VMULPS       Y7, Y6, Y7
+	VADDPS       Y3, Y7, Y7
+	VSUBPS       Y3, Y7, Y8
+	VMULPS       Y4, Y8, Y9
+	VSUBPS       Y9, Y6, Y6
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y9
+	VMULPS       Y9, Y8, Y8
+	VSUBPS       Y8, Y6, Y9
+	VBROADCASTSS word3ab50f6b<>+0(SB), Y10
+	VMULPS       Y9, Y10, Y10
+	VBROADCASTSS word3c091e90<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VBROADCASTSS word3d2aac83<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VBROADCASTSS word3efffffe<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y9, Y9, Y11
+	VMULPS       Y11, Y10, Y10
+	VSUBPS       Y9, Y6, Y6
+	VSUBPS       Y8, Y6, Y6
+	VADDPS       Y6, Y10, Y6
+	VADDPS       Y6, Y9, Y8
+	VADDPS       Y8, Y0, Y8
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y7, Y8, Y10
+	VMULPS       Y2, Y10, Y10
+	VADDPS       Y10, Y0, Y11
+	VBROADCASTSS word3f3504f3<>+0(SB), Y12
+	VPSUBD       Y12, Y11, Y12
+	VPSRAD       $0x17, Y12, Y13
+	VCVTDQ2PS    Y13, Y13
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y14
+	VMULPS       Y14, Y13, Y14
+	VSUBPS       Y8, Y0, Y8
+	VADDPS       Y9, Y8, Y8
+	VADDPS       Y6, Y8, Y6
+	VMULPS       Y7, Y6, Y6
+	VMULPS       Y2, Y6, Y6
+	VSUBPS       Y11, Y0, Y7
+	VADDPS       Y10, Y7, Y7
+	VADDPS       Y6, Y7, Y7
+	VCMPPS       $0x00, Y1, Y13, Y8
+	VBLENDVPS    Y8, Y6, Y7, Y6
+	VDIVPS       Y11, Y6, Y6
+	VADDPS       Y6, Y14, Y6
+	VBROADCASTSS word007fffff<>+0(SB), Y7
+	VANDPS       Y7, Y12, Y7
+	VBROADCASTSS word3f3504f3<>+0(SB), Y9
+	VPADDD       Y9, Y7, Y7
+	VSUBPS       Y0, Y7, Y7
+	VBLENDVPS    Y8, Y10, Y7, Y7
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS wordbdef2374<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS word3df37d3f<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS word3e119b5d<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS wordbe800003<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y7, Y7, Y9
+	VMULPS       Y7, Y9, Y9
+	VMULPS       Y9, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VBROADCASTSS word3f000000<>+0(SB), Y8
+	VMULPS       Y7, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VSUBPS       Y8, Y7, Y9
+	VSUBPS       Y9, Y7, Y7
+	VSUBPS       Y8, Y7, Y7
+	VMULPS       Y4, Y13, Y8
+	VADDPS       Y9, Y8, Y10
+	VSUBPS       Y10, Y8, Y8
+	VADDPS       Y9, Y8, Y8
+	VADDPS       Y8, Y7, Y7
+	VADDPS       Y7, Y6, Y6
+	VMAXPS       Y5, Y1, Y5
+	VMAXPS       Y10, Y5, Y7
+	VMINPS       Y5, Y10, Y5
+	VADDPS       Y5, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y5, Y7, Y5
+	VADDPS       Y5, Y6, Y5
+	VADDPS       Y8, Y5, Y5
+	VMOVUPS      Y5, (BX)(DI*4)
+	ADDQ         $+8, DI
+	CMPQ         DI, R8
+	JLT          loop
+
+loopend:
+	SUBQ         DI, DX
+	JE           done
+	VMOVD        DX, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     lanes<>+0(SB), Y5, Y5
+	VMASKMOVPS   (SI)(DI*4), Y5, Y6
+	VBROADCASTSS word80000000<>+0(SB), Y7
+	VORPS        Y7, Y6, Y7
+	VBROADCASTSS wordc2d00000<>+0(SB), Y8
+	VMAXPS       Y7, Y8, Y7
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y8
+	VMULPS       Y8, Y7, Y8
+	VADDPS       Y3, Y8, Y8
+	VSUBPS       Y3, Y8, Y9
+	VMULPS       Y4, Y9, Y10
+	VSUBPS       Y10, Y7, Y7
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y10
+	VMULPS       Y10, Y9, Y9
+	VSUBPS       Y9, Y7, Y10
+	VBROADCASTSS word3ab50f6b<>+0(SB), Y11
+	VMULPS       Y10, Y11, Y11
+	VBROADCASTSS word3c091e90<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VBROADCASTSS word3d2aac83<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VBROADCASTSS word3efffffe<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y10, Y10, Y12
+	VMULPS       Y12, Y11, Y11
+	VSUBPS       Y10, Y7, Y7
+	VSUBPS       Y9, Y7, Y7
+	VADDPS       Y7, Y11, Y7
+	VADDPS       Y7, Y10, Y9
+	VADDPS       Y9, Y0, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y9, Y11
+	VMULPS       Y2, Y11, Y11
+	VADDPS       Y11, Y0, Y12
+	VBROADCASTSS word3f3504f3<>+0(SB), Y13
+	VPSUBD       Y13, Y12, Y13
+	VPSRAD       $0x17, Y13, Y14
+	VCVTDQ2PS    Y14, Y14
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y15
+	VMULPS       Y15, Y14, Y15
+	VSUBPS       Y9, Y0, Y9
+	VADDPS       Y10, Y9, Y9
+	VADDPS       Y7, Y9, Y7
+	VMULPS       Y8, Y7, Y7
+	VMULPS       Y2, Y7, Y7
+	VSUBPS       Y12, Y0, Y8
+	VADDPS       Y11, Y8, Y8
+	VADDPS       Y7, Y8, Y8
+	VCMPPS       $0x00, Y1, Y14, Y9
+	VBLENDVPS    Y9, Y7, Y8, Y7
+	VDIVPS       Y12, Y7, Y7
+	VADDPS       Y7, Y15, Y7
+	VBROADCASTSS word007fffff<>+0(SB), Y8
+	VANDPS       Y8, Y13, Y8
+	VBROADCASTSS word3f3504f3<>+0(SB), Y10
+	VPADDD       Y10, Y8, Y8
+	VSUBPS       Y0, Y8, Y8
+	VBLENDVPS    Y9, Y11, Y8, Y8
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS wordbdef2374<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS word3df37d3f<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS word3e119b5d<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS wordbe800003<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y8, Y10
+	VMULPS       Y8, Y10, Y10
+	VMULPS       Y10, Y9, Y9
+	VADDPS       Y9, Y7, Y7
+	VBROADCASTSS word3f000000<>+0(SB), Y9
+	VMULPS       Y8, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VSUBPS       Y9, Y8, Y10
+	VSUBPS       Y10, Y8, Y8
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y4, Y14, Y9
+	VADDPS       Y10, Y9, Y11
+	VSUBPS       Y11, Y9, Y9
+	VADDPS       Y10, Y9, Y9
+	VADDPS       Y9, Y8, Y8
+	VADDPS       Y8, Y7, Y7
+	VMAXPS       Y6, Y1, Y6
+	VMAXPS       Y11, Y6, Y8
+	VMINPS       Y6, Y11, Y6
+	VADDPS       Y6, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VADDPS       Y6, Y8, Y6
+	VADDPS       Y6, Y7, Y6
+	VADDPS       Y9, Y6, Y6
+	VMASKMOVPS   Y6, Y5, (BX)(DI*4)
+
+done:
+	ADDQ $+48, AX
+	CMPQ AX, CX
 	JLT  entry
 
 end:
@@ -24339,6 +24963,186 @@ loopend:
 done:
 	ADDQ $+24, CX
 	CMPQ CX, DX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	y ← tanh x
+//
+// func Tanh(list [][]float32)
+// Requires: AVX, AVX2
+TEXT ·Tanh(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Y0
+	VBROADCASTSS word80000000<>+0(SB), Y1
+	VBROADCASTSS word4b40007f<>+0(SB), Y2
+	VBROADCASTSS wordfffff000<>+0(SB), Y3
+	LEAQ         -48(CX), DX
+
+entry:
+	MOVQ 8(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	XORQ DI, DI
+	MOVQ DX, R8
+	ANDQ $-8, R8
+	CMPQ DI, R8
+	JGE  loopend
+
+loop:
+	VMOVUPS      (SI)(DI*4), Y4
+	VORPS        Y1, Y4, Y5
+	VBROADCASTSS wordc1110000<>+0(SB), Y6
+	VMAXPS       Y5, Y6, Y5
+	VADDPS       Y5, Y5, Y5
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VADDPS       Y2, Y6, Y6
+	VPSLLD       $0x17, Y6, Y7
+	VSUBPS       Y7, Y0, Y8
+	VSUBPS       Y2, Y6, Y6
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y9
+	VMULPS       Y9, Y6, Y9
+	VBROADCASTSS word3f317200<>+0(SB), Y10
+	VMULPS       Y10, Y6, Y6
+	VSUBPS       Y6, Y5, Y5
+	VSUBPS       Y5, Y9, Y6
+	VADDPS       Y6, Y8, Y10
+	VSUBPS       Y10, Y8, Y11
+	VADDPS       Y6, Y11, Y11
+	VMULPS       Y6, Y6, Y12
+	VBROADCASTSS word394f3646<>+0(SB), Y13
+	VMULPS       Y6, Y13, Y13
+	VBROADCASTSS word3ab69d2b<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y6, Y13, Y13
+	VBROADCASTSS word3c08896d<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y6, Y13, Y13
+	VBROADCASTSS word3d2aaa7c<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y6, Y13, Y13
+	VBROADCASTSS word3e2aaaaa<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y6, Y13, Y13
+	VBROADCASTSS word3f000000<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y13, Y12, Y12
+	VADDPS       Y6, Y5, Y5
+	VSUBPS       Y5, Y9, Y5
+	VADDPS       Y5, Y12, Y5
+	VADDPS       Y5, Y11, Y9
+	VSUBPS       Y8, Y0, Y8
+	VSUBPS       Y7, Y8, Y8
+	VADDPS       Y8, Y9, Y8
+	VADDPS       Y8, Y10, Y9
+	VADDPS       Y7, Y7, Y11
+	VADDPS       Y11, Y9, Y11
+	VDIVPS       Y11, Y0, Y12
+	VMULPS       Y12, Y9, Y9
+	VANDPS       Y3, Y9, Y9
+	VANDPS       Y3, Y11, Y11
+	VMULPS       Y11, Y9, Y13
+	VSUBPS       Y13, Y10, Y10
+	VADDPS       Y8, Y10, Y8
+	VSUBPS       Y11, Y0, Y10
+	VADDPS       Y7, Y10, Y7
+	VADDPS       Y6, Y7, Y6
+	VADDPS       Y5, Y6, Y5
+	VMULPS       Y5, Y9, Y5
+	VSUBPS       Y5, Y8, Y5
+	VMULPS       Y12, Y5, Y5
+	VADDPS       Y5, Y9, Y5
+	VANDPS       Y1, Y4, Y4
+	VORPS        Y4, Y5, Y4
+	VMOVUPS      Y4, (BX)(DI*4)
+	ADDQ         $+8, DI
+	CMPQ         DI, R8
+	JLT          loop
+
+loopend:
+	SUBQ         DI, DX
+	JE           done
+	VMOVD        DX, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     lanes<>+0(SB), Y4, Y4
+	VMASKMOVPS   (SI)(DI*4), Y4, Y5
+	VORPS        Y1, Y5, Y6
+	VBROADCASTSS wordc1110000<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VADDPS       Y6, Y6, Y6
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y7
+	VMULPS       Y7, Y6, Y7
+	VADDPS       Y2, Y7, Y7
+	VPSLLD       $0x17, Y7, Y8
+	VSUBPS       Y8, Y0, Y9
+	VSUBPS       Y2, Y7, Y7
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y10
+	VMULPS       Y10, Y7, Y10
+	VBROADCASTSS word3f317200<>+0(SB), Y11
+	VMULPS       Y11, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y10, Y7
+	VADDPS       Y7, Y9, Y11
+	VSUBPS       Y11, Y9, Y12
+	VADDPS       Y7, Y12, Y12
+	VMULPS       Y7, Y7, Y13
+	VBROADCASTSS word394f3646<>+0(SB), Y14
+	VMULPS       Y7, Y14, Y14
+	VBROADCASTSS word3ab69d2b<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y7, Y14, Y14
+	VBROADCASTSS word3c08896d<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y7, Y14, Y14
+	VBROADCASTSS word3d2aaa7c<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y7, Y14, Y14
+	VBROADCASTSS word3e2aaaaa<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y7, Y14, Y14
+	VBROADCASTSS word3f000000<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y14, Y13, Y13
+	VADDPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y10, Y6
+	VADDPS       Y6, Y13, Y6
+	VADDPS       Y6, Y12, Y10
+	VSUBPS       Y9, Y0, Y9
+	VSUBPS       Y8, Y9, Y9
+	VADDPS       Y9, Y10, Y9
+	VADDPS       Y9, Y11, Y10
+	VADDPS       Y8, Y8, Y12
+	VADDPS       Y12, Y10, Y12
+	VDIVPS       Y12, Y0, Y13
+	VMULPS       Y13, Y10, Y10
+	VANDPS       Y3, Y10, Y10
+	VANDPS       Y3, Y12, Y12
+	VMULPS       Y12, Y10, Y14
+	VSUBPS       Y14, Y11, Y11
+	VADDPS       Y9, Y11, Y9
+	VSUBPS       Y12, Y0, Y11
+	VADDPS       Y8, Y11, Y8
+	VADDPS       Y7, Y8, Y7
+	VADDPS       Y6, Y7, Y6
+	VMULPS       Y6, Y10, Y6
+	VSUBPS       Y6, Y9, Y6
+	VMULPS       Y13, Y6, Y6
+	VADDPS       Y6, Y10, Y6
+	VANDPS       Y1, Y5, Y5
+	VORPS        Y5, Y6, Y5
+	VMASKMOVPS   Y5, Y4, (BX)(DI*4)
+
+done:
+	ADDQ $+48, AX
+	CMPQ AX, CX
 	JLT  entry
 
 end:
