@@ -236,7 +236,11 @@ func softplus(x float32) float32 {
 		larger, smaller = x, sum
 	}
 	y := larger + smaller
-	return y + (((larger - y) + smaller) + small)
+	finite := y
+	if math.MaxFloat32 < y { // or what infinity leaves of itself would be NaN
+		finite = math.MaxFloat32
+	}
+	return y + (((larger - finite) + smaller) + small)
 }
 
 // log is the natural logarithm of x, at most 0.7106 ulp off for all x.

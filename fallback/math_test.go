@@ -3,20 +3,24 @@ package fallback
 import (
 	"flag"
 	"math"
+	"math/big"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 )
 
 var all = flag.Bool("all", false, "measure the elementary functions on all 2³² inputs")
 
-// elementary are the functions, in float64, and how far they may be off.
-var elementary = []struct {
+type function struct {
 	name  string
 	got   func(float32) float32
 	want  func(float64) float64
 	bound float64
-}{
+}
+
+// elementary are the functions, in float64, and how far they may be off.
+var elementary = []function{
 	{"exp", exp, math.Exp, 0.8904},
 	{"expm1", expm1, math.Expm1, 1},
 	{"log", log, math.Log, 0.7106},
@@ -96,10 +100,84 @@ func TestSpecialValues(t *testing.T) {
 		{"log1p", log1p, nan, nan}, {"log1p", log1p, inf, inf}, {"log1p", log1p, -inf, nan}, {"log1p", log1p, -2, nan},
 		{"log1p", log1p, -1, -inf}, {"log1p", log1p, 0, 0}, {"log1p", log1p, minusZero, minusZero},
 		{"log1p", log1p, 0x1p-149, 0x1p-149},
+		{"expm1", expm1, nan, nan}, {"expm1", expm1, inf, inf}, {"expm1", expm1, -inf, -1}, {"expm1", expm1, 0, 0},
+		{"expm1", expm1, minusZero, minusZero}, {"expm1", expm1, 0x1p-149, 0x1p-149}, {"expm1", expm1, -0x1.fffffcp-127, -0x1.fffffcp-127},
+		{"expm1", expm1, 0x1.62e42ep6, 0x1.ffff08p127}, {"expm1", expm1, 0x1.62e43p6, inf}, {"expm1", expm1, -18, -1},
+		{"tanh", tanh, nan, nan}, {"tanh", tanh, inf, 1}, {"tanh", tanh, -inf, -1}, {"tanh", tanh, 0, 0}, {"tanh", tanh, 1e30, 1},
+		{"tanh", tanh, minusZero, minusZero}, {"tanh", tanh, 0x1p-149, 0x1p-149}, {"tanh", tanh, -0x1.fffffcp-127, -0x1.fffffcp-127},
+		{"sigmoid", sigmoid, nan, nan}, {"sigmoid", sigmoid, inf, 1}, {"sigmoid", sigmoid, -inf, 0}, {"sigmoid", sigmoid, 0, .5},
+		{"sigmoid", sigmoid, minusZero, .5}, {"sigmoid", sigmoid, -103, 0x1p-149}, {"sigmoid", sigmoid, -104, 0}, {"sigmoid", sigmoid, 0x1p-149, .5},
+		{"softplus", softplus, nan, nan}, {"softplus", softplus, inf, inf}, {"softplus", softplus, -inf, 0}, {"softplus", softplus, 0, 0x1.62e43p-1},
+		{"softplus", softplus, minusZero, 0x1.62e43p-1}, {"softplus", softplus, -103, 0x1p-149}, {"softplus", softplus, -104, 0},
+		{"softplus", softplus, 100, 100}, {"softplus", softplus, math.MaxFloat32, math.MaxFloat32},
 	} {
 		got := c.f(c.x)
 		if math.Float32bits(got) != math.Float32bits(c.result) && (got == got || c.result == c.result) {
 			t.Errorf("%s(%g) = %g, want %g", c.name, c.x, got, c.result)
 		}
 	}
+}
+
+// TestMargin compares float64's functions, by which TestAccuracy measures, with those of
+// 400 bits: they are as good as exact if they are off by millionths of what float32 rounds.
+func TestMargin(t *testing.T) {
+	const worst = 1e-6
+	one := big.NewFloat(1).SetPrec(precision)
+	op := func(f func(z, x, y *big.Float) *big.Float, x, y *big.Float) *big.Float {
+		return f(new(big.Float).SetPrec(precision), x, y)
+	}
+	add, sub, quo := (*big.Float).Add, (*big.Float).Sub, (*big.Float).Quo
+	// log is the logarithm of x whose float64 is y: one step of Newton's.
+	log := func(x *big.Float, y float64) *big.Float {
+		return op(add, number(y), op(sub, op(quo, x, exact(y)), one))
+	}
+	for _, f := range []struct {
+		name  string
+		exact func(x, y float64) *big.Float
+	}{
+		{"exp", func(x, _ float64) *big.Float { return exact(x) }},
+		{"expm1", func(x, _ float64) *big.Float { return op(sub, exact(x), one) }},
+		{"log", func(x, y float64) *big.Float { return log(number(x), y) }},
+		{"log1p", func(x, y float64) *big.Float { return log(op(add, number(x), one), y) }},
+		{"tanh", func(x, _ float64) *big.Float {
+			e := exact(2 * x)
+			return op(quo, op(sub, e, one), op(add, e, one))
+		}},
+		{"sigmoid", func(x, _ float64) *big.Float { return op(quo, one, op(add, one, exact(-x))) }},
+		{"softplus", func(x, y float64) *big.Float { return log(op(add, one, exact(x)), y) }},
+	} {
+		k := slices.IndexFunc(elementary, func(e function) bool { return e.name == f.name })
+		most := 0.0
+		for bits := uint64(0); bits < 1<<32; bits += 1<<20 + 7 {
+			x := float64(math.Float32frombits(uint32(bits)))
+			y := elementary[k].want(x)
+			if !(math.Abs(x) < 110) || y != y || math.IsInf(y, 0) || float32(y) == 0 {
+				continue
+			}
+			off, _ := op(quo, op(sub, number(y), f.exact(x, y)), number(y)).Float64()
+			most = max(most, math.Abs(off)*0x1p24)
+		}
+		if most == 0 || most > worst {
+			t.Errorf("%s is off by %g of a float32's last bit, want more than 0 and at most %g", f.name, most, worst)
+		}
+	}
+}
+
+const precision = 400
+
+func number(x float64) *big.Float { return big.NewFloat(x).SetPrec(precision) }
+
+// exact is e^x, by the series of e^(x/256).
+func exact(x float64) *big.Float {
+	z := number(x / 256)
+	sum, term := number(1), number(1)
+	for k := range 60 {
+		term.Mul(term, z)
+		term.Quo(term, number(float64(k+1)))
+		sum.Add(sum, term)
+	}
+	for range 8 {
+		sum.Mul(sum, sum)
+	}
+	return sum
 }

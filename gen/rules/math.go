@@ -1,6 +1,10 @@
 package rules
 
-import "github.com/lockstep-go/lockstep/gen/rule"
+import (
+	"math"
+
+	"github.com/lockstep-go/lockstep/gen/rule"
+)
 
 // The elementary functions have the operations of package fallback, which
 // explains them, in the same order.
@@ -164,7 +168,8 @@ func softplus(r *rule.Rule, x rule.Value) rule.Value {
 	x = zero.Max(x)
 	larger, smaller := x.Max(sum), sum.Min(x)
 	y = larger.Add(smaller)
-	return small.Add(larger.Sub(y).Add(smaller)).Add(y)
+	finite := r.Const(math.MaxFloat32).Min(y)
+	return small.Add(larger.Sub(finite).Add(smaller)).Add(y)
 }
 
 // log is the natural logarithm of x.

@@ -103,6 +103,9 @@ L(word3eaaaaa4):
 	.balign 4
 L(word3f000000):
 	.long 0x3f000000
+	.balign 4
+L(word7f7fffff):
+	.long 0x7f7fffff
 
 	BEGIN(avx2_softplus)
 	ENTER
@@ -243,7 +246,9 @@ L(loop):
 	vmaxps %ymm10, %ymm5, %ymm7
 	vminps %ymm5, %ymm10, %ymm5
 	vaddps %ymm5, %ymm7, %ymm8
-	vsubps %ymm8, %ymm7, %ymm7
+	vbroadcastss L(word7f7fffff)+0(%rip), %ymm9
+	vminps %ymm8, %ymm9, %ymm9
+	vsubps %ymm9, %ymm7, %ymm7
 	vaddps %ymm5, %ymm7, %ymm5
 	vaddps %ymm5, %ymm6, %ymm5
 	vaddps %ymm8, %ymm5, %ymm5
@@ -365,7 +370,9 @@ L(loopend):
 	vmaxps %ymm11, %ymm6, %ymm8
 	vminps %ymm6, %ymm11, %ymm6
 	vaddps %ymm6, %ymm8, %ymm9
-	vsubps %ymm9, %ymm8, %ymm8
+	vbroadcastss L(word7f7fffff)+0(%rip), %ymm10
+	vminps %ymm9, %ymm10, %ymm10
+	vsubps %ymm10, %ymm8, %ymm8
 	vaddps %ymm6, %ymm8, %ymm6
 	vaddps %ymm6, %ymm7, %ymm6
 	vaddps %ymm9, %ymm6, %ymm6

@@ -93,6 +93,9 @@ L(wordbe800003):
 	.balign 4
 L(word3eaaaaa4):
 	.long 0x3eaaaaa4
+	.balign 4
+L(word7f7fffff):
+	.long 0x7f7fffff
 
 	BEGIN(avx512_softplus)
 	ENTER
@@ -233,7 +236,9 @@ L(loop):
 	vmaxps %zmm27, %zmm22, %zmm24
 	vminps %zmm22, %zmm27, %zmm22
 	vaddps %zmm22, %zmm24, %zmm25
-	vsubps %zmm25, %zmm24, %zmm24
+	vbroadcastss L(word7f7fffff)+0(%rip), %zmm26
+	vminps %zmm25, %zmm26, %zmm26
+	vsubps %zmm26, %zmm24, %zmm24
 	vaddps %zmm22, %zmm24, %zmm22
 	vaddps %zmm22, %zmm23, %zmm22
 	vaddps %zmm25, %zmm22, %zmm22
@@ -338,7 +343,9 @@ L(loopend):
 	vmaxps %zmm27, %zmm22, %zmm24
 	vminps %zmm22, %zmm27, %zmm22
 	vaddps %zmm22, %zmm24, %zmm25
-	vsubps %zmm25, %zmm24, %zmm24
+	vbroadcastss L(word7f7fffff)+0(%rip), %zmm26
+	vminps %zmm25, %zmm26, %zmm26
+	vsubps %zmm26, %zmm24, %zmm24
 	vaddps %zmm22, %zmm24, %zmm22
 	vaddps %zmm22, %zmm23, %zmm22
 	vaddps %zmm25, %zmm22, %zmm22

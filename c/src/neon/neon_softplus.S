@@ -43,6 +43,7 @@ VECTORS:
 	.long 0x3e4cd25e, 0x3e4cd25e, 0x3e4cd25e, 0x3e4cd25e
 	.long 0xbe800003, 0xbe800003, 0xbe800003, 0xbe800003
 	.long 0x3eaaaaa4, 0x3eaaaaa4, 0x3eaaaaa4, 0x3eaaaaa4
+	.long 0x7f7fffff, 0x7f7fffff, 0x7f7fffff, 0x7f7fffff
 
 	BEGIN(neon_softplus)
 	sub sp, sp, #96
@@ -193,7 +194,10 @@ L(loop):
 	fcmgt v25.4s, v24.4s, v27.4s
 	bsl v25.16b, v27.16b, v24.16b
 	fadd v24.4s, v22.4s, v25.4s
-	fsub v22.4s, v22.4s, v24.4s
+	ldr q26, [x0, #416]
+	fcmgt v27.4s, v24.4s, v26.4s
+	bsl v27.16b, v26.16b, v24.16b
+	fsub v22.4s, v22.4s, v27.4s
 	fadd v22.4s, v22.4s, v25.4s
 	fadd v22.4s, v23.4s, v22.4s
 	fadd v22.4s, v22.4s, v24.4s
@@ -299,7 +303,10 @@ L(single):
 	fcmgt v25.4s, v24.4s, v27.4s
 	bsl v25.16b, v27.16b, v24.16b
 	fadd v24.4s, v22.4s, v25.4s
-	fsub v22.4s, v22.4s, v24.4s
+	ldr q26, [x0, #416]
+	fcmgt v27.4s, v24.4s, v26.4s
+	bsl v27.16b, v26.16b, v24.16b
+	fsub v22.4s, v22.4s, v27.4s
 	fadd v22.4s, v22.4s, v25.4s
 	fadd v22.4s, v23.4s, v22.4s
 	fadd v22.4s, v22.4s, v24.4s

@@ -96,11 +96,12 @@ void lockstep_portable_softplus(const lockstep_buffer *list, int64_t buffers, co
 			const float x108 = larger(x107, x98);
 			const float x109 = smaller(x98, x107);
 			const float x110 = x108 + x109;
-			const float x111 = x108 - x110;
-			const float x112 = x111 + x109;
-			const float x113 = x106 + x112;
-			const float x114 = x113 + x110;
-			y[i] = x114;
+			const float x112 = smaller(0x1.fffffep+127f, x110);
+			const float x113 = x108 - x112;
+			const float x114 = x113 + x109;
+			const float x115 = x106 + x114;
+			const float x116 = x115 + x110;
+			y[i] = x116;
 		}
 	}
 }

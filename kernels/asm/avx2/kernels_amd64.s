@@ -233,6 +233,9 @@ GLOBL wordfffff000<>(SB), RODATA|NOPTR, $4
 DATA word41900000<>+0(SB)/4, $0x41900000
 GLOBL word41900000<>(SB), RODATA|NOPTR, $4
 
+DATA word7f7fffff<>+0(SB)/4, $0x7f7fffff
+GLOBL word7f7fffff<>(SB), RODATA|NOPTR, $4
+
 DATA word4b40007f<>+0(SB)/4, $0x4b40007f
 GLOBL word4b40007f<>(SB), RODATA|NOPTR, $4
 
@@ -23357,7 +23360,9 @@ loop:
 	VMAXPS       Y10, Y5, Y7
 	VMINPS       Y5, Y10, Y5
 	VADDPS       Y5, Y7, Y8
-	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS word7f7fffff<>+0(SB), Y9
+	VMINPS       Y8, Y9, Y9
+	VSUBPS       Y9, Y7, Y7
 	VADDPS       Y5, Y7, Y5
 	VADDPS       Y5, Y6, Y5
 	VADDPS       Y8, Y5, Y5
@@ -23479,7 +23484,9 @@ loopend:
 	VMAXPS       Y11, Y6, Y8
 	VMINPS       Y6, Y11, Y6
 	VADDPS       Y6, Y8, Y9
-	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS word7f7fffff<>+0(SB), Y10
+	VMINPS       Y9, Y10, Y10
+	VSUBPS       Y10, Y8, Y8
 	VADDPS       Y6, Y8, Y6
 	VADDPS       Y6, Y7, Y6
 	VADDPS       Y9, Y6, Y6

@@ -235,6 +235,9 @@ GLOBL wordfffff000<>(SB), RODATA|NOPTR, $4
 DATA word41900000<>+0(SB)/4, $0x41900000
 GLOBL word41900000<>(SB), RODATA|NOPTR, $4
 
+DATA word7f7fffff<>+0(SB)/4, $0x7f7fffff
+GLOBL word7f7fffff<>(SB), RODATA|NOPTR, $4
+
 DATA word4b40007f<>+0(SB)/4, $0x4b40007f
 GLOBL word4b40007f<>(SB), RODATA|NOPTR, $4
 
@@ -23036,7 +23039,9 @@ loop:
 	VMAXPS       Z27, Z22, Z24
 	VMINPS       Z22, Z27, Z22
 	VADDPS       Z22, Z24, Z25
-	VSUBPS       Z25, Z24, Z24
+	VBROADCASTSS word7f7fffff<>+0(SB), Z26
+	VMINPS       Z25, Z26, Z26
+	VSUBPS       Z26, Z24, Z24
 	VADDPS       Z22, Z24, Z22
 	VADDPS       Z22, Z23, Z22
 	VADDPS       Z25, Z22, Z22
@@ -23141,7 +23146,9 @@ loopend:
 	VMAXPS       Z27, Z22, Z24
 	VMINPS       Z22, Z27, Z22
 	VADDPS       Z22, Z24, Z25
-	VSUBPS       Z25, Z24, Z24
+	VBROADCASTSS word7f7fffff<>+0(SB), Z26
+	VMINPS       Z25, Z26, Z26
+	VSUBPS       Z26, Z24, Z24
 	VADDPS       Z22, Z24, Z22
 	VADDPS       Z22, Z23, Z22
 	VADDPS       Z25, Z22, Z22

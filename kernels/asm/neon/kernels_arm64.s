@@ -29256,7 +29256,9 @@ DATA constantsOfSoftplus<>+384(SB)/8, $0xbe800003be800003
 DATA constantsOfSoftplus<>+392(SB)/8, $0xbe800003be800003
 DATA constantsOfSoftplus<>+400(SB)/8, $0x3eaaaaa43eaaaaa4
 DATA constantsOfSoftplus<>+408(SB)/8, $0x3eaaaaa43eaaaaa4
-GLOBL constantsOfSoftplus<>(SB), RODATA|NOPTR, $416
+DATA constantsOfSoftplus<>+416(SB)/8, $0x7f7fffff7f7fffff
+DATA constantsOfSoftplus<>+424(SB)/8, $0x7f7fffff7f7fffff
+GLOBL constantsOfSoftplus<>(SB), RODATA|NOPTR, $432
 
 //	y ← log(1 + e^x)
 //
@@ -29395,7 +29397,10 @@ loop:
 	WORD $0x6ebbe719 // fcmgt v25.4s, v24.4s, v27.4s
 	WORD $0x6e781f79 // bsl v25.16b, v27.16b, v24.16b
 	WORD $0x4e39d6d8 // fadd v24.4s, v22.4s, v25.4s
-	WORD $0x4eb8d6d6 // fsub v22.4s, v22.4s, v24.4s
+	FMOVQ 416(R0), F26
+	WORD $0x6ebae71b // fcmgt v27.4s, v24.4s, v26.4s
+	WORD $0x6e781f5b // bsl v27.16b, v26.16b, v24.16b
+	WORD $0x4ebbd6d6 // fsub v22.4s, v22.4s, v27.4s
 	WORD $0x4e39d6d6 // fadd v22.4s, v22.4s, v25.4s
 	WORD $0x4e36d6f6 // fadd v22.4s, v23.4s, v22.4s
 	WORD $0x4e38d6d6 // fadd v22.4s, v22.4s, v24.4s
@@ -29501,7 +29506,10 @@ single:
 	WORD $0x6ebbe719 // fcmgt v25.4s, v24.4s, v27.4s
 	WORD $0x6e781f79 // bsl v25.16b, v27.16b, v24.16b
 	WORD $0x4e39d6d8 // fadd v24.4s, v22.4s, v25.4s
-	WORD $0x4eb8d6d6 // fsub v22.4s, v22.4s, v24.4s
+	FMOVQ 416(R0), F26
+	WORD $0x6ebae71b // fcmgt v27.4s, v24.4s, v26.4s
+	WORD $0x6e781f5b // bsl v27.16b, v26.16b, v24.16b
+	WORD $0x4ebbd6d6 // fsub v22.4s, v22.4s, v27.4s
 	WORD $0x4e39d6d6 // fadd v22.4s, v22.4s, v25.4s
 	WORD $0x4e36d6f6 // fadd v22.4s, v23.4s, v22.4s
 	WORD $0x4e38d6d6 // fadd v22.4s, v22.4s, v24.4s
