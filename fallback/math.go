@@ -37,7 +37,7 @@ func Sigmoid(y, x []float32) {
 	}
 }
 
-// Softplus stores log(1 + e^x), at most 0.75 ulp off.
+// Softplus stores log(1 + e^x), at most 0.8029 ulp off.
 func Softplus(y, x []float32) {
 	for i := range y {
 		y[i] = softplus(x[i])
@@ -214,7 +214,8 @@ func expm1(x float32) float32 {
 	return signed((y+y)*power(shifted), x)
 }
 
-// softplus is log(1 + e^x) = max(x, 0) + log(1 + e^-|x|).
+// softplus is log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), at most 0.8029 ulp off for all
+// x. e^-|x| is two numbers, of which the second joins the logarithm's correction.
 func softplus(x float32) float32 {
 	z := atLeast(-104, -abs(x))
 	shifted, r, rest := reduced(z, 127+64)
