@@ -1,6 +1,7 @@
 package elementary_test
 
 import (
+	"flag"
 	"fmt"
 	"log"
 	"math"
@@ -60,6 +61,45 @@ func TestFunctions(t *testing.T) {
 				}
 				if n > 0 && math.Abs(float64(y[0])/f.at2-1) > 1e-7 {
 					t.Errorf("%v: %s(2) is %g, want %g", table, name, y[0], f.at2)
+				}
+			}
+		}
+	}
+}
+
+var all = flag.Bool("all", false, "compare the functions on all 2³² inputs")
+
+// TestInputs compares each table with the reference, by default on every 4093rd input.
+func TestInputs(t *testing.T) {
+	defer kernels.Use(kernels.Active())
+	stride := uint64(4093)
+	if testing.Short() {
+		stride = 65521
+	}
+	if *all {
+		stride = 1
+	}
+	const n = 1 << 14
+	x, y, want := make([]float32, n), make([]float32, n), make([]float32, n)
+	for name, f := range functions {
+		differ := 0
+		for first := uint64(0); first < 1<<32 && differ < 5; first += n * stride {
+			for i := range x {
+				x[i] = math.Float32frombits(uint32(min(first+uint64(i)*stride, 1<<32-1)))
+			}
+			f.reference(want, x)
+			for _, table := range kernels.Available() {
+				kernels.Use(table)
+				if err := f.f(y, x); err != nil {
+					t.Fatal(err)
+				}
+				for i, got := range y {
+					if math.Float32bits(got) == math.Float32bits(want[i]) || got != got && want[i] != want[i] {
+						continue
+					}
+					if differ++; differ < 5 {
+						t.Errorf("%v: %s of %g (%#x) is %g, want %g", table, name, x[i], math.Float32bits(x[i]), got, want[i])
+					}
 				}
 			}
 		}
