@@ -1,6 +1,8 @@
 package main
 
 import (
+	"math"
+
 	"github.com/lockstep-go/lockstep/bench/yardstick"
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/registry"
@@ -271,9 +273,13 @@ var ops = append(steps(), []op{
 	{"Hinge", twoToTwo, adding(kernels.Hinge, &hingeC, &lanes), nil, true},
 	{"SquaredHinge", twoToTwo, adding(kernels.SquaredHinge, &hingeC, &lanes), nil, false},
 
-	{"Exp", oneToOne, alone(kernels.Exp), nil, true},
-	{"Log", oneToOne, alone(kernels.Log), nil, true},
-	{"Log1p", oneToOne, alone(kernels.Log1p), nil, true},
+	{"Exp", oneToOne, alone(kernels.Exp), inFloat64(math.Exp), true},
+	{"Expm1", oneToOne, alone(kernels.Expm1), inFloat64(math.Expm1), false},
+	{"Log", oneToOne, alone(kernels.Log), inFloat64(math.Log), true},
+	{"Log1p", oneToOne, alone(kernels.Log1p), inFloat64(math.Log1p), true},
+	{"Sigmoid", oneToOne, alone(kernels.Sigmoid), inFloat64(func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }), true},
+	{"Softplus", oneToOne, alone(kernels.Softplus), inFloat64(func(x float64) float64 { return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }), false},
+	{"Tanh", oneToOne, alone(kernels.Tanh), inFloat64(math.Tanh), true},
 	{"Sqrt", oneToOne, alone(kernels.Sqrt), nil, false},
 
 	{"WidenBF16", widened, widening(kernels.NarrowBF16, kernels.WidenBF16), nil, false},

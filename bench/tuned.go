@@ -52,3 +52,13 @@ func tunedAdam(p, g, m, v []float32, c *fallback.AdamScalars) {
 		p[i] = x - (m1*step/(float32(math.Sqrt(float64(v1)))+eps) + x*decay)
 	}
 }
+
+// inFloat64 is the loop over a function of package math, which has no other numbers.
+func inFloat64(f func(float64) float64) func(b streams) {
+	return func(b streams) {
+		y, x := b[0], b[1][:len(b[0])]
+		for i := range y {
+			y[i] = float32(f(float64(x[i])))
+		}
+	}
+}

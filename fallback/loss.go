@@ -158,31 +158,3 @@ func weighted(weight, x float32) float32 {
 	}
 	return float32(weight * x)
 }
-
-// Exp stores e^x, at most 1 ulp off.
-func Exp(y, x []float32) {
-	for i := range y {
-		y[i] = exp(x[i])
-	}
-}
-
-// Log stores the natural logarithm of x, at most 1 ulp off.
-func Log(y, x []float32) {
-	for i := range y {
-		y[i] = log(x[i])
-	}
-}
-
-// Log1p stores the natural logarithm of 1 + x, at most 1 ulp off.
-func Log1p(y, x []float32) {
-	for i := range y {
-		y[i] = log1p(x[i])
-	}
-}
-
-// Sqrt stores the square root of x, correctly rounded.
-func Sqrt(y, x []float32) {
-	for i := range y {
-		y[i] = sqrt(x[i])
-	}
-}

@@ -150,6 +150,9 @@ func All() []Kernel {
 		{"Exp", []Buffer{{"y", Stream, Float32}, {"x", Stream, Float32}}, Exp, fallback.Exp, func(t Table) any {
 			return func(list [][]float32) { runExp(t, list) }
 		}},
+		{"Expm1", []Buffer{{"y", Stream, Float32}, {"x", Stream, Float32}}, Expm1, fallback.Expm1, func(t Table) any {
+			return func(list [][]float32) { runExpm1(t, list) }
+		}},
 		{"FTRL", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"a", Stream, Float32}, {"z", Stream, Float32}}, FTRL, fallback.FTRL, func(t Table) any {
 			return func(list [][]float32, c *fallback.FTRLScalars) { runFTRL(t, list, c) }
 		}},
@@ -278,11 +281,17 @@ func All() []Kernel {
 		{"Shrink", []Buffer{{"p", Stream, Float32}}, Shrink, fallback.Shrink, func(t Table) any {
 			return func(list [][]float32, c *fallback.ShrinkScalars) { runShrink(t, list, c) }
 		}},
+		{"Sigmoid", []Buffer{{"y", Stream, Float32}, {"x", Stream, Float32}}, Sigmoid, fallback.Sigmoid, func(t Table) any {
+			return func(list [][]float32) { runSigmoid(t, list) }
+		}},
 		{"SignSGD", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}}, SignSGD, fallback.SignSGD, func(t Table) any {
 			return func(list [][]float32, c *fallback.SignSGDScalars) { runSignSGD(t, list, c) }
 		}},
 		{"SimplifiedAdEMAMix", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, SimplifiedAdEMAMix, fallback.SimplifiedAdEMAMix, func(t Table) any {
 			return func(list [][]float32, c *fallback.SimplifiedAdEMAMixScalars) { runSimplifiedAdEMAMix(t, list, c) }
+		}},
+		{"Softplus", []Buffer{{"y", Stream, Float32}, {"x", Stream, Float32}}, Softplus, fallback.Softplus, func(t Table) any {
+			return func(list [][]float32) { runSoftplus(t, list) }
 		}},
 		{"Sophia", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"h", Stream, Float32}}, Sophia, fallback.Sophia, func(t Table) any {
 			return func(list [][]float32, c *fallback.SophiaScalars) { runSophia(t, list, c) }
@@ -311,6 +320,9 @@ func All() []Kernel {
 		}},
 		{"SumSquares", []Buffer{{"x", Stream, Float32}}, SumSquares, fallback.SumSquares, func(t Table) any {
 			return func(list [][]float32, sum *[32]float64) { runSumSquares(t, list, sum) }
+		}},
+		{"Tanh", []Buffer{{"y", Stream, Float32}, {"x", Stream, Float32}}, Tanh, fallback.Tanh, func(t Table) any {
+			return func(list [][]float32) { runTanh(t, list) }
 		}},
 		{"TensorNorms", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}}, TensorNorms, fallback.TensorNorms, func(t Table) any {
 			return func(list [][]float32, c *fallback.TensorNormsScalars, params *[32]float64, grads *[32]float64) {

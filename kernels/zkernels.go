@@ -609,6 +609,20 @@ func referenceExp(list [][]float32) {
 	}
 }
 
+// Expm1 runs the kernel of a table over the tensors of a list, y, x of each:
+// see fallback.Expm1.
+func Expm1(t Table, list *List) {
+	for _, part := range list.of(2) {
+		runExpm1(t, part)
+	}
+}
+
+func referenceExpm1(list [][]float32) {
+	for at := 0; at < len(list); at += 2 {
+		fallback.Expm1(list[at+0], list[at+1])
+	}
+}
+
 // FTRL runs the kernel of a table over the tensors of a list, p, g, a, z of each:
 // see fallback.FTRL.
 func FTRL(t Table, list *List, c *fallback.FTRLScalars) {
@@ -1133,6 +1147,20 @@ func referenceShrink(list [][]float32, c *fallback.ShrinkScalars) {
 	}
 }
 
+// Sigmoid runs the kernel of a table over the tensors of a list, y, x of each:
+// see fallback.Sigmoid.
+func Sigmoid(t Table, list *List) {
+	for _, part := range list.of(2) {
+		runSigmoid(t, part)
+	}
+}
+
+func referenceSigmoid(list [][]float32) {
+	for at := 0; at < len(list); at += 2 {
+		fallback.Sigmoid(list[at+0], list[at+1])
+	}
+}
+
 // SignSGD runs the kernel of a table over the tensors of a list, p, g of each:
 // see fallback.SignSGD.
 func SignSGD(t Table, list *List, c *fallback.SignSGDScalars) {
@@ -1158,6 +1186,20 @@ func SimplifiedAdEMAMix(t Table, list *List, c *fallback.SimplifiedAdEMAMixScala
 func referenceSimplifiedAdEMAMix(list [][]float32, c *fallback.SimplifiedAdEMAMixScalars) {
 	for at := 0; at < len(list); at += 4 {
 		fallback.SimplifiedAdEMAMix(list[at+0], list[at+1], list[at+2], list[at+3], c)
+	}
+}
+
+// Softplus runs the kernel of a table over the tensors of a list, y, x of each:
+// see fallback.Softplus.
+func Softplus(t Table, list *List) {
+	for _, part := range list.of(2) {
+		runSoftplus(t, part)
+	}
+}
+
+func referenceSoftplus(list [][]float32) {
+	for at := 0; at < len(list); at += 2 {
+		fallback.Softplus(list[at+0], list[at+1])
 	}
 }
 
@@ -1267,6 +1309,20 @@ func SumSquares(t Table, list *List, sum *[32]float64) {
 func referenceSumSquares(list [][]float32, sum *[32]float64) {
 	for at := 0; at < len(list); at += 1 {
 		fallback.SumSquares(list[at+0], sum)
+	}
+}
+
+// Tanh runs the kernel of a table over the tensors of a list, y, x of each:
+// see fallback.Tanh.
+func Tanh(t Table, list *List) {
+	for _, part := range list.of(2) {
+		runTanh(t, part)
+	}
+}
+
+func referenceTanh(list [][]float32) {
+	for at := 0; at < len(list); at += 2 {
+		fallback.Tanh(list[at+0], list[at+1])
 	}
 }
 

@@ -836,6 +836,25 @@ func runExp(t Table, list [][]float32) {
 }
 
 //go:noinline
+func runExpm1(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runExpm1(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Expm1(list)
+	case avx2Table, avx2newtonTable:
+		avx2.Expm1(list)
+	default:
+		referenceExpm1(list)
+	}
+}
+
+//go:noinline
 func runFTRL(t Table, list [][]float32, c *fallback.FTRLScalars) {
 	if unusual() {
 		asUsual(func() { runFTRL(t, list, c) })
@@ -1581,6 +1600,25 @@ func runShrink(t Table, list [][]float32, c *fallback.ShrinkScalars) {
 }
 
 //go:noinline
+func runSigmoid(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runSigmoid(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Sigmoid(list)
+	case avx2Table, avx2newtonTable:
+		avx2.Sigmoid(list)
+	default:
+		referenceSigmoid(list)
+	}
+}
+
+//go:noinline
 func runSignSGD(t Table, list [][]float32, c *fallback.SignSGDScalars) {
 	if unusual() {
 		asUsual(func() { runSignSGD(t, list, c) })
@@ -1615,6 +1653,25 @@ func runSimplifiedAdEMAMix(t Table, list [][]float32, c *fallback.SimplifiedAdEM
 		avx2.SimplifiedAdEMAMix(list, c)
 	default:
 		referenceSimplifiedAdEMAMix(list, c)
+	}
+}
+
+//go:noinline
+func runSoftplus(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runSoftplus(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Softplus(list)
+	case avx2Table, avx2newtonTable:
+		avx2.Softplus(list)
+	default:
+		referenceSoftplus(list)
 	}
 }
 
@@ -1778,6 +1835,25 @@ func runSumSquares(t Table, list [][]float32, sum *[32]float64) {
 		avx2.SumSquares(list, sum)
 	default:
 		referenceSumSquares(list, sum)
+	}
+}
+
+//go:noinline
+func runTanh(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runTanh(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Tanh(list)
+	case avx2Table, avx2newtonTable:
+		avx2.Tanh(list)
+	default:
+		referenceTanh(list)
 	}
 }
 

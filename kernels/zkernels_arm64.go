@@ -739,6 +739,23 @@ func runExp(t Table, list [][]float32) {
 }
 
 //go:noinline
+func runExpm1(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runExpm1(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.Expm1(list)
+	default:
+		referenceExpm1(list)
+	}
+}
+
+//go:noinline
 func runFTRL(t Table, list [][]float32, c *fallback.FTRLScalars) {
 	if unusual() {
 		asUsual(func() { runFTRL(t, list, c) })
@@ -1408,6 +1425,23 @@ func runShrink(t Table, list [][]float32, c *fallback.ShrinkScalars) {
 }
 
 //go:noinline
+func runSigmoid(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runSigmoid(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.Sigmoid(list)
+	default:
+		referenceSigmoid(list)
+	}
+}
+
+//go:noinline
 func runSignSGD(t Table, list [][]float32, c *fallback.SignSGDScalars) {
 	if unusual() {
 		asUsual(func() { runSignSGD(t, list, c) })
@@ -1438,6 +1472,23 @@ func runSimplifiedAdEMAMix(t Table, list [][]float32, c *fallback.SimplifiedAdEM
 		neon.SimplifiedAdEMAMix(list, c)
 	default:
 		referenceSimplifiedAdEMAMix(list, c)
+	}
+}
+
+//go:noinline
+func runSoftplus(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runSoftplus(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.Softplus(list)
+	default:
+		referenceSoftplus(list)
 	}
 }
 
@@ -1581,6 +1632,23 @@ func runSumSquares(t Table, list [][]float32, sum *[32]float64) {
 		neon.SumSquares(list, sum)
 	default:
 		referenceSumSquares(list, sum)
+	}
+}
+
+//go:noinline
+func runTanh(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runTanh(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.Tanh(list)
+	default:
+		referenceTanh(list)
 	}
 }
 

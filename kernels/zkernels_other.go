@@ -214,6 +214,11 @@ func runExp(t Table, list [][]float32) {
 }
 
 //go:noinline
+func runExpm1(t Table, list [][]float32) {
+	referenceExpm1(list)
+}
+
+//go:noinline
 func runFTRL(t Table, list [][]float32, c *fallback.FTRLScalars) {
 	referenceFTRL(list, c)
 }
@@ -404,6 +409,11 @@ func runShrink(t Table, list [][]float32, c *fallback.ShrinkScalars) {
 }
 
 //go:noinline
+func runSigmoid(t Table, list [][]float32) {
+	referenceSigmoid(list)
+}
+
+//go:noinline
 func runSignSGD(t Table, list [][]float32, c *fallback.SignSGDScalars) {
 	referenceSignSGD(list, c)
 }
@@ -411,6 +421,11 @@ func runSignSGD(t Table, list [][]float32, c *fallback.SignSGDScalars) {
 //go:noinline
 func runSimplifiedAdEMAMix(t Table, list [][]float32, c *fallback.SimplifiedAdEMAMixScalars) {
 	referenceSimplifiedAdEMAMix(list, c)
+}
+
+//go:noinline
+func runSoftplus(t Table, list [][]float32) {
+	referenceSoftplus(list)
 }
 
 //go:noinline
@@ -451,6 +466,11 @@ func runSumAbs(t Table, list [][]float32, sum *[32]float64) {
 //go:noinline
 func runSumSquares(t Table, list [][]float32, sum *[32]float64) {
 	referenceSumSquares(list, sum)
+}
+
+//go:noinline
+func runTanh(t Table, list [][]float32) {
+	referenceTanh(list)
 }
 
 //go:noinline

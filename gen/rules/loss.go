@@ -100,19 +100,3 @@ func margin(r *rule.Rule, x, y rule.Value) (label, h rule.Value) {
 	label = y.Mul(labelScale).Add(labelShift)
 	return label, r.Const(1).Sub(label.Mul(x))
 }
-
-// Exp, Log, Log1p and Sqrt are the elementary functions over a buffer.
-var (
-	Exp   = function("Exp", "e^x", exp)
-	Log   = function("Log", "log x", log)
-	Log1p = function("Log1p", "log(1 + x)", log1p)
-	Sqrt  = function("Sqrt", "√x", func(_ *rule.Rule, x rule.Value) rule.Value { return x.Sqrt() })
-)
-
-// function defines the kernel of an elementary function.
-func function(name, formula string, f func(r *rule.Rule, x rule.Value) rule.Value) *rule.Rule {
-	return All.Define(name, "\n\ty ← "+formula, func(r *rule.Rule) {
-		y, x := r.Buffer("y"), r.Buffer("x")
-		y.Set(f(r, x))
-	})
-}

@@ -1,6 +1,10 @@
 package rules
 
-import "github.com/lockstep-go/lockstep/gen/rule"
+import (
+	"math"
+
+	"github.com/lockstep-go/lockstep/gen/rule"
+)
 
 // The elementary functions have the operations of package fallback, which
 // explains them, in the same order.
@@ -13,28 +17,159 @@ const (
 	nan              = 0x7fc00000
 )
 
-// exp is e^x.
-func exp(r *rule.Rule, x rule.Value) rule.Value {
-	x = r.Const(89).Min(r.Const(-104).Max(x))
-	integer := r.Const(0x1.8p23)
-	shifted := x.Mul(r.Const(0x1.715476p0)).Add(integer)
-	n := shifted.Sub(integer)
-	high, low := x.Sub(n.Mul(r.Const(ln2High))), n.Mul(r.Const(ln2Low))
-	y := high.Sub(low)
-	rest := high.Sub(y).Sub(low)
+// The elementary functions over a buffer.
+var (
+	Exp      = function("Exp", "e^x", exp)
+	Expm1    = function("Expm1", "e^x - 1", expm1)
+	Log      = function("Log", "log x", log)
+	Log1p    = function("Log1p", "log(1 + x)", log1p)
+	Sigmoid  = function("Sigmoid", "1/(1 + e^-x)", sigmoid)
+	Softplus = function("Softplus", "log(1 + e^x)", softplus)
+	Sqrt     = function("Sqrt", "√x", func(_ *rule.Rule, x rule.Value) rule.Value { return x.Sqrt() })
+	Tanh     = function("Tanh", "tanh x", tanh)
+)
 
-	p := polynomial(r, y, 0x1.6a1ed6p-10, 0x1.123d2p-7, 0x1.555906p-5, 0x1.55548ep-3, 0x1.fffffcp-2)
-	one := r.Const(1)
-	y = one.Add(y.Add(p.Mul(y.Mul(y)).Add(rest)))
-
-	k := shifted.SubInt(integer)
-	half := k.ShiftArith(1)
-	return y.Mul(power(r, half)).Mul(power(r, k.SubInt(half)))
+// function defines the kernel of an elementary function.
+func function(name, formula string, f func(r *rule.Rule, x rule.Value) rule.Value) *rule.Rule {
+	return All.Define(name, "\n\ty ← "+formula, func(r *rule.Rule) {
+		y, x := r.Buffer("y"), r.Buffer("x")
+		y.Set(f(r, x))
+	})
 }
 
-// power is 2ᵏ for an integer k.
-func power(r *rule.Rule, k rule.Value) rule.Value {
-	return k.AddInt(r.Bits(127)).ShiftLeft(23)
+// exp is e^x.
+func exp(r *rule.Rule, x rule.Value) rule.Value {
+	shifted, y, rest := reduced(r, r.Const(89).Min(r.Const(-104).Max(x)), 254)
+	y = r.Const(1).Add(y.Add(series(r, y).Add(rest)))
+
+	half := shifted.ShiftRight(1)
+	return y.Mul(power(half)).Mul(power(shifted.SubInt(half)))
+}
+
+// reduced splits x into k·ln 2 + y + rest, and has k + bias.
+func reduced(r *rule.Rule, x rule.Value, bias float32) (shifted, y, rest rule.Value) {
+	shifted, high, low := quotient(r, x, bias)
+	y = high.Sub(low)
+	return shifted, y, high.Sub(y).Sub(low)
+}
+
+// mirrored is reduced with -y and -rest in the place of y and rest.
+func mirrored(r *rule.Rule, x rule.Value, bias float32) (shifted, y, rest rule.Value) {
+	shifted, high, low := quotient(r, x, bias)
+	y = low.Sub(high)
+	return shifted, y, low.Sub(high.Add(y))
+}
+
+// quotient is the integer next to x/ln 2, with a bias, and what it leaves of x.
+func quotient(r *rule.Rule, x rule.Value, bias float32) (shifted, high, low rule.Value) {
+	integer := r.Const(0x1.8p23 + bias)
+	shifted = x.Mul(r.Const(0x1.715476p0)).Add(integer)
+	k := shifted.Sub(integer)
+	return shifted, x.Sub(k.Mul(r.Const(ln2High))), k.Mul(r.Const(ln2Low))
+}
+
+// series is e^y - 1 - y.
+func series(r *rule.Rule, y rule.Value) rule.Value {
+	p := polynomial(r, y, 0x1.6a1ed6p-10, 0x1.123d2p-7, 0x1.555906p-5, 0x1.55548ep-3, 0x1.fffffcp-2)
+	return p.Mul(y.Mul(y))
+}
+
+// cubic is (e^y - 1 - y - ½y²)/y³.
+func cubic(r *rule.Rule, y rule.Value) rule.Value {
+	return polynomial(r, y, 0x1.9e6c8cp-13, 0x1.6d3a56p-10, 0x1.1112dap-7, 0x1.5554f8p-5, 0x1.555554p-3)
+}
+
+// power is 2ᵏ for an integer that ends in the nine bits of k + 127.
+func power(k rule.Value) rule.Value { return k.ShiftLeft(23) }
+
+// upper is x without its last 12 bits.
+func upper(r *rule.Rule, x rule.Value) rule.Value { return x.And(r.Bits(1<<32 - 1<<12)) }
+
+// signed is y with the sign of x.
+func signed(r *rule.Rule, y, x rule.Value) rule.Value { return y.Or(x.And(r.Bits(1 << 31))) }
+
+// minusAbs is -|x|.
+func minusAbs(r *rule.Rule, x rule.Value) rule.Value { return x.Or(r.Bits(1 << 31)) }
+
+// sigmoid is 1/(1 + e^-x).
+func sigmoid(r *rule.Rule, x rule.Value) rule.Value {
+	one, least := r.Const(1), r.Const(0x1p-64)
+	shifted, y, rest := mirrored(r, r.Const(18).Min(r.Const(-104).Max(x)), 127+64)
+	p := power(shifted)
+	a := p.Mul(least)
+	s := series(r, y).Add(rest)
+	m := one.Add(y.Add(s))
+	low := one.Sub(m).Add(y).Add(s)
+
+	d := a.Add(m)
+	d0 := upper(r, d)
+	d1 := a.Max(m).Sub(d0).Add(m.Min(a)).Add(low)
+	inverse := one.Div(d)
+	q := upper(r, inverse)
+	left := one.Sub(q.Mul(d0)).Sub(q.Mul(d1))
+	return q.Add(left.Mul(inverse)).Mul(p).Mul(least)
+}
+
+// tanh is (e^2|x| - 1)/(e^2|x| + 1) with the sign of x.
+func tanh(r *rule.Rule, x rule.Value) rule.Value {
+	one := r.Const(1)
+	z := r.Const(-9.0625).Max(minusAbs(r, x))
+	shifted, y, rest := mirrored(r, z.Add(z), 127)
+	a := power(shifted)
+	s := y.Mul(y).Mul(cubic(r, y).Mul(y).Add(r.Const(.5))).Add(rest)
+
+	c := one.Sub(a)
+	n := c.Add(y)
+	low := c.Sub(n).Add(y).Add(s).Add(one.Sub(c).Sub(a))
+	whole := n.Add(low)
+	d := whole.Add(a.Add(a))
+	d0 := upper(r, d)
+	d1 := one.Sub(d0).Add(a).Add(y).Add(s)
+	inverse := one.Div(d)
+	q := upper(r, whole.Mul(inverse))
+	left := n.Sub(q.Mul(d0)).Add(low).Sub(q.Mul(d1))
+	return signed(r, q.Add(left.Mul(inverse)), x)
+}
+
+// expm1 is e^x - 1.
+func expm1(r *rule.Rule, x rule.Value) rule.Value {
+	one := r.Const(1)
+	shifted, y, rest := reduced(r, r.Const(89).Min(r.Const(-17.375).Max(x)), 126)
+	square := y.Mul(y)
+	half := square.Mul(r.Const(.5))
+	a := power(r.Bits(126 + 127 + 64).SubInt(shifted)).Mul(r.Const(0x1p-64))
+	c := one.Sub(a)
+	n := c.Add(y)
+	whole := n.Add(half)
+	lost := one.Sub(c).Sub(a).Add(c.Sub(n).Add(y).Add(n.Sub(whole).Add(half)))
+	y = whole.Add(lost.Add(cubic(r, y).Mul(square.Mul(y)).Add(rest)))
+	return signed(r, y.Add(y).Mul(power(shifted)), x)
+}
+
+// softplus is max(x, 0) + log(1 + e^-|x|).
+func softplus(r *rule.Rule, x rule.Value) rule.Value {
+	zero, one, least := r.Const(0), r.Const(1), r.Const(0x1p-64)
+	shifted, y, rest := reduced(r, r.Const(-104).Max(minusAbs(r, x)), 127+64)
+	p := power(shifted)
+	s := series(r, y).Add(rest)
+	m := one.Add(y.Add(s))
+	e := m.Mul(p).Mul(least)
+	low := one.Sub(m).Add(y).Add(s).Mul(p).Mul(least)
+
+	u := one.Add(e)
+	k, f := exponent(r, u)
+	direct := k.Equal(zero)
+	f = direct.Select(e, f.Sub(one))
+	low = direct.Select(low, one.Sub(u).Add(e).Add(low))
+	// What depends on low comes first, which keeps fewer registers alive.
+	small := k.Mul(r.Const(ln2Low)).Add(low.Div(u))
+	sum, lost, cube := logParts(r, f, k)
+	small = small.Add(cube).Add(lost)
+	x = zero.Max(x)
+	larger, smaller := x.Max(sum), sum.Min(x)
+	y = larger.Add(smaller)
+	finite := r.Const(math.MaxFloat32).Min(y)
+	return small.Add(larger.Sub(finite).Add(smaller)).Add(y)
 }
 
 // log is the natural logarithm of x.
@@ -80,6 +215,13 @@ func exponent(r *rule.Rule, x rule.Value) (k, m rule.Value) {
 
 // logOf is k·ln 2 + log(1+f) + correction.
 func logOf(r *rule.Rule, f, k, correction rule.Value) rule.Value {
+	sum, lost, cube := logParts(r, f, k)
+	return sum.Add(lost.Add(cube.Add(k.Mul(r.Const(ln2Low)).Add(correction))))
+}
+
+// logParts is logOf without its smallest terms, as a sum of three numbers, the first of
+// which is nearly all of it.
+func logParts(r *rule.Rule, f, k rule.Value) (sum, lost, cube rule.Value) {
 	h := r.Const(0.5).Mul(f).Mul(f)
 	s := f.Sub(h)
 	rest := f.Sub(s).Sub(h)
@@ -87,10 +229,8 @@ func logOf(r *rule.Rule, f, k, correction rule.Value) rule.Value {
 	p := polynomial(r, f, 0x1.144d96p-4, -0x1.de46e8p-4, 0x1.e6fa7ep-4, -0x1.fc2124p-4, 0x1.2336bap-3, -0x1.555c4cp-3, 0x1.99a4bcp-3, -0x1.000006p-2, 0x1.555548p-2)
 
 	whole := k.Mul(r.Const(ln2High))
-	sum := whole.Add(s)
-	lost := whole.Sub(sum).Add(s)
-	small := p.Mul(f.Mul(f).Mul(f)).Add(k.Mul(r.Const(ln2Low)).Add(correction))
-	return sum.Add(rest.Add(lost).Add(small))
+	sum = whole.Add(s)
+	return sum, rest.Add(whole.Sub(sum).Add(s)), p.Mul(f.Mul(f).Mul(f))
 }
 
 // polynomial is a polynomial of x by Horner's rule, its highest coefficient

@@ -16,6 +16,10 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Any, Any]] = {
     "exp": (ln.exp, np.exp, X),
     "log": (ln.log, np.log, np.abs(X)),
     "log1p": (ln.log1p, np.log1p, np.abs(X)),
+    "expm1": (ln.expm1, np.expm1, X),
+    "tanh": (ln.tanh, np.tanh, X / 9),
+    "sigmoid": (ln.sigmoid, lambda x: 1 / (1 + np.exp(-x)), X),
+    "softplus": (ln.softplus, lambda x: np.logaddexp(0, x), X),
     "sqrt": (ln.sqrt, np.sqrt, np.abs(X)),
 }
 

@@ -48,8 +48,8 @@ L(word42b20000):
 L(word3fb8aa3b):
 	.long 0x3fb8aa3b
 	.balign 4
-L(word4b400000):
-	.long 0x4b400000
+L(word4b4000fe):
+	.long 0x4b4000fe
 	.balign 4
 L(word3f317200):
 	.long 0x3f317200
@@ -71,9 +71,6 @@ L(word3e2aaa47):
 	.balign 4
 L(word3efffffe):
 	.long 0x3efffffe
-	.balign 4
-L(word0000007f):
-	.long 0x7f
 	.balign 4
 L(word00000000):
 	.long 0x0
@@ -176,9 +173,9 @@ L(loop):
 	vminps %ymm5, %ymm6, %ymm5
 	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm6
 	vmulps %ymm6, %ymm5, %ymm6
-	vbroadcastss L(word4b400000)+0(%rip), %ymm7
+	vbroadcastss L(word4b4000fe)+0(%rip), %ymm7
 	vaddps %ymm7, %ymm6, %ymm6
-	vbroadcastss L(word4b400000)+0(%rip), %ymm7
+	vbroadcastss L(word4b4000fe)+0(%rip), %ymm7
 	vsubps %ymm7, %ymm6, %ymm7
 	vbroadcastss L(word3f317200)+0(%rip), %ymm8
 	vmulps %ymm8, %ymm7, %ymm8
@@ -206,16 +203,10 @@ L(loop):
 	vaddps %ymm5, %ymm9, %ymm5
 	vaddps %ymm5, %ymm8, %ymm5
 	vaddps %ymm5, %ymm0, %ymm5
-	vbroadcastss L(word4b400000)+0(%rip), %ymm7
-	vpsubd %ymm7, %ymm6, %ymm6
-	vpsrad $0x01, %ymm6, %ymm7
-	vbroadcastss L(word0000007f)+0(%rip), %ymm8
-	vpaddd %ymm8, %ymm7, %ymm8
-	vpslld $0x17, %ymm8, %ymm8
+	vpsrld $0x01, %ymm6, %ymm7
+	vpslld $0x17, %ymm7, %ymm8
 	vmulps %ymm8, %ymm5, %ymm5
 	vpsubd %ymm7, %ymm6, %ymm6
-	vbroadcastss L(word0000007f)+0(%rip), %ymm7
-	vpaddd %ymm7, %ymm6, %ymm6
 	vpslld $0x17, %ymm6, %ymm6
 	vmulps %ymm6, %ymm5, %ymm5
 	vaddps %ymm0, %ymm5, %ymm6
@@ -356,9 +347,9 @@ L(loopend):
 	vminps %ymm6, %ymm7, %ymm6
 	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm7
 	vmulps %ymm7, %ymm6, %ymm7
-	vbroadcastss L(word4b400000)+0(%rip), %ymm8
+	vbroadcastss L(word4b4000fe)+0(%rip), %ymm8
 	vaddps %ymm8, %ymm7, %ymm7
-	vbroadcastss L(word4b400000)+0(%rip), %ymm8
+	vbroadcastss L(word4b4000fe)+0(%rip), %ymm8
 	vsubps %ymm8, %ymm7, %ymm8
 	vbroadcastss L(word3f317200)+0(%rip), %ymm9
 	vmulps %ymm9, %ymm8, %ymm9
@@ -386,16 +377,10 @@ L(loopend):
 	vaddps %ymm6, %ymm10, %ymm6
 	vaddps %ymm6, %ymm9, %ymm6
 	vaddps %ymm6, %ymm0, %ymm6
-	vbroadcastss L(word4b400000)+0(%rip), %ymm8
-	vpsubd %ymm8, %ymm7, %ymm7
-	vpsrad $0x01, %ymm7, %ymm8
-	vbroadcastss L(word0000007f)+0(%rip), %ymm9
-	vpaddd %ymm9, %ymm8, %ymm9
-	vpslld $0x17, %ymm9, %ymm9
+	vpsrld $0x01, %ymm7, %ymm8
+	vpslld $0x17, %ymm8, %ymm9
 	vmulps %ymm9, %ymm6, %ymm6
 	vpsubd %ymm8, %ymm7, %ymm7
-	vbroadcastss L(word0000007f)+0(%rip), %ymm8
-	vpaddd %ymm8, %ymm7, %ymm7
 	vpslld $0x17, %ymm7, %ymm7
 	vmulps %ymm7, %ymm6, %ymm6
 	vaddps %ymm0, %ymm6, %ymm7

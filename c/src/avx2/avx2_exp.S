@@ -26,11 +26,8 @@ L(lanes):
 	.long 0x6
 	.long 0x7
 	.balign 4
-L(word4b400000):
-	.long 0x4b400000
-	.balign 4
-L(word0000007f):
-	.long 0x7f
+L(word4b4000fe):
+	.long 0x4b4000fe
 	.balign 4
 L(word42b20000):
 	.long 0x42b20000
@@ -47,6 +44,9 @@ L(word3f317200):
 L(word35bfbe8e):
 	.long 0x35bfbe8e
 	.balign 4
+L(word3f800000):
+	.long 0x3f800000
+	.balign 4
 L(word3ab50f6b):
 	.long 0x3ab50f6b
 	.balign 4
@@ -61,9 +61,6 @@ L(word3e2aaa47):
 	.balign 4
 L(word3efffffe):
 	.long 0x3efffffe
-	.balign 4
-L(word3f800000):
-	.long 0x3f800000
 
 	BEGIN(avx2_exp)
 	ENTER
@@ -79,13 +76,13 @@ L(word3f800000):
 	addq %rax, %rcx
 	cmpq %rcx, %rax
 	jge L(end)
-	vbroadcastss L(word4b400000)+0(%rip), %ymm0
-	vbroadcastss L(word0000007f)+0(%rip), %ymm1
-	vbroadcastss L(word42b20000)+0(%rip), %ymm2
-	vbroadcastss L(wordc2d00000)+0(%rip), %ymm3
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm4
-	vbroadcastss L(word3f317200)+0(%rip), %ymm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm6
+	vbroadcastss L(word4b4000fe)+0(%rip), %ymm0
+	vbroadcastss L(word42b20000)+0(%rip), %ymm1
+	vbroadcastss L(wordc2d00000)+0(%rip), %ymm2
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm3
+	vbroadcastss L(word3f317200)+0(%rip), %ymm4
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm5
+	vbroadcastss L(word3f800000)+0(%rip), %ymm6
 	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm7
 	vbroadcastss L(word3c091e90)+0(%rip), %ymm8
 	leaq -48(%rcx), %rdx
@@ -101,14 +98,14 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vmaxps (%rsi, %rdi, 4), %ymm3, %ymm9
-	vminps %ymm9, %ymm2, %ymm9
-	vmulps %ymm4, %ymm9, %ymm10
+	vmaxps (%rsi, %rdi, 4), %ymm2, %ymm9
+	vminps %ymm9, %ymm1, %ymm9
+	vmulps %ymm3, %ymm9, %ymm10
 	vaddps %ymm0, %ymm10, %ymm10
 	vsubps %ymm0, %ymm10, %ymm11
-	vmulps %ymm5, %ymm11, %ymm12
+	vmulps %ymm4, %ymm11, %ymm12
 	vsubps %ymm12, %ymm9, %ymm9
-	vmulps %ymm6, %ymm11, %ymm11
+	vmulps %ymm5, %ymm11, %ymm11
 	vsubps %ymm11, %ymm9, %ymm12
 	vmulps %ymm12, %ymm7, %ymm13
 	vaddps %ymm8, %ymm13, %ymm13
@@ -127,15 +124,11 @@ L(loop):
 	vsubps %ymm11, %ymm9, %ymm9
 	vaddps %ymm9, %ymm13, %ymm9
 	vaddps %ymm9, %ymm12, %ymm9
-	vbroadcastss L(word3f800000)+0(%rip), %ymm11
-	vaddps %ymm9, %ymm11, %ymm9
-	vpsubd %ymm0, %ymm10, %ymm10
-	vpsrad $0x01, %ymm10, %ymm11
-	vpaddd %ymm1, %ymm11, %ymm12
-	vpslld $0x17, %ymm12, %ymm12
+	vaddps %ymm9, %ymm6, %ymm9
+	vpsrld $0x01, %ymm10, %ymm11
+	vpslld $0x17, %ymm11, %ymm12
 	vmulps %ymm12, %ymm9, %ymm9
 	vpsubd %ymm11, %ymm10, %ymm10
-	vpaddd %ymm1, %ymm10, %ymm10
 	vpslld $0x17, %ymm10, %ymm10
 	vmulps %ymm10, %ymm9, %ymm9
 	vmovups %ymm9, (%rbx, %rdi, 4)
@@ -150,14 +143,14 @@ L(loopend):
 	vpbroadcastd %xmm9, %ymm9
 	vpcmpgtd L(lanes)+0(%rip), %ymm9, %ymm9
 	vmaskmovps (%rsi, %rdi, 4), %ymm9, %ymm10
-	vmaxps %ymm10, %ymm3, %ymm10
-	vminps %ymm10, %ymm2, %ymm10
-	vmulps %ymm4, %ymm10, %ymm11
+	vmaxps %ymm10, %ymm2, %ymm10
+	vminps %ymm10, %ymm1, %ymm10
+	vmulps %ymm3, %ymm10, %ymm11
 	vaddps %ymm0, %ymm11, %ymm11
 	vsubps %ymm0, %ymm11, %ymm12
-	vmulps %ymm5, %ymm12, %ymm13
+	vmulps %ymm4, %ymm12, %ymm13
 	vsubps %ymm13, %ymm10, %ymm10
-	vmulps %ymm6, %ymm12, %ymm12
+	vmulps %ymm5, %ymm12, %ymm12
 	vsubps %ymm12, %ymm10, %ymm13
 	vmulps %ymm13, %ymm7, %ymm14
 	vaddps %ymm8, %ymm14, %ymm14
@@ -176,15 +169,11 @@ L(loopend):
 	vsubps %ymm12, %ymm10, %ymm10
 	vaddps %ymm10, %ymm14, %ymm10
 	vaddps %ymm10, %ymm13, %ymm10
-	vbroadcastss L(word3f800000)+0(%rip), %ymm12
-	vaddps %ymm10, %ymm12, %ymm10
-	vpsubd %ymm0, %ymm11, %ymm11
-	vpsrad $0x01, %ymm11, %ymm12
-	vpaddd %ymm1, %ymm12, %ymm13
-	vpslld $0x17, %ymm13, %ymm13
+	vaddps %ymm10, %ymm6, %ymm10
+	vpsrld $0x01, %ymm11, %ymm12
+	vpslld $0x17, %ymm12, %ymm13
 	vmulps %ymm13, %ymm10, %ymm10
 	vpsubd %ymm12, %ymm11, %ymm11
-	vpaddd %ymm1, %ymm11, %ymm11
 	vpslld $0x17, %ymm11, %ymm11
 	vmulps %ymm11, %ymm10, %ymm10
 	vmaskmovps %ymm10, %ymm9, (%rbx, %rdi, 4)

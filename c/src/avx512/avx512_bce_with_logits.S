@@ -26,17 +26,14 @@ L(word3f800000):
 L(word00000000):
 	.long 0x0
 	.balign 4
-L(word4b400000):
-	.long 0x4b400000
+L(word4b4000fe):
+	.long 0x4b4000fe
 	.balign 4
 L(word3f317200):
 	.long 0x3f317200
 	.balign 4
 L(word35bfbe8e):
 	.long 0x35bfbe8e
-	.balign 4
-L(word0000007f):
-	.long 0x7f
 	.balign 4
 L(wordbf800000):
 	.long 0xbf800000
@@ -74,14 +71,14 @@ L(word007fffff):
 L(word3f000000):
 	.long 0x3f000000
 	.balign 4
+L(word3d8a26cb):
+	.long 0x3d8a26cb
+	.balign 4
 L(word7fffffff):
 	.long 0x7fffffff
 	.balign 4
 L(word80000000):
 	.long 0x80000000
-	.balign 4
-L(word3d8a26cb):
-	.long 0x3d8a26cb
 	.balign 4
 L(wordbdef2374):
 	.long 0xbdef2374
@@ -133,24 +130,24 @@ L(word7fc00000):
 	jge L(end)
 	vbroadcastss L(word3f800000)+0(%rip), %zmm0
 	vbroadcastss L(word00000000)+0(%rip), %zmm1
-	vbroadcastss L(word4b400000)+0(%rip), %zmm2
+	vbroadcastss L(word4b4000fe)+0(%rip), %zmm2
 	vbroadcastss L(word3f317200)+0(%rip), %zmm3
 	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm4
-	vbroadcastss L(word0000007f)+0(%rip), %zmm5
-	vbroadcastss L(wordbf800000)+0(%rip), %zmm6
-	vbroadcastss L(word3f3504f3)+0(%rip), %zmm7
-	vbroadcastss (%rax), %zmm8
-	vbroadcastss 4(%rax), %zmm9
-	vbroadcastss L(word42b20000)+0(%rip), %zmm10
-	vbroadcastss L(wordc2d00000)+0(%rip), %zmm11
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %zmm12
-	vbroadcastss L(word3ab50f6b)+0(%rip), %zmm13
-	vbroadcastss L(word3c091e90)+0(%rip), %zmm14
-	vbroadcastss L(word3d2aac83)+0(%rip), %zmm15
-	vbroadcastss L(word3e2aaa47)+0(%rip), %zmm16
-	vbroadcastss L(word3efffffe)+0(%rip), %zmm17
-	vbroadcastss L(word007fffff)+0(%rip), %zmm18
-	vbroadcastss L(word3f000000)+0(%rip), %zmm19
+	vbroadcastss L(wordbf800000)+0(%rip), %zmm5
+	vbroadcastss L(word3f3504f3)+0(%rip), %zmm6
+	vbroadcastss (%rax), %zmm7
+	vbroadcastss 4(%rax), %zmm8
+	vbroadcastss L(word42b20000)+0(%rip), %zmm9
+	vbroadcastss L(wordc2d00000)+0(%rip), %zmm10
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %zmm11
+	vbroadcastss L(word3ab50f6b)+0(%rip), %zmm12
+	vbroadcastss L(word3c091e90)+0(%rip), %zmm13
+	vbroadcastss L(word3d2aac83)+0(%rip), %zmm14
+	vbroadcastss L(word3e2aaa47)+0(%rip), %zmm15
+	vbroadcastss L(word3efffffe)+0(%rip), %zmm16
+	vbroadcastss L(word007fffff)+0(%rip), %zmm17
+	vbroadcastss L(word3f000000)+0(%rip), %zmm18
+	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm19
 	leaq -96(%rbx), %rax
 
 L(entry):
@@ -175,23 +172,23 @@ L(loop):
 	vandps %zmm23, %zmm22, %zmm23
 	vbroadcastss L(word80000000)+0(%rip), %zmm24
 	vxorps %zmm24, %zmm23, %zmm24
-	vmaxps %zmm24, %zmm11, %zmm24
-	vminps %zmm24, %zmm10, %zmm24
-	vmulps %zmm12, %zmm24, %zmm25
+	vmaxps %zmm24, %zmm10, %zmm24
+	vminps %zmm24, %zmm9, %zmm24
+	vmulps %zmm11, %zmm24, %zmm25
 	vaddps %zmm2, %zmm25, %zmm25
 	vsubps %zmm2, %zmm25, %zmm26
 	vmulps %zmm3, %zmm26, %zmm27
 	vsubps %zmm27, %zmm24, %zmm24
 	vmulps %zmm4, %zmm26, %zmm26
 	vsubps %zmm26, %zmm24, %zmm27
-	vmulps %zmm27, %zmm13, %zmm28
+	vmulps %zmm27, %zmm12, %zmm28
+	vaddps %zmm13, %zmm28, %zmm28
+	vmulps %zmm27, %zmm28, %zmm28
 	vaddps %zmm14, %zmm28, %zmm28
 	vmulps %zmm27, %zmm28, %zmm28
 	vaddps %zmm15, %zmm28, %zmm28
 	vmulps %zmm27, %zmm28, %zmm28
 	vaddps %zmm16, %zmm28, %zmm28
-	vmulps %zmm27, %zmm28, %zmm28
-	vaddps %zmm17, %zmm28, %zmm28
 	vmulps %zmm27, %zmm27, %zmm29
 	vmulps %zmm29, %zmm28, %zmm28
 	vsubps %zmm27, %zmm24, %zmm24
@@ -199,13 +196,10 @@ L(loop):
 	vaddps %zmm24, %zmm28, %zmm24
 	vaddps %zmm24, %zmm27, %zmm24
 	vaddps %zmm24, %zmm0, %zmm24
-	vpsubd %zmm2, %zmm25, %zmm25
-	vpsrad $0x01, %zmm25, %zmm26
-	vpaddd %zmm5, %zmm26, %zmm27
-	vpslld $0x17, %zmm27, %zmm27
+	vpsrld $0x01, %zmm25, %zmm26
+	vpslld $0x17, %zmm26, %zmm27
 	vmulps %zmm27, %zmm24, %zmm24
 	vpsubd %zmm26, %zmm25, %zmm25
-	vpaddd %zmm5, %zmm25, %zmm25
 	vpslld $0x17, %zmm25, %zmm25
 	vmulps %zmm25, %zmm24, %zmm24
 	vaddps %zmm0, %zmm24, %zmm25
@@ -215,25 +209,25 @@ L(loop):
 	vmovaps %zmm25, %zmm22
 	vmovaps %zmm26, %zmm22{%k1}
 	vmulps %zmm22, %zmm21, %zmm22
-	vmulps %zmm9, %zmm20, %zmm20
+	vmulps %zmm8, %zmm20, %zmm20
 	vmovaps %zmm26, %zmm26
 	vmovaps %zmm25, %zmm26{%k1}
 	vmulps %zmm26, %zmm20, %zmm25
 	vsubps %zmm25, %zmm22, %zmm22
-	vmulps %zmm8, %zmm22, %zmm22
+	vmulps %zmm7, %zmm22, %zmm22
 	vmovups %zmm22, (%rsi, %r10, 4)
 	vaddps %zmm24, %zmm0, %zmm22
-	vpsubd %zmm7, %zmm22, %zmm25
+	vpsubd %zmm6, %zmm22, %zmm25
 	vpsrad $0x17, %zmm25, %zmm26
 	vcvtdq2ps %zmm26, %zmm26
 	vmulps %zmm3, %zmm26, %zmm27
-	vandps %zmm18, %zmm25, %zmm25
-	vpaddd %zmm7, %zmm25, %zmm25
+	vandps %zmm17, %zmm25, %zmm25
+	vpaddd %zmm6, %zmm25, %zmm25
 	vsubps %zmm0, %zmm25, %zmm25
 	vcmpps $0x00, %zmm1, %zmm26, %k2
 	vmovaps %zmm25, %zmm25
 	vmovaps %zmm24, %zmm25{%k2}
-	vmulps %zmm25, %zmm19, %zmm28
+	vmulps %zmm25, %zmm18, %zmm28
 	vmulps %zmm25, %zmm28, %zmm28
 	vsubps %zmm28, %zmm25, %zmm29
 	vaddps %zmm29, %zmm27, %zmm30
@@ -242,8 +236,7 @@ L(loop):
 	vsubps %zmm30, %zmm27, %zmm27
 	vaddps %zmm29, %zmm27, %zmm27
 	vaddps %zmm27, %zmm28, %zmm27
-	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vmulps %zmm25, %zmm19, %zmm28
 	vbroadcastss L(wordbdef2374)+0(%rip), %zmm29
 	vaddps %zmm29, %zmm28, %zmm28
 	vmulps %zmm25, %zmm28, %zmm28
@@ -287,12 +280,12 @@ L(loop):
 	vcmpps $0x00, %zmm24, %zmm25, %k2
 	vmovaps %zmm22, %zmm22
 	vmovaps %zmm24, %zmm22{%k2}
-	vcmpps $0x00, %zmm6, %zmm24, %k2
+	vcmpps $0x00, %zmm5, %zmm24, %k2
 	vbroadcastss L(wordff800000)+0(%rip), %zmm25
 	vbroadcastss L(word7fc00000)+0(%rip), %zmm26
 	vmovaps %zmm26, %zmm26
 	vmovaps %zmm25, %zmm26{%k2}
-	vcmpps $0x11, %zmm24, %zmm6, %k2
+	vcmpps $0x11, %zmm24, %zmm5, %k2
 	vmovaps %zmm26, %zmm24
 	vmovaps %zmm22, %zmm24{%k2}
 	vaddps %zmm23, %zmm24, %zmm22
@@ -338,23 +331,23 @@ L(loopend):
 	vandps %zmm23, %zmm22, %zmm23
 	vbroadcastss L(word80000000)+0(%rip), %zmm24
 	vxorps %zmm24, %zmm23, %zmm24
-	vmaxps %zmm24, %zmm11, %zmm24
-	vminps %zmm24, %zmm10, %zmm24
-	vmulps %zmm12, %zmm24, %zmm25
+	vmaxps %zmm24, %zmm10, %zmm24
+	vminps %zmm24, %zmm9, %zmm24
+	vmulps %zmm11, %zmm24, %zmm25
 	vaddps %zmm2, %zmm25, %zmm25
 	vsubps %zmm2, %zmm25, %zmm26
 	vmulps %zmm3, %zmm26, %zmm27
 	vsubps %zmm27, %zmm24, %zmm24
 	vmulps %zmm4, %zmm26, %zmm26
 	vsubps %zmm26, %zmm24, %zmm27
-	vmulps %zmm27, %zmm13, %zmm28
+	vmulps %zmm27, %zmm12, %zmm28
+	vaddps %zmm13, %zmm28, %zmm28
+	vmulps %zmm27, %zmm28, %zmm28
 	vaddps %zmm14, %zmm28, %zmm28
 	vmulps %zmm27, %zmm28, %zmm28
 	vaddps %zmm15, %zmm28, %zmm28
 	vmulps %zmm27, %zmm28, %zmm28
 	vaddps %zmm16, %zmm28, %zmm28
-	vmulps %zmm27, %zmm28, %zmm28
-	vaddps %zmm17, %zmm28, %zmm28
 	vmulps %zmm27, %zmm27, %zmm29
 	vmulps %zmm29, %zmm28, %zmm28
 	vsubps %zmm27, %zmm24, %zmm24
@@ -362,13 +355,10 @@ L(loopend):
 	vaddps %zmm24, %zmm28, %zmm24
 	vaddps %zmm24, %zmm27, %zmm24
 	vaddps %zmm24, %zmm0, %zmm24
-	vpsubd %zmm2, %zmm25, %zmm25
-	vpsrad $0x01, %zmm25, %zmm26
-	vpaddd %zmm5, %zmm26, %zmm27
-	vpslld $0x17, %zmm27, %zmm27
+	vpsrld $0x01, %zmm25, %zmm26
+	vpslld $0x17, %zmm26, %zmm27
 	vmulps %zmm27, %zmm24, %zmm24
 	vpsubd %zmm26, %zmm25, %zmm25
-	vpaddd %zmm5, %zmm25, %zmm25
 	vpslld $0x17, %zmm25, %zmm25
 	vmulps %zmm25, %zmm24, %zmm24
 	vaddps %zmm0, %zmm24, %zmm25
@@ -378,25 +368,25 @@ L(loopend):
 	vmovaps %zmm25, %zmm22
 	vmovaps %zmm26, %zmm22{%k2}
 	vmulps %zmm22, %zmm21, %zmm22
-	vmulps %zmm9, %zmm20, %zmm20
+	vmulps %zmm8, %zmm20, %zmm20
 	vmovaps %zmm26, %zmm26
 	vmovaps %zmm25, %zmm26{%k2}
 	vmulps %zmm26, %zmm20, %zmm25
 	vsubps %zmm25, %zmm22, %zmm22
-	vmulps %zmm8, %zmm22, %zmm22
+	vmulps %zmm7, %zmm22, %zmm22
 	vmovups %zmm22, (%rsi, %r10, 4){%k1}
 	vaddps %zmm24, %zmm0, %zmm22
-	vpsubd %zmm7, %zmm22, %zmm25
+	vpsubd %zmm6, %zmm22, %zmm25
 	vpsrad $0x17, %zmm25, %zmm26
 	vcvtdq2ps %zmm26, %zmm26
 	vmulps %zmm3, %zmm26, %zmm27
-	vandps %zmm18, %zmm25, %zmm25
-	vpaddd %zmm7, %zmm25, %zmm25
+	vandps %zmm17, %zmm25, %zmm25
+	vpaddd %zmm6, %zmm25, %zmm25
 	vsubps %zmm0, %zmm25, %zmm25
 	vcmpps $0x00, %zmm1, %zmm26, %k3
 	vmovaps %zmm25, %zmm25
 	vmovaps %zmm24, %zmm25{%k3}
-	vmulps %zmm25, %zmm19, %zmm28
+	vmulps %zmm25, %zmm18, %zmm28
 	vmulps %zmm25, %zmm28, %zmm28
 	vsubps %zmm28, %zmm25, %zmm29
 	vaddps %zmm29, %zmm27, %zmm30
@@ -405,8 +395,7 @@ L(loopend):
 	vsubps %zmm30, %zmm27, %zmm27
 	vaddps %zmm29, %zmm27, %zmm27
 	vaddps %zmm27, %zmm28, %zmm27
-	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vmulps %zmm25, %zmm19, %zmm28
 	vbroadcastss L(wordbdef2374)+0(%rip), %zmm29
 	vaddps %zmm29, %zmm28, %zmm28
 	vmulps %zmm25, %zmm28, %zmm28
@@ -450,12 +439,12 @@ L(loopend):
 	vcmpps $0x00, %zmm24, %zmm25, %k3
 	vmovaps %zmm22, %zmm22
 	vmovaps %zmm24, %zmm22{%k3}
-	vcmpps $0x00, %zmm6, %zmm24, %k3
+	vcmpps $0x00, %zmm5, %zmm24, %k3
 	vbroadcastss L(wordff800000)+0(%rip), %zmm25
 	vbroadcastss L(word7fc00000)+0(%rip), %zmm26
 	vmovaps %zmm26, %zmm26
 	vmovaps %zmm25, %zmm26{%k3}
-	vcmpps $0x11, %zmm24, %zmm6, %k3
+	vcmpps $0x11, %zmm24, %zmm5, %k3
 	vmovaps %zmm26, %zmm24
 	vmovaps %zmm22, %zmm24{%k3}
 	vaddps %zmm23, %zmm24, %zmm22

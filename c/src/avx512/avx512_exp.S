@@ -16,11 +16,8 @@
 
 	CONSTANTS
 	.balign 4
-L(word4b400000):
-	.long 0x4b400000
-	.balign 4
-L(word0000007f):
-	.long 0x7f
+L(word4b4000fe):
+	.long 0x4b4000fe
 	.balign 4
 L(word42b20000):
 	.long 0x42b20000
@@ -37,6 +34,9 @@ L(word3f317200):
 L(word35bfbe8e):
 	.long 0x35bfbe8e
 	.balign 4
+L(word3f800000):
+	.long 0x3f800000
+	.balign 4
 L(word3ab50f6b):
 	.long 0x3ab50f6b
 	.balign 4
@@ -51,9 +51,6 @@ L(word3e2aaa47):
 	.balign 4
 L(word3efffffe):
 	.long 0x3efffffe
-	.balign 4
-L(word3f800000):
-	.long 0x3f800000
 
 	BEGIN(avx512_exp)
 	ENTER
@@ -69,19 +66,18 @@ L(word3f800000):
 	addq %rax, %rcx
 	cmpq %rcx, %rax
 	jge L(end)
-	vbroadcastss L(word4b400000)+0(%rip), %zmm0
-	vbroadcastss L(word0000007f)+0(%rip), %zmm1
-	vbroadcastss L(word42b20000)+0(%rip), %zmm2
-	vbroadcastss L(wordc2d00000)+0(%rip), %zmm3
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %zmm4
-	vbroadcastss L(word3f317200)+0(%rip), %zmm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm6
+	vbroadcastss L(word4b4000fe)+0(%rip), %zmm0
+	vbroadcastss L(word42b20000)+0(%rip), %zmm1
+	vbroadcastss L(wordc2d00000)+0(%rip), %zmm2
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %zmm3
+	vbroadcastss L(word3f317200)+0(%rip), %zmm4
+	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm5
+	vbroadcastss L(word3f800000)+0(%rip), %zmm6
 	vbroadcastss L(word3ab50f6b)+0(%rip), %zmm7
 	vbroadcastss L(word3c091e90)+0(%rip), %zmm8
 	vbroadcastss L(word3d2aac83)+0(%rip), %zmm9
 	vbroadcastss L(word3e2aaa47)+0(%rip), %zmm10
 	vbroadcastss L(word3efffffe)+0(%rip), %zmm11
-	vbroadcastss L(word3f800000)+0(%rip), %zmm12
 	leaq -48(%rcx), %rdx
 
 L(entry):
@@ -95,40 +91,37 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vmaxps (%rsi, %rdi, 4), %zmm3, %zmm13
-	vminps %zmm13, %zmm2, %zmm13
-	vmulps %zmm4, %zmm13, %zmm14
-	vaddps %zmm0, %zmm14, %zmm14
-	vsubps %zmm0, %zmm14, %zmm15
-	vmulps %zmm5, %zmm15, %zmm16
-	vsubps %zmm16, %zmm13, %zmm13
-	vmulps %zmm6, %zmm15, %zmm15
-	vsubps %zmm15, %zmm13, %zmm16
-	vmulps %zmm16, %zmm7, %zmm17
-	vaddps %zmm8, %zmm17, %zmm17
-	vmulps %zmm16, %zmm17, %zmm17
-	vaddps %zmm9, %zmm17, %zmm17
-	vmulps %zmm16, %zmm17, %zmm17
-	vaddps %zmm10, %zmm17, %zmm17
-	vmulps %zmm16, %zmm17, %zmm17
-	vaddps %zmm11, %zmm17, %zmm17
-	vmulps %zmm16, %zmm16, %zmm18
-	vmulps %zmm18, %zmm17, %zmm17
-	vsubps %zmm16, %zmm13, %zmm13
-	vsubps %zmm15, %zmm13, %zmm13
-	vaddps %zmm13, %zmm17, %zmm13
-	vaddps %zmm13, %zmm16, %zmm13
-	vaddps %zmm13, %zmm12, %zmm13
-	vpsubd %zmm0, %zmm14, %zmm14
-	vpsrad $0x01, %zmm14, %zmm15
-	vpaddd %zmm1, %zmm15, %zmm16
-	vpslld $0x17, %zmm16, %zmm16
-	vmulps %zmm16, %zmm13, %zmm13
-	vpsubd %zmm15, %zmm14, %zmm14
-	vpaddd %zmm1, %zmm14, %zmm14
-	vpslld $0x17, %zmm14, %zmm14
-	vmulps %zmm14, %zmm13, %zmm13
-	vmovups %zmm13, (%rbx, %rdi, 4)
+	vmaxps (%rsi, %rdi, 4), %zmm2, %zmm12
+	vminps %zmm12, %zmm1, %zmm12
+	vmulps %zmm3, %zmm12, %zmm13
+	vaddps %zmm0, %zmm13, %zmm13
+	vsubps %zmm0, %zmm13, %zmm14
+	vmulps %zmm4, %zmm14, %zmm15
+	vsubps %zmm15, %zmm12, %zmm12
+	vmulps %zmm5, %zmm14, %zmm14
+	vsubps %zmm14, %zmm12, %zmm15
+	vmulps %zmm15, %zmm7, %zmm16
+	vaddps %zmm8, %zmm16, %zmm16
+	vmulps %zmm15, %zmm16, %zmm16
+	vaddps %zmm9, %zmm16, %zmm16
+	vmulps %zmm15, %zmm16, %zmm16
+	vaddps %zmm10, %zmm16, %zmm16
+	vmulps %zmm15, %zmm16, %zmm16
+	vaddps %zmm11, %zmm16, %zmm16
+	vmulps %zmm15, %zmm15, %zmm17
+	vmulps %zmm17, %zmm16, %zmm16
+	vsubps %zmm15, %zmm12, %zmm12
+	vsubps %zmm14, %zmm12, %zmm12
+	vaddps %zmm12, %zmm16, %zmm12
+	vaddps %zmm12, %zmm15, %zmm12
+	vaddps %zmm12, %zmm6, %zmm12
+	vpsrld $0x01, %zmm13, %zmm14
+	vpslld $0x17, %zmm14, %zmm15
+	vmulps %zmm15, %zmm12, %zmm12
+	vpsubd %zmm14, %zmm13, %zmm13
+	vpslld $0x17, %zmm13, %zmm13
+	vmulps %zmm13, %zmm12, %zmm12
+	vmovups %zmm12, (%rbx, %rdi, 4)
 	addq $16, %rdi
 	cmpq %r8, %rdi
 	jl L(loop)
@@ -139,41 +132,38 @@ L(loopend):
 	movl $0x0000ffff, %r8d
 	bzhil %edx, %r8d, %r8d
 	kmovw %r8d, %k1
-	vmovups (%rsi, %rdi, 4), %zmm13{%k1}{z}
-	vmaxps %zmm13, %zmm3, %zmm13
-	vminps %zmm13, %zmm2, %zmm13
-	vmulps %zmm4, %zmm13, %zmm14
-	vaddps %zmm0, %zmm14, %zmm14
-	vsubps %zmm0, %zmm14, %zmm15
-	vmulps %zmm5, %zmm15, %zmm16
-	vsubps %zmm16, %zmm13, %zmm13
-	vmulps %zmm6, %zmm15, %zmm15
-	vsubps %zmm15, %zmm13, %zmm16
-	vmulps %zmm16, %zmm7, %zmm17
-	vaddps %zmm8, %zmm17, %zmm17
-	vmulps %zmm16, %zmm17, %zmm17
-	vaddps %zmm9, %zmm17, %zmm17
-	vmulps %zmm16, %zmm17, %zmm17
-	vaddps %zmm10, %zmm17, %zmm17
-	vmulps %zmm16, %zmm17, %zmm17
-	vaddps %zmm11, %zmm17, %zmm17
-	vmulps %zmm16, %zmm16, %zmm18
-	vmulps %zmm18, %zmm17, %zmm17
-	vsubps %zmm16, %zmm13, %zmm13
-	vsubps %zmm15, %zmm13, %zmm13
-	vaddps %zmm13, %zmm17, %zmm13
-	vaddps %zmm13, %zmm16, %zmm13
-	vaddps %zmm13, %zmm12, %zmm13
-	vpsubd %zmm0, %zmm14, %zmm14
-	vpsrad $0x01, %zmm14, %zmm15
-	vpaddd %zmm1, %zmm15, %zmm16
-	vpslld $0x17, %zmm16, %zmm16
-	vmulps %zmm16, %zmm13, %zmm13
-	vpsubd %zmm15, %zmm14, %zmm14
-	vpaddd %zmm1, %zmm14, %zmm14
-	vpslld $0x17, %zmm14, %zmm14
-	vmulps %zmm14, %zmm13, %zmm13
-	vmovups %zmm13, (%rbx, %rdi, 4){%k1}
+	vmovups (%rsi, %rdi, 4), %zmm12{%k1}{z}
+	vmaxps %zmm12, %zmm2, %zmm12
+	vminps %zmm12, %zmm1, %zmm12
+	vmulps %zmm3, %zmm12, %zmm13
+	vaddps %zmm0, %zmm13, %zmm13
+	vsubps %zmm0, %zmm13, %zmm14
+	vmulps %zmm4, %zmm14, %zmm15
+	vsubps %zmm15, %zmm12, %zmm12
+	vmulps %zmm5, %zmm14, %zmm14
+	vsubps %zmm14, %zmm12, %zmm15
+	vmulps %zmm15, %zmm7, %zmm16
+	vaddps %zmm8, %zmm16, %zmm16
+	vmulps %zmm15, %zmm16, %zmm16
+	vaddps %zmm9, %zmm16, %zmm16
+	vmulps %zmm15, %zmm16, %zmm16
+	vaddps %zmm10, %zmm16, %zmm16
+	vmulps %zmm15, %zmm16, %zmm16
+	vaddps %zmm11, %zmm16, %zmm16
+	vmulps %zmm15, %zmm15, %zmm17
+	vmulps %zmm17, %zmm16, %zmm16
+	vsubps %zmm15, %zmm12, %zmm12
+	vsubps %zmm14, %zmm12, %zmm12
+	vaddps %zmm12, %zmm16, %zmm12
+	vaddps %zmm12, %zmm15, %zmm12
+	vaddps %zmm12, %zmm6, %zmm12
+	vpsrld $0x01, %zmm13, %zmm14
+	vpslld $0x17, %zmm14, %zmm15
+	vmulps %zmm15, %zmm12, %zmm12
+	vpsubd %zmm14, %zmm13, %zmm13
+	vpslld $0x17, %zmm13, %zmm13
+	vmulps %zmm13, %zmm12, %zmm12
+	vmovups %zmm12, (%rbx, %rdi, 4){%k1}
 
 L(done):
 	addq $48, %rax

@@ -23,7 +23,7 @@
 VECTORS:
 	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
 	.long 0x0, 0x0, 0x0, 0x0
-	.long 0x4b400000, 0x4b400000, 0x4b400000, 0x4b400000
+	.long 0x4b4000fe, 0x4b4000fe, 0x4b4000fe, 0x4b4000fe
 	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
 	.long 0xc2d00000, 0xc2d00000, 0xc2d00000, 0xc2d00000
 	.long 0x42b20000, 0x42b20000, 0x42b20000, 0x42b20000
@@ -34,7 +34,6 @@ VECTORS:
 	.long 0x3d2aac83, 0x3d2aac83, 0x3d2aac83, 0x3d2aac83
 	.long 0x3e2aaa47, 0x3e2aaa47, 0x3e2aaa47, 0x3e2aaa47
 	.long 0x3efffffe, 0x3efffffe, 0x3efffffe, 0x3efffffe
-	.long 0x7f, 0x7f, 0x7f, 0x7f
 	.long 0x3f3504f3, 0x3f3504f3, 0x3f3504f3, 0x3f3504f3
 	.long 0x7fffff, 0x7fffff, 0x7fffff, 0x7fffff
 	.long 0x3f000000, 0x3f000000, 0x3f000000, 0x3f000000
@@ -174,22 +173,14 @@ L(main):
 	fadd v15.4s, v19.4s, v15.4s
 	fadd v14.4s, v0.4s, v14.4s
 	fadd v15.4s, v0.4s, v15.4s
-	sub v13.4s, v13.4s, v2.4s
-	sub v12.4s, v12.4s, v2.4s
-	sshr v16.4s, v13.4s, #1
-	sshr v17.4s, v12.4s, #1
-	ldr q18, [x0, #208]
-	add v19.4s, v16.4s, v18.4s
-	add v18.4s, v17.4s, v18.4s
-	shl v19.4s, v19.4s, #23
-	shl v18.4s, v18.4s, #23
-	fmul v14.4s, v14.4s, v19.4s
-	fmul v15.4s, v15.4s, v18.4s
+	ushr v16.4s, v13.4s, #1
+	ushr v17.4s, v12.4s, #1
+	shl v18.4s, v16.4s, #23
+	shl v19.4s, v17.4s, #23
+	fmul v14.4s, v14.4s, v18.4s
+	fmul v15.4s, v15.4s, v19.4s
 	sub v13.4s, v13.4s, v16.4s
 	sub v12.4s, v12.4s, v17.4s
-	ldr q16, [x0, #208]
-	add v13.4s, v13.4s, v16.4s
-	add v12.4s, v12.4s, v16.4s
 	shl v13.4s, v13.4s, #23
 	shl v12.4s, v12.4s, #23
 	fmul v13.4s, v14.4s, v13.4s
@@ -223,7 +214,7 @@ L(main):
 	stp q14, q15, [x6], #32
 	fadd v14.4s, v0.4s, v13.4s
 	fadd v15.4s, v0.4s, v12.4s
-	ldr q16, [x0, #224]
+	ldr q16, [x0, #208]
 	sub v17.4s, v14.4s, v16.4s
 	sub v16.4s, v15.4s, v16.4s
 	sshr v18.4s, v17.4s, #23
@@ -232,10 +223,10 @@ L(main):
 	scvtf v19.4s, v19.4s
 	fmul v20.4s, v18.4s, v3.4s
 	fmul v21.4s, v19.4s, v3.4s
-	ldr q22, [x0, #240]
+	ldr q22, [x0, #224]
 	and v17.16b, v17.16b, v22.16b
 	and v16.16b, v16.16b, v22.16b
-	ldr q22, [x0, #224]
+	ldr q22, [x0, #208]
 	add v17.4s, v17.4s, v22.4s
 	add v16.4s, v16.4s, v22.4s
 	fsub v17.4s, v17.4s, v0.4s
@@ -244,7 +235,7 @@ L(main):
 	fcmeq v23.4s, v19.4s, v1.4s
 	bit v17.16b, v13.16b, v22.16b
 	bit v16.16b, v12.16b, v23.16b
-	ldr q24, [x0, #256]
+	ldr q24, [x0, #240]
 	fmul v25.4s, v24.4s, v17.4s
 	fmul v24.4s, v24.4s, v16.4s
 	fmul v25.4s, v25.4s, v17.4s
@@ -263,8 +254,13 @@ L(main):
 	fadd v21.4s, v21.4s, v27.4s
 	fadd v20.4s, v25.4s, v20.4s
 	fadd v21.4s, v24.4s, v21.4s
-	ldr q24, [x0, #272]
+	ldr q24, [x0, #256]
 	fmul v25.4s, v24.4s, v17.4s
+	fmul v24.4s, v24.4s, v16.4s
+	ldr q26, [x0, #272]
+	fadd v25.4s, v25.4s, v26.4s
+	fadd v24.4s, v24.4s, v26.4s
+	fmul v25.4s, v25.4s, v17.4s
 	fmul v24.4s, v24.4s, v16.4s
 	ldr q26, [x0, #288]
 	fadd v25.4s, v25.4s, v26.4s
@@ -297,11 +293,6 @@ L(main):
 	fmul v25.4s, v25.4s, v17.4s
 	fmul v24.4s, v24.4s, v16.4s
 	ldr q26, [x0, #384]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v25.4s, v25.4s, v17.4s
-	fmul v24.4s, v24.4s, v16.4s
-	ldr q26, [x0, #400]
 	fadd v25.4s, v25.4s, v26.4s
 	fadd v24.4s, v24.4s, v26.4s
 	fmul v26.4s, v17.4s, v17.4s
@@ -341,14 +332,14 @@ L(main):
 	fcmeq v17.4s, v17.4s, v12.4s
 	bsl v16.16b, v13.16b, v14.16b
 	bsl v17.16b, v12.16b, v15.16b
-	ldr q14, [x0, #416]
+	ldr q14, [x0, #400]
 	fcmeq v15.4s, v13.4s, v14.4s
 	fcmeq v14.4s, v12.4s, v14.4s
-	ldr q18, [x0, #432]
-	ldr q19, [x0, #448]
+	ldr q18, [x0, #416]
+	ldr q19, [x0, #432]
 	bsl v15.16b, v18.16b, v19.16b
 	bsl v14.16b, v18.16b, v19.16b
-	ldr q18, [x0, #416]
+	ldr q18, [x0, #400]
 	fcmgt v13.4s, v13.4s, v18.4s
 	fcmgt v12.4s, v12.4s, v18.4s
 	bsl v13.16b, v16.16b, v15.16b
@@ -440,15 +431,10 @@ L(loop):
 	fadd v9.4s, v12.4s, v9.4s
 	fadd v9.4s, v11.4s, v9.4s
 	fadd v9.4s, v0.4s, v9.4s
-	sub v8.4s, v8.4s, v2.4s
-	sshr v10.4s, v8.4s, #1
-	ldr q11, [x0, #208]
-	add v11.4s, v10.4s, v11.4s
-	shl v11.4s, v11.4s, #23
+	ushr v10.4s, v8.4s, #1
+	shl v11.4s, v10.4s, #23
 	fmul v9.4s, v9.4s, v11.4s
 	sub v8.4s, v8.4s, v10.4s
-	ldr q10, [x0, #208]
-	add v8.4s, v8.4s, v10.4s
 	shl v8.4s, v8.4s, #23
 	fmul v8.4s, v9.4s, v8.4s
 	fadd v9.4s, v8.4s, v0.4s
@@ -467,19 +453,19 @@ L(loop):
 	fmul v9.4s, v9.4s, v10.4s
 	str q9, [x6], #16
 	fadd v9.4s, v0.4s, v8.4s
-	ldr q10, [x0, #224]
+	ldr q10, [x0, #208]
 	sub v10.4s, v9.4s, v10.4s
 	sshr v11.4s, v10.4s, #23
 	scvtf v11.4s, v11.4s
 	fmul v12.4s, v11.4s, v3.4s
-	ldr q13, [x0, #240]
-	and v10.16b, v10.16b, v13.16b
 	ldr q13, [x0, #224]
+	and v10.16b, v10.16b, v13.16b
+	ldr q13, [x0, #208]
 	add v10.4s, v10.4s, v13.4s
 	fsub v10.4s, v10.4s, v0.4s
 	fcmeq v13.4s, v11.4s, v1.4s
 	bit v10.16b, v8.16b, v13.16b
-	ldr q14, [x0, #256]
+	ldr q14, [x0, #240]
 	fmul v14.4s, v14.4s, v10.4s
 	fmul v14.4s, v14.4s, v10.4s
 	fsub v15.4s, v10.4s, v14.4s
@@ -489,7 +475,10 @@ L(loop):
 	fsub v12.4s, v12.4s, v16.4s
 	fadd v12.4s, v12.4s, v15.4s
 	fadd v12.4s, v14.4s, v12.4s
-	ldr q14, [x0, #272]
+	ldr q14, [x0, #256]
+	fmul v14.4s, v14.4s, v10.4s
+	ldr q15, [x0, #272]
+	fadd v14.4s, v14.4s, v15.4s
 	fmul v14.4s, v14.4s, v10.4s
 	ldr q15, [x0, #288]
 	fadd v14.4s, v14.4s, v15.4s
@@ -511,9 +500,6 @@ L(loop):
 	fmul v14.4s, v14.4s, v10.4s
 	ldr q15, [x0, #384]
 	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v10.4s
-	ldr q15, [x0, #400]
-	fadd v14.4s, v14.4s, v15.4s
 	fmul v15.4s, v10.4s, v10.4s
 	fmul v10.4s, v15.4s, v10.4s
 	fmul v10.4s, v14.4s, v10.4s
@@ -533,12 +519,12 @@ L(loop):
 	fadd v10.4s, v8.4s, v8.4s
 	fcmeq v10.4s, v10.4s, v8.4s
 	bsl v10.16b, v8.16b, v9.16b
-	ldr q9, [x0, #416]
+	ldr q9, [x0, #400]
 	fcmeq v9.4s, v8.4s, v9.4s
-	ldr q11, [x0, #432]
-	ldr q12, [x0, #448]
-	bsl v9.16b, v11.16b, v12.16b
 	ldr q11, [x0, #416]
+	ldr q12, [x0, #432]
+	bsl v9.16b, v11.16b, v12.16b
+	ldr q11, [x0, #400]
 	fcmgt v8.4s, v8.4s, v11.4s
 	bsl v8.16b, v10.16b, v9.16b
 	fadd v7.4s, v8.4s, v7.4s
@@ -611,15 +597,10 @@ L(single):
 	fadd v9.4s, v12.4s, v9.4s
 	fadd v9.4s, v11.4s, v9.4s
 	fadd v9.4s, v0.4s, v9.4s
-	sub v8.4s, v8.4s, v2.4s
-	sshr v10.4s, v8.4s, #1
-	ldr q11, [x0, #208]
-	add v11.4s, v10.4s, v11.4s
-	shl v11.4s, v11.4s, #23
+	ushr v10.4s, v8.4s, #1
+	shl v11.4s, v10.4s, #23
 	fmul v9.4s, v9.4s, v11.4s
 	sub v8.4s, v8.4s, v10.4s
-	ldr q10, [x0, #208]
-	add v8.4s, v8.4s, v10.4s
 	shl v8.4s, v8.4s, #23
 	fmul v8.4s, v9.4s, v8.4s
 	fadd v9.4s, v8.4s, v0.4s
@@ -638,19 +619,19 @@ L(single):
 	fmul v9.4s, v9.4s, v10.4s
 	str s9, [x6], #4
 	fadd v9.4s, v0.4s, v8.4s
-	ldr q10, [x0, #224]
+	ldr q10, [x0, #208]
 	sub v10.4s, v9.4s, v10.4s
 	sshr v11.4s, v10.4s, #23
 	scvtf v11.4s, v11.4s
 	fmul v12.4s, v11.4s, v3.4s
-	ldr q13, [x0, #240]
-	and v10.16b, v10.16b, v13.16b
 	ldr q13, [x0, #224]
+	and v10.16b, v10.16b, v13.16b
+	ldr q13, [x0, #208]
 	add v10.4s, v10.4s, v13.4s
 	fsub v10.4s, v10.4s, v0.4s
 	fcmeq v13.4s, v11.4s, v1.4s
 	bit v10.16b, v8.16b, v13.16b
-	ldr q14, [x0, #256]
+	ldr q14, [x0, #240]
 	fmul v14.4s, v14.4s, v10.4s
 	fmul v14.4s, v14.4s, v10.4s
 	fsub v15.4s, v10.4s, v14.4s
@@ -660,7 +641,10 @@ L(single):
 	fsub v12.4s, v12.4s, v16.4s
 	fadd v12.4s, v12.4s, v15.4s
 	fadd v12.4s, v14.4s, v12.4s
-	ldr q14, [x0, #272]
+	ldr q14, [x0, #256]
+	fmul v14.4s, v14.4s, v10.4s
+	ldr q15, [x0, #272]
+	fadd v14.4s, v14.4s, v15.4s
 	fmul v14.4s, v14.4s, v10.4s
 	ldr q15, [x0, #288]
 	fadd v14.4s, v14.4s, v15.4s
@@ -682,9 +666,6 @@ L(single):
 	fmul v14.4s, v14.4s, v10.4s
 	ldr q15, [x0, #384]
 	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v10.4s
-	ldr q15, [x0, #400]
-	fadd v14.4s, v14.4s, v15.4s
 	fmul v15.4s, v10.4s, v10.4s
 	fmul v10.4s, v15.4s, v10.4s
 	fmul v10.4s, v14.4s, v10.4s
@@ -704,12 +685,12 @@ L(single):
 	fadd v10.4s, v8.4s, v8.4s
 	fcmeq v10.4s, v10.4s, v8.4s
 	bsl v10.16b, v8.16b, v9.16b
-	ldr q9, [x0, #416]
+	ldr q9, [x0, #400]
 	fcmeq v9.4s, v8.4s, v9.4s
-	ldr q11, [x0, #432]
-	ldr q12, [x0, #448]
-	bsl v9.16b, v11.16b, v12.16b
 	ldr q11, [x0, #416]
+	ldr q12, [x0, #432]
+	bsl v9.16b, v11.16b, v12.16b
+	ldr q11, [x0, #400]
 	fcmgt v8.4s, v8.4s, v11.4s
 	bsl v8.16b, v10.16b, v9.16b
 	fadd v7.4s, v8.4s, v7.4s

@@ -17,19 +17,18 @@
 	CONSTANTS
 	.balign 16
 VECTORS:
-	.long 0x4b400000, 0x4b400000, 0x4b400000, 0x4b400000
-	.long 0x7f, 0x7f, 0x7f, 0x7f
+	.long 0x4b4000fe, 0x4b4000fe, 0x4b4000fe, 0x4b4000fe
 	.long 0x42b20000, 0x42b20000, 0x42b20000, 0x42b20000
 	.long 0xc2d00000, 0xc2d00000, 0xc2d00000, 0xc2d00000
 	.long 0x3fb8aa3b, 0x3fb8aa3b, 0x3fb8aa3b, 0x3fb8aa3b
 	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
 	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
+	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
 	.long 0x3ab50f6b, 0x3ab50f6b, 0x3ab50f6b, 0x3ab50f6b
 	.long 0x3c091e90, 0x3c091e90, 0x3c091e90, 0x3c091e90
 	.long 0x3d2aac83, 0x3d2aac83, 0x3d2aac83, 0x3d2aac83
 	.long 0x3e2aaa47, 0x3e2aaa47, 0x3e2aaa47, 0x3e2aaa47
 	.long 0x3efffffe, 0x3efffffe, 0x3efffffe, 0x3efffffe
-	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
 
 	BEGIN(neon_exp)
 	sub sp, sp, #96
@@ -68,7 +67,6 @@ VECTORS:
 	ldr q9, [x0, #144]
 	ldr q10, [x0, #160]
 	ldr q11, [x0, #176]
-	ldr q12, [x0, #192]
 	sub x0, x2, #48
 
 L(entry):
@@ -79,78 +77,72 @@ L(entry):
 	b.lt L(mainend)
 
 L(main):
-	ldp q13, q14, [x4], #32
-	fcmgt v15.4s, v3.4s, v13.4s
-	bsl v15.16b, v3.16b, v13.16b
-	fcmgt v13.4s, v3.4s, v14.4s
-	bsl v13.16b, v3.16b, v14.16b
-	fcmgt v14.4s, v15.4s, v2.4s
-	bsl v14.16b, v2.16b, v15.16b
-	fcmgt v15.4s, v13.4s, v2.4s
-	bsl v15.16b, v2.16b, v13.16b
-	fmul v13.4s, v14.4s, v4.4s
-	fmul v16.4s, v15.4s, v4.4s
-	fadd v13.4s, v13.4s, v0.4s
-	fadd v16.4s, v16.4s, v0.4s
-	fsub v17.4s, v13.4s, v0.4s
-	fsub v18.4s, v16.4s, v0.4s
-	fmul v19.4s, v17.4s, v5.4s
-	fmul v20.4s, v18.4s, v5.4s
+	ldp q12, q13, [x4], #32
+	fcmgt v14.4s, v2.4s, v12.4s
+	bsl v14.16b, v2.16b, v12.16b
+	fcmgt v12.4s, v2.4s, v13.4s
+	bsl v12.16b, v2.16b, v13.16b
+	fcmgt v13.4s, v14.4s, v1.4s
+	bsl v13.16b, v1.16b, v14.16b
+	fcmgt v14.4s, v12.4s, v1.4s
+	bsl v14.16b, v1.16b, v12.16b
+	fmul v12.4s, v13.4s, v3.4s
+	fmul v15.4s, v14.4s, v3.4s
+	fadd v12.4s, v12.4s, v0.4s
+	fadd v15.4s, v15.4s, v0.4s
+	fsub v16.4s, v12.4s, v0.4s
+	fsub v17.4s, v15.4s, v0.4s
+	fmul v18.4s, v16.4s, v4.4s
+	fmul v19.4s, v17.4s, v4.4s
+	fsub v13.4s, v13.4s, v18.4s
 	fsub v14.4s, v14.4s, v19.4s
-	fsub v15.4s, v15.4s, v20.4s
-	fmul v17.4s, v17.4s, v6.4s
-	fmul v18.4s, v18.4s, v6.4s
+	fmul v16.4s, v16.4s, v5.4s
+	fmul v17.4s, v17.4s, v5.4s
+	fsub v18.4s, v13.4s, v16.4s
 	fsub v19.4s, v14.4s, v17.4s
-	fsub v20.4s, v15.4s, v18.4s
+	fmul v20.4s, v7.4s, v18.4s
 	fmul v21.4s, v7.4s, v19.4s
-	fmul v22.4s, v7.4s, v20.4s
+	fadd v20.4s, v20.4s, v8.4s
 	fadd v21.4s, v21.4s, v8.4s
-	fadd v22.4s, v22.4s, v8.4s
+	fmul v20.4s, v20.4s, v18.4s
 	fmul v21.4s, v21.4s, v19.4s
-	fmul v22.4s, v22.4s, v20.4s
+	fadd v20.4s, v20.4s, v9.4s
 	fadd v21.4s, v21.4s, v9.4s
-	fadd v22.4s, v22.4s, v9.4s
+	fmul v20.4s, v20.4s, v18.4s
 	fmul v21.4s, v21.4s, v19.4s
-	fmul v22.4s, v22.4s, v20.4s
+	fadd v20.4s, v20.4s, v10.4s
 	fadd v21.4s, v21.4s, v10.4s
-	fadd v22.4s, v22.4s, v10.4s
+	fmul v20.4s, v20.4s, v18.4s
 	fmul v21.4s, v21.4s, v19.4s
-	fmul v22.4s, v22.4s, v20.4s
+	fadd v20.4s, v20.4s, v11.4s
 	fadd v21.4s, v21.4s, v11.4s
-	fadd v22.4s, v22.4s, v11.4s
+	fmul v22.4s, v18.4s, v18.4s
 	fmul v23.4s, v19.4s, v19.4s
-	fmul v24.4s, v20.4s, v20.4s
+	fmul v20.4s, v20.4s, v22.4s
 	fmul v21.4s, v21.4s, v23.4s
-	fmul v22.4s, v22.4s, v24.4s
+	fsub v13.4s, v13.4s, v18.4s
 	fsub v14.4s, v14.4s, v19.4s
-	fsub v15.4s, v15.4s, v20.4s
+	fsub v13.4s, v13.4s, v16.4s
 	fsub v14.4s, v14.4s, v17.4s
-	fsub v15.4s, v15.4s, v18.4s
+	fadd v13.4s, v20.4s, v13.4s
 	fadd v14.4s, v21.4s, v14.4s
-	fadd v15.4s, v22.4s, v15.4s
+	fadd v13.4s, v18.4s, v13.4s
 	fadd v14.4s, v19.4s, v14.4s
-	fadd v15.4s, v20.4s, v15.4s
-	fadd v14.4s, v12.4s, v14.4s
-	fadd v15.4s, v12.4s, v15.4s
-	sub v13.4s, v13.4s, v0.4s
-	sub v16.4s, v16.4s, v0.4s
-	sshr v17.4s, v13.4s, #1
-	sshr v18.4s, v16.4s, #1
-	add v19.4s, v17.4s, v1.4s
-	add v20.4s, v18.4s, v1.4s
-	shl v19.4s, v19.4s, #23
-	shl v20.4s, v20.4s, #23
+	fadd v13.4s, v6.4s, v13.4s
+	fadd v14.4s, v6.4s, v14.4s
+	ushr v16.4s, v12.4s, #1
+	ushr v17.4s, v15.4s, #1
+	shl v18.4s, v16.4s, #23
+	shl v19.4s, v17.4s, #23
+	fmul v13.4s, v13.4s, v18.4s
 	fmul v14.4s, v14.4s, v19.4s
-	fmul v15.4s, v15.4s, v20.4s
-	sub v13.4s, v13.4s, v17.4s
-	sub v16.4s, v16.4s, v18.4s
-	add v13.4s, v13.4s, v1.4s
-	add v16.4s, v16.4s, v1.4s
-	shl v13.4s, v13.4s, #23
-	shl v16.4s, v16.4s, #23
-	fmul v13.4s, v14.4s, v13.4s
-	fmul v14.4s, v15.4s, v16.4s
-	stp q13, q14, [x3], #32
+	sub v12.4s, v12.4s, v16.4s
+	sub v15.4s, v15.4s, v17.4s
+	shl v12.4s, v12.4s, #23
+	shl v15.4s, v15.4s, #23
+	fmul v12.4s, v13.4s, v12.4s
+	fmul v13.4s, v14.4s, v15.4s
+	stp q12, q13, [x3], #32
 	subs x0, x0, #8
 	b.ge L(main)
 
@@ -160,43 +152,40 @@ L(mainend):
 	b.lt L(loopend)
 
 L(loop):
-	ldr q13, [x4], #16
-	fcmgt v14.4s, v3.4s, v13.4s
-	bsl v14.16b, v3.16b, v13.16b
-	fcmgt v13.4s, v14.4s, v2.4s
-	bsl v13.16b, v2.16b, v14.16b
-	fmul v14.4s, v13.4s, v4.4s
-	fadd v14.4s, v14.4s, v0.4s
-	fsub v15.4s, v14.4s, v0.4s
-	fmul v16.4s, v15.4s, v5.4s
-	fsub v13.4s, v13.4s, v16.4s
-	fmul v15.4s, v15.4s, v6.4s
-	fsub v16.4s, v13.4s, v15.4s
-	fmul v17.4s, v7.4s, v16.4s
-	fadd v17.4s, v17.4s, v8.4s
-	fmul v17.4s, v17.4s, v16.4s
-	fadd v17.4s, v17.4s, v9.4s
-	fmul v17.4s, v17.4s, v16.4s
-	fadd v17.4s, v17.4s, v10.4s
-	fmul v17.4s, v17.4s, v16.4s
-	fadd v17.4s, v17.4s, v11.4s
-	fmul v18.4s, v16.4s, v16.4s
-	fmul v17.4s, v17.4s, v18.4s
-	fsub v13.4s, v13.4s, v16.4s
-	fsub v13.4s, v13.4s, v15.4s
-	fadd v13.4s, v17.4s, v13.4s
-	fadd v13.4s, v16.4s, v13.4s
-	fadd v13.4s, v12.4s, v13.4s
-	sub v14.4s, v14.4s, v0.4s
-	sshr v15.4s, v14.4s, #1
-	add v16.4s, v15.4s, v1.4s
-	shl v16.4s, v16.4s, #23
-	fmul v13.4s, v13.4s, v16.4s
-	sub v14.4s, v14.4s, v15.4s
-	add v14.4s, v14.4s, v1.4s
-	shl v14.4s, v14.4s, #23
-	fmul v13.4s, v13.4s, v14.4s
-	str q13, [x3], #16
+	ldr q12, [x4], #16
+	fcmgt v13.4s, v2.4s, v12.4s
+	bsl v13.16b, v2.16b, v12.16b
+	fcmgt v12.4s, v13.4s, v1.4s
+	bsl v12.16b, v1.16b, v13.16b
+	fmul v13.4s, v12.4s, v3.4s
+	fadd v13.4s, v13.4s, v0.4s
+	fsub v14.4s, v13.4s, v0.4s
+	fmul v15.4s, v14.4s, v4.4s
+	fsub v12.4s, v12.4s, v15.4s
+	fmul v14.4s, v14.4s, v5.4s
+	fsub v15.4s, v12.4s, v14.4s
+	fmul v16.4s, v7.4s, v15.4s
+	fadd v16.4s, v16.4s, v8.4s
+	fmul v16.4s, v16.4s, v15.4s
+	fadd v16.4s, v16.4s, v9.4s
+	fmul v16.4s, v16.4s, v15.4s
+	fadd v16.4s, v16.4s, v10.4s
+	fmul v16.4s, v16.4s, v15.4s
+	fadd v16.4s, v16.4s, v11.4s
+	fmul v17.4s, v15.4s, v15.4s
+	fmul v16.4s, v16.4s, v17.4s
+	fsub v12.4s, v12.4s, v15.4s
+	fsub v12.4s, v12.4s, v14.4s
+	fadd v12.4s, v16.4s, v12.4s
+	fadd v12.4s, v15.4s, v12.4s
+	fadd v12.4s, v6.4s, v12.4s
+	ushr v14.4s, v13.4s, #1
+	shl v15.4s, v14.4s, #23
+	fmul v12.4s, v12.4s, v15.4s
+	sub v13.4s, v13.4s, v14.4s
+	shl v13.4s, v13.4s, #23
+	fmul v12.4s, v12.4s, v13.4s
+	str q12, [x3], #16
 	subs x0, x0, #4
 	b.ge L(loop)
 
@@ -206,43 +195,40 @@ L(loopend):
 	b.lt L(singleend)
 
 L(single):
-	ldr s13, [x4], #4
-	fcmgt v14.4s, v3.4s, v13.4s
-	bsl v14.16b, v3.16b, v13.16b
-	fcmgt v13.4s, v14.4s, v2.4s
-	bsl v13.16b, v2.16b, v14.16b
-	fmul v14.4s, v13.4s, v4.4s
-	fadd v14.4s, v14.4s, v0.4s
-	fsub v15.4s, v14.4s, v0.4s
-	fmul v16.4s, v15.4s, v5.4s
-	fsub v13.4s, v13.4s, v16.4s
-	fmul v15.4s, v15.4s, v6.4s
-	fsub v16.4s, v13.4s, v15.4s
-	fmul v17.4s, v7.4s, v16.4s
-	fadd v17.4s, v17.4s, v8.4s
-	fmul v17.4s, v17.4s, v16.4s
-	fadd v17.4s, v17.4s, v9.4s
-	fmul v17.4s, v17.4s, v16.4s
-	fadd v17.4s, v17.4s, v10.4s
-	fmul v17.4s, v17.4s, v16.4s
-	fadd v17.4s, v17.4s, v11.4s
-	fmul v18.4s, v16.4s, v16.4s
-	fmul v17.4s, v17.4s, v18.4s
-	fsub v13.4s, v13.4s, v16.4s
-	fsub v13.4s, v13.4s, v15.4s
-	fadd v13.4s, v17.4s, v13.4s
-	fadd v13.4s, v16.4s, v13.4s
-	fadd v13.4s, v12.4s, v13.4s
-	sub v14.4s, v14.4s, v0.4s
-	sshr v15.4s, v14.4s, #1
-	add v16.4s, v15.4s, v1.4s
-	shl v16.4s, v16.4s, #23
-	fmul v13.4s, v13.4s, v16.4s
-	sub v14.4s, v14.4s, v15.4s
-	add v14.4s, v14.4s, v1.4s
-	shl v14.4s, v14.4s, #23
-	fmul v13.4s, v13.4s, v14.4s
-	str s13, [x3], #4
+	ldr s12, [x4], #4
+	fcmgt v13.4s, v2.4s, v12.4s
+	bsl v13.16b, v2.16b, v12.16b
+	fcmgt v12.4s, v13.4s, v1.4s
+	bsl v12.16b, v1.16b, v13.16b
+	fmul v13.4s, v12.4s, v3.4s
+	fadd v13.4s, v13.4s, v0.4s
+	fsub v14.4s, v13.4s, v0.4s
+	fmul v15.4s, v14.4s, v4.4s
+	fsub v12.4s, v12.4s, v15.4s
+	fmul v14.4s, v14.4s, v5.4s
+	fsub v15.4s, v12.4s, v14.4s
+	fmul v16.4s, v7.4s, v15.4s
+	fadd v16.4s, v16.4s, v8.4s
+	fmul v16.4s, v16.4s, v15.4s
+	fadd v16.4s, v16.4s, v9.4s
+	fmul v16.4s, v16.4s, v15.4s
+	fadd v16.4s, v16.4s, v10.4s
+	fmul v16.4s, v16.4s, v15.4s
+	fadd v16.4s, v16.4s, v11.4s
+	fmul v17.4s, v15.4s, v15.4s
+	fmul v16.4s, v16.4s, v17.4s
+	fsub v12.4s, v12.4s, v15.4s
+	fsub v12.4s, v12.4s, v14.4s
+	fadd v12.4s, v16.4s, v12.4s
+	fadd v12.4s, v15.4s, v12.4s
+	fadd v12.4s, v6.4s, v12.4s
+	ushr v14.4s, v13.4s, #1
+	shl v15.4s, v14.4s, #23
+	fmul v12.4s, v12.4s, v15.4s
+	sub v13.4s, v13.4s, v14.4s
+	shl v13.4s, v13.4s, #23
+	fmul v12.4s, v12.4s, v13.4s
+	str s12, [x3], #4
 	subs x0, x0, #1
 	b.ge L(single)
 

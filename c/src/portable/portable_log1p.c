@@ -31,7 +31,7 @@ void lockstep_portable_log1p(const lockstep_buffer *list, int64_t buffers, const
 			const float x28 = x27 - x25;
 			const float x57 = x55 - x56;
 			const float x58 = x57 + x26;
-			const float x66 = x28 + x58;
+			const float x59 = x28 + x58;
 			const float x30 = 0x1.144d96p-04f * x20;
 			const float x32 = x30 + -0x1.de46e8p-04f;
 			const float x33 = x32 * x20;
@@ -48,10 +48,10 @@ void lockstep_portable_log1p(const lockstep_buffer *list, int64_t buffers, const
 			const float x50 = x48 + -0x1.000006p-02f;
 			const float x51 = x50 * x20;
 			const float x53 = x51 + 0x1.555548p-02f;
-			const float x59 = x20 * x20;
-			const float x60 = x59 * x20;
-			const float x61 = x53 * x60;
-			const float x63 = x14 * 0x1.7f7d1cp-20f;
+			const float x60 = x20 * x20;
+			const float x61 = x60 * x20;
+			const float x62 = x53 * x61;
+			const float x64 = x14 * 0x1.7f7d1cp-20f;
 			const float x6 = x5 - 1.0f;
 			const float x7 = x5 - x6;
 			const float x8 = 1.0f - x7;
@@ -59,9 +59,9 @@ void lockstep_portable_log1p(const lockstep_buffer *list, int64_t buffers, const
 			const float x10 = x8 + x9;
 			const float x21 = x10 / x5;
 			const float x22 = x18 ? 0.0f : x21;
-			const float x64 = x63 + x22;
-			const float x65 = x61 + x64;
-			const float x67 = x66 + x65;
+			const float x65 = x64 + x22;
+			const float x66 = x62 + x65;
+			const float x67 = x59 + x66;
 			const float x68 = x56 + x67;
 			const float x69 = x1 + x1;
 			const int x70 = x69 == x1;

@@ -363,6 +363,13 @@ func Dots(z, x, w []float32)
 //go:noescape
 func Exp(list [][]float32)
 
+// Expm1 is
+//
+//	y ← e^x - 1
+//
+//go:noescape
+func Expm1(list [][]float32)
+
 // FTRL is
 //
 //	a' = a + drop(x, small)²
@@ -686,6 +693,13 @@ func ScheduleFreeRAdam(list [][]float32, c *fallback.ScheduleFreeRAdamScalars)
 //go:noescape
 func Shrink(list [][]float32, c *fallback.ShrinkScalars)
 
+// Sigmoid is
+//
+//	y ← 1/(1 + e^-x)
+//
+//go:noescape
+func Sigmoid(list [][]float32)
+
 // SignSGD is
 //
 //	p ← p - (sign(x)·step + p·decay)
@@ -701,6 +715,13 @@ func SignSGD(list [][]float32, c *fallback.SignSGDScalars)
 //
 //go:noescape
 func SimplifiedAdEMAMix(list [][]float32, c *fallback.SimplifiedAdEMAMixScalars)
+
+// Softplus is
+//
+//	y ← log(1 + e^x)
+//
+//go:noescape
+func Softplus(list [][]float32)
 
 // Sophia is
 //
@@ -764,6 +785,13 @@ func SumAbs(list [][]float32, sum *[32]float64)
 //
 //go:noescape
 func SumSquares(list [][]float32, sum *[32]float64)
+
+// Tanh is
+//
+//	y ← tanh x
+//
+//go:noescape
+func Tanh(list [][]float32)
 
 // TensorNorms is
 //

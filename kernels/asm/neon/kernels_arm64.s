@@ -13656,8 +13656,8 @@ DATA constantsOfBCEWithLogits<>+0(SB)/8, $0x3f8000003f800000
 DATA constantsOfBCEWithLogits<>+8(SB)/8, $0x3f8000003f800000
 DATA constantsOfBCEWithLogits<>+16(SB)/8, $0x0000000000000000
 DATA constantsOfBCEWithLogits<>+24(SB)/8, $0x0000000000000000
-DATA constantsOfBCEWithLogits<>+32(SB)/8, $0x4b4000004b400000
-DATA constantsOfBCEWithLogits<>+40(SB)/8, $0x4b4000004b400000
+DATA constantsOfBCEWithLogits<>+32(SB)/8, $0x4b4000fe4b4000fe
+DATA constantsOfBCEWithLogits<>+40(SB)/8, $0x4b4000fe4b4000fe
 DATA constantsOfBCEWithLogits<>+48(SB)/8, $0x3f3172003f317200
 DATA constantsOfBCEWithLogits<>+56(SB)/8, $0x3f3172003f317200
 DATA constantsOfBCEWithLogits<>+64(SB)/8, $0xc2d00000c2d00000
@@ -13678,39 +13678,37 @@ DATA constantsOfBCEWithLogits<>+176(SB)/8, $0x3e2aaa473e2aaa47
 DATA constantsOfBCEWithLogits<>+184(SB)/8, $0x3e2aaa473e2aaa47
 DATA constantsOfBCEWithLogits<>+192(SB)/8, $0x3efffffe3efffffe
 DATA constantsOfBCEWithLogits<>+200(SB)/8, $0x3efffffe3efffffe
-DATA constantsOfBCEWithLogits<>+208(SB)/8, $0x0000007f0000007f
-DATA constantsOfBCEWithLogits<>+216(SB)/8, $0x0000007f0000007f
-DATA constantsOfBCEWithLogits<>+224(SB)/8, $0x3f3504f33f3504f3
-DATA constantsOfBCEWithLogits<>+232(SB)/8, $0x3f3504f33f3504f3
-DATA constantsOfBCEWithLogits<>+240(SB)/8, $0x007fffff007fffff
-DATA constantsOfBCEWithLogits<>+248(SB)/8, $0x007fffff007fffff
-DATA constantsOfBCEWithLogits<>+256(SB)/8, $0x3f0000003f000000
-DATA constantsOfBCEWithLogits<>+264(SB)/8, $0x3f0000003f000000
-DATA constantsOfBCEWithLogits<>+272(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constantsOfBCEWithLogits<>+280(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constantsOfBCEWithLogits<>+288(SB)/8, $0xbdef2374bdef2374
-DATA constantsOfBCEWithLogits<>+296(SB)/8, $0xbdef2374bdef2374
-DATA constantsOfBCEWithLogits<>+304(SB)/8, $0x3df37d3f3df37d3f
-DATA constantsOfBCEWithLogits<>+312(SB)/8, $0x3df37d3f3df37d3f
-DATA constantsOfBCEWithLogits<>+320(SB)/8, $0xbdfe1092bdfe1092
-DATA constantsOfBCEWithLogits<>+328(SB)/8, $0xbdfe1092bdfe1092
-DATA constantsOfBCEWithLogits<>+336(SB)/8, $0x3e119b5d3e119b5d
-DATA constantsOfBCEWithLogits<>+344(SB)/8, $0x3e119b5d3e119b5d
-DATA constantsOfBCEWithLogits<>+352(SB)/8, $0xbe2aae26be2aae26
-DATA constantsOfBCEWithLogits<>+360(SB)/8, $0xbe2aae26be2aae26
-DATA constantsOfBCEWithLogits<>+368(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constantsOfBCEWithLogits<>+376(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constantsOfBCEWithLogits<>+384(SB)/8, $0xbe800003be800003
-DATA constantsOfBCEWithLogits<>+392(SB)/8, $0xbe800003be800003
-DATA constantsOfBCEWithLogits<>+400(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constantsOfBCEWithLogits<>+408(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constantsOfBCEWithLogits<>+416(SB)/8, $0xbf800000bf800000
-DATA constantsOfBCEWithLogits<>+424(SB)/8, $0xbf800000bf800000
-DATA constantsOfBCEWithLogits<>+432(SB)/8, $0xff800000ff800000
-DATA constantsOfBCEWithLogits<>+440(SB)/8, $0xff800000ff800000
-DATA constantsOfBCEWithLogits<>+448(SB)/8, $0x7fc000007fc00000
-DATA constantsOfBCEWithLogits<>+456(SB)/8, $0x7fc000007fc00000
-GLOBL constantsOfBCEWithLogits<>(SB), RODATA|NOPTR, $464
+DATA constantsOfBCEWithLogits<>+208(SB)/8, $0x3f3504f33f3504f3
+DATA constantsOfBCEWithLogits<>+216(SB)/8, $0x3f3504f33f3504f3
+DATA constantsOfBCEWithLogits<>+224(SB)/8, $0x007fffff007fffff
+DATA constantsOfBCEWithLogits<>+232(SB)/8, $0x007fffff007fffff
+DATA constantsOfBCEWithLogits<>+240(SB)/8, $0x3f0000003f000000
+DATA constantsOfBCEWithLogits<>+248(SB)/8, $0x3f0000003f000000
+DATA constantsOfBCEWithLogits<>+256(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfBCEWithLogits<>+264(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfBCEWithLogits<>+272(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfBCEWithLogits<>+280(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfBCEWithLogits<>+288(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfBCEWithLogits<>+296(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfBCEWithLogits<>+304(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfBCEWithLogits<>+312(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfBCEWithLogits<>+320(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfBCEWithLogits<>+328(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfBCEWithLogits<>+336(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfBCEWithLogits<>+344(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfBCEWithLogits<>+352(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfBCEWithLogits<>+360(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfBCEWithLogits<>+368(SB)/8, $0xbe800003be800003
+DATA constantsOfBCEWithLogits<>+376(SB)/8, $0xbe800003be800003
+DATA constantsOfBCEWithLogits<>+384(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constantsOfBCEWithLogits<>+392(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constantsOfBCEWithLogits<>+400(SB)/8, $0xbf800000bf800000
+DATA constantsOfBCEWithLogits<>+408(SB)/8, $0xbf800000bf800000
+DATA constantsOfBCEWithLogits<>+416(SB)/8, $0xff800000ff800000
+DATA constantsOfBCEWithLogits<>+424(SB)/8, $0xff800000ff800000
+DATA constantsOfBCEWithLogits<>+432(SB)/8, $0x7fc000007fc00000
+DATA constantsOfBCEWithLogits<>+440(SB)/8, $0x7fc000007fc00000
+GLOBL constantsOfBCEWithLogits<>(SB), RODATA|NOPTR, $448
 
 //	loss = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
 //	slope = (1-y)·σ(x) - positive·y·σ(-x)
@@ -13824,22 +13822,14 @@ main:
 	WORD $0x4e2fd66f // fadd v15.4s, v19.4s, v15.4s
 	WORD $0x4e2ed40e // fadd v14.4s, v0.4s, v14.4s
 	WORD $0x4e2fd40f // fadd v15.4s, v0.4s, v15.4s
-	WORD $0x6ea285ad // sub v13.4s, v13.4s, v2.4s
-	WORD $0x6ea2858c // sub v12.4s, v12.4s, v2.4s
-	WORD $0x4f3f05b0 // sshr v16.4s, v13.4s, #1
-	WORD $0x4f3f0591 // sshr v17.4s, v12.4s, #1
-	FMOVQ 208(R0), F18
-	WORD $0x4eb28613 // add v19.4s, v16.4s, v18.4s
-	WORD $0x4eb28632 // add v18.4s, v17.4s, v18.4s
-	WORD $0x4f375673 // shl v19.4s, v19.4s, #23
-	WORD $0x4f375652 // shl v18.4s, v18.4s, #23
-	WORD $0x6e33ddce // fmul v14.4s, v14.4s, v19.4s
-	WORD $0x6e32ddef // fmul v15.4s, v15.4s, v18.4s
+	WORD $0x6f3f05b0 // ushr v16.4s, v13.4s, #1
+	WORD $0x6f3f0591 // ushr v17.4s, v12.4s, #1
+	WORD $0x4f375612 // shl v18.4s, v16.4s, #23
+	WORD $0x4f375633 // shl v19.4s, v17.4s, #23
+	WORD $0x6e32ddce // fmul v14.4s, v14.4s, v18.4s
+	WORD $0x6e33ddef // fmul v15.4s, v15.4s, v19.4s
 	WORD $0x6eb085ad // sub v13.4s, v13.4s, v16.4s
 	WORD $0x6eb1858c // sub v12.4s, v12.4s, v17.4s
-	FMOVQ 208(R0), F16
-	WORD $0x4eb085ad // add v13.4s, v13.4s, v16.4s
-	WORD $0x4eb0858c // add v12.4s, v12.4s, v16.4s
 	WORD $0x4f3755ad // shl v13.4s, v13.4s, #23
 	WORD $0x4f37558c // shl v12.4s, v12.4s, #23
 	WORD $0x6e2dddcd // fmul v13.4s, v14.4s, v13.4s
@@ -13873,7 +13863,7 @@ main:
 	FSTPQ.P (F14, F15), 32(R6)
 	WORD $0x4e2dd40e // fadd v14.4s, v0.4s, v13.4s
 	WORD $0x4e2cd40f // fadd v15.4s, v0.4s, v12.4s
-	FMOVQ 224(R0), F16
+	FMOVQ 208(R0), F16
 	WORD $0x6eb085d1 // sub v17.4s, v14.4s, v16.4s
 	WORD $0x6eb085f0 // sub v16.4s, v15.4s, v16.4s
 	WORD $0x4f290632 // sshr v18.4s, v17.4s, #23
@@ -13882,10 +13872,10 @@ main:
 	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
 	WORD $0x6e23de54 // fmul v20.4s, v18.4s, v3.4s
 	WORD $0x6e23de75 // fmul v21.4s, v19.4s, v3.4s
-	FMOVQ 240(R0), F22
+	FMOVQ 224(R0), F22
 	WORD $0x4e361e31 // and v17.16b, v17.16b, v22.16b
 	WORD $0x4e361e10 // and v16.16b, v16.16b, v22.16b
-	FMOVQ 224(R0), F22
+	FMOVQ 208(R0), F22
 	WORD $0x4eb68631 // add v17.4s, v17.4s, v22.4s
 	WORD $0x4eb68610 // add v16.4s, v16.4s, v22.4s
 	WORD $0x4ea0d631 // fsub v17.4s, v17.4s, v0.4s
@@ -13894,7 +13884,7 @@ main:
 	WORD $0x4e21e677 // fcmeq v23.4s, v19.4s, v1.4s
 	WORD $0x6eb61db1 // bit v17.16b, v13.16b, v22.16b
 	WORD $0x6eb71d90 // bit v16.16b, v12.16b, v23.16b
-	FMOVQ 256(R0), F24
+	FMOVQ 240(R0), F24
 	WORD $0x6e31df19 // fmul v25.4s, v24.4s, v17.4s
 	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
 	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
@@ -13913,8 +13903,13 @@ main:
 	WORD $0x4e3bd6b5 // fadd v21.4s, v21.4s, v27.4s
 	WORD $0x4e34d734 // fadd v20.4s, v25.4s, v20.4s
 	WORD $0x4e35d715 // fadd v21.4s, v24.4s, v21.4s
-	FMOVQ 272(R0), F24
+	FMOVQ 256(R0), F24
 	WORD $0x6e31df19 // fmul v25.4s, v24.4s, v17.4s
+	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
+	FMOVQ 272(R0), F26
+	WORD $0x4e3ad739 // fadd v25.4s, v25.4s, v26.4s
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
 	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
 	FMOVQ 288(R0), F26
 	WORD $0x4e3ad739 // fadd v25.4s, v25.4s, v26.4s
@@ -13947,11 +13942,6 @@ main:
 	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
 	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
 	FMOVQ 384(R0), F26
-	WORD $0x4e3ad739 // fadd v25.4s, v25.4s, v26.4s
-	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
-	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
-	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
-	FMOVQ 400(R0), F26
 	WORD $0x4e3ad739 // fadd v25.4s, v25.4s, v26.4s
 	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
 	WORD $0x6e31de3a // fmul v26.4s, v17.4s, v17.4s
@@ -13991,14 +13981,14 @@ main:
 	WORD $0x4e2ce631 // fcmeq v17.4s, v17.4s, v12.4s
 	WORD $0x6e6e1db0 // bsl v16.16b, v13.16b, v14.16b
 	WORD $0x6e6f1d91 // bsl v17.16b, v12.16b, v15.16b
-	FMOVQ 416(R0), F14
+	FMOVQ 400(R0), F14
 	WORD $0x4e2ee5af // fcmeq v15.4s, v13.4s, v14.4s
 	WORD $0x4e2ee58e // fcmeq v14.4s, v12.4s, v14.4s
-	FMOVQ 432(R0), F18
-	FMOVQ 448(R0), F19
+	FMOVQ 416(R0), F18
+	FMOVQ 432(R0), F19
 	WORD $0x6e731e4f // bsl v15.16b, v18.16b, v19.16b
 	WORD $0x6e731e4e // bsl v14.16b, v18.16b, v19.16b
-	FMOVQ 416(R0), F18
+	FMOVQ 400(R0), F18
 	WORD $0x6eb2e5ad // fcmgt v13.4s, v13.4s, v18.4s
 	WORD $0x6eb2e58c // fcmgt v12.4s, v12.4s, v18.4s
 	WORD $0x6e6f1e0d // bsl v13.16b, v16.16b, v15.16b
@@ -14090,15 +14080,10 @@ loop:
 	WORD $0x4e29d589 // fadd v9.4s, v12.4s, v9.4s
 	WORD $0x4e29d569 // fadd v9.4s, v11.4s, v9.4s
 	WORD $0x4e29d409 // fadd v9.4s, v0.4s, v9.4s
-	WORD $0x6ea28508 // sub v8.4s, v8.4s, v2.4s
-	WORD $0x4f3f050a // sshr v10.4s, v8.4s, #1
-	FMOVQ 208(R0), F11
-	WORD $0x4eab854b // add v11.4s, v10.4s, v11.4s
-	WORD $0x4f37556b // shl v11.4s, v11.4s, #23
+	WORD $0x6f3f050a // ushr v10.4s, v8.4s, #1
+	WORD $0x4f37554b // shl v11.4s, v10.4s, #23
 	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
 	WORD $0x6eaa8508 // sub v8.4s, v8.4s, v10.4s
-	FMOVQ 208(R0), F10
-	WORD $0x4eaa8508 // add v8.4s, v8.4s, v10.4s
 	WORD $0x4f375508 // shl v8.4s, v8.4s, #23
 	WORD $0x6e28dd28 // fmul v8.4s, v9.4s, v8.4s
 	WORD $0x4e20d509 // fadd v9.4s, v8.4s, v0.4s
@@ -14117,19 +14102,19 @@ loop:
 	WORD $0x6e2add29 // fmul v9.4s, v9.4s, v10.4s
 	FMOVQ.P F9, 16(R6)
 	WORD $0x4e28d409 // fadd v9.4s, v0.4s, v8.4s
-	FMOVQ 224(R0), F10
+	FMOVQ 208(R0), F10
 	WORD $0x6eaa852a // sub v10.4s, v9.4s, v10.4s
 	WORD $0x4f29054b // sshr v11.4s, v10.4s, #23
 	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
 	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
-	FMOVQ 240(R0), F13
-	WORD $0x4e2d1d4a // and v10.16b, v10.16b, v13.16b
 	FMOVQ 224(R0), F13
+	WORD $0x4e2d1d4a // and v10.16b, v10.16b, v13.16b
+	FMOVQ 208(R0), F13
 	WORD $0x4ead854a // add v10.4s, v10.4s, v13.4s
 	WORD $0x4ea0d54a // fsub v10.4s, v10.4s, v0.4s
 	WORD $0x4e21e56d // fcmeq v13.4s, v11.4s, v1.4s
 	WORD $0x6ead1d0a // bit v10.16b, v8.16b, v13.16b
-	FMOVQ 256(R0), F14
+	FMOVQ 240(R0), F14
 	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
 	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
 	WORD $0x4eaed54f // fsub v15.4s, v10.4s, v14.4s
@@ -14139,7 +14124,10 @@ loop:
 	WORD $0x4eb0d58c // fsub v12.4s, v12.4s, v16.4s
 	WORD $0x4e2fd58c // fadd v12.4s, v12.4s, v15.4s
 	WORD $0x4e2cd5cc // fadd v12.4s, v14.4s, v12.4s
-	FMOVQ 272(R0), F14
+	FMOVQ 256(R0), F14
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 272(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
 	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
 	FMOVQ 288(R0), F15
 	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
@@ -14161,9 +14149,6 @@ loop:
 	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
 	FMOVQ 384(R0), F15
 	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
-	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
-	FMOVQ 400(R0), F15
-	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
 	WORD $0x6e2add4f // fmul v15.4s, v10.4s, v10.4s
 	WORD $0x6e2addea // fmul v10.4s, v15.4s, v10.4s
 	WORD $0x6e2addca // fmul v10.4s, v14.4s, v10.4s
@@ -14183,12 +14168,12 @@ loop:
 	WORD $0x4e28d50a // fadd v10.4s, v8.4s, v8.4s
 	WORD $0x4e28e54a // fcmeq v10.4s, v10.4s, v8.4s
 	WORD $0x6e691d0a // bsl v10.16b, v8.16b, v9.16b
-	FMOVQ 416(R0), F9
+	FMOVQ 400(R0), F9
 	WORD $0x4e29e509 // fcmeq v9.4s, v8.4s, v9.4s
-	FMOVQ 432(R0), F11
-	FMOVQ 448(R0), F12
-	WORD $0x6e6c1d69 // bsl v9.16b, v11.16b, v12.16b
 	FMOVQ 416(R0), F11
+	FMOVQ 432(R0), F12
+	WORD $0x6e6c1d69 // bsl v9.16b, v11.16b, v12.16b
+	FMOVQ 400(R0), F11
 	WORD $0x6eabe508 // fcmgt v8.4s, v8.4s, v11.4s
 	WORD $0x6e691d48 // bsl v8.16b, v10.16b, v9.16b
 	WORD $0x4e27d507 // fadd v7.4s, v8.4s, v7.4s
@@ -14261,15 +14246,10 @@ single:
 	WORD $0x4e29d589 // fadd v9.4s, v12.4s, v9.4s
 	WORD $0x4e29d569 // fadd v9.4s, v11.4s, v9.4s
 	WORD $0x4e29d409 // fadd v9.4s, v0.4s, v9.4s
-	WORD $0x6ea28508 // sub v8.4s, v8.4s, v2.4s
-	WORD $0x4f3f050a // sshr v10.4s, v8.4s, #1
-	FMOVQ 208(R0), F11
-	WORD $0x4eab854b // add v11.4s, v10.4s, v11.4s
-	WORD $0x4f37556b // shl v11.4s, v11.4s, #23
+	WORD $0x6f3f050a // ushr v10.4s, v8.4s, #1
+	WORD $0x4f37554b // shl v11.4s, v10.4s, #23
 	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
 	WORD $0x6eaa8508 // sub v8.4s, v8.4s, v10.4s
-	FMOVQ 208(R0), F10
-	WORD $0x4eaa8508 // add v8.4s, v8.4s, v10.4s
 	WORD $0x4f375508 // shl v8.4s, v8.4s, #23
 	WORD $0x6e28dd28 // fmul v8.4s, v9.4s, v8.4s
 	WORD $0x4e20d509 // fadd v9.4s, v8.4s, v0.4s
@@ -14288,19 +14268,19 @@ single:
 	WORD $0x6e2add29 // fmul v9.4s, v9.4s, v10.4s
 	FMOVS.P F9, 4(R6)
 	WORD $0x4e28d409 // fadd v9.4s, v0.4s, v8.4s
-	FMOVQ 224(R0), F10
+	FMOVQ 208(R0), F10
 	WORD $0x6eaa852a // sub v10.4s, v9.4s, v10.4s
 	WORD $0x4f29054b // sshr v11.4s, v10.4s, #23
 	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
 	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
-	FMOVQ 240(R0), F13
-	WORD $0x4e2d1d4a // and v10.16b, v10.16b, v13.16b
 	FMOVQ 224(R0), F13
+	WORD $0x4e2d1d4a // and v10.16b, v10.16b, v13.16b
+	FMOVQ 208(R0), F13
 	WORD $0x4ead854a // add v10.4s, v10.4s, v13.4s
 	WORD $0x4ea0d54a // fsub v10.4s, v10.4s, v0.4s
 	WORD $0x4e21e56d // fcmeq v13.4s, v11.4s, v1.4s
 	WORD $0x6ead1d0a // bit v10.16b, v8.16b, v13.16b
-	FMOVQ 256(R0), F14
+	FMOVQ 240(R0), F14
 	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
 	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
 	WORD $0x4eaed54f // fsub v15.4s, v10.4s, v14.4s
@@ -14310,7 +14290,10 @@ single:
 	WORD $0x4eb0d58c // fsub v12.4s, v12.4s, v16.4s
 	WORD $0x4e2fd58c // fadd v12.4s, v12.4s, v15.4s
 	WORD $0x4e2cd5cc // fadd v12.4s, v14.4s, v12.4s
-	FMOVQ 272(R0), F14
+	FMOVQ 256(R0), F14
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 272(R0), F15
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
 	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
 	FMOVQ 288(R0), F15
 	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
@@ -14332,9 +14315,6 @@ single:
 	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
 	FMOVQ 384(R0), F15
 	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
-	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
-	FMOVQ 400(R0), F15
-	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
 	WORD $0x6e2add4f // fmul v15.4s, v10.4s, v10.4s
 	WORD $0x6e2addea // fmul v10.4s, v15.4s, v10.4s
 	WORD $0x6e2addca // fmul v10.4s, v14.4s, v10.4s
@@ -14354,12 +14334,12 @@ single:
 	WORD $0x4e28d50a // fadd v10.4s, v8.4s, v8.4s
 	WORD $0x4e28e54a // fcmeq v10.4s, v10.4s, v8.4s
 	WORD $0x6e691d0a // bsl v10.16b, v8.16b, v9.16b
-	FMOVQ 416(R0), F9
+	FMOVQ 400(R0), F9
 	WORD $0x4e29e509 // fcmeq v9.4s, v8.4s, v9.4s
-	FMOVQ 432(R0), F11
-	FMOVQ 448(R0), F12
-	WORD $0x6e6c1d69 // bsl v9.16b, v11.16b, v12.16b
 	FMOVQ 416(R0), F11
+	FMOVQ 432(R0), F12
+	WORD $0x6e6c1d69 // bsl v9.16b, v11.16b, v12.16b
+	FMOVQ 400(R0), F11
 	WORD $0x6eabe508 // fcmgt v8.4s, v8.4s, v11.4s
 	WORD $0x6e691d48 // bsl v8.16b, v10.16b, v9.16b
 	WORD $0x4e27d507 // fadd v7.4s, v8.4s, v7.4s
@@ -16048,20 +16028,20 @@ rows1singleend:
 rows1end:
 	RET
 
-DATA constantsOfExp<>+0(SB)/8, $0x4b4000004b400000
-DATA constantsOfExp<>+8(SB)/8, $0x4b4000004b400000
-DATA constantsOfExp<>+16(SB)/8, $0x0000007f0000007f
-DATA constantsOfExp<>+24(SB)/8, $0x0000007f0000007f
-DATA constantsOfExp<>+32(SB)/8, $0x42b2000042b20000
-DATA constantsOfExp<>+40(SB)/8, $0x42b2000042b20000
-DATA constantsOfExp<>+48(SB)/8, $0xc2d00000c2d00000
-DATA constantsOfExp<>+56(SB)/8, $0xc2d00000c2d00000
-DATA constantsOfExp<>+64(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constantsOfExp<>+72(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constantsOfExp<>+80(SB)/8, $0x3f3172003f317200
-DATA constantsOfExp<>+88(SB)/8, $0x3f3172003f317200
-DATA constantsOfExp<>+96(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfExp<>+104(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfExp<>+0(SB)/8, $0x4b4000fe4b4000fe
+DATA constantsOfExp<>+8(SB)/8, $0x4b4000fe4b4000fe
+DATA constantsOfExp<>+16(SB)/8, $0x42b2000042b20000
+DATA constantsOfExp<>+24(SB)/8, $0x42b2000042b20000
+DATA constantsOfExp<>+32(SB)/8, $0xc2d00000c2d00000
+DATA constantsOfExp<>+40(SB)/8, $0xc2d00000c2d00000
+DATA constantsOfExp<>+48(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfExp<>+56(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfExp<>+64(SB)/8, $0x3f3172003f317200
+DATA constantsOfExp<>+72(SB)/8, $0x3f3172003f317200
+DATA constantsOfExp<>+80(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfExp<>+88(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfExp<>+96(SB)/8, $0x3f8000003f800000
+DATA constantsOfExp<>+104(SB)/8, $0x3f8000003f800000
 DATA constantsOfExp<>+112(SB)/8, $0x3ab50f6b3ab50f6b
 DATA constantsOfExp<>+120(SB)/8, $0x3ab50f6b3ab50f6b
 DATA constantsOfExp<>+128(SB)/8, $0x3c091e903c091e90
@@ -16072,9 +16052,7 @@ DATA constantsOfExp<>+160(SB)/8, $0x3e2aaa473e2aaa47
 DATA constantsOfExp<>+168(SB)/8, $0x3e2aaa473e2aaa47
 DATA constantsOfExp<>+176(SB)/8, $0x3efffffe3efffffe
 DATA constantsOfExp<>+184(SB)/8, $0x3efffffe3efffffe
-DATA constantsOfExp<>+192(SB)/8, $0x3f8000003f800000
-DATA constantsOfExp<>+200(SB)/8, $0x3f8000003f800000
-GLOBL constantsOfExp<>(SB), RODATA|NOPTR, $208
+GLOBL constantsOfExp<>(SB), RODATA|NOPTR, $192
 
 //	y ← e^x
 //
@@ -16101,7 +16079,6 @@ TEXT ·Exp(SB), NOSPLIT, $0-24
 	FMOVQ 144(R0), F9
 	FMOVQ 160(R0), F10
 	FMOVQ 176(R0), F11
-	FMOVQ 192(R0), F12
 	SUB $48, R2, R0
 
 entry:
@@ -16112,78 +16089,72 @@ entry:
 	BLT mainend
 
 main:
-	FLDPQ.P 32(R4), (F13, F14)
-	WORD $0x6eade46f // fcmgt v15.4s, v3.4s, v13.4s
-	WORD $0x6e6d1c6f // bsl v15.16b, v3.16b, v13.16b
-	WORD $0x6eaee46d // fcmgt v13.4s, v3.4s, v14.4s
-	WORD $0x6e6e1c6d // bsl v13.16b, v3.16b, v14.16b
-	WORD $0x6ea2e5ee // fcmgt v14.4s, v15.4s, v2.4s
-	WORD $0x6e6f1c4e // bsl v14.16b, v2.16b, v15.16b
-	WORD $0x6ea2e5af // fcmgt v15.4s, v13.4s, v2.4s
-	WORD $0x6e6d1c4f // bsl v15.16b, v2.16b, v13.16b
-	WORD $0x6e24ddcd // fmul v13.4s, v14.4s, v4.4s
-	WORD $0x6e24ddf0 // fmul v16.4s, v15.4s, v4.4s
-	WORD $0x4e20d5ad // fadd v13.4s, v13.4s, v0.4s
-	WORD $0x4e20d610 // fadd v16.4s, v16.4s, v0.4s
-	WORD $0x4ea0d5b1 // fsub v17.4s, v13.4s, v0.4s
-	WORD $0x4ea0d612 // fsub v18.4s, v16.4s, v0.4s
-	WORD $0x6e25de33 // fmul v19.4s, v17.4s, v5.4s
-	WORD $0x6e25de54 // fmul v20.4s, v18.4s, v5.4s
+	FLDPQ.P 32(R4), (F12, F13)
+	WORD $0x6eace44e // fcmgt v14.4s, v2.4s, v12.4s
+	WORD $0x6e6c1c4e // bsl v14.16b, v2.16b, v12.16b
+	WORD $0x6eade44c // fcmgt v12.4s, v2.4s, v13.4s
+	WORD $0x6e6d1c4c // bsl v12.16b, v2.16b, v13.16b
+	WORD $0x6ea1e5cd // fcmgt v13.4s, v14.4s, v1.4s
+	WORD $0x6e6e1c2d // bsl v13.16b, v1.16b, v14.16b
+	WORD $0x6ea1e58e // fcmgt v14.4s, v12.4s, v1.4s
+	WORD $0x6e6c1c2e // bsl v14.16b, v1.16b, v12.16b
+	WORD $0x6e23ddac // fmul v12.4s, v13.4s, v3.4s
+	WORD $0x6e23ddcf // fmul v15.4s, v14.4s, v3.4s
+	WORD $0x4e20d58c // fadd v12.4s, v12.4s, v0.4s
+	WORD $0x4e20d5ef // fadd v15.4s, v15.4s, v0.4s
+	WORD $0x4ea0d590 // fsub v16.4s, v12.4s, v0.4s
+	WORD $0x4ea0d5f1 // fsub v17.4s, v15.4s, v0.4s
+	WORD $0x6e24de12 // fmul v18.4s, v16.4s, v4.4s
+	WORD $0x6e24de33 // fmul v19.4s, v17.4s, v4.4s
+	WORD $0x4eb2d5ad // fsub v13.4s, v13.4s, v18.4s
 	WORD $0x4eb3d5ce // fsub v14.4s, v14.4s, v19.4s
-	WORD $0x4eb4d5ef // fsub v15.4s, v15.4s, v20.4s
-	WORD $0x6e26de31 // fmul v17.4s, v17.4s, v6.4s
-	WORD $0x6e26de52 // fmul v18.4s, v18.4s, v6.4s
+	WORD $0x6e25de10 // fmul v16.4s, v16.4s, v5.4s
+	WORD $0x6e25de31 // fmul v17.4s, v17.4s, v5.4s
+	WORD $0x4eb0d5b2 // fsub v18.4s, v13.4s, v16.4s
 	WORD $0x4eb1d5d3 // fsub v19.4s, v14.4s, v17.4s
-	WORD $0x4eb2d5f4 // fsub v20.4s, v15.4s, v18.4s
+	WORD $0x6e32dcf4 // fmul v20.4s, v7.4s, v18.4s
 	WORD $0x6e33dcf5 // fmul v21.4s, v7.4s, v19.4s
-	WORD $0x6e34dcf6 // fmul v22.4s, v7.4s, v20.4s
+	WORD $0x4e28d694 // fadd v20.4s, v20.4s, v8.4s
 	WORD $0x4e28d6b5 // fadd v21.4s, v21.4s, v8.4s
-	WORD $0x4e28d6d6 // fadd v22.4s, v22.4s, v8.4s
+	WORD $0x6e32de94 // fmul v20.4s, v20.4s, v18.4s
 	WORD $0x6e33deb5 // fmul v21.4s, v21.4s, v19.4s
-	WORD $0x6e34ded6 // fmul v22.4s, v22.4s, v20.4s
+	WORD $0x4e29d694 // fadd v20.4s, v20.4s, v9.4s
 	WORD $0x4e29d6b5 // fadd v21.4s, v21.4s, v9.4s
-	WORD $0x4e29d6d6 // fadd v22.4s, v22.4s, v9.4s
+	WORD $0x6e32de94 // fmul v20.4s, v20.4s, v18.4s
 	WORD $0x6e33deb5 // fmul v21.4s, v21.4s, v19.4s
-	WORD $0x6e34ded6 // fmul v22.4s, v22.4s, v20.4s
+	WORD $0x4e2ad694 // fadd v20.4s, v20.4s, v10.4s
 	WORD $0x4e2ad6b5 // fadd v21.4s, v21.4s, v10.4s
-	WORD $0x4e2ad6d6 // fadd v22.4s, v22.4s, v10.4s
+	WORD $0x6e32de94 // fmul v20.4s, v20.4s, v18.4s
 	WORD $0x6e33deb5 // fmul v21.4s, v21.4s, v19.4s
-	WORD $0x6e34ded6 // fmul v22.4s, v22.4s, v20.4s
+	WORD $0x4e2bd694 // fadd v20.4s, v20.4s, v11.4s
 	WORD $0x4e2bd6b5 // fadd v21.4s, v21.4s, v11.4s
-	WORD $0x4e2bd6d6 // fadd v22.4s, v22.4s, v11.4s
+	WORD $0x6e32de56 // fmul v22.4s, v18.4s, v18.4s
 	WORD $0x6e33de77 // fmul v23.4s, v19.4s, v19.4s
-	WORD $0x6e34de98 // fmul v24.4s, v20.4s, v20.4s
+	WORD $0x6e36de94 // fmul v20.4s, v20.4s, v22.4s
 	WORD $0x6e37deb5 // fmul v21.4s, v21.4s, v23.4s
-	WORD $0x6e38ded6 // fmul v22.4s, v22.4s, v24.4s
+	WORD $0x4eb2d5ad // fsub v13.4s, v13.4s, v18.4s
 	WORD $0x4eb3d5ce // fsub v14.4s, v14.4s, v19.4s
-	WORD $0x4eb4d5ef // fsub v15.4s, v15.4s, v20.4s
+	WORD $0x4eb0d5ad // fsub v13.4s, v13.4s, v16.4s
 	WORD $0x4eb1d5ce // fsub v14.4s, v14.4s, v17.4s
-	WORD $0x4eb2d5ef // fsub v15.4s, v15.4s, v18.4s
+	WORD $0x4e2dd68d // fadd v13.4s, v20.4s, v13.4s
 	WORD $0x4e2ed6ae // fadd v14.4s, v21.4s, v14.4s
-	WORD $0x4e2fd6cf // fadd v15.4s, v22.4s, v15.4s
+	WORD $0x4e2dd64d // fadd v13.4s, v18.4s, v13.4s
 	WORD $0x4e2ed66e // fadd v14.4s, v19.4s, v14.4s
-	WORD $0x4e2fd68f // fadd v15.4s, v20.4s, v15.4s
-	WORD $0x4e2ed58e // fadd v14.4s, v12.4s, v14.4s
-	WORD $0x4e2fd58f // fadd v15.4s, v12.4s, v15.4s
-	WORD $0x6ea085ad // sub v13.4s, v13.4s, v0.4s
-	WORD $0x6ea08610 // sub v16.4s, v16.4s, v0.4s
-	WORD $0x4f3f05b1 // sshr v17.4s, v13.4s, #1
-	WORD $0x4f3f0612 // sshr v18.4s, v16.4s, #1
-	WORD $0x4ea18633 // add v19.4s, v17.4s, v1.4s
-	WORD $0x4ea18654 // add v20.4s, v18.4s, v1.4s
-	WORD $0x4f375673 // shl v19.4s, v19.4s, #23
-	WORD $0x4f375694 // shl v20.4s, v20.4s, #23
+	WORD $0x4e2dd4cd // fadd v13.4s, v6.4s, v13.4s
+	WORD $0x4e2ed4ce // fadd v14.4s, v6.4s, v14.4s
+	WORD $0x6f3f0590 // ushr v16.4s, v12.4s, #1
+	WORD $0x6f3f05f1 // ushr v17.4s, v15.4s, #1
+	WORD $0x4f375612 // shl v18.4s, v16.4s, #23
+	WORD $0x4f375633 // shl v19.4s, v17.4s, #23
+	WORD $0x6e32ddad // fmul v13.4s, v13.4s, v18.4s
 	WORD $0x6e33ddce // fmul v14.4s, v14.4s, v19.4s
-	WORD $0x6e34ddef // fmul v15.4s, v15.4s, v20.4s
-	WORD $0x6eb185ad // sub v13.4s, v13.4s, v17.4s
-	WORD $0x6eb28610 // sub v16.4s, v16.4s, v18.4s
-	WORD $0x4ea185ad // add v13.4s, v13.4s, v1.4s
-	WORD $0x4ea18610 // add v16.4s, v16.4s, v1.4s
-	WORD $0x4f3755ad // shl v13.4s, v13.4s, #23
-	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
-	WORD $0x6e2dddcd // fmul v13.4s, v14.4s, v13.4s
-	WORD $0x6e30ddee // fmul v14.4s, v15.4s, v16.4s
-	FSTPQ.P (F13, F14), 32(R3)
+	WORD $0x6eb0858c // sub v12.4s, v12.4s, v16.4s
+	WORD $0x6eb185ef // sub v15.4s, v15.4s, v17.4s
+	WORD $0x4f37558c // shl v12.4s, v12.4s, #23
+	WORD $0x4f3755ef // shl v15.4s, v15.4s, #23
+	WORD $0x6e2cddac // fmul v12.4s, v13.4s, v12.4s
+	WORD $0x6e2fddcd // fmul v13.4s, v14.4s, v15.4s
+	FSTPQ.P (F12, F13), 32(R3)
 	SUBS $8, R0, R0
 	BGE main
 
@@ -16193,43 +16164,40 @@ mainend:
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R4), F13
-	WORD $0x6eade46e // fcmgt v14.4s, v3.4s, v13.4s
-	WORD $0x6e6d1c6e // bsl v14.16b, v3.16b, v13.16b
-	WORD $0x6ea2e5cd // fcmgt v13.4s, v14.4s, v2.4s
-	WORD $0x6e6e1c4d // bsl v13.16b, v2.16b, v14.16b
-	WORD $0x6e24ddae // fmul v14.4s, v13.4s, v4.4s
-	WORD $0x4e20d5ce // fadd v14.4s, v14.4s, v0.4s
-	WORD $0x4ea0d5cf // fsub v15.4s, v14.4s, v0.4s
-	WORD $0x6e25ddf0 // fmul v16.4s, v15.4s, v5.4s
-	WORD $0x4eb0d5ad // fsub v13.4s, v13.4s, v16.4s
-	WORD $0x6e26ddef // fmul v15.4s, v15.4s, v6.4s
-	WORD $0x4eafd5b0 // fsub v16.4s, v13.4s, v15.4s
-	WORD $0x6e30dcf1 // fmul v17.4s, v7.4s, v16.4s
-	WORD $0x4e28d631 // fadd v17.4s, v17.4s, v8.4s
-	WORD $0x6e30de31 // fmul v17.4s, v17.4s, v16.4s
-	WORD $0x4e29d631 // fadd v17.4s, v17.4s, v9.4s
-	WORD $0x6e30de31 // fmul v17.4s, v17.4s, v16.4s
-	WORD $0x4e2ad631 // fadd v17.4s, v17.4s, v10.4s
-	WORD $0x6e30de31 // fmul v17.4s, v17.4s, v16.4s
-	WORD $0x4e2bd631 // fadd v17.4s, v17.4s, v11.4s
-	WORD $0x6e30de12 // fmul v18.4s, v16.4s, v16.4s
-	WORD $0x6e32de31 // fmul v17.4s, v17.4s, v18.4s
-	WORD $0x4eb0d5ad // fsub v13.4s, v13.4s, v16.4s
-	WORD $0x4eafd5ad // fsub v13.4s, v13.4s, v15.4s
-	WORD $0x4e2dd62d // fadd v13.4s, v17.4s, v13.4s
-	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
-	WORD $0x4e2dd58d // fadd v13.4s, v12.4s, v13.4s
-	WORD $0x6ea085ce // sub v14.4s, v14.4s, v0.4s
-	WORD $0x4f3f05cf // sshr v15.4s, v14.4s, #1
-	WORD $0x4ea185f0 // add v16.4s, v15.4s, v1.4s
-	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
-	WORD $0x6e30ddad // fmul v13.4s, v13.4s, v16.4s
-	WORD $0x6eaf85ce // sub v14.4s, v14.4s, v15.4s
-	WORD $0x4ea185ce // add v14.4s, v14.4s, v1.4s
-	WORD $0x4f3755ce // shl v14.4s, v14.4s, #23
-	WORD $0x6e2eddad // fmul v13.4s, v13.4s, v14.4s
-	FMOVQ.P F13, 16(R3)
+	FMOVQ.P 16(R4), F12
+	WORD $0x6eace44d // fcmgt v13.4s, v2.4s, v12.4s
+	WORD $0x6e6c1c4d // bsl v13.16b, v2.16b, v12.16b
+	WORD $0x6ea1e5ac // fcmgt v12.4s, v13.4s, v1.4s
+	WORD $0x6e6d1c2c // bsl v12.16b, v1.16b, v13.16b
+	WORD $0x6e23dd8d // fmul v13.4s, v12.4s, v3.4s
+	WORD $0x4e20d5ad // fadd v13.4s, v13.4s, v0.4s
+	WORD $0x4ea0d5ae // fsub v14.4s, v13.4s, v0.4s
+	WORD $0x6e24ddcf // fmul v15.4s, v14.4s, v4.4s
+	WORD $0x4eafd58c // fsub v12.4s, v12.4s, v15.4s
+	WORD $0x6e25ddce // fmul v14.4s, v14.4s, v5.4s
+	WORD $0x4eaed58f // fsub v15.4s, v12.4s, v14.4s
+	WORD $0x6e2fdcf0 // fmul v16.4s, v7.4s, v15.4s
+	WORD $0x4e28d610 // fadd v16.4s, v16.4s, v8.4s
+	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
+	WORD $0x4e29d610 // fadd v16.4s, v16.4s, v9.4s
+	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
+	WORD $0x4e2ad610 // fadd v16.4s, v16.4s, v10.4s
+	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
+	WORD $0x4e2bd610 // fadd v16.4s, v16.4s, v11.4s
+	WORD $0x6e2fddf1 // fmul v17.4s, v15.4s, v15.4s
+	WORD $0x6e31de10 // fmul v16.4s, v16.4s, v17.4s
+	WORD $0x4eafd58c // fsub v12.4s, v12.4s, v15.4s
+	WORD $0x4eaed58c // fsub v12.4s, v12.4s, v14.4s
+	WORD $0x4e2cd60c // fadd v12.4s, v16.4s, v12.4s
+	WORD $0x4e2cd5ec // fadd v12.4s, v15.4s, v12.4s
+	WORD $0x4e2cd4cc // fadd v12.4s, v6.4s, v12.4s
+	WORD $0x6f3f05ae // ushr v14.4s, v13.4s, #1
+	WORD $0x4f3755cf // shl v15.4s, v14.4s, #23
+	WORD $0x6e2fdd8c // fmul v12.4s, v12.4s, v15.4s
+	WORD $0x6eae85ad // sub v13.4s, v13.4s, v14.4s
+	WORD $0x4f3755ad // shl v13.4s, v13.4s, #23
+	WORD $0x6e2ddd8c // fmul v12.4s, v12.4s, v13.4s
+	FMOVQ.P F12, 16(R3)
 	SUBS $4, R0, R0
 	BGE loop
 
@@ -16239,43 +16207,231 @@ loopend:
 	BLT singleend
 
 single:
-	FMOVS.P 4(R4), F13
-	WORD $0x6eade46e // fcmgt v14.4s, v3.4s, v13.4s
-	WORD $0x6e6d1c6e // bsl v14.16b, v3.16b, v13.16b
-	WORD $0x6ea2e5cd // fcmgt v13.4s, v14.4s, v2.4s
-	WORD $0x6e6e1c4d // bsl v13.16b, v2.16b, v14.16b
-	WORD $0x6e24ddae // fmul v14.4s, v13.4s, v4.4s
-	WORD $0x4e20d5ce // fadd v14.4s, v14.4s, v0.4s
-	WORD $0x4ea0d5cf // fsub v15.4s, v14.4s, v0.4s
-	WORD $0x6e25ddf0 // fmul v16.4s, v15.4s, v5.4s
-	WORD $0x4eb0d5ad // fsub v13.4s, v13.4s, v16.4s
-	WORD $0x6e26ddef // fmul v15.4s, v15.4s, v6.4s
-	WORD $0x4eafd5b0 // fsub v16.4s, v13.4s, v15.4s
-	WORD $0x6e30dcf1 // fmul v17.4s, v7.4s, v16.4s
-	WORD $0x4e28d631 // fadd v17.4s, v17.4s, v8.4s
-	WORD $0x6e30de31 // fmul v17.4s, v17.4s, v16.4s
-	WORD $0x4e29d631 // fadd v17.4s, v17.4s, v9.4s
-	WORD $0x6e30de31 // fmul v17.4s, v17.4s, v16.4s
-	WORD $0x4e2ad631 // fadd v17.4s, v17.4s, v10.4s
-	WORD $0x6e30de31 // fmul v17.4s, v17.4s, v16.4s
-	WORD $0x4e2bd631 // fadd v17.4s, v17.4s, v11.4s
-	WORD $0x6e30de12 // fmul v18.4s, v16.4s, v16.4s
-	WORD $0x6e32de31 // fmul v17.4s, v17.4s, v18.4s
-	WORD $0x4eb0d5ad // fsub v13.4s, v13.4s, v16.4s
-	WORD $0x4eafd5ad // fsub v13.4s, v13.4s, v15.4s
-	WORD $0x4e2dd62d // fadd v13.4s, v17.4s, v13.4s
-	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
-	WORD $0x4e2dd58d // fadd v13.4s, v12.4s, v13.4s
-	WORD $0x6ea085ce // sub v14.4s, v14.4s, v0.4s
-	WORD $0x4f3f05cf // sshr v15.4s, v14.4s, #1
-	WORD $0x4ea185f0 // add v16.4s, v15.4s, v1.4s
-	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
-	WORD $0x6e30ddad // fmul v13.4s, v13.4s, v16.4s
-	WORD $0x6eaf85ce // sub v14.4s, v14.4s, v15.4s
-	WORD $0x4ea185ce // add v14.4s, v14.4s, v1.4s
-	WORD $0x4f3755ce // shl v14.4s, v14.4s, #23
-	WORD $0x6e2eddad // fmul v13.4s, v13.4s, v14.4s
-	FMOVS.P F13, 4(R3)
+	FMOVS.P 4(R4), F12
+	WORD $0x6eace44d // fcmgt v13.4s, v2.4s, v12.4s
+	WORD $0x6e6c1c4d // bsl v13.16b, v2.16b, v12.16b
+	WORD $0x6ea1e5ac // fcmgt v12.4s, v13.4s, v1.4s
+	WORD $0x6e6d1c2c // bsl v12.16b, v1.16b, v13.16b
+	WORD $0x6e23dd8d // fmul v13.4s, v12.4s, v3.4s
+	WORD $0x4e20d5ad // fadd v13.4s, v13.4s, v0.4s
+	WORD $0x4ea0d5ae // fsub v14.4s, v13.4s, v0.4s
+	WORD $0x6e24ddcf // fmul v15.4s, v14.4s, v4.4s
+	WORD $0x4eafd58c // fsub v12.4s, v12.4s, v15.4s
+	WORD $0x6e25ddce // fmul v14.4s, v14.4s, v5.4s
+	WORD $0x4eaed58f // fsub v15.4s, v12.4s, v14.4s
+	WORD $0x6e2fdcf0 // fmul v16.4s, v7.4s, v15.4s
+	WORD $0x4e28d610 // fadd v16.4s, v16.4s, v8.4s
+	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
+	WORD $0x4e29d610 // fadd v16.4s, v16.4s, v9.4s
+	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
+	WORD $0x4e2ad610 // fadd v16.4s, v16.4s, v10.4s
+	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
+	WORD $0x4e2bd610 // fadd v16.4s, v16.4s, v11.4s
+	WORD $0x6e2fddf1 // fmul v17.4s, v15.4s, v15.4s
+	WORD $0x6e31de10 // fmul v16.4s, v16.4s, v17.4s
+	WORD $0x4eafd58c // fsub v12.4s, v12.4s, v15.4s
+	WORD $0x4eaed58c // fsub v12.4s, v12.4s, v14.4s
+	WORD $0x4e2cd60c // fadd v12.4s, v16.4s, v12.4s
+	WORD $0x4e2cd5ec // fadd v12.4s, v15.4s, v12.4s
+	WORD $0x4e2cd4cc // fadd v12.4s, v6.4s, v12.4s
+	WORD $0x6f3f05ae // ushr v14.4s, v13.4s, #1
+	WORD $0x4f3755cf // shl v15.4s, v14.4s, #23
+	WORD $0x6e2fdd8c // fmul v12.4s, v12.4s, v15.4s
+	WORD $0x6eae85ad // sub v13.4s, v13.4s, v14.4s
+	WORD $0x4f3755ad // shl v13.4s, v13.4s, #23
+	WORD $0x6e2ddd8c // fmul v12.4s, v12.4s, v13.4s
+	FMOVS.P F12, 4(R3)
+	SUBS $1, R0, R0
+	BGE single
+
+singleend:
+	ADD $48, R1, R1
+	CMP R2, R1
+	BLT entry
+
+end:
+	RET
+
+DATA constantsOfExpm1<>+0(SB)/8, $0x3f8000003f800000
+DATA constantsOfExpm1<>+8(SB)/8, $0x3f8000003f800000
+DATA constantsOfExpm1<>+16(SB)/8, $0x4b40007e4b40007e
+DATA constantsOfExpm1<>+24(SB)/8, $0x4b40007e4b40007e
+DATA constantsOfExpm1<>+32(SB)/8, $0x42b2000042b20000
+DATA constantsOfExpm1<>+40(SB)/8, $0x42b2000042b20000
+DATA constantsOfExpm1<>+48(SB)/8, $0xc18b0000c18b0000
+DATA constantsOfExpm1<>+56(SB)/8, $0xc18b0000c18b0000
+DATA constantsOfExpm1<>+64(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfExpm1<>+72(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfExpm1<>+80(SB)/8, $0x3f3172003f317200
+DATA constantsOfExpm1<>+88(SB)/8, $0x3f3172003f317200
+DATA constantsOfExpm1<>+96(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfExpm1<>+104(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfExpm1<>+112(SB)/8, $0x3f0000003f000000
+DATA constantsOfExpm1<>+120(SB)/8, $0x3f0000003f000000
+DATA constantsOfExpm1<>+128(SB)/8, $0x0000013d0000013d
+DATA constantsOfExpm1<>+136(SB)/8, $0x0000013d0000013d
+DATA constantsOfExpm1<>+144(SB)/8, $0x1f8000001f800000
+DATA constantsOfExpm1<>+152(SB)/8, $0x1f8000001f800000
+DATA constantsOfExpm1<>+160(SB)/8, $0x394f3646394f3646
+DATA constantsOfExpm1<>+168(SB)/8, $0x394f3646394f3646
+DATA constantsOfExpm1<>+176(SB)/8, $0x3ab69d2b3ab69d2b
+DATA constantsOfExpm1<>+184(SB)/8, $0x3ab69d2b3ab69d2b
+DATA constantsOfExpm1<>+192(SB)/8, $0x3c08896d3c08896d
+DATA constantsOfExpm1<>+200(SB)/8, $0x3c08896d3c08896d
+DATA constantsOfExpm1<>+208(SB)/8, $0x3d2aaa7c3d2aaa7c
+DATA constantsOfExpm1<>+216(SB)/8, $0x3d2aaa7c3d2aaa7c
+DATA constantsOfExpm1<>+224(SB)/8, $0x3e2aaaaa3e2aaaaa
+DATA constantsOfExpm1<>+232(SB)/8, $0x3e2aaaaa3e2aaaaa
+DATA constantsOfExpm1<>+240(SB)/8, $0x8000000080000000
+DATA constantsOfExpm1<>+248(SB)/8, $0x8000000080000000
+GLOBL constantsOfExpm1<>(SB), RODATA|NOPTR, $256
+
+//	y ← e^x - 1
+//
+// func Expm1(list [][]float32)
+// Requires: ASIMD
+TEXT ·Expm1(SB), NOSPLIT, $0-24
+	MOVD $constantsOfExpm1<>(SB), R0
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R2
+	MOVD $24, R3
+	MUL R3, R2, R2
+	ADD R1, R2, R2
+	CMP R2, R1
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+	FMOVQ 64(R0), F4
+	FMOVQ 80(R0), F5
+	FMOVQ 96(R0), F6
+	FMOVQ 112(R0), F7
+	FMOVQ 128(R0), F8
+	FMOVQ 144(R0), F9
+	FMOVQ 160(R0), F10
+	FMOVQ 176(R0), F11
+	FMOVQ 192(R0), F12
+	FMOVQ 208(R0), F13
+	FMOVQ 224(R0), F14
+	FMOVQ 240(R0), F15
+	SUB $48, R2, R0
+
+entry:
+	MOVD 8(R1), R0
+	MOVD 0(R1), R3
+	MOVD 24(R1), R4
+	SUBS $4, R0, R0
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R4), F16
+	WORD $0x6eb0e471 // fcmgt v17.4s, v3.4s, v16.4s
+	WORD $0x6e701c71 // bsl v17.16b, v3.16b, v16.16b
+	WORD $0x6ea2e632 // fcmgt v18.4s, v17.4s, v2.4s
+	WORD $0x6e711c52 // bsl v18.16b, v2.16b, v17.16b
+	WORD $0x6e24de51 // fmul v17.4s, v18.4s, v4.4s
+	WORD $0x4e21d631 // fadd v17.4s, v17.4s, v1.4s
+	WORD $0x6eb18513 // sub v19.4s, v8.4s, v17.4s
+	WORD $0x4f375673 // shl v19.4s, v19.4s, #23
+	WORD $0x6e29de73 // fmul v19.4s, v19.4s, v9.4s
+	WORD $0x4eb3d414 // fsub v20.4s, v0.4s, v19.4s
+	WORD $0x4ea1d635 // fsub v21.4s, v17.4s, v1.4s
+	WORD $0x6e25deb6 // fmul v22.4s, v21.4s, v5.4s
+	WORD $0x4eb6d652 // fsub v18.4s, v18.4s, v22.4s
+	WORD $0x6e26deb5 // fmul v21.4s, v21.4s, v6.4s
+	WORD $0x4eb5d656 // fsub v22.4s, v18.4s, v21.4s
+	WORD $0x4e36d697 // fadd v23.4s, v20.4s, v22.4s
+	WORD $0x6e36ded8 // fmul v24.4s, v22.4s, v22.4s
+	WORD $0x6e27df19 // fmul v25.4s, v24.4s, v7.4s
+	WORD $0x4e39d6fa // fadd v26.4s, v23.4s, v25.4s
+	WORD $0x4eb4d41b // fsub v27.4s, v0.4s, v20.4s
+	WORD $0x4eb3d773 // fsub v19.4s, v27.4s, v19.4s
+	WORD $0x4eb7d694 // fsub v20.4s, v20.4s, v23.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x4ebad6f7 // fsub v23.4s, v23.4s, v26.4s
+	WORD $0x4e39d6f7 // fadd v23.4s, v23.4s, v25.4s
+	WORD $0x4e37d694 // fadd v20.4s, v20.4s, v23.4s
+	WORD $0x4e34d673 // fadd v19.4s, v19.4s, v20.4s
+	WORD $0x6e36dd54 // fmul v20.4s, v10.4s, v22.4s
+	WORD $0x4e2bd694 // fadd v20.4s, v20.4s, v11.4s
+	WORD $0x6e36de94 // fmul v20.4s, v20.4s, v22.4s
+	WORD $0x4e2cd694 // fadd v20.4s, v20.4s, v12.4s
+	WORD $0x6e36de94 // fmul v20.4s, v20.4s, v22.4s
+	WORD $0x4e2dd694 // fadd v20.4s, v20.4s, v13.4s
+	WORD $0x6e36de94 // fmul v20.4s, v20.4s, v22.4s
+	WORD $0x4e2ed694 // fadd v20.4s, v20.4s, v14.4s
+	WORD $0x6e36df17 // fmul v23.4s, v24.4s, v22.4s
+	WORD $0x6e37de94 // fmul v20.4s, v20.4s, v23.4s
+	WORD $0x4eb6d652 // fsub v18.4s, v18.4s, v22.4s
+	WORD $0x4eb5d652 // fsub v18.4s, v18.4s, v21.4s
+	WORD $0x4e32d692 // fadd v18.4s, v20.4s, v18.4s
+	WORD $0x4e32d672 // fadd v18.4s, v19.4s, v18.4s
+	WORD $0x4e32d752 // fadd v18.4s, v26.4s, v18.4s
+	WORD $0x4e32d652 // fadd v18.4s, v18.4s, v18.4s
+	WORD $0x4f375631 // shl v17.4s, v17.4s, #23
+	WORD $0x6e31de51 // fmul v17.4s, v18.4s, v17.4s
+	WORD $0x4e2f1e10 // and v16.16b, v16.16b, v15.16b
+	WORD $0x4eb01e30 // orr v16.16b, v17.16b, v16.16b
+	FMOVQ.P F16, 16(R3)
+	SUBS $4, R0, R0
+	BGE loop
+
+loopend:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT singleend
+
+single:
+	FMOVS.P 4(R4), F16
+	WORD $0x6eb0e471 // fcmgt v17.4s, v3.4s, v16.4s
+	WORD $0x6e701c71 // bsl v17.16b, v3.16b, v16.16b
+	WORD $0x6ea2e632 // fcmgt v18.4s, v17.4s, v2.4s
+	WORD $0x6e711c52 // bsl v18.16b, v2.16b, v17.16b
+	WORD $0x6e24de51 // fmul v17.4s, v18.4s, v4.4s
+	WORD $0x4e21d631 // fadd v17.4s, v17.4s, v1.4s
+	WORD $0x6eb18513 // sub v19.4s, v8.4s, v17.4s
+	WORD $0x4f375673 // shl v19.4s, v19.4s, #23
+	WORD $0x6e29de73 // fmul v19.4s, v19.4s, v9.4s
+	WORD $0x4eb3d414 // fsub v20.4s, v0.4s, v19.4s
+	WORD $0x4ea1d635 // fsub v21.4s, v17.4s, v1.4s
+	WORD $0x6e25deb6 // fmul v22.4s, v21.4s, v5.4s
+	WORD $0x4eb6d652 // fsub v18.4s, v18.4s, v22.4s
+	WORD $0x6e26deb5 // fmul v21.4s, v21.4s, v6.4s
+	WORD $0x4eb5d656 // fsub v22.4s, v18.4s, v21.4s
+	WORD $0x4e36d697 // fadd v23.4s, v20.4s, v22.4s
+	WORD $0x6e36ded8 // fmul v24.4s, v22.4s, v22.4s
+	WORD $0x6e27df19 // fmul v25.4s, v24.4s, v7.4s
+	WORD $0x4e39d6fa // fadd v26.4s, v23.4s, v25.4s
+	WORD $0x4eb4d41b // fsub v27.4s, v0.4s, v20.4s
+	WORD $0x4eb3d773 // fsub v19.4s, v27.4s, v19.4s
+	WORD $0x4eb7d694 // fsub v20.4s, v20.4s, v23.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x4ebad6f7 // fsub v23.4s, v23.4s, v26.4s
+	WORD $0x4e39d6f7 // fadd v23.4s, v23.4s, v25.4s
+	WORD $0x4e37d694 // fadd v20.4s, v20.4s, v23.4s
+	WORD $0x4e34d673 // fadd v19.4s, v19.4s, v20.4s
+	WORD $0x6e36dd54 // fmul v20.4s, v10.4s, v22.4s
+	WORD $0x4e2bd694 // fadd v20.4s, v20.4s, v11.4s
+	WORD $0x6e36de94 // fmul v20.4s, v20.4s, v22.4s
+	WORD $0x4e2cd694 // fadd v20.4s, v20.4s, v12.4s
+	WORD $0x6e36de94 // fmul v20.4s, v20.4s, v22.4s
+	WORD $0x4e2dd694 // fadd v20.4s, v20.4s, v13.4s
+	WORD $0x6e36de94 // fmul v20.4s, v20.4s, v22.4s
+	WORD $0x4e2ed694 // fadd v20.4s, v20.4s, v14.4s
+	WORD $0x6e36df17 // fmul v23.4s, v24.4s, v22.4s
+	WORD $0x6e37de94 // fmul v20.4s, v20.4s, v23.4s
+	WORD $0x4eb6d652 // fsub v18.4s, v18.4s, v22.4s
+	WORD $0x4eb5d652 // fsub v18.4s, v18.4s, v21.4s
+	WORD $0x4e32d692 // fadd v18.4s, v20.4s, v18.4s
+	WORD $0x4e32d672 // fadd v18.4s, v19.4s, v18.4s
+	WORD $0x4e32d752 // fadd v18.4s, v26.4s, v18.4s
+	WORD $0x4e32d652 // fadd v18.4s, v18.4s, v18.4s
+	WORD $0x4f375631 // shl v17.4s, v17.4s, #23
+	WORD $0x6e31de51 // fmul v17.4s, v18.4s, v17.4s
+	WORD $0x4e2f1e10 // and v16.16b, v16.16b, v15.16b
+	WORD $0x4eb01e30 // orr v16.16b, v17.16b, v16.16b
+	FMOVS.P F16, 4(R3)
 	SUBS $1, R0, R0
 	BGE single
 
@@ -29636,6 +29792,312 @@ singleend:
 end:
 	RET
 
+DATA constantsOfSigmoid<>+0(SB)/8, $0x3f8000003f800000
+DATA constantsOfSigmoid<>+8(SB)/8, $0x3f8000003f800000
+DATA constantsOfSigmoid<>+16(SB)/8, $0x1f8000001f800000
+DATA constantsOfSigmoid<>+24(SB)/8, $0x1f8000001f800000
+DATA constantsOfSigmoid<>+32(SB)/8, $0x4b4000bf4b4000bf
+DATA constantsOfSigmoid<>+40(SB)/8, $0x4b4000bf4b4000bf
+DATA constantsOfSigmoid<>+48(SB)/8, $0xfffff000fffff000
+DATA constantsOfSigmoid<>+56(SB)/8, $0xfffff000fffff000
+DATA constantsOfSigmoid<>+64(SB)/8, $0x4190000041900000
+DATA constantsOfSigmoid<>+72(SB)/8, $0x4190000041900000
+DATA constantsOfSigmoid<>+80(SB)/8, $0xc2d00000c2d00000
+DATA constantsOfSigmoid<>+88(SB)/8, $0xc2d00000c2d00000
+DATA constantsOfSigmoid<>+96(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfSigmoid<>+104(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfSigmoid<>+112(SB)/8, $0x3f3172003f317200
+DATA constantsOfSigmoid<>+120(SB)/8, $0x3f3172003f317200
+DATA constantsOfSigmoid<>+128(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfSigmoid<>+136(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfSigmoid<>+144(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constantsOfSigmoid<>+152(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constantsOfSigmoid<>+160(SB)/8, $0x3c091e903c091e90
+DATA constantsOfSigmoid<>+168(SB)/8, $0x3c091e903c091e90
+DATA constantsOfSigmoid<>+176(SB)/8, $0x3d2aac833d2aac83
+DATA constantsOfSigmoid<>+184(SB)/8, $0x3d2aac833d2aac83
+DATA constantsOfSigmoid<>+192(SB)/8, $0x3e2aaa473e2aaa47
+DATA constantsOfSigmoid<>+200(SB)/8, $0x3e2aaa473e2aaa47
+DATA constantsOfSigmoid<>+208(SB)/8, $0x3efffffe3efffffe
+DATA constantsOfSigmoid<>+216(SB)/8, $0x3efffffe3efffffe
+GLOBL constantsOfSigmoid<>(SB), RODATA|NOPTR, $224
+
+//	y ← 1/(1 + e^-x)
+//
+// func Sigmoid(list [][]float32)
+// Requires: ASIMD
+TEXT ·Sigmoid(SB), NOSPLIT, $0-24
+	MOVD $constantsOfSigmoid<>(SB), R0
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R2
+	MOVD $24, R3
+	MUL R3, R2, R2
+	ADD R1, R2, R2
+	CMP R2, R1
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+	FMOVQ 64(R0), F4
+	FMOVQ 80(R0), F5
+	FMOVQ 96(R0), F6
+	FMOVQ 112(R0), F7
+	FMOVQ 128(R0), F8
+	FMOVQ 144(R0), F9
+	FMOVQ 160(R0), F10
+	FMOVQ 176(R0), F11
+	SUB $48, R2, R3
+
+entry:
+	MOVD 8(R1), R3
+	MOVD 0(R1), R4
+	MOVD 24(R1), R5
+	SUBS $8, R3, R3
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R5), (F12, F13)
+	WORD $0x6eace4ae // fcmgt v14.4s, v5.4s, v12.4s
+	WORD $0x6e6c1cae // bsl v14.16b, v5.16b, v12.16b
+	WORD $0x6eade4ac // fcmgt v12.4s, v5.4s, v13.4s
+	WORD $0x6e6d1cac // bsl v12.16b, v5.16b, v13.16b
+	WORD $0x6ea4e5cd // fcmgt v13.4s, v14.4s, v4.4s
+	WORD $0x6e6e1c8d // bsl v13.16b, v4.16b, v14.16b
+	WORD $0x6ea4e58e // fcmgt v14.4s, v12.4s, v4.4s
+	WORD $0x6e6c1c8e // bsl v14.16b, v4.16b, v12.16b
+	WORD $0x6e26ddac // fmul v12.4s, v13.4s, v6.4s
+	WORD $0x6e26ddcf // fmul v15.4s, v14.4s, v6.4s
+	WORD $0x4e22d58c // fadd v12.4s, v12.4s, v2.4s
+	WORD $0x4e22d5ef // fadd v15.4s, v15.4s, v2.4s
+	WORD $0x4f375590 // shl v16.4s, v12.4s, #23
+	WORD $0x4f3755f1 // shl v17.4s, v15.4s, #23
+	WORD $0x6e21de12 // fmul v18.4s, v16.4s, v1.4s
+	WORD $0x6e21de33 // fmul v19.4s, v17.4s, v1.4s
+	WORD $0x4ea2d58c // fsub v12.4s, v12.4s, v2.4s
+	WORD $0x4ea2d5ef // fsub v15.4s, v15.4s, v2.4s
+	WORD $0x6e28dd94 // fmul v20.4s, v12.4s, v8.4s
+	WORD $0x6e28ddf5 // fmul v21.4s, v15.4s, v8.4s
+	WORD $0x6e27dd8c // fmul v12.4s, v12.4s, v7.4s
+	WORD $0x6e27ddef // fmul v15.4s, v15.4s, v7.4s
+	WORD $0x4eacd5ac // fsub v12.4s, v13.4s, v12.4s
+	WORD $0x4eafd5cd // fsub v13.4s, v14.4s, v15.4s
+	WORD $0x4eacd68e // fsub v14.4s, v20.4s, v12.4s
+	WORD $0x4eadd6af // fsub v15.4s, v21.4s, v13.4s
+	WORD $0x6e2edd36 // fmul v22.4s, v9.4s, v14.4s
+	WORD $0x6e2fdd37 // fmul v23.4s, v9.4s, v15.4s
+	WORD $0x4e2ad6d6 // fadd v22.4s, v22.4s, v10.4s
+	WORD $0x4e2ad6f7 // fadd v23.4s, v23.4s, v10.4s
+	WORD $0x6e2eded6 // fmul v22.4s, v22.4s, v14.4s
+	WORD $0x6e2fdef7 // fmul v23.4s, v23.4s, v15.4s
+	WORD $0x4e2bd6d6 // fadd v22.4s, v22.4s, v11.4s
+	WORD $0x4e2bd6f7 // fadd v23.4s, v23.4s, v11.4s
+	WORD $0x6e2eded6 // fmul v22.4s, v22.4s, v14.4s
+	WORD $0x6e2fdef7 // fmul v23.4s, v23.4s, v15.4s
+	FMOVQ 192(R0), F24
+	WORD $0x4e38d6d6 // fadd v22.4s, v22.4s, v24.4s
+	WORD $0x4e38d6f7 // fadd v23.4s, v23.4s, v24.4s
+	WORD $0x6e2eded6 // fmul v22.4s, v22.4s, v14.4s
+	WORD $0x6e2fdef7 // fmul v23.4s, v23.4s, v15.4s
+	FMOVQ 208(R0), F24
+	WORD $0x4e38d6d6 // fadd v22.4s, v22.4s, v24.4s
+	WORD $0x4e38d6f7 // fadd v23.4s, v23.4s, v24.4s
+	WORD $0x6e2eddd8 // fmul v24.4s, v14.4s, v14.4s
+	WORD $0x6e2fddf9 // fmul v25.4s, v15.4s, v15.4s
+	WORD $0x6e38ded6 // fmul v22.4s, v22.4s, v24.4s
+	WORD $0x6e39def7 // fmul v23.4s, v23.4s, v25.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2fd5ad // fadd v13.4s, v13.4s, v15.4s
+	WORD $0x4eacd68c // fsub v12.4s, v20.4s, v12.4s
+	WORD $0x4eadd6ad // fsub v13.4s, v21.4s, v13.4s
+	WORD $0x4e2cd6cc // fadd v12.4s, v22.4s, v12.4s
+	WORD $0x4e2dd6ed // fadd v13.4s, v23.4s, v13.4s
+	WORD $0x4e2cd5d4 // fadd v20.4s, v14.4s, v12.4s
+	WORD $0x4e2dd5f5 // fadd v21.4s, v15.4s, v13.4s
+	WORD $0x4e34d414 // fadd v20.4s, v0.4s, v20.4s
+	WORD $0x4e35d415 // fadd v21.4s, v0.4s, v21.4s
+	WORD $0x4e34d656 // fadd v22.4s, v18.4s, v20.4s
+	WORD $0x4e35d677 // fadd v23.4s, v19.4s, v21.4s
+	WORD $0x6e36fc18 // fdiv v24.4s, v0.4s, v22.4s
+	WORD $0x6e37fc19 // fdiv v25.4s, v0.4s, v23.4s
+	WORD $0x4e231f1a // and v26.16b, v24.16b, v3.16b
+	WORD $0x4e231f3b // and v27.16b, v25.16b, v3.16b
+	WORD $0x4e231ed6 // and v22.16b, v22.16b, v3.16b
+	WORD $0x4e231ef7 // and v23.16b, v23.16b, v3.16b
+	WORD $0x6e36df5c // fmul v28.4s, v26.4s, v22.4s
+	WORD $0x6e37df7d // fmul v29.4s, v27.4s, v23.4s
+	WORD $0x4ebcd41c // fsub v28.4s, v0.4s, v28.4s
+	WORD $0x4ebdd41d // fsub v29.4s, v0.4s, v29.4s
+	WORD $0x6eb4e65e // fcmgt v30.4s, v18.4s, v20.4s
+	WORD $0x6e741e5e // bsl v30.16b, v18.16b, v20.16b
+	WORD $0x6eb5e67f // fcmgt v31.4s, v19.4s, v21.4s
+	WORD $0x6e751e7f // bsl v31.16b, v19.16b, v21.16b
+	WORD $0x4eb6d7d6 // fsub v22.4s, v30.4s, v22.4s
+	WORD $0x4eb7d7f7 // fsub v23.4s, v31.4s, v23.4s
+	WORD $0x6eb4e65e // fcmgt v30.4s, v18.4s, v20.4s
+	WORD $0x6e721e9e // bsl v30.16b, v20.16b, v18.16b
+	WORD $0x6eb5e672 // fcmgt v18.4s, v19.4s, v21.4s
+	WORD $0x6e731eb2 // bsl v18.16b, v21.16b, v19.16b
+	WORD $0x4e3ed6d3 // fadd v19.4s, v22.4s, v30.4s
+	WORD $0x4e32d6f2 // fadd v18.4s, v23.4s, v18.4s
+	WORD $0x4eb4d414 // fsub v20.4s, v0.4s, v20.4s
+	WORD $0x4eb5d415 // fsub v21.4s, v0.4s, v21.4s
+	WORD $0x4e2ed68e // fadd v14.4s, v20.4s, v14.4s
+	WORD $0x4e2fd6af // fadd v15.4s, v21.4s, v15.4s
+	WORD $0x4e2cd5cc // fadd v12.4s, v14.4s, v12.4s
+	WORD $0x4e2dd5ed // fadd v13.4s, v15.4s, v13.4s
+	WORD $0x4e2cd66c // fadd v12.4s, v19.4s, v12.4s
+	WORD $0x4e2dd64d // fadd v13.4s, v18.4s, v13.4s
+	WORD $0x6e2cdf4c // fmul v12.4s, v26.4s, v12.4s
+	WORD $0x6e2ddf6d // fmul v13.4s, v27.4s, v13.4s
+	WORD $0x4eacd78c // fsub v12.4s, v28.4s, v12.4s
+	WORD $0x4eadd7ad // fsub v13.4s, v29.4s, v13.4s
+	WORD $0x6e38dd8c // fmul v12.4s, v12.4s, v24.4s
+	WORD $0x6e39ddad // fmul v13.4s, v13.4s, v25.4s
+	WORD $0x4e2cd74c // fadd v12.4s, v26.4s, v12.4s
+	WORD $0x4e2dd76d // fadd v13.4s, v27.4s, v13.4s
+	WORD $0x6e30dd8c // fmul v12.4s, v12.4s, v16.4s
+	WORD $0x6e31ddad // fmul v13.4s, v13.4s, v17.4s
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	FSTPQ.P (F12, F13), 32(R4)
+	SUBS $8, R3, R3
+	BGE main
+
+mainend:
+	ADD $8, R3, R3
+	SUBS $4, R3, R3
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R5), F12
+	WORD $0x6eace4ad // fcmgt v13.4s, v5.4s, v12.4s
+	WORD $0x6e6c1cad // bsl v13.16b, v5.16b, v12.16b
+	WORD $0x6ea4e5ac // fcmgt v12.4s, v13.4s, v4.4s
+	WORD $0x6e6d1c8c // bsl v12.16b, v4.16b, v13.16b
+	WORD $0x6e26dd8d // fmul v13.4s, v12.4s, v6.4s
+	WORD $0x4e22d5ad // fadd v13.4s, v13.4s, v2.4s
+	WORD $0x4f3755ae // shl v14.4s, v13.4s, #23
+	WORD $0x6e21ddcf // fmul v15.4s, v14.4s, v1.4s
+	WORD $0x4ea2d5ad // fsub v13.4s, v13.4s, v2.4s
+	WORD $0x6e28ddb0 // fmul v16.4s, v13.4s, v8.4s
+	WORD $0x6e27ddad // fmul v13.4s, v13.4s, v7.4s
+	WORD $0x4eadd58c // fsub v12.4s, v12.4s, v13.4s
+	WORD $0x4eacd60d // fsub v13.4s, v16.4s, v12.4s
+	WORD $0x6e2ddd31 // fmul v17.4s, v9.4s, v13.4s
+	WORD $0x4e2ad631 // fadd v17.4s, v17.4s, v10.4s
+	WORD $0x6e2dde31 // fmul v17.4s, v17.4s, v13.4s
+	WORD $0x4e2bd631 // fadd v17.4s, v17.4s, v11.4s
+	WORD $0x6e2dde31 // fmul v17.4s, v17.4s, v13.4s
+	FMOVQ 192(R0), F18
+	WORD $0x4e32d631 // fadd v17.4s, v17.4s, v18.4s
+	WORD $0x6e2dde31 // fmul v17.4s, v17.4s, v13.4s
+	FMOVQ 208(R0), F18
+	WORD $0x4e32d631 // fadd v17.4s, v17.4s, v18.4s
+	WORD $0x6e2dddb2 // fmul v18.4s, v13.4s, v13.4s
+	WORD $0x6e32de31 // fmul v17.4s, v17.4s, v18.4s
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x4eacd60c // fsub v12.4s, v16.4s, v12.4s
+	WORD $0x4e2cd62c // fadd v12.4s, v17.4s, v12.4s
+	WORD $0x4e2cd5b0 // fadd v16.4s, v13.4s, v12.4s
+	WORD $0x4e30d410 // fadd v16.4s, v0.4s, v16.4s
+	WORD $0x4e30d5f1 // fadd v17.4s, v15.4s, v16.4s
+	WORD $0x6e31fc12 // fdiv v18.4s, v0.4s, v17.4s
+	WORD $0x4e231e53 // and v19.16b, v18.16b, v3.16b
+	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
+	WORD $0x6e31de74 // fmul v20.4s, v19.4s, v17.4s
+	WORD $0x4eb4d414 // fsub v20.4s, v0.4s, v20.4s
+	WORD $0x6eb0e5f5 // fcmgt v21.4s, v15.4s, v16.4s
+	WORD $0x6e701df5 // bsl v21.16b, v15.16b, v16.16b
+	WORD $0x4eb1d6b1 // fsub v17.4s, v21.4s, v17.4s
+	WORD $0x6eb0e5f5 // fcmgt v21.4s, v15.4s, v16.4s
+	WORD $0x6e6f1e15 // bsl v21.16b, v16.16b, v15.16b
+	WORD $0x4e35d62f // fadd v15.4s, v17.4s, v21.4s
+	WORD $0x4eb0d410 // fsub v16.4s, v0.4s, v16.4s
+	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
+	WORD $0x4e2cd5ac // fadd v12.4s, v13.4s, v12.4s
+	WORD $0x4e2cd5ec // fadd v12.4s, v15.4s, v12.4s
+	WORD $0x6e2cde6c // fmul v12.4s, v19.4s, v12.4s
+	WORD $0x4eacd68c // fsub v12.4s, v20.4s, v12.4s
+	WORD $0x6e32dd8c // fmul v12.4s, v12.4s, v18.4s
+	WORD $0x4e2cd66c // fadd v12.4s, v19.4s, v12.4s
+	WORD $0x6e2edd8c // fmul v12.4s, v12.4s, v14.4s
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	FMOVQ.P F12, 16(R4)
+	SUBS $4, R3, R3
+	BGE loop
+
+loopend:
+	ADD $4, R3, R3
+	SUBS $1, R3, R3
+	BLT singleend
+
+single:
+	FMOVS.P 4(R5), F12
+	WORD $0x6eace4ad // fcmgt v13.4s, v5.4s, v12.4s
+	WORD $0x6e6c1cad // bsl v13.16b, v5.16b, v12.16b
+	WORD $0x6ea4e5ac // fcmgt v12.4s, v13.4s, v4.4s
+	WORD $0x6e6d1c8c // bsl v12.16b, v4.16b, v13.16b
+	WORD $0x6e26dd8d // fmul v13.4s, v12.4s, v6.4s
+	WORD $0x4e22d5ad // fadd v13.4s, v13.4s, v2.4s
+	WORD $0x4f3755ae // shl v14.4s, v13.4s, #23
+	WORD $0x6e21ddcf // fmul v15.4s, v14.4s, v1.4s
+	WORD $0x4ea2d5ad // fsub v13.4s, v13.4s, v2.4s
+	WORD $0x6e28ddb0 // fmul v16.4s, v13.4s, v8.4s
+	WORD $0x6e27ddad // fmul v13.4s, v13.4s, v7.4s
+	WORD $0x4eadd58c // fsub v12.4s, v12.4s, v13.4s
+	WORD $0x4eacd60d // fsub v13.4s, v16.4s, v12.4s
+	WORD $0x6e2ddd31 // fmul v17.4s, v9.4s, v13.4s
+	WORD $0x4e2ad631 // fadd v17.4s, v17.4s, v10.4s
+	WORD $0x6e2dde31 // fmul v17.4s, v17.4s, v13.4s
+	WORD $0x4e2bd631 // fadd v17.4s, v17.4s, v11.4s
+	WORD $0x6e2dde31 // fmul v17.4s, v17.4s, v13.4s
+	FMOVQ 192(R0), F18
+	WORD $0x4e32d631 // fadd v17.4s, v17.4s, v18.4s
+	WORD $0x6e2dde31 // fmul v17.4s, v17.4s, v13.4s
+	FMOVQ 208(R0), F18
+	WORD $0x4e32d631 // fadd v17.4s, v17.4s, v18.4s
+	WORD $0x6e2dddb2 // fmul v18.4s, v13.4s, v13.4s
+	WORD $0x6e32de31 // fmul v17.4s, v17.4s, v18.4s
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x4eacd60c // fsub v12.4s, v16.4s, v12.4s
+	WORD $0x4e2cd62c // fadd v12.4s, v17.4s, v12.4s
+	WORD $0x4e2cd5b0 // fadd v16.4s, v13.4s, v12.4s
+	WORD $0x4e30d410 // fadd v16.4s, v0.4s, v16.4s
+	WORD $0x4e30d5f1 // fadd v17.4s, v15.4s, v16.4s
+	WORD $0x6e31fc12 // fdiv v18.4s, v0.4s, v17.4s
+	WORD $0x4e231e53 // and v19.16b, v18.16b, v3.16b
+	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
+	WORD $0x6e31de74 // fmul v20.4s, v19.4s, v17.4s
+	WORD $0x4eb4d414 // fsub v20.4s, v0.4s, v20.4s
+	WORD $0x6eb0e5f5 // fcmgt v21.4s, v15.4s, v16.4s
+	WORD $0x6e701df5 // bsl v21.16b, v15.16b, v16.16b
+	WORD $0x4eb1d6b1 // fsub v17.4s, v21.4s, v17.4s
+	WORD $0x6eb0e5f5 // fcmgt v21.4s, v15.4s, v16.4s
+	WORD $0x6e6f1e15 // bsl v21.16b, v16.16b, v15.16b
+	WORD $0x4e35d62f // fadd v15.4s, v17.4s, v21.4s
+	WORD $0x4eb0d410 // fsub v16.4s, v0.4s, v16.4s
+	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
+	WORD $0x4e2cd5ac // fadd v12.4s, v13.4s, v12.4s
+	WORD $0x4e2cd5ec // fadd v12.4s, v15.4s, v12.4s
+	WORD $0x6e2cde6c // fmul v12.4s, v19.4s, v12.4s
+	WORD $0x4eacd68c // fsub v12.4s, v20.4s, v12.4s
+	WORD $0x6e32dd8c // fmul v12.4s, v12.4s, v18.4s
+	WORD $0x4e2cd66c // fadd v12.4s, v19.4s, v12.4s
+	WORD $0x6e2edd8c // fmul v12.4s, v12.4s, v14.4s
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	FMOVS.P F12, 4(R4)
+	SUBS $1, R3, R3
+	BGE single
+
+singleend:
+	ADD $48, R1, R1
+	CMP R2, R1
+	BLT entry
+
+end:
+	RET
+
 DATA constantsOfSignSGD<>+0(SB)/8, $0x0000000000000000
 DATA constantsOfSignSGD<>+8(SB)/8, $0x0000000000000000
 GLOBL constantsOfSignSGD<>(SB), RODATA|NOPTR, $16
@@ -30384,6 +30846,327 @@ single:
 singleend:
 	ADD $96, R2, R2
 	CMP R3, R2
+	BLT entry
+
+end:
+	RET
+
+DATA constantsOfSoftplus<>+0(SB)/8, $0x3f8000003f800000
+DATA constantsOfSoftplus<>+8(SB)/8, $0x3f8000003f800000
+DATA constantsOfSoftplus<>+16(SB)/8, $0x0000000000000000
+DATA constantsOfSoftplus<>+24(SB)/8, $0x0000000000000000
+DATA constantsOfSoftplus<>+32(SB)/8, $0x1f8000001f800000
+DATA constantsOfSoftplus<>+40(SB)/8, $0x1f8000001f800000
+DATA constantsOfSoftplus<>+48(SB)/8, $0x4b4000bf4b4000bf
+DATA constantsOfSoftplus<>+56(SB)/8, $0x4b4000bf4b4000bf
+DATA constantsOfSoftplus<>+64(SB)/8, $0x3f3172003f317200
+DATA constantsOfSoftplus<>+72(SB)/8, $0x3f3172003f317200
+DATA constantsOfSoftplus<>+80(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfSoftplus<>+88(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfSoftplus<>+96(SB)/8, $0x3f3504f33f3504f3
+DATA constantsOfSoftplus<>+104(SB)/8, $0x3f3504f33f3504f3
+DATA constantsOfSoftplus<>+112(SB)/8, $0xc2d00000c2d00000
+DATA constantsOfSoftplus<>+120(SB)/8, $0xc2d00000c2d00000
+DATA constantsOfSoftplus<>+128(SB)/8, $0x8000000080000000
+DATA constantsOfSoftplus<>+136(SB)/8, $0x8000000080000000
+DATA constantsOfSoftplus<>+144(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfSoftplus<>+152(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfSoftplus<>+160(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constantsOfSoftplus<>+168(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constantsOfSoftplus<>+176(SB)/8, $0x3c091e903c091e90
+DATA constantsOfSoftplus<>+184(SB)/8, $0x3c091e903c091e90
+DATA constantsOfSoftplus<>+192(SB)/8, $0x3d2aac833d2aac83
+DATA constantsOfSoftplus<>+200(SB)/8, $0x3d2aac833d2aac83
+DATA constantsOfSoftplus<>+208(SB)/8, $0x3e2aaa473e2aaa47
+DATA constantsOfSoftplus<>+216(SB)/8, $0x3e2aaa473e2aaa47
+DATA constantsOfSoftplus<>+224(SB)/8, $0x3efffffe3efffffe
+DATA constantsOfSoftplus<>+232(SB)/8, $0x3efffffe3efffffe
+DATA constantsOfSoftplus<>+240(SB)/8, $0x007fffff007fffff
+DATA constantsOfSoftplus<>+248(SB)/8, $0x007fffff007fffff
+DATA constantsOfSoftplus<>+256(SB)/8, $0x3f0000003f000000
+DATA constantsOfSoftplus<>+264(SB)/8, $0x3f0000003f000000
+DATA constantsOfSoftplus<>+272(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfSoftplus<>+280(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfSoftplus<>+288(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfSoftplus<>+296(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfSoftplus<>+304(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfSoftplus<>+312(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfSoftplus<>+320(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfSoftplus<>+328(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfSoftplus<>+336(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfSoftplus<>+344(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfSoftplus<>+352(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfSoftplus<>+360(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfSoftplus<>+368(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfSoftplus<>+376(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfSoftplus<>+384(SB)/8, $0xbe800003be800003
+DATA constantsOfSoftplus<>+392(SB)/8, $0xbe800003be800003
+DATA constantsOfSoftplus<>+400(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constantsOfSoftplus<>+408(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constantsOfSoftplus<>+416(SB)/8, $0x7f7fffff7f7fffff
+DATA constantsOfSoftplus<>+424(SB)/8, $0x7f7fffff7f7fffff
+GLOBL constantsOfSoftplus<>(SB), RODATA|NOPTR, $432
+
+//	y ← log(1 + e^x)
+//
+// func Softplus(list [][]float32)
+// Requires: ASIMD
+TEXT ·Softplus(SB), NOSPLIT, $0-24
+	MOVD $constantsOfSoftplus<>(SB), R0
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R2
+	MOVD $24, R3
+	MUL R3, R2, R2
+	ADD R1, R2, R2
+	CMP R2, R1
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+	FMOVQ 64(R0), F4
+	FMOVQ 80(R0), F5
+	FMOVQ 96(R0), F6
+	FMOVQ 112(R0), F7
+	FMOVQ 128(R0), F8
+	FMOVQ 144(R0), F9
+	FMOVQ 160(R0), F10
+	FMOVQ 176(R0), F11
+	FMOVQ 192(R0), F12
+	FMOVQ 208(R0), F13
+	FMOVQ 224(R0), F14
+	FMOVQ 240(R0), F15
+	FMOVQ 256(R0), F16
+	FMOVQ 272(R0), F17
+	FMOVQ 288(R0), F18
+	FMOVQ 304(R0), F19
+	FMOVQ 320(R0), F20
+	FMOVQ 336(R0), F21
+	SUB $48, R2, R3
+
+entry:
+	MOVD 8(R1), R3
+	MOVD 0(R1), R4
+	MOVD 24(R1), R5
+	SUBS $4, R3, R3
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R5), F22
+	WORD $0x4ea81ed7 // orr v23.16b, v22.16b, v8.16b
+	WORD $0x6eb7e4f8 // fcmgt v24.4s, v7.4s, v23.4s
+	WORD $0x6e771cf8 // bsl v24.16b, v7.16b, v23.16b
+	WORD $0x6e29df17 // fmul v23.4s, v24.4s, v9.4s
+	WORD $0x4e23d6f7 // fadd v23.4s, v23.4s, v3.4s
+	WORD $0x4ea3d6f9 // fsub v25.4s, v23.4s, v3.4s
+	WORD $0x6e24df3a // fmul v26.4s, v25.4s, v4.4s
+	WORD $0x4ebad718 // fsub v24.4s, v24.4s, v26.4s
+	WORD $0x6e25df39 // fmul v25.4s, v25.4s, v5.4s
+	WORD $0x4eb9d71a // fsub v26.4s, v24.4s, v25.4s
+	WORD $0x6e3add5b // fmul v27.4s, v10.4s, v26.4s
+	WORD $0x4e2bd77b // fadd v27.4s, v27.4s, v11.4s
+	WORD $0x6e3adf7b // fmul v27.4s, v27.4s, v26.4s
+	WORD $0x4e2cd77b // fadd v27.4s, v27.4s, v12.4s
+	WORD $0x6e3adf7b // fmul v27.4s, v27.4s, v26.4s
+	WORD $0x4e2dd77b // fadd v27.4s, v27.4s, v13.4s
+	WORD $0x6e3adf7b // fmul v27.4s, v27.4s, v26.4s
+	WORD $0x4e2ed77b // fadd v27.4s, v27.4s, v14.4s
+	WORD $0x6e3adf5c // fmul v28.4s, v26.4s, v26.4s
+	WORD $0x6e3cdf7b // fmul v27.4s, v27.4s, v28.4s
+	WORD $0x4ebad718 // fsub v24.4s, v24.4s, v26.4s
+	WORD $0x4eb9d718 // fsub v24.4s, v24.4s, v25.4s
+	WORD $0x4e38d778 // fadd v24.4s, v27.4s, v24.4s
+	WORD $0x4e38d759 // fadd v25.4s, v26.4s, v24.4s
+	WORD $0x4e39d419 // fadd v25.4s, v0.4s, v25.4s
+	WORD $0x4f3756f7 // shl v23.4s, v23.4s, #23
+	WORD $0x6e37df3b // fmul v27.4s, v25.4s, v23.4s
+	WORD $0x6e22df7b // fmul v27.4s, v27.4s, v2.4s
+	WORD $0x4e3bd41c // fadd v28.4s, v0.4s, v27.4s
+	WORD $0x6ea6879d // sub v29.4s, v28.4s, v6.4s
+	WORD $0x4f2907be // sshr v30.4s, v29.4s, #23
+	WORD $0x4e21dbde // scvtf v30.4s, v30.4s
+	WORD $0x6e25dfdf // fmul v31.4s, v30.4s, v5.4s
+	WORD $0x4eb9d419 // fsub v25.4s, v0.4s, v25.4s
+	WORD $0x4e3ad739 // fadd v25.4s, v25.4s, v26.4s
+	WORD $0x4e38d738 // fadd v24.4s, v25.4s, v24.4s
+	WORD $0x6e37df17 // fmul v23.4s, v24.4s, v23.4s
+	WORD $0x6e22def7 // fmul v23.4s, v23.4s, v2.4s
+	WORD $0x4ebcd418 // fsub v24.4s, v0.4s, v28.4s
+	WORD $0x4e3bd718 // fadd v24.4s, v24.4s, v27.4s
+	WORD $0x4e37d718 // fadd v24.4s, v24.4s, v23.4s
+	WORD $0x4e21e7d9 // fcmeq v25.4s, v30.4s, v1.4s
+	WORD $0x6ef91f17 // bif v23.16b, v24.16b, v25.16b
+	WORD $0x6e3cfef7 // fdiv v23.4s, v23.4s, v28.4s
+	WORD $0x4e37d7f7 // fadd v23.4s, v31.4s, v23.4s
+	WORD $0x4e2f1fb8 // and v24.16b, v29.16b, v15.16b
+	WORD $0x4ea68718 // add v24.4s, v24.4s, v6.4s
+	WORD $0x4ea0d718 // fsub v24.4s, v24.4s, v0.4s
+	WORD $0x6e781f79 // bsl v25.16b, v27.16b, v24.16b
+	WORD $0x6e39de38 // fmul v24.4s, v17.4s, v25.4s
+	WORD $0x4e32d718 // fadd v24.4s, v24.4s, v18.4s
+	WORD $0x6e39df18 // fmul v24.4s, v24.4s, v25.4s
+	WORD $0x4e33d718 // fadd v24.4s, v24.4s, v19.4s
+	WORD $0x6e39df18 // fmul v24.4s, v24.4s, v25.4s
+	WORD $0x4e34d718 // fadd v24.4s, v24.4s, v20.4s
+	WORD $0x6e39df18 // fmul v24.4s, v24.4s, v25.4s
+	WORD $0x4e35d718 // fadd v24.4s, v24.4s, v21.4s
+	WORD $0x6e39df18 // fmul v24.4s, v24.4s, v25.4s
+	FMOVQ 352(R0), F26
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e39df18 // fmul v24.4s, v24.4s, v25.4s
+	FMOVQ 368(R0), F26
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e39df18 // fmul v24.4s, v24.4s, v25.4s
+	FMOVQ 384(R0), F26
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e39df18 // fmul v24.4s, v24.4s, v25.4s
+	FMOVQ 400(R0), F26
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e39df3a // fmul v26.4s, v25.4s, v25.4s
+	WORD $0x6e39df5a // fmul v26.4s, v26.4s, v25.4s
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x4e38d6f7 // fadd v23.4s, v23.4s, v24.4s
+	WORD $0x6e39de18 // fmul v24.4s, v16.4s, v25.4s
+	WORD $0x6e39df18 // fmul v24.4s, v24.4s, v25.4s
+	WORD $0x4eb8d73a // fsub v26.4s, v25.4s, v24.4s
+	WORD $0x4ebad739 // fsub v25.4s, v25.4s, v26.4s
+	WORD $0x4eb8d738 // fsub v24.4s, v25.4s, v24.4s
+	WORD $0x6e24dfd9 // fmul v25.4s, v30.4s, v4.4s
+	WORD $0x4e3ad73b // fadd v27.4s, v25.4s, v26.4s
+	WORD $0x4ebbd739 // fsub v25.4s, v25.4s, v27.4s
+	WORD $0x4e3ad739 // fadd v25.4s, v25.4s, v26.4s
+	WORD $0x4e39d718 // fadd v24.4s, v24.4s, v25.4s
+	WORD $0x4e38d6f7 // fadd v23.4s, v23.4s, v24.4s
+	WORD $0x6eb6e438 // fcmgt v24.4s, v1.4s, v22.4s
+	WORD $0x6e761c38 // bsl v24.16b, v1.16b, v22.16b
+	WORD $0x6ebbe716 // fcmgt v22.4s, v24.4s, v27.4s
+	WORD $0x6e7b1f16 // bsl v22.16b, v24.16b, v27.16b
+	WORD $0x6ebbe719 // fcmgt v25.4s, v24.4s, v27.4s
+	WORD $0x6e781f79 // bsl v25.16b, v27.16b, v24.16b
+	WORD $0x4e39d6d8 // fadd v24.4s, v22.4s, v25.4s
+	FMOVQ 416(R0), F26
+	WORD $0x6ebae71b // fcmgt v27.4s, v24.4s, v26.4s
+	WORD $0x6e781f5b // bsl v27.16b, v26.16b, v24.16b
+	WORD $0x4ebbd6d6 // fsub v22.4s, v22.4s, v27.4s
+	WORD $0x4e39d6d6 // fadd v22.4s, v22.4s, v25.4s
+	WORD $0x4e36d6f6 // fadd v22.4s, v23.4s, v22.4s
+	WORD $0x4e38d6d6 // fadd v22.4s, v22.4s, v24.4s
+	FMOVQ.P F22, 16(R4)
+	SUBS $4, R3, R3
+	BGE loop
+
+loopend:
+	ADD $4, R3, R3
+	SUBS $1, R3, R3
+	BLT singleend
+
+single:
+	FMOVS.P 4(R5), F22
+	WORD $0x4ea81ed7 // orr v23.16b, v22.16b, v8.16b
+	WORD $0x6eb7e4f8 // fcmgt v24.4s, v7.4s, v23.4s
+	WORD $0x6e771cf8 // bsl v24.16b, v7.16b, v23.16b
+	WORD $0x6e29df17 // fmul v23.4s, v24.4s, v9.4s
+	WORD $0x4e23d6f7 // fadd v23.4s, v23.4s, v3.4s
+	WORD $0x4ea3d6f9 // fsub v25.4s, v23.4s, v3.4s
+	WORD $0x6e24df3a // fmul v26.4s, v25.4s, v4.4s
+	WORD $0x4ebad718 // fsub v24.4s, v24.4s, v26.4s
+	WORD $0x6e25df39 // fmul v25.4s, v25.4s, v5.4s
+	WORD $0x4eb9d71a // fsub v26.4s, v24.4s, v25.4s
+	WORD $0x6e3add5b // fmul v27.4s, v10.4s, v26.4s
+	WORD $0x4e2bd77b // fadd v27.4s, v27.4s, v11.4s
+	WORD $0x6e3adf7b // fmul v27.4s, v27.4s, v26.4s
+	WORD $0x4e2cd77b // fadd v27.4s, v27.4s, v12.4s
+	WORD $0x6e3adf7b // fmul v27.4s, v27.4s, v26.4s
+	WORD $0x4e2dd77b // fadd v27.4s, v27.4s, v13.4s
+	WORD $0x6e3adf7b // fmul v27.4s, v27.4s, v26.4s
+	WORD $0x4e2ed77b // fadd v27.4s, v27.4s, v14.4s
+	WORD $0x6e3adf5c // fmul v28.4s, v26.4s, v26.4s
+	WORD $0x6e3cdf7b // fmul v27.4s, v27.4s, v28.4s
+	WORD $0x4ebad718 // fsub v24.4s, v24.4s, v26.4s
+	WORD $0x4eb9d718 // fsub v24.4s, v24.4s, v25.4s
+	WORD $0x4e38d778 // fadd v24.4s, v27.4s, v24.4s
+	WORD $0x4e38d759 // fadd v25.4s, v26.4s, v24.4s
+	WORD $0x4e39d419 // fadd v25.4s, v0.4s, v25.4s
+	WORD $0x4f3756f7 // shl v23.4s, v23.4s, #23
+	WORD $0x6e37df3b // fmul v27.4s, v25.4s, v23.4s
+	WORD $0x6e22df7b // fmul v27.4s, v27.4s, v2.4s
+	WORD $0x4e3bd41c // fadd v28.4s, v0.4s, v27.4s
+	WORD $0x6ea6879d // sub v29.4s, v28.4s, v6.4s
+	WORD $0x4f2907be // sshr v30.4s, v29.4s, #23
+	WORD $0x4e21dbde // scvtf v30.4s, v30.4s
+	WORD $0x6e25dfdf // fmul v31.4s, v30.4s, v5.4s
+	WORD $0x4eb9d419 // fsub v25.4s, v0.4s, v25.4s
+	WORD $0x4e3ad739 // fadd v25.4s, v25.4s, v26.4s
+	WORD $0x4e38d738 // fadd v24.4s, v25.4s, v24.4s
+	WORD $0x6e37df17 // fmul v23.4s, v24.4s, v23.4s
+	WORD $0x6e22def7 // fmul v23.4s, v23.4s, v2.4s
+	WORD $0x4ebcd418 // fsub v24.4s, v0.4s, v28.4s
+	WORD $0x4e3bd718 // fadd v24.4s, v24.4s, v27.4s
+	WORD $0x4e37d718 // fadd v24.4s, v24.4s, v23.4s
+	WORD $0x4e21e7d9 // fcmeq v25.4s, v30.4s, v1.4s
+	WORD $0x6ef91f17 // bif v23.16b, v24.16b, v25.16b
+	WORD $0x6e3cfef7 // fdiv v23.4s, v23.4s, v28.4s
+	WORD $0x4e37d7f7 // fadd v23.4s, v31.4s, v23.4s
+	WORD $0x4e2f1fb8 // and v24.16b, v29.16b, v15.16b
+	WORD $0x4ea68718 // add v24.4s, v24.4s, v6.4s
+	WORD $0x4ea0d718 // fsub v24.4s, v24.4s, v0.4s
+	WORD $0x6e781f79 // bsl v25.16b, v27.16b, v24.16b
+	WORD $0x6e39de38 // fmul v24.4s, v17.4s, v25.4s
+	WORD $0x4e32d718 // fadd v24.4s, v24.4s, v18.4s
+	WORD $0x6e39df18 // fmul v24.4s, v24.4s, v25.4s
+	WORD $0x4e33d718 // fadd v24.4s, v24.4s, v19.4s
+	WORD $0x6e39df18 // fmul v24.4s, v24.4s, v25.4s
+	WORD $0x4e34d718 // fadd v24.4s, v24.4s, v20.4s
+	WORD $0x6e39df18 // fmul v24.4s, v24.4s, v25.4s
+	WORD $0x4e35d718 // fadd v24.4s, v24.4s, v21.4s
+	WORD $0x6e39df18 // fmul v24.4s, v24.4s, v25.4s
+	FMOVQ 352(R0), F26
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e39df18 // fmul v24.4s, v24.4s, v25.4s
+	FMOVQ 368(R0), F26
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e39df18 // fmul v24.4s, v24.4s, v25.4s
+	FMOVQ 384(R0), F26
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e39df18 // fmul v24.4s, v24.4s, v25.4s
+	FMOVQ 400(R0), F26
+	WORD $0x4e3ad718 // fadd v24.4s, v24.4s, v26.4s
+	WORD $0x6e39df3a // fmul v26.4s, v25.4s, v25.4s
+	WORD $0x6e39df5a // fmul v26.4s, v26.4s, v25.4s
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x4e38d6f7 // fadd v23.4s, v23.4s, v24.4s
+	WORD $0x6e39de18 // fmul v24.4s, v16.4s, v25.4s
+	WORD $0x6e39df18 // fmul v24.4s, v24.4s, v25.4s
+	WORD $0x4eb8d73a // fsub v26.4s, v25.4s, v24.4s
+	WORD $0x4ebad739 // fsub v25.4s, v25.4s, v26.4s
+	WORD $0x4eb8d738 // fsub v24.4s, v25.4s, v24.4s
+	WORD $0x6e24dfd9 // fmul v25.4s, v30.4s, v4.4s
+	WORD $0x4e3ad73b // fadd v27.4s, v25.4s, v26.4s
+	WORD $0x4ebbd739 // fsub v25.4s, v25.4s, v27.4s
+	WORD $0x4e3ad739 // fadd v25.4s, v25.4s, v26.4s
+	WORD $0x4e39d718 // fadd v24.4s, v24.4s, v25.4s
+	WORD $0x4e38d6f7 // fadd v23.4s, v23.4s, v24.4s
+	WORD $0x6eb6e438 // fcmgt v24.4s, v1.4s, v22.4s
+	WORD $0x6e761c38 // bsl v24.16b, v1.16b, v22.16b
+	WORD $0x6ebbe716 // fcmgt v22.4s, v24.4s, v27.4s
+	WORD $0x6e7b1f16 // bsl v22.16b, v24.16b, v27.16b
+	WORD $0x6ebbe719 // fcmgt v25.4s, v24.4s, v27.4s
+	WORD $0x6e781f79 // bsl v25.16b, v27.16b, v24.16b
+	WORD $0x4e39d6d8 // fadd v24.4s, v22.4s, v25.4s
+	FMOVQ 416(R0), F26
+	WORD $0x6ebae71b // fcmgt v27.4s, v24.4s, v26.4s
+	WORD $0x6e781f5b // bsl v27.16b, v26.16b, v24.16b
+	WORD $0x4ebbd6d6 // fsub v22.4s, v22.4s, v27.4s
+	WORD $0x4e39d6d6 // fadd v22.4s, v22.4s, v25.4s
+	WORD $0x4e36d6f6 // fadd v22.4s, v23.4s, v22.4s
+	WORD $0x4e38d6d6 // fadd v22.4s, v22.4s, v24.4s
+	FMOVS.P F22, 4(R4)
+	SUBS $1, R3, R3
+	BGE single
+
+singleend:
+	ADD $48, R1, R1
+	CMP R2, R1
 	BLT entry
 
 end:
@@ -32169,6 +32952,334 @@ single:
 
 singleend:
 	ADD $24, R1, R1
+	CMP R2, R1
+	BLT entry
+
+end:
+	RET
+
+DATA constantsOfTanh<>+0(SB)/8, $0x3f8000003f800000
+DATA constantsOfTanh<>+8(SB)/8, $0x3f8000003f800000
+DATA constantsOfTanh<>+16(SB)/8, $0x8000000080000000
+DATA constantsOfTanh<>+24(SB)/8, $0x8000000080000000
+DATA constantsOfTanh<>+32(SB)/8, $0x4b40007f4b40007f
+DATA constantsOfTanh<>+40(SB)/8, $0x4b40007f4b40007f
+DATA constantsOfTanh<>+48(SB)/8, $0xfffff000fffff000
+DATA constantsOfTanh<>+56(SB)/8, $0xfffff000fffff000
+DATA constantsOfTanh<>+64(SB)/8, $0xc1110000c1110000
+DATA constantsOfTanh<>+72(SB)/8, $0xc1110000c1110000
+DATA constantsOfTanh<>+80(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfTanh<>+88(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfTanh<>+96(SB)/8, $0x3f3172003f317200
+DATA constantsOfTanh<>+104(SB)/8, $0x3f3172003f317200
+DATA constantsOfTanh<>+112(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfTanh<>+120(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfTanh<>+128(SB)/8, $0x394f3646394f3646
+DATA constantsOfTanh<>+136(SB)/8, $0x394f3646394f3646
+DATA constantsOfTanh<>+144(SB)/8, $0x3ab69d2b3ab69d2b
+DATA constantsOfTanh<>+152(SB)/8, $0x3ab69d2b3ab69d2b
+DATA constantsOfTanh<>+160(SB)/8, $0x3c08896d3c08896d
+DATA constantsOfTanh<>+168(SB)/8, $0x3c08896d3c08896d
+DATA constantsOfTanh<>+176(SB)/8, $0x3d2aaa7c3d2aaa7c
+DATA constantsOfTanh<>+184(SB)/8, $0x3d2aaa7c3d2aaa7c
+DATA constantsOfTanh<>+192(SB)/8, $0x3e2aaaaa3e2aaaaa
+DATA constantsOfTanh<>+200(SB)/8, $0x3e2aaaaa3e2aaaaa
+DATA constantsOfTanh<>+208(SB)/8, $0x3f0000003f000000
+DATA constantsOfTanh<>+216(SB)/8, $0x3f0000003f000000
+GLOBL constantsOfTanh<>(SB), RODATA|NOPTR, $224
+
+//	y ← tanh x
+//
+// func Tanh(list [][]float32)
+// Requires: ASIMD
+TEXT ·Tanh(SB), NOSPLIT, $0-24
+	MOVD $constantsOfTanh<>(SB), R0
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R2
+	MOVD $24, R3
+	MUL R3, R2, R2
+	ADD R1, R2, R2
+	CMP R2, R1
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+	FMOVQ 64(R0), F4
+	FMOVQ 80(R0), F5
+	FMOVQ 96(R0), F6
+	FMOVQ 112(R0), F7
+	FMOVQ 128(R0), F8
+	FMOVQ 144(R0), F9
+	FMOVQ 160(R0), F10
+	SUB $48, R2, R3
+
+entry:
+	MOVD 8(R1), R3
+	MOVD 0(R1), R4
+	MOVD 24(R1), R5
+	SUBS $8, R3, R3
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R5), (F11, F12)
+	WORD $0x4ea11d6d // orr v13.16b, v11.16b, v1.16b
+	WORD $0x4ea11d8e // orr v14.16b, v12.16b, v1.16b
+	WORD $0x6eade48f // fcmgt v15.4s, v4.4s, v13.4s
+	WORD $0x6e6d1c8f // bsl v15.16b, v4.16b, v13.16b
+	WORD $0x6eaee48d // fcmgt v13.4s, v4.4s, v14.4s
+	WORD $0x6e6e1c8d // bsl v13.16b, v4.16b, v14.16b
+	WORD $0x4e2fd5ee // fadd v14.4s, v15.4s, v15.4s
+	WORD $0x4e2dd5ad // fadd v13.4s, v13.4s, v13.4s
+	WORD $0x6e25ddcf // fmul v15.4s, v14.4s, v5.4s
+	WORD $0x6e25ddb0 // fmul v16.4s, v13.4s, v5.4s
+	WORD $0x4e22d5ef // fadd v15.4s, v15.4s, v2.4s
+	WORD $0x4e22d610 // fadd v16.4s, v16.4s, v2.4s
+	WORD $0x4f3755f1 // shl v17.4s, v15.4s, #23
+	WORD $0x4f375612 // shl v18.4s, v16.4s, #23
+	WORD $0x4eb1d413 // fsub v19.4s, v0.4s, v17.4s
+	WORD $0x4eb2d414 // fsub v20.4s, v0.4s, v18.4s
+	WORD $0x4ea2d5ef // fsub v15.4s, v15.4s, v2.4s
+	WORD $0x4ea2d610 // fsub v16.4s, v16.4s, v2.4s
+	WORD $0x6e27ddf5 // fmul v21.4s, v15.4s, v7.4s
+	WORD $0x6e27de16 // fmul v22.4s, v16.4s, v7.4s
+	WORD $0x6e26ddef // fmul v15.4s, v15.4s, v6.4s
+	WORD $0x6e26de10 // fmul v16.4s, v16.4s, v6.4s
+	WORD $0x4eafd5ce // fsub v14.4s, v14.4s, v15.4s
+	WORD $0x4eb0d5ad // fsub v13.4s, v13.4s, v16.4s
+	WORD $0x4eaed6af // fsub v15.4s, v21.4s, v14.4s
+	WORD $0x4eadd6d0 // fsub v16.4s, v22.4s, v13.4s
+	WORD $0x4e2fd677 // fadd v23.4s, v19.4s, v15.4s
+	WORD $0x4e30d698 // fadd v24.4s, v20.4s, v16.4s
+	WORD $0x4eb7d679 // fsub v25.4s, v19.4s, v23.4s
+	WORD $0x4eb8d69a // fsub v26.4s, v20.4s, v24.4s
+	WORD $0x4e2fd739 // fadd v25.4s, v25.4s, v15.4s
+	WORD $0x4e30d75a // fadd v26.4s, v26.4s, v16.4s
+	WORD $0x6e2fddfb // fmul v27.4s, v15.4s, v15.4s
+	WORD $0x6e30de1c // fmul v28.4s, v16.4s, v16.4s
+	WORD $0x6e2fdd1d // fmul v29.4s, v8.4s, v15.4s
+	WORD $0x6e30dd1e // fmul v30.4s, v8.4s, v16.4s
+	WORD $0x4e29d7bd // fadd v29.4s, v29.4s, v9.4s
+	WORD $0x4e29d7de // fadd v30.4s, v30.4s, v9.4s
+	WORD $0x6e2fdfbd // fmul v29.4s, v29.4s, v15.4s
+	WORD $0x6e30dfde // fmul v30.4s, v30.4s, v16.4s
+	WORD $0x4e2ad7bd // fadd v29.4s, v29.4s, v10.4s
+	WORD $0x4e2ad7de // fadd v30.4s, v30.4s, v10.4s
+	WORD $0x6e2fdfbd // fmul v29.4s, v29.4s, v15.4s
+	WORD $0x6e30dfde // fmul v30.4s, v30.4s, v16.4s
+	FMOVQ 176(R0), F31
+	WORD $0x4e3fd7bd // fadd v29.4s, v29.4s, v31.4s
+	WORD $0x4e3fd7de // fadd v30.4s, v30.4s, v31.4s
+	WORD $0x6e2fdfbd // fmul v29.4s, v29.4s, v15.4s
+	WORD $0x6e30dfde // fmul v30.4s, v30.4s, v16.4s
+	FMOVQ 192(R0), F31
+	WORD $0x4e3fd7bd // fadd v29.4s, v29.4s, v31.4s
+	WORD $0x4e3fd7de // fadd v30.4s, v30.4s, v31.4s
+	WORD $0x6e2fdfbd // fmul v29.4s, v29.4s, v15.4s
+	WORD $0x6e30dfde // fmul v30.4s, v30.4s, v16.4s
+	FMOVQ 208(R0), F31
+	WORD $0x4e3fd7bd // fadd v29.4s, v29.4s, v31.4s
+	WORD $0x4e3fd7de // fadd v30.4s, v30.4s, v31.4s
+	WORD $0x6e3ddf7b // fmul v27.4s, v27.4s, v29.4s
+	WORD $0x6e3edf9c // fmul v28.4s, v28.4s, v30.4s
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	WORD $0x4e30d5ad // fadd v13.4s, v13.4s, v16.4s
+	WORD $0x4eaed6ae // fsub v14.4s, v21.4s, v14.4s
+	WORD $0x4eadd6cd // fsub v13.4s, v22.4s, v13.4s
+	WORD $0x4e2ed76e // fadd v14.4s, v27.4s, v14.4s
+	WORD $0x4e2dd78d // fadd v13.4s, v28.4s, v13.4s
+	WORD $0x4e2ed735 // fadd v21.4s, v25.4s, v14.4s
+	WORD $0x4e2dd756 // fadd v22.4s, v26.4s, v13.4s
+	WORD $0x4eb3d413 // fsub v19.4s, v0.4s, v19.4s
+	WORD $0x4eb4d414 // fsub v20.4s, v0.4s, v20.4s
+	WORD $0x4eb1d673 // fsub v19.4s, v19.4s, v17.4s
+	WORD $0x4eb2d694 // fsub v20.4s, v20.4s, v18.4s
+	WORD $0x4e33d6b3 // fadd v19.4s, v21.4s, v19.4s
+	WORD $0x4e34d6d4 // fadd v20.4s, v22.4s, v20.4s
+	WORD $0x4e33d6f5 // fadd v21.4s, v23.4s, v19.4s
+	WORD $0x4e34d716 // fadd v22.4s, v24.4s, v20.4s
+	WORD $0x4e31d639 // fadd v25.4s, v17.4s, v17.4s
+	WORD $0x4e32d65a // fadd v26.4s, v18.4s, v18.4s
+	WORD $0x4e39d6b9 // fadd v25.4s, v21.4s, v25.4s
+	WORD $0x4e3ad6da // fadd v26.4s, v22.4s, v26.4s
+	WORD $0x6e39fc1b // fdiv v27.4s, v0.4s, v25.4s
+	WORD $0x6e3afc1c // fdiv v28.4s, v0.4s, v26.4s
+	WORD $0x6e3bdeb5 // fmul v21.4s, v21.4s, v27.4s
+	WORD $0x6e3cded6 // fmul v22.4s, v22.4s, v28.4s
+	WORD $0x4e231eb5 // and v21.16b, v21.16b, v3.16b
+	WORD $0x4e231ed6 // and v22.16b, v22.16b, v3.16b
+	WORD $0x4e231f39 // and v25.16b, v25.16b, v3.16b
+	WORD $0x4e231f5a // and v26.16b, v26.16b, v3.16b
+	WORD $0x6e39debd // fmul v29.4s, v21.4s, v25.4s
+	WORD $0x6e3adede // fmul v30.4s, v22.4s, v26.4s
+	WORD $0x4ebdd6f7 // fsub v23.4s, v23.4s, v29.4s
+	WORD $0x4ebed718 // fsub v24.4s, v24.4s, v30.4s
+	WORD $0x4e33d6f3 // fadd v19.4s, v23.4s, v19.4s
+	WORD $0x4e34d714 // fadd v20.4s, v24.4s, v20.4s
+	WORD $0x4eb9d417 // fsub v23.4s, v0.4s, v25.4s
+	WORD $0x4ebad418 // fsub v24.4s, v0.4s, v26.4s
+	WORD $0x4e31d6f1 // fadd v17.4s, v23.4s, v17.4s
+	WORD $0x4e32d712 // fadd v18.4s, v24.4s, v18.4s
+	WORD $0x4e2fd62f // fadd v15.4s, v17.4s, v15.4s
+	WORD $0x4e30d650 // fadd v16.4s, v18.4s, v16.4s
+	WORD $0x4e2ed5ee // fadd v14.4s, v15.4s, v14.4s
+	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
+	WORD $0x6e2edeae // fmul v14.4s, v21.4s, v14.4s
+	WORD $0x6e2ddecd // fmul v13.4s, v22.4s, v13.4s
+	WORD $0x4eaed66e // fsub v14.4s, v19.4s, v14.4s
+	WORD $0x4eadd68d // fsub v13.4s, v20.4s, v13.4s
+	WORD $0x6e3bddce // fmul v14.4s, v14.4s, v27.4s
+	WORD $0x6e3cddad // fmul v13.4s, v13.4s, v28.4s
+	WORD $0x4e2ed6ae // fadd v14.4s, v21.4s, v14.4s
+	WORD $0x4e2dd6cd // fadd v13.4s, v22.4s, v13.4s
+	WORD $0x4e211d6b // and v11.16b, v11.16b, v1.16b
+	WORD $0x4e211d8c // and v12.16b, v12.16b, v1.16b
+	WORD $0x4eab1dcb // orr v11.16b, v14.16b, v11.16b
+	WORD $0x4eac1dac // orr v12.16b, v13.16b, v12.16b
+	FSTPQ.P (F11, F12), 32(R4)
+	SUBS $8, R3, R3
+	BGE main
+
+mainend:
+	ADD $8, R3, R3
+	SUBS $4, R3, R3
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R5), F11
+	WORD $0x4ea11d6c // orr v12.16b, v11.16b, v1.16b
+	WORD $0x6eace48d // fcmgt v13.4s, v4.4s, v12.4s
+	WORD $0x6e6c1c8d // bsl v13.16b, v4.16b, v12.16b
+	WORD $0x4e2dd5ac // fadd v12.4s, v13.4s, v13.4s
+	WORD $0x6e25dd8d // fmul v13.4s, v12.4s, v5.4s
+	WORD $0x4e22d5ad // fadd v13.4s, v13.4s, v2.4s
+	WORD $0x4f3755ae // shl v14.4s, v13.4s, #23
+	WORD $0x4eaed40f // fsub v15.4s, v0.4s, v14.4s
+	WORD $0x4ea2d5ad // fsub v13.4s, v13.4s, v2.4s
+	WORD $0x6e27ddb0 // fmul v16.4s, v13.4s, v7.4s
+	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
+	WORD $0x4eadd58c // fsub v12.4s, v12.4s, v13.4s
+	WORD $0x4eacd60d // fsub v13.4s, v16.4s, v12.4s
+	WORD $0x4e2dd5f1 // fadd v17.4s, v15.4s, v13.4s
+	WORD $0x4eb1d5f2 // fsub v18.4s, v15.4s, v17.4s
+	WORD $0x4e2dd652 // fadd v18.4s, v18.4s, v13.4s
+	WORD $0x6e2dddb3 // fmul v19.4s, v13.4s, v13.4s
+	WORD $0x6e2ddd14 // fmul v20.4s, v8.4s, v13.4s
+	WORD $0x4e29d694 // fadd v20.4s, v20.4s, v9.4s
+	WORD $0x6e2dde94 // fmul v20.4s, v20.4s, v13.4s
+	WORD $0x4e2ad694 // fadd v20.4s, v20.4s, v10.4s
+	WORD $0x6e2dde94 // fmul v20.4s, v20.4s, v13.4s
+	FMOVQ 176(R0), F21
+	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
+	WORD $0x6e2dde94 // fmul v20.4s, v20.4s, v13.4s
+	FMOVQ 192(R0), F21
+	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
+	WORD $0x6e2dde94 // fmul v20.4s, v20.4s, v13.4s
+	FMOVQ 208(R0), F21
+	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
+	WORD $0x6e34de73 // fmul v19.4s, v19.4s, v20.4s
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x4eacd60c // fsub v12.4s, v16.4s, v12.4s
+	WORD $0x4e2cd66c // fadd v12.4s, v19.4s, v12.4s
+	WORD $0x4e2cd650 // fadd v16.4s, v18.4s, v12.4s
+	WORD $0x4eafd40f // fsub v15.4s, v0.4s, v15.4s
+	WORD $0x4eaed5ef // fsub v15.4s, v15.4s, v14.4s
+	WORD $0x4e2fd60f // fadd v15.4s, v16.4s, v15.4s
+	WORD $0x4e2fd630 // fadd v16.4s, v17.4s, v15.4s
+	WORD $0x4e2ed5d2 // fadd v18.4s, v14.4s, v14.4s
+	WORD $0x4e32d612 // fadd v18.4s, v16.4s, v18.4s
+	WORD $0x6e32fc13 // fdiv v19.4s, v0.4s, v18.4s
+	WORD $0x6e33de10 // fmul v16.4s, v16.4s, v19.4s
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	WORD $0x4e231e52 // and v18.16b, v18.16b, v3.16b
+	WORD $0x6e32de14 // fmul v20.4s, v16.4s, v18.4s
+	WORD $0x4eb4d631 // fsub v17.4s, v17.4s, v20.4s
+	WORD $0x4e2fd62f // fadd v15.4s, v17.4s, v15.4s
+	WORD $0x4eb2d411 // fsub v17.4s, v0.4s, v18.4s
+	WORD $0x4e2ed62e // fadd v14.4s, v17.4s, v14.4s
+	WORD $0x4e2dd5cd // fadd v13.4s, v14.4s, v13.4s
+	WORD $0x4e2cd5ac // fadd v12.4s, v13.4s, v12.4s
+	WORD $0x6e2cde0c // fmul v12.4s, v16.4s, v12.4s
+	WORD $0x4eacd5ec // fsub v12.4s, v15.4s, v12.4s
+	WORD $0x6e33dd8c // fmul v12.4s, v12.4s, v19.4s
+	WORD $0x4e2cd60c // fadd v12.4s, v16.4s, v12.4s
+	WORD $0x4e211d6b // and v11.16b, v11.16b, v1.16b
+	WORD $0x4eab1d8b // orr v11.16b, v12.16b, v11.16b
+	FMOVQ.P F11, 16(R4)
+	SUBS $4, R3, R3
+	BGE loop
+
+loopend:
+	ADD $4, R3, R3
+	SUBS $1, R3, R3
+	BLT singleend
+
+single:
+	FMOVS.P 4(R5), F11
+	WORD $0x4ea11d6c // orr v12.16b, v11.16b, v1.16b
+	WORD $0x6eace48d // fcmgt v13.4s, v4.4s, v12.4s
+	WORD $0x6e6c1c8d // bsl v13.16b, v4.16b, v12.16b
+	WORD $0x4e2dd5ac // fadd v12.4s, v13.4s, v13.4s
+	WORD $0x6e25dd8d // fmul v13.4s, v12.4s, v5.4s
+	WORD $0x4e22d5ad // fadd v13.4s, v13.4s, v2.4s
+	WORD $0x4f3755ae // shl v14.4s, v13.4s, #23
+	WORD $0x4eaed40f // fsub v15.4s, v0.4s, v14.4s
+	WORD $0x4ea2d5ad // fsub v13.4s, v13.4s, v2.4s
+	WORD $0x6e27ddb0 // fmul v16.4s, v13.4s, v7.4s
+	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
+	WORD $0x4eadd58c // fsub v12.4s, v12.4s, v13.4s
+	WORD $0x4eacd60d // fsub v13.4s, v16.4s, v12.4s
+	WORD $0x4e2dd5f1 // fadd v17.4s, v15.4s, v13.4s
+	WORD $0x4eb1d5f2 // fsub v18.4s, v15.4s, v17.4s
+	WORD $0x4e2dd652 // fadd v18.4s, v18.4s, v13.4s
+	WORD $0x6e2dddb3 // fmul v19.4s, v13.4s, v13.4s
+	WORD $0x6e2ddd14 // fmul v20.4s, v8.4s, v13.4s
+	WORD $0x4e29d694 // fadd v20.4s, v20.4s, v9.4s
+	WORD $0x6e2dde94 // fmul v20.4s, v20.4s, v13.4s
+	WORD $0x4e2ad694 // fadd v20.4s, v20.4s, v10.4s
+	WORD $0x6e2dde94 // fmul v20.4s, v20.4s, v13.4s
+	FMOVQ 176(R0), F21
+	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
+	WORD $0x6e2dde94 // fmul v20.4s, v20.4s, v13.4s
+	FMOVQ 192(R0), F21
+	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
+	WORD $0x6e2dde94 // fmul v20.4s, v20.4s, v13.4s
+	FMOVQ 208(R0), F21
+	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
+	WORD $0x6e34de73 // fmul v19.4s, v19.4s, v20.4s
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x4eacd60c // fsub v12.4s, v16.4s, v12.4s
+	WORD $0x4e2cd66c // fadd v12.4s, v19.4s, v12.4s
+	WORD $0x4e2cd650 // fadd v16.4s, v18.4s, v12.4s
+	WORD $0x4eafd40f // fsub v15.4s, v0.4s, v15.4s
+	WORD $0x4eaed5ef // fsub v15.4s, v15.4s, v14.4s
+	WORD $0x4e2fd60f // fadd v15.4s, v16.4s, v15.4s
+	WORD $0x4e2fd630 // fadd v16.4s, v17.4s, v15.4s
+	WORD $0x4e2ed5d2 // fadd v18.4s, v14.4s, v14.4s
+	WORD $0x4e32d612 // fadd v18.4s, v16.4s, v18.4s
+	WORD $0x6e32fc13 // fdiv v19.4s, v0.4s, v18.4s
+	WORD $0x6e33de10 // fmul v16.4s, v16.4s, v19.4s
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	WORD $0x4e231e52 // and v18.16b, v18.16b, v3.16b
+	WORD $0x6e32de14 // fmul v20.4s, v16.4s, v18.4s
+	WORD $0x4eb4d631 // fsub v17.4s, v17.4s, v20.4s
+	WORD $0x4e2fd62f // fadd v15.4s, v17.4s, v15.4s
+	WORD $0x4eb2d411 // fsub v17.4s, v0.4s, v18.4s
+	WORD $0x4e2ed62e // fadd v14.4s, v17.4s, v14.4s
+	WORD $0x4e2dd5cd // fadd v13.4s, v14.4s, v13.4s
+	WORD $0x4e2cd5ac // fadd v12.4s, v13.4s, v12.4s
+	WORD $0x6e2cde0c // fmul v12.4s, v16.4s, v12.4s
+	WORD $0x4eacd5ec // fsub v12.4s, v15.4s, v12.4s
+	WORD $0x6e33dd8c // fmul v12.4s, v12.4s, v19.4s
+	WORD $0x4e2cd60c // fadd v12.4s, v16.4s, v12.4s
+	WORD $0x4e211d6b // and v11.16b, v11.16b, v1.16b
+	WORD $0x4eab1d8b // orr v11.16b, v12.16b, v11.16b
+	FMOVS.P F11, 4(R4)
+	SUBS $1, R3, R3
+	BGE single
+
+singleend:
+	ADD $48, R1, R1
 	CMP R2, R1
 	BLT entry
 

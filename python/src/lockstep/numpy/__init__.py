@@ -5,7 +5,20 @@ refused with an ArgumentError, a ValueError, that names the argument.
 """
 
 from .._library import AdaptiveClip, Averaging, Lookahead, Noise, Rule, preset
-from ._functions import add_rows, dots, exp, log, log1p, matmul, sqrt, sum_squares
+from ._functions import (
+    add_rows,
+    dots,
+    exp,
+    expm1,
+    log,
+    log1p,
+    matmul,
+    sigmoid,
+    softplus,
+    sqrt,
+    sum_squares,
+    tanh,
+)
 from ._loss import Linear, bce, bce_with_logits, hinge, mse, penalty, squared_hinge
 from ._optimizer import Group, Optimizer
 
@@ -23,6 +36,7 @@ __all__ = [
     "bce_with_logits",
     "dots",
     "exp",
+    "expm1",
     "hinge",
     "log",
     "log1p",
@@ -30,7 +44,10 @@ __all__ = [
     "mse",
     "penalty",
     "preset",
+    "sigmoid",
+    "softplus",
     "sqrt",
     "squared_hinge",
     "sum_squares",
+    "tanh",
 ]

@@ -14,6 +14,11 @@ def exp(x: Array, out: Array | None = None) -> Array:
     return _each("Exp", x, out)
 
 
+def expm1(x: Array, out: Array | None = None) -> Array:
+    """e^x - 1 of each element, small ones too, at most 1 ulp off, with the same bits on every CPU."""
+    return _each("Expm1", x, out)
+
+
 def log(x: Array, out: Array | None = None) -> Array:
     """The natural logarithm of each element, at most 1 ulp off, with the same bits on every CPU."""
     return _each("Log", x, out)
@@ -27,6 +32,24 @@ def log1p(x: Array, out: Array | None = None) -> Array:
 def sqrt(x: Array, out: Array | None = None) -> Array:
     """The square root of each element, correctly rounded."""
     return _each("Sqrt", x, out)
+
+
+def tanh(x: Array, out: Array | None = None) -> Array:
+    """The hyperbolic tangent of each element, at most 1 ulp off, with the same bits on every CPU."""
+    return _each("Tanh", x, out)
+
+
+def sigmoid(x: Array, out: Array | None = None) -> Array:
+    """1/(1 + e^-x) of each element, at most 1 ulp off, with the same bits on every CPU."""
+    return _each("Sigmoid", x, out)
+
+
+def softplus(x: Array, out: Array | None = None) -> Array:
+    """log(1 + e^x) of each element, at most 1 ulp off, with the same bits on every CPU.
+
+    It has no threshold beyond which it would be x.
+    """
+    return _each("Softplus", x, out)
 
 
 def _each(name: str, x: Array, out: Array | None) -> Array:
