@@ -384,6 +384,21 @@ def test_gradients_of_float32() -> None:
         assert_alike(optimizer, other)
 
 
+@pytest.mark.skipif(not hasattr(Tensor, "grad_dtype"), reason="this PyTorch has gradients of a parameter's type alone")
+def test_observed_gradients_of_changing_types() -> None:
+    optimizer, other, p, q = pair()
+    observer = optimizer.observe_gradients()
+    for step in range(6):
+        p.grad = None
+        p.grad_dtype = torch.float32 if step in (0, 1, 4) else torch.bfloat16
+        torch.autograd.backward((p * drawn((1000,), step, torch.bfloat16)).sum())
+        assert p.grad.dtype is p.grad_dtype
+        assert len(observer._seen) == (step in (1, 3))  # where the type is that of the step before
+        q.grad = p.grad.float()
+        assert lt.clip_grad_norm_and_step(optimizer, 1.0) == lt.clip_grad_norm_and_step(other, 1.0)
+        assert_alike(optimizer, other)
+
+
 def test_float32_parameters_beside_them() -> None:
     optimizer, other, *_ = pair()
     r, s = (Parameter(drawn((9,), 2, torch.float32)) for _ in range(2))
