@@ -97,6 +97,9 @@ var loops = []string{"usualmain", "main", "usualloop", "loop", "rows4main", "row
 func fetches(r *rule.Rule, isa, label string) int {
 	vectors, of := unrolled(label), lowered(r, label)
 	uses := invariantUses(of, strings.HasPrefix(isa, "avx512"))
+	if rounds(of) {
+		uses = append(uses, 1, 1, 1) // the constants that round
+	}
 	left := min(len(uses), max(0, room(r, of, isa, label)))
 	n := 0
 	for _, k := range uses[left:] {
@@ -108,6 +111,11 @@ func fetches(r *rule.Rule, isa, label string) int {
 		}
 	}
 	return vectors * n
+}
+
+// rounds reports whether a rule stores numbers of BF16, which are rounded before.
+func rounds(r *rule.Rule) bool {
+	return slices.ContainsFunc(r.Effects, func(e rule.Effect) bool { return !e.Reduce && !e.Raw && r.Buffers[e.To].Type == rule.BF16 })
 }
 
 // unplaced are invariants of a rule for which avo finds no register, though there is room.
@@ -142,6 +150,9 @@ func room(r, of *rule.Rule, isa, label string) int {
 		registers, bytes = 32, 64
 	}
 	n := registers - busy(of) - 1
+	if rounds(of) {
+		n-- // the number before it is rounded, to which a NaN is compared
+	}
 	if beside := strings.Replace(label, "loop", "main", 1); lowered(r, beside).Long() {
 		return n - len(of.Reductions)
 	}

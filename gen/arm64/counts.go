@@ -108,7 +108,6 @@ func (c *Count) store(t rule.Type) {
 	case rule.F32:
 		c.Stored += vectors
 	case rule.BF16:
-		const rounding = 7 // instructions: see loop's
 		c.Stored += vectors / 2
 		c.Vector += rounding*vectors + vectors/2
 	case rule.F16:
@@ -118,7 +117,10 @@ func (c *Count) store(t rule.Type) {
 	c.Stores += vectors / 2
 }
 
-const vectors = 4 // of 16 lanes
+const (
+	vectors  = 4 // of 16 lanes
+	rounding = 7 // instructions: see loop's
+)
 
 // bound is what no kernel for NEON can do without: each element loaded once if
 // the rule reads it and stored once if the rule writes it, two registers in an
@@ -137,6 +139,11 @@ func bound(r *rule.Rule) Count {
 		}
 		if r.Stores(j) {
 			c.store(b.Type)
+		}
+	}
+	for _, e := range r.Effects {
+		if e.Raw {
+			c.Vector -= rounding * vectors
 		}
 	}
 	for _, step := range r.Schedule() {
