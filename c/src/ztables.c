@@ -83,6 +83,9 @@ static const lockstep_parameter count_beyond_lanes[] = {{"count", LOCKSTEP_LANES
 static const lockstep_parameter d_adapt_adamw_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}, {"s", LOCKSTEP_STREAM}};
 static const lockstep_parameter d_adapt_adamw_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"before", LOCKSTEP_FLOAT}, {"weight", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"weight3", LOCKSTEP_FLOAT}, {"rate", LOCKSTEP_FLOAT}, {"layer", LOCKSTEP_FLOAT}};
 static const lockstep_parameter d_adapt_adamw_lanes[] = {{"numerator", LOCKSTEP_LANES_DOUBLE}, {"denominator", LOCKSTEP_LANES_DOUBLE}};
+static const lockstep_parameter dequantize_buffers[] = {{"q", LOCKSTEP_STREAM}, {"x0", LOCKSTEP_STREAM}, {"x1", LOCKSTEP_STREAM}, {"x2", LOCKSTEP_STREAM}, {"x3", LOCKSTEP_STREAM}};
+static const lockstep_parameter dequantize_scalars[] = {{"unit", LOCKSTEP_FLOAT}, {"scale", LOCKSTEP_FLOAT}, {"signs", LOCKSTEP_MASK}};
+static const lockstep_parameter dequantize_bf16_buffers[] = {{"q0", LOCKSTEP_STREAM}, {"q1", LOCKSTEP_STREAM}, {"x0", LOCKSTEP_STREAM}, {"x1", LOCKSTEP_STREAM}, {"x2", LOCKSTEP_STREAM}, {"x3", LOCKSTEP_STREAM}};
 static const lockstep_parameter dots_buffers[] = {{"z", LOCKSTEP_PER_ROW}, {"x", LOCKSTEP_MATRIX}, {"w", LOCKSTEP_STREAM}};
 static const lockstep_parameter exp_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter ftrl_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"a", LOCKSTEP_STREAM}, {"z", LOCKSTEP_STREAM}};
@@ -134,6 +137,10 @@ static const lockstep_parameter penalty_lanes[] = {{"absolute", LOCKSTEP_LANES_D
 static const lockstep_parameter prodigy_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"p0", LOCKSTEP_STREAM}, {"s", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter prodigy_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"distance", LOCKSTEP_FLOAT}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"weight", LOCKSTEP_FLOAT}, {"beta3", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}};
 static const lockstep_parameter prodigy_lanes[] = {{"numerator", LOCKSTEP_LANES_DOUBLE}, {"denominator", LOCKSTEP_LANES_DOUBLE}};
+static const lockstep_parameter quantize_buffers[] = {{"q", LOCKSTEP_STREAM}, {"x0", LOCKSTEP_STREAM}, {"x1", LOCKSTEP_STREAM}, {"x2", LOCKSTEP_STREAM}, {"x3", LOCKSTEP_STREAM}, {"index", LOCKSTEP_STREAM}};
+static const lockstep_parameter quantize_scalars[] = {{"up", LOCKSTEP_FLOAT}, {"inverse", LOCKSTEP_FLOAT}, {"steps", LOCKSTEP_FLOAT}, {"least", LOCKSTEP_FLOAT}, {"signs", LOCKSTEP_MASK}, {"base", LOCKSTEP_MASK}, {"high", LOCKSTEP_MASK}, {"key1", LOCKSTEP_MASK}, {"key2", LOCKSTEP_MASK}};
+static const lockstep_parameter quantize_bf16_buffers[] = {{"q0", LOCKSTEP_STREAM}, {"q1", LOCKSTEP_STREAM}, {"x0", LOCKSTEP_STREAM}, {"x1", LOCKSTEP_STREAM}, {"x2", LOCKSTEP_STREAM}, {"x3", LOCKSTEP_STREAM}, {"index", LOCKSTEP_STREAM}};
+static const lockstep_parameter quantize_bf16_scalars[] = {{"base", LOCKSTEP_MASK}, {"high", LOCKSTEP_MASK}, {"key1", LOCKSTEP_MASK}, {"key2", LOCKSTEP_MASK}};
 static const lockstep_parameter radam_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter radam_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"unbias", LOCKSTEP_FLOAT}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"direct", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"adapts", LOCKSTEP_FLOAT}};
 static const lockstep_parameter rmsprop_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
@@ -221,6 +228,8 @@ const lockstep_kernel lockstep_all[] = {
 	{"Clip", clip_buffers, 2, clip_scalars, 3, NULL, 0},
 	{"CountBeyond", count_beyond_buffers, 1, count_beyond_scalars, 1, count_beyond_lanes, 1},
 	{"DAdaptAdamW", d_adapt_adamw_buffers, 5, d_adapt_adamw_scalars, 17, d_adapt_adamw_lanes, 2},
+	{"Dequantize", dequantize_buffers, 5, dequantize_scalars, 3, NULL, 0},
+	{"DequantizeBF16", dequantize_bf16_buffers, 6, NULL, 0, NULL, 0},
 	{"Dots", dots_buffers, 3, NULL, 0, NULL, 0},
 	{"Exp", exp_buffers, 2, NULL, 0, NULL, 0},
 	{"FTRL", ftrl_buffers, 4, ftrl_scalars, 11, NULL, 0},
@@ -246,6 +255,8 @@ const lockstep_kernel lockstep_all[] = {
 	{"Noise", noise_buffers, 2, noise_scalars, 5, NULL, 0},
 	{"Penalty", penalty_buffers, 2, penalty_scalars, 2, penalty_lanes, 2},
 	{"Prodigy", prodigy_buffers, 6, prodigy_scalars, 13, prodigy_lanes, 2},
+	{"Quantize", quantize_buffers, 6, quantize_scalars, 9, NULL, 0},
+	{"QuantizeBF16", quantize_bf16_buffers, 7, quantize_bf16_scalars, 4, NULL, 0},
 	{"RAdam", radam_buffers, 4, radam_scalars, 15, NULL, 0},
 	{"RMSprop", rmsprop_buffers, 3, rmsprop_scalars, 11, NULL, 0},
 	{"RMSpropCentered", rmsprop_centered_buffers, 4, rmsprop_centered_scalars, 12, NULL, 0},
@@ -272,7 +283,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"WidenF16", widen_f16_buffers, 2, NULL, 0, NULL, 0},
 	{"Yogi", yogi_buffers, 4, yogi_scalars, 12, NULL, 0},
 };
-const size_t lockstep_all_count = 87;
+const size_t lockstep_all_count = 91;
 
 lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_amsgrad,
@@ -311,6 +322,8 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_clip,
 	lockstep_portable_count_beyond,
 	lockstep_portable_d_adapt_adamw,
+	lockstep_portable_dequantize,
+	lockstep_portable_dequantize_bf16,
 	lockstep_portable_dots,
 	lockstep_portable_exp,
 	lockstep_portable_ftrl,
@@ -336,6 +349,8 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_noise,
 	lockstep_portable_penalty,
 	lockstep_portable_prodigy,
+	lockstep_portable_quantize,
+	lockstep_portable_quantize_bf16,
 	lockstep_portable_radam,
 	lockstep_portable_rmsprop,
 	lockstep_portable_rmsprop_centered,
@@ -399,6 +414,8 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_clip,
 	lockstep_portable_count_beyond,
 	lockstep_portable_d_adapt_adamw,
+	lockstep_portable_dequantize,
+	lockstep_portable_dequantize_bf16,
 	lockstep_portable_dots,
 	lockstep_portable_exp,
 	lockstep_portable_ftrl,
@@ -424,6 +441,8 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_noise,
 	lockstep_portable_penalty,
 	lockstep_portable_prodigy,
+	lockstep_portable_quantize,
+	lockstep_portable_quantize_bf16,
 	lockstep_portable_radam,
 	lockstep_portable_rmsprop,
 	lockstep_portable_rmsprop_centered,
@@ -493,6 +512,8 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_clip,
 	lockstep_avx512_count_beyond,
 	lockstep_avx512_d_adapt_adamw,
+	lockstep_avx512_dequantize,
+	lockstep_avx512_dequantize_bf16,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
 	lockstep_avx512_ftrl,
@@ -518,6 +539,8 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_noise,
 	lockstep_avx512_penalty,
 	lockstep_avx512_prodigy,
+	lockstep_avx512_quantize,
+	lockstep_avx512_quantize_bf16,
 	lockstep_avx512_radam,
 	lockstep_avx512_rmsprop,
 	lockstep_avx512_rmsprop_centered,
@@ -581,6 +604,8 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_clip,
 	lockstep_avx512_count_beyond,
 	lockstep_avx512_d_adapt_adamw,
+	lockstep_avx512_dequantize,
+	lockstep_avx512_dequantize_bf16,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
 	lockstep_avx512_ftrl,
@@ -606,6 +631,8 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_noise,
 	lockstep_avx512_penalty,
 	lockstep_avx512_prodigy,
+	lockstep_avx512_quantize,
+	lockstep_avx512_quantize_bf16,
 	lockstep_avx512_radam,
 	lockstep_avx512_rmsprop,
 	lockstep_avx512_rmsprop_centered,
@@ -677,6 +704,8 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_clip,
 	lockstep_avx2_count_beyond,
 	lockstep_avx2_d_adapt_adamw,
+	lockstep_avx2_dequantize,
+	lockstep_avx2_dequantize_bf16,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
 	lockstep_avx2_ftrl,
@@ -702,6 +731,8 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_noise,
 	lockstep_avx2_penalty,
 	lockstep_avx2_prodigy,
+	lockstep_avx2_quantize,
+	lockstep_avx2_quantize_bf16,
 	lockstep_avx2_radam,
 	lockstep_avx2_rmsprop,
 	lockstep_avx2_rmsprop_centered,
@@ -765,6 +796,8 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_clip,
 	lockstep_avx2_count_beyond,
 	lockstep_avx2_d_adapt_adamw,
+	lockstep_avx2_dequantize,
+	lockstep_avx2_dequantize_bf16,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
 	lockstep_avx2_ftrl,
@@ -790,6 +823,8 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_noise,
 	lockstep_avx2_penalty,
 	lockstep_avx2_prodigy,
+	lockstep_avx2_quantize,
+	lockstep_avx2_quantize_bf16,
 	lockstep_avx2_radam,
 	lockstep_avx2_rmsprop,
 	lockstep_avx2_rmsprop_centered,
@@ -861,6 +896,8 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_clip,
 	lockstep_neon_count_beyond,
 	lockstep_neon_d_adapt_adamw,
+	lockstep_neon_dequantize,
+	lockstep_neon_dequantize_bf16,
 	lockstep_neon_dots,
 	lockstep_neon_exp,
 	lockstep_neon_ftrl,
@@ -886,6 +923,8 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_noise,
 	lockstep_neon_penalty,
 	lockstep_neon_prodigy,
+	lockstep_neon_quantize,
+	lockstep_neon_quantize_bf16,
 	lockstep_neon_radam,
 	lockstep_neon_rmsprop,
 	lockstep_neon_rmsprop_centered,
@@ -949,6 +988,8 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_clip,
 	lockstep_neon_count_beyond,
 	lockstep_neon_d_adapt_adamw,
+	lockstep_neon_dequantize,
+	lockstep_neon_dequantize_bf16,
 	lockstep_neon_dots,
 	lockstep_neon_exp,
 	lockstep_neon_ftrl,
@@ -974,6 +1015,8 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_noise,
 	lockstep_neon_penalty,
 	lockstep_neon_prodigy,
+	lockstep_neon_quantize,
+	lockstep_neon_quantize_bf16,
 	lockstep_neon_radam,
 	lockstep_neon_rmsprop,
 	lockstep_neon_rmsprop_centered,
@@ -1049,6 +1092,8 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_clip,
 	lockstep_avx2_count_beyond,
 	lockstep_avx2_d_adapt_adamw,
+	lockstep_avx2_dequantize,
+	lockstep_avx2_dequantize_bf16,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
 	lockstep_avx2_ftrl,
@@ -1074,6 +1119,8 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_noise,
 	lockstep_avx2_penalty,
 	lockstep_avx2_prodigy,
+	lockstep_avx2_quantize,
+	lockstep_avx2_quantize_bf16,
 	lockstep_avx2_radam,
 	lockstep_avx2_rmsprop,
 	lockstep_avx2_rmsprop_centered,
@@ -1146,6 +1193,8 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_clip,
 	lockstep_avx512_count_beyond,
 	lockstep_avx512_d_adapt_adamw,
+	lockstep_avx512_dequantize,
+	lockstep_avx512_dequantize_bf16,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
 	lockstep_avx512_ftrl,
@@ -1171,6 +1220,8 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_noise,
 	lockstep_avx512_penalty,
 	lockstep_avx512_prodigy,
+	lockstep_avx512_quantize,
+	lockstep_avx512_quantize_bf16,
 	lockstep_avx512_radam,
 	lockstep_avx512_rmsprop,
 	lockstep_avx512_rmsprop_centered,
@@ -1356,216 +1407,232 @@ lockstep_status lockstep_kernel_d_adapt_adamw(const lockstep_table *table, const
 	return lockstep_run(table, &lockstep_all[36], list, buffers, c, lanes);
 }
 
-lockstep_status lockstep_kernel_dots(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[37], list, buffers, NULL, NULL);
+lockstep_status lockstep_kernel_dequantize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_dequantize_scalars *c) {
+	return lockstep_run(table, &lockstep_all[37], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_dequantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[38], list, buffers, NULL, NULL);
 }
 
+lockstep_status lockstep_kernel_dots(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[39], list, buffers, NULL, NULL);
+}
+
+lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[40], list, buffers, NULL, NULL);
+}
+
 lockstep_status lockstep_kernel_ftrl(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_ftrl_scalars *c) {
-	return lockstep_run(table, &lockstep_all[39], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[41], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_fade(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_fade_scalars *c) {
-	return lockstep_run(table, &lockstep_all[40], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[42], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_flush(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_flush_scalars *c) {
-	return lockstep_run(table, &lockstep_all[41], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[43], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_grad_norm(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_grad_norm_scalars *c, double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {grads};
-	return lockstep_run(table, &lockstep_all[42], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[44], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[43], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[45], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_scalars *c, double params[LOCKSTEP_LANES], double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, updates};
-	return lockstep_run(table, &lockstep_all[44], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[46], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_move_scalars *c) {
-	return lockstep_run(table, &lockstep_all[45], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[46], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
 	return lockstep_run(table, &lockstep_all[47], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c) {
+	return lockstep_run(table, &lockstep_all[48], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
+	return lockstep_run(table, &lockstep_all[49], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_log(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[48], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[50], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_log1p(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[49], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[51], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_madgrad(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_madgrad_scalars *c) {
-	return lockstep_run(table, &lockstep_all[50], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[52], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_mse(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_mse_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[51], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[53], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_max_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, float max[LOCKSTEP_LANES]) {
 	void *const lanes[] = {max};
-	return lockstep_run(table, &lockstep_all[52], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[54], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[53], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[55], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_muon(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_muon_scalars *c, double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {squares};
-	return lockstep_run(table, &lockstep_all[54], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[56], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_nadam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nadam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[55], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[57], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_narrow_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[56], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[58], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_narrow_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[57], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[59], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_nesterov(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nesterov_scalars *c) {
-	return lockstep_run(table, &lockstep_all[58], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[60], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_noise(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_noise_scalars *c) {
-	return lockstep_run(table, &lockstep_all[59], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[61], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_penalty(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_penalty_scalars *c, double absolute[LOCKSTEP_LANES], double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {absolute, squares};
-	return lockstep_run(table, &lockstep_all[60], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[62], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_prodigy(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_prodigy_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]) {
 	void *const lanes[] = {numerator, denominator};
-	return lockstep_run(table, &lockstep_all[61], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[63], list, buffers, c, lanes);
 }
 
-lockstep_status lockstep_kernel_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_radam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[62], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[63], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
+lockstep_status lockstep_kernel_quantize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_scalars *c) {
 	return lockstep_run(table, &lockstep_all[64], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
+lockstep_status lockstep_kernel_quantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_bf16_scalars *c) {
 	return lockstep_run(table, &lockstep_all[65], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
+lockstep_status lockstep_kernel_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_radam_scalars *c) {
 	return lockstep_run(table, &lockstep_all[66], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[67], list, buffers, NULL, NULL);
+lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
+	return lockstep_run(table, &lockstep_all[67], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
 	return lockstep_run(table, &lockstep_all[68], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
 	return lockstep_run(table, &lockstep_all[69], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
 	return lockstep_run(table, &lockstep_all[70], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
-	return lockstep_run(table, &lockstep_all[71], list, buffers, c, NULL);
+lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[71], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
+lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
 	return lockstep_run(table, &lockstep_all[72], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
+lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[73], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
+lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[74], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
+lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
 	return lockstep_run(table, &lockstep_all[75], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
 	return lockstep_run(table, &lockstep_all[76], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
+	return lockstep_run(table, &lockstep_all[77], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
+	return lockstep_run(table, &lockstep_all[78], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
+	return lockstep_run(table, &lockstep_all[79], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+	return lockstep_run(table, &lockstep_all[80], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_sqrt(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[77], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[81], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_squared_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_squared_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[78], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[82], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_stable_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_stable_adamw_scalars *c, double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {updates};
-	return lockstep_run(table, &lockstep_all[79], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[83], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_sum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[80], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[84], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[81], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[85], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[82], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[86], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_tensor_norms(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_tensor_norms_scalars *c, double params[LOCKSTEP_LANES], double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, grads};
-	return lockstep_run(table, &lockstep_all[83], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[87], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_widen_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[84], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[88], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_widen_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[85], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[89], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_yogi(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_yogi_scalars *c) {
-	return lockstep_run(table, &lockstep_all[86], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[90], list, buffers, c, NULL);
 }

@@ -134,6 +134,12 @@ GLOBL word3efffffe<>(SB), RODATA|NOPTR, $4
 DATA word0000007f<>+0(SB)/4, $0x0000007f
 GLOBL word0000007f<>(SB), RODATA|NOPTR, $4
 
+DATA word000000ff<>+0(SB)/4, $0x000000ff
+GLOBL word000000ff<>(SB), RODATA|NOPTR, $4
+
+DATA wordffff0000<>+0(SB)/4, $0xffff0000
+GLOBL wordffff0000<>(SB), RODATA|NOPTR, $4
+
 DATA word3eaaaaab<>+0(SB)/4, $0x3eaaaaab
 GLOBL word3eaaaaab<>(SB), RODATA|NOPTR, $4
 
@@ -196,6 +202,12 @@ GLOBL wordc0a55de1<>(SB), RODATA|NOPTR, $4
 
 DATA word40490fdb<>+0(SB)/4, $0x40490fdb
 GLOBL word40490fdb<>(SB), RODATA|NOPTR, $4
+
+DATA word7f7f0000<>+0(SB)/4, $0x7f7f0000
+GLOBL word7f7f0000<>(SB), RODATA|NOPTR, $4
+
+DATA word0000ffff<>+0(SB)/4, $0x0000ffff
+GLOBL word0000ffff<>(SB), RODATA|NOPTR, $4
 
 //	u = clamp(x / max(√v, eps), clip)
 //	m ← lerp(m, u, weight1)
@@ -11809,6 +11821,294 @@ end:
 	VZEROUPPER
 	RET
 
+//	c = the byte of q without its sign, from the lowest on
+//	x0 to x3 ← ±c²·unit·scale
+//
+// func Dequantize(list [][]float32, c *[3]float32)
+// Requires: AVX, AVX2
+TEXT ·Dequantize(SB), NOSPLIT, $0-32
+	MOVQ         c+24(FP), AX
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 4(AX), Y1
+	VBROADCASTSS 8(AX), Y2
+	VBROADCASTSS word000000ff<>+0(SB), Y3
+	VPSRLD       $0x18, Y2, Y4
+	VXORPS       Y4, Y3, Y3
+	LEAQ         -120(DX), AX
+
+entry:
+	MOVQ 8(CX), AX
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	MOVQ 48(CX), DI
+	MOVQ 72(CX), R8
+	MOVQ 96(CX), R9
+	XORQ R10, R10
+	MOVQ AX, R11
+	ANDQ $-8, R11
+	CMPQ R10, R11
+	JGE  loopend
+
+loop:
+	VMOVUPS   (BX)(R10*4), Y4
+	VANDPS    Y3, Y4, Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y5, Y5, Y5
+	VMULPS    Y0, Y5, Y5
+	VMULPS    Y1, Y5, Y5
+	VPSLLD    $0x18, Y4, Y6
+	VANDPS    Y2, Y6, Y6
+	VORPS     Y6, Y5, Y5
+	VMOVUPS   Y5, (SI)(R10*4)
+	VPSRLD    $0x08, Y4, Y5
+	VANDPS    Y3, Y5, Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y5, Y5, Y5
+	VMULPS    Y0, Y5, Y5
+	VMULPS    Y1, Y5, Y5
+	VPSLLD    $0x10, Y4, Y6
+	VANDPS    Y2, Y6, Y6
+	VORPS     Y6, Y5, Y5
+	VMOVUPS   Y5, (DI)(R10*4)
+	VPSRLD    $0x10, Y4, Y5
+	VANDPS    Y3, Y5, Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y5, Y5, Y5
+	VMULPS    Y0, Y5, Y5
+	VMULPS    Y1, Y5, Y5
+	VPSLLD    $0x08, Y4, Y6
+	VANDPS    Y2, Y6, Y6
+	VORPS     Y6, Y5, Y5
+	VMOVUPS   Y5, (R8)(R10*4)
+	VPSRLD    $0x18, Y4, Y5
+	VANDPS    Y3, Y5, Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y5, Y5, Y5
+	VMULPS    Y0, Y5, Y5
+	VMULPS    Y1, Y5, Y5
+	VANDPS    Y2, Y4, Y4
+	VORPS     Y4, Y5, Y4
+	VMOVUPS   Y4, (R9)(R10*4)
+	ADDQ      $+8, R10
+	CMPQ      R10, R11
+	JLT       loop
+
+loopend:
+	SUBQ         R10, AX
+	JE           done
+	VMOVD        AX, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     lanes<>+0(SB), Y4, Y4
+	VMASKMOVPS   (BX)(R10*4), Y4, Y5
+	VANDPS       Y3, Y5, Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y6, Y6, Y6
+	VMULPS       Y0, Y6, Y6
+	VMULPS       Y1, Y6, Y6
+	VPSLLD       $0x18, Y5, Y7
+	VANDPS       Y2, Y7, Y7
+	VORPS        Y7, Y6, Y6
+	VMASKMOVPS   Y6, Y4, (SI)(R10*4)
+	VPSRLD       $0x08, Y5, Y6
+	VANDPS       Y3, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y6, Y6, Y6
+	VMULPS       Y0, Y6, Y6
+	VMULPS       Y1, Y6, Y6
+	VPSLLD       $0x10, Y5, Y7
+	VANDPS       Y2, Y7, Y7
+	VORPS        Y7, Y6, Y6
+	VMASKMOVPS   Y6, Y4, (DI)(R10*4)
+	VPSRLD       $0x10, Y5, Y6
+	VANDPS       Y3, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y6, Y6, Y6
+	VMULPS       Y0, Y6, Y6
+	VMULPS       Y1, Y6, Y6
+	VPSLLD       $0x08, Y5, Y7
+	VANDPS       Y2, Y7, Y7
+	VORPS        Y7, Y6, Y6
+	VMASKMOVPS   Y6, Y4, (R8)(R10*4)
+	VPSRLD       $0x18, Y5, Y6
+	VANDPS       Y3, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y6, Y6, Y6
+	VMULPS       Y0, Y6, Y6
+	VMULPS       Y1, Y6, Y6
+	VANDPS       Y2, Y5, Y5
+	VORPS        Y5, Y6, Y5
+	VMASKMOVPS   Y5, Y4, (R9)(R10*4)
+
+done:
+	ADDQ $+120, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	x0 ← the lower half of q0, x1 ← the upper one, x2 and x3 ← those of q1
+//
+// func DequantizeBF16(list [][]float32)
+// Requires: AVX, AVX2
+TEXT ·DequantizeBF16(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
+	JGE          end
+	VBROADCASTSS wordffff0000<>+0(SB), Y0
+	LEAQ         -144(CX), DX
+
+entry:
+	LEAQ       864(AX), BX
+	CMPQ       BX, DX
+	JG         near
+	MOVQ       (BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       48(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       72(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       96(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       120(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+
+near:
+	MOVQ 8(AX), BX
+	MOVQ (AX), SI
+	MOVQ 24(AX), DI
+	MOVQ 48(AX), R8
+	MOVQ 72(AX), R9
+	MOVQ 96(AX), R10
+	MOVQ 120(AX), R11
+	XORQ R12, R12
+	MOVQ BX, R13
+	ANDQ $-32, R13
+	CMPQ R12, R13
+	JGE  mainend
+
+main:
+	VMOVUPS (SI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, (R8)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (R9)(R12*4)
+	VMOVUPS (DI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, (R10)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (R11)(R12*4)
+	VMOVUPS 32(SI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, 32(R8)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(R9)(R12*4)
+	VMOVUPS 32(DI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, 32(R10)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(R11)(R12*4)
+	VMOVUPS 64(SI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, 64(R8)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(R9)(R12*4)
+	VMOVUPS 64(DI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, 64(R10)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(R11)(R12*4)
+	VMOVUPS 96(SI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, 96(R8)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 96(R9)(R12*4)
+	VMOVUPS 96(DI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, 96(R10)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 96(R11)(R12*4)
+	ADDQ    $+32, R12
+	CMPQ    R12, R13
+	JLT     main
+
+mainend:
+	MOVQ BX, R13
+	ANDQ $-8, R13
+	CMPQ R12, R13
+	JGE  loopend
+
+loop:
+	VMOVUPS (SI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, (R8)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (R9)(R12*4)
+	VMOVUPS (DI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, (R10)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (R11)(R12*4)
+	ADDQ    $+8, R12
+	CMPQ    R12, R13
+	JLT     loop
+
+loopend:
+	SUBQ         R12, BX
+	JE           done
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     lanes<>+0(SB), Y1, Y1
+	VMASKMOVPS   (SI)(R12*4), Y1, Y2
+	VPSLLD       $0x10, Y2, Y3
+	VMASKMOVPS   Y3, Y1, (R8)(R12*4)
+	VANDPS       Y0, Y2, Y2
+	VMASKMOVPS   Y2, Y1, (R9)(R12*4)
+	VMASKMOVPS   (DI)(R12*4), Y1, Y2
+	VPSLLD       $0x10, Y2, Y3
+	VMASKMOVPS   Y3, Y1, (R10)(R12*4)
+	VANDPS       Y0, Y2, Y2
+	VMASKMOVPS   Y2, Y1, (R11)(R12*4)
+
+done:
+	ADDQ $+144, AX
+	CMPQ AX, CX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
 //	z ← x·w, row by row
 //
 // func Dots(z []float32, x []float32, w []float32)
@@ -18569,6 +18869,904 @@ loopend:
 done:
 	ADDQ $+144, BX
 	CMPQ BX, SI
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	u = threefry(index + base, high), 15 bits of it for each element
+//	c = the larger of √(|x|·up·inverse)·steps and least, 0 if x is
+//	q ← (c + u)/2¹⁵ rounded down, and x's sign; x0 to x3 in the bytes of q from the lowest on
+//
+// func Quantize(list [][]float32, c *[9]float32)
+// Requires: AVX, AVX2
+TEXT ·Quantize(SB), NOSPLIT, $352-32
+	MOVQ         c+24(FP), AX
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS 8(AX), Y0
+	VBROADCASTSS word00000000<>+0(SB), Y1
+	VBROADCASTSS (AX), Y2
+	VBROADCASTSS 4(AX), Y3
+	VBROADCASTSS 12(AX), Y4
+	VBROADCASTSS 16(AX), Y5
+	VBROADCASTSS word4b000000<>+0(SB), Y6
+	VBROADCASTSS word007fffff<>+0(SB), Y7
+	VBROADCASTSS 28(AX), Y8
+	VMOVUPS      Y8, (SP)
+	VBROADCASTSS 32(AX), Y8
+	VMOVUPS      Y8, 32(SP)
+	VBROADCASTSS 28(AX), Y8
+	VBROADCASTSS 32(AX), Y9
+	VXORPS       Y9, Y8, Y8
+	VBROADCASTSS word1bd11bda<>+0(SB), Y9
+	VXORPS       Y9, Y8, Y8
+	VMOVUPS      Y8, 64(SP)
+	VBROADCASTSS 20(AX), Y8
+	VMOVUPS      Y8, 96(SP)
+	VBROADCASTSS 24(AX), Y8
+	VBROADCASTSS 32(AX), Y9
+	VPADDD       Y9, Y8, Y8
+	VMOVUPS      Y8, 128(SP)
+	VBROADCASTSS 24(AX), Y8
+	VBROADCASTSS 32(AX), Y9
+	VPADDD       Y9, Y8, Y8
+	VPSLLD       $0x0d, Y8, Y8
+	VBROADCASTSS 24(AX), Y9
+	VBROADCASTSS 32(AX), Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRLD       $0x13, Y9, Y9
+	VORPS        Y9, Y8, Y8
+	VMOVUPS      Y8, 160(SP)
+	VBROADCASTSS 28(AX), Y8
+	VBROADCASTSS 32(AX), Y9
+	VXORPS       Y9, Y8, Y8
+	VBROADCASTSS word1bd11bda<>+0(SB), Y9
+	VXORPS       Y9, Y8, Y8
+	VBROADCASTSS word00000001<>+0(SB), Y9
+	VPADDD       Y9, Y8, Y8
+	VMOVUPS      Y8, 192(SP)
+	VBROADCASTSS 28(AX), Y8
+	VBROADCASTSS word00000002<>+0(SB), Y9
+	VPADDD       Y9, Y8, Y8
+	VMOVUPS      Y8, 224(SP)
+	VBROADCASTSS 32(AX), Y8
+	VBROADCASTSS word00000003<>+0(SB), Y9
+	VPADDD       Y9, Y8, Y8
+	VMOVUPS      Y8, 256(SP)
+	VBROADCASTSS 28(AX), Y8
+	VBROADCASTSS 32(AX), Y9
+	VXORPS       Y9, Y8, Y8
+	VBROADCASTSS word1bd11bda<>+0(SB), Y9
+	VXORPS       Y9, Y8, Y8
+	VBROADCASTSS word00000004<>+0(SB), Y9
+	VPADDD       Y9, Y8, Y8
+	VMOVUPS      Y8, 288(SP)
+	VBROADCASTSS 28(AX), Y8
+	VBROADCASTSS word00000005<>+0(SB), Y9
+	VPADDD       Y9, Y8, Y8
+	VMOVUPS      Y8, 320(SP)
+	LEAQ         -144(DX), AX
+
+entry:
+	MOVQ 8(CX), AX
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	MOVQ 48(CX), DI
+	MOVQ 72(CX), R8
+	MOVQ 96(CX), R9
+	MOVQ 120(CX), R10
+	XORQ R11, R11
+	MOVQ AX, R12
+	ANDQ $-8, R12
+	CMPQ R11, R12
+	JGE  loopend
+
+loop:
+	VMOVUPS      (SI)(R11*4), Y8
+	VBROADCASTSS word7fffffff<>+0(SB), Y9
+	VANDPS       Y9, Y8, Y9
+	VMULPS       Y2, Y9, Y10
+	VMULPS       Y3, Y10, Y10
+	VSQRTPS      Y10, Y10
+	VMULPS       Y0, Y10, Y10
+	VMINPS       Y0, Y10, Y10
+	VMAXPS       Y4, Y10, Y10
+	VCMPPS       $0x11, Y9, Y1, Y9
+	VBLENDVPS    Y9, Y10, Y1, Y9
+	VADDPS       Y6, Y9, Y9
+	VANDPS       Y7, Y9, Y9
+	VMOVUPS      96(SP), Y10
+	VPADDD       (R10)(R11*4), Y10, Y10
+	VPADDD       (SP), Y10, Y10
+	VPADDD       128(SP), Y10, Y10
+	VXORPS       160(SP), Y10, Y11
+	VPADDD       Y11, Y10, Y10
+	VPSLLD       $0x0f, Y11, Y12
+	VPSRLD       $0x11, Y11, Y11
+	VORPS        Y11, Y12, Y11
+	VXORPS       Y10, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	VPSLLD       $0x1a, Y11, Y12
+	VPSRLD       $0x06, Y11, Y11
+	VORPS        Y11, Y12, Y11
+	VXORPS       Y10, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	VPADDD       32(SP), Y10, Y12
+	VPSLLD       $0x06, Y11, Y13
+	VPSRLD       $0x1a, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y10, Y11, Y10
+	VPADDD       192(SP), Y10, Y10
+	VPADDD       Y10, Y12, Y11
+	VPSLLD       $0x11, Y10, Y12
+	VPSRLD       $0x0f, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPSLLD       $0x1d, Y10, Y12
+	VPSRLD       $0x03, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPSLLD       $0x10, Y10, Y12
+	VPSRLD       $0x10, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPADDD       64(SP), Y11, Y12
+	VPSLLD       $0x18, Y10, Y13
+	VPSRLD       $0x08, Y10, Y10
+	VORPS        Y10, Y13, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       224(SP), Y10, Y10
+	VPADDD       Y10, Y12, Y11
+	VPSLLD       $0x0d, Y10, Y12
+	VPSRLD       $0x13, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPSLLD       $0x0f, Y10, Y12
+	VPSRLD       $0x11, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPSLLD       $0x1a, Y10, Y12
+	VPSRLD       $0x06, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPADDD       (SP), Y11, Y12
+	VPSLLD       $0x06, Y10, Y13
+	VPSRLD       $0x1a, Y10, Y10
+	VORPS        Y10, Y13, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       256(SP), Y10, Y10
+	VPADDD       Y10, Y12, Y11
+	VPSLLD       $0x11, Y10, Y12
+	VPSRLD       $0x0f, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPSLLD       $0x1d, Y10, Y12
+	VPSRLD       $0x03, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPSLLD       $0x10, Y10, Y12
+	VPSRLD       $0x10, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPADDD       32(SP), Y11, Y12
+	VPSLLD       $0x18, Y10, Y13
+	VPSRLD       $0x08, Y10, Y10
+	VORPS        Y10, Y13, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       288(SP), Y10, Y10
+	VPADDD       Y10, Y12, Y11
+	VPSLLD       $0x0d, Y10, Y12
+	VPSRLD       $0x13, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPSLLD       $0x0f, Y10, Y12
+	VPSRLD       $0x11, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPSLLD       $0x1a, Y10, Y12
+	VPSRLD       $0x06, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPADDD       64(SP), Y11, Y12
+	VPSRLD       $0x11, Y12, Y13
+	VPADDD       Y13, Y9, Y9
+	VPSRLD       $0x0f, Y9, Y9
+	VANDPS       Y5, Y8, Y8
+	VPSRLD       $0x18, Y8, Y8
+	VORPS        Y8, Y9, Y8
+	VMOVUPS      (DI)(R11*4), Y9
+	VBROADCASTSS word7fffffff<>+0(SB), Y13
+	VANDPS       Y13, Y9, Y13
+	VMULPS       Y2, Y13, Y14
+	VMULPS       Y3, Y14, Y14
+	VSQRTPS      Y14, Y14
+	VMULPS       Y0, Y14, Y14
+	VMINPS       Y0, Y14, Y14
+	VMAXPS       Y4, Y14, Y14
+	VCMPPS       $0x11, Y13, Y1, Y13
+	VBLENDVPS    Y13, Y14, Y1, Y13
+	VADDPS       Y6, Y13, Y13
+	VANDPS       Y7, Y13, Y13
+	VBROADCASTSS word00007fff<>+0(SB), Y14
+	VANDPS       Y14, Y12, Y12
+	VPADDD       Y12, Y13, Y12
+	VPSRLD       $0x0f, Y12, Y12
+	VANDPS       Y5, Y9, Y9
+	VPSRLD       $0x18, Y9, Y9
+	VORPS        Y9, Y12, Y9
+	VPSLLD       $0x08, Y9, Y9
+	VORPS        Y9, Y8, Y8
+	VMOVUPS      (R8)(R11*4), Y9
+	VBROADCASTSS word7fffffff<>+0(SB), Y12
+	VANDPS       Y12, Y9, Y12
+	VMULPS       Y2, Y12, Y13
+	VMULPS       Y3, Y13, Y13
+	VSQRTPS      Y13, Y13
+	VMULPS       Y0, Y13, Y13
+	VMINPS       Y0, Y13, Y13
+	VMAXPS       Y4, Y13, Y13
+	VCMPPS       $0x11, Y12, Y1, Y12
+	VBLENDVPS    Y12, Y13, Y1, Y12
+	VADDPS       Y6, Y12, Y12
+	VANDPS       Y7, Y12, Y12
+	VPSLLD       $0x06, Y10, Y13
+	VPSRLD       $0x1a, Y10, Y10
+	VORPS        Y10, Y13, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       320(SP), Y10, Y10
+	VPSRLD       $0x11, Y10, Y11
+	VPADDD       Y11, Y12, Y11
+	VPSRLD       $0x0f, Y11, Y11
+	VANDPS       Y5, Y9, Y9
+	VPSRLD       $0x18, Y9, Y9
+	VORPS        Y9, Y11, Y9
+	VPSLLD       $0x10, Y9, Y9
+	VORPS        Y9, Y8, Y8
+	VMOVUPS      (R9)(R11*4), Y9
+	VBROADCASTSS word7fffffff<>+0(SB), Y11
+	VANDPS       Y11, Y9, Y11
+	VMULPS       Y2, Y11, Y12
+	VMULPS       Y3, Y12, Y12
+	VSQRTPS      Y12, Y12
+	VMULPS       Y0, Y12, Y12
+	VMINPS       Y0, Y12, Y12
+	VMAXPS       Y4, Y12, Y12
+	VCMPPS       $0x11, Y11, Y1, Y11
+	VBLENDVPS    Y11, Y12, Y1, Y11
+	VADDPS       Y6, Y11, Y11
+	VANDPS       Y7, Y11, Y11
+	VBROADCASTSS word00007fff<>+0(SB), Y12
+	VANDPS       Y12, Y10, Y10
+	VPADDD       Y10, Y11, Y10
+	VPSRLD       $0x0f, Y10, Y10
+	VANDPS       Y5, Y9, Y9
+	VPSRLD       $0x18, Y9, Y9
+	VORPS        Y9, Y10, Y9
+	VPSLLD       $0x18, Y9, Y9
+	VORPS        Y9, Y8, Y8
+	VMOVUPS      Y8, (BX)(R11*4)
+	ADDQ         $+8, R11
+	CMPQ         R11, R12
+	JLT          loop
+
+loopend:
+	SUBQ         R11, AX
+	JE           done
+	VMOVD        AX, X8
+	VPBROADCASTD X8, Y8
+	VPCMPGTD     lanes<>+0(SB), Y8, Y8
+	VMASKMOVPS   (SI)(R11*4), Y8, Y9
+	VBROADCASTSS word7fffffff<>+0(SB), Y10
+	VANDPS       Y10, Y9, Y10
+	VMULPS       Y2, Y10, Y11
+	VMULPS       Y3, Y11, Y11
+	VSQRTPS      Y11, Y11
+	VMULPS       Y0, Y11, Y11
+	VMINPS       Y0, Y11, Y11
+	VMAXPS       Y4, Y11, Y11
+	VCMPPS       $0x11, Y10, Y1, Y10
+	VBLENDVPS    Y10, Y11, Y1, Y10
+	VADDPS       Y6, Y10, Y10
+	VANDPS       Y7, Y10, Y10
+	VMASKMOVPS   (R10)(R11*4), Y8, Y11
+	VPADDD       96(SP), Y11, Y11
+	VPADDD       (SP), Y11, Y11
+	VPADDD       128(SP), Y11, Y11
+	VXORPS       160(SP), Y11, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSLLD       $0x0f, Y12, Y13
+	VPSRLD       $0x11, Y12, Y12
+	VORPS        Y12, Y13, Y12
+	VXORPS       Y11, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSLLD       $0x1a, Y12, Y13
+	VPSRLD       $0x06, Y12, Y12
+	VORPS        Y12, Y13, Y12
+	VXORPS       Y11, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VPADDD       32(SP), Y11, Y13
+	VPSLLD       $0x06, Y12, Y14
+	VPSRLD       $0x1a, Y12, Y12
+	VORPS        Y12, Y14, Y12
+	VXORPS       Y11, Y12, Y11
+	VPADDD       192(SP), Y11, Y11
+	VPADDD       Y11, Y13, Y12
+	VPSLLD       $0x11, Y11, Y13
+	VPSRLD       $0x0f, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x1d, Y11, Y13
+	VPSRLD       $0x03, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x10, Y11, Y13
+	VPSRLD       $0x10, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPADDD       64(SP), Y12, Y13
+	VPSLLD       $0x18, Y11, Y14
+	VPSRLD       $0x08, Y11, Y11
+	VORPS        Y11, Y14, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       224(SP), Y11, Y11
+	VPADDD       Y11, Y13, Y12
+	VPSLLD       $0x0d, Y11, Y13
+	VPSRLD       $0x13, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x0f, Y11, Y13
+	VPSRLD       $0x11, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x1a, Y11, Y13
+	VPSRLD       $0x06, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPADDD       (SP), Y12, Y13
+	VPSLLD       $0x06, Y11, Y14
+	VPSRLD       $0x1a, Y11, Y11
+	VORPS        Y11, Y14, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       256(SP), Y11, Y11
+	VPADDD       Y11, Y13, Y12
+	VPSLLD       $0x11, Y11, Y13
+	VPSRLD       $0x0f, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x1d, Y11, Y13
+	VPSRLD       $0x03, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x10, Y11, Y13
+	VPSRLD       $0x10, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPADDD       32(SP), Y12, Y13
+	VPSLLD       $0x18, Y11, Y14
+	VPSRLD       $0x08, Y11, Y11
+	VORPS        Y11, Y14, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       288(SP), Y11, Y11
+	VPADDD       Y11, Y13, Y12
+	VPSLLD       $0x0d, Y11, Y13
+	VPSRLD       $0x13, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x0f, Y11, Y13
+	VPSRLD       $0x11, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x1a, Y11, Y13
+	VPSRLD       $0x06, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPADDD       64(SP), Y12, Y13
+	VPSRLD       $0x11, Y13, Y14
+	VPADDD       Y14, Y10, Y10
+	VPSRLD       $0x0f, Y10, Y10
+	VANDPS       Y5, Y9, Y9
+	VPSRLD       $0x18, Y9, Y9
+	VORPS        Y9, Y10, Y9
+	VMASKMOVPS   (DI)(R11*4), Y8, Y10
+	VBROADCASTSS word7fffffff<>+0(SB), Y14
+	VANDPS       Y14, Y10, Y14
+	VMULPS       Y2, Y14, Y15
+	VMULPS       Y3, Y15, Y15
+	VSQRTPS      Y15, Y15
+	VMULPS       Y0, Y15, Y15
+	VMINPS       Y0, Y15, Y15
+	VMAXPS       Y4, Y15, Y15
+	VCMPPS       $0x11, Y14, Y1, Y14
+	VBLENDVPS    Y14, Y15, Y1, Y14
+	VADDPS       Y6, Y14, Y14
+	VANDPS       Y7, Y14, Y14
+	VBROADCASTSS word00007fff<>+0(SB), Y15
+	VANDPS       Y15, Y13, Y13
+	VPADDD       Y13, Y14, Y13
+	VPSRLD       $0x0f, Y13, Y13
+	VANDPS       Y5, Y10, Y10
+	VPSRLD       $0x18, Y10, Y10
+	VORPS        Y10, Y13, Y10
+	VPSLLD       $0x08, Y10, Y10
+	VORPS        Y10, Y9, Y9
+	VMASKMOVPS   (R8)(R11*4), Y8, Y10
+	VBROADCASTSS word7fffffff<>+0(SB), Y13
+	VANDPS       Y13, Y10, Y13
+	VMULPS       Y2, Y13, Y14
+	VMULPS       Y3, Y14, Y14
+	VSQRTPS      Y14, Y14
+	VMULPS       Y0, Y14, Y14
+	VMINPS       Y0, Y14, Y14
+	VMAXPS       Y4, Y14, Y14
+	VCMPPS       $0x11, Y13, Y1, Y13
+	VBLENDVPS    Y13, Y14, Y1, Y13
+	VADDPS       Y6, Y13, Y13
+	VANDPS       Y7, Y13, Y13
+	VPSLLD       $0x06, Y11, Y14
+	VPSRLD       $0x1a, Y11, Y11
+	VORPS        Y11, Y14, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       320(SP), Y11, Y11
+	VPSRLD       $0x11, Y11, Y12
+	VPADDD       Y12, Y13, Y12
+	VPSRLD       $0x0f, Y12, Y12
+	VANDPS       Y5, Y10, Y10
+	VPSRLD       $0x18, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VPSLLD       $0x10, Y10, Y10
+	VORPS        Y10, Y9, Y9
+	VMASKMOVPS   (R9)(R11*4), Y8, Y10
+	VBROADCASTSS word7fffffff<>+0(SB), Y12
+	VANDPS       Y12, Y10, Y12
+	VMULPS       Y2, Y12, Y13
+	VMULPS       Y3, Y13, Y13
+	VSQRTPS      Y13, Y13
+	VMULPS       Y0, Y13, Y13
+	VMINPS       Y0, Y13, Y13
+	VMAXPS       Y4, Y13, Y13
+	VCMPPS       $0x11, Y12, Y1, Y12
+	VBLENDVPS    Y12, Y13, Y1, Y12
+	VADDPS       Y6, Y12, Y12
+	VANDPS       Y7, Y12, Y12
+	VBROADCASTSS word00007fff<>+0(SB), Y13
+	VANDPS       Y13, Y11, Y11
+	VPADDD       Y11, Y12, Y11
+	VPSRLD       $0x0f, Y11, Y11
+	VANDPS       Y5, Y10, Y10
+	VPSRLD       $0x18, Y10, Y10
+	VORPS        Y10, Y11, Y10
+	VPSLLD       $0x18, Y10, Y10
+	VORPS        Y10, Y9, Y9
+	VMASKMOVPS   Y9, Y8, (BX)(R11*4)
+
+done:
+	ADDQ $+144, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	u = threefry(index + base, high), 16 bits of it for each element
+//	q0 ← x0 and x1, q1 ← x2 and x3: of each the upper half of its bits + u, that of the first the lower half
+//
+// func QuantizeBF16(list [][]float32, c *[4]float32)
+// Requires: AVX, AVX2
+TEXT ·QuantizeBF16(SB), NOSPLIT, $224-32
+	MOVQ         c+24(FP), AX
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS word7f7f0000<>+0(SB), Y0
+	VBROADCASTSS word00400000<>+0(SB), Y1
+	VBROADCASTSS word7fffffff<>+0(SB), Y2
+	VBROADCASTSS 8(AX), Y3
+	VBROADCASTSS 12(AX), Y4
+	VXORPS       Y4, Y3, Y5
+	VBROADCASTSS word1bd11bda<>+0(SB), Y6
+	VXORPS       Y6, Y5, Y5
+	VBROADCASTSS word0000ffff<>+0(SB), Y6
+	VBROADCASTSS wordffff0000<>+0(SB), Y7
+	VBROADCASTSS (AX), Y8
+	VBROADCASTSS 4(AX), Y9
+	VPADDD       Y4, Y9, Y9
+	VMOVUPS      Y9, (SP)
+	VBROADCASTSS 4(AX), Y9
+	VPADDD       Y4, Y9, Y9
+	VPSLLD       $0x0d, Y9, Y9
+	VBROADCASTSS 4(AX), Y10
+	VPADDD       Y4, Y10, Y10
+	VPSRLD       $0x13, Y10, Y10
+	VORPS        Y10, Y9, Y9
+	VMOVUPS      Y9, 32(SP)
+	VBROADCASTSS word00000001<>+0(SB), Y9
+	VPADDD       Y9, Y5, Y9
+	VMOVUPS      Y9, 64(SP)
+	VBROADCASTSS word00000002<>+0(SB), Y9
+	VPADDD       Y9, Y3, Y9
+	VMOVUPS      Y9, 96(SP)
+	VBROADCASTSS word00000003<>+0(SB), Y9
+	VPADDD       Y9, Y4, Y9
+	VMOVUPS      Y9, 128(SP)
+	VBROADCASTSS word00000004<>+0(SB), Y9
+	VPADDD       Y9, Y5, Y9
+	VMOVUPS      Y9, 160(SP)
+	VBROADCASTSS word00000005<>+0(SB), Y9
+	VPADDD       Y9, Y3, Y9
+	VMOVUPS      Y9, 192(SP)
+	LEAQ         -168(DX), AX
+
+entry:
+	MOVQ 8(CX), AX
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	MOVQ 48(CX), DI
+	MOVQ 72(CX), R8
+	MOVQ 96(CX), R9
+	MOVQ 120(CX), R10
+	MOVQ 144(CX), R11
+	XORQ R12, R12
+	MOVQ AX, R13
+	ANDQ $-8, R13
+	CMPQ R12, R13
+	JGE  loopend
+
+loop:
+	VMOVUPS   (DI)(R12*4), Y9
+	VPADDD    (R11)(R12*4), Y8, Y10
+	VPADDD    Y3, Y10, Y10
+	VPADDD    (SP), Y10, Y10
+	VXORPS    32(SP), Y10, Y11
+	VPADDD    Y11, Y10, Y10
+	VPSLLD    $0x0f, Y11, Y12
+	VPSRLD    $0x11, Y11, Y11
+	VORPS     Y11, Y12, Y11
+	VXORPS    Y10, Y11, Y11
+	VPADDD    Y11, Y10, Y10
+	VPSLLD    $0x1a, Y11, Y12
+	VPSRLD    $0x06, Y11, Y11
+	VORPS     Y11, Y12, Y11
+	VXORPS    Y10, Y11, Y11
+	VPADDD    Y11, Y10, Y10
+	VPADDD    Y4, Y10, Y12
+	VPSLLD    $0x06, Y11, Y13
+	VPSRLD    $0x1a, Y11, Y11
+	VORPS     Y11, Y13, Y11
+	VXORPS    Y10, Y11, Y10
+	VPADDD    64(SP), Y10, Y10
+	VPADDD    Y10, Y12, Y11
+	VPSLLD    $0x11, Y10, Y12
+	VPSRLD    $0x0f, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPSLLD    $0x1d, Y10, Y12
+	VPSRLD    $0x03, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPSLLD    $0x10, Y10, Y12
+	VPSRLD    $0x10, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPADDD    Y5, Y11, Y12
+	VPSLLD    $0x18, Y10, Y13
+	VPSRLD    $0x08, Y10, Y10
+	VORPS     Y10, Y13, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    96(SP), Y10, Y10
+	VPADDD    Y10, Y12, Y11
+	VPSLLD    $0x0d, Y10, Y12
+	VPSRLD    $0x13, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPSLLD    $0x0f, Y10, Y12
+	VPSRLD    $0x11, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPSLLD    $0x1a, Y10, Y12
+	VPSRLD    $0x06, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPADDD    Y3, Y11, Y12
+	VPSLLD    $0x06, Y10, Y13
+	VPSRLD    $0x1a, Y10, Y10
+	VORPS     Y10, Y13, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    128(SP), Y10, Y10
+	VPADDD    Y10, Y12, Y11
+	VPSLLD    $0x11, Y10, Y12
+	VPSRLD    $0x0f, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPSLLD    $0x1d, Y10, Y12
+	VPSRLD    $0x03, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPSLLD    $0x10, Y10, Y12
+	VPSRLD    $0x10, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPADDD    Y4, Y11, Y12
+	VPSLLD    $0x18, Y10, Y13
+	VPSRLD    $0x08, Y10, Y10
+	VORPS     Y10, Y13, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    160(SP), Y10, Y10
+	VPADDD    Y10, Y12, Y11
+	VPSLLD    $0x0d, Y10, Y12
+	VPSRLD    $0x13, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPSLLD    $0x0f, Y10, Y12
+	VPSRLD    $0x11, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPSLLD    $0x1a, Y10, Y12
+	VPSRLD    $0x06, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPADDD    Y5, Y11, Y12
+	VPSRLD    $0x10, Y12, Y13
+	VPADDD    Y13, Y9, Y13
+	VANDPS    Y2, Y9, Y14
+	VCMPPS    $0x12, Y0, Y14, Y14
+	VBLENDVPS Y14, Y13, Y9, Y13
+	VORPS     Y1, Y9, Y14
+	VCMPPS    $0x00, Y9, Y9, Y9
+	VBLENDVPS Y9, Y13, Y14, Y9
+	VPSRLD    $0x10, Y9, Y9
+	VMOVUPS   (R8)(R12*4), Y13
+	VANDPS    Y6, Y12, Y12
+	VPADDD    Y12, Y13, Y12
+	VANDPS    Y2, Y13, Y14
+	VCMPPS    $0x12, Y0, Y14, Y14
+	VBLENDVPS Y14, Y12, Y13, Y12
+	VORPS     Y1, Y13, Y14
+	VCMPPS    $0x00, Y13, Y13, Y13
+	VBLENDVPS Y13, Y12, Y14, Y12
+	VANDPS    Y7, Y12, Y12
+	VORPS     Y12, Y9, Y9
+	VMOVUPS   Y9, (BX)(R12*4)
+	VMOVUPS   (R9)(R12*4), Y9
+	VPSLLD    $0x06, Y10, Y12
+	VPSRLD    $0x1a, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    192(SP), Y10, Y10
+	VPSRLD    $0x10, Y10, Y11
+	VPADDD    Y11, Y9, Y11
+	VANDPS    Y2, Y9, Y12
+	VCMPPS    $0x12, Y0, Y12, Y12
+	VBLENDVPS Y12, Y11, Y9, Y11
+	VORPS     Y1, Y9, Y12
+	VCMPPS    $0x00, Y9, Y9, Y9
+	VBLENDVPS Y9, Y11, Y12, Y9
+	VPSRLD    $0x10, Y9, Y9
+	VMOVUPS   (R10)(R12*4), Y11
+	VANDPS    Y6, Y10, Y10
+	VPADDD    Y10, Y11, Y10
+	VANDPS    Y2, Y11, Y12
+	VCMPPS    $0x12, Y0, Y12, Y12
+	VBLENDVPS Y12, Y10, Y11, Y10
+	VORPS     Y1, Y11, Y12
+	VCMPPS    $0x00, Y11, Y11, Y11
+	VBLENDVPS Y11, Y10, Y12, Y10
+	VANDPS    Y7, Y10, Y10
+	VORPS     Y10, Y9, Y9
+	VMOVUPS   Y9, (SI)(R12*4)
+	ADDQ      $+8, R12
+	CMPQ      R12, R13
+	JLT       loop
+
+loopend:
+	SUBQ         R12, AX
+	JE           done
+	VMOVD        AX, X9
+	VPBROADCASTD X9, Y9
+	VPCMPGTD     lanes<>+0(SB), Y9, Y9
+	VMASKMOVPS   (DI)(R12*4), Y9, Y10
+	VMASKMOVPS   (R11)(R12*4), Y9, Y11
+	VPADDD       Y8, Y11, Y11
+	VPADDD       Y3, Y11, Y11
+	VPADDD       (SP), Y11, Y11
+	VXORPS       32(SP), Y11, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSLLD       $0x0f, Y12, Y13
+	VPSRLD       $0x11, Y12, Y12
+	VORPS        Y12, Y13, Y12
+	VXORPS       Y11, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSLLD       $0x1a, Y12, Y13
+	VPSRLD       $0x06, Y12, Y12
+	VORPS        Y12, Y13, Y12
+	VXORPS       Y11, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VPADDD       Y4, Y11, Y13
+	VPSLLD       $0x06, Y12, Y14
+	VPSRLD       $0x1a, Y12, Y12
+	VORPS        Y12, Y14, Y12
+	VXORPS       Y11, Y12, Y11
+	VPADDD       64(SP), Y11, Y11
+	VPADDD       Y11, Y13, Y12
+	VPSLLD       $0x11, Y11, Y13
+	VPSRLD       $0x0f, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x1d, Y11, Y13
+	VPSRLD       $0x03, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x10, Y11, Y13
+	VPSRLD       $0x10, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPADDD       Y5, Y12, Y13
+	VPSLLD       $0x18, Y11, Y14
+	VPSRLD       $0x08, Y11, Y11
+	VORPS        Y11, Y14, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       96(SP), Y11, Y11
+	VPADDD       Y11, Y13, Y12
+	VPSLLD       $0x0d, Y11, Y13
+	VPSRLD       $0x13, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x0f, Y11, Y13
+	VPSRLD       $0x11, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x1a, Y11, Y13
+	VPSRLD       $0x06, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPADDD       Y3, Y12, Y13
+	VPSLLD       $0x06, Y11, Y14
+	VPSRLD       $0x1a, Y11, Y11
+	VORPS        Y11, Y14, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       128(SP), Y11, Y11
+	VPADDD       Y11, Y13, Y12
+	VPSLLD       $0x11, Y11, Y13
+	VPSRLD       $0x0f, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x1d, Y11, Y13
+	VPSRLD       $0x03, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x10, Y11, Y13
+	VPSRLD       $0x10, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPADDD       Y4, Y12, Y13
+	VPSLLD       $0x18, Y11, Y14
+	VPSRLD       $0x08, Y11, Y11
+	VORPS        Y11, Y14, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       160(SP), Y11, Y11
+	VPADDD       Y11, Y13, Y12
+	VPSLLD       $0x0d, Y11, Y13
+	VPSRLD       $0x13, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x0f, Y11, Y13
+	VPSRLD       $0x11, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x1a, Y11, Y13
+	VPSRLD       $0x06, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPADDD       Y5, Y12, Y13
+	VPSRLD       $0x10, Y13, Y14
+	VPADDD       Y14, Y10, Y14
+	VANDPS       Y2, Y10, Y15
+	VCMPPS       $0x12, Y0, Y15, Y15
+	VBLENDVPS    Y15, Y14, Y10, Y14
+	VORPS        Y1, Y10, Y15
+	VCMPPS       $0x00, Y10, Y10, Y10
+	VBLENDVPS    Y10, Y14, Y15, Y10
+	VPSRLD       $0x10, Y10, Y10
+	VMASKMOVPS   (R8)(R12*4), Y9, Y14
+	VANDPS       Y6, Y13, Y13
+	VPADDD       Y13, Y14, Y13
+	VANDPS       Y2, Y14, Y15
+	VCMPPS       $0x12, Y0, Y15, Y15
+	VBLENDVPS    Y15, Y13, Y14, Y13
+	VORPS        Y1, Y14, Y15
+	VCMPPS       $0x00, Y14, Y14, Y14
+	VBLENDVPS    Y14, Y13, Y15, Y13
+	VANDPS       Y7, Y13, Y13
+	VORPS        Y13, Y10, Y10
+	VMASKMOVPS   Y10, Y9, (BX)(R12*4)
+	VMASKMOVPS   (R9)(R12*4), Y9, Y10
+	VPSLLD       $0x06, Y11, Y13
+	VPSRLD       $0x1a, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       192(SP), Y11, Y11
+	VPSRLD       $0x10, Y11, Y12
+	VPADDD       Y12, Y10, Y12
+	VANDPS       Y2, Y10, Y13
+	VCMPPS       $0x12, Y0, Y13, Y13
+	VBLENDVPS    Y13, Y12, Y10, Y12
+	VORPS        Y1, Y10, Y13
+	VCMPPS       $0x00, Y10, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y13, Y10
+	VPSRLD       $0x10, Y10, Y10
+	VMASKMOVPS   (R10)(R12*4), Y9, Y12
+	VANDPS       Y6, Y11, Y11
+	VPADDD       Y11, Y12, Y11
+	VANDPS       Y2, Y12, Y13
+	VCMPPS       $0x12, Y0, Y13, Y13
+	VBLENDVPS    Y13, Y11, Y12, Y11
+	VORPS        Y1, Y12, Y13
+	VCMPPS       $0x00, Y12, Y12, Y12
+	VBLENDVPS    Y12, Y11, Y13, Y11
+	VANDPS       Y7, Y11, Y11
+	VORPS        Y11, Y10, Y10
+	VMASKMOVPS   Y10, Y9, (SI)(R12*4)
+
+done:
+	ADDQ $+168, CX
+	CMPQ CX, DX
 	JLT  entry
 
 end:
