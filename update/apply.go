@@ -115,7 +115,7 @@ func (o *Optimizer) ApplyTyped(tensor, offset int, params []float32, grads Typed
 	if o.begun == nil {
 		return &ArgError{"step", o.Steps(), "one that Begin began"}
 	}
-	if err := o.checkWholeRows(t, offset, len(params)); err != nil {
+	if err := firstError(o.checkWholeRows(t, offset, len(params)), o.checkWholeBlocks(tensor, offset, len(params))); err != nil {
 		return err
 	}
 	if err := o.apartFromState(tensor, params, grads); err != nil {

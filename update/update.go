@@ -73,6 +73,8 @@ type Optimizer struct {
 	adaptive      float64 // the clipping by units, and its eps
 	adaptiveEps   float64
 	centralizes   bool
+	stateTypes    map[string]StateType
+	stateSeed     uint64
 
 	turn    turn
 	torn    bool   // a step was not carried to its end
