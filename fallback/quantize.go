@@ -2,13 +2,13 @@ package fallback
 
 import "math"
 
-// QuantizeScalars are the numbers of Quantize. Codes is 127 where signs are kept and 255
-// where there are none.
+// QuantizeScalars are the numbers of Quantize.
 type QuantizeScalars struct {
 	Up      float32 // a power of 2 that keeps inverse a normal number
 	Inverse float32 // 1/(up·the largest magnitude of the block), rounded up
-	Steps   float32 // codes·2¹⁵
-	Least   float32 // 2¹⁵ for codes of at least 1, or 0
+	Low     float32 // what the code 1 stands for, beside 1 for the largest
+	Least   float32 // low·2⁻¹⁶, or 0 for codes of at least 1
+	Bias    Mask    // what is added to a code
 	Signs   Mask    // the sign bit, or 0
 	Base    Mask    // added to all numbers of places
 	High    Mask    // the upper half of these
@@ -16,61 +16,65 @@ type QuantizeScalars struct {
 	Key2    Mask
 }
 
-// Quantize makes codes of 8 bits of a block's elements, which are the roots of their parts of
-// the largest magnitude, rounded up or down at random so that their mean is right. It comes in
-// four parts, of which each word has an element. The numbers of places are bits in index, and
-// the generator is that of Noise. NaN is 0.
+// Quantize makes codes of 8 bits of a block's elements: 3 bits of a fraction, above them an
+// exponent, and a sign if signs are kept. Of its part of the largest magnitude the code above
+// or below is taken at random, so that the mean is right. The block comes in four parts, of
+// which each word has an element. The numbers of places are bits in index, and the generator is
+// that of Noise. NaN is 0, whatever its sign.
 //
-//	u = threefry(index + base, high), 15 bits of it for each element
-//	c = the larger of √(|x|·up·inverse)·steps and least, 0 if x is
-//	q ← (c + u)/2¹⁵ rounded down, and x's sign; x0 to x3 in the bytes of q from the lowest on
+//	u = threefry(index + base, high), 16 bits of it for each element
+//	y = |x|·up·inverse, from low to 1
+//	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+//	q ← c of x0 to x3, in its bytes from the lowest on
 func Quantize(q, x0, x1, x2, x3, index []float32, c *QuantizeScalars) {
 	for i := range q {
 		a, b := threefry(math.Float32bits(index[i])+uint32(c.Base), uint32(c.High), uint32(c.Key1), uint32(c.Key2))
-		const draw = 1<<15 - 1
-		q[i] = math.Float32frombits(c.code(x0[i], a>>17) | c.code(x1[i], a&draw)<<8 | c.code(x2[i], b>>17)<<16 | c.code(x3[i], b&draw)<<24)
+		const draw = 1<<16 - 1
+		q[i] = math.Float32frombits(c.code(x0[i], a>>16) | c.code(x1[i], a&draw)<<8 | c.code(x2[i], b>>16)<<16 | c.code(x3[i], b&draw)<<24)
 	}
 }
 
 // code is that of x.
 func (c *QuantizeScalars) code(x float32, draw uint32) uint32 {
-	t := float32(0)
-	if size := abs(x); 0 < size {
-		t = float32(sqrt(float32(float32(size*c.Up)*c.Inverse)) * c.Steps)
-		if !(t < c.Steps) {
-			t = c.Steps
-		}
-		if !(t > c.Least) {
-			t = c.Least
-		}
+	part := float32(float32(abs(x)*c.Up) * c.Inverse)
+	if !(float32(float32(int32(draw))*c.Least) < part) {
+		return 0
 	}
-	fixed := math.Float32bits(t+0x1p23) & (1<<23 - 1)
-	return (fixed+draw)>>15 | math.Float32bits(x)&uint32(c.Signs)>>24
+	y := part
+	if !(y < 1) {
+		y = 1
+	}
+	if !(y > c.Low) {
+		y = c.Low
+	}
+	return (math.Float32bits(y)+draw<<4)>>20 - uint32(c.Bias) | math.Float32bits(x)&uint32(c.Signs)>>24
 }
 
 // DequantizeScalars are the numbers of Dequantize.
 type DequantizeScalars struct {
-	Unit  float32 // 1/codes²
 	Scale float32 // the largest magnitude of the block
+	Bias  Mask    // what is added to a code
 	Signs Mask    // the sign bit, or 0
 }
 
 // Dequantize makes a block of what Quantize has made of it.
 //
 //	c = the byte of q without its sign, from the lowest on
-//	x0 to x3 ← ±c²·unit·scale
+//	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
 func Dequantize(q, x0, x1, x2, x3 []float32, c *DequantizeScalars) {
 	for i := range q {
 		word := math.Float32bits(q[i])
-		x0[i], x1[i], x2[i], x3[i] = c.number(word), c.number(word>>8), c.number(word>>16), c.number(word>>24)
+		x0[i], x1[i], x2[i], x3[i] = c.number(word, 0), c.number(word, 8), c.number(word, 16), c.number(word, 24)
 	}
 }
 
-// number is what the lowest byte stands for.
-func (c *DequantizeScalars) number(word uint32) float32 {
-	code := float32(int32(word & (255 ^ uint32(c.Signs)>>24)))
-	size := float32(float32(float32(code*code)*c.Unit) * c.Scale)
-	return math.Float32frombits(math.Float32bits(size) | word<<24&uint32(c.Signs))
+// number is what the byte of a word stands for that has so many bits below it.
+func (c *DequantizeScalars) number(word uint32, below int) float32 {
+	code, size := word>>below&(255^uint32(c.Signs)>>24), float32(0)
+	if code > 0 {
+		size = math.Float32frombits((code+uint32(c.Bias))<<20) * c.Scale
+	}
+	return math.Float32frombits(math.Float32bits(size) | word<<(24-below)&uint32(c.Signs))
 }
 
 // QuantizeBF16Scalars are the numbers of QuantizeBF16.

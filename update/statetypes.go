@@ -25,23 +25,26 @@ const (
 	// infinity is the former.
 	StateBF16
 
-	// StateRoot8 is 8 bits for each element and a float32 for each block of 256 along the
-	// tensor, the largest magnitude s among them, which is kept as it is. An element x has the
-	// code √(|x|/s)·127 with its sign, or √(x/s)·255 of squares, of two whole numbers one at
-	// random so that the mean of codes is right; it stands for (code/127)²·s. A square that is
-	// not 0 has a code of at least 1, since next to a mean of gradients that is not 0 a divisor
-	// of no more than Eps makes a step of any size.
+	// StateFloat8 is 8 bits for each element and a float32 for each block of 256 along the
+	// tensor, the largest magnitude s among them, which is kept as it is. An element has a
+	// fraction of 3 bits and an exponent of 4 beside its sign, or of 5 if it is a square: it is
+	// s or one of s·(1 + f/8)·2⁻ᵉ down to s·1.25·2⁻¹⁶, of squares s·1.25·2⁻³², or 0. Of the two
+	// of these beside a number one is taken at random so that the mean is right. To nearest,
+	// means that move slowly would stay where they are, as with StateBF16.
+	//
+	// A square that is not 0 does not become 0: next to a mean of gradients that is not 0, a
+	// divisor of no more than Eps would make a step of any size.
 	//
 	// NaN and infinite elements are stored as 0 and count for no other's s: with the policy
 	// Propagate the parameter is what they have made of it, and its state begins anew.
-	StateRoot8
+	StateFloat8
 )
 
 func (s StateType) String() string {
-	if s > StateRoot8 {
+	if s > StateFloat8 {
 		return fmt.Sprintf("StateType(%d)", uint8(s))
 	}
-	return [...]string{"float32", "bfloat16", "root8"}[s]
+	return [...]string{"float32", "bfloat16", "float8"}[s]
 }
 
 // A TypedState is a state buffer of another type than float32.
@@ -50,7 +53,10 @@ type TypedState struct {
 
 	BF16 []BF16 // an element each, of StateBF16
 
-	Codes  []uint8   // an element each, of StateRoot8: the sign, unless they are squares, is the highest bit
+	// Codes are an element each, of StateFloat8. The highest bit is the sign, but of squares.
+	// What is left of a code c stands for 0 if it is 0, and else for the float32 with the bits
+	// (c + 889)·2²⁰, of squares (c + 761)·2²⁰, times the scale.
+	Codes  []uint8
 	Scales []float32 // of each block of 256 elements, the last of which may be shorter
 }
 
@@ -59,7 +65,7 @@ type TypedState struct {
 // float32. nil is for float32 alone, as at first. What is in the buffers is converted: best
 // before the first step.
 //
-//	o.SetStateTypes(map[string]update.StateType{"m": update.StateRoot8, "v": update.StateRoot8}, seed)
+//	o.SetStateTypes(map[string]update.StateType{"m": update.StateFloat8, "v": update.StateFloat8}, seed)
 //
 // It may be means and sums of gradients or of squares, of a rule that takes a step in one pass
 // over elements and makes no parameters of its state: Adam, AMSGrad, Adamax ("m"), NAdam,
@@ -125,8 +131,8 @@ func (o *Optimizer) checkStateTypes(types map[string]StateType) error {
 	for _, name := range slices.Sorted(maps.Keys(types)) {
 		s, known := types[name], false
 		arg := fmt.Sprintf("types[%q]", name)
-		if s > StateRoot8 {
-			return &ArgError{arg, s, "StateFloat32, StateBF16 or StateRoot8"}
+		if s > StateFloat8 {
+			return &ArgError{arg, s, "StateFloat32, StateBF16 or StateFloat8"}
 		}
 		some = some || s != StateFloat32
 		for k := range o.groups {
@@ -257,9 +263,9 @@ func (o *Optimizer) checkTyped(tensor, slot int, from TensorState, name, typed s
 	switch blocks := (n + tune.PackLen - 1) / tune.PackLen; {
 	case want == StateBF16 && len(s.BF16) != n:
 		return &ArgError{"len(" + typed + ".BF16)", len(s.BF16), fmt.Sprint(n)}
-	case want == StateRoot8 && len(s.Codes) != n:
+	case want == StateFloat8 && len(s.Codes) != n:
 		return &ArgError{"len(" + typed + ".Codes)", len(s.Codes), fmt.Sprint(n)}
-	case want == StateRoot8 && len(s.Scales) != blocks:
+	case want == StateFloat8 && len(s.Scales) != blocks:
 		return &ArgError{"len(" + typed + ".Scales)", len(s.Scales), fmt.Sprint(blocks)}
 	}
 	for i, h := range s.BF16 {

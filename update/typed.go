@@ -28,8 +28,8 @@ func TypedList[T kernels.Number](list [][]T) []Typed { return kernels.TypedList(
 // F16: the bits are those of StepSet with the same numbers as float32, and so are norms and
 // what policies see. A gradient of 16 bits is scaled once it is float32.
 //
-// Parameters, state and all arithmetic are float32. SetCopies has the step leave the
-// parameters in 16 bits too.
+// Parameters and all arithmetic are float32, and state is unless SetStateTypes says otherwise.
+// SetCopies has the step leave the parameters in 16 bits too.
 func (o *Optimizer) StepTyped(params [][]float32, grads []Typed) error {
 	if err := o.enter(); err != nil {
 		return err

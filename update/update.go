@@ -9,7 +9,8 @@
 // Gradients are float32, bfloat16 or float16 (StepTyped, StepShardsTyped, ApplyTyped), made
 // float32 block by block within the step, which can leave the parameters as bfloat16 or
 // float16 beside the float32 ones (SetCopies). All arithmetic is float32: the bits are those of
-// float32 gradients with the same numbers.
+// float32 gradients with the same numbers. Means of gradients and of squares may be kept in
+// bfloat16 or 8 bits (SetStateTypes).
 //
 // A rule is a struct of options, and the packages torch, keras, optax, tensorflow and
 // textbook below this one have the rules of each framework under its own names and with

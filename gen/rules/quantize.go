@@ -7,21 +7,21 @@ import "github.com/lockstep-go/lockstep/gen/rule"
 // place in a word and no lane another's.
 var (
 	Quantize = All.Define("Quantize", `
-	u = threefry(index + base, high), 15 bits of it for each element
-	c = the larger of √(|x|·up·inverse)·steps and least, 0 if x is
-	q ← (c + u)/2¹⁵ rounded down, and x's sign; x0 to x3 in the bytes of q from the lowest on`, func(r *rule.Rule) {
+	u = threefry(index + base, high), 16 bits of it for each element
+	y = |x|·up·inverse, from low to 1
+	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+	q ← c of x0 to x3, in its bytes from the lowest on`, func(r *rule.Rule) {
 		q, x, index := r.Buffer("q"), quarters(r), r.Buffer("index")
-		up, inverse, steps, least := r.Scalar("up"), r.Scalar("inverse"), r.Scalar("steps"), r.Scalar("least")
-		signs := r.Scalar("signs")
-		draws := quarterDraws(r, index, 15)
+		up, inverse, low, least := r.Scalar("up"), r.Scalar("inverse"), r.Scalar("low"), r.Scalar("least")
+		bias, signs := r.Scalar("bias"), r.Scalar("signs")
+		draws := quarterDraws(r, index)
 
 		var word rule.Value
 		for k, x := range x {
-			size := x.Abs()
-			c := size.Mul(up).Mul(inverse).Sqrt().Mul(steps).Min(steps).Max(least)
-			c = r.Const(0).Less(size).Select(c, r.Const(0))
-			c = c.Add(r.Const(0x1p23)).And(r.Bits(1<<23 - 1))
-			code := c.AddInt(draws[k]).ShiftRight(15).Or(x.And(signs).ShiftRight(24))
+			part := x.Abs().Mul(up).Mul(inverse)
+			y := part.Min(r.Const(1)).Max(low)
+			code := y.AddInt(draws[k].ShiftLeft(4)).ShiftRight(20).SubInt(bias).Or(x.And(signs).ShiftRight(24))
+			code = draws[k].FromInt().Mul(least).Less(part).Select(code, r.Bits(0))
 			if k == 0 {
 				word = code
 			} else {
@@ -33,9 +33,9 @@ var (
 
 	Dequantize = All.Define("Dequantize", `
 	c = the byte of q without its sign, from the lowest on
-	x0 to x3 ← ±c²·unit·scale`, func(r *rule.Rule) {
+	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is`, func(r *rule.Rule) {
 		q, x := r.Buffer("q"), quarters(r)
-		unit, scale, signs := r.Scalar("unit"), r.Scalar("scale"), r.Scalar("signs")
+		scale, bias, signs := r.Scalar("scale"), r.Scalar("bias"), r.Scalar("signs")
 		codes := r.Bits(255).Xor(signs.ShiftRight(24))
 		for k, x := range x {
 			byte, top := q, q
@@ -45,8 +45,10 @@ var (
 			if k < 3 {
 				top = q.ShiftLeft(uint32(24 - 8*k))
 			}
-			c := byte.And(codes).FromInt()
-			x.Set(c.Mul(c).Mul(unit).Mul(scale).Or(top.And(signs)))
+			c := byte.And(codes)
+			y := c.AddInt(bias).ShiftLeft(20).Mul(scale)
+			y = r.Const(0).Less(c.FromInt()).Select(y, r.Const(0))
+			x.Set(y.Or(top.And(signs)))
 		}
 	})
 
@@ -54,7 +56,7 @@ var (
 	u = threefry(index + base, high), 16 bits of it for each element
 	q0 ← x0 and x1, q1 ← x2 and x3: of each the upper half of its bits + u, that of the first the lower half`, func(r *rule.Rule) {
 		q0, q1, x, index := r.Buffer("q0"), r.Buffer("q1"), quarters(r), r.Buffer("index")
-		draws := quarterDraws(r, index, 16)
+		draws := quarterDraws(r, index)
 
 		var halves [4]rule.Value
 		for k, x := range x {
@@ -82,10 +84,10 @@ func quarters(r *rule.Rule) [4]rule.Value {
 	return [4]rule.Value{r.Buffer("x0"), r.Buffer("x1"), r.Buffer("x2"), r.Buffer("x3")}
 }
 
-// quarterDraws are so many random bits, at most 16, of each element of a place.
-func quarterDraws(r *rule.Rule, index rule.Value, bits uint32) [4]rule.Value {
+// quarterDraws are 16 random bits of each element of a place.
+func quarterDraws(r *rule.Rule, index rule.Value) [4]rule.Value {
 	base, high, key1, key2 := r.Scalar("base"), r.Scalar("high"), r.Scalar("key1"), r.Scalar("key2")
 	a, b := threefry(r, index.AddInt(base), high, key1, key2)
-	mask := r.Bits(1<<bits - 1)
-	return [4]rule.Value{a.ShiftRight(32 - bits), a.And(mask), b.ShiftRight(32 - bits), b.And(mask)}
+	lower := r.Bits(1<<16 - 1)
+	return [4]rule.Value{a.ShiftRight(16), a.And(lower), b.ShiftRight(16), b.And(lower)}
 }

@@ -14,9 +14,9 @@ import (
 type Packing uint8
 
 const (
-	Unpacked   Packing = iota // float32
-	PackedBF16                // the upper half of a float32, rounded at random
-	PackedRoot                // 8 bits, the root of its part of the largest in its block, rounded at random
+	Unpacked     Packing = iota // float32
+	PackedBF16                  // the upper half of a float32, rounded at random
+	PackedFloat8                // 8 bits of a float beside the largest in its block, rounded at random
 )
 
 // packed is a slot of a tensor that is packed. A block is words of bits: see
@@ -29,9 +29,11 @@ type packed struct {
 }
 
 const (
-	quarter   = tune.PackLen / 4
-	signBit   = 1 << 31
-	fractions = 1 << 15 // of a code, in Quantize
+	quarter = tune.PackLen / 4
+	signBit = 1 << 31
+
+	// one is the bits of 1 as Quantize has them, which the largest code stands for.
+	one = 127 << 3
 )
 
 // words is how many words a block takes.
@@ -46,20 +48,21 @@ func (p Packing) words() int {
 func newPacked(p Packing, signed bool, n int) packed {
 	blocks := (n + tune.PackLen - 1) / tune.PackLen
 	s := packed{packing: p, signed: signed, words: Alloc(blocks*p.words(), 1)[0]}
-	if p == PackedRoot {
+	if p == PackedFloat8 {
 		s.scales = make([]float32, blocks)
 	}
 	return s
 }
 
-// codes is the largest code, without its sign, and signs the mask of the bit for that.
-func (p *packed) codes() float32 {
+// bias is what is added to a code: the largest, of 7 or 8 bits, stands for 1.
+func (p *packed) bias() fallback.Mask {
 	if p.signed {
-		return 127
+		return one - 127
 	}
-	return 255
+	return one - 255
 }
 
+// signs is the mask of the bit for the sign.
 func (p *packed) signs() fallback.Mask {
 	if p.signed {
 		return signBit
@@ -133,7 +136,7 @@ func (p *packed) load(table kernels.Table, w *Worker, block int, x []float32) {
 		return
 	}
 	c := &w.packs.dequantize
-	c.Unit, c.Scale, c.Signs = 1/(p.codes()*p.codes()), p.scales[block], p.signs()
+	c.Scale, c.Bias, c.Signs = p.scales[block], p.bias(), p.signs()
 	w.list.Set(words, x[:quarter], x[quarter:2*quarter], x[2*quarter:3*quarter], x[3*quarter:])
 	kernels.Dequantize(table, &w.list, c)
 }
@@ -156,9 +159,10 @@ func (p *packed) store(e *Engine, w *Worker, block int, x []float32, key uint64)
 		return
 	}
 	c := &w.packs.quantize
-	*c = fallback.QuantizeScalars{Steps: p.codes() * fractions, Signs: p.signs(), Base: base, High: high, Key1: key1, Key2: key2}
-	if !p.signed {
-		c.Least = fractions
+	*c = fallback.QuantizeScalars{Bias: p.bias(), Signs: p.signs(), Base: base, High: high, Key1: key1, Key2: key2}
+	c.Low = math.Float32frombits(uint32(c.Bias+1) << 20)
+	if p.signed { // what would have a code below 1 has 1 or 0
+		c.Least = c.Low * 0x1p-16
 	}
 	c.Up, c.Inverse = inverseOf(largest)
 	w.list.Set(words, x[:quarter], x[quarter:2*quarter], x[2*quarter:3*quarter], x[3*quarter:], e.numbers[:quarter])
@@ -298,7 +302,7 @@ func (e *Engine) StateBytes(tensor int) int {
 	return n
 }
 
-// Codes are those of a slot PackedRoot, in the order of its elements, and the largest
+// Codes are those of a slot PackedFloat8, in the order of its elements, and the largest
 // magnitude of each block. They are copies.
 func (e *Engine) Codes(tensor, slot int) (codes []uint8, scales []float32) {
 	t := &e.tensors[tensor]
