@@ -941,8 +941,8 @@ LOCKSTEP_API lockstep_status lockstep_kernel_d_adapt_adamw(const lockstep_table 
  * lockstep_dequantize_scalars are the numbers of Dequantize.
  */
 typedef struct lockstep_dequantize_scalars {
-	float unit; /* 1/codes² */
 	float scale; /* the largest magnitude of the block */
+	uint32_t bias; /* what is added to a code */
 	uint32_t signs; /* the sign bit, or 0 */
 } lockstep_dequantize_scalars;
 
@@ -950,7 +950,7 @@ typedef struct lockstep_dequantize_scalars {
  * Dequantize makes a block of what Quantize has made of it.
  *
  *	c = the byte of q without its sign, from the lowest on
- *	x0 to x3 ← ±c²·unit·scale
+ *	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
  *
  * list: q (read), x0 (written), x1 (written), x2 (written), x3 (written)
  */
@@ -1458,14 +1458,14 @@ typedef struct lockstep_prodigy_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_prodigy(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_prodigy_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]);
 
 /*
- * lockstep_quantize_scalars are the numbers of Quantize. Codes is 127 where signs are kept and 255
- * where there are none.
+ * lockstep_quantize_scalars are the numbers of Quantize.
  */
 typedef struct lockstep_quantize_scalars {
 	float up; /* a power of 2 that keeps inverse a normal number */
 	float inverse; /* 1/(up·the largest magnitude of the block), rounded up */
-	float steps; /* codes·2¹⁵ */
-	float least; /* 2¹⁵ for codes of at least 1, or 0 */
+	float low; /* what the code 1 stands for, beside 1 for the largest */
+	float least; /* low·2⁻¹⁶, or 0 for codes of at least 1 */
+	uint32_t bias; /* what is added to a code */
 	uint32_t signs; /* the sign bit, or 0 */
 	uint32_t base; /* added to all numbers of places */
 	uint32_t high; /* the upper half of these */
@@ -1474,14 +1474,16 @@ typedef struct lockstep_quantize_scalars {
 } lockstep_quantize_scalars;
 
 /*
- * Quantize makes codes of 8 bits of a block's elements, which are the roots of their parts of
- * the largest magnitude, rounded up or down at random so that their mean is right. It comes in
- * four parts, of which each word has an element. The numbers of places are bits in index, and
- * the generator is that of Noise. NaN is 0.
+ * Quantize makes codes of 8 bits of a block's elements: 3 bits of a fraction, above them an
+ * exponent, and a sign if signs are kept. Of its part of the largest magnitude the code above
+ * or below is taken at random, so that the mean is right. The block comes in four parts, of
+ * which each word has an element. The numbers of places are bits in index, and the generator is
+ * that of Noise. NaN is 0, whatever its sign.
  *
- *	u = threefry(index + base, high), 15 bits of it for each element
- *	c = the larger of √(|x|·up·inverse)·steps and least, 0 if x is
- *	q ← (c + u)/2¹⁵ rounded down, and x's sign; x0 to x3 in the bytes of q from the lowest on
+ *	u = threefry(index + base, high), 16 bits of it for each element
+ *	y = |x|·up·inverse, from low to 1
+ *	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+ *	q ← c of x0 to x3, in its bytes from the lowest on
  *
  * list: q (written), x0 (read), x1 (read), x2 (read), x3 (read), index (read)
  */

@@ -84,7 +84,7 @@ static const lockstep_parameter d_adapt_adamw_buffers[] = {{"p", LOCKSTEP_STREAM
 static const lockstep_parameter d_adapt_adamw_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"before", LOCKSTEP_FLOAT}, {"weight", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"weight3", LOCKSTEP_FLOAT}, {"rate", LOCKSTEP_FLOAT}, {"layer", LOCKSTEP_FLOAT}};
 static const lockstep_parameter d_adapt_adamw_lanes[] = {{"numerator", LOCKSTEP_LANES_DOUBLE}, {"denominator", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter dequantize_buffers[] = {{"q", LOCKSTEP_STREAM}, {"x0", LOCKSTEP_STREAM}, {"x1", LOCKSTEP_STREAM}, {"x2", LOCKSTEP_STREAM}, {"x3", LOCKSTEP_STREAM}};
-static const lockstep_parameter dequantize_scalars[] = {{"unit", LOCKSTEP_FLOAT}, {"scale", LOCKSTEP_FLOAT}, {"signs", LOCKSTEP_MASK}};
+static const lockstep_parameter dequantize_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"bias", LOCKSTEP_MASK}, {"signs", LOCKSTEP_MASK}};
 static const lockstep_parameter dequantize_bf16_buffers[] = {{"q0", LOCKSTEP_STREAM}, {"q1", LOCKSTEP_STREAM}, {"x0", LOCKSTEP_STREAM}, {"x1", LOCKSTEP_STREAM}, {"x2", LOCKSTEP_STREAM}, {"x3", LOCKSTEP_STREAM}};
 static const lockstep_parameter dots_buffers[] = {{"z", LOCKSTEP_PER_ROW}, {"x", LOCKSTEP_MATRIX}, {"w", LOCKSTEP_STREAM}};
 static const lockstep_parameter exp_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
@@ -138,7 +138,7 @@ static const lockstep_parameter prodigy_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g
 static const lockstep_parameter prodigy_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"distance", LOCKSTEP_FLOAT}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"weight", LOCKSTEP_FLOAT}, {"beta3", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}};
 static const lockstep_parameter prodigy_lanes[] = {{"numerator", LOCKSTEP_LANES_DOUBLE}, {"denominator", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter quantize_buffers[] = {{"q", LOCKSTEP_STREAM}, {"x0", LOCKSTEP_STREAM}, {"x1", LOCKSTEP_STREAM}, {"x2", LOCKSTEP_STREAM}, {"x3", LOCKSTEP_STREAM}, {"index", LOCKSTEP_STREAM}};
-static const lockstep_parameter quantize_scalars[] = {{"up", LOCKSTEP_FLOAT}, {"inverse", LOCKSTEP_FLOAT}, {"steps", LOCKSTEP_FLOAT}, {"least", LOCKSTEP_FLOAT}, {"signs", LOCKSTEP_MASK}, {"base", LOCKSTEP_MASK}, {"high", LOCKSTEP_MASK}, {"key1", LOCKSTEP_MASK}, {"key2", LOCKSTEP_MASK}};
+static const lockstep_parameter quantize_scalars[] = {{"up", LOCKSTEP_FLOAT}, {"inverse", LOCKSTEP_FLOAT}, {"low", LOCKSTEP_FLOAT}, {"least", LOCKSTEP_FLOAT}, {"bias", LOCKSTEP_MASK}, {"signs", LOCKSTEP_MASK}, {"base", LOCKSTEP_MASK}, {"high", LOCKSTEP_MASK}, {"key1", LOCKSTEP_MASK}, {"key2", LOCKSTEP_MASK}};
 static const lockstep_parameter quantize_bf16_buffers[] = {{"q0", LOCKSTEP_STREAM}, {"q1", LOCKSTEP_STREAM}, {"x0", LOCKSTEP_STREAM}, {"x1", LOCKSTEP_STREAM}, {"x2", LOCKSTEP_STREAM}, {"x3", LOCKSTEP_STREAM}, {"index", LOCKSTEP_STREAM}};
 static const lockstep_parameter quantize_bf16_scalars[] = {{"base", LOCKSTEP_MASK}, {"high", LOCKSTEP_MASK}, {"key1", LOCKSTEP_MASK}, {"key2", LOCKSTEP_MASK}};
 static const lockstep_parameter radam_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
@@ -255,7 +255,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"Noise", noise_buffers, 2, noise_scalars, 5, NULL, 0},
 	{"Penalty", penalty_buffers, 2, penalty_scalars, 2, penalty_lanes, 2},
 	{"Prodigy", prodigy_buffers, 6, prodigy_scalars, 13, prodigy_lanes, 2},
-	{"Quantize", quantize_buffers, 6, quantize_scalars, 9, NULL, 0},
+	{"Quantize", quantize_buffers, 6, quantize_scalars, 10, NULL, 0},
 	{"QuantizeBF16", quantize_bf16_buffers, 7, quantize_bf16_scalars, 4, NULL, 0},
 	{"RAdam", radam_buffers, 4, radam_scalars, 15, NULL, 0},
 	{"RMSprop", rmsprop_buffers, 3, rmsprop_scalars, 11, NULL, 0},

@@ -3,12 +3,12 @@
  * Dequantize for avx2
  *
  *	c = the byte of q without its sign, from the lowest on
- *	x0 to x3 ← ±c²·unit·scale
+ *	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
  *
  * void lockstep_avx2_dequantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, x0, x1, x2, x3
- * scalars  unit, scale, signs
+ * scalars  scale, bias, signs
  *
  * Requires: AVX, AVX2
  * Saves: rbx, rsp
@@ -28,6 +28,9 @@ L(lanes):
 	.long 0x6
 	.long 0x7
 	.balign 4
+L(word00000000):
+	.long 0x0
+	.balign 4
 L(word000000ff):
 	.long 0xff
 
@@ -46,12 +49,13 @@ L(word000000ff):
 	addq %rcx, %rdx
 	cmpq %rdx, %rcx
 	jge L(end)
-	vbroadcastss (%rax), %ymm0
-	vbroadcastss 4(%rax), %ymm1
-	vbroadcastss 8(%rax), %ymm2
-	vbroadcastss L(word000000ff)+0(%rip), %ymm3
-	vpsrld $0x18, %ymm2, %ymm4
-	vxorps %ymm4, %ymm3, %ymm3
+	vbroadcastss L(word00000000)+0(%rip), %ymm0
+	vbroadcastss (%rax), %ymm1
+	vbroadcastss 4(%rax), %ymm2
+	vbroadcastss 8(%rax), %ymm3
+	vbroadcastss L(word000000ff)+0(%rip), %ymm4
+	vpsrld $0x18, %ymm3, %ymm5
+	vxorps %ymm5, %ymm4, %ymm4
 	leaq -120(%rdx), %rax
 
 L(entry):
@@ -68,45 +72,53 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rbx, %r10, 4), %ymm4
-	vandps %ymm3, %ymm4, %ymm5
-	vcvtdq2ps %ymm5, %ymm5
-	vmulps %ymm5, %ymm5, %ymm5
-	vmulps %ymm0, %ymm5, %ymm5
-	vmulps %ymm1, %ymm5, %ymm5
-	vpslld $0x18, %ymm4, %ymm6
-	vandps %ymm2, %ymm6, %ymm6
-	vorps %ymm6, %ymm5, %ymm5
-	vmovups %ymm5, (%rsi, %r10, 4)
-	vpsrld $0x08, %ymm4, %ymm5
+	vmovups (%rbx, %r10, 4), %ymm5
+	vandps %ymm4, %ymm5, %ymm6
+	vpaddd %ymm2, %ymm6, %ymm7
+	vpslld $0x14, %ymm7, %ymm7
+	vmulps %ymm1, %ymm7, %ymm7
+	vcvtdq2ps %ymm6, %ymm6
+	vcmpps $0x11, %ymm6, %ymm0, %ymm6
+	vblendvps %ymm6, %ymm7, %ymm0, %ymm6
+	vpslld $0x18, %ymm5, %ymm7
+	vandps %ymm3, %ymm7, %ymm7
+	vorps %ymm7, %ymm6, %ymm6
+	vmovups %ymm6, (%rsi, %r10, 4)
+	vpsrld $0x08, %ymm5, %ymm6
+	vandps %ymm4, %ymm6, %ymm6
+	vpaddd %ymm2, %ymm6, %ymm7
+	vpslld $0x14, %ymm7, %ymm7
+	vmulps %ymm1, %ymm7, %ymm7
+	vcvtdq2ps %ymm6, %ymm6
+	vcmpps $0x11, %ymm6, %ymm0, %ymm6
+	vblendvps %ymm6, %ymm7, %ymm0, %ymm6
+	vpslld $0x10, %ymm5, %ymm7
+	vandps %ymm3, %ymm7, %ymm7
+	vorps %ymm7, %ymm6, %ymm6
+	vmovups %ymm6, (%rdi, %r10, 4)
+	vpsrld $0x10, %ymm5, %ymm6
+	vandps %ymm4, %ymm6, %ymm6
+	vpaddd %ymm2, %ymm6, %ymm7
+	vpslld $0x14, %ymm7, %ymm7
+	vmulps %ymm1, %ymm7, %ymm7
+	vcvtdq2ps %ymm6, %ymm6
+	vcmpps $0x11, %ymm6, %ymm0, %ymm6
+	vblendvps %ymm6, %ymm7, %ymm0, %ymm6
+	vpslld $0x08, %ymm5, %ymm7
+	vandps %ymm3, %ymm7, %ymm7
+	vorps %ymm7, %ymm6, %ymm6
+	vmovups %ymm6, (%r8, %r10, 4)
+	vpsrld $0x18, %ymm5, %ymm6
+	vandps %ymm4, %ymm6, %ymm6
+	vpaddd %ymm2, %ymm6, %ymm7
+	vpslld $0x14, %ymm7, %ymm7
+	vmulps %ymm1, %ymm7, %ymm7
+	vcvtdq2ps %ymm6, %ymm6
+	vcmpps $0x11, %ymm6, %ymm0, %ymm6
+	vblendvps %ymm6, %ymm7, %ymm0, %ymm6
 	vandps %ymm3, %ymm5, %ymm5
-	vcvtdq2ps %ymm5, %ymm5
-	vmulps %ymm5, %ymm5, %ymm5
-	vmulps %ymm0, %ymm5, %ymm5
-	vmulps %ymm1, %ymm5, %ymm5
-	vpslld $0x10, %ymm4, %ymm6
-	vandps %ymm2, %ymm6, %ymm6
-	vorps %ymm6, %ymm5, %ymm5
-	vmovups %ymm5, (%rdi, %r10, 4)
-	vpsrld $0x10, %ymm4, %ymm5
-	vandps %ymm3, %ymm5, %ymm5
-	vcvtdq2ps %ymm5, %ymm5
-	vmulps %ymm5, %ymm5, %ymm5
-	vmulps %ymm0, %ymm5, %ymm5
-	vmulps %ymm1, %ymm5, %ymm5
-	vpslld $0x08, %ymm4, %ymm6
-	vandps %ymm2, %ymm6, %ymm6
-	vorps %ymm6, %ymm5, %ymm5
-	vmovups %ymm5, (%r8, %r10, 4)
-	vpsrld $0x18, %ymm4, %ymm5
-	vandps %ymm3, %ymm5, %ymm5
-	vcvtdq2ps %ymm5, %ymm5
-	vmulps %ymm5, %ymm5, %ymm5
-	vmulps %ymm0, %ymm5, %ymm5
-	vmulps %ymm1, %ymm5, %ymm5
-	vandps %ymm2, %ymm4, %ymm4
-	vorps %ymm4, %ymm5, %ymm4
-	vmovups %ymm4, (%r9, %r10, 4)
+	vorps %ymm5, %ymm6, %ymm5
+	vmovups %ymm5, (%r9, %r10, 4)
 	addq $8, %r10
 	cmpq %r11, %r10
 	jl L(loop)
@@ -114,48 +126,56 @@ L(loop):
 L(loopend):
 	subq %r10, %rax
 	je L(done)
-	vmovd %eax, %xmm4
-	vpbroadcastd %xmm4, %ymm4
-	vpcmpgtd L(lanes)+0(%rip), %ymm4, %ymm4
-	vmaskmovps (%rbx, %r10, 4), %ymm4, %ymm5
-	vandps %ymm3, %ymm5, %ymm6
-	vcvtdq2ps %ymm6, %ymm6
-	vmulps %ymm6, %ymm6, %ymm6
-	vmulps %ymm0, %ymm6, %ymm6
-	vmulps %ymm1, %ymm6, %ymm6
-	vpslld $0x18, %ymm5, %ymm7
-	vandps %ymm2, %ymm7, %ymm7
-	vorps %ymm7, %ymm6, %ymm6
-	vmaskmovps %ymm6, %ymm4, (%rsi, %r10, 4)
-	vpsrld $0x08, %ymm5, %ymm6
+	vmovd %eax, %xmm5
+	vpbroadcastd %xmm5, %ymm5
+	vpcmpgtd L(lanes)+0(%rip), %ymm5, %ymm5
+	vmaskmovps (%rbx, %r10, 4), %ymm5, %ymm6
+	vandps %ymm4, %ymm6, %ymm7
+	vpaddd %ymm2, %ymm7, %ymm8
+	vpslld $0x14, %ymm8, %ymm8
+	vmulps %ymm1, %ymm8, %ymm8
+	vcvtdq2ps %ymm7, %ymm7
+	vcmpps $0x11, %ymm7, %ymm0, %ymm7
+	vblendvps %ymm7, %ymm8, %ymm0, %ymm7
+	vpslld $0x18, %ymm6, %ymm8
+	vandps %ymm3, %ymm8, %ymm8
+	vorps %ymm8, %ymm7, %ymm7
+	vmaskmovps %ymm7, %ymm5, (%rsi, %r10, 4)
+	vpsrld $0x08, %ymm6, %ymm7
+	vandps %ymm4, %ymm7, %ymm7
+	vpaddd %ymm2, %ymm7, %ymm8
+	vpslld $0x14, %ymm8, %ymm8
+	vmulps %ymm1, %ymm8, %ymm8
+	vcvtdq2ps %ymm7, %ymm7
+	vcmpps $0x11, %ymm7, %ymm0, %ymm7
+	vblendvps %ymm7, %ymm8, %ymm0, %ymm7
+	vpslld $0x10, %ymm6, %ymm8
+	vandps %ymm3, %ymm8, %ymm8
+	vorps %ymm8, %ymm7, %ymm7
+	vmaskmovps %ymm7, %ymm5, (%rdi, %r10, 4)
+	vpsrld $0x10, %ymm6, %ymm7
+	vandps %ymm4, %ymm7, %ymm7
+	vpaddd %ymm2, %ymm7, %ymm8
+	vpslld $0x14, %ymm8, %ymm8
+	vmulps %ymm1, %ymm8, %ymm8
+	vcvtdq2ps %ymm7, %ymm7
+	vcmpps $0x11, %ymm7, %ymm0, %ymm7
+	vblendvps %ymm7, %ymm8, %ymm0, %ymm7
+	vpslld $0x08, %ymm6, %ymm8
+	vandps %ymm3, %ymm8, %ymm8
+	vorps %ymm8, %ymm7, %ymm7
+	vmaskmovps %ymm7, %ymm5, (%r8, %r10, 4)
+	vpsrld $0x18, %ymm6, %ymm7
+	vandps %ymm4, %ymm7, %ymm7
+	vpaddd %ymm2, %ymm7, %ymm8
+	vpslld $0x14, %ymm8, %ymm8
+	vmulps %ymm1, %ymm8, %ymm8
+	vcvtdq2ps %ymm7, %ymm7
+	vcmpps $0x11, %ymm7, %ymm0, %ymm7
+	vblendvps %ymm7, %ymm8, %ymm0, %ymm7
 	vandps %ymm3, %ymm6, %ymm6
-	vcvtdq2ps %ymm6, %ymm6
-	vmulps %ymm6, %ymm6, %ymm6
-	vmulps %ymm0, %ymm6, %ymm6
-	vmulps %ymm1, %ymm6, %ymm6
-	vpslld $0x10, %ymm5, %ymm7
-	vandps %ymm2, %ymm7, %ymm7
-	vorps %ymm7, %ymm6, %ymm6
-	vmaskmovps %ymm6, %ymm4, (%rdi, %r10, 4)
-	vpsrld $0x10, %ymm5, %ymm6
-	vandps %ymm3, %ymm6, %ymm6
-	vcvtdq2ps %ymm6, %ymm6
-	vmulps %ymm6, %ymm6, %ymm6
-	vmulps %ymm0, %ymm6, %ymm6
-	vmulps %ymm1, %ymm6, %ymm6
-	vpslld $0x08, %ymm5, %ymm7
-	vandps %ymm2, %ymm7, %ymm7
-	vorps %ymm7, %ymm6, %ymm6
-	vmaskmovps %ymm6, %ymm4, (%r8, %r10, 4)
-	vpsrld $0x18, %ymm5, %ymm6
-	vandps %ymm3, %ymm6, %ymm6
-	vcvtdq2ps %ymm6, %ymm6
-	vmulps %ymm6, %ymm6, %ymm6
-	vmulps %ymm0, %ymm6, %ymm6
-	vmulps %ymm1, %ymm6, %ymm6
-	vandps %ymm2, %ymm5, %ymm5
-	vorps %ymm5, %ymm6, %ymm5
-	vmaskmovps %ymm5, %ymm4, (%r9, %r10, 4)
+	vorps %ymm6, %ymm7, %ymm6
+	vmaskmovps %ymm6, %ymm5, (%r9, %r10, 4)
 
 L(done):
 	addq $120, %rcx

@@ -2,14 +2,15 @@
  *
  * Quantize for avx2
  *
- *	u = threefry(index + base, high), 15 bits of it for each element
- *	c = the larger of √(|x|·up·inverse)·steps and least, 0 if x is
- *	q ← (c + u)/2¹⁵ rounded down, and x's sign; x0 to x3 in the bytes of q from the lowest on
+ *	u = threefry(index + base, high), 16 bits of it for each element
+ *	y = |x|·up·inverse, from low to 1
+ *	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+ *	q ← c of x0 to x3, in its bytes from the lowest on
  *
  * void lockstep_avx2_quantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, x0, x1, x2, x3, index
- * scalars  up, inverse, steps, least, signs, base, high, key1, key2
+ * scalars  up, inverse, low, least, bias, signs, base, high, key1, key2
  *
  * Requires: AVX, AVX2
  * Saves: rbx, r12, rsp
@@ -29,14 +30,8 @@ L(lanes):
 	.long 0x6
 	.long 0x7
 	.balign 4
-L(word00000000):
-	.long 0x0
-	.balign 4
-L(word4b000000):
-	.long 0x4b000000
-	.balign 4
-L(word007fffff):
-	.long 0x7fffff
+L(word3f800000):
+	.long 0x3f800000
 	.balign 4
 L(word1bd11bda):
 	.long 0x1bd11bda
@@ -59,8 +54,11 @@ L(word00000005):
 L(word7fffffff):
 	.long 0x7fffffff
 	.balign 4
-L(word00007fff):
-	.long 0x7fff
+L(word00000000):
+	.long 0x0
+	.balign 4
+L(word0000ffff):
+	.long 0xffff
 
 	BEGIN(avx2_quantize)
 	ENTER
@@ -78,68 +76,67 @@ L(word00007fff):
 	addq %rcx, %rdx
 	cmpq %rdx, %rcx
 	jge L(end)
-	vbroadcastss 8(%rax), %ymm0
-	vbroadcastss L(word00000000)+0(%rip), %ymm1
-	vbroadcastss (%rax), %ymm2
-	vbroadcastss 4(%rax), %ymm3
-	vbroadcastss 12(%rax), %ymm4
-	vbroadcastss 16(%rax), %ymm5
-	vbroadcastss L(word4b000000)+0(%rip), %ymm6
-	vbroadcastss L(word007fffff)+0(%rip), %ymm7
+	vbroadcastss (%rax), %ymm0
+	vbroadcastss 4(%rax), %ymm1
+	vbroadcastss 8(%rax), %ymm2
+	vbroadcastss 12(%rax), %ymm3
+	vbroadcastss 16(%rax), %ymm4
+	vbroadcastss 20(%rax), %ymm5
+	vbroadcastss L(word3f800000)+0(%rip), %ymm6
+	vbroadcastss 32(%rax), %ymm7
+	vmovups %ymm7, (%rsp)
+	vbroadcastss 36(%rax), %ymm7
+	vmovups %ymm7, 32(%rsp)
+	vbroadcastss 32(%rax), %ymm7
+	vbroadcastss 36(%rax), %ymm8
+	vxorps %ymm8, %ymm7, %ymm7
+	vbroadcastss L(word1bd11bda)+0(%rip), %ymm8
+	vxorps %ymm8, %ymm7, %ymm7
+	vmovups %ymm7, 64(%rsp)
+	vbroadcastss 24(%rax), %ymm7
+	vmovups %ymm7, 96(%rsp)
+	vbroadcastss 28(%rax), %ymm7
+	vbroadcastss 36(%rax), %ymm8
+	vpaddd %ymm8, %ymm7, %ymm7
+	vmovups %ymm7, 128(%rsp)
+	vbroadcastss 28(%rax), %ymm7
+	vbroadcastss 36(%rax), %ymm8
+	vpaddd %ymm8, %ymm7, %ymm7
+	vpslld $0x0d, %ymm7, %ymm7
 	vbroadcastss 28(%rax), %ymm8
-	vmovups %ymm8, (%rsp)
-	vbroadcastss 32(%rax), %ymm8
-	vmovups %ymm8, 32(%rsp)
-	vbroadcastss 28(%rax), %ymm8
-	vbroadcastss 32(%rax), %ymm9
-	vxorps %ymm9, %ymm8, %ymm8
-	vbroadcastss L(word1bd11bda)+0(%rip), %ymm9
-	vxorps %ymm9, %ymm8, %ymm8
-	vmovups %ymm8, 64(%rsp)
-	vbroadcastss 20(%rax), %ymm8
-	vmovups %ymm8, 96(%rsp)
-	vbroadcastss 24(%rax), %ymm8
-	vbroadcastss 32(%rax), %ymm9
+	vbroadcastss 36(%rax), %ymm9
 	vpaddd %ymm9, %ymm8, %ymm8
-	vmovups %ymm8, 128(%rsp)
-	vbroadcastss 24(%rax), %ymm8
-	vbroadcastss 32(%rax), %ymm9
-	vpaddd %ymm9, %ymm8, %ymm8
-	vpslld $0x0d, %ymm8, %ymm8
-	vbroadcastss 24(%rax), %ymm9
-	vbroadcastss 32(%rax), %ymm10
-	vpaddd %ymm10, %ymm9, %ymm9
-	vpsrld $0x13, %ymm9, %ymm9
-	vorps %ymm9, %ymm8, %ymm8
-	vmovups %ymm8, 160(%rsp)
-	vbroadcastss 28(%rax), %ymm8
-	vbroadcastss 32(%rax), %ymm9
-	vxorps %ymm9, %ymm8, %ymm8
-	vbroadcastss L(word1bd11bda)+0(%rip), %ymm9
-	vxorps %ymm9, %ymm8, %ymm8
-	vbroadcastss L(word00000001)+0(%rip), %ymm9
-	vpaddd %ymm9, %ymm8, %ymm8
-	vmovups %ymm8, 192(%rsp)
-	vbroadcastss 28(%rax), %ymm8
-	vbroadcastss L(word00000002)+0(%rip), %ymm9
-	vpaddd %ymm9, %ymm8, %ymm8
-	vmovups %ymm8, 224(%rsp)
-	vbroadcastss 32(%rax), %ymm8
-	vbroadcastss L(word00000003)+0(%rip), %ymm9
-	vpaddd %ymm9, %ymm8, %ymm8
-	vmovups %ymm8, 256(%rsp)
-	vbroadcastss 28(%rax), %ymm8
-	vbroadcastss 32(%rax), %ymm9
-	vxorps %ymm9, %ymm8, %ymm8
-	vbroadcastss L(word1bd11bda)+0(%rip), %ymm9
-	vxorps %ymm9, %ymm8, %ymm8
-	vbroadcastss L(word00000004)+0(%rip), %ymm9
-	vpaddd %ymm9, %ymm8, %ymm8
-	vmovups %ymm8, 288(%rsp)
-	vbroadcastss 28(%rax), %ymm8
-	vbroadcastss L(word00000005)+0(%rip), %ymm9
-	vpaddd %ymm9, %ymm8, %ymm8
-	vmovups %ymm8, 320(%rsp)
+	vpsrld $0x13, %ymm8, %ymm8
+	vorps %ymm8, %ymm7, %ymm7
+	vmovups %ymm7, 160(%rsp)
+	vbroadcastss 32(%rax), %ymm7
+	vbroadcastss 36(%rax), %ymm8
+	vxorps %ymm8, %ymm7, %ymm7
+	vbroadcastss L(word1bd11bda)+0(%rip), %ymm8
+	vxorps %ymm8, %ymm7, %ymm7
+	vbroadcastss L(word00000001)+0(%rip), %ymm8
+	vpaddd %ymm8, %ymm7, %ymm7
+	vmovups %ymm7, 192(%rsp)
+	vbroadcastss 32(%rax), %ymm7
+	vbroadcastss L(word00000002)+0(%rip), %ymm8
+	vpaddd %ymm8, %ymm7, %ymm7
+	vmovups %ymm7, 224(%rsp)
+	vbroadcastss 36(%rax), %ymm7
+	vbroadcastss L(word00000003)+0(%rip), %ymm8
+	vpaddd %ymm8, %ymm7, %ymm7
+	vmovups %ymm7, 256(%rsp)
+	vbroadcastss 32(%rax), %ymm7
+	vbroadcastss 36(%rax), %ymm8
+	vxorps %ymm8, %ymm7, %ymm7
+	vbroadcastss L(word1bd11bda)+0(%rip), %ymm8
+	vxorps %ymm8, %ymm7, %ymm7
+	vbroadcastss L(word00000004)+0(%rip), %ymm8
+	vpaddd %ymm8, %ymm7, %ymm7
+	vmovups %ymm7, 288(%rsp)
+	vbroadcastss 32(%rax), %ymm7
+	vbroadcastss L(word00000005)+0(%rip), %ymm8
+	vpaddd %ymm8, %ymm7, %ymm7
+	vmovups %ymm7, 320(%rsp)
 	leaq -144(%rdx), %rax
 
 L(entry):
@@ -157,19 +154,13 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rsi, %r11, 4), %ymm8
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm9
-	vandps %ymm9, %ymm8, %ymm9
-	vmulps %ymm2, %ymm9, %ymm10
-	vmulps %ymm3, %ymm10, %ymm10
-	vsqrtps %ymm10, %ymm10
-	vmulps %ymm0, %ymm10, %ymm10
-	vminps %ymm0, %ymm10, %ymm10
-	vmaxps %ymm4, %ymm10, %ymm10
-	vcmpps $0x11, %ymm9, %ymm1, %ymm9
-	vblendvps %ymm9, %ymm10, %ymm1, %ymm9
-	vaddps %ymm6, %ymm9, %ymm9
-	vandps %ymm7, %ymm9, %ymm9
+	vmovups (%rsi, %r11, 4), %ymm7
+	vbroadcastss L(word7fffffff)+0(%rip), %ymm8
+	vandps %ymm8, %ymm7, %ymm8
+	vmulps %ymm0, %ymm8, %ymm8
+	vmulps %ymm1, %ymm8, %ymm8
+	vminps %ymm6, %ymm8, %ymm9
+	vmaxps %ymm2, %ymm9, %ymm9
 	vmovups 96(%rsp), %ymm10
 	vpaddd (%r10, %r11, 4), %ymm10, %ymm10
 	vpaddd (%rsp), %ymm10, %ymm10
@@ -275,83 +266,93 @@ L(loop):
 	vxorps %ymm11, %ymm10, %ymm10
 	vpaddd %ymm10, %ymm11, %ymm11
 	vpaddd 64(%rsp), %ymm11, %ymm12
-	vpsrld $0x11, %ymm12, %ymm13
-	vpaddd %ymm13, %ymm9, %ymm9
-	vpsrld $0x0f, %ymm9, %ymm9
+	vpsrld $0x10, %ymm12, %ymm13
+	vpslld $0x04, %ymm13, %ymm14
+	vpaddd %ymm14, %ymm9, %ymm9
+	vpsrld $0x14, %ymm9, %ymm9
+	vpsubd %ymm4, %ymm9, %ymm9
+	vandps %ymm5, %ymm7, %ymm7
+	vpsrld $0x18, %ymm7, %ymm7
+	vorps %ymm7, %ymm9, %ymm7
+	vcvtdq2ps %ymm13, %ymm9
+	vmulps %ymm3, %ymm9, %ymm9
+	vcmpps $0x11, %ymm8, %ymm9, %ymm8
+	vbroadcastss L(word00000000)+0(%rip), %ymm9
+	vblendvps %ymm8, %ymm7, %ymm9, %ymm7
+	vmovups (%rdi, %r11, 4), %ymm8
+	vbroadcastss L(word7fffffff)+0(%rip), %ymm9
+	vandps %ymm9, %ymm8, %ymm9
+	vmulps %ymm0, %ymm9, %ymm9
+	vmulps %ymm1, %ymm9, %ymm9
+	vminps %ymm6, %ymm9, %ymm13
+	vmaxps %ymm2, %ymm13, %ymm13
+	vbroadcastss L(word0000ffff)+0(%rip), %ymm14
+	vandps %ymm14, %ymm12, %ymm12
+	vpslld $0x04, %ymm12, %ymm14
+	vpaddd %ymm14, %ymm13, %ymm13
+	vpsrld $0x14, %ymm13, %ymm13
+	vpsubd %ymm4, %ymm13, %ymm13
 	vandps %ymm5, %ymm8, %ymm8
 	vpsrld $0x18, %ymm8, %ymm8
-	vorps %ymm8, %ymm9, %ymm8
-	vmovups (%rdi, %r11, 4), %ymm9
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm13
-	vandps %ymm13, %ymm9, %ymm13
-	vmulps %ymm2, %ymm13, %ymm14
-	vmulps %ymm3, %ymm14, %ymm14
-	vsqrtps %ymm14, %ymm14
-	vmulps %ymm0, %ymm14, %ymm14
-	vminps %ymm0, %ymm14, %ymm14
-	vmaxps %ymm4, %ymm14, %ymm14
-	vcmpps $0x11, %ymm13, %ymm1, %ymm13
-	vblendvps %ymm13, %ymm14, %ymm1, %ymm13
-	vaddps %ymm6, %ymm13, %ymm13
-	vandps %ymm7, %ymm13, %ymm13
-	vbroadcastss L(word00007fff)+0(%rip), %ymm14
-	vandps %ymm14, %ymm12, %ymm12
-	vpaddd %ymm12, %ymm13, %ymm12
-	vpsrld $0x0f, %ymm12, %ymm12
-	vandps %ymm5, %ymm9, %ymm9
-	vpsrld $0x18, %ymm9, %ymm9
-	vorps %ymm9, %ymm12, %ymm9
-	vpslld $0x08, %ymm9, %ymm9
-	vorps %ymm9, %ymm8, %ymm8
-	vmovups (%r8, %r11, 4), %ymm9
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm12
-	vandps %ymm12, %ymm9, %ymm12
-	vmulps %ymm2, %ymm12, %ymm13
-	vmulps %ymm3, %ymm13, %ymm13
-	vsqrtps %ymm13, %ymm13
-	vmulps %ymm0, %ymm13, %ymm13
-	vminps %ymm0, %ymm13, %ymm13
-	vmaxps %ymm4, %ymm13, %ymm13
-	vcmpps $0x11, %ymm12, %ymm1, %ymm12
-	vblendvps %ymm12, %ymm13, %ymm1, %ymm12
-	vaddps %ymm6, %ymm12, %ymm12
-	vandps %ymm7, %ymm12, %ymm12
+	vorps %ymm8, %ymm13, %ymm8
+	vcvtdq2ps %ymm12, %ymm12
+	vmulps %ymm3, %ymm12, %ymm12
+	vcmpps $0x11, %ymm9, %ymm12, %ymm9
+	vbroadcastss L(word00000000)+0(%rip), %ymm12
+	vblendvps %ymm9, %ymm8, %ymm12, %ymm8
+	vpslld $0x08, %ymm8, %ymm8
+	vorps %ymm8, %ymm7, %ymm7
+	vmovups (%r8, %r11, 4), %ymm8
+	vbroadcastss L(word7fffffff)+0(%rip), %ymm9
+	vandps %ymm9, %ymm8, %ymm9
+	vmulps %ymm0, %ymm9, %ymm9
+	vmulps %ymm1, %ymm9, %ymm9
+	vminps %ymm6, %ymm9, %ymm12
+	vmaxps %ymm2, %ymm12, %ymm12
 	vpslld $0x06, %ymm10, %ymm13
 	vpsrld $0x1a, %ymm10, %ymm10
 	vorps %ymm10, %ymm13, %ymm10
 	vxorps %ymm11, %ymm10, %ymm10
 	vpaddd 320(%rsp), %ymm10, %ymm10
-	vpsrld $0x11, %ymm10, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm11
-	vpsrld $0x0f, %ymm11, %ymm11
-	vandps %ymm5, %ymm9, %ymm9
-	vpsrld $0x18, %ymm9, %ymm9
-	vorps %ymm9, %ymm11, %ymm9
-	vpslld $0x10, %ymm9, %ymm9
-	vorps %ymm9, %ymm8, %ymm8
-	vmovups (%r9, %r11, 4), %ymm9
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm11
-	vandps %ymm11, %ymm9, %ymm11
-	vmulps %ymm2, %ymm11, %ymm12
-	vmulps %ymm3, %ymm12, %ymm12
-	vsqrtps %ymm12, %ymm12
-	vmulps %ymm0, %ymm12, %ymm12
-	vminps %ymm0, %ymm12, %ymm12
-	vmaxps %ymm4, %ymm12, %ymm12
-	vcmpps $0x11, %ymm11, %ymm1, %ymm11
-	vblendvps %ymm11, %ymm12, %ymm1, %ymm11
-	vaddps %ymm6, %ymm11, %ymm11
-	vandps %ymm7, %ymm11, %ymm11
-	vbroadcastss L(word00007fff)+0(%rip), %ymm12
+	vpsrld $0x10, %ymm10, %ymm11
+	vpslld $0x04, %ymm11, %ymm13
+	vpaddd %ymm13, %ymm12, %ymm12
+	vpsrld $0x14, %ymm12, %ymm12
+	vpsubd %ymm4, %ymm12, %ymm12
+	vandps %ymm5, %ymm8, %ymm8
+	vpsrld $0x18, %ymm8, %ymm8
+	vorps %ymm8, %ymm12, %ymm8
+	vcvtdq2ps %ymm11, %ymm11
+	vmulps %ymm3, %ymm11, %ymm11
+	vcmpps $0x11, %ymm9, %ymm11, %ymm9
+	vbroadcastss L(word00000000)+0(%rip), %ymm11
+	vblendvps %ymm9, %ymm8, %ymm11, %ymm8
+	vpslld $0x10, %ymm8, %ymm8
+	vorps %ymm8, %ymm7, %ymm7
+	vmovups (%r9, %r11, 4), %ymm8
+	vbroadcastss L(word7fffffff)+0(%rip), %ymm9
+	vandps %ymm9, %ymm8, %ymm9
+	vmulps %ymm0, %ymm9, %ymm9
+	vmulps %ymm1, %ymm9, %ymm9
+	vminps %ymm6, %ymm9, %ymm11
+	vmaxps %ymm2, %ymm11, %ymm11
+	vbroadcastss L(word0000ffff)+0(%rip), %ymm12
 	vandps %ymm12, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm10
-	vpsrld $0x0f, %ymm10, %ymm10
-	vandps %ymm5, %ymm9, %ymm9
-	vpsrld $0x18, %ymm9, %ymm9
-	vorps %ymm9, %ymm10, %ymm9
-	vpslld $0x18, %ymm9, %ymm9
-	vorps %ymm9, %ymm8, %ymm8
-	vmovups %ymm8, (%rbx, %r11, 4)
+	vpslld $0x04, %ymm10, %ymm12
+	vpaddd %ymm12, %ymm11, %ymm11
+	vpsrld $0x14, %ymm11, %ymm11
+	vpsubd %ymm4, %ymm11, %ymm11
+	vandps %ymm5, %ymm8, %ymm8
+	vpsrld $0x18, %ymm8, %ymm8
+	vorps %ymm8, %ymm11, %ymm8
+	vcvtdq2ps %ymm10, %ymm10
+	vmulps %ymm3, %ymm10, %ymm10
+	vcmpps $0x11, %ymm9, %ymm10, %ymm9
+	vbroadcastss L(word00000000)+0(%rip), %ymm10
+	vblendvps %ymm9, %ymm8, %ymm10, %ymm8
+	vpslld $0x18, %ymm8, %ymm8
+	vorps %ymm8, %ymm7, %ymm7
+	vmovups %ymm7, (%rbx, %r11, 4)
 	addq $8, %r11
 	cmpq %r12, %r11
 	jl L(loop)
@@ -359,23 +360,17 @@ L(loop):
 L(loopend):
 	subq %r11, %rax
 	je L(done)
-	vmovd %eax, %xmm8
-	vpbroadcastd %xmm8, %ymm8
-	vpcmpgtd L(lanes)+0(%rip), %ymm8, %ymm8
-	vmaskmovps (%rsi, %r11, 4), %ymm8, %ymm9
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm10
-	vandps %ymm10, %ymm9, %ymm10
-	vmulps %ymm2, %ymm10, %ymm11
-	vmulps %ymm3, %ymm11, %ymm11
-	vsqrtps %ymm11, %ymm11
-	vmulps %ymm0, %ymm11, %ymm11
-	vminps %ymm0, %ymm11, %ymm11
-	vmaxps %ymm4, %ymm11, %ymm11
-	vcmpps $0x11, %ymm10, %ymm1, %ymm10
-	vblendvps %ymm10, %ymm11, %ymm1, %ymm10
-	vaddps %ymm6, %ymm10, %ymm10
-	vandps %ymm7, %ymm10, %ymm10
-	vmaskmovps (%r10, %r11, 4), %ymm8, %ymm11
+	vmovd %eax, %xmm7
+	vpbroadcastd %xmm7, %ymm7
+	vpcmpgtd L(lanes)+0(%rip), %ymm7, %ymm7
+	vmaskmovps (%rsi, %r11, 4), %ymm7, %ymm8
+	vbroadcastss L(word7fffffff)+0(%rip), %ymm9
+	vandps %ymm9, %ymm8, %ymm9
+	vmulps %ymm0, %ymm9, %ymm9
+	vmulps %ymm1, %ymm9, %ymm9
+	vminps %ymm6, %ymm9, %ymm10
+	vmaxps %ymm2, %ymm10, %ymm10
+	vmaskmovps (%r10, %r11, 4), %ymm7, %ymm11
 	vpaddd 96(%rsp), %ymm11, %ymm11
 	vpaddd (%rsp), %ymm11, %ymm11
 	vpaddd 128(%rsp), %ymm11, %ymm11
@@ -480,83 +475,93 @@ L(loopend):
 	vxorps %ymm12, %ymm11, %ymm11
 	vpaddd %ymm11, %ymm12, %ymm12
 	vpaddd 64(%rsp), %ymm12, %ymm13
-	vpsrld $0x11, %ymm13, %ymm14
-	vpaddd %ymm14, %ymm10, %ymm10
-	vpsrld $0x0f, %ymm10, %ymm10
+	vpsrld $0x10, %ymm13, %ymm14
+	vpslld $0x04, %ymm14, %ymm15
+	vpaddd %ymm15, %ymm10, %ymm10
+	vpsrld $0x14, %ymm10, %ymm10
+	vpsubd %ymm4, %ymm10, %ymm10
+	vandps %ymm5, %ymm8, %ymm8
+	vpsrld $0x18, %ymm8, %ymm8
+	vorps %ymm8, %ymm10, %ymm8
+	vcvtdq2ps %ymm14, %ymm10
+	vmulps %ymm3, %ymm10, %ymm10
+	vcmpps $0x11, %ymm9, %ymm10, %ymm9
+	vbroadcastss L(word00000000)+0(%rip), %ymm10
+	vblendvps %ymm9, %ymm8, %ymm10, %ymm8
+	vmaskmovps (%rdi, %r11, 4), %ymm7, %ymm9
+	vbroadcastss L(word7fffffff)+0(%rip), %ymm10
+	vandps %ymm10, %ymm9, %ymm10
+	vmulps %ymm0, %ymm10, %ymm10
+	vmulps %ymm1, %ymm10, %ymm10
+	vminps %ymm6, %ymm10, %ymm14
+	vmaxps %ymm2, %ymm14, %ymm14
+	vbroadcastss L(word0000ffff)+0(%rip), %ymm15
+	vandps %ymm15, %ymm13, %ymm13
+	vpslld $0x04, %ymm13, %ymm15
+	vpaddd %ymm15, %ymm14, %ymm14
+	vpsrld $0x14, %ymm14, %ymm14
+	vpsubd %ymm4, %ymm14, %ymm14
 	vandps %ymm5, %ymm9, %ymm9
 	vpsrld $0x18, %ymm9, %ymm9
-	vorps %ymm9, %ymm10, %ymm9
-	vmaskmovps (%rdi, %r11, 4), %ymm8, %ymm10
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm14
-	vandps %ymm14, %ymm10, %ymm14
-	vmulps %ymm2, %ymm14, %ymm15
-	vmulps %ymm3, %ymm15, %ymm15
-	vsqrtps %ymm15, %ymm15
-	vmulps %ymm0, %ymm15, %ymm15
-	vminps %ymm0, %ymm15, %ymm15
-	vmaxps %ymm4, %ymm15, %ymm15
-	vcmpps $0x11, %ymm14, %ymm1, %ymm14
-	vblendvps %ymm14, %ymm15, %ymm1, %ymm14
-	vaddps %ymm6, %ymm14, %ymm14
-	vandps %ymm7, %ymm14, %ymm14
-	vbroadcastss L(word00007fff)+0(%rip), %ymm15
-	vandps %ymm15, %ymm13, %ymm13
-	vpaddd %ymm13, %ymm14, %ymm13
-	vpsrld $0x0f, %ymm13, %ymm13
-	vandps %ymm5, %ymm10, %ymm10
-	vpsrld $0x18, %ymm10, %ymm10
-	vorps %ymm10, %ymm13, %ymm10
-	vpslld $0x08, %ymm10, %ymm10
-	vorps %ymm10, %ymm9, %ymm9
-	vmaskmovps (%r8, %r11, 4), %ymm8, %ymm10
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm13
-	vandps %ymm13, %ymm10, %ymm13
-	vmulps %ymm2, %ymm13, %ymm14
-	vmulps %ymm3, %ymm14, %ymm14
-	vsqrtps %ymm14, %ymm14
-	vmulps %ymm0, %ymm14, %ymm14
-	vminps %ymm0, %ymm14, %ymm14
-	vmaxps %ymm4, %ymm14, %ymm14
-	vcmpps $0x11, %ymm13, %ymm1, %ymm13
-	vblendvps %ymm13, %ymm14, %ymm1, %ymm13
-	vaddps %ymm6, %ymm13, %ymm13
-	vandps %ymm7, %ymm13, %ymm13
+	vorps %ymm9, %ymm14, %ymm9
+	vcvtdq2ps %ymm13, %ymm13
+	vmulps %ymm3, %ymm13, %ymm13
+	vcmpps $0x11, %ymm10, %ymm13, %ymm10
+	vbroadcastss L(word00000000)+0(%rip), %ymm13
+	vblendvps %ymm10, %ymm9, %ymm13, %ymm9
+	vpslld $0x08, %ymm9, %ymm9
+	vorps %ymm9, %ymm8, %ymm8
+	vmaskmovps (%r8, %r11, 4), %ymm7, %ymm9
+	vbroadcastss L(word7fffffff)+0(%rip), %ymm10
+	vandps %ymm10, %ymm9, %ymm10
+	vmulps %ymm0, %ymm10, %ymm10
+	vmulps %ymm1, %ymm10, %ymm10
+	vminps %ymm6, %ymm10, %ymm13
+	vmaxps %ymm2, %ymm13, %ymm13
 	vpslld $0x06, %ymm11, %ymm14
 	vpsrld $0x1a, %ymm11, %ymm11
 	vorps %ymm11, %ymm14, %ymm11
 	vxorps %ymm12, %ymm11, %ymm11
 	vpaddd 320(%rsp), %ymm11, %ymm11
-	vpsrld $0x11, %ymm11, %ymm12
-	vpaddd %ymm12, %ymm13, %ymm12
-	vpsrld $0x0f, %ymm12, %ymm12
-	vandps %ymm5, %ymm10, %ymm10
-	vpsrld $0x18, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vpslld $0x10, %ymm10, %ymm10
-	vorps %ymm10, %ymm9, %ymm9
-	vmaskmovps (%r9, %r11, 4), %ymm8, %ymm10
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm12
-	vandps %ymm12, %ymm10, %ymm12
-	vmulps %ymm2, %ymm12, %ymm13
-	vmulps %ymm3, %ymm13, %ymm13
-	vsqrtps %ymm13, %ymm13
-	vmulps %ymm0, %ymm13, %ymm13
-	vminps %ymm0, %ymm13, %ymm13
-	vmaxps %ymm4, %ymm13, %ymm13
-	vcmpps $0x11, %ymm12, %ymm1, %ymm12
-	vblendvps %ymm12, %ymm13, %ymm1, %ymm12
-	vaddps %ymm6, %ymm12, %ymm12
-	vandps %ymm7, %ymm12, %ymm12
-	vbroadcastss L(word00007fff)+0(%rip), %ymm13
+	vpsrld $0x10, %ymm11, %ymm12
+	vpslld $0x04, %ymm12, %ymm14
+	vpaddd %ymm14, %ymm13, %ymm13
+	vpsrld $0x14, %ymm13, %ymm13
+	vpsubd %ymm4, %ymm13, %ymm13
+	vandps %ymm5, %ymm9, %ymm9
+	vpsrld $0x18, %ymm9, %ymm9
+	vorps %ymm9, %ymm13, %ymm9
+	vcvtdq2ps %ymm12, %ymm12
+	vmulps %ymm3, %ymm12, %ymm12
+	vcmpps $0x11, %ymm10, %ymm12, %ymm10
+	vbroadcastss L(word00000000)+0(%rip), %ymm12
+	vblendvps %ymm10, %ymm9, %ymm12, %ymm9
+	vpslld $0x10, %ymm9, %ymm9
+	vorps %ymm9, %ymm8, %ymm8
+	vmaskmovps (%r9, %r11, 4), %ymm7, %ymm9
+	vbroadcastss L(word7fffffff)+0(%rip), %ymm10
+	vandps %ymm10, %ymm9, %ymm10
+	vmulps %ymm0, %ymm10, %ymm10
+	vmulps %ymm1, %ymm10, %ymm10
+	vminps %ymm6, %ymm10, %ymm12
+	vmaxps %ymm2, %ymm12, %ymm12
+	vbroadcastss L(word0000ffff)+0(%rip), %ymm13
 	vandps %ymm13, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm11
-	vpsrld $0x0f, %ymm11, %ymm11
-	vandps %ymm5, %ymm10, %ymm10
-	vpsrld $0x18, %ymm10, %ymm10
-	vorps %ymm10, %ymm11, %ymm10
-	vpslld $0x18, %ymm10, %ymm10
-	vorps %ymm10, %ymm9, %ymm9
-	vmaskmovps %ymm9, %ymm8, (%rbx, %r11, 4)
+	vpslld $0x04, %ymm11, %ymm13
+	vpaddd %ymm13, %ymm12, %ymm12
+	vpsrld $0x14, %ymm12, %ymm12
+	vpsubd %ymm4, %ymm12, %ymm12
+	vandps %ymm5, %ymm9, %ymm9
+	vpsrld $0x18, %ymm9, %ymm9
+	vorps %ymm9, %ymm12, %ymm9
+	vcvtdq2ps %ymm11, %ymm11
+	vmulps %ymm3, %ymm11, %ymm11
+	vcmpps $0x11, %ymm10, %ymm11, %ymm10
+	vbroadcastss L(word00000000)+0(%rip), %ymm11
+	vblendvps %ymm10, %ymm9, %ymm11, %ymm9
+	vpslld $0x18, %ymm9, %ymm9
+	vorps %ymm9, %ymm8, %ymm8
+	vmaskmovps %ymm8, %ymm7, (%rbx, %r11, 4)
 
 L(done):
 	addq $144, %rcx

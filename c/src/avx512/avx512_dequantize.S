@@ -3,12 +3,12 @@
  * Dequantize for avx512
  *
  *	c = the byte of q without its sign, from the lowest on
- *	x0 to x3 ← ±c²·unit·scale
+ *	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
  *
  * void lockstep_avx512_dequantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, x0, x1, x2, x3
- * scalars  unit, scale, signs
+ * scalars  scale, bias, signs
  *
  * Requires: AVX, AVX512DQ, AVX512F, BMI2
  * Saves: rbx, rsp
@@ -17,6 +17,9 @@
 #if LOCKSTEP_X86_64
 
 	CONSTANTS
+	.balign 4
+L(word00000000):
+	.long 0x0
 	.balign 4
 L(word000000ff):
 	.long 0xff
@@ -36,12 +39,13 @@ L(word000000ff):
 	addq %rcx, %rdx
 	cmpq %rdx, %rcx
 	jge L(end)
-	vbroadcastss (%rax), %zmm0
-	vbroadcastss 4(%rax), %zmm1
-	vbroadcastss 8(%rax), %zmm2
-	vbroadcastss L(word000000ff)+0(%rip), %zmm3
-	vpsrld $0x18, %zmm2, %zmm4
-	vxorps %zmm4, %zmm3, %zmm3
+	vbroadcastss L(word00000000)+0(%rip), %zmm0
+	vbroadcastss (%rax), %zmm1
+	vbroadcastss 4(%rax), %zmm2
+	vbroadcastss 8(%rax), %zmm3
+	vbroadcastss L(word000000ff)+0(%rip), %zmm4
+	vpsrld $0x18, %zmm3, %zmm5
+	vxorps %zmm5, %zmm4, %zmm4
 	leaq -120(%rdx), %rax
 
 L(entry):
@@ -58,45 +62,57 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rbx, %r10, 4), %zmm4
-	vandps %zmm3, %zmm4, %zmm5
-	vcvtdq2ps %zmm5, %zmm5
-	vmulps %zmm5, %zmm5, %zmm5
-	vmulps %zmm0, %zmm5, %zmm5
-	vmulps %zmm1, %zmm5, %zmm5
-	vpslld $0x18, %zmm4, %zmm6
-	vandps %zmm2, %zmm6, %zmm6
-	vorps %zmm6, %zmm5, %zmm5
-	vmovups %zmm5, (%rsi, %r10, 4)
-	vpsrld $0x08, %zmm4, %zmm5
+	vmovups (%rbx, %r10, 4), %zmm5
+	vandps %zmm4, %zmm5, %zmm6
+	vpaddd %zmm2, %zmm6, %zmm7
+	vpslld $0x14, %zmm7, %zmm7
+	vmulps %zmm1, %zmm7, %zmm7
+	vcvtdq2ps %zmm6, %zmm6
+	vcmpps $0x11, %zmm6, %zmm0, %k1
+	vmovaps %zmm0, %zmm6
+	vmovaps %zmm7, %zmm6{%k1}
+	vpslld $0x18, %zmm5, %zmm7
+	vandps %zmm3, %zmm7, %zmm7
+	vorps %zmm7, %zmm6, %zmm6
+	vmovups %zmm6, (%rsi, %r10, 4)
+	vpsrld $0x08, %zmm5, %zmm6
+	vandps %zmm4, %zmm6, %zmm6
+	vpaddd %zmm2, %zmm6, %zmm7
+	vpslld $0x14, %zmm7, %zmm7
+	vmulps %zmm1, %zmm7, %zmm7
+	vcvtdq2ps %zmm6, %zmm6
+	vcmpps $0x11, %zmm6, %zmm0, %k1
+	vmovaps %zmm0, %zmm6
+	vmovaps %zmm7, %zmm6{%k1}
+	vpslld $0x10, %zmm5, %zmm7
+	vandps %zmm3, %zmm7, %zmm7
+	vorps %zmm7, %zmm6, %zmm6
+	vmovups %zmm6, (%rdi, %r10, 4)
+	vpsrld $0x10, %zmm5, %zmm6
+	vandps %zmm4, %zmm6, %zmm6
+	vpaddd %zmm2, %zmm6, %zmm7
+	vpslld $0x14, %zmm7, %zmm7
+	vmulps %zmm1, %zmm7, %zmm7
+	vcvtdq2ps %zmm6, %zmm6
+	vcmpps $0x11, %zmm6, %zmm0, %k1
+	vmovaps %zmm0, %zmm6
+	vmovaps %zmm7, %zmm6{%k1}
+	vpslld $0x08, %zmm5, %zmm7
+	vandps %zmm3, %zmm7, %zmm7
+	vorps %zmm7, %zmm6, %zmm6
+	vmovups %zmm6, (%r8, %r10, 4)
+	vpsrld $0x18, %zmm5, %zmm6
+	vandps %zmm4, %zmm6, %zmm6
+	vpaddd %zmm2, %zmm6, %zmm7
+	vpslld $0x14, %zmm7, %zmm7
+	vmulps %zmm1, %zmm7, %zmm7
+	vcvtdq2ps %zmm6, %zmm6
+	vcmpps $0x11, %zmm6, %zmm0, %k1
+	vmovaps %zmm0, %zmm6
+	vmovaps %zmm7, %zmm6{%k1}
 	vandps %zmm3, %zmm5, %zmm5
-	vcvtdq2ps %zmm5, %zmm5
-	vmulps %zmm5, %zmm5, %zmm5
-	vmulps %zmm0, %zmm5, %zmm5
-	vmulps %zmm1, %zmm5, %zmm5
-	vpslld $0x10, %zmm4, %zmm6
-	vandps %zmm2, %zmm6, %zmm6
-	vorps %zmm6, %zmm5, %zmm5
-	vmovups %zmm5, (%rdi, %r10, 4)
-	vpsrld $0x10, %zmm4, %zmm5
-	vandps %zmm3, %zmm5, %zmm5
-	vcvtdq2ps %zmm5, %zmm5
-	vmulps %zmm5, %zmm5, %zmm5
-	vmulps %zmm0, %zmm5, %zmm5
-	vmulps %zmm1, %zmm5, %zmm5
-	vpslld $0x08, %zmm4, %zmm6
-	vandps %zmm2, %zmm6, %zmm6
-	vorps %zmm6, %zmm5, %zmm5
-	vmovups %zmm5, (%r8, %r10, 4)
-	vpsrld $0x18, %zmm4, %zmm5
-	vandps %zmm3, %zmm5, %zmm5
-	vcvtdq2ps %zmm5, %zmm5
-	vmulps %zmm5, %zmm5, %zmm5
-	vmulps %zmm0, %zmm5, %zmm5
-	vmulps %zmm1, %zmm5, %zmm5
-	vandps %zmm2, %zmm4, %zmm4
-	vorps %zmm4, %zmm5, %zmm4
-	vmovups %zmm4, (%r9, %r10, 4)
+	vorps %zmm5, %zmm6, %zmm5
+	vmovups %zmm5, (%r9, %r10, 4)
 	addq $16, %r10
 	cmpq %r11, %r10
 	jl L(loop)
@@ -107,45 +123,57 @@ L(loopend):
 	movl $0x0000ffff, %r11d
 	bzhil %eax, %r11d, %r11d
 	kmovw %r11d, %k1
-	vmovups (%rbx, %r10, 4), %zmm4{%k1}{z}
-	vandps %zmm3, %zmm4, %zmm5
-	vcvtdq2ps %zmm5, %zmm5
-	vmulps %zmm5, %zmm5, %zmm5
-	vmulps %zmm0, %zmm5, %zmm5
-	vmulps %zmm1, %zmm5, %zmm5
-	vpslld $0x18, %zmm4, %zmm6
-	vandps %zmm2, %zmm6, %zmm6
-	vorps %zmm6, %zmm5, %zmm5
-	vmovups %zmm5, (%rsi, %r10, 4){%k1}
-	vpsrld $0x08, %zmm4, %zmm5
+	vmovups (%rbx, %r10, 4), %zmm5{%k1}{z}
+	vandps %zmm4, %zmm5, %zmm6
+	vpaddd %zmm2, %zmm6, %zmm7
+	vpslld $0x14, %zmm7, %zmm7
+	vmulps %zmm1, %zmm7, %zmm7
+	vcvtdq2ps %zmm6, %zmm6
+	vcmpps $0x11, %zmm6, %zmm0, %k2
+	vmovaps %zmm0, %zmm6
+	vmovaps %zmm7, %zmm6{%k2}
+	vpslld $0x18, %zmm5, %zmm7
+	vandps %zmm3, %zmm7, %zmm7
+	vorps %zmm7, %zmm6, %zmm6
+	vmovups %zmm6, (%rsi, %r10, 4){%k1}
+	vpsrld $0x08, %zmm5, %zmm6
+	vandps %zmm4, %zmm6, %zmm6
+	vpaddd %zmm2, %zmm6, %zmm7
+	vpslld $0x14, %zmm7, %zmm7
+	vmulps %zmm1, %zmm7, %zmm7
+	vcvtdq2ps %zmm6, %zmm6
+	vcmpps $0x11, %zmm6, %zmm0, %k2
+	vmovaps %zmm0, %zmm6
+	vmovaps %zmm7, %zmm6{%k2}
+	vpslld $0x10, %zmm5, %zmm7
+	vandps %zmm3, %zmm7, %zmm7
+	vorps %zmm7, %zmm6, %zmm6
+	vmovups %zmm6, (%rdi, %r10, 4){%k1}
+	vpsrld $0x10, %zmm5, %zmm6
+	vandps %zmm4, %zmm6, %zmm6
+	vpaddd %zmm2, %zmm6, %zmm7
+	vpslld $0x14, %zmm7, %zmm7
+	vmulps %zmm1, %zmm7, %zmm7
+	vcvtdq2ps %zmm6, %zmm6
+	vcmpps $0x11, %zmm6, %zmm0, %k2
+	vmovaps %zmm0, %zmm6
+	vmovaps %zmm7, %zmm6{%k2}
+	vpslld $0x08, %zmm5, %zmm7
+	vandps %zmm3, %zmm7, %zmm7
+	vorps %zmm7, %zmm6, %zmm6
+	vmovups %zmm6, (%r8, %r10, 4){%k1}
+	vpsrld $0x18, %zmm5, %zmm6
+	vandps %zmm4, %zmm6, %zmm6
+	vpaddd %zmm2, %zmm6, %zmm7
+	vpslld $0x14, %zmm7, %zmm7
+	vmulps %zmm1, %zmm7, %zmm7
+	vcvtdq2ps %zmm6, %zmm6
+	vcmpps $0x11, %zmm6, %zmm0, %k2
+	vmovaps %zmm0, %zmm6
+	vmovaps %zmm7, %zmm6{%k2}
 	vandps %zmm3, %zmm5, %zmm5
-	vcvtdq2ps %zmm5, %zmm5
-	vmulps %zmm5, %zmm5, %zmm5
-	vmulps %zmm0, %zmm5, %zmm5
-	vmulps %zmm1, %zmm5, %zmm5
-	vpslld $0x10, %zmm4, %zmm6
-	vandps %zmm2, %zmm6, %zmm6
-	vorps %zmm6, %zmm5, %zmm5
-	vmovups %zmm5, (%rdi, %r10, 4){%k1}
-	vpsrld $0x10, %zmm4, %zmm5
-	vandps %zmm3, %zmm5, %zmm5
-	vcvtdq2ps %zmm5, %zmm5
-	vmulps %zmm5, %zmm5, %zmm5
-	vmulps %zmm0, %zmm5, %zmm5
-	vmulps %zmm1, %zmm5, %zmm5
-	vpslld $0x08, %zmm4, %zmm6
-	vandps %zmm2, %zmm6, %zmm6
-	vorps %zmm6, %zmm5, %zmm5
-	vmovups %zmm5, (%r8, %r10, 4){%k1}
-	vpsrld $0x18, %zmm4, %zmm5
-	vandps %zmm3, %zmm5, %zmm5
-	vcvtdq2ps %zmm5, %zmm5
-	vmulps %zmm5, %zmm5, %zmm5
-	vmulps %zmm0, %zmm5, %zmm5
-	vmulps %zmm1, %zmm5, %zmm5
-	vandps %zmm2, %zmm4, %zmm4
-	vorps %zmm4, %zmm5, %zmm4
-	vmovups %zmm4, (%r9, %r10, 4){%k1}
+	vorps %zmm5, %zmm6, %zmm5
+	vmovups %zmm5, (%r9, %r10, 4){%k1}
 
 L(done):
 	addq $120, %rcx

@@ -2,14 +2,15 @@
  *
  * Quantize for avx512
  *
- *	u = threefry(index + base, high), 15 bits of it for each element
- *	c = the larger of √(|x|·up·inverse)·steps and least, 0 if x is
- *	q ← (c + u)/2¹⁵ rounded down, and x's sign; x0 to x3 in the bytes of q from the lowest on
+ *	u = threefry(index + base, high), 16 bits of it for each element
+ *	y = |x|·up·inverse, from low to 1
+ *	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+ *	q ← c of x0 to x3, in its bytes from the lowest on
  *
  * void lockstep_avx512_quantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, x0, x1, x2, x3, index
- * scalars  up, inverse, steps, least, signs, base, high, key1, key2
+ * scalars  up, inverse, low, least, bias, signs, base, high, key1, key2
  *
  * Requires: AVX, AVX512DQ, AVX512F, BMI2
  * Saves: rbx, r12, rsp
@@ -19,14 +20,11 @@
 
 	CONSTANTS
 	.balign 4
+L(word3f800000):
+	.long 0x3f800000
+	.balign 4
 L(word00000000):
 	.long 0x0
-	.balign 4
-L(word4b000000):
-	.long 0x4b000000
-	.balign 4
-L(word007fffff):
-	.long 0x7fffff
 	.balign 4
 L(word7fffffff):
 	.long 0x7fffffff
@@ -34,8 +32,8 @@ L(word7fffffff):
 L(word1bd11bda):
 	.long 0x1bd11bda
 	.balign 4
-L(word00007fff):
-	.long 0x7fff
+L(word0000ffff):
+	.long 0xffff
 	.balign 4
 L(word00000001):
 	.long 0x1
@@ -68,23 +66,23 @@ L(word00000005):
 	addq %rcx, %rdx
 	cmpq %rdx, %rcx
 	jge L(end)
-	vbroadcastss 8(%rax), %zmm0
-	vbroadcastss L(word00000000)+0(%rip), %zmm1
-	vbroadcastss (%rax), %zmm2
-	vbroadcastss 4(%rax), %zmm3
-	vbroadcastss 12(%rax), %zmm4
-	vbroadcastss 16(%rax), %zmm5
-	vbroadcastss L(word4b000000)+0(%rip), %zmm6
-	vbroadcastss L(word007fffff)+0(%rip), %zmm7
+	vbroadcastss (%rax), %zmm0
+	vbroadcastss 4(%rax), %zmm1
+	vbroadcastss 8(%rax), %zmm2
+	vbroadcastss 12(%rax), %zmm3
+	vbroadcastss 16(%rax), %zmm4
+	vbroadcastss 20(%rax), %zmm5
+	vbroadcastss L(word3f800000)+0(%rip), %zmm6
+	vbroadcastss L(word00000000)+0(%rip), %zmm7
 	vbroadcastss L(word7fffffff)+0(%rip), %zmm8
-	vbroadcastss 28(%rax), %zmm9
-	vbroadcastss 32(%rax), %zmm10
+	vbroadcastss 32(%rax), %zmm9
+	vbroadcastss 36(%rax), %zmm10
 	vxorps %zmm10, %zmm9, %zmm11
 	vbroadcastss L(word1bd11bda)+0(%rip), %zmm12
 	vxorps %zmm12, %zmm11, %zmm11
-	vbroadcastss L(word00007fff)+0(%rip), %zmm12
-	vbroadcastss 20(%rax), %zmm13
-	vbroadcastss 24(%rax), %zmm14
+	vbroadcastss L(word0000ffff)+0(%rip), %zmm12
+	vbroadcastss 24(%rax), %zmm13
+	vbroadcastss 28(%rax), %zmm14
 	vpaddd %zmm10, %zmm14, %zmm14
 	vpslld $0x0d, %zmm14, %zmm15
 	vpsrld $0x13, %zmm14, %zmm16
@@ -118,194 +116,194 @@ L(entry):
 L(loop):
 	vmovups (%rsi, %r11, 4), %zmm21
 	vandps %zmm8, %zmm21, %zmm22
-	vmulps %zmm2, %zmm22, %zmm23
-	vmulps %zmm3, %zmm23, %zmm23
-	vsqrtps %zmm23, %zmm23
-	vmulps %zmm0, %zmm23, %zmm23
-	vminps %zmm0, %zmm23, %zmm23
-	vmaxps %zmm4, %zmm23, %zmm23
-	vcmpps $0x11, %zmm22, %zmm1, %k1
-	vmovaps %zmm1, %zmm22
-	vmovaps %zmm23, %zmm22{%k1}
-	vaddps %zmm6, %zmm22, %zmm22
-	vandps %zmm7, %zmm22, %zmm22
-	vpaddd (%r10, %r11, 4), %zmm13, %zmm23
-	vpaddd %zmm9, %zmm23, %zmm23
-	vpaddd %zmm14, %zmm23, %zmm23
-	vxorps %zmm23, %zmm15, %zmm24
-	vpaddd %zmm24, %zmm23, %zmm23
-	vpslld $0x0f, %zmm24, %zmm25
-	vpsrld $0x11, %zmm24, %zmm24
-	vorps %zmm24, %zmm25, %zmm24
-	vxorps %zmm23, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm23, %zmm23
-	vpslld $0x1a, %zmm24, %zmm25
-	vpsrld $0x06, %zmm24, %zmm24
-	vorps %zmm24, %zmm25, %zmm24
-	vxorps %zmm23, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm23, %zmm23
-	vpaddd %zmm10, %zmm23, %zmm25
-	vpslld $0x06, %zmm24, %zmm26
-	vpsrld $0x1a, %zmm24, %zmm24
+	vmulps %zmm0, %zmm22, %zmm22
+	vmulps %zmm1, %zmm22, %zmm22
+	vminps %zmm6, %zmm22, %zmm23
+	vmaxps %zmm2, %zmm23, %zmm23
+	vpaddd (%r10, %r11, 4), %zmm13, %zmm24
+	vpaddd %zmm9, %zmm24, %zmm24
+	vpaddd %zmm14, %zmm24, %zmm24
+	vxorps %zmm24, %zmm15, %zmm25
+	vpaddd %zmm25, %zmm24, %zmm24
+	vpslld $0x0f, %zmm25, %zmm26
+	vpsrld $0x11, %zmm25, %zmm25
+	vorps %zmm25, %zmm26, %zmm25
+	vxorps %zmm24, %zmm25, %zmm25
+	vpaddd %zmm25, %zmm24, %zmm24
+	vpslld $0x1a, %zmm25, %zmm26
+	vpsrld $0x06, %zmm25, %zmm25
+	vorps %zmm25, %zmm26, %zmm25
+	vxorps %zmm24, %zmm25, %zmm25
+	vpaddd %zmm25, %zmm24, %zmm24
+	vpaddd %zmm10, %zmm24, %zmm26
+	vpslld $0x06, %zmm25, %zmm27
+	vpsrld $0x1a, %zmm25, %zmm25
+	vorps %zmm25, %zmm27, %zmm25
+	vxorps %zmm24, %zmm25, %zmm24
+	vpaddd %zmm16, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm26, %zmm25
+	vpslld $0x11, %zmm24, %zmm26
+	vpsrld $0x0f, %zmm24, %zmm24
 	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm23, %zmm24, %zmm23
-	vpaddd %zmm16, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm25, %zmm24
-	vpslld $0x11, %zmm23, %zmm25
-	vpsrld $0x0f, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpslld $0x1d, %zmm23, %zmm25
-	vpsrld $0x03, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpslld $0x10, %zmm23, %zmm25
-	vpsrld $0x10, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpaddd %zmm11, %zmm24, %zmm25
-	vpslld $0x18, %zmm23, %zmm26
-	vpsrld $0x08, %zmm23, %zmm23
-	vorps %zmm23, %zmm26, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm17, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm25, %zmm24
-	vpslld $0x0d, %zmm23, %zmm25
-	vpsrld $0x13, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpslld $0x0f, %zmm23, %zmm25
-	vpsrld $0x11, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpslld $0x1a, %zmm23, %zmm25
-	vpsrld $0x06, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpaddd %zmm9, %zmm24, %zmm25
-	vpslld $0x06, %zmm23, %zmm26
-	vpsrld $0x1a, %zmm23, %zmm23
-	vorps %zmm23, %zmm26, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm18, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm25, %zmm24
-	vpslld $0x11, %zmm23, %zmm25
-	vpsrld $0x0f, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpslld $0x1d, %zmm23, %zmm25
-	vpsrld $0x03, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpslld $0x10, %zmm23, %zmm25
-	vpsrld $0x10, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpaddd %zmm10, %zmm24, %zmm25
-	vpslld $0x18, %zmm23, %zmm26
-	vpsrld $0x08, %zmm23, %zmm23
-	vorps %zmm23, %zmm26, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm19, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm25, %zmm24
-	vpslld $0x0d, %zmm23, %zmm25
-	vpsrld $0x13, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpslld $0x0f, %zmm23, %zmm25
-	vpsrld $0x11, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpslld $0x1a, %zmm23, %zmm25
-	vpsrld $0x06, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpaddd %zmm11, %zmm24, %zmm25
-	vpsrld $0x11, %zmm25, %zmm26
-	vpaddd %zmm26, %zmm22, %zmm22
-	vpsrld $0x0f, %zmm22, %zmm22
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpslld $0x1d, %zmm24, %zmm26
+	vpsrld $0x03, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpslld $0x10, %zmm24, %zmm26
+	vpsrld $0x10, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpaddd %zmm11, %zmm25, %zmm26
+	vpslld $0x18, %zmm24, %zmm27
+	vpsrld $0x08, %zmm24, %zmm24
+	vorps %zmm24, %zmm27, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm17, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm26, %zmm25
+	vpslld $0x0d, %zmm24, %zmm26
+	vpsrld $0x13, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpslld $0x0f, %zmm24, %zmm26
+	vpsrld $0x11, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpslld $0x1a, %zmm24, %zmm26
+	vpsrld $0x06, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpaddd %zmm9, %zmm25, %zmm26
+	vpslld $0x06, %zmm24, %zmm27
+	vpsrld $0x1a, %zmm24, %zmm24
+	vorps %zmm24, %zmm27, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm18, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm26, %zmm25
+	vpslld $0x11, %zmm24, %zmm26
+	vpsrld $0x0f, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpslld $0x1d, %zmm24, %zmm26
+	vpsrld $0x03, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpslld $0x10, %zmm24, %zmm26
+	vpsrld $0x10, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpaddd %zmm10, %zmm25, %zmm26
+	vpslld $0x18, %zmm24, %zmm27
+	vpsrld $0x08, %zmm24, %zmm24
+	vorps %zmm24, %zmm27, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm19, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm26, %zmm25
+	vpslld $0x0d, %zmm24, %zmm26
+	vpsrld $0x13, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpslld $0x0f, %zmm24, %zmm26
+	vpsrld $0x11, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpslld $0x1a, %zmm24, %zmm26
+	vpsrld $0x06, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpaddd %zmm11, %zmm25, %zmm26
+	vpsrld $0x10, %zmm26, %zmm27
+	vpslld $0x04, %zmm27, %zmm28
+	vpaddd %zmm28, %zmm23, %zmm23
+	vpsrld $0x14, %zmm23, %zmm23
+	vpsubd %zmm4, %zmm23, %zmm23
 	vandps %zmm5, %zmm21, %zmm21
 	vpsrld $0x18, %zmm21, %zmm21
+	vorps %zmm21, %zmm23, %zmm21
+	vcvtdq2ps %zmm27, %zmm23
+	vmulps %zmm3, %zmm23, %zmm23
+	vcmpps $0x11, %zmm22, %zmm23, %k1
+	vmovaps %zmm7, %zmm22
+	vmovaps %zmm21, %zmm22{%k1}
+	vmovups (%rdi, %r11, 4), %zmm21
+	vandps %zmm8, %zmm21, %zmm23
+	vmulps %zmm0, %zmm23, %zmm23
+	vmulps %zmm1, %zmm23, %zmm23
+	vminps %zmm6, %zmm23, %zmm27
+	vmaxps %zmm2, %zmm27, %zmm27
+	vandps %zmm12, %zmm26, %zmm26
+	vpslld $0x04, %zmm26, %zmm28
+	vpaddd %zmm28, %zmm27, %zmm27
+	vpsrld $0x14, %zmm27, %zmm27
+	vpsubd %zmm4, %zmm27, %zmm27
+	vandps %zmm5, %zmm21, %zmm21
+	vpsrld $0x18, %zmm21, %zmm21
+	vorps %zmm21, %zmm27, %zmm21
+	vcvtdq2ps %zmm26, %zmm26
+	vmulps %zmm3, %zmm26, %zmm26
+	vcmpps $0x11, %zmm23, %zmm26, %k1
+	vmovaps %zmm7, %zmm23
+	vmovaps %zmm21, %zmm23{%k1}
+	vpslld $0x08, %zmm23, %zmm21
 	vorps %zmm21, %zmm22, %zmm21
-	vmovups (%rdi, %r11, 4), %zmm22
-	vandps %zmm8, %zmm22, %zmm26
-	vmulps %zmm2, %zmm26, %zmm27
-	vmulps %zmm3, %zmm27, %zmm27
-	vsqrtps %zmm27, %zmm27
-	vmulps %zmm0, %zmm27, %zmm27
-	vminps %zmm0, %zmm27, %zmm27
-	vmaxps %zmm4, %zmm27, %zmm27
-	vcmpps $0x11, %zmm26, %zmm1, %k1
-	vmovaps %zmm1, %zmm26
-	vmovaps %zmm27, %zmm26{%k1}
-	vaddps %zmm6, %zmm26, %zmm26
-	vandps %zmm7, %zmm26, %zmm26
-	vandps %zmm12, %zmm25, %zmm25
-	vpaddd %zmm25, %zmm26, %zmm25
-	vpsrld $0x0f, %zmm25, %zmm25
+	vmovups (%r8, %r11, 4), %zmm22
+	vandps %zmm8, %zmm22, %zmm23
+	vmulps %zmm0, %zmm23, %zmm23
+	vmulps %zmm1, %zmm23, %zmm23
+	vminps %zmm6, %zmm23, %zmm26
+	vmaxps %zmm2, %zmm26, %zmm26
+	vpslld $0x06, %zmm24, %zmm27
+	vpsrld $0x1a, %zmm24, %zmm24
+	vorps %zmm24, %zmm27, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm20, %zmm24, %zmm24
+	vpsrld $0x10, %zmm24, %zmm25
+	vpslld $0x04, %zmm25, %zmm27
+	vpaddd %zmm27, %zmm26, %zmm26
+	vpsrld $0x14, %zmm26, %zmm26
+	vpsubd %zmm4, %zmm26, %zmm26
+	vandps %zmm5, %zmm22, %zmm22
+	vpsrld $0x18, %zmm22, %zmm22
+	vorps %zmm22, %zmm26, %zmm22
+	vcvtdq2ps %zmm25, %zmm25
+	vmulps %zmm3, %zmm25, %zmm25
+	vcmpps $0x11, %zmm23, %zmm25, %k1
+	vmovaps %zmm7, %zmm23
+	vmovaps %zmm22, %zmm23{%k1}
+	vpslld $0x10, %zmm23, %zmm22
+	vorps %zmm22, %zmm21, %zmm21
+	vmovups (%r9, %r11, 4), %zmm22
+	vandps %zmm8, %zmm22, %zmm23
+	vmulps %zmm0, %zmm23, %zmm23
+	vmulps %zmm1, %zmm23, %zmm23
+	vminps %zmm6, %zmm23, %zmm25
+	vmaxps %zmm2, %zmm25, %zmm25
+	vandps %zmm12, %zmm24, %zmm24
+	vpslld $0x04, %zmm24, %zmm26
+	vpaddd %zmm26, %zmm25, %zmm25
+	vpsrld $0x14, %zmm25, %zmm25
+	vpsubd %zmm4, %zmm25, %zmm25
 	vandps %zmm5, %zmm22, %zmm22
 	vpsrld $0x18, %zmm22, %zmm22
 	vorps %zmm22, %zmm25, %zmm22
-	vpslld $0x08, %zmm22, %zmm22
-	vorps %zmm22, %zmm21, %zmm21
-	vmovups (%r8, %r11, 4), %zmm22
-	vandps %zmm8, %zmm22, %zmm25
-	vmulps %zmm2, %zmm25, %zmm26
-	vmulps %zmm3, %zmm26, %zmm26
-	vsqrtps %zmm26, %zmm26
-	vmulps %zmm0, %zmm26, %zmm26
-	vminps %zmm0, %zmm26, %zmm26
-	vmaxps %zmm4, %zmm26, %zmm26
-	vcmpps $0x11, %zmm25, %zmm1, %k1
-	vmovaps %zmm1, %zmm25
-	vmovaps %zmm26, %zmm25{%k1}
-	vaddps %zmm6, %zmm25, %zmm25
-	vandps %zmm7, %zmm25, %zmm25
-	vpslld $0x06, %zmm23, %zmm26
-	vpsrld $0x1a, %zmm23, %zmm23
-	vorps %zmm23, %zmm26, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm20, %zmm23, %zmm23
-	vpsrld $0x11, %zmm23, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm24
-	vpsrld $0x0f, %zmm24, %zmm24
-	vandps %zmm5, %zmm22, %zmm22
-	vpsrld $0x18, %zmm22, %zmm22
-	vorps %zmm22, %zmm24, %zmm22
-	vpslld $0x10, %zmm22, %zmm22
-	vorps %zmm22, %zmm21, %zmm21
-	vmovups (%r9, %r11, 4), %zmm22
-	vandps %zmm8, %zmm22, %zmm24
-	vmulps %zmm2, %zmm24, %zmm25
-	vmulps %zmm3, %zmm25, %zmm25
-	vsqrtps %zmm25, %zmm25
-	vmulps %zmm0, %zmm25, %zmm25
-	vminps %zmm0, %zmm25, %zmm25
-	vmaxps %zmm4, %zmm25, %zmm25
-	vcmpps $0x11, %zmm24, %zmm1, %k1
-	vmovaps %zmm1, %zmm24
-	vmovaps %zmm25, %zmm24{%k1}
-	vaddps %zmm6, %zmm24, %zmm24
-	vandps %zmm7, %zmm24, %zmm24
-	vandps %zmm12, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm23
-	vpsrld $0x0f, %zmm23, %zmm23
-	vandps %zmm5, %zmm22, %zmm22
-	vpsrld $0x18, %zmm22, %zmm22
-	vorps %zmm22, %zmm23, %zmm22
-	vpslld $0x18, %zmm22, %zmm22
+	vcvtdq2ps %zmm24, %zmm24
+	vmulps %zmm3, %zmm24, %zmm24
+	vcmpps $0x11, %zmm23, %zmm24, %k1
+	vmovaps %zmm7, %zmm23
+	vmovaps %zmm22, %zmm23{%k1}
+	vpslld $0x18, %zmm23, %zmm22
 	vorps %zmm22, %zmm21, %zmm21
 	vmovups %zmm21, (%rbx, %r11, 4)
 	addq $16, %r11
@@ -320,195 +318,195 @@ L(loopend):
 	kmovw %r12d, %k1
 	vmovups (%rsi, %r11, 4), %zmm21{%k1}{z}
 	vandps %zmm8, %zmm21, %zmm22
-	vmulps %zmm2, %zmm22, %zmm23
-	vmulps %zmm3, %zmm23, %zmm23
-	vsqrtps %zmm23, %zmm23
-	vmulps %zmm0, %zmm23, %zmm23
-	vminps %zmm0, %zmm23, %zmm23
-	vmaxps %zmm4, %zmm23, %zmm23
-	vcmpps $0x11, %zmm22, %zmm1, %k2
-	vmovaps %zmm1, %zmm22
-	vmovaps %zmm23, %zmm22{%k2}
-	vaddps %zmm6, %zmm22, %zmm22
-	vandps %zmm7, %zmm22, %zmm22
-	vmovups (%r10, %r11, 4), %zmm23{%k1}{z}
-	vpaddd %zmm13, %zmm23, %zmm23
-	vpaddd %zmm9, %zmm23, %zmm23
-	vpaddd %zmm14, %zmm23, %zmm23
-	vxorps %zmm23, %zmm15, %zmm24
-	vpaddd %zmm24, %zmm23, %zmm23
-	vpslld $0x0f, %zmm24, %zmm25
-	vpsrld $0x11, %zmm24, %zmm24
-	vorps %zmm24, %zmm25, %zmm24
-	vxorps %zmm23, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm23, %zmm23
-	vpslld $0x1a, %zmm24, %zmm25
-	vpsrld $0x06, %zmm24, %zmm24
-	vorps %zmm24, %zmm25, %zmm24
-	vxorps %zmm23, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm23, %zmm23
-	vpaddd %zmm10, %zmm23, %zmm25
-	vpslld $0x06, %zmm24, %zmm26
-	vpsrld $0x1a, %zmm24, %zmm24
+	vmulps %zmm0, %zmm22, %zmm22
+	vmulps %zmm1, %zmm22, %zmm22
+	vminps %zmm6, %zmm22, %zmm23
+	vmaxps %zmm2, %zmm23, %zmm23
+	vmovups (%r10, %r11, 4), %zmm24{%k1}{z}
+	vpaddd %zmm13, %zmm24, %zmm24
+	vpaddd %zmm9, %zmm24, %zmm24
+	vpaddd %zmm14, %zmm24, %zmm24
+	vxorps %zmm24, %zmm15, %zmm25
+	vpaddd %zmm25, %zmm24, %zmm24
+	vpslld $0x0f, %zmm25, %zmm26
+	vpsrld $0x11, %zmm25, %zmm25
+	vorps %zmm25, %zmm26, %zmm25
+	vxorps %zmm24, %zmm25, %zmm25
+	vpaddd %zmm25, %zmm24, %zmm24
+	vpslld $0x1a, %zmm25, %zmm26
+	vpsrld $0x06, %zmm25, %zmm25
+	vorps %zmm25, %zmm26, %zmm25
+	vxorps %zmm24, %zmm25, %zmm25
+	vpaddd %zmm25, %zmm24, %zmm24
+	vpaddd %zmm10, %zmm24, %zmm26
+	vpslld $0x06, %zmm25, %zmm27
+	vpsrld $0x1a, %zmm25, %zmm25
+	vorps %zmm25, %zmm27, %zmm25
+	vxorps %zmm24, %zmm25, %zmm24
+	vpaddd %zmm16, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm26, %zmm25
+	vpslld $0x11, %zmm24, %zmm26
+	vpsrld $0x0f, %zmm24, %zmm24
 	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm23, %zmm24, %zmm23
-	vpaddd %zmm16, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm25, %zmm24
-	vpslld $0x11, %zmm23, %zmm25
-	vpsrld $0x0f, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpslld $0x1d, %zmm23, %zmm25
-	vpsrld $0x03, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpslld $0x10, %zmm23, %zmm25
-	vpsrld $0x10, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpaddd %zmm11, %zmm24, %zmm25
-	vpslld $0x18, %zmm23, %zmm26
-	vpsrld $0x08, %zmm23, %zmm23
-	vorps %zmm23, %zmm26, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm17, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm25, %zmm24
-	vpslld $0x0d, %zmm23, %zmm25
-	vpsrld $0x13, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpslld $0x0f, %zmm23, %zmm25
-	vpsrld $0x11, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpslld $0x1a, %zmm23, %zmm25
-	vpsrld $0x06, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpaddd %zmm9, %zmm24, %zmm25
-	vpslld $0x06, %zmm23, %zmm26
-	vpsrld $0x1a, %zmm23, %zmm23
-	vorps %zmm23, %zmm26, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm18, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm25, %zmm24
-	vpslld $0x11, %zmm23, %zmm25
-	vpsrld $0x0f, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpslld $0x1d, %zmm23, %zmm25
-	vpsrld $0x03, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpslld $0x10, %zmm23, %zmm25
-	vpsrld $0x10, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpaddd %zmm10, %zmm24, %zmm25
-	vpslld $0x18, %zmm23, %zmm26
-	vpsrld $0x08, %zmm23, %zmm23
-	vorps %zmm23, %zmm26, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm19, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm25, %zmm24
-	vpslld $0x0d, %zmm23, %zmm25
-	vpsrld $0x13, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpslld $0x0f, %zmm23, %zmm25
-	vpsrld $0x11, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpslld $0x1a, %zmm23, %zmm25
-	vpsrld $0x06, %zmm23, %zmm23
-	vorps %zmm23, %zmm25, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm24
-	vpaddd %zmm11, %zmm24, %zmm25
-	vpsrld $0x11, %zmm25, %zmm26
-	vpaddd %zmm26, %zmm22, %zmm22
-	vpsrld $0x0f, %zmm22, %zmm22
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpslld $0x1d, %zmm24, %zmm26
+	vpsrld $0x03, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpslld $0x10, %zmm24, %zmm26
+	vpsrld $0x10, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpaddd %zmm11, %zmm25, %zmm26
+	vpslld $0x18, %zmm24, %zmm27
+	vpsrld $0x08, %zmm24, %zmm24
+	vorps %zmm24, %zmm27, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm17, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm26, %zmm25
+	vpslld $0x0d, %zmm24, %zmm26
+	vpsrld $0x13, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpslld $0x0f, %zmm24, %zmm26
+	vpsrld $0x11, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpslld $0x1a, %zmm24, %zmm26
+	vpsrld $0x06, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpaddd %zmm9, %zmm25, %zmm26
+	vpslld $0x06, %zmm24, %zmm27
+	vpsrld $0x1a, %zmm24, %zmm24
+	vorps %zmm24, %zmm27, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm18, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm26, %zmm25
+	vpslld $0x11, %zmm24, %zmm26
+	vpsrld $0x0f, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpslld $0x1d, %zmm24, %zmm26
+	vpsrld $0x03, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpslld $0x10, %zmm24, %zmm26
+	vpsrld $0x10, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpaddd %zmm10, %zmm25, %zmm26
+	vpslld $0x18, %zmm24, %zmm27
+	vpsrld $0x08, %zmm24, %zmm24
+	vorps %zmm24, %zmm27, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm19, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm26, %zmm25
+	vpslld $0x0d, %zmm24, %zmm26
+	vpsrld $0x13, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpslld $0x0f, %zmm24, %zmm26
+	vpsrld $0x11, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpslld $0x1a, %zmm24, %zmm26
+	vpsrld $0x06, %zmm24, %zmm24
+	vorps %zmm24, %zmm26, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm24, %zmm25, %zmm25
+	vpaddd %zmm11, %zmm25, %zmm26
+	vpsrld $0x10, %zmm26, %zmm27
+	vpslld $0x04, %zmm27, %zmm28
+	vpaddd %zmm28, %zmm23, %zmm23
+	vpsrld $0x14, %zmm23, %zmm23
+	vpsubd %zmm4, %zmm23, %zmm23
 	vandps %zmm5, %zmm21, %zmm21
 	vpsrld $0x18, %zmm21, %zmm21
+	vorps %zmm21, %zmm23, %zmm21
+	vcvtdq2ps %zmm27, %zmm23
+	vmulps %zmm3, %zmm23, %zmm23
+	vcmpps $0x11, %zmm22, %zmm23, %k2
+	vmovaps %zmm7, %zmm22
+	vmovaps %zmm21, %zmm22{%k2}
+	vmovups (%rdi, %r11, 4), %zmm21{%k1}{z}
+	vandps %zmm8, %zmm21, %zmm23
+	vmulps %zmm0, %zmm23, %zmm23
+	vmulps %zmm1, %zmm23, %zmm23
+	vminps %zmm6, %zmm23, %zmm27
+	vmaxps %zmm2, %zmm27, %zmm27
+	vandps %zmm12, %zmm26, %zmm26
+	vpslld $0x04, %zmm26, %zmm28
+	vpaddd %zmm28, %zmm27, %zmm27
+	vpsrld $0x14, %zmm27, %zmm27
+	vpsubd %zmm4, %zmm27, %zmm27
+	vandps %zmm5, %zmm21, %zmm21
+	vpsrld $0x18, %zmm21, %zmm21
+	vorps %zmm21, %zmm27, %zmm21
+	vcvtdq2ps %zmm26, %zmm26
+	vmulps %zmm3, %zmm26, %zmm26
+	vcmpps $0x11, %zmm23, %zmm26, %k2
+	vmovaps %zmm7, %zmm23
+	vmovaps %zmm21, %zmm23{%k2}
+	vpslld $0x08, %zmm23, %zmm21
 	vorps %zmm21, %zmm22, %zmm21
-	vmovups (%rdi, %r11, 4), %zmm22{%k1}{z}
-	vandps %zmm8, %zmm22, %zmm26
-	vmulps %zmm2, %zmm26, %zmm27
-	vmulps %zmm3, %zmm27, %zmm27
-	vsqrtps %zmm27, %zmm27
-	vmulps %zmm0, %zmm27, %zmm27
-	vminps %zmm0, %zmm27, %zmm27
-	vmaxps %zmm4, %zmm27, %zmm27
-	vcmpps $0x11, %zmm26, %zmm1, %k2
-	vmovaps %zmm1, %zmm26
-	vmovaps %zmm27, %zmm26{%k2}
-	vaddps %zmm6, %zmm26, %zmm26
-	vandps %zmm7, %zmm26, %zmm26
-	vandps %zmm12, %zmm25, %zmm25
-	vpaddd %zmm25, %zmm26, %zmm25
-	vpsrld $0x0f, %zmm25, %zmm25
+	vmovups (%r8, %r11, 4), %zmm22{%k1}{z}
+	vandps %zmm8, %zmm22, %zmm23
+	vmulps %zmm0, %zmm23, %zmm23
+	vmulps %zmm1, %zmm23, %zmm23
+	vminps %zmm6, %zmm23, %zmm26
+	vmaxps %zmm2, %zmm26, %zmm26
+	vpslld $0x06, %zmm24, %zmm27
+	vpsrld $0x1a, %zmm24, %zmm24
+	vorps %zmm24, %zmm27, %zmm24
+	vxorps %zmm25, %zmm24, %zmm24
+	vpaddd %zmm20, %zmm24, %zmm24
+	vpsrld $0x10, %zmm24, %zmm25
+	vpslld $0x04, %zmm25, %zmm27
+	vpaddd %zmm27, %zmm26, %zmm26
+	vpsrld $0x14, %zmm26, %zmm26
+	vpsubd %zmm4, %zmm26, %zmm26
+	vandps %zmm5, %zmm22, %zmm22
+	vpsrld $0x18, %zmm22, %zmm22
+	vorps %zmm22, %zmm26, %zmm22
+	vcvtdq2ps %zmm25, %zmm25
+	vmulps %zmm3, %zmm25, %zmm25
+	vcmpps $0x11, %zmm23, %zmm25, %k2
+	vmovaps %zmm7, %zmm23
+	vmovaps %zmm22, %zmm23{%k2}
+	vpslld $0x10, %zmm23, %zmm22
+	vorps %zmm22, %zmm21, %zmm21
+	vmovups (%r9, %r11, 4), %zmm22{%k1}{z}
+	vandps %zmm8, %zmm22, %zmm23
+	vmulps %zmm0, %zmm23, %zmm23
+	vmulps %zmm1, %zmm23, %zmm23
+	vminps %zmm6, %zmm23, %zmm25
+	vmaxps %zmm2, %zmm25, %zmm25
+	vandps %zmm12, %zmm24, %zmm24
+	vpslld $0x04, %zmm24, %zmm26
+	vpaddd %zmm26, %zmm25, %zmm25
+	vpsrld $0x14, %zmm25, %zmm25
+	vpsubd %zmm4, %zmm25, %zmm25
 	vandps %zmm5, %zmm22, %zmm22
 	vpsrld $0x18, %zmm22, %zmm22
 	vorps %zmm22, %zmm25, %zmm22
-	vpslld $0x08, %zmm22, %zmm22
-	vorps %zmm22, %zmm21, %zmm21
-	vmovups (%r8, %r11, 4), %zmm22{%k1}{z}
-	vandps %zmm8, %zmm22, %zmm25
-	vmulps %zmm2, %zmm25, %zmm26
-	vmulps %zmm3, %zmm26, %zmm26
-	vsqrtps %zmm26, %zmm26
-	vmulps %zmm0, %zmm26, %zmm26
-	vminps %zmm0, %zmm26, %zmm26
-	vmaxps %zmm4, %zmm26, %zmm26
-	vcmpps $0x11, %zmm25, %zmm1, %k2
-	vmovaps %zmm1, %zmm25
-	vmovaps %zmm26, %zmm25{%k2}
-	vaddps %zmm6, %zmm25, %zmm25
-	vandps %zmm7, %zmm25, %zmm25
-	vpslld $0x06, %zmm23, %zmm26
-	vpsrld $0x1a, %zmm23, %zmm23
-	vorps %zmm23, %zmm26, %zmm23
-	vxorps %zmm24, %zmm23, %zmm23
-	vpaddd %zmm20, %zmm23, %zmm23
-	vpsrld $0x11, %zmm23, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm24
-	vpsrld $0x0f, %zmm24, %zmm24
-	vandps %zmm5, %zmm22, %zmm22
-	vpsrld $0x18, %zmm22, %zmm22
-	vorps %zmm22, %zmm24, %zmm22
-	vpslld $0x10, %zmm22, %zmm22
-	vorps %zmm22, %zmm21, %zmm21
-	vmovups (%r9, %r11, 4), %zmm22{%k1}{z}
-	vandps %zmm8, %zmm22, %zmm24
-	vmulps %zmm2, %zmm24, %zmm25
-	vmulps %zmm3, %zmm25, %zmm25
-	vsqrtps %zmm25, %zmm25
-	vmulps %zmm0, %zmm25, %zmm25
-	vminps %zmm0, %zmm25, %zmm25
-	vmaxps %zmm4, %zmm25, %zmm25
-	vcmpps $0x11, %zmm24, %zmm1, %k2
-	vmovaps %zmm1, %zmm24
-	vmovaps %zmm25, %zmm24{%k2}
-	vaddps %zmm6, %zmm24, %zmm24
-	vandps %zmm7, %zmm24, %zmm24
-	vandps %zmm12, %zmm23, %zmm23
-	vpaddd %zmm23, %zmm24, %zmm23
-	vpsrld $0x0f, %zmm23, %zmm23
-	vandps %zmm5, %zmm22, %zmm22
-	vpsrld $0x18, %zmm22, %zmm22
-	vorps %zmm22, %zmm23, %zmm22
-	vpslld $0x18, %zmm22, %zmm22
+	vcvtdq2ps %zmm24, %zmm24
+	vmulps %zmm3, %zmm24, %zmm24
+	vcmpps $0x11, %zmm23, %zmm24, %k2
+	vmovaps %zmm7, %zmm23
+	vmovaps %zmm22, %zmm23{%k2}
+	vpslld $0x18, %zmm23, %zmm22
 	vorps %zmm22, %zmm21, %zmm21
 	vmovups %zmm21, (%rbx, %r11, 4){%k1}
 

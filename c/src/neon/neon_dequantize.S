@@ -3,15 +3,15 @@
  * Dequantize for neon
  *
  *	c = the byte of q without its sign, from the lowest on
- *	x0 to x3 ← ±c²·unit·scale
+ *	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
  *
  * void lockstep_neon_dequantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, x0, x1, x2, x3
- * scalars  unit, scale, signs
+ * scalars  scale, bias, signs
  *
  * Requires: ASIMD
- * Saves: d8, d9, sp
+ * Saves: d8, d9, d10, sp
  */
 #include "../asm.h"
 #if LOCKSTEP_AARCH64
@@ -19,16 +19,19 @@
 	CONSTANTS
 	.balign 16
 VECTORS:
+	.long 0x0, 0x0, 0x0, 0x0
 	.long 0xff, 0xff, 0xff, 0xff
 
 	BEGIN(neon_dequantize)
-	sub sp, sp, #48
-	.cfi_def_cfa_offset 48
+	sub sp, sp, #64
+	.cfi_def_cfa_offset 64
 	stp x0, x1, [sp, #0]
 	stp x2, x3, [sp, #16]
 	stp d8, d9, [sp, #32]
-	.cfi_offset d8, -16
-	.cfi_offset d9, -8
+	str d10, [sp, #48]
+	.cfi_offset d8, -32
+	.cfi_offset d9, -24
+	.cfi_offset d10, -16
 	ADDRESS x0
 	ldr x1, [sp, #16]
 	ldr x2, [sp, #0]
@@ -38,15 +41,16 @@ VECTORS:
 	add x3, x3, x2
 	cmp x2, x3
 	b.ge L(end)
-	ldr s0, [x1, #0]
-	dup v0.4s, v0.s[0]
-	ldr s1, [x1, #4]
+	ldr q0, [x0, #0]
+	ldr s1, [x1, #0]
 	dup v1.4s, v1.s[0]
-	ldr s2, [x1, #8]
+	ldr s2, [x1, #4]
 	dup v2.4s, v2.s[0]
-	ldr q3, [x0, #0]
-	ushr v4.4s, v2.4s, #24
-	eor v3.16b, v3.16b, v4.16b
+	ldr s3, [x1, #8]
+	dup v3.4s, v3.s[0]
+	ldr q4, [x0, #16]
+	ushr v5.4s, v3.4s, #24
+	eor v4.16b, v4.16b, v5.16b
 	sub x0, x3, #120
 
 L(entry):
@@ -60,79 +64,95 @@ L(entry):
 	b.lt L(mainend)
 
 L(main):
-	ldp q4, q5, [x1], #32
-	and v6.16b, v4.16b, v3.16b
-	and v7.16b, v5.16b, v3.16b
-	scvtf v6.4s, v6.4s
+	ldp q5, q6, [x1], #32
+	and v7.16b, v5.16b, v4.16b
+	and v8.16b, v6.16b, v4.16b
+	add v9.4s, v7.4s, v2.4s
+	add v10.4s, v8.4s, v2.4s
+	shl v9.4s, v9.4s, #20
+	shl v10.4s, v10.4s, #20
+	fmul v9.4s, v9.4s, v1.4s
+	fmul v10.4s, v10.4s, v1.4s
 	scvtf v7.4s, v7.4s
-	fmul v6.4s, v6.4s, v6.4s
-	fmul v7.4s, v7.4s, v7.4s
-	fmul v6.4s, v6.4s, v0.4s
-	fmul v7.4s, v7.4s, v0.4s
-	fmul v6.4s, v6.4s, v1.4s
-	fmul v7.4s, v7.4s, v1.4s
-	shl v8.4s, v4.4s, #24
+	scvtf v8.4s, v8.4s
+	fcmgt v7.4s, v7.4s, v0.4s
+	fcmgt v8.4s, v8.4s, v0.4s
+	bsl v7.16b, v9.16b, v0.16b
+	bsl v8.16b, v10.16b, v0.16b
 	shl v9.4s, v5.4s, #24
-	and v8.16b, v8.16b, v2.16b
-	and v9.16b, v9.16b, v2.16b
-	orr v6.16b, v6.16b, v8.16b
+	shl v10.4s, v6.4s, #24
+	and v9.16b, v9.16b, v3.16b
+	and v10.16b, v10.16b, v3.16b
 	orr v7.16b, v7.16b, v9.16b
-	stp q6, q7, [x4], #32
-	ushr v6.4s, v4.4s, #8
+	orr v8.16b, v8.16b, v10.16b
+	stp q7, q8, [x4], #32
 	ushr v7.4s, v5.4s, #8
-	and v6.16b, v6.16b, v3.16b
-	and v7.16b, v7.16b, v3.16b
-	scvtf v6.4s, v6.4s
+	ushr v8.4s, v6.4s, #8
+	and v7.16b, v7.16b, v4.16b
+	and v8.16b, v8.16b, v4.16b
+	add v9.4s, v7.4s, v2.4s
+	add v10.4s, v8.4s, v2.4s
+	shl v9.4s, v9.4s, #20
+	shl v10.4s, v10.4s, #20
+	fmul v9.4s, v9.4s, v1.4s
+	fmul v10.4s, v10.4s, v1.4s
 	scvtf v7.4s, v7.4s
-	fmul v6.4s, v6.4s, v6.4s
-	fmul v7.4s, v7.4s, v7.4s
-	fmul v6.4s, v6.4s, v0.4s
-	fmul v7.4s, v7.4s, v0.4s
-	fmul v6.4s, v6.4s, v1.4s
-	fmul v7.4s, v7.4s, v1.4s
-	shl v8.4s, v4.4s, #16
+	scvtf v8.4s, v8.4s
+	fcmgt v7.4s, v7.4s, v0.4s
+	fcmgt v8.4s, v8.4s, v0.4s
+	bsl v7.16b, v9.16b, v0.16b
+	bsl v8.16b, v10.16b, v0.16b
 	shl v9.4s, v5.4s, #16
-	and v8.16b, v8.16b, v2.16b
-	and v9.16b, v9.16b, v2.16b
-	orr v6.16b, v6.16b, v8.16b
+	shl v10.4s, v6.4s, #16
+	and v9.16b, v9.16b, v3.16b
+	and v10.16b, v10.16b, v3.16b
 	orr v7.16b, v7.16b, v9.16b
-	stp q6, q7, [x5], #32
-	ushr v6.4s, v4.4s, #16
+	orr v8.16b, v8.16b, v10.16b
+	stp q7, q8, [x5], #32
 	ushr v7.4s, v5.4s, #16
-	and v6.16b, v6.16b, v3.16b
-	and v7.16b, v7.16b, v3.16b
-	scvtf v6.4s, v6.4s
+	ushr v8.4s, v6.4s, #16
+	and v7.16b, v7.16b, v4.16b
+	and v8.16b, v8.16b, v4.16b
+	add v9.4s, v7.4s, v2.4s
+	add v10.4s, v8.4s, v2.4s
+	shl v9.4s, v9.4s, #20
+	shl v10.4s, v10.4s, #20
+	fmul v9.4s, v9.4s, v1.4s
+	fmul v10.4s, v10.4s, v1.4s
 	scvtf v7.4s, v7.4s
-	fmul v6.4s, v6.4s, v6.4s
-	fmul v7.4s, v7.4s, v7.4s
-	fmul v6.4s, v6.4s, v0.4s
-	fmul v7.4s, v7.4s, v0.4s
-	fmul v6.4s, v6.4s, v1.4s
-	fmul v7.4s, v7.4s, v1.4s
-	shl v8.4s, v4.4s, #8
+	scvtf v8.4s, v8.4s
+	fcmgt v7.4s, v7.4s, v0.4s
+	fcmgt v8.4s, v8.4s, v0.4s
+	bsl v7.16b, v9.16b, v0.16b
+	bsl v8.16b, v10.16b, v0.16b
 	shl v9.4s, v5.4s, #8
-	and v8.16b, v8.16b, v2.16b
-	and v9.16b, v9.16b, v2.16b
-	orr v6.16b, v6.16b, v8.16b
+	shl v10.4s, v6.4s, #8
+	and v9.16b, v9.16b, v3.16b
+	and v10.16b, v10.16b, v3.16b
 	orr v7.16b, v7.16b, v9.16b
-	stp q6, q7, [x6], #32
-	ushr v6.4s, v4.4s, #24
+	orr v8.16b, v8.16b, v10.16b
+	stp q7, q8, [x6], #32
 	ushr v7.4s, v5.4s, #24
-	and v6.16b, v6.16b, v3.16b
-	and v7.16b, v7.16b, v3.16b
-	scvtf v6.4s, v6.4s
+	ushr v8.4s, v6.4s, #24
+	and v7.16b, v7.16b, v4.16b
+	and v8.16b, v8.16b, v4.16b
+	add v9.4s, v7.4s, v2.4s
+	add v10.4s, v8.4s, v2.4s
+	shl v9.4s, v9.4s, #20
+	shl v10.4s, v10.4s, #20
+	fmul v9.4s, v9.4s, v1.4s
+	fmul v10.4s, v10.4s, v1.4s
 	scvtf v7.4s, v7.4s
-	fmul v6.4s, v6.4s, v6.4s
-	fmul v7.4s, v7.4s, v7.4s
-	fmul v6.4s, v6.4s, v0.4s
-	fmul v7.4s, v7.4s, v0.4s
-	fmul v6.4s, v6.4s, v1.4s
-	fmul v7.4s, v7.4s, v1.4s
-	and v4.16b, v4.16b, v2.16b
-	and v5.16b, v5.16b, v2.16b
-	orr v4.16b, v6.16b, v4.16b
+	scvtf v8.4s, v8.4s
+	fcmgt v7.4s, v7.4s, v0.4s
+	fcmgt v8.4s, v8.4s, v0.4s
+	bsl v7.16b, v9.16b, v0.16b
+	bsl v8.16b, v10.16b, v0.16b
+	and v5.16b, v5.16b, v3.16b
+	and v6.16b, v6.16b, v3.16b
 	orr v5.16b, v7.16b, v5.16b
-	stp q4, q5, [x7], #32
+	orr v6.16b, v8.16b, v6.16b
+	stp q5, q6, [x7], #32
 	subs x0, x0, #8
 	b.ge L(main)
 
@@ -142,45 +162,53 @@ L(mainend):
 	b.lt L(loopend)
 
 L(loop):
-	ldr q4, [x1], #16
-	and v5.16b, v4.16b, v3.16b
-	scvtf v5.4s, v5.4s
-	fmul v5.4s, v5.4s, v5.4s
-	fmul v5.4s, v5.4s, v0.4s
-	fmul v5.4s, v5.4s, v1.4s
-	shl v6.4s, v4.4s, #24
-	and v6.16b, v6.16b, v2.16b
-	orr v5.16b, v5.16b, v6.16b
-	str q5, [x4], #16
-	ushr v5.4s, v4.4s, #8
+	ldr q5, [x1], #16
+	and v6.16b, v5.16b, v4.16b
+	add v7.4s, v6.4s, v2.4s
+	shl v7.4s, v7.4s, #20
+	fmul v7.4s, v7.4s, v1.4s
+	scvtf v6.4s, v6.4s
+	fcmgt v6.4s, v6.4s, v0.4s
+	bsl v6.16b, v7.16b, v0.16b
+	shl v7.4s, v5.4s, #24
+	and v7.16b, v7.16b, v3.16b
+	orr v6.16b, v6.16b, v7.16b
+	str q6, [x4], #16
+	ushr v6.4s, v5.4s, #8
+	and v6.16b, v6.16b, v4.16b
+	add v7.4s, v6.4s, v2.4s
+	shl v7.4s, v7.4s, #20
+	fmul v7.4s, v7.4s, v1.4s
+	scvtf v6.4s, v6.4s
+	fcmgt v6.4s, v6.4s, v0.4s
+	bsl v6.16b, v7.16b, v0.16b
+	shl v7.4s, v5.4s, #16
+	and v7.16b, v7.16b, v3.16b
+	orr v6.16b, v6.16b, v7.16b
+	str q6, [x5], #16
+	ushr v6.4s, v5.4s, #16
+	and v6.16b, v6.16b, v4.16b
+	add v7.4s, v6.4s, v2.4s
+	shl v7.4s, v7.4s, #20
+	fmul v7.4s, v7.4s, v1.4s
+	scvtf v6.4s, v6.4s
+	fcmgt v6.4s, v6.4s, v0.4s
+	bsl v6.16b, v7.16b, v0.16b
+	shl v7.4s, v5.4s, #8
+	and v7.16b, v7.16b, v3.16b
+	orr v6.16b, v6.16b, v7.16b
+	str q6, [x6], #16
+	ushr v6.4s, v5.4s, #24
+	and v6.16b, v6.16b, v4.16b
+	add v7.4s, v6.4s, v2.4s
+	shl v7.4s, v7.4s, #20
+	fmul v7.4s, v7.4s, v1.4s
+	scvtf v6.4s, v6.4s
+	fcmgt v6.4s, v6.4s, v0.4s
+	bsl v6.16b, v7.16b, v0.16b
 	and v5.16b, v5.16b, v3.16b
-	scvtf v5.4s, v5.4s
-	fmul v5.4s, v5.4s, v5.4s
-	fmul v5.4s, v5.4s, v0.4s
-	fmul v5.4s, v5.4s, v1.4s
-	shl v6.4s, v4.4s, #16
-	and v6.16b, v6.16b, v2.16b
-	orr v5.16b, v5.16b, v6.16b
-	str q5, [x5], #16
-	ushr v5.4s, v4.4s, #16
-	and v5.16b, v5.16b, v3.16b
-	scvtf v5.4s, v5.4s
-	fmul v5.4s, v5.4s, v5.4s
-	fmul v5.4s, v5.4s, v0.4s
-	fmul v5.4s, v5.4s, v1.4s
-	shl v6.4s, v4.4s, #8
-	and v6.16b, v6.16b, v2.16b
-	orr v5.16b, v5.16b, v6.16b
-	str q5, [x6], #16
-	ushr v5.4s, v4.4s, #24
-	and v5.16b, v5.16b, v3.16b
-	scvtf v5.4s, v5.4s
-	fmul v5.4s, v5.4s, v5.4s
-	fmul v5.4s, v5.4s, v0.4s
-	fmul v5.4s, v5.4s, v1.4s
-	and v4.16b, v4.16b, v2.16b
-	orr v4.16b, v5.16b, v4.16b
-	str q4, [x7], #16
+	orr v5.16b, v6.16b, v5.16b
+	str q5, [x7], #16
 	subs x0, x0, #4
 	b.ge L(loop)
 
@@ -190,45 +218,53 @@ L(loopend):
 	b.lt L(singleend)
 
 L(single):
-	ldr s4, [x1], #4
-	and v5.16b, v4.16b, v3.16b
-	scvtf v5.4s, v5.4s
-	fmul v5.4s, v5.4s, v5.4s
-	fmul v5.4s, v5.4s, v0.4s
-	fmul v5.4s, v5.4s, v1.4s
-	shl v6.4s, v4.4s, #24
-	and v6.16b, v6.16b, v2.16b
-	orr v5.16b, v5.16b, v6.16b
-	str s5, [x4], #4
-	ushr v5.4s, v4.4s, #8
+	ldr s5, [x1], #4
+	and v6.16b, v5.16b, v4.16b
+	add v7.4s, v6.4s, v2.4s
+	shl v7.4s, v7.4s, #20
+	fmul v7.4s, v7.4s, v1.4s
+	scvtf v6.4s, v6.4s
+	fcmgt v6.4s, v6.4s, v0.4s
+	bsl v6.16b, v7.16b, v0.16b
+	shl v7.4s, v5.4s, #24
+	and v7.16b, v7.16b, v3.16b
+	orr v6.16b, v6.16b, v7.16b
+	str s6, [x4], #4
+	ushr v6.4s, v5.4s, #8
+	and v6.16b, v6.16b, v4.16b
+	add v7.4s, v6.4s, v2.4s
+	shl v7.4s, v7.4s, #20
+	fmul v7.4s, v7.4s, v1.4s
+	scvtf v6.4s, v6.4s
+	fcmgt v6.4s, v6.4s, v0.4s
+	bsl v6.16b, v7.16b, v0.16b
+	shl v7.4s, v5.4s, #16
+	and v7.16b, v7.16b, v3.16b
+	orr v6.16b, v6.16b, v7.16b
+	str s6, [x5], #4
+	ushr v6.4s, v5.4s, #16
+	and v6.16b, v6.16b, v4.16b
+	add v7.4s, v6.4s, v2.4s
+	shl v7.4s, v7.4s, #20
+	fmul v7.4s, v7.4s, v1.4s
+	scvtf v6.4s, v6.4s
+	fcmgt v6.4s, v6.4s, v0.4s
+	bsl v6.16b, v7.16b, v0.16b
+	shl v7.4s, v5.4s, #8
+	and v7.16b, v7.16b, v3.16b
+	orr v6.16b, v6.16b, v7.16b
+	str s6, [x6], #4
+	ushr v6.4s, v5.4s, #24
+	and v6.16b, v6.16b, v4.16b
+	add v7.4s, v6.4s, v2.4s
+	shl v7.4s, v7.4s, #20
+	fmul v7.4s, v7.4s, v1.4s
+	scvtf v6.4s, v6.4s
+	fcmgt v6.4s, v6.4s, v0.4s
+	bsl v6.16b, v7.16b, v0.16b
 	and v5.16b, v5.16b, v3.16b
-	scvtf v5.4s, v5.4s
-	fmul v5.4s, v5.4s, v5.4s
-	fmul v5.4s, v5.4s, v0.4s
-	fmul v5.4s, v5.4s, v1.4s
-	shl v6.4s, v4.4s, #16
-	and v6.16b, v6.16b, v2.16b
-	orr v5.16b, v5.16b, v6.16b
-	str s5, [x5], #4
-	ushr v5.4s, v4.4s, #16
-	and v5.16b, v5.16b, v3.16b
-	scvtf v5.4s, v5.4s
-	fmul v5.4s, v5.4s, v5.4s
-	fmul v5.4s, v5.4s, v0.4s
-	fmul v5.4s, v5.4s, v1.4s
-	shl v6.4s, v4.4s, #8
-	and v6.16b, v6.16b, v2.16b
-	orr v5.16b, v5.16b, v6.16b
-	str s5, [x6], #4
-	ushr v5.4s, v4.4s, #24
-	and v5.16b, v5.16b, v3.16b
-	scvtf v5.4s, v5.4s
-	fmul v5.4s, v5.4s, v5.4s
-	fmul v5.4s, v5.4s, v0.4s
-	fmul v5.4s, v5.4s, v1.4s
-	and v4.16b, v4.16b, v2.16b
-	orr v4.16b, v5.16b, v4.16b
-	str s4, [x7], #4
+	orr v5.16b, v6.16b, v5.16b
+	str s5, [x7], #4
 	subs x0, x0, #1
 	b.ge L(single)
 
@@ -240,10 +276,12 @@ L(singleend):
 L(end):
 	.cfi_remember_state
 	ldp d8, d9, [sp, #32]
-	add sp, sp, #48
+	ldr d10, [sp, #48]
+	add sp, sp, #64
 	.cfi_def_cfa_offset 0
 	.cfi_restore d8
 	.cfi_restore d9
+	.cfi_restore d10
 	ret
 	.cfi_restore_state
 	END(neon_dequantize)

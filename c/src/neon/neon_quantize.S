@@ -2,14 +2,15 @@
  *
  * Quantize for neon
  *
- *	u = threefry(index + base, high), 15 bits of it for each element
- *	c = the larger of √(|x|·up·inverse)·steps and least, 0 if x is
- *	q ← (c + u)/2¹⁵ rounded down, and x's sign; x0 to x3 in the bytes of q from the lowest on
+ *	u = threefry(index + base, high), 16 bits of it for each element
+ *	y = |x|·up·inverse, from low to 1
+ *	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+ *	q ← c of x0 to x3, in its bytes from the lowest on
  *
  * void lockstep_neon_quantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, x0, x1, x2, x3, index
- * scalars  up, inverse, steps, least, signs, base, high, key1, key2
+ * scalars  up, inverse, low, least, bias, signs, base, high, key1, key2
  *
  * Requires: ASIMD
  * Saves: d8, d9, d10, d11, d12, d13, d14, d15, sp
@@ -20,11 +21,10 @@
 	CONSTANTS
 	.balign 16
 VECTORS:
+	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
 	.long 0x0, 0x0, 0x0, 0x0
-	.long 0x4b000000, 0x4b000000, 0x4b000000, 0x4b000000
-	.long 0x7fffff, 0x7fffff, 0x7fffff, 0x7fffff
 	.long 0x1bd11bda, 0x1bd11bda, 0x1bd11bda, 0x1bd11bda
-	.long 0x7fff, 0x7fff, 0x7fff, 0x7fff
+	.long 0xffff, 0xffff, 0xffff, 0xffff
 	.long 0x1, 0x1, 0x1, 0x1
 	.long 0x2, 0x2, 0x2, 0x2
 	.long 0x3, 0x3, 0x3, 0x3
@@ -32,22 +32,22 @@ VECTORS:
 	.long 0x5, 0x5, 0x5, 0x5
 
 	BEGIN(neon_quantize)
-	sub sp, sp, #160
-	.cfi_def_cfa_offset 160
+	sub sp, sp, #176
+	.cfi_def_cfa_offset 176
 	stp x0, x1, [sp, #0]
 	stp x2, x3, [sp, #16]
 	stp d8, d9, [sp, #32]
 	stp d10, d11, [sp, #48]
 	stp d12, d13, [sp, #64]
 	stp d14, d15, [sp, #80]
-	.cfi_offset d8, -128
-	.cfi_offset d9, -120
-	.cfi_offset d10, -112
-	.cfi_offset d11, -104
-	.cfi_offset d12, -96
-	.cfi_offset d13, -88
-	.cfi_offset d14, -80
-	.cfi_offset d15, -72
+	.cfi_offset d8, -144
+	.cfi_offset d9, -136
+	.cfi_offset d10, -128
+	.cfi_offset d11, -120
+	.cfi_offset d12, -112
+	.cfi_offset d13, -104
+	.cfi_offset d14, -96
+	.cfi_offset d15, -88
 	ADDRESS x0
 	add x1, sp, #96
 	add x1, x1, #15
@@ -60,48 +60,50 @@ VECTORS:
 	add x4, x4, x3
 	cmp x3, x4
 	b.ge L(end)
-	ldr s0, [x2, #8]
+	ldr s0, [x2, #0]
 	dup v0.4s, v0.s[0]
-	ldr q1, [x0, #0]
-	ldr s2, [x2, #0]
+	ldr s1, [x2, #4]
+	dup v1.4s, v1.s[0]
+	ldr s2, [x2, #8]
 	dup v2.4s, v2.s[0]
-	ldr s3, [x2, #4]
+	ldr s3, [x2, #12]
 	dup v3.4s, v3.s[0]
-	ldr s4, [x2, #12]
+	ldr s4, [x2, #16]
 	dup v4.4s, v4.s[0]
-	ldr s5, [x2, #16]
+	ldr s5, [x2, #20]
 	dup v5.4s, v5.s[0]
-	ldr q6, [x0, #16]
-	ldr q7, [x0, #32]
-	ldr s8, [x2, #28]
+	ldr q6, [x0, #0]
+	ldr q7, [x0, #16]
+	ldr s8, [x2, #32]
 	dup v8.4s, v8.s[0]
-	ldr s9, [x2, #32]
+	ldr s9, [x2, #36]
 	dup v9.4s, v9.s[0]
 	eor v10.16b, v8.16b, v9.16b
-	ldr q11, [x0, #48]
+	ldr q11, [x0, #32]
 	eor v10.16b, v10.16b, v11.16b
-	ldr q11, [x0, #64]
-	ldr s12, [x2, #20]
+	ldr q11, [x0, #48]
+	ldr s12, [x2, #24]
 	dup v12.4s, v12.s[0]
-	ldr s13, [x2, #24]
+	ldr s13, [x2, #28]
 	dup v13.4s, v13.s[0]
 	add v13.4s, v13.4s, v9.4s
 	shl v14.4s, v13.4s, #13
 	ushr v15.4s, v13.4s, #19
 	orr v14.16b, v14.16b, v15.16b
-	ldr q15, [x0, #80]
+	ldr q15, [x0, #64]
 	add v15.4s, v10.4s, v15.4s
-	ldr q16, [x0, #96]
+	ldr q16, [x0, #80]
 	add v16.4s, v8.4s, v16.4s
-	ldr q17, [x0, #112]
-	add v17.4s, v9.4s, v17.4s
-	str q17, [x1, #0]
-	ldr q17, [x0, #128]
-	add v17.4s, v10.4s, v17.4s
-	str q17, [x1, #16]
-	ldr q17, [x0, #144]
-	add v17.4s, v8.4s, v17.4s
-	str q17, [x1, #32]
+	str q16, [x1, #0]
+	ldr q16, [x0, #96]
+	add v16.4s, v9.4s, v16.4s
+	str q16, [x1, #16]
+	ldr q16, [x0, #112]
+	add v16.4s, v10.4s, v16.4s
+	str q16, [x1, #32]
+	ldr q16, [x0, #128]
+	add v16.4s, v8.4s, v16.4s
+	str q16, [x1, #48]
 	sub x0, x4, #144
 
 L(entry):
@@ -116,397 +118,398 @@ L(entry):
 	b.lt L(mainend)
 
 L(main):
-	ldp q17, q18, [x5], #32
+	ldp q16, q17, [x5], #32
+	fabs v18.4s, v16.4s
 	fabs v19.4s, v17.4s
-	fabs v20.4s, v18.4s
-	fmul v21.4s, v19.4s, v2.4s
-	fmul v22.4s, v20.4s, v2.4s
-	fmul v21.4s, v21.4s, v3.4s
-	fmul v22.4s, v22.4s, v3.4s
-	fsqrt v21.4s, v21.4s
-	fsqrt v22.4s, v22.4s
-	fmul v21.4s, v21.4s, v0.4s
-	fmul v22.4s, v22.4s, v0.4s
-	fcmgt v23.4s, v0.4s, v21.4s
-	bsl v23.16b, v21.16b, v0.16b
-	fcmgt v21.4s, v0.4s, v22.4s
-	bsl v21.16b, v22.16b, v0.16b
-	fcmgt v22.4s, v23.4s, v4.4s
-	bsl v22.16b, v23.16b, v4.16b
-	fcmgt v23.4s, v21.4s, v4.4s
-	bsl v23.16b, v21.16b, v4.16b
-	fcmgt v19.4s, v19.4s, v1.4s
-	fcmgt v20.4s, v20.4s, v1.4s
-	bsl v19.16b, v22.16b, v1.16b
-	bsl v20.16b, v23.16b, v1.16b
-	fadd v19.4s, v19.4s, v6.4s
-	fadd v20.4s, v20.4s, v6.4s
-	and v19.16b, v19.16b, v7.16b
-	and v20.16b, v20.16b, v7.16b
-	ldp q21, q22, [x9], #32
+	fmul v18.4s, v18.4s, v0.4s
+	fmul v19.4s, v19.4s, v0.4s
+	fmul v18.4s, v18.4s, v1.4s
+	fmul v19.4s, v19.4s, v1.4s
+	fcmgt v20.4s, v6.4s, v18.4s
+	bsl v20.16b, v18.16b, v6.16b
+	fcmgt v21.4s, v6.4s, v19.4s
+	bsl v21.16b, v19.16b, v6.16b
+	fcmgt v22.4s, v20.4s, v2.4s
+	bsl v22.16b, v20.16b, v2.16b
+	fcmgt v20.4s, v21.4s, v2.4s
+	bsl v20.16b, v21.16b, v2.16b
+	ldp q21, q23, [x9], #32
 	add v21.4s, v21.4s, v12.4s
-	add v22.4s, v22.4s, v12.4s
+	add v23.4s, v23.4s, v12.4s
 	add v21.4s, v21.4s, v8.4s
-	add v22.4s, v22.4s, v8.4s
+	add v23.4s, v23.4s, v8.4s
 	add v21.4s, v21.4s, v13.4s
-	add v22.4s, v22.4s, v13.4s
-	eor v23.16b, v14.16b, v21.16b
-	eor v24.16b, v14.16b, v22.16b
-	add v21.4s, v21.4s, v23.4s
-	add v22.4s, v22.4s, v24.4s
-	shl v25.4s, v23.4s, #15
+	add v23.4s, v23.4s, v13.4s
+	eor v24.16b, v14.16b, v21.16b
+	eor v25.16b, v14.16b, v23.16b
+	add v21.4s, v21.4s, v24.4s
+	add v23.4s, v23.4s, v25.4s
 	shl v26.4s, v24.4s, #15
-	ushr v23.4s, v23.4s, #17
+	shl v27.4s, v25.4s, #15
 	ushr v24.4s, v24.4s, #17
-	orr v23.16b, v25.16b, v23.16b
+	ushr v25.4s, v25.4s, #17
 	orr v24.16b, v26.16b, v24.16b
-	eor v23.16b, v23.16b, v21.16b
-	eor v24.16b, v24.16b, v22.16b
-	add v21.4s, v21.4s, v23.4s
-	add v22.4s, v22.4s, v24.4s
-	shl v25.4s, v23.4s, #26
+	orr v25.16b, v27.16b, v25.16b
+	eor v24.16b, v24.16b, v21.16b
+	eor v25.16b, v25.16b, v23.16b
+	add v21.4s, v21.4s, v24.4s
+	add v23.4s, v23.4s, v25.4s
 	shl v26.4s, v24.4s, #26
-	ushr v23.4s, v23.4s, #6
+	shl v27.4s, v25.4s, #26
 	ushr v24.4s, v24.4s, #6
-	orr v23.16b, v25.16b, v23.16b
+	ushr v25.4s, v25.4s, #6
 	orr v24.16b, v26.16b, v24.16b
-	eor v23.16b, v23.16b, v21.16b
-	eor v24.16b, v24.16b, v22.16b
-	add v21.4s, v21.4s, v23.4s
-	add v22.4s, v22.4s, v24.4s
-	add v25.4s, v21.4s, v9.4s
-	add v26.4s, v22.4s, v9.4s
-	shl v27.4s, v23.4s, #6
+	orr v25.16b, v27.16b, v25.16b
+	eor v24.16b, v24.16b, v21.16b
+	eor v25.16b, v25.16b, v23.16b
+	add v21.4s, v21.4s, v24.4s
+	add v23.4s, v23.4s, v25.4s
+	add v26.4s, v21.4s, v9.4s
+	add v27.4s, v23.4s, v9.4s
 	shl v28.4s, v24.4s, #6
-	ushr v23.4s, v23.4s, #26
+	shl v29.4s, v25.4s, #6
 	ushr v24.4s, v24.4s, #26
-	orr v23.16b, v27.16b, v23.16b
+	ushr v25.4s, v25.4s, #26
 	orr v24.16b, v28.16b, v24.16b
-	eor v21.16b, v23.16b, v21.16b
-	eor v22.16b, v24.16b, v22.16b
+	orr v25.16b, v29.16b, v25.16b
+	eor v21.16b, v24.16b, v21.16b
+	eor v23.16b, v25.16b, v23.16b
 	add v21.4s, v21.4s, v15.4s
-	add v22.4s, v22.4s, v15.4s
-	add v23.4s, v25.4s, v21.4s
-	add v24.4s, v26.4s, v22.4s
-	shl v25.4s, v21.4s, #17
-	shl v26.4s, v22.4s, #17
+	add v23.4s, v23.4s, v15.4s
+	add v24.4s, v26.4s, v21.4s
+	add v25.4s, v27.4s, v23.4s
+	shl v26.4s, v21.4s, #17
+	shl v27.4s, v23.4s, #17
 	ushr v21.4s, v21.4s, #15
-	ushr v22.4s, v22.4s, #15
-	orr v21.16b, v25.16b, v21.16b
-	orr v22.16b, v26.16b, v22.16b
-	eor v21.16b, v21.16b, v23.16b
-	eor v22.16b, v22.16b, v24.16b
-	add v23.4s, v23.4s, v21.4s
-	add v24.4s, v24.4s, v22.4s
-	shl v25.4s, v21.4s, #29
-	shl v26.4s, v22.4s, #29
-	ushr v21.4s, v21.4s, #3
-	ushr v22.4s, v22.4s, #3
-	orr v21.16b, v25.16b, v21.16b
-	orr v22.16b, v26.16b, v22.16b
-	eor v21.16b, v21.16b, v23.16b
-	eor v22.16b, v22.16b, v24.16b
-	add v23.4s, v23.4s, v21.4s
-	add v24.4s, v24.4s, v22.4s
-	shl v25.4s, v21.4s, #16
-	shl v26.4s, v22.4s, #16
-	ushr v21.4s, v21.4s, #16
-	ushr v22.4s, v22.4s, #16
-	orr v21.16b, v25.16b, v21.16b
-	orr v22.16b, v26.16b, v22.16b
-	eor v21.16b, v21.16b, v23.16b
-	eor v22.16b, v22.16b, v24.16b
-	add v23.4s, v23.4s, v21.4s
-	add v24.4s, v24.4s, v22.4s
-	add v25.4s, v23.4s, v10.4s
-	add v26.4s, v24.4s, v10.4s
-	shl v27.4s, v21.4s, #24
-	shl v28.4s, v22.4s, #24
-	ushr v21.4s, v21.4s, #8
-	ushr v22.4s, v22.4s, #8
-	orr v21.16b, v27.16b, v21.16b
-	orr v22.16b, v28.16b, v22.16b
-	eor v21.16b, v21.16b, v23.16b
-	eor v22.16b, v22.16b, v24.16b
-	add v21.4s, v21.4s, v16.4s
-	add v22.4s, v22.4s, v16.4s
-	add v23.4s, v25.4s, v21.4s
-	add v24.4s, v26.4s, v22.4s
-	shl v25.4s, v21.4s, #13
-	shl v26.4s, v22.4s, #13
-	ushr v21.4s, v21.4s, #19
-	ushr v22.4s, v22.4s, #19
-	orr v21.16b, v25.16b, v21.16b
-	orr v22.16b, v26.16b, v22.16b
-	eor v21.16b, v21.16b, v23.16b
-	eor v22.16b, v22.16b, v24.16b
-	add v23.4s, v23.4s, v21.4s
-	add v24.4s, v24.4s, v22.4s
-	shl v25.4s, v21.4s, #15
-	shl v26.4s, v22.4s, #15
-	ushr v21.4s, v21.4s, #17
-	ushr v22.4s, v22.4s, #17
-	orr v21.16b, v25.16b, v21.16b
-	orr v22.16b, v26.16b, v22.16b
-	eor v21.16b, v21.16b, v23.16b
-	eor v22.16b, v22.16b, v24.16b
-	add v23.4s, v23.4s, v21.4s
-	add v24.4s, v24.4s, v22.4s
-	shl v25.4s, v21.4s, #26
-	shl v26.4s, v22.4s, #26
-	ushr v21.4s, v21.4s, #6
-	ushr v22.4s, v22.4s, #6
-	orr v21.16b, v25.16b, v21.16b
-	orr v22.16b, v26.16b, v22.16b
-	eor v21.16b, v21.16b, v23.16b
-	eor v22.16b, v22.16b, v24.16b
-	add v23.4s, v23.4s, v21.4s
-	add v24.4s, v24.4s, v22.4s
-	add v25.4s, v23.4s, v8.4s
-	add v26.4s, v24.4s, v8.4s
-	shl v27.4s, v21.4s, #6
-	shl v28.4s, v22.4s, #6
-	ushr v21.4s, v21.4s, #26
-	ushr v22.4s, v22.4s, #26
-	orr v21.16b, v27.16b, v21.16b
-	orr v22.16b, v28.16b, v22.16b
-	eor v21.16b, v21.16b, v23.16b
-	eor v22.16b, v22.16b, v24.16b
-	ldr q23, [x1, #0]
-	add v21.4s, v21.4s, v23.4s
-	add v22.4s, v22.4s, v23.4s
-	add v23.4s, v25.4s, v21.4s
-	add v24.4s, v26.4s, v22.4s
-	shl v25.4s, v21.4s, #17
-	shl v26.4s, v22.4s, #17
-	ushr v21.4s, v21.4s, #15
-	ushr v22.4s, v22.4s, #15
-	orr v21.16b, v25.16b, v21.16b
-	orr v22.16b, v26.16b, v22.16b
-	eor v21.16b, v21.16b, v23.16b
-	eor v22.16b, v22.16b, v24.16b
-	add v23.4s, v23.4s, v21.4s
-	add v24.4s, v24.4s, v22.4s
-	shl v25.4s, v21.4s, #29
-	shl v26.4s, v22.4s, #29
-	ushr v21.4s, v21.4s, #3
-	ushr v22.4s, v22.4s, #3
-	orr v21.16b, v25.16b, v21.16b
-	orr v22.16b, v26.16b, v22.16b
-	eor v21.16b, v21.16b, v23.16b
-	eor v22.16b, v22.16b, v24.16b
-	add v23.4s, v23.4s, v21.4s
-	add v24.4s, v24.4s, v22.4s
-	shl v25.4s, v21.4s, #16
-	shl v26.4s, v22.4s, #16
-	ushr v21.4s, v21.4s, #16
-	ushr v22.4s, v22.4s, #16
-	orr v21.16b, v25.16b, v21.16b
-	orr v22.16b, v26.16b, v22.16b
-	eor v21.16b, v21.16b, v23.16b
-	eor v22.16b, v22.16b, v24.16b
-	add v23.4s, v23.4s, v21.4s
-	add v24.4s, v24.4s, v22.4s
-	add v25.4s, v23.4s, v9.4s
-	add v26.4s, v24.4s, v9.4s
-	shl v27.4s, v21.4s, #24
-	shl v28.4s, v22.4s, #24
-	ushr v21.4s, v21.4s, #8
-	ushr v22.4s, v22.4s, #8
-	orr v21.16b, v27.16b, v21.16b
-	orr v22.16b, v28.16b, v22.16b
-	eor v21.16b, v21.16b, v23.16b
-	eor v22.16b, v22.16b, v24.16b
-	ldr q23, [x1, #16]
-	add v21.4s, v21.4s, v23.4s
-	add v22.4s, v22.4s, v23.4s
-	add v23.4s, v25.4s, v21.4s
-	add v24.4s, v26.4s, v22.4s
-	shl v25.4s, v21.4s, #13
-	shl v26.4s, v22.4s, #13
-	ushr v21.4s, v21.4s, #19
-	ushr v22.4s, v22.4s, #19
-	orr v21.16b, v25.16b, v21.16b
-	orr v22.16b, v26.16b, v22.16b
-	eor v21.16b, v21.16b, v23.16b
-	eor v22.16b, v22.16b, v24.16b
-	add v23.4s, v23.4s, v21.4s
-	add v24.4s, v24.4s, v22.4s
-	shl v25.4s, v21.4s, #15
-	shl v26.4s, v22.4s, #15
-	ushr v21.4s, v21.4s, #17
-	ushr v22.4s, v22.4s, #17
-	orr v21.16b, v25.16b, v21.16b
-	orr v22.16b, v26.16b, v22.16b
-	eor v21.16b, v21.16b, v23.16b
-	eor v22.16b, v22.16b, v24.16b
-	add v23.4s, v23.4s, v21.4s
-	add v24.4s, v24.4s, v22.4s
-	shl v25.4s, v21.4s, #26
-	shl v26.4s, v22.4s, #26
-	ushr v21.4s, v21.4s, #6
-	ushr v22.4s, v22.4s, #6
-	orr v21.16b, v25.16b, v21.16b
-	orr v22.16b, v26.16b, v22.16b
-	eor v21.16b, v21.16b, v23.16b
-	eor v22.16b, v22.16b, v24.16b
-	add v23.4s, v23.4s, v21.4s
-	add v24.4s, v24.4s, v22.4s
-	add v25.4s, v23.4s, v10.4s
-	add v26.4s, v24.4s, v10.4s
-	ushr v27.4s, v25.4s, #17
-	ushr v28.4s, v26.4s, #17
-	add v19.4s, v19.4s, v27.4s
-	add v20.4s, v20.4s, v28.4s
-	ushr v19.4s, v19.4s, #15
-	ushr v20.4s, v20.4s, #15
-	and v17.16b, v17.16b, v5.16b
-	and v18.16b, v18.16b, v5.16b
-	ushr v17.4s, v17.4s, #24
-	ushr v18.4s, v18.4s, #24
-	orr v17.16b, v19.16b, v17.16b
-	orr v18.16b, v20.16b, v18.16b
-	ldp q19, q20, [x6], #32
-	fabs v27.4s, v19.4s
-	fabs v28.4s, v20.4s
-	fmul v29.4s, v27.4s, v2.4s
-	fmul v30.4s, v28.4s, v2.4s
-	fmul v29.4s, v29.4s, v3.4s
-	fmul v30.4s, v30.4s, v3.4s
-	fsqrt v29.4s, v29.4s
-	fsqrt v30.4s, v30.4s
-	fmul v29.4s, v29.4s, v0.4s
-	fmul v30.4s, v30.4s, v0.4s
-	fcmgt v31.4s, v0.4s, v29.4s
-	bsl v31.16b, v29.16b, v0.16b
-	fcmgt v29.4s, v0.4s, v30.4s
-	bsl v29.16b, v30.16b, v0.16b
-	fcmgt v30.4s, v31.4s, v4.4s
-	bsl v30.16b, v31.16b, v4.16b
-	fcmgt v31.4s, v29.4s, v4.4s
-	bsl v31.16b, v29.16b, v4.16b
-	fcmgt v27.4s, v27.4s, v1.4s
-	fcmgt v28.4s, v28.4s, v1.4s
-	bsl v27.16b, v30.16b, v1.16b
-	bsl v28.16b, v31.16b, v1.16b
-	fadd v27.4s, v27.4s, v6.4s
-	fadd v28.4s, v28.4s, v6.4s
-	and v27.16b, v27.16b, v7.16b
-	and v28.16b, v28.16b, v7.16b
-	and v25.16b, v25.16b, v11.16b
-	and v26.16b, v26.16b, v11.16b
-	add v25.4s, v27.4s, v25.4s
-	add v26.4s, v28.4s, v26.4s
-	ushr v25.4s, v25.4s, #15
-	ushr v26.4s, v26.4s, #15
-	and v19.16b, v19.16b, v5.16b
-	and v20.16b, v20.16b, v5.16b
-	ushr v19.4s, v19.4s, #24
-	ushr v20.4s, v20.4s, #24
-	orr v19.16b, v25.16b, v19.16b
-	orr v20.16b, v26.16b, v20.16b
-	shl v19.4s, v19.4s, #8
-	shl v20.4s, v20.4s, #8
-	orr v17.16b, v17.16b, v19.16b
-	orr v18.16b, v18.16b, v20.16b
-	ldp q19, q20, [x7], #32
-	fabs v25.4s, v19.4s
-	fabs v26.4s, v20.4s
-	fmul v27.4s, v25.4s, v2.4s
-	fmul v28.4s, v26.4s, v2.4s
-	fmul v27.4s, v27.4s, v3.4s
-	fmul v28.4s, v28.4s, v3.4s
-	fsqrt v27.4s, v27.4s
-	fsqrt v28.4s, v28.4s
-	fmul v27.4s, v27.4s, v0.4s
-	fmul v28.4s, v28.4s, v0.4s
-	fcmgt v29.4s, v0.4s, v27.4s
-	bsl v29.16b, v27.16b, v0.16b
-	fcmgt v27.4s, v0.4s, v28.4s
-	bsl v27.16b, v28.16b, v0.16b
-	fcmgt v28.4s, v29.4s, v4.4s
-	bsl v28.16b, v29.16b, v4.16b
-	fcmgt v29.4s, v27.4s, v4.4s
-	bsl v29.16b, v27.16b, v4.16b
-	fcmgt v25.4s, v25.4s, v1.4s
-	fcmgt v26.4s, v26.4s, v1.4s
-	bsl v25.16b, v28.16b, v1.16b
-	bsl v26.16b, v29.16b, v1.16b
-	fadd v25.4s, v25.4s, v6.4s
-	fadd v26.4s, v26.4s, v6.4s
-	and v25.16b, v25.16b, v7.16b
-	and v26.16b, v26.16b, v7.16b
-	shl v27.4s, v21.4s, #6
-	shl v28.4s, v22.4s, #6
-	ushr v21.4s, v21.4s, #26
-	ushr v22.4s, v22.4s, #26
-	orr v21.16b, v27.16b, v21.16b
-	orr v22.16b, v28.16b, v22.16b
-	eor v21.16b, v21.16b, v23.16b
-	eor v22.16b, v22.16b, v24.16b
-	ldr q23, [x1, #32]
-	add v21.4s, v21.4s, v23.4s
-	add v22.4s, v22.4s, v23.4s
-	ushr v23.4s, v21.4s, #17
-	ushr v24.4s, v22.4s, #17
-	add v23.4s, v25.4s, v23.4s
-	add v24.4s, v26.4s, v24.4s
 	ushr v23.4s, v23.4s, #15
-	ushr v24.4s, v24.4s, #15
-	and v19.16b, v19.16b, v5.16b
-	and v20.16b, v20.16b, v5.16b
-	ushr v19.4s, v19.4s, #24
-	ushr v20.4s, v20.4s, #24
-	orr v19.16b, v23.16b, v19.16b
-	orr v20.16b, v24.16b, v20.16b
-	shl v19.4s, v19.4s, #16
-	shl v20.4s, v20.4s, #16
-	orr v17.16b, v17.16b, v19.16b
-	orr v18.16b, v18.16b, v20.16b
-	ldp q19, q20, [x8], #32
-	fabs v23.4s, v19.4s
-	fabs v24.4s, v20.4s
-	fmul v25.4s, v23.4s, v2.4s
-	fmul v26.4s, v24.4s, v2.4s
-	fmul v25.4s, v25.4s, v3.4s
-	fmul v26.4s, v26.4s, v3.4s
-	fsqrt v25.4s, v25.4s
-	fsqrt v26.4s, v26.4s
-	fmul v25.4s, v25.4s, v0.4s
-	fmul v26.4s, v26.4s, v0.4s
-	fcmgt v27.4s, v0.4s, v25.4s
-	bsl v27.16b, v25.16b, v0.16b
-	fcmgt v25.4s, v0.4s, v26.4s
-	bsl v25.16b, v26.16b, v0.16b
-	fcmgt v26.4s, v27.4s, v4.4s
-	bsl v26.16b, v27.16b, v4.16b
-	fcmgt v27.4s, v25.4s, v4.4s
-	bsl v27.16b, v25.16b, v4.16b
-	fcmgt v23.4s, v23.4s, v1.4s
-	fcmgt v24.4s, v24.4s, v1.4s
-	bsl v23.16b, v26.16b, v1.16b
-	bsl v24.16b, v27.16b, v1.16b
-	fadd v23.4s, v23.4s, v6.4s
-	fadd v24.4s, v24.4s, v6.4s
-	and v23.16b, v23.16b, v7.16b
-	and v24.16b, v24.16b, v7.16b
-	and v21.16b, v21.16b, v11.16b
-	and v22.16b, v22.16b, v11.16b
-	add v21.4s, v23.4s, v21.4s
-	add v22.4s, v24.4s, v22.4s
+	orr v21.16b, v26.16b, v21.16b
+	orr v23.16b, v27.16b, v23.16b
+	eor v21.16b, v21.16b, v24.16b
+	eor v23.16b, v23.16b, v25.16b
+	add v24.4s, v24.4s, v21.4s
+	add v25.4s, v25.4s, v23.4s
+	shl v26.4s, v21.4s, #29
+	shl v27.4s, v23.4s, #29
+	ushr v21.4s, v21.4s, #3
+	ushr v23.4s, v23.4s, #3
+	orr v21.16b, v26.16b, v21.16b
+	orr v23.16b, v27.16b, v23.16b
+	eor v21.16b, v21.16b, v24.16b
+	eor v23.16b, v23.16b, v25.16b
+	add v24.4s, v24.4s, v21.4s
+	add v25.4s, v25.4s, v23.4s
+	shl v26.4s, v21.4s, #16
+	shl v27.4s, v23.4s, #16
+	ushr v21.4s, v21.4s, #16
+	ushr v23.4s, v23.4s, #16
+	orr v21.16b, v26.16b, v21.16b
+	orr v23.16b, v27.16b, v23.16b
+	eor v21.16b, v21.16b, v24.16b
+	eor v23.16b, v23.16b, v25.16b
+	add v24.4s, v24.4s, v21.4s
+	add v25.4s, v25.4s, v23.4s
+	add v26.4s, v24.4s, v10.4s
+	add v27.4s, v25.4s, v10.4s
+	shl v28.4s, v21.4s, #24
+	shl v29.4s, v23.4s, #24
+	ushr v21.4s, v21.4s, #8
+	ushr v23.4s, v23.4s, #8
+	orr v21.16b, v28.16b, v21.16b
+	orr v23.16b, v29.16b, v23.16b
+	eor v21.16b, v21.16b, v24.16b
+	eor v23.16b, v23.16b, v25.16b
+	ldr q24, [x1, #0]
+	add v21.4s, v21.4s, v24.4s
+	add v23.4s, v23.4s, v24.4s
+	add v24.4s, v26.4s, v21.4s
+	add v25.4s, v27.4s, v23.4s
+	shl v26.4s, v21.4s, #13
+	shl v27.4s, v23.4s, #13
+	ushr v21.4s, v21.4s, #19
+	ushr v23.4s, v23.4s, #19
+	orr v21.16b, v26.16b, v21.16b
+	orr v23.16b, v27.16b, v23.16b
+	eor v21.16b, v21.16b, v24.16b
+	eor v23.16b, v23.16b, v25.16b
+	add v24.4s, v24.4s, v21.4s
+	add v25.4s, v25.4s, v23.4s
+	shl v26.4s, v21.4s, #15
+	shl v27.4s, v23.4s, #15
+	ushr v21.4s, v21.4s, #17
+	ushr v23.4s, v23.4s, #17
+	orr v21.16b, v26.16b, v21.16b
+	orr v23.16b, v27.16b, v23.16b
+	eor v21.16b, v21.16b, v24.16b
+	eor v23.16b, v23.16b, v25.16b
+	add v24.4s, v24.4s, v21.4s
+	add v25.4s, v25.4s, v23.4s
+	shl v26.4s, v21.4s, #26
+	shl v27.4s, v23.4s, #26
+	ushr v21.4s, v21.4s, #6
+	ushr v23.4s, v23.4s, #6
+	orr v21.16b, v26.16b, v21.16b
+	orr v23.16b, v27.16b, v23.16b
+	eor v21.16b, v21.16b, v24.16b
+	eor v23.16b, v23.16b, v25.16b
+	add v24.4s, v24.4s, v21.4s
+	add v25.4s, v25.4s, v23.4s
+	add v26.4s, v24.4s, v8.4s
+	add v27.4s, v25.4s, v8.4s
+	shl v28.4s, v21.4s, #6
+	shl v29.4s, v23.4s, #6
+	ushr v21.4s, v21.4s, #26
+	ushr v23.4s, v23.4s, #26
+	orr v21.16b, v28.16b, v21.16b
+	orr v23.16b, v29.16b, v23.16b
+	eor v21.16b, v21.16b, v24.16b
+	eor v23.16b, v23.16b, v25.16b
+	ldr q24, [x1, #16]
+	add v21.4s, v21.4s, v24.4s
+	add v23.4s, v23.4s, v24.4s
+	add v24.4s, v26.4s, v21.4s
+	add v25.4s, v27.4s, v23.4s
+	shl v26.4s, v21.4s, #17
+	shl v27.4s, v23.4s, #17
 	ushr v21.4s, v21.4s, #15
-	ushr v22.4s, v22.4s, #15
+	ushr v23.4s, v23.4s, #15
+	orr v21.16b, v26.16b, v21.16b
+	orr v23.16b, v27.16b, v23.16b
+	eor v21.16b, v21.16b, v24.16b
+	eor v23.16b, v23.16b, v25.16b
+	add v24.4s, v24.4s, v21.4s
+	add v25.4s, v25.4s, v23.4s
+	shl v26.4s, v21.4s, #29
+	shl v27.4s, v23.4s, #29
+	ushr v21.4s, v21.4s, #3
+	ushr v23.4s, v23.4s, #3
+	orr v21.16b, v26.16b, v21.16b
+	orr v23.16b, v27.16b, v23.16b
+	eor v21.16b, v21.16b, v24.16b
+	eor v23.16b, v23.16b, v25.16b
+	add v24.4s, v24.4s, v21.4s
+	add v25.4s, v25.4s, v23.4s
+	shl v26.4s, v21.4s, #16
+	shl v27.4s, v23.4s, #16
+	ushr v21.4s, v21.4s, #16
+	ushr v23.4s, v23.4s, #16
+	orr v21.16b, v26.16b, v21.16b
+	orr v23.16b, v27.16b, v23.16b
+	eor v21.16b, v21.16b, v24.16b
+	eor v23.16b, v23.16b, v25.16b
+	add v24.4s, v24.4s, v21.4s
+	add v25.4s, v25.4s, v23.4s
+	add v26.4s, v24.4s, v9.4s
+	add v27.4s, v25.4s, v9.4s
+	shl v28.4s, v21.4s, #24
+	shl v29.4s, v23.4s, #24
+	ushr v21.4s, v21.4s, #8
+	ushr v23.4s, v23.4s, #8
+	orr v21.16b, v28.16b, v21.16b
+	orr v23.16b, v29.16b, v23.16b
+	eor v21.16b, v21.16b, v24.16b
+	eor v23.16b, v23.16b, v25.16b
+	ldr q24, [x1, #32]
+	add v21.4s, v21.4s, v24.4s
+	add v23.4s, v23.4s, v24.4s
+	add v24.4s, v26.4s, v21.4s
+	add v25.4s, v27.4s, v23.4s
+	shl v26.4s, v21.4s, #13
+	shl v27.4s, v23.4s, #13
+	ushr v21.4s, v21.4s, #19
+	ushr v23.4s, v23.4s, #19
+	orr v21.16b, v26.16b, v21.16b
+	orr v23.16b, v27.16b, v23.16b
+	eor v21.16b, v21.16b, v24.16b
+	eor v23.16b, v23.16b, v25.16b
+	add v24.4s, v24.4s, v21.4s
+	add v25.4s, v25.4s, v23.4s
+	shl v26.4s, v21.4s, #15
+	shl v27.4s, v23.4s, #15
+	ushr v21.4s, v21.4s, #17
+	ushr v23.4s, v23.4s, #17
+	orr v21.16b, v26.16b, v21.16b
+	orr v23.16b, v27.16b, v23.16b
+	eor v21.16b, v21.16b, v24.16b
+	eor v23.16b, v23.16b, v25.16b
+	add v24.4s, v24.4s, v21.4s
+	add v25.4s, v25.4s, v23.4s
+	shl v26.4s, v21.4s, #26
+	shl v27.4s, v23.4s, #26
+	ushr v21.4s, v21.4s, #6
+	ushr v23.4s, v23.4s, #6
+	orr v21.16b, v26.16b, v21.16b
+	orr v23.16b, v27.16b, v23.16b
+	eor v21.16b, v21.16b, v24.16b
+	eor v23.16b, v23.16b, v25.16b
+	add v24.4s, v24.4s, v21.4s
+	add v25.4s, v25.4s, v23.4s
+	add v26.4s, v24.4s, v10.4s
+	add v27.4s, v25.4s, v10.4s
+	ushr v28.4s, v26.4s, #16
+	ushr v29.4s, v27.4s, #16
+	shl v30.4s, v28.4s, #4
+	shl v31.4s, v29.4s, #4
+	add v22.4s, v22.4s, v30.4s
+	add v20.4s, v20.4s, v31.4s
+	ushr v22.4s, v22.4s, #20
+	ushr v20.4s, v20.4s, #20
+	sub v22.4s, v22.4s, v4.4s
+	sub v20.4s, v20.4s, v4.4s
+	and v16.16b, v16.16b, v5.16b
+	and v17.16b, v17.16b, v5.16b
+	ushr v16.4s, v16.4s, #24
+	ushr v17.4s, v17.4s, #24
+	orr v16.16b, v22.16b, v16.16b
+	orr v17.16b, v20.16b, v17.16b
+	scvtf v20.4s, v28.4s
+	scvtf v22.4s, v29.4s
+	fmul v20.4s, v20.4s, v3.4s
+	fmul v22.4s, v22.4s, v3.4s
+	fcmgt v18.4s, v18.4s, v20.4s
+	fcmgt v19.4s, v19.4s, v22.4s
+	bsl v18.16b, v16.16b, v7.16b
+	bsl v19.16b, v17.16b, v7.16b
+	ldp q16, q17, [x6], #32
+	fabs v20.4s, v16.4s
+	fabs v22.4s, v17.4s
+	fmul v20.4s, v20.4s, v0.4s
+	fmul v22.4s, v22.4s, v0.4s
+	fmul v20.4s, v20.4s, v1.4s
+	fmul v22.4s, v22.4s, v1.4s
+	fcmgt v28.4s, v6.4s, v20.4s
+	bsl v28.16b, v20.16b, v6.16b
+	fcmgt v29.4s, v6.4s, v22.4s
+	bsl v29.16b, v22.16b, v6.16b
+	fcmgt v30.4s, v28.4s, v2.4s
+	bsl v30.16b, v28.16b, v2.16b
+	fcmgt v28.4s, v29.4s, v2.4s
+	bsl v28.16b, v29.16b, v2.16b
+	and v26.16b, v26.16b, v11.16b
+	and v27.16b, v27.16b, v11.16b
+	shl v29.4s, v26.4s, #4
+	shl v31.4s, v27.4s, #4
+	add v29.4s, v30.4s, v29.4s
+	add v28.4s, v28.4s, v31.4s
+	ushr v29.4s, v29.4s, #20
+	ushr v28.4s, v28.4s, #20
+	sub v29.4s, v29.4s, v4.4s
+	sub v28.4s, v28.4s, v4.4s
+	and v16.16b, v16.16b, v5.16b
+	and v17.16b, v17.16b, v5.16b
+	ushr v16.4s, v16.4s, #24
+	ushr v17.4s, v17.4s, #24
+	orr v16.16b, v29.16b, v16.16b
+	orr v17.16b, v28.16b, v17.16b
+	scvtf v26.4s, v26.4s
+	scvtf v27.4s, v27.4s
+	fmul v26.4s, v26.4s, v3.4s
+	fmul v27.4s, v27.4s, v3.4s
+	fcmgt v20.4s, v20.4s, v26.4s
+	fcmgt v22.4s, v22.4s, v27.4s
+	bsl v20.16b, v16.16b, v7.16b
+	bsl v22.16b, v17.16b, v7.16b
+	shl v16.4s, v20.4s, #8
+	shl v17.4s, v22.4s, #8
+	orr v16.16b, v18.16b, v16.16b
+	orr v17.16b, v19.16b, v17.16b
+	ldp q18, q19, [x7], #32
+	fabs v20.4s, v18.4s
+	fabs v22.4s, v19.4s
+	fmul v20.4s, v20.4s, v0.4s
+	fmul v22.4s, v22.4s, v0.4s
+	fmul v20.4s, v20.4s, v1.4s
+	fmul v22.4s, v22.4s, v1.4s
+	fcmgt v26.4s, v6.4s, v20.4s
+	bsl v26.16b, v20.16b, v6.16b
+	fcmgt v27.4s, v6.4s, v22.4s
+	bsl v27.16b, v22.16b, v6.16b
+	fcmgt v28.4s, v26.4s, v2.4s
+	bsl v28.16b, v26.16b, v2.16b
+	fcmgt v26.4s, v27.4s, v2.4s
+	bsl v26.16b, v27.16b, v2.16b
+	shl v27.4s, v21.4s, #6
+	shl v29.4s, v23.4s, #6
+	ushr v21.4s, v21.4s, #26
+	ushr v23.4s, v23.4s, #26
+	orr v21.16b, v27.16b, v21.16b
+	orr v23.16b, v29.16b, v23.16b
+	eor v21.16b, v21.16b, v24.16b
+	eor v23.16b, v23.16b, v25.16b
+	ldr q24, [x1, #48]
+	add v21.4s, v21.4s, v24.4s
+	add v23.4s, v23.4s, v24.4s
+	ushr v24.4s, v21.4s, #16
+	ushr v25.4s, v23.4s, #16
+	shl v27.4s, v24.4s, #4
+	shl v29.4s, v25.4s, #4
+	add v27.4s, v28.4s, v27.4s
+	add v26.4s, v26.4s, v29.4s
+	ushr v27.4s, v27.4s, #20
+	ushr v26.4s, v26.4s, #20
+	sub v27.4s, v27.4s, v4.4s
+	sub v26.4s, v26.4s, v4.4s
+	and v18.16b, v18.16b, v5.16b
 	and v19.16b, v19.16b, v5.16b
-	and v20.16b, v20.16b, v5.16b
+	ushr v18.4s, v18.4s, #24
 	ushr v19.4s, v19.4s, #24
-	ushr v20.4s, v20.4s, #24
-	orr v19.16b, v21.16b, v19.16b
-	orr v20.16b, v22.16b, v20.16b
-	shl v19.4s, v19.4s, #24
-	shl v20.4s, v20.4s, #24
+	orr v18.16b, v27.16b, v18.16b
+	orr v19.16b, v26.16b, v19.16b
+	scvtf v24.4s, v24.4s
+	scvtf v25.4s, v25.4s
+	fmul v24.4s, v24.4s, v3.4s
+	fmul v25.4s, v25.4s, v3.4s
+	fcmgt v20.4s, v20.4s, v24.4s
+	fcmgt v22.4s, v22.4s, v25.4s
+	bsl v20.16b, v18.16b, v7.16b
+	bsl v22.16b, v19.16b, v7.16b
+	shl v18.4s, v20.4s, #16
+	shl v19.4s, v22.4s, #16
+	orr v16.16b, v16.16b, v18.16b
 	orr v17.16b, v17.16b, v19.16b
-	orr v18.16b, v18.16b, v20.16b
-	stp q17, q18, [x2], #32
+	ldp q18, q19, [x8], #32
+	fabs v20.4s, v18.4s
+	fabs v22.4s, v19.4s
+	fmul v20.4s, v20.4s, v0.4s
+	fmul v22.4s, v22.4s, v0.4s
+	fmul v20.4s, v20.4s, v1.4s
+	fmul v22.4s, v22.4s, v1.4s
+	fcmgt v24.4s, v6.4s, v20.4s
+	bsl v24.16b, v20.16b, v6.16b
+	fcmgt v25.4s, v6.4s, v22.4s
+	bsl v25.16b, v22.16b, v6.16b
+	fcmgt v26.4s, v24.4s, v2.4s
+	bsl v26.16b, v24.16b, v2.16b
+	fcmgt v24.4s, v25.4s, v2.4s
+	bsl v24.16b, v25.16b, v2.16b
+	and v21.16b, v21.16b, v11.16b
+	and v23.16b, v23.16b, v11.16b
+	shl v25.4s, v21.4s, #4
+	shl v27.4s, v23.4s, #4
+	add v25.4s, v26.4s, v25.4s
+	add v24.4s, v24.4s, v27.4s
+	ushr v25.4s, v25.4s, #20
+	ushr v24.4s, v24.4s, #20
+	sub v25.4s, v25.4s, v4.4s
+	sub v24.4s, v24.4s, v4.4s
+	and v18.16b, v18.16b, v5.16b
+	and v19.16b, v19.16b, v5.16b
+	ushr v18.4s, v18.4s, #24
+	ushr v19.4s, v19.4s, #24
+	orr v18.16b, v25.16b, v18.16b
+	orr v19.16b, v24.16b, v19.16b
+	scvtf v21.4s, v21.4s
+	scvtf v23.4s, v23.4s
+	fmul v21.4s, v21.4s, v3.4s
+	fmul v23.4s, v23.4s, v3.4s
+	fcmgt v20.4s, v20.4s, v21.4s
+	fcmgt v21.4s, v22.4s, v23.4s
+	bsl v20.16b, v18.16b, v7.16b
+	bsl v21.16b, v19.16b, v7.16b
+	shl v18.4s, v20.4s, #24
+	shl v19.4s, v21.4s, #24
+	orr v16.16b, v16.16b, v18.16b
+	orr v17.16b, v17.16b, v19.16b
+	stp q16, q17, [x2], #32
 	subs x0, x0, #8
 	b.ge L(main)
 
@@ -516,206 +519,207 @@ L(mainend):
 	b.lt L(loopend)
 
 L(loop):
-	ldr q17, [x5], #16
-	fabs v18.4s, v17.4s
-	fmul v19.4s, v18.4s, v2.4s
-	fmul v19.4s, v19.4s, v3.4s
-	fsqrt v19.4s, v19.4s
-	fmul v19.4s, v19.4s, v0.4s
-	fcmgt v20.4s, v0.4s, v19.4s
-	bsl v20.16b, v19.16b, v0.16b
-	fcmgt v19.4s, v20.4s, v4.4s
-	bsl v19.16b, v20.16b, v4.16b
-	fcmgt v18.4s, v18.4s, v1.4s
-	bsl v18.16b, v19.16b, v1.16b
-	fadd v18.4s, v18.4s, v6.4s
-	and v18.16b, v18.16b, v7.16b
-	ldr q19, [x9], #16
-	add v19.4s, v19.4s, v12.4s
-	add v19.4s, v19.4s, v8.4s
-	add v19.4s, v19.4s, v13.4s
-	eor v20.16b, v14.16b, v19.16b
-	add v19.4s, v19.4s, v20.4s
+	ldr q16, [x5], #16
+	fabs v17.4s, v16.4s
+	fmul v17.4s, v17.4s, v0.4s
+	fmul v17.4s, v17.4s, v1.4s
+	fcmgt v18.4s, v6.4s, v17.4s
+	bsl v18.16b, v17.16b, v6.16b
+	fcmgt v19.4s, v18.4s, v2.4s
+	bsl v19.16b, v18.16b, v2.16b
+	ldr q18, [x9], #16
+	add v18.4s, v18.4s, v12.4s
+	add v18.4s, v18.4s, v8.4s
+	add v18.4s, v18.4s, v13.4s
+	eor v20.16b, v14.16b, v18.16b
+	add v18.4s, v18.4s, v20.4s
 	shl v21.4s, v20.4s, #15
 	ushr v20.4s, v20.4s, #17
 	orr v20.16b, v21.16b, v20.16b
-	eor v20.16b, v20.16b, v19.16b
-	add v19.4s, v19.4s, v20.4s
+	eor v20.16b, v20.16b, v18.16b
+	add v18.4s, v18.4s, v20.4s
 	shl v21.4s, v20.4s, #26
 	ushr v20.4s, v20.4s, #6
 	orr v20.16b, v21.16b, v20.16b
-	eor v20.16b, v20.16b, v19.16b
-	add v19.4s, v19.4s, v20.4s
-	add v21.4s, v19.4s, v9.4s
+	eor v20.16b, v20.16b, v18.16b
+	add v18.4s, v18.4s, v20.4s
+	add v21.4s, v18.4s, v9.4s
 	shl v22.4s, v20.4s, #6
 	ushr v20.4s, v20.4s, #26
 	orr v20.16b, v22.16b, v20.16b
-	eor v19.16b, v20.16b, v19.16b
-	add v19.4s, v19.4s, v15.4s
-	add v20.4s, v21.4s, v19.4s
-	shl v21.4s, v19.4s, #17
-	ushr v19.4s, v19.4s, #15
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	shl v21.4s, v19.4s, #29
-	ushr v19.4s, v19.4s, #3
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	shl v21.4s, v19.4s, #16
-	ushr v19.4s, v19.4s, #16
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	add v21.4s, v20.4s, v10.4s
-	shl v22.4s, v19.4s, #24
-	ushr v19.4s, v19.4s, #8
-	orr v19.16b, v22.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v19.4s, v19.4s, v16.4s
-	add v20.4s, v21.4s, v19.4s
-	shl v21.4s, v19.4s, #13
-	ushr v19.4s, v19.4s, #19
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	shl v21.4s, v19.4s, #15
-	ushr v19.4s, v19.4s, #17
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	shl v21.4s, v19.4s, #26
-	ushr v19.4s, v19.4s, #6
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	add v21.4s, v20.4s, v8.4s
-	shl v22.4s, v19.4s, #6
-	ushr v19.4s, v19.4s, #26
-	orr v19.16b, v22.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	ldr q20, [x1, #0]
-	add v19.4s, v19.4s, v20.4s
-	add v20.4s, v21.4s, v19.4s
-	shl v21.4s, v19.4s, #17
-	ushr v19.4s, v19.4s, #15
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	shl v21.4s, v19.4s, #29
-	ushr v19.4s, v19.4s, #3
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	shl v21.4s, v19.4s, #16
-	ushr v19.4s, v19.4s, #16
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	add v21.4s, v20.4s, v9.4s
-	shl v22.4s, v19.4s, #24
-	ushr v19.4s, v19.4s, #8
-	orr v19.16b, v22.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	ldr q20, [x1, #16]
-	add v19.4s, v19.4s, v20.4s
-	add v20.4s, v21.4s, v19.4s
-	shl v21.4s, v19.4s, #13
-	ushr v19.4s, v19.4s, #19
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	shl v21.4s, v19.4s, #15
-	ushr v19.4s, v19.4s, #17
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	shl v21.4s, v19.4s, #26
-	ushr v19.4s, v19.4s, #6
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	add v21.4s, v20.4s, v10.4s
-	ushr v22.4s, v21.4s, #17
-	add v18.4s, v18.4s, v22.4s
+	eor v18.16b, v20.16b, v18.16b
+	add v18.4s, v18.4s, v15.4s
+	add v20.4s, v21.4s, v18.4s
+	shl v21.4s, v18.4s, #17
 	ushr v18.4s, v18.4s, #15
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	shl v21.4s, v18.4s, #29
+	ushr v18.4s, v18.4s, #3
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	shl v21.4s, v18.4s, #16
+	ushr v18.4s, v18.4s, #16
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	add v21.4s, v20.4s, v10.4s
+	shl v22.4s, v18.4s, #24
+	ushr v18.4s, v18.4s, #8
+	orr v18.16b, v22.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	ldr q20, [x1, #0]
+	add v18.4s, v18.4s, v20.4s
+	add v20.4s, v21.4s, v18.4s
+	shl v21.4s, v18.4s, #13
+	ushr v18.4s, v18.4s, #19
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	shl v21.4s, v18.4s, #15
+	ushr v18.4s, v18.4s, #17
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	shl v21.4s, v18.4s, #26
+	ushr v18.4s, v18.4s, #6
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	add v21.4s, v20.4s, v8.4s
+	shl v22.4s, v18.4s, #6
+	ushr v18.4s, v18.4s, #26
+	orr v18.16b, v22.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	ldr q20, [x1, #16]
+	add v18.4s, v18.4s, v20.4s
+	add v20.4s, v21.4s, v18.4s
+	shl v21.4s, v18.4s, #17
+	ushr v18.4s, v18.4s, #15
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	shl v21.4s, v18.4s, #29
+	ushr v18.4s, v18.4s, #3
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	shl v21.4s, v18.4s, #16
+	ushr v18.4s, v18.4s, #16
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	add v21.4s, v20.4s, v9.4s
+	shl v22.4s, v18.4s, #24
+	ushr v18.4s, v18.4s, #8
+	orr v18.16b, v22.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	ldr q20, [x1, #32]
+	add v18.4s, v18.4s, v20.4s
+	add v20.4s, v21.4s, v18.4s
+	shl v21.4s, v18.4s, #13
+	ushr v18.4s, v18.4s, #19
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	shl v21.4s, v18.4s, #15
+	ushr v18.4s, v18.4s, #17
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	shl v21.4s, v18.4s, #26
+	ushr v18.4s, v18.4s, #6
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	add v21.4s, v20.4s, v10.4s
+	ushr v22.4s, v21.4s, #16
+	shl v23.4s, v22.4s, #4
+	add v19.4s, v19.4s, v23.4s
+	ushr v19.4s, v19.4s, #20
+	sub v19.4s, v19.4s, v4.4s
+	and v16.16b, v16.16b, v5.16b
+	ushr v16.4s, v16.4s, #24
+	orr v16.16b, v19.16b, v16.16b
+	scvtf v19.4s, v22.4s
+	fmul v19.4s, v19.4s, v3.4s
+	fcmgt v17.4s, v17.4s, v19.4s
+	bsl v17.16b, v16.16b, v7.16b
+	ldr q16, [x6], #16
+	fabs v19.4s, v16.4s
+	fmul v19.4s, v19.4s, v0.4s
+	fmul v19.4s, v19.4s, v1.4s
+	fcmgt v22.4s, v6.4s, v19.4s
+	bsl v22.16b, v19.16b, v6.16b
+	fcmgt v23.4s, v22.4s, v2.4s
+	bsl v23.16b, v22.16b, v2.16b
+	and v21.16b, v21.16b, v11.16b
+	shl v22.4s, v21.4s, #4
+	add v22.4s, v23.4s, v22.4s
+	ushr v22.4s, v22.4s, #20
+	sub v22.4s, v22.4s, v4.4s
+	and v16.16b, v16.16b, v5.16b
+	ushr v16.4s, v16.4s, #24
+	orr v16.16b, v22.16b, v16.16b
+	scvtf v21.4s, v21.4s
+	fmul v21.4s, v21.4s, v3.4s
+	fcmgt v19.4s, v19.4s, v21.4s
+	bsl v19.16b, v16.16b, v7.16b
+	shl v16.4s, v19.4s, #8
+	orr v16.16b, v17.16b, v16.16b
+	ldr q17, [x7], #16
+	fabs v19.4s, v17.4s
+	fmul v19.4s, v19.4s, v0.4s
+	fmul v19.4s, v19.4s, v1.4s
+	fcmgt v21.4s, v6.4s, v19.4s
+	bsl v21.16b, v19.16b, v6.16b
+	fcmgt v22.4s, v21.4s, v2.4s
+	bsl v22.16b, v21.16b, v2.16b
+	shl v21.4s, v18.4s, #6
+	ushr v18.4s, v18.4s, #26
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	ldr q20, [x1, #48]
+	add v18.4s, v18.4s, v20.4s
+	ushr v20.4s, v18.4s, #16
+	shl v21.4s, v20.4s, #4
+	add v21.4s, v22.4s, v21.4s
+	ushr v21.4s, v21.4s, #20
+	sub v21.4s, v21.4s, v4.4s
 	and v17.16b, v17.16b, v5.16b
 	ushr v17.4s, v17.4s, #24
-	orr v17.16b, v18.16b, v17.16b
-	ldr q18, [x6], #16
-	fabs v22.4s, v18.4s
-	fmul v23.4s, v22.4s, v2.4s
-	fmul v23.4s, v23.4s, v3.4s
-	fsqrt v23.4s, v23.4s
-	fmul v23.4s, v23.4s, v0.4s
-	fcmgt v24.4s, v0.4s, v23.4s
-	bsl v24.16b, v23.16b, v0.16b
-	fcmgt v23.4s, v24.4s, v4.4s
-	bsl v23.16b, v24.16b, v4.16b
-	fcmgt v22.4s, v22.4s, v1.4s
-	bsl v22.16b, v23.16b, v1.16b
-	fadd v22.4s, v22.4s, v6.4s
-	and v22.16b, v22.16b, v7.16b
-	and v21.16b, v21.16b, v11.16b
-	add v21.4s, v22.4s, v21.4s
-	ushr v21.4s, v21.4s, #15
-	and v18.16b, v18.16b, v5.16b
-	ushr v18.4s, v18.4s, #24
-	orr v18.16b, v21.16b, v18.16b
-	shl v18.4s, v18.4s, #8
-	orr v17.16b, v17.16b, v18.16b
-	ldr q18, [x7], #16
-	fabs v21.4s, v18.4s
-	fmul v22.4s, v21.4s, v2.4s
-	fmul v22.4s, v22.4s, v3.4s
-	fsqrt v22.4s, v22.4s
-	fmul v22.4s, v22.4s, v0.4s
-	fcmgt v23.4s, v0.4s, v22.4s
-	bsl v23.16b, v22.16b, v0.16b
-	fcmgt v22.4s, v23.4s, v4.4s
-	bsl v22.16b, v23.16b, v4.16b
-	fcmgt v21.4s, v21.4s, v1.4s
-	bsl v21.16b, v22.16b, v1.16b
-	fadd v21.4s, v21.4s, v6.4s
-	and v21.16b, v21.16b, v7.16b
-	shl v22.4s, v19.4s, #6
-	ushr v19.4s, v19.4s, #26
-	orr v19.16b, v22.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	ldr q20, [x1, #32]
-	add v19.4s, v19.4s, v20.4s
-	ushr v20.4s, v19.4s, #17
+	orr v17.16b, v21.16b, v17.16b
+	scvtf v20.4s, v20.4s
+	fmul v20.4s, v20.4s, v3.4s
+	fcmgt v19.4s, v19.4s, v20.4s
+	bsl v19.16b, v17.16b, v7.16b
+	shl v17.4s, v19.4s, #16
+	orr v16.16b, v16.16b, v17.16b
+	ldr q17, [x8], #16
+	fabs v19.4s, v17.4s
+	fmul v19.4s, v19.4s, v0.4s
+	fmul v19.4s, v19.4s, v1.4s
+	fcmgt v20.4s, v6.4s, v19.4s
+	bsl v20.16b, v19.16b, v6.16b
+	fcmgt v21.4s, v20.4s, v2.4s
+	bsl v21.16b, v20.16b, v2.16b
+	and v18.16b, v18.16b, v11.16b
+	shl v20.4s, v18.4s, #4
 	add v20.4s, v21.4s, v20.4s
-	ushr v20.4s, v20.4s, #15
-	and v18.16b, v18.16b, v5.16b
-	ushr v18.4s, v18.4s, #24
-	orr v18.16b, v20.16b, v18.16b
-	shl v18.4s, v18.4s, #16
-	orr v17.16b, v17.16b, v18.16b
-	ldr q18, [x8], #16
-	fabs v20.4s, v18.4s
-	fmul v21.4s, v20.4s, v2.4s
-	fmul v21.4s, v21.4s, v3.4s
-	fsqrt v21.4s, v21.4s
-	fmul v21.4s, v21.4s, v0.4s
-	fcmgt v22.4s, v0.4s, v21.4s
-	bsl v22.16b, v21.16b, v0.16b
-	fcmgt v21.4s, v22.4s, v4.4s
-	bsl v21.16b, v22.16b, v4.16b
-	fcmgt v20.4s, v20.4s, v1.4s
-	bsl v20.16b, v21.16b, v1.16b
-	fadd v20.4s, v20.4s, v6.4s
-	and v20.16b, v20.16b, v7.16b
-	and v19.16b, v19.16b, v11.16b
-	add v19.4s, v20.4s, v19.4s
-	ushr v19.4s, v19.4s, #15
-	and v18.16b, v18.16b, v5.16b
-	ushr v18.4s, v18.4s, #24
-	orr v18.16b, v19.16b, v18.16b
-	shl v18.4s, v18.4s, #24
-	orr v17.16b, v17.16b, v18.16b
-	str q17, [x2], #16
+	ushr v20.4s, v20.4s, #20
+	sub v20.4s, v20.4s, v4.4s
+	and v17.16b, v17.16b, v5.16b
+	ushr v17.4s, v17.4s, #24
+	orr v17.16b, v20.16b, v17.16b
+	scvtf v18.4s, v18.4s
+	fmul v18.4s, v18.4s, v3.4s
+	fcmgt v18.4s, v19.4s, v18.4s
+	bsl v18.16b, v17.16b, v7.16b
+	shl v17.4s, v18.4s, #24
+	orr v16.16b, v16.16b, v17.16b
+	str q16, [x2], #16
 	subs x0, x0, #4
 	b.ge L(loop)
 
@@ -725,206 +729,207 @@ L(loopend):
 	b.lt L(singleend)
 
 L(single):
-	ldr s17, [x5], #4
-	fabs v18.4s, v17.4s
-	fmul v19.4s, v18.4s, v2.4s
-	fmul v19.4s, v19.4s, v3.4s
-	fsqrt v19.4s, v19.4s
-	fmul v19.4s, v19.4s, v0.4s
-	fcmgt v20.4s, v0.4s, v19.4s
-	bsl v20.16b, v19.16b, v0.16b
-	fcmgt v19.4s, v20.4s, v4.4s
-	bsl v19.16b, v20.16b, v4.16b
-	fcmgt v18.4s, v18.4s, v1.4s
-	bsl v18.16b, v19.16b, v1.16b
-	fadd v18.4s, v18.4s, v6.4s
-	and v18.16b, v18.16b, v7.16b
-	ldr s19, [x9], #4
-	add v19.4s, v19.4s, v12.4s
-	add v19.4s, v19.4s, v8.4s
-	add v19.4s, v19.4s, v13.4s
-	eor v20.16b, v14.16b, v19.16b
-	add v19.4s, v19.4s, v20.4s
+	ldr s16, [x5], #4
+	fabs v17.4s, v16.4s
+	fmul v17.4s, v17.4s, v0.4s
+	fmul v17.4s, v17.4s, v1.4s
+	fcmgt v18.4s, v6.4s, v17.4s
+	bsl v18.16b, v17.16b, v6.16b
+	fcmgt v19.4s, v18.4s, v2.4s
+	bsl v19.16b, v18.16b, v2.16b
+	ldr s18, [x9], #4
+	add v18.4s, v18.4s, v12.4s
+	add v18.4s, v18.4s, v8.4s
+	add v18.4s, v18.4s, v13.4s
+	eor v20.16b, v14.16b, v18.16b
+	add v18.4s, v18.4s, v20.4s
 	shl v21.4s, v20.4s, #15
 	ushr v20.4s, v20.4s, #17
 	orr v20.16b, v21.16b, v20.16b
-	eor v20.16b, v20.16b, v19.16b
-	add v19.4s, v19.4s, v20.4s
+	eor v20.16b, v20.16b, v18.16b
+	add v18.4s, v18.4s, v20.4s
 	shl v21.4s, v20.4s, #26
 	ushr v20.4s, v20.4s, #6
 	orr v20.16b, v21.16b, v20.16b
-	eor v20.16b, v20.16b, v19.16b
-	add v19.4s, v19.4s, v20.4s
-	add v21.4s, v19.4s, v9.4s
+	eor v20.16b, v20.16b, v18.16b
+	add v18.4s, v18.4s, v20.4s
+	add v21.4s, v18.4s, v9.4s
 	shl v22.4s, v20.4s, #6
 	ushr v20.4s, v20.4s, #26
 	orr v20.16b, v22.16b, v20.16b
-	eor v19.16b, v20.16b, v19.16b
-	add v19.4s, v19.4s, v15.4s
-	add v20.4s, v21.4s, v19.4s
-	shl v21.4s, v19.4s, #17
-	ushr v19.4s, v19.4s, #15
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	shl v21.4s, v19.4s, #29
-	ushr v19.4s, v19.4s, #3
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	shl v21.4s, v19.4s, #16
-	ushr v19.4s, v19.4s, #16
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	add v21.4s, v20.4s, v10.4s
-	shl v22.4s, v19.4s, #24
-	ushr v19.4s, v19.4s, #8
-	orr v19.16b, v22.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v19.4s, v19.4s, v16.4s
-	add v20.4s, v21.4s, v19.4s
-	shl v21.4s, v19.4s, #13
-	ushr v19.4s, v19.4s, #19
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	shl v21.4s, v19.4s, #15
-	ushr v19.4s, v19.4s, #17
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	shl v21.4s, v19.4s, #26
-	ushr v19.4s, v19.4s, #6
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	add v21.4s, v20.4s, v8.4s
-	shl v22.4s, v19.4s, #6
-	ushr v19.4s, v19.4s, #26
-	orr v19.16b, v22.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	ldr q20, [x1, #0]
-	add v19.4s, v19.4s, v20.4s
-	add v20.4s, v21.4s, v19.4s
-	shl v21.4s, v19.4s, #17
-	ushr v19.4s, v19.4s, #15
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	shl v21.4s, v19.4s, #29
-	ushr v19.4s, v19.4s, #3
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	shl v21.4s, v19.4s, #16
-	ushr v19.4s, v19.4s, #16
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	add v21.4s, v20.4s, v9.4s
-	shl v22.4s, v19.4s, #24
-	ushr v19.4s, v19.4s, #8
-	orr v19.16b, v22.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	ldr q20, [x1, #16]
-	add v19.4s, v19.4s, v20.4s
-	add v20.4s, v21.4s, v19.4s
-	shl v21.4s, v19.4s, #13
-	ushr v19.4s, v19.4s, #19
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	shl v21.4s, v19.4s, #15
-	ushr v19.4s, v19.4s, #17
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	shl v21.4s, v19.4s, #26
-	ushr v19.4s, v19.4s, #6
-	orr v19.16b, v21.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	add v20.4s, v20.4s, v19.4s
-	add v21.4s, v20.4s, v10.4s
-	ushr v22.4s, v21.4s, #17
-	add v18.4s, v18.4s, v22.4s
+	eor v18.16b, v20.16b, v18.16b
+	add v18.4s, v18.4s, v15.4s
+	add v20.4s, v21.4s, v18.4s
+	shl v21.4s, v18.4s, #17
 	ushr v18.4s, v18.4s, #15
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	shl v21.4s, v18.4s, #29
+	ushr v18.4s, v18.4s, #3
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	shl v21.4s, v18.4s, #16
+	ushr v18.4s, v18.4s, #16
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	add v21.4s, v20.4s, v10.4s
+	shl v22.4s, v18.4s, #24
+	ushr v18.4s, v18.4s, #8
+	orr v18.16b, v22.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	ldr q20, [x1, #0]
+	add v18.4s, v18.4s, v20.4s
+	add v20.4s, v21.4s, v18.4s
+	shl v21.4s, v18.4s, #13
+	ushr v18.4s, v18.4s, #19
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	shl v21.4s, v18.4s, #15
+	ushr v18.4s, v18.4s, #17
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	shl v21.4s, v18.4s, #26
+	ushr v18.4s, v18.4s, #6
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	add v21.4s, v20.4s, v8.4s
+	shl v22.4s, v18.4s, #6
+	ushr v18.4s, v18.4s, #26
+	orr v18.16b, v22.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	ldr q20, [x1, #16]
+	add v18.4s, v18.4s, v20.4s
+	add v20.4s, v21.4s, v18.4s
+	shl v21.4s, v18.4s, #17
+	ushr v18.4s, v18.4s, #15
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	shl v21.4s, v18.4s, #29
+	ushr v18.4s, v18.4s, #3
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	shl v21.4s, v18.4s, #16
+	ushr v18.4s, v18.4s, #16
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	add v21.4s, v20.4s, v9.4s
+	shl v22.4s, v18.4s, #24
+	ushr v18.4s, v18.4s, #8
+	orr v18.16b, v22.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	ldr q20, [x1, #32]
+	add v18.4s, v18.4s, v20.4s
+	add v20.4s, v21.4s, v18.4s
+	shl v21.4s, v18.4s, #13
+	ushr v18.4s, v18.4s, #19
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	shl v21.4s, v18.4s, #15
+	ushr v18.4s, v18.4s, #17
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	shl v21.4s, v18.4s, #26
+	ushr v18.4s, v18.4s, #6
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	add v20.4s, v20.4s, v18.4s
+	add v21.4s, v20.4s, v10.4s
+	ushr v22.4s, v21.4s, #16
+	shl v23.4s, v22.4s, #4
+	add v19.4s, v19.4s, v23.4s
+	ushr v19.4s, v19.4s, #20
+	sub v19.4s, v19.4s, v4.4s
+	and v16.16b, v16.16b, v5.16b
+	ushr v16.4s, v16.4s, #24
+	orr v16.16b, v19.16b, v16.16b
+	scvtf v19.4s, v22.4s
+	fmul v19.4s, v19.4s, v3.4s
+	fcmgt v17.4s, v17.4s, v19.4s
+	bsl v17.16b, v16.16b, v7.16b
+	ldr s16, [x6], #4
+	fabs v19.4s, v16.4s
+	fmul v19.4s, v19.4s, v0.4s
+	fmul v19.4s, v19.4s, v1.4s
+	fcmgt v22.4s, v6.4s, v19.4s
+	bsl v22.16b, v19.16b, v6.16b
+	fcmgt v23.4s, v22.4s, v2.4s
+	bsl v23.16b, v22.16b, v2.16b
+	and v21.16b, v21.16b, v11.16b
+	shl v22.4s, v21.4s, #4
+	add v22.4s, v23.4s, v22.4s
+	ushr v22.4s, v22.4s, #20
+	sub v22.4s, v22.4s, v4.4s
+	and v16.16b, v16.16b, v5.16b
+	ushr v16.4s, v16.4s, #24
+	orr v16.16b, v22.16b, v16.16b
+	scvtf v21.4s, v21.4s
+	fmul v21.4s, v21.4s, v3.4s
+	fcmgt v19.4s, v19.4s, v21.4s
+	bsl v19.16b, v16.16b, v7.16b
+	shl v16.4s, v19.4s, #8
+	orr v16.16b, v17.16b, v16.16b
+	ldr s17, [x7], #4
+	fabs v19.4s, v17.4s
+	fmul v19.4s, v19.4s, v0.4s
+	fmul v19.4s, v19.4s, v1.4s
+	fcmgt v21.4s, v6.4s, v19.4s
+	bsl v21.16b, v19.16b, v6.16b
+	fcmgt v22.4s, v21.4s, v2.4s
+	bsl v22.16b, v21.16b, v2.16b
+	shl v21.4s, v18.4s, #6
+	ushr v18.4s, v18.4s, #26
+	orr v18.16b, v21.16b, v18.16b
+	eor v18.16b, v18.16b, v20.16b
+	ldr q20, [x1, #48]
+	add v18.4s, v18.4s, v20.4s
+	ushr v20.4s, v18.4s, #16
+	shl v21.4s, v20.4s, #4
+	add v21.4s, v22.4s, v21.4s
+	ushr v21.4s, v21.4s, #20
+	sub v21.4s, v21.4s, v4.4s
 	and v17.16b, v17.16b, v5.16b
 	ushr v17.4s, v17.4s, #24
-	orr v17.16b, v18.16b, v17.16b
-	ldr s18, [x6], #4
-	fabs v22.4s, v18.4s
-	fmul v23.4s, v22.4s, v2.4s
-	fmul v23.4s, v23.4s, v3.4s
-	fsqrt v23.4s, v23.4s
-	fmul v23.4s, v23.4s, v0.4s
-	fcmgt v24.4s, v0.4s, v23.4s
-	bsl v24.16b, v23.16b, v0.16b
-	fcmgt v23.4s, v24.4s, v4.4s
-	bsl v23.16b, v24.16b, v4.16b
-	fcmgt v22.4s, v22.4s, v1.4s
-	bsl v22.16b, v23.16b, v1.16b
-	fadd v22.4s, v22.4s, v6.4s
-	and v22.16b, v22.16b, v7.16b
-	and v21.16b, v21.16b, v11.16b
-	add v21.4s, v22.4s, v21.4s
-	ushr v21.4s, v21.4s, #15
-	and v18.16b, v18.16b, v5.16b
-	ushr v18.4s, v18.4s, #24
-	orr v18.16b, v21.16b, v18.16b
-	shl v18.4s, v18.4s, #8
-	orr v17.16b, v17.16b, v18.16b
-	ldr s18, [x7], #4
-	fabs v21.4s, v18.4s
-	fmul v22.4s, v21.4s, v2.4s
-	fmul v22.4s, v22.4s, v3.4s
-	fsqrt v22.4s, v22.4s
-	fmul v22.4s, v22.4s, v0.4s
-	fcmgt v23.4s, v0.4s, v22.4s
-	bsl v23.16b, v22.16b, v0.16b
-	fcmgt v22.4s, v23.4s, v4.4s
-	bsl v22.16b, v23.16b, v4.16b
-	fcmgt v21.4s, v21.4s, v1.4s
-	bsl v21.16b, v22.16b, v1.16b
-	fadd v21.4s, v21.4s, v6.4s
-	and v21.16b, v21.16b, v7.16b
-	shl v22.4s, v19.4s, #6
-	ushr v19.4s, v19.4s, #26
-	orr v19.16b, v22.16b, v19.16b
-	eor v19.16b, v19.16b, v20.16b
-	ldr q20, [x1, #32]
-	add v19.4s, v19.4s, v20.4s
-	ushr v20.4s, v19.4s, #17
+	orr v17.16b, v21.16b, v17.16b
+	scvtf v20.4s, v20.4s
+	fmul v20.4s, v20.4s, v3.4s
+	fcmgt v19.4s, v19.4s, v20.4s
+	bsl v19.16b, v17.16b, v7.16b
+	shl v17.4s, v19.4s, #16
+	orr v16.16b, v16.16b, v17.16b
+	ldr s17, [x8], #4
+	fabs v19.4s, v17.4s
+	fmul v19.4s, v19.4s, v0.4s
+	fmul v19.4s, v19.4s, v1.4s
+	fcmgt v20.4s, v6.4s, v19.4s
+	bsl v20.16b, v19.16b, v6.16b
+	fcmgt v21.4s, v20.4s, v2.4s
+	bsl v21.16b, v20.16b, v2.16b
+	and v18.16b, v18.16b, v11.16b
+	shl v20.4s, v18.4s, #4
 	add v20.4s, v21.4s, v20.4s
-	ushr v20.4s, v20.4s, #15
-	and v18.16b, v18.16b, v5.16b
-	ushr v18.4s, v18.4s, #24
-	orr v18.16b, v20.16b, v18.16b
-	shl v18.4s, v18.4s, #16
-	orr v17.16b, v17.16b, v18.16b
-	ldr s18, [x8], #4
-	fabs v20.4s, v18.4s
-	fmul v21.4s, v20.4s, v2.4s
-	fmul v21.4s, v21.4s, v3.4s
-	fsqrt v21.4s, v21.4s
-	fmul v21.4s, v21.4s, v0.4s
-	fcmgt v22.4s, v0.4s, v21.4s
-	bsl v22.16b, v21.16b, v0.16b
-	fcmgt v21.4s, v22.4s, v4.4s
-	bsl v21.16b, v22.16b, v4.16b
-	fcmgt v20.4s, v20.4s, v1.4s
-	bsl v20.16b, v21.16b, v1.16b
-	fadd v20.4s, v20.4s, v6.4s
-	and v20.16b, v20.16b, v7.16b
-	and v19.16b, v19.16b, v11.16b
-	add v19.4s, v20.4s, v19.4s
-	ushr v19.4s, v19.4s, #15
-	and v18.16b, v18.16b, v5.16b
-	ushr v18.4s, v18.4s, #24
-	orr v18.16b, v19.16b, v18.16b
-	shl v18.4s, v18.4s, #24
-	orr v17.16b, v17.16b, v18.16b
-	str s17, [x2], #4
+	ushr v20.4s, v20.4s, #20
+	sub v20.4s, v20.4s, v4.4s
+	and v17.16b, v17.16b, v5.16b
+	ushr v17.4s, v17.4s, #24
+	orr v17.16b, v20.16b, v17.16b
+	scvtf v18.4s, v18.4s
+	fmul v18.4s, v18.4s, v3.4s
+	fcmgt v18.4s, v19.4s, v18.4s
+	bsl v18.16b, v17.16b, v7.16b
+	shl v17.4s, v18.4s, #24
+	orr v16.16b, v16.16b, v17.16b
+	str s16, [x2], #4
 	subs x0, x0, #1
 	b.ge L(single)
 
@@ -939,7 +944,7 @@ L(end):
 	ldp d10, d11, [sp, #48]
 	ldp d12, d13, [sp, #64]
 	ldp d14, d15, [sp, #80]
-	add sp, sp, #160
+	add sp, sp, #176
 	.cfi_def_cfa_offset 0
 	.cfi_restore d8
 	.cfi_restore d9

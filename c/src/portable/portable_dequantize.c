@@ -3,13 +3,13 @@
 
 /*
  *	c = the byte of q without its sign, from the lowest on
- *	x0 to x3 ← ±c²·unit·scale
+ *	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
  */
 void lockstep_portable_dequantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes) {
 	const lockstep_dequantize_scalars *c = scalars;
 	(void)lanes;
-	const float x5 = c->unit;
-	const float x6 = c->scale;
+	const float x5 = c->scale;
+	const uint32_t x6 = c->bias;
 	const uint32_t x7 = c->signs;
 	const uint32_t x9 = x7 >> 24;
 	const uint32_t x10 = UINT32_C(0xff) ^ x9;
@@ -23,43 +23,51 @@ void lockstep_portable_dequantize(const lockstep_buffer *list, int64_t buffers, 
 		for (int64_t i = 0; i < n; i++) {
 			const float x0 = q[i];
 			const uint32_t x12 = bits(x0) & x10;
-			const float x13 = from_int(x12);
-			const float x14 = x13 * x13;
-			const float x15 = x14 * x5;
-			const float x16 = x15 * x6;
+			const uint32_t x13 = x12 + x6;
+			const uint32_t x14 = x13 << 20;
+			const float x15 = number(x14) * x5;
+			const float x17 = from_int(x12);
+			const int x18 = 0.0f < x17;
+			const float x19 = x18 ? x15 : 0.0f;
 			const uint32_t x11 = bits(x0) << 24;
-			const uint32_t x17 = x11 & x7;
-			const uint32_t x18 = bits(x16) | x17;
-			x0[i] = number(x18);
-			const uint32_t x19 = bits(x0) >> 8;
-			const uint32_t x21 = x19 & x10;
-			const float x22 = from_int(x21);
-			const float x23 = x22 * x22;
-			const float x24 = x23 * x5;
-			const float x25 = x24 * x6;
-			const uint32_t x20 = bits(x0) << 16;
-			const uint32_t x26 = x20 & x7;
-			const uint32_t x27 = bits(x25) | x26;
-			x1[i] = number(x27);
-			const uint32_t x28 = bits(x0) >> 16;
-			const uint32_t x30 = x28 & x10;
-			const float x31 = from_int(x30);
-			const float x32 = x31 * x31;
-			const float x33 = x32 * x5;
-			const float x34 = x33 * x6;
-			const uint32_t x29 = bits(x0) << 8;
-			const uint32_t x35 = x29 & x7;
-			const uint32_t x36 = bits(x34) | x35;
-			x2[i] = number(x36);
-			const uint32_t x37 = bits(x0) >> 24;
-			const uint32_t x38 = x37 & x10;
-			const float x39 = from_int(x38);
-			const float x40 = x39 * x39;
-			const float x41 = x40 * x5;
-			const float x42 = x41 * x6;
-			const uint32_t x43 = bits(x0) & x7;
-			const uint32_t x44 = bits(x42) | x43;
-			x3[i] = number(x44);
+			const uint32_t x20 = x11 & x7;
+			const uint32_t x21 = bits(x19) | x20;
+			x0[i] = number(x21);
+			const uint32_t x22 = bits(x0) >> 8;
+			const uint32_t x24 = x22 & x10;
+			const uint32_t x25 = x24 + x6;
+			const uint32_t x26 = x25 << 20;
+			const float x27 = number(x26) * x5;
+			const float x28 = from_int(x24);
+			const int x29 = 0.0f < x28;
+			const float x30 = x29 ? x27 : 0.0f;
+			const uint32_t x23 = bits(x0) << 16;
+			const uint32_t x31 = x23 & x7;
+			const uint32_t x32 = bits(x30) | x31;
+			x1[i] = number(x32);
+			const uint32_t x33 = bits(x0) >> 16;
+			const uint32_t x35 = x33 & x10;
+			const uint32_t x36 = x35 + x6;
+			const uint32_t x37 = x36 << 20;
+			const float x38 = number(x37) * x5;
+			const float x39 = from_int(x35);
+			const int x40 = 0.0f < x39;
+			const float x41 = x40 ? x38 : 0.0f;
+			const uint32_t x34 = bits(x0) << 8;
+			const uint32_t x42 = x34 & x7;
+			const uint32_t x43 = bits(x41) | x42;
+			x2[i] = number(x43);
+			const uint32_t x44 = bits(x0) >> 24;
+			const uint32_t x45 = x44 & x10;
+			const uint32_t x46 = x45 + x6;
+			const uint32_t x47 = x46 << 20;
+			const float x48 = number(x47) * x5;
+			const float x49 = from_int(x45);
+			const int x50 = 0.0f < x49;
+			const float x51 = x50 ? x48 : 0.0f;
+			const uint32_t x52 = bits(x0) & x7;
+			const uint32_t x53 = bits(x51) | x52;
+			x3[i] = number(x53);
 		}
 	}
 }

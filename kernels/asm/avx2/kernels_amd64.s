@@ -203,11 +203,11 @@ GLOBL wordc0a55de1<>(SB), RODATA|NOPTR, $4
 DATA word40490fdb<>+0(SB)/4, $0x40490fdb
 GLOBL word40490fdb<>(SB), RODATA|NOPTR, $4
 
-DATA word7f7f0000<>+0(SB)/4, $0x7f7f0000
-GLOBL word7f7f0000<>(SB), RODATA|NOPTR, $4
-
 DATA word0000ffff<>+0(SB)/4, $0x0000ffff
 GLOBL word0000ffff<>(SB), RODATA|NOPTR, $4
+
+DATA word7f7f0000<>+0(SB)/4, $0x7f7f0000
+GLOBL word7f7f0000<>(SB), RODATA|NOPTR, $4
 
 //	u = clamp(x / max(√v, eps), clip)
 //	m ← lerp(m, u, weight1)
@@ -11822,7 +11822,7 @@ end:
 	RET
 
 //	c = the byte of q without its sign, from the lowest on
-//	x0 to x3 ← ±c²·unit·scale
+//	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
 //
 // func Dequantize(list [][]float32, c *[3]float32)
 // Requires: AVX, AVX2
@@ -11834,12 +11834,13 @@ TEXT ·Dequantize(SB), NOSPLIT, $0-32
 	ADDQ         CX, DX
 	CMPQ         CX, DX
 	JGE          end
-	VBROADCASTSS (AX), Y0
-	VBROADCASTSS 4(AX), Y1
-	VBROADCASTSS 8(AX), Y2
-	VBROADCASTSS word000000ff<>+0(SB), Y3
-	VPSRLD       $0x18, Y2, Y4
-	VXORPS       Y4, Y3, Y3
+	VBROADCASTSS word00000000<>+0(SB), Y0
+	VBROADCASTSS (AX), Y1
+	VBROADCASTSS 4(AX), Y2
+	VBROADCASTSS 8(AX), Y3
+	VBROADCASTSS word000000ff<>+0(SB), Y4
+	VPSRLD       $0x18, Y3, Y5
+	VXORPS       Y5, Y4, Y4
 	LEAQ         -120(DX), AX
 
 entry:
@@ -11856,45 +11857,53 @@ entry:
 	JGE  loopend
 
 loop:
-	VMOVUPS   (BX)(R10*4), Y4
-	VANDPS    Y3, Y4, Y5
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y5, Y5, Y5
-	VMULPS    Y0, Y5, Y5
-	VMULPS    Y1, Y5, Y5
-	VPSLLD    $0x18, Y4, Y6
-	VANDPS    Y2, Y6, Y6
-	VORPS     Y6, Y5, Y5
-	VMOVUPS   Y5, (SI)(R10*4)
-	VPSRLD    $0x08, Y4, Y5
+	VMOVUPS   (BX)(R10*4), Y5
+	VANDPS    Y4, Y5, Y6
+	VPADDD    Y2, Y6, Y7
+	VPSLLD    $0x14, Y7, Y7
+	VMULPS    Y1, Y7, Y7
+	VCVTDQ2PS Y6, Y6
+	VCMPPS    $0x11, Y6, Y0, Y6
+	VBLENDVPS Y6, Y7, Y0, Y6
+	VPSLLD    $0x18, Y5, Y7
+	VANDPS    Y3, Y7, Y7
+	VORPS     Y7, Y6, Y6
+	VMOVUPS   Y6, (SI)(R10*4)
+	VPSRLD    $0x08, Y5, Y6
+	VANDPS    Y4, Y6, Y6
+	VPADDD    Y2, Y6, Y7
+	VPSLLD    $0x14, Y7, Y7
+	VMULPS    Y1, Y7, Y7
+	VCVTDQ2PS Y6, Y6
+	VCMPPS    $0x11, Y6, Y0, Y6
+	VBLENDVPS Y6, Y7, Y0, Y6
+	VPSLLD    $0x10, Y5, Y7
+	VANDPS    Y3, Y7, Y7
+	VORPS     Y7, Y6, Y6
+	VMOVUPS   Y6, (DI)(R10*4)
+	VPSRLD    $0x10, Y5, Y6
+	VANDPS    Y4, Y6, Y6
+	VPADDD    Y2, Y6, Y7
+	VPSLLD    $0x14, Y7, Y7
+	VMULPS    Y1, Y7, Y7
+	VCVTDQ2PS Y6, Y6
+	VCMPPS    $0x11, Y6, Y0, Y6
+	VBLENDVPS Y6, Y7, Y0, Y6
+	VPSLLD    $0x08, Y5, Y7
+	VANDPS    Y3, Y7, Y7
+	VORPS     Y7, Y6, Y6
+	VMOVUPS   Y6, (R8)(R10*4)
+	VPSRLD    $0x18, Y5, Y6
+	VANDPS    Y4, Y6, Y6
+	VPADDD    Y2, Y6, Y7
+	VPSLLD    $0x14, Y7, Y7
+	VMULPS    Y1, Y7, Y7
+	VCVTDQ2PS Y6, Y6
+	VCMPPS    $0x11, Y6, Y0, Y6
+	VBLENDVPS Y6, Y7, Y0, Y6
 	VANDPS    Y3, Y5, Y5
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y5, Y5, Y5
-	VMULPS    Y0, Y5, Y5
-	VMULPS    Y1, Y5, Y5
-	VPSLLD    $0x10, Y4, Y6
-	VANDPS    Y2, Y6, Y6
-	VORPS     Y6, Y5, Y5
-	VMOVUPS   Y5, (DI)(R10*4)
-	VPSRLD    $0x10, Y4, Y5
-	VANDPS    Y3, Y5, Y5
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y5, Y5, Y5
-	VMULPS    Y0, Y5, Y5
-	VMULPS    Y1, Y5, Y5
-	VPSLLD    $0x08, Y4, Y6
-	VANDPS    Y2, Y6, Y6
-	VORPS     Y6, Y5, Y5
-	VMOVUPS   Y5, (R8)(R10*4)
-	VPSRLD    $0x18, Y4, Y5
-	VANDPS    Y3, Y5, Y5
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y5, Y5, Y5
-	VMULPS    Y0, Y5, Y5
-	VMULPS    Y1, Y5, Y5
-	VANDPS    Y2, Y4, Y4
-	VORPS     Y4, Y5, Y4
-	VMOVUPS   Y4, (R9)(R10*4)
+	VORPS     Y5, Y6, Y5
+	VMOVUPS   Y5, (R9)(R10*4)
 	ADDQ      $+8, R10
 	CMPQ      R10, R11
 	JLT       loop
@@ -11902,48 +11911,56 @@ loop:
 loopend:
 	SUBQ         R10, AX
 	JE           done
-	VMOVD        AX, X4
-	VPBROADCASTD X4, Y4
-	VPCMPGTD     lanes<>+0(SB), Y4, Y4
-	VMASKMOVPS   (BX)(R10*4), Y4, Y5
-	VANDPS       Y3, Y5, Y6
-	VCVTDQ2PS    Y6, Y6
-	VMULPS       Y6, Y6, Y6
-	VMULPS       Y0, Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VPSLLD       $0x18, Y5, Y7
-	VANDPS       Y2, Y7, Y7
-	VORPS        Y7, Y6, Y6
-	VMASKMOVPS   Y6, Y4, (SI)(R10*4)
-	VPSRLD       $0x08, Y5, Y6
+	VMOVD        AX, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     lanes<>+0(SB), Y5, Y5
+	VMASKMOVPS   (BX)(R10*4), Y5, Y6
+	VANDPS       Y4, Y6, Y7
+	VPADDD       Y2, Y7, Y8
+	VPSLLD       $0x14, Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VCVTDQ2PS    Y7, Y7
+	VCMPPS       $0x11, Y7, Y0, Y7
+	VBLENDVPS    Y7, Y8, Y0, Y7
+	VPSLLD       $0x18, Y6, Y8
+	VANDPS       Y3, Y8, Y8
+	VORPS        Y8, Y7, Y7
+	VMASKMOVPS   Y7, Y5, (SI)(R10*4)
+	VPSRLD       $0x08, Y6, Y7
+	VANDPS       Y4, Y7, Y7
+	VPADDD       Y2, Y7, Y8
+	VPSLLD       $0x14, Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VCVTDQ2PS    Y7, Y7
+	VCMPPS       $0x11, Y7, Y0, Y7
+	VBLENDVPS    Y7, Y8, Y0, Y7
+	VPSLLD       $0x10, Y6, Y8
+	VANDPS       Y3, Y8, Y8
+	VORPS        Y8, Y7, Y7
+	VMASKMOVPS   Y7, Y5, (DI)(R10*4)
+	VPSRLD       $0x10, Y6, Y7
+	VANDPS       Y4, Y7, Y7
+	VPADDD       Y2, Y7, Y8
+	VPSLLD       $0x14, Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VCVTDQ2PS    Y7, Y7
+	VCMPPS       $0x11, Y7, Y0, Y7
+	VBLENDVPS    Y7, Y8, Y0, Y7
+	VPSLLD       $0x08, Y6, Y8
+	VANDPS       Y3, Y8, Y8
+	VORPS        Y8, Y7, Y7
+	VMASKMOVPS   Y7, Y5, (R8)(R10*4)
+	VPSRLD       $0x18, Y6, Y7
+	VANDPS       Y4, Y7, Y7
+	VPADDD       Y2, Y7, Y8
+	VPSLLD       $0x14, Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VCVTDQ2PS    Y7, Y7
+	VCMPPS       $0x11, Y7, Y0, Y7
+	VBLENDVPS    Y7, Y8, Y0, Y7
 	VANDPS       Y3, Y6, Y6
-	VCVTDQ2PS    Y6, Y6
-	VMULPS       Y6, Y6, Y6
-	VMULPS       Y0, Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VPSLLD       $0x10, Y5, Y7
-	VANDPS       Y2, Y7, Y7
-	VORPS        Y7, Y6, Y6
-	VMASKMOVPS   Y6, Y4, (DI)(R10*4)
-	VPSRLD       $0x10, Y5, Y6
-	VANDPS       Y3, Y6, Y6
-	VCVTDQ2PS    Y6, Y6
-	VMULPS       Y6, Y6, Y6
-	VMULPS       Y0, Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VPSLLD       $0x08, Y5, Y7
-	VANDPS       Y2, Y7, Y7
-	VORPS        Y7, Y6, Y6
-	VMASKMOVPS   Y6, Y4, (R8)(R10*4)
-	VPSRLD       $0x18, Y5, Y6
-	VANDPS       Y3, Y6, Y6
-	VCVTDQ2PS    Y6, Y6
-	VMULPS       Y6, Y6, Y6
-	VMULPS       Y0, Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VANDPS       Y2, Y5, Y5
-	VORPS        Y5, Y6, Y5
-	VMASKMOVPS   Y5, Y4, (R9)(R10*4)
+	VORPS        Y6, Y7, Y6
+	VMASKMOVPS   Y6, Y5, (R9)(R10*4)
 
 done:
 	ADDQ $+120, CX
@@ -18875,11 +18892,12 @@ end:
 	VZEROUPPER
 	RET
 
-//	u = threefry(index + base, high), 15 bits of it for each element
-//	c = the larger of √(|x|·up·inverse)·steps and least, 0 if x is
-//	q ← (c + u)/2¹⁵ rounded down, and x's sign; x0 to x3 in the bytes of q from the lowest on
+//	u = threefry(index + base, high), 16 bits of it for each element
+//	y = |x|·up·inverse, from low to 1
+//	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+//	q ← c of x0 to x3, in its bytes from the lowest on
 //
-// func Quantize(list [][]float32, c *[9]float32)
+// func Quantize(list [][]float32, c *[10]float32)
 // Requires: AVX, AVX2
 TEXT ·Quantize(SB), NOSPLIT, $352-32
 	MOVQ         c+24(FP), AX
@@ -18889,68 +18907,67 @@ TEXT ·Quantize(SB), NOSPLIT, $352-32
 	ADDQ         CX, DX
 	CMPQ         CX, DX
 	JGE          end
-	VBROADCASTSS 8(AX), Y0
-	VBROADCASTSS word00000000<>+0(SB), Y1
-	VBROADCASTSS (AX), Y2
-	VBROADCASTSS 4(AX), Y3
-	VBROADCASTSS 12(AX), Y4
-	VBROADCASTSS 16(AX), Y5
-	VBROADCASTSS word4b000000<>+0(SB), Y6
-	VBROADCASTSS word007fffff<>+0(SB), Y7
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 4(AX), Y1
+	VBROADCASTSS 8(AX), Y2
+	VBROADCASTSS 12(AX), Y3
+	VBROADCASTSS 16(AX), Y4
+	VBROADCASTSS 20(AX), Y5
+	VBROADCASTSS word3f800000<>+0(SB), Y6
+	VBROADCASTSS 32(AX), Y7
+	VMOVUPS      Y7, (SP)
+	VBROADCASTSS 36(AX), Y7
+	VMOVUPS      Y7, 32(SP)
+	VBROADCASTSS 32(AX), Y7
+	VBROADCASTSS 36(AX), Y8
+	VXORPS       Y8, Y7, Y7
+	VBROADCASTSS word1bd11bda<>+0(SB), Y8
+	VXORPS       Y8, Y7, Y7
+	VMOVUPS      Y7, 64(SP)
+	VBROADCASTSS 24(AX), Y7
+	VMOVUPS      Y7, 96(SP)
+	VBROADCASTSS 28(AX), Y7
+	VBROADCASTSS 36(AX), Y8
+	VPADDD       Y8, Y7, Y7
+	VMOVUPS      Y7, 128(SP)
+	VBROADCASTSS 28(AX), Y7
+	VBROADCASTSS 36(AX), Y8
+	VPADDD       Y8, Y7, Y7
+	VPSLLD       $0x0d, Y7, Y7
 	VBROADCASTSS 28(AX), Y8
-	VMOVUPS      Y8, (SP)
-	VBROADCASTSS 32(AX), Y8
-	VMOVUPS      Y8, 32(SP)
-	VBROADCASTSS 28(AX), Y8
-	VBROADCASTSS 32(AX), Y9
-	VXORPS       Y9, Y8, Y8
-	VBROADCASTSS word1bd11bda<>+0(SB), Y9
-	VXORPS       Y9, Y8, Y8
-	VMOVUPS      Y8, 64(SP)
-	VBROADCASTSS 20(AX), Y8
-	VMOVUPS      Y8, 96(SP)
-	VBROADCASTSS 24(AX), Y8
-	VBROADCASTSS 32(AX), Y9
+	VBROADCASTSS 36(AX), Y9
 	VPADDD       Y9, Y8, Y8
-	VMOVUPS      Y8, 128(SP)
-	VBROADCASTSS 24(AX), Y8
-	VBROADCASTSS 32(AX), Y9
-	VPADDD       Y9, Y8, Y8
-	VPSLLD       $0x0d, Y8, Y8
-	VBROADCASTSS 24(AX), Y9
-	VBROADCASTSS 32(AX), Y10
-	VPADDD       Y10, Y9, Y9
-	VPSRLD       $0x13, Y9, Y9
-	VORPS        Y9, Y8, Y8
-	VMOVUPS      Y8, 160(SP)
-	VBROADCASTSS 28(AX), Y8
-	VBROADCASTSS 32(AX), Y9
-	VXORPS       Y9, Y8, Y8
-	VBROADCASTSS word1bd11bda<>+0(SB), Y9
-	VXORPS       Y9, Y8, Y8
-	VBROADCASTSS word00000001<>+0(SB), Y9
-	VPADDD       Y9, Y8, Y8
-	VMOVUPS      Y8, 192(SP)
-	VBROADCASTSS 28(AX), Y8
-	VBROADCASTSS word00000002<>+0(SB), Y9
-	VPADDD       Y9, Y8, Y8
-	VMOVUPS      Y8, 224(SP)
-	VBROADCASTSS 32(AX), Y8
-	VBROADCASTSS word00000003<>+0(SB), Y9
-	VPADDD       Y9, Y8, Y8
-	VMOVUPS      Y8, 256(SP)
-	VBROADCASTSS 28(AX), Y8
-	VBROADCASTSS 32(AX), Y9
-	VXORPS       Y9, Y8, Y8
-	VBROADCASTSS word1bd11bda<>+0(SB), Y9
-	VXORPS       Y9, Y8, Y8
-	VBROADCASTSS word00000004<>+0(SB), Y9
-	VPADDD       Y9, Y8, Y8
-	VMOVUPS      Y8, 288(SP)
-	VBROADCASTSS 28(AX), Y8
-	VBROADCASTSS word00000005<>+0(SB), Y9
-	VPADDD       Y9, Y8, Y8
-	VMOVUPS      Y8, 320(SP)
+	VPSRLD       $0x13, Y8, Y8
+	VORPS        Y8, Y7, Y7
+	VMOVUPS      Y7, 160(SP)
+	VBROADCASTSS 32(AX), Y7
+	VBROADCASTSS 36(AX), Y8
+	VXORPS       Y8, Y7, Y7
+	VBROADCASTSS word1bd11bda<>+0(SB), Y8
+	VXORPS       Y8, Y7, Y7
+	VBROADCASTSS word00000001<>+0(SB), Y8
+	VPADDD       Y8, Y7, Y7
+	VMOVUPS      Y7, 192(SP)
+	VBROADCASTSS 32(AX), Y7
+	VBROADCASTSS word00000002<>+0(SB), Y8
+	VPADDD       Y8, Y7, Y7
+	VMOVUPS      Y7, 224(SP)
+	VBROADCASTSS 36(AX), Y7
+	VBROADCASTSS word00000003<>+0(SB), Y8
+	VPADDD       Y8, Y7, Y7
+	VMOVUPS      Y7, 256(SP)
+	VBROADCASTSS 32(AX), Y7
+	VBROADCASTSS 36(AX), Y8
+	VXORPS       Y8, Y7, Y7
+	VBROADCASTSS word1bd11bda<>+0(SB), Y8
+	VXORPS       Y8, Y7, Y7
+	VBROADCASTSS word00000004<>+0(SB), Y8
+	VPADDD       Y8, Y7, Y7
+	VMOVUPS      Y7, 288(SP)
+	VBROADCASTSS 32(AX), Y7
+	VBROADCASTSS word00000005<>+0(SB), Y8
+	VPADDD       Y8, Y7, Y7
+	VMOVUPS      Y7, 320(SP)
 	LEAQ         -144(DX), AX
 
 entry:
@@ -18968,19 +18985,13 @@ entry:
 	JGE  loopend
 
 loop:
-	VMOVUPS      (SI)(R11*4), Y8
-	VBROADCASTSS word7fffffff<>+0(SB), Y9
-	VANDPS       Y9, Y8, Y9
-	VMULPS       Y2, Y9, Y10
-	VMULPS       Y3, Y10, Y10
-	VSQRTPS      Y10, Y10
-	VMULPS       Y0, Y10, Y10
-	VMINPS       Y0, Y10, Y10
-	VMAXPS       Y4, Y10, Y10
-	VCMPPS       $0x11, Y9, Y1, Y9
-	VBLENDVPS    Y9, Y10, Y1, Y9
-	VADDPS       Y6, Y9, Y9
-	VANDPS       Y7, Y9, Y9
+	VMOVUPS      (SI)(R11*4), Y7
+	VBROADCASTSS word7fffffff<>+0(SB), Y8
+	VANDPS       Y8, Y7, Y8
+	VMULPS       Y0, Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VMINPS       Y6, Y8, Y9
+	VMAXPS       Y2, Y9, Y9
 	VMOVUPS      96(SP), Y10
 	VPADDD       (R10)(R11*4), Y10, Y10
 	VPADDD       (SP), Y10, Y10
@@ -19086,83 +19097,93 @@ loop:
 	VXORPS       Y11, Y10, Y10
 	VPADDD       Y10, Y11, Y11
 	VPADDD       64(SP), Y11, Y12
-	VPSRLD       $0x11, Y12, Y13
-	VPADDD       Y13, Y9, Y9
-	VPSRLD       $0x0f, Y9, Y9
+	VPSRLD       $0x10, Y12, Y13
+	VPSLLD       $0x04, Y13, Y14
+	VPADDD       Y14, Y9, Y9
+	VPSRLD       $0x14, Y9, Y9
+	VPSUBD       Y4, Y9, Y9
+	VANDPS       Y5, Y7, Y7
+	VPSRLD       $0x18, Y7, Y7
+	VORPS        Y7, Y9, Y7
+	VCVTDQ2PS    Y13, Y9
+	VMULPS       Y3, Y9, Y9
+	VCMPPS       $0x11, Y8, Y9, Y8
+	VBROADCASTSS word00000000<>+0(SB), Y9
+	VBLENDVPS    Y8, Y7, Y9, Y7
+	VMOVUPS      (DI)(R11*4), Y8
+	VBROADCASTSS word7fffffff<>+0(SB), Y9
+	VANDPS       Y9, Y8, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VMINPS       Y6, Y9, Y13
+	VMAXPS       Y2, Y13, Y13
+	VBROADCASTSS word0000ffff<>+0(SB), Y14
+	VANDPS       Y14, Y12, Y12
+	VPSLLD       $0x04, Y12, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRLD       $0x14, Y13, Y13
+	VPSUBD       Y4, Y13, Y13
 	VANDPS       Y5, Y8, Y8
 	VPSRLD       $0x18, Y8, Y8
-	VORPS        Y8, Y9, Y8
-	VMOVUPS      (DI)(R11*4), Y9
-	VBROADCASTSS word7fffffff<>+0(SB), Y13
-	VANDPS       Y13, Y9, Y13
-	VMULPS       Y2, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VSQRTPS      Y14, Y14
-	VMULPS       Y0, Y14, Y14
-	VMINPS       Y0, Y14, Y14
-	VMAXPS       Y4, Y14, Y14
-	VCMPPS       $0x11, Y13, Y1, Y13
-	VBLENDVPS    Y13, Y14, Y1, Y13
-	VADDPS       Y6, Y13, Y13
-	VANDPS       Y7, Y13, Y13
-	VBROADCASTSS word00007fff<>+0(SB), Y14
-	VANDPS       Y14, Y12, Y12
-	VPADDD       Y12, Y13, Y12
-	VPSRLD       $0x0f, Y12, Y12
-	VANDPS       Y5, Y9, Y9
-	VPSRLD       $0x18, Y9, Y9
-	VORPS        Y9, Y12, Y9
-	VPSLLD       $0x08, Y9, Y9
-	VORPS        Y9, Y8, Y8
-	VMOVUPS      (R8)(R11*4), Y9
-	VBROADCASTSS word7fffffff<>+0(SB), Y12
-	VANDPS       Y12, Y9, Y12
-	VMULPS       Y2, Y12, Y13
-	VMULPS       Y3, Y13, Y13
-	VSQRTPS      Y13, Y13
-	VMULPS       Y0, Y13, Y13
-	VMINPS       Y0, Y13, Y13
-	VMAXPS       Y4, Y13, Y13
-	VCMPPS       $0x11, Y12, Y1, Y12
-	VBLENDVPS    Y12, Y13, Y1, Y12
-	VADDPS       Y6, Y12, Y12
-	VANDPS       Y7, Y12, Y12
+	VORPS        Y8, Y13, Y8
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y3, Y12, Y12
+	VCMPPS       $0x11, Y9, Y12, Y9
+	VBROADCASTSS word00000000<>+0(SB), Y12
+	VBLENDVPS    Y9, Y8, Y12, Y8
+	VPSLLD       $0x08, Y8, Y8
+	VORPS        Y8, Y7, Y7
+	VMOVUPS      (R8)(R11*4), Y8
+	VBROADCASTSS word7fffffff<>+0(SB), Y9
+	VANDPS       Y9, Y8, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VMINPS       Y6, Y9, Y12
+	VMAXPS       Y2, Y12, Y12
 	VPSLLD       $0x06, Y10, Y13
 	VPSRLD       $0x1a, Y10, Y10
 	VORPS        Y10, Y13, Y10
 	VXORPS       Y11, Y10, Y10
 	VPADDD       320(SP), Y10, Y10
-	VPSRLD       $0x11, Y10, Y11
-	VPADDD       Y11, Y12, Y11
-	VPSRLD       $0x0f, Y11, Y11
-	VANDPS       Y5, Y9, Y9
-	VPSRLD       $0x18, Y9, Y9
-	VORPS        Y9, Y11, Y9
-	VPSLLD       $0x10, Y9, Y9
-	VORPS        Y9, Y8, Y8
-	VMOVUPS      (R9)(R11*4), Y9
-	VBROADCASTSS word7fffffff<>+0(SB), Y11
-	VANDPS       Y11, Y9, Y11
-	VMULPS       Y2, Y11, Y12
-	VMULPS       Y3, Y12, Y12
-	VSQRTPS      Y12, Y12
-	VMULPS       Y0, Y12, Y12
-	VMINPS       Y0, Y12, Y12
-	VMAXPS       Y4, Y12, Y12
-	VCMPPS       $0x11, Y11, Y1, Y11
-	VBLENDVPS    Y11, Y12, Y1, Y11
-	VADDPS       Y6, Y11, Y11
-	VANDPS       Y7, Y11, Y11
-	VBROADCASTSS word00007fff<>+0(SB), Y12
+	VPSRLD       $0x10, Y10, Y11
+	VPSLLD       $0x04, Y11, Y13
+	VPADDD       Y13, Y12, Y12
+	VPSRLD       $0x14, Y12, Y12
+	VPSUBD       Y4, Y12, Y12
+	VANDPS       Y5, Y8, Y8
+	VPSRLD       $0x18, Y8, Y8
+	VORPS        Y8, Y12, Y8
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y3, Y11, Y11
+	VCMPPS       $0x11, Y9, Y11, Y9
+	VBROADCASTSS word00000000<>+0(SB), Y11
+	VBLENDVPS    Y9, Y8, Y11, Y8
+	VPSLLD       $0x10, Y8, Y8
+	VORPS        Y8, Y7, Y7
+	VMOVUPS      (R9)(R11*4), Y8
+	VBROADCASTSS word7fffffff<>+0(SB), Y9
+	VANDPS       Y9, Y8, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VMINPS       Y6, Y9, Y11
+	VMAXPS       Y2, Y11, Y11
+	VBROADCASTSS word0000ffff<>+0(SB), Y12
 	VANDPS       Y12, Y10, Y10
-	VPADDD       Y10, Y11, Y10
-	VPSRLD       $0x0f, Y10, Y10
-	VANDPS       Y5, Y9, Y9
-	VPSRLD       $0x18, Y9, Y9
-	VORPS        Y9, Y10, Y9
-	VPSLLD       $0x18, Y9, Y9
-	VORPS        Y9, Y8, Y8
-	VMOVUPS      Y8, (BX)(R11*4)
+	VPSLLD       $0x04, Y10, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSRLD       $0x14, Y11, Y11
+	VPSUBD       Y4, Y11, Y11
+	VANDPS       Y5, Y8, Y8
+	VPSRLD       $0x18, Y8, Y8
+	VORPS        Y8, Y11, Y8
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y3, Y10, Y10
+	VCMPPS       $0x11, Y9, Y10, Y9
+	VBROADCASTSS word00000000<>+0(SB), Y10
+	VBLENDVPS    Y9, Y8, Y10, Y8
+	VPSLLD       $0x18, Y8, Y8
+	VORPS        Y8, Y7, Y7
+	VMOVUPS      Y7, (BX)(R11*4)
 	ADDQ         $+8, R11
 	CMPQ         R11, R12
 	JLT          loop
@@ -19170,23 +19191,17 @@ loop:
 loopend:
 	SUBQ         R11, AX
 	JE           done
-	VMOVD        AX, X8
-	VPBROADCASTD X8, Y8
-	VPCMPGTD     lanes<>+0(SB), Y8, Y8
-	VMASKMOVPS   (SI)(R11*4), Y8, Y9
-	VBROADCASTSS word7fffffff<>+0(SB), Y10
-	VANDPS       Y10, Y9, Y10
-	VMULPS       Y2, Y10, Y11
-	VMULPS       Y3, Y11, Y11
-	VSQRTPS      Y11, Y11
-	VMULPS       Y0, Y11, Y11
-	VMINPS       Y0, Y11, Y11
-	VMAXPS       Y4, Y11, Y11
-	VCMPPS       $0x11, Y10, Y1, Y10
-	VBLENDVPS    Y10, Y11, Y1, Y10
-	VADDPS       Y6, Y10, Y10
-	VANDPS       Y7, Y10, Y10
-	VMASKMOVPS   (R10)(R11*4), Y8, Y11
+	VMOVD        AX, X7
+	VPBROADCASTD X7, Y7
+	VPCMPGTD     lanes<>+0(SB), Y7, Y7
+	VMASKMOVPS   (SI)(R11*4), Y7, Y8
+	VBROADCASTSS word7fffffff<>+0(SB), Y9
+	VANDPS       Y9, Y8, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VMINPS       Y6, Y9, Y10
+	VMAXPS       Y2, Y10, Y10
+	VMASKMOVPS   (R10)(R11*4), Y7, Y11
 	VPADDD       96(SP), Y11, Y11
 	VPADDD       (SP), Y11, Y11
 	VPADDD       128(SP), Y11, Y11
@@ -19291,83 +19306,93 @@ loopend:
 	VXORPS       Y12, Y11, Y11
 	VPADDD       Y11, Y12, Y12
 	VPADDD       64(SP), Y12, Y13
-	VPSRLD       $0x11, Y13, Y14
-	VPADDD       Y14, Y10, Y10
-	VPSRLD       $0x0f, Y10, Y10
+	VPSRLD       $0x10, Y13, Y14
+	VPSLLD       $0x04, Y14, Y15
+	VPADDD       Y15, Y10, Y10
+	VPSRLD       $0x14, Y10, Y10
+	VPSUBD       Y4, Y10, Y10
+	VANDPS       Y5, Y8, Y8
+	VPSRLD       $0x18, Y8, Y8
+	VORPS        Y8, Y10, Y8
+	VCVTDQ2PS    Y14, Y10
+	VMULPS       Y3, Y10, Y10
+	VCMPPS       $0x11, Y9, Y10, Y9
+	VBROADCASTSS word00000000<>+0(SB), Y10
+	VBLENDVPS    Y9, Y8, Y10, Y8
+	VMASKMOVPS   (DI)(R11*4), Y7, Y9
+	VBROADCASTSS word7fffffff<>+0(SB), Y10
+	VANDPS       Y10, Y9, Y10
+	VMULPS       Y0, Y10, Y10
+	VMULPS       Y1, Y10, Y10
+	VMINPS       Y6, Y10, Y14
+	VMAXPS       Y2, Y14, Y14
+	VBROADCASTSS word0000ffff<>+0(SB), Y15
+	VANDPS       Y15, Y13, Y13
+	VPSLLD       $0x04, Y13, Y15
+	VPADDD       Y15, Y14, Y14
+	VPSRLD       $0x14, Y14, Y14
+	VPSUBD       Y4, Y14, Y14
 	VANDPS       Y5, Y9, Y9
 	VPSRLD       $0x18, Y9, Y9
-	VORPS        Y9, Y10, Y9
-	VMASKMOVPS   (DI)(R11*4), Y8, Y10
-	VBROADCASTSS word7fffffff<>+0(SB), Y14
-	VANDPS       Y14, Y10, Y14
-	VMULPS       Y2, Y14, Y15
-	VMULPS       Y3, Y15, Y15
-	VSQRTPS      Y15, Y15
-	VMULPS       Y0, Y15, Y15
-	VMINPS       Y0, Y15, Y15
-	VMAXPS       Y4, Y15, Y15
-	VCMPPS       $0x11, Y14, Y1, Y14
-	VBLENDVPS    Y14, Y15, Y1, Y14
-	VADDPS       Y6, Y14, Y14
-	VANDPS       Y7, Y14, Y14
-	VBROADCASTSS word00007fff<>+0(SB), Y15
-	VANDPS       Y15, Y13, Y13
-	VPADDD       Y13, Y14, Y13
-	VPSRLD       $0x0f, Y13, Y13
-	VANDPS       Y5, Y10, Y10
-	VPSRLD       $0x18, Y10, Y10
-	VORPS        Y10, Y13, Y10
-	VPSLLD       $0x08, Y10, Y10
-	VORPS        Y10, Y9, Y9
-	VMASKMOVPS   (R8)(R11*4), Y8, Y10
-	VBROADCASTSS word7fffffff<>+0(SB), Y13
-	VANDPS       Y13, Y10, Y13
-	VMULPS       Y2, Y13, Y14
-	VMULPS       Y3, Y14, Y14
-	VSQRTPS      Y14, Y14
-	VMULPS       Y0, Y14, Y14
-	VMINPS       Y0, Y14, Y14
-	VMAXPS       Y4, Y14, Y14
-	VCMPPS       $0x11, Y13, Y1, Y13
-	VBLENDVPS    Y13, Y14, Y1, Y13
-	VADDPS       Y6, Y13, Y13
-	VANDPS       Y7, Y13, Y13
+	VORPS        Y9, Y14, Y9
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y3, Y13, Y13
+	VCMPPS       $0x11, Y10, Y13, Y10
+	VBROADCASTSS word00000000<>+0(SB), Y13
+	VBLENDVPS    Y10, Y9, Y13, Y9
+	VPSLLD       $0x08, Y9, Y9
+	VORPS        Y9, Y8, Y8
+	VMASKMOVPS   (R8)(R11*4), Y7, Y9
+	VBROADCASTSS word7fffffff<>+0(SB), Y10
+	VANDPS       Y10, Y9, Y10
+	VMULPS       Y0, Y10, Y10
+	VMULPS       Y1, Y10, Y10
+	VMINPS       Y6, Y10, Y13
+	VMAXPS       Y2, Y13, Y13
 	VPSLLD       $0x06, Y11, Y14
 	VPSRLD       $0x1a, Y11, Y11
 	VORPS        Y11, Y14, Y11
 	VXORPS       Y12, Y11, Y11
 	VPADDD       320(SP), Y11, Y11
-	VPSRLD       $0x11, Y11, Y12
-	VPADDD       Y12, Y13, Y12
-	VPSRLD       $0x0f, Y12, Y12
-	VANDPS       Y5, Y10, Y10
-	VPSRLD       $0x18, Y10, Y10
-	VORPS        Y10, Y12, Y10
-	VPSLLD       $0x10, Y10, Y10
-	VORPS        Y10, Y9, Y9
-	VMASKMOVPS   (R9)(R11*4), Y8, Y10
-	VBROADCASTSS word7fffffff<>+0(SB), Y12
-	VANDPS       Y12, Y10, Y12
-	VMULPS       Y2, Y12, Y13
-	VMULPS       Y3, Y13, Y13
-	VSQRTPS      Y13, Y13
-	VMULPS       Y0, Y13, Y13
-	VMINPS       Y0, Y13, Y13
-	VMAXPS       Y4, Y13, Y13
-	VCMPPS       $0x11, Y12, Y1, Y12
-	VBLENDVPS    Y12, Y13, Y1, Y12
-	VADDPS       Y6, Y12, Y12
-	VANDPS       Y7, Y12, Y12
-	VBROADCASTSS word00007fff<>+0(SB), Y13
+	VPSRLD       $0x10, Y11, Y12
+	VPSLLD       $0x04, Y12, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRLD       $0x14, Y13, Y13
+	VPSUBD       Y4, Y13, Y13
+	VANDPS       Y5, Y9, Y9
+	VPSRLD       $0x18, Y9, Y9
+	VORPS        Y9, Y13, Y9
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y3, Y12, Y12
+	VCMPPS       $0x11, Y10, Y12, Y10
+	VBROADCASTSS word00000000<>+0(SB), Y12
+	VBLENDVPS    Y10, Y9, Y12, Y9
+	VPSLLD       $0x10, Y9, Y9
+	VORPS        Y9, Y8, Y8
+	VMASKMOVPS   (R9)(R11*4), Y7, Y9
+	VBROADCASTSS word7fffffff<>+0(SB), Y10
+	VANDPS       Y10, Y9, Y10
+	VMULPS       Y0, Y10, Y10
+	VMULPS       Y1, Y10, Y10
+	VMINPS       Y6, Y10, Y12
+	VMAXPS       Y2, Y12, Y12
+	VBROADCASTSS word0000ffff<>+0(SB), Y13
 	VANDPS       Y13, Y11, Y11
-	VPADDD       Y11, Y12, Y11
-	VPSRLD       $0x0f, Y11, Y11
-	VANDPS       Y5, Y10, Y10
-	VPSRLD       $0x18, Y10, Y10
-	VORPS        Y10, Y11, Y10
-	VPSLLD       $0x18, Y10, Y10
-	VORPS        Y10, Y9, Y9
-	VMASKMOVPS   Y9, Y8, (BX)(R11*4)
+	VPSLLD       $0x04, Y11, Y13
+	VPADDD       Y13, Y12, Y12
+	VPSRLD       $0x14, Y12, Y12
+	VPSUBD       Y4, Y12, Y12
+	VANDPS       Y5, Y9, Y9
+	VPSRLD       $0x18, Y9, Y9
+	VORPS        Y9, Y12, Y9
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y3, Y11, Y11
+	VCMPPS       $0x11, Y10, Y11, Y10
+	VBROADCASTSS word00000000<>+0(SB), Y11
+	VBLENDVPS    Y10, Y9, Y11, Y9
+	VPSLLD       $0x18, Y9, Y9
+	VORPS        Y9, Y8, Y8
+	VMASKMOVPS   Y8, Y7, (BX)(R11*4)
 
 done:
 	ADDQ $+144, CX

@@ -14796,12 +14796,14 @@ singleend:
 end:
 	RET
 
-DATA constantsOfDequantize<>+0(SB)/8, $0x000000ff000000ff
-DATA constantsOfDequantize<>+8(SB)/8, $0x000000ff000000ff
-GLOBL constantsOfDequantize<>(SB), RODATA|NOPTR, $16
+DATA constantsOfDequantize<>+0(SB)/8, $0x0000000000000000
+DATA constantsOfDequantize<>+8(SB)/8, $0x0000000000000000
+DATA constantsOfDequantize<>+16(SB)/8, $0x000000ff000000ff
+DATA constantsOfDequantize<>+24(SB)/8, $0x000000ff000000ff
+GLOBL constantsOfDequantize<>(SB), RODATA|NOPTR, $32
 
 //	c = the byte of q without its sign, from the lowest on
-//	x0 to x3 ← ±c²·unit·scale
+//	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
 //
 // func Dequantize(list [][]float32, c *[3]float32)
 // Requires: ASIMD
@@ -14815,15 +14817,16 @@ TEXT ·Dequantize(SB), NOSPLIT, $0-32
 	ADD R2, R3, R3
 	CMP R3, R2
 	BGE end
-	FMOVS 0(R1), F0
-	VDUP V0.S[0], V0.S4
-	FMOVS 4(R1), F1
+	FMOVQ 0(R0), F0
+	FMOVS 0(R1), F1
 	VDUP V1.S[0], V1.S4
-	FMOVS 8(R1), F2
+	FMOVS 4(R1), F2
 	VDUP V2.S[0], V2.S4
-	FMOVQ 0(R0), F3
-	WORD $0x6f280444 // ushr v4.4s, v2.4s, #24
-	WORD $0x6e241c63 // eor v3.16b, v3.16b, v4.16b
+	FMOVS 8(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVQ 16(R0), F4
+	WORD $0x6f280465 // ushr v5.4s, v3.4s, #24
+	WORD $0x6e251c84 // eor v4.16b, v4.16b, v5.16b
 	SUB $120, R3, R0
 
 entry:
@@ -14837,79 +14840,95 @@ entry:
 	BLT mainend
 
 main:
-	FLDPQ.P 32(R1), (F4, F5)
-	WORD $0x4e231c86 // and v6.16b, v4.16b, v3.16b
-	WORD $0x4e231ca7 // and v7.16b, v5.16b, v3.16b
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	FLDPQ.P 32(R1), (F5, F6)
+	WORD $0x4e241ca7 // and v7.16b, v5.16b, v4.16b
+	WORD $0x4e241cc8 // and v8.16b, v6.16b, v4.16b
+	WORD $0x4ea284e9 // add v9.4s, v7.4s, v2.4s
+	WORD $0x4ea2850a // add v10.4s, v8.4s, v2.4s
+	WORD $0x4f345529 // shl v9.4s, v9.4s, #20
+	WORD $0x4f34554a // shl v10.4s, v10.4s, #20
+	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
+	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
 	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
-	WORD $0x6e26dcc6 // fmul v6.4s, v6.4s, v6.4s
-	WORD $0x6e27dce7 // fmul v7.4s, v7.4s, v7.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x6e20dce7 // fmul v7.4s, v7.4s, v0.4s
-	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
-	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
-	WORD $0x4f385488 // shl v8.4s, v4.4s, #24
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6ea0e4e7 // fcmgt v7.4s, v7.4s, v0.4s
+	WORD $0x6ea0e508 // fcmgt v8.4s, v8.4s, v0.4s
+	WORD $0x6e601d27 // bsl v7.16b, v9.16b, v0.16b
+	WORD $0x6e601d48 // bsl v8.16b, v10.16b, v0.16b
 	WORD $0x4f3854a9 // shl v9.4s, v5.4s, #24
-	WORD $0x4e221d08 // and v8.16b, v8.16b, v2.16b
-	WORD $0x4e221d29 // and v9.16b, v9.16b, v2.16b
-	WORD $0x4ea81cc6 // orr v6.16b, v6.16b, v8.16b
+	WORD $0x4f3854ca // shl v10.4s, v6.4s, #24
+	WORD $0x4e231d29 // and v9.16b, v9.16b, v3.16b
+	WORD $0x4e231d4a // and v10.16b, v10.16b, v3.16b
 	WORD $0x4ea91ce7 // orr v7.16b, v7.16b, v9.16b
-	FSTPQ.P (F6, F7), 32(R4)
-	WORD $0x6f380486 // ushr v6.4s, v4.4s, #8
+	WORD $0x4eaa1d08 // orr v8.16b, v8.16b, v10.16b
+	FSTPQ.P (F7, F8), 32(R4)
 	WORD $0x6f3804a7 // ushr v7.4s, v5.4s, #8
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6f3804c8 // ushr v8.4s, v6.4s, #8
+	WORD $0x4e241ce7 // and v7.16b, v7.16b, v4.16b
+	WORD $0x4e241d08 // and v8.16b, v8.16b, v4.16b
+	WORD $0x4ea284e9 // add v9.4s, v7.4s, v2.4s
+	WORD $0x4ea2850a // add v10.4s, v8.4s, v2.4s
+	WORD $0x4f345529 // shl v9.4s, v9.4s, #20
+	WORD $0x4f34554a // shl v10.4s, v10.4s, #20
+	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
+	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
 	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
-	WORD $0x6e26dcc6 // fmul v6.4s, v6.4s, v6.4s
-	WORD $0x6e27dce7 // fmul v7.4s, v7.4s, v7.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x6e20dce7 // fmul v7.4s, v7.4s, v0.4s
-	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
-	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
-	WORD $0x4f305488 // shl v8.4s, v4.4s, #16
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6ea0e4e7 // fcmgt v7.4s, v7.4s, v0.4s
+	WORD $0x6ea0e508 // fcmgt v8.4s, v8.4s, v0.4s
+	WORD $0x6e601d27 // bsl v7.16b, v9.16b, v0.16b
+	WORD $0x6e601d48 // bsl v8.16b, v10.16b, v0.16b
 	WORD $0x4f3054a9 // shl v9.4s, v5.4s, #16
-	WORD $0x4e221d08 // and v8.16b, v8.16b, v2.16b
-	WORD $0x4e221d29 // and v9.16b, v9.16b, v2.16b
-	WORD $0x4ea81cc6 // orr v6.16b, v6.16b, v8.16b
+	WORD $0x4f3054ca // shl v10.4s, v6.4s, #16
+	WORD $0x4e231d29 // and v9.16b, v9.16b, v3.16b
+	WORD $0x4e231d4a // and v10.16b, v10.16b, v3.16b
 	WORD $0x4ea91ce7 // orr v7.16b, v7.16b, v9.16b
-	FSTPQ.P (F6, F7), 32(R5)
-	WORD $0x6f300486 // ushr v6.4s, v4.4s, #16
+	WORD $0x4eaa1d08 // orr v8.16b, v8.16b, v10.16b
+	FSTPQ.P (F7, F8), 32(R5)
 	WORD $0x6f3004a7 // ushr v7.4s, v5.4s, #16
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6f3004c8 // ushr v8.4s, v6.4s, #16
+	WORD $0x4e241ce7 // and v7.16b, v7.16b, v4.16b
+	WORD $0x4e241d08 // and v8.16b, v8.16b, v4.16b
+	WORD $0x4ea284e9 // add v9.4s, v7.4s, v2.4s
+	WORD $0x4ea2850a // add v10.4s, v8.4s, v2.4s
+	WORD $0x4f345529 // shl v9.4s, v9.4s, #20
+	WORD $0x4f34554a // shl v10.4s, v10.4s, #20
+	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
+	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
 	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
-	WORD $0x6e26dcc6 // fmul v6.4s, v6.4s, v6.4s
-	WORD $0x6e27dce7 // fmul v7.4s, v7.4s, v7.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x6e20dce7 // fmul v7.4s, v7.4s, v0.4s
-	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
-	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
-	WORD $0x4f285488 // shl v8.4s, v4.4s, #8
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6ea0e4e7 // fcmgt v7.4s, v7.4s, v0.4s
+	WORD $0x6ea0e508 // fcmgt v8.4s, v8.4s, v0.4s
+	WORD $0x6e601d27 // bsl v7.16b, v9.16b, v0.16b
+	WORD $0x6e601d48 // bsl v8.16b, v10.16b, v0.16b
 	WORD $0x4f2854a9 // shl v9.4s, v5.4s, #8
-	WORD $0x4e221d08 // and v8.16b, v8.16b, v2.16b
-	WORD $0x4e221d29 // and v9.16b, v9.16b, v2.16b
-	WORD $0x4ea81cc6 // orr v6.16b, v6.16b, v8.16b
+	WORD $0x4f2854ca // shl v10.4s, v6.4s, #8
+	WORD $0x4e231d29 // and v9.16b, v9.16b, v3.16b
+	WORD $0x4e231d4a // and v10.16b, v10.16b, v3.16b
 	WORD $0x4ea91ce7 // orr v7.16b, v7.16b, v9.16b
-	FSTPQ.P (F6, F7), 32(R6)
-	WORD $0x6f280486 // ushr v6.4s, v4.4s, #24
+	WORD $0x4eaa1d08 // orr v8.16b, v8.16b, v10.16b
+	FSTPQ.P (F7, F8), 32(R6)
 	WORD $0x6f2804a7 // ushr v7.4s, v5.4s, #24
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6f2804c8 // ushr v8.4s, v6.4s, #24
+	WORD $0x4e241ce7 // and v7.16b, v7.16b, v4.16b
+	WORD $0x4e241d08 // and v8.16b, v8.16b, v4.16b
+	WORD $0x4ea284e9 // add v9.4s, v7.4s, v2.4s
+	WORD $0x4ea2850a // add v10.4s, v8.4s, v2.4s
+	WORD $0x4f345529 // shl v9.4s, v9.4s, #20
+	WORD $0x4f34554a // shl v10.4s, v10.4s, #20
+	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
+	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
 	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
-	WORD $0x6e26dcc6 // fmul v6.4s, v6.4s, v6.4s
-	WORD $0x6e27dce7 // fmul v7.4s, v7.4s, v7.4s
-	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
-	WORD $0x6e20dce7 // fmul v7.4s, v7.4s, v0.4s
-	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
-	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
-	WORD $0x4ea41cc4 // orr v4.16b, v6.16b, v4.16b
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6ea0e4e7 // fcmgt v7.4s, v7.4s, v0.4s
+	WORD $0x6ea0e508 // fcmgt v8.4s, v8.4s, v0.4s
+	WORD $0x6e601d27 // bsl v7.16b, v9.16b, v0.16b
+	WORD $0x6e601d48 // bsl v8.16b, v10.16b, v0.16b
+	WORD $0x4e231ca5 // and v5.16b, v5.16b, v3.16b
+	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
 	WORD $0x4ea51ce5 // orr v5.16b, v7.16b, v5.16b
-	FSTPQ.P (F4, F5), 32(R7)
+	WORD $0x4ea61d06 // orr v6.16b, v8.16b, v6.16b
+	FSTPQ.P (F5, F6), 32(R7)
 	SUBS $8, R0, R0
 	BGE main
 
@@ -14919,45 +14938,53 @@ mainend:
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R1), F4
-	WORD $0x4e231c85 // and v5.16b, v4.16b, v3.16b
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
-	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
-	WORD $0x4f385486 // shl v6.4s, v4.4s, #24
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4ea61ca5 // orr v5.16b, v5.16b, v6.16b
-	FMOVQ.P F5, 16(R4)
-	WORD $0x6f380485 // ushr v5.4s, v4.4s, #8
+	FMOVQ.P 16(R1), F5
+	WORD $0x4e241ca6 // and v6.16b, v5.16b, v4.16b
+	WORD $0x4ea284c7 // add v7.4s, v6.4s, v2.4s
+	WORD $0x4f3454e7 // shl v7.4s, v7.4s, #20
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x4f3854a7 // shl v7.4s, v5.4s, #24
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	FMOVQ.P F6, 16(R4)
+	WORD $0x6f3804a6 // ushr v6.4s, v5.4s, #8
+	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
+	WORD $0x4ea284c7 // add v7.4s, v6.4s, v2.4s
+	WORD $0x4f3454e7 // shl v7.4s, v7.4s, #20
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x4f3054a7 // shl v7.4s, v5.4s, #16
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	FMOVQ.P F6, 16(R5)
+	WORD $0x6f3004a6 // ushr v6.4s, v5.4s, #16
+	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
+	WORD $0x4ea284c7 // add v7.4s, v6.4s, v2.4s
+	WORD $0x4f3454e7 // shl v7.4s, v7.4s, #20
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x4f2854a7 // shl v7.4s, v5.4s, #8
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	FMOVQ.P F6, 16(R6)
+	WORD $0x6f2804a6 // ushr v6.4s, v5.4s, #24
+	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
+	WORD $0x4ea284c7 // add v7.4s, v6.4s, v2.4s
+	WORD $0x4f3454e7 // shl v7.4s, v7.4s, #20
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
 	WORD $0x4e231ca5 // and v5.16b, v5.16b, v3.16b
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
-	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
-	WORD $0x4f305486 // shl v6.4s, v4.4s, #16
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4ea61ca5 // orr v5.16b, v5.16b, v6.16b
-	FMOVQ.P F5, 16(R5)
-	WORD $0x6f300485 // ushr v5.4s, v4.4s, #16
-	WORD $0x4e231ca5 // and v5.16b, v5.16b, v3.16b
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
-	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
-	WORD $0x4f285486 // shl v6.4s, v4.4s, #8
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4ea61ca5 // orr v5.16b, v5.16b, v6.16b
-	FMOVQ.P F5, 16(R6)
-	WORD $0x6f280485 // ushr v5.4s, v4.4s, #24
-	WORD $0x4e231ca5 // and v5.16b, v5.16b, v3.16b
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
-	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ea41ca4 // orr v4.16b, v5.16b, v4.16b
-	FMOVQ.P F4, 16(R7)
+	WORD $0x4ea51cc5 // orr v5.16b, v6.16b, v5.16b
+	FMOVQ.P F5, 16(R7)
 	SUBS $4, R0, R0
 	BGE loop
 
@@ -14967,45 +14994,53 @@ loopend:
 	BLT singleend
 
 single:
-	FMOVS.P 4(R1), F4
-	WORD $0x4e231c85 // and v5.16b, v4.16b, v3.16b
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
-	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
-	WORD $0x4f385486 // shl v6.4s, v4.4s, #24
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4ea61ca5 // orr v5.16b, v5.16b, v6.16b
-	FMOVS.P F5, 4(R4)
-	WORD $0x6f380485 // ushr v5.4s, v4.4s, #8
+	FMOVS.P 4(R1), F5
+	WORD $0x4e241ca6 // and v6.16b, v5.16b, v4.16b
+	WORD $0x4ea284c7 // add v7.4s, v6.4s, v2.4s
+	WORD $0x4f3454e7 // shl v7.4s, v7.4s, #20
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x4f3854a7 // shl v7.4s, v5.4s, #24
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	FMOVS.P F6, 4(R4)
+	WORD $0x6f3804a6 // ushr v6.4s, v5.4s, #8
+	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
+	WORD $0x4ea284c7 // add v7.4s, v6.4s, v2.4s
+	WORD $0x4f3454e7 // shl v7.4s, v7.4s, #20
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x4f3054a7 // shl v7.4s, v5.4s, #16
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	FMOVS.P F6, 4(R5)
+	WORD $0x6f3004a6 // ushr v6.4s, v5.4s, #16
+	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
+	WORD $0x4ea284c7 // add v7.4s, v6.4s, v2.4s
+	WORD $0x4f3454e7 // shl v7.4s, v7.4s, #20
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
+	WORD $0x4f2854a7 // shl v7.4s, v5.4s, #8
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	FMOVS.P F6, 4(R6)
+	WORD $0x6f2804a6 // ushr v6.4s, v5.4s, #24
+	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
+	WORD $0x4ea284c7 // add v7.4s, v6.4s, v2.4s
+	WORD $0x4f3454e7 // shl v7.4s, v7.4s, #20
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
+	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
 	WORD $0x4e231ca5 // and v5.16b, v5.16b, v3.16b
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
-	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
-	WORD $0x4f305486 // shl v6.4s, v4.4s, #16
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4ea61ca5 // orr v5.16b, v5.16b, v6.16b
-	FMOVS.P F5, 4(R5)
-	WORD $0x6f300485 // ushr v5.4s, v4.4s, #16
-	WORD $0x4e231ca5 // and v5.16b, v5.16b, v3.16b
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
-	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
-	WORD $0x4f285486 // shl v6.4s, v4.4s, #8
-	WORD $0x4e221cc6 // and v6.16b, v6.16b, v2.16b
-	WORD $0x4ea61ca5 // orr v5.16b, v5.16b, v6.16b
-	FMOVS.P F5, 4(R6)
-	WORD $0x6f280485 // ushr v5.4s, v4.4s, #24
-	WORD $0x4e231ca5 // and v5.16b, v5.16b, v3.16b
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
-	WORD $0x6e25dca5 // fmul v5.4s, v5.4s, v5.4s
-	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
-	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
-	WORD $0x4e221c84 // and v4.16b, v4.16b, v2.16b
-	WORD $0x4ea41ca4 // orr v4.16b, v5.16b, v4.16b
-	FMOVS.P F4, 4(R7)
+	WORD $0x4ea51cc5 // orr v5.16b, v6.16b, v5.16b
+	FMOVS.P F5, 4(R7)
 	SUBS $1, R0, R0
 	BGE single
 
@@ -23789,37 +23824,36 @@ singleend:
 end:
 	RET
 
-DATA constantsOfQuantize<>+0(SB)/8, $0x0000000000000000
-DATA constantsOfQuantize<>+8(SB)/8, $0x0000000000000000
-DATA constantsOfQuantize<>+16(SB)/8, $0x4b0000004b000000
-DATA constantsOfQuantize<>+24(SB)/8, $0x4b0000004b000000
-DATA constantsOfQuantize<>+32(SB)/8, $0x007fffff007fffff
-DATA constantsOfQuantize<>+40(SB)/8, $0x007fffff007fffff
-DATA constantsOfQuantize<>+48(SB)/8, $0x1bd11bda1bd11bda
-DATA constantsOfQuantize<>+56(SB)/8, $0x1bd11bda1bd11bda
-DATA constantsOfQuantize<>+64(SB)/8, $0x00007fff00007fff
-DATA constantsOfQuantize<>+72(SB)/8, $0x00007fff00007fff
-DATA constantsOfQuantize<>+80(SB)/8, $0x0000000100000001
-DATA constantsOfQuantize<>+88(SB)/8, $0x0000000100000001
-DATA constantsOfQuantize<>+96(SB)/8, $0x0000000200000002
-DATA constantsOfQuantize<>+104(SB)/8, $0x0000000200000002
-DATA constantsOfQuantize<>+112(SB)/8, $0x0000000300000003
-DATA constantsOfQuantize<>+120(SB)/8, $0x0000000300000003
-DATA constantsOfQuantize<>+128(SB)/8, $0x0000000400000004
-DATA constantsOfQuantize<>+136(SB)/8, $0x0000000400000004
-DATA constantsOfQuantize<>+144(SB)/8, $0x0000000500000005
-DATA constantsOfQuantize<>+152(SB)/8, $0x0000000500000005
-GLOBL constantsOfQuantize<>(SB), RODATA|NOPTR, $160
+DATA constantsOfQuantize<>+0(SB)/8, $0x3f8000003f800000
+DATA constantsOfQuantize<>+8(SB)/8, $0x3f8000003f800000
+DATA constantsOfQuantize<>+16(SB)/8, $0x0000000000000000
+DATA constantsOfQuantize<>+24(SB)/8, $0x0000000000000000
+DATA constantsOfQuantize<>+32(SB)/8, $0x1bd11bda1bd11bda
+DATA constantsOfQuantize<>+40(SB)/8, $0x1bd11bda1bd11bda
+DATA constantsOfQuantize<>+48(SB)/8, $0x0000ffff0000ffff
+DATA constantsOfQuantize<>+56(SB)/8, $0x0000ffff0000ffff
+DATA constantsOfQuantize<>+64(SB)/8, $0x0000000100000001
+DATA constantsOfQuantize<>+72(SB)/8, $0x0000000100000001
+DATA constantsOfQuantize<>+80(SB)/8, $0x0000000200000002
+DATA constantsOfQuantize<>+88(SB)/8, $0x0000000200000002
+DATA constantsOfQuantize<>+96(SB)/8, $0x0000000300000003
+DATA constantsOfQuantize<>+104(SB)/8, $0x0000000300000003
+DATA constantsOfQuantize<>+112(SB)/8, $0x0000000400000004
+DATA constantsOfQuantize<>+120(SB)/8, $0x0000000400000004
+DATA constantsOfQuantize<>+128(SB)/8, $0x0000000500000005
+DATA constantsOfQuantize<>+136(SB)/8, $0x0000000500000005
+GLOBL constantsOfQuantize<>(SB), RODATA|NOPTR, $144
 
-//	u = threefry(index + base, high), 15 bits of it for each element
-//	c = the larger of √(|x|·up·inverse)·steps and least, 0 if x is
-//	q ← (c + u)/2¹⁵ rounded down, and x's sign; x0 to x3 in the bytes of q from the lowest on
+//	u = threefry(index + base, high), 16 bits of it for each element
+//	y = |x|·up·inverse, from low to 1
+//	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+//	q ← c of x0 to x3, in its bytes from the lowest on
 //
-// func Quantize(list [][]float32, c *[9]float32)
+// func Quantize(list [][]float32, c *[10]float32)
 // Requires: ASIMD
-TEXT ·Quantize(SB), NOSPLIT, $64-32
+TEXT ·Quantize(SB), NOSPLIT, $80-32
 	MOVD $constantsOfQuantize<>(SB), R0
-	MOVD $locals-64(SP), R1
+	MOVD $locals-80(SP), R1
 	ADD $15, R1, R1
 	AND $-16, R1, R1
 	MOVD c+24(FP), R2
@@ -23830,48 +23864,50 @@ TEXT ·Quantize(SB), NOSPLIT, $64-32
 	ADD R3, R4, R4
 	CMP R4, R3
 	BGE end
-	FMOVS 8(R2), F0
+	FMOVS 0(R2), F0
 	VDUP V0.S[0], V0.S4
-	FMOVQ 0(R0), F1
-	FMOVS 0(R2), F2
+	FMOVS 4(R2), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 8(R2), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 4(R2), F3
+	FMOVS 12(R2), F3
 	VDUP V3.S[0], V3.S4
-	FMOVS 12(R2), F4
+	FMOVS 16(R2), F4
 	VDUP V4.S[0], V4.S4
-	FMOVS 16(R2), F5
+	FMOVS 20(R2), F5
 	VDUP V5.S[0], V5.S4
-	FMOVQ 16(R0), F6
-	FMOVQ 32(R0), F7
-	FMOVS 28(R2), F8
+	FMOVQ 0(R0), F6
+	FMOVQ 16(R0), F7
+	FMOVS 32(R2), F8
 	VDUP V8.S[0], V8.S4
-	FMOVS 32(R2), F9
+	FMOVS 36(R2), F9
 	VDUP V9.S[0], V9.S4
 	WORD $0x6e291d0a // eor v10.16b, v8.16b, v9.16b
-	FMOVQ 48(R0), F11
+	FMOVQ 32(R0), F11
 	WORD $0x6e2b1d4a // eor v10.16b, v10.16b, v11.16b
-	FMOVQ 64(R0), F11
-	FMOVS 20(R2), F12
+	FMOVQ 48(R0), F11
+	FMOVS 24(R2), F12
 	VDUP V12.S[0], V12.S4
-	FMOVS 24(R2), F13
+	FMOVS 28(R2), F13
 	VDUP V13.S[0], V13.S4
 	WORD $0x4ea985ad // add v13.4s, v13.4s, v9.4s
 	WORD $0x4f2d55ae // shl v14.4s, v13.4s, #13
 	WORD $0x6f2d05af // ushr v15.4s, v13.4s, #19
 	WORD $0x4eaf1dce // orr v14.16b, v14.16b, v15.16b
-	FMOVQ 80(R0), F15
+	FMOVQ 64(R0), F15
 	WORD $0x4eaf854f // add v15.4s, v10.4s, v15.4s
-	FMOVQ 96(R0), F16
+	FMOVQ 80(R0), F16
 	WORD $0x4eb08510 // add v16.4s, v8.4s, v16.4s
-	FMOVQ 112(R0), F17
-	WORD $0x4eb18531 // add v17.4s, v9.4s, v17.4s
-	FMOVQ F17, 0(R1)
-	FMOVQ 128(R0), F17
-	WORD $0x4eb18551 // add v17.4s, v10.4s, v17.4s
-	FMOVQ F17, 16(R1)
-	FMOVQ 144(R0), F17
-	WORD $0x4eb18511 // add v17.4s, v8.4s, v17.4s
-	FMOVQ F17, 32(R1)
+	FMOVQ F16, 0(R1)
+	FMOVQ 96(R0), F16
+	WORD $0x4eb08530 // add v16.4s, v9.4s, v16.4s
+	FMOVQ F16, 16(R1)
+	FMOVQ 112(R0), F16
+	WORD $0x4eb08550 // add v16.4s, v10.4s, v16.4s
+	FMOVQ F16, 32(R1)
+	FMOVQ 128(R0), F16
+	WORD $0x4eb08510 // add v16.4s, v8.4s, v16.4s
+	FMOVQ F16, 48(R1)
 	SUB $144, R4, R0
 
 entry:
@@ -23886,397 +23922,398 @@ entry:
 	BLT mainend
 
 main:
-	FLDPQ.P 32(R5), (F17, F18)
+	FLDPQ.P 32(R5), (F16, F17)
+	WORD $0x4ea0fa12 // fabs v18.4s, v16.4s
 	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
-	WORD $0x4ea0fa54 // fabs v20.4s, v18.4s
-	WORD $0x6e22de75 // fmul v21.4s, v19.4s, v2.4s
-	WORD $0x6e22de96 // fmul v22.4s, v20.4s, v2.4s
-	WORD $0x6e23deb5 // fmul v21.4s, v21.4s, v3.4s
-	WORD $0x6e23ded6 // fmul v22.4s, v22.4s, v3.4s
-	WORD $0x6ea1fab5 // fsqrt v21.4s, v21.4s
-	WORD $0x6ea1fad6 // fsqrt v22.4s, v22.4s
-	WORD $0x6e20deb5 // fmul v21.4s, v21.4s, v0.4s
-	WORD $0x6e20ded6 // fmul v22.4s, v22.4s, v0.4s
-	WORD $0x6eb5e417 // fcmgt v23.4s, v0.4s, v21.4s
-	WORD $0x6e601eb7 // bsl v23.16b, v21.16b, v0.16b
-	WORD $0x6eb6e415 // fcmgt v21.4s, v0.4s, v22.4s
-	WORD $0x6e601ed5 // bsl v21.16b, v22.16b, v0.16b
-	WORD $0x6ea4e6f6 // fcmgt v22.4s, v23.4s, v4.4s
-	WORD $0x6e641ef6 // bsl v22.16b, v23.16b, v4.16b
-	WORD $0x6ea4e6b7 // fcmgt v23.4s, v21.4s, v4.4s
-	WORD $0x6e641eb7 // bsl v23.16b, v21.16b, v4.16b
-	WORD $0x6ea1e673 // fcmgt v19.4s, v19.4s, v1.4s
-	WORD $0x6ea1e694 // fcmgt v20.4s, v20.4s, v1.4s
-	WORD $0x6e611ed3 // bsl v19.16b, v22.16b, v1.16b
-	WORD $0x6e611ef4 // bsl v20.16b, v23.16b, v1.16b
-	WORD $0x4e26d673 // fadd v19.4s, v19.4s, v6.4s
-	WORD $0x4e26d694 // fadd v20.4s, v20.4s, v6.4s
-	WORD $0x4e271e73 // and v19.16b, v19.16b, v7.16b
-	WORD $0x4e271e94 // and v20.16b, v20.16b, v7.16b
-	FLDPQ.P 32(R9), (F21, F22)
+	WORD $0x6e20de52 // fmul v18.4s, v18.4s, v0.4s
+	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
+	WORD $0x6e21de52 // fmul v18.4s, v18.4s, v1.4s
+	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
+	WORD $0x6eb2e4d4 // fcmgt v20.4s, v6.4s, v18.4s
+	WORD $0x6e661e54 // bsl v20.16b, v18.16b, v6.16b
+	WORD $0x6eb3e4d5 // fcmgt v21.4s, v6.4s, v19.4s
+	WORD $0x6e661e75 // bsl v21.16b, v19.16b, v6.16b
+	WORD $0x6ea2e696 // fcmgt v22.4s, v20.4s, v2.4s
+	WORD $0x6e621e96 // bsl v22.16b, v20.16b, v2.16b
+	WORD $0x6ea2e6b4 // fcmgt v20.4s, v21.4s, v2.4s
+	WORD $0x6e621eb4 // bsl v20.16b, v21.16b, v2.16b
+	FLDPQ.P 32(R9), (F21, F23)
 	WORD $0x4eac86b5 // add v21.4s, v21.4s, v12.4s
-	WORD $0x4eac86d6 // add v22.4s, v22.4s, v12.4s
+	WORD $0x4eac86f7 // add v23.4s, v23.4s, v12.4s
 	WORD $0x4ea886b5 // add v21.4s, v21.4s, v8.4s
-	WORD $0x4ea886d6 // add v22.4s, v22.4s, v8.4s
+	WORD $0x4ea886f7 // add v23.4s, v23.4s, v8.4s
 	WORD $0x4ead86b5 // add v21.4s, v21.4s, v13.4s
-	WORD $0x4ead86d6 // add v22.4s, v22.4s, v13.4s
-	WORD $0x6e351dd7 // eor v23.16b, v14.16b, v21.16b
-	WORD $0x6e361dd8 // eor v24.16b, v14.16b, v22.16b
-	WORD $0x4eb786b5 // add v21.4s, v21.4s, v23.4s
-	WORD $0x4eb886d6 // add v22.4s, v22.4s, v24.4s
-	WORD $0x4f2f56f9 // shl v25.4s, v23.4s, #15
+	WORD $0x4ead86f7 // add v23.4s, v23.4s, v13.4s
+	WORD $0x6e351dd8 // eor v24.16b, v14.16b, v21.16b
+	WORD $0x6e371dd9 // eor v25.16b, v14.16b, v23.16b
+	WORD $0x4eb886b5 // add v21.4s, v21.4s, v24.4s
+	WORD $0x4eb986f7 // add v23.4s, v23.4s, v25.4s
 	WORD $0x4f2f571a // shl v26.4s, v24.4s, #15
-	WORD $0x6f2f06f7 // ushr v23.4s, v23.4s, #17
+	WORD $0x4f2f573b // shl v27.4s, v25.4s, #15
 	WORD $0x6f2f0718 // ushr v24.4s, v24.4s, #17
-	WORD $0x4eb71f37 // orr v23.16b, v25.16b, v23.16b
+	WORD $0x6f2f0739 // ushr v25.4s, v25.4s, #17
 	WORD $0x4eb81f58 // orr v24.16b, v26.16b, v24.16b
-	WORD $0x6e351ef7 // eor v23.16b, v23.16b, v21.16b
-	WORD $0x6e361f18 // eor v24.16b, v24.16b, v22.16b
-	WORD $0x4eb786b5 // add v21.4s, v21.4s, v23.4s
-	WORD $0x4eb886d6 // add v22.4s, v22.4s, v24.4s
-	WORD $0x4f3a56f9 // shl v25.4s, v23.4s, #26
+	WORD $0x4eb91f79 // orr v25.16b, v27.16b, v25.16b
+	WORD $0x6e351f18 // eor v24.16b, v24.16b, v21.16b
+	WORD $0x6e371f39 // eor v25.16b, v25.16b, v23.16b
+	WORD $0x4eb886b5 // add v21.4s, v21.4s, v24.4s
+	WORD $0x4eb986f7 // add v23.4s, v23.4s, v25.4s
 	WORD $0x4f3a571a // shl v26.4s, v24.4s, #26
-	WORD $0x6f3a06f7 // ushr v23.4s, v23.4s, #6
+	WORD $0x4f3a573b // shl v27.4s, v25.4s, #26
 	WORD $0x6f3a0718 // ushr v24.4s, v24.4s, #6
-	WORD $0x4eb71f37 // orr v23.16b, v25.16b, v23.16b
+	WORD $0x6f3a0739 // ushr v25.4s, v25.4s, #6
 	WORD $0x4eb81f58 // orr v24.16b, v26.16b, v24.16b
-	WORD $0x6e351ef7 // eor v23.16b, v23.16b, v21.16b
-	WORD $0x6e361f18 // eor v24.16b, v24.16b, v22.16b
-	WORD $0x4eb786b5 // add v21.4s, v21.4s, v23.4s
-	WORD $0x4eb886d6 // add v22.4s, v22.4s, v24.4s
-	WORD $0x4ea986b9 // add v25.4s, v21.4s, v9.4s
-	WORD $0x4ea986da // add v26.4s, v22.4s, v9.4s
-	WORD $0x4f2656fb // shl v27.4s, v23.4s, #6
+	WORD $0x4eb91f79 // orr v25.16b, v27.16b, v25.16b
+	WORD $0x6e351f18 // eor v24.16b, v24.16b, v21.16b
+	WORD $0x6e371f39 // eor v25.16b, v25.16b, v23.16b
+	WORD $0x4eb886b5 // add v21.4s, v21.4s, v24.4s
+	WORD $0x4eb986f7 // add v23.4s, v23.4s, v25.4s
+	WORD $0x4ea986ba // add v26.4s, v21.4s, v9.4s
+	WORD $0x4ea986fb // add v27.4s, v23.4s, v9.4s
 	WORD $0x4f26571c // shl v28.4s, v24.4s, #6
-	WORD $0x6f2606f7 // ushr v23.4s, v23.4s, #26
+	WORD $0x4f26573d // shl v29.4s, v25.4s, #6
 	WORD $0x6f260718 // ushr v24.4s, v24.4s, #26
-	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
+	WORD $0x6f260739 // ushr v25.4s, v25.4s, #26
 	WORD $0x4eb81f98 // orr v24.16b, v28.16b, v24.16b
-	WORD $0x6e351ef5 // eor v21.16b, v23.16b, v21.16b
-	WORD $0x6e361f16 // eor v22.16b, v24.16b, v22.16b
+	WORD $0x4eb91fb9 // orr v25.16b, v29.16b, v25.16b
+	WORD $0x6e351f15 // eor v21.16b, v24.16b, v21.16b
+	WORD $0x6e371f37 // eor v23.16b, v25.16b, v23.16b
 	WORD $0x4eaf86b5 // add v21.4s, v21.4s, v15.4s
-	WORD $0x4eaf86d6 // add v22.4s, v22.4s, v15.4s
-	WORD $0x4eb58737 // add v23.4s, v25.4s, v21.4s
-	WORD $0x4eb68758 // add v24.4s, v26.4s, v22.4s
-	WORD $0x4f3156b9 // shl v25.4s, v21.4s, #17
-	WORD $0x4f3156da // shl v26.4s, v22.4s, #17
+	WORD $0x4eaf86f7 // add v23.4s, v23.4s, v15.4s
+	WORD $0x4eb58758 // add v24.4s, v26.4s, v21.4s
+	WORD $0x4eb78779 // add v25.4s, v27.4s, v23.4s
+	WORD $0x4f3156ba // shl v26.4s, v21.4s, #17
+	WORD $0x4f3156fb // shl v27.4s, v23.4s, #17
 	WORD $0x6f3106b5 // ushr v21.4s, v21.4s, #15
-	WORD $0x6f3106d6 // ushr v22.4s, v22.4s, #15
-	WORD $0x4eb51f35 // orr v21.16b, v25.16b, v21.16b
-	WORD $0x4eb61f56 // orr v22.16b, v26.16b, v22.16b
-	WORD $0x6e371eb5 // eor v21.16b, v21.16b, v23.16b
-	WORD $0x6e381ed6 // eor v22.16b, v22.16b, v24.16b
-	WORD $0x4eb586f7 // add v23.4s, v23.4s, v21.4s
-	WORD $0x4eb68718 // add v24.4s, v24.4s, v22.4s
-	WORD $0x4f3d56b9 // shl v25.4s, v21.4s, #29
-	WORD $0x4f3d56da // shl v26.4s, v22.4s, #29
-	WORD $0x6f3d06b5 // ushr v21.4s, v21.4s, #3
-	WORD $0x6f3d06d6 // ushr v22.4s, v22.4s, #3
-	WORD $0x4eb51f35 // orr v21.16b, v25.16b, v21.16b
-	WORD $0x4eb61f56 // orr v22.16b, v26.16b, v22.16b
-	WORD $0x6e371eb5 // eor v21.16b, v21.16b, v23.16b
-	WORD $0x6e381ed6 // eor v22.16b, v22.16b, v24.16b
-	WORD $0x4eb586f7 // add v23.4s, v23.4s, v21.4s
-	WORD $0x4eb68718 // add v24.4s, v24.4s, v22.4s
-	WORD $0x4f3056b9 // shl v25.4s, v21.4s, #16
-	WORD $0x4f3056da // shl v26.4s, v22.4s, #16
-	WORD $0x6f3006b5 // ushr v21.4s, v21.4s, #16
-	WORD $0x6f3006d6 // ushr v22.4s, v22.4s, #16
-	WORD $0x4eb51f35 // orr v21.16b, v25.16b, v21.16b
-	WORD $0x4eb61f56 // orr v22.16b, v26.16b, v22.16b
-	WORD $0x6e371eb5 // eor v21.16b, v21.16b, v23.16b
-	WORD $0x6e381ed6 // eor v22.16b, v22.16b, v24.16b
-	WORD $0x4eb586f7 // add v23.4s, v23.4s, v21.4s
-	WORD $0x4eb68718 // add v24.4s, v24.4s, v22.4s
-	WORD $0x4eaa86f9 // add v25.4s, v23.4s, v10.4s
-	WORD $0x4eaa871a // add v26.4s, v24.4s, v10.4s
-	WORD $0x4f3856bb // shl v27.4s, v21.4s, #24
-	WORD $0x4f3856dc // shl v28.4s, v22.4s, #24
-	WORD $0x6f3806b5 // ushr v21.4s, v21.4s, #8
-	WORD $0x6f3806d6 // ushr v22.4s, v22.4s, #8
-	WORD $0x4eb51f75 // orr v21.16b, v27.16b, v21.16b
-	WORD $0x4eb61f96 // orr v22.16b, v28.16b, v22.16b
-	WORD $0x6e371eb5 // eor v21.16b, v21.16b, v23.16b
-	WORD $0x6e381ed6 // eor v22.16b, v22.16b, v24.16b
-	WORD $0x4eb086b5 // add v21.4s, v21.4s, v16.4s
-	WORD $0x4eb086d6 // add v22.4s, v22.4s, v16.4s
-	WORD $0x4eb58737 // add v23.4s, v25.4s, v21.4s
-	WORD $0x4eb68758 // add v24.4s, v26.4s, v22.4s
-	WORD $0x4f2d56b9 // shl v25.4s, v21.4s, #13
-	WORD $0x4f2d56da // shl v26.4s, v22.4s, #13
-	WORD $0x6f2d06b5 // ushr v21.4s, v21.4s, #19
-	WORD $0x6f2d06d6 // ushr v22.4s, v22.4s, #19
-	WORD $0x4eb51f35 // orr v21.16b, v25.16b, v21.16b
-	WORD $0x4eb61f56 // orr v22.16b, v26.16b, v22.16b
-	WORD $0x6e371eb5 // eor v21.16b, v21.16b, v23.16b
-	WORD $0x6e381ed6 // eor v22.16b, v22.16b, v24.16b
-	WORD $0x4eb586f7 // add v23.4s, v23.4s, v21.4s
-	WORD $0x4eb68718 // add v24.4s, v24.4s, v22.4s
-	WORD $0x4f2f56b9 // shl v25.4s, v21.4s, #15
-	WORD $0x4f2f56da // shl v26.4s, v22.4s, #15
-	WORD $0x6f2f06b5 // ushr v21.4s, v21.4s, #17
-	WORD $0x6f2f06d6 // ushr v22.4s, v22.4s, #17
-	WORD $0x4eb51f35 // orr v21.16b, v25.16b, v21.16b
-	WORD $0x4eb61f56 // orr v22.16b, v26.16b, v22.16b
-	WORD $0x6e371eb5 // eor v21.16b, v21.16b, v23.16b
-	WORD $0x6e381ed6 // eor v22.16b, v22.16b, v24.16b
-	WORD $0x4eb586f7 // add v23.4s, v23.4s, v21.4s
-	WORD $0x4eb68718 // add v24.4s, v24.4s, v22.4s
-	WORD $0x4f3a56b9 // shl v25.4s, v21.4s, #26
-	WORD $0x4f3a56da // shl v26.4s, v22.4s, #26
-	WORD $0x6f3a06b5 // ushr v21.4s, v21.4s, #6
-	WORD $0x6f3a06d6 // ushr v22.4s, v22.4s, #6
-	WORD $0x4eb51f35 // orr v21.16b, v25.16b, v21.16b
-	WORD $0x4eb61f56 // orr v22.16b, v26.16b, v22.16b
-	WORD $0x6e371eb5 // eor v21.16b, v21.16b, v23.16b
-	WORD $0x6e381ed6 // eor v22.16b, v22.16b, v24.16b
-	WORD $0x4eb586f7 // add v23.4s, v23.4s, v21.4s
-	WORD $0x4eb68718 // add v24.4s, v24.4s, v22.4s
-	WORD $0x4ea886f9 // add v25.4s, v23.4s, v8.4s
-	WORD $0x4ea8871a // add v26.4s, v24.4s, v8.4s
-	WORD $0x4f2656bb // shl v27.4s, v21.4s, #6
-	WORD $0x4f2656dc // shl v28.4s, v22.4s, #6
-	WORD $0x6f2606b5 // ushr v21.4s, v21.4s, #26
-	WORD $0x6f2606d6 // ushr v22.4s, v22.4s, #26
-	WORD $0x4eb51f75 // orr v21.16b, v27.16b, v21.16b
-	WORD $0x4eb61f96 // orr v22.16b, v28.16b, v22.16b
-	WORD $0x6e371eb5 // eor v21.16b, v21.16b, v23.16b
-	WORD $0x6e381ed6 // eor v22.16b, v22.16b, v24.16b
-	FMOVQ 0(R1), F23
-	WORD $0x4eb786b5 // add v21.4s, v21.4s, v23.4s
-	WORD $0x4eb786d6 // add v22.4s, v22.4s, v23.4s
-	WORD $0x4eb58737 // add v23.4s, v25.4s, v21.4s
-	WORD $0x4eb68758 // add v24.4s, v26.4s, v22.4s
-	WORD $0x4f3156b9 // shl v25.4s, v21.4s, #17
-	WORD $0x4f3156da // shl v26.4s, v22.4s, #17
-	WORD $0x6f3106b5 // ushr v21.4s, v21.4s, #15
-	WORD $0x6f3106d6 // ushr v22.4s, v22.4s, #15
-	WORD $0x4eb51f35 // orr v21.16b, v25.16b, v21.16b
-	WORD $0x4eb61f56 // orr v22.16b, v26.16b, v22.16b
-	WORD $0x6e371eb5 // eor v21.16b, v21.16b, v23.16b
-	WORD $0x6e381ed6 // eor v22.16b, v22.16b, v24.16b
-	WORD $0x4eb586f7 // add v23.4s, v23.4s, v21.4s
-	WORD $0x4eb68718 // add v24.4s, v24.4s, v22.4s
-	WORD $0x4f3d56b9 // shl v25.4s, v21.4s, #29
-	WORD $0x4f3d56da // shl v26.4s, v22.4s, #29
-	WORD $0x6f3d06b5 // ushr v21.4s, v21.4s, #3
-	WORD $0x6f3d06d6 // ushr v22.4s, v22.4s, #3
-	WORD $0x4eb51f35 // orr v21.16b, v25.16b, v21.16b
-	WORD $0x4eb61f56 // orr v22.16b, v26.16b, v22.16b
-	WORD $0x6e371eb5 // eor v21.16b, v21.16b, v23.16b
-	WORD $0x6e381ed6 // eor v22.16b, v22.16b, v24.16b
-	WORD $0x4eb586f7 // add v23.4s, v23.4s, v21.4s
-	WORD $0x4eb68718 // add v24.4s, v24.4s, v22.4s
-	WORD $0x4f3056b9 // shl v25.4s, v21.4s, #16
-	WORD $0x4f3056da // shl v26.4s, v22.4s, #16
-	WORD $0x6f3006b5 // ushr v21.4s, v21.4s, #16
-	WORD $0x6f3006d6 // ushr v22.4s, v22.4s, #16
-	WORD $0x4eb51f35 // orr v21.16b, v25.16b, v21.16b
-	WORD $0x4eb61f56 // orr v22.16b, v26.16b, v22.16b
-	WORD $0x6e371eb5 // eor v21.16b, v21.16b, v23.16b
-	WORD $0x6e381ed6 // eor v22.16b, v22.16b, v24.16b
-	WORD $0x4eb586f7 // add v23.4s, v23.4s, v21.4s
-	WORD $0x4eb68718 // add v24.4s, v24.4s, v22.4s
-	WORD $0x4ea986f9 // add v25.4s, v23.4s, v9.4s
-	WORD $0x4ea9871a // add v26.4s, v24.4s, v9.4s
-	WORD $0x4f3856bb // shl v27.4s, v21.4s, #24
-	WORD $0x4f3856dc // shl v28.4s, v22.4s, #24
-	WORD $0x6f3806b5 // ushr v21.4s, v21.4s, #8
-	WORD $0x6f3806d6 // ushr v22.4s, v22.4s, #8
-	WORD $0x4eb51f75 // orr v21.16b, v27.16b, v21.16b
-	WORD $0x4eb61f96 // orr v22.16b, v28.16b, v22.16b
-	WORD $0x6e371eb5 // eor v21.16b, v21.16b, v23.16b
-	WORD $0x6e381ed6 // eor v22.16b, v22.16b, v24.16b
-	FMOVQ 16(R1), F23
-	WORD $0x4eb786b5 // add v21.4s, v21.4s, v23.4s
-	WORD $0x4eb786d6 // add v22.4s, v22.4s, v23.4s
-	WORD $0x4eb58737 // add v23.4s, v25.4s, v21.4s
-	WORD $0x4eb68758 // add v24.4s, v26.4s, v22.4s
-	WORD $0x4f2d56b9 // shl v25.4s, v21.4s, #13
-	WORD $0x4f2d56da // shl v26.4s, v22.4s, #13
-	WORD $0x6f2d06b5 // ushr v21.4s, v21.4s, #19
-	WORD $0x6f2d06d6 // ushr v22.4s, v22.4s, #19
-	WORD $0x4eb51f35 // orr v21.16b, v25.16b, v21.16b
-	WORD $0x4eb61f56 // orr v22.16b, v26.16b, v22.16b
-	WORD $0x6e371eb5 // eor v21.16b, v21.16b, v23.16b
-	WORD $0x6e381ed6 // eor v22.16b, v22.16b, v24.16b
-	WORD $0x4eb586f7 // add v23.4s, v23.4s, v21.4s
-	WORD $0x4eb68718 // add v24.4s, v24.4s, v22.4s
-	WORD $0x4f2f56b9 // shl v25.4s, v21.4s, #15
-	WORD $0x4f2f56da // shl v26.4s, v22.4s, #15
-	WORD $0x6f2f06b5 // ushr v21.4s, v21.4s, #17
-	WORD $0x6f2f06d6 // ushr v22.4s, v22.4s, #17
-	WORD $0x4eb51f35 // orr v21.16b, v25.16b, v21.16b
-	WORD $0x4eb61f56 // orr v22.16b, v26.16b, v22.16b
-	WORD $0x6e371eb5 // eor v21.16b, v21.16b, v23.16b
-	WORD $0x6e381ed6 // eor v22.16b, v22.16b, v24.16b
-	WORD $0x4eb586f7 // add v23.4s, v23.4s, v21.4s
-	WORD $0x4eb68718 // add v24.4s, v24.4s, v22.4s
-	WORD $0x4f3a56b9 // shl v25.4s, v21.4s, #26
-	WORD $0x4f3a56da // shl v26.4s, v22.4s, #26
-	WORD $0x6f3a06b5 // ushr v21.4s, v21.4s, #6
-	WORD $0x6f3a06d6 // ushr v22.4s, v22.4s, #6
-	WORD $0x4eb51f35 // orr v21.16b, v25.16b, v21.16b
-	WORD $0x4eb61f56 // orr v22.16b, v26.16b, v22.16b
-	WORD $0x6e371eb5 // eor v21.16b, v21.16b, v23.16b
-	WORD $0x6e381ed6 // eor v22.16b, v22.16b, v24.16b
-	WORD $0x4eb586f7 // add v23.4s, v23.4s, v21.4s
-	WORD $0x4eb68718 // add v24.4s, v24.4s, v22.4s
-	WORD $0x4eaa86f9 // add v25.4s, v23.4s, v10.4s
-	WORD $0x4eaa871a // add v26.4s, v24.4s, v10.4s
-	WORD $0x6f2f073b // ushr v27.4s, v25.4s, #17
-	WORD $0x6f2f075c // ushr v28.4s, v26.4s, #17
-	WORD $0x4ebb8673 // add v19.4s, v19.4s, v27.4s
-	WORD $0x4ebc8694 // add v20.4s, v20.4s, v28.4s
-	WORD $0x6f310673 // ushr v19.4s, v19.4s, #15
-	WORD $0x6f310694 // ushr v20.4s, v20.4s, #15
-	WORD $0x4e251e31 // and v17.16b, v17.16b, v5.16b
-	WORD $0x4e251e52 // and v18.16b, v18.16b, v5.16b
-	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
-	WORD $0x6f280652 // ushr v18.4s, v18.4s, #24
-	WORD $0x4eb11e71 // orr v17.16b, v19.16b, v17.16b
-	WORD $0x4eb21e92 // orr v18.16b, v20.16b, v18.16b
-	FLDPQ.P 32(R6), (F19, F20)
-	WORD $0x4ea0fa7b // fabs v27.4s, v19.4s
-	WORD $0x4ea0fa9c // fabs v28.4s, v20.4s
-	WORD $0x6e22df7d // fmul v29.4s, v27.4s, v2.4s
-	WORD $0x6e22df9e // fmul v30.4s, v28.4s, v2.4s
-	WORD $0x6e23dfbd // fmul v29.4s, v29.4s, v3.4s
-	WORD $0x6e23dfde // fmul v30.4s, v30.4s, v3.4s
-	WORD $0x6ea1fbbd // fsqrt v29.4s, v29.4s
-	WORD $0x6ea1fbde // fsqrt v30.4s, v30.4s
-	WORD $0x6e20dfbd // fmul v29.4s, v29.4s, v0.4s
-	WORD $0x6e20dfde // fmul v30.4s, v30.4s, v0.4s
-	WORD $0x6ebde41f // fcmgt v31.4s, v0.4s, v29.4s
-	WORD $0x6e601fbf // bsl v31.16b, v29.16b, v0.16b
-	WORD $0x6ebee41d // fcmgt v29.4s, v0.4s, v30.4s
-	WORD $0x6e601fdd // bsl v29.16b, v30.16b, v0.16b
-	WORD $0x6ea4e7fe // fcmgt v30.4s, v31.4s, v4.4s
-	WORD $0x6e641ffe // bsl v30.16b, v31.16b, v4.16b
-	WORD $0x6ea4e7bf // fcmgt v31.4s, v29.4s, v4.4s
-	WORD $0x6e641fbf // bsl v31.16b, v29.16b, v4.16b
-	WORD $0x6ea1e77b // fcmgt v27.4s, v27.4s, v1.4s
-	WORD $0x6ea1e79c // fcmgt v28.4s, v28.4s, v1.4s
-	WORD $0x6e611fdb // bsl v27.16b, v30.16b, v1.16b
-	WORD $0x6e611ffc // bsl v28.16b, v31.16b, v1.16b
-	WORD $0x4e26d77b // fadd v27.4s, v27.4s, v6.4s
-	WORD $0x4e26d79c // fadd v28.4s, v28.4s, v6.4s
-	WORD $0x4e271f7b // and v27.16b, v27.16b, v7.16b
-	WORD $0x4e271f9c // and v28.16b, v28.16b, v7.16b
-	WORD $0x4e2b1f39 // and v25.16b, v25.16b, v11.16b
-	WORD $0x4e2b1f5a // and v26.16b, v26.16b, v11.16b
-	WORD $0x4eb98779 // add v25.4s, v27.4s, v25.4s
-	WORD $0x4eba879a // add v26.4s, v28.4s, v26.4s
-	WORD $0x6f310739 // ushr v25.4s, v25.4s, #15
-	WORD $0x6f31075a // ushr v26.4s, v26.4s, #15
-	WORD $0x4e251e73 // and v19.16b, v19.16b, v5.16b
-	WORD $0x4e251e94 // and v20.16b, v20.16b, v5.16b
-	WORD $0x6f280673 // ushr v19.4s, v19.4s, #24
-	WORD $0x6f280694 // ushr v20.4s, v20.4s, #24
-	WORD $0x4eb31f33 // orr v19.16b, v25.16b, v19.16b
-	WORD $0x4eb41f54 // orr v20.16b, v26.16b, v20.16b
-	WORD $0x4f285673 // shl v19.4s, v19.4s, #8
-	WORD $0x4f285694 // shl v20.4s, v20.4s, #8
-	WORD $0x4eb31e31 // orr v17.16b, v17.16b, v19.16b
-	WORD $0x4eb41e52 // orr v18.16b, v18.16b, v20.16b
-	FLDPQ.P 32(R7), (F19, F20)
-	WORD $0x4ea0fa79 // fabs v25.4s, v19.4s
-	WORD $0x4ea0fa9a // fabs v26.4s, v20.4s
-	WORD $0x6e22df3b // fmul v27.4s, v25.4s, v2.4s
-	WORD $0x6e22df5c // fmul v28.4s, v26.4s, v2.4s
-	WORD $0x6e23df7b // fmul v27.4s, v27.4s, v3.4s
-	WORD $0x6e23df9c // fmul v28.4s, v28.4s, v3.4s
-	WORD $0x6ea1fb7b // fsqrt v27.4s, v27.4s
-	WORD $0x6ea1fb9c // fsqrt v28.4s, v28.4s
-	WORD $0x6e20df7b // fmul v27.4s, v27.4s, v0.4s
-	WORD $0x6e20df9c // fmul v28.4s, v28.4s, v0.4s
-	WORD $0x6ebbe41d // fcmgt v29.4s, v0.4s, v27.4s
-	WORD $0x6e601f7d // bsl v29.16b, v27.16b, v0.16b
-	WORD $0x6ebce41b // fcmgt v27.4s, v0.4s, v28.4s
-	WORD $0x6e601f9b // bsl v27.16b, v28.16b, v0.16b
-	WORD $0x6ea4e7bc // fcmgt v28.4s, v29.4s, v4.4s
-	WORD $0x6e641fbc // bsl v28.16b, v29.16b, v4.16b
-	WORD $0x6ea4e77d // fcmgt v29.4s, v27.4s, v4.4s
-	WORD $0x6e641f7d // bsl v29.16b, v27.16b, v4.16b
-	WORD $0x6ea1e739 // fcmgt v25.4s, v25.4s, v1.4s
-	WORD $0x6ea1e75a // fcmgt v26.4s, v26.4s, v1.4s
-	WORD $0x6e611f99 // bsl v25.16b, v28.16b, v1.16b
-	WORD $0x6e611fba // bsl v26.16b, v29.16b, v1.16b
-	WORD $0x4e26d739 // fadd v25.4s, v25.4s, v6.4s
-	WORD $0x4e26d75a // fadd v26.4s, v26.4s, v6.4s
-	WORD $0x4e271f39 // and v25.16b, v25.16b, v7.16b
-	WORD $0x4e271f5a // and v26.16b, v26.16b, v7.16b
-	WORD $0x4f2656bb // shl v27.4s, v21.4s, #6
-	WORD $0x4f2656dc // shl v28.4s, v22.4s, #6
-	WORD $0x6f2606b5 // ushr v21.4s, v21.4s, #26
-	WORD $0x6f2606d6 // ushr v22.4s, v22.4s, #26
-	WORD $0x4eb51f75 // orr v21.16b, v27.16b, v21.16b
-	WORD $0x4eb61f96 // orr v22.16b, v28.16b, v22.16b
-	WORD $0x6e371eb5 // eor v21.16b, v21.16b, v23.16b
-	WORD $0x6e381ed6 // eor v22.16b, v22.16b, v24.16b
-	FMOVQ 32(R1), F23
-	WORD $0x4eb786b5 // add v21.4s, v21.4s, v23.4s
-	WORD $0x4eb786d6 // add v22.4s, v22.4s, v23.4s
-	WORD $0x6f2f06b7 // ushr v23.4s, v21.4s, #17
-	WORD $0x6f2f06d8 // ushr v24.4s, v22.4s, #17
-	WORD $0x4eb78737 // add v23.4s, v25.4s, v23.4s
-	WORD $0x4eb88758 // add v24.4s, v26.4s, v24.4s
 	WORD $0x6f3106f7 // ushr v23.4s, v23.4s, #15
-	WORD $0x6f310718 // ushr v24.4s, v24.4s, #15
-	WORD $0x4e251e73 // and v19.16b, v19.16b, v5.16b
-	WORD $0x4e251e94 // and v20.16b, v20.16b, v5.16b
-	WORD $0x6f280673 // ushr v19.4s, v19.4s, #24
-	WORD $0x6f280694 // ushr v20.4s, v20.4s, #24
-	WORD $0x4eb31ef3 // orr v19.16b, v23.16b, v19.16b
-	WORD $0x4eb41f14 // orr v20.16b, v24.16b, v20.16b
-	WORD $0x4f305673 // shl v19.4s, v19.4s, #16
-	WORD $0x4f305694 // shl v20.4s, v20.4s, #16
-	WORD $0x4eb31e31 // orr v17.16b, v17.16b, v19.16b
-	WORD $0x4eb41e52 // orr v18.16b, v18.16b, v20.16b
-	FLDPQ.P 32(R8), (F19, F20)
-	WORD $0x4ea0fa77 // fabs v23.4s, v19.4s
-	WORD $0x4ea0fa98 // fabs v24.4s, v20.4s
-	WORD $0x6e22def9 // fmul v25.4s, v23.4s, v2.4s
-	WORD $0x6e22df1a // fmul v26.4s, v24.4s, v2.4s
-	WORD $0x6e23df39 // fmul v25.4s, v25.4s, v3.4s
-	WORD $0x6e23df5a // fmul v26.4s, v26.4s, v3.4s
-	WORD $0x6ea1fb39 // fsqrt v25.4s, v25.4s
-	WORD $0x6ea1fb5a // fsqrt v26.4s, v26.4s
-	WORD $0x6e20df39 // fmul v25.4s, v25.4s, v0.4s
-	WORD $0x6e20df5a // fmul v26.4s, v26.4s, v0.4s
-	WORD $0x6eb9e41b // fcmgt v27.4s, v0.4s, v25.4s
-	WORD $0x6e601f3b // bsl v27.16b, v25.16b, v0.16b
-	WORD $0x6ebae419 // fcmgt v25.4s, v0.4s, v26.4s
-	WORD $0x6e601f59 // bsl v25.16b, v26.16b, v0.16b
-	WORD $0x6ea4e77a // fcmgt v26.4s, v27.4s, v4.4s
-	WORD $0x6e641f7a // bsl v26.16b, v27.16b, v4.16b
-	WORD $0x6ea4e73b // fcmgt v27.4s, v25.4s, v4.4s
-	WORD $0x6e641f3b // bsl v27.16b, v25.16b, v4.16b
-	WORD $0x6ea1e6f7 // fcmgt v23.4s, v23.4s, v1.4s
-	WORD $0x6ea1e718 // fcmgt v24.4s, v24.4s, v1.4s
-	WORD $0x6e611f57 // bsl v23.16b, v26.16b, v1.16b
-	WORD $0x6e611f78 // bsl v24.16b, v27.16b, v1.16b
-	WORD $0x4e26d6f7 // fadd v23.4s, v23.4s, v6.4s
-	WORD $0x4e26d718 // fadd v24.4s, v24.4s, v6.4s
-	WORD $0x4e271ef7 // and v23.16b, v23.16b, v7.16b
-	WORD $0x4e271f18 // and v24.16b, v24.16b, v7.16b
-	WORD $0x4e2b1eb5 // and v21.16b, v21.16b, v11.16b
-	WORD $0x4e2b1ed6 // and v22.16b, v22.16b, v11.16b
-	WORD $0x4eb586f5 // add v21.4s, v23.4s, v21.4s
-	WORD $0x4eb68716 // add v22.4s, v24.4s, v22.4s
+	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
+	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
+	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
+	WORD $0x4f3d56ba // shl v26.4s, v21.4s, #29
+	WORD $0x4f3d56fb // shl v27.4s, v23.4s, #29
+	WORD $0x6f3d06b5 // ushr v21.4s, v21.4s, #3
+	WORD $0x6f3d06f7 // ushr v23.4s, v23.4s, #3
+	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
+	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
+	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
+	WORD $0x4f3056ba // shl v26.4s, v21.4s, #16
+	WORD $0x4f3056fb // shl v27.4s, v23.4s, #16
+	WORD $0x6f3006b5 // ushr v21.4s, v21.4s, #16
+	WORD $0x6f3006f7 // ushr v23.4s, v23.4s, #16
+	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
+	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
+	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
+	WORD $0x4eaa871a // add v26.4s, v24.4s, v10.4s
+	WORD $0x4eaa873b // add v27.4s, v25.4s, v10.4s
+	WORD $0x4f3856bc // shl v28.4s, v21.4s, #24
+	WORD $0x4f3856fd // shl v29.4s, v23.4s, #24
+	WORD $0x6f3806b5 // ushr v21.4s, v21.4s, #8
+	WORD $0x6f3806f7 // ushr v23.4s, v23.4s, #8
+	WORD $0x4eb51f95 // orr v21.16b, v28.16b, v21.16b
+	WORD $0x4eb71fb7 // orr v23.16b, v29.16b, v23.16b
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	FMOVQ 0(R1), F24
+	WORD $0x4eb886b5 // add v21.4s, v21.4s, v24.4s
+	WORD $0x4eb886f7 // add v23.4s, v23.4s, v24.4s
+	WORD $0x4eb58758 // add v24.4s, v26.4s, v21.4s
+	WORD $0x4eb78779 // add v25.4s, v27.4s, v23.4s
+	WORD $0x4f2d56ba // shl v26.4s, v21.4s, #13
+	WORD $0x4f2d56fb // shl v27.4s, v23.4s, #13
+	WORD $0x6f2d06b5 // ushr v21.4s, v21.4s, #19
+	WORD $0x6f2d06f7 // ushr v23.4s, v23.4s, #19
+	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
+	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
+	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
+	WORD $0x4f2f56ba // shl v26.4s, v21.4s, #15
+	WORD $0x4f2f56fb // shl v27.4s, v23.4s, #15
+	WORD $0x6f2f06b5 // ushr v21.4s, v21.4s, #17
+	WORD $0x6f2f06f7 // ushr v23.4s, v23.4s, #17
+	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
+	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
+	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
+	WORD $0x4f3a56ba // shl v26.4s, v21.4s, #26
+	WORD $0x4f3a56fb // shl v27.4s, v23.4s, #26
+	WORD $0x6f3a06b5 // ushr v21.4s, v21.4s, #6
+	WORD $0x6f3a06f7 // ushr v23.4s, v23.4s, #6
+	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
+	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
+	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
+	WORD $0x4ea8871a // add v26.4s, v24.4s, v8.4s
+	WORD $0x4ea8873b // add v27.4s, v25.4s, v8.4s
+	WORD $0x4f2656bc // shl v28.4s, v21.4s, #6
+	WORD $0x4f2656fd // shl v29.4s, v23.4s, #6
+	WORD $0x6f2606b5 // ushr v21.4s, v21.4s, #26
+	WORD $0x6f2606f7 // ushr v23.4s, v23.4s, #26
+	WORD $0x4eb51f95 // orr v21.16b, v28.16b, v21.16b
+	WORD $0x4eb71fb7 // orr v23.16b, v29.16b, v23.16b
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	FMOVQ 16(R1), F24
+	WORD $0x4eb886b5 // add v21.4s, v21.4s, v24.4s
+	WORD $0x4eb886f7 // add v23.4s, v23.4s, v24.4s
+	WORD $0x4eb58758 // add v24.4s, v26.4s, v21.4s
+	WORD $0x4eb78779 // add v25.4s, v27.4s, v23.4s
+	WORD $0x4f3156ba // shl v26.4s, v21.4s, #17
+	WORD $0x4f3156fb // shl v27.4s, v23.4s, #17
 	WORD $0x6f3106b5 // ushr v21.4s, v21.4s, #15
-	WORD $0x6f3106d6 // ushr v22.4s, v22.4s, #15
+	WORD $0x6f3106f7 // ushr v23.4s, v23.4s, #15
+	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
+	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
+	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
+	WORD $0x4f3d56ba // shl v26.4s, v21.4s, #29
+	WORD $0x4f3d56fb // shl v27.4s, v23.4s, #29
+	WORD $0x6f3d06b5 // ushr v21.4s, v21.4s, #3
+	WORD $0x6f3d06f7 // ushr v23.4s, v23.4s, #3
+	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
+	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
+	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
+	WORD $0x4f3056ba // shl v26.4s, v21.4s, #16
+	WORD $0x4f3056fb // shl v27.4s, v23.4s, #16
+	WORD $0x6f3006b5 // ushr v21.4s, v21.4s, #16
+	WORD $0x6f3006f7 // ushr v23.4s, v23.4s, #16
+	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
+	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
+	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
+	WORD $0x4ea9871a // add v26.4s, v24.4s, v9.4s
+	WORD $0x4ea9873b // add v27.4s, v25.4s, v9.4s
+	WORD $0x4f3856bc // shl v28.4s, v21.4s, #24
+	WORD $0x4f3856fd // shl v29.4s, v23.4s, #24
+	WORD $0x6f3806b5 // ushr v21.4s, v21.4s, #8
+	WORD $0x6f3806f7 // ushr v23.4s, v23.4s, #8
+	WORD $0x4eb51f95 // orr v21.16b, v28.16b, v21.16b
+	WORD $0x4eb71fb7 // orr v23.16b, v29.16b, v23.16b
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	FMOVQ 32(R1), F24
+	WORD $0x4eb886b5 // add v21.4s, v21.4s, v24.4s
+	WORD $0x4eb886f7 // add v23.4s, v23.4s, v24.4s
+	WORD $0x4eb58758 // add v24.4s, v26.4s, v21.4s
+	WORD $0x4eb78779 // add v25.4s, v27.4s, v23.4s
+	WORD $0x4f2d56ba // shl v26.4s, v21.4s, #13
+	WORD $0x4f2d56fb // shl v27.4s, v23.4s, #13
+	WORD $0x6f2d06b5 // ushr v21.4s, v21.4s, #19
+	WORD $0x6f2d06f7 // ushr v23.4s, v23.4s, #19
+	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
+	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
+	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
+	WORD $0x4f2f56ba // shl v26.4s, v21.4s, #15
+	WORD $0x4f2f56fb // shl v27.4s, v23.4s, #15
+	WORD $0x6f2f06b5 // ushr v21.4s, v21.4s, #17
+	WORD $0x6f2f06f7 // ushr v23.4s, v23.4s, #17
+	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
+	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
+	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
+	WORD $0x4f3a56ba // shl v26.4s, v21.4s, #26
+	WORD $0x4f3a56fb // shl v27.4s, v23.4s, #26
+	WORD $0x6f3a06b5 // ushr v21.4s, v21.4s, #6
+	WORD $0x6f3a06f7 // ushr v23.4s, v23.4s, #6
+	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
+	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
+	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
+	WORD $0x4eaa871a // add v26.4s, v24.4s, v10.4s
+	WORD $0x4eaa873b // add v27.4s, v25.4s, v10.4s
+	WORD $0x6f30075c // ushr v28.4s, v26.4s, #16
+	WORD $0x6f30077d // ushr v29.4s, v27.4s, #16
+	WORD $0x4f24579e // shl v30.4s, v28.4s, #4
+	WORD $0x4f2457bf // shl v31.4s, v29.4s, #4
+	WORD $0x4ebe86d6 // add v22.4s, v22.4s, v30.4s
+	WORD $0x4ebf8694 // add v20.4s, v20.4s, v31.4s
+	WORD $0x6f2c06d6 // ushr v22.4s, v22.4s, #20
+	WORD $0x6f2c0694 // ushr v20.4s, v20.4s, #20
+	WORD $0x6ea486d6 // sub v22.4s, v22.4s, v4.4s
+	WORD $0x6ea48694 // sub v20.4s, v20.4s, v4.4s
+	WORD $0x4e251e10 // and v16.16b, v16.16b, v5.16b
+	WORD $0x4e251e31 // and v17.16b, v17.16b, v5.16b
+	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
+	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
+	WORD $0x4eb01ed0 // orr v16.16b, v22.16b, v16.16b
+	WORD $0x4eb11e91 // orr v17.16b, v20.16b, v17.16b
+	WORD $0x4e21db94 // scvtf v20.4s, v28.4s
+	WORD $0x4e21dbb6 // scvtf v22.4s, v29.4s
+	WORD $0x6e23de94 // fmul v20.4s, v20.4s, v3.4s
+	WORD $0x6e23ded6 // fmul v22.4s, v22.4s, v3.4s
+	WORD $0x6eb4e652 // fcmgt v18.4s, v18.4s, v20.4s
+	WORD $0x6eb6e673 // fcmgt v19.4s, v19.4s, v22.4s
+	WORD $0x6e671e12 // bsl v18.16b, v16.16b, v7.16b
+	WORD $0x6e671e33 // bsl v19.16b, v17.16b, v7.16b
+	FLDPQ.P 32(R6), (F16, F17)
+	WORD $0x4ea0fa14 // fabs v20.4s, v16.4s
+	WORD $0x4ea0fa36 // fabs v22.4s, v17.4s
+	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
+	WORD $0x6e20ded6 // fmul v22.4s, v22.4s, v0.4s
+	WORD $0x6e21de94 // fmul v20.4s, v20.4s, v1.4s
+	WORD $0x6e21ded6 // fmul v22.4s, v22.4s, v1.4s
+	WORD $0x6eb4e4dc // fcmgt v28.4s, v6.4s, v20.4s
+	WORD $0x6e661e9c // bsl v28.16b, v20.16b, v6.16b
+	WORD $0x6eb6e4dd // fcmgt v29.4s, v6.4s, v22.4s
+	WORD $0x6e661edd // bsl v29.16b, v22.16b, v6.16b
+	WORD $0x6ea2e79e // fcmgt v30.4s, v28.4s, v2.4s
+	WORD $0x6e621f9e // bsl v30.16b, v28.16b, v2.16b
+	WORD $0x6ea2e7bc // fcmgt v28.4s, v29.4s, v2.4s
+	WORD $0x6e621fbc // bsl v28.16b, v29.16b, v2.16b
+	WORD $0x4e2b1f5a // and v26.16b, v26.16b, v11.16b
+	WORD $0x4e2b1f7b // and v27.16b, v27.16b, v11.16b
+	WORD $0x4f24575d // shl v29.4s, v26.4s, #4
+	WORD $0x4f24577f // shl v31.4s, v27.4s, #4
+	WORD $0x4ebd87dd // add v29.4s, v30.4s, v29.4s
+	WORD $0x4ebf879c // add v28.4s, v28.4s, v31.4s
+	WORD $0x6f2c07bd // ushr v29.4s, v29.4s, #20
+	WORD $0x6f2c079c // ushr v28.4s, v28.4s, #20
+	WORD $0x6ea487bd // sub v29.4s, v29.4s, v4.4s
+	WORD $0x6ea4879c // sub v28.4s, v28.4s, v4.4s
+	WORD $0x4e251e10 // and v16.16b, v16.16b, v5.16b
+	WORD $0x4e251e31 // and v17.16b, v17.16b, v5.16b
+	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
+	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
+	WORD $0x4eb01fb0 // orr v16.16b, v29.16b, v16.16b
+	WORD $0x4eb11f91 // orr v17.16b, v28.16b, v17.16b
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x6e23df5a // fmul v26.4s, v26.4s, v3.4s
+	WORD $0x6e23df7b // fmul v27.4s, v27.4s, v3.4s
+	WORD $0x6ebae694 // fcmgt v20.4s, v20.4s, v26.4s
+	WORD $0x6ebbe6d6 // fcmgt v22.4s, v22.4s, v27.4s
+	WORD $0x6e671e14 // bsl v20.16b, v16.16b, v7.16b
+	WORD $0x6e671e36 // bsl v22.16b, v17.16b, v7.16b
+	WORD $0x4f285690 // shl v16.4s, v20.4s, #8
+	WORD $0x4f2856d1 // shl v17.4s, v22.4s, #8
+	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
+	WORD $0x4eb11e71 // orr v17.16b, v19.16b, v17.16b
+	FLDPQ.P 32(R7), (F18, F19)
+	WORD $0x4ea0fa54 // fabs v20.4s, v18.4s
+	WORD $0x4ea0fa76 // fabs v22.4s, v19.4s
+	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
+	WORD $0x6e20ded6 // fmul v22.4s, v22.4s, v0.4s
+	WORD $0x6e21de94 // fmul v20.4s, v20.4s, v1.4s
+	WORD $0x6e21ded6 // fmul v22.4s, v22.4s, v1.4s
+	WORD $0x6eb4e4da // fcmgt v26.4s, v6.4s, v20.4s
+	WORD $0x6e661e9a // bsl v26.16b, v20.16b, v6.16b
+	WORD $0x6eb6e4db // fcmgt v27.4s, v6.4s, v22.4s
+	WORD $0x6e661edb // bsl v27.16b, v22.16b, v6.16b
+	WORD $0x6ea2e75c // fcmgt v28.4s, v26.4s, v2.4s
+	WORD $0x6e621f5c // bsl v28.16b, v26.16b, v2.16b
+	WORD $0x6ea2e77a // fcmgt v26.4s, v27.4s, v2.4s
+	WORD $0x6e621f7a // bsl v26.16b, v27.16b, v2.16b
+	WORD $0x4f2656bb // shl v27.4s, v21.4s, #6
+	WORD $0x4f2656fd // shl v29.4s, v23.4s, #6
+	WORD $0x6f2606b5 // ushr v21.4s, v21.4s, #26
+	WORD $0x6f2606f7 // ushr v23.4s, v23.4s, #26
+	WORD $0x4eb51f75 // orr v21.16b, v27.16b, v21.16b
+	WORD $0x4eb71fb7 // orr v23.16b, v29.16b, v23.16b
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	FMOVQ 48(R1), F24
+	WORD $0x4eb886b5 // add v21.4s, v21.4s, v24.4s
+	WORD $0x4eb886f7 // add v23.4s, v23.4s, v24.4s
+	WORD $0x6f3006b8 // ushr v24.4s, v21.4s, #16
+	WORD $0x6f3006f9 // ushr v25.4s, v23.4s, #16
+	WORD $0x4f24571b // shl v27.4s, v24.4s, #4
+	WORD $0x4f24573d // shl v29.4s, v25.4s, #4
+	WORD $0x4ebb879b // add v27.4s, v28.4s, v27.4s
+	WORD $0x4ebd875a // add v26.4s, v26.4s, v29.4s
+	WORD $0x6f2c077b // ushr v27.4s, v27.4s, #20
+	WORD $0x6f2c075a // ushr v26.4s, v26.4s, #20
+	WORD $0x6ea4877b // sub v27.4s, v27.4s, v4.4s
+	WORD $0x6ea4875a // sub v26.4s, v26.4s, v4.4s
+	WORD $0x4e251e52 // and v18.16b, v18.16b, v5.16b
 	WORD $0x4e251e73 // and v19.16b, v19.16b, v5.16b
-	WORD $0x4e251e94 // and v20.16b, v20.16b, v5.16b
+	WORD $0x6f280652 // ushr v18.4s, v18.4s, #24
 	WORD $0x6f280673 // ushr v19.4s, v19.4s, #24
-	WORD $0x6f280694 // ushr v20.4s, v20.4s, #24
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x4eb41ed4 // orr v20.16b, v22.16b, v20.16b
-	WORD $0x4f385673 // shl v19.4s, v19.4s, #24
-	WORD $0x4f385694 // shl v20.4s, v20.4s, #24
+	WORD $0x4eb21f72 // orr v18.16b, v27.16b, v18.16b
+	WORD $0x4eb31f53 // orr v19.16b, v26.16b, v19.16b
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x6e23df18 // fmul v24.4s, v24.4s, v3.4s
+	WORD $0x6e23df39 // fmul v25.4s, v25.4s, v3.4s
+	WORD $0x6eb8e694 // fcmgt v20.4s, v20.4s, v24.4s
+	WORD $0x6eb9e6d6 // fcmgt v22.4s, v22.4s, v25.4s
+	WORD $0x6e671e54 // bsl v20.16b, v18.16b, v7.16b
+	WORD $0x6e671e76 // bsl v22.16b, v19.16b, v7.16b
+	WORD $0x4f305692 // shl v18.4s, v20.4s, #16
+	WORD $0x4f3056d3 // shl v19.4s, v22.4s, #16
+	WORD $0x4eb21e10 // orr v16.16b, v16.16b, v18.16b
 	WORD $0x4eb31e31 // orr v17.16b, v17.16b, v19.16b
-	WORD $0x4eb41e52 // orr v18.16b, v18.16b, v20.16b
-	FSTPQ.P (F17, F18), 32(R2)
+	FLDPQ.P 32(R8), (F18, F19)
+	WORD $0x4ea0fa54 // fabs v20.4s, v18.4s
+	WORD $0x4ea0fa76 // fabs v22.4s, v19.4s
+	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
+	WORD $0x6e20ded6 // fmul v22.4s, v22.4s, v0.4s
+	WORD $0x6e21de94 // fmul v20.4s, v20.4s, v1.4s
+	WORD $0x6e21ded6 // fmul v22.4s, v22.4s, v1.4s
+	WORD $0x6eb4e4d8 // fcmgt v24.4s, v6.4s, v20.4s
+	WORD $0x6e661e98 // bsl v24.16b, v20.16b, v6.16b
+	WORD $0x6eb6e4d9 // fcmgt v25.4s, v6.4s, v22.4s
+	WORD $0x6e661ed9 // bsl v25.16b, v22.16b, v6.16b
+	WORD $0x6ea2e71a // fcmgt v26.4s, v24.4s, v2.4s
+	WORD $0x6e621f1a // bsl v26.16b, v24.16b, v2.16b
+	WORD $0x6ea2e738 // fcmgt v24.4s, v25.4s, v2.4s
+	WORD $0x6e621f38 // bsl v24.16b, v25.16b, v2.16b
+	WORD $0x4e2b1eb5 // and v21.16b, v21.16b, v11.16b
+	WORD $0x4e2b1ef7 // and v23.16b, v23.16b, v11.16b
+	WORD $0x4f2456b9 // shl v25.4s, v21.4s, #4
+	WORD $0x4f2456fb // shl v27.4s, v23.4s, #4
+	WORD $0x4eb98759 // add v25.4s, v26.4s, v25.4s
+	WORD $0x4ebb8718 // add v24.4s, v24.4s, v27.4s
+	WORD $0x6f2c0739 // ushr v25.4s, v25.4s, #20
+	WORD $0x6f2c0718 // ushr v24.4s, v24.4s, #20
+	WORD $0x6ea48739 // sub v25.4s, v25.4s, v4.4s
+	WORD $0x6ea48718 // sub v24.4s, v24.4s, v4.4s
+	WORD $0x4e251e52 // and v18.16b, v18.16b, v5.16b
+	WORD $0x4e251e73 // and v19.16b, v19.16b, v5.16b
+	WORD $0x6f280652 // ushr v18.4s, v18.4s, #24
+	WORD $0x6f280673 // ushr v19.4s, v19.4s, #24
+	WORD $0x4eb21f32 // orr v18.16b, v25.16b, v18.16b
+	WORD $0x4eb31f13 // orr v19.16b, v24.16b, v19.16b
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x6e23deb5 // fmul v21.4s, v21.4s, v3.4s
+	WORD $0x6e23def7 // fmul v23.4s, v23.4s, v3.4s
+	WORD $0x6eb5e694 // fcmgt v20.4s, v20.4s, v21.4s
+	WORD $0x6eb7e6d5 // fcmgt v21.4s, v22.4s, v23.4s
+	WORD $0x6e671e54 // bsl v20.16b, v18.16b, v7.16b
+	WORD $0x6e671e75 // bsl v21.16b, v19.16b, v7.16b
+	WORD $0x4f385692 // shl v18.4s, v20.4s, #24
+	WORD $0x4f3856b3 // shl v19.4s, v21.4s, #24
+	WORD $0x4eb21e10 // orr v16.16b, v16.16b, v18.16b
+	WORD $0x4eb31e31 // orr v17.16b, v17.16b, v19.16b
+	FSTPQ.P (F16, F17), 32(R2)
 	SUBS $8, R0, R0
 	BGE main
 
@@ -24286,206 +24323,207 @@ mainend:
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R5), F17
-	WORD $0x4ea0fa32 // fabs v18.4s, v17.4s
-	WORD $0x6e22de53 // fmul v19.4s, v18.4s, v2.4s
-	WORD $0x6e23de73 // fmul v19.4s, v19.4s, v3.4s
-	WORD $0x6ea1fa73 // fsqrt v19.4s, v19.4s
-	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
-	WORD $0x6eb3e414 // fcmgt v20.4s, v0.4s, v19.4s
-	WORD $0x6e601e74 // bsl v20.16b, v19.16b, v0.16b
-	WORD $0x6ea4e693 // fcmgt v19.4s, v20.4s, v4.4s
-	WORD $0x6e641e93 // bsl v19.16b, v20.16b, v4.16b
-	WORD $0x6ea1e652 // fcmgt v18.4s, v18.4s, v1.4s
-	WORD $0x6e611e72 // bsl v18.16b, v19.16b, v1.16b
-	WORD $0x4e26d652 // fadd v18.4s, v18.4s, v6.4s
-	WORD $0x4e271e52 // and v18.16b, v18.16b, v7.16b
-	FMOVQ.P 16(R9), F19
-	WORD $0x4eac8673 // add v19.4s, v19.4s, v12.4s
-	WORD $0x4ea88673 // add v19.4s, v19.4s, v8.4s
-	WORD $0x4ead8673 // add v19.4s, v19.4s, v13.4s
-	WORD $0x6e331dd4 // eor v20.16b, v14.16b, v19.16b
-	WORD $0x4eb48673 // add v19.4s, v19.4s, v20.4s
+	FMOVQ.P 16(R5), F16
+	WORD $0x4ea0fa11 // fabs v17.4s, v16.4s
+	WORD $0x6e20de31 // fmul v17.4s, v17.4s, v0.4s
+	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
+	WORD $0x6eb1e4d2 // fcmgt v18.4s, v6.4s, v17.4s
+	WORD $0x6e661e32 // bsl v18.16b, v17.16b, v6.16b
+	WORD $0x6ea2e653 // fcmgt v19.4s, v18.4s, v2.4s
+	WORD $0x6e621e53 // bsl v19.16b, v18.16b, v2.16b
+	FMOVQ.P 16(R9), F18
+	WORD $0x4eac8652 // add v18.4s, v18.4s, v12.4s
+	WORD $0x4ea88652 // add v18.4s, v18.4s, v8.4s
+	WORD $0x4ead8652 // add v18.4s, v18.4s, v13.4s
+	WORD $0x6e321dd4 // eor v20.16b, v14.16b, v18.16b
+	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
 	WORD $0x4f2f5695 // shl v21.4s, v20.4s, #15
 	WORD $0x6f2f0694 // ushr v20.4s, v20.4s, #17
 	WORD $0x4eb41eb4 // orr v20.16b, v21.16b, v20.16b
-	WORD $0x6e331e94 // eor v20.16b, v20.16b, v19.16b
-	WORD $0x4eb48673 // add v19.4s, v19.4s, v20.4s
+	WORD $0x6e321e94 // eor v20.16b, v20.16b, v18.16b
+	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
 	WORD $0x4f3a5695 // shl v21.4s, v20.4s, #26
 	WORD $0x6f3a0694 // ushr v20.4s, v20.4s, #6
 	WORD $0x4eb41eb4 // orr v20.16b, v21.16b, v20.16b
-	WORD $0x6e331e94 // eor v20.16b, v20.16b, v19.16b
-	WORD $0x4eb48673 // add v19.4s, v19.4s, v20.4s
-	WORD $0x4ea98675 // add v21.4s, v19.4s, v9.4s
+	WORD $0x6e321e94 // eor v20.16b, v20.16b, v18.16b
+	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
+	WORD $0x4ea98655 // add v21.4s, v18.4s, v9.4s
 	WORD $0x4f265696 // shl v22.4s, v20.4s, #6
 	WORD $0x6f260694 // ushr v20.4s, v20.4s, #26
 	WORD $0x4eb41ed4 // orr v20.16b, v22.16b, v20.16b
-	WORD $0x6e331e93 // eor v19.16b, v20.16b, v19.16b
-	WORD $0x4eaf8673 // add v19.4s, v19.4s, v15.4s
-	WORD $0x4eb386b4 // add v20.4s, v21.4s, v19.4s
-	WORD $0x4f315675 // shl v21.4s, v19.4s, #17
-	WORD $0x6f310673 // ushr v19.4s, v19.4s, #15
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4f3d5675 // shl v21.4s, v19.4s, #29
-	WORD $0x6f3d0673 // ushr v19.4s, v19.4s, #3
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4f305675 // shl v21.4s, v19.4s, #16
-	WORD $0x6f300673 // ushr v19.4s, v19.4s, #16
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4eaa8695 // add v21.4s, v20.4s, v10.4s
-	WORD $0x4f385676 // shl v22.4s, v19.4s, #24
-	WORD $0x6f380673 // ushr v19.4s, v19.4s, #8
-	WORD $0x4eb31ed3 // orr v19.16b, v22.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb08673 // add v19.4s, v19.4s, v16.4s
-	WORD $0x4eb386b4 // add v20.4s, v21.4s, v19.4s
-	WORD $0x4f2d5675 // shl v21.4s, v19.4s, #13
-	WORD $0x6f2d0673 // ushr v19.4s, v19.4s, #19
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4f2f5675 // shl v21.4s, v19.4s, #15
-	WORD $0x6f2f0673 // ushr v19.4s, v19.4s, #17
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4f3a5675 // shl v21.4s, v19.4s, #26
-	WORD $0x6f3a0673 // ushr v19.4s, v19.4s, #6
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4ea88695 // add v21.4s, v20.4s, v8.4s
-	WORD $0x4f265676 // shl v22.4s, v19.4s, #6
-	WORD $0x6f260673 // ushr v19.4s, v19.4s, #26
-	WORD $0x4eb31ed3 // orr v19.16b, v22.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	FMOVQ 0(R1), F20
-	WORD $0x4eb48673 // add v19.4s, v19.4s, v20.4s
-	WORD $0x4eb386b4 // add v20.4s, v21.4s, v19.4s
-	WORD $0x4f315675 // shl v21.4s, v19.4s, #17
-	WORD $0x6f310673 // ushr v19.4s, v19.4s, #15
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4f3d5675 // shl v21.4s, v19.4s, #29
-	WORD $0x6f3d0673 // ushr v19.4s, v19.4s, #3
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4f305675 // shl v21.4s, v19.4s, #16
-	WORD $0x6f300673 // ushr v19.4s, v19.4s, #16
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4ea98695 // add v21.4s, v20.4s, v9.4s
-	WORD $0x4f385676 // shl v22.4s, v19.4s, #24
-	WORD $0x6f380673 // ushr v19.4s, v19.4s, #8
-	WORD $0x4eb31ed3 // orr v19.16b, v22.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	FMOVQ 16(R1), F20
-	WORD $0x4eb48673 // add v19.4s, v19.4s, v20.4s
-	WORD $0x4eb386b4 // add v20.4s, v21.4s, v19.4s
-	WORD $0x4f2d5675 // shl v21.4s, v19.4s, #13
-	WORD $0x6f2d0673 // ushr v19.4s, v19.4s, #19
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4f2f5675 // shl v21.4s, v19.4s, #15
-	WORD $0x6f2f0673 // ushr v19.4s, v19.4s, #17
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4f3a5675 // shl v21.4s, v19.4s, #26
-	WORD $0x6f3a0673 // ushr v19.4s, v19.4s, #6
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4eaa8695 // add v21.4s, v20.4s, v10.4s
-	WORD $0x6f2f06b6 // ushr v22.4s, v21.4s, #17
-	WORD $0x4eb68652 // add v18.4s, v18.4s, v22.4s
+	WORD $0x6e321e92 // eor v18.16b, v20.16b, v18.16b
+	WORD $0x4eaf8652 // add v18.4s, v18.4s, v15.4s
+	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
+	WORD $0x4f315655 // shl v21.4s, v18.4s, #17
 	WORD $0x6f310652 // ushr v18.4s, v18.4s, #15
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4f3d5655 // shl v21.4s, v18.4s, #29
+	WORD $0x6f3d0652 // ushr v18.4s, v18.4s, #3
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4f305655 // shl v21.4s, v18.4s, #16
+	WORD $0x6f300652 // ushr v18.4s, v18.4s, #16
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4eaa8695 // add v21.4s, v20.4s, v10.4s
+	WORD $0x4f385656 // shl v22.4s, v18.4s, #24
+	WORD $0x6f380652 // ushr v18.4s, v18.4s, #8
+	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	FMOVQ 0(R1), F20
+	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
+	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
+	WORD $0x4f2d5655 // shl v21.4s, v18.4s, #13
+	WORD $0x6f2d0652 // ushr v18.4s, v18.4s, #19
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4f2f5655 // shl v21.4s, v18.4s, #15
+	WORD $0x6f2f0652 // ushr v18.4s, v18.4s, #17
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4f3a5655 // shl v21.4s, v18.4s, #26
+	WORD $0x6f3a0652 // ushr v18.4s, v18.4s, #6
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4ea88695 // add v21.4s, v20.4s, v8.4s
+	WORD $0x4f265656 // shl v22.4s, v18.4s, #6
+	WORD $0x6f260652 // ushr v18.4s, v18.4s, #26
+	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	FMOVQ 16(R1), F20
+	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
+	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
+	WORD $0x4f315655 // shl v21.4s, v18.4s, #17
+	WORD $0x6f310652 // ushr v18.4s, v18.4s, #15
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4f3d5655 // shl v21.4s, v18.4s, #29
+	WORD $0x6f3d0652 // ushr v18.4s, v18.4s, #3
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4f305655 // shl v21.4s, v18.4s, #16
+	WORD $0x6f300652 // ushr v18.4s, v18.4s, #16
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4ea98695 // add v21.4s, v20.4s, v9.4s
+	WORD $0x4f385656 // shl v22.4s, v18.4s, #24
+	WORD $0x6f380652 // ushr v18.4s, v18.4s, #8
+	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	FMOVQ 32(R1), F20
+	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
+	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
+	WORD $0x4f2d5655 // shl v21.4s, v18.4s, #13
+	WORD $0x6f2d0652 // ushr v18.4s, v18.4s, #19
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4f2f5655 // shl v21.4s, v18.4s, #15
+	WORD $0x6f2f0652 // ushr v18.4s, v18.4s, #17
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4f3a5655 // shl v21.4s, v18.4s, #26
+	WORD $0x6f3a0652 // ushr v18.4s, v18.4s, #6
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4eaa8695 // add v21.4s, v20.4s, v10.4s
+	WORD $0x6f3006b6 // ushr v22.4s, v21.4s, #16
+	WORD $0x4f2456d7 // shl v23.4s, v22.4s, #4
+	WORD $0x4eb78673 // add v19.4s, v19.4s, v23.4s
+	WORD $0x6f2c0673 // ushr v19.4s, v19.4s, #20
+	WORD $0x6ea48673 // sub v19.4s, v19.4s, v4.4s
+	WORD $0x4e251e10 // and v16.16b, v16.16b, v5.16b
+	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
+	WORD $0x4eb01e70 // orr v16.16b, v19.16b, v16.16b
+	WORD $0x4e21dad3 // scvtf v19.4s, v22.4s
+	WORD $0x6e23de73 // fmul v19.4s, v19.4s, v3.4s
+	WORD $0x6eb3e631 // fcmgt v17.4s, v17.4s, v19.4s
+	WORD $0x6e671e11 // bsl v17.16b, v16.16b, v7.16b
+	FMOVQ.P 16(R6), F16
+	WORD $0x4ea0fa13 // fabs v19.4s, v16.4s
+	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
+	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
+	WORD $0x6eb3e4d6 // fcmgt v22.4s, v6.4s, v19.4s
+	WORD $0x6e661e76 // bsl v22.16b, v19.16b, v6.16b
+	WORD $0x6ea2e6d7 // fcmgt v23.4s, v22.4s, v2.4s
+	WORD $0x6e621ed7 // bsl v23.16b, v22.16b, v2.16b
+	WORD $0x4e2b1eb5 // and v21.16b, v21.16b, v11.16b
+	WORD $0x4f2456b6 // shl v22.4s, v21.4s, #4
+	WORD $0x4eb686f6 // add v22.4s, v23.4s, v22.4s
+	WORD $0x6f2c06d6 // ushr v22.4s, v22.4s, #20
+	WORD $0x6ea486d6 // sub v22.4s, v22.4s, v4.4s
+	WORD $0x4e251e10 // and v16.16b, v16.16b, v5.16b
+	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
+	WORD $0x4eb01ed0 // orr v16.16b, v22.16b, v16.16b
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x6e23deb5 // fmul v21.4s, v21.4s, v3.4s
+	WORD $0x6eb5e673 // fcmgt v19.4s, v19.4s, v21.4s
+	WORD $0x6e671e13 // bsl v19.16b, v16.16b, v7.16b
+	WORD $0x4f285670 // shl v16.4s, v19.4s, #8
+	WORD $0x4eb01e30 // orr v16.16b, v17.16b, v16.16b
+	FMOVQ.P 16(R7), F17
+	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
+	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
+	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
+	WORD $0x6eb3e4d5 // fcmgt v21.4s, v6.4s, v19.4s
+	WORD $0x6e661e75 // bsl v21.16b, v19.16b, v6.16b
+	WORD $0x6ea2e6b6 // fcmgt v22.4s, v21.4s, v2.4s
+	WORD $0x6e621eb6 // bsl v22.16b, v21.16b, v2.16b
+	WORD $0x4f265655 // shl v21.4s, v18.4s, #6
+	WORD $0x6f260652 // ushr v18.4s, v18.4s, #26
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	FMOVQ 48(R1), F20
+	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
+	WORD $0x6f300654 // ushr v20.4s, v18.4s, #16
+	WORD $0x4f245695 // shl v21.4s, v20.4s, #4
+	WORD $0x4eb586d5 // add v21.4s, v22.4s, v21.4s
+	WORD $0x6f2c06b5 // ushr v21.4s, v21.4s, #20
+	WORD $0x6ea486b5 // sub v21.4s, v21.4s, v4.4s
 	WORD $0x4e251e31 // and v17.16b, v17.16b, v5.16b
 	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
-	WORD $0x4eb11e51 // orr v17.16b, v18.16b, v17.16b
-	FMOVQ.P 16(R6), F18
-	WORD $0x4ea0fa56 // fabs v22.4s, v18.4s
-	WORD $0x6e22ded7 // fmul v23.4s, v22.4s, v2.4s
-	WORD $0x6e23def7 // fmul v23.4s, v23.4s, v3.4s
-	WORD $0x6ea1faf7 // fsqrt v23.4s, v23.4s
-	WORD $0x6e20def7 // fmul v23.4s, v23.4s, v0.4s
-	WORD $0x6eb7e418 // fcmgt v24.4s, v0.4s, v23.4s
-	WORD $0x6e601ef8 // bsl v24.16b, v23.16b, v0.16b
-	WORD $0x6ea4e717 // fcmgt v23.4s, v24.4s, v4.4s
-	WORD $0x6e641f17 // bsl v23.16b, v24.16b, v4.16b
-	WORD $0x6ea1e6d6 // fcmgt v22.4s, v22.4s, v1.4s
-	WORD $0x6e611ef6 // bsl v22.16b, v23.16b, v1.16b
-	WORD $0x4e26d6d6 // fadd v22.4s, v22.4s, v6.4s
-	WORD $0x4e271ed6 // and v22.16b, v22.16b, v7.16b
-	WORD $0x4e2b1eb5 // and v21.16b, v21.16b, v11.16b
-	WORD $0x4eb586d5 // add v21.4s, v22.4s, v21.4s
-	WORD $0x6f3106b5 // ushr v21.4s, v21.4s, #15
-	WORD $0x4e251e52 // and v18.16b, v18.16b, v5.16b
-	WORD $0x6f280652 // ushr v18.4s, v18.4s, #24
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x4f285652 // shl v18.4s, v18.4s, #8
-	WORD $0x4eb21e31 // orr v17.16b, v17.16b, v18.16b
-	FMOVQ.P 16(R7), F18
-	WORD $0x4ea0fa55 // fabs v21.4s, v18.4s
-	WORD $0x6e22deb6 // fmul v22.4s, v21.4s, v2.4s
-	WORD $0x6e23ded6 // fmul v22.4s, v22.4s, v3.4s
-	WORD $0x6ea1fad6 // fsqrt v22.4s, v22.4s
-	WORD $0x6e20ded6 // fmul v22.4s, v22.4s, v0.4s
-	WORD $0x6eb6e417 // fcmgt v23.4s, v0.4s, v22.4s
-	WORD $0x6e601ed7 // bsl v23.16b, v22.16b, v0.16b
-	WORD $0x6ea4e6f6 // fcmgt v22.4s, v23.4s, v4.4s
-	WORD $0x6e641ef6 // bsl v22.16b, v23.16b, v4.16b
-	WORD $0x6ea1e6b5 // fcmgt v21.4s, v21.4s, v1.4s
-	WORD $0x6e611ed5 // bsl v21.16b, v22.16b, v1.16b
-	WORD $0x4e26d6b5 // fadd v21.4s, v21.4s, v6.4s
-	WORD $0x4e271eb5 // and v21.16b, v21.16b, v7.16b
-	WORD $0x4f265676 // shl v22.4s, v19.4s, #6
-	WORD $0x6f260673 // ushr v19.4s, v19.4s, #26
-	WORD $0x4eb31ed3 // orr v19.16b, v22.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	FMOVQ 32(R1), F20
-	WORD $0x4eb48673 // add v19.4s, v19.4s, v20.4s
-	WORD $0x6f2f0674 // ushr v20.4s, v19.4s, #17
+	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x6e23de94 // fmul v20.4s, v20.4s, v3.4s
+	WORD $0x6eb4e673 // fcmgt v19.4s, v19.4s, v20.4s
+	WORD $0x6e671e33 // bsl v19.16b, v17.16b, v7.16b
+	WORD $0x4f305671 // shl v17.4s, v19.4s, #16
+	WORD $0x4eb11e10 // orr v16.16b, v16.16b, v17.16b
+	FMOVQ.P 16(R8), F17
+	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
+	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
+	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
+	WORD $0x6eb3e4d4 // fcmgt v20.4s, v6.4s, v19.4s
+	WORD $0x6e661e74 // bsl v20.16b, v19.16b, v6.16b
+	WORD $0x6ea2e695 // fcmgt v21.4s, v20.4s, v2.4s
+	WORD $0x6e621e95 // bsl v21.16b, v20.16b, v2.16b
+	WORD $0x4e2b1e52 // and v18.16b, v18.16b, v11.16b
+	WORD $0x4f245654 // shl v20.4s, v18.4s, #4
 	WORD $0x4eb486b4 // add v20.4s, v21.4s, v20.4s
-	WORD $0x6f310694 // ushr v20.4s, v20.4s, #15
-	WORD $0x4e251e52 // and v18.16b, v18.16b, v5.16b
-	WORD $0x6f280652 // ushr v18.4s, v18.4s, #24
-	WORD $0x4eb21e92 // orr v18.16b, v20.16b, v18.16b
-	WORD $0x4f305652 // shl v18.4s, v18.4s, #16
-	WORD $0x4eb21e31 // orr v17.16b, v17.16b, v18.16b
-	FMOVQ.P 16(R8), F18
-	WORD $0x4ea0fa54 // fabs v20.4s, v18.4s
-	WORD $0x6e22de95 // fmul v21.4s, v20.4s, v2.4s
-	WORD $0x6e23deb5 // fmul v21.4s, v21.4s, v3.4s
-	WORD $0x6ea1fab5 // fsqrt v21.4s, v21.4s
-	WORD $0x6e20deb5 // fmul v21.4s, v21.4s, v0.4s
-	WORD $0x6eb5e416 // fcmgt v22.4s, v0.4s, v21.4s
-	WORD $0x6e601eb6 // bsl v22.16b, v21.16b, v0.16b
-	WORD $0x6ea4e6d5 // fcmgt v21.4s, v22.4s, v4.4s
-	WORD $0x6e641ed5 // bsl v21.16b, v22.16b, v4.16b
-	WORD $0x6ea1e694 // fcmgt v20.4s, v20.4s, v1.4s
-	WORD $0x6e611eb4 // bsl v20.16b, v21.16b, v1.16b
-	WORD $0x4e26d694 // fadd v20.4s, v20.4s, v6.4s
-	WORD $0x4e271e94 // and v20.16b, v20.16b, v7.16b
-	WORD $0x4e2b1e73 // and v19.16b, v19.16b, v11.16b
-	WORD $0x4eb38693 // add v19.4s, v20.4s, v19.4s
-	WORD $0x6f310673 // ushr v19.4s, v19.4s, #15
-	WORD $0x4e251e52 // and v18.16b, v18.16b, v5.16b
-	WORD $0x6f280652 // ushr v18.4s, v18.4s, #24
-	WORD $0x4eb21e72 // orr v18.16b, v19.16b, v18.16b
-	WORD $0x4f385652 // shl v18.4s, v18.4s, #24
-	WORD $0x4eb21e31 // orr v17.16b, v17.16b, v18.16b
-	FMOVQ.P F17, 16(R2)
+	WORD $0x6f2c0694 // ushr v20.4s, v20.4s, #20
+	WORD $0x6ea48694 // sub v20.4s, v20.4s, v4.4s
+	WORD $0x4e251e31 // and v17.16b, v17.16b, v5.16b
+	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
+	WORD $0x4eb11e91 // orr v17.16b, v20.16b, v17.16b
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x6e23de52 // fmul v18.4s, v18.4s, v3.4s
+	WORD $0x6eb2e672 // fcmgt v18.4s, v19.4s, v18.4s
+	WORD $0x6e671e32 // bsl v18.16b, v17.16b, v7.16b
+	WORD $0x4f385651 // shl v17.4s, v18.4s, #24
+	WORD $0x4eb11e10 // orr v16.16b, v16.16b, v17.16b
+	FMOVQ.P F16, 16(R2)
 	SUBS $4, R0, R0
 	BGE loop
 
@@ -24495,206 +24533,207 @@ loopend:
 	BLT singleend
 
 single:
-	FMOVS.P 4(R5), F17
-	WORD $0x4ea0fa32 // fabs v18.4s, v17.4s
-	WORD $0x6e22de53 // fmul v19.4s, v18.4s, v2.4s
-	WORD $0x6e23de73 // fmul v19.4s, v19.4s, v3.4s
-	WORD $0x6ea1fa73 // fsqrt v19.4s, v19.4s
-	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
-	WORD $0x6eb3e414 // fcmgt v20.4s, v0.4s, v19.4s
-	WORD $0x6e601e74 // bsl v20.16b, v19.16b, v0.16b
-	WORD $0x6ea4e693 // fcmgt v19.4s, v20.4s, v4.4s
-	WORD $0x6e641e93 // bsl v19.16b, v20.16b, v4.16b
-	WORD $0x6ea1e652 // fcmgt v18.4s, v18.4s, v1.4s
-	WORD $0x6e611e72 // bsl v18.16b, v19.16b, v1.16b
-	WORD $0x4e26d652 // fadd v18.4s, v18.4s, v6.4s
-	WORD $0x4e271e52 // and v18.16b, v18.16b, v7.16b
-	FMOVS.P 4(R9), F19
-	WORD $0x4eac8673 // add v19.4s, v19.4s, v12.4s
-	WORD $0x4ea88673 // add v19.4s, v19.4s, v8.4s
-	WORD $0x4ead8673 // add v19.4s, v19.4s, v13.4s
-	WORD $0x6e331dd4 // eor v20.16b, v14.16b, v19.16b
-	WORD $0x4eb48673 // add v19.4s, v19.4s, v20.4s
+	FMOVS.P 4(R5), F16
+	WORD $0x4ea0fa11 // fabs v17.4s, v16.4s
+	WORD $0x6e20de31 // fmul v17.4s, v17.4s, v0.4s
+	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
+	WORD $0x6eb1e4d2 // fcmgt v18.4s, v6.4s, v17.4s
+	WORD $0x6e661e32 // bsl v18.16b, v17.16b, v6.16b
+	WORD $0x6ea2e653 // fcmgt v19.4s, v18.4s, v2.4s
+	WORD $0x6e621e53 // bsl v19.16b, v18.16b, v2.16b
+	FMOVS.P 4(R9), F18
+	WORD $0x4eac8652 // add v18.4s, v18.4s, v12.4s
+	WORD $0x4ea88652 // add v18.4s, v18.4s, v8.4s
+	WORD $0x4ead8652 // add v18.4s, v18.4s, v13.4s
+	WORD $0x6e321dd4 // eor v20.16b, v14.16b, v18.16b
+	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
 	WORD $0x4f2f5695 // shl v21.4s, v20.4s, #15
 	WORD $0x6f2f0694 // ushr v20.4s, v20.4s, #17
 	WORD $0x4eb41eb4 // orr v20.16b, v21.16b, v20.16b
-	WORD $0x6e331e94 // eor v20.16b, v20.16b, v19.16b
-	WORD $0x4eb48673 // add v19.4s, v19.4s, v20.4s
+	WORD $0x6e321e94 // eor v20.16b, v20.16b, v18.16b
+	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
 	WORD $0x4f3a5695 // shl v21.4s, v20.4s, #26
 	WORD $0x6f3a0694 // ushr v20.4s, v20.4s, #6
 	WORD $0x4eb41eb4 // orr v20.16b, v21.16b, v20.16b
-	WORD $0x6e331e94 // eor v20.16b, v20.16b, v19.16b
-	WORD $0x4eb48673 // add v19.4s, v19.4s, v20.4s
-	WORD $0x4ea98675 // add v21.4s, v19.4s, v9.4s
+	WORD $0x6e321e94 // eor v20.16b, v20.16b, v18.16b
+	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
+	WORD $0x4ea98655 // add v21.4s, v18.4s, v9.4s
 	WORD $0x4f265696 // shl v22.4s, v20.4s, #6
 	WORD $0x6f260694 // ushr v20.4s, v20.4s, #26
 	WORD $0x4eb41ed4 // orr v20.16b, v22.16b, v20.16b
-	WORD $0x6e331e93 // eor v19.16b, v20.16b, v19.16b
-	WORD $0x4eaf8673 // add v19.4s, v19.4s, v15.4s
-	WORD $0x4eb386b4 // add v20.4s, v21.4s, v19.4s
-	WORD $0x4f315675 // shl v21.4s, v19.4s, #17
-	WORD $0x6f310673 // ushr v19.4s, v19.4s, #15
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4f3d5675 // shl v21.4s, v19.4s, #29
-	WORD $0x6f3d0673 // ushr v19.4s, v19.4s, #3
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4f305675 // shl v21.4s, v19.4s, #16
-	WORD $0x6f300673 // ushr v19.4s, v19.4s, #16
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4eaa8695 // add v21.4s, v20.4s, v10.4s
-	WORD $0x4f385676 // shl v22.4s, v19.4s, #24
-	WORD $0x6f380673 // ushr v19.4s, v19.4s, #8
-	WORD $0x4eb31ed3 // orr v19.16b, v22.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb08673 // add v19.4s, v19.4s, v16.4s
-	WORD $0x4eb386b4 // add v20.4s, v21.4s, v19.4s
-	WORD $0x4f2d5675 // shl v21.4s, v19.4s, #13
-	WORD $0x6f2d0673 // ushr v19.4s, v19.4s, #19
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4f2f5675 // shl v21.4s, v19.4s, #15
-	WORD $0x6f2f0673 // ushr v19.4s, v19.4s, #17
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4f3a5675 // shl v21.4s, v19.4s, #26
-	WORD $0x6f3a0673 // ushr v19.4s, v19.4s, #6
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4ea88695 // add v21.4s, v20.4s, v8.4s
-	WORD $0x4f265676 // shl v22.4s, v19.4s, #6
-	WORD $0x6f260673 // ushr v19.4s, v19.4s, #26
-	WORD $0x4eb31ed3 // orr v19.16b, v22.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	FMOVQ 0(R1), F20
-	WORD $0x4eb48673 // add v19.4s, v19.4s, v20.4s
-	WORD $0x4eb386b4 // add v20.4s, v21.4s, v19.4s
-	WORD $0x4f315675 // shl v21.4s, v19.4s, #17
-	WORD $0x6f310673 // ushr v19.4s, v19.4s, #15
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4f3d5675 // shl v21.4s, v19.4s, #29
-	WORD $0x6f3d0673 // ushr v19.4s, v19.4s, #3
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4f305675 // shl v21.4s, v19.4s, #16
-	WORD $0x6f300673 // ushr v19.4s, v19.4s, #16
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4ea98695 // add v21.4s, v20.4s, v9.4s
-	WORD $0x4f385676 // shl v22.4s, v19.4s, #24
-	WORD $0x6f380673 // ushr v19.4s, v19.4s, #8
-	WORD $0x4eb31ed3 // orr v19.16b, v22.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	FMOVQ 16(R1), F20
-	WORD $0x4eb48673 // add v19.4s, v19.4s, v20.4s
-	WORD $0x4eb386b4 // add v20.4s, v21.4s, v19.4s
-	WORD $0x4f2d5675 // shl v21.4s, v19.4s, #13
-	WORD $0x6f2d0673 // ushr v19.4s, v19.4s, #19
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4f2f5675 // shl v21.4s, v19.4s, #15
-	WORD $0x6f2f0673 // ushr v19.4s, v19.4s, #17
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4f3a5675 // shl v21.4s, v19.4s, #26
-	WORD $0x6f3a0673 // ushr v19.4s, v19.4s, #6
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	WORD $0x4eb38694 // add v20.4s, v20.4s, v19.4s
-	WORD $0x4eaa8695 // add v21.4s, v20.4s, v10.4s
-	WORD $0x6f2f06b6 // ushr v22.4s, v21.4s, #17
-	WORD $0x4eb68652 // add v18.4s, v18.4s, v22.4s
+	WORD $0x6e321e92 // eor v18.16b, v20.16b, v18.16b
+	WORD $0x4eaf8652 // add v18.4s, v18.4s, v15.4s
+	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
+	WORD $0x4f315655 // shl v21.4s, v18.4s, #17
 	WORD $0x6f310652 // ushr v18.4s, v18.4s, #15
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4f3d5655 // shl v21.4s, v18.4s, #29
+	WORD $0x6f3d0652 // ushr v18.4s, v18.4s, #3
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4f305655 // shl v21.4s, v18.4s, #16
+	WORD $0x6f300652 // ushr v18.4s, v18.4s, #16
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4eaa8695 // add v21.4s, v20.4s, v10.4s
+	WORD $0x4f385656 // shl v22.4s, v18.4s, #24
+	WORD $0x6f380652 // ushr v18.4s, v18.4s, #8
+	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	FMOVQ 0(R1), F20
+	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
+	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
+	WORD $0x4f2d5655 // shl v21.4s, v18.4s, #13
+	WORD $0x6f2d0652 // ushr v18.4s, v18.4s, #19
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4f2f5655 // shl v21.4s, v18.4s, #15
+	WORD $0x6f2f0652 // ushr v18.4s, v18.4s, #17
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4f3a5655 // shl v21.4s, v18.4s, #26
+	WORD $0x6f3a0652 // ushr v18.4s, v18.4s, #6
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4ea88695 // add v21.4s, v20.4s, v8.4s
+	WORD $0x4f265656 // shl v22.4s, v18.4s, #6
+	WORD $0x6f260652 // ushr v18.4s, v18.4s, #26
+	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	FMOVQ 16(R1), F20
+	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
+	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
+	WORD $0x4f315655 // shl v21.4s, v18.4s, #17
+	WORD $0x6f310652 // ushr v18.4s, v18.4s, #15
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4f3d5655 // shl v21.4s, v18.4s, #29
+	WORD $0x6f3d0652 // ushr v18.4s, v18.4s, #3
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4f305655 // shl v21.4s, v18.4s, #16
+	WORD $0x6f300652 // ushr v18.4s, v18.4s, #16
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4ea98695 // add v21.4s, v20.4s, v9.4s
+	WORD $0x4f385656 // shl v22.4s, v18.4s, #24
+	WORD $0x6f380652 // ushr v18.4s, v18.4s, #8
+	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	FMOVQ 32(R1), F20
+	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
+	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
+	WORD $0x4f2d5655 // shl v21.4s, v18.4s, #13
+	WORD $0x6f2d0652 // ushr v18.4s, v18.4s, #19
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4f2f5655 // shl v21.4s, v18.4s, #15
+	WORD $0x6f2f0652 // ushr v18.4s, v18.4s, #17
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4f3a5655 // shl v21.4s, v18.4s, #26
+	WORD $0x6f3a0652 // ushr v18.4s, v18.4s, #6
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
+	WORD $0x4eaa8695 // add v21.4s, v20.4s, v10.4s
+	WORD $0x6f3006b6 // ushr v22.4s, v21.4s, #16
+	WORD $0x4f2456d7 // shl v23.4s, v22.4s, #4
+	WORD $0x4eb78673 // add v19.4s, v19.4s, v23.4s
+	WORD $0x6f2c0673 // ushr v19.4s, v19.4s, #20
+	WORD $0x6ea48673 // sub v19.4s, v19.4s, v4.4s
+	WORD $0x4e251e10 // and v16.16b, v16.16b, v5.16b
+	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
+	WORD $0x4eb01e70 // orr v16.16b, v19.16b, v16.16b
+	WORD $0x4e21dad3 // scvtf v19.4s, v22.4s
+	WORD $0x6e23de73 // fmul v19.4s, v19.4s, v3.4s
+	WORD $0x6eb3e631 // fcmgt v17.4s, v17.4s, v19.4s
+	WORD $0x6e671e11 // bsl v17.16b, v16.16b, v7.16b
+	FMOVS.P 4(R6), F16
+	WORD $0x4ea0fa13 // fabs v19.4s, v16.4s
+	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
+	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
+	WORD $0x6eb3e4d6 // fcmgt v22.4s, v6.4s, v19.4s
+	WORD $0x6e661e76 // bsl v22.16b, v19.16b, v6.16b
+	WORD $0x6ea2e6d7 // fcmgt v23.4s, v22.4s, v2.4s
+	WORD $0x6e621ed7 // bsl v23.16b, v22.16b, v2.16b
+	WORD $0x4e2b1eb5 // and v21.16b, v21.16b, v11.16b
+	WORD $0x4f2456b6 // shl v22.4s, v21.4s, #4
+	WORD $0x4eb686f6 // add v22.4s, v23.4s, v22.4s
+	WORD $0x6f2c06d6 // ushr v22.4s, v22.4s, #20
+	WORD $0x6ea486d6 // sub v22.4s, v22.4s, v4.4s
+	WORD $0x4e251e10 // and v16.16b, v16.16b, v5.16b
+	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
+	WORD $0x4eb01ed0 // orr v16.16b, v22.16b, v16.16b
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x6e23deb5 // fmul v21.4s, v21.4s, v3.4s
+	WORD $0x6eb5e673 // fcmgt v19.4s, v19.4s, v21.4s
+	WORD $0x6e671e13 // bsl v19.16b, v16.16b, v7.16b
+	WORD $0x4f285670 // shl v16.4s, v19.4s, #8
+	WORD $0x4eb01e30 // orr v16.16b, v17.16b, v16.16b
+	FMOVS.P 4(R7), F17
+	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
+	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
+	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
+	WORD $0x6eb3e4d5 // fcmgt v21.4s, v6.4s, v19.4s
+	WORD $0x6e661e75 // bsl v21.16b, v19.16b, v6.16b
+	WORD $0x6ea2e6b6 // fcmgt v22.4s, v21.4s, v2.4s
+	WORD $0x6e621eb6 // bsl v22.16b, v21.16b, v2.16b
+	WORD $0x4f265655 // shl v21.4s, v18.4s, #6
+	WORD $0x6f260652 // ushr v18.4s, v18.4s, #26
+	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	FMOVQ 48(R1), F20
+	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
+	WORD $0x6f300654 // ushr v20.4s, v18.4s, #16
+	WORD $0x4f245695 // shl v21.4s, v20.4s, #4
+	WORD $0x4eb586d5 // add v21.4s, v22.4s, v21.4s
+	WORD $0x6f2c06b5 // ushr v21.4s, v21.4s, #20
+	WORD $0x6ea486b5 // sub v21.4s, v21.4s, v4.4s
 	WORD $0x4e251e31 // and v17.16b, v17.16b, v5.16b
 	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
-	WORD $0x4eb11e51 // orr v17.16b, v18.16b, v17.16b
-	FMOVS.P 4(R6), F18
-	WORD $0x4ea0fa56 // fabs v22.4s, v18.4s
-	WORD $0x6e22ded7 // fmul v23.4s, v22.4s, v2.4s
-	WORD $0x6e23def7 // fmul v23.4s, v23.4s, v3.4s
-	WORD $0x6ea1faf7 // fsqrt v23.4s, v23.4s
-	WORD $0x6e20def7 // fmul v23.4s, v23.4s, v0.4s
-	WORD $0x6eb7e418 // fcmgt v24.4s, v0.4s, v23.4s
-	WORD $0x6e601ef8 // bsl v24.16b, v23.16b, v0.16b
-	WORD $0x6ea4e717 // fcmgt v23.4s, v24.4s, v4.4s
-	WORD $0x6e641f17 // bsl v23.16b, v24.16b, v4.16b
-	WORD $0x6ea1e6d6 // fcmgt v22.4s, v22.4s, v1.4s
-	WORD $0x6e611ef6 // bsl v22.16b, v23.16b, v1.16b
-	WORD $0x4e26d6d6 // fadd v22.4s, v22.4s, v6.4s
-	WORD $0x4e271ed6 // and v22.16b, v22.16b, v7.16b
-	WORD $0x4e2b1eb5 // and v21.16b, v21.16b, v11.16b
-	WORD $0x4eb586d5 // add v21.4s, v22.4s, v21.4s
-	WORD $0x6f3106b5 // ushr v21.4s, v21.4s, #15
-	WORD $0x4e251e52 // and v18.16b, v18.16b, v5.16b
-	WORD $0x6f280652 // ushr v18.4s, v18.4s, #24
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x4f285652 // shl v18.4s, v18.4s, #8
-	WORD $0x4eb21e31 // orr v17.16b, v17.16b, v18.16b
-	FMOVS.P 4(R7), F18
-	WORD $0x4ea0fa55 // fabs v21.4s, v18.4s
-	WORD $0x6e22deb6 // fmul v22.4s, v21.4s, v2.4s
-	WORD $0x6e23ded6 // fmul v22.4s, v22.4s, v3.4s
-	WORD $0x6ea1fad6 // fsqrt v22.4s, v22.4s
-	WORD $0x6e20ded6 // fmul v22.4s, v22.4s, v0.4s
-	WORD $0x6eb6e417 // fcmgt v23.4s, v0.4s, v22.4s
-	WORD $0x6e601ed7 // bsl v23.16b, v22.16b, v0.16b
-	WORD $0x6ea4e6f6 // fcmgt v22.4s, v23.4s, v4.4s
-	WORD $0x6e641ef6 // bsl v22.16b, v23.16b, v4.16b
-	WORD $0x6ea1e6b5 // fcmgt v21.4s, v21.4s, v1.4s
-	WORD $0x6e611ed5 // bsl v21.16b, v22.16b, v1.16b
-	WORD $0x4e26d6b5 // fadd v21.4s, v21.4s, v6.4s
-	WORD $0x4e271eb5 // and v21.16b, v21.16b, v7.16b
-	WORD $0x4f265676 // shl v22.4s, v19.4s, #6
-	WORD $0x6f260673 // ushr v19.4s, v19.4s, #26
-	WORD $0x4eb31ed3 // orr v19.16b, v22.16b, v19.16b
-	WORD $0x6e341e73 // eor v19.16b, v19.16b, v20.16b
-	FMOVQ 32(R1), F20
-	WORD $0x4eb48673 // add v19.4s, v19.4s, v20.4s
-	WORD $0x6f2f0674 // ushr v20.4s, v19.4s, #17
+	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x6e23de94 // fmul v20.4s, v20.4s, v3.4s
+	WORD $0x6eb4e673 // fcmgt v19.4s, v19.4s, v20.4s
+	WORD $0x6e671e33 // bsl v19.16b, v17.16b, v7.16b
+	WORD $0x4f305671 // shl v17.4s, v19.4s, #16
+	WORD $0x4eb11e10 // orr v16.16b, v16.16b, v17.16b
+	FMOVS.P 4(R8), F17
+	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
+	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
+	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
+	WORD $0x6eb3e4d4 // fcmgt v20.4s, v6.4s, v19.4s
+	WORD $0x6e661e74 // bsl v20.16b, v19.16b, v6.16b
+	WORD $0x6ea2e695 // fcmgt v21.4s, v20.4s, v2.4s
+	WORD $0x6e621e95 // bsl v21.16b, v20.16b, v2.16b
+	WORD $0x4e2b1e52 // and v18.16b, v18.16b, v11.16b
+	WORD $0x4f245654 // shl v20.4s, v18.4s, #4
 	WORD $0x4eb486b4 // add v20.4s, v21.4s, v20.4s
-	WORD $0x6f310694 // ushr v20.4s, v20.4s, #15
-	WORD $0x4e251e52 // and v18.16b, v18.16b, v5.16b
-	WORD $0x6f280652 // ushr v18.4s, v18.4s, #24
-	WORD $0x4eb21e92 // orr v18.16b, v20.16b, v18.16b
-	WORD $0x4f305652 // shl v18.4s, v18.4s, #16
-	WORD $0x4eb21e31 // orr v17.16b, v17.16b, v18.16b
-	FMOVS.P 4(R8), F18
-	WORD $0x4ea0fa54 // fabs v20.4s, v18.4s
-	WORD $0x6e22de95 // fmul v21.4s, v20.4s, v2.4s
-	WORD $0x6e23deb5 // fmul v21.4s, v21.4s, v3.4s
-	WORD $0x6ea1fab5 // fsqrt v21.4s, v21.4s
-	WORD $0x6e20deb5 // fmul v21.4s, v21.4s, v0.4s
-	WORD $0x6eb5e416 // fcmgt v22.4s, v0.4s, v21.4s
-	WORD $0x6e601eb6 // bsl v22.16b, v21.16b, v0.16b
-	WORD $0x6ea4e6d5 // fcmgt v21.4s, v22.4s, v4.4s
-	WORD $0x6e641ed5 // bsl v21.16b, v22.16b, v4.16b
-	WORD $0x6ea1e694 // fcmgt v20.4s, v20.4s, v1.4s
-	WORD $0x6e611eb4 // bsl v20.16b, v21.16b, v1.16b
-	WORD $0x4e26d694 // fadd v20.4s, v20.4s, v6.4s
-	WORD $0x4e271e94 // and v20.16b, v20.16b, v7.16b
-	WORD $0x4e2b1e73 // and v19.16b, v19.16b, v11.16b
-	WORD $0x4eb38693 // add v19.4s, v20.4s, v19.4s
-	WORD $0x6f310673 // ushr v19.4s, v19.4s, #15
-	WORD $0x4e251e52 // and v18.16b, v18.16b, v5.16b
-	WORD $0x6f280652 // ushr v18.4s, v18.4s, #24
-	WORD $0x4eb21e72 // orr v18.16b, v19.16b, v18.16b
-	WORD $0x4f385652 // shl v18.4s, v18.4s, #24
-	WORD $0x4eb21e31 // orr v17.16b, v17.16b, v18.16b
-	FMOVS.P F17, 4(R2)
+	WORD $0x6f2c0694 // ushr v20.4s, v20.4s, #20
+	WORD $0x6ea48694 // sub v20.4s, v20.4s, v4.4s
+	WORD $0x4e251e31 // and v17.16b, v17.16b, v5.16b
+	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
+	WORD $0x4eb11e91 // orr v17.16b, v20.16b, v17.16b
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x6e23de52 // fmul v18.4s, v18.4s, v3.4s
+	WORD $0x6eb2e672 // fcmgt v18.4s, v19.4s, v18.4s
+	WORD $0x6e671e32 // bsl v18.16b, v17.16b, v7.16b
+	WORD $0x4f385651 // shl v17.4s, v18.4s, #24
+	WORD $0x4eb11e10 // orr v16.16b, v16.16b, v17.16b
+	FMOVS.P F16, 4(R2)
 	SUBS $1, R0, R0
 	BGE single
 

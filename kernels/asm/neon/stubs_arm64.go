@@ -333,7 +333,7 @@ func DAdaptAdamW(list [][]float32, c *fallback.DAdaptAdamWScalars, numerator *[3
 // Dequantize is
 //
 //	c = the byte of q without its sign, from the lowest on
-//	x0 to x3 ← ±c²·unit·scale
+//	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
 //
 //go:noescape
 func Dequantize(list [][]float32, c *fallback.DequantizeScalars)
@@ -551,9 +551,10 @@ func Prodigy(list [][]float32, c *fallback.ProdigyScalars, numerator *[32]float6
 
 // Quantize is
 //
-//	u = threefry(index + base, high), 15 bits of it for each element
-//	c = the larger of √(|x|·up·inverse)·steps and least, 0 if x is
-//	q ← (c + u)/2¹⁵ rounded down, and x's sign; x0 to x3 in the bytes of q from the lowest on
+//	u = threefry(index + base, high), 16 bits of it for each element
+//	y = |x|·up·inverse, from low to 1
+//	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+//	q ← c of x0 to x3, in its bytes from the lowest on
 //
 //go:noescape
 func Quantize(list [][]float32, c *fallback.QuantizeScalars)
