@@ -582,6 +582,34 @@ func referenceDAdaptAdamW(list [][]float32, c *fallback.DAdaptAdamWScalars, nume
 	}
 }
 
+// Dequantize runs the kernel of a table over the tensors of a list, q, x0, x1, x2, x3 of each:
+// see fallback.Dequantize.
+func Dequantize(t Table, list *List, c *fallback.DequantizeScalars) {
+	for _, part := range list.of(5) {
+		runDequantize(t, part, c)
+	}
+}
+
+func referenceDequantize(list [][]float32, c *fallback.DequantizeScalars) {
+	for at := 0; at < len(list); at += 5 {
+		fallback.Dequantize(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], c)
+	}
+}
+
+// DequantizeBF16 runs the kernel of a table over the tensors of a list, q0, q1, x0, x1, x2, x3 of each:
+// see fallback.DequantizeBF16.
+func DequantizeBF16(t Table, list *List) {
+	for _, part := range list.of(6) {
+		runDequantizeBF16(t, part)
+	}
+}
+
+func referenceDequantizeBF16(list [][]float32) {
+	for at := 0; at < len(list); at += 6 {
+		fallback.DequantizeBF16(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], list[at+5])
+	}
+}
+
 // Dots runs the kernel of a table over the rows of a matrix, of at most MaxLen
 // columns: see fallback.Dots.
 func Dots(t Table, z, x, w []float32) {
@@ -969,6 +997,34 @@ func Prodigy(t Table, list *List, c *fallback.ProdigyScalars, numerator *[32]flo
 func referenceProdigy(list [][]float32, c *fallback.ProdigyScalars, numerator *[32]float64, denominator *[32]float64) {
 	for at := 0; at < len(list); at += 6 {
 		fallback.Prodigy(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], list[at+5], c, numerator, denominator)
+	}
+}
+
+// Quantize runs the kernel of a table over the tensors of a list, q, x0, x1, x2, x3, index of each:
+// see fallback.Quantize.
+func Quantize(t Table, list *List, c *fallback.QuantizeScalars) {
+	for _, part := range list.of(6) {
+		runQuantize(t, part, c)
+	}
+}
+
+func referenceQuantize(list [][]float32, c *fallback.QuantizeScalars) {
+	for at := 0; at < len(list); at += 6 {
+		fallback.Quantize(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], list[at+5], c)
+	}
+}
+
+// QuantizeBF16 runs the kernel of a table over the tensors of a list, q0, q1, x0, x1, x2, x3, index of each:
+// see fallback.QuantizeBF16.
+func QuantizeBF16(t Table, list *List, c *fallback.QuantizeBF16Scalars) {
+	for _, part := range list.of(7) {
+		runQuantizeBF16(t, part, c)
+	}
+}
+
+func referenceQuantizeBF16(list [][]float32, c *fallback.QuantizeBF16Scalars) {
+	for at := 0; at < len(list); at += 7 {
+		fallback.QuantizeBF16(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], list[at+5], list[at+6], c)
 	}
 }
 

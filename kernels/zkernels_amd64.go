@@ -796,6 +796,44 @@ func runDAdaptAdamW(t Table, list [][]float32, c *fallback.DAdaptAdamWScalars, n
 }
 
 //go:noinline
+func runDequantize(t Table, list [][]float32, c *fallback.DequantizeScalars) {
+	if unusual() {
+		asUsual(func() { runDequantize(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, writes, writes, writes, writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Dequantize(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.Dequantize(list, c)
+	default:
+		referenceDequantize(list, c)
+	}
+}
+
+//go:noinline
+func runDequantizeBF16(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runDequantizeBF16(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads, writes, writes, writes, writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.DequantizeBF16(list)
+	case avx2Table, avx2newtonTable:
+		avx2.DequantizeBF16(list)
+	default:
+		referenceDequantizeBF16(list)
+	}
+}
+
+//go:noinline
 func runDots(t Table, z, x, w []float32) {
 	if unusual() {
 		asUsual(func() { runDots(t, z, x, w) })
@@ -1366,6 +1404,44 @@ func runProdigy(t Table, list [][]float32, c *fallback.ProdigyScalars, numerator
 		avx2.Prodigy(list, c, numerator, denominator)
 	default:
 		referenceProdigy(list, c, numerator, denominator)
+	}
+}
+
+//go:noinline
+func runQuantize(t Table, list [][]float32, c *fallback.QuantizeScalars) {
+	if unusual() {
+		asUsual(func() { runQuantize(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads, reads, reads, reads, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Quantize(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.Quantize(list, c)
+	default:
+		referenceQuantize(list, c)
+	}
+}
+
+//go:noinline
+func runQuantizeBF16(t Table, list [][]float32, c *fallback.QuantizeBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runQuantizeBF16(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads, reads, reads, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.QuantizeBF16(list, c)
+	case avx2Table, avx2newtonTable:
+		avx2.QuantizeBF16(list, c)
+	default:
+		referenceQuantizeBF16(list, c)
 	}
 }
 

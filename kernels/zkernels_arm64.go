@@ -703,6 +703,40 @@ func runDAdaptAdamW(t Table, list [][]float32, c *fallback.DAdaptAdamWScalars, n
 }
 
 //go:noinline
+func runDequantize(t Table, list [][]float32, c *fallback.DequantizeScalars) {
+	if unusual() {
+		asUsual(func() { runDequantize(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, writes, writes, writes, writes)
+	}
+	switch t {
+	case neonTable:
+		neon.Dequantize(list, c)
+	default:
+		referenceDequantize(list, c)
+	}
+}
+
+//go:noinline
+func runDequantizeBF16(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runDequantizeBF16(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads, reads, writes, writes, writes, writes)
+	}
+	switch t {
+	case neonTable:
+		neon.DequantizeBF16(list)
+	default:
+		referenceDequantizeBF16(list)
+	}
+}
+
+//go:noinline
 func runDots(t Table, z, x, w []float32) {
 	if unusual() {
 		asUsual(func() { runDots(t, z, x, w) })
@@ -1215,6 +1249,40 @@ func runProdigy(t Table, list [][]float32, c *fallback.ProdigyScalars, numerator
 		neon.Prodigy(list, c, numerator, denominator)
 	default:
 		referenceProdigy(list, c, numerator, denominator)
+	}
+}
+
+//go:noinline
+func runQuantize(t Table, list [][]float32, c *fallback.QuantizeScalars) {
+	if unusual() {
+		asUsual(func() { runQuantize(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, reads, reads, reads, reads, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.Quantize(list, c)
+	default:
+		referenceQuantize(list, c)
+	}
+}
+
+//go:noinline
+func runQuantizeBF16(t Table, list [][]float32, c *fallback.QuantizeBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runQuantizeBF16(t, list, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads, reads, reads, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.QuantizeBF16(list, c)
+	default:
+		referenceQuantizeBF16(list, c)
 	}
 }
 

@@ -204,6 +204,16 @@ func runDAdaptAdamW(t Table, list [][]float32, c *fallback.DAdaptAdamWScalars, n
 }
 
 //go:noinline
+func runDequantize(t Table, list [][]float32, c *fallback.DequantizeScalars) {
+	referenceDequantize(list, c)
+}
+
+//go:noinline
+func runDequantizeBF16(t Table, list [][]float32) {
+	referenceDequantizeBF16(list)
+}
+
+//go:noinline
 func runDots(t Table, z, x, w []float32) {
 	fallback.Dots(z, x, w)
 }
@@ -346,6 +356,16 @@ func runPenalty(t Table, list [][]float32, c *fallback.PenaltyScalars, absolute 
 //go:noinline
 func runProdigy(t Table, list [][]float32, c *fallback.ProdigyScalars, numerator *[32]float64, denominator *[32]float64) {
 	referenceProdigy(list, c, numerator, denominator)
+}
+
+//go:noinline
+func runQuantize(t Table, list [][]float32, c *fallback.QuantizeScalars) {
+	referenceQuantize(list, c)
+}
+
+//go:noinline
+func runQuantizeBF16(t Table, list [][]float32, c *fallback.QuantizeBF16Scalars) {
+	referenceQuantizeBF16(list, c)
 }
 
 //go:noinline

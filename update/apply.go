@@ -130,7 +130,7 @@ func (o *Optimizer) applyPart(x *portion) error {
 	if o.begun == nil {
 		return &ArgError{"step", o.Steps(), "one that Begin began"}
 	}
-	if err := o.checkWholeRows(t, x.offset, n); err != nil {
+	if err := firstError(o.checkWholeRows(t, x.offset, n), o.checkWholeBlocks(x.tensor, x.offset, n)); err != nil {
 		return err
 	}
 	if err := o.apartFromState(x); err != nil {

@@ -384,6 +384,32 @@ func ExampleOptimizer_Export() {
 	// Output: 11 true true
 }
 
+// AdamW with state of 8 bits: two bytes of a parameter and a scale of each 256, where float32
+// takes eight.
+func ExampleOptimizer_SetStateTypes() {
+	const n = 1 << 16
+	params, grads := make([]float32, n), make([]float32, n)
+	for i := range grads {
+		grads[i] = 1
+	}
+	optimizer, err := update.New(n, torch.AdamW())
+	check(err)
+	fmt.Println(optimizer.StateBytes(), "bytes of float32")
+	check(optimizer.SetStateTypes(map[string]update.StateType{"m": update.StateFloat8, "v": update.StateFloat8}, 1))
+	fmt.Println(optimizer.StateBytes(), "bytes")
+	for range 10 {
+		check(optimizer.Step(params, grads))
+	}
+	exported, err := optimizer.Export()
+	check(err)
+	m := exported.Tensors[0].Typed["m"]
+	fmt.Println(m.Type, m.Codes[0], m.Scales[0])
+	// Output:
+	// 524288 bytes of float32
+	// 133120 bytes
+	// float8 127 0.6513216
+}
+
 // Schedule-Free AdamW on f(w) = ½(w - 1)², with noise. To evaluate or to ship the parameters
 // they are made the mean of where they have been, and to go on what they were.
 func ExampleOptimizer_Eval() {

@@ -64,6 +64,8 @@ func (o *Optimizer) checkRows(params []float32, rows int, grads []float32) error
 		return &ArgError{"tensors[0].Columns", 0, "the length of a row with StepRows"}
 	case !o.engine.TakesRows(t.group):
 		return &ArgError{"rule", o.groups[t.group].rule.Name(), "one of a single pass without sums or CautiousUpdate with StepRows"}
+	case o.packsState():
+		return &ArgError{"the state", "not float32", "float32 with StepRows: SetStateTypes"}
 	case o.begun != nil:
 		return &ArgError{"step", o.Steps(), "one that is not begun: its ranges are the caller's to Apply"}
 	case o.takesAll():

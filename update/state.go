@@ -30,6 +30,7 @@ type TensorState struct {
 	Rule    string // Name of its rule
 	Steps   int64  // fewer than the optimizer's if it was left out of some
 	Buffers map[string][]float32
+	Typed   map[string]TypedState `json:",omitempty"` // buffers of other types: see SetStateTypes
 }
 
 // Export copies the state. Within a step that was begun there is none, nor between Eval and
@@ -52,9 +53,14 @@ func (o *Optimizer) Export() (State, error) {
 	}
 	for k, t := range o.tensors {
 		g := &o.groups[t.group]
-		state := map[string][]float32{}
+		state, typed := map[string][]float32{}, map[string]TypedState(nil)
 		for j, slot := range o.slotsOf(&t) {
-			if b, ok := o.engine.State(k, j); ok {
+			if o.engine.Packing(k, j) != engine.Unpacked {
+				if typed == nil {
+					typed = map[string]TypedState{}
+				}
+				typed[slot.Name] = o.typedState(k, j)
+			} else if b, ok := o.engine.State(k, j); ok {
 				state[slot.Name] = make([]float32, len(b))
 				buffers.Copy(state[slot.Name], b)
 			}
@@ -65,7 +71,7 @@ func (o *Optimizer) Export() (State, error) {
 				buffers.Copy(state[b.name], b.buffer)
 			}
 		}
-		s.Tensors = append(s.Tensors, TensorState{t.name, g.rule.Name(), o.engine.TensorSteps(k), state})
+		s.Tensors = append(s.Tensors, TensorState{t.name, g.rule.Name(), o.engine.TensorSteps(k), state, typed})
 	}
 	return s, nil
 }
@@ -84,6 +90,11 @@ func (o *Optimizer) Import(s State) error {
 			list = append(list, s.Tensors[k].Buffers[slot.Name])
 		}
 		o.engine.Load(k, s.Tensors[k].Steps, list)
+		for j, slot := range o.slotsOf(&t) {
+			if b, ok := s.Tensors[k].Typed[slot.Name]; ok {
+				o.loadTyped(k, j, b)
+			}
+		}
 	}
 	for k := range s.Rules {
 		o.setLR(k, s.Rules[k].LR)
@@ -133,7 +144,13 @@ func (o *Optimizer) checkTensor(k int, s State) error {
 		return &ArgError{fmt.Sprintf("Tensors[%d].Steps", k), from.Steps, fmt.Sprintf("from 0 to the optimizer's %d", s.Steps)}
 	}
 	slots := given(o.slotsOf(t), from.Buffers)
-	own := maps.Clone(from.Buffers)
+	own := map[string]bool{}
+	for name := range from.Buffers {
+		own[name] = true
+	}
+	for name := range from.Typed {
+		own[name] = true
+	}
 	delete(own, AverageName)
 	delete(own, SlowName)
 	if len(own) != len(slots) {
@@ -141,6 +158,13 @@ func (o *Optimizer) checkTensor(k int, s State) error {
 	}
 	for _, slot := range slots {
 		name := fmt.Sprintf("Tensors[%d].Buffers[%q]", k, slot.Name)
+		j := slices.IndexFunc(o.slotsOf(t), func(s engine.Slot) bool { return s.Name == slot.Name })
+		if _, ok := from.Typed[slot.Name]; ok || o.engine.Packing(k, j) != engine.Unpacked {
+			if err := o.checkTyped(k, j, from, name, fmt.Sprintf("Tensors[%d].Typed[%q]", k, slot.Name)); err != nil {
+				return err
+			}
+			continue
+		}
 		b, ok := from.Buffers[slot.Name]
 		if n := slot.Len(t.shape()); !ok || len(b) != n {
 			return &ArgError{"len(" + name + ")", len(b), fmt.Sprint(n)}
@@ -182,6 +206,9 @@ func (o *Optimizer) Buffer(tensor int, name string) ([]float32, error) {
 	for j, slot := range slots {
 		if slot.Name != name {
 			continue
+		}
+		if s := StateType(o.engine.Packing(tensor, j)); s != StateFloat32 {
+			return nil, &ArgError{"name", name, fmt.Sprintf("a buffer of float32: this one is of %v, which Export copies", s)}
 		}
 		b, ok := o.engine.State(tensor, j)
 		if !ok {

@@ -28,10 +28,11 @@ func TypedList[T kernels.Number](list [][]T) []Typed { return kernels.TypedList(
 // F16: the bits are those of StepSet with the same numbers as float32, and so are norms and
 // what policies see. A gradient of 16 bits is scaled once it is float32.
 //
-// Parameters, state and all arithmetic are float32. SetCopies has the step leave the
-// parameters in 16 bits too: along gradients of BF16 and with copies in BF16, Adam, Momentum
-// without Nesterov, Lion, SignSGD with momentum and AdaGrad have kernels that do all of it in
-// one loop. StepSplit keeps the parameters themselves in two halves of 16 bits.
+// Parameters and all arithmetic are float32, and state is unless SetStateTypes says otherwise.
+// SetCopies has the step leave the parameters in 16 bits too: along gradients of BF16 and with
+// copies in BF16, Adam, Momentum without Nesterov, Lion, SignSGD with momentum and AdaGrad have
+// kernels that do all of it in one loop. StepSplit keeps the parameters themselves in two
+// halves of 16 bits.
 func (o *Optimizer) StepTyped(params [][]float32, grads []Typed) error {
 	if err := o.enter(); err != nil {
 		return err

@@ -30,6 +30,9 @@ func (o *Optimizer) SetAdaptiveClip(clipping, eps float64) error {
 	if err := o.betweenSteps(); err != nil {
 		return err
 	}
+	if o.packsState() && !math.IsInf(clipping, 1) {
+		return &ArgError{"clipping", clipping, "+Inf with state that is not float32: SetStateTypes"}
+	}
 	o.adaptive, o.adaptiveEps = clipping, eps
 	o.setUnits()
 	return nil
@@ -46,6 +49,9 @@ func (o *Optimizer) AdaptiveClip() (clipping, eps float64) { return o.adaptive, 
 func (o *Optimizer) SetCentralize(on bool) error {
 	if err := o.betweenSteps(); err != nil {
 		return err
+	}
+	if o.packsState() && on {
+		return &ArgError{"on", on, "false with state that is not float32: SetStateTypes"}
 	}
 	o.centralizes = on
 	o.setUnits()

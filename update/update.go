@@ -10,7 +10,8 @@
 // float32 block by block within the step, which can leave the parameters as bfloat16 or
 // float16 beside the float32 ones (SetCopies), or be given them as bfloat16 and what that lacks
 // (StepSplit). All arithmetic is float32: the bits are those of float32 gradients with the
-// same numbers.
+// same numbers. Means of gradients and of squares may be kept in bfloat16 or 8 bits
+// (SetStateTypes).
 //
 // A rule is a struct of options, and the packages torch, keras, optax, tensorflow and
 // textbook below this one have the rules of each framework under its own names and with
@@ -75,6 +76,8 @@ type Optimizer struct {
 	adaptive      float64 // the clipping by units, and its eps
 	adaptiveEps   float64
 	centralizes   bool
+	stateTypes    map[string]StateType
+	stateSeed     uint64
 
 	turn    turn
 	torn    bool   // a step was not carried to its end

@@ -993,6 +993,34 @@ typedef struct lockstep_d_adapt_adamw_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_d_adapt_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_d_adapt_adamw_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]);
 
 /*
+ * lockstep_dequantize_scalars are the numbers of Dequantize.
+ */
+typedef struct lockstep_dequantize_scalars {
+	float scale; /* the largest magnitude of the block */
+	uint32_t bias; /* what is added to a code */
+	uint32_t signs; /* the sign bit, or 0 */
+} lockstep_dequantize_scalars;
+
+/*
+ * Dequantize makes a block of what Quantize has made of it.
+ *
+ *	c = the byte of q without its sign, from the lowest on
+ *	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
+ *
+ * list: q (read), x0 (written), x1 (written), x2 (written), x3 (written)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_dequantize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_dequantize_scalars *c);
+
+/*
+ * DequantizeBF16 makes a block of what QuantizeBF16 has made of it.
+ *
+ *	x0 ← the lower half of q0, x1 ← the upper one, x2 and x3 ← those of q1
+ *
+ * list: q0 (read), q1 (read), x0 (written), x1 (written), x2 (written), x3 (written)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_dequantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
+
+/*
  * Dots multiplies a matrix, row-major with len(w) columns, by a vector:
  * z = x·w. A row is summed in 32 lanes, and these in the order of lockstep_total.
  *
@@ -1543,6 +1571,60 @@ typedef struct lockstep_prodigy_scalars {
  * list: p (read), g (read), p0 (read), s (changed), m (changed), v (changed)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_prodigy(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_prodigy_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]);
+
+/*
+ * lockstep_quantize_scalars are the numbers of Quantize.
+ */
+typedef struct lockstep_quantize_scalars {
+	float up; /* a power of 2 that keeps inverse a normal number */
+	float inverse; /* 1/(up·the largest magnitude of the block), rounded up */
+	float low; /* what the code 1 stands for, beside 1 for the largest */
+	float least; /* low·2⁻¹⁶, or 0 for codes of at least 1 */
+	uint32_t bias; /* what is added to a code */
+	uint32_t signs; /* the sign bit, or 0 */
+	uint32_t base; /* added to all numbers of places */
+	uint32_t high; /* the upper half of these */
+	uint32_t key1; /* of the stream */
+	uint32_t key2;
+} lockstep_quantize_scalars;
+
+/*
+ * Quantize makes codes of 8 bits of a block's elements: 3 bits of a fraction, above them an
+ * exponent, and a sign if signs are kept. Of its part of the largest magnitude the code above
+ * or below is taken at random, so that the mean is right. The block comes in four parts, of
+ * which each word has an element. The numbers of places are bits in index, and the generator is
+ * that of Noise. NaN is 0, whatever its sign.
+ *
+ *	u = threefry(index + base, high), 16 bits of it for each element
+ *	y = |x|·up·inverse, from low to 1
+ *	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+ *	q ← c of x0 to x3, in its bytes from the lowest on
+ *
+ * list: q (written), x0 (read), x1 (read), x2 (read), x3 (read), index (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_quantize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_scalars *c);
+
+/*
+ * lockstep_quantize_bf16_scalars are the numbers of QuantizeBF16.
+ */
+typedef struct lockstep_quantize_bf16_scalars {
+	uint32_t base; /* added to all numbers of places */
+	uint32_t high; /* the upper half of these */
+	uint32_t key1; /* of the stream */
+	uint32_t key2;
+} lockstep_quantize_bf16_scalars;
+
+/*
+ * QuantizeBF16 rounds the elements of a block to BF16, up or down at random so that their mean
+ * is right, as Quantize does: to nearest what a step adds to a slow mean would be lost. A NaN
+ * is quiet, and what is between the largest BF16 and infinity is the former.
+ *
+ *	u = threefry(index + base, high), 16 bits of it for each element
+ *	q0 ← x0 and x1, q1 ← x2 and x3: of each the upper half of its bits + u, that of the first the lower half
+ *
+ * list: q0 (written), q1 (written), x0 (read), x1 (read), x2 (read), x3 (read), index (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_quantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_bf16_scalars *c);
 
 /*
  * lockstep_radam_scalars are the numbers of one RAdam step.

@@ -53,9 +53,9 @@ func (e *Engine) agree(w *Worker, t *tensor, lo int, grad []float32) {
 	n, g := len(grad), &e.groups[t.Rule]
 	d := w.unmoved(n, len(t.State))
 	all, room := append(w.buffers[:0], d, grad), w.moves[n:]
-	for j, s := range t.State {
+	for j := range t.State {
 		state := room[j*n:][:n]
-		copy(state, s[lo:lo+n])
+		copy(state, w.state(t, j, lo, lo+n))
 		all = append(all, state)
 	}
 	w.list.Set(all...)

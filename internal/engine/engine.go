@@ -19,18 +19,19 @@ type Engine struct {
 	total   int // elements of all tensors
 	passes  int // of the rule that has most
 
-	step    int64
-	apart   bool      // tensors have taken different numbers of steps
-	missing bool      // some tensors are left out of this step
-	absent  []bool    // without a gradient in this step
-	late    bool      // some tensors have yet to begin as their parameters
-	owns    bool      // some passes have scalars of each tensor
-	counts  bool      // some steps are as cautious as a part of their tensor agrees
-	shards  shards    // of the gradients
-	numbers []float32 // of elements, as bits, if there is noise
-	zeroes  bool      // steps leave zeros of the gradients
-	copies  bool      // some tensors have copies of their parameters
-	placed  int       // counts how often buffers were elsewhere than before, or what is flushed of them
+	step     int64
+	apart    bool      // tensors have taken different numbers of steps
+	missing  bool      // some tensors are left out of this step
+	absent   []bool    // without a gradient in this step
+	late     bool      // some tensors have yet to begin as their parameters
+	owns     bool      // some passes have scalars of each tensor
+	counts   bool      // some steps are as cautious as a part of their tensor agrees
+	shards   shards    // of the gradients
+	numbers  []float32 // of elements, as bits, if there is noise
+	zeroes   bool      // steps leave zeros of the gradients
+	copies   bool      // some tensors have copies of their parameters
+	packSeed uint64    // of the rounding of packed state
+	placed   int       // counts how often buffers were elsewhere than before, or what is flushed of them
 
 	partial [][MaxSums]float64 // by unit
 	many    [][MaxSums]float64 // room for the sums of tensors
@@ -77,6 +78,7 @@ type tensor struct {
 	trust    float32   // the factor of what agrees in this step, if it is cautious
 	average  []float32 // of its parameters
 	slow     []float32
+	packed   []packed      // slots that are, or nil for none: their State is nil
 	copied   kernels.Typed // its parameters in another type, the caller's
 	byColumn []float64     // sums by column, of each unit; after the pass the first are the tensor's
 }

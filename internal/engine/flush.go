@@ -63,10 +63,10 @@ func (g *group) flush(table kernels.Table, w *Worker, t *tensor, lo, hi int, p, 
 	for j, s := range g.State {
 		switch {
 		case s.goes():
-			w.list.Set(t.State[j][lo:hi])
+			w.list.Set(w.state(t, j, lo, hi))
 			kernels.Flush(table, &w.list, &g.small)
 		case s.fadesAway():
-			w.list.Set(t.State[j][lo:hi], grad)
+			w.list.Set(w.state(t, j, lo, hi), grad)
 			kernels.Fade(table, &w.list, &g.fade)
 		}
 	}

@@ -48,7 +48,7 @@ func (e *Engine) Fuse(rule int, f Fused) {
 // of BF16, with a copy in BF16 and no stage between. Where small state is looked at, a block is
 // better in the cache.
 func (e *Engine) fuses(g *group, t *tensor, w *Worker) bool {
-	return len(w.shards) == 1 && w.shards[0].factor == 1 && w.shards[0].grads.Element() == kernels.Bfloat16 &&
+	return t.packed == nil && len(w.shards) == 1 && w.shards[0].factor == 1 && w.shards[0].grads.Element() == kernels.Bfloat16 &&
 		g.fused.run != nil && t.copied.Element() == kernels.Bfloat16 && !g.penalized() && !e.following.follows()
 }
 

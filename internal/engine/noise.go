@@ -19,7 +19,14 @@ type Noise struct {
 func (e *Engine) SetNoise(n *Noise) {
 	e.clipping.noise = n
 	e.setClipping()
-	if n != nil && e.numbers == nil {
+	if n != nil {
+		e.number()
+	}
+}
+
+// number makes the numbers of a block's elements.
+func (e *Engine) number() {
+	if e.numbers == nil {
 		e.numbers = make([]float32, tune.BlockLen)
 		for k := range e.numbers {
 			e.numbers[k] = math.Float32frombits(uint32(k))

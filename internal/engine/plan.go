@@ -4,8 +4,9 @@
 // It cuts the work into units, shares them among goroutines, hands small tensors to a
 // kernel in lists, has stages around the kernel, block by block (sums of gradients, clipping,
 // penalties, averages and copies of parameters, zeros for gradients), makes zeros of state that has
-// faded, and adds up what passes measure. The bits of a result depend on the
-// plan and the numbers alone, not on the number of goroutines.
+// faded, makes float32 of state in fewer bits and packs it anew, and adds up what passes
+// measure. The bits of a result depend on the plan and the numbers alone, not on the number of
+// goroutines.
 //
 // What it is called with it takes for checked: buffers have the lengths of their tensors,
 // those that are written overlap no others, and one goroutine at a time is in a step.

@@ -100,7 +100,7 @@ func (e *Engine) apply(w *Worker, t *tensor, k, lo, hi int, p, grad []float32) {
 		e.fuse(w, t, lo, p)
 		return
 	}
-	if e.staged(g) || len(w.shards) > 0 {
+	if e.staged(g) || len(w.shards) > 0 || t.packed != nil {
 		e.blocks(w, t, k, lo, p, grad, blockOf{flushes: flushes})
 		return
 	}
@@ -156,11 +156,17 @@ func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32, of b
 		if looks {
 			d = e.given(w, g, t, at, end, grad)
 		}
+		if t.packed != nil {
+			e.unpack(w, t, lo+at, lo+end)
+		}
 		if of.counts {
 			e.agree(w, t, lo+at, e.before(w, g, t, lo+at, p[at:end], d))
 			continue
 		}
 		e.block(w, t, k, lo+at, p[at:end], d, of.flushes)
+		if t.packed != nil {
+			e.pack(w, t, lo+at)
+		}
 		if pass.sums == ByColumn && (end%piece == 0 || end == len(p)) {
 			w.matrix.fold()
 		}
@@ -271,8 +277,8 @@ func (e *Engine) runPass(w *Worker, t *tensor, k, lo, hi int, p, grad []float32)
 		w.setMatrix(g, t, lo, hi)
 	case pass.buffers == nil:
 		all := append(w.buffers[:0], p, grad)
-		for _, s := range t.State {
-			all = append(all, s[lo:hi])
+		for j := range t.State {
+			all = append(all, w.state(t, j, lo, hi))
 		}
 		w.list.Set(all...)
 	default:

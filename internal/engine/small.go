@@ -33,7 +33,7 @@ func (g *group) buffers() int { return 2 + len(g.State) }
 // lists them for the kernels once and not in each step.
 func (e *Engine) Place(params, grads [][]float32, moved bool) {
 	e.placed++
-	if len(e.tensors) == 1 && e.groups[e.tensors[0].Rule].plain && e.total < tune.ParallelLen && len(grads[0]) == e.total {
+	if len(e.tensors) == 1 && e.groups[e.tensors[0].Rule].plain && e.total < tune.ParallelLen && len(grads[0]) == e.total && e.tensors[0].packed == nil {
 		all := append(e.workers[0].buffers[:0], params[0], grads[0])
 		e.only.Set(append(all, e.tensors[0].State...)...)
 	}

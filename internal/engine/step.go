@@ -154,7 +154,7 @@ func (e *Engine) beginAsParams(params [][]float32) {
 func (e *Engine) RunSmall(params, grads []float32) {
 	t := &e.tensors[0]
 	g, w := &e.groups[t.Rule], e.workers[0]
-	if e.staged(g) || e.following.starts() || t.missed != 0 || t.begins {
+	if e.staged(g) || e.following.starts() || t.missed != 0 || t.begins || t.packed != nil {
 		e.Part(w, 0, 0, params, kernels.TypedOf(grads))
 		e.End()
 		return

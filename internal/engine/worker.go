@@ -33,6 +33,7 @@ type Worker struct {
 	agrees      fallback.AgreeScalars
 	cautious    fallback.CautiousScalars
 	row         rowState
+	packs       packRoom
 	long        bool // a row is longer than a block, and row is of it
 }
 

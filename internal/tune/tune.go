@@ -97,6 +97,10 @@ const (
 	// processor has to foresee the reads of each block anew.
 	BlockLen = 1024
 
+	// PackLen is the number of elements of a block of state of fewer bits, which have one
+	// scale: another value changes bits.
+	PackLen = 256
+
 	// ShardLen is that of blocks of which gradients are added up first: buffer after buffer,
 	// each long enough for the processor to foresee its reads, and all within the L2 cache.
 	// With 512 elements the sum of eight took three times as long; half as many took a

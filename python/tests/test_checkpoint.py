@@ -329,6 +329,7 @@ def _rewritten(path: Path, change: Callable[[Any, Any], None], version: str = "1
         (lambda d, b: d["tensors"][0].update(steps=True), "is none"),
         (lambda d, b: d["tensors"][0]["shape"].append(1 << 63), "is none"),
         (lambda d, b: d.update(steps=1 << 63), "is none"),
+        (lambda d, b: d["tensors"][0].update(types={"m": "float8"}), "has state of the types {'m': 'float8'}"),
         (lambda d, b: d.update(steps=(1 << 63) - 1), "checksum"),
         (lambda d, b: d.update(averages=-1), "is none"),
         (lambda d, b: d.update(averages=1 << 63), "is none"),

@@ -146,7 +146,7 @@ func TestSlowOfSome(t *testing.T) {
 func TestBesideHasTheShape(t *testing.T) {
 	for _, slot := range []string{update.AverageName, update.SlowName} {
 		f := &File{Groups: []Group{{Rule: "A", State: "a", Options: map[string]any{"lr": 1.}}}}
-		f.Tensors = []Tensor{{Name: "w", Shape: []int{2, 3}, Buffers: []Buffer{{slot, make([]float32, 6)}}}}
+		f.Tensors = []Tensor{{Name: "w", Shape: []int{2, 3}, Buffers: []Buffer{{Slot: slot, Data: make([]float32, 6)}}}}
 		if slot == update.AverageName {
 			f.Averages = 1
 		}

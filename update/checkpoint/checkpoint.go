@@ -109,9 +109,13 @@ func tensorOf(o *update.Optimizer, k, group int, state update.TensorState) (Tens
 		return t, err
 	}
 	slots, besides := apart(names)
-	begun := func(slot string) bool { _, ok := state.Buffers[slot]; return ok }
+	begun := func(slot string) bool {
+		_, ok := state.Buffers[slot]
+		_, typed := state.Typed[slot]
+		return ok || typed
+	}
 	for _, name := range slices.DeleteFunc(append(slots, besides...), func(name string) bool { return !begun(name) }) {
-		t.Buffers = append(t.Buffers, Buffer{name, state.Buffers[name]})
+		t.Buffers = append(t.Buffers, Buffer{name, state.Buffers[name], state.Typed[name]})
 	}
 	return t, nil
 }
@@ -231,10 +235,43 @@ func isPart(some, of []string) bool {
 	return slices.Equal(some, in)
 }
 
+// begin adds what the rule begins with to the state of a tensor that has taken no step.
+func (t *Tensor) begin(to update.TensorState, o *update.Optimizer, of update.Tensor, rule update.Rule, slots []string) error {
+	first, err := update.NewSet([]update.Tensor{{Size: of.Size, Columns: of.Columns}}, rule)
+	if err != nil {
+		return err
+	}
+	types, seed := o.StateTypes()
+	maps.DeleteFunc(types, func(slot string, _ update.StateType) bool { return !slices.Contains(slots, slot) })
+	if err := first.SetStateTypes(types, seed); err != nil {
+		return err
+	}
+	state, err := first.Export()
+	if err != nil {
+		return err
+	}
+	for _, slot := range slots {
+		begins, ok := state.Tensors[0].Buffers[slot]
+		typed, other := state.Tensors[0].Typed[slot]
+		_, saved := to.Buffers[slot]
+		_, savedTyped := to.Typed[slot]
+		switch {
+		case !ok && !other: // as the parameters, with its first step
+			delete(to.Buffers, slot)
+		case saved || savedTyped:
+		case ok:
+			to.Buffers[slot] = begins
+		default:
+			to.Typed[slot] = typed
+		}
+	}
+	return nil
+}
+
 // stateFor is the state of an optimizer's tensor: what was saved, or what the rule begins
 // with.
 func (t *Tensor) stateFor(o *update.Optimizer, k int, of update.Tensor, rule update.Rule) (update.TensorState, error) {
-	to := update.TensorState{Name: of.Name, Rule: rule.Name(), Steps: t.Steps, Buffers: map[string][]float32{}}
+	to := update.TensorState{Name: of.Name, Rule: rule.Name(), Steps: t.Steps, Buffers: map[string][]float32{}, Typed: map[string]update.TypedState{}}
 	names, err := o.Buffers(k)
 	if err != nil {
 		return to, err
@@ -243,28 +280,15 @@ func (t *Tensor) stateFor(o *update.Optimizer, k int, of update.Tensor, rule upd
 	var all []string
 	for _, b := range t.Buffers {
 		all = append(all, b.Slot)
-		to.Buffers[b.Slot] = b.Data
+		if b.Typed.Type == update.StateFloat32 {
+			to.Buffers[b.Slot] = b.Data
+		} else {
+			to.Typed[b.Slot] = b.Typed
+		}
 	}
 	has, _ := apart(all)
 	if t.Steps == 0 && len(slots) > 0 && isPart(has, slots) {
-		first, err := update.NewSet([]update.Tensor{{Size: of.Size, Columns: of.Columns}}, rule)
-		if err != nil {
-			return to, err
-		}
-		state, err := first.Export()
-		if err != nil {
-			return to, err
-		}
-		for _, slot := range slots {
-			begins, ok := state.Tensors[0].Buffers[slot]
-			switch _, saved := to.Buffers[slot]; {
-			case !ok: // as the parameters, with its first step
-				delete(to.Buffers, slot)
-			case !saved:
-				to.Buffers[slot] = begins
-			}
-		}
-		return to, nil
+		return to, t.begin(to, o, of, rule, slots)
 	}
 	if !slices.Equal(has, slots) {
 		return to, fmt.Errorf("%q has the state %q, want %q", t.Name, has, slots)

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"maps"
 	"math"
@@ -54,8 +53,9 @@ type Tensor struct {
 // A Buffer is a state buffer: in a file it has the shape of its tensor if it has as many
 // elements, and one dimension if not.
 type Buffer struct {
-	Slot string
-	Data []float32
+	Slot  string
+	Data  []float32         // of float32
+	Typed update.TypedState // or of another type, of the tensor's shape
 }
 
 // An Error says why a file cannot be read.
@@ -93,6 +93,8 @@ type listed struct {
 	Steps   *int64   `json:"steps"`
 	Shape   []int    `json:"shape"`
 	Buffers []string `json:"buffers"`
+
+	Types map[string]string `json:"types,omitempty"` // of buffers that are not float32
 }
 
 // stored is where a buffer is.
@@ -175,10 +177,13 @@ func (f *File) check() error {
 			return refuse("%q has the shape %v", t.Name, t.Shape)
 		default:
 			for _, b := range t.Buffers {
-				if keys[t.Name+"/"+b.Slot] {
-					return refuse("two buffers have the name %q", t.Name+"/"+b.Slot)
+				for _, p := range b.parts(&t) {
+					name := t.Name + "/" + b.Slot + p.suffix
+					if keys[name] {
+						return refuse("two buffers have the name %q", name)
+					}
+					keys[name] = true
 				}
-				keys[t.Name+"/"+b.Slot] = true
 			}
 		}
 		seen[t.Name] = true
@@ -215,6 +220,12 @@ func (f *File) describe() ([]byte, error) {
 		l := listed{Name: &t.Name, Group: &t.Group, Steps: &t.Steps, Shape: append([]int{}, t.Shape...), Buffers: []string{}}
 		for _, b := range t.Buffers {
 			l.Buffers = append(l.Buffers, b.Slot)
+			if b.Typed.Type != update.StateFloat32 {
+				if l.Types == nil {
+					l.Types = map[string]string{}
+				}
+				l.Types[b.Slot] = b.Typed.Type.String()
+			}
 		}
 		d.Tensors = append(d.Tensors, l)
 	}
@@ -249,7 +260,18 @@ func (f *File) parse(text string) error {
 		}
 		to := Tensor{Name: *t.Name, Group: *t.Group, Steps: *t.Steps, Shape: t.Shape}
 		for _, slot := range t.Buffers {
-			to.Buffers = append(to.Buffers, Buffer{Slot: slot})
+			b := Buffer{Slot: slot}
+			if name, ok := t.Types[slot]; ok {
+				if b.Typed.Type, ok = typeOf(name); !ok {
+					return refuse("%q is of the type %q, want bfloat16 or float8", *t.Name+"/"+slot, name)
+				}
+			}
+			to.Buffers = append(to.Buffers, b)
+		}
+		for slot := range t.Types {
+			if !slices.Contains(t.Buffers, slot) {
+				return refuse("%q has a type and is no buffer", *t.Name+"/"+slot)
+			}
 		}
 		f.Tensors = append(f.Tensors, to)
 	}
@@ -295,9 +317,6 @@ func (f *File) buffers(do func(key string, t *Tensor, b *Buffer) error) error {
 	return nil
 }
 
-// block is how many numbers are turned to bytes at a time.
-const block = 16 << 10
-
 // shapeOf is that of a buffer of n elements.
 func (t *Tensor) shapeOf(n int) []int {
 	if all, _ := product(t.Shape); n == all {
@@ -311,39 +330,6 @@ func (t *Tensor) shapeOf(n int) []int {
 func (t *Tensor) mayHave(b *Buffer, shape []int) bool {
 	beside := b.Slot == update.AverageName || b.Slot == update.SlowName
 	return slices.Equal(shape, t.Shape) || len(shape) == 1 && !beside
-}
-
-// put writes numbers, little endian.
-func put(w io.Writer, data []float32) error {
-	room := make([]byte, 0, 4*min(len(data), block))
-	for len(data) > 0 {
-		n := min(len(data), block)
-		room = room[:0]
-		for _, x := range data[:n] {
-			room = binary.LittleEndian.AppendUint32(room, math.Float32bits(x))
-		}
-		if _, err := w.Write(room); err != nil {
-			return err
-		}
-		data = data[n:]
-	}
-	return nil
-}
-
-// get reads them.
-func get(r io.Reader, data []float32) error {
-	room := make([]byte, 4*min(len(data), block))
-	for len(data) > 0 {
-		n := min(len(data), block)
-		if _, err := io.ReadFull(r, room[:4*n]); err != nil {
-			return err
-		}
-		for i := range n {
-			data[i] = math.Float32frombits(binary.LittleEndian.Uint32(room[4*i:]))
-		}
-		data = data[n:]
-	}
-	return nil
 }
 
 // encode writes a file.
@@ -360,14 +346,18 @@ func (f *File) encode(w io.Writer) error {
 	header := map[string]any{}
 	offset := int64(0)
 	err = f.buffers(func(key string, t *Tensor, b *Buffer) error {
-		end := offset + 4*int64(len(b.Data))
-		shape := t.shapeOf(len(b.Data))
-		if !t.mayHave(b, shape) {
-			return refuse("%q has %d numbers, want them of the shape %v", key, len(b.Data), t.Shape)
+		for _, p := range b.parts(t) {
+			if !p.fits(t, b) {
+				return refuse("%q has %d numbers, want them of the shape %v", key+p.suffix, p.len(), p.wanted(t))
+			}
+			end := offset + int64(p.width())*int64(p.len())
+			header[key+p.suffix] = stored{p.dtype, p.shape, [2]int64{offset, end}}
+			offset = end
+			if err := p.put(sum); err != nil {
+				return err
+			}
 		}
-		header[key] = stored{"F32", shape, [2]int64{offset, end}}
-		offset = end
-		return put(sum, b.Data)
+		return nil
 	})
 	if err != nil {
 		return err
@@ -387,7 +377,7 @@ func (f *File) encode(w io.Writer) error {
 	if _, err := w.Write(h); err != nil {
 		return err
 	}
-	return f.buffers(func(_ string, _ *Tensor, b *Buffer) error { return put(w, b.Data) })
+	return f.hash(w)
 }
 
 // decode reads a file of so many bytes. It asks for no more memory than they can fill.
@@ -441,8 +431,16 @@ func decode(r io.Reader, size int64) (*File, error) {
 	return f, nil
 }
 
-func (f *File) hash(sum hash.Hash) error {
-	return f.buffers(func(_ string, _ *Tensor, b *Buffer) error { return put(sum, b.Data) })
+// hash writes the numbers of all buffers.
+func (f *File) hash(to io.Writer) error {
+	return f.buffers(func(_ string, t *Tensor, b *Buffer) error {
+		for _, p := range b.parts(t) {
+			if err := p.put(to); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // split takes the metadata apart, of a version that is known.
@@ -459,35 +457,23 @@ func split(metadata map[string]string) (checksum, text string, err error) {
 	return checksum, text, nil
 }
 
-// A place is a buffer in a file.
+// A place is a part of a buffer in a file.
 type place struct {
 	stored
-	buffer *Buffer
+	part part
 }
 
 // places are those of all buffers, in the order of the file, which they fill without gaps.
 func (f *File) places(header map[string]json.RawMessage, size int64) ([]place, error) {
 	var list []place
 	err := f.buffers(func(key string, t *Tensor, b *Buffer) error {
-		raw, ok := header[key]
-		if !ok {
-			return refuse("damaged: it lacks the buffer %q", key)
+		for _, part := range b.parts(t) {
+			p, err := part.place(header, key+part.suffix, t, b, size)
+			if err != nil {
+				return err
+			}
+			list = append(list, p)
 		}
-		delete(header, key)
-		p := place{buffer: b}
-		in := json.NewDecoder(bytes.NewReader(raw))
-		in.DisallowUnknownFields()
-		if err := in.Decode(&p.stored); err != nil {
-			return refuse("damaged: %q: %v", key, err)
-		}
-		n, ok := product(p.Shape)
-		if p.DType != "F32" || !ok || !t.mayHave(b, p.Shape) {
-			return refuse("damaged: %q is %s %v, want F32 %v", key, p.DType, p.Shape, t.Shape)
-		}
-		if p.Offsets[0] < 0 || p.Offsets[1]-p.Offsets[0] != 4*int64(n) || p.Offsets[1] > size {
-			return refuse("damaged: %q is at %v of %d bytes, want 4 times the %d numbers", key, p.Offsets, size, n)
-		}
-		list = append(list, p)
 		return nil
 	})
 	if err != nil {
@@ -512,8 +498,8 @@ func (f *File) places(header map[string]json.RawMessage, size int64) ([]place, e
 
 func (f *File) fill(r io.Reader, places []place) error {
 	for _, p := range places {
-		p.buffer.Data = make([]float32, (p.Offsets[1]-p.Offsets[0])/4)
-		if err := get(r, p.buffer.Data); err != nil {
+		p.part.grow(int(p.Offsets[1]-p.Offsets[0]) / p.part.width())
+		if err := p.part.get(r); err != nil {
 			return refuse("it ends within its buffers: %v", err)
 		}
 	}

@@ -253,6 +253,8 @@ def _describe(state: State) -> str:
 def _parse(described: str) -> State:
     try:
         state = _parse_state(**json.loads(described))
+    except CheckpointError:
+        raise
     except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"damaged: its description is none: {error}") from error
     _check_state(state)
@@ -278,8 +280,17 @@ def _parse_group(rule: str, state: str, options: Mapping[str, float | bool], **f
     return Group(str(rule), str(state), dict(options), framework)
 
 
-def _parse_tensor(name: str, group: int, steps: int, shape: list[int], buffers: list[str]) -> Tensor:
+def _parse_tensor(
+    name: str,
+    group: int,
+    steps: int,
+    shape: list[int],
+    buffers: list[str],
+    types: Mapping[str, str] | None = None,
+) -> Tensor:
     """A tensor whose buffers are still to be read."""
+    if types:
+        raise CheckpointError(f"{name!r} has state of the types {dict(types)}, want float32: others are Go's alone")
     empty = np.empty(0, np.float32)
     sizes = tuple(_count(n) for n in shape)
     return Tensor(str(name), _count(group), _count(steps), sizes, {str(slot): empty for slot in buffers})
