@@ -87,8 +87,12 @@ static const lockstep_parameter count_beyond_lanes[] = {{"count", LOCKSTEP_LANES
 static const lockstep_parameter d_adapt_adamw_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}, {"s", LOCKSTEP_STREAM}};
 static const lockstep_parameter d_adapt_adamw_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"before", LOCKSTEP_FLOAT}, {"weight", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"weight3", LOCKSTEP_FLOAT}, {"rate", LOCKSTEP_FLOAT}, {"layer", LOCKSTEP_FLOAT}};
 static const lockstep_parameter d_adapt_adamw_lanes[] = {{"numerator", LOCKSTEP_LANES_DOUBLE}, {"denominator", LOCKSTEP_LANES_DOUBLE}};
+static const lockstep_parameter dequantize_buffers[] = {{"q", LOCKSTEP_STREAM}, {"x0", LOCKSTEP_STREAM}, {"x1", LOCKSTEP_STREAM}, {"x2", LOCKSTEP_STREAM}, {"x3", LOCKSTEP_STREAM}};
+static const lockstep_parameter dequantize_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"bias", LOCKSTEP_MASK}, {"signs", LOCKSTEP_MASK}};
+static const lockstep_parameter dequantize_bf16_buffers[] = {{"q0", LOCKSTEP_STREAM}, {"q1", LOCKSTEP_STREAM}, {"x0", LOCKSTEP_STREAM}, {"x1", LOCKSTEP_STREAM}, {"x2", LOCKSTEP_STREAM}, {"x3", LOCKSTEP_STREAM}};
 static const lockstep_parameter dots_buffers[] = {{"z", LOCKSTEP_PER_ROW}, {"x", LOCKSTEP_MATRIX}, {"w", LOCKSTEP_STREAM}};
 static const lockstep_parameter exp_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
+static const lockstep_parameter expm1_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter ftrl_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"a", LOCKSTEP_STREAM}, {"z", LOCKSTEP_STREAM}};
 static const lockstep_parameter ftrl_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"small", LOCKSTEP_MASK}, {"input", LOCKSTEP_FLOAT}, {"shrink", LOCKSTEP_FLOAT}, {"inverse", LOCKSTEP_FLOAT}, {"prox_l1", LOCKSTEP_FLOAT}, {"prox_l2", LOCKSTEP_FLOAT}};
 static const lockstep_parameter fade_buffers[] = {{"x", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}};
@@ -143,6 +147,10 @@ static const lockstep_parameter penalty_lanes[] = {{"absolute", LOCKSTEP_LANES_D
 static const lockstep_parameter prodigy_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"p0", LOCKSTEP_STREAM}, {"s", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter prodigy_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"distance", LOCKSTEP_FLOAT}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"weight", LOCKSTEP_FLOAT}, {"beta3", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}};
 static const lockstep_parameter prodigy_lanes[] = {{"numerator", LOCKSTEP_LANES_DOUBLE}, {"denominator", LOCKSTEP_LANES_DOUBLE}};
+static const lockstep_parameter quantize_buffers[] = {{"q", LOCKSTEP_STREAM}, {"x0", LOCKSTEP_STREAM}, {"x1", LOCKSTEP_STREAM}, {"x2", LOCKSTEP_STREAM}, {"x3", LOCKSTEP_STREAM}, {"index", LOCKSTEP_STREAM}};
+static const lockstep_parameter quantize_scalars[] = {{"up", LOCKSTEP_FLOAT}, {"inverse", LOCKSTEP_FLOAT}, {"low", LOCKSTEP_FLOAT}, {"least", LOCKSTEP_FLOAT}, {"bias", LOCKSTEP_MASK}, {"signs", LOCKSTEP_MASK}, {"base", LOCKSTEP_MASK}, {"high", LOCKSTEP_MASK}, {"key1", LOCKSTEP_MASK}, {"key2", LOCKSTEP_MASK}};
+static const lockstep_parameter quantize_bf16_buffers[] = {{"q0", LOCKSTEP_STREAM}, {"q1", LOCKSTEP_STREAM}, {"x0", LOCKSTEP_STREAM}, {"x1", LOCKSTEP_STREAM}, {"x2", LOCKSTEP_STREAM}, {"x3", LOCKSTEP_STREAM}, {"index", LOCKSTEP_STREAM}};
+static const lockstep_parameter quantize_bf16_scalars[] = {{"base", LOCKSTEP_MASK}, {"high", LOCKSTEP_MASK}, {"key1", LOCKSTEP_MASK}, {"key2", LOCKSTEP_MASK}};
 static const lockstep_parameter radam_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter radam_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"unbias", LOCKSTEP_FLOAT}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"direct", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"adapts", LOCKSTEP_FLOAT}};
 static const lockstep_parameter rmsprop_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
@@ -166,10 +174,12 @@ static const lockstep_parameter schedule_free_radam_buffers[] = {{"p", LOCKSTEP_
 static const lockstep_parameter schedule_free_radam_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"adapts", LOCKSTEP_FLOAT}, {"rest", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}, {"direct", LOCKSTEP_FLOAT}, {"mix", LOCKSTEP_FLOAT}};
 static const lockstep_parameter shrink_buffers[] = {{"p", LOCKSTEP_STREAM}};
 static const lockstep_parameter shrink_scalars[] = {{"threshold", LOCKSTEP_FLOAT}, {"shrink", LOCKSTEP_FLOAT}};
+static const lockstep_parameter sigmoid_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter sign_sgd_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}};
 static const lockstep_parameter sign_sgd_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter simplified_ademamix_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter simplified_ademamix_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"beta1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"unbias", LOCKSTEP_FLOAT}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"alpha", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
+static const lockstep_parameter softplus_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter sophia_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM}};
 static const lockstep_parameter sophia_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"gamma", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"clip", LOCKSTEP_FLOAT}};
 static const lockstep_parameter split_bf16_buffers[] = {{"h", LOCKSTEP_STREAM_BF16}, {"r", LOCKSTEP_STREAM_BF16}, {"x", LOCKSTEP_STREAM}};
@@ -186,6 +196,7 @@ static const lockstep_parameter sum_abs_buffers[] = {{"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter sum_abs_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter sum_squares_buffers[] = {{"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter sum_squares_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
+static const lockstep_parameter tanh_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter tensor_norms_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}};
 static const lockstep_parameter tensor_norms_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}};
 static const lockstep_parameter tensor_norms_lanes[] = {{"params", LOCKSTEP_LANES_DOUBLE}, {"grads", LOCKSTEP_LANES_DOUBLE}};
@@ -233,8 +244,11 @@ const lockstep_kernel lockstep_all[] = {
 	{"Clip", clip_buffers, 2, clip_scalars, 3, NULL, 0},
 	{"CountBeyond", count_beyond_buffers, 1, count_beyond_scalars, 1, count_beyond_lanes, 1},
 	{"DAdaptAdamW", d_adapt_adamw_buffers, 5, d_adapt_adamw_scalars, 17, d_adapt_adamw_lanes, 2},
+	{"Dequantize", dequantize_buffers, 5, dequantize_scalars, 3, NULL, 0},
+	{"DequantizeBF16", dequantize_bf16_buffers, 6, NULL, 0, NULL, 0},
 	{"Dots", dots_buffers, 3, NULL, 0, NULL, 0},
 	{"Exp", exp_buffers, 2, NULL, 0, NULL, 0},
+	{"Expm1", expm1_buffers, 2, NULL, 0, NULL, 0},
 	{"FTRL", ftrl_buffers, 4, ftrl_scalars, 11, NULL, 0},
 	{"Fade", fade_buffers, 2, fade_scalars, 3, NULL, 0},
 	{"Flush", flush_buffers, 1, flush_scalars, 1, NULL, 0},
@@ -261,6 +275,8 @@ const lockstep_kernel lockstep_all[] = {
 	{"Noise", noise_buffers, 2, noise_scalars, 5, NULL, 0},
 	{"Penalty", penalty_buffers, 2, penalty_scalars, 2, penalty_lanes, 2},
 	{"Prodigy", prodigy_buffers, 6, prodigy_scalars, 13, prodigy_lanes, 2},
+	{"Quantize", quantize_buffers, 6, quantize_scalars, 10, NULL, 0},
+	{"QuantizeBF16", quantize_bf16_buffers, 7, quantize_bf16_scalars, 4, NULL, 0},
 	{"RAdam", radam_buffers, 4, radam_scalars, 15, NULL, 0},
 	{"RMSprop", rmsprop_buffers, 3, rmsprop_scalars, 11, NULL, 0},
 	{"RMSpropCentered", rmsprop_centered_buffers, 4, rmsprop_centered_scalars, 12, NULL, 0},
@@ -273,8 +289,10 @@ const lockstep_kernel lockstep_all[] = {
 	{"ScheduleFreeAdamW", schedule_free_adamw_buffers, 4, schedule_free_adamw_scalars, 14, NULL, 0},
 	{"ScheduleFreeRAdam", schedule_free_radam_buffers, 4, schedule_free_radam_scalars, 15, NULL, 0},
 	{"Shrink", shrink_buffers, 1, shrink_scalars, 2, NULL, 0},
+	{"Sigmoid", sigmoid_buffers, 2, NULL, 0, NULL, 0},
 	{"SignSGD", sign_sgd_buffers, 2, sign_sgd_scalars, 6, NULL, 0},
 	{"SimplifiedAdEMAMix", simplified_ademamix_buffers, 4, simplified_ademamix_scalars, 14, NULL, 0},
+	{"Softplus", softplus_buffers, 2, NULL, 0, NULL, 0},
 	{"Sophia", sophia_buffers, 4, sophia_scalars, 10, NULL, 0},
 	{"SplitBF16", split_bf16_buffers, 3, NULL, 0, NULL, 0},
 	{"Sqrt", sqrt_buffers, 2, NULL, 0, NULL, 0},
@@ -283,12 +301,13 @@ const lockstep_kernel lockstep_all[] = {
 	{"Sum", sum_buffers, 1, NULL, 0, sum_lanes, 1},
 	{"SumAbs", sum_abs_buffers, 1, NULL, 0, sum_abs_lanes, 1},
 	{"SumSquares", sum_squares_buffers, 1, NULL, 0, sum_squares_lanes, 1},
+	{"Tanh", tanh_buffers, 2, NULL, 0, NULL, 0},
 	{"TensorNorms", tensor_norms_buffers, 2, tensor_norms_scalars, 5, tensor_norms_lanes, 2},
 	{"WidenBF16", widen_bf16_buffers, 2, NULL, 0, NULL, 0},
 	{"WidenF16", widen_f16_buffers, 2, NULL, 0, NULL, 0},
 	{"Yogi", yogi_buffers, 4, yogi_scalars, 12, NULL, 0},
 };
-const size_t lockstep_all_count = 93;
+const size_t lockstep_all_count = 101;
 
 lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_amsgrad,
@@ -329,8 +348,11 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_clip,
 	lockstep_portable_count_beyond,
 	lockstep_portable_d_adapt_adamw,
+	lockstep_portable_dequantize,
+	lockstep_portable_dequantize_bf16,
 	lockstep_portable_dots,
 	lockstep_portable_exp,
+	lockstep_portable_expm1,
 	lockstep_portable_ftrl,
 	lockstep_portable_fade,
 	lockstep_portable_flush,
@@ -357,6 +379,8 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_noise,
 	lockstep_portable_penalty,
 	lockstep_portable_prodigy,
+	lockstep_portable_quantize,
+	lockstep_portable_quantize_bf16,
 	lockstep_portable_radam,
 	lockstep_portable_rmsprop,
 	lockstep_portable_rmsprop_centered,
@@ -369,8 +393,10 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_schedule_free_adamw,
 	lockstep_portable_schedule_free_radam,
 	lockstep_portable_shrink,
+	lockstep_portable_sigmoid,
 	lockstep_portable_sign_sgd,
 	lockstep_portable_simplified_ademamix,
+	lockstep_portable_softplus,
 	lockstep_portable_sophia,
 	lockstep_portable_split_bf16,
 	lockstep_portable_sqrt,
@@ -379,6 +405,7 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_sum,
 	lockstep_portable_sum_abs,
 	lockstep_portable_sum_squares,
+	lockstep_portable_tanh,
 	lockstep_portable_tensor_norms,
 	lockstep_portable_widen_bf16,
 	lockstep_portable_widen_f16,
@@ -423,8 +450,11 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_clip,
 	lockstep_portable_count_beyond,
 	lockstep_portable_d_adapt_adamw,
+	lockstep_portable_dequantize,
+	lockstep_portable_dequantize_bf16,
 	lockstep_portable_dots,
 	lockstep_portable_exp,
+	lockstep_portable_expm1,
 	lockstep_portable_ftrl,
 	lockstep_portable_fade,
 	lockstep_portable_flush,
@@ -451,6 +481,8 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_noise,
 	lockstep_portable_penalty,
 	lockstep_portable_prodigy,
+	lockstep_portable_quantize,
+	lockstep_portable_quantize_bf16,
 	lockstep_portable_radam,
 	lockstep_portable_rmsprop,
 	lockstep_portable_rmsprop_centered,
@@ -463,8 +495,10 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_schedule_free_adamw,
 	lockstep_portable_schedule_free_radam,
 	lockstep_portable_shrink,
+	lockstep_portable_sigmoid,
 	lockstep_portable_sign_sgd,
 	lockstep_portable_simplified_ademamix,
+	lockstep_portable_softplus,
 	lockstep_portable_sophia,
 	lockstep_portable_split_bf16,
 	lockstep_portable_sqrt,
@@ -473,6 +507,7 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_sum,
 	lockstep_portable_sum_abs,
 	lockstep_portable_sum_squares,
+	lockstep_portable_tanh,
 	lockstep_portable_tensor_norms,
 	lockstep_portable_widen_bf16,
 	lockstep_portable_widen_f16,
@@ -523,8 +558,11 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_clip,
 	lockstep_avx512_count_beyond,
 	lockstep_avx512_d_adapt_adamw,
+	lockstep_avx512_dequantize,
+	lockstep_avx512_dequantize_bf16,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
+	lockstep_avx512_expm1,
 	lockstep_avx512_ftrl,
 	lockstep_avx512_fade,
 	lockstep_avx512_flush,
@@ -551,6 +589,8 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_noise,
 	lockstep_avx512_penalty,
 	lockstep_avx512_prodigy,
+	lockstep_avx512_quantize,
+	lockstep_avx512_quantize_bf16,
 	lockstep_avx512_radam,
 	lockstep_avx512_rmsprop,
 	lockstep_avx512_rmsprop_centered,
@@ -563,8 +603,10 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_schedule_free_adamw,
 	lockstep_avx512_schedule_free_radam,
 	lockstep_avx512_shrink,
+	lockstep_avx512_sigmoid,
 	lockstep_avx512_sign_sgd,
 	lockstep_avx512_simplified_ademamix,
+	lockstep_avx512_softplus,
 	lockstep_avx512_sophia,
 	lockstep_avx512_split_bf16,
 	lockstep_avx512_sqrt,
@@ -573,6 +615,7 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_sum,
 	lockstep_avx512_sum_abs,
 	lockstep_avx512_sum_squares,
+	lockstep_avx512_tanh,
 	lockstep_avx512_tensor_norms,
 	lockstep_avx512_widen_bf16,
 	lockstep_avx512_widen_f16,
@@ -617,8 +660,11 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_clip,
 	lockstep_avx512_count_beyond,
 	lockstep_avx512_d_adapt_adamw,
+	lockstep_avx512_dequantize,
+	lockstep_avx512_dequantize_bf16,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
+	lockstep_avx512_expm1,
 	lockstep_avx512_ftrl,
 	lockstep_avx512_fade,
 	lockstep_avx512_flush,
@@ -645,6 +691,8 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_noise,
 	lockstep_avx512_penalty,
 	lockstep_avx512_prodigy,
+	lockstep_avx512_quantize,
+	lockstep_avx512_quantize_bf16,
 	lockstep_avx512_radam,
 	lockstep_avx512_rmsprop,
 	lockstep_avx512_rmsprop_centered,
@@ -657,8 +705,10 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_schedule_free_adamw,
 	lockstep_avx512_schedule_free_radam,
 	lockstep_avx512_shrink,
+	lockstep_avx512_sigmoid,
 	lockstep_avx512_sign_sgd,
 	lockstep_avx512_simplified_ademamix,
+	lockstep_avx512_softplus,
 	lockstep_avx512_sophia,
 	lockstep_avx512_split_bf16,
 	lockstep_avx512_sqrt,
@@ -667,6 +717,7 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_sum,
 	lockstep_avx512_sum_abs,
 	lockstep_avx512_sum_squares,
+	lockstep_avx512_tanh,
 	lockstep_avx512_tensor_norms,
 	lockstep_avx512_widen_bf16,
 	lockstep_avx512_widen_f16,
@@ -719,8 +770,11 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_clip,
 	lockstep_avx2_count_beyond,
 	lockstep_avx2_d_adapt_adamw,
+	lockstep_avx2_dequantize,
+	lockstep_avx2_dequantize_bf16,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
+	lockstep_avx2_expm1,
 	lockstep_avx2_ftrl,
 	lockstep_avx2_fade,
 	lockstep_avx2_flush,
@@ -747,6 +801,8 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_noise,
 	lockstep_avx2_penalty,
 	lockstep_avx2_prodigy,
+	lockstep_avx2_quantize,
+	lockstep_avx2_quantize_bf16,
 	lockstep_avx2_radam,
 	lockstep_avx2_rmsprop,
 	lockstep_avx2_rmsprop_centered,
@@ -759,8 +815,10 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_schedule_free_adamw,
 	lockstep_avx2_schedule_free_radam,
 	lockstep_avx2_shrink,
+	lockstep_avx2_sigmoid,
 	lockstep_avx2_sign_sgd,
 	lockstep_avx2_simplified_ademamix,
+	lockstep_avx2_softplus,
 	lockstep_avx2_sophia,
 	lockstep_avx2_split_bf16,
 	lockstep_avx2_sqrt,
@@ -769,6 +827,7 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_sum,
 	lockstep_avx2_sum_abs,
 	lockstep_avx2_sum_squares,
+	lockstep_avx2_tanh,
 	lockstep_avx2_tensor_norms,
 	lockstep_avx2_widen_bf16,
 	lockstep_avx2_widen_f16,
@@ -813,8 +872,11 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_clip,
 	lockstep_avx2_count_beyond,
 	lockstep_avx2_d_adapt_adamw,
+	lockstep_avx2_dequantize,
+	lockstep_avx2_dequantize_bf16,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
+	lockstep_avx2_expm1,
 	lockstep_avx2_ftrl,
 	lockstep_avx2_fade,
 	lockstep_avx2_flush,
@@ -841,6 +903,8 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_noise,
 	lockstep_avx2_penalty,
 	lockstep_avx2_prodigy,
+	lockstep_avx2_quantize,
+	lockstep_avx2_quantize_bf16,
 	lockstep_avx2_radam,
 	lockstep_avx2_rmsprop,
 	lockstep_avx2_rmsprop_centered,
@@ -853,8 +917,10 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_schedule_free_adamw,
 	lockstep_avx2_schedule_free_radam,
 	lockstep_avx2_shrink,
+	lockstep_avx2_sigmoid,
 	lockstep_avx2_sign_sgd,
 	lockstep_avx2_simplified_ademamix,
+	lockstep_avx2_softplus,
 	lockstep_avx2_sophia,
 	lockstep_avx2_split_bf16,
 	lockstep_avx2_sqrt,
@@ -863,6 +929,7 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_sum,
 	lockstep_avx2_sum_abs,
 	lockstep_avx2_sum_squares,
+	lockstep_avx2_tanh,
 	lockstep_avx2_tensor_norms,
 	lockstep_avx2_widen_bf16,
 	lockstep_avx2_widen_f16,
@@ -915,8 +982,11 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_clip,
 	lockstep_neon_count_beyond,
 	lockstep_neon_d_adapt_adamw,
+	lockstep_neon_dequantize,
+	lockstep_neon_dequantize_bf16,
 	lockstep_neon_dots,
 	lockstep_neon_exp,
+	lockstep_neon_expm1,
 	lockstep_neon_ftrl,
 	lockstep_neon_fade,
 	lockstep_neon_flush,
@@ -943,6 +1013,8 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_noise,
 	lockstep_neon_penalty,
 	lockstep_neon_prodigy,
+	lockstep_neon_quantize,
+	lockstep_neon_quantize_bf16,
 	lockstep_neon_radam,
 	lockstep_neon_rmsprop,
 	lockstep_neon_rmsprop_centered,
@@ -955,8 +1027,10 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_schedule_free_adamw,
 	lockstep_neon_schedule_free_radam,
 	lockstep_neon_shrink,
+	lockstep_neon_sigmoid,
 	lockstep_neon_sign_sgd,
 	lockstep_neon_simplified_ademamix,
+	lockstep_neon_softplus,
 	lockstep_neon_sophia,
 	lockstep_neon_split_bf16,
 	lockstep_neon_sqrt,
@@ -965,6 +1039,7 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_sum,
 	lockstep_neon_sum_abs,
 	lockstep_neon_sum_squares,
+	lockstep_neon_tanh,
 	lockstep_neon_tensor_norms,
 	lockstep_neon_widen_bf16,
 	lockstep_neon_widen_f16,
@@ -1009,8 +1084,11 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_clip,
 	lockstep_neon_count_beyond,
 	lockstep_neon_d_adapt_adamw,
+	lockstep_neon_dequantize,
+	lockstep_neon_dequantize_bf16,
 	lockstep_neon_dots,
 	lockstep_neon_exp,
+	lockstep_neon_expm1,
 	lockstep_neon_ftrl,
 	lockstep_neon_fade,
 	lockstep_neon_flush,
@@ -1037,6 +1115,8 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_noise,
 	lockstep_neon_penalty,
 	lockstep_neon_prodigy,
+	lockstep_neon_quantize,
+	lockstep_neon_quantize_bf16,
 	lockstep_neon_radam,
 	lockstep_neon_rmsprop,
 	lockstep_neon_rmsprop_centered,
@@ -1049,8 +1129,10 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_schedule_free_adamw,
 	lockstep_neon_schedule_free_radam,
 	lockstep_neon_shrink,
+	lockstep_neon_sigmoid,
 	lockstep_neon_sign_sgd,
 	lockstep_neon_simplified_ademamix,
+	lockstep_neon_softplus,
 	lockstep_neon_sophia,
 	lockstep_neon_split_bf16,
 	lockstep_neon_sqrt,
@@ -1059,6 +1141,7 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_sum,
 	lockstep_neon_sum_abs,
 	lockstep_neon_sum_squares,
+	lockstep_neon_tanh,
 	lockstep_neon_tensor_norms,
 	lockstep_neon_widen_bf16,
 	lockstep_neon_widen_f16,
@@ -1116,8 +1199,11 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_clip,
 	lockstep_avx2_count_beyond,
 	lockstep_avx2_d_adapt_adamw,
+	lockstep_avx2_dequantize,
+	lockstep_avx2_dequantize_bf16,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
+	lockstep_avx2_expm1,
 	lockstep_avx2_ftrl,
 	lockstep_avx2_fade,
 	lockstep_avx2_flush,
@@ -1144,6 +1230,8 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_noise,
 	lockstep_avx2_penalty,
 	lockstep_avx2_prodigy,
+	lockstep_avx2_quantize,
+	lockstep_avx2_quantize_bf16,
 	lockstep_avx2_radam,
 	lockstep_avx2_rmsprop,
 	lockstep_avx2_rmsprop_centered,
@@ -1156,8 +1244,10 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_schedule_free_adamw,
 	lockstep_avx2_schedule_free_radam,
 	lockstep_avx2_shrink,
+	lockstep_avx2_sigmoid,
 	lockstep_avx2_sign_sgd,
 	lockstep_avx2_simplified_ademamix,
+	lockstep_avx2_softplus,
 	lockstep_avx2_sophia,
 	lockstep_avx2_split_bf16,
 	lockstep_avx2newton_sqrt,
@@ -1166,6 +1256,7 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_sum,
 	lockstep_avx2_sum_abs,
 	lockstep_avx2_sum_squares,
+	lockstep_avx2_tanh,
 	lockstep_avx2_tensor_norms,
 	lockstep_avx2_widen_bf16,
 	lockstep_avx2_widen_f16,
@@ -1220,8 +1311,11 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_clip,
 	lockstep_avx512_count_beyond,
 	lockstep_avx512_d_adapt_adamw,
+	lockstep_avx512_dequantize,
+	lockstep_avx512_dequantize_bf16,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
+	lockstep_avx512_expm1,
 	lockstep_avx512_ftrl,
 	lockstep_avx512_fade,
 	lockstep_avx512_flush,
@@ -1248,6 +1342,8 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_noise,
 	lockstep_avx512_penalty,
 	lockstep_avx512_prodigy,
+	lockstep_avx512_quantize,
+	lockstep_avx512_quantize_bf16,
 	lockstep_avx512_radam,
 	lockstep_avx512_rmsprop,
 	lockstep_avx512_rmsprop_centered,
@@ -1260,8 +1356,10 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_schedule_free_adamw,
 	lockstep_avx512_schedule_free_radam,
 	lockstep_avx512_shrink,
+	lockstep_avx512_sigmoid,
 	lockstep_avx512_sign_sgd,
 	lockstep_avx512_simplified_ademamix,
+	lockstep_avx512_softplus,
 	lockstep_avx512_sophia,
 	lockstep_avx512_split_bf16,
 	lockstep_avx512newton_sqrt,
@@ -1270,6 +1368,7 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_sum,
 	lockstep_avx512_sum_abs,
 	lockstep_avx512_sum_squares,
+	lockstep_avx512_tanh,
 	lockstep_avx512_tensor_norms,
 	lockstep_avx512_widen_bf16,
 	lockstep_avx512_widen_f16,
@@ -1442,232 +1541,264 @@ lockstep_status lockstep_kernel_d_adapt_adamw(const lockstep_table *table, const
 	return lockstep_run(table, &lockstep_all[38], list, buffers, c, lanes);
 }
 
-lockstep_status lockstep_kernel_dots(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[39], list, buffers, NULL, NULL);
+lockstep_status lockstep_kernel_dequantize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_dequantize_scalars *c) {
+	return lockstep_run(table, &lockstep_all[39], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_dequantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[40], list, buffers, NULL, NULL);
 }
 
+lockstep_status lockstep_kernel_dots(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[41], list, buffers, NULL, NULL);
+}
+
+lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[42], list, buffers, NULL, NULL);
+}
+
+lockstep_status lockstep_kernel_expm1(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[43], list, buffers, NULL, NULL);
+}
+
 lockstep_status lockstep_kernel_ftrl(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_ftrl_scalars *c) {
-	return lockstep_run(table, &lockstep_all[41], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[44], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_fade(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_fade_scalars *c) {
-	return lockstep_run(table, &lockstep_all[42], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[45], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_flush(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_flush_scalars *c) {
-	return lockstep_run(table, &lockstep_all[43], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[46], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_grad_norm(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_grad_norm_scalars *c, double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {grads};
-	return lockstep_run(table, &lockstep_all[44], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[47], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[45], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[48], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_join_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[46], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[49], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_lamb(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_scalars *c, double params[LOCKSTEP_LANES], double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, updates};
-	return lockstep_run(table, &lockstep_all[47], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[50], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_move_scalars *c) {
-	return lockstep_run(table, &lockstep_all[48], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[49], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
-	return lockstep_run(table, &lockstep_all[50], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_lion_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_bf16_scalars *c) {
 	return lockstep_run(table, &lockstep_all[51], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c) {
+	return lockstep_run(table, &lockstep_all[52], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
+	return lockstep_run(table, &lockstep_all[53], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_lion_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_bf16_scalars *c) {
+	return lockstep_run(table, &lockstep_all[54], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_log(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[52], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[55], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_log1p(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[53], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[56], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_madgrad(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_madgrad_scalars *c) {
-	return lockstep_run(table, &lockstep_all[54], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[57], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_mse(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_mse_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[55], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[58], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_max_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, float max[LOCKSTEP_LANES]) {
 	void *const lanes[] = {max};
-	return lockstep_run(table, &lockstep_all[56], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[59], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[57], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[60], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_momentum_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_bf16_scalars *c) {
-	return lockstep_run(table, &lockstep_all[58], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[61], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_muon(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_muon_scalars *c, double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {squares};
-	return lockstep_run(table, &lockstep_all[59], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[62], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_nadam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nadam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[60], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_narrow_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[61], list, buffers, NULL, NULL);
-}
-
-lockstep_status lockstep_kernel_narrow_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[62], list, buffers, NULL, NULL);
-}
-
-lockstep_status lockstep_kernel_nesterov(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nesterov_scalars *c) {
 	return lockstep_run(table, &lockstep_all[63], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_narrow_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[64], list, buffers, NULL, NULL);
+}
+
+lockstep_status lockstep_kernel_narrow_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[65], list, buffers, NULL, NULL);
+}
+
+lockstep_status lockstep_kernel_nesterov(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nesterov_scalars *c) {
+	return lockstep_run(table, &lockstep_all[66], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_noise(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_noise_scalars *c) {
-	return lockstep_run(table, &lockstep_all[64], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[67], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_penalty(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_penalty_scalars *c, double absolute[LOCKSTEP_LANES], double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {absolute, squares};
-	return lockstep_run(table, &lockstep_all[65], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[68], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_prodigy(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_prodigy_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]) {
 	void *const lanes[] = {numerator, denominator};
-	return lockstep_run(table, &lockstep_all[66], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[69], list, buffers, c, lanes);
 }
 
-lockstep_status lockstep_kernel_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_radam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[67], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[68], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
-	return lockstep_run(table, &lockstep_all[69], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
+lockstep_status lockstep_kernel_quantize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_scalars *c) {
 	return lockstep_run(table, &lockstep_all[70], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
+lockstep_status lockstep_kernel_quantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_bf16_scalars *c) {
 	return lockstep_run(table, &lockstep_all[71], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[72], list, buffers, NULL, NULL);
+lockstep_status lockstep_kernel_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_radam_scalars *c) {
+	return lockstep_run(table, &lockstep_all[72], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[73], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
 	return lockstep_run(table, &lockstep_all[74], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
 	return lockstep_run(table, &lockstep_all[75], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
 	return lockstep_run(table, &lockstep_all[76], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[77], list, buffers, c, NULL);
+lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[77], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
+lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
 	return lockstep_run(table, &lockstep_all[78], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
+lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[79], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
+lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[80], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
 	return lockstep_run(table, &lockstep_all[81], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
+	return lockstep_run(table, &lockstep_all[82], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
+	return lockstep_run(table, &lockstep_all[83], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_sigmoid(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[84], list, buffers, NULL, NULL);
+}
+
+lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
+	return lockstep_run(table, &lockstep_all[85], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
+	return lockstep_run(table, &lockstep_all[86], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_softplus(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[87], list, buffers, NULL, NULL);
+}
+
+lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+	return lockstep_run(table, &lockstep_all[88], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_split_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[82], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[89], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_sqrt(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[83], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[90], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_squared_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_squared_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[84], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[91], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_stable_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_stable_adamw_scalars *c, double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {updates};
-	return lockstep_run(table, &lockstep_all[85], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[92], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_sum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[86], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[93], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[87], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[94], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[88], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[95], list, buffers, NULL, lanes);
+}
+
+lockstep_status lockstep_kernel_tanh(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[96], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_tensor_norms(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_tensor_norms_scalars *c, double params[LOCKSTEP_LANES], double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, grads};
-	return lockstep_run(table, &lockstep_all[89], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[97], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_widen_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[90], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[98], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_widen_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[91], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[99], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_yogi(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_yogi_scalars *c) {
-	return lockstep_run(table, &lockstep_all[92], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[100], list, buffers, c, NULL);
 }

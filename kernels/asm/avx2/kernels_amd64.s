@@ -122,8 +122,8 @@ GLOBL word42b20000<>(SB), RODATA|NOPTR, $4
 DATA word3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
 GLOBL word3fb8aa3b<>(SB), RODATA|NOPTR, $4
 
-DATA word4b400000<>+0(SB)/4, $0x4b400000
-GLOBL word4b400000<>(SB), RODATA|NOPTR, $4
+DATA word4b4000fe<>+0(SB)/4, $0x4b4000fe
+GLOBL word4b4000fe<>(SB), RODATA|NOPTR, $4
 
 DATA word3ab50f6b<>+0(SB)/4, $0x3ab50f6b
 GLOBL word3ab50f6b<>(SB), RODATA|NOPTR, $4
@@ -140,11 +140,44 @@ GLOBL word3e2aaa47<>(SB), RODATA|NOPTR, $4
 DATA word3efffffe<>+0(SB)/4, $0x3efffffe
 GLOBL word3efffffe<>(SB), RODATA|NOPTR, $4
 
-DATA word0000007f<>+0(SB)/4, $0x0000007f
-GLOBL word0000007f<>(SB), RODATA|NOPTR, $4
+DATA word000000ff<>+0(SB)/4, $0x000000ff
+GLOBL word000000ff<>(SB), RODATA|NOPTR, $4
+
+DATA wordffff0000<>+0(SB)/4, $0xffff0000
+GLOBL wordffff0000<>(SB), RODATA|NOPTR, $4
+
+DATA word4b40007e<>+0(SB)/4, $0x4b40007e
+GLOBL word4b40007e<>(SB), RODATA|NOPTR, $4
+
+DATA wordc18b0000<>+0(SB)/4, $0xc18b0000
+GLOBL wordc18b0000<>(SB), RODATA|NOPTR, $4
+
+DATA word0000013d<>+0(SB)/4, $0x0000013d
+GLOBL word0000013d<>(SB), RODATA|NOPTR, $4
+
+DATA word1f800000<>+0(SB)/4, $0x1f800000
+GLOBL word1f800000<>(SB), RODATA|NOPTR, $4
+
+DATA word394f3646<>+0(SB)/4, $0x394f3646
+GLOBL word394f3646<>(SB), RODATA|NOPTR, $4
+
+DATA word3ab69d2b<>+0(SB)/4, $0x3ab69d2b
+GLOBL word3ab69d2b<>(SB), RODATA|NOPTR, $4
+
+DATA word3c08896d<>+0(SB)/4, $0x3c08896d
+GLOBL word3c08896d<>(SB), RODATA|NOPTR, $4
+
+DATA word3d2aaa7c<>+0(SB)/4, $0x3d2aaa7c
+GLOBL word3d2aaa7c<>(SB), RODATA|NOPTR, $4
+
+DATA word3e2aaaaa<>+0(SB)/4, $0x3e2aaaaa
+GLOBL word3e2aaaaa<>(SB), RODATA|NOPTR, $4
 
 DATA word3eaaaaab<>+0(SB)/4, $0x3eaaaaab
 GLOBL word3eaaaaab<>(SB), RODATA|NOPTR, $4
+
+DATA word4b400000<>+0(SB)/4, $0x4b400000
+GLOBL word4b400000<>(SB), RODATA|NOPTR, $4
 
 DATA word4b800000<>+0(SB)/4, $0x4b800000
 GLOBL word4b800000<>(SB), RODATA|NOPTR, $4
@@ -197,11 +230,32 @@ GLOBL wordc0a55de1<>(SB), RODATA|NOPTR, $4
 DATA word40490fdb<>+0(SB)/4, $0x40490fdb
 GLOBL word40490fdb<>(SB), RODATA|NOPTR, $4
 
+DATA word0000ffff<>+0(SB)/4, $0x0000ffff
+GLOBL word0000ffff<>(SB), RODATA|NOPTR, $4
+
+DATA word7f7f0000<>+0(SB)/4, $0x7f7f0000
+GLOBL word7f7f0000<>(SB), RODATA|NOPTR, $4
+
+DATA word4b4000bf<>+0(SB)/4, $0x4b4000bf
+GLOBL word4b4000bf<>(SB), RODATA|NOPTR, $4
+
+DATA wordfffff000<>+0(SB)/4, $0xfffff000
+GLOBL wordfffff000<>(SB), RODATA|NOPTR, $4
+
+DATA word41900000<>+0(SB)/4, $0x41900000
+GLOBL word41900000<>(SB), RODATA|NOPTR, $4
+
+DATA word7f7fffff<>+0(SB)/4, $0x7f7fffff
+GLOBL word7f7fffff<>(SB), RODATA|NOPTR, $4
+
 DATA word00008000<>+0(SB)/4, $0x00008000
 GLOBL word00008000<>(SB), RODATA|NOPTR, $4
 
-DATA wordffff0000<>+0(SB)/4, $0xffff0000
-GLOBL wordffff0000<>(SB), RODATA|NOPTR, $4
+DATA word4b40007f<>+0(SB)/4, $0x4b40007f
+GLOBL word4b40007f<>(SB), RODATA|NOPTR, $4
+
+DATA wordc1110000<>+0(SB)/4, $0xc1110000
+GLOBL wordc1110000<>(SB), RODATA|NOPTR, $4
 
 //	u = clamp(x / max(√v, eps), clip)
 //	m ← lerp(m, u, weight1)
@@ -11062,9 +11116,9 @@ loop:
 	VMINPS       Y5, Y6, Y5
 	VBROADCASTSS word3fb8aa3b<>+0(SB), Y6
 	VMULPS       Y6, Y5, Y6
-	VBROADCASTSS word4b400000<>+0(SB), Y7
+	VBROADCASTSS word4b4000fe<>+0(SB), Y7
 	VADDPS       Y7, Y6, Y6
-	VBROADCASTSS word4b400000<>+0(SB), Y7
+	VBROADCASTSS word4b4000fe<>+0(SB), Y7
 	VSUBPS       Y7, Y6, Y7
 	VBROADCASTSS word3f317200<>+0(SB), Y8
 	VMULPS       Y8, Y7, Y8
@@ -11092,16 +11146,10 @@ loop:
 	VADDPS       Y5, Y9, Y5
 	VADDPS       Y5, Y8, Y5
 	VADDPS       Y5, Y0, Y5
-	VBROADCASTSS word4b400000<>+0(SB), Y7
-	VPSUBD       Y7, Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VBROADCASTSS word0000007f<>+0(SB), Y8
-	VPADDD       Y8, Y7, Y8
-	VPSLLD       $0x17, Y8, Y8
+	VPSRLD       $0x01, Y6, Y7
+	VPSLLD       $0x17, Y7, Y8
 	VMULPS       Y8, Y5, Y5
 	VPSUBD       Y7, Y6, Y6
-	VBROADCASTSS word0000007f<>+0(SB), Y7
-	VPADDD       Y7, Y6, Y6
 	VPSLLD       $0x17, Y6, Y6
 	VMULPS       Y6, Y5, Y5
 	VADDPS       Y0, Y5, Y6
@@ -11242,9 +11290,9 @@ loopend:
 	VMINPS       Y6, Y7, Y6
 	VBROADCASTSS word3fb8aa3b<>+0(SB), Y7
 	VMULPS       Y7, Y6, Y7
-	VBROADCASTSS word4b400000<>+0(SB), Y8
+	VBROADCASTSS word4b4000fe<>+0(SB), Y8
 	VADDPS       Y8, Y7, Y7
-	VBROADCASTSS word4b400000<>+0(SB), Y8
+	VBROADCASTSS word4b4000fe<>+0(SB), Y8
 	VSUBPS       Y8, Y7, Y8
 	VBROADCASTSS word3f317200<>+0(SB), Y9
 	VMULPS       Y9, Y8, Y9
@@ -11272,16 +11320,10 @@ loopend:
 	VADDPS       Y6, Y10, Y6
 	VADDPS       Y6, Y9, Y6
 	VADDPS       Y6, Y0, Y6
-	VBROADCASTSS word4b400000<>+0(SB), Y8
-	VPSUBD       Y8, Y7, Y7
-	VPSRAD       $0x01, Y7, Y8
-	VBROADCASTSS word0000007f<>+0(SB), Y9
-	VPADDD       Y9, Y8, Y9
-	VPSLLD       $0x17, Y9, Y9
+	VPSRLD       $0x01, Y7, Y8
+	VPSLLD       $0x17, Y8, Y9
 	VMULPS       Y9, Y6, Y6
 	VPSUBD       Y8, Y7, Y7
-	VBROADCASTSS word0000007f<>+0(SB), Y8
-	VPADDD       Y8, Y7, Y7
 	VPSLLD       $0x17, Y7, Y7
 	VMULPS       Y7, Y6, Y6
 	VADDPS       Y0, Y6, Y7
@@ -12434,6 +12476,311 @@ end:
 	VZEROUPPER
 	RET
 
+//	c = the byte of q without its sign, from the lowest on
+//	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
+//
+// func Dequantize(list [][]float32, c *[3]float32)
+// Requires: AVX, AVX2
+TEXT ·Dequantize(SB), NOSPLIT, $0-32
+	MOVQ         c+24(FP), AX
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS word00000000<>+0(SB), Y0
+	VBROADCASTSS (AX), Y1
+	VBROADCASTSS 4(AX), Y2
+	VBROADCASTSS 8(AX), Y3
+	VBROADCASTSS word000000ff<>+0(SB), Y4
+	VPSRLD       $0x18, Y3, Y5
+	VXORPS       Y5, Y4, Y4
+	LEAQ         -120(DX), AX
+
+entry:
+	MOVQ 8(CX), AX
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	MOVQ 48(CX), DI
+	MOVQ 72(CX), R8
+	MOVQ 96(CX), R9
+	XORQ R10, R10
+	MOVQ AX, R11
+	ANDQ $-8, R11
+	CMPQ R10, R11
+	JGE  loopend
+
+loop:
+	VMOVUPS   (BX)(R10*4), Y5
+	VANDPS    Y4, Y5, Y6
+	VPADDD    Y2, Y6, Y7
+	VPSLLD    $0x14, Y7, Y7
+	VMULPS    Y1, Y7, Y7
+	VCVTDQ2PS Y6, Y6
+	VCMPPS    $0x11, Y6, Y0, Y6
+	VBLENDVPS Y6, Y7, Y0, Y6
+	VPSLLD    $0x18, Y5, Y7
+	VANDPS    Y3, Y7, Y7
+	VORPS     Y7, Y6, Y6
+	VMOVUPS   Y6, (SI)(R10*4)
+	VPSRLD    $0x08, Y5, Y6
+	VANDPS    Y4, Y6, Y6
+	VPADDD    Y2, Y6, Y7
+	VPSLLD    $0x14, Y7, Y7
+	VMULPS    Y1, Y7, Y7
+	VCVTDQ2PS Y6, Y6
+	VCMPPS    $0x11, Y6, Y0, Y6
+	VBLENDVPS Y6, Y7, Y0, Y6
+	VPSLLD    $0x10, Y5, Y7
+	VANDPS    Y3, Y7, Y7
+	VORPS     Y7, Y6, Y6
+	VMOVUPS   Y6, (DI)(R10*4)
+	VPSRLD    $0x10, Y5, Y6
+	VANDPS    Y4, Y6, Y6
+	VPADDD    Y2, Y6, Y7
+	VPSLLD    $0x14, Y7, Y7
+	VMULPS    Y1, Y7, Y7
+	VCVTDQ2PS Y6, Y6
+	VCMPPS    $0x11, Y6, Y0, Y6
+	VBLENDVPS Y6, Y7, Y0, Y6
+	VPSLLD    $0x08, Y5, Y7
+	VANDPS    Y3, Y7, Y7
+	VORPS     Y7, Y6, Y6
+	VMOVUPS   Y6, (R8)(R10*4)
+	VPSRLD    $0x18, Y5, Y6
+	VANDPS    Y4, Y6, Y6
+	VPADDD    Y2, Y6, Y7
+	VPSLLD    $0x14, Y7, Y7
+	VMULPS    Y1, Y7, Y7
+	VCVTDQ2PS Y6, Y6
+	VCMPPS    $0x11, Y6, Y0, Y6
+	VBLENDVPS Y6, Y7, Y0, Y6
+	VANDPS    Y3, Y5, Y5
+	VORPS     Y5, Y6, Y5
+	VMOVUPS   Y5, (R9)(R10*4)
+	ADDQ      $+8, R10
+	CMPQ      R10, R11
+	JLT       loop
+
+loopend:
+	SUBQ         R10, AX
+	JE           done
+	VMOVD        AX, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     lanes<>+0(SB), Y5, Y5
+	VMASKMOVPS   (BX)(R10*4), Y5, Y6
+	VANDPS       Y4, Y6, Y7
+	VPADDD       Y2, Y7, Y8
+	VPSLLD       $0x14, Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VCVTDQ2PS    Y7, Y7
+	VCMPPS       $0x11, Y7, Y0, Y7
+	VBLENDVPS    Y7, Y8, Y0, Y7
+	VPSLLD       $0x18, Y6, Y8
+	VANDPS       Y3, Y8, Y8
+	VORPS        Y8, Y7, Y7
+	VMASKMOVPS   Y7, Y5, (SI)(R10*4)
+	VPSRLD       $0x08, Y6, Y7
+	VANDPS       Y4, Y7, Y7
+	VPADDD       Y2, Y7, Y8
+	VPSLLD       $0x14, Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VCVTDQ2PS    Y7, Y7
+	VCMPPS       $0x11, Y7, Y0, Y7
+	VBLENDVPS    Y7, Y8, Y0, Y7
+	VPSLLD       $0x10, Y6, Y8
+	VANDPS       Y3, Y8, Y8
+	VORPS        Y8, Y7, Y7
+	VMASKMOVPS   Y7, Y5, (DI)(R10*4)
+	VPSRLD       $0x10, Y6, Y7
+	VANDPS       Y4, Y7, Y7
+	VPADDD       Y2, Y7, Y8
+	VPSLLD       $0x14, Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VCVTDQ2PS    Y7, Y7
+	VCMPPS       $0x11, Y7, Y0, Y7
+	VBLENDVPS    Y7, Y8, Y0, Y7
+	VPSLLD       $0x08, Y6, Y8
+	VANDPS       Y3, Y8, Y8
+	VORPS        Y8, Y7, Y7
+	VMASKMOVPS   Y7, Y5, (R8)(R10*4)
+	VPSRLD       $0x18, Y6, Y7
+	VANDPS       Y4, Y7, Y7
+	VPADDD       Y2, Y7, Y8
+	VPSLLD       $0x14, Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VCVTDQ2PS    Y7, Y7
+	VCMPPS       $0x11, Y7, Y0, Y7
+	VBLENDVPS    Y7, Y8, Y0, Y7
+	VANDPS       Y3, Y6, Y6
+	VORPS        Y6, Y7, Y6
+	VMASKMOVPS   Y6, Y5, (R9)(R10*4)
+
+done:
+	ADDQ $+120, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	x0 ← the lower half of q0, x1 ← the upper one, x2 and x3 ← those of q1
+//
+// func DequantizeBF16(list [][]float32)
+// Requires: AVX, AVX2
+TEXT ·DequantizeBF16(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
+	JGE          end
+	VBROADCASTSS wordffff0000<>+0(SB), Y0
+	LEAQ         -144(CX), DX
+
+entry:
+	LEAQ       864(AX), BX
+	CMPQ       BX, DX
+	JG         near
+	MOVQ       (BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       24(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       48(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       72(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       96(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       120(BX), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+
+near:
+	MOVQ 8(AX), BX
+	MOVQ (AX), SI
+	MOVQ 24(AX), DI
+	MOVQ 48(AX), R8
+	MOVQ 72(AX), R9
+	MOVQ 96(AX), R10
+	MOVQ 120(AX), R11
+	XORQ R12, R12
+	MOVQ BX, R13
+	ANDQ $-32, R13
+	CMPQ R12, R13
+	JGE  mainend
+
+main:
+	VMOVUPS (SI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, (R8)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (R9)(R12*4)
+	VMOVUPS (DI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, (R10)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (R11)(R12*4)
+	VMOVUPS 32(SI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, 32(R8)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(R9)(R12*4)
+	VMOVUPS 32(DI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, 32(R10)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(R11)(R12*4)
+	VMOVUPS 64(SI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, 64(R8)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(R9)(R12*4)
+	VMOVUPS 64(DI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, 64(R10)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(R11)(R12*4)
+	VMOVUPS 96(SI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, 96(R8)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 96(R9)(R12*4)
+	VMOVUPS 96(DI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, 96(R10)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 96(R11)(R12*4)
+	ADDQ    $+32, R12
+	CMPQ    R12, R13
+	JLT     main
+
+mainend:
+	MOVQ BX, R13
+	ANDQ $-8, R13
+	CMPQ R12, R13
+	JGE  loopend
+
+loop:
+	VMOVUPS (SI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, (R8)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (R9)(R12*4)
+	VMOVUPS (DI)(R12*4), Y1
+	VPSLLD  $0x10, Y1, Y2
+	VMOVUPS Y2, (R10)(R12*4)
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (R11)(R12*4)
+	ADDQ    $+8, R12
+	CMPQ    R12, R13
+	JLT     loop
+
+loopend:
+	SUBQ         R12, BX
+	JE           done
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     lanes<>+0(SB), Y1, Y1
+	VMASKMOVPS   (SI)(R12*4), Y1, Y2
+	VPSLLD       $0x10, Y2, Y3
+	VMASKMOVPS   Y3, Y1, (R8)(R12*4)
+	VANDPS       Y0, Y2, Y2
+	VMASKMOVPS   Y2, Y1, (R9)(R12*4)
+	VMASKMOVPS   (DI)(R12*4), Y1, Y2
+	VPSLLD       $0x10, Y2, Y3
+	VMASKMOVPS   Y3, Y1, (R10)(R12*4)
+	VANDPS       Y0, Y2, Y2
+	VMASKMOVPS   Y2, Y1, (R11)(R12*4)
+
+done:
+	ADDQ $+144, AX
+	CMPQ AX, CX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
 //	z ← x·w, row by row
 //
 // func Dots(z []float32, x []float32, w []float32)
@@ -12695,13 +13042,13 @@ TEXT ·Exp(SB), NOSPLIT, $0-24
 	ADDQ         AX, CX
 	CMPQ         AX, CX
 	JGE          end
-	VBROADCASTSS word4b400000<>+0(SB), Y0
-	VBROADCASTSS word0000007f<>+0(SB), Y1
-	VBROADCASTSS word42b20000<>+0(SB), Y2
-	VBROADCASTSS wordc2d00000<>+0(SB), Y3
-	VBROADCASTSS word3fb8aa3b<>+0(SB), Y4
-	VBROADCASTSS word3f317200<>+0(SB), Y5
-	VBROADCASTSS word35bfbe8e<>+0(SB), Y6
+	VBROADCASTSS word4b4000fe<>+0(SB), Y0
+	VBROADCASTSS word42b20000<>+0(SB), Y1
+	VBROADCASTSS wordc2d00000<>+0(SB), Y2
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y3
+	VBROADCASTSS word3f317200<>+0(SB), Y4
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y5
+	VBROADCASTSS word3f800000<>+0(SB), Y6
 	VBROADCASTSS word3ab50f6b<>+0(SB), Y7
 	VBROADCASTSS word3c091e90<>+0(SB), Y8
 	LEAQ         -48(CX), DX
@@ -12717,14 +13064,14 @@ entry:
 	JGE  loopend
 
 loop:
-	VMAXPS       (SI)(DI*4), Y3, Y9
-	VMINPS       Y9, Y2, Y9
-	VMULPS       Y4, Y9, Y10
+	VMAXPS       (SI)(DI*4), Y2, Y9
+	VMINPS       Y9, Y1, Y9
+	VMULPS       Y3, Y9, Y10
 	VADDPS       Y0, Y10, Y10
 	VSUBPS       Y0, Y10, Y11
-	VMULPS       Y5, Y11, Y12
+	VMULPS       Y4, Y11, Y12
 	VSUBPS       Y12, Y9, Y9
-	VMULPS       Y6, Y11, Y11
+	VMULPS       Y5, Y11, Y11
 	VSUBPS       Y11, Y9, Y12
 	VMULPS       Y12, Y7, Y13
 	VADDPS       Y8, Y13, Y13
@@ -12743,15 +13090,11 @@ loop:
 	VSUBPS       Y11, Y9, Y9
 	VADDPS       Y9, Y13, Y9
 	VADDPS       Y9, Y12, Y9
-	VBROADCASTSS word3f800000<>+0(SB), Y11
-	VADDPS       Y9, Y11, Y9
-	VPSUBD       Y0, Y10, Y10
-	VPSRAD       $0x01, Y10, Y11
-	VPADDD       Y1, Y11, Y12
-	VPSLLD       $0x17, Y12, Y12
+	VADDPS       Y9, Y6, Y9
+	VPSRLD       $0x01, Y10, Y11
+	VPSLLD       $0x17, Y11, Y12
 	VMULPS       Y12, Y9, Y9
 	VPSUBD       Y11, Y10, Y10
-	VPADDD       Y1, Y10, Y10
 	VPSLLD       $0x17, Y10, Y10
 	VMULPS       Y10, Y9, Y9
 	VMOVUPS      Y9, (BX)(DI*4)
@@ -12766,14 +13109,14 @@ loopend:
 	VPBROADCASTD X9, Y9
 	VPCMPGTD     lanes<>+0(SB), Y9, Y9
 	VMASKMOVPS   (SI)(DI*4), Y9, Y10
-	VMAXPS       Y10, Y3, Y10
-	VMINPS       Y10, Y2, Y10
-	VMULPS       Y4, Y10, Y11
+	VMAXPS       Y10, Y2, Y10
+	VMINPS       Y10, Y1, Y10
+	VMULPS       Y3, Y10, Y11
 	VADDPS       Y0, Y11, Y11
 	VSUBPS       Y0, Y11, Y12
-	VMULPS       Y5, Y12, Y13
+	VMULPS       Y4, Y12, Y13
 	VSUBPS       Y13, Y10, Y10
-	VMULPS       Y6, Y12, Y12
+	VMULPS       Y5, Y12, Y12
 	VSUBPS       Y12, Y10, Y13
 	VMULPS       Y13, Y7, Y14
 	VADDPS       Y8, Y14, Y14
@@ -12792,18 +13135,181 @@ loopend:
 	VSUBPS       Y12, Y10, Y10
 	VADDPS       Y10, Y14, Y10
 	VADDPS       Y10, Y13, Y10
-	VBROADCASTSS word3f800000<>+0(SB), Y12
-	VADDPS       Y10, Y12, Y10
-	VPSUBD       Y0, Y11, Y11
-	VPSRAD       $0x01, Y11, Y12
-	VPADDD       Y1, Y12, Y13
-	VPSLLD       $0x17, Y13, Y13
+	VADDPS       Y10, Y6, Y10
+	VPSRLD       $0x01, Y11, Y12
+	VPSLLD       $0x17, Y12, Y13
 	VMULPS       Y13, Y10, Y10
 	VPSUBD       Y12, Y11, Y11
-	VPADDD       Y1, Y11, Y11
 	VPSLLD       $0x17, Y11, Y11
 	VMULPS       Y11, Y10, Y10
 	VMASKMOVPS   Y10, Y9, (BX)(DI*4)
+
+done:
+	ADDQ $+48, AX
+	CMPQ AX, CX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	y ← e^x - 1
+//
+// func Expm1(list [][]float32)
+// Requires: AVX, AVX2
+TEXT ·Expm1(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Y0
+	VBROADCASTSS word4b40007e<>+0(SB), Y1
+	VBROADCASTSS word42b20000<>+0(SB), Y2
+	LEAQ         -48(CX), DX
+
+entry:
+	MOVQ 8(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	XORQ DI, DI
+	MOVQ DX, R8
+	ANDQ $-8, R8
+	CMPQ DI, R8
+	JGE  loopend
+
+loop:
+	VMOVUPS      (SI)(DI*4), Y3
+	VBROADCASTSS wordc18b0000<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y4
+	VMINPS       Y4, Y2, Y4
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y5
+	VADDPS       Y1, Y5, Y5
+	VBROADCASTSS word0000013d<>+0(SB), Y6
+	VPSUBD       Y5, Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VBROADCASTSS word1f800000<>+0(SB), Y7
+	VMULPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y0, Y7
+	VSUBPS       Y1, Y5, Y8
+	VBROADCASTSS word3f317200<>+0(SB), Y9
+	VMULPS       Y9, Y8, Y9
+	VSUBPS       Y9, Y4, Y4
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y9
+	VMULPS       Y9, Y8, Y8
+	VSUBPS       Y8, Y4, Y9
+	VADDPS       Y9, Y7, Y10
+	VMULPS       Y9, Y9, Y11
+	VBROADCASTSS word3f000000<>+0(SB), Y12
+	VMULPS       Y12, Y11, Y12
+	VADDPS       Y12, Y10, Y13
+	VSUBPS       Y7, Y0, Y14
+	VSUBPS       Y6, Y14, Y6
+	VSUBPS       Y10, Y7, Y7
+	VADDPS       Y9, Y7, Y7
+	VSUBPS       Y13, Y10, Y10
+	VADDPS       Y12, Y10, Y10
+	VADDPS       Y10, Y7, Y7
+	VADDPS       Y7, Y6, Y6
+	VBROADCASTSS word394f3646<>+0(SB), Y7
+	VMULPS       Y9, Y7, Y7
+	VBROADCASTSS word3ab69d2b<>+0(SB), Y10
+	VADDPS       Y10, Y7, Y7
+	VMULPS       Y9, Y7, Y7
+	VBROADCASTSS word3c08896d<>+0(SB), Y10
+	VADDPS       Y10, Y7, Y7
+	VMULPS       Y9, Y7, Y7
+	VBROADCASTSS word3d2aaa7c<>+0(SB), Y10
+	VADDPS       Y10, Y7, Y7
+	VMULPS       Y9, Y7, Y7
+	VBROADCASTSS word3e2aaaaa<>+0(SB), Y10
+	VADDPS       Y10, Y7, Y7
+	VMULPS       Y9, Y11, Y10
+	VMULPS       Y10, Y7, Y7
+	VSUBPS       Y9, Y4, Y4
+	VSUBPS       Y8, Y4, Y4
+	VADDPS       Y4, Y7, Y4
+	VADDPS       Y4, Y6, Y4
+	VADDPS       Y4, Y13, Y4
+	VADDPS       Y4, Y4, Y4
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VBROADCASTSS word80000000<>+0(SB), Y5
+	VANDPS       Y5, Y3, Y3
+	VORPS        Y3, Y4, Y3
+	VMOVUPS      Y3, (BX)(DI*4)
+	ADDQ         $+8, DI
+	CMPQ         DI, R8
+	JLT          loop
+
+loopend:
+	SUBQ         DI, DX
+	JE           done
+	VMOVD        DX, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     lanes<>+0(SB), Y3, Y3
+	VMASKMOVPS   (SI)(DI*4), Y3, Y4
+	VBROADCASTSS wordc18b0000<>+0(SB), Y5
+	VMAXPS       Y4, Y5, Y5
+	VMINPS       Y5, Y2, Y5
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VADDPS       Y1, Y6, Y6
+	VBROADCASTSS word0000013d<>+0(SB), Y7
+	VPSUBD       Y6, Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VBROADCASTSS word1f800000<>+0(SB), Y8
+	VMULPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y0, Y8
+	VSUBPS       Y1, Y6, Y9
+	VBROADCASTSS word3f317200<>+0(SB), Y10
+	VMULPS       Y10, Y9, Y10
+	VSUBPS       Y10, Y5, Y5
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y10
+	VMULPS       Y10, Y9, Y9
+	VSUBPS       Y9, Y5, Y10
+	VADDPS       Y10, Y8, Y11
+	VMULPS       Y10, Y10, Y12
+	VBROADCASTSS word3f000000<>+0(SB), Y13
+	VMULPS       Y13, Y12, Y13
+	VADDPS       Y13, Y11, Y14
+	VSUBPS       Y8, Y0, Y15
+	VSUBPS       Y7, Y15, Y7
+	VSUBPS       Y11, Y8, Y8
+	VADDPS       Y10, Y8, Y8
+	VSUBPS       Y14, Y11, Y11
+	VADDPS       Y13, Y11, Y11
+	VADDPS       Y11, Y8, Y8
+	VADDPS       Y8, Y7, Y7
+	VBROADCASTSS word394f3646<>+0(SB), Y8
+	VMULPS       Y10, Y8, Y8
+	VBROADCASTSS word3ab69d2b<>+0(SB), Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       Y10, Y8, Y8
+	VBROADCASTSS word3c08896d<>+0(SB), Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       Y10, Y8, Y8
+	VBROADCASTSS word3d2aaa7c<>+0(SB), Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       Y10, Y8, Y8
+	VBROADCASTSS word3e2aaaaa<>+0(SB), Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       Y10, Y12, Y11
+	VMULPS       Y11, Y8, Y8
+	VSUBPS       Y10, Y5, Y5
+	VSUBPS       Y9, Y5, Y5
+	VADDPS       Y5, Y8, Y5
+	VADDPS       Y5, Y7, Y5
+	VADDPS       Y5, Y14, Y5
+	VADDPS       Y5, Y5, Y5
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS word80000000<>+0(SB), Y6
+	VANDPS       Y6, Y4, Y4
+	VORPS        Y4, Y5, Y4
+	VMASKMOVPS   Y4, Y3, (BX)(DI*4)
 
 done:
 	ADDQ $+48, AX
@@ -19833,6 +20339,912 @@ end:
 	VZEROUPPER
 	RET
 
+//	u = threefry(index + base, high), 16 bits of it for each element
+//	y = |x|·up·inverse, from low to 1
+//	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+//	q ← c of x0 to x3, in its bytes from the lowest on
+//
+// func Quantize(list [][]float32, c *[10]float32)
+// Requires: AVX, AVX2
+TEXT ·Quantize(SB), NOSPLIT, $352-32
+	MOVQ         c+24(FP), AX
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 4(AX), Y1
+	VBROADCASTSS 8(AX), Y2
+	VBROADCASTSS 12(AX), Y3
+	VBROADCASTSS 16(AX), Y4
+	VBROADCASTSS 20(AX), Y5
+	VBROADCASTSS word3f800000<>+0(SB), Y6
+	VBROADCASTSS 32(AX), Y7
+	VMOVUPS      Y7, (SP)
+	VBROADCASTSS 36(AX), Y7
+	VMOVUPS      Y7, 32(SP)
+	VBROADCASTSS 32(AX), Y7
+	VBROADCASTSS 36(AX), Y8
+	VXORPS       Y8, Y7, Y7
+	VBROADCASTSS word1bd11bda<>+0(SB), Y8
+	VXORPS       Y8, Y7, Y7
+	VMOVUPS      Y7, 64(SP)
+	VBROADCASTSS 24(AX), Y7
+	VMOVUPS      Y7, 96(SP)
+	VBROADCASTSS 28(AX), Y7
+	VBROADCASTSS 36(AX), Y8
+	VPADDD       Y8, Y7, Y7
+	VMOVUPS      Y7, 128(SP)
+	VBROADCASTSS 28(AX), Y7
+	VBROADCASTSS 36(AX), Y8
+	VPADDD       Y8, Y7, Y7
+	VPSLLD       $0x0d, Y7, Y7
+	VBROADCASTSS 28(AX), Y8
+	VBROADCASTSS 36(AX), Y9
+	VPADDD       Y9, Y8, Y8
+	VPSRLD       $0x13, Y8, Y8
+	VORPS        Y8, Y7, Y7
+	VMOVUPS      Y7, 160(SP)
+	VBROADCASTSS 32(AX), Y7
+	VBROADCASTSS 36(AX), Y8
+	VXORPS       Y8, Y7, Y7
+	VBROADCASTSS word1bd11bda<>+0(SB), Y8
+	VXORPS       Y8, Y7, Y7
+	VBROADCASTSS word00000001<>+0(SB), Y8
+	VPADDD       Y8, Y7, Y7
+	VMOVUPS      Y7, 192(SP)
+	VBROADCASTSS 32(AX), Y7
+	VBROADCASTSS word00000002<>+0(SB), Y8
+	VPADDD       Y8, Y7, Y7
+	VMOVUPS      Y7, 224(SP)
+	VBROADCASTSS 36(AX), Y7
+	VBROADCASTSS word00000003<>+0(SB), Y8
+	VPADDD       Y8, Y7, Y7
+	VMOVUPS      Y7, 256(SP)
+	VBROADCASTSS 32(AX), Y7
+	VBROADCASTSS 36(AX), Y8
+	VXORPS       Y8, Y7, Y7
+	VBROADCASTSS word1bd11bda<>+0(SB), Y8
+	VXORPS       Y8, Y7, Y7
+	VBROADCASTSS word00000004<>+0(SB), Y8
+	VPADDD       Y8, Y7, Y7
+	VMOVUPS      Y7, 288(SP)
+	VBROADCASTSS 32(AX), Y7
+	VBROADCASTSS word00000005<>+0(SB), Y8
+	VPADDD       Y8, Y7, Y7
+	VMOVUPS      Y7, 320(SP)
+	LEAQ         -144(DX), AX
+
+entry:
+	MOVQ 8(CX), AX
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	MOVQ 48(CX), DI
+	MOVQ 72(CX), R8
+	MOVQ 96(CX), R9
+	MOVQ 120(CX), R10
+	XORQ R11, R11
+	MOVQ AX, R12
+	ANDQ $-8, R12
+	CMPQ R11, R12
+	JGE  loopend
+
+loop:
+	VMOVUPS      (SI)(R11*4), Y7
+	VBROADCASTSS word7fffffff<>+0(SB), Y8
+	VANDPS       Y8, Y7, Y8
+	VMULPS       Y0, Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VMINPS       Y6, Y8, Y9
+	VMAXPS       Y2, Y9, Y9
+	VMOVUPS      96(SP), Y10
+	VPADDD       (R10)(R11*4), Y10, Y10
+	VPADDD       (SP), Y10, Y10
+	VPADDD       128(SP), Y10, Y10
+	VXORPS       160(SP), Y10, Y11
+	VPADDD       Y11, Y10, Y10
+	VPSLLD       $0x0f, Y11, Y12
+	VPSRLD       $0x11, Y11, Y11
+	VORPS        Y11, Y12, Y11
+	VXORPS       Y10, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	VPSLLD       $0x1a, Y11, Y12
+	VPSRLD       $0x06, Y11, Y11
+	VORPS        Y11, Y12, Y11
+	VXORPS       Y10, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	VPADDD       32(SP), Y10, Y12
+	VPSLLD       $0x06, Y11, Y13
+	VPSRLD       $0x1a, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y10, Y11, Y10
+	VPADDD       192(SP), Y10, Y10
+	VPADDD       Y10, Y12, Y11
+	VPSLLD       $0x11, Y10, Y12
+	VPSRLD       $0x0f, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPSLLD       $0x1d, Y10, Y12
+	VPSRLD       $0x03, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPSLLD       $0x10, Y10, Y12
+	VPSRLD       $0x10, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPADDD       64(SP), Y11, Y12
+	VPSLLD       $0x18, Y10, Y13
+	VPSRLD       $0x08, Y10, Y10
+	VORPS        Y10, Y13, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       224(SP), Y10, Y10
+	VPADDD       Y10, Y12, Y11
+	VPSLLD       $0x0d, Y10, Y12
+	VPSRLD       $0x13, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPSLLD       $0x0f, Y10, Y12
+	VPSRLD       $0x11, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPSLLD       $0x1a, Y10, Y12
+	VPSRLD       $0x06, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPADDD       (SP), Y11, Y12
+	VPSLLD       $0x06, Y10, Y13
+	VPSRLD       $0x1a, Y10, Y10
+	VORPS        Y10, Y13, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       256(SP), Y10, Y10
+	VPADDD       Y10, Y12, Y11
+	VPSLLD       $0x11, Y10, Y12
+	VPSRLD       $0x0f, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPSLLD       $0x1d, Y10, Y12
+	VPSRLD       $0x03, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPSLLD       $0x10, Y10, Y12
+	VPSRLD       $0x10, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPADDD       32(SP), Y11, Y12
+	VPSLLD       $0x18, Y10, Y13
+	VPSRLD       $0x08, Y10, Y10
+	VORPS        Y10, Y13, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       288(SP), Y10, Y10
+	VPADDD       Y10, Y12, Y11
+	VPSLLD       $0x0d, Y10, Y12
+	VPSRLD       $0x13, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPSLLD       $0x0f, Y10, Y12
+	VPSRLD       $0x11, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPSLLD       $0x1a, Y10, Y12
+	VPSRLD       $0x06, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VPADDD       64(SP), Y11, Y12
+	VPSRLD       $0x10, Y12, Y13
+	VPSLLD       $0x04, Y13, Y14
+	VPADDD       Y14, Y9, Y9
+	VPSRLD       $0x14, Y9, Y9
+	VPSUBD       Y4, Y9, Y9
+	VANDPS       Y5, Y7, Y7
+	VPSRLD       $0x18, Y7, Y7
+	VORPS        Y7, Y9, Y7
+	VCVTDQ2PS    Y13, Y9
+	VMULPS       Y3, Y9, Y9
+	VCMPPS       $0x11, Y8, Y9, Y8
+	VBROADCASTSS word00000000<>+0(SB), Y9
+	VBLENDVPS    Y8, Y7, Y9, Y7
+	VMOVUPS      (DI)(R11*4), Y8
+	VBROADCASTSS word7fffffff<>+0(SB), Y9
+	VANDPS       Y9, Y8, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VMINPS       Y6, Y9, Y13
+	VMAXPS       Y2, Y13, Y13
+	VBROADCASTSS word0000ffff<>+0(SB), Y14
+	VANDPS       Y14, Y12, Y12
+	VPSLLD       $0x04, Y12, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRLD       $0x14, Y13, Y13
+	VPSUBD       Y4, Y13, Y13
+	VANDPS       Y5, Y8, Y8
+	VPSRLD       $0x18, Y8, Y8
+	VORPS        Y8, Y13, Y8
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y3, Y12, Y12
+	VCMPPS       $0x11, Y9, Y12, Y9
+	VBROADCASTSS word00000000<>+0(SB), Y12
+	VBLENDVPS    Y9, Y8, Y12, Y8
+	VPSLLD       $0x08, Y8, Y8
+	VORPS        Y8, Y7, Y7
+	VMOVUPS      (R8)(R11*4), Y8
+	VBROADCASTSS word7fffffff<>+0(SB), Y9
+	VANDPS       Y9, Y8, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VMINPS       Y6, Y9, Y12
+	VMAXPS       Y2, Y12, Y12
+	VPSLLD       $0x06, Y10, Y13
+	VPSRLD       $0x1a, Y10, Y10
+	VORPS        Y10, Y13, Y10
+	VXORPS       Y11, Y10, Y10
+	VPADDD       320(SP), Y10, Y10
+	VPSRLD       $0x10, Y10, Y11
+	VPSLLD       $0x04, Y11, Y13
+	VPADDD       Y13, Y12, Y12
+	VPSRLD       $0x14, Y12, Y12
+	VPSUBD       Y4, Y12, Y12
+	VANDPS       Y5, Y8, Y8
+	VPSRLD       $0x18, Y8, Y8
+	VORPS        Y8, Y12, Y8
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y3, Y11, Y11
+	VCMPPS       $0x11, Y9, Y11, Y9
+	VBROADCASTSS word00000000<>+0(SB), Y11
+	VBLENDVPS    Y9, Y8, Y11, Y8
+	VPSLLD       $0x10, Y8, Y8
+	VORPS        Y8, Y7, Y7
+	VMOVUPS      (R9)(R11*4), Y8
+	VBROADCASTSS word7fffffff<>+0(SB), Y9
+	VANDPS       Y9, Y8, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VMINPS       Y6, Y9, Y11
+	VMAXPS       Y2, Y11, Y11
+	VBROADCASTSS word0000ffff<>+0(SB), Y12
+	VANDPS       Y12, Y10, Y10
+	VPSLLD       $0x04, Y10, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSRLD       $0x14, Y11, Y11
+	VPSUBD       Y4, Y11, Y11
+	VANDPS       Y5, Y8, Y8
+	VPSRLD       $0x18, Y8, Y8
+	VORPS        Y8, Y11, Y8
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y3, Y10, Y10
+	VCMPPS       $0x11, Y9, Y10, Y9
+	VBROADCASTSS word00000000<>+0(SB), Y10
+	VBLENDVPS    Y9, Y8, Y10, Y8
+	VPSLLD       $0x18, Y8, Y8
+	VORPS        Y8, Y7, Y7
+	VMOVUPS      Y7, (BX)(R11*4)
+	ADDQ         $+8, R11
+	CMPQ         R11, R12
+	JLT          loop
+
+loopend:
+	SUBQ         R11, AX
+	JE           done
+	VMOVD        AX, X7
+	VPBROADCASTD X7, Y7
+	VPCMPGTD     lanes<>+0(SB), Y7, Y7
+	VMASKMOVPS   (SI)(R11*4), Y7, Y8
+	VBROADCASTSS word7fffffff<>+0(SB), Y9
+	VANDPS       Y9, Y8, Y9
+	VMULPS       Y0, Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VMINPS       Y6, Y9, Y10
+	VMAXPS       Y2, Y10, Y10
+	VMASKMOVPS   (R10)(R11*4), Y7, Y11
+	VPADDD       96(SP), Y11, Y11
+	VPADDD       (SP), Y11, Y11
+	VPADDD       128(SP), Y11, Y11
+	VXORPS       160(SP), Y11, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSLLD       $0x0f, Y12, Y13
+	VPSRLD       $0x11, Y12, Y12
+	VORPS        Y12, Y13, Y12
+	VXORPS       Y11, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSLLD       $0x1a, Y12, Y13
+	VPSRLD       $0x06, Y12, Y12
+	VORPS        Y12, Y13, Y12
+	VXORPS       Y11, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VPADDD       32(SP), Y11, Y13
+	VPSLLD       $0x06, Y12, Y14
+	VPSRLD       $0x1a, Y12, Y12
+	VORPS        Y12, Y14, Y12
+	VXORPS       Y11, Y12, Y11
+	VPADDD       192(SP), Y11, Y11
+	VPADDD       Y11, Y13, Y12
+	VPSLLD       $0x11, Y11, Y13
+	VPSRLD       $0x0f, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x1d, Y11, Y13
+	VPSRLD       $0x03, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x10, Y11, Y13
+	VPSRLD       $0x10, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPADDD       64(SP), Y12, Y13
+	VPSLLD       $0x18, Y11, Y14
+	VPSRLD       $0x08, Y11, Y11
+	VORPS        Y11, Y14, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       224(SP), Y11, Y11
+	VPADDD       Y11, Y13, Y12
+	VPSLLD       $0x0d, Y11, Y13
+	VPSRLD       $0x13, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x0f, Y11, Y13
+	VPSRLD       $0x11, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x1a, Y11, Y13
+	VPSRLD       $0x06, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPADDD       (SP), Y12, Y13
+	VPSLLD       $0x06, Y11, Y14
+	VPSRLD       $0x1a, Y11, Y11
+	VORPS        Y11, Y14, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       256(SP), Y11, Y11
+	VPADDD       Y11, Y13, Y12
+	VPSLLD       $0x11, Y11, Y13
+	VPSRLD       $0x0f, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x1d, Y11, Y13
+	VPSRLD       $0x03, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x10, Y11, Y13
+	VPSRLD       $0x10, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPADDD       32(SP), Y12, Y13
+	VPSLLD       $0x18, Y11, Y14
+	VPSRLD       $0x08, Y11, Y11
+	VORPS        Y11, Y14, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       288(SP), Y11, Y11
+	VPADDD       Y11, Y13, Y12
+	VPSLLD       $0x0d, Y11, Y13
+	VPSRLD       $0x13, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x0f, Y11, Y13
+	VPSRLD       $0x11, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x1a, Y11, Y13
+	VPSRLD       $0x06, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPADDD       64(SP), Y12, Y13
+	VPSRLD       $0x10, Y13, Y14
+	VPSLLD       $0x04, Y14, Y15
+	VPADDD       Y15, Y10, Y10
+	VPSRLD       $0x14, Y10, Y10
+	VPSUBD       Y4, Y10, Y10
+	VANDPS       Y5, Y8, Y8
+	VPSRLD       $0x18, Y8, Y8
+	VORPS        Y8, Y10, Y8
+	VCVTDQ2PS    Y14, Y10
+	VMULPS       Y3, Y10, Y10
+	VCMPPS       $0x11, Y9, Y10, Y9
+	VBROADCASTSS word00000000<>+0(SB), Y10
+	VBLENDVPS    Y9, Y8, Y10, Y8
+	VMASKMOVPS   (DI)(R11*4), Y7, Y9
+	VBROADCASTSS word7fffffff<>+0(SB), Y10
+	VANDPS       Y10, Y9, Y10
+	VMULPS       Y0, Y10, Y10
+	VMULPS       Y1, Y10, Y10
+	VMINPS       Y6, Y10, Y14
+	VMAXPS       Y2, Y14, Y14
+	VBROADCASTSS word0000ffff<>+0(SB), Y15
+	VANDPS       Y15, Y13, Y13
+	VPSLLD       $0x04, Y13, Y15
+	VPADDD       Y15, Y14, Y14
+	VPSRLD       $0x14, Y14, Y14
+	VPSUBD       Y4, Y14, Y14
+	VANDPS       Y5, Y9, Y9
+	VPSRLD       $0x18, Y9, Y9
+	VORPS        Y9, Y14, Y9
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y3, Y13, Y13
+	VCMPPS       $0x11, Y10, Y13, Y10
+	VBROADCASTSS word00000000<>+0(SB), Y13
+	VBLENDVPS    Y10, Y9, Y13, Y9
+	VPSLLD       $0x08, Y9, Y9
+	VORPS        Y9, Y8, Y8
+	VMASKMOVPS   (R8)(R11*4), Y7, Y9
+	VBROADCASTSS word7fffffff<>+0(SB), Y10
+	VANDPS       Y10, Y9, Y10
+	VMULPS       Y0, Y10, Y10
+	VMULPS       Y1, Y10, Y10
+	VMINPS       Y6, Y10, Y13
+	VMAXPS       Y2, Y13, Y13
+	VPSLLD       $0x06, Y11, Y14
+	VPSRLD       $0x1a, Y11, Y11
+	VORPS        Y11, Y14, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       320(SP), Y11, Y11
+	VPSRLD       $0x10, Y11, Y12
+	VPSLLD       $0x04, Y12, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRLD       $0x14, Y13, Y13
+	VPSUBD       Y4, Y13, Y13
+	VANDPS       Y5, Y9, Y9
+	VPSRLD       $0x18, Y9, Y9
+	VORPS        Y9, Y13, Y9
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y3, Y12, Y12
+	VCMPPS       $0x11, Y10, Y12, Y10
+	VBROADCASTSS word00000000<>+0(SB), Y12
+	VBLENDVPS    Y10, Y9, Y12, Y9
+	VPSLLD       $0x10, Y9, Y9
+	VORPS        Y9, Y8, Y8
+	VMASKMOVPS   (R9)(R11*4), Y7, Y9
+	VBROADCASTSS word7fffffff<>+0(SB), Y10
+	VANDPS       Y10, Y9, Y10
+	VMULPS       Y0, Y10, Y10
+	VMULPS       Y1, Y10, Y10
+	VMINPS       Y6, Y10, Y12
+	VMAXPS       Y2, Y12, Y12
+	VBROADCASTSS word0000ffff<>+0(SB), Y13
+	VANDPS       Y13, Y11, Y11
+	VPSLLD       $0x04, Y11, Y13
+	VPADDD       Y13, Y12, Y12
+	VPSRLD       $0x14, Y12, Y12
+	VPSUBD       Y4, Y12, Y12
+	VANDPS       Y5, Y9, Y9
+	VPSRLD       $0x18, Y9, Y9
+	VORPS        Y9, Y12, Y9
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y3, Y11, Y11
+	VCMPPS       $0x11, Y10, Y11, Y10
+	VBROADCASTSS word00000000<>+0(SB), Y11
+	VBLENDVPS    Y10, Y9, Y11, Y9
+	VPSLLD       $0x18, Y9, Y9
+	VORPS        Y9, Y8, Y8
+	VMASKMOVPS   Y8, Y7, (BX)(R11*4)
+
+done:
+	ADDQ $+144, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	u = threefry(index + base, high), 16 bits of it for each element
+//	q0 ← x0 and x1, q1 ← x2 and x3: of each the upper half of its bits + u, that of the first the lower half
+//
+// func QuantizeBF16(list [][]float32, c *[4]float32)
+// Requires: AVX, AVX2
+TEXT ·QuantizeBF16(SB), NOSPLIT, $224-32
+	MOVQ         c+24(FP), AX
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS word7f7f0000<>+0(SB), Y0
+	VBROADCASTSS word00400000<>+0(SB), Y1
+	VBROADCASTSS word7fffffff<>+0(SB), Y2
+	VBROADCASTSS 8(AX), Y3
+	VBROADCASTSS 12(AX), Y4
+	VXORPS       Y4, Y3, Y5
+	VBROADCASTSS word1bd11bda<>+0(SB), Y6
+	VXORPS       Y6, Y5, Y5
+	VBROADCASTSS word0000ffff<>+0(SB), Y6
+	VBROADCASTSS wordffff0000<>+0(SB), Y7
+	VBROADCASTSS (AX), Y8
+	VBROADCASTSS 4(AX), Y9
+	VPADDD       Y4, Y9, Y9
+	VMOVUPS      Y9, (SP)
+	VBROADCASTSS 4(AX), Y9
+	VPADDD       Y4, Y9, Y9
+	VPSLLD       $0x0d, Y9, Y9
+	VBROADCASTSS 4(AX), Y10
+	VPADDD       Y4, Y10, Y10
+	VPSRLD       $0x13, Y10, Y10
+	VORPS        Y10, Y9, Y9
+	VMOVUPS      Y9, 32(SP)
+	VBROADCASTSS word00000001<>+0(SB), Y9
+	VPADDD       Y9, Y5, Y9
+	VMOVUPS      Y9, 64(SP)
+	VBROADCASTSS word00000002<>+0(SB), Y9
+	VPADDD       Y9, Y3, Y9
+	VMOVUPS      Y9, 96(SP)
+	VBROADCASTSS word00000003<>+0(SB), Y9
+	VPADDD       Y9, Y4, Y9
+	VMOVUPS      Y9, 128(SP)
+	VBROADCASTSS word00000004<>+0(SB), Y9
+	VPADDD       Y9, Y5, Y9
+	VMOVUPS      Y9, 160(SP)
+	VBROADCASTSS word00000005<>+0(SB), Y9
+	VPADDD       Y9, Y3, Y9
+	VMOVUPS      Y9, 192(SP)
+	LEAQ         -168(DX), AX
+
+entry:
+	MOVQ 8(CX), AX
+	MOVQ (CX), BX
+	MOVQ 24(CX), SI
+	MOVQ 48(CX), DI
+	MOVQ 72(CX), R8
+	MOVQ 96(CX), R9
+	MOVQ 120(CX), R10
+	MOVQ 144(CX), R11
+	XORQ R12, R12
+	MOVQ AX, R13
+	ANDQ $-8, R13
+	CMPQ R12, R13
+	JGE  loopend
+
+loop:
+	VMOVUPS   (DI)(R12*4), Y9
+	VPADDD    (R11)(R12*4), Y8, Y10
+	VPADDD    Y3, Y10, Y10
+	VPADDD    (SP), Y10, Y10
+	VXORPS    32(SP), Y10, Y11
+	VPADDD    Y11, Y10, Y10
+	VPSLLD    $0x0f, Y11, Y12
+	VPSRLD    $0x11, Y11, Y11
+	VORPS     Y11, Y12, Y11
+	VXORPS    Y10, Y11, Y11
+	VPADDD    Y11, Y10, Y10
+	VPSLLD    $0x1a, Y11, Y12
+	VPSRLD    $0x06, Y11, Y11
+	VORPS     Y11, Y12, Y11
+	VXORPS    Y10, Y11, Y11
+	VPADDD    Y11, Y10, Y10
+	VPADDD    Y4, Y10, Y12
+	VPSLLD    $0x06, Y11, Y13
+	VPSRLD    $0x1a, Y11, Y11
+	VORPS     Y11, Y13, Y11
+	VXORPS    Y10, Y11, Y10
+	VPADDD    64(SP), Y10, Y10
+	VPADDD    Y10, Y12, Y11
+	VPSLLD    $0x11, Y10, Y12
+	VPSRLD    $0x0f, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPSLLD    $0x1d, Y10, Y12
+	VPSRLD    $0x03, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPSLLD    $0x10, Y10, Y12
+	VPSRLD    $0x10, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPADDD    Y5, Y11, Y12
+	VPSLLD    $0x18, Y10, Y13
+	VPSRLD    $0x08, Y10, Y10
+	VORPS     Y10, Y13, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    96(SP), Y10, Y10
+	VPADDD    Y10, Y12, Y11
+	VPSLLD    $0x0d, Y10, Y12
+	VPSRLD    $0x13, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPSLLD    $0x0f, Y10, Y12
+	VPSRLD    $0x11, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPSLLD    $0x1a, Y10, Y12
+	VPSRLD    $0x06, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPADDD    Y3, Y11, Y12
+	VPSLLD    $0x06, Y10, Y13
+	VPSRLD    $0x1a, Y10, Y10
+	VORPS     Y10, Y13, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    128(SP), Y10, Y10
+	VPADDD    Y10, Y12, Y11
+	VPSLLD    $0x11, Y10, Y12
+	VPSRLD    $0x0f, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPSLLD    $0x1d, Y10, Y12
+	VPSRLD    $0x03, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPSLLD    $0x10, Y10, Y12
+	VPSRLD    $0x10, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPADDD    Y4, Y11, Y12
+	VPSLLD    $0x18, Y10, Y13
+	VPSRLD    $0x08, Y10, Y10
+	VORPS     Y10, Y13, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    160(SP), Y10, Y10
+	VPADDD    Y10, Y12, Y11
+	VPSLLD    $0x0d, Y10, Y12
+	VPSRLD    $0x13, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPSLLD    $0x0f, Y10, Y12
+	VPSRLD    $0x11, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPSLLD    $0x1a, Y10, Y12
+	VPSRLD    $0x06, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    Y10, Y11, Y11
+	VPADDD    Y5, Y11, Y12
+	VPSRLD    $0x10, Y12, Y13
+	VPADDD    Y13, Y9, Y13
+	VANDPS    Y2, Y9, Y14
+	VCMPPS    $0x12, Y0, Y14, Y14
+	VBLENDVPS Y14, Y13, Y9, Y13
+	VORPS     Y1, Y9, Y14
+	VCMPPS    $0x00, Y9, Y9, Y9
+	VBLENDVPS Y9, Y13, Y14, Y9
+	VPSRLD    $0x10, Y9, Y9
+	VMOVUPS   (R8)(R12*4), Y13
+	VANDPS    Y6, Y12, Y12
+	VPADDD    Y12, Y13, Y12
+	VANDPS    Y2, Y13, Y14
+	VCMPPS    $0x12, Y0, Y14, Y14
+	VBLENDVPS Y14, Y12, Y13, Y12
+	VORPS     Y1, Y13, Y14
+	VCMPPS    $0x00, Y13, Y13, Y13
+	VBLENDVPS Y13, Y12, Y14, Y12
+	VANDPS    Y7, Y12, Y12
+	VORPS     Y12, Y9, Y9
+	VMOVUPS   Y9, (BX)(R12*4)
+	VMOVUPS   (R9)(R12*4), Y9
+	VPSLLD    $0x06, Y10, Y12
+	VPSRLD    $0x1a, Y10, Y10
+	VORPS     Y10, Y12, Y10
+	VXORPS    Y11, Y10, Y10
+	VPADDD    192(SP), Y10, Y10
+	VPSRLD    $0x10, Y10, Y11
+	VPADDD    Y11, Y9, Y11
+	VANDPS    Y2, Y9, Y12
+	VCMPPS    $0x12, Y0, Y12, Y12
+	VBLENDVPS Y12, Y11, Y9, Y11
+	VORPS     Y1, Y9, Y12
+	VCMPPS    $0x00, Y9, Y9, Y9
+	VBLENDVPS Y9, Y11, Y12, Y9
+	VPSRLD    $0x10, Y9, Y9
+	VMOVUPS   (R10)(R12*4), Y11
+	VANDPS    Y6, Y10, Y10
+	VPADDD    Y10, Y11, Y10
+	VANDPS    Y2, Y11, Y12
+	VCMPPS    $0x12, Y0, Y12, Y12
+	VBLENDVPS Y12, Y10, Y11, Y10
+	VORPS     Y1, Y11, Y12
+	VCMPPS    $0x00, Y11, Y11, Y11
+	VBLENDVPS Y11, Y10, Y12, Y10
+	VANDPS    Y7, Y10, Y10
+	VORPS     Y10, Y9, Y9
+	VMOVUPS   Y9, (SI)(R12*4)
+	ADDQ      $+8, R12
+	CMPQ      R12, R13
+	JLT       loop
+
+loopend:
+	SUBQ         R12, AX
+	JE           done
+	VMOVD        AX, X9
+	VPBROADCASTD X9, Y9
+	VPCMPGTD     lanes<>+0(SB), Y9, Y9
+	VMASKMOVPS   (DI)(R12*4), Y9, Y10
+	VMASKMOVPS   (R11)(R12*4), Y9, Y11
+	VPADDD       Y8, Y11, Y11
+	VPADDD       Y3, Y11, Y11
+	VPADDD       (SP), Y11, Y11
+	VXORPS       32(SP), Y11, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSLLD       $0x0f, Y12, Y13
+	VPSRLD       $0x11, Y12, Y12
+	VORPS        Y12, Y13, Y12
+	VXORPS       Y11, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSLLD       $0x1a, Y12, Y13
+	VPSRLD       $0x06, Y12, Y12
+	VORPS        Y12, Y13, Y12
+	VXORPS       Y11, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VPADDD       Y4, Y11, Y13
+	VPSLLD       $0x06, Y12, Y14
+	VPSRLD       $0x1a, Y12, Y12
+	VORPS        Y12, Y14, Y12
+	VXORPS       Y11, Y12, Y11
+	VPADDD       64(SP), Y11, Y11
+	VPADDD       Y11, Y13, Y12
+	VPSLLD       $0x11, Y11, Y13
+	VPSRLD       $0x0f, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x1d, Y11, Y13
+	VPSRLD       $0x03, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x10, Y11, Y13
+	VPSRLD       $0x10, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPADDD       Y5, Y12, Y13
+	VPSLLD       $0x18, Y11, Y14
+	VPSRLD       $0x08, Y11, Y11
+	VORPS        Y11, Y14, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       96(SP), Y11, Y11
+	VPADDD       Y11, Y13, Y12
+	VPSLLD       $0x0d, Y11, Y13
+	VPSRLD       $0x13, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x0f, Y11, Y13
+	VPSRLD       $0x11, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x1a, Y11, Y13
+	VPSRLD       $0x06, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPADDD       Y3, Y12, Y13
+	VPSLLD       $0x06, Y11, Y14
+	VPSRLD       $0x1a, Y11, Y11
+	VORPS        Y11, Y14, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       128(SP), Y11, Y11
+	VPADDD       Y11, Y13, Y12
+	VPSLLD       $0x11, Y11, Y13
+	VPSRLD       $0x0f, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x1d, Y11, Y13
+	VPSRLD       $0x03, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x10, Y11, Y13
+	VPSRLD       $0x10, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPADDD       Y4, Y12, Y13
+	VPSLLD       $0x18, Y11, Y14
+	VPSRLD       $0x08, Y11, Y11
+	VORPS        Y11, Y14, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       160(SP), Y11, Y11
+	VPADDD       Y11, Y13, Y12
+	VPSLLD       $0x0d, Y11, Y13
+	VPSRLD       $0x13, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x0f, Y11, Y13
+	VPSRLD       $0x11, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPSLLD       $0x1a, Y11, Y13
+	VPSRLD       $0x06, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VPADDD       Y5, Y12, Y13
+	VPSRLD       $0x10, Y13, Y14
+	VPADDD       Y14, Y10, Y14
+	VANDPS       Y2, Y10, Y15
+	VCMPPS       $0x12, Y0, Y15, Y15
+	VBLENDVPS    Y15, Y14, Y10, Y14
+	VORPS        Y1, Y10, Y15
+	VCMPPS       $0x00, Y10, Y10, Y10
+	VBLENDVPS    Y10, Y14, Y15, Y10
+	VPSRLD       $0x10, Y10, Y10
+	VMASKMOVPS   (R8)(R12*4), Y9, Y14
+	VANDPS       Y6, Y13, Y13
+	VPADDD       Y13, Y14, Y13
+	VANDPS       Y2, Y14, Y15
+	VCMPPS       $0x12, Y0, Y15, Y15
+	VBLENDVPS    Y15, Y13, Y14, Y13
+	VORPS        Y1, Y14, Y15
+	VCMPPS       $0x00, Y14, Y14, Y14
+	VBLENDVPS    Y14, Y13, Y15, Y13
+	VANDPS       Y7, Y13, Y13
+	VORPS        Y13, Y10, Y10
+	VMASKMOVPS   Y10, Y9, (BX)(R12*4)
+	VMASKMOVPS   (R9)(R12*4), Y9, Y10
+	VPSLLD       $0x06, Y11, Y13
+	VPSRLD       $0x1a, Y11, Y11
+	VORPS        Y11, Y13, Y11
+	VXORPS       Y12, Y11, Y11
+	VPADDD       192(SP), Y11, Y11
+	VPSRLD       $0x10, Y11, Y12
+	VPADDD       Y12, Y10, Y12
+	VANDPS       Y2, Y10, Y13
+	VCMPPS       $0x12, Y0, Y13, Y13
+	VBLENDVPS    Y13, Y12, Y10, Y12
+	VORPS        Y1, Y10, Y13
+	VCMPPS       $0x00, Y10, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y13, Y10
+	VPSRLD       $0x10, Y10, Y10
+	VMASKMOVPS   (R10)(R12*4), Y9, Y12
+	VANDPS       Y6, Y11, Y11
+	VPADDD       Y11, Y12, Y11
+	VANDPS       Y2, Y12, Y13
+	VCMPPS       $0x12, Y0, Y13, Y13
+	VBLENDVPS    Y13, Y11, Y12, Y11
+	VORPS        Y1, Y12, Y13
+	VCMPPS       $0x00, Y12, Y12, Y12
+	VBLENDVPS    Y12, Y11, Y13, Y11
+	VANDPS       Y7, Y11, Y11
+	VORPS        Y11, Y10, Y10
+	VMASKMOVPS   Y10, Y9, (SI)(R12*4)
+
+done:
+	ADDQ $+168, CX
+	CMPQ CX, DX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
 //	m ← lerp(m, x, weight1)
 //	v ← v·beta2 + drop(x·root2, small)²
 //	d = √(v·unbias + epsIn) + eps, or 1 if adapts is 0
@@ -23439,6 +24851,168 @@ end:
 	VZEROUPPER
 	RET
 
+//	y ← 1/(1 + e^-x)
+//
+// func Sigmoid(list [][]float32)
+// Requires: AVX, AVX2
+TEXT ·Sigmoid(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Y0
+	VBROADCASTSS word1f800000<>+0(SB), Y1
+	VBROADCASTSS word4b4000bf<>+0(SB), Y2
+	VBROADCASTSS wordfffff000<>+0(SB), Y3
+	VBROADCASTSS word41900000<>+0(SB), Y4
+	LEAQ         -48(CX), DX
+
+entry:
+	MOVQ 8(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	XORQ DI, DI
+	MOVQ DX, R8
+	ANDQ $-8, R8
+	CMPQ DI, R8
+	JGE  loopend
+
+loop:
+	VBROADCASTSS wordc2d00000<>+0(SB), Y5
+	VMAXPS       (SI)(DI*4), Y5, Y5
+	VMINPS       Y5, Y4, Y5
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VADDPS       Y2, Y6, Y6
+	VPSLLD       $0x17, Y6, Y7
+	VMULPS       Y1, Y7, Y8
+	VSUBPS       Y2, Y6, Y6
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y9
+	VMULPS       Y9, Y6, Y9
+	VBROADCASTSS word3f317200<>+0(SB), Y10
+	VMULPS       Y10, Y6, Y6
+	VSUBPS       Y6, Y5, Y5
+	VSUBPS       Y5, Y9, Y6
+	VBROADCASTSS word3ab50f6b<>+0(SB), Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS word3c091e90<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS word3d2aac83<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS word3efffffe<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y6, Y6, Y11
+	VMULPS       Y11, Y10, Y10
+	VADDPS       Y6, Y5, Y5
+	VSUBPS       Y5, Y9, Y5
+	VADDPS       Y5, Y10, Y5
+	VADDPS       Y5, Y6, Y9
+	VADDPS       Y9, Y0, Y9
+	VADDPS       Y9, Y8, Y10
+	VDIVPS       Y10, Y0, Y11
+	VANDPS       Y3, Y11, Y12
+	VANDPS       Y3, Y10, Y10
+	VMULPS       Y10, Y12, Y13
+	VSUBPS       Y13, Y0, Y13
+	VMAXPS       Y9, Y8, Y14
+	VSUBPS       Y10, Y14, Y10
+	VMINPS       Y8, Y9, Y8
+	VADDPS       Y8, Y10, Y8
+	VSUBPS       Y9, Y0, Y9
+	VADDPS       Y6, Y9, Y6
+	VADDPS       Y5, Y6, Y5
+	VADDPS       Y5, Y8, Y5
+	VMULPS       Y5, Y12, Y5
+	VSUBPS       Y5, Y13, Y5
+	VMULPS       Y11, Y5, Y5
+	VADDPS       Y5, Y12, Y5
+	VMULPS       Y7, Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VMOVUPS      Y5, (BX)(DI*4)
+	ADDQ         $+8, DI
+	CMPQ         DI, R8
+	JLT          loop
+
+loopend:
+	SUBQ         DI, DX
+	JE           done
+	VMOVD        DX, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     lanes<>+0(SB), Y5, Y5
+	VMASKMOVPS   (SI)(DI*4), Y5, Y6
+	VBROADCASTSS wordc2d00000<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VMINPS       Y6, Y4, Y6
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y7
+	VMULPS       Y7, Y6, Y7
+	VADDPS       Y2, Y7, Y7
+	VPSLLD       $0x17, Y7, Y8
+	VMULPS       Y1, Y8, Y9
+	VSUBPS       Y2, Y7, Y7
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y10
+	VMULPS       Y10, Y7, Y10
+	VBROADCASTSS word3f317200<>+0(SB), Y11
+	VMULPS       Y11, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y10, Y7
+	VBROADCASTSS word3ab50f6b<>+0(SB), Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS word3c091e90<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS word3d2aac83<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS word3efffffe<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y7, Y7, Y12
+	VMULPS       Y12, Y11, Y11
+	VADDPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y10, Y6
+	VADDPS       Y6, Y11, Y6
+	VADDPS       Y6, Y7, Y10
+	VADDPS       Y10, Y0, Y10
+	VADDPS       Y10, Y9, Y11
+	VDIVPS       Y11, Y0, Y12
+	VANDPS       Y3, Y12, Y13
+	VANDPS       Y3, Y11, Y11
+	VMULPS       Y11, Y13, Y14
+	VSUBPS       Y14, Y0, Y14
+	VMAXPS       Y10, Y9, Y15
+	VSUBPS       Y11, Y15, Y11
+	VMINPS       Y9, Y10, Y9
+	VADDPS       Y9, Y11, Y9
+	VSUBPS       Y10, Y0, Y10
+	VADDPS       Y7, Y10, Y7
+	VADDPS       Y6, Y7, Y6
+	VADDPS       Y6, Y9, Y6
+	VMULPS       Y6, Y13, Y6
+	VSUBPS       Y6, Y14, Y6
+	VMULPS       Y12, Y6, Y6
+	VADDPS       Y6, Y13, Y6
+	VMULPS       Y8, Y6, Y6
+	VMULPS       Y1, Y6, Y6
+	VMASKMOVPS   Y6, Y5, (BX)(DI*4)
+
+done:
+	ADDQ $+48, AX
+	CMPQ AX, CX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
 //	p ← p - (sign(x)·step + p·decay)
 //
 // func SignSGD(list [][]float32, c *[6]float32)
@@ -24122,6 +25696,283 @@ loopend:
 done:
 	ADDQ $+96, CX
 	CMPQ CX, DX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	y ← log(1 + e^x)
+//
+// func Softplus(list [][]float32)
+// Requires: AVX, AVX2
+TEXT ·Softplus(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Y0
+	VBROADCASTSS word00000000<>+0(SB), Y1
+	VBROADCASTSS word1f800000<>+0(SB), Y2
+	VBROADCASTSS word4b4000bf<>+0(SB), Y3
+	VBROADCASTSS word3f317200<>+0(SB), Y4
+	LEAQ         -48(CX), DX
+
+entry:
+	MOVQ 8(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	XORQ DI, DI
+	MOVQ DX, R8
+	ANDQ $-8, R8
+	CMPQ DI, R8
+	JGE  loopend
+
+loop:
+	VMOVUPS      (SI)(DI*4), Y5
+	VBROADCASTSS word80000000<>+0(SB), Y6
+	VORPS        Y6, Y5, Y6
+	VBROADCASTSS wordc2d00000<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y7
+	VMULPS       Y7, Y6, Y7
+	VADDPS       Y3, Y7, Y7
+	VSUBPS       Y3, Y7, Y8
+	VMULPS       Y4, Y8, Y9
+	VSUBPS       Y9, Y6, Y6
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y9
+	VMULPS       Y9, Y8, Y8
+	VSUBPS       Y8, Y6, Y9
+	VBROADCASTSS word3ab50f6b<>+0(SB), Y10
+	VMULPS       Y9, Y10, Y10
+	VBROADCASTSS word3c091e90<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VBROADCASTSS word3d2aac83<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VBROADCASTSS word3efffffe<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y9, Y9, Y11
+	VMULPS       Y11, Y10, Y10
+	VSUBPS       Y9, Y6, Y6
+	VSUBPS       Y8, Y6, Y6
+	VADDPS       Y6, Y10, Y6
+	VADDPS       Y6, Y9, Y8
+	VADDPS       Y8, Y0, Y8
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y7, Y8, Y10
+	VMULPS       Y2, Y10, Y10
+	VADDPS       Y10, Y0, Y11
+	VBROADCASTSS word3f3504f3<>+0(SB), Y12
+	VPSUBD       Y12, Y11, Y12
+	VPSRAD       $0x17, Y12, Y13
+	VCVTDQ2PS    Y13, Y13
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y14
+	VMULPS       Y14, Y13, Y14
+	VSUBPS       Y8, Y0, Y8
+	VADDPS       Y9, Y8, Y8
+	VADDPS       Y6, Y8, Y6
+	VMULPS       Y7, Y6, Y6
+	VMULPS       Y2, Y6, Y6
+	VSUBPS       Y11, Y0, Y7
+	VADDPS       Y10, Y7, Y7
+	VADDPS       Y6, Y7, Y7
+	VCMPPS       $0x00, Y1, Y13, Y8
+	VBLENDVPS    Y8, Y6, Y7, Y6
+	VDIVPS       Y11, Y6, Y6
+	VADDPS       Y6, Y14, Y6
+	VBROADCASTSS word007fffff<>+0(SB), Y7
+	VANDPS       Y7, Y12, Y7
+	VBROADCASTSS word3f3504f3<>+0(SB), Y9
+	VPADDD       Y9, Y7, Y7
+	VSUBPS       Y0, Y7, Y7
+	VBLENDVPS    Y8, Y10, Y7, Y7
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS wordbdef2374<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS word3df37d3f<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS word3e119b5d<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS wordbe800003<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y7, Y7, Y9
+	VMULPS       Y7, Y9, Y9
+	VMULPS       Y9, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VBROADCASTSS word3f000000<>+0(SB), Y8
+	VMULPS       Y7, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VSUBPS       Y8, Y7, Y9
+	VSUBPS       Y9, Y7, Y7
+	VSUBPS       Y8, Y7, Y7
+	VMULPS       Y4, Y13, Y8
+	VADDPS       Y9, Y8, Y10
+	VSUBPS       Y10, Y8, Y8
+	VADDPS       Y9, Y8, Y8
+	VADDPS       Y8, Y7, Y7
+	VADDPS       Y7, Y6, Y6
+	VMAXPS       Y5, Y1, Y5
+	VMAXPS       Y10, Y5, Y7
+	VMINPS       Y5, Y10, Y5
+	VADDPS       Y5, Y7, Y8
+	VBROADCASTSS word7f7fffff<>+0(SB), Y9
+	VMINPS       Y8, Y9, Y9
+	VSUBPS       Y9, Y7, Y7
+	VADDPS       Y5, Y7, Y5
+	VADDPS       Y5, Y6, Y5
+	VADDPS       Y8, Y5, Y5
+	VMOVUPS      Y5, (BX)(DI*4)
+	ADDQ         $+8, DI
+	CMPQ         DI, R8
+	JLT          loop
+
+loopend:
+	SUBQ         DI, DX
+	JE           done
+	VMOVD        DX, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     lanes<>+0(SB), Y5, Y5
+	VMASKMOVPS   (SI)(DI*4), Y5, Y6
+	VBROADCASTSS word80000000<>+0(SB), Y7
+	VORPS        Y7, Y6, Y7
+	VBROADCASTSS wordc2d00000<>+0(SB), Y8
+	VMAXPS       Y7, Y8, Y7
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y8
+	VMULPS       Y8, Y7, Y8
+	VADDPS       Y3, Y8, Y8
+	VSUBPS       Y3, Y8, Y9
+	VMULPS       Y4, Y9, Y10
+	VSUBPS       Y10, Y7, Y7
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y10
+	VMULPS       Y10, Y9, Y9
+	VSUBPS       Y9, Y7, Y10
+	VBROADCASTSS word3ab50f6b<>+0(SB), Y11
+	VMULPS       Y10, Y11, Y11
+	VBROADCASTSS word3c091e90<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VBROADCASTSS word3d2aac83<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VBROADCASTSS word3efffffe<>+0(SB), Y12
+	VADDPS       Y12, Y11, Y11
+	VMULPS       Y10, Y10, Y12
+	VMULPS       Y12, Y11, Y11
+	VSUBPS       Y10, Y7, Y7
+	VSUBPS       Y9, Y7, Y7
+	VADDPS       Y7, Y11, Y7
+	VADDPS       Y7, Y10, Y9
+	VADDPS       Y9, Y0, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y9, Y11
+	VMULPS       Y2, Y11, Y11
+	VADDPS       Y11, Y0, Y12
+	VBROADCASTSS word3f3504f3<>+0(SB), Y13
+	VPSUBD       Y13, Y12, Y13
+	VPSRAD       $0x17, Y13, Y14
+	VCVTDQ2PS    Y14, Y14
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y15
+	VMULPS       Y15, Y14, Y15
+	VSUBPS       Y9, Y0, Y9
+	VADDPS       Y10, Y9, Y9
+	VADDPS       Y7, Y9, Y7
+	VMULPS       Y8, Y7, Y7
+	VMULPS       Y2, Y7, Y7
+	VSUBPS       Y12, Y0, Y8
+	VADDPS       Y11, Y8, Y8
+	VADDPS       Y7, Y8, Y8
+	VCMPPS       $0x00, Y1, Y14, Y9
+	VBLENDVPS    Y9, Y7, Y8, Y7
+	VDIVPS       Y12, Y7, Y7
+	VADDPS       Y7, Y15, Y7
+	VBROADCASTSS word007fffff<>+0(SB), Y8
+	VANDPS       Y8, Y13, Y8
+	VBROADCASTSS word3f3504f3<>+0(SB), Y10
+	VPADDD       Y10, Y8, Y8
+	VSUBPS       Y0, Y8, Y8
+	VBLENDVPS    Y9, Y11, Y8, Y8
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS wordbdef2374<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS word3df37d3f<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS word3e119b5d<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS wordbe800003<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y8, Y8, Y10
+	VMULPS       Y8, Y10, Y10
+	VMULPS       Y10, Y9, Y9
+	VADDPS       Y9, Y7, Y7
+	VBROADCASTSS word3f000000<>+0(SB), Y9
+	VMULPS       Y8, Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VSUBPS       Y9, Y8, Y10
+	VSUBPS       Y10, Y8, Y8
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y4, Y14, Y9
+	VADDPS       Y10, Y9, Y11
+	VSUBPS       Y11, Y9, Y9
+	VADDPS       Y10, Y9, Y9
+	VADDPS       Y9, Y8, Y8
+	VADDPS       Y8, Y7, Y7
+	VMAXPS       Y6, Y1, Y6
+	VMAXPS       Y11, Y6, Y8
+	VMINPS       Y6, Y11, Y6
+	VADDPS       Y6, Y8, Y9
+	VBROADCASTSS word7f7fffff<>+0(SB), Y10
+	VMINPS       Y9, Y10, Y10
+	VSUBPS       Y10, Y8, Y8
+	VADDPS       Y6, Y8, Y6
+	VADDPS       Y6, Y7, Y6
+	VADDPS       Y9, Y6, Y6
+	VMASKMOVPS   Y6, Y5, (BX)(DI*4)
+
+done:
+	ADDQ $+48, AX
+	CMPQ AX, CX
 	JLT  entry
 
 end:
@@ -25674,6 +27525,186 @@ loopend:
 done:
 	ADDQ $+24, CX
 	CMPQ CX, DX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	y ← tanh x
+//
+// func Tanh(list [][]float32)
+// Requires: AVX, AVX2
+TEXT ·Tanh(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Y0
+	VBROADCASTSS word80000000<>+0(SB), Y1
+	VBROADCASTSS word4b40007f<>+0(SB), Y2
+	VBROADCASTSS wordfffff000<>+0(SB), Y3
+	LEAQ         -48(CX), DX
+
+entry:
+	MOVQ 8(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	XORQ DI, DI
+	MOVQ DX, R8
+	ANDQ $-8, R8
+	CMPQ DI, R8
+	JGE  loopend
+
+loop:
+	VMOVUPS      (SI)(DI*4), Y4
+	VORPS        Y1, Y4, Y5
+	VBROADCASTSS wordc1110000<>+0(SB), Y6
+	VMAXPS       Y5, Y6, Y5
+	VADDPS       Y5, Y5, Y5
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VADDPS       Y2, Y6, Y6
+	VPSLLD       $0x17, Y6, Y7
+	VSUBPS       Y7, Y0, Y8
+	VSUBPS       Y2, Y6, Y6
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y9
+	VMULPS       Y9, Y6, Y9
+	VBROADCASTSS word3f317200<>+0(SB), Y10
+	VMULPS       Y10, Y6, Y6
+	VSUBPS       Y6, Y5, Y5
+	VSUBPS       Y5, Y9, Y6
+	VADDPS       Y6, Y8, Y10
+	VSUBPS       Y10, Y8, Y11
+	VADDPS       Y6, Y11, Y11
+	VMULPS       Y6, Y6, Y12
+	VBROADCASTSS word394f3646<>+0(SB), Y13
+	VMULPS       Y6, Y13, Y13
+	VBROADCASTSS word3ab69d2b<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y6, Y13, Y13
+	VBROADCASTSS word3c08896d<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y6, Y13, Y13
+	VBROADCASTSS word3d2aaa7c<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y6, Y13, Y13
+	VBROADCASTSS word3e2aaaaa<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y6, Y13, Y13
+	VBROADCASTSS word3f000000<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y13, Y12, Y12
+	VADDPS       Y6, Y5, Y5
+	VSUBPS       Y5, Y9, Y5
+	VADDPS       Y5, Y12, Y5
+	VADDPS       Y5, Y11, Y9
+	VSUBPS       Y8, Y0, Y8
+	VSUBPS       Y7, Y8, Y8
+	VADDPS       Y8, Y9, Y8
+	VADDPS       Y8, Y10, Y9
+	VADDPS       Y7, Y7, Y11
+	VADDPS       Y11, Y9, Y11
+	VDIVPS       Y11, Y0, Y12
+	VMULPS       Y12, Y9, Y9
+	VANDPS       Y3, Y9, Y9
+	VANDPS       Y3, Y11, Y11
+	VMULPS       Y11, Y9, Y13
+	VSUBPS       Y13, Y10, Y10
+	VADDPS       Y8, Y10, Y8
+	VSUBPS       Y11, Y0, Y10
+	VADDPS       Y7, Y10, Y7
+	VADDPS       Y6, Y7, Y6
+	VADDPS       Y5, Y6, Y5
+	VMULPS       Y5, Y9, Y5
+	VSUBPS       Y5, Y8, Y5
+	VMULPS       Y12, Y5, Y5
+	VADDPS       Y5, Y9, Y5
+	VANDPS       Y1, Y4, Y4
+	VORPS        Y4, Y5, Y4
+	VMOVUPS      Y4, (BX)(DI*4)
+	ADDQ         $+8, DI
+	CMPQ         DI, R8
+	JLT          loop
+
+loopend:
+	SUBQ         DI, DX
+	JE           done
+	VMOVD        DX, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     lanes<>+0(SB), Y4, Y4
+	VMASKMOVPS   (SI)(DI*4), Y4, Y5
+	VORPS        Y1, Y5, Y6
+	VBROADCASTSS wordc1110000<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VADDPS       Y6, Y6, Y6
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y7
+	VMULPS       Y7, Y6, Y7
+	VADDPS       Y2, Y7, Y7
+	VPSLLD       $0x17, Y7, Y8
+	VSUBPS       Y8, Y0, Y9
+	VSUBPS       Y2, Y7, Y7
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y10
+	VMULPS       Y10, Y7, Y10
+	VBROADCASTSS word3f317200<>+0(SB), Y11
+	VMULPS       Y11, Y7, Y7
+	VSUBPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y10, Y7
+	VADDPS       Y7, Y9, Y11
+	VSUBPS       Y11, Y9, Y12
+	VADDPS       Y7, Y12, Y12
+	VMULPS       Y7, Y7, Y13
+	VBROADCASTSS word394f3646<>+0(SB), Y14
+	VMULPS       Y7, Y14, Y14
+	VBROADCASTSS word3ab69d2b<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y7, Y14, Y14
+	VBROADCASTSS word3c08896d<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y7, Y14, Y14
+	VBROADCASTSS word3d2aaa7c<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y7, Y14, Y14
+	VBROADCASTSS word3e2aaaaa<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y7, Y14, Y14
+	VBROADCASTSS word3f000000<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y14, Y13, Y13
+	VADDPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y10, Y6
+	VADDPS       Y6, Y13, Y6
+	VADDPS       Y6, Y12, Y10
+	VSUBPS       Y9, Y0, Y9
+	VSUBPS       Y8, Y9, Y9
+	VADDPS       Y9, Y10, Y9
+	VADDPS       Y9, Y11, Y10
+	VADDPS       Y8, Y8, Y12
+	VADDPS       Y12, Y10, Y12
+	VDIVPS       Y12, Y0, Y13
+	VMULPS       Y13, Y10, Y10
+	VANDPS       Y3, Y10, Y10
+	VANDPS       Y3, Y12, Y12
+	VMULPS       Y12, Y10, Y14
+	VSUBPS       Y14, Y11, Y11
+	VADDPS       Y9, Y11, Y9
+	VSUBPS       Y12, Y0, Y11
+	VADDPS       Y8, Y11, Y8
+	VADDPS       Y7, Y8, Y7
+	VADDPS       Y6, Y7, Y6
+	VMULPS       Y6, Y10, Y6
+	VSUBPS       Y6, Y9, Y6
+	VMULPS       Y13, Y6, Y6
+	VADDPS       Y6, Y10, Y6
+	VANDPS       Y1, Y5, Y5
+	VORPS        Y5, Y6, Y5
+	VMASKMOVPS   Y5, Y4, (BX)(DI*4)
+
+done:
+	ADDQ $+48, AX
+	CMPQ AX, CX
 	JLT  entry
 
 end:
