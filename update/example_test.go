@@ -230,6 +230,29 @@ func ExampleOptimizer_StepTyped() {
 	// Output: 0.9960, of which the model has 0.99609375
 }
 
+// The same in 4 bytes a parameter instead of 6: the model's weights are half of the master, and
+// the step is that of float32 to the bit.
+func ExampleOptimizer_StepSplit() {
+	const n = 1000
+	optimizer, err := update.New(n, update.SGD{Options: update.Options{LR: 0.001}})
+	check(err)
+
+	master, weights, rests, grads := make([]float32, n), make([]update.BF16, n), make([]int16, n), make([]update.BF16, n)
+	for i := range master {
+		master[i] = 1
+	}
+	check(update.SplitParams(weights, rests, master))
+	for range 8 {
+		for i, w := range weights {
+			grads[i] = fallback.ToBF16(w.Float32() / 2)
+		}
+		check(optimizer.StepSplit([][]update.BF16{weights}, [][]int16{rests}, []update.Typed{update.TypedOf(grads)}))
+	}
+	check(update.JoinParams(master, weights, rests)) // to look at, or to save
+	fmt.Printf("%.4f, of which the model has %v\n", master[0], weights[0].Float32())
+	// Output: 0.9960, of which the model has 0.99609375
+}
+
 // A backward pass that adds to the gradients finds zeros after each step.
 func ExampleOptimizer_SetZeroGrads() {
 	optimizer, err := update.New(1, update.SGD{Options: update.Options{LR: .5}})
