@@ -25,12 +25,12 @@ type QuantizeScalars struct {
 //	u = threefry(index + base, high), 16 bits of it for each element
 //	y = |x|·up·inverse, from low to 1
 //	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
-//	q ← c of x0 to x3, in its bytes from the lowest on
-func Quantize(q, x0, x1, x2, x3, index []float32, c *QuantizeScalars) {
+//	q ← c of e0 to e3, in its bytes from the lowest on
+func Quantize(q, e0, e1, e2, e3, index []float32, c *QuantizeScalars) {
 	for i := range q {
 		a, b := threefry(math.Float32bits(index[i])+uint32(c.Base), uint32(c.High), uint32(c.Key1), uint32(c.Key2))
 		const draw = 1<<16 - 1
-		q[i] = math.Float32frombits(c.code(x0[i], a>>16) | c.code(x1[i], a&draw)<<8 | c.code(x2[i], b>>16)<<16 | c.code(x3[i], b&draw)<<24)
+		q[i] = math.Float32frombits(c.code(e0[i], a>>16) | c.code(e1[i], a&draw)<<8 | c.code(e2[i], b>>16)<<16 | c.code(e3[i], b&draw)<<24)
 	}
 }
 
@@ -60,11 +60,11 @@ type DequantizeScalars struct {
 // Dequantize makes a block of what Quantize has made of it.
 //
 //	c = the byte of q without its sign, from the lowest on
-//	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
-func Dequantize(q, x0, x1, x2, x3 []float32, c *DequantizeScalars) {
+//	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
+func Dequantize(q, e0, e1, e2, e3 []float32, c *DequantizeScalars) {
 	for i := range q {
 		word := math.Float32bits(q[i])
-		x0[i], x1[i], x2[i], x3[i] = c.number(word, 0), c.number(word, 8), c.number(word, 16), c.number(word, 24)
+		e0[i], e1[i], e2[i], e3[i] = c.number(word, 0), c.number(word, 8), c.number(word, 16), c.number(word, 24)
 	}
 }
 
@@ -90,13 +90,13 @@ type QuantizeBF16Scalars struct {
 // is quiet, and what is between the largest BF16 and infinity is the former.
 //
 //	u = threefry(index + base, high), 16 bits of it for each element
-//	q0 ← x0 and x1, q1 ← x2 and x3: of each the upper half of its bits + u, that of the first the lower half
-func QuantizeBF16(q0, q1, x0, x1, x2, x3, index []float32, c *QuantizeBF16Scalars) {
+//	q0 ← e0 and e1, q1 ← e2 and e3: of each the upper half of its bits + u, that of the first the lower half
+func QuantizeBF16(q0, q1, e0, e1, e2, e3, index []float32, c *QuantizeBF16Scalars) {
 	for i := range q0 {
 		a, b := threefry(math.Float32bits(index[i])+uint32(c.Base), uint32(c.High), uint32(c.Key1), uint32(c.Key2))
 		const draw = 1<<16 - 1
-		q0[i] = math.Float32frombits(drawn(x0[i], a>>16)>>16 | drawn(x1[i], a&draw)&^draw)
-		q1[i] = math.Float32frombits(drawn(x2[i], b>>16)>>16 | drawn(x3[i], b&draw)&^draw)
+		q0[i] = math.Float32frombits(drawn(e0[i], a>>16)>>16 | drawn(e1[i], a&draw)&^draw)
+		q1[i] = math.Float32frombits(drawn(e2[i], b>>16)>>16 | drawn(e3[i], b&draw)&^draw)
 	}
 }
 
@@ -115,11 +115,11 @@ func drawn(x float32, draw uint32) uint32 {
 
 // DequantizeBF16 makes a block of what QuantizeBF16 has made of it.
 //
-//	x0 ← the lower half of q0, x1 ← the upper one, x2 and x3 ← those of q1
-func DequantizeBF16(q0, q1, x0, x1, x2, x3 []float32) {
+//	e0 ← the lower half of q0, e1 ← the upper one, e2 and e3 ← those of q1
+func DequantizeBF16(q0, q1, e0, e1, e2, e3 []float32) {
 	for i := range q0 {
 		first, second := math.Float32bits(q0[i]), math.Float32bits(q1[i])
-		x0[i], x1[i] = math.Float32frombits(first<<16), math.Float32frombits(first&0xffff0000)
-		x2[i], x3[i] = math.Float32frombits(second<<16), math.Float32frombits(second&0xffff0000)
+		e0[i], e1[i] = math.Float32frombits(first<<16), math.Float32frombits(first&0xffff0000)
+		e2[i], e3[i] = math.Float32frombits(second<<16), math.Float32frombits(second&0xffff0000)
 	}
 }

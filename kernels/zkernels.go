@@ -582,7 +582,7 @@ func referenceDAdaptAdamW(list [][]float32, c *fallback.DAdaptAdamWScalars, nume
 	}
 }
 
-// Dequantize runs the kernel of a table over the tensors of a list, q, x0, x1, x2, x3 of each:
+// Dequantize runs the kernel of a table over the tensors of a list, q, e0, e1, e2, e3 of each:
 // see fallback.Dequantize.
 func Dequantize(t Table, list *List, c *fallback.DequantizeScalars) {
 	for _, part := range list.of(5) {
@@ -596,7 +596,7 @@ func referenceDequantize(list [][]float32, c *fallback.DequantizeScalars) {
 	}
 }
 
-// DequantizeBF16 runs the kernel of a table over the tensors of a list, q0, q1, x0, x1, x2, x3 of each:
+// DequantizeBF16 runs the kernel of a table over the tensors of a list, q0, q1, e0, e1, e2, e3 of each:
 // see fallback.DequantizeBF16.
 func DequantizeBF16(t Table, list *List) {
 	for _, part := range list.of(6) {
@@ -1000,7 +1000,7 @@ func referenceProdigy(list [][]float32, c *fallback.ProdigyScalars, numerator *[
 	}
 }
 
-// Quantize runs the kernel of a table over the tensors of a list, q, x0, x1, x2, x3, index of each:
+// Quantize runs the kernel of a table over the tensors of a list, q, e0, e1, e2, e3, index of each:
 // see fallback.Quantize.
 func Quantize(t Table, list *List, c *fallback.QuantizeScalars) {
 	for _, part := range list.of(6) {
@@ -1014,7 +1014,7 @@ func referenceQuantize(list [][]float32, c *fallback.QuantizeScalars) {
 	}
 }
 
-// QuantizeBF16 runs the kernel of a table over the tensors of a list, q0, q1, x0, x1, x2, x3, index of each:
+// QuantizeBF16 runs the kernel of a table over the tensors of a list, q0, q1, e0, e1, e2, e3, index of each:
 // see fallback.QuantizeBF16.
 func QuantizeBF16(t Table, list *List, c *fallback.QuantizeBF16Scalars) {
 	for _, part := range list.of(7) {

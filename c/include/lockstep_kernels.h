@@ -1005,18 +1005,18 @@ typedef struct lockstep_dequantize_scalars {
  * Dequantize makes a block of what Quantize has made of it.
  *
  *	c = the byte of q without its sign, from the lowest on
- *	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
+ *	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
  *
- * list: q (read), x0 (written), x1 (written), x2 (written), x3 (written)
+ * list: q (read), e0 (written), e1 (written), e2 (written), e3 (written)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_dequantize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_dequantize_scalars *c);
 
 /*
  * DequantizeBF16 makes a block of what QuantizeBF16 has made of it.
  *
- *	x0 ← the lower half of q0, x1 ← the upper one, x2 and x3 ← those of q1
+ *	e0 ← the lower half of q0, e1 ← the upper one, e2 and e3 ← those of q1
  *
- * list: q0 (read), q1 (read), x0 (written), x1 (written), x2 (written), x3 (written)
+ * list: q0 (read), q1 (read), e0 (written), e1 (written), e2 (written), e3 (written)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_dequantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
 
@@ -1605,9 +1605,9 @@ typedef struct lockstep_quantize_scalars {
  *	u = threefry(index + base, high), 16 bits of it for each element
  *	y = |x|·up·inverse, from low to 1
  *	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
- *	q ← c of x0 to x3, in its bytes from the lowest on
+ *	q ← c of e0 to e3, in its bytes from the lowest on
  *
- * list: q (written), x0 (read), x1 (read), x2 (read), x3 (read), index (read)
+ * list: q (written), e0 (read), e1 (read), e2 (read), e3 (read), index (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_quantize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_scalars *c);
 
@@ -1627,9 +1627,9 @@ typedef struct lockstep_quantize_bf16_scalars {
  * is quiet, and what is between the largest BF16 and infinity is the former.
  *
  *	u = threefry(index + base, high), 16 bits of it for each element
- *	q0 ← x0 and x1, q1 ← x2 and x3: of each the upper half of its bits + u, that of the first the lower half
+ *	q0 ← e0 and e1, q1 ← e2 and e3: of each the upper half of its bits + u, that of the first the lower half
  *
- * list: q0 (written), q1 (written), x0 (read), x1 (read), x2 (read), x3 (read), index (read)
+ * list: q0 (written), q1 (written), e0 (read), e1 (read), e2 (read), e3 (read), index (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_quantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_bf16_scalars *c);
 

@@ -10,7 +10,7 @@ var (
 	u = threefry(index + base, high), 16 bits of it for each element
 	y = |x|·up·inverse, from low to 1
 	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
-	q ← c of x0 to x3, in its bytes from the lowest on`, func(r *rule.Rule) {
+	q ← c of e0 to e3, in its bytes from the lowest on`, func(r *rule.Rule) {
 		q, x, index := r.Buffer("q"), quarters(r), r.Buffer("index")
 		up, inverse, low, least := r.Scalar("up"), r.Scalar("inverse"), r.Scalar("low"), r.Scalar("least")
 		bias, signs := r.Scalar("bias"), r.Scalar("signs")
@@ -33,7 +33,7 @@ var (
 
 	Dequantize = All.Define("Dequantize", `
 	c = the byte of q without its sign, from the lowest on
-	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is`, func(r *rule.Rule) {
+	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is`, func(r *rule.Rule) {
 		q, x := r.Buffer("q"), quarters(r)
 		scale, bias, signs := r.Scalar("scale"), r.Scalar("bias"), r.Scalar("signs")
 		codes := r.Bits(255).Xor(signs.ShiftRight(24))
@@ -54,7 +54,7 @@ var (
 
 	QuantizeBF16 = All.Define("QuantizeBF16", `
 	u = threefry(index + base, high), 16 bits of it for each element
-	q0 ← x0 and x1, q1 ← x2 and x3: of each the upper half of its bits + u, that of the first the lower half`, func(r *rule.Rule) {
+	q0 ← e0 and e1, q1 ← e2 and e3: of each the upper half of its bits + u, that of the first the lower half`, func(r *rule.Rule) {
 		q0, q1, x, index := r.Buffer("q0"), r.Buffer("q1"), quarters(r), r.Buffer("index")
 		draws := quarterDraws(r, index)
 
@@ -69,7 +69,7 @@ var (
 	})
 
 	DequantizeBF16 = All.Define("DequantizeBF16", `
-	x0 ← the lower half of q0, x1 ← the upper one, x2 and x3 ← those of q1`, func(r *rule.Rule) {
+	e0 ← the lower half of q0, e1 ← the upper one, e2 and e3 ← those of q1`, func(r *rule.Rule) {
 		q0, q1, x := r.Buffer("q0"), r.Buffer("q1"), quarters(r)
 		upper := r.Bits(0xffff0000)
 		x[0].Set(q0.ShiftLeft(16))
@@ -81,7 +81,7 @@ var (
 
 // quarters are the parts of a block.
 func quarters(r *rule.Rule) [4]rule.Value {
-	return [4]rule.Value{r.Buffer("x0"), r.Buffer("x1"), r.Buffer("x2"), r.Buffer("x3")}
+	return [4]rule.Value{r.Buffer("e0"), r.Buffer("e1"), r.Buffer("e2"), r.Buffer("e3")}
 }
 
 // quarterDraws are 16 random bits of each element of a place.

@@ -5,11 +5,11 @@
  *	u = threefry(index + base, high), 16 bits of it for each element
  *	y = |x|·up·inverse, from low to 1
  *	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
- *	q ← c of x0 to x3, in its bytes from the lowest on
+ *	q ← c of e0 to e3, in its bytes from the lowest on
  *
  * void lockstep_avx2_quantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
- * list     q, x0, x1, x2, x3, index
+ * list     q, e0, e1, e2, e3, index
  * scalars  up, inverse, low, least, bias, signs, base, high, key1, key2
  *
  * Requires: AVX, AVX2

@@ -3,11 +3,11 @@
  * QuantizeBF16 for avx2
  *
  *	u = threefry(index + base, high), 16 bits of it for each element
- *	q0 ← x0 and x1, q1 ← x2 and x3: of each the upper half of its bits + u, that of the first the lower half
+ *	q0 ← e0 and e1, q1 ← e2 and e3: of each the upper half of its bits + u, that of the first the lower half
  *
  * void lockstep_avx2_quantize_bf16(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
- * list     q0, q1, x0, x1, x2, x3, index
+ * list     q0, q1, e0, e1, e2, e3, index
  * scalars  base, high, key1, key2
  *
  * Requires: AVX, AVX2

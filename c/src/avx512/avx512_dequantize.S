@@ -3,11 +3,11 @@
  * Dequantize for avx512
  *
  *	c = the byte of q without its sign, from the lowest on
- *	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
+ *	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
  *
  * void lockstep_avx512_dequantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
- * list     q, x0, x1, x2, x3
+ * list     q, e0, e1, e2, e3
  * scalars  scale, bias, signs
  *
  * Requires: AVX, AVX512DQ, AVX512F, BMI2

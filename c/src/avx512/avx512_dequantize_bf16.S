@@ -2,11 +2,11 @@
  *
  * DequantizeBF16 for avx512
  *
- *	x0 ← the lower half of q0, x1 ← the upper one, x2 and x3 ← those of q1
+ *	e0 ← the lower half of q0, e1 ← the upper one, e2 and e3 ← those of q1
  *
  * void lockstep_avx512_dequantize_bf16(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
- * list     q0, q1, x0, x1, x2, x3
+ * list     q0, q1, e0, e1, e2, e3
  *
  * Requires: AVX, AVX512DQ, AVX512F, BMI2
  * Saves: rbx, r12, r13, rsp

@@ -3,7 +3,7 @@
 
 /*
  *	c = the byte of q without its sign, from the lowest on
- *	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
+ *	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
  */
 void lockstep_portable_dequantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes) {
 	const lockstep_dequantize_scalars *c = scalars;
@@ -15,10 +15,10 @@ void lockstep_portable_dequantize(const lockstep_buffer *list, int64_t buffers, 
 	const uint32_t x10 = UINT32_C(0xff) ^ x9;
 	for (int64_t at = 0; at < buffers; at += 5) {
 		const float *restrict q = list[at + 0].data;
-		float *restrict x0 = list[at + 1].data;
-		float *restrict x1 = list[at + 2].data;
-		float *restrict x2 = list[at + 3].data;
-		float *restrict x3 = list[at + 4].data;
+		float *restrict e0 = list[at + 1].data;
+		float *restrict e1 = list[at + 2].data;
+		float *restrict e2 = list[at + 3].data;
+		float *restrict e3 = list[at + 4].data;
 		const int64_t n = (int64_t)list[at].len;
 		for (int64_t i = 0; i < n; i++) {
 			const float x0 = q[i];
@@ -32,7 +32,7 @@ void lockstep_portable_dequantize(const lockstep_buffer *list, int64_t buffers, 
 			const uint32_t x11 = bits(x0) << 24;
 			const uint32_t x20 = x11 & x7;
 			const uint32_t x21 = bits(x19) | x20;
-			x0[i] = number(x21);
+			e0[i] = number(x21);
 			const uint32_t x22 = bits(x0) >> 8;
 			const uint32_t x24 = x22 & x10;
 			const uint32_t x25 = x24 + x6;
@@ -44,7 +44,7 @@ void lockstep_portable_dequantize(const lockstep_buffer *list, int64_t buffers, 
 			const uint32_t x23 = bits(x0) << 16;
 			const uint32_t x31 = x23 & x7;
 			const uint32_t x32 = bits(x30) | x31;
-			x1[i] = number(x32);
+			e1[i] = number(x32);
 			const uint32_t x33 = bits(x0) >> 16;
 			const uint32_t x35 = x33 & x10;
 			const uint32_t x36 = x35 + x6;
@@ -56,7 +56,7 @@ void lockstep_portable_dequantize(const lockstep_buffer *list, int64_t buffers, 
 			const uint32_t x34 = bits(x0) << 8;
 			const uint32_t x42 = x34 & x7;
 			const uint32_t x43 = bits(x41) | x42;
-			x2[i] = number(x43);
+			e2[i] = number(x43);
 			const uint32_t x44 = bits(x0) >> 24;
 			const uint32_t x45 = x44 & x10;
 			const uint32_t x46 = x45 + x6;
@@ -67,7 +67,7 @@ void lockstep_portable_dequantize(const lockstep_buffer *list, int64_t buffers, 
 			const float x51 = x50 ? x48 : 0.0f;
 			const uint32_t x52 = bits(x0) & x7;
 			const uint32_t x53 = bits(x51) | x52;
-			x3[i] = number(x53);
+			e3[i] = number(x53);
 		}
 	}
 }

@@ -2,7 +2,7 @@
 #include "../portable.h"
 
 /*
- *	x0 ← the lower half of q0, x1 ← the upper one, x2 and x3 ← those of q1
+ *	e0 ← the lower half of q0, e1 ← the upper one, e2 and e3 ← those of q1
  */
 void lockstep_portable_dequantize_bf16(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes) {
 	(void)scalars;
@@ -10,22 +10,22 @@ void lockstep_portable_dequantize_bf16(const lockstep_buffer *list, int64_t buff
 	for (int64_t at = 0; at < buffers; at += 6) {
 		const float *restrict q0 = list[at + 0].data;
 		const float *restrict q1 = list[at + 1].data;
-		float *restrict x0 = list[at + 2].data;
-		float *restrict x1 = list[at + 3].data;
-		float *restrict x2 = list[at + 4].data;
-		float *restrict x3 = list[at + 5].data;
+		float *restrict e0 = list[at + 2].data;
+		float *restrict e1 = list[at + 3].data;
+		float *restrict e2 = list[at + 4].data;
+		float *restrict e3 = list[at + 5].data;
 		const int64_t n = (int64_t)list[at].len;
 		for (int64_t i = 0; i < n; i++) {
 			const float x0 = q0[i];
 			const uint32_t x7 = bits(x0) << 16;
-			x0[i] = number(x7);
+			e0[i] = number(x7);
 			const uint32_t x8 = bits(x0) & UINT32_C(0xffff0000);
-			x1[i] = number(x8);
+			e1[i] = number(x8);
 			const float x1 = q1[i];
 			const uint32_t x9 = bits(x1) << 16;
-			x2[i] = number(x9);
+			e2[i] = number(x9);
 			const uint32_t x10 = bits(x1) & UINT32_C(0xffff0000);
-			x3[i] = number(x10);
+			e3[i] = number(x10);
 		}
 	}
 }

@@ -5,7 +5,7 @@
  *	u = threefry(index + base, high), 16 bits of it for each element
  *	y = |x|·up·inverse, from low to 1
  *	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
- *	q ← c of x0 to x3, in its bytes from the lowest on
+ *	q ← c of e0 to e3, in its bytes from the lowest on
  */
 void lockstep_portable_quantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes) {
 	const lockstep_quantize_scalars *c = scalars;
@@ -33,14 +33,14 @@ void lockstep_portable_quantize(const lockstep_buffer *list, int64_t buffers, co
 	const uint32_t x140 = x14 + UINT32_C(0x5);
 	for (int64_t at = 0; at < buffers; at += 6) {
 		float *restrict q = list[at + 0].data;
-		const float *restrict x0 = list[at + 1].data;
-		const float *restrict x1 = list[at + 2].data;
-		const float *restrict x2 = list[at + 3].data;
-		const float *restrict x3 = list[at + 4].data;
+		const float *restrict e0 = list[at + 1].data;
+		const float *restrict e1 = list[at + 2].data;
+		const float *restrict e2 = list[at + 3].data;
+		const float *restrict e3 = list[at + 4].data;
 		const float *restrict index = list[at + 5].data;
 		const int64_t n = (int64_t)list[at].len;
 		for (int64_t i = 0; i < n; i++) {
-			const float x1 = x0[i];
+			const float x1 = e0[i];
 			const uint32_t x147 = magnitude(bits(x1));
 			const float x148 = number(x147) * x6;
 			const float x149 = x148 * x7;
@@ -163,7 +163,7 @@ void lockstep_portable_quantize(const lockstep_buffer *list, int64_t buffers, co
 			const float x161 = x160 * x9;
 			const int x162 = x161 < x149;
 			const float x164 = x162 ? number(x159) : 0.0f;
-			const float x2 = x1[i];
+			const float x2 = e1[i];
 			const uint32_t x165 = magnitude(bits(x2));
 			const float x166 = number(x165) * x6;
 			const float x167 = x166 * x7;
@@ -183,7 +183,7 @@ void lockstep_portable_quantize(const lockstep_buffer *list, int64_t buffers, co
 			const float x180 = x179 ? number(x176) : 0.0f;
 			const uint32_t x181 = bits(x180) << 8;
 			const uint32_t x182 = bits(x164) | x181;
-			const float x3 = x2[i];
+			const float x3 = e2[i];
 			const uint32_t x183 = magnitude(bits(x3));
 			const float x184 = number(x183) * x6;
 			const float x185 = x184 * x7;
@@ -208,7 +208,7 @@ void lockstep_portable_quantize(const lockstep_buffer *list, int64_t buffers, co
 			const float x198 = x197 ? number(x194) : 0.0f;
 			const uint32_t x199 = bits(x198) << 16;
 			const uint32_t x200 = x182 | x199;
-			const float x4 = x3[i];
+			const float x4 = e3[i];
 			const uint32_t x201 = magnitude(bits(x4));
 			const float x202 = number(x201) * x6;
 			const float x203 = x202 * x7;

@@ -3,7 +3,7 @@
 
 /*
  *	u = threefry(index + base, high), 16 bits of it for each element
- *	q0 ← x0 and x1, q1 ← x2 and x3: of each the upper half of its bits + u, that of the first the lower half
+ *	q0 ← e0 and e1, q1 ← e2 and e3: of each the upper half of its bits + u, that of the first the lower half
  */
 void lockstep_portable_quantize_bf16(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes) {
 	const lockstep_quantize_bf16_scalars *c = scalars;
@@ -26,14 +26,14 @@ void lockstep_portable_quantize_bf16(const lockstep_buffer *list, int64_t buffer
 	for (int64_t at = 0; at < buffers; at += 7) {
 		float *restrict q0 = list[at + 0].data;
 		float *restrict q1 = list[at + 1].data;
-		const float *restrict x0 = list[at + 2].data;
-		const float *restrict x1 = list[at + 3].data;
-		const float *restrict x2 = list[at + 4].data;
-		const float *restrict x3 = list[at + 5].data;
+		const float *restrict e0 = list[at + 2].data;
+		const float *restrict e1 = list[at + 3].data;
+		const float *restrict e2 = list[at + 4].data;
+		const float *restrict e3 = list[at + 5].data;
 		const float *restrict index = list[at + 6].data;
 		const int64_t n = (int64_t)list[at].len;
 		for (int64_t i = 0; i < n; i++) {
-			const float x2 = x0[i];
+			const float x2 = e0[i];
 			const float x6 = index[i];
 			const uint32_t x11 = bits(x6) + x7;
 			const uint32_t x15 = x11 + x9;
@@ -148,7 +148,7 @@ void lockstep_portable_quantize_bf16(const lockstep_buffer *list, int64_t buffer
 			const int x147 = x2 == x2;
 			const float x150 = x147 ? x146 : number(x149);
 			const uint32_t x173 = bits(x150) >> 16;
-			const float x3 = x1[i];
+			const float x3 = e1[i];
 			const uint32_t x139 = x133 & UINT32_C(0xffff);
 			const uint32_t x153 = bits(x3) + x139;
 			const uint32_t x151 = magnitude(bits(x3));
@@ -160,7 +160,7 @@ void lockstep_portable_quantize_bf16(const lockstep_buffer *list, int64_t buffer
 			const uint32_t x174 = bits(x157) & UINT32_C(0xffff0000);
 			const uint32_t x175 = x173 | x174;
 			q0[i] = number(x175);
-			const float x4 = x2[i];
+			const float x4 = e2[i];
 			const uint32_t x129 = x127 << 6;
 			const uint32_t x130 = x127 >> 26;
 			const uint32_t x131 = x129 | x130;
@@ -175,7 +175,7 @@ void lockstep_portable_quantize_bf16(const lockstep_buffer *list, int64_t buffer
 			const int x162 = x4 == x4;
 			const float x164 = x162 ? x161 : number(x163);
 			const uint32_t x176 = bits(x164) >> 16;
-			const float x5 = x3[i];
+			const float x5 = e3[i];
 			const uint32_t x141 = x136 & UINT32_C(0xffff);
 			const uint32_t x167 = bits(x5) + x141;
 			const uint32_t x165 = magnitude(bits(x5));

@@ -352,14 +352,14 @@ func DAdaptAdamW(list [][]float32, c *fallback.DAdaptAdamWScalars, numerator *[3
 // Dequantize is
 //
 //	c = the byte of q without its sign, from the lowest on
-//	x0 to x3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
+//	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
 //
 //go:noescape
 func Dequantize(list [][]float32, c *fallback.DequantizeScalars)
 
 // DequantizeBF16 is
 //
-//	x0 ← the lower half of q0, x1 ← the upper one, x2 and x3 ← those of q1
+//	e0 ← the lower half of q0, e1 ← the upper one, e2 and e3 ← those of q1
 //
 //go:noescape
 func DequantizeBF16(list [][]float32)
@@ -605,7 +605,7 @@ func Prodigy(list [][]float32, c *fallback.ProdigyScalars, numerator *[32]float6
 //	u = threefry(index + base, high), 16 bits of it for each element
 //	y = |x|·up·inverse, from low to 1
 //	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
-//	q ← c of x0 to x3, in its bytes from the lowest on
+//	q ← c of e0 to e3, in its bytes from the lowest on
 //
 //go:noescape
 func Quantize(list [][]float32, c *fallback.QuantizeScalars)
@@ -613,7 +613,7 @@ func Quantize(list [][]float32, c *fallback.QuantizeScalars)
 // QuantizeBF16 is
 //
 //	u = threefry(index + base, high), 16 bits of it for each element
-//	q0 ← x0 and x1, q1 ← x2 and x3: of each the upper half of its bits + u, that of the first the lower half
+//	q0 ← e0 and e1, q1 ← e2 and e3: of each the upper half of its bits + u, that of the first the lower half
 //
 //go:noescape
 func QuantizeBF16(list [][]float32, c *fallback.QuantizeBF16Scalars)
