@@ -16,7 +16,8 @@
  * one thread at a time, but for lockstep_optimizer_apply and lockstep_optimizer_observe; different
  * ones do not know of one another. Only lockstep_optimizer_new, lockstep_slots,
  * lockstep_matrix_slots, lockstep_pool_new, what sets an average, lookahead, zeros for gradients,
- * centralize or an adaptive clip, steps on more rows or shards than before and gradients observed in more parts than before allocate. What is refused has changed nothing, and says why in the
+ * centralize or an adaptive clip, steps on more rows or shards than before and gradients observed
+ * in more parts than before allocate. What is refused has changed nothing, and says why in the
  * error, of which the caller may give NULL.
  *
  * On x86 and AArch64 optimizers compute in the usual mode of arithmetic, whatever the calling
@@ -117,8 +118,9 @@ LOCKSTEP_API void lockstep_optimizer_free(lockstep_optimizer *o);
  * Takes a step over all tensors: params and grads have a pointer for each. A gradient that is
  * NULL leaves its tensor out of the step, as in PyTorch; the tensor's own count of steps stays.
  * The gradients are only read, unless lockstep_optimizer_set_zero_grads says otherwise, and may be
- * elsewhere in each step; those of two tensors may be the same. Parameters and state must not overlap one another or gradients: what is where it
- * was is not looked at again, and a gradient that has moved is found in the gap where it was.
+ * elsewhere in each step; those of two tensors may be the same. Parameters and state must not
+ * overlap one another or gradients: what is where it was is not looked at again, and a gradient
+ * that has moved is found in the gap where it was.
  * pool may be NULL: without one the step is taken on the calling thread, as are those of fewer
  * than 262144 elements.
  */
