@@ -9,7 +9,7 @@
 #include <unistd.h>
 #endif
 
-enum { SLOTS = 96, CANARIES = 32, CANARY = 0xa5 };
+enum { SLOTS = 112, CANARIES = 32, CANARY = 0xa5 };
 
 /* A slot is room for one buffer between two pages without access. */
 struct arena {
