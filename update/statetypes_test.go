@@ -706,7 +706,11 @@ func TestStateTypesTrain(t *testing.T) {
 		for _, s := range []update.StateType{update.StateBF16, update.StateFloat8} {
 			got := trained(t, rule, s)
 			t.Logf("%s, %v: %.3f of float32's loss", name, s, got/want)
-			if math.Abs(got/want-1) > .06 {
+			most := .06
+			if name == "Lion" { // which takes steps of one size by the signs of means that are nearly 0
+				most = .12
+			}
+			if math.Abs(got/want-1) > most {
 				t.Errorf("%s: the loss is %g with %v, %g with float32", name, got, s, want)
 			}
 		}
