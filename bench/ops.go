@@ -103,10 +103,15 @@ var (
 	parameter = pattern{"parameter", 3, 16, true, nil}
 )
 
-// Conversions have a buffer of two bytes an element.
+// Conversions have a buffer of fewer bytes an element.
 var (
 	widened  = pattern{"widened", 2, 6, false, nil}
 	narrowed = pattern{"narrowed", 2, 6, false, nil}
+
+	quantized       = pattern{"quantized", 2, 6, false, nil} // with the numbers of elements
+	dequantized     = pattern{"dequantized", 2, 5, false, nil}
+	quantizedBF16   = pattern{"quantized to two", 2, 7, false, nil}
+	dequantizedBF16 = pattern{"dequantized from two", 2, 6, false, nil}
 
 	widenedTwo  = pattern{"widened from two", 2, 8, false, nil}
 	narrowedTwo = pattern{"narrowed to two", 2, 8, false, nil}
@@ -132,6 +137,52 @@ func fusedTwo[C any](kernel func(kernels.Table, []float32, []kernels.BF16, []flo
 		g, h := halves(t, b[1]), make([]kernels.BF16, len(b[0]))
 		return func() { kernel(t, b[0], g, b[2], b[3], h, c) }
 	}
+}
+
+// packing binds a kernel that packs the second stream into so many words of each fourth of it,
+// and unpacking one that makes the first of these again.
+func packing(words int, kernel func(kernels.Table, *kernels.List)) binder {
+	return func(t kernels.Table, b streams, _ int) func() {
+		list := packedList(make([]float32, words*len(b[1])/4), b[1], words, true)
+		return func() { kernel(t, list) }
+	}
+}
+
+func unpacking(words int, pack, kernel func(kernels.Table, *kernels.List)) binder {
+	return func(t kernels.Table, b streams, _ int) func() {
+		q := make([]float32, words*len(b[1])/4)
+		pack(t, packedList(q, b[1], words, true))
+		list := packedList(q, b[0], words, false)
+		return func() { kernel(t, list) }
+	}
+}
+
+// packedList has the words, the fourths, and to pack them the numbers of elements.
+func packedList(q, x []float32, words int, numbers bool) *kernels.List {
+	var list kernels.List
+	var buffers [][]float32
+	n := len(x) / 4
+	for k := range words {
+		buffers = append(buffers, q[k*n:][:n])
+	}
+	for k := range 4 {
+		buffers = append(buffers, x[k*n:][:n])
+	}
+	if numbers {
+		index := make([]float32, n)
+		for i := range index {
+			index[i] = math.Float32frombits(uint32(i))
+		}
+		buffers = append(buffers, index)
+	}
+	list.Set(buffers...)
+	return &list
+}
+
+func quantize(t kernels.Table, list *kernels.List)   { kernels.Quantize(t, list, &quantizeC) }
+func dequantize(t kernels.Table, list *kernels.List) { kernels.Dequantize(t, list, &dequantizeC) }
+func quantizeBF16(t kernels.Table, list *kernels.List) {
+	kernels.QuantizeBF16(t, list, &quantizeBF16C)
 }
 
 // halves is a stream in BF16.
@@ -217,19 +268,27 @@ func steps() []op {
 }
 
 var (
-	logitsC   = fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1}
-	hingeC    = fallback.HingeScalars{Scale: 1, LabelScale: 2, LabelShift: -1}
-	bceC      = fallback.BCEScalars{Scale: 1}
-	oneC      = fallback.MSEScalars{Scale: 1}
-	penaltyC  = fallback.PenaltyScalars{L2: 1e-9, L1: 1e-9}
-	regularC  = fallback.RegularizeScalars{Scale: 1, L2: 1e-3, L1: 1e-3}
-	clipC     = fallback.ClipScalars{Part: 1, Scale: 1, Limit: .5}
-	add2C     = fallback.Add2Scalars{Scale1: 1, Scale2: 1}
-	add3C     = fallback.Add3Scalars{Scale1: 1, Scale2: 1, Scale3: 1}
-	add4C     = fallback.Add4Scalars{Scale1: 1, Scale2: 1, Scale3: 1, Scale4: 1}
-	sumC      = fallback.AccumulateScalars{Scale: 1e-9}
-	centerC   = fallback.CenterScalars{Mean: 1e-3}
-	noiseC    = fallback.NoiseScalars{Std: 1e-9}
+	logitsC  = fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1}
+	hingeC   = fallback.HingeScalars{Scale: 1, LabelScale: 2, LabelShift: -1}
+	bceC     = fallback.BCEScalars{Scale: 1}
+	oneC     = fallback.MSEScalars{Scale: 1}
+	penaltyC = fallback.PenaltyScalars{L2: 1e-9, L1: 1e-9}
+	regularC = fallback.RegularizeScalars{Scale: 1, L2: 1e-3, L1: 1e-3}
+	clipC    = fallback.ClipScalars{Part: 1, Scale: 1, Limit: .5}
+	add2C    = fallback.Add2Scalars{Scale1: 1, Scale2: 1}
+	add3C    = fallback.Add3Scalars{Scale1: 1, Scale2: 1, Scale3: 1}
+	add4C    = fallback.Add4Scalars{Scale1: 1, Scale2: 1, Scale3: 1, Scale4: 1}
+	sumC     = fallback.AccumulateScalars{Scale: 1e-9}
+	centerC  = fallback.CenterScalars{Mean: 1e-3}
+	noiseC   = fallback.NoiseScalars{Std: 1e-9}
+
+	// Of numbers with signs, of which the largest is 1.
+	packedBias    = fallback.Mask(127<<3 - 127)
+	packedLow     = math.Float32frombits(uint32(packedBias+1) << 20)
+	quantizeC     = fallback.QuantizeScalars{Up: 1, Inverse: 1, Low: packedLow, Least: packedLow * 0x1p-16, Bias: packedBias, Signs: 1 << 31}
+	dequantizeC   = fallback.DequantizeScalars{Scale: 1, Bias: packedBias, Signs: 1 << 31}
+	quantizeBF16C = fallback.QuantizeBF16Scalars{}
+
 	averageC  = fallback.AverageScalars{Weight: 1e-3}
 	agreeC    = fallback.AgreeScalars{Scale: 1}
 	cautiousC = fallback.CautiousScalars{Scale: 1, Trust: 1e-9, Decay: 1e-9}
@@ -286,6 +345,11 @@ var ops = append(steps(), []op{
 	{"WidenF16", widened, widening(kernels.NarrowF16, kernels.WidenF16), nil, false},
 	{"NarrowBF16", narrowed, narrowing(kernels.NarrowBF16), nil, false},
 	{"NarrowF16", narrowed, narrowing(kernels.NarrowF16), nil, false},
+
+	{"Quantize", quantized, packing(1, quantize), nil, false},
+	{"Dequantize", dequantized, unpacking(1, quantize, dequantize), nil, false},
+	{"QuantizeBF16", quantizedBF16, packing(2, quantizeBF16), nil, false},
+	{"DequantizeBF16", dequantizedBF16, unpacking(2, quantizeBF16, kernels.DequantizeBF16), nil, false},
 
 	{"JoinBF16", widenedTwo, func(t kernels.Table, b streams, _ int) func() {
 		h, r := make([]kernels.BF16, len(b[0])), make([]kernels.BF16, len(b[0]))

@@ -184,7 +184,8 @@ var families = []family{
 
 // converts reports whether a kernel makes elements of one type of those of another.
 func converts(o *op) bool {
-	return slices.Contains([]string{widened.name, narrowed.name, widenedTwo.name, narrowedTwo.name}, o.pattern.name)
+	return slices.Contains([]string{widened.name, narrowed.name, widenedTwo.name, narrowedTwo.name,
+		quantized.name, dequantized.name, quantizedBF16.name, dequantizedBF16.name}, o.pattern.name)
 }
 
 // sizes has charts of each table's kernels.
