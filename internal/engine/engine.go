@@ -31,7 +31,8 @@ type Engine struct {
 	zeroes   bool      // steps leave zeros of the gradients
 	copies   bool      // some tensors have copies of their parameters
 	packSeed uint64    // of the rounding of packed state
-	placed   int       // counts how often buffers were elsewhere than before, or what is flushed of them
+	packers  packers
+	placed   int // counts how often buffers were elsewhere than before, or what is flushed of them
 
 	partial [][MaxSums]float64 // by unit
 	many    [][MaxSums]float64 // room for the sums of tensors

@@ -70,6 +70,16 @@ func (p *packed) signs() fallback.Mask {
 	return 0
 }
 
+// packers are the kernels that pack and unpack: set by SetPacking, so that a program which never
+// calls it links none of them.
+type packers struct {
+	quantize       func(kernels.Table, *kernels.List, *fallback.QuantizeScalars)
+	dequantize     func(kernels.Table, *kernels.List, *fallback.DequantizeScalars)
+	quantizeBF16   func(kernels.Table, *kernels.List, *fallback.QuantizeBF16Scalars)
+	dequantizeBF16 func(kernels.Table, *kernels.List)
+	maxAbs         func(kernels.Table, *kernels.List, *[fallback.Lanes]float32)
+}
+
 // packRoom is what a worker needs to pack and unpack.
 type packRoom struct {
 	room       []float32
@@ -103,7 +113,7 @@ func (e *Engine) unpack(w *Worker, t *tensor, lo, hi int) {
 		}
 		p.slots[j] = p.room[j*n:][:n]
 		for at := 0; at < n; at += tune.PackLen {
-			s.load(e.table, w, (lo+at)/tune.PackLen, p.slots[j][at:][:tune.PackLen])
+			s.load(e, w, (lo+at)/tune.PackLen, p.slots[j][at:][:tune.PackLen])
 		}
 	}
 }
@@ -127,18 +137,18 @@ func (e *Engine) store(w *Worker, t *tensor, slot, lo int, x []float32) {
 }
 
 // load makes float32 of a block.
-func (p *packed) load(table kernels.Table, w *Worker, block int, x []float32) {
+func (p *packed) load(e *Engine, w *Worker, block int, x []float32) {
 	n := p.packing.words()
 	words := p.words[block*n:][:n]
 	if p.packing == PackedBF16 {
 		w.list.Set(words[:quarter], words[quarter:], x[:quarter], x[quarter:2*quarter], x[2*quarter:3*quarter], x[3*quarter:])
-		kernels.DequantizeBF16(table, &w.list)
+		e.packers.dequantizeBF16(e.table, &w.list)
 		return
 	}
 	c := &w.packs.dequantize
 	c.Scale, c.Bias, c.Signs = p.scales[block], p.bias(), p.signs()
 	w.list.Set(words, x[:quarter], x[quarter:2*quarter], x[2*quarter:3*quarter], x[3*quarter:])
-	kernels.Dequantize(table, &w.list, c)
+	e.packers.dequantize(e.table, &w.list, c)
 }
 
 // store packs a block.
@@ -149,10 +159,10 @@ func (p *packed) store(e *Engine, w *Worker, block int, x []float32, key uint64)
 	if p.packing == PackedBF16 {
 		w.packs.bf16 = fallback.QuantizeBF16Scalars{Base: base, High: high, Key1: key1, Key2: key2}
 		w.list.Set(words[:quarter], words[quarter:], x[:quarter], x[quarter:2*quarter], x[2*quarter:3*quarter], x[3*quarter:], e.numbers[:quarter])
-		kernels.QuantizeBF16(e.table, &w.list, &w.packs.bf16)
+		e.packers.quantizeBF16(e.table, &w.list, &w.packs.bf16)
 		return
 	}
-	largest := w.largest(e.table, x)
+	largest := e.largestOf(w, x)
 	p.scales[block] = largest
 	if largest == 0 {
 		clear(words)
@@ -166,7 +176,7 @@ func (p *packed) store(e *Engine, w *Worker, block int, x []float32, key uint64)
 	}
 	c.Up, c.Inverse = inverseOf(largest)
 	w.list.Set(words, x[:quarter], x[quarter:2*quarter], x[2*quarter:3*quarter], x[3*quarter:], e.numbers[:quarter])
-	kernels.Quantize(e.table, &w.list, c)
+	e.packers.quantize(e.table, &w.list, c)
 }
 
 // inverseOf is a power of 2 and the inverse of its product with x, rounded up: what x times
@@ -185,10 +195,10 @@ func inverseOf(x float32) (up, inverse float32) {
 	return up, inverse
 }
 
-// largest is the largest magnitude of a block. Infinite elements, which would leave nothing of
+// largestOf is the largest magnitude of a block. Infinite elements, which would leave nothing of
 // the others, become zeros, and NaN is 0 once it is packed.
-func (w *Worker) largest(table kernels.Table, x []float32) float32 {
-	most := w.maxAbs(table, x)
+func (e *Engine) largestOf(w *Worker, x []float32) float32 {
+	most := e.maxAbs(w, x)
 	if most <= math.MaxFloat32 {
 		return most
 	}
@@ -197,14 +207,14 @@ func (w *Worker) largest(table kernels.Table, x []float32) float32 {
 			x[i] = 0
 		}
 	}
-	return w.maxAbs(table, x)
+	return e.maxAbs(w, x)
 }
 
-func (w *Worker) maxAbs(table kernels.Table, x []float32) float32 {
+func (e *Engine) maxAbs(w *Worker, x []float32) float32 {
 	lanes := &w.packs.lanes
 	*lanes = [fallback.Lanes]float32{}
 	w.list.Set(x)
-	kernels.MaxAbs(table, &w.list, lanes)
+	e.packers.maxAbs(e.table, &w.list, lanes)
 	most := float32(0)
 	for _, y := range lanes {
 		most = max(most, y)
@@ -224,6 +234,7 @@ func (e *Engine) TakesPacking(rule int) bool {
 // packing is another one.
 func (e *Engine) SetPacking(seed uint64, of func(rule, slot int) Packing) {
 	e.packSeed = seed
+	e.packers = packers{kernels.Quantize, kernels.Dequantize, kernels.QuantizeBF16, kernels.DequantizeBF16, kernels.MaxAbs}
 	e.number()
 	for k := range e.tensors {
 		if t := &e.tensors[k]; t.Size > tune.SmallLen {
@@ -250,7 +261,7 @@ func (e *Engine) repack(t *tensor, of func(rule, slot int) Packing) {
 		if now != Unpacked {
 			x = Alloc(roundUp(t.Size, tune.PackLen), 1)[0]
 			for at := 0; at < t.Size; at += tune.PackLen {
-				t.packed[j].load(e.table, w, at/tune.PackLen, x[at:][:tune.PackLen])
+				t.packed[j].load(e, w, at/tune.PackLen, x[at:][:tune.PackLen])
 			}
 			x = x[:t.Size:t.Size]
 		}
