@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/internal/tune"
@@ -182,23 +181,30 @@ func (o *Optimizer) slotNames() []string {
 	return slices.Compact(list)
 }
 
-// gradientMeans are the names of slots that hold means or sums of gradients, of which small
-// ones may become 0.
-var gradientMeans = []string{"m", "momentum", "slow", "diff", "prev"}
-
-// wholeState are the rules that make parameters of their state, or look at its signs: what is
-// lost of it does not fade.
-var wholeState = []string{"ftrl", "ftrl, multiplied", "adagradda", "madgrad", "rprop", "asgd"}
-
 // packs reports whether a buffer of a rule may have fewer bits.
 func (o *Optimizer) packs(rule int, name string) bool {
 	g := &o.groups[rule]
-	if g.factored.slots != nil || !o.engine.TakesPacking(rule) || slices.Contains(wholeState, g.rule.Name()) || strings.Contains(g.rule.Name(), "centered") {
+	if g.factored.slots != nil || !o.engine.TakesPacking(rule) || wantsWhole(g.rule, name) {
 		return false
 	}
 	return slices.ContainsFunc(g.slots, func(s engine.Slot) bool {
-		return s.Name == name && s.Extent == engine.PerElement && !s.BeginsAsParams() && (s.Square || slices.Contains(gradientMeans, name))
+		return s.Name == name && s.Extent == engine.PerElement && !s.BeginsAsParams()
 	})
+}
+
+// wantsWhole reports whether what is lost of a buffer does not fade, since parameters are made
+// of it or its signs are looked at, or shows as a difference of what is nearly equal. Adamax' u
+// is a divisor that is no square, as which it would stay above 0.
+func wantsWhole(r Rule, name string) bool {
+	switch r := r.(type) {
+	case FTRL, AdaGradDA, MADGRAD, Rprop, ASGD:
+		return true
+	case RMSprop:
+		return r.Centered
+	case Adamax:
+		return name == "u"
+	}
+	return false
 }
 
 // looksAtRows reports whether clipping is by rows.
