@@ -27,8 +27,14 @@ MATRICES: list[tuple[str, dict[str, Any]]] = [
     ("Adafactor", {"lr": 0.1}),
     ("RowWiseAdagrad", {"lr": 0.1}),
     ("RowWiseAdam", {"lr": 0.1}),
+    ("RowWiseLAMB", {"lr": 0.1}),
 ]
-SPARSE: list[tuple[str, dict[str, Any]]] = [("SparseAdam", {}), ("RowWiseAdagrad", {"lr": 0.1}), ("RowWiseAdam", {})]
+SPARSE: list[tuple[str, dict[str, Any]]] = [
+    ("SparseAdam", {}),
+    ("RowWiseAdagrad", {"lr": 0.1}),
+    ("RowWiseAdam", {}),
+    ("RowWiseLAMB", {}),
+]
 AVERAGED: list[tuple[str, dict[str, Any]]] = [
     ("AdamWScheduleFree", {}),
     ("RAdamScheduleFree", {"lr": 0.02}),
