@@ -138,12 +138,16 @@ func TestOverlapsOfMany(t *testing.T) {
 			written[lo+i] = true
 		}
 	}
-	for step := range 100 {
+	move := func() {
 		for k, n := range sizes {
 			lo := put(n, false)
 			grads[k] = arena[lo : lo+n]
 		}
+	}
+	for step := range 100 {
+		move()
 		must(t, o.StepSet(params, grads))
+		move()
 		k := rng.IntN(tensors)
 		lo := put(sizes[k], true)
 		grads[k] = arena[lo : lo+sizes[k]]
