@@ -6,6 +6,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/lockstep-go/lockstep/bench/peers/worker"
@@ -15,7 +16,8 @@ import (
 	"github.com/lockstep-go/lockstep/update/torch"
 )
 
-// optimizers are the rules of all systems here, works what Lockstep's do beyond.
+// optimizers are the rules of all systems here, works what Lockstep's do beyond. Rules of a
+// framework, by its name for them, are Lockstep's alone too: see presets.
 var (
 	optimizers = []string{"adamw", "adam", "momentum", "adagrad", "sgd"}
 	works      = []string{"adam+l2", "momentum+l2", "adamw+clip", "sgd+clip", "adamw+new", "adamw+around", "sgd+around", "linear"}
@@ -23,7 +25,7 @@ var (
 
 func main() {
 	system := func(name string, layout worker.Layout) worker.System {
-		return worker.System{Name: name, Version: kernels.Active().ISA(), Rules: append(optimizers, works...),
+		return worker.System{Name: name, Version: kernels.Active().ISA(), Rules: slices.Concat(optimizers, works, slices.Sorted(maps.Keys(presets))),
 			Layout: layout, Many: true, New: func(t worker.Task) (*worker.Job, error) { return lockstep(t, layout) }}
 	}
 	systems := []worker.System{
@@ -85,9 +87,13 @@ func around(b buffers, o *update.Optimizer) (*worker.Job, error) {
 func optimizer(t worker.Task, layout worker.Layout, rule update.Rule) (*update.Optimizer, error) {
 	tensors := make([]update.Tensor, t.Tensors)
 	for k := range tensors {
-		tensors[k].Size = t.Size
+		tensors[k] = update.Tensor{Size: t.Size, Columns: columns(t)}
 		if layout == worker.Plain {
-			tensors[k].State = plainState(t)
+			state, err := plainState(tensors[k], rule)
+			if err != nil {
+				return nil, err
+			}
+			tensors[k].State = state
 		}
 	}
 	o, err := update.NewSet(tensors, rule)
@@ -100,18 +106,33 @@ func optimizer(t worker.Task, layout worker.Layout, rule update.Rule) (*update.O
 	return o, errors.Join(err, o.SetWorkers(t.Threads))
 }
 
-// plainState are the state buffers of a tensor as make allocates them.
-func plainState(t worker.Task) map[string][]float32 {
-	state := map[string][]float32{}
-	for _, name := range stateNames[t.Rule] {
-		state[name] = make([]float32, t.Size)
+// plainState are the state buffers of a tensor as make allocates them, with what they begin at.
+func plainState(tensor update.Tensor, rule update.Rule) (map[string][]float32, error) {
+	o, err := update.NewSet([]update.Tensor{tensor}, rule)
+	if err != nil {
+		return nil, err
 	}
-	return state
-}
-
-// stateNames are the names of a rule's state buffers.
-var stateNames = map[string][]string{
-	"adamw": {"m", "v"}, "adam": {"m", "v"}, "momentum": {"momentum"}, "adagrad": {"accumulator"},
+	names, err := o.Buffers(0)
+	if err != nil {
+		return nil, err
+	}
+	state := map[string][]float32{}
+	for _, name := range names {
+		size := tensor.Size
+		switch name {
+		case "row_var":
+			size /= tensor.Columns
+		case "col_var":
+			size = tensor.Columns
+		}
+		state[name] = make([]float32, size)
+		if yogi, ok := rule.(update.Yogi); ok { // the others' begin at 0
+			for i := range state[name] {
+				state[name][i] = float32(yogi.InitialAccumulator)
+			}
+		}
+	}
+	return state, nil
 }
 
 func ruleOf(t worker.Task) (update.Rule, error) {
@@ -140,6 +161,9 @@ func ruleOf(t worker.Task) (update.Rule, error) {
 		r := torch.SGD()
 		r.LR = worker.SGDLR
 		return r, nil
+	}
+	if preset, ok := presets[t.Rule]; ok {
+		return preset(), nil
 	}
 	return nil, fmt.Errorf("there is no rule %q", t.Rule)
 }

@@ -18,9 +18,10 @@ ADAM_LR, BETA1, BETA2, ADAM_EPS, WEIGHT_DECAY = 1e-3, 0.9, 0.999, 1e-8, 1e-2
 MOMENTUM_LR, MOMENTUM = 1e-3, 0.9
 ADAGRAD_LR, ADAGRAD_EPS = 1e-3, 1e-10
 SGD_LR = 1e-2
+PRESET_LR = 1e-3  # of a framework's rules that have none by default
 MAX_NORM = 10.0
 LOSS_SCALE, AVERAGE_DECAY = 1024.0, 0.999  # of the work around
-COLUMNS = 256
+COLUMNS, MATRIX_COLUMNS = 256, 1024
 SAMPLES = 3  # parts of a turn, of which the best counts
 
 # The layout of update.Alloc: huge pages, and each buffer so many bytes further from the
@@ -84,7 +85,9 @@ class Task:
         return self._cut(grads(self.tensors * self.size))
 
     def _cut(self, x):
-        return [part.copy() for part in x.reshape(self.tensors, self.size)]
+        """Each tensor, which is a matrix to Adafactor: of one that keeps rows and columns."""
+        parts = x.reshape(self.tensors, self.size)
+        return [part.reshape(-1, MATRIX_COLUMNS).copy() if self.rule.endswith(".adafactor") else part.copy() for part in parts]
 
 
 def turned(buffers, step):

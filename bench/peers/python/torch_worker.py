@@ -1,11 +1,24 @@
 """The worker for PyTorch's optimizers, in its three implementations."""
 
+import functools
+
 import torch
 
 import protocol as p
 
 RULES = ["adamw", "adam", "momentum", "adagrad", "sgd", "adam+l2", "momentum+l2",
          "adamw+clip", "sgd+clip", "adamw+new", "adamw+around", "sgd+around"]
+
+# Rules that have no fused implementation but Adam's, with the defaults of their classes.
+PRESETS = {
+    "torch.adadelta": torch.optim.Adadelta,
+    "torch.adafactor": torch.optim.Adafactor,
+    "torch.adamax": torch.optim.Adamax,
+    "torch.amsgrad": functools.partial(torch.optim.Adam, amsgrad=True),
+    "torch.nadam": torch.optim.NAdam,
+    "torch.radam": torch.optim.RAdam,
+    "torch.rmsprop": torch.optim.RMSprop,
+}
 
 # The state that PyTorch makes at the first step, by rule.
 STATE = {"adamw": ["exp_avg", "exp_avg_sq"], "adam": ["exp_avg", "exp_avg_sq"],
@@ -25,6 +38,10 @@ def optimizer(task, tensors, **implementation):
         return torch.optim.Adagrad(tensors, lr=p.ADAGRAD_LR, eps=p.ADAGRAD_EPS, weight_decay=l2, **implementation)
     if rule == "sgd":
         return torch.optim.SGD(tensors, lr=p.SGD_LR, weight_decay=l2, **implementation)
+    if rule in PRESETS:
+        if not implementation["fused"]:
+            del implementation["fused"]  # which most of them do not know
+        return PRESETS[rule](tensors, **implementation)
     raise ValueError(f"there is no rule {rule!r}")
 
 
@@ -59,7 +76,7 @@ def job(make, foreach_norm=False, layout=plain, step_count=lambda: torch.tensor(
             step, refill = around(o, tensors, buffers, foreach_norm)
         elif task.work == "new":
             refill = turning(tensors, buffers)
-        return p.Job(step, lambda: torch.cat([t.detach() for t in tensors]).numpy(), refill)
+        return p.Job(step, lambda: torch.cat([t.detach().flatten() for t in tensors]).numpy(), refill)
 
     return new
 
@@ -117,7 +134,8 @@ def load():
     def system(name, foreach, fused, **layout):
         make = job(lambda task, tensors: optimizer(task, tensors, foreach=foreach, fused=fused), foreach or fused, **layout)
         where = {"layout": "staggered"} if layout else {"many": True}
-        return p.System(name, version, RULES, 0, make, **where)
+        presets = [] if layout else ["torch.amsgrad"] if fused else list(PRESETS)
+        return p.System(name, version, RULES + presets, 0, make, **where)
 
     return [
         system("torch-for", False, False),

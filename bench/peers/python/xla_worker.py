@@ -15,10 +15,18 @@ import protocol as p
 RULES = ["adamw", "adam", "momentum", "adagrad", "sgd", "adam+l2", "momentum+l2",
          "adamw+clip", "sgd+clip", "adamw+new"]
 
+# Rules with the defaults of their functions.
+PRESETS = {
+    f"optax.{name}": getattr(optax, name)
+    for name in ("adabelief", "adadelta", "adafactor", "adamax", "adan", "amsgrad", "lamb", "lion", "nadam", "radam", "rmsprop", "yogi")
+}
+
 MOST = 2000  # tensors: 36 seconds to compile, and four times as many more than ten minutes
 
 
 def optimizer(task):
+    if task.rule in PRESETS:
+        return PRESETS[task.rule](p.PRESET_LR)
     adam = {"b1": p.BETA1, "b2": p.BETA2, "eps": p.ADAM_EPS}
     rule = {
         "adamw": lambda: optax.adamw(p.ADAM_LR, weight_decay=p.WEIGHT_DECAY, **adam),
@@ -71,12 +79,12 @@ def job(task):
         grads = p.turned(buffers, count)
         count += 1
 
-    return p.Job(run, lambda: np.concatenate([np.asarray(x) for x in params]), refill if task.work == "new" else None)
+    return p.Job(run, lambda: np.concatenate([np.asarray(x).ravel() for x in params]), refill if task.work == "new" else None)
 
 
 def load():
     version = f"{optax.__version__}, jaxlib {importlib.metadata.version('jaxlib')}"
-    return [p.System("optax-xla", version, RULES, 0, job, many=True)]
+    return [p.System("optax-xla", version, RULES + list(PRESETS), 0, job, many=True)]
 
 
 if __name__ == "__main__":

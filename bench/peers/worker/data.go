@@ -19,6 +19,8 @@ const (
 
 	SGDLR = 1e-2
 
+	PresetLR = 1e-3 // of a framework's rules that have none by default
+
 	MaxNorm = 10 // of the work clip
 
 	LossScale, AverageDecay = 1024, .999 // of the work around
@@ -26,6 +28,9 @@ const (
 
 // Columns is the width of the matrix of the rule linear.
 const Columns = 256
+
+// MatrixColumns is the width of a tensor of a rule that wants a matrix.
+const MatrixColumns = 1024
 
 // What a buffer is filled with depends on its seed.
 const (
