@@ -1,6 +1,7 @@
 package elementary_test
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -22,6 +23,28 @@ func Example() {
 	}
 	fmt.Println(y)
 	// Output: [0.3132617 0.6931472 1.3132616 100]
+}
+
+// Beside 0 and far from it: what would cancel does not.
+func ExampleExpm1() {
+	x := []float32{1e-10, -.5, 90}
+	y := make([]float32, len(x))
+	for _, f := range []func(y, x []float32) error{elementary.Exp, elementary.Expm1, elementary.Log, elementary.Log1p, elementary.Sigmoid, elementary.Tanh} {
+		if err := f(y, x); err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(y)
+	}
+	var bad *elementary.ArgError
+	fmt.Println(errors.As(elementary.Exp(y, x[:2]), &bad), bad.Arg)
+	// Output:
+	// [1 0.60653067 +Inf]
+	// [1e-10 -0.39346933 +Inf]
+	// [-23.02585 NaN 4.4998097]
+	// [1e-10 -0.6931472 4.5108595]
+	// [0.5 0.37754068 1]
+	// [1e-10 -0.46211717 1]
+	// true len(y)
 }
 
 // functions are all of them, with what they are of in package fallback.

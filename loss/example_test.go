@@ -1,6 +1,7 @@
 package loss_test
 
 import (
+	"errors"
 	"fmt"
 	"log"
 	"slices"
@@ -222,4 +223,22 @@ func ExampleLinear() {
 	// 0.2812
 	// 0.1715
 	// [2.03 2.03 -2.03 -2.03]
+}
+
+// Any loss behind one interface, and an error that names the argument.
+func ExampleLoss() {
+	pred, target := []float32{.9, .2}, []float32{1, 0}
+	for _, l := range []loss.Loss{loss.MSE{Reduction: loss.Mean}, loss.BCE{}, loss.Hinge{Labels: loss.PlusMinus}} {
+		value, err := l.Eval(pred, target, nil, nil)
+		check(err)
+		fmt.Printf("%T %.3f\n", l, value)
+	}
+	_, err := loss.MSE{}.Eval(pred, target[:1], nil, nil)
+	var bad *loss.ArgError
+	fmt.Println(errors.As(err, &bad), bad.Arg, bad.Value)
+	// Output:
+	// loss.MSE 0.025
+	// loss.BCE 0.164
+	// loss.Hinge 0.550
+	// true len(target) 1
 }

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,6 +31,93 @@ func TestRulesHaveExamples(t *testing.T) {
 			t.Errorf("there is no Example%s with an output", e.Name)
 		}
 	}
+}
+
+// TestNamesAreShown wants every exported name of what users call in an example, or in a program
+// of examples/. Names are those of the source: a method counts where its name is called.
+func TestNamesAreShown(t *testing.T) {
+	packages := []string{".", "torch", "keras", "optax", "tensorflow", "textbook", "schedule", "checkpoint", "../loss", "../elementary"}
+	shown := map[string]bool{}
+	show := func(n ast.Node) {
+		ast.Inspect(n, func(n ast.Node) bool {
+			if name, is := n.(*ast.Ident); is {
+				shown[name.Name] = true
+			}
+			return true
+		})
+	}
+	for _, f := range sources(t, "../examples/*", false) {
+		show(f)
+	}
+	for _, p := range packages {
+		for _, f := range sources(t, p, true) {
+			for _, d := range f.Decls {
+				if name, is := strings.CutPrefix(funcName(d), "Example"); is {
+					shown[name] = true
+					show(d)
+				}
+			}
+		}
+	}
+	if len(shown) < 100 {
+		t.Fatalf("only %d names are shown: where are the examples?", len(shown))
+	}
+	for _, p := range packages {
+		for _, f := range sources(t, p, false) {
+			for _, name := range callable(f) {
+				if _, method, is := strings.Cut(name, "."); !shown[name] && !(is && shown[method]) {
+					t.Errorf("%s: no example has %s", p, name)
+				}
+			}
+		}
+	}
+}
+
+// sources are the Go files of folders, of tests or of all else.
+func sources(t *testing.T, folder string, tests bool) []*ast.File {
+	names, err := filepath.Glob(filepath.Join(folder, "*.go"))
+	must(t, err)
+	if names == nil {
+		t.Fatalf("no files in %s", folder)
+	}
+	var list []*ast.File
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") == tests {
+			f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+			must(t, err)
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// callable are the names that a file exports, methods behind their types, without those that are
+// called by no name.
+func callable(f *ast.File) []string {
+	var list []string
+	for _, d := range f.Decls {
+		list = append(list, declared(d)...)
+		if m, is := d.(*ast.FuncDecl); is && m.Recv != nil {
+			list = append(list, owner(m)+"."+m.Name.Name)
+		}
+	}
+	return slices.DeleteFunc(list, func(name string) bool {
+		of, method, is := strings.Cut(name, ".")
+		return !ast.IsExported(of) || is && !ast.IsExported(method) || slices.Contains([]string{"Name", "String", "Error", "Unwrap"}, method)
+	})
+}
+
+// owner is the type of a method, or nothing for a generic one, which none is that is exported.
+func owner(m *ast.FuncDecl) string {
+	of := m.Recv.List[0].Type
+	if star, is := of.(*ast.StarExpr); is {
+		of = star.X
+	}
+	name, _ := of.(*ast.Ident)
+	if name == nil {
+		return ""
+	}
+	return name.Name
 }
 
 func funcName(d ast.Decl) string {

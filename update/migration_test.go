@@ -2,8 +2,6 @@ package update_test
 
 import (
 	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -51,18 +49,7 @@ func ours(text string) string {
 func exported(t *testing.T, dir string) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
-	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil || files == nil {
-		t.Fatalf("no files in %s: %v", dir, err)
-	}
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, f := range sources(t, dir, false) {
 		for _, d := range f.Decls {
 			for _, name := range declared(d) {
 				names[name] = ast.IsExported(name)
