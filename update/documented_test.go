@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,6 +46,9 @@ func TestNamesAreShown(t *testing.T) {
 			}
 			return true
 		})
+	}
+	if _, err := os.Stat("../examples"); err != nil {
+		t.Skip(err) // it is another module
 	}
 	for _, f := range sources(t, "../examples/*", false) {
 		show(f)

@@ -6,16 +6,59 @@
 // nothing, and steps small work on the caller's goroutine. Gradients are only
 // read, unless SetZeroGrads says otherwise. An error means that nothing was written.
 //
-// Gradients are float32, bfloat16 or float16 (StepTyped, StepShardsTyped, ApplyTyped), made
-// float32 block by block within the step, which can leave the parameters as bfloat16 or
-// float16 beside the float32 ones (SetCopies), or be given them as bfloat16 and what that lacks
-// (StepSplit). All arithmetic is float32: the bits are those of float32 gradients with the
-// same numbers. Means of gradients and of squares may be kept in bfloat16 or 8 bits
-// (SetStateTypes).
+// # Rules
 //
-// A rule is a struct of options, and the packages torch, keras, optax, tensorflow and
-// textbook below this one have the rules of each framework under its own names and with
-// its defaults.
+// A rule is a struct of options, such as [Adam]; [Options] are those that all have. The packages
+// torch, keras, optax, tensorflow and textbook below this one have the rules of each framework
+// under its own names and with its defaults:
+//
+//	rule := torch.AdamW()
+//	rule.LR = 3e-4
+//
+// # Steps
+//
+// [New] is for one buffer and [Optimizer.Step] its step; [NewSet] for a list of [Tensor], each
+// with the rule of its group, and [Optimizer.StepSet] theirs. [Alloc] lays buffers out so that a
+// step is fastest, on large pages. [Optimizer.SetLR] and package schedule change the rate,
+// [Optimizer.SetRule] any option.
+//
+// Gradients of several goroutines are added up in the step by [Optimizer.StepShards], those of
+// several batches by an [Accumulator]. [StepRows] is for tables of which a batch uses some rows.
+//
+// A step runs on its own workers ([Optimizer.SetWorkers]), or on the caller's goroutines and as
+// gradients arrive: [Optimizer.Begin], [Optimizer.Apply] for each range, [Optimizer.End].
+//
+// # Around a step
+//
+// In the same pass over memory: a factor of the gradients ([Optimizer.SetGradScale]); clipping
+// by value, by each tensor's norm, by each row's and by the norm of all
+// ([Optimizer.SetMaxValue], [Optimizer.SetMaxTensorNorm], [Optimizer.SetAdaptiveClip],
+// [Optimizer.SetMaxNorm], which needs no pass for it if gradients are shown to
+// [Optimizer.Observe] as they arrive); what becomes of NaN ([Policy], [LossScaler]);
+// [Optimizer.SetCentralize] and [Optimizer.SetNoise]; averages of the parameters
+// ([Optimizer.SetAverage]) and [Optimizer.SetLookahead]; zeros for the next backward pass
+// ([Optimizer.SetZeroGrads]).
+//
+// # Types
+//
+// Gradients are float32, bfloat16 or float16 ([Optimizer.StepTyped],
+// [Optimizer.StepShardsTyped], [Optimizer.ApplyTyped]), made float32 block by block within the
+// step, which can leave the parameters as bfloat16 or float16 beside the float32 ones
+// ([Optimizer.SetCopies]), or be given them as bfloat16 and what that lacks
+// ([Optimizer.StepSplit]). All arithmetic is float32: the bits are those of float32 gradients
+// with the same numbers. Means of gradients and of squares may be kept in bfloat16 or 8 bits
+// ([Optimizer.SetStateTypes]).
+//
+// # State
+//
+// State is the optimizer's own or the caller's ([Tensor]), by name ([Optimizer.Buffers],
+// [Optimizer.Buffer]); [FrameworkNames] has the frameworks' names for it. [Optimizer.Export] and
+// [Optimizer.Import] are for checkpoints, which package checkpoint keeps in files.
+//
+// # Errors
+//
+// An [ArgError] names the argument, what it is and what is wanted, a [NonFiniteError] the tensor
+// of a step that [Refuse] refused.
 package update
 
 import (
