@@ -66,7 +66,7 @@ func run(parameters int) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("a step of %d parameters: %v by hand, %v in one line\n", parameters, times[0].Round(time.Microsecond), times[1].Round(time.Microsecond))
+	fmt.Printf("a step of %d parameters: %v by hand, %v in one line\n", parameters, times[0].Round(100*time.Nanosecond), times[1].Round(100*time.Nanosecond))
 	return nil
 }
 
