@@ -97,9 +97,11 @@ const (
 	// processor has to foresee the reads of each block anew.
 	BlockLen = 1024
 
-	// PackLen is the number of elements of a block of state of fewer bits, which have one
-	// scale: another value changes bits.
-	PackLen = 256
+	// PackLen is the number of elements of a block of state of fewer bits, which share words
+	// and are packed in one call, ScaleLen how many of a block have one scale. Other values
+	// change bits.
+	PackLen  = 1024
+	ScaleLen = 256
 
 	// ShardLen is that of blocks of which gradients are added up first: buffer after buffer,
 	// each long enough for the processor to foresee its reads, and all within the L2 cache.
