@@ -749,3 +749,67 @@ func trained(t *testing.T, rule update.Rule, s update.StateType) (last float64) 
 	}
 	return last
 }
+
+// TestStateTypesDraws has the numbers that rounding adds even over their range, and those of
+// neighbours, of other words, steps, buffers, tensors and seeds apart from each other, however
+// alike the seeds are. TestStateTypes says that steps take these.
+func TestStateTypesDraws(t *testing.T) {
+	const n = 1 << 14
+	type stream struct {
+		name string
+		x    []float64 // from -½ to ½
+	}
+	var streams []stream
+	for k := range 48 {
+		seed, tensor, slot, step := uint64(k%2), k/2%2, k/4%2, int64(k/8%3)
+		of20 := k/24 == 1
+		r, s := newRounder(seed, tensor, slot, step), stream{fmt.Sprintf("seed %d, tensor %d, slot %d, step %d", seed, tensor, slot, step), make([]float64, n)}
+		for i := range s.x {
+			if of20 {
+				s.x[i] = (float64(r.draw20(i))+.5)/(1<<20) - .5
+			} else {
+				s.x[i] = (float64(r.draw16(i))+.5)/(1<<16) - .5
+			}
+		}
+		streams = append(streams, s)
+	}
+	even := func(what string, bins []int, n int) {
+		t.Helper()
+		mean, chi := float64(n)/float64(len(bins)), 0.0
+		for _, c := range bins {
+			chi += (float64(c) - mean) * (float64(c) - mean) / mean
+		}
+		free := float64(len(bins) - 1)
+		if d := (chi - free) / math.Sqrt(2*free); math.Abs(d) > 5 {
+			t.Errorf("%s: χ² is %.0f, which is %.1f deviations from %.0f", what, chi, d, free)
+		}
+	}
+	bin := func(x float64, bins int) int { return int((x + .5) * float64(bins)) }
+	apart := func(what string, x, y []float64) {
+		t.Helper()
+		product, pairs := 0.0, make([]int, 256)
+		for i := range y {
+			product += x[i] * y[i]
+			pairs[16*bin(x[i], 16)+bin(y[i], 16)]++
+		}
+		if d := 12 * product / math.Sqrt(float64(len(y))); math.Abs(d) > 5 {
+			t.Errorf("%s: the correlation is %.1f deviations from 0", what, d)
+		}
+		even(what, pairs, len(y))
+	}
+	for k, s := range streams {
+		upper, lower := make([]int, 256), make([]int, 256)
+		for _, x := range s.x {
+			upper[bin(x, 256)]++
+			lower[bin(x, 1<<16)%256]++
+		}
+		even(s.name+", upper bits", upper, n)
+		even(s.name+", lower bits", lower, n)
+		for _, lag := range []int{1, 2, 3, 4, 8, 16, 64, 128, 256, 512, 768, 1024} {
+			apart(fmt.Sprintf("%s, %d elements apart", s.name, lag), s.x, s.x[lag:])
+		}
+		for _, other := range streams[k+1 : 24*(k/24+1)] { // of the same type
+			apart(s.name+" and "+other.name, s.x, other.x)
+		}
+	}
+}

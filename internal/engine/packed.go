@@ -238,9 +238,9 @@ func inverseFor(x []float32, largest float32) (inverse float32) {
 		}
 		largest *= up
 	}
-	exact := 1 / float64(largest)
-	if inverse = float32(exact); float64(inverse) < exact {
-		inverse = math.Nextafter32(inverse, math.MaxFloat32)
+	inverse = 1 / largest
+	if float64(inverse)*float64(largest) < 1 { // which is exact
+		inverse = math.Float32frombits(math.Float32bits(inverse) + 1)
 	}
 	return inverse
 }
@@ -262,18 +262,16 @@ func (e *Engine) largestOf(w *Worker, b *packBlock, part int) float32 {
 }
 
 // maxAbs is the largest magnitude of a list. No lane is NaN or below 0, so that bits compare as
-// the numbers do, in a quarter of the time.
+// the numbers do, which takes a quarter of the time.
 func (e *Engine) maxAbs(w *Worker, list *kernels.List) float32 {
-	lanes := &w.packs.lanes
-	*lanes = [fallback.Lanes]float32{}
-	e.packers.maxAbs(e.table, list, lanes)
-	var most [4]uint32
-	for k := 0; k < len(lanes); k += len(most) {
-		for j := range most {
-			most[j] = max(most[j], math.Float32bits(lanes[k+j]))
-		}
+	w.packs.lanes = [fallback.Lanes]float32{}
+	e.packers.maxAbs(e.table, list, &w.packs.lanes)
+	lanes := (*[fallback.Lanes]uint32)(unsafe.Pointer(&w.packs.lanes))
+	var a, b, c, d uint32
+	for k := 0; k < len(lanes); k += 4 {
+		a, b, c, d = max(a, lanes[k]), max(b, lanes[k+1]), max(c, lanes[k+2]), max(d, lanes[k+3])
 	}
-	return math.Float32frombits(max(most[0], most[1], most[2], most[3]))
+	return math.Float32frombits(max(a, b, c, d))
 }
 
 // TakesPacking reports whether slots of a rule may be packed: one kernel takes elements of all
