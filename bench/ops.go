@@ -108,10 +108,9 @@ var (
 	widened  = pattern{"widened", 2, 6, false, nil}
 	narrowed = pattern{"narrowed", 2, 6, false, nil}
 
-	quantized       = pattern{"quantized", 2, 6, false, nil} // with the numbers of elements
-	dequantized     = pattern{"dequantized", 2, 5, false, nil}
-	quantizedBF16   = pattern{"quantized to two", 2, 7, false, nil}
-	dequantizedBF16 = pattern{"dequantized from two", 2, 6, false, nil}
+	quantized     = pattern{"quantized", 2, 6, false, nil} // with the numbers of places
+	dequantized   = pattern{"dequantized", 2, 5, false, nil}
+	quantizedBF16 = pattern{"quantized to two", 2, 8, false, nil}
 
 	widenedTwo  = pattern{"widened from two", 2, 8, false, nil}
 	narrowedTwo = pattern{"narrowed to two", 2, 8, false, nil}
@@ -139,50 +138,46 @@ func fusedTwo[C any](kernel func(kernels.Table, []float32, []kernels.BF16, []flo
 	}
 }
 
-// packing binds a kernel that packs the second stream into so many words of each fourth of it,
-// and unpacking one that makes the first of these again.
-func packing(words int, kernel func(kernels.Table, *kernels.List)) binder {
-	return func(t kernels.Table, b streams, _ int) func() {
-		list := packedList(make([]float32, words*len(b[1])/4), b[1], words, true)
-		return func() { kernel(t, list) }
-	}
+// quantize packs the second stream into a word of each fourth of it, and dequantize makes the
+// first of these again.
+func quantize(t kernels.Table, b streams, _ int) func() {
+	list := packedList(make([]float32, len(b[1])/4), b[1], true)
+	return func() { kernels.Quantize(t, list, &quantizeC) }
 }
 
-func unpacking(words int, pack, kernel func(kernels.Table, *kernels.List)) binder {
-	return func(t kernels.Table, b streams, _ int) func() {
-		q := make([]float32, words*len(b[1])/4)
-		pack(t, packedList(q, b[1], words, true))
-		list := packedList(q, b[0], words, false)
-		return func() { kernel(t, list) }
-	}
+func dequantize(t kernels.Table, b streams, _ int) func() {
+	q := make([]float32, len(b[1])/4)
+	kernels.Quantize(t, packedList(q, b[1], true), &quantizeC)
+	list := packedList(q, b[0], false)
+	return func() { kernels.Dequantize(t, list, &dequantizeC) }
 }
 
-// packedList has the words, the fourths, and to pack them the numbers of elements.
-func packedList(q, x []float32, words int, numbers bool) *kernels.List {
+// packedList has the words, the fourths, and to pack them the numbers of places.
+func packedList(q, x []float32, numbered bool) *kernels.List {
 	var list kernels.List
-	var buffers [][]float32
-	n := len(x) / 4
-	for k := range words {
-		buffers = append(buffers, q[k*n:][:n])
-	}
-	for k := range 4 {
-		buffers = append(buffers, x[k*n:][:n])
-	}
-	if numbers {
-		index := make([]float32, n)
-		for i := range index {
-			index[i] = math.Float32frombits(uint32(i))
-		}
-		buffers = append(buffers, index)
+	n := len(q)
+	buffers := [][]float32{q, x[:n], x[n:][:n], x[2*n:][:n], x[3*n:][:n]}
+	if numbered {
+		buffers = append(buffers, numbers(n))
 	}
 	list.Set(buffers...)
 	return &list
 }
 
-func quantize(t kernels.Table, list *kernels.List)   { kernels.Quantize(t, list, &quantizeC) }
-func dequantize(t kernels.Table, list *kernels.List) { kernels.Dequantize(t, list, &dequantizeC) }
-func quantizeBF16(t kernels.Table, list *kernels.List) {
-	kernels.QuantizeBF16(t, list, &quantizeBF16C)
+// quantizeBF16 rounds both halves of the second stream.
+func quantizeBF16(t kernels.Table, b streams, _ int) func() {
+	n := len(b[1]) / 2
+	h, index := make([]kernels.BF16, 2*n), numbers(n)
+	return func() { kernels.QuantizeBF16(t, h[:n], h[n:], b[1][:n], b[1][n:2*n], index, &quantizeBF16C) }
+}
+
+// numbers are those of so many places, as bits.
+func numbers(n int) []float32 {
+	index := make([]float32, n)
+	for i := range index {
+		index[i] = math.Float32frombits(uint32(i))
+	}
+	return index
 }
 
 // halves is a stream in BF16.
@@ -285,8 +280,8 @@ var (
 	// Of numbers with signs, of which the largest is 1.
 	packedBias    = fallback.Mask(127<<3 - 127)
 	packedLow     = math.Float32frombits(uint32(packedBias+1) << 20)
-	quantizeC     = fallback.QuantizeScalars{Up: 1, Inverse: 1, Low: packedLow, Least: packedLow * 0x1p-16, Bias: packedBias, Signs: 1 << 31}
-	dequantizeC   = fallback.DequantizeScalars{Scale: 1, Bias: packedBias, Signs: 1 << 31}
+	quantizeC     = fallback.QuantizeScalars{Inverse0: 1, Inverse1: 1, Inverse2: 1, Inverse3: 1, Low: packedLow, Least: packedLow * 0x1p-20, Bias: packedBias, Signs: 1 << 31}
+	dequantizeC   = fallback.DequantizeScalars{Scale0: 1, Scale1: 1, Scale2: 1, Scale3: 1, Bias: packedBias, Signs: 1 << 31}
 	quantizeBF16C = fallback.QuantizeBF16Scalars{}
 
 	averageC  = fallback.AverageScalars{Weight: 1e-3}
@@ -346,10 +341,9 @@ var ops = append(steps(), []op{
 	{"NarrowBF16", narrowed, narrowing(kernels.NarrowBF16), nil, false},
 	{"NarrowF16", narrowed, narrowing(kernels.NarrowF16), nil, false},
 
-	{"Quantize", quantized, packing(1, quantize), nil, false},
-	{"Dequantize", dequantized, unpacking(1, quantize, dequantize), nil, false},
-	{"QuantizeBF16", quantizedBF16, packing(2, quantizeBF16), nil, false},
-	{"DequantizeBF16", dequantizedBF16, unpacking(2, quantizeBF16, kernels.DequantizeBF16), nil, false},
+	{"Quantize", quantized, quantize, nil, false},
+	{"Dequantize", dequantized, dequantize, nil, false},
+	{"QuantizeBF16", quantizedBF16, quantizeBF16, nil, false},
 
 	{"JoinBF16", widenedTwo, func(t kernels.Table, b streams, _ int) func() {
 		h, r := make([]kernels.BF16, len(b[0])), make([]kernels.BF16, len(b[0]))

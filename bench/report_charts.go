@@ -185,7 +185,7 @@ var families = []family{
 // converts reports whether a kernel makes elements of one type of those of another.
 func converts(o *op) bool {
 	return slices.Contains([]string{widened.name, narrowed.name, widenedTwo.name, narrowedTwo.name,
-		quantized.name, dequantized.name, quantizedBF16.name, dequantizedBF16.name}, o.pattern.name)
+		quantized.name, dequantized.name, quantizedBF16.name}, o.pattern.name)
 }
 
 // sizes has charts of each table's kernels.

@@ -147,9 +147,6 @@ func All() []Kernel {
 		{"Dequantize", []Buffer{{"q", Stream, Float32}, {"e0", Stream, Float32}, {"e1", Stream, Float32}, {"e2", Stream, Float32}, {"e3", Stream, Float32}}, Dequantize, fallback.Dequantize, func(t Table) any {
 			return func(list [][]float32, c *fallback.DequantizeScalars) { runDequantize(t, list, c) }
 		}},
-		{"DequantizeBF16", []Buffer{{"q0", Stream, Float32}, {"q1", Stream, Float32}, {"e0", Stream, Float32}, {"e1", Stream, Float32}, {"e2", Stream, Float32}, {"e3", Stream, Float32}}, DequantizeBF16, fallback.DequantizeBF16, func(t Table) any {
-			return func(list [][]float32) { runDequantizeBF16(t, list) }
-		}},
 		{"Dots", []Buffer{{"z", PerRow, Float32}, {"x", Matrix, Float32}, {"w", Stream, Float32}}, Dots, fallback.Dots, func(t Table) any {
 			return func(z, x, w []float32) { runDots(t, z, x, w) }
 		}},
@@ -252,8 +249,10 @@ func All() []Kernel {
 		{"Quantize", []Buffer{{"q", Stream, Float32}, {"e0", Stream, Float32}, {"e1", Stream, Float32}, {"e2", Stream, Float32}, {"e3", Stream, Float32}, {"index", Stream, Float32}}, Quantize, fallback.Quantize, func(t Table) any {
 			return func(list [][]float32, c *fallback.QuantizeScalars) { runQuantize(t, list, c) }
 		}},
-		{"QuantizeBF16", []Buffer{{"q0", Stream, Float32}, {"q1", Stream, Float32}, {"e0", Stream, Float32}, {"e1", Stream, Float32}, {"e2", Stream, Float32}, {"e3", Stream, Float32}, {"index", Stream, Float32}}, QuantizeBF16, fallback.QuantizeBF16, func(t Table) any {
-			return func(list [][]float32, c *fallback.QuantizeBF16Scalars) { runQuantizeBF16(t, list, c) }
+		{"QuantizeBF16", []Buffer{{"h0", Stream, Bfloat16}, {"h1", Stream, Bfloat16}, {"e0", Stream, Float32}, {"e1", Stream, Float32}, {"index", Stream, Float32}}, QuantizeBF16, fallback.QuantizeBF16, func(t Table) any {
+			return func(h0, h1 []fallback.BF16, e0, e1, index []float32, c *fallback.QuantizeBF16Scalars) {
+				runQuantizeBF16(t, h0, h1, e0, e1, index, c)
+			}
 		}},
 		{"RAdam", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, RAdam, fallback.RAdam, func(t Table) any {
 			return func(list [][]float32, c *fallback.RAdamScalars) { runRAdam(t, list, c) }

@@ -596,20 +596,6 @@ func referenceDequantize(list [][]float32, c *fallback.DequantizeScalars) {
 	}
 }
 
-// DequantizeBF16 runs the kernel of a table over the tensors of a list, q0, q1, e0, e1, e2, e3 of each:
-// see fallback.DequantizeBF16.
-func DequantizeBF16(t Table, list *List) {
-	for _, part := range list.of(6) {
-		runDequantizeBF16(t, part)
-	}
-}
-
-func referenceDequantizeBF16(list [][]float32) {
-	for at := 0; at < len(list); at += 6 {
-		fallback.DequantizeBF16(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], list[at+5])
-	}
-}
-
 // Dots runs the kernel of a table over the rows of a matrix, of at most MaxLen
 // columns: see fallback.Dots.
 func Dots(t Table, z, x, w []float32) {
@@ -1014,18 +1000,17 @@ func referenceQuantize(list [][]float32, c *fallback.QuantizeScalars) {
 	}
 }
 
-// QuantizeBF16 runs the kernel of a table over the tensors of a list, q0, q1, e0, e1, e2, e3, index of each:
-// see fallback.QuantizeBF16.
-func QuantizeBF16(t Table, list *List, c *fallback.QuantizeBF16Scalars) {
-	for _, part := range list.of(7) {
-		runQuantizeBF16(t, part, c)
+// QuantizeBF16 runs the kernel of a table over a tensor: see fallback.QuantizeBF16.
+func QuantizeBF16(t Table, h0, h1 []fallback.BF16, e0, e1, index []float32, c *fallback.QuantizeBF16Scalars) {
+	h1 = h1[:len(h1):len(h1)][:len(h0)]
+	e0 = e0[:len(e0):len(e0)][:len(h0)]
+	e1 = e1[:len(e1):len(e1)][:len(h0)]
+	index = index[:len(index):len(index)][:len(h0)]
+	for len(h0) > MaxLen {
+		runQuantizeBF16(t, h0[:MaxLen], h1[:MaxLen], e0[:MaxLen], e1[:MaxLen], index[:MaxLen], c)
+		h0, h1, e0, e1, index = h0[MaxLen:], h1[MaxLen:], e0[MaxLen:], e1[MaxLen:], index[MaxLen:]
 	}
-}
-
-func referenceQuantizeBF16(list [][]float32, c *fallback.QuantizeBF16Scalars) {
-	for at := 0; at < len(list); at += 7 {
-		fallback.QuantizeBF16(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], list[at+5], list[at+6], c)
-	}
+	runQuantizeBF16(t, h0, h1, e0, e1, index, c)
 }
 
 // RAdam runs the kernel of a table over the tensors of a list, p, g, m, v of each:

@@ -720,23 +720,6 @@ func runDequantize(t Table, list [][]float32, c *fallback.DequantizeScalars) {
 }
 
 //go:noinline
-func runDequantizeBF16(t Table, list [][]float32) {
-	if unusual() {
-		asUsual(func() { runDequantizeBF16(t, list) })
-		return
-	}
-	if sanitized && t != goTable {
-		touch(list, reads, reads, writes, writes, writes, writes)
-	}
-	switch t {
-	case neonTable:
-		neon.DequantizeBF16(list)
-	default:
-		referenceDequantizeBF16(list)
-	}
-}
-
-//go:noinline
 func runDots(t Table, z, x, w []float32) {
 	if unusual() {
 		asUsual(func() { runDots(t, z, x, w) })
@@ -1270,19 +1253,23 @@ func runQuantize(t Table, list [][]float32, c *fallback.QuantizeScalars) {
 }
 
 //go:noinline
-func runQuantizeBF16(t Table, list [][]float32, c *fallback.QuantizeBF16Scalars) {
+func runQuantizeBF16(t Table, h0, h1 []fallback.BF16, e0, e1, index []float32, c *fallback.QuantizeBF16Scalars) {
 	if unusual() {
-		asUsual(func() { runQuantizeBF16(t, list, c) })
+		asUsual(func() { runQuantizeBF16(t, h0, h1, e0, e1, index, c) })
 		return
 	}
 	if sanitized && t != goTable {
-		touch(list, writes, writes, reads, reads, reads, reads, reads)
+		touchBuffer(h0, writes)
+		touchBuffer(h1, writes)
+		touchBuffer(e0, reads)
+		touchBuffer(e1, reads)
+		touchBuffer(index, reads)
 	}
 	switch t {
 	case neonTable:
-		neon.QuantizeBF16(list, c)
+		neon.QuantizeBF16(h0, h1, e0, e1, index, c)
 	default:
-		referenceQuantizeBF16(list, c)
+		fallback.QuantizeBF16(h0, h1, e0, e1, index, c)
 	}
 }
 

@@ -209,11 +209,6 @@ func runDequantize(t Table, list [][]float32, c *fallback.DequantizeScalars) {
 }
 
 //go:noinline
-func runDequantizeBF16(t Table, list [][]float32) {
-	referenceDequantizeBF16(list)
-}
-
-//go:noinline
 func runDots(t Table, z, x, w []float32) {
 	fallback.Dots(z, x, w)
 }
@@ -364,8 +359,8 @@ func runQuantize(t Table, list [][]float32, c *fallback.QuantizeScalars) {
 }
 
 //go:noinline
-func runQuantizeBF16(t Table, list [][]float32, c *fallback.QuantizeBF16Scalars) {
-	referenceQuantizeBF16(list, c)
+func runQuantizeBF16(t Table, h0, h1 []fallback.BF16, e0, e1, index []float32, c *fallback.QuantizeBF16Scalars) {
+	fallback.QuantizeBF16(h0, h1, e0, e1, index, c)
 }
 
 //go:noinline

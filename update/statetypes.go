@@ -73,12 +73,13 @@ type TypedState struct {
 // stay float32, which saves little of theirs, and take their steps together.
 //
 // How elements are rounded follows from seed, the number of the tensor, the buffer, the number
-// of the tensor's step and that of the element, by a counter-based generator: the same bits for
-// any ranges, workers and tables, and again for a step that is taken again from a checkpoint.
+// of the tensor's step and that of the element, by a hash of 32 bits (see fallback.Quantize),
+// which is quick and good enough for this, and no Threefry as that of SetNoise: the same bits
+// for any ranges, workers and tables, and again for a step that is taken again from a checkpoint.
 // Where several processes have parts of the parameters, each wants a seed of its own.
 //
 // State that the caller owns (Tensor.State) stays float32, and Buffer has none of another type:
-// Export copies it. A range of Apply must begin at a multiple of 256 and end at one, or with
+// Export copies it. A range of Apply must begin at a multiple of 1024 and end at one, or with
 // the tensor. StepRows, SetAdaptiveClip and SetCentralize look at rows, and are an error with
 // such state.
 func (o *Optimizer) SetStateTypes(types map[string]StateType, seed uint64) error {
@@ -266,7 +267,7 @@ func (o *Optimizer) checkTyped(tensor, slot int, from TensorState, name, typed s
 	if s.Type != want || ok != (want != StateFloat32) {
 		return &ArgError{typed + ".Type", s.Type, fmt.Sprintf("%v, the type that SetStateTypes has set", want)}
 	}
-	switch blocks := (n + tune.PackLen - 1) / tune.PackLen; {
+	switch blocks := (n + tune.ScaleLen - 1) / tune.ScaleLen; {
 	case want == StateBF16 && len(s.BF16) != n:
 		return &ArgError{"len(" + typed + ".BF16)", len(s.BF16), fmt.Sprint(n)}
 	case want == StateFloat8 && len(s.Codes) != n:

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -42,33 +41,44 @@ func next(x uint64) uint64 {
 	return x
 }
 
-// draw is so many random bits of an element: four of a block share the words of a place.
-func (r rounder) draw(i, bitsOf int) uint32 {
-	block, part, place := uint64(i/256), i%256/64, uint64(i%64)
-	number := 64*block + place
-	key := []uint32{uint32(r.key), uint32(r.key >> 32), uint32(r.key) ^ uint32(r.key>>32) ^ 0x1bd11bda}
-	x, y := uint32(number)+key[0], uint32(number>>32)+key[1]
-	by := []int{13, 15, 26, 6, 17, 29, 16, 24}
-	for round := range 20 {
-		x += y
-		y = bits.RotateLeft32(y, by[round%8]) ^ x
-		if n := (round + 1) / 4; round%4 == 3 {
-			x += key[n%3]
-			y += key[(n+1)%3] + uint32(n)
-		}
+// word is the random bits that elements of a place share: one of two, that are alike but for
+// what they are multiplied by last.
+func (r rounder) word(place uint64, by uint32) uint32 {
+	key := next(r.key ^ place>>32)
+	x := uint32(place) + uint32(key)
+	x ^= x >> 16
+	x *= 0x85ebca6b
+	x ^= uint32(key >> 32)
+	x ^= x >> 13
+	x *= by
+	return x ^ x>>16
+}
+
+// draw16 is what is added to element i of StateBF16: two that are half a block of 1024 apart
+// share a word.
+func (r rounder) draw16(i int) uint32 {
+	word := r.word(uint64(i/1024*512+i%512), 0xc2b2ae35)
+	if i%1024 < 512 {
+		return word >> 16
 	}
-	word := []uint32{x, x, y, y}[part]
-	if part%2 == 0 {
-		return word >> (32 - bitsOf)
+	return word & 0xffff
+}
+
+// draw20 is what is added to element i of StateFloat8: four that are a quarter of a block of
+// 1024 apart share two words.
+func (r rounder) draw20(i int) uint32 {
+	word := r.word(uint64(i/1024*256+i%256), []uint32{0xc2b2ae35, 0x9e3779b1}[i%1024/512])
+	if i%512 < 256 {
+		return word >> 12
 	}
-	return word & (1<<bitsOf - 1)
+	return word & 0xfffff
 }
 
 // bf16 is a buffer of StateBF16 as float32.
 func (r rounder) bf16(x []float32) []float32 {
 	y := make([]float32, len(x))
 	for i := range x {
-		y[i] = math.Float32frombits((math.Float32bits(x[i]) + r.draw(i, 16)) &^ 0xffff)
+		y[i] = math.Float32frombits((math.Float32bits(x[i]) + r.draw16(i)) &^ 0xffff)
 	}
 	return y
 }
@@ -119,7 +129,7 @@ func (r rounder) code(i int, z, s float32, squares bool) (code uint8, part float
 	if squares {
 		top, exponents = 255, 32
 	}
-	draw := float64(r.draw(i, 16)) / (1 << 16)
+	draw := float64(r.draw20(i)) / (1 << 20)
 	least := math.Ldexp(1.25, -exponents)
 	if exact < least {
 		if squares || draw*least < exact {
@@ -278,7 +288,7 @@ func inBlocks(t *testing.T, o *update.Optimizer, params, grads [][]float32, seed
 	var running sync.WaitGroup
 	for k, p := range params {
 		for lo := 0; lo < len(p); {
-			hi := min(len(p), lo+256*(1+rng.IntN(9)))
+			hi := min(len(p), lo+1024*(1+rng.IntN(4)))
 			at := lo
 			running.Go(func() {
 				if err := o.Apply(k, at, p[at:hi], grads[k][at:hi]); err != nil {
@@ -475,7 +485,7 @@ func TestStateTypesImport(t *testing.T) {
 			}
 		}
 	}
-	if bytes := int64(2*4*40 + 20*256 + 20*4 + 20*512 + 17*256 + 17*4 + 17*512); o.StateBytes() != bytes {
+	if bytes := int64(2*4*40 + 2*5*(1024+4*4+2048)); o.StateBytes() != bytes {
 		t.Errorf("state takes %d bytes, want %d", o.StateBytes(), bytes)
 	}
 
@@ -568,13 +578,13 @@ func TestStateTypesRefuses(t *testing.T) {
 	refused("centers", o.SetCentralize(true), "on", "true", "SetStateTypes")
 	must(t, o.Begin())
 	refused("within a step", o.SetStateTypes(nil, 0), "step", "1", "not begun")
-	refused("a range that begins within a block", o.Apply(0, 255, params[0][255:512], grads[0][255:512]), "offset", "255", "a multiple of 256")
-	refused("a range that ends within a block", o.Apply(0, 256, params[0][256:511], grads[0][256:511]), "len(params)", "255", "a multiple of 256, or up to the tensor's end at 5000")
+	refused("a range that begins within a block", o.Apply(0, 256, params[0][256:1024], grads[0][256:1024]), "offset", "256", "a multiple of 1024")
+	refused("a range that ends within a block", o.Apply(0, 1024, params[0][1024:2047], grads[0][1024:2047]), "len(params)", "1023", "a multiple of 1024, or up to the tensor's end at 5000")
 	must(t, o.Apply(1, 3, params[1][3:], grads[1][3:])) // which is small
 	must(t, o.Apply(1, 0, params[1][:3], grads[1][:3]))
-	must(t, o.Apply(0, 256, params[0][256:], grads[0][256:]))
+	must(t, o.Apply(0, 1024, params[0][1024:], grads[0][1024:]))
 	before = clones(params)
-	must(t, o.Apply(0, 0, params[0][:256], grads[0][:256]))
+	must(t, o.Apply(0, 0, params[0][:1024], grads[0][:1024]))
 	must(t, o.End())
 	before = clones(params)
 	must(t, o.SetStateTypes(nil, 0))
@@ -738,4 +748,68 @@ func trained(t *testing.T, rule update.Rule, s update.StateType) (last float64) 
 		must(t, o.Step(w, g))
 	}
 	return last
+}
+
+// TestStateTypesDraws has the numbers that rounding adds even over their range, and those of
+// neighbours, of other words, steps, buffers, tensors and seeds apart from each other, however
+// alike the seeds are. TestStateTypes says that steps take these.
+func TestStateTypesDraws(t *testing.T) {
+	const n = 1 << 14
+	type stream struct {
+		name string
+		x    []float64 // from -½ to ½
+	}
+	var streams []stream
+	for k := range 48 {
+		seed, tensor, slot, step := uint64(k%2), k/2%2, k/4%2, int64(k/8%3)
+		of20 := k/24 == 1
+		r, s := newRounder(seed, tensor, slot, step), stream{fmt.Sprintf("seed %d, tensor %d, slot %d, step %d", seed, tensor, slot, step), make([]float64, n)}
+		for i := range s.x {
+			if of20 {
+				s.x[i] = (float64(r.draw20(i))+.5)/(1<<20) - .5
+			} else {
+				s.x[i] = (float64(r.draw16(i))+.5)/(1<<16) - .5
+			}
+		}
+		streams = append(streams, s)
+	}
+	even := func(what string, bins []int, n int) {
+		t.Helper()
+		mean, chi := float64(n)/float64(len(bins)), 0.0
+		for _, c := range bins {
+			chi += (float64(c) - mean) * (float64(c) - mean) / mean
+		}
+		free := float64(len(bins) - 1)
+		if d := (chi - free) / math.Sqrt(2*free); math.Abs(d) > 5 {
+			t.Errorf("%s: χ² is %.0f, which is %.1f deviations from %.0f", what, chi, d, free)
+		}
+	}
+	bin := func(x float64, bins int) int { return int((x + .5) * float64(bins)) }
+	apart := func(what string, x, y []float64) {
+		t.Helper()
+		product, pairs := 0.0, make([]int, 256)
+		for i := range y {
+			product += x[i] * y[i]
+			pairs[16*bin(x[i], 16)+bin(y[i], 16)]++
+		}
+		if d := 12 * product / math.Sqrt(float64(len(y))); math.Abs(d) > 5 {
+			t.Errorf("%s: the correlation is %.1f deviations from 0", what, d)
+		}
+		even(what, pairs, len(y))
+	}
+	for k, s := range streams {
+		upper, lower := make([]int, 256), make([]int, 256)
+		for _, x := range s.x {
+			upper[bin(x, 256)]++
+			lower[bin(x, 1<<16)%256]++
+		}
+		even(s.name+", upper bits", upper, n)
+		even(s.name+", lower bits", lower, n)
+		for _, lag := range []int{1, 2, 3, 4, 8, 16, 64, 128, 256, 512, 768, 1024} {
+			apart(fmt.Sprintf("%s, %d elements apart", s.name, lag), s.x, s.x[lag:])
+		}
+		for _, other := range streams[k+1 : 24*(k/24+1)] { // of the same type
+			apart(s.name+" and "+other.name, s.x, other.x)
+		}
+	}
 }

@@ -996,7 +996,10 @@ LOCKSTEP_API lockstep_status lockstep_kernel_d_adapt_adamw(const lockstep_table 
  * lockstep_dequantize_scalars are the numbers of Dequantize.
  */
 typedef struct lockstep_dequantize_scalars {
-	float scale; /* the largest magnitude of the block */
+	float scale0; /* the largest magnitude of e0 */
+	float scale1; /* that of e1 */
+	float scale2;
+	float scale3;
 	uint32_t bias; /* what is added to a code */
 	uint32_t signs; /* the sign bit, or 0 */
 } lockstep_dequantize_scalars;
@@ -1010,15 +1013,6 @@ typedef struct lockstep_dequantize_scalars {
  * list: q (read), e0 (written), e1 (written), e2 (written), e3 (written)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_dequantize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_dequantize_scalars *c);
-
-/*
- * DequantizeBF16 makes a block of what QuantizeBF16 has made of it.
- *
- *	e0 ← the lower half of q0, e1 ← the upper one, e2 and e3 ← those of q1
- *
- * list: q0 (read), q1 (read), e0 (written), e1 (written), e2 (written), e3 (written)
- */
-LOCKSTEP_API lockstep_status lockstep_kernel_dequantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
 
 /*
  * Dots multiplies a matrix, row-major with len(w) columns, by a vector:
@@ -1583,28 +1577,33 @@ LOCKSTEP_API lockstep_status lockstep_kernel_prodigy(const lockstep_table *table
  * lockstep_quantize_scalars are the numbers of Quantize.
  */
 typedef struct lockstep_quantize_scalars {
-	float up; /* a power of 2 that keeps inverse a normal number */
-	float inverse; /* 1/(up·the largest magnitude of the block), rounded up */
+	float inverse0; /* 1/(the largest magnitude of e0), rounded up, or 0 */
+	float inverse1; /* that of e1 */
+	float inverse2;
+	float inverse3;
 	float low; /* what the code 1 stands for, beside 1 for the largest */
-	float least; /* low·2⁻¹⁶, or 0 for codes of at least 1 */
+	float least; /* low·2⁻²⁰, or 0 for codes of at least 1 */
 	uint32_t bias; /* what is added to a code */
 	uint32_t signs; /* the sign bit, or 0 */
-	uint32_t base; /* added to all numbers of places */
-	uint32_t high; /* the upper half of these */
-	uint32_t key1; /* of the stream */
-	uint32_t key2;
+	uint32_t base; /* added to all numbers of places: half of the stream's key */
+	uint32_t key; /* the other half */
 } lockstep_quantize_scalars;
 
 /*
  * Quantize makes codes of 8 bits of a block's elements: 3 bits of a fraction, above them an
  * exponent, and a sign if signs are kept. Of its part of the largest magnitude the code above
- * or below is taken at random, so that the mean is right. The block comes in four parts, of
- * which each word has an element. The numbers of places are bits in index, and the generator is
- * that of Noise. NaN is 0, whatever its sign.
+ * or below is taken at random, so that the mean is right. The block comes in four parts, each
+ * with a largest magnitude of its own, of which each word has an element. The numbers of places
+ * are bits in index. NaN is 0, whatever its sign.
  *
- *	u = threefry(index + base, high), 16 bits of it for each element
- *	y = |x|·up·inverse, from low to 1
- *	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+ * What cuts off 20 bits takes as many random ones: with 8 a mean would be off by up to 2⁻⁸ of a
+ * code, which a slow mean adds up to a tenth of itself. The generator is the integer hash of
+ * MurmurHash3 (Appleby 2011), which mixes in half of the key in its midst, and is one multiplication longer
+ * for each further number; the last 8 bits of one u are the first of another's.
+ *
+ *	h, h' = hash(index + base, key), of which each element has 20 bits, u
+ *	y = |x|·inverse, from low to 1
+ *	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
  *	q ← c of e0 to e3, in its bytes from the lowest on
  *
  * list: q (written), e0 (read), e1 (read), e2 (read), e3 (read), index (read)
@@ -1615,21 +1614,20 @@ LOCKSTEP_API lockstep_status lockstep_kernel_quantize(const lockstep_table *tabl
  * lockstep_quantize_bf16_scalars are the numbers of QuantizeBF16.
  */
 typedef struct lockstep_quantize_bf16_scalars {
-	uint32_t base; /* added to all numbers of places */
-	uint32_t high; /* the upper half of these */
-	uint32_t key1; /* of the stream */
-	uint32_t key2;
+	uint32_t base; /* added to all numbers of places: half of the stream's key */
+	uint32_t key; /* the other half */
 } lockstep_quantize_bf16_scalars;
 
 /*
- * QuantizeBF16 rounds the elements of a block to BF16, up or down at random so that their mean
- * is right, as Quantize does: to nearest what a step adds to a slow mean would be lost. A NaN
- * is quiet, and what is between the largest BF16 and infinity is the former.
+ * QuantizeBF16 rounds the elements of a block, which comes in two parts, to BF16, up or down at
+ * random so that their mean is right, as Quantize does: to nearest what a step adds to a slow
+ * mean would be lost. A NaN is quiet, and what is between the largest BF16 and infinity is the
+ * former.
  *
- *	u = threefry(index + base, high), 16 bits of it for each element
- *	q0 ← e0 and e1, q1 ← e2 and e3: of each the upper half of its bits + u, that of the first the lower half
+ *	h = hash(index + base, key), of which each element has 16 bits, u
+ *	h0 and h1 ← the upper halves of the bits of e0 + u and e1 + u
  *
- * list: q0 (written), q1 (written), e0 (read), e1 (read), e2 (read), e3 (read), index (read)
+ * list: h0 (written, of bf16), h1 (written, of bf16), e0 (read), e1 (read), index (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_quantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_bf16_scalars *c);
 

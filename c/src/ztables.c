@@ -88,8 +88,7 @@ static const lockstep_parameter d_adapt_adamw_buffers[] = {{"p", LOCKSTEP_STREAM
 static const lockstep_parameter d_adapt_adamw_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"before", LOCKSTEP_FLOAT}, {"weight", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"weight3", LOCKSTEP_FLOAT}, {"rate", LOCKSTEP_FLOAT}, {"layer", LOCKSTEP_FLOAT}};
 static const lockstep_parameter d_adapt_adamw_lanes[] = {{"numerator", LOCKSTEP_LANES_DOUBLE}, {"denominator", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter dequantize_buffers[] = {{"q", LOCKSTEP_STREAM}, {"e0", LOCKSTEP_STREAM}, {"e1", LOCKSTEP_STREAM}, {"e2", LOCKSTEP_STREAM}, {"e3", LOCKSTEP_STREAM}};
-static const lockstep_parameter dequantize_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"bias", LOCKSTEP_MASK}, {"signs", LOCKSTEP_MASK}};
-static const lockstep_parameter dequantize_bf16_buffers[] = {{"q0", LOCKSTEP_STREAM}, {"q1", LOCKSTEP_STREAM}, {"e0", LOCKSTEP_STREAM}, {"e1", LOCKSTEP_STREAM}, {"e2", LOCKSTEP_STREAM}, {"e3", LOCKSTEP_STREAM}};
+static const lockstep_parameter dequantize_scalars[] = {{"scale0", LOCKSTEP_FLOAT}, {"scale1", LOCKSTEP_FLOAT}, {"scale2", LOCKSTEP_FLOAT}, {"scale3", LOCKSTEP_FLOAT}, {"bias", LOCKSTEP_MASK}, {"signs", LOCKSTEP_MASK}};
 static const lockstep_parameter dots_buffers[] = {{"z", LOCKSTEP_PER_ROW}, {"x", LOCKSTEP_MATRIX}, {"w", LOCKSTEP_STREAM}};
 static const lockstep_parameter exp_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter expm1_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
@@ -148,9 +147,9 @@ static const lockstep_parameter prodigy_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g
 static const lockstep_parameter prodigy_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"distance", LOCKSTEP_FLOAT}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"weight", LOCKSTEP_FLOAT}, {"beta3", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}};
 static const lockstep_parameter prodigy_lanes[] = {{"numerator", LOCKSTEP_LANES_DOUBLE}, {"denominator", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter quantize_buffers[] = {{"q", LOCKSTEP_STREAM}, {"e0", LOCKSTEP_STREAM}, {"e1", LOCKSTEP_STREAM}, {"e2", LOCKSTEP_STREAM}, {"e3", LOCKSTEP_STREAM}, {"index", LOCKSTEP_STREAM}};
-static const lockstep_parameter quantize_scalars[] = {{"up", LOCKSTEP_FLOAT}, {"inverse", LOCKSTEP_FLOAT}, {"low", LOCKSTEP_FLOAT}, {"least", LOCKSTEP_FLOAT}, {"bias", LOCKSTEP_MASK}, {"signs", LOCKSTEP_MASK}, {"base", LOCKSTEP_MASK}, {"high", LOCKSTEP_MASK}, {"key1", LOCKSTEP_MASK}, {"key2", LOCKSTEP_MASK}};
-static const lockstep_parameter quantize_bf16_buffers[] = {{"q0", LOCKSTEP_STREAM}, {"q1", LOCKSTEP_STREAM}, {"e0", LOCKSTEP_STREAM}, {"e1", LOCKSTEP_STREAM}, {"e2", LOCKSTEP_STREAM}, {"e3", LOCKSTEP_STREAM}, {"index", LOCKSTEP_STREAM}};
-static const lockstep_parameter quantize_bf16_scalars[] = {{"base", LOCKSTEP_MASK}, {"high", LOCKSTEP_MASK}, {"key1", LOCKSTEP_MASK}, {"key2", LOCKSTEP_MASK}};
+static const lockstep_parameter quantize_scalars[] = {{"inverse0", LOCKSTEP_FLOAT}, {"inverse1", LOCKSTEP_FLOAT}, {"inverse2", LOCKSTEP_FLOAT}, {"inverse3", LOCKSTEP_FLOAT}, {"low", LOCKSTEP_FLOAT}, {"least", LOCKSTEP_FLOAT}, {"bias", LOCKSTEP_MASK}, {"signs", LOCKSTEP_MASK}, {"base", LOCKSTEP_MASK}, {"key", LOCKSTEP_MASK}};
+static const lockstep_parameter quantize_bf16_buffers[] = {{"h0", LOCKSTEP_STREAM_BF16}, {"h1", LOCKSTEP_STREAM_BF16}, {"e0", LOCKSTEP_STREAM}, {"e1", LOCKSTEP_STREAM}, {"index", LOCKSTEP_STREAM}};
+static const lockstep_parameter quantize_bf16_scalars[] = {{"base", LOCKSTEP_MASK}, {"key", LOCKSTEP_MASK}};
 static const lockstep_parameter radam_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter radam_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"unbias", LOCKSTEP_FLOAT}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"direct", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"adapts", LOCKSTEP_FLOAT}};
 static const lockstep_parameter rmsprop_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
@@ -244,8 +243,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"Clip", clip_buffers, 2, clip_scalars, 3, NULL, 0},
 	{"CountBeyond", count_beyond_buffers, 1, count_beyond_scalars, 1, count_beyond_lanes, 1},
 	{"DAdaptAdamW", d_adapt_adamw_buffers, 5, d_adapt_adamw_scalars, 17, d_adapt_adamw_lanes, 2},
-	{"Dequantize", dequantize_buffers, 5, dequantize_scalars, 3, NULL, 0},
-	{"DequantizeBF16", dequantize_bf16_buffers, 6, NULL, 0, NULL, 0},
+	{"Dequantize", dequantize_buffers, 5, dequantize_scalars, 6, NULL, 0},
 	{"Dots", dots_buffers, 3, NULL, 0, NULL, 0},
 	{"Exp", exp_buffers, 2, NULL, 0, NULL, 0},
 	{"Expm1", expm1_buffers, 2, NULL, 0, NULL, 0},
@@ -276,7 +274,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"Penalty", penalty_buffers, 2, penalty_scalars, 2, penalty_lanes, 2},
 	{"Prodigy", prodigy_buffers, 6, prodigy_scalars, 13, prodigy_lanes, 2},
 	{"Quantize", quantize_buffers, 6, quantize_scalars, 10, NULL, 0},
-	{"QuantizeBF16", quantize_bf16_buffers, 7, quantize_bf16_scalars, 4, NULL, 0},
+	{"QuantizeBF16", quantize_bf16_buffers, 5, quantize_bf16_scalars, 2, NULL, 0},
 	{"RAdam", radam_buffers, 4, radam_scalars, 15, NULL, 0},
 	{"RMSprop", rmsprop_buffers, 3, rmsprop_scalars, 11, NULL, 0},
 	{"RMSpropCentered", rmsprop_centered_buffers, 4, rmsprop_centered_scalars, 12, NULL, 0},
@@ -307,7 +305,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"WidenF16", widen_f16_buffers, 2, NULL, 0, NULL, 0},
 	{"Yogi", yogi_buffers, 4, yogi_scalars, 12, NULL, 0},
 };
-const size_t lockstep_all_count = 101;
+const size_t lockstep_all_count = 100;
 
 lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_amsgrad,
@@ -349,7 +347,6 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_count_beyond,
 	lockstep_portable_d_adapt_adamw,
 	lockstep_portable_dequantize,
-	lockstep_portable_dequantize_bf16,
 	lockstep_portable_dots,
 	lockstep_portable_exp,
 	lockstep_portable_expm1,
@@ -451,7 +448,6 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_count_beyond,
 	lockstep_portable_d_adapt_adamw,
 	lockstep_portable_dequantize,
-	lockstep_portable_dequantize_bf16,
 	lockstep_portable_dots,
 	lockstep_portable_exp,
 	lockstep_portable_expm1,
@@ -559,7 +555,6 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_count_beyond,
 	lockstep_avx512_d_adapt_adamw,
 	lockstep_avx512_dequantize,
-	lockstep_avx512_dequantize_bf16,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
 	lockstep_avx512_expm1,
@@ -661,7 +656,6 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_count_beyond,
 	lockstep_avx512_d_adapt_adamw,
 	lockstep_avx512_dequantize,
-	lockstep_avx512_dequantize_bf16,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
 	lockstep_avx512_expm1,
@@ -771,7 +765,6 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_count_beyond,
 	lockstep_avx2_d_adapt_adamw,
 	lockstep_avx2_dequantize,
-	lockstep_avx2_dequantize_bf16,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
 	lockstep_avx2_expm1,
@@ -873,7 +866,6 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_count_beyond,
 	lockstep_avx2_d_adapt_adamw,
 	lockstep_avx2_dequantize,
-	lockstep_avx2_dequantize_bf16,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
 	lockstep_avx2_expm1,
@@ -983,7 +975,6 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_count_beyond,
 	lockstep_neon_d_adapt_adamw,
 	lockstep_neon_dequantize,
-	lockstep_neon_dequantize_bf16,
 	lockstep_neon_dots,
 	lockstep_neon_exp,
 	lockstep_neon_expm1,
@@ -1085,7 +1076,6 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_count_beyond,
 	lockstep_neon_d_adapt_adamw,
 	lockstep_neon_dequantize,
-	lockstep_neon_dequantize_bf16,
 	lockstep_neon_dots,
 	lockstep_neon_exp,
 	lockstep_neon_expm1,
@@ -1200,7 +1190,6 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_count_beyond,
 	lockstep_avx2_d_adapt_adamw,
 	lockstep_avx2_dequantize,
-	lockstep_avx2_dequantize_bf16,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
 	lockstep_avx2_expm1,
@@ -1312,7 +1301,6 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_count_beyond,
 	lockstep_avx512_d_adapt_adamw,
 	lockstep_avx512_dequantize,
-	lockstep_avx512_dequantize_bf16,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
 	lockstep_avx512_expm1,
@@ -1545,260 +1533,256 @@ lockstep_status lockstep_kernel_dequantize(const lockstep_table *table, const lo
 	return lockstep_run(table, &lockstep_all[39], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_dequantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_dots(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[40], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_dots(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[41], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_expm1(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[42], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_expm1(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[43], list, buffers, NULL, NULL);
-}
-
 lockstep_status lockstep_kernel_ftrl(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_ftrl_scalars *c) {
-	return lockstep_run(table, &lockstep_all[44], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[43], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_fade(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_fade_scalars *c) {
-	return lockstep_run(table, &lockstep_all[45], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[44], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_flush(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_flush_scalars *c) {
-	return lockstep_run(table, &lockstep_all[46], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[45], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_grad_norm(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_grad_norm_scalars *c, double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {grads};
-	return lockstep_run(table, &lockstep_all[47], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[46], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[48], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[47], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_join_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[49], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[48], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_lamb(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_scalars *c, double params[LOCKSTEP_LANES], double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, updates};
-	return lockstep_run(table, &lockstep_all[50], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[49], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_move_scalars *c) {
-	return lockstep_run(table, &lockstep_all[51], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[50], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[52], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[51], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
-	return lockstep_run(table, &lockstep_all[53], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[52], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_lion_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_bf16_scalars *c) {
-	return lockstep_run(table, &lockstep_all[54], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[53], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_log(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[55], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[54], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_log1p(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[56], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[55], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_madgrad(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_madgrad_scalars *c) {
-	return lockstep_run(table, &lockstep_all[57], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[56], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_mse(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_mse_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[58], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[57], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_max_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, float max[LOCKSTEP_LANES]) {
 	void *const lanes[] = {max};
-	return lockstep_run(table, &lockstep_all[59], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[58], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[60], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[59], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_momentum_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_bf16_scalars *c) {
-	return lockstep_run(table, &lockstep_all[61], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[60], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_muon(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_muon_scalars *c, double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {squares};
-	return lockstep_run(table, &lockstep_all[62], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[61], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_nadam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nadam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[63], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[62], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_narrow_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[64], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[63], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_narrow_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[65], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[64], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_nesterov(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nesterov_scalars *c) {
-	return lockstep_run(table, &lockstep_all[66], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[65], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_noise(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_noise_scalars *c) {
-	return lockstep_run(table, &lockstep_all[67], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[66], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_penalty(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_penalty_scalars *c, double absolute[LOCKSTEP_LANES], double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {absolute, squares};
-	return lockstep_run(table, &lockstep_all[68], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[67], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_prodigy(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_prodigy_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]) {
 	void *const lanes[] = {numerator, denominator};
-	return lockstep_run(table, &lockstep_all[69], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[68], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_quantize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_scalars *c) {
-	return lockstep_run(table, &lockstep_all[70], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[69], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_quantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_bf16_scalars *c) {
-	return lockstep_run(table, &lockstep_all[71], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[70], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_radam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[72], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[71], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[73], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[72], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
-	return lockstep_run(table, &lockstep_all[74], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[73], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[75], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[74], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[76], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[75], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[77], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[76], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
-	return lockstep_run(table, &lockstep_all[78], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[77], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[79], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[78], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
-	return lockstep_run(table, &lockstep_all[80], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[79], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
-	return lockstep_run(table, &lockstep_all[81], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[80], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[82], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[81], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
-	return lockstep_run(table, &lockstep_all[83], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[82], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_sigmoid(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[84], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[83], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
-	return lockstep_run(table, &lockstep_all[85], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[84], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
-	return lockstep_run(table, &lockstep_all[86], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[85], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_softplus(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[87], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[86], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
-	return lockstep_run(table, &lockstep_all[88], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[87], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_split_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[89], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[88], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_sqrt(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[90], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[89], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_squared_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_squared_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[91], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[90], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_stable_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_stable_adamw_scalars *c, double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {updates};
-	return lockstep_run(table, &lockstep_all[92], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[91], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_sum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[93], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[92], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[94], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[93], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[95], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[94], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_tanh(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[96], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[95], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_tensor_norms(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_tensor_norms_scalars *c, double params[LOCKSTEP_LANES], double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, grads};
-	return lockstep_run(table, &lockstep_all[97], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[96], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_widen_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[98], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[97], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_widen_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[99], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[98], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_yogi(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_yogi_scalars *c) {
-	return lockstep_run(table, &lockstep_all[100], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[99], list, buffers, c, NULL);
 }

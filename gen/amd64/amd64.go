@@ -74,6 +74,8 @@ func lower(e *emitter, n rule.Node, x reg.Register, y operand.Op, dst reg.Regist
 		e.VPADDD(y, x, dst)
 	case rule.SubInt:
 		e.VPSUBD(y, x, dst)
+	case rule.MulInt:
+		e.VPMULLD(y, x, dst)
 	case rule.ShiftLeft:
 		e.VPSLLD(operand.U8(n.Imm), x, dst)
 	case rule.ShiftRight:

@@ -57,7 +57,7 @@ func inMemory(op rule.Op) bool {
 // commutes reports whether the operands of an operation may change places.
 func commutes(op rule.Op) bool {
 	switch op {
-	case rule.Add, rule.Mul, rule.And, rule.Or, rule.Xor, rule.AddInt:
+	case rule.Add, rule.Mul, rule.And, rule.Or, rule.Xor, rule.AddInt, rule.MulInt:
 		return true
 	}
 	return false

@@ -100,7 +100,7 @@ func (k core) latency(op rule.Op) float64 {
 		return k.load
 	case rule.Add, rule.Sub:
 		return k.add
-	case rule.Mul:
+	case rule.Mul, rule.MulInt:
 		return k.multiply
 	case rule.Div:
 		return k.divided

@@ -55,6 +55,7 @@ var (
 	eor  = row("eor", 0x6e201c00, "16b", "16b", "16b")
 	add  = row("add", 0x4ea08400, "4s", "4s", "4s")
 	sub  = row("sub", 0x6ea08400, "4s", "4s", "4s")
+	mul  = row("mul", 0x4ea09c00, "4s", "4s", "4s")
 	shl  = row("shl", 0x4f205400, "4s", "4s", "#")
 	ushr = row("ushr", 0x6f400400, "4s", "4s", "#")
 	sshr = row("sshr", 0x4f400400, "4s", "4s", "#")

@@ -160,6 +160,8 @@ func (l *laneRun) word(name string, d, n, m uint32) {
 		*to = x + y
 	case "sub":
 		*to = x - y
+	case "mul":
+		*to = x * y
 	case "shl":
 		*to = x << m
 	case "ushr":
@@ -191,6 +193,7 @@ var operations = []func(r *rule.Rule, x, y, z rule.Value) rule.Value{
 	func(_ *rule.Rule, x, y, _ rule.Value) rule.Value { return x.Xor(y) },
 	func(_ *rule.Rule, x, y, _ rule.Value) rule.Value { return x.AddInt(y) },
 	func(_ *rule.Rule, x, y, _ rule.Value) rule.Value { return x.SubInt(y) },
+	func(_ *rule.Rule, x, y, _ rule.Value) rule.Value { return x.MulInt(y) },
 	func(_ *rule.Rule, x, _, _ rule.Value) rule.Value { return x.ShiftLeft(3) },
 	func(_ *rule.Rule, x, _, _ rule.Value) rule.Value { return x.ShiftRight(5) },
 	func(_ *rule.Rule, x, _, _ rule.Value) rule.Value { return x.ShiftArith(7) },

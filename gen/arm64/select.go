@@ -288,7 +288,7 @@ func (s *selection) lanes(in loop.Inst) {
 var direct = map[rule.Op]*inst{
 	rule.Add: fadd, rule.Sub: fsub, rule.Mul: fmul, rule.Div: fdiv, rule.Sqrt: fsqrt,
 	rule.Abs: fabs, rule.Neg: fneg, rule.Equal: fcmeq, rule.FromInt: scvtf,
-	rule.And: and, rule.Or: orr, rule.Xor: eor, rule.AddInt: add, rule.SubInt: sub,
+	rule.And: and, rule.Or: orr, rule.Xor: eor, rule.AddInt: add, rule.SubInt: sub, rule.MulInt: mul,
 	rule.ShiftLeft: shl, rule.ShiftRight: ushr, rule.ShiftArith: sshr,
 }
 

@@ -217,7 +217,7 @@ func (p *portable) element(buffer int) string {
 // isBits reports whether a node is computed as bits and not as a number.
 func (p *portable) isBits(id int) bool {
 	switch n := p.r.Nodes[id]; n.Op {
-	case rule.Abs, rule.Neg, rule.And, rule.Or, rule.Xor, rule.AddInt, rule.SubInt,
+	case rule.Abs, rule.Neg, rule.And, rule.Or, rule.Xor, rule.AddInt, rule.SubInt, rule.MulInt,
 		rule.ShiftLeft, rule.ShiftRight, rule.ShiftArith, rule.Flush:
 		return true
 	case rule.Load:
@@ -273,7 +273,7 @@ func (p *portable) node(id int) {
 var (
 	infix = map[rule.Op]string{rule.Add: "+", rule.Sub: "-", rule.Mul: "*", rule.Div: "/",
 		rule.Less: "<", rule.LessEqual: "<=", rule.Equal: "=="}
-	infixBits = map[rule.Op]string{rule.And: "&", rule.Or: "|", rule.Xor: "^", rule.AddInt: "+", rule.SubInt: "-"}
+	infixBits = map[rule.Op]string{rule.And: "&", rule.Or: "|", rule.Xor: "^", rule.AddInt: "+", rule.SubInt: "-", rule.MulInt: "*"}
 )
 
 // value is an operation.

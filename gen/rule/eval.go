@@ -159,6 +159,8 @@ func apply(n Node, bits []uint32, mask []bool) uint32 {
 		return xb + yb
 	case SubInt:
 		return xb - yb
+	case MulInt:
+		return xb * yb
 	case ShiftLeft:
 		return xb << n.Imm
 	case ShiftRight:

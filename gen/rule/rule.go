@@ -55,6 +55,7 @@ const (
 	Xor        // X ^ Y on the bits
 	AddInt     // X + Y on the bits, wrapping
 	SubInt     // X - Y on the bits, wrapping
+	MulInt     // X * Y on the bits, wrapping
 	ShiftLeft  // X << Imm on the bits
 	ShiftRight // X >> Imm on the bits, filled with zeros
 	ShiftArith // X >> Imm on the bits, filled with the sign
@@ -65,7 +66,7 @@ const (
 
 var opNames = [...]string{
 	"load", "scalar", "const", "add", "sub", "mul", "div", "sqrt", "max", "min", "abs", "neg",
-	"less", "lessequal", "equal", "select", "and", "or", "xor", "addint", "subint",
+	"less", "lessequal", "equal", "select", "and", "or", "xor", "addint", "subint", "mulint",
 	"shiftleft", "shiftright", "shiftarith", "fromint", "flush",
 }
 
@@ -396,6 +397,7 @@ func (x Value) Or(y Value) Value             { return x.binary(Or, y) }
 func (x Value) Xor(y Value) Value            { return x.binary(Xor, y) }
 func (x Value) AddInt(y Value) Value         { return x.binary(AddInt, y) }
 func (x Value) SubInt(y Value) Value         { return x.binary(SubInt, y) }
+func (x Value) MulInt(y Value) Value         { return x.binary(MulInt, y) }
 func (x Value) ShiftLeft(by uint32) Value    { return x.shift(ShiftLeft, by) }
 func (x Value) ShiftRight(by uint32) Value   { return x.shift(ShiftRight, by) }
 func (x Value) ShiftArith(by uint32) Value   { return x.shift(ShiftArith, by) }

@@ -60,6 +60,7 @@ func TestMeaning(t *testing.T) {
 		{"Xor", func(_ *Rule, x, y Value) Value { return x.Xor(y) }, [][3]uint32{{12, 10, 6}, {sign, sign, 0}}},
 		{"AddInt", func(_ *Rule, x, y Value) Value { return x.AddInt(y) }, [][3]uint32{{1, 2, 3}, {math.MaxUint32, 2, 1}}},
 		{"SubInt", func(_ *Rule, x, y Value) Value { return x.SubInt(y) }, [][3]uint32{{3, 2, 1}, {1, 2, math.MaxUint32}}},
+		{"MulInt", func(_ *Rule, x, y Value) Value { return x.MulInt(y) }, [][3]uint32{{3, 2, 6}, {math.MaxUint32, 3, math.MaxUint32 - 2}, {1 << 16, 1 << 16, 0}}},
 		{"ShiftLeft", func(_ *Rule, x, _ Value) Value { return x.ShiftLeft(4) }, [][3]uint32{{1, 0, 16}, {sign | 1, 0, 16}}},
 		{"ShiftRight", func(_ *Rule, x, _ Value) Value { return x.ShiftRight(4) }, [][3]uint32{{16, 0, 1}, {sign, 0, sign >> 4}}},
 		{"ShiftArith", func(_ *Rule, x, _ Value) Value { return x.ShiftArith(4) }, [][3]uint32{{16, 0, 1}, {sign, 0, 0xf8000000}}},

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math"
+	"unsafe"
 
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/tune"
@@ -25,21 +26,24 @@ type packed struct {
 	packing Packing
 	signed  bool
 	words   []float32
-	scales  []float32 // of each block of codes: its largest magnitude
+	scales  []float32 // of each tune.ScaleLen elements of codes: their largest magnitude
 }
 
 const (
-	quarter = tune.PackLen / 4
 	signBit = 1 << 31
 
 	// one is the bits of 1 as Quantize has them, which the largest code stands for.
 	one = 127 << 3
+
+	// quarters and pair are the parts of a block whose elements share a word.
+	quarters, quarter = tune.PackLen / tune.ScaleLen, tune.ScaleLen
+	pair              = tune.PackLen / 2
 )
 
 // words is how many words a block takes.
 func (p Packing) words() int {
 	if p == PackedBF16 {
-		return 2 * quarter
+		return pair
 	}
 	return quarter
 }
@@ -49,7 +53,7 @@ func newPacked(p Packing, signed bool, n int) packed {
 	blocks := (n + tune.PackLen - 1) / tune.PackLen
 	s := packed{packing: p, signed: signed, words: Alloc(blocks*p.words(), 1)[0]}
 	if p == PackedFloat8 {
-		s.scales = make([]float32, blocks)
+		s.scales = make([]float32, blocks*quarters)
 	}
 	return s
 }
@@ -73,21 +77,47 @@ func (p *packed) signs() fallback.Mask {
 // packers are the kernels that pack and unpack: set by SetPacking, so that a program which never
 // calls it links none of them.
 type packers struct {
-	quantize       func(kernels.Table, *kernels.List, *fallback.QuantizeScalars)
-	dequantize     func(kernels.Table, *kernels.List, *fallback.DequantizeScalars)
-	quantizeBF16   func(kernels.Table, *kernels.List, *fallback.QuantizeBF16Scalars)
-	dequantizeBF16 func(kernels.Table, *kernels.List)
-	maxAbs         func(kernels.Table, *kernels.List, *[fallback.Lanes]float32)
+	quantize     func(kernels.Table, *kernels.List, *fallback.QuantizeScalars)
+	dequantize   func(kernels.Table, *kernels.List, *fallback.DequantizeScalars)
+	quantizeBF16 func(t kernels.Table, h0, h1 []kernels.BF16, e0, e1, index []float32, c *fallback.QuantizeBF16Scalars)
+	widenBF16    func(t kernels.Table, x []float32, h []kernels.BF16)
+	maxAbs       func(kernels.Table, *kernels.List, *[fallback.Lanes]float32)
 }
 
 // packRoom is what a worker needs to pack and unpack.
 type packRoom struct {
-	room       []float32
-	slots      [8][]float32 // a block of a step, of each slot that is packed
+	rooms      [8][]float32 // of each slot that is packed
+	blocks     [8][]packBlock
+	slots      [8][]float32 // a block of a step
+	one        packBlock      // of storeAll and loadAll
 	quantize   fallback.QuantizeScalars
 	dequantize fallback.DequantizeScalars
 	bf16       fallback.QuantizeBF16Scalars
 	lanes      [fallback.Lanes]float32
+}
+
+// A packBlock is the float32 of a block, with the lists of kernels that pack and unpack it: they
+// are made once, and each block puts its words in the place of the first buffer.
+type packBlock struct {
+	x            []float32
+	words, codes [][]float32 // the buffers of the lists: the latter without numbers of places
+	quantize     *kernels.List
+	dequantize   *kernels.List
+	parts        [quarters]*kernels.List
+}
+
+func newPackBlock(x, numbers []float32) packBlock {
+	b := packBlock{x: x}
+	var none [quarter]float32
+	b.words, b.codes = [][]float32{none[:]}, [][]float32{none[:]}
+	for k := range quarters {
+		part := x[k*quarter:][:quarter]
+		b.words, b.codes = append(b.words, part), append(b.codes, part)
+		b.parts[k] = kernels.NewList(1, [][]float32{part})
+	}
+	b.words = append(b.words, numbers[:quarter])
+	b.quantize, b.dequantize = kernels.NewList(len(b.words), b.words), kernels.NewList(len(b.codes), b.codes)
+	return b
 }
 
 // state is a range of a slot: what unpack has made of it if it is packed.
@@ -98,22 +128,31 @@ func (w *Worker) state(t *tensor, slot, lo, hi int) []float32 {
 	return w.packs.slots[slot][:hi-lo]
 }
 
+// reserve makes room for so many elements of a slot, whole blocks.
+func (p *packRoom) reserve(slot, n int, numbers []float32) {
+	room := make([]float32, max(n, tune.BlockLen))
+	p.rooms[slot], p.blocks[slot] = room, nil
+	for at := 0; at < len(room); at += tune.PackLen {
+		p.blocks[slot] = append(p.blocks[slot], newPackBlock(room[at:][:tune.PackLen:tune.PackLen], numbers))
+	}
+}
+
 // unpack makes float32 of the packed slots of elements lo to hi of a tensor, of which lo is
 // where a block begins.
 func (e *Engine) unpack(w *Worker, t *tensor, lo, hi int) {
 	p := &w.packs
 	n := roundUp(hi-lo, tune.PackLen)
-	if len(p.room) < n*len(t.packed) {
-		p.room = make([]float32, max(n, tune.BlockLen)*len(t.packed))
-	}
 	for j := range t.packed {
 		s := &t.packed[j]
 		if s.packing == Unpacked {
 			continue
 		}
-		p.slots[j] = p.room[j*n:][:n]
-		for at := 0; at < n; at += tune.PackLen {
-			s.load(e, w, (lo+at)/tune.PackLen, p.slots[j][at:][:tune.PackLen])
+		if len(p.rooms[j]) < n {
+			p.reserve(j, n, e.numbers)
+		}
+		p.slots[j] = p.rooms[j][:n]
+		for k := range n / tune.PackLen {
+			s.load(e, w, lo/tune.PackLen+k, &p.blocks[j][k])
 		}
 	}
 }
@@ -122,104 +161,117 @@ func (e *Engine) unpack(w *Worker, t *tensor, lo, hi int) {
 func (e *Engine) pack(w *Worker, t *tensor, lo int) {
 	for j := range t.packed {
 		if s := &t.packed[j]; s.packing != Unpacked {
-			e.store(w, t, j, lo, w.packs.slots[j])
+			key := e.packKey(t, j)
+			for k := range len(w.packs.slots[j]) / tune.PackLen {
+				s.store(e, w, lo/tune.PackLen+k, &w.packs.blocks[j][k], key)
+			}
 		}
 	}
 }
 
-// store packs blocks of a slot from an element on. How they are rounded follows from the seed,
+// packKey is that of the generator of a step: how elements are rounded follows from the seed,
 // the tensor, the slot, the number of the tensor's step and that of the element.
-func (e *Engine) store(w *Worker, t *tensor, slot, lo int, x []float32) {
-	key := mixed(mixed(mixed(mixed(e.packSeed)^uint64(t.number))^uint64(slot)) ^ uint64(e.step-t.missed))
-	for at := 0; at < len(x); at += tune.PackLen {
-		t.packed[slot].store(e, w, (lo+at)/tune.PackLen, x[at:][:tune.PackLen], key)
-	}
+func (e *Engine) packKey(t *tensor, slot int) uint64 {
+	return mixed(mixed(mixed(mixed(e.packSeed)^uint64(t.number))^uint64(slot)) ^ uint64(e.step-t.missed))
 }
 
 // load makes float32 of a block.
-func (p *packed) load(e *Engine, w *Worker, block int, x []float32) {
+func (p *packed) load(e *Engine, w *Worker, block int, b *packBlock) {
 	n := p.packing.words()
 	words := p.words[block*n:][:n]
 	if p.packing == PackedBF16 {
-		w.list.Set(words[:quarter], words[quarter:], x[:quarter], x[quarter:2*quarter], x[2*quarter:3*quarter], x[3*quarter:])
-		e.packers.dequantizeBF16(e.table, &w.list)
+		e.packers.widenBF16(e.table, b.x, bf16Of(words))
 		return
 	}
-	c := &w.packs.dequantize
-	c.Scale, c.Bias, c.Signs = p.scales[block], p.bias(), p.signs()
-	w.list.Set(words, x[:quarter], x[quarter:2*quarter], x[2*quarter:3*quarter], x[3*quarter:])
-	e.packers.dequantize(e.table, &w.list, c)
+	c, scales := &w.packs.dequantize, p.scales[block*quarters:][:quarters]
+	c.Scale0, c.Scale1, c.Scale2, c.Scale3 = scales[0], scales[1], scales[2], scales[3]
+	c.Bias, c.Signs = p.bias(), p.signs()
+	b.codes[0] = words
+	e.packers.dequantize(e.table, b.dequantize, c)
 }
 
-// store packs a block.
-func (p *packed) store(e *Engine, w *Worker, block int, x []float32, key uint64) {
+// store packs a block. Words have numbers along the tensor, of which the upper half is a part
+// of the key.
+func (p *packed) store(e *Engine, w *Worker, block int, b *packBlock, key uint64) {
 	n := p.packing.words()
-	words, place := p.words[block*n:][:n], uint64(block)*quarter
-	base, high, key1, key2 := fallback.Mask(place), fallback.Mask(place>>32), fallback.Mask(key), fallback.Mask(key>>32)
+	words, place := p.words[block*n:][:n], uint64(block)*uint64(n)
+	key = mixed(key ^ place>>32)
+	base, second := fallback.Mask(place)+fallback.Mask(key), fallback.Mask(key>>32)
 	if p.packing == PackedBF16 {
-		w.packs.bf16 = fallback.QuantizeBF16Scalars{Base: base, High: high, Key1: key1, Key2: key2}
-		w.list.Set(words[:quarter], words[quarter:], x[:quarter], x[quarter:2*quarter], x[2*quarter:3*quarter], x[3*quarter:], e.numbers[:quarter])
-		e.packers.quantizeBF16(e.table, &w.list, &w.packs.bf16)
+		w.packs.bf16 = fallback.QuantizeBF16Scalars{Base: base, Key: second}
+		h := bf16Of(words)
+		e.packers.quantizeBF16(e.table, h[:pair], h[pair:], b.x[:pair], b.x[pair:], e.numbers[:pair], &w.packs.bf16)
 		return
 	}
-	largest := e.largestOf(w, x)
-	p.scales[block] = largest
-	if largest == 0 {
-		clear(words)
-		return
-	}
-	c := &w.packs.quantize
-	*c = fallback.QuantizeScalars{Bias: p.bias(), Signs: p.signs(), Base: base, High: high, Key1: key1, Key2: key2}
+	c, scales := &w.packs.quantize, p.scales[block*quarters:][:quarters]
+	*c = fallback.QuantizeScalars{Bias: p.bias(), Signs: p.signs(), Base: base, Key: second}
 	c.Low = math.Float32frombits(uint32(c.Bias+1) << 20)
 	if p.signed { // what would have a code below 1 has 1 or 0
-		c.Least = c.Low * 0x1p-16
+		c.Least = c.Low * 0x1p-20
 	}
-	c.Up, c.Inverse = inverseOf(largest)
-	w.list.Set(words, x[:quarter], x[quarter:2*quarter], x[2*quarter:3*quarter], x[3*quarter:], e.numbers[:quarter])
-	e.packers.quantize(e.table, &w.list, c)
+	for k, inverse := range []*float32{&c.Inverse0, &c.Inverse1, &c.Inverse2, &c.Inverse3} {
+		scales[k] = e.largestOf(w, b, k)
+		*inverse = inverseFor(b.x[k*quarter:][:quarter], scales[k])
+	}
+	b.words[0] = words
+	e.packers.quantize(e.table, b.quantize, c)
 }
 
-// inverseOf is a power of 2 and the inverse of its product with x, rounded up: what x times
-// both is, rounded, is at least 1, so that the largest number of a block has the largest code.
-func inverseOf(x float32) (up, inverse float32) {
-	switch up = 1; {
-	case x < 0x1p-100:
-		up = 0x1p40
-	case x > 0x1p100:
-		up = 0x1p-40
-	}
-	exact := 1 / (float64(x) * float64(up))
-	if inverse = float32(exact); float64(inverse) < exact {
-		inverse = math.Nextafter32(inverse, math.MaxFloat32)
-	}
-	return up, inverse
+// bf16Of are words of two BF16 each.
+func bf16Of(words []float32) []kernels.BF16 {
+	return unsafe.Slice((*kernels.BF16)(unsafe.Pointer(unsafe.SliceData(words))), 2*len(words))
 }
 
-// largestOf is the largest magnitude of a block. Infinite elements, which would leave nothing of
-// the others, become zeros, and NaN is 0 once it is packed.
-func (e *Engine) largestOf(w *Worker, x []float32) float32 {
-	most := e.maxAbs(w, x)
+// inverseFor is the inverse of the largest magnitude of x, rounded up: what it times that is,
+// rounded, is at least 1, so that the largest number has the largest code. Where that would be no
+// normal number, x is multiplied by a power of 2 first.
+func inverseFor(x []float32, largest float32) (inverse float32) {
+	if largest == 0 {
+		return 0
+	}
+	if up := float32(0x1p40); largest < 0x1p-100 || largest > 0x1p100 {
+		if largest > 1 {
+			up = 0x1p-40
+		}
+		for i := range x {
+			x[i] *= up
+		}
+		largest *= up
+	}
+	inverse = 1 / largest
+	if float64(inverse)*float64(largest) < 1 { // which is exact
+		inverse = math.Float32frombits(math.Float32bits(inverse) + 1)
+	}
+	return inverse
+}
+
+// largestOf is the largest magnitude of a part of a block. Infinite elements, which would leave
+// nothing of the others, become zeros, and NaN is 0 once it is packed.
+func (e *Engine) largestOf(w *Worker, b *packBlock, part int) float32 {
+	most := e.maxAbs(w, b.parts[part])
 	if most <= math.MaxFloat32 {
 		return most
 	}
+	x := b.x[part*quarter:][:quarter]
 	for i := range x {
 		if math.IsInf(float64(x[i]), 0) {
 			x[i] = 0
 		}
 	}
-	return e.maxAbs(w, x)
+	return e.maxAbs(w, b.parts[part])
 }
 
-func (e *Engine) maxAbs(w *Worker, x []float32) float32 {
-	lanes := &w.packs.lanes
-	*lanes = [fallback.Lanes]float32{}
-	w.list.Set(x)
-	e.packers.maxAbs(e.table, &w.list, lanes)
-	most := float32(0)
-	for _, y := range lanes {
-		most = max(most, y)
+// maxAbs is the largest magnitude of a list. No lane is NaN or below 0, so that bits compare as
+// the numbers do, which takes a quarter of the time.
+func (e *Engine) maxAbs(w *Worker, list *kernels.List) float32 {
+	w.packs.lanes = [fallback.Lanes]float32{}
+	e.packers.maxAbs(e.table, list, &w.packs.lanes)
+	lanes := (*[fallback.Lanes]uint32)(unsafe.Pointer(&w.packs.lanes))
+	var a, b, c, d uint32
+	for k := 0; k < len(lanes); k += 4 {
+		a, b, c, d = max(a, lanes[k]), max(b, lanes[k+1]), max(c, lanes[k+2]), max(d, lanes[k+3])
 	}
-	return most
+	return math.Float32frombits(max(a, b, c, d))
 }
 
 // TakesPacking reports whether slots of a rule may be packed: one kernel takes elements of all
@@ -234,7 +286,7 @@ func (e *Engine) TakesPacking(rule int) bool {
 // packing is another one.
 func (e *Engine) SetPacking(seed uint64, of func(rule, slot int) Packing) {
 	e.packSeed = seed
-	e.packers = packers{kernels.Quantize, kernels.Dequantize, kernels.QuantizeBF16, kernels.DequantizeBF16, kernels.MaxAbs}
+	e.packers = packers{kernels.Quantize, kernels.Dequantize, kernels.QuantizeBF16, kernels.WidenBF16, kernels.MaxAbs}
 	e.number()
 	for k := range e.tensors {
 		if t := &e.tensors[k]; t.Size > tune.SmallLen {
@@ -259,11 +311,7 @@ func (e *Engine) repack(t *tensor, of func(rule, slot int) Packing) {
 		}
 		x := t.State[j]
 		if now != Unpacked {
-			x = Alloc(roundUp(t.Size, tune.PackLen), 1)[0]
-			for at := 0; at < t.Size; at += tune.PackLen {
-				t.packed[j].load(e, w, at/tune.PackLen, x[at:][:tune.PackLen])
-			}
-			x = x[:t.Size:t.Size]
+			x = e.loadAll(w, t, j)
 		}
 		if t.State[j], t.packed[j] = x, (packed{}); want != Unpacked {
 			t.State[j], t.packed[j] = nil, newPacked(want, !s.Square, t.Size)
@@ -275,13 +323,31 @@ func (e *Engine) repack(t *tensor, of func(rule, slot int) Packing) {
 	}
 }
 
+// whole is a block for what is packed or unpacked between steps.
+func (e *Engine) whole(w *Worker) *packBlock {
+	if b := &w.packs.one; b.x == nil {
+		*b = newPackBlock(make([]float32, tune.PackLen), e.numbers)
+	}
+	return &w.packs.one
+}
+
 // storeAll packs all of a slot.
 func (e *Engine) storeAll(w *Worker, t *tensor, slot int, x []float32) {
-	var block [tune.PackLen]float32
+	b, key := e.whole(w), e.packKey(t, slot)
 	for at := 0; at < len(x); at += tune.PackLen {
-		clear(block[copy(block[:], x[at:]):])
-		e.store(w, t, slot, at, block[:])
+		clear(b.x[copy(b.x, x[at:]):])
+		t.packed[slot].store(e, w, at/tune.PackLen, b, key)
 	}
+}
+
+// loadAll unpacks all of a slot.
+func (e *Engine) loadAll(w *Worker, t *tensor, slot int) []float32 {
+	b, x := e.whole(w), Alloc(t.Size, 1)[0]
+	for at := 0; at < len(x); at += tune.PackLen {
+		t.packed[slot].load(e, w, at/tune.PackLen, b)
+		copy(x[at:], b.x)
+	}
+	return x
 }
 
 // packing is that of a slot.
@@ -323,24 +389,22 @@ func (e *Engine) Codes(tensor, slot int) (codes []uint8, scales []float32) {
 		word, shift := codeAt(i)
 		codes[i] = uint8(math.Float32bits(p.words[word]) >> shift)
 	}
-	return codes, append([]float32(nil), p.scales...)
+	return codes, append([]float32(nil), p.scales[:scalesOf(t.Size)]...)
 }
+
+// scalesOf is how many scales a tensor has: of the rest of its last block there is none.
+func scalesOf(n int) int { return (n + tune.ScaleLen - 1) / tune.ScaleLen }
 
 // codeAt is where the code of an element is: its word and the bits before it.
 func codeAt(i int) (word, shift int) {
 	return i/tune.PackLen*quarter + i%quarter, i % tune.PackLen / quarter * 8
 }
 
-// halfAt is where an element of BF16 is.
-func halfAt(i int) (word, shift int) {
-	part := i % tune.PackLen / quarter
-	return i/tune.PackLen*2*quarter + part/2*quarter + i%quarter, part % 2 * 16
-}
-
 // LoadCodes copies what Codes has made.
 func (e *Engine) LoadCodes(tensor, slot int, codes []uint8, scales []float32) {
 	p := &e.tensors[tensor].packed[slot]
 	clear(p.words)
+	clear(p.scales)
 	copy(p.scales, scales)
 	for i, c := range codes {
 		word, shift := codeAt(i)
@@ -351,20 +415,12 @@ func (e *Engine) LoadCodes(tensor, slot int, codes []uint8, scales []float32) {
 // Halves are the elements of a slot PackedBF16, a copy.
 func (e *Engine) Halves(tensor, slot int) []kernels.BF16 {
 	t := &e.tensors[tensor]
-	list := make([]kernels.BF16, t.Size)
-	for i := range list {
-		word, shift := halfAt(i)
-		list[i] = kernels.BF16(math.Float32bits(t.packed[slot].words[word]) >> shift)
-	}
-	return list
+	return append([]kernels.BF16(nil), bf16Of(t.packed[slot].words)[:t.Size]...)
 }
 
 // LoadHalves copies what Halves has made.
 func (e *Engine) LoadHalves(tensor, slot int, list []kernels.BF16) {
 	p := &e.tensors[tensor].packed[slot]
 	clear(p.words)
-	for i, h := range list {
-		word, shift := halfAt(i)
-		p.words[word] = math.Float32frombits(math.Float32bits(p.words[word]) | uint32(h)<<shift)
-	}
+	copy(bf16Of(p.words), list)
 }

@@ -140,7 +140,7 @@ type blockOf struct{ flushes, counts bool }
 func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32, of blockOf) {
 	g := &e.groups[t.Rule]
 	pass := &g.passes[k]
-	length, looks := w.blockLen(g, pass, t), pass.takesGrads || of.flushes
+	length, looks := e.blockLen(w, g, pass, t), pass.takesGrads || of.flushes
 	piece := tune.FactorRows * t.columns()
 	for at, end := 0, 0; at < len(p); at = end {
 		end = min(at+length, len(p))
@@ -178,10 +178,13 @@ func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32, of b
 
 // blockLen is the length of blocks, of whole rows where rows are looked at: but those that
 // are longer, which are then measured beforehand.
-func (w *Worker) blockLen(g *group, pass *pass, t *tensor) int {
+func (e *Engine) blockLen(w *Worker, g *group, pass *pass, t *tensor) int {
 	length := tune.BlockLen
-	if len(w.shards) > 1 {
+	switch {
+	case len(w.shards) > 1:
 		length = tune.ShardLen
+	case len(w.shards) == 1 && t.packed == nil && !e.staged(g):
+		length = tune.WidenLen
 	}
 	w.long = false
 	switch {

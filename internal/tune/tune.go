@@ -97,9 +97,16 @@ const (
 	// processor has to foresee the reads of each block anew.
 	BlockLen = 1024
 
-	// PackLen is the number of elements of a block of state of fewer bits, which have one
-	// scale: another value changes bits.
-	PackLen = 256
+	// WidenLen is that of blocks of which gradients are made float32 and nothing else is done:
+	// half as many took 1.05 to 1.15 times as long on a Xeon with AVX10, in the L2 cache and in
+	// memory.
+	WidenLen = 2 << 10
+
+	// PackLen is the number of elements of a block of state of fewer bits, which share words
+	// and are packed in one call, ScaleLen how many of a block have one scale. Other values
+	// change bits.
+	PackLen  = 1024
+	ScaleLen = 256
 
 	// ShardLen is that of blocks of which gradients are added up first: buffer after buffer,
 	// each long enough for the processor to foresee its reads, and all within the L2 cache.

@@ -8,7 +8,7 @@
  * void lockstep_avx2_dequantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, e0, e1, e2, e3
- * scalars  scale, bias, signs
+ * scalars  scale0, scale1, scale2, scale3, bias, signs
  *
  * Requires: AVX, AVX2
  * Saves: rbx, rsp
@@ -50,12 +50,15 @@ L(word000000ff):
 	cmpq %rdx, %rcx
 	jge L(end)
 	vbroadcastss L(word00000000)+0(%rip), %ymm0
-	vbroadcastss (%rax), %ymm1
-	vbroadcastss 4(%rax), %ymm2
-	vbroadcastss 8(%rax), %ymm3
-	vbroadcastss L(word000000ff)+0(%rip), %ymm4
-	vpsrld $0x18, %ymm3, %ymm5
-	vxorps %ymm5, %ymm4, %ymm4
+	vbroadcastss 16(%rax), %ymm1
+	vbroadcastss 20(%rax), %ymm2
+	vbroadcastss L(word000000ff)+0(%rip), %ymm3
+	vpsrld $0x18, %ymm2, %ymm4
+	vxorps %ymm4, %ymm3, %ymm3
+	vbroadcastss (%rax), %ymm4
+	vbroadcastss 4(%rax), %ymm5
+	vbroadcastss 8(%rax), %ymm6
+	vbroadcastss 12(%rax), %ymm7
 	leaq -120(%rdx), %rax
 
 L(entry):
@@ -72,53 +75,53 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rbx, %r10, 4), %ymm5
-	vandps %ymm4, %ymm5, %ymm6
-	vpaddd %ymm2, %ymm6, %ymm7
-	vpslld $0x14, %ymm7, %ymm7
-	vmulps %ymm1, %ymm7, %ymm7
-	vcvtdq2ps %ymm6, %ymm6
-	vcmpps $0x11, %ymm6, %ymm0, %ymm6
-	vblendvps %ymm6, %ymm7, %ymm0, %ymm6
-	vpslld $0x18, %ymm5, %ymm7
-	vandps %ymm3, %ymm7, %ymm7
-	vorps %ymm7, %ymm6, %ymm6
-	vmovups %ymm6, (%rsi, %r10, 4)
-	vpsrld $0x08, %ymm5, %ymm6
-	vandps %ymm4, %ymm6, %ymm6
-	vpaddd %ymm2, %ymm6, %ymm7
-	vpslld $0x14, %ymm7, %ymm7
-	vmulps %ymm1, %ymm7, %ymm7
-	vcvtdq2ps %ymm6, %ymm6
-	vcmpps $0x11, %ymm6, %ymm0, %ymm6
-	vblendvps %ymm6, %ymm7, %ymm0, %ymm6
-	vpslld $0x10, %ymm5, %ymm7
-	vandps %ymm3, %ymm7, %ymm7
-	vorps %ymm7, %ymm6, %ymm6
-	vmovups %ymm6, (%rdi, %r10, 4)
-	vpsrld $0x10, %ymm5, %ymm6
-	vandps %ymm4, %ymm6, %ymm6
-	vpaddd %ymm2, %ymm6, %ymm7
-	vpslld $0x14, %ymm7, %ymm7
-	vmulps %ymm1, %ymm7, %ymm7
-	vcvtdq2ps %ymm6, %ymm6
-	vcmpps $0x11, %ymm6, %ymm0, %ymm6
-	vblendvps %ymm6, %ymm7, %ymm0, %ymm6
-	vpslld $0x08, %ymm5, %ymm7
-	vandps %ymm3, %ymm7, %ymm7
-	vorps %ymm7, %ymm6, %ymm6
-	vmovups %ymm6, (%r8, %r10, 4)
-	vpsrld $0x18, %ymm5, %ymm6
-	vandps %ymm4, %ymm6, %ymm6
-	vpaddd %ymm2, %ymm6, %ymm7
-	vpslld $0x14, %ymm7, %ymm7
-	vmulps %ymm1, %ymm7, %ymm7
-	vcvtdq2ps %ymm6, %ymm6
-	vcmpps $0x11, %ymm6, %ymm0, %ymm6
-	vblendvps %ymm6, %ymm7, %ymm0, %ymm6
-	vandps %ymm3, %ymm5, %ymm5
-	vorps %ymm5, %ymm6, %ymm5
-	vmovups %ymm5, (%r9, %r10, 4)
+	vmovups (%rbx, %r10, 4), %ymm8
+	vandps %ymm3, %ymm8, %ymm9
+	vpaddd %ymm1, %ymm9, %ymm10
+	vpslld $0x14, %ymm10, %ymm10
+	vmulps %ymm4, %ymm10, %ymm10
+	vcvtdq2ps %ymm9, %ymm9
+	vcmpps $0x11, %ymm9, %ymm0, %ymm9
+	vblendvps %ymm9, %ymm10, %ymm0, %ymm9
+	vpslld $0x18, %ymm8, %ymm10
+	vandps %ymm2, %ymm10, %ymm10
+	vorps %ymm10, %ymm9, %ymm9
+	vmovups %ymm9, (%rsi, %r10, 4)
+	vpsrld $0x08, %ymm8, %ymm9
+	vandps %ymm3, %ymm9, %ymm9
+	vpaddd %ymm1, %ymm9, %ymm10
+	vpslld $0x14, %ymm10, %ymm10
+	vmulps %ymm5, %ymm10, %ymm10
+	vcvtdq2ps %ymm9, %ymm9
+	vcmpps $0x11, %ymm9, %ymm0, %ymm9
+	vblendvps %ymm9, %ymm10, %ymm0, %ymm9
+	vpslld $0x10, %ymm8, %ymm10
+	vandps %ymm2, %ymm10, %ymm10
+	vorps %ymm10, %ymm9, %ymm9
+	vmovups %ymm9, (%rdi, %r10, 4)
+	vpsrld $0x10, %ymm8, %ymm9
+	vandps %ymm3, %ymm9, %ymm9
+	vpaddd %ymm1, %ymm9, %ymm10
+	vpslld $0x14, %ymm10, %ymm10
+	vmulps %ymm6, %ymm10, %ymm10
+	vcvtdq2ps %ymm9, %ymm9
+	vcmpps $0x11, %ymm9, %ymm0, %ymm9
+	vblendvps %ymm9, %ymm10, %ymm0, %ymm9
+	vpslld $0x08, %ymm8, %ymm10
+	vandps %ymm2, %ymm10, %ymm10
+	vorps %ymm10, %ymm9, %ymm9
+	vmovups %ymm9, (%r8, %r10, 4)
+	vpsrld $0x18, %ymm8, %ymm9
+	vandps %ymm3, %ymm9, %ymm9
+	vpaddd %ymm1, %ymm9, %ymm10
+	vpslld $0x14, %ymm10, %ymm10
+	vmulps %ymm7, %ymm10, %ymm10
+	vcvtdq2ps %ymm9, %ymm9
+	vcmpps $0x11, %ymm9, %ymm0, %ymm9
+	vblendvps %ymm9, %ymm10, %ymm0, %ymm9
+	vandps %ymm2, %ymm8, %ymm8
+	vorps %ymm8, %ymm9, %ymm8
+	vmovups %ymm8, (%r9, %r10, 4)
 	addq $8, %r10
 	cmpq %r11, %r10
 	jl L(loop)
@@ -126,56 +129,56 @@ L(loop):
 L(loopend):
 	subq %r10, %rax
 	je L(done)
-	vmovd %eax, %xmm5
-	vpbroadcastd %xmm5, %ymm5
-	vpcmpgtd L(lanes)+0(%rip), %ymm5, %ymm5
-	vmaskmovps (%rbx, %r10, 4), %ymm5, %ymm6
-	vandps %ymm4, %ymm6, %ymm7
-	vpaddd %ymm2, %ymm7, %ymm8
-	vpslld $0x14, %ymm8, %ymm8
-	vmulps %ymm1, %ymm8, %ymm8
-	vcvtdq2ps %ymm7, %ymm7
-	vcmpps $0x11, %ymm7, %ymm0, %ymm7
-	vblendvps %ymm7, %ymm8, %ymm0, %ymm7
-	vpslld $0x18, %ymm6, %ymm8
-	vandps %ymm3, %ymm8, %ymm8
-	vorps %ymm8, %ymm7, %ymm7
-	vmaskmovps %ymm7, %ymm5, (%rsi, %r10, 4)
-	vpsrld $0x08, %ymm6, %ymm7
-	vandps %ymm4, %ymm7, %ymm7
-	vpaddd %ymm2, %ymm7, %ymm8
-	vpslld $0x14, %ymm8, %ymm8
-	vmulps %ymm1, %ymm8, %ymm8
-	vcvtdq2ps %ymm7, %ymm7
-	vcmpps $0x11, %ymm7, %ymm0, %ymm7
-	vblendvps %ymm7, %ymm8, %ymm0, %ymm7
-	vpslld $0x10, %ymm6, %ymm8
-	vandps %ymm3, %ymm8, %ymm8
-	vorps %ymm8, %ymm7, %ymm7
-	vmaskmovps %ymm7, %ymm5, (%rdi, %r10, 4)
-	vpsrld $0x10, %ymm6, %ymm7
-	vandps %ymm4, %ymm7, %ymm7
-	vpaddd %ymm2, %ymm7, %ymm8
-	vpslld $0x14, %ymm8, %ymm8
-	vmulps %ymm1, %ymm8, %ymm8
-	vcvtdq2ps %ymm7, %ymm7
-	vcmpps $0x11, %ymm7, %ymm0, %ymm7
-	vblendvps %ymm7, %ymm8, %ymm0, %ymm7
-	vpslld $0x08, %ymm6, %ymm8
-	vandps %ymm3, %ymm8, %ymm8
-	vorps %ymm8, %ymm7, %ymm7
-	vmaskmovps %ymm7, %ymm5, (%r8, %r10, 4)
-	vpsrld $0x18, %ymm6, %ymm7
-	vandps %ymm4, %ymm7, %ymm7
-	vpaddd %ymm2, %ymm7, %ymm8
-	vpslld $0x14, %ymm8, %ymm8
-	vmulps %ymm1, %ymm8, %ymm8
-	vcvtdq2ps %ymm7, %ymm7
-	vcmpps $0x11, %ymm7, %ymm0, %ymm7
-	vblendvps %ymm7, %ymm8, %ymm0, %ymm7
-	vandps %ymm3, %ymm6, %ymm6
-	vorps %ymm6, %ymm7, %ymm6
-	vmaskmovps %ymm6, %ymm5, (%r9, %r10, 4)
+	vmovd %eax, %xmm8
+	vpbroadcastd %xmm8, %ymm8
+	vpcmpgtd L(lanes)+0(%rip), %ymm8, %ymm8
+	vmaskmovps (%rbx, %r10, 4), %ymm8, %ymm9
+	vandps %ymm3, %ymm9, %ymm10
+	vpaddd %ymm1, %ymm10, %ymm11
+	vpslld $0x14, %ymm11, %ymm11
+	vmulps %ymm4, %ymm11, %ymm11
+	vcvtdq2ps %ymm10, %ymm10
+	vcmpps $0x11, %ymm10, %ymm0, %ymm10
+	vblendvps %ymm10, %ymm11, %ymm0, %ymm10
+	vpslld $0x18, %ymm9, %ymm11
+	vandps %ymm2, %ymm11, %ymm11
+	vorps %ymm11, %ymm10, %ymm10
+	vmaskmovps %ymm10, %ymm8, (%rsi, %r10, 4)
+	vpsrld $0x08, %ymm9, %ymm10
+	vandps %ymm3, %ymm10, %ymm10
+	vpaddd %ymm1, %ymm10, %ymm11
+	vpslld $0x14, %ymm11, %ymm11
+	vmulps %ymm5, %ymm11, %ymm11
+	vcvtdq2ps %ymm10, %ymm10
+	vcmpps $0x11, %ymm10, %ymm0, %ymm10
+	vblendvps %ymm10, %ymm11, %ymm0, %ymm10
+	vpslld $0x10, %ymm9, %ymm11
+	vandps %ymm2, %ymm11, %ymm11
+	vorps %ymm11, %ymm10, %ymm10
+	vmaskmovps %ymm10, %ymm8, (%rdi, %r10, 4)
+	vpsrld $0x10, %ymm9, %ymm10
+	vandps %ymm3, %ymm10, %ymm10
+	vpaddd %ymm1, %ymm10, %ymm11
+	vpslld $0x14, %ymm11, %ymm11
+	vmulps %ymm6, %ymm11, %ymm11
+	vcvtdq2ps %ymm10, %ymm10
+	vcmpps $0x11, %ymm10, %ymm0, %ymm10
+	vblendvps %ymm10, %ymm11, %ymm0, %ymm10
+	vpslld $0x08, %ymm9, %ymm11
+	vandps %ymm2, %ymm11, %ymm11
+	vorps %ymm11, %ymm10, %ymm10
+	vmaskmovps %ymm10, %ymm8, (%r8, %r10, 4)
+	vpsrld $0x18, %ymm9, %ymm10
+	vandps %ymm3, %ymm10, %ymm10
+	vpaddd %ymm1, %ymm10, %ymm11
+	vpslld $0x14, %ymm11, %ymm11
+	vmulps %ymm7, %ymm11, %ymm11
+	vcvtdq2ps %ymm10, %ymm10
+	vcmpps $0x11, %ymm10, %ymm0, %ymm10
+	vblendvps %ymm10, %ymm11, %ymm0, %ymm10
+	vandps %ymm2, %ymm9, %ymm9
+	vorps %ymm9, %ymm10, %ymm9
+	vmaskmovps %ymm9, %ymm8, (%r9, %r10, 4)
 
 L(done):
 	addq $120, %rcx

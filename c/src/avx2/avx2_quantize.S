@@ -2,15 +2,15 @@
  *
  * Quantize for avx2
  *
- *	u = threefry(index + base, high), 16 bits of it for each element
- *	y = |x|·up·inverse, from low to 1
- *	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+ *	h, h' = hash(index + base, key), of which each element has 20 bits, u
+ *	y = |x|·inverse, from low to 1
+ *	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
  *	q ← c of e0 to e3, in its bytes from the lowest on
  *
  * void lockstep_avx2_quantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, e0, e1, e2, e3, index
- * scalars  up, inverse, low, least, bias, signs, base, high, key1, key2
+ * scalars  inverse0, inverse1, inverse2, inverse3, low, least, bias, signs, base, key
  *
  * Requires: AVX, AVX2
  * Saves: rbx, r12, rsp
@@ -33,110 +33,59 @@ L(lanes):
 L(word3f800000):
 	.long 0x3f800000
 	.balign 4
-L(word1bd11bda):
-	.long 0x1bd11bda
-	.balign 4
-L(word00000001):
-	.long 0x1
-	.balign 4
-L(word00000002):
-	.long 0x2
-	.balign 4
-L(word00000003):
-	.long 0x3
-	.balign 4
-L(word00000004):
-	.long 0x4
-	.balign 4
-L(word00000005):
-	.long 0x5
+L(word00000000):
+	.long 0x0
 	.balign 4
 L(word7fffffff):
 	.long 0x7fffffff
 	.balign 4
-L(word00000000):
-	.long 0x0
+L(word000fffff):
+	.long 0xfffff
 	.balign 4
-L(word0000ffff):
-	.long 0xffff
+L(word85ebca6b):
+	.long 0x85ebca6b
+	.balign 4
+L(wordc2b2ae35):
+	.long 0xc2b2ae35
+	.balign 4
+L(word9e3779b1):
+	.long 0x9e3779b1
 
 	BEGIN(avx2_quantize)
 	ENTER
 	PUSH(rbx)
 	PUSH(r12)
-	ALLOCATE(384, 8)
-	movq ARGUMENT0, 352(%rsp)
-	movq ARGUMENT1, 360(%rsp)
-	movq ARGUMENT2, 368(%rsp)
-	movq ARGUMENT3, 376(%rsp)
-	movq 368(%rsp), %rax
-	movq 352(%rsp), %rcx
-	movq 360(%rsp), %rdx
+	ALLOCATE(192, 8)
+	movq ARGUMENT0, 160(%rsp)
+	movq ARGUMENT1, 168(%rsp)
+	movq ARGUMENT2, 176(%rsp)
+	movq ARGUMENT3, 184(%rsp)
+	movq 176(%rsp), %rax
+	movq 160(%rsp), %rcx
+	movq 168(%rsp), %rdx
 	imulq $24, %rdx, %rdx
 	addq %rcx, %rdx
 	cmpq %rdx, %rcx
 	jge L(end)
-	vbroadcastss (%rax), %ymm0
-	vbroadcastss 4(%rax), %ymm1
-	vbroadcastss 8(%rax), %ymm2
-	vbroadcastss 12(%rax), %ymm3
-	vbroadcastss 16(%rax), %ymm4
-	vbroadcastss 20(%rax), %ymm5
-	vbroadcastss L(word3f800000)+0(%rip), %ymm6
-	vbroadcastss 32(%rax), %ymm7
-	vmovups %ymm7, (%rsp)
-	vbroadcastss 36(%rax), %ymm7
-	vmovups %ymm7, 32(%rsp)
-	vbroadcastss 32(%rax), %ymm7
-	vbroadcastss 36(%rax), %ymm8
-	vxorps %ymm8, %ymm7, %ymm7
-	vbroadcastss L(word1bd11bda)+0(%rip), %ymm8
-	vxorps %ymm8, %ymm7, %ymm7
-	vmovups %ymm7, 64(%rsp)
-	vbroadcastss 24(%rax), %ymm7
-	vmovups %ymm7, 96(%rsp)
-	vbroadcastss 28(%rax), %ymm7
-	vbroadcastss 36(%rax), %ymm8
-	vpaddd %ymm8, %ymm7, %ymm7
-	vmovups %ymm7, 128(%rsp)
-	vbroadcastss 28(%rax), %ymm7
-	vbroadcastss 36(%rax), %ymm8
-	vpaddd %ymm8, %ymm7, %ymm7
-	vpslld $0x0d, %ymm7, %ymm7
-	vbroadcastss 28(%rax), %ymm8
+	vbroadcastss 16(%rax), %ymm0
+	vbroadcastss 20(%rax), %ymm1
+	vbroadcastss 24(%rax), %ymm2
+	vbroadcastss 28(%rax), %ymm3
+	vbroadcastss L(word3f800000)+0(%rip), %ymm4
+	vbroadcastss L(word00000000)+0(%rip), %ymm5
+	vbroadcastss L(word7fffffff)+0(%rip), %ymm6
+	vbroadcastss L(word000fffff)+0(%rip), %ymm7
+	vbroadcastss (%rax), %ymm8
+	vbroadcastss 4(%rax), %ymm9
+	vmovups %ymm9, (%rsp)
+	vbroadcastss 8(%rax), %ymm9
+	vmovups %ymm9, 32(%rsp)
+	vbroadcastss 12(%rax), %ymm9
+	vmovups %ymm9, 64(%rsp)
+	vbroadcastss 32(%rax), %ymm9
+	vmovups %ymm9, 96(%rsp)
 	vbroadcastss 36(%rax), %ymm9
-	vpaddd %ymm9, %ymm8, %ymm8
-	vpsrld $0x13, %ymm8, %ymm8
-	vorps %ymm8, %ymm7, %ymm7
-	vmovups %ymm7, 160(%rsp)
-	vbroadcastss 32(%rax), %ymm7
-	vbroadcastss 36(%rax), %ymm8
-	vxorps %ymm8, %ymm7, %ymm7
-	vbroadcastss L(word1bd11bda)+0(%rip), %ymm8
-	vxorps %ymm8, %ymm7, %ymm7
-	vbroadcastss L(word00000001)+0(%rip), %ymm8
-	vpaddd %ymm8, %ymm7, %ymm7
-	vmovups %ymm7, 192(%rsp)
-	vbroadcastss 32(%rax), %ymm7
-	vbroadcastss L(word00000002)+0(%rip), %ymm8
-	vpaddd %ymm8, %ymm7, %ymm7
-	vmovups %ymm7, 224(%rsp)
-	vbroadcastss 36(%rax), %ymm7
-	vbroadcastss L(word00000003)+0(%rip), %ymm8
-	vpaddd %ymm8, %ymm7, %ymm7
-	vmovups %ymm7, 256(%rsp)
-	vbroadcastss 32(%rax), %ymm7
-	vbroadcastss 36(%rax), %ymm8
-	vxorps %ymm8, %ymm7, %ymm7
-	vbroadcastss L(word1bd11bda)+0(%rip), %ymm8
-	vxorps %ymm8, %ymm7, %ymm7
-	vbroadcastss L(word00000004)+0(%rip), %ymm8
-	vpaddd %ymm8, %ymm7, %ymm7
-	vmovups %ymm7, 288(%rsp)
-	vbroadcastss 32(%rax), %ymm7
-	vbroadcastss L(word00000005)+0(%rip), %ymm8
-	vpaddd %ymm8, %ymm7, %ymm7
-	vmovups %ymm7, 320(%rsp)
+	vmovups %ymm9, 128(%rsp)
 	leaq -144(%rdx), %rax
 
 L(entry):
@@ -154,205 +103,94 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rsi, %r11, 4), %ymm7
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm8
-	vandps %ymm8, %ymm7, %ymm8
-	vmulps %ymm0, %ymm8, %ymm8
-	vmulps %ymm1, %ymm8, %ymm8
-	vminps %ymm6, %ymm8, %ymm9
-	vmaxps %ymm2, %ymm9, %ymm9
-	vmovups 96(%rsp), %ymm10
-	vpaddd (%r10, %r11, 4), %ymm10, %ymm10
-	vpaddd (%rsp), %ymm10, %ymm10
-	vpaddd 128(%rsp), %ymm10, %ymm10
-	vxorps 160(%rsp), %ymm10, %ymm11
-	vpaddd %ymm11, %ymm10, %ymm10
-	vpslld $0x0f, %ymm11, %ymm12
-	vpsrld $0x11, %ymm11, %ymm11
-	vorps %ymm11, %ymm12, %ymm11
-	vxorps %ymm10, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm10, %ymm10
-	vpslld $0x1a, %ymm11, %ymm12
-	vpsrld $0x06, %ymm11, %ymm11
-	vorps %ymm11, %ymm12, %ymm11
-	vxorps %ymm10, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm10, %ymm10
-	vpaddd 32(%rsp), %ymm10, %ymm12
-	vpslld $0x06, %ymm11, %ymm13
-	vpsrld $0x1a, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm10, %ymm11, %ymm10
-	vpaddd 192(%rsp), %ymm10, %ymm10
-	vpaddd %ymm10, %ymm12, %ymm11
-	vpslld $0x11, %ymm10, %ymm12
-	vpsrld $0x0f, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpslld $0x1d, %ymm10, %ymm12
-	vpsrld $0x03, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpslld $0x10, %ymm10, %ymm12
-	vpsrld $0x10, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpaddd 64(%rsp), %ymm11, %ymm12
-	vpslld $0x18, %ymm10, %ymm13
-	vpsrld $0x08, %ymm10, %ymm10
-	vorps %ymm10, %ymm13, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd 224(%rsp), %ymm10, %ymm10
-	vpaddd %ymm10, %ymm12, %ymm11
-	vpslld $0x0d, %ymm10, %ymm12
-	vpsrld $0x13, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpslld $0x0f, %ymm10, %ymm12
-	vpsrld $0x11, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpslld $0x1a, %ymm10, %ymm12
-	vpsrld $0x06, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpaddd (%rsp), %ymm11, %ymm12
-	vpslld $0x06, %ymm10, %ymm13
-	vpsrld $0x1a, %ymm10, %ymm10
-	vorps %ymm10, %ymm13, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd 256(%rsp), %ymm10, %ymm10
-	vpaddd %ymm10, %ymm12, %ymm11
-	vpslld $0x11, %ymm10, %ymm12
-	vpsrld $0x0f, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpslld $0x1d, %ymm10, %ymm12
-	vpsrld $0x03, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpslld $0x10, %ymm10, %ymm12
-	vpsrld $0x10, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpaddd 32(%rsp), %ymm11, %ymm12
-	vpslld $0x18, %ymm10, %ymm13
-	vpsrld $0x08, %ymm10, %ymm10
-	vorps %ymm10, %ymm13, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd 288(%rsp), %ymm10, %ymm10
-	vpaddd %ymm10, %ymm12, %ymm11
-	vpslld $0x0d, %ymm10, %ymm12
-	vpsrld $0x13, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpslld $0x0f, %ymm10, %ymm12
-	vpsrld $0x11, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpslld $0x1a, %ymm10, %ymm12
-	vpsrld $0x06, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpaddd 64(%rsp), %ymm11, %ymm12
+	vmovups (%rsi, %r11, 4), %ymm9
+	vandps %ymm6, %ymm9, %ymm10
+	vmulps %ymm8, %ymm10, %ymm10
+	vminps %ymm4, %ymm10, %ymm11
+	vmaxps %ymm0, %ymm11, %ymm11
+	vmovups 96(%rsp), %ymm12
+	vpaddd (%r10, %r11, 4), %ymm12, %ymm12
 	vpsrld $0x10, %ymm12, %ymm13
-	vpslld $0x04, %ymm13, %ymm14
-	vpaddd %ymm14, %ymm9, %ymm9
-	vpsrld $0x14, %ymm9, %ymm9
-	vpsubd %ymm4, %ymm9, %ymm9
-	vandps %ymm5, %ymm7, %ymm7
-	vpsrld $0x18, %ymm7, %ymm7
-	vorps %ymm7, %ymm9, %ymm7
-	vcvtdq2ps %ymm13, %ymm9
-	vmulps %ymm3, %ymm9, %ymm9
-	vcmpps $0x11, %ymm8, %ymm9, %ymm8
-	vbroadcastss L(word00000000)+0(%rip), %ymm9
-	vblendvps %ymm8, %ymm7, %ymm9, %ymm7
-	vmovups (%rdi, %r11, 4), %ymm8
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm9
-	vandps %ymm9, %ymm8, %ymm9
-	vmulps %ymm0, %ymm9, %ymm9
-	vmulps %ymm1, %ymm9, %ymm9
-	vminps %ymm6, %ymm9, %ymm13
-	vmaxps %ymm2, %ymm13, %ymm13
-	vbroadcastss L(word0000ffff)+0(%rip), %ymm14
-	vandps %ymm14, %ymm12, %ymm12
-	vpslld $0x04, %ymm12, %ymm14
+	vxorps %ymm13, %ymm12, %ymm12
+	vbroadcastss L(word85ebca6b)+0(%rip), %ymm13
+	vpmulld %ymm13, %ymm12, %ymm12
+	vxorps 128(%rsp), %ymm12, %ymm12
+	vpsrld $0x0d, %ymm12, %ymm13
+	vxorps %ymm13, %ymm12, %ymm12
+	vbroadcastss L(wordc2b2ae35)+0(%rip), %ymm13
+	vpmulld %ymm13, %ymm12, %ymm13
+	vpsrld $0x10, %ymm13, %ymm14
+	vxorps %ymm14, %ymm13, %ymm13
+	vpsrld $0x0c, %ymm13, %ymm14
+	vpaddd %ymm14, %ymm11, %ymm11
+	vpsrld $0x14, %ymm11, %ymm11
+	vpsubd %ymm2, %ymm11, %ymm11
+	vandps %ymm3, %ymm9, %ymm9
+	vpsrld $0x18, %ymm9, %ymm9
+	vorps %ymm9, %ymm11, %ymm9
+	vcvtdq2ps %ymm14, %ymm11
+	vmulps %ymm1, %ymm11, %ymm11
+	vcmpps $0x11, %ymm10, %ymm11, %ymm10
+	vblendvps %ymm10, %ymm9, %ymm5, %ymm9
+	vmovups (%rdi, %r11, 4), %ymm10
+	vandps %ymm6, %ymm10, %ymm11
+	vmulps (%rsp), %ymm11, %ymm11
+	vminps %ymm4, %ymm11, %ymm14
+	vmaxps %ymm0, %ymm14, %ymm14
+	vandps %ymm7, %ymm13, %ymm13
+	vpaddd %ymm13, %ymm14, %ymm14
+	vpsrld $0x14, %ymm14, %ymm14
+	vpsubd %ymm2, %ymm14, %ymm14
+	vandps %ymm3, %ymm10, %ymm10
+	vpsrld $0x18, %ymm10, %ymm10
+	vorps %ymm10, %ymm14, %ymm10
+	vcvtdq2ps %ymm13, %ymm13
+	vmulps %ymm1, %ymm13, %ymm13
+	vcmpps $0x11, %ymm11, %ymm13, %ymm11
+	vblendvps %ymm11, %ymm10, %ymm5, %ymm10
+	vpslld $0x08, %ymm10, %ymm10
+	vorps %ymm10, %ymm9, %ymm9
+	vmovups (%r8, %r11, 4), %ymm10
+	vandps %ymm6, %ymm10, %ymm11
+	vmulps 32(%rsp), %ymm11, %ymm11
+	vminps %ymm4, %ymm11, %ymm13
+	vmaxps %ymm0, %ymm13, %ymm13
+	vbroadcastss L(word9e3779b1)+0(%rip), %ymm14
+	vpmulld %ymm14, %ymm12, %ymm12
+	vpsrld $0x10, %ymm12, %ymm14
+	vxorps %ymm14, %ymm12, %ymm12
+	vpsrld $0x0c, %ymm12, %ymm14
 	vpaddd %ymm14, %ymm13, %ymm13
 	vpsrld $0x14, %ymm13, %ymm13
-	vpsubd %ymm4, %ymm13, %ymm13
-	vandps %ymm5, %ymm8, %ymm8
-	vpsrld $0x18, %ymm8, %ymm8
-	vorps %ymm8, %ymm13, %ymm8
-	vcvtdq2ps %ymm12, %ymm12
-	vmulps %ymm3, %ymm12, %ymm12
-	vcmpps $0x11, %ymm9, %ymm12, %ymm9
-	vbroadcastss L(word00000000)+0(%rip), %ymm12
-	vblendvps %ymm9, %ymm8, %ymm12, %ymm8
-	vpslld $0x08, %ymm8, %ymm8
-	vorps %ymm8, %ymm7, %ymm7
-	vmovups (%r8, %r11, 4), %ymm8
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm9
-	vandps %ymm9, %ymm8, %ymm9
-	vmulps %ymm0, %ymm9, %ymm9
-	vmulps %ymm1, %ymm9, %ymm9
-	vminps %ymm6, %ymm9, %ymm12
-	vmaxps %ymm2, %ymm12, %ymm12
-	vpslld $0x06, %ymm10, %ymm13
-	vpsrld $0x1a, %ymm10, %ymm10
+	vpsubd %ymm2, %ymm13, %ymm13
+	vandps %ymm3, %ymm10, %ymm10
+	vpsrld $0x18, %ymm10, %ymm10
 	vorps %ymm10, %ymm13, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd 320(%rsp), %ymm10, %ymm10
-	vpsrld $0x10, %ymm10, %ymm11
-	vpslld $0x04, %ymm11, %ymm13
-	vpaddd %ymm13, %ymm12, %ymm12
-	vpsrld $0x14, %ymm12, %ymm12
-	vpsubd %ymm4, %ymm12, %ymm12
-	vandps %ymm5, %ymm8, %ymm8
-	vpsrld $0x18, %ymm8, %ymm8
-	vorps %ymm8, %ymm12, %ymm8
-	vcvtdq2ps %ymm11, %ymm11
-	vmulps %ymm3, %ymm11, %ymm11
-	vcmpps $0x11, %ymm9, %ymm11, %ymm9
-	vbroadcastss L(word00000000)+0(%rip), %ymm11
-	vblendvps %ymm9, %ymm8, %ymm11, %ymm8
-	vpslld $0x10, %ymm8, %ymm8
-	vorps %ymm8, %ymm7, %ymm7
-	vmovups (%r9, %r11, 4), %ymm8
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm9
-	vandps %ymm9, %ymm8, %ymm9
-	vmulps %ymm0, %ymm9, %ymm9
-	vmulps %ymm1, %ymm9, %ymm9
-	vminps %ymm6, %ymm9, %ymm11
-	vmaxps %ymm2, %ymm11, %ymm11
-	vbroadcastss L(word0000ffff)+0(%rip), %ymm12
-	vandps %ymm12, %ymm10, %ymm10
-	vpslld $0x04, %ymm10, %ymm12
-	vpaddd %ymm12, %ymm11, %ymm11
-	vpsrld $0x14, %ymm11, %ymm11
-	vpsubd %ymm4, %ymm11, %ymm11
-	vandps %ymm5, %ymm8, %ymm8
-	vpsrld $0x18, %ymm8, %ymm8
-	vorps %ymm8, %ymm11, %ymm8
-	vcvtdq2ps %ymm10, %ymm10
-	vmulps %ymm3, %ymm10, %ymm10
-	vcmpps $0x11, %ymm9, %ymm10, %ymm9
-	vbroadcastss L(word00000000)+0(%rip), %ymm10
-	vblendvps %ymm9, %ymm8, %ymm10, %ymm8
-	vpslld $0x18, %ymm8, %ymm8
-	vorps %ymm8, %ymm7, %ymm7
-	vmovups %ymm7, (%rbx, %r11, 4)
+	vcvtdq2ps %ymm14, %ymm13
+	vmulps %ymm1, %ymm13, %ymm13
+	vcmpps $0x11, %ymm11, %ymm13, %ymm11
+	vblendvps %ymm11, %ymm10, %ymm5, %ymm10
+	vpslld $0x10, %ymm10, %ymm10
+	vorps %ymm10, %ymm9, %ymm9
+	vmovups (%r9, %r11, 4), %ymm10
+	vandps %ymm6, %ymm10, %ymm11
+	vmulps 64(%rsp), %ymm11, %ymm11
+	vminps %ymm4, %ymm11, %ymm13
+	vmaxps %ymm0, %ymm13, %ymm13
+	vandps %ymm7, %ymm12, %ymm12
+	vpaddd %ymm12, %ymm13, %ymm13
+	vpsrld $0x14, %ymm13, %ymm13
+	vpsubd %ymm2, %ymm13, %ymm13
+	vandps %ymm3, %ymm10, %ymm10
+	vpsrld $0x18, %ymm10, %ymm10
+	vorps %ymm10, %ymm13, %ymm10
+	vcvtdq2ps %ymm12, %ymm12
+	vmulps %ymm1, %ymm12, %ymm12
+	vcmpps $0x11, %ymm11, %ymm12, %ymm11
+	vblendvps %ymm11, %ymm10, %ymm5, %ymm10
+	vpslld $0x18, %ymm10, %ymm10
+	vorps %ymm10, %ymm9, %ymm9
+	vmovups %ymm9, (%rbx, %r11, 4)
 	addq $8, %r11
 	cmpq %r12, %r11
 	jl L(loop)
@@ -360,208 +198,97 @@ L(loop):
 L(loopend):
 	subq %r11, %rax
 	je L(done)
-	vmovd %eax, %xmm7
-	vpbroadcastd %xmm7, %ymm7
-	vpcmpgtd L(lanes)+0(%rip), %ymm7, %ymm7
-	vmaskmovps (%rsi, %r11, 4), %ymm7, %ymm8
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm9
-	vandps %ymm9, %ymm8, %ymm9
-	vmulps %ymm0, %ymm9, %ymm9
-	vmulps %ymm1, %ymm9, %ymm9
-	vminps %ymm6, %ymm9, %ymm10
-	vmaxps %ymm2, %ymm10, %ymm10
-	vmaskmovps (%r10, %r11, 4), %ymm7, %ymm11
-	vpaddd 96(%rsp), %ymm11, %ymm11
-	vpaddd (%rsp), %ymm11, %ymm11
-	vpaddd 128(%rsp), %ymm11, %ymm11
-	vxorps 160(%rsp), %ymm11, %ymm12
-	vpaddd %ymm12, %ymm11, %ymm11
-	vpslld $0x0f, %ymm12, %ymm13
-	vpsrld $0x11, %ymm12, %ymm12
-	vorps %ymm12, %ymm13, %ymm12
-	vxorps %ymm11, %ymm12, %ymm12
-	vpaddd %ymm12, %ymm11, %ymm11
-	vpslld $0x1a, %ymm12, %ymm13
-	vpsrld $0x06, %ymm12, %ymm12
-	vorps %ymm12, %ymm13, %ymm12
-	vxorps %ymm11, %ymm12, %ymm12
-	vpaddd %ymm12, %ymm11, %ymm11
-	vpaddd 32(%rsp), %ymm11, %ymm13
-	vpslld $0x06, %ymm12, %ymm14
-	vpsrld $0x1a, %ymm12, %ymm12
-	vorps %ymm12, %ymm14, %ymm12
-	vxorps %ymm11, %ymm12, %ymm11
-	vpaddd 192(%rsp), %ymm11, %ymm11
-	vpaddd %ymm11, %ymm13, %ymm12
-	vpslld $0x11, %ymm11, %ymm13
-	vpsrld $0x0f, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpslld $0x1d, %ymm11, %ymm13
-	vpsrld $0x03, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpslld $0x10, %ymm11, %ymm13
-	vpsrld $0x10, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpaddd 64(%rsp), %ymm12, %ymm13
-	vpslld $0x18, %ymm11, %ymm14
-	vpsrld $0x08, %ymm11, %ymm11
-	vorps %ymm11, %ymm14, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd 224(%rsp), %ymm11, %ymm11
-	vpaddd %ymm11, %ymm13, %ymm12
-	vpslld $0x0d, %ymm11, %ymm13
-	vpsrld $0x13, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpslld $0x0f, %ymm11, %ymm13
-	vpsrld $0x11, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpslld $0x1a, %ymm11, %ymm13
-	vpsrld $0x06, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpaddd (%rsp), %ymm12, %ymm13
-	vpslld $0x06, %ymm11, %ymm14
-	vpsrld $0x1a, %ymm11, %ymm11
-	vorps %ymm11, %ymm14, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd 256(%rsp), %ymm11, %ymm11
-	vpaddd %ymm11, %ymm13, %ymm12
-	vpslld $0x11, %ymm11, %ymm13
-	vpsrld $0x0f, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpslld $0x1d, %ymm11, %ymm13
-	vpsrld $0x03, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpslld $0x10, %ymm11, %ymm13
-	vpsrld $0x10, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpaddd 32(%rsp), %ymm12, %ymm13
-	vpslld $0x18, %ymm11, %ymm14
-	vpsrld $0x08, %ymm11, %ymm11
-	vorps %ymm11, %ymm14, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd 288(%rsp), %ymm11, %ymm11
-	vpaddd %ymm11, %ymm13, %ymm12
-	vpslld $0x0d, %ymm11, %ymm13
-	vpsrld $0x13, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpslld $0x0f, %ymm11, %ymm13
-	vpsrld $0x11, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpslld $0x1a, %ymm11, %ymm13
-	vpsrld $0x06, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpaddd 64(%rsp), %ymm12, %ymm13
+	vmovd %eax, %xmm9
+	vpbroadcastd %xmm9, %ymm9
+	vpcmpgtd L(lanes)+0(%rip), %ymm9, %ymm9
+	vmaskmovps (%rsi, %r11, 4), %ymm9, %ymm10
+	vandps %ymm6, %ymm10, %ymm11
+	vmulps %ymm8, %ymm11, %ymm11
+	vminps %ymm4, %ymm11, %ymm12
+	vmaxps %ymm0, %ymm12, %ymm12
+	vmaskmovps (%r10, %r11, 4), %ymm9, %ymm13
+	vpaddd 96(%rsp), %ymm13, %ymm13
 	vpsrld $0x10, %ymm13, %ymm14
-	vpslld $0x04, %ymm14, %ymm15
-	vpaddd %ymm15, %ymm10, %ymm10
-	vpsrld $0x14, %ymm10, %ymm10
-	vpsubd %ymm4, %ymm10, %ymm10
-	vandps %ymm5, %ymm8, %ymm8
-	vpsrld $0x18, %ymm8, %ymm8
-	vorps %ymm8, %ymm10, %ymm8
-	vcvtdq2ps %ymm14, %ymm10
-	vmulps %ymm3, %ymm10, %ymm10
-	vcmpps $0x11, %ymm9, %ymm10, %ymm9
-	vbroadcastss L(word00000000)+0(%rip), %ymm10
-	vblendvps %ymm9, %ymm8, %ymm10, %ymm8
-	vmaskmovps (%rdi, %r11, 4), %ymm7, %ymm9
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm10
-	vandps %ymm10, %ymm9, %ymm10
-	vmulps %ymm0, %ymm10, %ymm10
-	vmulps %ymm1, %ymm10, %ymm10
-	vminps %ymm6, %ymm10, %ymm14
-	vmaxps %ymm2, %ymm14, %ymm14
-	vbroadcastss L(word0000ffff)+0(%rip), %ymm15
-	vandps %ymm15, %ymm13, %ymm13
-	vpslld $0x04, %ymm13, %ymm15
+	vxorps %ymm14, %ymm13, %ymm13
+	vbroadcastss L(word85ebca6b)+0(%rip), %ymm14
+	vpmulld %ymm14, %ymm13, %ymm13
+	vxorps 128(%rsp), %ymm13, %ymm13
+	vpsrld $0x0d, %ymm13, %ymm14
+	vxorps %ymm14, %ymm13, %ymm13
+	vbroadcastss L(wordc2b2ae35)+0(%rip), %ymm14
+	vpmulld %ymm14, %ymm13, %ymm14
+	vpsrld $0x10, %ymm14, %ymm15
+	vxorps %ymm15, %ymm14, %ymm14
+	vpsrld $0x0c, %ymm14, %ymm15
+	vpaddd %ymm15, %ymm12, %ymm12
+	vpsrld $0x14, %ymm12, %ymm12
+	vpsubd %ymm2, %ymm12, %ymm12
+	vandps %ymm3, %ymm10, %ymm10
+	vpsrld $0x18, %ymm10, %ymm10
+	vorps %ymm10, %ymm12, %ymm10
+	vcvtdq2ps %ymm15, %ymm12
+	vmulps %ymm1, %ymm12, %ymm12
+	vcmpps $0x11, %ymm11, %ymm12, %ymm11
+	vblendvps %ymm11, %ymm10, %ymm5, %ymm10
+	vmaskmovps (%rdi, %r11, 4), %ymm9, %ymm11
+	vandps %ymm6, %ymm11, %ymm12
+	vmulps (%rsp), %ymm12, %ymm12
+	vminps %ymm4, %ymm12, %ymm15
+	vmaxps %ymm0, %ymm15, %ymm15
+	vandps %ymm7, %ymm14, %ymm14
+	vpaddd %ymm14, %ymm15, %ymm15
+	vpsrld $0x14, %ymm15, %ymm15
+	vpsubd %ymm2, %ymm15, %ymm15
+	vandps %ymm3, %ymm11, %ymm11
+	vpsrld $0x18, %ymm11, %ymm11
+	vorps %ymm11, %ymm15, %ymm11
+	vcvtdq2ps %ymm14, %ymm14
+	vmulps %ymm1, %ymm14, %ymm14
+	vcmpps $0x11, %ymm12, %ymm14, %ymm12
+	vblendvps %ymm12, %ymm11, %ymm5, %ymm11
+	vpslld $0x08, %ymm11, %ymm11
+	vorps %ymm11, %ymm10, %ymm10
+	vmaskmovps (%r8, %r11, 4), %ymm9, %ymm11
+	vandps %ymm6, %ymm11, %ymm12
+	vmulps 32(%rsp), %ymm12, %ymm12
+	vminps %ymm4, %ymm12, %ymm14
+	vmaxps %ymm0, %ymm14, %ymm14
+	vbroadcastss L(word9e3779b1)+0(%rip), %ymm15
+	vpmulld %ymm15, %ymm13, %ymm13
+	vpsrld $0x10, %ymm13, %ymm15
+	vxorps %ymm15, %ymm13, %ymm13
+	vpsrld $0x0c, %ymm13, %ymm15
 	vpaddd %ymm15, %ymm14, %ymm14
 	vpsrld $0x14, %ymm14, %ymm14
-	vpsubd %ymm4, %ymm14, %ymm14
-	vandps %ymm5, %ymm9, %ymm9
-	vpsrld $0x18, %ymm9, %ymm9
-	vorps %ymm9, %ymm14, %ymm9
-	vcvtdq2ps %ymm13, %ymm13
-	vmulps %ymm3, %ymm13, %ymm13
-	vcmpps $0x11, %ymm10, %ymm13, %ymm10
-	vbroadcastss L(word00000000)+0(%rip), %ymm13
-	vblendvps %ymm10, %ymm9, %ymm13, %ymm9
-	vpslld $0x08, %ymm9, %ymm9
-	vorps %ymm9, %ymm8, %ymm8
-	vmaskmovps (%r8, %r11, 4), %ymm7, %ymm9
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm10
-	vandps %ymm10, %ymm9, %ymm10
-	vmulps %ymm0, %ymm10, %ymm10
-	vmulps %ymm1, %ymm10, %ymm10
-	vminps %ymm6, %ymm10, %ymm13
-	vmaxps %ymm2, %ymm13, %ymm13
-	vpslld $0x06, %ymm11, %ymm14
-	vpsrld $0x1a, %ymm11, %ymm11
+	vpsubd %ymm2, %ymm14, %ymm14
+	vandps %ymm3, %ymm11, %ymm11
+	vpsrld $0x18, %ymm11, %ymm11
 	vorps %ymm11, %ymm14, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd 320(%rsp), %ymm11, %ymm11
-	vpsrld $0x10, %ymm11, %ymm12
-	vpslld $0x04, %ymm12, %ymm14
-	vpaddd %ymm14, %ymm13, %ymm13
-	vpsrld $0x14, %ymm13, %ymm13
-	vpsubd %ymm4, %ymm13, %ymm13
-	vandps %ymm5, %ymm9, %ymm9
-	vpsrld $0x18, %ymm9, %ymm9
-	vorps %ymm9, %ymm13, %ymm9
-	vcvtdq2ps %ymm12, %ymm12
-	vmulps %ymm3, %ymm12, %ymm12
-	vcmpps $0x11, %ymm10, %ymm12, %ymm10
-	vbroadcastss L(word00000000)+0(%rip), %ymm12
-	vblendvps %ymm10, %ymm9, %ymm12, %ymm9
-	vpslld $0x10, %ymm9, %ymm9
-	vorps %ymm9, %ymm8, %ymm8
-	vmaskmovps (%r9, %r11, 4), %ymm7, %ymm9
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm10
-	vandps %ymm10, %ymm9, %ymm10
-	vmulps %ymm0, %ymm10, %ymm10
-	vmulps %ymm1, %ymm10, %ymm10
-	vminps %ymm6, %ymm10, %ymm12
-	vmaxps %ymm2, %ymm12, %ymm12
-	vbroadcastss L(word0000ffff)+0(%rip), %ymm13
-	vandps %ymm13, %ymm11, %ymm11
-	vpslld $0x04, %ymm11, %ymm13
-	vpaddd %ymm13, %ymm12, %ymm12
-	vpsrld $0x14, %ymm12, %ymm12
-	vpsubd %ymm4, %ymm12, %ymm12
-	vandps %ymm5, %ymm9, %ymm9
-	vpsrld $0x18, %ymm9, %ymm9
-	vorps %ymm9, %ymm12, %ymm9
-	vcvtdq2ps %ymm11, %ymm11
-	vmulps %ymm3, %ymm11, %ymm11
-	vcmpps $0x11, %ymm10, %ymm11, %ymm10
-	vbroadcastss L(word00000000)+0(%rip), %ymm11
-	vblendvps %ymm10, %ymm9, %ymm11, %ymm9
-	vpslld $0x18, %ymm9, %ymm9
-	vorps %ymm9, %ymm8, %ymm8
-	vmaskmovps %ymm8, %ymm7, (%rbx, %r11, 4)
+	vcvtdq2ps %ymm15, %ymm14
+	vmulps %ymm1, %ymm14, %ymm14
+	vcmpps $0x11, %ymm12, %ymm14, %ymm12
+	vblendvps %ymm12, %ymm11, %ymm5, %ymm11
+	vpslld $0x10, %ymm11, %ymm11
+	vorps %ymm11, %ymm10, %ymm10
+	vmaskmovps (%r9, %r11, 4), %ymm9, %ymm11
+	vandps %ymm6, %ymm11, %ymm12
+	vmulps 64(%rsp), %ymm12, %ymm12
+	vminps %ymm4, %ymm12, %ymm14
+	vmaxps %ymm0, %ymm14, %ymm14
+	vandps %ymm7, %ymm13, %ymm13
+	vpaddd %ymm13, %ymm14, %ymm14
+	vpsrld $0x14, %ymm14, %ymm14
+	vpsubd %ymm2, %ymm14, %ymm14
+	vandps %ymm3, %ymm11, %ymm11
+	vpsrld $0x18, %ymm11, %ymm11
+	vorps %ymm11, %ymm14, %ymm11
+	vcvtdq2ps %ymm13, %ymm13
+	vmulps %ymm1, %ymm13, %ymm13
+	vcmpps $0x11, %ymm12, %ymm13, %ymm12
+	vblendvps %ymm12, %ymm11, %ymm5, %ymm11
+	vpslld $0x18, %ymm11, %ymm11
+	vorps %ymm11, %ymm10, %ymm10
+	vmaskmovps %ymm10, %ymm9, (%rbx, %r11, 4)
 
 L(done):
 	addq $144, %rcx
@@ -570,7 +297,7 @@ L(done):
 
 L(end):
 	vzeroupper
-	FREE(384, 8)
+	FREE(192, 8)
 	POP(r12)
 	POP(rbx)
 	LEAVE

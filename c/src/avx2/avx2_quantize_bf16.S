@@ -2,16 +2,16 @@
  *
  * QuantizeBF16 for avx2
  *
- *	u = threefry(index + base, high), 16 bits of it for each element
- *	q0 ← e0 and e1, q1 ← e2 and e3: of each the upper half of its bits + u, that of the first the lower half
+ *	h = hash(index + base, key), of which each element has 16 bits, u
+ *	h0 and h1 ← the upper halves of the bits of e0 + u and e1 + u
  *
  * void lockstep_avx2_quantize_bf16(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
- * list     q0, q1, e0, e1, e2, e3, index
- * scalars  base, high, key1, key2
+ * list     h0, h1, e0, e1, index
+ * scalars  base, key
  *
  * Requires: AVX, AVX2
- * Saves: rbx, r12, r13, rsp
+ * Saves: rbx, rsp
  */
 #include "../asm.h"
 #if LOCKSTEP_X86_64
@@ -37,430 +37,155 @@ L(word00400000):
 L(word7fffffff):
 	.long 0x7fffffff
 	.balign 4
-L(word1bd11bda):
-	.long 0x1bd11bda
+L(word85ebca6b):
+	.long 0x85ebca6b
+	.balign 4
+L(wordc2b2ae35):
+	.long 0xc2b2ae35
 	.balign 4
 L(word0000ffff):
 	.long 0xffff
-	.balign 4
-L(wordffff0000):
-	.long 0xffff0000
-	.balign 4
-L(word00000001):
-	.long 0x1
-	.balign 4
-L(word00000002):
-	.long 0x2
-	.balign 4
-L(word00000003):
-	.long 0x3
-	.balign 4
-L(word00000004):
-	.long 0x4
-	.balign 4
-L(word00000005):
-	.long 0x5
 
 	BEGIN(avx2_quantize_bf16)
 	ENTER
 	PUSH(rbx)
-	PUSH(r12)
-	PUSH(r13)
-	ALLOCATE(256, 0)
-	movq ARGUMENT0, 224(%rsp)
-	movq ARGUMENT1, 232(%rsp)
-	movq ARGUMENT2, 240(%rsp)
-	movq ARGUMENT3, 248(%rsp)
-	movq 240(%rsp), %rax
-	movq 224(%rsp), %rcx
-	movq 232(%rsp), %rdx
-	imulq $24, %rdx, %rdx
-	addq %rcx, %rdx
-	cmpq %rdx, %rcx
-	jge L(end)
+	ALLOCATE(64, 0)
+	movq ARGUMENT0, 32(%rsp)
+	movq ARGUMENT1, 40(%rsp)
+	movq ARGUMENT2, 48(%rsp)
+	movq ARGUMENT3, 56(%rsp)
+	movq 48(%rsp), %rax
+	movq 32(%rsp), %rcx
+	movq 8(%rcx), %rcx
+	movq 32(%rsp), %rdx
+	movq 0(%rdx), %rdx
+	movq 32(%rsp), %rbx
+	movq 24(%rbx), %rbx
+	movq 32(%rsp), %rsi
+	movq 48(%rsi), %rsi
+	movq 32(%rsp), %rdi
+	movq 72(%rdi), %rdi
+	movq 32(%rsp), %r8
+	movq 96(%r8), %r8
 	vbroadcastss L(word7f7f0000)+0(%rip), %ymm0
 	vbroadcastss L(word00400000)+0(%rip), %ymm1
 	vbroadcastss L(word7fffffff)+0(%rip), %ymm2
-	vbroadcastss 8(%rax), %ymm3
-	vbroadcastss 12(%rax), %ymm4
-	vxorps %ymm4, %ymm3, %ymm5
-	vbroadcastss L(word1bd11bda)+0(%rip), %ymm6
-	vxorps %ymm6, %ymm5, %ymm5
-	vbroadcastss L(word0000ffff)+0(%rip), %ymm6
-	vbroadcastss L(wordffff0000)+0(%rip), %ymm7
-	vbroadcastss (%rax), %ymm8
-	vbroadcastss 4(%rax), %ymm9
-	vpaddd %ymm4, %ymm9, %ymm9
-	vmovups %ymm9, (%rsp)
-	vbroadcastss 4(%rax), %ymm9
-	vpaddd %ymm4, %ymm9, %ymm9
-	vpslld $0x0d, %ymm9, %ymm9
-	vbroadcastss 4(%rax), %ymm10
-	vpaddd %ymm4, %ymm10, %ymm10
-	vpsrld $0x13, %ymm10, %ymm10
-	vorps %ymm10, %ymm9, %ymm9
-	vmovups %ymm9, 32(%rsp)
-	vbroadcastss L(word00000001)+0(%rip), %ymm9
-	vpaddd %ymm9, %ymm5, %ymm9
-	vmovups %ymm9, 64(%rsp)
-	vbroadcastss L(word00000002)+0(%rip), %ymm9
-	vpaddd %ymm9, %ymm3, %ymm9
-	vmovups %ymm9, 96(%rsp)
-	vbroadcastss L(word00000003)+0(%rip), %ymm9
-	vpaddd %ymm9, %ymm4, %ymm9
-	vmovups %ymm9, 128(%rsp)
-	vbroadcastss L(word00000004)+0(%rip), %ymm9
-	vpaddd %ymm9, %ymm5, %ymm9
-	vmovups %ymm9, 160(%rsp)
-	vbroadcastss L(word00000005)+0(%rip), %ymm9
-	vpaddd %ymm9, %ymm3, %ymm9
-	vmovups %ymm9, 192(%rsp)
-	leaq -168(%rdx), %rax
-
-L(entry):
-	movq 8(%rcx), %rax
-	movq (%rcx), %rbx
-	movq 24(%rcx), %rsi
-	movq 48(%rcx), %rdi
-	movq 72(%rcx), %r8
-	movq 96(%rcx), %r9
-	movq 120(%rcx), %r10
-	movq 144(%rcx), %r11
-	xorq %r12, %r12
-	movq %rax, %r13
-	andq $-8, %r13
-	cmpq %r13, %r12
+	vbroadcastss (%rax), %ymm3
+	vbroadcastss 4(%rax), %ymm4
+	vbroadcastss L(word85ebca6b)+0(%rip), %ymm5
+	vbroadcastss L(wordc2b2ae35)+0(%rip), %ymm6
+	vbroadcastss L(word0000ffff)+0(%rip), %ymm7
+	xorq %rax, %rax
+	movq %rcx, %r9
+	andq $-8, %r9
+	cmpq %r9, %rax
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rdi, %r12, 4), %ymm9
-	vpaddd (%r11, %r12, 4), %ymm8, %ymm10
-	vpaddd %ymm3, %ymm10, %ymm10
-	vpaddd (%rsp), %ymm10, %ymm10
-	vxorps 32(%rsp), %ymm10, %ymm11
-	vpaddd %ymm11, %ymm10, %ymm10
-	vpslld $0x0f, %ymm11, %ymm12
-	vpsrld $0x11, %ymm11, %ymm11
-	vorps %ymm11, %ymm12, %ymm11
-	vxorps %ymm10, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm10, %ymm10
-	vpslld $0x1a, %ymm11, %ymm12
-	vpsrld $0x06, %ymm11, %ymm11
-	vorps %ymm11, %ymm12, %ymm11
-	vxorps %ymm10, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm10, %ymm10
-	vpaddd %ymm4, %ymm10, %ymm12
-	vpslld $0x06, %ymm11, %ymm13
-	vpsrld $0x1a, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm10, %ymm11, %ymm10
-	vpaddd 64(%rsp), %ymm10, %ymm10
-	vpaddd %ymm10, %ymm12, %ymm11
-	vpslld $0x11, %ymm10, %ymm12
-	vpsrld $0x0f, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpslld $0x1d, %ymm10, %ymm12
-	vpsrld $0x03, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpslld $0x10, %ymm10, %ymm12
-	vpsrld $0x10, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpaddd %ymm5, %ymm11, %ymm12
-	vpslld $0x18, %ymm10, %ymm13
-	vpsrld $0x08, %ymm10, %ymm10
-	vorps %ymm10, %ymm13, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd 96(%rsp), %ymm10, %ymm10
-	vpaddd %ymm10, %ymm12, %ymm11
-	vpslld $0x0d, %ymm10, %ymm12
-	vpsrld $0x13, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpslld $0x0f, %ymm10, %ymm12
-	vpsrld $0x11, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpslld $0x1a, %ymm10, %ymm12
-	vpsrld $0x06, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpaddd %ymm3, %ymm11, %ymm12
-	vpslld $0x06, %ymm10, %ymm13
-	vpsrld $0x1a, %ymm10, %ymm10
-	vorps %ymm10, %ymm13, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd 128(%rsp), %ymm10, %ymm10
-	vpaddd %ymm10, %ymm12, %ymm11
-	vpslld $0x11, %ymm10, %ymm12
-	vpsrld $0x0f, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpslld $0x1d, %ymm10, %ymm12
-	vpsrld $0x03, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpslld $0x10, %ymm10, %ymm12
-	vpsrld $0x10, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpaddd %ymm4, %ymm11, %ymm12
-	vpslld $0x18, %ymm10, %ymm13
-	vpsrld $0x08, %ymm10, %ymm10
-	vorps %ymm10, %ymm13, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd 160(%rsp), %ymm10, %ymm10
-	vpaddd %ymm10, %ymm12, %ymm11
-	vpslld $0x0d, %ymm10, %ymm12
-	vpsrld $0x13, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpslld $0x0f, %ymm10, %ymm12
-	vpsrld $0x11, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpslld $0x1a, %ymm10, %ymm12
-	vpsrld $0x06, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm11
-	vpaddd %ymm5, %ymm11, %ymm12
-	vpsrld $0x10, %ymm12, %ymm13
-	vpaddd %ymm13, %ymm9, %ymm13
-	vandps %ymm2, %ymm9, %ymm14
-	vcmpps $0x12, %ymm0, %ymm14, %ymm14
-	vblendvps %ymm14, %ymm13, %ymm9, %ymm13
-	vorps %ymm1, %ymm9, %ymm14
-	vcmpps $0x00, %ymm9, %ymm9, %ymm9
-	vblendvps %ymm9, %ymm13, %ymm14, %ymm9
-	vpsrld $0x10, %ymm9, %ymm9
-	vmovups (%r8, %r12, 4), %ymm13
-	vandps %ymm6, %ymm12, %ymm12
-	vpaddd %ymm12, %ymm13, %ymm12
-	vandps %ymm2, %ymm13, %ymm14
-	vcmpps $0x12, %ymm0, %ymm14, %ymm14
-	vblendvps %ymm14, %ymm12, %ymm13, %ymm12
-	vorps %ymm1, %ymm13, %ymm14
-	vcmpps $0x00, %ymm13, %ymm13, %ymm13
-	vblendvps %ymm13, %ymm12, %ymm14, %ymm12
-	vandps %ymm7, %ymm12, %ymm12
-	vorps %ymm12, %ymm9, %ymm9
-	vmovups %ymm9, (%rbx, %r12, 4)
-	vmovups (%r9, %r12, 4), %ymm9
-	vpslld $0x06, %ymm10, %ymm12
-	vpsrld $0x1a, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vxorps %ymm11, %ymm10, %ymm10
-	vpaddd 192(%rsp), %ymm10, %ymm10
-	vpsrld $0x10, %ymm10, %ymm11
-	vpaddd %ymm11, %ymm9, %ymm11
-	vandps %ymm2, %ymm9, %ymm12
-	vcmpps $0x12, %ymm0, %ymm12, %ymm12
-	vblendvps %ymm12, %ymm11, %ymm9, %ymm11
-	vorps %ymm1, %ymm9, %ymm12
-	vcmpps $0x00, %ymm9, %ymm9, %ymm9
-	vblendvps %ymm9, %ymm11, %ymm12, %ymm9
-	vpsrld $0x10, %ymm9, %ymm9
-	vmovups (%r10, %r12, 4), %ymm11
-	vandps %ymm6, %ymm10, %ymm10
-	vpaddd %ymm10, %ymm11, %ymm10
-	vandps %ymm2, %ymm11, %ymm12
-	vcmpps $0x12, %ymm0, %ymm12, %ymm12
-	vblendvps %ymm12, %ymm10, %ymm11, %ymm10
-	vorps %ymm1, %ymm11, %ymm12
-	vcmpps $0x00, %ymm11, %ymm11, %ymm11
-	vblendvps %ymm11, %ymm10, %ymm12, %ymm10
-	vandps %ymm7, %ymm10, %ymm10
-	vorps %ymm10, %ymm9, %ymm9
-	vmovups %ymm9, (%rsi, %r12, 4)
-	addq $8, %r12
-	cmpq %r13, %r12
+	vmovups (%rsi, %rax, 4), %ymm8
+	vpaddd (%r8, %rax, 4), %ymm3, %ymm9
+	vpsrld $0x10, %ymm9, %ymm10
+	vxorps %ymm10, %ymm9, %ymm9
+	vpmulld %ymm5, %ymm9, %ymm9
+	vxorps %ymm4, %ymm9, %ymm9
+	vpsrld $0x0d, %ymm9, %ymm10
+	vxorps %ymm10, %ymm9, %ymm9
+	vpmulld %ymm6, %ymm9, %ymm9
+	vpsrld $0x10, %ymm9, %ymm10
+	vxorps %ymm10, %ymm9, %ymm9
+	vpsrld $0x10, %ymm9, %ymm10
+	vpaddd %ymm10, %ymm8, %ymm10
+	vandps %ymm2, %ymm8, %ymm11
+	vcmpps $0x12, %ymm0, %ymm11, %ymm11
+	vblendvps %ymm11, %ymm10, %ymm8, %ymm10
+	vorps %ymm1, %ymm8, %ymm11
+	vcmpps $0x00, %ymm8, %ymm8, %ymm8
+	vblendvps %ymm8, %ymm10, %ymm11, %ymm8
+	vpsrld $0x10, %ymm8, %ymm8
+	vextracti128 $0x01, %ymm8, %xmm10
+	vpackusdw %xmm10, %xmm8, %xmm10
+	vmovdqu %xmm10, (%rdx, %rax, 2)
+	vmovups (%rdi, %rax, 4), %ymm8
+	vandps %ymm7, %ymm9, %ymm9
+	vpaddd %ymm9, %ymm8, %ymm9
+	vandps %ymm2, %ymm8, %ymm10
+	vcmpps $0x12, %ymm0, %ymm10, %ymm10
+	vblendvps %ymm10, %ymm9, %ymm8, %ymm9
+	vorps %ymm1, %ymm8, %ymm10
+	vcmpps $0x00, %ymm8, %ymm8, %ymm8
+	vblendvps %ymm8, %ymm9, %ymm10, %ymm8
+	vpsrld $0x10, %ymm8, %ymm8
+	vextracti128 $0x01, %ymm8, %xmm9
+	vpackusdw %xmm9, %xmm8, %xmm9
+	vmovdqu %xmm9, (%rbx, %rax, 2)
+	addq $8, %rax
+	cmpq %r9, %rax
 	jl L(loop)
 
 L(loopend):
-	subq %r12, %rax
+	subq %rax, %rcx
 	je L(done)
-	vmovd %eax, %xmm9
-	vpbroadcastd %xmm9, %ymm9
-	vpcmpgtd L(lanes)+0(%rip), %ymm9, %ymm9
-	vmaskmovps (%rdi, %r12, 4), %ymm9, %ymm10
-	vmaskmovps (%r11, %r12, 4), %ymm9, %ymm11
-	vpaddd %ymm8, %ymm11, %ymm11
-	vpaddd %ymm3, %ymm11, %ymm11
-	vpaddd (%rsp), %ymm11, %ymm11
-	vxorps 32(%rsp), %ymm11, %ymm12
-	vpaddd %ymm12, %ymm11, %ymm11
-	vpslld $0x0f, %ymm12, %ymm13
-	vpsrld $0x11, %ymm12, %ymm12
-	vorps %ymm12, %ymm13, %ymm12
-	vxorps %ymm11, %ymm12, %ymm12
-	vpaddd %ymm12, %ymm11, %ymm11
-	vpslld $0x1a, %ymm12, %ymm13
-	vpsrld $0x06, %ymm12, %ymm12
-	vorps %ymm12, %ymm13, %ymm12
-	vxorps %ymm11, %ymm12, %ymm12
-	vpaddd %ymm12, %ymm11, %ymm11
-	vpaddd %ymm4, %ymm11, %ymm13
-	vpslld $0x06, %ymm12, %ymm14
-	vpsrld $0x1a, %ymm12, %ymm12
-	vorps %ymm12, %ymm14, %ymm12
-	vxorps %ymm11, %ymm12, %ymm11
-	vpaddd 64(%rsp), %ymm11, %ymm11
-	vpaddd %ymm11, %ymm13, %ymm12
-	vpslld $0x11, %ymm11, %ymm13
-	vpsrld $0x0f, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpslld $0x1d, %ymm11, %ymm13
-	vpsrld $0x03, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpslld $0x10, %ymm11, %ymm13
-	vpsrld $0x10, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpaddd %ymm5, %ymm12, %ymm13
-	vpslld $0x18, %ymm11, %ymm14
-	vpsrld $0x08, %ymm11, %ymm11
-	vorps %ymm11, %ymm14, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd 96(%rsp), %ymm11, %ymm11
-	vpaddd %ymm11, %ymm13, %ymm12
-	vpslld $0x0d, %ymm11, %ymm13
-	vpsrld $0x13, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpslld $0x0f, %ymm11, %ymm13
-	vpsrld $0x11, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpslld $0x1a, %ymm11, %ymm13
-	vpsrld $0x06, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpaddd %ymm3, %ymm12, %ymm13
-	vpslld $0x06, %ymm11, %ymm14
-	vpsrld $0x1a, %ymm11, %ymm11
-	vorps %ymm11, %ymm14, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd 128(%rsp), %ymm11, %ymm11
-	vpaddd %ymm11, %ymm13, %ymm12
-	vpslld $0x11, %ymm11, %ymm13
-	vpsrld $0x0f, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpslld $0x1d, %ymm11, %ymm13
-	vpsrld $0x03, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpslld $0x10, %ymm11, %ymm13
-	vpsrld $0x10, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpaddd %ymm4, %ymm12, %ymm13
-	vpslld $0x18, %ymm11, %ymm14
-	vpsrld $0x08, %ymm11, %ymm11
-	vorps %ymm11, %ymm14, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd 160(%rsp), %ymm11, %ymm11
-	vpaddd %ymm11, %ymm13, %ymm12
-	vpslld $0x0d, %ymm11, %ymm13
-	vpsrld $0x13, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpslld $0x0f, %ymm11, %ymm13
-	vpsrld $0x11, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpslld $0x1a, %ymm11, %ymm13
-	vpsrld $0x06, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm12
-	vpaddd %ymm5, %ymm12, %ymm13
-	vpsrld $0x10, %ymm13, %ymm14
-	vpaddd %ymm14, %ymm10, %ymm14
-	vandps %ymm2, %ymm10, %ymm15
-	vcmpps $0x12, %ymm0, %ymm15, %ymm15
-	vblendvps %ymm15, %ymm14, %ymm10, %ymm14
-	vorps %ymm1, %ymm10, %ymm15
-	vcmpps $0x00, %ymm10, %ymm10, %ymm10
-	vblendvps %ymm10, %ymm14, %ymm15, %ymm10
-	vpsrld $0x10, %ymm10, %ymm10
-	vmaskmovps (%r8, %r12, 4), %ymm9, %ymm14
-	vandps %ymm6, %ymm13, %ymm13
-	vpaddd %ymm13, %ymm14, %ymm13
-	vandps %ymm2, %ymm14, %ymm15
-	vcmpps $0x12, %ymm0, %ymm15, %ymm15
-	vblendvps %ymm15, %ymm13, %ymm14, %ymm13
-	vorps %ymm1, %ymm14, %ymm15
-	vcmpps $0x00, %ymm14, %ymm14, %ymm14
-	vblendvps %ymm14, %ymm13, %ymm15, %ymm13
-	vandps %ymm7, %ymm13, %ymm13
-	vorps %ymm13, %ymm10, %ymm10
-	vmaskmovps %ymm10, %ymm9, (%rbx, %r12, 4)
-	vmaskmovps (%r9, %r12, 4), %ymm9, %ymm10
-	vpslld $0x06, %ymm11, %ymm13
-	vpsrld $0x1a, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vxorps %ymm12, %ymm11, %ymm11
-	vpaddd 192(%rsp), %ymm11, %ymm11
-	vpsrld $0x10, %ymm11, %ymm12
-	vpaddd %ymm12, %ymm10, %ymm12
-	vandps %ymm2, %ymm10, %ymm13
-	vcmpps $0x12, %ymm0, %ymm13, %ymm13
-	vblendvps %ymm13, %ymm12, %ymm10, %ymm12
-	vorps %ymm1, %ymm10, %ymm13
-	vcmpps $0x00, %ymm10, %ymm10, %ymm10
-	vblendvps %ymm10, %ymm12, %ymm13, %ymm10
-	vpsrld $0x10, %ymm10, %ymm10
-	vmaskmovps (%r10, %r12, 4), %ymm9, %ymm12
-	vandps %ymm6, %ymm11, %ymm11
-	vpaddd %ymm11, %ymm12, %ymm11
-	vandps %ymm2, %ymm12, %ymm13
-	vcmpps $0x12, %ymm0, %ymm13, %ymm13
-	vblendvps %ymm13, %ymm11, %ymm12, %ymm11
-	vorps %ymm1, %ymm12, %ymm13
-	vcmpps $0x00, %ymm12, %ymm12, %ymm12
-	vblendvps %ymm12, %ymm11, %ymm13, %ymm11
-	vandps %ymm7, %ymm11, %ymm11
-	vorps %ymm11, %ymm10, %ymm10
-	vmaskmovps %ymm10, %ymm9, (%rsi, %r12, 4)
+	vmovd %ecx, %xmm8
+	vpbroadcastd %xmm8, %ymm8
+	vpcmpgtd L(lanes)+0(%rip), %ymm8, %ymm8
+	vmaskmovps (%rsi, %rax, 4), %ymm8, %ymm9
+	vmaskmovps (%r8, %rax, 4), %ymm8, %ymm10
+	vpaddd %ymm3, %ymm10, %ymm3
+	vpsrld $0x10, %ymm3, %ymm10
+	vxorps %ymm10, %ymm3, %ymm3
+	vpmulld %ymm5, %ymm3, %ymm3
+	vxorps %ymm4, %ymm3, %ymm3
+	vpsrld $0x0d, %ymm3, %ymm4
+	vxorps %ymm4, %ymm3, %ymm3
+	vpmulld %ymm6, %ymm3, %ymm3
+	vpsrld $0x10, %ymm3, %ymm4
+	vxorps %ymm4, %ymm3, %ymm3
+	vpsrld $0x10, %ymm3, %ymm4
+	vpaddd %ymm4, %ymm9, %ymm4
+	vandps %ymm2, %ymm9, %ymm5
+	vcmpps $0x12, %ymm0, %ymm5, %ymm5
+	vblendvps %ymm5, %ymm4, %ymm9, %ymm4
+	vorps %ymm1, %ymm9, %ymm5
+	vcmpps $0x00, %ymm9, %ymm9, %ymm6
+	vblendvps %ymm6, %ymm4, %ymm5, %ymm4
+	vpsrld $0x10, %ymm4, %ymm4
+	vextracti128 $0x01, %ymm4, %xmm5
+	vpackusdw %xmm5, %xmm4, %xmm5
+	vmovdqu %xmm5, (%rsp)
+	leaq (%rsp), %rsi
+	leaq (%rdx, %rax, 2), %r9
+	movq %rcx, %rdx
+
+L(half1):
+	movzwl -2(%rsi, %rdx, 2), %r8d
+	movw %r8w, -2(%r9, %rdx, 2)
+	decq %rdx
+	jne L(half1)
+	vmaskmovps (%rdi, %rax, 4), %ymm8, %ymm4
+	vandps %ymm7, %ymm3, %ymm3
+	vpaddd %ymm3, %ymm4, %ymm3
+	vandps %ymm2, %ymm4, %ymm2
+	vcmpps $0x12, %ymm0, %ymm2, %ymm0
+	vblendvps %ymm0, %ymm3, %ymm4, %ymm0
+	vorps %ymm1, %ymm4, %ymm1
+	vcmpps $0x00, %ymm4, %ymm4, %ymm2
+	vblendvps %ymm2, %ymm0, %ymm1, %ymm0
+	vpsrld $0x10, %ymm0, %ymm0
+	vextracti128 $0x01, %ymm0, %xmm1
+	vpackusdw %xmm1, %xmm0, %xmm1
+	vmovdqu %xmm1, 16(%rsp)
+	leaq 16(%rsp), %rdx
+	leaq (%rbx, %rax, 2), %rax
+
+L(half2):
+	movzwl -2(%rdx, %rcx, 2), %ebx
+	movw %bx, -2(%rax, %rcx, 2)
+	decq %rcx
+	jne L(half2)
 
 L(done):
-	addq $168, %rcx
-	cmpq %rdx, %rcx
-	jl L(entry)
-
-L(end):
 	vzeroupper
-	FREE(256, 0)
-	POP(r13)
-	POP(r12)
+	FREE(64, 0)
 	POP(rbx)
 	LEAVE
 	END(avx2_quantize_bf16)

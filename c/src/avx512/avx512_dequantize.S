@@ -8,7 +8,7 @@
  * void lockstep_avx512_dequantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, e0, e1, e2, e3
- * scalars  scale, bias, signs
+ * scalars  scale0, scale1, scale2, scale3, bias, signs
  *
  * Requires: AVX, AVX512DQ, AVX512F, BMI2
  * Saves: rbx, rsp
@@ -40,12 +40,15 @@ L(word000000ff):
 	cmpq %rdx, %rcx
 	jge L(end)
 	vbroadcastss L(word00000000)+0(%rip), %zmm0
-	vbroadcastss (%rax), %zmm1
-	vbroadcastss 4(%rax), %zmm2
-	vbroadcastss 8(%rax), %zmm3
-	vbroadcastss L(word000000ff)+0(%rip), %zmm4
-	vpsrld $0x18, %zmm3, %zmm5
-	vxorps %zmm5, %zmm4, %zmm4
+	vbroadcastss 16(%rax), %zmm1
+	vbroadcastss 20(%rax), %zmm2
+	vbroadcastss L(word000000ff)+0(%rip), %zmm3
+	vpsrld $0x18, %zmm2, %zmm4
+	vxorps %zmm4, %zmm3, %zmm3
+	vbroadcastss (%rax), %zmm4
+	vbroadcastss 4(%rax), %zmm5
+	vbroadcastss 8(%rax), %zmm6
+	vbroadcastss 12(%rax), %zmm7
 	leaq -120(%rdx), %rax
 
 L(entry):
@@ -62,57 +65,57 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rbx, %r10, 4), %zmm5
-	vandps %zmm4, %zmm5, %zmm6
-	vpaddd %zmm2, %zmm6, %zmm7
-	vpslld $0x14, %zmm7, %zmm7
-	vmulps %zmm1, %zmm7, %zmm7
-	vcvtdq2ps %zmm6, %zmm6
-	vcmpps $0x11, %zmm6, %zmm0, %k1
-	vmovaps %zmm0, %zmm6
-	vmovaps %zmm7, %zmm6{%k1}
-	vpslld $0x18, %zmm5, %zmm7
-	vandps %zmm3, %zmm7, %zmm7
-	vorps %zmm7, %zmm6, %zmm6
-	vmovups %zmm6, (%rsi, %r10, 4)
-	vpsrld $0x08, %zmm5, %zmm6
-	vandps %zmm4, %zmm6, %zmm6
-	vpaddd %zmm2, %zmm6, %zmm7
-	vpslld $0x14, %zmm7, %zmm7
-	vmulps %zmm1, %zmm7, %zmm7
-	vcvtdq2ps %zmm6, %zmm6
-	vcmpps $0x11, %zmm6, %zmm0, %k1
-	vmovaps %zmm0, %zmm6
-	vmovaps %zmm7, %zmm6{%k1}
-	vpslld $0x10, %zmm5, %zmm7
-	vandps %zmm3, %zmm7, %zmm7
-	vorps %zmm7, %zmm6, %zmm6
-	vmovups %zmm6, (%rdi, %r10, 4)
-	vpsrld $0x10, %zmm5, %zmm6
-	vandps %zmm4, %zmm6, %zmm6
-	vpaddd %zmm2, %zmm6, %zmm7
-	vpslld $0x14, %zmm7, %zmm7
-	vmulps %zmm1, %zmm7, %zmm7
-	vcvtdq2ps %zmm6, %zmm6
-	vcmpps $0x11, %zmm6, %zmm0, %k1
-	vmovaps %zmm0, %zmm6
-	vmovaps %zmm7, %zmm6{%k1}
-	vpslld $0x08, %zmm5, %zmm7
-	vandps %zmm3, %zmm7, %zmm7
-	vorps %zmm7, %zmm6, %zmm6
-	vmovups %zmm6, (%r8, %r10, 4)
-	vpsrld $0x18, %zmm5, %zmm6
-	vandps %zmm4, %zmm6, %zmm6
-	vpaddd %zmm2, %zmm6, %zmm7
-	vpslld $0x14, %zmm7, %zmm7
-	vmulps %zmm1, %zmm7, %zmm7
-	vcvtdq2ps %zmm6, %zmm6
-	vcmpps $0x11, %zmm6, %zmm0, %k1
-	vmovaps %zmm0, %zmm6
-	vmovaps %zmm7, %zmm6{%k1}
-	vandps %zmm3, %zmm5, %zmm5
-	vorps %zmm5, %zmm6, %zmm5
-	vmovups %zmm5, (%r9, %r10, 4)
+	vmovups (%rbx, %r10, 4), %zmm8
+	vandps %zmm3, %zmm8, %zmm9
+	vpaddd %zmm1, %zmm9, %zmm10
+	vpslld $0x14, %zmm10, %zmm10
+	vmulps %zmm4, %zmm10, %zmm10
+	vcvtdq2ps %zmm9, %zmm9
+	vcmpps $0x11, %zmm9, %zmm0, %k1
+	vmovaps %zmm0, %zmm9
+	vmovaps %zmm10, %zmm9{%k1}
+	vpslld $0x18, %zmm8, %zmm10
+	vandps %zmm2, %zmm10, %zmm10
+	vorps %zmm10, %zmm9, %zmm9
+	vmovups %zmm9, (%rsi, %r10, 4)
+	vpsrld $0x08, %zmm8, %zmm9
+	vandps %zmm3, %zmm9, %zmm9
+	vpaddd %zmm1, %zmm9, %zmm10
+	vpslld $0x14, %zmm10, %zmm10
+	vmulps %zmm5, %zmm10, %zmm10
+	vcvtdq2ps %zmm9, %zmm9
+	vcmpps $0x11, %zmm9, %zmm0, %k1
+	vmovaps %zmm0, %zmm9
+	vmovaps %zmm10, %zmm9{%k1}
+	vpslld $0x10, %zmm8, %zmm10
+	vandps %zmm2, %zmm10, %zmm10
+	vorps %zmm10, %zmm9, %zmm9
+	vmovups %zmm9, (%rdi, %r10, 4)
+	vpsrld $0x10, %zmm8, %zmm9
+	vandps %zmm3, %zmm9, %zmm9
+	vpaddd %zmm1, %zmm9, %zmm10
+	vpslld $0x14, %zmm10, %zmm10
+	vmulps %zmm6, %zmm10, %zmm10
+	vcvtdq2ps %zmm9, %zmm9
+	vcmpps $0x11, %zmm9, %zmm0, %k1
+	vmovaps %zmm0, %zmm9
+	vmovaps %zmm10, %zmm9{%k1}
+	vpslld $0x08, %zmm8, %zmm10
+	vandps %zmm2, %zmm10, %zmm10
+	vorps %zmm10, %zmm9, %zmm9
+	vmovups %zmm9, (%r8, %r10, 4)
+	vpsrld $0x18, %zmm8, %zmm9
+	vandps %zmm3, %zmm9, %zmm9
+	vpaddd %zmm1, %zmm9, %zmm10
+	vpslld $0x14, %zmm10, %zmm10
+	vmulps %zmm7, %zmm10, %zmm10
+	vcvtdq2ps %zmm9, %zmm9
+	vcmpps $0x11, %zmm9, %zmm0, %k1
+	vmovaps %zmm0, %zmm9
+	vmovaps %zmm10, %zmm9{%k1}
+	vandps %zmm2, %zmm8, %zmm8
+	vorps %zmm8, %zmm9, %zmm8
+	vmovups %zmm8, (%r9, %r10, 4)
 	addq $16, %r10
 	cmpq %r11, %r10
 	jl L(loop)
@@ -123,57 +126,57 @@ L(loopend):
 	movl $0x0000ffff, %r11d
 	bzhil %eax, %r11d, %r11d
 	kmovw %r11d, %k1
-	vmovups (%rbx, %r10, 4), %zmm5{%k1}{z}
-	vandps %zmm4, %zmm5, %zmm6
-	vpaddd %zmm2, %zmm6, %zmm7
-	vpslld $0x14, %zmm7, %zmm7
-	vmulps %zmm1, %zmm7, %zmm7
-	vcvtdq2ps %zmm6, %zmm6
-	vcmpps $0x11, %zmm6, %zmm0, %k2
-	vmovaps %zmm0, %zmm6
-	vmovaps %zmm7, %zmm6{%k2}
-	vpslld $0x18, %zmm5, %zmm7
-	vandps %zmm3, %zmm7, %zmm7
-	vorps %zmm7, %zmm6, %zmm6
-	vmovups %zmm6, (%rsi, %r10, 4){%k1}
-	vpsrld $0x08, %zmm5, %zmm6
-	vandps %zmm4, %zmm6, %zmm6
-	vpaddd %zmm2, %zmm6, %zmm7
-	vpslld $0x14, %zmm7, %zmm7
-	vmulps %zmm1, %zmm7, %zmm7
-	vcvtdq2ps %zmm6, %zmm6
-	vcmpps $0x11, %zmm6, %zmm0, %k2
-	vmovaps %zmm0, %zmm6
-	vmovaps %zmm7, %zmm6{%k2}
-	vpslld $0x10, %zmm5, %zmm7
-	vandps %zmm3, %zmm7, %zmm7
-	vorps %zmm7, %zmm6, %zmm6
-	vmovups %zmm6, (%rdi, %r10, 4){%k1}
-	vpsrld $0x10, %zmm5, %zmm6
-	vandps %zmm4, %zmm6, %zmm6
-	vpaddd %zmm2, %zmm6, %zmm7
-	vpslld $0x14, %zmm7, %zmm7
-	vmulps %zmm1, %zmm7, %zmm7
-	vcvtdq2ps %zmm6, %zmm6
-	vcmpps $0x11, %zmm6, %zmm0, %k2
-	vmovaps %zmm0, %zmm6
-	vmovaps %zmm7, %zmm6{%k2}
-	vpslld $0x08, %zmm5, %zmm7
-	vandps %zmm3, %zmm7, %zmm7
-	vorps %zmm7, %zmm6, %zmm6
-	vmovups %zmm6, (%r8, %r10, 4){%k1}
-	vpsrld $0x18, %zmm5, %zmm6
-	vandps %zmm4, %zmm6, %zmm6
-	vpaddd %zmm2, %zmm6, %zmm7
-	vpslld $0x14, %zmm7, %zmm7
-	vmulps %zmm1, %zmm7, %zmm7
-	vcvtdq2ps %zmm6, %zmm6
-	vcmpps $0x11, %zmm6, %zmm0, %k2
-	vmovaps %zmm0, %zmm6
-	vmovaps %zmm7, %zmm6{%k2}
-	vandps %zmm3, %zmm5, %zmm5
-	vorps %zmm5, %zmm6, %zmm5
-	vmovups %zmm5, (%r9, %r10, 4){%k1}
+	vmovups (%rbx, %r10, 4), %zmm8{%k1}{z}
+	vandps %zmm3, %zmm8, %zmm9
+	vpaddd %zmm1, %zmm9, %zmm10
+	vpslld $0x14, %zmm10, %zmm10
+	vmulps %zmm4, %zmm10, %zmm10
+	vcvtdq2ps %zmm9, %zmm9
+	vcmpps $0x11, %zmm9, %zmm0, %k2
+	vmovaps %zmm0, %zmm9
+	vmovaps %zmm10, %zmm9{%k2}
+	vpslld $0x18, %zmm8, %zmm10
+	vandps %zmm2, %zmm10, %zmm10
+	vorps %zmm10, %zmm9, %zmm9
+	vmovups %zmm9, (%rsi, %r10, 4){%k1}
+	vpsrld $0x08, %zmm8, %zmm9
+	vandps %zmm3, %zmm9, %zmm9
+	vpaddd %zmm1, %zmm9, %zmm10
+	vpslld $0x14, %zmm10, %zmm10
+	vmulps %zmm5, %zmm10, %zmm10
+	vcvtdq2ps %zmm9, %zmm9
+	vcmpps $0x11, %zmm9, %zmm0, %k2
+	vmovaps %zmm0, %zmm9
+	vmovaps %zmm10, %zmm9{%k2}
+	vpslld $0x10, %zmm8, %zmm10
+	vandps %zmm2, %zmm10, %zmm10
+	vorps %zmm10, %zmm9, %zmm9
+	vmovups %zmm9, (%rdi, %r10, 4){%k1}
+	vpsrld $0x10, %zmm8, %zmm9
+	vandps %zmm3, %zmm9, %zmm9
+	vpaddd %zmm1, %zmm9, %zmm10
+	vpslld $0x14, %zmm10, %zmm10
+	vmulps %zmm6, %zmm10, %zmm10
+	vcvtdq2ps %zmm9, %zmm9
+	vcmpps $0x11, %zmm9, %zmm0, %k2
+	vmovaps %zmm0, %zmm9
+	vmovaps %zmm10, %zmm9{%k2}
+	vpslld $0x08, %zmm8, %zmm10
+	vandps %zmm2, %zmm10, %zmm10
+	vorps %zmm10, %zmm9, %zmm9
+	vmovups %zmm9, (%r8, %r10, 4){%k1}
+	vpsrld $0x18, %zmm8, %zmm9
+	vandps %zmm3, %zmm9, %zmm9
+	vpaddd %zmm1, %zmm9, %zmm10
+	vpslld $0x14, %zmm10, %zmm10
+	vmulps %zmm7, %zmm10, %zmm10
+	vcvtdq2ps %zmm9, %zmm9
+	vcmpps $0x11, %zmm9, %zmm0, %k2
+	vmovaps %zmm0, %zmm9
+	vmovaps %zmm10, %zmm9{%k2}
+	vandps %zmm2, %zmm8, %zmm8
+	vorps %zmm8, %zmm9, %zmm8
+	vmovups %zmm8, (%r9, %r10, 4){%k1}
 
 L(done):
 	addq $120, %rcx

@@ -2,15 +2,15 @@
  *
  * Quantize for avx512
  *
- *	u = threefry(index + base, high), 16 bits of it for each element
- *	y = |x|·up·inverse, from low to 1
- *	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+ *	h, h' = hash(index + base, key), of which each element has 20 bits, u
+ *	y = |x|·inverse, from low to 1
+ *	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
  *	q ← c of e0 to e3, in its bytes from the lowest on
  *
  * void lockstep_avx512_quantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, e0, e1, e2, e3, index
- * scalars  up, inverse, low, least, bias, signs, base, high, key1, key2
+ * scalars  inverse0, inverse1, inverse2, inverse3, low, least, bias, signs, base, key
  *
  * Requires: AVX, AVX512DQ, AVX512F, BMI2
  * Saves: rbx, r12, rsp
@@ -29,26 +29,17 @@ L(word00000000):
 L(word7fffffff):
 	.long 0x7fffffff
 	.balign 4
-L(word1bd11bda):
-	.long 0x1bd11bda
+L(word000fffff):
+	.long 0xfffff
 	.balign 4
-L(word0000ffff):
-	.long 0xffff
+L(word85ebca6b):
+	.long 0x85ebca6b
 	.balign 4
-L(word00000001):
-	.long 0x1
+L(wordc2b2ae35):
+	.long 0xc2b2ae35
 	.balign 4
-L(word00000002):
-	.long 0x2
-	.balign 4
-L(word00000003):
-	.long 0x3
-	.balign 4
-L(word00000004):
-	.long 0x4
-	.balign 4
-L(word00000005):
-	.long 0x5
+L(word9e3779b1):
+	.long 0x9e3779b1
 
 	BEGIN(avx512_quantize)
 	ENTER
@@ -66,37 +57,23 @@ L(word00000005):
 	addq %rcx, %rdx
 	cmpq %rdx, %rcx
 	jge L(end)
-	vbroadcastss (%rax), %zmm0
-	vbroadcastss 4(%rax), %zmm1
-	vbroadcastss 8(%rax), %zmm2
-	vbroadcastss 12(%rax), %zmm3
-	vbroadcastss 16(%rax), %zmm4
-	vbroadcastss 20(%rax), %zmm5
-	vbroadcastss L(word3f800000)+0(%rip), %zmm6
-	vbroadcastss L(word00000000)+0(%rip), %zmm7
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm8
-	vbroadcastss 32(%rax), %zmm9
-	vbroadcastss 36(%rax), %zmm10
-	vxorps %zmm10, %zmm9, %zmm11
-	vbroadcastss L(word1bd11bda)+0(%rip), %zmm12
-	vxorps %zmm12, %zmm11, %zmm11
-	vbroadcastss L(word0000ffff)+0(%rip), %zmm12
-	vbroadcastss 24(%rax), %zmm13
-	vbroadcastss 28(%rax), %zmm14
-	vpaddd %zmm10, %zmm14, %zmm14
-	vpslld $0x0d, %zmm14, %zmm15
-	vpsrld $0x13, %zmm14, %zmm16
-	vorps %zmm16, %zmm15, %zmm15
-	vbroadcastss L(word00000001)+0(%rip), %zmm16
-	vpaddd %zmm16, %zmm11, %zmm16
-	vbroadcastss L(word00000002)+0(%rip), %zmm17
-	vpaddd %zmm17, %zmm9, %zmm17
-	vbroadcastss L(word00000003)+0(%rip), %zmm18
-	vpaddd %zmm18, %zmm10, %zmm18
-	vbroadcastss L(word00000004)+0(%rip), %zmm19
-	vpaddd %zmm19, %zmm11, %zmm19
-	vbroadcastss L(word00000005)+0(%rip), %zmm20
-	vpaddd %zmm20, %zmm9, %zmm20
+	vbroadcastss 16(%rax), %zmm0
+	vbroadcastss 20(%rax), %zmm1
+	vbroadcastss 24(%rax), %zmm2
+	vbroadcastss 28(%rax), %zmm3
+	vbroadcastss L(word3f800000)+0(%rip), %zmm4
+	vbroadcastss L(word00000000)+0(%rip), %zmm5
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm6
+	vbroadcastss L(word000fffff)+0(%rip), %zmm7
+	vbroadcastss (%rax), %zmm8
+	vbroadcastss 4(%rax), %zmm9
+	vbroadcastss 8(%rax), %zmm10
+	vbroadcastss 12(%rax), %zmm11
+	vbroadcastss 32(%rax), %zmm12
+	vbroadcastss 36(%rax), %zmm13
+	vbroadcastss L(word85ebca6b)+0(%rip), %zmm14
+	vbroadcastss L(wordc2b2ae35)+0(%rip), %zmm15
+	vbroadcastss L(word9e3779b1)+0(%rip), %zmm16
 	leaq -144(%rdx), %rax
 
 L(entry):
@@ -114,198 +91,94 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rsi, %r11, 4), %zmm21
-	vandps %zmm8, %zmm21, %zmm22
-	vmulps %zmm0, %zmm22, %zmm22
-	vmulps %zmm1, %zmm22, %zmm22
-	vminps %zmm6, %zmm22, %zmm23
-	vmaxps %zmm2, %zmm23, %zmm23
-	vpaddd (%r10, %r11, 4), %zmm13, %zmm24
-	vpaddd %zmm9, %zmm24, %zmm24
-	vpaddd %zmm14, %zmm24, %zmm24
-	vxorps %zmm24, %zmm15, %zmm25
-	vpaddd %zmm25, %zmm24, %zmm24
-	vpslld $0x0f, %zmm25, %zmm26
-	vpsrld $0x11, %zmm25, %zmm25
-	vorps %zmm25, %zmm26, %zmm25
-	vxorps %zmm24, %zmm25, %zmm25
-	vpaddd %zmm25, %zmm24, %zmm24
-	vpslld $0x1a, %zmm25, %zmm26
-	vpsrld $0x06, %zmm25, %zmm25
-	vorps %zmm25, %zmm26, %zmm25
-	vxorps %zmm24, %zmm25, %zmm25
-	vpaddd %zmm25, %zmm24, %zmm24
-	vpaddd %zmm10, %zmm24, %zmm26
-	vpslld $0x06, %zmm25, %zmm27
-	vpsrld $0x1a, %zmm25, %zmm25
-	vorps %zmm25, %zmm27, %zmm25
-	vxorps %zmm24, %zmm25, %zmm24
-	vpaddd %zmm16, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm26, %zmm25
-	vpslld $0x11, %zmm24, %zmm26
-	vpsrld $0x0f, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpslld $0x1d, %zmm24, %zmm26
-	vpsrld $0x03, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpslld $0x10, %zmm24, %zmm26
-	vpsrld $0x10, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpaddd %zmm11, %zmm25, %zmm26
-	vpslld $0x18, %zmm24, %zmm27
-	vpsrld $0x08, %zmm24, %zmm24
-	vorps %zmm24, %zmm27, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm17, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm26, %zmm25
-	vpslld $0x0d, %zmm24, %zmm26
-	vpsrld $0x13, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpslld $0x0f, %zmm24, %zmm26
-	vpsrld $0x11, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpslld $0x1a, %zmm24, %zmm26
-	vpsrld $0x06, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpaddd %zmm9, %zmm25, %zmm26
-	vpslld $0x06, %zmm24, %zmm27
-	vpsrld $0x1a, %zmm24, %zmm24
-	vorps %zmm24, %zmm27, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm18, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm26, %zmm25
-	vpslld $0x11, %zmm24, %zmm26
-	vpsrld $0x0f, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpslld $0x1d, %zmm24, %zmm26
-	vpsrld $0x03, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpslld $0x10, %zmm24, %zmm26
-	vpsrld $0x10, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpaddd %zmm10, %zmm25, %zmm26
-	vpslld $0x18, %zmm24, %zmm27
-	vpsrld $0x08, %zmm24, %zmm24
-	vorps %zmm24, %zmm27, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm19, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm26, %zmm25
-	vpslld $0x0d, %zmm24, %zmm26
-	vpsrld $0x13, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpslld $0x0f, %zmm24, %zmm26
-	vpsrld $0x11, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpslld $0x1a, %zmm24, %zmm26
-	vpsrld $0x06, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpaddd %zmm11, %zmm25, %zmm26
-	vpsrld $0x10, %zmm26, %zmm27
-	vpslld $0x04, %zmm27, %zmm28
-	vpaddd %zmm28, %zmm23, %zmm23
-	vpsrld $0x14, %zmm23, %zmm23
-	vpsubd %zmm4, %zmm23, %zmm23
-	vandps %zmm5, %zmm21, %zmm21
-	vpsrld $0x18, %zmm21, %zmm21
-	vorps %zmm21, %zmm23, %zmm21
-	vcvtdq2ps %zmm27, %zmm23
-	vmulps %zmm3, %zmm23, %zmm23
-	vcmpps $0x11, %zmm22, %zmm23, %k1
-	vmovaps %zmm7, %zmm22
-	vmovaps %zmm21, %zmm22{%k1}
-	vmovups (%rdi, %r11, 4), %zmm21
-	vandps %zmm8, %zmm21, %zmm23
-	vmulps %zmm0, %zmm23, %zmm23
-	vmulps %zmm1, %zmm23, %zmm23
-	vminps %zmm6, %zmm23, %zmm27
-	vmaxps %zmm2, %zmm27, %zmm27
-	vandps %zmm12, %zmm26, %zmm26
-	vpslld $0x04, %zmm26, %zmm28
-	vpaddd %zmm28, %zmm27, %zmm27
-	vpsrld $0x14, %zmm27, %zmm27
-	vpsubd %zmm4, %zmm27, %zmm27
-	vandps %zmm5, %zmm21, %zmm21
-	vpsrld $0x18, %zmm21, %zmm21
-	vorps %zmm21, %zmm27, %zmm21
-	vcvtdq2ps %zmm26, %zmm26
-	vmulps %zmm3, %zmm26, %zmm26
-	vcmpps $0x11, %zmm23, %zmm26, %k1
-	vmovaps %zmm7, %zmm23
-	vmovaps %zmm21, %zmm23{%k1}
-	vpslld $0x08, %zmm23, %zmm21
-	vorps %zmm21, %zmm22, %zmm21
-	vmovups (%r8, %r11, 4), %zmm22
-	vandps %zmm8, %zmm22, %zmm23
-	vmulps %zmm0, %zmm23, %zmm23
-	vmulps %zmm1, %zmm23, %zmm23
-	vminps %zmm6, %zmm23, %zmm26
-	vmaxps %zmm2, %zmm26, %zmm26
-	vpslld $0x06, %zmm24, %zmm27
-	vpsrld $0x1a, %zmm24, %zmm24
-	vorps %zmm24, %zmm27, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm20, %zmm24, %zmm24
-	vpsrld $0x10, %zmm24, %zmm25
-	vpslld $0x04, %zmm25, %zmm27
-	vpaddd %zmm27, %zmm26, %zmm26
-	vpsrld $0x14, %zmm26, %zmm26
-	vpsubd %zmm4, %zmm26, %zmm26
-	vandps %zmm5, %zmm22, %zmm22
-	vpsrld $0x18, %zmm22, %zmm22
-	vorps %zmm22, %zmm26, %zmm22
-	vcvtdq2ps %zmm25, %zmm25
-	vmulps %zmm3, %zmm25, %zmm25
-	vcmpps $0x11, %zmm23, %zmm25, %k1
-	vmovaps %zmm7, %zmm23
-	vmovaps %zmm22, %zmm23{%k1}
-	vpslld $0x10, %zmm23, %zmm22
-	vorps %zmm22, %zmm21, %zmm21
-	vmovups (%r9, %r11, 4), %zmm22
-	vandps %zmm8, %zmm22, %zmm23
-	vmulps %zmm0, %zmm23, %zmm23
-	vmulps %zmm1, %zmm23, %zmm23
-	vminps %zmm6, %zmm23, %zmm25
-	vmaxps %zmm2, %zmm25, %zmm25
-	vandps %zmm12, %zmm24, %zmm24
-	vpslld $0x04, %zmm24, %zmm26
-	vpaddd %zmm26, %zmm25, %zmm25
-	vpsrld $0x14, %zmm25, %zmm25
-	vpsubd %zmm4, %zmm25, %zmm25
-	vandps %zmm5, %zmm22, %zmm22
-	vpsrld $0x18, %zmm22, %zmm22
-	vorps %zmm22, %zmm25, %zmm22
-	vcvtdq2ps %zmm24, %zmm24
-	vmulps %zmm3, %zmm24, %zmm24
-	vcmpps $0x11, %zmm23, %zmm24, %k1
-	vmovaps %zmm7, %zmm23
-	vmovaps %zmm22, %zmm23{%k1}
-	vpslld $0x18, %zmm23, %zmm22
-	vorps %zmm22, %zmm21, %zmm21
-	vmovups %zmm21, (%rbx, %r11, 4)
+	vmovups (%rsi, %r11, 4), %zmm17
+	vandps %zmm6, %zmm17, %zmm18
+	vmulps %zmm8, %zmm18, %zmm18
+	vminps %zmm4, %zmm18, %zmm19
+	vmaxps %zmm0, %zmm19, %zmm19
+	vpaddd (%r10, %r11, 4), %zmm12, %zmm20
+	vpsrld $0x10, %zmm20, %zmm21
+	vxorps %zmm21, %zmm20, %zmm20
+	vpmulld %zmm14, %zmm20, %zmm20
+	vxorps %zmm13, %zmm20, %zmm20
+	vpsrld $0x0d, %zmm20, %zmm21
+	vxorps %zmm21, %zmm20, %zmm20
+	vpmulld %zmm15, %zmm20, %zmm21
+	vpsrld $0x10, %zmm21, %zmm22
+	vxorps %zmm22, %zmm21, %zmm21
+	vpsrld $0x0c, %zmm21, %zmm22
+	vpaddd %zmm22, %zmm19, %zmm19
+	vpsrld $0x14, %zmm19, %zmm19
+	vpsubd %zmm2, %zmm19, %zmm19
+	vandps %zmm3, %zmm17, %zmm17
+	vpsrld $0x18, %zmm17, %zmm17
+	vorps %zmm17, %zmm19, %zmm17
+	vcvtdq2ps %zmm22, %zmm19
+	vmulps %zmm1, %zmm19, %zmm19
+	vcmpps $0x11, %zmm18, %zmm19, %k1
+	vmovaps %zmm5, %zmm18
+	vmovaps %zmm17, %zmm18{%k1}
+	vmovups (%rdi, %r11, 4), %zmm17
+	vandps %zmm6, %zmm17, %zmm19
+	vmulps %zmm9, %zmm19, %zmm19
+	vminps %zmm4, %zmm19, %zmm22
+	vmaxps %zmm0, %zmm22, %zmm22
+	vandps %zmm7, %zmm21, %zmm21
+	vpaddd %zmm21, %zmm22, %zmm22
+	vpsrld $0x14, %zmm22, %zmm22
+	vpsubd %zmm2, %zmm22, %zmm22
+	vandps %zmm3, %zmm17, %zmm17
+	vpsrld $0x18, %zmm17, %zmm17
+	vorps %zmm17, %zmm22, %zmm17
+	vcvtdq2ps %zmm21, %zmm21
+	vmulps %zmm1, %zmm21, %zmm21
+	vcmpps $0x11, %zmm19, %zmm21, %k1
+	vmovaps %zmm5, %zmm19
+	vmovaps %zmm17, %zmm19{%k1}
+	vpslld $0x08, %zmm19, %zmm17
+	vorps %zmm17, %zmm18, %zmm17
+	vmovups (%r8, %r11, 4), %zmm18
+	vandps %zmm6, %zmm18, %zmm19
+	vmulps %zmm10, %zmm19, %zmm19
+	vminps %zmm4, %zmm19, %zmm21
+	vmaxps %zmm0, %zmm21, %zmm21
+	vpmulld %zmm16, %zmm20, %zmm20
+	vpsrld $0x10, %zmm20, %zmm22
+	vxorps %zmm22, %zmm20, %zmm20
+	vpsrld $0x0c, %zmm20, %zmm22
+	vpaddd %zmm22, %zmm21, %zmm21
+	vpsrld $0x14, %zmm21, %zmm21
+	vpsubd %zmm2, %zmm21, %zmm21
+	vandps %zmm3, %zmm18, %zmm18
+	vpsrld $0x18, %zmm18, %zmm18
+	vorps %zmm18, %zmm21, %zmm18
+	vcvtdq2ps %zmm22, %zmm21
+	vmulps %zmm1, %zmm21, %zmm21
+	vcmpps $0x11, %zmm19, %zmm21, %k1
+	vmovaps %zmm5, %zmm19
+	vmovaps %zmm18, %zmm19{%k1}
+	vpslld $0x10, %zmm19, %zmm18
+	vorps %zmm18, %zmm17, %zmm17
+	vmovups (%r9, %r11, 4), %zmm18
+	vandps %zmm6, %zmm18, %zmm19
+	vmulps %zmm11, %zmm19, %zmm19
+	vminps %zmm4, %zmm19, %zmm21
+	vmaxps %zmm0, %zmm21, %zmm21
+	vandps %zmm7, %zmm20, %zmm20
+	vpaddd %zmm20, %zmm21, %zmm21
+	vpsrld $0x14, %zmm21, %zmm21
+	vpsubd %zmm2, %zmm21, %zmm21
+	vandps %zmm3, %zmm18, %zmm18
+	vpsrld $0x18, %zmm18, %zmm18
+	vorps %zmm18, %zmm21, %zmm18
+	vcvtdq2ps %zmm20, %zmm20
+	vmulps %zmm1, %zmm20, %zmm20
+	vcmpps $0x11, %zmm19, %zmm20, %k1
+	vmovaps %zmm5, %zmm19
+	vmovaps %zmm18, %zmm19{%k1}
+	vpslld $0x18, %zmm19, %zmm18
+	vorps %zmm18, %zmm17, %zmm17
+	vmovups %zmm17, (%rbx, %r11, 4)
 	addq $16, %r11
 	cmpq %r12, %r11
 	jl L(loop)
@@ -316,199 +189,95 @@ L(loopend):
 	movl $0x0000ffff, %r12d
 	bzhil %eax, %r12d, %r12d
 	kmovw %r12d, %k1
-	vmovups (%rsi, %r11, 4), %zmm21{%k1}{z}
-	vandps %zmm8, %zmm21, %zmm22
-	vmulps %zmm0, %zmm22, %zmm22
-	vmulps %zmm1, %zmm22, %zmm22
-	vminps %zmm6, %zmm22, %zmm23
-	vmaxps %zmm2, %zmm23, %zmm23
-	vmovups (%r10, %r11, 4), %zmm24{%k1}{z}
-	vpaddd %zmm13, %zmm24, %zmm24
-	vpaddd %zmm9, %zmm24, %zmm24
-	vpaddd %zmm14, %zmm24, %zmm24
-	vxorps %zmm24, %zmm15, %zmm25
-	vpaddd %zmm25, %zmm24, %zmm24
-	vpslld $0x0f, %zmm25, %zmm26
-	vpsrld $0x11, %zmm25, %zmm25
-	vorps %zmm25, %zmm26, %zmm25
-	vxorps %zmm24, %zmm25, %zmm25
-	vpaddd %zmm25, %zmm24, %zmm24
-	vpslld $0x1a, %zmm25, %zmm26
-	vpsrld $0x06, %zmm25, %zmm25
-	vorps %zmm25, %zmm26, %zmm25
-	vxorps %zmm24, %zmm25, %zmm25
-	vpaddd %zmm25, %zmm24, %zmm24
-	vpaddd %zmm10, %zmm24, %zmm26
-	vpslld $0x06, %zmm25, %zmm27
-	vpsrld $0x1a, %zmm25, %zmm25
-	vorps %zmm25, %zmm27, %zmm25
-	vxorps %zmm24, %zmm25, %zmm24
-	vpaddd %zmm16, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm26, %zmm25
-	vpslld $0x11, %zmm24, %zmm26
-	vpsrld $0x0f, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpslld $0x1d, %zmm24, %zmm26
-	vpsrld $0x03, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpslld $0x10, %zmm24, %zmm26
-	vpsrld $0x10, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpaddd %zmm11, %zmm25, %zmm26
-	vpslld $0x18, %zmm24, %zmm27
-	vpsrld $0x08, %zmm24, %zmm24
-	vorps %zmm24, %zmm27, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm17, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm26, %zmm25
-	vpslld $0x0d, %zmm24, %zmm26
-	vpsrld $0x13, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpslld $0x0f, %zmm24, %zmm26
-	vpsrld $0x11, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpslld $0x1a, %zmm24, %zmm26
-	vpsrld $0x06, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpaddd %zmm9, %zmm25, %zmm26
-	vpslld $0x06, %zmm24, %zmm27
-	vpsrld $0x1a, %zmm24, %zmm24
-	vorps %zmm24, %zmm27, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm18, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm26, %zmm25
-	vpslld $0x11, %zmm24, %zmm26
-	vpsrld $0x0f, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpslld $0x1d, %zmm24, %zmm26
-	vpsrld $0x03, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpslld $0x10, %zmm24, %zmm26
-	vpsrld $0x10, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpaddd %zmm10, %zmm25, %zmm26
-	vpslld $0x18, %zmm24, %zmm27
-	vpsrld $0x08, %zmm24, %zmm24
-	vorps %zmm24, %zmm27, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm19, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm26, %zmm25
-	vpslld $0x0d, %zmm24, %zmm26
-	vpsrld $0x13, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpslld $0x0f, %zmm24, %zmm26
-	vpsrld $0x11, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpslld $0x1a, %zmm24, %zmm26
-	vpsrld $0x06, %zmm24, %zmm24
-	vorps %zmm24, %zmm26, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm24, %zmm25, %zmm25
-	vpaddd %zmm11, %zmm25, %zmm26
-	vpsrld $0x10, %zmm26, %zmm27
-	vpslld $0x04, %zmm27, %zmm28
-	vpaddd %zmm28, %zmm23, %zmm23
-	vpsrld $0x14, %zmm23, %zmm23
-	vpsubd %zmm4, %zmm23, %zmm23
-	vandps %zmm5, %zmm21, %zmm21
-	vpsrld $0x18, %zmm21, %zmm21
-	vorps %zmm21, %zmm23, %zmm21
-	vcvtdq2ps %zmm27, %zmm23
-	vmulps %zmm3, %zmm23, %zmm23
-	vcmpps $0x11, %zmm22, %zmm23, %k2
-	vmovaps %zmm7, %zmm22
-	vmovaps %zmm21, %zmm22{%k2}
-	vmovups (%rdi, %r11, 4), %zmm21{%k1}{z}
-	vandps %zmm8, %zmm21, %zmm23
-	vmulps %zmm0, %zmm23, %zmm23
-	vmulps %zmm1, %zmm23, %zmm23
-	vminps %zmm6, %zmm23, %zmm27
-	vmaxps %zmm2, %zmm27, %zmm27
-	vandps %zmm12, %zmm26, %zmm26
-	vpslld $0x04, %zmm26, %zmm28
-	vpaddd %zmm28, %zmm27, %zmm27
-	vpsrld $0x14, %zmm27, %zmm27
-	vpsubd %zmm4, %zmm27, %zmm27
-	vandps %zmm5, %zmm21, %zmm21
-	vpsrld $0x18, %zmm21, %zmm21
-	vorps %zmm21, %zmm27, %zmm21
-	vcvtdq2ps %zmm26, %zmm26
-	vmulps %zmm3, %zmm26, %zmm26
-	vcmpps $0x11, %zmm23, %zmm26, %k2
-	vmovaps %zmm7, %zmm23
-	vmovaps %zmm21, %zmm23{%k2}
-	vpslld $0x08, %zmm23, %zmm21
-	vorps %zmm21, %zmm22, %zmm21
-	vmovups (%r8, %r11, 4), %zmm22{%k1}{z}
-	vandps %zmm8, %zmm22, %zmm23
-	vmulps %zmm0, %zmm23, %zmm23
-	vmulps %zmm1, %zmm23, %zmm23
-	vminps %zmm6, %zmm23, %zmm26
-	vmaxps %zmm2, %zmm26, %zmm26
-	vpslld $0x06, %zmm24, %zmm27
-	vpsrld $0x1a, %zmm24, %zmm24
-	vorps %zmm24, %zmm27, %zmm24
-	vxorps %zmm25, %zmm24, %zmm24
-	vpaddd %zmm20, %zmm24, %zmm24
-	vpsrld $0x10, %zmm24, %zmm25
-	vpslld $0x04, %zmm25, %zmm27
-	vpaddd %zmm27, %zmm26, %zmm26
-	vpsrld $0x14, %zmm26, %zmm26
-	vpsubd %zmm4, %zmm26, %zmm26
-	vandps %zmm5, %zmm22, %zmm22
-	vpsrld $0x18, %zmm22, %zmm22
-	vorps %zmm22, %zmm26, %zmm22
-	vcvtdq2ps %zmm25, %zmm25
-	vmulps %zmm3, %zmm25, %zmm25
-	vcmpps $0x11, %zmm23, %zmm25, %k2
-	vmovaps %zmm7, %zmm23
-	vmovaps %zmm22, %zmm23{%k2}
-	vpslld $0x10, %zmm23, %zmm22
-	vorps %zmm22, %zmm21, %zmm21
-	vmovups (%r9, %r11, 4), %zmm22{%k1}{z}
-	vandps %zmm8, %zmm22, %zmm23
-	vmulps %zmm0, %zmm23, %zmm23
-	vmulps %zmm1, %zmm23, %zmm23
-	vminps %zmm6, %zmm23, %zmm25
-	vmaxps %zmm2, %zmm25, %zmm25
-	vandps %zmm12, %zmm24, %zmm24
-	vpslld $0x04, %zmm24, %zmm26
-	vpaddd %zmm26, %zmm25, %zmm25
-	vpsrld $0x14, %zmm25, %zmm25
-	vpsubd %zmm4, %zmm25, %zmm25
-	vandps %zmm5, %zmm22, %zmm22
-	vpsrld $0x18, %zmm22, %zmm22
-	vorps %zmm22, %zmm25, %zmm22
-	vcvtdq2ps %zmm24, %zmm24
-	vmulps %zmm3, %zmm24, %zmm24
-	vcmpps $0x11, %zmm23, %zmm24, %k2
-	vmovaps %zmm7, %zmm23
-	vmovaps %zmm22, %zmm23{%k2}
-	vpslld $0x18, %zmm23, %zmm22
-	vorps %zmm22, %zmm21, %zmm21
-	vmovups %zmm21, (%rbx, %r11, 4){%k1}
+	vmovups (%rsi, %r11, 4), %zmm17{%k1}{z}
+	vandps %zmm6, %zmm17, %zmm18
+	vmulps %zmm8, %zmm18, %zmm18
+	vminps %zmm4, %zmm18, %zmm19
+	vmaxps %zmm0, %zmm19, %zmm19
+	vmovups (%r10, %r11, 4), %zmm20{%k1}{z}
+	vpaddd %zmm12, %zmm20, %zmm20
+	vpsrld $0x10, %zmm20, %zmm21
+	vxorps %zmm21, %zmm20, %zmm20
+	vpmulld %zmm14, %zmm20, %zmm20
+	vxorps %zmm13, %zmm20, %zmm20
+	vpsrld $0x0d, %zmm20, %zmm21
+	vxorps %zmm21, %zmm20, %zmm20
+	vpmulld %zmm15, %zmm20, %zmm21
+	vpsrld $0x10, %zmm21, %zmm22
+	vxorps %zmm22, %zmm21, %zmm21
+	vpsrld $0x0c, %zmm21, %zmm22
+	vpaddd %zmm22, %zmm19, %zmm19
+	vpsrld $0x14, %zmm19, %zmm19
+	vpsubd %zmm2, %zmm19, %zmm19
+	vandps %zmm3, %zmm17, %zmm17
+	vpsrld $0x18, %zmm17, %zmm17
+	vorps %zmm17, %zmm19, %zmm17
+	vcvtdq2ps %zmm22, %zmm19
+	vmulps %zmm1, %zmm19, %zmm19
+	vcmpps $0x11, %zmm18, %zmm19, %k2
+	vmovaps %zmm5, %zmm18
+	vmovaps %zmm17, %zmm18{%k2}
+	vmovups (%rdi, %r11, 4), %zmm17{%k1}{z}
+	vandps %zmm6, %zmm17, %zmm19
+	vmulps %zmm9, %zmm19, %zmm19
+	vminps %zmm4, %zmm19, %zmm22
+	vmaxps %zmm0, %zmm22, %zmm22
+	vandps %zmm7, %zmm21, %zmm21
+	vpaddd %zmm21, %zmm22, %zmm22
+	vpsrld $0x14, %zmm22, %zmm22
+	vpsubd %zmm2, %zmm22, %zmm22
+	vandps %zmm3, %zmm17, %zmm17
+	vpsrld $0x18, %zmm17, %zmm17
+	vorps %zmm17, %zmm22, %zmm17
+	vcvtdq2ps %zmm21, %zmm21
+	vmulps %zmm1, %zmm21, %zmm21
+	vcmpps $0x11, %zmm19, %zmm21, %k2
+	vmovaps %zmm5, %zmm19
+	vmovaps %zmm17, %zmm19{%k2}
+	vpslld $0x08, %zmm19, %zmm17
+	vorps %zmm17, %zmm18, %zmm17
+	vmovups (%r8, %r11, 4), %zmm18{%k1}{z}
+	vandps %zmm6, %zmm18, %zmm19
+	vmulps %zmm10, %zmm19, %zmm19
+	vminps %zmm4, %zmm19, %zmm21
+	vmaxps %zmm0, %zmm21, %zmm21
+	vpmulld %zmm16, %zmm20, %zmm20
+	vpsrld $0x10, %zmm20, %zmm22
+	vxorps %zmm22, %zmm20, %zmm20
+	vpsrld $0x0c, %zmm20, %zmm22
+	vpaddd %zmm22, %zmm21, %zmm21
+	vpsrld $0x14, %zmm21, %zmm21
+	vpsubd %zmm2, %zmm21, %zmm21
+	vandps %zmm3, %zmm18, %zmm18
+	vpsrld $0x18, %zmm18, %zmm18
+	vorps %zmm18, %zmm21, %zmm18
+	vcvtdq2ps %zmm22, %zmm21
+	vmulps %zmm1, %zmm21, %zmm21
+	vcmpps $0x11, %zmm19, %zmm21, %k2
+	vmovaps %zmm5, %zmm19
+	vmovaps %zmm18, %zmm19{%k2}
+	vpslld $0x10, %zmm19, %zmm18
+	vorps %zmm18, %zmm17, %zmm17
+	vmovups (%r9, %r11, 4), %zmm18{%k1}{z}
+	vandps %zmm6, %zmm18, %zmm19
+	vmulps %zmm11, %zmm19, %zmm19
+	vminps %zmm4, %zmm19, %zmm21
+	vmaxps %zmm0, %zmm21, %zmm21
+	vandps %zmm7, %zmm20, %zmm20
+	vpaddd %zmm20, %zmm21, %zmm21
+	vpsrld $0x14, %zmm21, %zmm21
+	vpsubd %zmm2, %zmm21, %zmm21
+	vandps %zmm3, %zmm18, %zmm18
+	vpsrld $0x18, %zmm18, %zmm18
+	vorps %zmm18, %zmm21, %zmm18
+	vcvtdq2ps %zmm20, %zmm20
+	vmulps %zmm1, %zmm20, %zmm20
+	vcmpps $0x11, %zmm19, %zmm20, %k2
+	vmovaps %zmm5, %zmm19
+	vmovaps %zmm18, %zmm19{%k2}
+	vpslld $0x18, %zmm19, %zmm18
+	vorps %zmm18, %zmm17, %zmm17
+	vmovups %zmm17, (%rbx, %r11, 4){%k1}
 
 L(done):
 	addq $144, %rcx

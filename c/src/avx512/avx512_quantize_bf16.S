@@ -2,16 +2,16 @@
  *
  * QuantizeBF16 for avx512
  *
- *	u = threefry(index + base, high), 16 bits of it for each element
- *	q0 ← e0 and e1, q1 ← e2 and e3: of each the upper half of its bits + u, that of the first the lower half
+ *	h = hash(index + base, key), of which each element has 16 bits, u
+ *	h0 and h1 ← the upper halves of the bits of e0 + u and e1 + u
  *
  * void lockstep_avx512_quantize_bf16(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
- * list     q0, q1, e0, e1, e2, e3, index
- * scalars  base, high, key1, key2
+ * list     h0, h1, e0, e1, index
+ * scalars  base, key
  *
  * Requires: AVX, AVX512DQ, AVX512F, BMI2
- * Saves: rbx, r12, r13, rsp
+ * Saves: rbx, rsp
  */
 #include "../asm.h"
 #if LOCKSTEP_X86_64
@@ -27,35 +27,18 @@ L(word00400000):
 L(word7fffffff):
 	.long 0x7fffffff
 	.balign 4
-L(word1bd11bda):
-	.long 0x1bd11bda
+L(word85ebca6b):
+	.long 0x85ebca6b
+	.balign 4
+L(wordc2b2ae35):
+	.long 0xc2b2ae35
 	.balign 4
 L(word0000ffff):
 	.long 0xffff
-	.balign 4
-L(wordffff0000):
-	.long 0xffff0000
-	.balign 4
-L(word00000001):
-	.long 0x1
-	.balign 4
-L(word00000002):
-	.long 0x2
-	.balign 4
-L(word00000003):
-	.long 0x3
-	.balign 4
-L(word00000004):
-	.long 0x4
-	.balign 4
-L(word00000005):
-	.long 0x5
 
 	BEGIN(avx512_quantize_bf16)
 	ENTER
 	PUSH(rbx)
-	PUSH(r12)
-	PUSH(r13)
 	ALLOCATE(32, 0)
 	movq ARGUMENT0, 0(%rsp)
 	movq ARGUMENT1, 8(%rsp)
@@ -63,399 +46,119 @@ L(word00000005):
 	movq ARGUMENT3, 24(%rsp)
 	movq 16(%rsp), %rax
 	movq 0(%rsp), %rcx
-	movq 8(%rsp), %rdx
-	imulq $24, %rdx, %rdx
-	addq %rcx, %rdx
-	cmpq %rdx, %rcx
-	jge L(end)
+	movq 8(%rcx), %rcx
+	movq 0(%rsp), %rdx
+	movq 0(%rdx), %rdx
+	movq 0(%rsp), %rbx
+	movq 24(%rbx), %rbx
+	movq 0(%rsp), %rsi
+	movq 48(%rsi), %rsi
+	movq 0(%rsp), %rdi
+	movq 72(%rdi), %rdi
+	movq 0(%rsp), %r8
+	movq 96(%r8), %r8
 	vbroadcastss L(word7f7f0000)+0(%rip), %zmm0
 	vbroadcastss L(word00400000)+0(%rip), %zmm1
 	vbroadcastss L(word7fffffff)+0(%rip), %zmm2
-	vbroadcastss 8(%rax), %zmm3
-	vbroadcastss 12(%rax), %zmm4
-	vxorps %zmm4, %zmm3, %zmm5
-	vbroadcastss L(word1bd11bda)+0(%rip), %zmm6
-	vxorps %zmm6, %zmm5, %zmm5
-	vbroadcastss L(word0000ffff)+0(%rip), %zmm6
-	vbroadcastss L(wordffff0000)+0(%rip), %zmm7
-	vbroadcastss (%rax), %zmm8
-	vbroadcastss 4(%rax), %zmm9
-	vpaddd %zmm4, %zmm9, %zmm9
-	vpslld $0x0d, %zmm9, %zmm10
-	vpsrld $0x13, %zmm9, %zmm11
-	vorps %zmm11, %zmm10, %zmm10
-	vbroadcastss L(word00000001)+0(%rip), %zmm11
-	vpaddd %zmm11, %zmm5, %zmm11
-	vbroadcastss L(word00000002)+0(%rip), %zmm12
-	vpaddd %zmm12, %zmm3, %zmm12
-	vbroadcastss L(word00000003)+0(%rip), %zmm13
-	vpaddd %zmm13, %zmm4, %zmm13
-	vbroadcastss L(word00000004)+0(%rip), %zmm14
-	vpaddd %zmm14, %zmm5, %zmm14
-	vbroadcastss L(word00000005)+0(%rip), %zmm15
-	vpaddd %zmm15, %zmm3, %zmm15
-	leaq -168(%rdx), %rax
-
-L(entry):
-	movq 8(%rcx), %rax
-	movq (%rcx), %rbx
-	movq 24(%rcx), %rsi
-	movq 48(%rcx), %rdi
-	movq 72(%rcx), %r8
-	movq 96(%rcx), %r9
-	movq 120(%rcx), %r10
-	movq 144(%rcx), %r11
-	xorq %r12, %r12
-	movq %rax, %r13
-	andq $-16, %r13
-	cmpq %r13, %r12
+	vbroadcastss (%rax), %zmm3
+	vbroadcastss 4(%rax), %zmm4
+	vbroadcastss L(word85ebca6b)+0(%rip), %zmm5
+	vbroadcastss L(wordc2b2ae35)+0(%rip), %zmm6
+	vbroadcastss L(word0000ffff)+0(%rip), %zmm7
+	xorq %rax, %rax
+	movq %rcx, %r9
+	andq $-16, %r9
+	cmpq %r9, %rax
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rdi, %r12, 4), %zmm16
-	vpaddd (%r11, %r12, 4), %zmm8, %zmm17
-	vpaddd %zmm3, %zmm17, %zmm17
-	vpaddd %zmm9, %zmm17, %zmm17
-	vxorps %zmm17, %zmm10, %zmm18
-	vpaddd %zmm18, %zmm17, %zmm17
-	vpslld $0x0f, %zmm18, %zmm19
-	vpsrld $0x11, %zmm18, %zmm18
-	vorps %zmm18, %zmm19, %zmm18
-	vxorps %zmm17, %zmm18, %zmm18
-	vpaddd %zmm18, %zmm17, %zmm17
-	vpslld $0x1a, %zmm18, %zmm19
-	vpsrld $0x06, %zmm18, %zmm18
-	vorps %zmm18, %zmm19, %zmm18
-	vxorps %zmm17, %zmm18, %zmm18
-	vpaddd %zmm18, %zmm17, %zmm17
-	vpaddd %zmm4, %zmm17, %zmm19
-	vpslld $0x06, %zmm18, %zmm20
-	vpsrld $0x1a, %zmm18, %zmm18
-	vorps %zmm18, %zmm20, %zmm18
-	vxorps %zmm17, %zmm18, %zmm17
-	vpaddd %zmm11, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm19, %zmm18
-	vpslld $0x11, %zmm17, %zmm19
-	vpsrld $0x0f, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpslld $0x1d, %zmm17, %zmm19
-	vpsrld $0x03, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpslld $0x10, %zmm17, %zmm19
-	vpsrld $0x10, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpaddd %zmm5, %zmm18, %zmm19
-	vpslld $0x18, %zmm17, %zmm20
-	vpsrld $0x08, %zmm17, %zmm17
-	vorps %zmm17, %zmm20, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm12, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm19, %zmm18
-	vpslld $0x0d, %zmm17, %zmm19
-	vpsrld $0x13, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpslld $0x0f, %zmm17, %zmm19
-	vpsrld $0x11, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpslld $0x1a, %zmm17, %zmm19
-	vpsrld $0x06, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpaddd %zmm3, %zmm18, %zmm19
-	vpslld $0x06, %zmm17, %zmm20
-	vpsrld $0x1a, %zmm17, %zmm17
-	vorps %zmm17, %zmm20, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm13, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm19, %zmm18
-	vpslld $0x11, %zmm17, %zmm19
-	vpsrld $0x0f, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpslld $0x1d, %zmm17, %zmm19
-	vpsrld $0x03, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpslld $0x10, %zmm17, %zmm19
-	vpsrld $0x10, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpaddd %zmm4, %zmm18, %zmm19
-	vpslld $0x18, %zmm17, %zmm20
-	vpsrld $0x08, %zmm17, %zmm17
-	vorps %zmm17, %zmm20, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm14, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm19, %zmm18
-	vpslld $0x0d, %zmm17, %zmm19
-	vpsrld $0x13, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpslld $0x0f, %zmm17, %zmm19
-	vpsrld $0x11, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpslld $0x1a, %zmm17, %zmm19
-	vpsrld $0x06, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpaddd %zmm5, %zmm18, %zmm19
-	vpsrld $0x10, %zmm19, %zmm20
-	vpaddd %zmm20, %zmm16, %zmm20
-	vandps %zmm2, %zmm16, %zmm21
-	vcmpps $0x12, %zmm0, %zmm21, %k1
-	vmovaps %zmm16, %zmm21
-	vmovaps %zmm20, %zmm21{%k1}
-	vorps %zmm1, %zmm16, %zmm20
-	vcmpps $0x00, %zmm16, %zmm16, %k1
-	vmovaps %zmm20, %zmm16
-	vmovaps %zmm21, %zmm16{%k1}
-	vpsrld $0x10, %zmm16, %zmm16
-	vmovups (%r8, %r12, 4), %zmm20
-	vandps %zmm6, %zmm19, %zmm19
-	vpaddd %zmm19, %zmm20, %zmm19
-	vandps %zmm2, %zmm20, %zmm21
-	vcmpps $0x12, %zmm0, %zmm21, %k1
-	vmovaps %zmm20, %zmm21
-	vmovaps %zmm19, %zmm21{%k1}
-	vorps %zmm1, %zmm20, %zmm19
-	vcmpps $0x00, %zmm20, %zmm20, %k1
-	vmovaps %zmm19, %zmm19
-	vmovaps %zmm21, %zmm19{%k1}
-	vandps %zmm7, %zmm19, %zmm19
-	vorps %zmm19, %zmm16, %zmm16
-	vmovups %zmm16, (%rbx, %r12, 4)
-	vmovups (%r9, %r12, 4), %zmm16
-	vpslld $0x06, %zmm17, %zmm19
-	vpsrld $0x1a, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm15, %zmm17, %zmm17
-	vpsrld $0x10, %zmm17, %zmm18
-	vpaddd %zmm18, %zmm16, %zmm18
-	vandps %zmm2, %zmm16, %zmm19
-	vcmpps $0x12, %zmm0, %zmm19, %k1
-	vmovaps %zmm16, %zmm19
-	vmovaps %zmm18, %zmm19{%k1}
-	vorps %zmm1, %zmm16, %zmm18
-	vcmpps $0x00, %zmm16, %zmm16, %k1
-	vmovaps %zmm18, %zmm16
-	vmovaps %zmm19, %zmm16{%k1}
-	vpsrld $0x10, %zmm16, %zmm16
-	vmovups (%r10, %r12, 4), %zmm18
-	vandps %zmm6, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm17
-	vandps %zmm2, %zmm18, %zmm19
-	vcmpps $0x12, %zmm0, %zmm19, %k1
-	vmovaps %zmm18, %zmm19
-	vmovaps %zmm17, %zmm19{%k1}
-	vorps %zmm1, %zmm18, %zmm17
-	vcmpps $0x00, %zmm18, %zmm18, %k1
-	vmovaps %zmm17, %zmm17
-	vmovaps %zmm19, %zmm17{%k1}
-	vandps %zmm7, %zmm17, %zmm17
-	vorps %zmm17, %zmm16, %zmm16
-	vmovups %zmm16, (%rsi, %r12, 4)
-	addq $16, %r12
-	cmpq %r13, %r12
+	vmovups (%rsi, %rax, 4), %zmm8
+	vpaddd (%r8, %rax, 4), %zmm3, %zmm9
+	vpsrld $0x10, %zmm9, %zmm10
+	vxorps %zmm10, %zmm9, %zmm9
+	vpmulld %zmm5, %zmm9, %zmm9
+	vxorps %zmm4, %zmm9, %zmm9
+	vpsrld $0x0d, %zmm9, %zmm10
+	vxorps %zmm10, %zmm9, %zmm9
+	vpmulld %zmm6, %zmm9, %zmm9
+	vpsrld $0x10, %zmm9, %zmm10
+	vxorps %zmm10, %zmm9, %zmm9
+	vpsrld $0x10, %zmm9, %zmm10
+	vpaddd %zmm10, %zmm8, %zmm10
+	vandps %zmm2, %zmm8, %zmm11
+	vcmpps $0x12, %zmm0, %zmm11, %k1
+	vmovaps %zmm8, %zmm11
+	vmovaps %zmm10, %zmm11{%k1}
+	vorps %zmm1, %zmm8, %zmm10
+	vcmpps $0x00, %zmm8, %zmm8, %k1
+	vmovaps %zmm10, %zmm8
+	vmovaps %zmm11, %zmm8{%k1}
+	vpsrld $0x10, %zmm8, %zmm8
+	vpmovdw %zmm8, (%rdx, %rax, 2)
+	vmovups (%rdi, %rax, 4), %zmm8
+	vandps %zmm7, %zmm9, %zmm9
+	vpaddd %zmm9, %zmm8, %zmm9
+	vandps %zmm2, %zmm8, %zmm10
+	vcmpps $0x12, %zmm0, %zmm10, %k1
+	vmovaps %zmm8, %zmm10
+	vmovaps %zmm9, %zmm10{%k1}
+	vorps %zmm1, %zmm8, %zmm9
+	vcmpps $0x00, %zmm8, %zmm8, %k1
+	vmovaps %zmm9, %zmm8
+	vmovaps %zmm10, %zmm8{%k1}
+	vpsrld $0x10, %zmm8, %zmm8
+	vpmovdw %zmm8, (%rbx, %rax, 2)
+	addq $16, %rax
+	cmpq %r9, %rax
 	jl L(loop)
 
 L(loopend):
-	subq %r12, %rax
+	subq %rax, %rcx
 	je L(done)
-	movl $0x0000ffff, %r13d
-	bzhil %eax, %r13d, %r13d
-	kmovw %r13d, %k1
-	vmovups (%rdi, %r12, 4), %zmm16{%k1}{z}
-	vmovups (%r11, %r12, 4), %zmm17{%k1}{z}
-	vpaddd %zmm8, %zmm17, %zmm17
-	vpaddd %zmm3, %zmm17, %zmm17
-	vpaddd %zmm9, %zmm17, %zmm17
-	vxorps %zmm17, %zmm10, %zmm18
-	vpaddd %zmm18, %zmm17, %zmm17
-	vpslld $0x0f, %zmm18, %zmm19
-	vpsrld $0x11, %zmm18, %zmm18
-	vorps %zmm18, %zmm19, %zmm18
-	vxorps %zmm17, %zmm18, %zmm18
-	vpaddd %zmm18, %zmm17, %zmm17
-	vpslld $0x1a, %zmm18, %zmm19
-	vpsrld $0x06, %zmm18, %zmm18
-	vorps %zmm18, %zmm19, %zmm18
-	vxorps %zmm17, %zmm18, %zmm18
-	vpaddd %zmm18, %zmm17, %zmm17
-	vpaddd %zmm4, %zmm17, %zmm19
-	vpslld $0x06, %zmm18, %zmm20
-	vpsrld $0x1a, %zmm18, %zmm18
-	vorps %zmm18, %zmm20, %zmm18
-	vxorps %zmm17, %zmm18, %zmm17
-	vpaddd %zmm11, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm19, %zmm18
-	vpslld $0x11, %zmm17, %zmm19
-	vpsrld $0x0f, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpslld $0x1d, %zmm17, %zmm19
-	vpsrld $0x03, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpslld $0x10, %zmm17, %zmm19
-	vpsrld $0x10, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpaddd %zmm5, %zmm18, %zmm19
-	vpslld $0x18, %zmm17, %zmm20
-	vpsrld $0x08, %zmm17, %zmm17
-	vorps %zmm17, %zmm20, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm12, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm19, %zmm18
-	vpslld $0x0d, %zmm17, %zmm19
-	vpsrld $0x13, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpslld $0x0f, %zmm17, %zmm19
-	vpsrld $0x11, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpslld $0x1a, %zmm17, %zmm19
-	vpsrld $0x06, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpaddd %zmm3, %zmm18, %zmm19
-	vpslld $0x06, %zmm17, %zmm20
-	vpsrld $0x1a, %zmm17, %zmm17
-	vorps %zmm17, %zmm20, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm13, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm19, %zmm18
-	vpslld $0x11, %zmm17, %zmm19
-	vpsrld $0x0f, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpslld $0x1d, %zmm17, %zmm19
-	vpsrld $0x03, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpslld $0x10, %zmm17, %zmm19
-	vpsrld $0x10, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpaddd %zmm4, %zmm18, %zmm19
-	vpslld $0x18, %zmm17, %zmm20
-	vpsrld $0x08, %zmm17, %zmm17
-	vorps %zmm17, %zmm20, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm14, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm19, %zmm18
-	vpslld $0x0d, %zmm17, %zmm19
-	vpsrld $0x13, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpslld $0x0f, %zmm17, %zmm19
-	vpsrld $0x11, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpslld $0x1a, %zmm17, %zmm19
-	vpsrld $0x06, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm18
-	vpaddd %zmm5, %zmm18, %zmm19
-	vpsrld $0x10, %zmm19, %zmm20
-	vpaddd %zmm20, %zmm16, %zmm20
-	vandps %zmm2, %zmm16, %zmm21
-	vcmpps $0x12, %zmm0, %zmm21, %k2
-	vmovaps %zmm16, %zmm21
-	vmovaps %zmm20, %zmm21{%k2}
-	vorps %zmm1, %zmm16, %zmm20
-	vcmpps $0x00, %zmm16, %zmm16, %k2
-	vmovaps %zmm20, %zmm16
-	vmovaps %zmm21, %zmm16{%k2}
-	vpsrld $0x10, %zmm16, %zmm16
-	vmovups (%r8, %r12, 4), %zmm20{%k1}{z}
-	vandps %zmm6, %zmm19, %zmm19
-	vpaddd %zmm19, %zmm20, %zmm19
-	vandps %zmm2, %zmm20, %zmm21
-	vcmpps $0x12, %zmm0, %zmm21, %k2
-	vmovaps %zmm20, %zmm21
-	vmovaps %zmm19, %zmm21{%k2}
-	vorps %zmm1, %zmm20, %zmm19
-	vcmpps $0x00, %zmm20, %zmm20, %k2
-	vmovaps %zmm19, %zmm19
-	vmovaps %zmm21, %zmm19{%k2}
-	vandps %zmm7, %zmm19, %zmm19
-	vorps %zmm19, %zmm16, %zmm16
-	vmovups %zmm16, (%rbx, %r12, 4){%k1}
-	vmovups (%r9, %r12, 4), %zmm16{%k1}{z}
-	vpslld $0x06, %zmm17, %zmm19
-	vpsrld $0x1a, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vxorps %zmm18, %zmm17, %zmm17
-	vpaddd %zmm15, %zmm17, %zmm17
-	vpsrld $0x10, %zmm17, %zmm18
-	vpaddd %zmm18, %zmm16, %zmm18
-	vandps %zmm2, %zmm16, %zmm19
-	vcmpps $0x12, %zmm0, %zmm19, %k2
-	vmovaps %zmm16, %zmm19
-	vmovaps %zmm18, %zmm19{%k2}
-	vorps %zmm1, %zmm16, %zmm18
-	vcmpps $0x00, %zmm16, %zmm16, %k2
-	vmovaps %zmm18, %zmm16
-	vmovaps %zmm19, %zmm16{%k2}
-	vpsrld $0x10, %zmm16, %zmm16
-	vmovups (%r10, %r12, 4), %zmm18{%k1}{z}
-	vandps %zmm6, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm18, %zmm17
-	vandps %zmm2, %zmm18, %zmm19
-	vcmpps $0x12, %zmm0, %zmm19, %k2
-	vmovaps %zmm18, %zmm19
-	vmovaps %zmm17, %zmm19{%k2}
-	vorps %zmm1, %zmm18, %zmm17
-	vcmpps $0x00, %zmm18, %zmm18, %k2
-	vmovaps %zmm17, %zmm17
-	vmovaps %zmm19, %zmm17{%k2}
-	vandps %zmm7, %zmm17, %zmm17
-	vorps %zmm17, %zmm16, %zmm16
-	vmovups %zmm16, (%rsi, %r12, 4){%k1}
+	movl $0x0000ffff, %r9d
+	bzhil %ecx, %r9d, %r9d
+	kmovw %r9d, %k1
+	vmovups (%rsi, %rax, 4), %zmm8{%k1}{z}
+	vmovups (%r8, %rax, 4), %zmm9{%k1}{z}
+	vpaddd %zmm3, %zmm9, %zmm3
+	vpsrld $0x10, %zmm3, %zmm9
+	vxorps %zmm9, %zmm3, %zmm3
+	vpmulld %zmm5, %zmm3, %zmm3
+	vxorps %zmm4, %zmm3, %zmm3
+	vpsrld $0x0d, %zmm3, %zmm4
+	vxorps %zmm4, %zmm3, %zmm3
+	vpmulld %zmm6, %zmm3, %zmm3
+	vpsrld $0x10, %zmm3, %zmm4
+	vxorps %zmm4, %zmm3, %zmm3
+	vpsrld $0x10, %zmm3, %zmm4
+	vpaddd %zmm4, %zmm8, %zmm4
+	vandps %zmm2, %zmm8, %zmm5
+	vcmpps $0x12, %zmm0, %zmm5, %k2
+	vmovaps %zmm8, %zmm5
+	vmovaps %zmm4, %zmm5{%k2}
+	vorps %zmm1, %zmm8, %zmm4
+	vcmpps $0x00, %zmm8, %zmm8, %k2
+	vmovaps %zmm4, %zmm4
+	vmovaps %zmm5, %zmm4{%k2}
+	vpsrld $0x10, %zmm4, %zmm4
+	vpmovdw %zmm4, (%rdx, %rax, 2){%k1}
+	vmovups (%rdi, %rax, 4), %zmm4{%k1}{z}
+	vandps %zmm7, %zmm3, %zmm3
+	vpaddd %zmm3, %zmm4, %zmm3
+	vandps %zmm2, %zmm4, %zmm2
+	vcmpps $0x12, %zmm0, %zmm2, %k2
+	vmovaps %zmm4, %zmm0
+	vmovaps %zmm3, %zmm0{%k2}
+	vorps %zmm1, %zmm4, %zmm1
+	vcmpps $0x00, %zmm4, %zmm4, %k2
+	vmovaps %zmm1, %zmm1
+	vmovaps %zmm0, %zmm1{%k2}
+	vpsrld $0x10, %zmm1, %zmm0
+	vpmovdw %zmm0, (%rbx, %rax, 2){%k1}
 
 L(done):
-	addq $168, %rcx
-	cmpq %rdx, %rcx
-	jl L(entry)
-
-L(end):
 	vzeroupper
 	FREE(32, 0)
-	POP(r13)
-	POP(r12)
 	POP(rbx)
 	LEAVE
 	END(avx512_quantize_bf16)

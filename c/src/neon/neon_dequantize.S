@@ -8,10 +8,10 @@
  * void lockstep_neon_dequantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, e0, e1, e2, e3
- * scalars  scale, bias, signs
+ * scalars  scale0, scale1, scale2, scale3, bias, signs
  *
  * Requires: ASIMD
- * Saves: d8, d9, d10, sp
+ * Saves: d8, d9, d10, d11, d12, d13, sp
  */
 #include "../asm.h"
 #if LOCKSTEP_AARCH64
@@ -23,15 +23,19 @@ VECTORS:
 	.long 0xff, 0xff, 0xff, 0xff
 
 	BEGIN(neon_dequantize)
-	sub sp, sp, #64
-	.cfi_def_cfa_offset 64
+	sub sp, sp, #80
+	.cfi_def_cfa_offset 80
 	stp x0, x1, [sp, #0]
 	stp x2, x3, [sp, #16]
 	stp d8, d9, [sp, #32]
-	str d10, [sp, #48]
-	.cfi_offset d8, -32
-	.cfi_offset d9, -24
-	.cfi_offset d10, -16
+	stp d10, d11, [sp, #48]
+	stp d12, d13, [sp, #64]
+	.cfi_offset d8, -48
+	.cfi_offset d9, -40
+	.cfi_offset d10, -32
+	.cfi_offset d11, -24
+	.cfi_offset d12, -16
+	.cfi_offset d13, -8
 	ADDRESS x0
 	ldr x1, [sp, #16]
 	ldr x2, [sp, #0]
@@ -42,15 +46,21 @@ VECTORS:
 	cmp x2, x3
 	b.ge L(end)
 	ldr q0, [x0, #0]
-	ldr s1, [x1, #0]
+	ldr s1, [x1, #16]
 	dup v1.4s, v1.s[0]
-	ldr s2, [x1, #4]
+	ldr s2, [x1, #20]
 	dup v2.4s, v2.s[0]
-	ldr s3, [x1, #8]
-	dup v3.4s, v3.s[0]
-	ldr q4, [x0, #16]
-	ushr v5.4s, v3.4s, #24
-	eor v4.16b, v4.16b, v5.16b
+	ldr q3, [x0, #16]
+	ushr v4.4s, v2.4s, #24
+	eor v3.16b, v3.16b, v4.16b
+	ldr s4, [x1, #0]
+	dup v4.4s, v4.s[0]
+	ldr s5, [x1, #4]
+	dup v5.4s, v5.s[0]
+	ldr s6, [x1, #8]
+	dup v6.4s, v6.s[0]
+	ldr s7, [x1, #12]
+	dup v7.4s, v7.s[0]
 	sub x0, x3, #120
 
 L(entry):
@@ -64,95 +74,95 @@ L(entry):
 	b.lt L(mainend)
 
 L(main):
-	ldp q5, q6, [x1], #32
-	and v7.16b, v5.16b, v4.16b
-	and v8.16b, v6.16b, v4.16b
-	add v9.4s, v7.4s, v2.4s
-	add v10.4s, v8.4s, v2.4s
-	shl v9.4s, v9.4s, #20
-	shl v10.4s, v10.4s, #20
-	fmul v9.4s, v9.4s, v1.4s
-	fmul v10.4s, v10.4s, v1.4s
-	scvtf v7.4s, v7.4s
-	scvtf v8.4s, v8.4s
-	fcmgt v7.4s, v7.4s, v0.4s
-	fcmgt v8.4s, v8.4s, v0.4s
-	bsl v7.16b, v9.16b, v0.16b
-	bsl v8.16b, v10.16b, v0.16b
-	shl v9.4s, v5.4s, #24
-	shl v10.4s, v6.4s, #24
-	and v9.16b, v9.16b, v3.16b
+	ldp q8, q9, [x1], #32
+	and v10.16b, v8.16b, v3.16b
+	and v11.16b, v9.16b, v3.16b
+	add v12.4s, v10.4s, v1.4s
+	add v13.4s, v11.4s, v1.4s
+	shl v12.4s, v12.4s, #20
+	shl v13.4s, v13.4s, #20
+	fmul v12.4s, v12.4s, v4.4s
+	fmul v13.4s, v13.4s, v4.4s
+	scvtf v10.4s, v10.4s
+	scvtf v11.4s, v11.4s
+	fcmgt v10.4s, v10.4s, v0.4s
+	fcmgt v11.4s, v11.4s, v0.4s
+	bsl v10.16b, v12.16b, v0.16b
+	bsl v11.16b, v13.16b, v0.16b
+	shl v12.4s, v8.4s, #24
+	shl v13.4s, v9.4s, #24
+	and v12.16b, v12.16b, v2.16b
+	and v13.16b, v13.16b, v2.16b
+	orr v10.16b, v10.16b, v12.16b
+	orr v11.16b, v11.16b, v13.16b
+	stp q10, q11, [x4], #32
+	ushr v10.4s, v8.4s, #8
+	ushr v11.4s, v9.4s, #8
 	and v10.16b, v10.16b, v3.16b
-	orr v7.16b, v7.16b, v9.16b
-	orr v8.16b, v8.16b, v10.16b
-	stp q7, q8, [x4], #32
-	ushr v7.4s, v5.4s, #8
-	ushr v8.4s, v6.4s, #8
-	and v7.16b, v7.16b, v4.16b
-	and v8.16b, v8.16b, v4.16b
-	add v9.4s, v7.4s, v2.4s
-	add v10.4s, v8.4s, v2.4s
-	shl v9.4s, v9.4s, #20
-	shl v10.4s, v10.4s, #20
-	fmul v9.4s, v9.4s, v1.4s
-	fmul v10.4s, v10.4s, v1.4s
-	scvtf v7.4s, v7.4s
-	scvtf v8.4s, v8.4s
-	fcmgt v7.4s, v7.4s, v0.4s
-	fcmgt v8.4s, v8.4s, v0.4s
-	bsl v7.16b, v9.16b, v0.16b
-	bsl v8.16b, v10.16b, v0.16b
-	shl v9.4s, v5.4s, #16
-	shl v10.4s, v6.4s, #16
-	and v9.16b, v9.16b, v3.16b
+	and v11.16b, v11.16b, v3.16b
+	add v12.4s, v10.4s, v1.4s
+	add v13.4s, v11.4s, v1.4s
+	shl v12.4s, v12.4s, #20
+	shl v13.4s, v13.4s, #20
+	fmul v12.4s, v12.4s, v5.4s
+	fmul v13.4s, v13.4s, v5.4s
+	scvtf v10.4s, v10.4s
+	scvtf v11.4s, v11.4s
+	fcmgt v10.4s, v10.4s, v0.4s
+	fcmgt v11.4s, v11.4s, v0.4s
+	bsl v10.16b, v12.16b, v0.16b
+	bsl v11.16b, v13.16b, v0.16b
+	shl v12.4s, v8.4s, #16
+	shl v13.4s, v9.4s, #16
+	and v12.16b, v12.16b, v2.16b
+	and v13.16b, v13.16b, v2.16b
+	orr v10.16b, v10.16b, v12.16b
+	orr v11.16b, v11.16b, v13.16b
+	stp q10, q11, [x5], #32
+	ushr v10.4s, v8.4s, #16
+	ushr v11.4s, v9.4s, #16
 	and v10.16b, v10.16b, v3.16b
-	orr v7.16b, v7.16b, v9.16b
-	orr v8.16b, v8.16b, v10.16b
-	stp q7, q8, [x5], #32
-	ushr v7.4s, v5.4s, #16
-	ushr v8.4s, v6.4s, #16
-	and v7.16b, v7.16b, v4.16b
-	and v8.16b, v8.16b, v4.16b
-	add v9.4s, v7.4s, v2.4s
-	add v10.4s, v8.4s, v2.4s
-	shl v9.4s, v9.4s, #20
-	shl v10.4s, v10.4s, #20
-	fmul v9.4s, v9.4s, v1.4s
-	fmul v10.4s, v10.4s, v1.4s
-	scvtf v7.4s, v7.4s
-	scvtf v8.4s, v8.4s
-	fcmgt v7.4s, v7.4s, v0.4s
-	fcmgt v8.4s, v8.4s, v0.4s
-	bsl v7.16b, v9.16b, v0.16b
-	bsl v8.16b, v10.16b, v0.16b
-	shl v9.4s, v5.4s, #8
-	shl v10.4s, v6.4s, #8
-	and v9.16b, v9.16b, v3.16b
+	and v11.16b, v11.16b, v3.16b
+	add v12.4s, v10.4s, v1.4s
+	add v13.4s, v11.4s, v1.4s
+	shl v12.4s, v12.4s, #20
+	shl v13.4s, v13.4s, #20
+	fmul v12.4s, v12.4s, v6.4s
+	fmul v13.4s, v13.4s, v6.4s
+	scvtf v10.4s, v10.4s
+	scvtf v11.4s, v11.4s
+	fcmgt v10.4s, v10.4s, v0.4s
+	fcmgt v11.4s, v11.4s, v0.4s
+	bsl v10.16b, v12.16b, v0.16b
+	bsl v11.16b, v13.16b, v0.16b
+	shl v12.4s, v8.4s, #8
+	shl v13.4s, v9.4s, #8
+	and v12.16b, v12.16b, v2.16b
+	and v13.16b, v13.16b, v2.16b
+	orr v10.16b, v10.16b, v12.16b
+	orr v11.16b, v11.16b, v13.16b
+	stp q10, q11, [x6], #32
+	ushr v10.4s, v8.4s, #24
+	ushr v11.4s, v9.4s, #24
 	and v10.16b, v10.16b, v3.16b
-	orr v7.16b, v7.16b, v9.16b
-	orr v8.16b, v8.16b, v10.16b
-	stp q7, q8, [x6], #32
-	ushr v7.4s, v5.4s, #24
-	ushr v8.4s, v6.4s, #24
-	and v7.16b, v7.16b, v4.16b
-	and v8.16b, v8.16b, v4.16b
-	add v9.4s, v7.4s, v2.4s
-	add v10.4s, v8.4s, v2.4s
-	shl v9.4s, v9.4s, #20
-	shl v10.4s, v10.4s, #20
-	fmul v9.4s, v9.4s, v1.4s
-	fmul v10.4s, v10.4s, v1.4s
-	scvtf v7.4s, v7.4s
-	scvtf v8.4s, v8.4s
-	fcmgt v7.4s, v7.4s, v0.4s
-	fcmgt v8.4s, v8.4s, v0.4s
-	bsl v7.16b, v9.16b, v0.16b
-	bsl v8.16b, v10.16b, v0.16b
-	and v5.16b, v5.16b, v3.16b
-	and v6.16b, v6.16b, v3.16b
-	orr v5.16b, v7.16b, v5.16b
-	orr v6.16b, v8.16b, v6.16b
-	stp q5, q6, [x7], #32
+	and v11.16b, v11.16b, v3.16b
+	add v12.4s, v10.4s, v1.4s
+	add v13.4s, v11.4s, v1.4s
+	shl v12.4s, v12.4s, #20
+	shl v13.4s, v13.4s, #20
+	fmul v12.4s, v12.4s, v7.4s
+	fmul v13.4s, v13.4s, v7.4s
+	scvtf v10.4s, v10.4s
+	scvtf v11.4s, v11.4s
+	fcmgt v10.4s, v10.4s, v0.4s
+	fcmgt v11.4s, v11.4s, v0.4s
+	bsl v10.16b, v12.16b, v0.16b
+	bsl v11.16b, v13.16b, v0.16b
+	and v8.16b, v8.16b, v2.16b
+	and v9.16b, v9.16b, v2.16b
+	orr v8.16b, v10.16b, v8.16b
+	orr v9.16b, v11.16b, v9.16b
+	stp q8, q9, [x7], #32
 	subs x0, x0, #8
 	b.ge L(main)
 
@@ -162,53 +172,53 @@ L(mainend):
 	b.lt L(loopend)
 
 L(loop):
-	ldr q5, [x1], #16
-	and v6.16b, v5.16b, v4.16b
-	add v7.4s, v6.4s, v2.4s
-	shl v7.4s, v7.4s, #20
-	fmul v7.4s, v7.4s, v1.4s
-	scvtf v6.4s, v6.4s
-	fcmgt v6.4s, v6.4s, v0.4s
-	bsl v6.16b, v7.16b, v0.16b
-	shl v7.4s, v5.4s, #24
-	and v7.16b, v7.16b, v3.16b
-	orr v6.16b, v6.16b, v7.16b
-	str q6, [x4], #16
-	ushr v6.4s, v5.4s, #8
-	and v6.16b, v6.16b, v4.16b
-	add v7.4s, v6.4s, v2.4s
-	shl v7.4s, v7.4s, #20
-	fmul v7.4s, v7.4s, v1.4s
-	scvtf v6.4s, v6.4s
-	fcmgt v6.4s, v6.4s, v0.4s
-	bsl v6.16b, v7.16b, v0.16b
-	shl v7.4s, v5.4s, #16
-	and v7.16b, v7.16b, v3.16b
-	orr v6.16b, v6.16b, v7.16b
-	str q6, [x5], #16
-	ushr v6.4s, v5.4s, #16
-	and v6.16b, v6.16b, v4.16b
-	add v7.4s, v6.4s, v2.4s
-	shl v7.4s, v7.4s, #20
-	fmul v7.4s, v7.4s, v1.4s
-	scvtf v6.4s, v6.4s
-	fcmgt v6.4s, v6.4s, v0.4s
-	bsl v6.16b, v7.16b, v0.16b
-	shl v7.4s, v5.4s, #8
-	and v7.16b, v7.16b, v3.16b
-	orr v6.16b, v6.16b, v7.16b
-	str q6, [x6], #16
-	ushr v6.4s, v5.4s, #24
-	and v6.16b, v6.16b, v4.16b
-	add v7.4s, v6.4s, v2.4s
-	shl v7.4s, v7.4s, #20
-	fmul v7.4s, v7.4s, v1.4s
-	scvtf v6.4s, v6.4s
-	fcmgt v6.4s, v6.4s, v0.4s
-	bsl v6.16b, v7.16b, v0.16b
-	and v5.16b, v5.16b, v3.16b
-	orr v5.16b, v6.16b, v5.16b
-	str q5, [x7], #16
+	ldr q8, [x1], #16
+	and v9.16b, v8.16b, v3.16b
+	add v10.4s, v9.4s, v1.4s
+	shl v10.4s, v10.4s, #20
+	fmul v10.4s, v10.4s, v4.4s
+	scvtf v9.4s, v9.4s
+	fcmgt v9.4s, v9.4s, v0.4s
+	bsl v9.16b, v10.16b, v0.16b
+	shl v10.4s, v8.4s, #24
+	and v10.16b, v10.16b, v2.16b
+	orr v9.16b, v9.16b, v10.16b
+	str q9, [x4], #16
+	ushr v9.4s, v8.4s, #8
+	and v9.16b, v9.16b, v3.16b
+	add v10.4s, v9.4s, v1.4s
+	shl v10.4s, v10.4s, #20
+	fmul v10.4s, v10.4s, v5.4s
+	scvtf v9.4s, v9.4s
+	fcmgt v9.4s, v9.4s, v0.4s
+	bsl v9.16b, v10.16b, v0.16b
+	shl v10.4s, v8.4s, #16
+	and v10.16b, v10.16b, v2.16b
+	orr v9.16b, v9.16b, v10.16b
+	str q9, [x5], #16
+	ushr v9.4s, v8.4s, #16
+	and v9.16b, v9.16b, v3.16b
+	add v10.4s, v9.4s, v1.4s
+	shl v10.4s, v10.4s, #20
+	fmul v10.4s, v10.4s, v6.4s
+	scvtf v9.4s, v9.4s
+	fcmgt v9.4s, v9.4s, v0.4s
+	bsl v9.16b, v10.16b, v0.16b
+	shl v10.4s, v8.4s, #8
+	and v10.16b, v10.16b, v2.16b
+	orr v9.16b, v9.16b, v10.16b
+	str q9, [x6], #16
+	ushr v9.4s, v8.4s, #24
+	and v9.16b, v9.16b, v3.16b
+	add v10.4s, v9.4s, v1.4s
+	shl v10.4s, v10.4s, #20
+	fmul v10.4s, v10.4s, v7.4s
+	scvtf v9.4s, v9.4s
+	fcmgt v9.4s, v9.4s, v0.4s
+	bsl v9.16b, v10.16b, v0.16b
+	and v8.16b, v8.16b, v2.16b
+	orr v8.16b, v9.16b, v8.16b
+	str q8, [x7], #16
 	subs x0, x0, #4
 	b.ge L(loop)
 
@@ -218,53 +228,53 @@ L(loopend):
 	b.lt L(singleend)
 
 L(single):
-	ldr s5, [x1], #4
-	and v6.16b, v5.16b, v4.16b
-	add v7.4s, v6.4s, v2.4s
-	shl v7.4s, v7.4s, #20
-	fmul v7.4s, v7.4s, v1.4s
-	scvtf v6.4s, v6.4s
-	fcmgt v6.4s, v6.4s, v0.4s
-	bsl v6.16b, v7.16b, v0.16b
-	shl v7.4s, v5.4s, #24
-	and v7.16b, v7.16b, v3.16b
-	orr v6.16b, v6.16b, v7.16b
-	str s6, [x4], #4
-	ushr v6.4s, v5.4s, #8
-	and v6.16b, v6.16b, v4.16b
-	add v7.4s, v6.4s, v2.4s
-	shl v7.4s, v7.4s, #20
-	fmul v7.4s, v7.4s, v1.4s
-	scvtf v6.4s, v6.4s
-	fcmgt v6.4s, v6.4s, v0.4s
-	bsl v6.16b, v7.16b, v0.16b
-	shl v7.4s, v5.4s, #16
-	and v7.16b, v7.16b, v3.16b
-	orr v6.16b, v6.16b, v7.16b
-	str s6, [x5], #4
-	ushr v6.4s, v5.4s, #16
-	and v6.16b, v6.16b, v4.16b
-	add v7.4s, v6.4s, v2.4s
-	shl v7.4s, v7.4s, #20
-	fmul v7.4s, v7.4s, v1.4s
-	scvtf v6.4s, v6.4s
-	fcmgt v6.4s, v6.4s, v0.4s
-	bsl v6.16b, v7.16b, v0.16b
-	shl v7.4s, v5.4s, #8
-	and v7.16b, v7.16b, v3.16b
-	orr v6.16b, v6.16b, v7.16b
-	str s6, [x6], #4
-	ushr v6.4s, v5.4s, #24
-	and v6.16b, v6.16b, v4.16b
-	add v7.4s, v6.4s, v2.4s
-	shl v7.4s, v7.4s, #20
-	fmul v7.4s, v7.4s, v1.4s
-	scvtf v6.4s, v6.4s
-	fcmgt v6.4s, v6.4s, v0.4s
-	bsl v6.16b, v7.16b, v0.16b
-	and v5.16b, v5.16b, v3.16b
-	orr v5.16b, v6.16b, v5.16b
-	str s5, [x7], #4
+	ldr s8, [x1], #4
+	and v9.16b, v8.16b, v3.16b
+	add v10.4s, v9.4s, v1.4s
+	shl v10.4s, v10.4s, #20
+	fmul v10.4s, v10.4s, v4.4s
+	scvtf v9.4s, v9.4s
+	fcmgt v9.4s, v9.4s, v0.4s
+	bsl v9.16b, v10.16b, v0.16b
+	shl v10.4s, v8.4s, #24
+	and v10.16b, v10.16b, v2.16b
+	orr v9.16b, v9.16b, v10.16b
+	str s9, [x4], #4
+	ushr v9.4s, v8.4s, #8
+	and v9.16b, v9.16b, v3.16b
+	add v10.4s, v9.4s, v1.4s
+	shl v10.4s, v10.4s, #20
+	fmul v10.4s, v10.4s, v5.4s
+	scvtf v9.4s, v9.4s
+	fcmgt v9.4s, v9.4s, v0.4s
+	bsl v9.16b, v10.16b, v0.16b
+	shl v10.4s, v8.4s, #16
+	and v10.16b, v10.16b, v2.16b
+	orr v9.16b, v9.16b, v10.16b
+	str s9, [x5], #4
+	ushr v9.4s, v8.4s, #16
+	and v9.16b, v9.16b, v3.16b
+	add v10.4s, v9.4s, v1.4s
+	shl v10.4s, v10.4s, #20
+	fmul v10.4s, v10.4s, v6.4s
+	scvtf v9.4s, v9.4s
+	fcmgt v9.4s, v9.4s, v0.4s
+	bsl v9.16b, v10.16b, v0.16b
+	shl v10.4s, v8.4s, #8
+	and v10.16b, v10.16b, v2.16b
+	orr v9.16b, v9.16b, v10.16b
+	str s9, [x6], #4
+	ushr v9.4s, v8.4s, #24
+	and v9.16b, v9.16b, v3.16b
+	add v10.4s, v9.4s, v1.4s
+	shl v10.4s, v10.4s, #20
+	fmul v10.4s, v10.4s, v7.4s
+	scvtf v9.4s, v9.4s
+	fcmgt v9.4s, v9.4s, v0.4s
+	bsl v9.16b, v10.16b, v0.16b
+	and v8.16b, v8.16b, v2.16b
+	orr v8.16b, v9.16b, v8.16b
+	str s8, [x7], #4
 	subs x0, x0, #1
 	b.ge L(single)
 
@@ -276,12 +286,16 @@ L(singleend):
 L(end):
 	.cfi_remember_state
 	ldp d8, d9, [sp, #32]
-	ldr d10, [sp, #48]
-	add sp, sp, #64
+	ldp d10, d11, [sp, #48]
+	ldp d12, d13, [sp, #64]
+	add sp, sp, #80
 	.cfi_def_cfa_offset 0
 	.cfi_restore d8
 	.cfi_restore d9
 	.cfi_restore d10
+	.cfi_restore d11
+	.cfi_restore d12
+	.cfi_restore d13
 	ret
 	.cfi_restore_state
 	END(neon_dequantize)

@@ -2,15 +2,15 @@
  *
  * Quantize for neon
  *
- *	u = threefry(index + base, high), 16 bits of it for each element
- *	y = |x|·up·inverse, from low to 1
- *	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+ *	h, h' = hash(index + base, key), of which each element has 20 bits, u
+ *	y = |x|·inverse, from low to 1
+ *	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
  *	q ← c of e0 to e3, in its bytes from the lowest on
  *
  * void lockstep_neon_quantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, e0, e1, e2, e3, index
- * scalars  up, inverse, low, least, bias, signs, base, high, key1, key2
+ * scalars  inverse0, inverse1, inverse2, inverse3, low, least, bias, signs, base, key
  *
  * Requires: ASIMD
  * Saves: d8, d9, d10, d11, d12, d13, d14, d15, sp
@@ -23,493 +23,257 @@
 VECTORS:
 	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
 	.long 0x0, 0x0, 0x0, 0x0
-	.long 0x1bd11bda, 0x1bd11bda, 0x1bd11bda, 0x1bd11bda
-	.long 0xffff, 0xffff, 0xffff, 0xffff
-	.long 0x1, 0x1, 0x1, 0x1
-	.long 0x2, 0x2, 0x2, 0x2
-	.long 0x3, 0x3, 0x3, 0x3
-	.long 0x4, 0x4, 0x4, 0x4
-	.long 0x5, 0x5, 0x5, 0x5
+	.long 0xfffff, 0xfffff, 0xfffff, 0xfffff
+	.long 0x85ebca6b, 0x85ebca6b, 0x85ebca6b, 0x85ebca6b
+	.long 0xc2b2ae35, 0xc2b2ae35, 0xc2b2ae35, 0xc2b2ae35
+	.long 0x9e3779b1, 0x9e3779b1, 0x9e3779b1, 0x9e3779b1
 
 	BEGIN(neon_quantize)
-	sub sp, sp, #176
-	.cfi_def_cfa_offset 176
+	sub sp, sp, #96
+	.cfi_def_cfa_offset 96
 	stp x0, x1, [sp, #0]
 	stp x2, x3, [sp, #16]
 	stp d8, d9, [sp, #32]
 	stp d10, d11, [sp, #48]
 	stp d12, d13, [sp, #64]
 	stp d14, d15, [sp, #80]
-	.cfi_offset d8, -144
-	.cfi_offset d9, -136
-	.cfi_offset d10, -128
-	.cfi_offset d11, -120
-	.cfi_offset d12, -112
-	.cfi_offset d13, -104
-	.cfi_offset d14, -96
-	.cfi_offset d15, -88
+	.cfi_offset d8, -64
+	.cfi_offset d9, -56
+	.cfi_offset d10, -48
+	.cfi_offset d11, -40
+	.cfi_offset d12, -32
+	.cfi_offset d13, -24
+	.cfi_offset d14, -16
+	.cfi_offset d15, -8
 	ADDRESS x0
-	add x1, sp, #96
-	add x1, x1, #15
-	and x1, x1, #-16
-	ldr x2, [sp, #16]
-	ldr x3, [sp, #0]
-	ldr x4, [sp, #8]
-	mov x5, #24
-	mul x4, x4, x5
-	add x4, x4, x3
-	cmp x3, x4
+	ldr x1, [sp, #16]
+	ldr x2, [sp, #0]
+	ldr x3, [sp, #8]
+	mov x4, #24
+	mul x3, x3, x4
+	add x3, x3, x2
+	cmp x2, x3
 	b.ge L(end)
-	ldr s0, [x2, #0]
+	ldr s0, [x1, #16]
 	dup v0.4s, v0.s[0]
-	ldr s1, [x2, #4]
+	ldr s1, [x1, #20]
 	dup v1.4s, v1.s[0]
-	ldr s2, [x2, #8]
+	ldr s2, [x1, #24]
 	dup v2.4s, v2.s[0]
-	ldr s3, [x2, #12]
+	ldr s3, [x1, #28]
 	dup v3.4s, v3.s[0]
-	ldr s4, [x2, #16]
-	dup v4.4s, v4.s[0]
-	ldr s5, [x2, #20]
-	dup v5.4s, v5.s[0]
-	ldr q6, [x0, #0]
-	ldr q7, [x0, #16]
-	ldr s8, [x2, #32]
+	ldr q4, [x0, #0]
+	ldr q5, [x0, #16]
+	ldr q6, [x0, #32]
+	ldr s7, [x1, #0]
+	dup v7.4s, v7.s[0]
+	ldr s8, [x1, #4]
 	dup v8.4s, v8.s[0]
-	ldr s9, [x2, #36]
+	ldr s9, [x1, #8]
 	dup v9.4s, v9.s[0]
-	eor v10.16b, v8.16b, v9.16b
-	ldr q11, [x0, #32]
-	eor v10.16b, v10.16b, v11.16b
-	ldr q11, [x0, #48]
-	ldr s12, [x2, #24]
+	ldr s10, [x1, #12]
+	dup v10.4s, v10.s[0]
+	ldr s11, [x1, #32]
+	dup v11.4s, v11.s[0]
+	ldr s12, [x1, #36]
 	dup v12.4s, v12.s[0]
-	ldr s13, [x2, #28]
-	dup v13.4s, v13.s[0]
-	add v13.4s, v13.4s, v9.4s
-	shl v14.4s, v13.4s, #13
-	ushr v15.4s, v13.4s, #19
-	orr v14.16b, v14.16b, v15.16b
-	ldr q15, [x0, #64]
-	add v15.4s, v10.4s, v15.4s
-	ldr q16, [x0, #80]
-	add v16.4s, v8.4s, v16.4s
-	str q16, [x1, #0]
-	ldr q16, [x0, #96]
-	add v16.4s, v9.4s, v16.4s
-	str q16, [x1, #16]
-	ldr q16, [x0, #112]
-	add v16.4s, v10.4s, v16.4s
-	str q16, [x1, #32]
-	ldr q16, [x0, #128]
-	add v16.4s, v8.4s, v16.4s
-	str q16, [x1, #48]
-	sub x0, x4, #144
+	ldr q13, [x0, #48]
+	ldr q14, [x0, #64]
+	ldr q15, [x0, #80]
+	sub x0, x3, #144
 
 L(entry):
-	ldr x0, [x3, #8]
-	ldr x2, [x3, #0]
-	ldr x5, [x3, #24]
-	ldr x6, [x3, #48]
-	ldr x7, [x3, #72]
-	ldr x8, [x3, #96]
-	ldr x9, [x3, #120]
+	ldr x0, [x2, #8]
+	ldr x1, [x2, #0]
+	ldr x4, [x2, #24]
+	ldr x5, [x2, #48]
+	ldr x6, [x2, #72]
+	ldr x7, [x2, #96]
+	ldr x8, [x2, #120]
 	subs x0, x0, #8
 	b.lt L(mainend)
 
 L(main):
-	ldp q16, q17, [x5], #32
+	ldp q16, q17, [x4], #32
 	fabs v18.4s, v16.4s
 	fabs v19.4s, v17.4s
-	fmul v18.4s, v18.4s, v0.4s
-	fmul v19.4s, v19.4s, v0.4s
-	fmul v18.4s, v18.4s, v1.4s
-	fmul v19.4s, v19.4s, v1.4s
-	fcmgt v20.4s, v6.4s, v18.4s
-	bsl v20.16b, v18.16b, v6.16b
-	fcmgt v21.4s, v6.4s, v19.4s
-	bsl v21.16b, v19.16b, v6.16b
-	fcmgt v22.4s, v20.4s, v2.4s
-	bsl v22.16b, v20.16b, v2.16b
-	fcmgt v20.4s, v21.4s, v2.4s
-	bsl v20.16b, v21.16b, v2.16b
-	ldp q21, q23, [x9], #32
-	add v21.4s, v21.4s, v12.4s
-	add v23.4s, v23.4s, v12.4s
-	add v21.4s, v21.4s, v8.4s
-	add v23.4s, v23.4s, v8.4s
-	add v21.4s, v21.4s, v13.4s
-	add v23.4s, v23.4s, v13.4s
-	eor v24.16b, v14.16b, v21.16b
-	eor v25.16b, v14.16b, v23.16b
-	add v21.4s, v21.4s, v24.4s
-	add v23.4s, v23.4s, v25.4s
-	shl v26.4s, v24.4s, #15
-	shl v27.4s, v25.4s, #15
-	ushr v24.4s, v24.4s, #17
-	ushr v25.4s, v25.4s, #17
-	orr v24.16b, v26.16b, v24.16b
-	orr v25.16b, v27.16b, v25.16b
-	eor v24.16b, v24.16b, v21.16b
-	eor v25.16b, v25.16b, v23.16b
-	add v21.4s, v21.4s, v24.4s
-	add v23.4s, v23.4s, v25.4s
-	shl v26.4s, v24.4s, #26
-	shl v27.4s, v25.4s, #26
-	ushr v24.4s, v24.4s, #6
-	ushr v25.4s, v25.4s, #6
-	orr v24.16b, v26.16b, v24.16b
-	orr v25.16b, v27.16b, v25.16b
-	eor v24.16b, v24.16b, v21.16b
-	eor v25.16b, v25.16b, v23.16b
-	add v21.4s, v21.4s, v24.4s
-	add v23.4s, v23.4s, v25.4s
-	add v26.4s, v21.4s, v9.4s
-	add v27.4s, v23.4s, v9.4s
-	shl v28.4s, v24.4s, #6
-	shl v29.4s, v25.4s, #6
-	ushr v24.4s, v24.4s, #26
-	ushr v25.4s, v25.4s, #26
-	orr v24.16b, v28.16b, v24.16b
-	orr v25.16b, v29.16b, v25.16b
-	eor v21.16b, v24.16b, v21.16b
-	eor v23.16b, v25.16b, v23.16b
-	add v21.4s, v21.4s, v15.4s
-	add v23.4s, v23.4s, v15.4s
-	add v24.4s, v26.4s, v21.4s
-	add v25.4s, v27.4s, v23.4s
-	shl v26.4s, v21.4s, #17
-	shl v27.4s, v23.4s, #17
-	ushr v21.4s, v21.4s, #15
-	ushr v23.4s, v23.4s, #15
-	orr v21.16b, v26.16b, v21.16b
-	orr v23.16b, v27.16b, v23.16b
+	fmul v18.4s, v18.4s, v7.4s
+	fmul v19.4s, v19.4s, v7.4s
+	fcmgt v20.4s, v4.4s, v18.4s
+	bsl v20.16b, v18.16b, v4.16b
+	fcmgt v21.4s, v4.4s, v19.4s
+	bsl v21.16b, v19.16b, v4.16b
+	fcmgt v22.4s, v20.4s, v0.4s
+	bsl v22.16b, v20.16b, v0.16b
+	fcmgt v20.4s, v21.4s, v0.4s
+	bsl v20.16b, v21.16b, v0.16b
+	ldp q21, q23, [x8], #32
+	add v21.4s, v21.4s, v11.4s
+	add v23.4s, v23.4s, v11.4s
+	ushr v24.4s, v21.4s, #16
+	ushr v25.4s, v23.4s, #16
 	eor v21.16b, v21.16b, v24.16b
 	eor v23.16b, v23.16b, v25.16b
-	add v24.4s, v24.4s, v21.4s
-	add v25.4s, v25.4s, v23.4s
-	shl v26.4s, v21.4s, #29
-	shl v27.4s, v23.4s, #29
-	ushr v21.4s, v21.4s, #3
-	ushr v23.4s, v23.4s, #3
-	orr v21.16b, v26.16b, v21.16b
-	orr v23.16b, v27.16b, v23.16b
+	mul v21.4s, v21.4s, v13.4s
+	mul v23.4s, v23.4s, v13.4s
+	eor v21.16b, v21.16b, v12.16b
+	eor v23.16b, v23.16b, v12.16b
+	ushr v24.4s, v21.4s, #13
+	ushr v25.4s, v23.4s, #13
 	eor v21.16b, v21.16b, v24.16b
 	eor v23.16b, v23.16b, v25.16b
-	add v24.4s, v24.4s, v21.4s
-	add v25.4s, v25.4s, v23.4s
-	shl v26.4s, v21.4s, #16
-	shl v27.4s, v23.4s, #16
-	ushr v21.4s, v21.4s, #16
-	ushr v23.4s, v23.4s, #16
-	orr v21.16b, v26.16b, v21.16b
-	orr v23.16b, v27.16b, v23.16b
-	eor v21.16b, v21.16b, v24.16b
-	eor v23.16b, v23.16b, v25.16b
-	add v24.4s, v24.4s, v21.4s
-	add v25.4s, v25.4s, v23.4s
-	add v26.4s, v24.4s, v10.4s
-	add v27.4s, v25.4s, v10.4s
-	shl v28.4s, v21.4s, #24
-	shl v29.4s, v23.4s, #24
-	ushr v21.4s, v21.4s, #8
-	ushr v23.4s, v23.4s, #8
-	orr v21.16b, v28.16b, v21.16b
-	orr v23.16b, v29.16b, v23.16b
-	eor v21.16b, v21.16b, v24.16b
-	eor v23.16b, v23.16b, v25.16b
-	ldr q24, [x1, #0]
-	add v21.4s, v21.4s, v24.4s
-	add v23.4s, v23.4s, v24.4s
-	add v24.4s, v26.4s, v21.4s
-	add v25.4s, v27.4s, v23.4s
-	shl v26.4s, v21.4s, #13
-	shl v27.4s, v23.4s, #13
-	ushr v21.4s, v21.4s, #19
-	ushr v23.4s, v23.4s, #19
-	orr v21.16b, v26.16b, v21.16b
-	orr v23.16b, v27.16b, v23.16b
-	eor v21.16b, v21.16b, v24.16b
-	eor v23.16b, v23.16b, v25.16b
-	add v24.4s, v24.4s, v21.4s
-	add v25.4s, v25.4s, v23.4s
-	shl v26.4s, v21.4s, #15
-	shl v27.4s, v23.4s, #15
-	ushr v21.4s, v21.4s, #17
-	ushr v23.4s, v23.4s, #17
-	orr v21.16b, v26.16b, v21.16b
-	orr v23.16b, v27.16b, v23.16b
-	eor v21.16b, v21.16b, v24.16b
-	eor v23.16b, v23.16b, v25.16b
-	add v24.4s, v24.4s, v21.4s
-	add v25.4s, v25.4s, v23.4s
-	shl v26.4s, v21.4s, #26
-	shl v27.4s, v23.4s, #26
-	ushr v21.4s, v21.4s, #6
-	ushr v23.4s, v23.4s, #6
-	orr v21.16b, v26.16b, v21.16b
-	orr v23.16b, v27.16b, v23.16b
-	eor v21.16b, v21.16b, v24.16b
-	eor v23.16b, v23.16b, v25.16b
-	add v24.4s, v24.4s, v21.4s
-	add v25.4s, v25.4s, v23.4s
-	add v26.4s, v24.4s, v8.4s
-	add v27.4s, v25.4s, v8.4s
-	shl v28.4s, v21.4s, #6
-	shl v29.4s, v23.4s, #6
-	ushr v21.4s, v21.4s, #26
-	ushr v23.4s, v23.4s, #26
-	orr v21.16b, v28.16b, v21.16b
-	orr v23.16b, v29.16b, v23.16b
-	eor v21.16b, v21.16b, v24.16b
-	eor v23.16b, v23.16b, v25.16b
-	ldr q24, [x1, #16]
-	add v21.4s, v21.4s, v24.4s
-	add v23.4s, v23.4s, v24.4s
-	add v24.4s, v26.4s, v21.4s
-	add v25.4s, v27.4s, v23.4s
-	shl v26.4s, v21.4s, #17
-	shl v27.4s, v23.4s, #17
-	ushr v21.4s, v21.4s, #15
-	ushr v23.4s, v23.4s, #15
-	orr v21.16b, v26.16b, v21.16b
-	orr v23.16b, v27.16b, v23.16b
-	eor v21.16b, v21.16b, v24.16b
-	eor v23.16b, v23.16b, v25.16b
-	add v24.4s, v24.4s, v21.4s
-	add v25.4s, v25.4s, v23.4s
-	shl v26.4s, v21.4s, #29
-	shl v27.4s, v23.4s, #29
-	ushr v21.4s, v21.4s, #3
-	ushr v23.4s, v23.4s, #3
-	orr v21.16b, v26.16b, v21.16b
-	orr v23.16b, v27.16b, v23.16b
-	eor v21.16b, v21.16b, v24.16b
-	eor v23.16b, v23.16b, v25.16b
-	add v24.4s, v24.4s, v21.4s
-	add v25.4s, v25.4s, v23.4s
-	shl v26.4s, v21.4s, #16
-	shl v27.4s, v23.4s, #16
-	ushr v21.4s, v21.4s, #16
-	ushr v23.4s, v23.4s, #16
-	orr v21.16b, v26.16b, v21.16b
-	orr v23.16b, v27.16b, v23.16b
-	eor v21.16b, v21.16b, v24.16b
-	eor v23.16b, v23.16b, v25.16b
-	add v24.4s, v24.4s, v21.4s
-	add v25.4s, v25.4s, v23.4s
-	add v26.4s, v24.4s, v9.4s
-	add v27.4s, v25.4s, v9.4s
-	shl v28.4s, v21.4s, #24
-	shl v29.4s, v23.4s, #24
-	ushr v21.4s, v21.4s, #8
-	ushr v23.4s, v23.4s, #8
-	orr v21.16b, v28.16b, v21.16b
-	orr v23.16b, v29.16b, v23.16b
-	eor v21.16b, v21.16b, v24.16b
-	eor v23.16b, v23.16b, v25.16b
-	ldr q24, [x1, #32]
-	add v21.4s, v21.4s, v24.4s
-	add v23.4s, v23.4s, v24.4s
-	add v24.4s, v26.4s, v21.4s
-	add v25.4s, v27.4s, v23.4s
-	shl v26.4s, v21.4s, #13
-	shl v27.4s, v23.4s, #13
-	ushr v21.4s, v21.4s, #19
-	ushr v23.4s, v23.4s, #19
-	orr v21.16b, v26.16b, v21.16b
-	orr v23.16b, v27.16b, v23.16b
-	eor v21.16b, v21.16b, v24.16b
-	eor v23.16b, v23.16b, v25.16b
-	add v24.4s, v24.4s, v21.4s
-	add v25.4s, v25.4s, v23.4s
-	shl v26.4s, v21.4s, #15
-	shl v27.4s, v23.4s, #15
-	ushr v21.4s, v21.4s, #17
-	ushr v23.4s, v23.4s, #17
-	orr v21.16b, v26.16b, v21.16b
-	orr v23.16b, v27.16b, v23.16b
-	eor v21.16b, v21.16b, v24.16b
-	eor v23.16b, v23.16b, v25.16b
-	add v24.4s, v24.4s, v21.4s
-	add v25.4s, v25.4s, v23.4s
-	shl v26.4s, v21.4s, #26
-	shl v27.4s, v23.4s, #26
-	ushr v21.4s, v21.4s, #6
-	ushr v23.4s, v23.4s, #6
-	orr v21.16b, v26.16b, v21.16b
-	orr v23.16b, v27.16b, v23.16b
-	eor v21.16b, v21.16b, v24.16b
-	eor v23.16b, v23.16b, v25.16b
-	add v24.4s, v24.4s, v21.4s
-	add v25.4s, v25.4s, v23.4s
-	add v26.4s, v24.4s, v10.4s
-	add v27.4s, v25.4s, v10.4s
-	ushr v28.4s, v26.4s, #16
-	ushr v29.4s, v27.4s, #16
-	shl v30.4s, v28.4s, #4
-	shl v31.4s, v29.4s, #4
-	add v22.4s, v22.4s, v30.4s
-	add v20.4s, v20.4s, v31.4s
+	mul v24.4s, v21.4s, v14.4s
+	mul v25.4s, v23.4s, v14.4s
+	ushr v26.4s, v24.4s, #16
+	ushr v27.4s, v25.4s, #16
+	eor v24.16b, v24.16b, v26.16b
+	eor v25.16b, v25.16b, v27.16b
+	ushr v26.4s, v24.4s, #12
+	ushr v27.4s, v25.4s, #12
+	add v22.4s, v22.4s, v26.4s
+	add v20.4s, v20.4s, v27.4s
 	ushr v22.4s, v22.4s, #20
 	ushr v20.4s, v20.4s, #20
-	sub v22.4s, v22.4s, v4.4s
-	sub v20.4s, v20.4s, v4.4s
-	and v16.16b, v16.16b, v5.16b
-	and v17.16b, v17.16b, v5.16b
+	sub v22.4s, v22.4s, v2.4s
+	sub v20.4s, v20.4s, v2.4s
+	and v16.16b, v16.16b, v3.16b
+	and v17.16b, v17.16b, v3.16b
 	ushr v16.4s, v16.4s, #24
 	ushr v17.4s, v17.4s, #24
 	orr v16.16b, v22.16b, v16.16b
 	orr v17.16b, v20.16b, v17.16b
-	scvtf v20.4s, v28.4s
-	scvtf v22.4s, v29.4s
-	fmul v20.4s, v20.4s, v3.4s
-	fmul v22.4s, v22.4s, v3.4s
-	fcmgt v18.4s, v18.4s, v20.4s
-	fcmgt v19.4s, v19.4s, v22.4s
-	bsl v18.16b, v16.16b, v7.16b
-	bsl v19.16b, v17.16b, v7.16b
-	ldp q16, q17, [x6], #32
-	fabs v20.4s, v16.4s
-	fabs v22.4s, v17.4s
-	fmul v20.4s, v20.4s, v0.4s
-	fmul v22.4s, v22.4s, v0.4s
+	scvtf v20.4s, v26.4s
+	scvtf v22.4s, v27.4s
 	fmul v20.4s, v20.4s, v1.4s
 	fmul v22.4s, v22.4s, v1.4s
-	fcmgt v28.4s, v6.4s, v20.4s
-	bsl v28.16b, v20.16b, v6.16b
-	fcmgt v29.4s, v6.4s, v22.4s
-	bsl v29.16b, v22.16b, v6.16b
-	fcmgt v30.4s, v28.4s, v2.4s
-	bsl v30.16b, v28.16b, v2.16b
-	fcmgt v28.4s, v29.4s, v2.4s
-	bsl v28.16b, v29.16b, v2.16b
-	and v26.16b, v26.16b, v11.16b
-	and v27.16b, v27.16b, v11.16b
-	shl v29.4s, v26.4s, #4
-	shl v31.4s, v27.4s, #4
-	add v29.4s, v30.4s, v29.4s
-	add v28.4s, v28.4s, v31.4s
-	ushr v29.4s, v29.4s, #20
-	ushr v28.4s, v28.4s, #20
-	sub v29.4s, v29.4s, v4.4s
-	sub v28.4s, v28.4s, v4.4s
-	and v16.16b, v16.16b, v5.16b
-	and v17.16b, v17.16b, v5.16b
+	fcmgt v18.4s, v18.4s, v20.4s
+	fcmgt v19.4s, v19.4s, v22.4s
+	bsl v18.16b, v16.16b, v5.16b
+	bsl v19.16b, v17.16b, v5.16b
+	ldp q16, q17, [x5], #32
+	fabs v20.4s, v16.4s
+	fabs v22.4s, v17.4s
+	fmul v20.4s, v20.4s, v8.4s
+	fmul v22.4s, v22.4s, v8.4s
+	fcmgt v26.4s, v4.4s, v20.4s
+	bsl v26.16b, v20.16b, v4.16b
+	fcmgt v27.4s, v4.4s, v22.4s
+	bsl v27.16b, v22.16b, v4.16b
+	fcmgt v28.4s, v26.4s, v0.4s
+	bsl v28.16b, v26.16b, v0.16b
+	fcmgt v26.4s, v27.4s, v0.4s
+	bsl v26.16b, v27.16b, v0.16b
+	and v24.16b, v24.16b, v6.16b
+	and v25.16b, v25.16b, v6.16b
+	add v27.4s, v28.4s, v24.4s
+	add v26.4s, v26.4s, v25.4s
+	ushr v27.4s, v27.4s, #20
+	ushr v26.4s, v26.4s, #20
+	sub v27.4s, v27.4s, v2.4s
+	sub v26.4s, v26.4s, v2.4s
+	and v16.16b, v16.16b, v3.16b
+	and v17.16b, v17.16b, v3.16b
 	ushr v16.4s, v16.4s, #24
 	ushr v17.4s, v17.4s, #24
-	orr v16.16b, v29.16b, v16.16b
-	orr v17.16b, v28.16b, v17.16b
-	scvtf v26.4s, v26.4s
-	scvtf v27.4s, v27.4s
-	fmul v26.4s, v26.4s, v3.4s
-	fmul v27.4s, v27.4s, v3.4s
-	fcmgt v20.4s, v20.4s, v26.4s
-	fcmgt v22.4s, v22.4s, v27.4s
-	bsl v20.16b, v16.16b, v7.16b
-	bsl v22.16b, v17.16b, v7.16b
+	orr v16.16b, v27.16b, v16.16b
+	orr v17.16b, v26.16b, v17.16b
+	scvtf v24.4s, v24.4s
+	scvtf v25.4s, v25.4s
+	fmul v24.4s, v24.4s, v1.4s
+	fmul v25.4s, v25.4s, v1.4s
+	fcmgt v20.4s, v20.4s, v24.4s
+	fcmgt v22.4s, v22.4s, v25.4s
+	bsl v20.16b, v16.16b, v5.16b
+	bsl v22.16b, v17.16b, v5.16b
 	shl v16.4s, v20.4s, #8
 	shl v17.4s, v22.4s, #8
 	orr v16.16b, v18.16b, v16.16b
 	orr v17.16b, v19.16b, v17.16b
-	ldp q18, q19, [x7], #32
+	ldp q18, q19, [x6], #32
 	fabs v20.4s, v18.4s
 	fabs v22.4s, v19.4s
-	fmul v20.4s, v20.4s, v0.4s
-	fmul v22.4s, v22.4s, v0.4s
-	fmul v20.4s, v20.4s, v1.4s
-	fmul v22.4s, v22.4s, v1.4s
-	fcmgt v26.4s, v6.4s, v20.4s
-	bsl v26.16b, v20.16b, v6.16b
-	fcmgt v27.4s, v6.4s, v22.4s
-	bsl v27.16b, v22.16b, v6.16b
-	fcmgt v28.4s, v26.4s, v2.4s
-	bsl v28.16b, v26.16b, v2.16b
-	fcmgt v26.4s, v27.4s, v2.4s
-	bsl v26.16b, v27.16b, v2.16b
-	shl v27.4s, v21.4s, #6
-	shl v29.4s, v23.4s, #6
-	ushr v21.4s, v21.4s, #26
-	ushr v23.4s, v23.4s, #26
-	orr v21.16b, v27.16b, v21.16b
-	orr v23.16b, v29.16b, v23.16b
-	eor v21.16b, v21.16b, v24.16b
-	eor v23.16b, v23.16b, v25.16b
-	ldr q24, [x1, #48]
-	add v21.4s, v21.4s, v24.4s
-	add v23.4s, v23.4s, v24.4s
-	ushr v24.4s, v21.4s, #16
-	ushr v25.4s, v23.4s, #16
-	shl v27.4s, v24.4s, #4
-	shl v29.4s, v25.4s, #4
-	add v27.4s, v28.4s, v27.4s
-	add v26.4s, v26.4s, v29.4s
-	ushr v27.4s, v27.4s, #20
+	fmul v20.4s, v20.4s, v9.4s
+	fmul v22.4s, v22.4s, v9.4s
+	fcmgt v24.4s, v4.4s, v20.4s
+	bsl v24.16b, v20.16b, v4.16b
+	fcmgt v25.4s, v4.4s, v22.4s
+	bsl v25.16b, v22.16b, v4.16b
+	fcmgt v26.4s, v24.4s, v0.4s
+	bsl v26.16b, v24.16b, v0.16b
+	fcmgt v24.4s, v25.4s, v0.4s
+	bsl v24.16b, v25.16b, v0.16b
+	mul v21.4s, v21.4s, v15.4s
+	mul v23.4s, v23.4s, v15.4s
+	ushr v25.4s, v21.4s, #16
+	ushr v27.4s, v23.4s, #16
+	eor v21.16b, v21.16b, v25.16b
+	eor v23.16b, v23.16b, v27.16b
+	ushr v25.4s, v21.4s, #12
+	ushr v27.4s, v23.4s, #12
+	add v26.4s, v26.4s, v25.4s
+	add v24.4s, v24.4s, v27.4s
 	ushr v26.4s, v26.4s, #20
-	sub v27.4s, v27.4s, v4.4s
-	sub v26.4s, v26.4s, v4.4s
-	and v18.16b, v18.16b, v5.16b
-	and v19.16b, v19.16b, v5.16b
+	ushr v24.4s, v24.4s, #20
+	sub v26.4s, v26.4s, v2.4s
+	sub v24.4s, v24.4s, v2.4s
+	and v18.16b, v18.16b, v3.16b
+	and v19.16b, v19.16b, v3.16b
 	ushr v18.4s, v18.4s, #24
 	ushr v19.4s, v19.4s, #24
-	orr v18.16b, v27.16b, v18.16b
-	orr v19.16b, v26.16b, v19.16b
-	scvtf v24.4s, v24.4s
-	scvtf v25.4s, v25.4s
-	fmul v24.4s, v24.4s, v3.4s
-	fmul v25.4s, v25.4s, v3.4s
+	orr v18.16b, v26.16b, v18.16b
+	orr v19.16b, v24.16b, v19.16b
+	scvtf v24.4s, v25.4s
+	scvtf v25.4s, v27.4s
+	fmul v24.4s, v24.4s, v1.4s
+	fmul v25.4s, v25.4s, v1.4s
 	fcmgt v20.4s, v20.4s, v24.4s
 	fcmgt v22.4s, v22.4s, v25.4s
-	bsl v20.16b, v18.16b, v7.16b
-	bsl v22.16b, v19.16b, v7.16b
+	bsl v20.16b, v18.16b, v5.16b
+	bsl v22.16b, v19.16b, v5.16b
 	shl v18.4s, v20.4s, #16
 	shl v19.4s, v22.4s, #16
 	orr v16.16b, v16.16b, v18.16b
 	orr v17.16b, v17.16b, v19.16b
-	ldp q18, q19, [x8], #32
+	ldp q18, q19, [x7], #32
 	fabs v20.4s, v18.4s
 	fabs v22.4s, v19.4s
-	fmul v20.4s, v20.4s, v0.4s
-	fmul v22.4s, v22.4s, v0.4s
-	fmul v20.4s, v20.4s, v1.4s
-	fmul v22.4s, v22.4s, v1.4s
-	fcmgt v24.4s, v6.4s, v20.4s
-	bsl v24.16b, v20.16b, v6.16b
-	fcmgt v25.4s, v6.4s, v22.4s
-	bsl v25.16b, v22.16b, v6.16b
-	fcmgt v26.4s, v24.4s, v2.4s
-	bsl v26.16b, v24.16b, v2.16b
-	fcmgt v24.4s, v25.4s, v2.4s
-	bsl v24.16b, v25.16b, v2.16b
-	and v21.16b, v21.16b, v11.16b
-	and v23.16b, v23.16b, v11.16b
-	shl v25.4s, v21.4s, #4
-	shl v27.4s, v23.4s, #4
-	add v25.4s, v26.4s, v25.4s
-	add v24.4s, v24.4s, v27.4s
+	fmul v20.4s, v20.4s, v10.4s
+	fmul v22.4s, v22.4s, v10.4s
+	fcmgt v24.4s, v4.4s, v20.4s
+	bsl v24.16b, v20.16b, v4.16b
+	fcmgt v25.4s, v4.4s, v22.4s
+	bsl v25.16b, v22.16b, v4.16b
+	fcmgt v26.4s, v24.4s, v0.4s
+	bsl v26.16b, v24.16b, v0.16b
+	fcmgt v24.4s, v25.4s, v0.4s
+	bsl v24.16b, v25.16b, v0.16b
+	and v21.16b, v21.16b, v6.16b
+	and v23.16b, v23.16b, v6.16b
+	add v25.4s, v26.4s, v21.4s
+	add v24.4s, v24.4s, v23.4s
 	ushr v25.4s, v25.4s, #20
 	ushr v24.4s, v24.4s, #20
-	sub v25.4s, v25.4s, v4.4s
-	sub v24.4s, v24.4s, v4.4s
-	and v18.16b, v18.16b, v5.16b
-	and v19.16b, v19.16b, v5.16b
+	sub v25.4s, v25.4s, v2.4s
+	sub v24.4s, v24.4s, v2.4s
+	and v18.16b, v18.16b, v3.16b
+	and v19.16b, v19.16b, v3.16b
 	ushr v18.4s, v18.4s, #24
 	ushr v19.4s, v19.4s, #24
 	orr v18.16b, v25.16b, v18.16b
 	orr v19.16b, v24.16b, v19.16b
 	scvtf v21.4s, v21.4s
 	scvtf v23.4s, v23.4s
-	fmul v21.4s, v21.4s, v3.4s
-	fmul v23.4s, v23.4s, v3.4s
+	fmul v21.4s, v21.4s, v1.4s
+	fmul v23.4s, v23.4s, v1.4s
 	fcmgt v20.4s, v20.4s, v21.4s
 	fcmgt v21.4s, v22.4s, v23.4s
-	bsl v20.16b, v18.16b, v7.16b
-	bsl v21.16b, v19.16b, v7.16b
+	bsl v20.16b, v18.16b, v5.16b
+	bsl v21.16b, v19.16b, v5.16b
 	shl v18.4s, v20.4s, #24
 	shl v19.4s, v21.4s, #24
 	orr v16.16b, v16.16b, v18.16b
 	orr v17.16b, v17.16b, v19.16b
-	stp q16, q17, [x2], #32
+	stp q16, q17, [x1], #32
 	subs x0, x0, #8
 	b.ge L(main)
 
@@ -519,207 +283,99 @@ L(mainend):
 	b.lt L(loopend)
 
 L(loop):
-	ldr q16, [x5], #16
+	ldr q16, [x4], #16
 	fabs v17.4s, v16.4s
-	fmul v17.4s, v17.4s, v0.4s
-	fmul v17.4s, v17.4s, v1.4s
-	fcmgt v18.4s, v6.4s, v17.4s
-	bsl v18.16b, v17.16b, v6.16b
-	fcmgt v19.4s, v18.4s, v2.4s
-	bsl v19.16b, v18.16b, v2.16b
-	ldr q18, [x9], #16
-	add v18.4s, v18.4s, v12.4s
-	add v18.4s, v18.4s, v8.4s
-	add v18.4s, v18.4s, v13.4s
-	eor v20.16b, v14.16b, v18.16b
-	add v18.4s, v18.4s, v20.4s
-	shl v21.4s, v20.4s, #15
-	ushr v20.4s, v20.4s, #17
-	orr v20.16b, v21.16b, v20.16b
-	eor v20.16b, v20.16b, v18.16b
-	add v18.4s, v18.4s, v20.4s
-	shl v21.4s, v20.4s, #26
-	ushr v20.4s, v20.4s, #6
-	orr v20.16b, v21.16b, v20.16b
-	eor v20.16b, v20.16b, v18.16b
-	add v18.4s, v18.4s, v20.4s
-	add v21.4s, v18.4s, v9.4s
-	shl v22.4s, v20.4s, #6
-	ushr v20.4s, v20.4s, #26
-	orr v20.16b, v22.16b, v20.16b
-	eor v18.16b, v20.16b, v18.16b
-	add v18.4s, v18.4s, v15.4s
-	add v20.4s, v21.4s, v18.4s
-	shl v21.4s, v18.4s, #17
-	ushr v18.4s, v18.4s, #15
-	orr v18.16b, v21.16b, v18.16b
+	fmul v17.4s, v17.4s, v7.4s
+	fcmgt v18.4s, v4.4s, v17.4s
+	bsl v18.16b, v17.16b, v4.16b
+	fcmgt v19.4s, v18.4s, v0.4s
+	bsl v19.16b, v18.16b, v0.16b
+	ldr q18, [x8], #16
+	add v18.4s, v18.4s, v11.4s
+	ushr v20.4s, v18.4s, #16
 	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v18.4s, #29
-	ushr v18.4s, v18.4s, #3
-	orr v18.16b, v21.16b, v18.16b
+	mul v18.4s, v18.4s, v13.4s
+	eor v18.16b, v18.16b, v12.16b
+	ushr v20.4s, v18.4s, #13
 	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v18.4s, #16
-	ushr v18.4s, v18.4s, #16
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	add v21.4s, v20.4s, v10.4s
-	shl v22.4s, v18.4s, #24
-	ushr v18.4s, v18.4s, #8
-	orr v18.16b, v22.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	ldr q20, [x1, #0]
-	add v18.4s, v18.4s, v20.4s
-	add v20.4s, v21.4s, v18.4s
-	shl v21.4s, v18.4s, #13
-	ushr v18.4s, v18.4s, #19
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v18.4s, #15
-	ushr v18.4s, v18.4s, #17
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v18.4s, #26
-	ushr v18.4s, v18.4s, #6
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	add v21.4s, v20.4s, v8.4s
-	shl v22.4s, v18.4s, #6
-	ushr v18.4s, v18.4s, #26
-	orr v18.16b, v22.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	ldr q20, [x1, #16]
-	add v18.4s, v18.4s, v20.4s
-	add v20.4s, v21.4s, v18.4s
-	shl v21.4s, v18.4s, #17
-	ushr v18.4s, v18.4s, #15
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v18.4s, #29
-	ushr v18.4s, v18.4s, #3
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v18.4s, #16
-	ushr v18.4s, v18.4s, #16
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	add v21.4s, v20.4s, v9.4s
-	shl v22.4s, v18.4s, #24
-	ushr v18.4s, v18.4s, #8
-	orr v18.16b, v22.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	ldr q20, [x1, #32]
-	add v18.4s, v18.4s, v20.4s
-	add v20.4s, v21.4s, v18.4s
-	shl v21.4s, v18.4s, #13
-	ushr v18.4s, v18.4s, #19
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v18.4s, #15
-	ushr v18.4s, v18.4s, #17
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v18.4s, #26
-	ushr v18.4s, v18.4s, #6
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	add v21.4s, v20.4s, v10.4s
-	ushr v22.4s, v21.4s, #16
-	shl v23.4s, v22.4s, #4
-	add v19.4s, v19.4s, v23.4s
+	mul v20.4s, v18.4s, v14.4s
+	ushr v21.4s, v20.4s, #16
+	eor v20.16b, v20.16b, v21.16b
+	ushr v21.4s, v20.4s, #12
+	add v19.4s, v19.4s, v21.4s
 	ushr v19.4s, v19.4s, #20
-	sub v19.4s, v19.4s, v4.4s
-	and v16.16b, v16.16b, v5.16b
+	sub v19.4s, v19.4s, v2.4s
+	and v16.16b, v16.16b, v3.16b
 	ushr v16.4s, v16.4s, #24
 	orr v16.16b, v19.16b, v16.16b
-	scvtf v19.4s, v22.4s
-	fmul v19.4s, v19.4s, v3.4s
-	fcmgt v17.4s, v17.4s, v19.4s
-	bsl v17.16b, v16.16b, v7.16b
-	ldr q16, [x6], #16
-	fabs v19.4s, v16.4s
-	fmul v19.4s, v19.4s, v0.4s
+	scvtf v19.4s, v21.4s
 	fmul v19.4s, v19.4s, v1.4s
-	fcmgt v22.4s, v6.4s, v19.4s
-	bsl v22.16b, v19.16b, v6.16b
-	fcmgt v23.4s, v22.4s, v2.4s
-	bsl v23.16b, v22.16b, v2.16b
-	and v21.16b, v21.16b, v11.16b
-	shl v22.4s, v21.4s, #4
-	add v22.4s, v23.4s, v22.4s
-	ushr v22.4s, v22.4s, #20
-	sub v22.4s, v22.4s, v4.4s
-	and v16.16b, v16.16b, v5.16b
+	fcmgt v17.4s, v17.4s, v19.4s
+	bsl v17.16b, v16.16b, v5.16b
+	ldr q16, [x5], #16
+	fabs v19.4s, v16.4s
+	fmul v19.4s, v19.4s, v8.4s
+	fcmgt v21.4s, v4.4s, v19.4s
+	bsl v21.16b, v19.16b, v4.16b
+	fcmgt v22.4s, v21.4s, v0.4s
+	bsl v22.16b, v21.16b, v0.16b
+	and v20.16b, v20.16b, v6.16b
+	add v21.4s, v22.4s, v20.4s
+	ushr v21.4s, v21.4s, #20
+	sub v21.4s, v21.4s, v2.4s
+	and v16.16b, v16.16b, v3.16b
 	ushr v16.4s, v16.4s, #24
-	orr v16.16b, v22.16b, v16.16b
-	scvtf v21.4s, v21.4s
-	fmul v21.4s, v21.4s, v3.4s
-	fcmgt v19.4s, v19.4s, v21.4s
-	bsl v19.16b, v16.16b, v7.16b
+	orr v16.16b, v21.16b, v16.16b
+	scvtf v20.4s, v20.4s
+	fmul v20.4s, v20.4s, v1.4s
+	fcmgt v19.4s, v19.4s, v20.4s
+	bsl v19.16b, v16.16b, v5.16b
 	shl v16.4s, v19.4s, #8
 	orr v16.16b, v17.16b, v16.16b
-	ldr q17, [x7], #16
+	ldr q17, [x6], #16
 	fabs v19.4s, v17.4s
-	fmul v19.4s, v19.4s, v0.4s
-	fmul v19.4s, v19.4s, v1.4s
-	fcmgt v21.4s, v6.4s, v19.4s
-	bsl v21.16b, v19.16b, v6.16b
-	fcmgt v22.4s, v21.4s, v2.4s
-	bsl v22.16b, v21.16b, v2.16b
-	shl v21.4s, v18.4s, #6
-	ushr v18.4s, v18.4s, #26
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	ldr q20, [x1, #48]
-	add v18.4s, v18.4s, v20.4s
+	fmul v19.4s, v19.4s, v9.4s
+	fcmgt v20.4s, v4.4s, v19.4s
+	bsl v20.16b, v19.16b, v4.16b
+	fcmgt v21.4s, v20.4s, v0.4s
+	bsl v21.16b, v20.16b, v0.16b
+	mul v18.4s, v18.4s, v15.4s
 	ushr v20.4s, v18.4s, #16
-	shl v21.4s, v20.4s, #4
-	add v21.4s, v22.4s, v21.4s
+	eor v18.16b, v18.16b, v20.16b
+	ushr v20.4s, v18.4s, #12
+	add v21.4s, v21.4s, v20.4s
 	ushr v21.4s, v21.4s, #20
-	sub v21.4s, v21.4s, v4.4s
-	and v17.16b, v17.16b, v5.16b
+	sub v21.4s, v21.4s, v2.4s
+	and v17.16b, v17.16b, v3.16b
 	ushr v17.4s, v17.4s, #24
 	orr v17.16b, v21.16b, v17.16b
 	scvtf v20.4s, v20.4s
-	fmul v20.4s, v20.4s, v3.4s
+	fmul v20.4s, v20.4s, v1.4s
 	fcmgt v19.4s, v19.4s, v20.4s
-	bsl v19.16b, v17.16b, v7.16b
+	bsl v19.16b, v17.16b, v5.16b
 	shl v17.4s, v19.4s, #16
 	orr v16.16b, v16.16b, v17.16b
-	ldr q17, [x8], #16
+	ldr q17, [x7], #16
 	fabs v19.4s, v17.4s
-	fmul v19.4s, v19.4s, v0.4s
-	fmul v19.4s, v19.4s, v1.4s
-	fcmgt v20.4s, v6.4s, v19.4s
-	bsl v20.16b, v19.16b, v6.16b
-	fcmgt v21.4s, v20.4s, v2.4s
-	bsl v21.16b, v20.16b, v2.16b
-	and v18.16b, v18.16b, v11.16b
-	shl v20.4s, v18.4s, #4
-	add v20.4s, v21.4s, v20.4s
+	fmul v19.4s, v19.4s, v10.4s
+	fcmgt v20.4s, v4.4s, v19.4s
+	bsl v20.16b, v19.16b, v4.16b
+	fcmgt v21.4s, v20.4s, v0.4s
+	bsl v21.16b, v20.16b, v0.16b
+	and v18.16b, v18.16b, v6.16b
+	add v20.4s, v21.4s, v18.4s
 	ushr v20.4s, v20.4s, #20
-	sub v20.4s, v20.4s, v4.4s
-	and v17.16b, v17.16b, v5.16b
+	sub v20.4s, v20.4s, v2.4s
+	and v17.16b, v17.16b, v3.16b
 	ushr v17.4s, v17.4s, #24
 	orr v17.16b, v20.16b, v17.16b
 	scvtf v18.4s, v18.4s
-	fmul v18.4s, v18.4s, v3.4s
+	fmul v18.4s, v18.4s, v1.4s
 	fcmgt v18.4s, v19.4s, v18.4s
-	bsl v18.16b, v17.16b, v7.16b
+	bsl v18.16b, v17.16b, v5.16b
 	shl v17.4s, v18.4s, #24
 	orr v16.16b, v16.16b, v17.16b
-	str q16, [x2], #16
+	str q16, [x1], #16
 	subs x0, x0, #4
 	b.ge L(loop)
 
@@ -729,213 +385,105 @@ L(loopend):
 	b.lt L(singleend)
 
 L(single):
-	ldr s16, [x5], #4
+	ldr s16, [x4], #4
 	fabs v17.4s, v16.4s
-	fmul v17.4s, v17.4s, v0.4s
-	fmul v17.4s, v17.4s, v1.4s
-	fcmgt v18.4s, v6.4s, v17.4s
-	bsl v18.16b, v17.16b, v6.16b
-	fcmgt v19.4s, v18.4s, v2.4s
-	bsl v19.16b, v18.16b, v2.16b
-	ldr s18, [x9], #4
-	add v18.4s, v18.4s, v12.4s
-	add v18.4s, v18.4s, v8.4s
-	add v18.4s, v18.4s, v13.4s
-	eor v20.16b, v14.16b, v18.16b
-	add v18.4s, v18.4s, v20.4s
-	shl v21.4s, v20.4s, #15
-	ushr v20.4s, v20.4s, #17
-	orr v20.16b, v21.16b, v20.16b
-	eor v20.16b, v20.16b, v18.16b
-	add v18.4s, v18.4s, v20.4s
-	shl v21.4s, v20.4s, #26
-	ushr v20.4s, v20.4s, #6
-	orr v20.16b, v21.16b, v20.16b
-	eor v20.16b, v20.16b, v18.16b
-	add v18.4s, v18.4s, v20.4s
-	add v21.4s, v18.4s, v9.4s
-	shl v22.4s, v20.4s, #6
-	ushr v20.4s, v20.4s, #26
-	orr v20.16b, v22.16b, v20.16b
-	eor v18.16b, v20.16b, v18.16b
-	add v18.4s, v18.4s, v15.4s
-	add v20.4s, v21.4s, v18.4s
-	shl v21.4s, v18.4s, #17
-	ushr v18.4s, v18.4s, #15
-	orr v18.16b, v21.16b, v18.16b
+	fmul v17.4s, v17.4s, v7.4s
+	fcmgt v18.4s, v4.4s, v17.4s
+	bsl v18.16b, v17.16b, v4.16b
+	fcmgt v19.4s, v18.4s, v0.4s
+	bsl v19.16b, v18.16b, v0.16b
+	ldr s18, [x8], #4
+	add v18.4s, v18.4s, v11.4s
+	ushr v20.4s, v18.4s, #16
 	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v18.4s, #29
-	ushr v18.4s, v18.4s, #3
-	orr v18.16b, v21.16b, v18.16b
+	mul v18.4s, v18.4s, v13.4s
+	eor v18.16b, v18.16b, v12.16b
+	ushr v20.4s, v18.4s, #13
 	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v18.4s, #16
-	ushr v18.4s, v18.4s, #16
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	add v21.4s, v20.4s, v10.4s
-	shl v22.4s, v18.4s, #24
-	ushr v18.4s, v18.4s, #8
-	orr v18.16b, v22.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	ldr q20, [x1, #0]
-	add v18.4s, v18.4s, v20.4s
-	add v20.4s, v21.4s, v18.4s
-	shl v21.4s, v18.4s, #13
-	ushr v18.4s, v18.4s, #19
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v18.4s, #15
-	ushr v18.4s, v18.4s, #17
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v18.4s, #26
-	ushr v18.4s, v18.4s, #6
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	add v21.4s, v20.4s, v8.4s
-	shl v22.4s, v18.4s, #6
-	ushr v18.4s, v18.4s, #26
-	orr v18.16b, v22.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	ldr q20, [x1, #16]
-	add v18.4s, v18.4s, v20.4s
-	add v20.4s, v21.4s, v18.4s
-	shl v21.4s, v18.4s, #17
-	ushr v18.4s, v18.4s, #15
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v18.4s, #29
-	ushr v18.4s, v18.4s, #3
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v18.4s, #16
-	ushr v18.4s, v18.4s, #16
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	add v21.4s, v20.4s, v9.4s
-	shl v22.4s, v18.4s, #24
-	ushr v18.4s, v18.4s, #8
-	orr v18.16b, v22.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	ldr q20, [x1, #32]
-	add v18.4s, v18.4s, v20.4s
-	add v20.4s, v21.4s, v18.4s
-	shl v21.4s, v18.4s, #13
-	ushr v18.4s, v18.4s, #19
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v18.4s, #15
-	ushr v18.4s, v18.4s, #17
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v18.4s, #26
-	ushr v18.4s, v18.4s, #6
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v20.4s, v20.4s, v18.4s
-	add v21.4s, v20.4s, v10.4s
-	ushr v22.4s, v21.4s, #16
-	shl v23.4s, v22.4s, #4
-	add v19.4s, v19.4s, v23.4s
+	mul v20.4s, v18.4s, v14.4s
+	ushr v21.4s, v20.4s, #16
+	eor v20.16b, v20.16b, v21.16b
+	ushr v21.4s, v20.4s, #12
+	add v19.4s, v19.4s, v21.4s
 	ushr v19.4s, v19.4s, #20
-	sub v19.4s, v19.4s, v4.4s
-	and v16.16b, v16.16b, v5.16b
+	sub v19.4s, v19.4s, v2.4s
+	and v16.16b, v16.16b, v3.16b
 	ushr v16.4s, v16.4s, #24
 	orr v16.16b, v19.16b, v16.16b
-	scvtf v19.4s, v22.4s
-	fmul v19.4s, v19.4s, v3.4s
-	fcmgt v17.4s, v17.4s, v19.4s
-	bsl v17.16b, v16.16b, v7.16b
-	ldr s16, [x6], #4
-	fabs v19.4s, v16.4s
-	fmul v19.4s, v19.4s, v0.4s
+	scvtf v19.4s, v21.4s
 	fmul v19.4s, v19.4s, v1.4s
-	fcmgt v22.4s, v6.4s, v19.4s
-	bsl v22.16b, v19.16b, v6.16b
-	fcmgt v23.4s, v22.4s, v2.4s
-	bsl v23.16b, v22.16b, v2.16b
-	and v21.16b, v21.16b, v11.16b
-	shl v22.4s, v21.4s, #4
-	add v22.4s, v23.4s, v22.4s
-	ushr v22.4s, v22.4s, #20
-	sub v22.4s, v22.4s, v4.4s
-	and v16.16b, v16.16b, v5.16b
+	fcmgt v17.4s, v17.4s, v19.4s
+	bsl v17.16b, v16.16b, v5.16b
+	ldr s16, [x5], #4
+	fabs v19.4s, v16.4s
+	fmul v19.4s, v19.4s, v8.4s
+	fcmgt v21.4s, v4.4s, v19.4s
+	bsl v21.16b, v19.16b, v4.16b
+	fcmgt v22.4s, v21.4s, v0.4s
+	bsl v22.16b, v21.16b, v0.16b
+	and v20.16b, v20.16b, v6.16b
+	add v21.4s, v22.4s, v20.4s
+	ushr v21.4s, v21.4s, #20
+	sub v21.4s, v21.4s, v2.4s
+	and v16.16b, v16.16b, v3.16b
 	ushr v16.4s, v16.4s, #24
-	orr v16.16b, v22.16b, v16.16b
-	scvtf v21.4s, v21.4s
-	fmul v21.4s, v21.4s, v3.4s
-	fcmgt v19.4s, v19.4s, v21.4s
-	bsl v19.16b, v16.16b, v7.16b
+	orr v16.16b, v21.16b, v16.16b
+	scvtf v20.4s, v20.4s
+	fmul v20.4s, v20.4s, v1.4s
+	fcmgt v19.4s, v19.4s, v20.4s
+	bsl v19.16b, v16.16b, v5.16b
 	shl v16.4s, v19.4s, #8
 	orr v16.16b, v17.16b, v16.16b
-	ldr s17, [x7], #4
+	ldr s17, [x6], #4
 	fabs v19.4s, v17.4s
-	fmul v19.4s, v19.4s, v0.4s
-	fmul v19.4s, v19.4s, v1.4s
-	fcmgt v21.4s, v6.4s, v19.4s
-	bsl v21.16b, v19.16b, v6.16b
-	fcmgt v22.4s, v21.4s, v2.4s
-	bsl v22.16b, v21.16b, v2.16b
-	shl v21.4s, v18.4s, #6
-	ushr v18.4s, v18.4s, #26
-	orr v18.16b, v21.16b, v18.16b
-	eor v18.16b, v18.16b, v20.16b
-	ldr q20, [x1, #48]
-	add v18.4s, v18.4s, v20.4s
+	fmul v19.4s, v19.4s, v9.4s
+	fcmgt v20.4s, v4.4s, v19.4s
+	bsl v20.16b, v19.16b, v4.16b
+	fcmgt v21.4s, v20.4s, v0.4s
+	bsl v21.16b, v20.16b, v0.16b
+	mul v18.4s, v18.4s, v15.4s
 	ushr v20.4s, v18.4s, #16
-	shl v21.4s, v20.4s, #4
-	add v21.4s, v22.4s, v21.4s
+	eor v18.16b, v18.16b, v20.16b
+	ushr v20.4s, v18.4s, #12
+	add v21.4s, v21.4s, v20.4s
 	ushr v21.4s, v21.4s, #20
-	sub v21.4s, v21.4s, v4.4s
-	and v17.16b, v17.16b, v5.16b
+	sub v21.4s, v21.4s, v2.4s
+	and v17.16b, v17.16b, v3.16b
 	ushr v17.4s, v17.4s, #24
 	orr v17.16b, v21.16b, v17.16b
 	scvtf v20.4s, v20.4s
-	fmul v20.4s, v20.4s, v3.4s
+	fmul v20.4s, v20.4s, v1.4s
 	fcmgt v19.4s, v19.4s, v20.4s
-	bsl v19.16b, v17.16b, v7.16b
+	bsl v19.16b, v17.16b, v5.16b
 	shl v17.4s, v19.4s, #16
 	orr v16.16b, v16.16b, v17.16b
-	ldr s17, [x8], #4
+	ldr s17, [x7], #4
 	fabs v19.4s, v17.4s
-	fmul v19.4s, v19.4s, v0.4s
-	fmul v19.4s, v19.4s, v1.4s
-	fcmgt v20.4s, v6.4s, v19.4s
-	bsl v20.16b, v19.16b, v6.16b
-	fcmgt v21.4s, v20.4s, v2.4s
-	bsl v21.16b, v20.16b, v2.16b
-	and v18.16b, v18.16b, v11.16b
-	shl v20.4s, v18.4s, #4
-	add v20.4s, v21.4s, v20.4s
+	fmul v19.4s, v19.4s, v10.4s
+	fcmgt v20.4s, v4.4s, v19.4s
+	bsl v20.16b, v19.16b, v4.16b
+	fcmgt v21.4s, v20.4s, v0.4s
+	bsl v21.16b, v20.16b, v0.16b
+	and v18.16b, v18.16b, v6.16b
+	add v20.4s, v21.4s, v18.4s
 	ushr v20.4s, v20.4s, #20
-	sub v20.4s, v20.4s, v4.4s
-	and v17.16b, v17.16b, v5.16b
+	sub v20.4s, v20.4s, v2.4s
+	and v17.16b, v17.16b, v3.16b
 	ushr v17.4s, v17.4s, #24
 	orr v17.16b, v20.16b, v17.16b
 	scvtf v18.4s, v18.4s
-	fmul v18.4s, v18.4s, v3.4s
+	fmul v18.4s, v18.4s, v1.4s
 	fcmgt v18.4s, v19.4s, v18.4s
-	bsl v18.16b, v17.16b, v7.16b
+	bsl v18.16b, v17.16b, v5.16b
 	shl v17.4s, v18.4s, #24
 	orr v16.16b, v16.16b, v17.16b
-	str s16, [x2], #4
+	str s16, [x1], #4
 	subs x0, x0, #1
 	b.ge L(single)
 
 L(singleend):
-	add x3, x3, #144
-	cmp x3, x4
+	add x2, x2, #144
+	cmp x2, x3
 	b.lt L(entry)
 
 L(end):
@@ -944,7 +492,7 @@ L(end):
 	ldp d10, d11, [sp, #48]
 	ldp d12, d13, [sp, #64]
 	ldp d14, d15, [sp, #80]
-	add sp, sp, #176
+	add sp, sp, #96
 	.cfi_def_cfa_offset 0
 	.cfi_restore d8
 	.cfi_restore d9

@@ -2,16 +2,16 @@
  *
  * QuantizeBF16 for neon
  *
- *	u = threefry(index + base, high), 16 bits of it for each element
- *	q0 ← e0 and e1, q1 ← e2 and e3: of each the upper half of its bits + u, that of the first the lower half
+ *	h = hash(index + base, key), of which each element has 16 bits, u
+ *	h0 and h1 ← the upper halves of the bits of e0 + u and e1 + u
  *
  * void lockstep_neon_quantize_bf16(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
- * list     q0, q1, e0, e1, e2, e3, index
- * scalars  base, high, key1, key2
+ * list     h0, h1, e0, e1, index
+ * scalars  base, key
  *
  * Requires: ASIMD
- * Saves: d8, d9, d10, d11, d12, d13, d14, d15, sp
+ * Saves: d8, d9, d10, d11, d12, d13, d14, sp
  */
 #include "../asm.h"
 #if LOCKSTEP_AARCH64
@@ -21,14 +21,9 @@
 VECTORS:
 	.long 0x7f7f0000, 0x7f7f0000, 0x7f7f0000, 0x7f7f0000
 	.long 0x400000, 0x400000, 0x400000, 0x400000
-	.long 0x1bd11bda, 0x1bd11bda, 0x1bd11bda, 0x1bd11bda
+	.long 0x85ebca6b, 0x85ebca6b, 0x85ebca6b, 0x85ebca6b
+	.long 0xc2b2ae35, 0xc2b2ae35, 0xc2b2ae35, 0xc2b2ae35
 	.long 0xffff, 0xffff, 0xffff, 0xffff
-	.long 0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000
-	.long 0x1, 0x1, 0x1, 0x1
-	.long 0x2, 0x2, 0x2, 0x2
-	.long 0x3, 0x3, 0x3, 0x3
-	.long 0x4, 0x4, 0x4, 0x4
-	.long 0x5, 0x5, 0x5, 0x5
 
 	BEGIN(neon_quantize_bf16)
 	sub sp, sp, #96
@@ -38,7 +33,7 @@ VECTORS:
 	stp d8, d9, [sp, #32]
 	stp d10, d11, [sp, #48]
 	stp d12, d13, [sp, #64]
-	stp d14, d15, [sp, #80]
+	str d14, [sp, #80]
 	.cfi_offset d8, -64
 	.cfi_offset d9, -56
 	.cfi_offset d10, -48
@@ -46,701 +41,189 @@ VECTORS:
 	.cfi_offset d12, -32
 	.cfi_offset d13, -24
 	.cfi_offset d14, -16
-	.cfi_offset d15, -8
 	ADDRESS x0
 	ldr x1, [sp, #16]
 	ldr x2, [sp, #0]
-	ldr x3, [sp, #8]
-	mov x4, #24
-	mul x3, x3, x4
-	add x3, x3, x2
-	cmp x2, x3
-	b.ge L(end)
+	ldr x2, [x2, #8]
+	ldr x3, [sp, #0]
+	ldr x3, [x3, #0]
+	ldr x4, [sp, #0]
+	ldr x4, [x4, #24]
+	ldr x5, [sp, #0]
+	ldr x5, [x5, #48]
+	ldr x6, [sp, #0]
+	ldr x6, [x6, #72]
+	ldr x7, [sp, #0]
+	ldr x7, [x7, #96]
 	ldr q0, [x0, #0]
 	ldr q1, [x0, #16]
-	ldr s2, [x1, #8]
+	ldr s2, [x1, #0]
 	dup v2.4s, v2.s[0]
-	ldr s3, [x1, #12]
+	ldr s3, [x1, #4]
 	dup v3.4s, v3.s[0]
-	eor v4.16b, v2.16b, v3.16b
-	ldr q5, [x0, #32]
-	eor v4.16b, v4.16b, v5.16b
+	ldr q4, [x0, #32]
 	ldr q5, [x0, #48]
 	ldr q6, [x0, #64]
-	ldr s7, [x1, #0]
-	dup v7.4s, v7.s[0]
-	ldr s8, [x1, #4]
-	dup v8.4s, v8.s[0]
-	add v8.4s, v8.4s, v3.4s
-	shl v9.4s, v8.4s, #13
-	ushr v10.4s, v8.4s, #19
-	orr v9.16b, v9.16b, v10.16b
-	ldr q10, [x0, #80]
-	add v10.4s, v4.4s, v10.4s
-	ldr q11, [x0, #96]
-	add v11.4s, v2.4s, v11.4s
-	ldr q12, [x0, #112]
-	add v12.4s, v3.4s, v12.4s
-	ldr q13, [x0, #128]
-	add v13.4s, v4.4s, v13.4s
-	ldr q14, [x0, #144]
-	add v14.4s, v2.4s, v14.4s
-	sub x0, x3, #168
-
-L(entry):
-	ldr x0, [x2, #8]
-	ldr x1, [x2, #0]
-	ldr x4, [x2, #24]
-	ldr x5, [x2, #48]
-	ldr x6, [x2, #72]
-	ldr x7, [x2, #96]
-	ldr x8, [x2, #120]
-	ldr x9, [x2, #144]
-	subs x0, x0, #8
+	subs x2, x2, #8
 	b.lt L(mainend)
 
 L(main):
-	ldp q15, q16, [x5], #32
-	ldp q17, q18, [x9], #32
-	add v17.4s, v17.4s, v7.4s
-	add v18.4s, v18.4s, v7.4s
-	add v17.4s, v17.4s, v2.4s
-	add v18.4s, v18.4s, v2.4s
-	add v17.4s, v17.4s, v8.4s
-	add v18.4s, v18.4s, v8.4s
-	eor v19.16b, v9.16b, v17.16b
-	eor v20.16b, v9.16b, v18.16b
-	add v17.4s, v17.4s, v19.4s
-	add v18.4s, v18.4s, v20.4s
-	shl v21.4s, v19.4s, #15
-	shl v22.4s, v20.4s, #15
-	ushr v19.4s, v19.4s, #17
-	ushr v20.4s, v20.4s, #17
-	orr v19.16b, v21.16b, v19.16b
-	orr v20.16b, v22.16b, v20.16b
-	eor v19.16b, v19.16b, v17.16b
-	eor v20.16b, v20.16b, v18.16b
-	add v17.4s, v17.4s, v19.4s
-	add v18.4s, v18.4s, v20.4s
-	shl v21.4s, v19.4s, #26
-	shl v22.4s, v20.4s, #26
-	ushr v19.4s, v19.4s, #6
-	ushr v20.4s, v20.4s, #6
-	orr v19.16b, v21.16b, v19.16b
-	orr v20.16b, v22.16b, v20.16b
-	eor v19.16b, v19.16b, v17.16b
-	eor v20.16b, v20.16b, v18.16b
-	add v17.4s, v17.4s, v19.4s
-	add v18.4s, v18.4s, v20.4s
-	add v21.4s, v17.4s, v3.4s
-	add v22.4s, v18.4s, v3.4s
-	shl v23.4s, v19.4s, #6
-	shl v24.4s, v20.4s, #6
-	ushr v19.4s, v19.4s, #26
-	ushr v20.4s, v20.4s, #26
-	orr v19.16b, v23.16b, v19.16b
-	orr v20.16b, v24.16b, v20.16b
-	eor v17.16b, v19.16b, v17.16b
-	eor v18.16b, v20.16b, v18.16b
-	add v17.4s, v17.4s, v10.4s
-	add v18.4s, v18.4s, v10.4s
-	add v19.4s, v21.4s, v17.4s
-	add v20.4s, v22.4s, v18.4s
-	shl v21.4s, v17.4s, #17
-	shl v22.4s, v18.4s, #17
-	ushr v17.4s, v17.4s, #15
-	ushr v18.4s, v18.4s, #15
-	orr v17.16b, v21.16b, v17.16b
-	orr v18.16b, v22.16b, v18.16b
-	eor v17.16b, v17.16b, v19.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v19.4s, v19.4s, v17.4s
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v17.4s, #29
-	shl v22.4s, v18.4s, #29
-	ushr v17.4s, v17.4s, #3
-	ushr v18.4s, v18.4s, #3
-	orr v17.16b, v21.16b, v17.16b
-	orr v18.16b, v22.16b, v18.16b
-	eor v17.16b, v17.16b, v19.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v19.4s, v19.4s, v17.4s
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v17.4s, #16
-	shl v22.4s, v18.4s, #16
-	ushr v17.4s, v17.4s, #16
-	ushr v18.4s, v18.4s, #16
-	orr v17.16b, v21.16b, v17.16b
-	orr v18.16b, v22.16b, v18.16b
-	eor v17.16b, v17.16b, v19.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v19.4s, v19.4s, v17.4s
-	add v20.4s, v20.4s, v18.4s
-	add v21.4s, v19.4s, v4.4s
-	add v22.4s, v20.4s, v4.4s
-	shl v23.4s, v17.4s, #24
-	shl v24.4s, v18.4s, #24
-	ushr v17.4s, v17.4s, #8
-	ushr v18.4s, v18.4s, #8
-	orr v17.16b, v23.16b, v17.16b
-	orr v18.16b, v24.16b, v18.16b
-	eor v17.16b, v17.16b, v19.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v17.4s, v17.4s, v11.4s
-	add v18.4s, v18.4s, v11.4s
-	add v19.4s, v21.4s, v17.4s
-	add v20.4s, v22.4s, v18.4s
-	shl v21.4s, v17.4s, #13
-	shl v22.4s, v18.4s, #13
-	ushr v17.4s, v17.4s, #19
-	ushr v18.4s, v18.4s, #19
-	orr v17.16b, v21.16b, v17.16b
-	orr v18.16b, v22.16b, v18.16b
-	eor v17.16b, v17.16b, v19.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v19.4s, v19.4s, v17.4s
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v17.4s, #15
-	shl v22.4s, v18.4s, #15
-	ushr v17.4s, v17.4s, #17
-	ushr v18.4s, v18.4s, #17
-	orr v17.16b, v21.16b, v17.16b
-	orr v18.16b, v22.16b, v18.16b
-	eor v17.16b, v17.16b, v19.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v19.4s, v19.4s, v17.4s
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v17.4s, #26
-	shl v22.4s, v18.4s, #26
-	ushr v17.4s, v17.4s, #6
-	ushr v18.4s, v18.4s, #6
-	orr v17.16b, v21.16b, v17.16b
-	orr v18.16b, v22.16b, v18.16b
-	eor v17.16b, v17.16b, v19.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v19.4s, v19.4s, v17.4s
-	add v20.4s, v20.4s, v18.4s
-	add v21.4s, v19.4s, v2.4s
-	add v22.4s, v20.4s, v2.4s
-	shl v23.4s, v17.4s, #6
-	shl v24.4s, v18.4s, #6
-	ushr v17.4s, v17.4s, #26
-	ushr v18.4s, v18.4s, #26
-	orr v17.16b, v23.16b, v17.16b
-	orr v18.16b, v24.16b, v18.16b
-	eor v17.16b, v17.16b, v19.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v17.4s, v17.4s, v12.4s
-	add v18.4s, v18.4s, v12.4s
-	add v19.4s, v21.4s, v17.4s
-	add v20.4s, v22.4s, v18.4s
-	shl v21.4s, v17.4s, #17
-	shl v22.4s, v18.4s, #17
-	ushr v17.4s, v17.4s, #15
-	ushr v18.4s, v18.4s, #15
-	orr v17.16b, v21.16b, v17.16b
-	orr v18.16b, v22.16b, v18.16b
-	eor v17.16b, v17.16b, v19.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v19.4s, v19.4s, v17.4s
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v17.4s, #29
-	shl v22.4s, v18.4s, #29
-	ushr v17.4s, v17.4s, #3
-	ushr v18.4s, v18.4s, #3
-	orr v17.16b, v21.16b, v17.16b
-	orr v18.16b, v22.16b, v18.16b
-	eor v17.16b, v17.16b, v19.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v19.4s, v19.4s, v17.4s
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v17.4s, #16
-	shl v22.4s, v18.4s, #16
-	ushr v17.4s, v17.4s, #16
-	ushr v18.4s, v18.4s, #16
-	orr v17.16b, v21.16b, v17.16b
-	orr v18.16b, v22.16b, v18.16b
-	eor v17.16b, v17.16b, v19.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v19.4s, v19.4s, v17.4s
-	add v20.4s, v20.4s, v18.4s
-	add v21.4s, v19.4s, v3.4s
-	add v22.4s, v20.4s, v3.4s
-	shl v23.4s, v17.4s, #24
-	shl v24.4s, v18.4s, #24
-	ushr v17.4s, v17.4s, #8
-	ushr v18.4s, v18.4s, #8
-	orr v17.16b, v23.16b, v17.16b
-	orr v18.16b, v24.16b, v18.16b
-	eor v17.16b, v17.16b, v19.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v17.4s, v17.4s, v13.4s
-	add v18.4s, v18.4s, v13.4s
-	add v19.4s, v21.4s, v17.4s
-	add v20.4s, v22.4s, v18.4s
-	shl v21.4s, v17.4s, #13
-	shl v22.4s, v18.4s, #13
-	ushr v17.4s, v17.4s, #19
-	ushr v18.4s, v18.4s, #19
-	orr v17.16b, v21.16b, v17.16b
-	orr v18.16b, v22.16b, v18.16b
-	eor v17.16b, v17.16b, v19.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v19.4s, v19.4s, v17.4s
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v17.4s, #15
-	shl v22.4s, v18.4s, #15
-	ushr v17.4s, v17.4s, #17
-	ushr v18.4s, v18.4s, #17
-	orr v17.16b, v21.16b, v17.16b
-	orr v18.16b, v22.16b, v18.16b
-	eor v17.16b, v17.16b, v19.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v19.4s, v19.4s, v17.4s
-	add v20.4s, v20.4s, v18.4s
-	shl v21.4s, v17.4s, #26
-	shl v22.4s, v18.4s, #26
-	ushr v17.4s, v17.4s, #6
-	ushr v18.4s, v18.4s, #6
-	orr v17.16b, v21.16b, v17.16b
-	orr v18.16b, v22.16b, v18.16b
-	eor v17.16b, v17.16b, v19.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v19.4s, v19.4s, v17.4s
-	add v20.4s, v20.4s, v18.4s
-	add v21.4s, v19.4s, v4.4s
-	add v22.4s, v20.4s, v4.4s
-	ushr v23.4s, v21.4s, #16
-	ushr v24.4s, v22.4s, #16
-	add v23.4s, v15.4s, v23.4s
-	add v24.4s, v16.4s, v24.4s
-	fabs v25.4s, v15.4s
-	fabs v26.4s, v16.4s
-	fcmge v25.4s, v0.4s, v25.4s
-	fcmge v26.4s, v0.4s, v26.4s
-	bsl v25.16b, v23.16b, v15.16b
-	bsl v26.16b, v24.16b, v16.16b
-	orr v23.16b, v15.16b, v1.16b
-	orr v24.16b, v16.16b, v1.16b
-	fcmeq v15.4s, v15.4s, v15.4s
-	fcmeq v16.4s, v16.4s, v16.4s
-	bsl v15.16b, v25.16b, v23.16b
-	bsl v16.16b, v26.16b, v24.16b
-	ushr v15.4s, v15.4s, #16
-	ushr v16.4s, v16.4s, #16
-	ldp q23, q24, [x6], #32
-	and v21.16b, v21.16b, v5.16b
-	and v22.16b, v22.16b, v5.16b
-	add v21.4s, v23.4s, v21.4s
-	add v22.4s, v24.4s, v22.4s
-	fabs v25.4s, v23.4s
-	fabs v26.4s, v24.4s
-	fcmge v25.4s, v0.4s, v25.4s
-	fcmge v26.4s, v0.4s, v26.4s
-	bsl v25.16b, v21.16b, v23.16b
-	bsl v26.16b, v22.16b, v24.16b
-	orr v21.16b, v23.16b, v1.16b
-	orr v22.16b, v24.16b, v1.16b
-	fcmeq v23.4s, v23.4s, v23.4s
-	fcmeq v24.4s, v24.4s, v24.4s
-	bsl v23.16b, v25.16b, v21.16b
-	bsl v24.16b, v26.16b, v22.16b
-	and v21.16b, v23.16b, v6.16b
-	and v22.16b, v24.16b, v6.16b
-	orr v15.16b, v15.16b, v21.16b
-	orr v16.16b, v16.16b, v22.16b
-	stp q15, q16, [x1], #32
-	ldp q15, q16, [x7], #32
-	shl v21.4s, v17.4s, #6
-	shl v22.4s, v18.4s, #6
-	ushr v17.4s, v17.4s, #26
-	ushr v18.4s, v18.4s, #26
-	orr v17.16b, v21.16b, v17.16b
-	orr v18.16b, v22.16b, v18.16b
-	eor v17.16b, v17.16b, v19.16b
-	eor v18.16b, v18.16b, v20.16b
-	add v17.4s, v17.4s, v14.4s
-	add v18.4s, v18.4s, v14.4s
-	ushr v19.4s, v17.4s, #16
-	ushr v20.4s, v18.4s, #16
-	add v19.4s, v15.4s, v19.4s
-	add v20.4s, v16.4s, v20.4s
-	fabs v21.4s, v15.4s
-	fabs v22.4s, v16.4s
-	fcmge v21.4s, v0.4s, v21.4s
-	fcmge v22.4s, v0.4s, v22.4s
-	bsl v21.16b, v19.16b, v15.16b
-	bsl v22.16b, v20.16b, v16.16b
-	orr v19.16b, v15.16b, v1.16b
-	orr v20.16b, v16.16b, v1.16b
-	fcmeq v15.4s, v15.4s, v15.4s
-	fcmeq v16.4s, v16.4s, v16.4s
-	bsl v15.16b, v21.16b, v19.16b
-	bsl v16.16b, v22.16b, v20.16b
-	ushr v15.4s, v15.4s, #16
-	ushr v16.4s, v16.4s, #16
-	ldp q19, q20, [x8], #32
-	and v17.16b, v17.16b, v5.16b
-	and v18.16b, v18.16b, v5.16b
-	add v17.4s, v19.4s, v17.4s
-	add v18.4s, v20.4s, v18.4s
-	fabs v21.4s, v19.4s
-	fabs v22.4s, v20.4s
-	fcmge v21.4s, v0.4s, v21.4s
-	fcmge v22.4s, v0.4s, v22.4s
-	bsl v21.16b, v17.16b, v19.16b
-	bsl v22.16b, v18.16b, v20.16b
-	orr v17.16b, v19.16b, v1.16b
-	orr v18.16b, v20.16b, v1.16b
-	fcmeq v19.4s, v19.4s, v19.4s
-	fcmeq v20.4s, v20.4s, v20.4s
-	bsl v19.16b, v21.16b, v17.16b
-	bsl v20.16b, v22.16b, v18.16b
-	and v17.16b, v19.16b, v6.16b
-	and v18.16b, v20.16b, v6.16b
-	orr v15.16b, v15.16b, v17.16b
-	orr v16.16b, v16.16b, v18.16b
-	stp q15, q16, [x4], #32
-	subs x0, x0, #8
+	ldp q7, q8, [x5], #32
+	ldp q9, q10, [x7], #32
+	add v9.4s, v9.4s, v2.4s
+	add v10.4s, v10.4s, v2.4s
+	ushr v11.4s, v9.4s, #16
+	ushr v12.4s, v10.4s, #16
+	eor v9.16b, v9.16b, v11.16b
+	eor v10.16b, v10.16b, v12.16b
+	mul v9.4s, v9.4s, v4.4s
+	mul v10.4s, v10.4s, v4.4s
+	eor v9.16b, v9.16b, v3.16b
+	eor v10.16b, v10.16b, v3.16b
+	ushr v11.4s, v9.4s, #13
+	ushr v12.4s, v10.4s, #13
+	eor v9.16b, v9.16b, v11.16b
+	eor v10.16b, v10.16b, v12.16b
+	mul v9.4s, v9.4s, v5.4s
+	mul v10.4s, v10.4s, v5.4s
+	ushr v11.4s, v9.4s, #16
+	ushr v12.4s, v10.4s, #16
+	eor v9.16b, v9.16b, v11.16b
+	eor v10.16b, v10.16b, v12.16b
+	ushr v11.4s, v9.4s, #16
+	ushr v12.4s, v10.4s, #16
+	add v11.4s, v7.4s, v11.4s
+	add v12.4s, v8.4s, v12.4s
+	fabs v13.4s, v7.4s
+	fabs v14.4s, v8.4s
+	fcmge v13.4s, v0.4s, v13.4s
+	fcmge v14.4s, v0.4s, v14.4s
+	bsl v13.16b, v11.16b, v7.16b
+	bsl v14.16b, v12.16b, v8.16b
+	orr v11.16b, v7.16b, v1.16b
+	orr v12.16b, v8.16b, v1.16b
+	fcmeq v7.4s, v7.4s, v7.4s
+	fcmeq v8.4s, v8.4s, v8.4s
+	bsl v7.16b, v13.16b, v11.16b
+	bsl v8.16b, v14.16b, v12.16b
+	uzp2 v7.8h, v7.8h, v8.8h
+	str q7, [x3], #16
+	ldp q7, q8, [x6], #32
+	and v9.16b, v9.16b, v6.16b
+	and v10.16b, v10.16b, v6.16b
+	add v9.4s, v7.4s, v9.4s
+	add v10.4s, v8.4s, v10.4s
+	fabs v11.4s, v7.4s
+	fabs v12.4s, v8.4s
+	fcmge v11.4s, v0.4s, v11.4s
+	fcmge v12.4s, v0.4s, v12.4s
+	bsl v11.16b, v9.16b, v7.16b
+	bsl v12.16b, v10.16b, v8.16b
+	orr v9.16b, v7.16b, v1.16b
+	orr v10.16b, v8.16b, v1.16b
+	fcmeq v7.4s, v7.4s, v7.4s
+	fcmeq v8.4s, v8.4s, v8.4s
+	bsl v7.16b, v11.16b, v9.16b
+	bsl v8.16b, v12.16b, v10.16b
+	uzp2 v7.8h, v7.8h, v8.8h
+	str q7, [x4], #16
+	subs x2, x2, #8
 	b.ge L(main)
 
 L(mainend):
-	add x0, x0, #8
-	subs x0, x0, #4
+	add x2, x2, #8
+	subs x2, x2, #4
 	b.lt L(loopend)
 
 L(loop):
-	ldr q15, [x5], #16
-	ldr q16, [x9], #16
-	add v16.4s, v16.4s, v7.4s
-	add v16.4s, v16.4s, v2.4s
-	add v16.4s, v16.4s, v8.4s
-	eor v17.16b, v9.16b, v16.16b
-	add v16.4s, v16.4s, v17.4s
-	shl v18.4s, v17.4s, #15
-	ushr v17.4s, v17.4s, #17
-	orr v17.16b, v18.16b, v17.16b
-	eor v17.16b, v17.16b, v16.16b
-	add v16.4s, v16.4s, v17.4s
-	shl v18.4s, v17.4s, #26
-	ushr v17.4s, v17.4s, #6
-	orr v17.16b, v18.16b, v17.16b
-	eor v17.16b, v17.16b, v16.16b
-	add v16.4s, v16.4s, v17.4s
-	add v18.4s, v16.4s, v3.4s
-	shl v19.4s, v17.4s, #6
-	ushr v17.4s, v17.4s, #26
-	orr v17.16b, v19.16b, v17.16b
-	eor v16.16b, v17.16b, v16.16b
-	add v16.4s, v16.4s, v10.4s
-	add v17.4s, v18.4s, v16.4s
-	shl v18.4s, v16.4s, #17
-	ushr v16.4s, v16.4s, #15
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	shl v18.4s, v16.4s, #29
-	ushr v16.4s, v16.4s, #3
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	shl v18.4s, v16.4s, #16
-	ushr v16.4s, v16.4s, #16
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	add v18.4s, v17.4s, v4.4s
-	shl v19.4s, v16.4s, #24
-	ushr v16.4s, v16.4s, #8
-	orr v16.16b, v19.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v16.4s, v16.4s, v11.4s
-	add v17.4s, v18.4s, v16.4s
-	shl v18.4s, v16.4s, #13
-	ushr v16.4s, v16.4s, #19
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	shl v18.4s, v16.4s, #15
-	ushr v16.4s, v16.4s, #17
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	shl v18.4s, v16.4s, #26
-	ushr v16.4s, v16.4s, #6
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	add v18.4s, v17.4s, v2.4s
-	shl v19.4s, v16.4s, #6
-	ushr v16.4s, v16.4s, #26
-	orr v16.16b, v19.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v16.4s, v16.4s, v12.4s
-	add v17.4s, v18.4s, v16.4s
-	shl v18.4s, v16.4s, #17
-	ushr v16.4s, v16.4s, #15
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	shl v18.4s, v16.4s, #29
-	ushr v16.4s, v16.4s, #3
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	shl v18.4s, v16.4s, #16
-	ushr v16.4s, v16.4s, #16
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	add v18.4s, v17.4s, v3.4s
-	shl v19.4s, v16.4s, #24
-	ushr v16.4s, v16.4s, #8
-	orr v16.16b, v19.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v16.4s, v16.4s, v13.4s
-	add v17.4s, v18.4s, v16.4s
-	shl v18.4s, v16.4s, #13
-	ushr v16.4s, v16.4s, #19
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	shl v18.4s, v16.4s, #15
-	ushr v16.4s, v16.4s, #17
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	shl v18.4s, v16.4s, #26
-	ushr v16.4s, v16.4s, #6
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	add v18.4s, v17.4s, v4.4s
-	ushr v19.4s, v18.4s, #16
-	add v19.4s, v15.4s, v19.4s
-	fabs v20.4s, v15.4s
-	fcmge v20.4s, v0.4s, v20.4s
-	bsl v20.16b, v19.16b, v15.16b
-	orr v19.16b, v15.16b, v1.16b
-	fcmeq v15.4s, v15.4s, v15.4s
-	bsl v15.16b, v20.16b, v19.16b
-	ushr v15.4s, v15.4s, #16
-	ldr q19, [x6], #16
-	and v18.16b, v18.16b, v5.16b
-	add v18.4s, v19.4s, v18.4s
-	fabs v20.4s, v19.4s
-	fcmge v20.4s, v0.4s, v20.4s
-	bsl v20.16b, v18.16b, v19.16b
-	orr v18.16b, v19.16b, v1.16b
-	fcmeq v19.4s, v19.4s, v19.4s
-	bsl v19.16b, v20.16b, v18.16b
-	and v18.16b, v19.16b, v6.16b
-	orr v15.16b, v15.16b, v18.16b
-	str q15, [x1], #16
-	ldr q15, [x7], #16
-	shl v18.4s, v16.4s, #6
-	ushr v16.4s, v16.4s, #26
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v16.4s, v16.4s, v14.4s
-	ushr v17.4s, v16.4s, #16
-	add v17.4s, v15.4s, v17.4s
-	fabs v18.4s, v15.4s
-	fcmge v18.4s, v0.4s, v18.4s
-	bsl v18.16b, v17.16b, v15.16b
-	orr v17.16b, v15.16b, v1.16b
-	fcmeq v15.4s, v15.4s, v15.4s
-	bsl v15.16b, v18.16b, v17.16b
-	ushr v15.4s, v15.4s, #16
-	ldr q17, [x8], #16
-	and v16.16b, v16.16b, v5.16b
-	add v16.4s, v17.4s, v16.4s
-	fabs v18.4s, v17.4s
-	fcmge v18.4s, v0.4s, v18.4s
-	bsl v18.16b, v16.16b, v17.16b
-	orr v16.16b, v17.16b, v1.16b
-	fcmeq v17.4s, v17.4s, v17.4s
-	bsl v17.16b, v18.16b, v16.16b
-	and v16.16b, v17.16b, v6.16b
-	orr v15.16b, v15.16b, v16.16b
-	str q15, [x4], #16
-	subs x0, x0, #4
+	ldr q7, [x5], #16
+	ldr q8, [x7], #16
+	add v8.4s, v8.4s, v2.4s
+	ushr v9.4s, v8.4s, #16
+	eor v8.16b, v8.16b, v9.16b
+	mul v8.4s, v8.4s, v4.4s
+	eor v8.16b, v8.16b, v3.16b
+	ushr v9.4s, v8.4s, #13
+	eor v8.16b, v8.16b, v9.16b
+	mul v8.4s, v8.4s, v5.4s
+	ushr v9.4s, v8.4s, #16
+	eor v8.16b, v8.16b, v9.16b
+	ushr v9.4s, v8.4s, #16
+	add v9.4s, v7.4s, v9.4s
+	fabs v10.4s, v7.4s
+	fcmge v10.4s, v0.4s, v10.4s
+	bsl v10.16b, v9.16b, v7.16b
+	orr v9.16b, v7.16b, v1.16b
+	fcmeq v7.4s, v7.4s, v7.4s
+	bsl v7.16b, v10.16b, v9.16b
+	uzp2 v7.8h, v7.8h, v7.8h
+	str d7, [x3], #8
+	ldr q7, [x6], #16
+	and v8.16b, v8.16b, v6.16b
+	add v8.4s, v7.4s, v8.4s
+	fabs v9.4s, v7.4s
+	fcmge v9.4s, v0.4s, v9.4s
+	bsl v9.16b, v8.16b, v7.16b
+	orr v8.16b, v7.16b, v1.16b
+	fcmeq v7.4s, v7.4s, v7.4s
+	bsl v7.16b, v9.16b, v8.16b
+	uzp2 v7.8h, v7.8h, v7.8h
+	str d7, [x4], #8
+	subs x2, x2, #4
 	b.ge L(loop)
 
 L(loopend):
-	add x0, x0, #4
-	subs x0, x0, #1
+	add x2, x2, #4
+	subs x2, x2, #1
 	b.lt L(singleend)
 
 L(single):
-	ldr s15, [x5], #4
-	ldr s16, [x9], #4
-	add v16.4s, v16.4s, v7.4s
-	add v16.4s, v16.4s, v2.4s
-	add v16.4s, v16.4s, v8.4s
-	eor v17.16b, v9.16b, v16.16b
-	add v16.4s, v16.4s, v17.4s
-	shl v18.4s, v17.4s, #15
-	ushr v17.4s, v17.4s, #17
-	orr v17.16b, v18.16b, v17.16b
-	eor v17.16b, v17.16b, v16.16b
-	add v16.4s, v16.4s, v17.4s
-	shl v18.4s, v17.4s, #26
-	ushr v17.4s, v17.4s, #6
-	orr v17.16b, v18.16b, v17.16b
-	eor v17.16b, v17.16b, v16.16b
-	add v16.4s, v16.4s, v17.4s
-	add v18.4s, v16.4s, v3.4s
-	shl v19.4s, v17.4s, #6
-	ushr v17.4s, v17.4s, #26
-	orr v17.16b, v19.16b, v17.16b
-	eor v16.16b, v17.16b, v16.16b
-	add v16.4s, v16.4s, v10.4s
-	add v17.4s, v18.4s, v16.4s
-	shl v18.4s, v16.4s, #17
-	ushr v16.4s, v16.4s, #15
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	shl v18.4s, v16.4s, #29
-	ushr v16.4s, v16.4s, #3
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	shl v18.4s, v16.4s, #16
-	ushr v16.4s, v16.4s, #16
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	add v18.4s, v17.4s, v4.4s
-	shl v19.4s, v16.4s, #24
-	ushr v16.4s, v16.4s, #8
-	orr v16.16b, v19.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v16.4s, v16.4s, v11.4s
-	add v17.4s, v18.4s, v16.4s
-	shl v18.4s, v16.4s, #13
-	ushr v16.4s, v16.4s, #19
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	shl v18.4s, v16.4s, #15
-	ushr v16.4s, v16.4s, #17
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	shl v18.4s, v16.4s, #26
-	ushr v16.4s, v16.4s, #6
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	add v18.4s, v17.4s, v2.4s
-	shl v19.4s, v16.4s, #6
-	ushr v16.4s, v16.4s, #26
-	orr v16.16b, v19.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v16.4s, v16.4s, v12.4s
-	add v17.4s, v18.4s, v16.4s
-	shl v18.4s, v16.4s, #17
-	ushr v16.4s, v16.4s, #15
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	shl v18.4s, v16.4s, #29
-	ushr v16.4s, v16.4s, #3
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	shl v18.4s, v16.4s, #16
-	ushr v16.4s, v16.4s, #16
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	add v18.4s, v17.4s, v3.4s
-	shl v19.4s, v16.4s, #24
-	ushr v16.4s, v16.4s, #8
-	orr v16.16b, v19.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v16.4s, v16.4s, v13.4s
-	add v17.4s, v18.4s, v16.4s
-	shl v18.4s, v16.4s, #13
-	ushr v16.4s, v16.4s, #19
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	shl v18.4s, v16.4s, #15
-	ushr v16.4s, v16.4s, #17
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	shl v18.4s, v16.4s, #26
-	ushr v16.4s, v16.4s, #6
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v17.4s, v17.4s, v16.4s
-	add v18.4s, v17.4s, v4.4s
-	ushr v19.4s, v18.4s, #16
-	add v19.4s, v15.4s, v19.4s
-	fabs v20.4s, v15.4s
-	fcmge v20.4s, v0.4s, v20.4s
-	bsl v20.16b, v19.16b, v15.16b
-	orr v19.16b, v15.16b, v1.16b
-	fcmeq v15.4s, v15.4s, v15.4s
-	bsl v15.16b, v20.16b, v19.16b
-	ushr v15.4s, v15.4s, #16
-	ldr s19, [x6], #4
-	and v18.16b, v18.16b, v5.16b
-	add v18.4s, v19.4s, v18.4s
-	fabs v20.4s, v19.4s
-	fcmge v20.4s, v0.4s, v20.4s
-	bsl v20.16b, v18.16b, v19.16b
-	orr v18.16b, v19.16b, v1.16b
-	fcmeq v19.4s, v19.4s, v19.4s
-	bsl v19.16b, v20.16b, v18.16b
-	and v18.16b, v19.16b, v6.16b
-	orr v15.16b, v15.16b, v18.16b
-	str s15, [x1], #4
-	ldr s15, [x7], #4
-	shl v18.4s, v16.4s, #6
-	ushr v16.4s, v16.4s, #26
-	orr v16.16b, v18.16b, v16.16b
-	eor v16.16b, v16.16b, v17.16b
-	add v16.4s, v16.4s, v14.4s
-	ushr v17.4s, v16.4s, #16
-	add v17.4s, v15.4s, v17.4s
-	fabs v18.4s, v15.4s
-	fcmge v18.4s, v0.4s, v18.4s
-	bsl v18.16b, v17.16b, v15.16b
-	orr v17.16b, v15.16b, v1.16b
-	fcmeq v15.4s, v15.4s, v15.4s
-	bsl v15.16b, v18.16b, v17.16b
-	ushr v15.4s, v15.4s, #16
-	ldr s17, [x8], #4
-	and v16.16b, v16.16b, v5.16b
-	add v16.4s, v17.4s, v16.4s
-	fabs v18.4s, v17.4s
-	fcmge v18.4s, v0.4s, v18.4s
-	bsl v18.16b, v16.16b, v17.16b
-	orr v16.16b, v17.16b, v1.16b
-	fcmeq v17.4s, v17.4s, v17.4s
-	bsl v17.16b, v18.16b, v16.16b
-	and v16.16b, v17.16b, v6.16b
-	orr v15.16b, v15.16b, v16.16b
-	str s15, [x4], #4
-	subs x0, x0, #1
+	ldr s7, [x5], #4
+	ldr s8, [x7], #4
+	add v8.4s, v8.4s, v2.4s
+	ushr v9.4s, v8.4s, #16
+	eor v8.16b, v8.16b, v9.16b
+	mul v8.4s, v8.4s, v4.4s
+	eor v8.16b, v8.16b, v3.16b
+	ushr v9.4s, v8.4s, #13
+	eor v8.16b, v8.16b, v9.16b
+	mul v8.4s, v8.4s, v5.4s
+	ushr v9.4s, v8.4s, #16
+	eor v8.16b, v8.16b, v9.16b
+	ushr v9.4s, v8.4s, #16
+	add v9.4s, v7.4s, v9.4s
+	fabs v10.4s, v7.4s
+	fcmge v10.4s, v0.4s, v10.4s
+	bsl v10.16b, v9.16b, v7.16b
+	orr v9.16b, v7.16b, v1.16b
+	fcmeq v7.4s, v7.4s, v7.4s
+	bsl v7.16b, v10.16b, v9.16b
+	fmov w0, s7
+	lsr x0, x0, #16
+	strh w0, [x3], #2
+	ldr s7, [x6], #4
+	and v8.16b, v8.16b, v6.16b
+	add v8.4s, v7.4s, v8.4s
+	fabs v9.4s, v7.4s
+	fcmge v9.4s, v0.4s, v9.4s
+	bsl v9.16b, v8.16b, v7.16b
+	orr v8.16b, v7.16b, v1.16b
+	fcmeq v7.4s, v7.4s, v7.4s
+	bsl v7.16b, v9.16b, v8.16b
+	fmov w0, s7
+	lsr x0, x0, #16
+	strh w0, [x4], #2
+	subs x2, x2, #1
 	b.ge L(single)
 
 L(singleend):
-	add x2, x2, #168
-	cmp x2, x3
-	b.lt L(entry)
 
 L(end):
 	.cfi_remember_state
 	ldp d8, d9, [sp, #32]
 	ldp d10, d11, [sp, #48]
 	ldp d12, d13, [sp, #64]
-	ldp d14, d15, [sp, #80]
+	ldr d14, [sp, #80]
 	add sp, sp, #96
 	.cfi_def_cfa_offset 0
 	.cfi_restore d8
@@ -750,7 +233,6 @@ L(end):
 	.cfi_restore d12
 	.cfi_restore d13
 	.cfi_restore d14
-	.cfi_restore d15
 	ret
 	.cfi_restore_state
 	END(neon_quantize_bf16)

@@ -143,9 +143,6 @@ GLOBL word3efffffe<>(SB), RODATA|NOPTR, $4
 DATA word000000ff<>+0(SB)/4, $0x000000ff
 GLOBL word000000ff<>(SB), RODATA|NOPTR, $4
 
-DATA wordffff0000<>+0(SB)/4, $0xffff0000
-GLOBL wordffff0000<>(SB), RODATA|NOPTR, $4
-
 DATA word4b40007e<>+0(SB)/4, $0x4b40007e
 GLOBL word4b40007e<>(SB), RODATA|NOPTR, $4
 
@@ -230,11 +227,23 @@ GLOBL wordc0a55de1<>(SB), RODATA|NOPTR, $4
 DATA word40490fdb<>+0(SB)/4, $0x40490fdb
 GLOBL word40490fdb<>(SB), RODATA|NOPTR, $4
 
-DATA word0000ffff<>+0(SB)/4, $0x0000ffff
-GLOBL word0000ffff<>(SB), RODATA|NOPTR, $4
+DATA word000fffff<>+0(SB)/4, $0x000fffff
+GLOBL word000fffff<>(SB), RODATA|NOPTR, $4
+
+DATA word85ebca6b<>+0(SB)/4, $0x85ebca6b
+GLOBL word85ebca6b<>(SB), RODATA|NOPTR, $4
+
+DATA wordc2b2ae35<>+0(SB)/4, $0xc2b2ae35
+GLOBL wordc2b2ae35<>(SB), RODATA|NOPTR, $4
+
+DATA word9e3779b1<>+0(SB)/4, $0x9e3779b1
+GLOBL word9e3779b1<>(SB), RODATA|NOPTR, $4
 
 DATA word7f7f0000<>+0(SB)/4, $0x7f7f0000
 GLOBL word7f7f0000<>(SB), RODATA|NOPTR, $4
+
+DATA word0000ffff<>+0(SB)/4, $0x0000ffff
+GLOBL word0000ffff<>(SB), RODATA|NOPTR, $4
 
 DATA word4b4000bf<>+0(SB)/4, $0x4b4000bf
 GLOBL word4b4000bf<>(SB), RODATA|NOPTR, $4
@@ -250,6 +259,9 @@ GLOBL word7f7fffff<>(SB), RODATA|NOPTR, $4
 
 DATA word00008000<>+0(SB)/4, $0x00008000
 GLOBL word00008000<>(SB), RODATA|NOPTR, $4
+
+DATA wordffff0000<>+0(SB)/4, $0xffff0000
+GLOBL wordffff0000<>(SB), RODATA|NOPTR, $4
 
 DATA word4b40007f<>+0(SB)/4, $0x4b40007f
 GLOBL word4b40007f<>(SB), RODATA|NOPTR, $4
@@ -12479,7 +12491,7 @@ end:
 //	c = the byte of q without its sign, from the lowest on
 //	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
 //
-// func Dequantize(list [][]float32, c *[3]float32)
+// func Dequantize(list [][]float32, c *[6]float32)
 // Requires: AVX, AVX2
 TEXT ·Dequantize(SB), NOSPLIT, $0-32
 	MOVQ         c+24(FP), AX
@@ -12490,12 +12502,15 @@ TEXT ·Dequantize(SB), NOSPLIT, $0-32
 	CMPQ         CX, DX
 	JGE          end
 	VBROADCASTSS word00000000<>+0(SB), Y0
-	VBROADCASTSS (AX), Y1
-	VBROADCASTSS 4(AX), Y2
-	VBROADCASTSS 8(AX), Y3
-	VBROADCASTSS word000000ff<>+0(SB), Y4
-	VPSRLD       $0x18, Y3, Y5
-	VXORPS       Y5, Y4, Y4
+	VBROADCASTSS 16(AX), Y1
+	VBROADCASTSS 20(AX), Y2
+	VBROADCASTSS word000000ff<>+0(SB), Y3
+	VPSRLD       $0x18, Y2, Y4
+	VXORPS       Y4, Y3, Y3
+	VBROADCASTSS (AX), Y4
+	VBROADCASTSS 4(AX), Y5
+	VBROADCASTSS 8(AX), Y6
+	VBROADCASTSS 12(AX), Y7
 	LEAQ         -120(DX), AX
 
 entry:
@@ -12512,53 +12527,53 @@ entry:
 	JGE  loopend
 
 loop:
-	VMOVUPS   (BX)(R10*4), Y5
-	VANDPS    Y4, Y5, Y6
-	VPADDD    Y2, Y6, Y7
-	VPSLLD    $0x14, Y7, Y7
-	VMULPS    Y1, Y7, Y7
-	VCVTDQ2PS Y6, Y6
-	VCMPPS    $0x11, Y6, Y0, Y6
-	VBLENDVPS Y6, Y7, Y0, Y6
-	VPSLLD    $0x18, Y5, Y7
-	VANDPS    Y3, Y7, Y7
-	VORPS     Y7, Y6, Y6
-	VMOVUPS   Y6, (SI)(R10*4)
-	VPSRLD    $0x08, Y5, Y6
-	VANDPS    Y4, Y6, Y6
-	VPADDD    Y2, Y6, Y7
-	VPSLLD    $0x14, Y7, Y7
-	VMULPS    Y1, Y7, Y7
-	VCVTDQ2PS Y6, Y6
-	VCMPPS    $0x11, Y6, Y0, Y6
-	VBLENDVPS Y6, Y7, Y0, Y6
-	VPSLLD    $0x10, Y5, Y7
-	VANDPS    Y3, Y7, Y7
-	VORPS     Y7, Y6, Y6
-	VMOVUPS   Y6, (DI)(R10*4)
-	VPSRLD    $0x10, Y5, Y6
-	VANDPS    Y4, Y6, Y6
-	VPADDD    Y2, Y6, Y7
-	VPSLLD    $0x14, Y7, Y7
-	VMULPS    Y1, Y7, Y7
-	VCVTDQ2PS Y6, Y6
-	VCMPPS    $0x11, Y6, Y0, Y6
-	VBLENDVPS Y6, Y7, Y0, Y6
-	VPSLLD    $0x08, Y5, Y7
-	VANDPS    Y3, Y7, Y7
-	VORPS     Y7, Y6, Y6
-	VMOVUPS   Y6, (R8)(R10*4)
-	VPSRLD    $0x18, Y5, Y6
-	VANDPS    Y4, Y6, Y6
-	VPADDD    Y2, Y6, Y7
-	VPSLLD    $0x14, Y7, Y7
-	VMULPS    Y1, Y7, Y7
-	VCVTDQ2PS Y6, Y6
-	VCMPPS    $0x11, Y6, Y0, Y6
-	VBLENDVPS Y6, Y7, Y0, Y6
-	VANDPS    Y3, Y5, Y5
-	VORPS     Y5, Y6, Y5
-	VMOVUPS   Y5, (R9)(R10*4)
+	VMOVUPS   (BX)(R10*4), Y8
+	VANDPS    Y3, Y8, Y9
+	VPADDD    Y1, Y9, Y10
+	VPSLLD    $0x14, Y10, Y10
+	VMULPS    Y4, Y10, Y10
+	VCVTDQ2PS Y9, Y9
+	VCMPPS    $0x11, Y9, Y0, Y9
+	VBLENDVPS Y9, Y10, Y0, Y9
+	VPSLLD    $0x18, Y8, Y10
+	VANDPS    Y2, Y10, Y10
+	VORPS     Y10, Y9, Y9
+	VMOVUPS   Y9, (SI)(R10*4)
+	VPSRLD    $0x08, Y8, Y9
+	VANDPS    Y3, Y9, Y9
+	VPADDD    Y1, Y9, Y10
+	VPSLLD    $0x14, Y10, Y10
+	VMULPS    Y5, Y10, Y10
+	VCVTDQ2PS Y9, Y9
+	VCMPPS    $0x11, Y9, Y0, Y9
+	VBLENDVPS Y9, Y10, Y0, Y9
+	VPSLLD    $0x10, Y8, Y10
+	VANDPS    Y2, Y10, Y10
+	VORPS     Y10, Y9, Y9
+	VMOVUPS   Y9, (DI)(R10*4)
+	VPSRLD    $0x10, Y8, Y9
+	VANDPS    Y3, Y9, Y9
+	VPADDD    Y1, Y9, Y10
+	VPSLLD    $0x14, Y10, Y10
+	VMULPS    Y6, Y10, Y10
+	VCVTDQ2PS Y9, Y9
+	VCMPPS    $0x11, Y9, Y0, Y9
+	VBLENDVPS Y9, Y10, Y0, Y9
+	VPSLLD    $0x08, Y8, Y10
+	VANDPS    Y2, Y10, Y10
+	VORPS     Y10, Y9, Y9
+	VMOVUPS   Y9, (R8)(R10*4)
+	VPSRLD    $0x18, Y8, Y9
+	VANDPS    Y3, Y9, Y9
+	VPADDD    Y1, Y9, Y10
+	VPSLLD    $0x14, Y10, Y10
+	VMULPS    Y7, Y10, Y10
+	VCVTDQ2PS Y9, Y9
+	VCMPPS    $0x11, Y9, Y0, Y9
+	VBLENDVPS Y9, Y10, Y0, Y9
+	VANDPS    Y2, Y8, Y8
+	VORPS     Y8, Y9, Y8
+	VMOVUPS   Y8, (R9)(R10*4)
 	ADDQ      $+8, R10
 	CMPQ      R10, R11
 	JLT       loop
@@ -12566,215 +12581,60 @@ loop:
 loopend:
 	SUBQ         R10, AX
 	JE           done
-	VMOVD        AX, X5
-	VPBROADCASTD X5, Y5
-	VPCMPGTD     lanes<>+0(SB), Y5, Y5
-	VMASKMOVPS   (BX)(R10*4), Y5, Y6
-	VANDPS       Y4, Y6, Y7
-	VPADDD       Y2, Y7, Y8
-	VPSLLD       $0x14, Y8, Y8
-	VMULPS       Y1, Y8, Y8
-	VCVTDQ2PS    Y7, Y7
-	VCMPPS       $0x11, Y7, Y0, Y7
-	VBLENDVPS    Y7, Y8, Y0, Y7
-	VPSLLD       $0x18, Y6, Y8
-	VANDPS       Y3, Y8, Y8
-	VORPS        Y8, Y7, Y7
-	VMASKMOVPS   Y7, Y5, (SI)(R10*4)
-	VPSRLD       $0x08, Y6, Y7
-	VANDPS       Y4, Y7, Y7
-	VPADDD       Y2, Y7, Y8
-	VPSLLD       $0x14, Y8, Y8
-	VMULPS       Y1, Y8, Y8
-	VCVTDQ2PS    Y7, Y7
-	VCMPPS       $0x11, Y7, Y0, Y7
-	VBLENDVPS    Y7, Y8, Y0, Y7
-	VPSLLD       $0x10, Y6, Y8
-	VANDPS       Y3, Y8, Y8
-	VORPS        Y8, Y7, Y7
-	VMASKMOVPS   Y7, Y5, (DI)(R10*4)
-	VPSRLD       $0x10, Y6, Y7
-	VANDPS       Y4, Y7, Y7
-	VPADDD       Y2, Y7, Y8
-	VPSLLD       $0x14, Y8, Y8
-	VMULPS       Y1, Y8, Y8
-	VCVTDQ2PS    Y7, Y7
-	VCMPPS       $0x11, Y7, Y0, Y7
-	VBLENDVPS    Y7, Y8, Y0, Y7
-	VPSLLD       $0x08, Y6, Y8
-	VANDPS       Y3, Y8, Y8
-	VORPS        Y8, Y7, Y7
-	VMASKMOVPS   Y7, Y5, (R8)(R10*4)
-	VPSRLD       $0x18, Y6, Y7
-	VANDPS       Y4, Y7, Y7
-	VPADDD       Y2, Y7, Y8
-	VPSLLD       $0x14, Y8, Y8
-	VMULPS       Y1, Y8, Y8
-	VCVTDQ2PS    Y7, Y7
-	VCMPPS       $0x11, Y7, Y0, Y7
-	VBLENDVPS    Y7, Y8, Y0, Y7
-	VANDPS       Y3, Y6, Y6
-	VORPS        Y6, Y7, Y6
-	VMASKMOVPS   Y6, Y5, (R9)(R10*4)
+	VMOVD        AX, X8
+	VPBROADCASTD X8, Y8
+	VPCMPGTD     lanes<>+0(SB), Y8, Y8
+	VMASKMOVPS   (BX)(R10*4), Y8, Y9
+	VANDPS       Y3, Y9, Y10
+	VPADDD       Y1, Y10, Y11
+	VPSLLD       $0x14, Y11, Y11
+	VMULPS       Y4, Y11, Y11
+	VCVTDQ2PS    Y10, Y10
+	VCMPPS       $0x11, Y10, Y0, Y10
+	VBLENDVPS    Y10, Y11, Y0, Y10
+	VPSLLD       $0x18, Y9, Y11
+	VANDPS       Y2, Y11, Y11
+	VORPS        Y11, Y10, Y10
+	VMASKMOVPS   Y10, Y8, (SI)(R10*4)
+	VPSRLD       $0x08, Y9, Y10
+	VANDPS       Y3, Y10, Y10
+	VPADDD       Y1, Y10, Y11
+	VPSLLD       $0x14, Y11, Y11
+	VMULPS       Y5, Y11, Y11
+	VCVTDQ2PS    Y10, Y10
+	VCMPPS       $0x11, Y10, Y0, Y10
+	VBLENDVPS    Y10, Y11, Y0, Y10
+	VPSLLD       $0x10, Y9, Y11
+	VANDPS       Y2, Y11, Y11
+	VORPS        Y11, Y10, Y10
+	VMASKMOVPS   Y10, Y8, (DI)(R10*4)
+	VPSRLD       $0x10, Y9, Y10
+	VANDPS       Y3, Y10, Y10
+	VPADDD       Y1, Y10, Y11
+	VPSLLD       $0x14, Y11, Y11
+	VMULPS       Y6, Y11, Y11
+	VCVTDQ2PS    Y10, Y10
+	VCMPPS       $0x11, Y10, Y0, Y10
+	VBLENDVPS    Y10, Y11, Y0, Y10
+	VPSLLD       $0x08, Y9, Y11
+	VANDPS       Y2, Y11, Y11
+	VORPS        Y11, Y10, Y10
+	VMASKMOVPS   Y10, Y8, (R8)(R10*4)
+	VPSRLD       $0x18, Y9, Y10
+	VANDPS       Y3, Y10, Y10
+	VPADDD       Y1, Y10, Y11
+	VPSLLD       $0x14, Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VCVTDQ2PS    Y10, Y10
+	VCMPPS       $0x11, Y10, Y0, Y10
+	VBLENDVPS    Y10, Y11, Y0, Y10
+	VANDPS       Y2, Y9, Y9
+	VORPS        Y9, Y10, Y9
+	VMASKMOVPS   Y9, Y8, (R9)(R10*4)
 
 done:
 	ADDQ $+120, CX
 	CMPQ CX, DX
-	JLT  entry
-
-end:
-	VZEROUPPER
-	RET
-
-//	e0 ← the lower half of q0, e1 ← the upper one, e2 and e3 ← those of q1
-//
-// func DequantizeBF16(list [][]float32)
-// Requires: AVX, AVX2
-TEXT ·DequantizeBF16(SB), NOSPLIT, $0-24
-	MOVQ         list_base+0(FP), AX
-	MOVQ         list_len+8(FP), CX
-	IMUL3Q       $+24, CX, CX
-	ADDQ         AX, CX
-	CMPQ         AX, CX
-	JGE          end
-	VBROADCASTSS wordffff0000<>+0(SB), Y0
-	LEAQ         -144(CX), DX
-
-entry:
-	LEAQ       864(AX), BX
-	CMPQ       BX, DX
-	JG         near
-	MOVQ       (BX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       24(BX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       48(BX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       72(BX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       96(BX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       120(BX), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-
-near:
-	MOVQ 8(AX), BX
-	MOVQ (AX), SI
-	MOVQ 24(AX), DI
-	MOVQ 48(AX), R8
-	MOVQ 72(AX), R9
-	MOVQ 96(AX), R10
-	MOVQ 120(AX), R11
-	XORQ R12, R12
-	MOVQ BX, R13
-	ANDQ $-32, R13
-	CMPQ R12, R13
-	JGE  mainend
-
-main:
-	VMOVUPS (SI)(R12*4), Y1
-	VPSLLD  $0x10, Y1, Y2
-	VMOVUPS Y2, (R8)(R12*4)
-	VANDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (R9)(R12*4)
-	VMOVUPS (DI)(R12*4), Y1
-	VPSLLD  $0x10, Y1, Y2
-	VMOVUPS Y2, (R10)(R12*4)
-	VANDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (R11)(R12*4)
-	VMOVUPS 32(SI)(R12*4), Y1
-	VPSLLD  $0x10, Y1, Y2
-	VMOVUPS Y2, 32(R8)(R12*4)
-	VANDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(R9)(R12*4)
-	VMOVUPS 32(DI)(R12*4), Y1
-	VPSLLD  $0x10, Y1, Y2
-	VMOVUPS Y2, 32(R10)(R12*4)
-	VANDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(R11)(R12*4)
-	VMOVUPS 64(SI)(R12*4), Y1
-	VPSLLD  $0x10, Y1, Y2
-	VMOVUPS Y2, 64(R8)(R12*4)
-	VANDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(R9)(R12*4)
-	VMOVUPS 64(DI)(R12*4), Y1
-	VPSLLD  $0x10, Y1, Y2
-	VMOVUPS Y2, 64(R10)(R12*4)
-	VANDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(R11)(R12*4)
-	VMOVUPS 96(SI)(R12*4), Y1
-	VPSLLD  $0x10, Y1, Y2
-	VMOVUPS Y2, 96(R8)(R12*4)
-	VANDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 96(R9)(R12*4)
-	VMOVUPS 96(DI)(R12*4), Y1
-	VPSLLD  $0x10, Y1, Y2
-	VMOVUPS Y2, 96(R10)(R12*4)
-	VANDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 96(R11)(R12*4)
-	ADDQ    $+32, R12
-	CMPQ    R12, R13
-	JLT     main
-
-mainend:
-	MOVQ BX, R13
-	ANDQ $-8, R13
-	CMPQ R12, R13
-	JGE  loopend
-
-loop:
-	VMOVUPS (SI)(R12*4), Y1
-	VPSLLD  $0x10, Y1, Y2
-	VMOVUPS Y2, (R8)(R12*4)
-	VANDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (R9)(R12*4)
-	VMOVUPS (DI)(R12*4), Y1
-	VPSLLD  $0x10, Y1, Y2
-	VMOVUPS Y2, (R10)(R12*4)
-	VANDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (R11)(R12*4)
-	ADDQ    $+8, R12
-	CMPQ    R12, R13
-	JLT     loop
-
-loopend:
-	SUBQ         R12, BX
-	JE           done
-	VMOVD        BX, X1
-	VPBROADCASTD X1, Y1
-	VPCMPGTD     lanes<>+0(SB), Y1, Y1
-	VMASKMOVPS   (SI)(R12*4), Y1, Y2
-	VPSLLD       $0x10, Y2, Y3
-	VMASKMOVPS   Y3, Y1, (R8)(R12*4)
-	VANDPS       Y0, Y2, Y2
-	VMASKMOVPS   Y2, Y1, (R9)(R12*4)
-	VMASKMOVPS   (DI)(R12*4), Y1, Y2
-	VPSLLD       $0x10, Y2, Y3
-	VMASKMOVPS   Y3, Y1, (R10)(R12*4)
-	VANDPS       Y0, Y2, Y2
-	VMASKMOVPS   Y2, Y1, (R11)(R12*4)
-
-done:
-	ADDQ $+144, AX
-	CMPQ AX, CX
 	JLT  entry
 
 end:
@@ -20339,14 +20199,14 @@ end:
 	VZEROUPPER
 	RET
 
-//	u = threefry(index + base, high), 16 bits of it for each element
-//	y = |x|·up·inverse, from low to 1
-//	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+//	h, h' = hash(index + base, key), of which each element has 20 bits, u
+//	y = |x|·inverse, from low to 1
+//	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
 //	q ← c of e0 to e3, in its bytes from the lowest on
 //
 // func Quantize(list [][]float32, c *[10]float32)
 // Requires: AVX, AVX2
-TEXT ·Quantize(SB), NOSPLIT, $352-32
+TEXT ·Quantize(SB), NOSPLIT, $160-32
 	MOVQ         c+24(FP), AX
 	MOVQ         list_base+0(FP), CX
 	MOVQ         list_len+8(FP), DX
@@ -20354,67 +20214,25 @@ TEXT ·Quantize(SB), NOSPLIT, $352-32
 	ADDQ         CX, DX
 	CMPQ         CX, DX
 	JGE          end
-	VBROADCASTSS (AX), Y0
-	VBROADCASTSS 4(AX), Y1
-	VBROADCASTSS 8(AX), Y2
-	VBROADCASTSS 12(AX), Y3
-	VBROADCASTSS 16(AX), Y4
-	VBROADCASTSS 20(AX), Y5
-	VBROADCASTSS word3f800000<>+0(SB), Y6
-	VBROADCASTSS 32(AX), Y7
-	VMOVUPS      Y7, (SP)
-	VBROADCASTSS 36(AX), Y7
-	VMOVUPS      Y7, 32(SP)
-	VBROADCASTSS 32(AX), Y7
-	VBROADCASTSS 36(AX), Y8
-	VXORPS       Y8, Y7, Y7
-	VBROADCASTSS word1bd11bda<>+0(SB), Y8
-	VXORPS       Y8, Y7, Y7
-	VMOVUPS      Y7, 64(SP)
-	VBROADCASTSS 24(AX), Y7
-	VMOVUPS      Y7, 96(SP)
-	VBROADCASTSS 28(AX), Y7
-	VBROADCASTSS 36(AX), Y8
-	VPADDD       Y8, Y7, Y7
-	VMOVUPS      Y7, 128(SP)
-	VBROADCASTSS 28(AX), Y7
-	VBROADCASTSS 36(AX), Y8
-	VPADDD       Y8, Y7, Y7
-	VPSLLD       $0x0d, Y7, Y7
-	VBROADCASTSS 28(AX), Y8
+	VBROADCASTSS 16(AX), Y0
+	VBROADCASTSS 20(AX), Y1
+	VBROADCASTSS 24(AX), Y2
+	VBROADCASTSS 28(AX), Y3
+	VBROADCASTSS word3f800000<>+0(SB), Y4
+	VBROADCASTSS word00000000<>+0(SB), Y5
+	VBROADCASTSS word7fffffff<>+0(SB), Y6
+	VBROADCASTSS word000fffff<>+0(SB), Y7
+	VBROADCASTSS (AX), Y8
+	VBROADCASTSS 4(AX), Y9
+	VMOVUPS      Y9, (SP)
+	VBROADCASTSS 8(AX), Y9
+	VMOVUPS      Y9, 32(SP)
+	VBROADCASTSS 12(AX), Y9
+	VMOVUPS      Y9, 64(SP)
+	VBROADCASTSS 32(AX), Y9
+	VMOVUPS      Y9, 96(SP)
 	VBROADCASTSS 36(AX), Y9
-	VPADDD       Y9, Y8, Y8
-	VPSRLD       $0x13, Y8, Y8
-	VORPS        Y8, Y7, Y7
-	VMOVUPS      Y7, 160(SP)
-	VBROADCASTSS 32(AX), Y7
-	VBROADCASTSS 36(AX), Y8
-	VXORPS       Y8, Y7, Y7
-	VBROADCASTSS word1bd11bda<>+0(SB), Y8
-	VXORPS       Y8, Y7, Y7
-	VBROADCASTSS word00000001<>+0(SB), Y8
-	VPADDD       Y8, Y7, Y7
-	VMOVUPS      Y7, 192(SP)
-	VBROADCASTSS 32(AX), Y7
-	VBROADCASTSS word00000002<>+0(SB), Y8
-	VPADDD       Y8, Y7, Y7
-	VMOVUPS      Y7, 224(SP)
-	VBROADCASTSS 36(AX), Y7
-	VBROADCASTSS word00000003<>+0(SB), Y8
-	VPADDD       Y8, Y7, Y7
-	VMOVUPS      Y7, 256(SP)
-	VBROADCASTSS 32(AX), Y7
-	VBROADCASTSS 36(AX), Y8
-	VXORPS       Y8, Y7, Y7
-	VBROADCASTSS word1bd11bda<>+0(SB), Y8
-	VXORPS       Y8, Y7, Y7
-	VBROADCASTSS word00000004<>+0(SB), Y8
-	VPADDD       Y8, Y7, Y7
-	VMOVUPS      Y7, 288(SP)
-	VBROADCASTSS 32(AX), Y7
-	VBROADCASTSS word00000005<>+0(SB), Y8
-	VPADDD       Y8, Y7, Y7
-	VMOVUPS      Y7, 320(SP)
+	VMOVUPS      Y9, 128(SP)
 	LEAQ         -144(DX), AX
 
 entry:
@@ -20432,205 +20250,94 @@ entry:
 	JGE  loopend
 
 loop:
-	VMOVUPS      (SI)(R11*4), Y7
-	VBROADCASTSS word7fffffff<>+0(SB), Y8
-	VANDPS       Y8, Y7, Y8
-	VMULPS       Y0, Y8, Y8
-	VMULPS       Y1, Y8, Y8
-	VMINPS       Y6, Y8, Y9
-	VMAXPS       Y2, Y9, Y9
-	VMOVUPS      96(SP), Y10
-	VPADDD       (R10)(R11*4), Y10, Y10
-	VPADDD       (SP), Y10, Y10
-	VPADDD       128(SP), Y10, Y10
-	VXORPS       160(SP), Y10, Y11
-	VPADDD       Y11, Y10, Y10
-	VPSLLD       $0x0f, Y11, Y12
-	VPSRLD       $0x11, Y11, Y11
-	VORPS        Y11, Y12, Y11
-	VXORPS       Y10, Y11, Y11
-	VPADDD       Y11, Y10, Y10
-	VPSLLD       $0x1a, Y11, Y12
-	VPSRLD       $0x06, Y11, Y11
-	VORPS        Y11, Y12, Y11
-	VXORPS       Y10, Y11, Y11
-	VPADDD       Y11, Y10, Y10
-	VPADDD       32(SP), Y10, Y12
-	VPSLLD       $0x06, Y11, Y13
-	VPSRLD       $0x1a, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y10, Y11, Y10
-	VPADDD       192(SP), Y10, Y10
-	VPADDD       Y10, Y12, Y11
-	VPSLLD       $0x11, Y10, Y12
-	VPSRLD       $0x0f, Y10, Y10
-	VORPS        Y10, Y12, Y10
-	VXORPS       Y11, Y10, Y10
-	VPADDD       Y10, Y11, Y11
-	VPSLLD       $0x1d, Y10, Y12
-	VPSRLD       $0x03, Y10, Y10
-	VORPS        Y10, Y12, Y10
-	VXORPS       Y11, Y10, Y10
-	VPADDD       Y10, Y11, Y11
-	VPSLLD       $0x10, Y10, Y12
-	VPSRLD       $0x10, Y10, Y10
-	VORPS        Y10, Y12, Y10
-	VXORPS       Y11, Y10, Y10
-	VPADDD       Y10, Y11, Y11
-	VPADDD       64(SP), Y11, Y12
-	VPSLLD       $0x18, Y10, Y13
-	VPSRLD       $0x08, Y10, Y10
-	VORPS        Y10, Y13, Y10
-	VXORPS       Y11, Y10, Y10
-	VPADDD       224(SP), Y10, Y10
-	VPADDD       Y10, Y12, Y11
-	VPSLLD       $0x0d, Y10, Y12
-	VPSRLD       $0x13, Y10, Y10
-	VORPS        Y10, Y12, Y10
-	VXORPS       Y11, Y10, Y10
-	VPADDD       Y10, Y11, Y11
-	VPSLLD       $0x0f, Y10, Y12
-	VPSRLD       $0x11, Y10, Y10
-	VORPS        Y10, Y12, Y10
-	VXORPS       Y11, Y10, Y10
-	VPADDD       Y10, Y11, Y11
-	VPSLLD       $0x1a, Y10, Y12
-	VPSRLD       $0x06, Y10, Y10
-	VORPS        Y10, Y12, Y10
-	VXORPS       Y11, Y10, Y10
-	VPADDD       Y10, Y11, Y11
-	VPADDD       (SP), Y11, Y12
-	VPSLLD       $0x06, Y10, Y13
-	VPSRLD       $0x1a, Y10, Y10
-	VORPS        Y10, Y13, Y10
-	VXORPS       Y11, Y10, Y10
-	VPADDD       256(SP), Y10, Y10
-	VPADDD       Y10, Y12, Y11
-	VPSLLD       $0x11, Y10, Y12
-	VPSRLD       $0x0f, Y10, Y10
-	VORPS        Y10, Y12, Y10
-	VXORPS       Y11, Y10, Y10
-	VPADDD       Y10, Y11, Y11
-	VPSLLD       $0x1d, Y10, Y12
-	VPSRLD       $0x03, Y10, Y10
-	VORPS        Y10, Y12, Y10
-	VXORPS       Y11, Y10, Y10
-	VPADDD       Y10, Y11, Y11
-	VPSLLD       $0x10, Y10, Y12
-	VPSRLD       $0x10, Y10, Y10
-	VORPS        Y10, Y12, Y10
-	VXORPS       Y11, Y10, Y10
-	VPADDD       Y10, Y11, Y11
-	VPADDD       32(SP), Y11, Y12
-	VPSLLD       $0x18, Y10, Y13
-	VPSRLD       $0x08, Y10, Y10
-	VORPS        Y10, Y13, Y10
-	VXORPS       Y11, Y10, Y10
-	VPADDD       288(SP), Y10, Y10
-	VPADDD       Y10, Y12, Y11
-	VPSLLD       $0x0d, Y10, Y12
-	VPSRLD       $0x13, Y10, Y10
-	VORPS        Y10, Y12, Y10
-	VXORPS       Y11, Y10, Y10
-	VPADDD       Y10, Y11, Y11
-	VPSLLD       $0x0f, Y10, Y12
-	VPSRLD       $0x11, Y10, Y10
-	VORPS        Y10, Y12, Y10
-	VXORPS       Y11, Y10, Y10
-	VPADDD       Y10, Y11, Y11
-	VPSLLD       $0x1a, Y10, Y12
-	VPSRLD       $0x06, Y10, Y10
-	VORPS        Y10, Y12, Y10
-	VXORPS       Y11, Y10, Y10
-	VPADDD       Y10, Y11, Y11
-	VPADDD       64(SP), Y11, Y12
+	VMOVUPS      (SI)(R11*4), Y9
+	VANDPS       Y6, Y9, Y10
+	VMULPS       Y8, Y10, Y10
+	VMINPS       Y4, Y10, Y11
+	VMAXPS       Y0, Y11, Y11
+	VMOVUPS      96(SP), Y12
+	VPADDD       (R10)(R11*4), Y12, Y12
 	VPSRLD       $0x10, Y12, Y13
-	VPSLLD       $0x04, Y13, Y14
-	VPADDD       Y14, Y9, Y9
-	VPSRLD       $0x14, Y9, Y9
-	VPSUBD       Y4, Y9, Y9
-	VANDPS       Y5, Y7, Y7
-	VPSRLD       $0x18, Y7, Y7
-	VORPS        Y7, Y9, Y7
-	VCVTDQ2PS    Y13, Y9
-	VMULPS       Y3, Y9, Y9
-	VCMPPS       $0x11, Y8, Y9, Y8
-	VBROADCASTSS word00000000<>+0(SB), Y9
-	VBLENDVPS    Y8, Y7, Y9, Y7
-	VMOVUPS      (DI)(R11*4), Y8
-	VBROADCASTSS word7fffffff<>+0(SB), Y9
-	VANDPS       Y9, Y8, Y9
-	VMULPS       Y0, Y9, Y9
-	VMULPS       Y1, Y9, Y9
-	VMINPS       Y6, Y9, Y13
-	VMAXPS       Y2, Y13, Y13
-	VBROADCASTSS word0000ffff<>+0(SB), Y14
-	VANDPS       Y14, Y12, Y12
-	VPSLLD       $0x04, Y12, Y14
+	VXORPS       Y13, Y12, Y12
+	VBROADCASTSS word85ebca6b<>+0(SB), Y13
+	VPMULLD      Y13, Y12, Y12
+	VXORPS       128(SP), Y12, Y12
+	VPSRLD       $0x0d, Y12, Y13
+	VXORPS       Y13, Y12, Y12
+	VBROADCASTSS wordc2b2ae35<>+0(SB), Y13
+	VPMULLD      Y13, Y12, Y13
+	VPSRLD       $0x10, Y13, Y14
+	VXORPS       Y14, Y13, Y13
+	VPSRLD       $0x0c, Y13, Y14
+	VPADDD       Y14, Y11, Y11
+	VPSRLD       $0x14, Y11, Y11
+	VPSUBD       Y2, Y11, Y11
+	VANDPS       Y3, Y9, Y9
+	VPSRLD       $0x18, Y9, Y9
+	VORPS        Y9, Y11, Y9
+	VCVTDQ2PS    Y14, Y11
+	VMULPS       Y1, Y11, Y11
+	VCMPPS       $0x11, Y10, Y11, Y10
+	VBLENDVPS    Y10, Y9, Y5, Y9
+	VMOVUPS      (DI)(R11*4), Y10
+	VANDPS       Y6, Y10, Y11
+	VMULPS       (SP), Y11, Y11
+	VMINPS       Y4, Y11, Y14
+	VMAXPS       Y0, Y14, Y14
+	VANDPS       Y7, Y13, Y13
+	VPADDD       Y13, Y14, Y14
+	VPSRLD       $0x14, Y14, Y14
+	VPSUBD       Y2, Y14, Y14
+	VANDPS       Y3, Y10, Y10
+	VPSRLD       $0x18, Y10, Y10
+	VORPS        Y10, Y14, Y10
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y1, Y13, Y13
+	VCMPPS       $0x11, Y11, Y13, Y11
+	VBLENDVPS    Y11, Y10, Y5, Y10
+	VPSLLD       $0x08, Y10, Y10
+	VORPS        Y10, Y9, Y9
+	VMOVUPS      (R8)(R11*4), Y10
+	VANDPS       Y6, Y10, Y11
+	VMULPS       32(SP), Y11, Y11
+	VMINPS       Y4, Y11, Y13
+	VMAXPS       Y0, Y13, Y13
+	VBROADCASTSS word9e3779b1<>+0(SB), Y14
+	VPMULLD      Y14, Y12, Y12
+	VPSRLD       $0x10, Y12, Y14
+	VXORPS       Y14, Y12, Y12
+	VPSRLD       $0x0c, Y12, Y14
 	VPADDD       Y14, Y13, Y13
 	VPSRLD       $0x14, Y13, Y13
-	VPSUBD       Y4, Y13, Y13
-	VANDPS       Y5, Y8, Y8
-	VPSRLD       $0x18, Y8, Y8
-	VORPS        Y8, Y13, Y8
-	VCVTDQ2PS    Y12, Y12
-	VMULPS       Y3, Y12, Y12
-	VCMPPS       $0x11, Y9, Y12, Y9
-	VBROADCASTSS word00000000<>+0(SB), Y12
-	VBLENDVPS    Y9, Y8, Y12, Y8
-	VPSLLD       $0x08, Y8, Y8
-	VORPS        Y8, Y7, Y7
-	VMOVUPS      (R8)(R11*4), Y8
-	VBROADCASTSS word7fffffff<>+0(SB), Y9
-	VANDPS       Y9, Y8, Y9
-	VMULPS       Y0, Y9, Y9
-	VMULPS       Y1, Y9, Y9
-	VMINPS       Y6, Y9, Y12
-	VMAXPS       Y2, Y12, Y12
-	VPSLLD       $0x06, Y10, Y13
-	VPSRLD       $0x1a, Y10, Y10
+	VPSUBD       Y2, Y13, Y13
+	VANDPS       Y3, Y10, Y10
+	VPSRLD       $0x18, Y10, Y10
 	VORPS        Y10, Y13, Y10
-	VXORPS       Y11, Y10, Y10
-	VPADDD       320(SP), Y10, Y10
-	VPSRLD       $0x10, Y10, Y11
-	VPSLLD       $0x04, Y11, Y13
-	VPADDD       Y13, Y12, Y12
-	VPSRLD       $0x14, Y12, Y12
-	VPSUBD       Y4, Y12, Y12
-	VANDPS       Y5, Y8, Y8
-	VPSRLD       $0x18, Y8, Y8
-	VORPS        Y8, Y12, Y8
-	VCVTDQ2PS    Y11, Y11
-	VMULPS       Y3, Y11, Y11
-	VCMPPS       $0x11, Y9, Y11, Y9
-	VBROADCASTSS word00000000<>+0(SB), Y11
-	VBLENDVPS    Y9, Y8, Y11, Y8
-	VPSLLD       $0x10, Y8, Y8
-	VORPS        Y8, Y7, Y7
-	VMOVUPS      (R9)(R11*4), Y8
-	VBROADCASTSS word7fffffff<>+0(SB), Y9
-	VANDPS       Y9, Y8, Y9
-	VMULPS       Y0, Y9, Y9
-	VMULPS       Y1, Y9, Y9
-	VMINPS       Y6, Y9, Y11
-	VMAXPS       Y2, Y11, Y11
-	VBROADCASTSS word0000ffff<>+0(SB), Y12
-	VANDPS       Y12, Y10, Y10
-	VPSLLD       $0x04, Y10, Y12
-	VPADDD       Y12, Y11, Y11
-	VPSRLD       $0x14, Y11, Y11
-	VPSUBD       Y4, Y11, Y11
-	VANDPS       Y5, Y8, Y8
-	VPSRLD       $0x18, Y8, Y8
-	VORPS        Y8, Y11, Y8
-	VCVTDQ2PS    Y10, Y10
-	VMULPS       Y3, Y10, Y10
-	VCMPPS       $0x11, Y9, Y10, Y9
-	VBROADCASTSS word00000000<>+0(SB), Y10
-	VBLENDVPS    Y9, Y8, Y10, Y8
-	VPSLLD       $0x18, Y8, Y8
-	VORPS        Y8, Y7, Y7
-	VMOVUPS      Y7, (BX)(R11*4)
+	VCVTDQ2PS    Y14, Y13
+	VMULPS       Y1, Y13, Y13
+	VCMPPS       $0x11, Y11, Y13, Y11
+	VBLENDVPS    Y11, Y10, Y5, Y10
+	VPSLLD       $0x10, Y10, Y10
+	VORPS        Y10, Y9, Y9
+	VMOVUPS      (R9)(R11*4), Y10
+	VANDPS       Y6, Y10, Y11
+	VMULPS       64(SP), Y11, Y11
+	VMINPS       Y4, Y11, Y13
+	VMAXPS       Y0, Y13, Y13
+	VANDPS       Y7, Y12, Y12
+	VPADDD       Y12, Y13, Y13
+	VPSRLD       $0x14, Y13, Y13
+	VPSUBD       Y2, Y13, Y13
+	VANDPS       Y3, Y10, Y10
+	VPSRLD       $0x18, Y10, Y10
+	VORPS        Y10, Y13, Y10
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y1, Y12, Y12
+	VCMPPS       $0x11, Y11, Y12, Y11
+	VBLENDVPS    Y11, Y10, Y5, Y10
+	VPSLLD       $0x18, Y10, Y10
+	VORPS        Y10, Y9, Y9
+	VMOVUPS      Y9, (BX)(R11*4)
 	ADDQ         $+8, R11
 	CMPQ         R11, R12
 	JLT          loop
@@ -20638,208 +20345,97 @@ loop:
 loopend:
 	SUBQ         R11, AX
 	JE           done
-	VMOVD        AX, X7
-	VPBROADCASTD X7, Y7
-	VPCMPGTD     lanes<>+0(SB), Y7, Y7
-	VMASKMOVPS   (SI)(R11*4), Y7, Y8
-	VBROADCASTSS word7fffffff<>+0(SB), Y9
-	VANDPS       Y9, Y8, Y9
-	VMULPS       Y0, Y9, Y9
-	VMULPS       Y1, Y9, Y9
-	VMINPS       Y6, Y9, Y10
-	VMAXPS       Y2, Y10, Y10
-	VMASKMOVPS   (R10)(R11*4), Y7, Y11
-	VPADDD       96(SP), Y11, Y11
-	VPADDD       (SP), Y11, Y11
-	VPADDD       128(SP), Y11, Y11
-	VXORPS       160(SP), Y11, Y12
-	VPADDD       Y12, Y11, Y11
-	VPSLLD       $0x0f, Y12, Y13
-	VPSRLD       $0x11, Y12, Y12
-	VORPS        Y12, Y13, Y12
-	VXORPS       Y11, Y12, Y12
-	VPADDD       Y12, Y11, Y11
-	VPSLLD       $0x1a, Y12, Y13
-	VPSRLD       $0x06, Y12, Y12
-	VORPS        Y12, Y13, Y12
-	VXORPS       Y11, Y12, Y12
-	VPADDD       Y12, Y11, Y11
-	VPADDD       32(SP), Y11, Y13
-	VPSLLD       $0x06, Y12, Y14
-	VPSRLD       $0x1a, Y12, Y12
-	VORPS        Y12, Y14, Y12
-	VXORPS       Y11, Y12, Y11
-	VPADDD       192(SP), Y11, Y11
-	VPADDD       Y11, Y13, Y12
-	VPSLLD       $0x11, Y11, Y13
-	VPSRLD       $0x0f, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPSLLD       $0x1d, Y11, Y13
-	VPSRLD       $0x03, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPSLLD       $0x10, Y11, Y13
-	VPSRLD       $0x10, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPADDD       64(SP), Y12, Y13
-	VPSLLD       $0x18, Y11, Y14
-	VPSRLD       $0x08, Y11, Y11
-	VORPS        Y11, Y14, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       224(SP), Y11, Y11
-	VPADDD       Y11, Y13, Y12
-	VPSLLD       $0x0d, Y11, Y13
-	VPSRLD       $0x13, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPSLLD       $0x0f, Y11, Y13
-	VPSRLD       $0x11, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPSLLD       $0x1a, Y11, Y13
-	VPSRLD       $0x06, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPADDD       (SP), Y12, Y13
-	VPSLLD       $0x06, Y11, Y14
-	VPSRLD       $0x1a, Y11, Y11
-	VORPS        Y11, Y14, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       256(SP), Y11, Y11
-	VPADDD       Y11, Y13, Y12
-	VPSLLD       $0x11, Y11, Y13
-	VPSRLD       $0x0f, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPSLLD       $0x1d, Y11, Y13
-	VPSRLD       $0x03, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPSLLD       $0x10, Y11, Y13
-	VPSRLD       $0x10, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPADDD       32(SP), Y12, Y13
-	VPSLLD       $0x18, Y11, Y14
-	VPSRLD       $0x08, Y11, Y11
-	VORPS        Y11, Y14, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       288(SP), Y11, Y11
-	VPADDD       Y11, Y13, Y12
-	VPSLLD       $0x0d, Y11, Y13
-	VPSRLD       $0x13, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPSLLD       $0x0f, Y11, Y13
-	VPSRLD       $0x11, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPSLLD       $0x1a, Y11, Y13
-	VPSRLD       $0x06, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPADDD       64(SP), Y12, Y13
+	VMOVD        AX, X9
+	VPBROADCASTD X9, Y9
+	VPCMPGTD     lanes<>+0(SB), Y9, Y9
+	VMASKMOVPS   (SI)(R11*4), Y9, Y10
+	VANDPS       Y6, Y10, Y11
+	VMULPS       Y8, Y11, Y11
+	VMINPS       Y4, Y11, Y12
+	VMAXPS       Y0, Y12, Y12
+	VMASKMOVPS   (R10)(R11*4), Y9, Y13
+	VPADDD       96(SP), Y13, Y13
 	VPSRLD       $0x10, Y13, Y14
-	VPSLLD       $0x04, Y14, Y15
-	VPADDD       Y15, Y10, Y10
-	VPSRLD       $0x14, Y10, Y10
-	VPSUBD       Y4, Y10, Y10
-	VANDPS       Y5, Y8, Y8
-	VPSRLD       $0x18, Y8, Y8
-	VORPS        Y8, Y10, Y8
-	VCVTDQ2PS    Y14, Y10
-	VMULPS       Y3, Y10, Y10
-	VCMPPS       $0x11, Y9, Y10, Y9
-	VBROADCASTSS word00000000<>+0(SB), Y10
-	VBLENDVPS    Y9, Y8, Y10, Y8
-	VMASKMOVPS   (DI)(R11*4), Y7, Y9
-	VBROADCASTSS word7fffffff<>+0(SB), Y10
-	VANDPS       Y10, Y9, Y10
-	VMULPS       Y0, Y10, Y10
-	VMULPS       Y1, Y10, Y10
-	VMINPS       Y6, Y10, Y14
-	VMAXPS       Y2, Y14, Y14
-	VBROADCASTSS word0000ffff<>+0(SB), Y15
-	VANDPS       Y15, Y13, Y13
-	VPSLLD       $0x04, Y13, Y15
+	VXORPS       Y14, Y13, Y13
+	VBROADCASTSS word85ebca6b<>+0(SB), Y14
+	VPMULLD      Y14, Y13, Y13
+	VXORPS       128(SP), Y13, Y13
+	VPSRLD       $0x0d, Y13, Y14
+	VXORPS       Y14, Y13, Y13
+	VBROADCASTSS wordc2b2ae35<>+0(SB), Y14
+	VPMULLD      Y14, Y13, Y14
+	VPSRLD       $0x10, Y14, Y15
+	VXORPS       Y15, Y14, Y14
+	VPSRLD       $0x0c, Y14, Y15
+	VPADDD       Y15, Y12, Y12
+	VPSRLD       $0x14, Y12, Y12
+	VPSUBD       Y2, Y12, Y12
+	VANDPS       Y3, Y10, Y10
+	VPSRLD       $0x18, Y10, Y10
+	VORPS        Y10, Y12, Y10
+	VCVTDQ2PS    Y15, Y12
+	VMULPS       Y1, Y12, Y12
+	VCMPPS       $0x11, Y11, Y12, Y11
+	VBLENDVPS    Y11, Y10, Y5, Y10
+	VMASKMOVPS   (DI)(R11*4), Y9, Y11
+	VANDPS       Y6, Y11, Y12
+	VMULPS       (SP), Y12, Y12
+	VMINPS       Y4, Y12, Y15
+	VMAXPS       Y0, Y15, Y15
+	VANDPS       Y7, Y14, Y14
+	VPADDD       Y14, Y15, Y15
+	VPSRLD       $0x14, Y15, Y15
+	VPSUBD       Y2, Y15, Y15
+	VANDPS       Y3, Y11, Y11
+	VPSRLD       $0x18, Y11, Y11
+	VORPS        Y11, Y15, Y11
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y1, Y14, Y14
+	VCMPPS       $0x11, Y12, Y14, Y12
+	VBLENDVPS    Y12, Y11, Y5, Y11
+	VPSLLD       $0x08, Y11, Y11
+	VORPS        Y11, Y10, Y10
+	VMASKMOVPS   (R8)(R11*4), Y9, Y11
+	VANDPS       Y6, Y11, Y12
+	VMULPS       32(SP), Y12, Y12
+	VMINPS       Y4, Y12, Y14
+	VMAXPS       Y0, Y14, Y14
+	VBROADCASTSS word9e3779b1<>+0(SB), Y15
+	VPMULLD      Y15, Y13, Y13
+	VPSRLD       $0x10, Y13, Y15
+	VXORPS       Y15, Y13, Y13
+	VPSRLD       $0x0c, Y13, Y15
 	VPADDD       Y15, Y14, Y14
 	VPSRLD       $0x14, Y14, Y14
-	VPSUBD       Y4, Y14, Y14
-	VANDPS       Y5, Y9, Y9
-	VPSRLD       $0x18, Y9, Y9
-	VORPS        Y9, Y14, Y9
-	VCVTDQ2PS    Y13, Y13
-	VMULPS       Y3, Y13, Y13
-	VCMPPS       $0x11, Y10, Y13, Y10
-	VBROADCASTSS word00000000<>+0(SB), Y13
-	VBLENDVPS    Y10, Y9, Y13, Y9
-	VPSLLD       $0x08, Y9, Y9
-	VORPS        Y9, Y8, Y8
-	VMASKMOVPS   (R8)(R11*4), Y7, Y9
-	VBROADCASTSS word7fffffff<>+0(SB), Y10
-	VANDPS       Y10, Y9, Y10
-	VMULPS       Y0, Y10, Y10
-	VMULPS       Y1, Y10, Y10
-	VMINPS       Y6, Y10, Y13
-	VMAXPS       Y2, Y13, Y13
-	VPSLLD       $0x06, Y11, Y14
-	VPSRLD       $0x1a, Y11, Y11
+	VPSUBD       Y2, Y14, Y14
+	VANDPS       Y3, Y11, Y11
+	VPSRLD       $0x18, Y11, Y11
 	VORPS        Y11, Y14, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       320(SP), Y11, Y11
-	VPSRLD       $0x10, Y11, Y12
-	VPSLLD       $0x04, Y12, Y14
-	VPADDD       Y14, Y13, Y13
-	VPSRLD       $0x14, Y13, Y13
-	VPSUBD       Y4, Y13, Y13
-	VANDPS       Y5, Y9, Y9
-	VPSRLD       $0x18, Y9, Y9
-	VORPS        Y9, Y13, Y9
-	VCVTDQ2PS    Y12, Y12
-	VMULPS       Y3, Y12, Y12
-	VCMPPS       $0x11, Y10, Y12, Y10
-	VBROADCASTSS word00000000<>+0(SB), Y12
-	VBLENDVPS    Y10, Y9, Y12, Y9
-	VPSLLD       $0x10, Y9, Y9
-	VORPS        Y9, Y8, Y8
-	VMASKMOVPS   (R9)(R11*4), Y7, Y9
-	VBROADCASTSS word7fffffff<>+0(SB), Y10
-	VANDPS       Y10, Y9, Y10
-	VMULPS       Y0, Y10, Y10
-	VMULPS       Y1, Y10, Y10
-	VMINPS       Y6, Y10, Y12
-	VMAXPS       Y2, Y12, Y12
-	VBROADCASTSS word0000ffff<>+0(SB), Y13
-	VANDPS       Y13, Y11, Y11
-	VPSLLD       $0x04, Y11, Y13
-	VPADDD       Y13, Y12, Y12
-	VPSRLD       $0x14, Y12, Y12
-	VPSUBD       Y4, Y12, Y12
-	VANDPS       Y5, Y9, Y9
-	VPSRLD       $0x18, Y9, Y9
-	VORPS        Y9, Y12, Y9
-	VCVTDQ2PS    Y11, Y11
-	VMULPS       Y3, Y11, Y11
-	VCMPPS       $0x11, Y10, Y11, Y10
-	VBROADCASTSS word00000000<>+0(SB), Y11
-	VBLENDVPS    Y10, Y9, Y11, Y9
-	VPSLLD       $0x18, Y9, Y9
-	VORPS        Y9, Y8, Y8
-	VMASKMOVPS   Y8, Y7, (BX)(R11*4)
+	VCVTDQ2PS    Y15, Y14
+	VMULPS       Y1, Y14, Y14
+	VCMPPS       $0x11, Y12, Y14, Y12
+	VBLENDVPS    Y12, Y11, Y5, Y11
+	VPSLLD       $0x10, Y11, Y11
+	VORPS        Y11, Y10, Y10
+	VMASKMOVPS   (R9)(R11*4), Y9, Y11
+	VANDPS       Y6, Y11, Y12
+	VMULPS       64(SP), Y12, Y12
+	VMINPS       Y4, Y12, Y14
+	VMAXPS       Y0, Y14, Y14
+	VANDPS       Y7, Y13, Y13
+	VPADDD       Y13, Y14, Y14
+	VPSRLD       $0x14, Y14, Y14
+	VPSUBD       Y2, Y14, Y14
+	VANDPS       Y3, Y11, Y11
+	VPSRLD       $0x18, Y11, Y11
+	VORPS        Y11, Y14, Y11
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y1, Y13, Y13
+	VCMPPS       $0x11, Y12, Y13, Y12
+	VBLENDVPS    Y12, Y11, Y5, Y11
+	VPSLLD       $0x18, Y11, Y11
+	VORPS        Y11, Y10, Y10
+	VMASKMOVPS   Y10, Y9, (BX)(R11*4)
 
 done:
 	ADDQ $+144, CX
@@ -20850,398 +20446,136 @@ end:
 	VZEROUPPER
 	RET
 
-//	u = threefry(index + base, high), 16 bits of it for each element
-//	q0 ← e0 and e1, q1 ← e2 and e3: of each the upper half of its bits + u, that of the first the lower half
+//	h = hash(index + base, key), of which each element has 16 bits, u
+//	h0 and h1 ← the upper halves of the bits of e0 + u and e1 + u
 //
-// func QuantizeBF16(list [][]float32, c *[4]float32)
+// func QuantizeBF16(h0 []uint16, h1 []uint16, e0 []float32, e1 []float32, index []float32, c *[2]float32)
 // Requires: AVX, AVX2
-TEXT ·QuantizeBF16(SB), NOSPLIT, $224-32
-	MOVQ         c+24(FP), AX
-	MOVQ         list_base+0(FP), CX
-	MOVQ         list_len+8(FP), DX
-	IMUL3Q       $+24, DX, DX
-	ADDQ         CX, DX
-	CMPQ         CX, DX
-	JGE          end
+TEXT ·QuantizeBF16(SB), NOSPLIT, $32-128
+	MOVQ         c+120(FP), AX
+	MOVQ         h0_len+8(FP), CX
+	MOVQ         h0_base+0(FP), DX
+	MOVQ         h1_base+24(FP), BX
+	MOVQ         e0_base+48(FP), SI
+	MOVQ         e1_base+72(FP), DI
+	MOVQ         index_base+96(FP), R8
 	VBROADCASTSS word7f7f0000<>+0(SB), Y0
 	VBROADCASTSS word00400000<>+0(SB), Y1
 	VBROADCASTSS word7fffffff<>+0(SB), Y2
-	VBROADCASTSS 8(AX), Y3
-	VBROADCASTSS 12(AX), Y4
-	VXORPS       Y4, Y3, Y5
-	VBROADCASTSS word1bd11bda<>+0(SB), Y6
-	VXORPS       Y6, Y5, Y5
-	VBROADCASTSS word0000ffff<>+0(SB), Y6
-	VBROADCASTSS wordffff0000<>+0(SB), Y7
-	VBROADCASTSS (AX), Y8
-	VBROADCASTSS 4(AX), Y9
-	VPADDD       Y4, Y9, Y9
-	VMOVUPS      Y9, (SP)
-	VBROADCASTSS 4(AX), Y9
-	VPADDD       Y4, Y9, Y9
-	VPSLLD       $0x0d, Y9, Y9
-	VBROADCASTSS 4(AX), Y10
-	VPADDD       Y4, Y10, Y10
-	VPSRLD       $0x13, Y10, Y10
-	VORPS        Y10, Y9, Y9
-	VMOVUPS      Y9, 32(SP)
-	VBROADCASTSS word00000001<>+0(SB), Y9
-	VPADDD       Y9, Y5, Y9
-	VMOVUPS      Y9, 64(SP)
-	VBROADCASTSS word00000002<>+0(SB), Y9
-	VPADDD       Y9, Y3, Y9
-	VMOVUPS      Y9, 96(SP)
-	VBROADCASTSS word00000003<>+0(SB), Y9
-	VPADDD       Y9, Y4, Y9
-	VMOVUPS      Y9, 128(SP)
-	VBROADCASTSS word00000004<>+0(SB), Y9
-	VPADDD       Y9, Y5, Y9
-	VMOVUPS      Y9, 160(SP)
-	VBROADCASTSS word00000005<>+0(SB), Y9
-	VPADDD       Y9, Y3, Y9
-	VMOVUPS      Y9, 192(SP)
-	LEAQ         -168(DX), AX
-
-entry:
-	MOVQ 8(CX), AX
-	MOVQ (CX), BX
-	MOVQ 24(CX), SI
-	MOVQ 48(CX), DI
-	MOVQ 72(CX), R8
-	MOVQ 96(CX), R9
-	MOVQ 120(CX), R10
-	MOVQ 144(CX), R11
-	XORQ R12, R12
-	MOVQ AX, R13
-	ANDQ $-8, R13
-	CMPQ R12, R13
-	JGE  loopend
+	VBROADCASTSS (AX), Y3
+	VBROADCASTSS 4(AX), Y4
+	VBROADCASTSS word85ebca6b<>+0(SB), Y5
+	VBROADCASTSS wordc2b2ae35<>+0(SB), Y6
+	VBROADCASTSS word0000ffff<>+0(SB), Y7
+	XORQ         AX, AX
+	MOVQ         CX, R9
+	ANDQ         $-8, R9
+	CMPQ         AX, R9
+	JGE          loopend
 
 loop:
-	VMOVUPS   (DI)(R12*4), Y9
-	VPADDD    (R11)(R12*4), Y8, Y10
-	VPADDD    Y3, Y10, Y10
-	VPADDD    (SP), Y10, Y10
-	VXORPS    32(SP), Y10, Y11
-	VPADDD    Y11, Y10, Y10
-	VPSLLD    $0x0f, Y11, Y12
-	VPSRLD    $0x11, Y11, Y11
-	VORPS     Y11, Y12, Y11
-	VXORPS    Y10, Y11, Y11
-	VPADDD    Y11, Y10, Y10
-	VPSLLD    $0x1a, Y11, Y12
-	VPSRLD    $0x06, Y11, Y11
-	VORPS     Y11, Y12, Y11
-	VXORPS    Y10, Y11, Y11
-	VPADDD    Y11, Y10, Y10
-	VPADDD    Y4, Y10, Y12
-	VPSLLD    $0x06, Y11, Y13
-	VPSRLD    $0x1a, Y11, Y11
-	VORPS     Y11, Y13, Y11
-	VXORPS    Y10, Y11, Y10
-	VPADDD    64(SP), Y10, Y10
-	VPADDD    Y10, Y12, Y11
-	VPSLLD    $0x11, Y10, Y12
-	VPSRLD    $0x0f, Y10, Y10
-	VORPS     Y10, Y12, Y10
-	VXORPS    Y11, Y10, Y10
-	VPADDD    Y10, Y11, Y11
-	VPSLLD    $0x1d, Y10, Y12
-	VPSRLD    $0x03, Y10, Y10
-	VORPS     Y10, Y12, Y10
-	VXORPS    Y11, Y10, Y10
-	VPADDD    Y10, Y11, Y11
-	VPSLLD    $0x10, Y10, Y12
-	VPSRLD    $0x10, Y10, Y10
-	VORPS     Y10, Y12, Y10
-	VXORPS    Y11, Y10, Y10
-	VPADDD    Y10, Y11, Y11
-	VPADDD    Y5, Y11, Y12
-	VPSLLD    $0x18, Y10, Y13
-	VPSRLD    $0x08, Y10, Y10
-	VORPS     Y10, Y13, Y10
-	VXORPS    Y11, Y10, Y10
-	VPADDD    96(SP), Y10, Y10
-	VPADDD    Y10, Y12, Y11
-	VPSLLD    $0x0d, Y10, Y12
-	VPSRLD    $0x13, Y10, Y10
-	VORPS     Y10, Y12, Y10
-	VXORPS    Y11, Y10, Y10
-	VPADDD    Y10, Y11, Y11
-	VPSLLD    $0x0f, Y10, Y12
-	VPSRLD    $0x11, Y10, Y10
-	VORPS     Y10, Y12, Y10
-	VXORPS    Y11, Y10, Y10
-	VPADDD    Y10, Y11, Y11
-	VPSLLD    $0x1a, Y10, Y12
-	VPSRLD    $0x06, Y10, Y10
-	VORPS     Y10, Y12, Y10
-	VXORPS    Y11, Y10, Y10
-	VPADDD    Y10, Y11, Y11
-	VPADDD    Y3, Y11, Y12
-	VPSLLD    $0x06, Y10, Y13
-	VPSRLD    $0x1a, Y10, Y10
-	VORPS     Y10, Y13, Y10
-	VXORPS    Y11, Y10, Y10
-	VPADDD    128(SP), Y10, Y10
-	VPADDD    Y10, Y12, Y11
-	VPSLLD    $0x11, Y10, Y12
-	VPSRLD    $0x0f, Y10, Y10
-	VORPS     Y10, Y12, Y10
-	VXORPS    Y11, Y10, Y10
-	VPADDD    Y10, Y11, Y11
-	VPSLLD    $0x1d, Y10, Y12
-	VPSRLD    $0x03, Y10, Y10
-	VORPS     Y10, Y12, Y10
-	VXORPS    Y11, Y10, Y10
-	VPADDD    Y10, Y11, Y11
-	VPSLLD    $0x10, Y10, Y12
-	VPSRLD    $0x10, Y10, Y10
-	VORPS     Y10, Y12, Y10
-	VXORPS    Y11, Y10, Y10
-	VPADDD    Y10, Y11, Y11
-	VPADDD    Y4, Y11, Y12
-	VPSLLD    $0x18, Y10, Y13
-	VPSRLD    $0x08, Y10, Y10
-	VORPS     Y10, Y13, Y10
-	VXORPS    Y11, Y10, Y10
-	VPADDD    160(SP), Y10, Y10
-	VPADDD    Y10, Y12, Y11
-	VPSLLD    $0x0d, Y10, Y12
-	VPSRLD    $0x13, Y10, Y10
-	VORPS     Y10, Y12, Y10
-	VXORPS    Y11, Y10, Y10
-	VPADDD    Y10, Y11, Y11
-	VPSLLD    $0x0f, Y10, Y12
-	VPSRLD    $0x11, Y10, Y10
-	VORPS     Y10, Y12, Y10
-	VXORPS    Y11, Y10, Y10
-	VPADDD    Y10, Y11, Y11
-	VPSLLD    $0x1a, Y10, Y12
-	VPSRLD    $0x06, Y10, Y10
-	VORPS     Y10, Y12, Y10
-	VXORPS    Y11, Y10, Y10
-	VPADDD    Y10, Y11, Y11
-	VPADDD    Y5, Y11, Y12
-	VPSRLD    $0x10, Y12, Y13
-	VPADDD    Y13, Y9, Y13
-	VANDPS    Y2, Y9, Y14
-	VCMPPS    $0x12, Y0, Y14, Y14
-	VBLENDVPS Y14, Y13, Y9, Y13
-	VORPS     Y1, Y9, Y14
-	VCMPPS    $0x00, Y9, Y9, Y9
-	VBLENDVPS Y9, Y13, Y14, Y9
-	VPSRLD    $0x10, Y9, Y9
-	VMOVUPS   (R8)(R12*4), Y13
-	VANDPS    Y6, Y12, Y12
-	VPADDD    Y12, Y13, Y12
-	VANDPS    Y2, Y13, Y14
-	VCMPPS    $0x12, Y0, Y14, Y14
-	VBLENDVPS Y14, Y12, Y13, Y12
-	VORPS     Y1, Y13, Y14
-	VCMPPS    $0x00, Y13, Y13, Y13
-	VBLENDVPS Y13, Y12, Y14, Y12
-	VANDPS    Y7, Y12, Y12
-	VORPS     Y12, Y9, Y9
-	VMOVUPS   Y9, (BX)(R12*4)
-	VMOVUPS   (R9)(R12*4), Y9
-	VPSLLD    $0x06, Y10, Y12
-	VPSRLD    $0x1a, Y10, Y10
-	VORPS     Y10, Y12, Y10
-	VXORPS    Y11, Y10, Y10
-	VPADDD    192(SP), Y10, Y10
-	VPSRLD    $0x10, Y10, Y11
-	VPADDD    Y11, Y9, Y11
-	VANDPS    Y2, Y9, Y12
-	VCMPPS    $0x12, Y0, Y12, Y12
-	VBLENDVPS Y12, Y11, Y9, Y11
-	VORPS     Y1, Y9, Y12
-	VCMPPS    $0x00, Y9, Y9, Y9
-	VBLENDVPS Y9, Y11, Y12, Y9
-	VPSRLD    $0x10, Y9, Y9
-	VMOVUPS   (R10)(R12*4), Y11
-	VANDPS    Y6, Y10, Y10
-	VPADDD    Y10, Y11, Y10
-	VANDPS    Y2, Y11, Y12
-	VCMPPS    $0x12, Y0, Y12, Y12
-	VBLENDVPS Y12, Y10, Y11, Y10
-	VORPS     Y1, Y11, Y12
-	VCMPPS    $0x00, Y11, Y11, Y11
-	VBLENDVPS Y11, Y10, Y12, Y10
-	VANDPS    Y7, Y10, Y10
-	VORPS     Y10, Y9, Y9
-	VMOVUPS   Y9, (SI)(R12*4)
-	ADDQ      $+8, R12
-	CMPQ      R12, R13
-	JLT       loop
+	VMOVUPS      (SI)(AX*4), Y8
+	VPADDD       (R8)(AX*4), Y3, Y9
+	VPSRLD       $0x10, Y9, Y10
+	VXORPS       Y10, Y9, Y9
+	VPMULLD      Y5, Y9, Y9
+	VXORPS       Y4, Y9, Y9
+	VPSRLD       $0x0d, Y9, Y10
+	VXORPS       Y10, Y9, Y9
+	VPMULLD      Y6, Y9, Y9
+	VPSRLD       $0x10, Y9, Y10
+	VXORPS       Y10, Y9, Y9
+	VPSRLD       $0x10, Y9, Y10
+	VPADDD       Y10, Y8, Y10
+	VANDPS       Y2, Y8, Y11
+	VCMPPS       $0x12, Y0, Y11, Y11
+	VBLENDVPS    Y11, Y10, Y8, Y10
+	VORPS        Y1, Y8, Y11
+	VCMPPS       $0x00, Y8, Y8, Y8
+	VBLENDVPS    Y8, Y10, Y11, Y8
+	VPSRLD       $0x10, Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X10
+	VPACKUSDW    X10, X8, X10
+	VMOVDQU      X10, (DX)(AX*2)
+	VMOVUPS      (DI)(AX*4), Y8
+	VANDPS       Y7, Y9, Y9
+	VPADDD       Y9, Y8, Y9
+	VANDPS       Y2, Y8, Y10
+	VCMPPS       $0x12, Y0, Y10, Y10
+	VBLENDVPS    Y10, Y9, Y8, Y9
+	VORPS        Y1, Y8, Y10
+	VCMPPS       $0x00, Y8, Y8, Y8
+	VBLENDVPS    Y8, Y9, Y10, Y8
+	VPSRLD       $0x10, Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X9
+	VPACKUSDW    X9, X8, X9
+	VMOVDQU      X9, (BX)(AX*2)
+	ADDQ         $+8, AX
+	CMPQ         AX, R9
+	JLT          loop
 
 loopend:
-	SUBQ         R12, AX
+	SUBQ         AX, CX
 	JE           done
-	VMOVD        AX, X9
-	VPBROADCASTD X9, Y9
-	VPCMPGTD     lanes<>+0(SB), Y9, Y9
-	VMASKMOVPS   (DI)(R12*4), Y9, Y10
-	VMASKMOVPS   (R11)(R12*4), Y9, Y11
-	VPADDD       Y8, Y11, Y11
-	VPADDD       Y3, Y11, Y11
-	VPADDD       (SP), Y11, Y11
-	VXORPS       32(SP), Y11, Y12
-	VPADDD       Y12, Y11, Y11
-	VPSLLD       $0x0f, Y12, Y13
-	VPSRLD       $0x11, Y12, Y12
-	VORPS        Y12, Y13, Y12
-	VXORPS       Y11, Y12, Y12
-	VPADDD       Y12, Y11, Y11
-	VPSLLD       $0x1a, Y12, Y13
-	VPSRLD       $0x06, Y12, Y12
-	VORPS        Y12, Y13, Y12
-	VXORPS       Y11, Y12, Y12
-	VPADDD       Y12, Y11, Y11
-	VPADDD       Y4, Y11, Y13
-	VPSLLD       $0x06, Y12, Y14
-	VPSRLD       $0x1a, Y12, Y12
-	VORPS        Y12, Y14, Y12
-	VXORPS       Y11, Y12, Y11
-	VPADDD       64(SP), Y11, Y11
-	VPADDD       Y11, Y13, Y12
-	VPSLLD       $0x11, Y11, Y13
-	VPSRLD       $0x0f, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPSLLD       $0x1d, Y11, Y13
-	VPSRLD       $0x03, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPSLLD       $0x10, Y11, Y13
-	VPSRLD       $0x10, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPADDD       Y5, Y12, Y13
-	VPSLLD       $0x18, Y11, Y14
-	VPSRLD       $0x08, Y11, Y11
-	VORPS        Y11, Y14, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       96(SP), Y11, Y11
-	VPADDD       Y11, Y13, Y12
-	VPSLLD       $0x0d, Y11, Y13
-	VPSRLD       $0x13, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPSLLD       $0x0f, Y11, Y13
-	VPSRLD       $0x11, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPSLLD       $0x1a, Y11, Y13
-	VPSRLD       $0x06, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPADDD       Y3, Y12, Y13
-	VPSLLD       $0x06, Y11, Y14
-	VPSRLD       $0x1a, Y11, Y11
-	VORPS        Y11, Y14, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       128(SP), Y11, Y11
-	VPADDD       Y11, Y13, Y12
-	VPSLLD       $0x11, Y11, Y13
-	VPSRLD       $0x0f, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPSLLD       $0x1d, Y11, Y13
-	VPSRLD       $0x03, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPSLLD       $0x10, Y11, Y13
-	VPSRLD       $0x10, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPADDD       Y4, Y12, Y13
-	VPSLLD       $0x18, Y11, Y14
-	VPSRLD       $0x08, Y11, Y11
-	VORPS        Y11, Y14, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       160(SP), Y11, Y11
-	VPADDD       Y11, Y13, Y12
-	VPSLLD       $0x0d, Y11, Y13
-	VPSRLD       $0x13, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPSLLD       $0x0f, Y11, Y13
-	VPSRLD       $0x11, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPSLLD       $0x1a, Y11, Y13
-	VPSRLD       $0x06, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       Y11, Y12, Y12
-	VPADDD       Y5, Y12, Y13
-	VPSRLD       $0x10, Y13, Y14
-	VPADDD       Y14, Y10, Y14
-	VANDPS       Y2, Y10, Y15
-	VCMPPS       $0x12, Y0, Y15, Y15
-	VBLENDVPS    Y15, Y14, Y10, Y14
-	VORPS        Y1, Y10, Y15
-	VCMPPS       $0x00, Y10, Y10, Y10
-	VBLENDVPS    Y10, Y14, Y15, Y10
-	VPSRLD       $0x10, Y10, Y10
-	VMASKMOVPS   (R8)(R12*4), Y9, Y14
-	VANDPS       Y6, Y13, Y13
-	VPADDD       Y13, Y14, Y13
-	VANDPS       Y2, Y14, Y15
-	VCMPPS       $0x12, Y0, Y15, Y15
-	VBLENDVPS    Y15, Y13, Y14, Y13
-	VORPS        Y1, Y14, Y15
-	VCMPPS       $0x00, Y14, Y14, Y14
-	VBLENDVPS    Y14, Y13, Y15, Y13
-	VANDPS       Y7, Y13, Y13
-	VORPS        Y13, Y10, Y10
-	VMASKMOVPS   Y10, Y9, (BX)(R12*4)
-	VMASKMOVPS   (R9)(R12*4), Y9, Y10
-	VPSLLD       $0x06, Y11, Y13
-	VPSRLD       $0x1a, Y11, Y11
-	VORPS        Y11, Y13, Y11
-	VXORPS       Y12, Y11, Y11
-	VPADDD       192(SP), Y11, Y11
-	VPSRLD       $0x10, Y11, Y12
-	VPADDD       Y12, Y10, Y12
-	VANDPS       Y2, Y10, Y13
-	VCMPPS       $0x12, Y0, Y13, Y13
-	VBLENDVPS    Y13, Y12, Y10, Y12
-	VORPS        Y1, Y10, Y13
-	VCMPPS       $0x00, Y10, Y10, Y10
-	VBLENDVPS    Y10, Y12, Y13, Y10
-	VPSRLD       $0x10, Y10, Y10
-	VMASKMOVPS   (R10)(R12*4), Y9, Y12
-	VANDPS       Y6, Y11, Y11
-	VPADDD       Y11, Y12, Y11
-	VANDPS       Y2, Y12, Y13
-	VCMPPS       $0x12, Y0, Y13, Y13
-	VBLENDVPS    Y13, Y11, Y12, Y11
-	VORPS        Y1, Y12, Y13
-	VCMPPS       $0x00, Y12, Y12, Y12
-	VBLENDVPS    Y12, Y11, Y13, Y11
-	VANDPS       Y7, Y11, Y11
-	VORPS        Y11, Y10, Y10
-	VMASKMOVPS   Y10, Y9, (SI)(R12*4)
+	VMOVD        CX, X8
+	VPBROADCASTD X8, Y8
+	VPCMPGTD     lanes<>+0(SB), Y8, Y8
+	VMASKMOVPS   (SI)(AX*4), Y8, Y9
+	VMASKMOVPS   (R8)(AX*4), Y8, Y10
+	VPADDD       Y3, Y10, Y3
+	VPSRLD       $0x10, Y3, Y10
+	VXORPS       Y10, Y3, Y3
+	VPMULLD      Y5, Y3, Y3
+	VXORPS       Y4, Y3, Y3
+	VPSRLD       $0x0d, Y3, Y4
+	VXORPS       Y4, Y3, Y3
+	VPMULLD      Y6, Y3, Y3
+	VPSRLD       $0x10, Y3, Y4
+	VXORPS       Y4, Y3, Y3
+	VPSRLD       $0x10, Y3, Y4
+	VPADDD       Y4, Y9, Y4
+	VANDPS       Y2, Y9, Y5
+	VCMPPS       $0x12, Y0, Y5, Y5
+	VBLENDVPS    Y5, Y4, Y9, Y4
+	VORPS        Y1, Y9, Y5
+	VCMPPS       $0x00, Y9, Y9, Y6
+	VBLENDVPS    Y6, Y4, Y5, Y4
+	VPSRLD       $0x10, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X5
+	VMOVDQU      X5, (SP)
+	LEAQ         (SP), SI
+	LEAQ         (DX)(AX*2), R9
+	MOVQ         CX, DX
+
+half1:
+	MOVWLZX      -2(SI)(DX*2), R8
+	MOVW         R8, -2(R9)(DX*2)
+	DECQ         DX
+	JNE          half1
+	VMASKMOVPS   (DI)(AX*4), Y8, Y4
+	VANDPS       Y7, Y3, Y3
+	VPADDD       Y3, Y4, Y3
+	VANDPS       Y2, Y4, Y2
+	VCMPPS       $0x12, Y0, Y2, Y0
+	VBLENDVPS    Y0, Y3, Y4, Y0
+	VORPS        Y1, Y4, Y1
+	VCMPPS       $0x00, Y4, Y4, Y2
+	VBLENDVPS    Y2, Y0, Y1, Y0
+	VPSRLD       $0x10, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSDW    X1, X0, X1
+	VMOVDQU      X1, 16(SP)
+	LEAQ         16(SP), DX
+	LEAQ         (BX)(AX*2), AX
+
+half2:
+	MOVWLZX -2(DX)(CX*2), BX
+	MOVW    BX, -2(AX)(CX*2)
+	DECQ    CX
+	JNE     half2
 
 done:
-	ADDQ $+168, CX
-	CMPQ CX, DX
-	JLT  entry
-
-end:
 	VZEROUPPER
 	RET
 

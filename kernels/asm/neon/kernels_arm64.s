@@ -15649,7 +15649,7 @@ GLOBL constantsOfDequantize<>(SB), RODATA|NOPTR, $32
 //	c = the byte of q without its sign, from the lowest on
 //	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
 //
-// func Dequantize(list [][]float32, c *[3]float32)
+// func Dequantize(list [][]float32, c *[6]float32)
 // Requires: ASIMD
 TEXT ·Dequantize(SB), NOSPLIT, $0-32
 	MOVD $constantsOfDequantize<>(SB), R0
@@ -15662,15 +15662,21 @@ TEXT ·Dequantize(SB), NOSPLIT, $0-32
 	CMP R3, R2
 	BGE end
 	FMOVQ 0(R0), F0
-	FMOVS 0(R1), F1
+	FMOVS 16(R1), F1
 	VDUP V1.S[0], V1.S4
-	FMOVS 4(R1), F2
+	FMOVS 20(R1), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 8(R1), F3
-	VDUP V3.S[0], V3.S4
-	FMOVQ 16(R0), F4
-	WORD $0x6f280465 // ushr v5.4s, v3.4s, #24
-	WORD $0x6e251c84 // eor v4.16b, v4.16b, v5.16b
+	FMOVQ 16(R0), F3
+	WORD $0x6f280444 // ushr v4.4s, v2.4s, #24
+	WORD $0x6e241c63 // eor v3.16b, v3.16b, v4.16b
+	FMOVS 0(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 4(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 8(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 12(R1), F7
+	VDUP V7.S[0], V7.S4
 	SUB $120, R3, R0
 
 entry:
@@ -15684,95 +15690,95 @@ entry:
 	BLT mainend
 
 main:
-	FLDPQ.P 32(R1), (F5, F6)
-	WORD $0x4e241ca7 // and v7.16b, v5.16b, v4.16b
-	WORD $0x4e241cc8 // and v8.16b, v6.16b, v4.16b
-	WORD $0x4ea284e9 // add v9.4s, v7.4s, v2.4s
-	WORD $0x4ea2850a // add v10.4s, v8.4s, v2.4s
-	WORD $0x4f345529 // shl v9.4s, v9.4s, #20
-	WORD $0x4f34554a // shl v10.4s, v10.4s, #20
-	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
-	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
-	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
-	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
-	WORD $0x6ea0e4e7 // fcmgt v7.4s, v7.4s, v0.4s
-	WORD $0x6ea0e508 // fcmgt v8.4s, v8.4s, v0.4s
-	WORD $0x6e601d27 // bsl v7.16b, v9.16b, v0.16b
-	WORD $0x6e601d48 // bsl v8.16b, v10.16b, v0.16b
-	WORD $0x4f3854a9 // shl v9.4s, v5.4s, #24
-	WORD $0x4f3854ca // shl v10.4s, v6.4s, #24
-	WORD $0x4e231d29 // and v9.16b, v9.16b, v3.16b
+	FLDPQ.P 32(R1), (F8, F9)
+	WORD $0x4e231d0a // and v10.16b, v8.16b, v3.16b
+	WORD $0x4e231d2b // and v11.16b, v9.16b, v3.16b
+	WORD $0x4ea1854c // add v12.4s, v10.4s, v1.4s
+	WORD $0x4ea1856d // add v13.4s, v11.4s, v1.4s
+	WORD $0x4f34558c // shl v12.4s, v12.4s, #20
+	WORD $0x4f3455ad // shl v13.4s, v13.4s, #20
+	WORD $0x6e24dd8c // fmul v12.4s, v12.4s, v4.4s
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6ea0e54a // fcmgt v10.4s, v10.4s, v0.4s
+	WORD $0x6ea0e56b // fcmgt v11.4s, v11.4s, v0.4s
+	WORD $0x6e601d8a // bsl v10.16b, v12.16b, v0.16b
+	WORD $0x6e601dab // bsl v11.16b, v13.16b, v0.16b
+	WORD $0x4f38550c // shl v12.4s, v8.4s, #24
+	WORD $0x4f38552d // shl v13.4s, v9.4s, #24
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	WORD $0x4eac1d4a // orr v10.16b, v10.16b, v12.16b
+	WORD $0x4ead1d6b // orr v11.16b, v11.16b, v13.16b
+	FSTPQ.P (F10, F11), 32(R4)
+	WORD $0x6f38050a // ushr v10.4s, v8.4s, #8
+	WORD $0x6f38052b // ushr v11.4s, v9.4s, #8
 	WORD $0x4e231d4a // and v10.16b, v10.16b, v3.16b
-	WORD $0x4ea91ce7 // orr v7.16b, v7.16b, v9.16b
-	WORD $0x4eaa1d08 // orr v8.16b, v8.16b, v10.16b
-	FSTPQ.P (F7, F8), 32(R4)
-	WORD $0x6f3804a7 // ushr v7.4s, v5.4s, #8
-	WORD $0x6f3804c8 // ushr v8.4s, v6.4s, #8
-	WORD $0x4e241ce7 // and v7.16b, v7.16b, v4.16b
-	WORD $0x4e241d08 // and v8.16b, v8.16b, v4.16b
-	WORD $0x4ea284e9 // add v9.4s, v7.4s, v2.4s
-	WORD $0x4ea2850a // add v10.4s, v8.4s, v2.4s
-	WORD $0x4f345529 // shl v9.4s, v9.4s, #20
-	WORD $0x4f34554a // shl v10.4s, v10.4s, #20
-	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
-	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
-	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
-	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
-	WORD $0x6ea0e4e7 // fcmgt v7.4s, v7.4s, v0.4s
-	WORD $0x6ea0e508 // fcmgt v8.4s, v8.4s, v0.4s
-	WORD $0x6e601d27 // bsl v7.16b, v9.16b, v0.16b
-	WORD $0x6e601d48 // bsl v8.16b, v10.16b, v0.16b
-	WORD $0x4f3054a9 // shl v9.4s, v5.4s, #16
-	WORD $0x4f3054ca // shl v10.4s, v6.4s, #16
-	WORD $0x4e231d29 // and v9.16b, v9.16b, v3.16b
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	WORD $0x4ea1854c // add v12.4s, v10.4s, v1.4s
+	WORD $0x4ea1856d // add v13.4s, v11.4s, v1.4s
+	WORD $0x4f34558c // shl v12.4s, v12.4s, #20
+	WORD $0x4f3455ad // shl v13.4s, v13.4s, #20
+	WORD $0x6e25dd8c // fmul v12.4s, v12.4s, v5.4s
+	WORD $0x6e25ddad // fmul v13.4s, v13.4s, v5.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6ea0e54a // fcmgt v10.4s, v10.4s, v0.4s
+	WORD $0x6ea0e56b // fcmgt v11.4s, v11.4s, v0.4s
+	WORD $0x6e601d8a // bsl v10.16b, v12.16b, v0.16b
+	WORD $0x6e601dab // bsl v11.16b, v13.16b, v0.16b
+	WORD $0x4f30550c // shl v12.4s, v8.4s, #16
+	WORD $0x4f30552d // shl v13.4s, v9.4s, #16
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	WORD $0x4eac1d4a // orr v10.16b, v10.16b, v12.16b
+	WORD $0x4ead1d6b // orr v11.16b, v11.16b, v13.16b
+	FSTPQ.P (F10, F11), 32(R5)
+	WORD $0x6f30050a // ushr v10.4s, v8.4s, #16
+	WORD $0x6f30052b // ushr v11.4s, v9.4s, #16
 	WORD $0x4e231d4a // and v10.16b, v10.16b, v3.16b
-	WORD $0x4ea91ce7 // orr v7.16b, v7.16b, v9.16b
-	WORD $0x4eaa1d08 // orr v8.16b, v8.16b, v10.16b
-	FSTPQ.P (F7, F8), 32(R5)
-	WORD $0x6f3004a7 // ushr v7.4s, v5.4s, #16
-	WORD $0x6f3004c8 // ushr v8.4s, v6.4s, #16
-	WORD $0x4e241ce7 // and v7.16b, v7.16b, v4.16b
-	WORD $0x4e241d08 // and v8.16b, v8.16b, v4.16b
-	WORD $0x4ea284e9 // add v9.4s, v7.4s, v2.4s
-	WORD $0x4ea2850a // add v10.4s, v8.4s, v2.4s
-	WORD $0x4f345529 // shl v9.4s, v9.4s, #20
-	WORD $0x4f34554a // shl v10.4s, v10.4s, #20
-	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
-	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
-	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
-	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
-	WORD $0x6ea0e4e7 // fcmgt v7.4s, v7.4s, v0.4s
-	WORD $0x6ea0e508 // fcmgt v8.4s, v8.4s, v0.4s
-	WORD $0x6e601d27 // bsl v7.16b, v9.16b, v0.16b
-	WORD $0x6e601d48 // bsl v8.16b, v10.16b, v0.16b
-	WORD $0x4f2854a9 // shl v9.4s, v5.4s, #8
-	WORD $0x4f2854ca // shl v10.4s, v6.4s, #8
-	WORD $0x4e231d29 // and v9.16b, v9.16b, v3.16b
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	WORD $0x4ea1854c // add v12.4s, v10.4s, v1.4s
+	WORD $0x4ea1856d // add v13.4s, v11.4s, v1.4s
+	WORD $0x4f34558c // shl v12.4s, v12.4s, #20
+	WORD $0x4f3455ad // shl v13.4s, v13.4s, #20
+	WORD $0x6e26dd8c // fmul v12.4s, v12.4s, v6.4s
+	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6ea0e54a // fcmgt v10.4s, v10.4s, v0.4s
+	WORD $0x6ea0e56b // fcmgt v11.4s, v11.4s, v0.4s
+	WORD $0x6e601d8a // bsl v10.16b, v12.16b, v0.16b
+	WORD $0x6e601dab // bsl v11.16b, v13.16b, v0.16b
+	WORD $0x4f28550c // shl v12.4s, v8.4s, #8
+	WORD $0x4f28552d // shl v13.4s, v9.4s, #8
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	WORD $0x4eac1d4a // orr v10.16b, v10.16b, v12.16b
+	WORD $0x4ead1d6b // orr v11.16b, v11.16b, v13.16b
+	FSTPQ.P (F10, F11), 32(R6)
+	WORD $0x6f28050a // ushr v10.4s, v8.4s, #24
+	WORD $0x6f28052b // ushr v11.4s, v9.4s, #24
 	WORD $0x4e231d4a // and v10.16b, v10.16b, v3.16b
-	WORD $0x4ea91ce7 // orr v7.16b, v7.16b, v9.16b
-	WORD $0x4eaa1d08 // orr v8.16b, v8.16b, v10.16b
-	FSTPQ.P (F7, F8), 32(R6)
-	WORD $0x6f2804a7 // ushr v7.4s, v5.4s, #24
-	WORD $0x6f2804c8 // ushr v8.4s, v6.4s, #24
-	WORD $0x4e241ce7 // and v7.16b, v7.16b, v4.16b
-	WORD $0x4e241d08 // and v8.16b, v8.16b, v4.16b
-	WORD $0x4ea284e9 // add v9.4s, v7.4s, v2.4s
-	WORD $0x4ea2850a // add v10.4s, v8.4s, v2.4s
-	WORD $0x4f345529 // shl v9.4s, v9.4s, #20
-	WORD $0x4f34554a // shl v10.4s, v10.4s, #20
-	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
-	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
-	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
-	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
-	WORD $0x6ea0e4e7 // fcmgt v7.4s, v7.4s, v0.4s
-	WORD $0x6ea0e508 // fcmgt v8.4s, v8.4s, v0.4s
-	WORD $0x6e601d27 // bsl v7.16b, v9.16b, v0.16b
-	WORD $0x6e601d48 // bsl v8.16b, v10.16b, v0.16b
-	WORD $0x4e231ca5 // and v5.16b, v5.16b, v3.16b
-	WORD $0x4e231cc6 // and v6.16b, v6.16b, v3.16b
-	WORD $0x4ea51ce5 // orr v5.16b, v7.16b, v5.16b
-	WORD $0x4ea61d06 // orr v6.16b, v8.16b, v6.16b
-	FSTPQ.P (F5, F6), 32(R7)
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	WORD $0x4ea1854c // add v12.4s, v10.4s, v1.4s
+	WORD $0x4ea1856d // add v13.4s, v11.4s, v1.4s
+	WORD $0x4f34558c // shl v12.4s, v12.4s, #20
+	WORD $0x4f3455ad // shl v13.4s, v13.4s, #20
+	WORD $0x6e27dd8c // fmul v12.4s, v12.4s, v7.4s
+	WORD $0x6e27ddad // fmul v13.4s, v13.4s, v7.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x6ea0e54a // fcmgt v10.4s, v10.4s, v0.4s
+	WORD $0x6ea0e56b // fcmgt v11.4s, v11.4s, v0.4s
+	WORD $0x6e601d8a // bsl v10.16b, v12.16b, v0.16b
+	WORD $0x6e601dab // bsl v11.16b, v13.16b, v0.16b
+	WORD $0x4e221d08 // and v8.16b, v8.16b, v2.16b
+	WORD $0x4e221d29 // and v9.16b, v9.16b, v2.16b
+	WORD $0x4ea81d48 // orr v8.16b, v10.16b, v8.16b
+	WORD $0x4ea91d69 // orr v9.16b, v11.16b, v9.16b
+	FSTPQ.P (F8, F9), 32(R7)
 	SUBS $8, R0, R0
 	BGE main
 
@@ -15782,53 +15788,53 @@ mainend:
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R1), F5
-	WORD $0x4e241ca6 // and v6.16b, v5.16b, v4.16b
-	WORD $0x4ea284c7 // add v7.4s, v6.4s, v2.4s
-	WORD $0x4f3454e7 // shl v7.4s, v7.4s, #20
-	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
-	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x4f3854a7 // shl v7.4s, v5.4s, #24
-	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
-	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
-	FMOVQ.P F6, 16(R4)
-	WORD $0x6f3804a6 // ushr v6.4s, v5.4s, #8
-	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ea284c7 // add v7.4s, v6.4s, v2.4s
-	WORD $0x4f3454e7 // shl v7.4s, v7.4s, #20
-	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
-	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x4f3054a7 // shl v7.4s, v5.4s, #16
-	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
-	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
-	FMOVQ.P F6, 16(R5)
-	WORD $0x6f3004a6 // ushr v6.4s, v5.4s, #16
-	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ea284c7 // add v7.4s, v6.4s, v2.4s
-	WORD $0x4f3454e7 // shl v7.4s, v7.4s, #20
-	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
-	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x4f2854a7 // shl v7.4s, v5.4s, #8
-	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
-	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
-	FMOVQ.P F6, 16(R6)
-	WORD $0x6f2804a6 // ushr v6.4s, v5.4s, #24
-	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ea284c7 // add v7.4s, v6.4s, v2.4s
-	WORD $0x4f3454e7 // shl v7.4s, v7.4s, #20
-	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
-	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x4e231ca5 // and v5.16b, v5.16b, v3.16b
-	WORD $0x4ea51cc5 // orr v5.16b, v6.16b, v5.16b
-	FMOVQ.P F5, 16(R7)
+	FMOVQ.P 16(R1), F8
+	WORD $0x4e231d09 // and v9.16b, v8.16b, v3.16b
+	WORD $0x4ea1852a // add v10.4s, v9.4s, v1.4s
+	WORD $0x4f34554a // shl v10.4s, v10.4s, #20
+	WORD $0x6e24dd4a // fmul v10.4s, v10.4s, v4.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6ea0e529 // fcmgt v9.4s, v9.4s, v0.4s
+	WORD $0x6e601d49 // bsl v9.16b, v10.16b, v0.16b
+	WORD $0x4f38550a // shl v10.4s, v8.4s, #24
+	WORD $0x4e221d4a // and v10.16b, v10.16b, v2.16b
+	WORD $0x4eaa1d29 // orr v9.16b, v9.16b, v10.16b
+	FMOVQ.P F9, 16(R4)
+	WORD $0x6f380509 // ushr v9.4s, v8.4s, #8
+	WORD $0x4e231d29 // and v9.16b, v9.16b, v3.16b
+	WORD $0x4ea1852a // add v10.4s, v9.4s, v1.4s
+	WORD $0x4f34554a // shl v10.4s, v10.4s, #20
+	WORD $0x6e25dd4a // fmul v10.4s, v10.4s, v5.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6ea0e529 // fcmgt v9.4s, v9.4s, v0.4s
+	WORD $0x6e601d49 // bsl v9.16b, v10.16b, v0.16b
+	WORD $0x4f30550a // shl v10.4s, v8.4s, #16
+	WORD $0x4e221d4a // and v10.16b, v10.16b, v2.16b
+	WORD $0x4eaa1d29 // orr v9.16b, v9.16b, v10.16b
+	FMOVQ.P F9, 16(R5)
+	WORD $0x6f300509 // ushr v9.4s, v8.4s, #16
+	WORD $0x4e231d29 // and v9.16b, v9.16b, v3.16b
+	WORD $0x4ea1852a // add v10.4s, v9.4s, v1.4s
+	WORD $0x4f34554a // shl v10.4s, v10.4s, #20
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6ea0e529 // fcmgt v9.4s, v9.4s, v0.4s
+	WORD $0x6e601d49 // bsl v9.16b, v10.16b, v0.16b
+	WORD $0x4f28550a // shl v10.4s, v8.4s, #8
+	WORD $0x4e221d4a // and v10.16b, v10.16b, v2.16b
+	WORD $0x4eaa1d29 // orr v9.16b, v9.16b, v10.16b
+	FMOVQ.P F9, 16(R6)
+	WORD $0x6f280509 // ushr v9.4s, v8.4s, #24
+	WORD $0x4e231d29 // and v9.16b, v9.16b, v3.16b
+	WORD $0x4ea1852a // add v10.4s, v9.4s, v1.4s
+	WORD $0x4f34554a // shl v10.4s, v10.4s, #20
+	WORD $0x6e27dd4a // fmul v10.4s, v10.4s, v7.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6ea0e529 // fcmgt v9.4s, v9.4s, v0.4s
+	WORD $0x6e601d49 // bsl v9.16b, v10.16b, v0.16b
+	WORD $0x4e221d08 // and v8.16b, v8.16b, v2.16b
+	WORD $0x4ea81d28 // orr v8.16b, v9.16b, v8.16b
+	FMOVQ.P F8, 16(R7)
 	SUBS $4, R0, R0
 	BGE loop
 
@@ -15838,203 +15844,59 @@ loopend:
 	BLT singleend
 
 single:
-	FMOVS.P 4(R1), F5
-	WORD $0x4e241ca6 // and v6.16b, v5.16b, v4.16b
-	WORD $0x4ea284c7 // add v7.4s, v6.4s, v2.4s
-	WORD $0x4f3454e7 // shl v7.4s, v7.4s, #20
-	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
-	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x4f3854a7 // shl v7.4s, v5.4s, #24
-	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
-	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
-	FMOVS.P F6, 4(R4)
-	WORD $0x6f3804a6 // ushr v6.4s, v5.4s, #8
-	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ea284c7 // add v7.4s, v6.4s, v2.4s
-	WORD $0x4f3454e7 // shl v7.4s, v7.4s, #20
-	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
-	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x4f3054a7 // shl v7.4s, v5.4s, #16
-	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
-	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
-	FMOVS.P F6, 4(R5)
-	WORD $0x6f3004a6 // ushr v6.4s, v5.4s, #16
-	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ea284c7 // add v7.4s, v6.4s, v2.4s
-	WORD $0x4f3454e7 // shl v7.4s, v7.4s, #20
-	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
-	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x4f2854a7 // shl v7.4s, v5.4s, #8
-	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
-	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
-	FMOVS.P F6, 4(R6)
-	WORD $0x6f2804a6 // ushr v6.4s, v5.4s, #24
-	WORD $0x4e241cc6 // and v6.16b, v6.16b, v4.16b
-	WORD $0x4ea284c7 // add v7.4s, v6.4s, v2.4s
-	WORD $0x4f3454e7 // shl v7.4s, v7.4s, #20
-	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x6ea0e4c6 // fcmgt v6.4s, v6.4s, v0.4s
-	WORD $0x6e601ce6 // bsl v6.16b, v7.16b, v0.16b
-	WORD $0x4e231ca5 // and v5.16b, v5.16b, v3.16b
-	WORD $0x4ea51cc5 // orr v5.16b, v6.16b, v5.16b
-	FMOVS.P F5, 4(R7)
+	FMOVS.P 4(R1), F8
+	WORD $0x4e231d09 // and v9.16b, v8.16b, v3.16b
+	WORD $0x4ea1852a // add v10.4s, v9.4s, v1.4s
+	WORD $0x4f34554a // shl v10.4s, v10.4s, #20
+	WORD $0x6e24dd4a // fmul v10.4s, v10.4s, v4.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6ea0e529 // fcmgt v9.4s, v9.4s, v0.4s
+	WORD $0x6e601d49 // bsl v9.16b, v10.16b, v0.16b
+	WORD $0x4f38550a // shl v10.4s, v8.4s, #24
+	WORD $0x4e221d4a // and v10.16b, v10.16b, v2.16b
+	WORD $0x4eaa1d29 // orr v9.16b, v9.16b, v10.16b
+	FMOVS.P F9, 4(R4)
+	WORD $0x6f380509 // ushr v9.4s, v8.4s, #8
+	WORD $0x4e231d29 // and v9.16b, v9.16b, v3.16b
+	WORD $0x4ea1852a // add v10.4s, v9.4s, v1.4s
+	WORD $0x4f34554a // shl v10.4s, v10.4s, #20
+	WORD $0x6e25dd4a // fmul v10.4s, v10.4s, v5.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6ea0e529 // fcmgt v9.4s, v9.4s, v0.4s
+	WORD $0x6e601d49 // bsl v9.16b, v10.16b, v0.16b
+	WORD $0x4f30550a // shl v10.4s, v8.4s, #16
+	WORD $0x4e221d4a // and v10.16b, v10.16b, v2.16b
+	WORD $0x4eaa1d29 // orr v9.16b, v9.16b, v10.16b
+	FMOVS.P F9, 4(R5)
+	WORD $0x6f300509 // ushr v9.4s, v8.4s, #16
+	WORD $0x4e231d29 // and v9.16b, v9.16b, v3.16b
+	WORD $0x4ea1852a // add v10.4s, v9.4s, v1.4s
+	WORD $0x4f34554a // shl v10.4s, v10.4s, #20
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6ea0e529 // fcmgt v9.4s, v9.4s, v0.4s
+	WORD $0x6e601d49 // bsl v9.16b, v10.16b, v0.16b
+	WORD $0x4f28550a // shl v10.4s, v8.4s, #8
+	WORD $0x4e221d4a // and v10.16b, v10.16b, v2.16b
+	WORD $0x4eaa1d29 // orr v9.16b, v9.16b, v10.16b
+	FMOVS.P F9, 4(R6)
+	WORD $0x6f280509 // ushr v9.4s, v8.4s, #24
+	WORD $0x4e231d29 // and v9.16b, v9.16b, v3.16b
+	WORD $0x4ea1852a // add v10.4s, v9.4s, v1.4s
+	WORD $0x4f34554a // shl v10.4s, v10.4s, #20
+	WORD $0x6e27dd4a // fmul v10.4s, v10.4s, v7.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6ea0e529 // fcmgt v9.4s, v9.4s, v0.4s
+	WORD $0x6e601d49 // bsl v9.16b, v10.16b, v0.16b
+	WORD $0x4e221d08 // and v8.16b, v8.16b, v2.16b
+	WORD $0x4ea81d28 // orr v8.16b, v9.16b, v8.16b
+	FMOVS.P F8, 4(R7)
 	SUBS $1, R0, R0
 	BGE single
 
 singleend:
 	ADD $120, R2, R2
 	CMP R3, R2
-	BLT entry
-
-end:
-	RET
-
-DATA constantsOfDequantizeBF16<>+0(SB)/8, $0xffff0000ffff0000
-DATA constantsOfDequantizeBF16<>+8(SB)/8, $0xffff0000ffff0000
-GLOBL constantsOfDequantizeBF16<>(SB), RODATA|NOPTR, $16
-
-//	e0 ← the lower half of q0, e1 ← the upper one, e2 and e3 ← those of q1
-//
-// func DequantizeBF16(list [][]float32)
-// Requires: ASIMD
-TEXT ·DequantizeBF16(SB), NOSPLIT, $0-24
-	MOVD $constantsOfDequantizeBF16<>(SB), R0
-	MOVD list_base+0(FP), R1
-	MOVD list_len+8(FP), R2
-	MOVD $24, R3
-	MUL R3, R2, R2
-	ADD R1, R2, R2
-	CMP R2, R1
-	BGE end
-	FMOVQ 0(R0), F0
-	SUB $144, R2, R0
-
-entry:
-	ADD $864, R1, R3
-	CMP R0, R3
-	BGT near
-	MOVD 0(R3), R4
-	PRFM 0(R4), PLDL1KEEP
-	PRFM 64(R4), PLDL1KEEP
-	PRFM 128(R4), PLDL1KEEP
-	PRFM 192(R4), PLDL1KEEP
-	MOVD 24(R3), R4
-	PRFM 0(R4), PLDL1KEEP
-	PRFM 64(R4), PLDL1KEEP
-	PRFM 128(R4), PLDL1KEEP
-	PRFM 192(R4), PLDL1KEEP
-	MOVD 48(R3), R4
-	PRFM 0(R4), PLDL1KEEP
-	PRFM 64(R4), PLDL1KEEP
-	PRFM 128(R4), PLDL1KEEP
-	PRFM 192(R4), PLDL1KEEP
-	MOVD 72(R3), R4
-	PRFM 0(R4), PLDL1KEEP
-	PRFM 64(R4), PLDL1KEEP
-	PRFM 128(R4), PLDL1KEEP
-	PRFM 192(R4), PLDL1KEEP
-	MOVD 96(R3), R4
-	PRFM 0(R4), PLDL1KEEP
-	PRFM 64(R4), PLDL1KEEP
-	PRFM 128(R4), PLDL1KEEP
-	PRFM 192(R4), PLDL1KEEP
-	MOVD 120(R3), R4
-	PRFM 0(R4), PLDL1KEEP
-	PRFM 64(R4), PLDL1KEEP
-	PRFM 128(R4), PLDL1KEEP
-	PRFM 192(R4), PLDL1KEEP
-
-near:
-	MOVD 8(R1), R3
-	MOVD 0(R1), R4
-	MOVD 24(R1), R5
-	MOVD 48(R1), R6
-	MOVD 72(R1), R7
-	MOVD 96(R1), R8
-	MOVD 120(R1), R9
-	SUBS $16, R3, R3
-	BLT mainend
-
-main:
-	FLDPQ.P 64(R4), (F1, F2)
-	WORD $0x4f305423 // shl v3.4s, v1.4s, #16
-	WORD $0x4f305444 // shl v4.4s, v2.4s, #16
-	FSTPQ.P (F3, F4), 64(R6)
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FSTPQ.P (F1, F2), 64(R7)
-	FLDPQ.P 64(R5), (F1, F2)
-	WORD $0x4f305423 // shl v3.4s, v1.4s, #16
-	WORD $0x4f305444 // shl v4.4s, v2.4s, #16
-	FSTPQ.P (F3, F4), 64(R8)
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FSTPQ.P (F1, F2), 64(R9)
-	FLDPQ -32(R4), (F1, F2)
-	WORD $0x4f305423 // shl v3.4s, v1.4s, #16
-	WORD $0x4f305444 // shl v4.4s, v2.4s, #16
-	FSTPQ (F3, F4), -32(R6)
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FSTPQ (F1, F2), -32(R7)
-	FLDPQ -32(R5), (F1, F2)
-	WORD $0x4f305423 // shl v3.4s, v1.4s, #16
-	WORD $0x4f305444 // shl v4.4s, v2.4s, #16
-	FSTPQ (F3, F4), -32(R8)
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	WORD $0x4e201c42 // and v2.16b, v2.16b, v0.16b
-	FSTPQ (F1, F2), -32(R9)
-	SUBS $16, R3, R3
-	BGE main
-
-mainend:
-	ADD $16, R3, R3
-	SUBS $4, R3, R3
-	BLT loopend
-
-loop:
-	FMOVQ.P 16(R4), F1
-	WORD $0x4f305422 // shl v2.4s, v1.4s, #16
-	FMOVQ.P F2, 16(R6)
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R7)
-	FMOVQ.P 16(R5), F1
-	WORD $0x4f305422 // shl v2.4s, v1.4s, #16
-	FMOVQ.P F2, 16(R8)
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVQ.P F1, 16(R9)
-	SUBS $4, R3, R3
-	BGE loop
-
-loopend:
-	ADD $4, R3, R3
-	SUBS $1, R3, R3
-	BLT singleend
-
-single:
-	FMOVS.P 4(R4), F1
-	WORD $0x4f305422 // shl v2.4s, v1.4s, #16
-	FMOVS.P F2, 4(R6)
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS.P F1, 4(R7)
-	FMOVS.P 4(R5), F1
-	WORD $0x4f305422 // shl v2.4s, v1.4s, #16
-	FMOVS.P F2, 4(R8)
-	WORD $0x4e201c21 // and v1.16b, v1.16b, v0.16b
-	FMOVS.P F1, 4(R9)
-	SUBS $1, R3, R3
-	BGE single
-
-singleend:
-	ADD $144, R1, R1
-	CMP R2, R1
 	BLT entry
 
 end:
@@ -25631,952 +25493,25 @@ DATA constantsOfQuantize<>+0(SB)/8, $0x3f8000003f800000
 DATA constantsOfQuantize<>+8(SB)/8, $0x3f8000003f800000
 DATA constantsOfQuantize<>+16(SB)/8, $0x0000000000000000
 DATA constantsOfQuantize<>+24(SB)/8, $0x0000000000000000
-DATA constantsOfQuantize<>+32(SB)/8, $0x1bd11bda1bd11bda
-DATA constantsOfQuantize<>+40(SB)/8, $0x1bd11bda1bd11bda
-DATA constantsOfQuantize<>+48(SB)/8, $0x0000ffff0000ffff
-DATA constantsOfQuantize<>+56(SB)/8, $0x0000ffff0000ffff
-DATA constantsOfQuantize<>+64(SB)/8, $0x0000000100000001
-DATA constantsOfQuantize<>+72(SB)/8, $0x0000000100000001
-DATA constantsOfQuantize<>+80(SB)/8, $0x0000000200000002
-DATA constantsOfQuantize<>+88(SB)/8, $0x0000000200000002
-DATA constantsOfQuantize<>+96(SB)/8, $0x0000000300000003
-DATA constantsOfQuantize<>+104(SB)/8, $0x0000000300000003
-DATA constantsOfQuantize<>+112(SB)/8, $0x0000000400000004
-DATA constantsOfQuantize<>+120(SB)/8, $0x0000000400000004
-DATA constantsOfQuantize<>+128(SB)/8, $0x0000000500000005
-DATA constantsOfQuantize<>+136(SB)/8, $0x0000000500000005
-GLOBL constantsOfQuantize<>(SB), RODATA|NOPTR, $144
+DATA constantsOfQuantize<>+32(SB)/8, $0x000fffff000fffff
+DATA constantsOfQuantize<>+40(SB)/8, $0x000fffff000fffff
+DATA constantsOfQuantize<>+48(SB)/8, $0x85ebca6b85ebca6b
+DATA constantsOfQuantize<>+56(SB)/8, $0x85ebca6b85ebca6b
+DATA constantsOfQuantize<>+64(SB)/8, $0xc2b2ae35c2b2ae35
+DATA constantsOfQuantize<>+72(SB)/8, $0xc2b2ae35c2b2ae35
+DATA constantsOfQuantize<>+80(SB)/8, $0x9e3779b19e3779b1
+DATA constantsOfQuantize<>+88(SB)/8, $0x9e3779b19e3779b1
+GLOBL constantsOfQuantize<>(SB), RODATA|NOPTR, $96
 
-//	u = threefry(index + base, high), 16 bits of it for each element
-//	y = |x|·up·inverse, from low to 1
-//	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+//	h, h' = hash(index + base, key), of which each element has 20 bits, u
+//	y = |x|·inverse, from low to 1
+//	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
 //	q ← c of e0 to e3, in its bytes from the lowest on
 //
 // func Quantize(list [][]float32, c *[10]float32)
 // Requires: ASIMD
-TEXT ·Quantize(SB), NOSPLIT, $80-32
+TEXT ·Quantize(SB), NOSPLIT, $0-32
 	MOVD $constantsOfQuantize<>(SB), R0
-	MOVD $locals-80(SP), R1
-	ADD $15, R1, R1
-	AND $-16, R1, R1
-	MOVD c+24(FP), R2
-	MOVD list_base+0(FP), R3
-	MOVD list_len+8(FP), R4
-	MOVD $24, R5
-	MUL R5, R4, R4
-	ADD R3, R4, R4
-	CMP R4, R3
-	BGE end
-	FMOVS 0(R2), F0
-	VDUP V0.S[0], V0.S4
-	FMOVS 4(R2), F1
-	VDUP V1.S[0], V1.S4
-	FMOVS 8(R2), F2
-	VDUP V2.S[0], V2.S4
-	FMOVS 12(R2), F3
-	VDUP V3.S[0], V3.S4
-	FMOVS 16(R2), F4
-	VDUP V4.S[0], V4.S4
-	FMOVS 20(R2), F5
-	VDUP V5.S[0], V5.S4
-	FMOVQ 0(R0), F6
-	FMOVQ 16(R0), F7
-	FMOVS 32(R2), F8
-	VDUP V8.S[0], V8.S4
-	FMOVS 36(R2), F9
-	VDUP V9.S[0], V9.S4
-	WORD $0x6e291d0a // eor v10.16b, v8.16b, v9.16b
-	FMOVQ 32(R0), F11
-	WORD $0x6e2b1d4a // eor v10.16b, v10.16b, v11.16b
-	FMOVQ 48(R0), F11
-	FMOVS 24(R2), F12
-	VDUP V12.S[0], V12.S4
-	FMOVS 28(R2), F13
-	VDUP V13.S[0], V13.S4
-	WORD $0x4ea985ad // add v13.4s, v13.4s, v9.4s
-	WORD $0x4f2d55ae // shl v14.4s, v13.4s, #13
-	WORD $0x6f2d05af // ushr v15.4s, v13.4s, #19
-	WORD $0x4eaf1dce // orr v14.16b, v14.16b, v15.16b
-	FMOVQ 64(R0), F15
-	WORD $0x4eaf854f // add v15.4s, v10.4s, v15.4s
-	FMOVQ 80(R0), F16
-	WORD $0x4eb08510 // add v16.4s, v8.4s, v16.4s
-	FMOVQ F16, 0(R1)
-	FMOVQ 96(R0), F16
-	WORD $0x4eb08530 // add v16.4s, v9.4s, v16.4s
-	FMOVQ F16, 16(R1)
-	FMOVQ 112(R0), F16
-	WORD $0x4eb08550 // add v16.4s, v10.4s, v16.4s
-	FMOVQ F16, 32(R1)
-	FMOVQ 128(R0), F16
-	WORD $0x4eb08510 // add v16.4s, v8.4s, v16.4s
-	FMOVQ F16, 48(R1)
-	SUB $144, R4, R0
-
-entry:
-	MOVD 8(R3), R0
-	MOVD 0(R3), R2
-	MOVD 24(R3), R5
-	MOVD 48(R3), R6
-	MOVD 72(R3), R7
-	MOVD 96(R3), R8
-	MOVD 120(R3), R9
-	SUBS $8, R0, R0
-	BLT mainend
-
-main:
-	FLDPQ.P 32(R5), (F16, F17)
-	WORD $0x4ea0fa12 // fabs v18.4s, v16.4s
-	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
-	WORD $0x6e20de52 // fmul v18.4s, v18.4s, v0.4s
-	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
-	WORD $0x6e21de52 // fmul v18.4s, v18.4s, v1.4s
-	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
-	WORD $0x6eb2e4d4 // fcmgt v20.4s, v6.4s, v18.4s
-	WORD $0x6e661e54 // bsl v20.16b, v18.16b, v6.16b
-	WORD $0x6eb3e4d5 // fcmgt v21.4s, v6.4s, v19.4s
-	WORD $0x6e661e75 // bsl v21.16b, v19.16b, v6.16b
-	WORD $0x6ea2e696 // fcmgt v22.4s, v20.4s, v2.4s
-	WORD $0x6e621e96 // bsl v22.16b, v20.16b, v2.16b
-	WORD $0x6ea2e6b4 // fcmgt v20.4s, v21.4s, v2.4s
-	WORD $0x6e621eb4 // bsl v20.16b, v21.16b, v2.16b
-	FLDPQ.P 32(R9), (F21, F23)
-	WORD $0x4eac86b5 // add v21.4s, v21.4s, v12.4s
-	WORD $0x4eac86f7 // add v23.4s, v23.4s, v12.4s
-	WORD $0x4ea886b5 // add v21.4s, v21.4s, v8.4s
-	WORD $0x4ea886f7 // add v23.4s, v23.4s, v8.4s
-	WORD $0x4ead86b5 // add v21.4s, v21.4s, v13.4s
-	WORD $0x4ead86f7 // add v23.4s, v23.4s, v13.4s
-	WORD $0x6e351dd8 // eor v24.16b, v14.16b, v21.16b
-	WORD $0x6e371dd9 // eor v25.16b, v14.16b, v23.16b
-	WORD $0x4eb886b5 // add v21.4s, v21.4s, v24.4s
-	WORD $0x4eb986f7 // add v23.4s, v23.4s, v25.4s
-	WORD $0x4f2f571a // shl v26.4s, v24.4s, #15
-	WORD $0x4f2f573b // shl v27.4s, v25.4s, #15
-	WORD $0x6f2f0718 // ushr v24.4s, v24.4s, #17
-	WORD $0x6f2f0739 // ushr v25.4s, v25.4s, #17
-	WORD $0x4eb81f58 // orr v24.16b, v26.16b, v24.16b
-	WORD $0x4eb91f79 // orr v25.16b, v27.16b, v25.16b
-	WORD $0x6e351f18 // eor v24.16b, v24.16b, v21.16b
-	WORD $0x6e371f39 // eor v25.16b, v25.16b, v23.16b
-	WORD $0x4eb886b5 // add v21.4s, v21.4s, v24.4s
-	WORD $0x4eb986f7 // add v23.4s, v23.4s, v25.4s
-	WORD $0x4f3a571a // shl v26.4s, v24.4s, #26
-	WORD $0x4f3a573b // shl v27.4s, v25.4s, #26
-	WORD $0x6f3a0718 // ushr v24.4s, v24.4s, #6
-	WORD $0x6f3a0739 // ushr v25.4s, v25.4s, #6
-	WORD $0x4eb81f58 // orr v24.16b, v26.16b, v24.16b
-	WORD $0x4eb91f79 // orr v25.16b, v27.16b, v25.16b
-	WORD $0x6e351f18 // eor v24.16b, v24.16b, v21.16b
-	WORD $0x6e371f39 // eor v25.16b, v25.16b, v23.16b
-	WORD $0x4eb886b5 // add v21.4s, v21.4s, v24.4s
-	WORD $0x4eb986f7 // add v23.4s, v23.4s, v25.4s
-	WORD $0x4ea986ba // add v26.4s, v21.4s, v9.4s
-	WORD $0x4ea986fb // add v27.4s, v23.4s, v9.4s
-	WORD $0x4f26571c // shl v28.4s, v24.4s, #6
-	WORD $0x4f26573d // shl v29.4s, v25.4s, #6
-	WORD $0x6f260718 // ushr v24.4s, v24.4s, #26
-	WORD $0x6f260739 // ushr v25.4s, v25.4s, #26
-	WORD $0x4eb81f98 // orr v24.16b, v28.16b, v24.16b
-	WORD $0x4eb91fb9 // orr v25.16b, v29.16b, v25.16b
-	WORD $0x6e351f15 // eor v21.16b, v24.16b, v21.16b
-	WORD $0x6e371f37 // eor v23.16b, v25.16b, v23.16b
-	WORD $0x4eaf86b5 // add v21.4s, v21.4s, v15.4s
-	WORD $0x4eaf86f7 // add v23.4s, v23.4s, v15.4s
-	WORD $0x4eb58758 // add v24.4s, v26.4s, v21.4s
-	WORD $0x4eb78779 // add v25.4s, v27.4s, v23.4s
-	WORD $0x4f3156ba // shl v26.4s, v21.4s, #17
-	WORD $0x4f3156fb // shl v27.4s, v23.4s, #17
-	WORD $0x6f3106b5 // ushr v21.4s, v21.4s, #15
-	WORD $0x6f3106f7 // ushr v23.4s, v23.4s, #15
-	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
-	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
-	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
-	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
-	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
-	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
-	WORD $0x4f3d56ba // shl v26.4s, v21.4s, #29
-	WORD $0x4f3d56fb // shl v27.4s, v23.4s, #29
-	WORD $0x6f3d06b5 // ushr v21.4s, v21.4s, #3
-	WORD $0x6f3d06f7 // ushr v23.4s, v23.4s, #3
-	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
-	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
-	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
-	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
-	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
-	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
-	WORD $0x4f3056ba // shl v26.4s, v21.4s, #16
-	WORD $0x4f3056fb // shl v27.4s, v23.4s, #16
-	WORD $0x6f3006b5 // ushr v21.4s, v21.4s, #16
-	WORD $0x6f3006f7 // ushr v23.4s, v23.4s, #16
-	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
-	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
-	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
-	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
-	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
-	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
-	WORD $0x4eaa871a // add v26.4s, v24.4s, v10.4s
-	WORD $0x4eaa873b // add v27.4s, v25.4s, v10.4s
-	WORD $0x4f3856bc // shl v28.4s, v21.4s, #24
-	WORD $0x4f3856fd // shl v29.4s, v23.4s, #24
-	WORD $0x6f3806b5 // ushr v21.4s, v21.4s, #8
-	WORD $0x6f3806f7 // ushr v23.4s, v23.4s, #8
-	WORD $0x4eb51f95 // orr v21.16b, v28.16b, v21.16b
-	WORD $0x4eb71fb7 // orr v23.16b, v29.16b, v23.16b
-	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
-	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
-	FMOVQ 0(R1), F24
-	WORD $0x4eb886b5 // add v21.4s, v21.4s, v24.4s
-	WORD $0x4eb886f7 // add v23.4s, v23.4s, v24.4s
-	WORD $0x4eb58758 // add v24.4s, v26.4s, v21.4s
-	WORD $0x4eb78779 // add v25.4s, v27.4s, v23.4s
-	WORD $0x4f2d56ba // shl v26.4s, v21.4s, #13
-	WORD $0x4f2d56fb // shl v27.4s, v23.4s, #13
-	WORD $0x6f2d06b5 // ushr v21.4s, v21.4s, #19
-	WORD $0x6f2d06f7 // ushr v23.4s, v23.4s, #19
-	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
-	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
-	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
-	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
-	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
-	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
-	WORD $0x4f2f56ba // shl v26.4s, v21.4s, #15
-	WORD $0x4f2f56fb // shl v27.4s, v23.4s, #15
-	WORD $0x6f2f06b5 // ushr v21.4s, v21.4s, #17
-	WORD $0x6f2f06f7 // ushr v23.4s, v23.4s, #17
-	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
-	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
-	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
-	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
-	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
-	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
-	WORD $0x4f3a56ba // shl v26.4s, v21.4s, #26
-	WORD $0x4f3a56fb // shl v27.4s, v23.4s, #26
-	WORD $0x6f3a06b5 // ushr v21.4s, v21.4s, #6
-	WORD $0x6f3a06f7 // ushr v23.4s, v23.4s, #6
-	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
-	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
-	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
-	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
-	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
-	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
-	WORD $0x4ea8871a // add v26.4s, v24.4s, v8.4s
-	WORD $0x4ea8873b // add v27.4s, v25.4s, v8.4s
-	WORD $0x4f2656bc // shl v28.4s, v21.4s, #6
-	WORD $0x4f2656fd // shl v29.4s, v23.4s, #6
-	WORD $0x6f2606b5 // ushr v21.4s, v21.4s, #26
-	WORD $0x6f2606f7 // ushr v23.4s, v23.4s, #26
-	WORD $0x4eb51f95 // orr v21.16b, v28.16b, v21.16b
-	WORD $0x4eb71fb7 // orr v23.16b, v29.16b, v23.16b
-	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
-	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
-	FMOVQ 16(R1), F24
-	WORD $0x4eb886b5 // add v21.4s, v21.4s, v24.4s
-	WORD $0x4eb886f7 // add v23.4s, v23.4s, v24.4s
-	WORD $0x4eb58758 // add v24.4s, v26.4s, v21.4s
-	WORD $0x4eb78779 // add v25.4s, v27.4s, v23.4s
-	WORD $0x4f3156ba // shl v26.4s, v21.4s, #17
-	WORD $0x4f3156fb // shl v27.4s, v23.4s, #17
-	WORD $0x6f3106b5 // ushr v21.4s, v21.4s, #15
-	WORD $0x6f3106f7 // ushr v23.4s, v23.4s, #15
-	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
-	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
-	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
-	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
-	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
-	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
-	WORD $0x4f3d56ba // shl v26.4s, v21.4s, #29
-	WORD $0x4f3d56fb // shl v27.4s, v23.4s, #29
-	WORD $0x6f3d06b5 // ushr v21.4s, v21.4s, #3
-	WORD $0x6f3d06f7 // ushr v23.4s, v23.4s, #3
-	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
-	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
-	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
-	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
-	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
-	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
-	WORD $0x4f3056ba // shl v26.4s, v21.4s, #16
-	WORD $0x4f3056fb // shl v27.4s, v23.4s, #16
-	WORD $0x6f3006b5 // ushr v21.4s, v21.4s, #16
-	WORD $0x6f3006f7 // ushr v23.4s, v23.4s, #16
-	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
-	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
-	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
-	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
-	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
-	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
-	WORD $0x4ea9871a // add v26.4s, v24.4s, v9.4s
-	WORD $0x4ea9873b // add v27.4s, v25.4s, v9.4s
-	WORD $0x4f3856bc // shl v28.4s, v21.4s, #24
-	WORD $0x4f3856fd // shl v29.4s, v23.4s, #24
-	WORD $0x6f3806b5 // ushr v21.4s, v21.4s, #8
-	WORD $0x6f3806f7 // ushr v23.4s, v23.4s, #8
-	WORD $0x4eb51f95 // orr v21.16b, v28.16b, v21.16b
-	WORD $0x4eb71fb7 // orr v23.16b, v29.16b, v23.16b
-	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
-	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
-	FMOVQ 32(R1), F24
-	WORD $0x4eb886b5 // add v21.4s, v21.4s, v24.4s
-	WORD $0x4eb886f7 // add v23.4s, v23.4s, v24.4s
-	WORD $0x4eb58758 // add v24.4s, v26.4s, v21.4s
-	WORD $0x4eb78779 // add v25.4s, v27.4s, v23.4s
-	WORD $0x4f2d56ba // shl v26.4s, v21.4s, #13
-	WORD $0x4f2d56fb // shl v27.4s, v23.4s, #13
-	WORD $0x6f2d06b5 // ushr v21.4s, v21.4s, #19
-	WORD $0x6f2d06f7 // ushr v23.4s, v23.4s, #19
-	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
-	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
-	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
-	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
-	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
-	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
-	WORD $0x4f2f56ba // shl v26.4s, v21.4s, #15
-	WORD $0x4f2f56fb // shl v27.4s, v23.4s, #15
-	WORD $0x6f2f06b5 // ushr v21.4s, v21.4s, #17
-	WORD $0x6f2f06f7 // ushr v23.4s, v23.4s, #17
-	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
-	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
-	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
-	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
-	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
-	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
-	WORD $0x4f3a56ba // shl v26.4s, v21.4s, #26
-	WORD $0x4f3a56fb // shl v27.4s, v23.4s, #26
-	WORD $0x6f3a06b5 // ushr v21.4s, v21.4s, #6
-	WORD $0x6f3a06f7 // ushr v23.4s, v23.4s, #6
-	WORD $0x4eb51f55 // orr v21.16b, v26.16b, v21.16b
-	WORD $0x4eb71f77 // orr v23.16b, v27.16b, v23.16b
-	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
-	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
-	WORD $0x4eb58718 // add v24.4s, v24.4s, v21.4s
-	WORD $0x4eb78739 // add v25.4s, v25.4s, v23.4s
-	WORD $0x4eaa871a // add v26.4s, v24.4s, v10.4s
-	WORD $0x4eaa873b // add v27.4s, v25.4s, v10.4s
-	WORD $0x6f30075c // ushr v28.4s, v26.4s, #16
-	WORD $0x6f30077d // ushr v29.4s, v27.4s, #16
-	WORD $0x4f24579e // shl v30.4s, v28.4s, #4
-	WORD $0x4f2457bf // shl v31.4s, v29.4s, #4
-	WORD $0x4ebe86d6 // add v22.4s, v22.4s, v30.4s
-	WORD $0x4ebf8694 // add v20.4s, v20.4s, v31.4s
-	WORD $0x6f2c06d6 // ushr v22.4s, v22.4s, #20
-	WORD $0x6f2c0694 // ushr v20.4s, v20.4s, #20
-	WORD $0x6ea486d6 // sub v22.4s, v22.4s, v4.4s
-	WORD $0x6ea48694 // sub v20.4s, v20.4s, v4.4s
-	WORD $0x4e251e10 // and v16.16b, v16.16b, v5.16b
-	WORD $0x4e251e31 // and v17.16b, v17.16b, v5.16b
-	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
-	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
-	WORD $0x4eb01ed0 // orr v16.16b, v22.16b, v16.16b
-	WORD $0x4eb11e91 // orr v17.16b, v20.16b, v17.16b
-	WORD $0x4e21db94 // scvtf v20.4s, v28.4s
-	WORD $0x4e21dbb6 // scvtf v22.4s, v29.4s
-	WORD $0x6e23de94 // fmul v20.4s, v20.4s, v3.4s
-	WORD $0x6e23ded6 // fmul v22.4s, v22.4s, v3.4s
-	WORD $0x6eb4e652 // fcmgt v18.4s, v18.4s, v20.4s
-	WORD $0x6eb6e673 // fcmgt v19.4s, v19.4s, v22.4s
-	WORD $0x6e671e12 // bsl v18.16b, v16.16b, v7.16b
-	WORD $0x6e671e33 // bsl v19.16b, v17.16b, v7.16b
-	FLDPQ.P 32(R6), (F16, F17)
-	WORD $0x4ea0fa14 // fabs v20.4s, v16.4s
-	WORD $0x4ea0fa36 // fabs v22.4s, v17.4s
-	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
-	WORD $0x6e20ded6 // fmul v22.4s, v22.4s, v0.4s
-	WORD $0x6e21de94 // fmul v20.4s, v20.4s, v1.4s
-	WORD $0x6e21ded6 // fmul v22.4s, v22.4s, v1.4s
-	WORD $0x6eb4e4dc // fcmgt v28.4s, v6.4s, v20.4s
-	WORD $0x6e661e9c // bsl v28.16b, v20.16b, v6.16b
-	WORD $0x6eb6e4dd // fcmgt v29.4s, v6.4s, v22.4s
-	WORD $0x6e661edd // bsl v29.16b, v22.16b, v6.16b
-	WORD $0x6ea2e79e // fcmgt v30.4s, v28.4s, v2.4s
-	WORD $0x6e621f9e // bsl v30.16b, v28.16b, v2.16b
-	WORD $0x6ea2e7bc // fcmgt v28.4s, v29.4s, v2.4s
-	WORD $0x6e621fbc // bsl v28.16b, v29.16b, v2.16b
-	WORD $0x4e2b1f5a // and v26.16b, v26.16b, v11.16b
-	WORD $0x4e2b1f7b // and v27.16b, v27.16b, v11.16b
-	WORD $0x4f24575d // shl v29.4s, v26.4s, #4
-	WORD $0x4f24577f // shl v31.4s, v27.4s, #4
-	WORD $0x4ebd87dd // add v29.4s, v30.4s, v29.4s
-	WORD $0x4ebf879c // add v28.4s, v28.4s, v31.4s
-	WORD $0x6f2c07bd // ushr v29.4s, v29.4s, #20
-	WORD $0x6f2c079c // ushr v28.4s, v28.4s, #20
-	WORD $0x6ea487bd // sub v29.4s, v29.4s, v4.4s
-	WORD $0x6ea4879c // sub v28.4s, v28.4s, v4.4s
-	WORD $0x4e251e10 // and v16.16b, v16.16b, v5.16b
-	WORD $0x4e251e31 // and v17.16b, v17.16b, v5.16b
-	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
-	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
-	WORD $0x4eb01fb0 // orr v16.16b, v29.16b, v16.16b
-	WORD $0x4eb11f91 // orr v17.16b, v28.16b, v17.16b
-	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
-	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
-	WORD $0x6e23df5a // fmul v26.4s, v26.4s, v3.4s
-	WORD $0x6e23df7b // fmul v27.4s, v27.4s, v3.4s
-	WORD $0x6ebae694 // fcmgt v20.4s, v20.4s, v26.4s
-	WORD $0x6ebbe6d6 // fcmgt v22.4s, v22.4s, v27.4s
-	WORD $0x6e671e14 // bsl v20.16b, v16.16b, v7.16b
-	WORD $0x6e671e36 // bsl v22.16b, v17.16b, v7.16b
-	WORD $0x4f285690 // shl v16.4s, v20.4s, #8
-	WORD $0x4f2856d1 // shl v17.4s, v22.4s, #8
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x4eb11e71 // orr v17.16b, v19.16b, v17.16b
-	FLDPQ.P 32(R7), (F18, F19)
-	WORD $0x4ea0fa54 // fabs v20.4s, v18.4s
-	WORD $0x4ea0fa76 // fabs v22.4s, v19.4s
-	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
-	WORD $0x6e20ded6 // fmul v22.4s, v22.4s, v0.4s
-	WORD $0x6e21de94 // fmul v20.4s, v20.4s, v1.4s
-	WORD $0x6e21ded6 // fmul v22.4s, v22.4s, v1.4s
-	WORD $0x6eb4e4da // fcmgt v26.4s, v6.4s, v20.4s
-	WORD $0x6e661e9a // bsl v26.16b, v20.16b, v6.16b
-	WORD $0x6eb6e4db // fcmgt v27.4s, v6.4s, v22.4s
-	WORD $0x6e661edb // bsl v27.16b, v22.16b, v6.16b
-	WORD $0x6ea2e75c // fcmgt v28.4s, v26.4s, v2.4s
-	WORD $0x6e621f5c // bsl v28.16b, v26.16b, v2.16b
-	WORD $0x6ea2e77a // fcmgt v26.4s, v27.4s, v2.4s
-	WORD $0x6e621f7a // bsl v26.16b, v27.16b, v2.16b
-	WORD $0x4f2656bb // shl v27.4s, v21.4s, #6
-	WORD $0x4f2656fd // shl v29.4s, v23.4s, #6
-	WORD $0x6f2606b5 // ushr v21.4s, v21.4s, #26
-	WORD $0x6f2606f7 // ushr v23.4s, v23.4s, #26
-	WORD $0x4eb51f75 // orr v21.16b, v27.16b, v21.16b
-	WORD $0x4eb71fb7 // orr v23.16b, v29.16b, v23.16b
-	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
-	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
-	FMOVQ 48(R1), F24
-	WORD $0x4eb886b5 // add v21.4s, v21.4s, v24.4s
-	WORD $0x4eb886f7 // add v23.4s, v23.4s, v24.4s
-	WORD $0x6f3006b8 // ushr v24.4s, v21.4s, #16
-	WORD $0x6f3006f9 // ushr v25.4s, v23.4s, #16
-	WORD $0x4f24571b // shl v27.4s, v24.4s, #4
-	WORD $0x4f24573d // shl v29.4s, v25.4s, #4
-	WORD $0x4ebb879b // add v27.4s, v28.4s, v27.4s
-	WORD $0x4ebd875a // add v26.4s, v26.4s, v29.4s
-	WORD $0x6f2c077b // ushr v27.4s, v27.4s, #20
-	WORD $0x6f2c075a // ushr v26.4s, v26.4s, #20
-	WORD $0x6ea4877b // sub v27.4s, v27.4s, v4.4s
-	WORD $0x6ea4875a // sub v26.4s, v26.4s, v4.4s
-	WORD $0x4e251e52 // and v18.16b, v18.16b, v5.16b
-	WORD $0x4e251e73 // and v19.16b, v19.16b, v5.16b
-	WORD $0x6f280652 // ushr v18.4s, v18.4s, #24
-	WORD $0x6f280673 // ushr v19.4s, v19.4s, #24
-	WORD $0x4eb21f72 // orr v18.16b, v27.16b, v18.16b
-	WORD $0x4eb31f53 // orr v19.16b, v26.16b, v19.16b
-	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
-	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
-	WORD $0x6e23df18 // fmul v24.4s, v24.4s, v3.4s
-	WORD $0x6e23df39 // fmul v25.4s, v25.4s, v3.4s
-	WORD $0x6eb8e694 // fcmgt v20.4s, v20.4s, v24.4s
-	WORD $0x6eb9e6d6 // fcmgt v22.4s, v22.4s, v25.4s
-	WORD $0x6e671e54 // bsl v20.16b, v18.16b, v7.16b
-	WORD $0x6e671e76 // bsl v22.16b, v19.16b, v7.16b
-	WORD $0x4f305692 // shl v18.4s, v20.4s, #16
-	WORD $0x4f3056d3 // shl v19.4s, v22.4s, #16
-	WORD $0x4eb21e10 // orr v16.16b, v16.16b, v18.16b
-	WORD $0x4eb31e31 // orr v17.16b, v17.16b, v19.16b
-	FLDPQ.P 32(R8), (F18, F19)
-	WORD $0x4ea0fa54 // fabs v20.4s, v18.4s
-	WORD $0x4ea0fa76 // fabs v22.4s, v19.4s
-	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
-	WORD $0x6e20ded6 // fmul v22.4s, v22.4s, v0.4s
-	WORD $0x6e21de94 // fmul v20.4s, v20.4s, v1.4s
-	WORD $0x6e21ded6 // fmul v22.4s, v22.4s, v1.4s
-	WORD $0x6eb4e4d8 // fcmgt v24.4s, v6.4s, v20.4s
-	WORD $0x6e661e98 // bsl v24.16b, v20.16b, v6.16b
-	WORD $0x6eb6e4d9 // fcmgt v25.4s, v6.4s, v22.4s
-	WORD $0x6e661ed9 // bsl v25.16b, v22.16b, v6.16b
-	WORD $0x6ea2e71a // fcmgt v26.4s, v24.4s, v2.4s
-	WORD $0x6e621f1a // bsl v26.16b, v24.16b, v2.16b
-	WORD $0x6ea2e738 // fcmgt v24.4s, v25.4s, v2.4s
-	WORD $0x6e621f38 // bsl v24.16b, v25.16b, v2.16b
-	WORD $0x4e2b1eb5 // and v21.16b, v21.16b, v11.16b
-	WORD $0x4e2b1ef7 // and v23.16b, v23.16b, v11.16b
-	WORD $0x4f2456b9 // shl v25.4s, v21.4s, #4
-	WORD $0x4f2456fb // shl v27.4s, v23.4s, #4
-	WORD $0x4eb98759 // add v25.4s, v26.4s, v25.4s
-	WORD $0x4ebb8718 // add v24.4s, v24.4s, v27.4s
-	WORD $0x6f2c0739 // ushr v25.4s, v25.4s, #20
-	WORD $0x6f2c0718 // ushr v24.4s, v24.4s, #20
-	WORD $0x6ea48739 // sub v25.4s, v25.4s, v4.4s
-	WORD $0x6ea48718 // sub v24.4s, v24.4s, v4.4s
-	WORD $0x4e251e52 // and v18.16b, v18.16b, v5.16b
-	WORD $0x4e251e73 // and v19.16b, v19.16b, v5.16b
-	WORD $0x6f280652 // ushr v18.4s, v18.4s, #24
-	WORD $0x6f280673 // ushr v19.4s, v19.4s, #24
-	WORD $0x4eb21f32 // orr v18.16b, v25.16b, v18.16b
-	WORD $0x4eb31f13 // orr v19.16b, v24.16b, v19.16b
-	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
-	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
-	WORD $0x6e23deb5 // fmul v21.4s, v21.4s, v3.4s
-	WORD $0x6e23def7 // fmul v23.4s, v23.4s, v3.4s
-	WORD $0x6eb5e694 // fcmgt v20.4s, v20.4s, v21.4s
-	WORD $0x6eb7e6d5 // fcmgt v21.4s, v22.4s, v23.4s
-	WORD $0x6e671e54 // bsl v20.16b, v18.16b, v7.16b
-	WORD $0x6e671e75 // bsl v21.16b, v19.16b, v7.16b
-	WORD $0x4f385692 // shl v18.4s, v20.4s, #24
-	WORD $0x4f3856b3 // shl v19.4s, v21.4s, #24
-	WORD $0x4eb21e10 // orr v16.16b, v16.16b, v18.16b
-	WORD $0x4eb31e31 // orr v17.16b, v17.16b, v19.16b
-	FSTPQ.P (F16, F17), 32(R2)
-	SUBS $8, R0, R0
-	BGE main
-
-mainend:
-	ADD $8, R0, R0
-	SUBS $4, R0, R0
-	BLT loopend
-
-loop:
-	FMOVQ.P 16(R5), F16
-	WORD $0x4ea0fa11 // fabs v17.4s, v16.4s
-	WORD $0x6e20de31 // fmul v17.4s, v17.4s, v0.4s
-	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
-	WORD $0x6eb1e4d2 // fcmgt v18.4s, v6.4s, v17.4s
-	WORD $0x6e661e32 // bsl v18.16b, v17.16b, v6.16b
-	WORD $0x6ea2e653 // fcmgt v19.4s, v18.4s, v2.4s
-	WORD $0x6e621e53 // bsl v19.16b, v18.16b, v2.16b
-	FMOVQ.P 16(R9), F18
-	WORD $0x4eac8652 // add v18.4s, v18.4s, v12.4s
-	WORD $0x4ea88652 // add v18.4s, v18.4s, v8.4s
-	WORD $0x4ead8652 // add v18.4s, v18.4s, v13.4s
-	WORD $0x6e321dd4 // eor v20.16b, v14.16b, v18.16b
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x4f2f5695 // shl v21.4s, v20.4s, #15
-	WORD $0x6f2f0694 // ushr v20.4s, v20.4s, #17
-	WORD $0x4eb41eb4 // orr v20.16b, v21.16b, v20.16b
-	WORD $0x6e321e94 // eor v20.16b, v20.16b, v18.16b
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x4f3a5695 // shl v21.4s, v20.4s, #26
-	WORD $0x6f3a0694 // ushr v20.4s, v20.4s, #6
-	WORD $0x4eb41eb4 // orr v20.16b, v21.16b, v20.16b
-	WORD $0x6e321e94 // eor v20.16b, v20.16b, v18.16b
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x4ea98655 // add v21.4s, v18.4s, v9.4s
-	WORD $0x4f265696 // shl v22.4s, v20.4s, #6
-	WORD $0x6f260694 // ushr v20.4s, v20.4s, #26
-	WORD $0x4eb41ed4 // orr v20.16b, v22.16b, v20.16b
-	WORD $0x6e321e92 // eor v18.16b, v20.16b, v18.16b
-	WORD $0x4eaf8652 // add v18.4s, v18.4s, v15.4s
-	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
-	WORD $0x4f315655 // shl v21.4s, v18.4s, #17
-	WORD $0x6f310652 // ushr v18.4s, v18.4s, #15
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f3d5655 // shl v21.4s, v18.4s, #29
-	WORD $0x6f3d0652 // ushr v18.4s, v18.4s, #3
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f305655 // shl v21.4s, v18.4s, #16
-	WORD $0x6f300652 // ushr v18.4s, v18.4s, #16
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4eaa8695 // add v21.4s, v20.4s, v10.4s
-	WORD $0x4f385656 // shl v22.4s, v18.4s, #24
-	WORD $0x6f380652 // ushr v18.4s, v18.4s, #8
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	FMOVQ 0(R1), F20
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
-	WORD $0x4f2d5655 // shl v21.4s, v18.4s, #13
-	WORD $0x6f2d0652 // ushr v18.4s, v18.4s, #19
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f2f5655 // shl v21.4s, v18.4s, #15
-	WORD $0x6f2f0652 // ushr v18.4s, v18.4s, #17
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f3a5655 // shl v21.4s, v18.4s, #26
-	WORD $0x6f3a0652 // ushr v18.4s, v18.4s, #6
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4ea88695 // add v21.4s, v20.4s, v8.4s
-	WORD $0x4f265656 // shl v22.4s, v18.4s, #6
-	WORD $0x6f260652 // ushr v18.4s, v18.4s, #26
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	FMOVQ 16(R1), F20
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
-	WORD $0x4f315655 // shl v21.4s, v18.4s, #17
-	WORD $0x6f310652 // ushr v18.4s, v18.4s, #15
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f3d5655 // shl v21.4s, v18.4s, #29
-	WORD $0x6f3d0652 // ushr v18.4s, v18.4s, #3
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f305655 // shl v21.4s, v18.4s, #16
-	WORD $0x6f300652 // ushr v18.4s, v18.4s, #16
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4ea98695 // add v21.4s, v20.4s, v9.4s
-	WORD $0x4f385656 // shl v22.4s, v18.4s, #24
-	WORD $0x6f380652 // ushr v18.4s, v18.4s, #8
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	FMOVQ 32(R1), F20
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
-	WORD $0x4f2d5655 // shl v21.4s, v18.4s, #13
-	WORD $0x6f2d0652 // ushr v18.4s, v18.4s, #19
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f2f5655 // shl v21.4s, v18.4s, #15
-	WORD $0x6f2f0652 // ushr v18.4s, v18.4s, #17
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f3a5655 // shl v21.4s, v18.4s, #26
-	WORD $0x6f3a0652 // ushr v18.4s, v18.4s, #6
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4eaa8695 // add v21.4s, v20.4s, v10.4s
-	WORD $0x6f3006b6 // ushr v22.4s, v21.4s, #16
-	WORD $0x4f2456d7 // shl v23.4s, v22.4s, #4
-	WORD $0x4eb78673 // add v19.4s, v19.4s, v23.4s
-	WORD $0x6f2c0673 // ushr v19.4s, v19.4s, #20
-	WORD $0x6ea48673 // sub v19.4s, v19.4s, v4.4s
-	WORD $0x4e251e10 // and v16.16b, v16.16b, v5.16b
-	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
-	WORD $0x4eb01e70 // orr v16.16b, v19.16b, v16.16b
-	WORD $0x4e21dad3 // scvtf v19.4s, v22.4s
-	WORD $0x6e23de73 // fmul v19.4s, v19.4s, v3.4s
-	WORD $0x6eb3e631 // fcmgt v17.4s, v17.4s, v19.4s
-	WORD $0x6e671e11 // bsl v17.16b, v16.16b, v7.16b
-	FMOVQ.P 16(R6), F16
-	WORD $0x4ea0fa13 // fabs v19.4s, v16.4s
-	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
-	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
-	WORD $0x6eb3e4d6 // fcmgt v22.4s, v6.4s, v19.4s
-	WORD $0x6e661e76 // bsl v22.16b, v19.16b, v6.16b
-	WORD $0x6ea2e6d7 // fcmgt v23.4s, v22.4s, v2.4s
-	WORD $0x6e621ed7 // bsl v23.16b, v22.16b, v2.16b
-	WORD $0x4e2b1eb5 // and v21.16b, v21.16b, v11.16b
-	WORD $0x4f2456b6 // shl v22.4s, v21.4s, #4
-	WORD $0x4eb686f6 // add v22.4s, v23.4s, v22.4s
-	WORD $0x6f2c06d6 // ushr v22.4s, v22.4s, #20
-	WORD $0x6ea486d6 // sub v22.4s, v22.4s, v4.4s
-	WORD $0x4e251e10 // and v16.16b, v16.16b, v5.16b
-	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
-	WORD $0x4eb01ed0 // orr v16.16b, v22.16b, v16.16b
-	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
-	WORD $0x6e23deb5 // fmul v21.4s, v21.4s, v3.4s
-	WORD $0x6eb5e673 // fcmgt v19.4s, v19.4s, v21.4s
-	WORD $0x6e671e13 // bsl v19.16b, v16.16b, v7.16b
-	WORD $0x4f285670 // shl v16.4s, v19.4s, #8
-	WORD $0x4eb01e30 // orr v16.16b, v17.16b, v16.16b
-	FMOVQ.P 16(R7), F17
-	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
-	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
-	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
-	WORD $0x6eb3e4d5 // fcmgt v21.4s, v6.4s, v19.4s
-	WORD $0x6e661e75 // bsl v21.16b, v19.16b, v6.16b
-	WORD $0x6ea2e6b6 // fcmgt v22.4s, v21.4s, v2.4s
-	WORD $0x6e621eb6 // bsl v22.16b, v21.16b, v2.16b
-	WORD $0x4f265655 // shl v21.4s, v18.4s, #6
-	WORD $0x6f260652 // ushr v18.4s, v18.4s, #26
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	FMOVQ 48(R1), F20
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x6f300654 // ushr v20.4s, v18.4s, #16
-	WORD $0x4f245695 // shl v21.4s, v20.4s, #4
-	WORD $0x4eb586d5 // add v21.4s, v22.4s, v21.4s
-	WORD $0x6f2c06b5 // ushr v21.4s, v21.4s, #20
-	WORD $0x6ea486b5 // sub v21.4s, v21.4s, v4.4s
-	WORD $0x4e251e31 // and v17.16b, v17.16b, v5.16b
-	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
-	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
-	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x6e23de94 // fmul v20.4s, v20.4s, v3.4s
-	WORD $0x6eb4e673 // fcmgt v19.4s, v19.4s, v20.4s
-	WORD $0x6e671e33 // bsl v19.16b, v17.16b, v7.16b
-	WORD $0x4f305671 // shl v17.4s, v19.4s, #16
-	WORD $0x4eb11e10 // orr v16.16b, v16.16b, v17.16b
-	FMOVQ.P 16(R8), F17
-	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
-	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
-	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
-	WORD $0x6eb3e4d4 // fcmgt v20.4s, v6.4s, v19.4s
-	WORD $0x6e661e74 // bsl v20.16b, v19.16b, v6.16b
-	WORD $0x6ea2e695 // fcmgt v21.4s, v20.4s, v2.4s
-	WORD $0x6e621e95 // bsl v21.16b, v20.16b, v2.16b
-	WORD $0x4e2b1e52 // and v18.16b, v18.16b, v11.16b
-	WORD $0x4f245654 // shl v20.4s, v18.4s, #4
-	WORD $0x4eb486b4 // add v20.4s, v21.4s, v20.4s
-	WORD $0x6f2c0694 // ushr v20.4s, v20.4s, #20
-	WORD $0x6ea48694 // sub v20.4s, v20.4s, v4.4s
-	WORD $0x4e251e31 // and v17.16b, v17.16b, v5.16b
-	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
-	WORD $0x4eb11e91 // orr v17.16b, v20.16b, v17.16b
-	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x6e23de52 // fmul v18.4s, v18.4s, v3.4s
-	WORD $0x6eb2e672 // fcmgt v18.4s, v19.4s, v18.4s
-	WORD $0x6e671e32 // bsl v18.16b, v17.16b, v7.16b
-	WORD $0x4f385651 // shl v17.4s, v18.4s, #24
-	WORD $0x4eb11e10 // orr v16.16b, v16.16b, v17.16b
-	FMOVQ.P F16, 16(R2)
-	SUBS $4, R0, R0
-	BGE loop
-
-loopend:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT singleend
-
-single:
-	FMOVS.P 4(R5), F16
-	WORD $0x4ea0fa11 // fabs v17.4s, v16.4s
-	WORD $0x6e20de31 // fmul v17.4s, v17.4s, v0.4s
-	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
-	WORD $0x6eb1e4d2 // fcmgt v18.4s, v6.4s, v17.4s
-	WORD $0x6e661e32 // bsl v18.16b, v17.16b, v6.16b
-	WORD $0x6ea2e653 // fcmgt v19.4s, v18.4s, v2.4s
-	WORD $0x6e621e53 // bsl v19.16b, v18.16b, v2.16b
-	FMOVS.P 4(R9), F18
-	WORD $0x4eac8652 // add v18.4s, v18.4s, v12.4s
-	WORD $0x4ea88652 // add v18.4s, v18.4s, v8.4s
-	WORD $0x4ead8652 // add v18.4s, v18.4s, v13.4s
-	WORD $0x6e321dd4 // eor v20.16b, v14.16b, v18.16b
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x4f2f5695 // shl v21.4s, v20.4s, #15
-	WORD $0x6f2f0694 // ushr v20.4s, v20.4s, #17
-	WORD $0x4eb41eb4 // orr v20.16b, v21.16b, v20.16b
-	WORD $0x6e321e94 // eor v20.16b, v20.16b, v18.16b
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x4f3a5695 // shl v21.4s, v20.4s, #26
-	WORD $0x6f3a0694 // ushr v20.4s, v20.4s, #6
-	WORD $0x4eb41eb4 // orr v20.16b, v21.16b, v20.16b
-	WORD $0x6e321e94 // eor v20.16b, v20.16b, v18.16b
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x4ea98655 // add v21.4s, v18.4s, v9.4s
-	WORD $0x4f265696 // shl v22.4s, v20.4s, #6
-	WORD $0x6f260694 // ushr v20.4s, v20.4s, #26
-	WORD $0x4eb41ed4 // orr v20.16b, v22.16b, v20.16b
-	WORD $0x6e321e92 // eor v18.16b, v20.16b, v18.16b
-	WORD $0x4eaf8652 // add v18.4s, v18.4s, v15.4s
-	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
-	WORD $0x4f315655 // shl v21.4s, v18.4s, #17
-	WORD $0x6f310652 // ushr v18.4s, v18.4s, #15
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f3d5655 // shl v21.4s, v18.4s, #29
-	WORD $0x6f3d0652 // ushr v18.4s, v18.4s, #3
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f305655 // shl v21.4s, v18.4s, #16
-	WORD $0x6f300652 // ushr v18.4s, v18.4s, #16
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4eaa8695 // add v21.4s, v20.4s, v10.4s
-	WORD $0x4f385656 // shl v22.4s, v18.4s, #24
-	WORD $0x6f380652 // ushr v18.4s, v18.4s, #8
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	FMOVQ 0(R1), F20
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
-	WORD $0x4f2d5655 // shl v21.4s, v18.4s, #13
-	WORD $0x6f2d0652 // ushr v18.4s, v18.4s, #19
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f2f5655 // shl v21.4s, v18.4s, #15
-	WORD $0x6f2f0652 // ushr v18.4s, v18.4s, #17
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f3a5655 // shl v21.4s, v18.4s, #26
-	WORD $0x6f3a0652 // ushr v18.4s, v18.4s, #6
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4ea88695 // add v21.4s, v20.4s, v8.4s
-	WORD $0x4f265656 // shl v22.4s, v18.4s, #6
-	WORD $0x6f260652 // ushr v18.4s, v18.4s, #26
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	FMOVQ 16(R1), F20
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
-	WORD $0x4f315655 // shl v21.4s, v18.4s, #17
-	WORD $0x6f310652 // ushr v18.4s, v18.4s, #15
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f3d5655 // shl v21.4s, v18.4s, #29
-	WORD $0x6f3d0652 // ushr v18.4s, v18.4s, #3
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f305655 // shl v21.4s, v18.4s, #16
-	WORD $0x6f300652 // ushr v18.4s, v18.4s, #16
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4ea98695 // add v21.4s, v20.4s, v9.4s
-	WORD $0x4f385656 // shl v22.4s, v18.4s, #24
-	WORD $0x6f380652 // ushr v18.4s, v18.4s, #8
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	FMOVQ 32(R1), F20
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
-	WORD $0x4f2d5655 // shl v21.4s, v18.4s, #13
-	WORD $0x6f2d0652 // ushr v18.4s, v18.4s, #19
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f2f5655 // shl v21.4s, v18.4s, #15
-	WORD $0x6f2f0652 // ushr v18.4s, v18.4s, #17
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f3a5655 // shl v21.4s, v18.4s, #26
-	WORD $0x6f3a0652 // ushr v18.4s, v18.4s, #6
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4eaa8695 // add v21.4s, v20.4s, v10.4s
-	WORD $0x6f3006b6 // ushr v22.4s, v21.4s, #16
-	WORD $0x4f2456d7 // shl v23.4s, v22.4s, #4
-	WORD $0x4eb78673 // add v19.4s, v19.4s, v23.4s
-	WORD $0x6f2c0673 // ushr v19.4s, v19.4s, #20
-	WORD $0x6ea48673 // sub v19.4s, v19.4s, v4.4s
-	WORD $0x4e251e10 // and v16.16b, v16.16b, v5.16b
-	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
-	WORD $0x4eb01e70 // orr v16.16b, v19.16b, v16.16b
-	WORD $0x4e21dad3 // scvtf v19.4s, v22.4s
-	WORD $0x6e23de73 // fmul v19.4s, v19.4s, v3.4s
-	WORD $0x6eb3e631 // fcmgt v17.4s, v17.4s, v19.4s
-	WORD $0x6e671e11 // bsl v17.16b, v16.16b, v7.16b
-	FMOVS.P 4(R6), F16
-	WORD $0x4ea0fa13 // fabs v19.4s, v16.4s
-	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
-	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
-	WORD $0x6eb3e4d6 // fcmgt v22.4s, v6.4s, v19.4s
-	WORD $0x6e661e76 // bsl v22.16b, v19.16b, v6.16b
-	WORD $0x6ea2e6d7 // fcmgt v23.4s, v22.4s, v2.4s
-	WORD $0x6e621ed7 // bsl v23.16b, v22.16b, v2.16b
-	WORD $0x4e2b1eb5 // and v21.16b, v21.16b, v11.16b
-	WORD $0x4f2456b6 // shl v22.4s, v21.4s, #4
-	WORD $0x4eb686f6 // add v22.4s, v23.4s, v22.4s
-	WORD $0x6f2c06d6 // ushr v22.4s, v22.4s, #20
-	WORD $0x6ea486d6 // sub v22.4s, v22.4s, v4.4s
-	WORD $0x4e251e10 // and v16.16b, v16.16b, v5.16b
-	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
-	WORD $0x4eb01ed0 // orr v16.16b, v22.16b, v16.16b
-	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
-	WORD $0x6e23deb5 // fmul v21.4s, v21.4s, v3.4s
-	WORD $0x6eb5e673 // fcmgt v19.4s, v19.4s, v21.4s
-	WORD $0x6e671e13 // bsl v19.16b, v16.16b, v7.16b
-	WORD $0x4f285670 // shl v16.4s, v19.4s, #8
-	WORD $0x4eb01e30 // orr v16.16b, v17.16b, v16.16b
-	FMOVS.P 4(R7), F17
-	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
-	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
-	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
-	WORD $0x6eb3e4d5 // fcmgt v21.4s, v6.4s, v19.4s
-	WORD $0x6e661e75 // bsl v21.16b, v19.16b, v6.16b
-	WORD $0x6ea2e6b6 // fcmgt v22.4s, v21.4s, v2.4s
-	WORD $0x6e621eb6 // bsl v22.16b, v21.16b, v2.16b
-	WORD $0x4f265655 // shl v21.4s, v18.4s, #6
-	WORD $0x6f260652 // ushr v18.4s, v18.4s, #26
-	WORD $0x4eb21eb2 // orr v18.16b, v21.16b, v18.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	FMOVQ 48(R1), F20
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x6f300654 // ushr v20.4s, v18.4s, #16
-	WORD $0x4f245695 // shl v21.4s, v20.4s, #4
-	WORD $0x4eb586d5 // add v21.4s, v22.4s, v21.4s
-	WORD $0x6f2c06b5 // ushr v21.4s, v21.4s, #20
-	WORD $0x6ea486b5 // sub v21.4s, v21.4s, v4.4s
-	WORD $0x4e251e31 // and v17.16b, v17.16b, v5.16b
-	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
-	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
-	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
-	WORD $0x6e23de94 // fmul v20.4s, v20.4s, v3.4s
-	WORD $0x6eb4e673 // fcmgt v19.4s, v19.4s, v20.4s
-	WORD $0x6e671e33 // bsl v19.16b, v17.16b, v7.16b
-	WORD $0x4f305671 // shl v17.4s, v19.4s, #16
-	WORD $0x4eb11e10 // orr v16.16b, v16.16b, v17.16b
-	FMOVS.P 4(R8), F17
-	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
-	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
-	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
-	WORD $0x6eb3e4d4 // fcmgt v20.4s, v6.4s, v19.4s
-	WORD $0x6e661e74 // bsl v20.16b, v19.16b, v6.16b
-	WORD $0x6ea2e695 // fcmgt v21.4s, v20.4s, v2.4s
-	WORD $0x6e621e95 // bsl v21.16b, v20.16b, v2.16b
-	WORD $0x4e2b1e52 // and v18.16b, v18.16b, v11.16b
-	WORD $0x4f245654 // shl v20.4s, v18.4s, #4
-	WORD $0x4eb486b4 // add v20.4s, v21.4s, v20.4s
-	WORD $0x6f2c0694 // ushr v20.4s, v20.4s, #20
-	WORD $0x6ea48694 // sub v20.4s, v20.4s, v4.4s
-	WORD $0x4e251e31 // and v17.16b, v17.16b, v5.16b
-	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
-	WORD $0x4eb11e91 // orr v17.16b, v20.16b, v17.16b
-	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x6e23de52 // fmul v18.4s, v18.4s, v3.4s
-	WORD $0x6eb2e672 // fcmgt v18.4s, v19.4s, v18.4s
-	WORD $0x6e671e32 // bsl v18.16b, v17.16b, v7.16b
-	WORD $0x4f385651 // shl v17.4s, v18.4s, #24
-	WORD $0x4eb11e10 // orr v16.16b, v16.16b, v17.16b
-	FMOVS.P F16, 4(R2)
-	SUBS $1, R0, R0
-	BGE single
-
-singleend:
-	ADD $144, R3, R3
-	CMP R4, R3
-	BLT entry
-
-end:
-	RET
-
-DATA constantsOfQuantizeBF16<>+0(SB)/8, $0x7f7f00007f7f0000
-DATA constantsOfQuantizeBF16<>+8(SB)/8, $0x7f7f00007f7f0000
-DATA constantsOfQuantizeBF16<>+16(SB)/8, $0x0040000000400000
-DATA constantsOfQuantizeBF16<>+24(SB)/8, $0x0040000000400000
-DATA constantsOfQuantizeBF16<>+32(SB)/8, $0x1bd11bda1bd11bda
-DATA constantsOfQuantizeBF16<>+40(SB)/8, $0x1bd11bda1bd11bda
-DATA constantsOfQuantizeBF16<>+48(SB)/8, $0x0000ffff0000ffff
-DATA constantsOfQuantizeBF16<>+56(SB)/8, $0x0000ffff0000ffff
-DATA constantsOfQuantizeBF16<>+64(SB)/8, $0xffff0000ffff0000
-DATA constantsOfQuantizeBF16<>+72(SB)/8, $0xffff0000ffff0000
-DATA constantsOfQuantizeBF16<>+80(SB)/8, $0x0000000100000001
-DATA constantsOfQuantizeBF16<>+88(SB)/8, $0x0000000100000001
-DATA constantsOfQuantizeBF16<>+96(SB)/8, $0x0000000200000002
-DATA constantsOfQuantizeBF16<>+104(SB)/8, $0x0000000200000002
-DATA constantsOfQuantizeBF16<>+112(SB)/8, $0x0000000300000003
-DATA constantsOfQuantizeBF16<>+120(SB)/8, $0x0000000300000003
-DATA constantsOfQuantizeBF16<>+128(SB)/8, $0x0000000400000004
-DATA constantsOfQuantizeBF16<>+136(SB)/8, $0x0000000400000004
-DATA constantsOfQuantizeBF16<>+144(SB)/8, $0x0000000500000005
-DATA constantsOfQuantizeBF16<>+152(SB)/8, $0x0000000500000005
-GLOBL constantsOfQuantizeBF16<>(SB), RODATA|NOPTR, $160
-
-//	u = threefry(index + base, high), 16 bits of it for each element
-//	q0 ← e0 and e1, q1 ← e2 and e3: of each the upper half of its bits + u, that of the first the lower half
-//
-// func QuantizeBF16(list [][]float32, c *[4]float32)
-// Requires: ASIMD
-TEXT ·QuantizeBF16(SB), NOSPLIT, $0-32
-	MOVD $constantsOfQuantizeBF16<>(SB), R0
 	MOVD c+24(FP), R1
 	MOVD list_base+0(FP), R2
 	MOVD list_len+8(FP), R3
@@ -26585,36 +25520,33 @@ TEXT ·QuantizeBF16(SB), NOSPLIT, $0-32
 	ADD R2, R3, R3
 	CMP R3, R2
 	BGE end
-	FMOVQ 0(R0), F0
-	FMOVQ 16(R0), F1
-	FMOVS 8(R1), F2
+	FMOVS 16(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 20(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 24(R1), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 12(R1), F3
+	FMOVS 28(R1), F3
 	VDUP V3.S[0], V3.S4
-	WORD $0x6e231c44 // eor v4.16b, v2.16b, v3.16b
-	FMOVQ 32(R0), F5
-	WORD $0x6e251c84 // eor v4.16b, v4.16b, v5.16b
-	FMOVQ 48(R0), F5
-	FMOVQ 64(R0), F6
+	FMOVQ 0(R0), F4
+	FMOVQ 16(R0), F5
+	FMOVQ 32(R0), F6
 	FMOVS 0(R1), F7
 	VDUP V7.S[0], V7.S4
 	FMOVS 4(R1), F8
 	VDUP V8.S[0], V8.S4
-	WORD $0x4ea38508 // add v8.4s, v8.4s, v3.4s
-	WORD $0x4f2d5509 // shl v9.4s, v8.4s, #13
-	WORD $0x6f2d050a // ushr v10.4s, v8.4s, #19
-	WORD $0x4eaa1d29 // orr v9.16b, v9.16b, v10.16b
-	FMOVQ 80(R0), F10
-	WORD $0x4eaa848a // add v10.4s, v4.4s, v10.4s
-	FMOVQ 96(R0), F11
-	WORD $0x4eab844b // add v11.4s, v2.4s, v11.4s
-	FMOVQ 112(R0), F12
-	WORD $0x4eac846c // add v12.4s, v3.4s, v12.4s
-	FMOVQ 128(R0), F13
-	WORD $0x4ead848d // add v13.4s, v4.4s, v13.4s
-	FMOVQ 144(R0), F14
-	WORD $0x4eae844e // add v14.4s, v2.4s, v14.4s
-	SUB $168, R3, R0
+	FMOVS 8(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 12(R1), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS 32(R1), F11
+	VDUP V11.S[0], V11.S4
+	FMOVS 36(R1), F12
+	VDUP V12.S[0], V12.S4
+	FMOVQ 48(R0), F13
+	FMOVQ 64(R0), F14
+	FMOVQ 80(R0), F15
+	SUB $144, R3, R0
 
 entry:
 	MOVD 8(R2), R0
@@ -26624,312 +25556,190 @@ entry:
 	MOVD 72(R2), R6
 	MOVD 96(R2), R7
 	MOVD 120(R2), R8
-	MOVD 144(R2), R9
 	SUBS $8, R0, R0
 	BLT mainend
 
 main:
-	FLDPQ.P 32(R5), (F15, F16)
-	FLDPQ.P 32(R9), (F17, F18)
-	WORD $0x4ea78631 // add v17.4s, v17.4s, v7.4s
-	WORD $0x4ea78652 // add v18.4s, v18.4s, v7.4s
-	WORD $0x4ea28631 // add v17.4s, v17.4s, v2.4s
-	WORD $0x4ea28652 // add v18.4s, v18.4s, v2.4s
-	WORD $0x4ea88631 // add v17.4s, v17.4s, v8.4s
-	WORD $0x4ea88652 // add v18.4s, v18.4s, v8.4s
-	WORD $0x6e311d33 // eor v19.16b, v9.16b, v17.16b
-	WORD $0x6e321d34 // eor v20.16b, v9.16b, v18.16b
-	WORD $0x4eb38631 // add v17.4s, v17.4s, v19.4s
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x4f2f5675 // shl v21.4s, v19.4s, #15
-	WORD $0x4f2f5696 // shl v22.4s, v20.4s, #15
-	WORD $0x6f2f0673 // ushr v19.4s, v19.4s, #17
-	WORD $0x6f2f0694 // ushr v20.4s, v20.4s, #17
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x4eb41ed4 // orr v20.16b, v22.16b, v20.16b
-	WORD $0x6e311e73 // eor v19.16b, v19.16b, v17.16b
-	WORD $0x6e321e94 // eor v20.16b, v20.16b, v18.16b
-	WORD $0x4eb38631 // add v17.4s, v17.4s, v19.4s
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x4f3a5675 // shl v21.4s, v19.4s, #26
-	WORD $0x4f3a5696 // shl v22.4s, v20.4s, #26
-	WORD $0x6f3a0673 // ushr v19.4s, v19.4s, #6
-	WORD $0x6f3a0694 // ushr v20.4s, v20.4s, #6
-	WORD $0x4eb31eb3 // orr v19.16b, v21.16b, v19.16b
-	WORD $0x4eb41ed4 // orr v20.16b, v22.16b, v20.16b
-	WORD $0x6e311e73 // eor v19.16b, v19.16b, v17.16b
-	WORD $0x6e321e94 // eor v20.16b, v20.16b, v18.16b
-	WORD $0x4eb38631 // add v17.4s, v17.4s, v19.4s
-	WORD $0x4eb48652 // add v18.4s, v18.4s, v20.4s
-	WORD $0x4ea38635 // add v21.4s, v17.4s, v3.4s
-	WORD $0x4ea38656 // add v22.4s, v18.4s, v3.4s
-	WORD $0x4f265677 // shl v23.4s, v19.4s, #6
-	WORD $0x4f265698 // shl v24.4s, v20.4s, #6
-	WORD $0x6f260673 // ushr v19.4s, v19.4s, #26
-	WORD $0x6f260694 // ushr v20.4s, v20.4s, #26
-	WORD $0x4eb31ef3 // orr v19.16b, v23.16b, v19.16b
-	WORD $0x4eb41f14 // orr v20.16b, v24.16b, v20.16b
-	WORD $0x6e311e71 // eor v17.16b, v19.16b, v17.16b
-	WORD $0x6e321e92 // eor v18.16b, v20.16b, v18.16b
-	WORD $0x4eaa8631 // add v17.4s, v17.4s, v10.4s
-	WORD $0x4eaa8652 // add v18.4s, v18.4s, v10.4s
-	WORD $0x4eb186b3 // add v19.4s, v21.4s, v17.4s
-	WORD $0x4eb286d4 // add v20.4s, v22.4s, v18.4s
-	WORD $0x4f315635 // shl v21.4s, v17.4s, #17
-	WORD $0x4f315656 // shl v22.4s, v18.4s, #17
-	WORD $0x6f310631 // ushr v17.4s, v17.4s, #15
-	WORD $0x6f310652 // ushr v18.4s, v18.4s, #15
-	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e331e31 // eor v17.16b, v17.16b, v19.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb18673 // add v19.4s, v19.4s, v17.4s
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f3d5635 // shl v21.4s, v17.4s, #29
-	WORD $0x4f3d5656 // shl v22.4s, v18.4s, #29
-	WORD $0x6f3d0631 // ushr v17.4s, v17.4s, #3
-	WORD $0x6f3d0652 // ushr v18.4s, v18.4s, #3
-	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e331e31 // eor v17.16b, v17.16b, v19.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb18673 // add v19.4s, v19.4s, v17.4s
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f305635 // shl v21.4s, v17.4s, #16
-	WORD $0x4f305656 // shl v22.4s, v18.4s, #16
-	WORD $0x6f300631 // ushr v17.4s, v17.4s, #16
-	WORD $0x6f300652 // ushr v18.4s, v18.4s, #16
-	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e331e31 // eor v17.16b, v17.16b, v19.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb18673 // add v19.4s, v19.4s, v17.4s
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4ea48675 // add v21.4s, v19.4s, v4.4s
-	WORD $0x4ea48696 // add v22.4s, v20.4s, v4.4s
-	WORD $0x4f385637 // shl v23.4s, v17.4s, #24
-	WORD $0x4f385658 // shl v24.4s, v18.4s, #24
-	WORD $0x6f380631 // ushr v17.4s, v17.4s, #8
-	WORD $0x6f380652 // ushr v18.4s, v18.4s, #8
-	WORD $0x4eb11ef1 // orr v17.16b, v23.16b, v17.16b
-	WORD $0x4eb21f12 // orr v18.16b, v24.16b, v18.16b
-	WORD $0x6e331e31 // eor v17.16b, v17.16b, v19.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eab8631 // add v17.4s, v17.4s, v11.4s
-	WORD $0x4eab8652 // add v18.4s, v18.4s, v11.4s
-	WORD $0x4eb186b3 // add v19.4s, v21.4s, v17.4s
-	WORD $0x4eb286d4 // add v20.4s, v22.4s, v18.4s
-	WORD $0x4f2d5635 // shl v21.4s, v17.4s, #13
-	WORD $0x4f2d5656 // shl v22.4s, v18.4s, #13
-	WORD $0x6f2d0631 // ushr v17.4s, v17.4s, #19
-	WORD $0x6f2d0652 // ushr v18.4s, v18.4s, #19
-	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e331e31 // eor v17.16b, v17.16b, v19.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb18673 // add v19.4s, v19.4s, v17.4s
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f2f5635 // shl v21.4s, v17.4s, #15
-	WORD $0x4f2f5656 // shl v22.4s, v18.4s, #15
-	WORD $0x6f2f0631 // ushr v17.4s, v17.4s, #17
-	WORD $0x6f2f0652 // ushr v18.4s, v18.4s, #17
-	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e331e31 // eor v17.16b, v17.16b, v19.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb18673 // add v19.4s, v19.4s, v17.4s
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f3a5635 // shl v21.4s, v17.4s, #26
-	WORD $0x4f3a5656 // shl v22.4s, v18.4s, #26
-	WORD $0x6f3a0631 // ushr v17.4s, v17.4s, #6
-	WORD $0x6f3a0652 // ushr v18.4s, v18.4s, #6
-	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e331e31 // eor v17.16b, v17.16b, v19.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb18673 // add v19.4s, v19.4s, v17.4s
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4ea28675 // add v21.4s, v19.4s, v2.4s
-	WORD $0x4ea28696 // add v22.4s, v20.4s, v2.4s
-	WORD $0x4f265637 // shl v23.4s, v17.4s, #6
-	WORD $0x4f265658 // shl v24.4s, v18.4s, #6
-	WORD $0x6f260631 // ushr v17.4s, v17.4s, #26
-	WORD $0x6f260652 // ushr v18.4s, v18.4s, #26
-	WORD $0x4eb11ef1 // orr v17.16b, v23.16b, v17.16b
-	WORD $0x4eb21f12 // orr v18.16b, v24.16b, v18.16b
-	WORD $0x6e331e31 // eor v17.16b, v17.16b, v19.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eac8631 // add v17.4s, v17.4s, v12.4s
-	WORD $0x4eac8652 // add v18.4s, v18.4s, v12.4s
-	WORD $0x4eb186b3 // add v19.4s, v21.4s, v17.4s
-	WORD $0x4eb286d4 // add v20.4s, v22.4s, v18.4s
-	WORD $0x4f315635 // shl v21.4s, v17.4s, #17
-	WORD $0x4f315656 // shl v22.4s, v18.4s, #17
-	WORD $0x6f310631 // ushr v17.4s, v17.4s, #15
-	WORD $0x6f310652 // ushr v18.4s, v18.4s, #15
-	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e331e31 // eor v17.16b, v17.16b, v19.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb18673 // add v19.4s, v19.4s, v17.4s
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f3d5635 // shl v21.4s, v17.4s, #29
-	WORD $0x4f3d5656 // shl v22.4s, v18.4s, #29
-	WORD $0x6f3d0631 // ushr v17.4s, v17.4s, #3
-	WORD $0x6f3d0652 // ushr v18.4s, v18.4s, #3
-	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e331e31 // eor v17.16b, v17.16b, v19.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb18673 // add v19.4s, v19.4s, v17.4s
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f305635 // shl v21.4s, v17.4s, #16
-	WORD $0x4f305656 // shl v22.4s, v18.4s, #16
-	WORD $0x6f300631 // ushr v17.4s, v17.4s, #16
-	WORD $0x6f300652 // ushr v18.4s, v18.4s, #16
-	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e331e31 // eor v17.16b, v17.16b, v19.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb18673 // add v19.4s, v19.4s, v17.4s
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4ea38675 // add v21.4s, v19.4s, v3.4s
-	WORD $0x4ea38696 // add v22.4s, v20.4s, v3.4s
-	WORD $0x4f385637 // shl v23.4s, v17.4s, #24
-	WORD $0x4f385658 // shl v24.4s, v18.4s, #24
-	WORD $0x6f380631 // ushr v17.4s, v17.4s, #8
-	WORD $0x6f380652 // ushr v18.4s, v18.4s, #8
-	WORD $0x4eb11ef1 // orr v17.16b, v23.16b, v17.16b
-	WORD $0x4eb21f12 // orr v18.16b, v24.16b, v18.16b
-	WORD $0x6e331e31 // eor v17.16b, v17.16b, v19.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4ead8631 // add v17.4s, v17.4s, v13.4s
-	WORD $0x4ead8652 // add v18.4s, v18.4s, v13.4s
-	WORD $0x4eb186b3 // add v19.4s, v21.4s, v17.4s
-	WORD $0x4eb286d4 // add v20.4s, v22.4s, v18.4s
-	WORD $0x4f2d5635 // shl v21.4s, v17.4s, #13
-	WORD $0x4f2d5656 // shl v22.4s, v18.4s, #13
-	WORD $0x6f2d0631 // ushr v17.4s, v17.4s, #19
-	WORD $0x6f2d0652 // ushr v18.4s, v18.4s, #19
-	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e331e31 // eor v17.16b, v17.16b, v19.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb18673 // add v19.4s, v19.4s, v17.4s
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f2f5635 // shl v21.4s, v17.4s, #15
-	WORD $0x4f2f5656 // shl v22.4s, v18.4s, #15
-	WORD $0x6f2f0631 // ushr v17.4s, v17.4s, #17
-	WORD $0x6f2f0652 // ushr v18.4s, v18.4s, #17
-	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e331e31 // eor v17.16b, v17.16b, v19.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb18673 // add v19.4s, v19.4s, v17.4s
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4f3a5635 // shl v21.4s, v17.4s, #26
-	WORD $0x4f3a5656 // shl v22.4s, v18.4s, #26
-	WORD $0x6f3a0631 // ushr v17.4s, v17.4s, #6
-	WORD $0x6f3a0652 // ushr v18.4s, v18.4s, #6
-	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e331e31 // eor v17.16b, v17.16b, v19.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eb18673 // add v19.4s, v19.4s, v17.4s
-	WORD $0x4eb28694 // add v20.4s, v20.4s, v18.4s
-	WORD $0x4ea48675 // add v21.4s, v19.4s, v4.4s
-	WORD $0x4ea48696 // add v22.4s, v20.4s, v4.4s
-	WORD $0x6f3006b7 // ushr v23.4s, v21.4s, #16
-	WORD $0x6f3006d8 // ushr v24.4s, v22.4s, #16
-	WORD $0x4eb785f7 // add v23.4s, v15.4s, v23.4s
-	WORD $0x4eb88618 // add v24.4s, v16.4s, v24.4s
-	WORD $0x4ea0f9f9 // fabs v25.4s, v15.4s
-	WORD $0x4ea0fa1a // fabs v26.4s, v16.4s
-	WORD $0x6e39e419 // fcmge v25.4s, v0.4s, v25.4s
-	WORD $0x6e3ae41a // fcmge v26.4s, v0.4s, v26.4s
-	WORD $0x6e6f1ef9 // bsl v25.16b, v23.16b, v15.16b
-	WORD $0x6e701f1a // bsl v26.16b, v24.16b, v16.16b
-	WORD $0x4ea11df7 // orr v23.16b, v15.16b, v1.16b
-	WORD $0x4ea11e18 // orr v24.16b, v16.16b, v1.16b
-	WORD $0x4e2fe5ef // fcmeq v15.4s, v15.4s, v15.4s
-	WORD $0x4e30e610 // fcmeq v16.4s, v16.4s, v16.4s
-	WORD $0x6e771f2f // bsl v15.16b, v25.16b, v23.16b
-	WORD $0x6e781f50 // bsl v16.16b, v26.16b, v24.16b
-	WORD $0x6f3005ef // ushr v15.4s, v15.4s, #16
-	WORD $0x6f300610 // ushr v16.4s, v16.4s, #16
-	FLDPQ.P 32(R6), (F23, F24)
-	WORD $0x4e251eb5 // and v21.16b, v21.16b, v5.16b
-	WORD $0x4e251ed6 // and v22.16b, v22.16b, v5.16b
-	WORD $0x4eb586f5 // add v21.4s, v23.4s, v21.4s
-	WORD $0x4eb68716 // add v22.4s, v24.4s, v22.4s
-	WORD $0x4ea0faf9 // fabs v25.4s, v23.4s
-	WORD $0x4ea0fb1a // fabs v26.4s, v24.4s
-	WORD $0x6e39e419 // fcmge v25.4s, v0.4s, v25.4s
-	WORD $0x6e3ae41a // fcmge v26.4s, v0.4s, v26.4s
-	WORD $0x6e771eb9 // bsl v25.16b, v21.16b, v23.16b
-	WORD $0x6e781eda // bsl v26.16b, v22.16b, v24.16b
-	WORD $0x4ea11ef5 // orr v21.16b, v23.16b, v1.16b
-	WORD $0x4ea11f16 // orr v22.16b, v24.16b, v1.16b
-	WORD $0x4e37e6f7 // fcmeq v23.4s, v23.4s, v23.4s
-	WORD $0x4e38e718 // fcmeq v24.4s, v24.4s, v24.4s
-	WORD $0x6e751f37 // bsl v23.16b, v25.16b, v21.16b
-	WORD $0x6e761f58 // bsl v24.16b, v26.16b, v22.16b
-	WORD $0x4e261ef5 // and v21.16b, v23.16b, v6.16b
-	WORD $0x4e261f16 // and v22.16b, v24.16b, v6.16b
-	WORD $0x4eb51def // orr v15.16b, v15.16b, v21.16b
-	WORD $0x4eb61e10 // orr v16.16b, v16.16b, v22.16b
-	FSTPQ.P (F15, F16), 32(R1)
-	FLDPQ.P 32(R7), (F15, F16)
-	WORD $0x4f265635 // shl v21.4s, v17.4s, #6
-	WORD $0x4f265656 // shl v22.4s, v18.4s, #6
-	WORD $0x6f260631 // ushr v17.4s, v17.4s, #26
-	WORD $0x6f260652 // ushr v18.4s, v18.4s, #26
-	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
-	WORD $0x4eb21ed2 // orr v18.16b, v22.16b, v18.16b
-	WORD $0x6e331e31 // eor v17.16b, v17.16b, v19.16b
-	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
-	WORD $0x4eae8631 // add v17.4s, v17.4s, v14.4s
-	WORD $0x4eae8652 // add v18.4s, v18.4s, v14.4s
-	WORD $0x6f300633 // ushr v19.4s, v17.4s, #16
-	WORD $0x6f300654 // ushr v20.4s, v18.4s, #16
-	WORD $0x4eb385f3 // add v19.4s, v15.4s, v19.4s
-	WORD $0x4eb48614 // add v20.4s, v16.4s, v20.4s
-	WORD $0x4ea0f9f5 // fabs v21.4s, v15.4s
-	WORD $0x4ea0fa16 // fabs v22.4s, v16.4s
-	WORD $0x6e35e415 // fcmge v21.4s, v0.4s, v21.4s
-	WORD $0x6e36e416 // fcmge v22.4s, v0.4s, v22.4s
-	WORD $0x6e6f1e75 // bsl v21.16b, v19.16b, v15.16b
-	WORD $0x6e701e96 // bsl v22.16b, v20.16b, v16.16b
-	WORD $0x4ea11df3 // orr v19.16b, v15.16b, v1.16b
-	WORD $0x4ea11e14 // orr v20.16b, v16.16b, v1.16b
-	WORD $0x4e2fe5ef // fcmeq v15.4s, v15.4s, v15.4s
-	WORD $0x4e30e610 // fcmeq v16.4s, v16.4s, v16.4s
-	WORD $0x6e731eaf // bsl v15.16b, v21.16b, v19.16b
-	WORD $0x6e741ed0 // bsl v16.16b, v22.16b, v20.16b
-	WORD $0x6f3005ef // ushr v15.4s, v15.4s, #16
-	WORD $0x6f300610 // ushr v16.4s, v16.4s, #16
-	FLDPQ.P 32(R8), (F19, F20)
-	WORD $0x4e251e31 // and v17.16b, v17.16b, v5.16b
-	WORD $0x4e251e52 // and v18.16b, v18.16b, v5.16b
-	WORD $0x4eb18671 // add v17.4s, v19.4s, v17.4s
-	WORD $0x4eb28692 // add v18.4s, v20.4s, v18.4s
-	WORD $0x4ea0fa75 // fabs v21.4s, v19.4s
-	WORD $0x4ea0fa96 // fabs v22.4s, v20.4s
-	WORD $0x6e35e415 // fcmge v21.4s, v0.4s, v21.4s
-	WORD $0x6e36e416 // fcmge v22.4s, v0.4s, v22.4s
-	WORD $0x6e731e35 // bsl v21.16b, v17.16b, v19.16b
-	WORD $0x6e741e56 // bsl v22.16b, v18.16b, v20.16b
-	WORD $0x4ea11e71 // orr v17.16b, v19.16b, v1.16b
-	WORD $0x4ea11e92 // orr v18.16b, v20.16b, v1.16b
-	WORD $0x4e33e673 // fcmeq v19.4s, v19.4s, v19.4s
-	WORD $0x4e34e694 // fcmeq v20.4s, v20.4s, v20.4s
-	WORD $0x6e711eb3 // bsl v19.16b, v21.16b, v17.16b
-	WORD $0x6e721ed4 // bsl v20.16b, v22.16b, v18.16b
-	WORD $0x4e261e71 // and v17.16b, v19.16b, v6.16b
-	WORD $0x4e261e92 // and v18.16b, v20.16b, v6.16b
-	WORD $0x4eb11def // orr v15.16b, v15.16b, v17.16b
+	FLDPQ.P 32(R4), (F16, F17)
+	WORD $0x4ea0fa12 // fabs v18.4s, v16.4s
+	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
+	WORD $0x6e27de52 // fmul v18.4s, v18.4s, v7.4s
+	WORD $0x6e27de73 // fmul v19.4s, v19.4s, v7.4s
+	WORD $0x6eb2e494 // fcmgt v20.4s, v4.4s, v18.4s
+	WORD $0x6e641e54 // bsl v20.16b, v18.16b, v4.16b
+	WORD $0x6eb3e495 // fcmgt v21.4s, v4.4s, v19.4s
+	WORD $0x6e641e75 // bsl v21.16b, v19.16b, v4.16b
+	WORD $0x6ea0e696 // fcmgt v22.4s, v20.4s, v0.4s
+	WORD $0x6e601e96 // bsl v22.16b, v20.16b, v0.16b
+	WORD $0x6ea0e6b4 // fcmgt v20.4s, v21.4s, v0.4s
+	WORD $0x6e601eb4 // bsl v20.16b, v21.16b, v0.16b
+	FLDPQ.P 32(R8), (F21, F23)
+	WORD $0x4eab86b5 // add v21.4s, v21.4s, v11.4s
+	WORD $0x4eab86f7 // add v23.4s, v23.4s, v11.4s
+	WORD $0x6f3006b8 // ushr v24.4s, v21.4s, #16
+	WORD $0x6f3006f9 // ushr v25.4s, v23.4s, #16
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	WORD $0x4ead9eb5 // mul v21.4s, v21.4s, v13.4s
+	WORD $0x4ead9ef7 // mul v23.4s, v23.4s, v13.4s
+	WORD $0x6e2c1eb5 // eor v21.16b, v21.16b, v12.16b
+	WORD $0x6e2c1ef7 // eor v23.16b, v23.16b, v12.16b
+	WORD $0x6f3306b8 // ushr v24.4s, v21.4s, #13
+	WORD $0x6f3306f9 // ushr v25.4s, v23.4s, #13
+	WORD $0x6e381eb5 // eor v21.16b, v21.16b, v24.16b
+	WORD $0x6e391ef7 // eor v23.16b, v23.16b, v25.16b
+	WORD $0x4eae9eb8 // mul v24.4s, v21.4s, v14.4s
+	WORD $0x4eae9ef9 // mul v25.4s, v23.4s, v14.4s
+	WORD $0x6f30071a // ushr v26.4s, v24.4s, #16
+	WORD $0x6f30073b // ushr v27.4s, v25.4s, #16
+	WORD $0x6e3a1f18 // eor v24.16b, v24.16b, v26.16b
+	WORD $0x6e3b1f39 // eor v25.16b, v25.16b, v27.16b
+	WORD $0x6f34071a // ushr v26.4s, v24.4s, #12
+	WORD $0x6f34073b // ushr v27.4s, v25.4s, #12
+	WORD $0x4eba86d6 // add v22.4s, v22.4s, v26.4s
+	WORD $0x4ebb8694 // add v20.4s, v20.4s, v27.4s
+	WORD $0x6f2c06d6 // ushr v22.4s, v22.4s, #20
+	WORD $0x6f2c0694 // ushr v20.4s, v20.4s, #20
+	WORD $0x6ea286d6 // sub v22.4s, v22.4s, v2.4s
+	WORD $0x6ea28694 // sub v20.4s, v20.4s, v2.4s
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
+	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
+	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
+	WORD $0x4eb01ed0 // orr v16.16b, v22.16b, v16.16b
+	WORD $0x4eb11e91 // orr v17.16b, v20.16b, v17.16b
+	WORD $0x4e21db54 // scvtf v20.4s, v26.4s
+	WORD $0x4e21db76 // scvtf v22.4s, v27.4s
+	WORD $0x6e21de94 // fmul v20.4s, v20.4s, v1.4s
+	WORD $0x6e21ded6 // fmul v22.4s, v22.4s, v1.4s
+	WORD $0x6eb4e652 // fcmgt v18.4s, v18.4s, v20.4s
+	WORD $0x6eb6e673 // fcmgt v19.4s, v19.4s, v22.4s
+	WORD $0x6e651e12 // bsl v18.16b, v16.16b, v5.16b
+	WORD $0x6e651e33 // bsl v19.16b, v17.16b, v5.16b
+	FLDPQ.P 32(R5), (F16, F17)
+	WORD $0x4ea0fa14 // fabs v20.4s, v16.4s
+	WORD $0x4ea0fa36 // fabs v22.4s, v17.4s
+	WORD $0x6e28de94 // fmul v20.4s, v20.4s, v8.4s
+	WORD $0x6e28ded6 // fmul v22.4s, v22.4s, v8.4s
+	WORD $0x6eb4e49a // fcmgt v26.4s, v4.4s, v20.4s
+	WORD $0x6e641e9a // bsl v26.16b, v20.16b, v4.16b
+	WORD $0x6eb6e49b // fcmgt v27.4s, v4.4s, v22.4s
+	WORD $0x6e641edb // bsl v27.16b, v22.16b, v4.16b
+	WORD $0x6ea0e75c // fcmgt v28.4s, v26.4s, v0.4s
+	WORD $0x6e601f5c // bsl v28.16b, v26.16b, v0.16b
+	WORD $0x6ea0e77a // fcmgt v26.4s, v27.4s, v0.4s
+	WORD $0x6e601f7a // bsl v26.16b, v27.16b, v0.16b
+	WORD $0x4e261f18 // and v24.16b, v24.16b, v6.16b
+	WORD $0x4e261f39 // and v25.16b, v25.16b, v6.16b
+	WORD $0x4eb8879b // add v27.4s, v28.4s, v24.4s
+	WORD $0x4eb9875a // add v26.4s, v26.4s, v25.4s
+	WORD $0x6f2c077b // ushr v27.4s, v27.4s, #20
+	WORD $0x6f2c075a // ushr v26.4s, v26.4s, #20
+	WORD $0x6ea2877b // sub v27.4s, v27.4s, v2.4s
+	WORD $0x6ea2875a // sub v26.4s, v26.4s, v2.4s
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
+	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
+	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
+	WORD $0x4eb01f70 // orr v16.16b, v27.16b, v16.16b
+	WORD $0x4eb11f51 // orr v17.16b, v26.16b, v17.16b
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x6e21df18 // fmul v24.4s, v24.4s, v1.4s
+	WORD $0x6e21df39 // fmul v25.4s, v25.4s, v1.4s
+	WORD $0x6eb8e694 // fcmgt v20.4s, v20.4s, v24.4s
+	WORD $0x6eb9e6d6 // fcmgt v22.4s, v22.4s, v25.4s
+	WORD $0x6e651e14 // bsl v20.16b, v16.16b, v5.16b
+	WORD $0x6e651e36 // bsl v22.16b, v17.16b, v5.16b
+	WORD $0x4f285690 // shl v16.4s, v20.4s, #8
+	WORD $0x4f2856d1 // shl v17.4s, v22.4s, #8
+	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
+	WORD $0x4eb11e71 // orr v17.16b, v19.16b, v17.16b
+	FLDPQ.P 32(R6), (F18, F19)
+	WORD $0x4ea0fa54 // fabs v20.4s, v18.4s
+	WORD $0x4ea0fa76 // fabs v22.4s, v19.4s
+	WORD $0x6e29de94 // fmul v20.4s, v20.4s, v9.4s
+	WORD $0x6e29ded6 // fmul v22.4s, v22.4s, v9.4s
+	WORD $0x6eb4e498 // fcmgt v24.4s, v4.4s, v20.4s
+	WORD $0x6e641e98 // bsl v24.16b, v20.16b, v4.16b
+	WORD $0x6eb6e499 // fcmgt v25.4s, v4.4s, v22.4s
+	WORD $0x6e641ed9 // bsl v25.16b, v22.16b, v4.16b
+	WORD $0x6ea0e71a // fcmgt v26.4s, v24.4s, v0.4s
+	WORD $0x6e601f1a // bsl v26.16b, v24.16b, v0.16b
+	WORD $0x6ea0e738 // fcmgt v24.4s, v25.4s, v0.4s
+	WORD $0x6e601f38 // bsl v24.16b, v25.16b, v0.16b
+	WORD $0x4eaf9eb5 // mul v21.4s, v21.4s, v15.4s
+	WORD $0x4eaf9ef7 // mul v23.4s, v23.4s, v15.4s
+	WORD $0x6f3006b9 // ushr v25.4s, v21.4s, #16
+	WORD $0x6f3006fb // ushr v27.4s, v23.4s, #16
+	WORD $0x6e391eb5 // eor v21.16b, v21.16b, v25.16b
+	WORD $0x6e3b1ef7 // eor v23.16b, v23.16b, v27.16b
+	WORD $0x6f3406b9 // ushr v25.4s, v21.4s, #12
+	WORD $0x6f3406fb // ushr v27.4s, v23.4s, #12
+	WORD $0x4eb9875a // add v26.4s, v26.4s, v25.4s
+	WORD $0x4ebb8718 // add v24.4s, v24.4s, v27.4s
+	WORD $0x6f2c075a // ushr v26.4s, v26.4s, #20
+	WORD $0x6f2c0718 // ushr v24.4s, v24.4s, #20
+	WORD $0x6ea2875a // sub v26.4s, v26.4s, v2.4s
+	WORD $0x6ea28718 // sub v24.4s, v24.4s, v2.4s
+	WORD $0x4e231e52 // and v18.16b, v18.16b, v3.16b
+	WORD $0x4e231e73 // and v19.16b, v19.16b, v3.16b
+	WORD $0x6f280652 // ushr v18.4s, v18.4s, #24
+	WORD $0x6f280673 // ushr v19.4s, v19.4s, #24
+	WORD $0x4eb21f52 // orr v18.16b, v26.16b, v18.16b
+	WORD $0x4eb31f13 // orr v19.16b, v24.16b, v19.16b
+	WORD $0x4e21db38 // scvtf v24.4s, v25.4s
+	WORD $0x4e21db79 // scvtf v25.4s, v27.4s
+	WORD $0x6e21df18 // fmul v24.4s, v24.4s, v1.4s
+	WORD $0x6e21df39 // fmul v25.4s, v25.4s, v1.4s
+	WORD $0x6eb8e694 // fcmgt v20.4s, v20.4s, v24.4s
+	WORD $0x6eb9e6d6 // fcmgt v22.4s, v22.4s, v25.4s
+	WORD $0x6e651e54 // bsl v20.16b, v18.16b, v5.16b
+	WORD $0x6e651e76 // bsl v22.16b, v19.16b, v5.16b
+	WORD $0x4f305692 // shl v18.4s, v20.4s, #16
+	WORD $0x4f3056d3 // shl v19.4s, v22.4s, #16
 	WORD $0x4eb21e10 // orr v16.16b, v16.16b, v18.16b
-	FSTPQ.P (F15, F16), 32(R4)
+	WORD $0x4eb31e31 // orr v17.16b, v17.16b, v19.16b
+	FLDPQ.P 32(R7), (F18, F19)
+	WORD $0x4ea0fa54 // fabs v20.4s, v18.4s
+	WORD $0x4ea0fa76 // fabs v22.4s, v19.4s
+	WORD $0x6e2ade94 // fmul v20.4s, v20.4s, v10.4s
+	WORD $0x6e2aded6 // fmul v22.4s, v22.4s, v10.4s
+	WORD $0x6eb4e498 // fcmgt v24.4s, v4.4s, v20.4s
+	WORD $0x6e641e98 // bsl v24.16b, v20.16b, v4.16b
+	WORD $0x6eb6e499 // fcmgt v25.4s, v4.4s, v22.4s
+	WORD $0x6e641ed9 // bsl v25.16b, v22.16b, v4.16b
+	WORD $0x6ea0e71a // fcmgt v26.4s, v24.4s, v0.4s
+	WORD $0x6e601f1a // bsl v26.16b, v24.16b, v0.16b
+	WORD $0x6ea0e738 // fcmgt v24.4s, v25.4s, v0.4s
+	WORD $0x6e601f38 // bsl v24.16b, v25.16b, v0.16b
+	WORD $0x4e261eb5 // and v21.16b, v21.16b, v6.16b
+	WORD $0x4e261ef7 // and v23.16b, v23.16b, v6.16b
+	WORD $0x4eb58759 // add v25.4s, v26.4s, v21.4s
+	WORD $0x4eb78718 // add v24.4s, v24.4s, v23.4s
+	WORD $0x6f2c0739 // ushr v25.4s, v25.4s, #20
+	WORD $0x6f2c0718 // ushr v24.4s, v24.4s, #20
+	WORD $0x6ea28739 // sub v25.4s, v25.4s, v2.4s
+	WORD $0x6ea28718 // sub v24.4s, v24.4s, v2.4s
+	WORD $0x4e231e52 // and v18.16b, v18.16b, v3.16b
+	WORD $0x4e231e73 // and v19.16b, v19.16b, v3.16b
+	WORD $0x6f280652 // ushr v18.4s, v18.4s, #24
+	WORD $0x6f280673 // ushr v19.4s, v19.4s, #24
+	WORD $0x4eb21f32 // orr v18.16b, v25.16b, v18.16b
+	WORD $0x4eb31f13 // orr v19.16b, v24.16b, v19.16b
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x6e21deb5 // fmul v21.4s, v21.4s, v1.4s
+	WORD $0x6e21def7 // fmul v23.4s, v23.4s, v1.4s
+	WORD $0x6eb5e694 // fcmgt v20.4s, v20.4s, v21.4s
+	WORD $0x6eb7e6d5 // fcmgt v21.4s, v22.4s, v23.4s
+	WORD $0x6e651e54 // bsl v20.16b, v18.16b, v5.16b
+	WORD $0x6e651e75 // bsl v21.16b, v19.16b, v5.16b
+	WORD $0x4f385692 // shl v18.4s, v20.4s, #24
+	WORD $0x4f3856b3 // shl v19.4s, v21.4s, #24
+	WORD $0x4eb21e10 // orr v16.16b, v16.16b, v18.16b
+	WORD $0x4eb31e31 // orr v17.16b, v17.16b, v19.16b
+	FSTPQ.P (F16, F17), 32(R1)
 	SUBS $8, R0, R0
 	BGE main
 
@@ -26939,160 +25749,99 @@ mainend:
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R5), F15
-	FMOVQ.P 16(R9), F16
-	WORD $0x4ea78610 // add v16.4s, v16.4s, v7.4s
-	WORD $0x4ea28610 // add v16.4s, v16.4s, v2.4s
-	WORD $0x4ea88610 // add v16.4s, v16.4s, v8.4s
-	WORD $0x6e301d31 // eor v17.16b, v9.16b, v16.16b
-	WORD $0x4eb18610 // add v16.4s, v16.4s, v17.4s
-	WORD $0x4f2f5632 // shl v18.4s, v17.4s, #15
-	WORD $0x6f2f0631 // ushr v17.4s, v17.4s, #17
-	WORD $0x4eb11e51 // orr v17.16b, v18.16b, v17.16b
-	WORD $0x6e301e31 // eor v17.16b, v17.16b, v16.16b
-	WORD $0x4eb18610 // add v16.4s, v16.4s, v17.4s
-	WORD $0x4f3a5632 // shl v18.4s, v17.4s, #26
-	WORD $0x6f3a0631 // ushr v17.4s, v17.4s, #6
-	WORD $0x4eb11e51 // orr v17.16b, v18.16b, v17.16b
-	WORD $0x6e301e31 // eor v17.16b, v17.16b, v16.16b
-	WORD $0x4eb18610 // add v16.4s, v16.4s, v17.4s
-	WORD $0x4ea38612 // add v18.4s, v16.4s, v3.4s
-	WORD $0x4f265633 // shl v19.4s, v17.4s, #6
-	WORD $0x6f260631 // ushr v17.4s, v17.4s, #26
-	WORD $0x4eb11e71 // orr v17.16b, v19.16b, v17.16b
-	WORD $0x6e301e30 // eor v16.16b, v17.16b, v16.16b
-	WORD $0x4eaa8610 // add v16.4s, v16.4s, v10.4s
-	WORD $0x4eb08651 // add v17.4s, v18.4s, v16.4s
-	WORD $0x4f315612 // shl v18.4s, v16.4s, #17
-	WORD $0x6f310610 // ushr v16.4s, v16.4s, #15
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4f3d5612 // shl v18.4s, v16.4s, #29
-	WORD $0x6f3d0610 // ushr v16.4s, v16.4s, #3
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4f305612 // shl v18.4s, v16.4s, #16
-	WORD $0x6f300610 // ushr v16.4s, v16.4s, #16
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4ea48632 // add v18.4s, v17.4s, v4.4s
-	WORD $0x4f385613 // shl v19.4s, v16.4s, #24
-	WORD $0x6f380610 // ushr v16.4s, v16.4s, #8
+	FMOVQ.P 16(R4), F16
+	WORD $0x4ea0fa11 // fabs v17.4s, v16.4s
+	WORD $0x6e27de31 // fmul v17.4s, v17.4s, v7.4s
+	WORD $0x6eb1e492 // fcmgt v18.4s, v4.4s, v17.4s
+	WORD $0x6e641e32 // bsl v18.16b, v17.16b, v4.16b
+	WORD $0x6ea0e653 // fcmgt v19.4s, v18.4s, v0.4s
+	WORD $0x6e601e53 // bsl v19.16b, v18.16b, v0.16b
+	FMOVQ.P 16(R8), F18
+	WORD $0x4eab8652 // add v18.4s, v18.4s, v11.4s
+	WORD $0x6f300654 // ushr v20.4s, v18.4s, #16
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4ead9e52 // mul v18.4s, v18.4s, v13.4s
+	WORD $0x6e2c1e52 // eor v18.16b, v18.16b, v12.16b
+	WORD $0x6f330654 // ushr v20.4s, v18.4s, #13
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eae9e54 // mul v20.4s, v18.4s, v14.4s
+	WORD $0x6f300695 // ushr v21.4s, v20.4s, #16
+	WORD $0x6e351e94 // eor v20.16b, v20.16b, v21.16b
+	WORD $0x6f340695 // ushr v21.4s, v20.4s, #12
+	WORD $0x4eb58673 // add v19.4s, v19.4s, v21.4s
+	WORD $0x6f2c0673 // ushr v19.4s, v19.4s, #20
+	WORD $0x6ea28673 // sub v19.4s, v19.4s, v2.4s
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
 	WORD $0x4eb01e70 // orr v16.16b, v19.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eab8610 // add v16.4s, v16.4s, v11.4s
-	WORD $0x4eb08651 // add v17.4s, v18.4s, v16.4s
-	WORD $0x4f2d5612 // shl v18.4s, v16.4s, #13
-	WORD $0x6f2d0610 // ushr v16.4s, v16.4s, #19
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4f2f5612 // shl v18.4s, v16.4s, #15
-	WORD $0x6f2f0610 // ushr v16.4s, v16.4s, #17
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4f3a5612 // shl v18.4s, v16.4s, #26
-	WORD $0x6f3a0610 // ushr v16.4s, v16.4s, #6
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4ea28632 // add v18.4s, v17.4s, v2.4s
-	WORD $0x4f265613 // shl v19.4s, v16.4s, #6
-	WORD $0x6f260610 // ushr v16.4s, v16.4s, #26
-	WORD $0x4eb01e70 // orr v16.16b, v19.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eac8610 // add v16.4s, v16.4s, v12.4s
-	WORD $0x4eb08651 // add v17.4s, v18.4s, v16.4s
-	WORD $0x4f315612 // shl v18.4s, v16.4s, #17
-	WORD $0x6f310610 // ushr v16.4s, v16.4s, #15
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4f3d5612 // shl v18.4s, v16.4s, #29
-	WORD $0x6f3d0610 // ushr v16.4s, v16.4s, #3
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4f305612 // shl v18.4s, v16.4s, #16
-	WORD $0x6f300610 // ushr v16.4s, v16.4s, #16
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4ea38632 // add v18.4s, v17.4s, v3.4s
-	WORD $0x4f385613 // shl v19.4s, v16.4s, #24
-	WORD $0x6f380610 // ushr v16.4s, v16.4s, #8
-	WORD $0x4eb01e70 // orr v16.16b, v19.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4ead8610 // add v16.4s, v16.4s, v13.4s
-	WORD $0x4eb08651 // add v17.4s, v18.4s, v16.4s
-	WORD $0x4f2d5612 // shl v18.4s, v16.4s, #13
-	WORD $0x6f2d0610 // ushr v16.4s, v16.4s, #19
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4f2f5612 // shl v18.4s, v16.4s, #15
-	WORD $0x6f2f0610 // ushr v16.4s, v16.4s, #17
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4f3a5612 // shl v18.4s, v16.4s, #26
-	WORD $0x6f3a0610 // ushr v16.4s, v16.4s, #6
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4ea48632 // add v18.4s, v17.4s, v4.4s
-	WORD $0x6f300653 // ushr v19.4s, v18.4s, #16
-	WORD $0x4eb385f3 // add v19.4s, v15.4s, v19.4s
-	WORD $0x4ea0f9f4 // fabs v20.4s, v15.4s
-	WORD $0x6e34e414 // fcmge v20.4s, v0.4s, v20.4s
-	WORD $0x6e6f1e74 // bsl v20.16b, v19.16b, v15.16b
-	WORD $0x4ea11df3 // orr v19.16b, v15.16b, v1.16b
-	WORD $0x4e2fe5ef // fcmeq v15.4s, v15.4s, v15.4s
-	WORD $0x6e731e8f // bsl v15.16b, v20.16b, v19.16b
-	WORD $0x6f3005ef // ushr v15.4s, v15.4s, #16
-	FMOVQ.P 16(R6), F19
-	WORD $0x4e251e52 // and v18.16b, v18.16b, v5.16b
-	WORD $0x4eb28672 // add v18.4s, v19.4s, v18.4s
-	WORD $0x4ea0fa74 // fabs v20.4s, v19.4s
-	WORD $0x6e34e414 // fcmge v20.4s, v0.4s, v20.4s
-	WORD $0x6e731e54 // bsl v20.16b, v18.16b, v19.16b
-	WORD $0x4ea11e72 // orr v18.16b, v19.16b, v1.16b
-	WORD $0x4e33e673 // fcmeq v19.4s, v19.4s, v19.4s
-	WORD $0x6e721e93 // bsl v19.16b, v20.16b, v18.16b
-	WORD $0x4e261e72 // and v18.16b, v19.16b, v6.16b
-	WORD $0x4eb21def // orr v15.16b, v15.16b, v18.16b
-	FMOVQ.P F15, 16(R1)
-	FMOVQ.P 16(R7), F15
-	WORD $0x4f265612 // shl v18.4s, v16.4s, #6
-	WORD $0x6f260610 // ushr v16.4s, v16.4s, #26
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eae8610 // add v16.4s, v16.4s, v14.4s
-	WORD $0x6f300611 // ushr v17.4s, v16.4s, #16
-	WORD $0x4eb185f1 // add v17.4s, v15.4s, v17.4s
-	WORD $0x4ea0f9f2 // fabs v18.4s, v15.4s
-	WORD $0x6e32e412 // fcmge v18.4s, v0.4s, v18.4s
-	WORD $0x6e6f1e32 // bsl v18.16b, v17.16b, v15.16b
-	WORD $0x4ea11df1 // orr v17.16b, v15.16b, v1.16b
-	WORD $0x4e2fe5ef // fcmeq v15.4s, v15.4s, v15.4s
-	WORD $0x6e711e4f // bsl v15.16b, v18.16b, v17.16b
-	WORD $0x6f3005ef // ushr v15.4s, v15.4s, #16
-	FMOVQ.P 16(R8), F17
-	WORD $0x4e251e10 // and v16.16b, v16.16b, v5.16b
-	WORD $0x4eb08630 // add v16.4s, v17.4s, v16.4s
-	WORD $0x4ea0fa32 // fabs v18.4s, v17.4s
-	WORD $0x6e32e412 // fcmge v18.4s, v0.4s, v18.4s
-	WORD $0x6e711e12 // bsl v18.16b, v16.16b, v17.16b
-	WORD $0x4ea11e30 // orr v16.16b, v17.16b, v1.16b
-	WORD $0x4e31e631 // fcmeq v17.4s, v17.4s, v17.4s
-	WORD $0x6e701e51 // bsl v17.16b, v18.16b, v16.16b
-	WORD $0x4e261e30 // and v16.16b, v17.16b, v6.16b
-	WORD $0x4eb01def // orr v15.16b, v15.16b, v16.16b
-	FMOVQ.P F15, 16(R4)
+	WORD $0x4e21dab3 // scvtf v19.4s, v21.4s
+	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
+	WORD $0x6eb3e631 // fcmgt v17.4s, v17.4s, v19.4s
+	WORD $0x6e651e11 // bsl v17.16b, v16.16b, v5.16b
+	FMOVQ.P 16(R5), F16
+	WORD $0x4ea0fa13 // fabs v19.4s, v16.4s
+	WORD $0x6e28de73 // fmul v19.4s, v19.4s, v8.4s
+	WORD $0x6eb3e495 // fcmgt v21.4s, v4.4s, v19.4s
+	WORD $0x6e641e75 // bsl v21.16b, v19.16b, v4.16b
+	WORD $0x6ea0e6b6 // fcmgt v22.4s, v21.4s, v0.4s
+	WORD $0x6e601eb6 // bsl v22.16b, v21.16b, v0.16b
+	WORD $0x4e261e94 // and v20.16b, v20.16b, v6.16b
+	WORD $0x4eb486d5 // add v21.4s, v22.4s, v20.4s
+	WORD $0x6f2c06b5 // ushr v21.4s, v21.4s, #20
+	WORD $0x6ea286b5 // sub v21.4s, v21.4s, v2.4s
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
+	WORD $0x4eb01eb0 // orr v16.16b, v21.16b, v16.16b
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x6e21de94 // fmul v20.4s, v20.4s, v1.4s
+	WORD $0x6eb4e673 // fcmgt v19.4s, v19.4s, v20.4s
+	WORD $0x6e651e13 // bsl v19.16b, v16.16b, v5.16b
+	WORD $0x4f285670 // shl v16.4s, v19.4s, #8
+	WORD $0x4eb01e30 // orr v16.16b, v17.16b, v16.16b
+	FMOVQ.P 16(R6), F17
+	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
+	WORD $0x6e29de73 // fmul v19.4s, v19.4s, v9.4s
+	WORD $0x6eb3e494 // fcmgt v20.4s, v4.4s, v19.4s
+	WORD $0x6e641e74 // bsl v20.16b, v19.16b, v4.16b
+	WORD $0x6ea0e695 // fcmgt v21.4s, v20.4s, v0.4s
+	WORD $0x6e601e95 // bsl v21.16b, v20.16b, v0.16b
+	WORD $0x4eaf9e52 // mul v18.4s, v18.4s, v15.4s
+	WORD $0x6f300654 // ushr v20.4s, v18.4s, #16
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x6f340654 // ushr v20.4s, v18.4s, #12
+	WORD $0x4eb486b5 // add v21.4s, v21.4s, v20.4s
+	WORD $0x6f2c06b5 // ushr v21.4s, v21.4s, #20
+	WORD $0x6ea286b5 // sub v21.4s, v21.4s, v2.4s
+	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
+	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
+	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x6e21de94 // fmul v20.4s, v20.4s, v1.4s
+	WORD $0x6eb4e673 // fcmgt v19.4s, v19.4s, v20.4s
+	WORD $0x6e651e33 // bsl v19.16b, v17.16b, v5.16b
+	WORD $0x4f305671 // shl v17.4s, v19.4s, #16
+	WORD $0x4eb11e10 // orr v16.16b, v16.16b, v17.16b
+	FMOVQ.P 16(R7), F17
+	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
+	WORD $0x6e2ade73 // fmul v19.4s, v19.4s, v10.4s
+	WORD $0x6eb3e494 // fcmgt v20.4s, v4.4s, v19.4s
+	WORD $0x6e641e74 // bsl v20.16b, v19.16b, v4.16b
+	WORD $0x6ea0e695 // fcmgt v21.4s, v20.4s, v0.4s
+	WORD $0x6e601e95 // bsl v21.16b, v20.16b, v0.16b
+	WORD $0x4e261e52 // and v18.16b, v18.16b, v6.16b
+	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
+	WORD $0x6f2c0694 // ushr v20.4s, v20.4s, #20
+	WORD $0x6ea28694 // sub v20.4s, v20.4s, v2.4s
+	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
+	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
+	WORD $0x4eb11e91 // orr v17.16b, v20.16b, v17.16b
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x6e21de52 // fmul v18.4s, v18.4s, v1.4s
+	WORD $0x6eb2e672 // fcmgt v18.4s, v19.4s, v18.4s
+	WORD $0x6e651e32 // bsl v18.16b, v17.16b, v5.16b
+	WORD $0x4f385651 // shl v17.4s, v18.4s, #24
+	WORD $0x4eb11e10 // orr v16.16b, v16.16b, v17.16b
+	FMOVQ.P F16, 16(R1)
 	SUBS $4, R0, R0
 	BGE loop
 
@@ -27102,167 +25851,298 @@ loopend:
 	BLT singleend
 
 single:
-	FMOVS.P 4(R5), F15
-	FMOVS.P 4(R9), F16
-	WORD $0x4ea78610 // add v16.4s, v16.4s, v7.4s
-	WORD $0x4ea28610 // add v16.4s, v16.4s, v2.4s
-	WORD $0x4ea88610 // add v16.4s, v16.4s, v8.4s
-	WORD $0x6e301d31 // eor v17.16b, v9.16b, v16.16b
-	WORD $0x4eb18610 // add v16.4s, v16.4s, v17.4s
-	WORD $0x4f2f5632 // shl v18.4s, v17.4s, #15
-	WORD $0x6f2f0631 // ushr v17.4s, v17.4s, #17
-	WORD $0x4eb11e51 // orr v17.16b, v18.16b, v17.16b
-	WORD $0x6e301e31 // eor v17.16b, v17.16b, v16.16b
-	WORD $0x4eb18610 // add v16.4s, v16.4s, v17.4s
-	WORD $0x4f3a5632 // shl v18.4s, v17.4s, #26
-	WORD $0x6f3a0631 // ushr v17.4s, v17.4s, #6
-	WORD $0x4eb11e51 // orr v17.16b, v18.16b, v17.16b
-	WORD $0x6e301e31 // eor v17.16b, v17.16b, v16.16b
-	WORD $0x4eb18610 // add v16.4s, v16.4s, v17.4s
-	WORD $0x4ea38612 // add v18.4s, v16.4s, v3.4s
-	WORD $0x4f265633 // shl v19.4s, v17.4s, #6
-	WORD $0x6f260631 // ushr v17.4s, v17.4s, #26
-	WORD $0x4eb11e71 // orr v17.16b, v19.16b, v17.16b
-	WORD $0x6e301e30 // eor v16.16b, v17.16b, v16.16b
-	WORD $0x4eaa8610 // add v16.4s, v16.4s, v10.4s
-	WORD $0x4eb08651 // add v17.4s, v18.4s, v16.4s
-	WORD $0x4f315612 // shl v18.4s, v16.4s, #17
-	WORD $0x6f310610 // ushr v16.4s, v16.4s, #15
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4f3d5612 // shl v18.4s, v16.4s, #29
-	WORD $0x6f3d0610 // ushr v16.4s, v16.4s, #3
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4f305612 // shl v18.4s, v16.4s, #16
-	WORD $0x6f300610 // ushr v16.4s, v16.4s, #16
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4ea48632 // add v18.4s, v17.4s, v4.4s
-	WORD $0x4f385613 // shl v19.4s, v16.4s, #24
-	WORD $0x6f380610 // ushr v16.4s, v16.4s, #8
+	FMOVS.P 4(R4), F16
+	WORD $0x4ea0fa11 // fabs v17.4s, v16.4s
+	WORD $0x6e27de31 // fmul v17.4s, v17.4s, v7.4s
+	WORD $0x6eb1e492 // fcmgt v18.4s, v4.4s, v17.4s
+	WORD $0x6e641e32 // bsl v18.16b, v17.16b, v4.16b
+	WORD $0x6ea0e653 // fcmgt v19.4s, v18.4s, v0.4s
+	WORD $0x6e601e53 // bsl v19.16b, v18.16b, v0.16b
+	FMOVS.P 4(R8), F18
+	WORD $0x4eab8652 // add v18.4s, v18.4s, v11.4s
+	WORD $0x6f300654 // ushr v20.4s, v18.4s, #16
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4ead9e52 // mul v18.4s, v18.4s, v13.4s
+	WORD $0x6e2c1e52 // eor v18.16b, v18.16b, v12.16b
+	WORD $0x6f330654 // ushr v20.4s, v18.4s, #13
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x4eae9e54 // mul v20.4s, v18.4s, v14.4s
+	WORD $0x6f300695 // ushr v21.4s, v20.4s, #16
+	WORD $0x6e351e94 // eor v20.16b, v20.16b, v21.16b
+	WORD $0x6f340695 // ushr v21.4s, v20.4s, #12
+	WORD $0x4eb58673 // add v19.4s, v19.4s, v21.4s
+	WORD $0x6f2c0673 // ushr v19.4s, v19.4s, #20
+	WORD $0x6ea28673 // sub v19.4s, v19.4s, v2.4s
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
 	WORD $0x4eb01e70 // orr v16.16b, v19.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eab8610 // add v16.4s, v16.4s, v11.4s
-	WORD $0x4eb08651 // add v17.4s, v18.4s, v16.4s
-	WORD $0x4f2d5612 // shl v18.4s, v16.4s, #13
-	WORD $0x6f2d0610 // ushr v16.4s, v16.4s, #19
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4f2f5612 // shl v18.4s, v16.4s, #15
-	WORD $0x6f2f0610 // ushr v16.4s, v16.4s, #17
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4f3a5612 // shl v18.4s, v16.4s, #26
-	WORD $0x6f3a0610 // ushr v16.4s, v16.4s, #6
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4ea28632 // add v18.4s, v17.4s, v2.4s
-	WORD $0x4f265613 // shl v19.4s, v16.4s, #6
-	WORD $0x6f260610 // ushr v16.4s, v16.4s, #26
-	WORD $0x4eb01e70 // orr v16.16b, v19.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eac8610 // add v16.4s, v16.4s, v12.4s
-	WORD $0x4eb08651 // add v17.4s, v18.4s, v16.4s
-	WORD $0x4f315612 // shl v18.4s, v16.4s, #17
-	WORD $0x6f310610 // ushr v16.4s, v16.4s, #15
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4f3d5612 // shl v18.4s, v16.4s, #29
-	WORD $0x6f3d0610 // ushr v16.4s, v16.4s, #3
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4f305612 // shl v18.4s, v16.4s, #16
-	WORD $0x6f300610 // ushr v16.4s, v16.4s, #16
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4ea38632 // add v18.4s, v17.4s, v3.4s
-	WORD $0x4f385613 // shl v19.4s, v16.4s, #24
-	WORD $0x6f380610 // ushr v16.4s, v16.4s, #8
-	WORD $0x4eb01e70 // orr v16.16b, v19.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4ead8610 // add v16.4s, v16.4s, v13.4s
-	WORD $0x4eb08651 // add v17.4s, v18.4s, v16.4s
-	WORD $0x4f2d5612 // shl v18.4s, v16.4s, #13
-	WORD $0x6f2d0610 // ushr v16.4s, v16.4s, #19
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4f2f5612 // shl v18.4s, v16.4s, #15
-	WORD $0x6f2f0610 // ushr v16.4s, v16.4s, #17
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4f3a5612 // shl v18.4s, v16.4s, #26
-	WORD $0x6f3a0610 // ushr v16.4s, v16.4s, #6
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eb08631 // add v17.4s, v17.4s, v16.4s
-	WORD $0x4ea48632 // add v18.4s, v17.4s, v4.4s
-	WORD $0x6f300653 // ushr v19.4s, v18.4s, #16
-	WORD $0x4eb385f3 // add v19.4s, v15.4s, v19.4s
-	WORD $0x4ea0f9f4 // fabs v20.4s, v15.4s
-	WORD $0x6e34e414 // fcmge v20.4s, v0.4s, v20.4s
-	WORD $0x6e6f1e74 // bsl v20.16b, v19.16b, v15.16b
-	WORD $0x4ea11df3 // orr v19.16b, v15.16b, v1.16b
-	WORD $0x4e2fe5ef // fcmeq v15.4s, v15.4s, v15.4s
-	WORD $0x6e731e8f // bsl v15.16b, v20.16b, v19.16b
-	WORD $0x6f3005ef // ushr v15.4s, v15.4s, #16
-	FMOVS.P 4(R6), F19
-	WORD $0x4e251e52 // and v18.16b, v18.16b, v5.16b
-	WORD $0x4eb28672 // add v18.4s, v19.4s, v18.4s
-	WORD $0x4ea0fa74 // fabs v20.4s, v19.4s
-	WORD $0x6e34e414 // fcmge v20.4s, v0.4s, v20.4s
-	WORD $0x6e731e54 // bsl v20.16b, v18.16b, v19.16b
-	WORD $0x4ea11e72 // orr v18.16b, v19.16b, v1.16b
-	WORD $0x4e33e673 // fcmeq v19.4s, v19.4s, v19.4s
-	WORD $0x6e721e93 // bsl v19.16b, v20.16b, v18.16b
-	WORD $0x4e261e72 // and v18.16b, v19.16b, v6.16b
-	WORD $0x4eb21def // orr v15.16b, v15.16b, v18.16b
-	FMOVS.P F15, 4(R1)
-	FMOVS.P 4(R7), F15
-	WORD $0x4f265612 // shl v18.4s, v16.4s, #6
-	WORD $0x6f260610 // ushr v16.4s, v16.4s, #26
-	WORD $0x4eb01e50 // orr v16.16b, v18.16b, v16.16b
-	WORD $0x6e311e10 // eor v16.16b, v16.16b, v17.16b
-	WORD $0x4eae8610 // add v16.4s, v16.4s, v14.4s
-	WORD $0x6f300611 // ushr v17.4s, v16.4s, #16
-	WORD $0x4eb185f1 // add v17.4s, v15.4s, v17.4s
-	WORD $0x4ea0f9f2 // fabs v18.4s, v15.4s
-	WORD $0x6e32e412 // fcmge v18.4s, v0.4s, v18.4s
-	WORD $0x6e6f1e32 // bsl v18.16b, v17.16b, v15.16b
-	WORD $0x4ea11df1 // orr v17.16b, v15.16b, v1.16b
-	WORD $0x4e2fe5ef // fcmeq v15.4s, v15.4s, v15.4s
-	WORD $0x6e711e4f // bsl v15.16b, v18.16b, v17.16b
-	WORD $0x6f3005ef // ushr v15.4s, v15.4s, #16
-	FMOVS.P 4(R8), F17
-	WORD $0x4e251e10 // and v16.16b, v16.16b, v5.16b
-	WORD $0x4eb08630 // add v16.4s, v17.4s, v16.4s
-	WORD $0x4ea0fa32 // fabs v18.4s, v17.4s
-	WORD $0x6e32e412 // fcmge v18.4s, v0.4s, v18.4s
-	WORD $0x6e711e12 // bsl v18.16b, v16.16b, v17.16b
-	WORD $0x4ea11e30 // orr v16.16b, v17.16b, v1.16b
-	WORD $0x4e31e631 // fcmeq v17.4s, v17.4s, v17.4s
-	WORD $0x6e701e51 // bsl v17.16b, v18.16b, v16.16b
-	WORD $0x4e261e30 // and v16.16b, v17.16b, v6.16b
-	WORD $0x4eb01def // orr v15.16b, v15.16b, v16.16b
-	FMOVS.P F15, 4(R4)
+	WORD $0x4e21dab3 // scvtf v19.4s, v21.4s
+	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
+	WORD $0x6eb3e631 // fcmgt v17.4s, v17.4s, v19.4s
+	WORD $0x6e651e11 // bsl v17.16b, v16.16b, v5.16b
+	FMOVS.P 4(R5), F16
+	WORD $0x4ea0fa13 // fabs v19.4s, v16.4s
+	WORD $0x6e28de73 // fmul v19.4s, v19.4s, v8.4s
+	WORD $0x6eb3e495 // fcmgt v21.4s, v4.4s, v19.4s
+	WORD $0x6e641e75 // bsl v21.16b, v19.16b, v4.16b
+	WORD $0x6ea0e6b6 // fcmgt v22.4s, v21.4s, v0.4s
+	WORD $0x6e601eb6 // bsl v22.16b, v21.16b, v0.16b
+	WORD $0x4e261e94 // and v20.16b, v20.16b, v6.16b
+	WORD $0x4eb486d5 // add v21.4s, v22.4s, v20.4s
+	WORD $0x6f2c06b5 // ushr v21.4s, v21.4s, #20
+	WORD $0x6ea286b5 // sub v21.4s, v21.4s, v2.4s
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	WORD $0x6f280610 // ushr v16.4s, v16.4s, #24
+	WORD $0x4eb01eb0 // orr v16.16b, v21.16b, v16.16b
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x6e21de94 // fmul v20.4s, v20.4s, v1.4s
+	WORD $0x6eb4e673 // fcmgt v19.4s, v19.4s, v20.4s
+	WORD $0x6e651e13 // bsl v19.16b, v16.16b, v5.16b
+	WORD $0x4f285670 // shl v16.4s, v19.4s, #8
+	WORD $0x4eb01e30 // orr v16.16b, v17.16b, v16.16b
+	FMOVS.P 4(R6), F17
+	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
+	WORD $0x6e29de73 // fmul v19.4s, v19.4s, v9.4s
+	WORD $0x6eb3e494 // fcmgt v20.4s, v4.4s, v19.4s
+	WORD $0x6e641e74 // bsl v20.16b, v19.16b, v4.16b
+	WORD $0x6ea0e695 // fcmgt v21.4s, v20.4s, v0.4s
+	WORD $0x6e601e95 // bsl v21.16b, v20.16b, v0.16b
+	WORD $0x4eaf9e52 // mul v18.4s, v18.4s, v15.4s
+	WORD $0x6f300654 // ushr v20.4s, v18.4s, #16
+	WORD $0x6e341e52 // eor v18.16b, v18.16b, v20.16b
+	WORD $0x6f340654 // ushr v20.4s, v18.4s, #12
+	WORD $0x4eb486b5 // add v21.4s, v21.4s, v20.4s
+	WORD $0x6f2c06b5 // ushr v21.4s, v21.4s, #20
+	WORD $0x6ea286b5 // sub v21.4s, v21.4s, v2.4s
+	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
+	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
+	WORD $0x4eb11eb1 // orr v17.16b, v21.16b, v17.16b
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x6e21de94 // fmul v20.4s, v20.4s, v1.4s
+	WORD $0x6eb4e673 // fcmgt v19.4s, v19.4s, v20.4s
+	WORD $0x6e651e33 // bsl v19.16b, v17.16b, v5.16b
+	WORD $0x4f305671 // shl v17.4s, v19.4s, #16
+	WORD $0x4eb11e10 // orr v16.16b, v16.16b, v17.16b
+	FMOVS.P 4(R7), F17
+	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
+	WORD $0x6e2ade73 // fmul v19.4s, v19.4s, v10.4s
+	WORD $0x6eb3e494 // fcmgt v20.4s, v4.4s, v19.4s
+	WORD $0x6e641e74 // bsl v20.16b, v19.16b, v4.16b
+	WORD $0x6ea0e695 // fcmgt v21.4s, v20.4s, v0.4s
+	WORD $0x6e601e95 // bsl v21.16b, v20.16b, v0.16b
+	WORD $0x4e261e52 // and v18.16b, v18.16b, v6.16b
+	WORD $0x4eb286b4 // add v20.4s, v21.4s, v18.4s
+	WORD $0x6f2c0694 // ushr v20.4s, v20.4s, #20
+	WORD $0x6ea28694 // sub v20.4s, v20.4s, v2.4s
+	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
+	WORD $0x6f280631 // ushr v17.4s, v17.4s, #24
+	WORD $0x4eb11e91 // orr v17.16b, v20.16b, v17.16b
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x6e21de52 // fmul v18.4s, v18.4s, v1.4s
+	WORD $0x6eb2e672 // fcmgt v18.4s, v19.4s, v18.4s
+	WORD $0x6e651e32 // bsl v18.16b, v17.16b, v5.16b
+	WORD $0x4f385651 // shl v17.4s, v18.4s, #24
+	WORD $0x4eb11e10 // orr v16.16b, v16.16b, v17.16b
+	FMOVS.P F16, 4(R1)
 	SUBS $1, R0, R0
 	BGE single
 
 singleend:
-	ADD $168, R2, R2
+	ADD $144, R2, R2
 	CMP R3, R2
 	BLT entry
+
+end:
+	RET
+
+DATA constantsOfQuantizeBF16<>+0(SB)/8, $0x7f7f00007f7f0000
+DATA constantsOfQuantizeBF16<>+8(SB)/8, $0x7f7f00007f7f0000
+DATA constantsOfQuantizeBF16<>+16(SB)/8, $0x0040000000400000
+DATA constantsOfQuantizeBF16<>+24(SB)/8, $0x0040000000400000
+DATA constantsOfQuantizeBF16<>+32(SB)/8, $0x85ebca6b85ebca6b
+DATA constantsOfQuantizeBF16<>+40(SB)/8, $0x85ebca6b85ebca6b
+DATA constantsOfQuantizeBF16<>+48(SB)/8, $0xc2b2ae35c2b2ae35
+DATA constantsOfQuantizeBF16<>+56(SB)/8, $0xc2b2ae35c2b2ae35
+DATA constantsOfQuantizeBF16<>+64(SB)/8, $0x0000ffff0000ffff
+DATA constantsOfQuantizeBF16<>+72(SB)/8, $0x0000ffff0000ffff
+GLOBL constantsOfQuantizeBF16<>(SB), RODATA|NOPTR, $80
+
+//	h = hash(index + base, key), of which each element has 16 bits, u
+//	h0 and h1 ← the upper halves of the bits of e0 + u and e1 + u
+//
+// func QuantizeBF16(h0, h1 []fallback.BF16, e0, e1, index []float32, c *[2]float32)
+// Requires: ASIMD
+TEXT ·QuantizeBF16(SB), NOSPLIT, $0-128
+	MOVD $constantsOfQuantizeBF16<>(SB), R0
+	MOVD c+120(FP), R1
+	MOVD h0_len+8(FP), R2
+	MOVD h0_base+0(FP), R3
+	MOVD h1_base+24(FP), R4
+	MOVD e0_base+48(FP), R5
+	MOVD e1_base+72(FP), R6
+	MOVD index_base+96(FP), R7
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVS 0(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 4(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVQ 32(R0), F4
+	FMOVQ 48(R0), F5
+	FMOVQ 64(R0), F6
+	SUBS $8, R2, R2
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R5), (F7, F8)
+	FLDPQ.P 32(R7), (F9, F10)
+	WORD $0x4ea28529 // add v9.4s, v9.4s, v2.4s
+	WORD $0x4ea2854a // add v10.4s, v10.4s, v2.4s
+	WORD $0x6f30052b // ushr v11.4s, v9.4s, #16
+	WORD $0x6f30054c // ushr v12.4s, v10.4s, #16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	WORD $0x4ea49d29 // mul v9.4s, v9.4s, v4.4s
+	WORD $0x4ea49d4a // mul v10.4s, v10.4s, v4.4s
+	WORD $0x6e231d29 // eor v9.16b, v9.16b, v3.16b
+	WORD $0x6e231d4a // eor v10.16b, v10.16b, v3.16b
+	WORD $0x6f33052b // ushr v11.4s, v9.4s, #13
+	WORD $0x6f33054c // ushr v12.4s, v10.4s, #13
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	WORD $0x4ea59d29 // mul v9.4s, v9.4s, v5.4s
+	WORD $0x4ea59d4a // mul v10.4s, v10.4s, v5.4s
+	WORD $0x6f30052b // ushr v11.4s, v9.4s, #16
+	WORD $0x6f30054c // ushr v12.4s, v10.4s, #16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	WORD $0x6f30052b // ushr v11.4s, v9.4s, #16
+	WORD $0x6f30054c // ushr v12.4s, v10.4s, #16
+	WORD $0x4eab84eb // add v11.4s, v7.4s, v11.4s
+	WORD $0x4eac850c // add v12.4s, v8.4s, v12.4s
+	WORD $0x4ea0f8ed // fabs v13.4s, v7.4s
+	WORD $0x4ea0f90e // fabs v14.4s, v8.4s
+	WORD $0x6e2de40d // fcmge v13.4s, v0.4s, v13.4s
+	WORD $0x6e2ee40e // fcmge v14.4s, v0.4s, v14.4s
+	WORD $0x6e671d6d // bsl v13.16b, v11.16b, v7.16b
+	WORD $0x6e681d8e // bsl v14.16b, v12.16b, v8.16b
+	WORD $0x4ea11ceb // orr v11.16b, v7.16b, v1.16b
+	WORD $0x4ea11d0c // orr v12.16b, v8.16b, v1.16b
+	WORD $0x4e27e4e7 // fcmeq v7.4s, v7.4s, v7.4s
+	WORD $0x4e28e508 // fcmeq v8.4s, v8.4s, v8.4s
+	WORD $0x6e6b1da7 // bsl v7.16b, v13.16b, v11.16b
+	WORD $0x6e6c1dc8 // bsl v8.16b, v14.16b, v12.16b
+	WORD $0x4e4858e7 // uzp2 v7.8h, v7.8h, v8.8h
+	FMOVQ.P F7, 16(R3)
+	FLDPQ.P 32(R6), (F7, F8)
+	WORD $0x4e261d29 // and v9.16b, v9.16b, v6.16b
+	WORD $0x4e261d4a // and v10.16b, v10.16b, v6.16b
+	WORD $0x4ea984e9 // add v9.4s, v7.4s, v9.4s
+	WORD $0x4eaa850a // add v10.4s, v8.4s, v10.4s
+	WORD $0x4ea0f8eb // fabs v11.4s, v7.4s
+	WORD $0x4ea0f90c // fabs v12.4s, v8.4s
+	WORD $0x6e2be40b // fcmge v11.4s, v0.4s, v11.4s
+	WORD $0x6e2ce40c // fcmge v12.4s, v0.4s, v12.4s
+	WORD $0x6e671d2b // bsl v11.16b, v9.16b, v7.16b
+	WORD $0x6e681d4c // bsl v12.16b, v10.16b, v8.16b
+	WORD $0x4ea11ce9 // orr v9.16b, v7.16b, v1.16b
+	WORD $0x4ea11d0a // orr v10.16b, v8.16b, v1.16b
+	WORD $0x4e27e4e7 // fcmeq v7.4s, v7.4s, v7.4s
+	WORD $0x4e28e508 // fcmeq v8.4s, v8.4s, v8.4s
+	WORD $0x6e691d67 // bsl v7.16b, v11.16b, v9.16b
+	WORD $0x6e6a1d88 // bsl v8.16b, v12.16b, v10.16b
+	WORD $0x4e4858e7 // uzp2 v7.8h, v7.8h, v8.8h
+	FMOVQ.P F7, 16(R4)
+	SUBS $8, R2, R2
+	BGE main
+
+mainend:
+	ADD $8, R2, R2
+	SUBS $4, R2, R2
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R5), F7
+	FMOVQ.P 16(R7), F8
+	WORD $0x4ea28508 // add v8.4s, v8.4s, v2.4s
+	WORD $0x6f300509 // ushr v9.4s, v8.4s, #16
+	WORD $0x6e291d08 // eor v8.16b, v8.16b, v9.16b
+	WORD $0x4ea49d08 // mul v8.4s, v8.4s, v4.4s
+	WORD $0x6e231d08 // eor v8.16b, v8.16b, v3.16b
+	WORD $0x6f330509 // ushr v9.4s, v8.4s, #13
+	WORD $0x6e291d08 // eor v8.16b, v8.16b, v9.16b
+	WORD $0x4ea59d08 // mul v8.4s, v8.4s, v5.4s
+	WORD $0x6f300509 // ushr v9.4s, v8.4s, #16
+	WORD $0x6e291d08 // eor v8.16b, v8.16b, v9.16b
+	WORD $0x6f300509 // ushr v9.4s, v8.4s, #16
+	WORD $0x4ea984e9 // add v9.4s, v7.4s, v9.4s
+	WORD $0x4ea0f8ea // fabs v10.4s, v7.4s
+	WORD $0x6e2ae40a // fcmge v10.4s, v0.4s, v10.4s
+	WORD $0x6e671d2a // bsl v10.16b, v9.16b, v7.16b
+	WORD $0x4ea11ce9 // orr v9.16b, v7.16b, v1.16b
+	WORD $0x4e27e4e7 // fcmeq v7.4s, v7.4s, v7.4s
+	WORD $0x6e691d47 // bsl v7.16b, v10.16b, v9.16b
+	WORD $0x4e4758e7 // uzp2 v7.8h, v7.8h, v7.8h
+	FMOVD.P F7, 8(R3)
+	FMOVQ.P 16(R6), F7
+	WORD $0x4e261d08 // and v8.16b, v8.16b, v6.16b
+	WORD $0x4ea884e8 // add v8.4s, v7.4s, v8.4s
+	WORD $0x4ea0f8e9 // fabs v9.4s, v7.4s
+	WORD $0x6e29e409 // fcmge v9.4s, v0.4s, v9.4s
+	WORD $0x6e671d09 // bsl v9.16b, v8.16b, v7.16b
+	WORD $0x4ea11ce8 // orr v8.16b, v7.16b, v1.16b
+	WORD $0x4e27e4e7 // fcmeq v7.4s, v7.4s, v7.4s
+	WORD $0x6e681d27 // bsl v7.16b, v9.16b, v8.16b
+	WORD $0x4e4758e7 // uzp2 v7.8h, v7.8h, v7.8h
+	FMOVD.P F7, 8(R4)
+	SUBS $4, R2, R2
+	BGE loop
+
+loopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT singleend
+
+single:
+	FMOVS.P 4(R5), F7
+	FMOVS.P 4(R7), F8
+	WORD $0x4ea28508 // add v8.4s, v8.4s, v2.4s
+	WORD $0x6f300509 // ushr v9.4s, v8.4s, #16
+	WORD $0x6e291d08 // eor v8.16b, v8.16b, v9.16b
+	WORD $0x4ea49d08 // mul v8.4s, v8.4s, v4.4s
+	WORD $0x6e231d08 // eor v8.16b, v8.16b, v3.16b
+	WORD $0x6f330509 // ushr v9.4s, v8.4s, #13
+	WORD $0x6e291d08 // eor v8.16b, v8.16b, v9.16b
+	WORD $0x4ea59d08 // mul v8.4s, v8.4s, v5.4s
+	WORD $0x6f300509 // ushr v9.4s, v8.4s, #16
+	WORD $0x6e291d08 // eor v8.16b, v8.16b, v9.16b
+	WORD $0x6f300509 // ushr v9.4s, v8.4s, #16
+	WORD $0x4ea984e9 // add v9.4s, v7.4s, v9.4s
+	WORD $0x4ea0f8ea // fabs v10.4s, v7.4s
+	WORD $0x6e2ae40a // fcmge v10.4s, v0.4s, v10.4s
+	WORD $0x6e671d2a // bsl v10.16b, v9.16b, v7.16b
+	WORD $0x4ea11ce9 // orr v9.16b, v7.16b, v1.16b
+	WORD $0x4e27e4e7 // fcmeq v7.4s, v7.4s, v7.4s
+	WORD $0x6e691d47 // bsl v7.16b, v10.16b, v9.16b
+	FMOVS F7, R0
+	LSR $16, R0, R0
+	MOVH.P R0, 2(R3)
+	FMOVS.P 4(R6), F7
+	WORD $0x4e261d08 // and v8.16b, v8.16b, v6.16b
+	WORD $0x4ea884e8 // add v8.4s, v7.4s, v8.4s
+	WORD $0x4ea0f8e9 // fabs v9.4s, v7.4s
+	WORD $0x6e29e409 // fcmge v9.4s, v0.4s, v9.4s
+	WORD $0x6e671d09 // bsl v9.16b, v8.16b, v7.16b
+	WORD $0x4ea11ce8 // orr v8.16b, v7.16b, v1.16b
+	WORD $0x4e27e4e7 // fcmeq v7.4s, v7.4s, v7.4s
+	WORD $0x6e681d27 // bsl v7.16b, v9.16b, v8.16b
+	FMOVS F7, R0
+	LSR $16, R0, R0
+	MOVH.P R0, 2(R4)
+	SUBS $1, R2, R2
+	BGE single
+
+singleend:
 
 end:
 	RET

@@ -357,13 +357,6 @@ func DAdaptAdamW(list [][]float32, c *fallback.DAdaptAdamWScalars, numerator *[3
 //go:noescape
 func Dequantize(list [][]float32, c *fallback.DequantizeScalars)
 
-// DequantizeBF16 is
-//
-//	e0 ← the lower half of q0, e1 ← the upper one, e2 and e3 ← those of q1
-//
-//go:noescape
-func DequantizeBF16(list [][]float32)
-
 // Dots is
 //
 //	z ← x·w, row by row
@@ -602,9 +595,9 @@ func Prodigy(list [][]float32, c *fallback.ProdigyScalars, numerator *[32]float6
 
 // Quantize is
 //
-//	u = threefry(index + base, high), 16 bits of it for each element
-//	y = |x|·up·inverse, from low to 1
-//	c = the bits of y + 16·u, without the last 20, less bias, and x's sign, or 0 unless |x|·up·inverse > u·least
+//	h, h' = hash(index + base, key), of which each element has 20 bits, u
+//	y = |x|·inverse, from low to 1
+//	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
 //	q ← c of e0 to e3, in its bytes from the lowest on
 //
 //go:noescape
@@ -612,11 +605,11 @@ func Quantize(list [][]float32, c *fallback.QuantizeScalars)
 
 // QuantizeBF16 is
 //
-//	u = threefry(index + base, high), 16 bits of it for each element
-//	q0 ← e0 and e1, q1 ← e2 and e3: of each the upper half of its bits + u, that of the first the lower half
+//	h = hash(index + base, key), of which each element has 16 bits, u
+//	h0 and h1 ← the upper halves of the bits of e0 + u and e1 + u
 //
 //go:noescape
-func QuantizeBF16(list [][]float32, c *fallback.QuantizeBF16Scalars)
+func QuantizeBF16(h0, h1 []fallback.BF16, e0, e1, index []float32, c *fallback.QuantizeBF16Scalars)
 
 // RAdam is
 //
