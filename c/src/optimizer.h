@@ -86,6 +86,7 @@ typedef struct lockstep_rule_group {
 	double fades; /* what a step leaves of the state that fades fastest */
 	int keeps;    /* it has slots of a number for each tensor, and so each tensor scalars of its own */
 	int plain;    /* its one kernel takes elements of all buffers in any parts, and has no sums */
+	const lockstep_kernel *fused; /* that kernel along a gradient of bf16, which leaves a copy of bf16, or NULL */
 
 	lockstep_step_input input;
 	double scale; /* of the gradients that input is for */

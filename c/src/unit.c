@@ -508,11 +508,31 @@ static void run_rows_apart(portion *x) {
 	for (size_t at = 0; at < x->count; at += x->stride) run_each_row(x, &x->list[at], x->columns);
 }
 
+/* Whether what was put takes its step by the kernel that has the conversions before and after it in
+ * its loop: there is no stage between. Where small state is looked at, a block is better in the cache. */
+static int fuses(const portion *x) {
+	const lockstep_record *r = &x->o->records[x->tensor];
+	return x->g->fused && x->alone && !x->o->shard_count && r->element == LOCKSTEP_BF16 && r->copied && r->copy_element == LOCKSTEP_BF16 &&
+		!is_staged(x->g) && !lockstep_follows(x->o) && !lockstep_flushes(x->g, x->t);
+}
+
+static void run_fused(const portion *x) {
+	const lockstep_buffer *tensor = x->list;
+	lockstep_buffer list[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS + 1];
+	size_t n = tensor->len;
+	for (size_t b = 0; b < x->stride; b++) list[b] = tensor[b];
+	list[x->stride] = (lockstep_buffer){(float *)(void *)(x->o->records[x->tensor].copied + x->first), n, 0};
+	x->o->table->kernels[x->g->fused - lockstep_all](list, (int64_t)x->stride + 1, x->scalars->words, NULL);
+	if (x->o->zeroes) lockstep_zero(x->o, tensor[LOCKSTEP_GRADS].data, x->tensor, 0, n);
+}
+
 /* Runs the pass on what was put, and after the last one looks at the state. */
 static void run(portion *x) {
 	if (!x->count) return;
 	if (x->g->plan.passes[x->pass].row)
 		run_rows_apart(x);
+	else if (fuses(x))
+		run_fused(x);
 	else if (x->alone || is_staged(x->g))
 		for (size_t at = 0; at < x->count; at += x->stride) run_blocks(x, &x->list[at]);
 	else
