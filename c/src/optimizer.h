@@ -17,7 +17,8 @@ enum {
 	ROW_UNITS = 64,
 	FACTOR_ROWS = 256,
 	FACTOR_PIECE = 16 << 10,
-	SHARD_LEN = 8 << 10
+	SHARD_LEN = 8 << 10,
+	PACK_LEN = LOCKSTEP_STATE_BLOCK
 };
 
 /* Steps apart at which state that has faded becomes zeros: see Go's internal/engine. */
@@ -130,6 +131,8 @@ typedef struct lockstep_record {
 	int owned;                     /* its state is the caller's */
 	int listed;
 	int begins; /* slots have yet to begin as the parameters */
+	uint8_t packing[LOCKSTEP_MAX_SLOTS]; /* the lockstep_state_type of each slot */
+	int packs;                           /* whether one is another than floats */
 	lockstep_element element; /* of its gradient */
 	uint16_t *copied;         /* the copy of its parameters, or NULL */
 	lockstep_element copy_element;
@@ -186,6 +189,7 @@ struct lockstep_optimizer {
 	lockstep_room room; /* what all state that is not the caller's lies in */
 	lockstep_following *following; /* while there is an average or lookahead */
 	float *together; /* the room of passes together */
+	uint64_t pack_seed; /* of the rounding of state that is no floats */
 
 	lockstep_interval *states, *owned; /* what is written but parameters, and with them; in order */
 	size_t state_count, owned_count;
@@ -258,6 +262,45 @@ void lockstep_free_beside(lockstep_optimizer *o, int which);
 /* How many numbers a slot has of a tensor, and how many rows if it is a square matrix, else 0. */
 size_t lockstep_slot_len(const lockstep_slot *slot, size_t size, size_t columns);
 size_t lockstep_slot_side(const lockstep_slot *slot, size_t size, size_t columns);
+
+/* The bytes of a tensor's slot in memory. */
+size_t lockstep_slot_bytes(const lockstep_optimizer *o, size_t tensor, int slot);
+
+/* Finds state that is the optimizer's places in a new room, as its types are now: what was in the old one,
+ * which goes to old, is to be copied. Without memory all stays. */
+lockstep_status lockstep_place_state_anew(lockstep_optimizer *o, lockstep_room *old, lockstep_error *error);
+void lockstep_free_room(lockstep_room *room);
+
+/* Refuses state that no step can have left: NaN, infinities, and squares below 0. */
+lockstep_status lockstep_check_slot(const lockstep_optimizer *o, size_t tensor, const lockstep_slot *slot, const float *x, size_t n, lockstep_error *error);
+
+/* packed.c */
+
+/* Takes the types of a tensor's state, which must be the caller's. */
+lockstep_status lockstep_take_types(lockstep_optimizer *o, size_t tensor, int of_caller, const lockstep_state_type *types, lockstep_error *error);
+
+/* Refuses such of them as no step can have left. */
+lockstep_status lockstep_check_packed(const lockstep_optimizer *o, size_t tensor, int slot, const float *words, lockstep_error *error);
+
+/* Whether any state is no floats. */
+int lockstep_packs_state(const lockstep_optimizer *o);
+
+/* Refuses what looks at rows while it is. */
+lockstep_status lockstep_check_unpacked(const lockstep_optimizer *o, const char *what, lockstep_error *error);
+
+/* Has the slots in a block's list that are no floats be these in a room, of n elements from one on, which
+ * is where a block of state begins; and stores what has become of them. */
+void lockstep_unpack(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, lockstep_buffer *slots, float room[][BLOCK_LEN]);
+void lockstep_pack(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, float room[][BLOCK_LEN]);
+
+/* A number in which each bit of x has changed half of the bits: the next one of SplitMix64
+ * (Steele, Lea, Flood 2014). */
+static inline uint64_t lockstep_mixed(uint64_t x) {
+	x += UINT64_C(0x9e3779b97f4a7c15);
+	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+	return x ^ x >> 31;
+}
 
 /* overlap.c */
 

@@ -119,6 +119,10 @@ static lockstep_status check_part(const lockstep_optimizer *o, size_t tensor, sp
 	size_t row = lockstep_row_looked_at(o, tensor);
 	if (row && (s.lo % row || s.hi % row))
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "first is %zu and count %zu, want multiples of the %zu elements of a row, with an adaptive clip or centralize", s.lo, s.hi - s.lo, row);
+	size_t end = o->places[tensor].size;
+	if (o->records[tensor].packs && (s.lo % PACK_LEN || (s.hi % PACK_LEN && s.hi != end)))
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "first is %zu and count %zu, want multiples of %d, or what is up to the tensor's end at %zu, of state that is no floats",
+			s.lo, s.hi - s.lo, PACK_LEN, end);
 	if (s.hi > s.lo && !params) return lockstep_bad_argument(error, "params", "NULL", "those of the range");
 	if (s.hi > s.lo && !grads) return lockstep_bad_argument(error, "grads", "NULL", "those of the range");
 	return lockstep_apart_from_state(o, tensor, s.hi - s.lo, params, grads, error);

@@ -128,7 +128,10 @@ static void put_tensor(portion *x, size_t tensor, size_t first, size_t n, float 
 	for (size_t k = LOCKSTEP_SLOT; k < x->stride; k++) {
 		size_t j = k - LOCKSTEP_SLOT;
 		b[k] = (lockstep_buffer){place->state[j], 0, 0}; /* which no kernel takes */
-		if (x->g->plan.slots[j].extent == LOCKSTEP_OF_ELEMENTS) b[k] = (lockstep_buffer){place->state[j] + first, n, 0};
+		if (x->o->records[tensor].packing[j] != LOCKSTEP_STATE_FLOAT32)
+			b[k] = (lockstep_buffer){NULL, n, 0}; /* of a block at a time */
+		else if (x->g->plan.slots[j].extent == LOCKSTEP_OF_ELEMENTS)
+			b[k] = (lockstep_buffer){place->state[j] + first, n, 0};
 		if (x->g->plan.slots[j].extent == LOCKSTEP_OF_ROWS) b[k].data += first / x->columns;
 	}
 	x->count += x->stride;
@@ -347,7 +350,11 @@ static void run_block(portion *x, lockstep_buffer *block, size_t at) {
  * how many there are. */
 static size_t cut(const portion *x, const lockstep_buffer *tensor, size_t at, size_t most, lockstep_buffer *block) {
 	size_t n = tensor->len - at < most ? tensor->len - at : most;
-	for (size_t b = 0; b < x->stride; b++) block[b] = tensor[b].len && b != LOCKSTEP_GRADS ? (lockstep_buffer){tensor[b].data + at, n, 0} : tensor[b];
+	for (size_t b = 0; b < x->stride; b++) {
+		block[b] = tensor[b];
+		if (tensor[b].len) block[b].len = n;
+		if (tensor[b].len && tensor[b].data && b != LOCKSTEP_GRADS) block[b].data += at;
+	}
 	block[LOCKSTEP_GRADS] = (lockstep_buffer){(float *)lockstep_grads_at(x->o, x->tensor, tensor[LOCKSTEP_GRADS].data, at), n, 0};
 	return n;
 }
@@ -365,6 +372,18 @@ static void run_blocks(portion *x, const lockstep_buffer *tensor) {
 	for (size_t at = 0, n; at < tensor->len; at += n) {
 		n = cut(x, tensor, at, block_len(x, at), block);
 		run_block(x, block, at);
+	}
+}
+
+/* The same where some state is no floats: blocks of it begin where those here do. */
+static void run_packed_blocks(portion *x, const lockstep_buffer *tensor) {
+	lockstep_buffer block[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS];
+	float room[LOCKSTEP_MAX_SLOTS][BLOCK_LEN];
+	for (size_t at = 0, n; at < tensor->len; at += n) {
+		n = cut(x, tensor, at, BLOCK_LEN, block);
+		lockstep_unpack(x->o, x->tensor, x->first + at, n, block + LOCKSTEP_SLOT, room);
+		run_block(x, block, at);
+		lockstep_pack(x->o, x->tensor, x->first + at, n, room);
 	}
 }
 
@@ -512,7 +531,7 @@ static void run_rows_apart(portion *x) {
  * its loop: there is no stage between. Where small state is looked at, a block is better in the cache. */
 static int fuses(const portion *x) {
 	const lockstep_record *r = &x->o->records[x->tensor];
-	return x->g->fused && x->alone && !x->o->shard_count && r->element == LOCKSTEP_BF16 && r->copied && r->copy_element == LOCKSTEP_BF16 &&
+	return x->g->fused && x->alone && !r->packs && !x->o->shard_count && r->element == LOCKSTEP_BF16 && r->copied && r->copy_element == LOCKSTEP_BF16 &&
 		!is_staged(x->g) && !lockstep_follows(x->o) && !lockstep_flushes(x->g, x->t);
 }
 
@@ -531,6 +550,8 @@ static void run(portion *x) {
 	if (!x->count) return;
 	if (x->g->plan.passes[x->pass].row)
 		run_rows_apart(x);
+	else if (x->o->records[x->tensor].packs)
+		run_packed_blocks(x, x->list);
 	else if (fuses(x))
 		run_fused(x);
 	else if (x->alone || is_staged(x->g))
@@ -744,6 +765,7 @@ static void step_part(const lockstep_job *job, const lockstep_unit *u, double su
 	}
 	portion x;
 	open_portion(&x, job->o, u->group, job->pass);
+	x.alone |= job->o->records[k].packs;
 	turn_to(&x, k);
 	put_tensor(&x, k, u->lo, u->hi - u->lo, job->params[k] + u->lo, lockstep_grads_at(job->o, k, job->grads[k], u->lo));
 	run(&x);
@@ -775,6 +797,7 @@ void lockstep_step_unit(void *context, size_t unit) {
 void lockstep_step_range(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, float *params, const float *grads) {
 	portion x;
 	open_portion(&x, o, o->places[tensor].group, 0);
+	x.alone |= o->records[tensor].packs;
 	turn_to(&x, tensor);
 	put_tensor(&x, tensor, first, count, params, grads);
 	run(&x);
@@ -824,7 +847,9 @@ static void agree(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, 
 	turn_to(&x, tensor);
 	put_tensor(&x, tensor, lo, hi - lo, job->params[tensor] + lo, lockstep_grads_at(job->o, tensor, job->grads[tensor], lo));
 	for (size_t at = 0, n; at < hi - lo; at += n) {
+		float room[LOCKSTEP_MAX_SLOTS][BLOCK_LEN];
 		n = cut(&x, x.list, at, block_len(&x, at), block);
+		if (job->o->records[tensor].packs) lockstep_unpack(job->o, tensor, lo + at, n, block + LOCKSTEP_SLOT, room);
 		count_agreeing(&x, block, at, lanes);
 	}
 }

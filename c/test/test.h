@@ -148,6 +148,7 @@ void test_pool_fork(void);
 void test_vectors(void);
 void test_types(void);
 void test_typed(void);
+void test_packed(void);
 void test_losses(void);
 void test_matmul(void);
 void test_verify(void);
