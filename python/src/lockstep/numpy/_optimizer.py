@@ -651,8 +651,9 @@ class Optimizer:
     def state(self, name: str) -> dict[str, Array]:
         """The state of an array by slot: no copies, and to write to them changes it.
 
-        What is not float32 (set_state_types) is a copy as float32, read-only. Each has the array's shape, or one of its own: see Rule.state_shapes. Then come "params_average" and
-        "params_slow", where there are an average and slow parameters: see average and lookahead.
+        What is not float32 (set_state_types) is a copy as float32, read-only. Each has the array's shape, or one of its
+        own: see Rule.state_shapes. Then come "params_average" and "params_slow", where there are an average and slow
+        parameters: see average and lookahead.
         """
         k = self._find(name)
         shapes = self._state_shapes(k) | dict.fromkeys(self._beside(self._optimizer.progress()), self._shapes[k])
@@ -805,7 +806,9 @@ class Optimizer:
         trial = c.Optimizer(self._rules, [])
         trial.set_state_types(numbers, 0)
         if types and (settings["adaptive_clip"] is not None or settings["centralize"]):
-            raise ArgumentError(f"state_types is {dict(types)} in the state, want none with adaptive_clip or centralize")
+            raise ArgumentError(
+                f"state_types is {dict(types)} in the state, want none with adaptive_clip or centralize"
+            )
         return types
 
     def _check_settings(self, saved: Mapping[str, Any]) -> None:
