@@ -18,6 +18,7 @@ import torch
 import torch_runs as runs
 from torch import Tensor
 from torch.nn import Parameter
+from torch.optim import Optimizer
 
 import lockstep
 import lockstep.numpy as ln
@@ -93,7 +94,7 @@ def saved(optimizer: Any) -> Any:
 
 
 def test_every_class() -> None:
-    classes = {n: getattr(lt, n) for n in lt.__all__ if isinstance(getattr(lt, n), type)}
+    classes = {n: of for n in lt.__all__ if issubclass(type(of := getattr(lt, n)), type) and issubclass(of, Optimizer)}
     takes = {n for n, of in classes.items() if "state_dtype" in inspect.signature(of).parameters}
     assert takes == PACKED.keys()
     eight = {n for n in lt.__all__ if n.endswith("8bit")}
@@ -230,7 +231,8 @@ def test_masters() -> None:
 
 
 def test_refused(tmp_path: Path) -> None:
-    for bad in (torch.float16, torch.float64, "float9", None, 8):
+    wrong: list[Any] = [torch.float16, torch.float64, "float9", None, 8]
+    for bad in wrong:
         with pytest.raises(lockstep.ArgumentError, match=r"state_dtype is .*, want torch.float32, torch.bfloat16 or"):
             lt.AdamW(parameters(), state_dtype=bad)
     with pytest.raises(lockstep.ArgumentError, match="state_seed is -1, want an integer from 0"):
@@ -261,7 +263,8 @@ def test_groups_differ() -> None:
     """Groups of other options, and a group that comes later."""
     first, *others = parameters()
     kwargs: dict[str, Any] = {"lr": 0.01, "momentum": 0.9, "state_dtype": "float8"}
-    optimizer = lt.SGD([{"params": [first]}, {"params": others[:2], "momentum": 0.0}], **kwargs)
+    groups: list[dict[str, Any]] = [{"params": [first]}, {"params": others[:2], "momentum": 0.0}]
+    optimizer = lt.SGD(groups, **kwargs)
     trained(optimizer, 0, 2)
     optimizer.add_param_group({"params": others[2:], "nesterov": True})
     trained(optimizer, 2, 4)
