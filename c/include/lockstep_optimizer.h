@@ -225,6 +225,22 @@ LOCKSTEP_API lockstep_status lockstep_optimizer_set_copies(lockstep_optimizer *o
 LOCKSTEP_API lockstep_status lockstep_optimizer_write_copies(lockstep_optimizer *o, float *const *params, lockstep_pool *pool, lockstep_error *error);
 
 /*
+ * lockstep_optimizer_step on parameters that are kept in two halves of 16 bits, as
+ * lockstep_kernel_split_bf16 makes them: params has a pointer for each tensor to the bf16 with which a
+ * model computes, the nearest one, and rests one to what that lacks of the bits of the float. A step joins
+ * them, is that of the floats to the bit, and splits them, block by block in the cache: parameters and what
+ * a model computes with take 4 bytes and not 6. lockstep_kernel_join_bf16 makes floats of them, for
+ * checkpoints; what else takes parameters, such as lockstep_optimizer_swap_average,
+ * lockstep_optimizer_write_copies and lockstep_optimizer_eval, takes them joined.
+ *
+ * Rules are those that lockstep_optimizer_begin takes. An adaptive clip and centralize, which look at rows,
+ * are refused; all else is as in any step. The halves must not overlap anything, and may be elsewhere in
+ * each step.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_step_split(lockstep_optimizer *o, uint16_t *const *params, uint16_t *const *rests,
+	const float *const *grads, lockstep_pool *pool, lockstep_error *error);
+
+/*
  * A step on some rows alone of the only tensor, a row-major matrix of rows of so many columns,
  * such as an embedding table of which a batch uses few. indices are count rows, in any order,
  * and grads their gradients, one after the other: count * columns. No other row of params or

@@ -135,6 +135,7 @@ typedef struct lockstep_record {
 	int packs;                           /* whether one is another than floats */
 	lockstep_element element; /* of its gradient */
 	uint16_t *copied;         /* the copy of its parameters, or NULL */
+	const uint16_t *rest;     /* where the lower halves of its parameters were in the last step, or NULL */
 	lockstep_element copy_element;
 } lockstep_record;
 
@@ -193,6 +194,7 @@ struct lockstep_optimizer {
 
 	lockstep_interval *states, *owned; /* what is written but parameters, and with them; in order */
 	size_t state_count, owned_count;
+	int owns_halves; /* owned has parameters in two halves */
 	lockstep_interval *blocks; /* memory with what is owned, and nothing between that has room for a gradient */
 	size_t block_count;
 
@@ -307,6 +309,9 @@ static inline uint64_t lockstep_mixed(uint64_t x) {
 /* Finds the places of the buffers of a step, and which gradients are missing. */
 lockstep_status lockstep_find_places(lockstep_optimizer *o, float *const *params, const float *const *grads, lockstep_error *error);
 
+/* The same of parameters in two halves. */
+lockstep_status lockstep_find_halves(lockstep_optimizer *o, uint16_t *const *params, uint16_t *const *rests, const float *const *grads, lockstep_error *error);
+
 /* Takes note of where parameters are, all of them. */
 lockstep_status lockstep_own_params(lockstep_optimizer *o, float *const *params, lockstep_error *error);
 
@@ -361,6 +366,7 @@ lockstep_status lockstep_check_not_begun(const lockstep_optimizer *o, lockstep_e
 typedef struct lockstep_job {
 	lockstep_optimizer *o;
 	int pass;
+	uint16_t *const *halves, *const *rests; /* in place of parameters, or NULL */
 	float *const *params;
 	const float *const *grads;
 	double scale; /* of the gradients, where they are looked at before the step */
@@ -437,6 +443,9 @@ void lockstep_square_unit(void *job, size_t unit);
 /* Counts the elements of a unit that agree, if its step is as cautious as that says. */
 void lockstep_agree_unit(void *job, size_t unit);
 
+/* Takes a step of a unit whose parameters are in two halves. */
+void lockstep_split_unit(void *job, size_t unit);
+
 /* Adds up a unit's gradients, each tensor's by add, which has the range that is the unit's. */
 typedef void lockstep_add(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, double lanes[LOCKSTEP_LANES]);
 void lockstep_square(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, double lanes[LOCKSTEP_LANES]);
@@ -495,6 +504,12 @@ static inline int lockstep_follows(const lockstep_optimizer *o) {
 void lockstep_follow(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, float *params);
 
 /* range.c */
+
+/* Refuses rules whose steps are not of ranges, one apart from the other. */
+lockstep_status lockstep_check_plain(const lockstep_optimizer *o, lockstep_error *error);
+
+/* Lets state begin as the parameters of a range. */
+void lockstep_begin_range_as_params(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, const float *params);
 lockstep_status lockstep_open_ranges(lockstep_optimizer *o);
 void lockstep_close_ranges(lockstep_optimizer *o);
 

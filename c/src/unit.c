@@ -575,13 +575,18 @@ static void turn_to(portion *x, size_t tensor) {
 	if (x->g->clipping.noisy) x->noise = lockstep_noise_of(x->o, tensor);
 }
 
-/* Has what follows a range of a tensor do so behind the last pass, in which it has no part. Its copy is
- * another only where the parameters are. */
+/* Has what follows a range of a tensor do so that has no part in the step. Its copy is another only where
+ * the parameters are. */
+static void follow_range_without(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, float *params) {
+	lockstep_follow(o, tensor, first, n, params);
+	if (o->following->overwrites || o->following->synchronizes) lockstep_copy_out(o, tensor, first, n, params);
+}
+
+/* The same behind the last pass. */
 static void follow_without(const lockstep_job *job, size_t tensor, size_t lo, size_t hi) {
 	const lockstep_optimizer *o = job->o;
 	if (!lockstep_follows(o) || !is_last(&o->groups[o->places[tensor].group].plan, job->pass)) return;
-	lockstep_follow(o, tensor, lo, hi - lo, job->params[tensor] + lo);
-	if (o->following->overwrites || o->following->synchronizes) lockstep_copy_out(o, tensor, lo, hi - lo, job->params[tensor] + lo);
+	follow_range_without(o, tensor, lo, hi - lo, job->params[tensor] + lo);
 }
 
 /* Small tensors share calls, after which comes what would come behind a block, unless each needs a
@@ -801,6 +806,42 @@ void lockstep_step_range(const lockstep_optimizer *o, size_t tensor, size_t firs
 	turn_to(&x, tensor);
 	put_tensor(&x, tensor, first, count, params, grads);
 	run(&x);
+}
+
+/* Takes a step of a block of a tensor, which is joined. */
+static void step_joined(const lockstep_job *job, size_t tensor, size_t first, size_t n) {
+	const lockstep_optimizer *o = job->o;
+	float room[BLOCK_LEN];
+	lockstep_buffer upper = {(float *)(void *)(job->halves[tensor] + first), n, 0}, lower = {(float *)(void *)(job->rests[tensor] + first), n, 0};
+	const lockstep_buffer join[] = {{room, n, 0}, upper, lower}, split[] = {upper, lower, {room, n, 0}};
+	const float *grads = job->grads[tensor];
+	lockstep_kernel_join_bf16(o->table, join, 3);
+	if (grads && o->records[tensor].begins) lockstep_begin_range_as_params(o, tensor, first, n, room);
+	if (o->following) lockstep_begin_beside_range(o, tensor, first, n, room);
+	if (grads)
+		lockstep_step_range(o, tensor, first, n, room, lockstep_grads_at(o, tensor, grads, first));
+	else if (lockstep_follows(o))
+		follow_range_without(o, tensor, first, n, room);
+	lockstep_kernel_split_bf16(o->table, split, 3);
+}
+
+/* The same of a range. */
+static void step_halves(const lockstep_job *job, size_t tensor, size_t lo, size_t hi) {
+	if (!job->grads[tensor] && !job->o->following) return;
+	for (size_t n; lo < hi; lo += n) {
+		n = hi - lo < BLOCK_LEN ? hi - lo : BLOCK_LEN;
+		step_joined(job, tensor, lo, n);
+	}
+}
+
+void lockstep_split_unit(void *context, size_t unit) {
+	const lockstep_job *job = context;
+	const lockstep_unit *u = &job->o->units[unit];
+	if (u->tensor != SHARED) step_halves(job, u->tensor, u->lo, u->hi);
+	for (size_t at = u->lo; u->tensor == SHARED && at < u->hi; at++) {
+		size_t k = job->o->groups[u->group].shared[at];
+		step_halves(job, k, 0, job->o->places[k].size);
+	}
 }
 
 void lockstep_step_some(const lockstep_optimizer *o, const lockstep_row *rows, size_t count, size_t columns, float *params) {

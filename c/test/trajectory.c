@@ -425,9 +425,28 @@ static void narrow(trajectory *t, const float *list[TENSORS], size_t shard) {
 	}
 }
 
+/* Takes a step on halves of the parameters. */
+static void take_split_step(trajectory *t) {
+	static uint16_t upper[32 << 10], lower[32 << 10];
+	uint16_t *uppers[TENSORS], *lowers[TENSORS];
+	lockstep_error error;
+	for (size_t k = 0, first = 0; k < TENSORS; first += sizes[k++]) {
+		uppers[k] = upper + first, lowers[k] = lower + first;
+		const lockstep_buffer list[] = {{(float *)(void *)uppers[k], sizes[k], 0}, {(float *)(void *)lowers[k], sizes[k], 0}, {t->params[k], sizes[k], 0}};
+		CHECK(!lockstep_kernel_split_bf16(t->w->table, list, 3), "not split");
+	}
+	must(lockstep_optimizer_step_split(t->o, uppers, lowers, t->given, t->w->pool, &error), &error);
+	for (size_t k = 0; k < TENSORS; k++) {
+		const lockstep_buffer list[] = {{t->params[k], sizes[k], 0}, {(float *)(void *)uppers[k], sizes[k], 0}, {(float *)(void *)lowers[k], sizes[k], 0}};
+		CHECK(!lockstep_kernel_join_bf16(t->w->table, list, 3), "not joined");
+	}
+}
+
 static void take_step(trajectory *t, int step) {
 	lockstep_error error;
-	if (t->w->ranges) {
+	if (t->w->ranges == 2) {
+		take_split_step(t);
+	} else if (t->w->ranges) {
 		must(lockstep_optimizer_begin(t->o, -1, &error), &error);
 		apply(t, 1);
 		apply(t, 0);
@@ -609,6 +628,12 @@ static void follow_on(const lockstep_table *table, int in_all_ways, lockstep_poo
 	}
 	now = (way){table, NULL, 1, 0, 1, 0};
 	each_line("packed_followed_whole", follow_some);
+	now = (way){table, seven, 2, 1, 1, 0};
+	each_line("missing", follow_some);
+	each_line("followed", follow_some);
+	each_line("clipped", follow_some);
+	each_line("typed_clipped", follow_some);
+	each_line("packed_typed_followed", follow_some);
 }
 
 void test_trajectories(void) {
