@@ -13,7 +13,7 @@ from typing import Any
 from .._library import Rule
 from ._authors import Lion
 from ._optimizer import LockstepOptimizer
-from ._options import Betas, Number, Params
+from ._options import CAUTIONS, Betas, Number, Params
 from ._rules import SGD, Adagrad, Adam, AdamW, RMSprop
 from ._tensors import UnsupportedError
 
@@ -55,6 +55,8 @@ class Adam8bit(EightBits, Adam):
     classes of 8 bits.
     """
 
+    _cautions = CAUTIONS[:1]
+
     def __init__(
         self,
         params: Params,
@@ -73,7 +75,6 @@ class Adam8bit(EightBits, Adam):
         block_size: int = 256,
         bf16_stochastic_round: bool = False,
         cautious_update: bool = False,
-        cautious_decay: bool = False,
         master_weights: bool = False,
         state_seed: int = 0,
     ) -> None:
