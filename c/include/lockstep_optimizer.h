@@ -15,8 +15,8 @@
  * An optimizer gives the bits of Go's package update, for any number of threads. It belongs to
  * one thread at a time, but for lockstep_optimizer_apply and lockstep_optimizer_observe; different
  * ones do not know of one another. Only lockstep_optimizer_new, lockstep_slots,
- * lockstep_matrix_slots, lockstep_pool_new, what sets an average, lookahead, zeros for gradients,
- * centralize or an adaptive clip, steps on more rows or shards than before and gradients observed
+ * lockstep_matrix_slots, lockstep_pool_new, what sets an average, lookahead, types of state, zeros for
+ * gradients, centralize or an adaptive clip, steps on more rows or shards than before and gradients observed
  * in more parts than before allocate. What is refused has changed nothing, and says why in the
  * error, of which the caller may give NULL.
  *
@@ -86,6 +86,26 @@ typedef struct lockstep_group {
 	                        and the others are 0 */
 } lockstep_group;
 
+/*
+ * How the elements of a state buffer are in memory. Arithmetic is of floats with any: a step makes floats
+ * of a block of state, moves it as the rule says, and stores it anew, all while it is in the cache.
+ *
+ * LOCKSTEP_STATE_BF16 is the upper half of a float, of two neighbours one at random so that the mean is
+ * right. To nearest, a mean that moves by less than 1 in 512 of itself would stay where it is. What lies
+ * between the largest bf16 and infinity is the former.
+ *
+ * LOCKSTEP_STATE_FLOAT8 is 8 bits for each element, and a float for each LOCKSTEP_STATE_BLOCK of them, the
+ * largest magnitude s among these, which is kept as it is. An element has a fraction of 3 bits and an
+ * exponent of 4 beside its sign, or of 5 if it is a square: it is s or one of s·(1 + f/8)·2^-e down to
+ * s·1.25·2^-16, of squares s·1.25·2^-32, or 0. Of the two of these beside a number one is taken at random
+ * so that the mean is right. A square that is not 0 does not become 0. NaN and infinite elements are
+ * stored as 0 and count for no other's s.
+ */
+typedef enum lockstep_state_type { LOCKSTEP_STATE_FLOAT32, LOCKSTEP_STATE_BF16, LOCKSTEP_STATE_FLOAT8 } lockstep_state_type;
+
+/* Elements of a block of state, and the largest tensor whose state stays floats. */
+enum { LOCKSTEP_STATE_BLOCK = 256, LOCKSTEP_STATE_SMALL = 4096 };
+
 /* A tensor of parameters. */
 typedef struct lockstep_tensor {
 	const char *name;    /* in errors and for finding it; NULL for none */
@@ -102,6 +122,10 @@ typedef struct lockstep_tensor {
 	                        row or column, such as RowwiseAdaGrad and Adafactor (see
 	                        lockstep_matrix_slots), to rules that are for matrices alone, such as
 	                        Muon, and to an adaptive clip and centralize, which look at rows. */
+	const lockstep_state_type *types; /* of the caller's state: how each of its buffers is in memory, of as
+	                        many bytes as lockstep_optimizer_state_room says, whose address is cast
+	                        to a float's; NULL where all are floats. See
+	                        lockstep_optimizer_set_state_types, which these are to be named to. */
 } lockstep_tensor;
 
 typedef struct lockstep_optimizer lockstep_optimizer;
@@ -199,6 +223,22 @@ LOCKSTEP_API lockstep_status lockstep_optimizer_set_copies(lockstep_optimizer *o
  * it is an error.
  */
 LOCKSTEP_API lockstep_status lockstep_optimizer_write_copies(lockstep_optimizer *o, float *const *params, lockstep_pool *pool, lockstep_error *error);
+
+/*
+ * lockstep_optimizer_step on parameters that are kept in two halves of 16 bits, as
+ * lockstep_kernel_split_bf16 makes them: params has a pointer for each tensor to the bf16 with which a
+ * model computes, the nearest one, and rests one to what that lacks of the bits of the float. A step joins
+ * them, is that of the floats to the bit, and splits them, block by block in the cache: parameters and what
+ * a model computes with take 4 bytes and not 6. lockstep_kernel_join_bf16 makes floats of them, for
+ * checkpoints; what else takes parameters, such as lockstep_optimizer_swap_average,
+ * lockstep_optimizer_write_copies and lockstep_optimizer_eval, takes them joined.
+ *
+ * Rules are those that lockstep_optimizer_begin takes. An adaptive clip and centralize, which look at rows,
+ * are refused; all else is as in any step. The halves must not overlap anything, and may be elsewhere in
+ * each step.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_step_split(lockstep_optimizer *o, uint16_t *const *params, uint16_t *const *rests,
+	const float *const *grads, lockstep_pool *pool, lockstep_error *error);
 
 /*
  * A step on some rows alone of the only tensor, a row-major matrix of rows of so many columns,
@@ -554,6 +594,68 @@ LOCKSTEP_API size_t lockstep_matrix_slots(const lockstep_group *group, size_t ro
  * tensor's first step, unless its steps have been set to more than 0. */
 LOCKSTEP_API float *lockstep_optimizer_state(const lockstep_optimizer *o, size_t tensor, const char *slot);
 LOCKSTEP_API size_t lockstep_optimizer_state_len(const lockstep_optimizer *o, size_t tensor, const char *slot);
+/*
+ * Has steps keep state in fewer bits: types has the types of count slots by their names, in all rules that
+ * have one of the name, and the others are floats. A count of 0 is for floats alone, as at first. What is
+ * in the buffers is converted, with memory for both: best before the first step.
+ *
+ *	const lockstep_slot_type types[] = {{"m", LOCKSTEP_STATE_FLOAT8}, {"v", LOCKSTEP_STATE_FLOAT8}};
+ *	lockstep_optimizer_set_state_types(o, types, 2, seed, &error);
+ *
+ * It may be means and sums of gradients or of squares, of a rule that takes a step in one pass over
+ * elements and makes no parameters of its state: Adam, Adamax ("m"), NAdam, RAdam, LaProp, AdaBelief, Yogi,
+ * Adan, AdEMAMix, ADOPT, Momentum, Lion, Signum, AdaGrad, Adadelta, RMSprop without centered, and others
+ * like them. Tensors of at most LOCKSTEP_STATE_SMALL elements stay floats.
+ *
+ * How elements are rounded follows from seed, the number of the tensor, the slot, the number of the
+ * tensor's step and that of the element: the same bits for any ranges, threads and tables, and again for a
+ * step that is taken again from a checkpoint. Where several processes have parts of the parameters, each
+ * wants a seed of its own.
+ *
+ * State of the caller's stays as lockstep_tensor says: other types for it are an error. A range of
+ * lockstep_optimizer_apply must begin at a multiple of LOCKSTEP_STATE_BLOCK and end at one, or with the
+ * tensor. Steps on rows, an adaptive clip and centralize look at rows, and are an error with such state,
+ * of which lockstep_optimizer_state has none. Within a step it is an error, and LOCKSTEP_NO_MEMORY leaves
+ * all as it is.
+ */
+typedef struct lockstep_slot_type {
+	const char *slot;
+	lockstep_state_type type;
+} lockstep_slot_type;
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_state_types(lockstep_optimizer *o, const lockstep_slot_type *types, size_t count, uint64_t seed, lockstep_error *error);
+
+/* How a state buffer is kept; floats where there is none of the name. */
+LOCKSTEP_API lockstep_state_type lockstep_optimizer_state_type(const lockstep_optimizer *o, size_t tensor, const char *slot);
+
+/* The bytes of memory that all state takes, averages and slow parameters among it. */
+LOCKSTEP_API size_t lockstep_optimizer_state_bytes(const lockstep_optimizer *o);
+
+/*
+ * The bytes of a buffer of n elements that is the caller's. It is aligned to 4 bytes at least, best to 64,
+ * and all bytes 0 are all elements 0. How it is laid out is that of kernels: in blocks, of which the
+ * functions below give the elements in order. 0 for more elements than memory has bytes.
+ */
+LOCKSTEP_API size_t lockstep_optimizer_state_room(lockstep_state_type type, size_t n);
+
+/*
+ * The elements of a buffer of bf16, as many as lockstep_optimizer_state_len says, copied from the optimizer
+ * or to it. What no step can have left is refused: NaN, infinities, and squares below 0.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_read_halves(const lockstep_optimizer *o, size_t tensor, const char *slot, uint16_t *halves, lockstep_error *error);
+LOCKSTEP_API lockstep_status lockstep_optimizer_write_halves(lockstep_optimizer *o, size_t tensor, const char *slot, const uint16_t *halves, lockstep_error *error);
+
+/*
+ * The same of a buffer of float8: a code for each element, and a scale for each block of
+ * LOCKSTEP_STATE_BLOCK, the last of which may be shorter. The highest bit of a code is the sign, but of
+ * squares. What is left of a code c stands for 0 if it is 0, and else for the float with the bits
+ * (c + 889)·2^20, of squares (c + 761)·2^20, times the scale. Scales must be finite and not below 0.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_read_codes(const lockstep_optimizer *o, size_t tensor, const char *slot, uint8_t *codes, float *scales, lockstep_error *error);
+LOCKSTEP_API lockstep_status lockstep_optimizer_write_codes(lockstep_optimizer *o, size_t tensor, const char *slot, const uint8_t *codes, const float *scales, lockstep_error *error);
+
+/* The elements of a buffer of any type as floats, copied. */
+LOCKSTEP_API lockstep_status lockstep_optimizer_read_floats(const lockstep_optimizer *o, size_t tensor, const char *slot, float *floats, lockstep_error *error);
+
 /* What an exported state calls the rule of a group, with all that changes the state: "rmsprop, centered". */
 LOCKSTEP_API const char *lockstep_optimizer_rule(const lockstep_optimizer *o, size_t group);
 

@@ -14,6 +14,15 @@ static int takes_all(const lockstep_plan *plan, const lockstep_pass *pass) {
 	return 1;
 }
 
+/* The kernel that is another between a gradient of bf16 and a copy of it, or NULL: it has the same
+ * scalars, and the name with BF16 behind it. */
+static const lockstep_kernel *fused_with(const lockstep_kernel *kernel) {
+	size_t n = strlen(kernel->name);
+	for (size_t k = 0; k < lockstep_all_count; k++)
+		if (!strncmp(lockstep_all[k].name, kernel->name, n) && !strcmp(lockstep_all[k].name + n, "BF16")) return &lockstep_all[k];
+	return NULL;
+}
+
 /* What follows from options that have been checked. */
 static void make_plan(lockstep_rule_group *g) {
 	memset(&g->plan, 0, sizeof g->plan);
@@ -22,6 +31,7 @@ static void make_plan(lockstep_rule_group *g) {
 	g->code->state_name(g->options, g->name, sizeof g->name);
 	g->lr = g->common.lr;
 	g->plain = g->plan.pass_count == 1 && g->plan.passes[0].sums == LOCKSTEP_NO_SUMS && takes_all(&g->plan, &g->plan.passes[0]);
+	g->fused = g->plain ? fused_with(g->plan.passes[0].kernel) : NULL;
 	g->fades = 1;
 	g->keeps = 0;
 	for (int j = 0; j < g->plan.slot_count; j++) {

@@ -17,18 +17,9 @@ lockstep_status lockstep_optimizer_set_noise(lockstep_optimizer *o, const lockst
 	return LOCKSTEP_OK;
 }
 
-/* A number in which each bit of x has changed half of the bits: the next one of SplitMix64
- * (Steele, Lea, Flood 2014). */
-static uint64_t mixed(uint64_t x) {
-	x += UINT64_C(0x9e3779b97f4a7c15);
-	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-	return x ^ x >> 31;
-}
-
 lockstep_noise_scalars lockstep_noise_of(const lockstep_optimizer *o, size_t tensor) {
 	int64_t steps = o->step - o->records[tensor].missed;
-	uint64_t key = mixed(mixed(mixed(o->noise.seed) ^ (uint64_t)tensor) ^ (uint64_t)steps);
+	uint64_t key = lockstep_mixed(lockstep_mixed(lockstep_mixed(o->noise.seed) ^ (uint64_t)tensor) ^ (uint64_t)steps);
 	double std = lockstep_std_of(&o->noise, steps);
 	if (o->groups[o->places[tensor].group].common.maximize) std = -std; /* as the gradient is */
 	return (lockstep_noise_scalars){.std = (float)std, .key1 = (uint32_t)key, .key2 = (uint32_t)(key >> 32)};

@@ -59,7 +59,7 @@ static lockstep_status check_tensors(lockstep_optimizer *o, const lockstep_tenso
 /* Room for what there is one of for each tensor. */
 static lockstep_status get_tensors(lockstep_optimizer *o, const lockstep_tensor *tensors, size_t count) {
 	lockstep_status status = LOCKSTEP_OK;
-	const size_t own = 3, beside = 2; /* rooms: of state, and of what is beside it. Parameters, and their copies */
+	const size_t own = 4, beside = 3; /* rooms: of state, which moves, and of what is beside it. Parameters, in halves maybe, and their copies */
 	size_t length = 0;
 	for (size_t k = 0; k < count; k++) length += tensors[k].name ? strlen(tensors[k].name) + 1 : 0;
 	o->count = count;
@@ -347,7 +347,7 @@ float *lockstep_optimizer_state(const lockstep_optimizer *o, size_t tensor, cons
 	if (tensor >= o->count || !slot) return NULL;
 	const lockstep_plan *plan = &o->groups[o->places[tensor].group].plan;
 	for (int j = 0; j < lockstep_kept_slots(plan); j++)
-		if (!strcmp(plan->slots[j].name, slot)) return o->places[tensor].state[j];
+		if (!strcmp(plan->slots[j].name, slot)) return o->records[tensor].packing[j] == LOCKSTEP_STATE_FLOAT32 ? o->places[tensor].state[j] : NULL;
 	return lockstep_beside(o, tensor, slot);
 }
 

@@ -17,7 +17,8 @@ enum {
 	ROW_UNITS = 64,
 	FACTOR_ROWS = 256,
 	FACTOR_PIECE = 16 << 10,
-	SHARD_LEN = 8 << 10
+	SHARD_LEN = 8 << 10,
+	PACK_LEN = LOCKSTEP_STATE_BLOCK
 };
 
 /* Steps apart at which state that has faded becomes zeros: see Go's internal/engine. */
@@ -86,6 +87,7 @@ typedef struct lockstep_rule_group {
 	double fades; /* what a step leaves of the state that fades fastest */
 	int keeps;    /* it has slots of a number for each tensor, and so each tensor scalars of its own */
 	int plain;    /* its one kernel takes elements of all buffers in any parts, and has no sums */
+	const lockstep_kernel *fused; /* that kernel along a gradient of bf16, which leaves a copy of bf16, or NULL */
 
 	lockstep_step_input input;
 	double scale; /* of the gradients that input is for */
@@ -129,8 +131,11 @@ typedef struct lockstep_record {
 	int owned;                     /* its state is the caller's */
 	int listed;
 	int begins; /* slots have yet to begin as the parameters */
+	uint8_t packing[LOCKSTEP_MAX_SLOTS]; /* the lockstep_state_type of each slot */
+	int packs;                           /* whether one is another than floats */
 	lockstep_element element; /* of its gradient */
 	uint16_t *copied;         /* the copy of its parameters, or NULL */
+	const uint16_t *rest;     /* where the lower halves of its parameters were in the last step, or NULL */
 	lockstep_element copy_element;
 } lockstep_record;
 
@@ -185,9 +190,11 @@ struct lockstep_optimizer {
 	lockstep_room room; /* what all state that is not the caller's lies in */
 	lockstep_following *following; /* while there is an average or lookahead */
 	float *together; /* the room of passes together */
+	uint64_t pack_seed; /* of the rounding of state that is no floats */
 
 	lockstep_interval *states, *owned; /* what is written but parameters, and with them; in order */
 	size_t state_count, owned_count;
+	int owns_halves; /* owned has parameters in two halves */
 	lockstep_interval *blocks; /* memory with what is owned, and nothing between that has room for a gradient */
 	size_t block_count;
 
@@ -258,10 +265,52 @@ void lockstep_free_beside(lockstep_optimizer *o, int which);
 size_t lockstep_slot_len(const lockstep_slot *slot, size_t size, size_t columns);
 size_t lockstep_slot_side(const lockstep_slot *slot, size_t size, size_t columns);
 
+/* The bytes of a tensor's slot in memory. */
+size_t lockstep_slot_bytes(const lockstep_optimizer *o, size_t tensor, int slot);
+
+/* Finds state that is the optimizer's places in a new room, as its types are now: what was in the old one,
+ * which goes to old, is to be copied. Without memory all stays. */
+lockstep_status lockstep_place_state_anew(lockstep_optimizer *o, lockstep_room *old, lockstep_error *error);
+void lockstep_free_room(lockstep_room *room);
+
+/* Refuses state that no step can have left: NaN, infinities, and squares below 0. */
+lockstep_status lockstep_check_slot(const lockstep_optimizer *o, size_t tensor, const lockstep_slot *slot, const float *x, size_t n, lockstep_error *error);
+
+/* packed.c */
+
+/* Takes the types of a tensor's state, which must be the caller's. */
+lockstep_status lockstep_take_types(lockstep_optimizer *o, size_t tensor, int of_caller, const lockstep_state_type *types, lockstep_error *error);
+
+/* Refuses such of them as no step can have left. */
+lockstep_status lockstep_check_packed(const lockstep_optimizer *o, size_t tensor, int slot, const float *words, lockstep_error *error);
+
+/* Whether any state is no floats. */
+int lockstep_packs_state(const lockstep_optimizer *o);
+
+/* Refuses what looks at rows while it is. */
+lockstep_status lockstep_check_unpacked(const lockstep_optimizer *o, const char *what, lockstep_error *error);
+
+/* Has the slots in a block's list that are no floats be these in a room, of n elements from one on, which
+ * is where a block of state begins; and stores what has become of them. */
+void lockstep_unpack(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, lockstep_buffer *slots, float room[][BLOCK_LEN]);
+void lockstep_pack(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, float room[][BLOCK_LEN]);
+
+/* A number in which each bit of x has changed half of the bits: the next one of SplitMix64
+ * (Steele, Lea, Flood 2014). */
+static inline uint64_t lockstep_mixed(uint64_t x) {
+	x += UINT64_C(0x9e3779b97f4a7c15);
+	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+	return x ^ x >> 31;
+}
+
 /* overlap.c */
 
 /* Finds the places of the buffers of a step, and which gradients are missing. */
 lockstep_status lockstep_find_places(lockstep_optimizer *o, float *const *params, const float *const *grads, lockstep_error *error);
+
+/* The same of parameters in two halves. */
+lockstep_status lockstep_find_halves(lockstep_optimizer *o, uint16_t *const *params, uint16_t *const *rests, const float *const *grads, lockstep_error *error);
 
 /* Takes note of where parameters are, all of them. */
 lockstep_status lockstep_own_params(lockstep_optimizer *o, float *const *params, lockstep_error *error);
@@ -317,6 +366,7 @@ lockstep_status lockstep_check_not_begun(const lockstep_optimizer *o, lockstep_e
 typedef struct lockstep_job {
 	lockstep_optimizer *o;
 	int pass;
+	uint16_t *const *halves, *const *rests; /* in place of parameters, or NULL */
 	float *const *params;
 	const float *const *grads;
 	double scale; /* of the gradients, where they are looked at before the step */
@@ -393,6 +443,9 @@ void lockstep_square_unit(void *job, size_t unit);
 /* Counts the elements of a unit that agree, if its step is as cautious as that says. */
 void lockstep_agree_unit(void *job, size_t unit);
 
+/* Takes a step of a unit whose parameters are in two halves. */
+void lockstep_split_unit(void *job, size_t unit);
+
 /* Adds up a unit's gradients, each tensor's by add, which has the range that is the unit's. */
 typedef void lockstep_add(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, double lanes[LOCKSTEP_LANES]);
 void lockstep_square(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, double lanes[LOCKSTEP_LANES]);
@@ -451,6 +504,12 @@ static inline int lockstep_follows(const lockstep_optimizer *o) {
 void lockstep_follow(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, float *params);
 
 /* range.c */
+
+/* Refuses rules whose steps are not of ranges, one apart from the other. */
+lockstep_status lockstep_check_plain(const lockstep_optimizer *o, lockstep_error *error);
+
+/* Lets state begin as the parameters of a range. */
+void lockstep_begin_range_as_params(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, const float *params);
 lockstep_status lockstep_open_ranges(lockstep_optimizer *o);
 void lockstep_close_ranges(lockstep_optimizer *o);
 

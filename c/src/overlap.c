@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 /* Whose an interval is: a part of a tensor, or the optimizer's own state. */
-enum { ESTIMATES = LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS, COPIES_BF16, COPIES_F16, PARTS };
+enum { ESTIMATES = LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS, UPPER_HALVES, LOWER_HALVES, COPIES_BF16, COPIES_F16, PARTS };
 
 lockstep_interval lockstep_interval_of(size_t tensor, int part, const float *data, size_t n) {
 	uintptr_t at = (uintptr_t)data;
@@ -14,6 +14,13 @@ lockstep_interval lockstep_interval_of(size_t tensor, int part, const float *dat
 }
 
 static int is_copy(lockstep_interval x) { return x.of != SIZE_MAX && x.of % PARTS >= COPIES_BF16; }
+
+static int is_half(lockstep_interval x) { return x.of != SIZE_MAX && (x.of % PARTS == UPPER_HALVES || x.of % PARTS == LOWER_HALVES); }
+
+static lockstep_interval halves_of(size_t tensor, int part, const uint16_t *data, size_t n) {
+	uintptr_t at = (uintptr_t)data;
+	return (lockstep_interval){at, at + n * sizeof *data, tensor * PARTS + (size_t)part};
+}
 
 static lockstep_interval copies_of(size_t tensor, const uint16_t *data, lockstep_element element, size_t n) {
 	uintptr_t at = (uintptr_t)data;
@@ -27,6 +34,7 @@ static lockstep_interval grads_of(const lockstep_optimizer *o, size_t tensor, co
 }
 
 static lockstep_element element_of(const lockstep_optimizer *o, lockstep_interval x) {
+	if (is_half(x)) return LOCKSTEP_BF16; /* of which the lower ones have the size */
 	if (is_copy(x)) return x.of % PARTS == COPIES_BF16 ? LOCKSTEP_BF16 : LOCKSTEP_F16;
 	return x.of != SIZE_MAX && x.of % PARTS == LOCKSTEP_GRADS ? o->records[x.of / PARTS].element : LOCKSTEP_FLOAT32;
 }
@@ -38,7 +46,9 @@ static const char *title(const lockstep_optimizer *o, lockstep_interval x, char 
 	char name[NAME_LEN];
 	if (tensor >= o->count) return "the optimizer's own state";
 	const lockstep_slot *slots = o->groups[o->places[tensor].group].plan.slots;
-	const char *what = part < LOCKSTEP_SLOT ? names[part] : part == ESTIMATES ? "estimates" : is_copy(x) ? "copies" : slots[part - LOCKSTEP_SLOT].name;
+	const char *what = part < LOCKSTEP_SLOT ? names[part] : part == ESTIMATES ? "estimates" : is_copy(x) ? "copies" : NULL;
+	if (is_half(x)) what = part == UPPER_HALVES ? names[0] : "rests";
+	if (!what) what = slots[part - LOCKSTEP_SLOT].name;
 	snprintf(room, 2 * NAME_LEN, "%s of tensor %zu%s", what, tensor, lockstep_quoted(o, tensor, name));
 	return room;
 }
@@ -97,22 +107,44 @@ static void find_blocks(lockstep_optimizer *o) {
 	}
 }
 
-/* Notes where parameters and state are. */
-static lockstep_status own(lockstep_optimizer *o, float *const *params, lockstep_error *error) {
-	size_t n = 0;
-	for (; n < o->state_count; n++) o->owned[n] = o->states[n];
-	for (size_t k = 0; k < o->count; k++)
-		if (o->places[k].size) o->owned[n++] = lockstep_interval_of(k, LOCKSTEP_PARAMS, params[k], o->places[k].size);
+/* Notes where n places are, of parameters and state. */
+static lockstep_status own_places(lockstep_optimizer *o, size_t n, lockstep_error *error) {
 	o->owned_count = 0; /* until they are known to be apart */
 	lockstep_status status = lockstep_disjoint(o, o->owned, n, error);
 	if (status) return status;
 	o->owned_count = n;
 	find_blocks(o);
-	for (size_t k = 0; k < o->count; k++) {
-		o->places[k].params = params[k];
-		o->places[k].grads = NULL; /* which was apart from others */
-	}
+	for (size_t k = 0; k < o->count; k++) o->places[k].grads = NULL; /* which was apart from others */
 	return LOCKSTEP_OK;
+}
+
+static lockstep_status own(lockstep_optimizer *o, float *const *params, lockstep_error *error) {
+	size_t n = 0;
+	for (; n < o->state_count; n++) o->owned[n] = o->states[n];
+	for (size_t k = 0; k < o->count; k++)
+		if (o->places[k].size) o->owned[n++] = lockstep_interval_of(k, LOCKSTEP_PARAMS, params[k], o->places[k].size);
+	lockstep_status status = own_places(o, n, error);
+	for (size_t k = 0; k < o->count && !status; k++) o->places[k].params = params[k];
+	o->owns_halves = 0;
+	return status;
+}
+
+static lockstep_status own_halves(lockstep_optimizer *o, uint16_t *const *params, uint16_t *const *rests, lockstep_error *error) {
+	size_t n = 0;
+	for (; n < o->state_count; n++) o->owned[n] = o->states[n];
+	for (size_t k = 0; k < o->count; k++) {
+		size_t size = o->places[k].size;
+		if (!size) continue;
+		o->owned[n++] = halves_of(k, UPPER_HALVES, params[k], size);
+		o->owned[n++] = halves_of(k, LOWER_HALVES, rests[k], size);
+	}
+	lockstep_status status = own_places(o, n, error);
+	for (size_t k = 0; k < o->count && !status; k++) {
+		o->places[k].params = (const float *)(const void *)params[k];
+		o->records[k].rest = rests[k];
+	}
+	o->owns_halves = 1;
+	return status;
 }
 
 /* The first of some intervals that ends behind an address. */
@@ -193,8 +225,19 @@ lockstep_status lockstep_apart_from_owned(const lockstep_optimizer *o, size_t te
 	return behind < o->owned_count && o->owned[behind].at < x.end ? overlap(o, x, o->owned[behind], error) : LOCKSTEP_OK;
 }
 
+/* Finds gradients a place where any, or parameters, may have moved. */
+static lockstep_status find_grads(lockstep_optimizer *o, const float *const *grads, int moved, lockstep_status status, lockstep_error *error) {
+	if (o->shard_count || !moved) return status; /* lockstep_check_shards looks at shards */
+	if (!status) status = move_all(o, grads, error);
+	if (!status && o->zeroes) {
+		status = lockstep_grads_apart(o, &grads, 1, error);
+		if (status) o->owned_count = 0; /* what is known is that of an earlier step */
+	}
+	return status;
+}
+
 lockstep_status lockstep_find_places(lockstep_optimizer *o, float *const *params, const float *const *grads, lockstep_error *error) {
-	int params_moved = !o->owned_count, grads_moved = 0;
+	int params_moved = !o->owned_count || o->owns_halves, grads_moved = 0;
 	o->missing = 0;
 	for (size_t k = 0; k < o->count; k++) {
 		const lockstep_place *place = &o->places[k];
@@ -205,13 +248,24 @@ lockstep_status lockstep_find_places(lockstep_optimizer *o, float *const *params
 		o->missing |= !grads[k];
 	}
 	lockstep_status status = params_moved ? own(o, params, error) : LOCKSTEP_OK;
-	if (o->shard_count || !(params_moved || grads_moved)) return status; /* lockstep_check_shards looks at shards */
-	if (!status) status = move_all(o, grads, error);
-	if (!status && o->zeroes) {
-		status = lockstep_grads_apart(o, &grads, 1, error);
-		if (status) o->owned_count = 0; /* what is known is that of an earlier step */
+	return find_grads(o, grads, params_moved || grads_moved, status, error);
+}
+
+lockstep_status lockstep_find_halves(lockstep_optimizer *o, uint16_t *const *params, uint16_t *const *rests, const float *const *grads, lockstep_error *error) {
+	int params_moved = !o->owned_count || !o->owns_halves, grads_moved = 0;
+	char name[NAME_LEN];
+	o->missing = 0;
+	for (size_t k = 0; k < o->count; k++) {
+		const lockstep_place *place = &o->places[k];
+		if (!place->size) continue;
+		if (!params[k] || !rests[k])
+			return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "%s[%zu]%s is NULL, want %zu halves of parameters", params[k] ? "rests" : "params", k, lockstep_quoted(o, k, name), place->size);
+		params_moved |= (const void *)params[k] != (const void *)place->params || rests[k] != o->records[k].rest;
+		grads_moved |= grads[k] != place->grads;
+		o->missing |= !grads[k];
 	}
-	return status;
+	lockstep_status status = params_moved ? own_halves(o, params, rests, error) : LOCKSTEP_OK;
+	return find_grads(o, grads, params_moved || grads_moved, status, error);
 }
 
 /* Takes the places of copies away. */
@@ -253,7 +307,7 @@ lockstep_status lockstep_estimates_apart(const lockstep_optimizer *o, size_t ten
 lockstep_status lockstep_find_rows(lockstep_optimizer *o, float *params, const float *grads, size_t n, lockstep_error *error) {
 	lockstep_place *place = &o->places[0];
 	o->missing = 0;
-	if (!o->owned_count || params != place->params) {
+	if (!o->owned_count || o->owns_halves || params != place->params) {
 		lockstep_status status = own(o, &params, error);
 		if (status) return status;
 	}

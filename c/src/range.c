@@ -44,6 +44,13 @@ void lockstep_close_ranges(lockstep_optimizer *o) {
 	free(o->ranges);
 }
 
+lockstep_status lockstep_check_plain(const lockstep_optimizer *o, lockstep_error *error) {
+	for (size_t k = 0; k < o->group_count; k++)
+		if (!o->groups[k].plain || o->groups[k].common.cautious_update)
+			return lockstep_bad_argument(error, "rule", o->groups[k].name, "one of a single pass over elements, without sums or cautious_update: take lockstep_optimizer_step");
+	return LOCKSTEP_OK;
+}
+
 static lockstep_status check_begin(const lockstep_optimizer *o, double squares, lockstep_error *error) {
 	if (o->begun) return lockstep_bad_argument(error, "step", "begun", "one that lockstep_optimizer_end has ended, before another begins");
 	lockstep_status status = lockstep_check_own(o, error);
@@ -52,10 +59,8 @@ static lockstep_status check_begin(const lockstep_optimizer *o, double squares, 
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "sum_squares is %g, want a number of at least 0%s", squares, o->max_norm ? " to clip to max_norm, or gradients that were observed" : "");
 	if (o->max_tensor_norm) return lockstep_bad_argument(error, "max_tensor_norm", "set", "0 in a step that sees no gradients when it begins");
 	if (o->policy != LOCKSTEP_PROPAGATE) return lockstep_bad_argument(error, "policy", "to skip or refuse", "LOCKSTEP_PROPAGATE in a step that sees no gradients when it begins");
-	for (size_t k = 0; k < o->group_count; k++)
-		if (!o->groups[k].plain || o->groups[k].common.cautious_update)
-			return lockstep_bad_argument(error, "rule", o->groups[k].name, "one of a single pass over elements, without sums or cautious_update: take lockstep_optimizer_step");
-	return lockstep_check_training(o, error);
+	status = lockstep_check_plain(o, error);
+	return status ? status : lockstep_check_training(o, error);
 }
 
 static LOCKSTEP_NOT_INLINED void begin(lockstep_optimizer *o, double squares) {
@@ -119,16 +124,19 @@ static lockstep_status check_part(const lockstep_optimizer *o, size_t tensor, sp
 	size_t row = lockstep_row_looked_at(o, tensor);
 	if (row && (s.lo % row || s.hi % row))
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "first is %zu and count %zu, want multiples of the %zu elements of a row, with an adaptive clip or centralize", s.lo, s.hi - s.lo, row);
+	size_t end = o->places[tensor].size;
+	if (o->records[tensor].packs && (s.lo % PACK_LEN || (s.hi % PACK_LEN && s.hi != end)))
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "first is %zu and count %zu, want multiples of %d, or what is up to the tensor's end at %zu, of state that is no floats",
+			s.lo, s.hi - s.lo, PACK_LEN, end);
 	if (s.hi > s.lo && !params) return lockstep_bad_argument(error, "params", "NULL", "those of the range");
 	if (s.hi > s.lo && !grads) return lockstep_bad_argument(error, "grads", "NULL", "those of the range");
 	return lockstep_apart_from_state(o, tensor, s.hi - s.lo, params, grads, error);
 }
 
-/* Lets state begin as the parameters of a range. */
-static LOCKSTEP_NOT_INLINED void begin_as_params(lockstep_optimizer *o, size_t tensor, span s, const float *params) {
+LOCKSTEP_NOT_INLINED void lockstep_begin_range_as_params(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, const float *params) {
 	const lockstep_plan *plan = &o->groups[o->places[tensor].group].plan;
 	for (int j = 0; j < plan->slot_count; j++)
-		if (plan->slots[j].begins_as_params) memcpy(o->places[tensor].state[j] + s.lo, params, (s.hi - s.lo) * sizeof(float));
+		if (plan->slots[j].begins_as_params) memcpy(o->places[tensor].state[j] + first, params, count * sizeof(float));
 }
 
 lockstep_status lockstep_optimizer_apply(lockstep_optimizer *o, size_t tensor, size_t first, size_t count,
@@ -141,7 +149,7 @@ lockstep_status lockstep_optimizer_apply(lockstep_optimizer *o, size_t tensor, s
 	lockstep_give_lock(&o->ranges->lock);
 	if (status) return status;
 	lockstep_mode before = lockstep_enter_mode();
-	if (o->records[tensor].begins) begin_as_params(o, tensor, s, params);
+	if (o->records[tensor].begins) lockstep_begin_range_as_params(o, tensor, first, count, params);
 	if (o->following) lockstep_begin_beside_range(o, tensor, first, count, params);
 	lockstep_step_range(o, tensor, first, count, params, grads);
 	lockstep_leave_mode(before);

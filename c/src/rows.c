@@ -188,6 +188,8 @@ static lockstep_status check(const lockstep_optimizer *o, size_t columns, const 
 	if (o->following || o->zeroes || o->noise.eta != 0 || o->adaptive || o->centralizes)
 		return lockstep_bad_argument(error, "an average, lookahead, zero_grads, noise, an adaptive clip or centralize", "set", "none of them with steps on rows: they are about all rows");
 	if (o->typed) return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "grads is of %s, want of float32 with steps on rows: see lockstep_optimizer_set_grad_elements", lockstep_element_name(o->records[0].element));
+	status = lockstep_check_unpacked(o, "steps on rows", error);
+	if (status) return status;
 	if (o->begun) return lockstep_bad_argument(error, "step", "begun", "one that is not: its ranges are yours to apply");
 	if (lockstep_is_observed(o)) return lockstep_bad_argument(error, "the gradient", "observed", "not observed with steps on rows: see lockstep_optimizer_forget_observed");
 	if (!lockstep_takes_rows(&o->groups[o->places[0].group]))

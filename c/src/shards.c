@@ -80,7 +80,7 @@ lockstep_status lockstep_optimizer_step_shards(lockstep_optimizer *o, float *con
 	lockstep_pool *pool, lockstep_error *error) {
 	lockstep_status status = find_first(o, shards, count, error);
 	if (status) return status;
-	lockstep_job job = {o, 0, params, o->first, 1};
+	lockstep_job job = {.o = o, .params = params, .grads = o->first, .scale = 1};
 	o->shards = shards;
 	o->shard_count = count;
 	status = lockstep_take_step(&job, pool, error);

@@ -65,20 +65,25 @@ static size_t slot_len(const lockstep_optimizer *o, size_t tensor, int slot) {
 	return lockstep_slot_len(&o->groups[place->group].plan.slots[slot], place->size, o->records[tensor].columns);
 }
 
+size_t lockstep_slot_bytes(const lockstep_optimizer *o, size_t tensor, int slot) {
+	return lockstep_optimizer_state_room((lockstep_state_type)o->records[tensor].packing[slot], slot_len(o, tensor, slot));
+}
+
 /* Finds the places of a tensor's slots, from the first on, in a room that ends at end, and
  * returns the new end. Those of a matrix have lengths of their own. */
 static size_t place_slots(const lockstep_optimizer *o, size_t end, size_t tensor, int first, size_t at[LOCKSTEP_MAX_SLOTS]) {
 	const lockstep_place *place = &o->places[tensor];
 	const lockstep_rule_group *g = &o->groups[place->group];
 	int alone = !g->is_factored && (o->count == 1 || place->size > ROOM_LEN);
-	size_t size = place->size * sizeof(float), side = 0;
-	const size_t begin = round_up(end, PAGE) + 2 * STAGGER;
+	size_t next = round_up(end, PAGE) + 2 * STAGGER;
 	for (int j = first; j < g->plan.slot_count; j++) {
-		size_t n = slot_len(o, tensor, j) * sizeof(float);
-		if (alone && n >= PAGE)
-			end = begin + side++ * (round_up(size, PAGE) + STAGGER);
-		else if (n >= PAGE)
+		size_t n = lockstep_slot_bytes(o, tensor, j);
+		if (alone && n >= PAGE) {
+			end = next;
+			next += round_up(n, PAGE) + STAGGER;
+		} else if (n >= PAGE) {
 			end = staggered(end, at + first, j - first);
+		}
 		at[j] = end;
 		end += round_up(n, LINE);
 	}
@@ -120,7 +125,7 @@ static char *get_room(lockstep_room *r, size_t size) {
 	return (char *)round_up((uintptr_t)room, boundary);
 }
 
-static void free_room(lockstep_room *r) {
+void lockstep_free_room(lockstep_room *r) {
 #ifdef __linux__
 	if (r->mapped) munmap(r->memory, r->size);
 #endif
@@ -128,7 +133,7 @@ static void free_room(lockstep_room *r) {
 	*r = (lockstep_room){NULL, 0, 0};
 }
 
-void lockstep_free_state(lockstep_optimizer *o) { free_room(&o->room); }
+void lockstep_free_state(lockstep_optimizer *o) { lockstep_free_room(&o->room); }
 
 /* Writes the first values that are not 0. */
 static void fill(lockstep_optimizer *o) {
@@ -162,7 +167,16 @@ static size_t together_room(const lockstep_optimizer *o) {
 	return most;
 }
 
-static lockstep_status allocate(lockstep_optimizer *o, lockstep_error *error) {
+/* Forgets the places in a room. */
+static void drop_states(lockstep_optimizer *o, const lockstep_room *room) {
+	uintptr_t at = (uintptr_t)room->memory;
+	size_t n = 0;
+	for (size_t k = 0; k < o->state_count; k++)
+		if (o->states[k].at < at || o->states[k].at - at >= room->size) o->states[n++] = o->states[k];
+	o->state_count = n;
+}
+
+static lockstep_status get_state(lockstep_optimizer *o, lockstep_error *error) {
 	size_t size = lay_out(o, NULL), together = together_room(o), from = round_up(size, PAGE);
 	if (together > (PTRDIFF_MAX - from) / (2 * sizeof(float))) return lockstep_reject(error, LOCKSTEP_NO_MEMORY, "no memory for the products of a matrix");
 	if (together) size = from + together * sizeof(float);
@@ -171,13 +185,30 @@ static lockstep_status allocate(lockstep_optimizer *o, lockstep_error *error) {
 	if (!base) return lockstep_reject(error, LOCKSTEP_NO_MEMORY, "no memory for %zu bytes of state", size);
 	lay_out(o, base);
 	o->together = (float *)(base + from);
-	fill(o);
 	o->states[o->state_count++] = (lockstep_interval){(uintptr_t)base, (uintptr_t)base + size, SIZE_MAX};
 	return LOCKSTEP_OK;
 }
 
-/* Refuses state that no step can have left: NaN, infinities, and squares below 0. */
-static lockstep_status check_slot(const lockstep_optimizer *o, size_t tensor, const lockstep_slot *slot, const float *x, size_t n, lockstep_error *error) {
+static lockstep_status allocate(lockstep_optimizer *o, lockstep_error *error) {
+	lockstep_status status = get_state(o, error);
+	if (!status) fill(o);
+	return status;
+}
+
+lockstep_status lockstep_place_state_anew(lockstep_optimizer *o, lockstep_room *old, lockstep_error *error) {
+	*old = o->room;
+	o->room = (lockstep_room){NULL, 0, 0};
+	lockstep_status status = get_state(o, error);
+	if (status) {
+		o->room = *old;
+		return status;
+	}
+	drop_states(o, old);
+	o->owned_count = 0; /* so that the next step finds all places */
+	return lockstep_disjoint(o, o->states, o->state_count, error);
+}
+
+lockstep_status lockstep_check_slot(const lockstep_optimizer *o, size_t tensor, const lockstep_slot *slot, const float *x, size_t n, lockstep_error *error) {
 	float least = slot->square ? 0 : -FLT_MAX;
 	char name[NAME_LEN];
 	for (size_t i = 0; i < n; i++)
@@ -199,10 +230,11 @@ static lockstep_status take_over(lockstep_optimizer *o, size_t tensor, float *co
 		if (!state[j])
 			return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "the state %s of tensor %zu%s is NULL, want a buffer of %zu elements",
 				slot->name, tensor, lockstep_quoted(o, tensor, name), n);
-		lockstep_status status = check_slot(o, tensor, slot, state[j], n, error);
+		int packed = o->records[tensor].packing[j] != LOCKSTEP_STATE_FLOAT32;
+		lockstep_status status = packed ? lockstep_check_packed(o, tensor, j, state[j], error) : lockstep_check_slot(o, tensor, slot, state[j], n, error);
 		if (status) return status;
 		place->state[j] = state[j];
-		o->states[o->state_count++] = lockstep_interval_of(tensor, LOCKSTEP_SLOT + j, state[j], n);
+		o->states[o->state_count++] = lockstep_interval_of(tensor, LOCKSTEP_SLOT + j, state[j], lockstep_slot_bytes(o, tensor, j) / sizeof(float));
 	}
 	o->records[tensor].owned = 1;
 	return LOCKSTEP_OK;
@@ -210,6 +242,8 @@ static lockstep_status take_over(lockstep_optimizer *o, size_t tensor, float *co
 
 lockstep_status lockstep_make_state(lockstep_optimizer *o, const lockstep_tensor *tensors, lockstep_error *error) {
 	lockstep_status status = LOCKSTEP_OK;
+	for (size_t k = 0; k < o->count && !status; k++)
+		if (tensors[k].types) status = lockstep_take_types(o, k, tensors[k].state != NULL, tensors[k].types, error);
 	for (size_t k = 0; k < o->count && !status; k++)
 		if (tensors[k].state) status = take_over(o, k, tensors[k].state, error);
 	if (!status) status = allocate(o, error);
@@ -246,12 +280,8 @@ lockstep_status lockstep_make_beside(lockstep_optimizer *o, int which, lockstep_
 
 void lockstep_free_beside(lockstep_optimizer *o, int which) {
 	lockstep_room *room = &o->following->rooms[which];
-	uintptr_t at = (uintptr_t)room->memory;
-	size_t n = 0;
-	for (size_t k = 0; k < o->state_count; k++)
-		if (o->states[k].at < at || o->states[k].at - at >= room->size) o->states[n++] = o->states[k];
-	o->state_count = n;
+	drop_states(o, room);
 	for (size_t k = 0; k < o->count; k++) o->records[k].beside[which] = NULL;
-	free_room(room);
+	lockstep_free_room(room);
 	o->owned_count = 0;
 }

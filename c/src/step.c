@@ -270,6 +270,14 @@ static lockstep_status check_pointers(const lockstep_optimizer *o, const char *n
 	return o->count && !pointers ? lockstep_bad_argument(error, name, "NULL", "a pointer for each tensor") : LOCKSTEP_OK;
 }
 
+/* Refuses steps on halves of parameters that are not of blocks. */
+static lockstep_status check_halves(const lockstep_job *job, lockstep_error *error) {
+	const lockstep_optimizer *o = job->o;
+	lockstep_status status = lockstep_check_plain(o, error);
+	if (!status && (o->adaptive || o->centralizes)) status = lockstep_bad_argument(error, "an adaptive clip or centralize", "set", "none with parameters in halves: they look at rows");
+	return status ? status : check_pointers(o, "rests", job->rests, error);
+}
+
 static lockstep_status check_step(const lockstep_optimizer *o, const void *params, const void *grads, lockstep_error *error) {
 	if (o->begun) return lockstep_bad_argument(error, "step", "begun", "one that is not: its ranges are yours to apply");
 	lockstep_status status = lockstep_check_training(o, error);
@@ -278,10 +286,20 @@ static lockstep_status check_step(const lockstep_optimizer *o, const void *param
 	return status ? status : check_pointers(o, "grads", grads, error);
 }
 
+/* Takes a step that was begun on parameters in halves. */
+static void run_split(lockstep_job *job, lockstep_pool *pool) {
+	lockstep_optimizer *o = job->o;
+	lockstep_share(pool, lockstep_split_unit, job, o->unit_count, o->total);
+	for (size_t k = 0; k < o->count; k++) o->records[k].begins &= !job->grads[k];
+}
+
 static LOCKSTEP_NOT_INLINED lockstep_status step(lockstep_job *job, lockstep_pool *pool, lockstep_error *error) {
 	lockstep_optimizer *o = job->o;
-	lockstep_status status = check_step(o, job->params, job->grads, error);
-	if (!status) status = lockstep_find_places(o, job->params, job->grads, error);
+	lockstep_status status = check_step(o, job->halves ? (const void *)job->halves : job->params, job->grads, error);
+	if (!status && job->halves)
+		status = lockstep_find_halves(o, job->halves, job->rests, job->grads, error);
+	else if (!status)
+		status = lockstep_find_places(o, job->params, job->grads, error);
 	if (!status && o->shard_count) status = lockstep_check_shards(o, error);
 	double factor;
 	if (!status) status = measure(job, pool, &factor, error);
@@ -292,6 +310,10 @@ static LOCKSTEP_NOT_INLINED lockstep_status step(lockstep_job *job, lockstep_poo
 	if (skips && !status && o->zeroes) lockstep_zero_all(job, pool);
 	if (status || skips) return status;
 	lockstep_begin_step(o, o->grad_scale * factor, job->grads);
+	if (job->halves) {
+		run_split(job, pool);
+		return LOCKSTEP_OK;
+	}
 	lockstep_begin_as_params(o, job->params, job->grads);
 	if (o->following) lockstep_begin_beside(o, job->params);
 	count_agreeing(job, pool);
@@ -317,8 +339,16 @@ lockstep_status lockstep_take_step(lockstep_job *job, lockstep_pool *pool, locks
 
 lockstep_status lockstep_optimizer_step(lockstep_optimizer *o, float *const *params, const float *const *grads,
 	lockstep_pool *pool, lockstep_error *error) {
-	lockstep_job job = {o, 0, params, grads, 1};
+	lockstep_job job = {.o = o, .params = params, .grads = grads, .scale = 1};
 	return lockstep_take_step(&job, pool, error);
+}
+
+lockstep_status lockstep_optimizer_step_split(lockstep_optimizer *o, uint16_t *const *params, uint16_t *const *rests, const float *const *grads,
+	lockstep_pool *pool, lockstep_error *error) {
+	lockstep_job job = {.o = o, .halves = params, .rests = rests, .grads = grads, .scale = 1};
+	lockstep_status status = check_pointers(o, "params", params, error);
+	if (!status) status = check_halves(&job, error);
+	return status ? status : lockstep_take_step(&job, pool, error);
 }
 
 static LOCKSTEP_NOT_INLINED lockstep_status norm(lockstep_job *job, lockstep_pool *pool, double *norm, lockstep_error *error) {
@@ -333,7 +363,7 @@ static LOCKSTEP_NOT_INLINED lockstep_status norm(lockstep_job *job, lockstep_poo
 }
 
 lockstep_status lockstep_optimizer_measure(lockstep_optimizer *o, const float *const *grads, lockstep_pool *pool, double *result, lockstep_error *error) {
-	lockstep_job job = {o, 0, NULL, grads, 1};
+	lockstep_job job = {.o = o, .grads = grads, .scale = 1};
 	lockstep_mode before = lockstep_enter_mode();
 	lockstep_status status = norm(&job, pool, result, error);
 	lockstep_leave_mode(before);

@@ -128,7 +128,10 @@ static void put_tensor(portion *x, size_t tensor, size_t first, size_t n, float 
 	for (size_t k = LOCKSTEP_SLOT; k < x->stride; k++) {
 		size_t j = k - LOCKSTEP_SLOT;
 		b[k] = (lockstep_buffer){place->state[j], 0, 0}; /* which no kernel takes */
-		if (x->g->plan.slots[j].extent == LOCKSTEP_OF_ELEMENTS) b[k] = (lockstep_buffer){place->state[j] + first, n, 0};
+		if (x->o->records[tensor].packing[j] != LOCKSTEP_STATE_FLOAT32)
+			b[k] = (lockstep_buffer){NULL, n, 0}; /* of a block at a time */
+		else if (x->g->plan.slots[j].extent == LOCKSTEP_OF_ELEMENTS)
+			b[k] = (lockstep_buffer){place->state[j] + first, n, 0};
 		if (x->g->plan.slots[j].extent == LOCKSTEP_OF_ROWS) b[k].data += first / x->columns;
 	}
 	x->count += x->stride;
@@ -347,7 +350,11 @@ static void run_block(portion *x, lockstep_buffer *block, size_t at) {
  * how many there are. */
 static size_t cut(const portion *x, const lockstep_buffer *tensor, size_t at, size_t most, lockstep_buffer *block) {
 	size_t n = tensor->len - at < most ? tensor->len - at : most;
-	for (size_t b = 0; b < x->stride; b++) block[b] = tensor[b].len && b != LOCKSTEP_GRADS ? (lockstep_buffer){tensor[b].data + at, n, 0} : tensor[b];
+	for (size_t b = 0; b < x->stride; b++) {
+		block[b] = tensor[b];
+		if (tensor[b].len) block[b].len = n;
+		if (tensor[b].len && tensor[b].data && b != LOCKSTEP_GRADS) block[b].data += at;
+	}
 	block[LOCKSTEP_GRADS] = (lockstep_buffer){(float *)lockstep_grads_at(x->o, x->tensor, tensor[LOCKSTEP_GRADS].data, at), n, 0};
 	return n;
 }
@@ -365,6 +372,18 @@ static void run_blocks(portion *x, const lockstep_buffer *tensor) {
 	for (size_t at = 0, n; at < tensor->len; at += n) {
 		n = cut(x, tensor, at, block_len(x, at), block);
 		run_block(x, block, at);
+	}
+}
+
+/* The same where some state is no floats: blocks of it begin where those here do. */
+static void run_packed_blocks(portion *x, const lockstep_buffer *tensor) {
+	lockstep_buffer block[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS];
+	float room[LOCKSTEP_MAX_SLOTS][BLOCK_LEN];
+	for (size_t at = 0, n; at < tensor->len; at += n) {
+		n = cut(x, tensor, at, BLOCK_LEN, block);
+		lockstep_unpack(x->o, x->tensor, x->first + at, n, block + LOCKSTEP_SLOT, room);
+		run_block(x, block, at);
+		lockstep_pack(x->o, x->tensor, x->first + at, n, room);
 	}
 }
 
@@ -508,11 +527,33 @@ static void run_rows_apart(portion *x) {
 	for (size_t at = 0; at < x->count; at += x->stride) run_each_row(x, &x->list[at], x->columns);
 }
 
+/* Whether what was put takes its step by the kernel that has the conversions before and after it in
+ * its loop: there is no stage between. Where small state is looked at, a block is better in the cache. */
+static int fuses(const portion *x) {
+	const lockstep_record *r = &x->o->records[x->tensor];
+	return x->g->fused && x->alone && !r->packs && !x->o->shard_count && r->element == LOCKSTEP_BF16 && r->copied && r->copy_element == LOCKSTEP_BF16 &&
+		!is_staged(x->g) && !lockstep_follows(x->o) && !lockstep_flushes(x->g, x->t);
+}
+
+static void run_fused(const portion *x) {
+	const lockstep_buffer *tensor = x->list;
+	lockstep_buffer list[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS + 1];
+	size_t n = tensor->len;
+	for (size_t b = 0; b < x->stride; b++) list[b] = tensor[b];
+	list[x->stride] = (lockstep_buffer){(float *)(void *)(x->o->records[x->tensor].copied + x->first), n, 0};
+	x->o->table->kernels[x->g->fused - lockstep_all](list, (int64_t)x->stride + 1, x->scalars->words, NULL);
+	if (x->o->zeroes) lockstep_zero(x->o, tensor[LOCKSTEP_GRADS].data, x->tensor, 0, n);
+}
+
 /* Runs the pass on what was put, and after the last one looks at the state. */
 static void run(portion *x) {
 	if (!x->count) return;
 	if (x->g->plan.passes[x->pass].row)
 		run_rows_apart(x);
+	else if (x->o->records[x->tensor].packs)
+		run_packed_blocks(x, x->list);
+	else if (fuses(x))
+		run_fused(x);
 	else if (x->alone || is_staged(x->g))
 		for (size_t at = 0; at < x->count; at += x->stride) run_blocks(x, &x->list[at]);
 	else
@@ -534,13 +575,18 @@ static void turn_to(portion *x, size_t tensor) {
 	if (x->g->clipping.noisy) x->noise = lockstep_noise_of(x->o, tensor);
 }
 
-/* Has what follows a range of a tensor do so behind the last pass, in which it has no part. Its copy is
- * another only where the parameters are. */
+/* Has what follows a range of a tensor do so that has no part in the step. Its copy is another only where
+ * the parameters are. */
+static void follow_range_without(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, float *params) {
+	lockstep_follow(o, tensor, first, n, params);
+	if (o->following->overwrites || o->following->synchronizes) lockstep_copy_out(o, tensor, first, n, params);
+}
+
+/* The same behind the last pass. */
 static void follow_without(const lockstep_job *job, size_t tensor, size_t lo, size_t hi) {
 	const lockstep_optimizer *o = job->o;
 	if (!lockstep_follows(o) || !is_last(&o->groups[o->places[tensor].group].plan, job->pass)) return;
-	lockstep_follow(o, tensor, lo, hi - lo, job->params[tensor] + lo);
-	if (o->following->overwrites || o->following->synchronizes) lockstep_copy_out(o, tensor, lo, hi - lo, job->params[tensor] + lo);
+	follow_range_without(o, tensor, lo, hi - lo, job->params[tensor] + lo);
 }
 
 /* Small tensors share calls, after which comes what would come behind a block, unless each needs a
@@ -724,6 +770,7 @@ static void step_part(const lockstep_job *job, const lockstep_unit *u, double su
 	}
 	portion x;
 	open_portion(&x, job->o, u->group, job->pass);
+	x.alone |= job->o->records[k].packs;
 	turn_to(&x, k);
 	put_tensor(&x, k, u->lo, u->hi - u->lo, job->params[k] + u->lo, lockstep_grads_at(job->o, k, job->grads[k], u->lo));
 	run(&x);
@@ -755,9 +802,46 @@ void lockstep_step_unit(void *context, size_t unit) {
 void lockstep_step_range(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, float *params, const float *grads) {
 	portion x;
 	open_portion(&x, o, o->places[tensor].group, 0);
+	x.alone |= o->records[tensor].packs;
 	turn_to(&x, tensor);
 	put_tensor(&x, tensor, first, count, params, grads);
 	run(&x);
+}
+
+/* Takes a step of a block of a tensor, which is joined. */
+static void step_joined(const lockstep_job *job, size_t tensor, size_t first, size_t n) {
+	const lockstep_optimizer *o = job->o;
+	float room[BLOCK_LEN];
+	lockstep_buffer upper = {(float *)(void *)(job->halves[tensor] + first), n, 0}, lower = {(float *)(void *)(job->rests[tensor] + first), n, 0};
+	const lockstep_buffer join[] = {{room, n, 0}, upper, lower}, split[] = {upper, lower, {room, n, 0}};
+	const float *grads = job->grads[tensor];
+	lockstep_kernel_join_bf16(o->table, join, 3);
+	if (grads && o->records[tensor].begins) lockstep_begin_range_as_params(o, tensor, first, n, room);
+	if (o->following) lockstep_begin_beside_range(o, tensor, first, n, room);
+	if (grads)
+		lockstep_step_range(o, tensor, first, n, room, lockstep_grads_at(o, tensor, grads, first));
+	else if (lockstep_follows(o))
+		follow_range_without(o, tensor, first, n, room);
+	lockstep_kernel_split_bf16(o->table, split, 3);
+}
+
+/* The same of a range. */
+static void step_halves(const lockstep_job *job, size_t tensor, size_t lo, size_t hi) {
+	if (!job->grads[tensor] && !job->o->following) return;
+	for (size_t n; lo < hi; lo += n) {
+		n = hi - lo < BLOCK_LEN ? hi - lo : BLOCK_LEN;
+		step_joined(job, tensor, lo, n);
+	}
+}
+
+void lockstep_split_unit(void *context, size_t unit) {
+	const lockstep_job *job = context;
+	const lockstep_unit *u = &job->o->units[unit];
+	if (u->tensor != SHARED) step_halves(job, u->tensor, u->lo, u->hi);
+	for (size_t at = u->lo; u->tensor == SHARED && at < u->hi; at++) {
+		size_t k = job->o->groups[u->group].shared[at];
+		step_halves(job, k, 0, job->o->places[k].size);
+	}
 }
 
 void lockstep_step_some(const lockstep_optimizer *o, const lockstep_row *rows, size_t count, size_t columns, float *params) {
@@ -804,7 +888,9 @@ static void agree(const lockstep_job *job, size_t tensor, size_t lo, size_t hi, 
 	turn_to(&x, tensor);
 	put_tensor(&x, tensor, lo, hi - lo, job->params[tensor] + lo, lockstep_grads_at(job->o, tensor, job->grads[tensor], lo));
 	for (size_t at = 0, n; at < hi - lo; at += n) {
+		float room[LOCKSTEP_MAX_SLOTS][BLOCK_LEN];
 		n = cut(&x, x.list, at, block_len(&x, at), block);
+		if (job->o->records[tensor].packs) lockstep_unpack(job->o, tensor, lo + at, n, block + LOCKSTEP_SLOT, room);
 		count_agreeing(&x, block, at, lanes);
 	}
 }

@@ -30,11 +30,14 @@ static lockstep_status set_units(lockstep_optimizer *o, double ratio, double lea
 lockstep_status lockstep_optimizer_set_adaptive_clip(lockstep_optimizer *o, double clipping, double eps, lockstep_error *error) {
 	if (!(clipping >= 0)) return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "clipping is %g, want a number above 0, or 0 for no clipping", clipping);
 	if (!(eps >= 0 && eps <= FLT_MAX)) return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "eps is %g, want a finite float of at least 0", eps);
+	lockstep_status status = clipping != 0 && !isinf(clipping) ? lockstep_check_unpacked(o, "an adaptive clip", error) : LOCKSTEP_OK;
+	if (status) return status;
 	return set_units(o, isinf(clipping) ? 0 : clipping, eps, o->centralizes, error);
 }
 
 lockstep_status lockstep_optimizer_set_centralize(lockstep_optimizer *o, int on, lockstep_error *error) {
-	return set_units(o, o->adaptive, o->adaptive_eps, on != 0, error);
+	lockstep_status status = on ? lockstep_check_unpacked(o, "centralize", error) : LOCKSTEP_OK;
+	return status ? status : set_units(o, o->adaptive, o->adaptive_eps, on != 0, error);
 }
 
 size_t lockstep_row_looked_at(const lockstep_optimizer *o, size_t tensor) {

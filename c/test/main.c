@@ -13,7 +13,7 @@ static const struct {
 #endif
 	{"calls", test_calls}, {"vectors", test_vectors}, {"types", test_types}, {"losses", test_losses}, {"matmul", test_matmul}, {"verify", test_verify}, {"registers", test_registers},
 	{"rules", test_rules}, {"presets", test_presets}, {"refusals", test_refusals}, {"settings", test_settings},
-	{"places", test_places}, {"ranges", test_ranges}, {"observe", test_observe}, {"rows", test_rows}, {"follow", test_follow}, {"shards", test_shards}, {"unitwise", test_unitwise}, {"typed", test_typed}, {"trajectories", test_trajectories}, {"modes", test_modes},
+	{"places", test_places}, {"ranges", test_ranges}, {"observe", test_observe}, {"rows", test_rows}, {"follow", test_follow}, {"shards", test_shards}, {"unitwise", test_unitwise}, {"typed", test_typed}, {"packed", test_packed}, {"split", test_split}, {"trajectories", test_trajectories}, {"modes", test_modes},
 #ifndef _WIN32
 	{"pool", test_pool}, {"pool_fork", test_pool_fork},
 #endif

@@ -108,7 +108,7 @@ double get_option(const options *o, const char *name);
 typedef struct way {
 	const lockstep_table *table;
 	lockstep_pool *pool;
-	int ranges; /* by lockstep_optimizer_begin, apply and end, if the rule can */
+	int ranges; /* by lockstep_optimizer_begin, apply and end, if the rule can; 2 on parameters in halves */
 	int owned;  /* the state is the caller's, at a place between pages that may not be touched */
 	int place;
 	lockstep_mode mode; /* of the host's arithmetic, in bits that are usually others */
@@ -148,6 +148,8 @@ void test_pool_fork(void);
 void test_vectors(void);
 void test_types(void);
 void test_typed(void);
+void test_packed(void);
+void test_split(void);
 void test_losses(void);
 void test_matmul(void);
 void test_verify(void);

@@ -35,6 +35,10 @@ typedef struct trajectory {
 	uint16_t *halves[SHARDS][TENSORS], *copies[TENSORS];
 	lockstep_element elements[TENSORS], copied[TENSORS];
 	int copies_set;
+
+	int packed; /* state is in fewer bits, of the slots that may be: see lockstep_optimizer_set_state_types */
+	const char *packable[LOCKSTEP_MAX_SLOTS];
+	size_t packable_count;
 } trajectory;
 
 static void must(lockstep_status status, const lockstep_error *error) { CHECK(!status, "refused: %s", error->message); }
@@ -54,7 +58,7 @@ static lockstep_optimizer *make(const trajectory *t, int owned) {
 	lockstep_group groups[GROUPS] = {group(&t->rules[0]), group(&t->rules[1])};
 	lockstep_tensor tensors[TENSORS];
 	for (size_t k = 0; k < TENSORS; k++)
-		tensors[k] = (lockstep_tensor){NULL, sizes[k], group_of(k), owned ? t->owned[k] : NULL, t->columns ? t->columns[k] : 0};
+		tensors[k] = (lockstep_tensor){NULL, sizes[k], group_of(k), owned ? t->owned[k] : NULL, t->columns ? t->columns[k] : 0, NULL};
 	lockstep_optimizer *o;
 	lockstep_error error;
 	lockstep_mode before = change_mode(t->w->mode);
@@ -96,6 +100,7 @@ static void place_all(trajectory *t, arena *a) {
 }
 
 static int kind_of(const char *word) {
+	if (!strncmp(word, "packed_", strlen("packed_"))) word += strlen("packed_");
 	if (!strncmp(word, "typed_", strlen("typed_"))) word += strlen("typed_");
 	static const struct {
 		const char *begins;
@@ -111,18 +116,46 @@ static void begin(trajectory *t, arena *a, const line *l) {
 	t->s = new_source(l->words[1], 0);
 	t->columns = strstr(l->words[0], "matrices") || strstr(l->words[0], "noisy") ? columns : !strcmp(l->words[0], "one_row") ? sizes : NULL;
 	t->kind = kind_of(l->words[0]);
-	t->typed = !strncmp(l->words[0], "typed_", strlen("typed_"));
+	t->typed = strstr(l->words[0], "typed_") != NULL;
+	t->packed = !strncmp(l->words[0], "packed_", strlen("packed_"));
 	t->exponent = 1;
 	t->rules[0] = t->rules[1] = read_options(l, 2 + HASHES);
 	set_option(&t->rules[1], "lr", get_option(&t->rules[0], "lr") / 2);
 	place_all(t, a);
-	t->o = make(t, t->w->owned);
+	t->o = make(t, t->w->owned && !t->packed);
 	lockstep_optimizer_set_table(t->o, t->w->table, NULL);
 	for (size_t k = 0; k < TENSORS; k++) repeat(&t->s, t->params[k], sizes[k], 1, 0);
 	for (size_t i = 0; i < sizes[FADING]; i++) t->params[FADING][i] *= 0x1p-96f;
-	for (size_t k = 0; t->w->owned && k < TENSORS; k++)
+	for (size_t k = 0; t->w->owned && !t->packed && k < TENSORS; k++)
 		for (size_t j = 0; j < t->slots[k]; j++)
 			if (t->o->groups[t->o->places[k].group].plan.slots[j].begins_as_params) memcpy(t->state[k][j], t->params[k], sizes[k] * sizeof(float));
+}
+
+static void pack_as(trajectory *t, uint64_t seed, lockstep_state_type even, lockstep_state_type odd) {
+	lockstep_slot_type types[LOCKSTEP_MAX_SLOTS];
+	lockstep_error error;
+	for (size_t j = 0; j < t->packable_count; j++) types[j] = (lockstep_slot_type){t->packable[j], j % 2 ? odd : even};
+	lockstep_mode before = change_mode(t->w->mode);
+	must(lockstep_optimizer_set_state_types(t->o, types, t->packable_count, seed, &error), &error);
+	lockstep_set_mode(before);
+}
+
+static void find_packable(trajectory *t) {
+	for (size_t j = 0; j < t->slots[0]; j++) {
+		lockstep_slot_type type = {t->names[0][j], LOCKSTEP_STATE_BF16};
+		if (!lockstep_optimizer_set_state_types(t->o, &type, 1, 0, NULL)) t->packable[t->packable_count++] = t->names[0][j];
+	}
+	pack_as(t, 0, LOCKSTEP_STATE_FLOAT32, LOCKSTEP_STATE_FLOAT32);
+}
+
+static void change_types(trajectory *t, int step) {
+	switch (step) {
+	case 1: pack_as(t, 5, LOCKSTEP_STATE_BF16, LOCKSTEP_STATE_FLOAT8); break;
+	case 16: pack_as(t, (UINT64_C(1) << 63) + 9, LOCKSTEP_STATE_FLOAT8, LOCKSTEP_STATE_BF16); break;
+	case 27: pack_as(t, 1, LOCKSTEP_STATE_FLOAT8, LOCKSTEP_STATE_FLOAT8); break;
+	case 38: pack_as(t, 0, LOCKSTEP_STATE_FLOAT32, LOCKSTEP_STATE_FLOAT32); break;
+	case 41: pack_as(t, 2, LOCKSTEP_STATE_BF16, LOCKSTEP_STATE_FLOAT32); break;
+	}
 }
 
 static int is_sharded(const trajectory *t) { return t->kind == SHARDED || t->kind == NOISY_SHARDS; }
@@ -298,6 +331,7 @@ static void change(trajectory *t, int step) {
 	if (t->kind == OBSERVED) change_observing(t, step);
 	if (follows(t)) change_following(t, step);
 	if (t->typed) change_copies(t, step);
+	if (t->packed) change_types(t, step);
 	for (size_t g = 0; g < GROUPS; g++) {
 		double lr = get_option(&t->rules[0], "lr") / (g ? 2 : 1) * (1 - (double)step / 64);
 		must(lockstep_optimizer_set_lr(t->o, g, lr, &error), &error);
@@ -334,6 +368,7 @@ static void apply(trajectory *t, size_t first) {
 	for (size_t k = TENSORS; k-- > 0;) {
 		size_t length = 1 + (k * 1531 + 977) % 4000;
 		if (t->columns && t->columns[k]) length = (1 + length / t->columns[k]) * t->columns[k];
+		if (t->packed) length += LOCKSTEP_STATE_BLOCK - length % LOCKSTEP_STATE_BLOCK;
 		for (size_t lo = first * length; lo < sizes[k]; lo += 2 * length) {
 			size_t n = sizes[k] - lo < length ? sizes[k] - lo : length;
 			must(lockstep_optimizer_apply(t->o, k, lo, n, t->params[k] + lo, lockstep_grads_at(t->o, k, t->given[k], lo), &error), &error);
@@ -390,9 +425,28 @@ static void narrow(trajectory *t, const float *list[TENSORS], size_t shard) {
 	}
 }
 
+/* Takes a step on halves of the parameters. */
+static void take_split_step(trajectory *t) {
+	static uint16_t upper[32 << 10], lower[32 << 10];
+	uint16_t *uppers[TENSORS], *lowers[TENSORS];
+	lockstep_error error;
+	for (size_t k = 0, first = 0; k < TENSORS; first += sizes[k++]) {
+		uppers[k] = upper + first, lowers[k] = lower + first;
+		const lockstep_buffer list[] = {{(float *)(void *)uppers[k], sizes[k], 0}, {(float *)(void *)lowers[k], sizes[k], 0}, {t->params[k], sizes[k], 0}};
+		CHECK(!lockstep_kernel_split_bf16(t->w->table, list, 3), "not split");
+	}
+	must(lockstep_optimizer_step_split(t->o, uppers, lowers, t->given, t->w->pool, &error), &error);
+	for (size_t k = 0; k < TENSORS; k++) {
+		const lockstep_buffer list[] = {{t->params[k], sizes[k], 0}, {(float *)(void *)uppers[k], sizes[k], 0}, {(float *)(void *)lowers[k], sizes[k], 0}};
+		CHECK(!lockstep_kernel_join_bf16(t->w->table, list, 3), "not joined");
+	}
+}
+
 static void take_step(trajectory *t, int step) {
 	lockstep_error error;
-	if (t->w->ranges) {
+	if (t->w->ranges == 2) {
+		take_split_step(t);
+	} else if (t->w->ranges) {
 		must(lockstep_optimizer_begin(t->o, -1, &error), &error);
 		apply(t, 1);
 		apply(t, 0);
@@ -434,6 +488,29 @@ static void estimate(trajectory *t) {
 	lockstep_set_mode(before);
 }
 
+/* A slot in its type, which is read and written anew. */
+static uint64_t hash_slot(uint64_t h, const trajectory *t, size_t tensor, size_t slot) {
+	static uint16_t halves[17161];
+	static uint8_t codes[17161];
+	static float scales[17161 / LOCKSTEP_STATE_BLOCK + 1];
+	const char *name = t->names[tensor][slot];
+	size_t n = t->lengths[tensor][slot], blocks = (n + LOCKSTEP_STATE_BLOCK - 1) / LOCKSTEP_STATE_BLOCK;
+	lockstep_error error;
+	switch (lockstep_optimizer_state_type(t->o, tensor, name)) {
+	case LOCKSTEP_STATE_FLOAT32: return hash_floats(h, lockstep_optimizer_state(t->o, tensor, name), n);
+	case LOCKSTEP_STATE_BF16:
+		must(lockstep_optimizer_read_halves(t->o, tensor, name, halves, &error), &error);
+		must(lockstep_optimizer_write_halves(t->o, tensor, name, halves, &error), &error);
+		for (size_t i = 0; i < n; i++) h = hash_word(h, halves[i]);
+		return h;
+	default:
+		must(lockstep_optimizer_read_codes(t->o, tensor, name, codes, scales, &error), &error);
+		must(lockstep_optimizer_write_codes(t->o, tensor, name, codes, scales, &error), &error);
+		for (size_t i = 0; i < n; i++) h = hash_word(h, codes[i]);
+		return hash_floats(h, scales, blocks);
+	}
+}
+
 static uint32_t hash(const trajectory *t) {
 	uint64_t h = HASH_START;
 	double norm = lockstep_optimizer_norm(t->o);
@@ -441,7 +518,7 @@ static uint32_t hash(const trajectory *t) {
 	lockstep_optimizer_progress(t->o, &progress);
 	for (size_t k = 0; k < TENSORS; k++) {
 		h = hash_floats(h, t->params[k], sizes[k]);
-		for (size_t j = 0; j < t->slots[k]; j++) h = hash_floats(h, lockstep_optimizer_state(t->o, k, t->names[k][j]), t->lengths[k][j]);
+		for (size_t j = 0; j < t->slots[k]; j++) h = hash_slot(h, t, k, j);
 		if (progress.averages) h = hash_floats(h, lockstep_optimizer_state(t->o, k, "params_average"), sizes[k]);
 		if (progress.slow) h = hash_floats(h, lockstep_optimizer_state(t->o, k, "params_slow"), sizes[k]);
 		for (size_t i = 0; t->copies_set && t->copied[k] != LOCKSTEP_FLOAT32 && i < sizes[k]; i++) h = hash_word(h, t->copies[k][i]);
@@ -456,6 +533,7 @@ void follow_line(arena *a, const line *l, const way *w) {
 	memset(&t, 0, sizeof t);
 	t.w = w;
 	begin(&t, a, l);
+	if (t.packed) find_packable(&t);
 	int whole = w->ranges && (!t.o->groups[0].plain || t.o->groups[0].common.cautious_update); /* of several passes, or counted */
 	for (int step = 1, k = 2; step <= STEPS && !whole; step++) {
 		change(&t, step);
@@ -534,6 +612,11 @@ static void follow_on(const lockstep_table *table, int in_all_ways, lockstep_poo
 		each_line("typed_noisy", follow_some);
 		each_line("typed_noisy_shards", follow_some);
 		each_line("typed_noisy_whole", follow_some);
+		each_line("packed_missing", follow_some);
+		each_line("packed_clipped", follow_some);
+		each_line("packed_followed_whole", follow_some);
+		each_line("packed_typed_sharded", follow_some);
+		each_line("packed_typed_followed", follow_some);
 	}
 	for (int owned = 0; owned < 2; owned++) {
 		now = (way){table, NULL, 1, owned, 1, 0};
@@ -543,6 +626,14 @@ static void follow_on(const lockstep_table *table, int in_all_ways, lockstep_poo
 		each_line("typed_followed_whole", follow_some);
 		each_line("typed_noisy_whole", follow_some);
 	}
+	now = (way){table, NULL, 1, 0, 1, 0};
+	each_line("packed_followed_whole", follow_some);
+	now = (way){table, seven, 2, 1, 1, 0};
+	each_line("missing", follow_some);
+	each_line("followed", follow_some);
+	each_line("clipped", follow_some);
+	each_line("typed_clipped", follow_some);
+	each_line("packed_typed_followed", follow_some);
 }
 
 void test_trajectories(void) {

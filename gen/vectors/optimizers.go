@@ -43,6 +43,7 @@ func optimizers() []byte {
 			fmt.Fprintf(b, "whole %s%s %s\n", name, newTrajectory(name, s.Rule, whole, nil).run(), options(s.Rule))
 			fmt.Fprintf(b, "missing %s%s %s\n", name, newTrajectory(name, s.Rule, missing, nil).run(), options(s.Rule))
 			fmt.Fprintf(b, "clipped %s%s %s\n", name, newTrajectory(name, s.Rule, clipped, nil).run(), options(s.Rule))
+			fmt.Fprintf(b, "packed_missing %s%s %s\n", name, newPacked(name, s.Rule, missing).run(), options(s.Rule))
 		}
 		for _, s := range e.Samples[:min(1, len(e.Samples))] {
 			name := strings.ReplaceAll(s.Name, " ", "_")
@@ -54,6 +55,7 @@ func optimizers() []byte {
 			fmt.Fprintf(b, "noisy_whole %s%s %s\n", name, newTrajectory(name, s.Rule, noisyWhole, columns).run(), options(s.Rule))
 			fmt.Fprintf(b, "followed_whole %s%s %s\n", name, newTrajectory(name, s.Rule, followedWhole, nil).run(), options(s.Rule))
 			b.WriteString(typedLines(name, s.Rule, k%3 == 0))
+			b.WriteString(packedLines(name, s.Rule))
 		}
 		for _, s := range e.Factored {
 			name := strings.ReplaceAll(s.Name, " ", "_")
@@ -114,6 +116,22 @@ func typedLines(name string, r update.Rule, all bool) string {
 	for k, l := range lines {
 		if all || k < 3 {
 			text += fmt.Sprintf("typed_%s %s%s %s\n", l.title, name, newTyped(name, r, l.kind, l.columns).run(), options(r))
+		}
+	}
+	return text
+}
+
+// packedLines are trajectories of state in fewer bits, of a rule that has such.
+func packedLines(name string, r update.Rule) string {
+	text := ""
+	for _, l := range []struct {
+		title string
+		kind  kind
+		typed bool
+	}{{"clipped", clipped, false}, {"followed_whole", followedWhole, false}, {"typed_sharded", sharded, true}, {"typed_followed", followed, true}} {
+		t := newPacked(name, r, l.kind)
+		if t.typed = l.typed; len(t.packable) > 0 {
+			text += fmt.Sprintf("packed_%s %s%s %s\n", l.title, name, t.run(), options(r))
 		}
 	}
 	return text
@@ -253,6 +271,9 @@ type trajectory struct {
 
 	typed  bool     // gradients are of any types, and parameters have copies
 	copies []halves // of each tensor
+
+	packed   bool     // state is in fewer bits
+	packable []string // the buffers that may be
 }
 
 // halves are numbers of 16 bits, of one of two types.
@@ -288,6 +309,20 @@ func newTrajectory(name string, rule update.Rule, kind kind, columns []int) *tra
 func newTyped(name string, rule update.Rule, kind kind, columns []int) *trajectory {
 	t := newTrajectory(name, rule, kind, columns)
 	t.typed = true
+	return t
+}
+
+func newPacked(name string, rule update.Rule, kind kind) *trajectory {
+	t := newTrajectory(name, rule, kind, nil)
+	names, err := t.o.Buffers(0)
+	must(err)
+	for _, name := range names {
+		if t.o.SetStateTypes(map[string]update.StateType{name: update.StateBF16}, 0) == nil {
+			t.packable = append(t.packable, name)
+		}
+	}
+	t.packed = true
+	must(t.o.SetStateTypes(nil, 0))
 	return t
 }
 
@@ -412,6 +447,30 @@ func (t *trajectory) copyTo(first int) {
 	must(t.o.SetCopies(list))
 }
 
+// changeTypes changes those of the state: of every other buffer two, one for both, and none.
+func (t *trajectory) changeTypes(step int) {
+	switch step {
+	case 1:
+		t.packAs(5, update.StateBF16, update.StateFloat8)
+	case 16:
+		t.packAs(1<<63+9, update.StateFloat8, update.StateBF16)
+	case 27:
+		t.packAs(1, update.StateFloat8, update.StateFloat8)
+	case 38:
+		t.packAs(0, update.StateFloat32, update.StateFloat32)
+	case 41:
+		t.packAs(2, update.StateBF16, update.StateFloat32)
+	}
+}
+
+func (t *trajectory) packAs(seed uint64, of ...update.StateType) {
+	types := map[string]update.StateType{}
+	for j, name := range t.packable {
+		types[name] = of[j%2]
+	}
+	must(t.o.SetStateTypes(types, seed))
+}
+
 // change changes what can be changed between steps.
 func (t *trajectory) change(step int) {
 	lr := registry.Options(t.rule).LR
@@ -447,6 +506,9 @@ func (t *trajectory) change(step int) {
 	}
 	if t.typed {
 		t.changeCopies(step)
+	}
+	if t.packed {
+		t.changeTypes(step)
 	}
 	must(t.o.SetRuleLR(0, lr*(1-float64(step)/64)))
 	must(t.o.SetRuleLR(1, lr/2*(1-float64(step)/64)))
@@ -656,6 +718,14 @@ func (t *trajectory) hash() uint32 {
 		must(err)
 		for _, name := range names {
 			h.Floats(state.Tensors[k].Buffers[name]...)
+			s := state.Tensors[k].Typed[name]
+			for _, x := range s.BF16 {
+				h.Word(uint64(x))
+			}
+			for _, x := range s.Codes {
+				h.Word(uint64(x))
+			}
+			h.Floats(s.Scales...)
 		}
 		if t.copies != nil {
 			for _, x := range t.copies[k].bf16 {

@@ -35,7 +35,8 @@ def with_grad(*values: float) -> Parameter:
 @pytest.mark.parametrize(("torchs", "ours"), runs.PAIRS)
 def test_signatures(torchs: Any, ours: Any) -> None:
     expected = list(inspect.signature(torchs).parameters.values())
-    mine = [p for p in inspect.signature(ours).parameters.values() if not p.name.startswith("cautious_")]
+    apart = ("cautious_", "state_")
+    mine = [p for p in inspect.signature(ours).parameters.values() if not p.name.startswith(apart)]
     masters = mine.pop(-2)
     assert (masters.name, masters.default, masters.kind) == ("master_weights", False, inspect.Parameter.KEYWORD_ONLY)
     assert [(p.name, p.default, p.kind) for p in mine[:-1]] == [(p.name, p.default, p.kind) for p in expected]

@@ -15,7 +15,7 @@ pytest.importorskip("torch", reason="PyTorch is not installed")
 import torch
 from torch import Tensor
 from torch.nn import Parameter
-from torch_runs import CASES, OTHERS, names
+from torch_runs import CASES, EIGHT_BITS, OTHERS, names
 
 import lockstep.torch as lt
 from lockstep import checkpoint
@@ -40,7 +40,7 @@ AVERAGED: list[tuple[str, dict[str, Any]]] = [
     ("RAdamScheduleFree", {"lr": 0.02}),
     ("SGDScheduleFree", {}),
 ]
-EVERY = [*CASES, *OTHERS, *AVERAGED, *MATRICES]
+EVERY = [*CASES, *OTHERS, *AVERAGED, *MATRICES, *EIGHT_BITS]
 HALVES = [torch.bfloat16, torch.float16]
 
 

@@ -78,6 +78,16 @@ OTHERS: list[tuple[str, dict[str, Any]]] = [
     ("SophiaG", {"bs": 7}),
 ]
 
+# One of each optimizer with state of 8 bits.
+EIGHT_BITS: list[tuple[str, dict[str, Any]]] = [
+    ("Adam8bit", {"weight_decay": 0.1}),
+    ("AdamW8bit", {"weight_decay": 0.1, "amsgrad": True}),
+    ("SGD8bit", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    ("RMSprop8bit", {"momentum": 0.9}),
+    ("Adagrad8bit", {"initial_accumulator_value": 0.1}),
+    ("Lion8bit", {"weight_decay": 0.1}),
+]
+
 
 def names(cases: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
     """What pytest calls cases."""

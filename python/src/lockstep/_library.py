@@ -67,6 +67,10 @@ _EXCEPTIONS = {
 
 FLOAT32, BF16, F16 = range(3)  # types of elements: lockstep_element
 
+STATE_TYPES = ("float32", "bfloat16", "float8")  # of state buffers: lockstep_state_type, in order
+STATE_BLOCK = 256  # elements of a block of state: LOCKSTEP_STATE_BLOCK
+STATE_SMALL = 4096  # the largest tensor whose state stays float32: LOCKSTEP_STATE_SMALL
+
 
 class _Option(Structure):
     _fields_ = [("name", c_char_p), ("kind", c_int), ("offset", c_size_t)]
@@ -91,7 +95,12 @@ class _Tensor(Structure):
         ("group", c_size_t),
         ("state", c_void_p),
         ("columns", c_size_t),
+        ("types", c_void_p),
     ]
+
+
+class _SlotType(Structure):
+    _fields_ = [("slot", c_char_p), ("type", c_int)]
 
 
 class _Parameter(Structure):
@@ -238,6 +247,16 @@ _set_zero_grads = _function("lockstep_optimizer_set_zero_grads", c_int, _P, c_in
 _set_grad_elements = _function("lockstep_optimizer_set_grad_elements", c_int, _P, _P, POINTER(_Error))
 _set_copies = _function("lockstep_optimizer_set_copies", c_int, _P, _P, _P, POINTER(_Error))
 _write_copies = _function("lockstep_optimizer_write_copies", c_int, _P, _P, _P, POINTER(_Error))
+_set_state_types = _function("lockstep_optimizer_set_state_types", c_int, _P, _P, c_size_t, c_uint64, POINTER(_Error))
+_state_type = _function("lockstep_optimizer_state_type", c_int, _P, c_size_t, c_char_p)
+_state_bytes = _function("lockstep_optimizer_state_bytes", c_size_t, _P)
+_state_room = _function("lockstep_optimizer_state_room", c_size_t, c_int, c_size_t)
+_STATE = (_P, c_size_t, c_char_p, _P)
+_read_halves = _function("lockstep_optimizer_read_halves", c_int, *_STATE, POINTER(_Error))
+_write_halves = _function("lockstep_optimizer_write_halves", c_int, *_STATE, POINTER(_Error))
+_read_codes = _function("lockstep_optimizer_read_codes", c_int, *_STATE, _P, POINTER(_Error))
+_write_codes = _function("lockstep_optimizer_write_codes", c_int, *_STATE, _P, POINTER(_Error))
+_read_floats = _function("lockstep_optimizer_read_floats", c_int, *_STATE, POINTER(_Error))
 _set_noise = _function("lockstep_optimizer_set_noise", c_int, _P, POINTER(_Noise), POINTER(_Error))
 _set_adaptive_clip = _function("lockstep_optimizer_set_adaptive_clip", c_int, _P, c_double, c_double, POINTER(_Error))
 _set_centralize = _function("lockstep_optimizer_set_centralize", c_int, _P, c_int, POINTER(_Error))
@@ -544,6 +563,7 @@ class Tensor(NamedTuple):
     name: str | None = None
     state: Sequence[int] | None = None  # the addresses of its slots, if the caller owns them
     columns: int = 0  # of a row-major matrix
+    types: Sequence[int] | None = None  # of state that the caller owns, if some is not float32
 
 
 @dataclass(frozen=True)
@@ -643,8 +663,7 @@ class Noise:
     """From 0 to 2⁶⁴-1."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 1 << 64:
-            raise ArgumentError(f"seed is {self.seed!r}, want an integer from 0 to 2⁶⁴-1")
+        checked_seed(self.seed)
         if self.eta == 0:
             raise ArgumentError(f"eta is {self.eta}, want a number above 0")
 
@@ -733,7 +752,8 @@ class Optimizer:
         structs = [rule.struct() for rule in groups]
         c_groups = (_Group * len(groups))(*map(_c_group, groups, structs))
         states = [None if t.state is None else (c_void_p * len(t.state))(*t.state) for t in tensors]
-        c_tensors = (_Tensor * len(tensors))(*map(_c_tensor, tensors, states))
+        types = [None if t.types is None else (c_int * len(t.types))(*t.types) for t in tensors]
+        c_tensors = (_Tensor * len(tensors))(*map(_c_tensor, tensors, states, types))
         out = byref(self._handle)
         self._check(_new(c_groups, len(c_groups), c_tensors, len(c_tensors), out, self._error_ref))
 
@@ -921,6 +941,39 @@ class Optimizer:
         address: int | None = _state(self._handle, self._tensor(tensor), slot.encode())
         return address
 
+    def set_state_types(self, types: Mapping[str, int], seed: int) -> None:
+        """Has steps keep state in other types, by the names of slots, and round it by a seed."""
+        items = (_SlotType * len(types))(*(_SlotType(slot.encode(), kind) for slot, kind in types.items()))
+        self._check(_set_state_types(self._handle, items, len(items), seed, self._error_ref))
+
+    def state_type(self, tensor: int, slot: str) -> int:
+        """The type of a tensor's state buffer."""
+        return int(_state_type(self._handle, self._tensor(tensor), slot.encode()))
+
+    def state_bytes(self) -> int:
+        """The bytes that all state takes."""
+        return int(_state_bytes(self._handle))
+
+    def read_halves(self, tensor: int, slot: str, halves: int) -> None:
+        """Copies the bits of a buffer of bfloat16 to an address."""
+        self._check(_read_halves(self._handle, self._tensor(tensor), slot.encode(), halves, self._error_ref))
+
+    def write_halves(self, tensor: int, slot: str, halves: int) -> None:
+        """Copies bits of bfloat16 at an address to a buffer."""
+        self._check(_write_halves(self._handle, self._tensor(tensor), slot.encode(), halves, self._error_ref))
+
+    def read_codes(self, tensor: int, slot: str, codes: int, scales: int) -> None:
+        """Copies the codes of a buffer of float8, and the scales of its blocks, to addresses."""
+        self._check(_read_codes(self._handle, self._tensor(tensor), slot.encode(), codes, scales, self._error_ref))
+
+    def write_codes(self, tensor: int, slot: str, codes: int, scales: int) -> None:
+        """Copies codes and scales at addresses to a buffer of float8."""
+        self._check(_write_codes(self._handle, self._tensor(tensor), slot.encode(), codes, scales, self._error_ref))
+
+    def read_floats(self, tensor: int, slot: str, floats: int) -> None:
+        """Copies the elements of a buffer of any type, as float32, to an address."""
+        self._check(_read_floats(self._handle, self._tensor(tensor), slot.encode(), floats, self._error_ref))
+
     def state_name(self, group: int) -> str:
         """What an exported state calls the rule of a group, such as "rmsprop, centered"."""
         return _text(_state_name(self._handle, self._group(group)))
@@ -942,9 +995,37 @@ def _c_group(rule: Rule, struct: Array[c_char]) -> _Group:
     return _Group(rule.name.encode(), ctypes.addressof(struct), len(struct))
 
 
-def _c_tensor(t: Tensor, state: Pointers | None) -> _Tensor:
+def _c_tensor(t: Tensor, state: Pointers | None, types: Array[c_int] | None) -> _Tensor:
     name = None if t.name is None else t.name.encode()
-    return _Tensor(name, t.size, t.group, None if state is None else ctypes.addressof(state), t.columns)
+    return _Tensor(name, t.size, t.group, _address_if(state), t.columns, _address_if(types))
+
+
+def _address_if(array: Array[Any] | None) -> int | None:
+    return None if array is None else ctypes.addressof(array)
+
+
+def state_type(name: str, of: str) -> int:
+    """The number of a type of state, of which errors call the argument so."""
+    if name not in STATE_TYPES:
+        raise ArgumentError(f"{of} is {name!r}, want {', '.join(map(repr, STATE_TYPES))}")
+    return STATE_TYPES.index(name)
+
+
+def state_room(kind: int, n: int) -> int:
+    """The bytes of a state buffer of n elements that the caller owns."""
+    return int(_state_room(kind, n))
+
+
+def state_blocks(n: int) -> int:
+    """How many blocks a buffer of n elements has."""
+    return -(-n // STATE_BLOCK)
+
+
+def checked_seed(seed: int, name: str = "seed") -> int:
+    """A seed, or an ArgumentError."""
+    if not isinstance(seed, int) or not 0 <= seed < 1 << 64:
+        raise ArgumentError(f"{name} is {seed!r}, want an integer from 0 to 2⁶⁴-1")
+    return seed
 
 
 def first_state(rule: Rule) -> dict[str, float]:

@@ -20,7 +20,7 @@ from ._functions import (
     tanh,
 )
 from ._loss import Linear, bce, bce_with_logits, hinge, mse, penalty, squared_hinge
-from ._optimizer import Group, Optimizer
+from ._optimizer import Group, Optimizer, TypedState
 
 __all__ = [
     "AdaptiveClip",
@@ -31,6 +31,7 @@ __all__ = [
     "Noise",
     "Optimizer",
     "Rule",
+    "TypedState",
     "add_rows",
     "bce",
     "bce_with_logits",

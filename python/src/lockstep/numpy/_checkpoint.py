@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from .._library import Rule, first_state
+from .._library import ArgumentError, Rule, first_state
 from ..checkpoint import AVERAGE, SLOW, State, Tensor, check_fits, group_of
 from ._optimizer import Optimizer
 
 
 def export(optimizer: Optimizer) -> State:
     """A copy of the state."""
+    if optimizer.state_types:
+        raise ArgumentError(f"state_types is {optimizer.state_types}, want float32 alone: pickle has the others")
     saved = optimizer.state_dict()
     tensors = [
         Tensor(name, array["group"], array["steps"], optimizer.params[name].shape, array["state"])

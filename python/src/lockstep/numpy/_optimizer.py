@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Optional, Union
 
 import numpy as np
@@ -38,6 +39,22 @@ Gradient = Union[Array, Half]
 Gradients = Union[Gradient, Sequence[Optional[Gradient]], Mapping[str, Optional[Gradient]]]
 Estimates = Union[Array, Sequence[Optional[Array]], Mapping[str, Optional[Array]]]
 _TYPES = ("float32", "bfloat16", "float16")  # in the order of the library
+
+
+@dataclass(frozen=True)
+class TypedState:
+    """A state buffer of another type than float32, as state_dict has it."""
+
+    type: str
+    """"bfloat16" or "float8"."""
+    elements: Any
+    """bfloat16's bits, uint16, or codes, uint8, of the array's shape.
+
+    The highest bit of a code is the sign, but of squares. What is left of a code c stands for 0 if it is 0, and else
+    for the float32 with the bits (c + 889)·2²⁰, of squares (c + 761)·2²⁰, times the scale of its block.
+    """
+    scales: Array | None = None
+    """With codes: the largest magnitude of each block of 256 elements, the last of which may be shorter."""
 
 
 class Group:
@@ -145,6 +162,8 @@ class Optimizer:
         self._average: Averaging | None = None
         self._lookahead: Lookahead | None = None
         self._observed: list[Gradient] = []  # which C points to until the step
+        self._state_types: Mapping[str, str] = {}
+        self._state_seed = 0
         self._lock = threading.Lock()
 
     @property
@@ -343,6 +362,44 @@ class Optimizer:
         """Makes the copies of all parameters that have one. Without any it is an ArgumentError."""
         with self._lock:
             self._optimizer.write_copies(self._params, self._pool)
+
+    @property
+    def state_types(self) -> dict[str, str]:
+        """The types of state buffers that set_state_types has set, by slot: the others are "float32"."""
+        return dict(self._state_types)
+
+    @property
+    def state_seed(self) -> int:
+        """The seed by which state is rounded that is not float32."""
+        return self._state_seed
+
+    @property
+    def state_bytes(self) -> int:
+        """How many bytes all state takes, averages and slow parameters among it."""
+        return self._optimizer.state_bytes()
+
+    def set_state_types(self, types: Mapping[str, str], seed: int = 0) -> None:
+        """Has steps keep state in fewer bits, by slot: "bfloat16", "float8", or "float32" as all is at first.
+
+            opt.set_state_types({"m": "bfloat16", "v": "float8"}, seed=1)
+
+        What is in the buffers is converted: best before the first step. "float8" is 8 bits for each element and a
+        float32 for each 256. Elements are rounded at random, so that means that move slowly do move, by a counter-based
+        generator: the same bits for any number of threads, and again for a step that is taken again from a state_dict.
+        Arithmetic is float32. Arrays of at most 4096 elements stay float32.
+
+        It may be means and sums of gradients or of squares, of a rule that takes a step in one pass over elements and
+        makes no parameters of its state: Adam, Adamax ("m"), NAdam, RAdam, LaProp, AdaBelief, Yogi, Adan, AdEMAMix,
+        ADOPT, Momentum, Lion, SignSGD, AdaGrad, Adadelta, RMSprop without centered, and others like them. Others raise
+        ArgumentError, as do adaptive_clip and centralize with such state, and step_rows. Where several processes have
+        parts of the parameters, each wants a seed of its own.
+        """
+        numbers = {slot: c.state_type(of, _item("types", slot)) for slot, of in types.items()}
+        c.checked_seed(seed)
+        with self._lock:
+            self._optimizer.set_state_types(numbers, seed)
+            self._state_types = {slot: of for slot, of in types.items() if of != "float32"}
+            self._state_seed = seed
 
     @property
     def skipped(self) -> int:
@@ -594,8 +651,9 @@ class Optimizer:
     def state(self, name: str) -> dict[str, Array]:
         """The state of an array by slot: no copies, and to write to them changes it.
 
-        Each has the array's shape, or one of its own: see Rule.state_shapes. Then come "params_average" and
-        "params_slow", where there are an average and slow parameters: see average and lookahead.
+        What is not float32 (set_state_types) is a copy as float32, read-only. Each has the array's shape, or one of its
+        own: see Rule.state_shapes. Then come "params_average" and "params_slow", where there are an average and slow
+        parameters: see average and lookahead.
         """
         k = self._find(name)
         shapes = self._state_shapes(k) | dict.fromkeys(self._beside(self._optimizer.progress()), self._shapes[k])
@@ -609,7 +667,15 @@ class Optimizer:
     def _state_shapes(self, k: int) -> dict[str, tuple[int, ...]]:
         return self._rules[self._group_of[k]].state_shapes(self._shapes[k])
 
+    def _type_of(self, k: int, slot: str) -> str:
+        return c.STATE_TYPES[self._optimizer.state_type(k, slot)]
+
     def _view(self, k: int, slot: str, shape: tuple[int, ...]) -> Array:
+        if self._type_of(k, slot) != "float32":
+            copy = np.empty(shape, np.float32)
+            self._optimizer.read_floats(k, slot, copy.ctypes.data)
+            copy.flags.writeable = False
+            return copy
         return view(self._optimizer.state(k, slot) or 0, shape, self._optimizer)
 
     def _find(self, name: str) -> int:
@@ -635,6 +701,8 @@ class Optimizer:
             "noise": self._noise,
             "adaptive_clip": self._adaptive_clip,
             "centralize": self._centralize,
+            "state_types": dict(self._state_types),
+            "state_seed": self._state_seed,
             "average": self._average,
             "lookahead": self._lookahead,
             "steps": progress.steps,
@@ -649,8 +717,31 @@ class Optimizer:
             raise ArgumentError("the parameters are swapped for their averages, want those of the last step")
 
     def _saved(self, name: str, k: int) -> dict[str, Any]:
-        state = {slot: array.copy() for slot, array in self.state(name).items()}
+        shapes = self._state_shapes(k) | dict.fromkeys(self._beside(self._optimizer.progress()), self._shapes[k])
+        state = {slot: self._read(k, slot, shape) for slot, shape in shapes.items()}
         return {"group": self._group_of[k], "steps": self.steps(name), "state": state}
+
+    def _read(self, k: int, slot: str, shape: tuple[int, ...]) -> Array | TypedState:
+        """A copy of a state buffer."""
+        of = self._type_of(k, slot)
+        if of == "bfloat16":
+            halves = np.empty(shape, np.uint16)
+            self._optimizer.read_halves(k, slot, halves.ctypes.data)
+            return TypedState(of, halves)
+        if of == "float8":
+            codes, scales = np.empty(shape, np.uint8), np.empty(c.state_blocks(math.prod(shape)), np.float32)
+            self._optimizer.read_codes(k, slot, codes.ctypes.data, scales.ctypes.data)
+            return TypedState(of, codes, scales)
+        return self._view(k, slot, shape).copy()
+
+    def _write(self, k: int, slot: str, shape: tuple[int, ...], saved: Array | TypedState) -> None:
+        """Copies to a state buffer what _read has made, once it is checked."""
+        if not isinstance(saved, TypedState):
+            self._view(k, slot, shape)[...] = saved
+        elif saved.scales is None:
+            self._optimizer.write_halves(k, slot, saved.elements.ctypes.data)
+        else:
+            self._optimizer.write_codes(k, slot, saved.elements.ctypes.data, saved.scales.ctypes.data)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Goes on from a state_dict of an optimizer of the same arrays and rules.
@@ -664,6 +755,8 @@ class Optimizer:
         self._check_own()
         settings = self._settings(saved)
         self.max_norm = self.max_tensor_norm = 0  # of which only one can be set
+        self.adaptive_clip, self.centralize = None, False  # which types of state may forbid
+        self.set_state_types(saved.get("state_types", self._state_types), saved.get("state_seed", self._state_seed))
         for name, value in settings.items():
             setattr(self, name, value)
         for group, rule in zip(self.groups, rules):
@@ -673,7 +766,7 @@ class Optimizer:
             self.set_steps(name, entry["steps"])
             k = self._index[name]
             for slot, shape in (self._state_shapes(k) | dict.fromkeys(beside, self._shapes[k])).items():
-                self._view(k, slot, shape)[...] = entry["state"][slot]
+                self._write(k, slot, shape, entry["state"][slot])
         steps = saved.get("steps", max((entry["steps"] for entry in saved["arrays"].values()), default=0))
         with self._lock:
             self._optimizer.set_progress(Progress(steps, saved.get("averages", 0), _BESIDE[1] in beside))
@@ -689,8 +782,9 @@ class Optimizer:
             if (own := self._optimizer.state_name(k)) != group["state"]:
                 raise ArgumentError(f"the state of group {k} is of {group['state']}, want {own}")
         beside = _saved_beside(saved)
+        types = self._check_types(saved)
         for name, entry in saved["arrays"].items():
-            self._check_saved(name, entry, beside)
+            self._check_saved(name, entry, beside, types)
         self._check_settings(saved)
         self._check_following(saved, beside)
         # A rule that is refused is refused here: it changes nothing to set what is set.
@@ -702,6 +796,20 @@ class Optimizer:
     def _settings(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         """Those of a state_dict, and of what it lacks the optimizer's own."""
         return {name: saved.get(name, getattr(self, name)) for name in (*_SETTINGS, *_FOLLOWING)}
+
+    def _check_types(self, saved: Mapping[str, Any]) -> Mapping[str, str]:
+        """The types of state in a state_dict, which these rules can have."""
+        types: Mapping[str, str] = saved.get("state_types", self._state_types)
+        c.checked_seed(saved.get("state_seed", self._state_seed), "state_seed")
+        numbers = {slot: c.state_type(of, f"state_types[{slot!r}]") for slot, of in types.items()}
+        settings = self._settings(saved)
+        trial = c.Optimizer(self._rules, [])
+        trial.set_state_types(numbers, 0)
+        if types and (settings["adaptive_clip"] is not None or settings["centralize"]):
+            raise ArgumentError(
+                f"state_types is {dict(types)} in the state, want none with adaptive_clip or centralize"
+            )
+        return types
 
     def _check_settings(self, saved: Mapping[str, Any]) -> None:
         settings = self._settings(saved)
@@ -721,7 +829,9 @@ class Optimizer:
         if (averages > 0) != (_BESIDE[0] in beside):
             raise ArgumentError(f"averages is {averages} in the state, want above 0 with {_BESIDE[0]}, and 0 without")
 
-    def _check_saved(self, name: str, entry: Mapping[str, Any], beside: Sequence[str]) -> None:
+    def _check_saved(
+        self, name: str, entry: Mapping[str, Any], beside: Sequence[str], types: Mapping[str, str]
+    ) -> None:
         k = self._index[name]
         if entry["group"] != self._group_of[k]:
             raise ArgumentError(f"{name} is of group {entry['group']} in the state, want {self._group_of[k]}")
@@ -730,8 +840,10 @@ class Optimizer:
             raise ArgumentError(f"the steps of {name} are {entry['steps']!r} in the state, want at least 0")
         if [*entry["state"]] != [*own]:
             raise ArgumentError(f"the state of {name} has {', '.join(entry['state'])}, want {', '.join(own)}")
+        small = math.prod(self._shapes[k]) <= c.STATE_SMALL
         for slot, array in entry["state"].items():
-            address_of(array, f"the state {slot} of {name}", own[slot])
+            of = "float32" if small or slot in beside else types.get(slot, "float32")
+            _check_buffer(array, f"the state {slot} of {name}", own[slot], of)
 
     def __getstate__(self) -> dict[str, Any]:
         groups = [({name: self.params[name] for name in group.names}, group.rule) for group in self.groups]
@@ -747,6 +859,32 @@ class Optimizer:
 
     def __repr__(self) -> str:
         return f"<lockstep.numpy.Optimizer {', '.join(map(repr, self.groups))}>"
+
+
+def _check_buffer(saved: Any, title: str, shape: tuple[int, ...], of: str) -> None:
+    """Refuses a state buffer of a state_dict that has not its type or shape, or whose numbers no step can have left."""
+    if of == "float32":
+        address_of(saved, title, shape)
+        return
+    if not isinstance(saved, TypedState) or saved.type != of:
+        kind = saved.type if isinstance(saved, TypedState) else type(saved).__name__
+        raise ArgumentError(f"{title} is of {kind}, want {of}, as state_types says")
+    _check_array(saved.elements, title, shape, np.uint16 if of == "bfloat16" else np.uint8)
+    if (saved.scales is None) != (of == "bfloat16"):
+        raise ArgumentError(f"the scales of {title} are {saved.scales!r}, want them with codes alone")
+    numbers = (saved.elements.astype(np.uint32) << 16).view(np.float32)
+    if saved.scales is not None:
+        _check_array(saved.scales, f"the scales of {title}", (c.state_blocks(math.prod(shape)),), np.float32)
+        numbers = saved.scales
+    if not np.isfinite(numbers).all() or (saved.scales is not None and (numbers < 0).any()):
+        raise ArgumentError(f"{title} has numbers that are not finite, or scales below 0")
+
+
+def _check_array(array: Any, title: str, shape: tuple[int, ...], dtype: type[Any]) -> None:
+    fits = isinstance(array, np.ndarray) and array.dtype == dtype and array.shape == shape and array.flags.c_contiguous
+    if not fits:
+        is_array = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise ArgumentError(f"{title} is {is_array}, want C-contiguous {np.dtype(dtype)} {shape}")
 
 
 def _saved_beside(saved: Mapping[str, Any]) -> list[str]:

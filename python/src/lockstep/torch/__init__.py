@@ -41,6 +41,7 @@ from ._authors import (
     StableAdamW,
     Yogi,
 )
+from ._eight_bits import Adagrad8bit, Adam8bit, AdamW8bit, Lion8bit, RMSprop8bit, SGD8bit
 from ._observed import GradientObserver
 from ._optimizer import LockstepOptimizer, clip_grad_norm_and_step, clip_grad_value_and_step
 from ._rules import (
@@ -76,9 +77,12 @@ __all__ = [
     "Adadelta",
     "Adafactor",
     "Adagrad",
+    "Adagrad8bit",
     "AdagradDA",
     "Adam",
+    "Adam8bit",
     "AdamW",
+    "AdamW8bit",
     "AdamWScheduleFree",
     "Adamax",
     "Adan",
@@ -89,6 +93,7 @@ __all__ = [
     "GradientObserver",
     "LaProp",
     "Lion",
+    "Lion8bit",
     "LockstepOptimizer",
     "Muon",
     "NAdam",
@@ -99,10 +104,12 @@ __all__ = [
     "RAdam",
     "RAdamScheduleFree",
     "RMSprop",
+    "RMSprop8bit",
     "RowWiseAdagrad",
     "RowWiseAdam",
     "RowWiseLAMB",
     "Rprop",
+    "SGD8bit",
     "SGDScheduleFree",
     "SignSGD",
     "SimplifiedAdEMAMix",

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from .._library import ArgumentError, Rule
 from ._averaged import ScheduleFreeOptimizer
 from ._optimizer import LockstepOptimizer
 from ._options import CAUTIONS, Betas, Names, Number, Params, common, means, row_major_refusal
+from ._packed import StateType
 from ._rows import TablesPlan, table_refusal
 
 _ADAM_STATE = {"m": "exp_avg", "v": "exp_avg_sq"}
@@ -36,6 +38,8 @@ class Lion(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 
@@ -96,6 +100,8 @@ class AdaBelief(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 
@@ -453,6 +459,8 @@ class CautiousAdamW(LockstepOptimizer):
         cautious_decay: bool = False,
         maximize: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 
@@ -480,6 +488,8 @@ class CautiousLion(LockstepOptimizer):
         cautious_decay: bool = False,
         maximize: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 
@@ -513,6 +523,8 @@ class ADOPT(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 
@@ -547,6 +559,8 @@ class AdEMAMix(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 
@@ -581,6 +595,8 @@ class SimplifiedAdEMAMix(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 
@@ -612,6 +628,8 @@ class LaProp(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 
@@ -688,6 +706,8 @@ class Yogi(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 
@@ -717,6 +737,8 @@ class SignSGD(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 
@@ -749,6 +771,8 @@ class AddSign(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 
@@ -778,6 +802,8 @@ class PowerSign(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 

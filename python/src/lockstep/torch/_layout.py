@@ -21,6 +21,7 @@ class Shape(NamedTuple):
     size: tuple[int, ...]
     stride: tuple[int, ...]
     numel: int
+    dtype: torch.dtype = torch.float32  # or uint8, where it is laid out as the library has it
 
     @staticmethod
     def of(tensor: Tensor) -> Shape:
@@ -87,19 +88,33 @@ def _room(size: int) -> Tensor:
 def lay_out(tensors: Sequence[tuple[Shape, Sequence[float]]]) -> list[list[Tensor]]:
     """Makes state: for each tensor a buffer for every number given, which fills it.
 
-    The buffers have the tensor's order of elements, and are views of one allocation.
+    The buffers have the tensor's order of elements, and are views of one allocation for each type: torch.save wants
+    no more of a storage.
     """
+    views: list[list[Tensor]] = [[] for _ in tensors]
+    for dtype in (torch.float32, torch.uint8):
+        places = [k for k, (shape, _) in enumerate(tensors) if shape.dtype is dtype]
+        for k, of in zip(places, _lay_out_alike([tensors[k] for k in places])):
+            views[k] = of
+    return views
+
+
+def _lay_out_alike(tensors: Sequence[tuple[Shape, Sequence[float]]]) -> list[list[Tensor]]:
+    """The same of one type."""
     places, end = [], 0
     for shape, first in tensors:
-        size = 4 * shape.numel
+        size = shape.dtype.itemsize * shape.numel
         places.append(_place(end, size, len(first), len(tensors) == 1 or size > ALONE))
         end = max([end, *(at + _round_up(size, LINE) for at in places[-1])])
-    room = _room(_round_up(end, LINE)).view(torch.float32)
+    room = _room(_round_up(end, LINE))
     return [_views(room, at, shape, first) for at, (shape, first) in zip(places, tensors)]
 
 
 def _views(room: Tensor, places: Sequence[int], shape: Shape, first: Sequence[float]) -> list[Tensor]:
-    views = [room.as_strided(shape.size, shape.stride, room.storage_offset() + at // 4) for at in places]
+    if shape.dtype is torch.uint8:
+        return [room[at : at + shape.numel] for at in places]
+    floats = room.view(torch.float32)
+    views = [floats.as_strided(shape.size, shape.stride, floats.storage_offset() + at // 4) for at in places]
     for view, value in zip(views, first):
         if value:
             view.fill_(value)

@@ -14,11 +14,13 @@ from torch.optim import optimizer as base
 
 from .. import _library as c
 from ._group import Group
+from ._layout import Shape
 from ._observed import GradientObserver
 from ._options import is_cautious
+from ._packed import FLOAT32, StateType, number_of, packable
 from ._plan import Clip, Entry, Plan, StaleError, ValueClip
 from ._state import State
-from ._tensors import HALVES, MASTER, UnsupportedError, is_sharded, local, param_refusal, refusal
+from ._tensors import HALVES, MASTER, UnsupportedError, is_distributed, is_sharded, local, param_refusal, refusal
 
 
 class LockstepOptimizer(base.Optimizer):
@@ -40,10 +42,24 @@ class LockstepOptimizer(base.Optimizer):
     to nearest even in the same pass over memory. Where something else has written to a parameter, such as
     ``load_state_dict`` of a model, its master follows it; what is written to ``param.data`` or through NumPy is not
     noticed. All state is float32, also what ``load_state_dict`` brings.
+
+    Classes whose rule can keep its means in fewer bits take ``state_dtype``. With ``torch.bfloat16`` or ``"float8"``,
+    8 bits for each element and a float32 for each 256, the state of parameters of more than 4096 elements is a tensor
+    of bytes, uint8, as the library lays it out, of which ``state_values`` gives the numbers; all else stays float32.
+    Elements are rounded at random so that means that move slowly do move, by ``state_seed``, the parameter's place
+    among all and its step: a run that goes on from a ``state_dict`` is the same to the bit. Arithmetic is float32.
+    float32 state that ``load_state_dict`` brings is converted; bytes are of one type and one order of bytes. Nothing is
+    left to torch then, and a DTensor is refused.
     """
 
     master_weights: bool = False
     """Whether parameters of bfloat16 and float16 are stepped: see the class."""
+
+    state_dtype: StateType = torch.float32
+    """How the elements of state are kept: torch.float32, torch.bfloat16 or "float8". See the class."""
+
+    state_seed: int = 0
+    """By what state of fewer bits is rounded, from 0 to 2⁶⁴-1."""
 
     fallback: bool = False
     """Whether parameters and options that this package does not have are left to torch, instead of refused."""
@@ -59,6 +75,7 @@ class LockstepOptimizer(base.Optimizer):
     _step_supports_amp_scaling = True
     _own_defaults: Mapping[str, bool] = MappingProxyType({})  # of these, while torch's constructor makes the groups
     _plan: Plan | None = None
+    state_number: int = FLOAT32  # of state_dtype, in the library
     _clip: Clip | ValueClip | None = None
     _observer: GradientObserver | None = None
 
@@ -69,10 +86,13 @@ class LockstepOptimizer(base.Optimizer):
 
     def _construct(self, arguments: dict[str, Any]) -> None:
         """Takes over the arguments of a constructor: torch's own checks them if there is one."""
-        own = ("self", "params", "fallback", "master_weights", "__class__")
+        own = ("self", "params", "fallback", "master_weights", "state_dtype", "state_seed", "__class__")
         options = {name: value for name, value in arguments.items() if name not in own}
         self.fallback = arguments.get("fallback", False)
         self.master_weights = arguments.get("master_weights", False)
+        self.state_dtype = arguments.get("state_dtype", torch.float32)
+        self.state_seed = c.checked_seed(arguments.get("state_seed", 0), "state_seed")
+        self.state_number = number_of(self.state_dtype)
         if self._torch_class:
             self._own_defaults = {name: options.pop(name) for name in self._cautions}
             super().__init__(arguments["params"], **options)
@@ -88,6 +108,8 @@ class LockstepOptimizer(base.Optimizer):
                 raise UnsupportedError(f"{option} is True, want False: a step here is no part of a graph")
         rule = self._rule(group)
         c.Optimizer([rule], [])
+        if self.state_number != FLOAT32 and rule.slots and not packable(rule):
+            raise UnsupportedError(f"state_dtype is {self.state_dtype!r}, want torch.float32 with these options")
         return rule
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -114,12 +136,14 @@ class LockstepOptimizer(base.Optimizer):
 
     def leaves_to_torch(self, group: Mapping[str, Any]) -> bool:
         """Whether what cannot be stepped here is left to torch's class, which knows no caution."""
-        return self.fallback and not is_cautious(group)
+        return self.fallback and not is_cautious(group) and self.state_number == FLOAT32
 
     def refusal_of(self, param: Tensor, group: Mapping[str, Any]) -> str | None:
         """Why a parameter cannot be stepped with the options of a group, or None if it can."""
         if group.get("cautious_update") and is_sharded(param):
             return "is sharded, want it whole: cautious_update counts in whole tensors"
+        if self.state_number != FLOAT32 and is_distributed(param):
+            return f"is a {type(param).__name__}, want a plain tensor with state_dtype {self.state_dtype!r}"
         return self._refusal(param)
 
     def _refusal(self, param: Tensor) -> str | None:
@@ -129,11 +153,12 @@ class LockstepOptimizer(base.Optimizer):
         return param_refusal(param, self.master_weights)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "fallback": self.fallback, "master_weights": self.master_weights}
+        own = ("fallback", "master_weights", "state_dtype", "state_seed", "state_number")
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Loads a state, as torch does, but for that of masters, which stays float32."""
-        if not self.master_weights:
+        """Loads a state, as torch does, but for that of masters, which stays float32, and bytes, which stay such."""
+        if not self.master_weights and self.state_number == FLOAT32:
             super().load_state_dict(state_dict)
             return
         handle = self.register_load_state_dict_pre_hook(_hold_state)
@@ -256,6 +281,14 @@ class LockstepOptimizer(base.Optimizer):
     def _convert(self, group: Mapping[str, Any], param: Tensor, state: dict[str, Any]) -> None:
         """Has the state of a parameter in the form of another optimizer be as it is here."""
 
+    @torch.no_grad()
+    def state_values(self, param: Tensor) -> dict[str, Tensor]:
+        """The state of a parameter that has taken a step, each buffer as float32: copies of what state_dtype packs."""
+        plan = self._current_plan()
+        if param not in plan.places():
+            raise c.ArgumentError("param is none of those that are stepped here")
+        return {self.state_name(slot): x for slot, x in plan.floats(plan.places()[param]).items()}
+
     # What a plan asks for.
 
     def watched_state(self) -> State:
@@ -281,7 +314,7 @@ class LockstepOptimizer(base.Optimizer):
 
     def _state_of(self, e: Entry) -> list[Tensor]:
         """The state of a parameter, slot by slot, if it has any; notes its steps."""
-        shapes = {self.state_name(slot): shape.size for slot, shape in e.slots.items()}
+        shapes = {self.state_name(slot): shape for slot, shape in e.slots.items()}
         names = list(shapes)
         state = {k: v for k, v in dict.get(self.watched_state(), e.param, {}).items() if v is not None}
         if e.has_master and "step" in state:  # of an optimizer that has none
@@ -316,8 +349,9 @@ def _hold_state(optimizer: base.Optimizer, state_dict: dict[str, Any]) -> dict[s
     saved = (k for group in state_dict["param_groups"] for k in group["params"])
     params = dict(zip(saved, (p for group in optimizer.param_groups for p in group["params"])))
     state = dict(state_dict["state"])
+    packs = getattr(optimizer, "state_number", FLOAT32) != FLOAT32
     for k, param in params.items():
-        if param.dtype in HALVES and isinstance(state.get(k), dict):
+        if (param.dtype in HALVES or packs) and isinstance(state.get(k), dict):
             state[k] = {
                 name: _Held(value, param) if isinstance(value, Tensor) and name != "step" else value
                 for name, value in state[k].items()
@@ -332,8 +366,9 @@ def _release_state(state: dict[Any, Any]) -> None:
                 values[name] = value.released()
 
 
-def _check_state(e: Entry, name: str, tensor: Tensor, size: tuple[int, ...]) -> None:
-    why = refusal(tensor)
+def _check_state(e: Entry, name: str, tensor: Tensor, shape: Shape) -> None:
+    size = shape.size if tensor.dtype is shape.dtype else e.shape.size  # float32 becomes bytes where these are wanted
+    why = refusal(tensor, shape.dtype)
     if why is None and tuple(tensor.shape) != size:
         of = "that of its parameter, " if size == e.shape.size else ""
         why = f"has shape {tuple(tensor.shape)}, want {of}{size}"

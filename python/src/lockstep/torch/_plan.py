@@ -17,6 +17,7 @@ from torch.autograd.graph import increment_version
 from .. import _library as c
 from ._group import Group
 from ._layout import Shape, lay_out
+from ._packed import FLOAT32, pack, packable, shape_of
 from ._state import of, values
 from ._tensors import (
     HALVES,
@@ -66,7 +67,7 @@ class Entry:
 
     __slots__ = (
         *("begun", "dtype", "group", "has_gaps", "has_master", "param", "shape", "slots", "steps", "storage"),
-        *("title", "views"),
+        *("title", "types", "views"),
     )
 
     def __init__(self, param: Tensor, group: int, title: str) -> None:
@@ -81,11 +82,15 @@ class Entry:
         self.steps, self.begun = 0, False
         self.views: list[Tensor] = []
         self.slots: dict[str, Shape] = {}
+        self.types: dict[str, int] = {}  # of the slots that are not float32
 
-    def measure(self, rule: c.Rule) -> None:
-        """Notes the shapes of its state."""
+    def measure(self, rule: c.Rule, kind: int) -> None:
+        """Notes the shapes of its state, which is of a type where it can be."""
         sizes = rule.state_shapes(self.shape.size)
         self.slots = {slot: self.shape if s == self.shape.size else _by_line(slot, s) for slot, s in sizes.items()}
+        if kind != FLOAT32 and self.shape.numel > c.STATE_SMALL:
+            self.types = {slot: kind for slot in sizes if slot in packable(rule)}
+            self.slots |= {slot: shape_of(kind, self.shape.numel) for slot in self.types}
         if self.has_master:
             self.slots[MASTER] = self.shape
 
@@ -104,6 +109,12 @@ class Entry:
         changed = part.ne(master.to(self.dtype))
         if bool(changed.any()):
             master.copy_(torch.where(changed, part.float(), master))
+
+    def is_placed(self, kept: frozenset[int]) -> bool:
+        """Whether it has state that may stay where it is."""
+        return bool(self.views) and all(
+            v.dtype is s.dtype and _may_stay(v, kept) and s.same_order(v.stride()) for v, s in self.placed()
+        )
 
     def placed(self) -> Iterable[tuple[Tensor, Shape]]:
         """Its state with the shapes that this should have."""
@@ -181,6 +192,7 @@ def _lay_out(entries: Sequence[tuple[Entry, Mapping[str, float]]]) -> list[list[
     for e, first in entries:
         shapes = list(dict.fromkeys(e.slots.values()))
         counts.append([(slot, len(parts) + shapes.index(s)) for slot, s in e.slots.items()])
+        first = {slot: value for slot, value in first.items() if slot not in e.types}
         parts += [(s, [first.get(slot, 0.0) for slot, of in e.slots.items() if of == s]) for s in shapes]
     rooms = [iter(views) for views in lay_out(parts)]
     return [[next(rooms[k]) for _, k in places] for places in counts]
@@ -199,6 +211,7 @@ class Plan:
         self._collect(optimizer)
         self._adopt(optimizer, kept)
         self._open()
+        self._set_types(optimizer)
         self._publish(optimizer)
         self._watch(optimizer)
 
@@ -222,19 +235,34 @@ class Plan:
         firsts = [c.first_state(g.rule) if g.rule else {} for g in self.groups]
         for e in self.entries:
             if rule := self.groups[e.group].rule:
-                e.measure(rule)
+                e.measure(rule, optimizer.state_number)
         found = [optimizer._state_of(e) for e in self.entries]
         apart = []
         for e, tensors in zip(self.entries, found):
             e.views = [local(t) for t in tensors]
-            if not (tensors and all(_may_stay(v, kept) and s.same_order(v.stride()) for v, s in e.placed())):
+            if not e.is_placed(kept):
                 apart.append(e)
         for e, views in zip(apart, _lay_out([(e, firsts[e.group]) for e in apart])):
-            for view, old in zip(views, e.views):
-                view.copy_(old)
-            e.views = views
+            before, e.views = e.views, views
+            for view, old in zip(views, before):
+                if old.dtype is view.dtype:
+                    view.copy_(old)
+            self._pack(e, before, firsts[e.group], optimizer.state_seed)
         self._share(optimizer._common_slots)
         self._note_rooms()
+
+    def _pack(self, e: Entry, before: Sequence[Tensor], firsts: Mapping[str, float], seed: int) -> None:
+        """Fills the state of fewer bits of what it was as float32, or begins as."""
+        rule, slots = self.groups[e.group].rule, dict(zip(e.slots, e.rule_views()))
+        if rule is None:  # which torch's class is then
+            return
+        for slot, kind in e.types.items():
+            old = before[list(e.slots).index(slot)] if before else None
+            if old is not None and old.dtype is torch.float32:
+                values = torch.empty_strided(e.shape.size, e.shape.stride).copy_(old)
+                pack(rule, slot, kind, seed, values, slots)
+            elif old is None and firsts.get(slot):
+                pack(rule, slot, kind, seed, torch.full((e.shape.numel,), firsts[slot]), slots)
 
     def _share(self, slots: frozenset[str]) -> None:
         """Has tensors that have not begun know the numbers that are the same for all."""
@@ -272,11 +300,28 @@ class Plan:
         self._walk: Walk | None = None
         self._places: dict[Tensor, int] | None = None
 
+    def _set_types(self, optimizer: LockstepOptimizer) -> None:
+        """Says how state is rounded that is not float32."""
+        types: dict[str, int] = {}
+        for e in self.entries:
+            types |= e.types
+        if types:
+            self.core.set_state_types(types, optimizer.state_seed)
+
     def _c_tensor(self, e: Entry) -> c.Tensor:
         columns = c.columns_of(e.shape.size)
-        return c.Tensor(
-            e.shape.numel, self.groups[e.group].index, e.title, list(map(Tensor.data_ptr, e.rule_views())), columns
-        )
+        types = [e.types.get(slot, FLOAT32) for slot in e.slots] if e.types else None
+        state = list(map(Tensor.data_ptr, e.rule_views()))
+        return c.Tensor(e.shape.numel, self.groups[e.group].index, e.title, state, columns, types)
+
+    def floats(self, k: int) -> dict[str, Tensor]:
+        """The state of a parameter that has begun, as float32."""
+        e = self.entries[k]
+        found = dict(zip(e.slots, e.views)) if e.begun else {}
+        for slot in e.types if e.begun else ():
+            found[slot] = torch.empty_strided(e.shape.size, e.shape.stride)
+            self.core.read_floats(k, slot, found[slot].data_ptr())
+        return found
 
     def elements(self) -> list[int]:
         """The types of gradients that the library expects."""

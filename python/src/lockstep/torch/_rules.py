@@ -12,6 +12,7 @@ from .._library import Rule
 from ._numbers import NumbersOfSteps
 from ._optimizer import LockstepOptimizer
 from ._options import CAUTIONS, Betas, Names, Number, Params, common, means, row_major_refusal
+from ._packed import StateType
 from ._rows import RowsPlan
 
 
@@ -51,6 +52,8 @@ class Adam(LockstepOptimizer, torch.optim.Adam):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -82,6 +85,8 @@ class AdamW(LockstepOptimizer, torch.optim.AdamW):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -149,6 +154,8 @@ class SGD(LockstepOptimizer, torch.optim.SGD):
         fused: bool | None = None,
         cautious_update: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -185,12 +192,18 @@ class Adagrad(LockstepOptimizer, torch.optim.Adagrad):
         differentiable: bool = False,
         fused: bool | None = None,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
+        self._widen_sums()
+
+    def _widen_sums(self) -> None:
+        """Has the state that torch's class makes of the parameters' types be float32."""
         for group in self.param_groups if self.master_weights else ():
             for param in group["params"]:
-                if "sum" in self.state[param]:  # torch's class makes it of the parameter's type
+                if "sum" in self.state[param]:
                     first = group["initial_accumulator_value"]
                     self.state[param]["sum"] = torch.full_like(param, first, dtype=torch.float32, requires_grad=False)
 
@@ -227,6 +240,8 @@ class RMSprop(LockstepOptimizer, torch.optim.RMSprop):
         *,
         cautious_update: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -292,6 +307,8 @@ class Adadelta(LockstepOptimizer, torch.optim.Adadelta):
         maximize: bool = False,
         differentiable: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -325,6 +342,8 @@ class Adamax(LockstepOptimizer, torch.optim.Adamax):
         capturable: bool = False,
         cautious_update: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -360,6 +379,8 @@ class RAdam(LockstepOptimizer, torch.optim.RAdam):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -398,6 +419,8 @@ class NAdam(NumbersOfSteps, torch.optim.NAdam):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())

@@ -1,0 +1,526 @@
+/* State in fewer bits: see Go's internal/engine/packed.go and update/statetypes.go. */
+#define __USE_MINGW_ANSI_STDIO 1 /* %zu on Windows */
+#include "mode.h"
+#include "optimizer.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Words of 32 bits have four codes or two halves, of elements that are so far apart in a block: the words of
+ * a block come first, and behind those of all blocks their scales. */
+enum { QUARTER = PACK_LEN / 4 };
+
+/* The bits of 1 as kernels have them, which the largest code stands for, and of a float's sign. */
+#define ONE (127u << 3)
+#define SIGN_BIT (1u << 31)
+
+/* What is random about a block: see lockstep_noise_of. */
+typedef struct drawing {
+	uint32_t base, high, key1, key2;
+} drawing;
+
+/* That of a block of a slot in the tensor's step, which kernels round by: Go's (*Engine).store and
+ * (*packed).store make the same numbers. */
+static drawing drawing_of(const lockstep_optimizer *o, size_t tensor, int slot, size_t block) {
+	uint64_t key = lockstep_mixed(lockstep_mixed(o->pack_seed) ^ (uint64_t)tensor), place = (uint64_t)block * QUARTER;
+	key = lockstep_mixed(lockstep_mixed(key ^ (uint64_t)slot) ^ (uint64_t)(o->step - o->records[tensor].missed));
+	return (drawing){.base = (uint32_t)place, .high = (uint32_t)(place >> 32), .key1 = (uint32_t)key, .key2 = (uint32_t)(key >> 32)};
+}
+
+/* A slot of a tensor that is no floats. */
+typedef struct packed {
+	lockstep_state_type type;
+	int is_square;
+	size_t words; /* of a block */
+	float *at, *scales;
+} packed;
+
+static size_t words_of(lockstep_state_type type) { return type == LOCKSTEP_STATE_BF16 ? 2 * QUARTER : QUARTER; }
+static size_t blocks_of(size_t n) { return (n + PACK_LEN - 1) / PACK_LEN; }
+
+static packed packed_at(const lockstep_optimizer *o, size_t tensor, int slot, float *at) {
+	const lockstep_place *place = &o->places[tensor];
+	lockstep_state_type type = (lockstep_state_type)o->records[tensor].packing[slot];
+	size_t words = words_of(type);
+	return (packed){type, o->groups[place->group].plan.slots[slot].square, words, at, at + blocks_of(place->size) * words};
+}
+
+static packed packed_of(const lockstep_optimizer *o, size_t tensor, int slot) { return packed_at(o, tensor, slot, o->places[tensor].state[slot]); }
+
+size_t lockstep_optimizer_state_room(lockstep_state_type type, size_t n) {
+	if (n > PTRDIFF_MAX / sizeof(float) - PACK_LEN) return 0;
+	switch (type) {
+	case LOCKSTEP_STATE_FLOAT32: return n * sizeof(float);
+	case LOCKSTEP_STATE_BF16: return blocks_of(n) * 2 * QUARTER * sizeof(float);
+	case LOCKSTEP_STATE_FLOAT8: return blocks_of(n) * (QUARTER + 1) * sizeof(float);
+	}
+	return 0;
+}
+
+static uint32_t word_at(const float *words, size_t k) {
+	uint32_t bits;
+	memcpy(&bits, &words[k], sizeof bits);
+	return bits;
+}
+
+static void add_to_word(float *words, size_t k, uint32_t bits) {
+	bits |= word_at(words, k);
+	memcpy(&words[k], &bits, sizeof bits);
+}
+
+/* The bits that are added to a code, of 8 bits if it is a square's and else of 7. */
+static uint32_t bias_of(const packed *p) { return ONE - (p->is_square ? 255 : 127); }
+static uint32_t signs_of(const packed *p) { return p->is_square ? 0 : SIGN_BIT; }
+
+/* Makes floats of a block. */
+static void load(const lockstep_optimizer *o, const packed *p, size_t block, float *x) {
+	float *words = p->at + block * p->words;
+	const lockstep_buffer parts[] = {{x, QUARTER, 0}, {x + QUARTER, QUARTER, 0}, {x + 2 * QUARTER, QUARTER, 0}, {x + 3 * QUARTER, QUARTER, 0}};
+	if (p->type == LOCKSTEP_STATE_BF16) {
+		const lockstep_buffer list[] = {{words, QUARTER, 0}, {words + QUARTER, QUARTER, 0}, parts[0], parts[1], parts[2], parts[3]};
+		lockstep_kernel_dequantize_bf16(o->table, list, 6);
+		return;
+	}
+	const lockstep_buffer list[] = {{words, QUARTER, 0}, parts[0], parts[1], parts[2], parts[3]};
+	const lockstep_dequantize_scalars c = {.scale = p->scales[block], .bias = bias_of(p), .signs = signs_of(p)};
+	lockstep_kernel_dequantize(o->table, list, 5, &c);
+}
+
+static float max_abs(const lockstep_optimizer *o, float *x) {
+	float lanes[LOCKSTEP_LANES] = {0}, most = 0;
+	const lockstep_buffer list[] = {{x, PACK_LEN, 0}};
+	lockstep_kernel_max_abs(o->table, list, 1, lanes);
+	for (int k = 0; k < LOCKSTEP_LANES; k++)
+		if (lanes[k] > most) most = lanes[k];
+	return most;
+}
+
+/* The largest magnitude of a block. Infinite elements, which would leave nothing of the others, become
+ * zeros, and NaN is 0 once it is packed. */
+static float largest_of(const lockstep_optimizer *o, float *x) {
+	float most = max_abs(o, x);
+	if (most <= FLT_MAX) return most;
+	for (size_t i = 0; i < PACK_LEN; i++)
+		if (isinf(x[i])) x[i] = 0;
+	return max_abs(o, x);
+}
+
+/* A power of 2 and the inverse of its product with x, rounded up: what x times both is, rounded, is at least
+ * 1, so that the largest number of a block has the largest code. */
+static void invert(float x, float *up, float *inverse) {
+	*up = x < 0x1p-100f ? 0x1p40f : x > 0x1p100f ? 0x1p-40f : 1;
+	double exact = 1 / ((double)x * (double)*up);
+	*inverse = (float)exact;
+	if ((double)*inverse < exact) *inverse = nextafterf(*inverse, FLT_MAX);
+}
+
+static void store_codes(const lockstep_optimizer *o, const packed *p, size_t block, float *x, const drawing *d, const lockstep_buffer *list, size_t count) {
+	float largest = p->scales[block] = largest_of(o, x);
+	if (largest == 0) {
+		memset(p->at + block * p->words, 0, p->words * sizeof(float));
+		return;
+	}
+	lockstep_quantize_scalars c = {.bias = bias_of(p), .signs = signs_of(p), .base = d->base, .high = d->high, .key1 = d->key1, .key2 = d->key2};
+	uint32_t low = (c.bias + 1) << 20;
+	memcpy(&c.low, &low, sizeof low);
+	if (!p->is_square) c.least = c.low * 0x1p-16f; /* what would have a code below 1 has 1 or 0 */
+	invert(largest, &c.up, &c.inverse);
+	lockstep_kernel_quantize(o->table, list, count, &c);
+}
+
+/* Packs a block, whose elements may be changed. */
+static void store(const lockstep_optimizer *o, const packed *p, size_t block, float *x, drawing d) {
+	float *words = p->at + block * p->words, numbers[QUARTER]; /* of places, as bits */
+	for (uint32_t i = 0; i < QUARTER; i++) memcpy(&numbers[i], &i, sizeof i);
+	const lockstep_buffer parts[] = {{x, QUARTER, 0}, {x + QUARTER, QUARTER, 0}, {x + 2 * QUARTER, QUARTER, 0}, {x + 3 * QUARTER, QUARTER, 0}, {numbers, QUARTER, 0}};
+	if (p->type == LOCKSTEP_STATE_BF16) {
+		const lockstep_buffer list[] = {{words, QUARTER, 0}, {words + QUARTER, QUARTER, 0}, parts[0], parts[1], parts[2], parts[3], parts[4]};
+		const lockstep_quantize_bf16_scalars c = {.base = d.base, .high = d.high, .key1 = d.key1, .key2 = d.key2};
+		lockstep_kernel_quantize_bf16(o->table, list, 7, &c);
+		return;
+	}
+	const lockstep_buffer list[] = {{words, QUARTER, 0}, parts[0], parts[1], parts[2], parts[3], parts[4]};
+	store_codes(o, p, block, x, &d, list, 6);
+}
+
+static int slots_of(const lockstep_optimizer *o, size_t tensor) { return o->groups[o->places[tensor].group].plan.slot_count; }
+
+void lockstep_unpack(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, lockstep_buffer *slots, float room[][BLOCK_LEN]) {
+	for (int j = 0; j < slots_of(o, tensor); j++) {
+		if (o->records[tensor].packing[j] == LOCKSTEP_STATE_FLOAT32) continue;
+		packed p = packed_of(o, tensor, j);
+		for (size_t at = 0; at < n; at += PACK_LEN) load(o, &p, (first + at) / PACK_LEN, room[j] + at);
+		slots[j].data = room[j];
+	}
+}
+
+void lockstep_pack(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, float room[][BLOCK_LEN]) {
+	for (int j = 0; j < slots_of(o, tensor); j++) {
+		if (o->records[tensor].packing[j] == LOCKSTEP_STATE_FLOAT32) continue;
+		packed p = packed_of(o, tensor, j);
+		for (size_t at = 0; at < n; at += PACK_LEN) {
+			size_t block = (first + at) / PACK_LEN;
+			store(o, &p, block, room[j] + at, drawing_of(o, tensor, j, block));
+		}
+	}
+}
+
+/* What may be packed, and what is set. */
+
+static const char *name_of(lockstep_state_type type) {
+	static const char *const names[] = {"float32", "bf16", "float8"};
+	return (unsigned)type <= LOCKSTEP_STATE_FLOAT8 ? names[type] : "an unknown type";
+}
+
+/* Whether what is lost of a slot does not fade, since parameters are made of it or its signs are looked at,
+ * or shows as a difference of what is nearly equal. Adamax' u is a divisor that is no square, as which it
+ * would stay above 0. */
+static int wants_whole(const lockstep_rule_group *g, const char *slot) {
+	static const char *const rules[] = {"FTRL", "AdaGradDA", "MADGRAD", "Rprop", "ASGD"};
+	for (size_t k = 0; k < sizeof rules / sizeof *rules; k++)
+		if (!strcmp(g->rule->name, rules[k])) return 1;
+	if (!strcmp(g->rule->name, "RMSprop")) return ((const lockstep_rmsprop_options *)g->options)->centered;
+	return !strcmp(g->rule->name, "Adamax") && !strcmp(slot, "u");
+}
+
+/* The place of a slot in a group's plan, or -1. */
+static int find_slot(const lockstep_rule_group *g, const char *slot) {
+	for (int j = 0; slot && j < lockstep_kept_slots(&g->plan); j++)
+		if (!strcmp(g->plan.slots[j].name, slot)) return j;
+	return -1;
+}
+
+/* Whether a slot of a group may have fewer bits: one kernel takes elements of all buffers, in any parts, and
+ * nothing else reads or writes them. */
+static int may_pack(const lockstep_rule_group *g, const char *slot) {
+	int j = find_slot(g, slot);
+	if (j < 0 || g->code->factors || !g->plain || g->plan.hessian != 0 || g->plan.mean != 0 || wants_whole(g, slot)) return 0;
+	return g->plan.slots[j].extent == LOCKSTEP_OF_ELEMENTS && !g->plan.slots[j].begins_as_params;
+}
+
+int lockstep_packs_state(const lockstep_optimizer *o) {
+	for (size_t k = 0; k < o->count; k++)
+		if (o->records[k].packs) return 1;
+	return 0;
+}
+
+lockstep_status lockstep_check_unpacked(const lockstep_optimizer *o, const char *what, lockstep_error *error) {
+	if (!lockstep_packs_state(o)) return LOCKSTEP_OK;
+	return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "the state is not of float32 alone, want that with %s: see lockstep_optimizer_set_state_types", what);
+}
+
+static void set_packing(lockstep_record *r, int slot, lockstep_state_type type) {
+	r->packing[slot] = (uint8_t)type;
+	r->packs = 0;
+	for (int j = 0; j < LOCKSTEP_MAX_SLOTS; j++) r->packs |= r->packing[j] != LOCKSTEP_STATE_FLOAT32;
+}
+
+lockstep_status lockstep_take_types(lockstep_optimizer *o, size_t tensor, int of_caller, const lockstep_state_type *types, lockstep_error *error) {
+	const lockstep_rule_group *g = &o->groups[o->places[tensor].group];
+	char name[NAME_LEN];
+	const char *quoted = lockstep_quoted(o, tensor, name);
+	if (!of_caller) return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "tensors[%zu].types is given, want NULL without the caller's state: see lockstep_optimizer_set_state_types", tensor);
+	for (int j = 0; j < lockstep_kept_slots(&g->plan); j++) {
+		const char *slot = g->plan.slots[j].name;
+		if (types[j] == LOCKSTEP_STATE_FLOAT32) continue;
+		if ((unsigned)types[j] > LOCKSTEP_STATE_FLOAT8)
+			return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "tensors[%zu].types[%d] is %d, want LOCKSTEP_STATE_FLOAT32, LOCKSTEP_STATE_BF16 or LOCKSTEP_STATE_FLOAT8", tensor, j, (int)types[j]);
+		if (!may_pack(g, slot))
+			return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "the state %s of tensor %zu%s is of %s, want of float32 with the %s rule", slot, tensor, quoted, name_of(types[j]), g->name);
+		if (o->places[tensor].size <= SMALL_LEN)
+			return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "the state %s of tensor %zu%s is of %s, want of float32 for at most %d elements", slot, tensor, quoted, name_of(types[j]), SMALL_LEN);
+		set_packing(&o->records[tensor], j, types[j]);
+	}
+	return LOCKSTEP_OK;
+}
+
+/* The type that a list has for a slot. */
+static lockstep_state_type type_for(const lockstep_slot_type *types, size_t count, const char *slot) {
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(types[i].slot, slot)) return types[i].type;
+	return LOCKSTEP_STATE_FLOAT32;
+}
+
+/* That of a slot of a tensor, which is 0 for floats if it is small. */
+static lockstep_state_type wanted(const lockstep_optimizer *o, size_t tensor, int slot, const lockstep_slot_type *types, size_t count) {
+	const lockstep_plan *plan = &o->groups[o->places[tensor].group].plan;
+	if (o->places[tensor].size <= SMALL_LEN || slot >= lockstep_kept_slots(plan)) return LOCKSTEP_STATE_FLOAT32;
+	return type_for(types, count, plan->slots[slot].name);
+}
+
+/* Refuses a type that some rule with a slot of the name cannot have, or a name that none has. */
+static lockstep_status check_type(const lockstep_optimizer *o, const lockstep_slot_type *types, size_t i, lockstep_error *error) {
+	const char *slot = types[i].slot;
+	int known = 0;
+	if (!slot) return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "types[%zu].slot is NULL, want the name of a slot", i);
+	if ((unsigned)types[i].type > LOCKSTEP_STATE_FLOAT8)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "types[%zu].type is %d, want LOCKSTEP_STATE_FLOAT32, LOCKSTEP_STATE_BF16 or LOCKSTEP_STATE_FLOAT8", i, (int)types[i].type);
+	for (size_t j = 0; j < i; j++)
+		if (!strcmp(types[j].slot, slot)) return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "types[%zu].slot is %s, which types[%zu] has, want another", i, slot, j);
+	for (size_t k = 0; k < o->group_count; k++) {
+		if (find_slot(&o->groups[k], slot) < 0) continue;
+		known = 1;
+		if (types[i].type != LOCKSTEP_STATE_FLOAT32 && !may_pack(&o->groups[k], slot))
+			return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "types[%zu] is %s for %s, want float32 for this slot of the %s rule", i, name_of(types[i].type), slot, o->groups[k].name);
+	}
+	return known ? LOCKSTEP_OK : lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "types[%zu].slot is %s, want the name of a slot of a rule that there is", i, slot);
+}
+
+/* Refuses other types for state of the caller's than it has. */
+static lockstep_status check_owned(const lockstep_optimizer *o, const lockstep_slot_type *types, size_t count, lockstep_error *error) {
+	char name[NAME_LEN];
+	for (size_t k = 0; k < o->count; k++)
+		for (int j = 0; o->records[k].owned && j < slots_of(o, k); j++) {
+			lockstep_state_type type = wanted(o, k, j, types, count), own = (lockstep_state_type)o->records[k].packing[j];
+			if (type != own)
+				return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "the state %s of tensor %zu%s is to be %s, want %s: it is the caller's",
+					o->groups[o->places[k].group].plan.slots[j].name, k, lockstep_quoted(o, k, name), name_of(type), name_of(own));
+		}
+	return LOCKSTEP_OK;
+}
+
+static lockstep_status check_types(const lockstep_optimizer *o, const lockstep_slot_type *types, size_t count, lockstep_error *error) {
+	int some = 0;
+	lockstep_status status = lockstep_check_not_begun(o, error);
+	if (!status && count && !types) status = lockstep_bad_argument(error, "types", "NULL", "as many as count says");
+	for (size_t i = 0; i < count && !status; i++) {
+		status = check_type(o, types, i, error);
+		some |= types[i].type != LOCKSTEP_STATE_FLOAT32;
+	}
+	if (status) return status;
+	if (some && (o->adaptive || o->centralizes)) return lockstep_bad_argument(error, "types", "not float32", "float32 with an adaptive clip or centralize, which look at rows");
+	return check_owned(o, types, count, error);
+}
+
+/* How the state of a tensor was. */
+typedef struct earlier {
+	float *state[LOCKSTEP_MAX_SLOTS];
+	uint8_t packing[LOCKSTEP_MAX_SLOTS];
+} earlier;
+
+/* Copies a slot from where it was, block by block if its type is another. */
+static void move_slot(const lockstep_optimizer *o, size_t tensor, int slot, const earlier *from) {
+	lockstep_state_type before = (lockstep_state_type)from->packing[slot], type = (lockstep_state_type)o->records[tensor].packing[slot];
+	float *to = o->places[tensor].state[slot], x[PACK_LEN];
+	if (type == before) {
+		memcpy(to, from->state[slot], lockstep_slot_bytes(o, tensor, slot));
+		return;
+	}
+	packed new = packed_of(o, tensor, slot), old = new;
+	old.type = before;
+	old.words = words_of(before);
+	old.at = from->state[slot];
+	size_t size = o->places[tensor].size;
+	old.scales = old.at + blocks_of(size) * old.words;
+	for (size_t block = 0, at = 0; at < size; block++, at += PACK_LEN) {
+		size_t n = size - at < PACK_LEN ? size - at : PACK_LEN;
+		memset(x, 0, sizeof x);
+		if (before == LOCKSTEP_STATE_FLOAT32)
+			memcpy(x, from->state[slot] + at, n * sizeof *x);
+		else
+			load(o, &old, block, x);
+		if (type == LOCKSTEP_STATE_FLOAT32)
+			memcpy(to + at, x, n * sizeof *x);
+		else
+			store(o, &new, block, x, drawing_of(o, tensor, slot, block));
+	}
+}
+
+/* Notes how all state is, and has it be of other types. Returns whether any is another. */
+static int change_types(lockstep_optimizer *o, const lockstep_slot_type *types, size_t count, earlier *before) {
+	int changes = 0;
+	for (size_t k = 0; k < o->count; k++) {
+		memcpy(before[k].state, o->places[k].state, sizeof before[k].state);
+		memcpy(before[k].packing, o->records[k].packing, sizeof before[k].packing);
+		for (int j = 0; j < slots_of(o, k); j++) {
+			lockstep_state_type type = wanted(o, k, j, types, count);
+			changes |= type != (lockstep_state_type)before[k].packing[j];
+			set_packing(&o->records[k], j, type);
+		}
+	}
+	return changes;
+}
+
+/* Has all state be of its types, in a room of its own. */
+static LOCKSTEP_NOT_INLINED lockstep_status convert(lockstep_optimizer *o, const earlier *before, lockstep_error *error) {
+	lockstep_room old;
+	lockstep_status status = lockstep_place_state_anew(o, &old, error);
+	if (status) {
+		for (size_t k = 0; k < o->count; k++)
+			for (int j = 0; j < slots_of(o, k); j++) set_packing(&o->records[k], j, (lockstep_state_type)before[k].packing[j]);
+		return status;
+	}
+	for (size_t k = 0; k < o->count; k++)
+		for (int j = 0; j < slots_of(o, k); j++)
+			if (o->places[k].state[j] != before[k].state[j]) move_slot(o, k, j, &before[k]);
+	lockstep_free_room(&old);
+	return LOCKSTEP_OK;
+}
+
+lockstep_status lockstep_optimizer_set_state_types(lockstep_optimizer *o, const lockstep_slot_type *types, size_t count, uint64_t seed, lockstep_error *error) {
+	lockstep_status status = check_types(o, types, count, error);
+	if (status) return status;
+	earlier *before = malloc((o->count + 1) * sizeof *before);
+	if (!before) return lockstep_reject(error, LOCKSTEP_NO_MEMORY, "no memory for other types of state");
+	uint64_t seed_before = o->pack_seed;
+	o->pack_seed = seed;
+	if (change_types(o, types, count, before)) {
+		lockstep_mode mode = lockstep_enter_mode();
+		status = convert(o, before, error);
+		lockstep_leave_mode(mode);
+	}
+	if (status) o->pack_seed = seed_before;
+	free(before);
+	return status;
+}
+
+/* What is in it. */
+
+static int slot_of(const lockstep_optimizer *o, size_t tensor, const char *slot) {
+	return tensor < o->count ? find_slot(&o->groups[o->places[tensor].group], slot) : -1;
+}
+
+lockstep_state_type lockstep_optimizer_state_type(const lockstep_optimizer *o, size_t tensor, const char *slot) {
+	int j = slot_of(o, tensor, slot);
+	return j < 0 ? LOCKSTEP_STATE_FLOAT32 : (lockstep_state_type)o->records[tensor].packing[j];
+}
+
+size_t lockstep_optimizer_state_bytes(const lockstep_optimizer *o) {
+	size_t bytes = 0;
+	for (size_t k = 0; k < o->count; k++) {
+		for (int j = 0; j < slots_of(o, k); j++) bytes += lockstep_slot_bytes(o, k, j);
+		for (int j = 0; j < 2; j++) bytes += o->records[k].beside[j] ? o->places[k].size * sizeof(float) : 0;
+	}
+	return bytes;
+}
+
+/* The slot of a name, which must be of a type. */
+static lockstep_status find_packed(const lockstep_optimizer *o, size_t tensor, const char *slot, lockstep_state_type type, int *found, lockstep_error *error) {
+	char name[NAME_LEN];
+	*found = slot_of(o, tensor, slot);
+	if (tensor >= o->count) return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "tensor is %zu, want the index of one of %zu", tensor, o->count);
+	if (*found < 0) return lockstep_bad_argument(error, "slot", slot ? slot : "NULL", "the name of a slot of the tensor's rule");
+	lockstep_state_type own = (lockstep_state_type)o->records[tensor].packing[*found];
+	if (own == type) return LOCKSTEP_OK;
+	return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "the state %s of tensor %zu%s is of %s, want of %s", slot, tensor, lockstep_quoted(o, tensor, name), name_of(own), name_of(type));
+}
+
+/* Where the code of an element is, or its half: the word, and the bits before it there. */
+typedef struct bit_place {
+	size_t word;
+	unsigned shift;
+} bit_place;
+
+static bit_place code_at(size_t i) { return (bit_place){i / PACK_LEN * QUARTER + i % QUARTER, (unsigned)(i % PACK_LEN / QUARTER * 8)}; }
+
+static bit_place half_at(size_t i) {
+	size_t part = i % PACK_LEN / QUARTER;
+	return (bit_place){i / PACK_LEN * 2 * QUARTER + part / 2 * QUARTER + i % QUARTER, (unsigned)(part % 2 * 16)};
+}
+
+static uint16_t half_of(const packed *p, size_t i) { return (uint16_t)(word_at(p->at, half_at(i).word) >> half_at(i).shift); }
+
+/* Refuses a half that no step can have left. */
+static lockstep_status check_half(const lockstep_optimizer *o, size_t tensor, int slot, size_t i, uint16_t half, lockstep_error *error) {
+	uint32_t bits = (uint32_t)half << 16;
+	float x;
+	char name[NAME_LEN];
+	const lockstep_slot *s = &o->groups[o->places[tensor].group].plan.slots[slot];
+	memcpy(&x, &bits, sizeof x);
+	if (x >= (s->square ? 0 : -FLT_MAX) && x <= FLT_MAX) return LOCKSTEP_OK;
+	return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "element %zu of the state %s of tensor %zu%s is %g, want a finite number%s", i, s->name, tensor, lockstep_quoted(o, tensor, name), (double)x, s->square ? " of at least 0" : "");
+}
+
+/* The same of the scale of a block. */
+static lockstep_status check_scale(const lockstep_optimizer *o, size_t tensor, int slot, size_t block, float scale, lockstep_error *error) {
+	char name[NAME_LEN];
+	if (scale >= 0 && scale <= FLT_MAX) return LOCKSTEP_OK;
+	return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "scale %zu of the state %s of tensor %zu%s is %g, want a finite number of at least 0",
+		block, o->groups[o->places[tensor].group].plan.slots[slot].name, tensor, lockstep_quoted(o, tensor, name), (double)scale);
+}
+
+lockstep_status lockstep_check_packed(const lockstep_optimizer *o, size_t tensor, int slot, const float *words, lockstep_error *error) {
+	packed p = packed_at(o, tensor, slot, (float *)words);
+	lockstep_status status = LOCKSTEP_OK;
+	size_t n = o->places[tensor].size;
+	for (size_t i = 0; p.type == LOCKSTEP_STATE_BF16 && i < n && !status; i++) status = check_half(o, tensor, slot, i, half_of(&p, i), error);
+	for (size_t k = 0; p.type == LOCKSTEP_STATE_FLOAT8 && k < blocks_of(n) && !status; k++) status = check_scale(o, tensor, slot, k, p.scales[k], error);
+	return status;
+}
+
+lockstep_status lockstep_optimizer_read_halves(const lockstep_optimizer *o, size_t tensor, const char *slot, uint16_t *halves, lockstep_error *error) {
+	int j;
+	lockstep_status status = find_packed(o, tensor, slot, LOCKSTEP_STATE_BF16, &j, error);
+	if (!status && !halves) status = lockstep_bad_argument(error, "halves", "NULL", "room for all elements");
+	if (status) return status;
+	packed p = packed_of(o, tensor, j);
+	for (size_t i = 0; i < o->places[tensor].size; i++) halves[i] = half_of(&p, i);
+	return LOCKSTEP_OK;
+}
+
+lockstep_status lockstep_optimizer_write_halves(lockstep_optimizer *o, size_t tensor, const char *slot, const uint16_t *halves, lockstep_error *error) {
+	int j;
+	lockstep_status status = lockstep_check_not_begun(o, error);
+	if (!status) status = find_packed(o, tensor, slot, LOCKSTEP_STATE_BF16, &j, error);
+	if (!status && !halves) status = lockstep_bad_argument(error, "halves", "NULL", "all elements");
+	size_t n = status ? 0 : o->places[tensor].size;
+	for (size_t i = 0; i < n && !status; i++) status = check_half(o, tensor, j, i, halves[i], error);
+	if (status) return status;
+	packed p = packed_of(o, tensor, j);
+	memset(p.at, 0, lockstep_slot_bytes(o, tensor, j));
+	for (size_t i = 0; i < n; i++) add_to_word(p.at, half_at(i).word, (uint32_t)halves[i] << half_at(i).shift);
+	return LOCKSTEP_OK;
+}
+
+lockstep_status lockstep_optimizer_read_codes(const lockstep_optimizer *o, size_t tensor, const char *slot, uint8_t *codes, float *scales, lockstep_error *error) {
+	int j;
+	lockstep_status status = find_packed(o, tensor, slot, LOCKSTEP_STATE_FLOAT8, &j, error);
+	if (!status && !(codes && scales)) status = lockstep_bad_argument(error, codes ? "scales" : "codes", "NULL", "room for those of all elements");
+	if (status) return status;
+	packed p = packed_of(o, tensor, j);
+	for (size_t i = 0; i < o->places[tensor].size; i++) codes[i] = (uint8_t)(word_at(p.at, code_at(i).word) >> code_at(i).shift);
+	memcpy(scales, p.scales, blocks_of(o->places[tensor].size) * sizeof *scales);
+	return LOCKSTEP_OK;
+}
+
+lockstep_status lockstep_optimizer_write_codes(lockstep_optimizer *o, size_t tensor, const char *slot, const uint8_t *codes, const float *scales, lockstep_error *error) {
+	int j;
+	lockstep_status status = lockstep_check_not_begun(o, error);
+	if (!status) status = find_packed(o, tensor, slot, LOCKSTEP_STATE_FLOAT8, &j, error);
+	if (!status && !(codes && scales)) status = lockstep_bad_argument(error, codes ? "scales" : "codes", "NULL", "those of all elements");
+	size_t n = status ? 0 : o->places[tensor].size;
+	for (size_t k = 0; k < blocks_of(n) && !status; k++) status = check_scale(o, tensor, j, k, scales[k], error);
+	if (status) return status;
+	packed p = packed_of(o, tensor, j);
+	memset(p.at, 0, lockstep_slot_bytes(o, tensor, j));
+	for (size_t i = 0; i < n; i++) add_to_word(p.at, code_at(i).word, (uint32_t)codes[i] << code_at(i).shift);
+	memcpy(p.scales, scales, blocks_of(n) * sizeof *scales);
+	return LOCKSTEP_OK;
+}
+
+static LOCKSTEP_NOT_INLINED void read_all(const lockstep_optimizer *o, const packed *p, float *floats, size_t n) {
+	float x[PACK_LEN];
+	for (size_t block = 0, at = 0; at < n; block++, at += PACK_LEN) {
+		load(o, p, block, x);
+		memcpy(floats + at, x, (n - at < PACK_LEN ? n - at : PACK_LEN) * sizeof *x);
+	}
+}
+
+lockstep_status lockstep_optimizer_read_floats(const lockstep_optimizer *o, size_t tensor, const char *slot, float *floats, lockstep_error *error) {
+	int j;
+	lockstep_status status = find_packed(o, tensor, slot, lockstep_optimizer_state_type(o, tensor, slot), &j, error);
+	if (!status && !floats) status = lockstep_bad_argument(error, "floats", "NULL", "room for all elements");
+	if (status) return status;
+	size_t n = lockstep_optimizer_state_len(o, tensor, slot);
+	if (o->records[tensor].packing[j] == LOCKSTEP_STATE_FLOAT32) {
+		if (n) memcpy(floats, o->places[tensor].state[j], n * sizeof *floats);
+		return LOCKSTEP_OK;
+	}
+	packed p = packed_of(o, tensor, j);
+	lockstep_mode before = lockstep_enter_mode();
+	read_all(o, &p, floats, n);
+	lockstep_leave_mode(before);
+	return LOCKSTEP_OK;
+}
