@@ -94,7 +94,7 @@ typedef struct lockstep_group {
  * right. To nearest, a mean that moves by less than 1 in 512 of itself would stay where it is. What lies
  * between the largest bf16 and infinity is the former.
  *
- * LOCKSTEP_STATE_FLOAT8 is 8 bits for each element, and a float for each LOCKSTEP_STATE_BLOCK of them, the
+ * LOCKSTEP_STATE_FLOAT8 is 8 bits for each element, and a float for each LOCKSTEP_STATE_SCALE of them, the
  * largest magnitude s among these, which is kept as it is. An element has a fraction of 3 bits and an
  * exponent of 4 beside its sign, or of 5 if it is a square: it is s or one of s·(1 + f/8)·2^-e down to
  * s·1.25·2^-16, of squares s·1.25·2^-32, or 0. Of the two of these beside a number one is taken at random
@@ -103,8 +103,9 @@ typedef struct lockstep_group {
  */
 typedef enum lockstep_state_type { LOCKSTEP_STATE_FLOAT32, LOCKSTEP_STATE_BF16, LOCKSTEP_STATE_FLOAT8 } lockstep_state_type;
 
-/* Elements of a block of state, and the largest tensor whose state stays floats. */
-enum { LOCKSTEP_STATE_BLOCK = 256, LOCKSTEP_STATE_SMALL = 4096 };
+/* Elements of a block of state, those of them that share a scale, and the largest tensor whose state stays
+ * floats. */
+enum { LOCKSTEP_STATE_BLOCK = 1024, LOCKSTEP_STATE_SCALE = 256, LOCKSTEP_STATE_SMALL = 4096 };
 
 /* A tensor of parameters. */
 typedef struct lockstep_tensor {
@@ -646,7 +647,7 @@ LOCKSTEP_API lockstep_status lockstep_optimizer_write_halves(lockstep_optimizer 
 
 /*
  * The same of a buffer of float8: a code for each element, and a scale for each block of
- * LOCKSTEP_STATE_BLOCK, the last of which may be shorter. The highest bit of a code is the sign, but of
+ * LOCKSTEP_STATE_SCALE, the last of which may be shorter. The highest bit of a code is the sign, but of
  * squares. What is left of a code c stands for 0 if it is 0, and else for the float with the bits
  * (c + 889)·2^20, of squares (c + 761)·2^20, times the scale. Scales must be finite and not below 0.
  */

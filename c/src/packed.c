@@ -8,25 +8,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Words of 32 bits have four codes or two halves, of elements that are so far apart in a block: the words of
- * a block come first, and behind those of all blocks their scales. */
-enum { QUARTER = PACK_LEN / 4 };
+/* Words of 32 bits have four codes, of elements that are so far apart in a block, or two halves of
+ * neighbours: the words of a block come first, and behind those of all blocks their scales, of which each
+ * QUARTER of a block of codes has one. */
+enum { QUARTER = LOCKSTEP_STATE_SCALE, QUARTERS = PACK_LEN / QUARTER, PAIR = PACK_LEN / 2 };
 
 /* The bits of 1 as kernels have them, which the largest code stands for, and of a float's sign. */
 #define ONE (127u << 3)
 #define SIGN_BIT (1u << 31)
 
+/* Words of a block, blocks of a tensor, and scales of it: of the rest of its last block there is none. */
+static size_t words_of(lockstep_state_type type) { return type == LOCKSTEP_STATE_BF16 ? PAIR : QUARTER; }
+static size_t blocks_of(size_t n) { return (n + PACK_LEN - 1) / PACK_LEN; }
+static size_t scales_of(size_t n) { return (n + LOCKSTEP_STATE_SCALE - 1) / LOCKSTEP_STATE_SCALE; }
+
 /* What is random about a block: see lockstep_noise_of. */
 typedef struct drawing {
-	uint32_t base, high, key1, key2;
+	uint32_t base, key;
 } drawing;
 
-/* That of a block of a slot in the tensor's step, which kernels round by: Go's (*Engine).store and
- * (*packed).store make the same numbers. */
+/* That of a block of a slot in the tensor's step, which kernels round by: Go's (*Engine).packKey and
+ * (*packed).store make the same numbers. Words have numbers along the tensor, of which the upper half is a
+ * part of the key. */
 static drawing drawing_of(const lockstep_optimizer *o, size_t tensor, int slot, size_t block) {
-	uint64_t key = lockstep_mixed(lockstep_mixed(o->pack_seed) ^ (uint64_t)tensor), place = (uint64_t)block * QUARTER;
+	uint64_t key = lockstep_mixed(lockstep_mixed(o->pack_seed) ^ (uint64_t)tensor);
+	uint64_t place = (uint64_t)block * words_of((lockstep_state_type)o->records[tensor].packing[slot]);
 	key = lockstep_mixed(lockstep_mixed(key ^ (uint64_t)slot) ^ (uint64_t)(o->step - o->records[tensor].missed));
-	return (drawing){.base = (uint32_t)place, .high = (uint32_t)(place >> 32), .key1 = (uint32_t)key, .key2 = (uint32_t)(key >> 32)};
+	key = lockstep_mixed(key ^ place >> 32);
+	return (drawing){.base = (uint32_t)place + (uint32_t)key, .key = (uint32_t)(key >> 32)};
 }
 
 /* A slot of a tensor that is no floats. */
@@ -37,8 +46,6 @@ typedef struct packed {
 	float *at, *scales;
 } packed;
 
-static size_t words_of(lockstep_state_type type) { return type == LOCKSTEP_STATE_BF16 ? 2 * QUARTER : QUARTER; }
-static size_t blocks_of(size_t n) { return (n + PACK_LEN - 1) / PACK_LEN; }
 
 static packed packed_at(const lockstep_optimizer *o, size_t tensor, int slot, float *at) {
 	const lockstep_place *place = &o->places[tensor];
@@ -53,8 +60,8 @@ size_t lockstep_optimizer_state_room(lockstep_state_type type, size_t n) {
 	if (n > PTRDIFF_MAX / sizeof(float) - PACK_LEN) return 0;
 	switch (type) {
 	case LOCKSTEP_STATE_FLOAT32: return n * sizeof(float);
-	case LOCKSTEP_STATE_BF16: return blocks_of(n) * 2 * QUARTER * sizeof(float);
-	case LOCKSTEP_STATE_FLOAT8: return blocks_of(n) * (QUARTER + 1) * sizeof(float);
+	case LOCKSTEP_STATE_BF16: return blocks_of(n) * PAIR * sizeof(float);
+	case LOCKSTEP_STATE_FLOAT8: return blocks_of(n) * (QUARTER + QUARTERS) * sizeof(float);
 	}
 	return 0;
 }
@@ -76,73 +83,72 @@ static uint32_t signs_of(const packed *p) { return p->is_square ? 0 : SIGN_BIT; 
 
 /* Makes floats of a block. */
 static void load(const lockstep_optimizer *o, const packed *p, size_t block, float *x) {
-	float *words = p->at + block * p->words;
-	const lockstep_buffer parts[] = {{x, QUARTER, 0}, {x + QUARTER, QUARTER, 0}, {x + 2 * QUARTER, QUARTER, 0}, {x + 3 * QUARTER, QUARTER, 0}};
+	float *words = p->at + block * p->words, *scales = p->scales + block * QUARTERS;
 	if (p->type == LOCKSTEP_STATE_BF16) {
-		const lockstep_buffer list[] = {{words, QUARTER, 0}, {words + QUARTER, QUARTER, 0}, parts[0], parts[1], parts[2], parts[3]};
-		lockstep_kernel_dequantize_bf16(o->table, list, 6);
+		const lockstep_buffer list[] = {{x, PACK_LEN, 0}, {words, PACK_LEN, 0}};
+		lockstep_kernel_widen_bf16(o->table, list, 2);
 		return;
 	}
-	const lockstep_buffer list[] = {{words, QUARTER, 0}, parts[0], parts[1], parts[2], parts[3]};
-	const lockstep_dequantize_scalars c = {.scale = p->scales[block], .bias = bias_of(p), .signs = signs_of(p)};
+	const lockstep_buffer list[] = {{words, QUARTER, 0}, {x, QUARTER, 0}, {x + QUARTER, QUARTER, 0}, {x + 2 * QUARTER, QUARTER, 0}, {x + 3 * QUARTER, QUARTER, 0}};
+	const lockstep_dequantize_scalars c = {.scale0 = scales[0], .scale1 = scales[1], .scale2 = scales[2], .scale3 = scales[3], .bias = bias_of(p), .signs = signs_of(p)};
 	lockstep_kernel_dequantize(o->table, list, 5, &c);
 }
 
 static float max_abs(const lockstep_optimizer *o, float *x) {
 	float lanes[LOCKSTEP_LANES] = {0}, most = 0;
-	const lockstep_buffer list[] = {{x, PACK_LEN, 0}};
+	const lockstep_buffer list[] = {{x, QUARTER, 0}};
 	lockstep_kernel_max_abs(o->table, list, 1, lanes);
 	for (int k = 0; k < LOCKSTEP_LANES; k++)
 		if (lanes[k] > most) most = lanes[k];
 	return most;
 }
 
-/* The largest magnitude of a block. Infinite elements, which would leave nothing of the others, become
- * zeros, and NaN is 0 once it is packed. */
+/* The largest magnitude of a quarter of a block. Infinite elements, which would leave nothing of the others,
+ * become zeros, and NaN is 0 once it is packed. */
 static float largest_of(const lockstep_optimizer *o, float *x) {
 	float most = max_abs(o, x);
 	if (most <= FLT_MAX) return most;
-	for (size_t i = 0; i < PACK_LEN; i++)
+	for (size_t i = 0; i < QUARTER; i++)
 		if (isinf(x[i])) x[i] = 0;
 	return max_abs(o, x);
 }
 
-/* A power of 2 and the inverse of its product with x, rounded up: what x times both is, rounded, is at least
- * 1, so that the largest number of a block has the largest code. */
-static void invert(float x, float *up, float *inverse) {
-	*up = x < 0x1p-100f ? 0x1p40f : x > 0x1p100f ? 0x1p-40f : 1;
-	double exact = 1 / ((double)x * (double)*up);
-	*inverse = (float)exact;
-	if ((double)*inverse < exact) *inverse = nextafterf(*inverse, FLT_MAX);
-}
-
-static void store_codes(const lockstep_optimizer *o, const packed *p, size_t block, float *x, const drawing *d, const lockstep_buffer *list, size_t count) {
-	float largest = p->scales[block] = largest_of(o, x);
-	if (largest == 0) {
-		memset(p->at + block * p->words, 0, p->words * sizeof(float));
-		return;
+/* The inverse of the largest magnitude of a quarter of a block, rounded up: what it times that is, rounded,
+ * is at least 1, so that the largest number has the largest code. Where that would be no normal number, x is
+ * multiplied by a power of 2 first. */
+static float inverse_for(float *x, float largest) {
+	float inverse, up = largest > 1 ? 0x1p-40f : 0x1p40f;
+	if (largest == 0) return 0;
+	if (largest < 0x1p-100f || largest > 0x1p100f) {
+		for (size_t i = 0; i < QUARTER; i++) x[i] *= up;
+		largest *= up;
 	}
-	lockstep_quantize_scalars c = {.bias = bias_of(p), .signs = signs_of(p), .base = d->base, .high = d->high, .key1 = d->key1, .key2 = d->key2};
-	uint32_t low = (c.bias + 1) << 20;
-	memcpy(&c.low, &low, sizeof low);
-	if (!p->is_square) c.least = c.low * 0x1p-16f; /* what would have a code below 1 has 1 or 0 */
-	invert(largest, &c.up, &c.inverse);
-	lockstep_kernel_quantize(o->table, list, count, &c);
+	inverse = 1 / largest;
+	if ((double)inverse * (double)largest < 1) inverse = nextafterf(inverse, FLT_MAX); /* the product is exact */
+	return inverse;
 }
 
 /* Packs a block, whose elements may be changed. */
 static void store(const lockstep_optimizer *o, const packed *p, size_t block, float *x, drawing d) {
-	float *words = p->at + block * p->words, numbers[QUARTER]; /* of places, as bits */
-	for (uint32_t i = 0; i < QUARTER; i++) memcpy(&numbers[i], &i, sizeof i);
-	const lockstep_buffer parts[] = {{x, QUARTER, 0}, {x + QUARTER, QUARTER, 0}, {x + 2 * QUARTER, QUARTER, 0}, {x + 3 * QUARTER, QUARTER, 0}, {numbers, QUARTER, 0}};
+	float *words = p->at + block * p->words, *scales = p->scales + block * QUARTERS, numbers[PAIR]; /* of places, as bits */
+	for (uint32_t i = 0; i < p->words; i++) memcpy(&numbers[i], &i, sizeof i);
 	if (p->type == LOCKSTEP_STATE_BF16) {
-		const lockstep_buffer list[] = {{words, QUARTER, 0}, {words + QUARTER, QUARTER, 0}, parts[0], parts[1], parts[2], parts[3], parts[4]};
-		const lockstep_quantize_bf16_scalars c = {.base = d.base, .high = d.high, .key1 = d.key1, .key2 = d.key2};
-		lockstep_kernel_quantize_bf16(o->table, list, 7, &c);
+		const lockstep_buffer list[] = {{words, PAIR, 0}, {words + PAIR / 2, PAIR, 0}, {x, PAIR, 0}, {x + PAIR, PAIR, 0}, {numbers, PAIR, 0}};
+		const lockstep_quantize_bf16_scalars c = {.base = d.base, .key = d.key};
+		lockstep_kernel_quantize_bf16(o->table, list, 5, &c);
 		return;
 	}
-	const lockstep_buffer list[] = {{words, QUARTER, 0}, parts[0], parts[1], parts[2], parts[3], parts[4]};
-	store_codes(o, p, block, x, &d, list, 6);
+	lockstep_quantize_scalars c = {.bias = bias_of(p), .signs = signs_of(p), .base = d.base, .key = d.key};
+	uint32_t low = (c.bias + 1) << 20;
+	memcpy(&c.low, &low, sizeof low);
+	if (!p->is_square) c.least = c.low * 0x1p-20f; /* what would have a code below 1 has 1 or 0 */
+	float *inverses[] = {&c.inverse0, &c.inverse1, &c.inverse2, &c.inverse3};
+	for (int k = 0; k < QUARTERS; k++) {
+		scales[k] = largest_of(o, x + k * QUARTER);
+		*inverses[k] = inverse_for(x + k * QUARTER, scales[k]);
+	}
+	const lockstep_buffer list[] = {{words, QUARTER, 0}, {x, QUARTER, 0}, {x + QUARTER, QUARTER, 0}, {x + 2 * QUARTER, QUARTER, 0}, {x + 3 * QUARTER, QUARTER, 0}, {numbers, QUARTER, 0}};
+	lockstep_kernel_quantize(o->table, list, 6, &c);
 }
 
 static int slots_of(const lockstep_optimizer *o, size_t tensor) { return o->groups[o->places[tensor].group].plan.slot_count; }
@@ -407,7 +413,7 @@ static lockstep_status find_packed(const lockstep_optimizer *o, size_t tensor, c
 	return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "the state %s of tensor %zu%s is of %s, want of %s", slot, tensor, lockstep_quoted(o, tensor, name), name_of(own), name_of(type));
 }
 
-/* Where the code of an element is, or its half: the word, and the bits before it there. */
+/* Where the code of an element is: the word, and the bits before it there. */
 typedef struct bit_place {
 	size_t word;
 	unsigned shift;
@@ -415,12 +421,11 @@ typedef struct bit_place {
 
 static bit_place code_at(size_t i) { return (bit_place){i / PACK_LEN * QUARTER + i % QUARTER, (unsigned)(i % PACK_LEN / QUARTER * 8)}; }
 
-static bit_place half_at(size_t i) {
-	size_t part = i % PACK_LEN / QUARTER;
-	return (bit_place){i / PACK_LEN * 2 * QUARTER + part / 2 * QUARTER + i % QUARTER, (unsigned)(part % 2 * 16)};
+static uint16_t half_of(const packed *p, size_t i) {
+	uint16_t half;
+	memcpy(&half, (const char *)p->at + i * sizeof half, sizeof half);
+	return half;
 }
-
-static uint16_t half_of(const packed *p, size_t i) { return (uint16_t)(word_at(p->at, half_at(i).word) >> half_at(i).shift); }
 
 /* Refuses a half that no step can have left. */
 static lockstep_status check_half(const lockstep_optimizer *o, size_t tensor, int slot, size_t i, uint16_t half, lockstep_error *error) {
@@ -433,12 +438,12 @@ static lockstep_status check_half(const lockstep_optimizer *o, size_t tensor, in
 	return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "element %zu of the state %s of tensor %zu%s is %g, want a finite number%s", i, s->name, tensor, lockstep_quoted(o, tensor, name), (double)x, s->square ? " of at least 0" : "");
 }
 
-/* The same of the scale of a block. */
-static lockstep_status check_scale(const lockstep_optimizer *o, size_t tensor, int slot, size_t block, float scale, lockstep_error *error) {
+/* The same of a scale. */
+static lockstep_status check_scale(const lockstep_optimizer *o, size_t tensor, int slot, size_t k, float scale, lockstep_error *error) {
 	char name[NAME_LEN];
 	if (scale >= 0 && scale <= FLT_MAX) return LOCKSTEP_OK;
 	return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "scale %zu of the state %s of tensor %zu%s is %g, want a finite number of at least 0",
-		block, o->groups[o->places[tensor].group].plan.slots[slot].name, tensor, lockstep_quoted(o, tensor, name), (double)scale);
+		k, o->groups[o->places[tensor].group].plan.slots[slot].name, tensor, lockstep_quoted(o, tensor, name), (double)scale);
 }
 
 lockstep_status lockstep_check_packed(const lockstep_optimizer *o, size_t tensor, int slot, const float *words, lockstep_error *error) {
@@ -446,7 +451,7 @@ lockstep_status lockstep_check_packed(const lockstep_optimizer *o, size_t tensor
 	lockstep_status status = LOCKSTEP_OK;
 	size_t n = o->places[tensor].size;
 	for (size_t i = 0; p.type == LOCKSTEP_STATE_BF16 && i < n && !status; i++) status = check_half(o, tensor, slot, i, half_of(&p, i), error);
-	for (size_t k = 0; p.type == LOCKSTEP_STATE_FLOAT8 && k < blocks_of(n) && !status; k++) status = check_scale(o, tensor, slot, k, p.scales[k], error);
+	for (size_t k = 0; p.type == LOCKSTEP_STATE_FLOAT8 && k < scales_of(n) && !status; k++) status = check_scale(o, tensor, slot, k, p.scales[k], error);
 	return status;
 }
 
@@ -456,7 +461,7 @@ lockstep_status lockstep_optimizer_read_halves(const lockstep_optimizer *o, size
 	if (!status && !halves) status = lockstep_bad_argument(error, "halves", "NULL", "room for all elements");
 	if (status) return status;
 	packed p = packed_of(o, tensor, j);
-	for (size_t i = 0; i < o->places[tensor].size; i++) halves[i] = half_of(&p, i);
+	memcpy(halves, p.at, o->places[tensor].size * sizeof *halves);
 	return LOCKSTEP_OK;
 }
 
@@ -470,7 +475,7 @@ lockstep_status lockstep_optimizer_write_halves(lockstep_optimizer *o, size_t te
 	if (status) return status;
 	packed p = packed_of(o, tensor, j);
 	memset(p.at, 0, lockstep_slot_bytes(o, tensor, j));
-	for (size_t i = 0; i < n; i++) add_to_word(p.at, half_at(i).word, (uint32_t)halves[i] << half_at(i).shift);
+	memcpy(p.at, halves, n * sizeof *halves);
 	return LOCKSTEP_OK;
 }
 
@@ -481,7 +486,7 @@ lockstep_status lockstep_optimizer_read_codes(const lockstep_optimizer *o, size_
 	if (status) return status;
 	packed p = packed_of(o, tensor, j);
 	for (size_t i = 0; i < o->places[tensor].size; i++) codes[i] = (uint8_t)(word_at(p.at, code_at(i).word) >> code_at(i).shift);
-	memcpy(scales, p.scales, blocks_of(o->places[tensor].size) * sizeof *scales);
+	memcpy(scales, p.scales, scales_of(o->places[tensor].size) * sizeof *scales);
 	return LOCKSTEP_OK;
 }
 
@@ -491,12 +496,12 @@ lockstep_status lockstep_optimizer_write_codes(lockstep_optimizer *o, size_t ten
 	if (!status) status = find_packed(o, tensor, slot, LOCKSTEP_STATE_FLOAT8, &j, error);
 	if (!status && !(codes && scales)) status = lockstep_bad_argument(error, codes ? "scales" : "codes", "NULL", "those of all elements");
 	size_t n = status ? 0 : o->places[tensor].size;
-	for (size_t k = 0; k < blocks_of(n) && !status; k++) status = check_scale(o, tensor, j, k, scales[k], error);
+	for (size_t k = 0; k < scales_of(n) && !status; k++) status = check_scale(o, tensor, j, k, scales[k], error);
 	if (status) return status;
 	packed p = packed_of(o, tensor, j);
 	memset(p.at, 0, lockstep_slot_bytes(o, tensor, j));
 	for (size_t i = 0; i < n; i++) add_to_word(p.at, code_at(i).word, (uint32_t)codes[i] << code_at(i).shift);
-	memcpy(p.scales, scales, blocks_of(n) * sizeof *scales);
+	memcpy(p.scales, scales, scales_of(n) * sizeof *scales);
 	return LOCKSTEP_OK;
 }
 

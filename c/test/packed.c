@@ -11,7 +11,7 @@ static void refused(lockstep_status status, const char *want) {
 	memset(&error, 0, sizeof error);
 }
 
-enum { N = 20000, M = 4096, ALL = N + M, BLOCKS = (N + LOCKSTEP_STATE_BLOCK - 1) / LOCKSTEP_STATE_BLOCK };
+enum { N = 20000, M = 4096, ALL = N + M, BLOCKS = (N + LOCKSTEP_STATE_SCALE - 1) / LOCKSTEP_STATE_SCALE };
 static const lockstep_tensor tensors[] = {{.name = "weights", .size = N}, {.size = M}};
 static const lockstep_slot_type mixed[] = {{"v", LOCKSTEP_STATE_FLOAT8}, {"m", LOCKSTEP_STATE_BF16}};
 static const lockstep_slot_type codes_alone[] = {{"m", LOCKSTEP_STATE_FLOAT8}, {"v", LOCKSTEP_STATE_FLOAT8}};
@@ -91,7 +91,7 @@ static void check_values(void) {
 		uint32_t bits = (codes[i] + 761u) << 20;
 		float part, want = p[i] * p[i];
 		memcpy(&part, &bits, sizeof part);
-		CHECK(values[i] == (codes[i] ? part * scales[i / 256] : 0), "element %zu is %g, want that of its code", i, (double)values[i]);
+		CHECK(values[i] == (codes[i] ? part * scales[i / LOCKSTEP_STATE_SCALE] : 0), "element %zu is %g, want that of its code", i, (double)values[i]);
 		CHECK(fabsf(values[i] - want) <= want / 8 && (values[i] > 0 || p[i] == 0), "element %zu is %g, want nearly %g", i, (double)values[i], (double)want);
 	}
 	must(lockstep_optimizer_read_floats(o, 1, "v", wide, &error));
@@ -137,7 +137,7 @@ static void check_ways(void) {
 			continue;
 		}
 		must(lockstep_optimizer_begin(b, -1, &error));
-		refused(lockstep_optimizer_apply(b, 0, 100, 512, q + 100, g + 100, &error), "first is 100 and count 512, want multiples of 256");
+		refused(lockstep_optimizer_apply(b, 0, 100, 512, q + 100, g + 100, &error), "first is 100 and count 512, want multiples of 1024");
 		refused(lockstep_optimizer_apply(b, 0, 256, 100, q + 256, g + 256, &error), "or what is up to the tensor's end at 20000");
 		must(lockstep_optimizer_apply(b, 0, 512, N - 512, q + 512, g + 512, &error));
 		must(lockstep_optimizer_apply(b, 0, 0, 512, q, g, &error));

@@ -492,9 +492,9 @@ static void estimate(trajectory *t) {
 static uint64_t hash_slot(uint64_t h, const trajectory *t, size_t tensor, size_t slot) {
 	static uint16_t halves[17161];
 	static uint8_t codes[17161];
-	static float scales[17161 / LOCKSTEP_STATE_BLOCK + 1];
+	static float scales[17161 / LOCKSTEP_STATE_SCALE + 1];
 	const char *name = t->names[tensor][slot];
-	size_t n = t->lengths[tensor][slot], blocks = (n + LOCKSTEP_STATE_BLOCK - 1) / LOCKSTEP_STATE_BLOCK;
+	size_t n = t->lengths[tensor][slot], blocks = (n + LOCKSTEP_STATE_SCALE - 1) / LOCKSTEP_STATE_SCALE;
 	lockstep_error error;
 	switch (lockstep_optimizer_state_type(t->o, tensor, name)) {
 	case LOCKSTEP_STATE_FLOAT32: return hash_floats(h, lockstep_optimizer_state(t->o, tensor, name), n);

@@ -68,7 +68,7 @@ _EXCEPTIONS = {
 FLOAT32, BF16, F16 = range(3)  # types of elements: lockstep_element
 
 STATE_TYPES = ("float32", "bfloat16", "float8")  # of state buffers: lockstep_state_type, in order
-STATE_BLOCK = 256  # elements of a block of state: LOCKSTEP_STATE_BLOCK
+STATE_SCALE = 256  # elements of state that share a scale: LOCKSTEP_STATE_SCALE
 STATE_SMALL = 4096  # the largest tensor whose state stays float32: LOCKSTEP_STATE_SMALL
 
 
@@ -1016,9 +1016,9 @@ def state_room(kind: int, n: int) -> int:
     return int(_state_room(kind, n))
 
 
-def state_blocks(n: int) -> int:
-    """How many blocks a buffer of n elements has."""
-    return -(-n // STATE_BLOCK)
+def state_scales(n: int) -> int:
+    """How many scales a buffer of n elements has."""
+    return -(-n // STATE_SCALE)
 
 
 def checked_seed(seed: int, name: str = "seed") -> int:

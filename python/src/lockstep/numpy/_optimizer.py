@@ -729,7 +729,7 @@ class Optimizer:
             self._optimizer.read_halves(k, slot, halves.ctypes.data)
             return TypedState(of, halves)
         if of == "float8":
-            codes, scales = np.empty(shape, np.uint8), np.empty(c.state_blocks(math.prod(shape)), np.float32)
+            codes, scales = np.empty(shape, np.uint8), np.empty(c.state_scales(math.prod(shape)), np.float32)
             self._optimizer.read_codes(k, slot, codes.ctypes.data, scales.ctypes.data)
             return TypedState(of, codes, scales)
         return self._view(k, slot, shape).copy()
@@ -874,7 +874,7 @@ def _check_buffer(saved: Any, title: str, shape: tuple[int, ...], of: str) -> No
         raise ArgumentError(f"the scales of {title} are {saved.scales!r}, want them with codes alone")
     numbers = (saved.elements.astype(np.uint32) << 16).view(np.float32)
     if saved.scales is not None:
-        _check_array(saved.scales, f"the scales of {title}", (c.state_blocks(math.prod(shape)),), np.float32)
+        _check_array(saved.scales, f"the scales of {title}", (c.state_scales(math.prod(shape)),), np.float32)
         numbers = saved.scales
     if not np.isfinite(numbers).all() or (saved.scales is not None and (numbers < 0).any()):
         raise ArgumentError(f"{title} has numbers that are not finite, or scales below 0")

@@ -64,6 +64,6 @@ def pack(rule: c.Rule, slot: str, kind: int, seed: int, values: Tensor, slots: d
         own.read_halves(0, slot, halves.data_ptr())
         to.write_halves(0, slot, halves.data_ptr())
     else:
-        codes, scales = torch.empty(n, dtype=torch.uint8), torch.empty(c.state_blocks(n))
+        codes, scales = torch.empty(n, dtype=torch.uint8), torch.empty(c.state_scales(n))
         own.read_codes(0, slot, codes.data_ptr(), scales.data_ptr())
         to.write_codes(0, slot, codes.data_ptr(), scales.data_ptr())
