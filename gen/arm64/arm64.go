@@ -1,6 +1,7 @@
 // Package arm64 gives the programs of package loop their NEON instructions and
 // registers. Go's assembler lacks most vector float instructions and avo is x86 only,
-// so this package has instructions of its own and prints them itself.
+// so this package has instructions of its own and prints them itself, with a header that
+// defines them.
 //
 // Multiplication and addition are not fused, but where the product is exact and in matrix
 // products, and
