@@ -172,6 +172,9 @@ func assembly(fs map[string][]byte, dir string, t target, all []*rule.Rule) tabl
 	kernels := t.lower(all)
 	fs[dir+"kernels_"+t.arch+".s"] = kernels.forGo
 	fs[dir+"stubs_"+t.arch+".go"] = stubs(t, all)
+	if t.arch == "arm64" {
+		fs[dir+arm64.HeaderName] = arm64.Header()
+	}
 	return kernels
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -439,11 +440,16 @@ func TestSOAPBits(t *testing.T) {
 	}
 	tables := kernels.Available()
 	reference := tables[len(tables)-1]
-	for name, r := range soaps() {
+	rules := soaps()
+	for n, name := range slices.Sorted(maps.Keys(rules)) {
+		r := rules[name]
 		r.PreconditionFrequency = min(r.PreconditionFrequency, 2)
 		want := trainSOAP(t, r, shapes, steps, reference, 1, false)
-		for _, table := range tables[:len(tables)-1] {
-			for _, workers := range []int{1, 2, 7} {
+		for j, table := range tables[:len(tables)-1] {
+			for k, workers := range []int{1, 2, 7} {
+				if j > 0 && (n+j+k)%3 > 0 { // all of the first table, and of others each with a part of the rules
+					continue
+				}
 				wantSameBits(t, fmt.Sprintf("%s, %v, %d workers", name, table, workers), trainSOAP(t, r, shapes, steps, table, workers, workers == 2), want)
 			}
 		}

@@ -144,15 +144,18 @@ func (r rounder) code(i int, z, s float32, squares bool) (code uint8, part float
 	return uint8(int(top) + 8*(exponent-1) + int(fraction*16) - 8), part // eighths of each power of 2, down from the largest
 }
 
-// roundState does to the state of a float32 optimizer what another's types do.
-func roundState(t *testing.T, o, plain *update.Optimizer, tensor int, types map[string]update.StateType, seed uint64, step int64) {
+// statesOf is what an optimizer exports of each tensor.
+func statesOf(t *testing.T, o *update.Optimizer) []update.TensorState {
 	t.Helper()
-	var exported update.TensorState
-	if o != nil {
-		s, err := o.Export()
-		must(t, err)
-		exported = s.Tensors[tensor]
-	}
+	state, err := o.Export()
+	must(t, err)
+	return state.Tensors
+}
+
+// roundState does to the state of a float32 optimizer what another's types do, and compares
+// with what that one has exported of the tensor.
+func roundState(t *testing.T, exported update.TensorState, plain *update.Optimizer, tensor int, types map[string]update.StateType, seed uint64, step int64) {
+	t.Helper()
 	for slot, name := range slotNames(plain, tensor) {
 		if name == update.AverageName || name == update.SlowName {
 			continue
@@ -170,13 +173,13 @@ func roundState(t *testing.T, o, plain *update.Optimizer, tensor int, types map[
 					t.Fatalf("step %d: %s[%d] of tensor %d is %g, want %g of %g", step, name, i, tensor, h.Float32(), y[i], x[i])
 				}
 			}
-			if o != nil && len(have.BF16) != len(x) {
+			if len(have.BF16) != len(x) {
 				t.Fatalf("%s of tensor %d has %d elements, want %d", name, tensor, len(have.BF16), len(x))
 			}
 		case update.StateFloat8:
 			var codes []uint8
 			var scales []float32
-			if y, codes, scales = r.float8(x, isSquare(name)); o != nil && (!slices.Equal(codes, have.Codes) || !sameBits(scales, have.Scales)) {
+			if y, codes, scales = r.float8(x, isSquare(name)); !slices.Equal(codes, have.Codes) || !sameBits(scales, have.Scales) {
 				for i := range codes {
 					if i < len(have.Codes) && codes[i] != have.Codes[i] {
 						t.Fatalf("step %d: the code of %s[%d] of tensor %d is %d, want %d of %g beside %g", step, name, i, tensor, have.Codes[i], codes[i], x[i], scales[i/256])
@@ -233,8 +236,9 @@ func TestStateTypes(t *testing.T) {
 		}
 		seed := uint64(n)<<40 + 5
 		must(t, o.SetStateTypes(types, seed))
+		begun := statesOf(t, o)
 		for k := range aroundSizes {
-			roundState(t, o, plain, k, types, seed, 0)
+			roundState(t, begun[k], plain, k, types, seed, 0)
 		}
 		ranges := newOne(t, 1, sample.Rule).Begin() == nil && !with.norms
 		for step := 1; step <= aroundSteps && !t.Failed(); step++ {
@@ -258,14 +262,13 @@ func TestStateTypes(t *testing.T) {
 				must(t, o.StepSet(params, grads))
 			}
 			must(t, plain.StepSet(want, grads))
-			state, err := o.Export()
-			must(t, err)
+			state := statesOf(t, o)
 			for k := range params {
 				if !sameBits(params[k], want[k]) {
 					t.Errorf("%s, %s, step %d: the parameters of tensor %d differ", sample.Name, with.name, step, k)
 				}
 				if grads[k] != nil && step != 9 {
-					roundState(t, o, plain, k, types, seed, state.Tensors[k].Steps)
+					roundState(t, state[k], plain, k, types, seed, state[k].Steps)
 				}
 			}
 			if step == 9 && o.Skipped() != 1 {
@@ -317,7 +320,7 @@ func TestStateTypesCautious(t *testing.T) {
 		if !sameBits(params[0], want[0]) || !sameBits(params[1], want[1]) {
 			t.Fatalf("step %d: the parameters differ", step)
 		}
-		roundState(t, o, plain, 0, types, 3, step+1)
+		roundState(t, statesOf(t, o)[0], plain, 0, types, 3, step+1)
 	}
 }
 
@@ -612,7 +615,7 @@ func TestStateTypesSwitch(t *testing.T) {
 				changed[name] = s
 			}
 		}
-		roundState(t, o, plain, 0, changed, seed, step)
+		roundState(t, statesOf(t, o)[0], plain, 0, changed, seed, step)
 		for range 2 {
 			step++
 			must(t, o.StepSet(params, grads))
@@ -620,7 +623,7 @@ func TestStateTypesSwitch(t *testing.T) {
 			if !sameBits(params[0], want[0]) || !sameBits(params[1], want[1]) {
 				t.Fatalf("types %v, step %d: the parameters differ", types, step)
 			}
-			roundState(t, o, plain, 0, types, seed, step)
+			roundState(t, statesOf(t, o)[0], plain, 0, types, seed, step)
 		}
 	}
 	if o.StateBytes() != 8*(n+9) {

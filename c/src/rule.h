@@ -172,8 +172,8 @@ typedef struct lockstep_plan {
 /* The kernels around a rule's own, for what it does not do itself. They work block by
  * block, so that memory is crossed once. */
 typedef struct lockstep_stages {
-	int splits, regularizes, shrinks;
-	lockstep_regularize_scalars split; /* a part of the gradient's scale */
+	int prescales, regularizes, shrinks;
+	lockstep_regularize_scalars prescale; /* a part of the gradient's scale */
 	lockstep_regularize_scalars regularize;
 	lockstep_shrink_scalars shrink;
 	lockstep_fade_scalars fade;

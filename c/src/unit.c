@@ -218,7 +218,7 @@ static void stage(const portion *x, lockstep_buffer *block, size_t at, stage_roo
 	else if (x->g->clipping.value)
 		clip(x, block, room->staged[0]);
 	if (x->g->clipping.noisy) lockstep_add_noise(x->o->table, &x->noise, x->first + at, room->staged[0], block->len);
-	if (s->splits) regularize(x, block, room->staged[0], &s->split);
+	if (s->prescales) regularize(x, block, room->staged[0], &s->prescale);
 	if (s->regularizes) regularize(x, block, room->staged[1], &s->regularize);
 }
 
@@ -389,7 +389,7 @@ static void run_packed_blocks(portion *x, const lockstep_buffer *tensor) {
 
 /* Whether there are stages around the passes of a group. */
 static int is_staged(const lockstep_rule_group *g) {
-	return g->stages.splits || g->stages.regularizes || g->stages.shrinks || g->clipping.value != 0 || g->clipping.centers || lockstep_is_cautious(&g->common);
+	return g->stages.prescales || g->stages.regularizes || g->stages.shrinks || g->clipping.value != 0 || g->clipping.centers || lockstep_is_cautious(&g->common);
 }
 
 /* Runs the kernel of a pass on a part of a row. */
@@ -684,7 +684,7 @@ static void stage_rows(const lockstep_optimizer *o, size_t tensor, size_t lo, lo
 	if (g->clipping.value && !g->clipping.ratio)
 		lockstep_kernel_clip(o->table, list, 2, g->clipping.norm != 0 ? &r->clip : &g->clip);
 	else if (!g->clipping.ratio) /* or give_rows has clipped it */
-		lockstep_kernel_regularize(o->table, list, 3, &g->stages.split);
+		lockstep_kernel_regularize(o->table, list, 3, &g->stages.prescale);
 	if (g->clipping.noisy) {
 		lockstep_noise_scalars noise = lockstep_noise_of(o, tensor);
 		lockstep_add_noise(o->table, &noise, lo, list[0].data, n);
@@ -715,7 +715,7 @@ static void run_rows(const lockstep_job *job, const lockstep_unit *u, size_t uni
 	const lockstep_rule_group *g = &o->groups[u->group];
 	const lockstep_record *r = &o->records[u->tensor];
 	const lockstep_scalars *scalars = lockstep_scalars_for(o, u->tensor, job->pass);
-	int by_column = g->plan.passes[job->pass].sums == LOCKSTEP_BY_COLUMN, staged = g->stages.splits || g->clipping.value != 0;
+	int by_column = g->plan.passes[job->pass].sums == LOCKSTEP_BY_COLUMN, staged = g->stages.prescales || g->clipping.value != 0;
 	int blockwise = staged || lockstep_follows(o) || o->zeroes || o->copies || needs_place(o);
 	size_t rows = BLOCK_LEN / r->columns, length = blockwise ? (rows ? rows : 1) * r->columns : u->hi - u->lo;
 	for (size_t lo = u->lo, hi; lo < u->hi; lo = hi) {

@@ -4288,8 +4288,8 @@ static engine_take_scale_results engine_take_scale(lockstep_step_input in, locks
 	if (part == 1.0) {
 		return (engine_take_scale_results){in, s};
 	}
-	s.splits = true;
-	s.split = (lockstep_regularize_scalars){.scale = (float)part};
+	s.prescales = true;
+	s.prescale = (lockstep_regularize_scalars){.scale = (float)part};
 	float rest = (float)(scale / part);
 	if (s.regularizes) {
 		s.regularize.scale = rest;

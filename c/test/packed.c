@@ -137,10 +137,10 @@ static void check_ways(void) {
 			continue;
 		}
 		must(lockstep_optimizer_begin(b, -1, &error));
-		refused(lockstep_optimizer_apply(b, 0, 100, 512, q + 100, g + 100, &error), "first is 100 and count 512, want multiples of 1024");
-		refused(lockstep_optimizer_apply(b, 0, 256, 100, q + 256, g + 256, &error), "or what is up to the tensor's end at 20000");
-		must(lockstep_optimizer_apply(b, 0, 512, N - 512, q + 512, g + 512, &error));
-		must(lockstep_optimizer_apply(b, 0, 0, 512, q, g, &error));
+		refused(lockstep_optimizer_apply(b, 0, 100, 1024, q + 100, g + 100, &error), "first is 100 and count 1024, want multiples of 1024");
+		refused(lockstep_optimizer_apply(b, 0, 1024, 100, q + 1024, g + 1024, &error), "or what is up to the tensor's end at 20000");
+		must(lockstep_optimizer_apply(b, 0, 1024, N - 1024, q + 1024, g + 1024, &error));
+		must(lockstep_optimizer_apply(b, 0, 0, 1024, q, g, &error));
 		must(lockstep_optimizer_apply(b, 1, 0, M, q + N, g + N, &error));
 		refused(lockstep_optimizer_set_state_types(b, NULL, 0, 0, &error), "step is begun");
 		refused(lockstep_optimizer_write_halves(b, 0, "m", halves, &error), "step is begun");

@@ -162,10 +162,10 @@ static void hash_stages(rule_case *c, int fuses_proximal) {
 	hash_number(c, in.lr);
 	hash_number(c, in.prox_l1);
 	hash_number(c, in.prox_l2);
-	hash_truth(c, s.splits);
+	hash_truth(c, s.prescales);
 	hash_truth(c, s.regularizes);
 	hash_truth(c, s.shrinks);
-	hash_regularize(c, s.split);
+	hash_regularize(c, s.prescale);
 	hash_regularize(c, s.regularize);
 	hash_float(c, s.shrink.threshold);
 	hash_float(c, s.shrink.shrink);

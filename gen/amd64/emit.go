@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"github.com/lockstep-go/lockstep/gen/loop"
@@ -30,15 +31,23 @@ func Compile(r *rule.Rule, t ISA) *ir.File {
 // Print returns Go's assembly of rules as one file. It leaves out of what they require what
 // every amd64 CPU has: prefetches.
 func Print(all []*rule.Rule, kernels []*ir.File) []byte {
-	b, err := printer.NewGoAsm(printer.Config{Name: "gen"}).Print(joined(kernels))
-	if err != nil {
-		panic(fmt.Errorf("amd64: %w", err))
-	}
-	b = bytes.ReplaceAll(b, []byte(", MMX+"), nil)
+	b := bytes.ReplaceAll(text(joined(kernels)), []byte(", MMX+"), nil)
 	for _, r := range all {
 		b = headed(r, b)
 	}
 	return b
+}
+
+// padding is what avo has before the first operand, so that all of a block are in a column.
+var padding = regexp.MustCompile(`(?m)^(\t[A-Z0-9.]+ ) +`)
+
+// text is Go's assembly of a file. Without padding it is an eighth shorter.
+func text(f *ir.File) []byte {
+	b, err := printer.NewGoAsm(printer.Config{Name: "gen"}).Print(f)
+	if err != nil {
+		panic(fmt.Errorf("amd64: %w", err))
+	}
+	return padding.ReplaceAll(b, []byte("$1"))
 }
 
 // joined is the kernels as one file, in which data that several have are there once.

@@ -8,7 +8,6 @@ import (
 	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/pass"
-	"github.com/mmcloughlin/avo/printer"
 	"github.com/mmcloughlin/avo/reg"
 )
 
@@ -51,13 +50,7 @@ func MatMul(t Tile, name, params string) *ir.File {
 }
 
 // PrintMatMul is Go's assembly of such a kernel.
-func PrintMatMul(f *ir.File) []byte {
-	b, err := printer.NewGoAsm(printer.Config{Name: "gen"}).Print(f)
-	if err != nil {
-		panic(fmt.Errorf("amd64: %w", err))
-	}
-	return b
-}
+func PrintMatMul(f *ir.File) []byte { return text(f) }
 
 // A tile emits the kernel of one.
 type tile struct {

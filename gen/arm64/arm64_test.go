@@ -13,32 +13,62 @@ import (
 	"github.com/lockstep-go/lockstep/gen/yardsticks"
 )
 
-// TestEncode disassembles every instruction of the table.
+// TestEncode disassembles every instruction of the table, as its macro defines it.
 func TestEncode(t *testing.T) {
-	for _, in := range table {
+	for _, in := range append(slices.Clone(table), fused...) {
 		for _, operands := range [][]int{{7, 20, 31}, {31, 7, 1}, {0, 1, 20}, {3, 3, 3}} {
-			if err := Check([]byte(in.word(operands...).String())); err != nil {
+			if err := CheckMatMul([]byte(in.word(operands...).String()), Header()); err != nil {
 				t.Error(err)
 			}
 		}
 	}
 }
 
-// TestCheck shows Check what it must refuse.
+// TestMacros wants no name twice, of which an assembler would take the first.
+func TestMacros(t *testing.T) {
+	seen := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^#define (\w+)`).FindAllStringSubmatch(string(Header()), -1) {
+		if seen[m[1]] {
+			t.Errorf("%s is defined twice", m[1])
+		}
+		seen[m[1]] = true
+	}
+	if want := 32 + len(table) + len(fused); len(seen) != want {
+		t.Errorf("%d macros, want %d", len(seen), want)
+	}
+}
+
+// TestCheck shows Check what it must refuse: uses of macros as they are, and definitions that
+// are another instruction.
 func TestCheck(t *testing.T) {
-	for _, line := range []string{
-		"WORD $0x4e22d420 // fadd v0.4s, v1.4s, v3.4s",
-		"WORD $0x4e22d420 // fsub v0.4s, v1.4s, v2.4s",
-		"WORD $0x4e22d420",
-		"WORD $0x4e22cc20 // fmla v0.4s, v1.4s, v2.4s",
-		"WORD $0x0e22d420 // fadd v0.2s, v1.2s, v2.2s",
-		"WORD $0x4e421420 // fadd v0.8h, v1.8h, v2.8h",
-		"WORD $0x04c20020 // add z0.d, z1.d, z2.d",
-		"WORD $0x1e222820 // fadd s0, s1, s2",
-		"WORD $0x8b020020 // add x0, x1, x2",
+	const fadd = "#define VFADD(m, n, d) WORD $(0x4e20d400|m<<16|n<<5|d)"
+	if err := Check([]byte("\tVFADD(v2, v1, v0)\n"), []byte(fadd)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ line, header string }{
+		{"WORD $0x4e22d420", fadd},
+		{"WORD $0x4e22d420 // fadd v0.4s, v1.4s, v2.4s", fadd},
+		{"VFSUB(v2, v1, v0)", fadd},
+		{"VFMAX(v2, v1, v0)", "#define VFMAX(m, n, d) WORD $(0x4e20f400|m<<16|n<<5|d)"},
+		{"VFMLAS0(v2, v1, v0)", string(Header())},
+		{"VFADD(v1, v0)", fadd},
+		{"VFADD(v3, v2, v1, v0)", fadd},
+		{"VFADD(2, v1, v0)", fadd},
+		{"VFADD(v2, v1, v32)", fadd},
+		{"VSHL(v2, v1, v0)", string(Header())},
+		{"VFADD(v2, v1, v0)", "#define VFADD(m, n, d) WORD $(0x4ea0d400|m<<16|n<<5|d)"},   // fsub
+		{"VFADD(v2, v1, v0)", "#define VFADD(m, n, d) WORD $(0x4e20d400|n<<16|m<<5|d)"},   // another order
+		{"VFADD(v2, v1, v0)", "#define VFADD(m, n, d) WORD $(0x0e20d400|m<<16|n<<5|d)"},   // 2s
+		{"VFMLAD(v2, v1, v0)", "#define VFMLAD(m, n, d) WORD $(0x4e20cc00|m<<16|n<<5|d)"}, // 4s
+		{"VADD(v2, v1, v0)", "#define VADD(m, n, d) WORD $(0x4e421420|m<<16|n<<5|d)"},     // 8h
+		{"VADD(v2, v1, v0)", "#define VADD(m, n, d) WORD $(0x04c00000|m<<16|n<<5|d)"},     // z0.d
+		{"VFADD(v2, v1, v0)", "#define VFADD(m, n, d) WORD $(0x1e202800|m<<16|n<<5|d)"},   // s0
+		{"VADD(v2, v1, v0)", "#define VADD(m, n, d) WORD $(0x8b000000|m<<16|n<<5|d)"},     // x0
+		{"VFADD(v2, v1, v0)", "#define VFADD(m, n, d) WORD $(0x14e20d400|m<<16|n<<5|d)"},
+		{"VFADD(v2, v1, v0)", "#define VFADD(m, n, d) WORD $(0x4e20d400|m<<16|n<<5|k)"},
 	} {
-		if Check([]byte("\t"+line+"\n")) == nil {
-			t.Errorf("%s: accepted", line)
+		if Check([]byte("\t"+c.line+"\n"), []byte(c.header)) == nil {
+			t.Errorf("%s of %s: accepted", c.line, c.header)
 		}
 	}
 }
@@ -161,13 +191,13 @@ func TestInPlace(t *testing.T) {
 	s := &selection{}
 	s.choose(d, m, x, y)
 	for to, want := range map[int]string{
-		5: "bsl v5.16b, v6.16b, v7.16b",
-		6: "bif v6.16b, v7.16b, v5.16b",
-		7: "bit v7.16b, v6.16b, v5.16b",
-		8: "bsl v8.16b, v6.16b, v7.16b",
+		5: "VBSL(v7, v6, v5)",
+		6: "VBIF(v5, v7, v6)",
+		7: "VBIT(v5, v6, v7)",
+		8: "VBSL(v7, v6, v8)",
 	} {
 		got := text(s.lines[0].number(numbering{d: to, m: 5, x: 6, y: 7}))
-		if !strings.HasSuffix(got, want+"\n") || strings.Contains(got, "mov v8.16b, v5.16b\n") != (to == 8) {
+		if !strings.HasSuffix(got, want+"\n") || strings.Contains(got, "VORR(v5, v5, v8)\n") != (to == 8) {
 			t.Errorf("v%d: %s", to, got)
 		}
 	}
@@ -199,7 +229,7 @@ func TestResident(t *testing.T) {
 // TestDot has a product of two buffers, which no rule sums yet.
 func TestDot(t *testing.T) {
 	r := new(rule.Set).Define("Dot", "", func(r *rule.Rule) { r.Dot("sum", r.Buffer("x"), r.Buffer("y")) })
-	products := regexp.MustCompile(`fmla v\d+.2d, v(\d+).2d, v(\d+).2d`).FindAllStringSubmatch(text(Compile(r).Code()), -1)
+	products := regexp.MustCompile(`VFMLAD\(v(\d+), v(\d+), v\d+\)`).FindAllStringSubmatch(text(Compile(r).Code()), -1)
 	if len(products) != 16+2+1 {
 		t.Errorf("%d products", len(products))
 	}

@@ -30,7 +30,7 @@ func (c *Count) fields() []*float64 {
 	return []*float64{&c.Loads, &c.Stores, &c.Loaded, &c.Stored, &c.Steps, &c.Float, &c.Divides, &c.Roots, &c.Widenings, &c.Vector, &c.Scalar}
 }
 
-var isFloat = regexp.MustCompile(`^(fadd|fsub|fmul|fmla|fdiv|fsqrt|fcvt[ln]2?|scvtf)$`)
+var isFloat = regexp.MustCompile(`^V(FADD|FSUB|FMUL|FMLA|FDIV|FSQRT|FCVT[LN]2?|SCVTF)[DH]?$`)
 
 // count reads a loop, of which it is the text without the label. A line is an
 // instruction.
@@ -38,6 +38,7 @@ func count(text string, l loop.Loop) Count {
 	c := Count{Side: l.Rows, Elements: l.Elements}
 	for _, line := range strings.Split(text, "\n") {
 		name, operands, _ := strings.Cut(strings.TrimSpace(line), " ")
+		name, _, _ = strings.Cut(name, "(") // of a macro
 		name, suffix, _ := strings.Cut(name, ".")
 		if suffix == "P" {
 			c.Steps++
@@ -58,32 +59,34 @@ func count(text string, l loop.Loop) Count {
 				c.Loads++
 				c.Loaded++
 			}
-		case "WORD":
-			_, gnu, _ := strings.Cut(operands, " // ")
-			gnu, _, _ = strings.Cut(gnu, " ")
-			if !isFloat.MatchString(gnu) {
-				c.Vector++
-				continue
-			}
-			c.Float++
-			switch gnu {
-			case "fdiv":
-				c.Divides++
-			case "fsqrt":
-				c.Roots++
-			case "fcvtl", "fcvtl2", "fcvtn", "fcvtn2":
-				c.Widenings++
-			}
-		case "VDUP":
-			c.Vector++
 		default:
-			c.Scalar++
+			switch {
+			case isFloat.MatchString(name):
+				c.float(name)
+			case strings.HasPrefix(name, "V"):
+				c.Vector++
+			default:
+				c.Scalar++
+			}
 		}
 	}
 	for _, n := range c.fields() {
 		*n *= 16 / float64(c.Side*c.Elements)
 	}
 	return c
+}
+
+// float adds an instruction that rounds or converts.
+func (c *Count) float(name string) {
+	c.Float++
+	switch {
+	case name == "VFDIV":
+		c.Divides++
+	case name == "VFSQRT":
+		c.Roots++
+	case strings.HasPrefix(name, "VFCVT"):
+		c.Widenings++
+	}
 }
 
 // load and store add what moves an element of each lane: two registers in an instruction, or

@@ -20,10 +20,10 @@ func TestCount(t *testing.T) {
 	FMOVQ 16(R4), F2
 	FMOVS 4(R3), F3
 	VDUP V3.S[0], V3.S4
-	WORD $0x4e617801 // fcvtl2 v1.2d, v0.4s
-	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
-	WORD $0x6e21fc41 // fdiv v1.4s, v2.4s, v1.4s
-	WORD $0x6ea0fbdf // fneg v31.4s, v30.4s
+	VFCVTL2(v0, v1)
+	VFSQRT(v1, v1)
+	VFDIV(v1, v2, v1)
+	VFNEG(v30, v31)
 	FSTPQ (F0, F1), -64(R6)
 	FMOVD F2, 0(R2)
 	SUBS $16, R0, R0

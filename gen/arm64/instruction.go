@@ -11,13 +11,10 @@ import (
 type Instruction struct {
 	Label string // of what follows, and no instruction
 
-	Name     string // Go's
+	Name     string // Go's, or that of a macro
 	Operands []Operand
 
-	// Of an instruction that Go has no name for: its encoding, and GNU's text instead of a
-	// name and operands.
-	Word uint32
-	GNU  string
+	GNU string // of a macro of the header, GNU's text
 }
 
 // An Operand is one of an instruction's, in Go's order: what is written is the last.
@@ -34,6 +31,8 @@ type (
 	Hint      string                 // what is fetched for what
 	Constants string                 // the address of the kernel's vectors, by their symbol
 	Locals    int                    // the address of the kernel's own memory, of so many bytes
+	Vector    int                    // a vector's number, for a macro
+	Distance  int                    // of a shift, for a macro
 	Shifted   struct{ N, By int }    // a register whose bits go to the left
 	Mem       struct{ Base, At int } // what is so many bytes behind a register
 )
@@ -59,6 +58,8 @@ func (x Jump) String() string      { return string(x) }
 func (x Constants) String() string { return "$" + string(x) + "<>(SB)" }
 func (x Locals) String() string    { return fmt.Sprintf("$locals-%d(SP)", int(x)) }
 func (x V) String() string         { return fmt.Sprintf("V%d.%s", x.N, x.Arrangement) }
+func (x Vector) String() string    { return fmt.Sprintf("v%d", int(x)) }
+func (x Distance) String() string  { return fmt.Sprint(int(x)) }
 func (x Shifted) String() string   { return fmt.Sprintf("R%d<<%d", x.N, x.By) }
 func (x Mem) String() string       { return fmt.Sprintf("%d(R%d)", x.At, x.Base) }
 func (x Param) String() string     { return fmt.Sprintf("%s+%d(FP)", x.Name, x.At) }
@@ -69,8 +70,6 @@ func (i Instruction) String() string {
 	switch {
 	case i.Label != "":
 		return "\n" + i.Label + ":\n"
-	case i.GNU != "":
-		return fmt.Sprintf("\tWORD $0x%08x // %s\n", i.Word, i.GNU)
 	case len(i.Operands) == 0:
 		return "\t" + i.Name + "\n"
 	}
@@ -78,7 +77,11 @@ func (i Instruction) String() string {
 	for _, op := range i.Operands {
 		operands = append(operands, op.String())
 	}
-	return "\t" + i.Name + " " + strings.Join(operands, ", ") + "\n"
+	list := strings.Join(operands, ", ")
+	if i.GNU != "" {
+		return fmt.Sprintf("\t%s(%s)\n", i.Name, list)
+	}
+	return "\t" + i.Name + " " + list + "\n"
 }
 
 // A numbering is the numbers of registers.

@@ -31,7 +31,7 @@ var (
 	pointerLoad  = regexp.MustCompile(`(?m)^\tMOVD (\d+)\(R\d+\), (R\d+)$`)
 	element      = regexp.MustCompile(`^F(?:MOVS|MOVQ|LDPQ)(?:\.P)? -?\d+\((R\d+)\), \(?F(\d+)(?:, F(\d+)\))?$`)
 	result       = regexp.MustCompile(`^F(?:MOVS|MOVQ|STPQ)(?:\.P)? \(?F(\d+)(?:, F(\d+)\))?, -?\d+\((R\d+)\)$`)
-	laneWord     = regexp.MustCompile(`^WORD \$0x[0-9a-f]+ // (\w+) v(\d+)\.\w+, v(\d+)\.\w+(?:, (?:v|#)(\d+)(?:\.\w+)?)?$`)
+	laneMacro    = regexp.MustCompile(`^V(\w+)\((?:v?(\d+), )??v(\d+), v(\d+)\)$`)
 	counting     = regexp.MustCompile(`^(SUBS|ADD|AND|BGE) `)
 )
 
@@ -99,16 +99,16 @@ func (l *laneRun) run(code string) {
 				l.Errorf("%s: the vectors differ", line)
 			}
 			*l.place(m[3]) = x
-		} else if m := laneWord.FindStringSubmatch(line); m != nil {
-			l.word(m[1], number32(m[2]), number32(m[3]), number32(m[4]))
+		} else if m := laneMacro.FindStringSubmatch(line); m != nil {
+			l.macro(strings.ToLower(m[1]), number32(m[4]), number32(m[3]), number32(m[2]))
 		} else {
 			l.Fatalf("%q is no instruction of a loop", line)
 		}
 	}
 }
 
-// word carries out an instruction; m is a register or a shift.
-func (l *laneRun) word(name string, d, n, m uint32) {
+// macro carries out an instruction; m is a register or a shift.
+func (l *laneRun) macro(name string, d, n, m uint32) {
 	to, x, y := &l.registers[d], l.registers[n], l.registers[m%32]
 	a, b := math.Float32frombits(x), math.Float32frombits(y)
 	all := func(yes bool) uint32 {
@@ -148,8 +148,6 @@ func (l *laneRun) word(name string, d, n, m uint32) {
 		*to = *to&^y | x&y
 	case "bif":
 		*to = *to&y | x&^y
-	case "mov":
-		*to = x
 	case "and":
 		*to = x & y
 	case "orr":

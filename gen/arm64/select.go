@@ -266,7 +266,9 @@ func (s *selection) lanes(in loop.Inst) {
 		s.op(writes(d), reads(m.Base), "FMOVS", mem(m.Base, m.Disp), fp(d))
 		s.op(writes(d), reads(d), "VDUP", lanes(d, "S[0]"), lanes(d, "S4"))
 	case loop.Zero:
-		s.op(writes(d), nil, "VEOR", lanes(d, "B16"), lanes(d, "B16"), lanes(d, "B16"))
+		s.lines = append(s.lines, line{writes: writes(d), number: func(n numbering) []Instruction {
+			return []Instruction{eor.word(n[d], n[d], n[d])}
+		}})
 	case loop.Load, loop.Store:
 		s.move(in)
 	case loop.Compute:

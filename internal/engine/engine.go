@@ -122,7 +122,7 @@ func New(tensors []Tensor, rules []Rule) *Engine {
 		e.tensors = append(e.tensors, s)
 	}
 	e.listSmall()
-	e.units = split(e.tensors, e.groups)
+	e.units = unitsOf(e.tensors, e.groups)
 	e.growLists()
 	e.growSums()
 	e.absent = make([]bool, len(tensors))

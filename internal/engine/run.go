@@ -255,8 +255,8 @@ func (e *Engine) before(w *Worker, g *group, t *tensor, lo int, p, grad []float3
 	if n := g.clipping.noise; n != nil {
 		e.addNoise(w, n, t, lo, grad)
 	}
-	if g.splits {
-		grad = e.regularized(w, room[:n], grad, p, &g.split)
+	if g.prescales {
+		grad = e.regularized(w, room[:n], grad, p, &g.prescale)
 	}
 	if g.regularizes {
 		grad = e.regularized(w, room[n:], grad, p, &g.regularize)

@@ -9,17 +9,17 @@ import (
 // Stages are the kernels around a rule's own, for what it does not do itself. They work
 // block by block, so that memory is crossed once.
 type Stages struct {
-	splits, regularizes, shrinks bool
-	split                        fallback.RegularizeScalars // a part of the gradient's scale
-	regularize                   fallback.RegularizeScalars
-	shrink                       fallback.ShrinkScalars
-	fade                         fallback.FadeScalars
-	small                        fallback.FlushScalars
-	decays                       bool
+	prescales, regularizes, shrinks bool
+	prescale                        fallback.RegularizeScalars // a part of the gradient's scale
+	regularize                      fallback.RegularizeScalars
+	shrink                          fallback.ShrinkScalars
+	fade                            fallback.FadeScalars
+	small                           fallback.FlushScalars
+	decays                          bool
 }
 
 // penalized reports whether there is a stage of penalties around the kernel.
-func (s *Stages) penalized() bool { return s.splits || s.regularizes || s.shrinks }
+func (s *Stages) penalized() bool { return s.prescales || s.regularizes || s.shrinks }
 
 // factors of a gradient beyond these are applied in two parts: the product of both may
 // be no normal float32, though the gradient it is for makes it one.
@@ -120,7 +120,7 @@ func takeScale(in StepInput, s Stages, scale float64) (input StepInput, around S
 	if part == 1 {
 		return in, s
 	}
-	s.splits, s.split = true, fallback.RegularizeScalars{Scale: float32(part)}
+	s.prescales, s.prescale = true, fallback.RegularizeScalars{Scale: float32(part)}
 	rest := float32(scale / part)
 	if s.regularizes {
 		s.regularize.Scale = rest

@@ -19,8 +19,8 @@ type unit struct {
 	*flushed
 }
 
-// split cuts the tensors into units.
-func split(tensors []tensor, groups []group) []unit {
+// unitsOf cuts the tensors into units.
+func unitsOf(tensors []tensor, groups []group) []unit {
 	var units []unit
 	for k := range tensors {
 		t := &tensors[k]

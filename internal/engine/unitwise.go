@@ -23,7 +23,7 @@ func (e *Engine) resplit() {
 	for k := range e.tensors {
 		e.tensors[k].byColumn = nil
 	}
-	e.units = split(e.tensors, e.groups)
+	e.units = unitsOf(e.tensors, e.groups)
 	e.growLists()
 	e.growSums()
 	o := &e.observing

@@ -3,6 +3,7 @@
 //go:build !purego && !noasm
 
 #include "textflag.h"
+#include "asimd_arm64.h"
 
 //
 // func AdaGrad(list [][]float32, c *[9]float32)
@@ -57,53 +58,53 @@ near:
 main:
 	FLDPQ.P 64(R6), (F4, F5)
 	FLDPQ.P 64(R5), (F6, F7)
-	WORD $0x6e26dcc8 // fmul v8.4s, v6.4s, v6.4s
-	WORD $0x6e27dce9 // fmul v9.4s, v7.4s, v7.4s
-	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
-	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
+	VFMUL(v6, v6, v8)
+	VFMUL(v7, v7, v9)
+	VFADD(v8, v4, v4)
+	VFADD(v9, v5, v5)
 	FSTPQ (F4, F5), -64(R6)
 	FLDPQ.P 64(R4), (F8, F9)
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
-	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
-	WORD $0x4e21d484 // fadd v4.4s, v4.4s, v1.4s
-	WORD $0x4e21d4a5 // fadd v5.4s, v5.4s, v1.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
-	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
-	WORD $0x4e22d484 // fadd v4.4s, v4.4s, v2.4s
-	WORD $0x4e22d4a5 // fadd v5.4s, v5.4s, v2.4s
-	WORD $0x6e24fcc4 // fdiv v4.4s, v6.4s, v4.4s
-	WORD $0x6e25fce5 // fdiv v5.4s, v7.4s, v5.4s
-	WORD $0x6e20dd06 // fmul v6.4s, v8.4s, v0.4s
-	WORD $0x6e20dd27 // fmul v7.4s, v9.4s, v0.4s
-	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
-	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
-	WORD $0x4ea4d504 // fsub v4.4s, v8.4s, v4.4s
-	WORD $0x4ea5d525 // fsub v5.4s, v9.4s, v5.4s
+	VFMUL(v3, v6, v6)
+	VFMUL(v3, v7, v7)
+	VFADD(v1, v4, v4)
+	VFADD(v1, v5, v5)
+	VFSQRT(v4, v4)
+	VFSQRT(v5, v5)
+	VFADD(v2, v4, v4)
+	VFADD(v2, v5, v5)
+	VFDIV(v4, v6, v4)
+	VFDIV(v5, v7, v5)
+	VFMUL(v0, v8, v6)
+	VFMUL(v0, v9, v7)
+	VFADD(v6, v4, v4)
+	VFADD(v7, v5, v5)
+	VFSUB(v4, v8, v4)
+	VFSUB(v5, v9, v5)
 	FSTPQ (F4, F5), -64(R4)
 	FLDPQ -32(R6), (F4, F5)
 	FLDPQ -32(R5), (F6, F7)
-	WORD $0x6e26dcc8 // fmul v8.4s, v6.4s, v6.4s
-	WORD $0x6e27dce9 // fmul v9.4s, v7.4s, v7.4s
-	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
-	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
+	VFMUL(v6, v6, v8)
+	VFMUL(v7, v7, v9)
+	VFADD(v8, v4, v4)
+	VFADD(v9, v5, v5)
 	FSTPQ (F4, F5), -32(R6)
 	FLDPQ -32(R4), (F8, F9)
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
-	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
-	WORD $0x4e21d484 // fadd v4.4s, v4.4s, v1.4s
-	WORD $0x4e21d4a5 // fadd v5.4s, v5.4s, v1.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
-	WORD $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
-	WORD $0x4e22d484 // fadd v4.4s, v4.4s, v2.4s
-	WORD $0x4e22d4a5 // fadd v5.4s, v5.4s, v2.4s
-	WORD $0x6e24fcc4 // fdiv v4.4s, v6.4s, v4.4s
-	WORD $0x6e25fce5 // fdiv v5.4s, v7.4s, v5.4s
-	WORD $0x6e20dd06 // fmul v6.4s, v8.4s, v0.4s
-	WORD $0x6e20dd27 // fmul v7.4s, v9.4s, v0.4s
-	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
-	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
-	WORD $0x4ea4d504 // fsub v4.4s, v8.4s, v4.4s
-	WORD $0x4ea5d525 // fsub v5.4s, v9.4s, v5.4s
+	VFMUL(v3, v6, v6)
+	VFMUL(v3, v7, v7)
+	VFADD(v1, v4, v4)
+	VFADD(v1, v5, v5)
+	VFSQRT(v4, v4)
+	VFSQRT(v5, v5)
+	VFADD(v2, v4, v4)
+	VFADD(v2, v5, v5)
+	VFDIV(v4, v6, v4)
+	VFDIV(v5, v7, v5)
+	VFMUL(v0, v8, v6)
+	VFMUL(v0, v9, v7)
+	VFADD(v6, v4, v4)
+	VFADD(v7, v5, v5)
+	VFSUB(v4, v8, v4)
+	VFSUB(v5, v9, v5)
 	FSTPQ (F4, F5), -32(R4)
 	SUBS $16, R3, R3
 	BGE main
@@ -116,18 +117,18 @@ mainend:
 loop:
 	FMOVQ.P 16(R6), F4
 	FMOVQ.P 16(R5), F5
-	WORD $0x6e25dca6 // fmul v6.4s, v5.4s, v5.4s
-	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	VFMUL(v5, v5, v6)
+	VFADD(v6, v4, v4)
 	FMOVQ F4, -16(R6)
 	FMOVQ.P 16(R4), F6
-	WORD $0x6e23dca5 // fmul v5.4s, v5.4s, v3.4s
-	WORD $0x4e21d484 // fadd v4.4s, v4.4s, v1.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
-	WORD $0x4e22d484 // fadd v4.4s, v4.4s, v2.4s
-	WORD $0x6e24fca4 // fdiv v4.4s, v5.4s, v4.4s
-	WORD $0x6e20dcc5 // fmul v5.4s, v6.4s, v0.4s
-	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
-	WORD $0x4ea4d4c4 // fsub v4.4s, v6.4s, v4.4s
+	VFMUL(v3, v5, v5)
+	VFADD(v1, v4, v4)
+	VFSQRT(v4, v4)
+	VFADD(v2, v4, v4)
+	VFDIV(v4, v5, v4)
+	VFMUL(v0, v6, v5)
+	VFADD(v5, v4, v4)
+	VFSUB(v4, v6, v4)
 	FMOVQ F4, -16(R4)
 	SUBS $4, R3, R3
 	BGE loop
@@ -140,18 +141,18 @@ loopend:
 single:
 	FMOVS.P 4(R6), F4
 	FMOVS.P 4(R5), F5
-	WORD $0x6e25dca6 // fmul v6.4s, v5.4s, v5.4s
-	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	VFMUL(v5, v5, v6)
+	VFADD(v6, v4, v4)
 	FMOVS F4, -4(R6)
 	FMOVS.P 4(R4), F6
-	WORD $0x6e23dca5 // fmul v5.4s, v5.4s, v3.4s
-	WORD $0x4e21d484 // fadd v4.4s, v4.4s, v1.4s
-	WORD $0x6ea1f884 // fsqrt v4.4s, v4.4s
-	WORD $0x4e22d484 // fadd v4.4s, v4.4s, v2.4s
-	WORD $0x6e24fca4 // fdiv v4.4s, v5.4s, v4.4s
-	WORD $0x6e20dcc5 // fmul v5.4s, v6.4s, v0.4s
-	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
-	WORD $0x4ea4d4c4 // fsub v4.4s, v6.4s, v4.4s
+	VFMUL(v3, v5, v5)
+	VFADD(v1, v4, v4)
+	VFSQRT(v4, v4)
+	VFADD(v2, v4, v4)
+	VFDIV(v4, v5, v4)
+	VFMUL(v0, v6, v5)
+	VFADD(v5, v4, v4)
+	VFSUB(v4, v6, v4)
 	FMOVS F4, -4(R4)
 	SUBS $1, R3, R3
 	BGE single
@@ -227,73 +228,73 @@ near:
 main:
 	FLDPQ.P 64(R6), (F6, F7)
 	FLDPQ.P 64(R5), (F8, F9)
-	WORD $0x4ea6d50a // fsub v10.4s, v8.4s, v6.4s
-	WORD $0x4ea7d52b // fsub v11.4s, v9.4s, v7.4s
-	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
-	WORD $0x6e21dd6b // fmul v11.4s, v11.4s, v1.4s
-	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
-	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
+	VFSUB(v6, v8, v10)
+	VFSUB(v7, v9, v11)
+	VFMUL(v1, v10, v10)
+	VFMUL(v1, v11, v11)
+	VFADD(v10, v6, v6)
+	VFADD(v11, v7, v7)
 	FSTPQ (F6, F7), -64(R6)
 	FLDPQ.P 64(R7), (F10, F11)
-	WORD $0x6e22dd4a // fmul v10.4s, v10.4s, v2.4s
-	WORD $0x6e22dd6b // fmul v11.4s, v11.4s, v2.4s
-	WORD $0x6e23dd08 // fmul v8.4s, v8.4s, v3.4s
-	WORD $0x6e23dd29 // fmul v9.4s, v9.4s, v3.4s
-	WORD $0x6e28dd08 // fmul v8.4s, v8.4s, v8.4s
-	WORD $0x6e29dd29 // fmul v9.4s, v9.4s, v9.4s
-	WORD $0x4e28d548 // fadd v8.4s, v10.4s, v8.4s
-	WORD $0x4e29d569 // fadd v9.4s, v11.4s, v9.4s
+	VFMUL(v2, v10, v10)
+	VFMUL(v2, v11, v11)
+	VFMUL(v3, v8, v8)
+	VFMUL(v3, v9, v9)
+	VFMUL(v8, v8, v8)
+	VFMUL(v9, v9, v9)
+	VFADD(v8, v10, v8)
+	VFADD(v9, v11, v9)
 	FSTPQ (F8, F9), -64(R7)
 	FLDPQ.P 64(R4), (F10, F11)
-	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
-	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
-	WORD $0x6ea1f908 // fsqrt v8.4s, v8.4s
-	WORD $0x6ea1f929 // fsqrt v9.4s, v9.4s
-	WORD $0x4e24d508 // fadd v8.4s, v8.4s, v4.4s
-	WORD $0x4e24d529 // fadd v9.4s, v9.4s, v4.4s
-	WORD $0x6e28fcc6 // fdiv v6.4s, v6.4s, v8.4s
-	WORD $0x6e29fce7 // fdiv v7.4s, v7.4s, v9.4s
-	WORD $0x6e20dd48 // fmul v8.4s, v10.4s, v0.4s
-	WORD $0x6e20dd69 // fmul v9.4s, v11.4s, v0.4s
-	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
-	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
-	WORD $0x4ea6d546 // fsub v6.4s, v10.4s, v6.4s
-	WORD $0x4ea7d567 // fsub v7.4s, v11.4s, v7.4s
+	VFMUL(v5, v6, v6)
+	VFMUL(v5, v7, v7)
+	VFSQRT(v8, v8)
+	VFSQRT(v9, v9)
+	VFADD(v4, v8, v8)
+	VFADD(v4, v9, v9)
+	VFDIV(v8, v6, v6)
+	VFDIV(v9, v7, v7)
+	VFMUL(v0, v10, v8)
+	VFMUL(v0, v11, v9)
+	VFADD(v8, v6, v6)
+	VFADD(v9, v7, v7)
+	VFSUB(v6, v10, v6)
+	VFSUB(v7, v11, v7)
 	FSTPQ (F6, F7), -64(R4)
 	FLDPQ -32(R6), (F6, F7)
 	FLDPQ -32(R5), (F8, F9)
-	WORD $0x4ea6d50a // fsub v10.4s, v8.4s, v6.4s
-	WORD $0x4ea7d52b // fsub v11.4s, v9.4s, v7.4s
-	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
-	WORD $0x6e21dd6b // fmul v11.4s, v11.4s, v1.4s
-	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
-	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
+	VFSUB(v6, v8, v10)
+	VFSUB(v7, v9, v11)
+	VFMUL(v1, v10, v10)
+	VFMUL(v1, v11, v11)
+	VFADD(v10, v6, v6)
+	VFADD(v11, v7, v7)
 	FSTPQ (F6, F7), -32(R6)
 	FLDPQ -32(R7), (F10, F11)
-	WORD $0x6e22dd4a // fmul v10.4s, v10.4s, v2.4s
-	WORD $0x6e22dd6b // fmul v11.4s, v11.4s, v2.4s
-	WORD $0x6e23dd08 // fmul v8.4s, v8.4s, v3.4s
-	WORD $0x6e23dd29 // fmul v9.4s, v9.4s, v3.4s
-	WORD $0x6e28dd08 // fmul v8.4s, v8.4s, v8.4s
-	WORD $0x6e29dd29 // fmul v9.4s, v9.4s, v9.4s
-	WORD $0x4e28d548 // fadd v8.4s, v10.4s, v8.4s
-	WORD $0x4e29d569 // fadd v9.4s, v11.4s, v9.4s
+	VFMUL(v2, v10, v10)
+	VFMUL(v2, v11, v11)
+	VFMUL(v3, v8, v8)
+	VFMUL(v3, v9, v9)
+	VFMUL(v8, v8, v8)
+	VFMUL(v9, v9, v9)
+	VFADD(v8, v10, v8)
+	VFADD(v9, v11, v9)
 	FSTPQ (F8, F9), -32(R7)
 	FLDPQ -32(R4), (F10, F11)
-	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
-	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
-	WORD $0x6ea1f908 // fsqrt v8.4s, v8.4s
-	WORD $0x6ea1f929 // fsqrt v9.4s, v9.4s
-	WORD $0x4e24d508 // fadd v8.4s, v8.4s, v4.4s
-	WORD $0x4e24d529 // fadd v9.4s, v9.4s, v4.4s
-	WORD $0x6e28fcc6 // fdiv v6.4s, v6.4s, v8.4s
-	WORD $0x6e29fce7 // fdiv v7.4s, v7.4s, v9.4s
-	WORD $0x6e20dd48 // fmul v8.4s, v10.4s, v0.4s
-	WORD $0x6e20dd69 // fmul v9.4s, v11.4s, v0.4s
-	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
-	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
-	WORD $0x4ea6d546 // fsub v6.4s, v10.4s, v6.4s
-	WORD $0x4ea7d567 // fsub v7.4s, v11.4s, v7.4s
+	VFMUL(v5, v6, v6)
+	VFMUL(v5, v7, v7)
+	VFSQRT(v8, v8)
+	VFSQRT(v9, v9)
+	VFADD(v4, v8, v8)
+	VFADD(v4, v9, v9)
+	VFDIV(v8, v6, v6)
+	VFDIV(v9, v7, v7)
+	VFMUL(v0, v10, v8)
+	VFMUL(v0, v11, v9)
+	VFADD(v8, v6, v6)
+	VFADD(v9, v7, v7)
+	VFSUB(v6, v10, v6)
+	VFSUB(v7, v11, v7)
 	FSTPQ (F6, F7), -32(R4)
 	SUBS $16, R3, R3
 	BGE main
@@ -306,24 +307,24 @@ mainend:
 loop:
 	FMOVQ.P 16(R6), F6
 	FMOVQ.P 16(R5), F7
-	WORD $0x4ea6d4e8 // fsub v8.4s, v7.4s, v6.4s
-	WORD $0x6e21dd08 // fmul v8.4s, v8.4s, v1.4s
-	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	VFSUB(v6, v7, v8)
+	VFMUL(v1, v8, v8)
+	VFADD(v8, v6, v6)
 	FMOVQ F6, -16(R6)
 	FMOVQ.P 16(R7), F8
-	WORD $0x6e22dd08 // fmul v8.4s, v8.4s, v2.4s
-	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
-	WORD $0x6e27dce7 // fmul v7.4s, v7.4s, v7.4s
-	WORD $0x4e27d507 // fadd v7.4s, v8.4s, v7.4s
+	VFMUL(v2, v8, v8)
+	VFMUL(v3, v7, v7)
+	VFMUL(v7, v7, v7)
+	VFADD(v7, v8, v7)
 	FMOVQ F7, -16(R7)
 	FMOVQ.P 16(R4), F8
-	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
-	WORD $0x6ea1f8e7 // fsqrt v7.4s, v7.4s
-	WORD $0x4e24d4e7 // fadd v7.4s, v7.4s, v4.4s
-	WORD $0x6e27fcc6 // fdiv v6.4s, v6.4s, v7.4s
-	WORD $0x6e20dd07 // fmul v7.4s, v8.4s, v0.4s
-	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
-	WORD $0x4ea6d506 // fsub v6.4s, v8.4s, v6.4s
+	VFMUL(v5, v6, v6)
+	VFSQRT(v7, v7)
+	VFADD(v4, v7, v7)
+	VFDIV(v7, v6, v6)
+	VFMUL(v0, v8, v7)
+	VFADD(v7, v6, v6)
+	VFSUB(v6, v8, v6)
 	FMOVQ F6, -16(R4)
 	SUBS $4, R3, R3
 	BGE loop
@@ -336,24 +337,24 @@ loopend:
 single:
 	FMOVS.P 4(R6), F6
 	FMOVS.P 4(R5), F7
-	WORD $0x4ea6d4e8 // fsub v8.4s, v7.4s, v6.4s
-	WORD $0x6e21dd08 // fmul v8.4s, v8.4s, v1.4s
-	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	VFSUB(v6, v7, v8)
+	VFMUL(v1, v8, v8)
+	VFADD(v8, v6, v6)
 	FMOVS F6, -4(R6)
 	FMOVS.P 4(R7), F8
-	WORD $0x6e22dd08 // fmul v8.4s, v8.4s, v2.4s
-	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
-	WORD $0x6e27dce7 // fmul v7.4s, v7.4s, v7.4s
-	WORD $0x4e27d507 // fadd v7.4s, v8.4s, v7.4s
+	VFMUL(v2, v8, v8)
+	VFMUL(v3, v7, v7)
+	VFMUL(v7, v7, v7)
+	VFADD(v7, v8, v7)
 	FMOVS F7, -4(R7)
 	FMOVS.P 4(R4), F8
-	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
-	WORD $0x6ea1f8e7 // fsqrt v7.4s, v7.4s
-	WORD $0x4e24d4e7 // fadd v7.4s, v7.4s, v4.4s
-	WORD $0x6e27fcc6 // fdiv v6.4s, v6.4s, v7.4s
-	WORD $0x6e20dd07 // fmul v7.4s, v8.4s, v0.4s
-	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
-	WORD $0x4ea6d506 // fsub v6.4s, v8.4s, v6.4s
+	VFMUL(v5, v6, v6)
+	VFSQRT(v7, v7)
+	VFADD(v4, v7, v7)
+	VFDIV(v7, v6, v6)
+	VFMUL(v0, v8, v7)
+	VFADD(v7, v6, v6)
+	VFSUB(v6, v8, v6)
 	FMOVS F6, -4(R4)
 	SUBS $1, R3, R3
 	BGE single
@@ -476,12 +477,12 @@ near:
 
 main:
 	FLDPQ.P 64(R4), (F1, F2)
-	WORD $0x6e201c21 // eor v1.16b, v1.16b, v0.16b
-	WORD $0x6e201c42 // eor v2.16b, v2.16b, v0.16b
+	VEOR(v0, v1, v1)
+	VEOR(v0, v2, v2)
 	FSTPQ (F1, F2), -64(R4)
 	FLDPQ -32(R4), (F1, F2)
-	WORD $0x6e201c21 // eor v1.16b, v1.16b, v0.16b
-	WORD $0x6e201c42 // eor v2.16b, v2.16b, v0.16b
+	VEOR(v0, v1, v1)
+	VEOR(v0, v2, v2)
 	FSTPQ (F1, F2), -32(R4)
 	SUBS $16, R3, R3
 	BGE main
@@ -493,7 +494,7 @@ mainend:
 
 loop:
 	FMOVQ.P 16(R4), F1
-	WORD $0x6e201c21 // eor v1.16b, v1.16b, v0.16b
+	VEOR(v0, v1, v1)
 	FMOVQ F1, -16(R4)
 	SUBS $4, R3, R3
 	BGE loop
@@ -505,7 +506,7 @@ loopend:
 
 single:
 	FMOVS.P 4(R4), F1
-	WORD $0x6e201c21 // eor v1.16b, v1.16b, v0.16b
+	VEOR(v0, v1, v1)
 	FMOVS F1, -4(R4)
 	SUBS $1, R3, R3
 	BGE single
@@ -562,13 +563,13 @@ near:
 main:
 	FLDPQ.P 64(R5), (F0, F1)
 	FLDPQ.P 64(R6), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ.P (F0, F1), 64(R4)
 	FLDPQ -32(R5), (F0, F1)
 	FLDPQ -32(R6), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -32(R4)
 	SUBS $16, R3, R3
 	BGE main
@@ -581,7 +582,7 @@ mainend:
 loop:
 	FMOVQ.P 16(R5), F0
 	FMOVQ.P 16(R6), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVQ.P F0, 16(R4)
 	SUBS $4, R3, R3
 	BGE loop
@@ -594,7 +595,7 @@ loopend:
 single:
 	FMOVS.P 4(R5), F0
 	FMOVS.P 4(R6), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVS.P F0, 4(R4)
 	SUBS $1, R3, R3
 	BGE single
@@ -657,14 +658,14 @@ near:
 main:
 	FLDPQ.P 64(R6), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x6e221c02 // eor v2.16b, v0.16b, v2.16b
-	WORD $0x6e231c23 // eor v3.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v2)
+	VEOR(v3, v1, v3)
 	FSTPQ.P (F2, F3), 64(R4)
 	FSTPQ.P (F0, F1), 64(R5)
 	FLDPQ -32(R6), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x6e221c02 // eor v2.16b, v0.16b, v2.16b
-	WORD $0x6e231c23 // eor v3.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v2)
+	VEOR(v3, v1, v3)
 	FSTPQ (F2, F3), -32(R4)
 	FSTPQ (F0, F1), -32(R5)
 	SUBS $16, R3, R3
@@ -678,7 +679,7 @@ mainend:
 loop:
 	FMOVQ.P 16(R6), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x6e211c01 // eor v1.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v1)
 	FMOVQ.P F1, 16(R4)
 	FMOVQ.P F0, 16(R5)
 	SUBS $4, R3, R3
@@ -692,7 +693,7 @@ loopend:
 single:
 	FMOVS.P 4(R6), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x6e211c01 // eor v1.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v1)
 	FMOVS.P F1, 4(R4)
 	FMOVS.P F0, 4(R5)
 	SUBS $1, R3, R3
@@ -858,31 +859,31 @@ rows4:
 rows4main:
 	FLDPQ.P 64(R10), (F0, F1)
 	FLDPQ.P 64(R2), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FLDPQ.P 64(R6), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FLDPQ.P 64(R11), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -64(R10)
 	FLDPQ -32(R10), (F0, F1)
 	FLDPQ -32(R2), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FLDPQ -32(R6), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FLDPQ -32(R11), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -32(R10)
 	SUBS $16, R9, R9
 	BGE rows4main
@@ -895,13 +896,13 @@ rows4mainend:
 rows4loop:
 	FMOVQ.P 16(R10), F0
 	FMOVQ.P 16(R2), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVQ.P 16(R6), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVQ.P 16(R7), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVQ.P 16(R11), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVQ F0, -16(R10)
 	SUBS $4, R9, R9
 	BGE rows4loop
@@ -914,13 +915,13 @@ rows4loopend:
 rows4single:
 	FMOVS.P 4(R10), F0
 	FMOVS.P 4(R2), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVS.P 4(R6), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVS.P 4(R7), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVS.P 4(R11), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVS F0, -4(R10)
 	SUBS $1, R9, R9
 	BGE rows4single
@@ -946,13 +947,13 @@ rows1:
 rows1main:
 	FLDPQ.P 64(R6), (F0, F1)
 	FLDPQ.P 64(R7), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R6), (F0, F1)
 	FLDPQ -32(R7), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R5, R5
 	BGE rows1main
@@ -965,7 +966,7 @@ rows1mainend:
 rows1loop:
 	FMOVQ.P 16(R6), F0
 	FMOVQ.P 16(R7), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVQ F0, -16(R6)
 	SUBS $4, R5, R5
 	BGE rows1loop
@@ -978,7 +979,7 @@ rows1loopend:
 rows1single:
 	FMOVS.P 4(R6), F0
 	FMOVS.P 4(R7), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVS F0, -4(R6)
 	SUBS $1, R5, R5
 	BGE rows1single
@@ -1030,13 +1031,13 @@ near:
 main:
 	FLDPQ.P 64(R4), (F0, F1)
 	FLDPQ.P 64(R5), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -64(R4)
 	FLDPQ -32(R4), (F0, F1)
 	FLDPQ -32(R5), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -32(R4)
 	SUBS $16, R3, R3
 	BGE main
@@ -1049,7 +1050,7 @@ mainend:
 loop:
 	FMOVQ.P 16(R4), F0
 	FMOVQ.P 16(R5), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVQ F0, -16(R4)
 	SUBS $4, R3, R3
 	BGE loop
@@ -1062,7 +1063,7 @@ loopend:
 single:
 	FMOVS.P 4(R4), F0
 	FMOVS.P 4(R5), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVS F0, -4(R4)
 	SUBS $1, R3, R3
 	BGE single
@@ -1119,21 +1120,21 @@ near:
 main:
 	FLDPQ.P 64(R4), (F0, F1)
 	FLDPQ.P 64(R5), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -64(R4)
 	FLDPQ.P 64(R6), (F0, F1)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ -32(R4), (F0, F1)
 	FLDPQ -32(R5), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -32(R4)
 	FLDPQ -32(R6), (F0, F1)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -32(R6)
 	SUBS $16, R3, R3
 	BGE main
@@ -1146,10 +1147,10 @@ mainend:
 loop:
 	FMOVQ.P 16(R4), F0
 	FMOVQ.P 16(R5), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVQ F0, -16(R4)
 	FMOVQ.P 16(R6), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVQ F0, -16(R6)
 	SUBS $4, R3, R3
 	BGE loop
@@ -1162,10 +1163,10 @@ loopend:
 single:
 	FMOVS.P 4(R4), F0
 	FMOVS.P 4(R5), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVS F0, -4(R4)
 	FMOVS.P 4(R6), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVS F0, -4(R6)
 	SUBS $1, R3, R3
 	BGE single
@@ -1228,29 +1229,29 @@ near:
 main:
 	FLDPQ.P 64(R4), (F0, F1)
 	FLDPQ.P 64(R5), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -64(R4)
 	FLDPQ.P 64(R6), (F0, F1)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ.P 64(R7), (F0, F1)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -64(R7)
 	FLDPQ -32(R4), (F0, F1)
 	FLDPQ -32(R5), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -32(R4)
 	FLDPQ -32(R6), (F0, F1)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -32(R6)
 	FLDPQ -32(R7), (F0, F1)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -32(R7)
 	SUBS $16, R3, R3
 	BGE main
@@ -1263,13 +1264,13 @@ mainend:
 loop:
 	FMOVQ.P 16(R4), F0
 	FMOVQ.P 16(R5), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVQ F0, -16(R4)
 	FMOVQ.P 16(R6), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVQ F0, -16(R6)
 	FMOVQ.P 16(R7), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVQ F0, -16(R7)
 	SUBS $4, R3, R3
 	BGE loop
@@ -1282,13 +1283,13 @@ loopend:
 single:
 	FMOVS.P 4(R4), F0
 	FMOVS.P 4(R5), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVS F0, -4(R4)
 	FMOVS.P 4(R6), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVS F0, -4(R6)
 	FMOVS.P 4(R7), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVS F0, -4(R7)
 	SUBS $1, R3, R3
 	BGE single
@@ -1357,37 +1358,37 @@ near:
 main:
 	FLDPQ.P 64(R4), (F0, F1)
 	FLDPQ.P 64(R5), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -64(R4)
 	FLDPQ.P 64(R6), (F0, F1)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -64(R6)
 	FLDPQ.P 64(R7), (F0, F1)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -64(R7)
 	FLDPQ.P 64(R8), (F0, F1)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -64(R8)
 	FLDPQ -32(R4), (F0, F1)
 	FLDPQ -32(R5), (F2, F3)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -32(R4)
 	FLDPQ -32(R6), (F0, F1)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -32(R6)
 	FLDPQ -32(R7), (F0, F1)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -32(R7)
 	FLDPQ -32(R8), (F0, F1)
-	WORD $0x6e221c00 // eor v0.16b, v0.16b, v2.16b
-	WORD $0x6e231c21 // eor v1.16b, v1.16b, v3.16b
+	VEOR(v2, v0, v0)
+	VEOR(v3, v1, v1)
 	FSTPQ (F0, F1), -32(R8)
 	SUBS $16, R3, R3
 	BGE main
@@ -1400,16 +1401,16 @@ mainend:
 loop:
 	FMOVQ.P 16(R4), F0
 	FMOVQ.P 16(R5), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVQ F0, -16(R4)
 	FMOVQ.P 16(R6), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVQ F0, -16(R6)
 	FMOVQ.P 16(R7), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVQ F0, -16(R7)
 	FMOVQ.P 16(R8), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVQ F0, -16(R8)
 	SUBS $4, R3, R3
 	BGE loop
@@ -1422,16 +1423,16 @@ loopend:
 single:
 	FMOVS.P 4(R4), F0
 	FMOVS.P 4(R5), F1
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVS F0, -4(R4)
 	FMOVS.P 4(R6), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVS F0, -4(R6)
 	FMOVS.P 4(R7), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVS F0, -4(R7)
 	FMOVS.P 4(R8), F0
-	WORD $0x6e211c00 // eor v0.16b, v0.16b, v1.16b
+	VEOR(v1, v0, v0)
 	FMOVS F0, -4(R8)
 	SUBS $1, R3, R3
 	BGE single

@@ -31,133 +31,133 @@ GLOBL word00400000<>(SB), RODATA|NOPTR, $4
 // func Mixed(p []float32, g []uint16, half []uint16, f []uint16, rounded []uint16, sum *[32]float64)
 // Requires: AVX, AVX2, F16C
 TEXT ·Mixed(SB), NOSPLIT, $64-128
-	MOVQ         sum+120(FP), AX
-	MOVQ         p_len+8(FP), CX
-	MOVQ         p_base+0(FP), DX
-	MOVQ         g_base+24(FP), BX
-	MOVQ         half_base+48(FP), SI
-	MOVQ         f_base+72(FP), DI
-	MOVQ         rounded_base+96(FP), R8
+	MOVQ sum+120(FP), AX
+	MOVQ p_len+8(FP), CX
+	MOVQ p_base+0(FP), DX
+	MOVQ g_base+24(FP), BX
+	MOVQ half_base+48(FP), SI
+	MOVQ f_base+72(FP), DI
+	MOVQ rounded_base+96(FP), R8
 	VBROADCASTSS word3f400000<>+0(SB), Y0
 	VBROADCASTSS word00000001<>+0(SB), Y1
 	VBROADCASTSS word00007fff<>+0(SB), Y2
 	VBROADCASTSS word00400000<>+0(SB), Y3
-	XORQ         R9, R9
-	MOVQ         CX, R10
-	ANDQ         $-8, R10
-	CMPQ         R9, R10
-	JGE          loopend
+	XORQ R9, R9
+	MOVQ CX, R10
+	ANDQ $-8, R10
+	CMPQ R9, R10
+	JGE loopend
 
 loop:
-	MOVQ         R9, R11
-	ANDQ         $+31, R11
-	VMOVUPS      (DX)(R9*4), Y4
-	VPMOVZXWD    (BX)(R9*2), Y5
-	VPSLLD       $0x10, Y5, Y5
-	VMULPS       Y0, Y5, Y6
-	VCVTPH2PS    (DI)(R9*2), Y7
-	VADDPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y4, Y4
-	VMOVUPS      Y4, (DX)(R9*4)
-	VPADDD       Y2, Y4, Y6
-	VPSRLD       $0x10, Y4, Y7
-	VANDPS       Y1, Y7, Y7
-	VPADDD       Y7, Y6, Y6
-	VORPS        Y3, Y4, Y7
-	VCMPPS       $0x00, Y4, Y4, Y8
-	VBLENDVPS    Y8, Y6, Y7, Y6
-	VPSRLD       $0x10, Y6, Y6
+	MOVQ R9, R11
+	ANDQ $+31, R11
+	VMOVUPS (DX)(R9*4), Y4
+	VPMOVZXWD (BX)(R9*2), Y5
+	VPSLLD $0x10, Y5, Y5
+	VMULPS Y0, Y5, Y6
+	VCVTPH2PS (DI)(R9*2), Y7
+	VADDPS Y7, Y6, Y6
+	VSUBPS Y6, Y4, Y4
+	VMOVUPS Y4, (DX)(R9*4)
+	VPADDD Y2, Y4, Y6
+	VPSRLD $0x10, Y4, Y7
+	VANDPS Y1, Y7, Y7
+	VPADDD Y7, Y6, Y6
+	VORPS Y3, Y4, Y7
+	VCMPPS $0x00, Y4, Y4, Y8
+	VBLENDVPS Y8, Y6, Y7, Y6
+	VPSRLD $0x10, Y6, Y6
 	VEXTRACTI128 $0x01, Y6, X7
-	VPACKUSDW    X7, X6, X7
-	VMOVDQU      X7, (SI)(R9*2)
-	VCVTPS2PH    $0x00, Y4, (R8)(R9*2)
-	VCVTPS2PD    X5, Y4
+	VPACKUSDW X7, X6, X7
+	VMOVDQU X7, (SI)(R9*2)
+	VCVTPS2PH $0x00, Y4, (R8)(R9*2)
+	VCVTPS2PD X5, Y4
 	VEXTRACTF128 $0x01, Y5, X5
-	VCVTPS2PD    X5, Y5
-	VMOVUPS      (AX)(R11*8), Y6
-	VADDPD       Y4, Y6, Y6
-	VMOVUPS      Y6, (AX)(R11*8)
-	VMOVUPS      32(AX)(R11*8), Y4
-	VADDPD       Y5, Y4, Y4
-	VMOVUPS      Y4, 32(AX)(R11*8)
-	ADDQ         $+8, R9
-	CMPQ         R9, R10
-	JLT          loop
+	VCVTPS2PD X5, Y5
+	VMOVUPS (AX)(R11*8), Y6
+	VADDPD Y4, Y6, Y6
+	VMOVUPS Y6, (AX)(R11*8)
+	VMOVUPS 32(AX)(R11*8), Y4
+	VADDPD Y5, Y4, Y4
+	VMOVUPS Y4, 32(AX)(R11*8)
+	ADDQ $+8, R9
+	CMPQ R9, R10
+	JLT loop
 
 loopend:
-	SUBQ         R9, CX
-	JE           done
-	VMOVD        CX, X4
+	SUBQ R9, CX
+	JE done
+	VMOVD CX, X4
 	VPBROADCASTD X4, Y4
-	VPCMPGTD     lanes<>+0(SB), Y4, Y4
-	MOVQ         R9, R10
-	ANDQ         $+31, R10
-	VMASKMOVPS   (DX)(R9*4), Y4, Y5
-	LEAQ         (BX)(R9*2), R12
-	LEAQ         (SP), R13
-	MOVQ         CX, BX
+	VPCMPGTD lanes<>+0(SB), Y4, Y4
+	MOVQ R9, R10
+	ANDQ $+31, R10
+	VMASKMOVPS (DX)(R9*4), Y4, Y5
+	LEAQ (BX)(R9*2), R12
+	LEAQ (SP), R13
+	MOVQ CX, BX
 
 half1:
-	MOVWLZX   -2(R12)(BX*2), R11
-	MOVW      R11, -2(R13)(BX*2)
-	DECQ      BX
-	JNE       half1
+	MOVWLZX -2(R12)(BX*2), R11
+	MOVW R11, -2(R13)(BX*2)
+	DECQ BX
+	JNE half1
 	VPMOVZXWD (SP), Y6
-	VPSLLD    $0x10, Y6, Y6
-	VMULPS    Y0, Y6, Y0
-	LEAQ      (DI)(R9*2), R11
-	LEAQ      16(SP), R12
-	MOVQ      CX, BX
+	VPSLLD $0x10, Y6, Y6
+	VMULPS Y0, Y6, Y0
+	LEAQ (DI)(R9*2), R11
+	LEAQ 16(SP), R12
+	MOVQ CX, BX
 
 half2:
-	MOVWLZX      -2(R11)(BX*2), DI
-	MOVW         DI, -2(R12)(BX*2)
-	DECQ         BX
-	JNE          half2
-	VCVTPH2PS    16(SP), Y7
-	VADDPS       Y7, Y0, Y0
-	VSUBPS       Y0, Y5, Y0
-	VMASKMOVPS   Y0, Y4, (DX)(R9*4)
-	VPADDD       Y2, Y0, Y2
-	VPSRLD       $0x10, Y0, Y5
-	VANDPS       Y1, Y5, Y1
-	VPADDD       Y1, Y2, Y1
-	VORPS        Y3, Y0, Y2
-	VCMPPS       $0x00, Y0, Y0, Y3
-	VBLENDVPS    Y3, Y1, Y2, Y1
-	VPSRLD       $0x10, Y1, Y1
+	MOVWLZX -2(R11)(BX*2), DI
+	MOVW DI, -2(R12)(BX*2)
+	DECQ BX
+	JNE half2
+	VCVTPH2PS 16(SP), Y7
+	VADDPS Y7, Y0, Y0
+	VSUBPS Y0, Y5, Y0
+	VMASKMOVPS Y0, Y4, (DX)(R9*4)
+	VPADDD Y2, Y0, Y2
+	VPSRLD $0x10, Y0, Y5
+	VANDPS Y1, Y5, Y1
+	VPADDD Y1, Y2, Y1
+	VORPS Y3, Y0, Y2
+	VCMPPS $0x00, Y0, Y0, Y3
+	VBLENDVPS Y3, Y1, Y2, Y1
+	VPSRLD $0x10, Y1, Y1
 	VEXTRACTI128 $0x01, Y1, X2
-	VPACKUSDW    X2, X1, X2
-	VMOVDQU      X2, 32(SP)
-	LEAQ         32(SP), DX
-	LEAQ         (SI)(R9*2), DI
-	MOVQ         CX, BX
+	VPACKUSDW X2, X1, X2
+	VMOVDQU X2, 32(SP)
+	LEAQ 32(SP), DX
+	LEAQ (SI)(R9*2), DI
+	MOVQ CX, BX
 
 half3:
-	MOVWLZX   -2(DX)(BX*2), SI
-	MOVW      SI, -2(DI)(BX*2)
-	DECQ      BX
-	JNE       half3
+	MOVWLZX -2(DX)(BX*2), SI
+	MOVW SI, -2(DI)(BX*2)
+	DECQ BX
+	JNE half3
 	VCVTPS2PH $0x00, Y0, X0
-	VMOVDQU   X0, 48(SP)
-	LEAQ      48(SP), DX
-	LEAQ      (R8)(R9*2), BX
+	VMOVDQU X0, 48(SP)
+	LEAQ 48(SP), DX
+	LEAQ (R8)(R9*2), BX
 
 half4:
-	MOVWLZX      -2(DX)(CX*2), SI
-	MOVW         SI, -2(BX)(CX*2)
-	DECQ         CX
-	JNE          half4
-	VANDPS       Y4, Y6, Y0
-	VCVTPS2PD    X0, Y1
+	MOVWLZX -2(DX)(CX*2), SI
+	MOVW SI, -2(BX)(CX*2)
+	DECQ CX
+	JNE half4
+	VANDPS Y4, Y6, Y0
+	VCVTPS2PD X0, Y1
 	VEXTRACTF128 $0x01, Y0, X0
-	VCVTPS2PD    X0, Y0
-	VMOVUPS      (AX)(R10*8), Y2
-	VADDPD       Y1, Y2, Y2
-	VMOVUPS      Y2, (AX)(R10*8)
-	VMOVUPS      32(AX)(R10*8), Y1
-	VADDPD       Y0, Y1, Y1
-	VMOVUPS      Y1, 32(AX)(R10*8)
+	VCVTPS2PD X0, Y0
+	VMOVUPS (AX)(R10*8), Y2
+	VADDPD Y1, Y2, Y2
+	VMOVUPS Y2, (AX)(R10*8)
+	VMOVUPS 32(AX)(R10*8), Y1
+	VADDPD Y0, Y1, Y1
+	VMOVUPS Y1, 32(AX)(R10*8)
 
 done:
 	VZEROUPPER

@@ -21,95 +21,95 @@ GLOBL word00400000<>(SB), RODATA|NOPTR, $4
 // func Mixed(p []float32, g []uint16, half []uint16, f []uint16, rounded []uint16, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·Mixed(SB), NOSPLIT, $0-128
-	MOVQ         sum+120(FP), AX
-	MOVQ         p_len+8(FP), CX
-	MOVQ         p_base+0(FP), DX
-	MOVQ         g_base+24(FP), BX
-	MOVQ         half_base+48(FP), SI
-	MOVQ         f_base+72(FP), DI
-	MOVQ         rounded_base+96(FP), R8
+	MOVQ sum+120(FP), AX
+	MOVQ p_len+8(FP), CX
+	MOVQ p_base+0(FP), DX
+	MOVQ g_base+24(FP), BX
+	MOVQ half_base+48(FP), SI
+	MOVQ f_base+72(FP), DI
+	MOVQ rounded_base+96(FP), R8
 	VBROADCASTSS word3f400000<>+0(SB), Z0
 	VBROADCASTSS word00000001<>+0(SB), Z1
 	VBROADCASTSS word00007fff<>+0(SB), Z2
 	VBROADCASTSS word00400000<>+0(SB), Z3
-	XORQ         R9, R9
-	MOVQ         CX, R10
-	ANDQ         $-16, R10
-	CMPQ         R9, R10
-	JGE          loopend
+	XORQ R9, R9
+	MOVQ CX, R10
+	ANDQ $-16, R10
+	CMPQ R9, R10
+	JGE loopend
 
 loop:
-	MOVQ          R9, R11
-	ANDQ          $+31, R11
-	VMOVUPS       (DX)(R9*4), Z4
-	VPMOVZXWD     (BX)(R9*2), Z5
-	VPSLLD        $0x10, Z5, Z5
-	VMULPS        Z0, Z5, Z6
-	VCVTPH2PS     (DI)(R9*2), Z7
-	VADDPS        Z7, Z6, Z6
-	VSUBPS        Z6, Z4, Z4
-	VMOVUPS       Z4, (DX)(R9*4)
-	VPADDD        Z2, Z4, Z6
-	VPSRLD        $0x10, Z4, Z7
-	VANDPS        Z1, Z7, Z7
-	VPADDD        Z7, Z6, Z6
-	VORPS         Z3, Z4, Z7
-	VCMPPS        $0x00, Z4, Z4, K1
-	VMOVAPS       Z7, Z7
-	VMOVAPS       Z6, K1, Z7
-	VPSRLD        $0x10, Z7, Z6
-	VPMOVDW       Z6, (SI)(R9*2)
-	VCVTPS2PH     $0x00, Z4, (R8)(R9*2)
-	VCVTPS2PD     Y5, Z4
+	MOVQ R9, R11
+	ANDQ $+31, R11
+	VMOVUPS (DX)(R9*4), Z4
+	VPMOVZXWD (BX)(R9*2), Z5
+	VPSLLD $0x10, Z5, Z5
+	VMULPS Z0, Z5, Z6
+	VCVTPH2PS (DI)(R9*2), Z7
+	VADDPS Z7, Z6, Z6
+	VSUBPS Z6, Z4, Z4
+	VMOVUPS Z4, (DX)(R9*4)
+	VPADDD Z2, Z4, Z6
+	VPSRLD $0x10, Z4, Z7
+	VANDPS Z1, Z7, Z7
+	VPADDD Z7, Z6, Z6
+	VORPS Z3, Z4, Z7
+	VCMPPS $0x00, Z4, Z4, K1
+	VMOVAPS Z7, Z7
+	VMOVAPS Z6, K1, Z7
+	VPSRLD $0x10, Z7, Z6
+	VPMOVDW Z6, (SI)(R9*2)
+	VCVTPS2PH $0x00, Z4, (R8)(R9*2)
+	VCVTPS2PD Y5, Z4
 	VEXTRACTF64X4 $0x01, Z5, Y5
-	VCVTPS2PD     Y5, Z5
-	VMOVUPS       (AX)(R11*8), Z6
-	VADDPD        Z4, Z6, Z6
-	VMOVUPS       Z6, (AX)(R11*8)
-	VMOVUPS       64(AX)(R11*8), Z4
-	VADDPD        Z5, Z4, Z4
-	VMOVUPS       Z4, 64(AX)(R11*8)
-	ADDQ          $+16, R9
-	CMPQ          R9, R10
-	JLT           loop
+	VCVTPS2PD Y5, Z5
+	VMOVUPS (AX)(R11*8), Z6
+	VADDPD Z4, Z6, Z6
+	VMOVUPS Z6, (AX)(R11*8)
+	VMOVUPS 64(AX)(R11*8), Z4
+	VADDPD Z5, Z4, Z4
+	VMOVUPS Z4, 64(AX)(R11*8)
+	ADDQ $+16, R9
+	CMPQ R9, R10
+	JLT loop
 
 loopend:
-	SUBQ          R9, CX
-	JE            done
-	MOVL          $0x0000ffff, R10
-	BZHIL         CX, R10, R10
-	KMOVW         R10, K1
-	MOVQ          R9, CX
-	ANDQ          $+31, CX
-	VMOVUPS.Z     (DX)(R9*4), K1, Z4
-	VPMOVZXWD.Z   (BX)(R9*2), K1, Z5
-	VPSLLD        $0x10, Z5, Z5
-	VMULPS        Z0, Z5, Z0
-	VCVTPH2PS.Z   (DI)(R9*2), K1, Z6
-	VADDPS        Z6, Z0, Z0
-	VSUBPS        Z0, Z4, Z0
-	VMOVUPS       Z0, K1, (DX)(R9*4)
-	VPADDD        Z2, Z0, Z2
-	VPSRLD        $0x10, Z0, Z4
-	VANDPS        Z1, Z4, Z1
-	VPADDD        Z1, Z2, Z1
-	VORPS         Z3, Z0, Z2
-	VCMPPS        $0x00, Z0, Z0, K2
-	VMOVAPS       Z2, Z2
-	VMOVAPS       Z1, K2, Z2
-	VPSRLD        $0x10, Z2, Z1
-	VPMOVDW       Z1, K1, (SI)(R9*2)
-	VCVTPS2PH     $0x00, Z0, K1, (R8)(R9*2)
-	VMOVAPS.Z     Z5, K1, Z0
-	VCVTPS2PD     Y0, Z1
+	SUBQ R9, CX
+	JE done
+	MOVL $0x0000ffff, R10
+	BZHIL CX, R10, R10
+	KMOVW R10, K1
+	MOVQ R9, CX
+	ANDQ $+31, CX
+	VMOVUPS.Z (DX)(R9*4), K1, Z4
+	VPMOVZXWD.Z (BX)(R9*2), K1, Z5
+	VPSLLD $0x10, Z5, Z5
+	VMULPS Z0, Z5, Z0
+	VCVTPH2PS.Z (DI)(R9*2), K1, Z6
+	VADDPS Z6, Z0, Z0
+	VSUBPS Z0, Z4, Z0
+	VMOVUPS Z0, K1, (DX)(R9*4)
+	VPADDD Z2, Z0, Z2
+	VPSRLD $0x10, Z0, Z4
+	VANDPS Z1, Z4, Z1
+	VPADDD Z1, Z2, Z1
+	VORPS Z3, Z0, Z2
+	VCMPPS $0x00, Z0, Z0, K2
+	VMOVAPS Z2, Z2
+	VMOVAPS Z1, K2, Z2
+	VPSRLD $0x10, Z2, Z1
+	VPMOVDW Z1, K1, (SI)(R9*2)
+	VCVTPS2PH $0x00, Z0, K1, (R8)(R9*2)
+	VMOVAPS.Z Z5, K1, Z0
+	VCVTPS2PD Y0, Z1
 	VEXTRACTF64X4 $0x01, Z0, Y0
-	VCVTPS2PD     Y0, Z0
-	VMOVUPS       (AX)(CX*8), Z2
-	VADDPD        Z1, Z2, Z2
-	VMOVUPS       Z2, (AX)(CX*8)
-	VMOVUPS       64(AX)(CX*8), Z1
-	VADDPD        Z0, Z1, Z1
-	VMOVUPS       Z1, 64(AX)(CX*8)
+	VCVTPS2PD Y0, Z0
+	VMOVUPS (AX)(CX*8), Z2
+	VADDPD Z1, Z2, Z2
+	VMOVUPS Z2, (AX)(CX*8)
+	VMOVUPS 64(AX)(CX*8), Z1
+	VADDPD Z0, Z1, Z1
+	VMOVUPS Z1, 64(AX)(CX*8)
 
 done:
 	VZEROUPPER

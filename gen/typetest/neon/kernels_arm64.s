@@ -3,6 +3,7 @@
 //go:build !purego && !noasm
 
 #include "textflag.h"
+#include "asimd_arm64.h"
 
 DATA constantsOfMixed<>+0(SB)/8, $0x3f4000003f400000
 DATA constantsOfMixed<>+8(SB)/8, $0x3f4000003f400000
@@ -38,49 +39,49 @@ TEXT ·Mixed(SB), NOSPLIT, $0-128
 main:
 	FLDPQ.P 32(R3), (F4, F5)
 	FMOVQ.P 16(R4), F6
-	WORD $0x6e6138c7 // shll2 v7.4s, v6.8h, #16
-	WORD $0x2e6138c6 // shll v6.4s, v6.4h, #16
-	WORD $0x6e20dcc8 // fmul v8.4s, v6.4s, v0.4s
-	WORD $0x6e20dce9 // fmul v9.4s, v7.4s, v0.4s
+	VSHLL2(v6, v7)
+	VSHLL(v6, v6)
+	VFMUL(v0, v6, v8)
+	VFMUL(v0, v7, v9)
 	FMOVQ.P 16(R6), F10
-	WORD $0x4e21794b // fcvtl2 v11.4s, v10.8h
-	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
-	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	WORD $0x4ea8d484 // fsub v4.4s, v4.4s, v8.4s
-	WORD $0x4ea9d4a5 // fsub v5.4s, v5.4s, v9.4s
+	VFCVTL2H(v10, v11)
+	VFCVTLH(v10, v10)
+	VFADD(v10, v8, v8)
+	VFADD(v11, v9, v9)
+	VFSUB(v8, v4, v4)
+	VFSUB(v9, v5, v5)
 	FSTPQ (F4, F5), -32(R3)
-	WORD $0x4ea28488 // add v8.4s, v4.4s, v2.4s
-	WORD $0x4ea284a9 // add v9.4s, v5.4s, v2.4s
-	WORD $0x6f30048a // ushr v10.4s, v4.4s, #16
-	WORD $0x6f3004ab // ushr v11.4s, v5.4s, #16
-	WORD $0x4e211d4a // and v10.16b, v10.16b, v1.16b
-	WORD $0x4e211d6b // and v11.16b, v11.16b, v1.16b
-	WORD $0x4eaa8508 // add v8.4s, v8.4s, v10.4s
-	WORD $0x4eab8529 // add v9.4s, v9.4s, v11.4s
-	WORD $0x4ea31c8a // orr v10.16b, v4.16b, v3.16b
-	WORD $0x4ea31cab // orr v11.16b, v5.16b, v3.16b
-	WORD $0x4e24e48c // fcmeq v12.4s, v4.4s, v4.4s
-	WORD $0x4e25e4ad // fcmeq v13.4s, v5.4s, v5.4s
-	WORD $0x6e6a1d0c // bsl v12.16b, v8.16b, v10.16b
-	WORD $0x6e6b1d2d // bsl v13.16b, v9.16b, v11.16b
-	WORD $0x4e4d5988 // uzp2 v8.8h, v12.8h, v13.8h
+	VADD(v2, v4, v8)
+	VADD(v2, v5, v9)
+	VUSHR(16, v4, v10)
+	VUSHR(16, v5, v11)
+	VAND(v1, v10, v10)
+	VAND(v1, v11, v11)
+	VADD(v10, v8, v8)
+	VADD(v11, v9, v9)
+	VORR(v3, v4, v10)
+	VORR(v3, v5, v11)
+	VFCMEQ(v4, v4, v12)
+	VFCMEQ(v5, v5, v13)
+	VBSL(v10, v8, v12)
+	VBSL(v11, v9, v13)
+	VUZP2(v13, v12, v8)
 	FMOVQ.P F8, 16(R5)
-	WORD $0x0e216884 // fcvtn v4.4h, v4.4s
-	WORD $0x4e2168a4 // fcvtn2 v4.8h, v5.4s
+	VFCVTNH(v4, v4)
+	VFCVTN2H(v5, v4)
 	FMOVQ.P F4, 16(R7)
 	ADD R0<<3, R1, R8
-	WORD $0x0e6178c4 // fcvtl v4.2d, v6.2s
-	WORD $0x4e6178c5 // fcvtl2 v5.2d, v6.4s
+	VFCVTL(v6, v4)
+	VFCVTL2(v6, v5)
 	FLDPQ 0(R8), (F6, F8)
-	WORD $0x4e64d4c6 // fadd v6.2d, v6.2d, v4.2d
-	WORD $0x4e65d508 // fadd v8.2d, v8.2d, v5.2d
+	VFADDD(v4, v6, v6)
+	VFADDD(v5, v8, v8)
 	FSTPQ (F6, F8), 0(R8)
-	WORD $0x0e6178e4 // fcvtl v4.2d, v7.2s
-	WORD $0x4e6178e5 // fcvtl2 v5.2d, v7.4s
+	VFCVTL(v7, v4)
+	VFCVTL2(v7, v5)
 	FLDPQ 32(R8), (F6, F7)
-	WORD $0x4e64d4c6 // fadd v6.2d, v6.2d, v4.2d
-	WORD $0x4e65d4e7 // fadd v7.2d, v7.2d, v5.2d
+	VFADDD(v4, v6, v6)
+	VFADDD(v5, v7, v7)
 	FSTPQ (F6, F7), 32(R8)
 	ADD $8, R0, R0
 	AND $31, R0, R0
@@ -95,30 +96,30 @@ mainend:
 loop:
 	FMOVQ.P 16(R3), F4
 	FMOVD.P 8(R4), F5
-	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
-	WORD $0x6e20dca6 // fmul v6.4s, v5.4s, v0.4s
+	VSHLL(v5, v5)
+	VFMUL(v0, v5, v6)
 	FMOVD.P 8(R6), F7
-	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
-	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
+	VFCVTLH(v7, v7)
+	VFADD(v7, v6, v6)
+	VFSUB(v6, v4, v4)
 	FMOVQ F4, -16(R3)
-	WORD $0x4ea28486 // add v6.4s, v4.4s, v2.4s
-	WORD $0x6f300487 // ushr v7.4s, v4.4s, #16
-	WORD $0x4e211ce7 // and v7.16b, v7.16b, v1.16b
-	WORD $0x4ea784c6 // add v6.4s, v6.4s, v7.4s
-	WORD $0x4ea31c87 // orr v7.16b, v4.16b, v3.16b
-	WORD $0x4e24e488 // fcmeq v8.4s, v4.4s, v4.4s
-	WORD $0x6e671cc8 // bsl v8.16b, v6.16b, v7.16b
-	WORD $0x4e485906 // uzp2 v6.8h, v8.8h, v8.8h
+	VADD(v2, v4, v6)
+	VUSHR(16, v4, v7)
+	VAND(v1, v7, v7)
+	VADD(v7, v6, v6)
+	VORR(v3, v4, v7)
+	VFCMEQ(v4, v4, v8)
+	VBSL(v7, v6, v8)
+	VUZP2(v8, v8, v6)
 	FMOVD.P F6, 8(R5)
-	WORD $0x0e216884 // fcvtn v4.4h, v4.4s
+	VFCVTNH(v4, v4)
 	FMOVD.P F4, 8(R7)
 	ADD R0<<3, R1, R8
-	WORD $0x0e6178a4 // fcvtl v4.2d, v5.2s
-	WORD $0x4e6178a5 // fcvtl2 v5.2d, v5.4s
+	VFCVTL(v5, v4)
+	VFCVTL2(v5, v5)
 	FLDPQ 0(R8), (F6, F7)
-	WORD $0x4e64d4c6 // fadd v6.2d, v6.2d, v4.2d
-	WORD $0x4e65d4e7 // fadd v7.2d, v7.2d, v5.2d
+	VFADDD(v4, v6, v6)
+	VFADDD(v5, v7, v7)
 	FSTPQ (F6, F7), 0(R8)
 	ADD $4, R0, R0
 	AND $31, R0, R0
@@ -134,31 +135,31 @@ single:
 	FMOVS.P 4(R3), F4
 	MOVHU.P 2(R4), R8
 	FMOVS R8, F5
-	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
-	WORD $0x6e20dca6 // fmul v6.4s, v5.4s, v0.4s
+	VSHLL(v5, v5)
+	VFMUL(v0, v5, v6)
 	MOVHU.P 2(R6), R8
 	FMOVS R8, F7
-	WORD $0x0e2178e7 // fcvtl v7.4s, v7.4h
-	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
-	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
+	VFCVTLH(v7, v7)
+	VFADD(v7, v6, v6)
+	VFSUB(v6, v4, v4)
 	FMOVS F4, -4(R3)
-	WORD $0x4ea28486 // add v6.4s, v4.4s, v2.4s
-	WORD $0x6f300487 // ushr v7.4s, v4.4s, #16
-	WORD $0x4e211ce7 // and v7.16b, v7.16b, v1.16b
-	WORD $0x4ea784c6 // add v6.4s, v6.4s, v7.4s
-	WORD $0x4ea31c87 // orr v7.16b, v4.16b, v3.16b
-	WORD $0x4e24e488 // fcmeq v8.4s, v4.4s, v4.4s
-	WORD $0x6e671cc8 // bsl v8.16b, v6.16b, v7.16b
+	VADD(v2, v4, v6)
+	VUSHR(16, v4, v7)
+	VAND(v1, v7, v7)
+	VADD(v7, v6, v6)
+	VORR(v3, v4, v7)
+	VFCMEQ(v4, v4, v8)
+	VBSL(v7, v6, v8)
 	FMOVS F8, R8
 	LSR $16, R8, R8
 	MOVH.P R8, 2(R5)
-	WORD $0x0e216884 // fcvtn v4.4h, v4.4s
+	VFCVTNH(v4, v4)
 	FMOVS F4, R8
 	MOVH.P R8, 2(R7)
 	ADD R0<<3, R1, R8
-	WORD $0x0e6178a4 // fcvtl v4.2d, v5.2s
+	VFCVTL(v5, v4)
 	FMOVD 0(R8), F5
-	WORD $0x4e64d4a5 // fadd v5.2d, v5.2d, v4.2d
+	VFADDD(v4, v5, v5)
 	FMOVD F5, 0(R8)
 	ADD $1, R0, R0
 	AND $31, R0, R0

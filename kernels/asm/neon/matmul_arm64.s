@@ -3,6 +3,7 @@
 //go:build !purego && !noasm
 
 #include "textflag.h"
+#include "asimd_arm64.h"
 
 // func MatMulTile(n int, a, b, c []float32, rowsOfC int, d []float32, rowsOfD int, s *[2]float32)
 // Requires: ASIMD
@@ -10,30 +11,30 @@ TEXT ·MatMulTile(SB), NOSPLIT, $0-128
 	MOVD n+0(FP), R0
 	MOVD a_base+8(FP), R1
 	MOVD b_base+32(FP), R2
-	WORD $0x6e201c00 // eor v0.16b, v0.16b, v0.16b
-	WORD $0x6e211c21 // eor v1.16b, v1.16b, v1.16b
-	WORD $0x6e221c42 // eor v2.16b, v2.16b, v2.16b
-	WORD $0x6e231c63 // eor v3.16b, v3.16b, v3.16b
-	WORD $0x6e241c84 // eor v4.16b, v4.16b, v4.16b
-	WORD $0x6e251ca5 // eor v5.16b, v5.16b, v5.16b
-	WORD $0x6e261cc6 // eor v6.16b, v6.16b, v6.16b
-	WORD $0x6e271ce7 // eor v7.16b, v7.16b, v7.16b
-	WORD $0x6e281d08 // eor v8.16b, v8.16b, v8.16b
-	WORD $0x6e291d29 // eor v9.16b, v9.16b, v9.16b
-	WORD $0x6e2a1d4a // eor v10.16b, v10.16b, v10.16b
-	WORD $0x6e2b1d6b // eor v11.16b, v11.16b, v11.16b
-	WORD $0x6e2c1d8c // eor v12.16b, v12.16b, v12.16b
-	WORD $0x6e2d1dad // eor v13.16b, v13.16b, v13.16b
-	WORD $0x6e2e1dce // eor v14.16b, v14.16b, v14.16b
-	WORD $0x6e2f1def // eor v15.16b, v15.16b, v15.16b
-	WORD $0x6e301e10 // eor v16.16b, v16.16b, v16.16b
-	WORD $0x6e311e31 // eor v17.16b, v17.16b, v17.16b
-	WORD $0x6e321e52 // eor v18.16b, v18.16b, v18.16b
-	WORD $0x6e331e73 // eor v19.16b, v19.16b, v19.16b
-	WORD $0x6e341e94 // eor v20.16b, v20.16b, v20.16b
-	WORD $0x6e351eb5 // eor v21.16b, v21.16b, v21.16b
-	WORD $0x6e361ed6 // eor v22.16b, v22.16b, v22.16b
-	WORD $0x6e371ef7 // eor v23.16b, v23.16b, v23.16b
+	VEOR(v0, v0, v0)
+	VEOR(v1, v1, v1)
+	VEOR(v2, v2, v2)
+	VEOR(v3, v3, v3)
+	VEOR(v4, v4, v4)
+	VEOR(v5, v5, v5)
+	VEOR(v6, v6, v6)
+	VEOR(v7, v7, v7)
+	VEOR(v8, v8, v8)
+	VEOR(v9, v9, v9)
+	VEOR(v10, v10, v10)
+	VEOR(v11, v11, v11)
+	VEOR(v12, v12, v12)
+	VEOR(v13, v13, v13)
+	VEOR(v14, v14, v14)
+	VEOR(v15, v15, v15)
+	VEOR(v16, v16, v16)
+	VEOR(v17, v17, v17)
+	VEOR(v18, v18, v18)
+	VEOR(v19, v19, v19)
+	VEOR(v20, v20, v20)
+	VEOR(v21, v21, v21)
+	VEOR(v22, v22, v22)
+	VEOR(v23, v23, v23)
 	SUBS $2, R0, R0
 	BLT few
 
@@ -41,57 +42,57 @@ products:
 	FLDPQ.P 32(R1), (F27, F28)
 	FLDPQ.P 32(R2), (F24, F25)
 	FMOVQ.P 16(R2), F26
-	WORD $0x4f9b1300 // fmla v0.4s, v24.4s, v27.s[0]
-	WORD $0x4f9b1321 // fmla v1.4s, v25.4s, v27.s[0]
-	WORD $0x4f9b1342 // fmla v2.4s, v26.4s, v27.s[0]
-	WORD $0x4fbb1303 // fmla v3.4s, v24.4s, v27.s[1]
-	WORD $0x4fbb1324 // fmla v4.4s, v25.4s, v27.s[1]
-	WORD $0x4fbb1345 // fmla v5.4s, v26.4s, v27.s[1]
-	WORD $0x4f9b1b06 // fmla v6.4s, v24.4s, v27.s[2]
-	WORD $0x4f9b1b27 // fmla v7.4s, v25.4s, v27.s[2]
-	WORD $0x4f9b1b48 // fmla v8.4s, v26.4s, v27.s[2]
-	WORD $0x4fbb1b09 // fmla v9.4s, v24.4s, v27.s[3]
-	WORD $0x4fbb1b2a // fmla v10.4s, v25.4s, v27.s[3]
-	WORD $0x4fbb1b4b // fmla v11.4s, v26.4s, v27.s[3]
-	WORD $0x4f9c130c // fmla v12.4s, v24.4s, v28.s[0]
-	WORD $0x4f9c132d // fmla v13.4s, v25.4s, v28.s[0]
-	WORD $0x4f9c134e // fmla v14.4s, v26.4s, v28.s[0]
-	WORD $0x4fbc130f // fmla v15.4s, v24.4s, v28.s[1]
-	WORD $0x4fbc1330 // fmla v16.4s, v25.4s, v28.s[1]
-	WORD $0x4fbc1351 // fmla v17.4s, v26.4s, v28.s[1]
-	WORD $0x4f9c1b12 // fmla v18.4s, v24.4s, v28.s[2]
-	WORD $0x4f9c1b33 // fmla v19.4s, v25.4s, v28.s[2]
-	WORD $0x4f9c1b54 // fmla v20.4s, v26.4s, v28.s[2]
-	WORD $0x4fbc1b15 // fmla v21.4s, v24.4s, v28.s[3]
-	WORD $0x4fbc1b36 // fmla v22.4s, v25.4s, v28.s[3]
-	WORD $0x4fbc1b57 // fmla v23.4s, v26.4s, v28.s[3]
+	VFMLAS0(v27, v24, v0)
+	VFMLAS0(v27, v25, v1)
+	VFMLAS0(v27, v26, v2)
+	VFMLAS1(v27, v24, v3)
+	VFMLAS1(v27, v25, v4)
+	VFMLAS1(v27, v26, v5)
+	VFMLAS2(v27, v24, v6)
+	VFMLAS2(v27, v25, v7)
+	VFMLAS2(v27, v26, v8)
+	VFMLAS3(v27, v24, v9)
+	VFMLAS3(v27, v25, v10)
+	VFMLAS3(v27, v26, v11)
+	VFMLAS0(v28, v24, v12)
+	VFMLAS0(v28, v25, v13)
+	VFMLAS0(v28, v26, v14)
+	VFMLAS1(v28, v24, v15)
+	VFMLAS1(v28, v25, v16)
+	VFMLAS1(v28, v26, v17)
+	VFMLAS2(v28, v24, v18)
+	VFMLAS2(v28, v25, v19)
+	VFMLAS2(v28, v26, v20)
+	VFMLAS3(v28, v24, v21)
+	VFMLAS3(v28, v25, v22)
+	VFMLAS3(v28, v26, v23)
 	FLDPQ.P 32(R1), (F27, F28)
 	FLDPQ.P 32(R2), (F24, F25)
 	FMOVQ.P 16(R2), F26
-	WORD $0x4f9b1300 // fmla v0.4s, v24.4s, v27.s[0]
-	WORD $0x4f9b1321 // fmla v1.4s, v25.4s, v27.s[0]
-	WORD $0x4f9b1342 // fmla v2.4s, v26.4s, v27.s[0]
-	WORD $0x4fbb1303 // fmla v3.4s, v24.4s, v27.s[1]
-	WORD $0x4fbb1324 // fmla v4.4s, v25.4s, v27.s[1]
-	WORD $0x4fbb1345 // fmla v5.4s, v26.4s, v27.s[1]
-	WORD $0x4f9b1b06 // fmla v6.4s, v24.4s, v27.s[2]
-	WORD $0x4f9b1b27 // fmla v7.4s, v25.4s, v27.s[2]
-	WORD $0x4f9b1b48 // fmla v8.4s, v26.4s, v27.s[2]
-	WORD $0x4fbb1b09 // fmla v9.4s, v24.4s, v27.s[3]
-	WORD $0x4fbb1b2a // fmla v10.4s, v25.4s, v27.s[3]
-	WORD $0x4fbb1b4b // fmla v11.4s, v26.4s, v27.s[3]
-	WORD $0x4f9c130c // fmla v12.4s, v24.4s, v28.s[0]
-	WORD $0x4f9c132d // fmla v13.4s, v25.4s, v28.s[0]
-	WORD $0x4f9c134e // fmla v14.4s, v26.4s, v28.s[0]
-	WORD $0x4fbc130f // fmla v15.4s, v24.4s, v28.s[1]
-	WORD $0x4fbc1330 // fmla v16.4s, v25.4s, v28.s[1]
-	WORD $0x4fbc1351 // fmla v17.4s, v26.4s, v28.s[1]
-	WORD $0x4f9c1b12 // fmla v18.4s, v24.4s, v28.s[2]
-	WORD $0x4f9c1b33 // fmla v19.4s, v25.4s, v28.s[2]
-	WORD $0x4f9c1b54 // fmla v20.4s, v26.4s, v28.s[2]
-	WORD $0x4fbc1b15 // fmla v21.4s, v24.4s, v28.s[3]
-	WORD $0x4fbc1b36 // fmla v22.4s, v25.4s, v28.s[3]
-	WORD $0x4fbc1b57 // fmla v23.4s, v26.4s, v28.s[3]
+	VFMLAS0(v27, v24, v0)
+	VFMLAS0(v27, v25, v1)
+	VFMLAS0(v27, v26, v2)
+	VFMLAS1(v27, v24, v3)
+	VFMLAS1(v27, v25, v4)
+	VFMLAS1(v27, v26, v5)
+	VFMLAS2(v27, v24, v6)
+	VFMLAS2(v27, v25, v7)
+	VFMLAS2(v27, v26, v8)
+	VFMLAS3(v27, v24, v9)
+	VFMLAS3(v27, v25, v10)
+	VFMLAS3(v27, v26, v11)
+	VFMLAS0(v28, v24, v12)
+	VFMLAS0(v28, v25, v13)
+	VFMLAS0(v28, v26, v14)
+	VFMLAS1(v28, v24, v15)
+	VFMLAS1(v28, v25, v16)
+	VFMLAS1(v28, v26, v17)
+	VFMLAS2(v28, v24, v18)
+	VFMLAS2(v28, v25, v19)
+	VFMLAS2(v28, v26, v20)
+	VFMLAS3(v28, v24, v21)
+	VFMLAS3(v28, v25, v22)
+	VFMLAS3(v28, v26, v23)
 	SUBS $2, R0, R0
 	BGE products
 
@@ -101,30 +102,30 @@ few:
 	FLDPQ.P 32(R1), (F27, F28)
 	FLDPQ.P 32(R2), (F24, F25)
 	FMOVQ.P 16(R2), F26
-	WORD $0x4f9b1300 // fmla v0.4s, v24.4s, v27.s[0]
-	WORD $0x4f9b1321 // fmla v1.4s, v25.4s, v27.s[0]
-	WORD $0x4f9b1342 // fmla v2.4s, v26.4s, v27.s[0]
-	WORD $0x4fbb1303 // fmla v3.4s, v24.4s, v27.s[1]
-	WORD $0x4fbb1324 // fmla v4.4s, v25.4s, v27.s[1]
-	WORD $0x4fbb1345 // fmla v5.4s, v26.4s, v27.s[1]
-	WORD $0x4f9b1b06 // fmla v6.4s, v24.4s, v27.s[2]
-	WORD $0x4f9b1b27 // fmla v7.4s, v25.4s, v27.s[2]
-	WORD $0x4f9b1b48 // fmla v8.4s, v26.4s, v27.s[2]
-	WORD $0x4fbb1b09 // fmla v9.4s, v24.4s, v27.s[3]
-	WORD $0x4fbb1b2a // fmla v10.4s, v25.4s, v27.s[3]
-	WORD $0x4fbb1b4b // fmla v11.4s, v26.4s, v27.s[3]
-	WORD $0x4f9c130c // fmla v12.4s, v24.4s, v28.s[0]
-	WORD $0x4f9c132d // fmla v13.4s, v25.4s, v28.s[0]
-	WORD $0x4f9c134e // fmla v14.4s, v26.4s, v28.s[0]
-	WORD $0x4fbc130f // fmla v15.4s, v24.4s, v28.s[1]
-	WORD $0x4fbc1330 // fmla v16.4s, v25.4s, v28.s[1]
-	WORD $0x4fbc1351 // fmla v17.4s, v26.4s, v28.s[1]
-	WORD $0x4f9c1b12 // fmla v18.4s, v24.4s, v28.s[2]
-	WORD $0x4f9c1b33 // fmla v19.4s, v25.4s, v28.s[2]
-	WORD $0x4f9c1b54 // fmla v20.4s, v26.4s, v28.s[2]
-	WORD $0x4fbc1b15 // fmla v21.4s, v24.4s, v28.s[3]
-	WORD $0x4fbc1b36 // fmla v22.4s, v25.4s, v28.s[3]
-	WORD $0x4fbc1b57 // fmla v23.4s, v26.4s, v28.s[3]
+	VFMLAS0(v27, v24, v0)
+	VFMLAS0(v27, v25, v1)
+	VFMLAS0(v27, v26, v2)
+	VFMLAS1(v27, v24, v3)
+	VFMLAS1(v27, v25, v4)
+	VFMLAS1(v27, v26, v5)
+	VFMLAS2(v27, v24, v6)
+	VFMLAS2(v27, v25, v7)
+	VFMLAS2(v27, v26, v8)
+	VFMLAS3(v27, v24, v9)
+	VFMLAS3(v27, v25, v10)
+	VFMLAS3(v27, v26, v11)
+	VFMLAS0(v28, v24, v12)
+	VFMLAS0(v28, v25, v13)
+	VFMLAS0(v28, v26, v14)
+	VFMLAS1(v28, v24, v15)
+	VFMLAS1(v28, v25, v16)
+	VFMLAS1(v28, v26, v17)
+	VFMLAS2(v28, v24, v18)
+	VFMLAS2(v28, v25, v19)
+	VFMLAS2(v28, v26, v20)
+	VFMLAS3(v28, v24, v21)
+	VFMLAS3(v28, v25, v22)
+	VFMLAS3(v28, v26, v23)
 
 finish:
 	MOVD c_base+56(FP), R3
@@ -134,75 +135,75 @@ finish:
 	MOVWU 4(R7), R8
 	LSL $33, R8, R8
 	CBNZ R8, reads
-	WORD $0x6e3b1f7b // eor v27.16b, v27.16b, v27.16b
-	WORD $0x6e3c1f9c // eor v28.16b, v28.16b, v28.16b
-	WORD $0x6e3d1fbd // eor v29.16b, v29.16b, v29.16b
-	WORD $0x4f98101b // fmla v27.4s, v0.4s, v24.s[0]
-	WORD $0x4f98103c // fmla v28.4s, v1.4s, v24.s[0]
-	WORD $0x4f98105d // fmla v29.4s, v2.4s, v24.s[0]
+	VEOR(v27, v27, v27)
+	VEOR(v28, v28, v28)
+	VEOR(v29, v29, v29)
+	VFMLAS0(v24, v0, v27)
+	VFMLAS0(v24, v1, v28)
+	VFMLAS0(v24, v2, v29)
 	FSTPQ (F27, F28), 0(R3)
 	FMOVQ F29, 32(R3)
 	ADD R4<<2, R3, R3
-	WORD $0x6e3b1f7b // eor v27.16b, v27.16b, v27.16b
-	WORD $0x6e3c1f9c // eor v28.16b, v28.16b, v28.16b
-	WORD $0x6e3d1fbd // eor v29.16b, v29.16b, v29.16b
-	WORD $0x4f98107b // fmla v27.4s, v3.4s, v24.s[0]
-	WORD $0x4f98109c // fmla v28.4s, v4.4s, v24.s[0]
-	WORD $0x4f9810bd // fmla v29.4s, v5.4s, v24.s[0]
+	VEOR(v27, v27, v27)
+	VEOR(v28, v28, v28)
+	VEOR(v29, v29, v29)
+	VFMLAS0(v24, v3, v27)
+	VFMLAS0(v24, v4, v28)
+	VFMLAS0(v24, v5, v29)
 	FSTPQ (F27, F28), 0(R3)
 	FMOVQ F29, 32(R3)
 	ADD R4<<2, R3, R3
-	WORD $0x6e3b1f7b // eor v27.16b, v27.16b, v27.16b
-	WORD $0x6e3c1f9c // eor v28.16b, v28.16b, v28.16b
-	WORD $0x6e3d1fbd // eor v29.16b, v29.16b, v29.16b
-	WORD $0x4f9810db // fmla v27.4s, v6.4s, v24.s[0]
-	WORD $0x4f9810fc // fmla v28.4s, v7.4s, v24.s[0]
-	WORD $0x4f98111d // fmla v29.4s, v8.4s, v24.s[0]
+	VEOR(v27, v27, v27)
+	VEOR(v28, v28, v28)
+	VEOR(v29, v29, v29)
+	VFMLAS0(v24, v6, v27)
+	VFMLAS0(v24, v7, v28)
+	VFMLAS0(v24, v8, v29)
 	FSTPQ (F27, F28), 0(R3)
 	FMOVQ F29, 32(R3)
 	ADD R4<<2, R3, R3
-	WORD $0x6e3b1f7b // eor v27.16b, v27.16b, v27.16b
-	WORD $0x6e3c1f9c // eor v28.16b, v28.16b, v28.16b
-	WORD $0x6e3d1fbd // eor v29.16b, v29.16b, v29.16b
-	WORD $0x4f98113b // fmla v27.4s, v9.4s, v24.s[0]
-	WORD $0x4f98115c // fmla v28.4s, v10.4s, v24.s[0]
-	WORD $0x4f98117d // fmla v29.4s, v11.4s, v24.s[0]
+	VEOR(v27, v27, v27)
+	VEOR(v28, v28, v28)
+	VEOR(v29, v29, v29)
+	VFMLAS0(v24, v9, v27)
+	VFMLAS0(v24, v10, v28)
+	VFMLAS0(v24, v11, v29)
 	FSTPQ (F27, F28), 0(R3)
 	FMOVQ F29, 32(R3)
 	ADD R4<<2, R3, R3
-	WORD $0x6e3b1f7b // eor v27.16b, v27.16b, v27.16b
-	WORD $0x6e3c1f9c // eor v28.16b, v28.16b, v28.16b
-	WORD $0x6e3d1fbd // eor v29.16b, v29.16b, v29.16b
-	WORD $0x4f98119b // fmla v27.4s, v12.4s, v24.s[0]
-	WORD $0x4f9811bc // fmla v28.4s, v13.4s, v24.s[0]
-	WORD $0x4f9811dd // fmla v29.4s, v14.4s, v24.s[0]
+	VEOR(v27, v27, v27)
+	VEOR(v28, v28, v28)
+	VEOR(v29, v29, v29)
+	VFMLAS0(v24, v12, v27)
+	VFMLAS0(v24, v13, v28)
+	VFMLAS0(v24, v14, v29)
 	FSTPQ (F27, F28), 0(R3)
 	FMOVQ F29, 32(R3)
 	ADD R4<<2, R3, R3
-	WORD $0x6e3b1f7b // eor v27.16b, v27.16b, v27.16b
-	WORD $0x6e3c1f9c // eor v28.16b, v28.16b, v28.16b
-	WORD $0x6e3d1fbd // eor v29.16b, v29.16b, v29.16b
-	WORD $0x4f9811fb // fmla v27.4s, v15.4s, v24.s[0]
-	WORD $0x4f98121c // fmla v28.4s, v16.4s, v24.s[0]
-	WORD $0x4f98123d // fmla v29.4s, v17.4s, v24.s[0]
+	VEOR(v27, v27, v27)
+	VEOR(v28, v28, v28)
+	VEOR(v29, v29, v29)
+	VFMLAS0(v24, v15, v27)
+	VFMLAS0(v24, v16, v28)
+	VFMLAS0(v24, v17, v29)
 	FSTPQ (F27, F28), 0(R3)
 	FMOVQ F29, 32(R3)
 	ADD R4<<2, R3, R3
-	WORD $0x6e3b1f7b // eor v27.16b, v27.16b, v27.16b
-	WORD $0x6e3c1f9c // eor v28.16b, v28.16b, v28.16b
-	WORD $0x6e3d1fbd // eor v29.16b, v29.16b, v29.16b
-	WORD $0x4f98125b // fmla v27.4s, v18.4s, v24.s[0]
-	WORD $0x4f98127c // fmla v28.4s, v19.4s, v24.s[0]
-	WORD $0x4f98129d // fmla v29.4s, v20.4s, v24.s[0]
+	VEOR(v27, v27, v27)
+	VEOR(v28, v28, v28)
+	VEOR(v29, v29, v29)
+	VFMLAS0(v24, v18, v27)
+	VFMLAS0(v24, v19, v28)
+	VFMLAS0(v24, v20, v29)
 	FSTPQ (F27, F28), 0(R3)
 	FMOVQ F29, 32(R3)
 	ADD R4<<2, R3, R3
-	WORD $0x6e3b1f7b // eor v27.16b, v27.16b, v27.16b
-	WORD $0x6e3c1f9c // eor v28.16b, v28.16b, v28.16b
-	WORD $0x6e3d1fbd // eor v29.16b, v29.16b, v29.16b
-	WORD $0x4f9812bb // fmla v27.4s, v21.4s, v24.s[0]
-	WORD $0x4f9812dc // fmla v28.4s, v22.4s, v24.s[0]
-	WORD $0x4f9812fd // fmla v29.4s, v23.4s, v24.s[0]
+	VEOR(v27, v27, v27)
+	VEOR(v28, v28, v28)
+	VEOR(v29, v29, v29)
+	VFMLAS0(v24, v21, v27)
+	VFMLAS0(v24, v22, v28)
+	VFMLAS0(v24, v23, v29)
 	FSTPQ (F27, F28), 0(R3)
 	FMOVQ F29, 32(R3)
 	ADD R4<<2, R3, R3
@@ -216,96 +217,96 @@ reads:
 	FLDPQ 0(R5), (F27, F28)
 	FMOVQ 32(R5), F29
 	ADD R6<<2, R5, R5
-	WORD $0x6e39df7b // fmul v27.4s, v27.4s, v25.4s
-	WORD $0x6e39df9c // fmul v28.4s, v28.4s, v25.4s
-	WORD $0x6e39dfbd // fmul v29.4s, v29.4s, v25.4s
-	WORD $0x4f98101b // fmla v27.4s, v0.4s, v24.s[0]
-	WORD $0x4f98103c // fmla v28.4s, v1.4s, v24.s[0]
-	WORD $0x4f98105d // fmla v29.4s, v2.4s, v24.s[0]
+	VFMUL(v25, v27, v27)
+	VFMUL(v25, v28, v28)
+	VFMUL(v25, v29, v29)
+	VFMLAS0(v24, v0, v27)
+	VFMLAS0(v24, v1, v28)
+	VFMLAS0(v24, v2, v29)
 	FSTPQ (F27, F28), 0(R3)
 	FMOVQ F29, 32(R3)
 	ADD R4<<2, R3, R3
 	FLDPQ 0(R5), (F27, F28)
 	FMOVQ 32(R5), F29
 	ADD R6<<2, R5, R5
-	WORD $0x6e39df7b // fmul v27.4s, v27.4s, v25.4s
-	WORD $0x6e39df9c // fmul v28.4s, v28.4s, v25.4s
-	WORD $0x6e39dfbd // fmul v29.4s, v29.4s, v25.4s
-	WORD $0x4f98107b // fmla v27.4s, v3.4s, v24.s[0]
-	WORD $0x4f98109c // fmla v28.4s, v4.4s, v24.s[0]
-	WORD $0x4f9810bd // fmla v29.4s, v5.4s, v24.s[0]
+	VFMUL(v25, v27, v27)
+	VFMUL(v25, v28, v28)
+	VFMUL(v25, v29, v29)
+	VFMLAS0(v24, v3, v27)
+	VFMLAS0(v24, v4, v28)
+	VFMLAS0(v24, v5, v29)
 	FSTPQ (F27, F28), 0(R3)
 	FMOVQ F29, 32(R3)
 	ADD R4<<2, R3, R3
 	FLDPQ 0(R5), (F27, F28)
 	FMOVQ 32(R5), F29
 	ADD R6<<2, R5, R5
-	WORD $0x6e39df7b // fmul v27.4s, v27.4s, v25.4s
-	WORD $0x6e39df9c // fmul v28.4s, v28.4s, v25.4s
-	WORD $0x6e39dfbd // fmul v29.4s, v29.4s, v25.4s
-	WORD $0x4f9810db // fmla v27.4s, v6.4s, v24.s[0]
-	WORD $0x4f9810fc // fmla v28.4s, v7.4s, v24.s[0]
-	WORD $0x4f98111d // fmla v29.4s, v8.4s, v24.s[0]
+	VFMUL(v25, v27, v27)
+	VFMUL(v25, v28, v28)
+	VFMUL(v25, v29, v29)
+	VFMLAS0(v24, v6, v27)
+	VFMLAS0(v24, v7, v28)
+	VFMLAS0(v24, v8, v29)
 	FSTPQ (F27, F28), 0(R3)
 	FMOVQ F29, 32(R3)
 	ADD R4<<2, R3, R3
 	FLDPQ 0(R5), (F27, F28)
 	FMOVQ 32(R5), F29
 	ADD R6<<2, R5, R5
-	WORD $0x6e39df7b // fmul v27.4s, v27.4s, v25.4s
-	WORD $0x6e39df9c // fmul v28.4s, v28.4s, v25.4s
-	WORD $0x6e39dfbd // fmul v29.4s, v29.4s, v25.4s
-	WORD $0x4f98113b // fmla v27.4s, v9.4s, v24.s[0]
-	WORD $0x4f98115c // fmla v28.4s, v10.4s, v24.s[0]
-	WORD $0x4f98117d // fmla v29.4s, v11.4s, v24.s[0]
+	VFMUL(v25, v27, v27)
+	VFMUL(v25, v28, v28)
+	VFMUL(v25, v29, v29)
+	VFMLAS0(v24, v9, v27)
+	VFMLAS0(v24, v10, v28)
+	VFMLAS0(v24, v11, v29)
 	FSTPQ (F27, F28), 0(R3)
 	FMOVQ F29, 32(R3)
 	ADD R4<<2, R3, R3
 	FLDPQ 0(R5), (F27, F28)
 	FMOVQ 32(R5), F29
 	ADD R6<<2, R5, R5
-	WORD $0x6e39df7b // fmul v27.4s, v27.4s, v25.4s
-	WORD $0x6e39df9c // fmul v28.4s, v28.4s, v25.4s
-	WORD $0x6e39dfbd // fmul v29.4s, v29.4s, v25.4s
-	WORD $0x4f98119b // fmla v27.4s, v12.4s, v24.s[0]
-	WORD $0x4f9811bc // fmla v28.4s, v13.4s, v24.s[0]
-	WORD $0x4f9811dd // fmla v29.4s, v14.4s, v24.s[0]
+	VFMUL(v25, v27, v27)
+	VFMUL(v25, v28, v28)
+	VFMUL(v25, v29, v29)
+	VFMLAS0(v24, v12, v27)
+	VFMLAS0(v24, v13, v28)
+	VFMLAS0(v24, v14, v29)
 	FSTPQ (F27, F28), 0(R3)
 	FMOVQ F29, 32(R3)
 	ADD R4<<2, R3, R3
 	FLDPQ 0(R5), (F27, F28)
 	FMOVQ 32(R5), F29
 	ADD R6<<2, R5, R5
-	WORD $0x6e39df7b // fmul v27.4s, v27.4s, v25.4s
-	WORD $0x6e39df9c // fmul v28.4s, v28.4s, v25.4s
-	WORD $0x6e39dfbd // fmul v29.4s, v29.4s, v25.4s
-	WORD $0x4f9811fb // fmla v27.4s, v15.4s, v24.s[0]
-	WORD $0x4f98121c // fmla v28.4s, v16.4s, v24.s[0]
-	WORD $0x4f98123d // fmla v29.4s, v17.4s, v24.s[0]
+	VFMUL(v25, v27, v27)
+	VFMUL(v25, v28, v28)
+	VFMUL(v25, v29, v29)
+	VFMLAS0(v24, v15, v27)
+	VFMLAS0(v24, v16, v28)
+	VFMLAS0(v24, v17, v29)
 	FSTPQ (F27, F28), 0(R3)
 	FMOVQ F29, 32(R3)
 	ADD R4<<2, R3, R3
 	FLDPQ 0(R5), (F27, F28)
 	FMOVQ 32(R5), F29
 	ADD R6<<2, R5, R5
-	WORD $0x6e39df7b // fmul v27.4s, v27.4s, v25.4s
-	WORD $0x6e39df9c // fmul v28.4s, v28.4s, v25.4s
-	WORD $0x6e39dfbd // fmul v29.4s, v29.4s, v25.4s
-	WORD $0x4f98125b // fmla v27.4s, v18.4s, v24.s[0]
-	WORD $0x4f98127c // fmla v28.4s, v19.4s, v24.s[0]
-	WORD $0x4f98129d // fmla v29.4s, v20.4s, v24.s[0]
+	VFMUL(v25, v27, v27)
+	VFMUL(v25, v28, v28)
+	VFMUL(v25, v29, v29)
+	VFMLAS0(v24, v18, v27)
+	VFMLAS0(v24, v19, v28)
+	VFMLAS0(v24, v20, v29)
 	FSTPQ (F27, F28), 0(R3)
 	FMOVQ F29, 32(R3)
 	ADD R4<<2, R3, R3
 	FLDPQ 0(R5), (F27, F28)
 	FMOVQ 32(R5), F29
 	ADD R6<<2, R5, R5
-	WORD $0x6e39df7b // fmul v27.4s, v27.4s, v25.4s
-	WORD $0x6e39df9c // fmul v28.4s, v28.4s, v25.4s
-	WORD $0x6e39dfbd // fmul v29.4s, v29.4s, v25.4s
-	WORD $0x4f9812bb // fmla v27.4s, v21.4s, v24.s[0]
-	WORD $0x4f9812dc // fmla v28.4s, v22.4s, v24.s[0]
-	WORD $0x4f9812fd // fmla v29.4s, v23.4s, v24.s[0]
+	VFMUL(v25, v27, v27)
+	VFMUL(v25, v28, v28)
+	VFMUL(v25, v29, v29)
+	VFMLAS0(v24, v21, v27)
+	VFMLAS0(v24, v22, v28)
+	VFMLAS0(v24, v23, v29)
 	FSTPQ (F27, F28), 0(R3)
 	FMOVQ F29, 32(R3)
 	ADD R4<<2, R3, R3
