@@ -173,6 +173,18 @@ GLOBL word3d2aaa7c<>(SB), RODATA|NOPTR, $4
 DATA word3e2aaaaa<>+0(SB)/4, $0x3e2aaaaa
 GLOBL word3e2aaaaa<>(SB), RODATA|NOPTR, $4
 
+DATA wordfffff000<>+0(SB)/4, $0xfffff000
+GLOBL wordfffff000<>(SB), RODATA|NOPTR, $4
+
+DATA word40000000<>+0(SB)/4, $0x40000000
+GLOBL word40000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3e800000<>+0(SB)/4, $0x3e800000
+GLOBL word3e800000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f317218<>+0(SB)/4, $0x3f317218
+GLOBL word3f317218<>(SB), RODATA|NOPTR, $4
+
 DATA word3eaaaaab<>+0(SB)/4, $0x3eaaaaab
 GLOBL word3eaaaaab<>(SB), RODATA|NOPTR, $4
 
@@ -230,6 +242,9 @@ GLOBL wordc0a55de1<>(SB), RODATA|NOPTR, $4
 DATA word40490fdb<>+0(SB)/4, $0x40490fdb
 GLOBL word40490fdb<>(SB), RODATA|NOPTR, $4
 
+DATA word3f6b3f8e<>+0(SB)/4, $0x3f6b3f8e
+GLOBL word3f6b3f8e<>(SB), RODATA|NOPTR, $4
+
 DATA word0000ffff<>+0(SB)/4, $0x0000ffff
 GLOBL word0000ffff<>(SB), RODATA|NOPTR, $4
 
@@ -238,9 +253,6 @@ GLOBL word7f7f0000<>(SB), RODATA|NOPTR, $4
 
 DATA word4b4000bf<>+0(SB)/4, $0x4b4000bf
 GLOBL word4b4000bf<>(SB), RODATA|NOPTR, $4
-
-DATA wordfffff000<>+0(SB)/4, $0xfffff000
-GLOBL wordfffff000<>(SB), RODATA|NOPTR, $4
 
 DATA word41900000<>+0(SB)/4, $0x41900000
 GLOBL word41900000<>(SB), RODATA|NOPTR, $4
@@ -10251,13 +10263,14 @@ end:
 	VZEROUPPER
 	RET
 
-//	loss = -y·max(log x, -100) - (1-y)·max(log(1-x), -100)
-//	slope = (x - y) / max((1-x)·x, 1e-12)
+//	label = y·labelScale + labelShift
+//	loss = -label·max(log x, -100) - (1-label)·max(log(1-x), -100)
+//	slope = (x - label) / max((1-x)·x, 1e-12)
 //	grad ← slope·scale, each ← loss, sum += loss
 //
-// func BCE(list [][]float32, c *[1]float32, sum *[32]float64)
+// func BCE(list [][]float32, c *[3]float32, sum *[32]float64)
 // Requires: AVX, AVX2
-TEXT ·BCE(SB), NOSPLIT, $32-40
+TEXT ·BCE(SB), NOSPLIT, $96-40
 	MOVQ         c+24(FP), AX
 	MOVQ         sum+32(FP), CX
 	MOVQ         list_base+0(FP), DX
@@ -10271,6 +10284,10 @@ TEXT ·BCE(SB), NOSPLIT, $32-40
 	VBROADCASTSS word3f3504f3<>+0(SB), Y2
 	VBROADCASTSS (AX), Y3
 	VMOVUPS      Y3, (SP)
+	VBROADCASTSS 4(AX), Y3
+	VMOVUPS      Y3, 32(SP)
+	VBROADCASTSS 8(AX), Y3
+	VMOVUPS      Y3, 64(SP)
 	LEAQ         -96(BX), AX
 
 entry:
@@ -10289,7 +10306,9 @@ loop:
 	MOVQ         R10, R12
 	ANDQ         $+31, R12
 	VMOVUPS      (R8)(R10*4), Y3
-	VMOVUPS      (R9)(R10*4), Y4
+	VMOVUPS      32(SP), Y4
+	VMULPS       (R9)(R10*4), Y4, Y4
+	VADDPS       64(SP), Y4, Y4
 	VSUBPS       Y4, Y3, Y5
 	VSUBPS       Y3, Y0, Y6
 	VMULPS       Y3, Y6, Y6
@@ -10478,6 +10497,8 @@ loopend:
 	ANDQ         $+31, AX
 	VMASKMOVPS   (R8)(R10*4), Y3, Y4
 	VMASKMOVPS   (R9)(R10*4), Y3, Y5
+	VMULPS       32(SP), Y5, Y5
+	VADDPS       64(SP), Y5, Y5
 	VSUBPS       Y5, Y4, Y6
 	VSUBPS       Y4, Y0, Y7
 	VMULPS       Y4, Y7, Y7
@@ -10663,14 +10684,14 @@ end:
 	VZEROUPPER
 	RET
 
-//	q = x clipped to [low, high]
-//	loss = -y·log q - (1-y)·log(1-q)
-//	slope = (q - y) / ((1-q)·q), 0 where x is clipped
+//	label = y·labelScale + labelShift, q = x clipped to [low, high]
+//	loss = -label·log q - (1-label)·log(1-q)
+//	slope = (q - label) / ((1-q)·q), 0 where x is clipped
 //	grad ← slope·scale, each ← loss, sum += loss
 //
-// func BCEClip(list [][]float32, c *[1]float32, sum *[32]float64)
+// func BCEClip(list [][]float32, c *[3]float32, sum *[32]float64)
 // Requires: AVX, AVX2
-TEXT ·BCEClip(SB), NOSPLIT, $32-40
+TEXT ·BCEClip(SB), NOSPLIT, $96-40
 	MOVQ         c+24(FP), AX
 	MOVQ         sum+32(FP), CX
 	MOVQ         list_base+0(FP), DX
@@ -10686,6 +10707,10 @@ TEXT ·BCEClip(SB), NOSPLIT, $32-40
 	VBROADCASTSS word3f7ffffe<>+0(SB), Y4
 	VBROADCASTSS (AX), Y5
 	VMOVUPS      Y5, (SP)
+	VBROADCASTSS 4(AX), Y5
+	VMOVUPS      Y5, 32(SP)
+	VBROADCASTSS 8(AX), Y5
+	VMOVUPS      Y5, 64(SP)
 	LEAQ         -96(BX), AX
 
 entry:
@@ -10706,7 +10731,9 @@ loop:
 	VMOVUPS      (R8)(R10*4), Y5
 	VMAXPS       Y5, Y3, Y6
 	VMINPS       Y6, Y4, Y6
-	VMOVUPS      (R9)(R10*4), Y7
+	VMOVUPS      32(SP), Y7
+	VMULPS       (R9)(R10*4), Y7, Y7
+	VADDPS       64(SP), Y7, Y7
 	VSUBPS       Y7, Y6, Y8
 	VSUBPS       Y6, Y1, Y9
 	VMULPS       Y6, Y9, Y10
@@ -10889,6 +10916,8 @@ loopend:
 	VMAXPS       Y6, Y3, Y7
 	VMINPS       Y7, Y4, Y7
 	VMASKMOVPS   (R9)(R10*4), Y5, Y8
+	VMULPS       32(SP), Y8, Y8
+	VADDPS       64(SP), Y8, Y8
 	VSUBPS       Y8, Y7, Y9
 	VSUBPS       Y7, Y1, Y10
 	VMULPS       Y7, Y10, Y11
@@ -11066,13 +11095,14 @@ end:
 	VZEROUPPER
 	RET
 
-//	loss = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
-//	slope = (1-y)·σ(x) - positive·y·σ(-x)
+//	label = y·labelScale + labelShift
+//	loss = (1-label)·log(1 + e^x) + positive·label·log(1 + e^-x)
+//	slope = (1-label)·σ(x) - positive·label·σ(-x)
 //	grad ← slope·scale, each ← loss, sum += loss
 //
-// func BCEWithLogits(list [][]float32, c *[2]float32, sum *[32]float64)
+// func BCEWithLogits(list [][]float32, c *[4]float32, sum *[32]float64)
 // Requires: AVX, AVX2
-TEXT ·BCEWithLogits(SB), NOSPLIT, $64-40
+TEXT ·BCEWithLogits(SB), NOSPLIT, $128-40
 	MOVQ         c+24(FP), AX
 	MOVQ         sum+32(FP), CX
 	MOVQ         list_base+0(FP), DX
@@ -11086,6 +11116,10 @@ TEXT ·BCEWithLogits(SB), NOSPLIT, $64-40
 	VMOVUPS      Y1, (SP)
 	VBROADCASTSS 4(AX), Y1
 	VMOVUPS      Y1, 32(SP)
+	VBROADCASTSS 8(AX), Y1
+	VMOVUPS      Y1, 64(SP)
+	VBROADCASTSS 12(AX), Y1
+	VMOVUPS      Y1, 96(SP)
 	LEAQ         -96(BX), AX
 
 entry:
@@ -11103,7 +11137,9 @@ entry:
 loop:
 	MOVQ         R10, R12
 	ANDQ         $+31, R12
-	VMOVUPS      (R9)(R10*4), Y1
+	VMOVUPS      64(SP), Y1
+	VMULPS       (R9)(R10*4), Y1, Y1
+	VADDPS       96(SP), Y1, Y1
 	VSUBPS       Y1, Y0, Y2
 	VMOVUPS      (R8)(R10*4), Y3
 	VBROADCASTSS word7fffffff<>+0(SB), Y4
@@ -11278,6 +11314,8 @@ loopend:
 	MOVQ         R10, AX
 	ANDQ         $+31, AX
 	VMASKMOVPS   (R9)(R10*4), Y1, Y2
+	VMULPS       64(SP), Y2, Y2
+	VADDPS       96(SP), Y2, Y2
 	VSUBPS       Y2, Y0, Y3
 	VMASKMOVPS   (R8)(R10*4), Y1, Y4
 	VBROADCASTSS word7fffffff<>+0(SB), Y5
@@ -13957,6 +13995,653 @@ end:
 	VZEROUPPER
 	RET
 
+//	m = wrong^gamma, alpha = alphaYes·y + alphaNo·(1-y)
+//	grad ← m·alpha·(grad + gamma·bend·each)·scale, each ← m·alpha·each, sum += each
+//
+// func Focal(list [][]float32, c *[4]float32, sum *[32]float64)
+// Requires: AVX, AVX2
+TEXT ·Focal(SB), NOSPLIT, $160-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS 4(AX), Y0
+	VBROADCASTSS word3f800000<>+0(SB), Y1
+	VBROADCASTSS word3f3504f3<>+0(SB), Y2
+	VBROADCASTSS word3f317200<>+0(SB), Y3
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y4
+	VBROADCASTSS wordfffff000<>+0(SB), Y5
+	VANDPS       Y5, Y0, Y5
+	VMOVUPS      Y5, (SP)
+	VBROADCASTSS wordfffff000<>+0(SB), Y5
+	VANDPS       Y5, Y0, Y5
+	VSUBPS       Y5, Y0, Y5
+	VMOVUPS      Y5, 32(SP)
+	VBROADCASTSS (AX), Y5
+	VMOVUPS      Y5, 64(SP)
+	VBROADCASTSS 8(AX), Y5
+	VMOVUPS      Y5, 96(SP)
+	VBROADCASTSS 12(AX), Y5
+	VMOVUPS      Y5, 128(SP)
+	LEAQ         -120(BX), AX
+
+entry:
+	MOVQ 8(DX), AX
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	MOVQ 96(DX), R10
+	XORQ R11, R11
+	MOVQ AX, R12
+	ANDQ $-8, R12
+	CMPQ R11, R12
+	JGE  loopend
+
+loop:
+	MOVQ         R11, R13
+	ANDQ         $+31, R13
+	VMOVUPS      (R9)(R11*4), Y5
+	VPSUBD       Y2, Y5, Y5
+	VPSRAD       $0x17, Y5, Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y3, Y6, Y7
+	VBROADCASTSS word007fffff<>+0(SB), Y8
+	VANDPS       Y8, Y5, Y5
+	VPADDD       Y2, Y5, Y5
+	VSUBPS       Y1, Y5, Y5
+	VBROADCASTSS word3f000000<>+0(SB), Y8
+	VMULPS       Y5, Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VSUBPS       Y8, Y5, Y9
+	VADDPS       Y9, Y7, Y10
+	VSUBPS       Y9, Y5, Y11
+	VSUBPS       Y8, Y11, Y8
+	VSUBPS       Y10, Y7, Y7
+	VADDPS       Y9, Y7, Y7
+	VADDPS       Y7, Y8, Y7
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS wordbdef2374<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS word3df37d3f<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS word3e119b5d<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS wordbe800003<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y5, Y5, Y9
+	VMULPS       Y5, Y9, Y5
+	VMULPS       Y5, Y8, Y5
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VADDPS       Y5, Y7, Y5
+	VADDPS       Y5, Y10, Y6
+	VMULPS       Y6, Y0, Y7
+	VBROADCASTSS wordc2d00000<>+0(SB), Y8
+	VMAXPS       Y7, Y8, Y8
+	VBROADCASTSS word42b20000<>+0(SB), Y9
+	VMINPS       Y8, Y9, Y8
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y9
+	VMULPS       Y9, Y8, Y9
+	VBROADCASTSS word4b4000fe<>+0(SB), Y11
+	VADDPS       Y11, Y9, Y9
+	VBROADCASTSS word4b4000fe<>+0(SB), Y11
+	VSUBPS       Y11, Y9, Y11
+	VMULPS       Y3, Y11, Y12
+	VSUBPS       Y12, Y8, Y8
+	VMULPS       Y4, Y11, Y11
+	VSUBPS       Y11, Y8, Y12
+	VBROADCASTSS word3ab50f6b<>+0(SB), Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3c091e90<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3d2aac83<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3efffffe<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y12, Y14
+	VMULPS       Y14, Y13, Y13
+	VSUBPS       Y12, Y8, Y8
+	VSUBPS       Y11, Y8, Y8
+	VADDPS       Y8, Y13, Y8
+	VADDPS       Y8, Y12, Y8
+	VADDPS       Y8, Y1, Y8
+	VPSRLD       $0x01, Y9, Y11
+	VPSLLD       $0x17, Y11, Y12
+	VMULPS       Y12, Y8, Y8
+	VPSUBD       Y11, Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y8, Y8
+	VBROADCASTSS wordfffff000<>+0(SB), Y9
+	VANDPS       Y9, Y6, Y9
+	VMULPS       (SP), Y9, Y11
+	VSUBPS       Y7, Y11, Y7
+	VSUBPS       Y9, Y6, Y11
+	VMULPS       (SP), Y11, Y12
+	VADDPS       Y12, Y7, Y7
+	VMULPS       32(SP), Y9, Y9
+	VADDPS       Y9, Y7, Y7
+	VMULPS       32(SP), Y11, Y9
+	VADDPS       Y9, Y7, Y7
+	VSUBPS       Y6, Y10, Y6
+	VADDPS       Y5, Y6, Y5
+	VMULPS       Y5, Y0, Y5
+	VADDPS       Y5, Y7, Y5
+	VMULPS       Y5, Y8, Y5
+	VADDPS       Y5, Y8, Y5
+	VMOVUPS      (R8)(R11*4), Y6
+	VMULPS       96(SP), Y6, Y7
+	VSUBPS       Y6, Y1, Y6
+	VMULPS       128(SP), Y6, Y6
+	VADDPS       Y6, Y7, Y6
+	VMULPS       (R10)(R11*4), Y0, Y7
+	VMOVUPS      (DI)(R11*4), Y8
+	VMULPS       Y8, Y7, Y9
+	VBROADCASTSS word00000000<>+0(SB), Y10
+	VCMPPS       $0x00, Y10, Y7, Y10
+	VBLENDVPS    Y10, Y7, Y9, Y7
+	VADDPS       (SI)(R11*4), Y7, Y7
+	VMULPS       Y7, Y6, Y7
+	VMULPS       Y7, Y5, Y7
+	VMULPS       64(SP), Y7, Y7
+	VMOVUPS      Y7, (SI)(R11*4)
+	VMULPS       Y8, Y6, Y7
+	VBROADCASTSS word00000000<>+0(SB), Y8
+	VCMPPS       $0x00, Y8, Y6, Y8
+	VBLENDVPS    Y8, Y6, Y7, Y6
+	VMULPS       Y6, Y5, Y5
+	VMOVUPS      Y5, (DI)(R11*4)
+	VCVTPS2PD    X5, Y6
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VMOVUPS      (CX)(R13*8), Y7
+	VADDPD       Y6, Y7, Y7
+	VMOVUPS      Y7, (CX)(R13*8)
+	VMOVUPS      32(CX)(R13*8), Y6
+	VADDPD       Y5, Y6, Y6
+	VMOVUPS      Y6, 32(CX)(R13*8)
+	ADDQ         $+8, R11
+	CMPQ         R11, R12
+	JLT          loop
+
+loopend:
+	SUBQ         R11, AX
+	JE           done
+	VMOVD        AX, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     lanes<>+0(SB), Y5, Y5
+	MOVQ         R11, AX
+	ANDQ         $+31, AX
+	VMASKMOVPS   (R9)(R11*4), Y5, Y6
+	VPSUBD       Y2, Y6, Y6
+	VPSRAD       $0x17, Y6, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y3, Y7, Y8
+	VBROADCASTSS word007fffff<>+0(SB), Y9
+	VANDPS       Y9, Y6, Y6
+	VPADDD       Y2, Y6, Y6
+	VSUBPS       Y1, Y6, Y6
+	VBROADCASTSS word3f000000<>+0(SB), Y9
+	VMULPS       Y6, Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VSUBPS       Y9, Y6, Y10
+	VADDPS       Y10, Y8, Y11
+	VSUBPS       Y10, Y6, Y12
+	VSUBPS       Y9, Y12, Y9
+	VSUBPS       Y11, Y8, Y8
+	VADDPS       Y10, Y8, Y8
+	VADDPS       Y8, Y9, Y8
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y9
+	VMULPS       Y6, Y9, Y9
+	VBROADCASTSS wordbdef2374<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VBROADCASTSS word3df37d3f<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VBROADCASTSS word3e119b5d<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VBROADCASTSS wordbe800003<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y6, Y6, Y10
+	VMULPS       Y6, Y10, Y6
+	VMULPS       Y6, Y9, Y6
+	VMULPS       Y4, Y7, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y8, Y6
+	VADDPS       Y6, Y11, Y7
+	VMULPS       Y7, Y0, Y8
+	VBROADCASTSS wordc2d00000<>+0(SB), Y9
+	VMAXPS       Y8, Y9, Y9
+	VBROADCASTSS word42b20000<>+0(SB), Y10
+	VMINPS       Y9, Y10, Y9
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y10
+	VMULPS       Y10, Y9, Y10
+	VBROADCASTSS word4b4000fe<>+0(SB), Y12
+	VADDPS       Y12, Y10, Y10
+	VBROADCASTSS word4b4000fe<>+0(SB), Y12
+	VSUBPS       Y12, Y10, Y12
+	VMULPS       Y3, Y12, Y13
+	VSUBPS       Y13, Y9, Y9
+	VMULPS       Y4, Y12, Y12
+	VSUBPS       Y12, Y9, Y13
+	VBROADCASTSS word3ab50f6b<>+0(SB), Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3c091e90<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3d2aac83<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3efffffe<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y13, Y15
+	VMULPS       Y15, Y14, Y14
+	VSUBPS       Y13, Y9, Y9
+	VSUBPS       Y12, Y9, Y9
+	VADDPS       Y9, Y14, Y9
+	VADDPS       Y9, Y13, Y9
+	VADDPS       Y9, Y1, Y9
+	VPSRLD       $0x01, Y10, Y12
+	VPSLLD       $0x17, Y12, Y13
+	VMULPS       Y13, Y9, Y9
+	VPSUBD       Y12, Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS wordfffff000<>+0(SB), Y10
+	VANDPS       Y10, Y7, Y10
+	VMULPS       (SP), Y10, Y12
+	VSUBPS       Y8, Y12, Y8
+	VSUBPS       Y10, Y7, Y12
+	VMULPS       (SP), Y12, Y13
+	VADDPS       Y13, Y8, Y8
+	VMULPS       32(SP), Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	VMULPS       32(SP), Y12, Y10
+	VADDPS       Y10, Y8, Y8
+	VSUBPS       Y7, Y11, Y7
+	VADDPS       Y6, Y7, Y6
+	VMULPS       Y6, Y0, Y6
+	VADDPS       Y6, Y8, Y6
+	VMULPS       Y6, Y9, Y6
+	VADDPS       Y6, Y9, Y6
+	VMASKMOVPS   (R8)(R11*4), Y5, Y7
+	VMULPS       96(SP), Y7, Y8
+	VSUBPS       Y7, Y1, Y7
+	VMULPS       128(SP), Y7, Y7
+	VADDPS       Y7, Y8, Y7
+	VMASKMOVPS   (SI)(R11*4), Y5, Y8
+	VMASKMOVPS   (R10)(R11*4), Y5, Y9
+	VMULPS       Y0, Y9, Y9
+	VMASKMOVPS   (DI)(R11*4), Y5, Y10
+	VMULPS       Y10, Y9, Y11
+	VBROADCASTSS word00000000<>+0(SB), Y12
+	VCMPPS       $0x00, Y12, Y9, Y12
+	VBLENDVPS    Y12, Y9, Y11, Y9
+	VADDPS       Y9, Y8, Y8
+	VMULPS       Y8, Y7, Y8
+	VMULPS       Y8, Y6, Y8
+	VMULPS       64(SP), Y8, Y8
+	VMASKMOVPS   Y8, Y5, (SI)(R11*4)
+	VMULPS       Y10, Y7, Y8
+	VBROADCASTSS word00000000<>+0(SB), Y9
+	VCMPPS       $0x00, Y9, Y7, Y9
+	VBLENDVPS    Y9, Y7, Y8, Y7
+	VMULPS       Y7, Y6, Y6
+	VMASKMOVPS   Y6, Y5, (DI)(R11*4)
+	VANDPS       Y5, Y6, Y5
+	VCVTPS2PD    X5, Y6
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VMOVUPS      (CX)(AX*8), Y7
+	VADDPD       Y6, Y7, Y7
+	VMOVUPS      Y7, (CX)(AX*8)
+	VMOVUPS      32(CX)(AX*8), Y6
+	VADDPD       Y5, Y6, Y6
+	VMOVUPS      Y6, 32(CX)(AX*8)
+
+done:
+	ADDQ $+120, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	p = σ(x)
+//	wrong ← y·(1-p) + (1-y)·p, bend ← (1-2y)·p·(1-p)/wrong
+//
+// func FocalParts(list [][]float32)
+// Requires: AVX, AVX2
+TEXT ·FocalParts(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Y0
+	VBROADCASTSS word4b4000fe<>+0(SB), Y1
+	VBROADCASTSS word42b20000<>+0(SB), Y2
+	VBROADCASTSS wordc2d00000<>+0(SB), Y3
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y4
+	VBROADCASTSS word3f317200<>+0(SB), Y5
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y6
+	LEAQ         -96(CX), DX
+
+entry:
+	MOVQ 8(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	MOVQ 48(AX), DI
+	MOVQ 72(AX), R8
+	XORQ R9, R9
+	MOVQ DX, R10
+	ANDQ $-8, R10
+	CMPQ R9, R10
+	JGE  loopend
+
+loop:
+	VMOVUPS      (R8)(R9*4), Y7
+	VMOVUPS      (DI)(R9*4), Y8
+	VBROADCASTSS word7fffffff<>+0(SB), Y9
+	VANDPS       Y9, Y8, Y9
+	VBROADCASTSS word80000000<>+0(SB), Y10
+	VXORPS       Y10, Y9, Y9
+	VMAXPS       Y9, Y3, Y9
+	VMINPS       Y9, Y2, Y9
+	VMULPS       Y4, Y9, Y10
+	VADDPS       Y1, Y10, Y10
+	VSUBPS       Y1, Y10, Y11
+	VMULPS       Y5, Y11, Y12
+	VSUBPS       Y12, Y9, Y9
+	VMULPS       Y6, Y11, Y11
+	VSUBPS       Y11, Y9, Y12
+	VBROADCASTSS word3ab50f6b<>+0(SB), Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3c091e90<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3d2aac83<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3efffffe<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y12, Y14
+	VMULPS       Y14, Y13, Y13
+	VSUBPS       Y12, Y9, Y9
+	VSUBPS       Y11, Y9, Y9
+	VADDPS       Y9, Y13, Y9
+	VADDPS       Y9, Y12, Y9
+	VADDPS       Y9, Y0, Y9
+	VPSRLD       $0x01, Y10, Y11
+	VPSLLD       $0x17, Y11, Y12
+	VMULPS       Y12, Y9, Y9
+	VPSUBD       Y11, Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y9, Y9
+	VADDPS       Y0, Y9, Y10
+	VDIVPS       Y10, Y0, Y11
+	VDIVPS       Y10, Y9, Y9
+	VBROADCASTSS word00000000<>+0(SB), Y10
+	VCMPPS       $0x11, Y10, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y9, Y10
+	VMULPS       Y10, Y7, Y12
+	VSUBPS       Y7, Y0, Y13
+	VBLENDVPS    Y8, Y9, Y11, Y8
+	VMULPS       Y8, Y13, Y9
+	VADDPS       Y9, Y12, Y9
+	VBROADCASTSS word00800000<>+0(SB), Y11
+	VMAXPS       Y9, Y11, Y9
+	VMOVUPS      Y9, (BX)(R9*4)
+	VSUBPS       Y7, Y13, Y7
+	VMULPS       Y10, Y8, Y8
+	VDIVPS       Y9, Y8, Y8
+	VMULPS       Y8, Y7, Y7
+	VMOVUPS      Y7, (SI)(R9*4)
+	ADDQ         $+8, R9
+	CMPQ         R9, R10
+	JLT          loop
+
+loopend:
+	SUBQ         R9, DX
+	JE           done
+	VMOVD        DX, X7
+	VPBROADCASTD X7, Y7
+	VPCMPGTD     lanes<>+0(SB), Y7, Y7
+	VMASKMOVPS   (R8)(R9*4), Y7, Y8
+	VMASKMOVPS   (DI)(R9*4), Y7, Y9
+	VBROADCASTSS word7fffffff<>+0(SB), Y10
+	VANDPS       Y10, Y9, Y10
+	VBROADCASTSS word80000000<>+0(SB), Y11
+	VXORPS       Y11, Y10, Y10
+	VMAXPS       Y10, Y3, Y10
+	VMINPS       Y10, Y2, Y10
+	VMULPS       Y4, Y10, Y11
+	VADDPS       Y1, Y11, Y11
+	VSUBPS       Y1, Y11, Y12
+	VMULPS       Y5, Y12, Y13
+	VSUBPS       Y13, Y10, Y10
+	VMULPS       Y6, Y12, Y12
+	VSUBPS       Y12, Y10, Y13
+	VBROADCASTSS word3ab50f6b<>+0(SB), Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3c091e90<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3d2aac83<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3efffffe<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y13, Y15
+	VMULPS       Y15, Y14, Y14
+	VSUBPS       Y13, Y10, Y10
+	VSUBPS       Y12, Y10, Y10
+	VADDPS       Y10, Y14, Y10
+	VADDPS       Y10, Y13, Y10
+	VADDPS       Y10, Y0, Y10
+	VPSRLD       $0x01, Y11, Y12
+	VPSLLD       $0x17, Y12, Y13
+	VMULPS       Y13, Y10, Y10
+	VPSUBD       Y12, Y11, Y11
+	VPSLLD       $0x17, Y11, Y11
+	VMULPS       Y11, Y10, Y10
+	VADDPS       Y0, Y10, Y11
+	VDIVPS       Y11, Y0, Y12
+	VDIVPS       Y11, Y10, Y10
+	VBROADCASTSS word00000000<>+0(SB), Y11
+	VCMPPS       $0x11, Y11, Y9, Y9
+	VBLENDVPS    Y9, Y12, Y10, Y11
+	VMULPS       Y11, Y8, Y13
+	VSUBPS       Y8, Y0, Y14
+	VBLENDVPS    Y9, Y10, Y12, Y9
+	VMULPS       Y9, Y14, Y10
+	VADDPS       Y10, Y13, Y10
+	VBROADCASTSS word00800000<>+0(SB), Y12
+	VMAXPS       Y10, Y12, Y10
+	VMASKMOVPS   Y10, Y7, (BX)(R9*4)
+	VSUBPS       Y8, Y14, Y8
+	VMULPS       Y11, Y9, Y9
+	VDIVPS       Y10, Y9, Y9
+	VMULPS       Y9, Y8, Y8
+	VMASKMOVPS   Y8, Y7, (SI)(R9*4)
+
+done:
+	ADDQ $+96, AX
+	CMPQ AX, CX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	d = x - y, v = max(var, least), q = d/v
+//	grad ← q·scale, gradVar ← ½(1 - d·q)/v·scale, each ← ½(max(log, logLeast) + d·q) + constant, sum += each
+//
+// func GaussianNLL(list [][]float32, c *[4]float32, sum *[32]float64)
+// Requires: AVX, AVX2
+TEXT ·GaussianNLL(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS word3f000000<>+0(SB), Y0
+	VBROADCASTSS (AX), Y1
+	VBROADCASTSS 4(AX), Y2
+	VBROADCASTSS 8(AX), Y3
+	VBROADCASTSS 12(AX), Y4
+	LEAQ         -168(BX), AX
+
+entry:
+	MOVQ 8(DX), AX
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	MOVQ 96(DX), R10
+	MOVQ 120(DX), R11
+	MOVQ 144(DX), R12
+	XORQ R13, R13
+	MOVQ AX, R14
+	ANDQ $-8, R14
+	CMPQ R13, R14
+	JGE  loopend
+
+loop:
+	MOVQ         R13, R15
+	ANDQ         $+31, R15
+	VMOVUPS      (R9)(R13*4), Y5
+	VSUBPS       (R10)(R13*4), Y5, Y5
+	VMAXPS       (R11)(R13*4), Y2, Y6
+	VDIVPS       Y6, Y5, Y7
+	VMULPS       Y1, Y7, Y8
+	VMOVUPS      Y8, (SI)(R13*4)
+	VMULPS       Y7, Y5, Y5
+	VMULPS       Y0, Y5, Y7
+	VSUBPS       Y7, Y0, Y7
+	VDIVPS       Y6, Y7, Y6
+	VMULPS       Y1, Y6, Y6
+	VMOVUPS      Y6, (DI)(R13*4)
+	VMOVUPS      (R12)(R13*4), Y6
+	VMAXPS       Y3, Y6, Y6
+	VADDPS       Y5, Y6, Y5
+	VMULPS       Y0, Y5, Y5
+	VADDPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (R8)(R13*4)
+	VCVTPS2PD    X5, Y6
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VMOVUPS      (CX)(R15*8), Y7
+	VADDPD       Y6, Y7, Y7
+	VMOVUPS      Y7, (CX)(R15*8)
+	VMOVUPS      32(CX)(R15*8), Y6
+	VADDPD       Y5, Y6, Y6
+	VMOVUPS      Y6, 32(CX)(R15*8)
+	ADDQ         $+8, R13
+	CMPQ         R13, R14
+	JLT          loop
+
+loopend:
+	SUBQ         R13, AX
+	JE           done
+	VMOVD        AX, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     lanes<>+0(SB), Y5, Y5
+	MOVQ         R13, AX
+	ANDQ         $+31, AX
+	VMASKMOVPS   (R9)(R13*4), Y5, Y6
+	VMASKMOVPS   (R10)(R13*4), Y5, Y7
+	VSUBPS       Y7, Y6, Y6
+	VMASKMOVPS   (R11)(R13*4), Y5, Y7
+	VMAXPS       Y7, Y2, Y7
+	VDIVPS       Y7, Y6, Y8
+	VMULPS       Y1, Y8, Y9
+	VMASKMOVPS   Y9, Y5, (SI)(R13*4)
+	VMULPS       Y8, Y6, Y6
+	VMULPS       Y0, Y6, Y8
+	VSUBPS       Y8, Y0, Y8
+	VDIVPS       Y7, Y8, Y7
+	VMULPS       Y1, Y7, Y7
+	VMASKMOVPS   Y7, Y5, (DI)(R13*4)
+	VMASKMOVPS   (R12)(R13*4), Y5, Y7
+	VMAXPS       Y3, Y7, Y7
+	VADDPS       Y6, Y7, Y6
+	VMULPS       Y0, Y6, Y6
+	VADDPS       Y4, Y6, Y6
+	VMASKMOVPS   Y6, Y5, (R8)(R13*4)
+	VANDPS       Y5, Y6, Y5
+	VCVTPS2PD    X5, Y6
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VMOVUPS      (CX)(AX*8), Y7
+	VADDPD       Y6, Y7, Y7
+	VMOVUPS      Y7, (CX)(AX*8)
+	VMOVUPS      32(CX)(AX*8), Y6
+	VADDPD       Y5, Y6, Y6
+	VMOVUPS      Y6, 32(CX)(AX*8)
+
+done:
+	ADDQ $+168, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
 //	grads += x²
 //
 // func GradNorm(list [][]float32, c *[5]float32, grads *[32]float64)
@@ -14487,6 +15172,131 @@ end:
 	VZEROUPPER
 	RET
 
+//	d = x - y, a = |d|, t = (a < limit ? a·slope : ceiling)·(d > 0 ? up : down)
+//	loss = t·(a - ½min(a, limit)), slope = t·sign(d)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func Huber(list [][]float32, c *[6]float32, sum *[32]float64)
+// Requires: AVX, AVX2
+TEXT ·Huber(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS 4(AX), Y0
+	VBROADCASTSS word00000000<>+0(SB), Y1
+	VBROADCASTSS (AX), Y2
+	VBROADCASTSS 8(AX), Y3
+	VBROADCASTSS 12(AX), Y4
+	VBROADCASTSS 16(AX), Y5
+	VBROADCASTSS 20(AX), Y6
+	VBROADCASTSS word3f000000<>+0(SB), Y7
+	VBROADCASTSS word7fffffff<>+0(SB), Y8
+	LEAQ         -96(BX), AX
+
+entry:
+	MOVQ 8(DX), AX
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	XORQ R10, R10
+	MOVQ AX, R11
+	ANDQ $-8, R11
+	CMPQ R10, R11
+	JGE  loopend
+
+loop:
+	MOVQ         R10, R12
+	ANDQ         $+31, R12
+	VMOVUPS      (R8)(R10*4), Y9
+	VSUBPS       (R9)(R10*4), Y9, Y9
+	VANDPS       Y8, Y9, Y10
+	VMULPS       Y3, Y10, Y11
+	VCMPPS       $0x11, Y0, Y10, Y12
+	VBLENDVPS    Y12, Y11, Y4, Y11
+	VCMPPS       $0x11, Y9, Y1, Y12
+	VBLENDVPS    Y12, Y5, Y6, Y13
+	VMULPS       Y13, Y11, Y11
+	VBROADCASTSS word80000000<>+0(SB), Y13
+	VXORPS       Y13, Y11, Y13
+	VCMPPS       $0x11, Y1, Y9, Y14
+	VBLENDVPS    Y14, Y13, Y9, Y9
+	VBLENDVPS    Y12, Y11, Y9, Y9
+	VMULPS       Y2, Y9, Y9
+	VMOVUPS      Y9, (SI)(R10*4)
+	VMINPS       Y10, Y0, Y9
+	VMULPS       Y7, Y9, Y9
+	VSUBPS       Y9, Y10, Y9
+	VMULPS       Y9, Y11, Y9
+	VMOVUPS      Y9, (DI)(R10*4)
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VMOVUPS      (CX)(R12*8), Y11
+	VADDPD       Y10, Y11, Y11
+	VMOVUPS      Y11, (CX)(R12*8)
+	VMOVUPS      32(CX)(R12*8), Y10
+	VADDPD       Y9, Y10, Y10
+	VMOVUPS      Y10, 32(CX)(R12*8)
+	ADDQ         $+8, R10
+	CMPQ         R10, R11
+	JLT          loop
+
+loopend:
+	SUBQ         R10, AX
+	JE           done
+	VMOVD        AX, X9
+	VPBROADCASTD X9, Y9
+	VPCMPGTD     lanes<>+0(SB), Y9, Y9
+	MOVQ         R10, AX
+	ANDQ         $+31, AX
+	VMASKMOVPS   (R8)(R10*4), Y9, Y10
+	VMASKMOVPS   (R9)(R10*4), Y9, Y11
+	VSUBPS       Y11, Y10, Y10
+	VANDPS       Y8, Y10, Y11
+	VMULPS       Y3, Y11, Y12
+	VCMPPS       $0x11, Y0, Y11, Y13
+	VBLENDVPS    Y13, Y12, Y4, Y12
+	VCMPPS       $0x11, Y10, Y1, Y13
+	VBLENDVPS    Y13, Y5, Y6, Y14
+	VMULPS       Y14, Y12, Y12
+	VBROADCASTSS word80000000<>+0(SB), Y14
+	VXORPS       Y14, Y12, Y14
+	VCMPPS       $0x11, Y1, Y10, Y15
+	VBLENDVPS    Y15, Y14, Y10, Y10
+	VBLENDVPS    Y13, Y12, Y10, Y10
+	VMULPS       Y2, Y10, Y10
+	VMASKMOVPS   Y10, Y9, (SI)(R10*4)
+	VMINPS       Y11, Y0, Y10
+	VMULPS       Y7, Y10, Y10
+	VSUBPS       Y10, Y11, Y10
+	VMULPS       Y10, Y12, Y10
+	VMASKMOVPS   Y10, Y9, (DI)(R10*4)
+	VANDPS       Y9, Y10, Y9
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VMOVUPS      (CX)(AX*8), Y11
+	VADDPD       Y10, Y11, Y11
+	VMOVUPS      Y11, (CX)(AX*8)
+	VMOVUPS      32(CX)(AX*8), Y10
+	VADDPD       Y9, Y10, Y10
+	VMOVUPS      Y10, 32(CX)(AX*8)
+
+done:
+	ADDQ $+96, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
 //	x ← bits(h)·2¹⁶ + bits(r), which have a sign
 //
 // func JoinBF16(x []float32, h []uint16, r []uint16)
@@ -14585,6 +15395,219 @@ half2:
 	VMASKMOVPS Y1, Y0, (CX)(SI*4)
 
 done:
+	VZEROUPPER
+	RET
+
+//	grad ← -y·scale, each ← y·(log - x), sum += each
+//
+// func KLDivergence(list [][]float32, c *[1]float32, sum *[32]float64)
+// Requires: AVX, AVX2
+TEXT ·KLDivergence(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS word00000000<>+0(SB), Y1
+	VBROADCASTSS word80000000<>+0(SB), Y2
+	LEAQ         -120(BX), AX
+
+entry:
+	LEAQ       720(DX), SI
+	CMPQ       SI, AX
+	JG         near
+	MOVQ       (SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       24(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       48(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       72(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       96(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+
+near:
+	MOVQ    8(DX), SI
+	MOVQ    (DX), DI
+	MOVQ    24(DX), R8
+	MOVQ    48(DX), R9
+	MOVQ    72(DX), R10
+	MOVQ    96(DX), R11
+	XORQ    R12, R12
+	MOVQ    SI, R13
+	ANDQ    $-32, R13
+	CMPQ    R12, R13
+	JGE     mainend
+	VMOVUPS (CX), Y3
+	VMOVUPS 32(CX), Y4
+	VMOVUPS 64(CX), Y5
+	VMOVUPS 96(CX), Y6
+	VMOVUPS 128(CX), Y7
+	VMOVUPS 160(CX), Y8
+	VMOVUPS 192(CX), Y9
+	VMOVUPS 224(CX), Y10
+
+main:
+	VMOVUPS      (R10)(R12*4), Y11
+	VXORPS       Y2, Y11, Y12
+	VMULPS       Y0, Y12, Y12
+	VMOVUPS      Y12, (DI)(R12*4)
+	VMOVUPS      (R11)(R12*4), Y12
+	VSUBPS       (R9)(R12*4), Y12, Y12
+	VMULPS       Y12, Y11, Y12
+	VCMPPS       $0x00, Y1, Y11, Y13
+	VBLENDVPS    Y13, Y11, Y12, Y11
+	VMOVUPS      Y11, (R8)(R12*4)
+	VCVTPS2PD    X11, Y12
+	VEXTRACTF128 $0x01, Y11, X11
+	VCVTPS2PD    X11, Y11
+	VADDPD       Y12, Y3, Y3
+	VADDPD       Y11, Y4, Y4
+	VMOVUPS      32(R10)(R12*4), Y11
+	VXORPS       Y2, Y11, Y12
+	VMULPS       Y0, Y12, Y12
+	VMOVUPS      Y12, 32(DI)(R12*4)
+	VMOVUPS      32(R11)(R12*4), Y12
+	VSUBPS       32(R9)(R12*4), Y12, Y12
+	VMULPS       Y12, Y11, Y12
+	VCMPPS       $0x00, Y1, Y11, Y13
+	VBLENDVPS    Y13, Y11, Y12, Y11
+	VMOVUPS      Y11, 32(R8)(R12*4)
+	VCVTPS2PD    X11, Y12
+	VEXTRACTF128 $0x01, Y11, X11
+	VCVTPS2PD    X11, Y11
+	VADDPD       Y12, Y5, Y5
+	VADDPD       Y11, Y6, Y6
+	VMOVUPS      64(R10)(R12*4), Y11
+	VXORPS       Y2, Y11, Y12
+	VMULPS       Y0, Y12, Y12
+	VMOVUPS      Y12, 64(DI)(R12*4)
+	VMOVUPS      64(R11)(R12*4), Y12
+	VSUBPS       64(R9)(R12*4), Y12, Y12
+	VMULPS       Y12, Y11, Y12
+	VCMPPS       $0x00, Y1, Y11, Y13
+	VBLENDVPS    Y13, Y11, Y12, Y11
+	VMOVUPS      Y11, 64(R8)(R12*4)
+	VCVTPS2PD    X11, Y12
+	VEXTRACTF128 $0x01, Y11, X11
+	VCVTPS2PD    X11, Y11
+	VADDPD       Y12, Y7, Y7
+	VADDPD       Y11, Y8, Y8
+	VMOVUPS      96(R10)(R12*4), Y11
+	VXORPS       Y2, Y11, Y12
+	VMULPS       Y0, Y12, Y12
+	VMOVUPS      Y12, 96(DI)(R12*4)
+	VMOVUPS      96(R11)(R12*4), Y12
+	VSUBPS       96(R9)(R12*4), Y12, Y12
+	VMULPS       Y12, Y11, Y12
+	VCMPPS       $0x00, Y1, Y11, Y13
+	VBLENDVPS    Y13, Y11, Y12, Y11
+	VMOVUPS      Y11, 96(R8)(R12*4)
+	VCVTPS2PD    X11, Y12
+	VEXTRACTF128 $0x01, Y11, X11
+	VCVTPS2PD    X11, Y11
+	VADDPD       Y12, Y9, Y9
+	VADDPD       Y11, Y10, Y10
+	ADDQ         $+32, R12
+	CMPQ         R12, R13
+	JLT          main
+	VMOVUPS      Y3, (CX)
+	VMOVUPS      Y4, 32(CX)
+	VMOVUPS      Y5, 64(CX)
+	VMOVUPS      Y6, 96(CX)
+	VMOVUPS      Y7, 128(CX)
+	VMOVUPS      Y8, 160(CX)
+	VMOVUPS      Y9, 192(CX)
+	VMOVUPS      Y10, 224(CX)
+
+mainend:
+	MOVQ SI, R13
+	ANDQ $-8, R13
+	CMPQ R12, R13
+	JGE  loopend
+
+loop:
+	MOVQ         R12, R14
+	ANDQ         $+31, R14
+	VMOVUPS      (R10)(R12*4), Y3
+	VXORPS       Y2, Y3, Y4
+	VMULPS       Y0, Y4, Y4
+	VMOVUPS      Y4, (DI)(R12*4)
+	VMOVUPS      (R11)(R12*4), Y4
+	VSUBPS       (R9)(R12*4), Y4, Y4
+	VMULPS       Y4, Y3, Y4
+	VCMPPS       $0x00, Y1, Y3, Y5
+	VBLENDVPS    Y5, Y3, Y4, Y3
+	VMOVUPS      Y3, (R8)(R12*4)
+	VCVTPS2PD    X3, Y4
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VMOVUPS      (CX)(R14*8), Y5
+	VADDPD       Y4, Y5, Y5
+	VMOVUPS      Y5, (CX)(R14*8)
+	VMOVUPS      32(CX)(R14*8), Y4
+	VADDPD       Y3, Y4, Y4
+	VMOVUPS      Y4, 32(CX)(R14*8)
+	ADDQ         $+8, R12
+	CMPQ         R12, R13
+	JLT          loop
+
+loopend:
+	SUBQ         R12, SI
+	JE           done
+	VMOVD        SI, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     lanes<>+0(SB), Y3, Y3
+	MOVQ         R12, SI
+	ANDQ         $+31, SI
+	VMASKMOVPS   (R10)(R12*4), Y3, Y4
+	VXORPS       Y2, Y4, Y5
+	VMULPS       Y0, Y5, Y5
+	VMASKMOVPS   Y5, Y3, (DI)(R12*4)
+	VMASKMOVPS   (R11)(R12*4), Y3, Y5
+	VMASKMOVPS   (R9)(R12*4), Y3, Y6
+	VSUBPS       Y6, Y5, Y5
+	VMULPS       Y5, Y4, Y5
+	VCMPPS       $0x00, Y1, Y4, Y6
+	VBLENDVPS    Y6, Y4, Y5, Y4
+	VMASKMOVPS   Y4, Y3, (R8)(R12*4)
+	VANDPS       Y3, Y4, Y3
+	VCVTPS2PD    X3, Y4
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VMOVUPS      (CX)(SI*8), Y5
+	VADDPD       Y4, Y5, Y5
+	VMOVUPS      Y5, (CX)(SI*8)
+	VMOVUPS      32(CX)(SI*8), Y4
+	VADDPD       Y3, Y4, Y4
+	VMOVUPS      Y4, 32(CX)(SI*8)
+
+done:
+	ADDQ $+120, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
 
@@ -16703,6 +17726,425 @@ loopend:
 done:
 	ADDQ $+48, AX
 	CMPQ AX, CX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	d = x - y, a = |d|, n = e^-2a - 1
+//	loss = a < ½ ? ½log(1 + ¼n²/(1 + n)) : a - log 2 + log(1 + (1 + n)), slope = sign(d)·(-n)/(n + 2)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func LogCosh(list [][]float32, c *[1]float32, sum *[32]float64)
+// Requires: AVX, AVX2
+TEXT ·LogCosh(SB), NOSPLIT, $32-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Y0
+	VBROADCASTSS (AX), Y1
+	VMOVUPS      Y1, (SP)
+	LEAQ         -96(BX), AX
+
+entry:
+	MOVQ 8(DX), AX
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	XORQ R10, R10
+	MOVQ AX, R11
+	ANDQ $-8, R11
+	CMPQ R10, R11
+	JGE  loopend
+
+loop:
+	MOVQ         R10, R12
+	ANDQ         $+31, R12
+	VMOVUPS      (R8)(R10*4), Y1
+	VSUBPS       (R9)(R10*4), Y1, Y1
+	VBROADCASTSS word7fffffff<>+0(SB), Y2
+	VANDPS       Y2, Y1, Y2
+	VADDPS       Y2, Y2, Y3
+	VBROADCASTSS word80000000<>+0(SB), Y4
+	VXORPS       Y4, Y3, Y3
+	VBROADCASTSS wordc18b0000<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y4
+	VBROADCASTSS word42b20000<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y5
+	VMULPS       Y5, Y4, Y5
+	VBROADCASTSS word4b40007e<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VBROADCASTSS word0000013d<>+0(SB), Y6
+	VPSUBD       Y5, Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VBROADCASTSS word1f800000<>+0(SB), Y7
+	VMULPS       Y7, Y6, Y6
+	VSUBPS       Y6, Y0, Y7
+	VBROADCASTSS word4b40007e<>+0(SB), Y8
+	VSUBPS       Y8, Y5, Y8
+	VBROADCASTSS word3f317200<>+0(SB), Y9
+	VMULPS       Y9, Y8, Y9
+	VSUBPS       Y9, Y4, Y4
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y9
+	VMULPS       Y9, Y8, Y8
+	VSUBPS       Y8, Y4, Y9
+	VADDPS       Y9, Y7, Y10
+	VMULPS       Y9, Y9, Y11
+	VBROADCASTSS word3f000000<>+0(SB), Y12
+	VMULPS       Y12, Y11, Y12
+	VADDPS       Y12, Y10, Y13
+	VSUBPS       Y7, Y0, Y14
+	VSUBPS       Y6, Y14, Y6
+	VSUBPS       Y10, Y7, Y7
+	VADDPS       Y9, Y7, Y7
+	VSUBPS       Y13, Y10, Y10
+	VADDPS       Y12, Y10, Y10
+	VADDPS       Y10, Y7, Y7
+	VADDPS       Y7, Y6, Y6
+	VBROADCASTSS word394f3646<>+0(SB), Y7
+	VMULPS       Y9, Y7, Y7
+	VBROADCASTSS word3ab69d2b<>+0(SB), Y10
+	VADDPS       Y10, Y7, Y7
+	VMULPS       Y9, Y7, Y7
+	VBROADCASTSS word3c08896d<>+0(SB), Y10
+	VADDPS       Y10, Y7, Y7
+	VMULPS       Y9, Y7, Y7
+	VBROADCASTSS word3d2aaa7c<>+0(SB), Y10
+	VADDPS       Y10, Y7, Y7
+	VMULPS       Y9, Y7, Y7
+	VBROADCASTSS word3e2aaaaa<>+0(SB), Y10
+	VADDPS       Y10, Y7, Y7
+	VMULPS       Y9, Y11, Y10
+	VMULPS       Y10, Y7, Y7
+	VSUBPS       Y9, Y4, Y4
+	VSUBPS       Y8, Y4, Y4
+	VADDPS       Y4, Y7, Y4
+	VADDPS       Y4, Y6, Y4
+	VADDPS       Y4, Y13, Y4
+	VADDPS       Y4, Y4, Y4
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VBROADCASTSS word80000000<>+0(SB), Y5
+	VANDPS       Y5, Y3, Y3
+	VORPS        Y3, Y4, Y3
+	VBROADCASTSS word80000000<>+0(SB), Y4
+	VXORPS       Y4, Y3, Y4
+	VBROADCASTSS word40000000<>+0(SB), Y5
+	VADDPS       Y5, Y3, Y5
+	VDIVPS       Y5, Y4, Y4
+	VBROADCASTSS word80000000<>+0(SB), Y5
+	VANDPS       Y5, Y1, Y1
+	VORPS        Y1, Y4, Y1
+	VMULPS       (SP), Y1, Y1
+	VMOVUPS      Y1, (SI)(R10*4)
+	VMULPS       Y3, Y3, Y1
+	VBROADCASTSS word3e800000<>+0(SB), Y4
+	VMULPS       Y4, Y1, Y1
+	VADDPS       Y0, Y3, Y3
+	VDIVPS       Y3, Y1, Y1
+	VBROADCASTSS word3f000000<>+0(SB), Y4
+	VCMPPS       $0x11, Y4, Y2, Y4
+	VBLENDVPS    Y4, Y1, Y3, Y1
+	VADDPS       Y1, Y0, Y3
+	VBROADCASTSS word3f3504f3<>+0(SB), Y5
+	VPSUBD       Y5, Y3, Y5
+	VPSRAD       $0x17, Y5, Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS word3f317200<>+0(SB), Y7
+	VMULPS       Y7, Y6, Y7
+	VBROADCASTSS word007fffff<>+0(SB), Y8
+	VANDPS       Y8, Y5, Y5
+	VBROADCASTSS word3f3504f3<>+0(SB), Y8
+	VPADDD       Y8, Y5, Y5
+	VSUBPS       Y0, Y5, Y5
+	VBROADCASTSS word00000000<>+0(SB), Y8
+	VCMPPS       $0x00, Y8, Y6, Y8
+	VBLENDVPS    Y8, Y1, Y5, Y5
+	VBROADCASTSS word3f000000<>+0(SB), Y9
+	VMULPS       Y5, Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VSUBPS       Y9, Y5, Y10
+	VADDPS       Y10, Y7, Y11
+	VSUBPS       Y10, Y5, Y12
+	VSUBPS       Y9, Y12, Y9
+	VSUBPS       Y11, Y7, Y7
+	VADDPS       Y10, Y7, Y7
+	VADDPS       Y7, Y9, Y7
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y9
+	VMULPS       Y5, Y9, Y9
+	VBROADCASTSS wordbdef2374<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VBROADCASTSS word3df37d3f<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VBROADCASTSS word3e119b5d<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VBROADCASTSS wordbe800003<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       Y5, Y5, Y10
+	VMULPS       Y5, Y10, Y5
+	VMULPS       Y5, Y9, Y5
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y9
+	VMULPS       Y9, Y6, Y6
+	VSUBPS       Y0, Y3, Y9
+	VSUBPS       Y9, Y3, Y10
+	VSUBPS       Y10, Y0, Y10
+	VSUBPS       Y9, Y1, Y9
+	VADDPS       Y9, Y10, Y9
+	VDIVPS       Y3, Y9, Y3
+	VBROADCASTSS word00000000<>+0(SB), Y9
+	VBLENDVPS    Y8, Y9, Y3, Y3
+	VADDPS       Y3, Y6, Y3
+	VADDPS       Y3, Y5, Y3
+	VADDPS       Y3, Y7, Y3
+	VADDPS       Y3, Y11, Y3
+	VADDPS       Y1, Y1, Y5
+	VCMPPS       $0x00, Y1, Y5, Y5
+	VBLENDVPS    Y5, Y1, Y3, Y3
+	VBROADCASTSS wordbf800000<>+0(SB), Y5
+	VCMPPS       $0x00, Y5, Y1, Y5
+	VBROADCASTSS wordff800000<>+0(SB), Y6
+	VBROADCASTSS word7fc00000<>+0(SB), Y7
+	VBLENDVPS    Y5, Y6, Y7, Y5
+	VBROADCASTSS wordbf800000<>+0(SB), Y6
+	VCMPPS       $0x11, Y1, Y6, Y1
+	VBLENDVPS    Y1, Y3, Y5, Y1
+	VBROADCASTSS word3f000000<>+0(SB), Y3
+	VMULPS       Y3, Y1, Y3
+	VBROADCASTSS word3f317218<>+0(SB), Y5
+	VSUBPS       Y5, Y2, Y2
+	VADDPS       Y1, Y2, Y1
+	VBLENDVPS    Y4, Y3, Y1, Y1
+	VMOVUPS      Y1, (DI)(R10*4)
+	VCVTPS2PD    X1, Y2
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VMOVUPS      (CX)(R12*8), Y3
+	VADDPD       Y2, Y3, Y3
+	VMOVUPS      Y3, (CX)(R12*8)
+	VMOVUPS      32(CX)(R12*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, 32(CX)(R12*8)
+	ADDQ         $+8, R10
+	CMPQ         R10, R11
+	JLT          loop
+
+loopend:
+	SUBQ         R10, AX
+	JE           done
+	VMOVD        AX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     lanes<>+0(SB), Y1, Y1
+	MOVQ         R10, AX
+	ANDQ         $+31, AX
+	VMASKMOVPS   (R8)(R10*4), Y1, Y2
+	VMASKMOVPS   (R9)(R10*4), Y1, Y3
+	VSUBPS       Y3, Y2, Y2
+	VBROADCASTSS word7fffffff<>+0(SB), Y3
+	VANDPS       Y3, Y2, Y3
+	VADDPS       Y3, Y3, Y4
+	VBROADCASTSS word80000000<>+0(SB), Y5
+	VXORPS       Y5, Y4, Y4
+	VBROADCASTSS wordc18b0000<>+0(SB), Y5
+	VMAXPS       Y4, Y5, Y5
+	VBROADCASTSS word42b20000<>+0(SB), Y6
+	VMINPS       Y5, Y6, Y5
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VBROADCASTSS word4b40007e<>+0(SB), Y7
+	VADDPS       Y7, Y6, Y6
+	VBROADCASTSS word0000013d<>+0(SB), Y7
+	VPSUBD       Y6, Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VBROADCASTSS word1f800000<>+0(SB), Y8
+	VMULPS       Y8, Y7, Y7
+	VSUBPS       Y7, Y0, Y8
+	VBROADCASTSS word4b40007e<>+0(SB), Y9
+	VSUBPS       Y9, Y6, Y9
+	VBROADCASTSS word3f317200<>+0(SB), Y10
+	VMULPS       Y10, Y9, Y10
+	VSUBPS       Y10, Y5, Y5
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y10
+	VMULPS       Y10, Y9, Y9
+	VSUBPS       Y9, Y5, Y10
+	VADDPS       Y10, Y8, Y11
+	VMULPS       Y10, Y10, Y12
+	VBROADCASTSS word3f000000<>+0(SB), Y13
+	VMULPS       Y13, Y12, Y13
+	VADDPS       Y13, Y11, Y14
+	VSUBPS       Y8, Y0, Y15
+	VSUBPS       Y7, Y15, Y7
+	VSUBPS       Y11, Y8, Y8
+	VADDPS       Y10, Y8, Y8
+	VSUBPS       Y14, Y11, Y11
+	VADDPS       Y13, Y11, Y11
+	VADDPS       Y11, Y8, Y8
+	VADDPS       Y8, Y7, Y7
+	VBROADCASTSS word394f3646<>+0(SB), Y8
+	VMULPS       Y10, Y8, Y8
+	VBROADCASTSS word3ab69d2b<>+0(SB), Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       Y10, Y8, Y8
+	VBROADCASTSS word3c08896d<>+0(SB), Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       Y10, Y8, Y8
+	VBROADCASTSS word3d2aaa7c<>+0(SB), Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       Y10, Y8, Y8
+	VBROADCASTSS word3e2aaaaa<>+0(SB), Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       Y10, Y12, Y11
+	VMULPS       Y11, Y8, Y8
+	VSUBPS       Y10, Y5, Y5
+	VSUBPS       Y9, Y5, Y5
+	VADDPS       Y5, Y8, Y5
+	VADDPS       Y5, Y7, Y5
+	VADDPS       Y5, Y14, Y5
+	VADDPS       Y5, Y5, Y5
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS word80000000<>+0(SB), Y6
+	VANDPS       Y6, Y4, Y4
+	VORPS        Y4, Y5, Y4
+	VBROADCASTSS word80000000<>+0(SB), Y5
+	VXORPS       Y5, Y4, Y5
+	VBROADCASTSS word40000000<>+0(SB), Y6
+	VADDPS       Y6, Y4, Y6
+	VDIVPS       Y6, Y5, Y5
+	VBROADCASTSS word80000000<>+0(SB), Y6
+	VANDPS       Y6, Y2, Y2
+	VORPS        Y2, Y5, Y2
+	VMULPS       (SP), Y2, Y2
+	VMASKMOVPS   Y2, Y1, (SI)(R10*4)
+	VMULPS       Y4, Y4, Y2
+	VBROADCASTSS word3e800000<>+0(SB), Y5
+	VMULPS       Y5, Y2, Y2
+	VADDPS       Y0, Y4, Y4
+	VDIVPS       Y4, Y2, Y2
+	VBROADCASTSS word3f000000<>+0(SB), Y5
+	VCMPPS       $0x11, Y5, Y3, Y5
+	VBLENDVPS    Y5, Y2, Y4, Y2
+	VADDPS       Y2, Y0, Y4
+	VBROADCASTSS word3f3504f3<>+0(SB), Y6
+	VPSUBD       Y6, Y4, Y6
+	VPSRAD       $0x17, Y6, Y7
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS word3f317200<>+0(SB), Y8
+	VMULPS       Y8, Y7, Y8
+	VBROADCASTSS word007fffff<>+0(SB), Y9
+	VANDPS       Y9, Y6, Y6
+	VBROADCASTSS word3f3504f3<>+0(SB), Y9
+	VPADDD       Y9, Y6, Y6
+	VSUBPS       Y0, Y6, Y6
+	VBROADCASTSS word00000000<>+0(SB), Y9
+	VCMPPS       $0x00, Y9, Y7, Y9
+	VBLENDVPS    Y9, Y2, Y6, Y6
+	VBROADCASTSS word3f000000<>+0(SB), Y10
+	VMULPS       Y6, Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VSUBPS       Y10, Y6, Y11
+	VADDPS       Y11, Y8, Y12
+	VSUBPS       Y11, Y6, Y13
+	VSUBPS       Y10, Y13, Y10
+	VSUBPS       Y12, Y8, Y8
+	VADDPS       Y11, Y8, Y8
+	VADDPS       Y8, Y10, Y8
+	VBROADCASTSS word3d8a26cb<>+0(SB), Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS wordbdef2374<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS word3df37d3f<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS wordbdfe1092<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS word3e119b5d<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS wordbe2aae26<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS word3e4cd25e<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS wordbe800003<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS word3eaaaaa4<>+0(SB), Y11
+	VADDPS       Y11, Y10, Y10
+	VMULPS       Y6, Y6, Y11
+	VMULPS       Y6, Y11, Y6
+	VMULPS       Y6, Y10, Y6
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y10
+	VMULPS       Y10, Y7, Y7
+	VSUBPS       Y0, Y4, Y10
+	VSUBPS       Y10, Y4, Y11
+	VSUBPS       Y11, Y0, Y11
+	VSUBPS       Y10, Y2, Y10
+	VADDPS       Y10, Y11, Y10
+	VDIVPS       Y4, Y10, Y4
+	VBROADCASTSS word00000000<>+0(SB), Y10
+	VBLENDVPS    Y9, Y10, Y4, Y4
+	VADDPS       Y4, Y7, Y4
+	VADDPS       Y4, Y6, Y4
+	VADDPS       Y4, Y8, Y4
+	VADDPS       Y4, Y12, Y4
+	VADDPS       Y2, Y2, Y6
+	VCMPPS       $0x00, Y2, Y6, Y6
+	VBLENDVPS    Y6, Y2, Y4, Y4
+	VBROADCASTSS wordbf800000<>+0(SB), Y6
+	VCMPPS       $0x00, Y6, Y2, Y6
+	VBROADCASTSS wordff800000<>+0(SB), Y7
+	VBROADCASTSS word7fc00000<>+0(SB), Y8
+	VBLENDVPS    Y6, Y7, Y8, Y6
+	VBROADCASTSS wordbf800000<>+0(SB), Y7
+	VCMPPS       $0x11, Y2, Y7, Y2
+	VBLENDVPS    Y2, Y4, Y6, Y2
+	VBROADCASTSS word3f000000<>+0(SB), Y4
+	VMULPS       Y4, Y2, Y4
+	VBROADCASTSS word3f317218<>+0(SB), Y6
+	VSUBPS       Y6, Y3, Y3
+	VADDPS       Y2, Y3, Y2
+	VBLENDVPS    Y5, Y4, Y2, Y2
+	VMASKMOVPS   Y2, Y1, (DI)(R10*4)
+	VANDPS       Y1, Y2, Y1
+	VCVTPS2PD    X1, Y2
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VMOVUPS      (CX)(AX*8), Y3
+	VADDPD       Y2, Y3, Y3
+	VMOVUPS      Y3, (CX)(AX*8)
+	VMOVUPS      32(CX)(AX*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, 32(CX)(AX*8)
+
+done:
+	ADDQ $+96, DX
+	CMPQ DX, BX
 	JLT  entry
 
 end:
@@ -19948,6 +21390,131 @@ loopend:
 done:
 	ADDQ $+48, BX
 	CMPQ BX, SI
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	z = rate + eps, stirling = y > above ? (y + ½)·logY - y + ½log 2π : 0
+//	grad ← (z - y)/(divide = 0 ? 1 : z)·scale, each ← rate - y·log + stirling, sum += each
+//
+// func PoissonNLL(list [][]float32, c *[4]float32, sum *[32]float64)
+// Requires: AVX, AVX2
+TEXT ·PoissonNLL(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS word00000000<>+0(SB), Y0
+	VBROADCASTSS (AX), Y1
+	VBROADCASTSS 4(AX), Y2
+	VBROADCASTSS 12(AX), Y3
+	VBROADCASTSS word3f000000<>+0(SB), Y4
+	VBROADCASTSS 8(AX), Y5
+	VCMPPS       $0x00, Y0, Y5, Y5
+	VBROADCASTSS word3f800000<>+0(SB), Y6
+	VBROADCASTSS word3f6b3f8e<>+0(SB), Y7
+	LEAQ         -144(BX), AX
+
+entry:
+	MOVQ 8(DX), AX
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	MOVQ 96(DX), R10
+	MOVQ 120(DX), R11
+	XORQ R12, R12
+	MOVQ AX, R13
+	ANDQ $-8, R13
+	CMPQ R12, R13
+	JGE  loopend
+
+loop:
+	MOVQ         R12, R14
+	ANDQ         $+31, R14
+	VMOVUPS      (R8)(R12*4), Y8
+	VADDPS       Y2, Y8, Y9
+	VMOVUPS      (R9)(R12*4), Y10
+	VSUBPS       Y10, Y9, Y11
+	VBLENDVPS    Y5, Y6, Y9, Y9
+	VDIVPS       Y9, Y11, Y9
+	VMULPS       Y1, Y9, Y9
+	VMOVUPS      Y9, (SI)(R12*4)
+	VMULPS       (R10)(R12*4), Y10, Y9
+	VCMPPS       $0x00, Y0, Y10, Y11
+	VBLENDVPS    Y11, Y10, Y9, Y9
+	VSUBPS       Y9, Y8, Y8
+	VADDPS       Y4, Y10, Y9
+	VMULPS       (R11)(R12*4), Y9, Y9
+	VSUBPS       Y10, Y9, Y9
+	VADDPS       Y7, Y9, Y9
+	VCMPPS       $0x11, Y10, Y3, Y10
+	VBLENDVPS    Y10, Y9, Y0, Y9
+	VADDPS       Y9, Y8, Y8
+	VMOVUPS      Y8, (DI)(R12*4)
+	VCVTPS2PD    X8, Y9
+	VEXTRACTF128 $0x01, Y8, X8
+	VCVTPS2PD    X8, Y8
+	VMOVUPS      (CX)(R14*8), Y10
+	VADDPD       Y9, Y10, Y10
+	VMOVUPS      Y10, (CX)(R14*8)
+	VMOVUPS      32(CX)(R14*8), Y9
+	VADDPD       Y8, Y9, Y9
+	VMOVUPS      Y9, 32(CX)(R14*8)
+	ADDQ         $+8, R12
+	CMPQ         R12, R13
+	JLT          loop
+
+loopend:
+	SUBQ         R12, AX
+	JE           done
+	VMOVD        AX, X8
+	VPBROADCASTD X8, Y8
+	VPCMPGTD     lanes<>+0(SB), Y8, Y8
+	MOVQ         R12, AX
+	ANDQ         $+31, AX
+	VMASKMOVPS   (R8)(R12*4), Y8, Y9
+	VADDPS       Y2, Y9, Y10
+	VMASKMOVPS   (R9)(R12*4), Y8, Y11
+	VSUBPS       Y11, Y10, Y12
+	VBLENDVPS    Y5, Y6, Y10, Y10
+	VDIVPS       Y10, Y12, Y10
+	VMULPS       Y1, Y10, Y10
+	VMASKMOVPS   Y10, Y8, (SI)(R12*4)
+	VMASKMOVPS   (R10)(R12*4), Y8, Y10
+	VMULPS       Y10, Y11, Y10
+	VCMPPS       $0x00, Y0, Y11, Y12
+	VBLENDVPS    Y12, Y11, Y10, Y10
+	VSUBPS       Y10, Y9, Y9
+	VADDPS       Y4, Y11, Y10
+	VMASKMOVPS   (R11)(R12*4), Y8, Y12
+	VMULPS       Y12, Y10, Y10
+	VSUBPS       Y11, Y10, Y10
+	VADDPS       Y7, Y10, Y10
+	VCMPPS       $0x11, Y11, Y3, Y11
+	VBLENDVPS    Y11, Y10, Y0, Y10
+	VADDPS       Y10, Y9, Y9
+	VMASKMOVPS   Y9, Y8, (DI)(R12*4)
+	VANDPS       Y8, Y9, Y8
+	VCVTPS2PD    X8, Y9
+	VEXTRACTF128 $0x01, Y8, X8
+	VCVTPS2PD    X8, Y8
+	VMOVUPS      (CX)(AX*8), Y10
+	VADDPD       Y9, Y10, Y10
+	VMOVUPS      Y10, (CX)(AX*8)
+	VMOVUPS      32(CX)(AX*8), Y9
+	VADDPD       Y8, Y9, Y9
+	VMOVUPS      Y9, 32(CX)(AX*8)
+
+done:
+	ADDQ $+144, DX
+	CMPQ DX, BX
 	JLT  entry
 
 end:
@@ -27912,6 +29479,193 @@ loopend:
 done:
 	ADDQ $+48, BX
 	CMPQ BX, SI
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	grad ← grad·w, each ← each·w, sum += each; 0 where w is
+//
+// func Weigh(list [][]float32, sum *[32]float64)
+// Requires: AVX, AVX2
+TEXT ·Weigh(SB), NOSPLIT, $0-32
+	MOVQ         sum+24(FP), AX
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS word00000000<>+0(SB), Y0
+	LEAQ         -72(DX), BX
+
+entry:
+	LEAQ       432(CX), SI
+	CMPQ       SI, BX
+	JG         near
+	MOVQ       (SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       24(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       48(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+
+near:
+	MOVQ    8(CX), SI
+	MOVQ    (CX), DI
+	MOVQ    24(CX), R8
+	MOVQ    48(CX), R9
+	XORQ    R10, R10
+	MOVQ    SI, R11
+	ANDQ    $-32, R11
+	CMPQ    R10, R11
+	JGE     mainend
+	VMOVUPS (AX), Y1
+	VMOVUPS 32(AX), Y2
+	VMOVUPS 64(AX), Y3
+	VMOVUPS 96(AX), Y4
+	VMOVUPS 128(AX), Y5
+	VMOVUPS 160(AX), Y6
+	VMOVUPS 192(AX), Y7
+	VMOVUPS 224(AX), Y8
+
+main:
+	VMOVUPS      (R9)(R10*4), Y9
+	VMULPS       (DI)(R10*4), Y9, Y10
+	VCMPPS       $0x00, Y0, Y9, Y11
+	VBLENDVPS    Y11, Y9, Y10, Y10
+	VMOVUPS      Y10, (DI)(R10*4)
+	VMULPS       (R8)(R10*4), Y9, Y10
+	VBLENDVPS    Y11, Y9, Y10, Y9
+	VMOVUPS      Y9, (R8)(R10*4)
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VADDPD       Y10, Y1, Y1
+	VADDPD       Y9, Y2, Y2
+	VMOVUPS      32(R9)(R10*4), Y9
+	VMULPS       32(DI)(R10*4), Y9, Y10
+	VCMPPS       $0x00, Y0, Y9, Y11
+	VBLENDVPS    Y11, Y9, Y10, Y10
+	VMOVUPS      Y10, 32(DI)(R10*4)
+	VMULPS       32(R8)(R10*4), Y9, Y10
+	VBLENDVPS    Y11, Y9, Y10, Y9
+	VMOVUPS      Y9, 32(R8)(R10*4)
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VADDPD       Y10, Y3, Y3
+	VADDPD       Y9, Y4, Y4
+	VMOVUPS      64(R9)(R10*4), Y9
+	VMULPS       64(DI)(R10*4), Y9, Y10
+	VCMPPS       $0x00, Y0, Y9, Y11
+	VBLENDVPS    Y11, Y9, Y10, Y10
+	VMOVUPS      Y10, 64(DI)(R10*4)
+	VMULPS       64(R8)(R10*4), Y9, Y10
+	VBLENDVPS    Y11, Y9, Y10, Y9
+	VMOVUPS      Y9, 64(R8)(R10*4)
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VADDPD       Y10, Y5, Y5
+	VADDPD       Y9, Y6, Y6
+	VMOVUPS      96(R9)(R10*4), Y9
+	VMULPS       96(DI)(R10*4), Y9, Y10
+	VCMPPS       $0x00, Y0, Y9, Y11
+	VBLENDVPS    Y11, Y9, Y10, Y10
+	VMOVUPS      Y10, 96(DI)(R10*4)
+	VMULPS       96(R8)(R10*4), Y9, Y10
+	VBLENDVPS    Y11, Y9, Y10, Y9
+	VMOVUPS      Y9, 96(R8)(R10*4)
+	VCVTPS2PD    X9, Y10
+	VEXTRACTF128 $0x01, Y9, X9
+	VCVTPS2PD    X9, Y9
+	VADDPD       Y10, Y7, Y7
+	VADDPD       Y9, Y8, Y8
+	ADDQ         $+32, R10
+	CMPQ         R10, R11
+	JLT          main
+	VMOVUPS      Y1, (AX)
+	VMOVUPS      Y2, 32(AX)
+	VMOVUPS      Y3, 64(AX)
+	VMOVUPS      Y4, 96(AX)
+	VMOVUPS      Y5, 128(AX)
+	VMOVUPS      Y6, 160(AX)
+	VMOVUPS      Y7, 192(AX)
+	VMOVUPS      Y8, 224(AX)
+
+mainend:
+	MOVQ SI, R11
+	ANDQ $-8, R11
+	CMPQ R10, R11
+	JGE  loopend
+
+loop:
+	MOVQ         R10, R12
+	ANDQ         $+31, R12
+	VMOVUPS      (R9)(R10*4), Y1
+	VMULPS       (DI)(R10*4), Y1, Y2
+	VCMPPS       $0x00, Y0, Y1, Y3
+	VBLENDVPS    Y3, Y1, Y2, Y2
+	VMOVUPS      Y2, (DI)(R10*4)
+	VMULPS       (R8)(R10*4), Y1, Y2
+	VBLENDVPS    Y3, Y1, Y2, Y1
+	VMOVUPS      Y1, (R8)(R10*4)
+	VCVTPS2PD    X1, Y2
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VMOVUPS      (AX)(R12*8), Y3
+	VADDPD       Y2, Y3, Y3
+	VMOVUPS      Y3, (AX)(R12*8)
+	VMOVUPS      32(AX)(R12*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, 32(AX)(R12*8)
+	ADDQ         $+8, R10
+	CMPQ         R10, R11
+	JLT          loop
+
+loopend:
+	SUBQ         R10, SI
+	JE           done
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     lanes<>+0(SB), Y1, Y1
+	MOVQ         R10, SI
+	ANDQ         $+31, SI
+	VMASKMOVPS   (R9)(R10*4), Y1, Y2
+	VMASKMOVPS   (DI)(R10*4), Y1, Y3
+	VMULPS       Y3, Y2, Y3
+	VCMPPS       $0x00, Y0, Y2, Y4
+	VBLENDVPS    Y4, Y2, Y3, Y3
+	VMASKMOVPS   Y3, Y1, (DI)(R10*4)
+	VMASKMOVPS   (R8)(R10*4), Y1, Y3
+	VMULPS       Y3, Y2, Y3
+	VBLENDVPS    Y4, Y2, Y3, Y2
+	VMASKMOVPS   Y2, Y1, (R8)(R10*4)
+	VANDPS       Y1, Y2, Y1
+	VCVTPS2PD    X1, Y2
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VMOVUPS      (AX)(SI*8), Y3
+	VADDPD       Y2, Y3, Y3
+	VMOVUPS      Y3, (AX)(SI*8)
+	VMOVUPS      32(AX)(SI*8), Y2
+	VADDPD       Y1, Y2, Y2
+	VMOVUPS      Y2, 32(AX)(SI*8)
+
+done:
+	ADDQ $+72, CX
+	CMPQ CX, DX
 	JLT  entry
 
 end:

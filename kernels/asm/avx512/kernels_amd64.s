@@ -175,6 +175,18 @@ GLOBL word3d2aaa7c<>(SB), RODATA|NOPTR, $4
 DATA word3e2aaaaa<>+0(SB)/4, $0x3e2aaaaa
 GLOBL word3e2aaaaa<>(SB), RODATA|NOPTR, $4
 
+DATA wordfffff000<>+0(SB)/4, $0xfffff000
+GLOBL wordfffff000<>(SB), RODATA|NOPTR, $4
+
+DATA word40000000<>+0(SB)/4, $0x40000000
+GLOBL word40000000<>(SB), RODATA|NOPTR, $4
+
+DATA word3e800000<>+0(SB)/4, $0x3e800000
+GLOBL word3e800000<>(SB), RODATA|NOPTR, $4
+
+DATA word3f317218<>+0(SB)/4, $0x3f317218
+GLOBL word3f317218<>(SB), RODATA|NOPTR, $4
+
 DATA word3eaaaaab<>+0(SB)/4, $0x3eaaaaab
 GLOBL word3eaaaaab<>(SB), RODATA|NOPTR, $4
 
@@ -232,6 +244,9 @@ GLOBL wordc0a55de1<>(SB), RODATA|NOPTR, $4
 DATA word40490fdb<>+0(SB)/4, $0x40490fdb
 GLOBL word40490fdb<>(SB), RODATA|NOPTR, $4
 
+DATA word3f6b3f8e<>+0(SB)/4, $0x3f6b3f8e
+GLOBL word3f6b3f8e<>(SB), RODATA|NOPTR, $4
+
 DATA word0000ffff<>+0(SB)/4, $0x0000ffff
 GLOBL word0000ffff<>(SB), RODATA|NOPTR, $4
 
@@ -240,9 +255,6 @@ GLOBL word7f7f0000<>(SB), RODATA|NOPTR, $4
 
 DATA word4b4000bf<>+0(SB)/4, $0x4b4000bf
 GLOBL word4b4000bf<>(SB), RODATA|NOPTR, $4
-
-DATA wordfffff000<>+0(SB)/4, $0xfffff000
-GLOBL wordfffff000<>(SB), RODATA|NOPTR, $4
 
 DATA word41900000<>+0(SB)/4, $0x41900000
 GLOBL word41900000<>(SB), RODATA|NOPTR, $4
@@ -10239,11 +10251,12 @@ end:
 	VZEROUPPER
 	RET
 
-//	loss = -y·max(log x, -100) - (1-y)·max(log(1-x), -100)
-//	slope = (x - y) / max((1-x)·x, 1e-12)
+//	label = y·labelScale + labelShift
+//	loss = -label·max(log x, -100) - (1-label)·max(log(1-x), -100)
+//	slope = (x - label) / max((1-x)·x, 1e-12)
 //	grad ← slope·scale, each ← loss, sum += loss
 //
-// func BCE(list [][]float32, c *[1]float32, sum *[32]float64)
+// func BCE(list [][]float32, c *[3]float32, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·BCE(SB), NOSPLIT, $0-40
 	MOVQ         c+24(FP), AX
@@ -10293,7 +10306,10 @@ loop:
 	MOVQ          R11, R13
 	ANDQ          $+31, R13
 	VMOVUPS       (R9)(R11*4), Z21
-	VMOVUPS       (R10)(R11*4), Z22
+	VBROADCASTSS  4(AX), Z22
+	VMULPS        (R10)(R11*4), Z22, Z22
+	VBROADCASTSS  8(AX), Z23
+	VADDPS        Z23, Z22, Z22
 	VSUBPS        Z22, Z21, Z23
 	VSUBPS        Z21, Z0, Z24
 	VMULPS        Z21, Z24, Z24
@@ -10457,6 +10473,10 @@ loopend:
 	ANDQ          $+31, SI
 	VMOVUPS.Z     (R9)(R11*4), K1, Z21
 	VMOVUPS.Z     (R10)(R11*4), K1, Z22
+	VBROADCASTSS  4(AX), Z23
+	VMULPS        Z23, Z22, Z22
+	VBROADCASTSS  8(AX), Z23
+	VADDPS        Z23, Z22, Z22
 	VSUBPS        Z22, Z21, Z23
 	VSUBPS        Z21, Z0, Z24
 	VMULPS        Z21, Z24, Z24
@@ -10617,12 +10637,12 @@ end:
 	VZEROUPPER
 	RET
 
-//	q = x clipped to [low, high]
-//	loss = -y·log q - (1-y)·log(1-q)
-//	slope = (q - y) / ((1-q)·q), 0 where x is clipped
+//	label = y·labelScale + labelShift, q = x clipped to [low, high]
+//	loss = -label·log q - (1-label)·log(1-q)
+//	slope = (q - label) / ((1-q)·q), 0 where x is clipped
 //	grad ← slope·scale, each ← loss, sum += loss
 //
-// func BCEClip(list [][]float32, c *[1]float32, sum *[32]float64)
+// func BCEClip(list [][]float32, c *[3]float32, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·BCEClip(SB), NOSPLIT, $0-40
 	MOVQ         c+24(FP), AX
@@ -10675,7 +10695,10 @@ loop:
 	VMOVUPS       (R9)(R11*4), Z22
 	VMAXPS        Z22, Z3, Z23
 	VMINPS        Z23, Z4, Z23
-	VMOVUPS       (R10)(R11*4), Z24
+	VBROADCASTSS  4(AX), Z24
+	VMULPS        (R10)(R11*4), Z24, Z24
+	VBROADCASTSS  8(AX), Z25
+	VADDPS        Z25, Z24, Z24
 	VSUBPS        Z24, Z23, Z25
 	VSUBPS        Z23, Z1, Z26
 	VMULPS        Z23, Z26, Z27
@@ -10837,6 +10860,10 @@ loopend:
 	VMAXPS        Z22, Z3, Z23
 	VMINPS        Z23, Z4, Z23
 	VMOVUPS.Z     (R10)(R11*4), K1, Z24
+	VBROADCASTSS  4(AX), Z25
+	VMULPS        Z25, Z24, Z24
+	VBROADCASTSS  8(AX), Z25
+	VADDPS        Z25, Z24, Z24
 	VSUBPS        Z24, Z23, Z25
 	VSUBPS        Z23, Z1, Z26
 	VMULPS        Z23, Z26, Z27
@@ -10993,11 +11020,12 @@ end:
 	VZEROUPPER
 	RET
 
-//	loss = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
-//	slope = (1-y)·σ(x) - positive·y·σ(-x)
+//	label = y·labelScale + labelShift
+//	loss = (1-label)·log(1 + e^x) + positive·label·log(1 + e^-x)
+//	slope = (1-label)·σ(x) - positive·label·σ(-x)
 //	grad ← slope·scale, each ← loss, sum += loss
 //
-// func BCEWithLogits(list [][]float32, c *[2]float32, sum *[32]float64)
+// func BCEWithLogits(list [][]float32, c *[4]float32, sum *[32]float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·BCEWithLogits(SB), NOSPLIT, $0-40
 	MOVQ         c+24(FP), AX
@@ -11017,17 +11045,17 @@ TEXT ·BCEWithLogits(SB), NOSPLIT, $0-40
 	VBROADCASTSS word3f3504f3<>+0(SB), Z6
 	VBROADCASTSS (AX), Z7
 	VBROADCASTSS 4(AX), Z8
-	VBROADCASTSS word42b20000<>+0(SB), Z9
-	VBROADCASTSS wordc2d00000<>+0(SB), Z10
-	VBROADCASTSS word3fb8aa3b<>+0(SB), Z11
-	VBROADCASTSS word3ab50f6b<>+0(SB), Z12
-	VBROADCASTSS word3c091e90<>+0(SB), Z13
-	VBROADCASTSS word3d2aac83<>+0(SB), Z14
-	VBROADCASTSS word3e2aaa47<>+0(SB), Z15
-	VBROADCASTSS word3efffffe<>+0(SB), Z16
-	VBROADCASTSS word007fffff<>+0(SB), Z17
-	VBROADCASTSS word3f000000<>+0(SB), Z18
-	VBROADCASTSS word3d8a26cb<>+0(SB), Z19
+	VBROADCASTSS 8(AX), Z9
+	VBROADCASTSS 12(AX), Z10
+	VBROADCASTSS word42b20000<>+0(SB), Z11
+	VBROADCASTSS wordc2d00000<>+0(SB), Z12
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Z13
+	VBROADCASTSS word3ab50f6b<>+0(SB), Z14
+	VBROADCASTSS word3c091e90<>+0(SB), Z15
+	VBROADCASTSS word3d2aac83<>+0(SB), Z16
+	VBROADCASTSS word3e2aaa47<>+0(SB), Z17
+	VBROADCASTSS word3efffffe<>+0(SB), Z18
+	VBROADCASTSS word007fffff<>+0(SB), Z19
 	LEAQ         -96(BX), AX
 
 entry:
@@ -11045,30 +11073,31 @@ entry:
 loop:
 	MOVQ          R10, R12
 	ANDQ          $+31, R12
-	VMOVUPS       (R9)(R10*4), Z20
+	VMULPS        (R9)(R10*4), Z9, Z20
+	VADDPS        Z10, Z20, Z20
 	VSUBPS        Z20, Z0, Z21
 	VMOVUPS       (R8)(R10*4), Z22
 	VBROADCASTSS  word7fffffff<>+0(SB), Z23
 	VANDPS        Z23, Z22, Z23
 	VBROADCASTSS  word80000000<>+0(SB), Z24
 	VXORPS        Z24, Z23, Z24
-	VMAXPS        Z24, Z10, Z24
-	VMINPS        Z24, Z9, Z24
-	VMULPS        Z11, Z24, Z25
+	VMAXPS        Z24, Z12, Z24
+	VMINPS        Z24, Z11, Z24
+	VMULPS        Z13, Z24, Z25
 	VADDPS        Z2, Z25, Z25
 	VSUBPS        Z2, Z25, Z26
 	VMULPS        Z3, Z26, Z27
 	VSUBPS        Z27, Z24, Z24
 	VMULPS        Z4, Z26, Z26
 	VSUBPS        Z26, Z24, Z27
-	VMULPS        Z27, Z12, Z28
-	VADDPS        Z13, Z28, Z28
-	VMULPS        Z27, Z28, Z28
-	VADDPS        Z14, Z28, Z28
-	VMULPS        Z27, Z28, Z28
+	VMULPS        Z27, Z14, Z28
 	VADDPS        Z15, Z28, Z28
 	VMULPS        Z27, Z28, Z28
 	VADDPS        Z16, Z28, Z28
+	VMULPS        Z27, Z28, Z28
+	VADDPS        Z17, Z28, Z28
+	VMULPS        Z27, Z28, Z28
+	VADDPS        Z18, Z28, Z28
 	VMULPS        Z27, Z27, Z29
 	VMULPS        Z29, Z28, Z28
 	VSUBPS        Z27, Z24, Z24
@@ -11101,13 +11130,14 @@ loop:
 	VPSRAD        $0x17, Z25, Z26
 	VCVTDQ2PS     Z26, Z26
 	VMULPS        Z3, Z26, Z27
-	VANDPS        Z17, Z25, Z25
+	VANDPS        Z19, Z25, Z25
 	VPADDD        Z6, Z25, Z25
 	VSUBPS        Z0, Z25, Z25
 	VCMPPS        $0x00, Z1, Z26, K2
 	VMOVAPS       Z25, Z25
 	VMOVAPS       Z24, K2, Z25
-	VMULPS        Z25, Z18, Z28
+	VBROADCASTSS  word3f000000<>+0(SB), Z28
+	VMULPS        Z25, Z28, Z28
 	VMULPS        Z25, Z28, Z28
 	VSUBPS        Z28, Z25, Z29
 	VADDPS        Z29, Z27, Z30
@@ -11116,7 +11146,8 @@ loop:
 	VSUBPS        Z30, Z27, Z27
 	VADDPS        Z29, Z27, Z27
 	VADDPS        Z27, Z28, Z27
-	VMULPS        Z25, Z19, Z28
+	VBROADCASTSS  word3d8a26cb<>+0(SB), Z28
+	VMULPS        Z25, Z28, Z28
 	VBROADCASTSS  wordbdef2374<>+0(SB), Z29
 	VADDPS        Z29, Z28, Z28
 	VMULPS        Z25, Z28, Z28
@@ -11205,29 +11236,31 @@ loopend:
 	MOVQ          R10, AX
 	ANDQ          $+31, AX
 	VMOVUPS.Z     (R9)(R10*4), K1, Z20
+	VMULPS        Z9, Z20, Z20
+	VADDPS        Z10, Z20, Z20
 	VSUBPS        Z20, Z0, Z21
 	VMOVUPS.Z     (R8)(R10*4), K1, Z22
 	VBROADCASTSS  word7fffffff<>+0(SB), Z23
 	VANDPS        Z23, Z22, Z23
 	VBROADCASTSS  word80000000<>+0(SB), Z24
 	VXORPS        Z24, Z23, Z24
-	VMAXPS        Z24, Z10, Z24
-	VMINPS        Z24, Z9, Z24
-	VMULPS        Z11, Z24, Z25
+	VMAXPS        Z24, Z12, Z24
+	VMINPS        Z24, Z11, Z24
+	VMULPS        Z13, Z24, Z25
 	VADDPS        Z2, Z25, Z25
 	VSUBPS        Z2, Z25, Z26
 	VMULPS        Z3, Z26, Z27
 	VSUBPS        Z27, Z24, Z24
 	VMULPS        Z4, Z26, Z26
 	VSUBPS        Z26, Z24, Z27
-	VMULPS        Z27, Z12, Z28
-	VADDPS        Z13, Z28, Z28
-	VMULPS        Z27, Z28, Z28
-	VADDPS        Z14, Z28, Z28
-	VMULPS        Z27, Z28, Z28
+	VMULPS        Z27, Z14, Z28
 	VADDPS        Z15, Z28, Z28
 	VMULPS        Z27, Z28, Z28
 	VADDPS        Z16, Z28, Z28
+	VMULPS        Z27, Z28, Z28
+	VADDPS        Z17, Z28, Z28
+	VMULPS        Z27, Z28, Z28
+	VADDPS        Z18, Z28, Z28
 	VMULPS        Z27, Z27, Z29
 	VMULPS        Z29, Z28, Z28
 	VSUBPS        Z27, Z24, Z24
@@ -11260,13 +11293,14 @@ loopend:
 	VPSRAD        $0x17, Z25, Z26
 	VCVTDQ2PS     Z26, Z26
 	VMULPS        Z3, Z26, Z27
-	VANDPS        Z17, Z25, Z25
+	VANDPS        Z19, Z25, Z25
 	VPADDD        Z6, Z25, Z25
 	VSUBPS        Z0, Z25, Z25
 	VCMPPS        $0x00, Z1, Z26, K3
 	VMOVAPS       Z25, Z25
 	VMOVAPS       Z24, K3, Z25
-	VMULPS        Z25, Z18, Z28
+	VBROADCASTSS  word3f000000<>+0(SB), Z28
+	VMULPS        Z25, Z28, Z28
 	VMULPS        Z25, Z28, Z28
 	VSUBPS        Z28, Z25, Z29
 	VADDPS        Z29, Z27, Z30
@@ -11275,7 +11309,8 @@ loopend:
 	VSUBPS        Z30, Z27, Z27
 	VADDPS        Z29, Z27, Z27
 	VADDPS        Z27, Z28, Z27
-	VMULPS        Z25, Z19, Z28
+	VBROADCASTSS  word3d8a26cb<>+0(SB), Z28
+	VMULPS        Z25, Z28, Z28
 	VBROADCASTSS  wordbdef2374<>+0(SB), Z29
 	VADDPS        Z29, Z28, Z28
 	VMULPS        Z25, Z28, Z28
@@ -13908,6 +13943,629 @@ end:
 	VZEROUPPER
 	RET
 
+//	m = wrong^gamma, alpha = alphaYes·y + alphaNo·(1-y)
+//	grad ← m·alpha·(grad + gamma·bend·each)·scale, each ← m·alpha·each, sum += each
+//
+// func Focal(list [][]float32, c *[4]float32, sum *[32]float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·Focal(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS 4(AX), Z0
+	VBROADCASTSS word3f800000<>+0(SB), Z1
+	VBROADCASTSS word3f3504f3<>+0(SB), Z2
+	VBROADCASTSS word3f317200<>+0(SB), Z3
+	VBROADCASTSS word35bfbe8e<>+0(SB), Z4
+	VBROADCASTSS wordfffff000<>+0(SB), Z5
+	VANDPS       Z5, Z0, Z5
+	VSUBPS       Z5, Z0, Z6
+	VBROADCASTSS word4b4000fe<>+0(SB), Z7
+	VBROADCASTSS word00000000<>+0(SB), Z8
+	VBROADCASTSS (AX), Z9
+	VBROADCASTSS 8(AX), Z10
+	VBROADCASTSS 12(AX), Z11
+	VBROADCASTSS word007fffff<>+0(SB), Z12
+	VBROADCASTSS word3f000000<>+0(SB), Z13
+	VBROADCASTSS word3d8a26cb<>+0(SB), Z14
+	VBROADCASTSS wordbdef2374<>+0(SB), Z15
+	VBROADCASTSS word3df37d3f<>+0(SB), Z16
+	VBROADCASTSS wordbdfe1092<>+0(SB), Z17
+	VBROADCASTSS word3e119b5d<>+0(SB), Z18
+	VBROADCASTSS wordbe2aae26<>+0(SB), Z19
+	VBROADCASTSS word3e4cd25e<>+0(SB), Z20
+	VBROADCASTSS wordbe800003<>+0(SB), Z21
+	LEAQ         -120(BX), AX
+
+entry:
+	MOVQ 8(DX), AX
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	MOVQ 96(DX), R10
+	XORQ R11, R11
+	MOVQ AX, R12
+	ANDQ $-16, R12
+	CMPQ R11, R12
+	JGE  loopend
+
+loop:
+	MOVQ          R11, R13
+	ANDQ          $+31, R13
+	VMOVUPS       (R9)(R11*4), Z22
+	VPSUBD        Z2, Z22, Z22
+	VPSRAD        $0x17, Z22, Z23
+	VCVTDQ2PS     Z23, Z23
+	VMULPS        Z3, Z23, Z24
+	VANDPS        Z12, Z22, Z22
+	VPADDD        Z2, Z22, Z22
+	VSUBPS        Z1, Z22, Z22
+	VMULPS        Z22, Z13, Z25
+	VMULPS        Z22, Z25, Z25
+	VSUBPS        Z25, Z22, Z26
+	VADDPS        Z26, Z24, Z27
+	VSUBPS        Z26, Z22, Z28
+	VSUBPS        Z25, Z28, Z25
+	VSUBPS        Z27, Z24, Z24
+	VADDPS        Z26, Z24, Z24
+	VADDPS        Z24, Z25, Z24
+	VMULPS        Z22, Z14, Z25
+	VADDPS        Z15, Z25, Z25
+	VMULPS        Z22, Z25, Z25
+	VADDPS        Z16, Z25, Z25
+	VMULPS        Z22, Z25, Z25
+	VADDPS        Z17, Z25, Z25
+	VMULPS        Z22, Z25, Z25
+	VADDPS        Z18, Z25, Z25
+	VMULPS        Z22, Z25, Z25
+	VADDPS        Z19, Z25, Z25
+	VMULPS        Z22, Z25, Z25
+	VADDPS        Z20, Z25, Z25
+	VMULPS        Z22, Z25, Z25
+	VADDPS        Z21, Z25, Z25
+	VMULPS        Z22, Z25, Z25
+	VBROADCASTSS  word3eaaaaa4<>+0(SB), Z26
+	VADDPS        Z26, Z25, Z25
+	VMULPS        Z22, Z22, Z26
+	VMULPS        Z22, Z26, Z22
+	VMULPS        Z22, Z25, Z22
+	VMULPS        Z4, Z23, Z23
+	VADDPS        Z23, Z22, Z22
+	VADDPS        Z22, Z24, Z22
+	VADDPS        Z22, Z27, Z23
+	VMULPS        Z23, Z0, Z24
+	VBROADCASTSS  wordc2d00000<>+0(SB), Z25
+	VMAXPS        Z24, Z25, Z25
+	VBROADCASTSS  word42b20000<>+0(SB), Z26
+	VMINPS        Z25, Z26, Z25
+	VBROADCASTSS  word3fb8aa3b<>+0(SB), Z26
+	VMULPS        Z26, Z25, Z26
+	VADDPS        Z7, Z26, Z26
+	VSUBPS        Z7, Z26, Z28
+	VMULPS        Z3, Z28, Z29
+	VSUBPS        Z29, Z25, Z25
+	VMULPS        Z4, Z28, Z28
+	VSUBPS        Z28, Z25, Z29
+	VBROADCASTSS  word3ab50f6b<>+0(SB), Z30
+	VMULPS        Z29, Z30, Z30
+	VBROADCASTSS  word3c091e90<>+0(SB), Z31
+	VADDPS        Z31, Z30, Z30
+	VMULPS        Z29, Z30, Z30
+	VBROADCASTSS  word3d2aac83<>+0(SB), Z31
+	VADDPS        Z31, Z30, Z30
+	VMULPS        Z29, Z30, Z30
+	VBROADCASTSS  word3e2aaa47<>+0(SB), Z31
+	VADDPS        Z31, Z30, Z30
+	VMULPS        Z29, Z30, Z30
+	VBROADCASTSS  word3efffffe<>+0(SB), Z31
+	VADDPS        Z31, Z30, Z30
+	VMULPS        Z29, Z29, Z31
+	VMULPS        Z31, Z30, Z30
+	VSUBPS        Z29, Z25, Z25
+	VSUBPS        Z28, Z25, Z25
+	VADDPS        Z25, Z30, Z25
+	VADDPS        Z25, Z29, Z25
+	VADDPS        Z25, Z1, Z25
+	VPSRLD        $0x01, Z26, Z28
+	VPSLLD        $0x17, Z28, Z29
+	VMULPS        Z29, Z25, Z25
+	VPSUBD        Z28, Z26, Z26
+	VPSLLD        $0x17, Z26, Z26
+	VMULPS        Z26, Z25, Z25
+	VBROADCASTSS  wordfffff000<>+0(SB), Z26
+	VANDPS        Z26, Z23, Z26
+	VMULPS        Z26, Z5, Z28
+	VSUBPS        Z24, Z28, Z24
+	VSUBPS        Z26, Z23, Z28
+	VMULPS        Z28, Z5, Z29
+	VADDPS        Z29, Z24, Z24
+	VMULPS        Z26, Z6, Z26
+	VADDPS        Z26, Z24, Z24
+	VMULPS        Z28, Z6, Z26
+	VADDPS        Z26, Z24, Z24
+	VSUBPS        Z23, Z27, Z23
+	VADDPS        Z22, Z23, Z22
+	VMULPS        Z22, Z0, Z22
+	VADDPS        Z22, Z24, Z22
+	VMULPS        Z22, Z25, Z22
+	VADDPS        Z22, Z25, Z22
+	VMOVUPS       (R8)(R11*4), Z23
+	VMULPS        Z10, Z23, Z24
+	VSUBPS        Z23, Z1, Z23
+	VMULPS        Z11, Z23, Z23
+	VADDPS        Z23, Z24, Z23
+	VMULPS        (R10)(R11*4), Z0, Z24
+	VMOVUPS       (DI)(R11*4), Z25
+	VMULPS        Z25, Z24, Z26
+	VCMPPS        $0x00, Z8, Z24, K1
+	VMOVAPS       Z26, Z26
+	VMOVAPS       Z24, K1, Z26
+	VADDPS        (SI)(R11*4), Z26, Z24
+	VMULPS        Z24, Z23, Z24
+	VMULPS        Z24, Z22, Z24
+	VMULPS        Z9, Z24, Z24
+	VMOVUPS       Z24, (SI)(R11*4)
+	VMULPS        Z25, Z23, Z24
+	VCMPPS        $0x00, Z8, Z23, K1
+	VMOVAPS       Z24, Z24
+	VMOVAPS       Z23, K1, Z24
+	VMULPS        Z24, Z22, Z22
+	VMOVUPS       Z22, (DI)(R11*4)
+	VCVTPS2PD     Y22, Z23
+	VEXTRACTF64X4 $0x01, Z22, Y22
+	VCVTPS2PD     Y22, Z22
+	VMOVUPS       (CX)(R13*8), Z24
+	VADDPD        Z23, Z24, Z24
+	VMOVUPS       Z24, (CX)(R13*8)
+	VMOVUPS       64(CX)(R13*8), Z23
+	VADDPD        Z22, Z23, Z23
+	VMOVUPS       Z23, 64(CX)(R13*8)
+	ADDQ          $+16, R11
+	CMPQ          R11, R12
+	JLT           loop
+
+loopend:
+	SUBQ          R11, AX
+	JE            done
+	MOVL          $0x0000ffff, R12
+	BZHIL         AX, R12, R12
+	KMOVW         R12, K1
+	MOVQ          R11, AX
+	ANDQ          $+31, AX
+	VMOVUPS.Z     (R9)(R11*4), K1, Z22
+	VPSUBD        Z2, Z22, Z22
+	VPSRAD        $0x17, Z22, Z23
+	VCVTDQ2PS     Z23, Z23
+	VMULPS        Z3, Z23, Z24
+	VANDPS        Z12, Z22, Z22
+	VPADDD        Z2, Z22, Z22
+	VSUBPS        Z1, Z22, Z22
+	VMULPS        Z22, Z13, Z25
+	VMULPS        Z22, Z25, Z25
+	VSUBPS        Z25, Z22, Z26
+	VADDPS        Z26, Z24, Z27
+	VSUBPS        Z26, Z22, Z28
+	VSUBPS        Z25, Z28, Z25
+	VSUBPS        Z27, Z24, Z24
+	VADDPS        Z26, Z24, Z24
+	VADDPS        Z24, Z25, Z24
+	VMULPS        Z22, Z14, Z25
+	VADDPS        Z15, Z25, Z25
+	VMULPS        Z22, Z25, Z25
+	VADDPS        Z16, Z25, Z25
+	VMULPS        Z22, Z25, Z25
+	VADDPS        Z17, Z25, Z25
+	VMULPS        Z22, Z25, Z25
+	VADDPS        Z18, Z25, Z25
+	VMULPS        Z22, Z25, Z25
+	VADDPS        Z19, Z25, Z25
+	VMULPS        Z22, Z25, Z25
+	VADDPS        Z20, Z25, Z25
+	VMULPS        Z22, Z25, Z25
+	VADDPS        Z21, Z25, Z25
+	VMULPS        Z22, Z25, Z25
+	VBROADCASTSS  word3eaaaaa4<>+0(SB), Z26
+	VADDPS        Z26, Z25, Z25
+	VMULPS        Z22, Z22, Z26
+	VMULPS        Z22, Z26, Z22
+	VMULPS        Z22, Z25, Z22
+	VMULPS        Z4, Z23, Z23
+	VADDPS        Z23, Z22, Z22
+	VADDPS        Z22, Z24, Z22
+	VADDPS        Z22, Z27, Z23
+	VMULPS        Z23, Z0, Z24
+	VBROADCASTSS  wordc2d00000<>+0(SB), Z25
+	VMAXPS        Z24, Z25, Z25
+	VBROADCASTSS  word42b20000<>+0(SB), Z26
+	VMINPS        Z25, Z26, Z25
+	VBROADCASTSS  word3fb8aa3b<>+0(SB), Z26
+	VMULPS        Z26, Z25, Z26
+	VADDPS        Z7, Z26, Z26
+	VSUBPS        Z7, Z26, Z28
+	VMULPS        Z3, Z28, Z29
+	VSUBPS        Z29, Z25, Z25
+	VMULPS        Z4, Z28, Z28
+	VSUBPS        Z28, Z25, Z29
+	VBROADCASTSS  word3ab50f6b<>+0(SB), Z30
+	VMULPS        Z29, Z30, Z30
+	VBROADCASTSS  word3c091e90<>+0(SB), Z31
+	VADDPS        Z31, Z30, Z30
+	VMULPS        Z29, Z30, Z30
+	VBROADCASTSS  word3d2aac83<>+0(SB), Z31
+	VADDPS        Z31, Z30, Z30
+	VMULPS        Z29, Z30, Z30
+	VBROADCASTSS  word3e2aaa47<>+0(SB), Z31
+	VADDPS        Z31, Z30, Z30
+	VMULPS        Z29, Z30, Z30
+	VBROADCASTSS  word3efffffe<>+0(SB), Z31
+	VADDPS        Z31, Z30, Z30
+	VMULPS        Z29, Z29, Z31
+	VMULPS        Z31, Z30, Z30
+	VSUBPS        Z29, Z25, Z25
+	VSUBPS        Z28, Z25, Z25
+	VADDPS        Z25, Z30, Z25
+	VADDPS        Z25, Z29, Z25
+	VADDPS        Z25, Z1, Z25
+	VPSRLD        $0x01, Z26, Z28
+	VPSLLD        $0x17, Z28, Z29
+	VMULPS        Z29, Z25, Z25
+	VPSUBD        Z28, Z26, Z26
+	VPSLLD        $0x17, Z26, Z26
+	VMULPS        Z26, Z25, Z25
+	VBROADCASTSS  wordfffff000<>+0(SB), Z26
+	VANDPS        Z26, Z23, Z26
+	VMULPS        Z26, Z5, Z28
+	VSUBPS        Z24, Z28, Z24
+	VSUBPS        Z26, Z23, Z28
+	VMULPS        Z28, Z5, Z29
+	VADDPS        Z29, Z24, Z24
+	VMULPS        Z26, Z6, Z26
+	VADDPS        Z26, Z24, Z24
+	VMULPS        Z28, Z6, Z26
+	VADDPS        Z26, Z24, Z24
+	VSUBPS        Z23, Z27, Z23
+	VADDPS        Z22, Z23, Z22
+	VMULPS        Z22, Z0, Z22
+	VADDPS        Z22, Z24, Z22
+	VMULPS        Z22, Z25, Z22
+	VADDPS        Z22, Z25, Z22
+	VMOVUPS.Z     (R8)(R11*4), K1, Z23
+	VMULPS        Z10, Z23, Z24
+	VSUBPS        Z23, Z1, Z23
+	VMULPS        Z11, Z23, Z23
+	VADDPS        Z23, Z24, Z23
+	VMOVUPS.Z     (SI)(R11*4), K1, Z24
+	VMOVUPS.Z     (R10)(R11*4), K1, Z25
+	VMULPS        Z0, Z25, Z25
+	VMOVUPS.Z     (DI)(R11*4), K1, Z26
+	VMULPS        Z26, Z25, Z27
+	VCMPPS        $0x00, Z8, Z25, K2
+	VMOVAPS       Z27, Z27
+	VMOVAPS       Z25, K2, Z27
+	VADDPS        Z27, Z24, Z24
+	VMULPS        Z24, Z23, Z24
+	VMULPS        Z24, Z22, Z24
+	VMULPS        Z9, Z24, Z24
+	VMOVUPS       Z24, K1, (SI)(R11*4)
+	VMULPS        Z26, Z23, Z24
+	VCMPPS        $0x00, Z8, Z23, K2
+	VMOVAPS       Z24, Z24
+	VMOVAPS       Z23, K2, Z24
+	VMULPS        Z24, Z22, Z22
+	VMOVUPS       Z22, K1, (DI)(R11*4)
+	VMOVAPS.Z     Z22, K1, Z22
+	VCVTPS2PD     Y22, Z23
+	VEXTRACTF64X4 $0x01, Z22, Y22
+	VCVTPS2PD     Y22, Z22
+	VMOVUPS       (CX)(AX*8), Z24
+	VADDPD        Z23, Z24, Z24
+	VMOVUPS       Z24, (CX)(AX*8)
+	VMOVUPS       64(CX)(AX*8), Z23
+	VADDPD        Z22, Z23, Z23
+	VMOVUPS       Z23, 64(CX)(AX*8)
+
+done:
+	ADDQ $+120, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	p = σ(x)
+//	wrong ← y·(1-p) + (1-y)·p, bend ← (1-2y)·p·(1-p)/wrong
+//
+// func FocalParts(list [][]float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·FocalParts(SB), NOSPLIT, $0-24
+	MOVQ         list_base+0(FP), AX
+	MOVQ         list_len+8(FP), CX
+	IMUL3Q       $+24, CX, CX
+	ADDQ         AX, CX
+	CMPQ         AX, CX
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Z0
+	VBROADCASTSS word4b4000fe<>+0(SB), Z1
+	VBROADCASTSS word42b20000<>+0(SB), Z2
+	VBROADCASTSS wordc2d00000<>+0(SB), Z3
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Z4
+	VBROADCASTSS word3f317200<>+0(SB), Z5
+	VBROADCASTSS word35bfbe8e<>+0(SB), Z6
+	VBROADCASTSS word3ab50f6b<>+0(SB), Z7
+	VBROADCASTSS word3c091e90<>+0(SB), Z8
+	VBROADCASTSS word3d2aac83<>+0(SB), Z9
+	VBROADCASTSS word3e2aaa47<>+0(SB), Z10
+	VBROADCASTSS word3efffffe<>+0(SB), Z11
+	VBROADCASTSS word00000000<>+0(SB), Z12
+	VBROADCASTSS word00800000<>+0(SB), Z13
+	VBROADCASTSS word7fffffff<>+0(SB), Z14
+	VBROADCASTSS word80000000<>+0(SB), Z15
+	LEAQ         -96(CX), DX
+
+entry:
+	MOVQ 8(AX), DX
+	MOVQ (AX), BX
+	MOVQ 24(AX), SI
+	MOVQ 48(AX), DI
+	MOVQ 72(AX), R8
+	XORQ R9, R9
+	MOVQ DX, R10
+	ANDQ $-16, R10
+	CMPQ R9, R10
+	JGE  loopend
+
+loop:
+	VMOVUPS (R8)(R9*4), Z16
+	VMOVUPS (DI)(R9*4), Z17
+	VANDPS  Z14, Z17, Z18
+	VXORPS  Z15, Z18, Z18
+	VMAXPS  Z18, Z3, Z18
+	VMINPS  Z18, Z2, Z18
+	VMULPS  Z4, Z18, Z19
+	VADDPS  Z1, Z19, Z19
+	VSUBPS  Z1, Z19, Z20
+	VMULPS  Z5, Z20, Z21
+	VSUBPS  Z21, Z18, Z18
+	VMULPS  Z6, Z20, Z20
+	VSUBPS  Z20, Z18, Z21
+	VMULPS  Z21, Z7, Z22
+	VADDPS  Z8, Z22, Z22
+	VMULPS  Z21, Z22, Z22
+	VADDPS  Z9, Z22, Z22
+	VMULPS  Z21, Z22, Z22
+	VADDPS  Z10, Z22, Z22
+	VMULPS  Z21, Z22, Z22
+	VADDPS  Z11, Z22, Z22
+	VMULPS  Z21, Z21, Z23
+	VMULPS  Z23, Z22, Z22
+	VSUBPS  Z21, Z18, Z18
+	VSUBPS  Z20, Z18, Z18
+	VADDPS  Z18, Z22, Z18
+	VADDPS  Z18, Z21, Z18
+	VADDPS  Z18, Z0, Z18
+	VPSRLD  $0x01, Z19, Z20
+	VPSLLD  $0x17, Z20, Z21
+	VMULPS  Z21, Z18, Z18
+	VPSUBD  Z20, Z19, Z19
+	VPSLLD  $0x17, Z19, Z19
+	VMULPS  Z19, Z18, Z18
+	VADDPS  Z0, Z18, Z19
+	VDIVPS  Z19, Z0, Z20
+	VDIVPS  Z19, Z18, Z18
+	VCMPPS  $0x11, Z12, Z17, K1
+	VMOVAPS Z18, Z17
+	VMOVAPS Z20, K1, Z17
+	VMULPS  Z17, Z16, Z19
+	VSUBPS  Z16, Z0, Z21
+	VMOVAPS Z20, Z20
+	VMOVAPS Z18, K1, Z20
+	VMULPS  Z20, Z21, Z18
+	VADDPS  Z18, Z19, Z18
+	VMAXPS  Z18, Z13, Z18
+	VMOVUPS Z18, (BX)(R9*4)
+	VSUBPS  Z16, Z21, Z16
+	VMULPS  Z17, Z20, Z17
+	VDIVPS  Z18, Z17, Z17
+	VMULPS  Z17, Z16, Z16
+	VMOVUPS Z16, (SI)(R9*4)
+	ADDQ    $+16, R9
+	CMPQ    R9, R10
+	JLT     loop
+
+loopend:
+	SUBQ      R9, DX
+	JE        done
+	MOVL      $0x0000ffff, R10
+	BZHIL     DX, R10, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8)(R9*4), K1, Z16
+	VMOVUPS.Z (DI)(R9*4), K1, Z17
+	VANDPS    Z14, Z17, Z18
+	VXORPS    Z15, Z18, Z18
+	VMAXPS    Z18, Z3, Z18
+	VMINPS    Z18, Z2, Z18
+	VMULPS    Z4, Z18, Z19
+	VADDPS    Z1, Z19, Z19
+	VSUBPS    Z1, Z19, Z20
+	VMULPS    Z5, Z20, Z21
+	VSUBPS    Z21, Z18, Z18
+	VMULPS    Z6, Z20, Z20
+	VSUBPS    Z20, Z18, Z21
+	VMULPS    Z21, Z7, Z22
+	VADDPS    Z8, Z22, Z22
+	VMULPS    Z21, Z22, Z22
+	VADDPS    Z9, Z22, Z22
+	VMULPS    Z21, Z22, Z22
+	VADDPS    Z10, Z22, Z22
+	VMULPS    Z21, Z22, Z22
+	VADDPS    Z11, Z22, Z22
+	VMULPS    Z21, Z21, Z23
+	VMULPS    Z23, Z22, Z22
+	VSUBPS    Z21, Z18, Z18
+	VSUBPS    Z20, Z18, Z18
+	VADDPS    Z18, Z22, Z18
+	VADDPS    Z18, Z21, Z18
+	VADDPS    Z18, Z0, Z18
+	VPSRLD    $0x01, Z19, Z20
+	VPSLLD    $0x17, Z20, Z21
+	VMULPS    Z21, Z18, Z18
+	VPSUBD    Z20, Z19, Z19
+	VPSLLD    $0x17, Z19, Z19
+	VMULPS    Z19, Z18, Z18
+	VADDPS    Z0, Z18, Z19
+	VDIVPS    Z19, Z0, Z20
+	VDIVPS    Z19, Z18, Z18
+	VCMPPS    $0x11, Z12, Z17, K2
+	VMOVAPS   Z18, Z17
+	VMOVAPS   Z20, K2, Z17
+	VMULPS    Z17, Z16, Z19
+	VSUBPS    Z16, Z0, Z21
+	VMOVAPS   Z20, Z20
+	VMOVAPS   Z18, K2, Z20
+	VMULPS    Z20, Z21, Z18
+	VADDPS    Z18, Z19, Z18
+	VMAXPS    Z18, Z13, Z18
+	VMOVUPS   Z18, K1, (BX)(R9*4)
+	VSUBPS    Z16, Z21, Z16
+	VMULPS    Z17, Z20, Z17
+	VDIVPS    Z18, Z17, Z17
+	VMULPS    Z17, Z16, Z16
+	VMOVUPS   Z16, K1, (SI)(R9*4)
+
+done:
+	ADDQ $+96, AX
+	CMPQ AX, CX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	d = x - y, v = max(var, least), q = d/v
+//	grad ← q·scale, gradVar ← ½(1 - d·q)/v·scale, each ← ½(max(log, logLeast) + d·q) + constant, sum += each
+//
+// func GaussianNLL(list [][]float32, c *[4]float32, sum *[32]float64)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·GaussianNLL(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS word3f000000<>+0(SB), Z0
+	VBROADCASTSS (AX), Z1
+	VBROADCASTSS 4(AX), Z2
+	VBROADCASTSS 8(AX), Z3
+	VBROADCASTSS 12(AX), Z4
+	LEAQ         -168(BX), AX
+
+entry:
+	MOVQ 8(DX), AX
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	MOVQ 96(DX), R10
+	MOVQ 120(DX), R11
+	MOVQ 144(DX), R12
+	XORQ R13, R13
+	MOVQ AX, R14
+	ANDQ $-16, R14
+	CMPQ R13, R14
+	JGE  loopend
+
+loop:
+	MOVQ          R13, R15
+	ANDQ          $+31, R15
+	VMOVUPS       (R9)(R13*4), Z5
+	VSUBPS        (R10)(R13*4), Z5, Z5
+	VMAXPS        (R11)(R13*4), Z2, Z6
+	VDIVPS        Z6, Z5, Z7
+	VMULPS        Z1, Z7, Z8
+	VMOVUPS       Z8, (SI)(R13*4)
+	VMULPS        Z7, Z5, Z5
+	VMULPS        Z0, Z5, Z7
+	VSUBPS        Z7, Z0, Z7
+	VDIVPS        Z6, Z7, Z6
+	VMULPS        Z1, Z6, Z6
+	VMOVUPS       Z6, (DI)(R13*4)
+	VMOVUPS       (R12)(R13*4), Z6
+	VMAXPS        Z3, Z6, Z6
+	VADDPS        Z5, Z6, Z5
+	VMULPS        Z0, Z5, Z5
+	VADDPS        Z4, Z5, Z5
+	VMOVUPS       Z5, (R8)(R13*4)
+	VCVTPS2PD     Y5, Z6
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VMOVUPS       (CX)(R15*8), Z7
+	VADDPD        Z6, Z7, Z7
+	VMOVUPS       Z7, (CX)(R15*8)
+	VMOVUPS       64(CX)(R15*8), Z6
+	VADDPD        Z5, Z6, Z6
+	VMOVUPS       Z6, 64(CX)(R15*8)
+	ADDQ          $+16, R13
+	CMPQ          R13, R14
+	JLT           loop
+
+loopend:
+	SUBQ          R13, AX
+	JE            done
+	MOVL          $0x0000ffff, R14
+	BZHIL         AX, R14, R14
+	KMOVW         R14, K1
+	MOVQ          R13, AX
+	ANDQ          $+31, AX
+	VMOVUPS.Z     (R9)(R13*4), K1, Z5
+	VMOVUPS.Z     (R10)(R13*4), K1, Z6
+	VSUBPS        Z6, Z5, Z5
+	VMOVUPS.Z     (R11)(R13*4), K1, Z6
+	VMAXPS        Z6, Z2, Z6
+	VDIVPS        Z6, Z5, Z7
+	VMULPS        Z1, Z7, Z8
+	VMOVUPS       Z8, K1, (SI)(R13*4)
+	VMULPS        Z7, Z5, Z5
+	VMULPS        Z0, Z5, Z7
+	VSUBPS        Z7, Z0, Z7
+	VDIVPS        Z6, Z7, Z6
+	VMULPS        Z1, Z6, Z6
+	VMOVUPS       Z6, K1, (DI)(R13*4)
+	VMOVUPS.Z     (R12)(R13*4), K1, Z6
+	VMAXPS        Z3, Z6, Z6
+	VADDPS        Z5, Z6, Z5
+	VMULPS        Z0, Z5, Z5
+	VADDPS        Z4, Z5, Z5
+	VMOVUPS       Z5, K1, (R8)(R13*4)
+	VMOVAPS.Z     Z5, K1, Z5
+	VCVTPS2PD     Y5, Z6
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VMOVUPS       (CX)(AX*8), Z7
+	VADDPD        Z6, Z7, Z7
+	VMOVUPS       Z7, (CX)(AX*8)
+	VMOVUPS       64(CX)(AX*8), Z6
+	VADDPD        Z5, Z6, Z6
+	VMOVUPS       Z6, 64(CX)(AX*8)
+
+done:
+	ADDQ $+168, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
 //	grads += x²
 //
 // func GradNorm(list [][]float32, c *[5]float32, grads *[32]float64)
@@ -14393,6 +15051,138 @@ end:
 	VZEROUPPER
 	RET
 
+//	d = x - y, a = |d|, t = (a < limit ? a·slope : ceiling)·(d > 0 ? up : down)
+//	loss = t·(a - ½min(a, limit)), slope = t·sign(d)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func Huber(list [][]float32, c *[6]float32, sum *[32]float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·Huber(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS 4(AX), Z0
+	VBROADCASTSS word00000000<>+0(SB), Z1
+	VBROADCASTSS (AX), Z2
+	VBROADCASTSS 8(AX), Z3
+	VBROADCASTSS 12(AX), Z4
+	VBROADCASTSS 16(AX), Z5
+	VBROADCASTSS 20(AX), Z6
+	VBROADCASTSS word3f000000<>+0(SB), Z7
+	VBROADCASTSS word7fffffff<>+0(SB), Z8
+	VBROADCASTSS word80000000<>+0(SB), Z9
+	LEAQ         -96(BX), AX
+
+entry:
+	MOVQ 8(DX), AX
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	XORQ R10, R10
+	MOVQ AX, R11
+	ANDQ $-16, R11
+	CMPQ R10, R11
+	JGE  loopend
+
+loop:
+	MOVQ          R10, R12
+	ANDQ          $+31, R12
+	VMOVUPS       (R8)(R10*4), Z10
+	VSUBPS        (R9)(R10*4), Z10, Z10
+	VANDPS        Z8, Z10, Z11
+	VMULPS        Z3, Z11, Z12
+	VCMPPS        $0x11, Z0, Z11, K1
+	VMOVAPS       Z4, Z13
+	VMOVAPS       Z12, K1, Z13
+	VCMPPS        $0x11, Z10, Z1, K1
+	VMOVAPS       Z6, Z12
+	VMOVAPS       Z5, K1, Z12
+	VMULPS        Z12, Z13, Z12
+	VXORPS        Z9, Z12, Z13
+	VCMPPS        $0x11, Z1, Z10, K2
+	VMOVAPS       Z10, Z10
+	VMOVAPS       Z13, K2, Z10
+	VMOVAPS       Z10, Z10
+	VMOVAPS       Z12, K1, Z10
+	VMULPS        Z2, Z10, Z10
+	VMOVUPS       Z10, (SI)(R10*4)
+	VMINPS        Z11, Z0, Z10
+	VMULPS        Z7, Z10, Z10
+	VSUBPS        Z10, Z11, Z10
+	VMULPS        Z10, Z12, Z10
+	VMOVUPS       Z10, (DI)(R10*4)
+	VCVTPS2PD     Y10, Z11
+	VEXTRACTF64X4 $0x01, Z10, Y10
+	VCVTPS2PD     Y10, Z10
+	VMOVUPS       (CX)(R12*8), Z12
+	VADDPD        Z11, Z12, Z12
+	VMOVUPS       Z12, (CX)(R12*8)
+	VMOVUPS       64(CX)(R12*8), Z11
+	VADDPD        Z10, Z11, Z11
+	VMOVUPS       Z11, 64(CX)(R12*8)
+	ADDQ          $+16, R10
+	CMPQ          R10, R11
+	JLT           loop
+
+loopend:
+	SUBQ          R10, AX
+	JE            done
+	MOVL          $0x0000ffff, R11
+	BZHIL         AX, R11, R11
+	KMOVW         R11, K1
+	MOVQ          R10, AX
+	ANDQ          $+31, AX
+	VMOVUPS.Z     (R8)(R10*4), K1, Z10
+	VMOVUPS.Z     (R9)(R10*4), K1, Z11
+	VSUBPS        Z11, Z10, Z10
+	VANDPS        Z8, Z10, Z11
+	VMULPS        Z3, Z11, Z12
+	VCMPPS        $0x11, Z0, Z11, K2
+	VMOVAPS       Z4, Z13
+	VMOVAPS       Z12, K2, Z13
+	VCMPPS        $0x11, Z10, Z1, K2
+	VMOVAPS       Z6, Z12
+	VMOVAPS       Z5, K2, Z12
+	VMULPS        Z12, Z13, Z12
+	VXORPS        Z9, Z12, Z13
+	VCMPPS        $0x11, Z1, Z10, K3
+	VMOVAPS       Z10, Z10
+	VMOVAPS       Z13, K3, Z10
+	VMOVAPS       Z10, Z10
+	VMOVAPS       Z12, K2, Z10
+	VMULPS        Z2, Z10, Z10
+	VMOVUPS       Z10, K1, (SI)(R10*4)
+	VMINPS        Z11, Z0, Z10
+	VMULPS        Z7, Z10, Z10
+	VSUBPS        Z10, Z11, Z10
+	VMULPS        Z10, Z12, Z10
+	VMOVUPS       Z10, K1, (DI)(R10*4)
+	VMOVAPS.Z     Z10, K1, Z10
+	VCVTPS2PD     Y10, Z11
+	VEXTRACTF64X4 $0x01, Z10, Y10
+	VCVTPS2PD     Y10, Z10
+	VMOVUPS       (CX)(AX*8), Z12
+	VADDPD        Z11, Z12, Z12
+	VMOVUPS       Z12, (CX)(AX*8)
+	VMOVUPS       64(CX)(AX*8), Z11
+	VADDPD        Z10, Z11, Z11
+	VMOVUPS       Z11, 64(CX)(AX*8)
+
+done:
+	ADDQ $+96, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
 //	x ← bits(h)·2¹⁶ + bits(r), which have a sign
 //
 // func JoinBF16(x []float32, h []uint16, r []uint16)
@@ -14474,6 +15264,217 @@ loopend:
 	VMOVUPS     Z0, K1, (CX)(SI*4)
 
 done:
+	VZEROUPPER
+	RET
+
+//	grad ← -y·scale, each ← y·(log - x), sum += each
+//
+// func KLDivergence(list [][]float32, c *[1]float32, sum *[32]float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·KLDivergence(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS (AX), Z0
+	VBROADCASTSS word00000000<>+0(SB), Z1
+	VBROADCASTSS word80000000<>+0(SB), Z2
+	LEAQ         -120(BX), AX
+
+entry:
+	LEAQ       720(DX), SI
+	CMPQ       SI, AX
+	JG         near
+	MOVQ       (SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       24(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       48(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       72(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       96(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+
+near:
+	MOVQ    8(DX), SI
+	MOVQ    (DX), DI
+	MOVQ    24(DX), R8
+	MOVQ    48(DX), R9
+	MOVQ    72(DX), R10
+	MOVQ    96(DX), R11
+	XORQ    R12, R12
+	MOVQ    SI, R13
+	ANDQ    $-64, R13
+	CMPQ    R12, R13
+	JGE     mainend
+	VMOVUPS (CX), Z3
+	VMOVUPS 64(CX), Z4
+	VMOVUPS 128(CX), Z5
+	VMOVUPS 192(CX), Z6
+
+main:
+	VMOVUPS       (R10)(R12*4), Z7
+	VXORPS        Z2, Z7, Z8
+	VMULPS        Z0, Z8, Z8
+	VMOVUPS       Z8, (DI)(R12*4)
+	VMOVUPS       (R11)(R12*4), Z8
+	VSUBPS        (R9)(R12*4), Z8, Z8
+	VMULPS        Z8, Z7, Z8
+	VCMPPS        $0x00, Z1, Z7, K1
+	VMOVAPS       Z8, Z8
+	VMOVAPS       Z7, K1, Z8
+	VMOVUPS       Z8, (R8)(R12*4)
+	VCVTPS2PD     Y8, Z7
+	VEXTRACTF64X4 $0x01, Z8, Y8
+	VCVTPS2PD     Y8, Z8
+	VADDPD        Z7, Z3, Z3
+	VADDPD        Z8, Z4, Z4
+	VMOVUPS       64(R10)(R12*4), Z7
+	VXORPS        Z2, Z7, Z8
+	VMULPS        Z0, Z8, Z8
+	VMOVUPS       Z8, 64(DI)(R12*4)
+	VMOVUPS       64(R11)(R12*4), Z8
+	VSUBPS        64(R9)(R12*4), Z8, Z8
+	VMULPS        Z8, Z7, Z8
+	VCMPPS        $0x00, Z1, Z7, K1
+	VMOVAPS       Z8, Z8
+	VMOVAPS       Z7, K1, Z8
+	VMOVUPS       Z8, 64(R8)(R12*4)
+	VCVTPS2PD     Y8, Z7
+	VEXTRACTF64X4 $0x01, Z8, Y8
+	VCVTPS2PD     Y8, Z8
+	VADDPD        Z7, Z5, Z5
+	VADDPD        Z8, Z6, Z6
+	VMOVUPS       128(R10)(R12*4), Z7
+	VXORPS        Z2, Z7, Z8
+	VMULPS        Z0, Z8, Z8
+	VMOVUPS       Z8, 128(DI)(R12*4)
+	VMOVUPS       128(R11)(R12*4), Z8
+	VSUBPS        128(R9)(R12*4), Z8, Z8
+	VMULPS        Z8, Z7, Z8
+	VCMPPS        $0x00, Z1, Z7, K1
+	VMOVAPS       Z8, Z8
+	VMOVAPS       Z7, K1, Z8
+	VMOVUPS       Z8, 128(R8)(R12*4)
+	VCVTPS2PD     Y8, Z7
+	VEXTRACTF64X4 $0x01, Z8, Y8
+	VCVTPS2PD     Y8, Z8
+	VADDPD        Z7, Z3, Z3
+	VADDPD        Z8, Z4, Z4
+	VMOVUPS       192(R10)(R12*4), Z7
+	VXORPS        Z2, Z7, Z8
+	VMULPS        Z0, Z8, Z8
+	VMOVUPS       Z8, 192(DI)(R12*4)
+	VMOVUPS       192(R11)(R12*4), Z8
+	VSUBPS        192(R9)(R12*4), Z8, Z8
+	VMULPS        Z8, Z7, Z8
+	VCMPPS        $0x00, Z1, Z7, K1
+	VMOVAPS       Z8, Z8
+	VMOVAPS       Z7, K1, Z8
+	VMOVUPS       Z8, 192(R8)(R12*4)
+	VCVTPS2PD     Y8, Z7
+	VEXTRACTF64X4 $0x01, Z8, Y8
+	VCVTPS2PD     Y8, Z8
+	VADDPD        Z7, Z5, Z5
+	VADDPD        Z8, Z6, Z6
+	ADDQ          $+64, R12
+	CMPQ          R12, R13
+	JLT           main
+	VMOVUPS       Z3, (CX)
+	VMOVUPS       Z4, 64(CX)
+	VMOVUPS       Z5, 128(CX)
+	VMOVUPS       Z6, 192(CX)
+
+mainend:
+	MOVQ SI, R13
+	ANDQ $-16, R13
+	CMPQ R12, R13
+	JGE  loopend
+
+loop:
+	MOVQ          R12, R14
+	ANDQ          $+31, R14
+	VMOVUPS       (R10)(R12*4), Z3
+	VXORPS        Z2, Z3, Z4
+	VMULPS        Z0, Z4, Z4
+	VMOVUPS       Z4, (DI)(R12*4)
+	VMOVUPS       (R11)(R12*4), Z4
+	VSUBPS        (R9)(R12*4), Z4, Z4
+	VMULPS        Z4, Z3, Z4
+	VCMPPS        $0x00, Z1, Z3, K1
+	VMOVAPS       Z4, Z4
+	VMOVAPS       Z3, K1, Z4
+	VMOVUPS       Z4, (R8)(R12*4)
+	VCVTPS2PD     Y4, Z3
+	VEXTRACTF64X4 $0x01, Z4, Y4
+	VCVTPS2PD     Y4, Z4
+	VMOVUPS       (CX)(R14*8), Z5
+	VADDPD        Z3, Z5, Z5
+	VMOVUPS       Z5, (CX)(R14*8)
+	VMOVUPS       64(CX)(R14*8), Z3
+	VADDPD        Z4, Z3, Z3
+	VMOVUPS       Z3, 64(CX)(R14*8)
+	ADDQ          $+16, R12
+	CMPQ          R12, R13
+	JLT           loop
+
+loopend:
+	SUBQ          R12, SI
+	JE            done
+	MOVL          $0x0000ffff, R13
+	BZHIL         SI, R13, R13
+	KMOVW         R13, K1
+	MOVQ          R12, SI
+	ANDQ          $+31, SI
+	VMOVUPS.Z     (R10)(R12*4), K1, Z3
+	VXORPS        Z2, Z3, Z4
+	VMULPS        Z0, Z4, Z4
+	VMOVUPS       Z4, K1, (DI)(R12*4)
+	VMOVUPS.Z     (R11)(R12*4), K1, Z4
+	VMOVUPS.Z     (R9)(R12*4), K1, Z5
+	VSUBPS        Z5, Z4, Z4
+	VMULPS        Z4, Z3, Z4
+	VCMPPS        $0x00, Z1, Z3, K2
+	VMOVAPS       Z4, Z4
+	VMOVAPS       Z3, K2, Z4
+	VMOVUPS       Z4, K1, (R8)(R12*4)
+	VMOVAPS.Z     Z4, K1, Z3
+	VCVTPS2PD     Y3, Z4
+	VEXTRACTF64X4 $0x01, Z3, Y3
+	VCVTPS2PD     Y3, Z3
+	VMOVUPS       (CX)(SI*8), Z5
+	VADDPD        Z4, Z5, Z5
+	VMOVUPS       Z5, (CX)(SI*8)
+	VMOVUPS       64(CX)(SI*8), Z4
+	VADDPD        Z3, Z4, Z4
+	VMOVUPS       Z4, 64(CX)(SI*8)
+
+done:
+	ADDQ $+120, DX
+	CMPQ DX, BX
+	JLT  entry
+
+end:
 	VZEROUPPER
 	RET
 
@@ -16514,6 +17515,398 @@ loopend:
 done:
 	ADDQ $+48, AX
 	CMPQ AX, CX
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	d = x - y, a = |d|, n = e^-2a - 1
+//	loss = a < ½ ? ½log(1 + ¼n²/(1 + n)) : a - log 2 + log(1 + (1 + n)), slope = sign(d)·(-n)/(n + 2)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func LogCosh(list [][]float32, c *[1]float32, sum *[32]float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·LogCosh(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS word3f800000<>+0(SB), Z0
+	VBROADCASTSS word3f000000<>+0(SB), Z1
+	VBROADCASTSS word80000000<>+0(SB), Z2
+	VBROADCASTSS word4b40007e<>+0(SB), Z3
+	VBROADCASTSS word3f317200<>+0(SB), Z4
+	VBROADCASTSS word35bfbe8e<>+0(SB), Z5
+	VBROADCASTSS word00000000<>+0(SB), Z6
+	VBROADCASTSS wordbf800000<>+0(SB), Z7
+	VBROADCASTSS word3f3504f3<>+0(SB), Z8
+	VBROADCASTSS (AX), Z9
+	VBROADCASTSS word42b20000<>+0(SB), Z10
+	VBROADCASTSS wordc18b0000<>+0(SB), Z11
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Z12
+	VBROADCASTSS word0000013d<>+0(SB), Z13
+	VBROADCASTSS word1f800000<>+0(SB), Z14
+	VBROADCASTSS word394f3646<>+0(SB), Z15
+	VBROADCASTSS word3ab69d2b<>+0(SB), Z16
+	VBROADCASTSS word3c08896d<>+0(SB), Z17
+	LEAQ         -96(BX), AX
+
+entry:
+	MOVQ 8(DX), AX
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	XORQ R10, R10
+	MOVQ AX, R11
+	ANDQ $-16, R11
+	CMPQ R10, R11
+	JGE  loopend
+
+loop:
+	MOVQ          R10, R12
+	ANDQ          $+31, R12
+	VMOVUPS       (R8)(R10*4), Z18
+	VSUBPS        (R9)(R10*4), Z18, Z18
+	VBROADCASTSS  word7fffffff<>+0(SB), Z19
+	VANDPS        Z19, Z18, Z19
+	VADDPS        Z19, Z19, Z20
+	VXORPS        Z2, Z20, Z20
+	VMAXPS        Z20, Z11, Z21
+	VMINPS        Z21, Z10, Z21
+	VMULPS        Z12, Z21, Z22
+	VADDPS        Z3, Z22, Z22
+	VPSUBD        Z22, Z13, Z23
+	VPSLLD        $0x17, Z23, Z23
+	VMULPS        Z14, Z23, Z23
+	VSUBPS        Z23, Z0, Z24
+	VSUBPS        Z3, Z22, Z25
+	VMULPS        Z4, Z25, Z26
+	VSUBPS        Z26, Z21, Z21
+	VMULPS        Z5, Z25, Z25
+	VSUBPS        Z25, Z21, Z26
+	VADDPS        Z26, Z24, Z27
+	VMULPS        Z26, Z26, Z28
+	VMULPS        Z1, Z28, Z29
+	VADDPS        Z29, Z27, Z30
+	VSUBPS        Z24, Z0, Z31
+	VSUBPS        Z23, Z31, Z23
+	VSUBPS        Z27, Z24, Z24
+	VADDPS        Z26, Z24, Z24
+	VSUBPS        Z30, Z27, Z27
+	VADDPS        Z29, Z27, Z27
+	VADDPS        Z27, Z24, Z24
+	VADDPS        Z24, Z23, Z23
+	VMULPS        Z26, Z15, Z24
+	VADDPS        Z16, Z24, Z24
+	VMULPS        Z26, Z24, Z24
+	VADDPS        Z17, Z24, Z24
+	VMULPS        Z26, Z24, Z24
+	VBROADCASTSS  word3d2aaa7c<>+0(SB), Z27
+	VADDPS        Z27, Z24, Z24
+	VMULPS        Z26, Z24, Z24
+	VBROADCASTSS  word3e2aaaaa<>+0(SB), Z27
+	VADDPS        Z27, Z24, Z24
+	VMULPS        Z26, Z28, Z27
+	VMULPS        Z27, Z24, Z24
+	VSUBPS        Z26, Z21, Z21
+	VSUBPS        Z25, Z21, Z21
+	VADDPS        Z21, Z24, Z21
+	VADDPS        Z21, Z23, Z21
+	VADDPS        Z21, Z30, Z21
+	VADDPS        Z21, Z21, Z21
+	VPSLLD        $0x17, Z22, Z22
+	VMULPS        Z22, Z21, Z21
+	VANDPS        Z2, Z20, Z20
+	VORPS         Z20, Z21, Z20
+	VXORPS        Z2, Z20, Z21
+	VBROADCASTSS  word40000000<>+0(SB), Z22
+	VADDPS        Z22, Z20, Z22
+	VDIVPS        Z22, Z21, Z21
+	VANDPS        Z2, Z18, Z18
+	VORPS         Z18, Z21, Z18
+	VMULPS        Z9, Z18, Z18
+	VMOVUPS       Z18, (SI)(R10*4)
+	VMULPS        Z20, Z20, Z18
+	VBROADCASTSS  word3e800000<>+0(SB), Z21
+	VMULPS        Z21, Z18, Z18
+	VADDPS        Z0, Z20, Z20
+	VDIVPS        Z20, Z18, Z18
+	VCMPPS        $0x11, Z1, Z19, K1
+	VMOVAPS       Z20, Z20
+	VMOVAPS       Z18, K1, Z20
+	VADDPS        Z20, Z0, Z18
+	VPSUBD        Z8, Z18, Z21
+	VPSRAD        $0x17, Z21, Z22
+	VCVTDQ2PS     Z22, Z22
+	VMULPS        Z4, Z22, Z23
+	VBROADCASTSS  word007fffff<>+0(SB), Z24
+	VANDPS        Z24, Z21, Z21
+	VPADDD        Z8, Z21, Z21
+	VSUBPS        Z0, Z21, Z21
+	VCMPPS        $0x00, Z6, Z22, K2
+	VMOVAPS       Z21, Z21
+	VMOVAPS       Z20, K2, Z21
+	VMULPS        Z21, Z1, Z24
+	VMULPS        Z21, Z24, Z24
+	VSUBPS        Z24, Z21, Z25
+	VADDPS        Z25, Z23, Z26
+	VSUBPS        Z25, Z21, Z27
+	VSUBPS        Z24, Z27, Z24
+	VSUBPS        Z26, Z23, Z23
+	VADDPS        Z25, Z23, Z23
+	VADDPS        Z23, Z24, Z23
+	VBROADCASTSS  word3d8a26cb<>+0(SB), Z24
+	VMULPS        Z21, Z24, Z24
+	VBROADCASTSS  wordbdef2374<>+0(SB), Z25
+	VADDPS        Z25, Z24, Z24
+	VMULPS        Z21, Z24, Z24
+	VBROADCASTSS  word3df37d3f<>+0(SB), Z25
+	VADDPS        Z25, Z24, Z24
+	VMULPS        Z21, Z24, Z24
+	VBROADCASTSS  wordbdfe1092<>+0(SB), Z25
+	VADDPS        Z25, Z24, Z24
+	VMULPS        Z21, Z24, Z24
+	VBROADCASTSS  word3e119b5d<>+0(SB), Z25
+	VADDPS        Z25, Z24, Z24
+	VMULPS        Z21, Z24, Z24
+	VBROADCASTSS  wordbe2aae26<>+0(SB), Z25
+	VADDPS        Z25, Z24, Z24
+	VMULPS        Z21, Z24, Z24
+	VBROADCASTSS  word3e4cd25e<>+0(SB), Z25
+	VADDPS        Z25, Z24, Z24
+	VMULPS        Z21, Z24, Z24
+	VBROADCASTSS  wordbe800003<>+0(SB), Z25
+	VADDPS        Z25, Z24, Z24
+	VMULPS        Z21, Z24, Z24
+	VBROADCASTSS  word3eaaaaa4<>+0(SB), Z25
+	VADDPS        Z25, Z24, Z24
+	VMULPS        Z21, Z21, Z25
+	VMULPS        Z21, Z25, Z21
+	VMULPS        Z21, Z24, Z21
+	VMULPS        Z5, Z22, Z22
+	VSUBPS        Z0, Z18, Z24
+	VSUBPS        Z24, Z18, Z25
+	VSUBPS        Z25, Z0, Z25
+	VSUBPS        Z24, Z20, Z24
+	VADDPS        Z24, Z25, Z24
+	VDIVPS        Z18, Z24, Z18
+	VMOVAPS       Z18, Z18
+	VMOVAPS       Z6, K2, Z18
+	VADDPS        Z18, Z22, Z18
+	VADDPS        Z18, Z21, Z18
+	VADDPS        Z18, Z23, Z18
+	VADDPS        Z18, Z26, Z18
+	VADDPS        Z20, Z20, Z21
+	VCMPPS        $0x00, Z20, Z21, K2
+	VMOVAPS       Z18, Z18
+	VMOVAPS       Z20, K2, Z18
+	VCMPPS        $0x00, Z7, Z20, K2
+	VBROADCASTSS  wordff800000<>+0(SB), Z21
+	VBROADCASTSS  word7fc00000<>+0(SB), Z22
+	VMOVAPS       Z22, Z22
+	VMOVAPS       Z21, K2, Z22
+	VCMPPS        $0x11, Z20, Z7, K2
+	VMOVAPS       Z22, Z20
+	VMOVAPS       Z18, K2, Z20
+	VMULPS        Z1, Z20, Z18
+	VBROADCASTSS  word3f317218<>+0(SB), Z21
+	VSUBPS        Z21, Z19, Z19
+	VADDPS        Z20, Z19, Z19
+	VMOVAPS       Z19, Z19
+	VMOVAPS       Z18, K1, Z19
+	VMOVUPS       Z19, (DI)(R10*4)
+	VCVTPS2PD     Y19, Z18
+	VEXTRACTF64X4 $0x01, Z19, Y19
+	VCVTPS2PD     Y19, Z19
+	VMOVUPS       (CX)(R12*8), Z20
+	VADDPD        Z18, Z20, Z20
+	VMOVUPS       Z20, (CX)(R12*8)
+	VMOVUPS       64(CX)(R12*8), Z18
+	VADDPD        Z19, Z18, Z18
+	VMOVUPS       Z18, 64(CX)(R12*8)
+	ADDQ          $+16, R10
+	CMPQ          R10, R11
+	JLT           loop
+
+loopend:
+	SUBQ          R10, AX
+	JE            done
+	MOVL          $0x0000ffff, R11
+	BZHIL         AX, R11, R11
+	KMOVW         R11, K1
+	MOVQ          R10, AX
+	ANDQ          $+31, AX
+	VMOVUPS.Z     (R8)(R10*4), K1, Z18
+	VMOVUPS.Z     (R9)(R10*4), K1, Z19
+	VSUBPS        Z19, Z18, Z18
+	VBROADCASTSS  word7fffffff<>+0(SB), Z19
+	VANDPS        Z19, Z18, Z19
+	VADDPS        Z19, Z19, Z20
+	VXORPS        Z2, Z20, Z20
+	VMAXPS        Z20, Z11, Z21
+	VMINPS        Z21, Z10, Z21
+	VMULPS        Z12, Z21, Z22
+	VADDPS        Z3, Z22, Z22
+	VPSUBD        Z22, Z13, Z23
+	VPSLLD        $0x17, Z23, Z23
+	VMULPS        Z14, Z23, Z23
+	VSUBPS        Z23, Z0, Z24
+	VSUBPS        Z3, Z22, Z25
+	VMULPS        Z4, Z25, Z26
+	VSUBPS        Z26, Z21, Z21
+	VMULPS        Z5, Z25, Z25
+	VSUBPS        Z25, Z21, Z26
+	VADDPS        Z26, Z24, Z27
+	VMULPS        Z26, Z26, Z28
+	VMULPS        Z1, Z28, Z29
+	VADDPS        Z29, Z27, Z30
+	VSUBPS        Z24, Z0, Z31
+	VSUBPS        Z23, Z31, Z23
+	VSUBPS        Z27, Z24, Z24
+	VADDPS        Z26, Z24, Z24
+	VSUBPS        Z30, Z27, Z27
+	VADDPS        Z29, Z27, Z27
+	VADDPS        Z27, Z24, Z24
+	VADDPS        Z24, Z23, Z23
+	VMULPS        Z26, Z15, Z24
+	VADDPS        Z16, Z24, Z24
+	VMULPS        Z26, Z24, Z24
+	VADDPS        Z17, Z24, Z24
+	VMULPS        Z26, Z24, Z24
+	VBROADCASTSS  word3d2aaa7c<>+0(SB), Z27
+	VADDPS        Z27, Z24, Z24
+	VMULPS        Z26, Z24, Z24
+	VBROADCASTSS  word3e2aaaaa<>+0(SB), Z27
+	VADDPS        Z27, Z24, Z24
+	VMULPS        Z26, Z28, Z27
+	VMULPS        Z27, Z24, Z24
+	VSUBPS        Z26, Z21, Z21
+	VSUBPS        Z25, Z21, Z21
+	VADDPS        Z21, Z24, Z21
+	VADDPS        Z21, Z23, Z21
+	VADDPS        Z21, Z30, Z21
+	VADDPS        Z21, Z21, Z21
+	VPSLLD        $0x17, Z22, Z22
+	VMULPS        Z22, Z21, Z21
+	VANDPS        Z2, Z20, Z20
+	VORPS         Z20, Z21, Z20
+	VXORPS        Z2, Z20, Z21
+	VBROADCASTSS  word40000000<>+0(SB), Z22
+	VADDPS        Z22, Z20, Z22
+	VDIVPS        Z22, Z21, Z21
+	VANDPS        Z2, Z18, Z18
+	VORPS         Z18, Z21, Z18
+	VMULPS        Z9, Z18, Z18
+	VMOVUPS       Z18, K1, (SI)(R10*4)
+	VMULPS        Z20, Z20, Z18
+	VBROADCASTSS  word3e800000<>+0(SB), Z21
+	VMULPS        Z21, Z18, Z18
+	VADDPS        Z0, Z20, Z20
+	VDIVPS        Z20, Z18, Z18
+	VCMPPS        $0x11, Z1, Z19, K2
+	VMOVAPS       Z20, Z20
+	VMOVAPS       Z18, K2, Z20
+	VADDPS        Z20, Z0, Z18
+	VPSUBD        Z8, Z18, Z21
+	VPSRAD        $0x17, Z21, Z22
+	VCVTDQ2PS     Z22, Z22
+	VMULPS        Z4, Z22, Z23
+	VBROADCASTSS  word007fffff<>+0(SB), Z24
+	VANDPS        Z24, Z21, Z21
+	VPADDD        Z8, Z21, Z21
+	VSUBPS        Z0, Z21, Z21
+	VCMPPS        $0x00, Z6, Z22, K3
+	VMOVAPS       Z21, Z21
+	VMOVAPS       Z20, K3, Z21
+	VMULPS        Z21, Z1, Z24
+	VMULPS        Z21, Z24, Z24
+	VSUBPS        Z24, Z21, Z25
+	VADDPS        Z25, Z23, Z26
+	VSUBPS        Z25, Z21, Z27
+	VSUBPS        Z24, Z27, Z24
+	VSUBPS        Z26, Z23, Z23
+	VADDPS        Z25, Z23, Z23
+	VADDPS        Z23, Z24, Z23
+	VBROADCASTSS  word3d8a26cb<>+0(SB), Z24
+	VMULPS        Z21, Z24, Z24
+	VBROADCASTSS  wordbdef2374<>+0(SB), Z25
+	VADDPS        Z25, Z24, Z24
+	VMULPS        Z21, Z24, Z24
+	VBROADCASTSS  word3df37d3f<>+0(SB), Z25
+	VADDPS        Z25, Z24, Z24
+	VMULPS        Z21, Z24, Z24
+	VBROADCASTSS  wordbdfe1092<>+0(SB), Z25
+	VADDPS        Z25, Z24, Z24
+	VMULPS        Z21, Z24, Z24
+	VBROADCASTSS  word3e119b5d<>+0(SB), Z25
+	VADDPS        Z25, Z24, Z24
+	VMULPS        Z21, Z24, Z24
+	VBROADCASTSS  wordbe2aae26<>+0(SB), Z25
+	VADDPS        Z25, Z24, Z24
+	VMULPS        Z21, Z24, Z24
+	VBROADCASTSS  word3e4cd25e<>+0(SB), Z25
+	VADDPS        Z25, Z24, Z24
+	VMULPS        Z21, Z24, Z24
+	VBROADCASTSS  wordbe800003<>+0(SB), Z25
+	VADDPS        Z25, Z24, Z24
+	VMULPS        Z21, Z24, Z24
+	VBROADCASTSS  word3eaaaaa4<>+0(SB), Z25
+	VADDPS        Z25, Z24, Z24
+	VMULPS        Z21, Z21, Z25
+	VMULPS        Z21, Z25, Z21
+	VMULPS        Z21, Z24, Z21
+	VMULPS        Z5, Z22, Z22
+	VSUBPS        Z0, Z18, Z24
+	VSUBPS        Z24, Z18, Z25
+	VSUBPS        Z25, Z0, Z25
+	VSUBPS        Z24, Z20, Z24
+	VADDPS        Z24, Z25, Z24
+	VDIVPS        Z18, Z24, Z18
+	VMOVAPS       Z18, Z18
+	VMOVAPS       Z6, K3, Z18
+	VADDPS        Z18, Z22, Z18
+	VADDPS        Z18, Z21, Z18
+	VADDPS        Z18, Z23, Z18
+	VADDPS        Z18, Z26, Z18
+	VADDPS        Z20, Z20, Z21
+	VCMPPS        $0x00, Z20, Z21, K3
+	VMOVAPS       Z18, Z18
+	VMOVAPS       Z20, K3, Z18
+	VCMPPS        $0x00, Z7, Z20, K3
+	VBROADCASTSS  wordff800000<>+0(SB), Z21
+	VBROADCASTSS  word7fc00000<>+0(SB), Z22
+	VMOVAPS       Z22, Z22
+	VMOVAPS       Z21, K3, Z22
+	VCMPPS        $0x11, Z20, Z7, K3
+	VMOVAPS       Z22, Z20
+	VMOVAPS       Z18, K3, Z20
+	VMULPS        Z1, Z20, Z18
+	VBROADCASTSS  word3f317218<>+0(SB), Z21
+	VSUBPS        Z21, Z19, Z19
+	VADDPS        Z20, Z19, Z19
+	VMOVAPS       Z19, Z19
+	VMOVAPS       Z18, K2, Z19
+	VMOVUPS       Z19, K1, (DI)(R10*4)
+	VMOVAPS.Z     Z19, K1, Z18
+	VCVTPS2PD     Y18, Z19
+	VEXTRACTF64X4 $0x01, Z18, Y18
+	VCVTPS2PD     Y18, Z18
+	VMOVUPS       (CX)(AX*8), Z20
+	VADDPD        Z19, Z20, Z20
+	VMOVUPS       Z20, (CX)(AX*8)
+	VMOVUPS       64(CX)(AX*8), Z19
+	VADDPD        Z18, Z19, Z19
+	VMOVUPS       Z19, 64(CX)(AX*8)
+
+done:
+	ADDQ $+96, DX
+	CMPQ DX, BX
 	JLT  entry
 
 end:
@@ -19587,6 +20980,137 @@ loopend:
 done:
 	ADDQ $+48, BX
 	CMPQ BX, SI
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	z = rate + eps, stirling = y > above ? (y + ½)·logY - y + ½log 2π : 0
+//	grad ← (z - y)/(divide = 0 ? 1 : z)·scale, each ← rate - y·log + stirling, sum += each
+//
+// func PoissonNLL(list [][]float32, c *[4]float32, sum *[32]float64)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·PoissonNLL(SB), NOSPLIT, $0-40
+	MOVQ         c+24(FP), AX
+	MOVQ         sum+32(FP), CX
+	MOVQ         list_base+0(FP), DX
+	MOVQ         list_len+8(FP), BX
+	IMUL3Q       $+24, BX, BX
+	ADDQ         DX, BX
+	CMPQ         DX, BX
+	JGE          end
+	VBROADCASTSS word00000000<>+0(SB), Z0
+	VBROADCASTSS (AX), Z1
+	VBROADCASTSS 4(AX), Z2
+	VBROADCASTSS 12(AX), Z3
+	VBROADCASTSS word3f000000<>+0(SB), Z4
+	VBROADCASTSS 8(AX), Z5
+	VCMPPS       $0x00, Z0, Z5, K1
+	VBROADCASTSS word3f800000<>+0(SB), Z5
+	VBROADCASTSS word3f6b3f8e<>+0(SB), Z6
+	LEAQ         -144(BX), AX
+
+entry:
+	MOVQ 8(DX), AX
+	MOVQ (DX), SI
+	MOVQ 24(DX), DI
+	MOVQ 48(DX), R8
+	MOVQ 72(DX), R9
+	MOVQ 96(DX), R10
+	MOVQ 120(DX), R11
+	XORQ R12, R12
+	MOVQ AX, R13
+	ANDQ $-16, R13
+	CMPQ R12, R13
+	JGE  loopend
+
+loop:
+	MOVQ          R12, R14
+	ANDQ          $+31, R14
+	VMOVUPS       (R8)(R12*4), Z7
+	VADDPS        Z2, Z7, Z8
+	VMOVUPS       (R9)(R12*4), Z9
+	VSUBPS        Z9, Z8, Z10
+	VMOVAPS       Z8, Z8
+	VMOVAPS       Z5, K1, Z8
+	VDIVPS        Z8, Z10, Z8
+	VMULPS        Z1, Z8, Z8
+	VMOVUPS       Z8, (SI)(R12*4)
+	VMULPS        (R10)(R12*4), Z9, Z8
+	VCMPPS        $0x00, Z0, Z9, K2
+	VMOVAPS       Z8, Z8
+	VMOVAPS       Z9, K2, Z8
+	VSUBPS        Z8, Z7, Z7
+	VADDPS        Z4, Z9, Z8
+	VMULPS        (R11)(R12*4), Z8, Z8
+	VSUBPS        Z9, Z8, Z8
+	VADDPS        Z6, Z8, Z8
+	VCMPPS        $0x11, Z9, Z3, K2
+	VMOVAPS       Z0, Z9
+	VMOVAPS       Z8, K2, Z9
+	VADDPS        Z9, Z7, Z7
+	VMOVUPS       Z7, (DI)(R12*4)
+	VCVTPS2PD     Y7, Z8
+	VEXTRACTF64X4 $0x01, Z7, Y7
+	VCVTPS2PD     Y7, Z7
+	VMOVUPS       (CX)(R14*8), Z9
+	VADDPD        Z8, Z9, Z9
+	VMOVUPS       Z9, (CX)(R14*8)
+	VMOVUPS       64(CX)(R14*8), Z8
+	VADDPD        Z7, Z8, Z8
+	VMOVUPS       Z8, 64(CX)(R14*8)
+	ADDQ          $+16, R12
+	CMPQ          R12, R13
+	JLT           loop
+
+loopend:
+	SUBQ          R12, AX
+	JE            done
+	MOVL          $0x0000ffff, R13
+	BZHIL         AX, R13, R13
+	KMOVW         R13, K2
+	MOVQ          R12, AX
+	ANDQ          $+31, AX
+	VMOVUPS.Z     (R8)(R12*4), K2, Z7
+	VADDPS        Z2, Z7, Z8
+	VMOVUPS.Z     (R9)(R12*4), K2, Z9
+	VSUBPS        Z9, Z8, Z10
+	VMOVAPS       Z8, Z8
+	VMOVAPS       Z5, K1, Z8
+	VDIVPS        Z8, Z10, Z8
+	VMULPS        Z1, Z8, Z8
+	VMOVUPS       Z8, K2, (SI)(R12*4)
+	VMOVUPS.Z     (R10)(R12*4), K2, Z8
+	VMULPS        Z8, Z9, Z8
+	VCMPPS        $0x00, Z0, Z9, K3
+	VMOVAPS       Z8, Z8
+	VMOVAPS       Z9, K3, Z8
+	VSUBPS        Z8, Z7, Z7
+	VADDPS        Z4, Z9, Z8
+	VMOVUPS.Z     (R11)(R12*4), K2, Z10
+	VMULPS        Z10, Z8, Z8
+	VSUBPS        Z9, Z8, Z8
+	VADDPS        Z6, Z8, Z8
+	VCMPPS        $0x11, Z9, Z3, K3
+	VMOVAPS       Z0, Z9
+	VMOVAPS       Z8, K3, Z9
+	VADDPS        Z9, Z7, Z7
+	VMOVUPS       Z7, K2, (DI)(R12*4)
+	VMOVAPS.Z     Z7, K2, Z7
+	VCVTPS2PD     Y7, Z8
+	VEXTRACTF64X4 $0x01, Z7, Y7
+	VCVTPS2PD     Y7, Z7
+	VMOVUPS       (CX)(AX*8), Z9
+	VADDPD        Z8, Z9, Z9
+	VMOVUPS       Z9, (CX)(AX*8)
+	VMOVUPS       64(CX)(AX*8), Z8
+	VADDPD        Z7, Z8, Z8
+	VMOVUPS       Z8, 64(CX)(AX*8)
+
+done:
+	ADDQ $+144, DX
+	CMPQ DX, BX
 	JLT  entry
 
 end:
@@ -27256,6 +28780,197 @@ loopend:
 done:
 	ADDQ $+48, BX
 	CMPQ BX, SI
+	JLT  entry
+
+end:
+	VZEROUPPER
+	RET
+
+//	grad ← grad·w, each ← each·w, sum += each; 0 where w is
+//
+// func Weigh(list [][]float32, sum *[32]float64)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·Weigh(SB), NOSPLIT, $0-32
+	MOVQ         sum+24(FP), AX
+	MOVQ         list_base+0(FP), CX
+	MOVQ         list_len+8(FP), DX
+	IMUL3Q       $+24, DX, DX
+	ADDQ         CX, DX
+	CMPQ         CX, DX
+	JGE          end
+	VBROADCASTSS word00000000<>+0(SB), Z0
+	LEAQ         -72(DX), BX
+
+entry:
+	LEAQ       432(CX), SI
+	CMPQ       SI, BX
+	JG         near
+	MOVQ       (SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       24(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       48(SI), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+
+near:
+	MOVQ    8(CX), SI
+	MOVQ    (CX), DI
+	MOVQ    24(CX), R8
+	MOVQ    48(CX), R9
+	XORQ    R10, R10
+	MOVQ    SI, R11
+	ANDQ    $-64, R11
+	CMPQ    R10, R11
+	JGE     mainend
+	VMOVUPS (AX), Z1
+	VMOVUPS 64(AX), Z2
+	VMOVUPS 128(AX), Z3
+	VMOVUPS 192(AX), Z4
+
+main:
+	VMOVUPS       (R9)(R10*4), Z5
+	VMULPS        (DI)(R10*4), Z5, Z6
+	VCMPPS        $0x00, Z0, Z5, K1
+	VMOVAPS       Z6, Z6
+	VMOVAPS       Z5, K1, Z6
+	VMOVUPS       Z6, (DI)(R10*4)
+	VMULPS        (R8)(R10*4), Z5, Z6
+	VMOVAPS       Z6, Z6
+	VMOVAPS       Z5, K1, Z6
+	VMOVUPS       Z6, (R8)(R10*4)
+	VCVTPS2PD     Y6, Z5
+	VEXTRACTF64X4 $0x01, Z6, Y6
+	VCVTPS2PD     Y6, Z6
+	VADDPD        Z5, Z1, Z1
+	VADDPD        Z6, Z2, Z2
+	VMOVUPS       64(R9)(R10*4), Z5
+	VMULPS        64(DI)(R10*4), Z5, Z6
+	VCMPPS        $0x00, Z0, Z5, K1
+	VMOVAPS       Z6, Z6
+	VMOVAPS       Z5, K1, Z6
+	VMOVUPS       Z6, 64(DI)(R10*4)
+	VMULPS        64(R8)(R10*4), Z5, Z6
+	VMOVAPS       Z6, Z6
+	VMOVAPS       Z5, K1, Z6
+	VMOVUPS       Z6, 64(R8)(R10*4)
+	VCVTPS2PD     Y6, Z5
+	VEXTRACTF64X4 $0x01, Z6, Y6
+	VCVTPS2PD     Y6, Z6
+	VADDPD        Z5, Z3, Z3
+	VADDPD        Z6, Z4, Z4
+	VMOVUPS       128(R9)(R10*4), Z5
+	VMULPS        128(DI)(R10*4), Z5, Z6
+	VCMPPS        $0x00, Z0, Z5, K1
+	VMOVAPS       Z6, Z6
+	VMOVAPS       Z5, K1, Z6
+	VMOVUPS       Z6, 128(DI)(R10*4)
+	VMULPS        128(R8)(R10*4), Z5, Z6
+	VMOVAPS       Z6, Z6
+	VMOVAPS       Z5, K1, Z6
+	VMOVUPS       Z6, 128(R8)(R10*4)
+	VCVTPS2PD     Y6, Z5
+	VEXTRACTF64X4 $0x01, Z6, Y6
+	VCVTPS2PD     Y6, Z6
+	VADDPD        Z5, Z1, Z1
+	VADDPD        Z6, Z2, Z2
+	VMOVUPS       192(R9)(R10*4), Z5
+	VMULPS        192(DI)(R10*4), Z5, Z6
+	VCMPPS        $0x00, Z0, Z5, K1
+	VMOVAPS       Z6, Z6
+	VMOVAPS       Z5, K1, Z6
+	VMOVUPS       Z6, 192(DI)(R10*4)
+	VMULPS        192(R8)(R10*4), Z5, Z6
+	VMOVAPS       Z6, Z6
+	VMOVAPS       Z5, K1, Z6
+	VMOVUPS       Z6, 192(R8)(R10*4)
+	VCVTPS2PD     Y6, Z5
+	VEXTRACTF64X4 $0x01, Z6, Y6
+	VCVTPS2PD     Y6, Z6
+	VADDPD        Z5, Z3, Z3
+	VADDPD        Z6, Z4, Z4
+	ADDQ          $+64, R10
+	CMPQ          R10, R11
+	JLT           main
+	VMOVUPS       Z1, (AX)
+	VMOVUPS       Z2, 64(AX)
+	VMOVUPS       Z3, 128(AX)
+	VMOVUPS       Z4, 192(AX)
+
+mainend:
+	MOVQ SI, R11
+	ANDQ $-16, R11
+	CMPQ R10, R11
+	JGE  loopend
+
+loop:
+	MOVQ          R10, R12
+	ANDQ          $+31, R12
+	VMOVUPS       (R9)(R10*4), Z1
+	VMULPS        (DI)(R10*4), Z1, Z2
+	VCMPPS        $0x00, Z0, Z1, K1
+	VMOVAPS       Z2, Z2
+	VMOVAPS       Z1, K1, Z2
+	VMOVUPS       Z2, (DI)(R10*4)
+	VMULPS        (R8)(R10*4), Z1, Z2
+	VMOVAPS       Z2, Z2
+	VMOVAPS       Z1, K1, Z2
+	VMOVUPS       Z2, (R8)(R10*4)
+	VCVTPS2PD     Y2, Z1
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	VMOVUPS       (AX)(R12*8), Z3
+	VADDPD        Z1, Z3, Z3
+	VMOVUPS       Z3, (AX)(R12*8)
+	VMOVUPS       64(AX)(R12*8), Z1
+	VADDPD        Z2, Z1, Z1
+	VMOVUPS       Z1, 64(AX)(R12*8)
+	ADDQ          $+16, R10
+	CMPQ          R10, R11
+	JLT           loop
+
+loopend:
+	SUBQ          R10, SI
+	JE            done
+	MOVL          $0x0000ffff, R11
+	BZHIL         SI, R11, R11
+	KMOVW         R11, K1
+	MOVQ          R10, SI
+	ANDQ          $+31, SI
+	VMOVUPS.Z     (R9)(R10*4), K1, Z1
+	VMOVUPS.Z     (DI)(R10*4), K1, Z2
+	VMULPS        Z2, Z1, Z2
+	VCMPPS        $0x00, Z0, Z1, K2
+	VMOVAPS       Z2, Z2
+	VMOVAPS       Z1, K2, Z2
+	VMOVUPS       Z2, K1, (DI)(R10*4)
+	VMOVUPS.Z     (R8)(R10*4), K1, Z2
+	VMULPS        Z2, Z1, Z2
+	VMOVAPS       Z2, Z2
+	VMOVAPS       Z1, K2, Z2
+	VMOVUPS       Z2, K1, (R8)(R10*4)
+	VMOVAPS.Z     Z2, K1, Z1
+	VCVTPS2PD     Y1, Z2
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VMOVUPS       (AX)(SI*8), Z3
+	VADDPD        Z2, Z3, Z3
+	VMOVUPS       Z3, (AX)(SI*8)
+	VMOVUPS       64(AX)(SI*8), Z2
+	VADDPD        Z1, Z2, Z2
+	VMOVUPS       Z2, 64(AX)(SI*8)
+
+done:
+	ADDQ $+72, CX
+	CMPQ CX, DX
 	JLT  entry
 
 end:

@@ -12887,15 +12887,16 @@ DATA constantsOfBCE<>+384(SB)/8, $0x7f8000007f800000
 DATA constantsOfBCE<>+392(SB)/8, $0x7f8000007f800000
 GLOBL constantsOfBCE<>(SB), RODATA|NOPTR, $400
 
-//	loss = -y·max(log x, -100) - (1-y)·max(log(1-x), -100)
-//	slope = (x - y) / max((1-x)·x, 1e-12)
+//	label = y·labelScale + labelShift
+//	loss = -label·max(log x, -100) - (1-label)·max(log(1-x), -100)
+//	slope = (x - label) / max((1-x)·x, 1e-12)
 //	grad ← slope·scale, each ← loss, sum += loss
 //
-// func BCE(list [][]float32, c *[1]float32, sum *[32]float64)
+// func BCE(list [][]float32, c *[3]float32, sum *[32]float64)
 // Requires: ASIMD
-TEXT ·BCE(SB), NOSPLIT, $32-40
+TEXT ·BCE(SB), NOSPLIT, $64-40
 	MOVD $constantsOfBCE<>(SB), R0
-	MOVD $locals-32(SP), R1
+	MOVD $locals-64(SP), R1
 	ADD $15, R1, R1
 	AND $-16, R1, R1
 	MOVD c+24(FP), R2
@@ -12930,6 +12931,12 @@ TEXT ·BCE(SB), NOSPLIT, $32-40
 	FMOVS 0(R2), F20
 	VDUP V20.S[0], V20.S4
 	FMOVQ F20, 0(R1)
+	FMOVS 4(R2), F20
+	VDUP V20.S[0], V20.S4
+	FMOVQ F20, 16(R1)
+	FMOVS 8(R2), F20
+	VDUP V20.S[0], V20.S4
+	FMOVQ F20, 32(R1)
 	SUB $96, R5, R2
 
 entry:
@@ -12945,6 +12952,10 @@ entry:
 loop:
 	FMOVQ.P 16(R8), F20
 	FMOVQ.P 16(R9), F21
+	FMOVQ 16(R1), F22
+	WORD $0x6e36deb5 // fmul v21.4s, v21.4s, v22.4s
+	FMOVQ 32(R1), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
 	WORD $0x4eb5d696 // fsub v22.4s, v20.4s, v21.4s
 	WORD $0x4eb4d417 // fsub v23.4s, v0.4s, v20.4s
 	WORD $0x6e34def7 // fmul v23.4s, v23.4s, v20.4s
@@ -13098,6 +13109,10 @@ loopend:
 single:
 	FMOVS.P 4(R8), F20
 	FMOVS.P 4(R9), F21
+	FMOVQ 16(R1), F22
+	WORD $0x6e36deb5 // fmul v21.4s, v21.4s, v22.4s
+	FMOVQ 32(R1), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
 	WORD $0x4eb5d696 // fsub v22.4s, v20.4s, v21.4s
 	WORD $0x4eb4d417 // fsub v23.4s, v0.4s, v20.4s
 	WORD $0x6e34def7 // fmul v23.4s, v23.4s, v20.4s
@@ -13299,16 +13314,16 @@ DATA constantsOfBCEClip<>+368(SB)/8, $0x7fc000007fc00000
 DATA constantsOfBCEClip<>+376(SB)/8, $0x7fc000007fc00000
 GLOBL constantsOfBCEClip<>(SB), RODATA|NOPTR, $384
 
-//	q = x clipped to [low, high]
-//	loss = -y·log q - (1-y)·log(1-q)
-//	slope = (q - y) / ((1-q)·q), 0 where x is clipped
+//	label = y·labelScale + labelShift, q = x clipped to [low, high]
+//	loss = -label·log q - (1-label)·log(1-q)
+//	slope = (q - label) / ((1-q)·q), 0 where x is clipped
 //	grad ← slope·scale, each ← loss, sum += loss
 //
-// func BCEClip(list [][]float32, c *[1]float32, sum *[32]float64)
+// func BCEClip(list [][]float32, c *[3]float32, sum *[32]float64)
 // Requires: ASIMD
-TEXT ·BCEClip(SB), NOSPLIT, $32-40
+TEXT ·BCEClip(SB), NOSPLIT, $64-40
 	MOVD $constantsOfBCEClip<>(SB), R0
-	MOVD $locals-32(SP), R1
+	MOVD $locals-64(SP), R1
 	ADD $15, R1, R1
 	AND $-16, R1, R1
 	MOVD c+24(FP), R2
@@ -13345,6 +13360,12 @@ TEXT ·BCEClip(SB), NOSPLIT, $32-40
 	FMOVS 0(R2), F22
 	VDUP V22.S[0], V22.S4
 	FMOVQ F22, 0(R1)
+	FMOVS 4(R2), F22
+	VDUP V22.S[0], V22.S4
+	FMOVQ F22, 16(R1)
+	FMOVS 8(R2), F22
+	VDUP V22.S[0], V22.S4
+	FMOVQ F22, 32(R1)
 	SUB $96, R5, R2
 
 entry:
@@ -13364,6 +13385,10 @@ loop:
 	WORD $0x6ea4e6f8 // fcmgt v24.4s, v23.4s, v4.4s
 	WORD $0x6e771c98 // bsl v24.16b, v4.16b, v23.16b
 	FMOVQ.P 16(R9), F23
+	FMOVQ 16(R1), F25
+	WORD $0x6e39def7 // fmul v23.4s, v23.4s, v25.4s
+	FMOVQ 32(R1), F25
+	WORD $0x4e39d6f7 // fadd v23.4s, v23.4s, v25.4s
 	WORD $0x4eb7d719 // fsub v25.4s, v24.4s, v23.4s
 	WORD $0x4eb8d43a // fsub v26.4s, v1.4s, v24.4s
 	WORD $0x6e38df5b // fmul v27.4s, v26.4s, v24.4s
@@ -13511,6 +13536,10 @@ single:
 	WORD $0x6ea4e6f8 // fcmgt v24.4s, v23.4s, v4.4s
 	WORD $0x6e771c98 // bsl v24.16b, v4.16b, v23.16b
 	FMOVS.P 4(R9), F23
+	FMOVQ 16(R1), F25
+	WORD $0x6e39def7 // fmul v23.4s, v23.4s, v25.4s
+	FMOVQ 32(R1), F25
+	WORD $0x4e39d6f7 // fadd v23.4s, v23.4s, v25.4s
 	WORD $0x4eb7d719 // fsub v25.4s, v24.4s, v23.4s
 	WORD $0x4eb8d43a // fsub v26.4s, v1.4s, v24.4s
 	WORD $0x6e38df5b // fmul v27.4s, v26.4s, v24.4s
@@ -13710,15 +13739,16 @@ DATA constantsOfBCEWithLogits<>+432(SB)/8, $0x7fc000007fc00000
 DATA constantsOfBCEWithLogits<>+440(SB)/8, $0x7fc000007fc00000
 GLOBL constantsOfBCEWithLogits<>(SB), RODATA|NOPTR, $448
 
-//	loss = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
-//	slope = (1-y)·σ(x) - positive·y·σ(-x)
+//	label = y·labelScale + labelShift
+//	loss = (1-label)·log(1 + e^x) + positive·label·log(1 + e^-x)
+//	slope = (1-label)·σ(x) - positive·label·σ(-x)
 //	grad ← slope·scale, each ← loss, sum += loss
 //
-// func BCEWithLogits(list [][]float32, c *[2]float32, sum *[32]float64)
+// func BCEWithLogits(list [][]float32, c *[4]float32, sum *[32]float64)
 // Requires: ASIMD
-TEXT ·BCEWithLogits(SB), NOSPLIT, $48-40
+TEXT ·BCEWithLogits(SB), NOSPLIT, $80-40
 	MOVD $constantsOfBCEWithLogits<>(SB), R0
-	MOVD $locals-48(SP), R1
+	MOVD $locals-80(SP), R1
 	ADD $15, R1, R1
 	AND $-16, R1, R1
 	MOVD c+24(FP), R2
@@ -13740,6 +13770,12 @@ TEXT ·BCEWithLogits(SB), NOSPLIT, $48-40
 	FMOVS 4(R2), F4
 	VDUP V4.S[0], V4.S4
 	FMOVQ F4, 16(R1)
+	FMOVS 8(R2), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ F4, 32(R1)
+	FMOVS 12(R2), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ F4, 48(R1)
 	SUB $96, R5, R2
 
 entry:
@@ -13754,6 +13790,12 @@ entry:
 
 main:
 	FLDPQ.P 32(R9), (F4, F5)
+	FMOVQ 32(R1), F6
+	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
+	WORD $0x6e26dca5 // fmul v5.4s, v5.4s, v6.4s
+	FMOVQ 48(R1), F6
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e26d4a5 // fadd v5.4s, v5.4s, v6.4s
 	WORD $0x4ea4d406 // fsub v6.4s, v0.4s, v4.4s
 	WORD $0x4ea5d407 // fsub v7.4s, v0.4s, v5.4s
 	FLDPQ.P 32(R8), (F8, F9)
@@ -14041,6 +14083,10 @@ mainend:
 
 loop:
 	FMOVQ.P 16(R9), F4
+	FMOVQ 32(R1), F5
+	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
+	FMOVQ 48(R1), F5
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
 	WORD $0x4ea4d405 // fsub v5.4s, v0.4s, v4.4s
 	FMOVQ.P 16(R8), F6
 	WORD $0x4ea0f8c7 // fabs v7.4s, v6.4s
@@ -14207,6 +14253,10 @@ loopend:
 
 single:
 	FMOVS.P 4(R9), F4
+	FMOVQ 32(R1), F5
+	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
+	FMOVQ 48(R1), F5
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
 	WORD $0x4ea4d405 // fsub v5.4s, v0.4s, v4.4s
 	FMOVS.P 4(R8), F6
 	WORD $0x4ea0f8c7 // fabs v7.4s, v6.4s
@@ -17643,6 +17693,1165 @@ singleend:
 end:
 	RET
 
+DATA constantsOfFocal<>+0(SB)/8, $0x3f8000003f800000
+DATA constantsOfFocal<>+8(SB)/8, $0x3f8000003f800000
+DATA constantsOfFocal<>+16(SB)/8, $0x3f3504f33f3504f3
+DATA constantsOfFocal<>+24(SB)/8, $0x3f3504f33f3504f3
+DATA constantsOfFocal<>+32(SB)/8, $0x3f3172003f317200
+DATA constantsOfFocal<>+40(SB)/8, $0x3f3172003f317200
+DATA constantsOfFocal<>+48(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfFocal<>+56(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfFocal<>+64(SB)/8, $0xfffff000fffff000
+DATA constantsOfFocal<>+72(SB)/8, $0xfffff000fffff000
+DATA constantsOfFocal<>+80(SB)/8, $0x4b4000fe4b4000fe
+DATA constantsOfFocal<>+88(SB)/8, $0x4b4000fe4b4000fe
+DATA constantsOfFocal<>+96(SB)/8, $0x0000000000000000
+DATA constantsOfFocal<>+104(SB)/8, $0x0000000000000000
+DATA constantsOfFocal<>+112(SB)/8, $0x007fffff007fffff
+DATA constantsOfFocal<>+120(SB)/8, $0x007fffff007fffff
+DATA constantsOfFocal<>+128(SB)/8, $0x3f0000003f000000
+DATA constantsOfFocal<>+136(SB)/8, $0x3f0000003f000000
+DATA constantsOfFocal<>+144(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfFocal<>+152(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfFocal<>+160(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfFocal<>+168(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfFocal<>+176(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfFocal<>+184(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfFocal<>+192(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfFocal<>+200(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfFocal<>+208(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfFocal<>+216(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfFocal<>+224(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfFocal<>+232(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfFocal<>+240(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfFocal<>+248(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfFocal<>+256(SB)/8, $0xbe800003be800003
+DATA constantsOfFocal<>+264(SB)/8, $0xbe800003be800003
+DATA constantsOfFocal<>+272(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constantsOfFocal<>+280(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constantsOfFocal<>+288(SB)/8, $0xc2d00000c2d00000
+DATA constantsOfFocal<>+296(SB)/8, $0xc2d00000c2d00000
+DATA constantsOfFocal<>+304(SB)/8, $0x42b2000042b20000
+DATA constantsOfFocal<>+312(SB)/8, $0x42b2000042b20000
+DATA constantsOfFocal<>+320(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfFocal<>+328(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfFocal<>+336(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constantsOfFocal<>+344(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constantsOfFocal<>+352(SB)/8, $0x3c091e903c091e90
+DATA constantsOfFocal<>+360(SB)/8, $0x3c091e903c091e90
+DATA constantsOfFocal<>+368(SB)/8, $0x3d2aac833d2aac83
+DATA constantsOfFocal<>+376(SB)/8, $0x3d2aac833d2aac83
+DATA constantsOfFocal<>+384(SB)/8, $0x3e2aaa473e2aaa47
+DATA constantsOfFocal<>+392(SB)/8, $0x3e2aaa473e2aaa47
+DATA constantsOfFocal<>+400(SB)/8, $0x3efffffe3efffffe
+DATA constantsOfFocal<>+408(SB)/8, $0x3efffffe3efffffe
+GLOBL constantsOfFocal<>(SB), RODATA|NOPTR, $416
+
+//	m = wrong^gamma, alpha = alphaYes·y + alphaNo·(1-y)
+//	grad ← m·alpha·(grad + gamma·bend·each)·scale, each ← m·alpha·each, sum += each
+//
+// func Focal(list [][]float32, c *[4]float32, sum *[32]float64)
+// Requires: ASIMD
+TEXT ·Focal(SB), NOSPLIT, $0-40
+	MOVD $constantsOfFocal<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD sum+32(FP), R2
+	MOVD list_base+0(FP), R3
+	MOVD list_len+8(FP), R4
+	MOVD $24, R5
+	MUL R5, R4, R4
+	ADD R3, R4, R4
+	CMP R4, R3
+	BGE end
+	FMOVS 4(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVQ 0(R0), F1
+	FMOVQ 16(R0), F2
+	FMOVQ 32(R0), F3
+	FMOVQ 48(R0), F4
+	FMOVQ 64(R0), F5
+	WORD $0x4e251c05 // and v5.16b, v0.16b, v5.16b
+	WORD $0x4ea5d406 // fsub v6.4s, v0.4s, v5.4s
+	FMOVQ 80(R0), F7
+	FMOVQ 96(R0), F8
+	FMOVS 0(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 8(R1), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS 12(R1), F11
+	VDUP V11.S[0], V11.S4
+	SUB $120, R4, R1
+
+entry:
+	MOVD 8(R3), R1
+	MOVD 0(R3), R5
+	MOVD 24(R3), R6
+	MOVD 48(R3), R7
+	MOVD 72(R3), R8
+	MOVD 96(R3), R9
+	MOVD $0, R10
+	SUBS $8, R1, R1
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R8), (F12, F13)
+	WORD $0x6ea2858c // sub v12.4s, v12.4s, v2.4s
+	WORD $0x6ea285ad // sub v13.4s, v13.4s, v2.4s
+	WORD $0x4f29058e // sshr v14.4s, v12.4s, #23
+	WORD $0x4f2905af // sshr v15.4s, v13.4s, #23
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e23ddd0 // fmul v16.4s, v14.4s, v3.4s
+	WORD $0x6e23ddf1 // fmul v17.4s, v15.4s, v3.4s
+	FMOVQ 112(R0), F18
+	WORD $0x4e321d8c // and v12.16b, v12.16b, v18.16b
+	WORD $0x4e321dad // and v13.16b, v13.16b, v18.16b
+	WORD $0x4ea2858c // add v12.4s, v12.4s, v2.4s
+	WORD $0x4ea285ad // add v13.4s, v13.4s, v2.4s
+	WORD $0x4ea1d58c // fsub v12.4s, v12.4s, v1.4s
+	WORD $0x4ea1d5ad // fsub v13.4s, v13.4s, v1.4s
+	FMOVQ 128(R0), F18
+	WORD $0x6e2cde53 // fmul v19.4s, v18.4s, v12.4s
+	WORD $0x6e2dde52 // fmul v18.4s, v18.4s, v13.4s
+	WORD $0x6e2cde73 // fmul v19.4s, v19.4s, v12.4s
+	WORD $0x6e2dde52 // fmul v18.4s, v18.4s, v13.4s
+	WORD $0x4eb3d594 // fsub v20.4s, v12.4s, v19.4s
+	WORD $0x4eb2d5b5 // fsub v21.4s, v13.4s, v18.4s
+	WORD $0x4e34d616 // fadd v22.4s, v16.4s, v20.4s
+	WORD $0x4e35d637 // fadd v23.4s, v17.4s, v21.4s
+	WORD $0x4eb4d598 // fsub v24.4s, v12.4s, v20.4s
+	WORD $0x4eb5d5b9 // fsub v25.4s, v13.4s, v21.4s
+	WORD $0x4eb3d713 // fsub v19.4s, v24.4s, v19.4s
+	WORD $0x4eb2d732 // fsub v18.4s, v25.4s, v18.4s
+	WORD $0x4eb6d610 // fsub v16.4s, v16.4s, v22.4s
+	WORD $0x4eb7d631 // fsub v17.4s, v17.4s, v23.4s
+	WORD $0x4e34d610 // fadd v16.4s, v16.4s, v20.4s
+	WORD $0x4e35d631 // fadd v17.4s, v17.4s, v21.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e31d651 // fadd v17.4s, v18.4s, v17.4s
+	FMOVQ 144(R0), F18
+	WORD $0x6e2cde53 // fmul v19.4s, v18.4s, v12.4s
+	WORD $0x6e2dde52 // fmul v18.4s, v18.4s, v13.4s
+	FMOVQ 160(R0), F20
+	WORD $0x4e34d673 // fadd v19.4s, v19.4s, v20.4s
+	WORD $0x4e34d652 // fadd v18.4s, v18.4s, v20.4s
+	WORD $0x6e2cde73 // fmul v19.4s, v19.4s, v12.4s
+	WORD $0x6e2dde52 // fmul v18.4s, v18.4s, v13.4s
+	FMOVQ 176(R0), F20
+	WORD $0x4e34d673 // fadd v19.4s, v19.4s, v20.4s
+	WORD $0x4e34d652 // fadd v18.4s, v18.4s, v20.4s
+	WORD $0x6e2cde73 // fmul v19.4s, v19.4s, v12.4s
+	WORD $0x6e2dde52 // fmul v18.4s, v18.4s, v13.4s
+	FMOVQ 192(R0), F20
+	WORD $0x4e34d673 // fadd v19.4s, v19.4s, v20.4s
+	WORD $0x4e34d652 // fadd v18.4s, v18.4s, v20.4s
+	WORD $0x6e2cde73 // fmul v19.4s, v19.4s, v12.4s
+	WORD $0x6e2dde52 // fmul v18.4s, v18.4s, v13.4s
+	FMOVQ 208(R0), F20
+	WORD $0x4e34d673 // fadd v19.4s, v19.4s, v20.4s
+	WORD $0x4e34d652 // fadd v18.4s, v18.4s, v20.4s
+	WORD $0x6e2cde73 // fmul v19.4s, v19.4s, v12.4s
+	WORD $0x6e2dde52 // fmul v18.4s, v18.4s, v13.4s
+	FMOVQ 224(R0), F20
+	WORD $0x4e34d673 // fadd v19.4s, v19.4s, v20.4s
+	WORD $0x4e34d652 // fadd v18.4s, v18.4s, v20.4s
+	WORD $0x6e2cde73 // fmul v19.4s, v19.4s, v12.4s
+	WORD $0x6e2dde52 // fmul v18.4s, v18.4s, v13.4s
+	FMOVQ 240(R0), F20
+	WORD $0x4e34d673 // fadd v19.4s, v19.4s, v20.4s
+	WORD $0x4e34d652 // fadd v18.4s, v18.4s, v20.4s
+	WORD $0x6e2cde73 // fmul v19.4s, v19.4s, v12.4s
+	WORD $0x6e2dde52 // fmul v18.4s, v18.4s, v13.4s
+	FMOVQ 256(R0), F20
+	WORD $0x4e34d673 // fadd v19.4s, v19.4s, v20.4s
+	WORD $0x4e34d652 // fadd v18.4s, v18.4s, v20.4s
+	WORD $0x6e2cde73 // fmul v19.4s, v19.4s, v12.4s
+	WORD $0x6e2dde52 // fmul v18.4s, v18.4s, v13.4s
+	FMOVQ 272(R0), F20
+	WORD $0x4e34d673 // fadd v19.4s, v19.4s, v20.4s
+	WORD $0x4e34d652 // fadd v18.4s, v18.4s, v20.4s
+	WORD $0x6e2cdd94 // fmul v20.4s, v12.4s, v12.4s
+	WORD $0x6e2dddb5 // fmul v21.4s, v13.4s, v13.4s
+	WORD $0x6e2cde8c // fmul v12.4s, v20.4s, v12.4s
+	WORD $0x6e2ddead // fmul v13.4s, v21.4s, v13.4s
+	WORD $0x6e2cde6c // fmul v12.4s, v19.4s, v12.4s
+	WORD $0x6e2dde4d // fmul v13.4s, v18.4s, v13.4s
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2fd5ad // fadd v13.4s, v13.4s, v15.4s
+	WORD $0x4e2cd60c // fadd v12.4s, v16.4s, v12.4s
+	WORD $0x4e2dd62d // fadd v13.4s, v17.4s, v13.4s
+	WORD $0x4e2cd6ce // fadd v14.4s, v22.4s, v12.4s
+	WORD $0x4e2dd6ef // fadd v15.4s, v23.4s, v13.4s
+	WORD $0x6e2edc10 // fmul v16.4s, v0.4s, v14.4s
+	WORD $0x6e2fdc11 // fmul v17.4s, v0.4s, v15.4s
+	FMOVQ 288(R0), F18
+	WORD $0x6eb0e653 // fcmgt v19.4s, v18.4s, v16.4s
+	WORD $0x6e701e53 // bsl v19.16b, v18.16b, v16.16b
+	WORD $0x6eb1e654 // fcmgt v20.4s, v18.4s, v17.4s
+	WORD $0x6e711e54 // bsl v20.16b, v18.16b, v17.16b
+	FMOVQ 304(R0), F18
+	WORD $0x6eb2e675 // fcmgt v21.4s, v19.4s, v18.4s
+	WORD $0x6e731e55 // bsl v21.16b, v18.16b, v19.16b
+	WORD $0x6eb2e693 // fcmgt v19.4s, v20.4s, v18.4s
+	WORD $0x6e741e53 // bsl v19.16b, v18.16b, v20.16b
+	FMOVQ 320(R0), F18
+	WORD $0x6e32deb4 // fmul v20.4s, v21.4s, v18.4s
+	WORD $0x6e32de72 // fmul v18.4s, v19.4s, v18.4s
+	WORD $0x4e27d694 // fadd v20.4s, v20.4s, v7.4s
+	WORD $0x4e27d652 // fadd v18.4s, v18.4s, v7.4s
+	WORD $0x4ea7d698 // fsub v24.4s, v20.4s, v7.4s
+	WORD $0x4ea7d659 // fsub v25.4s, v18.4s, v7.4s
+	WORD $0x6e23df1a // fmul v26.4s, v24.4s, v3.4s
+	WORD $0x6e23df3b // fmul v27.4s, v25.4s, v3.4s
+	WORD $0x4ebad6b5 // fsub v21.4s, v21.4s, v26.4s
+	WORD $0x4ebbd673 // fsub v19.4s, v19.4s, v27.4s
+	WORD $0x6e24df18 // fmul v24.4s, v24.4s, v4.4s
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	WORD $0x4eb8d6ba // fsub v26.4s, v21.4s, v24.4s
+	WORD $0x4eb9d67b // fsub v27.4s, v19.4s, v25.4s
+	FMOVQ 336(R0), F28
+	WORD $0x6e3adf9d // fmul v29.4s, v28.4s, v26.4s
+	WORD $0x6e3bdf9c // fmul v28.4s, v28.4s, v27.4s
+	FMOVQ 352(R0), F30
+	WORD $0x4e3ed7bd // fadd v29.4s, v29.4s, v30.4s
+	WORD $0x4e3ed79c // fadd v28.4s, v28.4s, v30.4s
+	WORD $0x6e3adfbd // fmul v29.4s, v29.4s, v26.4s
+	WORD $0x6e3bdf9c // fmul v28.4s, v28.4s, v27.4s
+	FMOVQ 368(R0), F30
+	WORD $0x4e3ed7bd // fadd v29.4s, v29.4s, v30.4s
+	WORD $0x4e3ed79c // fadd v28.4s, v28.4s, v30.4s
+	WORD $0x6e3adfbd // fmul v29.4s, v29.4s, v26.4s
+	WORD $0x6e3bdf9c // fmul v28.4s, v28.4s, v27.4s
+	FMOVQ 384(R0), F30
+	WORD $0x4e3ed7bd // fadd v29.4s, v29.4s, v30.4s
+	WORD $0x4e3ed79c // fadd v28.4s, v28.4s, v30.4s
+	WORD $0x6e3adfbd // fmul v29.4s, v29.4s, v26.4s
+	WORD $0x6e3bdf9c // fmul v28.4s, v28.4s, v27.4s
+	FMOVQ 400(R0), F30
+	WORD $0x4e3ed7bd // fadd v29.4s, v29.4s, v30.4s
+	WORD $0x4e3ed79c // fadd v28.4s, v28.4s, v30.4s
+	WORD $0x6e3adf5e // fmul v30.4s, v26.4s, v26.4s
+	WORD $0x6e3bdf7f // fmul v31.4s, v27.4s, v27.4s
+	WORD $0x6e3edfbd // fmul v29.4s, v29.4s, v30.4s
+	WORD $0x6e3fdf9c // fmul v28.4s, v28.4s, v31.4s
+	WORD $0x4ebad6b5 // fsub v21.4s, v21.4s, v26.4s
+	WORD $0x4ebbd673 // fsub v19.4s, v19.4s, v27.4s
+	WORD $0x4eb8d6b5 // fsub v21.4s, v21.4s, v24.4s
+	WORD $0x4eb9d673 // fsub v19.4s, v19.4s, v25.4s
+	WORD $0x4e35d7b5 // fadd v21.4s, v29.4s, v21.4s
+	WORD $0x4e33d793 // fadd v19.4s, v28.4s, v19.4s
+	WORD $0x4e35d755 // fadd v21.4s, v26.4s, v21.4s
+	WORD $0x4e33d773 // fadd v19.4s, v27.4s, v19.4s
+	WORD $0x4e35d435 // fadd v21.4s, v1.4s, v21.4s
+	WORD $0x4e33d433 // fadd v19.4s, v1.4s, v19.4s
+	WORD $0x6f3f0698 // ushr v24.4s, v20.4s, #1
+	WORD $0x6f3f0659 // ushr v25.4s, v18.4s, #1
+	WORD $0x4f37571a // shl v26.4s, v24.4s, #23
+	WORD $0x4f37573b // shl v27.4s, v25.4s, #23
+	WORD $0x6e3adeb5 // fmul v21.4s, v21.4s, v26.4s
+	WORD $0x6e3bde73 // fmul v19.4s, v19.4s, v27.4s
+	WORD $0x6eb88694 // sub v20.4s, v20.4s, v24.4s
+	WORD $0x6eb98652 // sub v18.4s, v18.4s, v25.4s
+	WORD $0x4f375694 // shl v20.4s, v20.4s, #23
+	WORD $0x4f375652 // shl v18.4s, v18.4s, #23
+	WORD $0x6e34deb4 // fmul v20.4s, v21.4s, v20.4s
+	WORD $0x6e32de72 // fmul v18.4s, v19.4s, v18.4s
+	FMOVQ 64(R0), F19
+	WORD $0x4e331dd5 // and v21.16b, v14.16b, v19.16b
+	WORD $0x4e331df3 // and v19.16b, v15.16b, v19.16b
+	WORD $0x6e35dcb8 // fmul v24.4s, v5.4s, v21.4s
+	WORD $0x6e33dcb9 // fmul v25.4s, v5.4s, v19.4s
+	WORD $0x4eb0d710 // fsub v16.4s, v24.4s, v16.4s
+	WORD $0x4eb1d731 // fsub v17.4s, v25.4s, v17.4s
+	WORD $0x4eb5d5d8 // fsub v24.4s, v14.4s, v21.4s
+	WORD $0x4eb3d5f9 // fsub v25.4s, v15.4s, v19.4s
+	WORD $0x6e38dcba // fmul v26.4s, v5.4s, v24.4s
+	WORD $0x6e39dcbb // fmul v27.4s, v5.4s, v25.4s
+	WORD $0x4e3ad610 // fadd v16.4s, v16.4s, v26.4s
+	WORD $0x4e3bd631 // fadd v17.4s, v17.4s, v27.4s
+	WORD $0x6e35dcd5 // fmul v21.4s, v6.4s, v21.4s
+	WORD $0x6e33dcd3 // fmul v19.4s, v6.4s, v19.4s
+	WORD $0x4e35d610 // fadd v16.4s, v16.4s, v21.4s
+	WORD $0x4e33d631 // fadd v17.4s, v17.4s, v19.4s
+	WORD $0x6e38dcd3 // fmul v19.4s, v6.4s, v24.4s
+	WORD $0x6e39dcd5 // fmul v21.4s, v6.4s, v25.4s
+	WORD $0x4e33d610 // fadd v16.4s, v16.4s, v19.4s
+	WORD $0x4e35d631 // fadd v17.4s, v17.4s, v21.4s
+	WORD $0x4eaed6ce // fsub v14.4s, v22.4s, v14.4s
+	WORD $0x4eafd6ef // fsub v15.4s, v23.4s, v15.4s
+	WORD $0x4e2cd5cc // fadd v12.4s, v14.4s, v12.4s
+	WORD $0x4e2dd5ed // fadd v13.4s, v15.4s, v13.4s
+	WORD $0x6e2cdc0c // fmul v12.4s, v0.4s, v12.4s
+	WORD $0x6e2ddc0d // fmul v13.4s, v0.4s, v13.4s
+	WORD $0x4e2cd60c // fadd v12.4s, v16.4s, v12.4s
+	WORD $0x4e2dd62d // fadd v13.4s, v17.4s, v13.4s
+	WORD $0x6e2cde8c // fmul v12.4s, v20.4s, v12.4s
+	WORD $0x6e2dde4d // fmul v13.4s, v18.4s, v13.4s
+	WORD $0x4e2cd68c // fadd v12.4s, v20.4s, v12.4s
+	WORD $0x4e2dd64d // fadd v13.4s, v18.4s, v13.4s
+	FLDPQ.P 32(R7), (F14, F15)
+	WORD $0x6e2addd0 // fmul v16.4s, v14.4s, v10.4s
+	WORD $0x6e2addf1 // fmul v17.4s, v15.4s, v10.4s
+	WORD $0x4eaed42e // fsub v14.4s, v1.4s, v14.4s
+	WORD $0x4eafd42f // fsub v15.4s, v1.4s, v15.4s
+	WORD $0x6e2bddce // fmul v14.4s, v14.4s, v11.4s
+	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
+	WORD $0x4e2ed60e // fadd v14.4s, v16.4s, v14.4s
+	WORD $0x4e2fd62f // fadd v15.4s, v17.4s, v15.4s
+	FLDPQ.P 32(R5), (F16, F17)
+	FLDPQ.P 32(R9), (F18, F19)
+	WORD $0x6e20de52 // fmul v18.4s, v18.4s, v0.4s
+	WORD $0x6e20de73 // fmul v19.4s, v19.4s, v0.4s
+	FLDPQ.P 32(R6), (F20, F21)
+	WORD $0x6e34de56 // fmul v22.4s, v18.4s, v20.4s
+	WORD $0x6e35de77 // fmul v23.4s, v19.4s, v21.4s
+	WORD $0x4e28e658 // fcmeq v24.4s, v18.4s, v8.4s
+	WORD $0x4e28e679 // fcmeq v25.4s, v19.4s, v8.4s
+	WORD $0x6e761e58 // bsl v24.16b, v18.16b, v22.16b
+	WORD $0x6e771e79 // bsl v25.16b, v19.16b, v23.16b
+	WORD $0x4e38d610 // fadd v16.4s, v16.4s, v24.4s
+	WORD $0x4e39d631 // fadd v17.4s, v17.4s, v25.4s
+	WORD $0x6e30ddd0 // fmul v16.4s, v14.4s, v16.4s
+	WORD $0x6e31ddf1 // fmul v17.4s, v15.4s, v17.4s
+	WORD $0x6e30dd90 // fmul v16.4s, v12.4s, v16.4s
+	WORD $0x6e31ddb1 // fmul v17.4s, v13.4s, v17.4s
+	WORD $0x6e29de10 // fmul v16.4s, v16.4s, v9.4s
+	WORD $0x6e29de31 // fmul v17.4s, v17.4s, v9.4s
+	FSTPQ (F16, F17), -32(R5)
+	WORD $0x6e34ddd0 // fmul v16.4s, v14.4s, v20.4s
+	WORD $0x6e35ddf1 // fmul v17.4s, v15.4s, v21.4s
+	WORD $0x4e28e5d2 // fcmeq v18.4s, v14.4s, v8.4s
+	WORD $0x4e28e5f3 // fcmeq v19.4s, v15.4s, v8.4s
+	WORD $0x6e701dd2 // bsl v18.16b, v14.16b, v16.16b
+	WORD $0x6e711df3 // bsl v19.16b, v15.16b, v17.16b
+	WORD $0x6e32dd8c // fmul v12.4s, v12.4s, v18.4s
+	WORD $0x6e33ddad // fmul v13.4s, v13.4s, v19.4s
+	FSTPQ (F12, F13), -32(R6)
+	ADD R10<<3, R2, R11
+	WORD $0x0e61798e // fcvtl v14.2d, v12.2s
+	WORD $0x4e61798c // fcvtl2 v12.2d, v12.4s
+	FLDPQ 0(R11), (F15, F16)
+	WORD $0x4e6ed5ef // fadd v15.2d, v15.2d, v14.2d
+	WORD $0x4e6cd610 // fadd v16.2d, v16.2d, v12.2d
+	FSTPQ (F15, F16), 0(R11)
+	WORD $0x0e6179ac // fcvtl v12.2d, v13.2s
+	WORD $0x4e6179ad // fcvtl2 v13.2d, v13.4s
+	FLDPQ 32(R11), (F14, F15)
+	WORD $0x4e6cd5ce // fadd v14.2d, v14.2d, v12.2d
+	WORD $0x4e6dd5ef // fadd v15.2d, v15.2d, v13.2d
+	FSTPQ (F14, F15), 32(R11)
+	ADD $8, R10, R10
+	AND $31, R10, R10
+	SUBS $8, R1, R1
+	BGE main
+
+mainend:
+	ADD $8, R1, R1
+	SUBS $4, R1, R1
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R8), F12
+	WORD $0x6ea2858c // sub v12.4s, v12.4s, v2.4s
+	WORD $0x4f29058d // sshr v13.4s, v12.4s, #23
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x6e23ddae // fmul v14.4s, v13.4s, v3.4s
+	FMOVQ 112(R0), F15
+	WORD $0x4e2f1d8c // and v12.16b, v12.16b, v15.16b
+	WORD $0x4ea2858c // add v12.4s, v12.4s, v2.4s
+	WORD $0x4ea1d58c // fsub v12.4s, v12.4s, v1.4s
+	FMOVQ 128(R0), F15
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	WORD $0x4eafd590 // fsub v16.4s, v12.4s, v15.4s
+	WORD $0x4e30d5d1 // fadd v17.4s, v14.4s, v16.4s
+	WORD $0x4eb0d592 // fsub v18.4s, v12.4s, v16.4s
+	WORD $0x4eafd64f // fsub v15.4s, v18.4s, v15.4s
+	WORD $0x4eb1d5ce // fsub v14.4s, v14.4s, v17.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4e2ed5ee // fadd v14.4s, v15.4s, v14.4s
+	FMOVQ 144(R0), F15
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ 160(R0), F16
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ 176(R0), F16
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ 192(R0), F16
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ 208(R0), F16
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ 224(R0), F16
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ 240(R0), F16
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ 256(R0), F16
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ 272(R0), F16
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x6e2cdd90 // fmul v16.4s, v12.4s, v12.4s
+	WORD $0x6e2cde0c // fmul v12.4s, v16.4s, v12.4s
+	WORD $0x6e2cddec // fmul v12.4s, v15.4s, v12.4s
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x4e2cd5cc // fadd v12.4s, v14.4s, v12.4s
+	WORD $0x4e2cd62d // fadd v13.4s, v17.4s, v12.4s
+	WORD $0x6e2ddc0e // fmul v14.4s, v0.4s, v13.4s
+	FMOVQ 288(R0), F15
+	WORD $0x6eaee5f0 // fcmgt v16.4s, v15.4s, v14.4s
+	WORD $0x6e6e1df0 // bsl v16.16b, v15.16b, v14.16b
+	FMOVQ 304(R0), F15
+	WORD $0x6eafe612 // fcmgt v18.4s, v16.4s, v15.4s
+	WORD $0x6e701df2 // bsl v18.16b, v15.16b, v16.16b
+	FMOVQ 320(R0), F15
+	WORD $0x6e2fde4f // fmul v15.4s, v18.4s, v15.4s
+	WORD $0x4e27d5ef // fadd v15.4s, v15.4s, v7.4s
+	WORD $0x4ea7d5f0 // fsub v16.4s, v15.4s, v7.4s
+	WORD $0x6e23de13 // fmul v19.4s, v16.4s, v3.4s
+	WORD $0x4eb3d652 // fsub v18.4s, v18.4s, v19.4s
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x4eb0d653 // fsub v19.4s, v18.4s, v16.4s
+	FMOVQ 336(R0), F20
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	FMOVQ 352(R0), F21
+	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	FMOVQ 368(R0), F21
+	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	FMOVQ 384(R0), F21
+	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	FMOVQ 400(R0), F21
+	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
+	WORD $0x6e33de75 // fmul v21.4s, v19.4s, v19.4s
+	WORD $0x6e35de94 // fmul v20.4s, v20.4s, v21.4s
+	WORD $0x4eb3d652 // fsub v18.4s, v18.4s, v19.4s
+	WORD $0x4eb0d650 // fsub v16.4s, v18.4s, v16.4s
+	WORD $0x4e30d690 // fadd v16.4s, v20.4s, v16.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e30d430 // fadd v16.4s, v1.4s, v16.4s
+	WORD $0x6f3f05f2 // ushr v18.4s, v15.4s, #1
+	WORD $0x4f375653 // shl v19.4s, v18.4s, #23
+	WORD $0x6e33de10 // fmul v16.4s, v16.4s, v19.4s
+	WORD $0x6eb285ef // sub v15.4s, v15.4s, v18.4s
+	WORD $0x4f3755ef // shl v15.4s, v15.4s, #23
+	WORD $0x6e2fde0f // fmul v15.4s, v16.4s, v15.4s
+	FMOVQ 64(R0), F16
+	WORD $0x4e301db0 // and v16.16b, v13.16b, v16.16b
+	WORD $0x6e30dcb2 // fmul v18.4s, v5.4s, v16.4s
+	WORD $0x4eaed64e // fsub v14.4s, v18.4s, v14.4s
+	WORD $0x4eb0d5b2 // fsub v18.4s, v13.4s, v16.4s
+	WORD $0x6e32dcb3 // fmul v19.4s, v5.4s, v18.4s
+	WORD $0x4e33d5ce // fadd v14.4s, v14.4s, v19.4s
+	WORD $0x6e30dcd0 // fmul v16.4s, v6.4s, v16.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x6e32dcd0 // fmul v16.4s, v6.4s, v18.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4eadd62d // fsub v13.4s, v17.4s, v13.4s
+	WORD $0x4e2cd5ac // fadd v12.4s, v13.4s, v12.4s
+	WORD $0x6e2cdc0c // fmul v12.4s, v0.4s, v12.4s
+	WORD $0x4e2cd5cc // fadd v12.4s, v14.4s, v12.4s
+	WORD $0x6e2cddec // fmul v12.4s, v15.4s, v12.4s
+	WORD $0x4e2cd5ec // fadd v12.4s, v15.4s, v12.4s
+	FMOVQ.P 16(R7), F13
+	WORD $0x6e2addae // fmul v14.4s, v13.4s, v10.4s
+	WORD $0x4eadd42d // fsub v13.4s, v1.4s, v13.4s
+	WORD $0x6e2bddad // fmul v13.4s, v13.4s, v11.4s
+	WORD $0x4e2dd5cd // fadd v13.4s, v14.4s, v13.4s
+	FMOVQ.P 16(R5), F14
+	FMOVQ.P 16(R9), F15
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	FMOVQ.P 16(R6), F16
+	WORD $0x6e30ddf1 // fmul v17.4s, v15.4s, v16.4s
+	WORD $0x4e28e5f2 // fcmeq v18.4s, v15.4s, v8.4s
+	WORD $0x6e711df2 // bsl v18.16b, v15.16b, v17.16b
+	WORD $0x4e32d5ce // fadd v14.4s, v14.4s, v18.4s
+	WORD $0x6e2eddae // fmul v14.4s, v13.4s, v14.4s
+	WORD $0x6e2edd8e // fmul v14.4s, v12.4s, v14.4s
+	WORD $0x6e29ddce // fmul v14.4s, v14.4s, v9.4s
+	FMOVQ F14, -16(R5)
+	WORD $0x6e30ddae // fmul v14.4s, v13.4s, v16.4s
+	WORD $0x4e28e5af // fcmeq v15.4s, v13.4s, v8.4s
+	WORD $0x6e6e1daf // bsl v15.16b, v13.16b, v14.16b
+	WORD $0x6e2fdd8c // fmul v12.4s, v12.4s, v15.4s
+	FMOVQ F12, -16(R6)
+	ADD R10<<3, R2, R11
+	WORD $0x0e61798d // fcvtl v13.2d, v12.2s
+	WORD $0x4e61798c // fcvtl2 v12.2d, v12.4s
+	FLDPQ 0(R11), (F14, F15)
+	WORD $0x4e6dd5ce // fadd v14.2d, v14.2d, v13.2d
+	WORD $0x4e6cd5ef // fadd v15.2d, v15.2d, v12.2d
+	FSTPQ (F14, F15), 0(R11)
+	ADD $4, R10, R10
+	AND $31, R10, R10
+	SUBS $4, R1, R1
+	BGE loop
+
+loopend:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT singleend
+
+single:
+	FMOVS.P 4(R8), F12
+	WORD $0x6ea2858c // sub v12.4s, v12.4s, v2.4s
+	WORD $0x4f29058d // sshr v13.4s, v12.4s, #23
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x6e23ddae // fmul v14.4s, v13.4s, v3.4s
+	FMOVQ 112(R0), F15
+	WORD $0x4e2f1d8c // and v12.16b, v12.16b, v15.16b
+	WORD $0x4ea2858c // add v12.4s, v12.4s, v2.4s
+	WORD $0x4ea1d58c // fsub v12.4s, v12.4s, v1.4s
+	FMOVQ 128(R0), F15
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	WORD $0x4eafd590 // fsub v16.4s, v12.4s, v15.4s
+	WORD $0x4e30d5d1 // fadd v17.4s, v14.4s, v16.4s
+	WORD $0x4eb0d592 // fsub v18.4s, v12.4s, v16.4s
+	WORD $0x4eafd64f // fsub v15.4s, v18.4s, v15.4s
+	WORD $0x4eb1d5ce // fsub v14.4s, v14.4s, v17.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4e2ed5ee // fadd v14.4s, v15.4s, v14.4s
+	FMOVQ 144(R0), F15
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ 160(R0), F16
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ 176(R0), F16
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ 192(R0), F16
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ 208(R0), F16
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ 224(R0), F16
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ 240(R0), F16
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ 256(R0), F16
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ 272(R0), F16
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x6e2cdd90 // fmul v16.4s, v12.4s, v12.4s
+	WORD $0x6e2cde0c // fmul v12.4s, v16.4s, v12.4s
+	WORD $0x6e2cddec // fmul v12.4s, v15.4s, v12.4s
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x4e2cd5cc // fadd v12.4s, v14.4s, v12.4s
+	WORD $0x4e2cd62d // fadd v13.4s, v17.4s, v12.4s
+	WORD $0x6e2ddc0e // fmul v14.4s, v0.4s, v13.4s
+	FMOVQ 288(R0), F15
+	WORD $0x6eaee5f0 // fcmgt v16.4s, v15.4s, v14.4s
+	WORD $0x6e6e1df0 // bsl v16.16b, v15.16b, v14.16b
+	FMOVQ 304(R0), F15
+	WORD $0x6eafe612 // fcmgt v18.4s, v16.4s, v15.4s
+	WORD $0x6e701df2 // bsl v18.16b, v15.16b, v16.16b
+	FMOVQ 320(R0), F15
+	WORD $0x6e2fde4f // fmul v15.4s, v18.4s, v15.4s
+	WORD $0x4e27d5ef // fadd v15.4s, v15.4s, v7.4s
+	WORD $0x4ea7d5f0 // fsub v16.4s, v15.4s, v7.4s
+	WORD $0x6e23de13 // fmul v19.4s, v16.4s, v3.4s
+	WORD $0x4eb3d652 // fsub v18.4s, v18.4s, v19.4s
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x4eb0d653 // fsub v19.4s, v18.4s, v16.4s
+	FMOVQ 336(R0), F20
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	FMOVQ 352(R0), F21
+	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	FMOVQ 368(R0), F21
+	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	FMOVQ 384(R0), F21
+	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	FMOVQ 400(R0), F21
+	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
+	WORD $0x6e33de75 // fmul v21.4s, v19.4s, v19.4s
+	WORD $0x6e35de94 // fmul v20.4s, v20.4s, v21.4s
+	WORD $0x4eb3d652 // fsub v18.4s, v18.4s, v19.4s
+	WORD $0x4eb0d650 // fsub v16.4s, v18.4s, v16.4s
+	WORD $0x4e30d690 // fadd v16.4s, v20.4s, v16.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e30d430 // fadd v16.4s, v1.4s, v16.4s
+	WORD $0x6f3f05f2 // ushr v18.4s, v15.4s, #1
+	WORD $0x4f375653 // shl v19.4s, v18.4s, #23
+	WORD $0x6e33de10 // fmul v16.4s, v16.4s, v19.4s
+	WORD $0x6eb285ef // sub v15.4s, v15.4s, v18.4s
+	WORD $0x4f3755ef // shl v15.4s, v15.4s, #23
+	WORD $0x6e2fde0f // fmul v15.4s, v16.4s, v15.4s
+	FMOVQ 64(R0), F16
+	WORD $0x4e301db0 // and v16.16b, v13.16b, v16.16b
+	WORD $0x6e30dcb2 // fmul v18.4s, v5.4s, v16.4s
+	WORD $0x4eaed64e // fsub v14.4s, v18.4s, v14.4s
+	WORD $0x4eb0d5b2 // fsub v18.4s, v13.4s, v16.4s
+	WORD $0x6e32dcb3 // fmul v19.4s, v5.4s, v18.4s
+	WORD $0x4e33d5ce // fadd v14.4s, v14.4s, v19.4s
+	WORD $0x6e30dcd0 // fmul v16.4s, v6.4s, v16.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x6e32dcd0 // fmul v16.4s, v6.4s, v18.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4eadd62d // fsub v13.4s, v17.4s, v13.4s
+	WORD $0x4e2cd5ac // fadd v12.4s, v13.4s, v12.4s
+	WORD $0x6e2cdc0c // fmul v12.4s, v0.4s, v12.4s
+	WORD $0x4e2cd5cc // fadd v12.4s, v14.4s, v12.4s
+	WORD $0x6e2cddec // fmul v12.4s, v15.4s, v12.4s
+	WORD $0x4e2cd5ec // fadd v12.4s, v15.4s, v12.4s
+	FMOVS.P 4(R7), F13
+	WORD $0x6e2addae // fmul v14.4s, v13.4s, v10.4s
+	WORD $0x4eadd42d // fsub v13.4s, v1.4s, v13.4s
+	WORD $0x6e2bddad // fmul v13.4s, v13.4s, v11.4s
+	WORD $0x4e2dd5cd // fadd v13.4s, v14.4s, v13.4s
+	FMOVS.P 4(R5), F14
+	FMOVS.P 4(R9), F15
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	FMOVS.P 4(R6), F16
+	WORD $0x6e30ddf1 // fmul v17.4s, v15.4s, v16.4s
+	WORD $0x4e28e5f2 // fcmeq v18.4s, v15.4s, v8.4s
+	WORD $0x6e711df2 // bsl v18.16b, v15.16b, v17.16b
+	WORD $0x4e32d5ce // fadd v14.4s, v14.4s, v18.4s
+	WORD $0x6e2eddae // fmul v14.4s, v13.4s, v14.4s
+	WORD $0x6e2edd8e // fmul v14.4s, v12.4s, v14.4s
+	WORD $0x6e29ddce // fmul v14.4s, v14.4s, v9.4s
+	FMOVS F14, -4(R5)
+	WORD $0x6e30ddae // fmul v14.4s, v13.4s, v16.4s
+	WORD $0x4e28e5af // fcmeq v15.4s, v13.4s, v8.4s
+	WORD $0x6e6e1daf // bsl v15.16b, v13.16b, v14.16b
+	WORD $0x6e2fdd8c // fmul v12.4s, v12.4s, v15.4s
+	FMOVS F12, -4(R6)
+	ADD R10<<3, R2, R11
+	WORD $0x0e61798c // fcvtl v12.2d, v12.2s
+	FMOVD 0(R11), F13
+	WORD $0x4e6cd5ad // fadd v13.2d, v13.2d, v12.2d
+	FMOVD F13, 0(R11)
+	ADD $1, R10, R10
+	AND $31, R10, R10
+	SUBS $1, R1, R1
+	BGE single
+
+singleend:
+	ADD $120, R3, R3
+	CMP R4, R3
+	BLT entry
+
+end:
+	RET
+
+DATA constantsOfFocalParts<>+0(SB)/8, $0x3f8000003f800000
+DATA constantsOfFocalParts<>+8(SB)/8, $0x3f8000003f800000
+DATA constantsOfFocalParts<>+16(SB)/8, $0x4b4000fe4b4000fe
+DATA constantsOfFocalParts<>+24(SB)/8, $0x4b4000fe4b4000fe
+DATA constantsOfFocalParts<>+32(SB)/8, $0x42b2000042b20000
+DATA constantsOfFocalParts<>+40(SB)/8, $0x42b2000042b20000
+DATA constantsOfFocalParts<>+48(SB)/8, $0xc2d00000c2d00000
+DATA constantsOfFocalParts<>+56(SB)/8, $0xc2d00000c2d00000
+DATA constantsOfFocalParts<>+64(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfFocalParts<>+72(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfFocalParts<>+80(SB)/8, $0x3f3172003f317200
+DATA constantsOfFocalParts<>+88(SB)/8, $0x3f3172003f317200
+DATA constantsOfFocalParts<>+96(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfFocalParts<>+104(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfFocalParts<>+112(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constantsOfFocalParts<>+120(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constantsOfFocalParts<>+128(SB)/8, $0x3c091e903c091e90
+DATA constantsOfFocalParts<>+136(SB)/8, $0x3c091e903c091e90
+DATA constantsOfFocalParts<>+144(SB)/8, $0x3d2aac833d2aac83
+DATA constantsOfFocalParts<>+152(SB)/8, $0x3d2aac833d2aac83
+DATA constantsOfFocalParts<>+160(SB)/8, $0x3e2aaa473e2aaa47
+DATA constantsOfFocalParts<>+168(SB)/8, $0x3e2aaa473e2aaa47
+DATA constantsOfFocalParts<>+176(SB)/8, $0x3efffffe3efffffe
+DATA constantsOfFocalParts<>+184(SB)/8, $0x3efffffe3efffffe
+DATA constantsOfFocalParts<>+192(SB)/8, $0x0000000000000000
+DATA constantsOfFocalParts<>+200(SB)/8, $0x0000000000000000
+DATA constantsOfFocalParts<>+208(SB)/8, $0x0080000000800000
+DATA constantsOfFocalParts<>+216(SB)/8, $0x0080000000800000
+GLOBL constantsOfFocalParts<>(SB), RODATA|NOPTR, $224
+
+//	p = σ(x)
+//	wrong ← y·(1-p) + (1-y)·p, bend ← (1-2y)·p·(1-p)/wrong
+//
+// func FocalParts(list [][]float32)
+// Requires: ASIMD
+TEXT ·FocalParts(SB), NOSPLIT, $0-24
+	MOVD $constantsOfFocalParts<>(SB), R0
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R2
+	MOVD $24, R3
+	MUL R3, R2, R2
+	ADD R1, R2, R2
+	CMP R2, R1
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+	FMOVQ 64(R0), F4
+	FMOVQ 80(R0), F5
+	FMOVQ 96(R0), F6
+	FMOVQ 112(R0), F7
+	FMOVQ 128(R0), F8
+	FMOVQ 144(R0), F9
+	FMOVQ 160(R0), F10
+	FMOVQ 176(R0), F11
+	FMOVQ 192(R0), F12
+	FMOVQ 208(R0), F13
+	SUB $96, R2, R0
+
+entry:
+	MOVD 8(R1), R0
+	MOVD 0(R1), R3
+	MOVD 24(R1), R4
+	MOVD 48(R1), R5
+	MOVD 72(R1), R6
+	SUBS $8, R0, R0
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R6), (F14, F15)
+	FLDPQ.P 32(R5), (F16, F17)
+	WORD $0x4ea0fa12 // fabs v18.4s, v16.4s
+	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
+	WORD $0x6ea0fa52 // fneg v18.4s, v18.4s
+	WORD $0x6ea0fa73 // fneg v19.4s, v19.4s
+	WORD $0x6eb2e474 // fcmgt v20.4s, v3.4s, v18.4s
+	WORD $0x6e721c74 // bsl v20.16b, v3.16b, v18.16b
+	WORD $0x6eb3e472 // fcmgt v18.4s, v3.4s, v19.4s
+	WORD $0x6e731c72 // bsl v18.16b, v3.16b, v19.16b
+	WORD $0x6ea2e693 // fcmgt v19.4s, v20.4s, v2.4s
+	WORD $0x6e741c53 // bsl v19.16b, v2.16b, v20.16b
+	WORD $0x6ea2e654 // fcmgt v20.4s, v18.4s, v2.4s
+	WORD $0x6e721c54 // bsl v20.16b, v2.16b, v18.16b
+	WORD $0x6e24de72 // fmul v18.4s, v19.4s, v4.4s
+	WORD $0x6e24de95 // fmul v21.4s, v20.4s, v4.4s
+	WORD $0x4e21d652 // fadd v18.4s, v18.4s, v1.4s
+	WORD $0x4e21d6b5 // fadd v21.4s, v21.4s, v1.4s
+	WORD $0x4ea1d656 // fsub v22.4s, v18.4s, v1.4s
+	WORD $0x4ea1d6b7 // fsub v23.4s, v21.4s, v1.4s
+	WORD $0x6e25ded8 // fmul v24.4s, v22.4s, v5.4s
+	WORD $0x6e25def9 // fmul v25.4s, v23.4s, v5.4s
+	WORD $0x4eb8d673 // fsub v19.4s, v19.4s, v24.4s
+	WORD $0x4eb9d694 // fsub v20.4s, v20.4s, v25.4s
+	WORD $0x6e26ded6 // fmul v22.4s, v22.4s, v6.4s
+	WORD $0x6e26def7 // fmul v23.4s, v23.4s, v6.4s
+	WORD $0x4eb6d678 // fsub v24.4s, v19.4s, v22.4s
+	WORD $0x4eb7d699 // fsub v25.4s, v20.4s, v23.4s
+	WORD $0x6e38dcfa // fmul v26.4s, v7.4s, v24.4s
+	WORD $0x6e39dcfb // fmul v27.4s, v7.4s, v25.4s
+	WORD $0x4e28d75a // fadd v26.4s, v26.4s, v8.4s
+	WORD $0x4e28d77b // fadd v27.4s, v27.4s, v8.4s
+	WORD $0x6e38df5a // fmul v26.4s, v26.4s, v24.4s
+	WORD $0x6e39df7b // fmul v27.4s, v27.4s, v25.4s
+	WORD $0x4e29d75a // fadd v26.4s, v26.4s, v9.4s
+	WORD $0x4e29d77b // fadd v27.4s, v27.4s, v9.4s
+	WORD $0x6e38df5a // fmul v26.4s, v26.4s, v24.4s
+	WORD $0x6e39df7b // fmul v27.4s, v27.4s, v25.4s
+	WORD $0x4e2ad75a // fadd v26.4s, v26.4s, v10.4s
+	WORD $0x4e2ad77b // fadd v27.4s, v27.4s, v10.4s
+	WORD $0x6e38df5a // fmul v26.4s, v26.4s, v24.4s
+	WORD $0x6e39df7b // fmul v27.4s, v27.4s, v25.4s
+	WORD $0x4e2bd75a // fadd v26.4s, v26.4s, v11.4s
+	WORD $0x4e2bd77b // fadd v27.4s, v27.4s, v11.4s
+	WORD $0x6e38df1c // fmul v28.4s, v24.4s, v24.4s
+	WORD $0x6e39df3d // fmul v29.4s, v25.4s, v25.4s
+	WORD $0x6e3cdf5a // fmul v26.4s, v26.4s, v28.4s
+	WORD $0x6e3ddf7b // fmul v27.4s, v27.4s, v29.4s
+	WORD $0x4eb8d673 // fsub v19.4s, v19.4s, v24.4s
+	WORD $0x4eb9d694 // fsub v20.4s, v20.4s, v25.4s
+	WORD $0x4eb6d673 // fsub v19.4s, v19.4s, v22.4s
+	WORD $0x4eb7d694 // fsub v20.4s, v20.4s, v23.4s
+	WORD $0x4e33d753 // fadd v19.4s, v26.4s, v19.4s
+	WORD $0x4e34d774 // fadd v20.4s, v27.4s, v20.4s
+	WORD $0x4e33d713 // fadd v19.4s, v24.4s, v19.4s
+	WORD $0x4e34d734 // fadd v20.4s, v25.4s, v20.4s
+	WORD $0x4e33d413 // fadd v19.4s, v0.4s, v19.4s
+	WORD $0x4e34d414 // fadd v20.4s, v0.4s, v20.4s
+	WORD $0x6f3f0656 // ushr v22.4s, v18.4s, #1
+	WORD $0x6f3f06b7 // ushr v23.4s, v21.4s, #1
+	WORD $0x4f3756d8 // shl v24.4s, v22.4s, #23
+	WORD $0x4f3756f9 // shl v25.4s, v23.4s, #23
+	WORD $0x6e38de73 // fmul v19.4s, v19.4s, v24.4s
+	WORD $0x6e39de94 // fmul v20.4s, v20.4s, v25.4s
+	WORD $0x6eb68652 // sub v18.4s, v18.4s, v22.4s
+	WORD $0x6eb786b5 // sub v21.4s, v21.4s, v23.4s
+	WORD $0x4f375652 // shl v18.4s, v18.4s, #23
+	WORD $0x4f3756b5 // shl v21.4s, v21.4s, #23
+	WORD $0x6e32de72 // fmul v18.4s, v19.4s, v18.4s
+	WORD $0x6e35de93 // fmul v19.4s, v20.4s, v21.4s
+	WORD $0x4e20d654 // fadd v20.4s, v18.4s, v0.4s
+	WORD $0x4e20d675 // fadd v21.4s, v19.4s, v0.4s
+	WORD $0x6e34fc16 // fdiv v22.4s, v0.4s, v20.4s
+	WORD $0x6e35fc17 // fdiv v23.4s, v0.4s, v21.4s
+	WORD $0x6e34fe52 // fdiv v18.4s, v18.4s, v20.4s
+	WORD $0x6e35fe73 // fdiv v19.4s, v19.4s, v21.4s
+	WORD $0x6eb0e590 // fcmgt v16.4s, v12.4s, v16.4s
+	WORD $0x6eb1e591 // fcmgt v17.4s, v12.4s, v17.4s
+	WORD $0x4eb01e14 // mov v20.16b, v16.16b
+	WORD $0x6e721ed4 // bsl v20.16b, v22.16b, v18.16b
+	WORD $0x4eb11e35 // mov v21.16b, v17.16b
+	WORD $0x6e731ef5 // bsl v21.16b, v23.16b, v19.16b
+	WORD $0x6e34ddd8 // fmul v24.4s, v14.4s, v20.4s
+	WORD $0x6e35ddf9 // fmul v25.4s, v15.4s, v21.4s
+	WORD $0x4eaed41a // fsub v26.4s, v0.4s, v14.4s
+	WORD $0x4eafd41b // fsub v27.4s, v0.4s, v15.4s
+	WORD $0x6e761e50 // bsl v16.16b, v18.16b, v22.16b
+	WORD $0x6e771e71 // bsl v17.16b, v19.16b, v23.16b
+	WORD $0x6e30df52 // fmul v18.4s, v26.4s, v16.4s
+	WORD $0x6e31df73 // fmul v19.4s, v27.4s, v17.4s
+	WORD $0x4e32d712 // fadd v18.4s, v24.4s, v18.4s
+	WORD $0x4e33d733 // fadd v19.4s, v25.4s, v19.4s
+	WORD $0x6eb2e5b6 // fcmgt v22.4s, v13.4s, v18.4s
+	WORD $0x6e721db6 // bsl v22.16b, v13.16b, v18.16b
+	WORD $0x6eb3e5b2 // fcmgt v18.4s, v13.4s, v19.4s
+	WORD $0x6e731db2 // bsl v18.16b, v13.16b, v19.16b
+	FSTPQ.P (F22, F18), 32(R3)
+	WORD $0x4eaed74e // fsub v14.4s, v26.4s, v14.4s
+	WORD $0x4eafd76f // fsub v15.4s, v27.4s, v15.4s
+	WORD $0x6e34de10 // fmul v16.4s, v16.4s, v20.4s
+	WORD $0x6e35de31 // fmul v17.4s, v17.4s, v21.4s
+	WORD $0x6e36fe10 // fdiv v16.4s, v16.4s, v22.4s
+	WORD $0x6e32fe31 // fdiv v17.4s, v17.4s, v18.4s
+	WORD $0x6e30ddce // fmul v14.4s, v14.4s, v16.4s
+	WORD $0x6e31ddef // fmul v15.4s, v15.4s, v17.4s
+	FSTPQ.P (F14, F15), 32(R4)
+	SUBS $8, R0, R0
+	BGE main
+
+mainend:
+	ADD $8, R0, R0
+	SUBS $4, R0, R0
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R6), F14
+	FMOVQ.P 16(R5), F15
+	WORD $0x4ea0f9f0 // fabs v16.4s, v15.4s
+	WORD $0x6ea0fa10 // fneg v16.4s, v16.4s
+	WORD $0x6eb0e471 // fcmgt v17.4s, v3.4s, v16.4s
+	WORD $0x6e701c71 // bsl v17.16b, v3.16b, v16.16b
+	WORD $0x6ea2e630 // fcmgt v16.4s, v17.4s, v2.4s
+	WORD $0x6e711c50 // bsl v16.16b, v2.16b, v17.16b
+	WORD $0x6e24de11 // fmul v17.4s, v16.4s, v4.4s
+	WORD $0x4e21d631 // fadd v17.4s, v17.4s, v1.4s
+	WORD $0x4ea1d632 // fsub v18.4s, v17.4s, v1.4s
+	WORD $0x6e25de53 // fmul v19.4s, v18.4s, v5.4s
+	WORD $0x4eb3d610 // fsub v16.4s, v16.4s, v19.4s
+	WORD $0x6e26de52 // fmul v18.4s, v18.4s, v6.4s
+	WORD $0x4eb2d613 // fsub v19.4s, v16.4s, v18.4s
+	WORD $0x6e33dcf4 // fmul v20.4s, v7.4s, v19.4s
+	WORD $0x4e28d694 // fadd v20.4s, v20.4s, v8.4s
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	WORD $0x4e29d694 // fadd v20.4s, v20.4s, v9.4s
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	WORD $0x4e2ad694 // fadd v20.4s, v20.4s, v10.4s
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	WORD $0x4e2bd694 // fadd v20.4s, v20.4s, v11.4s
+	WORD $0x6e33de75 // fmul v21.4s, v19.4s, v19.4s
+	WORD $0x6e35de94 // fmul v20.4s, v20.4s, v21.4s
+	WORD $0x4eb3d610 // fsub v16.4s, v16.4s, v19.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x4e30d690 // fadd v16.4s, v20.4s, v16.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e30d410 // fadd v16.4s, v0.4s, v16.4s
+	WORD $0x6f3f0632 // ushr v18.4s, v17.4s, #1
+	WORD $0x4f375653 // shl v19.4s, v18.4s, #23
+	WORD $0x6e33de10 // fmul v16.4s, v16.4s, v19.4s
+	WORD $0x6eb28631 // sub v17.4s, v17.4s, v18.4s
+	WORD $0x4f375631 // shl v17.4s, v17.4s, #23
+	WORD $0x6e31de10 // fmul v16.4s, v16.4s, v17.4s
+	WORD $0x4e20d611 // fadd v17.4s, v16.4s, v0.4s
+	WORD $0x6e31fc12 // fdiv v18.4s, v0.4s, v17.4s
+	WORD $0x6e31fe10 // fdiv v16.4s, v16.4s, v17.4s
+	WORD $0x6eafe58f // fcmgt v15.4s, v12.4s, v15.4s
+	WORD $0x4eaf1df1 // mov v17.16b, v15.16b
+	WORD $0x6e701e51 // bsl v17.16b, v18.16b, v16.16b
+	WORD $0x6e31ddd3 // fmul v19.4s, v14.4s, v17.4s
+	WORD $0x4eaed414 // fsub v20.4s, v0.4s, v14.4s
+	WORD $0x6e721e0f // bsl v15.16b, v16.16b, v18.16b
+	WORD $0x6e2fde90 // fmul v16.4s, v20.4s, v15.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x6eb0e5b2 // fcmgt v18.4s, v13.4s, v16.4s
+	WORD $0x6e701db2 // bsl v18.16b, v13.16b, v16.16b
+	FMOVQ.P F18, 16(R3)
+	WORD $0x4eaed68e // fsub v14.4s, v20.4s, v14.4s
+	WORD $0x6e31ddef // fmul v15.4s, v15.4s, v17.4s
+	WORD $0x6e32fdef // fdiv v15.4s, v15.4s, v18.4s
+	WORD $0x6e2fddce // fmul v14.4s, v14.4s, v15.4s
+	FMOVQ.P F14, 16(R4)
+	SUBS $4, R0, R0
+	BGE loop
+
+loopend:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT singleend
+
+single:
+	FMOVS.P 4(R6), F14
+	FMOVS.P 4(R5), F15
+	WORD $0x4ea0f9f0 // fabs v16.4s, v15.4s
+	WORD $0x6ea0fa10 // fneg v16.4s, v16.4s
+	WORD $0x6eb0e471 // fcmgt v17.4s, v3.4s, v16.4s
+	WORD $0x6e701c71 // bsl v17.16b, v3.16b, v16.16b
+	WORD $0x6ea2e630 // fcmgt v16.4s, v17.4s, v2.4s
+	WORD $0x6e711c50 // bsl v16.16b, v2.16b, v17.16b
+	WORD $0x6e24de11 // fmul v17.4s, v16.4s, v4.4s
+	WORD $0x4e21d631 // fadd v17.4s, v17.4s, v1.4s
+	WORD $0x4ea1d632 // fsub v18.4s, v17.4s, v1.4s
+	WORD $0x6e25de53 // fmul v19.4s, v18.4s, v5.4s
+	WORD $0x4eb3d610 // fsub v16.4s, v16.4s, v19.4s
+	WORD $0x6e26de52 // fmul v18.4s, v18.4s, v6.4s
+	WORD $0x4eb2d613 // fsub v19.4s, v16.4s, v18.4s
+	WORD $0x6e33dcf4 // fmul v20.4s, v7.4s, v19.4s
+	WORD $0x4e28d694 // fadd v20.4s, v20.4s, v8.4s
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	WORD $0x4e29d694 // fadd v20.4s, v20.4s, v9.4s
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	WORD $0x4e2ad694 // fadd v20.4s, v20.4s, v10.4s
+	WORD $0x6e33de94 // fmul v20.4s, v20.4s, v19.4s
+	WORD $0x4e2bd694 // fadd v20.4s, v20.4s, v11.4s
+	WORD $0x6e33de75 // fmul v21.4s, v19.4s, v19.4s
+	WORD $0x6e35de94 // fmul v20.4s, v20.4s, v21.4s
+	WORD $0x4eb3d610 // fsub v16.4s, v16.4s, v19.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x4e30d690 // fadd v16.4s, v20.4s, v16.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e30d410 // fadd v16.4s, v0.4s, v16.4s
+	WORD $0x6f3f0632 // ushr v18.4s, v17.4s, #1
+	WORD $0x4f375653 // shl v19.4s, v18.4s, #23
+	WORD $0x6e33de10 // fmul v16.4s, v16.4s, v19.4s
+	WORD $0x6eb28631 // sub v17.4s, v17.4s, v18.4s
+	WORD $0x4f375631 // shl v17.4s, v17.4s, #23
+	WORD $0x6e31de10 // fmul v16.4s, v16.4s, v17.4s
+	WORD $0x4e20d611 // fadd v17.4s, v16.4s, v0.4s
+	WORD $0x6e31fc12 // fdiv v18.4s, v0.4s, v17.4s
+	WORD $0x6e31fe10 // fdiv v16.4s, v16.4s, v17.4s
+	WORD $0x6eafe58f // fcmgt v15.4s, v12.4s, v15.4s
+	WORD $0x4eaf1df1 // mov v17.16b, v15.16b
+	WORD $0x6e701e51 // bsl v17.16b, v18.16b, v16.16b
+	WORD $0x6e31ddd3 // fmul v19.4s, v14.4s, v17.4s
+	WORD $0x4eaed414 // fsub v20.4s, v0.4s, v14.4s
+	WORD $0x6e721e0f // bsl v15.16b, v16.16b, v18.16b
+	WORD $0x6e2fde90 // fmul v16.4s, v20.4s, v15.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x6eb0e5b2 // fcmgt v18.4s, v13.4s, v16.4s
+	WORD $0x6e701db2 // bsl v18.16b, v13.16b, v16.16b
+	FMOVS.P F18, 4(R3)
+	WORD $0x4eaed68e // fsub v14.4s, v20.4s, v14.4s
+	WORD $0x6e31ddef // fmul v15.4s, v15.4s, v17.4s
+	WORD $0x6e32fdef // fdiv v15.4s, v15.4s, v18.4s
+	WORD $0x6e2fddce // fmul v14.4s, v14.4s, v15.4s
+	FMOVS.P F14, 4(R4)
+	SUBS $1, R0, R0
+	BGE single
+
+singleend:
+	ADD $96, R1, R1
+	CMP R2, R1
+	BLT entry
+
+end:
+	RET
+
+DATA constantsOfGaussianNLL<>+0(SB)/8, $0x3f0000003f000000
+DATA constantsOfGaussianNLL<>+8(SB)/8, $0x3f0000003f000000
+GLOBL constantsOfGaussianNLL<>(SB), RODATA|NOPTR, $16
+
+//	d = x - y, v = max(var, least), q = d/v
+//	grad ← q·scale, gradVar ← ½(1 - d·q)/v·scale, each ← ½(max(log, logLeast) + d·q) + constant, sum += each
+//
+// func GaussianNLL(list [][]float32, c *[4]float32, sum *[32]float64)
+// Requires: ASIMD
+TEXT ·GaussianNLL(SB), NOSPLIT, $0-40
+	MOVD $constantsOfGaussianNLL<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD sum+32(FP), R2
+	MOVD list_base+0(FP), R3
+	MOVD list_len+8(FP), R4
+	MOVD $24, R5
+	MUL R5, R4, R4
+	ADD R3, R4, R4
+	CMP R4, R3
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVS 0(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 4(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 8(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 12(R1), F4
+	VDUP V4.S[0], V4.S4
+	SUB $168, R4, R0
+
+entry:
+	MOVD 8(R3), R0
+	MOVD 0(R3), R1
+	MOVD 24(R3), R5
+	MOVD 48(R3), R6
+	MOVD 72(R3), R7
+	MOVD 96(R3), R8
+	MOVD 120(R3), R9
+	MOVD 144(R3), R10
+	MOVD $0, R11
+	SUBS $8, R0, R0
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R7), (F5, F6)
+	FLDPQ.P 32(R8), (F7, F8)
+	WORD $0x4ea7d4a5 // fsub v5.4s, v5.4s, v7.4s
+	WORD $0x4ea8d4c6 // fsub v6.4s, v6.4s, v8.4s
+	FLDPQ.P 32(R9), (F7, F8)
+	WORD $0x6ea7e449 // fcmgt v9.4s, v2.4s, v7.4s
+	WORD $0x6e671c49 // bsl v9.16b, v2.16b, v7.16b
+	WORD $0x6ea8e447 // fcmgt v7.4s, v2.4s, v8.4s
+	WORD $0x6e681c47 // bsl v7.16b, v2.16b, v8.16b
+	WORD $0x6e29fca8 // fdiv v8.4s, v5.4s, v9.4s
+	WORD $0x6e27fcca // fdiv v10.4s, v6.4s, v7.4s
+	WORD $0x6e21dd0b // fmul v11.4s, v8.4s, v1.4s
+	WORD $0x6e21dd4c // fmul v12.4s, v10.4s, v1.4s
+	FSTPQ.P (F11, F12), 32(R1)
+	WORD $0x6e28dca5 // fmul v5.4s, v5.4s, v8.4s
+	WORD $0x6e2adcc6 // fmul v6.4s, v6.4s, v10.4s
+	WORD $0x6e20dca8 // fmul v8.4s, v5.4s, v0.4s
+	WORD $0x6e20dcca // fmul v10.4s, v6.4s, v0.4s
+	WORD $0x4ea8d408 // fsub v8.4s, v0.4s, v8.4s
+	WORD $0x4eaad40a // fsub v10.4s, v0.4s, v10.4s
+	WORD $0x6e29fd08 // fdiv v8.4s, v8.4s, v9.4s
+	WORD $0x6e27fd47 // fdiv v7.4s, v10.4s, v7.4s
+	WORD $0x6e21dd08 // fmul v8.4s, v8.4s, v1.4s
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	FSTPQ.P (F8, F7), 32(R5)
+	FLDPQ.P 32(R10), (F7, F8)
+	WORD $0x6ea3e4e9 // fcmgt v9.4s, v7.4s, v3.4s
+	WORD $0x6e631ce9 // bsl v9.16b, v7.16b, v3.16b
+	WORD $0x6ea3e507 // fcmgt v7.4s, v8.4s, v3.4s
+	WORD $0x6e631d07 // bsl v7.16b, v8.16b, v3.16b
+	WORD $0x4e25d525 // fadd v5.4s, v9.4s, v5.4s
+	WORD $0x4e26d4e6 // fadd v6.4s, v7.4s, v6.4s
+	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	WORD $0x4e24d4a5 // fadd v5.4s, v5.4s, v4.4s
+	WORD $0x4e24d4c6 // fadd v6.4s, v6.4s, v4.4s
+	FSTPQ.P (F5, F6), 32(R6)
+	ADD R11<<3, R2, R12
+	WORD $0x0e6178a7 // fcvtl v7.2d, v5.2s
+	WORD $0x4e6178a5 // fcvtl2 v5.2d, v5.4s
+	FLDPQ 0(R12), (F8, F9)
+	WORD $0x4e67d508 // fadd v8.2d, v8.2d, v7.2d
+	WORD $0x4e65d529 // fadd v9.2d, v9.2d, v5.2d
+	FSTPQ (F8, F9), 0(R12)
+	WORD $0x0e6178c5 // fcvtl v5.2d, v6.2s
+	WORD $0x4e6178c6 // fcvtl2 v6.2d, v6.4s
+	FLDPQ 32(R12), (F7, F8)
+	WORD $0x4e65d4e7 // fadd v7.2d, v7.2d, v5.2d
+	WORD $0x4e66d508 // fadd v8.2d, v8.2d, v6.2d
+	FSTPQ (F7, F8), 32(R12)
+	ADD $8, R11, R11
+	AND $31, R11, R11
+	SUBS $8, R0, R0
+	BGE main
+
+mainend:
+	ADD $8, R0, R0
+	SUBS $4, R0, R0
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R7), F5
+	FMOVQ.P 16(R8), F6
+	WORD $0x4ea6d4a5 // fsub v5.4s, v5.4s, v6.4s
+	FMOVQ.P 16(R9), F6
+	WORD $0x6ea6e447 // fcmgt v7.4s, v2.4s, v6.4s
+	WORD $0x6e661c47 // bsl v7.16b, v2.16b, v6.16b
+	WORD $0x6e27fca6 // fdiv v6.4s, v5.4s, v7.4s
+	WORD $0x6e21dcc8 // fmul v8.4s, v6.4s, v1.4s
+	FMOVQ.P F8, 16(R1)
+	WORD $0x6e26dca5 // fmul v5.4s, v5.4s, v6.4s
+	WORD $0x6e20dca6 // fmul v6.4s, v5.4s, v0.4s
+	WORD $0x4ea6d406 // fsub v6.4s, v0.4s, v6.4s
+	WORD $0x6e27fcc6 // fdiv v6.4s, v6.4s, v7.4s
+	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
+	FMOVQ.P F6, 16(R5)
+	FMOVQ.P 16(R10), F6
+	WORD $0x6ea3e4c7 // fcmgt v7.4s, v6.4s, v3.4s
+	WORD $0x6e631cc7 // bsl v7.16b, v6.16b, v3.16b
+	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
+	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
+	WORD $0x4e24d4a5 // fadd v5.4s, v5.4s, v4.4s
+	FMOVQ.P F5, 16(R6)
+	ADD R11<<3, R2, R12
+	WORD $0x0e6178a6 // fcvtl v6.2d, v5.2s
+	WORD $0x4e6178a5 // fcvtl2 v5.2d, v5.4s
+	FLDPQ 0(R12), (F7, F8)
+	WORD $0x4e66d4e7 // fadd v7.2d, v7.2d, v6.2d
+	WORD $0x4e65d508 // fadd v8.2d, v8.2d, v5.2d
+	FSTPQ (F7, F8), 0(R12)
+	ADD $4, R11, R11
+	AND $31, R11, R11
+	SUBS $4, R0, R0
+	BGE loop
+
+loopend:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT singleend
+
+single:
+	FMOVS.P 4(R7), F5
+	FMOVS.P 4(R8), F6
+	WORD $0x4ea6d4a5 // fsub v5.4s, v5.4s, v6.4s
+	FMOVS.P 4(R9), F6
+	WORD $0x6ea6e447 // fcmgt v7.4s, v2.4s, v6.4s
+	WORD $0x6e661c47 // bsl v7.16b, v2.16b, v6.16b
+	WORD $0x6e27fca6 // fdiv v6.4s, v5.4s, v7.4s
+	WORD $0x6e21dcc8 // fmul v8.4s, v6.4s, v1.4s
+	FMOVS.P F8, 4(R1)
+	WORD $0x6e26dca5 // fmul v5.4s, v5.4s, v6.4s
+	WORD $0x6e20dca6 // fmul v6.4s, v5.4s, v0.4s
+	WORD $0x4ea6d406 // fsub v6.4s, v0.4s, v6.4s
+	WORD $0x6e27fcc6 // fdiv v6.4s, v6.4s, v7.4s
+	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
+	FMOVS.P F6, 4(R5)
+	FMOVS.P 4(R10), F6
+	WORD $0x6ea3e4c7 // fcmgt v7.4s, v6.4s, v3.4s
+	WORD $0x6e631cc7 // bsl v7.16b, v6.16b, v3.16b
+	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
+	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
+	WORD $0x4e24d4a5 // fadd v5.4s, v5.4s, v4.4s
+	FMOVS.P F5, 4(R6)
+	ADD R11<<3, R2, R12
+	WORD $0x0e6178a5 // fcvtl v5.2d, v5.2s
+	FMOVD 0(R12), F6
+	WORD $0x4e65d4c6 // fadd v6.2d, v6.2d, v5.2d
+	FMOVD F6, 0(R12)
+	ADD $1, R11, R11
+	AND $31, R11, R11
+	SUBS $1, R0, R0
+	BGE single
+
+singleend:
+	ADD $168, R3, R3
+	CMP R4, R3
+	BLT entry
+
+end:
+	RET
+
 DATA constantsOfGradNorm<>+0(SB)/8, $0x0000000000000000
 DATA constantsOfGradNorm<>+8(SB)/8, $0x0000000000000000
 GLOBL constantsOfGradNorm<>(SB), RODATA|NOPTR, $16
@@ -18234,6 +19443,204 @@ singleend:
 end:
 	RET
 
+DATA constantsOfHuber<>+0(SB)/8, $0x0000000000000000
+DATA constantsOfHuber<>+8(SB)/8, $0x0000000000000000
+DATA constantsOfHuber<>+16(SB)/8, $0x3f0000003f000000
+DATA constantsOfHuber<>+24(SB)/8, $0x3f0000003f000000
+GLOBL constantsOfHuber<>(SB), RODATA|NOPTR, $32
+
+//	d = x - y, a = |d|, t = (a < limit ? a·slope : ceiling)·(d > 0 ? up : down)
+//	loss = t·(a - ½min(a, limit)), slope = t·sign(d)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func Huber(list [][]float32, c *[6]float32, sum *[32]float64)
+// Requires: ASIMD
+TEXT ·Huber(SB), NOSPLIT, $0-40
+	MOVD $constantsOfHuber<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD sum+32(FP), R2
+	MOVD list_base+0(FP), R3
+	MOVD list_len+8(FP), R4
+	MOVD $24, R5
+	MUL R5, R4, R4
+	ADD R3, R4, R4
+	CMP R4, R3
+	BGE end
+	FMOVS 4(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVQ 0(R0), F1
+	FMOVS 0(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 8(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 12(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 16(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 20(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVQ 16(R0), F7
+	SUB $96, R4, R0
+
+entry:
+	MOVD 8(R3), R0
+	MOVD 0(R3), R1
+	MOVD 24(R3), R5
+	MOVD 48(R3), R6
+	MOVD 72(R3), R7
+	MOVD $0, R8
+	SUBS $8, R0, R0
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R6), (F8, F9)
+	FLDPQ.P 32(R7), (F10, F11)
+	WORD $0x4eaad508 // fsub v8.4s, v8.4s, v10.4s
+	WORD $0x4eabd529 // fsub v9.4s, v9.4s, v11.4s
+	WORD $0x4ea0f90a // fabs v10.4s, v8.4s
+	WORD $0x4ea0f92b // fabs v11.4s, v9.4s
+	WORD $0x6e23dd4c // fmul v12.4s, v10.4s, v3.4s
+	WORD $0x6e23dd6d // fmul v13.4s, v11.4s, v3.4s
+	WORD $0x6eaae40e // fcmgt v14.4s, v0.4s, v10.4s
+	WORD $0x6eabe40f // fcmgt v15.4s, v0.4s, v11.4s
+	WORD $0x6e641d8e // bsl v14.16b, v12.16b, v4.16b
+	WORD $0x6e641daf // bsl v15.16b, v13.16b, v4.16b
+	WORD $0x6ea1e50c // fcmgt v12.4s, v8.4s, v1.4s
+	WORD $0x6ea1e52d // fcmgt v13.4s, v9.4s, v1.4s
+	WORD $0x4eac1d90 // mov v16.16b, v12.16b
+	WORD $0x6e661cb0 // bsl v16.16b, v5.16b, v6.16b
+	WORD $0x4ead1db1 // mov v17.16b, v13.16b
+	WORD $0x6e661cb1 // bsl v17.16b, v5.16b, v6.16b
+	WORD $0x6e30ddce // fmul v14.4s, v14.4s, v16.4s
+	WORD $0x6e31ddef // fmul v15.4s, v15.4s, v17.4s
+	WORD $0x6ea0f9d0 // fneg v16.4s, v14.4s
+	WORD $0x6ea0f9f1 // fneg v17.4s, v15.4s
+	WORD $0x6ea8e432 // fcmgt v18.4s, v1.4s, v8.4s
+	WORD $0x6ea9e433 // fcmgt v19.4s, v1.4s, v9.4s
+	WORD $0x6e681e12 // bsl v18.16b, v16.16b, v8.16b
+	WORD $0x6e691e33 // bsl v19.16b, v17.16b, v9.16b
+	WORD $0x6e721dcc // bsl v12.16b, v14.16b, v18.16b
+	WORD $0x6e731ded // bsl v13.16b, v15.16b, v19.16b
+	WORD $0x6e22dd88 // fmul v8.4s, v12.4s, v2.4s
+	WORD $0x6e22dda9 // fmul v9.4s, v13.4s, v2.4s
+	FSTPQ.P (F8, F9), 32(R1)
+	WORD $0x6ea0e548 // fcmgt v8.4s, v10.4s, v0.4s
+	WORD $0x6e6a1c08 // bsl v8.16b, v0.16b, v10.16b
+	WORD $0x6ea0e569 // fcmgt v9.4s, v11.4s, v0.4s
+	WORD $0x6e6b1c09 // bsl v9.16b, v0.16b, v11.16b
+	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
+	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
+	WORD $0x4ea8d548 // fsub v8.4s, v10.4s, v8.4s
+	WORD $0x4ea9d569 // fsub v9.4s, v11.4s, v9.4s
+	WORD $0x6e28ddc8 // fmul v8.4s, v14.4s, v8.4s
+	WORD $0x6e29dde9 // fmul v9.4s, v15.4s, v9.4s
+	FSTPQ.P (F8, F9), 32(R5)
+	ADD R8<<3, R2, R9
+	WORD $0x0e61790a // fcvtl v10.2d, v8.2s
+	WORD $0x4e617908 // fcvtl2 v8.2d, v8.4s
+	FLDPQ 0(R9), (F11, F12)
+	WORD $0x4e6ad56b // fadd v11.2d, v11.2d, v10.2d
+	WORD $0x4e68d58c // fadd v12.2d, v12.2d, v8.2d
+	FSTPQ (F11, F12), 0(R9)
+	WORD $0x0e617928 // fcvtl v8.2d, v9.2s
+	WORD $0x4e617929 // fcvtl2 v9.2d, v9.4s
+	FLDPQ 32(R9), (F10, F11)
+	WORD $0x4e68d54a // fadd v10.2d, v10.2d, v8.2d
+	WORD $0x4e69d56b // fadd v11.2d, v11.2d, v9.2d
+	FSTPQ (F10, F11), 32(R9)
+	ADD $8, R8, R8
+	AND $31, R8, R8
+	SUBS $8, R0, R0
+	BGE main
+
+mainend:
+	ADD $8, R0, R0
+	SUBS $4, R0, R0
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R6), F8
+	FMOVQ.P 16(R7), F9
+	WORD $0x4ea9d508 // fsub v8.4s, v8.4s, v9.4s
+	WORD $0x4ea0f909 // fabs v9.4s, v8.4s
+	WORD $0x6e23dd2a // fmul v10.4s, v9.4s, v3.4s
+	WORD $0x6ea9e40b // fcmgt v11.4s, v0.4s, v9.4s
+	WORD $0x6e641d4b // bsl v11.16b, v10.16b, v4.16b
+	WORD $0x6ea1e50a // fcmgt v10.4s, v8.4s, v1.4s
+	WORD $0x4eaa1d4c // mov v12.16b, v10.16b
+	WORD $0x6e661cac // bsl v12.16b, v5.16b, v6.16b
+	WORD $0x6e2cdd6b // fmul v11.4s, v11.4s, v12.4s
+	WORD $0x6ea0f96c // fneg v12.4s, v11.4s
+	WORD $0x6ea8e42d // fcmgt v13.4s, v1.4s, v8.4s
+	WORD $0x6e681d8d // bsl v13.16b, v12.16b, v8.16b
+	WORD $0x6e6d1d6a // bsl v10.16b, v11.16b, v13.16b
+	WORD $0x6e22dd48 // fmul v8.4s, v10.4s, v2.4s
+	FMOVQ.P F8, 16(R1)
+	WORD $0x6ea0e528 // fcmgt v8.4s, v9.4s, v0.4s
+	WORD $0x6e691c08 // bsl v8.16b, v0.16b, v9.16b
+	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
+	WORD $0x4ea8d528 // fsub v8.4s, v9.4s, v8.4s
+	WORD $0x6e28dd68 // fmul v8.4s, v11.4s, v8.4s
+	FMOVQ.P F8, 16(R5)
+	ADD R8<<3, R2, R9
+	WORD $0x0e617909 // fcvtl v9.2d, v8.2s
+	WORD $0x4e617908 // fcvtl2 v8.2d, v8.4s
+	FLDPQ 0(R9), (F10, F11)
+	WORD $0x4e69d54a // fadd v10.2d, v10.2d, v9.2d
+	WORD $0x4e68d56b // fadd v11.2d, v11.2d, v8.2d
+	FSTPQ (F10, F11), 0(R9)
+	ADD $4, R8, R8
+	AND $31, R8, R8
+	SUBS $4, R0, R0
+	BGE loop
+
+loopend:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT singleend
+
+single:
+	FMOVS.P 4(R6), F8
+	FMOVS.P 4(R7), F9
+	WORD $0x4ea9d508 // fsub v8.4s, v8.4s, v9.4s
+	WORD $0x4ea0f909 // fabs v9.4s, v8.4s
+	WORD $0x6e23dd2a // fmul v10.4s, v9.4s, v3.4s
+	WORD $0x6ea9e40b // fcmgt v11.4s, v0.4s, v9.4s
+	WORD $0x6e641d4b // bsl v11.16b, v10.16b, v4.16b
+	WORD $0x6ea1e50a // fcmgt v10.4s, v8.4s, v1.4s
+	WORD $0x4eaa1d4c // mov v12.16b, v10.16b
+	WORD $0x6e661cac // bsl v12.16b, v5.16b, v6.16b
+	WORD $0x6e2cdd6b // fmul v11.4s, v11.4s, v12.4s
+	WORD $0x6ea0f96c // fneg v12.4s, v11.4s
+	WORD $0x6ea8e42d // fcmgt v13.4s, v1.4s, v8.4s
+	WORD $0x6e681d8d // bsl v13.16b, v12.16b, v8.16b
+	WORD $0x6e6d1d6a // bsl v10.16b, v11.16b, v13.16b
+	WORD $0x6e22dd48 // fmul v8.4s, v10.4s, v2.4s
+	FMOVS.P F8, 4(R1)
+	WORD $0x6ea0e528 // fcmgt v8.4s, v9.4s, v0.4s
+	WORD $0x6e691c08 // bsl v8.16b, v0.16b, v9.16b
+	WORD $0x6e27dd08 // fmul v8.4s, v8.4s, v7.4s
+	WORD $0x4ea8d528 // fsub v8.4s, v9.4s, v8.4s
+	WORD $0x6e28dd68 // fmul v8.4s, v11.4s, v8.4s
+	FMOVS.P F8, 4(R5)
+	ADD R8<<3, R2, R9
+	WORD $0x0e617908 // fcvtl v8.2d, v8.2s
+	FMOVD 0(R9), F9
+	WORD $0x4e68d529 // fadd v9.2d, v9.2d, v8.2d
+	FMOVD F9, 0(R9)
+	ADD $1, R8, R8
+	AND $31, R8, R8
+	SUBS $1, R0, R0
+	BGE single
+
+singleend:
+	ADD $96, R3, R3
+	CMP R4, R3
+	BLT entry
+
+end:
+	RET
+
 //	x ← bits(h)·2¹⁶ + bits(r), which have a sign
 //
 // func JoinBF16(x []float32, h, r []fallback.BF16)
@@ -18307,6 +19714,255 @@ single:
 	BGE single
 
 singleend:
+
+end:
+	RET
+
+DATA constantsOfKLDivergence<>+0(SB)/8, $0x0000000000000000
+DATA constantsOfKLDivergence<>+8(SB)/8, $0x0000000000000000
+GLOBL constantsOfKLDivergence<>(SB), RODATA|NOPTR, $16
+
+//	grad ← -y·scale, each ← y·(log - x), sum += each
+//
+// func KLDivergence(list [][]float32, c *[1]float32, sum *[32]float64)
+// Requires: ASIMD
+TEXT ·KLDivergence(SB), NOSPLIT, $0-40
+	MOVD $constantsOfKLDivergence<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD sum+32(FP), R2
+	MOVD list_base+0(FP), R3
+	MOVD list_len+8(FP), R4
+	MOVD $24, R5
+	MUL R5, R4, R4
+	ADD R3, R4, R4
+	CMP R4, R3
+	BGE end
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVQ 0(R0), F1
+	SUB $120, R4, R0
+
+entry:
+	ADD $720, R3, R1
+	CMP R0, R1
+	BGT near
+	MOVD 0(R1), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 24(R1), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 48(R1), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 72(R1), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 96(R1), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+
+near:
+	MOVD 8(R3), R1
+	MOVD 0(R3), R5
+	MOVD 24(R3), R6
+	MOVD 48(R3), R7
+	MOVD 72(R3), R8
+	MOVD 96(R3), R9
+	MOVD $0, R10
+	SUBS $32, R1, R1
+	BLT mainend
+	FLDPQ 0(R2), (F2, F3)
+	FLDPQ 32(R2), (F4, F5)
+	FLDPQ 64(R2), (F6, F7)
+	FLDPQ 96(R2), (F8, F9)
+	FLDPQ 128(R2), (F10, F11)
+	FLDPQ 160(R2), (F12, F13)
+	FLDPQ 192(R2), (F14, F15)
+	FLDPQ 224(R2), (F16, F17)
+
+main:
+	FLDPQ.P 128(R8), (F18, F19)
+	WORD $0x6ea0fa54 // fneg v20.4s, v18.4s
+	WORD $0x6ea0fa75 // fneg v21.4s, v19.4s
+	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
+	WORD $0x6e20deb5 // fmul v21.4s, v21.4s, v0.4s
+	FSTPQ.P (F20, F21), 128(R5)
+	FLDPQ.P 128(R9), (F20, F21)
+	FLDPQ.P 128(R7), (F22, F23)
+	WORD $0x4eb6d694 // fsub v20.4s, v20.4s, v22.4s
+	WORD $0x4eb7d6b5 // fsub v21.4s, v21.4s, v23.4s
+	WORD $0x6e34de54 // fmul v20.4s, v18.4s, v20.4s
+	WORD $0x6e35de75 // fmul v21.4s, v19.4s, v21.4s
+	WORD $0x4e21e656 // fcmeq v22.4s, v18.4s, v1.4s
+	WORD $0x4e21e677 // fcmeq v23.4s, v19.4s, v1.4s
+	WORD $0x6e741e56 // bsl v22.16b, v18.16b, v20.16b
+	WORD $0x6e751e77 // bsl v23.16b, v19.16b, v21.16b
+	FSTPQ.P (F22, F23), 128(R6)
+	WORD $0x0e617ad2 // fcvtl v18.2d, v22.2s
+	WORD $0x4e617ad3 // fcvtl2 v19.2d, v22.4s
+	WORD $0x4e72d442 // fadd v2.2d, v2.2d, v18.2d
+	WORD $0x4e73d463 // fadd v3.2d, v3.2d, v19.2d
+	WORD $0x0e617af2 // fcvtl v18.2d, v23.2s
+	WORD $0x4e617af3 // fcvtl2 v19.2d, v23.4s
+	WORD $0x4e72d484 // fadd v4.2d, v4.2d, v18.2d
+	WORD $0x4e73d4a5 // fadd v5.2d, v5.2d, v19.2d
+	FLDPQ -96(R8), (F18, F19)
+	WORD $0x6ea0fa54 // fneg v20.4s, v18.4s
+	WORD $0x6ea0fa75 // fneg v21.4s, v19.4s
+	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
+	WORD $0x6e20deb5 // fmul v21.4s, v21.4s, v0.4s
+	FSTPQ (F20, F21), -96(R5)
+	FLDPQ -96(R9), (F20, F21)
+	FLDPQ -96(R7), (F22, F23)
+	WORD $0x4eb6d694 // fsub v20.4s, v20.4s, v22.4s
+	WORD $0x4eb7d6b5 // fsub v21.4s, v21.4s, v23.4s
+	WORD $0x6e34de54 // fmul v20.4s, v18.4s, v20.4s
+	WORD $0x6e35de75 // fmul v21.4s, v19.4s, v21.4s
+	WORD $0x4e21e656 // fcmeq v22.4s, v18.4s, v1.4s
+	WORD $0x4e21e677 // fcmeq v23.4s, v19.4s, v1.4s
+	WORD $0x6e741e56 // bsl v22.16b, v18.16b, v20.16b
+	WORD $0x6e751e77 // bsl v23.16b, v19.16b, v21.16b
+	FSTPQ (F22, F23), -96(R6)
+	WORD $0x0e617ad2 // fcvtl v18.2d, v22.2s
+	WORD $0x4e617ad3 // fcvtl2 v19.2d, v22.4s
+	WORD $0x4e72d4c6 // fadd v6.2d, v6.2d, v18.2d
+	WORD $0x4e73d4e7 // fadd v7.2d, v7.2d, v19.2d
+	WORD $0x0e617af2 // fcvtl v18.2d, v23.2s
+	WORD $0x4e617af3 // fcvtl2 v19.2d, v23.4s
+	WORD $0x4e72d508 // fadd v8.2d, v8.2d, v18.2d
+	WORD $0x4e73d529 // fadd v9.2d, v9.2d, v19.2d
+	FLDPQ -64(R8), (F18, F19)
+	WORD $0x6ea0fa54 // fneg v20.4s, v18.4s
+	WORD $0x6ea0fa75 // fneg v21.4s, v19.4s
+	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
+	WORD $0x6e20deb5 // fmul v21.4s, v21.4s, v0.4s
+	FSTPQ (F20, F21), -64(R5)
+	FLDPQ -64(R9), (F20, F21)
+	FLDPQ -64(R7), (F22, F23)
+	WORD $0x4eb6d694 // fsub v20.4s, v20.4s, v22.4s
+	WORD $0x4eb7d6b5 // fsub v21.4s, v21.4s, v23.4s
+	WORD $0x6e34de54 // fmul v20.4s, v18.4s, v20.4s
+	WORD $0x6e35de75 // fmul v21.4s, v19.4s, v21.4s
+	WORD $0x4e21e656 // fcmeq v22.4s, v18.4s, v1.4s
+	WORD $0x4e21e677 // fcmeq v23.4s, v19.4s, v1.4s
+	WORD $0x6e741e56 // bsl v22.16b, v18.16b, v20.16b
+	WORD $0x6e751e77 // bsl v23.16b, v19.16b, v21.16b
+	FSTPQ (F22, F23), -64(R6)
+	WORD $0x0e617ad2 // fcvtl v18.2d, v22.2s
+	WORD $0x4e617ad3 // fcvtl2 v19.2d, v22.4s
+	WORD $0x4e72d54a // fadd v10.2d, v10.2d, v18.2d
+	WORD $0x4e73d56b // fadd v11.2d, v11.2d, v19.2d
+	WORD $0x0e617af2 // fcvtl v18.2d, v23.2s
+	WORD $0x4e617af3 // fcvtl2 v19.2d, v23.4s
+	WORD $0x4e72d58c // fadd v12.2d, v12.2d, v18.2d
+	WORD $0x4e73d5ad // fadd v13.2d, v13.2d, v19.2d
+	FLDPQ -32(R8), (F18, F19)
+	WORD $0x6ea0fa54 // fneg v20.4s, v18.4s
+	WORD $0x6ea0fa75 // fneg v21.4s, v19.4s
+	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
+	WORD $0x6e20deb5 // fmul v21.4s, v21.4s, v0.4s
+	FSTPQ (F20, F21), -32(R5)
+	FLDPQ -32(R9), (F20, F21)
+	FLDPQ -32(R7), (F22, F23)
+	WORD $0x4eb6d694 // fsub v20.4s, v20.4s, v22.4s
+	WORD $0x4eb7d6b5 // fsub v21.4s, v21.4s, v23.4s
+	WORD $0x6e34de54 // fmul v20.4s, v18.4s, v20.4s
+	WORD $0x6e35de75 // fmul v21.4s, v19.4s, v21.4s
+	WORD $0x4e21e656 // fcmeq v22.4s, v18.4s, v1.4s
+	WORD $0x4e21e677 // fcmeq v23.4s, v19.4s, v1.4s
+	WORD $0x6e741e56 // bsl v22.16b, v18.16b, v20.16b
+	WORD $0x6e751e77 // bsl v23.16b, v19.16b, v21.16b
+	FSTPQ (F22, F23), -32(R6)
+	WORD $0x0e617ad2 // fcvtl v18.2d, v22.2s
+	WORD $0x4e617ad3 // fcvtl2 v19.2d, v22.4s
+	WORD $0x4e72d5ce // fadd v14.2d, v14.2d, v18.2d
+	WORD $0x4e73d5ef // fadd v15.2d, v15.2d, v19.2d
+	WORD $0x0e617af2 // fcvtl v18.2d, v23.2s
+	WORD $0x4e617af3 // fcvtl2 v19.2d, v23.4s
+	WORD $0x4e72d610 // fadd v16.2d, v16.2d, v18.2d
+	WORD $0x4e73d631 // fadd v17.2d, v17.2d, v19.2d
+	SUBS $32, R1, R1
+	BGE main
+	FSTPQ (F2, F3), 0(R2)
+	FSTPQ (F4, F5), 32(R2)
+	FSTPQ (F6, F7), 64(R2)
+	FSTPQ (F8, F9), 96(R2)
+	FSTPQ (F10, F11), 128(R2)
+	FSTPQ (F12, F13), 160(R2)
+	FSTPQ (F14, F15), 192(R2)
+	FSTPQ (F16, F17), 224(R2)
+
+mainend:
+	ADD $32, R1, R1
+	SUBS $4, R1, R1
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R8), F2
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVQ.P F3, 16(R5)
+	FMOVQ.P 16(R9), F3
+	FMOVQ.P 16(R7), F4
+	WORD $0x4ea4d463 // fsub v3.4s, v3.4s, v4.4s
+	WORD $0x6e23dc43 // fmul v3.4s, v2.4s, v3.4s
+	WORD $0x4e21e444 // fcmeq v4.4s, v2.4s, v1.4s
+	WORD $0x6e631c44 // bsl v4.16b, v2.16b, v3.16b
+	FMOVQ.P F4, 16(R6)
+	ADD R10<<3, R2, R11
+	WORD $0x0e617882 // fcvtl v2.2d, v4.2s
+	WORD $0x4e617883 // fcvtl2 v3.2d, v4.4s
+	FLDPQ 0(R11), (F4, F5)
+	WORD $0x4e62d484 // fadd v4.2d, v4.2d, v2.2d
+	WORD $0x4e63d4a5 // fadd v5.2d, v5.2d, v3.2d
+	FSTPQ (F4, F5), 0(R11)
+	ADD $4, R10, R10
+	AND $31, R10, R10
+	SUBS $4, R1, R1
+	BGE loop
+
+loopend:
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
+	BLT singleend
+
+single:
+	FMOVS.P 4(R8), F2
+	WORD $0x6ea0f843 // fneg v3.4s, v2.4s
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVS.P F3, 4(R5)
+	FMOVS.P 4(R9), F3
+	FMOVS.P 4(R7), F4
+	WORD $0x4ea4d463 // fsub v3.4s, v3.4s, v4.4s
+	WORD $0x6e23dc43 // fmul v3.4s, v2.4s, v3.4s
+	WORD $0x4e21e444 // fcmeq v4.4s, v2.4s, v1.4s
+	WORD $0x6e631c44 // bsl v4.16b, v2.16b, v3.16b
+	FMOVS.P F4, 4(R6)
+	ADD R10<<3, R2, R11
+	WORD $0x0e617882 // fcvtl v2.2d, v4.2s
+	FMOVD 0(R11), F3
+	WORD $0x4e62d463 // fadd v3.2d, v3.2d, v2.2d
+	FMOVD F3, 0(R11)
+	ADD $1, R10, R10
+	AND $31, R10, R10
+	SUBS $1, R1, R1
+	BGE single
+
+singleend:
+	ADD $120, R3, R3
+	CMP R4, R3
+	BLT entry
 
 end:
 	RET
@@ -20699,6 +22355,792 @@ single:
 singleend:
 	ADD $48, R1, R1
 	CMP R2, R1
+	BLT entry
+
+end:
+	RET
+
+DATA constantsOfLogCosh<>+0(SB)/8, $0x3f8000003f800000
+DATA constantsOfLogCosh<>+8(SB)/8, $0x3f8000003f800000
+DATA constantsOfLogCosh<>+16(SB)/8, $0x3f0000003f000000
+DATA constantsOfLogCosh<>+24(SB)/8, $0x3f0000003f000000
+DATA constantsOfLogCosh<>+32(SB)/8, $0x4b40007e4b40007e
+DATA constantsOfLogCosh<>+40(SB)/8, $0x4b40007e4b40007e
+DATA constantsOfLogCosh<>+48(SB)/8, $0x3f3172003f317200
+DATA constantsOfLogCosh<>+56(SB)/8, $0x3f3172003f317200
+DATA constantsOfLogCosh<>+64(SB)/8, $0xc18b0000c18b0000
+DATA constantsOfLogCosh<>+72(SB)/8, $0xc18b0000c18b0000
+DATA constantsOfLogCosh<>+80(SB)/8, $0x42b2000042b20000
+DATA constantsOfLogCosh<>+88(SB)/8, $0x42b2000042b20000
+DATA constantsOfLogCosh<>+96(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfLogCosh<>+104(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfLogCosh<>+112(SB)/8, $0x0000013d0000013d
+DATA constantsOfLogCosh<>+120(SB)/8, $0x0000013d0000013d
+DATA constantsOfLogCosh<>+128(SB)/8, $0x1f8000001f800000
+DATA constantsOfLogCosh<>+136(SB)/8, $0x1f8000001f800000
+DATA constantsOfLogCosh<>+144(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfLogCosh<>+152(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfLogCosh<>+160(SB)/8, $0x394f3646394f3646
+DATA constantsOfLogCosh<>+168(SB)/8, $0x394f3646394f3646
+DATA constantsOfLogCosh<>+176(SB)/8, $0x3ab69d2b3ab69d2b
+DATA constantsOfLogCosh<>+184(SB)/8, $0x3ab69d2b3ab69d2b
+DATA constantsOfLogCosh<>+192(SB)/8, $0x3c08896d3c08896d
+DATA constantsOfLogCosh<>+200(SB)/8, $0x3c08896d3c08896d
+DATA constantsOfLogCosh<>+208(SB)/8, $0x3d2aaa7c3d2aaa7c
+DATA constantsOfLogCosh<>+216(SB)/8, $0x3d2aaa7c3d2aaa7c
+DATA constantsOfLogCosh<>+224(SB)/8, $0x3e2aaaaa3e2aaaaa
+DATA constantsOfLogCosh<>+232(SB)/8, $0x3e2aaaaa3e2aaaaa
+DATA constantsOfLogCosh<>+240(SB)/8, $0x8000000080000000
+DATA constantsOfLogCosh<>+248(SB)/8, $0x8000000080000000
+DATA constantsOfLogCosh<>+256(SB)/8, $0x4000000040000000
+DATA constantsOfLogCosh<>+264(SB)/8, $0x4000000040000000
+DATA constantsOfLogCosh<>+272(SB)/8, $0x3e8000003e800000
+DATA constantsOfLogCosh<>+280(SB)/8, $0x3e8000003e800000
+DATA constantsOfLogCosh<>+288(SB)/8, $0x3f3504f33f3504f3
+DATA constantsOfLogCosh<>+296(SB)/8, $0x3f3504f33f3504f3
+DATA constantsOfLogCosh<>+304(SB)/8, $0x007fffff007fffff
+DATA constantsOfLogCosh<>+312(SB)/8, $0x007fffff007fffff
+DATA constantsOfLogCosh<>+320(SB)/8, $0x0000000000000000
+DATA constantsOfLogCosh<>+328(SB)/8, $0x0000000000000000
+DATA constantsOfLogCosh<>+336(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfLogCosh<>+344(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfLogCosh<>+352(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfLogCosh<>+360(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfLogCosh<>+368(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfLogCosh<>+376(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfLogCosh<>+384(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfLogCosh<>+392(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfLogCosh<>+400(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfLogCosh<>+408(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfLogCosh<>+416(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfLogCosh<>+424(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfLogCosh<>+432(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfLogCosh<>+440(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfLogCosh<>+448(SB)/8, $0xbe800003be800003
+DATA constantsOfLogCosh<>+456(SB)/8, $0xbe800003be800003
+DATA constantsOfLogCosh<>+464(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constantsOfLogCosh<>+472(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constantsOfLogCosh<>+480(SB)/8, $0xbf800000bf800000
+DATA constantsOfLogCosh<>+488(SB)/8, $0xbf800000bf800000
+DATA constantsOfLogCosh<>+496(SB)/8, $0xff800000ff800000
+DATA constantsOfLogCosh<>+504(SB)/8, $0xff800000ff800000
+DATA constantsOfLogCosh<>+512(SB)/8, $0x7fc000007fc00000
+DATA constantsOfLogCosh<>+520(SB)/8, $0x7fc000007fc00000
+DATA constantsOfLogCosh<>+528(SB)/8, $0x3f3172183f317218
+DATA constantsOfLogCosh<>+536(SB)/8, $0x3f3172183f317218
+GLOBL constantsOfLogCosh<>(SB), RODATA|NOPTR, $544
+
+//	d = x - y, a = |d|, n = e^-2a - 1
+//	loss = a < ½ ? ½log(1 + ¼n²/(1 + n)) : a - log 2 + log(1 + (1 + n)), slope = sign(d)·(-n)/(n + 2)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+// func LogCosh(list [][]float32, c *[1]float32, sum *[32]float64)
+// Requires: ASIMD
+TEXT ·LogCosh(SB), NOSPLIT, $32-40
+	MOVD $constantsOfLogCosh<>(SB), R0
+	MOVD $locals-32(SP), R1
+	ADD $15, R1, R1
+	AND $-16, R1, R1
+	MOVD c+24(FP), R2
+	MOVD sum+32(FP), R3
+	MOVD list_base+0(FP), R4
+	MOVD list_len+8(FP), R5
+	MOVD $24, R6
+	MUL R6, R5, R5
+	ADD R4, R5, R5
+	CMP R5, R4
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+	FMOVS 0(R2), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ F4, 0(R1)
+	SUB $96, R5, R2
+
+entry:
+	MOVD 8(R4), R2
+	MOVD 0(R4), R6
+	MOVD 24(R4), R7
+	MOVD 48(R4), R8
+	MOVD 72(R4), R9
+	MOVD $0, R10
+	SUBS $8, R2, R2
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R8), (F4, F5)
+	FLDPQ.P 32(R9), (F6, F7)
+	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
+	WORD $0x4ea7d4a5 // fsub v5.4s, v5.4s, v7.4s
+	WORD $0x4ea0f886 // fabs v6.4s, v4.4s
+	WORD $0x4ea0f8a7 // fabs v7.4s, v5.4s
+	WORD $0x4e26d4c8 // fadd v8.4s, v6.4s, v6.4s
+	WORD $0x4e27d4e9 // fadd v9.4s, v7.4s, v7.4s
+	WORD $0x6ea0f908 // fneg v8.4s, v8.4s
+	WORD $0x6ea0f929 // fneg v9.4s, v9.4s
+	FMOVQ 64(R0), F10
+	WORD $0x6ea8e54b // fcmgt v11.4s, v10.4s, v8.4s
+	WORD $0x6e681d4b // bsl v11.16b, v10.16b, v8.16b
+	WORD $0x6ea9e54c // fcmgt v12.4s, v10.4s, v9.4s
+	WORD $0x6e691d4c // bsl v12.16b, v10.16b, v9.16b
+	FMOVQ 80(R0), F10
+	WORD $0x6eaae56d // fcmgt v13.4s, v11.4s, v10.4s
+	WORD $0x6e6b1d4d // bsl v13.16b, v10.16b, v11.16b
+	WORD $0x6eaae58b // fcmgt v11.4s, v12.4s, v10.4s
+	WORD $0x6e6c1d4b // bsl v11.16b, v10.16b, v12.16b
+	FMOVQ 96(R0), F10
+	WORD $0x6e2addac // fmul v12.4s, v13.4s, v10.4s
+	WORD $0x6e2add6a // fmul v10.4s, v11.4s, v10.4s
+	WORD $0x4e22d58c // fadd v12.4s, v12.4s, v2.4s
+	WORD $0x4e22d54a // fadd v10.4s, v10.4s, v2.4s
+	FMOVQ 112(R0), F14
+	WORD $0x6eac85cf // sub v15.4s, v14.4s, v12.4s
+	WORD $0x6eaa85ce // sub v14.4s, v14.4s, v10.4s
+	WORD $0x4f3755ef // shl v15.4s, v15.4s, #23
+	WORD $0x4f3755ce // shl v14.4s, v14.4s, #23
+	FMOVQ 128(R0), F16
+	WORD $0x6e30ddef // fmul v15.4s, v15.4s, v16.4s
+	WORD $0x6e30ddce // fmul v14.4s, v14.4s, v16.4s
+	WORD $0x4eafd410 // fsub v16.4s, v0.4s, v15.4s
+	WORD $0x4eaed411 // fsub v17.4s, v0.4s, v14.4s
+	WORD $0x4ea2d592 // fsub v18.4s, v12.4s, v2.4s
+	WORD $0x4ea2d553 // fsub v19.4s, v10.4s, v2.4s
+	WORD $0x6e23de54 // fmul v20.4s, v18.4s, v3.4s
+	WORD $0x6e23de75 // fmul v21.4s, v19.4s, v3.4s
+	WORD $0x4eb4d5ad // fsub v13.4s, v13.4s, v20.4s
+	WORD $0x4eb5d56b // fsub v11.4s, v11.4s, v21.4s
+	FMOVQ 144(R0), F20
+	WORD $0x6e34de52 // fmul v18.4s, v18.4s, v20.4s
+	WORD $0x6e34de73 // fmul v19.4s, v19.4s, v20.4s
+	WORD $0x4eb2d5b4 // fsub v20.4s, v13.4s, v18.4s
+	WORD $0x4eb3d575 // fsub v21.4s, v11.4s, v19.4s
+	WORD $0x4e34d616 // fadd v22.4s, v16.4s, v20.4s
+	WORD $0x4e35d637 // fadd v23.4s, v17.4s, v21.4s
+	WORD $0x6e34de98 // fmul v24.4s, v20.4s, v20.4s
+	WORD $0x6e35deb9 // fmul v25.4s, v21.4s, v21.4s
+	WORD $0x6e21df1a // fmul v26.4s, v24.4s, v1.4s
+	WORD $0x6e21df3b // fmul v27.4s, v25.4s, v1.4s
+	WORD $0x4e3ad6dc // fadd v28.4s, v22.4s, v26.4s
+	WORD $0x4e3bd6fd // fadd v29.4s, v23.4s, v27.4s
+	WORD $0x4eb0d41e // fsub v30.4s, v0.4s, v16.4s
+	WORD $0x4eb1d41f // fsub v31.4s, v0.4s, v17.4s
+	WORD $0x4eafd7cf // fsub v15.4s, v30.4s, v15.4s
+	WORD $0x4eaed7ee // fsub v14.4s, v31.4s, v14.4s
+	WORD $0x4eb6d610 // fsub v16.4s, v16.4s, v22.4s
+	WORD $0x4eb7d631 // fsub v17.4s, v17.4s, v23.4s
+	WORD $0x4e34d610 // fadd v16.4s, v16.4s, v20.4s
+	WORD $0x4e35d631 // fadd v17.4s, v17.4s, v21.4s
+	WORD $0x4ebcd6d6 // fsub v22.4s, v22.4s, v28.4s
+	WORD $0x4ebdd6f7 // fsub v23.4s, v23.4s, v29.4s
+	WORD $0x4e3ad6d6 // fadd v22.4s, v22.4s, v26.4s
+	WORD $0x4e3bd6f7 // fadd v23.4s, v23.4s, v27.4s
+	WORD $0x4e36d610 // fadd v16.4s, v16.4s, v22.4s
+	WORD $0x4e37d631 // fadd v17.4s, v17.4s, v23.4s
+	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
+	WORD $0x4e31d5ce // fadd v14.4s, v14.4s, v17.4s
+	FMOVQ 160(R0), F16
+	WORD $0x6e34de11 // fmul v17.4s, v16.4s, v20.4s
+	WORD $0x6e35de10 // fmul v16.4s, v16.4s, v21.4s
+	FMOVQ 176(R0), F22
+	WORD $0x4e36d631 // fadd v17.4s, v17.4s, v22.4s
+	WORD $0x4e36d610 // fadd v16.4s, v16.4s, v22.4s
+	WORD $0x6e34de31 // fmul v17.4s, v17.4s, v20.4s
+	WORD $0x6e35de10 // fmul v16.4s, v16.4s, v21.4s
+	FMOVQ 192(R0), F22
+	WORD $0x4e36d631 // fadd v17.4s, v17.4s, v22.4s
+	WORD $0x4e36d610 // fadd v16.4s, v16.4s, v22.4s
+	WORD $0x6e34de31 // fmul v17.4s, v17.4s, v20.4s
+	WORD $0x6e35de10 // fmul v16.4s, v16.4s, v21.4s
+	FMOVQ 208(R0), F22
+	WORD $0x4e36d631 // fadd v17.4s, v17.4s, v22.4s
+	WORD $0x4e36d610 // fadd v16.4s, v16.4s, v22.4s
+	WORD $0x6e34de31 // fmul v17.4s, v17.4s, v20.4s
+	WORD $0x6e35de10 // fmul v16.4s, v16.4s, v21.4s
+	FMOVQ 224(R0), F22
+	WORD $0x4e36d631 // fadd v17.4s, v17.4s, v22.4s
+	WORD $0x4e36d610 // fadd v16.4s, v16.4s, v22.4s
+	WORD $0x6e34df16 // fmul v22.4s, v24.4s, v20.4s
+	WORD $0x6e35df37 // fmul v23.4s, v25.4s, v21.4s
+	WORD $0x6e36de31 // fmul v17.4s, v17.4s, v22.4s
+	WORD $0x6e37de10 // fmul v16.4s, v16.4s, v23.4s
+	WORD $0x4eb4d5ad // fsub v13.4s, v13.4s, v20.4s
+	WORD $0x4eb5d56b // fsub v11.4s, v11.4s, v21.4s
+	WORD $0x4eb2d5ad // fsub v13.4s, v13.4s, v18.4s
+	WORD $0x4eb3d56b // fsub v11.4s, v11.4s, v19.4s
+	WORD $0x4e2dd62d // fadd v13.4s, v17.4s, v13.4s
+	WORD $0x4e2bd60b // fadd v11.4s, v16.4s, v11.4s
+	WORD $0x4e2dd5ed // fadd v13.4s, v15.4s, v13.4s
+	WORD $0x4e2bd5cb // fadd v11.4s, v14.4s, v11.4s
+	WORD $0x4e2dd78d // fadd v13.4s, v28.4s, v13.4s
+	WORD $0x4e2bd7ab // fadd v11.4s, v29.4s, v11.4s
+	WORD $0x4e2dd5ad // fadd v13.4s, v13.4s, v13.4s
+	WORD $0x4e2bd56b // fadd v11.4s, v11.4s, v11.4s
+	WORD $0x4f37558c // shl v12.4s, v12.4s, #23
+	WORD $0x4f37554a // shl v10.4s, v10.4s, #23
+	WORD $0x6e2cddac // fmul v12.4s, v13.4s, v12.4s
+	WORD $0x6e2add6a // fmul v10.4s, v11.4s, v10.4s
+	FMOVQ 240(R0), F11
+	WORD $0x4e2b1d08 // and v8.16b, v8.16b, v11.16b
+	WORD $0x4e2b1d29 // and v9.16b, v9.16b, v11.16b
+	WORD $0x4ea81d88 // orr v8.16b, v12.16b, v8.16b
+	WORD $0x4ea91d49 // orr v9.16b, v10.16b, v9.16b
+	WORD $0x6ea0f90a // fneg v10.4s, v8.4s
+	WORD $0x6ea0f92b // fneg v11.4s, v9.4s
+	FMOVQ 256(R0), F12
+	WORD $0x4e2cd50d // fadd v13.4s, v8.4s, v12.4s
+	WORD $0x4e2cd52c // fadd v12.4s, v9.4s, v12.4s
+	WORD $0x6e2dfd4a // fdiv v10.4s, v10.4s, v13.4s
+	WORD $0x6e2cfd6b // fdiv v11.4s, v11.4s, v12.4s
+	FMOVQ 240(R0), F12
+	WORD $0x4e2c1c84 // and v4.16b, v4.16b, v12.16b
+	WORD $0x4e2c1ca5 // and v5.16b, v5.16b, v12.16b
+	WORD $0x4ea41d44 // orr v4.16b, v10.16b, v4.16b
+	WORD $0x4ea51d65 // orr v5.16b, v11.16b, v5.16b
+	FMOVQ 0(R1), F10
+	WORD $0x6e2adc84 // fmul v4.4s, v4.4s, v10.4s
+	WORD $0x6e2adca5 // fmul v5.4s, v5.4s, v10.4s
+	FSTPQ.P (F4, F5), 32(R6)
+	WORD $0x6e28dd04 // fmul v4.4s, v8.4s, v8.4s
+	WORD $0x6e29dd25 // fmul v5.4s, v9.4s, v9.4s
+	FMOVQ 272(R0), F10
+	WORD $0x6e2adc84 // fmul v4.4s, v4.4s, v10.4s
+	WORD $0x6e2adca5 // fmul v5.4s, v5.4s, v10.4s
+	WORD $0x4e20d508 // fadd v8.4s, v8.4s, v0.4s
+	WORD $0x4e20d529 // fadd v9.4s, v9.4s, v0.4s
+	WORD $0x6e28fc84 // fdiv v4.4s, v4.4s, v8.4s
+	WORD $0x6e29fca5 // fdiv v5.4s, v5.4s, v9.4s
+	WORD $0x6ea6e42a // fcmgt v10.4s, v1.4s, v6.4s
+	WORD $0x6ea7e42b // fcmgt v11.4s, v1.4s, v7.4s
+	WORD $0x6eea1d04 // bif v4.16b, v8.16b, v10.16b
+	WORD $0x6eeb1d25 // bif v5.16b, v9.16b, v11.16b
+	WORD $0x4e24d408 // fadd v8.4s, v0.4s, v4.4s
+	WORD $0x4e25d409 // fadd v9.4s, v0.4s, v5.4s
+	FMOVQ 288(R0), F12
+	WORD $0x6eac850d // sub v13.4s, v8.4s, v12.4s
+	WORD $0x6eac852c // sub v12.4s, v9.4s, v12.4s
+	WORD $0x4f2905ae // sshr v14.4s, v13.4s, #23
+	WORD $0x4f29058f // sshr v15.4s, v12.4s, #23
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e23ddd0 // fmul v16.4s, v14.4s, v3.4s
+	WORD $0x6e23ddf1 // fmul v17.4s, v15.4s, v3.4s
+	FMOVQ 304(R0), F18
+	WORD $0x4e321dad // and v13.16b, v13.16b, v18.16b
+	WORD $0x4e321d8c // and v12.16b, v12.16b, v18.16b
+	FMOVQ 288(R0), F18
+	WORD $0x4eb285ad // add v13.4s, v13.4s, v18.4s
+	WORD $0x4eb2858c // add v12.4s, v12.4s, v18.4s
+	WORD $0x4ea0d5ad // fsub v13.4s, v13.4s, v0.4s
+	WORD $0x4ea0d58c // fsub v12.4s, v12.4s, v0.4s
+	FMOVQ 320(R0), F18
+	WORD $0x4e32e5d3 // fcmeq v19.4s, v14.4s, v18.4s
+	WORD $0x4e32e5f2 // fcmeq v18.4s, v15.4s, v18.4s
+	WORD $0x6eb31c8d // bit v13.16b, v4.16b, v19.16b
+	WORD $0x6eb21cac // bit v12.16b, v5.16b, v18.16b
+	WORD $0x6e2ddc34 // fmul v20.4s, v1.4s, v13.4s
+	WORD $0x6e2cdc35 // fmul v21.4s, v1.4s, v12.4s
+	WORD $0x6e2dde94 // fmul v20.4s, v20.4s, v13.4s
+	WORD $0x6e2cdeb5 // fmul v21.4s, v21.4s, v12.4s
+	WORD $0x4eb4d5b6 // fsub v22.4s, v13.4s, v20.4s
+	WORD $0x4eb5d597 // fsub v23.4s, v12.4s, v21.4s
+	WORD $0x4e36d618 // fadd v24.4s, v16.4s, v22.4s
+	WORD $0x4e37d639 // fadd v25.4s, v17.4s, v23.4s
+	WORD $0x4eb6d5ba // fsub v26.4s, v13.4s, v22.4s
+	WORD $0x4eb7d59b // fsub v27.4s, v12.4s, v23.4s
+	WORD $0x4eb4d754 // fsub v20.4s, v26.4s, v20.4s
+	WORD $0x4eb5d775 // fsub v21.4s, v27.4s, v21.4s
+	WORD $0x4eb8d610 // fsub v16.4s, v16.4s, v24.4s
+	WORD $0x4eb9d631 // fsub v17.4s, v17.4s, v25.4s
+	WORD $0x4e36d610 // fadd v16.4s, v16.4s, v22.4s
+	WORD $0x4e37d631 // fadd v17.4s, v17.4s, v23.4s
+	WORD $0x4e30d690 // fadd v16.4s, v20.4s, v16.4s
+	WORD $0x4e31d6b1 // fadd v17.4s, v21.4s, v17.4s
+	FMOVQ 336(R0), F20
+	WORD $0x6e2dde95 // fmul v21.4s, v20.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	FMOVQ 352(R0), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	FMOVQ 368(R0), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	FMOVQ 384(R0), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	FMOVQ 400(R0), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	FMOVQ 416(R0), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	FMOVQ 432(R0), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	FMOVQ 448(R0), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	WORD $0x6e2cde94 // fmul v20.4s, v20.4s, v12.4s
+	FMOVQ 464(R0), F22
+	WORD $0x4e36d6b5 // fadd v21.4s, v21.4s, v22.4s
+	WORD $0x4e36d694 // fadd v20.4s, v20.4s, v22.4s
+	WORD $0x6e2dddb6 // fmul v22.4s, v13.4s, v13.4s
+	WORD $0x6e2cdd97 // fmul v23.4s, v12.4s, v12.4s
+	WORD $0x6e2ddecd // fmul v13.4s, v22.4s, v13.4s
+	WORD $0x6e2cdeec // fmul v12.4s, v23.4s, v12.4s
+	WORD $0x6e2ddead // fmul v13.4s, v21.4s, v13.4s
+	WORD $0x6e2cde8c // fmul v12.4s, v20.4s, v12.4s
+	FMOVQ 144(R0), F20
+	WORD $0x6e34ddce // fmul v14.4s, v14.4s, v20.4s
+	WORD $0x6e34ddef // fmul v15.4s, v15.4s, v20.4s
+	WORD $0x4ea0d514 // fsub v20.4s, v8.4s, v0.4s
+	WORD $0x4ea0d535 // fsub v21.4s, v9.4s, v0.4s
+	WORD $0x4eb4d516 // fsub v22.4s, v8.4s, v20.4s
+	WORD $0x4eb5d537 // fsub v23.4s, v9.4s, v21.4s
+	WORD $0x4eb6d416 // fsub v22.4s, v0.4s, v22.4s
+	WORD $0x4eb7d417 // fsub v23.4s, v0.4s, v23.4s
+	WORD $0x4eb4d494 // fsub v20.4s, v4.4s, v20.4s
+	WORD $0x4eb5d4b5 // fsub v21.4s, v5.4s, v21.4s
+	WORD $0x4e34d6d4 // fadd v20.4s, v22.4s, v20.4s
+	WORD $0x4e35d6f5 // fadd v21.4s, v23.4s, v21.4s
+	WORD $0x6e28fe88 // fdiv v8.4s, v20.4s, v8.4s
+	WORD $0x6e29fea9 // fdiv v9.4s, v21.4s, v9.4s
+	FMOVQ 320(R0), F20
+	WORD $0x6e681e93 // bsl v19.16b, v20.16b, v8.16b
+	WORD $0x6e691e92 // bsl v18.16b, v20.16b, v9.16b
+	WORD $0x4e33d5c8 // fadd v8.4s, v14.4s, v19.4s
+	WORD $0x4e32d5e9 // fadd v9.4s, v15.4s, v18.4s
+	WORD $0x4e28d5a8 // fadd v8.4s, v13.4s, v8.4s
+	WORD $0x4e29d589 // fadd v9.4s, v12.4s, v9.4s
+	WORD $0x4e28d608 // fadd v8.4s, v16.4s, v8.4s
+	WORD $0x4e29d629 // fadd v9.4s, v17.4s, v9.4s
+	WORD $0x4e28d708 // fadd v8.4s, v24.4s, v8.4s
+	WORD $0x4e29d729 // fadd v9.4s, v25.4s, v9.4s
+	WORD $0x4e24d48c // fadd v12.4s, v4.4s, v4.4s
+	WORD $0x4e25d4ad // fadd v13.4s, v5.4s, v5.4s
+	WORD $0x4e24e58c // fcmeq v12.4s, v12.4s, v4.4s
+	WORD $0x4e25e5ad // fcmeq v13.4s, v13.4s, v5.4s
+	WORD $0x6e681c8c // bsl v12.16b, v4.16b, v8.16b
+	WORD $0x6e691cad // bsl v13.16b, v5.16b, v9.16b
+	FMOVQ 480(R0), F8
+	WORD $0x4e28e489 // fcmeq v9.4s, v4.4s, v8.4s
+	WORD $0x4e28e4a8 // fcmeq v8.4s, v5.4s, v8.4s
+	FMOVQ 496(R0), F14
+	FMOVQ 512(R0), F15
+	WORD $0x6e6f1dc9 // bsl v9.16b, v14.16b, v15.16b
+	WORD $0x6e6f1dc8 // bsl v8.16b, v14.16b, v15.16b
+	FMOVQ 480(R0), F14
+	WORD $0x6eaee484 // fcmgt v4.4s, v4.4s, v14.4s
+	WORD $0x6eaee4a5 // fcmgt v5.4s, v5.4s, v14.4s
+	WORD $0x6e691d84 // bsl v4.16b, v12.16b, v9.16b
+	WORD $0x6e681da5 // bsl v5.16b, v13.16b, v8.16b
+	WORD $0x6e21dc88 // fmul v8.4s, v4.4s, v1.4s
+	WORD $0x6e21dca9 // fmul v9.4s, v5.4s, v1.4s
+	FMOVQ 528(R0), F12
+	WORD $0x4eacd4c6 // fsub v6.4s, v6.4s, v12.4s
+	WORD $0x4eacd4e7 // fsub v7.4s, v7.4s, v12.4s
+	WORD $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
+	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
+	WORD $0x6e641d0a // bsl v10.16b, v8.16b, v4.16b
+	WORD $0x6e651d2b // bsl v11.16b, v9.16b, v5.16b
+	FSTPQ.P (F10, F11), 32(R7)
+	ADD R10<<3, R3, R11
+	WORD $0x0e617944 // fcvtl v4.2d, v10.2s
+	WORD $0x4e617945 // fcvtl2 v5.2d, v10.4s
+	FLDPQ 0(R11), (F6, F7)
+	WORD $0x4e64d4c6 // fadd v6.2d, v6.2d, v4.2d
+	WORD $0x4e65d4e7 // fadd v7.2d, v7.2d, v5.2d
+	FSTPQ (F6, F7), 0(R11)
+	WORD $0x0e617964 // fcvtl v4.2d, v11.2s
+	WORD $0x4e617965 // fcvtl2 v5.2d, v11.4s
+	FLDPQ 32(R11), (F6, F7)
+	WORD $0x4e64d4c6 // fadd v6.2d, v6.2d, v4.2d
+	WORD $0x4e65d4e7 // fadd v7.2d, v7.2d, v5.2d
+	FSTPQ (F6, F7), 32(R11)
+	ADD $8, R10, R10
+	AND $31, R10, R10
+	SUBS $8, R2, R2
+	BGE main
+
+mainend:
+	ADD $8, R2, R2
+	SUBS $4, R2, R2
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R8), F4
+	FMOVQ.P 16(R9), F5
+	WORD $0x4ea5d484 // fsub v4.4s, v4.4s, v5.4s
+	WORD $0x4ea0f885 // fabs v5.4s, v4.4s
+	WORD $0x4e25d4a6 // fadd v6.4s, v5.4s, v5.4s
+	WORD $0x6ea0f8c6 // fneg v6.4s, v6.4s
+	FMOVQ 64(R0), F7
+	WORD $0x6ea6e4e8 // fcmgt v8.4s, v7.4s, v6.4s
+	WORD $0x6e661ce8 // bsl v8.16b, v7.16b, v6.16b
+	FMOVQ 80(R0), F7
+	WORD $0x6ea7e509 // fcmgt v9.4s, v8.4s, v7.4s
+	WORD $0x6e681ce9 // bsl v9.16b, v7.16b, v8.16b
+	FMOVQ 96(R0), F7
+	WORD $0x6e27dd27 // fmul v7.4s, v9.4s, v7.4s
+	WORD $0x4e22d4e7 // fadd v7.4s, v7.4s, v2.4s
+	FMOVQ 112(R0), F8
+	WORD $0x6ea78508 // sub v8.4s, v8.4s, v7.4s
+	WORD $0x4f375508 // shl v8.4s, v8.4s, #23
+	FMOVQ 128(R0), F10
+	WORD $0x6e2add08 // fmul v8.4s, v8.4s, v10.4s
+	WORD $0x4ea8d40a // fsub v10.4s, v0.4s, v8.4s
+	WORD $0x4ea2d4eb // fsub v11.4s, v7.4s, v2.4s
+	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
+	WORD $0x4eacd529 // fsub v9.4s, v9.4s, v12.4s
+	FMOVQ 144(R0), F12
+	WORD $0x6e2cdd6b // fmul v11.4s, v11.4s, v12.4s
+	WORD $0x4eabd52c // fsub v12.4s, v9.4s, v11.4s
+	WORD $0x4e2cd54d // fadd v13.4s, v10.4s, v12.4s
+	WORD $0x6e2cdd8e // fmul v14.4s, v12.4s, v12.4s
+	WORD $0x6e21ddcf // fmul v15.4s, v14.4s, v1.4s
+	WORD $0x4e2fd5b0 // fadd v16.4s, v13.4s, v15.4s
+	WORD $0x4eaad411 // fsub v17.4s, v0.4s, v10.4s
+	WORD $0x4ea8d628 // fsub v8.4s, v17.4s, v8.4s
+	WORD $0x4eadd54a // fsub v10.4s, v10.4s, v13.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	WORD $0x4eb0d5ad // fsub v13.4s, v13.4s, v16.4s
+	WORD $0x4e2fd5ad // fadd v13.4s, v13.4s, v15.4s
+	WORD $0x4e2dd54a // fadd v10.4s, v10.4s, v13.4s
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	FMOVQ 160(R0), F10
+	WORD $0x6e2cdd4a // fmul v10.4s, v10.4s, v12.4s
+	FMOVQ 176(R0), F13
+	WORD $0x4e2dd54a // fadd v10.4s, v10.4s, v13.4s
+	WORD $0x6e2cdd4a // fmul v10.4s, v10.4s, v12.4s
+	FMOVQ 192(R0), F13
+	WORD $0x4e2dd54a // fadd v10.4s, v10.4s, v13.4s
+	WORD $0x6e2cdd4a // fmul v10.4s, v10.4s, v12.4s
+	FMOVQ 208(R0), F13
+	WORD $0x4e2dd54a // fadd v10.4s, v10.4s, v13.4s
+	WORD $0x6e2cdd4a // fmul v10.4s, v10.4s, v12.4s
+	FMOVQ 224(R0), F13
+	WORD $0x4e2dd54a // fadd v10.4s, v10.4s, v13.4s
+	WORD $0x6e2cddcd // fmul v13.4s, v14.4s, v12.4s
+	WORD $0x6e2ddd4a // fmul v10.4s, v10.4s, v13.4s
+	WORD $0x4eacd529 // fsub v9.4s, v9.4s, v12.4s
+	WORD $0x4eabd529 // fsub v9.4s, v9.4s, v11.4s
+	WORD $0x4e29d549 // fadd v9.4s, v10.4s, v9.4s
+	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
+	WORD $0x4e28d608 // fadd v8.4s, v16.4s, v8.4s
+	WORD $0x4e28d508 // fadd v8.4s, v8.4s, v8.4s
+	WORD $0x4f3754e7 // shl v7.4s, v7.4s, #23
+	WORD $0x6e27dd07 // fmul v7.4s, v8.4s, v7.4s
+	FMOVQ 240(R0), F8
+	WORD $0x4e281cc6 // and v6.16b, v6.16b, v8.16b
+	WORD $0x4ea61ce6 // orr v6.16b, v7.16b, v6.16b
+	WORD $0x6ea0f8c7 // fneg v7.4s, v6.4s
+	FMOVQ 256(R0), F8
+	WORD $0x4e28d4c8 // fadd v8.4s, v6.4s, v8.4s
+	WORD $0x6e28fce7 // fdiv v7.4s, v7.4s, v8.4s
+	FMOVQ 240(R0), F8
+	WORD $0x4e281c84 // and v4.16b, v4.16b, v8.16b
+	WORD $0x4ea41ce4 // orr v4.16b, v7.16b, v4.16b
+	FMOVQ 0(R1), F7
+	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
+	FMOVQ.P F4, 16(R6)
+	WORD $0x6e26dcc4 // fmul v4.4s, v6.4s, v6.4s
+	FMOVQ 272(R0), F7
+	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
+	WORD $0x4e20d4c6 // fadd v6.4s, v6.4s, v0.4s
+	WORD $0x6e26fc84 // fdiv v4.4s, v4.4s, v6.4s
+	WORD $0x6ea5e427 // fcmgt v7.4s, v1.4s, v5.4s
+	WORD $0x6ee71cc4 // bif v4.16b, v6.16b, v7.16b
+	WORD $0x4e24d406 // fadd v6.4s, v0.4s, v4.4s
+	FMOVQ 288(R0), F8
+	WORD $0x6ea884c8 // sub v8.4s, v6.4s, v8.4s
+	WORD $0x4f290509 // sshr v9.4s, v8.4s, #23
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6e23dd2a // fmul v10.4s, v9.4s, v3.4s
+	FMOVQ 304(R0), F11
+	WORD $0x4e2b1d08 // and v8.16b, v8.16b, v11.16b
+	FMOVQ 288(R0), F11
+	WORD $0x4eab8508 // add v8.4s, v8.4s, v11.4s
+	WORD $0x4ea0d508 // fsub v8.4s, v8.4s, v0.4s
+	FMOVQ 320(R0), F11
+	WORD $0x4e2be52b // fcmeq v11.4s, v9.4s, v11.4s
+	WORD $0x6eab1c88 // bit v8.16b, v4.16b, v11.16b
+	WORD $0x6e28dc2c // fmul v12.4s, v1.4s, v8.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	WORD $0x4eacd50d // fsub v13.4s, v8.4s, v12.4s
+	WORD $0x4e2dd54e // fadd v14.4s, v10.4s, v13.4s
+	WORD $0x4eadd50f // fsub v15.4s, v8.4s, v13.4s
+	WORD $0x4eacd5ec // fsub v12.4s, v15.4s, v12.4s
+	WORD $0x4eaed54a // fsub v10.4s, v10.4s, v14.4s
+	WORD $0x4e2dd54a // fadd v10.4s, v10.4s, v13.4s
+	WORD $0x4e2ad58a // fadd v10.4s, v12.4s, v10.4s
+	FMOVQ 336(R0), F12
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	FMOVQ 352(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	FMOVQ 368(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	FMOVQ 384(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	FMOVQ 400(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	FMOVQ 416(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	FMOVQ 432(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	FMOVQ 448(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	FMOVQ 464(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e28dd0d // fmul v13.4s, v8.4s, v8.4s
+	WORD $0x6e28dda8 // fmul v8.4s, v13.4s, v8.4s
+	WORD $0x6e28dd88 // fmul v8.4s, v12.4s, v8.4s
+	FMOVQ 144(R0), F12
+	WORD $0x6e2cdd29 // fmul v9.4s, v9.4s, v12.4s
+	WORD $0x4ea0d4cc // fsub v12.4s, v6.4s, v0.4s
+	WORD $0x4eacd4cd // fsub v13.4s, v6.4s, v12.4s
+	WORD $0x4eadd40d // fsub v13.4s, v0.4s, v13.4s
+	WORD $0x4eacd48c // fsub v12.4s, v4.4s, v12.4s
+	WORD $0x4e2cd5ac // fadd v12.4s, v13.4s, v12.4s
+	WORD $0x6e26fd86 // fdiv v6.4s, v12.4s, v6.4s
+	FMOVQ 320(R0), F12
+	WORD $0x6e661d8b // bsl v11.16b, v12.16b, v6.16b
+	WORD $0x4e2bd526 // fadd v6.4s, v9.4s, v11.4s
+	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
+	WORD $0x4e26d546 // fadd v6.4s, v10.4s, v6.4s
+	WORD $0x4e26d5c6 // fadd v6.4s, v14.4s, v6.4s
+	WORD $0x4e24d488 // fadd v8.4s, v4.4s, v4.4s
+	WORD $0x4e24e508 // fcmeq v8.4s, v8.4s, v4.4s
+	WORD $0x6e661c88 // bsl v8.16b, v4.16b, v6.16b
+	FMOVQ 480(R0), F6
+	WORD $0x4e26e486 // fcmeq v6.4s, v4.4s, v6.4s
+	FMOVQ 496(R0), F9
+	FMOVQ 512(R0), F10
+	WORD $0x6e6a1d26 // bsl v6.16b, v9.16b, v10.16b
+	FMOVQ 480(R0), F9
+	WORD $0x6ea9e484 // fcmgt v4.4s, v4.4s, v9.4s
+	WORD $0x6e661d04 // bsl v4.16b, v8.16b, v6.16b
+	WORD $0x6e21dc86 // fmul v6.4s, v4.4s, v1.4s
+	FMOVQ 528(R0), F8
+	WORD $0x4ea8d4a5 // fsub v5.4s, v5.4s, v8.4s
+	WORD $0x4e24d4a4 // fadd v4.4s, v5.4s, v4.4s
+	WORD $0x6e641cc7 // bsl v7.16b, v6.16b, v4.16b
+	FMOVQ.P F7, 16(R7)
+	ADD R10<<3, R3, R11
+	WORD $0x0e6178e4 // fcvtl v4.2d, v7.2s
+	WORD $0x4e6178e5 // fcvtl2 v5.2d, v7.4s
+	FLDPQ 0(R11), (F6, F7)
+	WORD $0x4e64d4c6 // fadd v6.2d, v6.2d, v4.2d
+	WORD $0x4e65d4e7 // fadd v7.2d, v7.2d, v5.2d
+	FSTPQ (F6, F7), 0(R11)
+	ADD $4, R10, R10
+	AND $31, R10, R10
+	SUBS $4, R2, R2
+	BGE loop
+
+loopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT singleend
+
+single:
+	FMOVS.P 4(R8), F4
+	FMOVS.P 4(R9), F5
+	WORD $0x4ea5d484 // fsub v4.4s, v4.4s, v5.4s
+	WORD $0x4ea0f885 // fabs v5.4s, v4.4s
+	WORD $0x4e25d4a6 // fadd v6.4s, v5.4s, v5.4s
+	WORD $0x6ea0f8c6 // fneg v6.4s, v6.4s
+	FMOVQ 64(R0), F7
+	WORD $0x6ea6e4e8 // fcmgt v8.4s, v7.4s, v6.4s
+	WORD $0x6e661ce8 // bsl v8.16b, v7.16b, v6.16b
+	FMOVQ 80(R0), F7
+	WORD $0x6ea7e509 // fcmgt v9.4s, v8.4s, v7.4s
+	WORD $0x6e681ce9 // bsl v9.16b, v7.16b, v8.16b
+	FMOVQ 96(R0), F7
+	WORD $0x6e27dd27 // fmul v7.4s, v9.4s, v7.4s
+	WORD $0x4e22d4e7 // fadd v7.4s, v7.4s, v2.4s
+	FMOVQ 112(R0), F8
+	WORD $0x6ea78508 // sub v8.4s, v8.4s, v7.4s
+	WORD $0x4f375508 // shl v8.4s, v8.4s, #23
+	FMOVQ 128(R0), F10
+	WORD $0x6e2add08 // fmul v8.4s, v8.4s, v10.4s
+	WORD $0x4ea8d40a // fsub v10.4s, v0.4s, v8.4s
+	WORD $0x4ea2d4eb // fsub v11.4s, v7.4s, v2.4s
+	WORD $0x6e23dd6c // fmul v12.4s, v11.4s, v3.4s
+	WORD $0x4eacd529 // fsub v9.4s, v9.4s, v12.4s
+	FMOVQ 144(R0), F12
+	WORD $0x6e2cdd6b // fmul v11.4s, v11.4s, v12.4s
+	WORD $0x4eabd52c // fsub v12.4s, v9.4s, v11.4s
+	WORD $0x4e2cd54d // fadd v13.4s, v10.4s, v12.4s
+	WORD $0x6e2cdd8e // fmul v14.4s, v12.4s, v12.4s
+	WORD $0x6e21ddcf // fmul v15.4s, v14.4s, v1.4s
+	WORD $0x4e2fd5b0 // fadd v16.4s, v13.4s, v15.4s
+	WORD $0x4eaad411 // fsub v17.4s, v0.4s, v10.4s
+	WORD $0x4ea8d628 // fsub v8.4s, v17.4s, v8.4s
+	WORD $0x4eadd54a // fsub v10.4s, v10.4s, v13.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	WORD $0x4eb0d5ad // fsub v13.4s, v13.4s, v16.4s
+	WORD $0x4e2fd5ad // fadd v13.4s, v13.4s, v15.4s
+	WORD $0x4e2dd54a // fadd v10.4s, v10.4s, v13.4s
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	FMOVQ 160(R0), F10
+	WORD $0x6e2cdd4a // fmul v10.4s, v10.4s, v12.4s
+	FMOVQ 176(R0), F13
+	WORD $0x4e2dd54a // fadd v10.4s, v10.4s, v13.4s
+	WORD $0x6e2cdd4a // fmul v10.4s, v10.4s, v12.4s
+	FMOVQ 192(R0), F13
+	WORD $0x4e2dd54a // fadd v10.4s, v10.4s, v13.4s
+	WORD $0x6e2cdd4a // fmul v10.4s, v10.4s, v12.4s
+	FMOVQ 208(R0), F13
+	WORD $0x4e2dd54a // fadd v10.4s, v10.4s, v13.4s
+	WORD $0x6e2cdd4a // fmul v10.4s, v10.4s, v12.4s
+	FMOVQ 224(R0), F13
+	WORD $0x4e2dd54a // fadd v10.4s, v10.4s, v13.4s
+	WORD $0x6e2cddcd // fmul v13.4s, v14.4s, v12.4s
+	WORD $0x6e2ddd4a // fmul v10.4s, v10.4s, v13.4s
+	WORD $0x4eacd529 // fsub v9.4s, v9.4s, v12.4s
+	WORD $0x4eabd529 // fsub v9.4s, v9.4s, v11.4s
+	WORD $0x4e29d549 // fadd v9.4s, v10.4s, v9.4s
+	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
+	WORD $0x4e28d608 // fadd v8.4s, v16.4s, v8.4s
+	WORD $0x4e28d508 // fadd v8.4s, v8.4s, v8.4s
+	WORD $0x4f3754e7 // shl v7.4s, v7.4s, #23
+	WORD $0x6e27dd07 // fmul v7.4s, v8.4s, v7.4s
+	FMOVQ 240(R0), F8
+	WORD $0x4e281cc6 // and v6.16b, v6.16b, v8.16b
+	WORD $0x4ea61ce6 // orr v6.16b, v7.16b, v6.16b
+	WORD $0x6ea0f8c7 // fneg v7.4s, v6.4s
+	FMOVQ 256(R0), F8
+	WORD $0x4e28d4c8 // fadd v8.4s, v6.4s, v8.4s
+	WORD $0x6e28fce7 // fdiv v7.4s, v7.4s, v8.4s
+	FMOVQ 240(R0), F8
+	WORD $0x4e281c84 // and v4.16b, v4.16b, v8.16b
+	WORD $0x4ea41ce4 // orr v4.16b, v7.16b, v4.16b
+	FMOVQ 0(R1), F7
+	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
+	FMOVS.P F4, 4(R6)
+	WORD $0x6e26dcc4 // fmul v4.4s, v6.4s, v6.4s
+	FMOVQ 272(R0), F7
+	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
+	WORD $0x4e20d4c6 // fadd v6.4s, v6.4s, v0.4s
+	WORD $0x6e26fc84 // fdiv v4.4s, v4.4s, v6.4s
+	WORD $0x6ea5e427 // fcmgt v7.4s, v1.4s, v5.4s
+	WORD $0x6ee71cc4 // bif v4.16b, v6.16b, v7.16b
+	WORD $0x4e24d406 // fadd v6.4s, v0.4s, v4.4s
+	FMOVQ 288(R0), F8
+	WORD $0x6ea884c8 // sub v8.4s, v6.4s, v8.4s
+	WORD $0x4f290509 // sshr v9.4s, v8.4s, #23
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6e23dd2a // fmul v10.4s, v9.4s, v3.4s
+	FMOVQ 304(R0), F11
+	WORD $0x4e2b1d08 // and v8.16b, v8.16b, v11.16b
+	FMOVQ 288(R0), F11
+	WORD $0x4eab8508 // add v8.4s, v8.4s, v11.4s
+	WORD $0x4ea0d508 // fsub v8.4s, v8.4s, v0.4s
+	FMOVQ 320(R0), F11
+	WORD $0x4e2be52b // fcmeq v11.4s, v9.4s, v11.4s
+	WORD $0x6eab1c88 // bit v8.16b, v4.16b, v11.16b
+	WORD $0x6e28dc2c // fmul v12.4s, v1.4s, v8.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	WORD $0x4eacd50d // fsub v13.4s, v8.4s, v12.4s
+	WORD $0x4e2dd54e // fadd v14.4s, v10.4s, v13.4s
+	WORD $0x4eadd50f // fsub v15.4s, v8.4s, v13.4s
+	WORD $0x4eacd5ec // fsub v12.4s, v15.4s, v12.4s
+	WORD $0x4eaed54a // fsub v10.4s, v10.4s, v14.4s
+	WORD $0x4e2dd54a // fadd v10.4s, v10.4s, v13.4s
+	WORD $0x4e2ad58a // fadd v10.4s, v12.4s, v10.4s
+	FMOVQ 336(R0), F12
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	FMOVQ 352(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	FMOVQ 368(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	FMOVQ 384(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	FMOVQ 400(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	FMOVQ 416(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	FMOVQ 432(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	FMOVQ 448(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e28dd8c // fmul v12.4s, v12.4s, v8.4s
+	FMOVQ 464(R0), F13
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	WORD $0x6e28dd0d // fmul v13.4s, v8.4s, v8.4s
+	WORD $0x6e28dda8 // fmul v8.4s, v13.4s, v8.4s
+	WORD $0x6e28dd88 // fmul v8.4s, v12.4s, v8.4s
+	FMOVQ 144(R0), F12
+	WORD $0x6e2cdd29 // fmul v9.4s, v9.4s, v12.4s
+	WORD $0x4ea0d4cc // fsub v12.4s, v6.4s, v0.4s
+	WORD $0x4eacd4cd // fsub v13.4s, v6.4s, v12.4s
+	WORD $0x4eadd40d // fsub v13.4s, v0.4s, v13.4s
+	WORD $0x4eacd48c // fsub v12.4s, v4.4s, v12.4s
+	WORD $0x4e2cd5ac // fadd v12.4s, v13.4s, v12.4s
+	WORD $0x6e26fd86 // fdiv v6.4s, v12.4s, v6.4s
+	FMOVQ 320(R0), F12
+	WORD $0x6e661d8b // bsl v11.16b, v12.16b, v6.16b
+	WORD $0x4e2bd526 // fadd v6.4s, v9.4s, v11.4s
+	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
+	WORD $0x4e26d546 // fadd v6.4s, v10.4s, v6.4s
+	WORD $0x4e26d5c6 // fadd v6.4s, v14.4s, v6.4s
+	WORD $0x4e24d488 // fadd v8.4s, v4.4s, v4.4s
+	WORD $0x4e24e508 // fcmeq v8.4s, v8.4s, v4.4s
+	WORD $0x6e661c88 // bsl v8.16b, v4.16b, v6.16b
+	FMOVQ 480(R0), F6
+	WORD $0x4e26e486 // fcmeq v6.4s, v4.4s, v6.4s
+	FMOVQ 496(R0), F9
+	FMOVQ 512(R0), F10
+	WORD $0x6e6a1d26 // bsl v6.16b, v9.16b, v10.16b
+	FMOVQ 480(R0), F9
+	WORD $0x6ea9e484 // fcmgt v4.4s, v4.4s, v9.4s
+	WORD $0x6e661d04 // bsl v4.16b, v8.16b, v6.16b
+	WORD $0x6e21dc86 // fmul v6.4s, v4.4s, v1.4s
+	FMOVQ 528(R0), F8
+	WORD $0x4ea8d4a5 // fsub v5.4s, v5.4s, v8.4s
+	WORD $0x4e24d4a4 // fadd v4.4s, v5.4s, v4.4s
+	WORD $0x6e641cc7 // bsl v7.16b, v6.16b, v4.16b
+	FMOVS.P F7, 4(R7)
+	ADD R10<<3, R3, R11
+	WORD $0x0e6178e4 // fcvtl v4.2d, v7.2s
+	FMOVD 0(R11), F5
+	WORD $0x4e64d4a5 // fadd v5.2d, v5.2d, v4.2d
+	FMOVD F5, 0(R11)
+	ADD $1, R10, R10
+	AND $31, R10, R10
+	SUBS $1, R2, R2
+	BGE single
+
+singleend:
+	ADD $96, R4, R4
+	CMP R5, R4
 	BLT entry
 
 end:
@@ -25072,6 +27514,202 @@ single:
 singleend:
 	ADD $48, R4, R4
 	CMP R5, R4
+	BLT entry
+
+end:
+	RET
+
+DATA constantsOfPoissonNLL<>+0(SB)/8, $0x0000000000000000
+DATA constantsOfPoissonNLL<>+8(SB)/8, $0x0000000000000000
+DATA constantsOfPoissonNLL<>+16(SB)/8, $0x3f0000003f000000
+DATA constantsOfPoissonNLL<>+24(SB)/8, $0x3f0000003f000000
+DATA constantsOfPoissonNLL<>+32(SB)/8, $0x3f8000003f800000
+DATA constantsOfPoissonNLL<>+40(SB)/8, $0x3f8000003f800000
+DATA constantsOfPoissonNLL<>+48(SB)/8, $0x3f6b3f8e3f6b3f8e
+DATA constantsOfPoissonNLL<>+56(SB)/8, $0x3f6b3f8e3f6b3f8e
+GLOBL constantsOfPoissonNLL<>(SB), RODATA|NOPTR, $64
+
+//	z = rate + eps, stirling = y > above ? (y + ½)·logY - y + ½log 2π : 0
+//	grad ← (z - y)/(divide = 0 ? 1 : z)·scale, each ← rate - y·log + stirling, sum += each
+//
+// func PoissonNLL(list [][]float32, c *[4]float32, sum *[32]float64)
+// Requires: ASIMD
+TEXT ·PoissonNLL(SB), NOSPLIT, $0-40
+	MOVD $constantsOfPoissonNLL<>(SB), R0
+	MOVD c+24(FP), R1
+	MOVD sum+32(FP), R2
+	MOVD list_base+0(FP), R3
+	MOVD list_len+8(FP), R4
+	MOVD $24, R5
+	MUL R5, R4, R4
+	ADD R3, R4, R4
+	CMP R4, R3
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVS 0(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 4(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 12(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVQ 16(R0), F4
+	FMOVS 8(R1), F5
+	VDUP V5.S[0], V5.S4
+	WORD $0x4e20e4a5 // fcmeq v5.4s, v5.4s, v0.4s
+	FMOVQ 32(R0), F6
+	FMOVQ 48(R0), F7
+	SUB $144, R4, R0
+
+entry:
+	MOVD 8(R3), R0
+	MOVD 0(R3), R1
+	MOVD 24(R3), R5
+	MOVD 48(R3), R6
+	MOVD 72(R3), R7
+	MOVD 96(R3), R8
+	MOVD 120(R3), R9
+	MOVD $0, R10
+	SUBS $8, R0, R0
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R6), (F8, F9)
+	WORD $0x4e22d50a // fadd v10.4s, v8.4s, v2.4s
+	WORD $0x4e22d52b // fadd v11.4s, v9.4s, v2.4s
+	FLDPQ.P 32(R7), (F12, F13)
+	WORD $0x4eacd54e // fsub v14.4s, v10.4s, v12.4s
+	WORD $0x4eadd56f // fsub v15.4s, v11.4s, v13.4s
+	WORD $0x6ea51cca // bit v10.16b, v6.16b, v5.16b
+	WORD $0x6ea51ccb // bit v11.16b, v6.16b, v5.16b
+	WORD $0x6e2afdca // fdiv v10.4s, v14.4s, v10.4s
+	WORD $0x6e2bfdeb // fdiv v11.4s, v15.4s, v11.4s
+	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
+	WORD $0x6e21dd6b // fmul v11.4s, v11.4s, v1.4s
+	FSTPQ.P (F10, F11), 32(R1)
+	FLDPQ.P 32(R8), (F10, F11)
+	WORD $0x6e2add8a // fmul v10.4s, v12.4s, v10.4s
+	WORD $0x6e2bddab // fmul v11.4s, v13.4s, v11.4s
+	WORD $0x4e20e58e // fcmeq v14.4s, v12.4s, v0.4s
+	WORD $0x4e20e5af // fcmeq v15.4s, v13.4s, v0.4s
+	WORD $0x6e6a1d8e // bsl v14.16b, v12.16b, v10.16b
+	WORD $0x6e6b1daf // bsl v15.16b, v13.16b, v11.16b
+	WORD $0x4eaed508 // fsub v8.4s, v8.4s, v14.4s
+	WORD $0x4eafd529 // fsub v9.4s, v9.4s, v15.4s
+	WORD $0x4e24d58a // fadd v10.4s, v12.4s, v4.4s
+	WORD $0x4e24d5ab // fadd v11.4s, v13.4s, v4.4s
+	FLDPQ.P 32(R9), (F14, F15)
+	WORD $0x6e2edd4a // fmul v10.4s, v10.4s, v14.4s
+	WORD $0x6e2fdd6b // fmul v11.4s, v11.4s, v15.4s
+	WORD $0x4eacd54a // fsub v10.4s, v10.4s, v12.4s
+	WORD $0x4eadd56b // fsub v11.4s, v11.4s, v13.4s
+	WORD $0x4e27d54a // fadd v10.4s, v10.4s, v7.4s
+	WORD $0x4e27d56b // fadd v11.4s, v11.4s, v7.4s
+	WORD $0x6ea3e58c // fcmgt v12.4s, v12.4s, v3.4s
+	WORD $0x6ea3e5ad // fcmgt v13.4s, v13.4s, v3.4s
+	WORD $0x6e601d4c // bsl v12.16b, v10.16b, v0.16b
+	WORD $0x6e601d6d // bsl v13.16b, v11.16b, v0.16b
+	WORD $0x4e2cd508 // fadd v8.4s, v8.4s, v12.4s
+	WORD $0x4e2dd529 // fadd v9.4s, v9.4s, v13.4s
+	FSTPQ.P (F8, F9), 32(R5)
+	ADD R10<<3, R2, R11
+	WORD $0x0e61790a // fcvtl v10.2d, v8.2s
+	WORD $0x4e617908 // fcvtl2 v8.2d, v8.4s
+	FLDPQ 0(R11), (F11, F12)
+	WORD $0x4e6ad56b // fadd v11.2d, v11.2d, v10.2d
+	WORD $0x4e68d58c // fadd v12.2d, v12.2d, v8.2d
+	FSTPQ (F11, F12), 0(R11)
+	WORD $0x0e617928 // fcvtl v8.2d, v9.2s
+	WORD $0x4e617929 // fcvtl2 v9.2d, v9.4s
+	FLDPQ 32(R11), (F10, F11)
+	WORD $0x4e68d54a // fadd v10.2d, v10.2d, v8.2d
+	WORD $0x4e69d56b // fadd v11.2d, v11.2d, v9.2d
+	FSTPQ (F10, F11), 32(R11)
+	ADD $8, R10, R10
+	AND $31, R10, R10
+	SUBS $8, R0, R0
+	BGE main
+
+mainend:
+	ADD $8, R0, R0
+	SUBS $4, R0, R0
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R6), F8
+	WORD $0x4e22d509 // fadd v9.4s, v8.4s, v2.4s
+	FMOVQ.P 16(R7), F10
+	WORD $0x4eaad52b // fsub v11.4s, v9.4s, v10.4s
+	WORD $0x6ea51cc9 // bit v9.16b, v6.16b, v5.16b
+	WORD $0x6e29fd69 // fdiv v9.4s, v11.4s, v9.4s
+	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
+	FMOVQ.P F9, 16(R1)
+	FMOVQ.P 16(R8), F9
+	WORD $0x6e29dd49 // fmul v9.4s, v10.4s, v9.4s
+	WORD $0x4e20e54b // fcmeq v11.4s, v10.4s, v0.4s
+	WORD $0x6e691d4b // bsl v11.16b, v10.16b, v9.16b
+	WORD $0x4eabd508 // fsub v8.4s, v8.4s, v11.4s
+	WORD $0x4e24d549 // fadd v9.4s, v10.4s, v4.4s
+	FMOVQ.P 16(R9), F11
+	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4eaad529 // fsub v9.4s, v9.4s, v10.4s
+	WORD $0x4e27d529 // fadd v9.4s, v9.4s, v7.4s
+	WORD $0x6ea3e54a // fcmgt v10.4s, v10.4s, v3.4s
+	WORD $0x6e601d2a // bsl v10.16b, v9.16b, v0.16b
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	FMOVQ.P F8, 16(R5)
+	ADD R10<<3, R2, R11
+	WORD $0x0e617909 // fcvtl v9.2d, v8.2s
+	WORD $0x4e617908 // fcvtl2 v8.2d, v8.4s
+	FLDPQ 0(R11), (F10, F11)
+	WORD $0x4e69d54a // fadd v10.2d, v10.2d, v9.2d
+	WORD $0x4e68d56b // fadd v11.2d, v11.2d, v8.2d
+	FSTPQ (F10, F11), 0(R11)
+	ADD $4, R10, R10
+	AND $31, R10, R10
+	SUBS $4, R0, R0
+	BGE loop
+
+loopend:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT singleend
+
+single:
+	FMOVS.P 4(R6), F8
+	WORD $0x4e22d509 // fadd v9.4s, v8.4s, v2.4s
+	FMOVS.P 4(R7), F10
+	WORD $0x4eaad52b // fsub v11.4s, v9.4s, v10.4s
+	WORD $0x6ea51cc9 // bit v9.16b, v6.16b, v5.16b
+	WORD $0x6e29fd69 // fdiv v9.4s, v11.4s, v9.4s
+	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
+	FMOVS.P F9, 4(R1)
+	FMOVS.P 4(R8), F9
+	WORD $0x6e29dd49 // fmul v9.4s, v10.4s, v9.4s
+	WORD $0x4e20e54b // fcmeq v11.4s, v10.4s, v0.4s
+	WORD $0x6e691d4b // bsl v11.16b, v10.16b, v9.16b
+	WORD $0x4eabd508 // fsub v8.4s, v8.4s, v11.4s
+	WORD $0x4e24d549 // fadd v9.4s, v10.4s, v4.4s
+	FMOVS.P 4(R9), F11
+	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4eaad529 // fsub v9.4s, v9.4s, v10.4s
+	WORD $0x4e27d529 // fadd v9.4s, v9.4s, v7.4s
+	WORD $0x6ea3e54a // fcmgt v10.4s, v10.4s, v3.4s
+	WORD $0x6e601d2a // bsl v10.16b, v9.16b, v0.16b
+	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	FMOVS.P F8, 4(R5)
+	ADD R10<<3, R2, R11
+	WORD $0x0e617908 // fcvtl v8.2d, v8.2s
+	FMOVD 0(R11), F9
+	WORD $0x4e68d529 // fadd v9.2d, v9.2d, v8.2d
+	FMOVD F9, 0(R11)
+	ADD $1, R10, R10
+	AND $31, R10, R10
+	SUBS $1, R0, R0
+	BGE single
+
+singleend:
+	ADD $144, R3, R3
+	CMP R4, R3
 	BLT entry
 
 end:
@@ -35573,6 +38211,230 @@ single:
 singleend:
 	ADD $48, R4, R4
 	CMP R5, R4
+	BLT entry
+
+end:
+	RET
+
+DATA constantsOfWeigh<>+0(SB)/8, $0x0000000000000000
+DATA constantsOfWeigh<>+8(SB)/8, $0x0000000000000000
+GLOBL constantsOfWeigh<>(SB), RODATA|NOPTR, $16
+
+//	grad ← grad·w, each ← each·w, sum += each; 0 where w is
+//
+// func Weigh(list [][]float32, sum *[32]float64)
+// Requires: ASIMD
+TEXT ·Weigh(SB), NOSPLIT, $0-32
+	MOVD $constantsOfWeigh<>(SB), R0
+	MOVD sum+24(FP), R1
+	MOVD list_base+0(FP), R2
+	MOVD list_len+8(FP), R3
+	MOVD $24, R4
+	MUL R4, R3, R3
+	ADD R2, R3, R3
+	CMP R3, R2
+	BGE end
+	FMOVQ 0(R0), F0
+	SUB $72, R3, R0
+
+entry:
+	ADD $432, R2, R4
+	CMP R0, R4
+	BGT near
+	MOVD 0(R4), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 24(R4), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+	MOVD 48(R4), R5
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 128(R5), PLDL1KEEP
+	PRFM 192(R5), PLDL1KEEP
+
+near:
+	MOVD 8(R2), R4
+	MOVD 0(R2), R5
+	MOVD 24(R2), R6
+	MOVD 48(R2), R7
+	MOVD $0, R8
+	SUBS $32, R4, R4
+	BLT mainend
+	FLDPQ 0(R1), (F1, F2)
+	FLDPQ 32(R1), (F3, F4)
+	FLDPQ 64(R1), (F5, F6)
+	FLDPQ 96(R1), (F7, F8)
+	FLDPQ 128(R1), (F9, F10)
+	FLDPQ 160(R1), (F11, F12)
+	FLDPQ 192(R1), (F13, F14)
+	FLDPQ 224(R1), (F15, F16)
+
+main:
+	FLDPQ.P 128(R7), (F17, F18)
+	FLDPQ.P 128(R5), (F19, F20)
+	WORD $0x6e33de33 // fmul v19.4s, v17.4s, v19.4s
+	WORD $0x6e34de54 // fmul v20.4s, v18.4s, v20.4s
+	WORD $0x4e20e635 // fcmeq v21.4s, v17.4s, v0.4s
+	WORD $0x4e20e656 // fcmeq v22.4s, v18.4s, v0.4s
+	WORD $0x6eb51e33 // bit v19.16b, v17.16b, v21.16b
+	WORD $0x6eb61e54 // bit v20.16b, v18.16b, v22.16b
+	FSTPQ (F19, F20), -128(R5)
+	FLDPQ.P 128(R6), (F19, F20)
+	WORD $0x6e33de33 // fmul v19.4s, v17.4s, v19.4s
+	WORD $0x6e34de54 // fmul v20.4s, v18.4s, v20.4s
+	WORD $0x6e731e35 // bsl v21.16b, v17.16b, v19.16b
+	WORD $0x6e741e56 // bsl v22.16b, v18.16b, v20.16b
+	FSTPQ (F21, F22), -128(R6)
+	WORD $0x0e617ab1 // fcvtl v17.2d, v21.2s
+	WORD $0x4e617ab2 // fcvtl2 v18.2d, v21.4s
+	WORD $0x4e71d421 // fadd v1.2d, v1.2d, v17.2d
+	WORD $0x4e72d442 // fadd v2.2d, v2.2d, v18.2d
+	WORD $0x0e617ad1 // fcvtl v17.2d, v22.2s
+	WORD $0x4e617ad2 // fcvtl2 v18.2d, v22.4s
+	WORD $0x4e71d463 // fadd v3.2d, v3.2d, v17.2d
+	WORD $0x4e72d484 // fadd v4.2d, v4.2d, v18.2d
+	FLDPQ -96(R7), (F17, F18)
+	FLDPQ -96(R5), (F19, F20)
+	WORD $0x6e33de33 // fmul v19.4s, v17.4s, v19.4s
+	WORD $0x6e34de54 // fmul v20.4s, v18.4s, v20.4s
+	WORD $0x4e20e635 // fcmeq v21.4s, v17.4s, v0.4s
+	WORD $0x4e20e656 // fcmeq v22.4s, v18.4s, v0.4s
+	WORD $0x6eb51e33 // bit v19.16b, v17.16b, v21.16b
+	WORD $0x6eb61e54 // bit v20.16b, v18.16b, v22.16b
+	FSTPQ (F19, F20), -96(R5)
+	FLDPQ -96(R6), (F19, F20)
+	WORD $0x6e33de33 // fmul v19.4s, v17.4s, v19.4s
+	WORD $0x6e34de54 // fmul v20.4s, v18.4s, v20.4s
+	WORD $0x6e731e35 // bsl v21.16b, v17.16b, v19.16b
+	WORD $0x6e741e56 // bsl v22.16b, v18.16b, v20.16b
+	FSTPQ (F21, F22), -96(R6)
+	WORD $0x0e617ab1 // fcvtl v17.2d, v21.2s
+	WORD $0x4e617ab2 // fcvtl2 v18.2d, v21.4s
+	WORD $0x4e71d4a5 // fadd v5.2d, v5.2d, v17.2d
+	WORD $0x4e72d4c6 // fadd v6.2d, v6.2d, v18.2d
+	WORD $0x0e617ad1 // fcvtl v17.2d, v22.2s
+	WORD $0x4e617ad2 // fcvtl2 v18.2d, v22.4s
+	WORD $0x4e71d4e7 // fadd v7.2d, v7.2d, v17.2d
+	WORD $0x4e72d508 // fadd v8.2d, v8.2d, v18.2d
+	FLDPQ -64(R7), (F17, F18)
+	FLDPQ -64(R5), (F19, F20)
+	WORD $0x6e33de33 // fmul v19.4s, v17.4s, v19.4s
+	WORD $0x6e34de54 // fmul v20.4s, v18.4s, v20.4s
+	WORD $0x4e20e635 // fcmeq v21.4s, v17.4s, v0.4s
+	WORD $0x4e20e656 // fcmeq v22.4s, v18.4s, v0.4s
+	WORD $0x6eb51e33 // bit v19.16b, v17.16b, v21.16b
+	WORD $0x6eb61e54 // bit v20.16b, v18.16b, v22.16b
+	FSTPQ (F19, F20), -64(R5)
+	FLDPQ -64(R6), (F19, F20)
+	WORD $0x6e33de33 // fmul v19.4s, v17.4s, v19.4s
+	WORD $0x6e34de54 // fmul v20.4s, v18.4s, v20.4s
+	WORD $0x6e731e35 // bsl v21.16b, v17.16b, v19.16b
+	WORD $0x6e741e56 // bsl v22.16b, v18.16b, v20.16b
+	FSTPQ (F21, F22), -64(R6)
+	WORD $0x0e617ab1 // fcvtl v17.2d, v21.2s
+	WORD $0x4e617ab2 // fcvtl2 v18.2d, v21.4s
+	WORD $0x4e71d529 // fadd v9.2d, v9.2d, v17.2d
+	WORD $0x4e72d54a // fadd v10.2d, v10.2d, v18.2d
+	WORD $0x0e617ad1 // fcvtl v17.2d, v22.2s
+	WORD $0x4e617ad2 // fcvtl2 v18.2d, v22.4s
+	WORD $0x4e71d56b // fadd v11.2d, v11.2d, v17.2d
+	WORD $0x4e72d58c // fadd v12.2d, v12.2d, v18.2d
+	FLDPQ -32(R7), (F17, F18)
+	FLDPQ -32(R5), (F19, F20)
+	WORD $0x6e33de33 // fmul v19.4s, v17.4s, v19.4s
+	WORD $0x6e34de54 // fmul v20.4s, v18.4s, v20.4s
+	WORD $0x4e20e635 // fcmeq v21.4s, v17.4s, v0.4s
+	WORD $0x4e20e656 // fcmeq v22.4s, v18.4s, v0.4s
+	WORD $0x6eb51e33 // bit v19.16b, v17.16b, v21.16b
+	WORD $0x6eb61e54 // bit v20.16b, v18.16b, v22.16b
+	FSTPQ (F19, F20), -32(R5)
+	FLDPQ -32(R6), (F19, F20)
+	WORD $0x6e33de33 // fmul v19.4s, v17.4s, v19.4s
+	WORD $0x6e34de54 // fmul v20.4s, v18.4s, v20.4s
+	WORD $0x6e731e35 // bsl v21.16b, v17.16b, v19.16b
+	WORD $0x6e741e56 // bsl v22.16b, v18.16b, v20.16b
+	FSTPQ (F21, F22), -32(R6)
+	WORD $0x0e617ab1 // fcvtl v17.2d, v21.2s
+	WORD $0x4e617ab2 // fcvtl2 v18.2d, v21.4s
+	WORD $0x4e71d5ad // fadd v13.2d, v13.2d, v17.2d
+	WORD $0x4e72d5ce // fadd v14.2d, v14.2d, v18.2d
+	WORD $0x0e617ad1 // fcvtl v17.2d, v22.2s
+	WORD $0x4e617ad2 // fcvtl2 v18.2d, v22.4s
+	WORD $0x4e71d5ef // fadd v15.2d, v15.2d, v17.2d
+	WORD $0x4e72d610 // fadd v16.2d, v16.2d, v18.2d
+	SUBS $32, R4, R4
+	BGE main
+	FSTPQ (F1, F2), 0(R1)
+	FSTPQ (F3, F4), 32(R1)
+	FSTPQ (F5, F6), 64(R1)
+	FSTPQ (F7, F8), 96(R1)
+	FSTPQ (F9, F10), 128(R1)
+	FSTPQ (F11, F12), 160(R1)
+	FSTPQ (F13, F14), 192(R1)
+	FSTPQ (F15, F16), 224(R1)
+
+mainend:
+	ADD $32, R4, R4
+	SUBS $4, R4, R4
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R7), F1
+	FMOVQ.P 16(R5), F2
+	WORD $0x6e22dc22 // fmul v2.4s, v1.4s, v2.4s
+	WORD $0x4e20e423 // fcmeq v3.4s, v1.4s, v0.4s
+	WORD $0x6ea31c22 // bit v2.16b, v1.16b, v3.16b
+	FMOVQ F2, -16(R5)
+	FMOVQ.P 16(R6), F2
+	WORD $0x6e22dc22 // fmul v2.4s, v1.4s, v2.4s
+	WORD $0x6e621c23 // bsl v3.16b, v1.16b, v2.16b
+	FMOVQ F3, -16(R6)
+	ADD R8<<3, R1, R9
+	WORD $0x0e617861 // fcvtl v1.2d, v3.2s
+	WORD $0x4e617862 // fcvtl2 v2.2d, v3.4s
+	FLDPQ 0(R9), (F3, F4)
+	WORD $0x4e61d463 // fadd v3.2d, v3.2d, v1.2d
+	WORD $0x4e62d484 // fadd v4.2d, v4.2d, v2.2d
+	FSTPQ (F3, F4), 0(R9)
+	ADD $4, R8, R8
+	AND $31, R8, R8
+	SUBS $4, R4, R4
+	BGE loop
+
+loopend:
+	ADD $4, R4, R4
+	SUBS $1, R4, R4
+	BLT singleend
+
+single:
+	FMOVS.P 4(R7), F1
+	FMOVS.P 4(R5), F2
+	WORD $0x6e22dc22 // fmul v2.4s, v1.4s, v2.4s
+	WORD $0x4e20e423 // fcmeq v3.4s, v1.4s, v0.4s
+	WORD $0x6ea31c22 // bit v2.16b, v1.16b, v3.16b
+	FMOVS F2, -4(R5)
+	FMOVS.P 4(R6), F2
+	WORD $0x6e22dc22 // fmul v2.4s, v1.4s, v2.4s
+	WORD $0x6e621c23 // bsl v3.16b, v1.16b, v2.16b
+	FMOVS F3, -4(R6)
+	ADD R8<<3, R1, R9
+	WORD $0x0e617861 // fcvtl v1.2d, v3.2s
+	FMOVD 0(R9), F2
+	WORD $0x4e61d442 // fadd v2.2d, v2.2d, v1.2d
+	FMOVD F2, 0(R9)
+	ADD $1, R8, R8
+	AND $31, R8, R8
+	SUBS $1, R4, R4
+	BGE single
+
+singleend:
+	ADD $72, R2, R2
+	CMP R3, R2
 	BLT entry
 
 end:
