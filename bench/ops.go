@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 
 	"github.com/lockstep-go/lockstep/bench/yardstick"
 	"github.com/lockstep-go/lockstep/fallback"
@@ -282,7 +283,7 @@ var (
 	poissonC = fallback.PoissonNLLScalars{Scale: 1, Above: 1}
 	normalC  = fallback.GaussianNLLScalars{Scale: 1, Least: 1e-6, LogLeast: -13.8}
 	klC      = fallback.KLDivergenceScalars{Scale: 1}
-	focalC   = fallback.FocalScalars{Scale: 1e-9, Gamma: 2, AlphaYes: .25, AlphaNo: .75}
+	focalC   = fallback.FocalScalars{Scale: 1, AlphaYes: 1, AlphaNo: 1} // which leaves what it has
 	penaltyC = fallback.PenaltyScalars{L2: 1e-9, L1: 1e-9}
 	regularC = fallback.RegularizeScalars{Scale: 1, L2: 1e-3, L1: 1e-3}
 	clipC    = fallback.ClipScalars{Part: 1, Scale: 1, Limit: .5}
@@ -353,7 +354,10 @@ var ops = append(steps(), []op{
 	{"KLDivergence", threeToTwo, adding(kernels.KLDivergence, &klC, &lanes), nil, false},
 	{"FocalParts", twoToTwo, alone(kernels.FocalParts), nil, false},
 	{"Focal", focused, adding(kernels.Focal, &focalC, &lanes), nil, false},
-	{"Weigh", weighed, summing(kernels.Weigh, &lanes), nil, false},
+	{"Weigh", weighed, func(t kernels.Table, b streams, n int) func() {
+		list := kernels.NewList(n, [][]float32{b[0], b[1], slices.Repeat([]float32{1}, len(b[0]))})
+		return func() { kernels.Weigh(t, list, &lanes) }
+	}, nil, false},
 
 	{"Exp", oneToOne, alone(kernels.Exp), inFloat64(math.Exp), true},
 	{"Expm1", oneToOne, alone(kernels.Expm1), inFloat64(math.Expm1), false},

@@ -292,6 +292,10 @@ func TestNothingToDivideBy(t *testing.T) {
 	if v := mustEval(t, MSE{WeightedMean, zero}, x, y, grad, nil); v == v || grad[0] != 0 || grad[1] != 0 {
 		t.Errorf("without weight the mean is %g, its gradient %v", v, grad)
 	}
+	both := Scaling{Weight: []float32{1, -1}}
+	if v := mustEval(t, MSE{WeightedMean, both}, []float32{1, 3}, y, grad, nil); v == v || grad[0] != 0 || grad[1] != 0 {
+		t.Errorf("where weights cancel the mean is %g, its gradient %v", v, grad)
+	}
 	if v := mustEval(t, MSE{Mean, zero}, x, y, grad, nil); v != 0 || grad[0] != 0 {
 		t.Errorf("without weight the mean by elements is %g, its gradient %v", v, grad)
 	}

@@ -353,6 +353,11 @@ func eval(r Reduction, s *Scaling, d data, run func(scale float32, p part)) (flo
 		}
 	}
 	own.list.Forget() // of what is not ours to keep alive
+
+	// Where weights of both signs cancel, the sum is not 0.
+	if math.IsInf(factor, 0) {
+		return math.NaN(), nil
+	}
 	return total * factor, nil
 }
 

@@ -311,7 +311,7 @@ static LOCKSTEP_NOT_INLINED double value_of(loss *l) {
 		add_block(l, lo, least(lo + BLOCK, p->n), sum);
 		total += lockstep_total(sum);
 	}
-	return total * factor;
+	return isinf(factor) ? (double)NAN : total * factor;
 }
 
 static lockstep_status eval(loss *l, double *value, lockstep_error *error) {
@@ -395,7 +395,9 @@ lockstep_status lockstep_loss_gaussian_nll(const lockstep_table *table, const lo
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "eps is %g, want a finite float above 0", eps);
 	lockstep_status status = lockstep_choose(&table, error);
 	if (status) return status;
+	lockstep_mode before = lockstep_enter_mode();
 	take_log(table, &log_least, &lowest, 1);
+	lockstep_leave_mode(before);
 	lockstep_gaussian_nll_scalars c = {1, lowest, log_least, full ? 0x1.d67f1cp-1f : 0};
 	return eval(&(loss){.table = table, .p = p, .run = run_gaussian_nll, .in_parts = 1, .variance = variance, .grad_variance = grad_variance, .gaussian = c}, value, error);
 }
