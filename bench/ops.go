@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 
 	"github.com/lockstep-go/lockstep/bench/yardstick"
 	"github.com/lockstep-go/lockstep/fallback"
@@ -90,9 +91,14 @@ var (
 	}}
 
 	// No yardstick has so many.
-	update5    = pattern{"update5", 6, 44, true, nil}
-	threeToOne = pattern{"three to one", 4, 16, false, nil}
-	fourToOne  = pattern{"four to one", 5, 20, false, nil}
+	update5      = pattern{"update5", 6, 44, true, nil}
+	threeToOne   = pattern{"three to one", 4, 16, false, nil}
+	threeToTwo   = pattern{"three to two", 5, 20, false, nil}
+	fourToTwo    = pattern{"four to two", 6, 24, false, nil}
+	threeToThree = pattern{"three to three", 6, 24, false, nil}
+	weighed      = pattern{"weighed", 3, 20, true, nil}
+	focused      = pattern{"focused", 5, 28, true, nil}
+	fourToOne    = pattern{"four to one", 5, 20, false, nil}
 
 	// Reductions keep what they read in lanes of their own, and the passes of LAMB and
 	// Adafactor, and Cautious, store a part of their buffers.
@@ -263,10 +269,16 @@ func steps() []op {
 }
 
 var (
-	logitsC  = fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1}
+	logitsC  = fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1, LabelScale: 1}
 	hingeC   = fallback.HingeScalars{Scale: 1, LabelScale: 2, LabelShift: -1}
-	bceC     = fallback.BCEScalars{Scale: 1}
+	bceC     = fallback.BCEScalars{Scale: 1, LabelScale: 1}
 	oneC     = fallback.MSEScalars{Scale: 1}
+	huberC   = fallback.HuberScalars{Scale: 1, Limit: .5, Slope: 1, Ceiling: .5, Up: 1, Down: 1}
+	coshC    = fallback.LogCoshScalars{Scale: 1}
+	poissonC = fallback.PoissonNLLScalars{Scale: 1, Above: 1}
+	normalC  = fallback.GaussianNLLScalars{Scale: 1, Least: 1e-6, LogLeast: -13.8}
+	klC      = fallback.KLDivergenceScalars{Scale: 1}
+	focalC   = fallback.FocalScalars{Scale: 1, AlphaYes: 1, AlphaNo: 1} // which leaves what it has
 	penaltyC = fallback.PenaltyScalars{L2: 1e-9, L1: 1e-9}
 	regularC = fallback.RegularizeScalars{Scale: 1, L2: 1e-3, L1: 1e-3}
 	clipC    = fallback.ClipScalars{Part: 1, Scale: 1, Limit: .5}
@@ -326,6 +338,21 @@ var ops = append(steps(), []op{
 	{"BCEClip", twoToTwo, adding(kernels.BCEClip, &bceC, &lanes), nil, false},
 	{"Hinge", twoToTwo, adding(kernels.Hinge, &hingeC, &lanes), nil, true},
 	{"SquaredHinge", twoToTwo, adding(kernels.SquaredHinge, &hingeC, &lanes), nil, false},
+
+	{"Huber", twoToTwo, adding(kernels.Huber, &huberC, &lanes), nil, false},
+	{"LogCosh", twoToTwo, adding(kernels.LogCosh, &coshC, &lanes), nil, false},
+	{"PoissonNLL", fourToTwo, adding(kernels.PoissonNLL, &poissonC, &lanes), nil, false},
+	{"GaussianNLL", threeToThree, func(t kernels.Table, b streams, n int) func() { // the variances for their logarithms
+		list := kernels.NewList(n+1, [][]float32{b[0], b[1], b[2], b[3], b[4], b[5], b[5]})
+		return func() { kernels.GaussianNLL(t, list, &normalC, &lanes) }
+	}, nil, false},
+	{"KLDivergence", threeToTwo, adding(kernels.KLDivergence, &klC, &lanes), nil, false},
+	{"FocalParts", twoToTwo, alone(kernels.FocalParts), nil, false},
+	{"Focal", focused, adding(kernels.Focal, &focalC, &lanes), nil, false},
+	{"Weigh", weighed, func(t kernels.Table, b streams, n int) func() {
+		list := kernels.NewList(n, [][]float32{b[0], b[1], slices.Repeat([]float32{1}, len(b[0]))})
+		return func() { kernels.Weigh(t, list, &lanes) }
+	}, nil, false},
 
 	{"Exp", oneToOne, alone(kernels.Exp), inFloat64(math.Exp), true},
 	{"Expm1", oneToOne, alone(kernels.Expm1), inFloat64(math.Expm1), false},

@@ -19,7 +19,8 @@ func MSE(grad, each, x, y []float32, c *MSEScalars, sum *[Lanes]float64) {
 }
 
 // HingeScalars are the numbers of the hinge losses. The label of an element is
-// y·LabelScale + LabelShift: 1 and 0 where y is ±1, 2 and -1 where it is 0 or 1.
+// y·LabelScale + LabelShift: with 1 and 0 y itself, which is ±1, with 2 and -1 that of a y
+// of 0 or 1.
 type HingeScalars struct {
 	Scale      float32 // the gradient's factor
 	LabelScale float32
@@ -54,9 +55,11 @@ func SquaredHinge(grad, each, x, y []float32, c *SquaredHingeScalars, sum *[Lane
 }
 
 func (c *HingeScalars) margin(x, y float32) (label, h float32) {
-	label = float32(y*c.LabelScale) + c.LabelShift
+	label = labelOf(y, c.LabelScale, c.LabelShift)
 	return label, 1 - float32(label*x)
 }
+
+func labelOf(y, scale, shift float32) float32 { return float32(y*scale) + shift }
 
 // positive is x, or 0 if x is negative; a NaN stays.
 func positive(x float32) float32 {
@@ -74,9 +77,12 @@ func atLeast(low, x float32) float32 {
 	return x
 }
 
-// BCEScalars are the numbers of the cross-entropies of probabilities.
+// BCEScalars are the numbers of the cross-entropies of probabilities. The label of an
+// element is y·LabelScale + LabelShift: 1 and 0 where it is not smoothed.
 type BCEScalars struct {
-	Scale float32 // the gradient's factor
+	Scale      float32 // the gradient's factor
+	LabelScale float32
+	LabelShift float32
 }
 
 // BCEClipScalars are the numbers of BCEClip.
@@ -85,12 +91,13 @@ type BCEClipScalars = BCEScalars
 // BCE is binary cross-entropy of probabilities as PyTorch has it: the
 // logarithms are kept above -100, and the slope's divisor above 1e-12.
 //
-//	-y·log x - (1-y)·log(1-x)
+//	-label·log x - (1-label)·log(1-x)
 func BCE(grad, each, x, y []float32, c *BCEScalars, sum *[Lanes]float64) {
 	for i := range grad {
-		yes := float32(y[i] * atLeast(-100, log(x[i])))
-		no := float32((1 - y[i]) * atLeast(-100, log1p(-x[i])))
-		slope := (x[i] - y[i]) / atLeast(1e-12, float32((1-x[i])*x[i]))
+		label := labelOf(y[i], c.LabelScale, c.LabelShift)
+		yes := float32(label * atLeast(-100, log(x[i])))
+		no := float32((1 - label) * atLeast(-100, log1p(-x[i])))
+		slope := (x[i] - label) / atLeast(1e-12, float32((1-x[i])*x[i]))
 		grad[i], each[i] = slope*c.Scale, -(yes + no)
 		sum[i%Lanes] += float64(each[i])
 	}
@@ -100,7 +107,7 @@ func BCE(grad, each, x, y []float32, c *BCEScalars, sum *[Lanes]float64) {
 // clipped to [1e-7, 1-1e-7], and outside the slope is 0.
 func BCEClip(grad, each, x, y []float32, c *BCEClipScalars, sum *[Lanes]float64) {
 	for i := range grad {
-		loss, slope := bceClip(x[i], y[i])
+		loss, slope := bceClip(x[i], labelOf(y[i], c.LabelScale, c.LabelShift))
 		grad[i], each[i] = slope*c.Scale, loss
 		sum[i%Lanes] += float64(loss)
 	}
@@ -120,21 +127,25 @@ func bceClip(x, y float32) (loss, slope float32) {
 	return -(yes + no), (q - y) / float32((1-q)*q)
 }
 
-// BCEWithLogitsScalars are the numbers of BCEWithLogits.
+// BCEWithLogitsScalars are the numbers of BCEWithLogits. The label of an element is
+// y·LabelScale + LabelShift: 1 and 0 where it is not smoothed.
 type BCEWithLogitsScalars struct {
-	Scale    float32 // the gradient's factor
-	Positive float32 // the weight of positive targets
+	Scale      float32 // the gradient's factor
+	Positive   float32 // the weight of positive labels
+	LabelScale float32
+	LabelShift float32
 }
 
 // BCEWithLogits is binary cross-entropy of σ(x), without cancellation: both sides are
 // of the same e^-|x|, and neither is 1 less the other. A side without weight counts
 // for nothing, however infinite its logit makes it.
 //
-//	loss  = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
-//	slope = (1-y)·σ(x) - positive·y·σ(-x)
+//	loss  = (1-label)·log(1 + e^x) + positive·label·log(1 + e^-x)
+//	slope = (1-label)·σ(x) - positive·label·σ(-x)
 func BCEWithLogits(grad, each, x, y []float32, c *BCEWithLogitsScalars, sum *[Lanes]float64) {
 	for i := range grad {
-		loss, slope := bceWithLogits(x[i], 1-y[i], float32(y[i]*c.Positive))
+		label := labelOf(y[i], c.LabelScale, c.LabelShift)
+		loss, slope := bceWithLogits(x[i], 1-label, float32(label*c.Positive))
 		grad[i], each[i] = slope*c.Scale, loss
 		sum[i%Lanes] += float64(loss)
 	}

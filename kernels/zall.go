@@ -165,6 +165,17 @@ func All() []Kernel {
 		{"Flush", []Buffer{{"x", Stream, Float32}}, Flush, fallback.Flush, func(t Table) any {
 			return func(list [][]float32, c *fallback.FlushScalars) { runFlush(t, list, c) }
 		}},
+		{"Focal", []Buffer{{"grad", Stream, Float32}, {"each", Stream, Float32}, {"y", Stream, Float32}, {"wrong", Stream, Float32}, {"bend", Stream, Float32}}, Focal, fallback.Focal, func(t Table) any {
+			return func(list [][]float32, c *fallback.FocalScalars, sum *[32]float64) { runFocal(t, list, c, sum) }
+		}},
+		{"FocalParts", []Buffer{{"wrong", Stream, Float32}, {"bend", Stream, Float32}, {"x", Stream, Float32}, {"y", Stream, Float32}}, FocalParts, fallback.FocalParts, func(t Table) any {
+			return func(list [][]float32) { runFocalParts(t, list) }
+		}},
+		{"GaussianNLL", []Buffer{{"grad", Stream, Float32}, {"gradVar", Stream, Float32}, {"each", Stream, Float32}, {"x", Stream, Float32}, {"y", Stream, Float32}, {"variance", Stream, Float32}, {"log", Stream, Float32}}, GaussianNLL, fallback.GaussianNLL, func(t Table) any {
+			return func(list [][]float32, c *fallback.GaussianNLLScalars, sum *[32]float64) {
+				runGaussianNLL(t, list, c, sum)
+			}
+		}},
 		{"GradNorm", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}}, GradNorm, fallback.GradNorm, func(t Table) any {
 			return func(list [][]float32, c *fallback.GradNormScalars, grads *[32]float64) {
 				runGradNorm(t, list, c, grads)
@@ -173,8 +184,16 @@ func All() []Kernel {
 		{"Hinge", []Buffer{{"grad", Stream, Float32}, {"each", Stream, Float32}, {"x", Stream, Float32}, {"y", Stream, Float32}}, Hinge, fallback.Hinge, func(t Table) any {
 			return func(list [][]float32, c *fallback.HingeScalars, sum *[32]float64) { runHinge(t, list, c, sum) }
 		}},
+		{"Huber", []Buffer{{"grad", Stream, Float32}, {"each", Stream, Float32}, {"x", Stream, Float32}, {"y", Stream, Float32}}, Huber, fallback.Huber, func(t Table) any {
+			return func(list [][]float32, c *fallback.HuberScalars, sum *[32]float64) { runHuber(t, list, c, sum) }
+		}},
 		{"JoinBF16", []Buffer{{"x", Stream, Float32}, {"h", Stream, Bfloat16}, {"r", Stream, Bfloat16}}, JoinBF16, fallback.JoinBF16, func(t Table) any {
 			return func(x []float32, h, r []fallback.BF16) { runJoinBF16(t, x, h, r) }
+		}},
+		{"KLDivergence", []Buffer{{"grad", Stream, Float32}, {"each", Stream, Float32}, {"x", Stream, Float32}, {"y", Stream, Float32}, {"log", Stream, Float32}}, KLDivergence, fallback.KLDivergence, func(t Table) any {
+			return func(list [][]float32, c *fallback.KLDivergenceScalars, sum *[32]float64) {
+				runKLDivergence(t, list, c, sum)
+			}
 		}},
 		{"LAMB", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, LAMB, fallback.LAMB, func(t Table) any {
 			return func(list [][]float32, c *fallback.LAMBScalars, params *[32]float64, updates *[32]float64) {
@@ -200,6 +219,9 @@ func All() []Kernel {
 		}},
 		{"Log1p", []Buffer{{"y", Stream, Float32}, {"x", Stream, Float32}}, Log1p, fallback.Log1p, func(t Table) any {
 			return func(list [][]float32) { runLog1p(t, list) }
+		}},
+		{"LogCosh", []Buffer{{"grad", Stream, Float32}, {"each", Stream, Float32}, {"x", Stream, Float32}, {"y", Stream, Float32}}, LogCosh, fallback.LogCosh, func(t Table) any {
+			return func(list [][]float32, c *fallback.LogCoshScalars, sum *[32]float64) { runLogCosh(t, list, c, sum) }
 		}},
 		{"MADGRAD", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"s", Stream, Float32}, {"a", Stream, Float32}, {"origin", Stream, Float32}}, MADGRAD, fallback.MADGRAD, func(t Table) any {
 			return func(list [][]float32, c *fallback.MADGRADScalars) { runMADGRAD(t, list, c) }
@@ -239,6 +261,11 @@ func All() []Kernel {
 		{"Penalty", []Buffer{{"g", Stream, Float32}, {"p", Stream, Float32}}, Penalty, fallback.Penalty, func(t Table) any {
 			return func(list [][]float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64) {
 				runPenalty(t, list, c, absolute, squares)
+			}
+		}},
+		{"PoissonNLL", []Buffer{{"grad", Stream, Float32}, {"each", Stream, Float32}, {"rate", Stream, Float32}, {"y", Stream, Float32}, {"log", Stream, Float32}, {"logY", Stream, Float32}}, PoissonNLL, fallback.PoissonNLL, func(t Table) any {
+			return func(list [][]float32, c *fallback.PoissonNLLScalars, sum *[32]float64) {
+				runPoissonNLL(t, list, c, sum)
 			}
 		}},
 		{"Prodigy", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"p0", Stream, Float32}, {"s", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, Prodigy, fallback.Prodigy, func(t Table) any {
@@ -339,6 +366,9 @@ func All() []Kernel {
 			return func(list [][]float32, c *fallback.TensorNormsScalars, params *[32]float64, grads *[32]float64) {
 				runTensorNorms(t, list, c, params, grads)
 			}
+		}},
+		{"Weigh", []Buffer{{"grad", Stream, Float32}, {"each", Stream, Float32}, {"w", Stream, Float32}}, Weigh, fallback.Weigh, func(t Table) any {
+			return func(list [][]float32, sum *[32]float64) { runWeigh(t, list, sum) }
 		}},
 		{"WidenBF16", []Buffer{{"x", Stream, Float32}, {"h", Stream, Bfloat16}}, WidenBF16, fallback.WidenBF16, func(t Table) any {
 			return func(x []float32, h []fallback.BF16) { runWidenBF16(t, x, h) }

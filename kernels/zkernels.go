@@ -679,6 +679,48 @@ func referenceFlush(list [][]float32, c *fallback.FlushScalars) {
 	}
 }
 
+// Focal runs the kernel of a table over the tensors of a list, grad, each, y, wrong, bend of each:
+// see fallback.Focal.
+func Focal(t Table, list *List, c *fallback.FocalScalars, sum *[32]float64) {
+	for _, part := range list.of(5) {
+		runFocal(t, part, c, sum)
+	}
+}
+
+func referenceFocal(list [][]float32, c *fallback.FocalScalars, sum *[32]float64) {
+	for at := 0; at < len(list); at += 5 {
+		fallback.Focal(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], c, sum)
+	}
+}
+
+// FocalParts runs the kernel of a table over the tensors of a list, wrong, bend, x, y of each:
+// see fallback.FocalParts.
+func FocalParts(t Table, list *List) {
+	for _, part := range list.of(4) {
+		runFocalParts(t, part)
+	}
+}
+
+func referenceFocalParts(list [][]float32) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.FocalParts(list[at+0], list[at+1], list[at+2], list[at+3])
+	}
+}
+
+// GaussianNLL runs the kernel of a table over the tensors of a list, grad, gradVar, each, x, y, variance, log of each:
+// see fallback.GaussianNLL.
+func GaussianNLL(t Table, list *List, c *fallback.GaussianNLLScalars, sum *[32]float64) {
+	for _, part := range list.of(7) {
+		runGaussianNLL(t, part, c, sum)
+	}
+}
+
+func referenceGaussianNLL(list [][]float32, c *fallback.GaussianNLLScalars, sum *[32]float64) {
+	for at := 0; at < len(list); at += 7 {
+		fallback.GaussianNLL(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], list[at+5], list[at+6], c, sum)
+	}
+}
+
 // GradNorm runs the kernel of a table over the tensors of a list, p, g of each:
 // see fallback.GradNorm.
 func GradNorm(t Table, list *List, c *fallback.GradNormScalars, grads *[32]float64) {
@@ -707,6 +749,20 @@ func referenceHinge(list [][]float32, c *fallback.HingeScalars, sum *[32]float64
 	}
 }
 
+// Huber runs the kernel of a table over the tensors of a list, grad, each, x, y of each:
+// see fallback.Huber.
+func Huber(t Table, list *List, c *fallback.HuberScalars, sum *[32]float64) {
+	for _, part := range list.of(4) {
+		runHuber(t, part, c, sum)
+	}
+}
+
+func referenceHuber(list [][]float32, c *fallback.HuberScalars, sum *[32]float64) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.Huber(list[at+0], list[at+1], list[at+2], list[at+3], c, sum)
+	}
+}
+
 // JoinBF16 runs the kernel of a table over a tensor: see fallback.JoinBF16.
 func JoinBF16(t Table, x []float32, h, r []fallback.BF16) {
 	h = h[:len(h):len(h)][:len(x)]
@@ -716,6 +772,20 @@ func JoinBF16(t Table, x []float32, h, r []fallback.BF16) {
 		x, h, r = x[MaxLen:], h[MaxLen:], r[MaxLen:]
 	}
 	runJoinBF16(t, x, h, r)
+}
+
+// KLDivergence runs the kernel of a table over the tensors of a list, grad, each, x, y, log of each:
+// see fallback.KLDivergence.
+func KLDivergence(t Table, list *List, c *fallback.KLDivergenceScalars, sum *[32]float64) {
+	for _, part := range list.of(5) {
+		runKLDivergence(t, part, c, sum)
+	}
+}
+
+func referenceKLDivergence(list [][]float32, c *fallback.KLDivergenceScalars, sum *[32]float64) {
+	for at := 0; at < len(list); at += 5 {
+		fallback.KLDivergence(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], c, sum)
+	}
 }
 
 // LAMB runs the kernel of a table over the tensors of a list, p, g, m, v of each:
@@ -811,6 +881,20 @@ func Log1p(t Table, list *List) {
 func referenceLog1p(list [][]float32) {
 	for at := 0; at < len(list); at += 2 {
 		fallback.Log1p(list[at+0], list[at+1])
+	}
+}
+
+// LogCosh runs the kernel of a table over the tensors of a list, grad, each, x, y of each:
+// see fallback.LogCosh.
+func LogCosh(t Table, list *List, c *fallback.LogCoshScalars, sum *[32]float64) {
+	for _, part := range list.of(4) {
+		runLogCosh(t, part, c, sum)
+	}
+}
+
+func referenceLogCosh(list [][]float32, c *fallback.LogCoshScalars, sum *[32]float64) {
+	for at := 0; at < len(list); at += 4 {
+		fallback.LogCosh(list[at+0], list[at+1], list[at+2], list[at+3], c, sum)
 	}
 }
 
@@ -969,6 +1053,20 @@ func Penalty(t Table, list *List, c *fallback.PenaltyScalars, absolute *[32]floa
 func referencePenalty(list [][]float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64) {
 	for at := 0; at < len(list); at += 2 {
 		fallback.Penalty(list[at+0], list[at+1], c, absolute, squares)
+	}
+}
+
+// PoissonNLL runs the kernel of a table over the tensors of a list, grad, each, rate, y, log, logY of each:
+// see fallback.PoissonNLL.
+func PoissonNLL(t Table, list *List, c *fallback.PoissonNLLScalars, sum *[32]float64) {
+	for _, part := range list.of(6) {
+		runPoissonNLL(t, part, c, sum)
+	}
+}
+
+func referencePoissonNLL(list [][]float32, c *fallback.PoissonNLLScalars, sum *[32]float64) {
+	for at := 0; at < len(list); at += 6 {
+		fallback.PoissonNLL(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], list[at+5], c, sum)
 	}
 }
 
@@ -1378,6 +1476,20 @@ func TensorNorms(t Table, list *List, c *fallback.TensorNormsScalars, params *[3
 func referenceTensorNorms(list [][]float32, c *fallback.TensorNormsScalars, params *[32]float64, grads *[32]float64) {
 	for at := 0; at < len(list); at += 2 {
 		fallback.TensorNorms(list[at+0], list[at+1], c, params, grads)
+	}
+}
+
+// Weigh runs the kernel of a table over the tensors of a list, grad, each, w of each:
+// see fallback.Weigh.
+func Weigh(t Table, list *List, sum *[32]float64) {
+	for _, part := range list.of(3) {
+		runWeigh(t, part, sum)
+	}
+}
+
+func referenceWeigh(list [][]float32, sum *[32]float64) {
+	for at := 0; at < len(list); at += 3 {
+		fallback.Weigh(list[at+0], list[at+1], list[at+2], sum)
 	}
 }
 

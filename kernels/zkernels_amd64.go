@@ -931,6 +931,65 @@ func runFlush(t Table, list [][]float32, c *fallback.FlushScalars) {
 }
 
 //go:noinline
+func runFocal(t Table, list [][]float32, c *fallback.FocalScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runFocal(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads|writes, reads, reads, reads)
+		touchLanes(sum)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Focal(list, c, sum)
+	case avx2Table, avx2newtonTable:
+		avx2.Focal(list, c, sum)
+	default:
+		referenceFocal(list, c, sum)
+	}
+}
+
+//go:noinline
+func runFocalParts(t Table, list [][]float32) {
+	if unusual() {
+		asUsual(func() { runFocalParts(t, list) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.FocalParts(list)
+	case avx2Table, avx2newtonTable:
+		avx2.FocalParts(list)
+	default:
+		referenceFocalParts(list)
+	}
+}
+
+//go:noinline
+func runGaussianNLL(t Table, list [][]float32, c *fallback.GaussianNLLScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runGaussianNLL(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, writes, reads, reads, reads, reads)
+		touchLanes(sum)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.GaussianNLL(list, c, sum)
+	case avx2Table, avx2newtonTable:
+		avx2.GaussianNLL(list, c, sum)
+	default:
+		referenceGaussianNLL(list, c, sum)
+	}
+}
+
+//go:noinline
 func runGradNorm(t Table, list [][]float32, c *fallback.GradNormScalars, grads *[32]float64) {
 	if unusual() {
 		asUsual(func() { runGradNorm(t, list, c, grads) })
@@ -971,6 +1030,26 @@ func runHinge(t Table, list [][]float32, c *fallback.HingeScalars, sum *[32]floa
 }
 
 //go:noinline
+func runHuber(t Table, list [][]float32, c *fallback.HuberScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runHuber(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads)
+		touchLanes(sum)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Huber(list, c, sum)
+	case avx2Table, avx2newtonTable:
+		avx2.Huber(list, c, sum)
+	default:
+		referenceHuber(list, c, sum)
+	}
+}
+
+//go:noinline
 func runJoinBF16(t Table, x []float32, h, r []fallback.BF16) {
 	if unusual() {
 		asUsual(func() { runJoinBF16(t, x, h, r) })
@@ -988,6 +1067,26 @@ func runJoinBF16(t Table, x []float32, h, r []fallback.BF16) {
 		avx2.JoinBF16(x, h, r)
 	default:
 		fallback.JoinBF16(x, h, r)
+	}
+}
+
+//go:noinline
+func runKLDivergence(t Table, list [][]float32, c *fallback.KLDivergenceScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runKLDivergence(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads, reads)
+		touchLanes(sum)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.KLDivergence(list, c, sum)
+	case avx2Table, avx2newtonTable:
+		avx2.KLDivergence(list, c, sum)
+	default:
+		referenceKLDivergence(list, c, sum)
 	}
 }
 
@@ -1126,6 +1225,26 @@ func runLog1p(t Table, list [][]float32) {
 		avx2.Log1p(list)
 	default:
 		referenceLog1p(list)
+	}
+}
+
+//go:noinline
+func runLogCosh(t Table, list [][]float32, c *fallback.LogCoshScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runLogCosh(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads)
+		touchLanes(sum)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.LogCosh(list, c, sum)
+	case avx2Table, avx2newtonTable:
+		avx2.LogCosh(list, c, sum)
+	default:
+		referenceLogCosh(list, c, sum)
 	}
 }
 
@@ -1364,6 +1483,26 @@ func runPenalty(t Table, list [][]float32, c *fallback.PenaltyScalars, absolute 
 		avx2.Penalty(list, c, absolute, squares)
 	default:
 		referencePenalty(list, c, absolute, squares)
+	}
+}
+
+//go:noinline
+func runPoissonNLL(t Table, list [][]float32, c *fallback.PoissonNLLScalars, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runPoissonNLL(t, list, c, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, writes, writes, reads, reads, reads, reads)
+		touchLanes(sum)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.PoissonNLL(list, c, sum)
+	case avx2Table, avx2newtonTable:
+		avx2.PoissonNLL(list, c, sum)
+	default:
+		referencePoissonNLL(list, c, sum)
 	}
 }
 
@@ -1936,6 +2075,26 @@ func runTensorNorms(t Table, list [][]float32, c *fallback.TensorNormsScalars, p
 		avx2.TensorNorms(list, c, params, grads)
 	default:
 		referenceTensorNorms(list, c, params, grads)
+	}
+}
+
+//go:noinline
+func runWeigh(t Table, list [][]float32, sum *[32]float64) {
+	if unusual() {
+		asUsual(func() { runWeigh(t, list, sum) })
+		return
+	}
+	if sanitized && t != goTable {
+		touch(list, reads|writes, reads|writes, reads)
+		touchLanes(sum)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.Weigh(list, sum)
+	case avx2Table, avx2newtonTable:
+		avx2.Weigh(list, sum)
+	default:
+		referenceWeigh(list, sum)
 	}
 }
 

@@ -239,6 +239,21 @@ func runFlush(t Table, list [][]float32, c *fallback.FlushScalars) {
 }
 
 //go:noinline
+func runFocal(t Table, list [][]float32, c *fallback.FocalScalars, sum *[32]float64) {
+	referenceFocal(list, c, sum)
+}
+
+//go:noinline
+func runFocalParts(t Table, list [][]float32) {
+	referenceFocalParts(list)
+}
+
+//go:noinline
+func runGaussianNLL(t Table, list [][]float32, c *fallback.GaussianNLLScalars, sum *[32]float64) {
+	referenceGaussianNLL(list, c, sum)
+}
+
+//go:noinline
 func runGradNorm(t Table, list [][]float32, c *fallback.GradNormScalars, grads *[32]float64) {
 	referenceGradNorm(list, c, grads)
 }
@@ -249,8 +264,18 @@ func runHinge(t Table, list [][]float32, c *fallback.HingeScalars, sum *[32]floa
 }
 
 //go:noinline
+func runHuber(t Table, list [][]float32, c *fallback.HuberScalars, sum *[32]float64) {
+	referenceHuber(list, c, sum)
+}
+
+//go:noinline
 func runJoinBF16(t Table, x []float32, h, r []fallback.BF16) {
 	fallback.JoinBF16(x, h, r)
+}
+
+//go:noinline
+func runKLDivergence(t Table, list [][]float32, c *fallback.KLDivergenceScalars, sum *[32]float64) {
+	referenceKLDivergence(list, c, sum)
 }
 
 //go:noinline
@@ -286,6 +311,11 @@ func runLog(t Table, list [][]float32) {
 //go:noinline
 func runLog1p(t Table, list [][]float32) {
 	referenceLog1p(list)
+}
+
+//go:noinline
+func runLogCosh(t Table, list [][]float32, c *fallback.LogCoshScalars, sum *[32]float64) {
+	referenceLogCosh(list, c, sum)
 }
 
 //go:noinline
@@ -346,6 +376,11 @@ func runNoise(t Table, list [][]float32, c *fallback.NoiseScalars) {
 //go:noinline
 func runPenalty(t Table, list [][]float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64) {
 	referencePenalty(list, c, absolute, squares)
+}
+
+//go:noinline
+func runPoissonNLL(t Table, list [][]float32, c *fallback.PoissonNLLScalars, sum *[32]float64) {
+	referencePoissonNLL(list, c, sum)
 }
 
 //go:noinline
@@ -491,6 +526,11 @@ func runTanh(t Table, list [][]float32) {
 //go:noinline
 func runTensorNorms(t Table, list [][]float32, c *fallback.TensorNormsScalars, params *[32]float64, grads *[32]float64) {
 	referenceTensorNorms(list, c, params, grads)
+}
+
+//go:noinline
+func runWeigh(t Table, list [][]float32, sum *[32]float64) {
+	referenceWeigh(list, sum)
 }
 
 //go:noinline

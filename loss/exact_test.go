@@ -34,7 +34,7 @@ func TestLogitsExact(t *testing.T) {
 		for _, y := range []float32{0, 0x1p-20, .1, .5, .9, 1 - 0x1p-24, 1} {
 			for _, x := range logits {
 				grad, each := []float32{0}, []float32{0}
-				mustEval(t, BCEWithLogits{Sum, Weight(weight)}, []float32{x}, []float32{y}, grad, each)
+				mustEval(t, BCEWithLogits{Reduction: Sum, PosWeight: Weight(weight)}, []float32{x}, []float32{y}, grad, each)
 				z, no, yes := float64(x), 1-float64(y), w*float64(y)
 				least := 0x1p-149 * max(1, w) // e^-104 is the smallest number, or 0
 				loss, up, down := no*softplus(z)+yes*softplus(-z), no*sigmoid(z), yes*sigmoid(-z)
@@ -81,7 +81,7 @@ func TestMaskedLogits(t *testing.T) {
 	inf := float32(math.Inf(1))
 	x, y := []float32{-inf, inf, 2}, []float32{0, 1, 1}
 	grad := make([]float32, 3)
-	for _, l := range []Loss{BCEWithLogits{Reduction: Sum}, BCEWithLogits{Sum, Weight(3)}} {
+	for _, l := range []Loss{BCEWithLogits{Reduction: Sum}, BCEWithLogits{Reduction: Sum, PosWeight: Weight(3)}} {
 		if v := mustEval(t, l, x, y, grad, nil); !(v > 0 && v < 1) || grad[0] != 0 || grad[1] != 0 || !(grad[2] < 0) {
 			t.Errorf("a masked batch has the loss %g and the gradient %v", v, grad)
 		}
@@ -100,7 +100,7 @@ func TestSquaresBeyondFloat32(t *testing.T) {
 	x, y := make([]float32, 100), make([]float32, 100)
 	x[7] = 2e19
 	want := float64(x[7]) * float64(x[7]) / 100
-	if v := mustEval(t, MSE{Mean}, x, y, nil, nil); math.Abs(v-want) > 1e-12*want {
+	if v := mustEval(t, MSE{Reduction: Mean}, x, y, nil, nil); math.Abs(v-want) > 1e-12*want {
 		t.Errorf("the mean of MSE is %g, want %g", v, want)
 	}
 	x[7] *= -1

@@ -242,3 +242,14 @@ func ExampleLoss() {
 	// loss.Hinge 0.550
 	// true len(target) 1
 }
+
+// The second row is padding, and the value is that of the others: its weight is 0.
+func ExampleScaling() {
+	pred, target := []float32{1, 2, 7, 7, 4, 4}, []float32{1, 1, 0, 0, 1, 2}
+	grad := make([]float32, len(pred))
+	l := loss.MSE{Reduction: loss.WeightedMean, Scaling: loss.Scaling{Weight: []float32{1, 0, 1}, Rows: 3}}
+	value, err := l.Eval(pred, target, grad, nil)
+	check(err)
+	fmt.Println(value, grad)
+	// Output: 3.5 [0 0.5 0 0 1.5 1]
+}

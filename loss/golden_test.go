@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// The files of testdata/golden were written by PyTorch 2.15 and Keras 3.15. The
+// The files of testdata/golden were written by PyTorch 2.15, Keras 3.15 and Optax 0.2.8. The
 // .bin of a case holds its gradient, and for the reduction none its losses too.
 
 // unit is the largest relative error of one float32 operation. All tolerances
@@ -32,6 +32,15 @@ var tolerances = map[string]tolerance{ // worst seen
 	"SquaredHinge":  {3, 0, 0}, // 1.3
 	"BCE":           {3, 6, 4}, // 1.2, 3.7, 2.0
 	"BCEWithLogits": {8, 6, 5}, // 4.2, 4.0, 3.1
+	"MAE":           {3, 1, 0},
+	"Huber":         {3, 1, 2},
+	"SmoothL1":      {3, 2, 2},
+	"LogCosh":       {4, 8, 8}, // in which the frameworks cancel
+	"SoftMargin":    {8, 6, 5},
+	"PoissonNLL":    {8, 24, 24}, // in which larger numbers cancel
+	"GaussianNLL":   {8, 24, 8},
+	"KLDivergence":  {8, 8, 8},
+	"Focal":         {8, 8, 8},
 	"L1":            {3, 0, 0}, // 1.6
 	"L2":            {3, 0, 0}, // 0.8
 	"ElasticNet":    {1, 0, 0}, // 0.2
@@ -41,6 +50,12 @@ type goldenCase struct {
 	Name, Loss, Clamp, Reduction, Pred, Target string
 	PosWeight, L1, L2, Value                   float64
 	ZeroOne                                    bool
+
+	Delta, Beta, Eps, Gamma, Smoothing float64
+	Alpha                              *float64
+	Log, Full, Weighted                bool
+	Weights                            string
+	Rows                               int
 }
 
 // eval calls what the case stands for.
@@ -59,20 +74,41 @@ func (c goldenCase) eval(t *testing.T, pred, grad, each []float32) (float64, err
 	if c.Clamp == "keras" {
 		clamp = ClampProbability
 	}
-	reduction := map[string]Reduction{"mean": Mean, "sum": Sum, "none": None}[c.Reduction]
+	r := map[string]Reduction{"mean": Mean, "sum": Sum, "none": None, "batchmean": BatchMean, "weightedmean": WeightedMean}[c.Reduction]
+	if c.Weighted && r == Mean {
+		r = WeightedMean
+	}
+	s := Scaling{Rows: c.Rows}
+	if c.Weights != "" {
+		s.Weight = readFloats(t, c.Weights)
+	}
+	target := readFloats(t, c.Target)
+	if c.Loss == "GaussianNLL" { // whose means and variances are one file
+		n := len(target)
+		l := GaussianNLL{r, c.Eps, c.Full, s}
+		return l.Eval(pred[:n], target, pred[n:], grad[:n], grad[n:], each[:n])
+	}
 	l := map[string]Loss{
-		"MSE":           MSE{reduction},
-		"BCE":           BCE{reduction, clamp},
-		"BCEWithLogits": BCEWithLogits{reduction, posWeight(c.PosWeight)},
-		"Hinge":         Hinge{reduction, labels},
-		"SquaredHinge":  SquaredHinge{reduction, labels},
+		"MSE":           MSE{r, s},
+		"MAE":           MAE{r, s},
+		"Huber":         Huber{r, c.Delta, s},
+		"SmoothL1":      SmoothL1{r, c.Beta, s},
+		"LogCosh":       LogCosh{r, s},
+		"SoftMargin":    SoftMargin{r, s},
+		"PoissonNLL":    PoissonNLL{r, !c.Log, c.Eps, c.Full, s},
+		"KLDivergence":  KLDivergence{r, c.Log, s},
+		"Focal":         Focal{r, c.Gamma, c.Alpha, s},
+		"BCE":           BCE{r, clamp, c.Smoothing, s},
+		"BCEWithLogits": BCEWithLogits{r, posWeight(c.PosWeight), c.Smoothing, s},
+		"Hinge":         Hinge{r, labels, s},
+		"SquaredHinge":  SquaredHinge{r, labels, s},
 	}[c.Loss]
-	return l.Eval(pred, readFloats(t, c.Target), grad, each)
+	return l.Eval(pred, target, grad, each)
 }
 
 func TestGolden(t *testing.T) {
 	cases, _ := goldenFiles(t)
-	if len(cases) < 50 {
+	if len(cases) < 110 {
 		t.Fatalf("%d golden cases", len(cases))
 	}
 	for _, c := range cases {
@@ -85,17 +121,20 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			slope := 1.0
-			if c.Reduction == "mean" {
+			if c.Reduction != "sum" && c.Reduction != "none" {
 				slope /= float64(n)
 			}
 			tol := tolerances[c.Loss]
+			if c.Weights != "" { // a rounding more for each weight, and one for their sum
+				tol.value, tol.grad, tol.each = tol.value+2, tol.grad+3, tol.each+1
+			}
 			near(t, "value", value, c.Value, tol.value, c.Value)
 			for i := range n {
 				// A gradient is a difference of numbers near 1, a loss one of
 				// numbers like the prediction: so far PyTorch's cancel.
 				g := float64(want[i])
 				near(t, "gradient", float64(grad[i]), g, tol.grad, max(math.Abs(g), slope))
-				if c.Reduction == "none" {
+				if c.Reduction == "none" && n+i < len(want) {
 					e := float64(want[n+i])
 					near(t, "loss", float64(each[i]), e, tol.each, max(math.Abs(e), math.Abs(float64(pred[i])), 1))
 				}
@@ -216,7 +255,7 @@ func readJSON(t *testing.T, name string, v any) {
 // goldenFiles are what each framework has written.
 func goldenFiles(t *testing.T) (cases []goldenCase, kinks []kink) {
 	t.Helper()
-	for _, framework := range []string{"torch", "keras"} {
+	for _, framework := range []string{"torch", "keras", "optax"} {
 		var file struct {
 			Cases []goldenCase
 			Kinks []kink

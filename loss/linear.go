@@ -221,7 +221,7 @@ func (l *Linear) grow(workers int) {
 			each:     make([]float32, l.block()),
 			gradient: make([]float32, l.columns),
 			mse:      fallback.MSEScalars{Scale: 1},
-			logits:   fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1},
+			logits:   fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1, LabelScale: 1},
 		})
 	}
 }

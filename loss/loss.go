@@ -1,14 +1,14 @@
 // Package loss computes losses and their gradients in one pass over flat float32
-// buffers: the mean squared error, cross-entropies and hinge losses of
-// predictions, L1 and L2 penalties of parameters, and the gradients of linear
-// models.
+// buffers: squared and absolute errors and what is between them, cross-entropies,
+// likelihoods and hinge losses of predictions, L1 and L2 penalties of parameters, and
+// the gradients of linear models.
 //
 // Losses are added in float64 in a fixed order. The bits of a result depend on
 // the inputs alone, not on the instruction set or the number of workers. An
 // error means that nothing was written.
 //
 // Calls allocate nothing but what they need at first and keep for the next call:
-// a Linear for itself, the others some 17 KB for each processor, which a garbage
+// a Linear for itself, the others some 43 KB for each processor, which a garbage
 // collection may take back.
 package loss
 
@@ -27,13 +27,38 @@ import (
 type Reduction uint8
 
 const (
-	Mean Reduction = iota // their mean; the mean of no elements is NaN
-	Sum                   // their sum
-	None                  // themselves, one by one; the gradient is that of Sum
+	Mean         Reduction = iota // their mean; the mean of no elements is NaN
+	Sum                           // their sum
+	None                          // themselves, one by one; the gradient is that of Sum
+	BatchMean                     // their sum divided by Rows: PyTorch's "batchmean"
+	WeightedMean                  // their sum divided by that of the weights: see Scaling
 )
 
-// A Loss is a loss of predictions, given targets: MSE, BCE, BCEWithLogits,
-// Hinge or SquaredHinge.
+// Scaling says how much the losses of elements count, and by what their gradient is
+// multiplied. The zero value changes nothing.
+//
+// Frameworks divide weighted losses by different numbers. Mean, whose divisor is the
+// number of elements, is the mean of PyTorch's binary cross-entropies and huber_loss, and
+// sum_over_batch_size of Keras; WeightedMean that of PyTorch's mse_loss and l1_loss, and
+// mean_with_sample_weight of Keras. A sum of weights that is 0 makes the value NaN and the
+// gradient 0.
+type Scaling struct {
+	// Weight multiplies the loss of each element, or if it has Rows elements the losses of
+	// each row. What has the weight 0 counts for nothing, even NaN. Nil stands for 1.
+	Weight []float32
+
+	// Rows is how many rows pred has, which are equally long: for BatchMean, and for
+	// weights of rows.
+	Rows int
+
+	// GradScale multiplies the gradient and not the value: what comes from later
+	// operations, or the scale of a LossScaler. See Weight for how to write it; nil stands
+	// for 1.
+	GradScale *float64
+}
+
+// A Loss is a loss of predictions, given targets. All losses of this package are but
+// GaussianNLL, which wants variances too.
 type Loss interface {
 	// Eval returns the loss of pred, of which it stores the gradient in grad.
 	// With the reduction None the result is the sum, and the losses of the
@@ -50,13 +75,17 @@ type Loss interface {
 // MSE is the squared error (pred - target)². The value is of squares in float64; the
 // loss of an element is +Inf where float32 does not hold it, beyond differences of
 // 1.8e19.
+//
+// It is mse_loss of PyTorch and MeanSquaredError of Keras. With weights the value is of
+// losses in float32. Optax' l2_loss is half of it.
 type MSE struct {
 	Reduction Reduction
+	Scaling
 }
 
 // Eval implements Loss.
 func (l MSE) Eval(pred, target, grad, each []float32) (float64, error) {
-	return eval(l.Reduction, pred, target, grad, each, func(scale float32, p part) {
+	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each}, func(scale float32, p part) {
 		p.mse.Scale = scale
 		kernels.MSE(p.table, &p.list, &p.mse, &p.sum)
 	})
@@ -84,6 +113,11 @@ const (
 type BCE struct {
 	Reduction Reduction
 	Clamp     Clamp
+
+	// Smoothing, from 0 to 1, pulls targets towards ½: target·(1-Smoothing) + ½Smoothing, as
+	// label_smoothing of Keras does.
+	Smoothing float64
+	Scaling
 }
 
 // Eval implements Loss.
@@ -91,8 +125,11 @@ func (l BCE) Eval(pred, target, grad, each []float32) (float64, error) {
 	if l.Clamp > ClampProbability {
 		return 0, &ArgError{"Clamp", l.Clamp, "ClampLog or ClampProbability"}
 	}
-	return eval(l.Reduction, pred, target, grad, each, func(scale float32, p part) {
-		p.bce.Scale = scale
+	if err := checkPart("Smoothing", l.Smoothing); err != nil {
+		return 0, err
+	}
+	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each}, func(scale float32, p part) {
+		p.bce = fallback.BCEScalars{Scale: scale, LabelScale: float32(1 - l.Smoothing), LabelShift: float32(l.Smoothing / 2)}
 		if l.Clamp == ClampProbability {
 			kernels.BCEClip(p.table, &p.list, &p.bce, &p.sum)
 			return
@@ -129,9 +166,13 @@ type BCEWithLogits struct {
 	// PosWeight multiplies the loss of positive targets, at least 0: see Weight. Nil
 	// stands for 1.
 	PosWeight *float64
+
+	// Smoothing is that of BCE.
+	Smoothing float64
+	Scaling
 }
 
-// Weight is a weight for BCEWithLogits.
+// Weight is a number for an option that points to it, such as PosWeight of BCEWithLogits.
 func Weight(x float64) *float64 { return &x }
 
 // Eval implements Loss.
@@ -143,8 +184,11 @@ func (l BCEWithLogits) Eval(pred, target, grad, each []float32) (float64, error)
 	if err := checkCoefficient("PosWeight", weight); err != nil {
 		return 0, err
 	}
-	return eval(l.Reduction, pred, target, grad, each, func(scale float32, p part) {
-		p.logits = fallback.BCEWithLogitsScalars{Scale: scale, Positive: float32(weight)}
+	if err := checkPart("Smoothing", l.Smoothing); err != nil {
+		return 0, err
+	}
+	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each}, func(scale float32, p part) {
+		p.logits = fallback.BCEWithLogitsScalars{Scale: scale, Positive: float32(weight), LabelScale: float32(1 - l.Smoothing), LabelShift: float32(l.Smoothing / 2)}
 		kernels.BCEWithLogits(p.table, &p.list, &p.logits, &p.sum)
 	})
 }
@@ -181,6 +225,7 @@ func (l Labels) scalars(scale float32) fallback.HingeScalars {
 type Hinge struct {
 	Reduction Reduction
 	Labels    Labels
+	Scaling
 }
 
 // Eval implements Loss.
@@ -188,7 +233,7 @@ func (l Hinge) Eval(pred, target, grad, each []float32) (float64, error) {
 	if err := l.Labels.check("Labels"); err != nil {
 		return 0, err
 	}
-	return eval(l.Reduction, pred, target, grad, each, func(scale float32, p part) {
+	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each}, func(scale float32, p part) {
 		p.hinge = l.Labels.scalars(scale)
 		kernels.Hinge(p.table, &p.list, &p.hinge, &p.sum)
 	})
@@ -198,6 +243,7 @@ func (l Hinge) Eval(pred, target, grad, each []float32) (float64, error) {
 type SquaredHinge struct {
 	Reduction Reduction
 	Labels    Labels
+	Scaling
 }
 
 // Eval implements Loss.
@@ -205,15 +251,23 @@ func (l SquaredHinge) Eval(pred, target, grad, each []float32) (float64, error) 
 	if err := l.Labels.check("Labels"); err != nil {
 		return 0, err
 	}
-	return eval(l.Reduction, pred, target, grad, each, func(scale float32, p part) {
+	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each}, func(scale float32, p part) {
 		p.hinge = l.Labels.scalars(scale)
 		kernels.SquaredHinge(p.table, &p.list, &p.hinge, &p.sum)
 	})
 }
 
+// data are the buffers of a call.
+type data struct {
+	pred, target, grad, each []float32
+	variance, gradVariance   []float32 // of GaussianNLL alone
+	inParts                  bool      // whether a loss wants the room's scratch
+}
+
 // A part is what a kernel is called with.
 type part struct {
-	pred, grad []float32
+	data
+	scratch [2][]float32
 	*room
 }
 
@@ -222,17 +276,32 @@ type room struct {
 	table        kernels.Table
 	list         kernels.List
 	sum, squares [fallback.Lanes]float64
+	weighted     [fallback.Lanes]float64
 
-	mse     fallback.MSEScalars
-	bce     fallback.BCEScalars
-	logits  fallback.BCEWithLogitsScalars
-	hinge   fallback.HingeScalars
-	penalty fallback.PenaltyScalars
+	mse      fallback.MSEScalars
+	bce      fallback.BCEScalars
+	logits   fallback.BCEWithLogitsScalars
+	hinge    fallback.HingeScalars
+	penalty  fallback.PenaltyScalars
+	huber    fallback.HuberScalars
+	logCosh  fallback.LogCoshScalars
+	poisson  fallback.PoissonNLLScalars
+	center   fallback.CenterScalars
+	gaussian fallback.GaussianNLLScalars
+	kl       fallback.KLDivergenceScalars
+	focal    fallback.FocalScalars
 
-	// What nobody wants goes to blocks that stay in the cache.
-	unwanted [2][]float32
-	space    [2*tune.LossBlock + tune.Line/4]float32
+	// What nobody wants, what is between kernels, and the weights of rows go to blocks that
+	// stay in the cache.
+	unwanted [3][]float32
+	scratch  [2][]float32
+	weights  []float32
+	space    [blocks*tune.LossBlock + tune.Line/4]float32
 }
+
+// blocks is how many a room has: the third that is unwanted is the second gradient of
+// GaussianNLL, which leaves one of the scratch alone.
+const blocks = 5
 
 var rooms = sync.Pool{New: func() any { return newRoom() }}
 
@@ -240,41 +309,97 @@ var rooms = sync.Pool{New: func() any { return newRoom() }}
 // a loss take 1.25 times as long.
 func newRoom() *room {
 	own := new(room)
-	skip := -buffers.Address(own.space[:]) % tune.Line / 4
-	blocks := own.space[skip:][:2*tune.LossBlock]
-	own.unwanted = [2][]float32{blocks[:tune.LossBlock], blocks[tune.LossBlock:]}
+	rest := own.space[-buffers.Address(own.space[:])%tune.Line/4:]
+	block := func(k int) []float32 { return rest[k*tune.LossBlock:][:tune.LossBlock] }
+	own.unwanted = [3][]float32{block(0), block(1), block(3)}
+	own.scratch = [2][]float32{block(2), block(3)}
+	own.weights = block(4)
 	return own
 }
 
 // eval adds up the losses block by block. A block is kernels.MaxLen elements,
 // whatever runs, so that the order of the sum is always the same.
-func eval(r Reduction, pred, target, grad, each []float32, run func(scale float32, p part)) (float64, error) {
-	n := len(pred)
-	if err := check(r, pred, target, grad, each); err != nil {
+func eval(r Reduction, s *Scaling, d data, run func(scale float32, p part)) (float64, error) {
+	n := len(d.pred)
+	if err := check(r, s, &d); err != nil {
 		return 0, err
 	}
 	own := rooms.Get().(*room)
 	defer rooms.Put(own)
 	own.table = kernels.Active()
 	step := kernels.MaxLen
-	if grad == nil || each == nil {
+	if d.grad == nil || d.each == nil || d.inParts || s.Weight != nil {
 		step = tune.LossBlock
 	}
-	scale := factor(r, n)
+	factor := own.factor(r, s, n)
+	scale := float32(s.gradScale(factor))
 	total := 0.0
 	for block := 0; block < n; block += kernels.MaxLen {
 		clear(own.sum[:])
+		clear(own.weighted[:])
 		end := min(block+kernels.MaxLen, n)
 		for lo := block; lo < end; lo += step {
-			hi := min(lo+step, end)
-			p := part{pred: pred[lo:hi], grad: own.wanted(0, grad, lo, hi), room: own}
-			own.list.Set(p.grad, own.wanted(1, each, lo, hi), p.pred, target[lo:hi])
-			run(float32(scale), p)
+			p := own.part(&d, lo, min(lo+step, end))
+			own.list.Set(p.grad, p.each, p.pred, p.target)
+			run(scale, p)
+			if s.Weight != nil {
+				own.weigh(p, s.weights(own.weights, n, lo, len(p.pred)))
+			}
 		}
-		total += fallback.Total(&own.sum)
+		if s.Weight != nil {
+			total += fallback.Total(&own.weighted)
+		} else {
+			total += fallback.Total(&own.sum)
+		}
 	}
 	own.list.Forget() // of what is not ours to keep alive
-	return total * scale, nil
+
+	// Where weights of both signs cancel, the sum is not 0.
+	if math.IsInf(factor, 0) {
+		return math.NaN(), nil
+	}
+	return total * factor, nil
+}
+
+// part is a range of the buffers of a call.
+func (own *room) part(d *data, lo, hi int) part {
+	p := part{room: own}
+	p.pred, p.target = d.pred[lo:hi], d.target[lo:hi]
+	p.grad, p.each = own.wanted(0, d.grad, lo, hi), own.wanted(1, d.each, lo, hi)
+	if d.inParts {
+		p.scratch = [2][]float32{own.scratch[0][:hi-lo], own.scratch[1][:hi-lo]}
+	}
+	if d.variance != nil {
+		p.variance, p.gradVariance = d.variance[lo:hi], own.wanted(2, d.gradVariance, lo, hi)
+	}
+	return p
+}
+
+// weigh multiplies what a kernel has stored by weights, and adds the losses to a sum of
+// their own.
+func (own *room) weigh(p part, w []float32) {
+	if p.variance != nil {
+		own.list.Set(p.gradVariance, p.scratch[0], w) // scratch has the logarithms, which are done with
+		kernels.Weigh(own.table, &own.list, &own.squares)
+	}
+	own.list.Set(p.grad, p.each, w)
+	kernels.Weigh(own.table, &own.list, &own.weighted)
+}
+
+// weights are those of the n elements from lo on: a range of Weight, or those of rows in a
+// block.
+func (s *Scaling) weights(block []float32, all, lo, n int) []float32 {
+	if len(s.Weight) == all {
+		return s.Weight[lo : lo+n]
+	}
+	columns := all / s.Rows
+	for i := 0; i < n; {
+		row := (lo + i) / columns
+		for end := min(n, (row+1)*columns-lo); i < end; i++ {
+			block[i] = s.Weight[row]
+		}
+	}
+	return block[:n]
 }
 
 // wanted is a range of an output, or if that is nil a block of our own.
@@ -286,11 +411,39 @@ func (own *room) wanted(k int, out []float32, lo, hi int) []float32 {
 }
 
 // factor turns the sum of n losses into the reduced one.
-func factor(r Reduction, n int) float64 {
-	if r == Mean {
+func (own *room) factor(r Reduction, s *Scaling, n int) float64 {
+	switch {
+	case r == BatchMean:
+		return 1 / float64(s.Rows)
+	case r == WeightedMean && s.Weight != nil && n > 0:
+		return 1 / (own.total(s.Weight) * float64(n/len(s.Weight)))
+	case r == Mean || r == WeightedMean:
 		return 1 / float64(n)
 	}
 	return 1
+}
+
+// total is the sum of x, in the order of losses.
+func (own *room) total(x []float32) float64 {
+	total := 0.0
+	for lo := 0; lo < len(x); lo += kernels.MaxLen {
+		clear(own.sum[:])
+		own.list.Set(x[lo:min(lo+kernels.MaxLen, len(x))])
+		kernels.Sum(own.table, &own.list, &own.sum)
+		total += fallback.Total(&own.sum)
+	}
+	return total
+}
+
+// gradScale is the gradient's factor, 0 where there is nothing to divide by.
+func (s *Scaling) gradScale(factor float64) float64 {
+	switch {
+	case math.IsInf(factor, 0):
+		return 0
+	case s.GradScale != nil:
+		return factor * *s.GradScale
+	}
+	return factor
 }
 
 func checkCoefficient(arg string, x float64) error {
@@ -300,27 +453,55 @@ func checkCoefficient(arg string, x float64) error {
 	return &ArgError{arg, x, "a finite float32 of at least 0"}
 }
 
-func check(r Reduction, pred, target, grad, each []float32) error {
-	n := len(pred)
+func checkPart(arg string, x float64) error {
+	if x >= 0 && x <= 1 {
+		return nil
+	}
+	return &ArgError{arg, x, "a number from 0 to 1"}
+}
+
+func check(r Reduction, s *Scaling, d *data) error {
+	n := len(d.pred)
+	want := fmt.Sprintf
 	switch {
-	case r > None:
-		return &ArgError{"Reduction", r, "Mean, Sum or None"}
-	case len(target) != n:
-		return &ArgError{"len(target)", len(target), fmt.Sprintf("len(pred) = %d", n)}
-	case grad != nil && len(grad) != n:
-		return &ArgError{"len(grad)", len(grad), fmt.Sprintf("len(pred) = %d", n)}
-	case each != nil && len(each) != n:
-		return &ArgError{"len(each)", len(each), fmt.Sprintf("len(pred) = %d", n)}
-	case r == None && each == nil && n > 0:
+	case r > WeightedMean:
+		return &ArgError{"Reduction", r, "Mean, Sum, None, BatchMean or WeightedMean"}
+	case len(d.target) != n:
+		return &ArgError{"len(target)", len(d.target), want("len(pred) = %d", n)}
+	case d.grad != nil && len(d.grad) != n:
+		return &ArgError{"len(grad)", len(d.grad), want("len(pred) = %d", n)}
+	case d.each != nil && len(d.each) != n:
+		return &ArgError{"len(each)", len(d.each), want("len(pred) = %d", n)}
+	case r == None && d.each == nil && n > 0:
 		return &ArgError{"each", "nil", "a buffer for the losses"}
 	}
-	names, all := [...]string{"each", "grad", "pred", "target"}, [...][]float32{each, grad, pred, target}
-	for k, out := range all[:2] {
+	if err := s.check(r, n); err != nil {
+		return err
+	}
+	names := [...]string{"each", "grad", "gradVariance", "pred", "target", "variance", "Weight"}
+	all := [...][]float32{d.each, d.grad, d.gradVariance, d.pred, d.target, d.variance, s.Weight}
+	for k, out := range all[:3] {
 		for j := k + 1; j < len(all); j++ {
 			if buffers.Overlap(out, all[j]) {
-				return &ArgError{names[k], fmt.Sprintf("%d elements at %p", n, out), "a buffer apart from " + names[j]}
+				return &ArgError{names[k], want("%d elements at %p", n, out), "a buffer apart from " + names[j]}
 			}
 		}
+	}
+	return nil
+}
+
+// check looks at the scaling of n losses.
+func (s *Scaling) check(r Reduction, n int) error {
+	rows := len(s.Weight) != n && s.Weight != nil || r == BatchMean
+	switch {
+	case s.Rows < 0:
+		return &ArgError{"Rows", s.Rows, "at least 0"}
+	case s.Rows > 0 && n%s.Rows != 0, s.Rows == 0 && rows && n > 0:
+		return &ArgError{"Rows", s.Rows, fmt.Sprintf("a number that divides len(pred) = %d", n)}
+	case s.Weight != nil && len(s.Weight) != n && len(s.Weight) != s.Rows:
+		return &ArgError{"len(Weight)", len(s.Weight), fmt.Sprintf("len(pred) = %d or Rows = %d", n, s.Rows)}
+	case s.GradScale != nil && !(math.Abs(*s.GradScale) <= math.MaxFloat32):
+		return &ArgError{"GradScale", *s.GradScale, "a finite float32"}
 	}
 	return nil
 }

@@ -830,17 +830,20 @@ typedef struct lockstep_average_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_average(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_average_scalars *c);
 
 /*
- * lockstep_bce_scalars are the numbers of the cross-entropies of probabilities.
+ * lockstep_bce_scalars are the numbers of the cross-entropies of probabilities. The label of an
+ * element is y·label_scale + label_shift: 1 and 0 where it is not smoothed.
  */
 typedef struct lockstep_bce_scalars {
 	float scale; /* the gradient's factor */
+	float label_scale;
+	float label_shift;
 } lockstep_bce_scalars;
 
 /*
  * BCE is binary cross-entropy of probabilities as PyTorch has it: the
  * logarithms are kept above -100, and the slope's divisor above 1e-12.
  *
- *	-y·log x - (1-y)·log(1-x)
+ *	-label·log x - (1-label)·log(1-x)
  *
  * list: grad (written), each (written), x (read), y (read)
  */
@@ -851,6 +854,8 @@ LOCKSTEP_API lockstep_status lockstep_kernel_bce(const lockstep_table *table, co
  */
 typedef struct lockstep_bce_clip_scalars {
 	float scale; /* the gradient's factor */
+	float label_scale;
+	float label_shift;
 } lockstep_bce_clip_scalars;
 
 /*
@@ -862,11 +867,14 @@ typedef struct lockstep_bce_clip_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_bce_clip(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_bce_clip_scalars *c, double sum[LOCKSTEP_LANES]);
 
 /*
- * lockstep_bce_with_logits_scalars are the numbers of BCEWithLogits.
+ * lockstep_bce_with_logits_scalars are the numbers of BCEWithLogits. The label of an element is
+ * y·label_scale + label_shift: 1 and 0 where it is not smoothed.
  */
 typedef struct lockstep_bce_with_logits_scalars {
 	float scale; /* the gradient's factor */
-	float positive; /* the weight of positive targets */
+	float positive; /* the weight of positive labels */
+	float label_scale;
+	float label_shift;
 } lockstep_bce_with_logits_scalars;
 
 /*
@@ -874,8 +882,8 @@ typedef struct lockstep_bce_with_logits_scalars {
  * of the same e^-|x|, and neither is 1 less the other. A side without weight counts
  * for nothing, however infinite its logit makes it.
  *
- *	loss  = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
- *	slope = (1-y)·σ(x) - positive·y·σ(-x)
+ *	loss  = (1-label)·log(1 + e^x) + positive·label·log(1 + e^-x)
+ *	slope = (1-label)·σ(x) - positive·label·σ(-x)
  *
  * list: grad (written), each (written), x (read), y (read)
  */
@@ -1104,6 +1112,57 @@ typedef struct lockstep_flush_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_flush(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_flush_scalars *c);
 
 /*
+ * lockstep_focal_scalars are the numbers of Focal.
+ */
+typedef struct lockstep_focal_scalars {
+	float scale; /* the gradient's factor */
+	float gamma; /* at least 0 */
+	float alpha_yes; /* the weight of the class 1 */
+	float alpha_no; /* and of the class 0 */
+} lockstep_focal_scalars;
+
+/*
+ * Focal makes binary cross-entropies and their slopes those of the focal loss, which has them
+ * times a power of the probability of being wrong: see FocalParts.
+ *
+ *	grad ← m·alpha·(grad + gamma·bend·each)·scale, each ← m·alpha·each, sum += each
+ *
+ * list: grad (changed), each (changed), y (read), wrong (read), bend (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_focal(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_focal_scalars *c, double sum[LOCKSTEP_LANES]);
+
+/*
+ * FocalParts is what Focal wants of predictions x besides their cross-entropy: the
+ * probability of being wrong, and the derivative of its logarithm.
+ *
+ *	wrong ← y·(1-p) + (1-y)·p, bend ← (1-2y)·p·(1-p)/wrong
+ *
+ * list: wrong (written), bend (written), x (read), y (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_focal_parts(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
+
+/*
+ * lockstep_gaussian_nll_scalars are the numbers of GaussianNLL.
+ */
+typedef struct lockstep_gaussian_nll_scalars {
+	float scale; /* the gradients' factor */
+	float least; /* the least variance */
+	float log_least; /* its logarithm */
+	float constant; /* what is added to each loss */
+} lockstep_gaussian_nll_scalars;
+
+/*
+ * GaussianNLL is the negative log-likelihood of targets y of a mean x and a variance, of
+ * which the logarithm is computed before. The gradient by the variance does not know of the
+ * least one.
+ *
+ *	grad ← q·scale, gradVar ← ½(1 - d·q)/v·scale, each ← ½(max(log, logLeast) + d·q) + constant, sum += each
+ *
+ * list: grad (written), gradVar (written), each (written), x (read), y (read), variance (read), log (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_gaussian_nll(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_gaussian_nll_scalars *c, double sum[LOCKSTEP_LANES]);
+
+/*
  * lockstep_grad_norm_scalars are the numbers of GradNorm, of which Scale and L2 count.
  */
 typedef struct lockstep_grad_norm_scalars {
@@ -1126,7 +1185,8 @@ LOCKSTEP_API lockstep_status lockstep_kernel_grad_norm(const lockstep_table *tab
 
 /*
  * lockstep_hinge_scalars are the numbers of the hinge losses. The label of an element is
- * y·label_scale + label_shift: 1 and 0 where y is ±1, 2 and -1 where it is 0 or 1.
+ * y·label_scale + label_shift: with 1 and 0 y itself, which is ±1, with 2 and -1 that of a y
+ * of 0 or 1.
  */
 typedef struct lockstep_hinge_scalars {
 	float scale; /* the gradient's factor */
@@ -1142,6 +1202,31 @@ typedef struct lockstep_hinge_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_hinge_scalars *c, double sum[LOCKSTEP_LANES]);
 
 /*
+ * lockstep_huber_scalars are the numbers of Huber: the slope is Slope times the difference where that
+ * is below Limit, and Ceiling beyond.
+ */
+typedef struct lockstep_huber_scalars {
+	float scale; /* the gradient's factor */
+	float limit;
+	float slope;
+	float ceiling;
+	float up; /* the weight of predictions above the target */
+	float down; /* and of those below */
+} lockstep_huber_scalars;
+
+/*
+ * Huber is a loss that grows with the square of a difference at first and beyond a limit
+ * with the difference: Huber's with Slope 1 and Ceiling Limit, smooth L1 with 1/Limit and 1,
+ * absolute errors and quantiles with a Limit of 0. Where the difference is 0 the slope is.
+ *
+ *	d = x - y, a = |d|, t = a < limit ? a·slope : ceiling, each side with its weight
+ *	loss = t·(a - ½min(a, limit))
+ *
+ * list: grad (written), each (written), x (read), y (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_huber(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_huber_scalars *c, double sum[LOCKSTEP_LANES]);
+
+/*
  * JoinBF16 makes float32 of the halves that SplitBF16 leaves: every one that there is, NaN of
  * any bits too.
  *
@@ -1150,6 +1235,23 @@ LOCKSTEP_API lockstep_status lockstep_kernel_hinge(const lockstep_table *table, 
  * list: x (written), h (read, of bf16), r (read, of bf16)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_join_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
+
+/*
+ * lockstep_kl_divergence_scalars are the numbers of KLDivergence.
+ */
+typedef struct lockstep_kl_divergence_scalars {
+	float scale; /* the gradient's factor */
+} lockstep_kl_divergence_scalars;
+
+/*
+ * KLDivergence is the divergence of the distribution y, of which the logarithm is computed
+ * before, from the one whose logarithm is x. Where y is 0 it is.
+ *
+ *	grad ← -y·scale, each ← y·(log - x), sum += each
+ *
+ * list: grad (written), each (written), x (read), y (read), log (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_kl_divergence(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_kl_divergence_scalars *c, double sum[LOCKSTEP_LANES]);
 
 /*
  * lockstep_lamb_scalars are the numbers of LAMB, the first of two passes. decay is the weight
@@ -1299,6 +1401,22 @@ LOCKSTEP_API lockstep_status lockstep_kernel_log(const lockstep_table *table, co
  * list: y (written), x (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_log1p(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
+
+/*
+ * lockstep_log_cosh_scalars are the numbers of LogCosh.
+ */
+typedef struct lockstep_log_cosh_scalars {
+	float scale; /* the gradient's factor */
+} lockstep_log_cosh_scalars;
+
+/*
+ * LogCosh is log(cosh(x - y)), whose slope is tanh(x - y). Small differences a would cancel
+ * in a - log 2 + log(1 + e^-2a): for these it is ½log(1 + sinh²), where sinh² is
+ * ¼n²/(1 + n) with n = e^-2a - 1.
+ *
+ * list: grad (written), each (written), x (read), y (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_log_cosh(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_log_cosh_scalars *c, double sum[LOCKSTEP_LANES]);
 
 /*
  * lockstep_madgrad_scalars are the numbers of one MADGRAD step.
@@ -1536,6 +1654,27 @@ typedef struct lockstep_penalty_scalars {
  * list: g (changed), p (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_penalty(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_penalty_scalars *c, double absolute[LOCKSTEP_LANES], double squares[LOCKSTEP_LANES]);
+
+/*
+ * lockstep_poisson_nll_scalars are the numbers of PoissonNLL.
+ */
+typedef struct lockstep_poisson_nll_scalars {
+	float scale; /* the gradient's factor */
+	float eps; /* what is added to a rate; 0 where predictions are logarithms */
+	float divide; /* 1 if predictions are rates, 0 if they are logarithms of them */
+	float above; /* targets above this have Stirling's term: 1, or +Inf for none */
+} lockstep_poisson_nll_scalars;
+
+/*
+ * PoissonNLL is the negative log-likelihood of counts y, rate - y·log rate, with what
+ * Stirling's formula makes of log y! if that is asked for. The logarithms, of rate + eps and
+ * of y, are computed before, and so is the rate where predictions are logarithms.
+ *
+ *	grad ← (z - y)/(divide = 0 ? 1 : z)·scale, each ← rate - y·log + stirling, sum += each
+ *
+ * list: grad (written), each (written), rate (read), y (read), log (read), logY (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_poisson_nll(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_poisson_nll_scalars *c, double sum[LOCKSTEP_LANES]);
 
 /*
  * lockstep_prodigy_scalars are the numbers of Prodigy, the first of two passes, of which LAMBMove is
@@ -2159,6 +2298,16 @@ typedef struct lockstep_tensor_norms_scalars {
  * list: p (read), g (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_tensor_norms(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_tensor_norms_scalars *c, double params[LOCKSTEP_LANES], double grads[LOCKSTEP_LANES]);
+
+/*
+ * Weigh multiplies losses and their gradients by weights. What has no weight counts for
+ * nothing, even NaN.
+ *
+ *	grad ← grad·w, each ← each·w, sum += each; 0 where w is
+ *
+ * list: grad (changed), each (changed), w (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_weigh(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]);
 
 /*
  * WidenBF16 makes float32 of BF16, each as its Float32.

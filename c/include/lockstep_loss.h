@@ -27,7 +27,9 @@ extern "C" {
 typedef enum lockstep_reduction {
 	LOCKSTEP_REDUCE_MEAN, /* their mean; the mean of no elements is NaN */
 	LOCKSTEP_REDUCE_SUM,
-	LOCKSTEP_REDUCE_NONE  /* themselves, one by one: the value is their sum and the gradient that of the sum */
+	LOCKSTEP_REDUCE_NONE, /* themselves, one by one: the value is their sum and the gradient that of the sum */
+	LOCKSTEP_REDUCE_BATCH_MEAN,   /* their sum divided by rows */
+	LOCKSTEP_REDUCE_WEIGHTED_MEAN /* their sum divided by that of the weights; where that is 0, NaN, and the gradient 0 */
 } lockstep_reduction;
 
 /*
@@ -41,6 +43,16 @@ typedef struct lockstep_predictions {
 	lockstep_reduction reduction;
 	float *grad; /* of the value, by pred; NULL if it is not wanted */
 	float *each; /* the losses of the elements; NULL, but for LOCKSTEP_REDUCE_NONE, if they are not wanted */
+
+	/* Of each element, or if there are as many as rows of each row; what has the weight 0 counts
+	 * for nothing, even NaN. NULL stands for 1. The mean of PyTorch's mse_loss and l1_loss with
+	 * weights is LOCKSTEP_REDUCE_WEIGHTED_MEAN, that of its other losses LOCKSTEP_REDUCE_MEAN. */
+	const float *weight;
+	size_t weights;
+	size_t rows; /* of equal length; for weights of rows, and for LOCKSTEP_REDUCE_BATCH_MEAN */
+
+	const double *grad_scale; /* what the gradient is multiplied by, and the value is not; NULL stands for 1 */
+	double smoothing; /* of binary cross-entropies, from 0 to 1: targets are target·(1 - smoothing) + ½smoothing */
 } lockstep_predictions;
 
 /* The squared error (pred - target)². The value is of squares in double; the loss of an
@@ -65,6 +77,53 @@ LOCKSTEP_API lockstep_status lockstep_loss_bce(const lockstep_table *table, cons
  * prediction. pos_weight multiplies the loss of positive targets: usually 1, at least 0.
  */
 LOCKSTEP_API lockstep_status lockstep_loss_bce_with_logits(const lockstep_table *table, const lockstep_predictions *p, double pos_weight, double *value, lockstep_error *error);
+
+/* |pred - target|, whose gradient is 0 where it is. */
+LOCKSTEP_API lockstep_status lockstep_loss_mae(const lockstep_table *table, const lockstep_predictions *p, double *value, lockstep_error *error);
+
+/* ½d², or delta·(|d| - ½delta) beyond a difference of delta, which is above 0. */
+LOCKSTEP_API lockstep_status lockstep_loss_huber(const lockstep_table *table, const lockstep_predictions *p, double delta, double *value, lockstep_error *error);
+
+/* ½d²/beta, or |d| - ½beta from a difference of beta on, which is 0 or at least 2⁻¹²⁶. */
+LOCKSTEP_API lockstep_status lockstep_loss_smooth_l1(const lockstep_table *table, const lockstep_predictions *p, double beta, double *value, lockstep_error *error);
+
+/* The pinball loss: level·d for d = target - pred of at least 0, (level - 1)·d below. The level
+ * is between 0 and 1. */
+LOCKSTEP_API lockstep_status lockstep_loss_quantile(const lockstep_table *table, const lockstep_predictions *p, double level, double *value, lockstep_error *error);
+
+/* log(cosh(pred - target)), right to a few units in the last place. */
+LOCKSTEP_API lockstep_status lockstep_loss_log_cosh(const lockstep_table *table, const lockstep_predictions *p, double *value, lockstep_error *error);
+
+/* log(1 + e^(-target·pred)), for targets of 1 and -1. */
+LOCKSTEP_API lockstep_status lockstep_loss_soft_margin(const lockstep_table *table, const lockstep_predictions *p, double *value, lockstep_error *error);
+
+/*
+ * The negative log-likelihood of counts: e^pred - target·pred, or where predictions are rates
+ * and not their logarithms pred - target·log(pred + eps); if it is to be full, with Stirling's
+ * approximation of log target! for targets above 1. PyTorch's eps is 1e-8, Keras' 1e-7.
+ */
+LOCKSTEP_API lockstep_status lockstep_loss_poisson_nll(const lockstep_table *table, const lockstep_predictions *p, int rates, double eps, int full, double *value, lockstep_error *error);
+
+/*
+ * The negative log-likelihood of targets of a normal distribution, ½(log v + (pred - target)²/v),
+ * where v is the variance of the element and at least eps, which is above 0; if it is to be full,
+ * with ½log 2π. The gradient by the variance, which is stored unless grad_variance is NULL, does
+ * not know of eps, as in PyTorch, whose eps is 1e-6.
+ */
+LOCKSTEP_API lockstep_status lockstep_loss_gaussian_nll(const lockstep_table *table, const lockstep_predictions *p, const float *variance, float *grad_variance, double eps, int full, double *value, lockstep_error *error);
+
+/*
+ * The divergence of the distribution target from the one of which pred has the logarithms of
+ * probabilities, target·(log target - pred), or with log_target e^target·(target - pred).
+ */
+LOCKSTEP_API lockstep_status lockstep_loss_kl_divergence(const lockstep_table *table, const lockstep_predictions *p, int log_target, double *value, lockstep_error *error);
+
+/*
+ * The binary cross-entropy of σ(pred) times the power gamma, from 0 to 1000, of the probability
+ * of the wrong class; times alpha for positive targets and 1 - alpha for negative ones unless
+ * alpha is NULL.
+ */
+LOCKSTEP_API lockstep_status lockstep_loss_focal(const lockstep_table *table, const lockstep_predictions *p, double gamma, const double *alpha, double *value, lockstep_error *error);
 
 /* Which numbers stand for the two classes of a hinge loss. */
 typedef enum lockstep_labels {

@@ -150,7 +150,7 @@ static void add_losses(const lockstep_linear *l, const lockstep_table *table, co
 	lockstep_hinge_scalars h = lockstep_label_scalars(l->labels);
 	switch (l->model) {
 	case LOCKSTEP_LINEAR_SQUARED: lockstep_kernel_mse(table, list, 4, &(lockstep_mse_scalars){1}, loss); return;
-	case LOCKSTEP_LINEAR_LOGISTIC: lockstep_kernel_bce_with_logits(table, list, 4, &(lockstep_bce_with_logits_scalars){1, 1}, loss); return;
+	case LOCKSTEP_LINEAR_LOGISTIC: lockstep_kernel_bce_with_logits(table, list, 4, &(lockstep_bce_with_logits_scalars){1, 1, 1, 0}, loss); return;
 	case LOCKSTEP_LINEAR_HINGE: lockstep_kernel_hinge(table, list, 4, &h, loss); return;
 	case LOCKSTEP_LINEAR_SQUARED_HINGE: {
 		lockstep_squared_hinge_scalars c = {h.scale, h.label_scale, h.label_shift};

@@ -11,52 +11,156 @@ enum {
 	PART = 2 << 10    /* of a block, where an output is not wanted: see LossBlock in Go's internal/tune */
 };
 
-/* A loss at work. */
+/* A part of the buffers of a call, with scratch that stays in the cache. */
+typedef struct part {
+	float *grad, *each, *grad_variance, *scratch[2];
+	const float *pred, *target, *variance;
+	size_t n;
+} part;
+
+/* A loss at work, and its scalars. */
 typedef struct loss loss;
 struct loss {
 	const lockstep_table *table;
 	const lockstep_predictions *p;
-	lockstep_status (*run)(const loss *l, const lockstep_buffer *list, double *sum);
-	float scale, positive;
+	void (*run)(const loss *l, const part *b, double *sum);
+	const float *variance;
+	float *grad_variance;
+	float scale;
+	int smooths; /* whether targets may be smoothed */
+	int in_parts; /* whether it wants scratch */
+	int rates, full, log_target;
 	lockstep_hinge_scalars hinge;
+	lockstep_huber_scalars huber;
+	lockstep_bce_with_logits_scalars logits;
+	lockstep_poisson_nll_scalars poisson;
+	lockstep_gaussian_nll_scalars gaussian;
+	lockstep_focal_scalars focal;
 };
 
-static lockstep_status run_mse(const loss *l, const lockstep_buffer *list, double *sum) {
-	return lockstep_kernel_mse(l->table, list, 4, &(lockstep_mse_scalars){l->scale}, sum);
+/* A part of an argument as a kernel takes it, which only reads what is constant. */
+static lockstep_buffer buffer_of(const float *data, size_t n) { return (lockstep_buffer){(float *)data, n, 0}; }
+
+/* The buffers that most kernels take. */
+#define FOUR(b) (lockstep_buffer[]){buffer_of((b)->grad, (b)->n), buffer_of((b)->each, (b)->n), buffer_of((b)->pred, (b)->n), buffer_of((b)->target, (b)->n)}, 4
+
+static void run_mse(const loss *l, const part *b, double *sum) {
+	lockstep_kernel_mse(l->table, FOUR(b), &(lockstep_mse_scalars){l->scale}, sum);
 }
 
 /* Makes the gradient NaN where the prediction is no probability. There the kernel divides by
  * its least divisor, which comes to a finite number that destroys the parameters. The losses
  * are NaN there, and so there is nothing to look for if their sum is not. */
-static void spoil(const lockstep_buffer *list, const double *sum) {
+static void spoil(const part *b, const double *sum) {
 	if (!isnan(lockstep_total(sum))) return;
-	for (size_t i = 0; i < list[0].len; i++)
-		if (list[2].data[i] < 0 || list[2].data[i] > 1) list[0].data[i] = NAN;
+	for (size_t i = 0; i < b->n; i++)
+		if (b->pred[i] < 0 || b->pred[i] > 1) b->grad[i] = NAN;
 }
 
-static lockstep_status run_bce(const loss *l, const lockstep_buffer *list, double *sum) {
-	lockstep_status status = lockstep_kernel_bce(l->table, list, 4, &(lockstep_bce_scalars){l->scale}, sum);
-	if (!status) spoil(list, sum);
-	return status;
+static void run_bce(const loss *l, const part *b, double *sum) {
+	lockstep_bce_scalars c = {l->scale, l->logits.label_scale, l->logits.label_shift};
+	lockstep_kernel_bce(l->table, FOUR(b), &c, sum);
+	spoil(b, sum);
 }
 
-static lockstep_status run_bce_clip(const loss *l, const lockstep_buffer *list, double *sum) {
-	return lockstep_kernel_bce_clip(l->table, list, 4, &(lockstep_bce_clip_scalars){l->scale}, sum);
+static void run_bce_clip(const loss *l, const part *b, double *sum) {
+	lockstep_bce_clip_scalars c = {l->scale, l->logits.label_scale, l->logits.label_shift};
+	lockstep_kernel_bce_clip(l->table, FOUR(b), &c, sum);
 }
 
-static lockstep_status run_logits(const loss *l, const lockstep_buffer *list, double *sum) {
-	lockstep_bce_with_logits_scalars c = {l->scale, l->positive};
-	return lockstep_kernel_bce_with_logits(l->table, list, 4, &c, sum);
+static void run_logits(const loss *l, const part *b, double *sum) {
+	lockstep_bce_with_logits_scalars c = l->logits;
+	c.scale = l->scale;
+	lockstep_kernel_bce_with_logits(l->table, FOUR(b), &c, sum);
 }
 
-static lockstep_status run_hinge(const loss *l, const lockstep_buffer *list, double *sum) {
+static void run_hinge(const loss *l, const part *b, double *sum) {
 	lockstep_hinge_scalars c = {l->scale, l->hinge.label_scale, l->hinge.label_shift};
-	return lockstep_kernel_hinge(l->table, list, 4, &c, sum);
+	lockstep_kernel_hinge(l->table, FOUR(b), &c, sum);
 }
 
-static lockstep_status run_squared_hinge(const loss *l, const lockstep_buffer *list, double *sum) {
+static void run_squared_hinge(const loss *l, const part *b, double *sum) {
 	lockstep_squared_hinge_scalars c = {l->scale, l->hinge.label_scale, l->hinge.label_shift};
-	return lockstep_kernel_squared_hinge(l->table, list, 4, &c, sum);
+	lockstep_kernel_squared_hinge(l->table, FOUR(b), &c, sum);
+}
+
+static void run_huber(const loss *l, const part *b, double *sum) {
+	lockstep_huber_scalars c = l->huber;
+	c.scale = l->scale;
+	lockstep_kernel_huber(l->table, FOUR(b), &c, sum);
+}
+
+static void run_log_cosh(const loss *l, const part *b, double *sum) {
+	lockstep_kernel_log_cosh(l->table, FOUR(b), &(lockstep_log_cosh_scalars){l->scale}, sum);
+}
+
+/* Stores the logarithms of x in y. */
+static void take_log(const lockstep_table *table, float *y, const float *x, size_t n) {
+	lockstep_kernel_log(table, (lockstep_buffer[]){buffer_of(y, n), buffer_of(x, n)}, 2);
+}
+
+static void take_exp(const lockstep_table *table, float *y, const float *x, size_t n) {
+	lockstep_kernel_exp(table, (lockstep_buffer[]){buffer_of(y, n), buffer_of(x, n)}, 2);
+}
+
+/* Stores the logarithms of predictions, which are rates, and what is added to them. */
+static void take_rates(const loss *l, const part *b) {
+	lockstep_buffer list[] = {buffer_of(b->scratch[0], b->n), buffer_of(b->pred, b->n)};
+	lockstep_kernel_center(l->table, list, 2, &(lockstep_center_scalars){-l->poisson.eps});
+	take_log(l->table, b->scratch[1], b->scratch[0], b->n);
+}
+
+static void run_poisson_nll(const loss *l, const part *b, double *sum) {
+	lockstep_poisson_nll_scalars c = l->poisson;
+	c.scale = l->scale;
+	const float *rate = b->pred, *log = b->scratch[1], *log_target = b->target;
+	if (l->rates) {
+		take_rates(l, b);
+	} else {
+		take_exp(l->table, b->scratch[0], b->pred, b->n);
+		rate = b->scratch[0], log = b->pred;
+	}
+	if (l->full) {
+		float *room = b->scratch[l->rates ? 0 : 1];
+		take_log(l->table, room, b->target, b->n);
+		log_target = room;
+	}
+	lockstep_buffer list[] = {buffer_of(b->grad, b->n), buffer_of(b->each, b->n), buffer_of(rate, b->n),
+		buffer_of(b->target, b->n), buffer_of(log, b->n), buffer_of(log_target, b->n)};
+	lockstep_kernel_poisson_nll(l->table, list, 6, &c, sum);
+}
+
+static void run_gaussian_nll(const loss *l, const part *b, double *sum) {
+	lockstep_gaussian_nll_scalars c = l->gaussian;
+	c.scale = l->scale;
+	take_log(l->table, b->scratch[0], b->variance, b->n);
+	lockstep_buffer list[] = {buffer_of(b->grad, b->n), buffer_of(b->grad_variance, b->n), buffer_of(b->each, b->n),
+		buffer_of(b->pred, b->n), buffer_of(b->target, b->n), buffer_of(b->variance, b->n), buffer_of(b->scratch[0], b->n)};
+	lockstep_kernel_gaussian_nll(l->table, list, 7, &c, sum);
+}
+
+static void run_kl_divergence(const loss *l, const part *b, double *sum) {
+	const float *target = b->target, *log = b->scratch[0];
+	if (l->log_target) {
+		take_exp(l->table, b->scratch[0], b->target, b->n);
+		target = log, log = b->target;
+	} else {
+		take_log(l->table, b->scratch[0], b->target, b->n);
+	}
+	lockstep_buffer list[] = {buffer_of(b->grad, b->n), buffer_of(b->each, b->n), buffer_of(b->pred, b->n),
+		buffer_of(target, b->n), buffer_of(log, b->n)};
+	lockstep_kernel_kl_divergence(l->table, list, 5, &(lockstep_kl_divergence_scalars){l->scale}, sum);
+}
+
+static void run_focal(const loss *l, const part *b, double *sum) {
+	lockstep_focal_scalars c = l->focal;
+	c.scale = l->scale;
+	double unweighted[LOCKSTEP_LANES] = {0};
+	lockstep_kernel_bce_with_logits(l->table, FOUR(b), &(lockstep_bce_with_logits_scalars){1, 1, 1, 0}, unweighted);
+	lockstep_buffer parts[] = {buffer_of(b->scratch[0], b->n), buffer_of(b->scratch[1], b->n), buffer_of(b->pred, b->n), buffer_of(b->target, b->n)};
+	lockstep_kernel_focal_parts(l->table, parts, 4);
+	lockstep_buffer list[] = {buffer_of(b->grad, b->n), buffer_of(b->each, b->n), buffer_of(b->target, b->n), parts[0], parts[1]};
+	lockstep_kernel_focal(l->table, list, 5, &c, sum);
 }
 
 /* What checks have in common. */
@@ -97,13 +201,36 @@ static lockstep_status check_coefficient(const char *argument, double x, lockste
 	return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "%s is %g, want a finite float of at least 0", argument, x);
 }
 
-static lockstep_status check(const lockstep_predictions *p, lockstep_error *error) {
-	if ((unsigned)p->reduction > LOCKSTEP_REDUCE_NONE)
-		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "reduction is %d, want LOCKSTEP_REDUCE_MEAN, LOCKSTEP_REDUCE_SUM or LOCKSTEP_REDUCE_NONE", (int)p->reduction);
+static lockstep_status check_part(const char *argument, double x, lockstep_error *error) {
+	if (x >= 0 && x <= 1) return LOCKSTEP_OK;
+	return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "%s is %g, want a number from 0 to 1", argument, x);
+}
+
+static lockstep_status check_scaling(const loss *l, lockstep_error *error) {
+	const lockstep_predictions *p = l->p;
+	int by_row = p->weight && p->weights != p->n;
+	if (p->rows ? p->n % p->rows != 0 : p->n && (by_row || p->reduction == LOCKSTEP_REDUCE_BATCH_MEAN))
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "rows is %zu, want a number that divides n = %zu", p->rows, p->n);
+	if (by_row && p->weights != p->rows)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "weights is %zu, want n = %zu or rows = %zu", p->weights, p->n, p->rows);
+	if (p->grad_scale && !(fabs(*p->grad_scale) <= FLT_MAX))
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "grad_scale is %g, want a finite float", *p->grad_scale);
+	if (p->smoothing != 0 && !l->smooths)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "smoothing is %g, want 0: it is for binary cross-entropies", p->smoothing);
+	return check_part("smoothing", p->smoothing, error);
+}
+
+static lockstep_status check(const loss *l, lockstep_error *error) {
+	const lockstep_predictions *p = l->p;
+	if ((unsigned)p->reduction > LOCKSTEP_REDUCE_WEIGHTED_MEAN)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "reduction is %d, want one from LOCKSTEP_REDUCE_MEAN to LOCKSTEP_REDUCE_WEIGHTED_MEAN", (int)p->reduction);
 	if (p->reduction == LOCKSTEP_REDUCE_NONE && !p->each && p->n)
 		return lockstep_reject(error, LOCKSTEP_NULL, "each is NULL, want a buffer for the losses");
-	lockstep_named list[] = {{"each", p->each, p->each ? p->n : 0}, {"grad", p->grad, p->grad ? p->n : 0}, {"pred", p->pred, p->n}, {"target", p->target, p->n}};
-	return lockstep_check_buffers(list, 4, 2, error);
+	lockstep_named list[] = {{"each", p->each, p->each ? p->n : 0}, {"grad", p->grad, p->grad ? p->n : 0},
+		{"grad_variance", l->grad_variance, l->grad_variance ? p->n : 0}, {"pred", p->pred, p->n}, {"target", p->target, p->n},
+		{"weight", p->weight, p->weight ? p->weights : 0}, {"variance", l->variance, p->n}};
+	lockstep_status status = lockstep_check_buffers(list, l->run == run_gaussian_nll ? 7 : 6, 3, error);
+	return status ? status : check_scaling(l, error);
 }
 
 /* Evaluation. */
@@ -113,35 +240,82 @@ static size_t least(size_t x, size_t y) { return x < y ? x : y; }
 /* An output from an element on, or what is not wanted. */
 static float *wanted(float *out, size_t lo, float *unwanted) { return out ? out + lo : unwanted; }
 
-/* Adds the losses from lo to end to the lanes, a part at a time where an output is not wanted: these
- * go to memory that stays in the cache, and whose lines no store straddles. */
-static void add_block(const loss *l, size_t lo, size_t end, double *sum) {
-	_Alignas(64) float unwanted[2][PART];
-	const lockstep_predictions *p = l->p;
-	size_t step = p->grad && p->each ? BLOCK : PART;
-	for (; lo < end; lo += step) {
-		size_t n = least(step, end - lo);
-		lockstep_buffer list[] = {{wanted(p->grad, lo, unwanted[0]), n, 0}, {wanted(p->each, lo, unwanted[1]), n, 0},
-			{(float *)p->pred + lo, n, 0}, {(float *)p->target + lo, n, 0}}; /* which kernels only read */
-		l->run(l, list, sum);
+/* The weights of elements from lo on: a range of them, or those of rows in a block. */
+static const float *weights_of(const lockstep_predictions *p, size_t lo, size_t n, float *block) {
+	if (p->weights == p->n) return p->weight + lo;
+	size_t columns = p->n / p->rows;
+	for (size_t i = 0; i < n;) {
+		size_t row = (lo + i) / columns, end = least(n, (row + 1) * columns - lo);
+		for (; i < end; i++) block[i] = p->weight[row];
 	}
+	return block;
+}
+
+/* Multiplies what a kernel has stored by weights. */
+static void weigh(const loss *l, const part *b, const float *w, double *sum) {
+	if (b->variance) { /* whose logarithms are done with */
+		double unwanted[LOCKSTEP_LANES] = {0};
+		lockstep_kernel_weigh(l->table, (lockstep_buffer[]){buffer_of(b->grad_variance, b->n), buffer_of(b->scratch[0], b->n), buffer_of(w, b->n)}, 3, unwanted);
+	}
+	lockstep_kernel_weigh(l->table, (lockstep_buffer[]){buffer_of(b->grad, b->n), buffer_of(b->each, b->n), buffer_of(w, b->n)}, 3, sum);
+}
+
+/* Adds the losses from lo to end to the lanes, a part at a time where an output is not wanted or
+ * something is between: these go to memory that stays in the cache, and whose lines no store
+ * straddles. The third output that is unwanted is that of a loss with one scratch. */
+static void add_block(const loss *l, size_t lo, size_t end, double *sum) {
+	_Alignas(64) float room[5][PART];
+	double unweighted[LOCKSTEP_LANES] = {0};
+	const lockstep_predictions *p = l->p;
+	size_t step = p->grad && p->each && !l->in_parts && !p->weight ? BLOCK : PART;
+	for (; lo < end; lo += step) {
+		part b = {.n = least(step, end - lo), .pred = p->pred + lo, .target = p->target + lo, .scratch = {room[2], room[3]}};
+		b.grad = wanted(p->grad, lo, room[0]);
+		b.each = wanted(p->each, lo, room[1]);
+		b.grad_variance = wanted(l->grad_variance, lo, room[3]);
+		if (l->variance) b.variance = l->variance + lo;
+		l->run(l, &b, p->weight ? unweighted : sum);
+		if (p->weight) weigh(l, &b, weights_of(p, lo, b.n, room[4]), sum);
+	}
+}
+
+/* The sum of weights. */
+static double total_of(const lockstep_table *table, const float *x, size_t n) {
+	double total = 0;
+	for (size_t lo = 0; lo < n; lo += BLOCK) {
+		double sum[LOCKSTEP_LANES] = {0};
+		lockstep_buffer block = buffer_of(x + lo, least(BLOCK, n - lo));
+		lockstep_kernel_sum(table, &block, 1, sum);
+		total += lockstep_total(sum);
+	}
+	return total;
+}
+
+/* What turns the sum of losses into the reduced one. */
+static double factor_of(const loss *l) {
+	const lockstep_predictions *p = l->p;
+	if (p->reduction == LOCKSTEP_REDUCE_BATCH_MEAN) return 1 / (double)p->rows;
+	if (p->reduction == LOCKSTEP_REDUCE_WEIGHTED_MEAN && p->weight && p->n)
+		return 1 / (total_of(l->table, p->weight, p->weights) * (double)(p->n / p->weights));
+	if (p->reduction == LOCKSTEP_REDUCE_MEAN || p->reduction == LOCKSTEP_REDUCE_WEIGHTED_MEAN) return 1 / (double)p->n;
+	return 1;
 }
 
 /* The reduced value. */
 static LOCKSTEP_NOT_INLINED double value_of(loss *l) {
 	const lockstep_predictions *p = l->p;
-	double factor = p->reduction == LOCKSTEP_REDUCE_MEAN ? 1 / (double)p->n : 1, total = 0;
-	l->scale = (float)factor;
+	double factor = factor_of(l), total = 0;
+	l->scale = isinf(factor) ? 0 : (float)(p->grad_scale ? factor * *p->grad_scale : factor);
 	for (size_t lo = 0; lo < p->n; lo += BLOCK) {
 		double sum[LOCKSTEP_LANES] = {0};
 		add_block(l, lo, least(lo + BLOCK, p->n), sum);
 		total += lockstep_total(sum);
 	}
-	return total * factor;
+	return isinf(factor) ? (double)NAN : total * factor;
 }
 
 static lockstep_status eval(loss *l, double *value, lockstep_error *error) {
-	lockstep_status status = check(l->p, error);
+	lockstep_status status = check(l, error);
 	if (!status) status = lockstep_choose(&l->table, error);
 	if (status) return status;
 	lockstep_mode before = lockstep_enter_mode();
@@ -155,16 +329,90 @@ lockstep_status lockstep_loss_mse(const lockstep_table *table, const lockstep_pr
 	return eval(&(loss){.table = table, .p = p, .run = run_mse}, value, error);
 }
 
+/* The scalars of labels that may be smoothed. */
+static lockstep_bce_with_logits_scalars smoothed(const lockstep_predictions *p, double pos_weight) {
+	return (lockstep_bce_with_logits_scalars){1, (float)pos_weight, (float)(1 - p->smoothing), (float)(p->smoothing / 2)};
+}
+
 lockstep_status lockstep_loss_bce(const lockstep_table *table, const lockstep_predictions *p, lockstep_clamp clamp, double *value, lockstep_error *error) {
 	if ((unsigned)clamp > LOCKSTEP_CLAMP_PROBABILITY)
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "clamp is %d, want LOCKSTEP_CLAMP_LOG or LOCKSTEP_CLAMP_PROBABILITY", (int)clamp);
-	return eval(&(loss){.table = table, .p = p, .run = clamp ? run_bce_clip : run_bce}, value, error);
+	return eval(&(loss){.table = table, .p = p, .run = clamp ? run_bce_clip : run_bce, .smooths = 1, .logits = smoothed(p, 1)}, value, error);
 }
 
 lockstep_status lockstep_loss_bce_with_logits(const lockstep_table *table, const lockstep_predictions *p, double pos_weight, double *value, lockstep_error *error) {
 	lockstep_status status = check_coefficient("pos_weight", pos_weight, error);
 	if (status) return status;
-	return eval(&(loss){.table = table, .p = p, .run = run_logits, .positive = (float)pos_weight}, value, error);
+	return eval(&(loss){.table = table, .p = p, .run = run_logits, .smooths = 1, .logits = smoothed(p, pos_weight)}, value, error);
+}
+
+lockstep_status lockstep_loss_soft_margin(const lockstep_table *table, const lockstep_predictions *p, double *value, lockstep_error *error) {
+	return eval(&(loss){.table = table, .p = p, .run = run_logits, .logits = {1, 1, .5f, .5f}}, value, error);
+}
+
+static lockstep_status eval_huber(const lockstep_table *table, const lockstep_predictions *p, lockstep_huber_scalars c, double *value, lockstep_error *error) {
+	return eval(&(loss){.table = table, .p = p, .run = run_huber, .huber = c}, value, error);
+}
+
+lockstep_status lockstep_loss_mae(const lockstep_table *table, const lockstep_predictions *p, double *value, lockstep_error *error) {
+	return eval_huber(table, p, (lockstep_huber_scalars){.ceiling = 1, .up = 1, .down = 1}, value, error);
+}
+
+lockstep_status lockstep_loss_huber(const lockstep_table *table, const lockstep_predictions *p, double delta, double *value, lockstep_error *error) {
+	float limit = (float)delta;
+	if (!(limit > 0 && limit <= FLT_MAX))
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "delta is %g, want a finite float above 0", delta);
+	return eval_huber(table, p, (lockstep_huber_scalars){1, limit, 1, limit, 1, 1}, value, error);
+}
+
+lockstep_status lockstep_loss_smooth_l1(const lockstep_table *table, const lockstep_predictions *p, double beta, double *value, lockstep_error *error) {
+	if (!(beta == 0 || (beta >= FLT_MIN && beta <= FLT_MAX)))
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "beta is %g, want 0 or a finite float of at least 2^-126", beta);
+	float slope = beta > 0 ? (float)(1 / beta) : 0;
+	return eval_huber(table, p, (lockstep_huber_scalars){1, (float)beta, slope, 1, 1, 1}, value, error);
+}
+
+lockstep_status lockstep_loss_quantile(const lockstep_table *table, const lockstep_predictions *p, double level, double *value, lockstep_error *error) {
+	if (!(level > 0 && level < 1))
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "level is %g, want a number between 0 and 1", level);
+	return eval_huber(table, p, (lockstep_huber_scalars){.ceiling = 1, .up = (float)(1 - level), .down = (float)level}, value, error);
+}
+
+lockstep_status lockstep_loss_log_cosh(const lockstep_table *table, const lockstep_predictions *p, double *value, lockstep_error *error) {
+	return eval(&(loss){.table = table, .p = p, .run = run_log_cosh}, value, error);
+}
+
+lockstep_status lockstep_loss_poisson_nll(const lockstep_table *table, const lockstep_predictions *p, int rates, double eps, int full, double *value, lockstep_error *error) {
+	lockstep_status status = check_coefficient("eps", eps, error);
+	if (status) return status;
+	lockstep_poisson_nll_scalars c = {1, rates ? (float)eps : 0, rates ? 1 : 0, full ? 1 : INFINITY};
+	return eval(&(loss){.table = table, .p = p, .run = run_poisson_nll, .in_parts = 1, .rates = rates, .full = full, .poisson = c}, value, error);
+}
+
+lockstep_status lockstep_loss_gaussian_nll(const lockstep_table *table, const lockstep_predictions *p, const float *variance, float *grad_variance, double eps, int full, double *value, lockstep_error *error) {
+	float lowest = (float)eps, log_least;
+	if (!(lowest > 0 && lowest <= FLT_MAX))
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "eps is %g, want a finite float above 0", eps);
+	lockstep_status status = lockstep_choose(&table, error);
+	if (status) return status;
+	lockstep_mode before = lockstep_enter_mode();
+	take_log(table, &log_least, &lowest, 1);
+	lockstep_leave_mode(before);
+	lockstep_gaussian_nll_scalars c = {1, lowest, log_least, full ? 0x1.d67f1cp-1f : 0};
+	return eval(&(loss){.table = table, .p = p, .run = run_gaussian_nll, .in_parts = 1, .variance = variance, .grad_variance = grad_variance, .gaussian = c}, value, error);
+}
+
+lockstep_status lockstep_loss_kl_divergence(const lockstep_table *table, const lockstep_predictions *p, int log_target, double *value, lockstep_error *error) {
+	return eval(&(loss){.table = table, .p = p, .run = run_kl_divergence, .in_parts = 1, .log_target = log_target}, value, error);
+}
+
+lockstep_status lockstep_loss_focal(const lockstep_table *table, const lockstep_predictions *p, double gamma, const double *alpha, double *value, lockstep_error *error) {
+	if (!(gamma >= 0 && gamma <= 1000))
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "gamma is %g, want a number from 0 to 1000", gamma);
+	lockstep_status status = alpha ? check_part("alpha", *alpha, error) : LOCKSTEP_OK;
+	if (status) return status;
+	lockstep_focal_scalars c = {1, (float)gamma, alpha ? (float)*alpha : 1, alpha ? (float)(1 - *alpha) : 1};
+	return eval(&(loss){.table = table, .p = p, .run = run_focal, .in_parts = 1, .focal = c}, value, error);
 }
 
 /* A hinge loss, squared or not. */

@@ -6,8 +6,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { LOSSES = 7, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
-static const char *const loss_names[LOSSES] = {"loss_mse", "loss_bce", "loss_bce_with_logits", "loss_hinge", "loss_squared_hinge", "penalty", "linear"};
+enum { UNSCALED = 7, LOSSES = UNSCALED + 13, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
+static const char *const loss_names[LOSSES] = {"loss_mse", "loss_bce", "loss_bce_with_logits", "loss_hinge", "loss_squared_hinge", "penalty", "linear",
+	"loss_mse_scaled", "loss_mae", "loss_huber", "loss_smooth_l1", "loss_quantile", "loss_log_cosh", "loss_soft_margin", "loss_poisson_nll",
+	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed"};
 static uint32_t expected[LOSSES][LOSS_CASES];
 
 static float from_bits(uint32_t bits) {
@@ -78,6 +80,70 @@ static uint64_t run_loss(int kind, const lockstep_table *table, source *s) {
 	if (p.grad) h = hash_floats(h, p.grad, p.n);
 	if (p.each) h = hash_floats(h, p.each, p.n);
 	free(p.grad), free(p.each), free((void *)p.pred), free((void *)p.target);
+	return h;
+}
+
+/* A normal distribution whose variances are the targets: with the second option their gradient is
+ * added to the other one. */
+static lockstep_status eval_normal(const lockstep_table *table, const lockstep_predictions *p, loss_options o, double *value, lockstep_error *error) {
+	float *by = o.option & 2 ? room(p->n) : NULL;
+	lockstep_status status = lockstep_loss_gaussian_nll(table, p, p->target, by, o.weight + 0x1p-10, o.option & 1, value, error);
+	for (size_t i = 0; by && p->grad && i < p->n; i++) p->grad[i] += by[i];
+	free(by);
+	return status;
+}
+
+static lockstep_status eval_smoothed(int kind, const lockstep_table *table, const lockstep_predictions *p, loss_options o, double *value, lockstep_error *error) {
+	lockstep_predictions smoothed = *p;
+	smoothed.smoothing = o.weight;
+	if (kind == UNSCALED + 11) return lockstep_loss_bce(table, &smoothed, (lockstep_clamp)(o.option & 1), value, error);
+	return lockstep_loss_bce_with_logits(table, &smoothed, 1, value, error);
+}
+
+static lockstep_status eval_scaled(int kind, const lockstep_table *table, const lockstep_predictions *p, loss_options o, double *value, lockstep_error *error) {
+	switch (kind - UNSCALED) {
+	case 0: return lockstep_loss_mse(table, p, value, error);
+	case 1: return lockstep_loss_mae(table, p, value, error);
+	case 2: return lockstep_loss_huber(table, p, o.weight + 0x1p-10, value, error);
+	case 3: return lockstep_loss_smooth_l1(table, p, o.weight * o.option, value, error);
+	case 4: return lockstep_loss_quantile(table, p, o.weight / 2 + .25, value, error);
+	case 5: return lockstep_loss_log_cosh(table, p, value, error);
+	case 6: return lockstep_loss_soft_margin(table, p, value, error);
+	case 7: return lockstep_loss_poisson_nll(table, p, o.option & 1, o.weight, o.option & 2, value, error);
+	case 8: return eval_normal(table, p, o, value, error);
+	case 9: return lockstep_loss_kl_divergence(table, p, o.option & 1, value, error);
+	case 10: return lockstep_loss_focal(table, p, 4 * o.weight, o.option & 1 ? &o.weight : NULL, value, error);
+	}
+	return eval_smoothed(kind, table, p, o, value, error);
+}
+
+static float *draw_weights(source *s, size_t n) {
+	float *w = room(n);
+	for (size_t i = 0; i < n; i++)
+		if (below(s, 8) > 0) w[i] = draw_unit(s);
+	return w;
+}
+
+static uint64_t run_scaled(int kind, const lockstep_table *table, source *s) {
+	size_t rows = draw_size(s) / 3;
+	lockstep_predictions p = {.n = 3 * rows, .rows = rows};
+	p.reduction = (lockstep_reduction)below(s, 5);
+	loss_options o = {.option = (int)below(s, 4)};
+	o.weight = draw_unit(s);
+	p.weights = (size_t[]){0, p.n, rows}[below(s, 3)];
+	double scale = o.weight - .5;
+	if (below(s, 2) > 0) p.grad_scale = &scale;
+	if (below(s, 4) > 0) p.grad = room(p.n);
+	if (below(s, 2) > 0 || p.reduction == LOCKSTEP_REDUCE_NONE) p.each = room(p.n);
+	draw_predictions(s, &p);
+	if (p.weights) p.weight = draw_weights(s, p.weights);
+	double value;
+	lockstep_error error;
+	CHECK(!eval_scaled(kind, table, &p, o, &value, &error), "%s: %s", loss_names[kind], error.message);
+	uint64_t h = hash_value(value);
+	if (p.grad) h = hash_floats(h, p.grad, p.n);
+	if (p.each) h = hash_floats(h, p.each, p.n);
+	free(p.grad), free(p.each), free((void *)p.pred), free((void *)p.target), free((void *)p.weight);
 	return h;
 }
 
@@ -161,6 +227,7 @@ static uint32_t run(int kind, const lockstep_table *table, int number) {
 	source s = new_source(loss_names[kind], number);
 	if (kind == 5) return hash_sum(run_penalty(table, &s));
 	if (kind == 6) return hash_sum(run_linear(table, &s));
+	if (kind >= UNSCALED) return hash_sum(run_scaled(kind, table, &s));
 	return hash_sum(run_loss(kind, table, &s));
 }
 
@@ -206,8 +273,8 @@ static void refuse_losses(void) {
 	refused(lockstep_loss_bce_with_logits(NULL, &p, (double)NAN, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "pos_weight is ");
 	p.reduction = LOCKSTEP_REDUCE_NONE;
 	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_NULL, "each is NULL");
-	p.reduction = (lockstep_reduction)3;
-	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "reduction is 3");
+	p.reduction = (lockstep_reduction)5;
+	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "reduction is 5");
 	p = good, p.target = NULL;
 	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_NULL, "target is NULL");
 	p = good, p.grad = x + 1;
@@ -223,6 +290,40 @@ static void refuse_losses(void) {
 	p = good, p.target = x, p.grad = x + 4;
 	CHECK(!lockstep_loss_mse(NULL, &p, NULL, NULL), "buffers that touch were refused");
 	CHECK(lockstep_penalty(NULL, -1, 0, x, 4, NULL, NULL, NULL) == LOCKSTEP_BAD_ARGUMENT, "without an error to write to");
+}
+
+static void refuse_options(void) {
+	float x[8] = {0}, grad[4] = {5}, weight[4] = {0};
+	double v = 5, bad = INFINITY;
+	lockstep_error e;
+	const lockstep_predictions good = {.pred = x, .target = x + 4, .n = 4, .grad = grad};
+	refused(lockstep_loss_huber(NULL, &good, 0, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "delta is 0, want");
+	refused(lockstep_loss_huber(NULL, &good, (double)NAN, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "delta is ");
+	refused(lockstep_loss_smooth_l1(NULL, &good, 1e-40, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "beta is 1e-40, want");
+	refused(lockstep_loss_quantile(NULL, &good, 1, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "level is 1, want");
+	refused(lockstep_loss_poisson_nll(NULL, &good, 1, -1, 0, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "eps is -1, want");
+	refused(lockstep_loss_gaussian_nll(NULL, &good, x, NULL, 0, 0, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "eps is 0, want");
+	refused(lockstep_loss_gaussian_nll(NULL, &good, NULL, NULL, 1, 0, &v, &e), &e, LOCKSTEP_NULL, "variance is NULL");
+	refused(lockstep_loss_gaussian_nll(NULL, &good, weight, weight + 3, 1, 0, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "grad_variance is 4 elements at ");
+	refused(lockstep_loss_focal(NULL, &good, -1, NULL, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "gamma is -1, want");
+	refused(lockstep_loss_focal(NULL, &good, 1, &bad, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "alpha is inf, want");
+	lockstep_predictions p = good;
+	p.smoothing = 2;
+	refused(lockstep_loss_bce(NULL, &p, LOCKSTEP_CLAMP_LOG, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "smoothing is 2, want a number");
+	p.smoothing = .5;
+	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "smoothing is 0.5, want 0");
+	p = good, p.grad_scale = &bad;
+	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "grad_scale is inf, want");
+	p = good, p.reduction = LOCKSTEP_REDUCE_BATCH_MEAN;
+	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "rows is 0, want");
+	p.rows = 3;
+	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "rows is 3, want");
+	p.rows = 2, p.weight = weight, p.weights = 3;
+	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "weights is 3, want");
+	p.weights = 4, p.grad = weight + 1;
+	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "grad is 4 elements at ");
+	p.weight = NULL, p.weights = 4, p.grad = grad;
+	CHECK(v == 5 && grad[0] == 5 && !lockstep_loss_mse(NULL, &p, &v, &e), "what was refused has written, or weights without an address count");
 }
 
 static void refuse_models(void) {
@@ -276,6 +377,7 @@ void test_losses(void) {
 	for (int k = 0; k < POOLS; k++) lockstep_pool_free(pools[k]);
 	compare_rows_apart();
 	refuse_losses();
+	refuse_options();
 	refuse_models();
 	refuse_gradients(LOCKSTEP_LINEAR_LOGISTIC, LOCKSTEP_PLUS_MINUS, 1.5f, "y[1] is 1.5, want a probability");
 	refuse_gradients(LOCKSTEP_LINEAR_LOGISTIC, LOCKSTEP_PLUS_MINUS, NAN, "y[1] is ");

@@ -52,8 +52,10 @@ func init() {
 	})
 
 	defineLoss("BCE", `
-	loss = -y·max(log x, -100) - (1-y)·max(log(1-x), -100)
-	slope = (x - y) / max((1-x)·x, 1e-12)`, func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
+	label = y·labelScale + labelShift
+	loss = -label·max(log x, -100) - (1-label)·max(log(1-x), -100)
+	slope = (x - label) / max((1-x)·x, 1e-12)`, func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
+		y = labelOf(r, y)
 		one, least := r.Const(1), r.Const(-100)
 		rest := one.Sub(x)
 		yes := y.Mul(least.Max(log(r, x)))
@@ -62,9 +64,10 @@ func init() {
 	})
 
 	defineLoss("BCEClip", `
-	q = x clipped to [low, high]
-	loss = -y·log q - (1-y)·log(1-q)
-	slope = (q - y) / ((1-q)·q), 0 where x is clipped`, func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
+	label = y·labelScale + labelShift, q = x clipped to [low, high]
+	loss = -label·log q - (1-label)·log(1-q)
+	slope = (q - label) / ((1-q)·q), 0 where x is clipped`, func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
+		y = labelOf(r, y)
 		zero, one := r.Const(0), r.Const(1)
 		low, high := r.Const(1e-7), r.Const(1-1e-7)
 		q := high.Min(low.Max(x))
@@ -76,27 +79,25 @@ func init() {
 	})
 
 	defineLoss("BCEWithLogits", `
-	loss = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
-	slope = (1-y)·σ(x) - positive·y·σ(-x)`, func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
+	label = y·labelScale + labelShift
+	loss = (1-label)·log(1 + e^x) + positive·label·log(1 + e^-x)
+	slope = (1-label)·σ(x) - positive·label·σ(-x)`, func(r *rule.Rule, x, y rule.Value) (loss, slope rule.Value) {
 		positive := r.Scalar("positive")
-		zero, one := r.Const(0), r.Const(1)
-		no, yes := one.Sub(y), y.Mul(positive)
-		e := exp(r, x.Abs().Neg())
-		near := log1p(r, e)
-		far := near.Add(x.Abs())
-		rest := e.Add(one)
-		likely, unlikely := one.Div(rest), e.Div(rest)
-		negative := x.Less(zero)
-		weighted := func(weight, x rule.Value) rule.Value { return weight.Equal(zero).Select(weight, weight.Mul(x)) }
-		loss = weighted(no, negative.Select(near, far)).Add(weighted(yes, negative.Select(far, near)))
-		slope = no.Mul(negative.Select(unlikely, likely)).Sub(yes.Mul(negative.Select(likely, unlikely)))
-		return loss, slope
+		label := labelOf(r, y)
+		no, yes := r.Const(1).Sub(label), label.Mul(positive)
+		s := sidesOf(r, x)
+		return s.loss(r, no, yes), s.slope(no, yes)
 	})
 }
 
-// margin is the label, y·labelScale + labelShift, and 1 - label·x.
-func margin(r *rule.Rule, x, y rule.Value) (label, h rule.Value) {
+// labelOf is y·labelScale + labelShift.
+func labelOf(r *rule.Rule, y rule.Value) rule.Value {
 	labelScale, labelShift := r.Scalar("labelScale"), r.Scalar("labelShift")
-	label = y.Mul(labelScale).Add(labelShift)
+	return y.Mul(labelScale).Add(labelShift)
+}
+
+// margin is the label and 1 - label·x.
+func margin(r *rule.Rule, x, y rule.Value) (label, h rule.Value) {
+	label = labelOf(r, y)
 	return label, r.Const(1).Sub(label.Mul(x))
 }

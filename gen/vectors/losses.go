@@ -38,6 +38,68 @@ var lossList = []lossCase{
 	})},
 	{"penalty", penalty},
 	{"linear", linear},
+	{"loss_mse_scaled", scaled(func(r loss.Reduction, s loss.Scaling, _ int, _ float64) loss.Loss {
+		return loss.MSE{Reduction: r, Scaling: s}
+	})},
+	{"loss_mae", scaled(func(r loss.Reduction, s loss.Scaling, _ int, _ float64) loss.Loss {
+		return loss.MAE{Reduction: r, Scaling: s}
+	})},
+	{"loss_huber", scaled(func(r loss.Reduction, s loss.Scaling, _ int, x float64) loss.Loss {
+		return loss.Huber{Reduction: r, Scaling: s, Delta: x + 0x1p-10}
+	})},
+	{"loss_smooth_l1", scaled(func(r loss.Reduction, s loss.Scaling, option int, x float64) loss.Loss {
+		return loss.SmoothL1{Reduction: r, Scaling: s, Beta: x * float64(option)}
+	})},
+	{"loss_quantile", scaled(func(r loss.Reduction, s loss.Scaling, _ int, x float64) loss.Loss {
+		return loss.Quantile{Reduction: r, Scaling: s, Level: x/2 + .25}
+	})},
+	{"loss_log_cosh", scaled(func(r loss.Reduction, s loss.Scaling, _ int, _ float64) loss.Loss {
+		return loss.LogCosh{Reduction: r, Scaling: s}
+	})},
+	{"loss_soft_margin", scaled(func(r loss.Reduction, s loss.Scaling, _ int, _ float64) loss.Loss {
+		return loss.SoftMargin{Reduction: r, Scaling: s}
+	})},
+	{"loss_poisson_nll", scaled(func(r loss.Reduction, s loss.Scaling, option int, x float64) loss.Loss {
+		return loss.PoissonNLL{Reduction: r, Scaling: s, Rates: option&1 > 0, Eps: x, Full: option&2 > 0}
+	})},
+	{"loss_gaussian_nll", scaled(func(r loss.Reduction, s loss.Scaling, option int, x float64) loss.Loss {
+		return normal{loss.GaussianNLL{Reduction: r, Scaling: s, Eps: x + 0x1p-10, Full: option&1 > 0}, option&2 > 0}
+	})},
+	{"loss_kl_divergence", scaled(func(r loss.Reduction, s loss.Scaling, option int, _ float64) loss.Loss {
+		return loss.KLDivergence{Reduction: r, Scaling: s, LogTarget: option&1 > 0}
+	})},
+	{"loss_focal", scaled(func(r loss.Reduction, s loss.Scaling, option int, x float64) loss.Loss {
+		l := loss.Focal{Reduction: r, Scaling: s, Gamma: 4 * x}
+		if option&1 > 0 {
+			l.Alpha = loss.Weight(x)
+		}
+		return l
+	})},
+	{"loss_bce_smoothed", scaled(func(r loss.Reduction, s loss.Scaling, option int, x float64) loss.Loss {
+		return loss.BCE{Reduction: r, Scaling: s, Clamp: loss.Clamp(option & 1), Smoothing: x}
+	})},
+	{"loss_bce_with_logits_smoothed", scaled(func(r loss.Reduction, s loss.Scaling, _ int, x float64) loss.Loss {
+		return loss.BCEWithLogits{Reduction: r, Scaling: s, Smoothing: x}
+	})},
+}
+
+// normal is GaussianNLL whose variances are the targets, and which stores their gradient before
+// the other one, or does not.
+type normal struct {
+	loss.GaussianNLL
+	stores bool
+}
+
+func (l normal) Eval(pred, target, grad, each []float32) (float64, error) {
+	if !l.stores {
+		return l.GaussianNLL.Eval(pred, target, target, grad, nil, each)
+	}
+	by := make([]float32, len(pred))
+	value, err := l.GaussianNLL.Eval(pred, target, target, grad, by, each)
+	for i := range grad {
+		grad[i] += by[i]
+	}
+	return value, err
 }
 
 // losses is the file of losses, a line for each.
@@ -100,6 +162,47 @@ func predictions(of func(r loss.Reduction, option int, weight float64) loss.Loss
 			}
 		}
 		value, err := l.Eval(pred, target, grad, each)
+		must(err)
+		h.Doubles(value)
+		h.Floats(grad...)
+		h.Floats(each...)
+	}
+}
+
+// scaled runs a loss with weights of elements or rows, of three columns, and an upstream scale, half
+// of the time on probabilities.
+func scaled(of func(r loss.Reduction, s loss.Scaling, option int, x float64) loss.Loss) func(s *source, h *draws.Hash) {
+	return func(s *source, h *draws.Hash) {
+		n := s.size() / 3 * 3
+		r, option, x := loss.Reduction(s.Below(5)), int(s.Below(4)), float64(s.unit())
+		weights, scales := []int{0, n, n / 3}[s.Below(3)], s.Below(2) > 0
+		var grad, each []float32
+		if s.Below(4) > 0 {
+			grad = make([]float32, n)
+		}
+		if s.Below(2) > 0 || r == loss.None {
+			each = make([]float32, n)
+		}
+		probable := s.Below(2) > 0
+		pred, target := s.values(n), s.values(n)
+		for i := range pred {
+			if probable {
+				pred[i], target[i] = s.unit(), s.unit()
+			}
+		}
+		scaling := loss.Scaling{Rows: n / 3}
+		if weights > 0 {
+			scaling.Weight = make([]float32, weights)
+			for i := range scaling.Weight {
+				if s.Below(8) > 0 {
+					scaling.Weight[i] = s.unit()
+				}
+			}
+		}
+		if scales {
+			scaling.GradScale = loss.Weight(x - .5)
+		}
+		value, err := of(r, scaling, option, x).Eval(pred, target, grad, each)
 		must(err)
 		h.Doubles(value)
 		h.Floats(grad...)

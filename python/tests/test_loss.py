@@ -50,6 +50,56 @@ def squared_hinge(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
     return loss**2, 2 * loss * slope
 
 
+def absolute(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    return np.abs(x - y), np.sign(x - y)
+
+
+def huber(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    d, a = x - y, np.abs(x - y)
+    return np.where(a < 0.5, d * d / 2, 0.5 * (a - 0.25)), np.clip(d, -0.5, 0.5)
+
+
+def smooth_l1(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    loss, slope = huber(x, y)
+    return 2 * loss, 2 * slope
+
+
+def quantile(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    d = y - x
+    return np.maximum(0.25 * d, -0.75 * d), np.where(d > 0, -0.25, 0.75)
+
+
+def log_cosh(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    return np.logaddexp(x - y, y - x) - np.log(2), np.tanh(x - y)
+
+
+def smoothed(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    return bce(x, 0.75 * y + 0.125)
+
+
+def poisson(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    return np.exp(x) - y * x, np.exp(x) - y
+
+
+def poisson_rates(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    return x - y * np.log(x + 0.5), 1 - y / (x + 0.5)
+
+
+def divergence(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    return np.where(y > 0, y * -x, 0), -y
+
+
+def divergence_of_logs(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    return np.exp(y) * (y - x), -np.exp(y)
+
+
+def focal(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    s = 2 * y - 1
+    p, right = 1 / (1 + np.exp(s * x)), -np.logaddexp(0, -s * x)  # of the wrong class; the logarithm of the right one
+    alpha = np.where(y > 0, 0.25, 0.75)
+    return -alpha * p * p * right, s * alpha * p * p * (2 * (1 - p) * right - p)
+
+
 LOSSES: dict[str, tuple[Callable[..., float], Floats, dict[str, Any], Formula]] = {
     "mse": (ln.mse, LOGITS, {}, mse),
     "bce": (ln.bce, PROBABILITIES, {}, bce),
@@ -57,6 +107,17 @@ LOSSES: dict[str, tuple[Callable[..., float], Floats, dict[str, Any], Formula]] 
     "bce_with_logits": (ln.bce_with_logits, LOGITS, {"pos_weight": 3}, bce_with_logits),
     "hinge": (ln.hinge, LOGITS, {"labels": "zero-one"}, hinge),
     "squared_hinge": (ln.squared_hinge, LOGITS, {"labels": "zero-one"}, squared_hinge),
+    "mae": (ln.mae, LOGITS, {}, absolute),
+    "huber": (ln.huber, LOGITS, {"delta": 0.5}, huber),
+    "smooth_l1": (ln.smooth_l1, LOGITS, {"beta": 0.5}, smooth_l1),
+    "quantile": (ln.quantile, LOGITS, {"level": 0.25}, quantile),
+    "log_cosh": (ln.log_cosh, LOGITS, {}, log_cosh),
+    "bce, smoothed": (ln.bce, PROBABILITIES, {"smoothing": 0.25}, smoothed),
+    "poisson": (ln.poisson_nll, LOGITS, {}, poisson),
+    "poisson, rates": (ln.poisson_nll, PROBABILITIES, {"rates": True, "eps": 0.5}, poisson_rates),
+    "kl_divergence": (ln.kl_divergence, -PROBABILITIES, {}, divergence),
+    "kl_divergence, logs": (ln.kl_divergence, -PROBABILITIES, {"log_target": True}, divergence_of_logs),
+    "focal": (ln.focal, LOGITS, {"alpha": 0.25}, focal),
 }
 
 
@@ -75,9 +136,39 @@ def test_formula(name: str, reduction: str) -> None:
     assert alone == value
 
 
+@pytest.mark.parametrize("by_row", [False, True])
+def test_weights(by_row: bool) -> None:
+    x, y = LOGITS[:69000].reshape(690, 100).copy(), CLASSES[:69000].reshape(690, 100)
+    weight = RANDOM.random(690 if by_row else (690, 100), np.float32)
+    weight[3] = 0
+    x[3] = np.nan
+    w = np.broadcast_to(weight.astype(np.float64).reshape(690, -1), x.shape)
+    d = np.where(w > 0, x, 0).astype(np.float64) - y
+    for reduction, divisor in {"mean": x.size, "batchmean": 690, "weighted mean": w.sum(), "sum": 1}.items():
+        grad, each = np.full((2, 690, 100), np.nan, np.float32)
+        options: dict[str, Any] = {"reduction": reduction, "weight": weight, "grad_scale": -3}
+        value = ln.mse(x, y, grad=grad, each=each, **options)
+        assert value == ln.mse(x, y, **options) == pytest.approx((w * d * d).sum() / divisor, rel=1e-6)
+        np.testing.assert_allclose(each, w * d * d, rtol=1e-6)
+        np.testing.assert_allclose(grad, -6 * w * d / divisor, rtol=1e-6)
+
+
+def test_normal() -> None:
+    x, y, v = LOGITS[:9000], CLASSES[:9000], PROBABILITIES[:9000]
+    grad, by, each = np.full((3, 9000), np.nan, np.float32)
+    value = ln.gaussian_nll(x, y, v, full=True, grad=grad, grad_variance=by, each=each)
+    d, s = x.astype(np.float64) - y, v.astype(np.float64)
+    want = (np.log(2 * np.pi * s) + d * d / s) / 2
+    assert value == ln.gaussian_nll(x, y, v, full=True) == pytest.approx(want.mean(), rel=1e-6)
+    np.testing.assert_allclose(each, want, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(grad, d / s / 9000, rtol=1e-6)
+    np.testing.assert_allclose(by, (1 - d * d / s) / s / 18000, rtol=1e-4, atol=1e-7)
+
+
 def test_labels_are_signs_by_default() -> None:
     x, signs = LOGITS[:100], 2 * CLASSES[:100] - 1
     assert ln.hinge(x, signs) == ln.hinge(x, CLASSES[:100], labels="zero-one")
+    assert ln.soft_margin(x, signs) == ln.bce_with_logits(x, CLASSES[:100])
 
 
 def test_extremes() -> None:
@@ -181,6 +272,18 @@ def test_what_is_refused() -> None:
         (lambda: loss.mse(x, y[:3]), r"^target has the shape \(3,\), want \(6,\)"),
         (lambda: loss.mse(x, y, grad=out[:3]), r"^grad has the shape \(3,\), want \(6,\)"),
         (lambda: loss.mse(x, y, reduction="avg"), "^reduction is 'avg', want 'mean', 'sum', 'none'"),
+        (lambda: loss.mse(x, y, weight=x[:3]), r"^weight has the shape \(3,\), want \(6,\)"),
+        (lambda: loss.mse(x, y, weight=out, grad=out), "^grad is 6 elements at .*, want a buffer apart from weight"),
+        (lambda: loss.mse(x, y, grad=out, grad_scale=float("inf")), "^grad_scale is inf"),
+        (lambda: loss.bce(x, y, grad=out, smoothing=2), "^smoothing is 2"),
+        (lambda: loss.huber(x, y, grad=out, delta=0), "^delta is 0"),
+        (lambda: loss.smooth_l1(x, y, grad=out, beta=-1), "^beta is -1"),
+        (lambda: loss.quantile(x, y, grad=out, level=1), "^level is 1"),
+        (lambda: loss.focal(x, y, grad=out, gamma=-1), "^gamma is -1"),
+        (lambda: loss.focal(x, y, grad=out, alpha=2), "^alpha is 2"),
+        (lambda: loss.poisson_nll(x, y, grad=out, eps=-1), "^eps is -1"),
+        (lambda: loss.gaussian_nll(x, y, y[:3], grad=out), r"^variance has the shape \(3,\)"),
+        (lambda: loss.gaussian_nll(x, y, y, grad=out, eps=0), "^eps is 0"),
         (lambda: loss.mse(x, y, reduction="none"), "^each is NULL"),
         (lambda: loss.mse(x, y, grad=x), "^grad is 6 elements at .*, want a buffer apart from pred"),
         (lambda: loss.bce(x, y, clamp="no"), "^clamp is 'no'"),

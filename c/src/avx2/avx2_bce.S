@@ -2,14 +2,15 @@
  *
  * BCE for avx2
  *
- *	loss = -y·max(log x, -100) - (1-y)·max(log(1-x), -100)
- *	slope = (x - y) / max((1-x)·x, 1e-12)
+ *	label = y·labelScale + labelShift
+ *	loss = -label·max(log x, -100) - (1-label)·max(log(1-x), -100)
+ *	slope = (x - label) / max((1-x)·x, 1e-12)
  *	grad ← slope·scale, each ← loss, sum += loss
  *
  * void lockstep_avx2_bce(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     grad, each, x, y
- * scalars  scale
+ * scalars  scale, label_scale, label_shift
  * lanes    sum
  *
  * Requires: AVX, AVX2
@@ -112,16 +113,16 @@ L(wordbf800000):
 	ENTER
 	PUSH(rbx)
 	PUSH(r12)
-	ALLOCATE(64, 8)
-	movq ARGUMENT0, 32(%rsp)
-	movq ARGUMENT1, 40(%rsp)
-	movq ARGUMENT2, 48(%rsp)
-	movq ARGUMENT3, 56(%rsp)
-	movq 48(%rsp), %rax
-	movq 56(%rsp), %rcx
+	ALLOCATE(128, 8)
+	movq ARGUMENT0, 96(%rsp)
+	movq ARGUMENT1, 104(%rsp)
+	movq ARGUMENT2, 112(%rsp)
+	movq ARGUMENT3, 120(%rsp)
+	movq 112(%rsp), %rax
+	movq 120(%rsp), %rcx
 	movq 0(%rcx), %rcx
-	movq 32(%rsp), %rdx
-	movq 40(%rsp), %rbx
+	movq 96(%rsp), %rdx
+	movq 104(%rsp), %rbx
 	imulq $24, %rbx, %rbx
 	addq %rdx, %rbx
 	cmpq %rbx, %rdx
@@ -131,6 +132,10 @@ L(wordbf800000):
 	vbroadcastss L(word3f3504f3)+0(%rip), %ymm2
 	vbroadcastss (%rax), %ymm3
 	vmovups %ymm3, (%rsp)
+	vbroadcastss 4(%rax), %ymm3
+	vmovups %ymm3, 32(%rsp)
+	vbroadcastss 8(%rax), %ymm3
+	vmovups %ymm3, 64(%rsp)
 	leaq -96(%rbx), %rax
 
 L(entry):
@@ -149,7 +154,9 @@ L(loop):
 	movq %r10, %r12
 	andq $31, %r12
 	vmovups (%r8, %r10, 4), %ymm3
-	vmovups (%r9, %r10, 4), %ymm4
+	vmovups 32(%rsp), %ymm4
+	vmulps (%r9, %r10, 4), %ymm4, %ymm4
+	vaddps 64(%rsp), %ymm4, %ymm4
 	vsubps %ymm4, %ymm3, %ymm5
 	vsubps %ymm3, %ymm0, %ymm6
 	vmulps %ymm3, %ymm6, %ymm6
@@ -338,6 +345,8 @@ L(loopend):
 	andq $31, %rax
 	vmaskmovps (%r8, %r10, 4), %ymm3, %ymm4
 	vmaskmovps (%r9, %r10, 4), %ymm3, %ymm5
+	vmulps 32(%rsp), %ymm5, %ymm5
+	vaddps 64(%rsp), %ymm5, %ymm5
 	vsubps %ymm5, %ymm4, %ymm6
 	vsubps %ymm4, %ymm0, %ymm7
 	vmulps %ymm4, %ymm7, %ymm7
@@ -521,7 +530,7 @@ L(done):
 
 L(end):
 	vzeroupper
-	FREE(64, 8)
+	FREE(128, 8)
 	POP(r12)
 	POP(rbx)
 	LEAVE

@@ -2,15 +2,15 @@
  *
  * BCEClip for avx2
  *
- *	q = x clipped to [low, high]
- *	loss = -y·log q - (1-y)·log(1-q)
- *	slope = (q - y) / ((1-q)·q), 0 where x is clipped
+ *	label = y·labelScale + labelShift, q = x clipped to [low, high]
+ *	loss = -label·log q - (1-label)·log(1-q)
+ *	slope = (q - label) / ((1-q)·q), 0 where x is clipped
  *	grad ← slope·scale, each ← loss, sum += loss
  *
  * void lockstep_avx2_bce_clip(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     grad, each, x, y
- * scalars  scale
+ * scalars  scale, label_scale, label_shift
  * lanes    sum
  *
  * Requires: AVX, AVX2
@@ -110,16 +110,16 @@ L(word80000000):
 	ENTER
 	PUSH(rbx)
 	PUSH(r12)
-	ALLOCATE(64, 8)
-	movq ARGUMENT0, 32(%rsp)
-	movq ARGUMENT1, 40(%rsp)
-	movq ARGUMENT2, 48(%rsp)
-	movq ARGUMENT3, 56(%rsp)
-	movq 48(%rsp), %rax
-	movq 56(%rsp), %rcx
+	ALLOCATE(128, 8)
+	movq ARGUMENT0, 96(%rsp)
+	movq ARGUMENT1, 104(%rsp)
+	movq ARGUMENT2, 112(%rsp)
+	movq ARGUMENT3, 120(%rsp)
+	movq 112(%rsp), %rax
+	movq 120(%rsp), %rcx
 	movq 0(%rcx), %rcx
-	movq 32(%rsp), %rdx
-	movq 40(%rsp), %rbx
+	movq 96(%rsp), %rdx
+	movq 104(%rsp), %rbx
 	imulq $24, %rbx, %rbx
 	addq %rdx, %rbx
 	cmpq %rbx, %rdx
@@ -131,6 +131,10 @@ L(word80000000):
 	vbroadcastss L(word3f7ffffe)+0(%rip), %ymm4
 	vbroadcastss (%rax), %ymm5
 	vmovups %ymm5, (%rsp)
+	vbroadcastss 4(%rax), %ymm5
+	vmovups %ymm5, 32(%rsp)
+	vbroadcastss 8(%rax), %ymm5
+	vmovups %ymm5, 64(%rsp)
 	leaq -96(%rbx), %rax
 
 L(entry):
@@ -151,7 +155,9 @@ L(loop):
 	vmovups (%r8, %r10, 4), %ymm5
 	vmaxps %ymm5, %ymm3, %ymm6
 	vminps %ymm6, %ymm4, %ymm6
-	vmovups (%r9, %r10, 4), %ymm7
+	vmovups 32(%rsp), %ymm7
+	vmulps (%r9, %r10, 4), %ymm7, %ymm7
+	vaddps 64(%rsp), %ymm7, %ymm7
 	vsubps %ymm7, %ymm6, %ymm8
 	vsubps %ymm6, %ymm1, %ymm9
 	vmulps %ymm6, %ymm9, %ymm10
@@ -334,6 +340,8 @@ L(loopend):
 	vmaxps %ymm6, %ymm3, %ymm7
 	vminps %ymm7, %ymm4, %ymm7
 	vmaskmovps (%r9, %r10, 4), %ymm5, %ymm8
+	vmulps 32(%rsp), %ymm8, %ymm8
+	vaddps 64(%rsp), %ymm8, %ymm8
 	vsubps %ymm8, %ymm7, %ymm9
 	vsubps %ymm7, %ymm1, %ymm10
 	vmulps %ymm7, %ymm10, %ymm11
@@ -509,7 +517,7 @@ L(done):
 
 L(end):
 	vzeroupper
-	FREE(64, 8)
+	FREE(128, 8)
 	POP(r12)
 	POP(rbx)
 	LEAVE

@@ -2,14 +2,15 @@
  *
  * BCEWithLogits for avx2
  *
- *	loss = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
- *	slope = (1-y)·σ(x) - positive·y·σ(-x)
+ *	label = y·labelScale + labelShift
+ *	loss = (1-label)·log(1 + e^x) + positive·label·log(1 + e^-x)
+ *	slope = (1-label)·σ(x) - positive·label·σ(-x)
  *	grad ← slope·scale, each ← loss, sum += loss
  *
  * void lockstep_avx2_bce_with_logits(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     grad, each, x, y
- * scalars  scale, positive
+ * scalars  scale, positive, label_scale, label_shift
  * lanes    sum
  *
  * Requires: AVX, AVX2
@@ -124,16 +125,16 @@ L(word7fc00000):
 	ENTER
 	PUSH(rbx)
 	PUSH(r12)
-	ALLOCATE(96, 8)
-	movq ARGUMENT0, 64(%rsp)
-	movq ARGUMENT1, 72(%rsp)
-	movq ARGUMENT2, 80(%rsp)
-	movq ARGUMENT3, 88(%rsp)
-	movq 80(%rsp), %rax
-	movq 88(%rsp), %rcx
+	ALLOCATE(160, 8)
+	movq ARGUMENT0, 128(%rsp)
+	movq ARGUMENT1, 136(%rsp)
+	movq ARGUMENT2, 144(%rsp)
+	movq ARGUMENT3, 152(%rsp)
+	movq 144(%rsp), %rax
+	movq 152(%rsp), %rcx
 	movq 0(%rcx), %rcx
-	movq 64(%rsp), %rdx
-	movq 72(%rsp), %rbx
+	movq 128(%rsp), %rdx
+	movq 136(%rsp), %rbx
 	imulq $24, %rbx, %rbx
 	addq %rdx, %rbx
 	cmpq %rbx, %rdx
@@ -143,6 +144,10 @@ L(word7fc00000):
 	vmovups %ymm1, (%rsp)
 	vbroadcastss 4(%rax), %ymm1
 	vmovups %ymm1, 32(%rsp)
+	vbroadcastss 8(%rax), %ymm1
+	vmovups %ymm1, 64(%rsp)
+	vbroadcastss 12(%rax), %ymm1
+	vmovups %ymm1, 96(%rsp)
 	leaq -96(%rbx), %rax
 
 L(entry):
@@ -160,7 +165,9 @@ L(entry):
 L(loop):
 	movq %r10, %r12
 	andq $31, %r12
-	vmovups (%r9, %r10, 4), %ymm1
+	vmovups 64(%rsp), %ymm1
+	vmulps (%r9, %r10, 4), %ymm1, %ymm1
+	vaddps 96(%rsp), %ymm1, %ymm1
 	vsubps %ymm1, %ymm0, %ymm2
 	vmovups (%r8, %r10, 4), %ymm3
 	vbroadcastss L(word7fffffff)+0(%rip), %ymm4
@@ -335,6 +342,8 @@ L(loopend):
 	movq %r10, %rax
 	andq $31, %rax
 	vmaskmovps (%r9, %r10, 4), %ymm1, %ymm2
+	vmulps 64(%rsp), %ymm2, %ymm2
+	vaddps 96(%rsp), %ymm2, %ymm2
 	vsubps %ymm2, %ymm0, %ymm3
 	vmaskmovps (%r8, %r10, 4), %ymm1, %ymm4
 	vbroadcastss L(word7fffffff)+0(%rip), %ymm5
@@ -505,7 +514,7 @@ L(done):
 
 L(end):
 	vzeroupper
-	FREE(96, 8)
+	FREE(160, 8)
 	POP(r12)
 	POP(rbx)
 	LEAVE

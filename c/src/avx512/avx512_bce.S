@@ -2,14 +2,15 @@
  *
  * BCE for avx512
  *
- *	loss = -y·max(log x, -100) - (1-y)·max(log(1-x), -100)
- *	slope = (x - y) / max((1-x)·x, 1e-12)
+ *	label = y·labelScale + labelShift
+ *	loss = -label·max(log x, -100) - (1-label)·max(log(1-x), -100)
+ *	slope = (x - label) / max((1-x)·x, 1e-12)
  *	grad ← slope·scale, each ← loss, sum += loss
  *
  * void lockstep_avx512_bce(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     grad, each, x, y
- * scalars  scale
+ * scalars  scale, label_scale, label_shift
  * lanes    sum
  *
  * Requires: AVX, AVX512DQ, AVX512F, BMI2
@@ -156,7 +157,10 @@ L(loop):
 	movq %r11, %r13
 	andq $31, %r13
 	vmovups (%r9, %r11, 4), %zmm21
-	vmovups (%r10, %r11, 4), %zmm22
+	vbroadcastss 4(%rax), %zmm22
+	vmulps (%r10, %r11, 4), %zmm22, %zmm22
+	vbroadcastss 8(%rax), %zmm23
+	vaddps %zmm23, %zmm22, %zmm22
 	vsubps %zmm22, %zmm21, %zmm23
 	vsubps %zmm21, %zmm0, %zmm24
 	vmulps %zmm21, %zmm24, %zmm24
@@ -320,6 +324,10 @@ L(loopend):
 	andq $31, %rsi
 	vmovups (%r9, %r11, 4), %zmm21{%k1}{z}
 	vmovups (%r10, %r11, 4), %zmm22{%k1}{z}
+	vbroadcastss 4(%rax), %zmm23
+	vmulps %zmm23, %zmm22, %zmm22
+	vbroadcastss 8(%rax), %zmm23
+	vaddps %zmm23, %zmm22, %zmm22
 	vsubps %zmm22, %zmm21, %zmm23
 	vsubps %zmm21, %zmm0, %zmm24
 	vmulps %zmm21, %zmm24, %zmm24

@@ -2,15 +2,15 @@
  *
  * BCEClip for avx512
  *
- *	q = x clipped to [low, high]
- *	loss = -y·log q - (1-y)·log(1-q)
- *	slope = (q - y) / ((1-q)·q), 0 where x is clipped
+ *	label = y·labelScale + labelShift, q = x clipped to [low, high]
+ *	loss = -label·log q - (1-label)·log(1-q)
+ *	slope = (q - label) / ((1-q)·q), 0 where x is clipped
  *	grad ← slope·scale, each ← loss, sum += loss
  *
  * void lockstep_avx512_bce_clip(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     grad, each, x, y
- * scalars  scale
+ * scalars  scale, label_scale, label_shift
  * lanes    sum
  *
  * Requires: AVX, AVX512DQ, AVX512F, BMI2
@@ -157,7 +157,10 @@ L(loop):
 	vmovups (%r9, %r11, 4), %zmm22
 	vmaxps %zmm22, %zmm3, %zmm23
 	vminps %zmm23, %zmm4, %zmm23
-	vmovups (%r10, %r11, 4), %zmm24
+	vbroadcastss 4(%rax), %zmm24
+	vmulps (%r10, %r11, 4), %zmm24, %zmm24
+	vbroadcastss 8(%rax), %zmm25
+	vaddps %zmm25, %zmm24, %zmm24
 	vsubps %zmm24, %zmm23, %zmm25
 	vsubps %zmm23, %zmm1, %zmm26
 	vmulps %zmm23, %zmm26, %zmm27
@@ -319,6 +322,10 @@ L(loopend):
 	vmaxps %zmm22, %zmm3, %zmm23
 	vminps %zmm23, %zmm4, %zmm23
 	vmovups (%r10, %r11, 4), %zmm24{%k1}{z}
+	vbroadcastss 4(%rax), %zmm25
+	vmulps %zmm25, %zmm24, %zmm24
+	vbroadcastss 8(%rax), %zmm25
+	vaddps %zmm25, %zmm24, %zmm24
 	vsubps %zmm24, %zmm23, %zmm25
 	vsubps %zmm23, %zmm1, %zmm26
 	vmulps %zmm23, %zmm26, %zmm27

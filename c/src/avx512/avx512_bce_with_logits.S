@@ -2,14 +2,15 @@
  *
  * BCEWithLogits for avx512
  *
- *	loss = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
- *	slope = (1-y)·σ(x) - positive·y·σ(-x)
+ *	label = y·labelScale + labelShift
+ *	loss = (1-label)·log(1 + e^x) + positive·label·log(1 + e^-x)
+ *	slope = (1-label)·σ(x) - positive·label·σ(-x)
  *	grad ← slope·scale, each ← loss, sum += loss
  *
  * void lockstep_avx512_bce_with_logits(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     grad, each, x, y
- * scalars  scale, positive
+ * scalars  scale, positive, label_scale, label_shift
  * lanes    sum
  *
  * Requires: AVX, AVX512DQ, AVX512F, BMI2
@@ -68,17 +69,17 @@ L(word3efffffe):
 L(word007fffff):
 	.long 0x7fffff
 	.balign 4
-L(word3f000000):
-	.long 0x3f000000
-	.balign 4
-L(word3d8a26cb):
-	.long 0x3d8a26cb
-	.balign 4
 L(word7fffffff):
 	.long 0x7fffffff
 	.balign 4
 L(word80000000):
 	.long 0x80000000
+	.balign 4
+L(word3f000000):
+	.long 0x3f000000
+	.balign 4
+L(word3d8a26cb):
+	.long 0x3d8a26cb
 	.balign 4
 L(wordbdef2374):
 	.long 0xbdef2374
@@ -137,17 +138,17 @@ L(word7fc00000):
 	vbroadcastss L(word3f3504f3)+0(%rip), %zmm6
 	vbroadcastss (%rax), %zmm7
 	vbroadcastss 4(%rax), %zmm8
-	vbroadcastss L(word42b20000)+0(%rip), %zmm9
-	vbroadcastss L(wordc2d00000)+0(%rip), %zmm10
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %zmm11
-	vbroadcastss L(word3ab50f6b)+0(%rip), %zmm12
-	vbroadcastss L(word3c091e90)+0(%rip), %zmm13
-	vbroadcastss L(word3d2aac83)+0(%rip), %zmm14
-	vbroadcastss L(word3e2aaa47)+0(%rip), %zmm15
-	vbroadcastss L(word3efffffe)+0(%rip), %zmm16
-	vbroadcastss L(word007fffff)+0(%rip), %zmm17
-	vbroadcastss L(word3f000000)+0(%rip), %zmm18
-	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm19
+	vbroadcastss 8(%rax), %zmm9
+	vbroadcastss 12(%rax), %zmm10
+	vbroadcastss L(word42b20000)+0(%rip), %zmm11
+	vbroadcastss L(wordc2d00000)+0(%rip), %zmm12
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %zmm13
+	vbroadcastss L(word3ab50f6b)+0(%rip), %zmm14
+	vbroadcastss L(word3c091e90)+0(%rip), %zmm15
+	vbroadcastss L(word3d2aac83)+0(%rip), %zmm16
+	vbroadcastss L(word3e2aaa47)+0(%rip), %zmm17
+	vbroadcastss L(word3efffffe)+0(%rip), %zmm18
+	vbroadcastss L(word007fffff)+0(%rip), %zmm19
 	leaq -96(%rbx), %rax
 
 L(entry):
@@ -165,30 +166,31 @@ L(entry):
 L(loop):
 	movq %r10, %r12
 	andq $31, %r12
-	vmovups (%r9, %r10, 4), %zmm20
+	vmulps (%r9, %r10, 4), %zmm9, %zmm20
+	vaddps %zmm10, %zmm20, %zmm20
 	vsubps %zmm20, %zmm0, %zmm21
 	vmovups (%r8, %r10, 4), %zmm22
 	vbroadcastss L(word7fffffff)+0(%rip), %zmm23
 	vandps %zmm23, %zmm22, %zmm23
 	vbroadcastss L(word80000000)+0(%rip), %zmm24
 	vxorps %zmm24, %zmm23, %zmm24
-	vmaxps %zmm24, %zmm10, %zmm24
-	vminps %zmm24, %zmm9, %zmm24
-	vmulps %zmm11, %zmm24, %zmm25
+	vmaxps %zmm24, %zmm12, %zmm24
+	vminps %zmm24, %zmm11, %zmm24
+	vmulps %zmm13, %zmm24, %zmm25
 	vaddps %zmm2, %zmm25, %zmm25
 	vsubps %zmm2, %zmm25, %zmm26
 	vmulps %zmm3, %zmm26, %zmm27
 	vsubps %zmm27, %zmm24, %zmm24
 	vmulps %zmm4, %zmm26, %zmm26
 	vsubps %zmm26, %zmm24, %zmm27
-	vmulps %zmm27, %zmm12, %zmm28
-	vaddps %zmm13, %zmm28, %zmm28
-	vmulps %zmm27, %zmm28, %zmm28
-	vaddps %zmm14, %zmm28, %zmm28
-	vmulps %zmm27, %zmm28, %zmm28
+	vmulps %zmm27, %zmm14, %zmm28
 	vaddps %zmm15, %zmm28, %zmm28
 	vmulps %zmm27, %zmm28, %zmm28
 	vaddps %zmm16, %zmm28, %zmm28
+	vmulps %zmm27, %zmm28, %zmm28
+	vaddps %zmm17, %zmm28, %zmm28
+	vmulps %zmm27, %zmm28, %zmm28
+	vaddps %zmm18, %zmm28, %zmm28
 	vmulps %zmm27, %zmm27, %zmm29
 	vmulps %zmm29, %zmm28, %zmm28
 	vsubps %zmm27, %zmm24, %zmm24
@@ -221,13 +223,14 @@ L(loop):
 	vpsrad $0x17, %zmm25, %zmm26
 	vcvtdq2ps %zmm26, %zmm26
 	vmulps %zmm3, %zmm26, %zmm27
-	vandps %zmm17, %zmm25, %zmm25
+	vandps %zmm19, %zmm25, %zmm25
 	vpaddd %zmm6, %zmm25, %zmm25
 	vsubps %zmm0, %zmm25, %zmm25
 	vcmpps $0x00, %zmm1, %zmm26, %k2
 	vmovaps %zmm25, %zmm25
 	vmovaps %zmm24, %zmm25{%k2}
-	vmulps %zmm25, %zmm18, %zmm28
+	vbroadcastss L(word3f000000)+0(%rip), %zmm28
+	vmulps %zmm25, %zmm28, %zmm28
 	vmulps %zmm25, %zmm28, %zmm28
 	vsubps %zmm28, %zmm25, %zmm29
 	vaddps %zmm29, %zmm27, %zmm30
@@ -236,7 +239,8 @@ L(loop):
 	vsubps %zmm30, %zmm27, %zmm27
 	vaddps %zmm29, %zmm27, %zmm27
 	vaddps %zmm27, %zmm28, %zmm27
-	vmulps %zmm25, %zmm19, %zmm28
+	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm28
+	vmulps %zmm25, %zmm28, %zmm28
 	vbroadcastss L(wordbdef2374)+0(%rip), %zmm29
 	vaddps %zmm29, %zmm28, %zmm28
 	vmulps %zmm25, %zmm28, %zmm28
@@ -325,29 +329,31 @@ L(loopend):
 	movq %r10, %rax
 	andq $31, %rax
 	vmovups (%r9, %r10, 4), %zmm20{%k1}{z}
+	vmulps %zmm9, %zmm20, %zmm20
+	vaddps %zmm10, %zmm20, %zmm20
 	vsubps %zmm20, %zmm0, %zmm21
 	vmovups (%r8, %r10, 4), %zmm22{%k1}{z}
 	vbroadcastss L(word7fffffff)+0(%rip), %zmm23
 	vandps %zmm23, %zmm22, %zmm23
 	vbroadcastss L(word80000000)+0(%rip), %zmm24
 	vxorps %zmm24, %zmm23, %zmm24
-	vmaxps %zmm24, %zmm10, %zmm24
-	vminps %zmm24, %zmm9, %zmm24
-	vmulps %zmm11, %zmm24, %zmm25
+	vmaxps %zmm24, %zmm12, %zmm24
+	vminps %zmm24, %zmm11, %zmm24
+	vmulps %zmm13, %zmm24, %zmm25
 	vaddps %zmm2, %zmm25, %zmm25
 	vsubps %zmm2, %zmm25, %zmm26
 	vmulps %zmm3, %zmm26, %zmm27
 	vsubps %zmm27, %zmm24, %zmm24
 	vmulps %zmm4, %zmm26, %zmm26
 	vsubps %zmm26, %zmm24, %zmm27
-	vmulps %zmm27, %zmm12, %zmm28
-	vaddps %zmm13, %zmm28, %zmm28
-	vmulps %zmm27, %zmm28, %zmm28
-	vaddps %zmm14, %zmm28, %zmm28
-	vmulps %zmm27, %zmm28, %zmm28
+	vmulps %zmm27, %zmm14, %zmm28
 	vaddps %zmm15, %zmm28, %zmm28
 	vmulps %zmm27, %zmm28, %zmm28
 	vaddps %zmm16, %zmm28, %zmm28
+	vmulps %zmm27, %zmm28, %zmm28
+	vaddps %zmm17, %zmm28, %zmm28
+	vmulps %zmm27, %zmm28, %zmm28
+	vaddps %zmm18, %zmm28, %zmm28
 	vmulps %zmm27, %zmm27, %zmm29
 	vmulps %zmm29, %zmm28, %zmm28
 	vsubps %zmm27, %zmm24, %zmm24
@@ -380,13 +386,14 @@ L(loopend):
 	vpsrad $0x17, %zmm25, %zmm26
 	vcvtdq2ps %zmm26, %zmm26
 	vmulps %zmm3, %zmm26, %zmm27
-	vandps %zmm17, %zmm25, %zmm25
+	vandps %zmm19, %zmm25, %zmm25
 	vpaddd %zmm6, %zmm25, %zmm25
 	vsubps %zmm0, %zmm25, %zmm25
 	vcmpps $0x00, %zmm1, %zmm26, %k3
 	vmovaps %zmm25, %zmm25
 	vmovaps %zmm24, %zmm25{%k3}
-	vmulps %zmm25, %zmm18, %zmm28
+	vbroadcastss L(word3f000000)+0(%rip), %zmm28
+	vmulps %zmm25, %zmm28, %zmm28
 	vmulps %zmm25, %zmm28, %zmm28
 	vsubps %zmm28, %zmm25, %zmm29
 	vaddps %zmm29, %zmm27, %zmm30
@@ -395,7 +402,8 @@ L(loopend):
 	vsubps %zmm30, %zmm27, %zmm27
 	vaddps %zmm29, %zmm27, %zmm27
 	vaddps %zmm27, %zmm28, %zmm27
-	vmulps %zmm25, %zmm19, %zmm28
+	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm28
+	vmulps %zmm25, %zmm28, %zmm28
 	vbroadcastss L(wordbdef2374)+0(%rip), %zmm29
 	vaddps %zmm29, %zmm28, %zmm28
 	vmulps %zmm25, %zmm28, %zmm28

@@ -2,14 +2,15 @@
  *
  * BCE for neon
  *
- *	loss = -y·max(log x, -100) - (1-y)·max(log(1-x), -100)
- *	slope = (x - y) / max((1-x)·x, 1e-12)
+ *	label = y·labelScale + labelShift
+ *	loss = -label·max(log x, -100) - (1-label)·max(log(1-x), -100)
+ *	slope = (x - label) / max((1-x)·x, 1e-12)
  *	grad ← slope·scale, each ← loss, sum += loss
  *
  * void lockstep_neon_bce(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     grad, each, x, y
- * scalars  scale
+ * scalars  scale, label_scale, label_shift
  * lanes    sum
  *
  * Requires: ASIMD
@@ -48,22 +49,22 @@ VECTORS:
 	.long 0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000
 
 	BEGIN(neon_bce)
-	sub sp, sp, #128
-	.cfi_def_cfa_offset 128
+	sub sp, sp, #160
+	.cfi_def_cfa_offset 160
 	stp x0, x1, [sp, #0]
 	stp x2, x3, [sp, #16]
 	stp d8, d9, [sp, #32]
 	stp d10, d11, [sp, #48]
 	stp d12, d13, [sp, #64]
 	stp d14, d15, [sp, #80]
-	.cfi_offset d8, -96
-	.cfi_offset d9, -88
-	.cfi_offset d10, -80
-	.cfi_offset d11, -72
-	.cfi_offset d12, -64
-	.cfi_offset d13, -56
-	.cfi_offset d14, -48
-	.cfi_offset d15, -40
+	.cfi_offset d8, -128
+	.cfi_offset d9, -120
+	.cfi_offset d10, -112
+	.cfi_offset d11, -104
+	.cfi_offset d12, -96
+	.cfi_offset d13, -88
+	.cfi_offset d14, -80
+	.cfi_offset d15, -72
 	ADDRESS x0
 	add x1, sp, #96
 	add x1, x1, #15
@@ -101,6 +102,12 @@ VECTORS:
 	ldr s20, [x2, #0]
 	dup v20.4s, v20.s[0]
 	str q20, [x1, #0]
+	ldr s20, [x2, #4]
+	dup v20.4s, v20.s[0]
+	str q20, [x1, #16]
+	ldr s20, [x2, #8]
+	dup v20.4s, v20.s[0]
+	str q20, [x1, #32]
 	sub x2, x5, #96
 
 L(entry):
@@ -116,6 +123,10 @@ L(entry):
 L(loop):
 	ldr q20, [x8], #16
 	ldr q21, [x9], #16
+	ldr q22, [x1, #16]
+	fmul v21.4s, v21.4s, v22.4s
+	ldr q22, [x1, #32]
+	fadd v21.4s, v21.4s, v22.4s
 	fsub v22.4s, v20.4s, v21.4s
 	fsub v23.4s, v0.4s, v20.4s
 	fmul v23.4s, v23.4s, v20.4s
@@ -269,6 +280,10 @@ L(loopend):
 L(single):
 	ldr s20, [x8], #4
 	ldr s21, [x9], #4
+	ldr q22, [x1, #16]
+	fmul v21.4s, v21.4s, v22.4s
+	ldr q22, [x1, #32]
+	fadd v21.4s, v21.4s, v22.4s
 	fsub v22.4s, v20.4s, v21.4s
 	fsub v23.4s, v0.4s, v20.4s
 	fmul v23.4s, v23.4s, v20.4s
@@ -423,7 +438,7 @@ L(end):
 	ldp d10, d11, [sp, #48]
 	ldp d12, d13, [sp, #64]
 	ldp d14, d15, [sp, #80]
-	add sp, sp, #128
+	add sp, sp, #160
 	.cfi_def_cfa_offset 0
 	.cfi_restore d8
 	.cfi_restore d9

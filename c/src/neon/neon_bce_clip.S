@@ -2,15 +2,15 @@
  *
  * BCEClip for neon
  *
- *	q = x clipped to [low, high]
- *	loss = -y·log q - (1-y)·log(1-q)
- *	slope = (q - y) / ((1-q)·q), 0 where x is clipped
+ *	label = y·labelScale + labelShift, q = x clipped to [low, high]
+ *	loss = -label·log q - (1-label)·log(1-q)
+ *	slope = (q - label) / ((1-q)·q), 0 where x is clipped
  *	grad ← slope·scale, each ← loss, sum += loss
  *
  * void lockstep_neon_bce_clip(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     grad, each, x, y
- * scalars  scale
+ * scalars  scale, label_scale, label_shift
  * lanes    sum
  *
  * Requires: ASIMD
@@ -48,22 +48,22 @@ VECTORS:
 	.long 0x7fc00000, 0x7fc00000, 0x7fc00000, 0x7fc00000
 
 	BEGIN(neon_bce_clip)
-	sub sp, sp, #128
-	.cfi_def_cfa_offset 128
+	sub sp, sp, #160
+	.cfi_def_cfa_offset 160
 	stp x0, x1, [sp, #0]
 	stp x2, x3, [sp, #16]
 	stp d8, d9, [sp, #32]
 	stp d10, d11, [sp, #48]
 	stp d12, d13, [sp, #64]
 	stp d14, d15, [sp, #80]
-	.cfi_offset d8, -96
-	.cfi_offset d9, -88
-	.cfi_offset d10, -80
-	.cfi_offset d11, -72
-	.cfi_offset d12, -64
-	.cfi_offset d13, -56
-	.cfi_offset d14, -48
-	.cfi_offset d15, -40
+	.cfi_offset d8, -128
+	.cfi_offset d9, -120
+	.cfi_offset d10, -112
+	.cfi_offset d11, -104
+	.cfi_offset d12, -96
+	.cfi_offset d13, -88
+	.cfi_offset d14, -80
+	.cfi_offset d15, -72
 	ADDRESS x0
 	add x1, sp, #96
 	add x1, x1, #15
@@ -103,6 +103,12 @@ VECTORS:
 	ldr s22, [x2, #0]
 	dup v22.4s, v22.s[0]
 	str q22, [x1, #0]
+	ldr s22, [x2, #4]
+	dup v22.4s, v22.s[0]
+	str q22, [x1, #16]
+	ldr s22, [x2, #8]
+	dup v22.4s, v22.s[0]
+	str q22, [x1, #32]
 	sub x2, x5, #96
 
 L(entry):
@@ -122,6 +128,10 @@ L(loop):
 	fcmgt v24.4s, v23.4s, v4.4s
 	bsl v24.16b, v4.16b, v23.16b
 	ldr q23, [x9], #16
+	ldr q25, [x1, #16]
+	fmul v23.4s, v23.4s, v25.4s
+	ldr q25, [x1, #32]
+	fadd v23.4s, v23.4s, v25.4s
 	fsub v25.4s, v24.4s, v23.4s
 	fsub v26.4s, v1.4s, v24.4s
 	fmul v27.4s, v26.4s, v24.4s
@@ -269,6 +279,10 @@ L(single):
 	fcmgt v24.4s, v23.4s, v4.4s
 	bsl v24.16b, v4.16b, v23.16b
 	ldr s23, [x9], #4
+	ldr q25, [x1, #16]
+	fmul v23.4s, v23.4s, v25.4s
+	ldr q25, [x1, #32]
+	fadd v23.4s, v23.4s, v25.4s
 	fsub v25.4s, v24.4s, v23.4s
 	fsub v26.4s, v1.4s, v24.4s
 	fmul v27.4s, v26.4s, v24.4s
@@ -413,7 +427,7 @@ L(end):
 	ldp d10, d11, [sp, #48]
 	ldp d12, d13, [sp, #64]
 	ldp d14, d15, [sp, #80]
-	add sp, sp, #128
+	add sp, sp, #160
 	.cfi_def_cfa_offset 0
 	.cfi_restore d8
 	.cfi_restore d9

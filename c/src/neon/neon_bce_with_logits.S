@@ -2,14 +2,15 @@
  *
  * BCEWithLogits for neon
  *
- *	loss = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
- *	slope = (1-y)·σ(x) - positive·y·σ(-x)
+ *	label = y·labelScale + labelShift
+ *	loss = (1-label)·log(1 + e^x) + positive·label·log(1 + e^-x)
+ *	slope = (1-label)·σ(x) - positive·label·σ(-x)
  *	grad ← slope·scale, each ← loss, sum += loss
  *
  * void lockstep_neon_bce_with_logits(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     grad, each, x, y
- * scalars  scale, positive
+ * scalars  scale, positive, label_scale, label_shift
  * lanes    sum
  *
  * Requires: ASIMD
@@ -51,22 +52,22 @@ VECTORS:
 	.long 0x7fc00000, 0x7fc00000, 0x7fc00000, 0x7fc00000
 
 	BEGIN(neon_bce_with_logits)
-	sub sp, sp, #144
-	.cfi_def_cfa_offset 144
+	sub sp, sp, #176
+	.cfi_def_cfa_offset 176
 	stp x0, x1, [sp, #0]
 	stp x2, x3, [sp, #16]
 	stp d8, d9, [sp, #32]
 	stp d10, d11, [sp, #48]
 	stp d12, d13, [sp, #64]
 	stp d14, d15, [sp, #80]
-	.cfi_offset d8, -112
-	.cfi_offset d9, -104
-	.cfi_offset d10, -96
-	.cfi_offset d11, -88
-	.cfi_offset d12, -80
-	.cfi_offset d13, -72
-	.cfi_offset d14, -64
-	.cfi_offset d15, -56
+	.cfi_offset d8, -144
+	.cfi_offset d9, -136
+	.cfi_offset d10, -128
+	.cfi_offset d11, -120
+	.cfi_offset d12, -112
+	.cfi_offset d13, -104
+	.cfi_offset d14, -96
+	.cfi_offset d15, -88
 	ADDRESS x0
 	add x1, sp, #96
 	add x1, x1, #15
@@ -91,6 +92,12 @@ VECTORS:
 	ldr s4, [x2, #4]
 	dup v4.4s, v4.s[0]
 	str q4, [x1, #16]
+	ldr s4, [x2, #8]
+	dup v4.4s, v4.s[0]
+	str q4, [x1, #32]
+	ldr s4, [x2, #12]
+	dup v4.4s, v4.s[0]
+	str q4, [x1, #48]
 	sub x2, x5, #96
 
 L(entry):
@@ -105,6 +112,12 @@ L(entry):
 
 L(main):
 	ldp q4, q5, [x9], #32
+	ldr q6, [x1, #32]
+	fmul v4.4s, v4.4s, v6.4s
+	fmul v5.4s, v5.4s, v6.4s
+	ldr q6, [x1, #48]
+	fadd v4.4s, v4.4s, v6.4s
+	fadd v5.4s, v5.4s, v6.4s
 	fsub v6.4s, v0.4s, v4.4s
 	fsub v7.4s, v0.4s, v5.4s
 	ldp q8, q9, [x8], #32
@@ -392,6 +405,10 @@ L(mainend):
 
 L(loop):
 	ldr q4, [x9], #16
+	ldr q5, [x1, #32]
+	fmul v4.4s, v4.4s, v5.4s
+	ldr q5, [x1, #48]
+	fadd v4.4s, v4.4s, v5.4s
 	fsub v5.4s, v0.4s, v4.4s
 	ldr q6, [x8], #16
 	fabs v7.4s, v6.4s
@@ -558,6 +575,10 @@ L(loopend):
 
 L(single):
 	ldr s4, [x9], #4
+	ldr q5, [x1, #32]
+	fmul v4.4s, v4.4s, v5.4s
+	ldr q5, [x1, #48]
+	fadd v4.4s, v4.4s, v5.4s
 	fsub v5.4s, v0.4s, v4.4s
 	ldr s6, [x8], #4
 	fabs v7.4s, v6.4s
@@ -726,7 +747,7 @@ L(end):
 	ldp d10, d11, [sp, #48]
 	ldp d12, d13, [sp, #64]
 	ldp d14, d15, [sp, #80]
-	add sp, sp, #144
+	add sp, sp, #176
 	.cfi_def_cfa_offset 0
 	.cfi_restore d8
 	.cfi_restore d9

@@ -282,8 +282,9 @@ func Average(list [][]float32, c *fallback.AverageScalars)
 
 // BCE is
 //
-//	loss = -y·max(log x, -100) - (1-y)·max(log(1-x), -100)
-//	slope = (x - y) / max((1-x)·x, 1e-12)
+//	label = y·labelScale + labelShift
+//	loss = -label·max(log x, -100) - (1-label)·max(log(1-x), -100)
+//	slope = (x - label) / max((1-x)·x, 1e-12)
 //	grad ← slope·scale, each ← loss, sum += loss
 //
 //go:noescape
@@ -291,9 +292,9 @@ func BCE(list [][]float32, c *fallback.BCEScalars, sum *[32]float64)
 
 // BCEClip is
 //
-//	q = x clipped to [low, high]
-//	loss = -y·log q - (1-y)·log(1-q)
-//	slope = (q - y) / ((1-q)·q), 0 where x is clipped
+//	label = y·labelScale + labelShift, q = x clipped to [low, high]
+//	loss = -label·log q - (1-label)·log(1-q)
+//	slope = (q - label) / ((1-q)·q), 0 where x is clipped
 //	grad ← slope·scale, each ← loss, sum += loss
 //
 //go:noescape
@@ -301,8 +302,9 @@ func BCEClip(list [][]float32, c *fallback.BCEClipScalars, sum *[32]float64)
 
 // BCEWithLogits is
 //
-//	loss = (1-y)·log(1 + e^x) + positive·y·log(1 + e^-x)
-//	slope = (1-y)·σ(x) - positive·y·σ(-x)
+//	label = y·labelScale + labelShift
+//	loss = (1-label)·log(1 + e^x) + positive·label·log(1 + e^-x)
+//	slope = (1-label)·σ(x) - positive·label·σ(-x)
 //	grad ← slope·scale, each ← loss, sum += loss
 //
 //go:noescape
@@ -402,6 +404,30 @@ func Fade(list [][]float32, c *fallback.FadeScalars)
 //go:noescape
 func Flush(list [][]float32, c *fallback.FlushScalars)
 
+// Focal is
+//
+//	m = wrong^gamma, alpha = alphaYes·y + alphaNo·(1-y)
+//	grad ← m·alpha·(grad + gamma·bend·each)·scale, each ← m·alpha·each, sum += each
+//
+//go:noescape
+func Focal(list [][]float32, c *fallback.FocalScalars, sum *[32]float64)
+
+// FocalParts is
+//
+//	p = σ(x)
+//	wrong ← y·(1-p) + (1-y)·p, bend ← (1-2y)·p·(1-p)/wrong
+//
+//go:noescape
+func FocalParts(list [][]float32)
+
+// GaussianNLL is
+//
+//	d = x - y, v = max(var, least), q = d/v
+//	grad ← q·scale, gradVar ← ½(1 - d·q)/v·scale, each ← ½(max(log, logLeast) + d·q) + constant, sum += each
+//
+//go:noescape
+func GaussianNLL(list [][]float32, c *fallback.GaussianNLLScalars, sum *[32]float64)
+
 // GradNorm is
 //
 //	grads += x²
@@ -418,12 +444,28 @@ func GradNorm(list [][]float32, c *fallback.GradNormScalars, grads *[32]float64)
 //go:noescape
 func Hinge(list [][]float32, c *fallback.HingeScalars, sum *[32]float64)
 
+// Huber is
+//
+//	d = x - y, a = |d|, t = (a < limit ? a·slope : ceiling)·(d > 0 ? up : down)
+//	loss = t·(a - ½min(a, limit)), slope = t·sign(d)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+//go:noescape
+func Huber(list [][]float32, c *fallback.HuberScalars, sum *[32]float64)
+
 // JoinBF16 is
 //
 //	x ← bits(h)·2¹⁶ + bits(r), which have a sign
 //
 //go:noescape
 func JoinBF16(x []float32, h, r []fallback.BF16)
+
+// KLDivergence is
+//
+//	grad ← -y·scale, each ← y·(log - x), sum += each
+//
+//go:noescape
+func KLDivergence(list [][]float32, c *fallback.KLDivergenceScalars, sum *[32]float64)
 
 // LAMB is
 //
@@ -482,6 +524,15 @@ func Log(list [][]float32)
 //
 //go:noescape
 func Log1p(list [][]float32)
+
+// LogCosh is
+//
+//	d = x - y, a = |d|, n = e^-2a - 1
+//	loss = a < ½ ? ½log(1 + ¼n²/(1 + n)) : a - log 2 + log(1 + (1 + n)), slope = sign(d)·(-n)/(n + 2)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+//go:noescape
+func LogCosh(list [][]float32, c *fallback.LogCoshScalars, sum *[32]float64)
 
 // MADGRAD is
 //
@@ -580,6 +631,14 @@ func Noise(list [][]float32, c *fallback.NoiseScalars)
 //
 //go:noescape
 func Penalty(list [][]float32, c *fallback.PenaltyScalars, absolute *[32]float64, squares *[32]float64)
+
+// PoissonNLL is
+//
+//	z = rate + eps, stirling = y > above ? (y + ½)·logY - y + ½log 2π : 0
+//	grad ← (z - y)/(divide = 0 ? 1 : z)·scale, each ← rate - y·log + stirling, sum += each
+//
+//go:noescape
+func PoissonNLL(list [][]float32, c *fallback.PoissonNLLScalars, sum *[32]float64)
 
 // Prodigy is
 //
@@ -825,6 +884,13 @@ func Tanh(list [][]float32)
 //
 //go:noescape
 func TensorNorms(list [][]float32, c *fallback.TensorNormsScalars, params *[32]float64, grads *[32]float64)
+
+// Weigh is
+//
+//	grad ← grad·w, each ← each·w, sum += each; 0 where w is
+//
+//go:noescape
+func Weigh(list [][]float32, sum *[32]float64)
 
 // WidenBF16 is
 //

@@ -133,6 +133,11 @@ class Predictions(Structure):
         ("reduction", c_int),
         ("grad", c_void_p),
         ("each", c_void_p),
+        ("weight", c_void_p),
+        ("weights", c_size_t),
+        ("rows", c_size_t),
+        ("grad_scale", POINTER(c_double)),
+        ("smoothing", c_double),
     ]
 
 
@@ -1114,8 +1119,8 @@ def total(sums: Array[c_double]) -> float:
 # Losses.
 
 
-def loss(name: str, p: Predictions, *option: int | c_double) -> float:
-    """The value of a loss; an option is an enumerator or a weight."""
+def loss(name: str, p: Predictions, *option: Any) -> float:
+    """The value of a loss; an option is a number or an address as ctypes passes it."""
     value, error = c_double(), _Error()
     _check(getattr(_dll, name)(None, byref(p), *option, byref(value), byref(error)), error)
     return value.value

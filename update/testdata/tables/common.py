@@ -272,7 +272,32 @@ def make_loss_inputs() -> dict[str, np.ndarray]:
         "predictions.bin": (rng.normal(size=SIZE) * 3).astype(F32),
         "targets.bin": (rng.normal(size=SIZE) * 3).astype(F32),
         "weights.bin": make_params(rng),
+        **make_likelihood_inputs(np.random.default_rng(SEED + 5)),
     }
+
+
+def make_likelihood_inputs(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Counts with their rates, means with their variances, and distributions over rows of COLUMNS, with zeros."""
+    small = rng.uniform(size=SIZE) < 0.1
+    variances = np.where(small, 1e-7, 10.0 ** rng.uniform(-2, 1, size=SIZE))
+    shares = rng.dirichlet(np.full(COLUMNS, 0.5), size=ROWS)
+    shares[rng.uniform(size=shares.shape) < 0.1] = 0
+    guesses = rng.dirichlet(np.ones(COLUMNS), size=ROWS)
+    return {
+        "rates.bin": np.where(small, 1e-6, rng.gamma(2, 3, size=SIZE)).astype(F32),
+        "logrates.bin": rng.normal(size=SIZE).astype(F32),
+        "counts.bin": rng.poisson(rng.gamma(2, 3, size=SIZE)).astype(F32),
+        "normals.bin": np.concatenate([rng.normal(size=SIZE) * 3, variances]).astype(F32),
+        "guesses.bin": np.log(guesses).reshape(-1).astype(F32),
+        "shares.bin": shares.reshape(-1).astype(F32),
+        "logshares.bin": np.log(rng.dirichlet(np.ones(COLUMNS), size=ROWS)).reshape(-1).astype(F32),
+        "importance.bin": np.where(rng.uniform(size=SIZE) < 0.2, 0, rng.uniform(0, 2, size=SIZE)).astype(F32),
+    }
+
+
+def importance() -> np.ndarray:
+    """The weights of elements."""
+    return make_loss_inputs()["importance.bin"]
 
 
 # ---------------------------------------------------------------- losses

@@ -241,6 +241,34 @@ def keras_loss_cases(reduction):
     ]
 
 
+def keras_likelihood_cases(reduction):
+    name_of = {"mean": "sum_over_batch_size", "none": None, "weightedmean": "mean_with_sample_weight"}[reduction]
+    losses = keras.losses
+    numbers, weight = ("predictions.bin", "targets.bin"), importance()
+
+    def case(name, loss, made, files, **options):
+        return LossCase(f"keras_{name}_{reduction}", FRAMEWORK, loss, reduction, lambda p, y: made(y, p), *files, options)
+
+    def weighted(name, loss, made, files, **options):
+        return case(f"{name}_weights", loss, lambda y, p: made(y, p, sample_weight=weight), files,
+                    weights="importance.bin", **options)
+
+    cases = [weighted("mse", "MSE", losses.MeanSquaredError(reduction=name_of), numbers)]
+    if reduction == "weightedmean":
+        return cases
+    smoothed = {"label_smoothing": 0.1, "reduction": name_of}
+    return cases + [
+        case("mae", "MAE", losses.MeanAbsoluteError(reduction=name_of), numbers),
+        case("huber", "Huber", losses.Huber(delta=0.7, reduction=name_of), numbers, delta=0.7),
+        case("log_cosh", "LogCosh", losses.LogCosh(reduction=name_of), numbers),
+        case("poisson", "PoissonNLL", losses.Poisson(reduction=name_of), ("rates.bin", "counts.bin"), eps=1e-7),
+        case("bce_smoothed", "BCE", losses.BinaryCrossentropy(**smoothed), ("probs.bin", "labels01.bin"),
+             clamp="keras", smoothing=0.1),
+        case("logits_smoothed", "BCEWithLogits", losses.BinaryCrossentropy(from_logits=True, **smoothed),
+             ("logits.bin", "labels01.bin"), smoothing=0.1),
+    ]
+
+
 def penalty_cases():
     cases = []
     for loss, l1, l2 in PENALTIES:
@@ -283,4 +311,5 @@ def kinks():
 if __name__ == "__main__":
     update, loss = map(Path, sys.argv[1:])
     write_updates(update, "keras", keras_cases())
-    write_losses(loss, "keras", [c for r in REDUCTIONS for c in keras_loss_cases(r)] + penalty_cases(), keras_gradient, kinks())
+    write_losses(loss, "keras", [c for r in REDUCTIONS for c in keras_loss_cases(r)]
+                 + [c for r in ("mean", "none", "weightedmean") for c in keras_likelihood_cases(r)] + penalty_cases(), keras_gradient, kinks())

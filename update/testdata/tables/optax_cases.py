@@ -432,5 +432,48 @@ def adamax_cases():
     ]
 
 
+# ---------------------------------------------------------------- losses
+
+
+def optax_loss_cases(reduction):
+    losses = optax.losses
+    numbers, logits = ("predictions.bin", "targets.bin"), ("logits.bin", "labels01.bin")
+    reduced = {"mean": jnp.mean, "none": lambda x: x}[reduction]
+
+    def case(name, loss, function, files, **options):
+        return LossCase(f"optax_{name}_{reduction}", FRAMEWORK, loss, reduction,
+                        lambda p, y: reduced(function(p, y)), *files, nonzero(options))
+
+    return [
+        case("mae", "MAE", lambda p, y: jnp.abs(p - y), numbers),
+        case("huber", "Huber", losses.huber_loss, numbers, delta=1.0),
+        case("log_cosh", "LogCosh", losses.log_cosh, numbers),
+        case("focal", "Focal", losses.sigmoid_focal_loss, logits, gamma=2.0),
+        case("focal_alpha", "Focal", partial(losses.sigmoid_focal_loss, alpha=0.25, gamma=1.5), logits, gamma=1.5, alpha=0.25),
+    ]
+
+
+def divergence_cases():
+    def rows(function):
+        return lambda p, y: function(p.reshape(ROWS, COLUMNS), y.reshape(ROWS, COLUMNS)).mean()
+
+    def case(name, function, target, **options):
+        return LossCase(f"optax_{name}_batchmean", FRAMEWORK, "KLDivergence", "batchmean", rows(function), "guesses.bin", target,
+                        {"rows": ROWS, **options})
+
+    return [
+        case("kl", optax.losses.kl_divergence, "shares.bin"),
+        case("kl_log", optax.losses.kl_divergence_with_log_targets, "logshares.bin", log=True),
+    ]
+
+
+def optax_gradient(function, pred, target):
+    """The value (or values) of function and the gradient of its sum."""
+    p, y = jnp.asarray(pred), jnp.asarray(target)
+    return np.asarray(function(p, y)), np.asarray(jax.grad(lambda p: function(p, y).sum())(p))
+
+
 if __name__ == "__main__":
-    write_updates(Path(sys.argv[1]), "optax", optax_cases())
+    update, loss = map(Path, sys.argv[1:])
+    write_updates(update, "optax", optax_cases())
+    write_losses(loss, "optax", [c for r in ("mean", "none") for c in optax_loss_cases(r)] + divergence_cases(), optax_gradient, [])

@@ -564,6 +564,61 @@ def torch_loss_cases(reduction):
     return cases
 
 
+def torch_likelihood_cases(reduction):
+    F = torch.nn.functional
+    numbers, logits = ("predictions.bin", "targets.bin"), ("logits.bin", "labels01.bin")
+    logs, rates = ("logrates.bin", "counts.bin"), ("rates.bin", "counts.bin")
+    weight = torch.tensor(importance())
+
+    def case(name, loss, function, files, **options):
+        return LossCase(f"torch_{name}_{reduction}", FRAMEWORK, loss, reduction,
+                        lambda p, y: function(p, y, reduction=reduction), *files, nonzero(options))
+
+    def gaussian(p, y, **options):
+        return F.gaussian_nll_loss(p[:SIZE], y, p[SIZE:], **options)
+
+    def weighted(name, loss, function, files, **options):
+        return case(f"{name}_weights", loss, lambda p, y, reduction: function(p, y, weight=weight, reduction=reduction),
+                    files, weights="importance.bin", **options)
+
+    cases = [
+        case("mae", "MAE", F.l1_loss, numbers),
+        case("soft_margin", "SoftMargin", F.soft_margin_loss, ("predictions.bin", "labelspm.bin")),
+        case("gaussian", "GaussianNLL", gaussian, ("normals.bin", "targets.bin"), eps=1e-6),
+        case("gaussian_full", "GaussianNLL", lambda p, y, reduction: gaussian(p, y, full=True, eps=1e-3, reduction=reduction),
+             ("normals.bin", "targets.bin"), eps=1e-3, full=True),
+        case("kl", "KLDivergence", F.kl_div, ("guesses.bin", "shares.bin")),
+        case("kl_log", "KLDivergence", lambda p, y, reduction: F.kl_div(p, y, log_target=True, reduction=reduction),
+             ("guesses.bin", "logshares.bin"), log=True),
+        weighted("mse", "MSE", F.mse_loss, numbers, weighted=True),
+        weighted("mae", "MAE", F.l1_loss, numbers, weighted=True),
+        weighted("huber", "Huber", F.huber_loss, numbers, delta=1.0),
+        weighted("bce", "BCE", F.binary_cross_entropy, ("probs.bin", "labels01.bin"), clamp="torch"),
+        weighted("logits", "BCEWithLogits", F.binary_cross_entropy_with_logits, logits),
+    ]
+    for delta in (1.0, 0.3):
+        cases.append(case(f"huber_{delta:g}", "Huber", lambda p, y, reduction, delta=delta: F.huber_loss(
+            p, y, delta=delta, reduction=reduction), numbers, delta=delta))
+    for beta in (1.0, 0.3, 0.0):
+        cases.append(case(f"smooth_l1_{beta:g}", "SmoothL1", lambda p, y, reduction, beta=beta: F.smooth_l1_loss(
+            p, y, beta=beta, reduction=reduction), numbers, beta=beta))
+    for files, log in ((logs, True), (rates, False)):
+        for full in (False, True):
+            cases.append(case(
+                f"poisson_{'log' if log else 'rates'}{'_full' if full else ''}", "PoissonNLL",
+                lambda p, y, reduction, log=log, full=full: F.poisson_nll_loss(p, y, log_input=log, full=full, reduction=reduction),
+                files, log=log, full=full, eps=1e-8))
+    return cases
+
+
+def batch_mean_cases():
+    def batch_mean(p, y):
+        return torch.nn.functional.kl_div(p.reshape(ROWS, COLUMNS), y.reshape(ROWS, COLUMNS), reduction="batchmean")
+
+    return [LossCase("torch_kl_batchmean", FRAMEWORK, "KLDivergence", "batchmean", batch_mean, "guesses.bin", "shares.bin",
+                     {"rows": ROWS})]
+
+
 def penalty_cases():
     return [LossCase(f"torch_{loss.lower()}", FRAMEWORK, loss, "sum",
                      lambda w, _, l1=l1, l2=l2: torch_penalty(w, l1, l2), "weights.bin", "", nonzero({"l1": l1, "l2": l2}))
@@ -636,5 +691,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     update, loss = map(Path, sys.argv[1:])
     write_updates(update, "torch", torch_cases())
-    write_losses(loss, "torch", [c for r in REDUCTIONS for c in torch_loss_cases(r)] + penalty_cases(), torch_gradient, kinks())
+    write_losses(loss, "torch", [c for r in REDUCTIONS for c in torch_loss_cases(r)]
+                 + [c for r in ("mean", "none") for c in torch_likelihood_cases(r)] + batch_mean_cases() + penalty_cases(), torch_gradient, kinks())
     write_linear(loss)

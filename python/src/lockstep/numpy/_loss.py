@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from ctypes import c_double, c_void_p
 from typing import Any, Literal
 
 import numpy as np
@@ -12,22 +13,120 @@ from .. import _library as c
 from .._library import ArgumentError, Pool
 from ._arrays import Array, address, address_of
 
-Reduction = Literal["mean", "sum", "none"]
+Reduction = Literal["mean", "sum", "none", "batchmean", "weighted mean"]
 Labels = Literal["plus-minus", "zero-one"]
 Model = Literal["squared", "logistic", "hinge", "squared hinge"]
 
 
 def mse(
-    pred: Array, target: Array, *, reduction: Reduction = "mean", grad: Array | None = None, each: Array | None = None
+    pred: Array,
+    target: Array,
+    *,
+    reduction: Reduction = "mean",
+    grad: Array | None = None,
+    each: Array | None = None,
+    weight: Array | None = None,
+    grad_scale: float = 1,
 ) -> float:
     """The squared error (pred - target)².
 
-    Of this and the other losses: ``pred`` and ``target`` have one shape. ``grad``, if it is given, is overwritten
-    with the gradient of the value by ``pred``, and ``each`` with the losses of the elements. With the reduction
-    "none", which wants ``each``, the value is the sum and the gradient that of the sum. The mean of no elements is
-    NaN. Numbers are not looked at: a NaN reaches the value.
+    Of this and the other losses: ``pred`` and ``target`` have one shape, the first dimension of which counts rows.
+    ``grad``, if it is given, is overwritten with the gradient of the value by ``pred``, times ``grad_scale``, and
+    ``each`` with the losses of the elements. ``weight`` multiplies losses: it has the shape of ``pred``, or a number
+    for each row. What has the weight 0 counts for nothing, even NaN.
+
+    With the reduction "none", which wants ``each``, the value is the sum and the gradient that of the sum. "batchmean"
+    divides the sum by rows, "weighted mean" by the sum of the weights. The mean of no elements is NaN. Numbers are not
+    looked at: a NaN reaches the value.
     """
-    return _eval("lockstep_loss_mse", pred, target, reduction, grad, each)
+    return _eval("lockstep_loss_mse", pred, target, reduction, grad, each, weight, grad_scale)
+
+
+def mae(
+    pred: Array,
+    target: Array,
+    *,
+    reduction: Reduction = "mean",
+    grad: Array | None = None,
+    each: Array | None = None,
+    weight: Array | None = None,
+    grad_scale: float = 1,
+) -> float:
+    """The absolute error |pred - target|, whose gradient is 0 where it is."""
+    return _eval("lockstep_loss_mae", pred, target, reduction, grad, each, weight, grad_scale)
+
+
+def huber(
+    pred: Array,
+    target: Array,
+    *,
+    delta: float = 1,
+    reduction: Reduction = "mean",
+    grad: Array | None = None,
+    each: Array | None = None,
+    weight: Array | None = None,
+    grad_scale: float = 1,
+) -> float:
+    """Huber's loss of d = pred - target: ½d², or delta·(|d| - ½delta) beyond a difference of ``delta``."""
+    return _eval("lockstep_loss_huber", pred, target, reduction, grad, each, weight, grad_scale, c_double(delta))
+
+
+def smooth_l1(
+    pred: Array,
+    target: Array,
+    *,
+    beta: float = 1,
+    reduction: Reduction = "mean",
+    grad: Array | None = None,
+    each: Array | None = None,
+    weight: Array | None = None,
+    grad_scale: float = 1,
+) -> float:
+    """Huber's loss divided by its limit: ½d²/beta, or |d| - ½beta from ``beta`` on, which may be 0."""
+    return _eval("lockstep_loss_smooth_l1", pred, target, reduction, grad, each, weight, grad_scale, c_double(beta))
+
+
+def quantile(
+    pred: Array,
+    target: Array,
+    *,
+    level: float,
+    reduction: Reduction = "mean",
+    grad: Array | None = None,
+    each: Array | None = None,
+    weight: Array | None = None,
+    grad_scale: float = 1,
+) -> float:
+    """The pinball loss: level·d for d = target - pred of at least 0, (level - 1)·d below."""
+    return _eval("lockstep_loss_quantile", pred, target, reduction, grad, each, weight, grad_scale, c_double(level))
+
+
+def log_cosh(
+    pred: Array,
+    target: Array,
+    *,
+    reduction: Reduction = "mean",
+    grad: Array | None = None,
+    each: Array | None = None,
+    weight: Array | None = None,
+    grad_scale: float = 1,
+) -> float:
+    """log(cosh(pred - target)), right to a few units in the last place."""
+    return _eval("lockstep_loss_log_cosh", pred, target, reduction, grad, each, weight, grad_scale)
+
+
+def soft_margin(
+    pred: Array,
+    target: Array,
+    *,
+    reduction: Reduction = "mean",
+    grad: Array | None = None,
+    each: Array | None = None,
+    weight: Array | None = None,
+    grad_scale: float = 1,
+) -> float:
+    """log(1 + e^(-target·pred)), for targets of 1 and -1."""
+    return _eval("lockstep_loss_soft_margin", pred, target, reduction, grad, each, weight, grad_scale)
 
 
 def bce(
@@ -35,17 +134,24 @@ def bce(
     target: Array,
     *,
     clamp: Literal["log", "probability"] = "log",
+    smoothing: float = 0,
     reduction: Reduction = "mean",
     grad: Array | None = None,
     each: Array | None = None,
+    weight: Array | None = None,
+    grad_scale: float = 1,
 ) -> float:
     """The binary cross-entropy of probabilities, -target·log pred - (1-target)·log(1-pred).
 
     The clamp "log" keeps logarithms above -100 and the gradient's divisor above 1e-12, as PyTorch does;
     "probability" clips probabilities to [1e-7, 1-1e-7], outside which the gradient is 0, as Keras does. A prediction
-    outside of [0, 1] is NaN with the first, and counts as the nearer of 0 and 1 with the second.
+    outside of [0, 1] is NaN with the first, and counts as the nearer of 0 and 1 with the second. ``smoothing``, from 0
+    to 1, pulls targets towards ½.
     """
-    return _eval("lockstep_loss_bce", pred, target, reduction, grad, each, _choice("clamp", clamp))
+    option = _choice("clamp", clamp)
+    return _eval(
+        "lockstep_loss_bce", pred, target, reduction, grad, each, weight, grad_scale, option, smoothing=smoothing
+    )
 
 
 def bce_with_logits(
@@ -53,15 +159,117 @@ def bce_with_logits(
     target: Array,
     *,
     pos_weight: float = 1,
+    smoothing: float = 0,
     reduction: Reduction = "mean",
     grad: Array | None = None,
     each: Array | None = None,
+    weight: Array | None = None,
+    grad_scale: float = 1,
 ) -> float:
     """The binary cross-entropy of σ(pred), right to a few units in the last place for any prediction.
 
-    ``pos_weight`` multiplies the loss of positive targets.
+    ``pos_weight`` multiplies the loss of positive targets; ``smoothing`` is that of ``bce``.
     """
-    return _eval("lockstep_loss_bce_with_logits", pred, target, reduction, grad, each, ctypes.c_double(pos_weight))
+    option = c_double(pos_weight)
+    return _eval(
+        "lockstep_loss_bce_with_logits",
+        pred,
+        target,
+        reduction,
+        grad,
+        each,
+        weight,
+        grad_scale,
+        option,
+        smoothing=smoothing,
+    )
+
+
+def focal(
+    pred: Array,
+    target: Array,
+    *,
+    gamma: float = 2,
+    alpha: float | None = None,
+    reduction: Reduction = "mean",
+    grad: Array | None = None,
+    each: Array | None = None,
+    weight: Array | None = None,
+    grad_scale: float = 1,
+) -> float:
+    """The binary cross-entropy of σ(pred) times the power ``gamma`` of the probability of the wrong class.
+
+    ``alpha`` weights positive targets and 1 - alpha negative ones. torchvision's is 0.25; Optax has none by default.
+    """
+    weight_of = None if alpha is None else ctypes.byref(c_double(alpha))
+    return _eval(
+        "lockstep_loss_focal", pred, target, reduction, grad, each, weight, grad_scale, c_double(gamma), weight_of
+    )
+
+
+def poisson_nll(
+    pred: Array,
+    target: Array,
+    *,
+    rates: bool = False,
+    eps: float = 1e-8,
+    full: bool = False,
+    reduction: Reduction = "mean",
+    grad: Array | None = None,
+    each: Array | None = None,
+    weight: Array | None = None,
+    grad_scale: float = 1,
+) -> float:
+    """The negative log-likelihood of counts: e^pred - target·pred, or of ``rates`` pred - target·log(pred + eps).
+
+    ``full`` adds Stirling's approximation of log target!, for targets above 1. The eps is PyTorch's; Keras has 1e-7.
+    """
+    options = (int(rates), c_double(eps), int(full))
+    return _eval("lockstep_loss_poisson_nll", pred, target, reduction, grad, each, weight, grad_scale, *options)
+
+
+def gaussian_nll(
+    pred: Array,
+    target: Array,
+    variance: Array,
+    *,
+    eps: float = 1e-6,
+    full: bool = False,
+    reduction: Reduction = "mean",
+    grad: Array | None = None,
+    grad_variance: Array | None = None,
+    each: Array | None = None,
+    weight: Array | None = None,
+    grad_scale: float = 1,
+) -> float:
+    """The negative log-likelihood of a normal distribution, ½(log v + (pred - target)²/v).
+
+    v is the variance of the element and at least ``eps``, of which the gradient by the variance does not know, as in
+    PyTorch. ``full`` adds ½log 2π.
+    """
+    by = None if grad_variance is None else address_of(grad_variance, "grad_variance", pred.shape, writable=True)
+    options = (c_void_p(address_of(variance, "variance", pred.shape)), c_void_p(by), c_double(eps), int(full))
+    return _eval("lockstep_loss_gaussian_nll", pred, target, reduction, grad, each, weight, grad_scale, *options)
+
+
+def kl_divergence(
+    pred: Array,
+    target: Array,
+    *,
+    log_target: bool = False,
+    reduction: Reduction = "mean",
+    grad: Array | None = None,
+    each: Array | None = None,
+    weight: Array | None = None,
+    grad_scale: float = 1,
+) -> float:
+    """The divergence of ``target`` from the distribution of which ``pred`` has the logarithms.
+
+    target·(log target - pred), or with ``log_target`` e^target·(target - pred).
+    """
+    return _eval(
+        "lockstep_loss_kl_divergence", pred, target, reduction, grad, each, weight, grad_scale, int(log_target)
+    )
 
 
 def hinge(
@@ -72,12 +280,16 @@ def hinge(
     reduction: Reduction = "mean",
     grad: Array | None = None,
     each: Array | None = None,
+    weight: Array | None = None,
+    grad_scale: float = 1,
 ) -> float:
     """The hinge loss max(1 - label·pred, 0), whose gradient at the kink is 0.
 
     Targets are 1 and -1, or with "zero-one" 1 and 0.
     """
-    return _eval("lockstep_loss_hinge", pred, target, reduction, grad, each, _choice("labels", labels))
+    return _eval(
+        "lockstep_loss_hinge", pred, target, reduction, grad, each, weight, grad_scale, _choice("labels", labels)
+    )
 
 
 def squared_hinge(
@@ -88,9 +300,21 @@ def squared_hinge(
     reduction: Reduction = "mean",
     grad: Array | None = None,
     each: Array | None = None,
+    weight: Array | None = None,
+    grad_scale: float = 1,
 ) -> float:
     """The squared hinge loss max(1 - label·pred, 0)², with targets as hinge has them."""
-    return _eval("lockstep_loss_squared_hinge", pred, target, reduction, grad, each, _choice("labels", labels))
+    return _eval(
+        "lockstep_loss_squared_hinge",
+        pred,
+        target,
+        reduction,
+        grad,
+        each,
+        weight,
+        grad_scale,
+        _choice("labels", labels),
+    )
 
 
 def penalty(w: Array, *, l1: float = 0, l2: float = 0, grad: Array | None = None) -> float:
@@ -105,7 +329,7 @@ def penalty(w: Array, *, l1: float = 0, l2: float = 0, grad: Array | None = None
 
 
 _CHOICES = {
-    "reduction": ("mean", "sum", "none"),
+    "reduction": ("mean", "sum", "none", "batchmean", "weighted mean"),
     "clamp": ("log", "probability"),
     "labels": ("plus-minus", "zero-one"),
     "model": ("squared", "logistic", "hinge", "squared hinge"),
@@ -121,7 +345,16 @@ def _choice(argument: str, value: str) -> int:
 
 
 def _eval(
-    name: str, pred: Array, target: Array, reduction: str, grad: Array | None, each: Array | None, *option: Any
+    name: str,
+    pred: Array,
+    target: Array,
+    reduction: str,
+    grad: Array | None,
+    each: Array | None,
+    weight: Array | None,
+    grad_scale: float,
+    *option: Any,
+    smoothing: float = 0,
 ) -> float:
     p = c.Predictions(
         address(pred, "pred"),
@@ -131,7 +364,18 @@ def _eval(
         None if grad is None else address_of(grad, "grad", pred.shape, writable=True),
         None if each is None else address_of(each, "each", pred.shape, writable=True),
     )
+    if weight is not None:
+        p.weight = address_of(weight, "weight", _shape_of_weights(weight, pred))
+        p.weights = weight.size
+    p.rows = len(pred) if pred.ndim else 1
+    p.grad_scale = ctypes.pointer(c_double(grad_scale))
+    p.smoothing = smoothing
     return c.loss(name, p, *option)
+
+
+def _shape_of_weights(weight: Array, pred: Array) -> tuple[int, ...]:
+    """The shape that weights should have: that of rows if they have one dimension, or else that of elements."""
+    return pred.shape[:1] if np.ndim(weight) == 1 else pred.shape
 
 
 class Linear:

@@ -1,0 +1,183 @@
+package loss
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/kernels"
+)
+
+// SoftMargin is log(1 + e^(-target·pred)), for targets of 1 and -1: soft_margin_loss of
+// PyTorch, without the overflow that it has from 88 on, and BCEWithLogits of other labels.
+type SoftMargin struct {
+	Reduction Reduction
+	Scaling
+}
+
+// Eval implements Loss.
+func (l SoftMargin) Eval(pred, target, grad, each []float32) (float64, error) {
+	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each}, func(scale float32, p part) {
+		p.logits = fallback.BCEWithLogitsScalars{Scale: scale, Positive: 1, LabelScale: .5, LabelShift: .5}
+		kernels.BCEWithLogits(p.table, &p.list, &p.logits, &p.sum)
+	})
+}
+
+// PoissonNLL is the negative log-likelihood of counts: e^pred - target·pred for predictions
+// that are logarithms of rates, or with Rates pred - target·log(pred + Eps). It is
+// poisson_nll_loss of PyTorch, where log_input is the opposite of Rates, on by default, and
+// Eps is 1e-8; and Poisson of Keras, of rates, with 1e-7.
+//
+// A target of 0 makes its product with the logarithm 0, whatever that is.
+type PoissonNLL struct {
+	Reduction Reduction
+	Rates     bool
+	Eps       float64 // at least 0; without Rates it counts for nothing
+	Full      bool    // adds Stirling's approximation of log target!, for targets above 1
+	Scaling
+}
+
+// Eval implements Loss.
+func (l PoissonNLL) Eval(pred, target, grad, each []float32) (float64, error) {
+	if err := checkCoefficient("Eps", l.Eps); err != nil {
+		return 0, err
+	}
+	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each, inParts: true}, func(scale float32, p part) {
+		p.poisson = fallback.PoissonNLLScalars{Scale: scale, Above: float32(math.Inf(1))}
+		rate, log, logTarget := p.scratch[0], p.pred, p.target
+		if l.Rates {
+			p.poisson.Eps, p.poisson.Divide = float32(l.Eps), 1
+			p.center.Mean = -p.poisson.Eps
+			p.list.Set(p.scratch[0], p.pred)
+			kernels.Center(p.table, &p.list, &p.center)
+			p.call(kernels.Log, p.scratch[1], p.scratch[0])
+			rate, log = p.pred, p.scratch[1]
+		} else {
+			p.call(kernels.Exp, rate, p.pred)
+		}
+		if l.Full {
+			p.poisson.Above = 1
+			logTarget = p.scratch[1]
+			if l.Rates {
+				logTarget = p.scratch[0]
+			}
+			p.call(kernels.Log, logTarget, p.target)
+		}
+		p.list.Set(p.grad, p.each, rate, p.target, log, logTarget)
+		kernels.PoissonNLL(p.table, &p.list, &p.poisson, &p.sum)
+	})
+}
+
+// call stores an elementary function of x in y.
+func (own *room) call(kernel func(kernels.Table, *kernels.List), y, x []float32) {
+	own.list.Set(y, x)
+	kernel(own.table, &own.list)
+}
+
+// GaussianNLL is the negative log-likelihood of targets of a normal distribution with the
+// mean pred and a variance: ½(log v + (pred - target)²/v), where v is the variance and at
+// least Eps. It is gaussian_nll_loss of PyTorch, whose Eps is 1e-6 by default.
+//
+// The gradient by the variance is ½(1 - (pred - target)²/v)/v, below Eps too, where the
+// value does not change, as PyTorch has it. A negative variance, which PyTorch refuses, counts
+// as Eps.
+type GaussianNLL struct {
+	Reduction Reduction
+	Eps       float64 // more than 0
+	Full      bool    // adds the constant ½log 2π
+	Scaling
+}
+
+// Eval is that of Loss with the variances of the elements, and with their gradient, which is
+// not stored where it is nil. Slices have the length of pred, and what is written overlaps
+// nothing.
+func (l GaussianNLL) Eval(pred, target, variance, grad, gradVariance, each []float32) (float64, error) {
+	least := float32(l.Eps)
+	switch {
+	case !(least > 0 && least <= math.MaxFloat32):
+		return 0, &ArgError{"Eps", l.Eps, "a finite float32 above 0"}
+	case len(variance) != len(pred):
+		return 0, &ArgError{"len(variance)", len(variance), fmt.Sprintf("len(pred) = %d", len(pred))}
+	case gradVariance != nil && len(gradVariance) != len(pred):
+		return 0, &ArgError{"len(gradVariance)", len(gradVariance), fmt.Sprintf("len(pred) = %d", len(pred))}
+	}
+	one := [...]float32{least, 0}
+	fallback.Log(one[1:], one[:1])
+	constant := float32(0)
+	if l.Full {
+		constant = float32(math.Log(2*math.Pi) / 2)
+	}
+	d := data{pred: pred, target: target, grad: grad, each: each, variance: variance, gradVariance: gradVariance, inParts: true}
+	return eval(l.Reduction, &l.Scaling, d, func(scale float32, p part) {
+		p.gaussian = fallback.GaussianNLLScalars{Scale: scale, Least: one[0], LogLeast: one[1], Constant: constant}
+		p.call(kernels.Log, p.scratch[0], p.variance)
+		p.list.Set(p.grad, p.gradVariance, p.each, p.pred, p.target, p.variance, p.scratch[0])
+		kernels.GaussianNLL(p.table, &p.list, &p.gaussian, &p.sum)
+	})
+}
+
+// KLDivergence is the divergence of the distribution target from the one of which pred has
+// the logarithms of probabilities: target·(log target - pred), 0 where target is. It is
+// kl_div of PyTorch, whose mean is by elements and BatchMean that of the divergences of rows,
+// and kl_divergence of Optax, summed over a row. Keras, whose KLDivergence takes
+// probabilities and clips both to [1e-7, 1], has another loss.
+type KLDivergence struct {
+	Reduction Reduction
+	LogTarget bool // targets are logarithms too: e^target·(target - pred)
+	Scaling
+}
+
+// Eval implements Loss.
+func (l KLDivergence) Eval(pred, target, grad, each []float32) (float64, error) {
+	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each, inParts: true}, func(scale float32, p part) {
+		p.kl.Scale = scale
+		probability, log := p.target, p.scratch[0]
+		if l.LogTarget {
+			probability, log = log, probability
+			p.call(kernels.Exp, probability, log)
+		} else {
+			p.call(kernels.Log, log, probability)
+		}
+		p.list.Set(p.grad, p.each, p.pred, probability, log)
+		kernels.KLDivergence(p.table, &p.list, &p.kl, &p.sum)
+	})
+}
+
+// Focal is binary cross-entropy of σ(pred), times a power of the probability that the
+// prediction gives to the wrong class, so that examples which are right by far count little:
+// cross·wrong^Gamma, with wrong = target·(1-p) + (1-target)·p and p = σ(pred). It is
+// sigmoid_focal_loss of torchvision, where Gamma is 2 and Alpha .25, and of Optax, where Alpha
+// is off; BinaryFocalCrossentropy of Keras clips p and has no Alpha either by default. Value
+// and gradient are right to a few units in the last place for any logit. (Lin et al. 2017)
+type Focal struct {
+	Reduction Reduction
+	Gamma     float64 // from 0, which is BCEWithLogits, to 1000
+
+	// Alpha, from 0 to 1, is the weight of positive targets and 1 - Alpha that of negative
+	// ones: see Weight. Nil stands for 1 and 1.
+	Alpha *float64
+	Scaling
+}
+
+// Eval implements Loss.
+func (l Focal) Eval(pred, target, grad, each []float32) (float64, error) {
+	if !(l.Gamma >= 0 && l.Gamma <= 1000) {
+		return 0, &ArgError{"Gamma", l.Gamma, "a number from 0 to 1000"}
+	}
+	yes, no := 1.0, 1.0
+	if l.Alpha != nil {
+		if err := checkPart("Alpha", *l.Alpha); err != nil {
+			return 0, err
+		}
+		yes, no = *l.Alpha, 1-*l.Alpha
+	}
+	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each, inParts: true}, func(scale float32, p part) {
+		p.logits = fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1, LabelScale: 1}
+		p.focal = fallback.FocalScalars{Scale: scale, Gamma: float32(l.Gamma), AlphaYes: float32(yes), AlphaNo: float32(no)}
+		kernels.BCEWithLogits(p.table, &p.list, &p.logits, &p.squares)
+		p.list.Set(p.scratch[0], p.scratch[1], p.pred, p.target)
+		kernels.FocalParts(p.table, &p.list)
+		p.list.Set(p.grad, p.each, p.target, p.scratch[0], p.scratch[1])
+		kernels.Focal(p.table, &p.list, &p.focal, &p.sum)
+	})
+}

@@ -1,0 +1,247 @@
+"""Losses under the names and with the defaults of ``torch.nn.functional``, whose gradient is computed with the value.
+
+    import lockstep.torch.functional as F
+
+    loss = F.binary_cross_entropy_with_logits(model(x), target)
+    loss.backward()
+
+One pass computes the value and, where ``input`` wants one, its gradient; ``backward`` multiplies that by what comes
+from later operations, and by nothing where it is 1. Tensors are float32, in the CPU's memory and of one shape, and
+targets want no gradient; what is not so raises ``UnsupportedError``, and a number that cannot be ``ArgumentError``.
+What follows ``target`` is given by name, ``var`` apart. A gradient has no gradient of its own.
+
+Values are added up in float64 in one order: they do not depend on the number of threads, of which there is one.
+"""
+
+from __future__ import annotations
+
+from ctypes import byref, c_double, c_void_p
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .. import _library as c
+from .._library import ArgumentError
+from ._tensors import UnsupportedError, refusal
+
+Reduction = Literal["none", "mean", "sum"]
+
+_REDUCTIONS = {"mean": 0, "sum": 1, "none": 2, "batchmean": 3}
+_WEIGHTED_MEAN = 4
+
+
+def mse_loss(input: Tensor, target: Tensor, *, reduction: Reduction = "mean", weight: Tensor | None = None) -> Tensor:
+    """The squared error. With weights the mean is divided by their sum."""
+    return _loss("mse", input, target, reduction, weight, divided=True)
+
+
+def l1_loss(input: Tensor, target: Tensor, *, reduction: Reduction = "mean", weight: Tensor | None = None) -> Tensor:
+    """The absolute error. With weights the mean is divided by their sum."""
+    return _loss("mae", input, target, reduction, weight, divided=True)
+
+
+def huber_loss(
+    input: Tensor, target: Tensor, *, reduction: Reduction = "mean", delta: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
+    """Half of the squared error up to a difference of delta, which it follows beyond."""
+    return _loss("huber", input, target, reduction, weight, c_double(delta))
+
+
+def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: Reduction = "mean", beta: float = 1.0) -> Tensor:
+    """Huber's loss divided by its limit; with 0 the absolute error."""
+    return _loss("smooth_l1", input, target, reduction, None, c_double(beta))
+
+
+def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    """log(1 + e^(-target·input)), finite where torch's is not, from 88 on."""
+    return _loss("soft_margin", input, target, reduction, None)
+
+
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, *, weight: Tensor | None = None, reduction: Reduction = "mean"
+) -> Tensor:
+    """The cross-entropy of probabilities. One outside of [0, 1], for which torch raises an error, makes it NaN."""
+    return _loss("bce", input, target, reduction, weight, 0)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """The cross-entropy of σ(input). A pos_weight of more than one element is not supported."""
+    if pos_weight is not None and pos_weight.numel() != 1:
+        raise UnsupportedError(f"pos_weight has the shape {tuple(pos_weight.shape)}, want one element")
+    option = c_double(1 if pos_weight is None else float(pos_weight))
+    return _loss("bce_with_logits", input, target, reduction, weight, option)
+
+
+def sigmoid_focal_loss(
+    inputs: Tensor, targets: Tensor, *, alpha: float = 0.25, gamma: float = 2, reduction: Reduction = "none"
+) -> Tensor:
+    """That of ``torchvision.ops``; an alpha below 0 is none."""
+    weight = None if alpha < 0 else byref(c_double(alpha))
+    return _loss("focal", inputs, targets, reduction, None, c_double(gamma), weight)
+
+
+def poisson_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-8,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """The negative log-likelihood of counts."""
+    return _loss("poisson_nll", input, target, reduction, None, int(not log_input), c_double(eps), int(full))
+
+
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    *,
+    reduction: Literal["none", "mean", "sum", "batchmean"] = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    """The divergence of target from the distribution whose logarithms are input."""
+    return _loss("kl_divergence", input, target, reduction, None, int(log_target))
+
+
+def gaussian_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    var: Tensor | float,
+    *,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """The negative log-likelihood of a normal distribution; var has the shape of input, or one that goes with it."""
+    if not isinstance(var, Tensor):
+        var = torch.full_like(input, var)
+    if bool((var < 0).any()):
+        raise ArgumentError("var has negative elements, want variances of at least 0")
+    if var.shape != input.shape:
+        var = (var.unsqueeze(-1) if var.shape == input.shape[:-1] else var).expand_as(input)
+    _check("target", target, input)
+    _check("var", var, input)
+    value: Tensor = _Normal.apply(input, target, var, _reduction(reduction), eps, full)
+    return value
+
+
+def _reduction(name: str) -> int:
+    if name not in _REDUCTIONS:
+        raise ArgumentError(f"reduction is {name!r}, want {', '.join(map(repr, _REDUCTIONS))}")
+    return _REDUCTIONS[name]
+
+
+def _check(name: str, tensor: Tensor, input: Tensor) -> None:
+    """Refuses what cannot be read with input."""
+    for which, x in (("input", input), (name, tensor)):
+        why = refusal(x)
+        if why:
+            raise UnsupportedError(f"{which} {why}")
+    if tensor.shape != input.shape:
+        raise UnsupportedError(f"{name} has the shape {tuple(tensor.shape)}, want that of input, {tuple(input.shape)}")
+    if name != "var" and tensor.requires_grad:
+        raise UnsupportedError(f"{name} wants a gradient, which only input has")
+
+
+def _loss(
+    name: str,
+    input: Tensor,
+    target: Tensor,
+    reduction: str,
+    weight: Tensor | None,
+    *options: Any,
+    divided: bool = False,
+) -> Tensor:
+    """Checks a call and makes it."""
+    number = _reduction(reduction)
+    if number == _REDUCTIONS["batchmean"] and name != "kl_divergence":
+        raise ArgumentError("reduction is 'batchmean', want 'mean', 'sum', 'none'")
+    _check("target", target, input)
+    if weight is not None:
+        weight = weight if weight.shape == input.shape else weight.expand_as(input)
+        _check("weight", weight, input)
+        if divided and reduction == "mean":
+            number = _WEIGHTED_MEAN
+    value: Tensor = _Loss.apply(input, target, weight, "lockstep_loss_" + name, number, options)
+    return value
+
+
+def _predictions(input: Tensor, target: Tensor, weight: Tensor | None, reduction: int) -> c.Predictions:
+    p = c.Predictions(input.data_ptr(), target.data_ptr(), input.numel(), reduction)
+    p.rows = input.shape[0] if input.dim() else 1
+    if weight is not None:
+        p.weight, p.weights = weight.data_ptr(), weight.numel()
+    return p
+
+
+def _value(input: Tensor, p: c.Predictions, name: str, options: tuple[Any, ...]) -> Tensor:
+    """The reduced value, or the losses."""
+    if p.reduction == _REDUCTIONS["none"]:
+        each = torch.empty_like(input)
+        p.each = each.data_ptr()
+        c.loss(name, p, *options)
+        return each
+    return torch.tensor(c.loss(name, p, *options), dtype=torch.float32)
+
+
+def _times(grad: Tensor, upstream: Tensor) -> Tensor:
+    """A gradient times what comes from later operations."""
+    if upstream.dim() == 0 and upstream.item() == 1:
+        return grad
+    return grad * upstream
+
+
+class _Loss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        input: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        name: str,
+        reduction: int,
+        options: tuple[Any, ...],
+    ) -> Tensor:
+        input, target = input.contiguous(), target.contiguous()
+        weight = None if weight is None else weight.contiguous()
+        p = _predictions(input, target, weight, reduction)
+        if ctx.needs_input_grad[0]:
+            grad = torch.empty_like(input)
+            p.grad = grad.data_ptr()
+            ctx.save_for_backward(grad)
+        return _value(input, p, name, options)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        (grad,) = ctx.saved_tensors
+        return _times(grad, upstream), None, None, None, None, None
+
+
+class _Normal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, target: Tensor, var: Tensor, reduction: int, eps: float, full: bool) -> Tensor:
+        input, target, var = input.contiguous(), target.contiguous(), var.contiguous()
+        p = _predictions(input, target, None, reduction)
+        grad, by = torch.empty_like(input), torch.empty_like(var)
+        if ctx.needs_input_grad[0] or ctx.needs_input_grad[2]:
+            p.grad = grad.data_ptr()
+            ctx.save_for_backward(grad, by)
+        options = (c_void_p(var.data_ptr()), c_void_p(by.data_ptr()), c_double(eps), int(full))
+        return _value(input, p, "lockstep_loss_gaussian_nll", options)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        grad, by = ctx.saved_tensors
+        return _times(grad, upstream), None, _times(by, upstream), None, None, None
