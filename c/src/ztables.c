@@ -164,6 +164,12 @@ static const lockstep_parameter rmsprop_momentum_scalars[] = {{"scale", LOCKSTEP
 static const lockstep_parameter rank_one_buffers[] = {{"g", LOCKSTEP_STREAM}, {"x", LOCKSTEP_MATRIX}, {"z", LOCKSTEP_PER_ROW}};
 static const lockstep_parameter regularize_buffers[] = {{"x", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"p", LOCKSTEP_STREAM}};
 static const lockstep_parameter regularize_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"l1", LOCKSTEP_FLOAT}};
+static const lockstep_parameter row_exp_buffers[] = {{"e", LOCKSTEP_MATRIX}, {"x", LOCKSTEP_MATRIX}, {"most", LOCKSTEP_PER_ROW}, {"sum", LOCKSTEP_PER_ROW}, {"w", LOCKSTEP_STREAM}};
+static const lockstep_parameter row_max_buffers[] = {{"most", LOCKSTEP_PER_ROW}, {"x", LOCKSTEP_MATRIX}, {"w", LOCKSTEP_STREAM}};
+static const lockstep_parameter row_scale_buffers[] = {{"g", LOCKSTEP_MATRIX}, {"a", LOCKSTEP_PER_ROW}, {"b", LOCKSTEP_PER_ROW}, {"w", LOCKSTEP_STREAM}};
+static const lockstep_parameter row_targets_buffers[] = {{"weight", LOCKSTEP_PER_ROW}, {"cost", LOCKSTEP_PER_ROW}, {"x", LOCKSTEP_MATRIX}, {"y", LOCKSTEP_MATRIX}, {"most", LOCKSTEP_PER_ROW}, {"w", LOCKSTEP_STREAM}};
+static const lockstep_parameter row_targets_scalars[] = {{"keep", LOCKSTEP_FLOAT}, {"spread", LOCKSTEP_FLOAT}};
+static const lockstep_parameter row_targets_scale_buffers[] = {{"g", LOCKSTEP_MATRIX}, {"y", LOCKSTEP_MATRIX}, {"a", LOCKSTEP_PER_ROW}, {"b", LOCKSTEP_PER_ROW}, {"d", LOCKSTEP_PER_ROW}, {"w", LOCKSTEP_STREAM}};
 static const lockstep_parameter rprop_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"prev", LOCKSTEP_STREAM}, {"step", LOCKSTEP_STREAM}};
 static const lockstep_parameter rprop_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"eta_minus", LOCKSTEP_FLOAT}, {"eta_plus", LOCKSTEP_FLOAT}, {"min_step", LOCKSTEP_FLOAT}, {"max_step", LOCKSTEP_FLOAT}, {"late", LOCKSTEP_FLOAT}};
 static const lockstep_parameter sgd_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}};
@@ -284,6 +290,11 @@ const lockstep_kernel lockstep_all[] = {
 	{"RMSpropMomentum", rmsprop_momentum_buffers, 4, rmsprop_momentum_scalars, 13, NULL, 0},
 	{"RankOne", rank_one_buffers, 3, NULL, 0, NULL, 0},
 	{"Regularize", regularize_buffers, 3, regularize_scalars, 3, NULL, 0},
+	{"RowExp", row_exp_buffers, 5, NULL, 0, NULL, 0},
+	{"RowMax", row_max_buffers, 3, NULL, 0, NULL, 0},
+	{"RowScale", row_scale_buffers, 4, NULL, 0, NULL, 0},
+	{"RowTargets", row_targets_buffers, 6, row_targets_scalars, 2, NULL, 0},
+	{"RowTargetsScale", row_targets_scale_buffers, 6, NULL, 0, NULL, 0},
 	{"Rprop", rprop_buffers, 4, rprop_scalars, 10, NULL, 0},
 	{"SGD", sgd_buffers, 2, sgd_scalars, 6, NULL, 0},
 	{"ScheduleFreeAdamW", schedule_free_adamw_buffers, 4, schedule_free_adamw_scalars, 14, NULL, 0},
@@ -307,7 +318,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"WidenF16", widen_f16_buffers, 2, NULL, 0, NULL, 0},
 	{"Yogi", yogi_buffers, 4, yogi_scalars, 12, NULL, 0},
 };
-const size_t lockstep_all_count = 101;
+const size_t lockstep_all_count = 106;
 
 lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_amsgrad,
@@ -388,6 +399,11 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_rmsprop_momentum,
 	lockstep_portable_rank_one,
 	lockstep_portable_regularize,
+	lockstep_portable_row_exp,
+	lockstep_portable_row_max,
+	lockstep_portable_row_scale,
+	lockstep_portable_row_targets,
+	lockstep_portable_row_targets_scale,
 	lockstep_portable_rprop,
 	lockstep_portable_sgd,
 	lockstep_portable_schedule_free_adamw,
@@ -490,6 +506,11 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_rmsprop_momentum,
 	lockstep_portable_rank_one,
 	lockstep_portable_regularize,
+	lockstep_portable_row_exp,
+	lockstep_portable_row_max,
+	lockstep_portable_row_scale,
+	lockstep_portable_row_targets,
+	lockstep_portable_row_targets_scale,
 	lockstep_portable_rprop,
 	lockstep_portable_sgd,
 	lockstep_portable_schedule_free_adamw,
@@ -598,6 +619,11 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_rmsprop_momentum,
 	lockstep_avx512_rank_one,
 	lockstep_avx512_regularize,
+	lockstep_avx512_row_exp,
+	lockstep_avx512_row_max,
+	lockstep_avx512_row_scale,
+	lockstep_avx512_row_targets,
+	lockstep_avx512_row_targets_scale,
 	lockstep_avx512_rprop,
 	lockstep_avx512_sgd,
 	lockstep_avx512_schedule_free_adamw,
@@ -700,6 +726,11 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_rmsprop_momentum,
 	lockstep_avx512_rank_one,
 	lockstep_avx512_regularize,
+	lockstep_avx512_row_exp,
+	lockstep_avx512_row_max,
+	lockstep_avx512_row_scale,
+	lockstep_avx512_row_targets,
+	lockstep_avx512_row_targets_scale,
 	lockstep_avx512_rprop,
 	lockstep_avx512_sgd,
 	lockstep_avx512_schedule_free_adamw,
@@ -810,6 +841,11 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_rmsprop_momentum,
 	lockstep_avx2_rank_one,
 	lockstep_avx2_regularize,
+	lockstep_avx2_row_exp,
+	lockstep_avx2_row_max,
+	lockstep_avx2_row_scale,
+	lockstep_avx2_row_targets,
+	lockstep_avx2_row_targets_scale,
 	lockstep_avx2_rprop,
 	lockstep_avx2_sgd,
 	lockstep_avx2_schedule_free_adamw,
@@ -912,6 +948,11 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_rmsprop_momentum,
 	lockstep_avx2_rank_one,
 	lockstep_avx2_regularize,
+	lockstep_avx2_row_exp,
+	lockstep_avx2_row_max,
+	lockstep_avx2_row_scale,
+	lockstep_avx2_row_targets,
+	lockstep_avx2_row_targets_scale,
 	lockstep_avx2_rprop,
 	lockstep_avx2_sgd,
 	lockstep_avx2_schedule_free_adamw,
@@ -1022,6 +1063,11 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_rmsprop_momentum,
 	lockstep_neon_rank_one,
 	lockstep_neon_regularize,
+	lockstep_neon_row_exp,
+	lockstep_neon_row_max,
+	lockstep_neon_row_scale,
+	lockstep_neon_row_targets,
+	lockstep_neon_row_targets_scale,
 	lockstep_neon_rprop,
 	lockstep_neon_sgd,
 	lockstep_neon_schedule_free_adamw,
@@ -1124,6 +1170,11 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_rmsprop_momentum,
 	lockstep_neon_rank_one,
 	lockstep_neon_regularize,
+	lockstep_neon_row_exp,
+	lockstep_neon_row_max,
+	lockstep_neon_row_scale,
+	lockstep_neon_row_targets,
+	lockstep_neon_row_targets_scale,
 	lockstep_neon_rprop,
 	lockstep_neon_sgd,
 	lockstep_neon_schedule_free_adamw,
@@ -1239,6 +1290,11 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_rmsprop_momentum,
 	lockstep_avx2_rank_one,
 	lockstep_avx2_regularize,
+	lockstep_avx2_row_exp,
+	lockstep_avx2_row_max,
+	lockstep_avx2_row_scale,
+	lockstep_avx2_row_targets,
+	lockstep_avx2_row_targets_scale,
 	lockstep_avx2_rprop,
 	lockstep_avx2_sgd,
 	lockstep_avx2_schedule_free_adamw,
@@ -1351,6 +1407,11 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_rmsprop_momentum,
 	lockstep_avx512_rank_one,
 	lockstep_avx512_regularize,
+	lockstep_avx512_row_exp,
+	lockstep_avx512_row_max,
+	lockstep_avx512_row_scale,
+	lockstep_avx512_row_targets,
+	lockstep_avx512_row_targets_scale,
 	lockstep_avx512_rprop,
 	lockstep_avx512_sgd,
 	lockstep_avx512_schedule_free_adamw,
@@ -1709,96 +1770,116 @@ lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lo
 	return lockstep_run(table, &lockstep_all[78], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[79], list, buffers, c, NULL);
+lockstep_status lockstep_kernel_row_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[79], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
-	return lockstep_run(table, &lockstep_all[80], list, buffers, c, NULL);
+lockstep_status lockstep_kernel_row_max(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[80], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
-	return lockstep_run(table, &lockstep_all[81], list, buffers, c, NULL);
+lockstep_status lockstep_kernel_row_scale(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[81], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
+lockstep_status lockstep_kernel_row_targets(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_row_targets_scalars *c) {
 	return lockstep_run(table, &lockstep_all[82], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
-	return lockstep_run(table, &lockstep_all[83], list, buffers, c, NULL);
+lockstep_status lockstep_kernel_row_targets_scale(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[83], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_sigmoid(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[84], list, buffers, NULL, NULL);
+lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
+	return lockstep_run(table, &lockstep_all[84], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
+lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[85], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
+lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
 	return lockstep_run(table, &lockstep_all[86], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_softplus(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[87], list, buffers, NULL, NULL);
+lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
+	return lockstep_run(table, &lockstep_all[87], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
 	return lockstep_run(table, &lockstep_all[88], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_split_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_sigmoid(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[89], list, buffers, NULL, NULL);
 }
 
+lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
+	return lockstep_run(table, &lockstep_all[90], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
+	return lockstep_run(table, &lockstep_all[91], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_softplus(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[92], list, buffers, NULL, NULL);
+}
+
+lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+	return lockstep_run(table, &lockstep_all[93], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_split_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[94], list, buffers, NULL, NULL);
+}
+
 lockstep_status lockstep_kernel_sqrt(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[90], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[95], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_squared_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_squared_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[91], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[96], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_stable_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_stable_adamw_scalars *c, double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {updates};
-	return lockstep_run(table, &lockstep_all[92], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[97], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_sum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[93], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[98], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[94], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[99], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[95], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[100], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_tanh(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[96], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[101], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_tensor_norms(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_tensor_norms_scalars *c, double params[LOCKSTEP_LANES], double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, grads};
-	return lockstep_run(table, &lockstep_all[97], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[102], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_widen_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[98], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[103], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_widen_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[99], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[104], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_yogi(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_yogi_scalars *c) {
-	return lockstep_run(table, &lockstep_all[100], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[105], list, buffers, c, NULL);
 }
