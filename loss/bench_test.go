@@ -51,24 +51,3 @@ func BenchmarkSmall(b *testing.B) {
 		}
 	})
 }
-
-// BenchmarkCrossEntropy has logits with the gradient apart and in their place, on one
-// worker.
-func BenchmarkCrossEntropy(b *testing.B) {
-	for _, shape := range [][2]int{{4096, 1000}, {512, 32_000}, {128, 128_000}, {65536, 10}} {
-		rows := rowsData(shape[0], shape[1], 3, 1)
-		rows.Grad = make([]float32, len(rows.Logits))
-		l := newCrossEntropy(b, shape[1], CrossEntropyOptions{})
-		if err := l.SetWorkers(1); err != nil {
-			b.Fatal(err)
-		}
-		b.Run(fmt.Sprintf("%dx%d", shape[0], shape[1]), func(b *testing.B) {
-			b.SetBytes(int64(8 * len(rows.Logits)))
-			for b.Loop() {
-				if _, err := l.Eval(rows); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}

@@ -84,13 +84,13 @@ type CrossEntropy struct {
 	pool  *workers.Pool
 	pass  rowsPass
 	rooms []*rowRoom
-	sums  []float64 // of each unit's losses
+	sums  [tune.RowParts]float64 // of each unit's losses
 }
 
-// maxClasses lets the bytes of a few rows be counted.
-const maxClasses = 1 << 30
+// maxClasses lets what is known of a row's cells be in a thread's stack, in C.
+const maxClasses = 1 << 20
 
-// NewCrossEntropy returns a cross-entropy over so many classes, 1 at least.
+// NewCrossEntropy returns a cross-entropy over so many classes, from 1 to 1048576.
 func NewCrossEntropy(classes int, o CrossEntropyOptions) (*CrossEntropy, error) {
 	switch {
 	case classes < 1 || classes > maxClasses:
@@ -277,7 +277,7 @@ type rowsPass struct {
 // run has the workers store what is wanted and returns the sum of the losses.
 func (l *CrossEntropy) run(b Rows, rows int, scale float64) float64 {
 	p := &l.pass
-	*p = rowsPass{l: l, k: kernels.Active(), b: b, rows: rows, scale: scale, unit: max(1, tune.RowUnit/l.classes)}
+	*p = rowsPass{l: l, k: kernels.Active(), b: b, rows: rows, scale: scale, unit: max(1, tune.RowUnit/l.classes, (rows+tune.RowParts-1)/tune.RowParts)}
 	p.keep, p.each = 1-l.options.Smoothing, l.options.Smoothing/float64(l.classes)
 	units := (rows + p.unit - 1) / p.unit
 	room := 1
@@ -286,9 +286,6 @@ func (l *CrossEntropy) run(b Rows, rows int, scale float64) float64 {
 	}
 	for len(l.rooms) < room {
 		l.rooms = append(l.rooms, newRowRoom(l.grid))
-	}
-	if len(l.sums) < units {
-		l.sums = make([]float64, units)
 	}
 	defer l.forget()
 	l.pool.Run(p, units, len(b.Logits), false)
@@ -484,7 +481,7 @@ func (p *rowsPass) row(r *rowRoom, row, j int) float64 {
 		}
 	}
 	if z := p.l.options.ZLoss; z != 0 {
-		loss += float64(z*lse) * lse
+		loss += float64(float64(z*lse) * lse)
 		weight += 2 * float64(z*lse)
 	}
 	scale := p.scale

@@ -115,7 +115,9 @@ func (p *portable) matrix() {
 		if b.Shape == rule.Matrix {
 			name += "_rows"
 		}
-		p.line("%s%s = list[%d].data;", p.pointer(k), name, k)
+		if p.r.Loads(k) || p.r.Stores(k) {
+			p.line("%s%s = list[%d].data;", p.pointer(k), name, k)
+		}
 	}
 	p.line("const int64_t n = (int64_t)list[%d].len, rows = (int64_t)list[%d].len;", p.r.First(rule.Stream), p.r.First(rule.PerRow))
 	p.loop("for (int64_t k = 0; k < rows; k++) {", func() {

@@ -87,7 +87,8 @@ func init() {
 		rest := e.Add(one)
 		likely, unlikely := one.Div(rest), e.Div(rest)
 		negative := x.Less(zero)
-		loss = weighted(r, no, negative.Select(near, far)).Add(weighted(r, yes, negative.Select(far, near)))
+		weighted := func(weight, x rule.Value) rule.Value { return weight.Equal(zero).Select(weight, weight.Mul(x)) }
+		loss = weighted(no, negative.Select(near, far)).Add(weighted(yes, negative.Select(far, near)))
 		slope = no.Mul(negative.Select(unlikely, likely)).Sub(yes.Mul(negative.Select(likely, unlikely)))
 		return loss, slope
 	})

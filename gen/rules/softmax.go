@@ -41,10 +41,10 @@ var (
 		weight, cost, x, y := r.PerRow("weight"), r.PerRow("cost"), r.Matrix("x"), r.Matrix("y")
 		most, w := r.PerRow("most"), r.Buffer("w")
 		keep, spread := r.Scalar("keep"), r.Scalar("spread")
-		u := w.Mul(weighted(r, keep, y).Add(spread))
+		u := w.Mul(rowWeighted(r, keep, y).Add(spread))
 
 		weight.SetFold(u)
-		cost.SetFold(weighted(r, u, most.Sub(x)))
+		cost.SetFold(rowWeighted(r, u, most.Sub(x)))
 	})
 
 	// RowTargetsScale is RowScale for targets.
@@ -63,7 +63,7 @@ func fading(r *rule.Rule, x rule.Value) rule.Value {
 	return r.Const(1).Add(y.Add(series(r, y).Add(rest))).Mul(power(shifted))
 }
 
-// weighted is a product that is 0 where the weight is.
-func weighted(r *rule.Rule, weight, x rule.Value) rule.Value {
+// rowWeighted is a product that is 0 where the weight is.
+func rowWeighted(r *rule.Rule, weight, x rule.Value) rule.Value {
 	return weight.Equal(r.Const(0)).Select(weight, weight.Mul(x))
 }

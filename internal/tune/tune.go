@@ -183,6 +183,8 @@ const (
 	// RowGroup is the most rows of a block.
 	RowGroup = 256
 
-	// RowUnit is about the number of elements that a worker takes at a time.
-	RowUnit = 64 << 10
+	// RowUnit is about the number of elements that a worker takes at a time, and RowParts the
+	// most times: the losses of each are added up first.
+	RowUnit  = 64 << 10
+	RowParts = 256
 )

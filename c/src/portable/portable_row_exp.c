@@ -12,7 +12,6 @@ void lockstep_portable_row_exp(const lockstep_buffer *list, int64_t buffers, con
 	const float *restrict x_rows = list[1].data;
 	const float *restrict most = list[2].data;
 	float *restrict sum = list[3].data;
-	const float *restrict w = list[4].data;
 	const int64_t n = (int64_t)list[4].len, rows = (int64_t)list[2].len;
 	for (int64_t k = 0; k < rows; k++) {
 		float *restrict e = e_rows + k * n;

@@ -10,7 +10,6 @@ void lockstep_portable_row_max(const lockstep_buffer *list, int64_t buffers, con
 	(void)buffers;
 	float *restrict most = list[0].data;
 	const float *restrict x_rows = list[1].data;
-	const float *restrict w = list[2].data;
 	const int64_t n = (int64_t)list[2].len, rows = (int64_t)list[0].len;
 	for (int64_t k = 0; k < rows; k++) {
 		const float *restrict x = x_rows + k * n;
