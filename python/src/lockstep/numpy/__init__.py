@@ -21,6 +21,7 @@ from ._functions import (
 )
 from ._loss import Linear, bce, bce_with_logits, hinge, mse, penalty, squared_hinge
 from ._optimizer import Group, Optimizer
+from ._row_loss import cross_entropy
 
 __all__ = [
     "AdaptiveClip",
@@ -34,6 +35,7 @@ __all__ = [
     "add_rows",
     "bce",
     "bce_with_logits",
+    "cross_entropy",
     "dots",
     "exp",
     "expm1",
