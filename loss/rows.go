@@ -79,15 +79,16 @@ type rowRoom struct {
 	targets  fallback.RowTargetsScalars
 }
 
-func newRowRoom(g grid) *rowRoom {
-	cells := max(g.group, g.cells())
+func newRowRoom(g grid) *rowRoom { return makeRoom(max(g.group, g.cells()), g.group, g.wide) }
+
+func makeRoom(cells, rows, wide int) *rowRoom {
 	of := func(n int) []float32 { return make([]float32, n) }
 	r := &rowRoom{
 		most: of(cells), sum: of(cells), factor: of(cells), weight: of(cells), cost: of(cells),
 		a: of(cells), b: of(cells), d: of(cells),
-		top: of(g.group), over: of(g.group), log: of(g.group), at: of(g.group),
-		cell: make([]int, g.group), rest: make([]float64, g.group),
-		ones: of(g.wide), unwanted: of(max(g.wide, tune.RowBlock)),
+		top: of(rows), over: of(rows), log: of(rows), at: of(rows),
+		cell: make([]int, rows), rest: make([]float64, rows),
+		ones: of(wide), unwanted: of(max(wide, tune.RowBlock)),
 	}
 	for i := range r.ones {
 		r.ones[i] = 1
