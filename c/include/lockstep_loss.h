@@ -100,7 +100,7 @@ typedef struct lockstep_cross_entropy_options {
 } lockstep_cross_entropy_options;
 
 /* Rows of logits, what is right, and where what is computed goes. */
-typedef struct lockstep_rows {
+typedef struct lockstep_logits {
 	const float *logits; /* rows × classes, row-major without gaps */
 	size_t rows, classes; /* 1 to 1048576 classes */
 
@@ -111,7 +111,7 @@ typedef struct lockstep_rows {
 	const float *weights; /* factors of the rows' losses, finite, at least 0; NULL stands for 1 each. No mean is divided by them */
 	float *grad;          /* of the value, by logits: logits itself, or apart; NULL if it is not wanted */
 	float *each;          /* the losses of the rows; NULL, but for LOCKSTEP_REDUCE_NONE, if they are not wanted */
-} lockstep_rows;
+} lockstep_logits;
 
 /*
  * The cross-entropy of the softmax of each row: with labels y, smoothing s and weights w
@@ -123,7 +123,7 @@ typedef struct lockstep_rows {
  * that is neither a class nor ignored is refused. options may be NULL, and so may pool, whose
  * threads change no bit: rows of fewer than 262144 logits in all stay on the calling thread.
  */
-LOCKSTEP_API lockstep_status lockstep_cross_entropy(const lockstep_table *table, const lockstep_cross_entropy_options *options, const lockstep_rows *rows,
+LOCKSTEP_API lockstep_status lockstep_cross_entropy(const lockstep_table *table, const lockstep_cross_entropy_options *options, const lockstep_logits *rows,
 	double scale, lockstep_pool *pool, double *value, lockstep_error *error);
 
 /* The loss of a linear model's prediction x·w. */

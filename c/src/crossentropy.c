@@ -37,7 +37,7 @@ static size_t most(size_t x, size_t y) { return x > y ? x : y; }
 typedef struct pass {
 	const lockstep_table *table;
 	const lockstep_cross_entropy_options *o;
-	const lockstep_rows *b;
+	const lockstep_logits *b;
 	size_t wide, cells, group, unit; /* columns of a cell but the last, cells of a row, rows of a group and of a unit */
 	double scale, keep, each, weight_of;
 	double sums[PARTS];
@@ -328,7 +328,7 @@ static lockstep_status check_options(const lockstep_cross_entropy_options *o, si
 	return check_factors("class_weights", o->class_weights, classes, error);
 }
 
-static lockstep_status check_rows(const lockstep_cross_entropy_options *o, const lockstep_rows *b, lockstep_error *error) {
+static lockstep_status check_rows(const lockstep_cross_entropy_options *o, const lockstep_logits *b, lockstep_error *error) {
 	if (b->rows > PTRDIFF_MAX / sizeof(float) / b->classes)
 		return lockstep_reject(error, LOCKSTEP_LONG_BUFFER, "logits has %zu rows of %zu classes, want no more than memory", b->rows, b->classes);
 	if (b->labels && b->targets)
@@ -347,7 +347,7 @@ static lockstep_status check_rows(const lockstep_cross_entropy_options *o, const
 }
 
 /* Refuses labels, and sets what the sum of the losses is divided by: 0 for a mean over nothing. */
-static lockstep_status divide(const lockstep_cross_entropy_options *o, const lockstep_rows *b, double *divisor, lockstep_error *error) {
+static lockstep_status divide(const lockstep_cross_entropy_options *o, const lockstep_logits *b, double *divisor, lockstep_error *error) {
 	double sum = b->labels ? 0 : (double)b->rows;
 	for (size_t i = 0; b->labels && i < b->rows; i++) {
 		int64_t y = b->labels[i];
@@ -360,7 +360,7 @@ static lockstep_status divide(const lockstep_cross_entropy_options *o, const loc
 	return LOCKSTEP_OK;
 }
 
-lockstep_status lockstep_cross_entropy(const lockstep_table *table, const lockstep_cross_entropy_options *options, const lockstep_rows *rows,
+lockstep_status lockstep_cross_entropy(const lockstep_table *table, const lockstep_cross_entropy_options *options, const lockstep_logits *rows,
 	double scale, lockstep_pool *pool, double *value, lockstep_error *error) {
 	static const lockstep_cross_entropy_options defaults;
 	pass p = {.table = table, .o = options ? options : &defaults, .b = rows};

@@ -168,7 +168,7 @@ static float *draw_some(source *s, uint32_t often, size_t n) {
 /* Rows with their options. */
 typedef struct rows_case {
 	lockstep_cross_entropy_options o;
-	lockstep_rows b;
+	lockstep_logits b;
 	double scale;
 	int place; /* of the gradient: nowhere, apart, or that of the logits */
 	int each;
@@ -211,7 +211,7 @@ static rows_case draw_rows(source *s) {
 
 /* What comes out on the threads of a pool, or on this one. */
 static uint64_t hash_rows(const rows_case *c, const lockstep_table *table, lockstep_pool *pool) {
-	lockstep_rows b = c->b;
+	lockstep_logits b = c->b;
 	size_t n = b.rows * b.classes;
 	float *logits = room(n);
 	memcpy(logits, b.logits, n * sizeof *logits);
@@ -312,9 +312,9 @@ static void refuse_rows(void) {
 	float x[6] = {0}, grad[6] = {5}, each[2] = {5}, negative[3] = {1, -1, 1};
 	double v = 5;
 	lockstep_error e;
-	const lockstep_rows good = {.logits = x, .rows = 2, .classes = 3, .labels = labels, .grad = grad, .each = each};
+	const lockstep_logits good = {.logits = x, .rows = 2, .classes = 3, .labels = labels, .grad = grad, .each = each};
 	const lockstep_cross_entropy_options plain = {.ignores = 1, .ignored = -100};
-	lockstep_rows b = good;
+	lockstep_logits b = good;
 	lockstep_cross_entropy_options o = plain;
 #define REFUSED(status, message) refused(lockstep_cross_entropy(NULL, &o, &b, 1, NULL, &v, &e), &e, status, message)
 	b.labels = bad;
