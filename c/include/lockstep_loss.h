@@ -123,7 +123,7 @@ typedef struct lockstep_logits {
  * that is neither a class nor ignored is refused. options may be NULL, and so may pool, whose
  * threads change no bit: rows of fewer than 262144 logits in all stay on the calling thread.
  */
-LOCKSTEP_API lockstep_status lockstep_cross_entropy(const lockstep_table *table, const lockstep_cross_entropy_options *options, const lockstep_logits *rows,
+LOCKSTEP_API lockstep_status lockstep_loss_cross_entropy(const lockstep_table *table, const lockstep_cross_entropy_options *options, const lockstep_logits *rows,
 	double scale, lockstep_pool *pool, double *value, lockstep_error *error);
 
 /* The loss of a linear model's prediction x·w. */

@@ -360,7 +360,7 @@ static lockstep_status divide(const lockstep_cross_entropy_options *o, const loc
 	return LOCKSTEP_OK;
 }
 
-lockstep_status lockstep_cross_entropy(const lockstep_table *table, const lockstep_cross_entropy_options *options, const lockstep_logits *rows,
+lockstep_status lockstep_loss_cross_entropy(const lockstep_table *table, const lockstep_cross_entropy_options *options, const lockstep_logits *rows,
 	double scale, lockstep_pool *pool, double *value, lockstep_error *error) {
 	static const lockstep_cross_entropy_options defaults;
 	pass p = {.table = table, .o = options ? options : &defaults, .b = rows};

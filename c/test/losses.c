@@ -220,7 +220,7 @@ static uint64_t hash_rows(const rows_case *c, const lockstep_table *table, locks
 	if (c->each) b.each = room(b.rows);
 	double value;
 	lockstep_error e;
-	CHECK(!lockstep_cross_entropy(table, &c->o, &b, c->scale, pool, &value, &e), "cross-entropy: %s", e.message);
+	CHECK(!lockstep_loss_cross_entropy(table, &c->o, &b, c->scale, pool, &value, &e), "cross-entropy: %s", e.message);
 	uint64_t h = hash_value(value);
 	if (b.grad) h = hash_floats(h, b.grad, n);
 	if (b.each) h = hash_floats(h, b.each, b.rows);
@@ -316,7 +316,7 @@ static void refuse_rows(void) {
 	const lockstep_cross_entropy_options plain = {.ignores = 1, .ignored = -100};
 	lockstep_logits b = good;
 	lockstep_cross_entropy_options o = plain;
-#define REFUSED(status, message) refused(lockstep_cross_entropy(NULL, &o, &b, 1, NULL, &v, &e), &e, status, message)
+#define REFUSED(status, message) refused(lockstep_loss_cross_entropy(NULL, &o, &b, 1, NULL, &v, &e), &e, status, message)
 	b.labels = bad;
 	REFUSED(LOCKSTEP_BAD_ARGUMENT, "labels[1] is 3, want a class, from 0 to 2, or the label that is ignored");
 	o.ignores = 0;
@@ -355,7 +355,7 @@ static void refuse_rows(void) {
 	REFUSED(LOCKSTEP_BAD_ARGUMENT, "z_loss is ");
 #undef REFUSED
 	CHECK(v == 5 && grad[0] == 5 && each[0] == 5, "what was refused has written");
-	CHECK(!lockstep_cross_entropy(NULL, NULL, &good, 1, NULL, NULL, NULL) && each[0] != 5, "defaults were refused");
+	CHECK(!lockstep_loss_cross_entropy(NULL, NULL, &good, 1, NULL, NULL, NULL) && each[0] != 5, "defaults were refused");
 }
 
 static void refuse_models(void) {

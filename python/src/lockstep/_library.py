@@ -299,7 +299,7 @@ _penalty = _function(
 _matmul_room = _function("lockstep_matmul_room", c_size_t, _P, c_size_t, c_size_t, c_size_t)
 _matmul = _function("lockstep_matmul", c_int, _P, POINTER(_Product), _P, c_size_t, _P, POINTER(_Error))
 _cross_entropy = _function(
-    "lockstep_cross_entropy",
+    "lockstep_loss_cross_entropy",
     c_int,
     _P,
     POINTER(CrossEntropyOptions),
